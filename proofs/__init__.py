@@ -1,0 +1,1 @@
+"""Machine-checked proofs, one file a lemma, on theory's own functions with symbols."""

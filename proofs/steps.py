@@ -1,0 +1,237 @@
+"""What a proof is made of: steps, each with a check that can fail.
+
+A proof is a list of steps. A step is
+
+- an **identity**: two expressions whose difference SymPy reduces to zero;
+- a **polynomial certificate**: an inequality ``expression >= 0`` on a box or an orthant, shown by substituting
+  variables that range over [0, oo), clearing denominators and finding no negative coefficient: a reader can
+  check it by looking at the coefficients;
+- a **series**: a sum in closed form;
+- an application of an **earlier lemma**, whose hypotheses are matched by steps of their own;
+- **prose**: what is not mechanised (expectation, measurability, summation over k). It is marked as such
+  wherever the proof is shown, and never counts as checked.
+
+Checks raise nothing for a false statement: they return :class:`Evidence` that does not hold, so that negative
+controls can look at it.
+
+Example:
+    >>> import sympy
+    >>> x = sympy.Symbol("x")
+    >>> identity(r"(1+x)^2 = 1+2x+x^2", (1 + x) ** 2, 1 + 2 * x + x**2).check().holds
+    True
+    >>> identity(r"(1+x)^2 = 1+3x+x^2", (1 + x) ** 2, 1 + 3 * x + x**2).check().holds
+    False
+    >>> nonnegative(r"1/(1+x) - 1/(2+x) >= 0 for x >= 0", 1 / (1 + x) - 1 / (2 + x), [x]).check().holds
+    True
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sympy
+
+__all__ = [
+    "CheckedProof",
+    "CheckedStep",
+    "Evidence",
+    "Method",
+    "Proof",
+    "Step",
+    "by_lemma",
+    "checked",
+    "identity",
+    "nonnegative",
+    "prose",
+    "run",
+    "vanishes",
+]
+
+Expression = Any
+
+
+class Method(StrEnum):
+    """How a step is established."""
+
+    IDENTITY = "identity"
+    POLYNOMIAL = "polynomial certificate"
+    CHECK = "computation"
+    LEMMA = "earlier lemma"
+    PROSE = "prose (not mechanised)"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Whether a check held, and what it saw: a residual, the number of coefficients, a certificate."""
+
+    holds: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a proof.
+
+    Attributes:
+        statement: what the step says, in LaTeX.
+        method: how it is established.
+        check: computes the evidence.
+        reason: why it is true or why it is needed, in words.
+    """
+
+    statement: str
+    method: Method
+    check: Callable[[], Evidence]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A lemma with its proof.
+
+    Attributes:
+        name: short name, for example ``"L5"``.
+        title: what it is about, in a few words.
+        statement: the lemma in LaTeX.
+        steps: in order.
+        source: where the statement comes from.
+        uses: names of the proofs that its steps apply.
+    """
+
+    name: str
+    title: str
+    statement: str
+    steps: tuple[Step, ...]
+    source: str = ""
+    uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckedStep:
+    """A step after its check, with the seconds it took."""
+
+    step: Step
+    evidence: Evidence
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CheckedProof:
+    """A proof after all its checks."""
+
+    proof: Proof
+    steps: tuple[CheckedStep, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every step held and at least one of them was mechanised."""
+        mechanised = [s for s in self.steps if s.step.method is not Method.PROSE]
+        return bool(mechanised) and all(s.evidence.holds for s in self.steps)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all checks."""
+        return sum(s.seconds for s in self.steps)
+
+    @property
+    def failures(self) -> tuple[CheckedStep, ...]:
+        """The steps that did not hold."""
+        return tuple(s for s in self.steps if not s.evidence.holds)
+
+
+def run(proof: Proof) -> CheckedProof:
+    """Check every step of a proof, in order; a failing step does not stop the others."""
+    results = []
+    for step in proof.steps:
+        start = time.perf_counter()
+        evidence = step.check()
+        results.append(CheckedStep(step, evidence, time.perf_counter() - start))
+    return CheckedProof(proof, tuple(results))
+
+
+def vanishes(expression: Expression) -> bool:
+    """Whether SymPy reduces the expression to zero, by cheap means first."""
+    for reduce in (sympy.expand, sympy.cancel, sympy.radsimp, sympy.simplify):
+        expression = reduce(sympy.sympify(expression))
+        if expression == 0:
+            return True
+    return False
+
+
+def identity(statement: str, left: Expression, right: Expression, reason: str = "") -> Step:
+    """``left = right``: the residual is reduced to zero."""
+
+    def check() -> Evidence:
+        if vanishes(left - right):
+            return Evidence(True, "residual 0")
+        return Evidence(False, f"residual {sympy.simplify(left - right)}")
+
+    return Step(statement, Method.IDENTITY, check, reason)
+
+
+def nonnegative(
+    statement: str,
+    expression: Expression,
+    variables: Sequence[sympy.Symbol],
+    substitution: Mapping[sympy.Symbol, Expression] | None = None,
+    reason: str = "",
+) -> Step:
+    """``expression >= 0`` for all ``variables >= 0``, by coefficients.
+
+    Args:
+        statement: in LaTeX.
+        expression: rational in the variables after the substitution.
+        variables: range over [0, oo).
+        substitution: how the statement's own variables are parametrised by ``variables``, for example
+            ``{x: 1 - 1/(1 + a)}`` for 0 <= x < 1 (closed intervals follow by continuity).
+        reason: why, in words.
+
+    The numerator and the denominator, expanded, must have no negative coefficient (up to one common sign of
+    both), and the denominator must not vanish identically.
+    """
+
+    def check() -> Evidence:
+        cleared = sympy.together(sympy.sympify(expression).subs(dict(substitution or {}), simultaneous=True))
+        numerator, denominator = sympy.fraction(sympy.cancel(cleared))
+        top = [sympy.sympify(c) for c in sympy.Poly(numerator, *variables).coeffs()]
+        bottom = [sympy.sympify(c) for c in sympy.Poly(denominator, *variables).coeffs()]
+        if all(c.is_nonpositive for c in bottom):
+            top, bottom = [-c for c in top], [-c for c in bottom]
+        if not all(c.is_positive for c in bottom):
+            return Evidence(False, "the denominator has coefficients of both signs")
+        negative = [c for c in top if not c.is_nonnegative]
+        if negative:
+            return Evidence(False, f"{len(negative)} of {len(top)} coefficients not >= 0: {negative[:3]}")
+        return Evidence(True, f"{len(top)} coefficients, all >= 0")
+
+    return Step(statement, Method.POLYNOMIAL, check, reason)
+
+
+def checked(statement: str, check: Callable[[], Evidence], reason: str = "") -> Step:
+    """A step with a computation of its own (a series, a limit, a solver, an exact enumeration)."""
+    return Step(statement, Method.CHECK, check, reason)
+
+
+def by_lemma(statement: str, lemma: Proof, hypotheses: Sequence[Step] = (), reason: str = "") -> Step:
+    """An application of an earlier lemma: it is checked anew, with the steps that match its hypotheses."""
+
+    def check() -> Evidence:
+        result = run(lemma)
+        if not result.holds:
+            return Evidence(False, f"{lemma.name} does not hold")
+        for step in hypotheses:
+            evidence = step.check()
+            if not evidence.holds:
+                return Evidence(False, f"hypothesis not matched: {step.statement}: {evidence.detail}")
+        return Evidence(True, f"{lemma.name}, {len(hypotheses)} hypotheses matched")
+
+    return Step(statement, Method.LEMMA, check, reason)
+
+
+def prose(statement: str, reason: str = "") -> Step:
+    """What is argued in words. It is marked so wherever the proof is shown."""
+    return Step(statement, Method.PROSE, lambda: Evidence(True, "stated in words"), reason)

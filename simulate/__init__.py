@@ -1,0 +1,1 @@
+"""Synthetic objectives, noise and optimizers batched over seeds; the experiments of ``verify-bounds``."""

@@ -1,0 +1,97 @@
+"""Elementary functions that take floats, numpy arrays or SymPy expressions alike.
+
+Every formula of :mod:`theory` is written once with these, so that the trainer evaluates it on floats, the
+simulations on arrays, and :mod:`proofs` on symbols. SymPy is never imported here: unless somebody else has
+imported it, no value can be symbolic.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Value",
+    "absolute",
+    "ceiling",
+    "exp",
+    "is_symbolic",
+    "log",
+    "log1p",
+    "maximum",
+    "minimum",
+    "sqrt",
+    "where",
+]
+
+Value = Any
+"""A float, an int, a numpy array or a SymPy expression; the functions of this package broadcast over arrays."""
+
+
+def is_symbolic(*values: Value) -> bool:
+    """Whether any of the values is a SymPy expression."""
+    sympy = sys.modules.get("sympy")
+    return sympy is not None and any(isinstance(value, sympy.Basic) for value in values)
+
+
+def _apply(name: str, symbolic_name: str, *values: Value) -> Value:
+    """``numpy.<name>`` of numbers and arrays, ``sympy.<symbolic_name>`` of symbols."""
+    if is_symbolic(*values):
+        return getattr(sys.modules["sympy"], symbolic_name)(*values)
+    result = getattr(np, name)(*values)
+    return result.item() if np.ndim(result) == 0 else result
+
+
+def sqrt(x: Value) -> Value:
+    """Square root.
+
+    >>> sqrt(9.0)
+    3.0
+    """
+    return _apply("sqrt", "sqrt", x)
+
+
+def log(x: Value) -> Value:
+    """Natural logarithm."""
+    return _apply("log", "log", x)
+
+
+def log1p(x: Value) -> Value:
+    """``log(1 + x)``, accurate for small x."""
+    return sys.modules["sympy"].log(1 + x) if is_symbolic(x) else _apply("log1p", "", x)
+
+
+def exp(x: Value) -> Value:
+    """Exponential function."""
+    return _apply("exp", "exp", x)
+
+
+def absolute(x: Value) -> Value:
+    """Absolute value."""
+    return _apply("abs", "Abs", x)
+
+
+def minimum(x: Value, y: Value) -> Value:
+    """The smaller of two values, elementwise."""
+    return _apply("minimum", "Min", x, y)
+
+
+def maximum(x: Value, y: Value) -> Value:
+    """The larger of two values, elementwise."""
+    return _apply("maximum", "Max", x, y)
+
+
+def ceiling(x: Value) -> Value:
+    """The smallest integer not below x (as a float for numbers and arrays)."""
+    return _apply("ceil", "ceiling", x)
+
+
+def where(condition: Value, if_true: Value, if_false: Value) -> Value:
+    """``if_true`` where the condition holds, else ``if_false``; a ``Piecewise`` for symbols."""
+    if is_symbolic(condition, if_true, if_false):
+        sympy = sys.modules["sympy"]
+        return sympy.Piecewise((if_true, condition), (if_false, True))
+    result: np.ndarray = np.where(condition, if_true, if_false)
+    return result.item() if np.ndim(result) == 0 else result
