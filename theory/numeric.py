@@ -93,5 +93,5 @@ def where(condition: Value, if_true: Value, if_false: Value) -> Value:
     if is_symbolic(condition, if_true, if_false):
         sympy = sys.modules["sympy"]
         return sympy.Piecewise((if_true, condition), (if_false, True))
-    result: np.ndarray = np.where(condition, if_true, if_false)
+    result: Value = np.where(condition, if_true, if_false)
     return result.item() if np.ndim(result) == 0 else result

@@ -1,0 +1,109 @@
+r"""The constants that every theorem on Adam shares, each written once.
+
+Notation of the statements: r = beta1 / sqrt(beta2), c = 1 - beta2, rho = 1 / (1 - r), tau^2 = 1 + eta^2.
+
+Differences such as 1 - r and 1 - sqrt(beta2) are formed without cancellation, so that beta2 up to 1 - 1e-8
+costs no digits.
+
+Shapes:
+    Floats, numpy arrays (broadcast together) or SymPy expressions.
+
+Example:
+    >>> round(momentum_ratio(0.9, 0.95), 6), round(momentum_amplification(0.9, 0.95), 4)
+    (0.923381, 13.0515)
+    >>> round(alignment(0.9, 0.95, 0.2), 4)
+    0.4596
+"""
+
+from __future__ import annotations
+
+from theory.hypotheses import describe, require
+from theory.numeric import Value, sqrt
+
+__all__ = [
+    "alignment",
+    "drift_constant",
+    "momentum_amplification",
+    "momentum_gap",
+    "momentum_ratio",
+    "normalized_step_bound",
+    "preconditioner_growth",
+    "preconditioner_start",
+    "require_betas",
+    "root_gap",
+    "second_moment_weight",
+    "squared_noise_growth",
+    "step_variance",
+]
+
+
+def require_betas(beta1: Value, beta2: Value) -> None:
+    """Raise :class:`~theory.hypotheses.HypothesisError` unless 0 <= beta1 < sqrt(beta2) < 1."""
+    given = f"{describe('beta1', beta1)}, {describe('beta2', beta2)}"
+    require(beta1 >= 0, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta1 >= 0")
+    require(beta2 > 0, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 > 0")
+    require(beta2 < 1, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 < 1")
+    require(beta1**2 < beta2, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 > beta1^2")
+
+
+def momentum_ratio(beta1: Value, beta2: Value) -> Value:
+    """r = beta1 / sqrt(beta2), in [0, 1)."""
+    return beta1 / sqrt(beta2)
+
+
+def second_moment_weight(beta2: Value) -> Value:
+    """c = 1 - beta2, the weight of a new squared gradient."""
+    return 1 - beta2
+
+
+def root_gap(beta2: Value) -> Value:
+    """1 - sqrt(beta2), as c / (1 + sqrt(beta2))."""
+    return (1 - beta2) / (1 + sqrt(beta2))
+
+
+def momentum_gap(beta1: Value, beta2: Value) -> Value:
+    """1 - r, as (beta2 - beta1^2) / (sqrt(beta2) (sqrt(beta2) + beta1))."""
+    return (beta2 - beta1**2) / (sqrt(beta2) * (sqrt(beta2) + beta1))
+
+
+def momentum_amplification(beta1: Value, beta2: Value) -> Value:
+    """rho = 1 / (1 - r): what one gradient's momentum sums to, in units of its own denominator."""
+    return 1 / momentum_gap(beta1, beta2)
+
+
+def squared_noise_growth(eta: Value) -> Value:
+    """tau^2 = 1 + eta^2: the coordinate-wise test gives E g_i^2 <= tau^2 G_i^2 (Proposition 1)."""
+    return 1 + eta**2
+
+
+def alignment(beta1: Value, beta2: Value, eta: Value) -> Value:
+    """kappa = (1 - rho eta^2) / (1 + eta^2): the descent left under noise; positive iff eta^2 < 1 - r."""
+    return (1 - momentum_amplification(beta1, beta2) * eta**2) / squared_noise_growth(eta)
+
+
+def normalized_step_bound(beta1: Value, beta2: Value) -> Value:
+    """C_m = (1 - beta1) / sqrt(c (1 - r^2)): |m_k| <= C_m sqrt(v_k), coordinate-wise (lemma L1)."""
+    return (1 - beta1) * sqrt(beta2 / ((1 - beta2) * (beta2 - beta1**2)))
+
+
+def step_variance(beta1: Value, beta2: Value) -> Value:
+    """gamma^2 = 1 / (2 (1 - r^2)) + r / ((1 - r)^2 sqrt(1 - r^2))."""
+    r, gap = momentum_ratio(beta1, beta2), momentum_gap(beta1, beta2)
+    one_minus_r_squared = (beta2 - beta1**2) / beta2
+    return 1 / (2 * one_minus_r_squared) + r / (gap**2 * sqrt(one_minus_r_squared))
+
+
+def drift_constant(beta1: Value, beta2: Value) -> Value:
+    """Gamma = ((1 - beta1)^2 / c) gamma^2: the second-order cost of a step, per alpha^2 L d."""
+    return (1 - beta1) ** 2 / second_moment_weight(beta2) * step_variance(beta1, beta2)
+
+
+def preconditioner_start(beta2: Value, sum_sqrt_v0: Value) -> Value:
+    """A = sqrt(beta2) / (1 - sqrt(beta2)) * sum_i sqrt(v_{0,i})."""
+    return sqrt(beta2) / root_gap(beta2) * sum_sqrt_v0
+
+
+def preconditioner_growth(beta2: Value, eta: Value) -> Value:
+    """B = sqrt(c) (1 + tau sqrt(beta2) / (1 - sqrt(beta2)))."""
+    tau = sqrt(squared_noise_growth(eta))
+    return sqrt(second_moment_weight(beta2)) * (1 + tau * sqrt(beta2) / root_gap(beta2))
