@@ -3,7 +3,7 @@ r"""The constants that every theorem on Adam shares, each written once.
 Notation of the statements: r = beta1 / sqrt(beta2), c = 1 - beta2, rho = 1 / (1 - r), tau^2 = 1 + eta^2.
 
 Differences such as 1 - r and 1 - sqrt(beta2) are formed without cancellation, so that beta2 up to 1 - 1e-8
-costs no digits.
+costs no digits. Only kappa subtracts: its relative error is that of eta^2 / (1 - r - eta^2) roundings.
 
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
@@ -18,10 +18,11 @@ Example:
 from __future__ import annotations
 
 from theory.hypotheses import describe, require
-from theory.numeric import Value, sqrt
+from theory.numeric import Value, hypot, is_symbolic, sqrt
 
 __all__ = [
     "alignment",
+    "alignment_at",
     "drift_constant",
     "momentum_amplification",
     "momentum_gap",
@@ -32,6 +33,7 @@ __all__ = [
     "require_betas",
     "root_gap",
     "second_moment_weight",
+    "solve_self_bounding",
     "squared_noise_growth",
     "step_variance",
 ]
@@ -61,9 +63,21 @@ def root_gap(beta2: Value) -> Value:
     return (1 - beta2) / (1 + sqrt(beta2))
 
 
+def _squared_gap(beta1: Value, beta2: Value) -> Value:
+    """beta2 - beta1^2 with the square taken exactly (Dekker's product), so that beta1^2 may be close to beta2."""
+    square = beta1 * beta1
+    if is_symbolic(beta1, beta2):
+        return beta2 - square
+    shifted = 134217729.0 * beta1  # 2^27 + 1 splits a double into two halves of 26 bits
+    high = shifted - (shifted - beta1)
+    low = beta1 - high
+    rounding = ((high * high - square) + 2 * high * low) + low * low
+    return (beta2 - square) - rounding
+
+
 def momentum_gap(beta1: Value, beta2: Value) -> Value:
     """1 - r, as (beta2 - beta1^2) / (sqrt(beta2) (sqrt(beta2) + beta1))."""
-    return (beta2 - beta1**2) / (sqrt(beta2) * (sqrt(beta2) + beta1))
+    return _squared_gap(beta1, beta2) / (sqrt(beta2) * (sqrt(beta2) + beta1))
 
 
 def momentum_amplification(beta1: Value, beta2: Value) -> Value:
@@ -76,20 +90,29 @@ def squared_noise_growth(eta: Value) -> Value:
     return 1 + eta**2
 
 
+def alignment_at(amplification: Value, eta: Value) -> Value:
+    """kappa = (1 - rho eta^2) / (1 + eta^2) for any amplification rho >= 1 (lemma L5).
+
+    >>> alignment_at(1.0, 0.5), alignment_at(4.0, 0.5)
+    (0.6, 0.0)
+    """
+    return (1 - amplification * eta**2) / squared_noise_growth(eta)
+
+
 def alignment(beta1: Value, beta2: Value, eta: Value) -> Value:
-    """kappa = (1 - rho eta^2) / (1 + eta^2): the descent left under noise; positive iff eta^2 < 1 - r."""
-    return (1 - momentum_amplification(beta1, beta2) * eta**2) / squared_noise_growth(eta)
+    """kappa at rho = 1 / (1 - r): the descent left under noise; positive iff eta^2 < 1 - r."""
+    return alignment_at(momentum_amplification(beta1, beta2), eta)
 
 
 def normalized_step_bound(beta1: Value, beta2: Value) -> Value:
     """C_m = (1 - beta1) / sqrt(c (1 - r^2)): |m_k| <= C_m sqrt(v_k), coordinate-wise (lemma L1)."""
-    return (1 - beta1) * sqrt(beta2 / ((1 - beta2) * (beta2 - beta1**2)))
+    return (1 - beta1) * sqrt(beta2 / ((1 - beta2) * _squared_gap(beta1, beta2)))
 
 
 def step_variance(beta1: Value, beta2: Value) -> Value:
     """gamma^2 = 1 / (2 (1 - r^2)) + r / ((1 - r)^2 sqrt(1 - r^2))."""
     r, gap = momentum_ratio(beta1, beta2), momentum_gap(beta1, beta2)
-    one_minus_r_squared = (beta2 - beta1**2) / beta2
+    one_minus_r_squared = _squared_gap(beta1, beta2) / beta2
     return 1 / (2 * one_minus_r_squared) + r / (gap**2 * sqrt(one_minus_r_squared))
 
 
@@ -107,3 +130,25 @@ def preconditioner_growth(beta2: Value, eta: Value) -> Value:
     """B = sqrt(c) (1 + tau sqrt(beta2) / (1 - sqrt(beta2)))."""
     tau = sqrt(squared_noise_growth(eta))
     return sqrt(second_moment_weight(beta2)) * (1 + tau * sqrt(beta2) / root_gap(beta2))
+
+
+def solve_self_bounding(growth: Value, start: Value, q: Value) -> Value:
+    """The largest S >= 0 with S^2 <= q (start + growth S): (B Q + sqrt(B^2 Q^2 + 4 A Q)) / 2 (lemma L8).
+
+    All summands are nonnegative, and the root is formed as a hypotenuse, so that nothing cancels and no
+    square over- or underflows.
+
+    Args:
+        growth: B >= 0, what the denominators grow by per unit of S.
+        start: A >= 0, what they are without it.
+        q: Q >= 0, the bound on the preconditioned sum.
+
+    Raises:
+        HypothesisError: if an argument is negative.
+
+    >>> solve_self_bounding(growth=1.0, start=2.0, q=1.0)
+    2.0
+    """
+    for name, value in (("growth", growth), ("start", start), ("q", q)):
+        require(value >= 0, f"{name} >= 0", describe(name, value))
+    return (growth * q + hypot(growth * q, 2 * sqrt(start) * sqrt(q))) / 2

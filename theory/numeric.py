@@ -17,6 +17,7 @@ __all__ = [
     "absolute",
     "ceiling",
     "exp",
+    "hypot",
     "is_symbolic",
     "log",
     "log1p",
@@ -51,6 +52,15 @@ def sqrt(x: Value) -> Value:
     3.0
     """
     return _apply("sqrt", "sqrt", x)
+
+
+def hypot(x: Value, y: Value) -> Value:
+    """``sqrt(x^2 + y^2)`` without overflow or underflow of the squares.
+
+    >>> hypot(3.0, 4.0), hypot(1e200, 0.0)
+    (5.0, 1e+200)
+    """
+    return sys.modules["sympy"].sqrt(x**2 + y**2) if is_symbolic(x, y) else _apply("hypot", "", x, y)
 
 
 def log(x: Value) -> Value:
