@@ -1,0 +1,19 @@
+"""Batch-size schedules: small state machines with one interface. None of them needs torch."""
+
+from adabatch.schedules.base import BatchSizeSchedule
+from adabatch.schedules.fixed import Constant, LinearRamp, Stagewise
+from adabatch.schedules.norm_test import NormTest, TestRecord
+from adabatch.schedules.rounding import BatchPlan, MicroBatching, MultipleOf, Rounding
+
+__all__ = [
+    "BatchPlan",
+    "BatchSizeSchedule",
+    "Constant",
+    "LinearRamp",
+    "MicroBatching",
+    "MultipleOf",
+    "NormTest",
+    "Rounding",
+    "Stagewise",
+    "TestRecord",
+]

@@ -1,0 +1,119 @@
+"""Which batch sizes can be realised, and how: ranks x accumulation steps x micro-batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["BatchPlan", "MicroBatching", "MultipleOf", "Rounding"]
+
+
+class Rounding(Protocol):
+    """Rounds a proposed batch size up to one that can be realised."""
+
+    def round_up(self, batch_size: int) -> int:
+        """The smallest realisable batch size not below ``batch_size``; idempotent."""
+        ...
+
+
+@dataclass(frozen=True)
+class MultipleOf:
+    """Multiples of a fixed unit, such as world size x micro-batch.
+
+    >>> MultipleOf(8).round_up(17)
+    24
+    """
+
+    unit: int
+
+    def __post_init__(self) -> None:
+        if self.unit < 1:
+            raise ValueError(
+                f"batch sizes are multiples of a unit of at least 1 sample, but the unit is {self.unit}"
+            )
+
+    def round_up(self, batch_size: int) -> int:
+        """The next multiple of the unit."""
+        return -(-batch_size // self.unit) * self.unit
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How a step's batch is split: b = J M m.
+
+    Attributes:
+        world_size: J, data-parallel ranks.
+        accumulation: M, micro-batches a rank accumulates.
+        micro_batch: m, sequences in a micro-batch.
+    """
+
+    world_size: int
+    accumulation: int
+    micro_batch: int
+
+    @property
+    def batch_size(self) -> int:
+        """b = J M m."""
+        return self.world_size * self.accumulation * self.micro_batch
+
+    @property
+    def groups(self) -> int:
+        """n = J M, the groups of the norm test."""
+        return self.world_size * self.accumulation
+
+
+@dataclass(frozen=True)
+class MicroBatching:
+    """The micro-batch grows up to its maximum before accumulation does (Algorithm 1).
+
+    Attributes:
+        world_size: J.
+        accumulation: M at the start; it never falls below.
+        max_micro_batch: the largest m that fits in memory.
+
+    >>> layout = MicroBatching(world_size=2, accumulation=2, max_micro_batch=8)
+    >>> layout.plan(18)
+    BatchPlan(world_size=2, accumulation=2, micro_batch=5)
+    >>> layout.plan(50)
+    BatchPlan(world_size=2, accumulation=4, micro_batch=7)
+    """
+
+    world_size: int
+    accumulation: int
+    max_micro_batch: int
+
+    @classmethod
+    def starting_at(
+        cls, batch_size: int, world_size: int, micro_batch: int, max_micro_batch: int
+    ) -> MicroBatching:
+        """The layout whose first batch is ``batch_size`` in micro-batches of ``micro_batch``.
+
+        Raises:
+            ValueError: if ranks x micro-batch does not divide the batch.
+        """
+        if world_size < 1 or micro_batch < 1:
+            raise ValueError(f"ranks and micro-batch must be at least 1, but are {world_size} and {micro_batch}")
+        if max_micro_batch < micro_batch:
+            raise ValueError(
+                f"the maximum micro-batch {max_micro_batch} is below the initial micro-batch {micro_batch}; "
+                "raise --max-micro-batch"
+            )
+        unit = world_size * micro_batch
+        if batch_size < 1 or batch_size % unit:
+            below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
+            nearest = f"{below} or {above}" if below else f"{above}"
+            raise ValueError(
+                f"an initial batch of {batch_size} cannot be made from {world_size} ranks x micro-batches "
+                f"of {micro_batch}: take a multiple of {unit}, such as {nearest}, or another --micro-batch"
+            )
+        return cls(world_size, batch_size // unit, max_micro_batch)
+
+    def plan(self, batch_size: int) -> BatchPlan:
+        """The split of the smallest realisable batch not below ``batch_size``."""
+        accumulation = max(self.accumulation, -(-batch_size // (self.world_size * self.max_micro_batch)))
+        micro_batch = max(1, -(-batch_size // (self.world_size * accumulation)))
+        return BatchPlan(self.world_size, accumulation, micro_batch)
+
+    def round_up(self, batch_size: int) -> int:
+        """The batch that :meth:`plan` makes."""
+        return self.plan(batch_size).batch_size
