@@ -1,0 +1,136 @@
+"""Opening a corpus: what the trainer gets from the settings of its data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adabatch.data.documents import Document, Source
+from adabatch.data.preparation import (
+    corpus_folder,
+    documents_to_tokens,
+    open_tokenizer_of,
+    prepared_folder,
+)
+from adabatch.data.samples import PreparedSamples, SampleSource, StreamedSamples
+from adabatch.data.settings import DataSettings
+from adabatch.data.sources import open_sources
+from adabatch.data.tokenizer import Tokenizer, padded_vocabulary
+
+__all__ = ["Corpus", "open_corpus"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tokenized data, ready to be taken by position."""
+
+    train: SampleSource
+    """The training samples, in the order of the seed (of the stream when streaming)."""
+    validation: PreparedSamples | None
+    """The validation samples, in the order of the data; None where nothing is held out."""
+    tokenizer: Tokenizer
+    """What made the tokens."""
+    vocabulary_size: int
+    """Token values a model should have: the tokenizer's, rounded up to a multiple of 8."""
+    folder: Path
+    """Where the prepared files lie."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the corpus is, as JSON. Equal hashes mean equal tokens, whatever the machine."""
+        return {
+            "tokenizer": self.tokenizer.name,
+            "vocabulary_size": self.vocabulary_size,
+            "train": self.train.describe(),
+            "validation": None if self.validation is None else self.validation.describe(),
+        }
+
+
+def open_corpus(settings: DataSettings, *, prepare: bool = True) -> Corpus:
+    """Open the corpus that the settings describe.
+
+    Args:
+        settings: what data, which tokenizer, how long the sequences are.
+        prepare: prepare the corpus if it is not. With several processes, let one call
+            :func:`adabatch.data.prepare` first; that all prepare at once is safe, but wasteful.
+
+    Raises:
+        ValueError: the data or the tokenizer cannot be read, or a part is shorter than one sequence, or the
+            corpus is not prepared and may not be.
+
+    >>> import tempfile
+    >>> corpus = open_corpus(DataSettings(sequence_length=64, cache=tempfile.mkdtemp()))
+    >>> corpus.train.take(range(3)).shape, corpus.vocabulary_size
+    (torch.Size([3, 64]), 264)
+    """
+    sources, tokenizer = open_sources(settings), open_tokenizer_of(settings)
+    if prepare:
+        folder = prepared_folder(settings, sources, tokenizer)
+    else:
+        folder = corpus_folder(settings, sources, tokenizer)
+    if not (folder / "corpus.json").is_file():
+        raise ValueError(
+            f"the corpus of data {settings.data!r} is not prepared in {folder.parent}; call "
+            "adabatch.data.prepare(settings) in one process first, or open it with prepare=True"
+        )
+    record = json.loads((folder / "corpus.json").read_text())
+    train: SampleSource
+    if settings.streaming:
+        train = _stream(settings, sources, tokenizer)
+    else:
+        train = _open_part("train", folder, record, settings)
+    validated = settings.validation_data is not None or settings.validation_fraction > 0
+    validation = _open_part("validation", folder, record, settings) if validated else None
+    return Corpus(train, validation, tokenizer, padded_vocabulary(tokenizer.size), folder)
+
+
+def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSettings) -> PreparedSamples:
+    """One of the token files as samples."""
+    size, dtype = record["parts"][part]["tokens"], np.dtype(record["dtype"])
+    if size < settings.sequence_length:
+        raise ValueError(_too_short(part, size, settings))
+    path = folder / f"{part}.tokens"
+    if not path.is_file() or path.stat().st_size != size * dtype.itemsize:
+        raise ValueError(f"{path} should hold {size} tokens and does not; delete {folder} to prepare it again")
+    tokens = np.memmap(path, dtype=dtype, mode="r", shape=(size,))
+    description = {"part": part, "tokenizer": record["tokenizer"], **record["parts"][part]}
+    return PreparedSamples(
+        tokens, settings.sequence_length, settings.seed if part == "train" else None, description
+    )
+
+
+def _too_short(part: str, size: int, settings: DataSettings) -> str:
+    name = {"train": "training", "validation": "validation"}[part]
+    if part == "validation" and settings.validation_data is None:
+        advice = (
+            "use more data, name validation_data, raise validation_fraction (now "
+            f"{settings.validation_fraction:g}; 0 trains without validation) or shorten sequence_length"
+        )
+    else:
+        advice = "use more data or shorten sequence_length"
+    data = settings.validation_data if part == "validation" and settings.validation_data else settings.data
+    return (
+        f"the {name} part of data {data!r} has {size} tokens, less than one sequence of "
+        f"{settings.sequence_length}; {advice}"
+    )
+
+
+def _stream(settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer) -> StreamedSamples:
+    def documents() -> Iterator[Document]:
+        for source in sources:
+            yield from source.documents(validation=False)
+
+    def read() -> Iterator[npt.NDArray[Any]]:
+        return documents_to_tokens(documents(), tokenizer)
+
+    description = {
+        "part": "train",
+        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint(), "size": tokenizer.size},
+        "sources": [source.fingerprint() for source in sources],
+    }
+    return StreamedSamples(read, settings.sequence_length, description)

@@ -1,0 +1,79 @@
+"""What a corpus is made of: the settings of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["DataSettings"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The settings of :func:`adabatch.data.open_corpus`; every field has a usable default.
+
+    Raises:
+        ValueError: a field is outside what is allowed.
+
+    >>> DataSettings(sequence_length=128).data
+    'stdlib'
+    """
+
+    data: str | Sequence[str] = "stdlib"
+    """``stdlib`` (the source text of the running Python's standard library), or one or more of: a text file,
+    a JSON-lines file, a folder of such files, a Parquet file or folder, a Hugging Face dataset's name."""
+    data_config: str | None = None
+    """The configuration of a Hugging Face dataset, for example ``en`` for ``allenai/c4``."""
+    text_field: str = "text"
+    """The field of a JSON line, or the column of a dataset, that holds a document's text."""
+    streaming: bool = False
+    """Read and tokenize while training, in the order of the source, instead of preparing token files first."""
+    split: str = "train"
+    """The split of a Hugging Face dataset to train on."""
+    validation_data: str | Sequence[str] | None = None
+    """Data to validate on, named as in `data`. None: the dataset's own ``validation`` split where it has one,
+    otherwise a part held out of `data`."""
+    validation_fraction: float = 0.05
+    """The part of `data` held out where no validation data is given, in [0, 1): whole documents chosen by a
+    hash of their name or row, or the end of each text file where the files are too few. 0: no validation."""
+    streaming_validation_tokens: int = 1_048_576
+    """When streaming, the validation set is the first so many tokens (rounded up to a document) held out."""
+    tokenizer: str = "bytes"
+    """``bytes`` (one token a byte), a ``tokenizers`` JSON file, or a ``transformers`` tokenizer's name or
+    folder (code shipped with a tokenizer is never run)."""
+    end_of_document: str | None = None
+    """The token put after each document. None: the tokenizer's end-of-sequence token. Ignored by ``bytes``."""
+    sequence_length: int = 256
+    """Tokens in a sequence (one sample); the unit of every batch size is one such sequence."""
+    seed: int = 0
+    """Seed of the order of the training samples."""
+    cache: str | None = None
+    """Folder of the prepared token files. None: ``$ADABATCH_CACHE`` or ``~/.cache/adabatch``."""
+
+    def __post_init__(self) -> None:
+        if not self.names(self.data):
+            raise ValueError("data is empty; name at least one file, folder or dataset, or 'stdlib'")
+        if self.sequence_length < 2:
+            raise ValueError(
+                f"sequence_length is {self.sequence_length}; at least 2 tokens are needed, "
+                "since each token is predicted from those before it"
+            )
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction is {self.validation_fraction}; it must be at least 0 and below 1 "
+                "(0.05 holds one document in twenty out)"
+            )
+        if self.streaming_validation_tokens < self.sequence_length:
+            raise ValueError(
+                f"streaming_validation_tokens is {self.streaming_validation_tokens}; at least one sequence "
+                f"({self.sequence_length} tokens) is needed"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must be at least 0")
+
+    @staticmethod
+    def names(data: str | Sequence[str] | None) -> tuple[str, ...]:
+        """The names in a `data` field, as a tuple: one name or several are given alike."""
+        if data is None:
+            return ()
+        return (data,) if isinstance(data, str) else tuple(data)

@@ -1,0 +1,78 @@
+"""From the names in the settings to the sources of documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from adabatch.data.documents import Source
+from adabatch.data.hugging_face import PARQUET, HuggingFaceSource, is_dataset_folder
+from adabatch.data.local_files import (
+    JsonLinesSource,
+    NamedFile,
+    TextSource,
+    files_in,
+    is_json_lines,
+    stdlib_files,
+)
+from adabatch.data.settings import DataSettings
+
+__all__ = ["open_sources"]
+
+DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+FILE_NAME = re.compile(r"\.(txt|text|md|rst|tex|py|jsonl?|gz|parquet|arrow|csv|bin)$", re.IGNORECASE)
+
+
+def open_sources(settings: DataSettings) -> list[Source]:
+    """The sources of the training data and, where it is named apart, of the validation data.
+
+    Raises:
+        ValueError: a name is neither a file, nor a folder with text, nor can it be a dataset's name.
+    """
+    if settings.validation_data is None:
+        return _open(settings, settings.data, settings.validation_fraction)
+    return _open(settings, settings.data, 0.0) + _open(settings, settings.validation_data, 1.0)
+
+
+def _open(settings: DataSettings, data: str | Sequence[str], fraction: float) -> list[Source]:
+    """One source for all text files, one for all JSON lines, one for each dataset."""
+    text: list[NamedFile] = []
+    lines: list[NamedFile] = []
+    others: list[Source] = []
+    for name in DataSettings.names(data):
+        files = _files(name)
+        if files is None:
+            others.append(
+                HuggingFaceSource(
+                    name, settings.data_config, settings.split, settings.text_field, settings.streaming, fraction
+                )
+            )
+        else:
+            text += [file for file in files if not is_json_lines(file)]
+            lines += [file for file in files if is_json_lines(file)]
+    sources: list[Source] = []
+    if text:
+        sources.append(TextSource(text, fraction))
+    if lines:
+        sources.append(JsonLinesSource(lines, settings.text_field, fraction))
+    return sources + others
+
+
+def _files(name: str) -> list[NamedFile] | None:
+    """The local files that a name stands for; None if it is a dataset."""
+    if name == "stdlib":
+        return stdlib_files()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return None if is_dataset_folder(path) else files_in(path)
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise ValueError(f"the file {path} is empty; name a file with text")
+        return None if path.suffix.lower() == PARQUET else [NamedFile(path.name, path)]
+    if FILE_NAME.search(name) or not DATASET_NAME.fullmatch(name):
+        raise ValueError(
+            f"there is no file or folder {path} (in {Path.cwd()}); data is 'stdlib', a text, JSON-lines or "
+            "Parquet file, a folder of such files, or the name of a Hugging Face dataset"
+        )
+    return None

@@ -1,0 +1,188 @@
+"""Tokenizers: bytes, a `tokenizers` JSON file, or a `transformers` tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ByteTokenizer", "TextTokenizer", "Tokenizer", "open_tokenizer", "padded_vocabulary"]
+
+VOCABULARY_MULTIPLE = 8
+COMMON_ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "[EOS]", "[SEP]")
+
+
+class Tokenizer(Protocol):
+    """What the corpus asks of a tokenizer."""
+
+    name: str
+    size: int
+    """Token values, the end of a document included."""
+    end_of_document: int
+    """The token put after each document."""
+
+    def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
+        """The tokens of each text, without the end of the document."""
+
+    def decode(self, tokens: Sequence[int] | npt.NDArray[Any]) -> str:
+        """The text of these tokens."""
+
+    def fingerprint(self) -> str:
+        """Changes whenever the tokens of some text might."""
+
+
+def padded_vocabulary(size: int) -> int:
+    """The vocabulary a model should have: `size` rounded up to a multiple of 8.
+
+    257 is prime; a multiple of 8 can be sharded over up to 8 tensor-parallel ranks and keeps matrix products
+    aligned. The added values never occur as tokens.
+
+    >>> padded_vocabulary(257), padded_vocabulary(32000)
+    (264, 32000)
+    """
+    return -(-size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+
+
+class ByteTokenizer:
+    """One token a byte, 0 to 255, and 256 after each document.
+
+    >>> ByteTokenizer().encode([b"ab"])[0].tolist()
+    [97, 98]
+    """
+
+    name = "bytes"
+    size = 257
+    end_of_document = 256
+
+    def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
+        """The bytes of each text, uint8 [bytes]; invalid UTF-8 is kept as it is."""
+        return [np.frombuffer(text, dtype=np.uint8) for text in texts]
+
+    def decode(self, tokens: Sequence[int] | npt.NDArray[Any]) -> str:
+        """The text of these bytes; other tokens are left out, invalid UTF-8 becomes U+FFFD."""
+        return bytes(int(token) for token in tokens if token < 256).decode("utf-8", errors="replace")
+
+    def fingerprint(self) -> str:
+        """Constant."""
+        return "bytes-1"
+
+
+class TextTokenizer:
+    """A subword tokenizer of the `tokenizers` or `transformers` libraries, without its special tokens.
+
+    Invalid UTF-8 is read as U+FFFD; `replaced` counts the texts in which that happened.
+    """
+
+    def __init__(self, name: str, backend: Any, end_of_document: str | None) -> None:
+        self.name, self.replaced = name, 0
+        self._backend = backend
+        self._is_transformers = hasattr(backend, "convert_tokens_to_ids")
+        vocabulary = backend.get_vocab()
+        self.size = max(vocabulary.values()) + 1
+        self.end_of_document = self._find_end(vocabulary, end_of_document)
+
+    def _find_end(self, vocabulary: dict[str, int], wanted: str | None) -> int:
+        own = getattr(self._backend, "eos_token", None)
+        candidates = (wanted,) if wanted is not None else (own, *COMMON_ENDS)
+        for token in candidates:
+            if token in vocabulary:
+                return int(vocabulary[token])
+        if wanted is not None:
+            raise ValueError(
+                f"end_of_document is {wanted!r}, which is not a token of {self.name}; name one that is"
+            )
+        raise ValueError(
+            f"the tokenizer {self.name} names no end-of-sequence token and has none of "
+            f"{', '.join(COMMON_ENDS)}; set end_of_document to one of its tokens"
+        )
+
+    def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
+        """The tokens of each text, int64 [tokens]."""
+        decoded = [self._to_text(text) for text in texts]
+        if self._is_transformers:
+            tokens = self._backend(decoded, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        else:
+            encoded = self._backend.encode_batch_fast(decoded, add_special_tokens=False)
+            tokens = [each.ids for each in encoded]
+        return [np.asarray(each, dtype=np.int64) for each in tokens]
+
+    def _to_text(self, text: bytes) -> str:
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError:
+            self.replaced += 1
+            return text.decode("utf-8", errors="replace")
+
+    def decode(self, tokens: Sequence[int] | npt.NDArray[Any]) -> str:
+        """The text of these tokens, special tokens left out; padding values beyond the vocabulary too."""
+        known = [int(token) for token in tokens if token < self.size]
+        return str(self._backend.decode(known, skip_special_tokens=True))
+
+    def fingerprint(self) -> str:
+        """A hash of the tokenizer's whole definition where it has one, otherwise of its vocabulary."""
+        fast = getattr(self._backend, "backend_tokenizer", self._backend)
+        if hasattr(fast, "to_str"):
+            definition = fast.to_str()
+        else:
+            definition = type(self._backend).__name__ + json.dumps(self._backend.get_vocab(), sort_keys=True)
+        return f"{hashlib.sha256(definition.encode()).hexdigest()[:32]}-{self.end_of_document}"
+
+
+def open_tokenizer(name: str, end_of_document: str | None = None) -> Tokenizer:
+    """The tokenizer of this name.
+
+    Args:
+        name: ``bytes``, a `tokenizers` JSON file, or a `transformers` tokenizer's name or folder.
+        end_of_document: the token after each document; None: the tokenizer's own end of sequence.
+
+    Raises:
+        ValueError: there is no such tokenizer, or it has no such token.
+
+    >>> open_tokenizer("bytes").size
+    257
+    """
+    if name == "bytes":
+        return ByteTokenizer()
+    path = Path(name).expanduser()
+    if path.is_file():
+        return TextTokenizer(name, _from_file(path), end_of_document)
+    return TextTokenizer(name, _from_transformers(str(path) if path.is_dir() else name), end_of_document)
+
+
+def _from_file(path: Path) -> Any:
+    from tokenizers import Tokenizer as Backend
+
+    try:
+        backend = Backend.from_file(str(path))
+    except Exception as error:  # the Rust library raises plain Exception
+        raise ValueError(
+            f"tokenizer file {path} could not be read ({_first_line(error)}); give a JSON file written by the "
+            "tokenizers library, a transformers tokenizer's name or folder, or 'bytes'"
+        ) from error
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _from_transformers(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        backend = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # offline, unknown, incomplete folders: each its own type
+        raise ValueError(
+            f"tokenizer {name!r} could not be loaded ({_first_line(error)}); give 'bytes', a tokenizers JSON "
+            "file, a folder with a saved transformers tokenizer, or a name on the Hugging Face hub (which needs "
+            "a network or a copy in its cache)"
+        ) from error
+    backend.model_max_length = int(1e30)  # documents are cut into sequences later; silences a warning
+    return backend
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
