@@ -3,7 +3,7 @@ r"""The constants that every theorem on Adam shares, each written once.
 Notation of the statements: r = beta1 / sqrt(beta2), c = 1 - beta2, rho = 1 / (1 - r), tau^2 = 1 + eta^2.
 
 Differences such as 1 - r and 1 - sqrt(beta2) are formed without cancellation, so that beta2 up to 1 - 1e-8
-costs no digits. Only kappa subtracts: its relative error is that of eta^2 / (1 - r - eta^2) roundings.
+costs no digits. Only kappa subtracts, so that its relative error grows where kappa tends to 0.
 
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
@@ -23,7 +23,10 @@ from theory.numeric import Value, hypot, is_symbolic, sqrt
 __all__ = [
     "alignment",
     "alignment_at",
+    "descent_budget",
     "drift_constant",
+    "freezing_constant",
+    "least_descent_budget",
     "momentum_amplification",
     "momentum_gap",
     "momentum_ratio",
@@ -31,6 +34,7 @@ __all__ = [
     "preconditioner_growth",
     "preconditioner_start",
     "require_betas",
+    "require_problem",
     "root_gap",
     "second_moment_weight",
     "solve_self_bounding",
@@ -46,6 +50,21 @@ def require_betas(beta1: Value, beta2: Value) -> None:
     require(beta2 > 0, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 > 0")
     require(beta2 < 1, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 < 1")
     require(beta1**2 < beta2, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 > beta1^2")
+
+
+def require_problem(smoothness: Value, dimension: Value, initial_gap: Value, steps: Value) -> None:
+    """Raise :class:`~theory.hypotheses.HypothesisError` unless L > 0, d >= 1, Delta >= 0 and K >= 1.
+
+    >>> require_problem(smoothness=1.0, dimension=10, initial_gap=2.0, steps=0)
+    Traceback (most recent call last):
+    ...
+    theory.hypotheses.HypothesisError: requires steps >= 1, but steps = 0; take steps = 1 or more
+    """
+    require(smoothness > 0, "smoothness > 0", describe("smoothness", smoothness), "any bound L > 0 will do")
+    require(dimension >= 1, "dimension >= 1", describe("dimension", dimension), "take dimension = 1 or more")
+    gap = describe("initial_gap", initial_gap)
+    require(initial_gap >= 0, "initial_gap = L(w_1) - inf L >= 0", gap, "take initial_gap = 0 or more")
+    require(steps >= 1, "steps >= 1", describe("steps", steps), "take steps = 1 or more")
 
 
 def momentum_ratio(beta1: Value, beta2: Value) -> Value:
@@ -119,6 +138,38 @@ def step_variance(beta1: Value, beta2: Value) -> Value:
 def drift_constant(beta1: Value, beta2: Value) -> Value:
     """Gamma = ((1 - beta1)^2 / c) gamma^2: the second-order cost of a step, per alpha^2 L d."""
     return (1 - beta1) ** 2 / second_moment_weight(beta2) * step_variance(beta1, beta2)
+
+
+def freezing_constant(beta1: Value, beta2: Value) -> Value:
+    """(1 - beta1) r / (sqrt(c) (1 - r)^2): the cost of reading old gradients in the momentum as new ones.
+
+    Per alpha L d and per unit of the step bound C_m (lemma L3), so that Gamma = C_m^2 / 2 + C_m times this.
+    """
+    r, gap = momentum_ratio(beta1, beta2), momentum_gap(beta1, beta2)
+    return (1 - beta1) * r / (sqrt(second_moment_weight(beta2)) * gap**2)
+
+
+def descent_budget(
+    smoothness: Value, dimension: Value, initial_gap: Value, steps: Value, step_size: Value, drift: Value
+) -> Value:
+    """P = Delta / alpha + alpha K L d Gamma: what all steps together can descend, per alpha.
+
+    Args:
+        smoothness: L > 0.
+        dimension: d >= 1.
+        initial_gap: Delta = L(w_1) - inf L >= 0.
+        steps: K >= 1.
+        step_size: alpha > 0.
+        drift: Gamma, for example :func:`drift_constant`.
+    """
+    return initial_gap / step_size + step_size * drift * smoothness * dimension * steps
+
+
+def least_descent_budget(
+    smoothness: Value, dimension: Value, initial_gap: Value, steps: Value, drift: Value
+) -> Value:
+    """2 sqrt(Delta K L d Gamma): :func:`descent_budget` at its best step size sqrt(Delta / (K L d Gamma))."""
+    return 2 * sqrt(drift * smoothness * dimension * initial_gap * steps)
 
 
 def preconditioner_start(beta2: Value, sum_sqrt_v0: Value) -> Value:

@@ -17,6 +17,7 @@ __all__ = [
     "absolute",
     "ceiling",
     "exp",
+    "expm1",
     "hypot",
     "is_symbolic",
     "log",
@@ -76,6 +77,11 @@ def log1p(x: Value) -> Value:
 def exp(x: Value) -> Value:
     """Exponential function."""
     return _apply("exp", "exp", x)
+
+
+def expm1(x: Value) -> Value:
+    """``exp(x) - 1``, accurate for small x."""
+    return sys.modules["sympy"].exp(x) - 1 if is_symbolic(x) else _apply("expm1", "", x)
 
 
 def absolute(x: Value) -> Value:
