@@ -54,7 +54,7 @@ class NormTest(BatchSizeSchedule):
             before the division; 0 uses the step's own.
 
     Attributes:
-        last_test: the newest :class:`TestRecord`, None before the first.
+        last_test: the :class:`TestRecord` of the last step, None if it was not tested.
         unresolved: how often the denominator was not positive, so that b stayed.
 
     Raises:
@@ -98,7 +98,13 @@ class NormTest(BatchSizeSchedule):
         """On every ``test_interval``-th step while the batch is below the maximum."""
         return self.batch_size < self.maximum and (self.steps + 1) % self.test_interval == 0
 
+    def skip(self) -> int:
+        """Count a step whose gradients were thrown away: no test, b stays."""
+        self.last_test = None
+        return super().skip()
+
     def _propose(self, moments: GradientMoments | None) -> int:
+        self.last_test = None
         if not self.needs_moments:
             return self.batch_size
         if moments is None:

@@ -1,0 +1,128 @@
+"""The Llama that is trained: ``transformers``' own, from a built-in architecture or a configuration file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+__all__ = ["ARCHITECTURES", "build_model", "language_model_loss", "model_config", "parameter_count"]
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "demo": {
+        "hidden_size": 128,
+        "intermediate_size": 352,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 1024,
+        "vocab_size": None,
+    },
+    "microllama-300m": {
+        "hidden_size": 1024,
+        "intermediate_size": 5632,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 2048,
+        "vocab_size": 32000,
+    },
+    "tinyllama-1.1b": {
+        "hidden_size": 2048,
+        "intermediate_size": 5632,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 2048,
+        "vocab_size": 32000,
+    },
+    "openllama-3b": {
+        "hidden_size": 3200,
+        "intermediate_size": 8640,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 2048,
+        "vocab_size": 32000,
+    },
+}
+"""The released models' public configurations; a vocabulary of None is taken from the tokenizer."""
+
+
+def model_config(
+    model: str, vocabulary_size: int | None = None, sequence_length: int | None = None
+) -> LlamaConfig:
+    """The configuration of a built-in architecture or of a Llama configuration file.
+
+    Args:
+        model: a name from :data:`ARCHITECTURES`, or the path of a ``config.json`` or of a folder with one.
+        vocabulary_size: of the tokenizer; it must fit into the model's.
+        sequence_length: of training; it must fit into the model's maximum.
+
+    Raises:
+        ValueError: for an unknown name, a file that is no Llama configuration, or a vocabulary or sequence length
+            beyond the model's.
+
+    >>> model_config("demo", vocabulary_size=257).vocab_size
+    257
+    """
+    values = dict(ARCHITECTURES[model]) if model in ARCHITECTURES else _read_config(model)
+    if values.get("vocab_size") is None:
+        values["vocab_size"] = vocabulary_size or 32000
+    config = LlamaConfig(**(values | {"use_cache": False, "attn_implementation": "sdpa"}))
+    if vocabulary_size is not None and vocabulary_size > config.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {vocabulary_size} tokens, but the model {model} only {config.vocab_size}: take "
+            "another --tokenizer or a --model configuration with a larger vocab_size"
+        )
+    if sequence_length is not None and sequence_length > config.max_position_embeddings:
+        raise ValueError(
+            f"a sequence length of {sequence_length} is above the maximum of the model {model}, "
+            f"{config.max_position_embeddings}: lower --sequence-length"
+        )
+    return config
+
+
+def _read_config(model: str) -> dict[str, Any]:
+    path = Path(model)
+    if path.is_dir():
+        path = path / "config.json"
+    if not path.is_file():
+        raise ValueError(
+            f"the model {model!r} is neither a built-in architecture ({', '.join(ARCHITECTURES)}) nor a Llama "
+            "configuration file (--model)"
+        )
+    try:
+        values = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the model configuration {path} is not JSON: {error}") from None
+    if not isinstance(values, dict) or values.get("model_type", "llama") != "llama":
+        found = values.get("model_type") if isinstance(values, dict) else type(values).__name__
+        raise ValueError(f"the model configuration {path} must be of model_type 'llama', but is {found!r}")
+    return values
+
+
+def build_model(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
+    """A randomly initialised Llama, the same on every rank and for every kind of parallelism."""
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(config)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of parameters, tied ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def language_model_loss(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of each token given those before it.
+
+    Args:
+        model: a causal language model of ``transformers``, wrapped or not.
+        tokens: int64 [micro_batch, sequence_length].
+    """
+    loss: Tensor = model(input_ids=tokens, labels=tokens).loss
+    return loss

@@ -1,0 +1,150 @@
+"""Parallelism, applied in one visible place: process group, device, wrapping, gradient synchronisation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from transformers import LlamaForCausalLM
+
+from adabatch.settings import ParallelSettings
+
+__all__ = ["Ranks", "autocast", "choose_device", "parallelize", "process_group", "reshard", "set_gradient_sync"]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the others.
+
+    Attributes:
+        rank: global, from 0.
+        world_size: J.
+        device: this rank's own.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes files and the terminal."""
+        return self.rank == 0
+
+    def sum(self, *values: float) -> list[float]:
+        """The values summed over ranks, in fp64."""
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        if self.world_size > 1:
+            dist.all_reduce(sums)
+        return [float(value) for value in sums.tolist()]
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+def choose_device(settings: ParallelSettings, local_rank: int = 0) -> torch.device:
+    """The device of a rank.
+
+    Raises:
+        ValueError: if a GPU is asked for and absent, or fewer GPUs than ranks are there.
+    """
+    available = torch.cuda.is_available()
+    if settings.device == "cuda" and not available:
+        raise ValueError("a GPU was asked for (--device cuda), but torch finds none: take --device cpu or auto")
+    if settings.device == "cpu" or not available:
+        return torch.device("cpu")
+    if local_rank >= torch.cuda.device_count():
+        raise ValueError(
+            f"rank {local_rank} has no GPU: {torch.cuda.device_count()} found; lower --ranks or take --device cpu"
+        )
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
+    """This process's :class:`Ranks`, with the process group up (gloo on the CPU, NCCL on GPUs) if one is needed.
+
+    The ranks' environment (``RANK``, ``WORLD_SIZE``, ...) is what torch's launcher sets; without it this is a
+    world of one.
+    """
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = choose_device(settings, local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // local_ranks))
+    if settings.parallel == "single":
+        yield Ranks(0, 1, device)
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if "RANK" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+        dist.barrier()  # else a rank may tear the group down while another still saves
+    finally:
+        dist.destroy_process_group()
+
+
+def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Ranks) -> nn.Module:
+    """Checkpoint, compile and wrap the model as the settings say, and move it to the rank's device.
+
+    Order matters: activation checkpointing, then compilation of each decoder layer, then wrapping.
+    """
+    model = model.to(ranks.device)
+    if settings.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    layers = list(model.model.layers)
+    if settings.compile:
+        for layer in layers:
+            layer.compile()
+    if settings.parallel == "ddp":
+        device_ids = [ranks.device] if ranks.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=device_ids)
+    if settings.parallel == "fsdp":
+        _shard(model, layers, settings, ranks)
+    return model
+
+
+def _shard(model: nn.Module, layers: list[nn.Module], settings: ParallelSettings, ranks: Ranks) -> None:
+    """FSDP2: each decoder layer, then the root with what is left (embeddings stay together, so ties hold)."""
+    mesh = init_device_mesh(ranks.device.type, (ranks.world_size,), mesh_dim_names=("data_parallel",))
+    policy = MixedPrecisionPolicy()
+    if settings.precision == "bf16":
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for module in [*layers, model]:
+        fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=settings.reshard_after_forward)
+
+
+def autocast(settings: ParallelSettings, ranks: Ranks) -> torch.autocast | nullcontext[None]:
+    """bf16 compute for modules that FSDP2 does not cast."""
+    if settings.precision == "bf16" and settings.parallel != "fsdp":
+        return torch.autocast(ranks.device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def reshard(model: nn.Module) -> None:
+    """Free whole parameters that a forward pass without a backward pass has left behind (FSDP2)."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def set_gradient_sync(model: nn.Module, enabled: bool) -> None:
+    """Whether the next backward reduces gradients over ranks; off while accumulating."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(enabled)
+    elif isinstance(model, DistributedDataParallel):
+        model.require_backward_grad_sync = enabled

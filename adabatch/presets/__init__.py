@@ -1,0 +1,1 @@
+"""Built-in settings, as TOML files in the format of ``--config``."""

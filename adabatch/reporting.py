@@ -1,0 +1,127 @@
+"""What a run shows: a progress bar on a terminal, lines elsewhere, and a summary table at the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["ProgressReport", "summary", "summary_table"]
+
+Record = dict[str, Any]
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class ProgressReport:
+    """Loss, batch size and tokens/s while a run goes on.
+
+    On a terminal a progress bar counted in samples; elsewhere one line every few seconds.
+
+    Args:
+        samples: the budget.
+        done: samples seen before (a resumed run).
+        console: where to; standard error by default, so that output can be piped.
+    """
+
+    def __init__(self, samples: int, done: int = 0, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._samples, self._last_line, self._loss = samples, 0.0, 0.0
+        self._weight = 0.0
+        columns = [
+            TextColumn("step {task.fields[step]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} samples"),
+            TextColumn(
+                "loss {task.fields[loss]:.3f}  batch {task.fields[batch]}  {task.fields[rate]:,.0f} tokens/s"
+            ),
+            TimeRemainingColumn(),
+        ]
+        self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self._task: TaskID = self._bar.add_task(
+            "", total=samples, completed=done, step=0, loss=0.0, batch=0, rate=0.0
+        )
+
+    def __enter__(self) -> ProgressReport:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, record: Record) -> None:
+        """Report a step."""
+        if math.isfinite(record["loss"]):
+            self._loss, self._weight = 0.9 * self._loss + record["loss"], 0.9 * self._weight + 1
+        loss = self._loss / max(1.0, self._weight)
+        self._bar.update(
+            self._task,
+            completed=min(record["samples"], self._samples),
+            step=record["step"],
+            loss=loss,
+            batch=record["batch_size"],
+            rate=record["tokens_per_second"],
+        )
+        if self.console.is_terminal:
+            return
+        validated = record.get("val_loss")
+        if validated is not None or time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            ending = "" if validated is None else f"  validation {validated:.4f}"
+            print(
+                f"step {record['step']}  samples {record['samples']}/{self._samples}  loss {loss:.4f}  "
+                f"batch {record['batch_size']}  {record['tokens_per_second']:,.0f} tokens/s{ending}",
+                file=self.console.file,
+                flush=True,
+            )
+
+
+def summary(records: Sequence[Record]) -> dict[str, Any]:
+    """The run in numbers: steps, mean batch, losses, throughput.
+
+    >>> record = {"step": 1, "samples": 4, "tokens": 8, "loss": 2.0, "batch_size": 4, "tokens_per_second": 8.0,
+    ...           "skipped": 0, "val_loss": 1.5}
+    >>> summary([record])["mean batch"], summary([record])["best validation loss"]
+    (4.0, 1.5)
+    """
+    last = records[-1]
+    validation = [record["val_loss"] for record in records if record.get("val_loss") is not None]
+    tail = [record["loss"] for record in records[-20:] if record["loss"] is not None]
+    seconds = sum(_tokens(record, records) / record["tokens_per_second"] for record in records)
+    return {
+        "steps": last["step"],
+        "samples": last["samples"],
+        "tokens": last["tokens"],
+        "mean batch": last["samples"] / last["step"],
+        "final batch": last["batch_size"],
+        "training loss (last 20 steps)": sum(tail) / len(tail) if tail else None,
+        "best validation loss": min(validation) if validation else None,
+        "final validation loss": validation[-1] if validation else None,
+        "skipped steps": last["skipped"],
+        "seconds in steps": seconds,
+        "tokens/s": sum(_tokens(record, records) for record in records) / seconds,
+    }
+
+
+def _tokens(record: Record, records: Sequence[Record]) -> float:
+    """Tokens of one step."""
+    return float(record["batch_size"] * records[0]["tokens"] / records[0]["samples"])
+
+
+def summary_table(records: Sequence[Record]) -> Table:
+    """The summary as a table for the terminal."""
+    table = Table(title="Summary", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name, value in summary(records).items():
+        if value is not None:
+            table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:,.4g}")
+    return table

@@ -1,0 +1,320 @@
+"""Settings of a training run: dataclasses with a docstring under each field.
+
+Defaults < preset < file < command line. The sections below are those of a settings file (TOML)::
+
+    [schedule]
+    schedule = "norm-test"
+    eta = 0.8
+
+Field names are unique over all sections, so that each is also a command-line option: ``--eta 0.8``. The resolved
+settings are saved with the run as ``config.toml``, in the same format.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from adabatch.data.settings import DataSettings
+
+__all__ = [
+    "ModelSettings",
+    "OptimizerSettings",
+    "ParallelSettings",
+    "RunSettings",
+    "ScheduleSettings",
+    "Settings",
+    "field_docs",
+    "load_settings",
+    "preset_names",
+    "to_toml",
+]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which Llama is trained, from random initialisation."""
+
+    model: str = "demo"
+    """A built-in architecture (demo, microllama-300m, tinyllama-1.1b, openllama-3b), or the path of a Llama
+    configuration file (config.json)."""
+
+
+@dataclass(frozen=True)
+class ParallelSettings:
+    """Where and how the model is computed."""
+
+    parallel: Literal["single", "ddp", "fsdp"] = "single"
+    """How ranks share the work: single process, DistributedDataParallel, or FSDP2 (fully_shard)."""
+    ranks: int = 1
+    """Ranks to start on this machine. Under torchrun, torchrun's own number counts."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes a GPU for each rank where there is one."""
+    threads: int = 0
+    """CPU threads a rank; 0 shares the cores evenly. Gradients are bitwise equal only at equal numbers."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: parameters are cast for compute, and gradients are reduced in fp32."""
+    reshard_after_forward: bool = True
+    """FSDP2: free the whole parameters between forward and backward."""
+    accumulation_sync: bool = False
+    """Reduce gradients after every micro-batch (less memory under FSDP2) rather than once a step."""
+    activation_checkpointing: bool = False
+    """Recompute each decoder layer's activations in the backward pass."""
+    compile: bool = False
+    """torch.compile each decoder layer."""
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """How the batch size evolves. All sizes are in sequences, over all ranks."""
+
+    schedule: Literal["constant", "stagewise", "linear-ramp", "norm-test"] = "norm-test"
+    """Which batch-size schedule."""
+    initial_batch: int = 4
+    """First batch (the only one, for a constant schedule)."""
+    max_batch: int = 128
+    """Largest batch."""
+    micro_batch: int = 1
+    """Sequences in a rank's micro-batch at the start: ranks x micro-batch must divide the initial batch."""
+    max_micro_batch: int = 32
+    """The micro-batch grows up to here before accumulation does."""
+    eta: float = 0.8
+    """norm-test: relative error of the gradient asked for; smaller asks for larger batches."""
+    estimator: Literal["paper", "unbiased", "debiased"] = "unbiased"
+    """norm-test: which variance and squared norm are compared."""
+    test_interval: int = 1
+    """norm-test: test every this many steps."""
+    ema: float = 0.0
+    """norm-test: decay of the averages of numerator and denominator; 0 uses each step's own."""
+    stage_batches: tuple[int, ...] = (32, 64, 128)
+    """stagewise: a batch size for each stage."""
+    stage_fractions: tuple[float, ...] = (0.025, 0.025, 0.95)
+    """stagewise: the stages' fractions of the samples."""
+    ramp_samples: int = 8192
+    """linear-ramp: samples until the largest batch."""
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW and its learning rate, which follows the samples seen."""
+
+    lr: float = 3e-3
+    """Peak learning rate."""
+    min_lr: float = 3e-4
+    """Learning rate at the end of the cosine."""
+    warmup_samples: int = 512
+    """Linear warm-up from 0 over this many samples."""
+    beta1: float = 0.9
+    """Decay of the first moment."""
+    beta2: float = 0.95
+    """Decay of the second moment."""
+    epsilon: float = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: float = 0.1
+    """Decoupled, on every parameter (as in the paper)."""
+    clip: float = 1.0
+    """Largest gradient norm; 0 does not clip."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How long, what is measured and where it is kept."""
+
+    samples: int = 16384
+    """Budget in sequences: training ends with the step that reaches it."""
+    validation_interval: int = 2048
+    """Validation loss every this many samples, and at the end; 0 never."""
+    validation_samples: int = 256
+    """Sequences of the validation loss."""
+    checkpoint_interval: int = 0
+    """Checkpoint every this many samples, and at the end; 0 only at the end."""
+    output: str = "runs/train"
+    """Folder of the run: config.toml, metrics.jsonl, checkpoints, figures."""
+    resume: str = "never"
+    """auto goes on from the newest checkpoint in the output folder if there is one; or a checkpoint's path."""
+    overwrite: bool = False
+    """Delete an earlier run in the output folder."""
+    monitor_interval: int = 0
+    """Measure the gradient statistics every this many steps even where no test runs; 0 only for tests."""
+    tensorboard: bool = False
+    """Write TensorBoard event files too."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run is made of; one section a field."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    parallel: ParallelSettings = field(default_factory=ParallelSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+
+
+SECTIONS: dict[str, type] = {
+    "model": ModelSettings,
+    "data": DataSettings,
+    "parallel": ParallelSettings,
+    "schedule": ScheduleSettings,
+    "optimizer": OptimizerSettings,
+    "run": RunSettings,
+}
+
+
+def options() -> Iterator[tuple[str, Field[Any], Any]]:
+    """Section, field and resolved type of every setting, in order."""
+    for section, cls in SECTIONS.items():
+        hints = typing.get_type_hints(cls)
+        for item in fields(cls):
+            yield section, item, hints[item.name]
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass, on one line.
+
+    >>> field_docs(ModelSettings)["model"].startswith("A built-in architecture")
+    True
+    """
+    body = ast.parse(inspect.getsource(cls).lstrip()).body[0]
+    assert isinstance(body, ast.ClassDef)
+    docs = {}
+    for node, after in zip(body.body, body.body[1:], strict=False):
+        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_text:
+            docs[node.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
+    return docs
+
+
+def preset_names() -> list[str]:
+    """Names that ``--preset`` takes."""
+    files = resources.files("adabatch.presets").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_settings(
+    preset: str | None = None, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Resolve defaults < preset < file < overrides.
+
+    Args:
+        preset: a built-in preset's name.
+        file: a TOML file with the sections above.
+        overrides: by field name, as on the command line.
+
+    Raises:
+        ValueError: for an unknown preset, section, setting or choice, or a value of the wrong type.
+
+    >>> load_settings(overrides={"eta": 0.5}).schedule.eta
+    0.5
+    """
+    settings = Settings()
+    if preset is not None:
+        if preset not in preset_names():
+            raise ValueError(
+                f"the preset {preset!r} is not known: take one of {', '.join(preset_names())} (--preset)"
+            )
+        text = (resources.files("adabatch.presets") / f"{preset}.toml").read_text()
+        settings = _overlay(settings, tomllib.loads(text), f"preset {preset}")
+    if file is not None:
+        settings = _overlay(settings, _read_toml(Path(file)), str(file))
+    by_section: dict[str, dict[str, Any]] = {}
+    sections = {item.name: section for section, item, _ in options()}
+    for name, value in (overrides or {}).items():
+        if name not in sections:
+            raise ValueError(f"the setting {name!r} is not known: take one of {', '.join(sorted(sections))}")
+        by_section.setdefault(sections[name], {})[name] = value
+    return _overlay(settings, by_section, "the command line")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"the settings file {path} does not exist (--config)") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the settings file {path} is not TOML: {error}") from None
+    except OSError as error:
+        raise ValueError(f"the settings file {path} cannot be read: {error.strerror}") from None
+
+
+def _overlay(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    """The settings with the given sections' fields replaced."""
+    changed: dict[str, Any] = {}
+    for section, entries in values.items():
+        if section not in SECTIONS:
+            raise ValueError(f"{source}: the section [{section}] is not known: take one of {', '.join(SECTIONS)}")
+        if not isinstance(entries, Mapping):
+            raise ValueError(f"{source}: {section} must be a section, [{section}], not a value")
+        hints = typing.get_type_hints(SECTIONS[section])
+        for name in entries:
+            if name not in hints:
+                raise ValueError(
+                    f"{source}: [{section}] has no setting {name!r}: take one of {', '.join(sorted(hints))}"
+                )
+        converted = {name: _convert(name, value, hints[name], source) for name, value in entries.items()}
+        changed[section] = replace(getattr(settings, section), **converted)
+    return replace(settings, **changed)
+
+
+def _convert(name: str, value: Any, hint: Any, source: str) -> Any:
+    """The value in the field's type; ints are taken for floats, lists and comma-separated text for tuples."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        several = isinstance(value, list | tuple)
+        wanted = [a for a in arguments if a is not type(None) and several == (typing.get_origin(a) is Sequence)]
+        return _convert(name, value, (wanted or arguments)[0], source)
+    if origin is Sequence:
+        return tuple(_scalar(name, item, arguments[0], source) for item in value)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(
+                f"{source}: {name} = {value!r} is not known: take one of {', '.join(map(str, arguments))}"
+            )
+        return value
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise ValueError(f"{source}: {name} = {value!r} must be a list")
+        return tuple(_convert(name, item, arguments[0], source) for item in items)
+    return _scalar(name, value, hint, source)
+
+
+def _scalar(name: str, value: Any, kind: type, source: str) -> Any:
+    wrong = ValueError(f"{source}: {name} = {value!r} must be of type {kind.__name__}")
+    if kind in (int, float) and isinstance(value, bool):
+        raise wrong
+    if isinstance(value, kind):
+        return value
+    if kind in (int, float) and isinstance(value, str | int):
+        try:
+            return kind(value)
+        except ValueError:
+            raise wrong from None
+    raise wrong
+
+
+def to_toml(settings: Settings) -> str:
+    """The settings as a TOML file that :func:`load_settings` reads back; None is left out.
+
+    >>> print(to_toml(Settings()).splitlines()[0])
+    [model]
+    """
+    lines: list[str] = []
+    for section, values in asdict(settings).items():
+        lines.append(f"[{section}]")
+        # JSON's strings, numbers, booleans and lists of them are TOML's.
+        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,230 @@
+"""The training loop.
+
+batch size b_k -> the next b_k samples -> J ranks x M micro-batches -> forward, backward -> each rank's squared
+norms -> one all-reduce of two numbers -> moments -> norm test -> b_{k+1}; beside it the optimizer step, the
+learning rate by samples seen, metrics, checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+from adabatch.building import build_layout, build_learning_rate, build_optimizer, build_schedule
+from adabatch.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
+from adabatch.clipping import clip_gradients
+from adabatch.data import Corpus, group_positions, open_corpus
+from adabatch.learning_rate import LearningRate
+from adabatch.model import build_model, language_model_loss, model_config
+from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
+from adabatch.schedules import BatchPlan, BatchSizeSchedule, MicroBatching, NormTest
+from adabatch.settings import Settings
+from adabatch.statistics import GradientStatistics
+from adabatch.validation import validation_loss
+from theory.gradient_moments import GradientMoments
+from theory.norm_test import norm_test_statistic
+
+__all__ = ["Record", "Run", "open_run", "train", "training_step"]
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Run:
+    """Everything that a step touches."""
+
+    settings: Settings
+    ranks: Ranks
+    corpus: Corpus
+    model: nn.Module
+    optimizer: AdamW
+    learning_rate: LearningRate
+    layout: MicroBatching
+    schedule: BatchSizeSchedule
+    statistics: GradientStatistics
+    skipped: int = 0
+    resumed_from: Path | None = None
+
+    @property
+    def samples(self) -> int:
+        """Samples seen."""
+        return self.schedule.samples
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.samples >= self.settings.run.samples
+
+
+def train(run: Run) -> Iterator[Record]:
+    """Train until the budget of samples is spent, yielding each step's record (the same on every rank)."""
+    interval, folder = run.settings.run, Path(run.settings.run.output) / "checkpoints"
+    while not run.done:
+        before = run.samples
+        record = training_step(run)
+        if _crossed(before, run.samples, interval.validation_interval) or (
+            run.done and interval.validation_interval
+        ):
+            record["val_loss"] = validation_loss(run.model, run.corpus, run.settings, run.ranks)
+        yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
+        if _crossed(before, run.samples, interval.checkpoint_interval) or run.done:
+            save_checkpoint(folder, run.schedule.steps, run.model, run.optimizer, _progress(run), run.ranks)
+
+
+def training_step(run: Run) -> Record:
+    """One optimizer step on the batch that the schedule asks for, and the schedule's next decision."""
+    start, plan = time.perf_counter(), run.layout.plan(run.schedule.batch_size)
+    measuring = run.schedule.needs_moments or _is_multiple(
+        run.schedule.steps + 1, run.settings.run.monitor_interval
+    )
+    run.statistics.enable(measuring)
+    rate = run.learning_rate.at(run.samples + plan.batch_size)
+
+    loss = accumulate_gradients(run, plan)
+    moments = run.statistics.finish() if measuring else None
+    squared_norm = moments.squared_norm if moments else run.statistics.gradient_squared_norm()
+    finite = math.isfinite(squared_norm) and math.isfinite(loss)
+    if finite:
+        clip_gradients(run.model, math.sqrt(squared_norm), run.settings.optimizer.clip)
+        optimizer_step(run.optimizer, rate)
+        run.schedule.update(moments)
+    else:
+        skip_step(run, loss, squared_norm)
+    run.optimizer.zero_grad(set_to_none=True)
+    return _record(run, plan, loss, rate, squared_norm, moments, time.perf_counter() - start)
+
+
+def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
+    """Forward and backward of every micro-batch; the mean loss over all ranks."""
+    total = torch.zeros((), dtype=torch.float64, device=run.ranks.device)
+    for index in range(plan.accumulation):
+        positions = group_positions(
+            run.samples,
+            rank=run.ranks.rank,
+            world_size=run.ranks.world_size,
+            micro_batch_index=index,
+            micro_batch=plan.micro_batch,
+        )
+        tokens = run.corpus.train.take(positions).to(run.ranks.device, non_blocking=True)
+        set_gradient_sync(run.model, run.settings.parallel.accumulation_sync or index == plan.accumulation - 1)
+        with autocast(run.settings.parallel, run.ranks):
+            loss = language_model_loss(run.model, tokens) / plan.accumulation
+        loss.backward()
+        run.statistics.end_microbatch(plan.micro_batch)
+        total += loss.detach()
+    return run.ranks.sum(float(total))[0] / run.ranks.world_size
+
+
+def optimizer_step(optimizer: AdamW, rate: float) -> None:
+    """An AdamW step at this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+
+
+def skip_step(run: Run, loss: float, squared_norm: float) -> None:
+    """Gradients that are not finite: neither optimizer step nor test, but the samples count as seen."""
+    run.schedule.skip()
+    run.skipped += 1
+    if run.ranks.is_main:
+        warnings.warn(
+            f"step {run.schedule.steps} skipped: loss {loss}, squared gradient norm {squared_norm} (skipped so "
+            f"far: {run.skipped}); lower --lr or lengthen --warmup-samples if this repeats",
+            stacklevel=2,
+        )
+
+
+def open_run(settings: Settings, ranks: Ranks) -> Run:
+    """Build or resume a run; all ranks call it.
+
+    Raises:
+        ValueError: for whatever the settings get wrong.
+    """
+    if ranks.is_main:
+        open_corpus(settings.data)  # prepares what is not prepared; the others wait
+    ranks.barrier()
+    corpus = open_corpus(settings.data, prepare=False)
+    config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
+    model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
+    layout = build_layout(settings.schedule, ranks.world_size)
+    run = Run(
+        settings=settings,
+        ranks=ranks,
+        corpus=corpus,
+        model=model,
+        optimizer=build_optimizer(model, settings.optimizer),
+        learning_rate=build_learning_rate(settings.optimizer, settings.run.samples),
+        layout=layout,
+        schedule=build_schedule(settings.schedule, layout, settings.run.samples),
+        statistics=GradientStatistics(model),
+        resumed_from=find_checkpoint(settings.run.resume, Path(settings.run.output) / "checkpoints"),
+    )
+    if run.resumed_from is not None:
+        progress = load_checkpoint(run.resumed_from, model, run.optimizer, ranks)
+        run.schedule.load_state_dict(progress["schedule"])
+        run.skipped = progress["skipped"]
+    return run
+
+
+def _progress(run: Run) -> dict[str, Any]:
+    return {"schedule": run.schedule.state_dict(), "skipped": run.skipped, "world_size": run.ranks.world_size}
+
+
+def _record(
+    run: Run,
+    plan: BatchPlan,
+    loss: float,
+    rate: float,
+    squared_norm: float,
+    moments: GradientMoments | None,
+    seconds: float,
+) -> Record:
+    """What metrics.jsonl keeps of a step; the batch is the one just used."""
+    length = run.settings.data.sequence_length
+    record: Record = {
+        "step": run.schedule.steps,
+        "samples": run.samples,
+        "tokens": run.samples * length,
+        "loss": loss,
+        "lr": rate,
+        "batch_size": plan.batch_size,
+        "micro_batch": plan.micro_batch,
+        "accumulation": plan.accumulation,
+        "grad_norm": math.sqrt(squared_norm),
+        "noise_trace": None,
+        "grad_sq_norm": None,
+        "test_statistic": None,
+        "tokens_per_second": plan.batch_size * length / seconds,
+        "skipped": run.skipped,
+    }
+    if moments is not None and plan.groups >= 2:
+        record["noise_trace"] = moments.covariance_trace
+        record["grad_sq_norm"] = moments.squared_norm
+        record["test_statistic"] = _statistic(run, moments)
+    return record
+
+
+def _statistic(run: Run, moments: GradientMoments) -> float:
+    """What the schedule decided with if it tested, else T at the settings' eta and estimator."""
+    if isinstance(run.schedule, NormTest) and run.schedule.last_test is not None:
+        return run.schedule.last_test.statistic
+    schedule = run.settings.schedule
+    return float(norm_test_statistic(moments, schedule.eta, schedule.estimator))
+
+
+def _crossed(before: int, after: int, interval: int) -> bool:
+    """Whether a multiple of the interval lies in (before, after]."""
+    return interval > 0 and after // interval > before // interval
+
+
+def _is_multiple(step: int, interval: int) -> bool:
+    return interval > 0 and step % interval == 0

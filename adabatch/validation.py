@@ -1,0 +1,40 @@
+"""Validation loss on a fixed set of sequences, shared by all ranks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from adabatch.data import Corpus
+from adabatch.model import language_model_loss
+from adabatch.parallel import Ranks, autocast, reshard
+from adabatch.settings import Settings
+
+__all__ = ["validation_loss"]
+
+
+@torch.no_grad()
+def validation_loss(model: nn.Module, corpus: Corpus, settings: Settings, ranks: Ranks) -> float | None:
+    """Mean cross-entropy in nats over the first ``validation_samples`` held-out sequences; None without any.
+
+    Every rank runs the same number of forward passes (sharded parameters are gathered together), the last ones
+    perhaps on a sequence that does not count.
+    """
+    if corpus.validation is None:
+        return None
+    count = min(settings.run.validation_samples, corpus.validation.length)
+    size = min(settings.schedule.max_micro_batch, -(-count // ranks.world_size))
+    total = seen = 0.0
+    model.eval()
+    for first in range(0, count, size * ranks.world_size):
+        start = first + ranks.rank * size
+        positions = range(min(start, count), min(start + size, count))
+        tokens = corpus.validation.take(positions or range(1)).to(ranks.device)
+        with autocast(settings.parallel, ranks):
+            loss = float(language_model_loss(model, tokens))
+        total += loss * len(positions)
+        seen += len(positions)
+    model.train()
+    reshard(model)
+    total, seen = ranks.sum(total, seen)
+    return total / seen
