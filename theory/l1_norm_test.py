@@ -27,8 +27,8 @@ Guarantee (Adam of Eq. 6, any v_0 >= 0, 0 <= beta1 < sqrt(beta2) < 1):
     sqrt(sum_i v_{0,i}) in A: there the condition is one on the dimension (:func:`scalar_test_bound`). The
     constants are weak (nu below .0018 at betas (.9, .95)); :mod:`theory.l1_certificates` has usable ones.
 
-    **Scalar against l1.** With d_sd = (sum_i sd_i)^2 / sum_i sd_i^2 and d_G = ||G||_1^2 / ||G||_2^2, the scalar test
-    at eta_s implies the l1 test at eta_s sqrt(d_sd / d_G), with equality where the scalar test is an equality.
+    **Scalar against l1.** With d_sd = (sum_i sd_i)^2 / sum_i sd_i^2 and d_G = ||G||_1^2 / ||G||_2^2, the scalar
+    test at eta_s implies the l1 test at eta_s sqrt(d_sd / d_G), with equality where the scalar test is an equality.
 
 References:
     Lau et al., CPAL 2025 (the tests); arXiv 2602.03001 (the l1 noise scale for sign-like optimizers);
@@ -60,12 +60,15 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from theory.adam_constants import (
+    descent_budget,
     drift_constant,
     momentum_amplification,
     preconditioner_growth,
     preconditioner_start,
     require_betas,
+    require_problem,
     second_moment_weight,
+    solve_self_bounding,
 )
 from theory.bound import Bound
 from theory.gradient_moments import require_groups
@@ -85,6 +88,7 @@ __all__ = [
     "largest_admissible_eta",
     "plug_in_l1_norm",
     "scalar_test_bound",
+    "solve_with_noise",
     "standard_deviation",
     "sum_of_standard_deviations",
 ]
@@ -278,22 +282,23 @@ def l1_noise_cost(beta1: Value, beta2: Value, noise: Value) -> Value:
 
 
 def l1_test_bound(
-    initial_gap: Value,
+    *,
     smoothness: Value,
     dimension: Value,
+    initial_gap: Value,
     steps: Value,
     step_size: Value,
     beta1: Value,
     beta2: Value,
     eta: Value,
-    sum_sqrt_v0: Value = 0,
+    sum_sqrt_v0: Value = 0.0,
 ) -> Bound:
     """Bound on sum_k E||grad L(w_k)||_1 for Adam under the l1 norm test.
 
     Args:
-        initial_gap: Delta = L(w_1) - inf L.
         smoothness: L, the Lipschitz constant of the gradient in the l2 norm.
         dimension: d.
+        initial_gap: Delta = L(w_1) - inf L.
         steps: K.
         step_size: alpha > 0.
         beta1: 0 <= beta1 < sqrt(beta2).
@@ -304,7 +309,8 @@ def l1_test_bound(
     Raises:
         HypothesisError: for betas out of range, or if eta is too large; it names the largest admissible eta.
 
-    >>> bound = l1_test_bound(1.0, 1.0, 10, 10_000, 1e-3, 0.0, 0.5, eta=0.1)
+    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, step_size=1e-3)
+    >>> bound = l1_test_bound(**problem, beta1=0.0, beta2=0.5, eta=0.1)
     >>> round(bound.value / 10_000, 3), round(bound.terms["simpler form"] / 10_000, 3)
     (1.058, 1.058)
     """
@@ -315,7 +321,7 @@ def l1_test_bound(
     return _bound(
         "sum_k E||grad L(w_k)||_1",
         "theorem of the l1 norm test",
-        _descent_terms(initial_gap, smoothness, dimension, steps, step_size, beta1, beta2),
+        _descent_terms(smoothness, dimension, initial_gap, steps, step_size, beta1, beta2),
         preconditioner_start(beta2, sum_sqrt_v0),
         preconditioner_growth(beta2, growth_eta),
         l1_noise_cost(beta1, beta2, eta),
@@ -323,22 +329,23 @@ def l1_test_bound(
 
 
 def scalar_test_bound(
-    initial_gap: Value,
+    *,
     smoothness: Value,
     dimension: Value,
+    initial_gap: Value,
     steps: Value,
     step_size: Value,
     beta1: Value,
     beta2: Value,
     eta: Value,
-    sum_v0: Value = 0,
+    sum_v0: Value = 0.0,
 ) -> Bound:
     """Bound on sum_k E||grad L(w_k)||_2 for Adam under the scalar test: eta must be of the order of 1/sqrt(d).
 
     Args:
-        initial_gap: Delta = L(w_1) - inf L.
         smoothness: L.
         dimension: d; the condition is on eta sqrt(d).
+        initial_gap: Delta = L(w_1) - inf L.
         steps: K.
         step_size: alpha > 0.
         beta1: 0 <= beta1 < sqrt(beta2).
@@ -349,7 +356,8 @@ def scalar_test_bound(
     Raises:
         HypothesisError: for betas out of range, or if eta sqrt(d) is too large.
 
-    >>> bound = scalar_test_bound(1.0, 1.0, 4, 10_000, 1e-3, 0.0, 0.5, eta=0.05)
+    >>> problem = dict(smoothness=1.0, dimension=4, initial_gap=1.0, steps=10_000, step_size=1e-3)
+    >>> bound = scalar_test_bound(**problem, beta1=0.0, beta2=0.5, eta=0.05)
     >>> round(bound.value / 10_000, 3)
     0.794
     """
@@ -360,7 +368,7 @@ def scalar_test_bound(
     return _bound(
         "sum_k E||grad L(w_k)||_2",
         "theorem of the scalar norm test (eta of the order of 1/sqrt(d))",
-        _descent_terms(initial_gap, smoothness, dimension, steps, step_size, beta1, beta2),
+        _descent_terms(smoothness, dimension, initial_gap, steps, step_size, beta1, beta2),
         preconditioner_start(beta2, sqrt(sum_v0)),
         preconditioner_growth(beta2, eta),
         l1_noise_cost(beta1, beta2, eta * root_dimension),
@@ -407,25 +415,36 @@ def _require_small_noise(beta1: Value, beta2: Value, eta: Value, noise_and_growt
 
 
 def _descent_terms(
-    initial_gap: Value,
     smoothness: Value,
     dimension: Value,
+    initial_gap: Value,
     steps: Value,
     step_size: Value,
     beta1: Value,
     beta2: Value,
 ) -> dict[str, Value]:
     """P/(1 - beta1) in its two parts: the gap, and the second-order cost of the steps."""
-    require(step_size > 0, "alpha > 0", describe("alpha", step_size))
-    drift = step_size * steps * smoothness * dimension * drift_constant(beta1, beta2)
+    require_problem(smoothness, dimension, initial_gap, steps)
+    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take step_size > 0")
+    drift = descent_budget(smoothness, dimension, 0, steps, step_size, drift_constant(beta1, beta2))
     return {"initial gap": initial_gap / step_size / (1 - beta1), "drift": drift / (1 - beta1)}
 
 
+def solve_with_noise(start: Value, growth: Value, descent: Value, noise_cost: Value) -> Value:
+    """The largest S with S^2 <= (A + B S) (P + nu' S), where B nu' < 1.
+
+    It is at most the simpler (P + A/B^2) / (1/B - nu').
+
+    >>> solve_with_noise(start=0.0, growth=2.0, descent=3.0, noise_cost=0.25)
+    12.0
+    """
+    kept = 1 - growth * noise_cost
+    return solve_self_bounding((growth * descent + start * noise_cost) / kept, start * descent / kept, 1)
+
+
 def _bound(quantity: str, theorem: str, descent: dict[str, Value], a: Value, b: Value, noise_cost: Value) -> Bound:
-    """The larger root of S^2 = (A + B S) (P' + nu' S), P' the descent terms; the simpler form is never below it."""
     p = descent["initial gap"] + descent["drift"]
-    leading, linear = 1 - b * noise_cost, a * noise_cost + b * p
-    value = (linear + sqrt(linear**2 + 4 * leading * a * p)) / (2 * leading)
+    value = solve_with_noise(a, b, p, noise_cost)
     simpler = (p + a / b**2) / (1 / b - noise_cost)
     return Bound(
         value=value,
