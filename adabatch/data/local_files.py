@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 import sysconfig
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -127,15 +128,16 @@ class JsonLinesSource:
         """The documents of this part; blank lines and empty texts are left out.
 
         Raises:
-            ValueError: a line is no JSON object, or lacks the field, or the field is no text.
+            ValueError: a line is no JSON object, or its field is missing or no text, or a .gz file is not gzipped.
         """
+        if self.fraction == (0 if validation else 1):
+            return
         for file in self.files:
-            with gzip.open(file.path) if file.path.suffix == ".gz" else file.path.open("rb") as handle:
-                for number, line in enumerate(handle, 1):
-                    if line.strip() and held_out(f"{file.name}:{number}", self.fraction) == validation:
-                        text = self._text(line, f"{file.path}, line {number}")
-                        if text:
-                            yield Document(text)
+            for number, line in enumerate(_lines(file.path), 1):
+                if line.strip() and held_out(f"{file.name}:{number}", self.fraction) == validation:
+                    text = self._text(line, f"{file.path}, line {number}")
+                    if text:
+                        yield Document(text)
 
     def _text(self, line: bytes, where: str) -> bytes:
         try:
@@ -155,6 +157,16 @@ class JsonLinesSource:
     def fingerprint(self) -> str:
         """The names and contents of the files, the field and the part held out."""
         return _fingerprint(f"json {self.field}", self.files, self.fraction)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle:
+            yield from handle
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path} is damaged or not gzipped ({error}); name a file that gunzip can read"
+        ) from error
 
 
 def _line_start(handle: BinaryIO, offset: int, size: int) -> int:

@@ -85,6 +85,7 @@ class TextTokenizer:
         vocabulary = backend.get_vocab()
         self.size = max(vocabulary.values()) + 1
         self.end_of_document = self._find_end(vocabulary, end_of_document)
+        self._fingerprint = self._hash_definition(vocabulary)
 
     def _find_end(self, vocabulary: dict[str, int], wanted: str | None) -> int:
         own = getattr(self._backend, "eos_token", None)
@@ -125,11 +126,14 @@ class TextTokenizer:
 
     def fingerprint(self) -> str:
         """A hash of the tokenizer's whole definition where it has one, otherwise of its vocabulary."""
+        return self._fingerprint
+
+    def _hash_definition(self, vocabulary: dict[str, int]) -> str:
         fast = getattr(self._backend, "backend_tokenizer", self._backend)
         if hasattr(fast, "to_str"):
             definition = fast.to_str()
         else:
-            definition = type(self._backend).__name__ + json.dumps(self._backend.get_vocab(), sort_keys=True)
+            definition = type(self._backend).__name__ + json.dumps(vocabulary, sort_keys=True)
         return f"{hashlib.sha256(definition.encode()).hexdigest()[:32]}-{self.end_of_document}"
 
 
@@ -149,7 +153,7 @@ def open_tokenizer(name: str, end_of_document: str | None = None) -> Tokenizer:
     if name == "bytes":
         return ByteTokenizer()
     path = Path(name).expanduser()
-    if path.is_file():
+    if path.is_file() or path.suffix == ".json":
         return TextTokenizer(name, _from_file(path), end_of_document)
     return TextTokenizer(name, _from_transformers(str(path) if path.is_dir() else name), end_of_document)
 

@@ -1,0 +1,117 @@
+"""The order of the samples: independent of ranks, micro-batches and batch sizes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adabatch.data import SampleOrder, group_positions
+
+small = st.integers(1, 6)
+
+
+def groups_of_step(start: int, world_size: int, accumulation: int, micro_batch: int) -> list[range]:
+    return [
+        group_positions(start, rank=j, world_size=world_size, micro_batch_index=a, micro_batch=micro_batch)
+        for j in range(world_size)
+        for a in range(accumulation)
+    ]
+
+
+@settings(deadline=None)
+@given(start=st.integers(0, 10**12), world_size=small, accumulation=small, micro_batch=small)
+def test_groups_are_a_disjoint_cover_of_the_batch(start, world_size, accumulation, micro_batch):
+    groups = groups_of_step(start, world_size, accumulation, micro_batch)
+    taken = [position for group in groups for position in group]
+    assert sorted(taken) == list(range(start, start + world_size * accumulation * micro_batch))
+    assert {len(group) for group in groups} == {micro_batch}
+
+
+@pytest.mark.parametrize("groups", [1, 4, 6, 12])
+def test_groups_do_not_depend_on_how_ranks_and_accumulation_share_them(groups):
+    splits = [(j, groups // j) for j in range(1, groups + 1) if groups % j == 0]
+    sets = [{tuple(group) for group in groups_of_step(40, j, m, 3)} for j, m in splits]
+    assert len(splits) > 1 or groups == 1
+    assert all(each == sets[0] for each in sets)
+
+
+@given(start=st.integers(0, 1000), world_size=small, accumulation=small, micro_batch=small)
+@settings(deadline=None)
+def test_the_positions_of_a_rank_increase(start, world_size, accumulation, micro_batch):
+    for rank in range(world_size):
+        mine = [
+            position
+            for a in range(accumulation)
+            for position in group_positions(
+                start, rank=rank, world_size=world_size, micro_batch_index=a, micro_batch=micro_batch
+            )
+        ]
+        assert mine == sorted(set(mine))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rank": 2}, "rank is 2"),
+        ({"rank": -1}, "rank is -1"),
+        ({"micro_batch": 0}, "micro_batch = 0"),
+        ({"micro_batch_index": -1}, "micro_batch_index = -1"),
+        ({"start": -1}, "start = -1"),
+    ],
+)
+def test_groups_outside_their_range_are_refused(changed, message):
+    arguments = {"start": 0, "rank": 0, "world_size": 2, "micro_batch_index": 0, "micro_batch": 1} | changed
+    with pytest.raises(ValueError, match=message):
+        group_positions(arguments.pop("start"), **arguments)
+
+
+@settings(deadline=None)
+@given(length=st.integers(1, 40), seed=st.integers(0, 2**70), epoch=st.integers(0, 10**6))
+def test_every_epoch_is_a_permutation(length, seed, epoch):
+    indices = SampleOrder(length, seed).indices(range(epoch * length, (epoch + 1) * length))
+    assert sorted(indices.tolist()) == list(range(length))
+
+
+@settings(deadline=None)
+@given(length=st.integers(1, 20), seed=st.integers(0, 100), batches=st.lists(st.integers(1, 15), max_size=8))
+def test_the_samples_do_not_depend_on_the_batch_sizes(length, seed, batches):
+    total = sum(batches)
+    order, taken, start = SampleOrder(length, seed), [], 0
+    for size in batches:
+        taken += order.indices(range(start, start + size)).tolist()
+        start += size
+    assert taken == SampleOrder(length, seed).indices(range(total)).tolist()
+    # Any position by itself, in any order, as when resuming.
+    fresh = SampleOrder(length, seed)
+    assert taken == [int(fresh.indices([p])[0]) for p in reversed(range(total))][::-1]
+
+
+def test_the_order_is_that_of_sorted_random_numbers():
+    """A twin in plain Python over the full-range integers of a NumPy generator."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([7, 3])))
+    keys = [int(key) for key in generator.integers(0, 2**64, size=50, dtype=np.uint64)]
+    expected = sorted(range(50), key=lambda index: keys[index])
+    assert SampleOrder(50, seed=7).permutation(3).tolist() == expected
+
+
+def test_epochs_and_seeds_differ():
+    order = SampleOrder(50, seed=0)
+    permutations = [order.permutation(e).tolist() for e in range(4)] + [SampleOrder(50, 1).permutation(0).tolist()]
+    assert all(a != b for i, a in enumerate(permutations) for b in permutations[:i])
+
+
+def test_an_order_keeps_at_most_two_epochs_in_memory():
+    order = SampleOrder(4, seed=0)
+    order.indices(range(40))
+    assert len(order._permutations) == 2
+
+
+def test_impossible_orders_are_refused():
+    with pytest.raises(ValueError, match="length is 0"):
+        SampleOrder(0, seed=0)
+    with pytest.raises(ValueError, match="position -3 is negative"):
+        SampleOrder(4, seed=0).indices([0, -3])
+
+
+def test_no_positions_give_no_samples():
+    assert SampleOrder(4, seed=0).indices(range(0)).shape == (0,)
