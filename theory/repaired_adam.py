@@ -3,8 +3,8 @@ r"""The paper's bound on Adam with its misprints set right, and the choice of si
 Problem:
     As in :mod:`theory.printed_adam`, with L bounded below.
 
-Guarantee (the printed (B.2), with three repairs; the proofs of :mod:`proofs` do not establish it: the corrected
-Theorem 1 is proven, has smaller constants and wider hypotheses):
+Guarantee (the printed (B.2) with three repairs; the proofs of :mod:`proofs` do not establish it, but the corrected
+Theorem 1, :mod:`theory.adam`, which also covers the betas (.9, .95)):
     1. the first term of c2 gets back its factor L(u_1) - inf L, where u_1 = w_1;
     2. c1's third term has tau^2 = 1 + eta^2 where sigma^2 was printed;
     3. Z's logarithm is log(24 q / e), q = d tau^2 c1 / sqrt(beta2), as x <= a + b log x => x <= 2a + 2b log(2b/e)
