@@ -18,8 +18,8 @@ References:
 
 Example:
     >>> claim = find_claim("Eq. 2")
-    >>> claim.verdict, claim.check().headline
-    (<Verdict.CORRECTED: 'holds corrected'>, 'variance of the mean over the mean left-hand side, n=4, b=2: 0.75 != 1')
+    >>> str(claim.verdict), claim.check().headline
+    ('holds corrected', 'variance of the mean over the mean left-hand side, n=4, b=2: 0.75 != 1')
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Claim:
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         place="Eq. 2",
-        statement="The b-1 sample variance over b, times (n-b)/(n-1), estimates the variance of a batch mean drawn "
-        "without replacement.",
+        statement="The b-1 sample variance over b, times (n-b)/(n-1), estimates the variance of a batch mean "
+        "drawn without replacement.",
         latex=r"$\mathbb{E}\Big[\frac{\|\mathrm{Var}_{i\in B}(\nabla\ell_i)\|_1}{b}\cdot\frac{n-b}{n-1}\Big]"
         r" = \mathbb{E}\|g_B-\nabla L\|^2$",
         verdict=Verdict.CORRECTED,
@@ -103,7 +103,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         place="Sec. 3.1",
-        statement="A non-negative inner product of batch gradient and gradient is equivalent to the norm condition.",
+        statement="A non-negative inner product of batch gradient and gradient is equivalent to the norm "
+        "condition.",
         latex=r"$\langle g_B,\nabla L\rangle\ge 0 \iff \|g_B-\nabla L\|\le\eta\|\nabla L\|$",
         verdict=Verdict.CORRECTED,
         correction="Only the norm condition implies the inner product: <g, G> >= (1-eta)||G||^2.",
@@ -205,8 +206,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="The sum of E||grad L(w_k)|| is at most (B.2), for any sigma > 0.",
         latex=r"$\sum_{k\le K}\mathbb{E}\|\nabla L(w_k)\|\le\sqrt{c_2+2c_1\textstyle\sum_i\log Z}\,\sqrt Z$",
         verdict=Verdict.FAILS,
-        correction="The first term of c2 has lost the factor L(u_1) - inf L, and c1's third term has sigma where tau "
-        "is meant. The corrected Theorem 1 holds in its place.",
+        correction="The first term of c2 has lost the factor L(u_1) - inf L, and c1's third term has sigma where "
+        "tau is meant. The corrected Theorem 1 holds in its place.",
         methods=(Method.COUNTEREXAMPLE,),
         check=theorem_bound,
         proofs=("Theorem 1",),
@@ -225,11 +226,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         place="Thm 1, betas",
-        statement="The condition on the betas covers those of the experiments, (.9, .95); any beta2 in (0,1) will do.",
+        statement="The condition on the betas covers those of the experiments, (.9, .95); any beta2 in (0,1) "
+        "will do.",
         latex=r"$0<\beta_1\le\sqrt{\beta_2}-8\tau^2(1-\beta_2)/\beta_2^2$ at $(\beta_1,\beta_2)=(.9,.95)$",
         verdict=Verdict.CORRECTED,
-        correction="The right side is at most .531 there; beta1 = .9 needs beta2 >= .9885. The corrected condition "
-        "eta^2 < 1 - beta1/sqrt(beta2) covers (.9, .95) for eta < .2768.",
+        correction="The right side is at most .531 there; beta1 = .9 needs beta2 >= .9885. The corrected "
+        "condition eta^2 < 1 - beta1/sqrt(beta2) covers (.9, .95) for eta < .2768.",
         methods=(Method.CLOSED_FORM,),
         check=beta_condition,
         proofs=("Theorem 1",),
@@ -249,8 +251,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Adam makes progress on a smooth convex function where the test (4) holds at every step.",
         latex=r"$\mathbb{E}_k\|g_k-G_k\|^2\le\eta^2\|G_k\|^2\ \forall k \implies$ Adam descends",
         verdict=Verdict.FAILS,
-        correction="In high dimension Adam climbs under it: it amplifies exactly the coordinates that the scalar test "
-        "does not see. The l1 norm test is enough, whatever the dimension.",
+        correction="In high dimension Adam climbs under it: it amplifies exactly the coordinates that the scalar "
+        "test does not see. The l1 norm test is enough, whatever the dimension.",
         methods=(Method.COUNTEREXAMPLE, Method.SIMULATION),
         check=descent_under_scalar_test,
     ),
@@ -277,8 +279,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="Algorithm 1 meets the hypotheses of Theorem B.1.",
         latex=r"$v_0 = 0$ in Algorithm 1, $\log(1/\sqrt{\beta_2v_{0,i}})$ in (B.2)",
         verdict=Verdict.FAILS,
-        correction="It starts from v_0 = 0, where (B.2) has a logarithm of 0; b_1 is not tested, nor the batch at the "
-        "cap. The corrected Theorem 1 takes any v_0 >= 0.",
+        correction="It starts from v_0 = 0, where (B.2) has a logarithm of 0; b_1 is not tested, nor the batch "
+        "at the cap. The corrected Theorem 1 takes any v_0 >= 0.",
         methods=(Method.COUNTEREXAMPLE,),
         check=started_from_zero,
     ),

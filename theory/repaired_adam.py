@@ -64,7 +64,7 @@ def largest_root_bound(a: Value, b: Value) -> Value:
     54.27
     """
     require(b > 0, "b > 0", describe("b", b))
-    return 2 * a + 2 * b * log(2 * b / np.e)
+    return 2 * a + 2 * b * (log(2 * b) - 1)
 
 
 def repaired_bound(problem: PrintedProblem, sigma: Value, steps: Value, initial_gap: Value) -> Bound:
