@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -45,6 +46,8 @@ def main() -> None:
     try:
         app()
     except ValueError as error:
+        if "ADABATCH_TRACEBACK" in os.environ:
+            raise
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from None
 

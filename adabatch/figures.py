@@ -96,7 +96,7 @@ def save_figures(records: Records, folder: Path) -> list[Path]:
     ]
 
 
-def smoothed(values: Sequence[float], decay: float = 0.95) -> list[float]:
+def smoothed(values: Sequence[float], decay: float = 0.9) -> list[float]:
     """Exponential moving average, corrected for its start.
 
     >>> smoothed([1.0, 1.0, 1.0])

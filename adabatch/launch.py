@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import traceback
+import uuid
 import warnings
 from pathlib import Path
 
@@ -83,10 +84,13 @@ def _launch_ranks(settings: Settings) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     # A failing rank prints its own message; the launcher's report of it would bury that.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
+        run_id=uuid.uuid4().hex,
         nproc_per_node=settings.parallel.ranks,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",

@@ -32,8 +32,8 @@ class ProgressReport:
 
     def __init__(self, samples: int, done: int = 0, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self._samples, self._last_line, self._loss = samples, 0.0, 0.0
-        self._weight = 0.0
+        self._samples, self._last_line = samples, 0.0
+        self._loss = self._weight = 0.0
         columns = [
             TextColumn("step {task.fields[step]}"),
             BarColumn(bar_width=None),

@@ -1,11 +1,18 @@
-"""The data of the trainer: corpora, tokenizers, and the order of the samples."""
+"""The data of the trainer: corpora, tokenizers, and the order of the samples.
 
-from adabatch.data.corpus import Corpus, open_corpus
-from adabatch.data.order import SampleOrder, group_positions
-from adabatch.data.preparation import prepare
-from adabatch.data.samples import PreparedSamples, SampleSource, StreamedSamples
-from adabatch.data.settings import DataSettings
-from adabatch.data.tokenizer import Tokenizer, open_tokenizer
+Names are loaded when they are first used, so that the settings can be read without loading torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adabatch.data.corpus import Corpus, open_corpus
+    from adabatch.data.order import SampleOrder, group_positions
+    from adabatch.data.preparation import prepare
+    from adabatch.data.samples import PreparedSamples, SampleSource, StreamedSamples
+    from adabatch.data.settings import DataSettings
+    from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 
 __all__ = [
     "Corpus",
@@ -20,3 +27,23 @@ __all__ = [
     "open_tokenizer",
     "prepare",
 ]
+
+_HOMES = {
+    "Corpus": "corpus",
+    "DataSettings": "settings",
+    "PreparedSamples": "samples",
+    "SampleOrder": "order",
+    "SampleSource": "samples",
+    "StreamedSamples": "samples",
+    "Tokenizer": "tokenizer",
+    "group_positions": "order",
+    "open_corpus": "corpus",
+    "open_tokenizer": "tokenizer",
+    "prepare": "preparation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
