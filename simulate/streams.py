@@ -1,0 +1,103 @@
+"""Random numbers for many runs at once, each run's from its own seed alone.
+
+Every (seed, channel) has its own counter-based generator (Philox, keyed by the two), and numbers are drawn in
+blocks of steps, so that a run does not depend on what else is in the batch, nor on the size of the blocks, and
+the cost of a Python call is shared by a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Sampler", "SeedStreams", "exponential", "normal", "uniform"]
+
+Array = NDArray[np.float64]
+
+Sampler = Callable[[np.random.Generator, tuple[int, ...]], Array]
+"""Draws an array of a shape, element after element, so that two calls give what one call twice as long gives."""
+
+_BLOCK_NUMBERS = 1 << 18  # 2 MiB a block: long enough to amortise the calls, short enough for the cache
+
+
+def normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Standard normal numbers."""
+    return generator.standard_normal(shape)
+
+
+def uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Uniform numbers in [0, 1)."""
+    return generator.random(shape)
+
+
+def exponential(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Standard exponential numbers."""
+    return generator.standard_exponential(shape)
+
+
+class SeedStreams:
+    """One stream of random numbers for each seed and channel.
+
+    Args:
+        seeds: one nonnegative integer below 2^64 for each run; equal seeds give equal numbers.
+        steps: how many steps will be drawn at most; blocks are not longer.
+        block_numbers: how many numbers a block holds at most (at least one step's).
+
+    Example:
+        >>> together, alone = SeedStreams([7, 8, 9], steps=5), SeedStreams([8], steps=5, block_numbers=1)
+        >>> for _ in range(5):
+        ...     both = together.draw(0, (2,), normal), alone.draw(0, (2,), normal)
+        >>> bool((both[0][1] == both[1][0]).all())
+        True
+    """
+
+    def __init__(self, seeds: Sequence[int], steps: int, block_numbers: int = _BLOCK_NUMBERS) -> None:
+        self.seeds = tuple(int(seed) for seed in seeds)
+        self._steps, self._block_numbers = steps, block_numbers
+        self._channels: dict[int, _Channel] = {}
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def draw(self, channel: int, shape: tuple[int, ...], sampler: Sampler) -> Array:
+        """The next numbers of a channel, shape [seeds, *shape]; valid until the channel's next draw.
+
+        Args:
+            channel: any integer below 2^64; the numbers of different channels are independent.
+            shape: numbers a seed and step; the same at every call for a channel.
+            sampler: the law; the same at every call for a channel.
+
+        Raises:
+            ValueError: if a channel is asked for another shape or law than before.
+        """
+        known = self._channels.get(channel)
+        if known is None:
+            size = len(self.seeds) * int(np.prod(shape, dtype=int))
+            length = min(max(self._block_numbers // max(size, 1), 1), max(self._steps, 1))
+            known = self._channels[channel] = _Channel(self.seeds, channel, shape, sampler, length)
+        elif known.shape != shape or known.sampler is not sampler:
+            raise ValueError(f"channel {channel} was {known.shape} of {known.sampler}, not {shape} of {sampler}")
+        return known.next()
+
+
+class _Channel:
+    """The generators of one channel and the block they drew last, shape [length, seeds, *shape]."""
+
+    def __init__(
+        self, seeds: Sequence[int], channel: int, shape: tuple[int, ...], sampler: Sampler, length: int
+    ) -> None:
+        keys = (np.array([seed, channel], dtype=np.uint64) for seed in seeds)
+        self.generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
+        self.shape, self.sampler, self.cursor = shape, sampler, length
+        self.block: Array = np.empty((length, len(self.generators), *shape))
+
+    def next(self) -> Array:
+        length = len(self.block)
+        if self.cursor == length:
+            for row, generator in enumerate(self.generators):
+                self.block[:, row] = self.sampler(generator, (length, *self.shape))
+            self.cursor = 0
+        self.cursor += 1
+        return self.block[self.cursor - 1]

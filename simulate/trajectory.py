@@ -1,0 +1,192 @@
+r"""Runs of an optimizer on an objective under a noise: all seeds at once, sums instead of paths.
+
+Algorithm:
+    For k = 1, ..., K: G_k = grad L(w_k), g_k drawn by the noise, w_{k+1} = step(w_k, g_k). What the theorems bound
+    are sums over k <= K, so that only running sums and minima are kept: memory does not grow with K.
+
+Guarantee:
+    A run depends on its own seed and on nothing else in the batch, bit by bit.
+
+Example:
+    >>> from simulate.noise import NOISES
+    >>> from simulate.objectives import OBJECTIVES
+    >>> from simulate.optimizers import Adam
+    >>> objective = OBJECTIVES["pseudo-huber"](dimension=2)
+    >>> trajectory = run(objective, NOISES["gaussian"](eta=0.2), Adam(0.01), steps=64, seeds=3, record_at=[8, 64])
+    >>> trajectory.steps, trajectory.average_l1.shape, bool((trajectory.average_l1[1] < 2).all())
+    ((8, 64), (2, 3), True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulate.noise.base import Draw, Noise
+from simulate.objectives.base import Objective
+from simulate.optimizers import Optimizer, OptimizerState
+from simulate.streams import Array, SeedStreams
+
+__all__ = ["Trajectory", "powers_of_two", "run"]
+
+_PROGRESS_EVERY = 256
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What was recorded at K = ``steps[0], steps[1], ...``; arrays are [records, seeds] unless stated.
+
+    Sums run over k = 1..K and gradients are those at w_1..w_K, the points the stochastic gradients were drawn at.
+
+    Attributes:
+        objective: its name.
+        noise: its name.
+        optimizer: its name.
+        steps: the recorded K, ascending.
+        seeds: the seed of each run.
+        l1_sum: sum_k ||G_k||_1.
+        l2_sum: sum_k ||G_k||_2.
+        squared_sum: sum_k ||G_k||_2^2.
+        l1_norm: ||G_K||_1.
+        l2_norm: ||G_K||_2.
+        l1_minimum: min_k ||G_k||_1.
+        l2_minimum: min_k ||G_k||_2.
+        value: L(w_{K+1}), after K steps.
+        preconditioned_sum: sum_k sum_i G_{k,i}^2 / sqrt(D_{k,i}), if asked for and the optimizer preconditions.
+        weighted_l1_sum: sum_k h_k ||G_k||_1, h_k the optimizer's schedule (equal to ``l1_sum`` without one).
+        batch_sum: sum_k b_k, None where the noise has no batch; so are the other ``batch_`` fields.
+        batch_size: b_K.
+        batch_minimum: min_k b_k.
+        batch_maximum: max_k b_k.
+        misses: how many steps violated the test the noise aims at; 0 where it holds by construction.
+        missed_l1_sum: sum_k ||G_k||_1 over those steps.
+        deviation_sum: sum_k sum_i sd_{k,i}, None where the noise does not report its deviations.
+        final_w: w_{K+1} after the last step, [seeds, d].
+        final_state: the optimizer's state then.
+        first_gradient: G_1, [seeds, d].
+    """
+
+    objective: str
+    noise: str
+    optimizer: str
+    steps: tuple[int, ...]
+    seeds: tuple[int, ...]
+    l1_sum: Array
+    l2_sum: Array
+    squared_sum: Array
+    l1_norm: Array
+    l2_norm: Array
+    l1_minimum: Array
+    l2_minimum: Array
+    value: Array
+    preconditioned_sum: Array | None
+    weighted_l1_sum: Array
+    batch_sum: Array | None
+    batch_size: Array | None
+    batch_minimum: Array | None
+    batch_maximum: Array | None
+    misses: Array
+    missed_l1_sum: Array
+    deviation_sum: Array | None
+    final_w: Array
+    final_state: OptimizerState
+    first_gradient: Array
+
+    @property
+    def average_l1(self) -> Array:
+        """(1/K) sum_k ||G_k||_1."""
+        return self.l1_sum / self._column
+
+    @property
+    def average_l2(self) -> Array:
+        """(1/K) sum_k ||G_k||_2."""
+        return self.l2_sum / self._column
+
+    @property
+    def average_squared(self) -> Array:
+        """(1/K) sum_k ||G_k||_2^2."""
+        return self.squared_sum / self._column
+
+    @property
+    def average_batch(self) -> Array | None:
+        """(1/K) sum_k b_k."""
+        return None if self.batch_sum is None else self.batch_sum / self._column
+
+    @property
+    def miss_rate(self) -> Array:
+        """The share of steps that violated the test."""
+        return self.misses / self._column
+
+    @property
+    def _column(self) -> Array:
+        return np.asarray(self.steps, dtype=float)[:, None]
+
+
+def powers_of_two(steps: int) -> tuple[int, ...]:
+    """1, 2, 4, ... up to ``steps``, and ``steps`` itself.
+
+    >>> powers_of_two(10)
+    (1, 2, 4, 8, 10)
+    """
+    powers = [1 << exponent for exponent in range(steps.bit_length()) if 1 << exponent < steps]
+    return (*powers, steps)
+
+
+def run(
+    objective: Objective,
+    noise: Noise,
+    optimizer: Optimizer,
+    steps: int,
+    seeds: int | Sequence[int],
+    record_at: Sequence[int] | None = None,
+    *,
+    start: Array | None = None,
+    preconditioned: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Trajectory:
+    """Run ``steps`` steps for every seed.
+
+    Args:
+        objective: from :data:`simulate.objectives.OBJECTIVES`.
+        noise: from :data:`simulate.noise.NOISES`.
+        optimizer: from :data:`simulate.optimizers.OPTIMIZERS`.
+        steps: K >= 1.
+        seeds: how many (then 0, 1, ...), or which. A seed may be repeated, for settings that differ by row.
+        record_at: the K to record, each in 1..steps; powers of two and ``steps`` by default.
+        start: w_1 if not the objective's, shape [d] or [seeds, d].
+        preconditioned: whether sum_k sum_i G_{k,i}^2 / sqrt(D_{k,i}) is accumulated (costs about a tenth more).
+        progress: called now and then with the number of steps taken since the last call.
+
+    Raises:
+        ValueError: for no steps or seeds, records outside 1..steps, a start of the wrong shape, a noise that does
+            not fit the objective.
+    """
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
+    records = _require_records(steps, chosen, record_at)
+    w = _starting_points(objective, start, len(chosen))
+    streams = SeedStreams(chosen, steps)
+    source, state = noise.begin(objective, optimizer, streams), optimizer.start(w)
+    sums = _Sums(objective, optimizer, records, len(chosen), preconditioned)
+    for step in range(1, steps + 1):
+        gradient = objective.gradient(w)
+        if step == 1:
+            first_gradient = gradient.copy()
+        sums.before_step(step, gradient, state)
+        draw = source.draw(w, gradient, step, state)
+        w = optimizer.step(w, draw.gradient, state, step)
+        sums.after_step(step, w, draw)
+        if progress is not None and (step % _PROGRESS_EVERY == 0 or step == steps):
+            progress(step % _PROGRESS_EVERY or _PROGRESS_EVERY)
+    return Trajectory(
+        objective=objective.name,
+        noise=noise.name,
+        optimizer=optimizer.name,
+        steps=records,
+        seeds=chosen,
+        final_w=w,
+        final_state=state,
+        first_gradient=first_gradient,
+        **sums.recorded(),
+    )

@@ -1,0 +1,184 @@
+"""What an experiment says of a statement: numbers side by side, and whether that is what should have come out.
+
+A verdict is derived, never written down: a statement *stands* if every comparison it asserts holds. Whether that
+is good depends on what was expected of it: a theorem must stand, a refuted claim must not, and a negative control
+(a bound that was weakened on purpose, a hypothesis that was dropped) must not either, or the check could not fail.
+
+Example:
+    >>> stands = Verdict("theorem", "sum <= bound", Expectation.HOLDS, (Comparison("sum", 2.0, "<=", 10.0),))
+    >>> stands.as_expected, stands.ratio
+    (True, 5.0)
+    >>> weakened = Verdict("control", "sum <= bound / 20", Expectation.CONTROL, (Comparison("sum", 2.0, "<=", 0.5),))
+    >>> weakened.stands, weakened.as_expected
+    (False, True)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from theory.claim_evidence import Comparison
+
+__all__ = ["Comparison", "Expectation", "Kind", "SlopeInterval", "Verdict", "all_as_expected"]
+
+
+class Expectation(StrEnum):
+    """What should come out for a statement."""
+
+    HOLDS = "holds"
+    REFUTED = "refuted"
+    CONTROL = "control fails"
+
+
+class Kind(StrEnum):
+    """What a bound promises: a ratio near 1 in some limit, or only not to be exceeded."""
+
+    TIGHT = "tight"
+    UPPER = "upper bound"
+    OTHER = ""
+
+
+@dataclass(frozen=True)
+class SlopeInterval:
+    """A log-log slope with a confidence interval.
+
+    Attributes:
+        value: the estimate.
+        low: lower end of the interval.
+        high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """For example ``-0.52 [-0.55, -0.49]``."""
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The evidence on one statement.
+
+    Attributes:
+        name: short, unique in a report, for example ``"Theorem 1 on the grid"``.
+        statement: what is asserted, in plain words.
+        expected: what should come out.
+        asserted: what the statement asserts of the measured numbers, one comparison a case.
+        supporting: what must hold for the evidence to count, for example the hypotheses of a counterexample.
+        kind: of the bound.
+        slope: measured log-log slope, where the statement is about one.
+        note: what the numbers show.
+    """
+
+    name: str
+    statement: str
+    expected: Expectation
+    asserted: Sequence[Comparison]
+    supporting: Sequence[Comparison] = ()
+    kind: Kind = Kind.OTHER
+    slope: SlopeInterval | None = None
+    note: str = ""
+
+    @property
+    def stands(self) -> bool:
+        """Whether everything that the statement asserts was found to hold."""
+        return all(comparison.holds for comparison in self.asserted)
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the outcome is the one expected, on evidence that counts.
+
+        Without comparisons, with a NaN among the numbers, or with a supporting comparison that fails, it is not:
+        a simulation that broke down refutes nothing.
+        """
+        everything = [*self.asserted, *self.supporting]
+        if not self.asserted or any(math.isnan(c.left) or math.isnan(c.right) for c in everything):
+            return False
+        if not all(comparison.holds for comparison in self.supporting):
+            return False
+        return self.stands == (self.expected is Expectation.HOLDS)
+
+    @property
+    def headline(self) -> Comparison | None:
+        """The comparison that says most: the one closest to failing, or furthest beyond it."""
+        return min(self.asserted, key=_margin, default=None)
+
+    @property
+    def measured(self) -> float:
+        """Measured side of the headline (NaN without comparisons)."""
+        return float(self.headline.left) if self.headline else math.nan
+
+    @property
+    def guaranteed(self) -> float:
+        """Guaranteed side of the headline (NaN without comparisons)."""
+        return float(self.headline.right) if self.headline else math.nan
+
+    @property
+    def ratio(self) -> float:
+        """Guaranteed over measured, of the headline; the smallest over all cases of an upper bound."""
+        return _ratio(self.headline) if self.headline else math.nan
+
+    @property
+    def outcome(self) -> str:
+        """In words: what came out, and, if that is not what should have, that it failed."""
+        if self.as_expected:
+            return {"holds": "holds", "refuted": "refuted", "control fails": "caught"}[self.expected]
+        return "FAILED"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; of many comparisons only the ten that say most."""
+        shown = sorted(self.asserted, key=_margin)[:10]
+        return {
+            "name": self.name,
+            "statement": self.statement,
+            "expected": str(self.expected),
+            "outcome": self.outcome,
+            "as_expected": self.as_expected,
+            "kind": str(self.kind),
+            "cases": len(self.asserted),
+            "measured": self.measured,
+            "guaranteed": self.guaranteed,
+            "ratio": self.ratio,
+            "slope": None if self.slope is None else vars(self.slope),
+            "asserted": [comparison.as_dict() for comparison in shown],
+            "supporting": [comparison.as_dict() for comparison in self.supporting],
+            "note": self.note,
+        }
+
+
+def all_as_expected(verdicts: Sequence[Verdict]) -> bool:
+    """Whether there are verdicts and each came out as it should."""
+    return bool(verdicts) and all(verdict.as_expected for verdict in verdicts)
+
+
+def _ratio(comparison: Comparison) -> float:
+    if comparison.left == 0:
+        return math.inf if comparison.right > 0 else math.nan
+    return float(comparison.right / comparison.left)
+
+
+def _margin(comparison: Comparison) -> float:
+    """How far a comparison is from failing; negative where it fails, NaN counted as failing most."""
+    left, right = float(comparison.left), float(comparison.right)
+    if math.isnan(left) or math.isnan(right):
+        return -math.inf
+    if comparison.relation in ("<=", "<"):
+        return _relative(right - left, left, right)
+    if comparison.relation in (">=", ">"):
+        return _relative(left - right, left, right)
+    slack = comparison.tolerance - abs(left - right)
+    return slack if comparison.relation == "~" or comparison.holds else -math.inf
+
+
+def _relative(difference: float, left: float, right: float) -> float:
+    """The difference in units of the larger side, so that cases of different sizes compare."""
+    scale = max(abs(left), abs(right))
+    if math.isinf(scale):
+        return math.copysign(1.0, difference) if not math.isnan(difference) else -math.inf
+    return difference / scale if scale > 0 else 0.0
