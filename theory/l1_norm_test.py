@@ -28,7 +28,7 @@ Guarantee (Adam of Eq. 6, any v_0 >= 0, 0 <= beta1 < sqrt(beta2) < 1):
     constants are weak (nu below .0018 at betas (.9, .95)); :mod:`theory.l1_certificates` has usable ones.
 
     **Scalar against l1.** With d_sd = (sum_i sd_i)^2 / sum_i sd_i^2 and d_G = ||G||_1^2 / ||G||_2^2, the scalar
-    test at eta_s implies the l1 test at eta_s sqrt(d_sd / d_G), with equality where the scalar test is an equality.
+    test at eta_s implies the l1 test at eta_s sqrt(d_sd / d_G), equal where the scalar test is.
 
 References:
     Lau et al., CPAL 2025 (the tests); arXiv 2602.03001 (the l1 noise scale for sign-like optimizers);

@@ -1,0 +1,269 @@
+r"""Finds a certificate for Theorem 3 by dynamic programming.
+
+Problem:
+    For the given betas and noise weight lambda, find a potential h and the largest J of the certificate inequality
+    (:mod:`theory.l1_certificates`): J + h(z, s) <= min over laws X of E[z' + h(z', s')] + lambda sd(X).
+
+Algorithm:
+    It is the Bellman equation of an adversary who chooses the law X in every state (z, s) and pays lambda per unit
+    of deviation: J is the least average of z' + lambda sd(X) that he can reach. Policy iteration on a grid of states
+    and two-point laws: improve the law in every state, then solve the linear system for (h, J). Finally
+    J is lowered to what holds between the grid points too (:mod:`proofs.certificates.check`), and by a safety
+    margin.
+
+Guarantee:
+    None: h is a guess. Its inequality is checked by another program.
+
+Example:
+    $ python -m proofs.certificates.compute --beta1 .9 --beta2 .95 --noise-weight .3 --s-max 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+
+from proofs.certificates.check import Effort, check_certificate, margin
+from theory.adam_constants import normalized_step_bound, second_moment_weight
+from theory.l1_certificates import Certificate, next_state, save_certificate, tail_potential
+
+__all__ = ["Grid", "certificate_file", "find", "lower_gain", "main"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The states and laws of the dynamic program.
+
+    Attributes:
+        z_points: states' z values, equally spaced from -C_m to C_m.
+        s_points: states' s values, equally spaced in log s.
+        s_min: below it the potential is constant.
+        s_max: above it the potential falls like -C sqrt(s).
+        tail_share: C as a share of lambda / sqrt(c), in (0, 1].
+        per_decade: atoms per decade.
+        tolerance: policy iteration stops where J is known this well.
+    """
+
+    z_points: int = 25
+    s_points: int = 130
+    s_min: float = 1e-12
+    s_max: float = 100.0
+    tail_share: float = 1.0
+    per_decade: int = 10
+    tolerance: float = 5e-4
+
+
+@dataclass(frozen=True)
+class _Policy:
+    """The adversary's law in every state: 1 - a with probability b / (a + b), else 1 + b; a = b = 0 for X = 1.
+
+    Below s_min the potential is constant: the grid's first s stands for all s in (0, s_min], and the adversary
+    chooses which.
+    """
+
+    s: Array
+    a: Array
+    b: Array
+
+
+def find(beta1: float, beta2: float, noise_weight: float, grid: Grid, iterations: int = 60) -> Certificate:
+    """A certificate for the grid points, without safety margin.
+
+    Raises:
+        RuntimeError: if policy iteration does not settle, or settles at J <= 0 (lambda is too small).
+    """
+    certificate = _start(beta1, beta2, noise_weight, grid)
+    a, b = _atoms(grid)
+    policy = None
+    for _ in range(iterations):
+        values, policy = _improve(certificate, a, b, policy)
+        gains = values - certificate.values
+        if gains.max() - gains.min() < grid.tolerance:
+            break
+        certificate = _evaluate(certificate, policy)
+    else:
+        raise RuntimeError(f"policy iteration did not settle: J between {gains.min():.4g} and {gains.max():.4g}")
+    if gains.min() <= 0:
+        raise RuntimeError(f"J = {gains.min():.4g} at lambda = {noise_weight:g}: take a larger lambda")
+    return replace(certificate, gain=float(gains.min()))
+
+
+def lower_gain(certificate: Certificate, effort: Effort, safety: float) -> Certificate:
+    """The certificate with J lowered to what the checker finds everywhere, then by the share ``safety``."""
+    violation = min(check_certificate(certificate, effort).worst.margin, 0.0)
+    return replace(certificate, gain=(certificate.gain + violation) * (1 - safety))
+
+
+def _start(beta1: float, beta2: float, noise_weight: float, grid: Grid) -> Certificate:
+    slope = grid.tail_share * noise_weight / np.sqrt(second_moment_weight(beta2))
+    reach = normalized_step_bound(beta1, beta2)
+    log_s = np.linspace(np.log(grid.s_min), np.log(grid.s_max), grid.s_points)
+    values = np.broadcast_to(-slope * np.exp(log_s / 2), (grid.z_points, grid.s_points)).copy()
+    z = np.linspace(-reach, reach, grid.z_points)
+    return Certificate(beta1, beta2, noise_weight, 1.0, slope, z, log_s, values)
+
+
+def _atoms(grid: Grid) -> tuple[Array, Array]:
+    """Values of a and of b; lower atoms 1 - a on both sides of 0, down to a tenth of sqrt(s_min)."""
+    per_decade = grid.per_decade
+    lowest = np.log10(grid.s_min) / 2 - 1
+    near_zero = np.logspace(lowest, 0, int(-lowest * per_decade), endpoint=False)
+    far = np.logspace(0, 4, 4 * per_decade + 1)
+    near_one = np.logspace(-3, -0.5, 2 * per_decade)
+    return (
+        np.concatenate([near_one, 1 - near_zero, [1.0], 1 + near_zero, 1 + far]),
+        np.concatenate([near_one, np.logspace(-0.5, 4, int(4.5 * per_decade))]),
+    )
+
+
+def _states(certificate: Certificate) -> tuple[Array, Array]:
+    z, log_s = np.meshgrid(certificate.z_grid, certificate.log_s_grid, indexing="ij")
+    return z.ravel(), np.exp(log_s).ravel()
+
+
+def _improve(certificate: Certificate, a: Array, b: Array, known: _Policy | None) -> tuple[Array, _Policy]:
+    """In every state the least E[z' + h(z', s')] + lambda sd over the laws, and a law that reaches it."""
+    z, s = _states(certificate)
+    below = s == s[0]
+    best, policy = _best_laws(certificate, z, s, a, b, known)
+    lower, policy_below = _best_laws(certificate, z[below], 1e-6 * s[below], a, b, None)
+    chosen = np.flatnonzero(below)[lower < best[below]]
+    for part in ("s", "a", "b"):
+        getattr(policy, part)[chosen] = getattr(policy_below, part)[lower < best[below]]
+    best[below] = np.minimum(best[below], lower)
+    return best.reshape(certificate.values.shape), policy
+
+
+def _best_laws(
+    certificate: Certificate, z: Array, s: Array, a: Array, b: Array, known: _Policy | None, block: int = 256
+) -> tuple[Array, _Policy]:
+    weight = b / (a[:, None] + b)
+    noise = certificate.noise_weight * np.sqrt(a[:, None] * b)
+    best, chosen = np.empty(len(z)), np.empty(len(z), int)
+    for start in range(0, len(z), block):
+        part = slice(start, start + block)
+        lower = certificate.step_value(z[part, None], s[part, None], 1 - a)
+        upper = certificate.step_value(z[part, None], s[part, None], 1 + b)
+        values = (lower[:, :, None] - upper[:, None, :]) * weight + upper[:, None, :] + noise
+        values = values.reshape(len(values), -1)
+        best[part], chosen[part] = values.min(axis=1), values.argmin(axis=1)
+    i, j = np.divmod(chosen, len(b))
+    lower_atom, upper_atom = a[i], b[j]
+    if known is not None:  # a polished law of the last round may beat the grid's: without it, rounds could cycle
+        right = certificate.gain + certificate.potential(z, s)
+        old_a, old_b = np.where(known.a > 0, known.a, lower_atom), np.where(known.b > 0, known.b, upper_atom)
+        old = right + margin(certificate, z, s, old_a, old_b)
+        lower_atom, upper_atom = np.where(old < best, old_a, lower_atom), np.where(old < best, old_b, upper_atom)
+        best = np.minimum(best, old)
+    best, polished_a, polished_b = _polish(certificate, z, s, best, lower_atom, upper_atom)
+    noiseless = certificate.step_value(z, s, 1.0)
+    noisy = best < noiseless
+    policy = _Policy(s.copy(), np.where(noisy, polished_a, 0.0), np.where(noisy, polished_b, 0.0))
+    return np.where(noisy, best, noiseless), policy
+
+
+def _polish(
+    certificate: Certificate, z: Array, s: Array, best: Array, a: Array, b: Array, rounds: int = 8
+) -> tuple[Array, Array, Array]:
+    """Laws between the grid's: atoms are moved by ever smaller factors wherever that lowers the value."""
+    right = certificate.gain + certificate.potential(z, s)
+    for factor in np.exp(0.16 * 0.6 ** np.arange(rounds)):
+        for lower in (1 - (1 - a) * factor, 1 - (1 - a) / factor, a * factor, a / factor, a):
+            for upper in (b, b * factor, b / factor):
+                lower = np.where(lower > 1e-6, lower, a)
+                value = right + margin(certificate, z, s, lower, upper)
+                better = value < best
+                best = np.where(better, value, best)
+                a, b = np.where(better, lower, a), np.where(better, upper, b)
+    return best, a, b
+
+
+def _evaluate(certificate: Certificate, policy: _Policy) -> Certificate:
+    """(h, J) of a policy: h + J = reward + P h, with h shifted to max h = 0."""
+    z, s = _states(certificate)[0], policy.s
+    n = len(z)
+    total = policy.a + policy.b
+    lower_weight = np.where(total > 0, policy.b / np.where(total > 0, total, 1.0), 1.0)
+    reward = certificate.noise_weight * np.sqrt(policy.a * policy.b)
+    transition = sparse.csr_matrix((n, n))
+    for x, weight in ((1 - policy.a, lower_weight), (1 + policy.b, 1 - lower_weight)):
+        new_z, new_s = next_state(certificate.beta1, certificate.beta2, z, s, x)
+        tail = tail_potential(0.0, certificate.tail_slope, np.maximum(new_s, certificate.s_max), certificate.s_max)
+        reward = reward + weight * (new_z + tail)
+        transition = transition + sparse.diags(weight) @ _interpolation(certificate, new_z, new_s)
+    gain_column, anchor = np.ones((n, 1)), sparse.csr_matrix(([1.0], ([0], [n // 2])), (1, n))
+    system = sparse.bmat([[sparse.eye(n) - transition, gain_column], [anchor, None]], format="csc")
+    solution = spsolve(system, np.append(reward, 0.0))
+    values = solution[:-1].reshape(certificate.values.shape)
+    return replace(certificate, values=values - values.max())
+
+
+def _interpolation(certificate: Certificate, z: Array, s: Array) -> sparse.csr_matrix:
+    """The matrix that takes the values on the grid to their bilinear interpolation at the points (z, s)."""
+    z_grid, log_s_grid = certificate.z_grid, certificate.log_s_grid
+    log_s = np.log(np.clip(s, np.exp(log_s_grid[0]), np.exp(log_s_grid[-1])))
+    rows, columns, weights = [], [], []
+    (i, across), (j, along) = _split(z_grid, z), _split(log_s_grid, log_s)
+    for up, share_z in ((0, 1 - across), (1, across)):
+        for right, share_s in ((0, 1 - along), (1, along)):
+            rows.append(np.arange(len(z)))
+            columns.append((i + up) * len(log_s_grid) + j + right)
+            weights.append(share_z * share_s)
+    entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
+    return sparse.csr_matrix(entries, (len(z), len(z_grid) * len(log_s_grid)))
+
+
+def _split(grid: Array, x: Array) -> tuple[NDArray[np.int64], Array]:
+    position = np.clip((x - grid[0]) / (grid[1] - grid[0]), 0, len(grid) - 1)
+    index = np.minimum(position.astype(np.int64), len(grid) - 2)
+    return index, position - index
+
+
+def certificate_file(certificate: Certificate) -> str:
+    """The file name of a certificate."""
+    betas = f"beta1_{certificate.beta1:g}_beta2_{certificate.beta2:g}"
+    return f"{betas}_lambda_{certificate.noise_weight:g}.npz"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Find, lower, report and save a certificate."""
+    parser = argparse.ArgumentParser(description="Find a certificate for Theorem 3.")
+    parser.add_argument("--beta1", type=float, required=True)
+    parser.add_argument("--beta2", type=float, required=True)
+    parser.add_argument("--noise-weight", type=float, default=0.3, help="lambda: a small one allows a large eta")
+    parser.add_argument("--z-points", type=int, default=Grid.z_points)
+    parser.add_argument("--s-points", type=int, default=Grid.s_points)
+    parser.add_argument("--s-min", type=float, default=Grid.s_min)
+    parser.add_argument("--s-max", type=float, default=Grid.s_max)
+    parser.add_argument("--tail-share", type=float, default=Grid.tail_share)
+    parser.add_argument("--safety", type=float, default=0.01, help="share of J given up after the check")
+    parser.add_argument("--output", type=Path, default=Path("theory/certificates"), help="a folder")
+    given = parser.parse_args(arguments)
+    start = time.perf_counter()
+    grid = Grid(given.z_points, given.s_points, given.s_min, given.s_max, given.tail_share)
+    found = find(given.beta1, given.beta2, given.noise_weight, grid)
+    certificate = lower_gain(found, Effort(), given.safety)
+    if certificate.gain <= 0:
+        parser.exit(1, "the inequality fails between the grid points: take more points or a larger s-max\n")
+    given.output.mkdir(parents=True, exist_ok=True)
+    path = given.output / certificate_file(certificate)
+    save_certificate(certificate, path)
+    print(
+        f"{path}: lambda {certificate.noise_weight:g}, J {certificate.gain:.4f} (on the grid {found.gain:.4f}), "
+        f"Lambda {certificate.lipschitz_constant:.1f}, eta < {certificate.largest_eta:.3f}, "
+        f"{time.perf_counter() - start:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
