@@ -8,7 +8,8 @@ Example:
     >>> stands = Verdict("theorem", "sum <= bound", Expectation.HOLDS, (Comparison("sum", 2.0, "<=", 10.0),))
     >>> stands.as_expected, stands.ratio
     (True, 5.0)
-    >>> weakened = Verdict("control", "sum <= bound / 20", Expectation.CONTROL, (Comparison("sum", 2.0, "<=", 0.5),))
+    >>> weaker = (Comparison("sum", 2.0, "<=", 0.5),)
+    >>> weakened = Verdict("control", "sum <= bound / 20", Expectation.CONTROL, weaker)
     >>> weakened.stands, weakened.as_expected
     (False, True)
 """

@@ -1,0 +1,73 @@
+"""What ``adabatch verify-bounds`` can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+__all__ = ["Advance", "Level", "Settings"]
+
+T = TypeVar("T")
+
+Advance = Callable[[float], None]
+"""Told by an experiment which fraction of its work it has just finished; the fractions add up to 1."""
+
+
+class Level(StrEnum):
+    """How much is run."""
+
+    QUICK = "quick"
+    DEFAULT = "default"
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One call of ``verify-bounds``. None and () stand for the level's own choice."""
+
+    level: Level = Level.DEFAULT
+    """quick: under 20 seconds; default: under a minute; full: longer runs, more seeds, the whole grid."""
+
+    objectives: tuple[str, ...] = ()
+    """Objectives of the grid."""
+
+    optimizers: tuple[str, ...] = ()
+    """Optimizers of the grid."""
+
+    beta1: float | None = None
+    """Decay of Adam's first moment, in place of the grid's values."""
+
+    beta2: float | None = None
+    """Decay of Adam's second moment, in place of the grid's values."""
+
+    eta: float | None = None
+    """Relative error of the coordinate-wise norm test, in place of the grid's values."""
+
+    steps: int | None = None
+    """Largest number of steps K on the grid."""
+
+    seeds: int | None = None
+    """Number of seeds a configuration is run with."""
+
+    experiments: tuple[str, ...] = ()
+    """Which experiments to run."""
+
+    seed: int = 0
+    """Base of all random numbers."""
+
+    output: Path = Path("runs/verify-bounds")
+    """Folder for report.json, report.html, figures and their data."""
+
+    overwrite: bool = False
+    """Whether an output folder that exists may be replaced."""
+
+    def by_level(self, quick: T, default: T, full: T) -> T:
+        """The value for this level.
+
+        >>> Settings(level=Level.QUICK).by_level(1, 2, 3)
+        1
+        """
+        return {Level.QUICK: quick, Level.DEFAULT: default, Level.FULL: full}[self.level]
