@@ -210,7 +210,7 @@ CLAIMS: tuple[Claim, ...] = (
         "tau is meant. The corrected Theorem 1 holds in its place.",
         methods=(Method.COUNTEREXAMPLE,),
         check=theorem_bound,
-        proofs=("Theorem 1",),
+        proofs=("Theorem 1 (corrected)",),
     ),
     Claim(
         place="Thm 1, rate",
@@ -222,7 +222,7 @@ CLAIMS: tuple[Claim, ...] = (
         "fixed betas and any v_0.",
         methods=(Method.CLOSED_FORM,),
         check=rate,
-        proofs=("Theorem 1",),
+        proofs=("Theorem 1 (corrected)",),
     ),
     Claim(
         place="Thm 1, betas",
@@ -234,7 +234,7 @@ CLAIMS: tuple[Claim, ...] = (
         "condition eta^2 < 1 - beta1/sqrt(beta2) covers (.9, .95) for eta < .2768.",
         methods=(Method.CLOSED_FORM,),
         check=beta_condition,
-        proofs=("Theorem 1",),
+        proofs=("Theorem 1 (corrected)",),
     ),
     Claim(
         place="Sec. 4, test",

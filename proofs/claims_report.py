@@ -1,0 +1,139 @@
+"""What ``adabatch claims`` shows: the paper's claims, their verdicts, and on request their evidence."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proofs.registry import find_proof
+from proofs.rendering import plain
+from proofs.steps import run
+from theory.claim_evidence import Certificate, Verdict
+from theory.claims import CLAIMS, Claim
+
+__all__ = ["CheckedClaim", "as_dict", "check_claim", "show_claim", "show_claims", "show_json"]
+
+_COLOURS = {Verdict.HOLDS: "green", Verdict.CORRECTED: "yellow", Verdict.FAILS: "red", Verdict.VACUOUS: "magenta"}
+
+
+@dataclass(frozen=True)
+class CheckedClaim:
+    """A claim after its check.
+
+    Attributes:
+        claim: the claim.
+        certificate: of its check.
+        proofs: its proofs by name, and whether each holds.
+        seconds: check and proofs together.
+    """
+
+    claim: Claim
+    certificate: Certificate
+    proofs: dict[str, bool]
+    seconds: float
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the check came to the verdict on record and every proof holds."""
+        return self.certificate.verdict is self.claim.verdict and all(self.proofs.values())
+
+
+def check_claim(claim: Claim) -> CheckedClaim:
+    """Run a claim's check and its proofs."""
+    start = time.perf_counter()
+    certificate = claim.check()
+    proofs = {name: run(find_proof(name)).holds for name in claim.proofs}
+    return CheckedClaim(claim, certificate, proofs, time.perf_counter() - start)
+
+
+def as_dict(claim: Claim, result: CheckedClaim | None) -> dict[str, Any]:
+    """For JSON: the claim and, if it was checked, its evidence."""
+    record: dict[str, Any] = {
+        "place": claim.place,
+        "statement": claim.statement,
+        "latex": claim.latex,
+        "verdict": str(claim.verdict),
+        "correction": claim.correction,
+        "methods": [str(method) for method in claim.methods],
+        "proofs": list(claim.proofs),
+    }
+    if result is not None:
+        record["confirmed"] = result.confirmed
+        record["evidence"] = result.certificate.as_dict()
+        record["proofs_hold"] = result.proofs
+        record["seconds"] = round(result.seconds, 3)
+    return record
+
+
+def show_json(claims: Sequence[Claim], check: bool) -> bool:
+    """Print the claims as JSON; whether all checked ones are confirmed."""
+    results = [check_claim(claim) if check else None for claim in claims]
+    records = [as_dict(claim, result) for claim, result in zip(claims, results, strict=True)]
+    print(json.dumps(records, indent=2, ensure_ascii=False))
+    return all(result is None or result.confirmed for result in results)
+
+
+def show_claims(check: bool) -> bool:
+    """Print the table of claims, with evidence if they are to be checked; whether all are confirmed."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    last = "evidence" if check else "what holds instead"
+    table = Table("place", "statement", "verdict", last, title="Claims of arXiv 2412.21124", show_lines=True)
+    disagreeing: list[str] = []
+    start = time.perf_counter()
+    with console.status("checking") as status:
+        for claim in CLAIMS:
+            status.update(f"checking {claim.place}")
+            verdict = f"[{_COLOURS.get(claim.verdict, 'white')}]{claim.verdict}[/]"
+            text = claim.correction
+            if check:
+                result = check_claim(claim)
+                text = _evidence(result)
+                if not result.confirmed:
+                    disagreeing.append(claim.place)
+                    verdict = (
+                        f"[red]NOT CONFIRMED[/]: {claim.verdict} on record, {result.certificate.verdict} found"
+                    )
+            table.add_row(claim.place, escape(claim.statement), verdict, escape(text))
+    console.print(table)
+    if check:
+        confirmed = len(CLAIMS) - len(disagreeing)
+        console.print(f"{confirmed} of {len(CLAIMS)} verdicts confirmed, {time.perf_counter() - start:.1f} s")
+    return not disagreeing
+
+
+def _evidence(result: CheckedClaim) -> str:
+    """The most telling comparison, and the proofs."""
+    proofs = [f"{name}: proof {'holds' if holds else 'FAILS'}" for name, holds in result.proofs.items()]
+    return "\n".join([result.certificate.headline, *proofs])
+
+
+def show_claim(claim: Claim) -> bool:
+    """Check one claim and print all its evidence; whether its verdict is confirmed."""
+    result = check_claim(claim)
+    certificate = result.certificate
+    print(f"{claim.place}: {claim.verdict}\n\n{claim.statement}\n\n  {plain(claim.latex)}\n")
+    if claim.correction:
+        print(f"{claim.correction}\n")
+    titles = {
+        "printed": "as printed",
+        "corrected": "corrected",
+        "content": "what it gives",
+        "supporting": "supporting",
+    }
+    for group, title in titles.items():
+        comparisons = getattr(certificate, group)
+        if comparisons:
+            print(f"{title}:")
+        for comparison in comparisons:
+            print(f"  {'ok   ' if comparison.holds else 'FAILS'} {comparison}")
+    for name, holds in result.proofs.items():
+        print(f"proof of {name}: {'holds' if holds else 'FAILS'}")
+    print(f"\n{certificate.note}\n\n{'confirmed' if result.confirmed else 'NOT CONFIRMED'}: {certificate.verdict}")
+    return result.confirmed

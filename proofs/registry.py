@@ -1,0 +1,87 @@
+"""All proofs of the project, in reading order.
+
+A proof module is listed here by name; each of its public functions (``__all__``) that returns a
+:class:`~proofs.steps.Proof` and needs no argument is one entry.
+
+Example:
+    >>> find_proof("prop. 1").title
+    'the coordinate-wise test gives strong growth'
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from functools import cache
+
+from proofs.steps import Proof
+
+__all__ = ["MODULES", "all_proofs", "find_proof", "proof_functions"]
+
+MODULES: tuple[str, ...] = (
+    "proofs.estimators",
+    "proofs.printed",
+    "proofs.adam.l1_step",
+    "proofs.adam.l2_decay",
+    "proofs.adam.l3_freeze",
+    "proofs.adam.l4_swap",
+    "proofs.adam.l5_key_inequality",
+    "proofs.adam.l6_descent",
+    "proofs.adam.l7_denominators",
+    "proofs.adam.l8_self_bounding",
+    "proofs.adam.theorem_1",
+)
+"""The modules that hold proofs, lemmas before what uses them."""
+
+
+def proof_functions(module_name: str) -> Iterator[Callable[[], Proof]]:
+    """The public functions of a module that return a proof, in the order of its source."""
+    module = importlib.import_module(module_name)
+    functions = [getattr(module, name) for name in module.__all__]
+    found = [f for f in functions if inspect.isfunction(f) and _returns_proof(f)]
+    yield from sorted(found, key=lambda f: f.__code__.co_firstlineno)
+
+
+def _returns_proof(function: Callable[..., object]) -> bool:
+    """Whether the function is annotated to return a Proof and can be called without arguments."""
+    signature = inspect.signature(function)
+    required = [p for p in signature.parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    return signature.return_annotation in ("Proof", Proof) and not required
+
+
+@cache
+def all_proofs() -> tuple[Proof, ...]:
+    """Every proof, built but not yet checked.
+
+    Raises:
+        ValueError: if two proofs have the same name.
+    """
+    found = [function() for module in MODULES for function in proof_functions(module)]
+    names = [proof.name for proof in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two proofs have the same name: {', '.join(twice)}")
+    return tuple(found)
+
+
+def _key(name: str) -> str:
+    return name.replace(" ", "").casefold()
+
+
+def find_proof(name: str) -> Proof:
+    """The proof of that name, ignoring case and spaces; a beginning will do if it is the only one.
+
+    Raises:
+        ValueError: for an unknown or ambiguous name; the message lists the known ones.
+    """
+    proofs = all_proofs()
+    for proof in proofs:
+        if _key(proof.name) == _key(name):
+            return proof
+    beginnings = [proof for proof in proofs if _key(proof.name).startswith(_key(name))]
+    if len(beginnings) == 1:
+        return beginnings[0]
+    known = "; ".join(proof.name for proof in (beginnings or proofs))
+    problem = "ambiguous" if beginnings else "unknown"
+    raise ValueError(f"{problem} proof {name!r}; known are: {known}")
