@@ -35,7 +35,8 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="Clipping without a floor on its factor",
         summary=(
             f"Betas ({INSTANCE.beta1}, {INSTANCE.beta2}), eta = {INSTANCE.eta}: the coordinate-wise test holds at "
-            f"every step. Clipped at C = delta sqrt(n), Adam climbs from a.w = {START:g}; without clipping it converges."
+            f"every step. Clipped at C = delta sqrt(n), Adam climbs from a.w = {START:g}; without clipping it "
+            "converges."
         ),
         verdicts=(_climbs(paths, steps), _converges(paths)),
         tables={"clipping": _table(paths)},
