@@ -143,7 +143,8 @@ class JsonLinesSource:
         try:
             record = json.loads(line)
         except ValueError as error:  # JSON or UTF-8
-            raise ValueError(f"{where}: not valid JSON ({error}); each line must hold one JSON object") from error
+            reason = getattr(error, "msg", error)  # without "line 1", which is not the file's
+            raise ValueError(f"{where}: not valid JSON ({reason}); each line must hold one JSON object") from error
         if not isinstance(record, dict):
             raise ValueError(f"{where}: a {type(record).__name__}; each line must hold one JSON object")
         if not isinstance(record.get(self.field), str):

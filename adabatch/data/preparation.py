@@ -139,14 +139,15 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 def _write_tokens(
     file: BinaryIO, blocks: Iterator[npt.NDArray[Any]], dtype: str, limit: int | None
 ) -> dict[str, Any]:
-    """Write blocks of tokens, at least `limit` of them if there are so many; their number and their hash."""
+    """Write blocks of tokens, the first `limit` if there are more; their number and their hash."""
     tokens, digest = 0, hashlib.sha256()
     for block in blocks:
-        data = block.astype(dtype).tobytes()
+        kept = block if limit is None else block[: limit - tokens]
+        data = kept.astype(dtype).tobytes()
         file.write(data)
         digest.update(data)
-        tokens += len(block)
-        if limit is not None and tokens >= limit:
+        tokens += len(kept)
+        if tokens == limit:
             break
     return {"tokens": tokens, "sha256": digest.hexdigest()}
 

@@ -37,7 +37,7 @@ class DataSettings:
     """The part of `data` held out where no validation data is given, in [0, 1): whole documents chosen by a
     hash of their name or row, or the end of each text file where the files are too few. 0: no validation."""
     streaming_validation_tokens: int = 1_048_576
-    """When streaming, the validation set is the first so many tokens (rounded up to a document) held out."""
+    """When streaming, the validation set is the first so many of the tokens held out."""
     tokenizer: str = "bytes"
     """``bytes`` (one token a byte), a ``tokenizers`` JSON file, or a ``transformers`` tokenizer's name or
     folder (code shipped with a tokenizer is never run)."""
@@ -63,7 +63,7 @@ class DataSettings:
                 f"validation_fraction is {self.validation_fraction}; it must be at least 0 and below 1 "
                 "(0.05 holds one document in twenty out)"
             )
-        if self.streaming_validation_tokens < self.sequence_length:
+        if self.streaming and self.streaming_validation_tokens < self.sequence_length:
             raise ValueError(
                 f"streaming_validation_tokens is {self.streaming_validation_tokens}; at least one sequence "
                 f"({self.sequence_length} tokens) is needed"

@@ -208,6 +208,20 @@ def test_long_files_are_read_in_pieces(tmp_path_factory, text, piece):
     assert [each.ends for each in pieces] == [False] * (len(pieces) - 1) + [True] * (len(pieces) > 0)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_file_read_in_pieces_is_one_document(tmp_path, cache, monkeypatch, streaming):
+    monkeypatch.setattr("adabatch.data.local_files.PIECE", 7)
+    monkeypatch.setattr(preparation, "BYTES_AT_ONCE", 20)
+    texts = [b"a line\nand another\n" * 3, b"a second file"]
+    write_folder(tmp_path / "texts", {f"{i}.txt": text for i, text in enumerate(texts)})
+    settings = DataSettings(
+        str(tmp_path / "texts"), sequence_length=4, validation_fraction=0.0, cache=cache, streaming=streaming
+    )
+    train, expected = open_corpus(settings).train, twin(texts, 4)
+    taken = train.take(range(len(expected))).tolist() if streaming else in_file_order(train)
+    assert taken == expected
+
+
 class TestPreparation:
     def settings(self, tmp_path, cache, **changes) -> DataSettings:
         path = tmp_path / "a.txt"
@@ -359,4 +373,6 @@ def test_json_lines_of_the_other_part_are_not_read_when_all_is_for_one(tmp_path)
     for fraction, validation in ((0.0, False), (1.0, True)):
         source = JsonLinesSource([file], "text", fraction)
         assert list(source.documents(validation)) == everything
+        path.rename(tmp_path / "away")
         assert list(source.documents(not validation)) == []
+        (tmp_path / "away").rename(path)

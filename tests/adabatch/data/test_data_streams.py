@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from adabatch.data import DataSettings, StreamedSamples, group_positions, open_corpus
 from adabatch.data.documents import held_out
+from adabatch.data.preparation import _write_tokens
 
 datasets = pytest.importorskip("datasets")
 
@@ -176,9 +177,20 @@ class TestStreams:
     def test_the_validation_set_is_the_beginning_of_what_is_held_out(self, tmp_path):
         folder = parquet(tmp_path / "data", train=TEXTS)
         whole = open_corpus(options(tmp_path, folder)).validation
-        part = open_corpus(options(tmp_path, folder, streaming=True, streaming_validation_tokens=64)).validation
-        assert part.length >= 4
-        assert part._samples.tolist() == whole._samples[: part.length].tolist()
+        corpus = open_corpus(options(tmp_path, folder, streaming=True, streaming_validation_tokens=70))
+        assert corpus.validation.length == 4 < whole.length
+        assert corpus.validation._samples.tolist() == whole._samples[:4].tolist()
+        assert (corpus.folder / "validation.tokens").stat().st_size == 2 * 70
+        assert (corpus.folder / "train.tokens").stat().st_size == 0
+
+    def test_no_more_is_read_than_the_validation_set_needs(self, tmp_path):
+        def blocks():
+            yield np.arange(6)
+            yield np.arange(6)
+            pytest.fail("read on after the limit")
+
+        with (tmp_path / "tokens").open("wb") as file:
+            assert _write_tokens(file, blocks(), "<u2", limit=12)["tokens"] == 12
 
     def test_what_is_held_out_is_not_streamed(self, tmp_path):
         folder = parquet(tmp_path / "data", train=TEXTS)
