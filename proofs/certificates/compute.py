@@ -40,6 +40,10 @@ __all__ = ["Grid", "certificate_file", "find", "lower_gain", "main"]
 Array = NDArray[np.float64]
 
 
+BELOW = 1e-2
+"""The adversary may also start at this share of s_min: below s_min, all states look alike but for the potential."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """The states and laws of the dynamic program.
@@ -114,9 +118,9 @@ def _start(beta1: float, beta2: float, noise_weight: float, grid: Grid) -> Certi
 
 
 def _atoms(grid: Grid) -> tuple[Array, Array]:
-    """Values of a and of b; lower atoms 1 - a on both sides of 0, down to a tenth of sqrt(s_min)."""
+    """Values of a and of b; lower atoms 1 - a on both sides of 0, down to the scale of sqrt(s)."""
     per_decade = grid.per_decade
-    lowest = np.log10(grid.s_min) / 2 - 1
+    lowest = np.log10(BELOW * grid.s_min) / 2 - 0.5
     near_zero = np.logspace(lowest, 0, int(-lowest * per_decade), endpoint=False)
     far = np.logspace(0, 4, 4 * per_decade + 1)
     near_one = np.logspace(-3, -0.5, 2 * per_decade)
@@ -136,7 +140,7 @@ def _improve(certificate: Certificate, a: Array, b: Array, known: _Policy | None
     z, s = _states(certificate)
     below = s == s[0]
     best, policy = _best_laws(certificate, z, s, a, b, known)
-    lower, policy_below = _best_laws(certificate, z[below], 1e-6 * s[below], a, b, None)
+    lower, policy_below = _best_laws(certificate, z[below], BELOW * s[below], a, b, None)
     chosen = np.flatnonzero(below)[lower < best[below]]
     for part in ("s", "a", "b"):
         getattr(policy, part)[chosen] = getattr(policy_below, part)[lower < best[below]]
