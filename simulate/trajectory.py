@@ -24,9 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulate.noise.base import Draw, Noise
+from simulate.noise.base import Noise
 from simulate.objectives.base import Objective
 from simulate.optimizers import Optimizer, OptimizerState
+from simulate.running_sums import RunningSums
 from simulate.streams import Array, SeedStreams
 
 __all__ = ["Trajectory", "powers_of_two", "run"]
@@ -168,7 +169,7 @@ def run(
     w = _starting_points(objective, start, len(chosen))
     streams = SeedStreams(chosen, steps)
     source, state = noise.begin(objective, optimizer, streams), optimizer.start(w)
-    sums = _Sums(objective, optimizer, records, len(chosen), preconditioned)
+    sums = RunningSums(objective, optimizer, records, len(chosen), preconditioned)
     for step in range(1, steps + 1):
         gradient = objective.gradient(w)
         if step == 1:
@@ -190,3 +191,24 @@ def run(
         first_gradient=first_gradient,
         **sums.recorded(),
     )
+
+
+def _require_records(steps: int, seeds: tuple[int, ...], record_at: Sequence[int] | None) -> tuple[int, ...]:
+    """The K to record, ascending."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    if not seeds:
+        raise ValueError("at least one seed is needed")
+    records = tuple(sorted({int(record) for record in record_at})) if record_at else powers_of_two(steps)
+    if records[0] < 1 or records[-1] > steps:
+        raise ValueError(f"record_at must lie in 1..{steps}, not in {records[0]}..{records[-1]}")
+    return records
+
+
+def _starting_points(objective: Objective, start: Array | None, seeds: int) -> Array:
+    """w_1 for every seed, [seeds, d]."""
+    first = objective.start() if start is None else np.asarray(start, dtype=float)
+    if first.shape not in ((objective.dimension,), (seeds, objective.dimension)):
+        d = objective.dimension
+        raise ValueError(f"start must be of shape [{d}] or [{seeds}, {d}], not {first.shape}")
+    return np.array(np.broadcast_to(first, (seeds, objective.dimension)))

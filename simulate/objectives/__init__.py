@@ -4,10 +4,54 @@ Example:
     >>> objective = OBJECTIVES["geman-mcclure"](dimension=3)
     >>> objective.gradient(objective.start()[None]).shape
     (1, 3)
-    >>> OBJECTIVES["parabola"]
+    >>> OBJECTIVES["parabola"]  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: unknown objective 'parabola'; known: geman-mcclure, network, noisy-regression, ...
+    ValueError: unknown objective 'parabola'; known: directional-huber, geman-mcclure, ...
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+
+from simulate.objectives.base import FiniteSum, Objective
+from simulate.objectives.directional_huber import DirectionalHuber
+from simulate.objectives.geman_mcclure import GemanMcClure
+from simulate.objectives.network import Network
+from simulate.objectives.pseudo_huber import PseudoHuber
+from simulate.objectives.quadratic import Quadratic
+from simulate.objectives.rastrigin import Rastrigin
+from simulate.objectives.regression import NoisyRegression, Regression
+from simulate.objectives.xy_chain import XYChain
+from simulate.registry import Registry
+
+__all__ = [
+    "OBJECTIVES",
+    "DirectionalHuber",
+    "FiniteSum",
+    "GemanMcClure",
+    "Network",
+    "NoisyRegression",
+    "Objective",
+    "PseudoHuber",
+    "Quadratic",
+    "Rastrigin",
+    "Regression",
+    "XYChain",
+]
+
+OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
+    "objective",
+    {
+        "directional-huber": DirectionalHuber,
+        "geman-mcclure": GemanMcClure,
+        "network": Network,
+        "noisy-regression": NoisyRegression,
+        "pseudo-huber": PseudoHuber,
+        "quadratic": Quadratic,
+        "rastrigin": Rastrigin,
+        "regression": Regression,
+        "xy-chain": XYChain,
+    },
+)
+"""Objectives by name; the values take ``dimension`` and their own parameters, all with defaults."""

@@ -1,0 +1,68 @@
+"""Additive Gaussian noise of a fixed variance: the batch must grow as the gradient shrinks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from simulate.noise.base import Draw, Meets, Source
+from simulate.noise.exact_tests import Test, independent_batch_size, require_test
+from simulate.objectives.base import Objective
+from simulate.optimizers import Optimizer, OptimizerState
+from simulate.streams import Array, SeedStreams, normal
+
+__all__ = ["Additive"]
+
+
+@dataclass(frozen=True)
+class Additive:
+    """g = G + sigma Z / sqrt(b), b the smallest batch of independent samples that passes an exact test.
+
+    Attributes:
+        eta: of the test.
+        sigma: standard deviation of one sample, a float or [d].
+        test: which exact test chooses b.
+        maximum_batch: the cap; steps that would need more are counted as misses.
+        batch_size: a constant b instead; misses are then counted too.
+    """
+
+    name: ClassVar[str] = "additive"
+    eta: Any
+    sigma: Any = 1.0
+    test: Test = "coordinate-wise"
+    maximum_batch: float = np.inf
+    batch_size: float | None = None
+
+    def __post_init__(self) -> None:
+        require_test(self.test)
+        if not np.all(np.asarray(self.eta) > 0):
+            raise ValueError(f"eta must be positive, not {self.eta}")
+        if not np.all(np.asarray(self.sigma) >= 0):
+            raise ValueError(f"sigma must be 0 or more, not {self.sigma}")
+
+    @property
+    def meets(self) -> Meets:
+        """The test, unless b is capped or constant."""
+        return self.test if self.batch_size is None and np.isinf(self.maximum_batch) else "nothing"
+
+    def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
+        """Bind to a run."""
+        return _AdditiveSource(self, streams)
+
+
+@dataclass
+class _AdditiveSource:
+    noise: Additive
+    streams: SeedStreams
+
+    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
+        noise = self.noise
+        sigma = np.broadcast_to(np.asarray(noise.sigma, dtype=float), gradient.shape)
+        demanded = independent_batch_size(noise.test, sigma * sigma, gradient, noise.eta)
+        wanted = demanded if noise.batch_size is None else np.full_like(demanded, noise.batch_size)
+        size = np.minimum(wanted, noise.maximum_batch)
+        deviations = sigma / np.sqrt(size)[:, None]
+        g = gradient + deviations * self.streams.draw(0, gradient.shape[1:], normal)
+        return Draw(g, size, deviations, size < demanded)

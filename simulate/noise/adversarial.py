@@ -1,0 +1,126 @@
+r"""A state-dependent adversary within the coordinate-wise test: the two-point law that hurts the next step most.
+
+Algorithm:
+    The adversary knows m_{k-1}, v_{k-1} and G_k. For every coordinate it picks, from a menu of two-point laws of X
+    with mean 1 and variance eta^2, the one with the least expected progress of the next step,
+
+        E[ G m_k / sqrt(v_k) ],  m_k = beta1 m_{k-1} + (1 - beta1) G X,  v_k = beta2 v_{k-1} + (1 - beta2) G^2 X^2
+
+    (for AdaGrad m_k = g_k, v_k = v_{k-1} + g_k^2), and X is drawn from it. The menu holds the laws whose
+    likelier or rarer value is the low one; their probabilities are ``probabilities``. With equality in the test and
+    with unbiased gradients given the past, the corrected theorems apply to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from simulate.noise.base import Draw, Meets, Source
+from simulate.objectives.base import Objective
+from simulate.optimizers import Optimizer, OptimizerState, zero_safe_ratio
+from simulate.streams import Array, SeedStreams, uniform
+from theory.clipping import wrong_probability
+
+__all__ = ["Adversarial", "Memory", "expected_progress", "low_and_high", "memory_of"]
+
+
+_NEAR_ZERO = 1e-3
+
+
+def low_and_high(eta: Any, low_probability: Array) -> tuple[Array, Array]:
+    """The two values of the law with mean 1, variance eta^2 and the low value's probability.
+
+    >>> low_and_high(0.5, np.array(0.2))
+    (np.float64(0.0), np.float64(1.25))
+    """
+    odds = np.sqrt((1.0 - low_probability) / low_probability)
+    return 1.0 - eta * odds, 1.0 + eta / odds
+
+
+class Memory(NamedTuple):
+    """How an optimizer keeps and adds: m = first_keep m + first_add g, v = second_keep v + second_add g^2."""
+
+    first_keep: Any
+    first_add: Any
+    second_keep: Any
+    second_add: Any
+
+
+def memory_of(optimizer: Optimizer) -> Memory:
+    """Decays of the optimizers that have betas; sums without decay (AdaGrad) for the others."""
+    beta1, beta2 = getattr(optimizer, "beta1", 0.0), getattr(optimizer, "beta2", None)
+    return Memory(beta1, 1.0 - beta1, *((1.0, 1.0) if beta2 is None else (beta2, 1.0 - beta2)))
+
+
+def expected_progress(
+    gradient: Array, state: OptimizerState, memory: Memory, values: tuple[Array, Array], low: Array
+) -> Array:
+    """E[G m_k / sqrt(v_k)] under each law, shape [laws, seeds, d].
+
+    Args:
+        gradient: G_k, [seeds, d].
+        state: before step k.
+        memory: of the optimizer.
+        values: the low and the high value, each broadcasting to [laws, seeds, d].
+        low: the low value's probability, broadcasting to [laws, seeds, d].
+    """
+    momentum, second = memory.first_keep * state.first_moment, memory.second_keep * state.second_moment
+    total: Array = np.zeros(())
+    for value, probability in zip(values, (low, 1.0 - low), strict=True):
+        g = gradient * value
+        step = zero_safe_ratio(momentum + memory.first_add * g, np.sqrt(second + memory.second_add * g * g))
+        total = total + probability * step
+    return gradient * total
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """The law of least expected progress, coordinate by coordinate.
+
+    Attributes:
+        eta: the standard deviation of X.
+        probabilities: of the low value, one law each. The laws whose low value is 0 (Cantelli's), just above and
+            just below it are added.
+    """
+
+    name: ClassVar[str] = "adversarial"
+    meets: ClassVar[Meets] = "coordinate-wise"
+    eta: Any
+    probabilities: tuple[float, ...] = (0.002, 0.02, 0.1, 0.5, 0.9, 0.98, 0.998)
+
+    def __post_init__(self) -> None:
+        if not np.all(np.asarray(self.eta) > 0):
+            raise ValueError(f"eta must be positive, not {self.eta}: the adversary needs some freedom")
+        if not all(0 < probability < 1 for probability in self.probabilities):
+            raise ValueError(f"probabilities must lie in (0, 1), not {self.probabilities}")
+
+    def menu(self) -> Array:
+        """Low probabilities, [laws, 1, 1] or [laws, seeds, 1]."""
+        eta = np.asarray(self.eta, dtype=float)
+        fixed = [np.full_like(eta, probability) for probability in self.probabilities]
+        stacked = np.stack([*fixed, *(wrong_probability(eta, delta) for delta in (-_NEAR_ZERO, 0.0, _NEAR_ZERO))])
+        return stacked.reshape(len(stacked), -1, 1)
+
+    def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
+        """Bind to a run."""
+        return _AdversarialSource(self, memory_of(optimizer), streams)
+
+
+class _AdversarialSource:
+    def __init__(self, noise: Adversarial, memory: Memory, streams: SeedStreams) -> None:
+        self._eta, self._memory, self._streams = noise.eta, memory, streams
+        self._low = noise.menu()
+        self._values = low_and_high(noise.eta, self._low)
+
+    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
+        progress = expected_progress(gradient, state, self._memory, self._values, self._low)
+        worst = progress.argmin(axis=0)[None]
+        low, below, above = (
+            np.take_along_axis(np.broadcast_to(part, progress.shape), worst, axis=0)[0]
+            for part in (self._low, *self._values)
+        )
+        numbers = self._streams.draw(0, gradient.shape[1:], uniform)
+        return Draw(gradient * np.where(numbers < low, below, above), deviations=self._eta * np.abs(gradient))

@@ -1,0 +1,241 @@
+r"""Laws of a factor X with E X = 1 and Var X = eta^2: noise g_i = G_i X_i meets the coordinate-wise test exactly.
+
+Each law turns standard random numbers (normal, uniform or exponential, one a coordinate) into X, so that its
+moments can be checked by enumeration or quadrature, and eta may be an array that broadcasts against [seeds, d].
+
+    ===========  =================================================================  =====================
+    law          X                                                                  drawn from
+    ===========  =================================================================  =====================
+    gaussian     1 + eta Z                                                          Z normal
+    rademacher   1 + eta or 1 - eta, each with probability 1/2                      uniform
+    cantelli     -low with probability q = eta^2 / (eta^2 + (1 + low)^2), else      uniform
+                 1 + eta^2 / (1 + low); low = 0 is where lemma L5 is sharp
+    rare-spike   1 + eta sqrt((1 - p)/p) with probability p, else                   uniform
+                 1 - eta sqrt(p/(1 - p))
+    skewed       1 + eta (E - 1) (tail above) or 1 - eta (E - 1) (tail below)       E exponential
+    two-point    -delta with probability 1 - p, else what makes E X = 1             uniform
+    ===========  =================================================================  =====================
+
+Example:
+    >>> law = Cantelli(eta=0.5)
+    >>> law.atoms                                           # values, probabilities
+    ((-0.0, 1.25), (0.2, 0.8))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from simulate.streams import Array, Sampler, exponential, normal, uniform
+from theory.clipping import wrong_probability
+from theory.normalized_step import rare_value, rare_variance
+from theory.numeric import sqrt
+
+__all__ = ["Atoms", "Cantelli", "Gaussian", "Law", "Rademacher", "RareSpike", "Skewed", "TwoPoint"]
+
+Setting = Any
+"""A float, or an array that broadcasts against [seeds, d]."""
+
+Atoms = tuple[tuple[Setting, Setting], tuple[Setting, Setting]]
+"""Two values and their probabilities."""
+
+
+class Law(Protocol):
+    """A law of X, drawn by transforming one standard number a coordinate.
+
+    Attributes:
+        name: its name in :data:`simulate.noise.NOISES`.
+        eta: the standard deviation of X.
+        sampler: the standard numbers it needs.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def eta(self) -> Setting:
+        """The standard deviation of X."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """The standard numbers it needs."""
+
+    def factor(self, numbers: Array) -> Array:
+        """X from standard numbers, elementwise."""
+
+
+def _require_eta(eta: Setting) -> None:
+    if not np.all(np.asarray(eta) >= 0):
+        raise ValueError(f"eta must be 0 or more, not {eta}")
+
+
+def _require_probability(probability: Setting) -> None:
+    values = np.asarray(probability)
+    if not np.all((values > 0) & (values < 1)):
+        raise ValueError(f"probability must lie in (0, 1), not {probability}")
+
+
+def _two_values(numbers: Array, atoms: Atoms) -> Array:
+    """The first value where a uniform number is below the first probability, else the second."""
+    (first, second), (probability, _) = atoms
+    return np.where(numbers < probability, first, second)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """X = 1 + eta Z."""
+
+    name: ClassVar[str] = "gaussian"
+    eta: Setting
+    sampler: ClassVar[Sampler] = staticmethod(normal)
+
+    def __post_init__(self) -> None:
+        _require_eta(self.eta)
+
+    def factor(self, numbers: Array) -> Array:
+        """X from normal numbers."""
+        factor: Array = 1.0 + self.eta * numbers
+        return factor
+
+
+@dataclass(frozen=True)
+class Rademacher:
+    """X = 1 + eta or 1 - eta."""
+
+    name: ClassVar[str] = "rademacher"
+    eta: Setting
+    sampler: ClassVar[Sampler] = staticmethod(uniform)
+
+    def __post_init__(self) -> None:
+        _require_eta(self.eta)
+
+    @property
+    def atoms(self) -> Atoms:
+        """Values and probabilities."""
+        return (1.0 - self.eta, 1.0 + self.eta), (0.5, 0.5)
+
+    def factor(self, numbers: Array) -> Array:
+        """X from uniform numbers."""
+        return _two_values(numbers, self.atoms)
+
+
+@dataclass(frozen=True)
+class Cantelli:
+    """X = -low with the largest probability that mean 1 and variance eta^2 allow.
+
+    Attributes:
+        eta: the standard deviation.
+        low: at least 0; at 0 the low value is 0 and moves nothing.
+    """
+
+    name: ClassVar[str] = "cantelli"
+    eta: Setting
+    low: Setting = 0.0
+    sampler: ClassVar[Sampler] = staticmethod(uniform)
+
+    def __post_init__(self) -> None:
+        _require_eta(self.eta)
+        if not np.all(np.asarray(self.low) > -1):
+            raise ValueError(f"low must be above -1 (the low value -low below the mean 1), not {self.low}")
+
+    @property
+    def atoms(self) -> Atoms:
+        """Values and probabilities."""
+        wrong = wrong_probability(self.eta, self.low)
+        return (-self.low, 1.0 + self.eta**2 / (1.0 + self.low)), (wrong, 1.0 - wrong)
+
+    def factor(self, numbers: Array) -> Array:
+        """X from uniform numbers."""
+        return _two_values(numbers, self.atoms)
+
+
+@dataclass(frozen=True)
+class RareSpike:
+    """Mostly a little below 1, rarely far above.
+
+    Attributes:
+        eta: the standard deviation.
+        probability: p of the spike.
+    """
+
+    name: ClassVar[str] = "rare-spike"
+    eta: Setting
+    probability: Setting = 0.01
+    sampler: ClassVar[Sampler] = staticmethod(uniform)
+
+    def __post_init__(self) -> None:
+        _require_eta(self.eta)
+        _require_probability(self.probability)
+
+    @property
+    def atoms(self) -> Atoms:
+        """Values and probabilities, the spike first."""
+        p, odds = self.probability, sqrt((1.0 - self.probability) / self.probability)
+        return (1.0 + self.eta * odds, 1.0 - self.eta / odds), (p, 1.0 - p)
+
+    def factor(self, numbers: Array) -> Array:
+        """X from uniform numbers."""
+        return _two_values(numbers, self.atoms)
+
+
+@dataclass(frozen=True)
+class Skewed:
+    """A shifted exponential with its long tail on one side.
+
+    Attributes:
+        eta: the standard deviation.
+        tail: "above" (X often a little below 1) or "below" (X rarely of the wrong sign and large).
+    """
+
+    name: ClassVar[str] = "skewed"
+    eta: Setting
+    tail: Literal["above", "below"] = "below"
+    sampler: ClassVar[Sampler] = staticmethod(exponential)
+
+    def __post_init__(self) -> None:
+        _require_eta(self.eta)
+        if self.tail not in ("above", "below"):
+            raise ValueError(f"tail must be 'above' or 'below', not {self.tail!r}")
+
+    def factor(self, numbers: Array) -> Array:
+        """X from exponential numbers."""
+        signed = self.eta if self.tail == "above" else -self.eta
+        factor: Array = 1.0 + signed * (numbers - 1.0)
+        return factor
+
+
+@dataclass(frozen=True)
+class TwoPoint:
+    """X = -delta, or with a probability the value that makes E X = 1: the variance follows from the two.
+
+    Attributes:
+        delta: the common value is -delta.
+        probability: p of the other value.
+    """
+
+    name: ClassVar[str] = "two-point"
+    delta: Setting
+    probability: Setting
+    sampler: ClassVar[Sampler] = staticmethod(uniform)
+
+    def __post_init__(self) -> None:
+        _require_probability(self.probability)
+
+    @property
+    def eta(self) -> Setting:
+        """sqrt(Var X) = (1 + delta) sqrt((1 - p)/p)."""
+        return sqrt(rare_variance(self.delta, self.probability))
+
+    @property
+    def atoms(self) -> Atoms:
+        """Values and probabilities, the rare value first."""
+        p = self.probability
+        return (rare_value(self.delta, p), -self.delta), (p, 1.0 - p)
+
+    def factor(self, numbers: Array) -> Array:
+        """X from uniform numbers."""
+        return _two_values(numbers, self.atoms)

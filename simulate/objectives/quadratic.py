@@ -1,0 +1,63 @@
+r"""Quadratic: (1/2) sum_i lambda_i w_i^2. L = max_i lambda_i; the infimum is 0, at w = 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from simulate.objectives.checks import require_dimension, require_positive
+from simulate.streams import Array
+
+__all__ = ["Quadratic"]
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """(1/2) sum_i lambda_i w_i^2.
+
+    Attributes:
+        dimension: d.
+        largest: lambda_1 = L.
+        condition: lambda_1 / lambda_d >= 1; the lambda_i fall geometrically.
+        initial: w_{1,i}, the same for all i.
+    """
+
+    name: ClassVar[str] = "quadratic"
+    dimension: int = 10
+    largest: float = 1.0
+    condition: float = 10.0
+    initial: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_dimension(self.dimension)
+        require_positive(largest=self.largest, condition=self.condition)
+        if self.condition < 1:
+            raise ValueError(f"condition must be at least 1, not {self.condition}: it is largest / smallest")
+        eigenvalues = self.largest * np.geomspace(1.0, 1.0 / self.condition, self.dimension)
+        object.__setattr__(self, "_eigenvalues", eigenvalues)
+
+    _eigenvalues: ClassVar[Array]
+
+    @property
+    def smoothness(self) -> float:
+        """L = max_i lambda_i."""
+        return self.largest
+
+    @property
+    def infimum(self) -> float:
+        """0, at w = 0."""
+        return 0.0
+
+    def start(self) -> Array:
+        """``initial`` in every coordinate."""
+        return np.full(self.dimension, self.initial)
+
+    def value(self, w: Array) -> Array:
+        """L(w), [seeds, d] -> [seeds]."""
+        return 0.5 * (self._eigenvalues * w * w).sum(axis=-1)
+
+    def gradient(self, w: Array) -> Array:
+        """``lambda_i w_i``."""
+        return self._eigenvalues * w

@@ -1,0 +1,56 @@
+r"""Rastrigin-like: sum_i w_i^2 / 2 + A (1 - cos w_i), with many stationary points for A > 1 or so.
+
+L = 1 + A, as the second derivative is 1 + A cos w. The infimum is 0, at w = 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from simulate.objectives.checks import require_dimension, require_positive
+from simulate.streams import Array
+
+__all__ = ["Rastrigin"]
+
+
+@dataclass(frozen=True)
+class Rastrigin:
+    """sum_i w_i^2 / 2 + A (1 - cos w_i).
+
+    Attributes:
+        dimension: d.
+        amplitude: A > 0; local minima beside w = 0 appear at A = 4.60.
+    """
+
+    name: ClassVar[str] = "rastrigin"
+    dimension: int = 10
+    amplitude: float = 8.0
+
+    def __post_init__(self) -> None:
+        require_dimension(self.dimension)
+        require_positive(amplitude=self.amplitude)
+
+    @property
+    def smoothness(self) -> float:
+        """L = 1 + A."""
+        return 1.0 + self.amplitude
+
+    @property
+    def infimum(self) -> float:
+        """0, at w = 0."""
+        return 0.0
+
+    def start(self) -> Array:
+        """Spread over the basins from w = -8 to w = 8."""
+        return np.linspace(-8.0, 8.0, self.dimension) if self.dimension > 1 else np.array([8.0])
+
+    def value(self, w: Array) -> Array:
+        """L(w), [seeds, d] -> [seeds]."""
+        return (0.5 * w * w + 2.0 * self.amplitude * np.sin(0.5 * w) ** 2).sum(axis=-1)
+
+    def gradient(self, w: Array) -> Array:
+        """w_i + A sin w_i."""
+        return w + self.amplitude * np.sin(w)

@@ -1,0 +1,62 @@
+r"""XY chain: sum_i (1 - cos(w_i - w_{i+1})) + mu ||w||^2 / 2, nonconvex and coupled.
+
+L = 4 + mu: with cosines c_i in [-1, 1], x'Hx = sum_i c_i (x_i - x_{i+1})^2 + mu ||x||^2, and
+sum_i (x_i - x_{i+1})^2 <= 2 sum_i (x_i^2 + x_{i+1}^2) <= 4 ||x||^2. The infimum is 0, at w = 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from simulate.objectives.checks import require_dimension, require_positive
+from simulate.streams import Array
+
+__all__ = ["XYChain"]
+
+
+@dataclass(frozen=True)
+class XYChain:
+    """An open chain of d angles with a field that pulls them to 0.
+
+    Attributes:
+        dimension: d >= 2.
+        field: mu > 0.
+    """
+
+    name: ClassVar[str] = "xy-chain"
+    dimension: int = 10
+    field: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_dimension(self.dimension, smallest=2)
+        require_positive(field=self.field)
+
+    @property
+    def smoothness(self) -> float:
+        """L = 4 + mu."""
+        return 4.0 + self.field
+
+    @property
+    def infimum(self) -> float:
+        """0, at w = 0."""
+        return 0.0
+
+    def start(self) -> Array:
+        """Angles far apart: 2.4 i modulo 2 pi, in (-pi, pi]."""
+        return np.pi - (np.pi - 2.4 * np.arange(1, self.dimension + 1)) % (2 * np.pi)
+
+    def value(self, w: Array) -> Array:
+        """L(w), [seeds, d] -> [seeds]."""
+        bonds = 2.0 * np.sin(0.5 * (w[:, :-1] - w[:, 1:])) ** 2
+        return bonds.sum(axis=-1) + 0.5 * self.field * (w * w).sum(axis=-1)
+
+    def gradient(self, w: Array) -> Array:
+        """sin(w_i - w_{i+1}) - sin(w_{i-1} - w_i) + mu w_i."""
+        torque = np.sin(w[:, :-1] - w[:, 1:])
+        gradient = self.field * w
+        gradient[:, :-1] += torque
+        gradient[:, 1:] -= torque
+        return gradient
