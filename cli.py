@@ -41,6 +41,53 @@ def train(
     raise typer.Exit(launch(settings))
 
 
+@app.command()
+def claims(
+    run: Annotated[
+        bool, typer.Option("--run", help="Check every claim and its proofs; show the numbers.")
+    ] = False,
+    show: Annotated[
+        str | None, typer.Option(help='Check one claim, such as "Thm B.1", and show all of it.')
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """The paper's claims, each with its verdict and what checks it.
+
+    Exit code 1 if a check does not come to the verdict on record.
+    """
+    from proofs.claims_report import show_claim, show_claims, show_json
+    from theory.claims import CLAIMS, find_claim
+
+    if show is not None:
+        claim = find_claim(show)
+        confirmed = show_json([claim], check=True) if json else show_claim(claim)
+    else:
+        confirmed = show_json(CLAIMS, check=run) if json else show_claims(check=run)
+    raise typer.Exit(0 if confirmed else 1)
+
+
+@app.command()
+def prove(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of proofs, such as L5; all if none.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print each derivation, step by step.")] = False,
+    write_docs: Annotated[bool, typer.Option("--write-docs", help="Write docs/theory.md and stop.")] = False,
+) -> None:
+    """Check the proofs by machine, step by step.
+
+    Exit code 1 if a step of any of them does not hold.
+    """
+    if write_docs:
+        from proofs.rendering import write_theory_page
+
+        typer.echo(f"wrote {write_theory_page()}")
+        return
+    from proofs.report import selected, show_derivations, show_table
+
+    chosen = selected(names or [])
+    holds = show_derivations(chosen) if show else show_table(chosen)
+    raise typer.Exit(0 if holds else 1)
+
+
 def main() -> None:
     """Run the command line; what a user got wrong is one message and exit code 2."""
     try:

@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -30,7 +31,7 @@ MODULES: tuple[str, ...] = (
     "proofs.adam.l6_descent",
     "proofs.adam.l7_denominators",
     "proofs.adam.l8_self_bounding",
-    "proofs.adam.theorem_1",
+    "proofs.adam.theorem",
 )
 """The modules that hold proofs, lemmas before what uses them."""
 
@@ -57,7 +58,8 @@ def all_proofs() -> tuple[Proof, ...]:
     Raises:
         ValueError: if two proofs have the same name.
     """
-    found = [function() for module in MODULES for function in proof_functions(module)]
+    present = [module for module in MODULES if importlib.util.find_spec(module) is not None]
+    found = [function() for module in present for function in proof_functions(module)]
     names = [proof.name for proof in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -17,7 +17,7 @@ from pathlib import Path
 from proofs.steps import CheckedProof, Method, Proof
 from theory.claims import Claim
 
-__all__ = ["derivation", "plain", "theory_page", "write_theory_page"]
+__all__ = ["THEORY_PAGE", "derivation", "plain", "theory_page", "write_theory_page"]
 
 _SYMBOLS = {
     "alpha": "α", "beta": "β", "gamma": "γ", "Gamma": "Γ", "delta": "δ", "Delta": "Δ", "eps": "ε", "epsilon": "ε",
@@ -130,7 +130,10 @@ def _proof_lines(proof: Proof) -> list[str]:
     return [*lines, ""]
 
 
-def write_theory_page(path: Path) -> Path:
+THEORY_PAGE = Path(__file__).resolve().parent.parent / "docs" / "theory.md"
+
+
+def write_theory_page(path: Path = THEORY_PAGE) -> Path:
     """Write docs/theory.md for all claims and proofs."""
     from proofs.registry import all_proofs
     from theory.claims import CLAIMS
