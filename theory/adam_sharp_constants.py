@@ -32,7 +32,7 @@ from theory.adam_constants import (
     second_moment_weight,
     squared_noise_growth,
 )
-from theory.numeric import Value, is_symbolic, log, minimum, sqrt, where
+from theory.numeric import Value, expm1, is_symbolic, log, minimum, sqrt, where
 
 __all__ = [
     "denominator_growth",
@@ -71,7 +71,7 @@ def one_minus_power(base: Value, exponent: Value) -> Value:
     if is_symbolic(base, exponent):
         return 1 - base**exponent
     positive = where(np.asarray(base) > 0, base, 0.5)
-    result = where(np.asarray(base) > 0, -np.expm1(exponent * log(positive)), np.asarray(exponent) > 0)
+    result = where(np.asarray(base) > 0, -expm1(exponent * log(positive)), np.asarray(exponent) > 0)
     return result * 1.0
 
 

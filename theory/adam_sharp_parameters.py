@@ -80,7 +80,8 @@ def best_zeta(threshold: Value, fixed: Value, drift: Value) -> Value:
 
 def window_grid(beta2: Value) -> Array:
     """The windows M tried: 1 and up to about 22 / (1 - beta2). Shape [..., windows]."""
-    return np.maximum(1.0, np.ceil(WINDOW_SCALES / (1 - np.asarray(beta2, dtype=float)[..., None])))
+    grid: Array = np.maximum(1.0, np.ceil(WINDOW_SCALES / (1 - np.asarray(beta2, dtype=float)[..., None])))
+    return grid
 
 
 def extra_grid(beta1: Value) -> Array:
@@ -160,7 +161,7 @@ def _affine_in_drift(problem: SharpProblem, cost: Callable[[Value], Value]) -> t
     return at_zero, np.where(np.asarray(problem.beta1) > 0, slope, 0.0)
 
 
-def _pick(values: Array, best: Array) -> Value:
+def _pick(values: Array, best: NDArray[np.intp]) -> Value:
     chosen = np.take_along_axis(np.broadcast_to(values, (*best.shape, values.shape[-1])), best[..., None], -1)
     return chosen[..., 0].item() if best.ndim == 0 else chosen[..., 0]
 

@@ -1,0 +1,88 @@
+r"""Lemma M: to a Stieltjes function, noise of mean 1 and variance <= eta^2 is at worst a mixture of 1 and 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sympy
+
+from proofs.steps import Evidence, Expression, Proof, Step, checked, identity, nonnegative, prose
+from theory import adam_sharp_constants
+
+__all__ = ["kernel", "lemma_m", "majorant"]
+
+
+def kernel(x: Expression, shift: Expression) -> Expression:
+    """1 / (A + x^2): the extreme ray of Stieltjes functions of x^2."""
+    return 1 / (shift + x**2)
+
+
+def majorant(x: Expression, shift: Expression) -> Expression:
+    """f(1) + f'(1) (x - 1) + (f(0) - f(1)) (x - 1)^2, f the kernel."""
+    slope = sympy.diff(kernel(x, shift), x).subs(x, 1)
+    return kernel(1, shift) + slope * (x - 1) + (kernel(0, shift) - kernel(1, shift)) * (x - 1) ** 2
+
+
+def lemma_m(mixture: Callable[[Expression, Expression, Expression], Expression] | None = None) -> Proof:
+    """Lemma M, with theory's right-hand side (or a perturbed one, which must be rejected)."""
+    mixture = mixture or adam_sharp_constants.mixture
+    A, t, u, V = sympy.symbols("A t u V", positive=True)
+    eta = sympy.Symbol("eta", positive=True)
+    x = sympy.Symbol("x", real=True)
+    gap = majorant(x, A) - kernel(x, A)
+    remainder = ((A - x) ** 2 + A**2 + A * x**2) / (A * (A + x**2) * (A + 1) ** 2)
+    expectation = kernel(1, A) + V * (kernel(0, A) - kernel(1, A))
+    claimed = mixture(kernel(1, A), kernel(0, A), eta)
+    steps = (
+        identity(
+            r"$f(1)+f'(1)(x-1)+(f(0)-f(1))(x-1)^2-f(x) = (x-1)^2\frac{(A-x)^2+A^2+Ax^2}{A(A+x^2)(A+1)^2}$ "
+            r"for $f(x)=1/(A+x^2)$",
+            gap,
+            (x - 1) ** 2 * remainder,
+            "a parabola with f's value and slope at 1 and curvature f(0) - f(1) lies above f",
+        ),
+        nonnegative(r"the right side is nonnegative for $x=-u\le0$", remainder, [A, u], {x: -u}),
+        nonnegative(r"and for $0\le x\le A$", remainder, [x, t], {A: x + t}),
+        nonnegative(r"and for $x\ge A$", remainder, [A, t], {x: A + t}),
+        nonnegative(
+            r"$E f(X)\le f(1)+V(f(0)-f(1))\le(1-\eta^2)f(1)+\eta^2f(0)$ for $V=\mathrm{Var} X\le\eta^2$",
+            claimed - expectation,
+            [A, V, t],
+            {eta: sympy.sqrt(V + t)},
+            "the linear term has mean 0, and f(0) >= f(1)",
+        ),
+        _stieltjes(),
+        prose(
+            r"$E F(A+X^2)\le(1-\eta^2)F(A+1)+\eta^2F(A)$",
+            "F is a mixture of the kernels 1 / (z + t) with a nonnegative density (A + t for A): Fubini. Where "
+            "F(A) is infinite (A = 0, epsilon = 0) nothing is claimed.",
+        ),
+    )
+    return Proof(
+        name="M",
+        title="noise as a mixture",
+        statement=r"Let $E X=1$, $\mathrm{Var} X\le\eta^2\le1$, $F(z)=1/(\sqrt z+\epsilon)$, $\epsilon\ge0$. Then "
+        r"$E F(A+X^2)\le(1-\eta^2)F(A+1)+\eta^2F(A)$ for all $A\ge0$.",
+        steps=steps,
+        source="Theorem 2, lemma M",
+    )
+
+
+def _stieltjes() -> Step:
+    """1 / (Z + e) = (1 / pi) int_0^oo 2 p^2 dp / ((p^2 + e^2) (p^2 + Z^2)); e = 0 gives 1 / Z."""
+    p, Z, e = sympy.symbols("p Z e", positive=True)
+
+    def check() -> Evidence:
+        density = 2 * p**2 / ((p**2 + e**2) * (p**2 + Z**2))
+        primitive = 2 * (Z * sympy.atan(p / Z) - e * sympy.atan(p / e)) / (Z**2 - e**2)
+        if sympy.simplify(sympy.diff(primitive, p) - density) != 0:
+            return Evidence(False, "not a primitive of the density")
+        total = sympy.limit(primitive, p, sympy.oo) - primitive.subs(p, 0)
+        residual = sympy.simplify(total / sympy.pi - 1 / (Z + e))
+        return Evidence(residual == 0, f"residual {residual}")
+
+    return checked(
+        r"$\frac{1}{\sqrt z+\epsilon}=\frac1\pi\int_0^\infty\frac{\sqrt t}{t+\epsilon^2}\,\frac{dt}{z+t}$",
+        check,
+        "both functions are Stieltjes functions; t = p^2, z = Z^2, epsilon = e (e = 0 and e = Z by continuity)",
+    )
