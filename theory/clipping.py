@@ -61,7 +61,7 @@ from theory.adam_constants import (
 )
 from theory.bound import Bound
 from theory.hypotheses import describe, require
-from theory.normalized_step import Law, mean_normalized_step
+from theory.normalized_step import Law, mean_normalized_step, rare_value
 from theory.numeric import Value, minimum, sqrt
 
 __all__ = [
@@ -198,8 +198,8 @@ class ClippingDivergence:
     @property
     def right_values(self) -> tuple[float, float]:
         """(X_1, X_i) outside the rare event: what makes both means 1."""
-        q = self.wrong_probability
-        return 1 / (1 - q), (1 + q * self.delta) / (1 - q)
+        right = 1 - self.wrong_probability
+        return float(rare_value(0.0, right)), float(rare_value(self.delta, right))
 
     @property
     def threshold(self) -> float:

@@ -72,6 +72,7 @@ from theory.adam_constants import (
     solve_self_bounding,
     squared_noise_growth,
 )
+from theory.adam_variants import bias_correction_multiplier
 from theory.bound import Bound
 from theory.hypotheses import describe, require
 from theory.numeric import Value, sqrt
@@ -112,8 +113,7 @@ def bias_correction(steps: int, beta1: float, beta2: float) -> Array:
     [0.5, 0.6614, 0.7603]
     """
     require_betas(beta1, beta2)
-    step = np.arange(1, steps + 1)
-    result: Array = np.sqrt(-np.expm1(step * np.log(beta2))) / (1 - float(beta1) ** step)
+    result: Array = bias_correction_multiplier(np.arange(1, steps + 1), beta1, beta2)
     return result
 
 

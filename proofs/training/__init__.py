@@ -1,0 +1,1 @@
+"""What training really runs: proofs on clipping, weight decay, schedules, estimated tests and violated steps."""
