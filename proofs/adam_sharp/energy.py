@@ -72,10 +72,10 @@ def lemma_h(
             r"$H=K'd/c$ where nothing is known", energy(horizon, dimension, beta2, None), horizon * dimension / c
         ),
         decay_step(),
-        series(
+        series(r"$\sum_nr^n=1/(1-r)$", r**n, n, 1 / (1 - r)),
+        identity(
             r"$(1-\beta_1)\sum_nr^n=\frac{1-\beta_1}{1-r}$: the norm of the convolution",
-            (1 - beta1) * r**n,
-            n,
+            (1 - beta1) / (1 - r),
             gain(beta1, beta2),
             "|m_k| / (sqrt(v_k) + eps) <= (1 - beta1) sum_j r^(k-j) |g_j| / (sqrt(v_j) + eps)",
         ),

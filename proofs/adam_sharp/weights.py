@@ -1,0 +1,94 @@
+r"""Lemma P: the reciprocal of (1 - beta1) Phi_j in terms of sqrt(D_j), |G_j| and epsilon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+
+from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, q, series
+from proofs.steps import Proof, Step, identity, nonnegative, prose
+from theory import adam_sharp_constants
+
+__all__ = ["lemma_p"]
+
+Function = Callable[..., Any]
+
+
+def lemma_p(
+    kept: Function = adam_sharp_constants.kept_momentum,
+    root: Function = adam_sharp_constants.momentum_root,
+    growth: Function = adam_sharp_constants.momentum_growth,
+    total_growth: Function = adam_sharp_constants.sharp_growth,
+    total_start: Function = adam_sharp_constants.sharp_start,
+) -> Proof:
+    """Lemma P for the given omega, p1, p2, B2 and A2."""
+    n = sympy.Symbol("n", integer=True, nonnegative=True)
+    extra = sympy.Symbol("N", integer=True, nonnegative=True)
+    momentum, ratio = sympy.symbols("beta_1 p", positive=True)
+    x, y, B1, A1, S, K, omega = sympy.symbols("x y B1 A1 S K omega", positive=True)
+    summed = root(beta1, beta2) * (A1 + B1 * S) + growth(beta1, beta2) * S + K * dimension * epsilon
+    steps = (
+        _cauchy_schwarz(),
+        identity(
+            r"$(1-\beta_1)\sum_{m\le N}\beta_1^m=\omega$",
+            (1 - momentum) * sympy.summation(momentum**n, (n, 0, extra)).args[1][0],
+            kept(momentum, extra),
+            "j <= K has at least N + 1 terms; longer sums only help",
+        ),
+        nonnegative(r"$\sqrt{x^2+y^2}\le x+y$", (x + y) ** 2 - x**2 - y**2, [x, y]),
+        series(r"$\sum_mp^m=1/(1-p)$", ratio**n, n, 1 / (1 - ratio)),
+        identity(
+            r"$(1-\beta_1)\sum_m\beta_1^m\beta_2^{m/2}=p_1$",
+            (1 - beta1) / (1 - beta1 * q),
+            root(beta1, beta2),
+        ),
+        identity(
+            r"$[(1-\beta_1)\sum_m\beta_1^m\sqrt{1-\beta_2^m}]^2\le(1-\beta_1)\sum_m\beta_1^m(1-\beta_2^m)=p_2^2$",
+            1 - (1 - beta1) / (1 - beta1 * beta2),
+            growth(beta1, beta2) ** 2,
+            "the weights (1 - beta1) beta1^m sum to 1, and the root is concave; geometric series in beta1 beta2",
+        ),
+        identity(
+            r"$\omega^{-2}(p_1(A_1+B_1S)+p_2S+Kd\epsilon)=A_2+B_2S$",
+            summed / omega**2,
+            total_start(beta1, beta2, A1, omega, K, dimension, epsilon)
+            + S * total_growth(beta1, beta2, B1, omega),
+            "summed over steps and coordinates, with lemma L7' for the sum of sqrt(D)",
+        ),
+        prose(
+            r"$[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$",
+            "x_m <= beta2^(m/2) sqrt(D) + sqrt(1 - beta2^m) |G| + epsilon (zeta only helps), averaged over m with "
+            "the weights (1 - beta1) beta1^m, m <= N, whose sum is omega <= 1",
+        ),
+    )
+    return Proof(
+        name="P",
+        title="the momentum's denominators",
+        statement=(
+            r"For $j\le K$: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$, with "
+            r"$p_1=\frac{1-\beta_1}{1-\beta_1\sqrt{\beta_2}}$, $p_2=\sqrt{\beta_1c/(1-\beta_1\beta_2)}$, "
+            r"$\omega=1-\beta_1^{N+1}$."
+        ),
+        steps=steps,
+        source="Theorem 2, lemma P",
+    )
+
+
+def _cauchy_schwarz() -> Step:
+    """(sum w)^2 <= (sum w / x) (sum w x), by Lagrange's identity, for three terms."""
+    w = sympy.symbols("w1:4", positive=True)
+    x = sympy.symbols("x1:4", positive=True)
+    left = (
+        sum(a / b for a, b in zip(w, x, strict=True)) * sum(a * b for a, b in zip(w, x, strict=True)) - sum(w) ** 2
+    )
+    pairs = [(i, j) for i in range(3) for j in range(i)]
+    squares = sum(w[i] * w[j] * (x[i] - x[j]) ** 2 / (x[i] * x[j]) for i, j in pairs)
+    return identity(
+        r"$(\sum w_m)^2\le\sum\frac{w_m}{x_m}\sum w_mx_m$: the difference is "
+        r"$\sum_{m<l}w_mw_l\frac{(x_m-x_l)^2}{x_mx_l}$",
+        left,
+        squares,
+        "written out for three terms",
+    )
