@@ -49,13 +49,16 @@ def lemma_l1(step_bound: Callable[..., Any] = normalized_step_bound) -> Proof:
                 "no smaller constant will do",
             ),
             identity(
-                r"m_k/g_k \to M = (\beta_1/\lambda) M + 1-\beta_1, \quad v_k/g_k^2 \to V = (\beta_2/\lambda^2) V + c",
+                r"m_k/g_k \to M = (\beta_1/\lambda) M + 1-\beta_1, \quad "
+                r"v_k/g_k^2 \to V = (\beta_2/\lambda^2) V + c",
                 momentum - BETA1 / growth * momentum + second_moment - BETA2 / growth**2 * second_moment,
                 1 - BETA1 + 1 - BETA2,
                 "the two limits, lambda = beta2 / beta1",
             ),
             prose(r"\|w_{k+1}-w_k\|_2 \le \alpha\sqrt d\,C_m", "d coordinates of at most alpha C_m each"),
-            prose(r"v_k = 0 \text{ forces } g_1 = \dots = g_k = 0, m_k = 0", "the convention 0/0 := 0 is harmless"),
+            prose(
+                r"v_k = 0 \text{ forces } g_1 = \dots = g_k = 0, m_k = 0", "the convention 0/0 := 0 is harmless"
+            ),
         ),
         source="corrected Theorem 1; Lemma B.2 of arXiv 2412.21124 (its first inequality)",
     )

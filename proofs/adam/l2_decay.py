@@ -29,7 +29,9 @@ def _unrolled(age: int, claim: Callable[..., Any]) -> Step:
         unrolled = beta2 * unrolled + weight * square
     difference = sympy.expand(unrolled - weight * claim(age, beta2) * squares[0])
     return nonnegative(
-        rf"v_{{j+{age}}} \ge c\, \beta_2^{{{age}}} g_j^2 \text{{ (unrolled)}}", difference, [beta2, weight, v, *squares]
+        rf"v_{{j+{age}}} \ge c\, \beta_2^{{{age}}} g_j^2 \text{{ (unrolled)}}",
+        difference,
+        [beta2, weight, v, *squares],
     )
 
 

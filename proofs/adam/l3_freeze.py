@@ -55,9 +55,7 @@ def lemma_l3(
                 n * r**n,
                 "the partial sums of n r^n telescope",
             ),
-            nonnegative(
-                r"T(n) \ge 0, \text{ so } \sum_n n r^n \le T(0)", tail / r**n, [a, b, n], UNIT_INTERVALS
-            ),
+            nonnegative(r"T(n) \ge 0, \text{ so } \sum_n n r^n \le T(0)", tail / r**n, [a, b, n], UNIT_INTERVALS),
             identity(
                 r"(1-\beta_1)\beta_1^n \|G_k-G_j\|\,\|g_j/\sqrt{v_k}\| \le n r^n E_1 / T(0)",
                 sympy.powsimp(sympy.expand_power_base(term), force=True),

@@ -18,7 +18,7 @@ __all__ = ["lemma_l6"]
 
 def lemma_l6(alignment: Callable[..., Any] = alignment_at) -> Proof:
     """E_k[((G g)^+ - rho (G g)^-) / sqrt(v_k)] >= kappa G^2 / sqrt(D_k) with kappa the given function."""
-    beta2, true, old, ratio, rho = sympy.symbols("beta2 G v_old X rho", positive=True)
+    beta2, true, old, ratio = sympy.symbols("beta2 G v_old X", positive=True)
     weight = second_moment_weight(beta2)
     s = beta2 * old / (weight * true**2)
     expected = beta2 * old + weight * true**2
@@ -49,9 +49,7 @@ def lemma_l6(alignment: Callable[..., Any] = alignment_at) -> Proof:
                         noise**2,
                         "the coordinate-wise norm test",
                     ),
-                    nonnegative(
-                        r"\rho \ge 1", momentum_amplification(BETA1, BETA2) - 1, [a, b], UNIT_INTERVALS
-                    ),
+                    nonnegative(r"\rho \ge 1", momentum_amplification(BETA1, BETA2) - 1, [a, b], UNIT_INTERVALS),
                 ),
                 "eta <= 1 since eta^2 < 1 - r",
             ),

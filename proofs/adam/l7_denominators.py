@@ -45,7 +45,7 @@ def lemma_l7(
                 r"\sqrt{p_1^2+p_2^2} \le p_1+p_2, \text{ squared}",
                 (left + right) ** 2 - (left**2 + right**2),
                 [left, right],
-                reason="sqrt(D_k) <= sqrt(beta2 v_{k-1}) + sqrt(c) |G_k|, and sqrt(beta2 v + c tau^2 G^2) likewise",
+                reason="sqrt(D_k) <= sqrt(beta2 v_{k-1}) + sqrt(c) |G_k|, and with tau^2 G^2 likewise",
             ),
             identity(
                 r"\sqrt{z_0} + \frac{z-z_0}{2\sqrt{z_0}} - \sqrt z = \frac{(\sqrt z-\sqrt{z_0})^2}{2\sqrt{z_0}}",

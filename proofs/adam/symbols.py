@@ -2,9 +2,14 @@
 
 beta1 = r q and beta2 = q^2, so that the condition 0 <= beta1 < sqrt(beta2) < 1 is 0 <= r < 1, 0 < q < 1; where a
 certificate needs it, r = 1 - 1 / (1 + a) and q = 1 - 1 / (1 + b) with a >= 0, b > 0.
+
+Constants with several square roots are compared as rational functions (:func:`rationalized`): r, q and eta are
+parametrised like Pythagorean triples, so that sqrt(1 - r^2), sqrt(1 - q^2) and sqrt(1 + eta^2) are rational.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import sympy
 
@@ -21,6 +26,7 @@ __all__ = [
     "noise",
     "q",
     "r",
+    "rationalized",
     "smoothness",
     "steps",
     "tau",
@@ -33,3 +39,20 @@ UNIT_INTERVALS = {r: 1 - 1 / (1 + a), q: 1 - 1 / (1 + b)}
 smoothness, dimension, gap, steps, alpha = sympy.symbols("L d Delta K alpha", positive=True)
 noise, initial_sum = sympy.symbols("eta V_0", nonnegative=True)
 tau = sympy.sqrt(1 + noise**2)
+
+
+def rationalized(expression: Any) -> Any:
+    """The expression in x, y, z > 0 with r = (1-x^2)/(1+x^2), q = (1-y^2)/(1+y^2), eta = (z-1/z)/2.
+
+    x and y in (0, 1) and z >= 1 give every admissible r, q and eta.
+    """
+    x, y, z = sympy.symbols("x y z", positive=True)
+    triples = {r: (1 - x**2) / (1 + x**2), q: (1 - y**2) / (1 + y**2), noise: (z - 1 / z) / 2}
+
+    def is_root(part: Any) -> bool:
+        return bool(part.is_Pow and part.exp.is_Rational and part.exp.q == 2)
+
+    def open_root(part: Any) -> Any:
+        return sympy.powdenest(sympy.factor(part.base) ** part.exp)
+
+    return sympy.sympify(expression).subs(triples).replace(is_root, open_root)
