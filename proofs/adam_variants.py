@@ -135,8 +135,8 @@ def multiplier_proof(
         title="step multipliers",
         statement=(
             r"With the steps $\alpha s_k$ the theorem holds with $\rho_s = \sup_j\sum_n (s_{j+n}/s_j) r^n$ for "
-            r"$\rho$ and $\bar Q = (\Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma)/(lo\,(1-\beta_1)\kappa_s)$; non-increasing "
-            r"multipliers have $\rho_s \le \rho$."
+            r"$\rho$ and $\bar Q = (\Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma)/(lo\,(1-\beta_1)\kappa_s)$; "
+            r"non-increasing multipliers have $\rho_s \le \rho$."
         ),
         steps=(
             checked(
