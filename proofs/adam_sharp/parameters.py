@@ -94,10 +94,9 @@ def admissible_eta(
         return Evidence(bool(worst < 1e-14), f"largest residual {worst:.1e}")
 
     def bracket() -> Evidence:
-        at_one = [cubic.subs({r: 1, T: e**2}) for e in (universal - accuracy, universal)]
-        return Evidence(
-            bool(at_one[0] < 0 < at_one[1]), f"signs at eta = {universal} +- 1e-4: {at_one[0]}, {at_one[1]}"
-        )
+        etas = [sympy.Rational(k, 10000) for k in (universal - 1, universal)]
+        left, right = (cubic.subs({r: 1, T: e**2}) for e in etas)
+        return Evidence(bool(left < 0 < right), f"{float(left):.2e} at {etas[0]}, {float(right):.2e} at {etas[1]}")
 
     steps = (
         identity(
