@@ -22,7 +22,6 @@ __all__ = ["MODULES", "all_proofs", "find_proof", "proof_functions"]
 
 MODULES: tuple[str, ...] = (
     "proofs.estimators",
-    "proofs.printed",
     "proofs.adam.l1_step",
     "proofs.adam.l2_decay",
     "proofs.adam.l3_freeze",
@@ -32,6 +31,7 @@ MODULES: tuple[str, ...] = (
     "proofs.adam.l7_denominators",
     "proofs.adam.l8_self_bounding",
     "proofs.adam.theorem",
+    "proofs.printed",
 )
 """The modules that hold proofs, lemmas before what uses them."""
 

@@ -41,7 +41,9 @@ def plain(latex: str) -> str:
     text = latex.replace("$", "").replace(r"\|", "‖").replace(r"\_", "_").replace(r"\%", "%")
     text = re.sub(_DROPPED, "", text)
     text = re.sub(r"\\[,;:!> ]|~", " ", text)
-    text = re.sub(r"\\t?frac(\d)(\d)", r"\1/\2", text)
+    text = re.sub(r"\\[td]?frac\s*(\w)", r"\\frac{\1}", text)
+    text = re.sub(r"(\\[td]?frac\s*\{[^{}]*\})\s*(\w)", r"\1{\2}", text)
+    text = re.sub(r"\\(log|ln|exp|max|min|sup|inf|lim)(?=\\|\w)(?![a-z])", r"\1 ", text)
     for _ in range(6):  # innermost braces first
         text = re.sub(_WRAPPERS + r"\s*\{([^{}]*)\}", r"\1", text)
         text = re.sub(r"\\[td]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", _fraction, text)
@@ -52,6 +54,7 @@ def plain(latex: str) -> str:
     text = re.sub(r"\\([a-zA-Z]+)", lambda match: _SYMBOLS.get(match[1], match[1]), text)
     text = re.sub(r"β_([12])", r"β\1", text)
     text = text.replace("{", "").replace("}", "").replace("\\", "")
+    text = re.sub(r"\s*([≤≥≠≈⟹⟺=])\s*", r" \1 ", text)
     return re.sub(r"\s+", " ", text).strip()
 
 

@@ -57,6 +57,7 @@ from theory.numeric import Value, is_symbolic, log, sqrt
 __all__ = [
     "PrintedProblem",
     "UndefinedExpressionError",
+    "combine",
     "first_constant",
     "largest_printed_beta1",
     "lemma_b1_bound",

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import proofs
+from proofs.registry import MODULES, all_proofs, find_proof, proof_functions
+from proofs.steps import Method, Proof
+from theory.claims import CLAIMS
+
+
+def test_every_listed_module_is_there_and_holds_a_proof() -> None:
+    for module in MODULES:
+        assert list(proof_functions(module)), module
+    assert len(set(MODULES)) == len(MODULES)
+
+
+def test_every_proof_module_is_listed() -> None:
+    unlisted = []
+    for info in pkgutil.walk_packages(proofs.__path__, "proofs."):
+        module = importlib.import_module(info.name)
+        own = [f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == info.name]
+        public = [f for f in own if f.__name__ in getattr(module, "__all__", ())]
+        gives_proofs = [f for f in public if inspect.signature(f).return_annotation in ("Proof", Proof)]
+        helper = info.name in ("proofs.registry", "proofs.steps")
+        if gives_proofs and not helper and info.name not in MODULES:
+            unlisted.append(info.name)
+    assert unlisted == []
+
+
+def test_names_are_unique_and_every_proof_has_mechanised_steps() -> None:
+    names = [proof.name for proof in all_proofs()]
+    assert len(set(names)) == len(names)
+    for proof in all_proofs():
+        assert any(step.method is not Method.PROSE for step in proof.steps), proof.name
+        assert proof.title, proof.name
+        assert proof.statement, proof.name
+
+
+def test_what_a_proof_uses_is_proven_and_comes_before_it() -> None:
+    seen: list[str] = []
+    for proof in all_proofs():
+        for used in proof.uses:
+            assert used in seen, f"{proof.name} uses {used}"
+        seen.append(proof.name)
+
+
+def test_claims_name_proofs_that_exist() -> None:
+    for claim in CLAIMS:
+        for name in claim.proofs:
+            assert find_proof(name).name == name
+
+
+def test_find_proof() -> None:
+    assert find_proof("l5").name == "L5"
+    assert find_proof(" lemma B.1").name == "Lemma B.1"
+    assert find_proof("Prop").name == "Prop. 1"
+    with pytest.raises(ValueError, match=r"unknown proof 'L99'; known are: Eq. 2;"):
+        find_proof("L99")
+    with pytest.raises(ValueError, match=r"ambiguous proof 'Lemma B'; known are: Lemma B.1; Lemma B.2"):
+        find_proof("Lemma B")
