@@ -23,47 +23,57 @@ class RunningSums:
         records: the K to record, ascending.
         seeds: how many runs.
         preconditioned: whether sum_i G_i^2 / sqrt(D_i) is accumulated.
+        deviations: whether sum_i sd_i is accumulated.
     """
 
     def __init__(
-        self, objective: Objective, optimizer: Optimizer, records: tuple[int, ...], seeds: int, preconditioned: bool
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        records: tuple[int, ...],
+        seeds: int,
+        preconditioned: bool = False,
+        deviations: bool = False,
     ) -> None:
         self._objective, self._optimizer, self._records = objective, optimizer, frozenset(records)
-        self._preconditioned = preconditioned
+        self._preconditioned, self._deviations = preconditioned, deviations
         self._last: dict[str, Array] = {}
         self._sums = {
-            name: np.zeros(seeds)
-            for name in ("l1_sum", "l2_sum", "squared_sum", "weighted_l1_sum", "misses", "missed_l1_sum")
+            name: np.zeros(seeds) for name in ("l1_sum", "l2_sum", "squared_sum", "misses", "missed_l1_sum")
         }
+        if optimizer.schedule is not None:
+            self._sums["weighted_l1_sum"] = np.zeros(seeds)
         self._minima = {name: np.full(seeds, np.inf) for name in ("l1_minimum", "l2_minimum")}
         self._maxima: dict[str, Array] = {}
         self._copies: dict[str, list[Array]] = {}
 
     def before_step(self, step: int, gradient: Array, state: OptimizerState) -> None:
         """Account for G_k, while the optimizer's state is still that of step k - 1."""
-        l1 = np.abs(gradient).sum(axis=-1)
-        squares = gradient * gradient
-        squared = squares.sum(axis=-1)
+        l1 = np.einsum("sd->s", np.abs(gradient))  # einsum adds up short rows in half of sum's time
+        squared = np.einsum("sd,sd->s", gradient, gradient)
         l2 = np.sqrt(squared)
         self._last["l1_norm"], self._last["l2_norm"] = l1, l2
         sums, minima, schedule = self._sums, self._minima, self._optimizer.schedule
         sums["l1_sum"] += l1
         sums["l2_sum"] += l2
         sums["squared_sum"] += squared
-        sums["weighted_l1_sum"] += l1 if schedule is None else schedule(step) * l1
+        if schedule is not None:
+            sums["weighted_l1_sum"] += schedule(step) * l1
         np.minimum(minima["l1_minimum"], l1, out=minima["l1_minimum"])
         np.minimum(minima["l2_minimum"], l2, out=minima["l2_minimum"])
         if self._preconditioned:
             denominators = self._optimizer.denominators(gradient, state)
             if denominators is not None:
-                self._add("preconditioned_sum", zero_safe_ratio(squares, denominators).sum(axis=-1))
+                self._add(
+                    "preconditioned_sum", np.einsum("sd,sd->s", gradient, zero_safe_ratio(gradient, denominators))
+                )
 
     def after_step(self, step: int, w: Array, draw: Draw) -> None:
         """Account for the noise's report on step k, and copy everything if K = k is recorded."""
         if draw.missed is not None:
             self._sums["misses"] += draw.missed
             self._sums["missed_l1_sum"] += draw.missed * self._last["l1_norm"]
-        if draw.deviations is not None:
+        if self._deviations and draw.deviations is not None:
             self._add("deviation_sum", draw.deviations.sum(axis=-1))
         if draw.batch_size is not None:
             self._add_batch(draw.batch_size)
@@ -76,6 +86,7 @@ class RunningSums:
         batches = ("batch_sum", "batch_size", "batch_minimum", "batch_maximum")
         recorded: dict[str, Any] = dict.fromkeys((*optional, *batches))
         recorded.update({name: np.stack(copies) for name, copies in self._copies.items()})
+        recorded.setdefault("weighted_l1_sum", recorded["l1_sum"])
         return recorded
 
     def _add(self, name: str, value: Array) -> None:

@@ -63,7 +63,7 @@ class Trajectory:
         batch_maximum: max_k b_k.
         misses: how many steps violated the test the noise aims at; 0 where it holds by construction.
         missed_l1_sum: sum_k ||G_k||_1 over those steps.
-        deviation_sum: sum_k sum_i sd_{k,i}, None where the noise does not report its deviations.
+        deviation_sum: sum_k sum_i sd_{k,i}, if asked for and the noise reports its deviations.
         final_w: w_{K+1} after the last step, [seeds, d].
         final_state: the optimizer's state then.
         first_gradient: G_1, [seeds, d].
@@ -145,6 +145,7 @@ def run(
     *,
     start: Array | None = None,
     preconditioned: bool = False,
+    deviations: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Trajectory:
     """Run ``steps`` steps for every seed.
@@ -158,6 +159,7 @@ def run(
         record_at: the K to record, each in 1..steps; powers of two and ``steps`` by default.
         start: w_1 if not the objective's, shape [d] or [seeds, d].
         preconditioned: whether sum_k sum_i G_{k,i}^2 / sqrt(D_{k,i}) is accumulated (costs about a tenth more).
+        deviations: whether sum_k sum_i sd_{k,i} is accumulated, where the noise reports its deviations.
         progress: called now and then with the number of steps taken since the last call.
 
     Raises:
@@ -169,14 +171,15 @@ def run(
     w = _starting_points(objective, start, len(chosen))
     streams = SeedStreams(chosen, steps)
     source, state = noise.begin(objective, optimizer, streams), optimizer.start(w)
-    sums = RunningSums(objective, optimizer, records, len(chosen), preconditioned)
+    sums = RunningSums(objective, optimizer, records, len(chosen), preconditioned, deviations)
     for step in range(1, steps + 1):
-        gradient = objective.gradient(w)
+        # Rows in one piece: the order in which numpy adds up a row depends on its layout in memory.
+        gradient = np.ascontiguousarray(objective.gradient(w))
         if step == 1:
             first_gradient = gradient.copy()
         sums.before_step(step, gradient, state)
         draw = source.draw(w, gradient, step, state)
-        w = optimizer.step(w, draw.gradient, state, step)
+        w = optimizer.step(w, np.ascontiguousarray(draw.gradient), state, step)
         sums.after_step(step, w, draw)
         if progress is not None and (step % _PROGRESS_EVERY == 0 or step == steps):
             progress(step % _PROGRESS_EVERY or _PROGRESS_EVERY)
@@ -211,4 +214,4 @@ def _starting_points(objective: Objective, start: Array | None, seeds: int) -> A
     if first.shape not in ((objective.dimension,), (seeds, objective.dimension)):
         d = objective.dimension
         raise ValueError(f"start must be of shape [{d}] or [{seeds}, {d}], not {first.shape}")
-    return np.array(np.broadcast_to(first, (seeds, objective.dimension)))
+    return np.array(np.broadcast_to(first, (seeds, objective.dimension)), order="C")

@@ -6,9 +6,9 @@ Algorithm:
 
         E[ G m_k / sqrt(v_k) ],  m_k = beta1 m_{k-1} + (1 - beta1) G X,  v_k = beta2 v_{k-1} + (1 - beta2) G^2 X^2
 
-    (for AdaGrad m_k = g_k, v_k = v_{k-1} + g_k^2), and X is drawn from it. The menu holds the laws whose
-    likelier or rarer value is the low one; their probabilities are ``probabilities``. With equality in the test and
-    with unbiased gradients given the past, the corrected theorems apply to it.
+    (for AdaGrad m_k = g_k, v_k = v_{k-1} + g_k^2), and X is drawn from it. The menu holds laws with a rare low
+    value, with a rare high value, and with a low value at or next to 0. With equality in the test and unbiased
+    gradients given the past, the corrected theorems apply to it.
 """
 
 from __future__ import annotations

@@ -60,11 +60,16 @@ class Noise(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name."""
+
     @property
-    def eta(self) -> Any: ...
+    def eta(self) -> Any:
+        """eta of the test."""
+
     @property
-    def meets(self) -> Meets: ...
+    def meets(self) -> Meets:
+        """The test met by construction."""
 
     def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
         """The source of one run's stochastic gradients.

@@ -26,7 +26,15 @@ from numpy.typing import NDArray
 from simulate.streams import Array
 from theory.finite_population import smallest_batch_size
 
-__all__ = ["TESTS", "Test", "independent_batch_size", "passes", "replacement_free_batch_size", "require_test", "sides"]
+__all__ = [
+    "TESTS",
+    "Test",
+    "independent_batch_size",
+    "passes",
+    "replacement_free_batch_size",
+    "require_test",
+    "sides",
+]
 
 Test = Literal["coordinate-wise", "norm-wise", "l1"]
 TESTS: tuple[Test, ...] = get_args(Test)
@@ -72,7 +80,8 @@ def independent_batch_size(test: Test, variance: Array, gradient: Array, eta: An
     hopeless = np.where(left > 0, np.inf, 1.0)
     with np.errstate(over="ignore"):
         demanded = np.divide(left * (1.0 - _ROUNDING), level, out=hopeless, where=level > 0)
-    return np.maximum(np.ceil(demanded), 1.0).max(axis=-1)
+    result: Array = np.maximum(np.ceil(demanded), 1.0).max(axis=-1)
+    return result
 
 
 def replacement_free_batch_size(test: Test, variance: Array, gradient: Array, eta: Any, population: int) -> Array:
@@ -86,4 +95,5 @@ def replacement_free_batch_size(test: Test, variance: Array, gradient: Array, et
         population: n.
     """
     left, signal = sides(test, variance, gradient)
-    return np.asarray(smallest_batch_size(left, signal, eta, float(population))).max(axis=-1)
+    result: Array = np.asarray(smallest_batch_size(left, signal, eta, float(population))).max(axis=-1)
+    return result

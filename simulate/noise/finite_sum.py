@@ -4,8 +4,8 @@ Algorithm:
     exact       b_k = smallest b with (n - b)/(n - 1) sigma^2(w_k) / b <= eta^2 signal(w_k) in the test's form
                 (:mod:`simulate.noise.exact_tests`), sigma^2 over all n functions: known before the draw.
     estimated   b_{k+1} from batch k alone, as training does: sigma^2 estimated by (n-1)/n times the sample
-                variance of the batch, the signal by the batch gradient (plug-in), the same inequality (Eq. (2) with
-                the right factor). b_1 = ``minimum_batch``.
+                variance of the batch, the signal by the batch gradient (plug-in), the same inequality: Eq. (2)
+                with the right factor. b_1 = ``minimum_batch``.
     constant    b_k = ``minimum_batch``.
 
     For ``estimated`` and ``constant``, the exact test is evaluated at every step beside it, and its violations are

@@ -82,7 +82,7 @@ def _require_probability(probability: Setting) -> None:
 def _two_values(numbers: Array, atoms: Atoms) -> Array:
     """The first value where a uniform number is below the first probability, else the second."""
     (first, second), (probability, _) = atoms
-    return np.where(numbers < probability, first, second)
+    return np.where(numbers < probability, np.asarray(first, dtype=float), np.asarray(second, dtype=float))
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,14 @@ class Gaussian:
 
     name: ClassVar[str] = "gaussian"
     eta: Setting
-    sampler: ClassVar[Sampler] = staticmethod(normal)
 
     def __post_init__(self) -> None:
         _require_eta(self.eta)
+
+    @property
+    def sampler(self) -> Sampler:
+        """It needs normal numbers."""
+        return normal
 
     def factor(self, numbers: Array) -> Array:
         """X from normal numbers."""
@@ -108,7 +112,6 @@ class Rademacher:
 
     name: ClassVar[str] = "rademacher"
     eta: Setting
-    sampler: ClassVar[Sampler] = staticmethod(uniform)
 
     def __post_init__(self) -> None:
         _require_eta(self.eta)
@@ -117,6 +120,11 @@ class Rademacher:
     def atoms(self) -> Atoms:
         """Values and probabilities."""
         return (1.0 - self.eta, 1.0 + self.eta), (0.5, 0.5)
+
+    @property
+    def sampler(self) -> Sampler:
+        """It needs uniform numbers."""
+        return uniform
 
     def factor(self, numbers: Array) -> Array:
         """X from uniform numbers."""
@@ -135,7 +143,6 @@ class Cantelli:
     name: ClassVar[str] = "cantelli"
     eta: Setting
     low: Setting = 0.0
-    sampler: ClassVar[Sampler] = staticmethod(uniform)
 
     def __post_init__(self) -> None:
         _require_eta(self.eta)
@@ -147,6 +154,11 @@ class Cantelli:
         """Values and probabilities."""
         wrong = wrong_probability(self.eta, self.low)
         return (-self.low, 1.0 + self.eta**2 / (1.0 + self.low)), (wrong, 1.0 - wrong)
+
+    @property
+    def sampler(self) -> Sampler:
+        """It needs uniform numbers."""
+        return uniform
 
     def factor(self, numbers: Array) -> Array:
         """X from uniform numbers."""
@@ -165,7 +177,6 @@ class RareSpike:
     name: ClassVar[str] = "rare-spike"
     eta: Setting
     probability: Setting = 0.01
-    sampler: ClassVar[Sampler] = staticmethod(uniform)
 
     def __post_init__(self) -> None:
         _require_eta(self.eta)
@@ -176,6 +187,11 @@ class RareSpike:
         """Values and probabilities, the spike first."""
         p, odds = self.probability, sqrt((1.0 - self.probability) / self.probability)
         return (1.0 + self.eta * odds, 1.0 - self.eta / odds), (p, 1.0 - p)
+
+    @property
+    def sampler(self) -> Sampler:
+        """It needs uniform numbers."""
+        return uniform
 
     def factor(self, numbers: Array) -> Array:
         """X from uniform numbers."""
@@ -194,12 +210,16 @@ class Skewed:
     name: ClassVar[str] = "skewed"
     eta: Setting
     tail: Literal["above", "below"] = "below"
-    sampler: ClassVar[Sampler] = staticmethod(exponential)
 
     def __post_init__(self) -> None:
         _require_eta(self.eta)
         if self.tail not in ("above", "below"):
             raise ValueError(f"tail must be 'above' or 'below', not {self.tail!r}")
+
+    @property
+    def sampler(self) -> Sampler:
+        """It needs exponential numbers."""
+        return exponential
 
     def factor(self, numbers: Array) -> Array:
         """X from exponential numbers."""
@@ -220,7 +240,6 @@ class TwoPoint:
     name: ClassVar[str] = "two-point"
     delta: Setting
     probability: Setting
-    sampler: ClassVar[Sampler] = staticmethod(uniform)
 
     def __post_init__(self) -> None:
         _require_probability(self.probability)
@@ -235,6 +254,11 @@ class TwoPoint:
         """Values and probabilities, the rare value first."""
         p = self.probability
         return (rare_value(self.delta, p), -self.delta), (p, 1.0 - p)
+
+    @property
+    def sampler(self) -> Sampler:
+        """It needs uniform numbers."""
+        return uniform
 
     def factor(self, numbers: Array) -> Array:
         """X from uniform numbers."""

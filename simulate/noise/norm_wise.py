@@ -16,7 +16,8 @@ __all__ = ["Concentrated", "Isotropic"]
 
 
 def _norm(gradient: Array) -> Array:
-    return np.sqrt((gradient * gradient).sum(axis=-1, keepdims=True))
+    result: Array = np.sqrt((gradient * gradient).sum(axis=-1, keepdims=True))
+    return result
 
 
 @dataclass(frozen=True)

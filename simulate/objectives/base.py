@@ -22,13 +22,20 @@ class Objective(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name."""
+
     @property
-    def dimension(self) -> int: ...
+    def dimension(self) -> int:
+        """d."""
+
     @property
-    def smoothness(self) -> float: ...
+    def smoothness(self) -> float:
+        """L."""
+
     @property
-    def infimum(self) -> float: ...
+    def infimum(self) -> float:
+        """inf L, or a lower bound of it."""
 
     def start(self) -> Array:
         """The deterministic starting point w_1, shape [d]."""
@@ -49,7 +56,8 @@ class FiniteSum(Objective, Protocol):
     """
 
     @property
-    def sample_count(self) -> int: ...
+    def sample_count(self) -> int:
+        """n."""
 
     def sample_gradients(self, w: Array) -> Array:
         """The gradients of all n functions, shape [seeds, d] -> [seeds, n, d]."""

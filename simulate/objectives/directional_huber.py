@@ -62,7 +62,8 @@ class DirectionalHuber:
 
     def projection(self, w: Array) -> Array:
         """a.w, [seeds, d] -> [seeds]."""
-        return w[:, 0] + self.weight * w[:, 1:].sum(axis=-1)
+        result: Array = w[:, 0] + self.weight * w[:, 1:].sum(axis=-1)
+        return result
 
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds], without cancellation near a.w = 0."""

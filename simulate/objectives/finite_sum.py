@@ -14,7 +14,8 @@ def rowwise_product(rows: Array, matrix: Array) -> Array:
 
     One matrix product for all rows would round a row differently depending on how many others there are.
     """
-    return np.matmul(rows[:, None, :], matrix)[:, 0, :]
+    result: Array = np.matmul(rows[:, None, :], matrix)[:, 0, :]
+    return result
 
 
 def batch_moments(sample_gradients: Array, batch: Array) -> tuple[Array, Array]:
@@ -36,4 +37,5 @@ def population_variance(sample_gradients: Array, gradient: Array) -> Array:
     """(1/n) sum_j (g_{j,i} - G_i)^2, shape [seeds, n, d] and [seeds, d] -> [seeds, d]."""
     deviations = sample_gradients - gradient[:, None, :]
     deviations *= deviations
-    return deviations.mean(axis=1)
+    result: Array = deviations.mean(axis=1)
+    return result

@@ -59,7 +59,8 @@ class GemanMcClure:
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds]."""
         squares = w * w
-        return (self._factors * squares / (1.0 + squares)).sum(axis=-1)
+        result: Array = (self._factors * squares / (1.0 + squares)).sum(axis=-1)
+        return result
 
     def gradient(self, w: Array) -> Array:
         """2 a_i w_i / (1 + w_i^2)^2."""

@@ -99,7 +99,8 @@ class Network:
 
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds]."""
-        return loss(self._forward(w)[0] - self._labels).mean(axis=-1)
+        result: Array = loss(self._forward(w)[0] - self._labels).mean(axis=-1)
+        return result
 
     def gradient(self, w: Array) -> Array:
         """Back-propagation, [seeds, d] -> [seeds, d]."""

@@ -55,7 +55,8 @@ class PseudoHuber:
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds], without cancellation near 0."""
         squares = w * w
-        return self.slope * (squares / (self.width + np.sqrt(self.width**2 + squares))).sum(axis=-1)
+        result: Array = self.slope * (squares / (self.width + np.sqrt(self.width**2 + squares))).sum(axis=-1)
+        return result
 
     def gradient(self, w: Array) -> Array:
         """``lambda`` w_i / sqrt(D^2 + w_i^2)."""

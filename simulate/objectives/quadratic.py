@@ -56,7 +56,8 @@ class Quadratic:
 
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds]."""
-        return 0.5 * (self._eigenvalues * w * w).sum(axis=-1)
+        result: Array = 0.5 * (self._eigenvalues * w * w).sum(axis=-1)
+        return result
 
     def gradient(self, w: Array) -> Array:
         """``lambda_i w_i``."""

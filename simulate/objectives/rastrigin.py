@@ -49,7 +49,8 @@ class Rastrigin:
 
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds]."""
-        return (0.5 * w * w + 2.0 * self.amplitude * np.sin(0.5 * w) ** 2).sum(axis=-1)
+        result: Array = (0.5 * w * w + 2.0 * self.amplitude * np.sin(0.5 * w) ** 2).sum(axis=-1)
+        return result
 
     def gradient(self, w: Array) -> Array:
         """w_i + A sin w_i."""

@@ -15,7 +15,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives import finite_sum
 from simulate.objectives.checks import require_dimension, require_positive
 from simulate.objectives.finite_sum import rowwise_product
 from simulate.objectives.robust_loss import LARGEST_CURVATURE, loss, loss_derivative
@@ -78,7 +77,8 @@ class Regression:
 
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds]."""
-        return loss(self._residuals(w)).mean(axis=-1)
+        result: Array = loss(self._residuals(w)).mean(axis=-1)
+        return result
 
     def gradient(self, w: Array) -> Array:
         """(1/n) sum_i phi'(x_i.w - y_i) x_i."""
@@ -96,8 +96,14 @@ class Regression:
         return mean, rowwise_product(weighted * slopes, self._inputs**2) / size
 
     def population_variance(self, w: Array, gradient: Array) -> Array:
-        """sigma_i^2 with n in the denominator, [seeds, d]."""
-        return finite_sum.population_variance(self.sample_gradients(w), gradient)
+        """sigma_i^2 with n in the denominator, [seeds, d].
+
+        As mean square minus squared mean: the inputs have both signs, so that the gradients of the n functions are
+        never nearly equal, and nothing cancels.
+        """
+        slopes = loss_derivative(self._residuals(w))
+        mean_square = rowwise_product(slopes * slopes, self._inputs**2) / self.sample_count
+        return np.maximum(mean_square - gradient * gradient, 0.0)
 
     def _residuals(self, w: Array) -> Array:
         return rowwise_product(w, self._inputs.T) - self._labels

@@ -46,12 +46,14 @@ class XYChain:
 
     def start(self) -> Array:
         """Angles far apart: 2.4 i modulo 2 pi, in (-pi, pi]."""
-        return np.pi - (np.pi - 2.4 * np.arange(1, self.dimension + 1)) % (2 * np.pi)
+        angles = 2.4 * np.arange(1.0, self.dimension + 1.0)
+        return np.asarray(np.pi - (np.pi - angles) % (2 * np.pi), dtype=float)
 
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds]."""
         bonds = 2.0 * np.sin(0.5 * (w[:, :-1] - w[:, 1:])) ** 2
-        return bonds.sum(axis=-1) + 0.5 * self.field * (w * w).sum(axis=-1)
+        result: Array = bonds.sum(axis=-1) + 0.5 * self.field * (w * w).sum(axis=-1)
+        return result
 
     def gradient(self, w: Array) -> Array:
         """sin(w_i - w_{i+1}) - sin(w_{i-1} - w_i) + mu w_i."""
