@@ -74,7 +74,8 @@ def key_lemma(noise_cost: Function = theory.l1_noise_cost) -> Proof:
         name="l1 key lemma",
         title="conditional descent under any noise",
         statement=(
-            r"$E_k[((Gg)^+ - \rho(Gg)^-)/\sqrt{v_k}] \ge G^2/\sqrt{D_k} - (1+\rho)\,\mathrm{sd}_k(g)/\sqrt c$ with "
+            r"$E_k[((Gg)^+ - \rho(Gg)^-)/\sqrt{v_k}] \ge G^2/\sqrt{D_k} - (1+\rho)\,\mathrm{sd}_k(g)/\sqrt c$ "
+            r"with "
             r"$D_k = \beta_2 v_{k-1} + c\,G^2$, for any noise with $E_k g = G$."
         ),
         steps=(
@@ -199,7 +200,8 @@ def scalar_theorem(
         title="Adam under the scalar norm test, with a condition on the dimension",
         statement=(
             r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step, the theorem of the l1 test holds for "
-            r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and $\sqrt{\sum_i v_{0,i}}$ in $A$."
+            r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and $\sqrt{\sum_i v_{0,i}}$ in "
+            r"$A$."
         ),
         steps=(
             *_descent(found, noise_cost),
@@ -326,7 +328,8 @@ def effective_dimensions(
         title="the scalar test against the l1 test",
         statement=(
             r"The scalar test with $\eta_s$ implies the l1 test with $\eta = \eta_s\sqrt{d_{sd}/d_G}$, "
-            r"$d_{sd} = (\sum sd_i)^2/\sum sd_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the scalar test "
+            r"$d_{sd} = (\sum sd_i)^2/\sum sd_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the scalar "
+            r"test "
             r"is an equality."
         ),
         steps=(
@@ -350,20 +353,22 @@ def effective_dimensions(
 def l1_estimators(
     deviation: Function = theory.standard_deviation, l1_norm: Function = theory.conservative_l1_norm
 ) -> Proof:
-    """The corrected numerator is unbiased for Gaussians; the conservative denominator is at most ||G||_1 on average."""
+    """The numerator is unbiased for Gaussians; the conservative denominator is at most ||G||_1 on average."""
     return Proof(
         name="l1 estimators",
         title="what the l1 test's estimators measure",
         statement=(
             r"For $J$ independent groups: $E\hat\sigma_i = \sigma_i$ for Gaussian groups, with the correction "
-            r"$c_4(J)$; and $E N \le \|G\|_1$ for $N = \frac1J\sum_j\sum_i \mathrm{sgn}(\bar g_i - g_{ji}/J)\,g_{ji}$, "
+            r"$c_4(J)$; and $E N \le \|G\|_1$ for $N = \frac1J\sum_j\sum_i \mathrm{sgn}(\bar g_i - "
+            r"g_{ji}/J)\,g_{ji}$, "
             r"for any law."
         ),
         steps=(
             *(_unbiased(deviation, groups) for groups in (2, 3, 4, 7)),
             *_helmert(),
             prose(
-                r"E[\mathrm{sgn}(\textstyle\sum_{l \ne j} g_l)\,g_j] = G\,E\,\mathrm{sgn}(\sum_{l\ne j} g_l) \le |G|",
+                r"E[\mathrm{sgn}(\textstyle\sum_{l \ne j} g_l)\,g_j] = G\,E\,\mathrm{sgn}(\sum_{l\ne j} g_l) "
+                r"\le |G|",
                 "g_j is independent of the other groups",
             ),
             checked(r"E N \le |G|: \text{ all outcomes of small groups}", lambda: _conservative(l1_norm)),

@@ -38,7 +38,8 @@ def two_point_laws() -> Proof:
         title="which laws a certificate must be checked for",
         statement=(
             r"If $E\varphi(X) + \lambda\,\mathrm{sd}(X) \ge t$ for all laws with mean 1 on at most two points "
-            r"$1-a$, $1+b$, with weights $b/(a+b)$, $a/(a+b)$ and $\mathrm{sd} = \sqrt{ab}$, then it holds for all laws "
+            r"$1-a$, $1+b$, with weights $b/(a+b)$, $a/(a+b)$ and $\mathrm{sd} = \sqrt{ab}$, then it holds for "
+            r"all laws "
             r"with mean 1 ($\varphi$ bounded below by a linear function)."
         ),
         steps=(
@@ -79,7 +80,8 @@ def certificate_potential(
         name="certificate potential",
         title="the potential is Lipschitz in the gradient",
         statement=(
-            r"$\Phi(G) = |G|\,h(\mathrm{sgn}(G)\,m/\sqrt v, v/G^2)$, $\Phi(0) = -C\sqrt v$, is Lipschitz with constant "
+            r"$\Phi(G) = |G|\,h(\mathrm{sgn}(G)\,m/\sqrt v, v/G^2)$, $\Phi(0) = -C\sqrt v$, is Lipschitz with "
+            r"constant "
             r"$\Lambda = \sup|h - 2 s h_s|$."
         ),
         steps=(
@@ -116,7 +118,7 @@ def _limit(expression: Any, expected: Any) -> Evidence:
 
 
 def _bilinear(derivative: Function) -> tuple[Any, Any]:
-    """The mixed second differences of h - 2 s h_s vanish in each variable: with s = e^u, h = p + q z + r u + t z u."""
+    """h - 2 s h_s where h is bilinear in z and u = log s: bilinear again."""
     z, u = sympy.symbols("z u", real=True)
     constant, in_z, in_u, mixed = sympy.symbols("p_0 p_1 p_2 p_3", real=True)
     h = constant + in_z * z + in_u * u + mixed * z * u
@@ -143,7 +145,8 @@ def certificate_telescoping(step: Function = theory.next_state) -> Proof:
         name="certificate telescoping",
         title="the certificate inequality summed over the steps",
         statement=(
-            r"$\sum_k E\langle G_k, m_k/\sqrt{v_k}\rangle \ge J\sum_k E\|G_k\|_1 - \lambda\sum_k E\sum_i \mathrm{sd}_{k,i}"
+            r"$\sum_k E\langle G_k, m_k/\sqrt{v_k}\rangle \ge J\sum_k E\|G_k\|_1 - \lambda\sum_k E\sum_i "
+            r"\mathrm{sd}_{k,i}"
             r" - \Lambda\sum_k E\|G_{k+1}-G_k\|_1 + \sum_i|G_{1,i}|\,h(0, v_{0,i}/G_{1,i}^2)$."
         ),
         steps=(
@@ -193,7 +196,8 @@ def _zero_gradient() -> tuple[Step, ...]:
             reason="with p = sqrt(v), and c for sqrt(c)",
         ),
         nonnegative(
-            r"G = 0: -C(\sqrt v + \sqrt c\,\mathrm{sd}) + \lambda\,\mathrm{sd} + C\sqrt v \ge 0, \; \lambda = C\sqrt c + h",
+            r"G = 0: -C(\sqrt v + \sqrt c\,\mathrm{sd}) + \lambda\,\mathrm{sd} + C\sqrt v \ge 0, \; \lambda = "
+            r"C\sqrt c + h",
             -slope * (root + c * size) + (slope * c + extra) * size + slope * root,
             [root, size, extra, slope],
             reason="E|g| <= sd at G = 0",
@@ -207,7 +211,8 @@ def _telescoped(length: int = 4) -> Step:
     left = sum(at[k - 1][k] - at[k][k] for k in range(1, length + 1))
     moved = sum(at[k][k + 1] - at[k][k] for k in range(1, length))
     return identity(
-        r"\sum_k [\Phi_{k-1}(G_k) - \Phi_k(G_k)] = \Phi_0(G_1) - \Phi_K(G_K) + \sum_{k<K}[\Phi_k(G_{k+1}) - \Phi_k(G_k)]",
+        r"\sum_k [\Phi_{k-1}(G_k) - \Phi_k(G_k)] = \Phi_0(G_1) - \Phi_K(G_K) + \sum_{k<K}[\Phi_k(G_{k+1}) - "
+        r"\Phi_k(G_k)]",
         left,
         at[0][1] - at[length][length] + moved,
         f"K = {length}; the last sum is at least -Lambda sum |G_{{k+1}} - G_k|",
@@ -226,8 +231,10 @@ def theorem_3(terms: Function = theory.bound_terms, step: Function = mean_step) 
         name="Theorem 3 (l1 test, given a certificate)",
         title="Adam under the averaged l1 norm test",
         statement=(
-            r"Given a certificate with $\lambda\eta < J$ and $\sum_k E\sum_i \mathrm{sd}_{k,i} \le \eta\sum_k E\|G_k\|_1$: "
-            r"$(J-\lambda\eta)\sum_k E\|G_k\|_1 \le \Delta/\alpha + \alpha KLd\,(s_t^2/2 + \Lambda s_t) + \sum_i |G_{1,i}|"
+            r"Given a certificate with $\lambda\eta < J$ and $\sum_k E\sum_i \mathrm{sd}_{k,i} \le \eta\sum_k "
+            r"E\|G_k\|_1$: "
+            r"$(J-\lambda\eta)\sum_k E\|G_k\|_1 \le \Delta/\alpha + \alpha KLd\,(s_t^2/2 + \Lambda s_t) + "
+            r"\sum_i |G_{1,i}|"
             r"(-h(0, v_{0,i}/G_{1,i}^2))$. That the certificates found satisfy their inequality is supported "
             r"numerically only."
         ),
@@ -237,7 +244,8 @@ def theorem_3(terms: Function = theory.bound_terms, step: Function = mean_step) 
             by_lemma(r"\text{alignment of step and gradient}", certificate_telescoping()),
             *_mean_step(step),
             identity(
-                r"\Delta - \alpha\,[JS - \lambda\eta S - \Lambda\alpha KLd\,s_t - \Phi_0] + \tfrac12 L\alpha^2Kd\,s_t^2"
+                r"\Delta - \alpha\,[JS - \lambda\eta S - \Lambda\alpha KLd\,s_t - \Phi_0] + \tfrac12 "
+                r"L\alpha^2Kd\,s_t^2"
                 r" = \alpha\,[\text{right side} - (J-\lambda\eta)S]",
                 descent,
                 alpha * (right - (gain - weight * noise) * total),

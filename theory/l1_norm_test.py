@@ -316,8 +316,8 @@ def l1_test_bound(
     """
     require_betas(beta1, beta2)
     # B is written with tau = sqrt(1 + x^2): here sum_i E_k|g_i| <= (1 + eta)||G||_1, so x^2 = eta (2 + eta).
-    growth_eta = sqrt(eta * (2 + eta))
     _require_small_noise(beta1, beta2, eta, lambda e: (e, float(np.sqrt(e * (2 + e)))))
+    growth_eta = sqrt(eta * (2 + eta))
     return _bound(
         "sum_k E||grad L(w_k)||_1",
         "theorem of the l1 norm test",

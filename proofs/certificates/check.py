@@ -3,13 +3,14 @@ r"""Checks a certificate's inequality by searching for a state and a law that vi
 Problem:
     :mod:`theory.l1_certificates` needs, for all |z| <= C_m, s >= 0 and every law X with mean 1 and deviation x,
     E[z' + h(z', s')] + lambda x >= J + h(z, s). Two-point laws suffice (:mod:`proofs.theorem3`): X = 1 - a with
-    probability b / (a + b), else 1 + b, whose mean is 1 and whose variance is a b.
+    probability b / (a + b), else 1 + b, whose mean is 1 and whose variance is a b. The atoms themselves are
+    kept, not a and b: the lower one may be as small as sqrt(s).
 
 Algorithm:
-    The **margin** of (z, s, a, b) is left side minus right side. It is minimised
+    The **margin** of a state and a law is left side minus right side. It is minimised
 
     1. on a grid of states between and beyond the potential's own grid, times a grid of laws;
-    2. at random, with three-point laws too (they cannot do worse: a check of the reduction);
+    2. at random, with mixtures of two such laws too (they cannot do worse: a check of the reduction);
     3. by local descent from the worst states found.
 
     The search shares the potential's definition (:meth:`Certificate.potential`) with the bound, and nothing with
@@ -17,8 +18,8 @@ Algorithm:
 
 Guarantee:
     None but the search's own: a violation that is found is one (up to rounding); that none was found proves
-    nothing. Double precision, no interval arithmetic; the states s above 10^10 s_max and below 10^-10 and the laws
-    with atoms beyond 10^8 or within 10^-7 of 0 are not visited.
+    nothing. Double precision, no interval arithmetic; states with s above 10^10 s_max or below s_min / 3000
+    and laws with atoms beyond 10^8 are not visited (s = 0 itself is a limit of those below s_min).
 
 Example:
     $ python -m proofs.certificates.check                   # all certificates that come with the package
@@ -37,7 +38,7 @@ from theory.adam_constants import normalized_step_bound
 from theory.l1_certificates import Certificate, available_certificates
 
 __all__ = [
-    "CertificateViolation",
+    "CertificateViolationError",
     "Effort",
     "Report",
     "check_certificate",
@@ -51,7 +52,7 @@ ROUNDING = 1e-9
 """A margin above minus this counts as not negative."""
 
 
-class CertificateViolation(ValueError):
+class CertificateViolationError(ValueError):
     """A state and a law at which the certificate inequality fails."""
 
 
@@ -63,7 +64,7 @@ class Effort:
         z_points: states' z values.
         s_per_unit: states per unit of log s.
         per_decade: atoms per decade.
-        random_laws: random states with a random two-point and a random three-point law each.
+        random_laws: random states, each with a random two-point law and a mixture of two.
         descents: local searches.
         rounds: steps of each local search.
     """
@@ -85,23 +86,23 @@ class Worst:
     """The smallest margin of one search, and where.
 
     Attributes:
-        search: ``"grid"``, ``"random"``, ``"three-point"`` or ``"descent"``.
+        search: ``"grid"``, ``"random"``, ``"mixture"`` or ``"descent"``.
         margin: left minus right side of the certificate inequality.
         z: state.
         s: state.
-        a: the lower atom is 1 - a.
-        b: the upper atom is 1 + b.
+        lower: the lower atom, below 1.
+        upper: the upper atom, above 1.
     """
 
     search: str
     margin: float
     z: float
     s: float
-    a: float
-    b: float
+    lower: float
+    upper: float
 
     def __str__(self) -> str:
-        place = f"z = {self.z:.4g}, s = {self.s:.4g}, X in {{{1 - self.a:.4g}, {1 + self.b:.4g}}}"
+        place = f"z = {self.z:.4g}, s = {self.s:.4g}, X in {{{self.lower:.4g}, {self.upper:.4g}}}"
         return f"margin {self.margin:+.3g} ({self.search} search) at {place}"
 
 
@@ -124,21 +125,21 @@ class Report:
         return self.worst.margin >= -ROUNDING
 
 
-def margin(certificate: Certificate, z: ArrayLike, s: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
-    """E[z' + h(z', s')] + lambda sqrt(a b) - J - h(z, s) for the two-point law on 1 - a and 1 + b (broadcast)."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
+def margin(certificate: Certificate, z: ArrayLike, s: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> Array:
+    """E[z' + h(z', s')] + lambda sd(X) - J - h(z, s) for the law with mean 1 on two atoms (broadcast)."""
+    a, b = 1 - np.asarray(lower, float), np.asarray(upper, float) - 1
     weight = b / (a + b)
-    mean = weight * certificate.step_value(z, s, 1 - a) + (1 - weight) * certificate.step_value(z, s, 1 + b)
+    mean = weight * certificate.step_value(z, s, lower) + (1 - weight) * certificate.step_value(z, s, upper)
     noise = certificate.noise_weight * np.sqrt(a * b)
     return np.asarray(mean + noise - certificate.gain - certificate.potential(z, s))
 
 
 def require_certificate_inequality(certificate: Certificate, effort: Effort = QUICK) -> Report:
-    """Check, and raise :class:`CertificateViolation` with the place if a violation is found."""
+    """Check, and raise :class:`CertificateViolationError` with the place if a violation is found."""
     report = check_certificate(certificate, effort)
     if not report.holds:
         name = f"beta1 = {certificate.beta1:g}, beta2 = {certificate.beta2:g}, J = {certificate.gain:.6g}"
-        raise CertificateViolation(f"certificate inequality violated ({name}): {report.worst}")
+        raise CertificateViolationError(f"certificate inequality violated ({name}): {report.worst}")
     return report
 
 
@@ -161,9 +162,9 @@ def check_certificate(certificate: Certificate, effort: Effort = QUICK, seed: in
     return Report(certificate, tuple(searches), time.perf_counter() - start)
 
 
-def _worst(search: str, margins: Array, z: Array, s: Array, a: Array, b: Array) -> Worst:
+def _worst(search: str, margins: Array, z: Array, s: Array, lower: Array, upper: Array) -> Worst:
     k = int(np.argmin(margins))
-    return Worst(search, float(margins[k]), float(z[k]), float(s[k]), float(a[k]), float(b[k]))
+    return Worst(search, *(float(part[k]) for part in (margins, z, s, lower, upper)))
 
 
 def _state_grid(certificate: Certificate, effort: Effort) -> tuple[Array, Array]:
@@ -171,19 +172,20 @@ def _state_grid(certificate: Certificate, effort: Effort) -> tuple[Array, Array]
     low, high = certificate.log_s_grid[0], certificate.log_s_grid[-1]
     inside = np.linspace(low, high, int((high - low) * effort.s_per_unit) + 2)
     edges = [high + np.linspace(0, 3, int(6 * effort.s_per_unit)), low - np.linspace(0, 3, 20)]
-    beyond = [np.linspace(high + 3, high + 23, 40), np.linspace(np.log(1e-10), low - 3, 20)]
-    log_s = np.concatenate([inside, *edges, *beyond, [-800.0]])  # the last one is s = 0
+    beyond = [np.linspace(high + 3, high + 23, 40), np.linspace(low - 8, low - 3, 10)]
+    log_s = np.concatenate([inside, *edges, *beyond])
     z, s = np.meshgrid(np.linspace(-reach, reach, effort.z_points), np.exp(log_s), indexing="ij")
     return z.ravel(), s.ravel()
 
 
-def _atom_grid(effort: Effort) -> tuple[Array, Array]:
-    """Values of a (lower atom 1 - a: on both sides of 0, and near 1) and of b."""
-    near_zero = np.logspace(-7, 0, int(7 * effort.per_decade), endpoint=False)
+def _atom_grid(certificate: Certificate, effort: Effort) -> tuple[Array, Array]:
+    """Lower atoms (near 1, and on both sides of 0 down to sqrt(s_min) / 3000) and upper atoms."""
+    lowest = float(certificate.log_s_grid[0]) / np.log(10) / 2 - 3.5
+    near_zero = np.logspace(lowest, 0, int(-lowest * effort.per_decade), endpoint=False)
     far = np.logspace(0, 8, int(8 * effort.per_decade))
     near_one = np.logspace(-4, -0.3, int(3.7 * effort.per_decade))
-    lower = np.concatenate([near_one, 1 - near_zero, [1.0], 1 + near_zero, 1 + far])
-    return lower, np.concatenate([near_one, np.logspace(-0.3, 8, int(8.3 * effort.per_decade))])
+    lower = np.concatenate([1 - near_one, near_zero, [0.0], -near_zero, -far])
+    return lower, 1 + np.concatenate([near_one, np.logspace(-0.3, 8, int(8.3 * effort.per_decade))])
 
 
 def _grid_search(
@@ -191,20 +193,28 @@ def _grid_search(
 ) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
     """Per state the worst law of the grid and its margin."""
     z, s = _state_grid(certificate, effort)
-    a, b = _atom_grid(effort)
-    weight = b / (a[:, None] + b)
-    noise = certificate.noise_weight * np.sqrt(a[:, None] * b)
+    lower, upper = _atom_grid(certificate, effort)
+    a, b = 1 - lower[:, None], upper - 1
+    weight, noise = b / (a + b), certificate.noise_weight * np.sqrt(a * b)
     margins, chosen = np.empty(len(z)), np.empty(len(z), int)
     for start in range(0, len(z), block):
         part = slice(start, start + block)
-        lower = certificate.step_value(z[part, None], s[part, None], 1 - a)
-        upper = certificate.step_value(z[part, None], s[part, None], 1 + b)
-        values = (lower[:, :, None] - upper[:, None, :]) * weight + upper[:, None, :] + noise
+        at_lower = certificate.step_value(z[part, None], s[part, None], lower)
+        at_upper = certificate.step_value(z[part, None], s[part, None], upper)
+        values = (at_lower[:, :, None] - at_upper[:, None, :]) * weight + at_upper[:, None, :] + noise
         values = values.reshape(len(values), -1)
         chosen[part] = values.argmin(axis=1)
         margins[part] = values.min(axis=1) - certificate.gain - certificate.potential(z[part], s[part])
-    i, j = np.divmod(chosen, len(b))
-    return (z, s), (a[i], b[j]), margins
+    i, j = np.divmod(chosen, len(upper))
+    return (z, s), (lower[i], upper[j]), margins
+
+
+def _random_law(generator: np.random.Generator, s: Array) -> tuple[Array, Array]:
+    """Atoms over many scales, half of the lower ones at that of sqrt(s), where the step turns negative."""
+    n = len(s)
+    wide = 1 - 10 ** generator.uniform(-3, 4, n)
+    small = np.where(generator.random(n) < 0.5, generator.normal(size=n) * np.sqrt(s), wide)
+    return np.where(small < 1, small, wide), 1 + 10 ** generator.uniform(-3, 4, n)
 
 
 def _random_search(certificate: Certificate, effort: Effort, generator: np.random.Generator) -> list[Worst]:
@@ -212,36 +222,33 @@ def _random_search(certificate: Certificate, effort: Effort, generator: np.rando
     reach = normalized_step_bound(certificate.beta1, certificate.beta2)
     z = generator.uniform(-reach, reach, n)
     s = np.exp(generator.uniform(certificate.log_s_grid[0] - 3, certificate.log_s_grid[-1] + 3, n))
-    a, b = 10 ** generator.uniform(-3, 4, n), 10 ** generator.uniform(-3, 4, n)
-    # Half of the lower atoms at the scale of sqrt(s), where the step turns negative.
-    a = np.where(generator.random(n) < 0.5, 1 - generator.normal(size=n) * np.sqrt(s), a)
-    a = np.where(a > 0, a, 1.0)
-    two = _worst("random", margin(certificate, z, s, a, b), z, s, a, b)
-    # A third atom: the same law, mixed with a second one that shares the state.
-    a2, b2 = 10 ** generator.uniform(-3, 4, n), 10 ** generator.uniform(-3, 4, n)
+    first, second = _random_law(generator, s), _random_law(generator, s)
+    two = margin(certificate, z, s, *first)
+    # A mixture of two laws has three or four atoms: its deviation, not its margin, is more than the mean of theirs.
     share = generator.random(n)
-    variance = share * a * b + (1 - share) * a2 * b2
-    noise = certificate.noise_weight * (
-        np.sqrt(variance) - share * np.sqrt(a * b) - (1 - share) * np.sqrt(a2 * b2)
-    )
-    mixed = share * margin(certificate, z, s, a, b) + (1 - share) * margin(certificate, z, s, a2, b2) + noise
-    return [two, _worst("three-point", mixed, z, s, a, b)]
+    variance, other = ((1 - lower) * (upper - 1) for lower, upper in (first, second))
+    mixed_deviation = np.sqrt(share * variance + (1 - share) * other)
+    excess = mixed_deviation - share * np.sqrt(variance) - (1 - share) * np.sqrt(other)
+    mixed = share * two + (1 - share) * margin(certificate, z, s, *second) + certificate.noise_weight * excess
+    return [_worst("random", two, z, s, *first), _worst("mixture", mixed, z, s, *first)]
 
 
 def _descend(certificate: Certificate, effort: Effort, generator: np.random.Generator, starts: Array) -> Worst:
     """Random local descent of all starts together: a proposal is kept where it lowers the margin."""
-    z, s, a, b = starts
+    z, s, lower, upper = starts
     reach = normalized_step_bound(certificate.beta1, certificate.beta2)
-    now = np.stack([z, np.log(np.maximum(s, 1e-12)), a, b])
-    margins = margin(certificate, z, np.exp(now[1]), a, b)
+    now = np.stack([z, np.log(s), lower, upper])
+    margins = margin(certificate, z, s, lower, upper)
     for scale in np.geomspace(0.3, 1e-4, effort.rounds):
-        moved = now + scale * generator.normal(size=now.shape) * np.array([[reach], [1.0], [0.0], [0.0]])
-        moved[0] = np.clip(moved[0], -reach, reach)
-        # The lower atom moves in proportion to its size (it may sit at the scale of sqrt(s)), the upper to b.
-        moved[2] = 1 - (1 - now[2]) * np.exp(scale * generator.normal(size=len(a)))
-        moved[2] = np.where(generator.random(len(a)) < 0.3, now[2] * np.exp(scale * generator.normal()), moved[2])
-        moved[2] = np.where(moved[2] > 1e-9, moved[2], now[2])
-        moved[3] = now[3] * np.exp(scale * generator.normal(size=len(b)))
+        noise = scale * generator.normal(size=now.shape)
+        moved = np.empty_like(now)
+        moved[0] = np.clip(now[0] + reach * noise[0], -reach, reach)
+        moved[1] = now[1] + noise[1]
+        # The lower atom moves in proportion to itself, or to its distance from 1.
+        near_zero = generator.random(now.shape[1]) < 0.5
+        moved[2] = np.where(near_zero, now[2] * np.exp(noise[2]), 1 - (1 - now[2]) * np.exp(noise[2]))
+        moved[2] = np.where(moved[2] < 1 - 1e-6, moved[2], now[2])
+        moved[3] = 1 + (now[3] - 1) * np.exp(noise[3])
         tried = margin(certificate, moved[0], np.exp(moved[1]), moved[2], moved[3])
         better = tried < margins
         now, margins = np.where(better, moved, now), np.where(better, tried, margins)

@@ -1,12 +1,12 @@
 r"""Finds a certificate for Theorem 3 by dynamic programming.
 
 Problem:
-    For the given betas and noise weight lambda, find a potential h and the largest J of the certificate inequality
-    (:mod:`theory.l1_certificates`): J + h(z, s) <= min over laws X of E[z' + h(z', s')] + lambda sd(X).
+    For the given betas and noise weight lambda, find a potential h and the largest J of the certificate
+    inequality (:mod:`theory.l1_certificates`): J + h(z, s) <= min over laws X of E[z' + h(z', s')] + lambda sd(X).
 
 Algorithm:
-    It is the Bellman equation of an adversary who chooses the law X in every state (z, s) and pays lambda per unit
-    of deviation: J is the least average of z' + lambda sd(X) that he can reach. Policy iteration on a grid of states
+    It is the Bellman equation of an adversary who chooses the law X in every state (z, s) and pays lambda per
+    unit of deviation: J is the least average of z' + lambda sd(X) that he can reach. Policy iteration on a grid of states
     and two-point laws: improve the law in every state, then solve the linear system for (h, J). Finally
     J is lowered to what holds between the grid points too (:mod:`proofs.certificates.check`), and by a safety
     margin.
@@ -33,15 +33,15 @@ from scipy.sparse.linalg import spsolve
 
 from proofs.certificates.check import Effort, check_certificate, margin
 from theory.adam_constants import normalized_step_bound, second_moment_weight
-from theory.l1_certificates import Certificate, next_state, save_certificate, tail_potential
+from theory.l1_certificates import Certificate, grid_cell, next_state, save_certificate, tail_potential
 
 __all__ = ["Grid", "certificate_file", "find", "lower_gain", "main"]
 
 Array = NDArray[np.float64]
 
 
-BELOW = 1e-2
-"""The adversary may also start at this share of s_min: below s_min, all states look alike but for the potential."""
+BELOW = 1e-6
+"""In the lowest states the adversary may also start at this share of s_min: the potential is constant below."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,11 @@ class Grid:
 
     Attributes:
         z_points: states' z values, equally spaced from -C_m to C_m.
-        s_points: states' s values, equally spaced in log s.
-        s_min: below it the potential is constant.
+        s_points: states' s values between s_dense and s_max, equally spaced in log s.
+        low_points: states' s values between s_min and s_dense, likewise.
+        s_min: below it the potential is constant: so far down because an adversary whose gradient has just grown
+            keeps the momentum against it for log(1/s) steps.
+        s_dense: where the denser grid begins.
         s_max: above it the potential falls like -C sqrt(s).
         tail_share: C as a share of lambda / sqrt(c), in (0, 1].
         per_decade: atoms per decade.
@@ -59,25 +62,27 @@ class Grid:
     """
 
     z_points: int = 25
-    s_points: int = 130
-    s_min: float = 1e-12
+    s_points: int = 110
+    low_points: int = 70
+    s_min: float = 1e-40
+    s_dense: float = 1e-5
     s_max: float = 100.0
     tail_share: float = 1.0
-    per_decade: int = 10
+    per_decade: int = 8
     tolerance: float = 5e-4
 
 
 @dataclass(frozen=True)
 class _Policy:
-    """The adversary's law in every state: 1 - a with probability b / (a + b), else 1 + b; a = b = 0 for X = 1.
+    """The adversary's law in every state: mean 1 on two atoms; lower = upper = 1 where X = 1.
 
     Below s_min the potential is constant: the grid's first s stands for all s in (0, s_min], and the adversary
     chooses which.
     """
 
     s: Array
-    a: Array
-    b: Array
+    lower: Array
+    upper: Array
 
 
 def find(beta1: float, beta2: float, noise_weight: float, grid: Grid, iterations: int = 60) -> Certificate:
@@ -87,10 +92,10 @@ def find(beta1: float, beta2: float, noise_weight: float, grid: Grid, iterations
         RuntimeError: if policy iteration does not settle, or settles at J <= 0 (lambda is too small).
     """
     certificate = _start(beta1, beta2, noise_weight, grid)
-    a, b = _atoms(grid)
+    atoms = _atoms(grid)
     policy = None
     for _ in range(iterations):
-        values, policy = _improve(certificate, a, b, policy)
+        values, policy = _improve(certificate, atoms, policy)
         gains = values - certificate.values
         if gains.max() - gains.min() < grid.tolerance:
             break
@@ -111,23 +116,22 @@ def lower_gain(certificate: Certificate, effort: Effort, safety: float) -> Certi
 def _start(beta1: float, beta2: float, noise_weight: float, grid: Grid) -> Certificate:
     slope = grid.tail_share * noise_weight / np.sqrt(second_moment_weight(beta2))
     reach = normalized_step_bound(beta1, beta2)
-    log_s = np.linspace(np.log(grid.s_min), np.log(grid.s_max), grid.s_points)
-    values = np.broadcast_to(-slope * np.exp(log_s / 2), (grid.z_points, grid.s_points)).copy()
+    dense = np.linspace(np.log(grid.s_dense), np.log(grid.s_max), grid.s_points)
+    log_s = np.concatenate([np.linspace(np.log(grid.s_min), dense[0], grid.low_points, endpoint=False), dense])
+    values = np.broadcast_to(-slope * np.exp(log_s / 2), (grid.z_points, len(log_s))).copy()
     z = np.linspace(-reach, reach, grid.z_points)
     return Certificate(beta1, beta2, noise_weight, 1.0, slope, z, log_s, values)
 
 
 def _atoms(grid: Grid) -> tuple[Array, Array]:
-    """Values of a and of b; lower atoms 1 - a on both sides of 0, down to the scale of sqrt(s)."""
+    """Lower atoms on both sides of 0, down to the scale of sqrt(s), and near 1; upper atoms."""
     per_decade = grid.per_decade
     lowest = np.log10(BELOW * grid.s_min) / 2 - 0.5
     near_zero = np.logspace(lowest, 0, int(-lowest * per_decade), endpoint=False)
     far = np.logspace(0, 4, 4 * per_decade + 1)
     near_one = np.logspace(-3, -0.5, 2 * per_decade)
-    return (
-        np.concatenate([near_one, 1 - near_zero, [1.0], 1 + near_zero, 1 + far]),
-        np.concatenate([near_one, np.logspace(-0.5, 4, int(4.5 * per_decade))]),
-    )
+    upper = np.concatenate([near_one, np.logspace(-0.5, 4, int(4.5 * per_decade))])
+    return np.concatenate([1 - near_one, near_zero, [0.0], -near_zero, -far]), 1 + upper
 
 
 def _states(certificate: Certificate) -> tuple[Array, Array]:
@@ -135,72 +139,80 @@ def _states(certificate: Certificate) -> tuple[Array, Array]:
     return z.ravel(), np.exp(log_s).ravel()
 
 
-def _improve(certificate: Certificate, a: Array, b: Array, known: _Policy | None) -> tuple[Array, _Policy]:
+def _improve(certificate: Certificate, atoms: tuple[Array, Array], known: _Policy | None) -> tuple[Array, _Policy]:
     """In every state the least E[z' + h(z', s')] + lambda sd over the laws, and a law that reaches it."""
     z, s = _states(certificate)
     below = s == s[0]
-    best, policy = _best_laws(certificate, z, s, a, b, known)
-    lower, policy_below = _best_laws(certificate, z[below], BELOW * s[below], a, b, None)
-    chosen = np.flatnonzero(below)[lower < best[below]]
-    for part in ("s", "a", "b"):
-        getattr(policy, part)[chosen] = getattr(policy_below, part)[lower < best[below]]
-    best[below] = np.minimum(best[below], lower)
+    best, policy = _best_laws(certificate, z, s, atoms, known)
+    smaller, policy_below = _best_laws(certificate, z[below], BELOW * s[below], atoms, None)
+    chosen = np.flatnonzero(below)[smaller < best[below]]
+    for part in ("s", "lower", "upper"):
+        getattr(policy, part)[chosen] = getattr(policy_below, part)[smaller < best[below]]
+    best[below] = np.minimum(best[below], smaller)
     return best.reshape(certificate.values.shape), policy
 
 
 def _best_laws(
-    certificate: Certificate, z: Array, s: Array, a: Array, b: Array, known: _Policy | None, block: int = 256
+    certificate: Certificate, z: Array, s: Array, atoms: tuple[Array, Array], known: _Policy | None
 ) -> tuple[Array, _Policy]:
-    weight = b / (a[:, None] + b)
-    noise = certificate.noise_weight * np.sqrt(a[:, None] * b)
+    best, lower, upper = _best_of_grid(certificate, z, s, *atoms)
+    right = certificate.gain + certificate.potential(z, s)
+    if known is not None:  # a polished law of the last round may beat the grid's: without it, rounds could cycle
+        noisy = known.lower < known.upper
+        old_lower, old_upper = np.where(noisy, known.lower, lower), np.where(noisy, known.upper, upper)
+        old = right + margin(certificate, z, s, old_lower, old_upper)
+        lower, upper = np.where(old < best, old_lower, lower), np.where(old < best, old_upper, upper)
+        best = np.minimum(best, old)
+    best, lower, upper = _polish(certificate, z, s, best, lower, upper)
+    noiseless = certificate.step_value(z, s, 1.0)
+    policy = _Policy(s.copy(), np.where(best < noiseless, lower, 1.0), np.where(best < noiseless, upper, 1.0))
+    return np.minimum(best, noiseless), policy
+
+
+def _best_of_grid(
+    certificate: Certificate, z: Array, s: Array, lower: Array, upper: Array, block: int = 256
+) -> tuple[Array, Array, Array]:
+    a, b = 1 - lower[:, None], upper - 1
+    weight, noise = b / (a + b), certificate.noise_weight * np.sqrt(a * b)
     best, chosen = np.empty(len(z)), np.empty(len(z), int)
     for start in range(0, len(z), block):
         part = slice(start, start + block)
-        lower = certificate.step_value(z[part, None], s[part, None], 1 - a)
-        upper = certificate.step_value(z[part, None], s[part, None], 1 + b)
-        values = (lower[:, :, None] - upper[:, None, :]) * weight + upper[:, None, :] + noise
+        at_lower = certificate.step_value(z[part, None], s[part, None], lower)
+        at_upper = certificate.step_value(z[part, None], s[part, None], upper)
+        values = (at_lower[:, :, None] - at_upper[:, None, :]) * weight + at_upper[:, None, :] + noise
         values = values.reshape(len(values), -1)
         best[part], chosen[part] = values.min(axis=1), values.argmin(axis=1)
-    i, j = np.divmod(chosen, len(b))
-    lower_atom, upper_atom = a[i], b[j]
-    if known is not None:  # a polished law of the last round may beat the grid's: without it, rounds could cycle
-        right = certificate.gain + certificate.potential(z, s)
-        old_a, old_b = np.where(known.a > 0, known.a, lower_atom), np.where(known.b > 0, known.b, upper_atom)
-        old = right + margin(certificate, z, s, old_a, old_b)
-        lower_atom, upper_atom = np.where(old < best, old_a, lower_atom), np.where(old < best, old_b, upper_atom)
-        best = np.minimum(best, old)
-    best, polished_a, polished_b = _polish(certificate, z, s, best, lower_atom, upper_atom)
-    noiseless = certificate.step_value(z, s, 1.0)
-    noisy = best < noiseless
-    policy = _Policy(s.copy(), np.where(noisy, polished_a, 0.0), np.where(noisy, polished_b, 0.0))
-    return np.where(noisy, best, noiseless), policy
+    i, j = np.divmod(chosen, len(upper))
+    return best, lower[i], upper[j]
 
 
 def _polish(
-    certificate: Certificate, z: Array, s: Array, best: Array, a: Array, b: Array, rounds: int = 8
+    certificate: Certificate, z: Array, s: Array, best: Array, lower: Array, upper: Array, rounds: int = 8
 ) -> tuple[Array, Array, Array]:
     """Laws between the grid's: atoms are moved by ever smaller factors wherever that lowers the value."""
     right = certificate.gain + certificate.potential(z, s)
     for factor in np.exp(0.16 * 0.6 ** np.arange(rounds)):
-        for lower in (1 - (1 - a) * factor, 1 - (1 - a) / factor, a * factor, a / factor, a):
-            for upper in (b, b * factor, b / factor):
-                lower = np.where(lower > 1e-6, lower, a)
-                value = right + margin(certificate, z, s, lower, upper)
+        from_one = (1 - (1 - lower) * factor, 1 - (1 - lower) / factor)
+        for new_lower in (lower, lower * factor, lower / factor, *from_one):
+            tried_lower = np.where(new_lower < 1 - 1e-6, new_lower, lower)
+            for tried_upper in (upper, 1 + (upper - 1) * factor, 1 + (upper - 1) / factor):
+                value = right + margin(certificate, z, s, tried_lower, tried_upper)
                 better = value < best
                 best = np.where(better, value, best)
-                a, b = np.where(better, lower, a), np.where(better, upper, b)
-    return best, a, b
+                lower, upper = np.where(better, tried_lower, lower), np.where(better, tried_upper, upper)
+    return best, lower, upper
 
 
 def _evaluate(certificate: Certificate, policy: _Policy) -> Certificate:
     """(h, J) of a policy: h + J = reward + P h, with h shifted to max h = 0."""
     z, s = _states(certificate)[0], policy.s
     n = len(z)
-    total = policy.a + policy.b
-    lower_weight = np.where(total > 0, policy.b / np.where(total > 0, total, 1.0), 1.0)
-    reward = certificate.noise_weight * np.sqrt(policy.a * policy.b)
+    a, b = 1 - policy.lower, policy.upper - 1
+    noisy = a + b > 0
+    lower_weight = np.where(noisy, b / np.where(noisy, a + b, 1.0), 1.0)
+    reward = certificate.noise_weight * np.sqrt(a * b)
     transition = sparse.csr_matrix((n, n))
-    for x, weight in ((1 - policy.a, lower_weight), (1 + policy.b, 1 - lower_weight)):
+    for x, weight in ((policy.lower, lower_weight), (policy.upper, 1 - lower_weight)):
         new_z, new_s = next_state(certificate.beta1, certificate.beta2, z, s, x)
         tail = tail_potential(0.0, certificate.tail_slope, np.maximum(new_s, certificate.s_max), certificate.s_max)
         reward = reward + weight * (new_z + tail)
@@ -217,7 +229,7 @@ def _interpolation(certificate: Certificate, z: Array, s: Array) -> sparse.csr_m
     z_grid, log_s_grid = certificate.z_grid, certificate.log_s_grid
     log_s = np.log(np.clip(s, np.exp(log_s_grid[0]), np.exp(log_s_grid[-1])))
     rows, columns, weights = [], [], []
-    (i, across), (j, along) = _split(z_grid, z), _split(log_s_grid, log_s)
+    (i, across), (j, along) = grid_cell(z_grid, z), grid_cell(log_s_grid, log_s)
     for up, share_z in ((0, 1 - across), (1, across)):
         for right, share_s in ((0, 1 - along), (1, along)):
             rows.append(np.arange(len(z)))
@@ -225,12 +237,6 @@ def _interpolation(certificate: Certificate, z: Array, s: Array) -> sparse.csr_m
             weights.append(share_z * share_s)
     entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
     return sparse.csr_matrix(entries, (len(z), len(z_grid) * len(log_s_grid)))
-
-
-def _split(grid: Array, x: Array) -> tuple[NDArray[np.int64], Array]:
-    position = np.clip((x - grid[0]) / (grid[1] - grid[0]), 0, len(grid) - 1)
-    index = np.minimum(position.astype(np.int64), len(grid) - 2)
-    return index, position - index
 
 
 def certificate_file(certificate: Certificate) -> str:
@@ -254,7 +260,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("theory/certificates"), help="a folder")
     given = parser.parse_args(arguments)
     start = time.perf_counter()
-    grid = Grid(given.z_points, given.s_points, given.s_min, given.s_max, given.tail_share)
+    grid = Grid(
+        z_points=given.z_points,
+        s_points=given.s_points,
+        s_min=given.s_min,
+        s_max=given.s_max,
+        tail_share=given.tail_share,
+    )
     found = find(given.beta1, given.beta2, given.noise_weight, grid)
     certificate = lower_gain(found, Effort(), given.safety)
     if certificate.gain <= 0:
