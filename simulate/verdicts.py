@@ -20,6 +20,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from heapq import nsmallest
 from typing import Any
 
 from theory.claim_evidence import Comparison
@@ -86,12 +88,12 @@ class Verdict:
     slope: SlopeInterval | None = None
     note: str = ""
 
-    @property
+    @cached_property
     def stands(self) -> bool:
         """Whether everything that the statement asserts was found to hold."""
         return all(comparison.holds for comparison in self.asserted)
 
-    @property
+    @cached_property
     def as_expected(self) -> bool:
         """Whether the outcome is the one expected, on evidence that counts.
 
@@ -105,7 +107,7 @@ class Verdict:
             return False
         return self.stands == (self.expected is Expectation.HOLDS)
 
-    @property
+    @cached_property
     def headline(self) -> Comparison | None:
         """The comparison that says most: the one closest to failing, or furthest beyond it."""
         return min(self.asserted, key=_margin, default=None)
@@ -134,7 +136,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; of many comparisons only the ten that say most."""
-        shown = sorted(self.asserted, key=_margin)[:10]
+        shown = nsmallest(10, self.asserted, key=_margin)
         return {
             "name": self.name,
             "statement": self.statement,

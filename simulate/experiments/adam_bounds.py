@@ -1,0 +1,170 @@
+"""Theorems 1 and 2 on the grid: objective x noise x variant of Adam x setting x v_0 x step size x K.
+
+Every case compares the mean over seeds of sum_k ||G_k||_1 with both theorems' bounds, told the same constants:
+L, d, Delta, ||G_1||_1, v_0, the betas, eta and the step size. Beside them a negative control: the same bounds
+divided by 20 must be caught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from simulate.experiments.adam_theorems import Variant, own_step_size, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.result import Result, Table
+from simulate.experiments.rows import (
+    AdamSetting,
+    Problem,
+    Row,
+    chosen_objectives,
+    chosen_settings,
+    mean_over_seeds,
+    run_rows,
+)
+from simulate.experiments.settings import Advance, Settings
+from simulate.verdicts import Comparison, Expectation, Kind, Verdict
+
+__all__ = ["WEAKENED", "run"]
+
+WEAKENED = 20.0
+"""The negative control divides the bounds by this."""
+
+VARIANTS = (
+    Variant("as in (6)"),
+    Variant("bias correction, epsilon 1e-8", epsilon=1e-8, bias_correction=True),
+    Variant("epsilon 1e-3", epsilon=1e-3),
+)
+INITIAL_SECOND_MOMENTS = (0.0, 1e-4, 1.0)
+THEOREMS = ("Theorem 1", "Theorem 2")
+
+
+def run(settings: Settings, advance: Advance) -> Result:
+    """The whole grid."""
+    objectives, adam_settings = chosen_objectives(settings), _settings_for_optimizers(settings)
+    noises = settings.by_level(
+        ("gaussian", "cantelli"),
+        ("gaussian", "cantelli"),
+        ("gaussian", "cantelli", "rademacher", "rare-spike", "skewed", "adversarial"),
+    )
+    steps = settings.steps or settings.by_level(256, 512, 4096)
+    seeds = settings.seeds or settings.by_level(4, 4, 32)
+    batches = [(o, n, v) for o in objectives for n in noises for v in VARIANTS]
+    others = settings.by_level(("adversarial",), ("rademacher", "rare-spike", "skewed", "adversarial"), ())
+    batches += [(objectives[0], noise, VARIANTS[0]) for noise in others]
+    cases: list[dict[str, Any]] = []
+    for name, noise, variant in batches:
+        rows = _rows(Problem.named(name), adam_settings, steps, settings)
+        cases += _cases(name, noise, variant, rows, steps, range(settings.seed, settings.seed + seeds))
+        advance(1 / len(batches))
+    return _result(Table.of_rows(cases), steps, seeds)
+
+
+def _settings_for_optimizers(settings: Settings) -> tuple[AdamSetting, ...]:
+    """Of the chosen settings, those of the chosen optimizers: RMSProp is Adam with beta1 = 0.
+
+    Raises:
+        ValueError: if nothing is left.
+    """
+    chosen = chosen_settings(settings)
+    wanted = settings.optimizers or ("adam", "rmsprop")
+    if "adam" in wanted and "rmsprop" not in wanted:
+        kept = tuple(s for s in chosen if s.beta1 > 0 or settings.beta1 is not None)
+    else:
+        kept = chosen if "adam" in wanted else tuple(s for s in chosen if s.beta1 == 0)
+    if not kept:
+        given = ", ".join(setting.label for setting in chosen)
+        raise ValueError(f"none of the settings {given} is one of {' or '.join(wanted)}; RMSProp needs --beta1 0")
+    return kept
+
+
+def _rows(
+    problem: Problem, adam_settings: Sequence[AdamSetting], steps: int, settings: Settings
+) -> list[tuple[Row, float]]:
+    """Rows with their step size in units of the own step size of the theorem they were chosen for."""
+    factors = settings.by_level((0.01, 1.0, 100.0), (0.01, 0.1, 1.0, 10.0, 100.0), (0.01, 0.1, 1.0, 10.0, 100.0))
+    rows = []
+    for setting in adam_settings:
+        applicable = [
+            t for t, applies in ((1, setting.theorem_1_applies), (2, setting.theorem_2_applies)) if applies
+        ]
+        for theorem in applicable:
+            own = own_step_size(theorem, problem, setting, steps)
+            rows += [(Row(setting, own * f, v0), f) for f in factors for v0 in INITIAL_SECOND_MOMENTS]
+    return rows
+
+
+def _cases(
+    name: str, noise: str, variant: Variant, rows: Sequence[tuple[Row, float]], steps: int, seeds: Sequence[int]
+) -> list[dict[str, Any]]:
+    """One record a row, recorded K and theorem that applies."""
+    problem, only = Problem.named(name), [row for row, _ in rows]
+    recorded = [max(1, steps // 16), steps]
+    trajectory = run_rows(
+        problem.objective,
+        noise,
+        only,
+        seeds,
+        steps,
+        recorded,
+        epsilon=variant.epsilon,
+        bias_correction=variant.bias_correction,
+    )
+    measured = mean_over_seeds(trajectory.l1_sum, len(seeds))
+    bounds = (
+        theorem_1_bounds(problem, only, trajectory.steps, variant),
+        theorem_2_bounds(problem, only, trajectory.steps, variant),
+    )
+    return [
+        {
+            "objective": name,
+            "noise": noise,
+            "variant": variant.name,
+            "setting": row.setting.label,
+            "v0": row.v0,
+            "step_size": row.step_size,
+            "step_factor": factor,
+            "K": k,
+            "theorem": theorem,
+            "measured": measured[i, j],
+            "bound": bound[i, j],
+            "ratio": bound[i, j] / measured[i, j],
+        }
+        for i, (row, factor) in enumerate(rows)
+        for j, k in enumerate(trajectory.steps)
+        for theorem, bound in zip(THEOREMS, bounds, strict=True)
+        if np.isfinite(bound[i, j])
+    ]
+
+
+def _result(table: Table, steps: int, seeds: int) -> Result:
+    verdicts = []
+    for theorem in table.values("theorem"):
+        rows = table.where(theorem=theorem).rows()
+        verdicts += [_verdict(theorem, rows, 1.0), _verdict(theorem, rows, WEAKENED)]
+    return Result(
+        name="bounds",
+        title="Theorems 1 and 2 on the grid",
+        summary=(
+            f"{len(table)} cases: {', '.join(table.values('objective'))}; noise {', '.join(table.values('noise'))}; "
+            f"Adam {', '.join(table.values('variant'))}; v_0 in {{0, 1e-4, 1}}; step sizes from 0.01 to 100 "
+            f"times the theorems' own; K up to {steps}; means over {seeds} seeds."
+        ),
+        verdicts=verdicts,
+        tables={"ratios": table},
+    )
+
+
+def _verdict(theorem: str, rows: Sequence[dict[str, Any]], divisor: float) -> Verdict:
+    """The theorem on all cases, or the negative control with its bound divided."""
+    control = divisor != 1.0
+    label = "{objective}, {noise}, {variant}, {setting}, v0 = {v0:g}, alpha = {step_size:.3g}, K = {K}"
+    return Verdict(
+        name=f"{theorem} / {divisor:g}" if control else f"{theorem} on the grid",
+        statement=f"sum_k E||grad L(w_k)||_1 is at most the bound of {theorem}"
+        + (f" divided by {divisor:g}." if control else "."),
+        expected=Expectation.CONTROL if control else Expectation.HOLDS,
+        asserted=[Comparison(label.format(**row), row["measured"], "<=", row["bound"] / divisor) for row in rows],
+        kind=Kind.UPPER,
+    )

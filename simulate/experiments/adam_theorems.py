@@ -1,0 +1,107 @@
+"""Both theorems on Adam evaluated on rows of settings: NaN where a theorem does not apply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulate.experiments.rows import AdamSetting, Problem, Row
+from theory import adam, adam_variants
+from theory.adam_sharp import SharpProblem, log_growth_bound
+from theory.adam_sharp_parameters import best_bound, best_step_size, largest_extra_steps
+
+__all__ = ["Variant", "own_step_size", "theorem_1_bounds", "theorem_2_bounds"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Adam as in (6), or as it is run."""
+
+    name: str
+    epsilon: float = 0.0
+    bias_correction: bool = False
+
+
+def own_step_size(theorem: int, problem: Problem, setting: AdamSetting, steps: int) -> float:
+    """The step size that makes a theorem's bound least."""
+    if theorem == 1:
+        betas = {"beta1": setting.beta1, "beta2": setting.beta2}
+        return float(adam.best_step_size(**problem.constants, steps=steps, **betas))
+    return float(
+        best_step_size(
+            SharpProblem(
+                **problem.constants,
+                steps=steps,
+                step_size=1.0,
+                **vars(setting),
+                initial_gradient_norm=problem.gradient_l1,
+            )
+        )
+    )
+
+
+def theorem_1_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:
+    """Theorem 1's bound on sum_k E||G_k||_1, shape [rows, steps]."""
+    bounds = np.full((len(rows), len(steps)), np.nan)
+    for setting in dict.fromkeys(row.setting for row in rows):
+        multipliers = None
+        if variant.bias_correction:
+            multipliers = adam_variants.bias_correction(setting.beta1, setting.beta2)
+            if setting.eta >= multipliers.largest_admissible_eta:
+                continue
+        elif not setting.theorem_1_applies:
+            continue
+        chosen = [i for i, row in enumerate(rows) if row.setting == setting]
+        bounds[chosen] = adam_variants.gradient_norm_sum_bound(
+            **problem.constants,
+            steps=np.array(steps, dtype=float),
+            step_size=np.array([[rows[i].step_size] for i in chosen]),
+            **vars(setting),
+            sum_sqrt_v0=np.array([[problem.dimension * np.sqrt(rows[i].v0)] for i in chosen]),
+            epsilon=variant.epsilon,
+            multipliers=multipliers,
+        ).value
+    return bounds
+
+
+def theorem_2_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:
+    """Theorem 2's bound, at its best free parameters, shape [rows, steps]; NaN under bias correction."""
+    bounds = np.full((len(rows), len(steps)), np.nan)
+    if variant.bias_correction:
+        return bounds
+    covered = [i for i, row in enumerate(rows) if row.setting.theorem_2_applies]
+    for logarithmic in (False, True):
+        chosen = [i for i in covered if (rows[i].v0 + variant.epsilon > 0) == logarithmic]
+        if chosen:
+            bounds[chosen] = _sharp(problem, [rows[i] for i in chosen], steps, variant.epsilon, logarithmic)
+    return bounds
+
+
+def _sharp(
+    problem: Problem, rows: Sequence[Row], steps: Sequence[int], epsilon: float, logarithmic: bool
+) -> Array:
+    """``logarithmic``: whether v_0 + epsilon^2 > 0, so that the growth of v is bounded too."""
+    v0 = np.array([[row.v0] for row in rows])
+    settings = {
+        name: np.array([[getattr(row.setting, name)] for row in rows]) for name in ("beta1", "beta2", "eta")
+    }
+    sharp = SharpProblem(
+        **problem.constants,
+        steps=np.array([steps], dtype=float),
+        step_size=np.array([[row.step_size] for row in rows]),
+        **settings,
+        sum_sqrt_v0=problem.dimension * np.sqrt(v0),
+        epsilon=epsilon,
+        initial_gradient_norm=problem.gradient_l1,
+    )
+    if logarithmic:
+        extra = np.array([[largest_extra_steps(row.setting.beta1)] for row in rows])
+        sum_log = problem.dimension * np.log(v0 + epsilon**2)
+        growth = log_growth_bound(sharp, problem.dimension * v0, sum_log, extra)
+        sharp = SharpProblem(**{**vars(sharp), "log_growth": growth})
+    return np.broadcast_to(best_bound(sharp).value, (len(rows), len(steps)))
