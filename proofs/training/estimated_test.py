@@ -33,7 +33,8 @@ def estimated_test(
         title="how often the estimated test passes when it should not",
         statement=(
             r"If $V = \mathrm{tr}\,S/J \ge (1+\delta)\eta^2\|G\|^2$, the test "
-            r"$\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes with probability at most $W/(W+(\delta/(1+\delta))^2)$, "
+            r"$\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes "
+            r"with probability at most $W/(W+(\delta/(1+\delta))^2)$, "
             r"$W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + 2(1+\eta^2J)^2/(J(J-1)r_e)$."
         ),
         steps=(
@@ -76,7 +77,7 @@ def _expectation() -> tuple[Step, ...]:
     mean = eta**2 * norm - groups * trace / groups**2
     return (
         identity(
-            r"E Z = \eta^2\|G\|^2 - \mathrm{tr}S/J = -\tfrac{\delta}{1+\delta}V, \quad V = (1+\delta)\eta^2\|G\|^2",
+            r"E Z = \eta^2\|G\|^2 - \mathrm{tr}S/J = -\tfrac{\delta}{1+\delta}V, V = (1+\delta)\eta^2\|G\|^2",
             mean.subs(norm, trace / (groups * (1 + delta) * eta**2)),
             -theory.relative_margin(delta) * trace / groups,
             "E T = J tr S and E U = 0",

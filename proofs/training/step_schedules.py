@@ -57,7 +57,7 @@ def step_schedules(
             _warm_up(warmup),
             _against_direct_sums(bound),
             prose(
-                r"\varepsilon_k \le \varepsilon \text{ non-decreasing: } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ more in } A",
+                r"\varepsilon_k \le \varepsilon \text{ adds } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ to } A",
                 "theta_j keeps its range, as in the variants of the corrected Theorem 1",
             ),
         ),
