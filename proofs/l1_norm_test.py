@@ -302,7 +302,7 @@ def _same(left: Any, right: Any) -> Evidence:
     """Whether two large expressions agree, exactly or to 60 digits at points chosen once for all."""
     if left == right:
         return Evidence(True, "the same expression")
-    symbols = sorted((left - right).free_symbols, key=str)
+    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
     generator = np.random.default_rng(0)
     for _ in range(5):
         point = {symbol: sympy.Rational(int(generator.integers(1, 999)), 1000) for symbol in symbols}

@@ -210,7 +210,7 @@ class Certificate:
 
 
 def grid_cell(grid: Array, x: Array) -> tuple[NDArray[np.int64], Array]:
-    """The cell of an increasing grid that x lies in, and where in it from 0 to 1 (x beyond the ends: at the end)."""
+    """The cell of an increasing grid that x lies in, and where in it, from 0 to 1 (x is clipped to the grid)."""
     index = np.clip(np.searchsorted(grid, x, side="right") - 1, 0, len(grid) - 2)
     share = (x - grid[index]) / (grid[index + 1] - grid[index])
     return index, np.clip(share, 0.0, 1.0)
