@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from proofs.registry import find_proof
@@ -41,11 +42,17 @@ class CheckedClaim:
         return self.certificate.verdict is self.claim.verdict and all(self.proofs.values())
 
 
+@cache
+def _proof_holds(name: str) -> bool:
+    """Whether the proof of that name holds; several claims may rest on one."""
+    return run(find_proof(name)).holds
+
+
 def check_claim(claim: Claim) -> CheckedClaim:
     """Run a claim's check and its proofs."""
     start = time.perf_counter()
     certificate = claim.check()
-    proofs = {name: run(find_proof(name)).holds for name in claim.proofs}
+    proofs = {name: _proof_holds(name) for name in claim.proofs}
     return CheckedClaim(claim, certificate, proofs, time.perf_counter() - start)
 
 
@@ -110,8 +117,9 @@ def show_claims(check: bool) -> bool:
 
 def _evidence(result: CheckedClaim) -> str:
     """The most telling comparison, and the proofs."""
+    headline = result.certificate.headline or result.certificate.note
     proofs = [f"{name}: proof {'holds' if holds else 'FAILS'}" for name, holds in result.proofs.items()]
-    return "\n".join([result.certificate.headline, *proofs])
+    return "\n".join([headline, *proofs])
 
 
 def show_claim(claim: Claim) -> bool:

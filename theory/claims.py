@@ -42,6 +42,7 @@ from theory.claim_checks.norm_conditions import (
     scalar_implies_coordinate_wise,
 )
 from theory.claim_checks.scalar_test import descent_under_scalar_test
+from theory.claim_checks.sharpness import any_eta_below_one, eta_at_the_usual_betas
 from theory.claim_checks.variance_estimators import (
     finite_population_factor,
     plug_in_denominator,
@@ -143,7 +144,7 @@ CLAIMS: tuple[Claim, ...] = (
         "and is 0 at J=1. With the unbiased variance T_k is about b_k/eta^2.",
         methods=(Method.CLOSED_FORM, Method.SIMULATION),
         check=saturation,
-        proofs=("Eq. 5",),
+        proofs=("Fixed points",),
     ),
     Claim(
         place="Prop. 1",
@@ -237,6 +238,29 @@ CLAIMS: tuple[Claim, ...] = (
         proofs=("Theorem 1 (corrected)",),
     ),
     Claim(
+        place="Thm 1, eta",
+        statement="With momentum, as without, any eta < 1 will do: Adam descends at every admissible pair of "
+        "betas.",
+        latex=r"$\eta<1,\ 0\le\beta_1<\sqrt{\beta_2} \implies$ Adam descends under the coordinate-wise test",
+        verdict=Verdict.CORRECTED,
+        correction="At betas (.99e-4, 1e-8) noise that depends on the past drives Adam uphill from eta = .8965 "
+        "on. Theorem 2 holds for every pair of betas at eta < .6733; the sharp constant free of the betas lies "
+        "between. The paper does not claim it; its condition on the betas depends on eta.",
+        methods=(Method.COUNTEREXAMPLE, Method.PROOF),
+        check=any_eta_below_one,
+        proofs=("Theorem 2", "Admissible eta"),
+    ),
+    Claim(
+        place="Thm 1, eta in use",
+        statement="At betas in use, such as (.9, .95), larger eta than Theorem 2 admits are safe too.",
+        latex=r"$(\beta_1,\beta_2)=(.9,.95),\ \eta\ge.6844 \implies$ Adam descends under the coordinate-wise test",
+        verdict=Verdict.OPEN,
+        correction="Not known. No noise tried turns Adam around there. Theorem 3 gives eta up to .92 (the "
+        "coordinate-wise test implies the l1 test), but rests on a numerical certificate.",
+        methods=(Method.SIMULATION,),
+        check=eta_at_the_usual_betas,
+    ),
+    Claim(
         place="Sec. 4, test",
         statement="The exact-variance norm test (4) may stand in for the coordinate-wise test.",
         latex=r"$\mathbb{E}_k\|g_k-G_k\|^2\le\eta^2\|G_k\|^2 \implies "
@@ -255,6 +279,7 @@ CLAIMS: tuple[Claim, ...] = (
         "test does not see. The l1 norm test is enough, whatever the dimension.",
         methods=(Method.COUNTEREXAMPLE, Method.SIMULATION),
         check=descent_under_scalar_test,
+        proofs=("scalar test",),
     ),
     Claim(
         place="Alg. 1, test",
