@@ -224,7 +224,8 @@ def average_gradient_norm_bound(
     """Bound (3): S / K = (1 / K) sum_k E||grad L(w_k)||_1 at the best step size.
 
     Its two terms are ``leading`` = B Qbar / K, of order K^-1/2, and ``start`` = A / (B K). At Delta = 0 it is
-    the limit of small step sizes.
+    the limit of small step sizes. Where ``start`` dominates, bound (2) at the best step size is much smaller; and
+    only there may bound (3) fall with eta, since B grows.
 
     Raises:
         HypothesisError: if a hypothesis of the theorem is violated.
