@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +49,8 @@ def save_checkpoint(
         temporary.mkdir(parents=True)
     ranks.barrier()
     parameters, state = get_state_dict(model, optimizer)
-    dcp.save({"model": parameters, "optimizer": state}, checkpoint_id=temporary, no_dist=ranks.world_size == 1)
+    with _quiet():
+        dcp.save({"model": parameters, "optimizer": state}, checkpoint_id=temporary, no_dist=ranks.world_size == 1)
     if ranks.is_main:
         (temporary / PROGRESS).write_text(json.dumps(progress, indent=1))
         shutil.rmtree(path, ignore_errors=True)
@@ -59,7 +63,8 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, ranks: R
     """Load parameters and optimizer state in place, at any world size, and return the progress."""
     parameters, state = get_state_dict(model, optimizer)
     loaded = {"model": parameters, "optimizer": state}
-    dcp.load(loaded, checkpoint_id=path, no_dist=ranks.world_size == 1)
+    with _quiet():
+        dcp.load(loaded, checkpoint_id=path, no_dist=ranks.world_size == 1)
     set_state_dict(model, optimizer, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"])
     return read_progress(path)
 
@@ -88,6 +93,14 @@ def find_checkpoint(resume: str, folder: Path) -> Path | None:
             "take --resume auto"
         )
     return path
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch warns that it saves in a single process where that is what was asked for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
+        yield
 
 
 def _named(path: Path) -> bool:

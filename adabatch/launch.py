@@ -158,7 +158,7 @@ def _train(settings: Settings, ranks: Ranks) -> None:
         return
     folder = Path(settings.run.output)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(to_toml(settings))
+    (folder / "config.toml").write_text(to_toml(settings), encoding="utf-8")
     _report(run, folder)
 
 

@@ -238,7 +238,7 @@ def load_settings(
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"the settings file {path} does not exist (--config)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -314,7 +314,11 @@ def to_toml(settings: Settings) -> str:
     lines: list[str] = []
     for section, values in asdict(settings).items():
         lines.append(f"[{section}]")
-        # JSON's strings, numbers, booleans and lists of them are TOML's.
-        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
+        lines += [f"{name} = {_toml_value(value)}" for name, value in values.items() if value is not None]
         lines.append("")
     return "\n".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    """JSON's strings, numbers, booleans and lists of them are TOML's, but for one control character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -98,6 +98,7 @@ def training_step(run: Run) -> Record:
         optimizer_step(run.optimizer, rate)
         run.schedule.update(moments)
     else:
+        moments = None
         skip_step(run, loss, squared_norm)
     run.optimizer.zero_grad(set_to_none=True)
     return _record(run, plan, loss, rate, squared_norm, moments, time.perf_counter() - start)

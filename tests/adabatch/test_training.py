@@ -1,0 +1,159 @@
+"""The training loop in one process: schedules, resume, skipped steps, monitoring."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+import adabatch.training
+from adabatch.building import check_settings
+from adabatch.parallel import Ranks
+from adabatch.settings import load_settings
+from adabatch.training import open_run, train
+
+
+def settings(folder, **changes):
+    small = {
+        "samples": 96,
+        "initial_batch": 8,
+        "micro_batch": 2,
+        "max_micro_batch": 8,
+        "max_batch": 24,
+        "warmup_samples": 16,
+        "validation_interval": 48,
+        "validation_samples": 5,
+        "sequence_length": 32,
+        "output": str(folder),
+    }
+    return load_settings("demo", overrides=small | changes)
+
+
+def open_single(folder, **changes):
+    return open_run(settings(folder, **changes), Ranks(0, 1, torch.device("cpu")))
+
+
+NAMES = {
+    *("step", "samples", "tokens", "loss", "lr", "batch_size", "micro_batch", "accumulation", "grad_norm"),
+    *("noise_trace", "grad_sq_norm", "test_statistic", "tokens_per_second"),
+}
+
+
+def test_records_have_the_names_that_scripts_rely_on(tmp_path):
+    records = list(train(open_single(tmp_path)))
+    assert all(set(record) >= NAMES for record in records)
+    assert [r["step"] for r in records] == list(range(1, len(records) + 1))
+    assert records[-1]["samples"] == sum(r["batch_size"] for r in records) >= 96
+    assert all(r["tokens"] == 32 * r["samples"] for r in records)
+    assert all(r["batch_size"] == r["micro_batch"] * r["accumulation"] for r in records)
+    validated = [r["samples"] for r in records if "val_loss" in r]
+    assert len(validated) == 2
+    assert validated[-1] == records[-1]["samples"]
+    tested = [r for r in records if r["test_statistic"] is not None]
+    for record in tested:
+        expected = record["noise_trace"] / (0.8**2 * record["grad_sq_norm"])
+        assert record["test_statistic"] == pytest.approx(expected)
+        assert record["grad_norm"] ** 2 == pytest.approx(record["grad_sq_norm"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [
+        ({"schedule": "constant"}, [8] * 12),
+        (
+            {"schedule": "stagewise", "stage_batches": (8, 16), "stage_fractions": (0.5, 0.5)},
+            [8] * 6 + [16] * 3,
+        ),
+        ({"schedule": "linear-ramp", "ramp_samples": 64, "max_batch": 24}, [8, 12, 16, 20, 24, 24]),
+    ],
+)
+def test_fixed_schedules(tmp_path, changes, sizes):
+    records = list(train(open_single(tmp_path, **changes)))
+    assert [r["batch_size"] for r in records] == sizes
+    assert all(r["test_statistic"] is None for r in records)
+
+
+def test_monitoring_measures_without_testing(tmp_path):
+    records = list(train(open_single(tmp_path, schedule="constant", monitor_interval=3)))
+    assert [r["step"] for r in records if r["noise_trace"] is not None] == [3, 6, 9, 12]
+
+
+def test_the_batch_sees_each_sample_once_whatever_the_schedule(tmp_path, monkeypatch):
+    seen = {}
+    for schedule in ("constant", "linear-ramp"):
+        run = open_single(tmp_path, schedule=schedule, validation_interval=0)
+        seen[schedule] = []
+        take = run.corpus.train.take
+
+        def recording(positions, take=take, into=seen[schedule]):
+            into.extend(positions)
+            return take(positions)
+
+        monkeypatch.setattr(run.corpus.train, "take", recording)
+        list(train(run))
+    for positions in seen.values():
+        assert positions == list(range(len(positions)))
+
+
+def test_resuming_gives_the_same_run_bit_by_bit(tmp_path):
+    changes = {"checkpoint_interval": 40}
+    whole = list(train(open_single(tmp_path / "whole", **changes)))
+    begun = list(itertools.islice(train(open_single(tmp_path / "cut", **changes)), 7))
+    run = open_single(tmp_path / "cut", resume="auto", **changes)
+    assert run.resumed_from is not None
+    assert 0 < run.schedule.steps < len(whole)
+    resumed = begun[: run.schedule.steps] + list(train(run))
+
+    def exact(records):
+        return [{k: v for k, v in r.items() if k != "tokens_per_second"} for r in records]
+
+    assert exact(resumed) == exact(whole)
+
+
+def test_gradients_that_are_not_finite_skip_the_step_and_the_test(tmp_path, monkeypatch):
+    run = open_single(tmp_path)
+    loss_of, calls = adabatch.training.language_model_loss, itertools.count()
+
+    def broken(model, tokens):
+        loss = loss_of(model, tokens)
+        return loss * math.nan if next(calls) == 5 else loss  # the second micro-batch of the second step
+
+    monkeypatch.setattr(adabatch.training, "language_model_loss", broken)
+    steps = train(run)
+    next(steps)
+    before = [p.detach().clone() for p in run.model.parameters()]
+    batch = run.schedule.batch_size
+    with pytest.warns(UserWarning, match="step 2 skipped: loss nan"):
+        record = next(steps)
+    assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
+    assert run.schedule.batch_size == batch
+    assert record["skipped"] == 1
+    assert math.isnan(record["loss"])
+    assert record["test_statistic"] is None
+    assert all(math.isfinite(r["loss"]) and r["skipped"] == 1 for r in steps)
+
+
+def test_bf16_trains_and_no_validation_is_possible(tmp_path):
+    records = list(train(open_single(tmp_path, precision="bf16", validation_fraction=0.0)))
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert records[-1]["val_loss"] is None
+
+
+@pytest.mark.parametrize(
+    ("world_size", "changes", "message"),
+    [
+        (0, {}, "at least 1 rank"),
+        (2, {}, "--parallel single runs 1 rank"),
+        (3, {"parallel": "fsdp"}, "cannot be made from 3 ranks"),
+        (1, {"initial_batch": 2}, "at least 2 groups"),
+        (1, {"samples": 0}, "--samples"),
+        (1, {"validation_interval": -1}, "--validation-interval must be 0"),
+        (1, {"validation_samples": 0}, "--validation-samples is 0"),
+        (1, {"warmup_samples": 200}, "does not fit into a budget"),
+        (1, {"threads": -1}, "--threads"),
+        (1, {"max_batch": 4}, "raise --max-batch"),
+    ],
+)
+def test_what_is_refused_before_anything_starts(tmp_path, world_size, changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_settings(settings(tmp_path, **changes), world_size)
