@@ -11,7 +11,6 @@ Example:
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -72,14 +71,18 @@ def _returns_proof(function: Callable[..., object]) -> bool:
 
 
 @cache
+def _proofs_of(module_name: str) -> tuple[Proof, ...]:
+    """The proofs of one module, built but not yet checked."""
+    return tuple(function() for function in proof_functions(module_name))
+
+
 def all_proofs() -> tuple[Proof, ...]:
     """Every proof, built but not yet checked.
 
     Raises:
         ValueError: if two proofs have the same name.
     """
-    present = [module for module in MODULES if importlib.util.find_spec(module) is not None]
-    found = [function() for module in present for function in proof_functions(module)]
+    found = [proof for module in MODULES for proof in _proofs_of(module)]
     names = [proof.name for proof in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -97,10 +100,11 @@ def find_proof(name: str) -> Proof:
     Raises:
         ValueError: for an unknown or ambiguous name; the message lists the known ones.
     """
+    for module in MODULES:  # only as many modules are built as it takes
+        for proof in _proofs_of(module):
+            if _key(proof.name) == _key(name):
+                return proof
     proofs = all_proofs()
-    for proof in proofs:
-        if _key(proof.name) == _key(name):
-            return proof
     beginnings = [proof for proof in proofs if _key(proof.name).startswith(_key(name))]
     if len(beginnings) == 1:
         return beginnings[0]

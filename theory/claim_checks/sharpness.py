@@ -69,5 +69,6 @@ def eta_at_the_usual_betas(beta1: float = 0.9, beta2: float = 0.95) -> Certifica
             ),
             Comparison("largest eta that Theorem 2 admits there", admitted, "<", 1.0),
         ),
-        note="No noise tried turns Adam around at these betas; no theorem without a numerical certificate excludes it.",
+        note="No noise tried turns Adam around at these betas; only Theorem 3, on a numerical certificate, "
+        "excludes it.",
     )
