@@ -197,8 +197,11 @@ def nonnegative(
     def check() -> Evidence:
         cleared = sympy.together(sympy.sympify(expression).subs(dict(substitution or {}), simultaneous=True))
         numerator, denominator = sympy.fraction(sympy.cancel(cleared))
-        top = [sympy.sympify(c) for c in sympy.Poly(numerator, *variables).coeffs()]
-        bottom = [sympy.sympify(c) for c in sympy.Poly(denominator, *variables).coeffs()]
+        try:
+            polynomials = [sympy.Poly(part, *variables) for part in (numerator, denominator)]
+        except sympy.PolynomialError as error:
+            return Evidence(False, f"not rational in the variables: {error}")
+        top, bottom = ([sympy.sympify(c) for c in polynomial.coeffs()] for polynomial in polynomials)
         if all(c.is_nonpositive for c in bottom):
             top, bottom = [-c for c in top], [-c for c in bottom]
         if not all(c.is_positive for c in bottom):
