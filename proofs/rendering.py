@@ -111,10 +111,15 @@ def theory_page(claims: Iterable[Claim], proofs: Sequence[Proof]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _prose(text: str) -> str:
+    """Words for Markdown: inner products and products are not markup."""
+    return text.replace("<", "&lt;").replace("*", r"\*")
+
+
 def _claim_lines(claim: Claim) -> list[str]:
-    lines = [f"### {claim.place}: {claim.verdict}", "", claim.statement, "", claim.latex, ""]
+    lines = [f"### {claim.place}: {claim.verdict}", "", _prose(claim.statement), "", claim.latex, ""]
     if claim.correction:
-        lines += [f"**Verdict: {claim.verdict}.** {claim.correction}", ""]
+        lines += [_prose(claim.correction), ""]
     proved = f" Proofs: {', '.join(claim.proofs)}." if claim.proofs else ""
     return [*lines, f"Checked by {', '.join(claim.methods)}.{proved}", ""]
 
@@ -124,8 +129,8 @@ def _proof_lines(proof: Proof) -> list[str]:
     for number, step in enumerate(proof.steps, 1):
         method = "in words" if step.method is Method.PROSE else str(step.method)
         statement = step.statement if "$" in step.statement else f"${step.statement}$"
-        reason = f" {step.reason[0].upper()}{step.reason[1:]}." if step.reason else ""
-        lines.append(f"{number}. {statement} (*{method}*){reason}")
+        reason = f": {_prose(step.reason)}" if step.reason else ""
+        lines.append(f"{number}. {statement} (*{method}*{reason})")
     if proof.uses:
         lines += ["", f"Uses {', '.join(proof.uses)}."]
     if proof.source:
