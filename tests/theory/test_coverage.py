@@ -1,0 +1,162 @@
+"""Coverage: the theorem that is named applies, and what is said not to be covered is refused by the bounds."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from theory import adam, adam_sharp, clipping, l1_norm_test, weight_decay
+from theory.adam_constants import momentum_amplification
+from theory.coverage import Configuration, NormTestKind, coverage
+from theory.hypotheses import HypothesisError
+from theory.l1_certificates import available_certificates
+from theory.scalar_test_divergence import ScalarTestDivergence
+from theory.step_schedules import bias_correction, schedule_amplification, warmup_cosine
+
+COORDINATE = {"test": NormTestKind.COORDINATE}
+PROBLEM = {"smoothness": 1.0, "dimension": 4, "initial_gap": 2.0, "steps": 100, "step_size": 0.01}
+
+
+def accepts(bound, *arguments, **keywords):
+    try:
+        bound(*arguments, **keywords)
+    except HypothesisError:
+        return False
+    return True
+
+
+@settings(deadline=None, max_examples=80)
+@given(r=st.floats(0.01, 0.95), beta2=st.floats(0.05, 0.999), eta=st.floats(0.001, 1.2))
+def test_plain_adam_agrees_with_the_theorems(r, beta2, eta):
+    beta1 = r * beta2**0.5
+    found = coverage(Configuration(beta1, beta2, eta, **COORDINATE))
+    first, second = (
+        accepts(adam.require_condition, beta1, beta2, eta),
+        accepts(adam_sharp.require_condition, beta1, beta2, eta),
+    )
+    assert found.covered == (first or second)
+    if found.covered:
+        assert found.theorem == ("Theorem 1 (corrected)" if first else "Theorem 2")
+        assert found.constants["largest eta"] > eta
+
+
+@settings(deadline=None, max_examples=60)
+@given(r=st.floats(0, 0.95), beta2=st.floats(0.05, 0.999), eta=st.floats(0.001, 1), floor=st.floats(0.05, 1))
+def test_clipping_agrees_with_its_bound(r, beta2, eta, floor):
+    beta1 = r * beta2**0.5
+    found = coverage(Configuration(beta1, beta2, eta, **COORDINATE, clips=True, clip_floor=floor))
+    assert found.covered == accepts(
+        clipping.clipped_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=eta, floor=floor
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(eta=st.floats(0.001, 1), decay=st.floats(1e-6, 1), width=st.floats(1e-3, 100))
+def test_weight_decay_agrees_with_its_bound(eta, decay, width):
+    found = coverage(Configuration(0.5, 0.9, eta, **COORDINATE, weight_decay=decay, largest_weight=width))
+    adam_arguments = {"beta1": 0.5, "beta2": 0.9, "eta": eta, "weight_decay": decay, "largest_weight": width}
+    assert found.covered == accepts(weight_decay.weight_decay_bound, **PROBLEM, **adam_arguments)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+@pytest.mark.parametrize("warmup", [0, 20, 400])
+@pytest.mark.parametrize("betas", [(0.9, 0.95), (0.9, 0.999), (0.5, 0.9)])
+def test_the_schedules_amplification_is_an_upper_bound(betas, warmup, corrected):
+    configuration = Configuration(
+        *betas, 0.1, **COORDINATE, warmup_steps=warmup, bias_correction=corrected, decays=True
+    )
+    constants = coverage(configuration).constants
+    s = warmup_cosine(5000, warmup) * (bias_correction(5000, *betas) if corrected else 1)
+    exact = schedule_amplification(s, *betas, first=int(constants["k0"]))
+    assert exact <= constants["rho_s"] * (1 + 1e-9)
+    if warmup != 20:  # near the start of v, bias correction itself rises
+        assert constants["rho_s"] < 2.5 * float(momentum_amplification(*betas))
+
+
+def test_the_l1_test_with_the_committed_certificates():
+    for certificate in available_certificates():
+        run = Configuration(certificate.beta1, certificate.beta2, certificate.largest_eta * 0.9, NormTestKind.L1)
+        found = coverage(run)
+        assert found.covered
+        assert found.theorem == "Theorem 3"
+        assert not coverage(dataclasses.replace(run, eta=100.0)).covered
+
+
+def test_the_l1_test_with_a_certificate(monkeypatch):
+    certificate = SimpleNamespace(gain=0.5, noise_weight=0.6, largest_eta=0.5 / 0.6)
+    monkeypatch.setattr("theory.coverage.find_certificate", lambda beta1, beta2, eta: certificate)
+    found = coverage(Configuration(0.9, 0.95, 0.2, NormTestKind.L1))
+    assert found.covered
+    assert "numerically" in found.summary()
+    assert found.constants == {"J": 0.5, "lambda": 0.6, "largest eta": 0.5 / 0.6}
+
+
+def test_the_l1_test_without_a_certificate():
+    without = coverage(Configuration(0.3, 0.8, 1e-4, NormTestKind.L1))
+    assert without.covered
+    assert without.constants["largest eta"] == pytest.approx(l1_norm_test.largest_admissible_eta(0.3, 0.8))
+    assert not coverage(Configuration(0.3, 0.8, 0.2, NormTestKind.L1)).covered
+    assert not coverage(Configuration(0.3, 0.8, 1e-4, NormTestKind.L1, epsilon=1e-8)).covered
+
+
+def test_the_scalar_test():
+    small = coverage(Configuration(0.9, 0.95, 1e-5, NormTestKind.SCALAR, dimension=100))
+    assert small.covered
+    threshold = ScalarTestDivergence(beta1=0.9, beta2=0.95, eta=0.2, dimension=2).threshold
+    large = coverage(Configuration(0.9, 0.95, 0.2, NormTestKind.SCALAR, dimension=math.ceil(threshold) + 1))
+    assert not large.covered
+    assert "diverges" in large.summary()
+    assert str(math.ceil(threshold)) in large.summary()
+    between = coverage(Configuration(0.9, 0.95, 0.2, NormTestKind.SCALAR, dimension=math.floor(threshold) - 1))
+    assert not between.covered
+    assert "diverges" not in between.summary()
+    assert f"{math.ceil(threshold)} or more" in between.summary()
+
+
+def test_departures_are_listed_together():
+    run = Configuration(
+        0.9,
+        0.95,
+        0.2,
+        **COORDINATE,
+        epsilon=1e-8,
+        bias_correction=True,
+        weight_decay=0.1,
+        largest_weight=1e-3,
+        clips=True,
+        clip_floor=0.9,
+        groups=4,
+        enforced=False,
+    )
+    hypotheses = [departure.hypothesis for departure in coverage(run).departures]
+    assert hypotheses == ["one addition at a time", "exact variances", "a test that holds at every step"]
+    assert "0.59" in coverage(run).summary()
+    alone = Configuration(0.9, 0.95, 0.2, **COORDINATE, clips=True, clip_floor=0.9)
+    assert coverage(alone).covered
+    assert not coverage(Configuration(0.9, 0.95, 0.2, **COORDINATE, clips=True)).covered
+    assert not coverage(Configuration(0.9, 0.95, 0.2, **COORDINATE, groups=4)).covered
+    assert not coverage(Configuration(0.9, 0.95, 0.2, **COORDINATE, enforced=False)).covered
+
+
+def test_what_no_run_can_have():
+    for arguments, message in [
+        ((0.99, 0.95, 0.2, NormTestKind.COORDINATE), "beta1"),
+        ((0.9, 0.95, -0.2, NormTestKind.COORDINATE), "eta >= 0"),
+        ((0.9, 0.95, 0.2, NormTestKind.SCALAR), "dimension"),
+    ]:
+        with pytest.raises(HypothesisError, match=message):
+            coverage(Configuration(*arguments))
+    with pytest.raises(HypothesisError, match="bound on the weights"):
+        coverage(Configuration(0.9, 0.95, 0.2, **COORDINATE, weight_decay=0.1))
+    with pytest.raises(HypothesisError, match="clip_floor"):
+        coverage(Configuration(0.9, 0.95, 0.2, **COORDINATE, clips=True, clip_floor=1.5))
+
+
+def test_constants_are_numbers():
+    found = coverage(Configuration(0.9, 0.95, 0.2, **COORDINATE))
+    assert all(np.isfinite(value) for value in found.constants.values())
+    assert "kappa" in found.summary()

@@ -1,0 +1,358 @@
+r"""Which theorem covers a training run? And where none does: which hypothesis it leaves, and what is known there.
+
+Problem:
+    The theorems on Adam each have their own hypotheses: on the test, on eta and the betas, on the learning-rate
+    schedule, on weight decay and clipping, and all of them suppose that the test holds exactly, at every step.
+    What do they say about a given configuration?
+
+Algorithm:
+    1. The test and what is added to Adam select the theorem: :mod:`theory.adam` or, beyond its eta,
+       :mod:`theory.adam_sharp` (coordinate-wise test); :mod:`theory.step_schedules`, :mod:`theory.weight_decay` or
+       :mod:`theory.clipping` (the same test, and one addition); :mod:`theory.l1_norm_test` or, where a certificate
+       is known, :mod:`theory.l1_certificates` (l1 test); :mod:`theory.l1_norm_test` again (scalar test, with a
+       condition on the dimension).
+    2. Every hypothesis that the configuration leaves is listed as a :class:`Departure`, with what is known there.
+
+Guarantee:
+    ``covered`` is True only if a theorem applies as stated. Nothing is extrapolated: two additions at once, for
+    each of which there is a theorem, are not covered.
+
+References:
+    The modules named above; :mod:`theory.scalar_test_divergence`, :mod:`theory.estimated_test` and
+    :mod:`theory.violated_steps` for what is known beyond.
+
+Example:
+    >>> exact = Configuration(beta1=0.9, beta2=0.95, eta=0.2, test=NormTestKind.COORDINATE)
+    >>> print(coverage(exact).summary())
+    covered: Theorem 1 (corrected): eta^2 < 1 - beta1 / sqrt(beta2)
+      rho = 13.0515, kappa = 0.459557, largest eta = 0.276802
+    >>> trained = Configuration(beta1=0.9, beta2=0.95, eta=0.2, test=NormTestKind.SCALAR, dimension=10**9)
+    >>> print(coverage(trained).summary())                                            # doctest: +ELLIPSIS
+    not covered
+      leaves: scalar test with eta < 5.7e-08 in dimension 1000000000
+        known: Adam diverges on a convex function under this test from dimension 42233 on; the l1 test ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from theory import adam, adam_sharp, l1_norm_test
+from theory.adam_constants import alignment_at, momentum_amplification, require_betas
+from theory.adam_variants import bias_correction as bias_correction_constants
+from theory.clipping import clipped_alignment
+from theory.clipping import largest_admissible_eta as largest_clipped_eta
+from theory.estimated_test import coordinate_passing_probability
+from theory.hypotheses import HypothesisError, describe, require
+from theory.l1_certificates import NUMERICAL_SUPPORT, find_certificate
+from theory.numeric import sqrt
+from theory.scalar_test_divergence import ScalarTestDivergence
+from theory.step_schedules import warmup_amplification
+from theory.weight_decay import largest_admissible_decay
+
+__all__ = ["Configuration", "Coverage", "Departure", "NormTestKind", "coverage"]
+
+
+class NormTestKind(StrEnum):
+    """Which norm test the run uses."""
+
+    SCALAR = "scalar"
+    """E||g - G||^2 <= eta^2 ||G||^2."""
+    L1 = "l1"
+    """sum_i sd_i <= eta ||G||_1."""
+    COORDINATE = "coordinate"
+    """sd_i <= eta |G_i| for every coordinate."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the theorems need to know of a training run with Adam."""
+
+    beta1: float
+    """Decay of m."""
+    beta2: float
+    """Decay of v."""
+    eta: float
+    """Of the norm test."""
+    test: NormTestKind = NormTestKind.SCALAR
+    """Which test."""
+    dimension: int | None = None
+    """d, the number of parameters; needed for the scalar test."""
+    epsilon: float = 0.0
+    """Added to sqrt(v)."""
+    bias_correction: bool = False
+    """Whether m and v are corrected for their start at 0."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up from 0."""
+    decays: bool = False
+    """Whether the learning rate falls after the warm-up (to 0, too)."""
+    weight_decay: float = 0.0
+    """lambda, decoupled."""
+    largest_weight: float | None = None
+    """W >= sup_k ||w_k||_inf; needed with weight decay."""
+    clips: bool = False
+    """Whether gradients are clipped."""
+    clip_floor: float | None = None
+    """phi0, below which the clipping factor never falls (None: not known)."""
+    groups: int | None = None
+    """J, from how many groups the variance is estimated (None: exact variances)."""
+    enforced: bool = True
+    """Whether the test holds at the very step (False: it only chooses the next batch, or the batch is capped)."""
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A hypothesis that the configuration leaves.
+
+    Attributes:
+        hypothesis: what the theorem asks for.
+        known: what is known without it.
+    """
+
+    hypothesis: str
+    known: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The answer.
+
+    Attributes:
+        theorem: the theorem that the test and the additions select, or that comes nearest.
+        condition: its condition on eta.
+        constants: by name.
+        departures: the hypotheses left; none if the theorem applies.
+    """
+
+    theorem: str
+    condition: str
+    constants: Mapping[str, float] = field(default_factory=dict)
+    departures: tuple[Departure, ...] = ()
+
+    @property
+    def covered(self) -> bool:
+        """Whether the theorem applies as stated."""
+        return not self.departures
+
+    def summary(self) -> str:
+        """A few lines of text."""
+        if not self.covered:
+            lines = ["not covered"]
+            for departure in self.departures:
+                lines += [f"  leaves: {departure.hypothesis}", f"    known: {departure.known}"]
+            return "\n".join(lines)
+        constants = ", ".join(describe(name, value) for name, value in self.constants.items())
+        return f"covered: {self.theorem}: {self.condition}\n  {constants}"
+
+
+def coverage(configuration: Configuration) -> Coverage:
+    """Which theorem covers the configuration, with which constants, or what it leaves.
+
+    Raises:
+        HypothesisError: for values that no run can have (eta < 0, betas outside 0 <= beta1 < sqrt(beta2) < 1, a
+            scalar test without the dimension, weight decay without a bound on the weights).
+    """
+    _validate(configuration)
+    select = {NormTestKind.COORDINATE: _coordinate, NormTestKind.L1: _l1, NormTestKind.SCALAR: _scalar}
+    selected = select[configuration.test](configuration)
+    departures = (*selected.departures, *_combined(configuration), *_inexact(configuration))
+    return Coverage(selected.theorem, selected.condition, selected.constants, departures)
+
+
+def _validate(run: Configuration) -> None:
+    require_betas(run.beta1, run.beta2)
+    require(run.eta >= 0, "eta >= 0", describe("eta", run.eta), "take eta = 0 or more")
+    require(
+        run.test is not NormTestKind.SCALAR or run.dimension is not None,
+        "the dimension for the scalar test",
+        "dimension = None",
+        "give the number of parameters",
+    )
+    require(
+        run.weight_decay == 0 or run.largest_weight is not None,
+        "a bound on the weights with weight decay",
+        "largest_weight = None",
+        "see theory.weight_decay.weight_bound",
+    )
+
+
+def _additions(run: Configuration) -> list[str]:
+    """What is added to Adam that needs a theorem of its own; epsilon is covered with a schedule."""
+    schedule = run.bias_correction or run.warmup_steps > 0 or run.decays
+    named = {
+        "learning-rate schedule": schedule,
+        "weight decay": run.weight_decay > 0,
+        "clipping": run.clips,
+        "epsilon": run.epsilon > 0 and not schedule,
+    }
+    return [name for name, present in named.items() if present]
+
+
+def _condition(theorem: str, condition: str, eta: float, largest: float, **constants: float) -> Coverage:
+    """A theorem whose condition is eta < ``largest``."""
+    known = f"nothing by this theorem: {describe('eta', eta)}; take eta below {largest:.6g}"
+    departures = () if eta < largest else (Departure(condition, known),)
+    return Coverage(theorem, condition, {**constants, "largest eta": float(largest)}, departures)
+
+
+def _coordinate(run: Configuration) -> Coverage:
+    """Theorem 1, its variant for the addition, or Theorem 2."""
+    additions = _additions(run)
+    rho = float(momentum_amplification(run.beta1, run.beta2))
+    if "clipping" in additions:
+        return _clipped(run, rho)
+    if "weight decay" in additions:
+        return _decayed(run, rho)
+    if "learning-rate schedule" in additions:
+        return _scheduled(run, rho)
+    largest, sharp = adam.largest_admissible_eta(run.beta1, run.beta2), _sharp_limit(run)
+    condition = "eta^2 < 1 - beta1 / sqrt(beta2)"
+    if run.eta < largest or largest >= sharp:
+        kappa = alignment_at(rho, run.eta)
+        return _condition("Theorem 1 (corrected)", condition, run.eta, largest, rho=rho, kappa=kappa)
+    return _condition("Theorem 2", "eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)", run.eta, sharp)
+
+
+def _sharp_limit(run: Configuration) -> float:
+    return float(adam_sharp.largest_admissible_eta(run.beta1, run.beta2))
+
+
+def _clipped(run: Configuration, rho: float) -> Coverage:
+    name, condition = "Theorem 1 (corrected) with clipped gradients", "eta^2 < phi0 (1 - beta1 / sqrt(beta2))"
+    if run.clip_floor is None:
+        known = "without a floor on the clipping factor Adam can diverge (theory.clipping.ClippingDivergence)"
+        return Coverage(name, condition, {}, (Departure("a clipping factor of at least phi0 > 0", known),))
+    require(
+        0 < run.clip_floor <= 1, "0 < clip_floor <= 1", describe("clip_floor", run.clip_floor), "take at most 1"
+    )
+    largest = largest_clipped_eta(run.beta1, run.beta2, run.clip_floor)
+    kappa = clipped_alignment(rho, run.eta, run.clip_floor)
+    return _condition(name, condition, run.eta, largest, rho=rho, kappa=kappa, phi0=run.clip_floor)
+
+
+def _decayed(run: Configuration, rho: float) -> Coverage:
+    largest = adam.largest_admissible_eta(run.beta1, run.beta2)
+    condition = "eta^2 < 1 - beta1 / sqrt(beta2) and lambda W < (1 - beta1) kappa / B"
+    base = _condition("Theorem 1 (corrected) with weight decay", condition, run.eta, largest, rho=rho)
+    if base.departures:
+        return base
+    pull, limit = (
+        run.weight_decay * (run.largest_weight or 0.0),
+        largest_admissible_decay(run.beta1, run.beta2, run.eta),
+    )
+    constants = {**base.constants, "lambda W": pull, "largest lambda W": float(limit)}
+    if pull < limit:
+        return Coverage(base.theorem, condition, constants)
+    known = "noise leaves a Frank-Wolfe gap of about (1 - E m/sqrt(v)) ||G||_1 / lambda (theory.weight_decay)"
+    return Coverage(base.theorem, condition, constants, (Departure(f"lambda W < {limit:.6g}", known),))
+
+
+def _scheduled(run: Configuration, rho: float) -> Coverage:
+    """The exact rho_s depends on the whole schedule; here an upper bound from the warm-up's second half."""
+    first = max(run.warmup_steps // 2, 1)
+    rho_s = float(warmup_amplification(run.beta1, run.beta2, first)) if run.warmup_steps else rho
+    if run.bias_correction and not run.warmup_steps:
+        rho_s = float(bias_correction_constants(run.beta1, run.beta2).amplification)
+    elif run.bias_correction:
+        # s_k times sqrt(1-beta2^k)/(1-beta1^k): its rise after k0 is at most that of sqrt(1-beta2^k)
+        rho_s *= 1 / float(sqrt(1 - run.beta2**first))
+    name, condition = "Theorem 1 (corrected) with step multipliers", "rho_s eta^2 < 1"
+    kappa = alignment_at(rho_s, run.eta)
+    return _condition(name, condition, run.eta, rho_s**-0.5, rho_s=rho_s, kappa_s=kappa, k0=float(first))
+
+
+def _l1(run: Configuration) -> Coverage:
+    """Theorem 3 where there is a certificate, else the l1 theorem without one."""
+    departures: tuple[Departure, ...] = ()
+    additions = _additions(run)
+    if additions:
+        known = "nothing: the theorems on the l1 test are for plain Adam, without epsilon"
+        departures = (Departure(f"no {', '.join(additions)}", known),)
+    try:
+        certificate = find_certificate(run.beta1, run.beta2, run.eta)
+    except HypothesisError as error:
+        return _l1_without_certificate(run, departures, error)
+    constants = {"J": certificate.gain, "lambda": certificate.noise_weight, "largest eta": certificate.largest_eta}
+    condition = f"eta < J / lambda on average ({NUMERICAL_SUPPORT})"
+    return Coverage("Theorem 3", condition, constants, departures)
+
+
+def _l1_without_certificate(
+    run: Configuration, departures: tuple[Departure, ...], error: HypothesisError
+) -> Coverage:
+    largest = l1_norm_test.largest_admissible_eta(run.beta1, run.beta2)
+    if run.eta >= largest:
+        known = f"{error}; without a certificate: eta below {largest:.3g}"
+        departures = (Departure("a certificate for these betas and eta", known), *departures)
+    name, condition = "theorem of the l1 norm test", "eta (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
+    return Coverage(name, condition, {"largest eta": largest}, departures)
+
+
+def _scalar(run: Configuration) -> Coverage:
+    """The theorem with a condition on the dimension, and the counterexample beyond."""
+    dimension = run.dimension or 1
+    largest = l1_norm_test.largest_admissible_eta(run.beta1, run.beta2, dimension=float(dimension))
+    departures: list[Departure] = []
+    if run.eta >= largest:
+        hypothesis = f"scalar test with eta < {largest:.3g} in dimension {dimension}"
+        departures.append(Departure(hypothesis, _scalar_knowledge(run)))
+    additions = _additions(run)
+    if additions and not departures:
+        departures.append(Departure(f"no {', '.join(additions)}", "nothing: the theorem is for plain Adam"))
+    return Coverage(
+        "theorem of the scalar norm test", "eta sqrt(d) small", {"largest eta": largest}, tuple(departures)
+    )
+
+
+def _scalar_knowledge(run: Configuration) -> str:
+    """From which dimension on the counterexample applies, at a rare event that suits the betas."""
+    repair = "the l1 test (theory.l1_norm_test) has a theorem free of the dimension"
+    rare = (1 - run.beta2) / 20
+    try:
+        instance = ScalarTestDivergence(run.beta1, run.beta2, run.eta, dimension=run.dimension or 2, rare=rare)
+        threshold = instance.threshold
+    except HypothesisError:
+        return f"neither a theorem nor a counterexample; {repair}"
+    if (run.dimension or 0) > threshold:
+        start = int(threshold) + 1
+        return f"Adam diverges on a convex function under this test from dimension {start} on; {repair}"
+    return f"neither: the counterexample needs dimension {int(threshold) + 1} or more; {repair}"
+
+
+def _combined(run: Configuration) -> tuple[Departure, ...]:
+    additions = _additions(run)
+    if run.test is not NormTestKind.COORDINATE:
+        return ()
+    if additions == ["epsilon"] or len(additions) < 2:
+        return ()
+    return (Departure("one addition at a time", f"no theorem covers {' and '.join(additions)} together"),)
+
+
+def _inexact(run: Configuration) -> tuple[Departure, ...]:
+    """Estimated variances, and tests that are not enforced."""
+    departures = []
+    if run.groups is not None:
+        departures.append(Departure("exact variances", _estimation_knowledge(run, run.groups)))
+    if not run.enforced:
+        known = (
+            "the theorem survives with the sums of the violated gradients and of the excess deviations added "
+            "(theory.violated_steps)"
+            if run.test is NormTestKind.COORDINATE
+            else "no theorem on violations of this test; theory.violated_steps is for the coordinate-wise one"
+        )
+        departures.append(Departure("a test that holds at every step", known))
+    return tuple(departures)
+
+
+def _estimation_knowledge(run: Configuration, groups: int) -> str:
+    if run.test is NormTestKind.SCALAR:
+        return "a violated test passes rarely if the noise has a large effective rank (theory.estimated_test)"
+    if run.test is NormTestKind.COORDINATE and run.eta > 0:
+        passing = coordinate_passing_probability(groups, run.eta, signal=1 / run.eta)
+        return (
+            f"a coordinate that meets its test with equality passes with probability {passing:.2g}: "
+            "many coordinates practically never all pass (theory.estimated_test)"
+        )
+    return "the estimators of theory.l1_norm_test are biased towards larger batches; no theorem"
