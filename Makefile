@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/adabatch train --preset demo --parallel fsdp --ranks 2 --output runs/demo --overwrite
+	$(BIN)/adabatch train --preset demo --parallel fsdp --ranks 2 --output runs/demo --overwrite $(OPTIONS)
 
 test: install
 	$(BIN)/python -m pytest -m "not slow"
