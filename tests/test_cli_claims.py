@@ -99,6 +99,13 @@ def test_prove_prints_a_table(monkeypatch, capsys) -> None:
     assert "3 identity, 1 certificate" in shown
 
 
+@pytest.mark.slow
+def test_prove_checks_everything(monkeypatch, capsys) -> None:
+    assert adabatch(monkeypatch, "prove") == 0
+    count = len(report.all_proofs())
+    assert f"{count} of {count} proofs hold" in capsys.readouterr().out
+
+
 def test_prove_shows_a_derivation(monkeypatch, capsys) -> None:
     assert adabatch(monkeypatch, "prove", "Lemma B.1", "--show") == 0
     assert "Lemma B.1 holds" in capsys.readouterr().out

@@ -53,3 +53,33 @@ def test_a_perturbed_statement_is_rejected(name: str) -> None:
 def test_negative_beta1_breaks_just_the_sum_of_weights() -> None:
     failures = run(lemma_b1(beta1=-BETA1)).failures
     assert [r"|\beta_1|" in failure.step.statement for failure in failures] == [True]
+
+
+def test_z3_agrees_on_the_order_of_the_bounds_of_lemma_b2() -> None:
+    z3 = pytest.importorskip("z3")
+    beta1, beta2, root = z3.Reals("beta1 beta2 root")
+    admissible = z3.And(root > 0, root * root == beta2, beta2 < 1, beta1 >= 0, beta1 < root)
+    # 1/(1 - beta1^2/beta2) > 1/(1-r)^2, cleared of denominators, r = beta1/root.
+    repaired_fails = (root - beta1) ** 2 > beta2 - beta1 * beta1
+    assert z3.Solver().check(admissible, repaired_fails) == z3.unsat
+    # As printed: fine for beta1 < beta2, without a value for some admissible betas.
+    printed_fails = (1 - beta1 / beta2) * beta2 > beta2 - beta1 * beta1
+    assert z3.Solver().check(admissible, beta1 < beta2, printed_fails) == z3.unsat
+    assert z3.Solver().check(admissible, beta1 >= beta2) == z3.sat
+
+
+def test_z3_agrees_on_proposition_1() -> None:
+    z3 = pytest.importorskip("z3")
+    p, x, y, gradient, eta = z3.Reals("p x y G eta")
+    mean = p * x + (1 - p) * y
+    law = z3.And(p > 0, p < 1, mean == gradient, eta >= 0)
+    variance = p * (x - gradient) ** 2 + (1 - p) * (y - gradient) ** 2
+    second_moment = p * x * x + (1 - p) * y * y
+    solver = z3.Solver()
+    solver.add(law, variance <= eta**2 * gradient**2, second_moment > (1 + eta**2) * gradient**2)
+    solver.set("timeout", 20_000)
+    assert solver.check() == z3.unsat
+    solver = z3.Solver()
+    solver.add(law, variance <= eta**2 * gradient**2, second_moment > (1 + eta**2) * gradient**2 * 0.95)
+    solver.add(p == z3.Q(1, 2), eta == z3.Q(1, 2))
+    assert solver.check() == z3.sat
