@@ -5,7 +5,7 @@ Problem:
     inequality (:mod:`theory.l1_certificates`): J + h(z, s) <= min over laws X of E[z' + h(z', s')] + lambda sd(X).
 
 Algorithm:
-    It is the Bellman equation of an adversary who chooses the law X in every state (z, s) and pays lambda per
+    It is the Bellman equation of an adversary who picks the law X in every state (z, s) and pays lambda per
     unit of deviation: J is the least average of z' + lambda sd(X) that he can reach. Policy iteration on a grid of
     states and two-point laws: improve the law in every state, then solve the linear system for (h, J). Finally J is
     lowered to what holds between the grid points too (:mod:`proofs.certificates.check`), and by a safety margin.
@@ -107,9 +107,16 @@ def find(beta1: float, beta2: float, noise_weight: float, grid: Grid, iterations
 
 
 def lower_gain(certificate: Certificate, effort: Effort, safety: float) -> Certificate:
-    """The certificate with J lowered to what the checker finds everywhere, then by the share ``safety``."""
+    """The certificate with J lowered to what the checker finds everywhere, then by the share ``safety``.
+
+    Raises:
+        RuntimeError: if nothing is left of J: the grid is too coarse.
+    """
     violation = min(check_certificate(certificate, effort).worst.margin, 0.0)
-    return replace(certificate, gain=(certificate.gain + violation) * (1 - safety))
+    gain = (certificate.gain + violation) * (1 - safety)
+    if gain <= 0:
+        raise RuntimeError(f"between the grid points J is {gain:.4g}: take more points, or a larger s_max")
+    return replace(certificate, gain=gain)
 
 
 def _start(beta1: float, beta2: float, noise_weight: float, grid: Grid) -> Certificate:
@@ -252,7 +259,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--noise-weight", type=float, default=0.3, help="lambda: a small one allows a large eta")
     parser.add_argument("--z-points", type=int, default=Grid.z_points)
     parser.add_argument("--s-points", type=int, default=Grid.s_points)
+    parser.add_argument("--low-points", type=int, default=Grid.low_points)
     parser.add_argument("--s-min", type=float, default=Grid.s_min)
+    parser.add_argument("--s-dense", type=float, default=Grid.s_dense)
     parser.add_argument("--s-max", type=float, default=Grid.s_max)
     parser.add_argument("--tail-share", type=float, default=Grid.tail_share)
     parser.add_argument("--safety", type=float, default=0.01, help="share of J given up after the check")
@@ -262,14 +271,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grid = Grid(
         z_points=given.z_points,
         s_points=given.s_points,
+        low_points=given.low_points,
         s_min=given.s_min,
+        s_dense=given.s_dense,
         s_max=given.s_max,
         tail_share=given.tail_share,
     )
     found = find(given.beta1, given.beta2, given.noise_weight, grid)
     certificate = lower_gain(found, Effort(), given.safety)
-    if certificate.gain <= 0:
-        parser.exit(1, "the inequality fails between the grid points: take more points or a larger s-max\n")
     given.output.mkdir(parents=True, exist_ok=True)
     path = given.output / certificate_file(certificate)
     save_certificate(certificate, path)

@@ -1,0 +1,228 @@
+"""Theorem 3's proof, the committed certificates, and certificates that must be rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+
+from proofs import theorem3
+from proofs.certificates.check import (
+    QUICK,
+    CertificateViolationError,
+    Effort,
+    check_certificate,
+    margin,
+    require_certificate_inequality,
+)
+from proofs.certificates.compute import Grid, find, lower_gain, main
+from proofs.steps import CheckedProof, run
+from theory import l1_certificates as theory
+from theory.adam_sharp_constants import mean_step
+from theory.l1_certificates import Certificate, available_certificates, find_certificate, load_certificate
+
+certificates = pytest.mark.parametrize(
+    "certificate", available_certificates(), ids=lambda c: f"{c.beta1}-{c.beta2}-{c.noise_weight}"
+)
+
+
+def rejected(checked: CheckedProof, fragment: str) -> bool:
+    """Whether the proof fails, at a step whose statement contains the fragment."""
+    return not checked.holds and any(fragment in failure.step.statement for failure in checked.failures)
+
+
+# ----------------------------------------------------------------------------------------------------
+# The proof.
+
+
+@pytest.mark.parametrize("name", theorem3.__all__)
+def test_proofs_hold(name: str) -> None:
+    result = run(getattr(theorem3, name)())
+    assert result.holds, [f.step.statement for f in result.failures]
+
+
+@pytest.mark.parametrize(
+    ("derivative", "fragment"),
+    [
+        (lambda h, s, h_s: h - s * h_s, r"\frac{d}{dG}"),
+        (lambda h, s, h_s: h + 2 * s * h_s, r"\frac{d}{dG}"),
+        (lambda h, s, h_s: h - 2 * h_s, r"\frac{d}{dG}"),
+    ],
+)
+def test_a_wrong_derivative_is_rejected(derivative: Callable[..., Any], fragment: str) -> None:
+    assert rejected(run(theorem3.certificate_potential(derivative=derivative)), fragment)
+
+
+@pytest.mark.parametrize(
+    ("tail", "fragment"),
+    [
+        (lambda h, c, s, s_max: h - c * sympy.log(s / s_max), r"\lim_{G\to0}"),
+        (lambda h, c, s, s_max: h - c * (s - s_max), "in the tail"),
+        (lambda h, c, s, s_max: h + c * (sympy.sqrt(s) - sympy.sqrt(s_max)), r"h \le 0"),
+        (lambda h, c, s, s_max: h - c * sympy.sqrt(s), "continuous"),
+    ],
+)
+def test_a_wrong_tail_is_rejected(tail: Callable[..., Any], fragment: str) -> None:
+    assert rejected(run(theorem3.certificate_potential(tail=tail)), fragment)
+
+
+def test_a_wrong_step_is_rejected() -> None:
+    def without_weight(beta1: Any, beta2: Any, z: Any, s: Any, x: Any) -> Any:
+        new_s = beta2 * s + x**2
+        return (beta1 * z * sympy.sqrt(s) + (1 - beta1) * x) / sympy.sqrt(new_s), new_s
+
+    def nesterov(beta1: Any, beta2: Any, z: Any, s: Any, x: Any) -> Any:
+        new_z, new_s = theory.next_state(beta1, beta2, z, s, x)
+        return new_z + (1 - beta1) * x / sympy.sqrt(new_s), new_s
+
+    assert rejected(run(theorem3.certificate_telescoping(step=without_weight)), "s'")
+    assert rejected(run(theorem3.certificate_telescoping(step=nesterov)), "z'")
+
+
+@pytest.mark.parametrize("name", ["initial gap", "second order", "potential drift"])
+def test_a_smaller_term_is_rejected(name: str) -> None:
+    def terms(*arguments: Any) -> dict[str, Any]:
+        found = theory.bound_terms(*arguments)
+        return found | {name: found[name] * sympy.Rational(95, 100)}
+
+    assert rejected(run(theorem3.theorem_3(terms=terms)), r"\text{right side}")
+
+
+def test_a_smaller_mean_step_is_rejected() -> None:
+    def smaller(*arguments: Any) -> Any:
+        return mean_step(*arguments) * sympy.Rational(95, 100)
+
+    assert rejected(run(theorem3.theorem_3(step=smaller)), "s_t")
+
+
+# ----------------------------------------------------------------------------------------------------
+# The certificates.
+
+
+def slow_margin(certificate: Certificate, z: float, s: float, atoms: list[tuple[float, float]]) -> float:
+    """The certificate inequality's margin for any finite law, in plain Python."""
+    mean = sum(p * x for x, p in atoms)
+    assert mean == pytest.approx(1, abs=1e-9)
+    total = certificate.noise_weight * sum(p * (x - 1) ** 2 for x, p in atoms) ** 0.5
+    for x, p in atoms:
+        new_s = certificate.beta2 * s + (1 - certificate.beta2) * x * x
+        new_z = (certificate.beta1 * z * s**0.5 + (1 - certificate.beta1) * x) / new_s**0.5
+        total += p * (new_z + float(certificate.potential(new_z, new_s)))
+    return total - certificate.gain - float(certificate.potential(z, s))
+
+
+@certificates
+def test_margin_against_a_slow_twin(certificate: Certificate) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        z, s = generator.uniform(certificate.z_grid[0], certificate.z_grid[-1]), np.exp(generator.uniform(-20, 8))
+        lower, upper = 1 - 10 ** generator.uniform(-2, 2), 1 + 10 ** generator.uniform(-2, 2)
+        chance = (upper - 1) / (upper - lower)
+        slow = slow_margin(certificate, z, s, [(lower, chance), (upper, 1 - chance)])
+        assert float(margin(certificate, z, s, lower, upper)) == pytest.approx(slow, rel=1e-9, abs=1e-9)
+
+
+@certificates
+def test_committed_certificates_pass_the_quick_check(certificate: Certificate) -> None:
+    report = require_certificate_inequality(certificate)
+    assert {search.search for search in report.searches} == {"grid", "random", "mixture", "descent"}
+    assert 0 < report.worst.margin
+
+
+@certificates
+def test_three_point_laws_do_no_worse(certificate: Certificate) -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(300):
+        z, s = generator.uniform(certificate.z_grid[0], certificate.z_grid[-1]), np.exp(generator.uniform(-20, 8))
+        x = np.array(
+            [-np.sqrt(s) * generator.exponential(), generator.uniform(-1, 1), 1 + 10 ** generator.uniform(-1, 2)]
+        )
+        low = generator.uniform(0, 1)
+        chance = 1 / (x[2] - (low * x[0] + (1 - low) * x[1])) * (1 - (low * x[0] + (1 - low) * x[1]))
+        law = [(x[0], (1 - chance) * low), (x[1], (1 - chance) * (1 - low)), (x[2], chance)]
+        assert slow_margin(certificate, z, s, law) > 0
+
+
+@pytest.mark.slow
+@certificates
+def test_committed_certificates_pass_the_thorough_check(certificate: Certificate) -> None:
+    report = check_certificate(certificate, Effort(), seed=7)
+    assert report.holds, str(report.worst)
+
+
+# ----------------------------------------------------------------------------------------------------
+# Negative controls: the checker rejects what is no certificate.
+
+
+@certificates
+def test_five_percent_more_gain_is_rejected_by_name(certificate: Certificate) -> None:
+    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
+        require_certificate_inequality(replace(certificate, gain=1.05 * certificate.gain))
+
+
+@certificates
+@pytest.mark.parametrize("factor", [0.9, 0.5])
+def test_a_scaled_potential_is_rejected_by_name(certificate: Certificate, factor: float) -> None:
+    scaled = replace(certificate, values=factor * certificate.values)
+    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
+        require_certificate_inequality(scaled)
+
+
+@certificates
+def test_a_smaller_noise_weight_is_rejected_by_name(certificate: Certificate) -> None:
+    share = 0.9
+    weaker = replace(
+        certificate, noise_weight=share * certificate.noise_weight, tail_slope=share * certificate.tail_slope
+    )
+    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
+        require_certificate_inequality(weaker)
+
+
+def test_the_trivial_potential_is_rejected_by_name() -> None:
+    certificate = find_certificate(0.9, 0.95)
+    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
+        require_certificate_inequality(replace(certificate, values=0 * certificate.values))
+
+
+def test_one_bad_cell_is_found() -> None:
+    """A dent of a third of a unit in a single value of the potential."""
+    certificate = find_certificate(0.9, 0.95)
+    values = certificate.values.copy()
+    values[len(values) // 2, -30] -= 0.3
+    report = check_certificate(replace(certificate, values=values), QUICK)
+    assert not report.holds
+
+
+# ----------------------------------------------------------------------------------------------------
+# The program that finds certificates.
+
+
+def test_a_certificate_is_found_and_checked_anew(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """RMSProp with a short memory, on a coarse grid: from nothing to a file that passes the check."""
+    grid = Grid(z_points=2, s_points=60, low_points=40, s_min=1e-12, s_max=20.0, tail_share=0.9, per_decade=6)
+    found = find(0.0, 0.5, 2.0, grid)
+    lowered = lower_gain(found, QUICK, safety=0.05)
+    assert 0 < lowered.gain < found.gain
+    assert require_certificate_inequality(lowered).holds
+    assert lowered.largest_eta > 0.2
+
+
+def test_a_noise_weight_that_is_too_small_is_refused() -> None:
+    grid = Grid(z_points=2, s_points=40, low_points=20, s_min=1e-8, s_max=20.0, tail_share=0.9, per_decade=5)
+    with pytest.raises(RuntimeError, match="take a larger lambda"):
+        find(0.0, 0.5, 1e-3, grid)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_certificate(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    options = (
+        "--beta1 0 --beta2 .5 --noise-weight 2 --z-points 2 --s-points 60 --low-points 40 --s-min 1e-12 --s-max 20"
+    )
+    main([*options.split(), "--tail-share", "0.9", "--output", str(tmp_path)])
+    certificate = load_certificate(next(tmp_path.glob("*.npz")))
+    assert f"J {certificate.gain:.4f}" in capsys.readouterr().out
+    assert require_certificate_inequality(certificate).holds
