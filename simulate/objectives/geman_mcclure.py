@@ -39,8 +39,10 @@ class GemanMcClure:
             raise ValueError(f"spread must be at least 1, not {self.spread}: scale is the largest factor")
         factors = self.scale * np.geomspace(1.0, 1.0 / self.spread, self.dimension)
         object.__setattr__(self, "_factors", factors)
+        object.__setattr__(self, "_doubled", 2.0 * factors)
 
     _factors: ClassVar[Array]
+    _doubled: ClassVar[Array]
 
     @property
     def smoothness(self) -> float:
@@ -65,4 +67,5 @@ class GemanMcClure:
     def gradient(self, w: Array) -> Array:
         """2 a_i w_i / (1 + w_i^2)^2."""
         base = 1.0 + w * w
-        return 2.0 * self._factors * w / (base * base)
+        base *= base
+        return self._doubled * w / base

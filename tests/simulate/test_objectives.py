@@ -33,7 +33,7 @@ def test_gradient_matches_central_differences(name, dimension):
 
 
 def violation_ratio(objective: Objective, seed: int) -> float:
-    """The largest ||grad L(x) - grad L(y)|| / ||x - y|| found by sampling, then by power iteration from the best."""
+    """The largest ||grad L(x) - grad L(y)|| / (L ||x - y||) found by sampling, then by power iteration."""
     generator = np.random.default_rng(seed)
     x = np.concatenate([spread_points(objective, 400, seed), np.zeros((1, objective.dimension))])
     best = 0.0
@@ -58,7 +58,7 @@ def test_no_pair_of_points_violates_smoothness(name):
 
 @pytest.mark.parametrize("name", TIGHT)
 def test_search_would_find_a_smoothness_that_is_too_small(name):
-    """Negative control: a constant 5% smaller is violated by the same search (XY chain: 4 + mu is the limit of d)."""
+    """Negative control: the same search violates a constant 5% smaller (XY chain: 4 + mu is the limit of d)."""
     objective = OBJECTIVES[name](dimension=40) if name == "xy-chain" else OBJECTIVES[name]()
     assert violation_ratio(objective, 0) > 0.95
 
