@@ -98,30 +98,44 @@ def two_point_law(delta: float, probability: float) -> Law:
     return Law((-delta, rare_value(delta, probability)), (1 - probability, probability))
 
 
-def mean_normalized_step(law: Law, beta1: float, beta2: float, log_step: float = _LOG_STEP) -> float:
-    """E[m / sqrt(v)] in the stationary state, exact up to the quadrature's error (about 1e-9).
+def mean_normalized_step(
+    law: Law, beta1: float, beta2: float, steps: int | None = None, log_step: float = _LOG_STEP
+) -> float:
+    """E[m / sqrt(v)], exact up to the quadrature's error (about 1e-9).
 
     Args:
         law: of X; its values must not be 0.
         beta1: decay of m.
         beta2: decay of v.
+        steps: k >= 1, for E[m_k / sqrt(v_k)] after k steps from m_0 = v_0 = 0 (without bias correction); None for
+            the stationary state.
         log_step: step of the trapezoidal rule in log t.
 
     Raises:
-        HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1 and X is never 0.
+        HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1, X is never 0 and k >= 1.
+
+    Early steps are longer, since v forgets more slowly than m:
+
+    >>> law = two_point_law(delta=0.1, probability=5e-5)
+    >>> [round(mean_normalized_step(law, 0.9, 0.999, steps=k), 2) for k in (500, 2000, None)]
+    [-1.55, -0.97, -0.44]
     """
     require_betas(beta1, beta2)
+    require(steps is None or steps >= 1, "steps >= 1", f"steps = {steps}", "take None for the stationary state")
     x, p = np.array(law.values, dtype=float), np.array(law.probabilities, dtype=float)
     least, largest = float(np.min(np.abs(x))), float(np.max(np.abs(x)))
     require(
         least > 0, "X never 0", "a value of X is 0", "replace 0 by a small number: the step is continuous there"
     )
     c = second_moment_weight(beta2)
-    log_t = np.arange(math.log(1e-13 / largest), math.log(7 / least), log_step)
+    total_weight = 1.0 if steps is None else -math.expm1(steps * math.log(beta2))
+    end = 7 / (least * math.sqrt(total_weight))
+    log_t = np.arange(math.log(1e-13 / largest), math.log(end), log_step)
     t_squared = np.exp(2 * log_t)
     # The factors D_j beyond this lag together differ from 1 by less than 1e-11 wherever the integrand lives.
-    lags = 2 + math.ceil(math.log(1e-11 / (49 * float(p @ x**2) / least**2)) / math.log(beta2))
-    weighted, log_product = np.zeros_like(t_squared), -t_squared * least**2
+    lags = 2 + math.ceil(math.log(1e-11 / (end**2 * float(p @ x**2))) / math.log(beta2))
+    lags = lags if steps is None else min(lags, steps)
+    weighted, log_product = np.zeros_like(t_squared), -t_squared * least**2 * total_weight
     for first in range(0, lags, _CHUNK):
         lag = np.arange(first, min(lags, first + _CHUNK))
         scale = t_squared[:, None] * (c * beta2**lag)

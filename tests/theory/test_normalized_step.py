@@ -32,6 +32,13 @@ def test_against_all_histories(beta1, beta2):
     assert found != pytest.approx(enumerated(LAW, beta1, beta2 * 1.05, 14), abs=1e-4)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 9])
+def test_after_some_steps_against_all_histories(steps):
+    found = mean_normalized_step(LAW, 0.5, 0.6, steps=steps)
+    assert found == pytest.approx(enumerated(LAW, 0.5, 0.6, steps), abs=1e-9)
+    assert mean_normalized_step(LAW, 0.5, 0.6, steps=10_000) == pytest.approx(mean_normalized_step(LAW, 0.5, 0.6))
+
+
 def test_against_fifty_digits():
     beta1, beta2 = mpmath.mpf("0.5"), mpmath.mpf("0.5")
     with mpmath.workdps(50):
@@ -49,9 +56,7 @@ def test_against_fifty_digits():
                 product *= whole
             return product * total
 
-        reference = (
-            2 / mpmath.sqrt(mpmath.pi) * (1 - beta1) * mpmath.quad(integrand, [0, 2, 12], maxdegree=5)
-        )
+        reference = 2 / mpmath.sqrt(mpmath.pi) * (1 - beta1) * mpmath.quad(integrand, [0, 2, 12], maxdegree=5)
     assert mean_normalized_step(LAW, 0.5, 0.5) == pytest.approx(float(reference), abs=1e-9)
 
 
@@ -71,7 +76,7 @@ def test_the_default_step_is_fine_enough():
     for beta1, beta2 in [(0.9, 0.95), (0.0, 0.5), (0.5, 0.99)]:
         coarse = mean_normalized_step(two_point_law(0.1, 0.01), beta1, beta2)
         assert coarse == pytest.approx(
-            mean_normalized_step(two_point_law(0.1, 0.01), beta1, beta2, 0.05), abs=1e-9
+            mean_normalized_step(two_point_law(0.1, 0.01), beta1, beta2, log_step=0.05), abs=1e-9
         )
 
 
@@ -102,6 +107,8 @@ def test_the_two_point_law_has_mean_one(delta, p):
 def test_refuses_what_it_cannot_do():
     with pytest.raises(HypothesisError, match="X never 0"):
         mean_normalized_step(Law((0.0, 2.0), (0.5, 0.5)), 0.9, 0.95)
+    with pytest.raises(HypothesisError, match="steps >= 1"):
+        mean_normalized_step(LAW, 0.9, 0.95, steps=0)
     with pytest.raises(HypothesisError, match="beta1"):
         mean_normalized_step(LAW, 0.99, 0.95)
     with pytest.raises(HypothesisError, match="sum to 1"):

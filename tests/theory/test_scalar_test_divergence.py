@@ -47,8 +47,17 @@ def test_thresholds_of_d_eta_squared():
     assert min(scaled_threshold(0.0, 0.5, d, p) for d in (0.1, 0.12, 0.14) for p in (0.03, 0.037)) < 113
 
 
+def test_short_runs_from_zero_climb_from_a_smaller_dimension_on():
+    # kap^2 / u^2 is of the size of 24115 at (.9, .999) only if u is averaged over a few thousand first steps
+    steps = np.geomspace(1, 8000, 40)
+    means = [mean_normalized_step(two_point_law(0.07, 6e-5), 0.9, 0.999, steps=int(k)) for k in steps]
+    average = np.sum((steps[1:] - steps[:-1]) * (np.array(means[1:]) + np.array(means[:-1]))) / 2 / 8000
+    assert 20_000 < rare_variance(0.07, 6e-5) / average**2 < 24_115
+    assert abs(average) > 2 * abs(mean_normalized_step(two_point_law(0.07, 6e-5), 0.9, 0.999))
+
+
 def test_no_smaller_threshold_at_beta2_999_in_this_family():
-    # stationary noise of this kind needs d eta^2 of about 1.1e5 at (.9, .999), well above 24115
+    # for good, stationary noise of this kind needs d eta^2 of about 1.1e5 at (.9, .999), well above 24115
     grid = [scaled_threshold(0.9, 0.999, d, p) for d in (0.04, 0.06, 0.1) for p in (2e-5, 3.1e-5, 2e-4)]
     assert 1.1e5 < min(grid) < 1.13e5
 
