@@ -7,7 +7,7 @@ Problem:
 Algorithm:
     It is the Bellman equation of an adversary who picks the law X in every state (z, s) and pays lambda per
     unit of deviation: J is the least average of z' + lambda sd(X) that he can reach. Policy iteration on a grid of
-    states and two-point laws: improve the law in every state, then solve the linear system for (h, J). Finally J is
+    states and two-point laws: improve the law in every state, then solve the linear system for (h, J). Then J is
     lowered to what holds between the grid points too (:mod:`proofs.certificates.check`), and by a safety margin.
 
 Guarantee:

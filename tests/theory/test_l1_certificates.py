@@ -220,7 +220,7 @@ def test_it_is_sharper_than_the_theorem_without_a_certificate(beta1: float, beta
 class Adversary:
     """Adam on sum_i (sqrt(1 + w_i^2) - 1) with noise chosen to hurt, under the averaged l1 test."""
 
-    def __init__(self, certificate: l1.Certificate, eta: float, runs: int = 200, dimension: int = 4) -> None:
+    def __init__(self, certificate: l1.Certificate, eta: float, runs: int = 60, dimension: int = 4) -> None:
         self.certificate, self.eta, self.runs, self.dimension = certificate, eta, runs, dimension
         self.generator = np.random.default_rng(5)
         self.start = np.full(dimension, 2.0)
