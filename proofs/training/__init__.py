@@ -1,1 +1,1 @@
-"""What training really runs: proofs on clipping, weight decay, schedules, estimated tests and violated steps."""
+"""What training really runs: the scalar test, clipping, weight decay, schedules, estimated tests, violated steps."""
