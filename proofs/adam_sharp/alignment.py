@@ -15,8 +15,8 @@ import sympy
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam_sharp.drift import lemma_d
 from proofs.adam_sharp.stopping import lemma_s
-from proofs.adam_sharp.symbols import beta1, beta2, eta, r, zeta
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
+from proofs.adam_sharp.symbols import applied, beta1, beta2, eta, identity, r, zeta
+from proofs.steps import Proof, Step, nonnegative, prose
 from theory import adam_sharp_constants
 from theory.adam_constants import second_moment_weight
 from theory.key_inequality import effective_history, minorant, normalized_response
@@ -39,16 +39,16 @@ def lemma_q(
     units = {eta: sympy.sqrt(1 / (1 + s)), zeta: t / (1 + t), r: 1 / (1 + a)}
     gap, lipschitz, step, cost, factor, kappa = sympy.symbols("Delta L alpha E lambda kappa_R", positive=True)
     steps = (
-        by_lemma(r"$\frac1\lambda\Theta_n(v_j)(a^+-Ra^-)$ is what remains of the momentum", lemma_s()),
+        applied(r"$\frac1\lambda\Theta_n(v_j)(a^+-Ra^-)$ is what remains of the momentum", lemma_s),
         *_units_of_one_term(frozen),
-        by_lemma(
+        applied(
             r"$E f_s(X)\ge\kappa_R/\sqrt{s+1}$ with $R$ for $\rho$",
-            lemma_l5(),
+            lemma_l5,
             (nonnegative(r"$R^2\ge1$", least**2 - 1, [a, s, t], units),),
         ),
         *_with_epsilon(),
         _mean_of_minorant(alignment, penalty),
-        by_lemma(r"the losses are at most $\alpha^2LE$", lemma_d()),
+        applied(r"the losses are at most $\alpha^2LE$", lemma_d),
         identity(
             r"$(1-\beta_1)\frac{\kappa_R}{\lambda}\sum E[G^2\Phi]\le\Delta/\alpha+\alpha LE$, solved: $Q$",
             kappa / factor * total(gap, lipschitz, step, cost, factor, kappa),

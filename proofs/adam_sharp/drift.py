@@ -14,16 +14,18 @@ import sympy
 
 from proofs.adam_sharp.energy import lemma_h
 from proofs.adam_sharp.symbols import (
+    applied,
     beta1,
     beta2,
     dimension,
     horizon,
+    identity,
     r,
     same_minimum,
     series,
     zeta,
 )
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
+from proofs.steps import Proof, Step, nonnegative, prose
 from theory import adam_sharp_constants
 from theory.adam_constants import normalized_step_bound, second_moment_weight
 
@@ -52,9 +54,7 @@ def lemma_d(
         ),
         series(r"$\sum_{n\ge0}nr^n=r/(1-r)^2$", n * r**n, n, r / (1 - r) ** 2),
         *_uniform_steps(uniform),
-        by_lemma(
-            r"$\sum_jE h_j^2\le H$, $\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h()
-        ),
+        applied(r"$\sum_jE h_j^2\le H$, $\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h),
         _cauchy_schwarz(),
         _energy_step(energy, H),
         same_minimum(

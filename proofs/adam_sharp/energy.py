@@ -8,8 +8,19 @@ from typing import Any
 import sympy
 
 from proofs.adam_sharp.stopping import decay_step
-from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, horizon, q, r, same_minimum, series
-from proofs.steps import Proof, identity, nonnegative, prose
+from proofs.adam_sharp.symbols import (
+    beta1,
+    beta2,
+    dimension,
+    epsilon,
+    horizon,
+    identity,
+    q,
+    r,
+    same_minimum,
+    series,
+)
+from proofs.steps import Proof, nonnegative, prose
 from theory import adam_sharp_constants
 from theory.adam_constants import second_moment_weight
 

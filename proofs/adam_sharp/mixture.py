@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import sympy
 
-from proofs.steps import Evidence, Expression, Proof, Step, checked, identity, nonnegative, prose
+from proofs.adam_sharp.symbols import identity
+from proofs.steps import Evidence, Expression, Proof, Step, checked, nonnegative, prose
 from theory import adam_sharp_constants
 
 __all__ = ["kernel", "lemma_m", "majorant"]

@@ -7,15 +7,15 @@ from typing import Any
 
 import sympy
 
-from proofs.adam_sharp.symbols import beta1, beta2, eta, r
-from proofs.steps import Evidence, Proof, checked, identity, nonnegative
+from proofs.adam_sharp.symbols import beta1, beta2, eta, identity, r
+from proofs.steps import Evidence, Proof, checked, nonnegative
 from theory import adam_sharp, adam_sharp_constants, adam_sharp_parameters
 from theory.adam_constants import squared_noise_growth
 
 __all__ = ["admissible_eta", "best_zeta"]
 
 Function = Callable[..., Any]
-y, Y, P, R, T, a, b = sympy.symbols("y Y P R T a b", positive=True)
+y, Y, P, R, W, T, a, b = sympy.symbols("y Y P R W T a b", positive=True)
 ZETA = y / (2 - y)
 """zeta by y = 2 zeta / (1 + zeta), in (0, 1)."""
 
@@ -29,7 +29,8 @@ def best_zeta(
     factor = adam_sharp_constants.freezing_factor(beta1, eta, ZETA)
     alignment = adam_sharp_constants.sharp_alignment(beta1, beta2, eta, ZETA)
     objective = (P + 2 * R / y) / (Y - y)
-    zeta = choice(1 - Y, P, R)
+    fixed = (W**2 - 4 * R**2) / (2 * R * Y)
+    zeta = choice(1 - Y, fixed, R)
     chosen = 2 * zeta / (1 + zeta)
     steps = (
         identity(
@@ -46,8 +47,9 @@ def best_zeta(
         ),
         identity(
             r"which vanishes at $y=\frac{2RY}{2R+\sqrt{4R^2+2PRY}}$",
-            sympy.cancel(sympy.radsimp(P * chosen**2 + 4 * R * chosen)),
+            sympy.cancel(fixed * chosen**2 + 4 * R * chosen),
             2 * R * Y,
+            "with the root as W, so P = (W^2 - 4 R^2) / (2 R Y)",
         ),
         nonnegative(
             r"and is nonnegative at $y=Y/2$, so the best $\zeta$ is at most $1/3$",

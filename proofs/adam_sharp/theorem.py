@@ -9,10 +9,10 @@ import sympy
 
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam_sharp.alignment import lemma_q
-from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, eta, q, r, zeta
+from proofs.adam_sharp.symbols import applied, beta1, beta2, dimension, epsilon, eta, identity, q, r, zeta
 from proofs.adam_sharp.weights import lemma_p
 from proofs.adam_sharp.windows import lemma_l7
-from proofs.steps import Proof, Step, by_lemma, identity, prose
+from proofs.steps import Evidence, Proof, Step, checked, prose
 from theory import adam_sharp
 from theory.adam_constants import alignment_at, preconditioner_growth, preconditioner_start
 
@@ -29,10 +29,10 @@ tau = sympy.sqrt(1 + eta**2)
 def theorem_2(bound_at_cost: Function = adam_sharp.bound_at_cost) -> Proof:
     """Theorem 2 for the given assembly of the bound from H and E."""
     steps = (
-        by_lemma(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q()),
-        by_lemma(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p()),
-        by_lemma(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7()),
-        by_lemma(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8()),
+        applied(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q),
+        applied(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p),
+        applied(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7),
+        applied(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8),
         *_assembly(bound_at_cost),
         *_no_momentum(bound_at_cost),
         prose(
@@ -85,7 +85,6 @@ def _assembly(bound_at_cost: Function) -> tuple[Step, ...]:
     unrolled = (tau * (window - 1) * sympy.sqrt(1 - x**2) * first + K * drift) / (1 - x)
     start_1 = q * (v0 / (1 - q) + unrolled)
     growth_1 = sympy.sqrt(1 - beta2) + tau * q * sympy.sqrt(1 - x**2) / (1 - x)
-    total = sympy.Symbol("S", positive=True)
     return (
         identity(
             r"$Q=\frac\lambda{\kappa_R}(\Delta/\alpha+\alpha LE)$",
@@ -94,18 +93,23 @@ def _assembly(bound_at_cost: Function) -> tuple[Step, ...]:
         ),
         identity(r"$B_2=(p_1B_1+p_2)/\omega^2$", const["B2"] * omega**2, p1 * growth_1 + p2),
         identity(r"$A_2=(p_1A_1+Kd\epsilon)/\omega^2$", start * omega**2, p1 * start_1 + K * dimension * epsilon),
-        identity(
-            r"the returned value is the root of $S^2=Q(A_2+B_2S)$",
-            *_root_and_claim(bound.value, const, terms, total),
-        ),
+        _root(bound.value, const["A2"], const["B2"], terms["Q"]),
     )
 
 
-def _root_and_claim(value: Any, const: Any, terms: Any, total: sympy.Symbol) -> tuple[Any, Any]:
-    """The value with its constants as symbols: squared, and Q (A2 + B2 S)."""
+def _root(value: Any, start: Any, growth: Any, total: Any) -> Step:
+    """The returned value, with its constants as symbols, solves S^2 = Q (A2 + B2 S)."""
     A2, B2, Q = sympy.symbols("A_2 B_2 Q", positive=True)
-    named = value.subs({const["A2"]: A2, const["B2"]: B2, terms["Q"]: Q})
-    return sympy.expand(named**2), sympy.expand(Q * (A2 + B2 * named))
+
+    def check() -> Evidence:
+        named = value.subs({start: A2, growth: B2, total: Q})
+        others = named.free_symbols - {A2, B2, Q}
+        if others:
+            return Evidence(False, f"the value is not a function of A2, B2 and Q alone: {others}")
+        residual = sympy.expand(named**2 - Q * (A2 + B2 * named))
+        return Evidence(residual == 0, f"residual {residual}")
+
+    return checked(r"the returned value is the root of $S^2=Q(A_2+B_2S)$", check)
 
 
 def _no_momentum(bound_at_cost: Function) -> tuple[Step, ...]:

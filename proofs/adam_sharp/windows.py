@@ -15,8 +15,8 @@ from typing import Any
 import sympy
 
 from proofs.adam_sharp.energy import lemma_h
-from proofs.adam_sharp.symbols import beta1, beta2, dimension, eta, q, same_minimum
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
+from proofs.adam_sharp.symbols import applied, beta1, beta2, dimension, eta, identity, q, same_minimum
+from proofs.steps import Proof, Step, nonnegative, prose
 from theory import adam_sharp_constants
 from theory.adam_constants import (
     normalized_step_bound,
@@ -105,7 +105,7 @@ def _drift_steps(window_drift: Function, mean_step: Function) -> tuple[Step, ...
             sympy.sqrt(dimension) * tau * spread * alpha * L * (window - 1) * sympy.sqrt(dimension) * step,
             "||G_j - G_l|| <= L times M - 1 steps; sum_i sqrt(.) <= sqrt(d) sqrt(sum_i .)",
         ),
-        by_lemma(r"$\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h()),
+        applied(r"$\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h),
         identity(
             r"$\sqrt{d}\,\tau\sqrt{1-x^2}\,\alpha L(M-1)\frac{1-\beta_1}{1-r}\sqrt{KH}=Ke_M$",
             sympy.sqrt(dimension) * tau * spread * alpha * L * (window - 1) * gain * sympy.sqrt(K * H),
