@@ -1,1 +1,1 @@
-"""What training really runs: the scalar test, clipping, weight decay, schedules, estimated tests, violated steps."""
+"""What training really runs: scalar test, clipping, weight decay, schedules, estimated tests, violated steps."""
