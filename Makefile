@@ -1,9 +1,9 @@
-# make demo | make test | make check; each sets up what it needs.
+# make demo | make test | make check; each sets up what it needs. OPTIONS is passed on to the demo's command.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-all lint check clean
+.PHONY: install demo test test-slow lint check
 
 install: $(VENV)/.installed
 
@@ -19,12 +19,12 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: install
-	$(BIN)/python -m pytest
+test-slow: install
+	$(BIN)/python -m pytest -m slow
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test-all
+check: lint test test-slow

@@ -1,0 +1,103 @@
+"""Every command in the README runs, and every path in it exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+SHORT = "--samples 64 --warmup-samples 16 --validation-samples 4"
+
+COMMANDS = {
+    # what the README says -> what the test adds, so that it is short and writes where it may
+    "make demo": f"OPTIONS={SHORT} --output {{folder}}/demo",
+    "make test": "--dry-run",  # this very test runs inside it
+    "adabatch train --preset demo --parallel fsdp --ranks 2 --schedule norm-test --eta 0.8 --output runs/mine": (
+        f"{SHORT} --output {{folder}}/mine"
+    ),
+    "adabatch train --help": "",
+    "torchrun --nproc-per-node 2 cli.py train --preset demo --parallel fsdp --output runs/torchrun": (
+        f"{SHORT} --output {{folder}}/torchrun"
+    ),
+    "adabatch claims": "",
+    "adabatch prove L5 --show": "",
+}
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    return [line for block in blocks for line in block.strip().splitlines()]
+
+
+def test_every_command_is_listed_here():
+    assert sorted(readme_commands()) == sorted(COMMANDS)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command, tmp_path):
+    added = COMMANDS[command].format(folder=tmp_path)
+    words = command.split() + ([added] if added.startswith("OPTIONS=") else added.split())
+    if words[0] == "make":  # the environment that runs this test, as it is installed
+        words += [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        words, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / command.rpartition("/")[2] if "--output" in command else tmp_path / "demo"
+    if ("train" in command and "--help" not in command) or command == "make demo":
+        assert (folder / "metrics.jsonl").read_text().count("\n") >= 2
+        assert (folder / "figures" / "training.png").stat().st_size > 5000
+        assert "mean batch" in done.stdout
+
+
+def test_paths_in_the_text_exist():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    for link in links:
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+    for cell in re.findall(r"^\| (`[^|]*) \|", README, flags=re.MULTILINE):
+        first, *others = [Path(name.strip("/")) for name in re.findall(r"`([\w/.]+)`", cell)]
+        for path in [first, *(first.parent / other for other in others)]:
+            assert (ROOT / path).exists() or str(path) in ("unbiased", "debiased", "paper"), path
+
+
+def test_the_loop_in_the_readme_runs():
+    """The Python block as it stands, on a small model."""
+    import torch
+    from torch import nn
+
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    torch.manual_seed(0)
+    model = nn.Linear(8, 1)
+    target = torch.randn(8, 1)
+    sizes = []
+
+    def next_samples(count):
+        sizes.append(count)
+        return torch.randn(count, 8)
+
+    def loss_of(model, x):
+        return (model(x) - x @ target - 3 * torch.randn(len(x), 1)).square().mean()
+
+    names = {
+        "model": model,
+        "optimizer": torch.optim.AdamW(model.parameters(), lr=0.05),
+        "world_size": 1,
+        "accumulation": 4,
+        "budget": 2000,
+        "next_samples": next_samples,
+        "loss_of": loss_of,
+    }
+    exec(code, names)
+    assert names["schedule"].samples == sum(sizes) >= 2000
+    assert sizes[-1] > sizes[0]
