@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulate.experiments.adam_theorems import Variant, own_step_size, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.adam_theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import (
     AdamSetting,
@@ -85,13 +85,10 @@ def _rows(
     """Rows with their step size in units of the own step size of the theorem they were chosen for."""
     factors = settings.by_level((0.01, 1.0, 100.0), (0.01, 0.1, 1.0, 10.0, 100.0), (0.01, 0.1, 1.0, 10.0, 100.0))
     rows = []
-    for setting in adam_settings:
-        applicable = [
-            t for t, applies in ((1, setting.theorem_1_applies), (2, setting.theorem_2_applies)) if applies
-        ]
-        for theorem in applicable:
-            own = own_step_size(theorem, problem, setting, steps)
-            rows += [(Row(setting, own * f, v0), f) for f in factors for v0 in INITIAL_SECOND_MOMENTS]
+    for theorem in (1, 2):
+        covered = [s for s in adam_settings if (s.theorem_1_applies if theorem == 1 else s.theorem_2_applies)]
+        for setting, own in zip(covered, own_step_sizes(theorem, problem, covered, steps), strict=True):
+            rows += [(Row(setting, float(own * f), v0), f) for f in factors for v0 in INITIAL_SECOND_MOMENTS]
     return rows
 
 
@@ -147,8 +144,9 @@ def _result(table: Table, steps: int, seeds: int) -> Result:
         name="bounds",
         title="Theorems 1 and 2 on the grid",
         summary=(
-            f"{len(table)} cases: {', '.join(table.values('objective'))}; noise {', '.join(table.values('noise'))}; "
-            f"Adam {', '.join(table.values('variant'))}; v_0 in {{0, 1e-4, 1}}; step sizes from 0.01 to 100 "
+            f"{len(table)} cases: {', '.join(table.values('objective'))}; "
+            f"noise {', '.join(table.values('noise'))}; Adam {', '.join(table.values('variant'))}; "
+            f"v_0 in {{0, 1e-4, 1}}; step sizes from 0.01 to 100 "
             f"times the theorems' own; K up to {steps}; means over {seeds} seeds."
         ),
         verdicts=verdicts,

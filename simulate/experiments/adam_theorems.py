@@ -13,7 +13,7 @@ from theory import adam, adam_variants
 from theory.adam_sharp import SharpProblem, log_growth_bound
 from theory.adam_sharp_parameters import best_bound, best_step_size, largest_extra_steps
 
-__all__ = ["Variant", "own_step_size", "theorem_1_bounds", "theorem_2_bounds"]
+__all__ = ["Variant", "own_step_sizes", "theorem_1_bounds", "theorem_2_bounds"]
 
 Array = NDArray[np.float64]
 
@@ -27,22 +27,25 @@ class Variant:
     bias_correction: bool = False
 
 
-def own_step_size(theorem: int, problem: Problem, setting: AdamSetting, steps: int) -> float:
-    """The step size that makes a theorem's bound least."""
+def own_step_sizes(
+    theorem: int, problem: Problem, settings: Sequence[AdamSetting], steps: int
+) -> NDArray[np.float64]:
+    """The step sizes that make a theorem's bound least, one a setting."""
+    beta1, beta2, eta = (np.array([getattr(s, name) for s in settings]) for name in ("beta1", "beta2", "eta"))
     if theorem == 1:
-        betas = {"beta1": setting.beta1, "beta2": setting.beta2}
-        return float(adam.best_step_size(**problem.constants, steps=steps, **betas))
-    return float(
-        best_step_size(
-            SharpProblem(
-                **problem.constants,
-                steps=steps,
-                step_size=1.0,
-                **vars(setting),
-                initial_gradient_norm=problem.gradient_l1,
-            )
+        alphas = adam.best_step_size(**problem.constants, steps=steps, beta1=beta1, beta2=beta2)
+    else:
+        sharp = SharpProblem(
+            **problem.constants,
+            steps=steps,
+            step_size=1.0,
+            beta1=beta1,
+            beta2=beta2,
+            eta=eta,
+            initial_gradient_norm=problem.gradient_l1,
         )
-    )
+        alphas = best_step_size(sharp)
+    return np.broadcast_to(alphas, len(settings))
 
 
 def theorem_1_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:

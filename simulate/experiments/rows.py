@@ -13,14 +13,13 @@ from simulate.noise import NOISES
 from simulate.objectives import OBJECTIVES, Objective
 from simulate.optimizers import Adam
 from simulate.trajectory import Trajectory, run
-from theory import adam, adam_sharp
-from theory.adam_constants import require_betas
-from theory.hypotheses import HypothesisError, describe
+from theory.adam_guarantee import coverage, require_coverage
 
 __all__ = [
     "AdamSetting",
     "Problem",
     "Row",
+    "by_seed",
     "chosen_objectives",
     "chosen_settings",
     "mean_over_seeds",
@@ -51,35 +50,12 @@ class AdamSetting:
     @property
     def theorem_1_applies(self) -> bool:
         """eta^2 < 1 - beta1/sqrt(beta2)."""
-        return _holds(adam.require_condition, self)
+        return bool(coverage(self.beta1, self.beta2, self.eta)[0])
 
     @property
     def theorem_2_applies(self) -> bool:
         """eta^2 (r + sqrt(1 + eta^2)) < 1 (eta < 1 for beta1 = 0)."""
-        return _holds(adam_sharp.require_condition, self)
-
-    def require_covered(self) -> None:
-        """Raise :class:`~theory.hypotheses.HypothesisError` unless one of the two theorems applies."""
-        require_betas(self.beta1, self.beta2)
-        if not (self.theorem_1_applies or self.theorem_2_applies):
-            limits = (adam.largest_admissible_eta, adam_sharp.largest_admissible_eta)
-            largest = max(float(limit(self.beta1, self.beta2)) for limit in limits)
-            nearest = (
-                "take eta >= 0" if self.eta < 0 else f"the nearest admissible eta is just below {largest:.4f}"
-            )
-            raise HypothesisError(
-                "(beta1, beta2, eta) that Theorem 1 or Theorem 2 covers",
-                ", ".join(describe(name, value) for name, value in vars(self).items()),
-                nearest,
-            )
-
-
-def _holds(require: object, setting: AdamSetting) -> bool:
-    try:
-        require(setting.beta1, setting.beta2, setting.eta)  # type: ignore[operator]
-    except HypothesisError:
-        return False
-    return True
+        return bool(coverage(self.beta1, self.beta2, self.eta)[1])
 
 
 QUICK = (AdamSetting(0.0, 0.9, 0.5), AdamSetting(0.9, 0.95, 0.2), AdamSetting(0.9, 0.95, 0.5))
@@ -103,7 +79,7 @@ def chosen_settings(settings: Settings) -> tuple[AdamSetting, ...]:
     if not given:
         return settings.by_level(QUICK, DEFAULT, FULL)
     setting = replace(AdamSetting(0.9, 0.95, 0.2), **given)
-    setting.require_covered()
+    require_coverage(setting.beta1, setting.beta2, setting.eta)
     return (setting,)
 
 
@@ -202,9 +178,10 @@ def run_rows(
 
 def mean_over_seeds(values: Array, seeds: int) -> Array:
     """[records, rows * seeds] -> [rows, records]."""
-    return by_seed(values, seeds).mean(axis=-1)
+    return np.asarray(by_seed(values, seeds).mean(axis=-1))
 
 
 def by_seed(values: Array, seeds: int) -> Array:
     """[records, rows * seeds] -> [rows, records, seeds]."""
-    return values.reshape(len(values), -1, seeds).transpose(1, 0, 2)
+    regrouped: Array = values.reshape(len(values), -1, seeds).transpose(1, 0, 2)
+    return regrouped

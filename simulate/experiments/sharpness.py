@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulate.experiments.adam_theorems import Variant, own_step_size, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.adam_theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting, Problem, Row, mean_over_seeds, run_rows
 from simulate.experiments.settings import Advance, Settings
@@ -38,7 +38,8 @@ def run(settings: Settings, advance: Advance) -> Result:
 
 def _objective(name: str, steps: int, seeds: range) -> list[dict[str, object]]:
     problem = Problem.named(name)
-    rows = [Row(setting, own_step_size(2, problem, setting, steps), V0) for setting in SETTINGS]
+    own = own_step_sizes(2, problem, SETTINGS, steps)
+    rows = [Row(setting, float(alpha), V0) for setting, alpha in zip(SETTINGS, own, strict=True)]
     trajectory = run_rows(problem.objective, "gaussian", rows, seeds, steps, [steps])
     measured = mean_over_seeds(trajectory.l1_sum, len(seeds))
     variant = Variant("as in (6)")

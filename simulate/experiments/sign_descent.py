@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulate.experiments.adam_theorems import Variant, own_step_size, theorem_1_bounds
+from simulate.experiments.adam_theorems import Variant, own_step_sizes, theorem_1_bounds
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting, Problem, Row
 from simulate.experiments.settings import Advance, Settings
@@ -23,7 +23,7 @@ def run(settings: Settings, advance: Advance) -> Result:
     problem = Problem.of(Quadratic(condition=1.0))
     rows = []
     for steps in horizons:
-        row = Row(SETTING, own_step_size(1, problem, SETTING, steps))
+        row = Row(SETTING, float(own_step_sizes(1, problem, [SETTING], steps)[0]))
         optimizer = RMSProp(row.step_size, SETTING.beta2)
         trajectory = run_trajectory(problem.objective, NOISES["none"](), optimizer, steps, 1, [steps])
         bound = float(theorem_1_bounds(problem, [row], [steps], Variant("as in (6)"))[0, 0])
