@@ -81,6 +81,7 @@ __all__ = [
     "SharpParameters",
     "SharpProblem",
     "bound_at",
+    "bound_at_cost",
     "freezing_threshold",
     "largest_admissible_eta",
     "log_growth_bound",

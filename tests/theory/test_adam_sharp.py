@@ -1,3 +1,4 @@
+import doctest
 import itertools
 from dataclasses import replace
 
@@ -8,7 +9,14 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from theory import adam_constants
+from theory import (
+    adam_constants,
+    adam_guarantee,
+    adam_sharp,
+    adam_sharp_constants,
+    adam_sharp_parameters,
+    sharpness_example,
+)
 from theory.adam_sharp import (
     SharpParameters,
     SharpProblem,
@@ -469,3 +477,45 @@ def test_chosen_parameters_are_the_ones_reported():
     chosen = best_parameters(PROBLEM)
     reported = best_bound(PROBLEM).parameters
     assert (chosen.zeta, chosen.window, chosen.extra_steps) == (reported["zeta"], reported["M"], reported["N"])
+
+
+@pytest.mark.parametrize("steps", [10, 100, 1000])
+def test_tight_in_the_limit_of_sign_descent(steps):
+    """beta1 = 0, beta2 -> 0, eta = 0 on w^2 / 2 from w_1 = alpha K: sum and bound are alpha K (K + 1) / 2."""
+    alpha, beta2 = 0.01, 1e-8
+    w, v, measured = alpha * steps, 0.0, 0.0
+    problem = SharpProblem(1.0, 1, w**2 / 2, steps, alpha, 0.0, beta2, 0.0, initial_gradient_norm=w)
+    for _ in range(steps):
+        measured += abs(w)
+        v = beta2 * v + (1 - beta2) * w * w
+        w -= alpha * w / np.sqrt(v)
+    assert measured <= best_bound(problem).value <= 1.001 * measured
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=40)
+def test_no_noiseless_run_beats_the_bound(seed):
+    """Deterministic runs on the pseudo-Huber function in one dimension: any start, step size, betas and v_0."""
+    rng = np.random.default_rng(seed)
+    beta2 = 1 - 10 ** rng.uniform(-3, -0.01)
+    beta1 = float(rng.uniform(0, 0.99) * np.sqrt(beta2))
+    start, alpha, steps = 10 ** rng.uniform(-2, 2), 10 ** rng.uniform(-3, 1), int(10 ** rng.uniform(0, 3))
+    v0 = 10 ** rng.uniform(-4, 2) * rng.integers(0, 2)
+    gap = float(np.sqrt(1 + start**2) - 1)
+    problem = SharpProblem(1.0, 1, gap, steps, alpha, beta1, beta2, 0.0, sum_sqrt_v0=np.sqrt(v0))
+    w, m, v, measured = start, 0.0, v0, 0.0
+    for _ in range(steps):
+        g = w / np.sqrt(1 + w * w)
+        measured += abs(g)
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+        w -= alpha * m / np.sqrt(v)
+    assert measured <= best_bound(problem).value
+
+
+@pytest.mark.parametrize(
+    "module", [adam_sharp, adam_sharp_constants, adam_sharp_parameters, adam_guarantee, sharpness_example]
+)
+def test_examples_of_the_docstrings(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
