@@ -62,7 +62,7 @@ def save_checkpoint(
 def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, ranks: Ranks) -> dict[str, Any]:
     """Load parameters and optimizer state in place, at any world size, and return the progress."""
     parameters, state = get_state_dict(model, optimizer)
-    loaded = {"model": parameters, "optimizer": state}
+    loaded: dict[str, Any] = {"model": parameters, "optimizer": state}
     with _quiet():
         dcp.load(loaded, checkpoint_id=path, no_dist=ranks.world_size == 1)
     set_state_dict(model, optimizer, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"])

@@ -39,12 +39,16 @@ def squared_norm(tensor: Tensor) -> Tensor:
     """
     flat = tensor.detach().reshape(-1)
     if flat.numel() <= SMALL:
-        return torch.linalg.vector_norm(flat, dtype=torch.float64).square()
+        return _norm(flat, torch.float64).square()
     accumulate = torch.float64 if flat.dtype == torch.float64 else torch.float32
     whole = flat.numel() // CHUNK * CHUNK
-    chunks = torch.linalg.vector_norm(flat[:whole].view(-1, CHUNK), dim=1, dtype=accumulate).double()
-    rest = torch.linalg.vector_norm(flat[whole:], dtype=torch.float64)
-    return torch.dot(chunks, chunks) + rest.square()
+    chunks = _norm(flat[:whole].view(-1, CHUNK), accumulate, dim=1).double()
+    return torch.dot(chunks, chunks) + _norm(flat[whole:], torch.float64).square()
+
+
+def _norm(tensor: Tensor, dtype: torch.dtype, dim: int | None = None) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(tensor, dim=dim, dtype=dtype)
+    return norm
 
 
 def sum_of_squared_norms(tensors: Iterable[Tensor], device: torch.device) -> Tensor:

@@ -42,10 +42,8 @@ def _parameter(section: str, item: Field[Any], hint: Any, doc: str) -> inspect.P
     help_text = doc + _default_text(item, hint)
     name = "--" + item.name.replace("_", "-")
     flag = f"{name}/--no-{name[2:]}" if kind is bool else name
-    annotation = Annotated[
-        (list[str] | None) if several else (kind | None),
-        typer.Option(flag, help=help_text, rich_help_panel=section),
-    ]
+    wanted: Any = list[str] | None if several else kind | None
+    annotation = Annotated[wanted, typer.Option(flag, help=help_text, rich_help_panel=section)]
     return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

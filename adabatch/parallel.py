@@ -103,7 +103,7 @@ def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Rank
 
     Order matters: activation checkpointing, then compilation of each decoder layer, then wrapping.
     """
-    model = model.to(ranks.device)
+    model.to(ranks.device)
     if settings.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     layers = list(model.model.layers)
@@ -115,7 +115,8 @@ def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Rank
         return DistributedDataParallel(model, device_ids=device_ids)
     if settings.parallel == "fsdp":
         _shard(model, layers, settings, ranks)
-    return model
+    wrapped: nn.Module = model
+    return wrapped
 
 
 def _shard(model: nn.Module, layers: list[nn.Module], settings: ParallelSettings, ranks: Ranks) -> None:

@@ -59,8 +59,7 @@ class Run:
         """Samples seen."""
         return self.schedule.samples
 
-    @property
-    def done(self) -> bool:
+    def finished(self) -> bool:
         """Whether the budget is spent."""
         return self.samples >= self.settings.run.samples
 
@@ -68,15 +67,13 @@ class Run:
 def train(run: Run) -> Iterator[Record]:
     """Train until the budget of samples is spent, yielding each step's record (the same on every rank)."""
     interval, folder = run.settings.run, Path(run.settings.run.output) / "checkpoints"
-    while not run.done:
+    while not run.finished():
         before = run.samples
         record = training_step(run)
-        if _crossed(before, run.samples, interval.validation_interval) or (
-            run.done and interval.validation_interval
-        ):
+        if _due(run, before, interval.validation_interval):
             record["val_loss"] = validation_loss(run.model, run.corpus, run.settings, run.ranks)
         yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
-        if _crossed(before, run.samples, interval.checkpoint_interval) or run.done:
+        if run.finished() or _due(run, before, interval.checkpoint_interval):
             save_checkpoint(folder, run.schedule.steps, run.model, run.optimizer, _progress(run), run.ranks)
 
 
@@ -222,9 +219,9 @@ def _statistic(run: Run, moments: GradientMoments) -> float:
     return float(norm_test_statistic(moments, schedule.eta, schedule.estimator))
 
 
-def _crossed(before: int, after: int, interval: int) -> bool:
-    """Whether a multiple of the interval lies in (before, after]."""
-    return interval > 0 and after // interval > before // interval
+def _due(run: Run, before: int, interval: int) -> bool:
+    """Whether the step from ``before`` samples crossed a multiple of the interval, or was the last; 0 is never."""
+    return interval > 0 and (run.finished() or run.samples // interval > before // interval)
 
 
 def _is_multiple(step: int, interval: int) -> bool:

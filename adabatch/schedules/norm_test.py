@@ -116,7 +116,7 @@ class NormTest(BatchSizeSchedule):
         variance, squared_norm = self._averaged(*estimates(moments, self.estimator))
         statistic = statistic_from_estimates(variance, squared_norm, self.eta)
         # Past 2^53 a float has no next integer; the cap is below that in any case.
-        proposal = next_batch_size(min(statistic, 2.0**53), self.batch_size)
+        proposal: int = next_batch_size(min(statistic, 2.0**53), self.batch_size)
         self.last_test = TestRecord(statistic, statistic <= self.batch_size, proposal)
         self.unresolved += not self.last_test.resolved
         return proposal
