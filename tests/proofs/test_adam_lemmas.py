@@ -140,6 +140,12 @@ def test_a_lemma_that_fails_fails_what_applies_it() -> None:
     assert "L5 does not hold" in failures[0].evidence.detail
 
 
+def test_l5_uses_that_rho_is_at_least_one() -> None:
+    """The convexity beyond y rests on it (the inequality itself seems to hold from rho = 0 on)."""
+    failures = run(lemma_l5(least_amplification=0)).failures
+    assert any(r"2(1+\rho)/y^2" in step.step.statement for step in failures)
+
+
 def test_negative_side_confirmed_by_z3() -> None:
     """The ranges u <= 1 and u >= 1 of L5's negative side, decided independently."""
     u, s, rho, y = z3.Reals("u s rho y")
