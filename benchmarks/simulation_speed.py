@@ -1,7 +1,7 @@
 """Seeds as one array against a Python loop over seeds, and how the cost grows with steps and seeds.
 
-Run with ``python benchmarks/simulation_speed.py``; the table it printed last is ``simulation_speed.txt``. Every
-time is the least of several interleaved repeats: the machine's other work only adds to it.
+Run with ``python benchmarks/simulation_speed.py``; the table it printed last is ``simulation_speed.txt``. Times are
+CPU time of the one thread, each the least of several interleaved repeats: other work on the machine only adds.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def plain_loop(steps: int, seed: int) -> tuple[float, ...]:
 
 
 def least(tasks: dict[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, float]:
-    """Least wall time of each task in seconds, the tasks taking turns."""
+    """Least CPU time of each task in seconds, the tasks taking turns."""
     best = dict.fromkeys(tasks, math.inf)
     for _ in range(repeats):
         for name, task in tasks.items():
-            start = time.perf_counter()
+            start = time.process_time()
             task()
-            best[name] = min(best[name], time.perf_counter() - start)
+            best[name] = min(best[name], time.process_time() - start)
     return best
 
 
@@ -86,10 +86,10 @@ def against_a_loop() -> None:
 
 def against_a_real_loop() -> None:
     """The row for 256 seeds with the loop really run over all of them, once."""
-    start = time.perf_counter()
+    start = time.process_time()
     for seed in range(256):
         run(GemanMcClure(DIMENSION), NOISES["gaussian"](eta=ETA), ADAM, STEPS, [seed], [STEPS])
-    loop = time.perf_counter() - start
+    loop = time.process_time() - start
     array = least({"array": lambda: simulate(STEPS, 256)})["array"]
     print(
         f"256 seeds, the loop really run over all of them: {loop:.2f} s against {array:.3f} s, {loop / array:.0f}x"
@@ -142,7 +142,9 @@ def by_objective_and_noise() -> None:
 
 def main() -> None:
     print("$ python benchmarks/simulation_speed.py")
-    print(f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}, one thread")
+    print(
+        f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}, CPU time of one thread"
+    )
     simulate(STEPS, 256)  # warm up
     against_a_loop()
     against_a_real_loop()

@@ -20,6 +20,7 @@ Sampler = Callable[[np.random.Generator, tuple[int, ...]], Array]
 """Draws an array of a shape, element after element, so that two calls give what one call twice as long gives."""
 
 _BLOCK_NUMBERS = 1 << 17  # 1 MiB a block: long enough to amortise the calls, short enough for the cache
+_CALL_NUMBERS = 256  # but no call for fewer numbers than this, however many seeds there are
 
 
 def normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -43,7 +44,7 @@ class SeedStreams:
     Args:
         seeds: one nonnegative integer for each run; equal seeds give equal numbers.
         steps: how many steps will be drawn at most; blocks are not longer.
-        block_numbers: how many numbers a block holds at most (at least one step's).
+        block_numbers: how many numbers a block holds at most, if that leaves each call enough to do.
 
     Example:
         >>> together, alone = SeedStreams([7, 8, 9], steps=5), SeedStreams([8], steps=5, block_numbers=1)
@@ -74,8 +75,9 @@ class SeedStreams:
         """
         known = self._channels.get(channel)
         if known is None:
-            size = len(self.seeds) * int(np.prod(shape, dtype=int))
-            length = min(max(self._block_numbers // max(size, 1), 1), max(self._steps, 1))
+            size = max(int(np.prod(shape, dtype=int)), 1)
+            length = max(self._block_numbers // (size * len(self.seeds)), -(-_CALL_NUMBERS // size))
+            length = min(length, max(self._steps, 1))
             known = self._channels[channel] = _Channel(self.seeds, channel, shape, sampler, length)
         elif known.shape != shape or known.sampler is not sampler:
             raise ValueError(f"channel {channel} was {known.shape} of {known.sampler}, not {shape} of {sampler}")

@@ -9,9 +9,9 @@ from simulate.streams import SeedStreams, exponential, normal, uniform
 
 @pytest.mark.parametrize("sampler", [normal, uniform, exponential, _rare_counts(40, 0.1)], ids=range(4))
 def test_numbers_do_not_depend_on_the_batch_or_the_blocks(sampler):
-    batch = SeedStreams([3, 1, 4, 1], steps=50)
+    batch = SeedStreams([3, 1, 4, 1], steps=200)
     alone = SeedStreams([1], steps=1000, block_numbers=7)
-    for _ in range(50):
+    for _ in range(200):  # three blocks of the one alone
         together, single = batch.draw(0, (3,), sampler), alone.draw(0, (3,), sampler)
         assert (together[1] == single[0]).all()
         assert (together[3] == single[0]).all()
