@@ -1,7 +1,7 @@
 """Seeds as one array against a Python loop over seeds, and how the cost grows with steps and seeds.
 
-Run with ``python benchmarks/simulation_speed.py``; the table it printed last is ``simulation_speed.txt``. Times are
-CPU time of the one thread, each the least of several interleaved repeats: other work on the machine only adds.
+Run with ``python benchmarks/simulation_speed.py``; the table it printed last is ``simulation_speed.txt``.
+Times are CPU time of one thread, each the least of several interleaved repeats (other work only adds to it).
 """
 
 from __future__ import annotations
