@@ -42,6 +42,8 @@ def launch(settings: Settings) -> int:
     """
     if "RANK" in os.environ:
         check_settings(settings, int(os.environ["WORLD_SIZE"]))
+        if os.environ["RANK"] == "0":
+            _prepare_output(settings)
         return _rank(settings)
     check(settings)
     _prepare_output(settings)
@@ -136,8 +138,8 @@ def _rank(settings: Settings) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except ValueError as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"Error: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        print(f"Error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
         return USER_ERROR
     except RuntimeError:
         if interrupted:  # a collective that lost its peer

@@ -39,6 +39,11 @@ class Ranks:
         """Whether this rank writes files and the terminal."""
         return self.rank == 0
 
+    @property
+    def is_local_main(self) -> bool:
+        """Whether this rank prepares files for its node."""
+        return int(os.environ.get("LOCAL_RANK", self.rank)) == 0
+
     def sum(self, *values: float) -> list[float]:
         """The values summed over ranks, in fp64."""
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -105,7 +110,9 @@ def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Rank
     """
     model.to(ranks.device)
     if settings.activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # transformers 5 renames it; reentrant checkpointing would hand a shared parameter its gradient twice.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     layers = list(model.model.layers)
     if settings.compile:
         for layer in layers:

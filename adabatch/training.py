@@ -147,8 +147,8 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
     Raises:
         ValueError: for whatever the settings get wrong.
     """
-    if ranks.is_main:
-        open_corpus(settings.data)  # prepares what is not prepared; the others wait
+    if ranks.is_local_main:
+        open_corpus(settings.data)  # prepares what is not prepared; the node's other ranks wait
     ranks.barrier()
     corpus = open_corpus(settings.data, prepare=False)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)

@@ -18,9 +18,12 @@ pytestmark = pytest.mark.distributed
 GROUPS = 4
 """Ranks x accumulation in every mode, so that the groups of the norm test are the same samples."""
 
-LOSS_TOLERANCE = 2e-4
-"""Relative. Sums of gradients are rounded in another order (fp32, 6e-8), and Adam's division by the root of small
-second moments amplifies that over the steps; measured: at most about 2e-5 after 40 steps."""
+LOSS_TOLERANCE = 1e-5
+"""Relative. Gradients are summed in another order (fp32 rounding, 6e-8), which training may amplify; measured over
+these 31 steps: at most 1.2e-7."""
+
+MOMENT_TOLERANCE = 1e-3
+"""Relative, of trace and squared norm, differences of nearly equal sums; measured: at most 8e-6."""
 
 
 def settings_for(parallel: str, world_size: int, folder: str, **changes) -> Settings:
@@ -91,4 +94,4 @@ def test_every_mode_trains_the_same(single, world_size, tmp_path):
         measured = [trace is not None for trace in single["noise_trace"]]
         for name in ("noise_trace", "grad_sq_norm"):
             ours, theirs = (np.array(r[name], dtype=float)[measured] for r in (run, single))
-            np.testing.assert_allclose(ours, theirs, rtol=2e-2, err_msg=f"{mode}: {name}")
+            np.testing.assert_allclose(ours, theirs, rtol=MOMENT_TOLERANCE, err_msg=f"{mode}: {name}")
