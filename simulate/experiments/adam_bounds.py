@@ -26,7 +26,7 @@ from simulate.experiments.rows import (
 from simulate.experiments.settings import Advance, Settings
 from simulate.verdicts import Comparison, Expectation, Kind, Verdict
 
-__all__ = ["WEAKENED", "run"]
+__all__ = ["WEAKENED", "chosen_adam_settings", "run"]
 
 WEAKENED = 20.0
 """The negative control divides the bounds by this."""
@@ -42,7 +42,7 @@ THEOREMS = ("Theorem 1", "Theorem 2")
 
 def run(settings: Settings, advance: Advance) -> Result:
     """The whole grid."""
-    objectives, adam_settings = chosen_objectives(settings), _settings_for_optimizers(settings)
+    objectives, adam_settings = chosen_objectives(settings), chosen_adam_settings(settings)
     noises = settings.by_level(
         ("gaussian", "cantelli"),
         ("gaussian", "cantelli"),
@@ -61,22 +61,21 @@ def run(settings: Settings, advance: Advance) -> Result:
     return _result(Table.of_rows(cases), steps, seeds)
 
 
-def _settings_for_optimizers(settings: Settings) -> tuple[AdamSetting, ...]:
-    """Of the chosen settings, those of the chosen optimizers: RMSProp is Adam with beta1 = 0.
+def chosen_adam_settings(settings: Settings) -> tuple[AdamSetting, ...]:
+    """Of the chosen settings, those of the chosen optimizers: RMSProp is Adam with beta1 = 0. Often empty.
 
     Raises:
-        ValueError: if nothing is left.
+        ValueError: if what was asked for, ``--optimizer rmsprop`` and a positive ``--beta1``, contradicts itself.
     """
     chosen = chosen_settings(settings)
     wanted = settings.optimizers or ("adam", "rmsprop")
-    if "adam" in wanted and "rmsprop" not in wanted:
-        kept = tuple(s for s in chosen if s.beta1 > 0 or settings.beta1 is not None)
-    else:
-        kept = chosen if "adam" in wanted else tuple(s for s in chosen if s.beta1 == 0)
-    if not kept:
-        given = ", ".join(setting.label for setting in chosen)
-        raise ValueError(f"none of the settings {given} is one of {' or '.join(wanted)}; RMSProp needs --beta1 0")
-    return kept
+    if "adam" in wanted:
+        return chosen
+    if "rmsprop" in wanted and settings.beta1:
+        raise ValueError(
+            f"rmsprop has no momentum: --beta1 must be 0, not {settings.beta1:g}, or add --optimizer adam"
+        )
+    return tuple(setting for setting in chosen if setting.beta1 == 0) if "rmsprop" in wanted else ()
 
 
 def _rows(

@@ -23,6 +23,20 @@ class Level(StrEnum):
     DEFAULT = "default"
     FULL = "full"
 
+    @classmethod
+    def of_flags(cls, quick: bool, full: bool) -> Level:
+        """From --quick and --full.
+
+        Raises:
+            ValueError: for both at once.
+
+        >>> str(Level.of_flags(quick=False, full=False))
+        'default'
+        """
+        if quick and full:
+            raise ValueError("--quick and --full exclude each other: give one of them, or none")
+        return cls.QUICK if quick else cls.FULL if full else cls.DEFAULT
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulate.experiments.adam_bounds import chosen_adam_settings
 from simulate.experiments.adam_theorems import Variant, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import (
@@ -21,7 +22,6 @@ from simulate.experiments.rows import (
     Row,
     by_seed,
     chosen_objectives,
-    chosen_settings,
     run_rows,
 )
 from simulate.experiments.settings import Advance, Settings
@@ -88,7 +88,7 @@ def run(settings: Settings, advance: Advance) -> Result:
     names = chosen_objectives(settings)
     curves = []
     for name in names:
-        curves += _curves(name, chosen_settings(settings), horizons, seeds)
+        curves += _curves(name, chosen_adam_settings(settings), horizons, seeds)
         advance(1 / len(names))
     return Result(
         name="slopes",

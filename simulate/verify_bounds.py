@@ -1,0 +1,210 @@
+"""``adabatch verify-bounds``: run the experiments, print their verdicts, write the report and its figures.
+
+Problem:
+    Do the theorems hold where they claim to, are the refuted statements refuted, and does the check itself fail
+    where it must?
+
+Algorithm:
+    Experiments (one file each in :mod:`simulate.experiments`) -> verdicts and tables -> figures with the CSV each
+    was drawn from -> ``report.json`` and ``report.html``.
+
+Guarantee:
+    The exit code is 0 if and only if everything that should hold holds, everything that should be refuted is
+    refuted, and every negative control fails.
+
+Example:
+    >>> from pathlib import Path
+    >>> resolve(Settings(objectives=("parabola",)))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown objective 'parabola'; known: directional-huber, geman-mcclure, ...
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as ConsoleTable
+from rich.text import Text
+
+from simulate.experiments.result import Result
+from simulate.experiments.settings import Advance, Level, Settings
+from simulate.registry import Registry
+from simulate.report.numbers import number, ratio
+from simulate.report.record import Report
+from simulate.verdicts import Verdict
+
+__all__ = ["EXPERIMENTS", "Level", "Settings", "resolve", "verdict_table", "verify_bounds"]
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    """Where an experiment lives, and how long it takes, in units of the others'."""
+
+    module: str
+    weight: float
+
+    def run(self, settings: Settings, advance: Advance) -> Result:
+        """Import it and run it."""
+        run: Callable[[Settings, Advance], Result] = import_module(f"simulate.experiments.{self.module}").run
+        return run(settings, advance)
+
+
+EXPERIMENTS: Registry[_Experiment] = Registry(
+    "experiment",
+    {
+        "bounds": _Experiment("adam_bounds", 12),
+        "slopes": _Experiment("slopes", 8),
+        "sharpness": _Experiment("sharpness", 1),
+        "sign-descent": _Experiment("sign_descent", 0.2),
+        "ratio-map": _Experiment("ratio_map", 5),
+        "related-bounds": _Experiment("related_bounds", 2),
+        "printed-theorem": _Experiment("printed_theorem", 0.6),
+        "scalar-test": _Experiment("scalar_test", 6),
+        "clipping": _Experiment("clipping", 1),
+        "rmsprop": _Experiment("rmsprop", 0.4),
+        "batch-demand": _Experiment("batch_demand", 1.5),
+        "estimator-bias": _Experiment("estimator_bias", 1.5),
+    },
+)
+"""Experiments by name, in the order they are run."""
+
+ADAM_EXPERIMENTS = ("bounds", "slopes")
+"""Those on Adam's grid: skipped where only other optimizers are asked for."""
+
+
+def resolve(settings: Settings) -> tuple[str, ...]:
+    """Check the settings before anything runs; returns the experiments to run.
+
+    Raises:
+        ValueError: for unknown names (it lists the known ones), an inadmissible (beta1, beta2, eta) (it names the
+            nearest admissible eta), numbers out of range, or an output folder that exists without ``overwrite``.
+    """
+    from simulate.experiments.adam_bounds import chosen_adam_settings
+    from simulate.experiments.rows import chosen_objectives
+    from simulate.optimizers import OPTIMIZERS
+
+    for name in settings.experiments:
+        _ = EXPERIMENTS[name]
+    for name in settings.optimizers:
+        _ = OPTIMIZERS[name]
+    chosen_objectives(settings)
+    without_adam = () if chosen_adam_settings(settings) else ADAM_EXPERIMENTS
+    for name, least in (("steps", 16), ("seeds", 1), ("seed", 0)):
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name} must be at least {least}, not {value}")
+    if settings.output.exists() and not settings.overwrite:
+        raise ValueError(f"{settings.output} exists; choose another --output, or give --overwrite to replace it")
+    if settings.output.exists() and not _is_replaceable(settings):
+        raise ValueError(f"{settings.output} holds no earlier report; it is not replaced. Choose another --output")
+    names = tuple(name for name in settings.experiments or EXPERIMENTS if name not in without_adam)
+    if not names:
+        chosen = ", ".join(settings.experiments)
+        raise ValueError(f"nothing to run: {chosen} need --optimizer adam, or rmsprop at beta1 = 0")
+    return names
+
+
+def _is_replaceable(settings: Settings) -> bool:
+    """Whether the output is an empty folder or one that an earlier call wrote."""
+    folder = settings.output
+    return folder.is_dir() and ((folder / "report.json").exists() or not any(folder.iterdir()))
+
+
+def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -> int:
+    """Run, print and write everything.
+
+    Args:
+        settings: what to run.
+        command: as typed, for the report.
+
+    Returns:
+        The exit code: 0 if all verdicts came out as they should, else 1.
+
+    Raises:
+        ValueError: see :func:`resolve`.
+    """
+    names = resolve(settings)
+    console = Console()
+    results, seconds = _run(names, settings, console)
+    report = Report(command, _plain(settings), results, seconds, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    console.print(verdict_table(report.verdicts))
+    with console.status("drawing figures"):
+        _write(report, settings)
+    verdicts = report.verdicts
+    failed = [verdict.name for verdict in verdicts if not verdict.as_expected]
+    if report.passed:
+        console.print(f"All {len(verdicts)} verdicts came out as they should.", style="green")
+    else:
+        console.print(f"{len(failed)} of {len(verdicts)} verdicts did not: {'; '.join(failed)}", style="red")
+    console.print(f"Report: {settings.output / 'report.html'}", soft_wrap=True)
+    return 0 if report.passed else 1
+
+
+def _run(names: tuple[str, ...], settings: Settings, console: Console) -> tuple[list[Result], dict[str, float]]:
+    """The experiments one after the other, under one progress bar."""
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    results, seconds = [], {}
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("", total=sum(EXPERIMENTS[name].weight for name in names))
+        for name in names:
+            experiment, started = EXPERIMENTS[name], time.perf_counter()
+            progress.update(task, description=name)
+
+            def advance(fraction: float, weight: float = experiment.weight) -> None:
+                progress.advance(task, fraction * weight)
+
+            results.append(experiment.run(settings, advance))
+            seconds[name] = time.perf_counter() - started
+    return results, seconds
+
+
+def _write(report: Report, settings: Settings) -> None:
+    """report.json, report.html and figures; an earlier report in the same folder is replaced."""
+    from simulate.figures import FIGURES, save_figures
+    from simulate.report.html import html_report
+
+    if settings.output.exists():
+        shutil.rmtree(settings.output)
+    settings.output.mkdir(parents=True)
+    tables = {name: table for result in report.results for name, table in result.tables.items()}
+    figures = save_figures(tables, settings.output / "figures")
+    captions = {name: recipe.caption for name, recipe in FIGURES.items()}
+    (settings.output / "report.json").write_text(report.to_json())
+    (settings.output / "report.html").write_text(html_report(report, figures, captions))
+
+
+def verdict_table(verdicts: list[Verdict]) -> ConsoleTable:
+    """Measured, guaranteed, ratio, slope, kind and verdict, one line a statement."""
+    table = ConsoleTable(box=None, pad_edge=False, header_style="bold")
+    table.add_column("claim", overflow="fold", min_width=24)
+    for name in ("measured", "guaranteed", "ratio"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("slope", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for verdict in verdicts:
+        table.add_row(
+            verdict.name,
+            number(verdict.measured),
+            number(verdict.guaranteed),
+            ratio(verdict),
+            "" if verdict.slope is None else str(verdict.slope),
+            str(verdict.kind),
+            Text(verdict.outcome, style="green" if verdict.as_expected else "bold red"),
+        )
+    return table
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON takes them."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return values | {"level": str(settings.level), "output": str(settings.output)}
