@@ -252,7 +252,11 @@ def test_replacement_free_batch_is_the_smallest_that_passes(test):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(st.floats(0, 1e3), st.floats(-1e2, 1e2)), min_size=1, max_size=6),
+    st.lists(
+        st.tuples(st.floats(0, 1e3), st.floats(-1e2, 1e2).filter(lambda g: g == 0 or abs(g) > 1e-100)),
+        min_size=1,
+        max_size=6,
+    ),  # squares that underflow are not the theory's squares
     st.floats(0.05, 2.0),
 )
 def test_coordinate_wise_implies_the_other_tests(pairs, eta):
