@@ -130,7 +130,7 @@ def test_margin_against_a_slow_twin(certificate: Certificate) -> None:
 def test_committed_certificates_pass_the_quick_check(certificate: Certificate) -> None:
     report = require_certificate_inequality(certificate)
     assert {search.search for search in report.searches} == {"grid", "random", "mixture", "descent"}
-    assert 0 < report.worst.margin
+    assert report.worst.margin > 0
 
 
 @certificates
