@@ -625,7 +625,8 @@ def save_figures(tables: Mapping[str, Table], folder: Path) -> dict[str, Path]:
             continue
         with mpl.rc_context(STYLE):
             figure = FIGURES[name].draw(table)
-            figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
             written[name] = folder / f"{name}.png"
             figure.savefig(written[name], dpi=200, metadata={"Software": None})
+            figure.set_layout_engine("none")  # it has been laid out: the PDF takes it as it is
+            figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     return written

@@ -133,7 +133,7 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
         ValueError: see :func:`resolve`.
     """
     names = resolve(settings)
-    console = Console()
+    console = _console()
     results, seconds = _run(names, settings, console)
     report = Report(command, _plain(settings), results, seconds, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     console.print(verdict_table(report.verdicts))
@@ -147,6 +147,12 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
         console.print(f"{len(failed)} of {len(verdicts)} verdicts did not: {'; '.join(failed)}", style="red")
     console.print(f"Report: {settings.output / 'report.html'}", soft_wrap=True)
     return 0 if report.passed else 1
+
+
+def _console() -> Console:
+    """As wide as the terminal; elsewhere (a pipe, a log) wide enough for one line a verdict."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def _run(names: tuple[str, ...], settings: Settings, console: Console) -> tuple[list[Result], dict[str, float]]:
@@ -184,8 +190,8 @@ def _write(report: Report, settings: Settings) -> None:
 
 def verdict_table(verdicts: list[Verdict]) -> ConsoleTable:
     """Measured, guaranteed, ratio, slope, kind and verdict, one line a statement."""
-    table = ConsoleTable(box=None, pad_edge=False, header_style="bold")
-    table.add_column("claim", overflow="fold", min_width=24)
+    table = ConsoleTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("claim", overflow="fold", min_width=15)
     for name in ("measured", "guaranteed", "ratio"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("slope", no_wrap=True)
@@ -198,7 +204,7 @@ def verdict_table(verdicts: list[Verdict]) -> ConsoleTable:
             number(verdict.guaranteed),
             ratio(verdict),
             "" if verdict.slope is None else str(verdict.slope),
-            str(verdict.kind),
+            verdict.kind.split()[0] if verdict.kind else "",
             Text(verdict.outcome, style="green" if verdict.as_expected else "bold red"),
         )
     return table

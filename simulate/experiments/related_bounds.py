@@ -278,16 +278,16 @@ class Check:
 SHARP, HUBER = Quadratic(condition=1.0), PseudoHuber()
 
 CHECKS = (
-    Check("SGD", "(1/K) sum ||G||^2 under the norm test (4)", "sgd", _sgd),
-    Check("SGD, sharp case", "(1/K) sum ||G||^2 without noise", "sgd", _sgd_sharp, Kind.TIGHT, SHARP),
+    Check("SGD", "(1/K) Σ ‖G‖² under the norm test (4)", "sgd", _sgd),
+    Check("SGD, sharp case", "(1/K) Σ ‖G‖² without noise", "sgd", _sgd_sharp, Kind.TIGHT, SHARP),
     Check("AdaGrad", "The preconditioned sum under the coordinate-wise test", "adagrad", _adagrad),
-    Check("AdamW", "sum ||G||_1 with decoupled weight decay", "adamw", _weight_decay),
-    Check("Schedules", "sum s_k ||G_k||_1 after warm-up, with cosine and bias correction", "adam", _schedule),
-    Check("Clipping with a floor", "sum ||G||_1, gradients halved at most", "adam", _clipping, only_on=HUBER),
-    Check("l1 norm test", "sum ||G||_1 where the l1 test holds at the eta of its theorem", "rmsprop", _l1_test),
-    Check("Scalar test, small eta", "sum ||G||_2, eta of the order of 1/sqrt(d)", "rmsprop", _scalar_test),
-    Check("Theorem 3", "sum ||G||_1 under the l1 test at eta .2, given its certificate", "adam", _certificate),
-    Check("Violated steps", "sum ||G||_1 where a capped batch violates the test", "adam", _violated),
+    Check("AdamW", "Σ ‖G‖₁ with decoupled weight decay", "adamw", _weight_decay),
+    Check("Schedules", "Σ s_k ‖G_k‖₁ after warm-up, with cosine and bias correction", "adam", _schedule),
+    Check("Clipping with a floor", "Σ ‖G‖₁, gradients halved at most", "adam", _clipping, only_on=HUBER),
+    Check("l1 norm test", "Σ ‖G‖₁ where the l1 test holds at the eta of its theorem", "rmsprop", _l1_test),
+    Check("Scalar test, small eta", "Σ ‖G‖₂, eta of the order of 1/sqrt(d)", "rmsprop", _scalar_test),
+    Check("Theorem 3", "Σ ‖G‖₁ under the l1 test at eta .2, given its certificate", "adam", _certificate),
+    Check("Violated steps", "Σ ‖G‖₁ where a capped batch violates the test", "adam", _violated),
 )
 
 

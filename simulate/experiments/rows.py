@@ -89,8 +89,8 @@ def chosen_objectives(settings: Settings) -> tuple[str, ...]:
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
     """
-    quick = ("geman-mcclure", "rastrigin", "xy-chain", "pseudo-huber")
-    default = (*quick, "regression", "network")
+    quick = ("geman-mcclure", "rastrigin", "pseudo-huber")
+    default = (*quick, "xy-chain", "regression", "network")
     full = (*default, "noisy-regression", "quadratic")
     names = settings.objectives or settings.by_level(quick, default, full)
     for name in names:

@@ -72,9 +72,9 @@ def _verdict_table(verdicts: Iterable[Verdict]) -> str:
             rows.append(f'<tr class="group"><td colspan="7">{title}</td></tr>')
             rows += [_verdict_row(verdict) for verdict in group]
     return (
-        '<div class="scroll"><table class="verdicts">\n<tr><th>Claim</th><th class="number">Measured</th>'
-        '<th class="number">Guaranteed</th><th class="number">Ratio</th><th>Slope</th><th>Kind</th>'
-        "<th>Verdict</th></tr>\n" + "\n".join(rows) + "\n</table></div>"
+        '<div class="scroll"><table class="verdicts">\n<tr><th>Verdict</th><th>Claim</th>'
+        '<th class="number">Measured</th><th class="number">Guaranteed</th><th class="number">Ratio</th>'
+        "<th>Slope</th><th>Kind</th></tr>\n" + "\n".join(rows) + "\n</table></div>"
     )
 
 
@@ -84,11 +84,12 @@ def _verdict_row(verdict: Verdict) -> str:
     notes = " ".join(part for part in (where + ".", verdict.note) if part)
     slope = str(verdict.slope) if verdict.slope else ""
     return (
-        f'<tr><td class="statement"><b>{escape(verdict.name)}.</b> {escape(verdict.statement)}'
+        f'<tr><td class="{shade}">{escape(verdict.outcome)}</td>'
+        f'<td class="statement"><b>{escape(verdict.name)}.</b> {escape(verdict.statement)}'
         f"<small>{escape(notes)}</small></td>"
         f'<td class="number">{number(verdict.measured)}</td><td class="number">{number(verdict.guaranteed)}</td>'
         f'<td class="number">{ratio(verdict)}</td><td class="number">{escape(slope)}</td>'
-        f'<td>{escape(str(verdict.kind))}</td><td class="{shade}">{escape(verdict.outcome)}</td></tr>'
+        f"<td>{escape(str(verdict.kind))}</td></tr>"
     )
 
 
