@@ -116,10 +116,12 @@ def show_claims(check: bool) -> bool:
 
 
 def _evidence(result: CheckedClaim) -> str:
-    """The most telling comparison, and the proofs."""
-    headline = result.certificate.headline or result.certificate.note
+    """Every comparison, what the statement asserts first, and the proofs."""
+    certificate = result.certificate
+    groups = (certificate.printed, certificate.corrected, certificate.content, certificate.supporting)
+    numbers = [str(comparison) for group in groups for comparison in group] or [certificate.note]
     proofs = [f"{name}: proof {'holds' if holds else 'FAILS'}" for name, holds in result.proofs.items()]
-    return "\n".join([headline, *proofs])
+    return "\n".join([*numbers, *proofs])
 
 
 def show_claim(claim: Claim) -> bool:

@@ -43,6 +43,7 @@ from theory.claim_checks.norm_conditions import (
 )
 from theory.claim_checks.scalar_test import descent_under_scalar_test
 from theory.claim_checks.sharpness import any_eta_below_one, eta_at_the_usual_betas
+from theory.claim_checks.training_extras import descent_under_clipping, stationarity_under_weight_decay
 from theory.claim_checks.variance_estimators import (
     finite_population_factor,
     plug_in_denominator,
@@ -308,6 +309,28 @@ CLAIMS: tuple[Claim, ...] = (
         "at the cap. The corrected Theorem 1 takes any v_0 >= 0.",
         methods=(Method.COUNTEREXAMPLE,),
         check=started_from_zero,
+    ),
+    Claim(
+        place="Exp., clipping",
+        statement="The theorem's guarantee carries over to the experiments, which clip gradients.",
+        latex=r"coordinate-wise test at every step, $g\leftarrow\min(1,C/\|g\|)\,g \implies$ Adam descends",
+        verdict=Verdict.FAILS,
+        correction="Clipping can turn Adam around where it spares rare, wrong gradients and cuts the common ones. "
+        "With a floor phi0 on its factor, eta^2 < phi0 (1 - beta1/sqrt(beta2)) is enough.",
+        methods=(Method.COUNTEREXAMPLE, Method.SIMULATION),
+        check=descent_under_clipping,
+        proofs=("clipping", "clipping, counterexample"),
+    ),
+    Claim(
+        place="Exp., weight decay",
+        statement="The theorem's guarantee carries over to the experiments, which decay the weights.",
+        latex=r"coordinate-wise test at every step $\implies$ the stationarity measure of AdamW vanishes",
+        verdict=Verdict.FAILS,
+        correction="AdamW minimises on a box, and noise leaves it a Frank-Wolfe gap however small the step. For "
+        "weights well inside the box the gradient norms are bounded.",
+        methods=(Method.COUNTEREXAMPLE, Method.SIMULATION),
+        check=stationarity_under_weight_decay,
+        proofs=("weight decay",),
     ),
 )
 """All claims, in the paper's order."""

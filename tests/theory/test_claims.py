@@ -5,7 +5,15 @@ import time
 
 import pytest
 
-from theory.claim_checks import adam_lemmas, adam_theorem, algorithm, norm_conditions, scalar_test, sharpness
+from theory.claim_checks import (
+    adam_lemmas,
+    adam_theorem,
+    algorithm,
+    norm_conditions,
+    scalar_test,
+    sharpness,
+    training_extras,
+)
 from theory.claim_checks import variance_estimators as estimators
 from theory.claim_evidence import Certificate, Comparison, Verdict
 from theory.claims import CLAIMS, find_claim
@@ -70,6 +78,11 @@ PERTURBED = {
     "Sec. 4, Adam, few dimensions": (lambda: scalar_test.descent_under_scalar_test(5000), Verdict.HOLDS),
     "Alg. 1, test": (lambda: algorithm.enforced_at_the_step(lag=0), Verdict.HOLDS),
     "Alg. 1, counter": (lambda: algorithm.sample_counter(False), Verdict.HOLDS),
+    "Exp., clipping, milder": (lambda: training_extras.descent_under_clipping(size_ratio=5.0), Verdict.HOLDS),
+    "Exp., weight decay, hardly any noise": (
+        lambda: training_extras.stationarity_under_weight_decay(eta=1e-4),
+        Verdict.HOLDS,
+    ),
     "Alg. 1, start": (lambda: algorithm.started_from_zero(1.0), Verdict.HOLDS),
 }
 

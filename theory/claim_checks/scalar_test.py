@@ -8,7 +8,7 @@ from theory.scalar_test_divergence import ScalarTestDivergence, simulate
 __all__ = ["descent_under_scalar_test"]
 
 
-def descent_under_scalar_test(dimension: int = 100_000, alpha: float = 0.01, steps: int = 1000) -> Certificate:
+def descent_under_scalar_test(dimension: int = 100_000, alpha: float = 0.01, steps: int = 3000) -> Certificate:
     """Sec. 4: does Adam descend on a convex function while the exact-variance norm test (4) holds at every step?
 
     Betas (.9, .95), eta = .2, L = sqrt(1 + (a.w)^2) - 1 from a.w = 1. The drift is exact; the run shows it.
