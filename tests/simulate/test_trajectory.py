@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from simulate.noise import NOISES
-from simulate.objectives import OBJECTIVES
+from simulate.noise import NOISES, Draw
+from simulate.objectives import OBJECTIVES, Quadratic
 from simulate.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
 from simulate.streams import SeedStreams
 from simulate.trajectory import powers_of_two, run
@@ -119,6 +119,39 @@ def test_every_objective_is_reproducible(objective):
     alone = run(made, NOISES["gaussian"](eta=0.3), adam, 50, [20])
     assert (together.final_w[20] == alone.final_w[0]).all()
     assert (together.l2_sum[:, 20] == alone.l2_sum[:, 0]).all()
+
+
+class FortranQuadratic(Quadratic):
+    """Gradients laid out by columns, as broadcasting may leave them."""
+
+    def gradient(self, w):
+        return np.asfortranarray(super().gradient(w))
+
+
+class FortranNoise:
+    """Exact gradients laid out by columns."""
+
+    name, eta, meets = "none", 0.0, "coordinate-wise"
+
+    def begin(self, objective, optimizer, streams):
+        return self
+
+    def draw(self, w, gradient, step, state):
+        return Draw(np.asfortranarray(gradient))
+
+
+def test_the_layout_of_gradients_does_not_matter():
+    class Checked(SGD):
+        def step(self, w, g, state, step):
+            assert w.flags.c_contiguous
+            assert g.flags.c_contiguous
+            return super().step(w, g, state, step)
+
+    ours = run(FortranQuadratic(condition=7.0), FortranNoise(), Checked(0.3), 30, 50)
+    plain = run(Quadratic(condition=7.0), NOISES["none"](), SGD(0.3), 30, [0])
+    assert (ours.final_w == plain.final_w[0]).all()
+    assert (ours.l1_sum == plain.l1_sum).all()
+    assert (ours.squared_sum == plain.squared_sum).all()
 
 
 def test_estimated_batches_are_reproducible():
