@@ -43,7 +43,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         for steps_taken, values in zip(trajectory.steps, trajectory.value, strict=True):
             low, high = np.quantile(values, [0.1, 0.9])
             mean = float(values.mean())
-            rows.append({"eta": round(eta, 3), "K": steps_taken, "mean": mean, "low": low, "high": high})
+            rows.append({"eta": round(eta, 1), "K": steps_taken, "mean": mean, "low": low, "high": high})
         advance(0.5)
     start = float(objective.value(objective.start()[None])[0])
     return Result(
