@@ -1,0 +1,28 @@
+"""The examples in the docstrings of the simulation core run."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import simulate.noise
+import simulate.objectives
+
+CORE = ["optimizers", "rates", "registry", "running_sums", "streams", "trajectory"]
+MODULES = [f"simulate.{name}" for name in CORE] + [
+    module.name
+    for package in (simulate.noise, simulate.objectives)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+]
+
+
+@pytest.mark.parametrize("name", [*MODULES, "simulate.noise", "simulate.objectives"])
+def test_examples(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_there_are_examples():
+    parser = doctest.DocTestFinder()
+    counts = {name: sum(len(t.examples) for t in parser.find(importlib.import_module(name))) for name in MODULES}
+    assert sum(counts.values()) > 20
