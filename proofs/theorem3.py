@@ -29,10 +29,12 @@ gradient, second_moment, s_max, slope = sympy.symbols("G v s_max C", positive=Tr
 # Two-point laws suffice.
 
 
-def two_point_laws() -> Proof:
+def two_point_laws(
+    low_weight: Function = lambda a, b: b / (a + b), variance: Function = lambda a, b: a * b
+) -> Proof:
     """The certificate inequality needs to be checked for two-point laws only."""
     a, b, deviation, scale = sympy.symbols("a b x q", positive=True)
-    weight = b / (a + b)
+    weight = low_weight(a, b)
     return Proof(
         name="two-point laws",
         title="which laws a certificate must be checked for",
@@ -44,7 +46,7 @@ def two_point_laws() -> Proof:
         ),
         steps=(
             identity(r"E X = 1", weight * (1 - a) + (1 - weight) * (1 + b), 1),
-            identity(r"\mathrm{Var} X = ab", weight * a**2 + (1 - weight) * b**2, a * b),
+            identity(r"\mathrm{Var} X = ab", weight * a**2 + (1 - weight) * b**2, variance(a, b)),
             identity(
                 r"\frac{x^2}{2q} + \frac q2 - x = \frac{(x-q)^2}{2q}",
                 deviation**2 / (2 * scale) + scale / 2 - deviation,

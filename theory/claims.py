@@ -256,8 +256,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="At betas in use, such as (.9, .95), larger eta than Theorem 2 admits are safe too.",
         latex=r"$(\beta_1,\beta_2)=(.9,.95),\ \eta\ge.6844 \implies$ Adam descends under the coordinate-wise test",
         verdict=Verdict.OPEN,
-        correction="Not known. No noise tried turns Adam around there. Theorem 3 gives eta up to .92 (the "
-        "coordinate-wise test implies the l1 test), but rests on a numerical certificate.",
+        correction="Not known. No noise tried turns Adam around there. Theorem 3 gives eta up to 1.37 "
+        "(the coordinate-wise test implies the l1 test), but rests on a numerical certificate.",
         methods=(Method.SIMULATION,),
         check=eta_at_the_usual_betas,
     ),

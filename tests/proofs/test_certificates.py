@@ -45,6 +45,11 @@ def test_proofs_hold(name: str) -> None:
     assert result.holds, [f.step.statement for f in result.failures]
 
 
+def test_wrong_two_point_laws_are_rejected() -> None:
+    assert rejected(run(theorem3.two_point_laws(low_weight=lambda a, b: a / (a + b))), "E X = 1")
+    assert rejected(run(theorem3.two_point_laws(variance=lambda a, b: sympy.Rational(99, 100) * a * b)), "ab")
+
+
 @pytest.mark.parametrize(
     ("derivative", "fragment"),
     [

@@ -6,6 +6,7 @@ import numpy as np
 
 from theory.adam_sharp import largest_admissible_eta
 from theory.claim_evidence import Certificate, Comparison
+from theory.l1_certificates import find_certificate
 from theory.sharpness_example import BETA1, BETA2, RunLengthNoise, critical_eta, expected_direction
 
 __all__ = ["any_eta_below_one", "eta_at_the_usual_betas"]
@@ -68,6 +69,12 @@ def eta_at_the_usual_betas(beta1: float = 0.9, beta2: float = 0.95) -> Certifica
                 f"least mean of m/sqrt(v) of run-length noise at eta = 1, ({beta1}, {beta2})", least, ">", 0.0
             ),
             Comparison("largest eta that Theorem 2 admits there", admitted, "<", 1.0),
+            Comparison(
+                "largest eta of Theorem 3 there, on a numerical certificate",
+                find_certificate(beta1, beta2).largest_eta,
+                ">",
+                admitted,
+            ),
         ),
         note="No noise tried turns Adam around at these betas; only Theorem 3, on a numerical certificate, "
         "excludes it.",
