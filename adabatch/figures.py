@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,10 +53,11 @@ def plot_moments(records: Records, axes: Axes, against: str = "samples") -> Axes
         ("noise_trace", r"$\mathrm{tr}\,\Sigma$ (per sample)", ORANGE),
         ("grad_sq_norm", r"$\Vert g\Vert^2$", BLUE),
     ):
-        x, values = _series(records, name, against)
+        x, values = _series([r for r in records if (r.get(name) or 0) > 0], name, against)
         if values:
+            logarithms = smoothed([math.log(value) for value in values])  # one outlier would raise a plain mean
             axes.plot(x, values, color=color, alpha=0.2, linewidth=0.7)
-            axes.plot(x, smoothed(values), color=color, linewidth=1.6, label=label)
+            axes.plot(x, [math.exp(value) for value in logarithms], color=color, linewidth=1.6, label=label)
     axes.set_yscale("log")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
