@@ -110,6 +110,8 @@ def _plain(value: Any) -> Any:
 
 
 def _parsed(text: str) -> Any:
+    if text in ("True", "False"):
+        return text == "True"
     for kind in (int, float):
         try:
             return kind(text)

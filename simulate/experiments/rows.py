@@ -104,7 +104,7 @@ class Problem:
 
     >>> problem = Problem.named("quadratic")
     >>> problem.smoothness, problem.dimension, round(problem.initial_gap, 3)
-    (1.0, 10, 2.039)
+    (1.0, 10, 2.043)
     """
 
     objective: Objective

@@ -43,7 +43,7 @@ def batch_sizes(instance: ScalarTestDivergence) -> BatchSizes:
     """The smallest batches that meet the three tests at the instance's eta.
 
     >>> batch_sizes(INSTANCE)
-    BatchSizes(scalar=1, l1=6643, coordinate_wise=12070)
+    BatchSizes(scalar=1, l1=6649, coordinate_wise=12070)
     """
     noisy, g = instance.dimension - 1, instance.g
     scalar = statistic_from_estimates(instance.relative_error**2, 1.0, instance.eta)
@@ -66,7 +66,7 @@ def simulate_with_batch(
     Returns:
         a.w after 0, 1, ..., ``steps`` steps.
 
-    >>> path = simulate_with_batch(INSTANCE, batch_size=6643, alpha=0.01, steps=40)
+    >>> path = simulate_with_batch(INSTANCE, batch_size=6649, alpha=0.01, steps=60)
     >>> bool(abs(path[-1]) < 0.1)
     True
     """

@@ -1,0 +1,75 @@
+"""Verdicts are derived from numbers, and can come out wrong."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulate.verdicts import Comparison, Expectation, Kind, SlopeInterval, Verdict, all_as_expected
+
+TRUE, FALSE = Comparison("true", 1.0, "<=", 2.0), Comparison("false", 3.0, "<=", 2.0)
+BROKEN = Comparison("broken", math.nan, "<=", 2.0)
+numbers = st.floats(-1e6, 1e6)
+
+
+def verdict(expected, *asserted, supporting=(), **more):
+    return Verdict("name", "statement", expected, asserted, supporting, **more)
+
+
+@pytest.mark.parametrize(
+    ("expected", "asserted", "outcome"),
+    [
+        (Expectation.HOLDS, (TRUE, TRUE), "holds"),
+        (Expectation.HOLDS, (TRUE, FALSE), "FAILED"),
+        (Expectation.REFUTED, (TRUE, FALSE), "refuted"),
+        (Expectation.REFUTED, (TRUE, TRUE), "FAILED"),
+        (Expectation.CONTROL, (FALSE,), "caught"),
+        (Expectation.CONTROL, (TRUE,), "FAILED"),
+    ],
+)
+def test_outcome(expected, asserted, outcome):
+    assert verdict(expected, *asserted).outcome == outcome
+
+
+@pytest.mark.parametrize("expected", list(Expectation))
+def test_nothing_follows_from_no_evidence_or_from_a_broken_simulation(expected):
+    assert not verdict(expected).as_expected
+    assert not verdict(expected, BROKEN).as_expected
+    assert not verdict(expected, TRUE if expected is Expectation.HOLDS else FALSE, BROKEN).as_expected
+
+
+def test_evidence_counts_only_if_its_hypotheses_were_met():
+    assert not verdict(Expectation.REFUTED, FALSE, supporting=(FALSE,)).as_expected
+    assert verdict(Expectation.REFUTED, FALSE, supporting=(TRUE,)).as_expected
+
+
+@given(st.lists(st.tuples(numbers, st.sampled_from(["<=", "<", ">=", ">"]), numbers), min_size=1))
+def test_the_headline_fails_whenever_anything_fails(cases):
+    comparisons = [Comparison("case", left, relation, right) for left, relation, right in cases]
+    one = verdict(Expectation.HOLDS, *comparisons)
+    assert one.headline is not None
+    if not one.stands and all(left != right for left, _, right in cases):
+        assert not one.headline.holds
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 1e3), st.floats(0.1, 1e3)), min_size=1))
+def test_ratio_of_an_upper_bound_is_the_smallest(pairs):
+    one = verdict(Expectation.HOLDS, *(Comparison("case", left, "<=", right) for left, right in pairs))
+    assert one.ratio == pytest.approx(min(right / left for left, right in pairs), rel=1e-9)
+
+
+def test_all_as_expected_wants_verdicts_and_each_of_them():
+    good, bad = verdict(Expectation.HOLDS, TRUE), verdict(Expectation.HOLDS, FALSE)
+    assert all_as_expected([good, good])
+    assert not all_as_expected([good, bad])
+    assert not all_as_expected([])
+
+
+def test_as_dict_is_json_with_the_closest_cases_first():
+    many = [Comparison(f"case {i}", 1.0, "<=", 2.0 + i) for i in range(50)]
+    record = verdict(Expectation.HOLDS, *many, kind=Kind.TIGHT, slope=SlopeInterval(-0.5, -0.6, -0.4)).as_dict()
+    assert record["cases"] == 50
+    assert [case["what"] for case in record["asserted"]] == [f"case {i}" for i in range(10)]
+    assert json.loads(json.dumps(record))["slope"] == {"value": -0.5, "low": -0.6, "high": -0.4}

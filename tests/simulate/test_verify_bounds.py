@@ -1,0 +1,124 @@
+"""verify-bounds: settings are checked before anything runs, files are written, the exit code says the truth."""
+
+import json
+
+import pytest
+
+from simulate import verify_bounds as module
+from simulate.experiments import sign_descent
+from simulate.experiments.adam_theorems import theorem_1_bounds
+from simulate.experiments.settings import Level
+from simulate.verify_bounds import EXPERIMENTS, Settings, resolve, verify_bounds
+
+
+def _settings(tmp_path, **more):
+    defaults = {"level": Level.QUICK, "experiments": ("sign-descent", "printed-theorem")}
+    return Settings(**{**defaults, "output": tmp_path / "out", **more})
+
+
+def test_report_and_figures_are_written(tmp_path, capsys):
+    assert verify_bounds(_settings(tmp_path), "adabatch verify-bounds") == 0
+    out = tmp_path / "out"
+    written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert written == [
+        "figures/printed_theorem.csv",
+        "figures/printed_theorem.pdf",
+        "figures/printed_theorem.png",
+        "figures/sign_descent.csv",
+        "report.html",
+        "report.json",
+    ]
+    record = json.loads((out / "report.json").read_text())
+    assert record["passed"] is True
+    assert record["command"] == "adabatch verify-bounds"
+    assert record["settings"]["seed"] == 0
+    printed = capsys.readouterr().out
+    assert "Theorem 1, sign descent" in printed
+    assert "All 4 verdicts came out as they should." in printed
+
+
+def test_a_claim_that_fails_gives_exit_code_1(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sign_descent, "theorem_1_bounds", lambda *a: theorem_1_bounds(*a) * 0.9)
+    assert verify_bounds(_settings(tmp_path)) == 1
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["passed"] is False
+    assert "1 of 4 verdicts did not: Theorem 1, sign descent" in capsys.readouterr().out
+
+
+def test_a_refutation_that_no_longer_refutes_gives_exit_code_1(tmp_path, monkeypatch):
+    from simulate.experiments.printed_theorem import Counterexample
+
+    monkeypatch.setattr(Counterexample, "printed", Counterexample.corrected)
+    assert verify_bounds(_settings(tmp_path)) == 1
+
+
+def test_an_output_folder_is_replaced_only_if_asked_for(tmp_path):
+    settings = _settings(tmp_path, experiments=("sign-descent",))
+    verify_bounds(settings)
+    marker = tmp_path / "out" / "figures" / "old.csv"
+    marker.write_text("old")
+    with pytest.raises(
+        ValueError, match=r"out exists; choose another --output, or give --overwrite to replace it"
+    ):
+        verify_bounds(settings)
+    assert marker.exists()
+    assert verify_bounds(_settings(tmp_path, experiments=("sign-descent",), overwrite=True)) == 0
+    assert not marker.exists()
+
+
+def test_a_folder_that_is_no_report_is_never_replaced(tmp_path):
+    precious = tmp_path / "out" / "thesis.tex"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    with pytest.raises(ValueError, match="holds no earlier report; it is not replaced"):
+        verify_bounds(_settings(tmp_path, overwrite=True))
+    assert precious.read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"experiments": ("slope",)}, "unknown experiment 'slope'; known: batch-demand, bounds, clipping"),
+        ({"objectives": ("sphere",)}, "unknown objective 'sphere'; known: directional-huber, geman-mcclure"),
+        ({"optimizers": ("lion",)}, "unknown optimizer 'lion'; known: adagrad, adam, adamw, rmsprop, sgd"),
+        ({"eta": 0.7}, r"supremum of the admissible values is eta = 0\.684364"),
+        ({"beta1": 0.9, "beta2": 0.999, "eta": 1.2}, r"supremum of the admissible values is eta = 0\.68"),
+        ({"eta": -0.1}, "eta >= 0"),
+        ({"beta2": 1.5}, "take beta2 < 1"),
+        ({"steps": 3}, "--steps must be at least 16, not 3"),
+        ({"seeds": 0}, "--seeds must be at least 1, not 0"),
+        ({"experiments": ("bounds",), "optimizers": ("sgd",)}, "nothing to run: bounds need --optimizer adam"),
+    ],
+)
+def test_bad_input_is_found_before_anything_runs(tmp_path, monkeypatch, given, message):
+    def fail(*_):
+        raise AssertionError("an experiment was started")
+
+    monkeypatch.setattr(module._Experiment, "run", fail)
+    with pytest.raises(ValueError, match=message):
+        verify_bounds(_settings(tmp_path, **{"experiments": (), **given}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_experiments_are_run_unless_some_are_asked_for(tmp_path):
+    assert resolve(_settings(tmp_path, experiments=())) == tuple(EXPERIMENTS)
+    without = resolve(_settings(tmp_path, experiments=(), optimizers=("sgd",)))
+    assert set(EXPERIMENTS) - set(without) == {"bounds", "slopes"}
+
+
+def test_restricted_grid_runs_what_was_asked_for(tmp_path):
+    settings = _settings(
+        tmp_path,
+        experiments=("bounds",),
+        objectives=("quadratic",),
+        beta1=0.5,
+        beta2=0.9,
+        eta=0.3,
+        steps=64,
+        seeds=2,
+    )
+    results, seconds = module._run(("bounds",), settings, module._console())
+    table = results[0].tables["ratios"]
+    assert table.values("objective") == ["quadratic"]
+    assert table.values("setting") == ["(0.5, 0.9), eta 0.3"]
+    assert max(table.column("K")) == 64
+    assert set(seconds) == {"bounds"}
