@@ -89,7 +89,7 @@ class _ObservedSource:
 
 def run(settings: Settings, advance: Advance) -> Result:
     """Both runs on both problems."""
-    steps, seeds = settings.by_level(128, 512, 8192), settings.seeds or settings.by_level(4, 8, 32)
+    steps, seeds = settings.by_level(128, 512, 2048), settings.seeds or settings.by_level(4, 8, 16)
     population = settings.by_level(256, 512, 1024)
     tables, verdicts = [], []
     for label, family in PROBLEMS.items():

@@ -57,7 +57,7 @@ def run(settings: Settings, advance: Advance) -> Result:
     """Bias of both variance estimates over J and b, and the statistics they lead to."""
     population = Population()
     batches = [2**e for e in settings.by_level(range(4, 13, 2), range(4, 13), range(4, 17))]
-    repeats = settings.by_level(100, 400, 4000)
+    repeats = settings.by_level(100, 400, 1500)
     generator = np.random.default_rng(settings.seed)
     rows = []
     for workers in WORKERS:

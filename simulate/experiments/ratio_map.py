@@ -26,8 +26,8 @@ THEOREMS = {1: ("Theorem 1", theorem_1_bounds), 2: ("Theorem 2", theorem_2_bound
 
 def run(settings: Settings, advance: Advance) -> Result:
     """Both planes for both theorems."""
-    points, steps = settings.by_level(9, 16, 40), settings.by_level(256, 512, 8192)
-    seeds = range(settings.seed, settings.seed + settings.by_level(1, 1, 8))
+    points, steps = settings.by_level(9, 16, 32), settings.by_level(256, 512, 4096)
+    seeds = range(settings.seed, settings.seed + settings.by_level(1, 1, 4))
     problem, table = Problem.named(OBJECTIVE), []
     for plane in ("betas", "eta"):
         grid = _plane(plane, points)

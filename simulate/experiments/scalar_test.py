@@ -106,7 +106,7 @@ def _batch_means(instance: ScalarTestDivergence, batch_size: int) -> tuple[Array
 def run(settings: Settings, advance: Advance) -> Result:
     """The three runs, and the exact drift of the first."""
     sizes = batch_sizes(INSTANCE)
-    climbing, descending = settings.by_level((600, 90), (3000, 150), (10_000, 3000))
+    climbing, descending = settings.by_level((600, 90), (3000, 150), (10_000, 1500))
     batches = {"scalar": sizes.scalar, "coordinate-wise": sizes.coordinate_wise, "l1": sizes.l1}
     paths = {"scalar": simulate(INSTANCE, STEP_SIZE, climbing, START, settings.seed)}
     advance(1 / 3)
