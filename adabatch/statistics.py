@@ -8,7 +8,9 @@ reduced gradient is taken where it lies. The two numbers are summed over ranks, 
 the parameters' size is stored or communicated.
 
 Where the leaf is: for a plain module and under ``DistributedDataParallel`` it is the parameter; under FSDP2 it is
-the *unsharded* parameter, reached once through ``unshard()`` and ``reshard()``. Tied parameters are one leaf.
+the *unsharded* parameter, reached once through ``unshard()`` and ``reshard()``. Tied parameters are one leaf. On
+a mesh of several dimensions (hybrid sharding, FSDP2 x tensor parallel) the two numbers take one all-reduce a
+dimension, and what tensor-parallel ranks hold alike is counted once (:mod:`adabatch.data_parallel`).
 
 Example:
     >>> from torch import nn
@@ -24,44 +26,18 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
-from adabatch.norms import squared_norm, sum_of_squared_norms
+from adabatch.data_parallel import autograd_leaves, copies, data_parallel, like
+from adabatch.norms import local, squared_norm, sum_of_squared_norms
 from theory.gradient_moments import GradientMoments
 
-__all__ = ["GradientStatistics", "autograd_leaves"]
-
-
-def autograd_leaves(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Name and autograd leaf of every trainable parameter, each tensor once.
-
-    Under FSDP2 each wrapped module is unsharded and resharded in turn, so that no more than one module's
-    parameters are whole at a time.
-    """
-    seen: set[int] = set()
-    wrapped = [module for module in model.modules() if isinstance(module, FSDPModule)]
-    for module in wrapped:
-        module.unshard()
-        # What is still a DTensor belongs to another wrapped module, or is tensor parallel inside this one.
-        yield from _trainable(module, seen)
-        module.reshard()
-    yield from _trainable(model, seen)
-
-
-def _trainable(model: nn.Module, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and not isinstance(parameter, DTensor) and id(parameter) not in seen:
-            seen.add(id(parameter))
-            yield name, parameter
+__all__ = ["GradientStatistics"]
 
 
 class GradientStatistics:
@@ -82,20 +58,19 @@ class GradientStatistics:
     """
 
     def __init__(self, model: nn.Module, process_group: dist.ProcessGroup | None = None) -> None:
-        self.process_group = process_group if process_group is not None else _data_parallel_group(model)
-        self.world_size = dist.get_world_size(self.process_group) if self.process_group is not None else 1
-        self._replicated = self.world_size > 1 and not _is_sharded(model)
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._names, self._leaves = [], []
-        for name, leaf in autograd_leaves(model):
-            self._names.append(name)
-            self._leaves.append(leaf)
+        self._leaves = list(autograd_leaves(model))
         if not self._leaves:
             raise ValueError(
                 "the model has no trainable parameter: attach the statistics after the parameters exist and "
                 "require gradients"
             )
-        self._device = self._parameters[0].device
+        self.layout = data_parallel(model, self._leaves, process_group)
+        self._device = self._leaves[0].parameter.device
+        self._weights = torch.tensor(
+            [1 / copies(leaf.tensor, self.layout.tensor_parallel) for leaf in self._leaves],
+            dtype=torch.float64,
+            device=self._device,
+        )
         self._handles: list[RemovableHandle] = []
         self._squares: list[Tensor | None] = []
         self._groups_sum = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -123,7 +98,7 @@ class GradientStatistics:
             )
         if enabled:
             self._handles = [
-                leaf.register_hook(partial(self._observe, index)) for index, leaf in enumerate(self._leaves)
+                leaf.tensor.register_hook(partial(self._observe, index)) for index, leaf in enumerate(self._leaves)
             ]
         else:
             for handle in self._handles:
@@ -135,11 +110,11 @@ class GradientStatistics:
         """The hook: add this leaf's squared norm to the current group."""
         if self._squares[index] is not None:
             raise RuntimeError(
-                f"the parameter {self._names[index]} received its gradient twice in one micro-batch: call "
+                f"the parameter {self._leaves[index].name} received its gradient twice in one micro-batch: call "
                 "end_microbatch() after each backward(), use one backward() a micro-batch, and non-reentrant "
                 "activation checkpointing (use_reentrant=False)"
             )
-        self._squares[index] = squared_norm(gradient)
+        self._squares[index] = squared_norm(local(like(gradient, self._leaves[index].tensor)))
 
     def end_microbatch(self, samples: int) -> None:
         """Close a group: call it after the micro-batch's ``backward()``.
@@ -153,10 +128,13 @@ class GradientStatistics:
         """
         if not self.enabled:
             return
-        missing = [name for name, square in zip(self._names, self._squares, strict=True) if square is None]
-        if missing:
+        squares = [square for square in self._squares if square is not None]
+        if len(squares) < len(self._leaves):
+            missing = [
+                leaf.name for leaf, square in zip(self._leaves, self._squares, strict=True) if square is None
+            ]
             raise RuntimeError(
-                f"{len(missing)} of {len(self._names)} trainable parameters received no gradient in this "
+                f"{len(missing)} of {len(self._leaves)} trainable parameters received no gradient in this "
                 f"micro-batch, the first is {missing[0]}: freeze what the loss does not use "
                 "(requires_grad_(False)) before attaching, and attach anew if the model's parameters were replaced"
             )
@@ -167,11 +145,11 @@ class GradientStatistics:
             )
         self._group_size = samples
         self._micro_batches += 1
-        self._groups_sum += torch.stack([square for square in self._squares if square is not None]).sum()
+        self._groups_sum += torch.dot(torch.stack(squares), self._weights)
         self._squares = [None] * len(self._leaves)
 
     def finish(self) -> GradientMoments:
-        """The step's moments, equal on every rank. One all-reduce of two fp64 numbers.
+        """The step's moments, equal on every rank. One all-reduce of two fp64 numbers a mesh dimension.
 
         Raises:
             RuntimeError: if no micro-batch was seen (also while disabled).
@@ -181,13 +159,20 @@ class GradientStatistics:
                 "no micro-batch was seen since the last finish(): call end_microbatch() after each backward(), "
                 "and enable() the statistics before the step's first one"
             )
+        without = [leaf.name for leaf in self._leaves if leaf.parameter.grad is None]
+        if without:
+            raise RuntimeError(
+                f"{len(without)} of {len(self._leaves)} parameters have no reduced gradient, the first is "
+                f"{without[0]}: call finish() after the backward() that synchronises and before zero_grad(), and "
+                "attach anew if the model's parameters were replaced"
+            )
         micro_batches, group_size = self._micro_batches, self._group_size
         # Leaves saw gradients of loss / M; the group's own gradient is M times that.
         sums = torch.stack([self._groups_sum * micro_batches**2, self._local_share()])
         self._reset()
         sum_of_squares, norm_of_mean = self._all_reduce(sums)
         return GradientMoments(
-            groups=self.world_size * micro_batches,
+            groups=self.layout.ranks * micro_batches,
             group_size=group_size,
             sum_of_squares=sum_of_squares,
             squared_norm=norm_of_mean,
@@ -204,38 +189,22 @@ class GradientStatistics:
 
     def _local_share(self) -> Tensor:
         """This rank's share of ||g||^2: its shards, or every J-th parameter where gradients are replicated."""
-        parameters = self._parameters
-        if self._replicated:
-            parameters = parameters[dist.get_rank(self.process_group) :: self.world_size]
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        return sum_of_squared_norms(gradients, self._device)
+        parameters = [leaf.parameter for leaf in self._leaves]
+        if self.layout.replicated:
+            rank = dist.get_rank(self.layout.process_groups[0])
+            return sum_of_squared_norms(_gradients(parameters[rank :: self.layout.ranks]), self._device)
+        by_copies: dict[int, list[Tensor]] = {}
+        for parameter in parameters:
+            by_copies.setdefault(copies(parameter, self.layout.world_size), []).append(parameter)
+        shares = [
+            sum_of_squared_norms(_gradients(alike), self._device) / count for count, alike in by_copies.items()
+        ]
+        return torch.stack(shares).sum()
 
     def _all_reduce(self, sums: Tensor) -> list[float]:
-        if self.world_size > 1:
-            dist.all_reduce(sums, group=self.process_group)
-        return [float(value) for value in sums.tolist()]
+        return [float(value) for value in self.layout.sum(sums).tolist()]
 
 
-def _is_sharded(model: nn.Module) -> bool:
-    return any(isinstance(module, FSDPModule) for module in model.modules())
-
-
-def _data_parallel_group(model: nn.Module) -> dist.ProcessGroup | None:
-    """The group whose ranks hold other samples, from how the model is wrapped."""
-    if isinstance(model, DistributedDataParallel):
-        return model.process_group
-    for parameter in model.parameters():
-        if isinstance(parameter, DTensor):
-            mesh = parameter.device_mesh
-            if mesh.ndim != 1:
-                raise ValueError(
-                    f"the parameters lie on a mesh of {mesh.ndim} dimensions {mesh.mesh_dim_names}; the "
-                    "statistics cover one data-parallel dimension (FSDP2) and DDP"
-                )
-            return mesh.get_group()
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        raise ValueError(
-            f"the module is not wrapped, but {dist.get_world_size()} ranks run: attach the statistics after "
-            "DistributedDataParallel or fully_shard, or pass process_group= if you average gradients yourself"
-        )
-    return None
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+    """The reduced gradients of the parameters that have one."""
+    return [like(parameter.grad, parameter) for parameter in parameters if parameter.grad is not None]

@@ -156,3 +156,12 @@ def test_nothing_to_train_is_refused():
     model = small_model().requires_grad_(False)
     with pytest.raises(ValueError, match="no trainable parameter"):
         GradientStatistics(model)
+
+
+def test_finish_after_zero_grad_is_refused():
+    model, micro_batches = small_model(), data(2)
+    statistics = GradientStatistics(model)
+    accumulate(model, statistics, micro_batches)
+    model.zero_grad()
+    with pytest.raises(RuntimeError, match=r"6 of 6 parameters have no reduced gradient.*before zero_grad"):
+        statistics.finish()

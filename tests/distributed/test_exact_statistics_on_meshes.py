@@ -1,0 +1,158 @@
+"""GradientStatistics on meshes of two dimensions, with compiled layers and in bf16, against references."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import pytest
+import torch
+from spawning import run_ranks
+from tiny_model import TinyModel, accumulate, groups_of, reference, relative_errors
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import Replicate, Shard
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    SequenceParallel,
+    parallelize_module,
+)
+
+from adabatch.statistics import GradientStatistics
+
+pytestmark = pytest.mark.distributed
+
+Errors = tuple[float, ...]
+
+
+def sharded(model: TinyModel, mesh: DeviceMesh, reshard: bool | int = True, **options) -> nn.Module:
+    for module in [*model.blocks, model]:
+        fully_shard(module, mesh=mesh, reshard_after_forward=reshard, **options)
+    return model
+
+
+def tensor_parallel(model: TinyModel, mesh: DeviceMesh, sequence_parallel: bool) -> TinyModel:
+    """Every matrix sharded; the norms plain, or replicated on sequence-sharded activations."""
+    between = Shard(1) if sequence_parallel else Replicate()
+    tied = model.output.weight is model.embedding.weight
+    frozen = not model.blocks[0].down.weight.requires_grad
+    block = {"up": ColwiseParallel(input_layouts=between), "down": RowwiseParallel(output_layouts=between)}
+    if sequence_parallel:
+        block["norm"] = SequenceParallel(use_local_output=True)
+    plan = {f"blocks.*.{name}": style for name, style in block.items()}
+    plan["embedding"] = RowwiseParallel(input_layouts=Replicate(), output_layouts=between)
+    plan["output"] = ColwiseParallel(input_layouts=between, output_layouts=Replicate())
+    parallelize_module(model, mesh, plan)
+    if tied:
+        model.output.weight = model.embedding.weight
+    if frozen:
+        model.blocks[0].requires_grad_(False)  # torch's SequenceParallel thaws what was frozen
+    return model
+
+
+def prepared(tied: bool, variant: str) -> TinyModel:
+    model = TinyModel(tied, recompute=variant == "recompute")
+    if variant == "frozen":
+        model.blocks[0].requires_grad_(False)
+    return model
+
+
+def measured(model: nn.Module, m: int, micro_batches: int, sync: bool, rank: int, ranks: int, expected) -> Errors:
+    statistics = GradientStatistics(model)
+    accumulate(model, statistics, groups_of(ranks * micro_batches, m), rank, ranks, sync)
+    plain = statistics.gradient_squared_norm()
+    moments = statistics.finish()
+    assert moments.groups == ranks * micro_batches
+    assert plain == moments.squared_norm
+    return relative_errors(moments, expected)
+
+
+def mesh_errors(rank: int, world_size: int) -> dict[str, Errors]:
+    """Relative errors for hybrid sharding, partial resharding and FSDP2 x tensor parallel."""
+    m, micro_batches, results = 2, 3, {}
+    variants = ("plain", "frozen", "recompute")
+    hybrid = init_device_mesh("cpu", (2, world_size // 2), mesh_dim_names=("replicate", "shard"))
+    flat = init_device_mesh("cpu", (world_size,))
+    for tied, sync, variant in itertools.product((False, True), (False, True), variants):
+        expected = reference(prepared(tied, variant), groups_of(world_size * micro_batches, m))
+        for name, mesh, reshard in (("hybrid", hybrid, not tied), ("partial", flat, 2)):
+            model = sharded(prepared(tied, variant), mesh, reshard)
+            case = f"{name}, tied {tied}, sync {sync}, {variant}"
+            results[case] = measured(model, m, micro_batches, sync, rank, world_size, expected)
+    mesh = init_device_mesh("cpu", (world_size // 2, 2), mesh_dim_names=("data", "tensor"))
+    ranks = world_size // 2
+    for tied, sync, variant, sequence in itertools.product((False, True), (False, True), variants, (False, True)):
+        expected = reference(prepared(tied, variant), groups_of(ranks * micro_batches, m))
+        model = sharded(tensor_parallel(prepared(tied, variant), mesh["tensor"], sequence), mesh["data"])
+        case = f"tensor parallel, tied {tied}, sync {sync}, {variant}, sequence parallel {sequence}"
+        results[case] = measured(model, m, micro_batches, sync, rank // 2, ranks, expected)
+    for sequence in (False, True):  # without any data-parallel dimension
+        expected = reference(TinyModel(False), groups_of(micro_batches, m))
+        model = tensor_parallel(TinyModel(False), mesh["tensor"], sequence)
+        results[f"tensor parallel alone, {sequence}"] = measured(model, m, micro_batches, True, 0, 1, expected)
+    return results
+
+
+def test_moments_on_meshes_equal_the_explicit_reference():
+    for result in run_ranks(mesh_errors, 4):
+        assert len(result) == 24 + 24 + 2
+        for case, error in result.items():
+            assert max(error) < 1e-10, (case, error)
+
+
+def compiled_errors(rank: int, world_size: int) -> dict[str, Errors]:
+    """Compiled blocks under FSDP2, with and without resharding."""
+    results = {}
+    for reshard in (True, False):
+        expected = reference(TinyModel(True), groups_of(world_size * 2, 2))
+        model = TinyModel(True)
+        for block in model.blocks:
+            block.compile()
+        model = sharded(model, init_device_mesh("cpu", (world_size,)), reshard)
+        results[f"reshard {reshard}"] = measured(model, 2, 2, False, rank, world_size, expected)
+    return results
+
+
+@pytest.mark.slow
+def test_compiled_layers_give_the_same_moments():
+    for result in run_ranks(compiled_errors, 2):
+        for case, error in result.items():
+            assert max(error) < 1e-10, (case, error)
+
+
+BF16_GROUPS = 1e-10
+"""A group's gradient is the same bf16 numbers, sharded or not; their squares are summed in fp64."""
+
+BF16_MEAN = 1e-5
+"""The mean of the groups is taken in fp32: rounding 6e-8, per coordinate, accumulated and doubled by squaring."""
+
+BF16_AGAINST_FP64 = 2**-5
+"""bf16 rounds to 2^-9; each coordinate passes some ten roundings, forward and backward, before it is squared."""
+
+
+def bf16_errors(rank: int, world_size: int) -> dict[str, tuple[Errors, Errors]]:
+    """Errors against the same bf16 arithmetic, unsharded, and against fp64."""
+    m, micro_batches, results = 3, 2, {}
+    groups = groups_of(world_size * micro_batches, m)
+    for tied, sync in itertools.product((False, True), (False, True)):
+        model = TinyModel(tied).float()
+        exact = reference(copy.deepcopy(model).double(), groups)
+        same = reference(copy.deepcopy(model).to(torch.bfloat16), groups, micro_batches)
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        model = sharded(model, init_device_mesh("cpu", (world_size,)), mp_policy=policy)
+        statistics = GradientStatistics(model)
+        accumulate(model, statistics, groups, rank, world_size, sync)
+        moments = statistics.finish()
+        results[f"tied {tied}, sync {sync}"] = (relative_errors(moments, same), relative_errors(moments, exact))
+    return results
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_bf16_parameters_with_fp32_reduction(world_size):
+    for result in run_ranks(bf16_errors, world_size):
+        for case, (same, exact) in result.items():
+            assert same[0] < BF16_GROUPS, (case, same)
+            assert max(same[1:]) < BF16_MEAN, (case, same)
+            assert max(exact) < BF16_AGAINST_FP64, (case, exact)
