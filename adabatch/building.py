@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
 from adabatch.learning_rate import LearningRate
 from adabatch.schedules import BatchSizeSchedule, Constant, LinearRamp, MicroBatching, NormTest, Stagewise
-from adabatch.settings import OptimizerSettings, RunSettings, ScheduleSettings, Settings
+from adabatch.settings import OptimizerSettings, ParallelSettings, RunSettings, ScheduleSettings, Settings
 
 __all__ = ["build_layout", "build_learning_rate", "build_optimizer", "build_schedule", "check_settings"]
 
@@ -66,10 +67,16 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> AdamW:
 
     ``foreach`` on the CPU (the default loop is 12 times slower on sharded parameters), ``fused`` on GPUs.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    on_gpu = parameters[0].device.type == "cuda"
+    by_mesh: dict[object, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            mesh = parameter.device_mesh if isinstance(parameter, DTensor) else None
+            by_mesh.setdefault(mesh, []).append(parameter)
+    on_gpu = next(iter(by_mesh.values()))[0].device.type == "cuda"
     return AdamW(
-        parameters,
+        # One group a mesh: list operations do not take tensors of several meshes (plain norms beside tensor
+        # parallel matrices).
+        [{"params": parameters} for parameters in by_mesh.values()],
         lr=settings.lr,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
@@ -94,16 +101,38 @@ def _check_run(settings: RunSettings) -> None:
         )
 
 
+def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
+    """Raise ValueError for ranks that cannot be laid out as asked."""
+    if settings.parallel == "single" and world_size > 1:
+        raise ValueError(f"--parallel single runs 1 rank, but {world_size} were asked for: take ddp or fsdp")
+    replicas, shared = settings.replicas, settings.tensor_parallel
+    if settings.parallel == "hsdp" and (replicas < 1 or world_size % replicas):
+        raise ValueError(
+            f"{world_size} ranks cannot make {replicas} replicas of equal size: take a divisor (--replicas)"
+        )
+    if shared < 1 or world_size % shared:
+        raise ValueError(
+            f"{world_size} ranks cannot make teams of {shared} tensor-parallel ranks: take a divisor "
+            "(--tensor-parallel)"
+        )
+    if shared > 1 and settings.parallel != "fsdp":
+        raise ValueError(
+            f"--tensor-parallel {shared} goes with --parallel fsdp (a mesh of shards x tensor-parallel ranks), "
+            f"not with {settings.parallel}"
+        )
+    if settings.sequence_parallel and shared == 1:
+        raise ValueError("--sequence-parallel is for tensor parallelism: add --tensor-parallel 2 or more")
+
+
 def check_settings(settings: Settings, world_size: int) -> None:
     """Everything that can be refused without a model, a corpus or a rank."""
     parallel = settings.parallel
     if world_size < 1:
         raise ValueError(f"at least 1 rank is needed, but {world_size} were asked for (--ranks)")
-    if parallel.parallel == "single" and world_size > 1:
-        raise ValueError(f"--parallel single runs 1 rank, but {world_size} were asked for: take ddp or fsdp")
+    _check_mesh(parallel, world_size)
     if parallel.threads < 0:
         raise ValueError(f"--threads must be 0 (share the cores) or more, but is {parallel.threads}")
     _check_run(settings.run)
-    layout = build_layout(settings.schedule, world_size)
+    layout = build_layout(settings.schedule, world_size // parallel.tensor_parallel)
     build_schedule(settings.schedule, layout, settings.run.samples)
     build_learning_rate(settings.optimizer, settings.run.samples)

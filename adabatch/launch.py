@@ -23,6 +23,7 @@ from adabatch.model import model_config
 from adabatch.parallel import Ranks, choose_device, process_group
 from adabatch.reporting import ProgressReport, summary_table
 from adabatch.settings import Settings, to_toml
+from adabatch.tensor_parallel import check_tensor_parallel
 from adabatch.training import Run, open_run, train
 
 __all__ = ["INTERRUPTED", "USER_ERROR", "check", "launch"]
@@ -61,7 +62,9 @@ def check(settings: Settings) -> None:
     if settings.model.model:
         model_config(settings.model.model, None, settings.data.sequence_length)
     corpus = open_corpus(settings.data)
-    model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
+    config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
+    parallel, length = settings.parallel, settings.data.sequence_length
+    check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
 
 
 def _prepare_output(settings: Settings) -> None:

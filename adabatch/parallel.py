@@ -10,14 +10,18 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import LlamaForCausalLM
 
 from adabatch.settings import ParallelSettings
+from adabatch.tensor_parallel import shard_llama
 
 __all__ = ["Ranks", "autocast", "choose_device", "parallelize", "process_group", "reshard", "set_gradient_sync"]
+
+SHARDED = ("fsdp", "hsdp")
+"""The kinds of parallelism that FSDP2 does."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,25 @@ class Ranks:
 
     Attributes:
         rank: global, from 0.
-        world_size: J.
+        world_size: all ranks.
         device: this rank's own.
+        tensor_parallel: T, neighbouring ranks that work on the same samples.
     """
 
     rank: int
     world_size: int
     device: torch.device
+    tensor_parallel: int = 1
+
+    @property
+    def data_parallel_size(self) -> int:
+        """J, the ranks or teams of tensor-parallel ranks that have samples of their own."""
+        return self.world_size // self.tensor_parallel
+
+    @property
+    def data_parallel_rank(self) -> int:
+        """Which of the J shares of the samples this rank works on."""
+        return self.rank // self.tensor_parallel
 
     @property
     def is_main(self) -> bool:
@@ -97,7 +113,7 @@ def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+        yield Ranks(dist.get_rank(), dist.get_world_size(), device, settings.tensor_parallel)
         dist.barrier()  # else a rank may tear the group down while another still saves
     finally:
         dist.destroy_process_group()
@@ -106,13 +122,20 @@ def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
 def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Ranks) -> nn.Module:
     """Checkpoint, compile and wrap the model as the settings say, and move it to the rank's device.
 
-    Order matters: activation checkpointing, then compilation of each decoder layer, then wrapping.
+    Order matters: activation checkpointing, then tensor parallelism, then compilation of each decoder layer, then
+    wrapping.
+
+    Raises:
+        ValueError: if the tensor-parallel ranks cannot share the model evenly.
     """
     model.to(ranks.device)
     if settings.activation_checkpointing:
         # transformers 5 renames it; reentrant checkpointing would hand a shared parameter its gradient twice.
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
+    mesh = _mesh(settings, ranks)
+    if mesh is not None and settings.tensor_parallel > 1:
+        shard_llama(model, mesh["tensor"], settings.sequence_parallel)
     layers = list(model.model.layers)
     if settings.compile:
         for layer in layers:
@@ -120,15 +143,26 @@ def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Rank
     if settings.parallel == "ddp":
         device_ids = [ranks.device] if ranks.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=device_ids)
-    if settings.parallel == "fsdp":
-        _shard(model, layers, settings, ranks)
+    if mesh is not None:
+        _shard(model, layers, settings, mesh["shard"] if settings.tensor_parallel > 1 else mesh)
     wrapped: nn.Module = model
     return wrapped
 
 
-def _shard(model: nn.Module, layers: list[nn.Module], settings: ParallelSettings, ranks: Ranks) -> None:
+def _mesh(settings: ParallelSettings, ranks: Ranks) -> DeviceMesh | None:
+    """The ranks by what they share: replicas, then shards, then tensor parallelism; None without FSDP2."""
+    if settings.parallel not in SHARDED:
+        return None
+    sizes = {"shard": ranks.data_parallel_size}
+    if settings.parallel == "hsdp":
+        sizes = {"replicate": settings.replicas, "shard": ranks.data_parallel_size // settings.replicas}
+    if settings.tensor_parallel > 1:
+        sizes["tensor"] = settings.tensor_parallel
+    return init_device_mesh(ranks.device.type, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
+
+
+def _shard(model: nn.Module, layers: list[nn.Module], settings: ParallelSettings, mesh: DeviceMesh) -> None:
     """FSDP2: each decoder layer, then the root with what is left (embeddings stay together, so ties hold)."""
-    mesh = init_device_mesh(ranks.device.type, (ranks.world_size,), mesh_dim_names=("data_parallel",))
     policy = MixedPrecisionPolicy()
     if settings.precision == "bf16":
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
@@ -138,7 +172,7 @@ def _shard(model: nn.Module, layers: list[nn.Module], settings: ParallelSettings
 
 def autocast(settings: ParallelSettings, ranks: Ranks) -> torch.autocast | nullcontext[None]:
     """bf16 compute for modules that FSDP2 does not cast."""
-    if settings.precision == "bf16" and settings.parallel != "fsdp":
+    if settings.precision == "bf16" and settings.parallel not in SHARDED:
         return torch.autocast(ranks.device.type, dtype=torch.bfloat16)
     return nullcontext()
 

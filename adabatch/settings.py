@@ -53,8 +53,16 @@ class ModelSettings:
 class ParallelSettings:
     """Where and how the model is computed."""
 
-    parallel: Literal["single", "ddp", "fsdp"] = "single"
-    """How ranks share the work: single process, DistributedDataParallel, or FSDP2 (fully_shard)."""
+    parallel: Literal["single", "ddp", "fsdp", "hsdp"] = "single"
+    """How ranks share the work: single process, DistributedDataParallel, FSDP2 (fully_shard), or hybrid sharding
+    (replicas, each sharded by FSDP2)."""
+    replicas: int = 2
+    """hsdp: replicas of the model; each is sharded over ranks / replicas."""
+    tensor_parallel: int = 1
+    """fsdp: neighbouring ranks that share each matrix and work on the same samples; they count as one rank for
+    the batch."""
+    sequence_parallel: bool = False
+    """With tensor parallelism: the norms work on a share of each sequence rather than on all of it."""
     ranks: int = 1
     """Ranks to start on this machine. Under torchrun, torchrun's own number counts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -107,8 +107,8 @@ def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
     for index in range(plan.accumulation):
         positions = group_positions(
             run.samples,
-            rank=run.ranks.rank,
-            world_size=run.ranks.world_size,
+            rank=run.ranks.data_parallel_rank,
+            world_size=run.ranks.data_parallel_size,
             micro_batch_index=index,
             micro_batch=plan.micro_batch,
         )
@@ -153,7 +153,7 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
     corpus = open_corpus(settings.data, prepare=False)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
-    layout = build_layout(settings.schedule, ranks.world_size)
+    layout = build_layout(settings.schedule, ranks.data_parallel_size)
     run = Run(
         settings=settings,
         ranks=ranks,

@@ -23,11 +23,11 @@ def validation_loss(model: nn.Module, corpus: Corpus, settings: Settings, ranks:
     if corpus.validation is None:
         return None
     count = min(settings.run.validation_samples, corpus.validation.length)
-    size = min(settings.schedule.max_micro_batch, -(-count // ranks.world_size))
+    size = min(settings.schedule.max_micro_batch, -(-count // ranks.data_parallel_size))
     total = seen = 0.0
     model.eval()
-    for first in range(0, count, size * ranks.world_size):
-        start = first + ranks.rank * size
+    for first in range(0, count, size * ranks.data_parallel_size):
+        start = first + ranks.data_parallel_rank * size
         positions = range(min(start, count), min(start + size, count))
         tokens = corpus.validation.take(positions or range(1)).to(ranks.device)
         with autocast(settings.parallel, ranks):

@@ -63,6 +63,9 @@ def all_modes(rank: int, world_size: int, folder: str) -> dict[str, dict[str, li
             continue  # one micro-batch a step: nothing to accumulate
         settings = settings_for(parallel, world_size, folder, accumulation_sync=sync)
         results[f"{parallel}, {world_size} ranks, sync {sync}"] = trajectory(settings, ranks)
+    if world_size == 4:
+        settings = settings_for("hsdp", 4, folder)
+        results["hsdp, 2 x 2 ranks"] = trajectory(settings, ranks)
     if world_size == 2:
         settings = settings_for("fsdp", 2, folder, reshard_after_forward=False, activation_checkpointing=True)
         results["fsdp, 2 ranks, no reshard, checkpointing"] = trajectory(settings, ranks)
@@ -86,12 +89,34 @@ def test_the_single_run_grows_its_batch_in_steps(single):
 def test_every_mode_trains_the_same(single, world_size, tmp_path):
     by_rank = run_ranks(all_modes, world_size, str(tmp_path))
     assert all(result == by_rank[0] for result in by_rank), "ranks disagree"
-    for mode, run in by_rank[0].items():
+    same_training(by_rank[0], single, world_size)
+
+
+def same_training(runs: dict[str, dict[str, list[float]]], single: dict[str, list[float]], ranks: int) -> None:
+    """Batches, losses and moments of every run are those of the single process."""
+    for mode, run in runs.items():
         assert run["batch_size"] == single["batch_size"], mode
-        assert all(a * world_size == GROUPS for a in run["accumulation"]), mode
+        assert all(a * ranks == GROUPS for a in run["accumulation"]), mode
         for name in ("loss", "val_loss"):
             np.testing.assert_allclose(run[name], single[name], rtol=LOSS_TOLERANCE, err_msg=f"{mode}: {name}")
         measured = [trace is not None for trace in single["noise_trace"]]
         for name in ("noise_trace", "grad_sq_norm"):
             ours, theirs = (np.array(r[name], dtype=float)[measured] for r in (run, single))
             np.testing.assert_allclose(ours, theirs, rtol=MOMENT_TOLERANCE, err_msg=f"{mode}: {name}")
+
+
+def tensor_parallel_modes(rank: int, world_size: int, folder: str) -> dict[str, dict[str, list[float]]]:
+    """Two data-parallel x two tensor-parallel ranks, norms plain and sequence parallel."""
+    ranks = Ranks(rank, world_size, torch.device("cpu"), tensor_parallel=2)
+    results = {}
+    for sequence_parallel, sync in ((False, False), (True, True)):
+        changes = {"sequence_parallel": sequence_parallel, "accumulation_sync": sync}
+        settings = settings_for("fsdp", world_size, folder, tensor_parallel=2, **changes)
+        results[f"tensor parallel, sequence parallel {sequence_parallel}"] = trajectory(settings, ranks)
+    return results
+
+
+def test_tensor_parallel_ranks_train_the_same_as_one(single, tmp_path):
+    by_rank = run_ranks(tensor_parallel_modes, 4, str(tmp_path))
+    assert all(result == by_rank[0] for result in by_rank), "ranks disagree"
+    same_training(by_rank[0], single, 2)
