@@ -1,7 +1,7 @@
 """Measured rates: the slope of the average gradient norm over K, at the step size sqrt(Delta / (L d K)).
 
 Every K is a run of its own, since the step size depends on K. No slope is asserted where a run is pre-asymptotic:
-where K is not beyond a few hundred steps and some memories 1/(1 - beta2) of the second moment, or where the
+where K is not beyond a few hundred steps and the square of the second moment's memory 1/(1 - beta2), or where the
 average gradient norm of the longest run is still near that of the start. The verdicts say which those are.
 """
 
@@ -28,15 +28,16 @@ from simulate.experiments.settings import Advance, Settings
 from simulate.rates import is_pre_asymptotic, log_log_slope
 from simulate.verdicts import Comparison, Expectation, SlopeInterval, Verdict
 
-__all__ = ["LEAST_MEMORIES", "LEAST_STEPS", "Curve", "run"]
+__all__ = ["LEAST_STEPS", "SQUARED_MEMORIES", "Curve", "run"]
 
 Array = NDArray[np.float64]
 
-LEAST_MEMORIES = 50.0
-"""A slope is fitted where K is at least this many memories 1/(1 - beta2) of the second moment.
+SQUARED_MEMORIES = 2.0
+"""A slope is fitted where K is at least this many squares of the second moment's memory 1/(1 - beta2).
 
-While v still remembers the large gradients of the descent, steps are too small for where the run is, and the
-slope swings: at beta2 = .999, eta = .2 from -.9 to -.35 (K = 512 to 32768) on its way to -1/2.
+At this step size a run descends in about sqrt(K) steps. Unless that is beyond the memory, v still holds the
+gradients of the start when the descent is over, and the slope swings before it settles at -1/2: at betas
+(.9, .99), eta .2 it is -.64 from K = 512 to 1024, -.31 at 8192 and -.45 at 131072.
 """
 
 LEAST_STEPS = 512
@@ -68,7 +69,7 @@ class Curve:
     @property
     def fitted(self) -> list[int]:
         """The records that are long enough for a slope."""
-        least = max(LEAST_STEPS, LEAST_MEMORIES / (1 - self.setting.beta2))
+        least = max(LEAST_STEPS, SQUARED_MEMORIES / (1 - self.setting.beta2) ** 2)
         return [i for i, steps in enumerate(self.steps) if steps >= least]
 
     @property

@@ -37,6 +37,7 @@ from simulate.noise import NOISES
 from simulate.noise.exact_tests import replacement_free_batch_size
 from simulate.objectives import PseudoHuber, Regression
 from simulate.optimizers import Adam
+from simulate.rates import local_slopes
 from simulate.trajectory import run as run_trajectory
 from simulate.verdicts import Comparison, Expectation
 from simulate.verify_bounds import EXPERIMENTS
@@ -232,6 +233,16 @@ def test_no_slope_is_asserted_where_a_run_is_pre_asymptotic():
     assert _curve(-0.5, steps=(16, 32, 64, 128), initial=1e9).pre_asymptotic  # too short
     assert _curve(-0.5, initial=1e9, setting=AdamSetting(0.9, 0.999, 0.2)).pre_asymptotic  # within the memory of v
     assert slopes._verdicts([_curve(-0.1, initial=1e-9)]) == []
+
+
+@pytest.mark.slow
+def test_the_slope_swings_while_v_remembers_the_start_and_settles_later():
+    """Why no slope is asserted below 2/(1 - beta2)^2 = 20000 steps at beta2 = .99; in the end it is near -1/2."""
+    horizons = tuple(2**k for k in (12, 13, 16, 17))
+    (curve,) = slopes._curves("geman-mcclure", [AdamSetting(0.9, 0.99, 0.2)], horizons, range(2))
+    early, _, late = local_slopes(horizons, curve.averages)
+    assert early > -0.35
+    assert -0.55 < late < -0.4
 
 
 def test_the_printed_theorem_would_not_be_refuted_with_its_gap_put_back(monkeypatch):
