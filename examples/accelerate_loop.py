@@ -1,7 +1,7 @@
 """The norm test in a Hugging Face accelerate loop: the number of accumulated micro-batches follows the schedule.
 
     python examples/accelerate_loop.py
-    accelerate launch --cpu --num_processes 2 examples/accelerate_loop.py --monitor
+    accelerate launch --cpu --num_processes 2 examples/accelerate_loop.py --measure-only
 
 Lines that end in "# +" are all that adabatch adds; without them this is the same loop on a constant batch.
 """
@@ -58,12 +58,12 @@ def main(arguments=None):
     """Train as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--monitor", action="store_true", help="log the noise scale on a constant batch")
+    parser.add_argument("--measure-only", action="store_true", help="log the noise scale on a constant batch")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     dataset = TensorDataset(*gratings(options.samples, torch.Generator().manual_seed(0)))
     model = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 64), nn.ReLU(), nn.Linear(64, CLASSES))
-    log = train(model, dataset, monitor=options.monitor)
+    log = train(model, dataset, monitor=options.measure_only)
     for record in log[:: max(1, len(log) // 10)]:
         PartialState().print("  ".join(f"{name} {value:.4g}" for name, value in record.items()))
     PartialState().destroy_process_group()

@@ -1,7 +1,7 @@
 """A bare PyTorch loop on images, in one process or under DDP, with a CNN or a ViT.
 
     python examples/bare_loop.py --model vit
-    torchrun --nproc-per-node 2 examples/bare_loop.py --monitor
+    torchrun --nproc-per-node 2 examples/bare_loop.py --measure-only
 
 Lines that end in "# +" are all that adabatch adds; without them this is the same loop on a constant batch.
 """
@@ -75,7 +75,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=["cnn", "vit"], default="cnn")
     parser.add_argument("--samples", type=int, default=4000)
-    parser.add_argument("--monitor", action="store_true", help="log the noise scale on a constant batch")
+    parser.add_argument("--measure-only", action="store_true", help="log the noise scale on a constant batch")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     model, rank, world_size = cnn() if options.model == "cnn" else ViT(), 0, 1
@@ -83,7 +83,7 @@ def main(arguments=None):
         dist.init_process_group("gloo")
         rank, world_size = dist.get_rank(), dist.get_world_size()
         model = DistributedDataParallel(model)
-    log = train(model, rank, world_size, options.samples, monitor=options.monitor)
+    log = train(model, rank, world_size, options.samples, monitor=options.measure_only)
     if rank == 0:
         for record in log[:: max(1, len(log) // 10)]:
             print("  ".join(f"{name} {value:.4g}" for name, value in record.items()))

@@ -1,7 +1,7 @@
 """The norm test in the transformers Trainer, by a callback: gradient accumulation follows the schedule.
 
     python examples/trainer_callback.py
-    torchrun --nproc-per-node 2 examples/trainer_callback.py --monitor
+    torchrun --nproc-per-node 2 examples/trainer_callback.py --measure-only
 
 Lines that end in "# +" are all that adabatch adds; without them this is the same training on a constant batch.
 """
@@ -54,11 +54,11 @@ def main(arguments=None):
     """Train as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--monitor", action="store_true", help="log the noise scale on a constant batch")
+    parser.add_argument("--measure-only", action="store_true", help="log the noise scale on a constant batch")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        return train(small_llama(), counting_texts(options.samples), folder, monitor=options.monitor)
+        return train(small_llama(), counting_texts(options.samples), folder, monitor=options.measure_only)
 
 
 if __name__ == "__main__":

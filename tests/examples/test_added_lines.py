@@ -26,7 +26,7 @@ def without_adabatch(name, folder):
 
 def losses(module, name, monitor):
     """What the first steps of a short run log."""
-    arguments = ["--samples", "320"] + ["--monitor"] * monitor
+    arguments = ["--samples", "320"] + ["--measure-only"] * monitor
     log = module.main(arguments)
     if name == "trainer_callback":
         log = [record for record in log.state.log_history if "loss" in record]
