@@ -31,6 +31,8 @@ def own_step_sizes(
     theorem: int, problem: Problem, settings: Sequence[AdamSetting], steps: int
 ) -> NDArray[np.float64]:
     """The step sizes that make a theorem's bound least, one a setting."""
+    if not settings:
+        return np.empty(0)
     beta1, beta2, eta = (np.array([getattr(s, name) for s in settings]) for name in ("beta1", "beta2", "eta"))
     if theorem == 1:
         alphas = adam.best_step_size(**problem.constants, steps=steps, beta1=beta1, beta2=beta2)

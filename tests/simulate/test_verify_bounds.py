@@ -105,6 +105,23 @@ def test_all_experiments_are_run_unless_some_are_asked_for(tmp_path):
     assert set(EXPERIMENTS) - set(without) == {"bounds", "slopes"}
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"beta1": 0.9, "beta2": 0.999, "eta": 0.2},  # both theorems, Theorem 1 far from the sum
+        {"beta1": 0.1, "beta2": 0.95, "eta": 0.94},  # Theorem 1 only
+        {"beta1": 0.98, "beta2": 0.97, "eta": 0.1},  # Theorem 2 only
+        {"eta": 0.0},
+        {"optimizers": ("rmsprop",)},
+    ],
+)
+def test_any_admissible_setting_can_be_asked_for(tmp_path, setting):
+    settings = _settings(
+        tmp_path, experiments=("bounds",), objectives=("quadratic",), steps=32, seeds=1, **setting
+    )
+    assert verify_bounds(settings) == 0
+
+
 def test_restricted_grid_runs_what_was_asked_for(tmp_path):
     settings = _settings(
         tmp_path,
