@@ -235,6 +235,13 @@ def test_no_slope_is_asserted_where_a_run_is_pre_asymptotic():
     assert slopes._verdicts([_curve(-0.1, initial=1e-9)]) == []
 
 
+def test_of_a_setting_that_was_asked_for_only_a_fall_is_asserted():
+    flat, rising = (_curve(slope, initial=1e9) for slope in (-0.2, 0.2))
+    assert not slopes._verdicts([flat])[0].as_expected
+    assert slopes._verdicts([flat], own_setting=True)[0].as_expected
+    assert not slopes._verdicts([rising], own_setting=True)[0].as_expected
+
+
 @pytest.mark.slow
 def test_the_slope_swings_while_v_remembers_the_start_and_settles_later():
     """Why no slope is asserted below 2/(1 - beta2)^2 = 20000 steps at beta2 = .99; in the end it is near -1/2."""
