@@ -1,0 +1,187 @@
+"""docs/own_loop.md: its code runs, its commands are the examples' own, its messages are raised."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import trainer_callback
+from accelerate import Accelerator
+from accelerate.utils import GradientAccumulationPlugin
+from spawning import run_ranks
+from test_added_lines import documented_commands
+from torch import nn
+
+from adabatch.integrations.accelerate import set_accumulation
+from adabatch.schedules import NormTest
+from adabatch.statistics import GradientStatistics
+from theory.gradient_moments import GradientMoments
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "own_loop.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
+    torch.manual_seed(0)
+    target, taken = torch.randn(8, 1), []
+
+    def next_samples(count):
+        taken.append(count)
+        return torch.randn(count, 8)
+
+    names = {
+        "batch": torch.randn(32, 8),
+        "world_size": 1,
+        "micro_batch": 8,
+        "budget": 3000,
+        "next_samples": next_samples,
+        "loss_of": lambda model, x: (model(x) - x @ target - 2 * torch.randn(len(x), 1)).square().mean(),
+        "folder": str(tmp_path),
+        "language_model": trainer_callback.small_llama(),
+        "texts": trainer_callback.counting_texts(64),
+    }
+    python = blocks("python")
+    assert len(python) == 6
+    for block in python:
+        if "GradientStatistics" in block:  # a program of its own begins
+            names["model"] = nn.Linear(8, 1)
+            names["optimizer"] = torch.optim.SGD(names["model"].parameters(), lr=0.02)
+        exec(block, names)
+        if "saved = " in block:
+            assert names["schedule"].samples == sum(taken) >= 3000
+            assert names["schedule"].batch_size > 32
+        if "set_accumulation" in block:
+            assert names["accelerator"].gradient_accumulation_steps == 5
+            assert (names["moments"].groups, names["moments"].group_size) == (4, 8)
+    assert "4 8 32" in capsys.readouterr().out
+    assert names["callback"].history[-1]["samples"] == 3 * 64
+
+
+def test_commands_are_those_that_the_examples_document():
+    (commands,) = blocks("bash")
+    assert commands.strip().splitlines() == list(documented_commands())
+
+
+def test_links_lead_somewhere():
+    for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
+        assert (ROOT / "docs" / link).exists(), link
+
+
+def attached():
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1)
+    return model, GradientStatistics(model)
+
+
+def backward(model, samples=2):
+    model(torch.randn(samples, 2)).sum().backward()
+
+
+def one_micro_batch():
+    model, statistics = attached()
+    backward(model)
+    statistics.end_microbatch(2)
+    return model, statistics
+
+
+def nothing_trainable():
+    GradientStatistics(nn.Linear(2, 1).requires_grad_(False))
+
+
+def without_gradient():
+    attached()[1].end_microbatch(2)
+
+
+def twice():
+    model, _ = attached()
+    backward(model)
+    backward(model)
+
+
+def unequal():
+    model, statistics = one_micro_batch()
+    backward(model, 3)
+    statistics.end_microbatch(3)
+
+
+def nothing_seen():
+    attached()[1].finish()
+
+
+def switched():
+    one_micro_batch()[1].enable(False)
+
+
+def one_group():
+    _ = one_micro_batch()[1].finish().covariance_trace
+
+
+def other_batch():
+    NormTest(eta=0.5, initial=8, maximum=64).update(GradientMoments(2, 2, 1.0, 1.0))
+
+
+def not_finite():
+    NormTest(eta=0.5, initial=4, maximum=64).update(GradientMoments(2, 2, math.inf, 1.0))
+
+
+def mid_window():
+    plugin = GradientAccumulationPlugin(num_steps=2, sync_with_dataloader=False)
+    accelerator = Accelerator(cpu=True, gradient_accumulation_plugin=plugin)
+    with accelerator.accumulate(nn.Identity()):
+        pass
+    set_accumulation(accelerator, 3)
+
+
+def other_callback():
+    from adabatch.integrations.transformers import AdaptiveBatchCallback
+
+    callback = AdaptiveBatchCallback(interval=1)
+    callback._statistics = type("Statistics", (), {"end_microbatch": lambda self, samples: None})()
+    callback._micro_batch, callback._window, callback._done, callback._seen = 2, 1, 0, 0
+    callback.on_substep_end(None, None, None)
+    callback.on_substep_end(None, None, None)
+
+
+RAISED_BY = {
+    "attach the statistics after": nothing_trainable,
+    "trainable parameters received no gradient": without_gradient,
+    "received its gradient twice": twice,
+    "groups of equal size": unequal,
+    "no micro-batch was seen": nothing_seen,
+    "switched between two micro-batches": switched,
+    "at least 2 groups": one_group,
+    "the moments are of a batch of": other_batch,
+    "gradient moments are not finite": not_finite,
+    "in the middle of a window": mid_window,
+    "changed by something else": other_callback,
+}
+
+
+def test_every_message_of_the_page_is_here():
+    table = PAGE.split("## Messages")[1]
+    assert re.findall(r"^\| `([^`]+)` \|", table, flags=re.MULTILINE) == list(RAISED_BY)
+
+
+@pytest.mark.parametrize("message", RAISED_BY)
+def test_message(message):
+    with pytest.raises((ValueError, RuntimeError), match=re.escape(message)):
+        RAISED_BY[message]()
+
+
+def unwrapped(rank, world_size):
+    try:
+        GradientStatistics(nn.Linear(2, 1))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_attached_nothing_trainable_on_two_ranks():
+    assert all("attach the statistics after" in message for message in run_ranks(unwrapped, 2))
