@@ -16,7 +16,7 @@ from typing import Any
 
 import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
 from adabatch.parallel import Ranks
@@ -24,6 +24,9 @@ from adabatch.parallel import Ranks
 __all__ = ["find_checkpoint", "load_checkpoint", "read_progress", "save_checkpoint"]
 
 PROGRESS = "progress.json"
+
+OPTIONS = StateDictOptions(flatten_optimizer_state_dict=True)
+"""The optimizer's state by parameter: how parameters are grouped depends on the meshes they lie on."""
 
 
 def save_checkpoint(
@@ -48,7 +51,7 @@ def save_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     ranks.barrier()
-    parameters, state = get_state_dict(model, optimizer)
+    parameters, state = get_state_dict(model, optimizer, options=OPTIONS)
     with _quiet():
         dcp.save({"model": parameters, "optimizer": state}, checkpoint_id=temporary, no_dist=ranks.world_size == 1)
     if ranks.is_main:
@@ -61,11 +64,17 @@ def save_checkpoint(
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, ranks: Ranks) -> dict[str, Any]:
     """Load parameters and optimizer state in place, at any world size, and return the progress."""
-    parameters, state = get_state_dict(model, optimizer)
+    parameters, state = get_state_dict(model, optimizer, options=OPTIONS)
     loaded: dict[str, Any] = {"model": parameters, "optimizer": state}
     with _quiet():
         dcp.load(loaded, checkpoint_id=path, no_dist=ranks.world_size == 1)
-    set_state_dict(model, optimizer, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"])
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=loaded["model"],
+        optim_state_dict=loaded["optimizer"],
+        options=OPTIONS,
+    )
     return read_progress(path)
 
 

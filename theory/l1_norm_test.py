@@ -71,10 +71,10 @@ from theory.adam_constants import (
     solve_self_bounding,
 )
 from theory.bound import Bound
-from theory.gradient_moments import require_groups
+from theory.gradient_moments import covariance_trace, require_groups
 from theory.hypotheses import describe, require
 from theory.norm_test import statistic_from_estimates
-from theory.numeric import Value, absolute, exp, is_symbolic, maximum, sqrt
+from theory.numeric import Value, absolute, exp, is_symbolic, maximum, sqrt, where
 
 __all__ = [
     "EffectiveDimensions",
@@ -86,6 +86,7 @@ __all__ = [
     "l1_statistic",
     "l1_test_bound",
     "largest_admissible_eta",
+    "noise_to_gradient",
     "plug_in_l1_norm",
     "scalar_test_bound",
     "solve_with_noise",
@@ -218,6 +219,32 @@ def conservative_l1_norm(group_gradients: Array) -> Value:
     require_groups(groups)
     others = group_gradients.sum(axis=0) - group_gradients
     return _total((np.sign(others) * group_gradients).mean(axis=0))
+
+
+def noise_to_gradient(groups: Value, group_size: Value, sum_of_squares: Value, mean: Value) -> Value:
+    """sigma_i^2 / g_i^2 in samples, coordinate by coordinate: the coordinate-wise test at eta wants it <= eta^2 b.
+
+    The batch that a quantile of the coordinates asks for is the quantile of this ratio over eta^2. The variance is
+    the unbiased m sum_j (g_ji - g_i)^2 / (J-1). Without noise the ratio is 0, with noise and without gradient
+    infinite.
+
+    Args:
+        groups: J.
+        group_size: m.
+        sum_of_squares: sum_j g_ji^2, any shape.
+        mean: g_i, the same shape.
+
+    Raises:
+        HypothesisError: for fewer than two groups.
+
+    >>> noise_to_gradient(2, 3, 10.0, 2.0), noise_to_gradient(2, 3, 0.0, 0.0), noise_to_gradient(2, 3, 2.0, 0.0)
+    (1.5, 0.0, inf)
+    """
+    variance = covariance_trace(groups, group_size, sum_of_squares, mean**2)  # of each coordinate alone
+    if is_symbolic(variance, mean):
+        return variance / mean**2
+    resolved = np.asarray(mean) != 0
+    return where(resolved, variance / where(resolved, mean, 1.0) ** 2, where(variance > 0, np.inf, 0.0))
 
 
 def _total(values: Value) -> Value:

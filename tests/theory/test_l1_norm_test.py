@@ -289,3 +289,28 @@ def test_the_bound_holds_where_noise_sits_on_one_coordinate() -> None:
         eta=eta,
     )
     assert 1 <= bound.value / total < 30
+
+
+@given(
+    rows=st.lists(st.lists(st.floats(-1e3, 1e3).map(lambda x: round(x, 3)), min_size=2, max_size=2), min_size=2),
+    group_size=st.integers(1, 9),
+    eta=st.floats(0.01, 2.0),
+)
+@settings(deadline=None, max_examples=200)
+def test_noise_to_gradient_says_which_coordinates_meet_the_coordinate_wise_test(rows, group_size, eta) -> None:
+    groups = np.array(rows)
+    n, mean = len(groups), groups.mean(0)
+    ratio = l1.noise_to_gradient(n, group_size, (groups**2).sum(0), mean)
+    variance = group_size * groups.var(0, ddof=1)  # of one sample, written out
+    left, right = variance / (n * group_size), eta**2 * mean**2
+    scale = (groups**2).mean(0)
+    decided = np.abs(left - right) > 1e-9 * (scale + right)  # a tie is up to rounding
+    decided &= mean**2 > 1e-9 * scale
+    assert np.all((ratio <= eta**2 * n * group_size)[decided] == (left <= right)[decided])
+
+
+def test_noise_to_gradient_in_symbols_and_with_one_group() -> None:
+    n, m, s, g = sympy.symbols("n m s g", positive=True)
+    assert sympy.simplify(l1.noise_to_gradient(n, m, s, g) - m * (s - n * g**2) / ((n - 1) * g**2)) == 0
+    with pytest.raises(HypothesisError, match="at least 2 groups"):
+        l1.noise_to_gradient(1, 3, 1.0, 1.0)
