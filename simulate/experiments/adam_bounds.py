@@ -50,7 +50,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         ("gaussian", "cantelli", "rademacher", "rare-spike", "skewed", "adversarial"),
     )
     steps = settings.steps or settings.by_level(256, 512, 1024)
-    seeds = settings.seeds or settings.by_level(4, 4, 8)
+    seeds = settings.seeds or settings.by_level(4, 3, 8)
     batches = [(o, n, v) for o in objectives for n in noises for v in VARIANTS]
     others = settings.by_level(
         ("cantelli", "adversarial"), ("rademacher", "rare-spike", "skewed", "adversarial"), ()

@@ -26,7 +26,7 @@ THEOREMS = {1: ("Theorem 1", theorem_1_bounds), 2: ("Theorem 2", theorem_2_bound
 
 def run(settings: Settings, advance: Advance) -> Result:
     """Both planes for both theorems."""
-    points, steps = settings.by_level(9, 16, 32), settings.by_level(256, 512, 4096)
+    points, steps = settings.by_level(9, 14, 32), settings.by_level(256, 512, 4096)
     seeds = range(settings.seed, settings.seed + settings.by_level(1, 1, 4))
     problem, table = Problem.named(OBJECTIVE), []
     for plane in ("betas", "eta"):

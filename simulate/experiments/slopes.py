@@ -91,7 +91,7 @@ def run(settings: Settings, advance: Advance) -> Result:
     """All curves; the settings are the level's that Theorem 2 or 1 covers."""
     largest = settings.steps or settings.by_level(8192, 8192, 32_768)
     horizons = tuple(k for k in (largest // 16, largest // 8, largest // 4, largest // 2, largest) if k >= 1)
-    seeds = range(settings.seed, settings.seed + (settings.seeds or settings.by_level(4, 16, 16)))
+    seeds = range(settings.seed, settings.seed + (settings.seeds or settings.by_level(4, 8, 16)))
     names = chosen_objectives(settings)
     curves = []
     for name in names:
