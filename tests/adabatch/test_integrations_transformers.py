@@ -8,13 +8,14 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-from adabatch.integrations.transformers import Accumulation, AdaptiveBatchCallback
+from adabatch.integrations.transformers import Accumulation, AdaptiveBatchCallback, _check_arguments
 from adabatch.schedules import MultipleOf, Stagewise
 from theory.gradient_moments import GradientMoments
 
@@ -211,6 +212,26 @@ def test_gradients_that_are_not_finite_are_thrown_away(tmp_path):
 def test_refuses_arguments_with_which_it_would_be_wrong(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path, AdaptiveBatchCallback(stages()), **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("fp16", "use bf16 or fp32"), ("n_gpu", "one process a GPU"), ("deepspeed", "use DDP or FSDP2")],
+)
+def test_refuses_what_needs_other_machines(name, message):
+    usual = {"fp16": False, "n_gpu": 0, "deepspeed": None, "dataloader_drop_last": True}
+    usual["accelerator_config"] = SimpleNamespace(split_batches=False)
+    state = SimpleNamespace(global_step=0)
+    _check_arguments(SimpleNamespace(**usual), state)
+    with pytest.raises(ValueError, match=message):
+        _check_arguments(SimpleNamespace(**usual | {name: 2}), state)
+
+
+def test_measures_every_third_step_only(tmp_path):
+    callback = AdaptiveBatchCallback(interval=3)
+    run(tmp_path, callback, count=24, num_train_epochs=1)
+    assert ["noise_scale" in record for record in callback.history] == [False, False, True] * 2
+    assert all(record["grad_norm"] > 0 for record in callback.history)
 
 
 def test_refuses_a_batch_that_the_trainer_cannot_make(tmp_path):
