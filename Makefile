@@ -17,7 +17,8 @@ demo: install
 	$(BIN)/adabatch train --preset demo --parallel fsdp --ranks 2 --output runs/demo --overwrite $(OPTIONS)
 
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest --numprocesses auto -m "not slow and not distributed"
+	$(BIN)/python -m pytest -m "distributed and not slow"
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

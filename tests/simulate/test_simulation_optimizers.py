@@ -56,7 +56,7 @@ ADAM_CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", ADAM_CASES, ids=str)
+@pytest.mark.parametrize("case", ADAM_CASES, ids=lambda case: "-".join(case) or "plain")
 @pytest.mark.parametrize("betas", [(0.9, 0.95), (0.0, 0.5), (0.5, 0.999)])
 def test_adam_matches_the_scalar_twin(case, betas):
     names = {"corrected": "bias_correction", "v0": "initial_second_moment", "decay": "weight_decay"}
