@@ -9,7 +9,6 @@ import torch
 import trainer_callback
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
-from spawning import run_ranks
 from test_added_lines import documented_commands
 from torch import nn
 
@@ -89,7 +88,7 @@ def one_micro_batch():
     return model, statistics
 
 
-def nothing_trainable():
+def nothing_trainable():  # that several ranks without wrapping raise it too is in tests/distributed
     GradientStatistics(nn.Linear(2, 1).requires_grad_(False))
 
 
@@ -171,17 +170,3 @@ def test_every_message_of_the_page_is_here():
 def test_message(message):
     with pytest.raises((ValueError, RuntimeError), match=re.escape(message)):
         RAISED_BY[message]()
-
-
-def unwrapped(rank, world_size):
-    try:
-        GradientStatistics(nn.Linear(2, 1))
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-@pytest.mark.slow
-@pytest.mark.distributed
-def test_attached_nothing_trainable_on_two_ranks():
-    assert all("attach the statistics after" in message for message in run_ranks(unwrapped, 2))
