@@ -27,6 +27,7 @@ COMMANDS = {
         f"{SHORT} --output {{folder}}/torchrun"
     ),
     "adabatch claims": "",
+    "adabatch verify-bounds --quick --output runs/bounds": "--output {folder}/bounds",
     "adabatch prove L5 --show": "",
 }
 
