@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8e5ea2", "#56b4e9"
-GREY, INK = "#8d99ae", "#222222"
+GREY, INK, PINK = "#8d99ae", "#222222", "#f25fb0"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 
 STYLE: dict[str, Any] = {
@@ -244,7 +244,7 @@ def plot_ratio_map(table: Table, axes: Axes, theorem: str, plane: str, norm: Log
 CONDITIONS = (
     (r"Theorem 1: $\eta^2 < 1 - \beta_1/\sqrt{\beta_2}$", RED, "-"),
     (r"Theorem 2: $\eta^2\,(\beta_1/\sqrt{\beta_2} + \sqrt{1+\eta^2}) < 1$", INK, "-"),
-    (r"printed: $\beta_1 \leq \sqrt{\beta_2} - 8(1+\eta^2)(1-\beta_2)/\beta_2^2$", "#ffffff", "--"),
+    (r"printed: $\beta_1 \leq \sqrt{\beta_2} - 8(1+\eta^2)(1-\beta_2)/\beta_2^2$", PINK, "--"),
     (r"$\beta_1 < \sqrt{\beta_2}$", GREY, ":"),
 )
 
@@ -288,9 +288,7 @@ def _ratio_map_figure(table: Table) -> Figure:
             axes.set_xlabel(r"$\beta_1$")
     figure.colorbar(mesh, ax=grid, label="bound / measured sum", extend="max", pad=0.02, shrink=0.9)
     handles = [
-        Line2D(
-            [], [], color=color if color != "#ffffff" else "#bbbbbb", linestyle=style, linewidth=1.4, label=label
-        )
+        Line2D([], [], color=color, linestyle=style, linewidth=1.4, label=label)
         for label, color, style in CONDITIONS
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
@@ -597,7 +595,8 @@ FIGURES: dict[str, FigureRecipe] = {
     ),
     "ratio_map": FigureRecipe(
         _ratio_map_figure,
-        "Bound over measured sum at the theorem's own step size; grey where the theorem does not apply.",
+        "Bound over measured sum at the theorem's own step size; grey where the theorem does not apply. At eta = 0.2 "
+        "Theorem 2 applies to all betas.",
     ),
     "printed_theorem": FigureRecipe(
         _printed_theorem_figure,
