@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
+from adabatch.coordinate_statistics import CoordinateStatistics
 from adabatch.learning_rate import LearningRate
-from adabatch.schedules import BatchSizeSchedule, Constant, LinearRamp, MicroBatching, NormTest, Stagewise
+from adabatch.schedules import (
+    BatchSizeSchedule,
+    Constant,
+    CoordinateTest,
+    L1NormTest,
+    LinearRamp,
+    MicroBatching,
+    NormTest,
+    Stagewise,
+)
 from adabatch.settings import OptimizerSettings, ParallelSettings, RunSettings, ScheduleSettings, Settings
+from adabatch.statistics import GradientStatistics
 
 __all__ = ["build_layout", "build_learning_rate", "build_optimizer", "build_schedule", "check_settings"]
 
@@ -46,15 +60,35 @@ def build_schedule(settings: ScheduleSettings, layout: MicroBatching, samples: i
             f"batch of {settings.initial_batch} in micro-batches of {settings.micro_batch} makes one: add "
             "--ranks, lower --micro-batch or raise --initial-batch"
         )
-    return NormTest(
+    return _norm_test(settings, layout)
+
+
+def _norm_test(settings: ScheduleSettings, layout: MicroBatching) -> NormTest:
+    build: Callable[..., NormTest] = partial(NormTest, estimator=settings.estimator)
+    if settings.test == "l1":
+        build = partial(L1NormTest, conservative=settings.l1_denominator == "conservative")
+    elif settings.test == "coordinate":
+        build = partial(CoordinateTest, quantile=settings.coordinate_quantile)
+    return build(
         eta=settings.eta,
         initial=settings.initial_batch,
         maximum=settings.max_batch,
         rounding=layout,
-        estimator=settings.estimator,
         test_interval=settings.test_interval,
         ema=settings.ema,
     )
+
+
+def build_statistics(model: nn.Module, settings: Settings) -> GradientStatistics:
+    """The scalar statistics, or the coordinate-wise ones where the test or the monitoring needs them."""
+    if not _needs_coordinates(settings):
+        return GradientStatistics(model)
+    return CoordinateStatistics(model, conservative=settings.schedule.l1_denominator == "conservative")
+
+
+def _needs_coordinates(settings: Settings) -> bool:
+    tested = settings.schedule.schedule == "norm-test" and settings.schedule.test != "scalar"
+    return tested or settings.run.monitor_coordinates
 
 
 def build_learning_rate(settings: OptimizerSettings, samples: int) -> LearningRate:
@@ -130,6 +164,11 @@ def check_settings(settings: Settings, world_size: int) -> None:
     if world_size < 1:
         raise ValueError(f"at least 1 rank is needed, but {world_size} were asked for (--ranks)")
     _check_mesh(parallel, world_size)
+    if parallel.tensor_parallel > 1 and _needs_coordinates(settings):
+        raise ValueError(
+            "coordinate-wise statistics do not cover tensor parallelism: take --test scalar without "
+            "--monitor-coordinates, or --tensor-parallel 1"
+        )
     if parallel.threads < 0:
         raise ValueError(f"--threads must be 0 (share the cores) or more, but is {parallel.threads}")
     _check_run(settings.run)

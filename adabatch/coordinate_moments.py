@@ -41,10 +41,10 @@ class RatioHistogram:
 
     @classmethod
     def of(cls, ratios: NDArray[np.float64]) -> RatioHistogram:
-        """The histogram of ratios >= 0, any shape."""
+        """The histogram of ratios >= 0, any shape; NaN counts as above all edges."""
         with np.errstate(divide="ignore"):
             position = np.ceil(np.log(ratios.ravel() / LOWEST) / np.log(RESOLUTION))
-        indices = np.clip(position, 0, BINS).astype(np.int64)
+        indices = np.clip(np.nan_to_num(position, nan=BINS), 0, BINS).astype(np.int64)
         return cls(np.bincount(indices, minlength=BINS + 1).astype(np.float64))
 
     @staticmethod

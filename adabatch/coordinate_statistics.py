@@ -106,7 +106,10 @@ class CoordinateStatistics(GradientStatistics):
             scale = [[float(micro_batches**2)], [float(micro_batches)]][: len(values)]  # of loss / M
             values = values.double() * torch.tensor(scale, dtype=torch.float64, device=values.device)
             for part, means in zip(values.split(CHUNK, 1), mean.double().split(CHUNK), strict=True):
-                shares, histogram = _summed(moments, part.cpu().numpy(), means.cpu().numpy(), sums.precision)
+                with np.errstate(
+                    invalid="ignore", over="ignore"
+                ):  # gradients that are not finite: see the moments
+                    shares, histogram = _summed(moments, part.cpu().numpy(), means.cpu().numpy(), sums.precision)
                 totals += shares / sums.copies
                 counts = histogram.counts / sums.copies + (counts if counts.size else 0.0)
         both = torch.cat([totals, torch.from_numpy(counts)]).to(self._device)

@@ -95,10 +95,18 @@ class ScheduleSettings:
     """Sequences in a rank's micro-batch at the start: ranks x micro-batch must divide the initial batch."""
     max_micro_batch: int = 32
     """The micro-batch grows up to here before accumulation does."""
+    test: Literal["scalar", "l1", "coordinate"] = "scalar"
+    """norm-test: which test. scalar compares l2 norms and costs next to nothing; l1 sums the coordinates' standard
+    deviations; coordinate asks that a share of the coordinates meet it. The last two keep and communicate squares
+    of all gradients on test steps (--test-interval)."""
     eta: float = 0.8
     """norm-test: relative error of the gradient asked for; smaller asks for larger batches."""
     estimator: Literal["paper", "unbiased", "debiased"] = "unbiased"
-    """norm-test: which variance and squared norm are compared."""
+    """norm-test, scalar: which variance and squared norm are compared."""
+    l1_denominator: Literal["plug-in", "conservative"] = "plug-in"
+    """norm-test, l1: the batch gradient's own l1 norm, or an estimate from below by two halves of the batch."""
+    coordinate_quantile: float = 0.5
+    """norm-test, coordinate: the share of coordinates that must meet the test."""
     test_interval: int = 1
     """norm-test: test every this many steps."""
     ema: float = 0.0
@@ -153,6 +161,9 @@ class RunSettings:
     """Delete an earlier run in the output folder."""
     monitor_interval: int = 0
     """Measure the gradient statistics every this many steps even where no test runs; 0 only for tests."""
+    monitor_coordinates: bool = False
+    """Whatever the test: measured steps also say what the coordinates do (sum of deviations, l1 norm, effective
+    dimensions, share that meets the coordinate-wise test); needs memory and traffic on those steps."""
     tensorboard: bool = False
     """Write TensorBoard event files too."""
 

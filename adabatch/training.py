@@ -19,9 +19,10 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from adabatch.building import build_layout, build_learning_rate, build_optimizer, build_schedule
+from adabatch.building import build_layout, build_learning_rate, build_optimizer, build_schedule, build_statistics
 from adabatch.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from adabatch.clipping import clip_gradients
+from adabatch.coordinate_moments import CoordinateMoments
 from adabatch.data import Corpus, group_positions, open_corpus
 from adabatch.learning_rate import LearningRate
 from adabatch.model import build_model, language_model_loss, model_config
@@ -163,7 +164,7 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
         learning_rate=build_learning_rate(settings.optimizer, settings.run.samples),
         layout=layout,
         schedule=build_schedule(settings.schedule, layout, settings.run.samples),
-        statistics=GradientStatistics(model),
+        statistics=build_statistics(model, settings),
         resumed_from=find_checkpoint(settings.run.resume, Path(settings.run.output) / "checkpoints"),
     )
     if run.resumed_from is not None:
@@ -208,15 +209,32 @@ def _record(
         record["noise_trace"] = moments.covariance_trace
         record["grad_sq_norm"] = moments.squared_norm
         record["test_statistic"] = _statistic(run, moments)
+        record |= _of_coordinates(moments, run.settings.schedule.eta)
     return record
 
 
 def _statistic(run: Run, moments: GradientMoments) -> float:
-    """What the schedule decided with if it tested, else T at the settings' eta and estimator."""
-    if isinstance(run.schedule, NormTest) and run.schedule.last_test is not None:
-        return run.schedule.last_test.statistic
+    """What the schedule decided with if it tested, else T of this step at the settings' eta."""
+    if isinstance(run.schedule, NormTest):
+        test = run.schedule.last_test
+        return test.statistic if test is not None else run.schedule.statistic(moments)
     schedule = run.settings.schedule
     return float(norm_test_statistic(moments, schedule.eta, schedule.estimator))
+
+
+def _of_coordinates(moments: GradientMoments, eta: float) -> Record:
+    """What the coordinates say, where they were measured."""
+    if not isinstance(moments, CoordinateMoments):
+        return {}
+    dimensions = moments.effective_dimensions
+    return {
+        "sum_of_deviations": moments.sum_of_standard_deviations,
+        "grad_l1_norm": moments.plug_in_l1_norm,
+        "grad_l1_norm_conservative": moments.conservative_l1_norm,
+        "noise_dimension": dimensions.noise,
+        "gradient_dimension": dimensions.gradient,
+        "coordinate_share": moments.coordinate_share(eta),
+    }
 
 
 def _due(run: Run, before: int, interval: int) -> bool:

@@ -1,6 +1,7 @@
 """Batch-size schedules: small state machines with one interface. None of them needs torch."""
 
 from adabatch.schedules.base import BatchSizeSchedule
+from adabatch.schedules.coordinate_tests import CoordinateTest, L1NormTest
 from adabatch.schedules.fixed import Constant, LinearRamp, Stagewise
 from adabatch.schedules.norm_test import NormTest, TestRecord
 from adabatch.schedules.rounding import BatchPlan, MicroBatching, MultipleOf, Rounding
@@ -9,6 +10,8 @@ __all__ = [
     "BatchPlan",
     "BatchSizeSchedule",
     "Constant",
+    "CoordinateTest",
+    "L1NormTest",
     "LinearRamp",
     "MicroBatching",
     "MultipleOf",

@@ -113,13 +113,24 @@ class NormTest(BatchSizeSchedule):
                 "call skip() if its gradients were thrown away"
             )
         self._check(moments)
-        variance, squared_norm = self._averaged(*estimates(moments, self.estimator))
-        statistic = statistic_from_estimates(variance, squared_norm, self.eta)
+        statistic = self._ratio(*self._averaged(*self._compared(moments)))
         # Past 2^53 a float has no next integer; the cap is below that in any case.
         proposal: int = next_batch_size(min(statistic, 2.0**53), self.batch_size)
         self.last_test = TestRecord(statistic, statistic <= self.batch_size, proposal)
         self.unresolved += not self.last_test.resolved
         return proposal
+
+    def statistic(self, moments: GradientMoments) -> float:
+        """T of these moments alone, in samples."""
+        return self._ratio(*self._compared(moments))
+
+    def _compared(self, moments: GradientMoments) -> tuple[float, float]:
+        """Noise and gradient, each to be averaged over tests before they are compared."""
+        return estimates(moments, self.estimator)
+
+    def _ratio(self, noise: float, gradient: float) -> float:
+        """T from what :meth:`_compared` gives."""
+        return float(statistic_from_estimates(noise, gradient, self.eta))
 
     def _averaged(self, variance: float, squared_norm: float) -> tuple[float, float]:
         """Both averages over the tests so far; their common bias towards 0 cancels in the ratio."""

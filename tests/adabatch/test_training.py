@@ -110,8 +110,9 @@ def test_resuming_gives_the_same_run_bit_by_bit(tmp_path):
     assert exact(resumed) == exact(whole)
 
 
-def test_gradients_that_are_not_finite_skip_the_step_and_the_test(tmp_path, monkeypatch):
-    run = open_single(tmp_path)
+@pytest.mark.parametrize("test", ["scalar", "l1"])
+def test_gradients_that_are_not_finite_skip_the_step_and_the_test(tmp_path, monkeypatch, test):
+    run = open_single(tmp_path, test=test)
     loss_of, calls = adabatch.training.language_model_loss, itertools.count()
 
     def broken(model, tokens):
@@ -133,6 +134,41 @@ def test_gradients_that_are_not_finite_skip_the_step_and_the_test(tmp_path, monk
     assert all(math.isfinite(r["loss"]) and r["skipped"] == 1 for r in steps)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"test": "l1", "eta": 0.5}, {"test": "l1", "eta": 0.5, "l1_denominator": "conservative"}]
+)
+def test_the_l1_test_grows_the_batch_and_logs_what_it_compares(tmp_path, changes):
+    records = list(train(open_single(tmp_path, **changes)))
+    tested = [r for r in records if r["test_statistic"] is not None]
+    name = "grad_l1_norm_conservative" if "l1_denominator" in changes else "grad_l1_norm"
+    for record in tested:
+        if record[name] > 0:
+            expected = record["sum_of_deviations"] ** 2 / (0.5 * record[name]) ** 2
+            assert record["test_statistic"] == pytest.approx(expected)
+        else:
+            assert math.isnan(record["test_statistic"])
+        assert record["noise_dimension"] == pytest.approx(record["sum_of_deviations"] ** 2 / record["noise_trace"])
+        assert 0 <= record["coordinate_share"] <= 1
+        assert record["gradient_dimension"] >= 1
+    assert records[-1]["batch_size"] == 24
+
+
+def test_the_coordinate_wise_test_asks_for_more_when_more_must_meet_it(tmp_path):
+    def first_statistic(quantile):
+        run = open_single(tmp_path, test="coordinate", coordinate_quantile=quantile, max_batch=10_000)
+        return next(iter(train(run)))["test_statistic"]
+
+    assert 0 < first_statistic(0.1) < first_statistic(0.5) < first_statistic(0.9)
+
+
+def test_monitoring_the_coordinates_leaves_the_scalar_test_alone(tmp_path):
+    plain = list(train(open_single(tmp_path)))
+    monitored = list(train(open_single(tmp_path, monitor_coordinates=True)))
+    for a, b in zip(plain, monitored, strict=True):
+        assert all(a[name] == b[name] for name in NAMES - {"tokens_per_second"})
+    assert any("noise_dimension" in record for record in monitored)
+
+
 def test_bf16_trains_and_no_validation_is_possible(tmp_path):
     records = list(train(open_single(tmp_path, precision="bf16", validation_fraction=0.0)))
     assert records[-1]["loss"] < records[0]["loss"]
@@ -150,6 +186,8 @@ def test_bf16_trains_and_no_validation_is_possible(tmp_path):
         (4, {"parallel": "ddp", "tensor_parallel": 2}, "goes with --parallel fsdp"),
         (2, {"parallel": "fsdp", "tensor_parallel": 2, "micro_batch": 8}, "at least 2 groups"),
         (2, {"parallel": "fsdp", "sequence_parallel": True}, "add --tensor-parallel 2"),
+        (2, {"parallel": "fsdp", "tensor_parallel": 2, "test": "l1"}, "take --test scalar"),
+        (1, {"test": "coordinate", "coordinate_quantile": 1.0}, "--coordinate-quantile"),
         (1, {"initial_batch": 2}, "at least 2 groups"),
         (1, {"samples": 0}, "--samples"),
         (1, {"validation_interval": -1}, "--validation-interval must be 0"),

@@ -1,0 +1,122 @@
+"""Norm tests that look at the coordinates: the l1 norm test and the coordinate-wise test, as schedules."""
+
+from __future__ import annotations
+
+from adabatch.coordinate_moments import CoordinateMoments
+from adabatch.schedules.norm_test import NormTest
+from adabatch.schedules.rounding import Rounding
+from theory.gradient_moments import GradientMoments
+from theory.l1_norm_test import l1_statistic
+
+__all__ = ["CoordinateTest", "L1NormTest"]
+
+
+class _OnCoordinates(NormTest):
+    """A norm test on :class:`~adabatch.coordinate_moments.CoordinateMoments`."""
+
+    def _check(self, moments: GradientMoments) -> None:
+        super()._check(moments)
+        _of_coordinates(moments)
+
+
+class L1NormTest(_OnCoordinates):
+    """Monotone growth by the l1 norm test: sum_i sigma_i / sqrt(b) against eta ||G||_1.
+
+    The scalar test does not see the coordinates that Adam amplifies; this one does, and carries a theorem that is
+    free of the dimension (:mod:`theory.l1_norm_test`). The next batch is ceil((sum_i sigma_i)^2 / (eta ||g||_1)^2)
+    if that is above b.
+
+    Args:
+        eta: > 0. With the plug-in denominator the measured ratio saturates near 1.25 when noise dominates, so that
+            eta above about 0.9 never asks for more.
+        initial: first batch.
+        maximum: cap.
+        rounding: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
+        conservative: compare with an estimate of ||G||_1 from below, which the statistics must measure
+            (``CoordinateStatistics(model, conservative=True)``); where it is not positive, the gradient is not
+            resolved and b stays.
+        test_interval: test every this many steps.
+        ema: in [0, 1): both sums are averaged with this decay before the division.
+
+    Raises:
+        ValueError: see :class:`~adabatch.schedules.norm_test.NormTest`; in ``update``, for moments without
+            coordinates.
+    """
+
+    def __init__(
+        self,
+        eta: float,
+        initial: int,
+        maximum: int,
+        rounding: Rounding | int = 1,
+        conservative: bool = False,
+        test_interval: int = 1,
+        ema: float = 0.0,
+    ) -> None:
+        super().__init__(eta, initial, maximum, rounding, test_interval=test_interval, ema=ema)
+        self.conservative = conservative
+
+    def _compared(self, moments: GradientMoments) -> tuple[float, float]:
+        """Sum of standard deviations and l1 norm."""
+        moments = _of_coordinates(moments)
+        if not self.conservative:
+            return moments.sum_of_standard_deviations, moments.plug_in_l1_norm
+        if moments.conservative_l1_norm is None:
+            raise ValueError(
+                "the conservative l1 norm was not measured: take CoordinateStatistics(model, conservative=True)"
+            )
+        return moments.sum_of_standard_deviations, moments.conservative_l1_norm
+
+    def _ratio(self, noise: float, gradient: float) -> float:
+        return float(l1_statistic(noise, gradient, self.eta))
+
+
+class CoordinateTest(_OnCoordinates):
+    """Monotone growth until a share of the coordinates meets the test sigma_i^2 / b <= eta^2 g_i^2.
+
+    All coordinates never do (one with a gradient of 0 meets it with small probability only), so a share is asked
+    for: the next batch is what that quantile of sigma_i^2 / g_i^2 needs, to 1%.
+
+    Args:
+        eta: > 0.
+        initial: first batch.
+        maximum: cap.
+        rounding: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
+        quantile: in (0, 1), the share of coordinates that must meet the test.
+        test_interval: test every this many steps.
+        ema: in [0, 1): the quantile is averaged with this decay.
+
+    Raises:
+        ValueError: for a quantile outside (0, 1), and as :class:`L1NormTest`.
+    """
+
+    def __init__(
+        self,
+        eta: float,
+        initial: int,
+        maximum: int,
+        rounding: Rounding | int = 1,
+        quantile: float = 0.5,
+        test_interval: int = 1,
+        ema: float = 0.0,
+    ) -> None:
+        if not 0 < quantile < 1:
+            raise ValueError(
+                f"the quantile must be between 0 and 1, but is {quantile}: take 0.5 to have half of the "
+                "coordinates meet the test (--coordinate-quantile)"
+            )
+        super().__init__(eta, initial, maximum, rounding, test_interval=test_interval, ema=ema)
+        self.quantile = quantile
+
+    def _compared(self, moments: GradientMoments) -> tuple[float, float]:
+        """The quantile of noise over gradient; against 1, which averages to 1 as the quantile does to itself."""
+        return _of_coordinates(moments).ratios.quantile(self.quantile), 1.0
+
+
+def _of_coordinates(moments: GradientMoments) -> CoordinateMoments:
+    if not isinstance(moments, CoordinateMoments):
+        raise ValueError(
+            "this test needs moments that know the coordinates: attach CoordinateStatistics in place of "
+            "GradientStatistics"
+        )
+    return moments
