@@ -595,8 +595,8 @@ FIGURES: dict[str, FigureRecipe] = {
     ),
     "ratio_map": FigureRecipe(
         _ratio_map_figure,
-        "Bound over measured sum at the theorem's own step size; grey where the theorem does not apply. At eta = 0.2 "
-        "Theorem 2 applies to all betas.",
+        "Bound over measured sum at the theorem's own step size; grey where the theorem does not apply. "
+        "At eta = 0.2 Theorem 2 applies to all betas.",
     ),
     "printed_theorem": FigureRecipe(
         _printed_theorem_figure,
