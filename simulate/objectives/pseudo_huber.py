@@ -50,7 +50,7 @@ class PseudoHuber:
 
     def start(self) -> Array:
         """``initial`` in every coordinate."""
-        return np.full(self.dimension, 2.0 * self.width if self.initial is None else self.initial)
+        return np.full(self.dimension, 2.0 * self.width if self.initial is None else float(self.initial))
 
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds], without cancellation near 0."""

@@ -52,7 +52,7 @@ class Quadratic:
 
     def start(self) -> Array:
         """``initial`` in every coordinate."""
-        return np.full(self.dimension, self.initial)
+        return np.full(self.dimension, float(self.initial))
 
     def value(self, w: Array) -> Array:
         """L(w), [seeds, d] -> [seeds]."""
