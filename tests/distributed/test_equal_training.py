@@ -54,6 +54,12 @@ def trajectory(settings: Settings, ranks: Ranks) -> dict[str, list[float]]:
     return result
 
 
+def l1_run(parallel: str, ranks: Ranks, folder: str) -> dict[str, list[float]]:
+    """A run on the l1 norm test, which grows the batch by what it measures, from below."""
+    changes = {"test": "l1", "eta": 0.5, "l1_denominator": "conservative"}
+    return trajectory(settings_for(parallel, ranks.world_size, folder, **changes), ranks)
+
+
 def all_modes(rank: int, world_size: int, folder: str) -> dict[str, dict[str, list[float]]]:
     """Every mode at this world size: DDP and FSDP2, reducing once a step and after every micro-batch."""
     ranks = Ranks(rank, world_size, torch.device("cpu"))
@@ -119,4 +125,19 @@ def tensor_parallel_modes(rank: int, world_size: int, folder: str) -> dict[str, 
 def test_tensor_parallel_ranks_train_the_same_as_one(single, tmp_path):
     by_rank = run_ranks(tensor_parallel_modes, 4, str(tmp_path))
     assert all(result == by_rank[0] for result in by_rank), "ranks disagree"
+    same_training(by_rank[0], single, 2)
+
+
+def l1_modes(rank: int, world_size: int, folder: str) -> dict[str, dict[str, list[float]]]:
+    """The l1 test under DDP and FSDP2."""
+    ranks = Ranks(rank, world_size, torch.device("cpu"))
+    return {parallel: l1_run(parallel, ranks, folder) for parallel in ("ddp", "fsdp")}
+
+
+def test_the_l1_test_trains_the_same_in_every_mode(tmp_path):
+    torch.set_num_threads(1)
+    single = l1_run("single", Ranks(0, 1, torch.device("cpu")), str(tmp_path))
+    assert len(set(single["batch_size"])) >= 2
+    by_rank = run_ranks(l1_modes, 2, str(tmp_path))
+    assert by_rank[0] == by_rank[1], "ranks disagree"
     same_training(by_rank[0], single, 2)
