@@ -14,7 +14,10 @@ import pytest
 
 import cli
 
-SMALL = "--samples 64 --initial-batch 8 --micro-batch 2 --warmup-samples 16 --validation-samples 4 --sequence-length 32"
+SMALL = (
+    "--samples 64 --initial-batch 8 --micro-batch 2 --warmup-samples 16 "
+    "--validation-samples 4 --sequence-length 32"
+)
 COMMAND = [sys.executable, str(Path(cli.__file__))]
 
 

@@ -20,8 +20,6 @@ Example:
 
 from __future__ import annotations
 
-import numpy as np
-
 from theory.adam_constants import (
     alignment_at,
     freezing_constant,
@@ -32,7 +30,7 @@ from theory.adam_constants import (
     second_moment_weight,
     squared_noise_growth,
 )
-from theory.numeric import Value, expm1, is_symbolic, log, minimum, sqrt, where
+from theory.numeric import Value, log, minimum, one_minus_power, sqrt, where
 
 __all__ = [
     "denominator_growth",
@@ -49,7 +47,6 @@ __all__ = [
     "momentum_gain",
     "momentum_growth",
     "momentum_root",
-    "one_minus_power",
     "preconditioned_sum",
     "second_order_cost",
     "sharp_alignment",
@@ -60,19 +57,6 @@ __all__ = [
     "uniform_cost",
     "window_drift",
 ]
-
-
-def one_minus_power(base: Value, exponent: Value) -> Value:
-    """1 - base^exponent for 0 <= base < 1, as -expm1(exponent log(base)) for numbers: nothing cancels.
-
-    >>> one_minus_power(0.5, 2), one_minus_power(0.0, 3), one_minus_power(0.0, 0)
-    (0.75, 1.0, 0.0)
-    """
-    if is_symbolic(base, exponent):
-        return 1 - base**exponent
-    positive = where(np.asarray(base) > 0, base, 0.5)
-    result = where(np.asarray(base) > 0, -expm1(exponent * log(positive)), np.asarray(exponent) > 0)
-    return result * 1.0
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ from theory.adam_constants import (
 )
 from theory.bound import Bound
 from theory.hypotheses import describe, require
-from theory.numeric import Value, expm1, is_symbolic, log, minimum, sqrt, where
+from theory.numeric import Value, minimum, one_minus_power, sqrt
 
 __all__ = [
     "StepMultipliers",
@@ -141,14 +141,6 @@ def step_multipliers(multipliers: Iterable[float], beta1: float, beta2: float) -
     return StepMultipliers(max(sums), float(values.min()), float(values.max()))
 
 
-def _one_minus_power(base: Value, exponent: Value) -> Value:
-    """1 - base^exponent for 0 <= base < 1, without cancellation for a base near 1."""
-    if is_symbolic(base, exponent):
-        return 1 - base**exponent
-    positive = where(base > 0, base, 0.5)
-    return where(base > 0, -expm1(exponent * log(positive)), 1.0)
-
-
 def bias_correction_multiplier(step: Value, beta1: Value, beta2: Value) -> Value:
     """s_k = sqrt(1 - beta2^k) / (1 - beta1^k), for the step number k >= 1.
 
@@ -156,7 +148,7 @@ def bias_correction_multiplier(step: Value, beta1: Value, beta2: Value) -> Value
     1.0
     """
     require(step >= 1, "step >= 1", describe("step", step), "count steps from 1")
-    return sqrt(_one_minus_power(beta2, step)) / _one_minus_power(beta1, step)
+    return sqrt(one_minus_power(beta2, step)) / one_minus_power(beta1, step)
 
 
 def bias_correction(beta1: float, beta2: float) -> StepMultipliers:

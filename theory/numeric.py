@@ -24,6 +24,7 @@ __all__ = [
     "log1p",
     "maximum",
     "minimum",
+    "one_minus_power",
     "sqrt",
     "where",
 ]
@@ -111,3 +112,16 @@ def where(condition: Value, if_true: Value, if_false: Value) -> Value:
         return sympy.Piecewise((if_true, condition), (if_false, True))
     result: Value = np.where(condition, if_true, if_false)
     return result.item() if np.ndim(result) == 0 else result
+
+
+def one_minus_power(base: Value, exponent: Value) -> Value:
+    """1 - base^exponent for 0 <= base < 1, as -expm1(exponent log(base)) for numbers: nothing cancels.
+
+    >>> one_minus_power(0.5, 2), one_minus_power(0.0, 3), one_minus_power(0.0, 0)
+    (0.75, 1.0, 0.0)
+    """
+    if is_symbolic(base, exponent):
+        return 1 - base**exponent
+    positive = where(np.asarray(base) > 0, base, 0.5)
+    result = where(np.asarray(base) > 0, -expm1(exponent * log(positive)), np.asarray(exponent) > 0)
+    return result * 1.0

@@ -24,6 +24,7 @@ from theory.adam_constants import (
     preconditioner_start,
     squared_noise_growth,
 )
+from theory.numeric import one_minus_power
 
 __all__ = ["lemma_l7"]
 
@@ -47,7 +48,7 @@ def lemma_l7(
         identity(
             r"$c\sum_{n<M}\beta_2^n=1-x^2$, $x=\beta_2^{M/2}$",
             (1 - base) * sympy.summation(base**n, (n, 0, window - 1)).args[1][0],
-            adam_sharp_constants.one_minus_power(base, window),
+            one_minus_power(base, window),
             "so E[sqrt(c sum beta2^n X^2) | F_l] <= tau sqrt(1 - x^2), as E X^2 <= tau^2",
         ),
         identity(
