@@ -24,7 +24,20 @@ from adabatch.schedules import (
 from adabatch.settings import OptimizerSettings, ParallelSettings, RunSettings, ScheduleSettings, Settings
 from adabatch.statistics import GradientStatistics
 
-__all__ = ["build_layout", "build_learning_rate", "build_optimizer", "build_schedule", "check_settings"]
+__all__ = [
+    "build_layout",
+    "build_learning_rate",
+    "build_optimizer",
+    "build_schedule",
+    "build_statistics",
+    "check_settings",
+    "first_batch",
+]
+
+
+def first_batch(settings: ScheduleSettings) -> int:
+    """The batch of the first step."""
+    return settings.stage_batches[0] if settings.schedule == "stagewise" else settings.initial_batch
 
 
 def build_layout(settings: ScheduleSettings, world_size: int) -> MicroBatching:
@@ -33,8 +46,9 @@ def build_layout(settings: ScheduleSettings, world_size: int) -> MicroBatching:
     Raises:
         ValueError: for an initial batch that ranks x micro-batch cannot make.
     """
-    initial = settings.stage_batches[0] if settings.schedule == "stagewise" else settings.initial_batch
-    return MicroBatching.starting_at(initial, world_size, settings.micro_batch, settings.max_micro_batch)
+    return MicroBatching.starting_at(
+        first_batch(settings), world_size, settings.micro_batch, settings.max_micro_batch
+    )
 
 
 def build_schedule(settings: ScheduleSettings, layout: MicroBatching, samples: int) -> BatchSizeSchedule:

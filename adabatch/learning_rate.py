@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["LearningRate"]
+__all__ = ["LearningRate", "square_root_scaling"]
+
+
+def square_root_scaling(batch_size: int, first_batch: int) -> float:
+    """What the square-root rule multiplies the learning rate by when the batch has grown.
+
+    >>> square_root_scaling(64, 16)
+    2.0
+    """
+    return math.sqrt(batch_size / first_batch)
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,8 @@ class OptimizerSettings:
     """Peak learning rate."""
     min_lr: float = 3e-4
     """Learning rate at the end of the cosine."""
+    lr_scaling: Literal["none", "sqrt"] = "none"
+    """sqrt: times the square root of the batch over the first batch, as is usual for Adam when the batch grows."""
     warmup_samples: int = 512
     """Linear warm-up from 0 over this many samples."""
     beta1: float = 0.9

@@ -19,12 +19,19 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from adabatch.building import build_layout, build_learning_rate, build_optimizer, build_schedule, build_statistics
+from adabatch.building import (
+    build_layout,
+    build_learning_rate,
+    build_optimizer,
+    build_schedule,
+    build_statistics,
+    first_batch,
+)
 from adabatch.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from adabatch.clipping import clip_gradients
 from adabatch.coordinate_moments import CoordinateMoments
 from adabatch.data import Corpus, group_positions, open_corpus
-from adabatch.learning_rate import LearningRate
+from adabatch.learning_rate import LearningRate, square_root_scaling
 from adabatch.model import build_model, language_model_loss, model_config
 from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
 from adabatch.schedules import BatchPlan, BatchSizeSchedule, MicroBatching, NormTest
@@ -86,6 +93,8 @@ def training_step(run: Run) -> Record:
     )
     run.statistics.enable(measuring)
     rate = run.learning_rate.at(run.samples + plan.batch_size)
+    if run.settings.optimizer.lr_scaling == "sqrt":
+        rate *= square_root_scaling(plan.batch_size, first_batch(run.settings.schedule))
 
     loss = accumulate_gradients(run, plan)
     moments = run.statistics.finish() if measuring else None

@@ -1,6 +1,6 @@
 """What the gradient statistics cost: the same training step with and without them, interleaved in one run.
 
-    python benchmarks/statistics_overhead.py [--steps 40] [--output benchmarks/statistics_overhead.txt]
+    python benchmarks/statistics_overhead.py [--steps 40] [--statistics scalar|coordinate] [--output FILE]
 
 Two ranks with one thread each (gloo), a Llama of 20M parameters, accumulation over two micro-batches, clipping and
 AdamW. Steps with and without statistics alternate; CPU time is summed over the ranks, and ratios are taken between
@@ -26,6 +26,7 @@ from transformers import LlamaConfig
 
 from adabatch.building import build_optimizer
 from adabatch.clipping import clip_gradients
+from adabatch.coordinate_statistics import CoordinateStatistics
 from adabatch.model import build_model, language_model_loss, parameter_count
 from adabatch.parallel import Ranks, parallelize, set_gradient_sync
 from adabatch.settings import OptimizerSettings, ParallelSettings
@@ -44,14 +45,16 @@ CONFIG = {
 }
 
 
-def measure(rank: int, parallel: str, micro_batch: int, steps: int) -> tuple[int, list[tuple[float, float]]]:
+def measure(
+    rank: int, parallel: str, micro_batch: int, steps: int, kind: str
+) -> tuple[int, list[tuple[float, float]]]:
     """(CPU, wall) seconds of each step on this rank; even steps with statistics, odd ones without."""
     ranks = Ranks(rank, WORLD_SIZE, torch.device("cpu"))
     model = build_model(LlamaConfig(**CONFIG), seed=0)
     parameters = parameter_count(model)
     model = parallelize(model, ParallelSettings(parallel=parallel), ranks)
     optimizer = build_optimizer(model, OptimizerSettings())
-    statistics = GradientStatistics(model)
+    statistics = GradientStatistics(model) if kind == "scalar" else CoordinateStatistics(model)
     generator = torch.Generator().manual_seed(rank)
     seconds = []
     for step in range(steps + 4):
@@ -75,18 +78,18 @@ def one_step(model, optimizer, statistics, tokens, measuring):
     optimizer.zero_grad(set_to_none=True)
 
 
-def rank_main(rank: int, folder: str, parallel: str, micro_batch: int, steps: int) -> None:
+def rank_main(rank: int, folder: str, parallel: str, micro_batch: int, steps: int, kind: str) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", WORLD_SIZE)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=WORLD_SIZE)
-    torch.save(measure(rank, parallel, micro_batch, steps), f"{folder}/{rank}.pt")
+    torch.save(measure(rank, parallel, micro_batch, steps, kind), f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
-def row(parallel: str, micro_batch: int, steps: int) -> str:
+def row(parallel: str, micro_batch: int, steps: int, kind: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(rank_main, (folder, parallel, micro_batch, steps), nprocs=WORLD_SIZE)
+        multiprocessing.spawn(rank_main, (folder, parallel, micro_batch, steps, kind), nprocs=WORLD_SIZE)
         by_rank = [torch.load(f"{folder}/{rank}.pt") for rank in range(WORLD_SIZE)]
     cpu = [sum(rank[1][step][0] for rank in by_rank) for step in range(steps)]
     wall = [max(rank[1][step][1] for rank in by_rank) for step in range(steps)]
@@ -102,16 +105,18 @@ def row(parallel: str, micro_batch: int, steps: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--statistics", choices=["scalar", "coordinate"], default="scalar")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     lines = [
-        f"# python benchmarks/statistics_overhead.py --steps {arguments.steps}",
+        "# python benchmarks/statistics_overhead.py "
+        f"--steps {arguments.steps} --statistics {arguments.statistics}",
         f"# torch {torch.__version__}, {os.cpu_count()} cores, {WORLD_SIZE} ranks; medians of neighbouring steps",
         "mode  params tokens/group  CPU without   CPU with / without [quartiles]  wall ratio",
     ]
     for parallel, micro_batch in itertools.product(("fsdp", "ddp"), (1, 8)):
-        lines.append(row(parallel, micro_batch, arguments.steps))
+        lines.append(row(parallel, micro_batch, arguments.steps, arguments.statistics))
         print(lines[-1], file=sys.stderr)
     print("\n".join(lines))
     if arguments.output:

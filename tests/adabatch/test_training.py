@@ -73,6 +73,15 @@ def test_fixed_schedules(tmp_path, changes, sizes):
     assert all(r["test_statistic"] is None for r in records)
 
 
+def test_square_root_scaling_multiplies_the_rate_as_the_batch_grows(tmp_path):
+    stages = {"schedule": "stagewise", "stage_batches": (8, 24), "stage_fractions": (0.5, 0.5)}
+    plain = list(train(open_single(tmp_path, **stages)))
+    scaled = list(train(open_single(tmp_path, lr_scaling="sqrt", **stages)))
+    assert {r["batch_size"] for r in plain} == {8, 24}
+    for a, b in zip(plain, scaled, strict=True):
+        assert b["lr"] == pytest.approx(a["lr"] * (3**0.5 if a["batch_size"] == 24 else 1))
+
+
 def test_monitoring_measures_without_testing(tmp_path):
     records = list(train(open_single(tmp_path, schedule="constant", monitor_interval=3)))
     assert [r["step"] for r in records if r["noise_trace"] is not None] == [3, 6, 9, 12]
