@@ -21,7 +21,8 @@ test: install
 	$(BIN)/python -m pytest -m "distributed and not slow"
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --numprocesses auto -m "slow and not distributed"
+	$(BIN)/python -m pytest -m "slow and distributed"
 
 lint: install
 	$(BIN)/ruff check .
