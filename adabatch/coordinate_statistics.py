@@ -78,8 +78,13 @@ class CoordinateStatistics(GradientStatistics):
 
     def enable(self, enabled: bool = True) -> None:
         """Attach or remove the hooks; see :meth:`GradientStatistics.enable`."""
+        switched = enabled != self.enabled
         super().enable(enabled)
-        for sums in getattr(self, "_sums", []):
+        if switched:
+            self._forget()
+
+    def _forget(self) -> None:
+        for sums in getattr(self, "_sums", []):  # the base class enables the hooks before there are any
             sums.clear()
 
     def _observe(self, index: int, gradient: Tensor) -> None:
@@ -98,6 +103,7 @@ class CoordinateStatistics(GradientStatistics):
         micro_batches = self._micro_batches
         moments = super().finish()
         if moments.groups < 2:
+            self._forget()
             return moments
         totals = torch.zeros(3, dtype=torch.float64)
         counts = np.zeros(0)
@@ -106,9 +112,8 @@ class CoordinateStatistics(GradientStatistics):
             scale = [[float(micro_batches**2)], [float(micro_batches)]][: len(values)]  # of loss / M
             values = values.double() * torch.tensor(scale, dtype=torch.float64, device=values.device)
             for part, means in zip(values.split(CHUNK, 1), mean.double().split(CHUNK), strict=True):
-                with np.errstate(
-                    invalid="ignore", over="ignore"
-                ):  # gradients that are not finite: see the moments
+                # Gradients that are not finite show in the moments.
+                with np.errstate(invalid="ignore", over="ignore"):
                     shares, histogram = _summed(moments, part.cpu().numpy(), means.cpu().numpy(), sums.precision)
                 totals += shares / sums.copies
                 counts = histogram.counts / sums.copies + (counts if counts.size else 0.0)

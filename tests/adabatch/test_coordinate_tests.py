@@ -127,3 +127,12 @@ def test_one_group_gives_plain_moments():
     model(torch.ones(1, 3)).sum().backward()
     statistics.end_microbatch(1)
     assert not isinstance(statistics.finish(), CoordinateMoments)
+    model.zero_grad()
+    for index in range(2):  # nothing is left of that step, and enabling what is enabled changes nothing
+        (model(torch.full((1, 3), 1.0 + index)).sum() / 2).backward()
+        statistics.end_microbatch(1)
+        statistics.enable()
+    moments = statistics.finish()
+    # Gradients (1, 1, 1) and (2, 2, 2) of the weight, 1 and 1 of the bias.
+    assert moments.sum_of_standard_deviations == pytest.approx(3 * (1 / 2) ** 0.5 / (2 / torch.pi) ** 0.5)
+    assert moments.plug_in_l1_norm == pytest.approx(5.5)
