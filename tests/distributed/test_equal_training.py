@@ -91,7 +91,9 @@ def test_the_single_run_grows_its_batch_in_steps(single):
     assert single["loss"][-1] < 0.7 * single["loss"][0]
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize(
+    "world_size", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_every_mode_trains_the_same(single, world_size, tmp_path):
     by_rank = run_ranks(all_modes, world_size, str(tmp_path))
     assert all(result == by_rank[0] for result in by_rank), "ranks disagree"
