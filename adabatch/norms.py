@@ -43,7 +43,8 @@ def squared_norm(tensor: Tensor) -> Tensor:
     accumulate = torch.float64 if flat.dtype == torch.float64 else torch.float32
     whole = flat.numel() // CHUNK * CHUNK
     chunks = _norm(flat[:whole].view(-1, CHUNK), accumulate, dim=1).double()
-    return torch.dot(chunks, chunks) + _norm(flat[whole:], torch.float64).square()
+    total = torch.dot(chunks, chunks)
+    return total if whole == flat.numel() else total + _norm(flat[whole:], torch.float64).square()
 
 
 def _norm(tensor: Tensor, dtype: torch.dtype, dim: int | None = None) -> Tensor:
