@@ -59,8 +59,7 @@ def check(settings: Settings) -> None:
     check_settings(settings, settings.parallel.ranks)
     choose_device(settings.parallel, settings.parallel.ranks - 1)
     find_checkpoint(settings.run.resume, Path(settings.run.output) / "checkpoints")
-    if settings.model.model:
-        model_config(settings.model.model, None, settings.data.sequence_length)
+    model_config(settings.model.model, None, settings.data.sequence_length)  # before preparing a large corpus
     corpus = open_corpus(settings.data)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     parallel, length = settings.parallel, settings.data.sequence_length

@@ -24,6 +24,7 @@ Example:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -106,8 +107,26 @@ class Gaussian:
         return factor
 
 
+class _TwoValued(ABC):
+    """A law on two values: how its factor is drawn."""
+
+    @property
+    @abstractmethod
+    def atoms(self) -> Atoms:
+        """Values and probabilities; each law says which."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """It needs uniform numbers."""
+        return uniform
+
+    def factor(self, numbers: Array) -> Array:
+        """X from uniform numbers."""
+        return _two_values(numbers, self.atoms)
+
+
 @dataclass(frozen=True)
-class Rademacher:
+class Rademacher(_TwoValued):
     """X = 1 + eta or 1 - eta."""
 
     name: ClassVar[str] = "rademacher"
@@ -121,18 +140,9 @@ class Rademacher:
         """Values and probabilities."""
         return (1.0 - self.eta, 1.0 + self.eta), (0.5, 0.5)
 
-    @property
-    def sampler(self) -> Sampler:
-        """It needs uniform numbers."""
-        return uniform
-
-    def factor(self, numbers: Array) -> Array:
-        """X from uniform numbers."""
-        return _two_values(numbers, self.atoms)
-
 
 @dataclass(frozen=True)
-class Cantelli:
+class Cantelli(_TwoValued):
     """X = -low with the largest probability that mean 1 and variance eta^2 allow.
 
     Attributes:
@@ -155,18 +165,9 @@ class Cantelli:
         wrong = wrong_probability(self.eta, self.low)
         return (-self.low, 1.0 + self.eta**2 / (1.0 + self.low)), (wrong, 1.0 - wrong)
 
-    @property
-    def sampler(self) -> Sampler:
-        """It needs uniform numbers."""
-        return uniform
-
-    def factor(self, numbers: Array) -> Array:
-        """X from uniform numbers."""
-        return _two_values(numbers, self.atoms)
-
 
 @dataclass(frozen=True)
-class RareSpike:
+class RareSpike(_TwoValued):
     """Mostly a little below 1, rarely far above.
 
     Attributes:
@@ -187,15 +188,6 @@ class RareSpike:
         """Values and probabilities, the spike first."""
         p, odds = self.probability, sqrt((1.0 - self.probability) / self.probability)
         return (1.0 + self.eta * odds, 1.0 - self.eta / odds), (p, 1.0 - p)
-
-    @property
-    def sampler(self) -> Sampler:
-        """It needs uniform numbers."""
-        return uniform
-
-    def factor(self, numbers: Array) -> Array:
-        """X from uniform numbers."""
-        return _two_values(numbers, self.atoms)
 
 
 @dataclass(frozen=True)
@@ -229,7 +221,7 @@ class Skewed:
 
 
 @dataclass(frozen=True)
-class TwoPoint:
+class TwoPoint(_TwoValued):
     """X = -delta, or with a probability the value that makes E X = 1: the variance follows from the two.
 
     Attributes:
@@ -254,12 +246,3 @@ class TwoPoint:
         """Values and probabilities, the rare value first."""
         p = self.probability
         return (rare_value(self.delta, p), -self.delta), (p, 1.0 - p)
-
-    @property
-    def sampler(self) -> Sampler:
-        """It needs uniform numbers."""
-        return uniform
-
-    def factor(self, numbers: Array) -> Array:
-        """X from uniform numbers."""
-        return _two_values(numbers, self.atoms)
