@@ -65,6 +65,7 @@ from theory.adam_constants import (
     solve_self_bounding,
 )
 from theory.bound import Bound
+from theory.discounted_sums import discounted_sums
 from theory.hypotheses import describe, require
 from theory.numeric import Value, minimum, one_minus_power, sqrt
 
@@ -116,11 +117,8 @@ def amplifications(multipliers: Iterable[float], ratio: float, after: float = 0.
     >>> amplifications([1.0, 1.0, 1.0], 0.5)
     [1.75, 1.5, 1.0]
     """
-    result, tail = [], after
-    for multiplier in reversed(list(multipliers)):
-        tail = multiplier + ratio * tail
-        result.append(tail / multiplier)
-    return result[::-1]
+    s = list(multipliers)
+    return [total / own for total, own in zip(discounted_sums(s, ratio, after).tolist(), s, strict=True)]
 
 
 def step_multipliers(multipliers: Iterable[float], beta1: float, beta2: float) -> StepMultipliers:

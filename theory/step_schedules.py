@@ -74,6 +74,7 @@ from theory.adam_constants import (
 )
 from theory.adam_variants import bias_correction_multiplier
 from theory.bound import Bound
+from theory.discounted_sums import discounted_sums
 from theory.hypotheses import describe, require
 from theory.numeric import Value, sqrt
 
@@ -117,23 +118,14 @@ def bias_correction(steps: int, beta1: float, beta2: float) -> Array:
     return result
 
 
-def _discounted(multipliers: Any, discount: Value) -> Array:
-    """sum_n s_{k+n} discount^n for every k, exactly, by the backward recursion t_k = s_k + discount t_{k+1}."""
-    s = np.asarray(multipliers)  # symbols make an array of objects
-    result: Array = s.copy() if s.dtype == object else s.astype(float)
-    for k in range(s.shape[-1] - 2, -1, -1):
-        result[..., k] += discount * result[..., k + 1]
-    return result
-
-
 def momentum_sums(multipliers: Any, beta1: Value, beta2: Value) -> Array:
     """sum_n s_{k+n} r^n for k = 1..K, shape [..., K]: what a gradient at step k moves, with its momentum."""
-    return _discounted(multipliers, momentum_ratio(beta1, beta2))
+    return discounted_sums(multipliers, momentum_ratio(beta1, beta2))
 
 
 def second_moment_sums(multipliers: Any, beta2: Value) -> Array:
     """sum_n s_{k+n} beta2^{n/2} for k = 1..K, shape [..., K]: how long a gradient at step k stays in sqrt(v)."""
-    return _discounted(multipliers, sqrt(beta2))
+    return discounted_sums(multipliers, sqrt(beta2))
 
 
 def schedule_amplification(multipliers: Any, beta1: float, beta2: float, first: int = 1) -> Value:
