@@ -20,7 +20,7 @@ from proofs.adam_sharp.symbols import (
     same_minimum,
     series,
 )
-from proofs.steps import Proof, nonnegative, prose
+from proofs.steps import Proof, Step, nonnegative, prose
 from theory import adam_sharp_constants
 from theory.adam_constants import second_moment_weight
 
@@ -34,15 +34,23 @@ def lemma_h(
     gain: Function = adam_sharp_constants.momentum_gain,
 ) -> Proof:
     """Lemma H for the given H and the given norm of the convolution with momentum."""
+    return Proof(
+        name="H",
+        title="energy of the normalised gradients",
+        statement=(
+            r"$\sum_{j\le K'}E h_j^2\le H$, and $\sum_k E\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$."
+        ),
+        steps=(*_each_step(), *_summed(energy), *_convolved(gain)),
+        source="Theorem 2, lemma H",
+    )
+
+
+def _each_step() -> tuple[Step, ...]:
+    """A step's square is at most d/c, and at most the growth of ln u_k."""
     v, g, x, t, b = sympy.symbols("v g x t b", positive=True)
-    growth = sympy.Symbol("g", real=True)
-    n = sympy.Symbol("n", integer=True, nonnegative=True)
     c = second_moment_weight(beta2)
     interval = {q: sympy.sqrt(1 / (1 + b))}
-    moments = sympy.symbols("u0:6", positive=True)
-    telescoped = sum(sympy.log(moments[k]) - sympy.log(beta2 * moments[k - 1]) for k in range(1, 6))
-    total = sympy.log(moments[5]) - sympy.log(moments[0])
-    steps = (
+    return (
         nonnegative(
             r"$cg^2/(\beta_2v+cg^2)\le1$",
             1 - c * g**2 / (beta2 * v + c * g**2),
@@ -68,6 +76,17 @@ def lemma_h(
             [t, epsilon],
             {v: t**2},
         ),
+    )
+
+
+def _summed(energy: Function) -> tuple[Step, ...]:
+    """Over the steps: the sum of the squares is at most H."""
+    growth = sympy.Symbol("g", real=True)
+    c = second_moment_weight(beta2)
+    moments = sympy.symbols("u0:6", positive=True)
+    telescoped = sum(sympy.log(moments[k]) - sympy.log(beta2 * moments[k - 1]) for k in range(1, 6))
+    total = sympy.log(moments[5]) - sympy.log(moments[0])
+    return (
         identity(
             r"$\sum_{k=1}^{n}\ln\frac{u_k}{\beta_2u_{k-1}}=n\ln\frac1{\beta_2}+\ln\frac{u_n}{u_0}$",
             sympy.expand_log(telescoped, force=True),
@@ -82,6 +101,13 @@ def lemma_h(
         identity(
             r"$H=K'd/c$ where nothing is known", energy(horizon, dimension, beta2, None), horizon * dimension / c
         ),
+    )
+
+
+def _convolved(gain: Function) -> tuple[Step, ...]:
+    """Momentum's steps are a convolution of the normalised gradients."""
+    n = sympy.Symbol("n", integer=True, nonnegative=True)
+    return (
         decay_step(),
         series(r"$\sum_nr^n=1/(1-r)$", r**n, n, 1 / (1 - r)),
         identity(
@@ -94,13 +120,4 @@ def lemma_h(
             r"$\sum_k\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2\sum_jh_j^2$",
             "Young's inequality for convolutions, pathwise; then take expectations",
         ),
-    )
-    return Proof(
-        name="H",
-        title="energy of the normalised gradients",
-        statement=(
-            r"$\sum_{j\le K'}E h_j^2\le H$, and $\sum_k E\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$."
-        ),
-        steps=steps,
-        source="Theorem 2, lemma H",
     )
