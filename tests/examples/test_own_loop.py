@@ -45,7 +45,7 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         "texts": trainer_callback.counting_texts(64),
     }
     python = blocks("python")
-    assert len(python) == 6
+    assert len(python) == 7
     for block in python:
         if "GradientStatistics" in block:  # a program of its own begins
             names["model"] = nn.Linear(8, 1)
@@ -57,7 +57,9 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         if "set_accumulation" in block:
             assert names["accelerator"].gradient_accumulation_steps == 5
             assert (names["moments"].groups, names["moments"].group_size) == (4, 8)
-    assert "4 8 32" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "4 8 32" in printed
+    assert "32 1\n" in printed
     assert names["callback"].history[-1]["samples"] == 3 * 64
 
 
