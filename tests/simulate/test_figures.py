@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from simulate import figures
 from simulate.experiments.result import Table
+from simulate.figures.style import GREY
 
 
 def _convergence():
@@ -116,13 +117,9 @@ def test_what_is_plotted_is_the_table(tmp_path):
     assert figures.plot_convergence(TABLES["convergence"], axes, "rastrigin") is axes
     drawn = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
     assert np.allclose(drawn[0], [0.25, 0.125, 0.0625])
-    bounds = [
-        line.get_ydata()
-        for line in axes.lines
-        if line.get_linestyle() == "--" and line.get_color() != figures.GREY
-    ]
+    bounds = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--" and line.get_color() != GREY]
     assert np.allclose(bounds[0], [2.5, 1.25, 0.625])  # the smaller of the two theorems
-    guide = next(line.get_ydata() for line in axes.lines if line.get_color() == figures.GREY)
+    guide = next(line.get_ydata() for line in axes.lines if line.get_color() == GREY)
     assert np.isclose(guide[0] / guide[-1], 4.0)  # slope -1/2 over a factor of 16
 
 
