@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,15 +114,8 @@ def training_step(run: Run) -> Record:
 def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
     """Forward and backward of every micro-batch; the mean loss over all ranks."""
     total = torch.zeros((), dtype=torch.float64, device=run.ranks.device)
-    for index in range(plan.accumulation):
-        positions = group_positions(
-            run.samples,
-            rank=run.ranks.data_parallel_rank,
-            world_size=run.ranks.data_parallel_size,
-            micro_batch_index=index,
-            micro_batch=plan.micro_batch,
-        )
-        tokens = run.corpus.train.take(positions).to(run.ranks.device, non_blocking=True)
+    for index, sequences in enumerate(take_step(run, plan)):
+        tokens = sequences.to(run.ranks.device, non_blocking=True)
         set_gradient_sync(run.model, run.settings.parallel.accumulation_sync or index == plan.accumulation - 1)
         with autocast(run.settings.parallel, run.ranks):
             loss = language_model_loss(run.model, tokens) / plan.accumulation
@@ -130,6 +123,28 @@ def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
         run.statistics.end_microbatch(plan.micro_batch)
         total += loss.detach()
     return run.ranks.sum(float(total))[0] / run.ranks.world_size
+
+
+def take_step(run: Run, plan: BatchPlan) -> Sequence[torch.Tensor]:
+    """This rank's sequences of the step, int64 [micro_batch, L] for each micro-batch.
+
+    They are taken at once, since the micro-batches' positions interleave and a stream is read forwards.
+    """
+    ranks = run.ranks
+    positions = [
+        position
+        for index in range(plan.accumulation)
+        for position in group_positions(
+            run.samples,
+            rank=ranks.data_parallel_rank,
+            world_size=ranks.data_parallel_size,
+            micro_batch_index=index,
+            accumulation=plan.accumulation,
+            micro_batch=plan.micro_batch,
+        )
+    ]
+    micro_batches: Sequence[torch.Tensor] = run.corpus.train.take(positions).split(plan.micro_batch)
+    return micro_batches
 
 
 def optimizer_step(optimizer: AdamW, rate: float) -> None:

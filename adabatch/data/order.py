@@ -15,36 +15,43 @@ import numpy.typing as npt
 __all__ = ["SampleOrder", "group_positions"]
 
 
-def group_positions(start: int, *, rank: int, world_size: int, micro_batch_index: int, micro_batch: int) -> range:
+def group_positions(
+    start: int, *, rank: int, world_size: int, micro_batch_index: int, accumulation: int, micro_batch: int
+) -> range:
     """The positions of one group: what one rank computes in one micro-batch of a step.
 
-    A step from `start` with n = J M groups of m sequences takes [start, start + n m). Group q takes
-    [start + q m, start + (q + 1) m), and rank j computes group q = a J + j in its micro-batch a. So the groups,
+    A step from `start` with n = J M groups of m sequences takes [start, start + n m). Group q takes every n-th
+    of them, start + q + n i for i < m, and rank j computes group q = a J + j in its micro-batch a. So the groups,
     and with them the group gradients of the norm test, are the same however n is split into J ranks and M
-    micro-batches, and each rank's positions increase.
+    micro-batches. And rank j computes the positions that are start + j modulo J, whatever M and m: as batches are
+    multiples of J, it does so at every step, and reads only its share of a stream.
 
     Args:
         start: samples seen before this step.
         rank: j, this data-parallel rank.
         world_size: J, the number of data-parallel ranks.
         micro_batch_index: a, the micro-batch within the step, from 0.
+        accumulation: M, the micro-batches of each rank.
         micro_batch: m, sequences in a micro-batch.
 
     Raises:
         ValueError: a number is outside its range.
 
-    >>> [group_positions(100, rank=1, world_size=2, micro_batch_index=a, micro_batch=3) for a in (0, 1)]
-    [range(103, 106), range(109, 112)]
+    >>> step = {"rank": 1, "world_size": 2, "accumulation": 2, "micro_batch": 3}
+    >>> [list(group_positions(100, micro_batch_index=a, **step)) for a in (0, 1)]
+    [[101, 105, 109], [103, 107, 111]]
     """
-    if start < 0 or micro_batch_index < 0 or micro_batch < 1:
-        raise ValueError(
-            f"start = {start}, micro_batch_index = {micro_batch_index}, micro_batch = {micro_batch}; "
-            "the first two must be at least 0, the micro-batch at least 1"
-        )
+    if start < 0 or micro_batch < 1:
+        raise ValueError(f"start = {start}, micro_batch = {micro_batch}; they must be at least 0 and at least 1")
     if not 0 <= rank < world_size:
         raise ValueError(f"rank is {rank}; it must be in 0 .. world size - 1 = {world_size - 1}")
-    group = micro_batch_index * world_size + rank
-    return range(start + group * micro_batch, start + (group + 1) * micro_batch)
+    if not 0 <= micro_batch_index < accumulation:
+        raise ValueError(
+            f"micro_batch_index is {micro_batch_index}; it must be in 0 .. accumulation - 1 = {accumulation - 1}"
+        )
+    groups = world_size * accumulation
+    first = start + micro_batch_index * world_size + rank
+    return range(first, first + groups * micro_batch, groups)
 
 
 class SampleOrder:

@@ -80,10 +80,7 @@ class StreamedSamples:
     """Samples cut from a stream of documents while training, in the order of the stream.
 
     Position p is the p-th sequence of the stream; when the stream ends it starts again. Positions may be left
-    out but must increase from call to call. Every rank reads and tokenizes the whole stream and keeps its own
-    positions: with J ranks the tokenization is done J times, and resuming at position p reads and tokenizes
-    again everything before p. In exchange the samples are exactly the same whatever the number of ranks, and
-    the state is the position alone.
+    out; those of a call come after those of the call before. Every rank reads and tokenizes the whole stream.
 
     Args:
         read: starts the stream over, yielding the tokens of a document or of several at a time.
@@ -129,8 +126,10 @@ class StreamedSamples:
         Raises:
             ValueError: a position lies before one already taken or passed over.
         """
-        taken = np.empty((len(positions), self._sequence_length), dtype=np.int64)
-        for row, position in enumerate(as_positions(positions).tolist()):
+        where = as_positions(positions)
+        taken = np.empty((len(where), self._sequence_length), dtype=np.int64)
+        for row in np.argsort(where, kind="stable").tolist():
+            position = int(where[row])
             if position < self._next:
                 raise ValueError(
                     f"position {position} was asked of a stream that is at {self._next}; a stream is read "

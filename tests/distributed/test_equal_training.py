@@ -38,6 +38,7 @@ def settings_for(parallel: str, world_size: int, folder: str, **changes) -> Sett
             "micro_batch": initial // GROUPS,
             "max_micro_batch": 64,
             "max_batch": 48,
+            "eta": 0.9,
             "validation_interval": 320,
             "validation_samples": 24,
             "output": f"{folder}/{parallel}-{world_size}-{'-'.join(map(str, changes.values()))}",

@@ -337,7 +337,14 @@ def test_samples_are_the_same_for_every_split_into_ranks(tmp_path, cache):
         return {
             str(
                 train.take(
-                    group_positions(24, rank=j, world_size=world_size, micro_batch_index=a, micro_batch=3)
+                    group_positions(
+                        24,
+                        rank=j,
+                        world_size=world_size,
+                        micro_batch_index=a,
+                        accumulation=accumulation,
+                        micro_batch=3,
+                    )
                 ).tolist()
             )
             for j in range(world_size)

@@ -12,7 +12,14 @@ small = st.integers(1, 6)
 
 def groups_of_step(start: int, world_size: int, accumulation: int, micro_batch: int) -> list[range]:
     return [
-        group_positions(start, rank=j, world_size=world_size, micro_batch_index=a, micro_batch=micro_batch)
+        group_positions(
+            start,
+            rank=j,
+            world_size=world_size,
+            micro_batch_index=a,
+            accumulation=accumulation,
+            micro_batch=micro_batch,
+        )
         for j in range(world_size)
         for a in range(accumulation)
     ]
@@ -37,16 +44,13 @@ def test_groups_do_not_depend_on_how_ranks_and_accumulation_share_them(groups):
 
 @given(start=st.integers(0, 1000), world_size=small, accumulation=small, micro_batch=small)
 @settings(deadline=None)
-def test_the_positions_of_a_rank_increase(start, world_size, accumulation, micro_batch):
+def test_a_rank_keeps_its_residue_whatever_the_micro_batches(start, world_size, accumulation, micro_batch):
+    groups = groups_of_step(start, world_size, accumulation, micro_batch)
     for rank in range(world_size):
-        mine = [
-            position
-            for a in range(accumulation)
-            for position in group_positions(
-                start, rank=rank, world_size=world_size, micro_batch_index=a, micro_batch=micro_batch
-            )
-        ]
-        assert mine == sorted(set(mine))
+        mine = groups[rank * accumulation : (rank + 1) * accumulation]
+        taken = sorted(position for group in mine for position in group)
+        stop = start + world_size * accumulation * micro_batch
+        assert taken == list(range(start + rank, stop, world_size))
 
 
 @pytest.mark.parametrize(
@@ -55,12 +59,21 @@ def test_the_positions_of_a_rank_increase(start, world_size, accumulation, micro
         ({"rank": 2}, "rank is 2"),
         ({"rank": -1}, "rank is -1"),
         ({"micro_batch": 0}, "micro_batch = 0"),
-        ({"micro_batch_index": -1}, "micro_batch_index = -1"),
+        ({"micro_batch_index": -1}, "micro_batch_index is -1"),
+        ({"micro_batch_index": 3}, "micro_batch_index is 3"),
         ({"start": -1}, "start = -1"),
     ],
 )
 def test_groups_outside_their_range_are_refused(changed, message):
-    arguments = {"start": 0, "rank": 0, "world_size": 2, "micro_batch_index": 0, "micro_batch": 1} | changed
+    arguments = {
+        "start": 0,
+        "rank": 0,
+        "world_size": 2,
+        "micro_batch_index": 0,
+        "accumulation": 3,
+        "micro_batch": 1,
+    }
+    arguments |= changed
     with pytest.raises(ValueError, match=message):
         group_positions(arguments.pop("start"), **arguments)
 
