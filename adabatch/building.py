@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
 from adabatch.coordinate_statistics import CoordinateStatistics
-from adabatch.learning_rate import LearningRate
+from adabatch.learning_rate import BatchScaling, LearningRate
+from adabatch.metrics import read_metrics
 from adabatch.schedules import (
     BatchSizeSchedule,
     Constant,
@@ -19,6 +21,8 @@ from adabatch.schedules import (
     LinearRamp,
     MicroBatching,
     NormTest,
+    Replay,
+    Seesaw,
     Stagewise,
 )
 from adabatch.settings import OptimizerSettings, ParallelSettings, RunSettings, ScheduleSettings, Settings
@@ -37,7 +41,9 @@ __all__ = [
 
 def first_batch(settings: ScheduleSettings) -> int:
     """The batch of the first step."""
-    return settings.stage_batches[0] if settings.schedule == "stagewise" else settings.initial_batch
+    if settings.schedule == "stagewise":
+        return settings.stage_batches[0]
+    return _replayed(settings).batch_size if settings.schedule == "replay" else settings.initial_batch
 
 
 def build_layout(settings: ScheduleSettings, world_size: int) -> MicroBatching:
@@ -51,33 +57,44 @@ def build_layout(settings: ScheduleSettings, world_size: int) -> MicroBatching:
     )
 
 
-def build_schedule(settings: ScheduleSettings, layout: MicroBatching, samples: int) -> BatchSizeSchedule:
+def build_schedule(settings: Settings, layout: MicroBatching) -> BatchSizeSchedule:
     """The batch-size schedule.
 
     Args:
-        settings: which schedule and its parameters.
+        settings: which schedule and its parameters, the budget, and for Seesaw the learning rate.
         layout: rounds its proposals up to what can be realised.
-        samples: the budget.
 
     Raises:
         ValueError: for parameters outside their range, or a norm test with one group only.
     """
-    if settings.schedule == "constant":
-        return Constant(settings.initial_batch, layout)
-    if settings.schedule == "stagewise":
-        return Stagewise(settings.stage_batches, settings.stage_fractions, samples, layout)
-    if settings.schedule == "linear-ramp":
-        return LinearRamp(settings.initial_batch, settings.max_batch, settings.ramp_samples, layout)
+    chosen, samples = settings.schedule, settings.run.samples
+    if chosen.schedule == "constant":
+        return Constant(chosen.initial_batch, layout)
+    if chosen.schedule == "stagewise":
+        return Stagewise(chosen.stage_batches, chosen.stage_fractions, samples, layout)
+    if chosen.schedule == "linear-ramp":
+        return LinearRamp(chosen.initial_batch, chosen.max_batch, chosen.ramp_samples, layout)
+    if chosen.schedule == "seesaw":
+        cuts = build_learning_rate(settings).cuts(chosen.seesaw_factor)
+        return Seesaw(chosen.initial_batch, chosen.max_batch, cuts, chosen.seesaw_factor, layout)
+    if chosen.schedule == "replay":
+        return _replayed(chosen, layout)
+    return _norm_test(chosen, layout)
+
+
+def _replayed(settings: ScheduleSettings, layout: MicroBatching | int = 1) -> Replay:
+    if not settings.replay_run:
+        raise ValueError("a replay needs the run whose batch sizes it takes: give its folder (--replay-run)")
+    return Replay.of_records(read_metrics(Path(settings.replay_run)), layout)
+
+
+def _norm_test(settings: ScheduleSettings, layout: MicroBatching) -> NormTest:
     if layout.world_size * layout.accumulation < 2:
         raise ValueError(
             f"the norm test needs at least 2 groups (ranks x micro-batches), but {layout.world_size} rank with a "
             f"batch of {settings.initial_batch} in micro-batches of {settings.micro_batch} makes one: add "
             "--ranks, lower --micro-batch or raise --initial-batch"
         )
-    return _norm_test(settings, layout)
-
-
-def _norm_test(settings: ScheduleSettings, layout: MicroBatching) -> NormTest:
     build: Callable[..., NormTest] = partial(NormTest, estimator=settings.estimator)
     if settings.test == "l1":
         build = partial(L1NormTest, conservative=settings.l1_denominator == "conservative")
@@ -90,6 +107,7 @@ def _norm_test(settings: ScheduleSettings, layout: MicroBatching) -> NormTest:
         rounding=layout,
         test_interval=settings.test_interval,
         ema=settings.ema,
+        max_growth=settings.max_growth,
     )
 
 
@@ -105,9 +123,23 @@ def _needs_coordinates(settings: Settings) -> bool:
     return tested or settings.run.monitor_coordinates
 
 
-def build_learning_rate(settings: OptimizerSettings, samples: int) -> LearningRate:
-    """The learning-rate schedule over the budget of samples."""
-    return LearningRate(settings.lr, settings.min_lr, settings.warmup_samples, samples)
+def build_learning_rate(settings: Settings) -> LearningRate:
+    """The learning-rate schedule over the budget of samples, with its scaling by the batch.
+
+    Raises:
+        ValueError: for rates or a warm-up out of range, or a scaling on top of Seesaw's own.
+    """
+    rates, schedule = settings.optimizer, settings.schedule.schedule
+    if schedule == "seesaw" and rates.lr_scaling == "linear":
+        raise ValueError(
+            "--schedule seesaw scales the learning rate by the square root of the batch: leave out --lr-scaling"
+        )
+    if rates.lr_reference_batch < 0:
+        raise ValueError(
+            f"--lr-reference-batch must be 0 (the first batch) or more, but is {rates.lr_reference_batch}"
+        )
+    scaling = BatchScaling(rates.lr_scaling, rates.lr_reference_batch or first_batch(settings.schedule))
+    return LearningRate(rates.lr, rates.min_lr, rates.warmup_samples, settings.run.samples, scaling)
 
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> AdamW:
@@ -142,6 +174,8 @@ def _check_run(settings: RunSettings) -> None:
         if getattr(settings, name) < 0:
             option = "--" + name.replace("_", "-")
             raise ValueError(f"{option} must be 0 (never) or more, but is {getattr(settings, name)}")
+    if settings.max_skipped < 0:
+        raise ValueError(f"--max-skipped must be 0 (never stop) or more, but is {settings.max_skipped}")
     if settings.validation_interval and settings.validation_samples < 1:
         raise ValueError(
             f"validation needs at least 1 sample, but --validation-samples is {settings.validation_samples}; "
@@ -187,5 +221,5 @@ def check_settings(settings: Settings, world_size: int) -> None:
         raise ValueError(f"--threads must be 0 (share the cores) or more, but is {parallel.threads}")
     _check_run(settings.run)
     layout = build_layout(settings.schedule, world_size // parallel.tensor_parallel)
-    build_schedule(settings.schedule, layout, settings.run.samples)
-    build_learning_rate(settings.optimizer, settings.run.samples)
+    build_schedule(settings, layout)
+    build_learning_rate(settings)

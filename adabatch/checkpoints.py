@@ -21,7 +21,14 @@ from torch.optim import Optimizer
 
 from adabatch.parallel import Ranks
 
-__all__ = ["find_checkpoint", "load_checkpoint", "read_progress", "save_checkpoint"]
+__all__ = [
+    "checkpoint_step",
+    "complete_checkpoints",
+    "find_checkpoint",
+    "load_checkpoint",
+    "read_progress",
+    "save_checkpoint",
+]
 
 PROGRESS = "progress.json"
 
@@ -93,7 +100,7 @@ def find_checkpoint(resume: str, folder: Path) -> Path | None:
     if resume == "never":
         return None
     if resume == "auto":
-        complete = sorted(path for path in folder.glob("step-*") if (path / PROGRESS).is_file() and _named(path))
+        complete = complete_checkpoints(folder)
         return complete[-1] if complete else None
     path = Path(resume)
     if not (path / PROGRESS).is_file():
@@ -102,6 +109,16 @@ def find_checkpoint(resume: str, folder: Path) -> Path | None:
             "take --resume auto"
         )
     return path
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in a run's ``checkpoints`` folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / PROGRESS).is_file() and _named(path))
+
+
+def checkpoint_step(path: Path) -> int:
+    """The step that a checkpoint of :func:`complete_checkpoints` was written after."""
+    return int(path.name.removeprefix("step-"))
 
 
 @contextmanager

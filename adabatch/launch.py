@@ -18,6 +18,7 @@ from adabatch.building import check_settings
 from adabatch.checkpoints import find_checkpoint
 from adabatch.data import open_corpus
 from adabatch.figures import save_figures
+from adabatch.guards import TrainingDivergedError
 from adabatch.metrics import MetricsWriter, read_metrics
 from adabatch.model import model_config
 from adabatch.parallel import Ranks, choose_device, process_group
@@ -26,9 +27,10 @@ from adabatch.settings import Settings, to_toml
 from adabatch.tensor_parallel import check_tensor_parallel
 from adabatch.training import Run, open_run, train
 
-__all__ = ["INTERRUPTED", "USER_ERROR", "check", "launch"]
+__all__ = ["DIVERGED", "INTERRUPTED", "USER_ERROR", "check", "launch"]
 
 USER_ERROR = 2
+DIVERGED = 3
 INTERRUPTED = 130
 
 
@@ -109,7 +111,7 @@ def _launch_ranks(settings: Settings) -> int:
         return INTERRUPTED
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        if failure.exitcode not in (USER_ERROR, INTERRUPTED):
+        if failure.exitcode not in (USER_ERROR, DIVERGED, INTERRUPTED):
             name = f" ({failure.signal_name()})" if failure.exitcode < 0 else ""
             print(f"rank {rank} ended with exit code {failure.exitcode}{name}", file=sys.stderr)
         return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
@@ -143,6 +145,10 @@ def _rank(settings: Settings) -> int:
         rank = os.environ.get("RANK", "0")
         print(f"Error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
         return USER_ERROR
+    except TrainingDivergedError as error:
+        if os.environ.get("RANK", "0") == "0":  # all ranks see the same
+            print(f"Error: {error}", file=sys.stderr)
+        return DIVERGED
     except RuntimeError:
         if interrupted:  # a collective that lost its peer
             return INTERRUPTED

@@ -1,25 +1,56 @@
-"""The learning rate as a function of the samples seen: linear warm-up, then cosine."""
+"""The learning rate by the samples seen (linear warm-up, then cosine) and by the batch."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-__all__ = ["LearningRate", "square_root_scaling"]
+from theory.l1_noise_scale import learning_rate_multiplier
+
+__all__ = ["BatchScaling", "LearningRate"]
+
+RULES = ("none", "sqrt", "linear")
 
 
-def square_root_scaling(batch_size: int, first_batch: int) -> float:
-    """What the square-root rule multiplies the learning rate by when the batch has grown.
+@dataclass(frozen=True)
+class BatchScaling:
+    """What a batch other than the reference multiplies the learning rate by: (b / reference)^p.
 
-    >>> square_root_scaling(64, 16)
+    Attributes:
+        rule: ``none`` (p = 0; Lau et al.), ``sqrt`` (p = 1/2; keeps the noise of an Adam step, whose size does not
+            depend on the gradient's: Malladi et al., arXiv 2205.10287) or ``linear`` (p = 1; the rule for SGD).
+        reference: the batch that the peak learning rate was chosen for.
+
+    Raises:
+        ValueError: for an unknown rule, or a reference below 1.
+
+    >>> BatchScaling("sqrt", reference=16).factor(64)
     2.0
     """
-    return math.sqrt(batch_size / first_batch)
+
+    rule: str = "none"
+    reference: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"the scaling {self.rule!r} is not known: take one of {', '.join(RULES)}")
+        if self.reference < 1:
+            raise ValueError(f"the reference batch must be at least 1, but is {self.reference}")
+
+    def factor(self, batch_size: int) -> float:
+        """The factor for this batch."""
+        if self.rule == "sqrt":
+            return float(learning_rate_multiplier(batch_size, self.reference))
+        return batch_size / self.reference if self.rule == "linear" else 1.0
 
 
 @dataclass(frozen=True)
 class LearningRate:
     """Linear from 0 to ``peak`` over ``warmup_samples``, then a cosine to ``minimum`` at ``total_samples``.
+
+    Attributes:
+        scaling: applied by the schedules, which know the batch
+            (:meth:`adabatch.schedules.BatchSizeSchedule.learning_rate`).
 
     Raises:
         ValueError: for rates that are not 0 <= minimum <= peak, peak > 0, or a warm-up longer than the budget.
@@ -32,6 +63,7 @@ class LearningRate:
     minimum: float
     warmup_samples: int
     total_samples: int
+    scaling: BatchScaling = BatchScaling()
 
     def __post_init__(self) -> None:
         if not (0 <= self.minimum <= self.peak and 0 < self.peak < math.inf):
@@ -46,8 +78,39 @@ class LearningRate:
             )
 
     def at(self, samples: int) -> float:
-        """The rate of the step that brings the samples seen to ``samples``."""
+        """The rate of the step that brings the samples seen to ``samples``, before scaling."""
         if samples < self.warmup_samples:
-            return self.peak * samples / self.warmup_samples
+            return self.warm_up(samples)
         progress = (samples - self.warmup_samples) / max(1, self.total_samples - self.warmup_samples)
         return self.minimum + (self.peak - self.minimum) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def warm_up(self, samples: int) -> float:
+        """The rate without its fall: linear to the peak, and the peak from there on."""
+        return self.peak * samples / self.warmup_samples if samples < self.warmup_samples else self.peak
+
+    def cuts(self, divisor: float) -> list[int]:
+        """The samples seen at which the cosine has fallen to peak / divisor, peak / divisor^2 and so on.
+
+        Args:
+            divisor: > 1.
+
+        Returns:
+            Those below the budget, in order.
+
+        Raises:
+            ValueError: for a divisor that is not above 1.
+
+        >>> LearningRate(peak=1.0, minimum=0.1, warmup_samples=0, total_samples=300).cuts(2.0)
+        [161, 220, 269]
+        """
+        if not 1 < divisor < math.inf:
+            raise ValueError(f"the learning rate falls by a factor above 1, but {divisor} was given")
+        found: list[int] = []
+        while self.minimum < (rate := self.peak * divisor ** -(len(found) + 1)):
+            cosine = 2 * (rate - self.minimum) / (self.peak - self.minimum) - 1
+            falling = self.total_samples - self.warmup_samples
+            samples = self.warmup_samples + math.ceil(falling * math.acos(cosine) / math.pi)
+            if samples >= self.total_samples:
+                break
+            found.append(samples)
+        return found

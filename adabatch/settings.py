@@ -85,8 +85,9 @@ class ParallelSettings:
 class ScheduleSettings:
     """How the batch size evolves. All sizes are in sequences, over all ranks."""
 
-    schedule: Literal["constant", "stagewise", "linear-ramp", "norm-test"] = "norm-test"
-    """Which batch-size schedule."""
+    schedule: Literal["constant", "stagewise", "linear-ramp", "seesaw", "replay", "norm-test"] = "norm-test"
+    """Which batch-size schedule. seesaw: wherever the cosine would halve the learning rate, divide it by the
+    square root of 2 and double the batch; at the largest batch, halve it. replay: another run's batch sizes."""
     initial_batch: int = 4
     """First batch (the only one, for a constant schedule)."""
     max_batch: int = 128
@@ -111,12 +112,18 @@ class ScheduleSettings:
     """norm-test: test every this many steps."""
     ema: float = 0.0
     """norm-test: decay of the averages of numerator and denominator; 0 uses each step's own."""
+    max_growth: float = 8.0
+    """norm-test: a test may ask for at most this many times the current batch; 0 does not limit."""
     stage_batches: tuple[int, ...] = (32, 64, 128)
     """stagewise: a batch size for each stage."""
     stage_fractions: tuple[float, ...] = (0.025, 0.025, 0.95)
     """stagewise: the stages' fractions of the samples."""
     ramp_samples: int = 8192
     """linear-ramp: samples until the largest batch."""
+    seesaw_factor: float = 2.0
+    """seesaw: by how much the cosine falls and the batch grows from stage to stage."""
+    replay_run: str = ""
+    """replay: the folder of the other run, or its metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +134,11 @@ class OptimizerSettings:
     """Peak learning rate."""
     min_lr: float = 3e-4
     """Learning rate at the end of the cosine."""
-    lr_scaling: Literal["none", "sqrt"] = "none"
-    """sqrt: times the square root of the batch over the first batch, as is usual for Adam when the batch grows."""
+    lr_scaling: Literal["none", "sqrt", "linear"] = "none"
+    """How the learning rate follows the batch: not at all, times the square root of the batch over the reference
+    batch (as is usual for Adam), or times that ratio (the rule for SGD). seesaw has its own."""
+    lr_reference_batch: int = 0
+    """The batch that the peak learning rate was chosen for; 0 is the first batch."""
     warmup_samples: int = 512
     """Linear warm-up from 0 over this many samples."""
     beta1: float = 0.9
@@ -161,6 +171,9 @@ class RunSettings:
     """auto goes on from the newest checkpoint in the output folder if there is one; or a checkpoint's path."""
     overwrite: bool = False
     """Delete an earlier run in the output folder."""
+    max_skipped: int = 10
+    """Stop after more than this many steps in a row whose loss or gradient is not finite; 0 never stops. Such a
+    step is skipped: neither optimizer step nor test."""
     monitor_interval: int = 0
     """Measure the gradient statistics every this many steps even where no test runs; 0 only for tests."""
     monitor_coordinates: bool = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +24,13 @@ from adabatch.building import (
     build_optimizer,
     build_schedule,
     build_statistics,
-    first_batch,
 )
 from adabatch.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
 from adabatch.clipping import clip_gradients
 from adabatch.coordinate_moments import CoordinateMoments
 from adabatch.data import Corpus, group_positions, open_corpus
-from adabatch.learning_rate import LearningRate, square_root_scaling
+from adabatch.guards import DivergenceGuard
+from adabatch.learning_rate import LearningRate
 from adabatch.model import build_model, language_model_loss, model_config
 from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
 from adabatch.schedules import BatchPlan, BatchSizeSchedule, MicroBatching, NormTest
@@ -59,7 +58,7 @@ class Run:
     layout: MicroBatching
     schedule: BatchSizeSchedule
     statistics: GradientStatistics
-    skipped: int = 0
+    guard: DivergenceGuard
     resumed_from: Path | None = None
 
     @property
@@ -81,6 +80,7 @@ def train(run: Run) -> Iterator[Record]:
         if _due(run, before, interval.validation_interval):
             record["val_loss"] = validation_loss(run.model, run.corpus, run.settings, run.ranks)
         yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
+        run.guard.stop_if_diverged(run.schedule.steps, folder)
         if run.finished() or _due(run, before, interval.checkpoint_interval):
             save_checkpoint(folder, run.schedule.steps, run.model, run.optimizer, _progress(run), run.ranks)
 
@@ -92,21 +92,20 @@ def training_step(run: Run) -> Record:
         run.schedule.steps + 1, run.settings.run.monitor_interval
     )
     run.statistics.enable(measuring)
-    rate = run.learning_rate.at(run.samples + plan.batch_size)
-    if run.settings.optimizer.lr_scaling == "sqrt":
-        rate *= square_root_scaling(plan.batch_size, first_batch(run.settings.schedule))
+    rate = run.schedule.learning_rate(run.learning_rate)
 
     loss = accumulate_gradients(run, plan)
     moments = run.statistics.finish() if measuring else None
     squared_norm = moments.squared_norm if moments else run.statistics.gradient_squared_norm()
-    finite = math.isfinite(squared_norm) and math.isfinite(loss)
-    if finite:
+    if run.guard.accepts(loss, squared_norm):
         clip_gradients(run.model, math.sqrt(squared_norm), run.settings.optimizer.clip)
         optimizer_step(run.optimizer, rate)
         run.schedule.update(moments)
     else:
-        moments = None
-        skip_step(run, loss, squared_norm)
+        moments = None  # neither optimizer step nor test, but the samples count as seen
+        run.schedule.skip()
+        if run.ranks.is_main:
+            run.guard.warn(run.schedule.steps, loss, squared_norm)
     run.optimizer.zero_grad(set_to_none=True)
     return _record(run, plan, loss, rate, squared_norm, moments, time.perf_counter() - start)
 
@@ -154,18 +153,6 @@ def optimizer_step(optimizer: AdamW, rate: float) -> None:
     optimizer.step()
 
 
-def skip_step(run: Run, loss: float, squared_norm: float) -> None:
-    """Gradients that are not finite: neither optimizer step nor test, but the samples count as seen."""
-    run.schedule.skip()
-    run.skipped += 1
-    if run.ranks.is_main:
-        warnings.warn(
-            f"step {run.schedule.steps} skipped: loss {loss}, squared gradient norm {squared_norm} (skipped so "
-            f"far: {run.skipped}); lower --lr or lengthen --warmup-samples if this repeats",
-            stacklevel=2,
-        )
-
-
 def open_run(settings: Settings, ranks: Ranks) -> Run:
     """Build or resume a run; all ranks call it.
 
@@ -185,21 +172,23 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
         corpus=corpus,
         model=model,
         optimizer=build_optimizer(model, settings.optimizer),
-        learning_rate=build_learning_rate(settings.optimizer, settings.run.samples),
+        learning_rate=build_learning_rate(settings),
         layout=layout,
-        schedule=build_schedule(settings.schedule, layout, settings.run.samples),
+        schedule=build_schedule(settings, layout),
         statistics=build_statistics(model, settings),
+        guard=DivergenceGuard(settings.run.max_skipped),
         resumed_from=find_checkpoint(settings.run.resume, Path(settings.run.output) / "checkpoints"),
     )
     if run.resumed_from is not None:
         progress = load_checkpoint(run.resumed_from, model, run.optimizer, ranks)
         run.schedule.load_state_dict(progress["schedule"])
-        run.skipped = progress["skipped"]
+        run.guard.load_state_dict(progress)
     return run
 
 
 def _progress(run: Run) -> dict[str, Any]:
-    return {"schedule": run.schedule.state_dict(), "skipped": run.skipped, "world_size": run.ranks.world_size}
+    schedule, guard = run.schedule.state_dict(), run.guard.state_dict()
+    return {"schedule": schedule, "world_size": run.ranks.world_size} | guard
 
 
 def _record(
@@ -227,7 +216,8 @@ def _record(
         "grad_sq_norm": None,
         "test_statistic": None,
         "tokens_per_second": plan.batch_size * length / seconds,
-        "skipped": run.skipped,
+        "batch_limited": _limited(run.schedule),
+        "skipped": run.guard.skipped,
     }
     if moments is not None and plan.groups >= 2:
         record["noise_trace"] = moments.covariance_trace
@@ -244,6 +234,11 @@ def _statistic(run: Run, moments: GradientMoments) -> float:
         return test.statistic if test is not None else run.schedule.statistic(moments)
     schedule = run.settings.schedule
     return float(norm_test_statistic(moments, schedule.eta, schedule.estimator))
+
+
+def _limited(schedule: BatchSizeSchedule) -> bool:
+    """Whether the growth limit held back what this step's test asked for."""
+    return isinstance(schedule, NormTest) and schedule.last_test is not None and schedule.last_test.limited
 
 
 def _of_coordinates(moments: GradientMoments, eta: float) -> Record:

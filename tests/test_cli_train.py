@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import cli
+from adabatch.launch import DIVERGED
+from adabatch.metrics import read_metrics
 
 SMALL = (
     "--samples 64 --initial-batch 8 --micro-batch 2 --warmup-samples 16 "
@@ -67,6 +69,16 @@ def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, texts, ar
     assert "Traceback" not in error
     assert error.count("\n") == 1, error
     assert not (texts / "run").exists()
+
+
+def test_divergence_has_its_own_exit_code(monkeypatch, capsys, tmp_path):
+    wild = "--lr 1e30 --min-lr 0 --warmup-samples 0 --max-skipped 2"
+    options = f"--preset demo --samples 64 --validation-interval 0 {wild} --output {tmp_path / 'run'}"
+    code, error = run_here(monkeypatch, capsys, "train", *options.split())
+    assert code == DIVERGED == 3
+    assert "Error: training diverged: loss or gradient were not finite for 3 steps in a row" in error
+    assert "Traceback" not in error
+    assert [r["skipped"] for r in read_metrics(tmp_path / "run")] == [0, 1, 2, 3]
 
 
 def test_a_gpu_that_is_absent(monkeypatch, capsys, tmp_path):

@@ -4,7 +4,9 @@ from adabatch.schedules.base import BatchSizeSchedule
 from adabatch.schedules.coordinate_tests import CoordinateTest, L1NormTest
 from adabatch.schedules.fixed import Constant, LinearRamp, Stagewise
 from adabatch.schedules.norm_test import NormTest, TestRecord
+from adabatch.schedules.replay import Replay
 from adabatch.schedules.rounding import BatchPlan, MicroBatching, MultipleOf, Rounding
+from adabatch.schedules.seesaw import Seesaw
 
 __all__ = [
     "BatchPlan",
@@ -16,7 +18,9 @@ __all__ = [
     "MicroBatching",
     "MultipleOf",
     "NormTest",
+    "Replay",
     "Rounding",
+    "Seesaw",
     "Stagewise",
     "TestRecord",
 ]

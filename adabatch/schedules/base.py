@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from adabatch.learning_rate import LearningRate
 from adabatch.schedules.rounding import MultipleOf, Rounding
 from theory.gradient_moments import GradientMoments
 
@@ -53,6 +54,10 @@ class BatchSizeSchedule(ABC):
     def needs_moments(self) -> bool:
         """Whether :meth:`update` after the next step needs that step's gradient moments."""
         return False
+
+    def learning_rate(self, rates: LearningRate) -> float:
+        """The learning rate of the next step: the curve where that step ends, scaled by its batch."""
+        return rates.at(self.samples + self.batch_size) * rates.scaling.factor(self.batch_size)
 
     def update(self, moments: GradientMoments | None = None) -> int:
         """Count the step just done and decide the next batch size, which is returned.

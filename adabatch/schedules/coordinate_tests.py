@@ -37,6 +37,7 @@ class L1NormTest(_OnCoordinates):
             resolved and b stays.
         test_interval: test every this many steps.
         ema: in [0, 1): both sums are averaged with this decay before the division.
+        max_growth: see :class:`~adabatch.schedules.norm_test.NormTest`.
 
     Raises:
         ValueError: see :class:`~adabatch.schedules.norm_test.NormTest`; in ``update``, for moments without
@@ -52,8 +53,11 @@ class L1NormTest(_OnCoordinates):
         conservative: bool = False,
         test_interval: int = 1,
         ema: float = 0.0,
+        max_growth: float = 0.0,
     ) -> None:
-        super().__init__(eta, initial, maximum, rounding, test_interval=test_interval, ema=ema)
+        super().__init__(
+            eta, initial, maximum, rounding, test_interval=test_interval, ema=ema, max_growth=max_growth
+        )
         self.conservative = conservative
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:
@@ -85,6 +89,7 @@ class CoordinateTest(_OnCoordinates):
         quantile: in (0, 1), the share of coordinates that must meet the test.
         test_interval: test every this many steps.
         ema: in [0, 1): the quantile is averaged with this decay.
+        max_growth: see :class:`~adabatch.schedules.norm_test.NormTest`.
 
     Raises:
         ValueError: for a quantile outside (0, 1), and as :class:`L1NormTest`.
@@ -99,13 +104,16 @@ class CoordinateTest(_OnCoordinates):
         quantile: float = 0.5,
         test_interval: int = 1,
         ema: float = 0.0,
+        max_growth: float = 0.0,
     ) -> None:
         if not 0 < quantile < 1:
             raise ValueError(
                 f"the quantile must be between 0 and 1, but is {quantile}: take 0.5 to have half of the "
                 "coordinates meet the test (--coordinate-quantile)"
             )
-        super().__init__(eta, initial, maximum, rounding, test_interval=test_interval, ema=ema)
+        super().__init__(
+            eta, initial, maximum, rounding, test_interval=test_interval, ema=ema, max_growth=max_growth
+        )
         self.quantile = quantile
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:

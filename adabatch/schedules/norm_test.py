@@ -21,7 +21,8 @@ class TestRecord:
     Attributes:
         statistic: T in samples; NaN if the gradient was not resolved.
         passed: T <= b.
-        proposal: the batch it asked for, before cap and rounding.
+        proposal: the batch it asked for, before growth limit, cap and rounding.
+        limited: whether the growth limit made it smaller.
     """
 
     __test__ = False  # not a test class for pytest
@@ -29,6 +30,7 @@ class TestRecord:
     statistic: float
     passed: bool
     proposal: int
+    limited: bool = False
 
     @property
     def resolved(self) -> bool:
@@ -52,13 +54,16 @@ class NormTest(BatchSizeSchedule):
         test_interval: test every this many steps.
         ema: in [0, 1): numerator and denominator are averaged with this decay, each for itself and unclamped,
             before the division; 0 uses the step's own.
+        max_growth: a proposal beyond this many times b is limited to that, against a single test that goes wild;
+            0 does not limit, as Algorithm 1.
 
     Attributes:
         last_test: the :class:`TestRecord` of the last step, None if it was not tested.
         unresolved: how often the denominator was not positive, so that b stayed.
 
     Raises:
-        ValueError: for eta <= 0, an unknown estimator, test_interval < 1, ema outside [0, 1), initial > maximum.
+        ValueError: for eta <= 0, an unknown estimator, test_interval < 1, ema outside [0, 1), max_growth neither 0
+            nor above 1, initial > maximum.
 
     >>> schedule = NormTest(eta=0.5, initial=6, maximum=64)
     >>> schedule.update(GradientMoments(groups=2, group_size=3, sum_of_squares=10.0, squared_norm=2.0))
@@ -74,6 +79,7 @@ class NormTest(BatchSizeSchedule):
         estimator: Estimator | str = Estimator.UNBIASED,
         test_interval: int = 1,
         ema: float = 0.0,
+        max_growth: float = 0.0,
     ) -> None:
         if not (eta > 0 and math.isfinite(eta)):
             raise ValueError(f"eta must be a positive number, but is {eta}: take --eta between about 0.05 and 1")
@@ -86,7 +92,12 @@ class NormTest(BatchSizeSchedule):
             )
         if not 0 <= ema < 1:
             raise ValueError(f"the EMA's decay must be in [0, 1), but is {ema} (--ema)")
+        if max_growth != 0 and not 1 < max_growth < math.inf:
+            raise ValueError(
+                f"the growth limit must be above 1, or 0 for none, but is {max_growth} (--max-growth)"
+            )
         super().__init__(initial, maximum, rounding)
+        self.max_growth = max_growth
         self.eta, self.estimator = eta, Estimator(estimator)
         self.test_interval, self.ema = test_interval, ema
         self.average_variance = self.average_squared_norm = 0.0
@@ -116,9 +127,11 @@ class NormTest(BatchSizeSchedule):
         statistic = self._ratio(*self._averaged(*self._compared(moments)))
         # Past 2^53 a float has no next integer; the cap is below that in any case.
         proposal: int = next_batch_size(min(statistic, 2.0**53), self.batch_size)
-        self.last_test = TestRecord(statistic, statistic <= self.batch_size, proposal)
+        limit = math.ceil(self.max_growth * self.batch_size) or proposal
+        limited = limit < min(proposal, self.maximum)
+        self.last_test = TestRecord(statistic, statistic <= self.batch_size, proposal, limited)
         self.unresolved += not self.last_test.resolved
-        return proposal
+        return min(proposal, limit)
 
     def statistic(self, moments: GradientMoments) -> float:
         """T of these moments alone, in samples."""

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from adabatch.clipping import clip_gradients
-from adabatch.learning_rate import LearningRate
+from adabatch.learning_rate import BatchScaling, LearningRate
+from adabatch.schedules import Constant
 
 
 @given(samples=st.integers(0, 2000), following=st.integers(0, 2000))
@@ -27,6 +28,21 @@ def test_the_papers_schedule():
     assert rate.at(10_000) == pytest.approx(2e-4)
     assert rate.at(20_000) == pytest.approx(4e-4)
     assert rate.at(1_010_000) == pytest.approx((4e-4 + 4e-5) / 2)
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("none", 1.0), ("sqrt", 1.5), ("linear", 2.25)])
+def test_scaling_by_the_batch(rule, factor):
+    rates = LearningRate(1.0, 0.0, 0, 1000, BatchScaling(rule, reference=16))
+    assert rates.scaling.factor(36) == factor
+    assert rates.scaling.factor(16) == 1.0
+    assert Constant(36).learning_rate(rates) == rates.at(36) * factor
+
+
+def test_bad_scalings():
+    with pytest.raises(ValueError, match="take one of none, sqrt, linear"):
+        BatchScaling("cubic")
+    with pytest.raises(ValueError, match="at least 1"):
+        BatchScaling("sqrt", 0)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from adabatch.schedules import (
     MicroBatching,
     MultipleOf,
     NormTest,
+    Replay,
+    Seesaw,
     Stagewise,
 )
 from theory.gradient_moments import GradientMoments
@@ -107,6 +109,21 @@ def test_norm_test_asks_for_the_statistic():
     assert schedule.last_test.passed
 
 
+def test_a_sudden_proposal_is_limited_and_recorded():
+    schedule = NormTest(eta=0.5, initial=8, maximum=1000, max_growth=4.0)
+    assert schedule.update(moments(schedule, noise=2.0)) == 32
+    assert schedule.last_test.limited
+    assert schedule.last_test.proposal == 64
+    schedule.update(moments(schedule, noise=0.1))
+    assert not schedule.last_test.limited
+
+
+def test_the_cap_is_no_growth_limit():
+    schedule = NormTest(eta=0.5, initial=8, maximum=16, max_growth=4.0)
+    assert schedule.update(moments(schedule, noise=100.0)) == 16
+    assert not schedule.last_test.limited
+
+
 def test_no_test_at_the_maximum():
     schedule = NormTest(eta=0.1, initial=8, maximum=16)
     schedule.update(moments(schedule, noise=100.0))
@@ -150,6 +167,17 @@ def test_stagewise():
     assert sizes == [2, 2, 2, 2, 4, 4, 8, 8]
 
 
+def test_replay_follows_the_samples_seen():
+    recorded = [4, 4, 8, 16]
+    assert played(Replay(recorded), 4) == [*recorded, 16]
+    # having seen 8 to 15 samples the other run took 8, from 16 on 16, here in twelves
+    assert played(Replay(recorded, MultipleOf(12)), 3) == [12, 12, 24, 24]
+
+
+def played(schedule, steps):
+    return [schedule.batch_size, *(schedule.update() for _ in range(steps))]
+
+
 def test_linear_ramp():
     schedule = LinearRamp(4, 16, ramp_samples=24)
     sizes = []
@@ -165,6 +193,8 @@ SCHEDULES = {
     "constant": lambda: Constant(12, MultipleOf(4)),
     "stagewise": lambda: Stagewise([2, 8], [0.5, 0.5], 64),
     "ramp": lambda: LinearRamp(4, 32, 100),
+    "seesaw": lambda: Seesaw(4, 32, [30, 61, 100], rounding=MultipleOf(4)),
+    "replay": lambda: Replay([4, 4, 6, 12, 12, 40]),
     "norm test": lambda: NormTest(0.7, 4, 512, estimator="debiased", ema=0.9, test_interval=2),
 }
 
@@ -202,6 +232,10 @@ def test_a_skipped_step_counts_its_samples_and_keeps_the_batch():
         (lambda: NormTest(0.5, 4, 8, test_interval=0), "at least 1 step"),
         (lambda: NormTest(0.5, 4, 8, ema=1.0), r"in \[0, 1\)"),
         (lambda: NormTest(0.5, 8, 4), "maximum batch 4 is below the initial batch 8"),
+        (lambda: NormTest(0.5, 4, 8, max_growth=1.0), "above 1, or 0 for none, but is 1.0"),
+        (lambda: NormTest(0.5, 4, 8, max_growth=-2.0), "above 1, or 0 for none, but is -2.0"),
+        (lambda: Replay([]), "at least one step"),
+        (lambda: Replay.of_records([{"batch_size": 4}, {"step": 2}]), "complete metrics"),
         (lambda: Constant(0), "at least 1 sample"),
         (lambda: MultipleOf(0), "at least 1 sample"),
         (lambda: Stagewise([1, 2], [1.0], 10), "one batch size a fraction"),

@@ -8,6 +8,8 @@ import torch
 
 import adabatch.training
 from adabatch.building import check_settings
+from adabatch.guards import TrainingDivergedError
+from adabatch.metrics import MetricsWriter
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
 from adabatch.training import open_run, train
@@ -73,13 +75,64 @@ def test_fixed_schedules(tmp_path, changes, sizes):
     assert all(r["test_statistic"] is None for r in records)
 
 
-def test_square_root_scaling_multiplies_the_rate_as_the_batch_grows(tmp_path):
+@pytest.mark.parametrize(
+    ("scaling", "reference", "factors"), [("sqrt", 0, (1, 3**0.5)), ("linear", 16, (0.5, 1.5))]
+)
+def test_scaling_multiplies_the_rate_as_the_batch_grows(tmp_path, scaling, reference, factors):
     stages = {"schedule": "stagewise", "stage_batches": (8, 24), "stage_fractions": (0.5, 0.5)}
     plain = list(train(open_single(tmp_path, **stages)))
-    scaled = list(train(open_single(tmp_path, lr_scaling="sqrt", **stages)))
+    changes = {"lr_scaling": scaling, "lr_reference_batch": reference}
+    scaled = list(train(open_single(tmp_path, **changes, **stages)))
     assert {r["batch_size"] for r in plain} == {8, 24}
     for a, b in zip(plain, scaled, strict=True):
-        assert b["lr"] == pytest.approx(a["lr"] * (3**0.5 if a["batch_size"] == 24 else 1))
+        assert b["lr"] == pytest.approx(a["lr"] * factors[a["batch_size"] == 24])
+
+
+def test_seesaw_trains_with_its_own_rate_and_resumes(tmp_path):
+    changes = {"schedule": "seesaw", "max_batch": 16, "min_lr": 1e-4, "checkpoint_interval": 32}
+    whole = list(train(open_single(tmp_path / "whole", **changes)))
+    sizes = [r["batch_size"] for r in whole]
+    assert sizes == sorted(sizes)
+    assert set(sizes) == {8, 16}
+    changed = sizes.index(16)
+    assert whole[changed]["lr"] == pytest.approx(whole[changed - 1]["lr"] / 2**0.5)
+    assert whole[-1]["lr"] == pytest.approx(whole[changed]["lr"] / 2)  # at the maximum: the cosine's own cut
+    begun = list(itertools.islice(train(open_single(tmp_path / "cut", **changes)), changed + 1))
+    resumed = open_single(tmp_path / "cut", resume="auto", **changes)
+    assert 0 < resumed.schedule.steps <= changed
+    rest = begun[: resumed.schedule.steps] + list(train(resumed))
+    assert [(r["lr"], r["loss"]) for r in rest] == [(r["lr"], r["loss"]) for r in whole]
+
+
+def test_replay_takes_the_batches_of_another_run_on_other_data(tmp_path):
+    recorded = list(train(open_single(tmp_path / "first", eta=0.3)))
+    with MetricsWriter(tmp_path / "first") as metrics:
+        for record in recorded:
+            metrics.write(record)
+    changes = {"schedule": "replay", "replay_run": str(tmp_path / "first"), "seed": 7}
+    replayed = list(train(open_single(tmp_path / "second", **changes)))
+    assert len({r["batch_size"] for r in recorded}) > 1
+    assert [r["batch_size"] for r in replayed] == [r["batch_size"] for r in recorded]
+    assert replayed[0]["loss"] != recorded[0]["loss"]
+    assert all(r["test_statistic"] is None for r in replayed)
+
+
+def test_a_growth_limit_is_recorded(tmp_path):
+    records = list(train(open_single(tmp_path, eta=0.05, max_growth=1.5, max_batch=64)))
+    assert [r["batch_size"] for r in records][:3] == [8, 12, 20]  # 1.5 x 12 in four micro-batches is 20
+    assert [r["batch_limited"] for r in records][:2] == [True, True]
+    assert records[0]["test_statistic"] > 12
+
+
+def test_divergence_stops_the_run_after_the_last_record(tmp_path):
+    run = open_single(tmp_path, lr=1e30, min_lr=0.0, warmup_samples=0, max_skipped=3)
+    steps = train(run)
+    assert math.isfinite(next(steps)["loss"])
+    with pytest.warns(UserWarning, match="skipped"):
+        records = list(itertools.islice(steps, 4))
+    assert [r["skipped"] for r in records] == [1, 2, 3, 4]
+    with pytest.raises(TrainingDivergedError, match="4 steps in a row, up to step 5; there is no checkpoint"):
+        next(steps)
 
 
 def test_monitoring_measures_without_testing(tmp_path):
@@ -204,6 +257,13 @@ def test_bf16_trains_and_no_validation_is_possible(tmp_path):
         (1, {"warmup_samples": 200}, "does not fit into a budget"),
         (1, {"threads": -1}, "--threads"),
         (1, {"max_batch": 4}, "raise --max-batch"),
+        (1, {"max_skipped": -1}, "--max-skipped"),
+        (1, {"max_growth": 0.5}, "--max-growth"),
+        (1, {"lr_reference_batch": -1}, "--lr-reference-batch"),
+        (1, {"schedule": "seesaw", "lr_scaling": "linear"}, "leave out --lr-scaling"),
+        (1, {"schedule": "seesaw", "seesaw_factor": 1.0}, "factor above 1"),
+        (1, {"schedule": "replay"}, "--replay-run"),
+        (1, {"schedule": "replay", "replay_run": "nowhere"}, "no metrics at nowhere"),
     ],
 )
 def test_what_is_refused_before_anything_starts(tmp_path, world_size, changes, message):
