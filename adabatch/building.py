@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from adabatch.schedules import (
     Seesaw,
     Stagewise,
 )
-from adabatch.settings import OptimizerSettings, ParallelSettings, RunSettings, ScheduleSettings, Settings
+from adabatch.settings import OptimizerSettings, ParallelSettings, RunSettings, ScheduleSettings, Settings, options
 from adabatch.statistics import GradientStatistics
 
 __all__ = [
@@ -46,15 +47,19 @@ def first_batch(settings: ScheduleSettings) -> int:
     return _replayed(settings).batch_size if settings.schedule == "replay" else settings.initial_batch
 
 
-def build_layout(settings: ScheduleSettings, world_size: int) -> MicroBatching:
+def build_layout(settings: ScheduleSettings, world_size: int, resumed: bool = False) -> MicroBatching:
     """How batches are split over ranks, accumulation and micro-batch.
 
+    Args:
+        settings: the batch sizes.
+        world_size: data-parallel ranks.
+        resumed: the run began before, perhaps on another number of ranks.
+
     Raises:
-        ValueError: for an initial batch that ranks x micro-batch cannot make.
+        ValueError: for an initial batch that ranks x micro-batch cannot make, unless the run is resumed.
     """
-    return MicroBatching.starting_at(
-        first_batch(settings), world_size, settings.micro_batch, settings.max_micro_batch
-    )
+    layout = MicroBatching.resuming if resumed else MicroBatching.starting_at
+    return layout(first_batch(settings), world_size, settings.micro_batch, settings.max_micro_batch)
 
 
 def build_schedule(settings: Settings, layout: MicroBatching) -> BatchSizeSchedule:
@@ -167,13 +172,18 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> AdamW:
 
 
 def _check_run(settings: RunSettings) -> None:
-    """Raise ValueError for counts out of range."""
+    """Raise ValueError for counts out of range and names that are none."""
+    known = {item.name for _, item, _ in options()}
+    for name in settings.allow:
+        if name not in known:
+            raise ValueError(f"--allow {name} names no setting: take names such as {', '.join(sorted(known)[:3])}")
     if settings.samples < 1:
         raise ValueError(f"the budget must be at least 1 sample, but is {settings.samples} (--samples)")
-    for name in ("validation_interval", "checkpoint_interval", "monitor_interval"):
+    for name in ("validation_interval", "checkpoint_interval", "monitor_interval", "keep"):
         if getattr(settings, name) < 0:
             option = "--" + name.replace("_", "-")
-            raise ValueError(f"{option} must be 0 (never) or more, but is {getattr(settings, name)}")
+            meaning = "all" if name == "keep" else "never"
+            raise ValueError(f"{option} must be 0 ({meaning}) or more, but is {getattr(settings, name)}")
     if settings.max_skipped < 0:
         raise ValueError(f"--max-skipped must be 0 (never stop) or more, but is {settings.max_skipped}")
     if settings.validation_interval and settings.validation_samples < 1:
@@ -206,8 +216,17 @@ def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
         raise ValueError("--sequence-parallel is for tensor parallelism: add --tensor-parallel 2 or more")
 
 
-def check_settings(settings: Settings, world_size: int) -> None:
-    """Everything that can be refused without a model, a corpus or a rank."""
+def check_settings(settings: Settings, world_size: int, resumed: bool = False) -> None:
+    """Everything that can be refused without a model, a corpus or a rank.
+
+    Args:
+        settings: as the user gave them.
+        world_size: ranks.
+        resumed: the run goes on from a checkpoint; its first batch has been made.
+
+    Raises:
+        ValueError: says what was given, what is allowed and what to do.
+    """
     parallel = settings.parallel
     if world_size < 1:
         raise ValueError(f"at least 1 rank is needed, but {world_size} were asked for (--ranks)")
@@ -219,7 +238,11 @@ def check_settings(settings: Settings, world_size: int) -> None:
         )
     if parallel.threads < 0:
         raise ValueError(f"--threads must be 0 (share the cores) or more, but is {parallel.threads}")
+    if not 0 < parallel.timeout < math.inf:
+        raise ValueError(f"--timeout must be a positive number of seconds, but is {parallel.timeout}")
+    if parallel.max_restarts < 0:
+        raise ValueError(f"--max-restarts must be 0 or more, but is {parallel.max_restarts}")
     _check_run(settings.run)
-    layout = build_layout(settings.schedule, world_size // parallel.tensor_parallel)
+    layout = build_layout(settings.schedule, world_size // parallel.tensor_parallel, resumed)
     build_schedule(settings, layout)
     build_learning_rate(settings)

@@ -7,15 +7,17 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 import uuid
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from adabatch.building import check_settings
-from adabatch.checkpoints import find_checkpoint
+from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint
 from adabatch.data import open_corpus
 from adabatch.figures import save_figures
 from adabatch.guards import TrainingDivergedError
@@ -23,15 +25,22 @@ from adabatch.metrics import MetricsWriter, read_metrics
 from adabatch.model import model_config
 from adabatch.parallel import Ranks, choose_device, process_group
 from adabatch.reporting import ProgressReport, summary_table
+from adabatch.resuming import checkpoints_folder
 from adabatch.settings import Settings, to_toml
 from adabatch.tensor_parallel import check_tensor_parallel
 from adabatch.training import Run, open_run, train
 
 __all__ = ["DIVERGED", "INTERRUPTED", "USER_ERROR", "check", "launch"]
 
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+"""How gloo says that another rank is gone."""
+
 USER_ERROR = 2
 DIVERGED = 3
 INTERRUPTED = 130
+
+LAUNCH, UNNAMED = "launch", "none"
+"""The file that holds the name of the launch; the name that torchrun gives where the user gives none."""
 
 
 def launch(settings: Settings) -> int:
@@ -44,7 +53,8 @@ def launch(settings: Settings) -> int:
         ValueError: for whatever the settings get wrong, before any rank starts.
     """
     if "RANK" in os.environ:
-        check_settings(settings, int(os.environ["WORLD_SIZE"]))
+        settings = _as_restarted(settings)
+        check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=_checkpoint(settings) is not None)
         if os.environ["RANK"] == "0":
             _prepare_output(settings)
         return _rank(settings)
@@ -58,14 +68,37 @@ def launch(settings: Settings) -> int:
 
 def check(settings: Settings) -> None:
     """Refuse what cannot work: settings, device, data (prepared here), model."""
-    check_settings(settings, settings.parallel.ranks)
+    checkpoint = _checkpoint(settings)
+    check_settings(settings, settings.parallel.ranks, resumed=checkpoint is not None)
     choose_device(settings.parallel, settings.parallel.ranks - 1)
-    find_checkpoint(settings.run.resume, Path(settings.run.output) / "checkpoints")
     model_config(settings.model.model, None, settings.data.sequence_length)  # before preparing a large corpus
     corpus = open_corpus(settings.data)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     parallel, length = settings.parallel, settings.data.sequence_length
     check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
+
+
+def _checkpoint(settings: Settings) -> Path | None:
+    return find_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output))
+
+
+def _as_restarted(settings: Settings) -> Settings:
+    """The settings, with ``--resume auto`` if a launcher starts this rank again after one has died.
+
+    torchrun counts restarts on each node for itself, so that a node that joins or has lost no rank counts none;
+    but the main rank has left the launch's name in the output folder.
+    """
+    left = Path(settings.run.output) / LAUNCH
+    name = os.environ.get("TORCHELASTIC_RUN_ID", UNNAMED)
+    known = name != UNNAMED and left.is_file() and left.read_text() == name
+    if not known and restarts() == 0:
+        return settings
+    return replace(settings, run=replace(settings.run, resume="auto", overwrite=False))
+
+
+def restarts() -> int:
+    """How often the launcher has started this rank again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def _prepare_output(settings: Settings) -> None:
@@ -81,6 +114,7 @@ def _prepare_output(settings: Settings) -> None:
             )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / LAUNCH).write_text(os.environ.get("TORCHELASTIC_RUN_ID", UNNAMED))
 
 
 def _launch_ranks(settings: Settings) -> int:
@@ -101,7 +135,7 @@ def _launch_ranks(settings: Settings) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
-        max_restarts=0,
+        max_restarts=settings.parallel.max_restarts,
         monitor_interval=0.1,
         start_method="spawn",
     )
@@ -119,7 +153,7 @@ def _launch_ranks(settings: Settings) -> int:
 
 
 def _spawned_rank(settings: Settings) -> None:
-    code = _rank(settings)
+    code = _rank(_as_restarted(settings))
     if code:
         # Peers of a failed rank may wait in a collective: leave at once, without tearing anything down.
         sys.stdout.flush()
@@ -141,26 +175,38 @@ def _rank(settings: Settings) -> int:
             _train(settings, ranks)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except ValueError as error:
-        rank = os.environ.get("RANK", "0")
-        print(f"Error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
-        return USER_ERROR
+    except (ValueError, CheckpointError, OSError) as error:
+        _say(error)
+        return USER_ERROR if isinstance(error, ValueError) else 1
     except TrainingDivergedError as error:
-        if os.environ.get("RANK", "0") == "0":  # all ranks see the same
-            print(f"Error: {error}", file=sys.stderr)
+        _say(error)
         return DIVERGED
-    except RuntimeError:
+    except RuntimeError as error:
         if interrupted:  # a collective that lost its peer
             return INTERRUPTED
-        traceback.print_exc()
+        if any(sign in str(error) for sign in LOST_PEER):
+            print(f"rank {os.environ.get('RANK', '0')} lost its connection to another rank", file=sys.stderr)
+        else:
+            traceback.print_exc()
         return 1
     finally:
         signal.signal(signal.SIGINT, previous)
     return 0
 
 
+def _say(error: Exception) -> None:
+    """Print an error as one message; of what every rank finds, only the main rank's."""
+    rank = os.environ.get("RANK", "0")
+    if rank != "0" and isinstance(error, AgreedError | CheckpointError | TrainingDivergedError):
+        time.sleep(1.0)  # the launcher ends all ranks when the first one ends: the main rank is to speak before
+        return
+    print(f"Error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
+
+
 def _train(settings: Settings, ranks: Ranks) -> None:
     """Train, and on the main rank write metrics, figures and the summary."""
+    console = Console(stderr=True)
+    warnings.showwarning = lambda text, *_, **__: console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
     run = open_run(settings, ranks)
     if not ranks.is_main:
         for _ in train(run):
@@ -169,14 +215,15 @@ def _train(settings: Settings, ranks: Ranks) -> None:
     folder = Path(settings.run.output)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(to_toml(settings), encoding="utf-8")
-    _report(run, folder)
+    _report(run, folder, console)
 
 
-def _report(run: Run, folder: Path) -> None:
-    console = Console(stderr=True)
-    warnings.showwarning = lambda message, *_, **__: console.print(f"[yellow]warning:[/] {message}")
+def _report(run: Run, folder: Path, console: Console) -> None:
+    again = f" (restart {restarts()} after a rank was lost)" if restarts() else ""
     if run.resumed_from is not None:
-        console.print(f"resumed from {run.resumed_from} at {run.samples} samples")
+        console.print(f"resumed from {run.resumed_from} at {run.samples} samples{again}", soft_wrap=True)
+    elif again:
+        console.print(f"starting anew, as there is no checkpoint yet{again}")
     with (
         MetricsWriter(folder, run.schedule.steps, run.settings.run.tensorboard) as metrics,
         ProgressReport(run.settings.run.samples, run.samples, console) as progress,
@@ -186,5 +233,5 @@ def _report(run: Run, folder: Path) -> None:
             progress.show(record)
     records = read_metrics(folder)
     paths = save_figures(records, folder / "figures")
-    Console().print(summary_table(records))
+    Console().print(summary_table(records, run.saver.costs))
     Console().print(f"figure: {paths[0]}   metrics: {folder / 'metrics.jsonl'}", soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,21 @@ def _complete_records(path: Path) -> Iterator[Record]:
                 yield json.loads(line)
 
 
+def _records_up_to(path: Path, step: int) -> list[Record]:
+    """The records of the first steps; what a crash left behind them is not looked at."""
+    if step == 0:
+        return []
+    kept = []
+    for record in _complete_records(path):
+        kept.append(record)
+        if record["step"] >= step:
+            return kept
+    warnings.warn(
+        f"{path} holds {len(kept)} records, but the checkpoint is of step {step}: some are missing", stacklevel=3
+    )
+    return kept
+
+
 class MetricsWriter:
     """Appends one JSON line a step and flushes it, so that an interrupted run leaves readable metrics.
 
@@ -52,7 +68,7 @@ class MetricsWriter:
 
     def __init__(self, folder: Path, after_step: int = 0, tensorboard: bool = False) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = [r for r in read_metrics(self.path) if r["step"] <= after_step] if self.path.is_file() else []
+        kept = _records_up_to(self.path, after_step) if self.path.is_file() else []
         temporary = self.path.with_suffix(".jsonl.tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         os.replace(temporary, self.path)

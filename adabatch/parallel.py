@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,9 @@ from adabatch.tensor_parallel import shard_llama
 
 __all__ = ["Ranks", "autocast", "choose_device", "parallelize", "process_group", "reshard", "set_gradient_sync"]
 
+LEAST_TIMEOUT = 1800.0
+"""Seconds that a collective waits at least: one rank may prepare data while the others wait."""
+
 SHARDED = ("fsdp", "hsdp")
 """The kinds of parallelism that FSDP2 does."""
 
@@ -33,12 +37,14 @@ class Ranks:
         world_size: all ranks.
         device: this rank's own.
         tensor_parallel: T, neighbouring ranks that work on the same samples.
+        store: where the ranks met; None where they did not meet through the environment.
     """
 
     rank: int
     world_size: int
     device: torch.device
     tensor_parallel: int = 1
+    store: dist.Store | None = field(default=None, compare=False)
 
     @property
     def data_parallel_size(self) -> int:
@@ -108,12 +114,14 @@ def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
         yield Ranks(0, 1, device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
+    # The backends' own timeout does not say who is late: the watchdog is to be first.
+    timeout = timedelta(seconds=max(LEAST_TIMEOUT, 2 * settings.timeout))
+    store, rank, world_size = dist.HashStore(), 0, 1
     if "RANK" in os.environ:
-        dist.init_process_group(backend)
-    else:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        store, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), device, settings.tensor_parallel)
+        yield Ranks(rank, world_size, device, settings.tensor_parallel, store)
         dist.barrier()  # else a rank may tear the group down while another still saves
     finally:
         dist.destroy_process_group()

@@ -6,13 +6,16 @@ import math
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["ProgressReport", "summary", "summary_table"]
+__all__ = ["ProgressReport", "checkpoint_summary", "summary", "summary_table"]
+
+if TYPE_CHECKING:
+    from adabatch.checkpoints import SaveCost
 
 Record = dict[str, Any]
 
@@ -116,12 +119,29 @@ def _tokens(record: Record, records: Sequence[Record]) -> float:
     return float(record["batch_size"] * records[0]["tokens"] / records[0]["samples"])
 
 
-def summary_table(records: Sequence[Record]) -> Table:
-    """The summary as a table for the terminal."""
+def checkpoint_summary(costs: Sequence[SaveCost]) -> dict[str, Any]:
+    """What this run's saves cost.
+
+    >>> from adabatch.checkpoints import SaveCost
+    >>> checkpoint_summary([SaveCost(step=3, blocked=0.5, seconds=2.0, bytes=4_000_000)])["MB a checkpoint"]
+    4.0
+    """
+    if not costs:
+        return {}
+    return {
+        "checkpoints": len(costs),
+        "MB a checkpoint": costs[-1].bytes / 1e6,
+        "seconds a checkpoint": sum(cost.seconds for cost in costs) / len(costs),
+        "of these, training stood still": sum(cost.blocked for cost in costs) / len(costs),
+    }
+
+
+def summary_table(records: Sequence[Record], costs: Sequence[SaveCost] = ()) -> Table:
+    """The summary as a table for the terminal, with what the checkpoints cost."""
     table = Table(title="Summary", show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
-    for name, value in summary(records).items():
+    for name, value in (summary(records) | checkpoint_summary(costs)).items():
         if value is not None:
             table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:,.4g}")
     return table

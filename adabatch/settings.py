@@ -79,6 +79,12 @@ class ParallelSettings:
     """Recompute each decoder layer's activations in the backward pass."""
     compile: bool = False
     """torch.compile each decoder layer."""
+    timeout: float = 600.0
+    """Seconds without progress after which a run of several ranks ends, saying which rank did not arrive; more
+    than the slowest micro-batch or checkpoint takes."""
+    max_restarts: int = 0
+    """When a rank dies, start all ranks of this machine again from the newest checkpoint, up to this often. Under
+    torchrun, its own --max-restarts counts."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,13 @@ class RunSettings:
     output: str = "runs/train"
     """Folder of the run: config.toml, metrics.jsonl, checkpoints, figures."""
     resume: str = "never"
-    """auto goes on from the newest checkpoint in the output folder if there is one; or a checkpoint's path."""
+    """auto goes on from the newest intact checkpoint in the output folder, if there is one; or a path."""
+    allow: tuple[str, ...] = ()
+    """Settings that may differ from those of the checkpoint that is resumed, although they change the run."""
+    keep: int = 3
+    """Checkpoints that are kept, the newest; 0 keeps all."""
+    async_checkpoints: bool = False
+    """Copy the state and write it while training goes on; needs memory for the copy."""
     overwrite: bool = False
     """Delete an earlier run in the output folder."""
     max_skipped: int = 10

@@ -25,7 +25,7 @@ from adabatch.building import (
     build_schedule,
     build_statistics,
 )
-from adabatch.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
+from adabatch.checkpoints import CheckpointSaver, choose_checkpoint
 from adabatch.clipping import clip_gradients
 from adabatch.coordinate_moments import CoordinateMoments
 from adabatch.data import Corpus, group_positions, open_corpus
@@ -33,10 +33,12 @@ from adabatch.guards import DivergenceGuard
 from adabatch.learning_rate import LearningRate
 from adabatch.model import build_model, language_model_loss, model_config
 from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
+from adabatch.resuming import checkpoints_folder, resume_run, save_run
 from adabatch.schedules import BatchPlan, BatchSizeSchedule, MicroBatching, NormTest
 from adabatch.settings import Settings
 from adabatch.statistics import GradientStatistics
 from adabatch.validation import validation_loss
+from adabatch.watchdog import Watchdog
 from theory.gradient_moments import GradientMoments
 from theory.norm_test import norm_test_statistic
 
@@ -59,6 +61,8 @@ class Run:
     schedule: BatchSizeSchedule
     statistics: GradientStatistics
     guard: DivergenceGuard
+    saver: CheckpointSaver
+    watchdog: Watchdog
     resumed_from: Path | None = None
 
     @property
@@ -73,16 +77,20 @@ class Run:
 
 def train(run: Run) -> Iterator[Record]:
     """Train until the budget of samples is spent, yielding each step's record (the same on every rank)."""
-    interval, folder = run.settings.run, Path(run.settings.run.output) / "checkpoints"
-    while not run.finished():
-        before = run.samples
-        record = training_step(run)
-        if _due(run, before, interval.validation_interval):
-            record["val_loss"] = validation_loss(run.model, run.corpus, run.settings, run.ranks)
-        yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
-        run.guard.stop_if_diverged(run.schedule.steps, folder)
-        if run.finished() or _due(run, before, interval.checkpoint_interval):
-            save_checkpoint(folder, run.schedule.steps, run.model, run.optimizer, _progress(run), run.ranks)
+    interval = run.settings.run
+    with run.watchdog:
+        while not run.finished():
+            before = run.samples
+            record = training_step(run)
+            if _due(run, before, interval.validation_interval):
+                run.watchdog.at("validation")
+                record["val_loss"] = validation_loss(run.model, run.corpus, run.settings, run.ranks)
+            yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
+            run.guard.stop_if_diverged(run.schedule.steps, run.saver.folder)
+            if run.finished() or _due(run, before, interval.checkpoint_interval):
+                run.watchdog.at("saving a checkpoint")
+                save_run(run)
+        run.saver.wait()
 
 
 def training_step(run: Run) -> Record:
@@ -113,7 +121,9 @@ def training_step(run: Run) -> Record:
 def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
     """Forward and backward of every micro-batch; the mean loss over all ranks."""
     total = torch.zeros((), dtype=torch.float64, device=run.ranks.device)
+    run.watchdog.at("reading samples")
     for index, sequences in enumerate(take_step(run, plan)):
+        run.watchdog.at("forward and backward")
         tokens = sequences.to(run.ranks.device, non_blocking=True)
         set_gradient_sync(run.model, run.settings.parallel.accumulation_sync or index == plan.accumulation - 1)
         with autocast(run.settings.parallel, run.ranks):
@@ -165,7 +175,9 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
     corpus = open_corpus(settings.data, prepare=False)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
-    layout = build_layout(settings.schedule, ranks.data_parallel_size)
+    folder = checkpoints_folder(settings.run.output)
+    checkpoint = choose_checkpoint(settings.run.resume, folder, ranks)
+    layout = build_layout(settings.schedule, ranks.data_parallel_size, resumed=checkpoint is not None)
     run = Run(
         settings=settings,
         ranks=ranks,
@@ -177,18 +189,12 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
         schedule=build_schedule(settings, layout),
         statistics=build_statistics(model, settings),
         guard=DivergenceGuard(settings.run.max_skipped),
-        resumed_from=find_checkpoint(settings.run.resume, Path(settings.run.output) / "checkpoints"),
+        saver=CheckpointSaver(folder, ranks, settings.run.keep, settings.run.async_checkpoints),
+        watchdog=Watchdog(ranks, settings.parallel.timeout),
     )
-    if run.resumed_from is not None:
-        progress = load_checkpoint(run.resumed_from, model, run.optimizer, ranks)
-        run.schedule.load_state_dict(progress["schedule"])
-        run.guard.load_state_dict(progress)
+    if checkpoint is not None:
+        resume_run(run, checkpoint)
     return run
-
-
-def _progress(run: Run) -> dict[str, Any]:
-    schedule, guard = run.schedule.state_dict(), run.guard.state_dict()
-    return {"schedule": schedule, "world_size": run.ranks.world_size} | guard
 
 
 def _record(

@@ -108,6 +108,19 @@ class MicroBatching:
             )
         return cls(world_size, batch_size // unit, max_micro_batch)
 
+    @classmethod
+    def resuming(cls, first_batch: int, world_size: int, micro_batch: int, max_micro_batch: int) -> MicroBatching:
+        """The layout that goes on with a run that began on another number of ranks.
+
+        The groups (ranks x accumulation) stay as many as they were at the start, or as few more as this number of
+        ranks can realise; whether the first batch could be made is of no interest any more.
+
+        >>> MicroBatching.resuming(12, world_size=4, micro_batch=2, max_micro_batch=8)
+        MicroBatching(world_size=4, accumulation=2, max_micro_batch=8)
+        """
+        groups = -(-first_batch // micro_batch)
+        return cls(world_size, -(-groups // world_size), max_micro_batch)
+
     def plan(self, batch_size: int) -> BatchPlan:
         """The split of the smallest realisable batch not below ``batch_size``."""
         accumulation = max(self.accumulation, -(-batch_size // (self.world_size * self.max_micro_batch)))

@@ -1,0 +1,102 @@
+"""Whether a run may go on from a checkpoint with these settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from adabatch.checkpoints.agreement import AgreedError
+from adabatch.checkpoints.folders import PROGRESS, read_json
+from adabatch.settings import Settings
+
+__all__ = ["FREE", "check_compatible", "saved_progress"]
+
+FREE_SECTIONS = ("parallel", "run")
+"""Where, how fast and what is written: may change on resuming, but for BINDING."""
+
+BINDING = frozenset({"precision", "samples"})
+"""Settings of the free sections that change the numbers (the learning rate ends with the budget of samples)."""
+
+FREE = frozenset({"micro_batch", "max_micro_batch", "cache"})
+"""Settings of the other sections that may change."""
+
+Difference = tuple[str, Any, Any]
+
+
+def saved_progress(path: Path) -> dict[str, Any]:
+    """The progress saved with a checkpoint: counters, schedule, settings, versions.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    progress = read_json(path / PROGRESS)
+    if not isinstance(progress, dict):
+        raise ValueError(f"{path / PROGRESS} is damaged")
+    return progress
+
+
+def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) -> None:
+    """Refuse to go on from a checkpoint with settings that would make it another run.
+
+    Args:
+        path: the checkpoint.
+        settings: of now; ``allow`` names settings that may differ.
+        corpus: :meth:`adabatch.data.Corpus.describe` of now.
+
+    Raises:
+        AgreedError: with a table of the differences.
+    """
+    progress = saved_progress(path)
+    found = differences(progress["settings"], settings)
+    if not found:
+        found = _changed_data(progress["corpus"], corpus)
+    refused = [difference for difference in found if difference[0] not in settings.run.allow]
+    if refused:
+        names = ",".join(name for name, _, _ in refused)
+        raise AgreedError(
+            f"the checkpoint {path} was made with other settings, so that going on would be another run:\n"
+            f"{_table(refused)}\n"
+            f"take the settings of then (--config with the config.toml of that run), or --allow {names}"
+        )
+
+
+def differences(saved: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[Difference]:
+    """The settings that change the meaning of a run and differ: name, saved value, value of now.
+
+    >>> from adabatch.settings import load_settings
+    >>> saved = json.loads(json.dumps(asdict(load_settings(overrides={"seed": 1, "ranks": 4}))))
+    >>> differences(saved, Settings())
+    [('seed', 1, 0)]
+    """
+    now = json.loads(json.dumps(asdict(settings)))  # tuples become lists, as they were saved
+    defaults = json.loads(json.dumps(asdict(Settings())))
+    found = []
+    for section, values in now.items():
+        for name, value in values.items():
+            free = name not in BINDING if section in FREE_SECTIONS else name in FREE
+            then = saved.get(section, {}).get(name, defaults[section][name])
+            if not free and then != value:
+                found.append((name, then, value))
+    return found
+
+
+def _changed_data(saved: Mapping[str, Any], corpus: Mapping[str, Any]) -> list[Difference]:
+    """The training data under the same name, if they are no longer the same."""
+    then, now = _digest(saved["train"]), _digest(corpus["train"])
+    return [] if then == now else [("data", f"contents {then}", f"contents {now}")]
+
+
+def _digest(description: Any) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _table(rows: list[Difference]) -> str:
+    cells = [("setting", "saved", "now"), *[(name, str(then), str(now)) for name, then, now in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells
+    )

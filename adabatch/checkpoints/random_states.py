@@ -1,0 +1,47 @@
+"""The states of all random number generators of a process, as JSON."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["random_states", "restore_random_states"]
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's, NumPy's and torch's generators (the CPU's, and this process's GPU's if it has one).
+
+    >>> before = random_states()
+    >>> first = random.random(), np.random.rand(), float(torch.rand(()))
+    >>> restore_random_states(before)
+    >>> first == (random.random(), np.random.rand(), float(torch.rand(())))
+    True
+    """
+    version, internal, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    states: dict[str, Any] = {
+        "python": [version, list(internal), gauss],
+        "numpy": [kind, np.asarray(keys).tolist(), position, has_gauss, cached],
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state().numpy().tobytes().hex()
+    return states
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Set all generators to saved states; a GPU's only where there is one."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(_bytes(states["torch"]))
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(_bytes(states["cuda"]))
+
+
+def _bytes(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)

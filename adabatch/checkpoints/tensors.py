@@ -1,0 +1,55 @@
+"""The tensors of a run by name: parameters and the optimizer's state, whatever the sharding."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.optim import Optimizer
+
+__all__ = ["TensorsByName", "named_tensors", "quiet", "set_tensors"]
+
+TensorsByName = dict[str, dict[str, Tensor]]
+"""``model`` and ``optimizer``, each by the tensors' names."""
+
+OPTIONS = StateDictOptions(flatten_optimizer_state_dict=True)
+"""The optimizer's state by parameter: how parameters are grouped depends on the meshes they lie on."""
+
+
+def named_tensors(model: nn.Module, optimizer: Optimizer) -> TensorsByName:
+    """Parameters and optimizer state, sharded as they are; without copies.
+
+    The optimizer's hyperparameters are not among them: they come from the settings.
+    """
+    parameters, state = _state(model, optimizer)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {"model": parameters, "optimizer": tensors}
+
+
+def set_tensors(model: nn.Module, optimizer: Optimizer, tensors: TensorsByName) -> None:
+    """Put tensors made by :func:`named_tensors` into place; the optimizer's hyperparameters stay."""
+    _, state = _state(model, optimizer)
+    hyperparameters = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=dict(tensors["model"]),
+        optim_state_dict=hyperparameters | tensors["optimizer"],
+        options=OPTIONS,
+    )
+
+
+def _state(model: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+    return get_state_dict(model, optimizer, options=OPTIONS)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """torch warns that it saves in a single process where that is what was asked for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
+        yield
