@@ -125,7 +125,7 @@ def _launch_ranks(settings: Settings) -> int:
 
     # A failing rank prints its own message; the launcher's report of it would bury that.
     for name in logging.root.manager.loggerDict:
-        if name.startswith("torch.distributed.elastic"):
+        if name.startswith(("torch.distributed.elastic", "torch.multiprocessing")):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,

@@ -13,7 +13,7 @@ def checkpoint(folder, step, complete=True):
     path = folder / f"step-{step:08d}"
     path.mkdir()
     if complete:
-        (path / "progress.json").write_text("{}")
+        (path / "complete.json").write_text("{}")
     return path
 
 
