@@ -124,6 +124,7 @@ class CoordinateStatistics(GradientStatistics):
             group_size=moments.group_size,
             sum_of_squares=moments.sum_of_squares,
             squared_norm=moments.squared_norm,
+            rounding=moments.rounding,
             sum_of_standard_deviations=deviations,
             plug_in_l1_norm=plug_in,
             conservative_l1_norm=conservative if self.conservative else None,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -14,10 +15,12 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
-from transformers import LlamaForCausalLM
 
 from adabatch.settings import ParallelSettings
 from adabatch.tensor_parallel import shard_llama
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from transformers import LlamaForCausalLM
 
 __all__ = ["Ranks", "autocast", "choose_device", "parallelize", "process_group", "reshard", "set_gradient_sync"]
 

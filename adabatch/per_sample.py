@@ -41,10 +41,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.coordinate_moments import CoordinateMoments, RatioHistogram
-from theory.gradient_moments import GradientMoments
+from theory.gradient_moments import GradientMoments, sums_rounding
 from theory.l1_norm_test import noise_to_gradient, plug_in_l1_norm, sum_of_standard_deviations
 
 __all__ = ["per_sample_moments"]
+
+SUM_ROUNDING = 1e-12
+"""Relative error of sums in fp64, of billions of numbers (``torch.sum`` adds in pairs)."""
 
 Loss = Callable[..., Tensor]
 """``loss(model, *samples)``: the mean loss over a batch of samples, a scalar."""
@@ -145,8 +148,9 @@ def _moments(samples: int, sums: list[_Sums], coordinates: bool) -> GradientMome
     """From the sums over all samples."""
     sum_of_squares = float(torch.stack([leaf.squares.sum() for leaf in sums]).sum())
     squared_norm = float(torch.stack([(leaf.gradient / samples).square().sum() for leaf in sums]).sum())
+    rounding = sums_rounding(samples + 1, 2**-53, SUM_ROUNDING)
     if not coordinates or samples < 2:
-        return GradientMoments(samples, 1, sum_of_squares, squared_norm)
+        return GradientMoments(samples, 1, sum_of_squares, squared_norm, rounding=rounding)
     squares = torch.cat([leaf.squares.reshape(-1) for leaf in sums]).cpu().numpy()
     mean = torch.cat([leaf.gradient.reshape(-1) for leaf in sums]).cpu().numpy() / samples
     return CoordinateMoments(
@@ -154,6 +158,7 @@ def _moments(samples: int, sums: list[_Sums], coordinates: bool) -> GradientMome
         group_size=1,
         sum_of_squares=sum_of_squares,
         squared_norm=squared_norm,
+        rounding=rounding,
         sum_of_standard_deviations=float(sum_of_standard_deviations(samples, 1, squares, mean)),
         plug_in_l1_norm=float(plug_in_l1_norm(mean)),
         conservative_l1_norm=None,

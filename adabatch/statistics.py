@@ -34,8 +34,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from adabatch.data_parallel import autograd_leaves, copies, data_parallel, like
-from adabatch.norms import local, squared_norm, sum_of_squared_norms
-from theory.gradient_moments import GradientMoments
+from adabatch.norms import local, squared_norm, squared_norm_rounding, sum_of_squared_norms
+from theory.gradient_moments import GradientMoments, sums_rounding
 
 __all__ = ["GradientStatistics"]
 
@@ -70,6 +70,10 @@ class GradientStatistics:
             [1 / copies(leaf.tensor, self.layout.tensor_parallel) for leaf in self._leaves],
             dtype=torch.float64,
             device=self._device,
+        )
+        self._roundoff = max(torch.finfo(leaf.parameter.dtype).eps / 2 for leaf in self._leaves)
+        self._norm_rounding = max(
+            squared_norm_rounding(local(leaf.tensor).numel(), leaf.tensor.dtype) for leaf in self._leaves
         )
         self._handles: list[RemovableHandle] = []
         self._squares: list[Tensor | None] = []
@@ -176,6 +180,9 @@ class GradientStatistics:
             group_size=group_size,
             sum_of_squares=sum_of_squares,
             squared_norm=norm_of_mean,
+            rounding=sums_rounding(
+                micro_batches * self.layout.world_size + 1, self._roundoff, self._norm_rounding
+            ),
         )
 
     def gradient_squared_norm(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import Replicate, Shard
 from torch.distributed.tensor.parallel import (
@@ -12,7 +14,9 @@ from torch.distributed.tensor.parallel import (
     SequenceParallel,
     parallelize_module,
 )
-from transformers import LlamaConfig, LlamaForCausalLM
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from transformers import LlamaConfig, LlamaForCausalLM
 
 __all__ = ["check_tensor_parallel", "llama_plan", "shard_llama"]
 

@@ -1,4 +1,4 @@
-"""Run a function on several gloo ranks and bring back what each returned."""
+"""Run functions on several gloo ranks and bring back what each returned."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
+
+TIMEOUT = 120
+"""Seconds within which a collective must end."""
 
 
 def run_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
@@ -21,17 +24,79 @@ def run_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) ->
 
     The function must be importable (defined at the top of a module). A rank's exception is raised here.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        processes = multiprocessing.start_processes(
-            _rank, (world_size, folder, function, arguments), nprocs=world_size, join=False, start_method="spawn"
-        )
-        while not processes.join(timeout=10):
-            pass
-        results = [pickle.loads((Path(folder) / f"{rank}.pickle").read_bytes()) for rank in range(world_size)]
-    for result in results:
+    with RankPool(world_size) as pool:
+        return pool.run(function, *arguments)
+
+
+class RankPool:
+    """Ranks that stay up between calls, so that hundreds of examples cost one start.
+
+    After a failure the ranks are started anew with the next call: one may have left the others waiting.
+    """
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
+        self._ranks: list[tuple[Any, Connection]] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> RankPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """``function(rank, world_size, *arguments)`` on each rank; see :func:`run_ranks`."""
+        if not self._ranks:
+            self._start()
+        for _, connection in self._ranks:
+            connection.send_bytes(pickle.dumps((function, arguments)))
+        waiting = {connection: rank for rank, (_, connection) in enumerate(self._ranks)}
+        results: list[Any] = [None] * self.world_size
+        while waiting:
+            for connection in wait(list(waiting)):
+                rank = waiting.pop(connection)
+                results[rank] = self._receive(rank)
+        return results
+
+    def _receive(self, rank: int) -> Any:
+        process, connection = self._ranks[rank]
+        try:
+            result = pickle.loads(connection.recv_bytes())
+        except EOFError:
+            process.join()
+            result = _Failure(f"the process ended with exit code {process.exitcode}")
         if isinstance(result, _Failure):
-            raise AssertionError(f"a rank failed:\n{result.trace}")
-    return results
+            self._kill()
+            raise AssertionError(f"rank {rank} failed:\n{result.trace}")
+        return result
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._folder = tempfile.TemporaryDirectory()
+        for rank in range(self.world_size):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(rank, self.world_size, self._folder.name, theirs))
+            process.start()
+            theirs.close()
+            self._ranks.append((process, ours))
+
+    def stop(self) -> None:
+        """End the ranks in an orderly way."""
+        for _, connection in self._ranks:
+            connection.send_bytes(pickle.dumps(None))
+        for process, _ in self._ranks:
+            process.join(timeout=TIMEOUT)
+        self._kill()
+
+    def _kill(self) -> None:
+        for process, connection in self._ranks:
+            process.kill()
+            process.join()
+            connection.close()
+        self._ranks = []
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 class _Failure:
@@ -39,17 +104,18 @@ class _Failure:
         self.trace = trace
 
 
-def _rank(
-    rank: int, world_size: int, folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]
-) -> None:
+def _serve(rank: int, world_size: int, folder: str, connection: Connection) -> None:
+    """A rank: run what the test process sends, until it sends None."""
     torch.set_num_threads(1)
     store = dist.FileStore(os.path.join(folder, "store"), world_size)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=timedelta(seconds=120))
-    try:
-        result = function(rank, world_size, *arguments)
-    except BaseException:
-        result = _Failure(traceback.format_exc())
-    (Path(folder) / f"{rank}.pickle").write_bytes(pickle.dumps(result))
-    if not isinstance(result, _Failure):
-        dist.barrier()
-        dist.destroy_process_group()
+    timeout = timedelta(seconds=TIMEOUT)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=timeout)
+    while (command := pickle.loads(connection.recv_bytes())) is not None:
+        function, arguments = command
+        try:
+            result = function(rank, world_size, *arguments)
+        except BaseException:
+            result = _Failure(traceback.format_exc())
+        connection.send_bytes(pickle.dumps(result))
+    dist.barrier()
+    dist.destroy_process_group()

@@ -6,10 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from spawning import run_ranks
-from tiny_model import TinyModel, accumulate, groups_of
-from torch import Tensor, nn
+from tiny_model import TinyModel, accumulate, group_gradients, groups_of
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -20,15 +19,6 @@ from adabatch.coordinate_statistics import CoordinateStatistics
 pytestmark = pytest.mark.distributed
 
 ETA, MICRO_BATCHES, SAMPLES = 0.7, 3, 2
-
-
-def group_gradients(model: TinyModel, groups: list[Tensor]) -> np.ndarray:
-    """[groups, coordinates], written out."""
-    rows = []
-    for tokens in groups:
-        parts = torch.autograd.grad(model(tokens), [p for p in model.parameters() if p.requires_grad])
-        rows.append(torch.cat([part.reshape(-1) for part in parts]).numpy())
-    return np.stack(rows)
 
 
 def explicit(gradients: np.ndarray) -> dict[str, object]:
@@ -73,7 +63,7 @@ def compare(rank: int, world_size: int) -> list[str]:
     for mode, tied, sync, conservative in itertools.product(modes, (False, True), (False, True), (False, True)):
         case = f"{mode}, tied {tied}, sync {sync}, conservative {conservative}"
         groups = groups_of(world_size * MICRO_BATCHES, SAMPLES)
-        expected = explicit(group_gradients(TinyModel(tied), groups))
+        expected = explicit(group_gradients(TinyModel(tied), groups).numpy())
         model = wrapped(TinyModel(tied), mode, world_size)
         statistics = CoordinateStatistics(model, conservative=conservative)
         for step in range(2):

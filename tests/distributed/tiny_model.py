@@ -6,6 +6,8 @@ is tied to its output or not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -14,30 +16,44 @@ from adabatch.parallel import set_gradient_sync
 from adabatch.statistics import GradientStatistics
 from theory.gradient_moments import GradientMoments
 
-VOCABULARY, WIDTH, LENGTH = 11, 7, 6
+LENGTH = 6
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Of the model."""
+
+    vocabulary: int = 11
+    width: int = 7
+    hidden: int = 14
+    blocks: int = 2
 
 
 class Block(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.norm, self.up, self.down = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 14), nn.Linear(14, WIDTH, bias=False)
+        self.norm, self.up = nn.LayerNorm(width), nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.down(torch.tanh(self.up(self.norm(x)).cumsum(1)))
 
 
 class TinyModel(nn.Module):
-    """An embedding, two causal blocks and an output layer, fp64 throughout."""
+    """An embedding, causal blocks and an output layer, fp64 throughout; its loss can be scaled."""
 
-    def __init__(self, tied: bool, recompute: bool = False) -> None:
+    def __init__(
+        self, tied: bool, recompute: bool = False, dimensions: Dimensions | None = None, scale: float = 1.0
+    ) -> None:
         super().__init__()
         torch.manual_seed(3)
-        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
-        self.blocks = nn.ModuleList([Block(), Block()])
-        self.output = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        sizes = dimensions or Dimensions()
+        self.embedding = nn.Embedding(sizes.vocabulary, sizes.width)
+        self.blocks = nn.ModuleList([Block(sizes.width, sizes.hidden) for _ in range(sizes.blocks)])
+        self.output = nn.Linear(sizes.width, sizes.vocabulary, bias=False)
         if tied:
             self.output.weight = self.embedding.weight
-        self.recompute = recompute
+        self.recompute, self.scale = recompute, scale
         self.double()
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -45,24 +61,29 @@ class TinyModel(nn.Module):
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
         logits = self.output(x)[:, :-1]
-        return nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        return self.scale * nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def groups_of(n: int, m: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(17)
-    return list(torch.randint(VOCABULARY, (n * m, LENGTH), generator=generator).split(m))
+def groups_of(n: int, m: int, vocabulary: int = Dimensions.vocabulary, seed: int = 17) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return list(torch.randint(vocabulary, (n * m, LENGTH), generator=generator).split(m))
 
 
-def reference(model: TinyModel, groups: list[Tensor], divisor: int = 1) -> GradientMoments:
-    """The moments from each group's own whole gradient, in fp64; of loss / divisor, times the divisor."""
-    gradients = []
+def group_gradients(model: TinyModel, groups: list[Tensor], divisor: int = 1) -> Tensor:
+    """Each group's own whole gradient as a row, in fp64; of loss / divisor, times the divisor."""
+    rows = []
     for tokens in groups:
         loss = model(tokens) / divisor
         parts = torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad])
-        gradients.append(divisor * torch.cat([part.double().reshape(-1) for part in parts]))
-    stacked = torch.stack(gradients)
+        rows.append(divisor * torch.cat([part.double().reshape(-1) for part in parts]))
+    return torch.stack(rows)
+
+
+def reference(model: TinyModel, groups: list[Tensor], divisor: int = 1) -> GradientMoments:
+    """The moments from :func:`group_gradients`."""
+    gradients = group_gradients(model, groups, divisor)
     return GradientMoments(
-        len(groups), len(groups[0]), float(stacked.square().sum()), float(stacked.mean(0).square().sum())
+        len(groups), len(groups[0]), float(gradients.square().sum()), float(gradients.mean(0).square().sum())
     )
 
 

@@ -15,6 +15,7 @@ from theory.gradient_moments import (
     debiased_squared_norm,
     printed_variance,
     squared_deviation,
+    trace_precision,
 )
 from theory.hypotheses import HypothesisError
 
@@ -78,10 +79,11 @@ def test_numbers_arrays_and_symbols_agree():
         (printed_variance, (n, total, squared)),
         (debiased_squared_norm, (n, m, total, squared)),
         (squared_deviation, (n, total, squared)),
+        (trace_precision, (n, total, squared, sympy.Rational(1, 1000))),
     ):
-        number = function(*(values[a] for a in arguments))
+        number = function(*(float(values.get(a, a)) for a in arguments))
         assert float(function(*arguments).subs(values)) == pytest.approx(number, rel=1e-14)
-        array = function(*(np.full(2, values[a]) for a in arguments))
+        array = function(*(np.full(2, float(values.get(a, a))) for a in arguments))
         np.testing.assert_allclose(array, number, rtol=1e-14)
 
 
@@ -103,3 +105,9 @@ def test_rounding_never_makes_a_negative_variance():
 def test_one_group_has_no_variance(groups):
     with pytest.raises(HypothesisError, match=r"at least 2 groups.*add ranks, or raise gradient accumulation"):
         covariance_trace(groups, 1, 1.0, 1.0)
+
+
+def test_precision_is_lost_where_nothing_is_left_of_the_difference():
+    assert trace_precision(2, 2.0, 1.0, 1e-7) == np.inf
+    np.testing.assert_allclose(trace_precision(2, np.array([2.0, 4.0]), 1.0, 1e-7), [np.inf, 2e-7])
+    assert GradientMoments(2, 1, 4.0, 1.0).trace_precision == 0  # exact sums, unless something else is said
