@@ -45,6 +45,60 @@ def train(
 
 
 @app.command()
+@with_setting_options
+def compare(
+    preset: Annotated[str, typer.Option(help="Built-in settings of all runs.")] = "comparison",
+    config: Annotated[str | None, typer.Option(help="A settings file (TOML), over the preset.")] = None,
+    variants: Annotated[str, typer.Option(help="Names separated by commas; all if none.")] = "",
+    seeds: Annotated[int, typer.Option(help="Seeds, each the same weights and order of samples for all.")] = 3,
+    learning_rates: Annotated[str, typer.Option(help="Peak learning rates separated by commas.")] = "",
+    constant_batches: Annotated[str, typer.Option(help="Batches of the constant schedules.")] = "",
+    processes: Annotated[int, typer.Option(help="Runs at once, each on one thread; 0: one a core.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny runs, for a first look.")] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Train nothing: tables and figures of what is finished.")
+    ] = False,
+    output: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("runs/compare"),
+    **overrides: Any,
+) -> None:
+    """Train several batch-size schedules at equal samples over paired seeds; tables and figures.
+
+    Stopped and started again, it goes on where it was. The options below set what all runs share.
+    """
+    from adabatch.comparison.compare import Request
+    from adabatch.comparison.compare import compare as carry_out
+    from adabatch.options import numbers
+    from adabatch.settings import load_settings
+
+    carry_out(
+        Request(
+            base=load_settings(preset, config, overrides),
+            output=output,
+            variants=tuple(name.strip() for name in variants.split(",") if name.strip()),
+            seeds=seeds,
+            learning_rates=numbers(learning_rates, float, "--learning-rates"),
+            constant_batches=numbers(constant_batches, int, "--constant-batches"),
+            processes=processes,
+            quick=quick,
+            report_only=report_only,
+            command=shlex.join(["adabatch", *sys.argv[1:]]),
+        )
+    )
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or their metrics.jsonl.")],
+    against: Annotated[str, typer.Option(help="samples or step.")] = "samples",
+    output: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("runs/figures"),
+) -> None:
+    """Draw any runs together: training and validation loss and batch size."""
+    from adabatch.overlays import draw_runs
+
+    typer.echo(f"figure: {draw_runs(runs, output, against)[0]}")
+
+
+@app.command()
 def claims(
     run: Annotated[
         bool, typer.Option("--run", help="Check every claim and its proofs; show the numbers.")

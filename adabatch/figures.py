@@ -11,7 +11,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["plot_batch_size", "plot_loss", "plot_moments", "save_figures", "smoothed", "training_figure"]
+__all__ = [
+    "plot_batch_size",
+    "plot_loss",
+    "plot_moments",
+    "save_figure",
+    "save_figures",
+    "series",
+    "smoothed",
+    "training_figure",
+]
 
 Records = Sequence[dict[str, Any]]
 
@@ -21,10 +30,10 @@ BLUE, ORANGE, GREEN, GREY = "#20639b", "#d1495b", "#3a7d44", "#8d99ae"
 
 def plot_loss(records: Records, axes: Axes, against: str = "samples") -> Axes:
     """Training loss (each step faint, and smoothed) and validation loss where it was measured."""
-    x, loss = _series(records, "loss", against)
+    x, loss = series(records, "loss", against)
     axes.plot(x, loss, color=BLUE, alpha=0.25, linewidth=0.7)
     axes.plot(x, smoothed(loss), color=BLUE, linewidth=1.6, label="training")
-    x, validation = _series(records, "val_loss", against)
+    x, validation = series(records, "val_loss", against)
     if validation:
         axes.plot(x, validation, "o-", color=ORANGE, markersize=4, linewidth=1.2, label="validation")
     axes.set_ylabel("loss (nats per token)")
@@ -34,10 +43,10 @@ def plot_loss(records: Records, axes: Axes, against: str = "samples") -> Axes:
 
 def plot_batch_size(records: Records, axes: Axes, against: str = "samples") -> Axes:
     """The batch size as a staircase, with the test statistic as dots where it was measured."""
-    x, statistic = _series(records, "test_statistic", against)
+    x, statistic = series(records, "test_statistic", against)
     if statistic:
         axes.plot(x, statistic, ".", color=GREY, markersize=2.5, alpha=0.6, label="test statistic T")
-    x, batch = _series(records, "batch_size", against)
+    x, batch = series(records, "batch_size", against)
     axes.plot(x, batch, color=GREEN, drawstyle="steps-pre", linewidth=1.8, label="batch size")
     axes.set_yscale("log", base=2)
     axes.set_ylim(min(batch) / 2, 4 * max(batch))
@@ -53,7 +62,7 @@ def plot_moments(records: Records, axes: Axes, against: str = "samples") -> Axes
         ("noise_trace", r"$\mathrm{tr}\,\Sigma$ (per sample)", ORANGE),
         ("grad_sq_norm", r"$\Vert g\Vert^2$", BLUE),
     ):
-        x, values = _series([r for r in records if (r.get(name) or 0) > 0], name, against)
+        x, values = series([r for r in records if (r.get(name) or 0) > 0], name, against)
         if values:
             logarithms = smoothed([math.log(value) for value in values])  # one outlier would raise a plain mean
             axes.plot(x, values, color=color, alpha=0.2, linewidth=0.7)
@@ -94,7 +103,9 @@ def save_figures(records: Records, folder: Path) -> list[Path]:
         "moments-steps": training_figure(records, "step", moments=True),
     }
     return [
-        _save(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in ("png", "pdf")
+        save_figure(figure, folder / f"{name}.{kind}")
+        for name, figure in figures.items()
+        for kind in ("png", "pdf")
     ]
 
 
@@ -112,13 +123,14 @@ def smoothed(values: Sequence[float], decay: float = 0.9) -> list[float]:
     return result
 
 
-def _series(records: Records, name: str, against: str) -> tuple[list[float], list[float]]:
+def series(records: Records, name: str, against: str) -> tuple[list[float], list[float]]:
     """The values that were measured, and where."""
     present = [(record[against], record[name]) for record in records if record.get(name) is not None]
     return [x for x, _ in present], [y for _, y in present]
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure; the path's ending says as what."""
     temporary = path.with_name(path.stem + ".tmp" + path.suffix)
     figure.savefig(temporary, dpi=160)
     os.replace(temporary, path)

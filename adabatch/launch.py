@@ -232,6 +232,7 @@ def _report(run: Run, folder: Path, console: Console) -> None:
             metrics.write(record)
             progress.show(record)
     records = read_metrics(folder)
-    paths = save_figures(records, folder / "figures")
+    paths = save_figures(records, folder / "figures") if run.settings.run.figures else []
     Console().print(summary_table(records, run.saver.costs))
-    Console().print(f"figure: {paths[0]}   metrics: {folder / 'metrics.jsonl'}", soft_wrap=True)
+    figure = f"figure: {paths[0]}   " if paths else ""
+    Console().print(f"{figure}metrics: {folder / 'metrics.jsonl'}", soft_wrap=True)

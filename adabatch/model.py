@@ -13,6 +13,15 @@ from transformers import LlamaConfig, LlamaForCausalLM
 __all__ = ["ARCHITECTURES", "build_model", "language_model_loss", "model_config", "parameter_count"]
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "hidden_size": 64,
+        "intermediate_size": 176,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 1024,
+        "vocab_size": None,
+    },
     "demo": {
         "hidden_size": 128,
         "intermediate_size": 352,
@@ -50,7 +59,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "vocab_size": 32000,
     },
 }
-"""The released models' public configurations; a vocabulary of None is taken from the tokenizer."""
+"""Two small Llamas, and the released models' public configurations; a vocabulary of None is
+taken from the tokenizer."""
 
 
 def model_config(

@@ -7,29 +7,51 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from adabatch.settings import SECTIONS, field_docs, options
 
-__all__ = ["with_setting_options"]
+Number = TypeVar("Number", int, float)
+
+__all__ = ["numbers", "with_setting_options"]
+
+
+def numbers(text: str, kind: type[Number], option: str) -> tuple[Number, ...]:
+    """The numbers in comma-separated text.
+
+    >>> numbers("1,2", int, "--sizes")
+    (1, 2)
+
+    Raises:
+        ValueError: for what is no such number.
+    """
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(f"{option} takes numbers separated by commas, such as 1,2,3, not {text!r}") from None
 
 
 def with_setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a typer command an option for every setting.
 
-    The command's last parameter, ``**overrides``, receives the options that were given, by field name.
+    The command's last parameter, ``**overrides``, receives the options that were given, by field name. A setting
+    named as one of the command's own parameters gets no option.
     """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
     docs = {section: field_docs(cls) for section, cls in SECTIONS.items()}
-    made = [_parameter(section, item, hint, docs[section][item.name]) for section, item, hint in options()]
+    names = {p.name for p in own}
+    made = [
+        _parameter(section, item, hint, docs[section][item.name])
+        for section, item, hint in options()
+        if item.name not in names
+    ]
 
     def wrapped(**given: Any) -> None:
         overrides = {name: value for name, value in given.items() if value not in (None, ()) and value != []}
         command(**{p.name: given[p.name] for p in own}, **{k: v for k, v in overrides.items() if k not in names})
 
-    names = {p.name for p in own}
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
     wrapped.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *made]}

@@ -35,6 +35,7 @@ __all__ = [
     "Settings",
     "field_docs",
     "load_settings",
+    "overlay",
     "preset_names",
     "to_toml",
 ]
@@ -191,6 +192,8 @@ class RunSettings:
     monitor_coordinates: bool = False
     """Whatever the test: measured steps also say what the coordinates do (sum of deviations, l1 norm, effective
     dimensions, share that meets the coordinate-wise test); needs memory and traffic on those steps."""
+    figures: bool = True
+    """Draw figures of the run at its end (adabatch plot draws them later)."""
     tensorboard: bool = False
     """Write TensorBoard event files too."""
 
@@ -273,9 +276,18 @@ def load_settings(
         settings = _overlay(settings, tomllib.loads(text), f"preset {preset}")
     if file is not None:
         settings = _overlay(settings, _read_toml(Path(file)), str(file))
+    return overlay(settings, overrides or {})
+
+
+def overlay(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
+    """The settings with some replaced, by field name.
+
+    Raises:
+        ValueError: for an unknown setting or choice, or a value of the wrong type.
+    """
     by_section: dict[str, dict[str, Any]] = {}
     sections = {item.name: section for section, item, _ in options()}
-    for name, value in (overrides or {}).items():
+    for name, value in overrides.items():
         if name not in sections:
             raise ValueError(f"the setting {name!r} is not known: take one of {', '.join(sorted(sections))}")
         by_section.setdefault(sections[name], {})[name] = value
