@@ -77,6 +77,8 @@ def compare(request: Request) -> None:
 def plan_comparison(request: Request) -> tuple[list[Variant], Plan]:
     """The variants and their runs, all settings checked that need no other run."""
     base = overlay(request.base, QUICK) if request.quick else request.base
+    if not base.run.validation_interval:
+        raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
     known = standard_variants(base, request.constant_batches)
     variants = choose_variants(known, request.variants)
     if request.seeds < 2:

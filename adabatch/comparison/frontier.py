@@ -24,7 +24,7 @@ class Frontier:
         ValueError: for lengths that differ, or steps that do not ascend.
 
     >>> frontier = Frontier((100, 400), (2.0, 1.0))
-    >>> frontier.loss_at(200), frontier.loss_at(50)
+    >>> round(frontier.loss_at(200), 6), frontier.loss_at(50)
     (1.5, None)
     >>> round(frontier.steps_for(1.5))
     200
@@ -78,5 +78,5 @@ def _interpolate(x: float, known: Sequence[float], values: Sequence[float]) -> f
     for i in range(1, len(known)):
         if x <= known[i]:
             share = (x - known[i - 1]) / (known[i] - known[i - 1])
-            return values[i - 1] + share * (values[i] - values[i - 1])
+            return (1 - share) * values[i - 1] + share * values[i]  # exact at both ends
     return values[0]  # a frontier of one point

@@ -15,7 +15,7 @@ def matching_ramp(settings: Settings, steps: int) -> int:
     """The ``ramp_samples`` with which a linear ramp makes a number of steps, or as nearly as it can.
 
     The ramp goes from the initial to the largest batch; the longer it takes, the more steps the same samples make.
-    It may be longer than the run. Between two lengths that miss by as much, the shorter is taken.
+    It may be longer than the run. Of lengths that miss by as much, the shortest is taken.
 
     Args:
         settings: of the run; its schedule's initial and largest batch, layout and budget count.
@@ -30,9 +30,10 @@ def matching_ramp(settings: Settings, steps: int) -> int:
     ranks = settings.parallel.ranks // settings.parallel.tensor_parallel
     longest = 2 * budget * (schedule.max_batch - schedule.initial_batch + 1)  # moves the last batch by under 1/2
     count = _Steps(schedule, ranks, budget, longest)
-    position = bisect_left(count, steps)
-    candidates = [length for length in (position, position + 1) if 1 <= length <= longest]
-    return min(candidates, key=lambda length: (abs(ramp_steps(schedule, ranks, budget, length) - steps), length))
+    enough = bisect_left(count, min(steps, count[longest - 1]))  # the shortest that makes as many steps
+    if enough > 0 and steps - count[enough - 1] <= count[enough] - steps:
+        enough = bisect_left(count, count[enough - 1])  # the shortest of those that make fewer
+    return enough + 1
 
 
 def ramp_steps(schedule: ScheduleSettings, ranks: int, samples: int, ramp_samples: int) -> int:

@@ -92,9 +92,9 @@ def standard_variants(base: Settings, constant_batches: Sequence[int] = ()) -> l
         ),
         Variant("stagewise", "stagewise 2.5-2.5-95", "fixed", {"schedule": "stagewise", "stage_batches": stages}),
         _norm_test("debiased-ema", "debiased, EMA 0.9, eta 1", estimator="debiased", ema=0.9, eta=1.0),
-        _norm_test("l1-0.7", "l1 test, eta 0.7", test="l1", eta=0.7),
-        _norm_test("l1-0.8", "l1 test, eta 0.8", test="l1", eta=0.8),
-        _norm_test("paper-0.2", "printed estimator, eta 0.2", estimator="paper", eta=0.2),
+        _norm_test("l1-0.9", "l1 test, eta 0.9", test="l1", eta=0.9),
+        _norm_test("l1-1.0", "l1 test, eta 1.0", test="l1", eta=1.0),
+        _norm_test("paper-0.3", "printed estimator, eta 0.3", estimator="paper", eta=0.3),
         _norm_test("sqrt-scaling", "norm test, eta 0.8, sqrt lr", eta=0.8, lr_scaling="sqrt"),
     ]
 

@@ -1,0 +1,160 @@
+"""`adabatch compare` and `adabatch plot` at their smallest size, killed and started again, and with bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import cli
+
+COMMAND = [sys.executable, str(Path(cli.__file__))]
+SMALL = ["compare", "--quick", "--seeds", "2", "--constant-batches", "16,32", "--output", "out"]
+SMALL += ["--variants", "constant-16,constant-32,ramp"]
+REPORT = ["comparison.md", "comparison.json", "runs.csv", "losses-lr-0.003.csv", "gaps-lr-0.003.csv"]
+
+
+def start(arguments, folder, **more):
+    return subprocess.Popen(
+        [*COMMAND, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    )
+
+
+def finish(arguments, folder):
+    process = start(arguments, folder)
+    output, error = process.communicate(timeout=280)
+    return process.returncode, output, error
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A comparison from beginning to end: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, output, error = finish(SMALL, folder)
+    assert code == 0, error
+    return folder / "out", output
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_tables_and_figures(whole):
+    folder, output = whole
+    assert "norm test, eta 0.8" in output
+    assert "Throughput" in output
+    report = json.loads((folder / "comparison.json").read_text())
+    assert len(report["runs"]) == 2 * 4
+    assert len({run["final_loss"] for run in report["runs"]}) > 2
+    for what in ("curves-fixed", "curves-adaptive", "frontier", "gaps", "wall-clock"):
+        assert (folder / "figures" / f"{what}-lr-0.003.png").stat().st_size > 5000
+        assert (folder / "figures" / f"{what}-lr-0.003.pdf").stat().st_size > 5000
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_equal_seeds_share_weights_and_samples(whole):
+    """The loss of the first step is that of the initial weights: equal for equal first batches and seeds."""
+
+    def first_loss(variant, seed):
+        lines = (whole[0] / f"runs/{variant}/lr-0.003/seed-{seed}/metrics.jsonl").read_text().splitlines()
+        return json.loads(lines[0])["loss"]
+
+    assert first_loss("constant-16", 0) == pytest.approx(first_loss("unbiased-0.8", 0), rel=1e-6)
+    assert first_loss("constant-16", 1) == pytest.approx(first_loss("ramp", 1), rel=1e-6)
+    assert abs(first_loss("constant-16", 0) - first_loss("constant-16", 1)) > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_killed_and_started_again_gives_the_same_tables(whole, tmp_path):
+    process = start(SMALL, tmp_path, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while len(list(tmp_path.glob("out/runs/*/*/*/metrics.jsonl"))) < 3:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    begun = len(list(tmp_path.glob("out/runs/*/*/*/config.toml")))
+    assert begun < 8
+    assert not (tmp_path / "out" / "comparison.md").exists()
+    time.sleep(1)  # its runs notice
+    code, _, error = finish(SMALL, tmp_path)
+    assert code == 0, error
+    assert "runs are finished already" in error
+    for name in REPORT:
+        assert (tmp_path / "out" / name).read_bytes() == (whole[0] / name).read_bytes(), name
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_finished_comparison_trains_nothing(whole):
+    before = {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")}
+    code, output, error = finish([*SMALL, "--report-only"], whole[0].parent)
+    assert code == 0, error
+    assert "--report-only" in output
+    assert {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")} == before
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_other_settings_in_the_same_folder_are_refused(whole):
+    code, _, error = finish([*SMALL, "--weight-decay", "0.5"], whole[0].parent)
+    assert code == 2
+    assert "holds a run with other settings (weight_decay is 0.1, wanted 0.5)" in error
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_run_that_fails_is_named_with_its_log(tmp_path):
+    place = tmp_path / "out/runs/constant-16/lr-0.003/seed-0"
+    place.mkdir(parents=True)
+    (place / "checkpoints").write_text("in the way")
+    code, _, error = finish(SMALL, tmp_path)
+    assert code == 2
+    assert "the run constant-16/lr-0.003/seed-0 failed" in error
+    assert f"see {Path('out') / place.relative_to(tmp_path / 'out') / 'log.txt'}" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_plot_draws_runs_together(whole):
+    folder = whole[0]
+    runs = [str(path.parent) for path in sorted(folder.rglob("metrics.jsonl"))[:3]]
+    code, output, error = finish(["plot", *runs, "--against", "step", "--output", "drawn"], folder)
+    assert code == 0, error
+    assert "drawn/runs.png" in output
+    assert (folder / "drawn" / "runs.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "compare --variants constant-17",
+            "the variant 'constant-17' is not known: take one or more of constant-16",
+        ),
+        ("compare --seeds 0", "at least 1 seed"),
+        ("compare --learning-rates 1,x", "--learning-rates takes numbers separated by commas"),
+        ("compare --constant-batches 16", "at least two different constant batches"),
+        ("compare --processes -1", "--processes must be 0"),
+        ("compare --validation-interval 0", "--validation-interval above 0"),
+        ("compare --report-only", "no run of this comparison is finished"),
+        ("plot missing", "no metrics at missing"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, message):
+    words = arguments.split() + (["--output", str(tmp_path / "out")] if "--output" not in arguments else [])
+    monkeypatch.setattr(sys, "argv", ["adabatch", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message in error
+    assert error.count("\n") == 1, error
