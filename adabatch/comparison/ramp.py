@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from adabatch.building import build_layout, build_schedule
-from adabatch.settings import ScheduleSettings, Settings
+from adabatch.settings import Settings
 
 __all__ = ["matching_ramp", "ramp_steps"]
 
@@ -26,34 +26,37 @@ def matching_ramp(settings: Settings, steps: int) -> int:
     >>> matching_ramp(settings, 8), matching_ramp(settings, 10), matching_ramp(settings, 16)
     (1, 64, 448)
     """
-    budget, schedule = settings.run.samples, settings.schedule
-    ranks = settings.parallel.ranks // settings.parallel.tensor_parallel
-    longest = 2 * budget * (schedule.max_batch - schedule.initial_batch + 1)  # moves the last batch by under 1/2
-    count = _Steps(schedule, ranks, budget, longest)
+    schedule = settings.schedule
+    # Longer ones would move the last batch by less than half a sample.
+    longest = 2 * settings.run.samples * (schedule.max_batch - schedule.initial_batch + 1)
+    count = _Steps(settings, longest)
     enough = bisect_left(count, min(steps, count[longest - 1]))  # the shortest that makes as many steps
     if enough > 0 and steps - count[enough - 1] <= count[enough] - steps:
         enough = bisect_left(count, count[enough - 1])  # the shortest of those that make fewer
     return enough + 1
 
 
-def ramp_steps(schedule: ScheduleSettings, ranks: int, samples: int, ramp_samples: int) -> int:
-    """Steps of a linear ramp over the budget, by carrying out its schedule."""
-    ramp = replace(schedule, schedule="linear-ramp", ramp_samples=ramp_samples)
-    machine = build_schedule(ramp, build_layout(ramp, ranks), samples)
-    while machine.samples < samples:
+def ramp_steps(settings: Settings, ramp_samples: int) -> int:
+    """Steps of a linear ramp over the run's budget, by carrying out its schedule."""
+    ramp = replace(
+        settings, schedule=replace(settings.schedule, schedule="linear-ramp", ramp_samples=ramp_samples)
+    )
+    ranks = settings.parallel.ranks // settings.parallel.tensor_parallel
+    machine = build_schedule(ramp, build_layout(ramp.schedule, ranks))
+    while machine.samples < settings.run.samples:
         machine.update()
     return machine.steps
 
 
+@dataclass(frozen=True)
 class _Steps:
     """The number of steps for each length of the ramp, as a sorted sequence for bisection: [i] is length i + 1."""
 
-    def __init__(self, schedule: ScheduleSettings, ranks: int, samples: int, longest: int) -> None:
-        self._arguments = (schedule, ranks, samples)
-        self._longest = longest
+    settings: Settings
+    longest: int
 
     def __len__(self) -> int:
-        return self._longest
+        return self.longest
 
     def __getitem__(self, index: int) -> int:
-        return ramp_steps(*self._arguments, index + 1)
+        return ramp_steps(self.settings, index + 1)

@@ -91,6 +91,10 @@ def standard_variants(base: Settings, constant_batches: Sequence[int] = ()) -> l
             _constant(base, sizes[-1]) | longest,
         ),
         Variant("stagewise", "stagewise 2.5-2.5-95", "fixed", {"schedule": "stagewise", "stage_batches": stages}),
+        Variant("seesaw", "Seesaw", "fixed", {"schedule": "seesaw"}),
+        Variant(
+            "replay", "norm test of another seed", "fixed", {"schedule": "replay"}, Derivation(ADAPTIVE, "replay")
+        ),
         _norm_test("debiased-ema", "debiased, EMA 0.9, eta 1", estimator="debiased", ema=0.9, eta=1.0),
         _norm_test("l1-0.9", "l1 test, eta 0.9", test="l1", eta=0.9),
         _norm_test("l1-1.0", "l1 test, eta 1.0", test="l1", eta=1.0),

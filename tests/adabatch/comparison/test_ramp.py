@@ -13,7 +13,7 @@ SMALL = load_settings(overrides={"initial_batch": 4, "max_batch": 12, "micro_bat
 
 def test_no_other_length_comes_nearer():
     lengths = range(1, 2200)
-    steps = {length: ramp_steps(SMALL.schedule, 1, 120, length) for length in lengths}
+    steps = {length: ramp_steps(SMALL, length) for length in lengths}
     for wanted in range(5, 35):
         nearest = min(lengths, key=lambda length: (abs(steps[length] - wanted), length))
         assert matching_ramp(SMALL, wanted) == nearest
@@ -30,14 +30,14 @@ def test_any_number_of_steps_between_the_constants_is_met_to_one(initial, growth
             "samples": samples,
         }
     )
-    fewest = ramp_steps(base.schedule, 1, samples, 1)
+    fewest = ramp_steps(base, 1)
     most = -(-samples // initial)
     wanted = round(fewest + share * (most - fewest))
-    found = ramp_steps(base.schedule, 1, samples, matching_ramp(base, wanted))
+    found = ramp_steps(base, matching_ramp(base, wanted))
     # A batch is a multiple of the first one's micro-batches, so that some numbers of steps cannot be had.
     assert abs(found - wanted) <= 1 + 0.05 * most
 
 
 def test_longer_ramps_make_more_steps():
-    steps = [ramp_steps(SMALL.schedule, 1, 120, length) for length in range(1, 1000)]
+    steps = [ramp_steps(SMALL, length) for length in range(1, 1000)]
     assert steps == sorted(steps)
