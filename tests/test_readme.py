@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -26,6 +27,10 @@ COMMANDS = {
     "torchrun --nproc-per-node 2 cli.py train --preset demo --parallel fsdp --output runs/torchrun": (
         f"{SHORT} --output {{folder}}/torchrun"
     ),
+    "adabatch compare --output runs/comparison": (
+        "--quick --seeds 1 --variants constant-16,constant-64,unbiased-0.8 --output {folder}/comparison"
+    ),
+    "adabatch plot runs/mine runs/torchrun": "{folder}/mine {folder}/torchrun --output {folder}/drawn",
     "adabatch claims": "",
     "adabatch verify-bounds --quick --output runs/bounds": "--output {folder}/bounds",
     "adabatch prove L5 --show": "",
@@ -49,6 +54,9 @@ def test_command(command, tmp_path):
     words = command.split() + ([added] if added.startswith("OPTIONS=") else added.split())
     if words[0] == "make":  # the environment that runs this test, as it is installed
         words += [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
+    if "plot" in words:  # of runs that the test leaves there
+        words = [*words[:2], *added.split()]
+        leave_runs(tmp_path / "mine", tmp_path / "torchrun")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         words, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=280
@@ -59,6 +67,14 @@ def test_command(command, tmp_path):
         assert (folder / "metrics.jsonl").read_text().count("\n") >= 2
         assert (folder / "figures" / "training.png").stat().st_size > 5000
         assert "mean batch" in done.stdout
+
+
+def leave_runs(*folders: Path) -> None:
+    """Metrics of two steps in each folder."""
+    for size, folder in enumerate(folders, start=4):
+        folder.mkdir()
+        records = [{"step": k, "samples": k * size, "loss": 5.0 - k, "batch_size": size} for k in (1, 2)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 def test_paths_in_the_text_exist():

@@ -81,7 +81,7 @@ def plan_comparison(request: Request) -> tuple[list[Variant], Plan]:
         raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
     known = standard_variants(base, request.constant_batches)
     variants = choose_variants(known, request.variants)
-    if request.seeds < 2:
+    if request.seeds == 1:
         alone = [
             variant for variant in variants if variant.derived is not None and variant.derived.how == "replay"
         ]
