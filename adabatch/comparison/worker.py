@@ -13,7 +13,7 @@ from adabatch.settings import Settings
 
 __all__ = ["run_in_this_process"]
 
-ABANDONED = 3
+ABANDONED = 4
 """Exit code of a run whose comparison is gone."""
 
 

@@ -95,7 +95,7 @@ def test_bad_files(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "huge"}, "take one of demo, microllama-300m"),
+        ({"preset": "huge"}, "take one of comparison, demo"),
         ({"file": "/no/such.toml"}, "does not exist"),
         ({"file": "/"}, "cannot be read"),
         ({"overrides": {"etta": 1}}, "'etta' is not known"),
