@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adabatch.schedules import (
@@ -47,14 +47,6 @@ def test_the_micro_batch_grows_before_accumulation(layout, batch):
         assert plan.world_size * (plan.accumulation - 1) * layout.max_micro_batch < batch
 
 
-@given(layout=layouts, first=st.integers(1, 10**5), second=st.integers(1, 10**5))
-def test_rounding_keeps_the_order(layout, first, second):
-    if first <= second:
-        assert layout.round_up(first) <= layout.round_up(second) or (
-            layout.plan(first).accumulation != layout.plan(second).accumulation
-        )
-
-
 def test_the_papers_own_layout():
     """4 workers, accumulation 16, micro-batch 4, at most 8: a batch of 256 grows to 512, then by accumulation."""
     layout = MicroBatching.starting_at(256, world_size=4, micro_batch=4, max_micro_batch=8)
@@ -76,27 +68,6 @@ def test_the_papers_own_layout():
 def test_batches_that_cannot_be_made(arguments, message):
     with pytest.raises(ValueError, match=message):
         MicroBatching.starting_at(*arguments)
-
-
-@settings(deadline=None)
-@given(
-    layout=layouts,
-    initial=st.integers(1, 1000),
-    extra=st.integers(0, 10**5),
-    noises=st.lists(st.floats(0, 1e6), max_size=12),
-)
-def test_norm_test_growth_is_monotone_realisable_and_capped(layout, initial, extra, noises):
-    schedule = NormTest(eta=0.3, initial=initial, maximum=initial + extra, rounding=layout)
-    for noise in noises:
-        before = schedule.batch_size
-        plan = layout.plan(before)
-        groups = max(2, plan.groups)
-        after = schedule.update(
-            GradientMoments(groups, before / groups, groups + groups * (groups - 1) * noise, 1.0)
-        )
-        assert after >= before
-        assert layout.round_up(after) == after
-        assert after < schedule.maximum + layout.plan(schedule.maximum).groups
 
 
 def test_norm_test_asks_for_the_statistic():
