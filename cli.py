@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,6 +97,29 @@ def plot(
     from adabatch.overlays import draw_runs
 
     typer.echo(f"figure: {draw_runs(runs, output, against)[0]}")
+
+
+@app.command()
+@partial(with_setting_options, sections=("data",))
+def prepare(
+    preset: Annotated[str | None, typer.Option(help="Built-in settings to start from, such as demo.")] = None,
+    config: Annotated[str | None, typer.Option(help="A settings file (TOML), over the preset.")] = None,
+    **overrides: Any,
+) -> None:
+    """Tokenize a corpus into files that training maps into memory, in parallel.
+
+    Work that was interrupted is taken up again; training prepares what is not prepared yet by itself.
+    """
+    from adabatch.data.progress import prepare_with_progress, summary_of
+    from adabatch.settings import load_settings
+
+    settings = load_settings(preset, config, {"processes": 0, **overrides})
+    try:
+        folder = prepare_with_progress(settings.data)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command takes the work up again", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(summary_of(folder))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from rich.console import Console
 from adabatch.building import check_settings
 from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint
 from adabatch.data import open_corpus
+from adabatch.data.progress import prepare_with_progress
 from adabatch.figures import save_figures
 from adabatch.guards import TrainingDivergedError
 from adabatch.metrics import MetricsWriter, read_metrics
@@ -72,6 +73,7 @@ def check(settings: Settings) -> None:
     check_settings(settings, settings.parallel.ranks, resumed=checkpoint is not None)
     choose_device(settings.parallel, settings.parallel.ranks - 1)
     model_config(settings.model.model, None, settings.data.sequence_length)  # before preparing a large corpus
+    prepare_with_progress(settings.data)
     corpus = open_corpus(settings.data)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     parallel, length = settings.parallel, settings.data.sequence_length

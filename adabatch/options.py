@@ -33,8 +33,10 @@ def numbers(text: str, kind: type[Number], option: str) -> tuple[Number, ...]:
         raise ValueError(f"{option} takes numbers separated by commas, such as 1,2,3, not {text!r}") from None
 
 
-def with_setting_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a typer command an option for every setting.
+def with_setting_options(
+    command: Callable[..., None], sections: Sequence[str] = tuple(SECTIONS)
+) -> Callable[..., None]:
+    """Give a typer command an option for every setting of these sections.
 
     The command's last parameter, ``**overrides``, receives the options that were given, by field name. A setting
     named as one of the command's own parameters gets no option.
@@ -45,7 +47,7 @@ def with_setting_options(command: Callable[..., None]) -> Callable[..., None]:
     made = [
         _parameter(section, item, hint, docs[section][item.name])
         for section, item, hint in options()
-        if item.name not in names
+        if section in sections and item.name not in names
     ]
 
     def wrapped(**given: Any) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adabatch.checkpoints import check_compatible, load_checkpoint, saved_progress, set_aside
+from adabatch.checkpoints.folders import rank_file, read_json
 
 if TYPE_CHECKING:
     from adabatch.training import Run
@@ -46,13 +47,13 @@ def resume_run(run: Run, path: Path) -> None:
         ValueError: if the settings are of another run, or the checkpoint does not fit.
     """
     check_compatible(path, run.settings, run.corpus.describe())
-    of_rank = load_checkpoint(path, run.model, run.optimizer, run.ranks)
+    load_checkpoint(path, run.model, run.optimizer, run.ranks)
     progress = saved_progress(path)
     if run.ranks.is_main:
         set_aside(checkpoints_folder(run.settings.run.output), progress["step"])
     run.schedule.load_state_dict(progress["schedule"])
     run.guard.load_state_dict(progress)
-    _restore_sampler(run, of_rank, progress)
+    _restore_sampler(run, path, progress)
     _round_batch(run)
     run.resumed_from = path
 
@@ -91,16 +92,17 @@ def _progress(run: Run, metrics: Path) -> dict[str, Any]:
 
 
 def _sampler_state(run: Run) -> dict[str, Any]:
-    """The position in the data; a source that keeps more than the number of samples seen says so itself."""
-    state = getattr(run.corpus.train, "state_dict", None)
-    return {"samples": run.samples, "source": state() if state is not None else None}
+    """The position in the data, and what this rank knows of its place in a stream."""
+    return {"samples": run.samples, "source": run.corpus.train.state_dict()}
 
 
-def _restore_sampler(run: Run, of_rank: dict[str, Any], progress: dict[str, Any]) -> None:
-    """Hand a source its own state back, if these are the ranks that saved it."""
-    state = of_rank.get("sampler", {}).get("source")
-    if state is not None and progress["world_size"] == run.ranks.world_size:
-        run.corpus.train.load_state_dict(state)  # type: ignore[attr-defined]
+def _restore_sampler(run: Run, path: Path, progress: dict[str, Any]) -> None:
+    """Go on in a stream from what all ranks saved, however many they were; prepared data need no state."""
+    if run.corpus.train.length is not None:
+        return
+    files = [rank_file(path, rank) for rank in range(progress["world_size"])]
+    states = [read_json(file).get("sampler", {}).get("source") for file in files if file.exists()]
+    run.corpus.train.load_state_dict([state for state in states if state], run.samples)
 
 
 def _version(package: str) -> str | None:

@@ -21,7 +21,7 @@ FREE_SECTIONS = ("parallel", "run")
 BINDING = frozenset({"precision", "samples"})
 """Settings of the free sections that change the numbers (the learning rate ends with the budget of samples)."""
 
-FREE = frozenset({"micro_batch", "max_micro_batch", "cache"})
+FREE = frozenset({"micro_batch", "max_micro_batch", "cache", "processes"})
 """Settings of the other sections that may change."""
 
 Difference = tuple[str, Any, Any]

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from adabatch.data.corpus import Corpus, open_corpus
     from adabatch.data.order import SampleOrder, group_positions
     from adabatch.data.preparation import prepare
-    from adabatch.data.samples import PreparedSamples, SampleSource, StreamedSamples
+    from adabatch.data.samples import PreparedSamples, SampleSource
     from adabatch.data.settings import DataSettings
+    from adabatch.data.streaming import StreamedSamples
     from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 
 __all__ = [
@@ -34,7 +35,7 @@ _HOMES = {
     "PreparedSamples": "samples",
     "SampleOrder": "order",
     "SampleSource": "samples",
-    "StreamedSamples": "samples",
+    "StreamedSamples": "streaming",
     "Tokenizer": "tokenizer",
     "group_positions": "order",
     "open_corpus": "corpus",

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from adabatch.data.documents import Document, Source
-from adabatch.data.preparation import (
-    corpus_folder,
-    documents_to_tokens,
-    open_tokenizer_of,
-    prepared_folder,
-)
-from adabatch.data.samples import PreparedSamples, SampleSource, StreamedSamples
+from adabatch.data.documents import Part, Source
+from adabatch.data.preparation import corpus_folder, open_tokenizer_of, prepared_folder
+from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
+from adabatch.data.streaming import Stream, StreamedSamples
 from adabatch.data.tokenizer import Tokenizer, padded_vocabulary
 
 __all__ = ["Corpus", "open_corpus"]
@@ -121,16 +116,22 @@ def _too_short(part: str, size: int, settings: DataSettings) -> str:
 
 
 def _stream(settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer) -> StreamedSamples:
-    def documents() -> Iterator[Document]:
-        for source in sources:
-            yield from source.documents(validation=False)
-
-    def read() -> Iterator[npt.NDArray[Any]]:
-        return documents_to_tokens(documents(), tokenizer)
+    def shard(index: int) -> list[Part]:
+        return [part for source in sources for part in source.shard(index, settings.stream_shards)]
 
     description = {
         "part": "train",
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint(), "size": tokenizer.size},
         "sources": [source.fingerprint() for source in sources],
     }
-    return StreamedSamples(read, settings.sequence_length, description)
+    return StreamedSamples(
+        Stream(
+            shard,
+            settings.stream_shards,
+            tokenizer,
+            settings.sequence_length,
+            settings.shuffle_buffer,
+            settings.seed,
+            description,
+        )
+    )

@@ -1,12 +1,27 @@
-"""Documents and their sources: what every kind of data gives to the preparation of a corpus."""
+"""Documents, and the sources and parts of sources that they are read from."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from math import gcd
 from typing import NamedTuple, Protocol
 
-__all__ = ["Document", "Source", "held_out", "held_out_names"]
+__all__ = [
+    "Deal",
+    "Document",
+    "Part",
+    "Place",
+    "Source",
+    "deal",
+    "held_out",
+    "held_out_names",
+    "name_hash",
+    "read_parts",
+]
+
+Place = tuple[int, ...]
+"""Where a part is to be read on; numbers whose meaning only the part knows. Empty: at its beginning."""
 
 
 class Document(NamedTuple):
@@ -18,18 +33,69 @@ class Document(NamedTuple):
     """Whether the document ends here, that is, whether the end-of-document token follows."""
 
 
+class Part(Protocol):
+    """A piece of a source that can be read by itself, and be sent to another process."""
+
+    @property
+    def size(self) -> int:
+        """Bytes to read, for sharing out work; 0 where it is not known beforehand."""
+
+    def read(self, place: Place = ()) -> Iterator[tuple[Document, Place]]:
+        """The documents from a place on, each with the place after it."""
+
+
 class Source(Protocol):
     """Data that can be read as documents, any number of times, always in the same order.
 
     Each source holds out a `validation_fraction` of itself: 0 means that all is for training, 1 that all is for
-    validation.
+    validation. A document is in exactly one of the two.
     """
 
-    def documents(self, validation: bool) -> Iterator[Document]:
-        """The documents of one part. A document is in exactly one part."""
+    def parts(self, validation: bool) -> Sequence[Part]:
+        """All documents for training or for validation, in their order."""
+
+    def shard(self, index: int, count: int) -> Sequence[Part]:
+        """The training documents of one of `count` shards of nearly equal size, which share none."""
 
     def fingerprint(self) -> str:
         """Changes whenever the documents might have; does not depend on where the data lie."""
+
+
+def read_parts(parts: Iterable[Part]) -> Iterator[Document]:
+    """The documents of parts, one part after another."""
+    for part in parts:
+        for document, _ in part.read():
+            yield document
+
+
+class Deal(NamedTuple):
+    """The documents of one file whose number is `residue` modulo `modulus`."""
+
+    file: int
+    modulus: int
+    residue: int
+
+
+def deal(names: Sequence[str], index: int, count: int) -> list[Deal]:
+    """Deal files that can only be read from their beginning to `count` shards; the share of shard `index`.
+
+    With U files and S shards, the documents of each file are numbered and dealt round robin to k = S / gcd(U, S)
+    hands, and the U k hands, in the order of the files, round robin to the shards: U k is a multiple of S, so that
+    all shards get equally many. A file is read by at most k shards, by one if S divides U. Which hand a file's
+    first document falls into depends on its name, so that files of one document do not all fall to the same
+    shards.
+
+    >>> deal(["a", "b", "c", "d"], 1, 2)
+    [Deal(file=1, modulus=1, residue=0), Deal(file=3, modulus=1, residue=0)]
+    >>> [hand.modulus for hand in deal(["a"], 0, 4)]
+    [4]
+    """
+    hands = count // gcd(len(names), count)
+    shares = []
+    for hand in range(index, len(names) * hands, count):
+        file, residue = divmod(hand, hands)
+        shares.append(Deal(file, hands, (residue + name_hash(names[file])) % hands))
+    return shares
 
 
 def held_out(key: str, fraction: float) -> bool:
@@ -38,7 +104,7 @@ def held_out(key: str, fraction: float) -> bool:
     >>> sum(held_out(f"row {i}", 0.05) for i in range(10_000))
     504
     """
-    return _hash(key) < fraction * 2**64
+    return name_hash(key) < fraction * 2**64
 
 
 def held_out_names(names: Sequence[str], fraction: float) -> set[str]:
@@ -47,9 +113,10 @@ def held_out_names(names: Sequence[str], fraction: float) -> set[str]:
     >>> len(held_out_names([f"file {i}" for i in range(40)], 0.05))
     2
     """
-    return set(sorted(names, key=lambda name: (_hash(name), name))[: round(fraction * len(names))])
+    return set(sorted(names, key=lambda name: (name_hash(name), name))[: round(fraction * len(names))])
 
 
-def _hash(key: str) -> int:
+def name_hash(key: str) -> int:
+    """64 bits that look random and are the same on every machine."""
     digest = hashlib.sha256(key.encode("utf-8", errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big")

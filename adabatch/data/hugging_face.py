@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adabatch.data.documents import Document, held_out
+from adabatch.data.documents import Document, Place, deal, held_out
 
-__all__ = ["HuggingFaceSource", "is_dataset_folder"]
+__all__ = ["DatasetRows", "HuggingFaceSource", "is_dataset_folder"]
 
 BATCH = 256  # rows read at once
+ROWS = 8192  # rows that are one part of a dataset whose rows can be taken by number
 PARQUET = ".parquet"
 
 
@@ -29,7 +31,7 @@ class HuggingFaceSource:
     """The rows of a dataset, in their order.
 
     Held out for validation is the dataset's own ``validation`` split where it has one, otherwise the rows chosen
-    by a hash of their number.
+    by a hash of their file's and their own number.
 
     Args:
         name: a dataset's name on the hub, a folder or a Parquet file.
@@ -88,47 +90,69 @@ class HuggingFaceSource:
         config = f" with configuration {self.config!r}" if self.config else ""
         return ValueError(
             f"data {self.name!r}{config} is no file or folder here, and could not be loaded as a Hugging Face "
-            f"dataset ({reason}); give 'stdlib', a text, JSON-lines or Parquet file, a folder of such files, or a "
-            "dataset's name and configuration (which needs a network or a copy in its cache)"
+            f"dataset ({reason}); give 'stdlib', 'site-packages', a text, JSON-lines or Parquet file, a folder of "
+            "such files, or a dataset's name and configuration (which needs a network or a copy in its cache)"
         )
 
-    def documents(self, validation: bool) -> Iterator[Document]:
-        """The texts of this part; empty ones are left out.
+    def parts(self, validation: bool) -> list[DatasetRows]:
+        """The files of the split (the ranges of rows of a dataset that is not a stream) in their order.
 
         Raises:
-            ValueError: the dataset cannot be loaded, or lacks the split or the column, or a row holds no text.
+            ValueError: the dataset cannot be loaded, or lacks the split or the column.
         """
         if self.fraction == (0 if validation else 1):
-            return iter(())
-        if self.fraction > 0 and self.split != "validation" and "validation" in self._splits:
-            return self._rows("validation" if validation else self.split, float(validation), validation)
-        return self._rows(self.split, self.fraction, validation)
+            return []
+        whole = self._whole(validation)
+        files = self._files(whole.split)
+        if files is not None:
+            return [replace(whole, file=file) for file in range(files)]
+        rows = len(self.rows(whole.split))
+        return [replace(whole, start=start, stop=min(start + ROWS, rows)) for start in range(0, rows, ROWS)]
 
-    def _rows(self, split: str, fraction: float, validation: bool) -> Iterator[Document]:
+    def shard(self, index: int, count: int) -> list[DatasetRows]:
+        """The files dealt to this shard (an equal range of rows, if the dataset is not a stream)."""
+        whole = self._whole(validation=False)
+        files = self._files(whole.split)
+        if files is None:
+            rows = len(self.rows(whole.split))
+            return [replace(whole, start=rows * index // count, stop=rows * (index + 1) // count)]
+        names = [f"{whole.split}:{file}" for file in range(files)]
+        return [
+            replace(whole, file=share.file, modulus=share.modulus, residue=share.residue)
+            for share in deal(names, index, count)
+        ]
+
+    def _whole(self, validation: bool) -> DatasetRows:
+        """All rows for training or for validation."""
+        if self.fraction > 0 and self.split != "validation" and "validation" in self._splits:
+            split, fraction = ("validation" if validation else self.split), float(validation)
+        else:
+            split, fraction = self.split, self.fraction
+        self._check(split)
+        return DatasetRows(self, split, fraction, validation)
+
+    def _check(self, split: str) -> None:
+        """Raise ValueError unless there are this split and the column."""
         if split not in self._splits:
             raise ValueError(
                 f"data {self.name!r} has no split {split!r}; its splits are {', '.join(self._splits)}"
             )
-        rows = self._splits[split]
-        columns = rows.column_names
+        columns = self._splits[split].column_names
         if columns is not None and self.field not in columns:
             raise ValueError(
                 f"data {self.name!r} has no column {self.field!r}; its columns are {', '.join(columns)}: set "
                 "text_field to the one with the text"
             )
-        if columns is not None:
-            rows = rows.select_columns([self.field])
-        number = 0
-        for batch in rows.iter(batch_size=BATCH):
-            for text in batch[self.field]:
-                if not isinstance(text, str):
-                    raise ValueError(
-                        f"data {self.name!r}, split {split}, row {number}: the column {self.field!r} holds "
-                        f"{type(text).__name__}, not text; set text_field to a column of text"
-                    )
-                if text and held_out(f"{split}:{number}", fraction) == validation:
-                    yield Document(text.encode("utf-8", errors="replace"))
-                number += 1
+
+    def rows(self, split: str) -> Any:
+        """The split, with the column of text alone, as Arrow tables."""
+        rows = self._splits[split]
+        chosen = rows if rows.column_names is None else rows.select_columns([self.field])
+        return chosen.with_format("arrow")
+
+    def _files(self, split: str) -> int | None:
+        """Files of a split that is read as a stream; None if its rows can be taken by number."""
+        return getattr(self._splits[split], "num_shards", None)
 
     def fingerprint(self) -> str:
         """The dataset's version or the state of its files, the split, the column and the part held out."""
@@ -141,3 +165,66 @@ class HuggingFaceSource:
             version = " ".join(f"{split} {rows._fingerprint}" for split, rows in sorted(builder.items()))
         chosen = f"datasets {self.split} {self.field} {self.fraction!r} {version}"
         return hashlib.sha256(chosen.encode()).hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the builder, which a process that only reads has no use for."""
+        return {name: value for name, value in self.__dict__.items() if name != "_builder"}
+
+
+@dataclass(frozen=True)
+class DatasetRows:
+    """Rows of a split, and of these every `modulus`-th, and of these one side. A place is a row's number.
+
+    The rows [start, stop) of one file, or of the whole split where its rows can be taken by number.
+    """
+
+    source: HuggingFaceSource
+    split: str
+    fraction: float
+    validation: bool
+    """Which side: the rows held out, or the others."""
+    file: int = 0
+    start: int = 0
+    stop: int | None = None
+    modulus: int = 1
+    residue: int = 0
+
+    @property
+    def size(self) -> int:
+        """Unknown."""
+        return 0
+
+    def read(self, place: Place = ()) -> Iterator[tuple[Document, Place]]:
+        """The texts of the rows; empty ones are left out.
+
+        Rows before the place are skipped as Arrow tables, without being turned into text.
+
+        Raises:
+            ValueError: a row holds no text.
+        """
+        first = place[0] if place else self.start
+        for begin, texts in self._tables(first):
+            for shift in range((self.residue - begin) % self.modulus, len(texts), self.modulus):
+                number = begin + shift
+                text = texts[shift].as_py()
+                if not isinstance(text, str):
+                    raise ValueError(
+                        f"data {self.source.name!r}, split {self.split}, row {number}: the column "
+                        f"{self.source.field!r} holds {type(text).__name__}, not text; set text_field to a column "
+                        "of text"
+                    )
+                if text and held_out(f"{self.split}:{self.file}:{number}", self.fraction) == self.validation:
+                    yield Document(text.encode("utf-8", errors="replace")), (number + 1,)
+
+    def _tables(self, first: int) -> Iterator[tuple[int, Any]]:
+        """Columns of text from row `first` on, with the number of their first row."""
+        rows, number = self.source.rows(self.split), 0
+        if self.stop is not None:
+            rows, number = rows.select(range(first, self.stop)), first
+        else:
+            rows = rows.shard(num_shards=rows.num_shards, index=self.file)
+        for table in rows.iter(batch_size=BATCH):
+            texts = table.column(self.source.field)
+            skipped = min(max(first - number, 0), len(texts))
+            yield number + skipped, texts[skipped:]
+            number += len(texts)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SampleOrder", "group_positions"]
+__all__ = ["SampleOrder", "as_positions", "group_positions", "seeded_permutation"]
 
 
 def group_positions(
@@ -57,9 +57,7 @@ def group_positions(
 class SampleOrder:
     """Every epoch a new permutation of the samples: position p is sample pi_e(p mod N) of epoch e = p // N.
 
-    pi_e sorts N random 64-bit numbers of ``PCG64(SeedSequence([seed, e]))``. NumPy promises that this stream
-    stays the same in every version and on every machine (it does not promise so for ``Generator.permutation``),
-    hence a run resumes with the same order after an upgrade. Memory: 8 bytes a sample for an epoch.
+    pi_e is :func:`seeded_permutation` of seed and e. Memory: 8 bytes a sample for an epoch.
 
     Args:
         length: N, samples in the training set.
@@ -81,8 +79,7 @@ class SampleOrder:
         if epoch not in self._permutations:
             while len(self._permutations) > 1:
                 del self._permutations[next(iter(self._permutations))]
-            keys = np.random.PCG64(np.random.SeedSequence([self.seed, epoch])).random_raw(self.length)
-            self._permutations[epoch] = np.argsort(keys, kind="stable")
+            self._permutations[epoch] = seeded_permutation(self.length, [self.seed, epoch])
         return self._permutations[epoch]
 
     def indices(self, positions: Sequence[int] | range) -> npt.NDArray[np.int64]:
@@ -98,6 +95,17 @@ class SampleOrder:
             chosen = epochs == epoch
             result[chosen] = self.permutation(int(epoch))[within[chosen]]
         return result
+
+
+def seeded_permutation(length: int, seeds: Sequence[int]) -> npt.NDArray[np.int64]:
+    """A permutation of 0 ... length - 1 that is the same in every version and on every machine, int64 [length].
+
+    It sorts random 64-bit numbers of ``PCG64(SeedSequence(seeds))``. NumPy promises that this stream stays the
+    same (it does not promise so for ``Generator.permutation``), hence a run resumes with the same order after an
+    upgrade.
+    """
+    keys = np.random.PCG64(np.random.SeedSequence(seeds)).random_raw(length)
+    return np.argsort(keys, kind="stable")
 
 
 def as_positions(positions: Sequence[int] | range) -> npt.NDArray[np.int64]:

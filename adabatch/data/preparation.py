@@ -1,10 +1,16 @@
 """Preparing a corpus: documents to tokens, one after another, in files that are mapped into memory.
 
 A prepared corpus is a folder of the cache named by a fingerprint of the sources and the tokenizer, with
-``train.tokens`` and ``validation.tokens`` (little-endian uint16, or uint32 for more than 65536 token values) and
-``corpus.json``. It does not depend on the sequence length or the seed. The folder is written under a temporary
-name, synchronised to disk and renamed, so that it is either whole or not there; of several processes that prepare
-the same corpus at once the first to finish wins, and all use its folder.
+``train.tokens`` and ``validation.tokens`` (little-endian uint16, or uint32 for more than 65536 token values),
+``corpus.json`` and, for a subword tokenizer, ``tokenizer.json``. It does not depend on the sequence length or the
+seed, nor on the number of processes that prepared it.
+
+The work is cut into tasks that depend on the sources alone. Each writes the tokens of its documents into a
+folder ``unfinished-...``, with their hash beside them, and what is written there is kept if the work is
+interrupted. In the end the tokens are put together, checked against the hashes, and the folder is synchronised to
+disk and renamed: a prepared corpus is either whole or not there. (While it is put together, the tokens are on the
+disk twice.) A lock on the unfinished folder lets one process at a time prepare a corpus; others wait and use its
+folder.
 """
 
 from __future__ import annotations
@@ -13,25 +19,23 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from adabatch.data.documents import Document, Source
+from adabatch.data.documents import Source, read_parts
+from adabatch.data.files import exclusive, rename_folder, write_whole
 from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
+from adabatch.data.tasks import Report, Task, TokenCount, cut_tasks, documents_to_tokens, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 
-__all__ = ["cache_folder", "corpus_folder", "documents_to_tokens", "prepare", "prepared_folder"]
+__all__ = ["cache_folder", "corpus_folder", "prepare", "prepared_folder"]
 
-FORMAT = 1
-DOCUMENTS_AT_ONCE = 256
-BYTES_AT_ONCE = 16 * 2**20
+FORMAT = 2
+PARTS = ("train", "validation")
+COPIED_AT_ONCE = 16 * 2**20
 
 
 def cache_folder(settings: DataSettings) -> Path:
@@ -47,16 +51,21 @@ def corpus_folder(settings: DataSettings, sources: Sequence[Source], tokenizer: 
     return cache_folder(settings) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def prepare(settings: DataSettings) -> Path:
+def prepare(settings: DataSettings, report: Report | None = None) -> Path:
     """Prepare the corpus unless it is prepared already, and return its folder.
 
     When several processes train together, one on each file system calls this first. When streaming, only the
-    validation set is prepared.
+    validation set is prepared. Work that was interrupted is taken up again.
+
+    Args:
+        settings: what data, which tokenizer, how many processes.
+        report: is called with (tasks done, tasks in all, tokens so far).
 
     Raises:
         ValueError: the data or the tokenizer cannot be read.
     """
-    return prepared_folder(settings, open_sources(settings), open_tokenizer_of(settings))
+    sources = open_sources(settings)
+    return prepared_folder(settings, sources, open_tokenizer_of(settings), report)
 
 
 def open_tokenizer_of(settings: DataSettings) -> Tokenizer:
@@ -64,115 +73,128 @@ def open_tokenizer_of(settings: DataSettings) -> Tokenizer:
     return open_tokenizer(settings.tokenizer, settings.end_of_document)
 
 
-def prepared_folder(settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer) -> Path:
+def prepared_folder(
+    settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer, report: Report | None = None
+) -> Path:
     """As :func:`prepare`, with the sources and the tokenizer opened already."""
     folder = corpus_folder(settings, sources, tokenizer)
-    if (folder / "corpus.json").is_file():
+    if _is_whole(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"unfinished-{folder.name}-", dir=folder.parent))
-    try:
-        unfinished.chmod(0o755)
-        _write(unfinished, settings, sources, tokenizer)
-        _rename(unfinished, folder)
-    finally:
+    unfinished = folder.with_name(f"unfinished-{folder.name}")
+    with exclusive(unfinished):
+        if not _is_whole(folder):
+            try:
+                whole = _write(unfinished, settings, sources, tokenizer, report)
+                _check_unchanged(folder, settings, sources, tokenizer)
+            except ValueError:  # data that cannot be read: mended data have another fingerprint
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+            rename_folder(whole, folder)
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
-def _write(folder: Path, settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer) -> None:
-    """The token files and ``corpus.json``, all of them on disk on return."""
+def _check_unchanged(
+    folder: Path, settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer
+) -> None:
+    """Raise ValueError if the data are not any more what they were when the work began."""
+    if corpus_folder(settings, sources, tokenizer) != folder:
+        raise ValueError(f"data {settings.data!r} changed while it was prepared; prepare it again")
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "corpus.json").is_file()
+
+
+def _write(
+    unfinished: Path,
+    settings: DataSettings,
+    sources: Sequence[Source],
+    tokenizer: Tokenizer,
+    report: Report | None,
+) -> Path:
+    """The whole corpus in a subfolder of the unfinished one."""
+    whole = unfinished / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
     dtype = "<u2" if tokenizer.size <= 2**16 else "<u4"
-    parts = {}
-    for part in ("train", "validation"):
-        validation = part == "validation"
-        documents = _documents(sources, validation)
-        if settings.streaming and not validation:
-            documents = iter(())
-        limit = settings.streaming_validation_tokens if settings.streaming else None
-        with (folder / f"{part}.tokens").open("wb") as file:
-            parts[part] = _write_tokens(file, documents_to_tokens(documents, tokenizer), dtype, limit)
-            _synchronise(file)
-    record = {
+    if settings.streaming:
+        parts = _beginning_of_validation(whole, settings, sources, tokenizer, dtype)
+    else:
+        tasks = {part: cut_tasks(sources, part == "validation") for part in PARTS}
+        every = [task for part in PARTS for task in tasks[part]]
+        run_tasks(every, unfinished, tokenizer, dtype, settings.processes, report)
+        whole.mkdir()
+        parts = {part: _put_together(whole / f"{part}.tokens", tasks[part], unfinished) for part in PARTS}
+    _describe(whole, settings, tokenizer, dtype, parts)
+    return whole
+
+
+def _beginning_of_validation(
+    whole: Path, settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer, dtype: str
+) -> dict[str, TokenCount]:
+    """The first of the tokens held out, and no training tokens: what streaming needs."""
+    whole.mkdir()
+    with (whole / "train.tokens").open("wb") as file:
+        nothing = write_tokens(file, iter(()), dtype)
+    with (whole / "validation.tokens").open("wb") as file:
+        parts = (part for source in sources for part in source.parts(validation=True))
+        blocks = documents_to_tokens(read_parts(parts), tokenizer)
+        return {
+            "train": nothing,
+            "validation": write_tokens(file, blocks, dtype, settings.streaming_validation_tokens),
+        }
+
+
+def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenCount:
+    """Append the tasks' tokens, each checked against its hash.
+
+    Raises:
+        ValueError: what a task wrote was damaged since; it is removed, so that it will be made again.
+    """
+    total, digest = TokenCount(), hashlib.sha256()
+    with path.open("wb") as file:
+        for task in tasks:
+            count, own = task.count(unfinished), hashlib.sha256()
+            for data in _chunks(task.tokens_path(unfinished)):
+                file.write(data)
+                digest.update(data)
+                own.update(data)
+            if own.hexdigest() != count.sha256:
+                task.forget(unfinished)
+                raise ValueError(
+                    f"tokens in {unfinished} were damaged; prepare the corpus again to make them anew"
+                )
+            total = total.plus(count)
+        file.flush()
+        os.fsync(file.fileno())
+    return total.with_hash(digest.hexdigest())
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while data := file.read(COPIED_AT_ONCE):
+            yield data
+
+
+def _describe(
+    whole: Path, settings: DataSettings, tokenizer: Tokenizer, dtype: str, parts: dict[str, TokenCount]
+) -> None:
+    """``corpus.json``, and the tokenizer if it has a definition to keep."""
+    record: dict[str, Any] = {
         "format": FORMAT,
         "data": DataSettings.names(settings.data),
         "validation_data": DataSettings.names(settings.validation_data),
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint(), "size": tokenizer.size},
-        "texts_with_invalid_utf8": getattr(tokenizer, "replaced", 0),
+        "texts_with_invalid_utf8": sum(count.replaced for count in parts.values()),
         "dtype": dtype,
-        "parts": parts,
+        "parts": {
+            part: {"tokens": count.tokens, "bytes": count.bytes, "sha256": count.sha256}
+            for part, count in parts.items()
+        },
         "versions": {name: version(name) for name in ("numpy", "tokenizers", "transformers", "datasets")},
     }
-    with (folder / "corpus.json").open("wb") as file:
-        file.write(json.dumps(record, indent=2).encode())
-        _synchronise(file)
-
-
-def _documents(sources: Sequence[Source], validation: bool) -> Iterator[Document]:
-    for source in sources:
-        yield from source.documents(validation)
-
-
-def documents_to_tokens(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[npt.NDArray[Any]]:
-    """The tokens of the documents, the end-of-document token after each; a block of many documents at a time."""
-    for batch in _batches(documents):
-        end = np.array([tokenizer.end_of_document])
-        blocks = []
-        for document, tokens in zip(batch, tokenizer.encode([each.text for each in batch]), strict=True):
-            blocks += [tokens, end] if document.ends else [tokens]
-        yield np.concatenate(blocks)
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if len(batch) == DOCUMENTS_AT_ONCE or size >= BYTES_AT_ONCE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _write_tokens(
-    file: BinaryIO, blocks: Iterator[npt.NDArray[Any]], dtype: str, limit: int | None
-) -> dict[str, Any]:
-    """Write blocks of tokens, the first `limit` if there are more; their number and their hash."""
-    tokens, digest = 0, hashlib.sha256()
-    for block in blocks:
-        kept = block if limit is None else block[: limit - tokens]
-        data = kept.astype(dtype).tobytes()
-        file.write(data)
-        digest.update(data)
-        tokens += len(kept)
-        if tokens == limit:
-            break
-    return {"tokens": tokens, "sha256": digest.hexdigest()}
-
-
-def _synchronise(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _rename(unfinished: Path, folder: Path) -> None:
-    """Give a finished folder its name, unless another process was first; then that one's stays."""
-    _synchronise_folder(unfinished)
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not (folder / "corpus.json").is_file():
-            raise
-    _synchronise_folder(folder.parent)
-
-
-def _synchronise_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # a folder cannot be opened for this elsewhere
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    definition = tokenizer.definition()
+    if definition is not None:
+        write_whole(whole / "tokenizer.json", definition.encode())
+    write_whole(whole / "corpus.json", json.dumps(record, indent=2).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,11 +11,15 @@ import torch
 
 from adabatch.data.order import SampleOrder, as_positions
 
-__all__ = ["PreparedSamples", "SampleSource", "StreamedSamples"]
+__all__ = ["PreparedSamples", "SampleSource"]
 
 
 class SampleSource(Protocol):
-    """What the trainer asks of its data. A source has no state to save but the number of samples seen."""
+    """What the trainer asks of its data.
+
+    Which samples are taken next follows from the number of samples seen; the state is only what lets a stream go
+    on from there without reading all that comes before.
+    """
 
     @property
     def length(self) -> int | None:
@@ -23,6 +27,12 @@ class SampleSource(Protocol):
 
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), sequence_length], on the CPU."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What this rank knows of its place, as JSON."""
+
+    def load_state_dict(self, states: Sequence[dict[str, Any]], samples: int) -> None:
+        """Go on at position `samples`, with what all ranks saved there, however many they were."""
 
     def describe(self) -> dict[str, Any]:
         """What this is, as JSON: for the run's records and for comparison on resuming."""
@@ -71,81 +81,13 @@ class PreparedSamples:
             indices = self._order.indices(positions)
         return torch.from_numpy(self._samples[indices].astype(np.int64))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: any position can be taken."""
+        return {}
+
+    def load_state_dict(self, states: Sequence[dict[str, Any]], samples: int) -> None:
+        """Nothing to do."""
+
     def describe(self) -> dict[str, Any]:
         """The token file's description, the samples in an epoch, the seed of their order."""
         return {**self._description, "streaming": False, "samples": self.length}
-
-
-class StreamedSamples:
-    """Samples cut from a stream of documents while training, in the order of the stream.
-
-    Position p is the p-th sequence of the stream; when the stream ends it starts again. Positions may be left
-    out; those of a call come after those of the call before. Every rank reads and tokenizes the whole stream.
-
-    Args:
-        read: starts the stream over, yielding the tokens of a document or of several at a time.
-        sequence_length: L.
-        description: what is known about the stream, returned by `describe`.
-
-    >>> source = StreamedSamples(lambda: iter([np.arange(5), np.arange(5, 8)]), 3)
-    >>> source.take([0, 1]).tolist(), source.take([3]).tolist()
-    ([[0, 1, 2], [3, 4, 5]], [[1, 2, 3]])
-    """
-
-    length = None
-
-    def __init__(
-        self,
-        read: Callable[[], Iterator[npt.NDArray[Any]]],
-        sequence_length: int,
-        description: dict[str, Any] | None = None,
-    ) -> None:
-        self._read, self._sequence_length = read, sequence_length
-        self._description = description or {}
-        self._next = 0
-        self._sequences = self._cut()
-
-    def _cut(self) -> Iterator[npt.NDArray[Any]]:
-        """The sequences of the stream, over and over; each is a view into a block of tokens."""
-        size = self._sequence_length
-        rest = np.empty(0, dtype=np.int64)
-        while True:
-            seen = 0
-            for tokens in self._read():
-                seen += len(tokens)
-                rest = np.concatenate([rest, tokens])
-                whole = len(rest) // size * size
-                yield from rest[:whole].reshape(-1, size)
-                rest = rest[whole:]
-            if seen == 0:
-                raise ValueError("the stream holds no text; name data with at least one document to train on")
-
-    def take(self, positions: Sequence[int] | range) -> torch.Tensor:
-        """The sequences at these positions, int64 [len(positions), L].
-
-        Raises:
-            ValueError: a position lies before one already taken or passed over.
-        """
-        where = as_positions(positions)
-        taken = np.empty((len(where), self._sequence_length), dtype=np.int64)
-        for row in np.argsort(where, kind="stable").tolist():
-            position = int(where[row])
-            if position < self._next:
-                raise ValueError(
-                    f"position {position} was asked of a stream that is at {self._next}; a stream is read "
-                    "forwards only: open it again, or prepare the data (streaming off) to take any position"
-                )
-            self.skip(position)
-            taken[row] = next(self._sequences)
-            self._next += 1
-        return torch.from_numpy(taken)
-
-    def skip(self, position: int) -> None:
-        """Read on until this position is next; resuming needs no call, since `take` does so by itself."""
-        while self._next < position:
-            next(self._sequences)
-            self._next += 1
-
-    def describe(self) -> dict[str, Any]:
-        """The stream's description."""
-        return {**self._description, "sequence_length": self._sequence_length, "streaming": True, "samples": None}

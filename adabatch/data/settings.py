@@ -20,14 +20,21 @@ class DataSettings:
     """
 
     data: str | Sequence[str] = "stdlib"
-    """``stdlib`` (the source text of the running Python's standard library), or one or more of: a text file,
-    a JSON-lines file, a folder of such files, a Parquet file or folder, a Hugging Face dataset's name."""
+    """One or more of: ``stdlib`` (the source text of the running Python's standard library), ``site-packages``
+    (that of its installed packages; differs from machine to machine), a text file, a JSON-lines file, a folder of
+    such files, a Parquet file or folder, a Hugging Face dataset's name."""
     data_config: str | None = None
-    """The configuration of a Hugging Face dataset, for example ``en`` for ``allenai/c4``."""
+    """The configuration of a Hugging Face dataset, for example ``en`` for ``allenai/c4``; with it, a folder is
+    read as a copy of such a dataset."""
     text_field: str = "text"
     """The field of a JSON line, or the column of a dataset, that holds a document's text."""
     streaming: bool = False
-    """Read and tokenize while training, in the order of the source, instead of preparing token files first."""
+    """Read and tokenize while training instead of preparing token files first; each rank reads its share."""
+    stream_shards: int = 32
+    """Streaming: into how many shards the data are dealt. The order of the samples depends on it, not on the
+    number of ranks; take a multiple of the number of ranks, or else ranks read more than their share."""
+    shuffle_buffer: int = 4096
+    """Streaming: samples that are shuffled together, over all shards; 0: the order of the data."""
     split: str = "train"
     """The split of a Hugging Face dataset to train on."""
     validation_data: str | Sequence[str] | None = None
@@ -49,6 +56,9 @@ class DataSettings:
     """Seed of the order of the training samples."""
     cache: str | None = None
     """Folder of the prepared token files. None: ``$ADABATCH_CACHE`` or ``~/.cache/adabatch``."""
+    processes: int = 1
+    """Processes that prepare the data, with the same result for any number; 0: one for each core (what
+    ``adabatch prepare`` does unless told)."""
 
     def __post_init__(self) -> None:
         if not self.names(self.data):
@@ -68,6 +78,12 @@ class DataSettings:
                 f"streaming_validation_tokens is {self.streaming_validation_tokens}; at least one sequence "
                 f"({self.sequence_length} tokens) is needed"
             )
+        if self.stream_shards < 1:
+            raise ValueError(f"stream_shards is {self.stream_shards}; at least 1 shard is needed")
+        if self.shuffle_buffer < 0:
+            raise ValueError(f"shuffle_buffer is {self.shuffle_buffer}; it must be at least 0 (no shuffling)")
+        if self.processes < 0:
+            raise ValueError(f"processes is {self.processes}; it must be at least 0 (one for each core)")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must be at least 0")
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adabatch.data.documents import Source
 from adabatch.data.hugging_face import PARQUET, HuggingFaceSource, is_dataset_folder
-from adabatch.data.local_files import (
-    JsonLinesSource,
-    NamedFile,
-    TextSource,
-    files_in,
-    is_json_lines,
-    stdlib_files,
-)
+from adabatch.data.json_lines import JsonLinesSource, is_json_lines
+from adabatch.data.local_files import NamedFile, files_in, installed_files, stdlib_files
 from adabatch.data.settings import DataSettings
+from adabatch.data.text_files import TextSource
 
 __all__ = ["open_sources"]
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+COLLECTIONS: dict[str, Callable[[], list[NamedFile]]] = {"stdlib": stdlib_files, "site-packages": installed_files}
 FILE_NAME = re.compile(r"\.(txt|text|md|rst|tex|py|jsonl?|gz|parquet|arrow|csv|bin)$", re.IGNORECASE)
 
 
@@ -41,7 +37,7 @@ def _open(settings: DataSettings, data: str | Sequence[str], fraction: float) ->
     lines: list[NamedFile] = []
     others: list[Source] = []
     for name in DataSettings.names(data):
-        files = _files(name)
+        files = _files(name, settings.data_config)
         if files is None:
             others.append(
                 HuggingFaceSource(
@@ -59,20 +55,20 @@ def _open(settings: DataSettings, data: str | Sequence[str], fraction: float) ->
     return sources + others
 
 
-def _files(name: str) -> list[NamedFile] | None:
+def _files(name: str, config: str | None) -> list[NamedFile] | None:
     """The local files that a name stands for; None if it is a dataset."""
-    if name == "stdlib":
-        return stdlib_files()
+    if name in COLLECTIONS:
+        return COLLECTIONS[name]()
     path = Path(name).expanduser()
     if path.is_dir():
-        return None if is_dataset_folder(path) else files_in(path)
+        return None if config is not None or is_dataset_folder(path) else files_in(path)
     if path.is_file():
         if path.stat().st_size == 0:
             raise ValueError(f"the file {path} is empty; name a file with text")
         return None if path.suffix.lower() == PARQUET else [NamedFile(path.name, path)]
     if FILE_NAME.search(name) or not DATASET_NAME.fullmatch(name):
         raise ValueError(
-            f"there is no file or folder {path} (in {Path.cwd()}); data is 'stdlib', a text, JSON-lines or "
-            "Parquet file, a folder of such files, or the name of a Hugging Face dataset"
+            f"there is no file or folder {path} (in {Path.cwd()}); data is 'stdlib', 'site-packages', a text, "
+            "JSON-lines or Parquet file, a folder of such files, or the name of a Hugging Face dataset"
         )
     return None

@@ -35,6 +35,9 @@ class Tokenizer(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever the tokens of some text might."""
 
+    def definition(self) -> str | None:
+        """The content of a `tokenizers` JSON file that gives this tokenizer again; None without one."""
+
 
 def padded_vocabulary(size: int) -> int:
     """The vocabulary a model should have: `size` rounded up to a multiple of 8.
@@ -70,6 +73,9 @@ class ByteTokenizer:
     def fingerprint(self) -> str:
         """Constant."""
         return "bytes-1"
+
+    def definition(self) -> None:
+        """None: there is nothing to keep."""
 
 
 class TextTokenizer:
@@ -128,11 +134,14 @@ class TextTokenizer:
         """A hash of the tokenizer's whole definition where it has one, otherwise of its vocabulary."""
         return self._fingerprint
 
-    def _hash_definition(self, vocabulary: dict[str, int]) -> str:
+    def definition(self) -> str | None:
+        """The content of a `tokenizers` JSON file, unless the tokenizer is a Python one of `transformers`."""
         fast = getattr(self._backend, "backend_tokenizer", self._backend)
-        if hasattr(fast, "to_str"):
-            definition = fast.to_str()
-        else:
+        return str(fast.to_str()) if hasattr(fast, "to_str") else None
+
+    def _hash_definition(self, vocabulary: dict[str, int]) -> str:
+        definition = self.definition()
+        if definition is None:
             definition = type(self._backend).__name__ + json.dumps(vocabulary, sort_keys=True)
         return f"{hashlib.sha256(definition.encode()).hexdigest()[:32]}-{self.end_of_document}"
 

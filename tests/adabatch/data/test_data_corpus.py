@@ -2,10 +2,10 @@
 
 import ast
 import gzip
+import itertools
 import json
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from adabatch.data import DataSettings, open_corpus, preparation, prepare
-from adabatch.data.documents import Document, held_out, held_out_names
-from adabatch.data.local_files import JsonLinesSource, NamedFile, TextSource, stdlib_files
+from adabatch.data.documents import Document, held_out, held_out_names, name_hash, read_parts
+from adabatch.data.json_lines import JsonLinesSource
+from adabatch.data.local_files import NamedFile, stdlib_files
+from adabatch.data.text_files import TextSource
 
 
 @pytest.fixture
@@ -90,7 +92,8 @@ class TestAgainstTheSlowTwin:
         corpus = open_corpus(
             DataSettings(str(tmp_path / "a.jsonl"), text_field="body", sequence_length=8, cache=cache)
         )
-        validation = [held_out(f"a.jsonl:{2 * i + 1}", 0.05) for i in range(300)]
+        offsets = itertools.accumulate([len(line.encode()) + 2 for line in lines], initial=0)
+        validation = [held_out(f"a.jsonl:{offset}", 0.05) for offset in list(offsets)[:-1]]
         assert 5 < sum(validation) < 30
         for samples, wanted in ((corpus.train, False), (corpus.validation, True)):
             chosen = [text.encode() for text, held in zip(texts, validation, strict=True) if held == wanted]
@@ -187,7 +190,7 @@ class TestHeldOut:
         path = tmp_path_factory.mktemp("text") / "a.txt"
         path.write_bytes(text.encode())
         source = TextSource([NamedFile("a.txt", path)], fraction)
-        train, validation = (b"".join(d.text for d in source.documents(part)) for part in (False, True))
+        train, validation = (b"".join(d.text for d in read_parts(source.parts(part))) for part in (False, True))
         assert train + validation == text.encode()
         train.decode()  # the cut is between characters
         cut = round(len(text.encode()) * (1 - fraction))
@@ -201,8 +204,8 @@ def test_long_files_are_read_in_pieces(tmp_path_factory, text, piece):
     path = tmp_path_factory.mktemp("pieces") / "a.txt"
     path.write_bytes(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adabatch.data.local_files.PIECE", piece)
-        pieces = list(TextSource([NamedFile("a.txt", path)], 0.0).documents(validation=False))
+        patch.setattr("adabatch.data.text_files.PIECE", piece)
+        pieces = list(read_parts(TextSource([NamedFile("a.txt", path)], 0.0).parts(validation=False)))
     assert b"".join(each.text for each in pieces) == text
     assert all(0 < len(each.text) <= piece for each in pieces)
     assert [each.ends for each in pieces] == [False] * (len(pieces) - 1) + [True] * (len(pieces) > 0)
@@ -210,13 +213,21 @@ def test_long_files_are_read_in_pieces(tmp_path_factory, text, piece):
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_file_read_in_pieces_is_one_document(tmp_path, cache, monkeypatch, streaming):
-    monkeypatch.setattr("adabatch.data.local_files.PIECE", 7)
-    monkeypatch.setattr(preparation, "BYTES_AT_ONCE", 20)
+    monkeypatch.setattr("adabatch.data.text_files.PIECE", 7)
+    monkeypatch.setattr("adabatch.data.tasks.BYTES_AT_ONCE", 20)
     texts = [b"a line\nand another\n" * 3, b"a second file"]
     write_folder(tmp_path / "texts", {f"{i}.txt": text for i, text in enumerate(texts)})
     settings = DataSettings(
-        str(tmp_path / "texts"), sequence_length=4, validation_fraction=0.0, cache=cache, streaming=streaming
+        str(tmp_path / "texts"),
+        sequence_length=4,
+        validation_fraction=0.0,
+        cache=cache,
+        streaming=streaming,
+        stream_shards=1,
+        shuffle_buffer=0,
     )
+    if streaming:  # the files are read in the order of the hashes of their names
+        texts = [texts[i] for i in sorted(range(2), key=lambda i: name_hash(f"{i}.txt"))]
     train, expected = open_corpus(settings).train, twin(texts, 4)
     taken = train.take(range(len(expected))).tolist() if streaming else in_file_order(train)
     assert taken == expected
@@ -265,49 +276,12 @@ class TestPreparation:
         monkeypatch.setattr(preparation, "open_tokenizer", lambda n, e: Other() if n == "other" else opened(n, e))
         assert prepare(self.settings(tmp_path, cache)) != prepare(self.settings(tmp_path, cache, **change))
 
-    def test_interrupted_work_is_never_used(self, tmp_path, cache, monkeypatch):
-        settings = self.settings(tmp_path, cache)
-        rename = preparation._rename
-
-        def interrupted(*_):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(preparation, "_rename", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(settings)
-        assert list((Path(cache) / "corpora").iterdir()) == []
-        with pytest.raises(ValueError, match=r"not prepared.*call adabatch\.data\.prepare"):
-            open_corpus(settings, prepare=False)
-        monkeypatch.setattr(preparation, "_rename", rename)
-        assert open_corpus(settings).train.length > 0
-
     def test_a_damaged_file_is_refused(self, tmp_path, cache):
         settings = self.settings(tmp_path, cache)
         path = prepare(settings) / "train.tokens"
         path.write_bytes(path.read_bytes()[:-2])
         with pytest.raises(ValueError, match=r"delete .* to prepare it again"):
             open_corpus(settings)
-
-    def test_processes_that_prepare_at_once_all_use_the_first(self, tmp_path, cache, monkeypatch):
-        """All have written everything before any renames: the closest race there is."""
-        settings = self.settings(tmp_path, cache)
-        barrier, rename, folders, renamed = threading.Barrier(4), preparation._rename, [], []
-
-        def together(unfinished, folder):
-            barrier.wait(timeout=30)
-            rename(unfinished, folder)
-            renamed.append(unfinished)
-
-        monkeypatch.setattr(preparation, "_rename", together)
-        threads = [threading.Thread(target=lambda: folders.append(prepare(settings))) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(set(renamed)) == 4
-        assert len(folders) == 4
-        assert [folders[0]] == list((Path(cache) / "corpora").iterdir())
-        assert open_corpus(settings, prepare=False).train.length > 0
 
     def test_the_cache_is_where_it_was_asked_for(self, tmp_path, monkeypatch):
         monkeypatch.setenv("ADABATCH_CACHE", str(tmp_path / "from environment"))
@@ -379,7 +353,7 @@ def test_json_lines_of_the_other_part_are_not_read_when_all_is_for_one(tmp_path)
     everything = [Document(b"a")]
     for fraction, validation in ((0.0, False), (1.0, True)):
         source = JsonLinesSource([file], "text", fraction)
-        assert list(source.documents(validation)) == everything
+        assert list(read_parts(source.parts(validation))) == everything
         path.rename(tmp_path / "away")
-        assert list(source.documents(not validation)) == []
+        assert list(source.parts(not validation)) == []
         (tmp_path / "away").rename(path)

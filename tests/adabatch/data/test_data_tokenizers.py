@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from adabatch.data import DataSettings, open_corpus, open_tokenizer
-from adabatch.data.local_files import TextSource, stdlib_files
+from adabatch.data.local_files import stdlib_files
+from adabatch.data.text_files import TextSource
 
 TEXTS = [f"def function_{i}(x): return x + {i}\n" * (i % 5) + "naïve €\n" for i in range(60)]
 

@@ -1,0 +1,174 @@
+"""Files with one JSON object a line, gzipped or not, as documents."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from adabatch.data.documents import Document, Place, deal, held_out
+from adabatch.data.local_files import JSON_SUFFIXES, NamedFile, fingerprint_files
+
+__all__ = ["JsonLines", "JsonLinesSource", "is_json_lines"]
+
+PART = 16 * 2**20  # bytes of a plain file that are one part of its source
+
+
+def is_json_lines(file: NamedFile) -> bool:
+    """Whether a file is read as JSON lines, by its ending."""
+    return file.path.name.lower().endswith(JSON_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """The lines of a file that begin in [start, stop), of these every `modulus`-th, and of these one side.
+
+    A place is the offset of the next line (in the uncompressed text) and its number from `start`.
+    """
+
+    file: NamedFile
+    field: str
+    fraction: float
+    validation: bool
+    """Which side: the lines held out, or the others."""
+    start: int = 0
+    stop: int | None = None
+    modulus: int = 1
+    residue: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file in this range."""
+        return (self.file.path.stat().st_size if self.stop is None else self.stop) - self.start
+
+    def read(self, place: Place = ()) -> Iterator[tuple[Document, Place]]:
+        """The texts of the lines; blank lines and empty texts are left out.
+
+        Raises:
+            ValueError: a line is no JSON object, or its field is missing or no text, or a .gz file is not gzipped.
+        """
+        offset, number = place or (self.start, 0)
+        for line in _lines(self.file.path, offset, self.stop):
+            begin, offset = offset, offset + len(line)
+            mine = number % self.modulus == self.residue
+            number += 1
+            if mine and line.strip() and held_out(f"{self.file.name}:{begin}", self.fraction) == self.validation:
+                text = self._text(line, begin)
+                if text:
+                    yield Document(text), (offset, number)
+
+    def _text(self, line: bytes, offset: int) -> bytes:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:  # JSON or UTF-8
+            reason = getattr(error, "msg", error)  # without "line 1", which is not the file's
+            raise ValueError(
+                f"{self._where(offset)}: not valid JSON ({reason}); each line must hold one JSON object"
+            ) from error
+        if not isinstance(record, dict):
+            raise ValueError(
+                f"{self._where(offset)}: a {type(record).__name__}; each line must hold one JSON object"
+            )
+        if not isinstance(record.get(self.field), str):
+            found = "holds no text" if self.field in record else "is missing"
+            raise ValueError(
+                f"{self._where(offset)}: the field {self.field!r} {found}; the object's fields are "
+                f"{', '.join(map(repr, record)) or 'none'}: set text_field to the one with the text"
+            )
+        return str(record[self.field]).encode("utf-8", errors="replace")
+
+    def _where(self, offset: int) -> str:
+        """The file and the line's number, counted only where there is something to complain of."""
+        number = 1
+        for line in _lines(self.file.path, 0, offset):
+            number += line.endswith(b"\n")
+        return f"{self.file.path}, line {number}"
+
+
+class JsonLinesSource:
+    """Files with one JSON object a line (gzipped if they end in .gz), whose field is a document's text.
+
+    Held out are the documents chosen by a hash of their file's name and the offset at which their line begins.
+    """
+
+    def __init__(self, files: Sequence[NamedFile], field: str, validation_fraction: float) -> None:
+        self.files, self.field, self.fraction = list(files), field, validation_fraction
+
+    def parts(self, validation: bool) -> list[JsonLines]:
+        """The files in their order, those that are not gzipped in ranges that several processes can share."""
+        if self.fraction == (0 if validation else 1):
+            return []
+        parts = []
+        for file in self.files:
+            if _is_gzipped(file.path):
+                parts.append(self._part(file, validation))
+            else:
+                size = file.path.stat().st_size
+                bounds = [*range(0, size, PART), size]
+                parts += self._ranges(file, bounds, validation)
+        return parts
+
+    def shard(self, index: int, count: int) -> list[JsonLines]:
+        """An equal range of each plain file; of the gzipped ones the share that is dealt to this shard."""
+        parts = []
+        for file in self.files:
+            if not _is_gzipped(file.path):
+                size = file.path.stat().st_size
+                parts += self._ranges(file, [size * index // count, size * (index + 1) // count], False)
+        gzipped = [file for file in self.files if _is_gzipped(file.path)]
+        for share in deal([file.name for file in gzipped], index, count):
+            part = self._part(gzipped[share.file], False)
+            parts.append(replace(part, modulus=share.modulus, residue=share.residue))
+        return parts
+
+    def _part(self, file: NamedFile, validation: bool) -> JsonLines:
+        return JsonLines(file, self.field, self.fraction, validation)
+
+    def _ranges(self, file: NamedFile, bounds: Sequence[int], validation: bool) -> list[JsonLines]:
+        """The lines that begin between neighbouring bounds."""
+        with file.path.open("rb") as handle:
+            starts = [_line_at_or_after(handle, bound) for bound in bounds]
+        return [
+            replace(self._part(file, validation), start=start, stop=stop)
+            for start, stop in pairwise(starts)
+            if start < stop
+        ]
+
+    def fingerprint(self) -> str:
+        """The names and contents of the files, the field and the part held out."""
+        return fingerprint_files(f"json {self.field}", self.files, self.fraction)
+
+
+def _is_gzipped(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _line_at_or_after(handle: BinaryIO, offset: int) -> int:
+    if offset:
+        handle.seek(offset - 1)
+        handle.readline()
+    return handle.tell() if offset else 0
+
+
+def _lines(path: Path, start: int, stop: int | None) -> Iterator[bytes]:
+    """The lines that begin in [start, stop), offsets of the uncompressed text."""
+    try:
+        with cast(BinaryIO, gzip.open(path)) if _is_gzipped(path) else path.open("rb") as handle:
+            handle.seek(start)
+            while stop is None or start < stop:
+                line = handle.readline()
+                if not line:
+                    if stop is not None:
+                        raise ValueError(f"{path} became shorter while it was read; prepare the corpus again")
+                    return
+                start += len(line)
+                yield line
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path} is damaged or not gzipped ({error}); name a file that gunzip can read"
+        ) from error

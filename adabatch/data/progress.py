@@ -1,0 +1,65 @@
+"""Preparing a corpus with a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from adabatch.data.preparation import prepare
+from adabatch.data.settings import DataSettings
+
+__all__ = ["prepare_with_progress", "summary_of"]
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class PreparationProgress:
+    """Tasks done and tokens so far: a bar on a terminal, a line every few seconds elsewhere.
+
+    Nothing is shown of work that is over before the first few seconds are.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._last_line = console, time.monotonic()
+        columns = (
+            TextColumn("preparing"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed}/{task.total} parts  {task.fields[tokens]:,} tokens"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._task = self.bar.add_task("", total=None, tokens=0)
+
+    def __call__(self, done: int, total: int, tokens: int) -> None:
+        """Show that so many tasks are done."""
+        self.bar.update(self._task, completed=done, total=total, tokens=tokens)
+        if not self._console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            print(f"preparing  {done}/{total} parts  {tokens:,} tokens", file=self._console.file, flush=True)
+
+
+def prepare_with_progress(settings: DataSettings) -> Path:
+    """As :func:`adabatch.data.prepare`, showing on standard error how far it is."""
+    progress = PreparationProgress(Console(stderr=True))
+    with progress.bar:
+        return prepare(settings, progress)
+
+
+def summary_of(folder: Path) -> str:
+    """A prepared corpus in one line.
+
+    >>> import tempfile
+    >>> print(summary_of(prepare(DataSettings(cache=tempfile.mkdtemp()))))  # doctest: +ELLIPSIS
+    ... tokens for training, ... for validation (bytes, 257 token values): ...
+    """
+    record = json.loads((folder / "corpus.json").read_text())
+    train, validation = (record["parts"][part]["tokens"] for part in ("train", "validation"))
+    tokenizer = record["tokenizer"]
+    return (
+        f"{train:,} tokens for training, {validation:,} for validation "
+        f"({tokenizer['name']}, {tokenizer['size']} token values): {folder}"
+    )

@@ -1,0 +1,317 @@
+"""Samples cut from streams of documents while training, each rank reading its share.
+
+The training documents are dealt to S shards, whatever the number of ranks. Each shard is an endless line of
+samples:
+
+- its parts (files, or pieces of files) are read in a random order, another one in each epoch of the shard;
+- their tokens, one document after another, are cut into sequences; what is left at the end of an epoch begins the
+  first sequence of the next;
+- the sequences fill a buffer, which is shuffled and emptied before it is filled again. It is also emptied at the
+  end of an epoch, so that all of an epoch comes before any of the next.
+
+Position p of the stream is sample p // S of shard p mod S. So the samples and their order depend on the seed, S
+and the buffer alone. A rank computes positions that are equal modulo the number of ranks J
+(:func:`adabatch.data.order.group_positions`), hence if J divides S it opens only S / J of the shards, and the
+ranks' shards are disjoint: nothing is tokenized twice and nothing is left out. If J does not divide S the samples
+are the same, but ranks read shards that others read too.
+
+A shard's epochs are its own: one with less text begins again earlier. Shards are made nearly equal. A shard
+without any text (more shards than documents) reads the next shard's instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adabatch.data.documents import Document, Part, Place
+from adabatch.data.order import as_positions, seeded_permutation
+from adabatch.data.tasks import encode_documents
+from adabatch.data.tokenizer import Tokenizer
+
+__all__ = ["ShardStream", "Stream", "StreamedSamples"]
+
+DOCUMENTS_AT_ONCE = 64
+BYTES_AT_ONCE = 2**20
+
+ORDER_OF_PARTS, ORDER_OF_BUFFER = 0, 1
+"""Beside the seed, what a permutation is for."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What is streamed, and in which order."""
+
+    shard: Callable[[int], Sequence[Part]]
+    """The parts of a shard."""
+    shards: int
+    """S."""
+    tokenizer: Tokenizer
+    sequence_length: int
+    """L."""
+    buffer: int
+    """Samples shuffled together, over all shards; 0: the order of the documents."""
+    seed: int
+    description: dict[str, Any] = field(default_factory=dict)
+    """What is known about the data."""
+
+    def describe(self) -> dict[str, Any]:
+        """All that the samples and their order depend on."""
+        return {
+            **self.description,
+            "sequence_length": self.sequence_length,
+            "stream_shards": self.shards,
+            "shuffle_buffer": self.buffer,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where the reading of a shard goes on."""
+
+    home: int
+    """The shard whose documents are read: its own, unless that has none."""
+    epoch: int = 0
+    part: int = 0
+    """Number of the part in this epoch's order."""
+    place: Place = ()
+    """Where in the part."""
+
+    @property
+    def at_start(self) -> bool:
+        """Whether nothing of the epoch has been read."""
+        return self.part == 0 and self.place == ()
+
+
+class ShardStream:
+    """The endless samples of one shard, read forwards, with a state from which reading goes on.
+
+    Args:
+        stream: what is streamed.
+        index: which shard.
+        state: what :meth:`state_dict` returned, to go on from there.
+    """
+
+    def __init__(self, stream: Stream, index: int, state: dict[str, Any] | None = None) -> None:
+        self._stream, self._index = stream, index
+        self._dtype = np.dtype("<u2" if stream.tokenizer.size <= 2**16 else "<u4")
+        self._cursor, self._cut = Cursor(home=index), 0
+        """Where the tokens in use were read from, and how many sequences were cut from them."""
+        self._rest = np.empty(0, self._dtype)
+        """The tokens left over before those."""
+        self._block = -1
+        """Number of the buffer's filling."""
+        self._end = 0
+        """Samples up to the end of this filling."""
+        self._samples = np.empty((0, stream.sequence_length), self._dtype)
+        """The shuffled buffer."""
+        if state is not None:
+            home, epoch, part, place = state["cursor"]
+            self._cursor = Cursor(home, epoch, part, tuple(place))
+            self._rest = np.frombuffer(base64.b64decode(state["rest"]), self._dtype)
+            self._cut, self._block, self._end = state["cut"], state["block"] - 1, state["first"]
+        self._sequences = self._cut_sequences()
+        self._filled_from = self._snapshot()
+
+    def sample(self, number: int) -> npt.NDArray[Any]:
+        """The tokens of a sample of this shard, [L].
+
+        Raises:
+            ValueError: the buffer that held it was emptied before, or the stream has no text at all.
+        """
+        while number >= self._end:
+            self._fill()
+        first = self._end - len(self._samples)
+        if number < first:
+            raise ValueError(f"sample {number} was asked of a shard that is at {first}")
+        row: npt.NDArray[Any] = self._samples[number - first]
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the buffer in use was filled from, as JSON: going on reads this filling again and no more."""
+        return self._filled_from
+
+    def _snapshot(self) -> dict[str, Any]:
+        cursor = self._cursor
+        return {
+            "first": self._end,
+            "block": self._block + 1,
+            "cursor": [cursor.home, cursor.epoch, cursor.part, list(cursor.place)],
+            "rest": base64.b64encode(self._rest.tobytes()).decode(),
+            "cut": self._cut,
+        }
+
+    def _fill(self) -> None:
+        """Fill the buffer with the next sequences, to its size or the end of the epoch, and shuffle it."""
+        self._filled_from = self._snapshot()
+        self._block += 1
+        size = self._block_size()
+        sequences: list[npt.NDArray[Any]] = []
+        while len(sequences) < size:
+            sequence = next(self._sequences)
+            if sequence is not None:
+                sequences.append(sequence)
+            elif sequences:
+                break
+        order = seeded_permutation(len(sequences), [self._stream.seed, ORDER_OF_BUFFER, self._index, self._block])
+        self._samples = np.stack(sequences)[order]
+        self._end += len(sequences)
+
+    def _block_size(self) -> int:
+        """This shard's share of the buffer; at first less, so that the shards do not all read at once later."""
+        share = max(1, -(-self._stream.buffer // self._stream.shards))
+        return share if self._block else -(-share * (self._index + 1) // self._stream.shards)
+
+    def _cut_sequences(self) -> Iterator[npt.NDArray[Any] | None]:
+        """The sequences from the cursor on; None at the end of an epoch."""
+        length = self._stream.sequence_length
+        for tokens, after in self._read(self._cursor):
+            joined = np.concatenate([self._rest, tokens.astype(self._dtype)])
+            whole = len(joined) // length
+            for row in joined[: whole * length].reshape(-1, length)[self._cut :]:
+                self._cut += 1
+                yield row
+            self._cursor, self._rest, self._cut = after, joined[whole * length :], 0
+            if after.at_start:
+                yield None
+
+    def _read(self, cursor: Cursor) -> Iterator[tuple[npt.NDArray[Any], Cursor]]:
+        """Tokens from a cursor on, each with the cursor after them; none, at the end of an epoch."""
+        nothing = np.empty(0, self._dtype)
+        while True:
+            parts = self._parts(cursor)
+            empty = cursor.at_start
+            for number in range(cursor.part, len(parts)):
+                start = cursor.place if number == cursor.part else ()
+                for documents, place in _batches(parts[number], start):
+                    empty = False
+                    after = Cursor(cursor.home, cursor.epoch, number, place)
+                    yield encode_documents(documents, self._stream.tokenizer), after
+            home = self._next_home(cursor.home) if empty else cursor.home
+            cursor = Cursor(home, cursor.epoch + (not empty))
+            if not empty:
+                yield nothing, cursor
+
+    def _parts(self, cursor: Cursor) -> list[Part]:
+        """The parts in the order of the epoch."""
+        parts = self._stream.shard(cursor.home)
+        if not self._stream.buffer:
+            return list(parts)
+        keys = [self._stream.seed, ORDER_OF_PARTS, self._index, cursor.epoch]
+        return [parts[number] for number in seeded_permutation(len(parts), keys)]
+
+    def _next_home(self, home: int) -> int:
+        """The shard to read where this one has no text."""
+        following = (home + 1) % self._stream.shards
+        if following == self._index:
+            raise ValueError("the stream holds no text; name data with at least one document to train on")
+        return following
+
+
+def _batches(part: Part, start: Place) -> Iterator[tuple[list[Document], Place]]:
+    """Some documents at a time, with the place after them."""
+    batch: list[Document] = []
+    size, place = 0, start
+    for document, place in part.read(start):
+        batch.append(document)
+        size += len(document.text)
+        if len(batch) == DOCUMENTS_AT_ONCE or size >= BYTES_AT_ONCE:
+            yield batch, place
+            batch, size = [], 0
+    if batch:
+        yield batch, place
+
+
+class StreamedSamples:
+    """The samples of a stream by their position: sample p // S of shard p mod S.
+
+    Positions are taken forwards: those of a call come after those of the calls before, apart from those of the
+    last call, which may be taken again. Only the shards of positions that are asked for are opened.
+    """
+
+    length = None
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._open: dict[int, ShardStream] = {}
+        self._saved: dict[int, dict[str, Any]] = {}
+        """States of shards that are not open yet."""
+        self._last: dict[int, npt.NDArray[Any]] = {}
+        """What the last call took, by position."""
+
+    def take(self, positions: Sequence[int] | range) -> torch.Tensor:
+        """The sequences at these positions, int64 [len(positions), L].
+
+        Raises:
+            ValueError: a position lies too far before those taken last, or the stream has no text.
+        """
+        where = as_positions(positions).tolist()
+        taken = {position: self._at(position) for position in sorted(where)}
+        self._last = taken
+        result = np.empty((len(where), self._stream.sequence_length), dtype=np.int64)
+        for row, position in enumerate(where):
+            result[row] = taken[position]
+        return torch.from_numpy(result)
+
+    def _at(self, position: int) -> npt.NDArray[Any]:
+        if position in self._last:
+            return self._last[position]
+        number, index = divmod(position, self._stream.shards)
+        try:
+            return self._shard(index).sample(number)
+        except ValueError as error:
+            raise ValueError(
+                f"position {position} of the stream cannot be read: {error}. A stream is read forwards only: open "
+                "it again, or prepare the data (streaming off) to take any position"
+            ) from error
+
+    def _shard(self, index: int) -> ShardStream:
+        if index not in self._open:
+            self._open[index] = ShardStream(self._stream, index, self._saved.pop(index, None))
+        return self._open[index]
+
+    @property
+    def opened(self) -> set[int]:
+        """The shards that were opened here."""
+        return set(self._open)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the shards are that were opened here, as JSON, for :meth:`load_state_dict` of any rank."""
+        shards = {str(index): shard.state_dict() for index, shard in self._open.items()}
+        return {"stream": self.describe(), "shards": {**{str(i): s for i, s in self._saved.items()}, **shards}}
+
+    def load_state_dict(self, states: Sequence[dict[str, Any]], samples: int) -> None:
+        """Go on at position `samples` without reading again what comes before.
+
+        Args:
+            states: what all ranks saved, however many they were. A shard whose state is missing is read from its
+                beginning: the samples are the same, it only takes longer.
+            samples: the position that will be taken next, or one before it.
+        """
+        self._open, self._last, self._saved = {}, {}, {}
+        for state in states:
+            if state.get("stream") != self.describe():
+                warnings.warn(
+                    "the saved place in the stream is that of other data or another order; the stream is read "
+                    f"from its beginning up to position {samples}",
+                    stacklevel=2,
+                )
+                return
+            for name, shard in state["shards"].items():
+                index = int(name)
+                needed = -(-(samples - index) // self._stream.shards)
+                known = self._saved.get(index)
+                if shard["first"] <= max(needed, 0) and (known is None or shard["first"] > known["first"]):
+                    self._saved[index] = shard
+
+    def describe(self) -> dict[str, Any]:
+        """All that the samples and their order depend on."""
+        return {**self._stream.describe(), "streaming": True, "samples": None}

@@ -1,0 +1,253 @@
+"""The work of preparing a corpus, cut into tasks that several processes share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from adabatch.data.documents import Document, Part, Source, read_parts
+from adabatch.data.files import synchronise, write_whole
+from adabatch.data.tokenizer import Tokenizer
+
+__all__ = [
+    "Report",
+    "Task",
+    "TokenCount",
+    "cut_tasks",
+    "documents_to_tokens",
+    "encode_documents",
+    "run_tasks",
+    "write_tokens",
+]
+
+Report = Callable[[int, int, int], None]
+"""Is told (tasks done, tasks in all, tokens so far)."""
+
+TASK_BYTES = 16 * 2**20  # with another number, FORMAT must change: tasks are taken up again by their names
+DOCUMENTS_AT_ONCE = 256
+BYTES_AT_ONCE = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """What is known about some tokens."""
+
+    tokens: int = 0
+    bytes: int = 0
+    """Bytes of the text that they stand for."""
+    replaced: int = 0
+    """Texts with invalid UTF-8."""
+    sha256: str = ""
+
+    def plus(self, other: TokenCount) -> TokenCount:
+        """The counts of both; the hash is left out."""
+        return TokenCount(self.tokens + other.tokens, self.bytes + other.bytes, self.replaced + other.replaced)
+
+    def with_hash(self, sha256: str) -> TokenCount:
+        """The same with this hash."""
+        return replace(self, sha256=sha256)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some neighbouring parts of one source."""
+
+    name: str
+    """Different for each task of a corpus, and the same whenever the corpus is prepared."""
+    parts: Sequence[Part]
+
+    def tokens_path(self, folder: Path) -> Path:
+        """Where its tokens are written."""
+        return folder / f"{self.name}.tokens"
+
+    def done_path(self, folder: Path) -> Path:
+        """What is there when its tokens are whole: their count and hash."""
+        return folder / f"{self.name}.json"
+
+    def is_done(self, folder: Path) -> bool:
+        """Whether it was done, perhaps by a process that was interrupted later."""
+        return self.done_path(folder).is_file()
+
+    def count(self, folder: Path) -> TokenCount:
+        """What it wrote."""
+        return TokenCount(**json.loads(self.done_path(folder).read_text()))
+
+    def forget(self, folder: Path) -> None:
+        """As if it had not been done."""
+        self.done_path(folder).unlink()
+
+
+def cut_tasks(sources: Sequence[Source], validation: bool) -> list[Task]:
+    """The work in order, a task about 16 MB of text (one part, where the size is unknown or greater)."""
+    tasks: list[Task] = []
+    for source in sources:
+        parts: list[Part] = []
+        size = 0
+        for part in source.parts(validation):
+            parts.append(part)
+            size += part.size or TASK_BYTES
+            if size >= TASK_BYTES:
+                tasks.append(_task(tasks, parts, validation))
+                parts, size = [], 0
+        if parts:
+            tasks.append(_task(tasks, parts, validation))
+    return tasks
+
+
+def _task(before: Sequence[Task], parts: Sequence[Part], validation: bool) -> Task:
+    return Task(f"{'validation' if validation else 'train'}-{len(before):06}", tuple(parts))
+
+
+def documents_to_tokens(
+    documents: Iterable[Document], tokenizer: Tokenizer
+) -> Iterator[tuple[npt.NDArray[Any], int]]:
+    """The tokens of many documents at a time, with the bytes of their text."""
+    for batch in _batches(documents):
+        yield encode_documents(batch, tokenizer), sum(len(document.text) for document in batch)
+
+
+def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> npt.NDArray[Any]:
+    """The tokens of some documents, at least one, with the end-of-document token after each."""
+    end = np.array([tokenizer.end_of_document])
+    blocks = []
+    for document, tokens in zip(documents, tokenizer.encode([each.text for each in documents]), strict=True):
+        blocks += [tokens, end] if document.ends else [tokens]
+    return np.concatenate(blocks)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if len(batch) == DOCUMENTS_AT_ONCE or size >= BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def write_tokens(
+    file: BinaryIO, blocks: Iterator[tuple[npt.NDArray[Any], int]], dtype: str, limit: int | None = None
+) -> TokenCount:
+    """Write blocks of tokens, the first `limit` if there are more, and have them on disk.
+
+    The bytes of a block that is cut by the limit are counted in proportion.
+    """
+    tokens, size, digest = 0, 0, hashlib.sha256()
+    for block, bytes_of_block in blocks:
+        kept = block if limit is None else block[: limit - tokens]
+        data = kept.astype(dtype).tobytes()
+        file.write(data)
+        digest.update(data)
+        tokens += len(kept)
+        size += bytes_of_block * len(kept) // max(len(block), 1)
+        if tokens == limit:
+            break
+    synchronise(file)
+    return TokenCount(tokens, size, sha256=digest.hexdigest())
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    folder: Path,
+    tokenizer: Tokenizer,
+    dtype: str,
+    processes: int,
+    report: Report | None = None,
+) -> None:
+    """Do the tasks that are not done yet, in so many processes (0: one for each core).
+
+    Raises:
+        ValueError: a document cannot be read.
+    """
+    left = [task for task in tasks if not task.is_done(folder)]
+    tokens = sum(task.count(folder).tokens for task in tasks if task.is_done(folder))
+    done = len(tasks) - len(left)
+    processes = min(processes or available_cores(), len(left))
+    worker = _Worker(folder, tokenizer, dtype)
+    results = map(worker.do, left) if processes <= 1 else _in_processes(worker, left, processes)
+    for count in results:
+        done, tokens = done + 1, tokens + count.tokens
+        if report is not None:
+            report(done, len(tasks), tokens)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """What does a task, in this process or in another."""
+
+    folder: Path
+    tokenizer: Tokenizer
+    dtype: str
+
+    def do(self, task: Task) -> TokenCount:
+        """Write the tokens of a task, and then that it is done."""
+        path = task.tokens_path(self.folder)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        replaced = getattr(self.tokenizer, "replaced", 0)
+        with temporary.open("wb") as file:
+            count = write_tokens(file, documents_to_tokens(read_parts(task.parts), self.tokenizer), self.dtype)
+        count = replace(count, replaced=getattr(self.tokenizer, "replaced", 0) - replaced)
+        temporary.replace(path)
+        write_whole(task.done_path(self.folder), json.dumps(asdict(count)).encode())
+        return count
+
+
+_worker: _Worker | None = None
+"""In a process of its own: its worker."""
+
+
+def _in_processes(worker: _Worker, tasks: Sequence[Task], processes: int) -> Iterator[TokenCount]:
+    """The counts of the tasks as they are done."""
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start_worker, (worker, os.getpid())) as executor:
+        futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:  # an interrupt, or data that cannot be read: what is done is done
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
+
+
+def _start_worker(worker: _Worker, parent: int) -> None:
+    """Make this process a worker that leaves interrupts to its parent and does not outlive it."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    _worker = worker
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _do(task: Task) -> TokenCount:
+    assert _worker is not None
+    return _worker.do(task)
