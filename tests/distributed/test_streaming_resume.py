@@ -1,0 +1,86 @@
+"""A run on a stream, saved by some ranks and resumed by others: the same samples, each rank reading its share."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+import torch
+from spawning import run_ranks
+
+from adabatch.parallel import Ranks
+from adabatch.settings import Settings, load_settings
+from adabatch.training import open_run, train
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
+PHASES = ((4, 8), (2, 18), (1, 28))
+"""Ranks, and the step that they train up to."""
+
+
+def settings_of(folder: str, output: str) -> Settings:
+    return load_settings(
+        "demo",
+        overrides={
+            "data": [f"{folder}/texts"],
+            "streaming": True,
+            "shuffle_buffer": 64,
+            "stream_shards": 8,
+            "sequence_length": 32,
+            "schedule": "linear-ramp",
+            "initial_batch": 8,
+            "max_batch": 24,
+            "ramp_samples": 300,
+            "micro_batch": 1,
+            "samples": 500,
+            "warmup_samples": 16,
+            "validation_interval": 0,
+            "checkpoint_interval": 64,
+            "resume": "auto",
+            "cache": f"{folder}/cache",
+            "output": f"{folder}/{output}",
+            "parallel": "ddp",
+        },
+    )
+
+
+def train_up_to(rank: int, world_size: int, folder: str, output: str, step: int) -> dict:
+    """Train on to a step; the losses, what this rank took and the shards it opened."""
+    run = open_run(settings_of(folder, output), Ranks(rank, world_size, torch.device("cpu")))
+    taken, take = {}, run.corpus.train.take
+
+    def recording(positions):
+        sequences = take(positions)
+        taken.update(zip(positions, sequences.tolist(), strict=True))
+        return sequences
+
+    run.corpus.train.take = recording
+    records = list(itertools.takewhile(lambda r: r["step"] <= step, train(run)))
+    return {
+        "losses": {record["samples"]: record["loss"] for record in records},
+        "taken": taken,
+        "opened": run.corpus.train.opened,
+    }
+
+
+def test_four_ranks_then_two_then_one(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for i in range(40):
+        text = "".join(f"{json.dumps({'line': j, 'file': i})}\n" for j in range(20 + i))
+        (tmp_path / "texts" / f"{i:02}.txt").write_text(text)
+    (whole,) = run_ranks(train_up_to, 1, str(tmp_path), "whole", 10**6)
+    taken: dict = {}
+    losses: dict = {}
+    for ranks, step in PHASES:
+        results = run_ranks(train_up_to, ranks, str(tmp_path), "resumed", step)
+        opened = [result["opened"] for result in results]
+        assert sum(map(len, opened)) == len(set().union(*opened)) == 8  # no shard on two ranks
+        for result in results:
+            taken |= result["taken"]
+            losses |= result["losses"]
+    assert set(whole["taken"]) == set(taken)
+    assert whole["taken"] == taken
+    assert set(losses) == set(whole["losses"])
+    for samples, loss in whole["losses"].items():
+        assert losses[samples] == pytest.approx(loss, rel=1e-5), samples
