@@ -68,17 +68,59 @@ def compare(
     """
     from adabatch.comparison.compare import Request
     from adabatch.comparison.compare import compare as carry_out
-    from adabatch.options import numbers
+    from adabatch.options import names, numbers
     from adabatch.settings import load_settings
 
     carry_out(
         Request(
             base=load_settings(preset, config, overrides),
             output=output,
-            variants=tuple(name.strip() for name in variants.split(",") if name.strip()),
+            variants=names(variants),
             seeds=seeds,
             learning_rates=numbers(learning_rates, float, "--learning-rates"),
             constant_batches=numbers(constant_batches, int, "--constant-batches"),
+            processes=processes,
+            quick=quick,
+            report_only=report_only,
+            command=shlex.join(["adabatch", *sys.argv[1:]]),
+        )
+    )
+
+
+@app.command()
+@with_setting_options
+def ablate(
+    preset: Annotated[str, typer.Option(help="Built-in settings of all runs.")] = "ablation",
+    config: Annotated[str | None, typer.Option(help="A settings file (TOML), over the preset.")] = None,
+    etas: Annotated[str, typer.Option(help="Separated by commas.")] = "0.05,0.1,0.2,0.4,0.5,0.6,0.7,0.8,0.9,1",
+    vary: Annotated[
+        str, typer.Option(help="Beside eta: estimator, test interval, largest batch, groups; all if none.")
+    ] = "",
+    seeds: Annotated[int, typer.Option(help="Seeds a point.")] = 1,
+    processes: Annotated[int, typer.Option(help="Runs at once, each on one thread; 0: one a core.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny runs, for a first look.")] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Train nothing: tables and heat maps of what is finished.")
+    ] = False,
+    output: Annotated[Path, typer.Option(help="Folder of the ablation.")] = Path("runs/ablate"),
+    **overrides: Any,
+) -> None:
+    """Which settings of the norm test jump to the largest batch, which never grow, and which adapt.
+
+    eta is crossed with one other setting at a time. Stopped and started again, it goes on where it was.
+    """
+    from adabatch.ablation.ablate import Request
+    from adabatch.ablation.ablate import ablate as carry_out
+    from adabatch.options import names, numbers
+    from adabatch.settings import load_settings
+
+    carry_out(
+        Request(
+            base=load_settings(preset, config, overrides),
+            output=output,
+            etas=numbers(etas, float, "--etas"),
+            blocks=names(vary),
+            seeds=seeds,
             processes=processes,
             quick=quick,
             report_only=report_only,

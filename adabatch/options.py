@@ -15,7 +15,16 @@ from adabatch.settings import SECTIONS, field_docs, options
 
 Number = TypeVar("Number", int, float)
 
-__all__ = ["numbers", "with_setting_options"]
+__all__ = ["names", "numbers", "with_setting_options"]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The names in comma-separated text.
+
+    >>> names("a, b,")
+    ('a', 'b')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def numbers(text: str, kind: type[Number], option: str) -> tuple[Number, ...]:
@@ -28,7 +37,7 @@ def numbers(text: str, kind: type[Number], option: str) -> tuple[Number, ...]:
         ValueError: for what is no such number.
     """
     try:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
+        return tuple(kind(part) for part in names(text))
     except ValueError:
         raise ValueError(f"{option} takes numbers separated by commas, such as 1,2,3, not {text!r}") from None
 
@@ -43,16 +52,16 @@ def with_setting_options(
     """
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
     docs = {section: field_docs(cls) for section, cls in SECTIONS.items()}
-    names = {p.name for p in own}
+    taken = {p.name for p in own}
     made = [
         _parameter(section, item, hint, docs[section][item.name])
         for section, item, hint in options()
-        if section in sections and item.name not in names
+        if section in sections and item.name not in taken
     ]
 
     def wrapped(**given: Any) -> None:
         overrides = {name: value for name, value in given.items() if value not in (None, ()) and value != []}
-        command(**{p.name: given[p.name] for p in own}, **{k: v for k, v in overrides.items() if k not in names})
+        command(**{p.name: given[p.name] for p in own}, **{k: v for k, v in overrides.items() if k not in taken})
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
     wrapped.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]

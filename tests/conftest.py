@@ -6,6 +6,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("adabatch", deadline=None)  # a busy machine is no failure
+settings.load_profile("adabatch")
 
 
 @pytest.fixture(scope="session", autouse=True)

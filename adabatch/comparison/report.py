@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 from adabatch.comparison.figures import save_comparison_figures
 from adabatch.comparison.intervals import Interval
 from adabatch.comparison.results import Comparison, Selection
-from adabatch.comparison.tables import Table, gap_table, loss_table, speed_table, wall_clock_table
+from adabatch.comparison.tables import gap_table, loss_table, speed_table, wall_clock_table
+from adabatch.comparison.text import Table, write_whole
 from adabatch.comparison.variants import ADAPTIVE, Variant
 
 __all__ = ["comparison_tables", "write_report"]
@@ -27,11 +27,13 @@ def write_report(comparison: Comparison, folder: Path, command: str) -> str:
     tables = comparison_tables(comparison)
     text = f"`{command}`\n\n" + "\n".join(table.markdown() for table in tables.values())
     speed = speed_table(comparison)
-    _write(folder / "comparison.md", text)
-    _write(folder / "comparison.json", json.dumps(_as_json(comparison, command), indent=1, allow_nan=False) + "\n")
+    write_whole(folder / "comparison.md", text)
+    write_whole(
+        folder / "comparison.json", json.dumps(_as_json(comparison, command), indent=1, allow_nan=False) + "\n"
+    )
     for name, table in (tables | {"speed": speed}).items():
-        _write(folder / f"{name}.csv", table.csv())
-    _write(folder / "runs.csv", _runs_table(comparison).csv())
+        write_whole(folder / f"{name}.csv", table.csv())
+    write_whole(folder / "runs.csv", _runs_table(comparison).csv())
     save_comparison_figures(comparison, folder / "figures")
     return text + "\n" + speed.markdown()
 
@@ -118,9 +120,3 @@ def _interval(interval: Interval | None) -> dict[str, Any] | None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -1,60 +1,20 @@
-"""Tables of a comparison, readable on a terminal, as Markdown and as CSV."""
+"""Tables of a comparison."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from adabatch.comparison.intervals import Interval, mean_interval
 from adabatch.comparison.results import Comparison, Selection
+from adabatch.comparison.text import Table
 from adabatch.comparison.variants import Variant
 from adabatch.comparison.wall_clock import time_to_loss
 from adabatch.reporting import summary
 
-__all__ = ["Table", "gap_table", "loss_table", "speed_table", "wall_clock_table"]
+__all__ = ["gap_table", "loss_table", "speed_table", "wall_clock_table"]
 
 SATURATING_BATCHES = (8, 16, 32, 64, 128, 256)
 """B_sat of the simulated hardware."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, a sentence on how to read it, column heads and rows of text."""
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-    def markdown(self) -> str:
-        """The table in Markdown, columns aligned.
-
-        >>> print(Table("Losses", "In nats.", ("run", "loss"), [("a", "1.5")]).markdown())
-        ### Losses
-        <BLANKLINE>
-        In nats.
-        <BLANKLINE>
-        | run | loss |
-        |-----|-----:|
-        | a   |  1.5 |
-        <BLANKLINE>
-        """
-        lines = [self.columns, *self.rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        head, *body = [
-            "| " + " | ".join(_aligned(text, i, widths[i]) for i, text in enumerate(line)) + " |" for line in lines
-        ]
-        rule = "|" + "|".join("-" * (width + 1) + ("-" if i == 0 else ":") for i, width in enumerate(widths)) + "|"
-        return "\n".join([f"### {self.title}", "", self.note, "", head, rule, *body, ""])
-
-    def csv(self) -> str:
-        """Heads and rows as CSV."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
-        return text.getvalue()
 
 
 def loss_table(selection: Selection, title: str) -> Table:
@@ -200,7 +160,3 @@ def percent(interval: Interval | None) -> str:
 def ratio_text(ratio: float | None) -> str:
     """Two digits, or a dash."""
     return "–" if ratio is None else f"{ratio:.2f}"
-
-
-def _aligned(text: str, column: int, width: int) -> str:
-    return text.ljust(width) if column == 0 else text.rjust(width)

@@ -1,0 +1,60 @@
+"""Tables as text, readable on a terminal, as Markdown and as CSV; and files that are whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Table", "write_whole"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a sentence on how to read it, column heads and rows of text."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        """The table in Markdown, columns aligned.
+
+        >>> print(Table("Losses", "In nats.", ("run", "loss"), [("a", "1.5")]).markdown())
+        ### Losses
+        <BLANKLINE>
+        In nats.
+        <BLANKLINE>
+        | run | loss |
+        |-----|-----:|
+        | a   |  1.5 |
+        <BLANKLINE>
+        """
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        head, *body = [
+            "| " + " | ".join(_aligned(text, i, widths[i]) for i, text in enumerate(line)) + " |" for line in lines
+        ]
+        rule = "|" + "|".join("-" * (width + 1) + ("-" if i == 0 else ":") for i, width in enumerate(widths)) + "|"
+        return "\n".join([f"### {self.title}", "", self.note, "", head, rule, *body, ""])
+
+    def csv(self) -> str:
+        """Heads and rows as CSV."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        return text.getvalue()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _aligned(text: str, column: int, width: int) -> str:
+    return text.ljust(width) if column == 0 else text.rjust(width)
