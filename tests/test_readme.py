@@ -30,6 +30,9 @@ COMMANDS = {
     "adabatch compare --output runs/comparison": (
         "--quick --seeds 1 --variants constant-16,constant-64,unbiased-0.8 --output {folder}/comparison"
     ),
+    "adabatch ablate --output runs/ablation": (
+        "--quick --etas 0.2,0.8 --vary groups --samples 64 --output {folder}/ablation"
+    ),
     "adabatch plot runs/mine runs/torchrun": "{folder}/mine {folder}/torchrun --output {folder}/drawn",
     "adabatch claims": "",
     "adabatch verify-bounds --quick --output runs/bounds": "--output {folder}/bounds",

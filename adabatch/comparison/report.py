@@ -11,7 +11,7 @@ from typing import Any
 from adabatch.comparison.figures import save_comparison_figures
 from adabatch.comparison.intervals import Interval
 from adabatch.comparison.results import Comparison, Selection
-from adabatch.comparison.tables import gap_table, loss_table, speed_table, wall_clock_table
+from adabatch.comparison.tables import gap_table, loss_table, noise_table, speed_table, wall_clock_table
 from adabatch.comparison.text import Table, write_whole
 from adabatch.comparison.variants import ADAPTIVE, Variant
 
@@ -47,6 +47,8 @@ def comparison_tables(comparison: Comparison) -> dict[str, Table]:
     for name, (selection, where) in (best | at).items():
         tables[f"losses-{name}"] = loss_table(selection, f"Losses, {where}")
         tables[f"gaps-{name}"] = gap_table(selection, f"Paired differences, {where}", ADAPTIVE)
+        if any(variant.kind == "adaptive" for variant in selection.variants):
+            tables[f"noise-{name}"] = noise_table(selection, f"What eta means, {where}")
         for target in selection.constants[:0:-1] if name in ("best", *(() if several else at)) else []:
             size = target.overrides["initial_batch"]
             title = f"Simulated time to the loss of constant {size}, {where}"

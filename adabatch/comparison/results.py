@@ -13,6 +13,7 @@ from adabatch.comparison.plan import Key, Plan
 from adabatch.comparison.variants import Variant
 from adabatch.metrics import Record
 from adabatch.reporting import summary
+from adabatch.settings import Settings
 
 __all__ = ["Comparison", "RunResult", "Selection", "read_results"]
 
@@ -28,6 +29,7 @@ class RunResult:
         best_loss: smallest validation loss, in nats a token.
         final_loss: the last one; infinite where it was not a number.
         records: of every step.
+        settings: of the run.
     """
 
     steps: int
@@ -36,9 +38,10 @@ class RunResult:
     best_loss: float
     final_loss: float
     records: Sequence[Record]
+    settings: Settings
 
     @classmethod
-    def of_records(cls, records: Sequence[Record]) -> RunResult:
+    def of_run(cls, records: Sequence[Record], settings: Settings) -> RunResult:
         """From a run's metrics.
 
         Raises:
@@ -56,6 +59,7 @@ class RunResult:
             best_loss=math.inf if values["best validation loss"] is None else values["best validation loss"],
             final_loss=math.inf if final is None else float(final),
             records=records,
+            settings=settings,
         )
 
 
@@ -179,7 +183,7 @@ class Selection:
 
 def read_results(variants: Sequence[Variant], plan: Plan) -> Comparison:
     """Read the finished runs of a plan."""
-    runs = {key: RunResult.of_records(run.records()) for key, run in plan.items() if run.finished()}
+    runs = {key: RunResult.of_run(run.records(), run.resolved()) for key, run in plan.items() if run.finished()}
     return Comparison(variants, runs)
 
 

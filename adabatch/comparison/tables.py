@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from adabatch.comparison.intervals import Interval, mean_interval
+from adabatch.comparison.noise import equilibrium
 from adabatch.comparison.results import Comparison, Selection
 from adabatch.comparison.text import Table
 from adabatch.comparison.variants import Variant
 from adabatch.comparison.wall_clock import time_to_loss
 from adabatch.reporting import summary
 
-__all__ = ["gap_table", "loss_table", "speed_table", "wall_clock_table"]
+__all__ = ["gap_table", "loss_table", "noise_table", "speed_table", "wall_clock_table"]
 
 SATURATING_BATCHES = (8, 16, 32, 64, 128, 256)
 """B_sat of the simulated hardware."""
@@ -110,6 +111,38 @@ def relative_time(
             return None
         ratios.append(own / min(time for time in times if time is not None))
     return sum(ratios) / len(ratios) if ratios else None
+
+
+def noise_table(selection: Selection, title: str) -> Table:
+    """What eta means: the batch of every norm test against the noise scale measured in the same runs."""
+    rows = [_noise_row(variant, selection) for variant in selection.variants if variant.kind == "adaptive"]
+    note = (
+        "Over the later half of each run's tested steps (none run at the largest batch), means over seeds. At "
+        "equilibrium b eta^2 / B_noise is 1 for the debiased estimator and 1 - eta^2 for the unbiased one; growth "
+        "that never falls adds to it."
+    )
+    columns = ("schedule", "eta", "tests", "b", "B_noise", "b eta^2 / B_noise", "predicted")
+    return Table(title, note, columns, rows)
+
+
+def _noise_row(variant: Variant, selection: Selection) -> tuple[str, ...]:
+    runs = selection.runs[variant.name].values()
+    found = [(run.settings.schedule.eta, equilibrium(run.records, run.settings)) for run in runs]
+    known = [(eta, each) for eta, each in found if each is not None]
+    eta = f"{found[0][0]:g}"
+    if not known:
+        return (variant.label, eta, "0", "–", "–", "–", "–")
+    factors = [each.batch * eta**2 / each.noise_scale for eta, each in known]
+    predicted = [each.predicted * eta**2 / each.noise_scale for eta, each in known if each.predicted is not None]
+    return (
+        variant.label,
+        eta,
+        f"{mean_interval([each.tests for _, each in known]).mean:.0f}",
+        f"{mean_interval([each.batch for _, each in known]).mean:.1f}",
+        f"{mean_interval([each.noise_scale for _, each in known]).mean:.1f}",
+        interval_text(mean_interval(factors), 2),
+        f"{mean_interval(predicted).mean:.2f}" if predicted else "–",
+    )
 
 
 def speed_table(comparison: Comparison) -> Table:

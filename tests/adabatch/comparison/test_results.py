@@ -10,6 +10,7 @@ from adabatch.comparison.plan import Key
 from adabatch.comparison.results import Comparison, RunResult
 from adabatch.comparison.tables import gap_table, loss_table, wall_clock_table
 from adabatch.comparison.variants import Variant
+from adabatch.settings import Settings
 
 
 def run(batch: int, final: float, samples: int = 640, first: float = 4.0) -> RunResult:
@@ -28,7 +29,7 @@ def run(batch: int, final: float, samples: int = 640, first: float = 4.0) -> Run
         for step in range(1, steps + 1)
     ]
     records[0]["val_loss"], records[-1]["val_loss"] = first, final
-    return RunResult.of_records(records)
+    return RunResult.of_run(records, Settings())
 
 
 CONSTANTS = [Variant(f"constant-{b}", f"constant {b}", "constant", {"initial_batch": b}) for b in (64, 16)]
@@ -74,13 +75,13 @@ def test_a_run_outside_of_the_frontier_has_no_gap():
 def test_a_loss_that_is_no_number_counts_as_infinite():
     diverged = run(16, 2.0).records
     diverged[-1]["val_loss"] = None
-    assert RunResult.of_records(diverged).final_loss == math.inf
+    assert RunResult.of_run(diverged, Settings()).final_loss == math.inf
 
 
 def test_runs_without_validation_are_refused():
     records = [{key: value for key, value in r.items() if key != "val_loss"} for r in run(16, 2.0).records]
     with pytest.raises(ValueError, match="--validation-interval above 0"):
-        RunResult.of_records(records)
+        RunResult.of_run(records, Settings())
 
 
 def test_tables():
