@@ -50,7 +50,7 @@ def texts(tmp_path):
         ("--data {texts}/missing.txt", "no file or folder"),
         ("--data {texts}/empty.txt", "is empty"),
         ("--data {texts}/short.txt", "less than one sequence of 256"),
-        ("--preset gigantic", "the preset 'gigantic' is not known: take one of comparison"),
+        ("--preset gigantic", "the preset 'gigantic' is not known: take one of ablation"),
         ("--model gigantic", "neither a built-in architecture"),
         ("--sequence-length 2048", "2048 is above the maximum of the model demo, 1024"),
         ("--estimator best", "take one of paper, unbiased, debiased"),

@@ -95,7 +95,7 @@ def test_bad_files(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "huge"}, "take one of comparison, demo"),
+        ({"preset": "huge"}, "is not known: take one of ablation, "),
         ({"file": "/no/such.toml"}, "does not exist"),
         ({"file": "/"}, "cannot be read"),
         ({"overrides": {"etta": 1}}, "'etta' is not known"),
