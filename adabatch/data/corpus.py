@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from adabatch.data.bpe import restore_tokenizer
 from adabatch.data.documents import Part, Source
-from adabatch.data.preparation import corpus_folder, open_tokenizer_of, prepared_folder
+from adabatch.data.files import write_whole
+from adabatch.data.preparation import corpus_folder, open_tokenizer_of, prepared_folder, tokenizer_folder
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
 from adabatch.data.tokenizer import Tokenizer, padded_vocabulary
 
-__all__ = ["Corpus", "open_corpus"]
+__all__ = ["Corpus", "keep_tokenizer", "open_corpus"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class Corpus:
     folder: Path
     """Where the prepared files lie."""
 
+    def bytes_per_token(self) -> float | None:
+        """Bytes of text that a token stands for, on average over the validation set; None without one."""
+        if self.validation is None:
+            return None
+        part = self.validation.describe()
+        return float(part["bytes"] / part["tokens"])
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, from which a run goes on and is exported; nothing for ``bytes``."""
+        definition = self.tokenizer.definition()
+        if definition is not None:
+            write_whole(folder / TOKENIZER_FILE, definition.encode())
+
     def describe(self) -> dict[str, Any]:
         """What the corpus is, as JSON. Equal hashes mean equal tokens, whatever the machine."""
         return {
@@ -44,6 +59,19 @@ class Corpus:
             "train": self.train.describe(),
             "validation": None if self.validation is None else self.validation.describe(),
         }
+
+
+TOKENIZER_FILE = "tokenizer.json"
+
+
+def keep_tokenizer(settings: DataSettings, folder: Path) -> None:
+    """Before a run in this folder goes on: its trained tokenizer, if it has one, is that of its corpus again.
+
+    It need not be trained anew where the cache is another or was deleted, nor change with the libraries.
+    """
+    saved = folder / TOKENIZER_FILE
+    if settings.tokenizer == "bpe" and saved.is_file():
+        restore_tokenizer(settings, open_sources(settings), tokenizer_folder(settings), saved)
 
 
 def open_corpus(settings: DataSettings, *, prepare: bool = True) -> Corpus:
@@ -63,7 +91,8 @@ def open_corpus(settings: DataSettings, *, prepare: bool = True) -> Corpus:
     >>> corpus.train.take(range(3)).shape, corpus.vocabulary_size
     (torch.Size([3, 64]), 264)
     """
-    sources, tokenizer = open_sources(settings), open_tokenizer_of(settings)
+    sources = open_sources(settings)
+    tokenizer = open_tokenizer_of(settings, sources, train=prepare)
     if prepare:
         folder = prepared_folder(settings, sources, tokenizer)
     else:

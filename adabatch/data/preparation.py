@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from adabatch.data.bpe import trained_tokenizer
 from adabatch.data.documents import Source, read_parts
 from adabatch.data.files import exclusive, rename_folder, write_whole
 from adabatch.data.settings import DataSettings
@@ -31,7 +32,7 @@ from adabatch.data.sources import open_sources
 from adabatch.data.tasks import Report, Task, TokenCount, cut_tasks, documents_to_tokens, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 
-__all__ = ["cache_folder", "corpus_folder", "prepare", "prepared_folder"]
+__all__ = ["cache_folder", "corpus_folder", "open_tokenizer_of", "prepare", "prepared_folder", "tokenizer_folder"]
 
 FORMAT = 2
 PARTS = ("train", "validation")
@@ -40,8 +41,17 @@ COPIED_AT_ONCE = 16 * 2**20
 
 def cache_folder(settings: DataSettings) -> Path:
     """The folder of the prepared corpora: the settings', ``$ADABATCH_CACHE`` or ``~/.cache/adabatch``."""
+    return _cache(settings) / "corpora"
+
+
+def tokenizer_folder(settings: DataSettings) -> Path:
+    """The folder of the trained tokenizers, beside that of the corpora."""
+    return _cache(settings) / "tokenizers"
+
+
+def _cache(settings: DataSettings) -> Path:
     chosen = settings.cache or os.environ.get("ADABATCH_CACHE") or "~/.cache/adabatch"
-    return Path(chosen).expanduser() / "corpora"
+    return Path(chosen).expanduser()
 
 
 def corpus_folder(settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer) -> Path:
@@ -65,11 +75,13 @@ def prepare(settings: DataSettings, report: Report | None = None) -> Path:
         ValueError: the data or the tokenizer cannot be read.
     """
     sources = open_sources(settings)
-    return prepared_folder(settings, sources, open_tokenizer_of(settings), report)
+    return prepared_folder(settings, sources, open_tokenizer_of(settings, sources), report)
 
 
-def open_tokenizer_of(settings: DataSettings) -> Tokenizer:
-    """The tokenizer that the settings name."""
+def open_tokenizer_of(settings: DataSettings, sources: Sequence[Source], *, train: bool = True) -> Tokenizer:
+    """The tokenizer that the settings name; one of the corpus itself is trained if need be and allowed."""
+    if settings.tokenizer == "bpe":
+        return trained_tokenizer(settings, sources, tokenizer_folder(settings), train=train)
     return open_tokenizer(settings.tokenizer, settings.end_of_document)
 
 

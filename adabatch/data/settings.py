@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 __all__ = ["DataSettings"]
 
+SMALLEST_VOCABULARY = 257
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -46,8 +48,11 @@ class DataSettings:
     streaming_validation_tokens: int = 1_048_576
     """When streaming, the validation set is the first so many of the tokens held out."""
     tokenizer: str = "bytes"
-    """``bytes`` (one token a byte), a ``tokenizers`` JSON file, or a ``transformers`` tokenizer's name or
-    folder (code shipped with a tokenizer is never run)."""
+    """``bytes`` (one token a byte), ``bpe`` (byte-level BPE trained on `data` and saved with the run), a
+    ``tokenizers`` JSON file, or a ``transformers`` tokenizer's name or folder (code shipped with a tokenizer is
+    never run)."""
+    vocabulary_size: int = 4096
+    """``bpe``: token values; fewer if the text is too short for so many."""
     end_of_document: str | None = None
     """The token put after each document. None: the tokenizer's end-of-sequence token. Ignored by ``bytes``."""
     sequence_length: int = 256
@@ -77,6 +82,11 @@ class DataSettings:
             raise ValueError(
                 f"streaming_validation_tokens is {self.streaming_validation_tokens}; at least one sequence "
                 f"({self.sequence_length} tokens) is needed"
+            )
+        if self.tokenizer == "bpe" and self.vocabulary_size < SMALLEST_VOCABULARY:
+            raise ValueError(
+                f"vocabulary_size is {self.vocabulary_size}; bpe needs at least {SMALLEST_VOCABULARY} token values "
+                "(256 bytes and the end of a document)"
             )
         if self.stream_shards < 1:
             raise ValueError(f"stream_shards is {self.stream_shards}; at least 1 shard is needed")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ByteTokenizer", "TextTokenizer", "Tokenizer", "open_tokenizer", "padded_vocabulary"]
+__all__ = ["ByteTokenizer", "TextTokenizer", "Tokenizer", "open_tokenizer", "padded_vocabulary", "tokenizer_from_file"]
 
 VOCABULARY_MULTIPLE = 8
 COMMON_ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "[EOS]", "[SEP]")
@@ -163,11 +163,16 @@ def open_tokenizer(name: str, end_of_document: str | None = None) -> Tokenizer:
         return ByteTokenizer()
     path = Path(name).expanduser()
     if path.is_file() or path.suffix == ".json":
-        return TextTokenizer(name, _from_file(path), end_of_document)
+        return TextTokenizer(name, tokenizer_from_file(path), end_of_document)
     return TextTokenizer(name, _from_transformers(str(path) if path.is_dir() else name), end_of_document)
 
 
-def _from_file(path: Path) -> Any:
+def tokenizer_from_file(path: Path) -> Any:
+    """The tokenizer of a `tokenizers` JSON file, which reads all text as text, also what looks like a special token.
+
+    Raises:
+        ValueError: there is no such file, or it is no tokenizer.
+    """
     from tokenizers import Tokenizer as Backend
 
     try:
@@ -179,6 +184,7 @@ def _from_file(path: Path) -> Any:
         ) from error
     backend.no_truncation()
     backend.no_padding()
+    backend.encode_special_tokens = True
     return backend
 
 

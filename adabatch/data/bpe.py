@@ -1,0 +1,104 @@
+"""A byte-level BPE tokenizer trained on the corpus itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from adabatch.data.documents import Part, Source, read_parts
+from adabatch.data.files import write_whole
+from adabatch.data.settings import DataSettings
+from adabatch.data.tokenizer import TextTokenizer, tokenizer_from_file
+
+__all__ = ["END", "restore_tokenizer", "trained_tokenizer", "trained_tokenizer_path"]
+
+END = "<|endoftext|>"
+"""The token after each document, unless `end_of_document` names another."""
+
+TRAINING_BYTES = 2**26
+"""Text that it is trained on at most: 64 MB, from all over the corpus where its size is known beforehand."""
+
+
+def trained_tokenizer(
+    settings: DataSettings, sources: Sequence[Source], folder: Path, *, train: bool = True
+) -> TextTokenizer:
+    """The tokenizer of the training part of this corpus, trained unless that was done before.
+
+    The same text and version of `tokenizers` give the same tokenizer, in any number of threads.
+
+    Args:
+        settings: how many token values, and the name of the end of a document.
+        sources: the corpus.
+        folder: where trained tokenizers are kept.
+        train: train it if it is not there.
+
+    Raises:
+        ValueError: the corpus has no text, or the tokenizer is not there and may not be trained.
+    """
+    path = trained_tokenizer_path(settings, sources, folder)
+    if not path.is_file():
+        if not train:
+            raise ValueError(
+                f"the tokenizer of data {settings.data!r} is not trained; call adabatch.data.prepare(settings) in "
+                "one process first, or open the corpus with prepare=True"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, _train(settings, sources).encode())
+    return TextTokenizer("bpe", tokenizer_from_file(path), settings.end_of_document or END)
+
+
+def trained_tokenizer_path(settings: DataSettings, sources: Sequence[Source], folder: Path) -> Path:
+    """Where the tokenizer of this corpus is kept."""
+    made_of = [
+        version("tokenizers"),
+        str(TRAINING_BYTES),
+        str(settings.vocabulary_size),
+        settings.end_of_document or END,
+        *(source.fingerprint() for source in sources),
+    ]
+    return folder / f"bpe-{hashlib.sha256(chr(10).join(made_of).encode()).hexdigest()[:32]}.json"
+
+
+def restore_tokenizer(settings: DataSettings, sources: Sequence[Source], folder: Path, saved: Path) -> None:
+    """Put the tokenizer that a run saved where that of its corpus is kept, so that the run goes on with it."""
+    path = trained_tokenizer_path(settings, sources, folder)
+    definition = saved.read_bytes()
+    if not path.is_file() or path.read_bytes() != definition:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, definition)
+
+
+def _train(settings: DataSettings, sources: Sequence[Source]) -> str:
+    """The definition of a tokenizer trained on the corpus."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary_size,
+        special_tokens=[settings.end_of_document or END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(sources), trainer)
+    return str(tokenizer.to_str())
+
+
+def _texts(sources: Sequence[Source]) -> Iterator[str]:
+    """Training text of about TRAINING_BYTES in all."""
+    whole = [part for source in sources for part in source.parts(validation=False)]
+    shards = max(1, -(-sum(part.size for part in whole) // TRAINING_BYTES))
+    chosen: list[Part] = whole
+    if shards > 1:
+        chosen = [part for source in sources for part in source.shard(0, shards)]
+    size = 0
+    for document in read_parts(chosen):
+        yield document.text.decode("utf-8", errors="replace")
+        size += len(document.text)
+        if size >= TRAINING_BYTES:
+            return
+    if size == 0:
+        raise ValueError("there is no text to train a tokenizer on; name data with at least one document")
