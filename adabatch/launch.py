@@ -18,7 +18,7 @@ from rich.console import Console
 
 from adabatch.building import check_settings
 from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint
-from adabatch.data import open_corpus
+from adabatch.data import keep_tokenizer, open_corpus
 from adabatch.data.progress import prepare_with_progress
 from adabatch.figures import save_figures
 from adabatch.guards import TrainingDivergedError
@@ -73,6 +73,8 @@ def check(settings: Settings) -> None:
     check_settings(settings, settings.parallel.ranks, resumed=checkpoint is not None)
     choose_device(settings.parallel, settings.parallel.ranks - 1)
     model_config(settings.model.model, None, settings.data.sequence_length)  # before preparing a large corpus
+    if checkpoint is not None:
+        keep_tokenizer(settings.data, Path(settings.run.output))
     prepare_with_progress(settings.data)
     corpus = open_corpus(settings.data)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
@@ -217,6 +219,7 @@ def _train(settings: Settings, ranks: Ranks) -> None:
     folder = Path(settings.run.output)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(to_toml(settings), encoding="utf-8")
+    run.corpus.save_tokenizer(folder)
     _report(run, folder, console)
 
 

@@ -28,7 +28,7 @@ from adabatch.building import (
 from adabatch.checkpoints import CheckpointSaver, choose_checkpoint
 from adabatch.clipping import clip_gradients
 from adabatch.coordinate_moments import CoordinateMoments
-from adabatch.data import Corpus, group_positions, open_corpus
+from adabatch.data import Corpus, group_positions, keep_tokenizer, open_corpus
 from adabatch.guards import DivergenceGuard
 from adabatch.learning_rate import LearningRate
 from adabatch.model import build_model, language_model_loss, model_config
@@ -37,7 +37,7 @@ from adabatch.resuming import checkpoints_folder, resume_run, save_run
 from adabatch.schedules import BatchPlan, BatchSizeSchedule, MicroBatching, NormTest
 from adabatch.settings import Settings
 from adabatch.statistics import GradientStatistics
-from adabatch.validation import validation_loss
+from adabatch.validation import bits_per_byte, validation_loss
 from adabatch.watchdog import Watchdog
 from theory.gradient_moments import GradientMoments
 from theory.norm_test import norm_test_statistic
@@ -85,6 +85,7 @@ def train(run: Run) -> Iterator[Record]:
             if _due(run, before, interval.validation_interval):
                 run.watchdog.at("validation")
                 record["val_loss"] = validation_loss(run.model, run.corpus, run.settings, run.ranks)
+                record["val_bits_per_byte"] = bits_per_byte(record["val_loss"], run.corpus)
             yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
             run.guard.stop_if_diverged(run.schedule.steps, run.saver.folder)
             if run.finished() or _due(run, before, interval.checkpoint_interval):
@@ -170,6 +171,8 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
         ValueError: for whatever the settings get wrong.
     """
     if ranks.is_local_main:
+        if settings.run.resume != "never":
+            keep_tokenizer(settings.data, Path(settings.run.output))
         open_corpus(settings.data)  # prepares what is not prepared; the node's other ranks wait
     ranks.barrier()
     corpus = open_corpus(settings.data, prepare=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -10,7 +12,7 @@ from adabatch.model import language_model_loss
 from adabatch.parallel import Ranks, autocast, reshard
 from adabatch.settings import Settings
 
-__all__ = ["validation_loss"]
+__all__ = ["bits_per_byte", "validation_loss"]
 
 
 @torch.no_grad()
@@ -38,3 +40,15 @@ def validation_loss(model: nn.Module, corpus: Corpus, settings: Settings, ranks:
     reshard(model)
     total, seen = ranks.sum(total, seen)
     return total / seen
+
+
+def bits_per_byte(loss: float | None, corpus: Corpus) -> float | None:
+    """A loss in nats a token as bits a byte of text, which compares runs with different tokenizers.
+
+    It is loss / ln 2 over the bytes that a token of the validation set stands for on average (the ends of
+    documents are tokens of no bytes).
+    """
+    bytes_per_token = corpus.bytes_per_token()
+    if loss is None or bytes_per_token is None:
+        return None
+    return loss / math.log(2) / bytes_per_token

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adabatch.data.corpus import Corpus, open_corpus
+    from adabatch.data.corpus import Corpus, keep_tokenizer, open_corpus
     from adabatch.data.order import SampleOrder, group_positions
     from adabatch.data.preparation import prepare
     from adabatch.data.samples import PreparedSamples, SampleSource
@@ -24,6 +24,7 @@ __all__ = [
     "StreamedSamples",
     "Tokenizer",
     "group_positions",
+    "keep_tokenizer",
     "open_corpus",
     "open_tokenizer",
     "prepare",
@@ -38,6 +39,7 @@ _HOMES = {
     "StreamedSamples": "streaming",
     "Tokenizer": "tokenizer",
     "group_positions": "order",
+    "keep_tokenizer": "corpus",
     "open_corpus": "corpus",
     "open_tokenizer": "tokenizer",
     "prepare": "preparation",

@@ -85,8 +85,8 @@ class DataSettings:
             )
         if self.tokenizer == "bpe" and self.vocabulary_size < SMALLEST_VOCABULARY:
             raise ValueError(
-                f"vocabulary_size is {self.vocabulary_size}; bpe needs at least {SMALLEST_VOCABULARY} token values "
-                "(256 bytes and the end of a document)"
+                f"vocabulary_size is {self.vocabulary_size}; bpe needs at least {SMALLEST_VOCABULARY} token "
+                "values (256 bytes and the end of a document)"
             )
         if self.stream_shards < 1:
             raise ValueError(f"stream_shards is {self.stream_shards}; at least 1 shard is needed")

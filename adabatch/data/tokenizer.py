@@ -11,7 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ByteTokenizer", "TextTokenizer", "Tokenizer", "open_tokenizer", "padded_vocabulary", "tokenizer_from_file"]
+__all__ = [
+    "ByteTokenizer",
+    "TextTokenizer",
+    "Tokenizer",
+    "open_tokenizer",
+    "padded_vocabulary",
+    "tokenizer_from_file",
+]
 
 VOCABULARY_MULTIPLE = 8
 COMMON_ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "[EOS]", "[SEP]")
@@ -168,7 +175,7 @@ def open_tokenizer(name: str, end_of_document: str | None = None) -> Tokenizer:
 
 
 def tokenizer_from_file(path: Path) -> Any:
-    """The tokenizer of a `tokenizers` JSON file, which reads all text as text, also what looks like a special token.
+    """The tokenizer of a `tokenizers` JSON file; it reads all text as text, even what looks like a special token.
 
     Raises:
         ValueError: there is no such file, or it is no tokenizer.
