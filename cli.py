@@ -82,7 +82,7 @@ def compare(
             processes=processes,
             quick=quick,
             report_only=report_only,
-            command=shlex.join(["adabatch", *sys.argv[1:]]),
+            command=_command_line(without="--report-only"),
         )
     )
 
@@ -124,7 +124,7 @@ def ablate(
             processes=processes,
             quick=quick,
             report_only=report_only,
-            command=shlex.join(["adabatch", *sys.argv[1:]]),
+            command=_command_line(without="--report-only"),
         )
     )
 
@@ -250,7 +250,12 @@ def verify_bounds(
         output=output,
         overwrite=overwrite,
     )
-    raise typer.Exit(verify(settings, shlex.join(["adabatch", *sys.argv[1:]])))
+    raise typer.Exit(verify(settings, _command_line()))
+
+
+def _command_line(without: str = "") -> str:
+    """The command as it was called, but for one option."""
+    return shlex.join(["adabatch", *(word for word in sys.argv[1:] if word != without)])
 
 
 def main() -> None:

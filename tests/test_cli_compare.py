@@ -94,10 +94,12 @@ def test_killed_and_started_again_gives_the_same_tables(whole, tmp_path):
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_a_finished_comparison_trains_nothing(whole):
+    text = (whole[0] / "comparison.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")}
     code, output, error = finish([*SMALL, "--report-only"], whole[0].parent)
     assert code == 0, error
-    assert "--report-only" in output
+    assert "norm test, eta 0.8" in output
+    assert (whole[0] / "comparison.md").read_text() == text
     assert {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")} == before
 
 

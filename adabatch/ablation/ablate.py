@@ -60,9 +60,10 @@ def ablate(request: Request) -> None:
     outcomes = {name: _outcome(runs) for name, runs in plan.items() if all(run.finished() for run in runs)}
     if not outcomes:
         raise ValueError(f"no point of this ablation is finished in {request.output}: leave out --report-only")
+    heading = f"`{request.command}`"
     if len(outcomes) < len(plan):
-        _say(f"{len(outcomes)} of {len(plan)} points are finished; the report is of these")
-    print(write_ablation(base, blocks, request.etas, outcomes, request.output, request.command))
+        heading += f"\n\n{len(outcomes)} of {len(plan)} points are finished; the report is of these."
+    print(write_ablation(base, blocks, request.etas, outcomes, request.output, heading))
     print(f"tables: {request.output / 'ablation.md'}   heat maps: {request.output / 'ablation.png'}")
 
 

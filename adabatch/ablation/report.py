@@ -75,12 +75,15 @@ def write_ablation(
     etas: Sequence[float],
     outcomes: Mapping[str, Outcome],
     folder: Path,
-    command: str,
+    heading: str,
 ) -> str:
-    """Write tables and heat maps of the finished points into ``folder``; the tables as Markdown text."""
+    """Write tables and heat maps of the finished points into ``folder``; the tables as Markdown text.
+
+    ``heading`` begins the text.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tables = [_block_table(base, block, etas, outcomes) for block in blocks]
-    text = f"`{command}`\n\n{DEFINITION}\n\n" + "\n".join(table.markdown() for table in tables)
+    text = f"{heading}\n\n{DEFINITION}\n\n" + "\n".join(table.markdown() for table in tables)
     write_whole(folder / "ablation.md", text)
     write_whole(folder / "ablation.csv", _points_table(outcomes).csv())
     figure = heat_maps(base, blocks, etas, outcomes)

@@ -68,9 +68,10 @@ def compare(request: Request) -> None:
     comparison = read_results(variants, plan)
     if not comparison.runs:
         raise ValueError(f"no run of this comparison is finished in {request.output}: leave out --report-only")
+    heading = f"`{request.command}`"
     if len(comparison.runs) < len(plan):
-        _say(f"{len(comparison.runs)} of {len(plan)} runs are finished; the report is of these")
-    print(write_report(comparison, request.output, request.command))
+        heading += f"\n\n{len(comparison.runs)} of {len(plan)} runs are finished; the report is of these."
+    print(write_report(comparison, request.output, heading))
     print(f"tables: {request.output / 'comparison.md'}   figures: {request.output / 'figures'}")
 
 

@@ -12,6 +12,12 @@ from adabatch.settings import SECTIONS, Settings, load_settings
 
 __all__ = ["PlannedRun", "changed_settings"]
 
+FREE = frozenset({"output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"})
+"""Settings that do not change what a run finds: a comparison's folder may be moved, or named from elsewhere."""
+
+RUN_DEPTH = 3
+"""Folders that name a run below its comparison's ``runs``: variant, learning rate, seed."""
+
 
 @dataclass(frozen=True, eq=False)
 class PlannedRun:
@@ -69,15 +75,18 @@ class PlannedRun:
 
 
 def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
-    """The settings that differ, each as ``name: saved, now wanted``."""
+    """The settings that differ, but for where and how a run is kept."""
     return [
         f"{item.name} is {old}, wanted {new}"
         for section, cls in SECTIONS.items()
         for item in fields(cls)
         for old, new in [_values(saved, wanted, section, item.name)]
-        if old != new
+        if item.name not in FREE and old != new
     ]
 
 
 def _values(saved: Settings, wanted: Settings, section: str, name: str) -> tuple[Any, Any]:
-    return getattr(getattr(saved, section), name), getattr(getattr(wanted, section), name)
+    old, new = (getattr(getattr(settings, section), name) for settings in (saved, wanted))
+    if name == "replay_run":  # which run, wherever the comparison lies
+        return Path(old).parts[-RUN_DEPTH:], Path(new).parts[-RUN_DEPTH:]
+    return old, new

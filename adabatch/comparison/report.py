@@ -18,19 +18,17 @@ from adabatch.comparison.variants import ADAPTIVE, Variant
 __all__ = ["comparison_tables", "write_report"]
 
 
-def write_report(comparison: Comparison, folder: Path, command: str) -> str:
+def write_report(comparison: Comparison, folder: Path, heading: str) -> str:
     """Write all tables and figures of the finished runs into ``folder``; the tables as Markdown text.
 
-    Everything but ``speed.csv`` is the same whenever the same runs were carried out. ``command`` heads the text.
+    Everything but ``speed.csv`` is the same whenever the same runs were carried out. ``heading`` begins the text.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tables = comparison_tables(comparison)
-    text = f"`{command}`\n\n" + "\n".join(table.markdown() for table in tables.values())
+    text = f"{heading}\n\n" + "\n".join(table.markdown() for table in tables.values())
     speed = speed_table(comparison)
     write_whole(folder / "comparison.md", text)
-    write_whole(
-        folder / "comparison.json", json.dumps(_as_json(comparison, command), indent=1, allow_nan=False) + "\n"
-    )
+    write_whole(folder / "comparison.json", json.dumps(_as_json(comparison), indent=1, allow_nan=False) + "\n")
     for name, table in (tables | {"speed": speed}).items():
         write_whole(folder / f"{name}.csv", table.csv())
     write_whole(folder / "runs.csv", _runs_table(comparison).csv())
@@ -75,11 +73,10 @@ def _runs_table(comparison: Comparison) -> Table:
     return Table("Runs", "", columns, rows)
 
 
-def _as_json(comparison: Comparison, command: str) -> dict[str, Any]:
+def _as_json(comparison: Comparison) -> dict[str, Any]:
     selections = {f"{rate:g}": comparison.at(rate) for rate in comparison.learning_rates}
     selections["best"] = comparison.at_best()
     return {
-        "command": command,
         "level": 0.95,
         "runs": [
             asdict(key)

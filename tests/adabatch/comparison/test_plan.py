@@ -75,6 +75,21 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
         run.finished()
 
 
+def test_a_comparison_may_be_moved(tmp_path):
+    before = plan(tmp_path / "before", names=("replay",))
+    for run in before.values():
+        if not run.needs:
+            finish(run)
+    replay = before[Key("replay", 1e-3, 0)]
+    finish(replay)
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert plan(tmp_path / "after", names=("replay",))[Key("replay", 1e-3, 0)].finished()
+    more_seeds = plan(tmp_path / "after", names=("replay",), seeds=(0, 2, 1))
+    finish(more_seeds[Key("unbiased-0.8", 1e-3, 2)])
+    with pytest.raises(ValueError, match="replay_run is"):
+        more_seeds[Key("replay", 1e-3, 0)].finished()
+
+
 def test_changed_settings_are_named():
     assert changed_settings(BASE, BASE) == []
     assert changed_settings(load_settings("comparison", overrides={"eta": 0.5}), BASE) == [
