@@ -110,8 +110,8 @@ def gaps_figure(selection: Selection) -> Figure:
 
 
 def wall_clock_figure(selection: Selection) -> Figure:
-    """Simulated time to the loss of constant schedules, over that of the fastest constant, against B_sat."""
-    targets = [selection.constants[-1], selection.constants[min(1, len(selection.constants) - 1)]]
+    """Simulated time to the losses of the two largest constants, over the fastest constant's, against B_sat."""
+    targets = selection.constants[:-3:-1]
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, target in zip(panels, targets, strict=True):
