@@ -142,6 +142,19 @@ def plot(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run (its newest checkpoint), or of one checkpoint.")],
+    to: Annotated[Path, typer.Option(help="Folder to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export there.")] = False,
+) -> None:
+    """Write a trained model as a Hugging Face checkpoint: safetensors, configuration, tokenizer."""
+    from adabatch.exporting import export_run
+
+    done = export_run(run, to, overwrite)
+    typer.echo(f"{done.folder}: {done.parameters:,} parameters after step {done.step} ({done.checkpoint})")
+
+
+@app.command()
 @partial(with_setting_options, sections=("data",))
 def prepare(
     preset: Annotated[str | None, typer.Option(help="Built-in settings to start from, such as demo.")] = None,

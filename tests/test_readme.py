@@ -34,6 +34,7 @@ COMMANDS = {
         "--quick --etas 0.2,0.8 --vary groups --samples 64 --output {folder}/ablation"
     ),
     "adabatch plot runs/mine runs/torchrun": "{folder}/mine {folder}/torchrun --output {folder}/drawn",
+    "adabatch export runs/mine --to runs/exported": "{folder}/mine --to {folder}/exported",
     "adabatch claims": "",
     "adabatch verify-bounds --quick --output runs/bounds": "--output {folder}/bounds",
     "adabatch prove L5 --show": "",
@@ -60,6 +61,9 @@ def test_command(command, tmp_path):
     if "plot" in words:  # of runs that the test leaves there
         words = [*words[:2], *added.split()]
         leave_runs(tmp_path / "mine", tmp_path / "torchrun")
+    if "export" in words:
+        words = [*words[:2], *added.split()]
+        leave_checkpoint(tmp_path / "mine")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         words, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=280
@@ -70,6 +74,8 @@ def test_command(command, tmp_path):
         assert (folder / "metrics.jsonl").read_text().count("\n") >= 2
         assert (folder / "figures" / "training.png").stat().st_size > 5000
         assert "mean batch" in done.stdout
+    if "export" in words:
+        assert (tmp_path / "exported" / "model.safetensors").stat().st_size > 1e6
 
 
 def leave_runs(*folders: Path) -> None:
@@ -78,6 +84,18 @@ def leave_runs(*folders: Path) -> None:
         folder.mkdir()
         records = [{"step": k, "samples": k * size, "loss": 5.0 - k, "batch_size": size} for k in (1, 2)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def leave_checkpoint(folder: Path) -> None:
+    """A run of one step."""
+    from adabatch.launch import launch
+    from adabatch.settings import load_settings
+
+    launch(
+        load_settings(
+            "demo", overrides={"samples": 4, "warmup_samples": 2, "validation_interval": 0, "output": str(folder)}
+        )
+    )
 
 
 def test_paths_in_the_text_exist():
