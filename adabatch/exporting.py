@@ -23,6 +23,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from adabatch.checkpoints import checkpoint_step, choose_checkpoint, load_parameters, saved_progress
 from adabatch.checkpoints.folders import MARKER
 from adabatch.data import Tokenizer, open_tokenizer
+from adabatch.data.corpus import TOKENIZER_FILE
 from adabatch.model import build_model, model_config, parameter_count
 from adabatch.parallel import Ranks
 from adabatch.resuming import checkpoints_folder
@@ -65,7 +66,7 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
         overwrite: replace an earlier export there.
 
     Raises:
-        ValueError: if there is no intact checkpoint, its tokenizer is not at hand any more, or the folder holds
+        ValueError: if there is no intact checkpoint, the tokenizer is not the run's any more, or the folder holds
             something.
     """
     _check_target(folder, overwrite)
@@ -73,7 +74,7 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
     progress = saved_progress(checkpoint)
     sections = progress["settings"].values()
     settings = overlay(Settings(), {name: value for section in sections for name, value in section.items()})
-    tokenizer = _same_tokenizer(settings, progress["corpus"])
+    tokenizer = _same_tokenizer(checkpoint.parent.parent, settings, progress["corpus"])
     model = _load(checkpoint, settings, progress["corpus"]["vocabulary_size"])
     _prepare_for_use(model, tokenizer)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -111,15 +112,19 @@ def _find(run: Path) -> Path:
     return checkpoint
 
 
-def _same_tokenizer(settings: Settings, corpus: dict[str, Any]) -> Tokenizer:
-    """The tokenizer that the run was trained with."""
-    tokenizer = open_tokenizer(settings.data.tokenizer, settings.data.end_of_document)
-    if tokenizer.fingerprint() != corpus["train"]["tokenizer"]["fingerprint"]:
-        raise ValueError(
-            f"the tokenizer {settings.data.tokenizer} has changed since the run was trained with it: bring back "
-            "the one of then"
-        )
-    return tokenizer
+def _same_tokenizer(run: Path, settings: Settings, corpus: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that the run was trained with: what it saved, or what its settings name if that is it."""
+    for name in (str(run / TOKENIZER_FILE), settings.data.tokenizer):
+        try:
+            tokenizer = open_tokenizer(name, settings.data.end_of_document)
+        except ValueError:
+            continue
+        if tokenizer.fingerprint() == corpus["train"]["tokenizer"]["fingerprint"]:
+            return tokenizer
+    raise ValueError(
+        f"neither {run / TOKENIZER_FILE} nor the tokenizer {settings.data.tokenizer} is there and the one that "
+        "the run was trained with: bring it back from a copy"
+    )
 
 
 def _load(checkpoint: Path, settings: Settings, vocabulary_size: int) -> LlamaForCausalLM:
@@ -140,7 +145,7 @@ def _prepare_for_use(model: LlamaForCausalLM, tokenizer: Tokenizer) -> None:
 
 
 def _for_transformers(tokenizer: Tokenizer, config: LlamaConfig) -> PreTrainedTokenizerFast:
-    """The tokenizer as the run used it: no token is added to a text, and none is read out of it."""
+    """The tokenizer as training used it: a text is read as text, with nothing added, whatever it looks like."""
     definition = tokenizer.definition()
     if definition is not None:
         backend = Backend.from_str(definition)
@@ -156,7 +161,7 @@ def _for_transformers(tokenizer: Tokenizer, config: LlamaConfig) -> PreTrainedTo
         tokenizer_object=backend,
         eos_token=backend.id_to_token(tokenizer.end_of_document),
         model_max_length=config.max_position_embeddings,
-        split_special_tokens=tokenizer.name == "bytes",
+        split_special_tokens=True,
         clean_up_tokenization_spaces=False,
     )
 

@@ -138,14 +138,20 @@ def test_a_subword_tokenizer_reads_as_it_did_in_training(folder, tmp_path):
     trained(tmp_path, Ranks(0, 1, torch.device("cpu")), tokenizer=name)
     export_run(tmp_path / "run", tmp_path / "exported")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
-    (expected,) = open_tokenizer(name).encode([b"return 2 * batch"])
-    assert tokenizer("return 2 * batch")["input_ids"] == expected.tolist()
+    for text in ("return 2 * batch", "</s> is read as text"):
+        (expected,) = open_tokenizer(name).encode([text.encode()])
+        assert tokenizer(text)["input_ids"] == expected.tolist()
     assert tokenizer.eos_token == "</s>"
 
+    shutil.copy(name, tmp_path / "run" / "tokenizer.json")  # as `adabatch train` leaves it
     backend = Backend.from_file(name)
     backend.add_tokens(["schedule"])
     backend.save(name)
-    with pytest.raises(ValueError, match="has changed since the run was trained with it"):
+    export_run(tmp_path / "run", tmp_path / "from the run's own")
+    (tmp_path / "run" / "tokenizer.json").unlink()
+    with pytest.raises(
+        ValueError, match=r"neither .*tokenizer\.json nor .* the one that the run was trained with"
+    ):
         export_run(tmp_path / "run", tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
