@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from adabatch.ablation.grid import ETAS, Block, Point, standard_blocks
 from adabatch.ablation.report import Outcome, write_ablation
 from adabatch.building import check_settings
 from adabatch.comparison.planned import PlannedRun
-from adabatch.comparison.runner import carry_out
+from adabatch.comparison.runner import alone, carry_out
+from adabatch.comparison.text import heading_of
 from adabatch.settings import Settings, overlay
 
 __all__ = ["Request", "ablate"]
@@ -56,13 +56,12 @@ def ablate(request: Request) -> None:
     base, blocks = _base_and_blocks(request)
     plan = _planned(request, base, blocks)
     if not request.report_only:
-        carry_out([run for runs in plan.values() for run in runs], request.processes, _say)
+        with alone(request.output):
+            carry_out([run for runs in plan.values() for run in runs], request.processes)
     outcomes = {name: _outcome(runs) for name, runs in plan.items() if all(run.finished() for run in runs)}
     if not outcomes:
         raise ValueError(f"no point of this ablation is finished in {request.output}: leave out --report-only")
-    heading = f"`{request.command}`"
-    if len(outcomes) < len(plan):
-        heading += f"\n\n{len(outcomes)} of {len(plan)} points are finished; the report is of these."
+    heading = heading_of(request.command, len(outcomes), len(plan), "points")
     print(write_ablation(base, blocks, request.etas, outcomes, request.output, heading))
     print(f"tables: {request.output / 'ablation.md'}   heat maps: {request.output / 'ablation.png'}")
 
@@ -99,7 +98,3 @@ def _planned(request: Request, base: Settings, blocks: Sequence[Block]) -> dict[
 def _outcome(runs: Sequence[PlannedRun]) -> Outcome:
     maximum = runs[0].resolved().schedule.max_batch
     return Outcome.of_runs([run.records() for run in runs], maximum)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from adabatch.building import check_settings
 from adabatch.comparison.plan import Plan, plan_runs
 from adabatch.comparison.report import write_report
 from adabatch.comparison.results import read_results
-from adabatch.comparison.runner import carry_out
+from adabatch.comparison.runner import alone, carry_out, say
+from adabatch.comparison.text import heading_of
 from adabatch.comparison.variants import Variant, choose_variants, standard_variants
 from adabatch.settings import Settings, overlay
 
@@ -64,13 +64,12 @@ def compare(request: Request) -> None:
     """
     variants, plan = plan_comparison(request)
     if not request.report_only:
-        carry_out(list(plan.values()), request.processes, _say)
+        with alone(request.output):
+            carry_out(list(plan.values()), request.processes)
     comparison = read_results(variants, plan)
     if not comparison.runs:
         raise ValueError(f"no run of this comparison is finished in {request.output}: leave out --report-only")
-    heading = f"`{request.command}`"
-    if len(comparison.runs) < len(plan):
-        heading += f"\n\n{len(comparison.runs)} of {len(plan)} runs are finished; the report is of these."
+    heading = heading_of(request.command, len(comparison.runs), len(plan), "runs")
     print(write_report(comparison, request.output, heading))
     print(f"tables: {request.output / 'comparison.md'}   figures: {request.output / 'figures'}")
 
@@ -87,7 +86,7 @@ def plan_comparison(request: Request) -> tuple[list[Variant], Plan]:
             variant for variant in variants if variant.derived is not None and variant.derived.how == "replay"
         ]
         for variant in alone:
-            _say(f"{variant.name} is left out: it needs at least 2 seeds (--seeds)")
+            say(f"{variant.name} is left out: it needs at least 2 seeds (--seeds)")
         variants = [variant for variant in variants if variant not in alone]
     seeds = range(base.data.seed, base.data.seed + request.seeds)
     rates = request.learning_rates or (base.optimizer.lr,)
@@ -96,7 +95,3 @@ def plan_comparison(request: Request) -> tuple[list[Variant], Plan]:
         if not run.needs:
             check_settings(run.resolved(), base.parallel.ranks)
     return variants, plan
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

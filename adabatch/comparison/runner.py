@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from adabatch.comparison.planned import PlannedRun
 from adabatch.comparison.worker import run_in_this_process
 from adabatch.data import open_corpus
 
-__all__ = ["carry_out"]
+__all__ = ["alone", "carry_out", "say"]
 
 POLLING_SECONDS = 60.0
 
 
-def carry_out(
-    runs: Sequence[PlannedRun], processes: int = 0, report: Callable[[str], None] = lambda line: None
-) -> None:
+def say(line: str) -> None:
+    """Progress, beside what is printed as the result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of a comparison, so that no second one trains the same runs.
+
+    Raises:
+        ValueError: if another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process trains the runs in {folder}: wait for it, or take another --output "
+                "(--report-only reports what is finished)"
+            ) from None
+        yield
+
+
+def carry_out(runs: Sequence[PlannedRun], processes: int = 0, report: Callable[[str], None] = say) -> None:
     """Train what is not finished yet; returns when every run is.
 
     A run is a process of its own on the threads that its settings name. It goes on from its newest checkpoint if

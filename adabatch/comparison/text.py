@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Table", "write_whole"]
+__all__ = ["Table", "heading_of", "write_whole"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,20 @@ class Table:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
         return text.getvalue()
+
+
+def heading_of(command: str, finished: int, planned: int, what: str) -> str:
+    """What a report begins with: the command, and how much of it is done if that is not all.
+
+    >>> print(heading_of("adabatch compare", 3, 4, "runs"))
+    `adabatch compare`
+    <BLANKLINE>
+    3 of 4 runs are finished; the report is of these.
+    """
+    part = (
+        f"\n\n{finished} of {planned} {what} are finished; the report is of these." if finished < planned else ""
+    )
+    return f"`{command}`{part}"
 
 
 def write_whole(path: Path, text: str) -> None:
