@@ -27,6 +27,10 @@ COMMANDS = {
     "torchrun --nproc-per-node 2 cli.py train --preset demo --parallel fsdp --output runs/torchrun": (
         f"{SHORT} --output {{folder}}/torchrun"
     ),
+    "adabatch prepare --data stdlib --tokenizer bpe --vocabulary-size 4096": "",
+    "adabatch train --preset demo --data stdlib --streaming --output runs/streamed": (
+        f"{SHORT} --output {{folder}}/streamed"
+    ),
     "adabatch compare --output runs/comparison": (
         "--quick --seeds 1 --variants constant-16,constant-64,unbiased-0.8 --output {folder}/comparison"
     ),

@@ -38,8 +38,8 @@ from adabatch.data.tokenizer import Tokenizer
 
 __all__ = ["ShardStream", "Stream", "StreamedSamples"]
 
-DOCUMENTS_AT_ONCE = 64
-BYTES_AT_ONCE = 2**20
+DOCUMENTS_AT_ONCE = 16
+BYTES_AT_ONCE = 2**18
 
 ORDER_OF_PARTS, ORDER_OF_BUFFER = 0, 1
 """Beside the seed, what a permutation is for."""

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from adabatch.data import DataSettings, open_corpus, preparation, prepare
 from adabatch.data.documents import Document, held_out, held_out_names, name_hash, read_parts
 from adabatch.data.json_lines import JsonLinesSource
-from adabatch.data.local_files import NamedFile, stdlib_files
+from adabatch.data.local_files import NamedFile, installed_files, stdlib_files
+from adabatch.data.sources import COLLECTIONS, open_sources
 from adabatch.data.text_files import TextSource
 
 
@@ -169,6 +170,38 @@ class TestStandardLibrary:
         (tmp_path / "json" / "tests" / "a.py").write_text("pass")
         with pytest.raises(ValueError, match="no source text of the standard library"):
             stdlib_files(tmp_path)
+
+
+class TestInstalledPackages:
+    def test_source_text_without_what_packages_bring_along(self, tmp_path, cache, monkeypatch):
+        sources = {
+            "numpy/__init__.py": b"numpy = 1\n" * 20,
+            "numpy/linalg/core.py": b"def norm(): ...\n" * 20,
+            "numpy/linalg/core.so": b"\x7fELF",
+            "pip/_vendor/rich/text.py": b"rich = 1\n",
+            "numpy/__pycache__/core.py": b"cached = 1\n",
+            "six.py": b"six = 1\n" * 20,
+        }
+        write_folder(tmp_path / "one", sources)
+        write_folder(tmp_path / "two", {"other/module.py": b"other = 1\n" * 20})
+        files = installed_files([tmp_path / "one", tmp_path / "two"])
+        assert [file.name for file in files] == [
+            f"site-packages/{name}"
+            for name in ("numpy/__init__.py", "numpy/linalg/core.py", "other/module.py", "six.py")
+        ]
+        monkeypatch.setitem(COLLECTIONS, "site-packages", lambda: files)
+        settings = DataSettings(["stdlib", "site-packages"], sequence_length=8, cache=cache)
+        (source,) = open_sources(settings)
+        assert {file.name for file in source.files} == {file.name for file in [*stdlib_files(), *files]}
+
+    def test_it_is_what_is_installed(self):
+        names = {file.name for file in installed_files()}
+        assert {"site-packages/torch/__init__.py", "site-packages/numpy/__init__.py"} <= names
+        assert not [name for name in names if "/_vendor/" in name]
+
+    def test_nothing_installed_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="no source text of installed packages was found"):
+            installed_files([tmp_path])
 
 
 class TestHeldOut:

@@ -212,7 +212,7 @@ class TestSharing:
         assert resumed.take(range(3600, 3650)).tolist() == expected
         assert all(min(each) > 1700 for each in reads)
         assert all(
-            len(each) <= 32 + 2 * 64 for each in reads
+            len(each) <= 32 + 2 * 16 for each in reads
         )  # the buffer's share, and whole batches of documents
 
     @pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 8, 12, 32])

@@ -1,0 +1,113 @@
+"""`adabatch prepare` as a user meets it: what it prints, bad input, an interrupt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import cli
+
+COMMAND = [sys.executable, str(Path(cli.__file__)), "prepare"]
+
+
+def run_here(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """The command in this process: exit code, output and errors."""
+    monkeypatch.setattr(sys, "argv", ["adabatch", "prepare", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    return ended.value.code, printed.out, printed.err
+
+
+@pytest.fixture
+def texts(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for i in range(40):
+        (tmp_path / "texts" / f"{i:02}.txt").write_text(f"file {i}\n" * 50)
+    (tmp_path / "empty.txt").touch()
+    return tmp_path
+
+
+def test_it_says_what_it_made_and_where(monkeypatch, capsys, texts):
+    arguments = ["--data", f"{texts}/texts", "--cache", f"{texts}/cache", "--processes", "1"]
+    code, out, error = run_here(monkeypatch, capsys, *arguments)
+    size = sum(path.stat().st_size + 1 for path in (texts / "texts").iterdir())
+    words = out.split()
+    assert code == 0
+    assert error == ""  # it was over at once
+    assert int(words[0].replace(",", "")) + int(words[4].replace(",", "")) == size
+    assert Path(words[-1]).is_relative_to(texts / "cache")
+    assert (Path(words[-1]) / "train.tokens").exists()
+    assert run_here(monkeypatch, capsys, *arguments)[1] == out
+
+
+def test_lines_now_and_then_where_there_is_no_terminal(monkeypatch, capsys, texts):
+    monkeypatch.setattr("adabatch.data.progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("adabatch.data.tasks.TASK_BYTES", 5000)
+    _, _, error = run_here(
+        monkeypatch, capsys, "--data", f"{texts}/texts", "--cache", f"{texts}/cache", "--processes", "1"
+    )
+    lines = error.splitlines()
+    assert lines[0].startswith("preparing  1/")
+    done, total = lines[-1].split()[1].split("/")
+    assert done == total == str(len(lines))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--data {texts}/missing.txt", "no file or folder"),
+        ("--data {texts}/empty.txt", "is empty"),
+        ("--processes -1", "processes is -1; it must be at least 0"),
+        ("--tokenizer bpe --vocabulary-size 100", "bpe needs at least 257 token values"),
+        ("--stream-shards 0", "at least 1 shard"),
+        ("--shuffle-buffer -1", "shuffle_buffer is -1"),
+        ("--tokenizer {texts}/missing.json", "tokenizer"),
+        ("--text-field body --data {texts}/texts --data-config en", "could not be loaded|no column 'body'"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, texts, arguments, message):
+    filled = arguments.format(texts=texts).split()
+    code, _, error = run_here(monkeypatch, capsys, *filled, "--cache", f"{texts}/cache")
+    assert code == 2
+    assert error.startswith("Error: ")
+    assert error.count("\n") == 1, error
+    assert any(part in error for part in message.split("|")), error
+
+
+def test_only_options_of_the_data(monkeypatch, capsys):
+    code, _, error = run_here(monkeypatch, capsys, "--eta", "0.8")
+    assert code == 2
+    assert "--eta" in error
+
+
+@pytest.mark.slow
+def test_an_interrupt_keeps_what_was_done(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for i in range(12):
+        (tmp_path / "texts" / f"{i:02}.txt").write_bytes(b"some words of text to count\n" * 300_000)
+    arguments = ["--data", f"{tmp_path}/texts", "--cache", f"{tmp_path}/cache", "--processes", "2"]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    corpora, deadline = tmp_path / "cache" / "corpora", time.monotonic() + 120
+    while not list(corpora.glob("unfinished-*/*.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), error
+    assert "the same command takes the work up again" in error
+    assert "Traceback" not in error
+    kept = {path.name: path.stat().st_mtime_ns for path in corpora.glob("unfinished-*/*.tokens")}
+    assert kept
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{11 * (28 * 300_000 + 1):,} tokens for training")
