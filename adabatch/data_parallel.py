@@ -12,13 +12,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["DataParallel", "Leaf", "autograd_leaves", "copies", "data_parallel", "like"]
+__all__ = ["DataParallel", "Leaf", "autograd_leaves", "copies", "data_parallel", "like", "reduce_scatter"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,23 @@ class Leaf:
         name: the parameter's.
         tensor: the autograd leaf. Under FSDP2 it is the unsharded parameter (tensor parallel or not).
         parameter: what the optimizer steps: the sharded parameter under FSDP2, else the leaf itself.
+        wrapper: the FSDP2 module that shards it, if any.
     """
 
     name: str
     tensor: Tensor
     parameter: Tensor
+    wrapper: FSDPModule | None = None
+
+    @property
+    def reduced_at_once(self) -> bool:
+        """Whether FSDP2 reduces the next gradient right after backward, rather than accumulating it whole."""
+        if self.wrapper is None:
+            return False
+        # The switch has a public setter only. Where it cannot be read, reducing at once is right, if slower.
+        state = self.wrapper._get_fsdp_state()
+        groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
+        return all(getattr(group, "reduce_grads", True) for group in groups)
 
 
 def autograd_leaves(model: nn.Module) -> Iterator[Leaf]:
@@ -43,7 +56,8 @@ def autograd_leaves(model: nn.Module) -> Iterator[Leaf]:
     parameters are whole at a time.
     """
     seen: set[int] = set()
-    for module in model.modules():
+    for path, module in model.named_modules():
+        assert isinstance(module, nn.Module)
         if not isinstance(module, FSDPModule):
             continue
         module.reshard()
@@ -54,7 +68,7 @@ def autograd_leaves(model: nn.Module) -> Iterator[Leaf]:
             if leaf is not sharded[name]:
                 seen |= {id(leaf), id(sharded[name])}
                 if leaf.requires_grad:
-                    yield Leaf(name, leaf, sharded[name])
+                    yield Leaf(f"{path}.{name}" if path else name, leaf, sharded[name], module)
         module.reshard()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in seen:
@@ -74,6 +88,23 @@ def like(gradient: Tensor, tensor: Tensor) -> Tensor:
     if isinstance(gradient, DTensor) and isinstance(tensor, DTensor) and gradient.placements != tensor.placements:
         return gradient.redistribute(placements=tensor.placements)
     return gradient
+
+
+def reduce_scatter(whole: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """[ranks, ...] on every rank -> [...]: the sum over ranks of the row with this rank's number.
+
+    On the CPU the rows are exchanged and added here: gloo's own reduce-scatter is an all-reduce of a copy, with
+    twice the traffic (`benchmarks/statistics_cost.txt` has both).
+    """
+    if whole.device.type == "cpu":
+        received = torch.empty_like(whole)
+        dist.all_to_all_single(received.view(-1), whole.view(-1), group=group)
+        return received.sum(0)
+    part = torch.empty_like(whole[0])
+    # torch 2.13 renamed it.
+    scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+    scatter(part.view(-1), whole.view(-1), group=group)
+    return part
 
 
 @dataclass(frozen=True)

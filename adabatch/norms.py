@@ -8,13 +8,13 @@ tensors, where the launches cost more than the arithmetic, accumulate in fp64 ri
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-__all__ = ["CHUNK", "local", "squared_norm", "squared_norm_rounding", "sum_of_squared_norms"]
+__all__ = ["CHUNK", "local", "squared_norm", "squared_norm_rounding", "squared_norms"]
 
 CHUNK = 4096
 """Elements whose norm is taken in one fp32 accumulator; the chunks' squares are added in fp64."""
@@ -64,9 +64,6 @@ def _norm(tensor: Tensor, dtype: torch.dtype, dim: int | None = None) -> Tensor:
     return norm
 
 
-def sum_of_squared_norms(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
-    """The sum of the squared norms of this rank's parts of the tensors, 0-dimensional, fp64."""
-    squares = [squared_norm(local(tensor)) for tensor in tensors]
-    if not squares:
-        return torch.zeros((), dtype=torch.float64, device=device)
-    return torch.stack(squares).sum()
+def squared_norms(tensors: Sequence[Tensor]) -> Tensor:
+    """The squared norm of each of at least one tensor, [tensors], fp64."""
+    return torch.stack([squared_norm(tensor) for tensor in tensors])

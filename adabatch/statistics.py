@@ -1,15 +1,16 @@
-"""Gradient statistics from leaf hooks: the moments that the norm test reads, for one all-reduce of two numbers.
+"""Gradient statistics from leaf hooks: the moments that the norm test reads, for one small all-reduce.
 
 Every rank's every micro-batch is a group: with J data-parallel ranks and M micro-batches a step has n = J M
 groups of m samples. A hook on each autograd leaf sees the group's own gradient before anything accumulates or
 reduces it, and adds its squared norm to a running fp64 sum; after the last micro-batch the squared norm of the
 reduced gradient is taken where it lies. The two numbers are summed over ranks, and
 ``sum_j ||g_j - g||^2 = sum_j ||g_j||^2 - n ||g||^2`` does the rest (:mod:`theory.gradient_moments`). Nothing of
-the parameters' size is stored or communicated.
+the parameters' size is stored or communicated. Beside the two numbers (two for each part of the model, if parts
+are asked for) the all-reduce carries nine more, which show mistakes (:mod:`adabatch.consistency`).
 
 Where the leaf is: for a plain module and under ``DistributedDataParallel`` it is the parameter; under FSDP2 it is
 the *unsharded* parameter, reached once through ``unshard()`` and ``reshard()``. Tied parameters are one leaf. On
-a mesh of several dimensions (hybrid sharding, FSDP2 x tensor parallel) the two numbers take one all-reduce a
+a mesh of several dimensions (hybrid sharding, FSDP2 x tensor parallel) the numbers take one all-reduce a
 dimension, and what tensor-parallel ranks hold alike is counted once (:mod:`adabatch.data_parallel`).
 
 Example:
@@ -26,15 +27,17 @@ Example:
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from adabatch.data_parallel import autograd_leaves, copies, data_parallel, like
-from adabatch.norms import local, squared_norm, squared_norm_rounding, sum_of_squared_norms
+from adabatch.consistency import GroupSizes, require_equal_sizes, require_same_gradient
+from adabatch.data_parallel import Leaf, autograd_leaves, copies, data_parallel, like
+from adabatch.norms import local, squared_norm, squared_norm_rounding, squared_norms
 from theory.gradient_moments import GradientMoments, sums_rounding
 
 __all__ = ["GradientStatistics"]
@@ -51,13 +54,22 @@ class GradientStatistics:
         model: after wrapping: a plain module, ``DistributedDataParallel`` or an FSDP2 (``fully_shard``) module.
         process_group: the data-parallel group; found from the wrapping if not given. Give it for a plain module
             whose gradients you average over ranks yourself before :meth:`finish`.
+        part_of: names the part of the model that a parameter belongs to, from the parameter's name; the moments
+            then hold those of each part too. :func:`adabatch.model_parts.model_part` tells layers and kinds.
 
     Raises:
-        ValueError: if no parameter is trainable, or if the module is plain while several ranks run and no
-            process group was given: then the statistics were attached before wrapping.
+        ValueError: if no parameter is trainable, if other statistics are attached to the model, or if the module
+            is plain while several ranks run and no process group was given: then the statistics were attached
+            before wrapping.
     """
 
-    def __init__(self, model: nn.Module, process_group: dist.ProcessGroup | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        process_group: dist.ProcessGroup | None = None,
+        part_of: Callable[[str], str] | None = None,
+    ) -> None:
+        self._model = model
         self._leaves = list(autograd_leaves(model))
         if not self._leaves:
             raise ValueError(
@@ -66,20 +78,20 @@ class GradientStatistics:
             )
         self.layout = data_parallel(model, self._leaves, process_group)
         self._device = self._leaves[0].parameter.device
-        self._weights = torch.tensor(
-            [1 / copies(leaf.tensor, self.layout.tensor_parallel) for leaf in self._leaves],
-            dtype=torch.float64,
-            device=self._device,
-        )
+        parts = [part_of(leaf.name) if part_of else "" for leaf in self._leaves]
+        self._parts = sorted(set(parts))
+        self._named = part_of is not None
+        self._part = torch.tensor([self._parts.index(part) for part in parts], device=self._device)
+        self._weights = self._fp64([1 / copies(leaf.tensor, self.layout.tensor_parallel) for leaf in self._leaves])
+        self._share = self._own_share()
+        self._share_weights = self._fp64([self._share.get(index, 0.0) for index in range(len(self._leaves))])
+        self._probe = min(range(len(self._leaves)), key=lambda index: self._leaves[index].tensor.numel())
         self._roundoff = max(torch.finfo(leaf.parameter.dtype).eps / 2 for leaf in self._leaves)
         self._norm_rounding = max(
             squared_norm_rounding(local(leaf.tensor).numel(), leaf.tensor.dtype) for leaf in self._leaves
         )
         self._handles: list[RemovableHandle] = []
         self._squares: list[Tensor | None] = []
-        self._groups_sum = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._micro_batches = 0
-        self._group_size = 0
         self._reset()
         self.enable()
 
@@ -93,16 +105,18 @@ class GradientStatistics:
 
         Raises:
             RuntimeError: in the middle of a step.
+            ValueError: if other statistics are attached to the model.
         """
         if enabled == self.enabled:
             return
-        if self._micro_batches:
+        if self._sizes.micro_batches:
             raise RuntimeError(
                 "the statistics were switched between two micro-batches of one step; switch them after finish()"
             )
         if enabled:
+            _require_alone(self._leaves)
             self._handles = [
-                leaf.tensor.register_hook(partial(self._observe, index)) for index, leaf in enumerate(self._leaves)
+                leaf.tensor.register_hook(_LeafHook(self, index)) for index, leaf in enumerate(self._leaves)
             ]
         else:
             for handle in self._handles:
@@ -118,16 +132,26 @@ class GradientStatistics:
                 "end_microbatch() after each backward(), use one backward() a micro-batch, and non-reentrant "
                 "activation checkpointing (use_reentrant=False)"
             )
-        self._squares[index] = squared_norm(local(like(gradient, self._leaves[index].tensor)))
+        own = local(like(gradient.detach(), self._leaves[index].tensor))
+        self._squares[index] = squared_norm(own)
+        if index == self._probe:
+            self._probe_sum += own.sum(dtype=torch.float64)
+        self._observe_coordinates(index, own)
 
-    def end_microbatch(self, samples: int) -> None:
+    def _observe_coordinates(self, index: int, gradient: Tensor) -> None:
+        """What :class:`~adabatch.coordinate_statistics.CoordinateStatistics` adds to the hook."""
+
+    def end_microbatch(self, samples: int, tokens: int = 0, loss_scale: float = 1.0) -> None:
         """Close a group: call it after the micro-batch's ``backward()``.
 
         Args:
             samples: m, the number of samples in the micro-batch (this rank's), the same in every group.
+            tokens: that count in the micro-batch's loss, where samples have different lengths; must be the same
+                in every group too. 0 if not told.
+            loss_scale: by which the loss was multiplied, ``scaler.get_scale()`` with a ``GradScaler``.
 
         Raises:
-            ValueError: for groups of unequal size.
+            ValueError: for groups of unequal size, or a loss scale that changed.
             RuntimeError: if a trainable parameter received no gradient.
         """
         if not self.enabled:
@@ -142,23 +166,48 @@ class GradientStatistics:
                 f"micro-batch, the first is {missing[0]}: freeze what the loss does not use "
                 "(requires_grad_(False)) before attaching, and attach anew if the model's parameters were replaced"
             )
-        if samples < 1 or (self._micro_batches and samples != self._group_size):
-            raise ValueError(
-                f"groups of {self._group_size} and of {samples} samples in one step: the statistics need groups "
-                "of equal size (at least 1); drop the last incomplete micro-batch"
-            )
-        self._group_size = samples
-        self._micro_batches += 1
-        self._groups_sum += torch.dot(torch.stack(squares), self._weights)
+        self._sizes.add(samples, tokens, loss_scale)
+        self._groups_sum += torch.stack(squares)
         self._squares = [None] * len(self._leaves)
 
     def finish(self) -> GradientMoments:
-        """The step's moments, equal on every rank. One all-reduce of two fp64 numbers a mesh dimension.
+        """The step's moments, equal on every rank. One all-reduce of a few fp64 numbers a mesh dimension.
 
         Raises:
-            RuntimeError: if no micro-batch was seen (also while disabled).
+            RuntimeError: if no micro-batch was seen (also while disabled), or parameters have no gradient.
+            ValueError: if the ranks' groups are of unequal size, or the reduced gradient is not the mean of the
+                groups' (:mod:`adabatch.consistency`).
         """
-        if not self._micro_batches:
+        self._require_step()
+        sizes = self._sizes
+        # Leaves saw gradients of scale * loss / M; the group's own gradient is M / scale times that.
+        squares = self._groups_sum * self._weights * (sizes.micro_batches / sizes.loss_scale) ** 2
+        probe = self._probed(squares[self._probe])
+        by_part = torch.stack([self._by_part(squares), self._local_share()]).flatten()
+        checks = self._fp64(sizes.powers())
+        self._reset()
+        sums = self._all_reduce(torch.cat([by_part, probe, checks]))
+        require_equal_sizes(sums[-6:], self.layout.world_size)
+        count = len(self._parts)
+        moments = self._moments(sizes, sums[:count], sums[count : 2 * count])
+        mean, reduced, probe_squares = sums[-9:-6]
+        require_same_gradient(
+            groups=moments.groups,
+            mean=mean,
+            reduced=reduced,
+            probe_squares=probe_squares,
+            sum_of_squares=moments.sum_of_squares,
+            squared_norm=moments.squared_norm,
+        )
+        return moments
+
+    def gradient_squared_norm(self) -> float:
+        """||g||^2 of the reduced gradient alone, for steps without statistics. One all-reduce of one number."""
+        return self._all_reduce(self._local_share().sum().reshape(1))[0]
+
+    def _require_step(self) -> None:
+        """Raise unless there is a whole step to finish."""
+        if not self._sizes.micro_batches:
             raise RuntimeError(
                 "no micro-batch was seen since the last finish(): call end_microbatch() after each backward(), "
                 "and enable() the statistics before the step's first one"
@@ -170,48 +219,92 @@ class GradientStatistics:
                 f"{without[0]}: call finish() after the backward() that synchronises and before zero_grad(), and "
                 "attach anew if the model's parameters were replaced"
             )
-        micro_batches, group_size = self._micro_batches, self._group_size
-        # Leaves saw gradients of loss / M; the group's own gradient is M times that.
-        sums = torch.stack([self._groups_sum * micro_batches**2, self._local_share()])
-        self._reset()
-        sum_of_squares, norm_of_mean = self._all_reduce(sums)
-        return GradientMoments(
-            groups=self.layout.ranks * micro_batches,
-            group_size=group_size,
-            sum_of_squares=sum_of_squares,
-            squared_norm=norm_of_mean,
-            rounding=sums_rounding(
-                micro_batches * self.layout.world_size + 1, self._roundoff, self._norm_rounding
-            ),
-        )
+        trainable = sum(parameter.requires_grad for parameter in self._model.parameters())
+        if trainable != len(self._leaves):
+            raise RuntimeError(
+                f"the model has {trainable} trainable parameters, but had {len(self._leaves)} when the statistics "
+                "were attached: attach anew after adding, replacing, freezing or thawing parameters"
+            )
 
-    def gradient_squared_norm(self) -> float:
-        """||g||^2 of the reduced gradient alone, for steps without statistics. One all-reduce of one number."""
-        return self._all_reduce(self._local_share().reshape(1))[0]
+    def _moments(self, sizes: GroupSizes, squares: Sequence[float], norms: Sequence[float]) -> GradientMoments:
+        """The whole model's moments, with those of its parts if they were asked for."""
+        groups = self.layout.ranks * sizes.micro_batches
+        additions = sizes.micro_batches * self.layout.world_size + 1
+        rounding = sums_rounding(additions, self._roundoff, self._norm_rounding)
+        parts = {
+            part: GradientMoments(groups, sizes.samples, *sums, rounding=rounding)
+            for part, *sums in zip(self._parts, squares, norms, strict=True)
+        }
+        whole = GradientMoments(groups, sizes.samples, sum(squares), sum(norms), rounding=rounding)
+        return replace(whole, parts=parts) if self._named else whole
 
     def _reset(self) -> None:
-        self._groups_sum = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._micro_batches = 0
-        self._group_size = 0
+        self._groups_sum = torch.zeros(len(self._leaves), dtype=torch.float64, device=self._device)
+        self._probe_sum = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._sizes = GroupSizes()
 
-    def _local_share(self) -> Tensor:
-        """This rank's share of ||g||^2: its shards, or every J-th parameter where gradients are replicated."""
-        parameters = [leaf.parameter for leaf in self._leaves]
+    def _own_share(self) -> dict[int, float]:
+        """The leaves of whose reduced gradient this rank counts its part, and by how much.
+
+        Where gradients are replicated every rank counts every J-th; else each its shard, by 1/copies.
+        """
         if self.layout.replicated:
             rank = dist.get_rank(self.layout.process_groups[0])
-            return sum_of_squared_norms(_gradients(parameters[rank :: self.layout.ranks]), self._device)
-        by_copies: dict[int, list[Tensor]] = {}
-        for parameter in parameters:
-            by_copies.setdefault(copies(parameter, self.layout.world_size), []).append(parameter)
-        shares = [
-            sum_of_squared_norms(_gradients(alike), self._device) / count for count, alike in by_copies.items()
-        ]
-        return torch.stack(shares).sum()
+            return dict.fromkeys(range(rank, len(self._leaves), self.layout.ranks), 1.0)
+        return {
+            index: 1 / copies(leaf.parameter, self.layout.world_size) for index, leaf in enumerate(self._leaves)
+        }
+
+    def _local_share(self) -> Tensor:
+        """This rank's share of ||g||^2 by part; parameters without gradient count as 0."""
+        present = [index for index in self._share if self._leaves[index].parameter.grad is not None]
+        norms = torch.zeros_like(self._weights)
+        if present:
+            norms[present] = squared_norms([self._reduced(index) for index in present])
+        return self._by_part(norms * self._share_weights)
+
+    def _reduced(self, index: int) -> Tensor:
+        """This rank's part of a leaf's reduced gradient."""
+        parameter = self._leaves[index].parameter
+        assert parameter.grad is not None
+        return local(like(parameter.grad, parameter))
+
+    def _probed(self, squares: Tensor) -> Tensor:
+        """This rank's part of what :func:`~adabatch.consistency.require_same_gradient` compares."""
+        mean = self._probe_sum * self._weights[self._probe] / (self._sizes.loss_scale * self.layout.ranks)
+        reduced = torch.zeros_like(mean)
+        if self._probe in self._share:
+            reduced = self._reduced(self._probe).sum(dtype=torch.float64) * self._share[self._probe]
+        return torch.stack([mean, reduced, squares])
+
+    def _by_part(self, values: Tensor) -> Tensor:
+        """The leaves' values summed over the leaves of each part."""
+        return torch.zeros(len(self._parts), dtype=torch.float64, device=self._device).index_add_(
+            0, self._part, values
+        )
+
+    def _fp64(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=self._device)
 
     def _all_reduce(self, sums: Tensor) -> list[float]:
         return [float(value) for value in self.layout.sum(sums).tolist()]
 
 
-def _gradients(parameters: list[Tensor]) -> list[Tensor]:
-    """The reduced gradients of the parameters that have one."""
-    return [like(parameter.grad, parameter) for parameter in parameters if parameter.grad is not None]
+class _LeafHook:
+    """A leaf's hook; a class of its own so that other statistics on the leaf can be found."""
+
+    def __init__(self, statistics: GradientStatistics, index: int) -> None:
+        self._statistics, self._index = statistics, index
+
+    def __call__(self, gradient: Tensor) -> None:
+        self._statistics._observe(self._index, gradient)
+
+
+def _require_alone(leaves: list[Leaf]) -> None:
+    for leaf in leaves:
+        hooks = getattr(leaf.tensor, "_backward_hooks", None) or {}
+        if any(isinstance(hook, _LeafHook) for hook in hooks.values()):
+            raise ValueError(
+                "other gradient statistics are attached to this model already: keep one object for all steps, or "
+                "call enable(False) on the other one first"
+            )

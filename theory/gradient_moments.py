@@ -46,6 +46,7 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from theory.hypotheses import describe, require
@@ -174,6 +175,8 @@ class GradientMoments:
         squared_norm: ||g||^2, the plug-in estimate of ||G||^2.
         rounding: rho, what rounding may have done to the difference of both sums (:func:`sums_rounding`); 0 if
             the sums are exact.
+        parts: the moments of parts of the coordinates, by name, where they were measured. The two sums, the trace
+            and both squared norms are the sums of those of the parts.
     """
 
     groups: Value
@@ -181,6 +184,7 @@ class GradientMoments:
     sum_of_squares: Value
     squared_norm: Value
     rounding: Value = field(default=0.0, kw_only=True)
+    parts: Mapping[str, GradientMoments] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
 
     @property
     def batch_size(self) -> Value:

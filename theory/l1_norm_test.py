@@ -36,7 +36,7 @@ References:
 
 Shapes:
     Bounds and statistics: floats, numpy arrays (broadcast together) or SymPy expressions. Estimators from groups:
-    arrays whose last axis runs over the d coordinates; the group axis, where there is one, is the first.
+    arrays or tensors whose last axis runs over the d coordinates; the group axis, if there is one, is the first.
 
 Example:
     >>> import numpy as np
@@ -56,7 +56,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from theory.adam_constants import (
@@ -71,10 +70,10 @@ from theory.adam_constants import (
     solve_self_bounding,
 )
 from theory.bound import Bound
-from theory.gradient_moments import covariance_trace, require_groups
+from theory.gradient_moments import covariance_trace, require_groups, squared_deviation
 from theory.hypotheses import describe, require
 from theory.norm_test import statistic_from_estimates
-from theory.numeric import Value, absolute, exp, is_symbolic, maximum, sqrt, where
+from theory.numeric import Value, absolute, exp, is_symbolic, quotient, sign, sqrt, total
 
 __all__ = [
     "EffectiveDimensions",
@@ -93,9 +92,6 @@ __all__ = [
     "standard_deviation",
     "sum_of_standard_deviations",
 ]
-
-Array = NDArray[np.float64]
-
 
 # ----------------------------------------------------------------------------------------------------
 # The test, and its estimators from groups.
@@ -159,14 +155,11 @@ def standard_deviation(groups: Value, group_size: Value, sum_of_squares: Value, 
     >>> round(standard_deviation(2, 1, 10.0, 2.0), 6)                    # g_1 = 1, g_2 = 3
     1.772454
     """
-    correction = deviation_correction(groups)
-    deviation = sum_of_squares - groups * mean**2
-    if not is_symbolic(deviation):
-        deviation = maximum(deviation, 0.0)
-    return sqrt(group_size * deviation / (groups - 1)) / correction
+    variance = covariance_trace(groups, group_size, sum_of_squares, mean**2)  # of each coordinate alone
+    return sqrt(variance) / deviation_correction(groups)
 
 
-def sum_of_standard_deviations(groups: Value, group_size: Value, sum_of_squares: Array, mean: Array) -> Value:
+def sum_of_standard_deviations(groups: Value, group_size: Value, sum_of_squares: Value, mean: Value) -> Value:
     """sum_i sigma_i from per-coordinate sums; shards of coordinates may be summed apart and then added.
 
     Args:
@@ -181,10 +174,11 @@ def sum_of_standard_deviations(groups: Value, group_size: Value, sum_of_squares:
     >>> round(sum_of_standard_deviations(2, 1, np.array([10.0, 8.0]), np.array([2.0, 2.0])), 6)
     1.772454
     """
-    return _total(standard_deviation(groups, group_size, sum_of_squares, mean))
+    deviations = total(sqrt(squared_deviation(groups, sum_of_squares, mean**2)))
+    return sqrt(group_size / (groups - 1)) * deviations / deviation_correction(groups)
 
 
-def plug_in_l1_norm(mean: Array) -> Value:
+def plug_in_l1_norm(mean: Value) -> Value:
     """||g||_1 of the batch gradient, shape [..., d] -> [...]. E ||g||_1 >= ||G||_1: biased up, by noise.
 
     When noise dominates it grows with the noise, so that the ratio (sum sd)/(plug-in) saturates near
@@ -193,10 +187,10 @@ def plug_in_l1_norm(mean: Array) -> Value:
     >>> plug_in_l1_norm(np.array([2.0, -2.0]))
     4.0
     """
-    return _total(absolute(mean))
+    return total(absolute(mean))
 
 
-def conservative_l1_norm(group_gradients: Array) -> Value:
+def conservative_l1_norm(group_gradients: Value) -> Value:
     """N = (1/J) sum_j sum_i sgn(g_i - g_ji/J) g_ji, with E N <= ||G||_1 for independent groups.
 
     Every group's gradient is measured along the signs of the *other* groups' mean: underestimating ||G||_1 makes
@@ -218,7 +212,7 @@ def conservative_l1_norm(group_gradients: Array) -> Value:
     groups = len(group_gradients)
     require_groups(groups)
     others = group_gradients.sum(axis=0) - group_gradients
-    return _total((np.sign(others) * group_gradients).mean(axis=0))
+    return total((sign(others) * group_gradients).mean(axis=0))
 
 
 def noise_to_gradient(groups: Value, group_size: Value, sum_of_squares: Value, mean: Value) -> Value:
@@ -240,16 +234,7 @@ def noise_to_gradient(groups: Value, group_size: Value, sum_of_squares: Value, m
     >>> noise_to_gradient(2, 3, 10.0, 2.0), noise_to_gradient(2, 3, 0.0, 0.0), noise_to_gradient(2, 3, 2.0, 0.0)
     (1.5, 0.0, inf)
     """
-    variance = covariance_trace(groups, group_size, sum_of_squares, mean**2)  # of each coordinate alone
-    if is_symbolic(variance, mean):
-        return variance / mean**2
-    resolved = np.asarray(mean) != 0
-    return where(resolved, variance / where(resolved, mean, 1.0) ** 2, where(variance > 0, np.inf, 0.0))
-
-
-def _total(values: Value) -> Value:
-    result = np.sum(values, axis=-1)
-    return result.item() if np.ndim(result) == 0 else result
+    return quotient(covariance_trace(groups, group_size, sum_of_squares, mean**2), mean**2)
 
 
 # ----------------------------------------------------------------------------------------------------

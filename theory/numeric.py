@@ -1,8 +1,8 @@
-"""Elementary functions that take floats, numpy arrays or SymPy expressions alike.
+"""Elementary functions that take floats, numpy arrays, torch tensors or SymPy expressions alike.
 
-Every formula of :mod:`theory` is written once with these, so that the trainer evaluates it on floats, the
-simulations on arrays, and :mod:`proofs` on symbols. SymPy is never imported here: unless somebody else has
-imported it, no value can be symbolic.
+Every formula of :mod:`theory` is written once with these, so that the trainer evaluates it on floats and on
+tensors where they lie, the simulations on arrays, and :mod:`proofs` on symbols. Neither SymPy nor torch is ever
+imported here: unless somebody else has imported it, no value can be of its kind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ __all__ = [
     "maximum",
     "minimum",
     "one_minus_power",
+    "quotient",
+    "sign",
     "sqrt",
+    "total",
     "where",
 ]
 
@@ -39,10 +42,19 @@ def is_symbolic(*values: Value) -> bool:
     return sympy is not None and any(isinstance(value, sympy.Basic) for value in values)
 
 
+def _torch(*values: Value) -> Any:
+    """The module torch if any of the values is a tensor, else None."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and any(isinstance(value, torch.Tensor) for value in values) else None
+
+
 def _apply(name: str, symbolic_name: str, *values: Value) -> Value:
-    """``numpy.<name>`` of numbers and arrays, ``sympy.<symbolic_name>`` of symbols."""
+    """``numpy.<name>`` of numbers and arrays, ``torch.<name>`` of tensors, sympy's of symbols."""
     if is_symbolic(*values):
         return getattr(sys.modules["sympy"], symbolic_name)(*values)
+    torch = _torch(*values)
+    if torch is not None:
+        return getattr(torch, name)(*map(torch.as_tensor, values))
     result = getattr(np, name)(*values)
     return result.item() if np.ndim(result) == 0 else result
 
@@ -90,6 +102,35 @@ def absolute(x: Value) -> Value:
     return _apply("abs", "Abs", x)
 
 
+def sign(x: Value) -> Value:
+    """-1, 0 or 1."""
+    return _apply("sign", "sign", x)
+
+
+def total(x: Value) -> Value:
+    """The sum over the last axis; a float for a numpy vector.
+
+    >>> total(np.array([1.0, 2.0])), total(np.ones((2, 3)))
+    (3.0, array([3., 3.]))
+    """
+    result = x.sum(axis=-1)
+    return result.item() if np.ndim(result) == 0 and _torch(result) is None else result
+
+
+def quotient(x: Value, y: Value) -> Value:
+    """x / y with 0 / 0 = 0 and no warning: a ratio of two quantities >= 0, infinite where only y is 0.
+
+    >>> quotient(6.0, 4.0), quotient(0.0, 0.0), quotient(2.0, 0.0)
+    (1.5, 0.0, inf)
+    """
+    if is_symbolic(x, y):
+        return x / y
+    if _torch(x, y) is not None:
+        return where(x == 0, 0.0, x / y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return where(np.equal(x, 0), 0.0, np.divide(x, y))
+
+
 def minimum(x: Value, y: Value) -> Value:
     """The smaller of two values, elementwise."""
     return _apply("minimum", "Min", x, y)
@@ -110,6 +151,9 @@ def where(condition: Value, if_true: Value, if_false: Value) -> Value:
     if is_symbolic(condition, if_true, if_false):
         sympy = sys.modules["sympy"]
         return sympy.Piecewise((if_true, condition), (if_false, True))
+    torch = _torch(condition)
+    if torch is not None:
+        return torch.where(condition, if_true, if_false)
     result: Value = np.where(condition, if_true, if_false)
     return result.item() if np.ndim(result) == 0 else result
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.norms import CHUNK, SMALL, squared_norm, sum_of_squared_norms
+from adabatch.norms import CHUNK, SMALL, squared_norm, squared_norms
 
 
 @settings(deadline=None, max_examples=60)
@@ -40,5 +40,7 @@ def test_any_layout():
     assert float(squared_norm(torch.ones(1).expand(50))) == pytest.approx(50, rel=1e-12)
 
 
-def test_sum_of_none_is_zero():
-    assert float(sum_of_squared_norms([], torch.device("cpu"))) == 0.0
+def test_several_tensors():
+    assert squared_norms([torch.ones(3), torch.full((2, 2), 2.0)]).tolist() == pytest.approx(
+        [3.0, 16.0], rel=1e-15
+    )

@@ -6,7 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from spawning import run_ranks
+from test_exact_statistics_on_meshes import sharded, tensor_parallel
 from tiny_model import TinyModel, accumulate, group_gradients, groups_of
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -15,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.coordinate_moments import RESOLUTION, CoordinateMoments
 from adabatch.coordinate_statistics import CoordinateStatistics
+from adabatch.parallel import set_gradient_sync
 
 pytestmark = pytest.mark.distributed
 
@@ -105,18 +108,101 @@ def test_coordinate_moments_equal_the_explicit_reference(world_size, cases):
         assert len(done) == cases
 
 
-def kept(rank: int, world_size: int) -> tuple[int, int, int]:
-    """Coordinates kept in the middle of a step, this rank's own, and those kept after it."""
-    model = wrapped(TinyModel(False), "fsdp", world_size)
-    own = sum(p.to_local().numel() for p in model.parameters())
+def compare_tensor_parallel(rank: int, world_size: int) -> int:
+    """FSDP2 x tensor parallel, and tensor parallel alone, against the reference; the number of cases."""
+    ranks, done = world_size // 2, 0
+    mesh = init_device_mesh("cpu", (ranks, 2), mesh_dim_names=("data", "tensor"))
+    for tied, sequence, alone in itertools.product((False, True), repeat=3):
+        conservative = tied != sequence
+        own, count = (0, 1) if alone else (rank // 2, ranks)
+        groups = groups_of(count * MICRO_BATCHES, SAMPLES)
+        expected = explicit(group_gradients(TinyModel(tied), groups).numpy())
+        model = tensor_parallel(TinyModel(tied), mesh["tensor"], sequence)
+        model = model if alone else sharded(model, mesh["data"])
+        statistics = CoordinateStatistics(model, conservative=conservative)
+        accumulate(model, statistics, groups, own, count, sync=tied)
+        case = f"tied {tied}, sequence parallel {sequence}, conservative {conservative}, alone {alone}"
+        check(statistics.finish(), expected, conservative, case)
+        done += 1
+    return done
+
+
+def test_tensor_parallel_models():
+    assert run_ranks(compare_tensor_parallel, 4) == [8] * 4
+
+
+def strided(rank: int, world_size: int, mode: str) -> list[float]:
+    """Sums over every 7th coordinate, relative to those over all; and the share of numbers kept."""
+    torch.manual_seed(0)
+    results = []
+    for stride in (1, 7):
+        model = nn.Sequential(nn.Linear(300, 200), nn.Tanh(), nn.Linear(200, 1))
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1), std=0.05)
+        if mode == "ddp":
+            model = DistributedDataParallel(model)
+        elif mode == "fsdp":
+            model = fully_shard(model, mesh=init_device_mesh("cpu", (world_size,)))
+        statistics = CoordinateStatistics(model, conservative=True, stride=stride)
+        for index in range(4):
+            generator = torch.Generator().manual_seed(4 * rank + index)
+            (model(torch.randn(8, 300, generator=generator)).square().mean() / 4).backward()
+            statistics.end_microbatch(8)
+        size = sum(bucket.size for bucket in statistics._buckets)
+        moments = statistics.finish()
+        shares = [moments.coordinate_share(eta) for eta in (0.3, 1.0, 3.0)]
+        results.append([
+            moments.sum_of_squares, moments.sum_of_standard_deviations, moments.plug_in_l1_norm,
+            moments.conservative_l1_norm, moments.ratios.counts.sum(), size, *shares,
+        ])  # fmt: skip
+    whole, part = results
+    return [*(one / all_ for one, all_ in zip(part[:6], whole[:6], strict=True)), *whole[6:], *part[6:]]
+
+
+@pytest.mark.parametrize("mode", ["single", "ddp", "fsdp"])
+def test_a_stride_keeps_a_part_and_estimates_the_same_sums(mode):
+    for result in run_ranks(strided, 1 if mode == "single" else 2, mode):
+        squares, deviations, plug_in, conservative, count, size, *shares = result
+        assert squares == pytest.approx(1.0, rel=1e-12)  # scalar moments see everything
+        # 8600 of 60,000 coordinates, whose values vary by about as much as they are.
+        assert [deviations, plug_in] == pytest.approx([1.0] * 2, rel=0.05)
+        assert conservative == pytest.approx(1.0, rel=0.2)  # terms of both signs
+        assert count == pytest.approx(1.0, rel=1e-3)
+        assert size < 1.1 / 7
+        assert shares[:3] == pytest.approx(shares[3:], abs=0.02)
+
+
+def kept(rank: int, world_size: int, mode: str, sync: bool) -> dict[str, int]:
+    """Numbers kept before a step's last micro-batch, after it, after finish() and switched off; and one shard."""
+    model = wrapped(TinyModel(False), mode, world_size)
     statistics = CoordinateStatistics(model)
-    accumulate(model, statistics, groups_of(world_size * 2, 2), rank, world_size, sync=True)
-    during = sum(sums.size for sums in statistics._sums)
+
+    def size() -> int:
+        return sum(bucket.size for bucket in statistics._buckets)
+
+    groups, sizes = groups_of(world_size * 2, 2), {}
+    for index in range(2):
+        set_gradient_sync(model, sync or index == 1)
+        (model(groups[index * world_size + rank]) / 2).backward()
+        statistics.end_microbatch(2)
+        sizes[f"micro-batch {index}"] = size()
     statistics.finish()
-    return during, own, sum(sums.size for sums in statistics._sums)
+    sizes["finished"] = size()
+    statistics.enable(False)
+    sizes["off"] = size()
+    sizes["shard"] = sum(share.size for bucket in statistics._buckets for share in bucket.shares)
+    return sizes
 
 
-def test_under_fsdp_one_padded_shard_is_kept_and_only_within_a_step():
-    results = run_ranks(kept, 2)
-    padding = max(own for _, own, _ in results)
-    assert all(during == padding and after == 0 for during, _, after in results)
+@pytest.mark.parametrize("sync", [True, False])
+def test_under_fsdp_a_padded_shard_is_kept_or_what_fsdp_keeps_whole(sync):
+    for sizes in run_ranks(kept, 2, "fsdp", sync):
+        assert sizes["micro-batch 0"] == (1 if sync else 2) * sizes["shard"]
+        assert sizes["micro-batch 1"] == sizes["shard"]
+        assert sizes["finished"] == sizes["off"] == 0
+
+
+def test_under_ddp_all_is_kept_until_it_is_switched_off():
+    for sizes in run_ranks(kept, 2, "ddp", False):
+        assert sizes["micro-batch 0"] == sizes["micro-batch 1"] == sizes["finished"] == 2 * sizes["shard"]
+        assert sizes["off"] == 0

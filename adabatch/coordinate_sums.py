@@ -1,0 +1,236 @@
+"""Sums over groups, coordinate by coordinate, in buckets of parameters that are reduced together.
+
+A bucket keeps, for each of its parameters, the groups' squares (and, for the conservative denominator, their
+values with the sign of their half) in the layout that a reduce-scatter takes: [ranks, sums, coordinates of one
+rank]. The hook adds to it in place, so that nothing is copied. Where FSDP2 reduces the gradient at once, so does a
+bucket that is full; where gradients are accumulated whole (DDP, FSDP2 without synchronisation), sums are too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
+
+from adabatch.data_parallel import DataParallel, Leaf, copies, like, reduce_scatter
+from adabatch.norms import local
+
+__all__ = ["Bucket", "Share", "buckets_of"]
+
+BUCKET = 1 << 22
+"""Coordinates in a bucket, unless one parameter alone has more."""
+
+SMALL = 1 << 12
+"""Coordinates of one rank of which all count, whatever the stride is."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How one leaf's coordinates are divided over ranks.
+
+    Attributes:
+        leaf: the parameter.
+        ranks: among which its coordinates are divided.
+        size: coordinates of one rank, the last ranks' padded.
+        dtype: in which sums are taken.
+        stride: sums are kept of every this-many-th coordinate of a rank.
+        scatter: the group of these ranks, None for one rank.
+        replicas: the group of ranks that end with the same share (hybrid sharding).
+        rank: this rank's number in ``scatter``.
+        group: this rank's data-parallel number.
+        copies: how many ranks end with this share.
+    """
+
+    leaf: Leaf
+    ranks: int
+    size: int
+    dtype: torch.dtype
+    stride: int = 1
+    scatter: dist.ProcessGroup | None = None
+    replicas: dist.ProcessGroup | None = None
+    rank: int = 0
+    group: int = 0
+    copies: int = 1
+
+    @classmethod
+    def of(cls, leaf: Leaf, layout: DataParallel, stride: int = 1) -> Share:
+        """How the layout divides this leaf.
+
+        Args:
+            leaf: the parameter.
+            layout: of the ranks.
+            stride: for leaves with more than ``SMALL`` coordinates on a rank; of smaller ones all count.
+
+        Raises:
+            ValueError: for a parameter that FSDP2 shards along another dimension than the first.
+        """
+        whole = local(leaf.tensor)
+        dtype = torch.promote_types(leaf.tensor.dtype, torch.float32)
+        if layout.replicated:
+            rank, size = dist.get_rank(layout.process_groups[0]), -(-whole.numel() // layout.ranks)
+            every, scatter = _every(stride, size), layout.process_groups[0]
+            return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank)
+        count = copies(leaf.parameter, layout.world_size)
+        mesh = _sharding(leaf)
+        if mesh is None:
+            return cls(leaf, 1, whole.numel(), dtype, _every(stride, whole.numel()), copies=count)
+        dimensions = mesh.ndim - _dimensions(leaf.tensor)
+        place = mesh.get_coordinate()
+        assert place is not None
+        group = 0
+        for length, position in zip(mesh.shape[:dimensions], place, strict=False):
+            group = group * length + position
+        ranks, rank = mesh.shape[dimensions - 1], place[dimensions - 1]
+        size = -(-whole.shape[0] // ranks) * math.prod(whole.shape[1:])
+        replicas = mesh.get_group(0) if dimensions == 2 else None
+        scatter, every = mesh.get_group(dimensions - 1), _every(stride, size)
+        return cls(leaf, ranks, size, dtype, every, scatter, replicas, rank, group, count)
+
+    @property
+    def kept(self) -> int:
+        """Coordinates of one rank whose sums are kept, padding included."""
+        return -(-self.size // self.stride)
+
+    def mean(self) -> Tensor:
+        """This rank's part of the reduced gradient where sums are kept, flat, without padding."""
+        parameter = self.leaf.parameter
+        assert parameter.grad is not None
+        flat = local(like(parameter.grad, parameter)).reshape(-1)
+        if not isinstance(parameter, DTensor):
+            flat = flat[self.rank * self.size : (self.rank + 1) * self.size]
+        return flat[:: self.stride]
+
+
+def _every(stride: int, size: int) -> int:
+    return stride if size > SMALL else 1
+
+
+def _sharding(leaf: Leaf) -> DeviceMesh | None:
+    """The mesh over whose first dimensions FSDP2 shards the parameter; None if nothing does."""
+    parameter = leaf.parameter
+    if not isinstance(parameter, DTensor) or parameter.device_mesh.ndim == _dimensions(leaf.tensor):
+        return None
+    placement = parameter.placements[parameter.device_mesh.ndim - _dimensions(leaf.tensor) - 1]
+    if getattr(placement, "dim", None) != 0:
+        raise ValueError(
+            f"{leaf.name} is laid out as {parameter.placements}; coordinate-wise statistics need parameters "
+            "sharded along their first dimension, as fully_shard does"
+        )
+    return parameter.device_mesh
+
+
+def _dimensions(tensor: Tensor) -> int:
+    """Mesh dimensions over which the leaf itself is still spread: those of tensor parallelism."""
+    return tensor.device_mesh.ndim if isinstance(tensor, DTensor) else 0
+
+
+class Bucket:
+    """The sums of several leaves that are divided over the same ranks.
+
+    Args:
+        shares: of the leaves.
+        sums: kept for each coordinate, 1 or 2.
+    """
+
+    def __init__(self, shares: list[Share], sums: int) -> None:
+        self.shares, self._sums = shares, sums
+        self._offsets = list(accumulate((share.kept for share in shares), initial=0))
+        self._whole: Tensor | None = None
+        self._part: Tensor | None = None
+        self._added = [0] * len(shares)
+
+    @property
+    def size(self) -> int:
+        """Numbers kept at the moment."""
+        return sum(tensor.numel() for tensor in (self._whole, self._part) if tensor is not None)
+
+    def clear(self) -> None:
+        """Forget, and free."""
+        self._whole = self._part = None
+        self._added = [0] * len(self.shares)
+
+    def add(self, number: int, gradient: Tensor, negative: bool) -> None:
+        """Add a group's gradient of one leaf; the sums are reduced where FSDP2 reduces the gradients.
+
+        Args:
+            number: which of the shares.
+            gradient: of the whole leaf.
+            negative: whether the group counts negatively in the second sum.
+        """
+        share = self.shares[number]
+        flat = gradient.reshape(-1).to(share.dtype)
+        for values, sums in self._views(number, flat):
+            if self._added[number]:
+                sums[:, 0].addcmul_(values, values)
+            else:
+                torch.mul(values, values, out=sums[:, 0])
+            if self._sums == 2:
+                signed = -values if negative else values
+                sums[:, 1].add_(signed) if self._added[number] else sums[:, 1].copy_(signed)
+        self._added[number] += 1
+        whole_group = len(set(self._added)) == 1
+        if whole_group and all(share.leaf.reduced_at_once for share in self.shares):
+            self._reduce()
+            self._whole = None
+
+    def _views(self, number: int, flat: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Stretches of the flat gradient, [ranks, coordinates], beside their place, [ranks, sums, coordinates]."""
+        share = self.shares[number]
+        ranks, size, stride = share.ranks, share.size, share.stride
+        if self._whole is None:
+            shape = (ranks, self._sums, self._offsets[-1])
+            self._whole = torch.zeros(shape, dtype=flat.dtype, device=flat.device)
+        place = self._whole[:, :, self._offsets[number] : self._offsets[number] + share.kept]
+        full, rest = divmod(flat.numel(), size)
+        yield flat[: full * size].view(full, size)[:, ::stride], place[:full]
+        if rest:
+            last = flat[full * size :: stride].unsqueeze(0)
+            yield last, place[full : full + 1, :, : last.shape[1]]
+
+    def _reduce(self) -> None:
+        """Sum over ranks; each keeps its share."""
+        assert self._whole is not None
+        scatter = self.shares[0].scatter
+        part = self._whole[0] if scatter is None else reduce_scatter(self._whole, scatter)
+        self._part = part if self._part is None else self._part.add_(part)
+        self._added = [0] * len(self.shares)
+
+    def finish(self) -> Iterator[tuple[Share, Tensor]]:
+        """This rank's share of each leaf's sums, [sums, coordinates], without padding."""
+        if any(self._added):
+            self._reduce()
+        part, self._part = self._part, None
+        assert part is not None
+        if self.shares[0].replicas is not None:
+            dist.all_reduce(part, group=self.shares[0].replicas)
+        for share, start in zip(self.shares, self._offsets, strict=False):
+            yield share, part[:, start : start + len(share.mean())]
+
+
+def buckets_of(leaves: list[Leaf], layout: DataParallel, sums: int, stride: int = 1) -> Iterator[Bucket]:
+    """Neighbouring leaves that are divided over the same ranks, in buckets of about ``BUCKET`` coordinates."""
+    gathered: list[Share] = []
+    for leaf in leaves:
+        share = Share.of(leaf, layout, stride)
+        coordinates = share.ranks * (share.kept + sum(other.kept for other in gathered))
+        if gathered and (coordinates > BUCKET or not _together(gathered[0], share)):
+            yield Bucket(gathered, sums)
+            gathered = []
+        gathered.append(share)
+    yield Bucket(gathered, sums)
+
+
+def _together(one: Share, other: Share) -> bool:
+    """Whether both can lie in one bucket."""
+
+    def kind(share: Share) -> tuple[object, ...]:
+        return share.scatter, share.replicas, share.dtype, share.leaf.wrapper
+
+    return kind(one) == kind(other)

@@ -1,0 +1,193 @@
+"""What the statistics refuse: each mistake in a loop, and the message that says how to mend it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from adabatch.consistency import require_equal_sizes, require_same_gradient
+from adabatch.coordinate_statistics import CoordinateStatistics
+from adabatch.schedules import NormTest
+from adabatch.statistics import GradientStatistics
+
+MICRO_BATCHES = 4
+
+
+@pytest.fixture(params=[GradientStatistics, CoordinateStatistics])
+def attached(request):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    return model, request.param(model)
+
+
+def data():
+    return torch.randn(8 * MICRO_BATCHES, 5, generator=torch.Generator().manual_seed(1)).split(8)
+
+
+def loss_of(model, batch):
+    return (model(batch) - 1).square().mean() / MICRO_BATCHES
+
+
+def plain_moments():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    statistics = CoordinateStatistics(model)
+    for batch in data():
+        loss_of(model, batch).backward()
+        statistics.end_microbatch(8)
+    return statistics.finish()
+
+
+def scaled_step(model, statistics, pass_scale: bool, unscale: bool):
+    """A step with a GradScaler (enabled on the CPU), as a loop with fp16 has it."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for batch in data():
+        scaler.scale(loss_of(model, batch)).backward()
+        statistics.end_microbatch(8, loss_scale=scaler.get_scale() if pass_scale else 1.0)
+    if unscale:
+        scaler.unscale_(optimizer)
+    return statistics.finish()
+
+
+def test_a_grad_scaler_used_well_changes_nothing(attached):
+    moments, plain = scaled_step(*attached, pass_scale=True, unscale=True), plain_moments()
+    assert moments.sum_of_squares == pytest.approx(plain.sum_of_squares, rel=1e-6)
+    assert moments.squared_norm == pytest.approx(plain.squared_norm, rel=1e-6)
+    if isinstance(attached[1], CoordinateStatistics):
+        assert moments.sum_of_standard_deviations == pytest.approx(plain.sum_of_standard_deviations, rel=1e-5)
+        assert moments.plug_in_l1_norm == pytest.approx(plain.plug_in_l1_norm, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pass_scale", "unscale", "factor"), [(True, False, "1.02e+03"), (False, True, "0.000977")]
+)
+def test_a_grad_scaler_taken_out_of_one_side_only_is_noticed(attached, pass_scale, unscale, factor):
+    with pytest.raises(ValueError, match=r"loss_scale=scaler\.get_scale\(\).*scaler\.unscale_") as caught:
+        scaled_step(*attached, pass_scale, unscale)
+    assert f"(about {factor} times)" in str(caught.value)
+
+
+def test_a_scale_that_is_left_in_both_scales_the_moments_and_leaves_the_ratio(attached):
+    """Nothing can show this mistake; the norm test does not depend on it."""
+    moments, plain = scaled_step(*attached, pass_scale=False, unscale=False), plain_moments()
+    assert moments.covariance_trace == pytest.approx(1024**2 * plain.covariance_trace, rel=1e-5)
+    ratio = moments.covariance_trace / moments.squared_norm
+    assert ratio == pytest.approx(plain.covariance_trace / plain.squared_norm, rel=1e-5)
+
+
+def test_a_loss_scale_that_changes_within_a_step_is_refused(attached):
+    model, statistics = attached
+    first, second, *_ = data()
+    loss_of(model, first).backward()
+    statistics.end_microbatch(8, loss_scale=2.0)
+    loss_of(model, second).backward()
+    with pytest.raises(ValueError, match=r"loss scales of 2 and 1 .* scaler\.update\(\) between steps"):
+        statistics.end_microbatch(8)
+
+
+@pytest.mark.parametrize("mistake", ["clipped before", "left from the step before", "scaled by hand"])
+def test_a_reduced_gradient_that_is_not_the_mean_is_noticed(attached, mistake):
+    model, statistics = attached
+    for step in range(2):
+        for batch in data():
+            loss_of(model, batch).backward()
+            statistics.end_microbatch(8)
+        if mistake == "clipped before":
+            nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+        elif mistake == "scaled by hand":
+            for parameter in model.parameters():
+                parameter.grad *= 2
+        elif step == 0:
+            statistics.finish()
+            continue  # without zero_grad()
+        with pytest.raises(ValueError, match="not the mean of the groups' gradients"):
+            statistics.finish()
+        return
+
+
+def test_unequal_tokens_are_refused(attached):
+    model, statistics = attached
+    first, second, *_ = data()
+    loss_of(model, first).backward()
+    statistics.end_microbatch(8, tokens=40)
+    loss_of(model, second).backward()
+    with pytest.raises(ValueError, match=r"groups of 40 and of 39 tokens .* pack or cut"):
+        statistics.end_microbatch(8, tokens=39)
+
+
+def test_second_statistics_on_a_model_are_refused_until_the_first_are_switched_off(attached):
+    model, statistics = attached
+    with pytest.raises(ValueError, match=r"attached to this model already: keep one object .* enable\(False\)"):
+        GradientStatistics(model)
+    statistics.enable(False)
+    second = GradientStatistics(model)
+    with pytest.raises(ValueError, match="attached to this model already"):
+        statistics.enable()
+    second.enable(False)
+    statistics.enable()
+
+
+def test_parameters_that_come_after_attaching_are_noticed(attached):
+    model, statistics = attached
+    model.add_module("late", nn.Linear(3, 3))
+    for batch in data():
+        loss_of(model, batch).backward()
+        statistics.end_microbatch(8)
+    with pytest.raises(RuntimeError, match=r"6 trainable parameters, but had 4 .* attach anew"):
+        statistics.finish()
+
+
+def test_replaced_parameters_are_noticed(attached):
+    model, statistics = attached
+    model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
+    loss_of(model, data()[0]).backward()
+    with pytest.raises(RuntimeError, match=r"4 of 4 trainable .* attach anew"):
+        statistics.end_microbatch(8)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_gradients_that_are_not_finite_show_in_the_moments_and_are_refused_by_the_schedule(attached, bad):
+    model, statistics = attached
+    for batch in data():
+        (bad * loss_of(model, batch)).backward()
+        statistics.end_microbatch(8)
+    moments = statistics.finish()
+    assert not math.isfinite(moments.squared_norm)
+    with pytest.raises(ValueError, match="gradient moments are not finite"):
+        NormTest(eta=0.5, initial=32, maximum=64).update(moments)
+
+
+def test_rounding_is_not_taken_for_a_mistake():
+    """bf16 accumulation of many groups, and gradients that cancel almost entirely."""
+    torch.manual_seed(0)
+    model = nn.Linear(64, 8).bfloat16()
+    statistics = GradientStatistics(model)
+    for _ in range(64):
+        x = torch.randn(4, 64, dtype=torch.bfloat16)
+        (model(x).square().mean() / 64).backward()
+        statistics.end_microbatch(4)
+    statistics.finish()
+    for parameter in model.parameters():
+        parameter.grad = None
+    for sign in (1, -1):
+        (sign * model(torch.ones(1, 64, dtype=torch.bfloat16)).sum() / 2).backward()
+        statistics.end_microbatch(1)
+    assert statistics.finish().squared_norm == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_checks_by_themselves():
+    sizes = {"groups": 4, "probe_squares": 4.0, "sum_of_squares": 40.0, "squared_norm": 9.0}
+    require_same_gradient(mean=1.0, reduced=1.2, **sizes)
+    with pytest.raises(ValueError, match=r"about 1\.5 times"):
+        require_same_gradient(mean=1.0, reduced=1.5, **sizes)
+    with pytest.raises(ValueError, match="about 2 times"):  # more than Cauchy-Schwarz allows
+        require_same_gradient(mean=1.0, reduced=1.0, **sizes | {"squared_norm": 40.0})
+    require_same_gradient(mean=math.nan, reduced=1.5, **sizes)
+    require_same_gradient(mean=1e-3, reduced=-1e-3, **sizes)  # lost in rounding
+    require_equal_sizes([2.0, 4.0, 8.0, 64.0, 0.0, 0.0], 1)
+    with pytest.raises(ValueError, match="unequal numbers of samples"):
+        require_equal_sizes([4.0, 8.0, 7.0, 25.0, 0.0, 0.0], 2)

@@ -1,0 +1,112 @@
+"""The moments of a model's parts, under every sharding, against each part's own coordinates; and unequal ranks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from spawning import run_ranks
+from test_exact_statistics_on_meshes import sharded, tensor_parallel
+from tiny_model import TinyModel, accumulate, groups_of
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.nn.parallel import DistributedDataParallel
+
+from adabatch.model_parts import model_part
+from adabatch.statistics import GradientStatistics
+
+pytestmark = pytest.mark.distributed
+
+SAMPLES, MICRO_BATCHES = 2, 3
+
+
+def by_part(model: TinyModel, groups: list[Tensor]) -> dict[str, tuple[float, float]]:
+    """Both sums of each part, from every group's whole gradient."""
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    gradients = [torch.autograd.grad(model(tokens), parameters) for tokens in groups]
+    sums: dict[str, tuple[float, float]] = {}
+    for name, *own in zip(names, *gradients, strict=True):
+        stacked = torch.stack(own)
+        squares, norm = sums.get(model_part(name), (0.0, 0.0))
+        squares, norm = squares + float(stacked.square().sum()), norm + float(stacked.mean(0).square().sum())
+        sums[model_part(name)] = squares, norm
+    return sums
+
+
+def wrapped(mode: str, tied: bool, world_size: int) -> nn.Module:
+    model = TinyModel(tied)
+    if mode == "ddp":
+        return DistributedDataParallel(model)
+    if mode == "hybrid":
+        return sharded(model, init_device_mesh("cpu", (2, world_size // 2), mesh_dim_names=("replicate", "shard")))
+    if mode == "tensor parallel":
+        mesh = init_device_mesh("cpu", (world_size // 2, 2), mesh_dim_names=("data", "tensor"))
+        return sharded(tensor_parallel(model, mesh["tensor"], True), mesh["data"])
+    return sharded(model, init_device_mesh("cpu", (world_size,)))
+
+
+def compare(rank: int, world_size: int) -> int:
+    """Every mode against the reference; the number of cases."""
+    done = 0
+    for mode in ("ddp", "fsdp", "hybrid", "tensor parallel"):
+        for tied in (False, True):
+            ranks, own = (world_size // 2, rank // 2) if mode == "tensor parallel" else (world_size, rank)
+            groups = groups_of(ranks * MICRO_BATCHES, SAMPLES)
+            expected = by_part(TinyModel(tied), groups)
+            model = wrapped(mode, tied, world_size)
+            statistics = GradientStatistics(model, part_of=model_part)
+            accumulate(model, statistics, groups, own, ranks, sync=tied)
+            moments = statistics.finish()
+            parts = {
+                "0.norm", "0.up", "0.down", "1.norm", "1.up", "1.down", "embedding", "head"
+            } - ({"head"} if tied else set())  # fmt: skip
+            assert set(moments.parts) == parts
+            for name, part in moments.parts.items():
+                assert (part.sum_of_squares, part.squared_norm) == pytest.approx(expected[name], rel=1e-10)
+                assert (part.groups, part.group_size) == (ranks * MICRO_BATCHES, SAMPLES)
+            for value in ("sum_of_squares", "squared_norm", "covariance_trace", "debiased_squared_norm"):
+                total = sum(getattr(part, value) for part in moments.parts.values())
+                assert getattr(moments, value) == pytest.approx(total, rel=1e-12), value
+            done += 1
+    return done
+
+
+def test_parts_equal_the_explicit_reference_and_add_up():
+    assert run_ranks(compare, 4) == [8] * 4
+
+
+def refused(rank: int, world_size: int) -> dict[str, str]:
+    """What ranks that disagree are told, all of them."""
+    messages = {}
+
+    def step(name: str, micro_batches: int, samples: int, tokens: int, average: bool = True) -> None:
+        model = TinyModel(False)
+        statistics = GradientStatistics(model, process_group=torch.distributed.group.WORLD)
+        for batch in groups_of(micro_batches, samples):
+            (model((batch + rank) % 11) / micro_batches).backward()
+            statistics.end_microbatch(samples, tokens)
+        for parameter in model.parameters():
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= world_size if average else 1
+        try:
+            statistics.finish()
+        except ValueError as error:
+            messages[name] = str(error)
+
+    step("equal", 2, 2, 12)
+    step("micro-batches", 1 + rank, 2, 12)
+    step("samples", 2, 2 + rank, 12)
+    step("tokens", 2, 2, 12 - rank)
+    step("sum", 2, 2, 12, average=False)
+    return messages
+
+
+def test_ranks_that_disagree_are_all_told_so():
+    for messages in run_ranks(refused, 2):
+        assert (
+            "unequal numbers of micro-batches a step (mean 1.5, standard deviation 0.5)"
+            in messages["micro-batches"]
+        )
+        assert "unequal numbers of samples a group (mean 2.5, standard deviation 0.5)" in messages["samples"]
+        assert "unequal numbers of tokens a group (mean 11.5" in messages["tokens"]
+        assert "not the mean of the groups' gradients (about 2 times)" in messages["sum"]
+        assert "equal" not in messages
