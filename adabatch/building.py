@@ -14,6 +14,7 @@ from torch.optim import AdamW
 from adabatch.coordinate_statistics import CoordinateStatistics
 from adabatch.learning_rate import BatchScaling, LearningRate
 from adabatch.metrics import read_metrics
+from adabatch.model_parts import model_part
 from adabatch.schedules import (
     BatchSizeSchedule,
     Constant,
@@ -118,9 +119,12 @@ def _norm_test(settings: ScheduleSettings, layout: MicroBatching) -> NormTest:
 
 def build_statistics(model: nn.Module, settings: Settings) -> GradientStatistics:
     """The scalar statistics, or the coordinate-wise ones where the test or the monitoring needs them."""
+    part_of = model_part if settings.run.monitor_layers else None
     if not _needs_coordinates(settings):
-        return GradientStatistics(model)
-    return CoordinateStatistics(model, conservative=settings.schedule.l1_denominator == "conservative")
+        return GradientStatistics(model, part_of=part_of)
+    conservative = settings.schedule.l1_denominator == "conservative"
+    stride = settings.schedule.coordinate_stride
+    return CoordinateStatistics(model, part_of=part_of, conservative=conservative, stride=stride)
 
 
 def _needs_coordinates(settings: Settings) -> bool:
@@ -231,11 +235,9 @@ def check_settings(settings: Settings, world_size: int, resumed: bool = False) -
     if world_size < 1:
         raise ValueError(f"at least 1 rank is needed, but {world_size} were asked for (--ranks)")
     _check_mesh(parallel, world_size)
-    if parallel.tensor_parallel > 1 and _needs_coordinates(settings):
-        raise ValueError(
-            "coordinate-wise statistics do not cover tensor parallelism: take --test scalar without "
-            "--monitor-coordinates, or --tensor-parallel 1"
-        )
+    stride = settings.schedule.coordinate_stride
+    if stride < 1:
+        raise ValueError(f"--coordinate-stride must be 1 (every coordinate) or more, but is {stride}")
     if parallel.threads < 0:
         raise ValueError(f"--threads must be 0 (share the cores) or more, but is {parallel.threads}")
     if not 0 < parallel.timeout < math.inf:

@@ -11,6 +11,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from adabatch.part_figures import has_parts, parts_figure
+
 __all__ = [
     "plot_batch_size",
     "plot_loss",
@@ -88,7 +90,12 @@ def training_figure(records: Records, against: str = "samples", moments: bool = 
 
 
 def save_figures(records: Records, folder: Path) -> list[Path]:
-    """Write ``training`` (against samples and steps) and ``moments``, each as PNG and PDF; returns the paths.
+    """Write ``training`` and ``moments`` (against samples and steps), and ``layers`` where they were measured.
+
+    Each is written as PNG and as PDF.
+
+    Returns:
+        The files' paths.
 
     Raises:
         ValueError: without records.
@@ -102,6 +109,8 @@ def save_figures(records: Records, folder: Path) -> list[Path]:
         "moments": training_figure(records, "samples", moments=True),
         "moments-steps": training_figure(records, "step", moments=True),
     }
+    if has_parts(records):
+        figures["layers"] = parts_figure(records)
     return [
         save_figure(figure, folder / f"{name}.{kind}")
         for name, figure in figures.items()

@@ -115,6 +115,9 @@ class ScheduleSettings:
     """norm-test, l1: the batch gradient's own l1 norm, or an estimate from below by two halves of the batch."""
     coordinate_quantile: float = 0.5
     """norm-test, coordinate: the share of coordinates that must meet the test."""
+    coordinate_stride: int = 1
+    """Whatever looks at the coordinates: take every this many of them in each large parameter; memory and traffic
+    fall with it."""
     test_interval: int = 1
     """norm-test: test every this many steps."""
     ema: float = 0.0
@@ -192,6 +195,9 @@ class RunSettings:
     monitor_coordinates: bool = False
     """Whatever the test: measured steps also say what the coordinates do (sum of deviations, l1 norm, effective
     dimensions, share that meets the coordinate-wise test); needs memory and traffic on those steps."""
+    monitor_layers: bool = False
+    """Measured steps also say the trace and the squared gradient norm of each layer and kind of parameter, and a
+    heat map of them is drawn; costs nothing."""
     figures: bool = True
     """Draw figures of the run at its end (adabatch plot draws them later)."""
     tensorboard: bool = False

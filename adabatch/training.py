@@ -232,8 +232,17 @@ def _record(
         record["noise_trace"] = moments.covariance_trace
         record["grad_sq_norm"] = moments.squared_norm
         record["test_statistic"] = _statistic(run, moments)
-        record |= _of_coordinates(moments, run.settings.schedule.eta)
+        record |= _of_coordinates(moments, run.settings.schedule.eta) | _of_parts(moments)
     return record
+
+
+def _of_parts(moments: GradientMoments) -> Record:
+    """Trace and squared norm of each part of the model, to six digits, where they were measured."""
+    parts = {
+        name: [float(f"{value:.6g}") for value in (part.covariance_trace, part.squared_norm)]
+        for name, part in moments.parts.items()
+    }
+    return {"parts": parts} if parts else {}
 
 
 def _statistic(run: Run, moments: GradientMoments) -> float:

@@ -231,6 +231,20 @@ def test_monitoring_the_coordinates_leaves_the_scalar_test_alone(tmp_path):
     assert any("noise_dimension" in record for record in monitored)
 
 
+def test_monitoring_the_layers_adds_up_and_leaves_the_run_alone(tmp_path):
+    plain = list(train(open_single(tmp_path)))
+    monitored = list(train(open_single(tmp_path, monitor_layers=True)))
+    for a, b in zip(plain, monitored, strict=True):
+        assert all(a[name] == pytest.approx(b[name], rel=1e-12) for name in NAMES - {"tokens_per_second"})
+    measured = [record for record in monitored if "parts" in record]
+    assert measured
+    for record in measured:
+        assert {"embedding", "0.attention", "0.mlp", "0.norm", "norm", "head"} <= set(record["parts"])
+        traces, norms = zip(*record["parts"].values(), strict=True)
+        assert sum(traces) == pytest.approx(record["noise_trace"], rel=1e-5)
+        assert sum(norms) == pytest.approx(record["grad_sq_norm"], rel=1e-5)
+
+
 def test_bf16_trains_and_no_validation_is_possible(tmp_path):
     records = list(train(open_single(tmp_path, precision="bf16", validation_fraction=0.0)))
     assert records[-1]["loss"] < records[0]["loss"]
