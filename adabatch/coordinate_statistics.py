@@ -28,7 +28,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from adabatch.coordinate_moments import BINS, CODES, CoordinateMoments, RatioHistogram
+from adabatch.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
 from adabatch.coordinate_sums import Share, buckets_of
 from adabatch.statistics import GradientStatistics
 from theory.gradient_moments import GradientMoments
@@ -112,47 +112,63 @@ class CoordinateStatistics(GradientStatistics):
         if moments.groups < 2:
             self._forget()
             return moments
-        sums = torch.zeros(3, dtype=torch.float64, device=self._device)
-        counts = torch.zeros(CODES, dtype=torch.float64, device=self._device)
+        sweep = _Sweep(moments, factor, self.conservative, self._device)
         for bucket in self._buckets:
             for share, values in bucket.finish():
-                self._add(moments, share, values, factor, sums, counts)
-        histogram = RatioHistogram.of_codes(counts.cpu().numpy()).counts
-        both = torch.cat([sums, torch.from_numpy(histogram).to(self._device)])
-        deviations, plug_in, conservative, *histogram_counts = self._all_reduce(both)
-        assert len(histogram_counts) == BINS + 1
+                sweep.add(share, values)
+        deviations, plug_in, conservative, *counts = self._all_reduce(sweep.totals())
         return CoordinateMoments(
-            groups=moments.groups,
-            group_size=moments.group_size,
-            sum_of_squares=moments.sum_of_squares,
-            squared_norm=moments.squared_norm,
-            rounding=moments.rounding,
-            parts=moments.parts,
+            **vars(moments),
             sum_of_standard_deviations=deviations,
             plug_in_l1_norm=plug_in,
             conservative_l1_norm=conservative if self.conservative else None,
-            ratios=RatioHistogram(np.array(histogram_counts)),
+            ratios=RatioHistogram(np.array(counts)),
         )
 
-    def _add(
-        self, moments: GradientMoments, share: Share, values: Tensor, factor: float, sums: Tensor, counts: Tensor
-    ) -> None:
-        """Add a leaf's coordinates to the sums (deviations, both l1 norms) and to the counts of ratios."""
-        n, m, mean = moments.groups, moments.group_size, share.mean()
+
+class _Sweep:
+    """One pass over this rank's coordinates: sum of deviations, both l1 norms, and how the ratios are distributed.
+
+    Args:
+        moments: for the number and size of the groups.
+        factor: of a group's gradient over what its hooks saw.
+        conservative: whether there are sums for the conservative l1 norm.
+        device: of the sums.
+    """
+
+    def __init__(self, moments: GradientMoments, factor: float, conservative: bool, device: torch.device) -> None:
+        self._groups, self._group_size = moments.groups, moments.group_size
+        self._factor, self._conservative, self._device = factor, conservative, device
+        self._sums: list[Tensor] = []
+        self._codes: dict[float, list[Tensor]] = {}
+
+    def add(self, share: Share, values: Tensor) -> None:
+        """Add a leaf's sums over groups, [1 or 2, coordinates]."""
+        n, m, mean = self._groups, self._group_size, share.mean()
         weight = share.stride / share.copies
         chunk = CACHED if mean.device.type == "cpu" else max(1, len(mean))
         for part, means in zip(values.split(chunk, 1), mean.split(chunk), strict=True):
             means = means.to(part.dtype)
-            sums[0] += sum_of_standard_deviations(n, m, part[0] * factor**2, means) * weight
-            sums[1] += plug_in_l1_norm(means) * weight
-            if self.conservative:
-                halves = _halves(n, means, part[1] * factor, torch.finfo(mean.dtype).eps)
-                sums[2] += conservative_l1_norm(halves) * weight
+            norms = [sum_of_standard_deviations(n, m, part[0] * self._factor**2, means), plug_in_l1_norm(means)]
+            if self._conservative:
+                halves = _halves(n, means, part[1] * self._factor, torch.finfo(mean.dtype).eps)
+                norms.append(conservative_l1_norm(halves))
+            self._sums.append(torch.stack(norms).double() * weight)
         every = EVERY if len(mean) > SAMPLED else 1
-        ratios = noise_to_gradient(n, m, values[0, ::every] * factor**2, mean[::every].to(values.dtype))
-        if len(ratios):
-            seen = torch.bincount(_codes(ratios), minlength=CODES)
-            counts += seen * (weight * len(mean) / len(ratios))
+        ratios = noise_to_gradient(n, m, values[0, ::every] * self._factor**2, mean[::every].to(values.dtype))
+        self._codes.setdefault(weight * every, []).append(_codes(ratios))
+
+    def totals(self) -> Tensor:
+        """The three sums and the histogram's counts, in one vector."""
+        sums = torch.zeros(3, dtype=torch.float64, device=self._device)
+        if self._sums:
+            summed = torch.stack(self._sums).sum(0)
+            sums[: len(summed)] = summed
+        counts = torch.zeros(CODES, dtype=torch.float64, device=self._device)
+        for weight, codes in self._codes.items():
+            counts += torch.bincount(torch.cat(codes), minlength=CODES) * weight
+        histogram = RatioHistogram.of_codes(counts.cpu().numpy()).counts
+        return torch.cat([sums, torch.from_numpy(histogram).to(self._device)])
 
 
 def _codes(ratios: Tensor) -> Tensor:
