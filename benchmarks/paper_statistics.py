@@ -2,8 +2,8 @@
 
 Each worker keeps its own gradient g_j, takes the difference to the reduced gradient g and squares it; an
 all-reduce of the parameters' size makes Var = (1/J) sum_j (g_j - g)^2 coordinate by coordinate, whose sum is taken
-(Eq. 5 and Algorithm 1 of arXiv 2412.21124). Under FSDP the reduced gradient lies in shards, and is gathered for the
-difference.
+(Eq. 5 and Algorithm 1 of arXiv 2412.21124). Under FSDP the reduced gradient lies in shards and is
+gathered for the difference.
 """
 
 from __future__ import annotations
