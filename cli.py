@@ -31,6 +31,12 @@ def adabatch() -> None:
 def train(
     preset: Annotated[str | None, typer.Option(help="Built-in settings to start from, such as demo.")] = None,
     config: Annotated[str | None, typer.Option(help="A settings file (TOML), over the preset.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print settings, memory, communication and steps; train nothing.")
+    ] = False,
+    plan_ranks: Annotated[
+        int | None, typer.Option(help="As --dry-run, for this many ranks, up to thousands.")
+    ] = None,
     **overrides: Any,
 ) -> None:
     """Train a Llama with a batch size that may grow by the norm test.
@@ -40,6 +46,10 @@ def train(
     from adabatch.settings import load_settings
 
     settings = load_settings(preset, config, overrides)
+    if dry_run or plan_ranks is not None:
+        from adabatch.planning.report import show_plan
+
+        return show_plan(settings, plan_ranks)
     from adabatch.launch import launch
 
     raise typer.Exit(launch(settings))

@@ -14,6 +14,7 @@ from typing import Any
 import torch.distributed as dist
 from torch import ScriptObject, Tensor
 from torch.distributed.distributed_c10d import _resolve_process_group
+from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -85,6 +86,8 @@ class CommunicationCounter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the operation, and count it if it is a collective."""
+        if any(issubclass(kind, DTensor) for kind in types):
+            return NotImplemented  # a sharded tensor's operation comes back here in terms of its shards
         result = func(*args, **(kwargs or {}))
         if func.namespace in ("c10d", "_c10d_functional"):
             self._count(func._opname, args, result)

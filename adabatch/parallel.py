@@ -133,13 +133,16 @@ def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
 def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Ranks) -> nn.Module:
     """Checkpoint, compile and wrap the model as the settings say, and move it to the rank's device.
 
+    A model on the meta device stays there, to be materialised after wrapping (``to_empty``).
+
     Order matters: activation checkpointing, then tensor parallelism, then compilation of each decoder layer, then
     wrapping.
 
     Raises:
         ValueError: if the tensor-parallel ranks cannot share the model evenly.
     """
-    model.to(ranks.device)
+    if not next(model.parameters()).is_meta:
+        model.to(ranks.device)
     if settings.activation_checkpointing:
         # transformers 5 renames it; reentrant checkpointing would hand a shared parameter its gradient twice.
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable

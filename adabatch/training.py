@@ -42,7 +42,7 @@ from adabatch.watchdog import Watchdog
 from theory.gradient_moments import GradientMoments
 from theory.norm_test import norm_test_statistic
 
-__all__ = ["Record", "Run", "open_run", "train", "training_step"]
+__all__ = ["Record", "Run", "assemble_run", "open_run", "train", "training_step"]
 
 Record = dict[str, Any]
 
@@ -178,10 +178,17 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
     corpus = open_corpus(settings.data, prepare=False)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
-    folder = checkpoints_folder(settings.run.output)
-    checkpoint = choose_checkpoint(settings.run.resume, folder, ranks)
+    checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)
     layout = build_layout(settings.schedule, ranks.data_parallel_size, resumed=checkpoint is not None)
-    run = Run(
+    run = assemble_run(settings, ranks, corpus, model, layout)
+    if checkpoint is not None:
+        resume_run(run, checkpoint)
+    return run
+
+
+def assemble_run(settings: Settings, ranks: Ranks, corpus: Corpus, model: nn.Module, layout: MicroBatching) -> Run:
+    """A run at its beginning, from a wrapped model."""
+    return Run(
         settings=settings,
         ranks=ranks,
         corpus=corpus,
@@ -192,12 +199,11 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
         schedule=build_schedule(settings, layout),
         statistics=build_statistics(model, settings),
         guard=DivergenceGuard(settings.run.max_skipped),
-        saver=CheckpointSaver(folder, ranks, settings.run.keep, settings.run.async_checkpoints),
+        saver=CheckpointSaver(
+            checkpoints_folder(settings.run.output), ranks, settings.run.keep, settings.run.async_checkpoints
+        ),
         watchdog=Watchdog(ranks, settings.parallel.timeout),
     )
-    if checkpoint is not None:
-        resume_run(run, checkpoint)
-    return run
 
 
 def _record(

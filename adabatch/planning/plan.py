@@ -1,0 +1,161 @@
+"""A plan: parameters, tokens, steps, memory and communication of a run, from its settings alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import device
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from adabatch.building import build_layout, build_schedule, check_settings
+from adabatch.communication import Traffic
+from adabatch.data.preparation import open_tokenizer_of
+from adabatch.data.tokenizer import padded_vocabulary
+from adabatch.model import model_config, parameter_count
+from adabatch.planning.simulated import SimulatedStep, simulate_steps
+from adabatch.schedules import BatchPlan, MicroBatching, NormTest
+from adabatch.settings import Settings
+from adabatch.tensor_parallel import check_tensor_parallel
+
+__all__ = ["Plan", "make_plan", "step_range"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would need.
+
+    Attributes:
+        settings: of the run.
+        world_size: ranks.
+        parameters: of the whole model.
+        first: the first step's batch.
+        largest: the largest batch that the schedule may come to.
+        steps: fewest and most; equal if the schedule does not depend on gradients.
+        memory: bytes by part on one rank, at the peak of a step with the largest micro-batch.
+        traffic: of a step with the first batch, by collective.
+        traffic_at_largest: of a step with the largest batch.
+    """
+
+    settings: Settings
+    world_size: int
+    parameters: int
+    first: BatchPlan
+    largest: BatchPlan
+    steps: tuple[int, int]
+    memory: dict[str, int]
+    traffic: dict[str, Traffic]
+    traffic_at_largest: dict[str, Traffic]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the budget."""
+        return self.settings.run.samples * self.settings.data.sequence_length
+
+
+def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
+    """Simulate steps of the run on fake tensors, and count.
+
+    Args:
+        settings: of the run.
+        ranks: in place of the settings' number; the first batch is then rounded up to what they can make.
+
+    Coordinate-wise statistics are not counted: scalar ones stand in for them.
+
+    Raises:
+        ValueError: for whatever the settings get wrong, and for ranks that cannot be laid out.
+    """
+    world_size = settings.parallel.ranks if ranks is None else ranks
+    if ranks is not None:
+        settings = replace(settings, parallel=replace(settings.parallel, ranks=ranks))
+    check_settings(settings, world_size, resumed=ranks is not None)
+    config = _config(settings)
+    layout = build_layout(
+        settings.schedule, world_size // settings.parallel.tensor_parallel, resumed=ranks is not None
+    )
+    first, largest, steps = step_range(settings, layout)
+    counted = _with_scalar_statistics(settings)
+    at_largest = at_first = _simulate(counted, config, world_size, largest)
+    if settings.parallel.tensor_parallel > 1 and first.micro_batch != largest.micro_batch:
+        at_first = _simulate(counted, config, world_size, first)  # activations are communicated too
+    with device("meta"):
+        parameters = parameter_count(LlamaForCausalLM(config))
+    return Plan(
+        settings=settings,
+        world_size=world_size,
+        parameters=parameters,
+        first=first,
+        largest=largest,
+        steps=steps,
+        memory=at_largest.memory,
+        traffic=at_first.traffic(first.accumulation),
+        traffic_at_largest=at_largest.traffic(largest.accumulation),
+    )
+
+
+def _with_scalar_statistics(settings: Settings) -> Settings:
+    """Coordinate-wise statistics compute on the host, with numbers that a simulation does not have."""
+    return replace(
+        settings,
+        schedule=replace(settings.schedule, test="scalar"),
+        run=replace(settings.run, monitor_coordinates=False),
+    )
+
+
+def _config(settings: Settings) -> LlamaConfig:
+    length, parallel = settings.data.sequence_length, settings.parallel
+    config = model_config(settings.model.model, None, length)
+    check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
+    if config.vocab_size == model_config(settings.model.model, 8, length).vocab_size:
+        return config
+    vocabulary = padded_vocabulary(open_tokenizer_of(settings.data).size)
+    return model_config(settings.model.model, vocabulary, length)
+
+
+def step_range(settings: Settings, layout: MicroBatching) -> tuple[BatchPlan, BatchPlan, tuple[int, int]]:
+    """First and largest batch, and the fewest and most steps.
+
+    A schedule that looks at gradients may stay at its first batch or be at its maximum from the second step on;
+    the others are played through.
+    """
+    schedule, samples = build_schedule(settings, layout), settings.run.samples
+    first = layout.plan(schedule.batch_size)
+    if isinstance(schedule, NormTest):
+        largest = layout.plan(schedule.maximum)
+        fewest = 1 + max(0, -(-(samples - first.batch_size) // largest.batch_size))
+        return first, largest, (fewest, -(-samples // first.batch_size))
+    biggest = schedule.batch_size
+    while schedule.samples < samples:
+        biggest = max(biggest, schedule.batch_size)
+        schedule.update()
+    return first, layout.plan(biggest), (schedule.steps, schedule.steps)
+
+
+@dataclass(frozen=True)
+class _Simulated:
+    """Steps with a few micro-batches, from which any number follows: each adds the same.
+
+    Attributes:
+        counts: M of each step, ascending: one or two.
+        steps: what they did.
+    """
+
+    counts: tuple[int, ...]
+    steps: tuple[SimulatedStep, ...]
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """At the peak, by part; from the second micro-batch on nothing is added."""
+        return self.steps[-1].memory
+
+    def traffic(self, accumulation: int) -> dict[str, Traffic]:
+        """By collective, with this many micro-batches."""
+        fewest, most = self.steps[0].traffic, self.steps[-1].traffic
+        beyond = accumulation - self.counts[0]
+        return {kind: fewest[kind] + (most[kind] - fewest[kind]) * beyond for kind in most}
+
+
+def _simulate(settings: Settings, config: LlamaConfig, world_size: int, plan: BatchPlan) -> _Simulated:
+    fewest = min(plan.accumulation, 1 if plan.world_size > 1 else 2)  # a test needs two groups
+    counts = (fewest, fewest + 1) if fewest < plan.accumulation and world_size > 1 else (fewest,)
+    layouts = [MicroBatching(plan.world_size, count, plan.micro_batch) for count in counts]
+    return _Simulated(counts, tuple(simulate_steps(settings, config, world_size, layouts)))
