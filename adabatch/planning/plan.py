@@ -9,8 +9,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from adabatch.building import build_layout, build_schedule, check_settings
 from adabatch.communication import Traffic
-from adabatch.data.preparation import open_tokenizer_of
-from adabatch.data.tokenizer import padded_vocabulary
+from adabatch.data.settings import DataSettings
+from adabatch.data.tokenizer import open_tokenizer, padded_vocabulary
 from adabatch.model import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
 from adabatch.schedules import BatchPlan, MicroBatching, NormTest
@@ -107,8 +107,12 @@ def _config(settings: Settings) -> LlamaConfig:
     check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
     if config.vocab_size == model_config(settings.model.model, 8, length).vocab_size:
         return config
-    vocabulary = padded_vocabulary(open_tokenizer_of(settings.data).size)
-    return model_config(settings.model.model, vocabulary, length)
+    return model_config(settings.model.model, padded_vocabulary(_tokens(settings.data)), length)
+
+
+def _tokens(data: DataSettings) -> int:
+    """How many tokens there are; a tokenizer that is still to be trained gets what was asked for."""
+    return data.vocabulary_size if data.tokenizer == "bpe" else open_tokenizer(data.tokenizer).size
 
 
 def step_range(settings: Settings, layout: MicroBatching) -> tuple[BatchPlan, BatchPlan, tuple[int, int]]:

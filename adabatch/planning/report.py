@@ -37,7 +37,7 @@ def show_plan(settings: Settings, ranks: int | None = None) -> None:
         plan = make_plan(settings, ranks)
     console = Console()
     if settings.run.monitor_coordinates or settings.schedule.test != "scalar":
-        console.print("[yellow]the squares that coordinate-wise statistics keep and communicate are not counted[/]")
+        console.print("[yellow]what coordinate-wise statistics keep and communicate is not counted[/]")
     console.print(to_toml(plan.settings), markup=False, highlight=False)
     for table in (overview_table(plan), memory_table(plan), communication_table(plan)):
         console.print(table)
