@@ -68,7 +68,7 @@ def _planned(
     place = folder / "runs" / name
     needs: tuple[PlannedRun, ...] = ()
     if variant.derived is not None:
-        seed = key.seed if variant.derived.how == "steps" else seeds[(seeds.index(key.seed) + 1) % len(seeds)]
+        seed = key.seed if variant.derived.how == "steps" else _other_seed(key.seed, seeds)
         needs = (runs[Key(variant.derived.of, key.learning_rate, seed)],)
     return PlannedRun(name, place, partial(_settings, variant, base, key, place, needs), needs)
 
@@ -94,6 +94,15 @@ def _settings(
     settings = overlay(base, common | dict(variant.overrides))
     derived = [(needed.folder, its) for needed, its in zip(needs, records, strict=True)]
     return overlay(settings, derived_settings(variant, settings, *derived[0])) if derived else settings
+
+
+def _other_seed(seed: int, seeds: Sequence[int]) -> int:
+    """The seed before, for the first one the second: the same however many seeds there are.
+
+    >>> [_other_seed(seed, [4, 5, 6]) for seed in (4, 5, 6)]
+    [5, 4, 5]
+    """
+    return seeds[abs(seeds.index(seed) - 1)]
 
 
 def _middle_first(rates: Sequence[float]) -> list[float]:

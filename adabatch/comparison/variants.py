@@ -26,7 +26,7 @@ class Derivation:
     Attributes:
         of: name of that variant.
         how: ``steps``: a linear ramp with as many steps as its run of the same seed; ``replay``: the batch sizes
-            of its run of the next seed.
+            of its run of another seed.
     """
 
     of: str

@@ -84,6 +84,7 @@ def test_a_comparison_may_be_moved(tmp_path):
     finish(replay)
     (tmp_path / "before").rename(tmp_path / "after")
     assert plan(tmp_path / "after", names=("replay",))[Key("replay", 1e-3, 0)].finished()
+    assert plan(tmp_path / "after", names=("replay",), seeds=(0, 1, 2))[Key("replay", 1e-3, 0)].finished()
     more_seeds = plan(tmp_path / "after", names=("replay",), seeds=(0, 2, 1))
     finish(more_seeds[Key("unbiased-0.8", 1e-3, 2)])
     with pytest.raises(ValueError, match="replay_run is"):
