@@ -17,14 +17,14 @@ from pathlib import Path
 from rich.console import Console
 
 from adabatch.building import check_settings
-from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint
+from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint, seed_generators
 from adabatch.data import keep_tokenizer, open_corpus
 from adabatch.data.progress import prepare_with_progress
 from adabatch.figures import save_figures
 from adabatch.guards import TrainingDivergedError
 from adabatch.metrics import MetricsWriter, read_metrics
 from adabatch.model import model_config
-from adabatch.parallel import Ranks, choose_device, process_group
+from adabatch.parallel import Ranks, choose_device, lost_peer, process_group
 from adabatch.reporting import ProgressReport, summary_table
 from adabatch.resuming import checkpoints_folder
 from adabatch.settings import Settings, to_toml
@@ -32,9 +32,6 @@ from adabatch.tensor_parallel import check_tensor_parallel
 from adabatch.training import Run, open_run, train
 
 __all__ = ["DIVERGED", "INTERRUPTED", "USER_ERROR", "check", "launch"]
-
-LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
-"""How gloo says that another rank is gone."""
 
 USER_ERROR = 2
 DIVERGED = 3
@@ -188,7 +185,7 @@ def _rank(settings: Settings) -> int:
     except RuntimeError as error:
         if interrupted:  # a collective that lost its peer
             return INTERRUPTED
-        if any(sign in str(error) for sign in LOST_PEER):
+        if lost_peer(error):
             print(f"rank {os.environ.get('RANK', '0')} lost its connection to another rank", file=sys.stderr)
         else:
             traceback.print_exc()
@@ -211,6 +208,7 @@ def _train(settings: Settings, ranks: Ranks) -> None:
     """Train, and on the main rank write metrics, figures and the summary."""
     console = Console(stderr=True)
     warnings.showwarning = lambda text, *_, **__: console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
+    seed_generators(settings.data.seed)
     run = open_run(settings, ranks)
     if not ranks.is_main:
         for _ in train(run):

@@ -22,10 +22,22 @@ from adabatch.tensor_parallel import shard_llama
 if TYPE_CHECKING:  # it takes seconds to import
     from transformers import LlamaForCausalLM
 
-__all__ = ["Ranks", "autocast", "choose_device", "parallelize", "process_group", "reshard", "set_gradient_sync"]
+__all__ = [
+    "Ranks",
+    "autocast",
+    "choose_device",
+    "lost_peer",
+    "parallelize",
+    "process_group",
+    "reshard",
+    "set_gradient_sync",
+]
 
 LEAST_TIMEOUT = 1800.0
 """Seconds that a collective waits at least: one rank may prepare data while the others wait."""
+
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+"""How gloo says that another rank is gone."""
 
 SHARDED = ("fsdp", "hsdp")
 """The kinds of parallelism that FSDP2 does."""
@@ -128,6 +140,11 @@ def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
         dist.barrier()  # else a rank may tear the group down while another still saves
     finally:
         dist.destroy_process_group()
+
+
+def lost_peer(error: BaseException) -> bool:
+    """Whether an error of a collective says that another rank is gone."""
+    return any(sign in str(error) for sign in LOST_PEER)
 
 
 def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Ranks) -> nn.Module:

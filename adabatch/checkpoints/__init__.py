@@ -4,6 +4,7 @@ from adabatch.checkpoints.agreement import AgreedError, CheckpointError
 from adabatch.checkpoints.compatibility import check_compatible, saved_progress
 from adabatch.checkpoints.folders import checkpoint_step, complete_checkpoints, find_checkpoint, set_aside
 from adabatch.checkpoints.loading import choose_checkpoint, load_checkpoint, load_parameters
+from adabatch.checkpoints.random_states import seed_generators
 from adabatch.checkpoints.saving import CheckpointSaver, SaveCost
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "load_checkpoint",
     "load_parameters",
     "saved_progress",
+    "seed_generators",
     "set_aside",
 ]

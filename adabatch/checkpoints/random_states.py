@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["random_states", "restore_random_states"]
+__all__ = ["random_states", "restore_random_states", "seed_generators"]
 
 
 def random_states() -> dict[str, Any]:
@@ -30,6 +30,15 @@ def random_states() -> dict[str, Any]:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         states["cuda"] = torch.cuda.get_rng_state().numpy().tobytes().hex()
     return states
+
+
+def seed_generators(seed: int) -> None:
+    """Begin Python's and NumPy's generators by the run's seed; torch's begins where the model is built.
+
+    Python seeds its own from the machine's entropy otherwise, so that a run started again would not be the same.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 def restore_random_states(states: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from adabatch.checkpoints.folders import (
 from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import CONTENTS, TensorWriter
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
-from adabatch.parallel import Ranks
+from adabatch.parallel import Ranks, lost_peer
 
 __all__ = ["CheckpointError", "CheckpointSaver", "SaveCost"]
 
@@ -206,6 +206,8 @@ class CheckpointSaver:
         causes = [str(error)]
         if isinstance(error, CheckpointException):
             causes = [f"rank {rank}: {failure!r}" for rank, (failure, _) in error.failures.items()]
+        if lost_peer(error):
+            causes = ["another rank is gone"]
         free = _free_bytes(self.folder)
         if self.ranks.is_main:
             shutil.rmtree(temporary, ignore_errors=True)
