@@ -1,0 +1,74 @@
+"""A disk that fills up stops the run with a clear message; what was complete stays so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from adabatch.checkpoints import complete_checkpoints
+from adabatch.checkpoints.folders import problem_with
+from adabatch.launch import launch
+from adabatch.metrics import read_metrics
+from adabatch.settings import load_settings
+
+MODEL = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "vocab_size": 264,
+}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1.5 MB; a checkpoint of MODEL takes 0.35 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting is not allowed here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint_intact(
+    small_disk, tmp_path, capsys, asynchronous
+):
+    (tmp_path / "model.json").write_text(json.dumps(MODEL))
+    overrides = {
+        "model": str(tmp_path / "model.json"),
+        "samples": 400,
+        "initial_batch": 4,
+        "max_batch": 4,
+        "warmup_samples": 4,
+        "sequence_length": 16,
+        "validation_interval": 0,
+        "checkpoint_interval": 20,
+        "keep": 0,
+        "async_checkpoints": asynchronous,
+        "output": str(small_disk / "run"),
+    }
+    assert launch(load_settings("demo", overrides=overrides)) == 1
+    error = capsys.readouterr().err
+    complete = complete_checkpoints(small_disk / "run" / "checkpoints")
+    assert "could not be written (no space left on the device" in error
+    assert f"the last complete checkpoint is {complete[-1]}" in error
+    assert "Traceback" not in error
+    assert 2 <= len(complete) < 20
+    assert all(problem_with(path) is None for path in complete)
+    assert not list(small_disk.rglob("*.tmp"))
+    records = read_metrics(small_disk / "run")
+    assert [record["step"] for record in records] == list(range(1, len(records) + 1))
+    assert records[-1]["samples"] >= json.loads((complete[-1] / "progress.json").read_text())["samples"]
+    # With room again, the run goes on from there.
+    subprocess.run(["mount", "-o", "remount,size=30m", str(small_disk)], check=True)
+    assert launch(load_settings("demo", overrides=overrides | {"resume": "auto"})) == 0
+    assert [record["step"] for record in read_metrics(small_disk / "run")] == list(range(1, 101))

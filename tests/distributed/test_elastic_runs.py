@@ -1,0 +1,172 @@
+"""Ranks that die are started again without a person; ranks that hang are named."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import cli
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
+INTERVAL = 80
+"""Samples between checkpoints, and twenty batches."""
+
+SMALL = (
+    f"--samples 1200 --initial-batch 4 --max-batch 4 --micro-batch 2 --warmup-samples 16 --validation-interval 0 "
+    f"--sequence-length 32 --checkpoint-interval {INTERVAL} --parallel fsdp --threads 1 --device cpu"
+).split()
+RANKS = ["--ranks", "2"]
+
+
+def start(command: list[str], log: Path) -> subprocess.Popen[str]:
+    """The command in a session of its own, writing to the log."""
+    return subprocess.Popen(
+        command, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True, text=True
+    )
+
+
+@pytest.fixture
+def cleanup():
+    """Ends what a test has started."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        for left in [process.pid, *(child.pid for child in _children(process))]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
+        process.wait()
+
+
+def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def ranks_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes of the ranks, in the order of their start."""
+    signs = ("spawn_main", "cli.py train")
+    found = [child for child in _children(process) if any(sign in " ".join(child.cmdline()) for sign in signs)]
+    return sorted(found, key=lambda child: (child.create_time(), child.pid))
+
+
+def wait_until(condition, process: subprocess.Popen[str], log: Path, seconds: float = 150) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoints/step-*/complete.json"))
+
+
+def records_of(folder: Path) -> list[dict]:
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in record.items() if name != "tokens_per_second"} for record in records]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> list[dict]:
+    """The records of a run that nothing happens to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    command = [sys.executable, cli.__file__, "train", *SMALL, *RANKS, "--output", str(folder / "run")]
+    subprocess.run(command, check=True, capture_output=True)
+    return records_of(folder / "run")
+
+
+OWN = [sys.executable, cli.__file__, "train", *SMALL, *RANKS, "--max-restarts", "2"]
+TORCHRUN = [
+    *(str(Path(sys.executable).parent / "torchrun"), "--nnodes", "1:2", "--nproc-per-node", "2"),
+    *("--max-restarts", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "kill-test"),
+    *(cli.__file__, "train", *SMALL),
+]
+
+
+@pytest.mark.parametrize("command", [OWN, TORCHRUN], ids=["own launcher", "torchrun"])
+def test_a_dead_rank_restarts_the_run(command, undisturbed, tmp_path, cleanup):
+    log, folder = tmp_path / "log", tmp_path / "run"
+    process = start([*command, "--output", str(folder)], log)
+    cleanup.append(process)
+    wait_until(lambda: len(checkpoints(folder)) >= 2, process, log)
+    assert len(ranks_of(process)) == 2, [child.cmdline() for child in _children(process)]
+    victim = ranks_of(process)[1]
+    victim.kill()
+    done = records_of(folder)[-1]["samples"]
+    wait_until(lambda: "resumed from" in log.read_text(), process, log)
+    resumed = _resumed_at(log)
+    assert process.wait(timeout=150) == 0, log.read_text()
+    assert "restart 1 after a rank was lost" in log.read_text()
+    assert resumed >= done - INTERVAL - 8, "more than a checkpoint interval (and a step) was lost"
+    assert records_of(folder) == undisturbed
+
+
+def _resumed_at(log: Path) -> int:
+    line = next(line for line in log.read_text().splitlines() if line.startswith("resumed from"))
+    return int(line.split(" at ")[1].split()[0])
+
+
+HANG = textwrap.dedent(
+    """
+    # Run with the command's arguments: rank 1 stops reading samples at its fifth step.
+    import os, sys, time
+    import cli
+    from adabatch.data.samples import PreparedSamples
+
+    take = PreparedSamples.take
+    calls = 0
+
+    def hang(self, positions):
+        global calls
+        calls += 1
+        if calls == 5 and os.environ.get("RANK") == "1":
+            time.sleep(10_000)
+        return take(self, positions)
+
+    PreparedSamples.take = hang
+    if __name__ == "__main__":
+        cli.main()
+    """
+)
+
+
+def test_a_rank_that_hangs_is_named(tmp_path, cleanup):
+    script, log = tmp_path / "hang.py", tmp_path / "log"
+    script.write_text(HANG)
+    command = [sys.executable, str(script), "train", *SMALL, *RANKS, "--timeout", "4"]
+    process = start([*command, "--output", str(tmp_path / "run")], log)
+    cleanup.append(process)
+    assert process.wait(timeout=150) == 75, log.read_text()
+    (line,) = [line for line in log.read_text().splitlines() if line.startswith("Error")]
+    assert line.startswith("Error: no progress for 4 s (--timeout), rank ")
+    assert ": rank 1 (" in line
+    assert line.endswith('did not arrive: it is at "reading samples"')
+
+
+def test_a_rank_that_is_stopped_is_named(tmp_path, cleanup):
+    log, folder = tmp_path / "log", tmp_path / "run"
+    command = [sys.executable, cli.__file__, "train", *SMALL, *RANKS, "--timeout", "4", "--samples", "100000"]
+    process = start([*command, "--output", str(folder)], log)
+    cleanup.append(process)
+    wait_until(lambda: bool(checkpoints(folder)), process, log)
+    stopped = ranks_of(process)[1]
+    stopped.suspend()
+    wait_until(lambda: "Error" in log.read_text(), process, log, seconds=60)
+    stopped.resume()  # else the launcher waits half a minute for it to end
+    assert process.wait(timeout=60) == 75, log.read_text()
+    (line,) = [line for line in log.read_text().splitlines() if line.startswith("Error")]
+    assert line.startswith("Error: no progress for 4 s (--timeout), rank 0 waits at")
+    assert f"process {stopped.pid}) does not answer (stopped, or out of reach)" in line
