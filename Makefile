@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-slow lint check
+.PHONY: install demo test test-slow lint check faults
 
 install: $(VENV)/.installed
 
@@ -30,3 +30,7 @@ lint: install
 	$(BIN)/mypy
 
 check: lint test test-slow
+
+# The long version of the fault tests: 60 kills, about ten minutes on two busy cores.
+faults: install
+	$(BIN)/python benchmarks/faults.py

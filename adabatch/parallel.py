@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from adabatch.meeting import meet
 from adabatch.settings import ParallelSettings
 from adabatch.tensor_parallel import shard_llama
 
@@ -131,9 +132,11 @@ def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     # The backends' own timeout does not say who is late: the watchdog is to be first.
     timeout = timedelta(seconds=max(LEAST_TIMEOUT, 2 * settings.timeout))
-    store, rank, world_size = dist.HashStore(), 0, 1
+    store: dist.Store = dist.HashStore()
+    rank, world_size = 0, 1
     if "RANK" in os.environ:
         store, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
+        store = meet(store, rank, world_size, timeout.total_seconds())
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     try:
         yield Ranks(rank, world_size, device, settings.tensor_parallel, store)

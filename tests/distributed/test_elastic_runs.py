@@ -23,7 +23,7 @@ INTERVAL = 80
 """Samples between checkpoints, and twenty batches."""
 
 SMALL = (
-    f"--samples 1200 --initial-batch 4 --max-batch 4 --micro-batch 2 --warmup-samples 16 --validation-interval 0 "
+    f"--samples 480 --initial-batch 4 --max-batch 4 --micro-batch 2 --warmup-samples 16 --validation-interval 0 "
     f"--sequence-length 32 --checkpoint-interval {INTERVAL} --parallel fsdp --threads 1 --device cpu"
 ).split()
 RANKS = ["--ranks", "2"]
