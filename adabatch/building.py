@@ -44,6 +44,8 @@ __all__ = [
 def first_batch(settings: ScheduleSettings) -> int:
     """The batch of the first step."""
     if settings.schedule == "stagewise":
+        if not settings.stage_batches:
+            raise ValueError("a stagewise schedule needs a batch for each stage (--stage-batches 32,64,128)")
         return settings.stage_batches[0]
     return _replayed(settings).batch_size if settings.schedule == "replay" else settings.initial_batch
 

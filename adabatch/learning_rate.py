@@ -92,19 +92,22 @@ class LearningRate:
         """The samples seen at which the cosine has fallen to peak / divisor, peak / divisor^2 and so on.
 
         Args:
-            divisor: > 1.
+            divisor: at least 1.01.
 
         Returns:
             Those below the budget, in order.
 
         Raises:
-            ValueError: for a divisor that is not above 1.
+            ValueError: for a smaller divisor.
 
         >>> LearningRate(peak=1.0, minimum=0.1, warmup_samples=0, total_samples=300).cuts(2.0)
         [161, 220, 269]
         """
-        if not 1 < divisor < math.inf:
-            raise ValueError(f"the learning rate falls by a factor above 1, but {divisor} was given")
+        if not 1.01 <= divisor < math.inf:
+            raise ValueError(
+                f"the learning rate falls by a factor above 1 (at least 1.01), but {divisor} was given "
+                "(--seesaw-factor)"
+            )
         found: list[int] = []
         while self.minimum < (rate := self.peak * divisor ** -(len(found) + 1)):
             cosine = 2 * (rate - self.minimum) / (self.peak - self.minimum) - 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import math
 import tomllib
 import types
 import typing
@@ -216,6 +217,9 @@ class Settings:
     run: RunSettings = field(default_factory=RunSettings)
 
 
+LARGEST = 2**63 - 1
+"""The largest integer of a setting, as in TOML."""
+
 SECTIONS: dict[str, type] = {
     "model": ModelSettings,
     "data": DataSettings,
@@ -305,7 +309,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"the settings file {path} does not exist (--config)") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML or UTF-8, a number of thousands of digits, nesting
         raise ValueError(f"the settings file {path} is not TOML: {error}") from None
     except OSError as error:
         raise ValueError(f"the settings file {path} cannot be read: {error.strerror}") from None
@@ -343,30 +347,51 @@ def _convert(name: str, value: Any, hint: Any, source: str) -> Any:
         return tuple(_scalar(name, item, arguments[0], source) for item in value)
     if origin is Literal:
         if value not in arguments:
-            raise ValueError(
-                f"{source}: {name} = {value!r} is not known: take one of {', '.join(map(str, arguments))}"
-            )
+            known = ", ".join(map(str, arguments))
+            raise ValueError(f"{source}: {name} = {_shortened(value)} is not known: take one of {known}")
         return value
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
-            raise ValueError(f"{source}: {name} = {value!r} must be a list")
+            raise ValueError(f"{source}: {name} = {_shortened(value)} must be a list")
         return tuple(_convert(name, item, arguments[0], source) for item in items)
     return _scalar(name, value, hint, source)
 
 
 def _scalar(name: str, value: Any, kind: type, source: str) -> Any:
-    wrong = ValueError(f"{source}: {name} = {value!r} must be of type {kind.__name__}")
+    wrong = ValueError(f"{source}: {name} = {_shortened(value)} must be of type {kind.__name__}")
     if kind in (int, float) and isinstance(value, bool):
         raise wrong
-    if isinstance(value, kind):
-        return value
-    if kind in (int, float) and isinstance(value, str | int):
+    if not isinstance(value, kind):
+        if kind not in (int, float) or not isinstance(value, str | int):
+            raise wrong
         try:
-            return kind(value)
-        except ValueError:
+            value = kind(value)
+        except (ValueError, OverflowError):
             raise wrong from None
-    raise wrong
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError(f"{source}: {name} = {_shortened(value)} is too large: integers have 64 bits")
+    if isinstance(value, str) and not _is_unicode(value):
+        raise ValueError(f"{source}: {name} = {_shortened(value)} is not UTF-8: rename what it names")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be written to a file; the bytes of a file's name on Linux need not be text."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shortened(value: Any) -> str:
+    """The value as it may stand in a message, however long it is."""
+    try:
+        shown = repr(value)
+    except ValueError:  # Python does not print integers of thousands of digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 100 else f"{shown[:80]}... ({len(shown)} characters)"
 
 
 def to_toml(settings: Settings) -> str:
@@ -384,5 +409,9 @@ def to_toml(settings: Settings) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    """JSON's strings, numbers, booleans and lists of them are TOML's, but for one control character."""
+    """JSON's strings, numbers, booleans and lists are TOML's, but for one character and what is not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf, -inf or nan, as in TOML
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
