@@ -262,7 +262,6 @@ def test_bf16_trains_and_no_validation_is_possible(tmp_path):
         (4, {"parallel": "ddp", "tensor_parallel": 2}, "goes with --parallel fsdp"),
         (2, {"parallel": "fsdp", "tensor_parallel": 2, "micro_batch": 8}, "at least 2 groups"),
         (2, {"parallel": "fsdp", "sequence_parallel": True}, "add --tensor-parallel 2"),
-        (2, {"parallel": "fsdp", "tensor_parallel": 2, "test": "l1"}, "take --test scalar"),
         (1, {"test": "coordinate", "coordinate_quantile": 1.0}, "--coordinate-quantile"),
         (1, {"initial_batch": 2}, "at least 2 groups"),
         (1, {"samples": 0}, "--samples"),
