@@ -19,7 +19,6 @@ from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.optim import Optimizer
 
 from adabatch.checkpoints.agreement import CheckpointError, together
-from adabatch.checkpoints.durable import checksum, sync, write_json
 from adabatch.checkpoints.folders import (
     PROGRESS,
     find_checkpoint,
@@ -31,6 +30,7 @@ from adabatch.checkpoints.folders import (
 from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import CONTENTS, TensorWriter
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
+from adabatch.durable import checksum, sync, write_json
 from adabatch.parallel import Ranks, lost_peer
 
 __all__ = ["CheckpointError", "CheckpointSaver", "SaveCost"]

@@ -12,13 +12,13 @@ import numpy as np
 
 from adabatch.data.bpe import restore_tokenizer
 from adabatch.data.documents import Part, Source
-from adabatch.data.files import write_whole
 from adabatch.data.preparation import corpus_folder, open_tokenizer_of, prepared_folder, tokenizer_folder
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
 from adabatch.data.tokenizer import Tokenizer, padded_vocabulary
+from adabatch.durable import write_whole
 
 __all__ = ["Corpus", "keep_tokenizer", "open_corpus"]
 

@@ -16,7 +16,6 @@ folder.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,11 +25,12 @@ from typing import Any
 
 from adabatch.data.bpe import trained_tokenizer
 from adabatch.data.documents import Source, read_parts
-from adabatch.data.files import exclusive, rename_folder, write_whole
+from adabatch.data.locks import exclusive
 from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
 from adabatch.data.tasks import Report, Task, TokenCount, cut_tasks, documents_to_tokens, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer
+from adabatch.durable import rename_folder, sync, write_json, write_whole
 
 __all__ = ["cache_folder", "corpus_folder", "open_tokenizer_of", "prepare", "prepared_folder", "tokenizer_folder"]
 
@@ -138,6 +138,8 @@ def _write(
         run_tasks(every, unfinished, tokenizer, dtype, settings.processes, report)
         whole.mkdir()
         parts = {part: _put_together(whole / f"{part}.tokens", tasks[part], unfinished) for part in PARTS}
+    for part in PARTS:
+        sync(whole / f"{part}.tokens")
     _describe(whole, settings, tokenizer, dtype, parts)
     return whole
 
@@ -178,8 +180,6 @@ def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenC
                     f"tokens in {unfinished} were damaged; prepare the corpus again to make them anew"
                 )
             total = total.plus(count)
-        file.flush()
-        os.fsync(file.fileno())
     return total.with_hash(digest.hexdigest())
 
 
@@ -209,4 +209,4 @@ def _describe(
     definition = tokenizer.definition()
     if definition is not None:
         write_whole(whole / "tokenizer.json", definition.encode())
-    write_whole(whole / "corpus.json", json.dumps(record, indent=2).encode())
+    write_json(whole / "corpus.json", record)

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adabatch.data.documents import Document, Part, Source, read_parts
-from adabatch.data.files import synchronise, write_whole
 from adabatch.data.tokenizer import Tokenizer
+from adabatch.durable import sync, write_json
 
 __all__ = [
     "Report",
@@ -144,7 +144,7 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 def write_tokens(
     file: BinaryIO, blocks: Iterator[tuple[npt.NDArray[Any], int]], dtype: str, limit: int | None = None
 ) -> TokenCount:
-    """Write blocks of tokens, the first `limit` if there are more, and have them on disk.
+    """Write blocks of tokens, the first `limit` if there are more.
 
     The bytes of a block that is cut by the limit are counted in proportion.
     """
@@ -158,7 +158,6 @@ def write_tokens(
         size += bytes_of_block * len(kept) // max(len(block), 1)
         if tokens == limit:
             break
-    synchronise(file)
     return TokenCount(tokens, size, sha256=digest.hexdigest())
 
 
@@ -208,8 +207,9 @@ class _Worker:
         with temporary.open("wb") as file:
             count = write_tokens(file, documents_to_tokens(read_parts(task.parts), self.tokenizer), self.dtype)
         count = replace(count, replaced=getattr(self.tokenizer, "replaced", 0) - replaced)
+        sync(temporary)
         temporary.replace(path)
-        write_whole(task.done_path(self.folder), json.dumps(asdict(count)).encode())
+        write_json(task.done_path(self.folder), asdict(count))
         return count
 
 

@@ -232,8 +232,8 @@ class Hostile:
 
 def remark(path) -> None:
     """The checksums of what is there now: what an attacker would do."""
-    from adabatch.checkpoints.durable import checksum
     from adabatch.checkpoints.folders import write_marker
+    from adabatch.durable import checksum
 
     write_marker(path, {file.name: checksum(file) for file in path.iterdir() if file.name != MARKER})
 

@@ -140,6 +140,7 @@ def run_settings(settings, folder, **changes):
     return load_settings("demo", overrides=overrides)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_tokenizer(settings, tmp_path, monkeypatch):
     """Resumed with another cache, and libraries that would train another tokenizer."""
     whole = tmp_path / "whole"

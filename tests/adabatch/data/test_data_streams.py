@@ -211,9 +211,7 @@ class TestSharing:
         resumed.load_state_dict([before.state_dict()], 3600)
         assert resumed.take(range(3600, 3650)).tolist() == expected
         assert all(min(each) > 1700 for each in reads)
-        assert all(
-            len(each) <= 32 + 2 * 16 for each in reads
-        )  # the buffer's share, and whole batches of documents
+        assert all(len(each) <= 2 * 32 + 2 * 16 for each in reads)  # two fillings, and whole batches of documents
 
     @pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 8, 12, 32])
     @pytest.mark.parametrize("files", [1, 2, 3, 5, 8, 12, 64, 100])
@@ -249,6 +247,7 @@ def write_data(folder, kind: str, pieces: int) -> str:
     """The same documents as files of one kind."""
     folder.mkdir()
     chunks = [DOCUMENTS[i::pieces] for i in range(pieces)]
+    text_column = datasets.Features({"text": datasets.Value("string"), "n": datasets.Value("int64")})
     for number, chunk in enumerate(chunks):
         lines = "".join(json.dumps({"text": text, "n": 1}) + "\n" for text in chunk)
         if kind == "text":
@@ -258,7 +257,7 @@ def write_data(folder, kind: str, pieces: int) -> str:
         elif kind == "gzip":
             (folder / f"{number}.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
         elif kind == "parquet":
-            rows = datasets.Dataset.from_dict({"text": chunk, "n": [1] * len(chunk)})
+            rows = datasets.Dataset.from_dict({"text": chunk, "n": [1] * len(chunk)}, features=text_column)
             rows.to_parquet(str(folder / f"train-{number}.parquet"))
         elif kind == "like c4":  # as the dataset lies on the hub: a card that says which files are which split
             (folder / "en").mkdir(exist_ok=True)
@@ -356,6 +355,16 @@ class TestEveryKindOfData:
         text = bytes(int(token) for token in taken.reshape(-1) if token < 256)
         assert b"document" in text
         assert b"another" in text
+
+    @pytest.mark.parametrize("kind", ["json", "gzip", "parquet", "like c4"])
+    def test_files_without_documents(self, tmp_path, kind, monkeypatch):
+        monkeypatch.setattr("test_data_streams.DOCUMENTS", DOCUMENTS[:2])
+        settings = self.settings(tmp_path, kind, pieces=4, validation_fraction=0.0)
+        (source,) = open_sources(settings)
+        whole = Counter(document.text.decode() for document in read_parts(source.parts(False)))
+        shards = Counter(d.text.decode() for i in range(4) for d in read_parts(source.shard(i, 4)))
+        assert whole == shards == Counter(DOCUMENTS)
+        assert open_corpus(settings).train.take(range(20)).shape == (20, 16)
 
     def test_one_huge_line(self, tmp_path, monkeypatch):
         monkeypatch.setattr("adabatch.data.text_files.PIECE", 100)

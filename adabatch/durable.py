@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["checksum", "sync", "write_json"]
+__all__ = ["checksum", "rename_folder", "sync", "write_json", "write_whole"]
 
 BLOCK = 1 << 22
 """Bytes read at a time."""
@@ -23,13 +23,25 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is whole or absent, whenever the machine stops. Floats survive exactly."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is whole or absent, whenever the machine stops."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
     sync(temporary)
     os.replace(temporary, path)
     sync(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON as :func:`write_whole` does. Floats survive exactly."""
+    write_whole(path, json.dumps(content, indent=1).encode())
+
+
+def rename_folder(folder: Path, name: Path) -> None:
+    """Give a folder of files that are on the disk its name."""
+    sync(folder)
+    folder.rename(name)
+    sync(name.parent)
 
 
 def checksum(path: Path) -> dict[str, Any]:
