@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Frontier"]
+__all__ = ["Bound", "Frontier", "Steps"]
+
+Bound = Literal["exact", "at least", "at most"]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A number of steps, or a bound on it where the frontier ends."""
+
+    number: float
+    bound: Bound
 
 
 @dataclass(frozen=True)
@@ -26,8 +37,8 @@ class Frontier:
     >>> frontier = Frontier((100, 400), (2.0, 1.0))
     >>> round(frontier.loss_at(200), 6), frontier.loss_at(50)
     (1.5, None)
-    >>> round(frontier.steps_for(1.5))
-    200
+    >>> round(frontier.steps_for(1.5).number), frontier.steps_for(0.5)
+    (200, Steps(number=400, bound='at least'))
     """
 
     steps: tuple[float, ...]
@@ -61,16 +72,16 @@ class Frontier:
         reference = self.loss_at(steps)
         return None if reference is None else loss - reference
 
-    def steps_for(self, loss: float) -> float | None:
-        """The fewest steps at which the frontier reaches a loss; None where that is not between its ends."""
+    def steps_for(self, loss: float) -> Steps:
+        """The fewest steps at which the frontier reaches a loss, or what its nearer end says of them."""
         if self.losses[0] <= loss:
-            return self.steps[0] if self.losses[0] == loss else None
+            return Steps(self.steps[0], "exact" if self.losses[0] == loss else "at most")
         for i in range(1, len(self.steps)):
             if self.losses[i] <= loss:
                 logs = [math.log(self.steps[i - 1]), math.log(self.steps[i])]
                 share = (self.losses[i - 1] - loss) / (self.losses[i - 1] - self.losses[i])
-                return math.exp(logs[0] + share * (logs[1] - logs[0]))
-        return None
+                return Steps(math.exp(logs[0] + share * (logs[1] - logs[0])), "exact")
+        return Steps(self.steps[-1], "at least")
 
 
 def _interpolate(x: float, known: Sequence[float], values: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.comparison.figures import save_comparison_figures
+from adabatch.comparison.frontier import Bound
 from adabatch.comparison.intervals import Interval
 from adabatch.comparison.results import Comparison, Selection
 from adabatch.comparison.tables import gap_table, loss_table, noise_table, speed_table, wall_clock_table
@@ -102,7 +103,7 @@ def _variant_json(variant: Variant, selection: Selection) -> dict[str, Any]:
         "label": variant.label,
         "learning_rate": selection.rates[name],
         "gap_at_equal_steps": _interval(selection.gap(name)),
-        "steps_saved_at_equal_loss": _interval(selection.steps_saved(name)),
+        "steps_saved_at_equal_loss": _saved(selection.steps_saved(name)),
         "differences_at_equal_samples": {
             constant.name: _interval(selection.loss_difference(name, constant.name)) for constant in constants
         },
@@ -115,6 +116,10 @@ def _interval(interval: Interval | None) -> dict[str, Any] | None:
         return None
     values = {"mean": interval.mean, "low": interval.low, "high": interval.high}
     return {key: _finite(value) for key, value in values.items()} | {"seeds": interval.count}
+
+
+def _saved(saved: tuple[Interval, Bound] | None) -> dict[str, Any] | None:
+    return None if saved is None else (_interval(saved[0]) or {}) | {"bound": saved[1]}
 
 
 def _finite(value: float) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from adabatch.comparison.frontier import Frontier
+from adabatch.comparison.frontier import Bound, Frontier
 from adabatch.comparison.intervals import Interval, mean_interval, paired_difference
 from adabatch.comparison.plan import Key, Plan
 from adabatch.comparison.variants import Variant
@@ -171,14 +171,22 @@ class Selection:
         """Final loss above another variant's, paired: the comparison at equal samples."""
         return paired_difference(self.losses(variant), self.losses(other)) if other in self.runs else None
 
-    def steps_saved(self, variant: str) -> Interval | None:
-        """1 - steps / steps of the constant frontier for the same loss, over the seeds where it reaches that."""
-        saved = []
-        for seed, run in self.runs[variant].items():
-            needed = self.frontiers[seed].steps_for(run.final_loss) if seed in self.frontiers else None
-            if needed is not None:
-                saved.append(1 - run.steps / needed)
-        return mean_interval(saved) if saved else None
+    def steps_saved(self, variant: str) -> tuple[Interval, Bound] | None:
+        """1 - steps / steps of the constant frontier for the same loss: mean over seeds, or a bound on it.
+
+        A seed whose loss lies below (above) all of the frontier's saves at least (at most) what its last (first)
+        constant run says; None without a frontier, or if seeds lie beyond both ends.
+        """
+        needed = {
+            seed: self.frontiers[seed].steps_for(run.final_loss)
+            for seed, run in self.runs[variant].items()
+            if seed in self.frontiers
+        }
+        bounds = {steps.bound for steps in needed.values()} - {"exact"}
+        if not needed or len(bounds) > 1:
+            return None
+        saved = [1 - self.runs[variant][seed].steps / steps.number for seed, steps in needed.items()]
+        return mean_interval(saved), next(iter(bounds), "exact")
 
 
 def read_results(variants: Sequence[Variant], plan: Plan) -> Comparison:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from adabatch.comparison.frontier import Bound
 from adabatch.comparison.intervals import Interval, mean_interval
 from adabatch.comparison.noise import equilibrium
 from adabatch.comparison.results import Comparison, Selection
@@ -179,14 +180,17 @@ def signed(interval: Interval | None) -> str:
     return ("+" if interval.mean > 0 else "") + interval_text(interval) + (" *" if interval.excludes_zero else "")
 
 
-def percent(interval: Interval | None) -> str:
-    """A share as percent.
+def percent(saved: tuple[Interval, Bound] | None) -> str:
+    """A share as percent; a bound on it without an interval, which would not be that of the share.
 
-    >>> percent(Interval(0.25, 0.05, 3))
-    '25 ± 5%'
+    >>> percent((Interval(0.25, 0.05, 3), "exact")), percent((Interval(0.25, 0.05, 3), "at least"))
+    ('25 ± 5%', '≥ 25%')
     """
-    if interval is None:
+    if saved is None:
         return "–"
+    interval, bound = saved
+    if bound != "exact":
+        return f"{'≥' if bound == 'at least' else '≤'} {100 * interval.mean:.0f}%"
     return interval_text(Interval(100 * interval.mean, 100 * interval.half_width, interval.count), 0) + "%"
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from adabatch.comparison.intervals import mean_interval
 from adabatch.comparison.plan import Key
 from adabatch.comparison.results import Comparison, RunResult
 from adabatch.comparison.tables import gap_table, loss_table, wall_clock_table
@@ -59,7 +60,19 @@ def test_gaps_are_paired_with_each_seeds_own_frontier():
 
 def test_steps_saved_at_equal_loss():
     """A loss of 2.4 costs the constants 10 * 4^0.6 = 22.97 steps."""
-    assert SELECTION.steps_saved("unbiased-0.8").mean == pytest.approx(1 - 2 / 4**0.6)
+    saved, bound = SELECTION.steps_saved("unbiased-0.8")
+    assert saved.mean == pytest.approx(1 - 2 / 4**0.6)
+    assert bound == "exact"
+
+
+def test_beyond_the_frontier_the_saving_is_a_bound():
+    def saved(*losses):
+        runs = {Key("ramp", 0.1, seed): run(32, loss) for seed, loss in enumerate(losses)}
+        return Comparison(COMPARISON.variants, RUNS | runs).at(0.1).steps_saved("ramp")
+
+    assert saved(1.9, 2.0) == (mean_interval([0.5, 0.5]), "at least")  # 20 steps against more than 40
+    assert saved(3.5, 2.1) == (mean_interval([-1.0, 0.5]), "at most")
+    assert saved(3.5, 1.9) is None
 
 
 def test_each_at_its_own_best_rate_among_those_with_all_seeds():
