@@ -165,3 +165,17 @@ def test_finish_after_zero_grad_is_refused():
     model.zero_grad()
     with pytest.raises(RuntimeError, match=r"6 of 6 parameters have no reduced gradient.*before zero_grad"):
         statistics.finish()
+
+
+def test_nothing_that_is_kept_grows_with_the_parameters():
+    """Tensors that the statistics hold in the middle of a step, at widths 10 and 1000."""
+
+    def kept(width):
+        model = nn.Sequential(nn.Linear(5, width), nn.Tanh(), nn.Linear(width, 3))
+        statistics = GradientStatistics(model, part_of=lambda name: name)
+        (model(torch.ones(2, 5)).square().mean() / 2).backward()
+        tensors = [value for value in vars(statistics).values() if isinstance(value, torch.Tensor)]
+        tensors += [square for square in statistics._squares if square is not None]
+        return sum(tensor.numel() for tensor in tensors)
+
+    assert kept(10) == kept(1000)

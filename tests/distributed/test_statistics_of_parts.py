@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
+from adabatch.communication import CommunicationCounter
 from adabatch.model_parts import model_part
 from adabatch.statistics import GradientStatistics
 
@@ -110,3 +111,22 @@ def test_ranks_that_disagree_are_all_told_so():
         assert "unequal numbers of tokens a group (mean 11.5" in messages["tokens"]
         assert "not the mean of the groups' gradients (about 2 times)" in messages["sum"]
         assert "equal" not in messages
+
+
+def traffic(rank: int, world_size: int) -> dict[str, tuple[int, int]]:
+    """Collectives and bytes of a step's finish()."""
+    counted = {}
+    for name, part_of in (("scalar", None), ("parts", model_part)):
+        model = DistributedDataParallel(TinyModel(False))
+        statistics = GradientStatistics(model, part_of=part_of)
+        accumulate(model, statistics, groups_of(world_size, 2), rank, world_size, sync=True)
+        with CommunicationCounter() as counter:
+            statistics.finish()
+        assert set(counter.traffic) == {"all-reduce"}
+        counted[name] = counter.traffic["all-reduce"].calls, counter.traffic["all-reduce"].payload
+    return counted
+
+
+def test_parts_make_the_one_all_reduce_longer():
+    for counted in run_ranks(traffic, 2):
+        assert counted == {"scalar": (1, 8 * (2 + 9)), "parts": (1, 8 * (2 * 8 + 9))}

@@ -12,6 +12,7 @@ from accelerate.utils import GradientAccumulationPlugin
 from test_added_lines import documented_commands
 from torch import nn
 
+from adabatch.consistency import require_equal_sizes
 from adabatch.integrations.accelerate import set_accumulation
 from adabatch.schedules import NormTest
 from adabatch.statistics import GradientStatistics
@@ -35,6 +36,8 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
 
     names = {
         "batch": torch.randn(32, 8),
+        "torch": torch,
+        "device": "cpu",
         "world_size": 1,
         "micro_batch": 8,
         "budget": 3000,
@@ -45,7 +48,7 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         "texts": trainer_callback.counting_texts(64),
     }
     python = blocks("python")
-    assert len(python) == 7
+    assert len(python) == 9
     for block in python:
         if "GradientStatistics" in block:  # a program of its own begins
             names["model"] = nn.Linear(8, 1)
@@ -110,6 +113,40 @@ def unequal():
     statistics.end_microbatch(3)
 
 
+def unequal_tokens():
+    model, statistics = attached()
+    for tokens in (8, 7):
+        backward(model)
+        statistics.end_microbatch(2, tokens=tokens)
+
+
+def unequal_ranks():  # that ranks find it out is in tests/distributed
+    require_equal_sizes([3.0, 5.0, 4.0, 8.0, 0.0, 0.0], 2)
+
+
+def not_the_mean():
+    model, statistics = one_micro_batch()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+    statistics.finish()
+
+
+def changed_scale():
+    model, statistics = one_micro_batch()
+    backward(model)
+    statistics.end_microbatch(2, loss_scale=2.0)
+
+
+def attached_twice():
+    model, _ = attached()
+    GradientStatistics(model)
+
+
+def added_later():
+    model, statistics = one_micro_batch()
+    model.extra = nn.Parameter(torch.zeros(1))
+    statistics.finish()
+
+
 def nothing_seen():
     attached()[1].finish()
 
@@ -153,6 +190,12 @@ RAISED_BY = {
     "trainable parameters received no gradient": without_gradient,
     "received its gradient twice": twice,
     "groups of equal size": unequal,
+    "tokens in one step": unequal_tokens,
+    "the ranks have unequal numbers of": unequal_ranks,
+    "not the mean of the groups' gradients": not_the_mean,
+    "loss scales of": changed_scale,
+    "other gradient statistics are attached": attached_twice,
+    "parameters, but had": added_later,
     "no micro-batch was seen": nothing_seen,
     "switched between two micro-batches": switched,
     "at least 2 groups": one_group,

@@ -1,0 +1,68 @@
+"""The benchmark of the statistics runs at its smallest size; its reference computes what the paper prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from adabatch.statistics import GradientStatistics
+from tests.distributed.spawning import run_ranks
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
+
+def both(rank: int, world_size: int, mode: str) -> tuple[float, float]:
+    """The paper's variance over workers, and ours of the same groups."""
+    from paper_statistics import PaperStatistics
+
+    torch.manual_seed(0)
+    model: nn.Module = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    if mode == "ddp":
+        model = DistributedDataParallel(model)
+    else:
+        fully_shard(model, mesh=init_device_mesh("cpu", (world_size,)))
+    results = []
+    for make in (PaperStatistics, GradientStatistics):
+        statistics = make(model)
+        statistics.enable()
+        data = torch.randn(8, 5, generator=torch.Generator().manual_seed(rank))
+        model(data).square().mean().backward()
+        statistics.end_microbatch(8)
+        moments = statistics.finish()
+        results.append(moments if isinstance(moments, float) else moments.printed_variance)
+        statistics.enable(False)
+        model.zero_grad()
+        dist.barrier()
+    return tuple(results)
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_the_papers_way_gives_the_printed_variance_of_one_group_a_worker(mode):
+    for paper, ours in run_ranks(both, 2, mode):
+        assert paper == pytest.approx(ours, rel=1e-5)
+
+
+def test_it_runs_and_prints_every_kind(tmp_path):
+    output = tmp_path / "table.txt"
+    command = [sys.executable, "benchmarks/statistics_cost.py", "--size", "tiny", "--rounds", "1"]
+    options = ["--parallel", "ddp", "--length", "8", "--output", str(output)]
+    subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+    lines = output.read_text().splitlines()
+    kinds = ["plain", "scalar", "layers", "coordinate", "coordinate/16", "paper", "per-sample"]
+    rows = [line.split() for line in lines[3:] if not line.startswith("#")]
+    assert [row[2] for row in rows] == 2 * kinds
+    added = {row[2]: float(row[-3]) for row in rows}
+    assert added["plain"] == 0 < added["scalar"] < 1e-3  # megabytes
+    assert added["paper"] > 100 * added["scalar"]
