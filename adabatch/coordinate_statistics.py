@@ -1,8 +1,8 @@
 """Coordinate-wise gradient statistics: squares of the groups' gradients, summed over ranks into each rank's shard.
 
 The same hooks as :class:`~adabatch.statistics.GradientStatistics`, but what they keep has the parameters' size,
-and it is communicated. Switch it on for test steps only; while it is off nothing is kept. In fp32 (fp64 for fp64
-gradients), for each of one or, with the conservative denominator, two sums:
+and it is communicated. Switch it on for test steps only: buffers are kept while it is on, nothing while it is off.
+In fp32 (fp64 for fp64 gradients), for each of one or, with the conservative denominator, two sums:
 
 ==================================  ==============================  ===============================================
 wrapping                            kept on a test step             communicated
@@ -41,7 +41,7 @@ from theory.l1_norm_test import (
 
 __all__ = ["CoordinateStatistics"]
 
-CACHED = 1 << 16
+CACHED = 1 << 17
 """Coordinates worked on at a time on a CPU, so that the dozen operations on them stay in its cache."""
 
 SAMPLED, EVERY = 1 << 16, 13

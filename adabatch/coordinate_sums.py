@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from adabatch.data_parallel import DataParallel, Leaf, copies, like, reduce_scatter
+from adabatch.data_parallel import DataParallel, Leaf, Scratch, copies, like, reduce_scatter
 from adabatch.norms import local
 
 __all__ = ["Bucket", "Share", "buckets_of"]
@@ -137,10 +137,11 @@ class Bucket:
     Args:
         shares: of the leaves.
         sums: kept for each coordinate, 1 or 2.
+        scratch: what all buckets receive into.
     """
 
-    def __init__(self, shares: list[Share], sums: int) -> None:
-        self.shares, self._sums = shares, sums
+    def __init__(self, shares: list[Share], sums: int, scratch: Scratch) -> None:
+        self.shares, self._sums, self._scratch = shares, sums, scratch
         self._offsets = list(accumulate((share.kept for share in shares), initial=0))
         self._whole: Tensor | None = None
         self._part: Tensor | None = None
@@ -155,6 +156,7 @@ class Bucket:
         """Forget, and free."""
         self._whole = self._part = None
         self._added = [0] * len(self.shares)
+        self._scratch.clear()
 
     def add(self, number: int, gradient: Tensor, negative: bool) -> None:
         """Add a group's gradient of one leaf; the sums are reduced where FSDP2 reduces the gradients.
@@ -177,8 +179,10 @@ class Bucket:
         self._added[number] += 1
         whole_group = len(set(self._added)) == 1
         if whole_group and all(share.leaf.reduced_at_once for share in self.shares):
+            every_micro_batch = self._added[number] == 1
             self._reduce()
-            self._whole = None
+            if every_micro_batch:
+                self._whole = None  # so that few parameters are whole at a time
 
     def _views(self, number: int, flat: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Stretches of the flat gradient, [ranks, coordinates], beside their place, [ranks, sums, coordinates]."""
@@ -198,7 +202,7 @@ class Bucket:
         """Sum over ranks; each keeps its share."""
         assert self._whole is not None
         scatter = self.shares[0].scatter
-        part = self._whole[0] if scatter is None else reduce_scatter(self._whole, scatter)
+        part = self._whole[0] if scatter is None else reduce_scatter(self._whole, scatter, self._scratch)
         self._part = part if self._part is None else self._part.add_(part)
         self._added = [0] * len(self.shares)
 
@@ -217,14 +221,15 @@ class Bucket:
 def buckets_of(leaves: list[Leaf], layout: DataParallel, sums: int, stride: int = 1) -> Iterator[Bucket]:
     """Neighbouring leaves that are divided over the same ranks, in buckets of about ``BUCKET`` coordinates."""
     gathered: list[Share] = []
+    scratch = Scratch()
     for leaf in leaves:
         share = Share.of(leaf, layout, stride)
         coordinates = share.ranks * (share.kept + sum(other.kept for other in gathered))
         if gathered and (coordinates > BUCKET or not _together(gathered[0], share)):
-            yield Bucket(gathered, sums)
+            yield Bucket(gathered, sums, scratch)
             gathered = []
         gathered.append(share)
-    yield Bucket(gathered, sums)
+    yield Bucket(gathered, sums, scratch)
 
 
 def _together(one: Share, other: Share) -> bool:

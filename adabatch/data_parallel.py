@@ -19,7 +19,16 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["DataParallel", "Leaf", "autograd_leaves", "copies", "data_parallel", "like", "reduce_scatter"]
+__all__ = [
+    "DataParallel",
+    "Leaf",
+    "Scratch",
+    "autograd_leaves",
+    "copies",
+    "data_parallel",
+    "like",
+    "reduce_scatter",
+]
 
 
 @dataclass(frozen=True)
@@ -90,14 +99,32 @@ def like(gradient: Tensor, tensor: Tensor) -> Tensor:
     return gradient
 
 
-def reduce_scatter(whole: Tensor, group: dist.ProcessGroup) -> Tensor:
+class Scratch:
+    """A buffer that is used over and over: on a CPU fresh memory costs more than a pass over it."""
+
+    def __init__(self) -> None:
+        self._buffer = torch.empty(0)
+
+    def like(self, tensor: Tensor) -> Tensor:
+        """A tensor of this shape and type whose values do not matter, valid until the next call."""
+        size = tensor.numel()
+        if self._buffer.numel() < size or self._buffer.dtype != tensor.dtype:
+            self._buffer = torch.empty(size, dtype=tensor.dtype, device=tensor.device)
+        return self._buffer[:size].view(tensor.shape)
+
+    def clear(self) -> None:
+        """Free it."""
+        self._buffer = torch.empty(0)
+
+
+def reduce_scatter(whole: Tensor, group: dist.ProcessGroup, scratch: Scratch) -> Tensor:
     """[ranks, ...] on every rank -> [...]: the sum over ranks of the row with this rank's number.
 
-    On the CPU the rows are exchanged and added here: gloo's own reduce-scatter is an all-reduce of a copy, with
-    twice the traffic (`benchmarks/statistics_cost.txt` has both).
+    On the CPU the rows are exchanged and added here, which is faster than gloo's own reduce-scatter
+    (`benchmarks/statistics_cost.py` prints both).
     """
     if whole.device.type == "cpu":
-        received = torch.empty_like(whole)
+        received = scratch.like(whole)
         dist.all_to_all_single(received.view(-1), whole.view(-1), group=group)
         return received.sum(0)
     part = torch.empty_like(whole[0])

@@ -42,7 +42,7 @@ from adabatch.building import build_optimizer
 from adabatch.clipping import clip_gradients
 from adabatch.communication import CommunicationCounter
 from adabatch.coordinate_statistics import CoordinateStatistics
-from adabatch.data_parallel import reduce_scatter
+from adabatch.data_parallel import Scratch, reduce_scatter
 from adabatch.model import build_model, language_model_loss, model_config, parameter_count
 from adabatch.model_parts import model_part
 from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
@@ -247,8 +247,9 @@ def bare_reduce_scatter(size: int) -> tuple[float, float]:
     ranks = dist.get_world_size()
     whole, part = torch.ones(ranks, -(-size // ranks)), torch.empty(-(-size // ranks))
     own = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+    scratch = Scratch()
     ways: tuple[Callable[[], object], ...] = (
-        lambda: reduce_scatter(whole, dist.group.WORLD),
+        lambda: reduce_scatter(whole, dist.group.WORLD, scratch),
         lambda: own(part, whole.view(-1)),
     )
     seconds: list[list[float]] = [[], []]
