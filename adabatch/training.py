@@ -176,6 +176,8 @@ def open_run(settings: Settings, ranks: Ranks) -> Run:
         open_corpus(settings.data)  # prepares what is not prepared; the node's other ranks wait
     ranks.barrier()
     corpus = open_corpus(settings.data, prepare=False)
+    if ranks.is_main:
+        corpus.train.check_share(ranks.data_parallel_size)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
     checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)

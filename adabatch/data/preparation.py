@@ -34,7 +34,7 @@ from adabatch.durable import rename_folder, sync, write_json, write_whole
 
 __all__ = ["cache_folder", "corpus_folder", "open_tokenizer_of", "prepare", "prepared_folder", "tokenizer_folder"]
 
-FORMAT = 2
+FORMAT = 3
 PARTS = ("train", "validation")
 COPIED_AT_ONCE = 16 * 2**20
 

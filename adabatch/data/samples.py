@@ -28,6 +28,9 @@ class SampleSource(Protocol):
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), sequence_length], on the CPU."""
 
+    def check_share(self, ranks: int) -> None:
+        """Warn where so many ranks would do work twice."""
+
     def state_dict(self) -> dict[str, Any]:
         """What this rank knows of its place, as JSON."""
 
@@ -80,6 +83,9 @@ class PreparedSamples:
         else:
             indices = self._order.indices(positions)
         return torch.from_numpy(self._samples[indices].astype(np.int64))
+
+    def check_share(self, ranks: int) -> None:
+        """Nothing to warn of."""
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: any position can be taken."""

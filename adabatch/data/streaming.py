@@ -283,6 +283,16 @@ class StreamedSamples:
         """The shards that were opened here."""
         return set(self._open)
 
+    def check_share(self, ranks: int) -> None:
+        """Warn if so many ranks cannot have shards of their own."""
+        if self._stream.shards % ranks:
+            warnings.warn(
+                f"{self._stream.shards} shards of the stream cannot be shared evenly by {ranks} ranks: the "
+                "samples are the same, but each rank reads and tokenizes all shards; take a multiple of the ranks "
+                "(--stream-shards)",
+                stacklevel=2,
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """Where the shards are that were opened here, as JSON, for :meth:`load_state_dict` of any rank."""
         shards = {str(index): shard.state_dict() for index, shard in self._open.items()}

@@ -121,7 +121,7 @@ def documents_to_tokens(
 
 def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> npt.NDArray[Any]:
     """The tokens of some documents, at least one, with the end-of-document token after each."""
-    end = np.array([tokenizer.end_of_document])
+    end = np.array([tokenizer.end_of_document], np.min_scalar_type(tokenizer.size))
     blocks = []
     for document, tokens in zip(documents, tokenizer.encode([each.text for each in documents]), strict=True):
         blocks += [tokens, end] if document.ends else [tokens]

@@ -15,7 +15,8 @@ from adabatch.data.local_files import NamedFile, fingerprint_files
 
 __all__ = ["TextRange", "TextSource"]
 
-PIECE = 16 * 2**20  # bytes read at once from a long text file
+PIECE = 2**20  # bytes of a long text file that are read and tokenized at once
+PART = 16 * 2**20  # bytes of it that are one part of its source
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class TextSource:
             part
             for file in self.files
             for whole in [self._range(file, validation)]
-            for part in _cut(whole, range(whole.start + PIECE, whole.stop, PIECE))
+            for part in _cut(whole, range(whole.start + PART, whole.stop, PART))
         ]
 
     def shard(self, index: int, count: int) -> list[TextRange]:

@@ -14,7 +14,7 @@ import pytest
 
 from adabatch.data import DataSettings, open_corpus, preparation, prepare, tasks
 
-SMALL_PARTS = {"adabatch.data.text_files.PIECE": 2000, "adabatch.data.json_lines.PART": 2000}
+SMALL_PARTS = {"adabatch.data.text_files.PART": 2000, "adabatch.data.json_lines.PART": 2000}
 
 
 @pytest.fixture

@@ -195,6 +195,14 @@ class TestSharing:
         assert [len(each) for each in opened] == [8 // ranks] * ranks
         assert set().union(*opened) == set(range(8))
 
+    def test_ranks_that_cannot_share_evenly_are_warned(self, recwarn):
+        source = StreamedSamples(make_stream([[ListPart([b"text"])] for _ in range(8)]))
+        for ranks in (1, 2, 4, 8):
+            source.check_share(ranks)
+        assert not recwarn
+        with pytest.warns(UserWarning, match="8 shards of the stream cannot be shared evenly by 3 ranks"):
+            source.check_share(3)
+
     def test_resuming_reads_no_more_than_the_buffer(self):
         """Not the 2000 documents before it."""
         shards = [[ListPart([bytes([i % 200] * 9) for i in range(2000)])] for _ in range(2)]
