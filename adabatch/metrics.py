@@ -20,7 +20,7 @@ def read_metrics(path: str | Path) -> list[Record]:
     """The records of a ``metrics.jsonl``, or of a run's folder; a last line cut short is left out.
 
     Raises:
-        ValueError: if there is no such file.
+        ValueError: if there is no such file, or a line of it is no record.
     """
     path = Path(path)
     path = path / "metrics.jsonl" if path.is_dir() else path
@@ -30,10 +30,20 @@ def read_metrics(path: str | Path) -> list[Record]:
 
 
 def _complete_records(path: Path) -> Iterator[Record]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                yield _record(line, f"{path}, line {number}")
+
+
+def _record(line: bytes, where: str) -> Record:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # neither JSON nor UTF-8
+        record = None
+    if not isinstance(record, dict):
+        raise ValueError(f"{where}: no record (a JSON object); the file is damaged, or not the metrics of a run")
+    return record
 
 
 def _records_up_to(path: Path, step: int) -> list[Record]:

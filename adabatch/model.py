@@ -83,7 +83,7 @@ def model_config(
     values = dict(ARCHITECTURES[model]) if model in ARCHITECTURES else _read_config(model)
     if values.get("vocab_size") is None:
         values["vocab_size"] = vocabulary_size or 32000
-    config = LlamaConfig(**(values | {"use_cache": False, "attn_implementation": "sdpa"}))
+    config = _checked_config(model, values | {"use_cache": False, "attn_implementation": "sdpa"})
     if vocabulary_size is not None and vocabulary_size > config.vocab_size:
         raise ValueError(
             f"the tokenizer has {vocabulary_size} tokens, but the model {model} only {config.vocab_size}: take "
@@ -97,6 +97,23 @@ def model_config(
     return config
 
 
+def _checked_config(model: str, values: dict[str, Any]) -> LlamaConfig:
+    """The configuration; if it is from a file, a model of it has been built and computed, without memory."""
+    if model in ARCHITECTURES:
+        return LlamaConfig(**values)
+    try:
+        config = LlamaConfig(**values)
+        with torch.device("meta"), torch.no_grad():
+            mask = torch.ones((1, 1, 2, 2), dtype=torch.bool)  # given, since making one looks at numbers
+            LlamaForCausalLM(config)(input_ids=torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask)
+    except Exception as error:  # each wrong value has an error of its own, in transformers or in torch
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"the model configuration {model} makes no model ({reason}): mend it (--model)"
+        ) from error
+    return config
+
+
 def _read_config(model: str) -> dict[str, Any]:
     path = Path(model)
     if path.is_dir():
@@ -107,8 +124,8 @@ def _read_config(model: str) -> dict[str, Any]:
             "configuration file (--model)"
         )
     try:
-        values = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the model configuration {path} is not JSON: {error}") from None
     if not isinstance(values, dict) or values.get("model_type", "llama") != "llama":
         found = values.get("model_type") if isinstance(values, dict) else type(values).__name__

@@ -12,7 +12,14 @@ import numpy as np
 
 from adabatch.data.bpe import restore_tokenizer
 from adabatch.data.documents import Part, Source
-from adabatch.data.preparation import corpus_folder, open_tokenizer_of, prepared_folder, tokenizer_folder
+from adabatch.data.preparation import (
+    PARTS,
+    TOKEN_TYPES,
+    corpus_folder,
+    open_tokenizer_of,
+    prepared_folder,
+    tokenizer_folder,
+)
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
@@ -102,7 +109,7 @@ def open_corpus(settings: DataSettings, *, prepare: bool = True) -> Corpus:
             f"the corpus of data {settings.data!r} is not prepared in {folder.parent}; call "
             "adabatch.data.prepare(settings) in one process first, or open it with prepare=True"
         )
-    record = json.loads((folder / "corpus.json").read_text())
+    record = _read_description(folder)
     train: SampleSource
     if settings.streaming:
         train = _stream(settings, sources, tokenizer)
@@ -111,6 +118,25 @@ def open_corpus(settings: DataSettings, *, prepare: bool = True) -> Corpus:
     validated = settings.validation_data is not None or settings.validation_fraction > 0
     validation = _open_part("validation", folder, record, settings) if validated else None
     return Corpus(train, validation, tokenizer, padded_vocabulary(tokenizer.size), folder)
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """The description of a prepared corpus: its format, and of each part the number of tokens.
+
+    Raises:
+        ValueError: it is damaged, or describes what preparing does not write.
+    """
+    try:
+        record = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        parts = [record["parts"][part] for part in PARTS]
+        good = record["dtype"] in TOKEN_TYPES and isinstance(record["tokenizer"], dict)
+        good = good and all(type(part["tokens"]) is int and type(part["bytes"]) is int for part in parts)
+        good = good and all(part["tokens"] >= 0 for part in parts)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        good = False
+    if not good:
+        raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
+    return dict(record)
 
 
 def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSettings) -> PreparedSamples:

@@ -36,6 +36,7 @@ __all__ = ["cache_folder", "corpus_folder", "open_tokenizer_of", "prepare", "pre
 
 FORMAT = 3
 PARTS = ("train", "validation")
+TOKEN_TYPES = ("<u2", "<u4")
 COPIED_AT_ONCE = 16 * 2**20
 
 
@@ -102,6 +103,12 @@ def prepared_folder(
             except ValueError:  # data that cannot be read: mended data have another fingerprint
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
+            except FileNotFoundError as error:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise ValueError(
+                    f"data {settings.data!r} changed while it was prepared ({error.filename} is gone); prepare it "
+                    "again"
+                ) from error
             rename_folder(whole, folder)
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
@@ -129,7 +136,7 @@ def _write(
     """The whole corpus in a subfolder of the unfinished one."""
     whole = unfinished / "whole"
     shutil.rmtree(whole, ignore_errors=True)
-    dtype = "<u2" if tokenizer.size <= 2**16 else "<u4"
+    dtype = TOKEN_TYPES[tokenizer.size > 2**16]
     if settings.streaming:
         parts = _beginning_of_validation(whole, settings, sources, tokenizer, dtype)
     else:

@@ -78,8 +78,12 @@ class Task:
         return folder / f"{self.name}.json"
 
     def is_done(self, folder: Path) -> bool:
-        """Whether it was done, perhaps by a process that was interrupted later."""
-        return self.done_path(folder).is_file()
+        """Whether it was done, perhaps by a process that was interrupted later; not if its record is damaged."""
+        try:
+            self.count(folder)
+        except (FileNotFoundError, ValueError, TypeError):
+            return False
+        return True
 
     def count(self, folder: Path) -> TokenCount:
         """What it wrote."""

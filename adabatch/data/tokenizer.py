@@ -96,6 +96,8 @@ class TextTokenizer:
         self._backend = backend
         self._is_transformers = hasattr(backend, "convert_tokens_to_ids")
         vocabulary = backend.get_vocab()
+        if not vocabulary:
+            raise ValueError(f"the tokenizer {name} has no tokens; take another one, or 'bytes'")
         self.size = max(vocabulary.values()) + 1
         self.end_of_document = self._find_end(vocabulary, end_of_document)
         self._fingerprint = self._hash_definition(vocabulary)
