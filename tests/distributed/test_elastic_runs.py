@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -90,7 +91,7 @@ def undisturbed(tmp_path_factory) -> list[dict]:
 
 OWN = [sys.executable, cli.__file__, "train", *SMALL, *RANKS, "--max-restarts", "2"]
 TORCHRUN = [
-    *(str(Path(sys.executable).parent / "torchrun"), "--nnodes", "1:2", "--nproc-per-node", "2"),
+    *(str(Path(sys.executable).parent / "torchrun"), "--nnodes", "1", "--nproc-per-node", "2"),
     *("--max-restarts", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "kill-test"),
     *(cli.__file__, "train", *SMALL),
 ]
@@ -117,6 +118,31 @@ def test_a_dead_rank_restarts_the_run(command, undisturbed, tmp_path, cleanup):
 def _resumed_at(log: Path) -> int:
     line = next(line for line in log.read_text().splitlines() if line.startswith("resumed from"))
     return int(line.split(" at ")[1].split()[0])
+
+
+def test_a_rank_that_dies_on_another_node_restarts_the_run(undisturbed, tmp_path, cleanup):
+    """Two of torchrun's agents, as on two nodes. The one that loses no rank counts no restart of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    agent = [*TORCHRUN, "--output", str(tmp_path / "run")]
+    for option, value in {
+        "--nnodes": "2",
+        "--nproc-per-node": "1",
+        "--rdzv-endpoint": f"localhost:{port}",
+    }.items():
+        agent[agent.index(option) + 1] = value
+    logs = [tmp_path / "first", tmp_path / "second"]
+    nodes = [start(agent, log) for log in logs]
+    cleanup.extend(nodes)
+    wait_until(lambda: len(checkpoints(tmp_path / "run")) >= 2, nodes[0], logs[0])
+    main = next(node for node in nodes if ranks_of(node)[0].environ()["RANK"] == "0")
+    (victim,) = ranks_of(next(node for node in nodes if node is not main))
+    victim.kill()
+    said = logs[nodes.index(main)]
+    assert [node.wait(timeout=200) for node in nodes] == [0, 0], said.read_text()
+    assert "resumed from" in "".join(log.read_text() for log in logs)
+    assert records_of(tmp_path / "run") == undisturbed
 
 
 HANG = textwrap.dedent(

@@ -6,6 +6,7 @@ import json
 import subprocess
 
 import pytest
+from tiny_llama import write_tiny_model
 
 from adabatch.checkpoints import complete_checkpoints
 from adabatch.checkpoints.folders import problem_with
@@ -13,20 +14,10 @@ from adabatch.launch import launch
 from adabatch.metrics import read_metrics
 from adabatch.settings import load_settings
 
-MODEL = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "vocab_size": 264,
-}
-
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 1.5 MB; a checkpoint of MODEL takes 0.35 MB."""
+    """A disk of 1.5 MB; a checkpoint takes 0.2 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -43,7 +34,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint_intact(
     small_disk, tmp_path, capsys, monkeypatch, asynchronous
 ):
     monkeypatch.setattr("adabatch.launch.save_figures", lambda records, folder: [folder])  # slower than the run
-    (tmp_path / "model.json").write_text(json.dumps(MODEL))
+    write_tiny_model(tmp_path / "model.json")
     overrides = {
         "model": str(tmp_path / "model.json"),
         "samples": 160,
