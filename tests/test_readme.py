@@ -24,7 +24,8 @@ COMMANDS = {
         f"{SHORT} --output {{folder}}/mine"
     ),
     "adabatch train --help": "",
-    "torchrun --nproc-per-node 2 cli.py train --preset demo --parallel fsdp --output runs/torchrun": (
+    "torchrun --nnodes 1 --nproc-per-node 2 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint localhost:29400 "
+    "--rdzv-id mine cli.py train --preset demo --parallel fsdp --checkpoint-interval 4096 --output runs/torchrun": (
         f"{SHORT} --output {{folder}}/torchrun"
     ),
     "adabatch prepare --data stdlib --tokenizer bpe --vocabulary-size 4096": "",
