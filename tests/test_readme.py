@@ -25,9 +25,8 @@ COMMANDS = {
     ),
     "adabatch train --help": "",
     "torchrun --nnodes 1 --nproc-per-node 2 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint localhost:29400 "
-    "--rdzv-id mine cli.py train --preset demo --parallel fsdp --checkpoint-interval 4096 --output runs/torchrun": (
-        f"{SHORT} --output {{folder}}/torchrun"
-    ),
+    "--rdzv-id mine cli.py train --preset demo --parallel fsdp --checkpoint-interval 4096 "
+    "--output runs/torchrun": (f"{SHORT} --output {{folder}}/torchrun"),
     "adabatch prepare --data stdlib --tokenizer bpe --vocabulary-size 4096": "",
     "adabatch train --preset demo --data stdlib --streaming --output runs/streamed": (
         f"{SHORT} --output {{folder}}/streamed"

@@ -16,8 +16,8 @@ from tiny_llama import write_tiny_model
 
 from adabatch.checkpoints import AgreedError, complete_checkpoints, saved_progress
 from adabatch.checkpoints.compatibility import BINDING, FREE, FREE_SECTIONS, differences
-from adabatch.durable import checksum
 from adabatch.checkpoints.folders import write_marker
+from adabatch.durable import checksum
 from adabatch.parallel import Ranks
 from adabatch.settings import SECTIONS, load_settings
 from adabatch.training import open_run, train
