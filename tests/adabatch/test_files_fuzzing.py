@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adabatch.metrics import read_metrics
 from adabatch.model import build_model, language_model_loss, model_config
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 nested = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
