@@ -22,6 +22,7 @@ from adabatch.data import keep_tokenizer, open_corpus
 from adabatch.data.progress import prepare_with_progress
 from adabatch.figures import save_figures
 from adabatch.guards import TrainingDivergedError
+from adabatch.memory_guard import is_out_of_memory
 from adabatch.metrics import MetricsWriter, read_metrics
 from adabatch.model import model_config
 from adabatch.parallel import Ranks, choose_device, lost_peer, process_group
@@ -31,10 +32,11 @@ from adabatch.settings import Settings, to_toml
 from adabatch.tensor_parallel import check_tensor_parallel
 from adabatch.training import Run, open_run, train
 
-__all__ = ["DIVERGED", "INTERRUPTED", "USER_ERROR", "check", "launch"]
+__all__ = ["DIVERGED", "INTERRUPTED", "OUT_OF_MEMORY", "USER_ERROR", "check", "launch"]
 
 USER_ERROR = 2
 DIVERGED = 3
+OUT_OF_MEMORY = 4
 INTERRUPTED = 130
 
 LAUNCH, UNNAMED = "launch", "none"
@@ -146,7 +148,7 @@ def _launch_ranks(settings: Settings) -> int:
         return INTERRUPTED
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        if failure.exitcode not in (USER_ERROR, DIVERGED, INTERRUPTED):
+        if failure.exitcode not in (USER_ERROR, DIVERGED, OUT_OF_MEMORY, INTERRUPTED):
             name = f" ({failure.signal_name()})" if failure.exitcode < 0 else ""
             print(f"rank {rank} ended with exit code {failure.exitcode}{name}", file=sys.stderr)
         return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
@@ -185,6 +187,9 @@ def _rank(settings: Settings) -> int:
     except RuntimeError as error:
         if interrupted:  # a collective that lost its peer
             return INTERRUPTED
+        if is_out_of_memory(error):
+            _say_out_of_memory(error)
+            return OUT_OF_MEMORY
         if lost_peer(error):
             print(f"rank {os.environ.get('RANK', '0')} lost its connection to another rank", file=sys.stderr)
         else:
@@ -193,6 +198,16 @@ def _rank(settings: Settings) -> int:
     finally:
         signal.signal(signal.SIGINT, previous)
     return 0
+
+
+def _say_out_of_memory(error: RuntimeError) -> None:
+    """Which rank it was, what torch says in one line, and what to do."""
+    print(
+        f"Error: rank {os.environ.get('RANK', '0')} ran out of memory ({str(error).splitlines()[0]}): lower "
+        "--micro-batch or --max-micro-batch, or take --activation-checkpointing; --dry-run says what a rank "
+        "needs; --resume auto goes on from the newest checkpoint",
+        file=sys.stderr,
+    )
 
 
 def _say(error: Exception) -> None:

@@ -53,6 +53,7 @@ def resume_run(run: Run, path: Path) -> None:
         set_aside(checkpoints_folder(run.settings.run.output), progress["step"])
     run.schedule.load_state_dict(progress["schedule"])
     run.guard.load_state_dict(progress)
+    run.memory.load_state_dict(progress)
     _restore_sampler(run, path, progress)
     _round_batch(run)
     run.resumed_from = path
@@ -81,6 +82,7 @@ def _progress(run: Run, metrics: Path) -> dict[str, Any]:
         "samples": run.samples,
         "schedule": run.schedule.state_dict(),
         **run.guard.state_dict(),
+        **run.memory.state_dict(),
         "learning_rate": float(groups[0]["lr"]),
         "optimizer": [{name: value for name, value in group.items() if name != "params"} for group in groups],
         "metrics": {"records": run.schedule.steps, "bytes": metrics.stat().st_size if metrics.exists() else 0},

@@ -31,6 +31,7 @@ from adabatch.coordinate_moments import CoordinateMoments
 from adabatch.data import Corpus, group_positions, keep_tokenizer, open_corpus
 from adabatch.guards import DivergenceGuard
 from adabatch.learning_rate import LearningRate
+from adabatch.memory_guard import MemoryGuard, admit
 from adabatch.model import build_model, language_model_loss, model_config
 from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
 from adabatch.resuming import checkpoints_folder, resume_run, save_run
@@ -61,6 +62,7 @@ class Run:
     schedule: BatchSizeSchedule
     statistics: GradientStatistics
     guard: DivergenceGuard
+    memory: MemoryGuard
     saver: CheckpointSaver
     watchdog: Watchdog
     resumed_from: Path | None = None
@@ -96,7 +98,7 @@ def train(run: Run) -> Iterator[Record]:
 
 def training_step(run: Run) -> Record:
     """One optimizer step on the batch that the schedule asks for, and the schedule's next decision."""
-    start, plan = time.perf_counter(), run.layout.plan(run.schedule.batch_size)
+    start, plan = time.perf_counter(), admit(run)
     measuring = run.schedule.needs_moments or _is_multiple(
         run.schedule.steps + 1, run.settings.run.monitor_interval
     )
@@ -201,6 +203,7 @@ def assemble_run(settings: Settings, ranks: Ranks, corpus: Corpus, model: nn.Mod
         schedule=build_schedule(settings, layout),
         statistics=build_statistics(model, settings),
         guard=DivergenceGuard(settings.run.max_skipped),
+        memory=MemoryGuard(),
         saver=CheckpointSaver(
             checkpoints_folder(settings.run.output), ranks, settings.run.keep, settings.run.async_checkpoints
         ),
@@ -228,6 +231,7 @@ def _record(
         "batch_size": plan.batch_size,
         "micro_batch": plan.micro_batch,
         "accumulation": plan.accumulation,
+        "micro_batch_limit": run.memory.limit,
         "grad_norm": math.sqrt(squared_norm),
         "noise_trace": None,
         "grad_sq_norm": None,

@@ -69,18 +69,23 @@ class MicroBatching:
     Attributes:
         world_size: J.
         accumulation: M at the start; it never falls below.
-        max_micro_batch: the largest m that fits in memory.
+        max_micro_batch: the largest m wanted.
+        micro_batch_limit: the largest m that fits in memory, if that is less. The batches that can be made do not
+            depend on it: they are split into more micro-batches.
 
     >>> layout = MicroBatching(world_size=2, accumulation=2, max_micro_batch=8)
     >>> layout.plan(18)
     BatchPlan(world_size=2, accumulation=2, micro_batch=5)
     >>> layout.plan(50)
     BatchPlan(world_size=2, accumulation=4, micro_batch=7)
+    >>> MicroBatching(world_size=2, accumulation=2, max_micro_batch=8, micro_batch_limit=3).plan(32)
+    BatchPlan(world_size=2, accumulation=8, micro_batch=2)
     """
 
     world_size: int
     accumulation: int
     max_micro_batch: int
+    micro_batch_limit: int | None = None
 
     @classmethod
     def starting_at(
@@ -115,8 +120,8 @@ class MicroBatching:
         The groups (ranks x accumulation) stay as many as they were at the start, or as few more as this number of
         ranks can realise; whether the first batch could be made is of no interest any more.
 
-        >>> MicroBatching.resuming(12, world_size=4, micro_batch=2, max_micro_batch=8)
-        MicroBatching(world_size=4, accumulation=2, max_micro_batch=8)
+        >>> MicroBatching.resuming(12, world_size=4, micro_batch=2, max_micro_batch=8).accumulation
+        2
         """
         groups = -(-first_batch // micro_batch)
         return cls(world_size, -(-groups // world_size), max_micro_batch)
@@ -125,7 +130,15 @@ class MicroBatching:
         """The split of the smallest realisable batch not below ``batch_size``."""
         accumulation = max(self.accumulation, -(-batch_size // (self.world_size * self.max_micro_batch)))
         micro_batch = max(1, -(-batch_size // (self.world_size * accumulation)))
-        return BatchPlan(self.world_size, accumulation, micro_batch)
+        return self._within_limit(BatchPlan(self.world_size, accumulation, micro_batch))
+
+    def _within_limit(self, plan: BatchPlan) -> BatchPlan:
+        """The same batch in micro-batches that fit: the largest divisor of a rank's share."""
+        if self.micro_batch_limit is None or plan.micro_batch <= self.micro_batch_limit:
+            return plan
+        share = plan.accumulation * plan.micro_batch
+        micro_batch = max(size for size in range(1, self.micro_batch_limit + 1) if share % size == 0)
+        return BatchPlan(plan.world_size, share // micro_batch, micro_batch)
 
     def round_up(self, batch_size: int) -> int:
         """The batch that :meth:`plan` makes."""

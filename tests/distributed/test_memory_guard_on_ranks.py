@@ -1,0 +1,43 @@
+"""One rank alone runs out of memory: all ranks agree on the micro-batch, and none hangs."""
+
+import pytest
+import torch
+
+import adabatch.memory_guard
+from adabatch.parallel import Ranks
+from adabatch.training import open_run, train
+from tests.adabatch.test_memory_guard import IMPOSSIBLE, settings, with_memory_for
+from tests.distributed.spawning import run_ranks
+
+pytestmark = pytest.mark.distributed
+
+
+def train_with_little_memory(rank, world_size, parallel, folder):
+    """Rank 1 holds micro-batches of 2 only."""
+    run = open_run(
+        settings(folder, parallel=parallel, ranks=world_size, micro_batch=1),
+        Ranks(rank, world_size, torch.device("cpu")),
+    )
+    if rank == 1 and parallel == "ddp":
+        with_memory_for(run, 2)
+    if rank == 1 and parallel == "fsdp":
+        original = adabatch.memory_guard.reserve
+        run.memory.transient = 1000
+
+        def reserve(size, device):
+            original(IMPOSSIBLE if size > 1000 * 2 / run.memory.worked else size, device)
+
+        adabatch.memory_guard.reserve = reserve
+    keys = ("batch_size", "micro_batch", "accumulation", "micro_batch_limit", "loss")
+    return [{key: record[key] for key in keys} for record in train(run)]
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_all_ranks_fall_back_together(tmp_path, parallel):
+    one, other = run_ranks(train_with_little_memory, 2, parallel, str(tmp_path))
+    assert one == other
+    assert one[0]["micro_batch_limit"] is None
+    assert one[-1]["micro_batch_limit"] == 2
+    assert max(record["micro_batch"] for record in one) == 2
+    assert [r["batch_size"] for r in one] == sorted(r["batch_size"] for r in one)
+    assert one[-1]["batch_size"] == 24
