@@ -73,7 +73,7 @@ def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, texts, ar
 
 def test_divergence_has_its_own_exit_code(monkeypatch, capsys, tmp_path):
     wild = "--lr 1e30 --min-lr 0 --warmup-samples 0 --max-skipped 2"
-    options = f"--preset demo --samples 64 --validation-interval 0 {wild} --output {tmp_path / 'run'}"
+    options = f"--preset demo --threads 1 --samples 64 --validation-interval 0 {wild} --output {tmp_path / 'run'}"
     code, error = run_here(monkeypatch, capsys, "train", *options.split())
     assert code == DIVERGED == 3
     assert "Error: training diverged: loss or gradient were not finite for 3 steps in a row" in error

@@ -111,7 +111,7 @@ def test_a_first_micro_batch_that_does_not_fit_ends_with_its_own_exit_code(monke
         return torch.empty(IMPOSSIBLE)
 
     monkeypatch.setattr("adabatch.training.language_model_loss", impossible)
-    options = f"--preset demo --samples 64 --warmup-samples 8 --output {tmp_path / 'run'}"
+    options = f"--preset demo --threads 1 --samples 64 --warmup-samples 8 --output {tmp_path / 'run'}"
     monkeypatch.setattr(sys, "argv", ["adabatch", "train", *options.split()])
     with pytest.raises(SystemExit) as ended:
         cli.main()
