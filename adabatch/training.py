@@ -85,8 +85,9 @@ def train(run: Run) -> Iterator[Record]:
             before = run.samples
             record = training_step(run)
             if _due(run, before, interval.validation_interval):
-                run.watchdog.at("validation")
-                record["val_loss"] = validation_loss(run.model, run.corpus, run.settings, run.ranks)
+                record["val_loss"] = validation_loss(
+                    run.model, run.corpus, run.settings, run.ranks, run.watchdog.at
+                )
                 record["val_bits_per_byte"] = bits_per_byte(record["val_loss"], run.corpus)
             yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
             run.guard.stop_if_diverged(run.schedule.steps, run.saver.folder)

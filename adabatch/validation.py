@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -16,11 +17,24 @@ __all__ = ["bits_per_byte", "validation_loss"]
 
 
 @torch.no_grad()
-def validation_loss(model: nn.Module, corpus: Corpus, settings: Settings, ranks: Ranks) -> float | None:
+def validation_loss(
+    model: nn.Module,
+    corpus: Corpus,
+    settings: Settings,
+    ranks: Ranks,
+    passing: Callable[[str], None] | None = None,
+) -> float | None:
     """Mean cross-entropy in nats over the first ``validation_samples`` held-out sequences; None without any.
 
     Every rank runs the same number of forward passes (sharded parameters are gathered together), the last ones
     perhaps on a sequence that does not count.
+
+    Args:
+        model: wrapped or not.
+        corpus: its validation samples are taken.
+        settings: how many, and how many at once.
+        ranks: this process among the others.
+        passing: called at each batch with the name of the place, so that a long validation does not look hung.
     """
     if corpus.validation is None:
         return None
@@ -29,6 +43,8 @@ def validation_loss(model: nn.Module, corpus: Corpus, settings: Settings, ranks:
     total = seen = 0.0
     model.eval()
     for first in range(0, count, size * ranks.data_parallel_size):
+        if passing is not None:
+            passing("validation")
         start = first + ranks.data_parallel_rank * size
         positions = range(min(start, count), min(start + size, count))
         tokens = corpus.validation.take(positions or range(1)).to(ranks.device)

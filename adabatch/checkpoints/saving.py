@@ -78,6 +78,7 @@ class CheckpointSaver:
         self.costs: list[SaveCost] = []
         self._group: dist.ProcessGroup | None = None
         self._thread: threading.Thread | None = None
+        self._copy: TensorsByName | None = None
         self._failure: CheckpointError | None = None
 
     def save(
@@ -110,7 +111,7 @@ class CheckpointSaver:
         if not self.asynchronous:
             self._write(_Snapshot(step, tensors, progress, own, started), None, sync_first)
             return
-        snapshot = _Snapshot(step, BlockingAsyncStager().stage(tensors), progress, own, started)
+        snapshot = _Snapshot(step, self._copied(tensors), progress, own, started)
         blocked = time.perf_counter() - started
         # A daemon: a process that fails elsewhere must not wait for peers that are gone.
         self._thread = threading.Thread(target=self._work, args=(snapshot, blocked, sync_first), daemon=True)
@@ -128,6 +129,19 @@ class CheckpointSaver:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+    def _copied(self, tensors: TensorsByName) -> TensorsByName:
+        """A copy on the CPU; what is there already is copied into the memory of the copy before."""
+        named = [(part, name, tensor) for part, by_name in tensors.items() for name, tensor in by_name.items()]
+        if any(tensor.device.type != "cpu" for _, _, tensor in named):
+            staged: TensorsByName = BlockingAsyncStager().stage(tensors)
+            return staged
+        if self._copy is None:
+            self._copy = {part: {n: t.detach().clone() for n, t in tensors[part].items()} for part in tensors}
+        else:
+            for part, name, tensor in named:
+                self._copy[part][name].copy_(tensor.detach())
+        return self._copy
 
     def _communicate(self) -> None:
         """A group of its own where training uses the default one at the same time, or that one is no gloo."""

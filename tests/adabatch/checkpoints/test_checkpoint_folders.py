@@ -93,6 +93,16 @@ def test_a_save_in_the_background_keeps_the_state_of_its_step(tmp_path, monkeypa
     assert not equal((model, optimizer), trained(3))
 
 
+def test_the_next_save_in_the_background_has_its_own_state(tmp_path):
+    """Its copy takes the memory of the one before, which is written by then."""
+    save(tmp_path, 3, 4, asynchronous=True)
+    for step, path in zip((3, 4), complete_checkpoints(tmp_path), strict=True):
+        loaded = trained(seed=99)
+        load_checkpoint(path, *loaded, ALONE)
+        assert equal(loaded, trained(step))
+    assert not equal(trained(3), trained(4))
+
+
 def test_random_states_go_on_where_they_were(tmp_path):
     pair = trained()
     CheckpointSaver(tmp_path, ALONE).save(1, *pair, {})

@@ -1,0 +1,82 @@
+"""What a checkpoint costs: saves in the foreground and in the background, alternating in one run.
+
+    python benchmarks/checkpoint_cost.py [--saves 5]
+
+Two ranks under FSDP2 (gloo), a Llama of 20M parameters with AdamW's state. For each kind of save: how long
+training stood still, how long the save took in all, its bytes; medians. Nothing is trained between saves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+from rich.console import Console
+from rich.table import Table
+from statistics_overhead import CONFIG
+from transformers import LlamaConfig
+
+from adabatch.building import build_optimizer
+from adabatch.checkpoints import CheckpointSaver
+from adabatch.model import build_model, language_model_loss, parameter_count
+from adabatch.parallel import Ranks, parallelize
+from adabatch.settings import OptimizerSettings, ParallelSettings
+
+RANKS = 2
+
+
+def rank_main(rank: int, folder: str, saves: int) -> None:
+    """Alternate the two kinds of saves of one model."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", RANKS), rank=rank, world_size=RANKS)
+    ranks = Ranks(rank, RANKS, torch.device("cpu"))
+    config = LlamaConfig(**CONFIG)
+    model = parallelize(build_model(config, 0), ParallelSettings(parallel="fsdp"), ranks)
+    parameters = parameter_count(model)
+    optimizer = build_optimizer(model, OptimizerSettings())
+    language_model_loss(model, torch.randint(config.vocab_size, (1, 32))).backward()
+    optimizer.step()
+    savers = {
+        kind: CheckpointSaver(Path(folder, kind), ranks, keep=1, asynchronous=kind == "background")
+        for kind in ("foreground", "background")
+    }
+    for step in range(1, saves + 1):
+        for saver in savers.values():
+            saver.save(step, model, optimizer, {})
+            saver.wait()
+    if rank == 0:
+        costs = {kind: [vars(cost) for cost in saver.costs] for kind, saver in savers.items()}
+        Path(folder, "costs.json").write_text(json.dumps({"parameters": parameters, "costs": costs}))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--saves", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.start_processes(rank_main, (folder, options.saves), nprocs=RANKS, start_method="spawn")
+        measured = json.loads(Path(folder, "costs.json").read_text())
+    command = f"python benchmarks/checkpoint_cost.py --saves {options.saves}"
+    table = Table(title=f"{command}: {measured['parameters'] / 1e6:.1f}M parameters")
+    for name in ("save", "training stood still (s)", "in all (s)", "MB"):
+        table.add_column(name)
+    for kind, costs in measured["costs"].items():
+        middle = {name: median(cost[name] for cost in costs) for name in ("blocked", "seconds", "bytes")}
+        seconds = [f"{middle[name]:.2f}" for name in ("blocked", "seconds")]
+        table.add_row(kind, *seconds, f"{middle['bytes'] / 1e6:.0f}")
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()
