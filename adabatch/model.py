@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-__all__ = ["ARCHITECTURES", "build_model", "language_model_loss", "model_config", "parameter_count"]
+__all__ = [
+    "ARCHITECTURES",
+    "build_model",
+    "flops_per_token",
+    "language_model_loss",
+    "model_config",
+    "parameter_count",
+]
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -29,6 +36,15 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
         "max_position_embeddings": 1024,
+        "vocab_size": None,
+    },
+    "llama-34m": {
+        "hidden_size": 512,
+        "intermediate_size": 1408,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 2048,
         "vocab_size": None,
     },
     "microllama-300m": {
@@ -59,7 +75,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "vocab_size": 32000,
     },
 }
-"""Two small Llamas, and the released models' public configurations; a vocabulary of None is
+"""Three small Llamas, and the released models' public configurations; a vocabulary of None is
 taken from the tokenizer."""
 
 
@@ -142,6 +158,26 @@ def build_model(config: LlamaConfig, seed: int) -> LlamaForCausalLM:
 def parameter_count(model: nn.Module) -> int:
     """Number of parameters, tied ones once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def flops_per_token(config: LlamaConfig, parameters: int, sequence_length: int) -> float:
+    """Floating-point operations of forward and backward per token, without recomputation: 6 N + 12 L d T.
+
+    N is the number of parameters but for the embedding, which is looked up; the second term is attention over the
+    whole sequence (Chowdhery et al., PaLM, appendix B), causal or not. L layers, d heads x head size.
+
+    Args:
+        config: the model's.
+        parameters: :func:`parameter_count` of it.
+        sequence_length: T.
+
+    >>> flops_per_token(model_config("demo", 264), 469_632, sequence_length=64)
+    2811648.0
+    """
+    looked_up = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
+    head_size = config.head_dim or config.hidden_size // config.num_attention_heads
+    attention = 12 * config.num_hidden_layers * config.num_attention_heads * head_size * sequence_length
+    return float(6 * (parameters - looked_up) + attention)
 
 
 def language_model_loss(model: nn.Module, tokens: Tensor) -> Tensor:
