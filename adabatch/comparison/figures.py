@@ -21,6 +21,8 @@ __all__ = ["save_comparison_figures"]
 
 SATURATING_BATCHES = tuple(2.0**power for power in np.arange(2, 8.25, 0.25))
 CURVE_POINTS = 200
+COLOURS = (0, 2, 4, 6, 8, 10, 12, 16, 18, 1, 3, 5, 7, 9, 11, 13, 17, 19)
+"""Of the map tab20, strong ones first, without its greys: those are the constants'."""
 
 
 def save_comparison_figures(comparison: Comparison, folder: Path) -> list[Path]:
@@ -158,8 +160,7 @@ def _style(variant: Variant, selection: Selection) -> dict[str, Any]:
     index = same.index(variant.name)
     if variant.kind == "constant":
         return {"color": str(0.25 + 0.5 * index / max(1, len(same) - 1))}
-    colors = matplotlib.colormaps["tab20"]
-    return {"color": colors((2 * index) % 20 + (2 * index) // 20)}
+    return {"color": matplotlib.colormaps["tab20"](COLOURS[index % len(COLOURS)])}
 
 
 def _marker(variant: Variant) -> str:
