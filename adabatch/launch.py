@@ -25,12 +25,14 @@ from adabatch.guards import TrainingDivergedError
 from adabatch.memory_guard import is_out_of_memory
 from adabatch.metrics import MetricsWriter, read_metrics
 from adabatch.model import model_config
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks, choose_device, lost_peer, process_group
 from adabatch.reporting import ProgressReport, summary_table
 from adabatch.resuming import checkpoints_folder
+from adabatch.run import Run
 from adabatch.settings import Settings, to_toml
 from adabatch.tensor_parallel import check_tensor_parallel
-from adabatch.training import Run, open_run, train
+from adabatch.training import train
 
 __all__ = ["DIVERGED", "INTERRUPTED", "OUT_OF_MEMORY", "USER_ERROR", "check", "launch"]
 

@@ -26,7 +26,7 @@ from adabatch.parallel import SHARDED, autocast, set_gradient_sync
 from adabatch.schedules import BatchPlan
 
 if TYPE_CHECKING:
-    from adabatch.training import Run
+    from adabatch.run import Run
 
 __all__ = ["MemoryGuard", "admit", "is_out_of_memory"]
 

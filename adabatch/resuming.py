@@ -14,7 +14,7 @@ from adabatch.checkpoints import check_compatible, load_checkpoint, saved_progre
 from adabatch.checkpoints.folders import rank_file, read_json
 
 if TYPE_CHECKING:
-    from adabatch.training import Run
+    from adabatch.run import Run
 
 __all__ = ["checkpoints_folder", "resume_run", "save_run"]
 

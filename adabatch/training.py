@@ -10,71 +10,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import AdamW
 
-from adabatch.building import (
-    build_layout,
-    build_learning_rate,
-    build_optimizer,
-    build_schedule,
-    build_statistics,
-)
-from adabatch.checkpoints import CheckpointSaver, choose_checkpoint
 from adabatch.clipping import clip_gradients
-from adabatch.coordinate_moments import CoordinateMoments
-from adabatch.data import Corpus, group_positions, keep_tokenizer, open_corpus
-from adabatch.guards import DivergenceGuard
-from adabatch.learning_rate import LearningRate
-from adabatch.memory_guard import MemoryGuard, admit
-from adabatch.model import build_model, language_model_loss, model_config
-from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
-from adabatch.resuming import checkpoints_folder, resume_run, save_run
-from adabatch.schedules import BatchPlan, BatchSizeSchedule, MicroBatching, NormTest
-from adabatch.settings import Settings
-from adabatch.statistics import GradientStatistics
+from adabatch.data import group_positions
+from adabatch.memory_guard import admit
+from adabatch.model import language_model_loss
+from adabatch.parallel import autocast, set_gradient_sync
+from adabatch.records import Record, step_record
+from adabatch.resuming import save_run
+from adabatch.run import Run
+from adabatch.schedules import BatchPlan
 from adabatch.validation import bits_per_byte, validation_loss
-from adabatch.watchdog import Watchdog
-from theory.gradient_moments import GradientMoments
-from theory.norm_test import norm_test_statistic
 
-__all__ = ["Record", "Run", "assemble_run", "open_run", "train", "training_step"]
-
-Record = dict[str, Any]
-
-
-@dataclass
-class Run:
-    """Everything that a step touches."""
-
-    settings: Settings
-    ranks: Ranks
-    corpus: Corpus
-    model: nn.Module
-    optimizer: AdamW
-    learning_rate: LearningRate
-    layout: MicroBatching
-    schedule: BatchSizeSchedule
-    statistics: GradientStatistics
-    guard: DivergenceGuard
-    memory: MemoryGuard
-    saver: CheckpointSaver
-    watchdog: Watchdog
-    resumed_from: Path | None = None
-
-    @property
-    def samples(self) -> int:
-        """Samples seen."""
-        return self.schedule.samples
-
-    def finished(self) -> bool:
-        """Whether the budget is spent."""
-        return self.samples >= self.settings.run.samples
+__all__ = ["accumulate_gradients", "optimizer_step", "take_step", "train", "training_step"]
 
 
 def train(run: Run) -> Iterator[Record]:
@@ -119,7 +70,7 @@ def training_step(run: Run) -> Record:
         if run.ranks.is_main:
             run.guard.warn(run.schedule.steps, loss, squared_norm)
     run.optimizer.zero_grad(set_to_none=True)
-    return _record(run, plan, loss, rate, squared_norm, moments, time.perf_counter() - start)
+    return step_record(run, plan, loss, rate, squared_norm, moments, time.perf_counter() - start)
 
 
 def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
@@ -165,126 +116,6 @@ def optimizer_step(optimizer: AdamW, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
-
-
-def open_run(settings: Settings, ranks: Ranks) -> Run:
-    """Build or resume a run; all ranks call it.
-
-    Raises:
-        ValueError: for whatever the settings get wrong.
-    """
-    if ranks.is_local_main:
-        if settings.run.resume != "never":
-            keep_tokenizer(settings.data, Path(settings.run.output))
-        open_corpus(settings.data)  # prepares what is not prepared; the node's other ranks wait
-    ranks.barrier()
-    corpus = open_corpus(settings.data, prepare=False)
-    if ranks.is_main:
-        corpus.train.check_share(ranks.data_parallel_size)
-    config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
-    model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
-    checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)
-    layout = build_layout(settings.schedule, ranks.data_parallel_size, resumed=checkpoint is not None)
-    run = assemble_run(settings, ranks, corpus, model, layout)
-    if checkpoint is not None:
-        resume_run(run, checkpoint)
-    return run
-
-
-def assemble_run(settings: Settings, ranks: Ranks, corpus: Corpus, model: nn.Module, layout: MicroBatching) -> Run:
-    """A run at its beginning, from a wrapped model."""
-    return Run(
-        settings=settings,
-        ranks=ranks,
-        corpus=corpus,
-        model=model,
-        optimizer=build_optimizer(model, settings.optimizer),
-        learning_rate=build_learning_rate(settings),
-        layout=layout,
-        schedule=build_schedule(settings, layout),
-        statistics=build_statistics(model, settings),
-        guard=DivergenceGuard(settings.run.max_skipped),
-        memory=MemoryGuard(),
-        saver=CheckpointSaver(
-            checkpoints_folder(settings.run.output), ranks, settings.run.keep, settings.run.async_checkpoints
-        ),
-        watchdog=Watchdog(ranks, settings.parallel.timeout),
-    )
-
-
-def _record(
-    run: Run,
-    plan: BatchPlan,
-    loss: float,
-    rate: float,
-    squared_norm: float,
-    moments: GradientMoments | None,
-    seconds: float,
-) -> Record:
-    """What metrics.jsonl keeps of a step; the batch is the one just used."""
-    length = run.settings.data.sequence_length
-    record: Record = {
-        "step": run.schedule.steps,
-        "samples": run.samples,
-        "tokens": run.samples * length,
-        "loss": loss,
-        "lr": rate,
-        "batch_size": plan.batch_size,
-        "micro_batch": plan.micro_batch,
-        "accumulation": plan.accumulation,
-        "micro_batch_limit": run.memory.limit,
-        "grad_norm": math.sqrt(squared_norm),
-        "noise_trace": None,
-        "grad_sq_norm": None,
-        "test_statistic": None,
-        "tokens_per_second": plan.batch_size * length / seconds,
-        "batch_limited": _limited(run.schedule),
-        "skipped": run.guard.skipped,
-    }
-    if moments is not None and plan.groups >= 2:
-        record["noise_trace"] = moments.covariance_trace
-        record["grad_sq_norm"] = moments.squared_norm
-        record["test_statistic"] = _statistic(run, moments)
-        record |= _of_coordinates(moments, run.settings.schedule.eta) | _of_parts(moments)
-    return record
-
-
-def _of_parts(moments: GradientMoments) -> Record:
-    """Trace and squared norm of each part of the model, to six digits, where they were measured."""
-    parts = {
-        name: [float(f"{value:.6g}") for value in (part.covariance_trace, part.squared_norm)]
-        for name, part in moments.parts.items()
-    }
-    return {"parts": parts} if parts else {}
-
-
-def _statistic(run: Run, moments: GradientMoments) -> float:
-    """What the schedule decided with if it tested, else T of this step at the settings' eta."""
-    if isinstance(run.schedule, NormTest):
-        test = run.schedule.last_test
-        return test.statistic if test is not None else run.schedule.statistic(moments)
-    schedule = run.settings.schedule
-    return float(norm_test_statistic(moments, schedule.eta, schedule.estimator))
-
-
-def _limited(schedule: BatchSizeSchedule) -> bool:
-    """Whether the growth limit held back what this step's test asked for."""
-    return isinstance(schedule, NormTest) and schedule.last_test is not None and schedule.last_test.limited
-
-
-def _of_coordinates(moments: GradientMoments, eta: float) -> Record:
-    """What the coordinates say, where they were measured."""
-    if not isinstance(moments, CoordinateMoments):
-        return {}
-    dimensions = moments.effective_dimensions
-    return {
-        "sum_of_deviations": moments.sum_of_standard_deviations,
-        "grad_l1_norm": moments.plug_in_l1_norm,
-        "grad_l1_norm_conservative": moments.conservative_l1_norm,
-        "noise_dimension": dimensions.noise,
-        "gradient_dimension": dimensions.gradient,
-        "coordinate_share": moments.coordinate_share(eta),
-    }
 
 
 def _due(run: Run, before: int, interval: int) -> bool:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
-from adabatch.training import open_run, train
+from adabatch.training import train
 
 GROUPS, INITIAL, MAXIMUM = 4, 4, 256
 CASES = [

@@ -30,9 +30,10 @@ from rich.console import Console
 from rich.table import Table
 
 from adabatch.metrics import MetricsWriter
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import Settings, load_settings
-from adabatch.training import open_run, train
+from adabatch.training import train
 
 BATCH, EVERY = 4, 100
 GROWTH = 1.02

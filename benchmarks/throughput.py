@@ -25,9 +25,11 @@ from torch.profiler import ProfilerActivity, profile
 from adabatch.building import build_layout
 from adabatch.data import Corpus
 from adabatch.model import build_model, flops_per_token, model_config, parameter_count
+from adabatch.opening import assemble_run
 from adabatch.parallel import Ranks, choose_device, parallelize
+from adabatch.run import Run
 from adabatch.settings import Settings, load_settings
-from adabatch.training import Run, assemble_run, training_step
+from adabatch.training import training_step
 
 PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.0}
 """Dense bf16 tera-operations a second, by a part of the GPU's name."""

@@ -23,11 +23,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from adabatch.communication import CommunicationCounter, Traffic
 from adabatch.data import Corpus
+from adabatch.opening import assemble_run
 from adabatch.parallel import Ranks, parallelize
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
+from adabatch.run import Run
 from adabatch.schedules import MicroBatching
 from adabatch.settings import ParallelSettings, Settings
-from adabatch.training import Run, assemble_run, training_step
+from adabatch.training import training_step
 from adabatch.watchdog import Watchdog
 
 __all__ = ["SimulatedStep", "fake_world", "observe_steps", "simulate_steps"]

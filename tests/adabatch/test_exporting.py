@@ -14,9 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adabatch.data import open_tokenizer
 from adabatch.exporting import export_run
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
-from adabatch.training import open_run, train
+from adabatch.training import train
 
 sys.path.append(str(Path(__file__).parents[1] / "distributed"))
 from spawning import run_ranks

@@ -10,9 +10,10 @@ import adabatch.memory_guard
 import cli
 from adabatch.launch import OUT_OF_MEMORY
 from adabatch.memory_guard import is_out_of_memory
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
-from adabatch.training import open_run, train
+from adabatch.training import train
 
 IMPOSSIBLE = 1 << 55
 

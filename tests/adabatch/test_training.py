@@ -10,9 +10,10 @@ import adabatch.training
 from adabatch.building import check_settings
 from adabatch.guards import TrainingDivergedError
 from adabatch.metrics import MetricsWriter
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
-from adabatch.training import open_run, train
+from adabatch.training import train
 
 
 def settings(folder, **changes):

@@ -8,9 +8,10 @@ import torch
 from transformers import LlamaForCausalLM
 
 from adabatch.model import flops_per_token, model_config, parameter_count
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
-from adabatch.training import open_run, train
+from adabatch.training import train
 
 ROOT = Path(__file__).parent.parent.parent
 

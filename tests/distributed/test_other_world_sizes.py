@@ -16,9 +16,11 @@ from torch.distributed.tensor import DTensor
 
 from adabatch.checkpoints import complete_checkpoints
 from adabatch.checkpoints.tensors import named_tensors
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
+from adabatch.run import Run
 from adabatch.settings import Settings, load_settings
-from adabatch.training import Run, open_run, train
+from adabatch.training import train
 
 pytestmark = pytest.mark.distributed
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from adabatch.communication import CommunicationCounter
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.planning.plan import make_plan
 from adabatch.settings import load_settings
-from adabatch.training import open_run, training_step
+from adabatch.training import training_step
 from tests.distributed.spawning import run_ranks
 
 pytestmark = pytest.mark.distributed

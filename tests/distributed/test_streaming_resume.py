@@ -9,9 +9,10 @@ import pytest
 import torch
 from spawning import run_ranks
 
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import Settings, load_settings
-from adabatch.training import open_run, train
+from adabatch.training import train
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 

@@ -18,9 +18,10 @@ from adabatch.checkpoints import AgreedError, complete_checkpoints, saved_progre
 from adabatch.checkpoints.compatibility import BINDING, FREE, FREE_SECTIONS, differences
 from adabatch.checkpoints.folders import write_marker
 from adabatch.durable import checksum
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import SECTIONS, load_settings
-from adabatch.training import open_run, train
+from adabatch.training import train
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 

@@ -17,9 +17,9 @@ from tokenizers import Tokenizer
 from adabatch.data import DataSettings, open_corpus, prepare
 from adabatch.launch import launch
 from adabatch.metrics import read_metrics
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
-from adabatch.training import open_run
 from adabatch.validation import bits_per_byte, validation_loss
 
 TEXTS = [f"def function_{i}(x):\n    return x + {i}  # naïve €\n" * (1 + i % 5) for i in range(60)]

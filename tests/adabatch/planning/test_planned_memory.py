@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.planning.memory import LiveMemory
 from adabatch.planning.plan import make_plan
 from adabatch.settings import load_settings
-from adabatch.training import accumulate_gradients, open_run, training_step
+from adabatch.training import accumulate_gradients, training_step
 
 TOLERANCE = 0.05
 """The measurement has what operations need for themselves for a moment. The plan holds some gradients for longer,
