@@ -114,8 +114,8 @@ class CoordinateStatistics(GradientStatistics):
             return moments
         sweep = _Sweep(moments, factor, self.conservative, self._device)
         for bucket in self._buckets:
-            for share, values in bucket.finish():
-                sweep.add(share, values)
+            for share, values, mean in bucket.finish():
+                sweep.add(share, values, mean)
         deviations, plug_in, conservative, *counts = self._all_reduce(sweep.totals())
         return CoordinateMoments(
             **vars(moments),
@@ -142,9 +142,9 @@ class _Sweep:
         self._sums: list[Tensor] = []
         self._codes: dict[float, list[Tensor]] = {}
 
-    def add(self, share: Share, values: Tensor) -> None:
-        """Add a leaf's sums over groups, [1 or 2, coordinates]."""
-        n, m, mean = self._groups, self._group_size, share.mean()
+    def add(self, share: Share, values: Tensor, mean: Tensor) -> None:
+        """Add a leaf's sums over groups, [1 or 2, coordinates], with its mean gradient, [coordinates]."""
+        n, m = self._groups, self._group_size
         weight = share.stride / share.copies
         chunk = CACHED if mean.device.type == "cpu" else max(1, len(mean))
         for part, means in zip(values.split(chunk, 1), mean.split(chunk), strict=True):

@@ -105,7 +105,7 @@ class Share:
         flat = local(like(parameter.grad, parameter)).reshape(-1)
         if not isinstance(parameter, DTensor):
             flat = flat[self.rank * self.size : (self.rank + 1) * self.size]
-        return flat[:: self.stride]
+        return flat[:: self.stride].contiguous()  # several passes follow
 
 
 def _every(stride: int, size: int) -> int:
@@ -206,8 +206,8 @@ class Bucket:
         self._part = part if self._part is None else self._part.add_(part)
         self._added = [0] * len(self.shares)
 
-    def finish(self) -> Iterator[tuple[Share, Tensor]]:
-        """This rank's share of each leaf's sums, [sums, coordinates], without padding."""
+    def finish(self) -> Iterator[tuple[Share, Tensor, Tensor]]:
+        """This rank's share of each leaf's sums, [sums, coordinates], and its mean gradient, without padding."""
         if any(self._added):
             self._reduce()
         part, self._part = self._part, None
@@ -215,7 +215,8 @@ class Bucket:
         if self.shares[0].replicas is not None:
             dist.all_reduce(part, group=self.shares[0].replicas)
         for share, start in zip(self.shares, self._offsets, strict=False):
-            yield share, part[:, start : start + len(share.mean())]
+            mean = share.mean()
+            yield share, part[:, start : start + len(mean)], mean
 
 
 def buckets_of(leaves: list[Leaf], layout: DataParallel, sums: int, stride: int = 1) -> Iterator[Bucket]:

@@ -273,7 +273,7 @@ def rank_main(rank: int, folder: str, setting: Setting) -> None:
 
 def on_ranks(setting: Setting) -> list[tuple[int, dict[str, Costs], tuple[float, float]]]:
     """What :func:`measure` found on every rank."""
-    if setting.device == "cuda":
+    if setting.parallel == "single":
         return [measure(setting, 0)]
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(rank_main, (folder, setting), nprocs=WORLD_SIZE)
@@ -326,7 +326,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=[*SIZES, "microllama-300m", "tinyllama-1.1b"], default="20m")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--parallel", nargs="+", choices=["fsdp", "ddp"], default=["fsdp", "ddp"])
+    parser.add_argument("--parallel", nargs="+", choices=["fsdp", "ddp", "single"], default=["fsdp", "ddp"])
     parser.add_argument("--length", type=int, help="tokens in a sample (64, on a GPU 1024)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--output", type=Path)
