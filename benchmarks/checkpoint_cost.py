@@ -22,8 +22,7 @@ import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from rich.console import Console
 from rich.table import Table
-from statistics_overhead import CONFIG
-from transformers import LlamaConfig
+from statistics_cost import configuration
 
 from adabatch.building import build_optimizer
 from adabatch.checkpoints import CheckpointSaver
@@ -39,7 +38,7 @@ def rank_main(rank: int, folder: str, saves: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", RANKS), rank=rank, world_size=RANKS)
     ranks = Ranks(rank, RANKS, torch.device("cpu"))
-    config = LlamaConfig(**CONFIG)
+    config = configuration("20m", 64)
     model = parallelize(build_model(config, 0), ParallelSettings(parallel="fsdp"), ranks)
     parameters = parameter_count(model)
     optimizer = build_optimizer(model, OptimizerSettings())

@@ -216,6 +216,7 @@ def traced_step(step: Callable[[], None], device: str) -> tuple[float, int]:
 
 
 def configuration(size: str, length: int) -> LlamaConfig:
+    """The model of this size, for samples of this length."""
     if size not in SIZES:
         return model_config(size, None, length)
     return LlamaConfig(**SIZES[size], vocab_size=1024, use_cache=False, attn_implementation="sdpa")
