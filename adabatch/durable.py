@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["checksum", "rename_folder", "sync", "write_json", "write_whole"]
+__all__ = ["checksum", "rename_folder", "sync", "write_json", "write_text", "write_whole"]
 
 BLOCK = 1 << 22
 """Bytes read at a time."""
@@ -32,9 +32,14 @@ def write_whole(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text as :func:`write_whole` does, in UTF-8."""
+    write_whole(path, text.encode())
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON as :func:`write_whole` does. Floats survive exactly."""
-    write_whole(path, json.dumps(content, indent=1).encode())
+    write_text(path, json.dumps(content, indent=1))
 
 
 def rename_folder(folder: Path, name: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
+
+from adabatch.durable import write_text
 
 __all__ = ["MetricsWriter", "read_metrics"]
 
@@ -79,9 +80,7 @@ class MetricsWriter:
     def __init__(self, folder: Path, after_step: int = 0, tensorboard: bool = False) -> None:
         self.path = folder / "metrics.jsonl"
         kept = _records_up_to(self.path, after_step) if self.path.is_file() else []
-        temporary = self.path.with_suffix(".jsonl.tmp")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        os.replace(temporary, self.path)
+        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
         self._file: TextIO = self.path.open("a", encoding="utf-8")
         self._tensorboard = _summary_writer(folder / "tensorboard", after_step) if tensorboard else None
 

@@ -265,10 +265,15 @@ def effective_dimensions(
         l1_norm: ||G||_1.
         squared_norm: ||G||_2^2.
 
+    Returns:
+        0 for the dimension of nothing: no noise, or a gradient that vanishes.
+
     >>> effective_dimensions(10.0, 10.0, 3.0, 9.0)                       # noise on 10 coordinates, gradient on one
     EffectiveDimensions(noise=10.0, gradient=1.0)
     """
-    return EffectiveDimensions(sum_of_standard_deviations**2 / sum_of_variances, l1_norm**2 / squared_norm)
+    return EffectiveDimensions(
+        quotient(sum_of_standard_deviations**2, sum_of_variances), quotient(l1_norm**2, squared_norm)
+    )
 
 
 def implied_l1_eta(scalar_eta: Value, dimensions: EffectiveDimensions) -> Value:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from adabatch.ablation.behaviour import AT_ONCE, FEW_INCREASES, Behaviour, behaviour, reached_at
 from adabatch.ablation.grid import Block, Point
-from adabatch.comparison.text import Table, write_whole
+from adabatch.comparison.text import Table
+from adabatch.durable import write_text
 from adabatch.figures import save_figure
 from adabatch.metrics import Record
 from adabatch.reporting import summary
@@ -84,8 +85,8 @@ def write_ablation(
     folder.mkdir(parents=True, exist_ok=True)
     tables = [_block_table(base, block, etas, outcomes) for block in blocks]
     text = f"{heading}\n\n{DEFINITION}\n\n" + "\n".join(table.markdown() for table in tables)
-    write_whole(folder / "ablation.md", text)
-    write_whole(folder / "ablation.csv", _points_table(outcomes).csv())
+    write_text(folder / "ablation.md", text)
+    write_text(folder / "ablation.csv", _points_table(outcomes).csv())
     figure = heat_maps(base, blocks, etas, outcomes)
     for kind in ("png", "pdf"):
         save_figure(figure, folder / f"ablation.{kind}")

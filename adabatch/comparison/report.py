@@ -13,8 +13,9 @@ from adabatch.comparison.frontier import Bound
 from adabatch.comparison.intervals import Interval
 from adabatch.comparison.results import Comparison, Selection
 from adabatch.comparison.tables import gap_table, loss_table, noise_table, speed_table, wall_clock_table
-from adabatch.comparison.text import Table, write_whole
+from adabatch.comparison.text import Table
 from adabatch.comparison.variants import ADAPTIVE, Variant
+from adabatch.durable import write_text
 
 __all__ = ["comparison_tables", "write_report"]
 
@@ -28,11 +29,11 @@ def write_report(comparison: Comparison, folder: Path, heading: str) -> str:
     tables = comparison_tables(comparison)
     text = f"{heading}\n\n" + "\n".join(table.markdown() for table in tables.values())
     speed = speed_table(comparison)
-    write_whole(folder / "comparison.md", text)
-    write_whole(folder / "comparison.json", json.dumps(_as_json(comparison), indent=1, allow_nan=False) + "\n")
+    write_text(folder / "comparison.md", text)
+    write_text(folder / "comparison.json", json.dumps(_as_json(comparison), indent=1, allow_nan=False) + "\n")
     for name, table in (tables | {"speed": speed}).items():
-        write_whole(folder / f"{name}.csv", table.csv())
-    write_whole(folder / "runs.csv", _runs_table(comparison).csv())
+        write_text(folder / f"{name}.csv", table.csv())
+    write_text(folder / "runs.csv", _runs_table(comparison).csv())
     save_comparison_figures(comparison, folder / "figures")
     return text + "\n" + speed.markdown()
 

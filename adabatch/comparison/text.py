@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-__all__ = ["Table", "heading_of", "write_whole"]
+__all__ = ["Table", "heading_of"]
 
 
 @dataclass(frozen=True)
@@ -61,13 +59,6 @@ def heading_of(command: str, finished: int, planned: int, what: str) -> str:
         f"\n\n{finished} of {planned} {what} are finished; the report is of these." if finished < planned else ""
     )
     return f"`{command}`{part}"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _aligned(text: str, column: int, width: int) -> str:

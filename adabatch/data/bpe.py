@@ -10,7 +10,7 @@ from pathlib import Path
 from adabatch.data.documents import Part, Source, read_parts
 from adabatch.data.settings import DataSettings
 from adabatch.data.tokenizer import TextTokenizer, tokenizer_from_file
-from adabatch.durable import write_whole
+from adabatch.durable import write_text, write_whole
 
 __all__ = ["END", "restore_tokenizer", "trained_tokenizer", "trained_tokenizer_path"]
 
@@ -45,7 +45,7 @@ def trained_tokenizer(
                 "one process first, or open the corpus with prepare=True"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _train(settings, sources).encode())
+        write_text(path, _train(settings, sources))
     return TextTokenizer("bpe", tokenizer_from_file(path), settings.end_of_document or END)
 
 

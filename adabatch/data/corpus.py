@@ -25,7 +25,7 @@ from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
 from adabatch.data.tokenizer import Tokenizer, padded_vocabulary
-from adabatch.durable import write_whole
+from adabatch.durable import write_text
 
 __all__ = ["Corpus", "keep_tokenizer", "open_corpus"]
 
@@ -56,7 +56,7 @@ class Corpus:
         """Write ``tokenizer.json``, from which a run goes on and is exported; nothing for ``bytes``."""
         definition = self.tokenizer.definition()
         if definition is not None:
-            write_whole(folder / TOKENIZER_FILE, definition.encode())
+            write_text(folder / TOKENIZER_FILE, definition)
 
     def describe(self) -> dict[str, Any]:
         """What the corpus is, as JSON. Equal hashes mean equal tokens, whatever the machine."""

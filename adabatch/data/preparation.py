@@ -30,7 +30,7 @@ from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
 from adabatch.data.tasks import Report, Task, TokenCount, cut_tasks, documents_to_tokens, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer
-from adabatch.durable import rename_folder, sync, write_json, write_whole
+from adabatch.durable import rename_folder, sync, write_json, write_text
 
 __all__ = ["cache_folder", "corpus_folder", "open_tokenizer_of", "prepare", "prepared_folder", "tokenizer_folder"]
 
@@ -215,5 +215,5 @@ def _describe(
     }
     definition = tokenizer.definition()
     if definition is not None:
-        write_whole(whole / "tokenizer.json", definition.encode())
+        write_text(whole / "tokenizer.json", definition)
     write_json(whole / "corpus.json", record)

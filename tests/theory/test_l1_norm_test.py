@@ -314,3 +314,8 @@ def test_noise_to_gradient_in_symbols_and_with_one_group() -> None:
     assert sympy.simplify(l1.noise_to_gradient(n, m, s, g) - m * (s - n * g**2) / ((n - 1) * g**2)) == 0
     with pytest.raises(HypothesisError, match="at least 2 groups"):
         l1.noise_to_gradient(1, 3, 1.0, 1.0)
+
+
+def test_nothing_has_no_dimension():
+    assert l1.effective_dimensions(0.0, 0.0, 3.0, 9.0) == l1.EffectiveDimensions(noise=0.0, gradient=1.0)
+    assert l1.effective_dimensions(10.0, 10.0, 0.0, 0.0) == l1.EffectiveDimensions(noise=10.0, gradient=0.0)
