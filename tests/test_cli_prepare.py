@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,12 @@ def test_an_interrupt_keeps_what_was_done(tmp_path):
         (tmp_path / "texts" / f"{i:02}.txt").write_bytes(b"some words of text to count\n" * 300_000)
     arguments = ["--data", f"{tmp_path}/texts", "--cache", f"{tmp_path}/cache", "--processes", "2"]
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     corpora, deadline = tmp_path / "cache" / "corpora", time.monotonic() + 120
     while not list(corpora.glob("unfinished-*/*.json")):
