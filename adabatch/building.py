@@ -11,7 +11,6 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
 
-from adabatch.coordinate_statistics import CoordinateStatistics
 from adabatch.learning_rate import BatchScaling, LearningRate
 from adabatch.metrics import read_metrics
 from adabatch.model_parts import model_part
@@ -28,7 +27,7 @@ from adabatch.schedules import (
     Stagewise,
 )
 from adabatch.settings import OptimizerSettings, ParallelSettings, RunSettings, ScheduleSettings, Settings, options
-from adabatch.statistics import GradientStatistics
+from adabatch.statistics import CoordinateStatistics, GradientStatistics
 
 __all__ = [
     "build_layout",

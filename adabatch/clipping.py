@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from adabatch.norms import local
+from adabatch.statistics.norms import local
 
 __all__ = ["clip_gradients"]
 

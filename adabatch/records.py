@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from adabatch.coordinate_moments import CoordinateMoments
 from adabatch.run import Run
 from adabatch.schedules import BatchPlan, BatchSizeSchedule, NormTest
+from theory.coordinate_moments import CoordinateMoments
 from theory.gradient_moments import GradientMoments
 from theory.norm_test import norm_test_statistic
 

@@ -41,14 +41,12 @@ from transformers import LlamaConfig
 from adabatch.building import build_optimizer
 from adabatch.clipping import clip_gradients
 from adabatch.communication import CommunicationCounter
-from adabatch.coordinate_statistics import CoordinateStatistics
-from adabatch.data_parallel import Scratch, reduce_scatter
 from adabatch.model import build_model, language_model_loss, model_config, parameter_count
 from adabatch.model_parts import model_part
 from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
-from adabatch.per_sample import per_sample_moments
 from adabatch.settings import OptimizerSettings, ParallelSettings
-from adabatch.statistics import GradientStatistics
+from adabatch.statistics import CoordinateStatistics, GradientStatistics, per_sample_moments
+from adabatch.statistics.data_parallel import Scratch, reduce_scatter
 from adabatch.training import optimizer_step
 
 WORLD_SIZE = 2

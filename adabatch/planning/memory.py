@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from adabatch.norms import local
+from adabatch.statistics.norms import local
 
 __all__ = ["GATHERED", "UNDECIDED", "LiveMemory"]
 

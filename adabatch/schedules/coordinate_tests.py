@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from adabatch.coordinate_moments import CoordinateMoments
 from adabatch.schedules.norm_test import NormTest
 from adabatch.schedules.rounding import Rounding
+from theory.coordinate_moments import CoordinateMoments
 from theory.gradient_moments import GradientMoments
 from theory.l1_norm_test import l1_statistic
 
@@ -12,7 +12,7 @@ __all__ = ["CoordinateTest", "L1NormTest"]
 
 
 class _OnCoordinates(NormTest):
-    """A norm test on :class:`~adabatch.coordinate_moments.CoordinateMoments`."""
+    """A norm test on :class:`~theory.coordinate_moments.CoordinateMoments`."""
 
     def _check(self, moments: GradientMoments) -> None:
         super()._check(moments)

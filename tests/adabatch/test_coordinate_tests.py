@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adabatch.coordinate_moments import RESOLUTION, CoordinateMoments, RatioHistogram
-from adabatch.coordinate_statistics import CoordinateStatistics
 from adabatch.schedules import CoordinateTest, L1NormTest
+from adabatch.statistics import CoordinateStatistics
+from theory.coordinate_moments import RESOLUTION, CoordinateMoments, RatioHistogram
 from theory.gradient_moments import GradientMoments
 
 

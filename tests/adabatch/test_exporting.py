@@ -1,13 +1,13 @@
 """Exported models: transformers loads them, with the same logits, and they write and read text."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spawning import run_ranks
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -18,9 +18,6 @@ from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
 from adabatch.training import train
-
-sys.path.append(str(Path(__file__).parents[1] / "distributed"))
-from spawning import run_ranks
 
 TEXT = "def schedule(batch):\n    return 2 * batch  # naïve\n" * 80
 TOKENS = torch.randint(264, (2, 16), generator=torch.Generator().manual_seed(3))

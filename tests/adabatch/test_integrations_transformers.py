@@ -4,23 +4,19 @@ import copy
 import math
 import os
 import pickle
-import sys
 import tempfile
 import warnings
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
+from spawning import run_ranks
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from adabatch.integrations.transformers import Accumulation, AdaptiveBatchCallback, _check_arguments
 from adabatch.schedules import MultipleOf, Stagewise
 from theory.gradient_moments import GradientMoments
-
-sys.path.append(str(Path(__file__).parents[1] / "distributed"))
-from spawning import run_ranks
 
 MICRO_BATCH, LENGTH, VOCABULARY = 2, 6, 11
 

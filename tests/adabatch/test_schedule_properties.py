@@ -6,7 +6,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.coordinate_moments import CoordinateMoments, RatioHistogram
 from adabatch.schedules import (
     Constant,
     CoordinateTest,
@@ -18,6 +17,7 @@ from adabatch.schedules import (
     Seesaw,
     Stagewise,
 )
+from theory.coordinate_moments import CoordinateMoments, RatioHistogram
 
 magnitudes = st.one_of(st.just(0.0), st.integers(-24, 24).map(lambda power: 10.0**power), st.floats(0.1, 10))
 """Of squared norms: gradients from 1e-12 to 1e12, and nothing at all."""

@@ -15,9 +15,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.coordinate_moments import RESOLUTION, CoordinateMoments
-from adabatch.coordinate_statistics import CoordinateStatistics
 from adabatch.parallel import set_gradient_sync
+from adabatch.statistics import CoordinateStatistics
+from theory.coordinate_moments import RESOLUTION, CoordinateMoments
 
 pytestmark = pytest.mark.distributed
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from spawning import run_ranks
 
 import adabatch.memory_guard
 from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.training import train
 from tests.adabatch.test_memory_guard import IMPOSSIBLE, settings, with_memory_for
-from tests.distributed.spawning import run_ranks
 
 pytestmark = pytest.mark.distributed
 

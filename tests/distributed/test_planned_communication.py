@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from spawning import run_ranks
 
 from adabatch.communication import CommunicationCounter
 from adabatch.opening import open_run
@@ -9,7 +10,6 @@ from adabatch.parallel import Ranks
 from adabatch.planning.plan import make_plan
 from adabatch.settings import load_settings
 from adabatch.training import training_step
-from tests.distributed.spawning import run_ranks
 
 pytestmark = pytest.mark.distributed
 

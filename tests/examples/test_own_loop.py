@@ -12,10 +12,10 @@ from accelerate.utils import GradientAccumulationPlugin
 from test_added_lines import documented_commands
 from torch import nn
 
-from adabatch.consistency import require_equal_sizes
 from adabatch.integrations.accelerate import set_accumulation
 from adabatch.schedules import NormTest
 from adabatch.statistics import GradientStatistics
+from adabatch.statistics.consistency import require_equal_sizes
 from theory.gradient_moments import GradientMoments
 
 ROOT = Path(__file__).parent.parent.parent

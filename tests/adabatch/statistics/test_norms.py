@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.norms import CHUNK, SMALL, squared_norm, squared_norms
+from adabatch.statistics.norms import CHUNK, SMALL, squared_norm, squared_norms
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,23 +1,18 @@
 """Per-sample moments against a loop over samples, on models of several kinds."""
 
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from spawning import run_ranks
 from torch import nn
 
-from adabatch.coordinate_moments import CoordinateMoments
-from adabatch.data_parallel import autograd_leaves
 from adabatch.model import build_model, language_model_loss, model_config
-from adabatch.per_sample import per_sample_moments
-from adabatch.statistics import GradientStatistics
+from adabatch.statistics import GradientStatistics, per_sample_moments
+from adabatch.statistics.data_parallel import autograd_leaves
+from theory.coordinate_moments import CoordinateMoments
 from theory.norm_tests import sample_variance_test
-
-sys.path.append(str(Path(__file__).parents[1] / "distributed"))
-from spawning import run_ranks
 
 
 def looped(model, loss, *samples):

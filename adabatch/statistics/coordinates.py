@@ -28,9 +28,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from adabatch.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
-from adabatch.coordinate_sums import Share, buckets_of
-from adabatch.statistics import GradientStatistics
+from adabatch.statistics.coordinate_sums import Share, buckets_of
+from adabatch.statistics.gradients import GradientStatistics
+from theory.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
 from theory.gradient_moments import GradientMoments
 from theory.l1_norm_test import (
     conservative_l1_norm,

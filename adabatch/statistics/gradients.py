@@ -6,12 +6,12 @@ reduces it, and adds its squared norm to a running fp64 sum; after the last micr
 reduced gradient is taken where it lies. The two numbers are summed over ranks, and
 ``sum_j ||g_j - g||^2 = sum_j ||g_j||^2 - n ||g||^2`` does the rest (:mod:`theory.gradient_moments`). Nothing of
 the parameters' size is stored or communicated. Beside the two numbers (two for each part of the model, if parts
-are asked for) the all-reduce carries nine more, which show mistakes (:mod:`adabatch.consistency`).
+are asked for) the all-reduce carries nine more, which show mistakes (:mod:`adabatch.statistics.consistency`).
 
 Where the leaf is: for a plain module and under ``DistributedDataParallel`` it is the parameter; under FSDP2 it is
 the *unsharded* parameter, reached once through ``unshard()`` and ``reshard()``. Tied parameters are one leaf. On
 a mesh of several dimensions (hybrid sharding, FSDP2 x tensor parallel) the numbers take one all-reduce a
-dimension, and what tensor-parallel ranks hold alike is counted once (:mod:`adabatch.data_parallel`).
+dimension, and what tensor-parallel ranks hold alike is counted once (:mod:`adabatch.statistics.data_parallel`).
 
 Example:
     >>> from torch import nn
@@ -35,9 +35,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from adabatch.consistency import GroupSizes, require_equal_sizes, require_same_gradient
-from adabatch.data_parallel import Leaf, autograd_leaves, copies, data_parallel, like
-from adabatch.norms import local, squared_norm, squared_norm_rounding, squared_norms
+from adabatch.statistics.consistency import GroupSizes, require_equal_sizes, require_same_gradient
+from adabatch.statistics.data_parallel import Leaf, autograd_leaves, copies, data_parallel, like
+from adabatch.statistics.norms import local, squared_norm, squared_norm_rounding, squared_norms
 from theory.gradient_moments import GradientMoments, sums_rounding
 
 __all__ = ["GradientStatistics"]
@@ -139,7 +139,7 @@ class GradientStatistics:
         self._observe_coordinates(index, own)
 
     def _observe_coordinates(self, index: int, gradient: Tensor) -> None:
-        """What :class:`~adabatch.coordinate_statistics.CoordinateStatistics` adds to the hook."""
+        """What :class:`~adabatch.statistics.CoordinateStatistics` adds to the hook."""
 
     def end_microbatch(self, samples: int, tokens: int = 0, loss_scale: float = 1.0) -> None:
         """Close a group: call it after the micro-batch's ``backward()``.
@@ -176,7 +176,7 @@ class GradientStatistics:
         Raises:
             RuntimeError: if no micro-batch was seen (also while disabled), or parameters have no gradient.
             ValueError: if the ranks' groups are of unequal size, or the reduced gradient is not the mean of the
-                groups' (:mod:`adabatch.consistency`).
+                groups' (:mod:`adabatch.statistics.consistency`).
         """
         self._require_step()
         sizes = self._sizes
@@ -270,7 +270,7 @@ class GradientStatistics:
         return local(like(parameter.grad, parameter))
 
     def _probed(self, squares: Tensor) -> Tensor:
-        """This rank's part of what :func:`~adabatch.consistency.require_same_gradient` compares."""
+        """This rank's part of what :func:`~adabatch.statistics.consistency.require_same_gradient` compares."""
         mean = self._probe_sum * self._weights[self._probe] / (self._sizes.loss_scale * self.layout.ranks)
         reduced = torch.zeros_like(mean)
         if self._probe in self._share:

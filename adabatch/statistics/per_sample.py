@@ -40,7 +40,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.coordinate_moments import CoordinateMoments, RatioHistogram
+from theory.coordinate_moments import CoordinateMoments, RatioHistogram
 from theory.gradient_moments import GradientMoments, sums_rounding
 from theory.l1_norm_test import noise_to_gradient, plug_in_l1_norm, sum_of_standard_deviations
 
@@ -71,7 +71,7 @@ def per_sample_moments(
         samples: tensors whose first dimension runs over the b samples (of this rank).
         chunk: samples whose gradients are held at a time; memory against speed, the result does not depend on it.
         coordinates: also sum squares coordinate by coordinate, and return
-            :class:`~adabatch.coordinate_moments.CoordinateMoments` (its conservative l1 norm is not measured).
+            :class:`~theory.coordinate_moments.CoordinateMoments` (its conservative l1 norm is not measured).
         process_group: ranks that hold the same model and other samples; sums of the parameters' size are
             all-reduced over it.
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from adabatch.data_parallel import DataParallel, Leaf, Scratch, copies, like, reduce_scatter
-from adabatch.norms import local
+from adabatch.statistics.data_parallel import DataParallel, Leaf, Scratch, copies, like, reduce_scatter
+from adabatch.statistics.norms import local
 
 __all__ = ["Bucket", "Share", "buckets_of"]
 

@@ -1,6 +1,6 @@
 """What a step says coordinate by coordinate, summed up: for the l1 norm test and the coordinate-wise test.
 
-The formulas are those of :mod:`theory.l1_norm_test`; here is what is summed over ranks. Nothing here needs torch.
+The formulas are those of :mod:`theory.l1_norm_test`; here is what is summed over ranks.
 """
 
 from __future__ import annotations

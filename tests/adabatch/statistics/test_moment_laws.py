@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adabatch.per_sample import per_sample_moments
-from adabatch.statistics import GradientStatistics
+from adabatch.statistics import GradientStatistics, per_sample_moments
 from theory.estimator_moments import GaussianGroups, expected_moments
 from theory.finite_population import batch_mean_variance, sample_variance_factor
 from theory.gradient_moments import GradientMoments

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from adabatch.consistency import require_equal_sizes, require_same_gradient
-from adabatch.coordinate_statistics import CoordinateStatistics
 from adabatch.schedules import NormTest
-from adabatch.statistics import GradientStatistics
+from adabatch.statistics import CoordinateStatistics, GradientStatistics
+from adabatch.statistics.consistency import require_equal_sizes, require_same_gradient
 
 MICRO_BATCHES = 4
 
