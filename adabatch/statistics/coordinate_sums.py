@@ -8,10 +8,10 @@ bucket that is full; where gradients are accumulated whole (DDP, FSDP2 without s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 import torch.distributed as dist
@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from adabatch.statistics.data_parallel import DataParallel, Leaf, Scratch, copies, like, reduce_scatter
 from adabatch.statistics.norms import local
 
-__all__ = ["Bucket", "Share", "buckets_of"]
+__all__ = ["Bucket", "Share", "buckets_of", "coprime_stride"]
 
 BUCKET = 1 << 22
 """Coordinates in a bucket, unless one parameter alone has more."""
@@ -40,7 +40,7 @@ class Share:
         ranks: among which its coordinates are divided.
         size: coordinates of one rank, the last ranks' padded.
         dtype: in which sums are taken.
-        stride: sums are kept of every this-many-th coordinate of a rank.
+        stride: sums are kept of every this-many-th coordinate of a rank (:func:`coprime_stride`).
         scatter: the group of these ranks, None for one rank.
         replicas: the group of ranks that end with the same share (hybrid sharding).
         rank: this rank's number in ``scatter``.
@@ -66,7 +66,7 @@ class Share:
         Args:
             leaf: the parameter.
             layout: of the ranks.
-            stride: for leaves with more than ``SMALL`` coordinates on a rank; of smaller ones all count.
+            stride: at least, for leaves with more than ``SMALL`` coordinates on a rank; of smaller ones all count.
 
         Raises:
             ValueError: for a parameter that FSDP2 shards along another dimension than the first.
@@ -75,12 +75,12 @@ class Share:
         dtype = torch.promote_types(leaf.tensor.dtype, torch.float32)
         if layout.replicated:
             rank, size = dist.get_rank(layout.process_groups[0]), -(-whole.numel() // layout.ranks)
-            every, scatter = _every(stride, size), layout.process_groups[0]
+            every, scatter = _every(stride, size, whole), layout.process_groups[0]
             return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank)
         count = copies(leaf.parameter, layout.world_size)
         mesh = _sharding(leaf)
         if mesh is None:
-            return cls(leaf, 1, whole.numel(), dtype, _every(stride, whole.numel()), copies=count)
+            return cls(leaf, 1, whole.numel(), dtype, _every(stride, whole.numel(), whole), copies=count)
         dimensions = mesh.ndim - _dimensions(leaf.tensor)
         place = mesh.get_coordinate()
         assert place is not None
@@ -90,7 +90,7 @@ class Share:
         ranks, rank = mesh.shape[dimensions - 1], place[dimensions - 1]
         size = -(-whole.shape[0] // ranks) * math.prod(whole.shape[1:])
         replicas = mesh.get_group(0) if dimensions == 2 else None
-        scatter, every = mesh.get_group(dimensions - 1), _every(stride, size)
+        scatter, every = mesh.get_group(dimensions - 1), _every(stride, size, whole)
         return cls(leaf, ranks, size, dtype, every, scatter, replicas, rank, group, count)
 
     @property
@@ -98,18 +98,28 @@ class Share:
         """Coordinates of one rank whose sums are kept, padding included."""
         return -(-self.size // self.stride)
 
-    def mean(self) -> Tensor:
-        """This rank's part of the reduced gradient where sums are kept, flat, without padding."""
+    def gradient(self) -> Tensor:
+        """This rank's part of the reduced gradient, flat, without padding."""
         parameter = self.leaf.parameter
         assert parameter.grad is not None
         flat = local(like(parameter.grad, parameter)).reshape(-1)
-        if not isinstance(parameter, DTensor):
-            flat = flat[self.rank * self.size : (self.rank + 1) * self.size]
-        return flat[:: self.stride].contiguous()  # several passes follow
+        return flat if isinstance(parameter, DTensor) else flat[self.rank * self.size :][: self.size]
 
 
-def _every(stride: int, size: int) -> int:
-    return stride if size > SMALL else 1
+def coprime_stride(stride: int, size: int) -> int:
+    """The smallest number from ``stride`` on without a common divisor with the parameter's size.
+
+    A step of 16 through a matrix with rows of 512 would see the same 32 input features in every row; without a
+    common divisor it passes through all columns (and heads) alike.
+
+    >>> coprime_stride(16, 512 * 1408), coprime_stride(4, 3 * 5 * 7), coprime_stride(1, 512)
+    (17, 4, 1)
+    """
+    return next(step for step in itertools.count(stride) if math.gcd(step, size) == 1)
+
+
+def _every(stride: int, size: int, whole: Tensor) -> int:
+    return coprime_stride(stride, whole.numel()) if size > SMALL else 1
 
 
 def _sharding(leaf: Leaf) -> DeviceMesh | None:
@@ -142,7 +152,7 @@ class Bucket:
 
     def __init__(self, shares: list[Share], sums: int, scratch: Scratch) -> None:
         self.shares, self._sums, self._scratch = shares, sums, scratch
-        self._offsets = list(accumulate((share.kept for share in shares), initial=0))
+        self._offsets = list(itertools.accumulate((share.kept for share in shares), initial=0))
         self._whole: Tensor | None = None
         self._part: Tensor | None = None
         self._added = [0] * len(shares)
@@ -207,7 +217,7 @@ class Bucket:
         self._added = [0] * len(self.shares)
 
     def finish(self) -> Iterator[tuple[Share, Tensor, Tensor]]:
-        """This rank's share of each leaf's sums, [sums, coordinates], and its mean gradient, without padding."""
+        """This rank's share of each leaf: the sums, [sums, coordinates kept], and the whole reduced gradient."""
         if any(self._added):
             self._reduce()
         part, self._part = self._part, None
@@ -215,8 +225,8 @@ class Bucket:
         if self.shares[0].replicas is not None:
             dist.all_reduce(part, group=self.shares[0].replicas)
         for share, start in zip(self.shares, self._offsets, strict=False):
-            mean = share.mean()
-            yield share, part[:, start : start + len(mean)], mean
+            gradient = share.gradient()
+            yield share, part[:, start : start + -(-len(gradient) // share.stride)], gradient
 
 
 def buckets_of(leaves: list[Leaf], layout: DataParallel, sums: int, stride: int = 1) -> Iterator[Bucket]:

@@ -22,13 +22,14 @@ of each parameter. Standard deviations below about 3e-4 of a coordinate's |g_i| 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from adabatch.statistics.coordinate_sums import Share, buckets_of
+from adabatch.statistics.coordinate_sums import Share, buckets_of, coprime_stride
 from adabatch.statistics.gradients import GradientStatistics
 from theory.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
 from theory.gradient_moments import GradientMoments
@@ -45,7 +46,7 @@ CACHED = 1 << 17
 """Coordinates worked on at a time on a CPU, so that the dozen operations on them stay in its cache."""
 
 SAMPLED, EVERY = 1 << 16, 13
-"""Of a rank's share of a parameter with more coordinates than this, the ratios of every 13th count 13 times:
+"""Of a rank's share of a parameter with more coordinates than this, the ratios of about every 13th count as often:
 thousands of them, at a fraction of the cost. Sums are over all coordinates always."""
 
 
@@ -126,6 +127,14 @@ class CoordinateStatistics(GradientStatistics):
         )
 
 
+@dataclass
+class _Sampled:
+    """Codes of some of the ratios, where equally many are taken, and the number of all coordinates."""
+
+    codes: list[Tensor] = field(default_factory=list)
+    coordinates: float = 0.0
+
+
 class _Sweep:
     """One pass over this rank's coordinates: sum of deviations, both l1 norms, and how the ratios are distributed.
 
@@ -140,12 +149,13 @@ class _Sweep:
         self._groups, self._group_size = moments.groups, moments.group_size
         self._factor, self._conservative, self._device = factor, conservative, device
         self._sums: list[Tensor] = []
-        self._codes: dict[float, list[Tensor]] = {}
+        self._sampled: dict[tuple[int, int], _Sampled] = {}
 
-    def add(self, share: Share, values: Tensor, mean: Tensor) -> None:
-        """Add a leaf's sums over groups, [1 or 2, coordinates], with its mean gradient, [coordinates]."""
+    def add(self, share: Share, values: Tensor, gradient: Tensor) -> None:
+        """Add a leaf's sums over groups, [1 or 2, coordinates kept], with its whole reduced gradient, flat."""
         n, m = self._groups, self._group_size
-        weight = share.stride / share.copies
+        mean = gradient[:: share.stride].contiguous()  # several passes follow
+        weight = len(gradient) / (max(len(mean), 1) * share.copies)
         chunk = CACHED if mean.device.type == "cpu" else max(1, len(mean))
         for part, means in zip(values.split(chunk, 1), mean.split(chunk), strict=True):
             means = means.to(part.dtype)
@@ -154,9 +164,11 @@ class _Sweep:
                 halves = _halves(n, means, part[1] * self._factor, torch.finfo(mean.dtype).eps)
                 norms.append(conservative_l1_norm(halves))
             self._sums.append(torch.stack(norms).double() * weight)
-        every = EVERY if len(mean) > SAMPLED else 1
+        every = coprime_stride(EVERY, share.leaf.tensor.numel()) if len(mean) > SAMPLED else 1
         ratios = noise_to_gradient(n, m, values[0, ::every] * self._factor**2, mean[::every].to(values.dtype))
-        self._codes.setdefault(weight * every, []).append(_codes(ratios))
+        sampled = self._sampled.setdefault((share.stride * every, share.copies), _Sampled())
+        sampled.codes.append(_codes(ratios))
+        sampled.coordinates += len(gradient) / share.copies
 
     def totals(self) -> Tensor:
         """The three sums and the histogram's counts, in one vector."""
@@ -165,8 +177,9 @@ class _Sweep:
             summed = torch.stack(self._sums).sum(0)
             sums[: len(summed)] = summed
         counts = torch.zeros(CODES, dtype=torch.float64, device=self._device)
-        for weight, codes in self._codes.items():
-            counts += torch.bincount(torch.cat(codes), minlength=CODES) * weight
+        for sampled in self._sampled.values():
+            codes = torch.cat(sampled.codes)
+            counts += torch.bincount(codes, minlength=CODES) * (sampled.coordinates / max(len(codes), 1))
         histogram = RatioHistogram.of_codes(counts.cpu().numpy()).counts
         return torch.cat([sums, torch.from_numpy(histogram).to(self._device)])
 
