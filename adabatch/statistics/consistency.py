@@ -3,16 +3,20 @@
 Two mistakes would make the moments silently wrong: groups of unequal size (on this rank or between ranks), and a
 reduced gradient that is not the mean of the gradients that the hooks saw (a loss scale that was taken out of one
 and not of the other, clipping before the statistics, a gradient left from the step before, a sum over ranks where
-a mean was meant). A few numbers beside the moments, in the same all-reduce, show both.
+a mean was meant). A few numbers beside the moments, in the same all-reduce, show both. A loss scale that was left
+in both sides shows in neither: there a ``GradScaler`` is looked for instead.
 """
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["GroupSizes", "require_equal_sizes", "require_same_gradient"]
+from torch.amp import GradScaler
+
+__all__ = ["GroupSizes", "require_equal_sizes", "require_no_scaler", "require_same_gradient"]
 
 TOLERANCE = 0.25
 """Relative difference of both gradients that rounding (bf16 reductions included) cannot make."""
@@ -127,3 +131,38 @@ def require_same_gradient(
         "before clipping; with a GradScaler pass loss_scale=scaler.get_scale() to end_microbatch() and call "
         "scaler.unscale_(optimizer) before finish(); take the mean over ranks, not the sum"
     )
+
+
+def require_no_scaler() -> None:
+    """Raise if a ``GradScaler`` of this process has scaled a loss: for loops that did not say by how much.
+
+    It looks through the process's objects, some hundredths of a second: once is enough.
+
+    Raises:
+        ValueError: if there is one whose scale is not 1.
+
+    >>> require_no_scaler()
+    """
+    if next(_scales(), None) is None:
+        return
+    gc.collect()  # one that nobody holds any more has nothing to say
+    scale = next(_scales(), None)
+    if scale is not None:
+        raise ValueError(
+            f"a GradScaler multiplies losses by {scale:g}, but end_microbatch() was not told, so that the moments "
+            f"would be {scale:g}^2 times too large: pass loss_scale=scaler.get_scale() and call "
+            "scaler.unscale_(optimizer) before finish(); pass loss_scale=1.0 if the scaler is another model's"
+        )
+
+
+def _scales() -> Iterator[float]:
+    """Of the process's gradient scalers that have been used."""
+    kinds = [GradScaler]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        for scaler in gc.get_referrers(kind):
+            # The scale's tensor is made when a first loss is scaled; no public method tells.
+            if type(scaler) is kind and scaler.is_enabled() and getattr(scaler, "_scale", None) is not None:
+                scale = scaler.get_scale()
+                if scale != 1:
+                    yield scale

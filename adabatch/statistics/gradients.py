@@ -35,7 +35,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from adabatch.statistics.consistency import GroupSizes, require_equal_sizes, require_same_gradient
+from adabatch.statistics.consistency import (
+    GroupSizes,
+    require_equal_sizes,
+    require_no_scaler,
+    require_same_gradient,
+)
 from adabatch.statistics.data_parallel import Leaf, autograd_leaves, copies, data_parallel, like
 from adabatch.statistics.norms import local, squared_norm, squared_norm_rounding, squared_norms
 from theory.gradient_moments import GradientMoments, sums_rounding
@@ -90,6 +95,8 @@ class GradientStatistics:
         self._norm_rounding = max(
             squared_norm_rounding(local(leaf.tensor).numel(), leaf.tensor.dtype) for leaf in self._leaves
         )
+        self._processes = _processes()
+        self._look_for_scaler = True
         self._handles: list[RemovableHandle] = []
         self._squares: list[Tensor | None] = []
         self._reset()
@@ -141,14 +148,15 @@ class GradientStatistics:
     def _observe_coordinates(self, index: int, gradient: Tensor) -> None:
         """What :class:`~adabatch.statistics.CoordinateStatistics` adds to the hook."""
 
-    def end_microbatch(self, samples: int, tokens: int = 0, loss_scale: float = 1.0) -> None:
+    def end_microbatch(self, samples: int, tokens: int = 0, loss_scale: float | None = None) -> None:
         """Close a group: call it after the micro-batch's ``backward()``.
 
         Args:
             samples: m, the number of samples in the micro-batch (this rank's), the same in every group.
             tokens: that count in the micro-batch's loss, where samples have different lengths; must be the same
                 in every group too. 0 if not told.
-            loss_scale: by which the loss was multiplied, ``scaler.get_scale()`` with a ``GradScaler``.
+            loss_scale: by which the loss was multiplied, ``scaler.get_scale()`` with a ``GradScaler``. Not told,
+                it is 1, and the first ``finish()`` makes sure that no ``GradScaler`` is in use.
 
         Raises:
             ValueError: for groups of unequal size, or a loss scale that changed.
@@ -166,7 +174,8 @@ class GradientStatistics:
                 f"micro-batch, the first is {missing[0]}: freeze what the loss does not use "
                 "(requires_grad_(False)) before attaching, and attach anew if the model's parameters were replaced"
             )
-        self._sizes.add(samples, tokens, loss_scale)
+        self._look_for_scaler &= loss_scale is None
+        self._sizes.add(samples, tokens, 1.0 if loss_scale is None else loss_scale)
         self._groups_sum += torch.stack(squares)
         self._squares = [None] * len(self._leaves)
 
@@ -174,9 +183,11 @@ class GradientStatistics:
         """The step's moments, equal on every rank. One all-reduce of a few fp64 numbers a mesh dimension.
 
         Raises:
-            RuntimeError: if no micro-batch was seen (also while disabled), or parameters have no gradient.
+            RuntimeError: if no micro-batch was seen (also while disabled), parameters have no gradient, or the
+                ranks were started, or parameters added, after attaching.
             ValueError: if the ranks' groups are of unequal size, or the reduced gradient is not the mean of the
-                groups' (:mod:`adabatch.statistics.consistency`).
+                groups', or is that of a loss that a ``GradScaler`` scaled without a word
+                (:mod:`adabatch.statistics.consistency`).
         """
         self._require_step()
         sizes = self._sizes
@@ -219,6 +230,14 @@ class GradientStatistics:
                 f"{without[0]}: call finish() after the backward() that synchronises and before zero_grad(), and "
                 "attach anew if the model's parameters were replaced"
             )
+        if _processes() != self._processes:
+            raise RuntimeError(
+                f"{_processes()} ranks run, but {self._processes} did when the statistics were attached: attach "
+                "them after init_process_group and after DistributedDataParallel or fully_shard"
+            )
+        if self._look_for_scaler:
+            require_no_scaler()
+            self._look_for_scaler = False
         trainable = sum(parameter.requires_grad for parameter in self._model.parameters())
         if trainable != len(self._leaves):
             raise RuntimeError(
@@ -288,6 +307,10 @@ class GradientStatistics:
 
     def _all_reduce(self, sums: Tensor) -> list[float]:
         return [float(value) for value in self.layout.sum(sums).tolist()]
+
+
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 class _LeafHook:

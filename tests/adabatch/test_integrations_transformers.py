@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
-from spawning import run_ranks
+from spawning import run_fresh_ranks
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from adabatch.integrations.transformers import Accumulation, AdaptiveBatchCallback, _check_arguments
@@ -298,7 +298,7 @@ def rank_of_two(rank, world_size):
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_two_ranks_as_by_hand_where_fsdp_fell_back_to_ddp():
-    first, second = run_ranks(rank_of_two, 2)
+    first, second = run_fresh_ranks(rank_of_two, 2)
     assert {4, 6, 10} <= set(first["micro_batches"])  # both ranks' 2, 3 and 5
     assert max(first["errors"] + second["errors"]) < 1e-5
     assert first["norms"][0] == pytest.approx(first["norms"][1], rel=1e-5)

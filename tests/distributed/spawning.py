@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import pickle
 import tempfile
@@ -22,10 +24,24 @@ TIMEOUT = 120
 def run_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
     """``function(rank, world_size, *arguments)`` on each rank; a list of results by rank.
 
-    The function must be importable (defined at the top of a module). A rank's exception is raised here.
+    The function must be importable (defined at the top of a module). A rank's exception is raised here. The ranks
+    are those of :func:`shared_pool`: what changes a process for good belongs on :func:`run_fresh_ranks`.
     """
+    return shared_pool(world_size).run(function, *arguments)
+
+
+def run_fresh_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
+    """:func:`run_ranks` in processes of its own, for what sets environment variables or others' singletons."""
     with RankPool(world_size) as pool:
         return pool.run(function, *arguments)
+
+
+@functools.cache
+def shared_pool(world_size: int) -> RankPool:
+    """So many ranks, started once and kept for all tests of this process."""
+    pool = RankPool(world_size)
+    atexit.register(pool.stop)
+    return pool
 
 
 class RankPool:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from spawning import run_ranks
-from test_exact_statistics_on_meshes import sharded, tensor_parallel
-from tiny_model import TinyModel, accumulate, group_gradients, groups_of
+from tiny_model import TinyModel, accumulate, group_gradients, groups_of, sharded, tensor_parallel
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard

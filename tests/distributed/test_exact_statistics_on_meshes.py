@@ -8,48 +8,16 @@ import itertools
 import pytest
 import torch
 from spawning import run_ranks
-from tiny_model import TinyModel, accumulate, groups_of, reference, relative_errors
+from tiny_model import TinyModel, accumulate, groups_of, reference, relative_errors, sharded, tensor_parallel
 from torch import nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import Replicate, Shard
-from torch.distributed.tensor.parallel import (
-    ColwiseParallel,
-    RowwiseParallel,
-    SequenceParallel,
-    parallelize_module,
-)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from adabatch.statistics import GradientStatistics
 
 pytestmark = pytest.mark.distributed
 
 Errors = tuple[float, ...]
-
-
-def sharded(model: TinyModel, mesh: DeviceMesh, reshard: bool | int = True, **options) -> nn.Module:
-    for module in [*model.blocks, model]:
-        fully_shard(module, mesh=mesh, reshard_after_forward=reshard, **options)
-    return model
-
-
-def tensor_parallel(model: TinyModel, mesh: DeviceMesh, sequence_parallel: bool) -> TinyModel:
-    """Every matrix sharded; the norms plain, or replicated on sequence-sharded activations."""
-    between = Shard(1) if sequence_parallel else Replicate()
-    tied = model.output.weight is model.embedding.weight
-    frozen = not model.blocks[0].down.weight.requires_grad
-    block = {"up": ColwiseParallel(input_layouts=between), "down": RowwiseParallel(output_layouts=between)}
-    if sequence_parallel:
-        block["norm"] = SequenceParallel(use_local_output=True)
-    plan = {f"blocks.*.{name}": style for name, style in block.items()}
-    plan["embedding"] = RowwiseParallel(input_layouts=Replicate(), output_layouts=between)
-    plan["output"] = ColwiseParallel(input_layouts=between, output_layouts=Replicate())
-    parallelize_module(model, mesh, plan)
-    if tied:
-        model.output.weight = model.embedding.weight
-    if frozen:
-        model.blocks[0].requires_grad_(False)  # torch's SequenceParallel thaws what was frozen
-    return model
 
 
 def prepared(tied: bool, variant: str) -> TinyModel:
@@ -156,3 +124,26 @@ def test_bf16_parameters_with_fp32_reduction(world_size):
             assert same[0] < BF16_GROUPS, (case, same)
             assert max(same[1:]) < BF16_MEAN, (case, same)
             assert max(exact) < BF16_AGAINST_FP64, (case, exact)
+
+
+def bf16_tensor_parallel_errors(rank: int, world_size: int) -> dict[str, Errors]:
+    """Errors against fp64 of FSDP2 x tensor parallel, whose sums are added up in another order."""
+    m, micro_batches, results = 3, 2, {}
+    mesh = init_device_mesh("cpu", (world_size // 2, 2), mesh_dim_names=("data", "tensor"))
+    groups = groups_of(world_size // 2 * micro_batches, m)
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for tied, sequence in itertools.product((False, True), (False, True)):
+        exact = reference(TinyModel(tied).float().double(), groups)
+        model = tensor_parallel(TinyModel(tied).float(), mesh["tensor"], sequence)
+        model = sharded(model, mesh["data"], mp_policy=policy)
+        statistics = GradientStatistics(model)
+        accumulate(model, statistics, groups, rank // 2, world_size // 2, sync=tied)
+        results[f"tied {tied}, sequence parallel {sequence}"] = relative_errors(statistics.finish(), exact)
+    return results
+
+
+def test_bf16_under_tensor_parallelism():
+    for result in run_ranks(bf16_tensor_parallel_errors, 4):
+        assert len(result) == 4
+        for case, error in result.items():
+            assert max(error) < BF16_AGAINST_FP64, (case, error)

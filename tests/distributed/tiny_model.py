@@ -10,6 +10,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import Replicate, Shard
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    SequenceParallel,
+    parallelize_module,
+)
 from torch.utils.checkpoint import checkpoint
 
 from adabatch.parallel import set_gradient_sync
@@ -64,6 +73,31 @@ class TinyModel(nn.Module):
         return self.scale * nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
+def sharded(model: TinyModel, mesh: DeviceMesh, reshard: bool | int = True, **options) -> nn.Module:
+    for module in [*model.blocks, model]:
+        fully_shard(module, mesh=mesh, reshard_after_forward=reshard, **options)
+    return model
+
+
+def tensor_parallel(model: TinyModel, mesh: DeviceMesh, sequence_parallel: bool) -> TinyModel:
+    """Every matrix sharded; the norms plain, or replicated on sequence-sharded activations."""
+    between = Shard(1) if sequence_parallel else Replicate()
+    tied = model.output.weight is model.embedding.weight
+    frozen = not model.blocks[0].down.weight.requires_grad
+    block = {"up": ColwiseParallel(input_layouts=between), "down": RowwiseParallel(output_layouts=between)}
+    if sequence_parallel:
+        block["norm"] = SequenceParallel(use_local_output=True)
+    plan = {f"blocks.*.{name}": style for name, style in block.items()}
+    plan["embedding"] = RowwiseParallel(input_layouts=Replicate(), output_layouts=between)
+    plan["output"] = ColwiseParallel(input_layouts=between, output_layouts=Replicate())
+    parallelize_module(model, mesh, plan)
+    if tied:
+        model.output.weight = model.embedding.weight
+    if frozen:
+        model.blocks[0].requires_grad_(False)  # torch's SequenceParallel thaws what was frozen
+    return model
+
+
 def groups_of(n: int, m: int, vocabulary: int = Dimensions.vocabulary, seed: int = 17) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return list(torch.randint(vocabulary, (n * m, LENGTH), generator=generator).split(m))
@@ -96,7 +130,7 @@ def accumulate(
         set_gradient_sync(model, sync or index == micro_batches - 1)
         tokens = groups[index * world_size + rank]
         (model(tokens) / micro_batches).backward()
-        statistics.end_microbatch(len(tokens))
+        statistics.end_microbatch(len(tokens), loss_scale=1.0)  # told, so that nothing is looked for
 
 
 def relative_errors(moments: GradientMoments, expected: GradientMoments) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ import accelerate_loop
 import pytest
 import torch
 from images import CLASSES, SIZE, gratings
-from spawning import run_ranks
+from spawning import run_fresh_ranks
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
@@ -84,7 +84,7 @@ def test_every_window_as_by_hand(monkeypatch):
 
 @pytest.mark.distributed
 def test_two_ranks_as_by_hand_where_fsdp_fell_back_to_ddp():
-    runs = run_ranks(example_run, 2, True)
+    runs = run_fresh_ranks(example_run, 2, True)
     (log, _, parameters, warned), (other_log, _, other_parameters, _) = runs
     assert any("FSDP was asked for, but no module is sharded" in message for message in warned)
     assert [r["accumulation"] for r in log] == [r["accumulation"] for r in other_log]

@@ -3,9 +3,11 @@
 import math
 import re
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
+import torch.distributed as dist
 import trainer_callback
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
@@ -54,6 +56,7 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
             names["model"] = nn.Linear(8, 1)
             names["optimizer"] = torch.optim.SGD(names["model"].parameters(), lr=0.02)
         exec(block, names)
+        names.pop("scaler", None)  # else the later programs would be asked for its scale
         if "saved = " in block:
             assert names["schedule"].samples == sum(taken) >= 3000
             assert names["schedule"].batch_size > 32
@@ -151,6 +154,20 @@ def nothing_seen():
     attached()[1].finish()
 
 
+def untold_scaler():
+    model, statistics = attached()
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    scaler.scale(model(torch.ones(2, 2)).sum()).backward()
+    statistics.end_microbatch(2)
+    statistics.finish()
+
+
+def ranks_after_attaching():
+    _, statistics = one_micro_batch()
+    with patch.multiple(dist, is_initialized=lambda: True, get_world_size=lambda: 2):
+        statistics.finish()
+
+
 def switched():
     one_micro_batch()[1].enable(False)
 
@@ -193,9 +210,11 @@ RAISED_BY = {
     "tokens in one step": unequal_tokens,
     "the ranks have unequal numbers of": unequal_ranks,
     "not the mean of the groups' gradients": not_the_mean,
+    "GradScaler multiplies losses": untold_scaler,
     "loss scales of": changed_scale,
     "other gradient statistics are attached": attached_twice,
     "parameters, but had": added_later,
+    "ranks run, but": ranks_after_attaching,
     "no micro-batch was seen": nothing_seen,
     "switched between two micro-batches": switched,
     "at least 2 groups": one_group,

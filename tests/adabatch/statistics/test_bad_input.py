@@ -6,11 +6,14 @@ import math
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from adabatch.schedules import NormTest
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
-from adabatch.statistics.consistency import require_equal_sizes, require_same_gradient
+from adabatch.statistics.consistency import require_equal_sizes, require_no_scaler, require_same_gradient
 
 MICRO_BATCHES = 4
 
@@ -40,13 +43,14 @@ def plain_moments():
     return statistics.finish()
 
 
-def scaled_step(model, statistics, pass_scale: bool, unscale: bool):
-    """A step with a GradScaler (enabled on the CPU), as a loop with fp16 has it."""
+def scaled_step(model, statistics, pass_scale: bool | None, unscale: bool):
+    """A step with a GradScaler (enabled on the CPU), as a loop with fp16 has it; None says nothing of it."""
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for batch in data():
         scaler.scale(loss_of(model, batch)).backward()
-        statistics.end_microbatch(8, loss_scale=scaler.get_scale() if pass_scale else 1.0)
+        told = {None: {}, False: {"loss_scale": 1.0}, True: {"loss_scale": scaler.get_scale()}}[pass_scale]
+        statistics.end_microbatch(8, **told)
     if unscale:
         scaler.unscale_(optimizer)
     return statistics.finish()
@@ -70,8 +74,42 @@ def test_a_grad_scaler_taken_out_of_one_side_only_is_noticed(attached, pass_scal
     assert f"(about {factor} times)" in str(caught.value)
 
 
-def test_a_scale_that_is_left_in_both_scales_the_moments_and_leaves_the_ratio(attached):
-    """Nothing can show this mistake; the norm test does not depend on it."""
+@pytest.mark.parametrize("unscale", [False, True])
+def test_a_grad_scaler_that_was_not_told_is_found(attached, unscale):
+    with pytest.raises(
+        ValueError, match=r"GradScaler multiplies losses by 1024.*loss_scale=scaler\.get_scale\(\)"
+    ):
+        scaled_step(*attached, pass_scale=None, unscale=unscale)
+
+
+class ScalerOfOthers(torch.amp.GradScaler):
+    """As torch's own ShardedGradScaler is."""
+
+
+def test_only_scalers_that_are_in_use_count(attached):
+    model, statistics = attached
+    unused = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    off = torch.amp.GradScaler("cpu", enabled=False)
+    one = torch.amp.GradScaler("cpu", init_scale=1.0)
+    gone = torch.amp.GradScaler("cpu", init_scale=64.0)
+    gone.itself = gone  # only the garbage collector ends it
+    for scaler in (off, one, gone):
+        scaler.scale(torch.ones(1))
+    del scaler, gone
+    require_no_scaler()
+    derived = ScalerOfOthers("cpu", init_scale=8.0)
+    derived.scale(torch.ones(1))
+    with pytest.raises(ValueError, match="GradScaler multiplies losses by 8,"):
+        require_no_scaler()
+    for batch in data():
+        loss_of(model, batch).backward()
+        statistics.end_microbatch(8, loss_scale=1.0)  # the scaler is another model's
+    statistics.finish()
+    assert unused.get_scale() == 1024
+
+
+def test_a_scale_that_is_said_to_be_another_models_scales_the_moments_and_leaves_the_ratio(attached):
+    """A loop that says 1 is believed; the norm test does not depend on it."""
     moments, plain = scaled_step(*attached, pass_scale=False, unscale=False), plain_moments()
     assert moments.covariance_trace == pytest.approx(1024**2 * plain.covariance_trace, rel=1e-5)
     ratio = moments.covariance_trace / moments.squared_norm
@@ -137,6 +175,29 @@ def test_parameters_that_come_after_attaching_are_noticed(attached):
         loss_of(model, batch).backward()
         statistics.end_microbatch(8)
     with pytest.raises(RuntimeError, match=r"6 trainable parameters, but had 4 .* attach anew"):
+        statistics.finish()
+
+
+def test_sharding_after_attaching_is_noticed(attached, tmp_path):
+    model, statistics = attached
+    dist.init_process_group("gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
+    try:
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        loss_of(model, data()[0]).backward()
+        with pytest.raises(RuntimeError, match=r"4 of 4 trainable .* attach anew"):
+            statistics.end_microbatch(8)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_ranks_that_are_started_after_attaching_are_noticed(attached, monkeypatch):
+    model, statistics = attached
+    for batch in data():
+        loss_of(model, batch).backward()
+        statistics.end_microbatch(8)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    with pytest.raises(RuntimeError, match=r"2 ranks run, but 1 did .* after init_process_group and after Distr"):
         statistics.finish()
 
 
