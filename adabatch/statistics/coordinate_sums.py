@@ -4,13 +4,15 @@ A bucket keeps, for each of its parameters, the groups' squares (and, for the co
 values with the sign of their half) in the layout that a reduce-scatter takes: [ranks, sums, coordinates of one
 rank]. The hook adds to it in place, so that nothing is copied. Where FSDP2 reduces the gradient at once, so does a
 bucket that is full; where gradients are accumulated whole (DDP, FSDP2 without synchronisation), sums are too.
+
+With a stride, sums are kept of every so many-th block of ``BLOCK`` neighbours: a cache line, so that what is left
+out is not even read.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +32,37 @@ BUCKET = 1 << 22
 SMALL = 1 << 12
 """Coordinates of one rank of which all count, whatever the stride is."""
 
+BLOCK = 16
+"""Neighbouring coordinates that are taken or left out together."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some blocks of a flat tensor, as a view: one operation however they lie.
+
+    Attributes:
+        shape: [ranks, blocks, block].
+        steps: between neighbours, in each of these dimensions.
+        start: of the first block.
+    """
+
+    shape: tuple[int, int, int]
+    steps: tuple[int, int, int]
+    start: int
+
+    @property
+    def size(self) -> int:
+        """Coordinates of one rank."""
+        return self.shape[1] * self.shape[2]
+
+    def of(self, flat: Tensor) -> Tensor:
+        """The view of a contiguous tensor.
+
+        >>> Sample((2, 2, 1), (5, 3, 1), 0).of(torch.arange(10)).flatten(1).tolist()
+        [[0, 3], [5, 8]]
+        """
+        return flat.as_strided(self.shape, self.steps, flat.storage_offset() + self.start)
+
 
 @dataclass(frozen=True)
 class Share:
@@ -40,7 +73,7 @@ class Share:
         ranks: among which its coordinates are divided.
         size: coordinates of one rank, the last ranks' padded.
         dtype: in which sums are taken.
-        stride: sums are kept of every this-many-th coordinate of a rank (:func:`coprime_stride`).
+        stride: sums are kept of every this-many-th block of a rank's coordinates (:func:`coprime_stride`).
         scatter: the group of these ranks, None for one rank.
         replicas: the group of ranks that end with the same share (hybrid sharding).
         rank: this rank's number in ``scatter``.
@@ -96,7 +129,18 @@ class Share:
     @property
     def kept(self) -> int:
         """Coordinates of one rank whose sums are kept, padding included."""
-        return -(-self.size // self.stride)
+        return self.sample(self.size).size
+
+    def sample(self, length: int, ranks: int = 1, start: int = 0) -> Sample:
+        """What is kept of so many coordinates of each of some ranks, which lie in a flat tensor from start on."""
+        blocks, block = (1, length) if self.stride == 1 else (-(-(length // BLOCK) // self.stride), BLOCK)
+        return Sample((ranks, blocks, block), (self.size, self.stride * BLOCK, 1), start)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What is kept of the whole leaf: of the ranks with all their coordinates, then of one with fewer."""
+        full, rest = divmod(local(self.leaf.tensor).numel(), self.size)
+        return [self.sample(self.size, full), *([self.sample(rest, 1, full * self.size)] if rest else [])]
 
     def gradient(self) -> Tensor:
         """This rank's part of the reduced gradient, flat, without padding."""
@@ -109,8 +153,8 @@ class Share:
 def coprime_stride(stride: int, size: int) -> int:
     """The smallest number from ``stride`` on without a common divisor with the parameter's size.
 
-    A step of 16 through a matrix with rows of 512 would see the same 32 input features in every row; without a
-    common divisor it passes through all columns (and heads) alike.
+    Every 16th block of a matrix with rows of 512 would see the same input features in every row; without a common
+    divisor, blocks pass through all columns (and heads) alike.
 
     >>> coprime_stride(16, 512 * 1408), coprime_stride(4, 3 * 5 * 7), coprime_stride(1, 512)
     (17, 4, 1)
@@ -155,6 +199,7 @@ class Bucket:
         self._offsets = list(itertools.accumulate((share.kept for share in shares), initial=0))
         self._whole: Tensor | None = None
         self._part: Tensor | None = None
+        self._release()
         self._added = [0] * len(shares)
 
     @property
@@ -162,9 +207,14 @@ class Bucket:
         """Numbers kept at the moment."""
         return sum(tensor.numel() for tensor in (self._whole, self._part) if tensor is not None)
 
+    def coprime(self, stride: int) -> int:
+        """:func:`coprime_stride` for all of the bucket's parameters."""
+        return coprime_stride(stride, math.prod(share.leaf.tensor.numel() for share in self.shares))
+
     def clear(self) -> None:
         """Forget, and free."""
-        self._whole = self._part = None
+        self._release()
+        self._part = None
         self._added = [0] * len(self.shares)
         self._scratch.clear()
 
@@ -178,35 +228,39 @@ class Bucket:
         """
         share = self.shares[number]
         flat = gradient.reshape(-1).to(share.dtype)
-        for values, sums in self._views(number, flat):
+        if self._whole is None:
+            self._allocate(flat)
+        for sample, sums in self._views[number]:
+            values = sample.of(flat)
             if self._added[number]:
-                sums[:, 0].addcmul_(values, values)
+                sums[0].addcmul_(values, values)
             else:
-                torch.mul(values, values, out=sums[:, 0])
+                torch.mul(values, values, out=sums[0])
             if self._sums == 2:
                 signed = -values if negative else values
-                sums[:, 1].add_(signed) if self._added[number] else sums[:, 1].copy_(signed)
+                sums[1].add_(signed) if self._added[number] else sums[1].copy_(signed)
         self._added[number] += 1
         whole_group = len(set(self._added)) == 1
         if whole_group and all(share.leaf.reduced_at_once for share in self.shares):
             every_micro_batch = self._added[number] == 1
             self._reduce()
             if every_micro_batch:
-                self._whole = None  # so that few parameters are whole at a time
+                self._release()  # so that few parameters are whole at a time
 
-    def _views(self, number: int, flat: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Stretches of the flat gradient, [ranks, coordinates], beside their place, [ranks, sums, coordinates]."""
-        share = self.shares[number]
-        ranks, size, stride = share.ranks, share.size, share.stride
-        if self._whole is None:
-            shape = (ranks, self._sums, self._offsets[-1])
-            self._whole = torch.zeros(shape, dtype=flat.dtype, device=flat.device)
-        place = self._whole[:, :, self._offsets[number] : self._offsets[number] + share.kept]
-        full, rest = divmod(flat.numel(), size)
-        yield flat[: full * size].view(full, size)[:, ::stride], place[:full]
-        if rest:
-            last = flat[full * size :: stride].unsqueeze(0)
-            yield last, place[full : full + 1, :, : last.shape[1]]
+    def _allocate(self, like: Tensor) -> None:
+        """Make room for the sums, and keep each leaf's views of it, [sums, ranks, blocks, block]."""
+        shape = (self.shares[0].ranks, self._sums, self._offsets[-1])
+        self._whole = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        for views, share, offset in zip(self._views, self.shares, self._offsets, strict=False):
+            first = 0
+            for sample in share.samples:
+                ranks = self._whole[first : first + sample.shape[0], :, offset : offset + sample.size]
+                views.append((sample, ranks.transpose(0, 1).unflatten(2, sample.shape[1:])))
+                first += sample.shape[0]
+
+    def _release(self) -> None:
+        self._whole = None
+        self._views: list[list[tuple[Sample, Tensor]]] = [[] for _ in self.shares]
 
     def _reduce(self) -> None:
         """Sum over ranks; each keeps its share."""
@@ -216,37 +270,50 @@ class Bucket:
         self._part = part if self._part is None else self._part.add_(part)
         self._added = [0] * len(self.shares)
 
-    def finish(self) -> Iterator[tuple[Share, Tensor, Tensor]]:
-        """This rank's share of each leaf: the sums, [sums, coordinates kept], and the whole reduced gradient."""
+    def finish(self) -> tuple[Tensor, Tensor, float]:
+        """This rank's share, without padding.
+
+        Returns:
+            The sums, [sums, coordinates kept]; the reduced gradient there, [coordinates kept]; and how many
+            coordinates of the model each of them stands for.
+        """
         if any(self._added):
             self._reduce()
         part, self._part = self._part, None
         assert part is not None
         if self.shares[0].replicas is not None:
             dist.all_reduce(part, group=self.shares[0].replicas)
-        for share, start in zip(self.shares, self._offsets, strict=False):
-            gradient = share.gradient()
-            yield share, part[:, start : start + -(-len(gradient) // share.stride)], gradient
+        gradients = [share.gradient() for share in self.shares]
+        samples = [
+            share.sample(len(one)).of(one.contiguous()) for share, one in zip(self.shares, gradients, strict=True)
+        ]
+        mean = torch.cat([sample.reshape(-1) for sample in samples])
+        kept = [
+            part[:, start : start + sample.numel()] for start, sample in zip(self._offsets, samples, strict=False)
+        ]
+        values = part if len(mean) == part.shape[1] else torch.cat(kept, dim=1)  # padding is left out
+        whole = sum(len(gradient) for gradient in gradients) / self.shares[0].copies
+        return values, mean, whole / max(len(mean), 1)
 
 
-def buckets_of(leaves: list[Leaf], layout: DataParallel, sums: int, stride: int = 1) -> Iterator[Bucket]:
-    """Neighbouring leaves that are divided over the same ranks, in buckets of about ``BUCKET`` coordinates."""
-    gathered: list[Share] = []
-    scratch = Scratch()
+def buckets_of(leaves: list[Leaf], layout: DataParallel, sums: int, stride: int = 1) -> list[Bucket]:
+    """Leaves that are divided over the same ranks, in buckets of about ``BUCKET`` coordinates."""
+    kinds: dict[tuple[object, ...], list[Share]] = {}
     for leaf in leaves:
         share = Share.of(leaf, layout, stride)
-        coordinates = share.ranks * (share.kept + sum(other.kept for other in gathered))
-        if gathered and (coordinates > BUCKET or not _together(gathered[0], share)):
-            yield Bucket(gathered, sums, scratch)
-            gathered = []
-        gathered.append(share)
-    yield Bucket(gathered, sums, scratch)
+        kinds.setdefault(_kind(share), []).append(share)
+    scratch, buckets = Scratch(), []
+    for shares in kinds.values():
+        gathered: list[Share] = []
+        for share in shares:
+            if gathered and share.ranks * sum(other.kept for other in [share, *gathered]) > BUCKET:
+                buckets.append(Bucket(gathered, sums, scratch))
+                gathered = []
+            gathered.append(share)
+        buckets.append(Bucket(gathered, sums, scratch))
+    return buckets
 
 
-def _together(one: Share, other: Share) -> bool:
-    """Whether both can lie in one bucket."""
-
-    def kind(share: Share) -> tuple[object, ...]:
-        return share.scatter, share.replicas, share.dtype, share.leaf.wrapper
-
-    return kind(one) == kind(other)
+def _kind(share: Share) -> tuple[object, ...]:
+    """Shares of one kind can lie in one bucket."""
+    return share.scatter, share.replicas, share.dtype, share.leaf.wrapper, share.copies, share.stride > 1

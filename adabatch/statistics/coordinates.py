@@ -22,14 +22,13 @@ of each parameter. Standard deviations below about 3e-4 of a coordinate's |g_i| 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from adabatch.statistics.coordinate_sums import Share, buckets_of, coprime_stride
+from adabatch.statistics.coordinate_sums import buckets_of
 from adabatch.statistics.gradients import GradientStatistics
 from theory.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
 from theory.gradient_moments import GradientMoments
@@ -46,8 +45,8 @@ CACHED = 1 << 17
 """Coordinates worked on at a time on a CPU, so that the dozen operations on them stay in its cache."""
 
 SAMPLED, EVERY = 1 << 16, 13
-"""Of a rank's share of a parameter with more coordinates than this, the ratios of about every 13th count as often:
-thousands of them, at a fraction of the cost. Sums are over all coordinates always."""
+"""Of a bucket with more coordinates than this, the ratios of about every 13th count as often: thousands of them,
+at a fraction of the cost. The sums are over all coordinates that are kept."""
 
 
 class CoordinateStatistics(GradientStatistics):
@@ -87,8 +86,13 @@ class CoordinateStatistics(GradientStatistics):
             raise ValueError(f"the stride must be at least 1 (every coordinate), but is {stride}")
         super().__init__(model, process_group, part_of)
         self.conservative = conservative
-        self._buckets = list(buckets_of(self._leaves, self.layout, 1 + conservative, stride))
-        self._places = [(bucket, number) for bucket in self._buckets for number in range(len(bucket.shares))]
+        self._buckets = buckets_of(self._leaves, self.layout, 1 + conservative, stride)
+        places = {
+            share.leaf.name: (bucket, number)
+            for bucket in self._buckets
+            for number, share in enumerate(bucket.shares)
+        }
+        self._places = [places[leaf.name] for leaf in self._leaves]
 
     def enable(self, enabled: bool = True) -> None:
         """Attach or remove the hooks; see :meth:`GradientStatistics.enable`."""
@@ -115,8 +119,7 @@ class CoordinateStatistics(GradientStatistics):
             return moments
         sweep = _Sweep(moments, factor, self.conservative, self._device)
         for bucket in self._buckets:
-            for share, values, mean in bucket.finish():
-                sweep.add(share, values, mean)
+            sweep.add(*bucket.finish(), every=bucket.coprime(EVERY))
         deviations, plug_in, conservative, *counts = self._all_reduce(sweep.totals())
         return CoordinateMoments(
             **vars(moments),
@@ -125,14 +128,6 @@ class CoordinateStatistics(GradientStatistics):
             conservative_l1_norm=conservative if self.conservative else None,
             ratios=RatioHistogram(np.array(counts)),
         )
-
-
-@dataclass
-class _Sampled:
-    """Codes of some of the ratios, where equally many are taken, and the number of all coordinates."""
-
-    codes: list[Tensor] = field(default_factory=list)
-    coordinates: float = 0.0
 
 
 class _Sweep:
@@ -147,15 +142,20 @@ class _Sweep:
 
     def __init__(self, moments: GradientMoments, factor: float, conservative: bool, device: torch.device) -> None:
         self._groups, self._group_size = moments.groups, moments.group_size
-        self._factor, self._conservative, self._device = factor, conservative, device
-        self._sums: list[Tensor] = []
-        self._sampled: dict[tuple[int, int], _Sampled] = {}
+        self._factor, self._conservative = factor, conservative
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._counts = torch.zeros(CODES, dtype=torch.float64, device=device)
 
-    def add(self, share: Share, values: Tensor, gradient: Tensor) -> None:
-        """Add a leaf's sums over groups, [1 or 2, coordinates kept], with its whole reduced gradient, flat."""
+    def add(self, values: Tensor, mean: Tensor, weight: float, every: int) -> None:
+        """Add a bucket's coordinates.
+
+        Args:
+            values: sums over groups, [1 or 2, coordinates].
+            mean: the reduced gradient there, [coordinates].
+            weight: how many coordinates each stands for.
+            every: of many coordinates, the ratios of every this-many-th count.
+        """
         n, m = self._groups, self._group_size
-        mean = gradient[:: share.stride].contiguous()  # several passes follow
-        weight = len(gradient) / (max(len(mean), 1) * share.copies)
         chunk = CACHED if mean.device.type == "cpu" else max(1, len(mean))
         for part, means in zip(values.split(chunk, 1), mean.split(chunk), strict=True):
             means = means.to(part.dtype)
@@ -163,25 +163,16 @@ class _Sweep:
             if self._conservative:
                 halves = _halves(n, means, part[1] * self._factor, torch.finfo(mean.dtype).eps)
                 norms.append(conservative_l1_norm(halves))
-            self._sums.append(torch.stack(norms).double() * weight)
-        every = coprime_stride(EVERY, share.leaf.tensor.numel()) if len(mean) > SAMPLED else 1
+            self._sums[: len(norms)] += torch.stack(norms).double() * weight
+        every = every if len(mean) > SAMPLED else 1
         ratios = noise_to_gradient(n, m, values[0, ::every] * self._factor**2, mean[::every].to(values.dtype))
-        sampled = self._sampled.setdefault((share.stride * every, share.copies), _Sampled())
-        sampled.codes.append(_codes(ratios))
-        sampled.coordinates += len(gradient) / share.copies
+        counts = torch.bincount(_codes(ratios), minlength=CODES)
+        self._counts += counts * (weight * len(mean) / max(len(ratios), 1))
 
     def totals(self) -> Tensor:
         """The three sums and the histogram's counts, in one vector."""
-        sums = torch.zeros(3, dtype=torch.float64, device=self._device)
-        if self._sums:
-            summed = torch.stack(self._sums).sum(0)
-            sums[: len(summed)] = summed
-        counts = torch.zeros(CODES, dtype=torch.float64, device=self._device)
-        for sampled in self._sampled.values():
-            codes = torch.cat(sampled.codes)
-            counts += torch.bincount(codes, minlength=CODES) * (sampled.coordinates / max(len(codes), 1))
-        histogram = RatioHistogram.of_codes(counts.cpu().numpy()).counts
-        return torch.cat([sums, torch.from_numpy(histogram).to(self._device)])
+        histogram = RatioHistogram.of_codes(self._counts.cpu().numpy()).counts
+        return torch.cat([self._sums, torch.from_numpy(histogram).to(self._sums.device)])
 
 
 def _codes(ratios: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ from adabatch.statistics.consistency import (
     require_same_gradient,
 )
 from adabatch.statistics.data_parallel import Leaf, autograd_leaves, copies, data_parallel, like
-from adabatch.statistics.norms import local, squared_norm, squared_norm_rounding, squared_norms
+from adabatch.statistics.norms import SquaredNorms, local
 from theory.gradient_moments import GradientMoments, sums_rounding
 
 __all__ = ["GradientStatistics"]
@@ -92,13 +92,12 @@ class GradientStatistics:
         self._share_weights = self._fp64([self._share.get(index, 0.0) for index in range(len(self._leaves))])
         self._probe = min(range(len(self._leaves)), key=lambda index: self._leaves[index].tensor.numel())
         self._roundoff = max(torch.finfo(leaf.parameter.dtype).eps / 2 for leaf in self._leaves)
-        self._norm_rounding = max(
-            squared_norm_rounding(local(leaf.tensor).numel(), leaf.tensor.dtype) for leaf in self._leaves
-        )
+        self._norms = self._norms_of([leaf.tensor for leaf in self._leaves])
+        self._share_norms = self._norms_of([leaf.parameter for leaf in self._leaves])
         self._processes = _processes()
         self._look_for_scaler = True
         self._handles: list[RemovableHandle] = []
-        self._squares: list[Tensor | None] = []
+        self._seen = [False for _ in self._leaves]
         self._reset()
         self.enable()
 
@@ -129,18 +128,19 @@ class GradientStatistics:
             for handle in self._handles:
                 handle.remove()
             self._handles = []
-        self._squares = [None] * len(self._leaves)
+        self._seen = [False for _ in self._leaves]
 
     def _observe(self, index: int, gradient: Tensor) -> None:
         """The hook: add this leaf's squared norm to the current group."""
-        if self._squares[index] is not None:
+        if self._seen[index]:
             raise RuntimeError(
                 f"the parameter {self._leaves[index].name} received its gradient twice in one micro-batch: call "
                 "end_microbatch() after each backward(), use one backward() a micro-batch, and non-reentrant "
                 "activation checkpointing (use_reentrant=False)"
             )
         own = local(like(gradient.detach(), self._leaves[index].tensor))
-        self._squares[index] = squared_norm(own)
+        self._norms.put(index, own)
+        self._seen[index] = True
         if index == self._probe:
             self._probe_sum += own.sum(dtype=torch.float64)
         self._observe_coordinates(index, own)
@@ -164,11 +164,8 @@ class GradientStatistics:
         """
         if not self.enabled:
             return
-        squares = [square for square in self._squares if square is not None]
-        if len(squares) < len(self._leaves):
-            missing = [
-                leaf.name for leaf, square in zip(self._leaves, self._squares, strict=True) if square is None
-            ]
+        if not all(self._seen):
+            missing = [leaf.name for leaf, seen in zip(self._leaves, self._seen, strict=True) if not seen]
             raise RuntimeError(
                 f"{len(missing)} of {len(self._leaves)} trainable parameters received no gradient in this "
                 f"micro-batch, the first is {missing[0]}: freeze what the loss does not use "
@@ -176,8 +173,8 @@ class GradientStatistics:
             )
         self._look_for_scaler &= loss_scale is None
         self._sizes.add(samples, tokens, 1.0 if loss_scale is None else loss_scale)
-        self._groups_sum += torch.stack(squares)
-        self._squares = [None] * len(self._leaves)
+        self._groups_sum += self._norms.sums()
+        self._seen = [False for _ in self._leaves]
 
     def finish(self) -> GradientMoments:
         """The step's moments, equal on every rank. One all-reduce of a few fp64 numbers a mesh dimension.
@@ -249,7 +246,7 @@ class GradientStatistics:
         """The whole model's moments, with those of its parts if they were asked for."""
         groups = self.layout.ranks * sizes.micro_batches
         additions = sizes.micro_batches * self.layout.world_size + 1
-        rounding = sums_rounding(additions, self._roundoff, self._norm_rounding)
+        rounding = sums_rounding(additions, self._roundoff, self._norms.rounding)
         parts = {
             part: GradientMoments(groups, sizes.samples, *sums, rounding=rounding)
             for part, *sums in zip(self._parts, squares, norms, strict=True)
@@ -276,11 +273,11 @@ class GradientStatistics:
 
     def _local_share(self) -> Tensor:
         """This rank's share of ||g||^2 by part; parameters without gradient count as 0."""
-        present = [index for index in self._share if self._leaves[index].parameter.grad is not None]
-        norms = torch.zeros_like(self._weights)
-        if present:
-            norms[present] = squared_norms([self._reduced(index) for index in present])
-        return self._by_part(norms * self._share_weights)
+        self._share_norms.clear()
+        for index in self._share:
+            if self._leaves[index].parameter.grad is not None:
+                self._share_norms.put(index, self._reduced(index))
+        return self._by_part(self._share_norms.sums() * self._share_weights)
 
     def _reduced(self, index: int) -> Tensor:
         """This rank's part of a leaf's reduced gradient."""
@@ -301,6 +298,10 @@ class GradientStatistics:
         return torch.zeros(len(self._parts), dtype=torch.float64, device=self._device).index_add_(
             0, self._part, values
         )
+
+    def _norms_of(self, tensors: list[Tensor]) -> SquaredNorms:
+        parts = [local(tensor) for tensor in tensors]
+        return SquaredNorms([part.numel() for part in parts], [part.dtype for part in parts], self._device)
 
     def _fp64(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self._device)

@@ -2,8 +2,11 @@
 
 A plain fp32 ``vector_norm`` of a large flat tensor accumulates naively on the CPU (about 2e-3 relative error in
 the square, and another one for another layout of the same numbers), which is more than the difference that the
-norm test lives on. Norms of chunks, combined in fp64, run at the same speed with an error near 1e-8. Small
-tensors, where the launches cost more than the arithmetic, accumulate in fp64 right away, which is exact.
+norm test lives on. Norms of chunks, combined in fp64, run at the same speed with an error near 1e-8; small tensors
+accumulate in fp64 right away, which is exact.
+
+A GPU adds in a tree, which keeps the digits by itself, and there launches count: one a tensor, into its place in a
+vector that is squared once a micro-batch.
 """
 
 from __future__ import annotations
@@ -14,13 +17,18 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-__all__ = ["CHUNK", "local", "squared_norm", "squared_norm_rounding", "squared_norms"]
+__all__ = ["CHUNK", "SquaredNorms", "local"]
 
 CHUNK = 4096
 """Elements whose norm is taken in one fp32 accumulator; the chunks' squares are added in fp64."""
 
 SMALL = 8 * CHUNK
-"""Up to here a cast to fp64 is free beside the launches; beyond, it would cost 20 times the read (CPU)."""
+"""Up to here fp64 is free beside the launch on a CPU; beyond, its cast would cost 20 times the read."""
+
+CHUNK_ROUNDING, SUM_ROUNDING = 1e-5, 1e-12
+"""Largest relative error of a squared norm: of fp32 chunks (16 accumulators of 256 numbers each: measured up to
+7.7e-6, for equal numbers, whose roundings all go one way; 1e-7 for normal ones), and in fp64. A GPU's threads add
+some hundred numbers each in fp32 before the tree begins."""
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -28,42 +36,55 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def squared_norm(tensor: Tensor) -> Tensor:
-    """||tensor||^2 as a 0-dimensional fp64 tensor on the same device.
+class SquaredNorms:
+    """||tensor||^2 of several tensors, in fp64; one number is kept for each.
 
     Args:
-        tensor: any shape, any floating dtype. Large tensors of less than fp64 accumulate in fp32 within a chunk.
+        sizes: number of elements of each.
+        dtypes: of each, any floating type.
+        device: of all.
 
-    >>> squared_norm(torch.tensor([3.0, 4.0]))
-    tensor(25., dtype=torch.float64)
+    Attributes:
+        rounding: largest relative error of a squared norm.
+
+    >>> norms = SquaredNorms([2, 3], [torch.float32, torch.float32], torch.device("cpu"))
+    >>> norms.put(1, torch.tensor([0.0, 2.0, 0.0]))
+    >>> norms.put(0, torch.tensor([3.0, 4.0]))
+    >>> norms.sums().tolist()
+    [25.0, 4.0]
     """
-    flat = tensor.detach().reshape(-1)
-    if flat.numel() <= SMALL:
-        return _norm(flat, torch.float64).square()
-    accumulate = torch.float64 if flat.dtype == torch.float64 else torch.float32
+
+    def __init__(self, sizes: Sequence[int], dtypes: Sequence[torch.dtype], device: torch.device) -> None:
+        self._in_chunks = device.type == "cpu"
+        small = self._in_chunks and max(sizes) <= SMALL
+        exact = small or all(dtype == torch.float64 for dtype in dtypes)
+        self.rounding = SUM_ROUNDING if exact else CHUNK_ROUNDING
+        wide = self._in_chunks or torch.float64 in dtypes
+        self._norms = torch.zeros(len(sizes), dtype=torch.float64 if wide else torch.float32, device=device)
+
+    def put(self, index: int, tensor: Tensor) -> None:
+        """Take one tensor's norm."""
+        flat = tensor.reshape(-1)
+        if self._in_chunks and flat.numel() > SMALL:
+            flat = _chunk_norms(flat)
+        place = self._norms[index]
+        torch.linalg.vector_norm(flat, dtype=place.dtype, out=place)
+
+    def clear(self) -> None:
+        """Make all norms 0."""
+        self._norms.zero_()
+
+    def sums(self) -> Tensor:
+        """The squared norms of what was put last, [tensors], fp64."""
+        return self._norms.double().square()
+
+
+def _chunk_norms(flat: Tensor) -> Tensor:
+    """The norms of chunks, whose norm is the tensor's, [chunks]."""
+    dtype = torch.promote_types(flat.dtype, torch.float32)
     whole = flat.numel() // CHUNK * CHUNK
-    chunks = _norm(flat[:whole].view(-1, CHUNK), accumulate, dim=1).double()
-    total = torch.dot(chunks, chunks)
-    return total if whole == flat.numel() else total + _norm(flat[whole:], torch.float64).square()
-
-
-def squared_norm_rounding(size: int, dtype: torch.dtype) -> float:
-    """Largest relative error of :func:`squared_norm` of a tensor with so many elements of this type.
-
-    Sums of thousands in fp64, or of a chunk in fp32 (16 accumulators of 256 numbers each: measured up to 7.7e-6,
-    for equal numbers, whose roundings all go one way; 1e-7 for normal ones).
-
-    >>> squared_norm_rounding(100, torch.float32), squared_norm_rounding(10**6, torch.float32)
-    (1e-12, 1e-05)
-    """
-    return 1e-12 if size <= SMALL or dtype == torch.float64 else 1e-5
-
-
-def _norm(tensor: Tensor, dtype: torch.dtype, dim: int | None = None) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(tensor, dim=dim, dtype=dtype)
-    return norm
-
-
-def squared_norms(tensors: Sequence[Tensor]) -> Tensor:
-    """The squared norm of each of at least one tensor, [tensors], fp64."""
-    return torch.stack([squared_norm(tensor) for tensor in tensors])
+    norms: Tensor = torch.linalg.vector_norm(flat[:whole].view(-1, CHUNK), dim=1, dtype=dtype)
+    if whole == flat.numel():
+        return norms
+    rest = torch.linalg.vector_norm(flat[whole:], dtype=torch.float64).to(dtype)
+    return torch.cat([norms, rest.reshape(1)])

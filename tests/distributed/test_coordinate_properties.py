@@ -82,7 +82,8 @@ def reference(gradients: Values, samples: int, dtype: str, mean_roundoff: float,
     drift = additions * mean_roundoff
     error = scale * ((2 * drift + drift**2 + 2 * (n + 3) * SUMS[dtype]) * squares + 4 * n**3 * LEAST[dtype])
     root = np.sqrt(variance)
-    root_error = np.minimum(np.sqrt(error), error / np.maximum(root, np.finfo(float).tiny))
+    with np.errstate(over="ignore"):
+        root_error = np.minimum(np.sqrt(error), error / np.maximum(root, np.finfo(float).tiny))
     even, odd = gradients[0::2].mean(0), gradients[1::2].mean(0)
     unclear = np.minimum(np.abs(even), np.abs(odd)) <= 4 * n * drift * size
     return Reference(

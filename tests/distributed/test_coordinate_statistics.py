@@ -15,7 +15,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.parallel import set_gradient_sync
-from adabatch.statistics import CoordinateStatistics
+from adabatch.statistics import CoordinateStatistics, coordinate_sums
+from adabatch.statistics.coordinate_sums import BLOCK
 from theory.coordinate_moments import RESOLUTION, CoordinateMoments
 
 pytestmark = pytest.mark.distributed
@@ -169,6 +170,27 @@ def test_a_stride_keeps_a_part_and_estimates_the_same_sums(mode):
         assert count == pytest.approx(1.0, rel=1e-3)
         assert size < 1.1 / 7
         assert shares[:3] == pytest.approx(shares[3:], abs=0.02)
+
+
+def sums_with_loud_features(stride: int) -> tuple[float, float]:
+    """Deviations and l1 norm where every other block of 16 input features is ten times as large."""
+    torch.manual_seed(0)
+    model = nn.Linear(512, 512, bias=False)
+    statistics = CoordinateStatistics(model, stride=stride)
+    loud = torch.where(torch.arange(512) // BLOCK % 2 == 0, 10.0, 1.0)
+    for _ in range(4):
+        (model(loud * torch.randn(4, 512)).square().mean() / 4).backward()
+        statistics.end_microbatch(4)
+    moments = statistics.finish()
+    return moments.sum_of_standard_deviations, moments.plug_in_l1_norm
+
+
+def test_a_stride_sees_all_input_features_alike(monkeypatch):
+    exact, sampled = sums_with_loud_features(1), sums_with_loud_features(16)
+    assert sampled == pytest.approx(exact, rel=0.03)
+    monkeypatch.setattr(coordinate_sums, "coprime_stride", lambda stride, size: stride)
+    aliased = sums_with_loud_features(16)  # what a stride of 16 itself would see
+    assert aliased[0] > 1.5 * exact[0]
 
 
 def kept(rank: int, world_size: int, mode: str, sync: bool) -> dict[str, int]:
