@@ -47,7 +47,10 @@ class PaperStatistics:
         for leaf, part in zip(self._leaves, self._flat.split(sizes), strict=True):
             own = part.view(leaf.tensor.shape)
             self._own.append(own)
-            self._handles.append(leaf.tensor.register_hook(partial(_keep, own)))
+            self._handles.append(leaf.tensor.register_hook(partial(self._observe, own)))
+
+    def _observe(self, own: Tensor, gradient: Tensor) -> None:
+        own.add_(gradient)
 
     def end_microbatch(self, samples: int) -> None:
         """Nothing: gradients of all micro-batches make one worker's gradient."""
@@ -64,10 +67,6 @@ class PaperStatistics:
         total = float(self._flat.sum(dtype=torch.float64)) / ranks
         self._flat.zero_()
         return total
-
-
-def _keep(own: Tensor, gradient: Tensor) -> None:
-    own.add_(gradient)
 
 
 def _whole(gradient: Tensor | None) -> Tensor:

@@ -5,13 +5,18 @@
     python benchmarks/statistics_cost.py --size microllama-300m --device cuda         # one GPU, bf16
 
 On the CPU: two ranks with one thread each (gloo), accumulation over two micro-batches, clipping and AdamW, a test
-at every step. On a GPU: one process in bf16, eight micro-batches (the groups). Kinds of step take turns within a
-round; ratios are taken against the plain steps of the same round, so that the machine's drift cancels, and their
-median is shown with quartiles. The plain step, too, computes the gradient norm for clipping.
+at every step. On a GPU: one process in bf16, eight micro-batches (the groups). The plain step, too, computes the
+gradient norm for clipping.
 
-CPU seconds are summed over ranks. Bytes are those that one rank sends under ring algorithms, counted from the
-collectives that are issued; memory is the peak of what torch allocates within a step (profiler). Kernel launches
-are counted on a GPU.
+Each kind's steps stand between plain ones (plain, kind, kind, plain; in the next round the other way round), and a
+round's ratio is that of its own four steps, so that the machine's drift cancels. The table has the median over
+rounds with its 95% interval (by order statistics). The scalar statistics, whose cost is small, get three times as
+many rounds.
+
+CPU seconds are summed over ranks; "own" are those of the calling thread inside the statistics' own calls, which
+the rest of the step cannot blur (what gloo's threads do for a collective is not in them). Bytes are those that one
+rank sends under ring algorithms, counted from the collectives that are issued; memory is the peak of what torch
+allocates within a step (profiler). Kernel launches are counted on a GPU.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import torch
@@ -54,9 +59,9 @@ SIZES = {
     "tiny": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
     "20m": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 6, "num_attention_heads": 8},
 }
-KINDS = ("scalar", "layers", "coordinate", "coordinate/16", "paper", "per-sample")
-RARE = ("per-sample",)
-"""So slow that they take part in every fifth round only."""
+KINDS = ("scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample")
+ROUNDS = {"scalar": 3.0, "per-sample": 0.2}
+"""Multiples of the rounds that others get."""
 
 
 @dataclass
@@ -79,13 +84,50 @@ class Setting:
 
 @dataclass
 class Costs:
-    """What one kind of step took on this rank: seconds by round, and of one step bytes, memory and launches."""
+    """What one kind of step took on this rank: seconds by round, beside plain steps; and of one step the rest.
 
-    cpu: dict[int, list[float]] = field(default_factory=dict)
-    wall: dict[int, list[float]] = field(default_factory=dict)
+    Attributes:
+        cpu: CPU seconds by round, [plain, this kind].
+        wall: wall seconds by round, [plain, this kind].
+        own: thread seconds inside the statistics' calls, by step.
+        sent: bytes.
+        memory: bytes above the step's start.
+        launches: of kernels.
+    """
+
+    cpu: list[tuple[float, float]] = field(default_factory=list)
+    wall: list[tuple[float, float]] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
     sent: float = 0.0
     memory: float = 0.0
     launches: int = 0
+
+
+class OwnTime:
+    """Thread seconds inside some of an object's methods, while it is entered."""
+
+    NAMES = ("_observe", "end_microbatch", "finish")
+
+    def __init__(self, statistics: Any) -> None:
+        self.statistics, self.seconds, self._inside = statistics, 0.0, False
+
+    def __enter__(self) -> OwnTime:
+        for name in self.NAMES:
+            setattr(self.statistics, name, self._timed(getattr(self.statistics, name)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self.NAMES:
+            delattr(self.statistics, name)
+
+    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            start = time.thread_time()
+            result = method(*arguments)
+            self.seconds += time.thread_time() - start
+            return result
+
+        return timed
 
 
 class Bench:
@@ -106,7 +148,7 @@ class Bench:
             "scalar": lambda: GradientStatistics(self.model),
             "layers": lambda: GradientStatistics(self.model, part_of=model_part),
             "coordinate": lambda: CoordinateStatistics(self.model),
-            "coordinate/16": lambda: CoordinateStatistics(self.model, stride=16),
+            "all-coordinates": lambda: CoordinateStatistics(self.model, stride=1),
             "paper": lambda: PaperStatistics(self.model),
         }
         for kind, make in makers.items():
@@ -152,6 +194,17 @@ class Bench:
         if self.ranks.device.type == "cuda":
             torch.cuda.synchronize()
         self.ranks.barrier()
+
+    def own(self, kind: str) -> float:
+        """Thread seconds inside the statistics' calls in one step."""
+        statistics, tokens = self.statistics[kind], self.tokens()
+        if statistics is None:
+            return math.nan
+        with OwnTime(statistics) as own:  # before the hooks are attached
+            statistics.enable()
+            self.step(kind, tokens)
+            detach(statistics)
+        return own.seconds
 
     def timed(self, kind: str) -> tuple[float, float]:
         """CPU and wall seconds of one step; hooks are attached before and removed after."""
@@ -228,13 +281,15 @@ def measure(setting: Setting, rank: int) -> tuple[int, dict[str, Costs], tuple[f
     costs = {kind: Costs() for kind in kinds}
     for kind in kinds:  # first steps lay out buckets and optimizer state
         bench.timed(kind)
-    for number in range(setting.rounds):
-        turn = [kind for kind in kinds if kind not in RARE or number % 5 == 0]
-        shift = number % len(turn)
-        for kind in [*turn[shift:], *turn[:shift], "plain"]:
-            cpu, wall = bench.timed(kind)
-            costs[kind].cpu.setdefault(number, []).append(cpu)
-            costs[kind].wall.setdefault(number, []).append(wall)
+    for kind in setting.kinds:
+        for number in range(max(1, round(setting.rounds * ROUNDS.get(kind, 1.0)))):
+            order = ("plain", kind, kind, "plain") if number % 2 else (kind, "plain", "plain", kind)
+            seconds: dict[str, list[tuple[float, float]]] = {"plain": [], kind: []}
+            for turn in order:
+                seconds[turn].append(bench.timed(turn))
+            for way, kept in enumerate((costs[kind].cpu, costs[kind].wall)):
+                kept.append((mean(own[way] for own in seconds["plain"]), mean(own[way] for own in seconds[kind])))
+        costs[kind].own = [bench.own(kind) for _ in range(3)]
     for kind in kinds:
         costs[kind].sent, costs[kind].memory, costs[kind].launches = bench.traced(kind)
     floor = bare_reduce_scatter(bench.parameters) if world_size > 1 else (math.nan, math.nan)
@@ -285,22 +340,23 @@ def rows(setting: Setting) -> list[str]:
     costs = [rank[1] for rank in by_rank]
     where = f"{setting.parallel:6} {setting.micro_batch * setting.length:6d}"
     lines = []
-    for kind in ("plain", *setting.kinds):
-        cpu = {n: sum(median(rank[kind].cpu[n]) for rank in costs) for n in costs[0][kind].cpu}
-        plain = {n: sum(median(rank["plain"].cpu[n]) for rank in costs) for n in cpu}
-        walls = {n: max(median(rank[kind].wall[n]) for rank in costs) for n in cpu}
-        plain_walls = {n: max(median(rank["plain"].wall[n]) for rank in costs) for n in cpu}
-        ratios = sorted(cpu[n] / plain[n] for n in cpu)
-        added = median(cpu[n] - plain[n] for n in cpu)
-        wall = median(walls[n] / plain_walls[n] for n in cpu)
-        low, high = ratios[len(ratios) // 4], ratios[(3 * len(ratios)) // 4]
+    plain = costs[0]["plain"]
+    lines.append(f"{where} plain{'':64}{plain.sent / 1e6:18.3f}{'':13} {plain.memory / 1e6:8.1f}")
+    for kind in setting.kinds:
         mine = costs[0][kind]
-        sent, memory = mine.sent - costs[0]["plain"].sent, mine.memory - costs[0]["plain"].memory
+        rounds = range(len(mine.cpu))
+        before, after = ([sum(rank[kind].cpu[n][way] for rank in costs) for n in rounds] for way in (0, 1))
+        ratios = sorted(own / plain_ for plain_, own in zip(before, after, strict=True))
+        walls = [[max(rank[kind].wall[n][way] for rank in costs) for n in rounds] for way in (0, 1)]
+        wall = median(own / plain_ for plain_, own in zip(*walls, strict=True))
+        low, high = interval(ratios)
+        inside = sum(median(rank[kind].own) for rank in costs)
         lines.append(
-            f"{where} {kind:14} {1e3 * median(cpu.values()):8.0f} {1e3 * added:8.1f} {median(ratios):7.3f} "
-            f"[{low:.3f}, {high:.3f}] {wall:7.3f} {1e3 * median(walls.values()):8.1f} "
-            f"{mine.sent / 1e6:10.3f} {sent / 1e6:12.6f} {mine.memory / 1e6:8.1f} {memory / 1e6:9.3f}"
-            + (f" {mine.launches:8d}" if setting.device == "cuda" else "")
+            f"{where} {kind:16} {1e3 * median(before):7.0f} {1e3 * (median(ratios) - 1) * median(before):8.1f} "
+            f"{1e3 * inside:7.1f} {median(ratios):7.3f} [{low:.3f}, {high:.3f}] {wall:6.3f} "
+            f"{mine.sent / 1e6:10.3f} {(mine.sent - plain.sent) / 1e6:12.6f} {mine.memory / 1e6:8.1f} "
+            f"{(mine.memory - plain.memory) / 1e6:9.3f}"
+            + (f" {plain.launches:8d} {mine.launches:8d}" if setting.device == "cuda" else "")
         )
     ours, own = (1e3 * sum(rank[2][way] for rank in by_rank) for way in (0, 1))
     if math.isfinite(ours):
@@ -309,6 +365,13 @@ def rows(setting: Setting) -> list[str]:
             f"coordinate-wise traffic, takes {ours:.0f} ms of CPU on all ranks, by gloo's own {own:.0f} ms"
         )
     return lines
+
+
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """A 95% interval of the median, from its order statistics (with few rounds, all that was seen)."""
+    count = len(ratios)
+    skip = max(0, math.floor((count - 1.96 * math.sqrt(count)) / 2))
+    return ratios[skip], ratios[count - 1 - skip]
 
 
 def settings(arguments: argparse.Namespace) -> list[Setting]:
@@ -327,7 +390,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--parallel", nargs="+", choices=["fsdp", "ddp", "single"], default=["fsdp", "ddp"])
     parser.add_argument("--length", type=int, help="tokens in a sample (64, on a GPU 1024)")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -336,8 +399,8 @@ def main() -> None:
     lines = [
         " ".join(["# python benchmarks/statistics_cost.py", *given]),
         f"# torch {torch.__version__}, {machine}, {arguments.size}; medians over {arguments.rounds} rounds",
-        "mode   tokens statistics       CPU ms added ms   ratio [quartiles]      wall  wall ms    sent MB     "
-        "added MB  peak MB  added MB" + (" launches" if arguments.device == "cuda" else ""),
+        "mode   tokens statistics       plain  +CPU ms  own ms   ratio [95% interval]   wall    sent MB     "
+        "added MB  peak MB  added MB" + (" launches: plain, with" if arguments.device == "cuda" else ""),
     ]
     for setting in settings(arguments):
         lines += rows(setting)

@@ -29,8 +29,8 @@ __all__ = ["Bucket", "Share", "buckets_of", "coprime_stride"]
 BUCKET = 1 << 22
 """Coordinates in a bucket, unless one parameter alone has more."""
 
-SMALL = 1 << 12
-"""Coordinates of one rank of which all count, whatever the stride is."""
+SMALL = 1 << 16
+"""Coordinates of a parameter of which all count, whatever the stride is."""
 
 BLOCK = 16
 """Neighbouring coordinates that are taken or left out together."""
@@ -99,7 +99,7 @@ class Share:
         Args:
             leaf: the parameter.
             layout: of the ranks.
-            stride: at least, for leaves with more than ``SMALL`` coordinates on a rank; of smaller ones all count.
+            stride: at least, for leaves with more than ``SMALL`` coordinates; of smaller ones all count.
 
         Raises:
             ValueError: for a parameter that FSDP2 shards along another dimension than the first.
@@ -163,7 +163,8 @@ def coprime_stride(stride: int, size: int) -> int:
 
 
 def _every(stride: int, size: int, whole: Tensor) -> int:
-    return coprime_stride(stride, whole.numel()) if size > SMALL else 1
+    large = whole.numel() > SMALL and size >= BLOCK * stride  # each rank has some
+    return coprime_stride(stride, whole.numel()) if large else 1
 
 
 def _sharding(leaf: Leaf) -> DeviceMesh | None:

@@ -2,7 +2,8 @@
 
 The same hooks as :class:`~adabatch.statistics.GradientStatistics`, but what they keep has the parameters' size,
 and it is communicated. Switch it on for test steps only: buffers are kept while it is on, nothing while it is off.
-In fp32 (fp64 for fp64 gradients), for each of one or, with the conservative denominator, two sums:
+In fp32 (fp64 for fp64 gradients), for each of one or, with the conservative denominator, two sums; of large
+parameters the stride's part of it:
 
 ==================================  ==============================  ===============================================
 wrapping                            kept on a test step             communicated
@@ -44,6 +45,9 @@ __all__ = ["CoordinateStatistics"]
 CACHED = 1 << 17
 """Coordinates worked on at a time on a CPU, so that the dozen operations on them stay in its cache."""
 
+STRIDE = 16
+"""Of a large parameter's coordinates one in so many is looked at, unless asked otherwise."""
+
 SAMPLED, EVERY = 1 << 16, 13
 """Of a bucket with more coordinates than this, the ratios of about every 13th count as often: thousands of them,
 at a fraction of the cost. The sums are over all coordinates that are kept."""
@@ -57,8 +61,10 @@ class CoordinateStatistics(GradientStatistics):
         process_group: see :class:`~adabatch.statistics.GradientStatistics`.
         part_of: see :class:`~adabatch.statistics.GradientStatistics`.
         conservative: also estimate ||G||_1 from below, by two halves of the groups; it doubles memory and traffic.
-        stride: look at every this-many-th coordinate of each large parameter (of this rank's part), and let it
-            count so often: memory, traffic and time fall with it. The scalar moments always see everything.
+        stride: look at every this-many-th block of 16 neighbouring coordinates of each parameter with more than
+            65,536 of them (of this rank's part), and let it count so often: memory, traffic and time fall with it,
+            and sums are estimates, to 1% or so (``benchmarks/coordinate_sampling.py``). 1 looks at all. The scalar
+            moments always see everything.
 
     Raises:
         ValueError: see :class:`~adabatch.statistics.GradientStatistics`; also for a stride below 1, and for
@@ -80,7 +86,7 @@ class CoordinateStatistics(GradientStatistics):
         process_group: dist.ProcessGroup | None = None,
         part_of: Callable[[str], str] | None = None,
         conservative: bool = False,
-        stride: int = 1,
+        stride: int = STRIDE,
     ) -> None:
         if stride < 1:
             raise ValueError(f"the stride must be at least 1 (every coordinate), but is {stride}")

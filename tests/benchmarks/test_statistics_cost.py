@@ -59,11 +59,13 @@ def test_it_runs_and_prints_every_kind(tmp_path, parallel):
     options = ["--parallel", parallel, "--length", "8", "--output", str(output)]
     subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
     lines = output.read_text().splitlines()
-    kinds = ["plain", "scalar", "layers", "coordinate", "coordinate/16", "paper", "per-sample"]
+    kinds = ["scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample"]
     rows = [line.split() for line in lines[3:] if not line.startswith("#")]
-    assert [row[2] for row in rows] == 2 * kinds
-    added = {row[2]: float(row[-3]) for row in rows}
-    assert added["plain"] == 0
+    assert [row[2] for row in rows] == 2 * ["plain", *kinds]
+    measured = [row for row in rows if row[2] != "plain"]
+    added = {row[2]: float(row[-3]) for row in measured}
+    own = {row[2]: float(row[5]) for row in measured if row[2] != "per-sample"}
+    assert all(milliseconds > 0 for milliseconds in own.values())
     if parallel == "ddp":
         assert 0 < added["scalar"] < 1e-3  # megabytes sent
         assert added["paper"] > 100 * added["scalar"]
