@@ -137,3 +137,16 @@ def test_one_group_gives_plain_moments():
     # Gradients (1, 1, 1) and (2, 2, 2) of the weight, 1 and 1 of the bias.
     assert moments.sum_of_standard_deviations == pytest.approx(3 * (1 / 2) ** 0.5 / (2 / torch.pi) ** 0.5)
     assert moments.plug_in_l1_norm == pytest.approx(5.5)
+
+
+def test_a_gradient_without_strides():
+    """The gradient of a sum is a single 1, expanded."""
+    weight = nn.Parameter(torch.zeros(100))
+    model = nn.ParameterList([weight])
+    statistics = CoordinateStatistics(model)
+    for scale in (1.0, 3.0):
+        (scale * weight.sum() / 2).backward()
+        statistics.end_microbatch(1)
+    moments = statistics.finish()
+    assert moments.plug_in_l1_norm == pytest.approx(200.0)
+    assert moments.sum_of_standard_deviations == pytest.approx(100 * math.sqrt(2) / math.sqrt(2 / math.pi))

@@ -15,8 +15,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.parallel import set_gradient_sync
-from adabatch.statistics import CoordinateStatistics, coordinate_sums
-from adabatch.statistics.coordinate_sums import BLOCK
+from adabatch.statistics import CoordinateStatistics, coordinate_shares
+from adabatch.statistics.coordinate_shares import BLOCK
 from theory.coordinate_moments import RESOLUTION, CoordinateMoments
 
 pytestmark = pytest.mark.distributed
@@ -188,7 +188,7 @@ def sums_with_loud_features(stride: int) -> tuple[float, float]:
 def test_a_stride_sees_all_input_features_alike(monkeypatch):
     exact, sampled = sums_with_loud_features(1), sums_with_loud_features(16)
     assert sampled == pytest.approx(exact, rel=0.03)
-    monkeypatch.setattr(coordinate_sums, "coprime_stride", lambda stride, size: stride)
+    monkeypatch.setattr(coordinate_shares, "coprime_stride", lambda stride, size: stride)
     aliased = sums_with_loud_features(16)  # what a stride of 16 itself would see
     assert aliased[0] > 1.5 * exact[0]
 

@@ -1,0 +1,178 @@
+"""How a parameter's coordinates are divided over ranks, and which of them are looked at.
+
+With a stride these are every so many-th block of ``BLOCK`` neighbours: a cache line, so that what is left out is
+not even read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
+
+from adabatch.statistics.data_parallel import DataParallel, Leaf, copies, like
+from adabatch.statistics.norms import local
+
+__all__ = ["BLOCK", "SMALL", "Sample", "Share", "coprime_stride"]
+
+SMALL = 1 << 16
+"""Coordinates of a parameter of which all count, whatever the stride is."""
+
+BLOCK = 16
+"""Neighbouring coordinates that are taken or left out together."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some blocks of a flat tensor, as a view: one operation however they lie.
+
+    Attributes:
+        shape: [ranks, blocks, block].
+        steps: between neighbours, in each of these dimensions.
+        start: of the first block.
+    """
+
+    shape: tuple[int, int, int]
+    steps: tuple[int, int, int]
+    start: int
+
+    @property
+    def size(self) -> int:
+        """Coordinates of one rank."""
+        return self.shape[1] * self.shape[2]
+
+    def of(self, flat: Tensor) -> Tensor:
+        """The view of a contiguous tensor.
+
+        >>> Sample((2, 2, 1), (5, 3, 1), 0).of(torch.arange(10)).flatten(1).tolist()
+        [[0, 3], [5, 8]]
+        """
+        return flat.as_strided(self.shape, self.steps, flat.storage_offset() + self.start)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How one leaf's coordinates are divided over ranks.
+
+    Attributes:
+        leaf: the parameter.
+        ranks: among which its coordinates are divided.
+        size: coordinates of one rank, the last ranks' padded.
+        dtype: in which sums are taken.
+        stride: sums are kept of every this-many-th block of a rank's coordinates (:func:`coprime_stride`).
+        scatter: the group of these ranks, None for one rank.
+        replicas: the group of ranks that end with the same share (hybrid sharding).
+        rank: this rank's number in ``scatter``.
+        group: this rank's data-parallel number.
+        copies: how many ranks end with this share.
+    """
+
+    leaf: Leaf
+    ranks: int
+    size: int
+    dtype: torch.dtype
+    stride: int = 1
+    scatter: dist.ProcessGroup | None = None
+    replicas: dist.ProcessGroup | None = None
+    rank: int = 0
+    group: int = 0
+    copies: int = 1
+
+    @classmethod
+    def of(cls, leaf: Leaf, layout: DataParallel, stride: int = 1) -> Share:
+        """How the layout divides this leaf.
+
+        Args:
+            leaf: the parameter.
+            layout: of the ranks.
+            stride: at least, for leaves with more than ``SMALL`` coordinates; of smaller ones all count.
+
+        Raises:
+            ValueError: for a parameter that FSDP2 shards along another dimension than the first.
+        """
+        whole = local(leaf.tensor)
+        dtype = torch.promote_types(leaf.tensor.dtype, torch.float32)
+        if layout.replicated:
+            rank, size = dist.get_rank(layout.process_groups[0]), -(-whole.numel() // layout.ranks)
+            every, scatter = _every(stride, size, whole), layout.process_groups[0]
+            return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank)
+        count = copies(leaf.parameter, layout.world_size)
+        mesh = _sharding(leaf)
+        if mesh is None:
+            return cls(leaf, 1, whole.numel(), dtype, _every(stride, whole.numel(), whole), copies=count)
+        dimensions = mesh.ndim - _dimensions(leaf.tensor)
+        place = mesh.get_coordinate()
+        assert place is not None
+        group = 0
+        for length, position in zip(mesh.shape[:dimensions], place, strict=False):
+            group = group * length + position
+        ranks, rank = mesh.shape[dimensions - 1], place[dimensions - 1]
+        size = -(-whole.shape[0] // ranks) * math.prod(whole.shape[1:])
+        replicas = mesh.get_group(0) if dimensions == 2 else None
+        scatter, every = mesh.get_group(dimensions - 1), _every(stride, size, whole)
+        return cls(leaf, ranks, size, dtype, every, scatter, replicas, rank, group, count)
+
+    @property
+    def kept(self) -> int:
+        """Coordinates of one rank whose sums are kept, padding included."""
+        return self.sample(self.size).size
+
+    def sample(self, length: int, ranks: int = 1, start: int = 0) -> Sample:
+        """What is kept of so many coordinates of each of some ranks, which lie in a flat tensor from start on."""
+        blocks, block = (1, length) if self.stride == 1 else (-(-(length // BLOCK) // self.stride), BLOCK)
+        return Sample((ranks, blocks, block), (self.size, self.stride * BLOCK, 1), start)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """What is kept of the whole leaf: of the ranks with all their coordinates, then of one with fewer."""
+        full, rest = divmod(local(self.leaf.tensor).numel(), self.size)
+        return [self.sample(self.size, full), *([self.sample(rest, 1, full * self.size)] if rest else [])]
+
+    def gradient(self) -> Tensor:
+        """This rank's part of the reduced gradient, flat, without padding."""
+        parameter = self.leaf.parameter
+        assert parameter.grad is not None
+        flat = local(like(parameter.grad, parameter)).reshape(-1)
+        return flat if isinstance(parameter, DTensor) else flat[self.rank * self.size :][: self.size]
+
+
+def coprime_stride(stride: int, size: int) -> int:
+    """The smallest number from ``stride`` on without a common divisor with the parameter's size.
+
+    Every 16th block of a matrix with rows of 512 would see the same input features in every row; without a common
+    divisor, blocks pass through all columns (and heads) alike.
+
+    >>> coprime_stride(16, 512 * 1408), coprime_stride(4, 3 * 5 * 7), coprime_stride(1, 512)
+    (17, 4, 1)
+    """
+    return next(step for step in itertools.count(stride) if math.gcd(step, size) == 1)
+
+
+def _every(stride: int, size: int, whole: Tensor) -> int:
+    large = whole.numel() > SMALL and size >= BLOCK * stride  # each rank has some
+    return coprime_stride(stride, whole.numel()) if large else 1
+
+
+def _sharding(leaf: Leaf) -> DeviceMesh | None:
+    """The mesh over whose first dimensions FSDP2 shards the parameter; None if nothing does."""
+    parameter = leaf.parameter
+    if not isinstance(parameter, DTensor) or parameter.device_mesh.ndim == _dimensions(leaf.tensor):
+        return None
+    placement = parameter.placements[parameter.device_mesh.ndim - _dimensions(leaf.tensor) - 1]
+    if getattr(placement, "dim", None) != 0:
+        raise ValueError(
+            f"{leaf.name} is laid out as {parameter.placements}; coordinate-wise statistics need parameters "
+            "sharded along their first dimension, as fully_shard does"
+        )
+    return parameter.device_mesh
+
+
+def _dimensions(tensor: Tensor) -> int:
+    """Mesh dimensions over which the leaf itself is still spread: those of tensor parallelism."""
+    return tensor.device_mesh.ndim if isinstance(tensor, DTensor) else 0
