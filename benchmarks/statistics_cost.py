@@ -109,7 +109,7 @@ class OwnTime:
     NAMES = ("_observe", "end_microbatch", "finish")
 
     def __init__(self, statistics: Any) -> None:
-        self.statistics, self.seconds, self._inside = statistics, 0.0, False
+        self.statistics, self.seconds = statistics, 0.0
 
     def __enter__(self) -> OwnTime:
         for name in self.NAMES:
@@ -200,7 +200,7 @@ class Bench:
         statistics, tokens = self.statistics[kind], self.tokens()
         if statistics is None:
             return math.nan
-        with OwnTime(statistics) as own:  # before the hooks are attached
+        with OwnTime(statistics) as own:  # before the hooks of PaperStatistics take their method
             statistics.enable()
             self.step(kind, tokens)
             detach(statistics)

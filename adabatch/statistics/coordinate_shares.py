@@ -1,7 +1,7 @@
 """How a parameter's coordinates are divided over ranks, and which of them are looked at.
 
-With a stride these are every so many-th block of ``BLOCK`` neighbours: a cache line, so that what is left out is
-not even read.
+With a stride these are every so many-th block of ``BLOCK`` neighbours on each rank: a cache line, so that what is
+left out is not even read.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Share:
         Args:
             leaf: the parameter.
             layout: of the ranks.
-            stride: at least, for leaves with more than ``SMALL`` coordinates; of smaller ones all count.
+            stride: at least, for leaves with more than ``SMALL`` coordinates, and enough of them on each rank.
 
         Raises:
             ValueError: for a parameter that FSDP2 shards along another dimension than the first.
@@ -155,8 +155,14 @@ def coprime_stride(stride: int, size: int) -> int:
 
 
 def _every(stride: int, size: int, whole: Tensor) -> int:
-    large = whole.numel() > SMALL and size >= BLOCK * stride  # each rank has some
-    return coprime_stride(stride, whole.numel()) if large else 1
+    """The stride of a parameter of which each rank has so many coordinates.
+
+    Blocks pass through all columns within ``stride`` rows: a rank with fewer rows would see the same columns as
+    all others, and looks at everything.
+    """
+    every = coprime_stride(stride, whole.numel())
+    row = math.prod(whole.shape[1:])
+    return every if whole.numel() > SMALL and size >= every * max(row, BLOCK) else 1
 
 
 def _sharding(leaf: Leaf) -> DeviceMesh | None:

@@ -36,7 +36,6 @@ class Bucket:
     def __init__(self, shares: list[Share], sums: int, scratch: Scratch) -> None:
         self.shares, self._sums, self._scratch = shares, sums, scratch
         self._offsets = list(itertools.accumulate((share.kept for share in shares), initial=0))
-        self._whole: Tensor | None = None
         self._part: Tensor | None = None
         self._release()
         self._added = [0] * len(shares)
@@ -66,11 +65,11 @@ class Bucket:
             negative: whether the group counts negatively in the second sum.
         """
         share = self.shares[number]
-        flat = gradient.reshape(-1).to(share.dtype).contiguous()  # one that is all ones has no strides
+        flat = gradient.reshape(-1).contiguous()  # an expanded gradient has a stride of 0
         if self._whole is None:
-            self._allocate(flat)
+            self._allocate(flat.device)
         for sample, sums in self._views[number]:
-            values = sample.of(flat)
+            values = sample.of(flat).to(share.dtype)
             if self._added[number]:
                 sums[0].addcmul_(values, values)
             else:
@@ -86,10 +85,10 @@ class Bucket:
             if every_micro_batch:
                 self._release()  # so that few parameters are whole at a time
 
-    def _allocate(self, like: Tensor) -> None:
+    def _allocate(self, device: torch.device) -> None:
         """Make room for the sums, and keep each leaf's views of it, [sums, ranks, blocks, block]."""
         shape = (self.shares[0].ranks, self._sums, self._offsets[-1])
-        self._whole = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        self._whole = torch.zeros(shape, dtype=self.shares[0].dtype, device=device)
         for views, share, offset in zip(self._views, self.shares, self._offsets, strict=False):
             first = 0
             for sample in share.samples:
@@ -98,7 +97,7 @@ class Bucket:
                 first += sample.shape[0]
 
     def _release(self) -> None:
-        self._whole = None
+        self._whole: Tensor | None = None
         self._views: list[list[tuple[Sample, Tensor]]] = [[] for _ in self.shares]
 
     def _reduce(self) -> None:
@@ -156,4 +155,4 @@ def buckets_of(leaves: list[Leaf], layout: DataParallel, sums: int, stride: int 
 def _kind(share: Share) -> tuple[object, ...]:
     """Shares of one kind can lie in one bucket."""
     types = share.dtype, share.leaf.parameter.dtype
-    return share.scatter, share.replicas, *types, share.leaf.wrapper, share.copies, share.stride > 1
+    return share.scatter, share.replicas, *types, share.leaf.wrapper, share.copies, share.stride

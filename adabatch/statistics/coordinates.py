@@ -62,9 +62,9 @@ class CoordinateStatistics(GradientStatistics):
         part_of: see :class:`~adabatch.statistics.GradientStatistics`.
         conservative: also estimate ||G||_1 from below, by two halves of the groups; it doubles memory and traffic.
         stride: look at every this-many-th block of 16 neighbouring coordinates of each parameter with more than
-            65,536 of them (of this rank's part), and let it count so often: memory, traffic and time fall with it,
-            and sums are estimates, to 1% or so (``benchmarks/coordinate_sampling.py``). 1 looks at all. The scalar
-            moments always see everything.
+            65,536 of them, if a rank has at least so many rows, and let it count so often: memory, traffic and
+            time fall with it, and sums are estimates, to 1% or so (``benchmarks/coordinate_sampling.py``). 1 sums
+            over all. The scalar moments always see everything; shares and quantiles are read from a sample.
 
     Raises:
         ValueError: see :class:`~adabatch.statistics.GradientStatistics`; also for a stride below 1, and for
@@ -119,7 +119,11 @@ class CoordinateStatistics(GradientStatistics):
     def finish(self) -> GradientMoments:
         """The step's moments, equal on every rank: :class:`CoordinateMoments` if there are two groups or more."""
         factor = self._sizes.micro_batches / self._sizes.loss_scale  # the hooks saw gradients of scale * loss / M
-        moments = super().finish()
+        try:
+            moments = super().finish()
+        except (RuntimeError, ValueError):  # this step is not to be mixed into the next one
+            self._forget()
+            raise
         if moments.groups < 2:
             self._forget()
             return moments
@@ -173,7 +177,7 @@ class _Sweep:
         every = every if len(mean) > SAMPLED else 1
         ratios = noise_to_gradient(n, m, values[0, ::every] * self._factor**2, mean[::every].to(values.dtype))
         counts = torch.bincount(_codes(ratios), minlength=CODES)
-        self._counts += counts * (weight * len(mean) / max(len(ratios), 1))
+        self._counts += counts.double() * (weight * len(mean) / max(len(ratios), 1))
 
     def totals(self) -> Tensor:
         """The three sums and the histogram's counts, in one vector."""

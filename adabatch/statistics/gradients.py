@@ -97,7 +97,6 @@ class GradientStatistics:
         self._processes = _processes()
         self._look_for_scaler = True
         self._handles: list[RemovableHandle] = []
-        self._seen = [False for _ in self._leaves]
         self._reset()
         self.enable()
 
@@ -128,7 +127,7 @@ class GradientStatistics:
             for handle in self._handles:
                 handle.remove()
             self._handles = []
-        self._seen = [False for _ in self._leaves]
+        self._reset()
 
     def _observe(self, index: int, gradient: Tensor) -> None:
         """The hook: add this leaf's squared norm to the current group."""
@@ -186,7 +185,11 @@ class GradientStatistics:
                 groups', or is that of a loss that a ``GradScaler`` scaled without a word
                 (:mod:`adabatch.statistics.consistency`).
         """
-        self._require_step()
+        try:
+            self._require_step()
+        except (RuntimeError, ValueError):
+            self._reset()  # whoever catches this goes on with a new step
+            raise
         sizes = self._sizes
         # Leaves saw gradients of scale * loss / M; the group's own gradient is M / scale times that.
         squares = self._groups_sum * self._weights * (sizes.micro_batches / sizes.loss_scale) ** 2
@@ -257,6 +260,7 @@ class GradientStatistics:
     def _reset(self) -> None:
         self._groups_sum = torch.zeros(len(self._leaves), dtype=torch.float64, device=self._device)
         self._probe_sum = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._seen = [False for _ in self._leaves]
         self._sizes = GroupSizes()
 
     def _own_share(self) -> dict[int, float]:

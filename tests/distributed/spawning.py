@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import pickle
@@ -63,10 +64,17 @@ class RankPool:
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """``function(rank, world_size, *arguments)`` on each rank; see :func:`run_ranks`."""
+        try:
+            return self._run(pickle.dumps((function, arguments)))
+        except BaseException:  # a time-out too: what ranks still send would be taken for the next call's results
+            self._kill()
+            raise
+
+    def _run(self, call: bytes) -> list[Any]:
         if not self._ranks:
             self._start()
         for _, connection in self._ranks:
-            connection.send_bytes(pickle.dumps((function, arguments)))
+            connection.send_bytes(call)
         waiting = {connection: rank for rank, (_, connection) in enumerate(self._ranks)}
         results: list[Any] = [None] * self.world_size
         while waiting:
@@ -83,7 +91,6 @@ class RankPool:
             process.join()
             result = _Failure(f"the process ended with exit code {process.exitcode}")
         if isinstance(result, _Failure):
-            self._kill()
             raise AssertionError(f"rank {rank} failed:\n{result.trace}")
         return result
 
@@ -99,10 +106,11 @@ class RankPool:
 
     def stop(self) -> None:
         """End the ranks in an orderly way."""
-        for _, connection in self._ranks:
-            connection.send_bytes(pickle.dumps(None))
-        for process, _ in self._ranks:
-            process.join(timeout=TIMEOUT)
+        with contextlib.suppress(OSError):  # a rank that has died
+            for _, connection in self._ranks:
+                connection.send_bytes(pickle.dumps(None))
+            for process, _ in self._ranks:
+                process.join(timeout=TIMEOUT)
         self._kill()
 
     def _kill(self) -> None:

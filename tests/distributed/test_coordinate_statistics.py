@@ -159,9 +159,9 @@ def strided(rank: int, world_size: int, mode: str) -> list[float]:
     return [*(one / all_ for one, all_ in zip(part[:6], whole[:6], strict=True)), *whole[6:], *part[6:]]
 
 
-@pytest.mark.parametrize("mode", ["single", "ddp", "fsdp"])
-def test_a_stride_keeps_a_part_and_estimates_the_same_sums(mode):
-    for result in run_ranks(strided, 1 if mode == "single" else 2, mode):
+@pytest.mark.parametrize(("mode", "ranks"), [("single", 1), ("ddp", 2), ("ddp", 3), ("fsdp", 2), ("fsdp", 3)])
+def test_a_stride_keeps_a_part_and_estimates_the_same_sums(mode, ranks):
+    for result in run_ranks(strided, ranks, mode):
         squares, deviations, plug_in, conservative, count, size, *shares = result
         assert squares == pytest.approx(1.0, rel=1e-12)  # scalar moments see everything
         # 11,600 of 80,000 coordinates, whose values vary by about as much as they are.

@@ -146,6 +146,28 @@ def test_a_reduced_gradient_that_is_not_the_mean_is_noticed(attached, mistake):
         return
 
 
+@pytest.mark.parametrize("mistake", ["clipped before", "zeroed before"])
+def test_a_step_that_was_refused_is_not_mixed_into_the_next_one(attached, mistake):
+    model, statistics = attached
+    for step in range(2):
+        model.zero_grad()
+        for batch in data():
+            loss_of(model, batch).backward()
+            statistics.end_microbatch(8)
+        if step == 0 and mistake == "clipped before":
+            nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+        elif step == 0:
+            model.zero_grad()
+        if step == 0:
+            with pytest.raises((ValueError, RuntimeError), match="zero_grad"):
+                statistics.finish()
+    moments, plain = statistics.finish(), plain_moments()
+    assert moments.groups == MICRO_BATCHES
+    assert moments.covariance_trace == pytest.approx(plain.covariance_trace, rel=1e-12)
+    if isinstance(statistics, CoordinateStatistics):
+        assert moments.sum_of_standard_deviations == pytest.approx(plain.sum_of_standard_deviations, rel=1e-6)
+
+
 def test_unequal_tokens_are_refused(attached):
     model, statistics = attached
     first, second, *_ = data()
