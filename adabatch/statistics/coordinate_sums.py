@@ -36,8 +36,9 @@ class Bucket:
     def __init__(self, shares: list[Share], sums: int, scratch: Scratch) -> None:
         self.shares, self._sums, self._scratch = shares, sums, scratch
         self._offsets = list(itertools.accumulate((share.kept for share in shares), initial=0))
+        self._whole: Tensor | None = None
         self._part: Tensor | None = None
-        self._release()
+        self._views: list[list[tuple[Sample, Tensor]]] = [[] for _ in shares]
         self._added = [0] * len(shares)
 
     @property
@@ -97,8 +98,8 @@ class Bucket:
                 first += sample.shape[0]
 
     def _release(self) -> None:
-        self._whole: Tensor | None = None
-        self._views: list[list[tuple[Sample, Tensor]]] = [[] for _ in self.shares]
+        self._whole = None
+        self._views = [[] for _ in self.shares]
 
     def _reduce(self) -> None:
         """Sum over ranks; each keeps its share."""

@@ -97,6 +97,7 @@ class GradientStatistics:
         self._processes = _processes()
         self._look_for_scaler = True
         self._handles: list[RemovableHandle] = []
+        self._seen: list[bool] = []
         self._reset()
         self.enable()
 

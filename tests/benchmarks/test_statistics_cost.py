@@ -69,3 +69,12 @@ def test_it_runs_and_prints_every_kind(tmp_path, parallel):
     if parallel == "ddp":
         assert 0 < added["scalar"] < 1e-3  # megabytes sent
         assert added["paper"] > 100 * added["scalar"]
+
+
+def test_the_precision_of_sampling_is_measured():
+    command = [sys.executable, "benchmarks/coordinate_sampling.py", "--steps", "1", "--hidden-size", "256"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    rows = {int(line.split()[0]): list(map(float, line.split()[1:])) for line in printed[4:-1]}
+    assert list(rows) == [4, 16, 64, 256]
+    assert 0 < max(rows[4][:3]) < max(rows[256][:3])  # sums and their ratio, in percent
+    assert max(rows[16][:3]) < 5
