@@ -110,15 +110,21 @@ def test_no_traceback_reaches_the_terminal(tmp_path):
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_help_is_quick():
-    """Under half a second: the best of three, since the machine may be busy."""
+def cpu_seconds(*command: str) -> float:
+    """The best of three, since the machine may be busy."""
     times = []
     for _ in range(3):
         before = os.times()
-        subprocess.run([*COMMAND, "--help"], capture_output=True, check=True)
+        subprocess.run(command, capture_output=True, check=True)
         after = os.times()
         times.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    assert min(times) < 0.5
+    return min(times)
+
+
+def test_help_is_quick():
+    """Under half a second; on a machine that is slow itself, in proportion to what typer and rich alone take."""
+    bare = cpu_seconds(sys.executable, "-c", "import typer, typer.rich_utils")
+    assert cpu_seconds(*COMMAND, "--help") < max(0.5, 2.7 * bare)
 
 
 def test_loading_the_command_loads_nothing_heavy():
