@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 import traceback
@@ -22,6 +21,7 @@ from adabatch.data import keep_tokenizer, open_corpus
 from adabatch.data.progress import prepare_with_progress
 from adabatch.figures import save_figures
 from adabatch.guards import TrainingDivergedError
+from adabatch.interrupting import interrupts
 from adabatch.memory_guard import is_out_of_memory
 from adabatch.metrics import MetricsWriter, read_metrics
 from adabatch.model import model_config
@@ -168,13 +168,11 @@ def _spawned_rank(settings: Settings) -> None:
 
 def _rank(settings: Settings) -> int:
     """One rank's work; errors become one message and an exit code."""
-    interrupted = []
+    with interrupts() as interrupted:
+        return _rank_until(settings, interrupted)
 
-    def interrupt(number: int, frame: object) -> None:
-        interrupted.append(number)
-        raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGINT, interrupt)
+def _rank_until(settings: Settings, interrupted: list[int]) -> int:
     try:
         with process_group(settings.parallel) as ranks:
             _train(settings, ranks)
@@ -197,8 +195,6 @@ def _rank(settings: Settings) -> int:
         else:
             traceback.print_exc()
         return 1
-    finally:
-        signal.signal(signal.SIGINT, previous)
     return 0
 
 

@@ -1,0 +1,68 @@
+"""Ctrl-C that is not lost: an interrupt that falls into a destructor is raised again."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+    from types import FrameType
+
+__all__ = ["interrupts"]
+
+AGAIN = 0.05
+"""Seconds after which an interrupt that was swallowed is raised again: a destructor has long ended by then."""
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Raise ``KeyboardInterrupt`` in this thread at SIGINT, until it has been heard; main thread only.
+
+    Python cannot raise from a destructor (``__del__``) or the callback of a weak reference: it prints the
+    exception and goes on, so that the rank would train while its peers have left. An interrupt that falls into
+    one is raised again here, and nothing is printed.
+
+    Yields:
+        The signals that have come so far: code that meets another error can see whether an interrupt is its cause.
+
+    Raises:
+        ValueError: outside the main thread (from :func:`signal.signal`).
+
+    Example:
+        >>> with interrupts() as came:
+        ...     try:
+        ...         signal.raise_signal(signal.SIGINT)
+        ...     except KeyboardInterrupt:
+        ...         print(f"left after {len(came)} interrupt")
+        left after 1 interrupt
+    """
+    came: list[int] = []
+    again: list[threading.Timer] = []
+    main = threading.get_ident()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def swallowed(what: UnraisableHookArgs) -> None:
+        if not issubclass(what.exc_type, KeyboardInterrupt):
+            former_hook(what)
+            return
+        again.append(threading.Timer(AGAIN, signal.pthread_kill, (main, signal.SIGINT)))
+        again[-1].daemon = True
+        again[-1].start()
+
+    former_hook, sys.unraisablehook = sys.unraisablehook, swallowed
+    former = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield came
+    finally:
+        for timer in again:
+            timer.cancel()
+        signal.signal(signal.SIGINT, former)
+        sys.unraisablehook = former_hook
