@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch.amp import GradScaler
@@ -136,17 +137,26 @@ def require_same_gradient(
 def require_no_scaler() -> None:
     """Raise if a ``GradScaler`` of this process has scaled a loss: for loops that did not say by how much.
 
-    It looks through the process's objects, some hundredths of a second: once is enough.
+    It looks through the process's objects, some tenths of a second where there are many: the first time, and
+    again only after scalers were made.
 
     Raises:
         ValueError: if there is one whose scale is not 1.
 
     >>> require_no_scaler()
     """
-    if next(_scales(), None) is None:
+    kinds = _scaler_kinds()
+    references = {kind: sys.getrefcount(kind) for kind in kinds}
+    if references == _without_scalers:  # every object holds a reference to its class
+        return
+    if not _scalers(kinds):
+        _without_scalers.clear()
+        _without_scalers.update(references)
         return
     gc.collect()  # one that nobody holds any more has nothing to say
-    scale = next(_scales(), None)
+    # The scale's tensor is made when a first loss is scaled; no public method tells.
+    used = [scaler for scaler in _scalers(kinds) if getattr(scaler, "_scale", None) is not None]
+    scale = next((scaler.get_scale() for scaler in used if scaler.is_enabled() and scaler.get_scale() != 1), None)
     if scale is not None:
         raise ValueError(
             f"a GradScaler multiplies losses by {scale:g}, but end_microbatch() was not told, so that the moments "
@@ -155,14 +165,18 @@ def require_no_scaler() -> None:
         )
 
 
-def _scales() -> Iterator[float]:
-    """Of the process's gradient scalers that have been used."""
+_without_scalers: dict[type[GradScaler], int] = {}
+"""How many references the classes of scalers had when there was none of them."""
+
+
+def _scaler_kinds() -> list[type[GradScaler]]:
+    """The class and all that derive from it."""
     kinds = [GradScaler]
     for kind in kinds:
         kinds += kind.__subclasses__()
-        for scaler in gc.get_referrers(kind):
-            # The scale's tensor is made when a first loss is scaled; no public method tells.
-            if type(scaler) is kind and scaler.is_enabled() and getattr(scaler, "_scale", None) is not None:
-                scale = scaler.get_scale()
-                if scale != 1:
-                    yield scale
+    return kinds
+
+
+def _scalers(kinds: list[type[GradScaler]]) -> list[GradScaler]:
+    """The process's objects of these classes."""
+    return [found for found in gc.get_referrers(*kinds) if type(found) in kinds]

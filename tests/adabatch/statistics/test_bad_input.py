@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import pytest
@@ -106,6 +107,19 @@ def test_only_scalers_that_are_in_use_count(attached):
         statistics.end_microbatch(8, loss_scale=1.0)  # the scaler is another model's
     statistics.finish()
     assert unused.get_scale() == 1024
+
+
+def test_the_process_is_searched_again_only_after_scalers_were_made(monkeypatch):
+    gc.collect()  # other tests' scalers
+    require_no_scaler()
+    searches = []
+    monkeypatch.setattr(gc, "get_referrers", lambda *kinds: searches.append(kinds) or [])
+    require_no_scaler()
+    assert not searches
+    scaler = torch.amp.GradScaler("cpu")
+    require_no_scaler()
+    assert len(searches) == 1
+    assert scaler.is_enabled()
 
 
 def test_a_scale_that_is_said_to_be_another_models_scales_the_moments_and_leaves_the_ratio(attached):
