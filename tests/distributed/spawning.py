@@ -23,6 +23,9 @@ import torch.multiprocessing as multiprocessing
 TIMEOUT = 120
 """Seconds within which a collective must end."""
 
+PRELOADED = ["adabatch.launch", "adabatch.statistics", "transformers.models.llama.modeling_llama"]
+"""What the ranks' common ancestor imports: to import it took a rank some ten seconds."""
+
 
 def run_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
     """``function(rank, world_size, *arguments)`` on each rank; a list of results by rank.
@@ -111,7 +114,8 @@ class RankPool:
         return result
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
         self._folder = tempfile.TemporaryDirectory()
         for rank in range(self.world_size):
             ours, theirs = context.Pipe()
