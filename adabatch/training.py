@@ -37,7 +37,7 @@ def train(run: Run) -> Iterator[Record]:
             record = training_step(run)
             if _due(run, before, interval.validation_interval):
                 record["val_loss"] = validation_loss(
-                    run.model, run.corpus, run.settings, run.ranks, run.watchdog.at
+                    run.model, run.corpus, run.settings, run.ranks, run.watchdog.at, run.memory.limit
                 )
                 record["val_bits_per_byte"] = bits_per_byte(record["val_loss"], run.corpus)
             yield record  # written before the checkpoint that follows it, so that a resumed run misses no record

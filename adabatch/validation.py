@@ -23,6 +23,7 @@ def validation_loss(
     settings: Settings,
     ranks: Ranks,
     passing: Callable[[str], None] | None = None,
+    micro_batch_limit: int | None = None,
 ) -> float | None:
     """Mean cross-entropy in nats over the first ``validation_samples`` held-out sequences; None without any.
 
@@ -35,11 +36,13 @@ def validation_loss(
         settings: how many, and how many at once.
         ranks: this process among the others.
         passing: called at each batch with the name of the place, so that a long validation does not look hung.
+        micro_batch_limit: no more sequences than this at once; None where no limit is known.
     """
     if corpus.validation is None:
         return None
     count = min(settings.run.validation_samples, corpus.validation.length)
-    size = min(settings.schedule.max_micro_batch, -(-count // ranks.data_parallel_size))
+    largest = settings.schedule.max_micro_batch if micro_batch_limit is None else micro_batch_limit
+    size = min(largest, -(-count // ranks.data_parallel_size))
     total = seen = 0.0
     model.eval()
     for first in range(0, count, size * ranks.data_parallel_size):

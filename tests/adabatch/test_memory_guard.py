@@ -60,6 +60,16 @@ def test_the_batch_stays_and_accumulation_grows(tmp_path, most):
     assert [r["loss"] for r in records] == pytest.approx([r["loss"] for r in whole], rel=1e-4)
 
 
+def test_validation_takes_no_more_at_once_than_fits(tmp_path):
+    changes = {"validation_interval": 64, "validation_samples": 20}
+    whole = [r["val_loss"] for r in train(open_single(tmp_path / "whole", **changes)) if "val_loss" in r]
+    run = with_memory_for(open_single(tmp_path / "small", **changes), 3)
+    with pytest.warns(UserWarning, match="does not fit"):
+        limited = [r["val_loss"] for r in train(run) if "val_loss" in r]
+    assert limited == pytest.approx(whole, rel=1e-4)
+    assert len(whole) == 2
+
+
 def test_trying_leaves_nothing_behind(tmp_path):
     """With memory enough, the run is bit for bit the one that tries nothing."""
     tried = list(train(open_single(tmp_path / "tried")))
