@@ -195,22 +195,27 @@ def _atom_grid(certificate: Certificate, effort: Effort) -> tuple[Array, Array]:
 
 
 def _grid_search(
-    certificate: Certificate, effort: Effort, block: int = 64
+    certificate: Certificate, effort: Effort, block: int = 4
 ) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
-    """Per state the worst law of the grid and its margin."""
+    """Per state the worst law of the grid and its margin, over so few states at a time that they stay in cache."""
     z, s = _state_grid(certificate, effort)
     lower, upper = _atom_grid(certificate, effort)
     a, b = 1 - lower[:, None], upper - 1
     weight, noise = b / (a + b), certificate.noise_weight * np.sqrt(a * b)
     margins, chosen = np.empty(len(z)), np.empty(len(z), int)
+    scratch = np.empty((block, *weight.shape))
     for start in range(0, len(z), block):
         part = slice(start, start + block)
         at_lower = certificate.step_value(z[part, None], s[part, None], lower)
         at_upper = certificate.step_value(z[part, None], s[part, None], upper)
-        values = (at_lower[:, :, None] - at_upper[:, None, :]) * weight + at_upper[:, None, :] + noise
-        values = values.reshape(len(values), -1)
-        chosen[part] = values.argmin(axis=1)
-        margins[part] = values.min(axis=1) - certificate.gain - certificate.potential(z[part], s[part])
+        values = np.subtract(at_lower[:, :, None], at_upper[:, None, :], out=scratch[: len(at_lower)])
+        values *= weight
+        values += at_upper[:, None, :]
+        values += noise
+        laws = values.reshape(len(values), -1)
+        chosen[part] = laws.argmin(axis=1)
+        least = laws[np.arange(len(laws)), chosen[part]]
+        margins[part] = least - certificate.gain - certificate.potential(z[part], s[part])
     i, j = np.divmod(chosen, len(upper))
     return (z, s), (lower[i], upper[j]), margins
 
