@@ -19,7 +19,6 @@ from adabatch.building import check_settings
 from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint, seed_generators
 from adabatch.data import keep_tokenizer, open_corpus
 from adabatch.data.progress import prepare_with_progress
-from adabatch.figures import save_figures
 from adabatch.guards import TrainingDivergedError
 from adabatch.interrupting import interrupts
 from adabatch.memory_guard import is_out_of_memory
@@ -247,8 +246,11 @@ def _report(run: Run, folder: Path, console: Console) -> None:
         for record in train(run):
             metrics.write(record)
             progress.show(record)
-    records = read_metrics(folder)
-    paths = save_figures(records, folder / "figures") if run.settings.run.figures else []
+    records, paths = read_metrics(folder), []
+    if run.settings.run.figures:
+        from adabatch.figures import save_figures  # here, as matplotlib takes every rank a second to import
+
+        paths = save_figures(records, folder / "figures")
     Console().print(summary_table(records, run.saver.costs))
     figure = f"figure: {paths[0]}   " if paths else ""
     Console().print(f"{figure}metrics: {folder / 'metrics.jsonl'}", soft_wrap=True)

@@ -33,7 +33,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint_intact(
     small_disk, tmp_path, capsys, monkeypatch, asynchronous
 ):
-    monkeypatch.setattr("adabatch.launch.save_figures", lambda records, folder: [folder])  # slower than the run
+    monkeypatch.setattr("adabatch.figures.save_figures", lambda records, folder: [folder])  # slower than the run
     write_tiny_model(tmp_path / "model.json")
     overrides = {
         "model": str(tmp_path / "model.json"),

@@ -1,5 +1,6 @@
 """The planned peak of memory against the one that torch's profiler measures."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ since autograd does not add in place where operations are observed."""
 
 def allocations(work):
     """Bytes allocated and freed while ``work`` runs, in order."""
+    gc.collect()  # else what other tests left would be freed, and counted, in the middle
     with torch.profiler.profile(profile_memory=True) as profiled:
         work()
     events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
