@@ -176,8 +176,7 @@ def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Rank
             layer.compile()
     if settings.parallel == "ddp":
         device_ids = [ranks.device] if ranks.device.type == "cuda" else None
-        # The only buffers are the rotary frequencies, the same on every rank: nothing to broadcast at each step.
-        return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=device_ids)
     if mesh is not None:
         _shard(model, layers, settings, mesh["shard"] if settings.tensor_parallel > 1 else mesh)
     wrapped: nn.Module = model

@@ -179,11 +179,14 @@ class _ReplicatedByHand(DistributedDataParallel):
         nn.Module.__init__(self)
         self.module = module
         self.process_group = dist.distributed_c10d._get_default_group()
-        self.require_backward_grad_sync = True
+        self.require_backward_grad_sync = self._buffers_due = True
         self.buckets: list[Tensor] = []
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """The module's own."""
+        """The module's own; buffers are broadcast once a step."""
+        if self._buffers_due:
+            dist.broadcast(torch.cat([buffer.flatten() for buffer in self.module.buffers()]), src=0)
+        self._buffers_due = self.require_backward_grad_sync
         return self.module(*inputs, **named)
 
     def make_buckets(self) -> None:
