@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from spawning import RankPool
+from spawning import run_ranks
 from torch.distributed.tensor import DTensor
 
 from adabatch.checkpoints import complete_checkpoints
@@ -54,7 +54,7 @@ LOSS_TOLERANCE = 1e-5
 def settings_for(folder: str, layout: str, **changes: Any) -> Settings:
     """Four groups at the start whatever the ranks, so that all make the same batches."""
     size = {"initial_batch": 8, "micro_batch": 2, "max_micro_batch": 16, "max_batch": 32, "eta": 0.3}
-    length = {"samples": 160, "warmup_samples": 16, "sequence_length": 16}
+    length = {"samples": 104, "warmup_samples": 16, "sequence_length": 16}
     times = {"validation_interval": 0, "checkpoint_interval": 40, "keep": 0}
     base = {"model": f"{folder}/model.json", "output": f"{folder}/{layout}", **size, **length, **times}
     return load_settings(overrides=base | LAYOUTS[layout][1] | changes)
@@ -110,48 +110,33 @@ def resumed_run(rank: int, world_size: int, folder: str, layout: str, path: str,
 
 def _resumed(rank: int, world_size: int, folder: str, layout: str, path: str, **changes: Any) -> Run:
     output = f"{folder}/resumed {layout} {Path(path).parent.parent.name}"
-    settings = settings_for(folder, layout, resume=path, output=output, **changes)
+    settings = settings_for(folder, layout, resume=path, output=output, checkpoint_interval=0, **changes)
     return open_run(settings, Ranks(rank, world_size, torch.device("cpu"), settings.parallel.tensor_parallel))
 
 
-class Pools:
-    """Ranks of each number, started when first needed."""
-
-    def __init__(self) -> None:
-        self.pools: dict[int, RankPool] = {}
-
-    def run(self, function, layout: str, folder: str, *arguments: Any) -> list[Any]:
-        size = LAYOUTS[layout][0]
-        return self.pools.setdefault(size, RankPool(size)).run(function, folder, layout, *arguments)
+def on_ranks(function, layout: str, folder: str, *arguments: Any) -> list[Any]:
+    return run_ranks(function, LAYOUTS[layout][0], folder, layout, *arguments)
 
 
 @pytest.fixture(scope="module")
-def pools():
-    made = Pools()
-    yield made
-    for pool in made.pools.values():
-        pool.stop()
-
-
-@pytest.fixture(scope="module")
-def saved(pools, tmp_path_factory):
+def saved(tmp_path_factory):
     """Each saved layout's records, first checkpoint, and its state as the layout that saved it reads it."""
     folder = str(tmp_path_factory.mktemp("saved"))
     Path(folder, "model.json").write_text(json.dumps(MODEL))
     runs = {}
     for layout in SAVED:
-        records = pools.run(whole_run, layout, folder)[0]
+        records = on_ranks(whole_run, layout, folder)[0]
         path = str(complete_checkpoints(Path(folder, layout, "checkpoints"))[0])
-        runs[layout] = records, path, pools.run(state_of, layout, folder, path)[0]
+        runs[layout] = records, path, on_ranks(state_of, layout, folder, path)[0]
     return folder, runs
 
 
 @pytest.mark.parametrize("resumed", LAYOUTS)
 @pytest.mark.parametrize("layout", SAVED)
-def test_the_state_is_equal_to_the_bit_and_the_run_goes_on(pools, saved, layout, resumed):
+def test_the_state_is_equal_to_the_bit_and_the_run_goes_on(saved, layout, resumed):
     folder, runs = saved
     records, path, state = runs[layout]
-    by_rank = pools.run(resumed_run, resumed, folder, path, {})
+    by_rank = on_ranks(resumed_run, resumed, folder, path, {})
     for result in by_rank:
         assert result["state"].keys() == state.keys()
         assert all(np.array_equal(result["state"][name], state[name]) for name in state)
@@ -180,7 +165,7 @@ def test_the_state_that_is_compared_is_not_the_initial_one(saved):
     assert not any(np.array_equal(tensor, state[name]) for name, tensor in other.items())
 
 
-def test_the_batch_is_rounded_to_what_the_new_ranks_make_and_says_so(pools, saved):
+def test_the_batch_is_rounded_to_what_the_new_ranks_make_and_says_so(saved):
     """Two groups at the start make batches of 2, 4, ...; four ranks make multiples of four only."""
     folder, _ = saved
     changes = {"initial_batch": 2, "micro_batch": 1, "schedule": "linear-ramp", "ramp_samples": 600}
@@ -190,7 +175,7 @@ def test_the_batch_is_rounded_to_what_the_new_ranks_make_and_says_so(pools, save
     paths = complete_checkpoints(Path(folder, "odd", "checkpoints"))[:-1]
     path = next(path for path in paths if wanted[int(path.name.removeprefix("step-"))] % 4)
     batch = wanted[int(path.name.removeprefix("step-"))]
-    by_rank = pools.run(resumed_run, "fsdp 4", folder, str(path), changes)
+    by_rank = on_ranks(resumed_run, "fsdp 4", folder, str(path), changes)
     realised = batch + 4 - batch % 4
     (line,) = by_rank[0]["said"]
     assert line.startswith(f"the batch of {batch} is rounded to {realised}: 4 ranks x 1 micro-batches of")
