@@ -70,6 +70,7 @@ __all__ = [
     "clipped_alignment",
     "clipped_bound",
     "largest_admissible_eta",
+    "require_condition",
     "reversing_factor",
     "simulate",
     "wrong_probability",
@@ -104,6 +105,20 @@ def largest_admissible_eta(beta1: Value, beta2: Value, floor: Value) -> Value:
     return sqrt(floor * momentum_gap(beta1, beta2))
 
 
+def require_condition(beta1: Value, beta2: Value, eta: Value, floor: Value) -> None:
+    """Raise :class:`~theory.hypotheses.HypothesisError` unless 0 < phi0 <= 1 and 0 <= eta^2 < phi0 (1 - r)."""
+    require_betas(beta1, beta2)
+    require(floor > 0, "0 < phi0 <= 1", describe("phi0", floor), "clip at a larger threshold")
+    require(floor <= 1, "0 < phi0 <= 1", describe("phi0", floor), "clipping only shrinks: take phi0 = 1")
+    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 or more")
+    require(
+        clipped_alignment(momentum_amplification(beta1, beta2), eta, floor) > 0,
+        "eta^2 < phi0 (1 - beta1 / sqrt(beta2))",
+        f"{describe('eta', eta)}, {describe('phi0', floor)}",
+        f"the supremum of the admissible values is {describe('eta', largest_admissible_eta(beta1, beta2, floor))}",
+    )
+
+
 def clipped_bound(
     *,
     smoothness: Value,
@@ -123,19 +138,9 @@ def clipped_bound(
         HypothesisError: unless 0 < floor <= 1 and eta^2 < floor (1 - r), or for a problem or betas out of range.
     """
     require_problem(smoothness, dimension, initial_gap, steps)
-    require_betas(beta1, beta2)
     require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take a positive step size")
-    require(floor > 0, "0 < phi0 <= 1", describe("phi0", floor), "clip at a larger threshold")
-    require(floor <= 1, "0 < phi0 <= 1", describe("phi0", floor), "clipping only shrinks: take phi0 = 1")
-    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 or more")
+    require_condition(beta1, beta2, eta, floor)
     kappa = clipped_alignment(momentum_amplification(beta1, beta2), eta, floor)
-    limit = largest_admissible_eta(beta1, beta2, floor)
-    require(
-        kappa > 0,
-        "eta^2 < phi0 (1 - beta1 / sqrt(beta2))",
-        f"{describe('eta', eta)}, {describe('phi0', floor)}",
-        f"the supremum of the admissible values is {describe('eta', limit)}",
-    )
     gamma = drift_constant(beta1, beta2)
     budget = descent_budget(smoothness, dimension, initial_gap, steps, step_size, gamma)
     q = budget / ((1 - beta1) * kappa)

@@ -35,15 +35,13 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from theory import adam, adam_sharp, l1_norm_test
+from theory import adam, adam_sharp, clipping, l1_norm_test
 from theory.adam_constants import alignment_at, momentum_amplification, require_betas
 from theory.adam_variants import bias_correction as bias_correction_constants
-from theory.clipping import clipped_alignment
-from theory.clipping import largest_admissible_eta as largest_clipped_eta
 from theory.estimated_test import coordinate_passing_probability
 from theory.hypotheses import HypothesisError, describe, require
 from theory.l1_certificates import NUMERICAL_SUPPORT, find_certificate
@@ -190,10 +188,21 @@ def _additions(run: Configuration) -> list[str]:
     return [name for name, present in named.items() if present]
 
 
-def _condition(theorem: str, condition: str, eta: float, largest: float, **constants: float) -> Coverage:
-    """A theorem whose condition is eta < ``largest``."""
+def _meets(require_condition: Callable[..., None], *values: float) -> bool:
+    """Whether a theorem's own condition holds: to compare eta with the largest one may round otherwise."""
+    try:
+        require_condition(*values)
+    except HypothesisError:
+        return False
+    return True
+
+
+def _condition(
+    theorem: str, condition: str, eta: float, largest: float, *, met: bool, **constants: float
+) -> Coverage:
+    """A theorem whose condition is eta < ``largest``, and whether it is met."""
     known = f"nothing by this theorem: {describe('eta', eta)}; take eta below {largest:.6g}"
-    departures = () if eta < largest else (Departure(condition, known),)
+    departures = () if met else (Departure(condition, known),)
     return Coverage(theorem, condition, {**constants, "largest eta": float(largest)}, departures)
 
 
@@ -207,16 +216,17 @@ def _coordinate(run: Configuration) -> Coverage:
         return _decayed(run, rho)
     if "learning-rate schedule" in additions:
         return _scheduled(run, rho)
-    largest, sharp = adam.largest_admissible_eta(run.beta1, run.beta2), _sharp_limit(run)
-    condition = "eta^2 < 1 - beta1 / sqrt(beta2)"
-    if run.eta < largest or largest >= sharp:
-        kappa = alignment_at(rho, run.eta)
-        return _condition("Theorem 1 (corrected)", condition, run.eta, largest, rho=rho, kappa=kappa)
-    return _condition("Theorem 2", "eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)", run.eta, sharp)
-
-
-def _sharp_limit(run: Configuration) -> float:
-    return float(adam_sharp.largest_admissible_eta(run.beta1, run.beta2))
+    values = run.beta1, run.beta2, run.eta
+    largest, sharp = (
+        adam.largest_admissible_eta(*values[:2]),
+        float(adam_sharp.largest_admissible_eta(*values[:2])),
+    )
+    first, second = _meets(adam.require_condition, *values), _meets(adam_sharp.require_condition, *values)
+    if first or largest >= sharp:
+        condition, kappa = "eta^2 < 1 - beta1 / sqrt(beta2)", alignment_at(rho, run.eta)
+        return _condition("Theorem 1 (corrected)", condition, run.eta, largest, met=first, rho=rho, kappa=kappa)
+    condition = "eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)"
+    return _condition("Theorem 2", condition, run.eta, sharp, met=second)
 
 
 def _clipped(run: Configuration, rho: float) -> Coverage:
@@ -227,15 +237,17 @@ def _clipped(run: Configuration, rho: float) -> Coverage:
     require(
         0 < run.clip_floor <= 1, "0 < clip_floor <= 1", describe("clip_floor", run.clip_floor), "take at most 1"
     )
-    largest = largest_clipped_eta(run.beta1, run.beta2, run.clip_floor)
-    kappa = clipped_alignment(rho, run.eta, run.clip_floor)
-    return _condition(name, condition, run.eta, largest, rho=rho, kappa=kappa, phi0=run.clip_floor)
+    met = _meets(clipping.require_condition, run.beta1, run.beta2, run.eta, run.clip_floor)
+    largest = clipping.largest_admissible_eta(run.beta1, run.beta2, run.clip_floor)
+    kappa = clipping.clipped_alignment(rho, run.eta, run.clip_floor)
+    return _condition(name, condition, run.eta, largest, met=met, rho=rho, kappa=kappa, phi0=run.clip_floor)
 
 
 def _decayed(run: Configuration, rho: float) -> Coverage:
     largest = adam.largest_admissible_eta(run.beta1, run.beta2)
     condition = "eta^2 < 1 - beta1 / sqrt(beta2) and lambda W < (1 - beta1) kappa / B"
-    base = _condition("Theorem 1 (corrected) with weight decay", condition, run.eta, largest, rho=rho)
+    met = _meets(adam.require_condition, run.beta1, run.beta2, run.eta)
+    base = _condition("Theorem 1 (corrected) with weight decay", condition, run.eta, largest, met=met, rho=rho)
     if base.departures:
         return base
     pull, limit = (
@@ -260,7 +272,8 @@ def _scheduled(run: Configuration, rho: float) -> Coverage:
         rho_s *= 1 / float(sqrt(1 - run.beta2**first))
     name, condition = "Theorem 1 (corrected) with step multipliers", "rho_s eta^2 < 1"
     kappa = alignment_at(rho_s, run.eta)
-    return _condition(name, condition, run.eta, rho_s**-0.5, rho_s=rho_s, kappa_s=kappa, k0=float(first))
+    constants = {"rho_s": rho_s, "kappa_s": kappa, "k0": float(first)}
+    return _condition(name, condition, run.eta, rho_s**-0.5, met=kappa > 0, **constants)
 
 
 def _l1(run: Configuration) -> Coverage:
