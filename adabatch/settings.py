@@ -13,13 +13,15 @@ settings are saved with the run as ``config.toml``, in the same format.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import json
 import math
+import sys
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -230,28 +232,36 @@ SECTIONS: dict[str, type] = {
 }
 
 
-def options() -> Iterator[tuple[str, Field[Any], Any]]:
+@functools.cache
+def options() -> tuple[tuple[str, Field[Any], Any], ...]:
     """Section, field and resolved type of every setting, in order."""
-    for section, cls in SECTIONS.items():
-        hints = typing.get_type_hints(cls)
-        for item in fields(cls):
-            yield section, item, hints[item.name]
+    hints = {section: typing.get_type_hints(cls) for section, cls in SECTIONS.items()}
+    return tuple(
+        (section, item, hints[section][item.name]) for section, cls in SECTIONS.items() for item in fields(cls)
+    )
 
 
+@functools.cache
 def field_docs(cls: type) -> dict[str, str]:
     """The docstring under each field of a dataclass, on one line.
 
     >>> field_docs(ModelSettings)["model"].startswith("A built-in architecture")
     True
     """
-    body = ast.parse(inspect.getsource(cls).lstrip()).body[0]
-    assert isinstance(body, ast.ClassDef)
+    body = _class_definitions(cls.__module__)[cls.__name__]
     docs = {}
     for node, after in zip(body.body, body.body[1:], strict=False):
         is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_text:
             docs[node.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
     return docs
+
+
+@functools.cache
+def _class_definitions(module: str) -> dict[str, ast.ClassDef]:
+    """The classes of a module's source, which is parsed once: every command's options read it."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def preset_names() -> list[str]:
