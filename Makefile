@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Tests that start ranks run beside others too: they wait for each other more than they compute.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+PYTEST := $(BIN)/python -m pytest
+# Tests that start ranks wait for each other more than they compute: two files of them at a time. A file's tests stay
+# together, as they share what they trained, or a port.
+WITH_RANKS := --numprocesses 2 --dist loadfile
 
 .PHONY: install demo test test-slow lint check faults
 
@@ -19,10 +21,12 @@ demo: install
 	$(BIN)/adabatch train --preset demo --parallel fsdp --ranks 2 --output runs/demo --overwrite $(OPTIONS)
 
 test: install
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --numprocesses auto -m "not slow and not distributed"
+	$(PYTEST) $(WITH_RANKS) -m "distributed and not slow"
 
 test-slow: install
-	$(PYTEST) -m slow
+	$(PYTEST) --numprocesses auto -m "slow and not distributed"
+	$(PYTEST) $(WITH_RANKS) -m "slow and distributed"
 
 lint: install
 	$(BIN)/ruff check .

@@ -14,8 +14,6 @@ import pytest
 
 import cli
 
-pytestmark = pytest.mark.xdist_group("compare")
-
 COMMAND = [sys.executable, str(Path(cli.__file__))]
 SMALL = ["compare", "--quick", "--seeds", "2", "--constant-batches", "16,32", "--output", "out"]
 SMALL += ["--variants", "constant-16,constant-32,ramp"]

@@ -10,6 +10,14 @@ import pytest
 from adabatch.interrupting import interrupts
 
 
+@pytest.fixture(autouse=True)
+def _heard():
+    """Also where the tests were started with SIGINT ignored, as a shell does in the background."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 class _Dying:
     """Is interrupted while it is destroyed."""
 

@@ -18,7 +18,7 @@ import pytest
 
 import cli
 
-pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.xdist_group("elastic runs")]
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 INTERVAL = 80
 """Samples between checkpoints, and twenty batches."""

@@ -14,7 +14,7 @@ from adabatch.parallel import Ranks
 from adabatch.settings import Settings, load_settings
 from adabatch.training import train
 
-pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("equal training")]
+pytestmark = pytest.mark.distributed
 
 GROUPS = 4
 """Ranks x accumulation in every mode, so that the groups of the norm test are the same samples."""

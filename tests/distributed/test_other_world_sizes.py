@@ -22,7 +22,7 @@ from adabatch.run import Run
 from adabatch.settings import Settings, load_settings
 from adabatch.training import train
 
-pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("other world sizes")]
+pytestmark = pytest.mark.distributed
 
 MODEL = {
     "hidden_size": 32,

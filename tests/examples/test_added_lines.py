@@ -65,7 +65,6 @@ def documented_commands():
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.xdist_group("torchrun's default port")
 @pytest.mark.parametrize("command", list(documented_commands()))
 def test_documented_command(command):
     words = [*command.split(), "--samples", "400"]
