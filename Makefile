@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Tests that start ranks wait for each other more than they compute: two files of them at a time. A file's tests stay
-# together, as they share what they trained, or a port.
-WITH_RANKS := --numprocesses 2 --dist loadfile
+# Ranks keep all cores busy by themselves. Slow tests of them start whole commands, which spend half of their time on
+# imports: two files at a time (a file's tests share what they trained, or a port).
+TWO_FILES := --numprocesses 2 --dist loadfile
 
 .PHONY: install demo test test-slow lint check faults
 
@@ -22,11 +22,11 @@ demo: install
 
 test: install
 	$(PYTEST) --numprocesses auto -m "not slow and not distributed"
-	$(PYTEST) $(WITH_RANKS) -m "distributed and not slow"
+	$(PYTEST) -m "distributed and not slow"
 
 test-slow: install
 	$(PYTEST) --numprocesses auto -m "slow and not distributed"
-	$(PYTEST) $(WITH_RANKS) -m "slow and distributed"
+	$(PYTEST) $(TWO_FILES) -m "slow and distributed"
 
 lint: install
 	$(BIN)/ruff check .
