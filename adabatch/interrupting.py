@@ -47,7 +47,12 @@ def interrupts() -> Iterator[list[int]]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         came.append(number)
+        cancel()
         raise KeyboardInterrupt
+
+    def cancel() -> None:
+        for timer in again:
+            timer.cancel()
 
     def swallowed(what: UnraisableHookArgs) -> None:
         if not issubclass(what.exc_type, KeyboardInterrupt):
@@ -57,12 +62,11 @@ def interrupts() -> Iterator[list[int]]:
         again[-1].daemon = True
         again[-1].start()
 
-    former_hook, sys.unraisablehook = sys.unraisablehook, swallowed
     former = signal.signal(signal.SIGINT, interrupt)
+    former_hook, sys.unraisablehook = sys.unraisablehook, swallowed
     try:
         yield came
     finally:
-        for timer in again:
-            timer.cancel()
-        signal.signal(signal.SIGINT, former)
         sys.unraisablehook = former_hook
+        cancel()
+        signal.signal(signal.SIGINT, former)

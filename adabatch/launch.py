@@ -167,8 +167,11 @@ def _spawned_rank(settings: Settings) -> None:
 
 def _rank(settings: Settings) -> int:
     """One rank's work; errors become one message and an exit code."""
-    with interrupts() as interrupted:
-        return _rank_until(settings, interrupted)
+    try:
+        with interrupts() as interrupted:
+            return _rank_until(settings, interrupted)
+    except KeyboardInterrupt:  # a second one, while the first one or another error was dealt with
+        return INTERRUPTED
 
 
 def _rank_until(settings: Settings, interrupted: list[int]) -> int:

@@ -242,7 +242,7 @@ def options() -> tuple[tuple[str, Field[Any], Any], ...]:
 
 
 @functools.cache
-def field_docs(cls: type) -> dict[str, str]:
+def field_docs(cls: type) -> Mapping[str, str]:
     """The docstring under each field of a dataclass, on one line.
 
     >>> field_docs(ModelSettings)["model"].startswith("A built-in architecture")
@@ -254,7 +254,7 @@ def field_docs(cls: type) -> dict[str, str]:
         is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_text:
             docs[node.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
-    return docs
+    return types.MappingProxyType(docs)
 
 
 @functools.cache

@@ -84,7 +84,7 @@ def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
         with autocast(run.settings.parallel, run.ranks):
             loss = language_model_loss(run.model, tokens) / plan.accumulation
         loss.backward()
-        run.statistics.end_microbatch(plan.micro_batch)
+        run.statistics.end_microbatch(plan.micro_batch, loss_scale=1.0)  # bf16 needs no GradScaler
         total += loss.detach()
     return run.ranks.sum(float(total))[0] / run.ranks.world_size
 

@@ -41,8 +41,8 @@ def validation_loss(
     if corpus.validation is None:
         return None
     count = min(settings.run.validation_samples, corpus.validation.length)
-    largest = settings.schedule.max_micro_batch if micro_batch_limit is None else micro_batch_limit
-    size = min(largest, -(-count // ranks.data_parallel_size))
+    largest = settings.schedule.max_micro_batch
+    size = min(largest, micro_batch_limit or largest, -(-count // ranks.data_parallel_size))
     total = seen = 0.0
     model.eval()
     for first in range(0, count, size * ranks.data_parallel_size):

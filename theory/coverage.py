@@ -222,7 +222,7 @@ def _coordinate(run: Configuration) -> Coverage:
         float(adam_sharp.largest_admissible_eta(*values[:2])),
     )
     first, second = _meets(adam.require_condition, *values), _meets(adam_sharp.require_condition, *values)
-    if first or largest >= sharp:
+    if first or (largest >= sharp and not second):
         condition, kappa = "eta^2 < 1 - beta1 / sqrt(beta2)", alignment_at(rho, run.eta)
         return _condition("Theorem 1 (corrected)", condition, run.eta, largest, met=first, rho=rho, kappa=kappa)
     condition = "eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)"
@@ -296,7 +296,7 @@ def _l1_without_certificate(
     run: Configuration, departures: tuple[Departure, ...], error: HypothesisError
 ) -> Coverage:
     largest = l1_norm_test.largest_admissible_eta(run.beta1, run.beta2)
-    if run.eta >= largest:
+    if run.eta > largest:
         known = f"{error}; without a certificate: eta below {largest:.3g}"
         departures = (Departure("a certificate for these betas and eta", known), *departures)
     name, condition = "theorem of the l1 norm test", "eta (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
@@ -308,7 +308,7 @@ def _scalar(run: Configuration) -> Coverage:
     dimension = run.dimension or 1
     largest = l1_norm_test.largest_admissible_eta(run.beta1, run.beta2, dimension=float(dimension))
     departures: list[Departure] = []
-    if run.eta >= largest:
+    if run.eta > largest:
         hypothesis = f"scalar test with eta < {largest:.3g} in dimension {dimension}"
         departures.append(Departure(hypothesis, _scalar_knowledge(run)))
     additions = _additions(run)

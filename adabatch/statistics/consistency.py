@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -137,26 +136,17 @@ def require_same_gradient(
 def require_no_scaler() -> None:
     """Raise if a ``GradScaler`` of this process has scaled a loss: for loops that did not say by how much.
 
-    It looks through the process's objects, some tenths of a second where there are many: the first time, and
-    again only after scalers were made.
+    It looks through the process's objects, some tenths of a second where there are millions: once is enough.
 
     Raises:
         ValueError: if there is one whose scale is not 1.
 
     >>> require_no_scaler()
     """
-    kinds = _scaler_kinds()
-    references = {kind: sys.getrefcount(kind) for kind in kinds}
-    if references == _without_scalers:  # every object holds a reference to its class
-        return
-    if not _scalers(kinds):
-        _without_scalers.clear()
-        _without_scalers.update(references)
+    if _scale_in_use() is None:
         return
     gc.collect()  # one that nobody holds any more has nothing to say
-    # The scale's tensor is made when a first loss is scaled; no public method tells.
-    used = [scaler for scaler in _scalers(kinds) if getattr(scaler, "_scale", None) is not None]
-    scale = next((scaler.get_scale() for scaler in used if scaler.is_enabled() and scaler.get_scale() != 1), None)
+    scale = _scale_in_use()
     if scale is not None:
         raise ValueError(
             f"a GradScaler multiplies losses by {scale:g}, but end_microbatch() was not told, so that the moments "
@@ -165,18 +155,15 @@ def require_no_scaler() -> None:
         )
 
 
-_without_scalers: dict[type[GradScaler], int] = {}
-"""How many references the classes of scalers had when there was none of them."""
-
-
-def _scaler_kinds() -> list[type[GradScaler]]:
-    """The class and all that derive from it."""
+def _scale_in_use() -> float | None:
+    """Other than 1, of any of the process's gradient scalers that has been used."""
     kinds = [GradScaler]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    return kinds
-
-
-def _scalers(kinds: list[type[GradScaler]]) -> list[GradScaler]:
-    """The process's objects of these classes."""
-    return [found for found in gc.get_referrers(*kinds) if type(found) in kinds]
+    for found in gc.get_referrers(*kinds):
+        # The scale's tensor is made when a first loss is scaled; no public method tells.
+        if type(found) in kinds and found.is_enabled() and getattr(found, "_scale", None) is not None:
+            scale: float = found.get_scale()
+            if scale != 1:
+                return scale
+    return None

@@ -91,7 +91,7 @@ def test_scaling_the_gradients_scales_the_sums_and_leaves_the_dimensions(scale, 
         statistics = CoordinateStatistics(model, conservative=True)
         for row in data:
             (factor * model(row).sum() / groups).backward()
-            statistics.end_microbatch(1)
+            statistics.end_microbatch(1, loss_scale=1.0)
         results.append(statistics.finish())
     one, scaled = results
     close = {"rel": 1e-12 if dtype == torch.float64 else 1e-3}
@@ -115,7 +115,7 @@ def test_fp32_sums_keep_deviations_down_to_what_is_documented():
             statistics = CoordinateStatistics(model)
             for row in data:
                 (model(row.to(dtype)).sum() / 4).backward()
-                statistics.end_microbatch(1)
+                statistics.end_microbatch(1, loss_scale=1.0)
             sums.append(statistics.finish().sum_of_standard_deviations)
         errors[relative] = abs(sums[0] - sums[1]) / 10_000
     assert errors[1e-2] < 1e-3 * 1e-2

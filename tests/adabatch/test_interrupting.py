@@ -2,17 +2,21 @@
 
 import signal
 import sys
+import threading
 import time
 import weakref
 
 import pytest
 
+from adabatch import launch
 from adabatch.interrupting import interrupts
+from adabatch.settings import load_settings
 
 
 @pytest.fixture(autouse=True)
-def _heard():
+def _heard(monkeypatch):
     """Also where the tests were started with SIGINT ignored, as a shell does in the background."""
+    monkeypatch.setattr("adabatch.interrupting.AGAIN", 1.0)  # on a busy machine the test itself may come late
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, former)
@@ -74,10 +78,47 @@ def test_other_errors_of_destructors_are_told_as_before(monkeypatch):
     assert not came
 
 
+def test_an_interrupt_that_is_heard_takes_the_place_of_the_swallowed_one():
+    with interrupts() as came:
+        _by_destructor()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(1.5)  # the work of an orderly end, which nothing cuts
+    assert len(came) == 2
+
+
+def test_a_second_interrupt_while_the_first_is_dealt_with_ends_the_rank_alike(monkeypatch):
+    def leave(settings, interrupted):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(launch, "_rank_until", leave)
+    assert launch._rank(load_settings("demo")) == launch.INTERRUPTED
+
+
+def test_outside_the_main_thread_it_is_refused_and_changes_nothing():
+    hook, errors = sys.unraisablehook, []
+
+    def enter():
+        try:
+            with interrupts():
+                pass
+        except ValueError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert len(errors) == 1
+    assert sys.unraisablehook is hook
+
+
 def test_all_is_as_before_afterwards():
     handler, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
     with interrupts():
         _by_destructor()
     assert signal.getsignal(signal.SIGINT) is handler
     assert sys.unraisablehook is hook
-    time.sleep(0.2)  # nothing comes after the end
+    time.sleep(1.5)  # nothing comes after the end

@@ -14,6 +14,7 @@ from adabatch.opening import open_run
 from adabatch.parallel import Ranks
 from adabatch.settings import load_settings
 from adabatch.training import train
+from adabatch.validation import validation_loss
 
 IMPOSSIBLE = 1 << 55
 
@@ -68,6 +69,19 @@ def test_validation_takes_no_more_at_once_than_fits(tmp_path):
         limited = [r["val_loss"] for r in train(run) if "val_loss" in r]
     assert limited == pytest.approx(whole, rel=1e-4)
     assert len(whole) == 2
+
+
+@pytest.mark.parametrize(("limit", "largest"), [(None, 8), (3, 3), (11, 8)])
+def test_validation_takes_the_smaller_of_both_limits(tmp_path, limit, largest):
+    run, sizes = open_single(tmp_path, validation_samples=20), []
+
+    def note(module, arguments, named):
+        sizes.append(named["input_ids"].shape[0])
+
+    run.model.register_forward_pre_hook(note, with_kwargs=True)
+    validation_loss(run.model, run.corpus, run.settings, run.ranks, micro_batch_limit=limit)
+    assert max(sizes) == largest
+    assert sum(sizes) == 20
 
 
 def test_trying_leaves_nothing_behind(tmp_path):

@@ -37,8 +37,11 @@ def run_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) ->
 
 
 def run_fresh_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
-    """:func:`run_ranks` in processes of its own, for what sets environment variables or others' singletons."""
-    with RankPool(world_size) as pool:
+    """:func:`run_ranks` in processes of its own, for what sets environment variables or others' singletons.
+
+    They are spawned as a launcher does it: each has its own hash seed, and the environment of this moment.
+    """
+    with RankPool(world_size, method="spawn") as pool:
         return pool.run(function, *arguments)
 
 
@@ -54,10 +57,13 @@ class RankPool:
     """Ranks that stay up between calls, so that hundreds of examples cost one start.
 
     After a failure the ranks are started anew with the next call: one may have left the others waiting.
+
+    Forked from one server, they share its hash seed and the environment of its start: that the order of a set
+    decides nothing is seen with ``method="spawn"`` only.
     """
 
-    def __init__(self, world_size: int) -> None:
-        self.world_size = world_size
+    def __init__(self, world_size: int, method: str = "forkserver") -> None:
+        self.world_size, self._method = world_size, method
         self._ranks: list[tuple[Any, Connection]] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -114,8 +120,9 @@ class RankPool:
         return result
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
+        context = multiprocessing.get_context(self._method)
+        if self._method == "forkserver":
+            context.set_forkserver_preload(PRELOADED)
         self._folder = tempfile.TemporaryDirectory()
         for rank in range(self.world_size):
             ours, theirs = context.Pipe()

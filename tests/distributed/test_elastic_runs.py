@@ -172,19 +172,19 @@ HANG = textwrap.dedent(
 def test_a_rank_that_hangs_is_named(tmp_path, cleanup):
     script, log = tmp_path / "hang.py", tmp_path / "log"
     script.write_text(HANG)
-    command = [sys.executable, str(script), "train", *SMALL, *RANKS, "--timeout", "4"]
+    command = [sys.executable, str(script), "train", *SMALL, *RANKS, "--timeout", "8"]
     process = start([*command, "--output", str(tmp_path / "run")], log)
     cleanup.append(process)
     assert process.wait(timeout=150) == 75, log.read_text()
     (line,) = [line for line in log.read_text().splitlines() if line.startswith("Error")]
-    assert line.startswith("Error: no progress for 4 s (--timeout), rank ")
+    assert line.startswith("Error: no progress for 8 s (--timeout), rank ")
     assert ": rank 1 (" in line
     assert line.endswith('did not arrive: it is at "reading samples"')
 
 
 def test_a_rank_that_is_stopped_is_named(tmp_path, cleanup):
     log, folder = tmp_path / "log", tmp_path / "run"
-    command = [sys.executable, cli.__file__, "train", *SMALL, *RANKS, "--timeout", "4", "--samples", "100000"]
+    command = [sys.executable, cli.__file__, "train", *SMALL, *RANKS, "--timeout", "8", "--samples", "100000"]
     process = start([*command, "--output", str(folder)], log)
     cleanup.append(process)
     wait_until(lambda: bool(checkpoints(folder)), process, log)
@@ -194,5 +194,5 @@ def test_a_rank_that_is_stopped_is_named(tmp_path, cleanup):
     stopped.resume()  # else the launcher waits half a minute for it to end
     assert process.wait(timeout=60) == 75, log.read_text()
     (line,) = [line for line in log.read_text().splitlines() if line.startswith("Error")]
-    assert line.startswith("Error: no progress for 4 s (--timeout), rank 0 waits at")
+    assert line.startswith("Error: no progress for 8 s (--timeout), rank 0 waits at")
     assert f"process {stopped.pid}) does not answer (stopped, or out of reach)" in line

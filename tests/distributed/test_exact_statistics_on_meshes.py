@@ -40,7 +40,7 @@ def measured(model: nn.Module, m: int, micro_batches: int, sync: bool, rank: int
 def mesh_errors(rank: int, world_size: int) -> dict[str, Errors]:
     """Relative errors for hybrid sharding, partial resharding and FSDP2 x tensor parallel."""
     m, micro_batches, results = 2, 3, {}
-    # Each way to synchronise with every pair of the others' values.
+    # Every value of one setting meets every value of another, not every combination.
     models = [
         (tied, (index + tied) % 2 == 0, variant)
         for tied in (False, True)

@@ -47,6 +47,7 @@ def count_steps(rank, world_size, names):
     ("world_size", "names"),
     [
         (2, ["ddp", "fsdp, bf16, whole between"]),
+        pytest.param(2, ["fsdp", "tensor parallel"], marks=pytest.mark.slow),
         pytest.param(
             4,
             ["ddp", "fsdp", "fsdp, every micro-batch reduced", "hsdp", "tensor parallel"],

@@ -105,6 +105,14 @@ def test_the_l1_test_without_a_certificate():
     assert not coverage(Configuration(0.3, 0.8, 1e-4, NormTestKind.L1, epsilon=1e-8)).covered
 
 
+def test_at_the_largest_eta_coverage_and_the_l1_theorem_agree():
+    largest = l1_norm_test.largest_admissible_eta(0.3, 0.8)
+    for eta in (largest, math.nextafter(largest, 1)):
+        found = coverage(Configuration(0.3, 0.8, eta, NormTestKind.L1))
+        assert found.covered == accepts(l1_norm_test.l1_test_bound, **PROBLEM, beta1=0.3, beta2=0.8, eta=eta)
+    assert coverage(Configuration(0.3, 0.8, largest, NormTestKind.L1)).covered
+
+
 def test_the_scalar_test():
     small = coverage(Configuration(0.9, 0.95, 1e-5, NormTestKind.SCALAR, dimension=100))
     assert small.covered
