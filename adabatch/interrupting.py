@@ -58,9 +58,10 @@ def interrupts() -> Iterator[list[int]]:
         if not issubclass(what.exc_type, KeyboardInterrupt):
             former_hook(what)
             return
-        again.append(threading.Timer(AGAIN, signal.pthread_kill, (main, signal.SIGINT)))
-        again[-1].daemon = True
-        again[-1].start()
+        timer = threading.Timer(AGAIN, signal.pthread_kill, (main, signal.SIGINT))
+        timer.daemon = True
+        timer.start()
+        again.append(timer)
 
     former = signal.signal(signal.SIGINT, interrupt)
     former_hook, sys.unraisablehook = sys.unraisablehook, swallowed

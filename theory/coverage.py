@@ -216,12 +216,10 @@ def _coordinate(run: Configuration) -> Coverage:
         return _decayed(run, rho)
     if "learning-rate schedule" in additions:
         return _scheduled(run, rho)
-    values = run.beta1, run.beta2, run.eta
-    largest, sharp = (
-        adam.largest_admissible_eta(*values[:2]),
-        float(adam_sharp.largest_admissible_eta(*values[:2])),
-    )
-    first, second = _meets(adam.require_condition, *values), _meets(adam_sharp.require_condition, *values)
+    betas = run.beta1, run.beta2
+    largest, sharp = adam.largest_admissible_eta(*betas), float(adam_sharp.largest_admissible_eta(*betas))
+    first = _meets(adam.require_condition, *betas, run.eta)
+    second = _meets(adam_sharp.require_condition, *betas, run.eta)
     if first or (largest >= sharp and not second):
         condition, kappa = "eta^2 < 1 - beta1 / sqrt(beta2)", alignment_at(rho, run.eta)
         return _condition("Theorem 1 (corrected)", condition, run.eta, largest, met=first, rho=rho, kappa=kappa)

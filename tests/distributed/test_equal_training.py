@@ -23,11 +23,11 @@ LOSS_TOLERANCE = 1e-5
 """Relative. Gradients are summed in another order (fp32 rounding, 6e-8), which training may amplify; measured over
 some 30 steps: at most 1.2e-7."""
 
-SHORT = 160
-"""Samples of the runs under tensor parallelism, 14 steps: a step of theirs takes four ranks close to a second."""
-
 MOMENT_TOLERANCE = 1e-3
 """Relative, of trace and squared norm, differences of nearly equal sums; measured: at most 8e-6."""
+
+SHORT = 160
+"""Samples of the runs under tensor parallelism, 14 steps: a step of theirs takes four ranks close to a second."""
 
 
 def settings_for(parallel: str, world_size: int, folder: str, **changes) -> Settings:
@@ -59,6 +59,12 @@ def trajectory(settings: Settings, ranks: Ranks) -> dict[str, list[float]]:
     return result
 
 
+def single_run(folder: str, **changes) -> dict[str, list[float]]:
+    """What all others are compared with."""
+    torch.set_num_threads(1)
+    return trajectory(settings_for("single", 1, folder, **changes), Ranks(0, 1, torch.device("cpu")))
+
+
 def l1_run(parallel: str, ranks: Ranks, folder: str) -> dict[str, list[float]]:
     """A run on the l1 norm test, which grows the batch by what it measures, from below."""
     changes = {"test": "l1", "eta": 0.5, "l1_denominator": "conservative"}
@@ -85,9 +91,7 @@ def all_modes(rank: int, world_size: int, folder: str) -> dict[str, dict[str, li
 
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):
-    torch.set_num_threads(1)
-    settings = settings_for("single", 1, str(tmp_path_factory.mktemp("single")))
-    return trajectory(settings, Ranks(0, 1, torch.device("cpu")))
+    return single_run(str(tmp_path_factory.mktemp("single")))
 
 
 def test_the_single_run_grows_its_batch_in_steps(single):
@@ -130,8 +134,7 @@ def tensor_parallel_modes(rank: int, world_size: int, folder: str) -> dict[str, 
 
 
 def test_tensor_parallel_ranks_train_the_same_as_one(tmp_path):
-    torch.set_num_threads(1)
-    single = trajectory(settings_for("single", 1, str(tmp_path), samples=SHORT), Ranks(0, 1, torch.device("cpu")))
+    single = single_run(str(tmp_path), samples=SHORT)
     assert len(set(single["batch_size"])) >= 2
     by_rank = run_ranks(tensor_parallel_modes, 4, str(tmp_path))
     assert all(result == by_rank[0] for result in by_rank), "ranks disagree"

@@ -95,7 +95,7 @@ def test_the_comparison_rejects_what_is_slightly_off(name, dtype, factor):
         check(replace(moments, **{name: factor * getattr(moments, name)}), example, same)
 
 
-def close(first: GradientMoments, second: GradientMoments, scale: float = 1.0) -> None:
+def assert_close(first: GradientMoments, second: GradientMoments, scale: float = 1.0) -> None:
     """Both sums and what is made of them, up to fp64 rounding."""
     assert scale * first.sum_of_squares == pytest.approx(second.sum_of_squares, rel=EXACT)
     assert scale * first.squared_norm == pytest.approx(second.squared_norm, rel=EXACT)
@@ -110,7 +110,7 @@ def test_permuting_groups_or_ranks_leaves_the_value(pool, example, data: random.
     groups = example.groups(pool.world_size)
     permuted = data.sample(groups, len(groups))
     plain, other = pool.run(measured, example, [(example.scale, groups), (example.scale, permuted)])[0]
-    close(plain, other)
+    assert_close(plain, other)
 
 
 @cases(8)
@@ -118,7 +118,7 @@ def test_permuting_groups_or_ranks_leaves_the_value(pool, example, data: random.
 def test_scaling_gradients_scales_the_moments_and_leaves_the_statistic(pool, example, power):
     groups, factor = example.groups(pool.world_size), 10.0**power
     plain, scaled = pool.run(measured, example, [(1.0, groups), (factor, groups)])[0]
-    close(plain, scaled, factor**2)
+    assert_close(plain, scaled, factor**2)
     if plain.trace_precision < EXACT:
         for estimator in (Estimator.PAPER, Estimator.UNBIASED):
             statistics = [norm_test_statistic(moments, 0.3, estimator) for moments in (plain, scaled)]
