@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["exclusive"]
@@ -15,11 +15,14 @@ __all__ = ["exclusive"]
 def exclusive(folder: Path) -> Iterator[None]:
     """Make the folder if need be and work in it alone; others that ask for it wait.
 
-    The operating system ends the lock with the process, however that ends.
+    Who works in it may remove it. The operating system ends the lock with the process, however that ends.
+
+    Raises:
+        FileNotFoundError: the folder above it does not exist.
+        NotADirectoryError: a file has this name.
     """
     while True:
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = _opened(folder)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_at(descriptor, folder):
@@ -27,6 +30,18 @@ def exclusive(folder: Path) -> Iterator[None]:
                 return
         finally:
             os.close(descriptor)
+
+
+def _opened(folder: Path) -> int:
+    """A descriptor of the folder, made if need be; whoever has it locked may remove it at any moment."""
+    while True:
+        with suppress(FileExistsError):  # exist_ok=True looks a second time and fails if it is gone by then
+            folder.mkdir()
+        try:
+            return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            if not folder.parent.is_dir():
+                raise
 
 
 def _is_at(descriptor: int, folder: Path) -> bool:
