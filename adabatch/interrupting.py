@@ -1,4 +1,4 @@
-"""Ctrl-C that is not lost: an interrupt that falls into a destructor is raised again."""
+"""Ctrl-C that is neither lost nor answered with a traceback: in a destructor, or while a process still starts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
     from types import FrameType
 
-__all__ = ["interrupts"]
+__all__ = ["children_hear_later", "interrupts"]
 
 AGAIN = 0.05
 """Seconds after which an interrupt that was swallowed is raised again: a destructor has long ended by then."""
@@ -25,7 +26,8 @@ def interrupts() -> Iterator[list[int]]:
 
     Python cannot raise from a destructor (``__del__``) or the callback of a weak reference: it prints the
     exception and goes on, so that the rank would train while its peers have left. An interrupt that falls into
-    one is raised again here, and nothing is printed.
+    one is raised again here, and nothing is printed. What :func:`children_hear_later` has held back is raised
+    at the beginning.
 
     Yields:
         The signals that have come so far: code that meets another error can see whether an interrupt is its cause.
@@ -66,8 +68,29 @@ def interrupts() -> Iterator[list[int]]:
     former = signal.signal(signal.SIGINT, interrupt)
     former_hook, sys.unraisablehook = sys.unraisablehook, swallowed
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         yield came
     finally:
         sys.unraisablehook = former_hook
         cancel()
         signal.signal(signal.SIGINT, former)
+
+
+@contextmanager
+def children_hear_later() -> Iterator[None]:
+    """Hold SIGINT back in processes that are started here, until they enter :func:`interrupts` or ignore it.
+
+    A terminal's Ctrl-C reaches them as well, and one that comes while they still import would print a traceback
+    from each. This process hears it at once, though not in the middle of waiting for a lock.
+    """
+    # A child inherits what the thread that starts it holds back; another thread of this process stays open to
+    # the signal, which Python handles in its main thread all the same.
+    resource_tracker.ensure_running()  # it would open this thread again where it starts with the first child
+    end = threading.Event()
+    threading.Thread(target=end.wait, name="hears-interrupts", daemon=True).start()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        end.set()

@@ -20,7 +20,7 @@ from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint, 
 from adabatch.data import keep_tokenizer, open_corpus
 from adabatch.data.progress import prepare_with_progress
 from adabatch.guards import TrainingDivergedError
-from adabatch.interrupting import interrupts
+from adabatch.interrupting import children_hear_later, interrupts
 from adabatch.memory_guard import is_out_of_memory
 from adabatch.metrics import MetricsWriter, read_metrics
 from adabatch.model import model_config
@@ -144,7 +144,8 @@ def _launch_ranks(settings: Settings) -> int:
         start_method="spawn",
     )
     try:
-        elastic_launch(config, _spawned_rank)(settings)
+        with children_hear_later():
+            elastic_launch(config, _spawned_rank)(settings)
     except (KeyboardInterrupt, SignalException):
         return INTERRUPTED
     except ChildFailedError as error:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import cli
@@ -154,6 +155,42 @@ def test_two_ranks_from_one_command_and_ctrl_c(tmp_path):
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, len(records) + 1))
     assert not still_running(process.pid)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_ctrl_c_while_the_ranks_start(tmp_path, seconds):
+    """So long after the first rank's process is there, in the middle of its imports: no traceback from any."""
+    process = subprocess.Popen(
+        [
+            *COMMAND,
+            "train",
+            *SMALL.split(),
+            "--parallel",
+            "ddp",
+            "--ranks",
+            "2",
+            "--output",
+            str(tmp_path / "run"),
+        ],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: started_ranks(process), process)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert error == f"interrupted; the metrics so far are in {tmp_path}/run/metrics.jsonl\n"
+    assert not still_running(process.pid)
+
+
+def started_ranks(process) -> int:
+    """How many processes of ranks there are."""
+    children = psutil.Process(process.pid).children()
+    return sum("spawn_main" in " ".join(child.cmdline()) for child in children)
 
 
 def wait_for(condition, process, seconds=120):

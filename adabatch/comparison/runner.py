@@ -16,6 +16,7 @@ from pathlib import Path
 from adabatch.comparison.planned import PlannedRun
 from adabatch.comparison.worker import run_in_this_process
 from adabatch.data import open_corpus
+from adabatch.interrupting import children_hear_later
 
 __all__ = ["alone", "carry_out", "say"]
 
@@ -86,7 +87,8 @@ def _start(run: PlannedRun) -> BaseProcess:
     context = get_context("forkserver")
     context.set_forkserver_preload(["adabatch.launch"])
     process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log), name=run.name)
-    process.start()
+    with children_hear_later():
+        process.start()
     process.started = time.monotonic()  # type: ignore[attr-defined]
     return process
 

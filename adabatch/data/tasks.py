@@ -21,6 +21,7 @@ import numpy.typing as npt
 from adabatch.data.documents import Document, Part, Source, read_parts
 from adabatch.data.tokenizer import Tokenizer
 from adabatch.durable import sync, write_json
+from adabatch.interrupting import children_hear_later
 
 __all__ = [
     "Report",
@@ -226,8 +227,9 @@ def _in_processes(worker: _Worker, tasks: Sequence[Task], processes: int) -> Ite
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _start_worker, (worker, os.getpid())) as executor:
-        futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]
         try:
+            with children_hear_later():
+                futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:  # an interrupt, or data that cannot be read: what is done is done

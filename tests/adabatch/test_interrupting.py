@@ -1,15 +1,18 @@
-"""Interrupts that fall where Python cannot raise."""
+"""Interrupts that fall where Python cannot raise, or into the start of another process."""
 
+import multiprocessing
+import os
 import signal
 import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 
 from adabatch import launch
-from adabatch.interrupting import interrupts
+from adabatch.interrupting import children_hear_later, interrupts
 from adabatch.settings import load_settings
 
 
@@ -122,3 +125,51 @@ def test_all_is_as_before_afterwards():
     assert signal.getsignal(signal.SIGINT) is handler
     assert sys.unraisablehook is hook
     time.sleep(1.5)  # nothing comes after the end
+
+
+def _until_interrupted():
+    try:
+        with interrupts():
+            time.sleep(60)
+    except KeyboardInterrupt:
+        os._exit(launch.INTERRUPTED)
+
+
+def _interrupted_while_it_starts() -> int:
+    """The exit code of a process that an interrupt meets while it imports this module, and torch with it."""
+    process = multiprocessing.get_context("spawn").Process(target=_until_interrupted)
+    process.start()
+    imported = f"/proc/{process.pid}/maps"
+    deadline = time.monotonic() + 60
+    while "libtorch" not in Path(imported).read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    return process.exitcode
+
+
+def test_a_process_that_starts_hears_an_interrupt_when_it_can_end_quietly(capfd):
+    with children_hear_later():
+        assert _interrupted_while_it_starts() == launch.INTERRUPTED
+    assert capfd.readouterr().err == ""
+
+
+def test_else_it_prints_where_it_was(capfd):
+    """The control."""
+    assert _interrupted_while_it_starts() == -signal.SIGINT
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_who_starts_processes_hears_at_once():
+    with interrupts() as came, pytest.raises(KeyboardInterrupt):
+        _interrupt_where_children_hear_later()
+    assert len(came) == 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def _interrupt_where_children_hear_later():
+    with children_hear_later():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)  # another thread takes the signal; the interrupt comes when this one runs again
+        pytest.fail("it was not heard")
