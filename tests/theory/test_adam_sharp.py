@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from theory import (
@@ -132,19 +132,25 @@ def test_the_best_bound_is_finite_and_is_the_theorem_at_its_own_parameters(probl
     assert abs(bound.value / bound_by_mpmath(problem, chosen) - 1) < 1e-8
 
 
-@given(
-    problems(extreme=False),
-    st.floats(0.001, 0.999),
-    st.integers(1, 10_000),
-    st.integers(0, 10_000),
+SHORT_RUN = SharpProblem(
+    1.0, dimension=1, initial_gap=1.0, steps=100, step_size=1.0, beta1=0.0, beta2=0.999, eta=0.0
 )
+
+
+@given(
+    problem=problems(extreme=False),
+    part=st.floats(0.001, 0.999),
+    window=st.floats(0, 4).map(lambda power: round(10**power)),
+    extra=st.floats(0, 4).map(lambda power: round(10**power) - 1),
+)
+@example(problem=SHORT_RUN, part=0.5, window=6, extra=0)
 @settings(deadline=None, max_examples=80)
 def test_no_other_parameters_are_much_better(problem, part, window, extra):
-    """The grids of M and N have a ratio of sqrt(2): off them the bound gains a few percent at most."""
+    """The grids of M and N have a ratio of sqrt(2) or 2: off them the bound gains a few percent at most."""
     threshold = freezing_threshold(problem.beta1, problem.beta2, problem.eta)
     y = part * (1 - threshold)
     other = bound_at(problem, SharpParameters(y / (2 - y), window, extra)).value
-    assert best_bound(problem).value <= 1.06 * other
+    assert best_bound(problem).value <= 1.03 * other
 
 
 @given(
