@@ -114,14 +114,15 @@ def model_config(
 
 
 def _checked_config(model: str, values: dict[str, Any]) -> LlamaConfig:
-    """The configuration; if it is from a file, a model of it has been built and computed, without memory."""
+    """The configuration; if it is from a file, a layer of it has been built and computed, without memory."""
     if model in ARCHITECTURES:
         return LlamaConfig(**values)
     try:
         config = LlamaConfig(**values)
+        one_layer = LlamaConfig(**values | {"num_hidden_layers": min(config.num_hidden_layers, 1)})
         with torch.device("meta"), torch.no_grad():
             mask = torch.ones((1, 1, 2, 2), dtype=torch.bool)  # given, since making one looks at numbers
-            LlamaForCausalLM(config)(input_ids=torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask)
+            LlamaForCausalLM(one_layer)(input_ids=torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask)
     except Exception as error:  # each wrong value has an error of its own, in transformers or in torch
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
