@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from adabatch.interrupting import interrupts
 from adabatch.options import with_setting_options
 
 app = typer.Typer(
@@ -284,7 +285,8 @@ def _command_line(without: str = "") -> str:
 def main() -> None:
     """Run the command line; what a user got wrong is one message and exit code 2."""
     try:
-        app()
+        with interrupts():  # also while a command imports its packages
+            app()
     except ValueError as error:
         if "ADABATCH_TRACEBACK" in os.environ:
             raise

@@ -27,7 +27,7 @@ def interrupts() -> Iterator[list[int]]:
     Python cannot raise from a destructor (``__del__``) or the callback of a weak reference: it prints the
     exception and goes on, so that the rank would train while its peers have left. An interrupt that falls into
     one is raised again here, and nothing is printed. What :func:`children_hear_later` has held back is raised
-    at the beginning.
+    at the beginning. Where SIGINT is ignored, as in the background of a shell script, it stays so.
 
     Yields:
         The signals that have come so far: code that meets another error can see whether an interrupt is its cause.
@@ -65,6 +65,9 @@ def interrupts() -> Iterator[list[int]]:
         timer.start()
         again.append(timer)
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield came
+        return
     former = signal.signal(signal.SIGINT, interrupt)
     former_hook, sys.unraisablehook = sys.unraisablehook, swallowed
     try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -117,3 +118,35 @@ def test_a_failing_proof_gives_exit_code_1(monkeypatch, capsys) -> None:
     monkeypatch.setattr(report, "all_proofs", lambda: (wrong,))
     assert adabatch(monkeypatch, "prove") == 1
     assert "0 of 1 proofs hold" in capsys.readouterr().out
+
+
+INTERRUPTED = """
+import contextlib, signal, sys, cli
+
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "proofs.claims_report":
+            Dying()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["adabatch", "claims"]
+"""
+
+
+def test_an_interrupt_in_the_middle_of_an_import_ends_the_command():
+    """Packages destroy objects while they are imported, and Python cannot raise there: it would go on."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED + "cli.main()"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_without_the_main_function_s_care_it_goes_on():
+    """The control."""
+    code = INTERRUPTED + "cli.interrupts = contextlib.nullcontext; cli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "KeyboardInterrupt" in done.stderr

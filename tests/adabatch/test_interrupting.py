@@ -127,6 +127,14 @@ def test_all_is_as_before_afterwards():
     time.sleep(1.5)  # nothing comes after the end
 
 
+def test_where_interrupts_are_ignored_they_stay_so():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interrupts() as came:
+        signal.raise_signal(signal.SIGINT)
+    assert not came
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def _until_interrupted():
     try:
         with interrupts():
