@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -88,7 +88,8 @@ def _start(run: PlannedRun) -> BaseProcess:
     context.set_forkserver_preload(["adabatch.launch"])
     process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log), name=run.name)
     with children_hear_later():
-        process.start()
+        forkserver.ensure_running()
+    process.start()
     process.started = time.monotonic()  # type: ignore[attr-defined]
     return process
 
