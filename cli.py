@@ -287,6 +287,8 @@ def main() -> None:
     try:
         with interrupts():  # also while a command imports its packages
             app()
+    except KeyboardInterrupt:  # before a command began
+        raise SystemExit(130) from None
     except ValueError as error:
         if "ADABATCH_TRACEBACK" in os.environ:
             raise

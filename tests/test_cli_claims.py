@@ -144,6 +144,17 @@ def test_an_interrupt_in_the_middle_of_an_import_ends_the_command():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+def test_an_interrupt_before_a_command_begins_prints_nothing(monkeypatch, capfd):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 130
+    assert capfd.readouterr() == ("", "")
+
+
 def test_without_the_main_function_s_care_it_goes_on():
     """The control."""
     code = INTERRUPTED + "cli.interrupts = contextlib.nullcontext; cli.main()"
