@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # imports: two files at a time (a file's tests share what they trained, or a port).
 TWO_FILES := --numprocesses 2 --dist loadfile
 
-.PHONY: install demo test test-slow lint check faults
+.PHONY: install demo test test-slow lint check faults properties interrupts
 
 install: $(VENV)/.installed
 
@@ -38,3 +38,11 @@ check: lint test test-slow
 # The long version of the fault tests: 60 kills, about ten minutes on two busy cores.
 faults: install
 	$(BIN)/python benchmarks/faults.py
+
+# Every property test with 25 times its examples: half an hour on two cores.
+properties: install
+	$(PYTEST) --numprocesses auto --timeout 3000 --examples-times 25 -m "hypothesis and not distributed"
+
+# Ctrl-C at random moments of five commands.
+interrupts: install
+	$(BIN)/python benchmarks/interrupts.py

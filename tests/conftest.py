@@ -22,3 +22,19 @@ def _corpus_cache(tmp_path_factory):
         del os.environ["ADABATCH_CACHE"]
     else:
         os.environ["ADABATCH_CACHE"] = before
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--examples-times", type=float, default=1.0, help="Draw so many times the examples of each property test."
+    )
+
+
+@pytest.hookimpl(trylast=True)  # hypothesis marks its tests before
+def pytest_collection_modifyitems(config, items):
+    """More examples for ``make properties``: what is found once in twenty runs should not wait for that one."""
+    times = config.getoption("--examples-times")
+    for function in {getattr(item, "function", None) for item in items if item.get_closest_marker("hypothesis")}:
+        given = getattr(function, "_hypothesis_internal_use_settings", settings.default)
+        more = settings(given, max_examples=max(1, round(times * given.max_examples)))
+        function._hypothesis_internal_use_settings = more
