@@ -119,7 +119,9 @@ def _checked_config(model: str, values: dict[str, Any]) -> LlamaConfig:
         return LlamaConfig(**values)
     try:
         config = LlamaConfig(**values)
-        one_layer = LlamaConfig(**values | {"num_hidden_layers": min(config.num_hidden_layers, 1)})
+        if config.num_hidden_layers < 1:
+            raise ValueError(f"num_hidden_layers is {config.num_hidden_layers}, but must be 1 or more")
+        one_layer = LlamaConfig(**values | {"num_hidden_layers": 1, "layer_types": None})  # others are alike
         with torch.device("meta"), torch.no_grad():
             mask = torch.ones((1, 1, 2, 2), dtype=torch.bool)  # given, since making one looks at numbers
             LlamaForCausalLM(one_layer)(input_ids=torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask)

@@ -18,7 +18,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     Who works in it may remove it. The operating system ends the lock with the process, however that ends.
 
     Raises:
-        FileNotFoundError: the folder above it does not exist.
+        FileNotFoundError: the folder above it does not exist, or a link to nothing has its name.
         NotADirectoryError: a file has this name.
     """
     while True:
@@ -40,7 +40,7 @@ def _opened(folder: Path) -> int:
         try:
             return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
-            if not folder.parent.is_dir():
+            if folder.is_symlink() or not folder.parent.is_dir():
                 raise
 
 

@@ -130,3 +130,13 @@ def test_a_configuration_of_another_kind(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(ValueError, match="must be of model_type 'llama'"):
         model_config(str(tmp_path))
+
+
+def test_the_number_of_layers(tmp_path):
+    path, given = tmp_path / "config.json", {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    path.write_text(json.dumps(given | {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3}))
+    config = model_config(str(path), vocabulary_size=9)
+    assert config.num_hidden_layers == len(build_model(config, seed=0).model.layers) == 3
+    path.write_text(json.dumps(given | {"num_hidden_layers": 0}))
+    with pytest.raises(ValueError, match="num_hidden_layers is 0, but must be 1 or more"):
+        model_config(str(path))

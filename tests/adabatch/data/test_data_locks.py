@@ -36,5 +36,7 @@ def test_what_is_in_the_way_or_missing_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError), exclusive(tmp_path / "file"):
         pass
-    with pytest.raises(FileNotFoundError), exclusive(tmp_path / "no" / "folder"):
-        pass
+    (tmp_path / "link").symlink_to("nothing")
+    for path in (tmp_path / "no" / "folder", tmp_path / "link"):
+        with pytest.raises(FileNotFoundError), exclusive(path):
+            pass
