@@ -138,23 +138,13 @@ def test_loading_the_command_loads_nothing_heavy():
 @pytest.mark.distributed
 def test_two_ranks_from_one_command_and_ctrl_c(tmp_path):
     """Start two ranks under FSDP2, interrupt them as a terminal does, and read what they left."""
-    arguments = ["train", *SMALL.split(), "--samples", "1000000", "--parallel", "fsdp", "--ranks", "2"]
-    process = subprocess.Popen(
-        [*COMMAND, *arguments, "--output", str(tmp_path / "run")],
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    metrics = tmp_path / "run" / "metrics.jsonl"
+    process, metrics = train_two_ranks("fsdp", tmp_path / "run"), tmp_path / "run" / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 5, process)
-    os.killpg(process.pid, signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    error = interrupted(process)
     assert "interrupted; the metrics so far are in" in error
     assert "Traceback" not in error
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, len(records) + 1))
-    assert not still_running(process.pid)
 
 
 @pytest.mark.slow
@@ -162,29 +152,26 @@ def test_two_ranks_from_one_command_and_ctrl_c(tmp_path):
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_ctrl_c_while_the_ranks_start(tmp_path, seconds):
     """So long after the first rank's process is there, in the middle of its imports: no traceback from any."""
-    process = subprocess.Popen(
-        [
-            *COMMAND,
-            "train",
-            *SMALL.split(),
-            "--parallel",
-            "ddp",
-            "--ranks",
-            "2",
-            "--output",
-            str(tmp_path / "run"),
-        ],
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = train_two_ranks("ddp", tmp_path / "run")
     wait_for(lambda: started_ranks(process), process)
     time.sleep(seconds)
+    assert interrupted(process) == f"interrupted; the metrics so far are in {tmp_path}/run/metrics.jsonl\n"
+
+
+def train_two_ranks(parallel: str, output: Path) -> subprocess.Popen[str]:
+    """A run that does not end by itself."""
+    arguments = ["train", *SMALL.split(), "--samples", "1000000", "--parallel", parallel, "--ranks", "2"]
+    command = [*COMMAND, *arguments, "--output", str(output)]
+    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+
+
+def interrupted(process: subprocess.Popen[str]) -> str:
+    """What a command says that a terminal's Ctrl-C ends with exit code 130 and no process left."""
     os.killpg(process.pid, signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert error == f"interrupted; the metrics so far are in {tmp_path}/run/metrics.jsonl\n"
     assert not still_running(process.pid)
+    return error
 
 
 def started_ranks(process) -> int:

@@ -87,7 +87,7 @@ def _start(run: PlannedRun) -> BaseProcess:
     context = get_context("forkserver")
     context.set_forkserver_preload(["adabatch.launch"])
     process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log), name=run.name)
-    with children_hear_later():
+    with children_hear_later():  # not around start(), which waits for the server and would not hear either
         forkserver.ensure_running()
     process.start()
     process.started = time.monotonic()  # type: ignore[attr-defined]
