@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from adabatch.interrupting import interrupts
-from adabatch.options import with_setting_options
+from adabatch.commands.options import with_setting_options
+from adabatch.distributed.signals import interrupts
 
 app = typer.Typer(
     name="adabatch",
@@ -51,7 +51,7 @@ def train(
         from adabatch.planning.report import show_plan
 
         return show_plan(settings, plan_ranks)
-    from adabatch.launch import launch
+    from adabatch.training.launch import launch
 
     raise typer.Exit(launch(settings))
 
@@ -77,9 +77,9 @@ def compare(
 
     Stopped and started again, it goes on where it was. The options below set what all runs share.
     """
-    from adabatch.comparison.compare import Request
-    from adabatch.comparison.compare import compare as carry_out
-    from adabatch.options import names, numbers
+    from adabatch.commands.options import names, numbers
+    from adabatch.experiments.comparison.compare import Request
+    from adabatch.experiments.comparison.compare import compare as carry_out
     from adabatch.settings import load_settings
 
     carry_out(
@@ -120,9 +120,9 @@ def ablate(
 
     eta is crossed with one other setting at a time. Stopped and started again, it goes on where it was.
     """
-    from adabatch.ablation.ablate import Request
-    from adabatch.ablation.ablate import ablate as carry_out
-    from adabatch.options import names, numbers
+    from adabatch.commands.options import names, numbers
+    from adabatch.experiments.ablation.ablate import Request
+    from adabatch.experiments.ablation.ablate import ablate as carry_out
     from adabatch.settings import load_settings
 
     carry_out(
@@ -147,7 +147,7 @@ def plot(
     output: Annotated[Path, typer.Option(help="Folder of the figure.")] = Path("runs/figures"),
 ) -> None:
     """Draw any runs together: training and validation loss and batch size."""
-    from adabatch.overlays import draw_runs
+    from adabatch.reporting.overlays import draw_runs
 
     typer.echo(f"figure: {draw_runs(runs, output, against)[0]}")
 
@@ -159,7 +159,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export there.")] = False,
 ) -> None:
     """Write a trained model as a Hugging Face checkpoint: safetensors, configuration, tokenizer."""
-    from adabatch.exporting import export_run
+    from adabatch.export import export_run
 
     done = export_run(run, to, overwrite)
     typer.echo(f"{done.folder}: {done.parameters:,} parameters after step {done.step} ({done.checkpoint})")
@@ -203,7 +203,7 @@ def claims(
     Exit code 1 if a check does not come to the verdict on record.
     """
     from proofs.claims_report import show_claim, show_claims, show_json
-    from theory.claims import CLAIMS, find_claim
+    from theory.audit.claims import CLAIMS, find_claim
 
     if show is not None:
         claim = find_claim(show)

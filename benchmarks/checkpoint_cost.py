@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from statistics_cost import configuration
 
-from adabatch.building import build_optimizer
 from adabatch.checkpoints import CheckpointSaver
-from adabatch.model import build_model, language_model_loss, parameter_count
-from adabatch.parallel import Ranks, parallelize
+from adabatch.distributed.parallel import Ranks, parallelize
+from adabatch.model.llama import build_model, language_model_loss, parameter_count
 from adabatch.settings import OptimizerSettings, ParallelSettings
+from adabatch.training.building import build_optimizer
 
 RANKS = 2
 

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from adabatch.data.local_files import stdlib_files
-from adabatch.model import build_model, language_model_loss, parameter_count
+from adabatch.model.llama import build_model, language_model_loss, parameter_count
+from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.statistics import CoordinateStatistics
-from theory.coordinate_moments import CoordinateMoments
-from theory.l1_norm_test import l1_statistic
+from theory.l1.theorem import l1_statistic
 
 STRIDES = (4, 16, 64, 256)
 GROUPS, SAMPLES, LENGTH, ETA = 8, 2, 128, 0.8

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import cli
-from adabatch.data import DataSettings, StreamedSamples, open_corpus
+from adabatch.data import StreamedSamples, open_corpus
 from adabatch.data.local_files import stdlib_files
 from adabatch.data.tokenizer import ByteTokenizer
+from adabatch.settings import DataSettings
 
 FILES, LENGTH = 64, 256
 

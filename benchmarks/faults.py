@@ -31,8 +31,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import adabatch.launch
-import adabatch.training
+import adabatch.training.launch
+import adabatch.training.loop
 from adabatch.checkpoints import CheckpointSaver, complete_checkpoints
 from adabatch.settings import Settings, load_settings
 
@@ -123,10 +123,12 @@ def _be_rank(settings: Settings, log: Path, sabotage: Callable[[], None] | None)
         with log.open("a") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        adabatch.launch.save_figures = lambda records, folder: [folder]  # drawing takes longer than the run
+        adabatch.training.launch.save_figures = lambda records, folder: [
+            folder
+        ]  # drawing takes longer than the run
         if sabotage is not None:
             sabotage()
-        code = adabatch.launch.launch(settings)
+        code = adabatch.training.launch.launch(settings)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

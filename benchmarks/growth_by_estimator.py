@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from adabatch.opening import open_run
-from adabatch.parallel import Ranks
+from adabatch.distributed.parallel import Ranks
 from adabatch.settings import load_settings
-from adabatch.training import train
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
 
 GROUPS, INITIAL, MAXIMUM = 4, 4, 256
 CASES = [

@@ -29,11 +29,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from adabatch.metrics import MetricsWriter
-from adabatch.opening import open_run
-from adabatch.parallel import Ranks
+from adabatch.distributed.parallel import Ranks
+from adabatch.reporting.metrics import MetricsWriter
 from adabatch.settings import Settings, load_settings
-from adabatch.training import train
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
 
 BATCH, EVERY = 4, 100
 GROWTH = 1.02

@@ -43,16 +43,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig
 
-from adabatch.building import build_optimizer
-from adabatch.clipping import clip_gradients
-from adabatch.communication import CommunicationCounter
-from adabatch.model import build_model, language_model_loss, model_config, parameter_count
-from adabatch.model_parts import model_part
-from adabatch.parallel import Ranks, autocast, parallelize, set_gradient_sync
+from adabatch.distributed.communication import CommunicationCounter
+from adabatch.distributed.parallel import Ranks, autocast, parallelize, set_gradient_sync
+from adabatch.model.llama import build_model, language_model_loss, model_config, parameter_count
+from adabatch.model.parts import model_part
 from adabatch.settings import OptimizerSettings, ParallelSettings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics, per_sample_moments
-from adabatch.statistics.data_parallel import Scratch, reduce_scatter
-from adabatch.training import optimizer_step
+from adabatch.statistics.clipping import clip_gradients
+from adabatch.statistics.reductions import Scratch, reduce_scatter
+from adabatch.training.building import build_optimizer
+from adabatch.training.loop import optimizer_step
 
 WORLD_SIZE = 2
 SIZES = {

@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from adabatch.building import build_layout
 from adabatch.data import Corpus
-from adabatch.model import build_model, flops_per_token, model_config, parameter_count
-from adabatch.opening import assemble_run
-from adabatch.parallel import Ranks, choose_device, parallelize
-from adabatch.run import Run
+from adabatch.distributed.parallel import Ranks, choose_device, parallelize
+from adabatch.model.llama import build_model, flops_per_token, model_config, parameter_count
 from adabatch.settings import Settings, load_settings
-from adabatch.training import training_step
+from adabatch.training.building import build_layout
+from adabatch.training.loop import training_step
+from adabatch.training.opening import assemble_run
+from adabatch.training.run import Run
 
 PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.0}
 """Dense bf16 tera-operations a second, by a part of the GPU's name."""

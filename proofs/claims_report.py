@@ -12,8 +12,8 @@ from typing import Any
 from proofs.registry import find_proof
 from proofs.rendering import plain
 from proofs.steps import run
-from theory.claim_evidence import Certificate, Verdict
-from theory.claims import CLAIMS, Claim
+from theory.audit.claims import CLAIMS, Claim
+from theory.audit.evidence import Certificate, Verdict
 
 __all__ = ["CheckedClaim", "as_dict", "check_claim", "show_claim", "show_claims", "show_json"]
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from proofs.steps import CheckedProof, Method, Proof
-from theory.claims import Claim
+from theory.audit.claims import Claim
 
 __all__ = ["THEORY_PAGE", "derivation", "plain", "theory_page", "write_theory_page"]
 
@@ -144,7 +144,7 @@ THEORY_PAGE = Path(__file__).resolve().parent.parent / "docs" / "theory.md"
 def write_theory_page(path: Path = THEORY_PAGE) -> Path:
     """Write docs/theory.md for all claims and proofs."""
     from proofs.registry import all_proofs
-    from theory.claims import CLAIMS
+    from theory.audit.claims import CLAIMS
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(theory_page(CLAIMS, all_proofs()), encoding="utf-8")

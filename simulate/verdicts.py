@@ -24,7 +24,7 @@ from functools import cached_property
 from heapq import nsmallest
 from typing import Any
 
-from theory.claim_evidence import Comparison
+from theory.audit.evidence import Comparison
 
 __all__ = ["Comparison", "Expectation", "Kind", "SlopeInterval", "Verdict", "all_as_expected"]
 

@@ -61,18 +61,18 @@ class _Experiment:
 EXPERIMENTS: Registry[_Experiment] = Registry(
     "experiment",
     {
-        "bounds": _Experiment("adam_bounds", 12),
-        "slopes": _Experiment("slopes", 8),
-        "sharpness": _Experiment("sharpness", 1),
-        "sign-descent": _Experiment("sign_descent", 0.2),
-        "ratio-map": _Experiment("ratio_map", 5),
-        "related-bounds": _Experiment("related_bounds", 2),
-        "printed-theorem": _Experiment("printed_theorem", 0.6),
-        "scalar-test": _Experiment("scalar_test", 6),
-        "clipping": _Experiment("clipping", 1),
-        "rmsprop": _Experiment("rmsprop", 0.4),
-        "batch-demand": _Experiment("batch_demand", 1.5),
-        "estimator-bias": _Experiment("estimator_bias", 1.5),
+        "bounds": _Experiment("adam.bounds", 12),
+        "slopes": _Experiment("adam.slopes", 8),
+        "sharpness": _Experiment("adam_sharp.sharpness", 1),
+        "sign-descent": _Experiment("other_optimizers.sign_descent", 0.2),
+        "ratio-map": _Experiment("adam.ratio_map", 5),
+        "related-bounds": _Experiment("other_optimizers.related_bounds", 2),
+        "printed-theorem": _Experiment("audit.published_theorem", 0.6),
+        "scalar-test": _Experiment("training.scalar_divergence", 6),
+        "clipping": _Experiment("training.clipping", 1),
+        "rmsprop": _Experiment("other_optimizers.rmsprop", 0.4),
+        "batch-demand": _Experiment("estimators.batch_demand", 1.5),
+        "estimator-bias": _Experiment("estimators.bias", 1.5),
     },
 )
 """Experiments by name, in the order they are run."""
@@ -88,7 +88,7 @@ def resolve(settings: Settings) -> tuple[str, ...]:
         ValueError: for unknown names (it lists the known ones), an inadmissible (beta1, beta2, eta) (it names the
             nearest admissible eta), numbers out of range, or an output folder that exists without ``overwrite``.
     """
-    from simulate.experiments.adam_bounds import chosen_adam_settings
+    from simulate.experiments.adam.bounds import chosen_adam_settings
     from simulate.experiments.rows import chosen_objectives
     from simulate.optimizers import OPTIMIZERS
 
@@ -175,7 +175,7 @@ def _run(names: tuple[str, ...], settings: Settings, console: Console) -> tuple[
 
 def _write(report: Report, settings: Settings) -> None:
     """report.json, report.html and figures; an earlier report in the same folder is replaced."""
-    from simulate.figures import FIGURES, save_figures
+    from simulate.report.figures import FIGURES, save_figures
     from simulate.report.html import html_report
 
     if settings.output.exists():

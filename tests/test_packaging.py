@@ -25,7 +25,7 @@ def test_the_wheel_carries_the_packages_and_the_command(tmp_path):
     assert tops == {"adabatch", "cli.py", "proofs", "simulate", "theory"}
     for package in ("adabatch", "proofs", "simulate", "theory"):
         assert f"{package}/py.typed" in names
-    for folder, ending in (("adabatch/presets", ".toml"), ("theory/certificates", ".npz")):
+    for folder, ending in (("adabatch/settings/presets", ".toml"), ("theory/l1/certificates", ".npz")):
         committed = {f"{folder}/{path.name}" for path in (source / folder).glob(f"*{ending}")}
         assert committed
         assert committed <= set(names)

@@ -93,8 +93,8 @@ def leave_runs(*folders: Path) -> None:
 
 def leave_checkpoint(folder: Path) -> None:
     """A run of one step."""
-    from adabatch.launch import launch
     from adabatch.settings import load_settings
+    from adabatch.training.launch import launch
 
     launch(
         load_settings(

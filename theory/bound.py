@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from theory.numeric import Value
+from adabatch.moments.numeric import Value
 
 __all__ = ["Bound"]
 

@@ -6,11 +6,11 @@ Problem:
     What do they say about a given configuration?
 
 Algorithm:
-    1. The test and what is added to Adam select the theorem: :mod:`theory.adam` or, beyond its eta,
-       :mod:`theory.adam_sharp` (coordinate-wise test); :mod:`theory.step_schedules`, :mod:`theory.weight_decay` or
-       :mod:`theory.clipping` (the same test, and one addition); :mod:`theory.l1_norm_test` or, where a certificate
-       is known, :mod:`theory.l1_certificates` (l1 test); :mod:`theory.l1_norm_test` again (scalar test, with a
-       condition on the dimension).
+    1. The test and what is added to Adam select the theorem: :mod:`theory.adam.theorem1` or, beyond its eta,
+       :mod:`theory.adam_sharp.theorem2` (coordinate-wise test); :mod:`theory.training.step_schedules`,
+       :mod:`theory.training.weight_decay` or :mod:`theory.training.clipping` (the same test, and one addition);
+       :mod:`theory.l1.theorem` or, where a certificate is known, :mod:`theory.l1.theorem3` (l1 test);
+       :mod:`theory.l1.theorem` again (scalar test, with a condition on the dimension).
     2. Every hypothesis that the configuration leaves is listed as a :class:`Departure`, with what is known there.
 
 Guarantee:
@@ -18,8 +18,8 @@ Guarantee:
     each of which there is a theorem, are not covered.
 
 References:
-    The modules named above; :mod:`theory.scalar_test_divergence`, :mod:`theory.estimated_test` and
-    :mod:`theory.violated_steps` for what is known beyond.
+    The modules named above; :mod:`theory.training.scalar_divergence`,
+    :mod:`theory.training.estimated_variance` and :mod:`theory.training.violated_steps` for what is known beyond.
 
 Example:
     >>> exact = Configuration(beta1=0.9, beta2=0.95, eta=0.2, test=NormTestKind.COORDINATE)
@@ -39,16 +39,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from theory import adam, adam_sharp, clipping, l1_norm_test
-from theory.adam_constants import alignment_at, momentum_amplification, require_betas
-from theory.adam_variants import bias_correction as bias_correction_constants
-from theory.estimated_test import coordinate_passing_probability
-from theory.hypotheses import HypothesisError, describe, require
-from theory.l1_certificates import NUMERICAL_SUPPORT, find_certificate
-from theory.numeric import sqrt
-from theory.scalar_test_divergence import ScalarTestDivergence
-from theory.step_schedules import warmup_amplification
-from theory.weight_decay import largest_admissible_decay
+from adabatch.moments.hypotheses import HypothesisError, describe, require
+from adabatch.moments.numeric import sqrt
+from theory.adam import theorem1
+from theory.adam.constants import alignment_at, momentum_amplification, require_betas
+from theory.adam.variants import bias_correction as bias_correction_constants
+from theory.adam_sharp import theorem2
+from theory.l1 import theorem
+from theory.l1.theorem3 import NUMERICAL_SUPPORT, find_certificate
+from theory.training import clipping
+from theory.training.estimated_variance import coordinate_passing_probability
+from theory.training.scalar_divergence import ScalarTestDivergence
+from theory.training.step_schedules import warmup_amplification
+from theory.training.weight_decay import largest_admissible_decay
 
 __all__ = ["Configuration", "Coverage", "Departure", "NormTestKind", "coverage"]
 
@@ -172,7 +175,7 @@ def _validate(run: Configuration) -> None:
         run.weight_decay == 0 or run.largest_weight is not None,
         "a bound on the weights with weight decay",
         "largest_weight = None",
-        "see theory.weight_decay.weight_bound",
+        "see theory.training.weight_decay.weight_bound",
     )
 
 
@@ -217,9 +220,9 @@ def _coordinate(run: Configuration) -> Coverage:
     if "learning-rate schedule" in additions:
         return _scheduled(run, rho)
     betas = run.beta1, run.beta2
-    largest, sharp = adam.largest_admissible_eta(*betas), float(adam_sharp.largest_admissible_eta(*betas))
-    first = _meets(adam.require_condition, *betas, run.eta)
-    second = _meets(adam_sharp.require_condition, *betas, run.eta)
+    largest, sharp = theorem1.largest_admissible_eta(*betas), float(theorem2.largest_admissible_eta(*betas))
+    first = _meets(theorem1.require_condition, *betas, run.eta)
+    second = _meets(theorem2.require_condition, *betas, run.eta)
     if first or (largest >= sharp and not second):
         condition, kappa = "eta^2 < 1 - beta1 / sqrt(beta2)", alignment_at(rho, run.eta)
         return _condition("Theorem 1 (corrected)", condition, run.eta, largest, met=first, rho=rho, kappa=kappa)
@@ -230,7 +233,9 @@ def _coordinate(run: Configuration) -> Coverage:
 def _clipped(run: Configuration, rho: float) -> Coverage:
     name, condition = "Theorem 1 (corrected) with clipped gradients", "eta^2 < phi0 (1 - beta1 / sqrt(beta2))"
     if run.clip_floor is None:
-        known = "without a floor on the clipping factor Adam can diverge (theory.clipping.ClippingDivergence)"
+        known = (
+            "without a floor on the clipping factor Adam can diverge (theory.training.clipping.ClippingDivergence)"
+        )
         return Coverage(name, condition, {}, (Departure("a clipping factor of at least phi0 > 0", known),))
     require(
         0 < run.clip_floor <= 1, "0 < clip_floor <= 1", describe("clip_floor", run.clip_floor), "take at most 1"
@@ -242,9 +247,9 @@ def _clipped(run: Configuration, rho: float) -> Coverage:
 
 
 def _decayed(run: Configuration, rho: float) -> Coverage:
-    largest = adam.largest_admissible_eta(run.beta1, run.beta2)
+    largest = theorem1.largest_admissible_eta(run.beta1, run.beta2)
     condition = "eta^2 < 1 - beta1 / sqrt(beta2) and lambda W < (1 - beta1) kappa / B"
-    met = _meets(adam.require_condition, run.beta1, run.beta2, run.eta)
+    met = _meets(theorem1.require_condition, run.beta1, run.beta2, run.eta)
     base = _condition("Theorem 1 (corrected) with weight decay", condition, run.eta, largest, met=met, rho=rho)
     if base.departures:
         return base
@@ -255,7 +260,9 @@ def _decayed(run: Configuration, rho: float) -> Coverage:
     constants = {**base.constants, "lambda W": pull, "largest lambda W": float(limit)}
     if pull < limit:
         return Coverage(base.theorem, condition, constants)
-    known = "noise leaves a Frank-Wolfe gap of about (1 - E m/sqrt(v)) ||G||_1 / lambda (theory.weight_decay)"
+    known = (
+        "noise leaves a Frank-Wolfe gap of about (1 - E m/sqrt(v)) ||G||_1 / lambda (theory.training.weight_decay)"
+    )
     return Coverage(base.theorem, condition, constants, (Departure(f"lambda W < {limit:.6g}", known),))
 
 
@@ -293,7 +300,7 @@ def _l1(run: Configuration) -> Coverage:
 def _l1_without_certificate(
     run: Configuration, departures: tuple[Departure, ...], error: HypothesisError
 ) -> Coverage:
-    largest = l1_norm_test.largest_admissible_eta(run.beta1, run.beta2)
+    largest = theorem.largest_admissible_eta(run.beta1, run.beta2)
     if run.eta > largest:
         known = f"{error}; without a certificate: eta below {largest:.3g}"
         departures = (Departure("a certificate for these betas and eta", known), *departures)
@@ -304,7 +311,7 @@ def _l1_without_certificate(
 def _scalar(run: Configuration) -> Coverage:
     """The theorem with a condition on the dimension, and the counterexample beyond."""
     dimension = run.dimension or 1
-    largest = l1_norm_test.largest_admissible_eta(run.beta1, run.beta2, dimension=float(dimension))
+    largest = theorem.largest_admissible_eta(run.beta1, run.beta2, dimension=float(dimension))
     departures: list[Departure] = []
     if run.eta > largest:
         hypothesis = f"scalar test with eta < {largest:.3g} in dimension {dimension}"
@@ -319,7 +326,7 @@ def _scalar(run: Configuration) -> Coverage:
 
 def _scalar_knowledge(run: Configuration) -> str:
     """From which dimension on the counterexample applies, at a rare event that suits the betas."""
-    repair = "the l1 test (theory.l1_norm_test) has a theorem free of the dimension"
+    repair = "the l1 test (theory.l1.theorem) has a theorem free of the dimension"
     rare = (1 - run.beta2) / 20
     try:
         instance = ScalarTestDivergence(run.beta1, run.beta2, run.eta, dimension=run.dimension or 2, rare=rare)
@@ -349,9 +356,10 @@ def _inexact(run: Configuration) -> tuple[Departure, ...]:
     if not run.enforced:
         known = (
             "the theorem survives with the sums of the violated gradients and of the excess deviations added "
-            "(theory.violated_steps)"
+            "(theory.training.violated_steps)"
             if run.test is NormTestKind.COORDINATE
-            else "no theorem on violations of this test; theory.violated_steps is for the coordinate-wise one"
+            else "no theorem on violations of this test; theory.training.violated_steps is for the "
+            "coordinate-wise one"
         )
         departures.append(Departure("a test that holds at every step", known))
     return tuple(departures)
@@ -359,11 +367,14 @@ def _inexact(run: Configuration) -> tuple[Departure, ...]:
 
 def _estimation_knowledge(run: Configuration, groups: int) -> str:
     if run.test is NormTestKind.SCALAR:
-        return "a violated test passes rarely if the noise has a large effective rank (theory.estimated_test)"
+        return (
+            "a violated test passes rarely if the noise has a large effective rank "
+            "(theory.training.estimated_variance)"
+        )
     if run.test is NormTestKind.COORDINATE and run.eta > 0:
         passing = coordinate_passing_probability(groups, run.eta, signal=1 / run.eta)
         return (
             f"a coordinate that meets its test with equality passes with probability {passing:.2g}: "
-            "many coordinates practically never all pass (theory.estimated_test)"
+            "many coordinates practically never all pass (theory.training.estimated_variance)"
         )
-    return "the estimators of theory.l1_norm_test are biased towards larger batches; no theorem"
+    return "the estimators of theory.l1.theorem are biased towards larger batches; no theorem"

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from adabatch.durable import checksum, sync, write_json
+from adabatch.files import checksum, sync, write_json
 
 __all__ = [
     "MARKER",

@@ -18,7 +18,7 @@ from adabatch.checkpoints.folders import MARKER, find_checkpoint, newest_first, 
 from adabatch.checkpoints.random_states import restore_random_states
 from adabatch.checkpoints.storage import TensorReader
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet, set_tensors
-from adabatch.parallel import Ranks
+from adabatch.distributed.parallel import Ranks
 
 __all__ = ["choose_checkpoint", "load_checkpoint", "load_parameters"]
 

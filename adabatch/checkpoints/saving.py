@@ -30,8 +30,8 @@ from adabatch.checkpoints.folders import (
 from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import CONTENTS, TensorWriter
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
-from adabatch.durable import checksum, sync, write_json
-from adabatch.parallel import Ranks, lost_peer
+from adabatch.distributed.parallel import Ranks, lost_peer
+from adabatch.files import checksum, sync, write_json
 
 __all__ = ["CheckpointError", "CheckpointSaver", "SaveCost"]
 

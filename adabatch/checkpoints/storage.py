@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.storage import WriteResult
 
 from adabatch.checkpoints.folders import plain_name, read_json
-from adabatch.durable import write_json
+from adabatch.files import write_json
 
 __all__ = ["CONTENTS", "TensorReader", "TensorWriter"]
 

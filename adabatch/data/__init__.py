@@ -11,13 +11,11 @@ if TYPE_CHECKING:
     from adabatch.data.order import SampleOrder, group_positions
     from adabatch.data.preparation import prepare
     from adabatch.data.samples import PreparedSamples, SampleSource
-    from adabatch.data.settings import DataSettings
     from adabatch.data.streaming import StreamedSamples
     from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 
 __all__ = [
     "Corpus",
-    "DataSettings",
     "PreparedSamples",
     "SampleOrder",
     "SampleSource",
@@ -32,7 +30,6 @@ __all__ = [
 
 _HOMES = {
     "Corpus": "corpus",
-    "DataSettings": "settings",
     "PreparedSamples": "samples",
     "SampleOrder": "order",
     "SampleSource": "samples",

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from adabatch.data.documents import Part, Source, read_parts
-from adabatch.data.settings import DataSettings
 from adabatch.data.tokenizer import TextTokenizer, tokenizer_from_file
-from adabatch.durable import write_text, write_whole
+from adabatch.files import write_text, write_whole
+from adabatch.settings.data import DataSettings
 
 __all__ = ["END", "restore_tokenizer", "trained_tokenizer", "trained_tokenizer_path"]
 

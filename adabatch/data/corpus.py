@@ -21,11 +21,11 @@ from adabatch.data.preparation import (
     tokenizer_folder,
 )
 from adabatch.data.samples import PreparedSamples, SampleSource
-from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
 from adabatch.data.tokenizer import Tokenizer, padded_vocabulary
-from adabatch.durable import write_text
+from adabatch.files import write_text
+from adabatch.settings.data import DataSettings
 
 __all__ = ["Corpus", "keep_tokenizer", "open_corpus"]
 

@@ -26,11 +26,11 @@ from typing import Any
 from adabatch.data.bpe import trained_tokenizer
 from adabatch.data.documents import Source, read_parts
 from adabatch.data.locks import exclusive
-from adabatch.data.settings import DataSettings
 from adabatch.data.sources import open_sources
 from adabatch.data.tasks import Report, Task, TokenCount, cut_tasks, documents_to_tokens, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer
-from adabatch.durable import rename_folder, sync, write_json, write_text
+from adabatch.files import rename_folder, sync, write_json, write_text
+from adabatch.settings.data import DataSettings
 
 __all__ = ["cache_folder", "corpus_folder", "open_tokenizer_of", "prepare", "prepared_folder", "tokenizer_folder"]
 

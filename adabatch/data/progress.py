@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adabatch.data.preparation import prepare
-from adabatch.data.settings import DataSettings
+from adabatch.settings.data import DataSettings
 
 __all__ = ["prepare_with_progress", "summary_of"]
 

@@ -10,8 +10,8 @@ from adabatch.data.documents import Source
 from adabatch.data.hugging_face import PARQUET, HuggingFaceSource, is_dataset_folder
 from adabatch.data.json_lines import JsonLinesSource, is_json_lines
 from adabatch.data.local_files import NamedFile, files_in, installed_files, stdlib_files
-from adabatch.data.settings import DataSettings
 from adabatch.data.text_files import TextSource
+from adabatch.settings.data import DataSettings
 
 __all__ = ["open_sources"]
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from adabatch.data.documents import Document, Part, Source, read_parts
 from adabatch.data.tokenizer import Tokenizer
-from adabatch.durable import sync, write_json
-from adabatch.interrupting import children_hear_later
+from adabatch.distributed.signals import children_hear_later
+from adabatch.files import sync, write_json
 
 __all__ = [
     "Report",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from theory.estimator_moments import noise_scale
-from theory.gradient_moments import GradientMoments
+from adabatch.moments.gradient_moments import GradientMoments
+from theory.estimators.expectations import noise_scale
 
 __all__ = ["NoiseScaleMonitor"]
 
@@ -53,7 +53,7 @@ class NoiseScaleMonitor:
         """Take in a step's moments; returns :attr:`value`. Moments that are not finite are left out.
 
         Raises:
-            theory.hypotheses.HypothesisError: for fewer than two groups.
+            adabatch.moments.hypotheses.HypothesisError: for fewer than two groups.
         """
         trace, squared_gradient = float(moments.covariance_trace), float(moments.debiased_squared_norm)
         if math.isfinite(trace) and math.isfinite(squared_gradient):

@@ -20,12 +20,12 @@ from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from adabatch.clipping import clip_gradients
 from adabatch.integrations.noise_scale import NoiseScaleMonitor
 from adabatch.integrations.wrapping import check_wrapping
+from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import BatchSizeSchedule
 from adabatch.statistics import GradientStatistics
-from theory.gradient_moments import GradientMoments
+from adabatch.statistics.clipping import clip_gradients
 
 __all__ = ["Accumulation", "AdaptiveBatchCallback"]
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from torch import device
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from adabatch.building import build_layout, build_schedule, check_settings
-from adabatch.communication import Traffic
-from adabatch.data.settings import DataSettings
 from adabatch.data.tokenizer import open_tokenizer, padded_vocabulary
-from adabatch.model import model_config, parameter_count
+from adabatch.distributed.communication import Traffic
+from adabatch.distributed.tensor_parallel import check_tensor_parallel
+from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
 from adabatch.schedules import BatchPlan, MicroBatching, NormTest
 from adabatch.settings import Settings
-from adabatch.tensor_parallel import check_tensor_parallel
+from adabatch.settings.data import DataSettings
+from adabatch.training.building import build_layout, build_schedule, check_settings
 
 __all__ = ["Plan", "make_plan", "step_range"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from adabatch.communication import Traffic
+from adabatch.distributed.communication import Traffic
 from adabatch.planning.plan import Plan, make_plan
 from adabatch.schedules import BatchPlan
 from adabatch.settings import Settings, to_toml

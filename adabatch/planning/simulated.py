@@ -1,7 +1,7 @@
 """The trainer's own step on tensors without memory, in a world of any size that is not there.
 
 The model is built on the meta device, wrapped as always, and given fake tensors; torch's fake process group
-answers every collective. What the step then does (:func:`adabatch.training.training_step`) is what it does in
+answers every collective. What the step then does (:func:`adabatch.training.loop.training_step`) is what it does in
 earnest, so that the collectives and the live memory counted here are the ones to come.
 """
 
@@ -21,16 +21,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from adabatch.communication import CommunicationCounter, Traffic
 from adabatch.data import Corpus
-from adabatch.opening import assemble_run
-from adabatch.parallel import Ranks, parallelize
+from adabatch.distributed.communication import CommunicationCounter, Traffic
+from adabatch.distributed.parallel import Ranks, parallelize
+from adabatch.distributed.watchdog import Watchdog
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
-from adabatch.run import Run
 from adabatch.schedules import MicroBatching
 from adabatch.settings import ParallelSettings, Settings
-from adabatch.training import training_step
-from adabatch.watchdog import Watchdog
+from adabatch.training.loop import training_step
+from adabatch.training.opening import assemble_run
+from adabatch.training.run import Run
 
 __all__ = ["SimulatedStep", "fake_world", "observe_steps", "simulate_steps"]
 

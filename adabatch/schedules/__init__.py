@@ -3,7 +3,7 @@
 from adabatch.schedules.base import BatchSizeSchedule
 from adabatch.schedules.coordinate_tests import CoordinateTest, L1NormTest
 from adabatch.schedules.fixed import Constant, LinearRamp, Stagewise
-from adabatch.schedules.norm_test import NormTest, TestRecord
+from adabatch.schedules.norm_tests import NormTest, TestRecord
 from adabatch.schedules.replay import Replay
 from adabatch.schedules.rounding import BatchPlan, MicroBatching, MultipleOf, Rounding
 from adabatch.schedules.seesaw import Seesaw

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from adabatch.learning_rate import LearningRate
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.schedules.learning_rate import LearningRate
 from adabatch.schedules.rounding import MultipleOf, Rounding
-from theory.gradient_moments import GradientMoments
 
 __all__ = ["BatchSizeSchedule"]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from adabatch.schedules.norm_test import NormTest
+from adabatch.moments.coordinate_moments import CoordinateMoments
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.schedules.norm_tests import NormTest
 from adabatch.schedules.rounding import Rounding
-from theory.coordinate_moments import CoordinateMoments
-from theory.gradient_moments import GradientMoments
-from theory.l1_norm_test import l1_statistic
+from theory.l1.theorem import l1_statistic
 
 __all__ = ["CoordinateTest", "L1NormTest"]
 
 
 class _OnCoordinates(NormTest):
-    """A norm test on :class:`~theory.coordinate_moments.CoordinateMoments`."""
+    """A norm test on :class:`~adabatch.moments.coordinate_moments.CoordinateMoments`."""
 
     def _check(self, moments: GradientMoments) -> None:
         super()._check(moments)
@@ -23,7 +23,7 @@ class L1NormTest(_OnCoordinates):
     """Monotone growth by the l1 norm test: sum_i sigma_i / sqrt(b) against eta ||G||_1.
 
     The scalar test does not see the coordinates that Adam amplifies; this one does, and carries a theorem that is
-    free of the dimension (:mod:`theory.l1_norm_test`). The next batch is ceil((sum_i sigma_i)^2 / (eta ||g||_1)^2)
+    free of the dimension (:mod:`theory.l1.theorem`). The next batch is ceil((sum_i sigma_i)^2 / (eta ||g||_1)^2)
     if that is above b.
 
     Args:
@@ -37,10 +37,10 @@ class L1NormTest(_OnCoordinates):
             resolved and b stays.
         test_interval: test every this many steps.
         ema: in [0, 1): both sums are averaged with this decay before the division.
-        max_growth: see :class:`~adabatch.schedules.norm_test.NormTest`.
+        max_growth: see :class:`~adabatch.schedules.norm_tests.NormTest`.
 
     Raises:
-        ValueError: see :class:`~adabatch.schedules.norm_test.NormTest`; in ``update``, for moments without
+        ValueError: see :class:`~adabatch.schedules.norm_tests.NormTest`; in ``update``, for moments without
             coordinates.
     """
 
@@ -89,7 +89,7 @@ class CoordinateTest(_OnCoordinates):
         quantile: in (0, 1), the share of coordinates that must meet the test.
         test_interval: test every this many steps.
         ema: in [0, 1): the quantile is averaged with this decay.
-        max_growth: see :class:`~adabatch.schedules.norm_test.NormTest`.
+        max_growth: see :class:`~adabatch.schedules.norm_tests.NormTest`.
 
     Raises:
         ValueError: for a quantile outside (0, 1), and as :class:`L1NormTest`.

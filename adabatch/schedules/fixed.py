@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules.base import BatchSizeSchedule
 from adabatch.schedules.rounding import Rounding
-from theory.gradient_moments import GradientMoments
 
 __all__ = ["Constant", "LinearRamp", "Stagewise"]
 

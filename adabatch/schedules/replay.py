@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules.base import BatchSizeSchedule
 from adabatch.schedules.rounding import Rounding
-from theory.gradient_moments import GradientMoments
 
 __all__ = ["Replay"]
 
@@ -43,7 +43,7 @@ class Replay(BatchSizeSchedule):
 
     @classmethod
     def of_records(cls, records: Sequence[Mapping[str, Any]], rounding: Rounding | int = 1) -> Replay:
-        """The replay of a run's metrics (:func:`adabatch.metrics.read_metrics`).
+        """The replay of a run's metrics (:func:`adabatch.reporting.metrics.read_metrics`).
 
         Raises:
             ValueError: if there are none.

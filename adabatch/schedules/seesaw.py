@@ -6,10 +6,10 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from adabatch.learning_rate import BatchScaling, LearningRate
+from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules.base import BatchSizeSchedule
+from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.rounding import Rounding
-from theory.gradient_moments import GradientMoments
 
 __all__ = ["Seesaw"]
 
@@ -28,7 +28,7 @@ class Seesaw(BatchSizeSchedule):
     Args:
         initial: first batch; ``rates.peak`` belongs to it.
         maximum: cap.
-        cuts: samples seen at which a stage ends (:meth:`adabatch.learning_rate.LearningRate.cuts`).
+        cuts: samples seen at which a stage ends (:meth:`adabatch.schedules.learning_rate.LearningRate.cuts`).
         factor: by which the batch grows at each cut.
         rounding: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
 

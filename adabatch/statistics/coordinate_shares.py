@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from adabatch.statistics.data_parallel import DataParallel, Leaf, copies, like
 from adabatch.statistics.norms import local
+from adabatch.statistics.reductions import DataParallel, Leaf, copies, like
 
 __all__ = ["BLOCK", "SMALL", "Sample", "Share", "coprime_stride"]
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from adabatch.statistics.coordinate_shares import Sample, Share, coprime_stride
-from adabatch.statistics.data_parallel import DataParallel, Leaf, Scratch, reduce_scatter
+from adabatch.statistics.reductions import DataParallel, Leaf, Scratch, reduce_scatter
 
 __all__ = ["Bucket", "buckets_of"]
 

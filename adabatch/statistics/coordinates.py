@@ -29,11 +29,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from adabatch.moments.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
+from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.statistics.coordinate_sums import buckets_of
 from adabatch.statistics.gradients import GradientStatistics
-from theory.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
-from theory.gradient_moments import GradientMoments
-from theory.l1_norm_test import (
+from theory.l1.theorem import (
     conservative_l1_norm,
     noise_to_gradient,
     plug_in_l1_norm,

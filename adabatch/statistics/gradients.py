@@ -4,14 +4,14 @@ Every rank's every micro-batch is a group: with J data-parallel ranks and M micr
 groups of m samples. A hook on each autograd leaf sees the group's own gradient before anything accumulates or
 reduces it, and adds its squared norm to a running fp64 sum; after the last micro-batch the squared norm of the
 reduced gradient is taken where it lies. The two numbers are summed over ranks, and
-``sum_j ||g_j - g||^2 = sum_j ||g_j||^2 - n ||g||^2`` does the rest (:mod:`theory.gradient_moments`). Nothing of
-the parameters' size is stored or communicated. Beside the two numbers (two for each part of the model, if parts
-are asked for) the all-reduce carries nine more, which show mistakes (:mod:`adabatch.statistics.consistency`).
+``sum_j ||g_j - g||^2 = sum_j ||g_j||^2 - n ||g||^2`` does the rest (:mod:`adabatch.moments.gradient_moments`).
+Nothing of the parameters' size is stored or communicated. Beside the two numbers (two for each part of the model,
+if parts are asked for) the all-reduce carries nine more, which show mistakes (:mod:`adabatch.statistics.probe`).
 
 Where the leaf is: for a plain module and under ``DistributedDataParallel`` it is the parameter; under FSDP2 it is
 the *unsharded* parameter, reached once through ``unshard()`` and ``reshard()``. Tied parameters are one leaf. On
 a mesh of several dimensions (hybrid sharding, FSDP2 x tensor parallel) the numbers take one all-reduce a
-dimension, and what tensor-parallel ranks hold alike is counted once (:mod:`adabatch.statistics.data_parallel`).
+dimension, and what tensor-parallel ranks hold alike is counted once (:mod:`adabatch.statistics.reductions`).
 
 Example:
     >>> from torch import nn
@@ -35,15 +35,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from adabatch.statistics.consistency import (
+from adabatch.moments.gradient_moments import GradientMoments, sums_rounding
+from adabatch.statistics.norms import SquaredNorms, local
+from adabatch.statistics.probe import (
     GroupSizes,
     require_equal_sizes,
     require_no_scaler,
     require_same_gradient,
 )
-from adabatch.statistics.data_parallel import Leaf, autograd_leaves, copies, data_parallel, like
-from adabatch.statistics.norms import SquaredNorms, local
-from theory.gradient_moments import GradientMoments, sums_rounding
+from adabatch.statistics.reductions import Leaf, autograd_leaves, copies, data_parallel, like
 
 __all__ = ["GradientStatistics"]
 
@@ -60,7 +60,7 @@ class GradientStatistics:
         process_group: the data-parallel group; found from the wrapping if not given. Give it for a plain module
             whose gradients you average over ranks yourself before :meth:`finish`.
         part_of: names the part of the model that a parameter belongs to, from the parameter's name; the moments
-            then hold those of each part too. :func:`adabatch.model_parts.model_part` tells layers and kinds.
+            then hold those of each part too. :func:`adabatch.model.parts.model_part` tells layers and kinds.
 
     Raises:
         ValueError: if no parameter is trainable, if other statistics are attached to the model, or if the module
@@ -184,7 +184,7 @@ class GradientStatistics:
                 ranks were started, or parameters added, after attaching.
             ValueError: if the ranks' groups are of unequal size, or the reduced gradient is not the mean of the
                 groups', or is that of a loss that a ``GradScaler`` scaled without a word
-                (:mod:`adabatch.statistics.consistency`).
+                (:mod:`adabatch.statistics.probe`).
         """
         try:
             self._require_step()
@@ -291,7 +291,7 @@ class GradientStatistics:
         return local(like(parameter.grad, parameter))
 
     def _probed(self, squares: Tensor) -> Tensor:
-        """This rank's part of what :func:`~adabatch.statistics.consistency.require_same_gradient` compares."""
+        """This rank's part of what :func:`~adabatch.statistics.probe.require_same_gradient` compares."""
         mean = self._probe_sum * self._weights[self._probe] / (self._sizes.loss_scale * self.layout.ranks)
         reduced = torch.zeros_like(mean)
         if self._probe in self._share:

@@ -4,8 +4,8 @@ The approximate norm test (Eq. 3) is written with the variance over single sampl
 ``||Var||_1 = sum_i 1/(b-1) sum_s (g_{s,i} - g_i)^2``. Here every sample's own gradient is computed
 (``torch.func``: ``vmap`` over ``grad`` of ``functional_call``), a chunk of samples at a time, and only sums are
 kept. The result has the type that :class:`~adabatch.statistics.GradientStatistics` returns, with groups of one
-sample, so that ``moments.covariance_trace`` is ``||Var||_1`` and every test of :mod:`theory.norm_test` applies.
-It is the reference against which cheaper statistics are measured.
+sample, so that ``moments.covariance_trace`` is ``||Var||_1`` and every test of
+:mod:`adabatch.moments.statistic` applies. It is the reference against which cheaper statistics are measured.
 
 Cost: ``chunk`` gradients of the model's size at a time, and one (two with ``coordinates``) in fp64 for the sums.
 
@@ -15,9 +15,9 @@ What the model must allow, for ``vmap``:
   frozen parameters are fine.
 - Samples that do not see each other: no batch normalization.
 - Attention by operators with a batching rule. ``scaled_dot_product_attention`` is held to its plain (math) form
-  here, so the Llama of :mod:`adabatch.model` works as it is, ``sdpa`` or ``eager``; its key-value cache must be
-  off (``use_cache=False``, as :func:`~adabatch.model.model_config` sets it). Flash attention called directly does
-  not work.
+  here, so the Llama of :mod:`adabatch.model.llama` works as it is, ``sdpa`` or ``eager``; its key-value cache
+  must be off (``use_cache=False``, as :func:`~adabatch.model.llama.model_config` sets it). Flash attention called
+  directly does not work.
 
 Example:
     >>> model = nn.Linear(2, 1, bias=False)
@@ -40,9 +40,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
-from theory.coordinate_moments import CoordinateMoments, RatioHistogram
-from theory.gradient_moments import GradientMoments, sums_rounding
-from theory.l1_norm_test import noise_to_gradient, plug_in_l1_norm, sum_of_standard_deviations
+from adabatch.moments.coordinate_moments import CoordinateMoments, RatioHistogram
+from adabatch.moments.gradient_moments import GradientMoments, sums_rounding
+from theory.l1.theorem import noise_to_gradient, plug_in_l1_norm, sum_of_standard_deviations
 
 __all__ = ["per_sample_moments"]
 
@@ -67,11 +67,13 @@ def per_sample_moments(
 
     Args:
         model: a plain module (module docstring).
-        loss: ``loss(model, *samples)``, a mean over samples, such as :func:`adabatch.model.language_model_loss`.
+        loss: ``loss(model, *samples)``, a mean over samples, such as
+            :func:`adabatch.model.llama.language_model_loss`.
         samples: tensors whose first dimension runs over the b samples (of this rank).
         chunk: samples whose gradients are held at a time; memory against speed, the result does not depend on it.
         coordinates: also sum squares coordinate by coordinate, and return
-            :class:`~theory.coordinate_moments.CoordinateMoments` (its conservative l1 norm is not measured).
+            :class:`~adabatch.moments.coordinate_moments.CoordinateMoments` (its conservative l1 norm is not
+            measured).
         process_group: ranks that hold the same model and other samples; sums of the parameters' size are
             all-reduced over it.
 

@@ -18,7 +18,7 @@ from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.theorem import theorem_1
+from proofs.adam.theorem1 import theorem_1
 from proofs.steps import Proof
 
 __all__ = [

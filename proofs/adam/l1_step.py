@@ -12,7 +12,7 @@ import sympy
 
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, b, r
 from proofs.steps import Proof, identity, nonnegative, prose
-from theory.adam_constants import normalized_step_bound
+from theory.adam.constants import normalized_step_bound
 
 __all__ = ["lemma_l1"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import sympy
 
 from proofs.steps import Proof, Step, identity, nonnegative
-from theory.adam_constants import second_moment_weight
+from theory.adam.constants import second_moment_weight
 
 __all__ = ["lemma_l2"]
 

@@ -15,7 +15,7 @@ from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, dimension, q, r, smoothness
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
-from theory.adam_constants import freezing_constant, momentum_ratio, normalized_step_bound, second_moment_weight
+from theory.adam.constants import freezing_constant, momentum_ratio, normalized_step_bound, second_moment_weight
 
 __all__ = ["lemma_l3"]
 

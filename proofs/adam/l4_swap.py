@@ -14,7 +14,7 @@ import sympy
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, b, q, r
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative
-from theory.adam_constants import momentum_amplification
+from theory.adam.constants import momentum_amplification
 
 __all__ = ["lemma_l4"]
 

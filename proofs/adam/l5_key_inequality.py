@@ -1,7 +1,7 @@
 r"""Lemma L5, the key inequality: a parabola below the normalised response.
 
 It holds for every real x and is shown on four ranges: x < 0, 0 <= x <= 1, 1 <= x <= y and x >= y, with
-y = 1 + eta^2. Everything is derived from :func:`theory.key_inequality.minorant` itself: its tangent at y, its
+y = 1 + eta^2. Everything is derived from :func:`theory.adam.key_inequality.minorant` itself: its tangent at y, its
 slope and its curvature are computed, not retyped.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 import sympy
 
 from proofs.steps import Proof, Step, identity, nonnegative, prose
-from theory.adam_constants import alignment_at, squared_noise_growth
-from theory.key_inequality import minorant as theory_minorant
-from theory.key_inequality import normalized_response
+from theory.adam.constants import alignment_at, squared_noise_growth
+from theory.adam.key_inequality import minorant as theory_minorant
+from theory.adam.key_inequality import normalized_response
 
 __all__ = ["lemma_l5"]
 

@@ -10,8 +10,8 @@ import sympy
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, b, noise
 from proofs.steps import Proof, by_lemma, identity, nonnegative, prose
-from theory.adam_constants import alignment_at, momentum_amplification, second_moment_weight
-from theory.key_inequality import normalized_response
+from theory.adam.constants import alignment_at, momentum_amplification, second_moment_weight
+from theory.adam.key_inequality import normalized_response
 
 __all__ = ["lemma_l6"]
 

@@ -13,7 +13,7 @@ import sympy
 
 from proofs.adam.symbols import BETA2, initial_sum, noise, q
 from proofs.steps import Proof, identity, nonnegative, prose
-from theory.adam_constants import (
+from theory.adam.constants import (
     preconditioner_growth,
     preconditioner_start,
     second_moment_weight,

@@ -8,7 +8,7 @@ from typing import Any
 import sympy
 
 from proofs.steps import Proof, identity, nonnegative, prose
-from theory.adam_constants import solve_self_bounding
+from theory.adam.constants import solve_self_bounding
 
 __all__ = ["lemma_l8"]
 

@@ -11,6 +11,6 @@ module                                            lemma     what it shows
 :mod:`proofs.adam_sharp.weights`                  P         the momentum's denominators by sqrt(D), |G|, epsilon
 :mod:`proofs.adam_sharp.windows`                  L7'       the denominators, unrolled over windows
 :mod:`proofs.adam_sharp.parameters`               best zeta  the closed form, and which eta are admissible
-:mod:`proofs.adam_sharp.theorem`                  Theorem 2  the bound that theory computes
+:mod:`proofs.adam_sharp.theorem2`                  Theorem 2  the bound that theory computes
 ================================================  ========  ====================================================
 """

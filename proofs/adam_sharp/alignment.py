@@ -17,9 +17,9 @@ from proofs.adam_sharp.drift import lemma_d
 from proofs.adam_sharp.stopping import lemma_s
 from proofs.adam_sharp.symbols import applied, beta1, beta2, eta, identity, r, zeta
 from proofs.steps import Proof, Step, nonnegative, prose
-from theory import adam_sharp_constants
-from theory.adam_constants import second_moment_weight
-from theory.key_inequality import effective_history, minorant, normalized_response
+from theory.adam.constants import second_moment_weight
+from theory.adam.key_inequality import effective_history, minorant, normalized_response
+from theory.adam_sharp import constants
 
 __all__ = ["lemma_q"]
 
@@ -29,10 +29,10 @@ x, e, u = sympy.symbols("x e u", positive=True)
 
 
 def lemma_q(
-    alignment: Function = adam_sharp_constants.sharp_alignment,
-    penalty: Function = adam_sharp_constants.sign_penalty,
-    frozen: Function = adam_sharp_constants.frozen_second_moment,
-    total: Function = adam_sharp_constants.preconditioned_sum,
+    alignment: Function = constants.sharp_alignment,
+    penalty: Function = constants.sign_penalty,
+    frozen: Function = constants.frozen_second_moment,
+    total: Function = constants.preconditioned_sum,
 ) -> Proof:
     """Lemma Q' for the given kappa_R, R, frozen second moment and Q."""
     least = penalty(beta1, beta2, eta, zeta)

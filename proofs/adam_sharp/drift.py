@@ -26,8 +26,8 @@ from proofs.adam_sharp.symbols import (
     zeta,
 )
 from proofs.steps import Proof, Step, nonnegative, prose
-from theory import adam_sharp_constants
-from theory.adam_constants import normalized_step_bound, second_moment_weight
+from theory.adam.constants import normalized_step_bound, second_moment_weight
+from theory.adam_sharp import constants
 
 __all__ = ["lemma_d"]
 
@@ -35,10 +35,10 @@ Function = Callable[..., Any]
 
 
 def lemma_d(
-    multiplier: Function = adam_sharp_constants.drift_multiplier,
-    uniform: Function = adam_sharp_constants.uniform_cost,
-    energy: Function = adam_sharp_constants.energy_cost,
-    cost: Function = adam_sharp_constants.second_order_cost,
+    multiplier: Function = constants.drift_multiplier,
+    uniform: Function = constants.uniform_cost,
+    energy: Function = constants.energy_cost,
+    cost: Function = constants.second_order_cost,
 ) -> Proof:
     """Lemma D for the given z and the given two forms of E."""
     path, change, s = sympy.symbols("p h s", positive=True)

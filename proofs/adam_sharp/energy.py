@@ -21,8 +21,8 @@ from proofs.adam_sharp.symbols import (
     series,
 )
 from proofs.steps import Proof, Step, nonnegative, prose
-from theory import adam_sharp_constants
-from theory.adam_constants import second_moment_weight
+from theory.adam.constants import second_moment_weight
+from theory.adam_sharp import constants
 
 __all__ = ["lemma_h"]
 
@@ -30,8 +30,8 @@ Function = Callable[..., Any]
 
 
 def lemma_h(
-    energy: Function = adam_sharp_constants.gradient_energy,
-    gain: Function = adam_sharp_constants.momentum_gain,
+    energy: Function = constants.gradient_energy,
+    gain: Function = constants.momentum_gain,
 ) -> Proof:
     """Lemma H for the given H and the given norm of the convolution with momentum."""
     return Proof(

@@ -8,7 +8,7 @@ import sympy
 
 from proofs.adam_sharp.symbols import identity
 from proofs.steps import Evidence, Expression, Proof, Step, checked, nonnegative, prose
-from theory import adam_sharp_constants
+from theory.adam_sharp import constants
 
 __all__ = ["kernel", "lemma_m", "majorant"]
 
@@ -26,7 +26,7 @@ def majorant(x: Expression, shift: Expression) -> Expression:
 
 def lemma_m(mixture: Callable[[Expression, Expression, Expression], Expression] | None = None) -> Proof:
     """Lemma M, with theory's right-hand side (or a perturbed one, which must be rejected)."""
-    mixture = mixture or adam_sharp_constants.mixture
+    mixture = mixture or constants.mixture
     A, t, u, V = sympy.symbols("A t u V", positive=True)
     eta = sympy.Symbol("eta", positive=True)
     x = sympy.Symbol("x", real=True)

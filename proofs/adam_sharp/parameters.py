@@ -9,8 +9,8 @@ import sympy
 
 from proofs.adam_sharp.symbols import beta1, beta2, eta, identity, r
 from proofs.steps import Evidence, Proof, checked, nonnegative
-from theory import adam_sharp, adam_sharp_constants, adam_sharp_parameters
-from theory.adam_constants import squared_noise_growth
+from theory.adam.constants import squared_noise_growth
+from theory.adam_sharp import constants, parameters, theorem2
 
 __all__ = ["admissible_eta", "best_zeta"]
 
@@ -21,13 +21,13 @@ ZETA = y / (2 - y)
 
 
 def best_zeta(
-    choice: Function = adam_sharp_parameters.best_zeta,
-    multiplier: Function = adam_sharp_constants.drift_multiplier,
+    choice: Function = parameters.best_zeta,
+    multiplier: Function = constants.drift_multiplier,
 ) -> Proof:
     """The closed form of the zeta that makes Q least."""
-    threshold = adam_sharp.freezing_threshold(beta1, beta2, eta)
-    factor = adam_sharp_constants.freezing_factor(beta1, eta, ZETA)
-    alignment = adam_sharp_constants.sharp_alignment(beta1, beta2, eta, ZETA)
+    threshold = theorem2.freezing_threshold(beta1, beta2, eta)
+    factor = constants.freezing_factor(beta1, eta, ZETA)
+    alignment = constants.sharp_alignment(beta1, beta2, eta, ZETA)
     objective = (P + 2 * R / y) / (Y - y)
     fixed = (W**2 - 4 * R**2) / (2 * R * Y)
     zeta = choice(1 - Y, fixed, R)
@@ -70,8 +70,8 @@ def best_zeta(
 
 
 def admissible_eta(
-    threshold: Function = adam_sharp.freezing_threshold,
-    largest: Function = adam_sharp.largest_admissible_eta,
+    threshold: Function = theorem2.freezing_threshold,
+    largest: Function = theorem2.largest_admissible_eta,
     universal: int = 6734,
 ) -> Proof:
     """Some zeta meets the condition iff eta^2 (r + sqrt(1 + eta^2)) < 1; so does eta <= .6733 for all betas.
@@ -80,7 +80,7 @@ def admissible_eta(
     """
     zeta = sympy.Symbol("zeta", positive=True)
     limit = threshold(beta1, beta2, eta)
-    ratio = adam_sharp_constants.freezing_ratio(zeta)
+    ratio = constants.freezing_ratio(zeta)
     cubic = T**3 + (1 - r**2) * T**2 + 2 * r * T - 1
     root = sympy.sqrt(squared_noise_growth(eta))
 
@@ -103,7 +103,7 @@ def admissible_eta(
     steps = (
         identity(
             r"$R\eta^2=\frac{1+\zeta}{1-\zeta}\cdot\frac{\tau\eta^2}{1-r\eta^2}$",
-            adam_sharp_constants.sign_penalty(beta1, beta2, eta, zeta) * eta**2,
+            constants.sign_penalty(beta1, beta2, eta, zeta) * eta**2,
             ratio * limit,
             "so some zeta has R eta^2 < 1 iff the last factor is below 1 (zeta -> 0)",
         ),

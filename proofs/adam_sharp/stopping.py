@@ -20,8 +20,8 @@ import sympy
 from proofs.adam_sharp.mixture import lemma_m
 from proofs.adam_sharp.symbols import applied, beta1, beta2, epsilon, eta, identity, q, r, zeta
 from proofs.steps import Expression, Proof, Step, nonnegative, prose
-from theory import adam_sharp_constants
-from theory.adam_constants import momentum_ratio, squared_noise_growth
+from theory.adam.constants import momentum_ratio, squared_noise_growth
+from theory.adam_sharp import constants
 
 __all__ = ["decay_step", "lemma_s"]
 
@@ -37,11 +37,11 @@ INDUCTION_STEPS = 4
 
 
 def lemma_s(
-    frozen: Function = adam_sharp_constants.frozen_second_moment,
-    mixture: Function = adam_sharp_constants.mixture,
-    growth: Function = adam_sharp_constants.swap_growth,
-    factor: Function = adam_sharp_constants.freezing_factor,
-    penalty: Function = adam_sharp_constants.sign_penalty,
+    frozen: Function = constants.frozen_second_moment,
+    mixture: Function = constants.mixture,
+    growth: Function = constants.swap_growth,
+    factor: Function = constants.freezing_factor,
+    penalty: Function = constants.sign_penalty,
 ) -> Proof:
     """Lemma S for the given frozen second moment, mixture, C, lambda and R."""
     steps = (

@@ -9,7 +9,7 @@ import sympy
 
 from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, identity, q, series
 from proofs.steps import Proof, Step, nonnegative, prose
-from theory import adam_sharp_constants
+from theory.adam_sharp import constants
 
 __all__ = ["lemma_p"]
 
@@ -17,11 +17,11 @@ Function = Callable[..., Any]
 
 
 def lemma_p(
-    kept: Function = adam_sharp_constants.kept_momentum,
-    root: Function = adam_sharp_constants.momentum_root,
-    growth: Function = adam_sharp_constants.momentum_growth,
-    total_growth: Function = adam_sharp_constants.sharp_growth,
-    total_start: Function = adam_sharp_constants.sharp_start,
+    kept: Function = constants.kept_momentum,
+    root: Function = constants.momentum_root,
+    growth: Function = constants.momentum_growth,
+    total_growth: Function = constants.sharp_growth,
+    total_start: Function = constants.sharp_start,
 ) -> Proof:
     """Lemma P for the given omega, p1, p2, B2 and A2."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)

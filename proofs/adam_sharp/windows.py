@@ -14,17 +14,17 @@ from typing import Any
 
 import sympy
 
+from adabatch.moments.numeric import one_minus_power
 from proofs.adam_sharp.energy import lemma_h
 from proofs.adam_sharp.symbols import applied, beta1, beta2, dimension, eta, identity, q, same_minimum
 from proofs.steps import Proof, Step, nonnegative, prose
-from theory import adam_sharp_constants
-from theory.adam_constants import (
+from theory.adam.constants import (
     normalized_step_bound,
     preconditioner_growth,
     preconditioner_start,
     squared_noise_growth,
 )
-from theory.numeric import one_minus_power
+from theory.adam_sharp import constants
 
 __all__ = ["lemma_l7"]
 
@@ -35,10 +35,10 @@ tau = sympy.sqrt(squared_noise_growth(eta))
 
 
 def lemma_l7(
-    growth: Function = adam_sharp_constants.denominator_growth,
-    start: Function = adam_sharp_constants.denominator_start,
-    window_drift: Function = adam_sharp_constants.window_drift,
-    mean_step: Function = adam_sharp_constants.mean_step,
+    growth: Function = constants.denominator_growth,
+    start: Function = constants.denominator_start,
+    window_drift: Function = constants.window_drift,
+    mean_step: Function = constants.mean_step,
 ) -> Proof:
     """Lemma L7' for the given B1, A1, e_M and s_t."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
@@ -95,7 +95,7 @@ def _minkowski() -> Step:
 
 def _drift_steps(window_drift: Function, mean_step: Function) -> tuple[Step, ...]:
     """Sum over k <= K of the drift within windows: K e_M, for both forms of s_t."""
-    gain = adam_sharp_constants.momentum_gain(beta1, beta2)
+    gain = constants.momentum_gain(beta1, beta2)
     spread = sympy.sqrt(1 - beta2**window)
     per_step = window_drift(alpha, L, dimension, beta2, eta, window, step)
     mean_square = gain * sympy.sqrt(H / (K * dimension))

@@ -1,8 +1,8 @@
 r"""Checks a certificate's inequality by searching for a state and a law that violate it.
 
 Problem:
-    :mod:`theory.l1_certificates` needs, for all |z| <= C_m, s >= 0 and every law X with mean 1 and deviation x,
-    E[z' + h(z', s')] + lambda x >= J + h(z, s). Two-point laws suffice (:mod:`proofs.theorem3`): X = 1 - a with
+    :mod:`theory.l1.theorem3` needs, for all |z| <= C_m, s >= 0 and every law X with mean 1 and deviation x,
+    E[z' + h(z', s')] + lambda x >= J + h(z, s). Two-point laws suffice (:mod:`proofs.l1.theorem3`): X = 1 - a with
     probability b / (a + b), else 1 + b, whose mean is 1 and whose variance is a b. The atoms themselves are
     kept, not a and b: the lower one may be as small as sqrt(s).
 
@@ -34,8 +34,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.adam_constants import normalized_step_bound
-from theory.l1_certificates import Certificate, available_certificates
+from theory.adam.constants import normalized_step_bound
+from theory.l1.theorem3 import Certificate, available_certificates
 
 __all__ = [
     "QUICK",

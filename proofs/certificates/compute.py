@@ -2,7 +2,7 @@ r"""Finds a certificate for Theorem 3 by dynamic programming.
 
 Problem:
     For the given betas and noise weight lambda, find a potential h and the largest J of the certificate
-    inequality (:mod:`theory.l1_certificates`): J + h(z, s) <= min over laws X of E[z' + h(z', s')] + lambda sd(X).
+    inequality (:mod:`theory.l1.theorem3`): J + h(z, s) <= min over laws X of E[z' + h(z', s')] + lambda sd(X).
 
 Algorithm:
     It is the Bellman equation of an adversary who picks the law X in every state (z, s) and pays lambda per
@@ -31,8 +31,8 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from proofs.certificates.check import Effort, check_certificate, margin
-from theory.adam_constants import normalized_step_bound, second_moment_weight
-from theory.l1_certificates import Certificate, grid_cell, next_state, save_certificate, tail_potential
+from theory.adam.constants import normalized_step_bound, second_moment_weight
+from theory.l1.theorem3 import Certificate, grid_cell, next_state, save_certificate, tail_potential
 
 __all__ = ["Grid", "certificate_file", "find", "lower_gain", "main"]
 
@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--s-max", type=float, default=Grid.s_max)
     parser.add_argument("--tail-share", type=float, default=Grid.tail_share)
     parser.add_argument("--safety", type=float, default=0.01, help="share of J given up after the check")
-    parser.add_argument("--output", type=Path, default=Path("theory/certificates"), help="a folder")
+    parser.add_argument("--output", type=Path, default=Path("theory/l1/certificates"), help="a folder")
     given = parser.parse_args(arguments)
     start = time.perf_counter()
     grid = Grid(

@@ -11,13 +11,13 @@ from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.symbols import noise, r
+from proofs.assembly import Point, budget_step, equal_at_points, self_bounding
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
-from proofs.training.assembly import Point, budget_step, equal_at_points, self_bounding
-from theory import clipping as theory
-from theory.adam_constants import momentum_amplification
+from theory.adam.constants import momentum_amplification
+from theory.adam.key_inequality import normalized_response
+from theory.adam.normalized_step import rare_value, rare_variance
 from theory.bound import Bound
-from theory.key_inequality import normalized_response
-from theory.normalized_step import rare_value, rare_variance
+from theory.training import clipping as theory
 
 __all__ = ["clipping_counterexample", "clipping_theorem"]
 

@@ -14,8 +14,8 @@ from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import BETA1, BETA2, q, r
 from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
-from theory import step_schedules as theory
 from theory.bound import Bound
+from theory.training import step_schedules as theory
 
 __all__ = ["step_schedules"]
 

@@ -9,11 +9,11 @@ import sympy
 
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l6_descent import lemma_l6
+from proofs.assembly import Point, equal_at_points, self_bounding
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
-from proofs.training.assembly import Point, equal_at_points, self_bounding
-from theory import violated_steps as theory
-from theory.adam_constants import momentum_amplification, preconditioner_start, squared_noise_growth
+from theory.adam.constants import momentum_amplification, preconditioner_start, squared_noise_growth
 from theory.bound import Bound
+from theory.training import violated_steps as theory
 
 __all__ = ["violated_steps"]
 

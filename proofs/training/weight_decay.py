@@ -15,10 +15,9 @@ from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, gap, smoothness, steps
 from proofs.adam.symbols import dimension as d
+from proofs.assembly import Point, equal_at_points
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
-from proofs.training.assembly import Point, equal_at_points
-from theory import weight_decay as theory
-from theory.adam_constants import (
+from theory.adam.constants import (
     drift_constant,
     freezing_constant,
     normalized_step_bound,
@@ -26,6 +25,7 @@ from theory.adam_constants import (
     solve_self_bounding,
 )
 from theory.bound import Bound
+from theory.training import weight_decay as theory
 
 __all__ = ["weight_bound", "weight_decay_theorem"]
 

@@ -13,7 +13,7 @@ from simulate.noise import NOISES
 from simulate.objectives import OBJECTIVES, Objective
 from simulate.optimizers import Adam
 from simulate.trajectory import Trajectory, run
-from theory.adam_guarantee import coverage, require_coverage
+from theory.guarantee import coverage, require_coverage
 
 __all__ = [
     "AdamSetting",

@@ -22,7 +22,7 @@ from simulate.noise.base import Draw, Meets, Source
 from simulate.objectives.base import Objective
 from simulate.optimizers import Optimizer, OptimizerState, zero_safe_ratio
 from simulate.streams import Array, SeedStreams, uniform
-from theory.clipping import wrong_probability
+from theory.training.clipping import wrong_probability
 
 __all__ = ["Adversarial", "Memory", "expected_progress", "low_and_high", "memory_of"]
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulate.streams import Array
-from theory.finite_population import smallest_batch_size
+from theory.estimators.finite_population import smallest_batch_size
 
 __all__ = [
     "TESTS",

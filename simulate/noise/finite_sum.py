@@ -27,7 +27,7 @@ from simulate.noise.exact_tests import Test, passes, replacement_free_batch_size
 from simulate.objectives.base import FiniteSum, Objective
 from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array, SeedStreams, uniform
-from theory.finite_population import batch_mean_variance
+from theory.estimators.finite_population import batch_mean_variance
 
 __all__ = ["FiniteSumBatches", "draw_batch", "estimated_variance"]
 

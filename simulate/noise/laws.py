@@ -30,10 +30,10 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from adabatch.moments.numeric import sqrt
 from simulate.streams import Array, Sampler, exponential, normal, uniform
-from theory.clipping import wrong_probability
-from theory.normalized_step import rare_value, rare_variance
-from theory.numeric import sqrt
+from theory.adam.normalized_step import rare_value, rare_variance
+from theory.training.clipping import wrong_probability
 
 __all__ = ["Atoms", "Cantelli", "Gaussian", "Law", "Rademacher", "RareSpike", "Skewed", "TwoPoint"]
 

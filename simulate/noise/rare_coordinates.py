@@ -2,7 +2,7 @@ r"""The noise of the divergence under the scalar test: exact in the first coordi
 
 g_1 = G_1 and g_i = G_i X_i for i >= 2, X_i the mean of ``batch_size`` independent draws of the two-point law
 (-delta, or with probability p what makes E X = 1). On :class:`~simulate.objectives.DirectionalHuber` with
-g = :func:`theory.scalar_test_divergence.noisy_direction` one draw meets the scalar test (4) with equality at
+g = :func:`theory.training.scalar_divergence.noisy_direction` one draw meets the scalar test (4) with equality at
 every step, and Adam climbs in high dimension; the batch that the l1 or the coordinate-wise test asks for repairs
 it.
 """
@@ -19,7 +19,7 @@ from simulate.noise.exact_tests import Test, independent_batch_size, passes, req
 from simulate.objectives.base import Objective
 from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array, Sampler, SeedStreams
-from theory.normalized_step import rare_value, rare_variance
+from theory.adam.normalized_step import rare_value, rare_variance
 
 __all__ = ["RareCoordinates"]
 

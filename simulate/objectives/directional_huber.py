@@ -2,7 +2,7 @@ r"""Pseudo-Huber along a direction: sqrt(1 + (a.w)^2) - 1 with a = (1, g, ..., g
 
 L = ||a||^2 = 1 + (d - 1) g^2; the infimum is 0, where a.w = 0. Adam follows signs, not sizes, so that many small
 coordinates together outweigh the first: the scalar norm test does not protect it here
-(:mod:`theory.scalar_test_divergence`).
+(:mod:`theory.training.scalar_divergence`).
 """
 
 from __future__ import annotations

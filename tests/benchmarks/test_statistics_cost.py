@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from spawning import run_ranks
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
+from tests.support.spawning import run_ranks
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]

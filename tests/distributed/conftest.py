@@ -1,7 +1,8 @@
 """Ranks that stay up between the examples of property tests."""
 
 import pytest
-from spawning import shared_pool
+
+from tests.support.spawning import shared_pool
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3, 4], ids=lambda ranks: f"{ranks} ranks")

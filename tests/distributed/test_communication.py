@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.distributed as dist
-from spawning import run_ranks
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.communication import CommunicationCounter, ring_share
+from adabatch.distributed.communication import CommunicationCounter, ring_share
+from tests.support.spawning import run_ranks
 
 pytestmark = pytest.mark.distributed
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from drawn_steps import Example, cases, examples, measured
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tiny_model import Dimensions
 
+from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments
 from adabatch.statistics import CoordinateStatistics
-from theory.coordinate_moments import RESOLUTION, CoordinateMoments
+from tests.support.drawn_steps import Example, cases, examples, measured
+from tests.support.tiny_model import Dimensions
 
 pytestmark = pytest.mark.distributed
 

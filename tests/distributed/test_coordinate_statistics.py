@@ -7,17 +7,17 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from spawning import run_ranks
-from tiny_model import TinyModel, accumulate, group_gradients, groups_of, sharded, tensor_parallel
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.parallel import set_gradient_sync
+from adabatch.distributed.parallel import set_gradient_sync
+from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments
 from adabatch.statistics import CoordinateStatistics, coordinate_shares
 from adabatch.statistics.coordinate_shares import BLOCK
-from theory.coordinate_moments import RESOLUTION, CoordinateMoments
+from tests.support.spawning import run_ranks
+from tests.support.tiny_model import TinyModel, accumulate, group_gradients, groups_of, sharded, tensor_parallel
 
 pytestmark = pytest.mark.distributed
 

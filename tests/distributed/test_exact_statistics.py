@@ -9,14 +9,14 @@ import itertools
 
 import pytest
 import torch
-from spawning import run_ranks
-from tiny_model import TinyModel, accumulate, groups_of, reference, relative_errors
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
+from tests.support.spawning import run_ranks
+from tests.support.tiny_model import TinyModel, accumulate, groups_of, reference, relative_errors
 
 pytestmark = pytest.mark.distributed
 

@@ -7,13 +7,21 @@ import itertools
 
 import pytest
 import torch
-from spawning import run_ranks
-from tiny_model import TinyModel, accumulate, groups_of, reference, relative_errors, sharded, tensor_parallel
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from adabatch.statistics import GradientStatistics
+from tests.support.spawning import run_ranks
+from tests.support.tiny_model import (
+    TinyModel,
+    accumulate,
+    groups_of,
+    reference,
+    relative_errors,
+    sharded,
+    tensor_parallel,
+)
 
 pytestmark = pytest.mark.distributed
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch.distributed as dist
 
-from adabatch.meeting import meet
+from adabatch.distributed.rendezvous import meet
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from spawning import run_ranks
 
-import adabatch.memory_guard
-from adabatch.opening import open_run
-from adabatch.parallel import Ranks
-from adabatch.training import train
-from tests.adabatch.test_memory_guard import IMPOSSIBLE, settings, with_memory_for
+import adabatch.training.memory_guard
+from adabatch.distributed.parallel import Ranks
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
+from tests.adabatch.training.test_memory_guard import IMPOSSIBLE, settings, with_memory_for
+from tests.support.spawning import run_ranks
 
 pytestmark = pytest.mark.distributed
 
@@ -25,14 +25,14 @@ def train_with_little_memory(rank, world_size, parallel, folder):
         with_memory_for(run, 2)
     if rank == 1 and parallel == "fsdp":
         run.memory.transient = 1000
-    original = adabatch.memory_guard.reserve
+    original = adabatch.training.memory_guard.reserve
 
     def reserve(size, device):
         too_much = rank == 1 and parallel == "fsdp" and size > 1000 * 2 / run.memory.worked
         original(IMPOSSIBLE if too_much else size, device)
 
     keys = ("batch_size", "micro_batch", "accumulation", "micro_batch_limit", "loss")
-    with patch.object(adabatch.memory_guard, "reserve", reserve):
+    with patch.object(adabatch.training.memory_guard, "reserve", reserve):
         return [{key: record[key] for key in keys} for record in train(run)]
 
 

@@ -22,14 +22,14 @@ import random
 from dataclasses import dataclass, replace
 
 import pytest
-from drawn_steps import Example, cases, examples, measured
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_model import Dimensions
 from torch import Tensor
 
-from theory.gradient_moments import GradientMoments
-from theory.norm_test import Estimator, norm_test_statistic
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.moments.statistic import Estimator, norm_test_statistic
+from tests.support.drawn_steps import Example, cases, examples, measured
+from tests.support.tiny_model import Dimensions
 
 pytestmark = pytest.mark.distributed
 

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from spawning import run_ranks
 from torch.distributed.tensor import DTensor
 
 from adabatch.checkpoints import complete_checkpoints
 from adabatch.checkpoints.tensors import named_tensors
-from adabatch.opening import open_run
-from adabatch.parallel import Ranks
-from adabatch.run import Run
+from adabatch.distributed.parallel import Ranks
 from adabatch.settings import Settings, load_settings
-from adabatch.training import train
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
+from adabatch.training.run import Run
+from tests.support.spawning import run_ranks
 
 pytestmark = pytest.mark.distributed
 

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from spawning import run_ranks
 
-from adabatch.communication import CommunicationCounter
-from adabatch.opening import open_run
-from adabatch.parallel import Ranks
+from adabatch.distributed.communication import CommunicationCounter
+from adabatch.distributed.parallel import Ranks
 from adabatch.planning.plan import make_plan
 from adabatch.settings import load_settings
-from adabatch.training import training_step
+from adabatch.training.loop import training_step
+from adabatch.training.opening import open_run
+from tests.support.spawning import run_ranks
 
 pytestmark = pytest.mark.distributed
 

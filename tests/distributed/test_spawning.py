@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from spawning import RankPool
+
+from tests.support.spawning import RankPool
 
 pytestmark = pytest.mark.distributed
 

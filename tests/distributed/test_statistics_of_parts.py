@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from spawning import run_ranks
-from test_exact_statistics_on_meshes import sharded, tensor_parallel
-from tiny_model import TinyModel, accumulate, groups_of
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.communication import CommunicationCounter
-from adabatch.model_parts import model_part
+from adabatch.distributed.communication import CommunicationCounter
+from adabatch.model.parts import model_part
 from adabatch.statistics import GradientStatistics
+from tests.distributed.test_exact_statistics_on_meshes import sharded, tensor_parallel
+from tests.support.spawning import run_ranks
+from tests.support.tiny_model import TinyModel, accumulate, groups_of
 
 pytestmark = pytest.mark.distributed
 

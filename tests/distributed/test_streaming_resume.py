@@ -7,12 +7,12 @@ import json
 
 import pytest
 import torch
-from spawning import run_ranks
 
-from adabatch.opening import open_run
-from adabatch.parallel import Ranks
+from adabatch.distributed.parallel import Ranks
 from adabatch.settings import Settings, load_settings
-from adabatch.training import train
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
+from tests.support.spawning import run_ranks
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 

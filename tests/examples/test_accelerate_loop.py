@@ -7,10 +7,11 @@ import accelerate_loop
 import pytest
 import torch
 from images import CLASSES, SIZE, gratings
-from spawning import run_fresh_ranks
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
+
+from tests.support.spawning import run_fresh_ranks
 
 MICRO_BATCH, COUNT = 8, 600
 

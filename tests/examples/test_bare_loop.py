@@ -4,11 +4,11 @@ import bare_loop
 import pytest
 import torch
 from images import gratings
-from spawning import run_ranks
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
+from tests.support.spawning import run_ranks
 
 
 @pytest.mark.parametrize("build", [bare_loop.cnn, bare_loop.ViT])

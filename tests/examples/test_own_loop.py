@@ -11,14 +11,14 @@ import torch.distributed as dist
 import trainer_callback
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
-from test_added_lines import documented_commands
 from torch import nn
 
 from adabatch.integrations.accelerate import set_accumulation
+from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import NormTest
 from adabatch.statistics import GradientStatistics
-from adabatch.statistics.consistency import require_equal_sizes
-from theory.gradient_moments import GradientMoments
+from adabatch.statistics.probe import require_equal_sizes
+from tests.examples.test_added_lines import documented_commands
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "own_loop.md").read_text()

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import sympy
 
-from proofs import theorem3
 from proofs.certificates.check import (
     QUICK,
     CertificateViolationError,
@@ -20,10 +19,11 @@ from proofs.certificates.check import (
     require_certificate_inequality,
 )
 from proofs.certificates.compute import Grid, find, lower_gain, main
+from proofs.l1 import theorem3
 from proofs.steps import CheckedProof, run
-from theory import l1_certificates as theory
-from theory.adam_sharp_constants import mean_step
-from theory.l1_certificates import Certificate, available_certificates, find_certificate, load_certificate
+from theory.adam_sharp.constants import mean_step
+from theory.l1 import theorem3 as theory
+from theory.l1.theorem3 import Certificate, available_certificates, find_certificate, load_certificate
 
 certificates = pytest.mark.parametrize(
     "certificate", available_certificates(), ids=lambda c: f"{c.beta1}-{c.beta2}-{c.noise_weight}"

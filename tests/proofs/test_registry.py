@@ -9,7 +9,7 @@ import pytest
 import proofs
 from proofs.registry import MODULES, all_proofs, find_proof, proof_functions
 from proofs.steps import Method, Proof
-from theory.claims import CLAIMS
+from theory.audit.claims import CLAIMS
 
 
 def test_every_listed_module_is_there_and_holds_a_proof() -> None:

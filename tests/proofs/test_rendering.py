@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import sympy
 
-from proofs.printed import lemma_b1, proposition_1
+from proofs.audit.published_adam import lemma_b1, proposition_1
 from proofs.registry import all_proofs
 from proofs.rendering import THEORY_PAGE, derivation, plain, theory_page, write_theory_page
 from proofs.report import methods, selected, show_table
 from proofs.steps import Proof, identity, run
-from theory.claims import CLAIMS
+from theory.audit.claims import CLAIMS
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from simulate import verify_bounds as module
-from simulate.experiments import sign_descent
-from simulate.experiments.adam_theorems import theorem_1_bounds
+from simulate.experiments.adam.theorems import theorem_1_bounds
+from simulate.experiments.other_optimizers import sign_descent
 from simulate.experiments.settings import Level
 from simulate.verify_bounds import EXPERIMENTS, Settings, resolve, verify_bounds
 
@@ -45,7 +45,7 @@ def test_a_claim_that_fails_gives_exit_code_1(tmp_path, monkeypatch, capsys):
 
 
 def test_a_refutation_that_no_longer_refutes_gives_exit_code_1(tmp_path, monkeypatch):
-    from simulate.experiments.printed_theorem import Counterexample
+    from simulate.experiments.audit.published_theorem import Counterexample
 
     monkeypatch.setattr(Counterexample, "printed", Counterexample.corrected)
     assert verify_bounds(_settings(tmp_path)) == 1

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from theory import adam, adam_sharp, clipping, l1_norm_test, weight_decay
-from theory.adam_constants import momentum_amplification
+from adabatch.moments.hypotheses import HypothesisError
+from theory.adam import theorem1
+from theory.adam.constants import momentum_amplification
+from theory.adam_sharp import theorem2
 from theory.coverage import Configuration, NormTestKind, coverage
-from theory.hypotheses import HypothesisError
-from theory.l1_certificates import available_certificates
-from theory.scalar_test_divergence import ScalarTestDivergence
-from theory.step_schedules import bias_correction, schedule_amplification, warmup_cosine
+from theory.l1 import theorem
+from theory.l1.theorem3 import available_certificates
+from theory.training import clipping, weight_decay
+from theory.training.scalar_divergence import ScalarTestDivergence
+from theory.training.step_schedules import bias_correction, schedule_amplification, warmup_cosine
 
 COORDINATE = {"test": NormTestKind.COORDINATE}
 PROBLEM = {"smoothness": 1.0, "dimension": 4, "initial_gap": 2.0, "steps": 100, "step_size": 0.01}
@@ -36,8 +39,8 @@ def test_plain_adam_agrees_with_the_theorems(r, beta2, eta):
     beta1 = r * beta2**0.5
     found = coverage(Configuration(beta1, beta2, eta, **COORDINATE))
     first, second = (
-        accepts(adam.require_condition, beta1, beta2, eta),
-        accepts(adam_sharp.require_condition, beta1, beta2, eta),
+        accepts(theorem1.require_condition, beta1, beta2, eta),
+        accepts(theorem2.require_condition, beta1, beta2, eta),
     )
     assert found.covered == (first or second)
     if found.covered:
@@ -100,16 +103,16 @@ def test_the_l1_test_with_a_certificate(monkeypatch):
 def test_the_l1_test_without_a_certificate():
     without = coverage(Configuration(0.3, 0.8, 1e-4, NormTestKind.L1))
     assert without.covered
-    assert without.constants["largest eta"] == pytest.approx(l1_norm_test.largest_admissible_eta(0.3, 0.8))
+    assert without.constants["largest eta"] == pytest.approx(theorem.largest_admissible_eta(0.3, 0.8))
     assert not coverage(Configuration(0.3, 0.8, 0.2, NormTestKind.L1)).covered
     assert not coverage(Configuration(0.3, 0.8, 1e-4, NormTestKind.L1, epsilon=1e-8)).covered
 
 
 def test_at_the_largest_eta_coverage_and_the_l1_theorem_agree():
-    largest = l1_norm_test.largest_admissible_eta(0.3, 0.8)
+    largest = theorem.largest_admissible_eta(0.3, 0.8)
     for eta in (largest, math.nextafter(largest, 1)):
         found = coverage(Configuration(0.3, 0.8, eta, NormTestKind.L1))
-        assert found.covered == accepts(l1_norm_test.l1_test_bound, **PROBLEM, beta1=0.3, beta2=0.8, eta=eta)
+        assert found.covered == accepts(theorem.l1_test_bound, **PROBLEM, beta1=0.3, beta2=0.8, eta=eta)
     assert coverage(Configuration(0.3, 0.8, largest, NormTestKind.L1)).covered
 
 

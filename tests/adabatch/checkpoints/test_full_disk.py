@@ -6,13 +6,13 @@ import json
 import subprocess
 
 import pytest
-from tiny_llama import write_tiny_model
 
 from adabatch.checkpoints import complete_checkpoints
 from adabatch.checkpoints.folders import problem_with
-from adabatch.launch import launch
-from adabatch.metrics import read_metrics
+from adabatch.reporting.metrics import read_metrics
 from adabatch.settings import load_settings
+from adabatch.training.launch import launch
+from tests.support.tiny_llama import write_tiny_model
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def small_disk(tmp_path):
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint_intact(
     small_disk, tmp_path, capsys, monkeypatch, asynchronous
 ):
-    monkeypatch.setattr("adabatch.figures.save_figures", lambda records, folder: [folder])  # slower than the run
+    monkeypatch.setattr(
+        "adabatch.reporting.figures.save_figures", lambda records, folder: [folder]
+    )  # slower than the run
     write_tiny_model(tmp_path / "model.json")
     overrides = {
         "model": str(tmp_path / "model.json"),

@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 
 from adabatch.schedules import NormTest
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
-from adabatch.statistics.consistency import require_equal_sizes, require_no_scaler, require_same_gradient
+from adabatch.statistics.probe import require_equal_sizes, require_no_scaler, require_same_gradient
 
 MICRO_BATCHES = 4
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.statistics.coordinate_shares import BLOCK, SMALL, Share, _every, coprime_stride
-from adabatch.statistics.data_parallel import Leaf
+from adabatch.statistics.reductions import Leaf
 
 
 def share_of(rows: int, row: int, ranks: int, stride: int) -> Share:

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.moments.statistic import norm_test_statistic
 from adabatch.statistics import GradientStatistics, per_sample_moments
-from theory.estimator_moments import GaussianGroups, expected_moments
-from theory.finite_population import batch_mean_variance, sample_variance_factor
-from theory.gradient_moments import GradientMoments
-from theory.norm_test import norm_test_statistic
+from theory.estimators.expectations import GaussianGroups, expected_moments
+from theory.estimators.finite_population import batch_mean_variance, sample_variance_factor
 
 ESTIMATES = ("covariance_trace", "printed_variance", "squared_norm", "debiased_squared_norm")
 

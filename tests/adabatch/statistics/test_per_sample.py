@@ -5,14 +5,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from spawning import run_ranks
 from torch import nn
 
-from adabatch.model import build_model, language_model_loss, model_config
+from adabatch.model.llama import build_model, language_model_loss, model_config
+from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.statistics import GradientStatistics, per_sample_moments
-from adabatch.statistics.data_parallel import autograd_leaves
-from theory.coordinate_moments import CoordinateMoments
-from theory.norm_tests import sample_variance_test
+from adabatch.statistics.reductions import autograd_leaves
+from tests.support.spawning import run_ranks
+from theory.estimators.exact_tests import sample_variance_test
 
 
 def looped(model, loss, *samples):

@@ -1,0 +1,1 @@
+"""Several ranks: rendezvous, parallelism, communication, watchdog, signals."""

@@ -1,0 +1,1 @@
+"""Experiments of many runs: what the comparison and the ablation share."""

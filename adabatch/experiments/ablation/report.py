@@ -1,0 +1,165 @@
+"""The ablation as ablation.md, ablation.csv and heat maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from adabatch.experiments.ablation.behaviour import AT_ONCE, FEW_INCREASES, Behaviour, behaviour, reached_at
+from adabatch.experiments.ablation.grid import Block, Point
+from adabatch.experiments.text import Table
+from adabatch.files import write_text
+from adabatch.reporting.console import summary
+from adabatch.reporting.figures import save_figure
+from adabatch.reporting.metrics import Record
+from adabatch.settings import Settings
+
+__all__ = ["Outcome", "write_ablation"]
+
+DEFINITION = (
+    f"jumps: at the largest batch within the first {AT_ONCE:.0%} of the samples, or by at most {FEW_INCREASES} "
+    "increases; never grows: still the first batch at the end; adapts: anything between."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one point did, means over seeds.
+
+    Attributes:
+        behaviours: of each seed.
+        steps: optimizer steps.
+        mean_batch: samples a step.
+        sizes: different batch sizes.
+        reached: share of the samples before the largest batch; NaN if a seed never reached it.
+        loss: final validation loss; NaN without validation.
+    """
+
+    behaviours: tuple[Behaviour, ...]
+    steps: float
+    mean_batch: float
+    sizes: float
+    reached: float
+    loss: float
+
+    @classmethod
+    def of_runs(cls, runs: Sequence[Sequence[Record]], maximum: int) -> Outcome:
+        """From the records of each seed."""
+        values = [summary(records) for records in runs]
+        reached = [reached_at(records, maximum) for records in runs]
+        losses = [value["final validation loss"] for value in values]
+        return cls(
+            behaviours=tuple(behaviour(records, maximum) for records in runs),
+            steps=_mean([value["steps"] for value in values]),
+            mean_batch=_mean([value["mean batch"] for value in values]),
+            sizes=_mean([len({record["batch_size"] for record in records}) for records in runs]),
+            reached=_mean([math.nan if share is None else share for share in reached]),
+            loss=_mean([math.nan if loss is None else loss for loss in losses]),
+        )
+
+    @property
+    def word(self) -> str:
+        """The behaviour, or all that occurred."""
+        return " / ".join(sorted(set(self.behaviours)))
+
+
+def write_ablation(
+    base: Settings,
+    blocks: Sequence[Block],
+    etas: Sequence[float],
+    outcomes: Mapping[str, Outcome],
+    folder: Path,
+    heading: str,
+) -> str:
+    """Write tables and heat maps of the finished points into ``folder``; the tables as Markdown text.
+
+    ``heading`` begins the text.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = [_block_table(base, block, etas, outcomes) for block in blocks]
+    text = f"{heading}\n\n{DEFINITION}\n\n" + "\n".join(table.markdown() for table in tables)
+    write_text(folder / "ablation.md", text)
+    write_text(folder / "ablation.csv", _points_table(outcomes).csv())
+    figure = heat_maps(base, blocks, etas, outcomes)
+    for kind in ("png", "pdf"):
+        save_figure(figure, folder / f"ablation.{kind}")
+    return text
+
+
+def heat_maps(
+    base: Settings, blocks: Sequence[Block], etas: Sequence[float], outcomes: Mapping[str, Outcome]
+) -> Figure:
+    """A panel a block: mean batch as colour, behaviour as letter (J, N, A), over eta and the block's levels."""
+    heights = [len(block.levels) for block in blocks]
+    figure = Figure(figsize=(8, 1.6 + 0.62 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0]
+    scale = LogNorm(base.schedule.initial_batch, max(outcome.mean_batch for outcome in outcomes.values()) + 1)
+    for axes, block in zip(panels, blocks, strict=True):
+        _heat_map(axes, base, block, etas, outcomes, scale)
+    panels[-1].set_xlabel("eta")
+    bar = figure.colorbar(panels[0].images[0], ax=list(panels), shrink=0.6, label="mean batch (sequences)")
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    bar.ax.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+    figure.suptitle("J jumps   N never grows   A adapts; below: final validation loss", fontsize=10)
+    return figure
+
+
+def _heat_map(
+    axes: Axes,
+    base: Settings,
+    block: Block,
+    etas: Sequence[float],
+    outcomes: Mapping[str, Outcome],
+    scale: LogNorm,
+) -> None:
+    table = _of_block(base, block, etas, outcomes)
+    means = np.array([[np.nan if o is None else o.mean_batch for o in row] for row in table])
+    axes.imshow(means, norm=scale, aspect="auto", cmap="viridis")
+    axes.set_xticks(range(len(etas)), [f"{eta:g}" for eta in etas])
+    axes.set_yticks(range(len(block.levels)), list(block.levels))
+    axes.set_ylabel(block.name)
+    for (row, column), mean in np.ndenumerate(means):
+        outcome = table[row][column]
+        if outcome is not None:
+            letters = "/".join(sorted({word[0].upper() for word in outcome.behaviours}))
+            color = "black" if scale(mean) > 0.6 else "white"
+            text = f"{letters}\n{outcome.loss:.2f}"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)
+
+
+def _block_table(base: Settings, block: Block, etas: Sequence[float], outcomes: Mapping[str, Outcome]) -> Table:
+    rows = [
+        (level, *("" if o is None else f"{o.word}, {o.mean_batch:.0f}" for o in row))
+        for level, row in zip(block.levels, _of_block(base, block, etas, outcomes), strict=True)
+    ]
+    columns = (block.name, *(f"eta {eta:g}" for eta in etas))
+    return Table(f"eta and {block.name}", "What the batch did, and its mean.", columns, rows)
+
+
+def _of_block(
+    base: Settings, block: Block, etas: Sequence[float], outcomes: Mapping[str, Outcome]
+) -> list[list[Outcome | None]]:
+    """Levels x etas; None where a point is not finished."""
+    return [
+        [outcomes.get(Point(base, eta, overrides).name) for eta in etas] for overrides in block.levels.values()
+    ]
+
+
+def _points_table(outcomes: Mapping[str, Outcome]) -> Table:
+    columns = ("point", "behaviour", "steps", "mean_batch", "sizes", "largest_reached_at", "final_val_loss")
+    rows = [
+        (name, o.word, f"{o.steps:g}", repr(o.mean_batch), f"{o.sizes:g}", repr(o.reached), repr(o.loss))
+        for name, o in outcomes.items()
+    ]
+    return Table("Points", "", columns, rows)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

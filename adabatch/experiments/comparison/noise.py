@@ -1,0 +1,65 @@
+"""What eta means: the batch that a norm test settled at, against the noise scale measured in the same run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adabatch.reporting.metrics import Record
+from adabatch.settings import Settings
+from theory.estimators.expectations import noise_scale, stationary_batch_size
+
+__all__ = ["Equilibrium", "equilibrium"]
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """Means over the later half of the tested steps of a run.
+
+    Attributes:
+        batch: b.
+        noise_scale: B_noise = tr Sigma / ||G||^2, both averaged before the division.
+        predicted: b* of :func:`theory.estimators.expectations.stationary_batch_size` at that noise scale; None for
+        tests
+            on coordinates.
+        tests: how many steps that is.
+    """
+
+    batch: float
+    noise_scale: float
+    predicted: float | None
+    tests: int
+
+
+def equilibrium(records: Sequence[Record], settings: Settings) -> Equilibrium | None:
+    """Batch and noise scale where the test still ran; None if it ran less than four times or nothing was resolved.
+
+    At the largest batch no test runs: what is measured is the approach to it. ||G||^2 is ||g||^2 - tr Sigma / b,
+    as in the estimator ``debiased``.
+
+    >>> from adabatch.settings import load_settings
+    >>> step = {"batch_size": 4, "noise_trace": 16.0, "grad_sq_norm": 6.0, "accumulation": 2}
+    >>> found = equilibrium([step] * 4, load_settings(overrides={"eta": 0.5, "estimator": "debiased"}))
+    >>> found.batch, found.noise_scale, found.predicted
+    (4.0, 8.0, 32.0)
+    """
+    tested = [record for record in records if record.get("noise_trace") is not None]
+    later = tested[len(tested) // 2 :]
+    if len(tested) < 4:
+        return None
+    trace = _mean([record["noise_trace"] for record in later])
+    gradient = _mean([record["grad_sq_norm"] - record["noise_trace"] / record["batch_size"] for record in later])
+    if gradient <= 0:
+        return None
+    scale = float(noise_scale(trace, gradient))
+    predicted, schedule = None, settings.schedule
+    if schedule.test == "scalar":
+        ranks = settings.parallel.ranks // settings.parallel.tensor_parallel
+        groups = ranks * _mean([record["accumulation"] for record in later])
+        predicted = float(stationary_batch_size(scale, schedule.eta, schedule.estimator, groups))
+    return Equilibrium(_mean([record["batch_size"] for record in later]), scale, predicted, len(later))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

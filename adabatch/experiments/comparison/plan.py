@@ -1,0 +1,112 @@
+"""Variants x learning rates x seeds as planned runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from adabatch.experiments.comparison.variants import Variant, derived_settings
+from adabatch.experiments.planned import PlannedRun
+from adabatch.reporting.metrics import Record
+from adabatch.settings import Settings, overlay
+
+__all__ = ["Key", "Plan", "plan_runs"]
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Which run of the comparison."""
+
+    variant: str
+    learning_rate: float
+    seed: int
+
+
+Plan = dict[Key, PlannedRun]
+
+
+def plan_runs(
+    variants: Sequence[Variant],
+    base: Settings,
+    seeds: Sequence[int],
+    learning_rates: Sequence[float],
+    folder: Path,
+) -> Plan:
+    """The runs in the order in which they are wanted: the middle learning rate first, then variant by variant.
+
+    Args:
+        variants: each after the one that it is derived from.
+        base: settings of all runs.
+        seeds: of initial weights and order of samples; equal seeds pair the variants.
+        learning_rates: peaks; the final rate stays the same fraction of the peak.
+        folder: of the comparison.
+
+    Raises:
+        ValueError: for no seed, a seed or learning rate given twice, or a learning rate that is not positive.
+    """
+    if not seeds:
+        raise ValueError("a comparison needs at least 1 seed (--seeds)")
+    if not learning_rates or len(set(learning_rates)) < len(learning_rates) or min(learning_rates) <= 0:
+        raise ValueError(
+            f"the learning rates must be positive and different, but are "
+            f"{', '.join(f'{rate:g}' for rate in learning_rates) or 'none'} (--learning-rates)"
+        )
+    runs: Plan = {}
+    for rate in _middle_first(learning_rates):
+        for variant in variants:
+            keys = [Key(variant.name, rate, seed) for seed in seeds]
+            runs |= {key: _planned(key, variant, base, seeds, runs, folder) for key in keys}
+    return runs
+
+
+def _planned(
+    key: Key, variant: Variant, base: Settings, seeds: Sequence[int], runs: Plan, folder: Path
+) -> PlannedRun:
+    name = f"{key.variant}/lr-{key.learning_rate:g}/seed-{key.seed}"
+    place = folder / "runs" / name
+    needs: tuple[PlannedRun, ...] = ()
+    if variant.derived is not None:
+        seed = key.seed if variant.derived.how == "steps" else _other_seed(key.seed, seeds)
+        needs = (runs[Key(variant.derived.of, key.learning_rate, seed)],)
+    return PlannedRun(name, place, partial(_settings, variant, base, key, place, needs), needs)
+
+
+def _settings(
+    variant: Variant,
+    base: Settings,
+    key: Key,
+    folder: Path,
+    needs: Sequence[PlannedRun],
+    records: Sequence[Sequence[Record]],
+) -> Settings:
+    """The settings of one run, given the records of the runs that it needs."""
+    common = {
+        "seed": key.seed,
+        "lr": key.learning_rate,
+        "min_lr": key.learning_rate * base.optimizer.min_lr / base.optimizer.lr,
+        "threads": base.parallel.threads or 1,
+        "output": str(folder),
+        "resume": "auto",
+        "figures": False,
+    }
+    settings = overlay(base, common | dict(variant.overrides))
+    derived = [(needed.folder, its) for needed, its in zip(needs, records, strict=True)]
+    return overlay(settings, derived_settings(variant, settings, *derived[0])) if derived else settings
+
+
+def _other_seed(seed: int, seeds: Sequence[int]) -> int:
+    """The seed before, for the first one the second: the same however many seeds there are.
+
+    >>> [_other_seed(seed, [4, 5, 6]) for seed in (4, 5, 6)]
+    [5, 4, 5]
+    """
+    return seeds[abs(seeds.index(seed) - 1)]
+
+
+def _middle_first(rates: Sequence[float]) -> list[float]:
+    """The middle one first, so that a comparison that is stopped early has what is most likely the best."""
+    ascending = sorted(rates)
+    middle = ascending[len(ascending) // 2]
+    return [middle, *(rate for rate in ascending if rate != middle)]

@@ -1,0 +1,199 @@
+"""What the finished runs say: losses, steps and mean batches by variant, learning rate and seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from adabatch.experiments.comparison.frontier import Bound, Frontier
+from adabatch.experiments.comparison.plan import Key, Plan
+from adabatch.experiments.comparison.variants import Variant
+from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
+from adabatch.reporting.console import summary
+from adabatch.reporting.metrics import Record
+from adabatch.settings import Settings
+
+__all__ = ["Comparison", "RunResult", "Selection", "read_results"]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished run.
+
+    Attributes:
+        steps: optimizer steps.
+        mean_batch: samples a step.
+        largest_batch: in samples.
+        best_loss: smallest validation loss, in nats a token.
+        final_loss: the last one; infinite where it was not a number.
+        records: of every step.
+        settings: of the run.
+    """
+
+    steps: int
+    mean_batch: float
+    largest_batch: int
+    best_loss: float
+    final_loss: float
+    records: Sequence[Record]
+    settings: Settings
+
+    @classmethod
+    def of_run(cls, records: Sequence[Record], settings: Settings) -> RunResult:
+        """From a run's metrics.
+
+        Raises:
+            ValueError: if no validation loss was measured.
+        """
+        values = summary(records)
+        validated = [record for record in records if "val_loss" in record]
+        if not validated:
+            raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
+        final = validated[-1]["val_loss"]
+        return cls(
+            steps=int(values["steps"]),
+            mean_batch=float(values["mean batch"]),
+            largest_batch=max(int(record["batch_size"]) for record in records),
+            best_loss=math.inf if values["best validation loss"] is None else values["best validation loss"],
+            final_loss=math.inf if final is None else float(final),
+            records=records,
+            settings=settings,
+        )
+
+
+BySeed = dict[int, RunResult]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All finished runs.
+
+    Attributes:
+        variants: in order.
+        runs: by variant, learning rate and seed.
+    """
+
+    variants: Sequence[Variant]
+    runs: Mapping[Key, RunResult]
+
+    @cached_property
+    def learning_rates(self) -> list[float]:
+        """Ascending."""
+        return sorted({key.learning_rate for key in self.runs})
+
+    def by_seed(self, variant: str, learning_rate: float) -> BySeed:
+        """The runs of a variant at a learning rate."""
+        return {
+            key.seed: run
+            for key, run in sorted(self.runs.items())
+            if (key.variant, key.learning_rate) == (variant, learning_rate)
+        }
+
+    def at(self, learning_rate: float) -> Selection:
+        """All variants at one learning rate."""
+        rates = dict.fromkeys((variant.name for variant in self.variants), learning_rate)
+        return self._selection(rates)
+
+    def at_best(self) -> Selection:
+        """Each variant at its own best learning rate: that of the smallest mean final loss.
+
+        Rates at which a seed is missing are left out, unless one is missing at every rate.
+        """
+        return self._selection({variant.name: self._best_rate(variant.name) for variant in self.variants})
+
+    def _best_rate(self, variant: str) -> float:
+        runs = {rate: self.by_seed(variant, rate) for rate in self.learning_rates}
+        most = max(len(by_seed) for by_seed in runs.values())
+        complete = {rate: by_seed for rate, by_seed in runs.items() if len(by_seed) == most and most}
+        return min(complete, key=lambda rate: _mean_loss(complete[rate]), default=self.learning_rates[0])
+
+    def _selection(self, rates: Mapping[str, float]) -> Selection:
+        chosen = {name: self.by_seed(name, rate) for name, rate in rates.items()}
+        present = [variant for variant in self.variants if chosen[variant.name]]
+        return Selection(present, rates, chosen)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Every variant at one learning rate, its own or the same for all.
+
+    Attributes:
+        variants: those with a finished run, in order.
+        rates: learning rate by variant.
+        runs: by variant and seed.
+    """
+
+    variants: Sequence[Variant]
+    rates: Mapping[str, float]
+    runs: Mapping[str, BySeed]
+
+    @cached_property
+    def constants(self) -> list[Variant]:
+        """The constant schedules, smallest batch first."""
+        constants = [variant for variant in self.variants if variant.kind == "constant"]
+        return sorted(constants, key=lambda variant: variant.overrides["initial_batch"])
+
+    @cached_property
+    def frontiers(self) -> dict[int, Frontier]:
+        """The constant schedules' frontier of each seed that all of them have."""
+        runs = [self.runs[variant.name] for variant in self.constants]
+        seeds = set.intersection(*(set(by_seed) for by_seed in runs)) if runs else set()
+        return {
+            seed: Frontier.of_points([(run[seed].steps, run[seed].final_loss) for run in runs])
+            for seed in sorted(seeds)
+        }
+
+    def losses(self, variant: str) -> dict[int, float]:
+        """Final validation loss by seed."""
+        return {seed: run.final_loss for seed, run in self.runs[variant].items()}
+
+    def gaps(self, variant: str) -> dict[int, float]:
+        """Loss above the frontier at the run's own number of steps, by seed; without those outside of it."""
+        gaps = {
+            seed: self.frontiers[seed].gap(run.steps, run.final_loss)
+            for seed, run in self.runs[variant].items()
+            if seed in self.frontiers
+        }
+        return {seed: gap for seed, gap in gaps.items() if gap is not None}
+
+    def gap(self, variant: str) -> Interval | None:
+        """The mean of :meth:`gaps` with its interval."""
+        gaps = list(self.gaps(variant).values())
+        return mean_interval(gaps) if gaps else None
+
+    def gap_difference(self, variant: str, other: str) -> Interval | None:
+        """How much further above the frontier one variant lies than another, paired."""
+        return paired_difference(self.gaps(variant), self.gaps(other)) if other in self.runs else None
+
+    def loss_difference(self, variant: str, other: str) -> Interval | None:
+        """Final loss above another variant's, paired: the comparison at equal samples."""
+        return paired_difference(self.losses(variant), self.losses(other)) if other in self.runs else None
+
+    def steps_saved(self, variant: str) -> tuple[Interval, Bound] | None:
+        """1 - steps / steps of the constant frontier for the same loss: mean over seeds, or a bound on it.
+
+        A seed whose loss lies below (above) all of the frontier's saves at least (at most) what its last (first)
+        constant run says; None without a frontier, or if seeds lie beyond both ends.
+        """
+        needed = {
+            seed: self.frontiers[seed].steps_for(run.final_loss)
+            for seed, run in self.runs[variant].items()
+            if seed in self.frontiers
+        }
+        bounds = {steps.bound for steps in needed.values()} - {"exact"}
+        if not needed or len(bounds) > 1:
+            return None
+        saved = [1 - self.runs[variant][seed].steps / steps.number for seed, steps in needed.items()]
+        return mean_interval(saved), next(iter(bounds), "exact")
+
+
+def read_results(variants: Sequence[Variant], plan: Plan) -> Comparison:
+    """Read the finished runs of a plan."""
+    runs = {key: RunResult.of_run(run.records(), run.resolved()) for key, run in plan.items() if run.finished()}
+    return Comparison(variants, runs)
+
+
+def _mean_loss(by_seed: BySeed) -> float:
+    return sum(run.final_loss for run in by_seed.values()) / len(by_seed)

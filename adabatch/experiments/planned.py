@@ -1,0 +1,92 @@
+"""One run of a comparison: which settings, where it lies, which runs it needs first, whether it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from adabatch.reporting.metrics import Record, read_metrics
+from adabatch.settings import SECTIONS, Settings, load_settings
+
+__all__ = ["PlannedRun", "changed_settings"]
+
+FREE = frozenset({"output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"})
+"""Settings that do not change what a run finds: a comparison's folder may be moved, or named from elsewhere."""
+
+RUN_DEPTH = 3
+"""Folders that name a run below its comparison's ``runs``: variant, learning rate, seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedRun:
+    """A training run that a comparison wants.
+
+    Attributes:
+        name: of the run among the others, unique; also its folder below the comparison's.
+        folder: of the run.
+        settings: resolves its settings, output folder included, from the records of the runs in ``needs``, in that
+            order.
+        needs: runs that must be finished first.
+    """
+
+    name: str
+    folder: Path
+    settings: Callable[[Sequence[Sequence[Record]]], Settings]
+    needs: tuple[PlannedRun, ...] = ()
+
+    @property
+    def log(self) -> Path:
+        """What the run printed."""
+        return self.folder / "log.txt"
+
+    def resolved(self) -> Settings:
+        """The run's settings; the runs that it needs must be finished."""
+        return self.settings([needed.records() for needed in self.needs])
+
+    def records(self) -> list[Record]:
+        """The records of a finished run."""
+        return read_metrics(self.folder)
+
+    def ready(self) -> bool:
+        """Whether the runs that it needs are finished."""
+        return all(needed.finished() for needed in self.needs)
+
+    def finished(self) -> bool:
+        """Whether the run was carried out to its last sample, with these settings.
+
+        Raises:
+            ValueError: if the folder holds a run with other settings.
+        """
+        if not self.ready() or not (self.folder / "config.toml").is_file():
+            return False
+        wanted = self.resolved()
+        differences = changed_settings(load_settings(file=self.folder / "config.toml"), wanted)
+        if differences:
+            raise ValueError(
+                f"the folder {self.folder} holds a run with other settings ({'; '.join(differences)}): take "
+                "another --output, or delete that folder"
+            )
+        if not (self.folder / "metrics.jsonl").is_file():
+            return False
+        records = self.records()
+        return bool(records) and int(records[-1]["samples"]) >= wanted.run.samples
+
+
+def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
+    """The settings that differ, but for where and how a run is kept."""
+    return [
+        f"{item.name} is {old}, wanted {new}"
+        for section, cls in SECTIONS.items()
+        for item in fields(cls)
+        for old, new in [_values(saved, wanted, section, item.name)]
+        if item.name not in FREE and old != new
+    ]
+
+
+def _values(saved: Settings, wanted: Settings, section: str, name: str) -> tuple[Any, Any]:
+    old, new = (getattr(getattr(settings, section), name) for settings in (saved, wanted))
+    if name == "replay_run":  # which run, wherever the comparison lies
+        return Path(old).parts[-RUN_DEPTH:], Path(new).parts[-RUN_DEPTH:]
+    return old, new

@@ -1,0 +1,53 @@
+"""One run in a process of its own: the same code as ``adabatch train``, its output in a log file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from adabatch.settings import Settings
+
+__all__ = ["run_in_this_process"]
+
+ABANDONED = 4
+"""Exit code of a run whose comparison is gone."""
+
+
+def run_in_this_process(settings: Settings, log: Path) -> None:
+    """Train and exit with the command's exit code; what is printed goes to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _print_to(log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    from adabatch.training.launch import USER_ERROR, launch
+
+    try:
+        code = launch(settings)
+    except ValueError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        code = USER_ERROR
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # without waiting for threads of libraries
+
+
+def _print_to(log: Path) -> None:
+    """Both output streams, those of libraries in C included, go to the file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _end_with_parent() -> None:
+    """A killed comparison must not leave runs behind that a restarted one would meet in their folders."""
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(ABANDONED)

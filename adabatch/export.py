@@ -1,0 +1,193 @@
+"""A run's model as a Hugging Face checkpoint: safetensors, configuration, tokenizer.
+
+What is written loads without adabatch::
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = tokenizer.decode(model.generate(**tokenizer("def ", return_tensors="pt"))[0])
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from adabatch.checkpoints import checkpoint_step, choose_checkpoint, load_parameters, saved_progress
+from adabatch.checkpoints.folders import MARKER
+from adabatch.data import Tokenizer, open_tokenizer
+from adabatch.data.corpus import TOKENIZER_FILE
+from adabatch.distributed.parallel import Ranks
+from adabatch.model.llama import build_model, model_config, parameter_count
+from adabatch.settings import Settings, overlay
+from adabatch.training.checkpointing import checkpoints_folder
+
+__all__ = ["Export", "byte_backend", "export_run"]
+
+END_OF_DOCUMENT = "<|endoftext|>"
+"""What the token 256 of the byte tokenizer is called."""
+
+ONE_PROCESS = Ranks(0, 1, torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        checkpoint: from which checkpoint.
+        step: the optimizer step it was saved after.
+        parameters: of the model, tied ones once.
+    """
+
+    folder: Path
+    checkpoint: Path
+    step: int
+    parameters: int
+
+
+def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
+    """Write a run's model and tokenizer so that ``transformers`` loads them.
+
+    The checkpoint may have been saved by any number of ranks. The logits are those of the trained model; padding
+    values of the vocabulary, which are no tokens, are never generated.
+
+    Args:
+        run: the folder of a run, whose newest intact checkpoint is taken, or of one checkpoint.
+        folder: to write to; it is made.
+        overwrite: replace an earlier export there.
+
+    Raises:
+        ValueError: if there is no intact checkpoint, the tokenizer is not the run's any more, or the folder holds
+            something.
+    """
+    _check_target(folder, overwrite)
+    checkpoint = _find(run)
+    progress = saved_progress(checkpoint)
+    sections = progress["settings"].values()
+    settings = overlay(Settings(), {name: value for section in sections for name, value in section.items()})
+    tokenizer = _same_tokenizer(checkpoint.parent.parent, settings, progress["corpus"])
+    model = _load(checkpoint, settings, progress["corpus"]["vocabulary_size"])
+    _prepare_for_use(model, tokenizer)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+        whole = Path(temporary) / "export"
+        model.save_pretrained(whole)
+        _for_transformers(tokenizer, model.config).save_pretrained(whole)
+        if folder.exists():
+            shutil.rmtree(folder)
+        whole.rename(folder)
+    return Export(folder, checkpoint, checkpoint_step(checkpoint), parameter_count(model))
+
+
+def _check_target(folder: Path, overwrite: bool) -> None:
+    """Refuse to write over anything but an empty folder or, if asked to, an earlier export."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise ValueError(f"{folder} holds something else than an export: name another folder (--to)")
+    if not overwrite:
+        raise ValueError(f"{folder} holds an earlier export: name another folder (--to), or --overwrite it")
+
+
+def _find(run: Path) -> Path:
+    """The checkpoint that is meant, read through and found intact."""
+    if (run / MARKER).is_file():
+        checkpoint = choose_checkpoint(str(run), run.parent, ONE_PROCESS)
+    else:
+        checkpoint = choose_checkpoint("auto", checkpoints_folder(str(run)), ONE_PROCESS)
+    if checkpoint is None:
+        raise ValueError(
+            f"no complete checkpoint in {run}: name the folder of a run that has saved one, such as runs/train, "
+            "or of one checkpoint, such as runs/train/checkpoints/step-00000100"
+        )
+    return checkpoint
+
+
+def _same_tokenizer(run: Path, settings: Settings, corpus: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that the run was trained with: what it saved, or what its settings name if that is it."""
+    for name in (str(run / TOKENIZER_FILE), settings.data.tokenizer):
+        try:
+            tokenizer = open_tokenizer(name, settings.data.end_of_document)
+        except ValueError:
+            continue
+        if tokenizer.fingerprint() == corpus["train"]["tokenizer"]["fingerprint"]:
+            return tokenizer
+    raise ValueError(
+        f"neither {run / TOKENIZER_FILE} nor the tokenizer {settings.data.tokenizer} is there and the one that "
+        "the run was trained with: bring it back from a copy"
+    )
+
+
+def _load(checkpoint: Path, settings: Settings, vocabulary_size: int) -> LlamaForCausalLM:
+    model = build_model(model_config(settings.model.model, vocabulary_size), settings.data.seed)
+    load_parameters(checkpoint, model, ONE_PROCESS)
+    return model.eval()
+
+
+def _prepare_for_use(model: LlamaForCausalLM, tokenizer: Tokenizer) -> None:
+    """What generation needs to know: where a text begins and ends, and which values are no tokens."""
+    end = tokenizer.end_of_document
+    model.config.use_cache = True
+    model.config.bos_token_id = model.config.eos_token_id = end
+    padding = list(range(tokenizer.size, model.config.vocab_size))
+    model.generation_config = GenerationConfig(
+        bos_token_id=end, eos_token_id=end, pad_token_id=end, suppress_tokens=padding or None
+    )
+
+
+def _for_transformers(tokenizer: Tokenizer, config: LlamaConfig) -> PreTrainedTokenizerFast:
+    """The tokenizer as training used it: a text is read as text, with nothing added, whatever it looks like."""
+    definition = tokenizer.definition()
+    if definition is not None:
+        backend = Backend.from_str(definition)
+        backend.post_processor = None  # it would add a beginning of text that training never saw
+    elif tokenizer.name == "bytes":
+        backend = byte_backend()
+    else:
+        raise ValueError(
+            f"the tokenizer {tokenizer.name} is written in Python and has no tokenizers file: it cannot be "
+            "exported"
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        eos_token=backend.id_to_token(tokenizer.end_of_document),
+        model_max_length=config.max_position_embeddings,
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def byte_backend() -> Backend:
+    """:class:`~adabatch.data.ByteTokenizer` as a tokenizer of the ``tokenizers`` library: token b is the byte b.
+
+    >>> backend = byte_backend()
+    >>> backend.encode("né").ids, backend.decode([110, 195, 169])
+    ([110, 195, 169], 'né')
+    >>> backend.token_to_id(END_OF_DOCUMENT)
+    256
+    """
+    vocabulary = {character: byte for byte, character in enumerate(_byte_characters())}
+    backend = Backend(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([END_OF_DOCUMENT])
+    return backend
+
+
+def _byte_characters() -> list[str]:
+    """The character by which the library's byte-level tokenizers write each byte.
+
+    Printable bytes stand for themselves, the others are written by the characters from 256 on, in order.
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    substitutes = iter(range(256, 512))
+    return [chr(byte if byte in printable else next(substitutes)) for byte in range(256)]

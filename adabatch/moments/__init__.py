@@ -1,0 +1,1 @@
+"""Gradient moments and the norm test, on floats, arrays, tensors and SymPy symbols; numpy only."""

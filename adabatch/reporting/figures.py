@@ -1,0 +1,146 @@
+"""Figures of runs. Functions take records and axes and return the axes; only :func:`save_figures` writes files."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adabatch.reporting.part_figures import has_parts, parts_figure
+
+__all__ = [
+    "plot_batch_size",
+    "plot_loss",
+    "plot_moments",
+    "save_figure",
+    "save_figures",
+    "series",
+    "smoothed",
+    "training_figure",
+]
+
+Records = Sequence[dict[str, Any]]
+
+LABELS = {"samples": "samples (sequences)", "step": "steps"}
+BLUE, ORANGE, GREEN, GREY = "#20639b", "#d1495b", "#3a7d44", "#8d99ae"
+
+
+def plot_loss(records: Records, axes: Axes, against: str = "samples") -> Axes:
+    """Training loss (each step faint, and smoothed) and validation loss where it was measured."""
+    x, loss = series(records, "loss", against)
+    axes.plot(x, loss, color=BLUE, alpha=0.25, linewidth=0.7)
+    axes.plot(x, smoothed(loss), color=BLUE, linewidth=1.6, label="training")
+    x, validation = series(records, "val_loss", against)
+    if validation:
+        axes.plot(x, validation, "o-", color=ORANGE, markersize=4, linewidth=1.2, label="validation")
+    axes.set_ylabel("loss (nats per token)")
+    axes.legend(frameon=False)
+    return axes
+
+
+def plot_batch_size(records: Records, axes: Axes, against: str = "samples") -> Axes:
+    """The batch size as a staircase, with the test statistic as dots where it was measured."""
+    x, statistic = series(records, "test_statistic", against)
+    if statistic:
+        axes.plot(x, statistic, ".", color=GREY, markersize=2.5, alpha=0.6, label="test statistic T")
+    x, batch = series(records, "batch_size", against)
+    axes.plot(x, batch, color=GREEN, drawstyle="steps-pre", linewidth=1.8, label="batch size")
+    axes.set_yscale("log", base=2)
+    axes.set_ylim(min(batch) / 2, 4 * max(batch))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylabel("sequences")
+    axes.legend(frameon=False, loc="upper left")
+    return axes
+
+
+def plot_moments(records: Records, axes: Axes, against: str = "samples") -> Axes:
+    """The trace of the per-sample covariance and the squared gradient norm."""
+    for name, label, color in (
+        ("noise_trace", r"$\mathrm{tr}\,\Sigma$ (per sample)", ORANGE),
+        ("grad_sq_norm", r"$\Vert g\Vert^2$", BLUE),
+    ):
+        x, values = series([r for r in records if (r.get(name) or 0) > 0], name, against)
+        if values:
+            logarithms = smoothed([math.log(value) for value in values])  # one outlier would raise a plain mean
+            axes.plot(x, values, color=color, alpha=0.2, linewidth=0.7)
+            axes.plot(x, [math.exp(value) for value in logarithms], color=color, linewidth=1.6, label=label)
+    axes.set_yscale("log")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+    return axes
+
+
+def training_figure(records: Records, against: str = "samples", moments: bool = False) -> Figure:
+    """Loss above batch size (and gradient moments below), over the same axis."""
+    panels: list[Callable[[Records, Axes, str], Axes]] = [plot_loss, plot_batch_size]
+    panels += [plot_moments] if moments else []
+    figure = Figure(figsize=(7, 2.6 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, place in zip(panels, axes, strict=True):
+        panel(records, place, against)
+        place.grid(alpha=0.25)
+        place.spines[["top", "right"]].set_visible(False)
+    axes[-1].set_xlabel(LABELS[against])
+    return figure
+
+
+def save_figures(records: Records, folder: Path) -> list[Path]:
+    """Write ``training`` and ``moments`` (against samples and steps), and ``layers`` where they were measured.
+
+    Each is written as PNG and as PDF.
+
+    Returns:
+        The files' paths.
+
+    Raises:
+        ValueError: without records.
+    """
+    if not records:
+        raise ValueError("there is nothing to draw: the run has no step in its metrics")
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "training": training_figure(records, "samples"),
+        "training-steps": training_figure(records, "step"),
+        "moments": training_figure(records, "samples", moments=True),
+        "moments-steps": training_figure(records, "step", moments=True),
+    }
+    if has_parts(records):
+        figures["layers"] = parts_figure(records)
+    return [
+        save_figure(figure, folder / f"{name}.{kind}")
+        for name, figure in figures.items()
+        for kind in ("png", "pdf")
+    ]
+
+
+def smoothed(values: Sequence[float], decay: float = 0.9) -> list[float]:
+    """Exponential moving average, corrected for its start.
+
+    >>> smoothed([1.0, 1.0, 1.0])
+    [1.0, 1.0, 1.0]
+    """
+    total = weight = 0.0
+    result = []
+    for value in values:
+        total, weight = decay * total + value, decay * weight + 1
+        result.append(total / weight)
+    return result
+
+
+def series(records: Records, name: str, against: str) -> tuple[list[float], list[float]]:
+    """The values that were measured, and where."""
+    present = [(record[against], record[name]) for record in records if record.get(name) is not None]
+    return [x for x, _ in present], [y for _, y in present]
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure; the path's ending says as what."""
+    temporary = path.with_name(path.stem + ".tmp" + path.suffix)
+    figure.savefig(temporary, dpi=160)
+    os.replace(temporary, path)
+    return path

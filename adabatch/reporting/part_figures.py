@@ -1,0 +1,79 @@
+"""Heat maps of the gradient's moments by part of the model, against samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from adabatch.model.parts import KINDS, ModelPart
+
+__all__ = ["has_parts", "parts_figure", "plot_parts"]
+
+Records = Sequence[dict[str, Any]]
+
+VALUES = {
+    "trace": r"$\mathrm{tr}\,\Sigma$ (per sample)",
+    "noise scale": r"$\mathrm{tr}\,\Sigma / \Vert g\Vert^2$ (samples)",
+}
+
+
+def has_parts(records: Records) -> bool:
+    """Whether any record says what the model's parts do."""
+    return any(record.get("parts") for record in records)
+
+
+def plot_parts(records: Records, axes: Axes, value: str = "trace") -> Axes:
+    """A heat map, one row a part, its layers from top to bottom within each kind; colours are logarithmic.
+
+    Args:
+        records: those with ``parts`` (name: [trace, squared norm]) are drawn, until the next such record.
+        axes: to draw on.
+        value: ``trace``, or ``noise scale``, the trace over the squared norm of the batch gradient.
+
+    Raises:
+        ValueError: if no record has parts.
+    """
+    measured = [record for record in records if record.get("parts")]
+    if not measured:
+        raise ValueError("no record says what the model's parts do: train with --monitor-layers")
+    names = sorted({name for record in measured for name in record["parts"]}, key=_place)
+    values = np.full((len(names), len(measured)), np.nan)
+    for column, record in enumerate(measured):
+        for name, (trace, squared_norm) in record["parts"].items():
+            scale = 1.0 if value == "trace" else squared_norm
+            values[names.index(name), column] = trace / scale if scale > 0 and trace > 0 else np.nan
+    begin = measured[0]["samples"] - measured[0]["batch_size"]
+    edges = [begin, *(record["samples"] for record in measured)]
+    rows = np.arange(len(names) + 1) - 0.5
+    finite = values[np.isfinite(values)]
+    limits = (finite.min(), finite.max()) if finite.size else (1.0, 1.0)
+    colours = LogNorm(limits[0], max(limits[1], limits[0] * 1.01))
+    mesh = axes.pcolormesh(edges, rows, values, norm=colours, cmap="viridis", rasterized=True)
+    axes.set_yticks(range(len(names)), names, fontsize=6)
+    axes.invert_yaxis()
+    assert axes.figure is not None
+    axes.figure.colorbar(mesh, ax=axes, label=VALUES[value])
+    return axes
+
+
+def parts_figure(records: Records) -> Figure:
+    """Trace and noise scale of every part, above each other."""
+    count = max(len(record.get("parts") or ()) for record in records)
+    figure = Figure(figsize=(7, 2 * max(2.2, 0.13 * count + 0.6)), layout="constrained")
+    for axes, value in zip(figure.subplots(2, 1, sharex=True), VALUES, strict=True):
+        plot_parts(records, axes, value)
+    figure.axes[1].set_xlabel("samples (sequences)")
+    return figure
+
+
+def _place(name: str) -> tuple[int, str, int]:
+    """Kinds in their usual order, others after them, layers by number."""
+    part = ModelPart.parse(name)
+    kinds = ["embedding", *(kind for kind in KINDS if kind not in ("embedding", "head")), "head"]
+    order = kinds.index(part.kind) if part.kind in kinds else len(kinds)
+    return order, part.kind, -1 if part.layer is None else part.layer

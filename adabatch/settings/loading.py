@@ -1,0 +1,230 @@
+"""Reading and writing settings: defaults < preset < file < command line.
+
+The sections of a settings file (TOML) are those of :mod:`adabatch.settings.sections`::
+
+    [schedule]
+    schedule = "norm-test"
+    eta = 0.8
+
+The resolved settings are saved with the run as ``config.toml``, in the same format.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import json
+import math
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, asdict, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from adabatch.settings.sections import SECTIONS, Settings
+
+__all__ = ["field_docs", "load_settings", "options", "overlay", "preset_names", "to_toml"]
+
+
+LARGEST = 2**63 - 1
+"""The largest integer of a setting, as in TOML."""
+
+
+@functools.cache
+def options() -> tuple[tuple[str, Field[Any], Any], ...]:
+    """Section, field and resolved type of every setting, in order."""
+    hints = {section: typing.get_type_hints(cls) for section, cls in SECTIONS.items()}
+    return tuple(
+        (section, item, hints[section][item.name]) for section, cls in SECTIONS.items() for item in fields(cls)
+    )
+
+
+@functools.cache
+def field_docs(cls: type) -> Mapping[str, str]:
+    """The docstring under each field of a dataclass, on one line.
+
+    >>> field_docs(ModelSettings)["model"].startswith("A built-in architecture")
+    True
+    """
+    body = _class_definitions(cls.__module__)[cls.__name__]
+    docs = {}
+    for node, after in zip(body.body, body.body[1:], strict=False):
+        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_text:
+            docs[node.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
+    return types.MappingProxyType(docs)
+
+
+@functools.cache
+def _class_definitions(module: str) -> dict[str, ast.ClassDef]:
+    """The classes of a module's source, which is parsed once: every command's options read it."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def preset_names() -> list[str]:
+    """Names that ``--preset`` takes."""
+    files = resources.files("adabatch.settings.presets").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_settings(
+    preset: str | None = None, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Resolve defaults < preset < file < overrides.
+
+    Args:
+        preset: a built-in preset's name.
+        file: a TOML file with the sections above.
+        overrides: by field name, as on the command line.
+
+    Raises:
+        ValueError: for an unknown preset, section, setting or choice, or a value of the wrong type.
+
+    >>> load_settings(overrides={"eta": 0.5}).schedule.eta
+    0.5
+    """
+    settings = Settings()
+    if preset is not None:
+        if preset not in preset_names():
+            raise ValueError(
+                f"the preset {preset!r} is not known: take one of {', '.join(preset_names())} (--preset)"
+            )
+        text = (resources.files("adabatch.settings.presets") / f"{preset}.toml").read_text()
+        settings = _overlay(settings, tomllib.loads(text), f"preset {preset}")
+    if file is not None:
+        settings = _overlay(settings, _read_toml(Path(file)), str(file))
+    return overlay(settings, overrides or {})
+
+
+def overlay(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
+    """The settings with some replaced, by field name.
+
+    Raises:
+        ValueError: for an unknown setting or choice, or a value of the wrong type.
+    """
+    by_section: dict[str, dict[str, Any]] = {}
+    sections = {item.name: section for section, item, _ in options()}
+    for name, value in overrides.items():
+        if name not in sections:
+            raise ValueError(f"the setting {name!r} is not known: take one of {', '.join(sorted(sections))}")
+        by_section.setdefault(sections[name], {})[name] = value
+    return _overlay(settings, by_section, "the command line")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"the settings file {path} does not exist (--config)") from None
+    except (ValueError, RecursionError) as error:  # no TOML or UTF-8, a number of thousands of digits, nesting
+        raise ValueError(f"the settings file {path} is not TOML: {error}") from None
+    except OSError as error:
+        raise ValueError(f"the settings file {path} cannot be read: {error.strerror}") from None
+
+
+def _overlay(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    """The settings with the given sections' fields replaced."""
+    changed: dict[str, Any] = {}
+    for section, entries in values.items():
+        if section not in SECTIONS:
+            raise ValueError(f"{source}: the section [{section}] is not known: take one of {', '.join(SECTIONS)}")
+        if not isinstance(entries, Mapping):
+            raise ValueError(f"{source}: {section} must be a section, [{section}], not a value")
+        hints = typing.get_type_hints(SECTIONS[section])
+        for name in entries:
+            if name not in hints:
+                raise ValueError(
+                    f"{source}: [{section}] has no setting {name!r}: take one of {', '.join(sorted(hints))}"
+                )
+        converted = {name: _convert(name, value, hints[name], source) for name, value in entries.items()}
+        changed[section] = replace(getattr(settings, section), **converted)
+    return replace(settings, **changed)
+
+
+def _convert(name: str, value: Any, hint: Any, source: str) -> Any:
+    """The value in the field's type; ints are taken for floats, lists and comma-separated text for tuples."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        several = isinstance(value, list | tuple)
+        wanted = [a for a in arguments if a is not type(None) and several == (typing.get_origin(a) is Sequence)]
+        return _convert(name, value, (wanted or arguments)[0], source)
+    if origin is Sequence:
+        return tuple(_scalar(name, item, arguments[0], source) for item in value)
+    if origin is Literal:
+        if value not in arguments:
+            known = ", ".join(map(str, arguments))
+            raise ValueError(f"{source}: {name} = {_shortened(value)} is not known: take one of {known}")
+        return value
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise ValueError(f"{source}: {name} = {_shortened(value)} must be a list")
+        return tuple(_convert(name, item, arguments[0], source) for item in items)
+    return _scalar(name, value, hint, source)
+
+
+def _scalar(name: str, value: Any, kind: type, source: str) -> Any:
+    wrong = ValueError(f"{source}: {name} = {_shortened(value)} must be of type {kind.__name__}")
+    if kind in (int, float) and isinstance(value, bool):
+        raise wrong
+    if not isinstance(value, kind):
+        if kind not in (int, float) or not isinstance(value, str | int):
+            raise wrong
+        try:
+            value = kind(value)
+        except (ValueError, OverflowError):
+            raise wrong from None
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError(f"{source}: {name} = {_shortened(value)} is too large: integers have 64 bits")
+    if isinstance(value, str) and not _is_unicode(value):
+        raise ValueError(f"{source}: {name} = {_shortened(value)} is not UTF-8: rename what it names")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be written to a file; the bytes of a file's name on Linux need not be text."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shortened(value: Any) -> str:
+    """The value as it may stand in a message, however long it is."""
+    try:
+        shown = repr(value)
+    except ValueError:  # Python does not print integers of thousands of digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 100 else f"{shown[:80]}... ({len(shown)} characters)"
+
+
+def to_toml(settings: Settings) -> str:
+    """The settings as a TOML file that :func:`load_settings` reads back; None is left out.
+
+    >>> print(to_toml(Settings()).splitlines()[0])
+    [model]
+    """
+    lines: list[str] = []
+    for section, values in asdict(settings).items():
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {_toml_value(value)}" for name, value in values.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    """JSON's strings, numbers, booleans and lists are TOML's, but for one character and what is not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf, -inf or nan, as in TOML
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

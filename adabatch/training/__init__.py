@@ -1,0 +1,1 @@
+"""A training run: its checks, its opening, its loop, its records and checkpoints."""

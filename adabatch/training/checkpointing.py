@@ -1,0 +1,114 @@
+"""What of a run goes into a checkpoint, and how a run goes on from one."""
+
+from __future__ import annotations
+
+import json
+import platform
+import warnings
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adabatch.checkpoints import check_compatible, load_checkpoint, saved_progress, set_aside
+from adabatch.checkpoints.folders import rank_file, read_json
+
+if TYPE_CHECKING:
+    from adabatch.training.run import Run
+
+__all__ = ["checkpoints_folder", "resume_run", "save_run"]
+
+PACKAGES = ("adabatch", "torch", "numpy", "transformers", "tokenizers")
+"""Whose versions a checkpoint records."""
+
+
+def checkpoints_folder(output: str) -> Path:
+    """Where a run's checkpoints lie."""
+    return Path(output) / "checkpoints"
+
+
+def save_run(run: Run) -> None:
+    """Save a checkpoint at a step boundary; all ranks call it."""
+    metrics = Path(run.settings.run.output) / "metrics.jsonl"
+    run.saver.save(
+        run.schedule.steps,
+        run.model,
+        run.optimizer,
+        _progress(run, metrics),
+        {"sampler": _sampler_state(run)},
+        sync_first=metrics,
+    )
+
+
+def resume_run(run: Run, path: Path) -> None:
+    """Bring a freshly opened run to where a checkpoint was saved, on any number of ranks.
+
+    Raises:
+        ValueError: if the settings are of another run, or the checkpoint does not fit.
+    """
+    check_compatible(path, run.settings, run.corpus.describe())
+    load_checkpoint(path, run.model, run.optimizer, run.ranks)
+    progress = saved_progress(path)
+    if run.ranks.is_main:
+        set_aside(checkpoints_folder(run.settings.run.output), progress["step"])
+    run.schedule.load_state_dict(progress["schedule"])
+    run.guard.load_state_dict(progress)
+    run.memory.load_state_dict(progress)
+    _restore_sampler(run, path, progress)
+    _round_batch(run)
+    run.resumed_from = path
+
+
+def _round_batch(run: Run) -> None:
+    """The next batch as these ranks can make it."""
+    saved, realised = run.schedule.batch_size, run.layout.round_up(run.schedule.batch_size)
+    if realised == saved:
+        return
+    run.schedule.batch_size = realised
+    plan = run.layout.plan(realised)
+    if run.ranks.is_main:
+        warnings.warn(
+            f"the batch of {saved} is rounded to {realised}: {plan.world_size} ranks x {plan.accumulation} "
+            f"micro-batches of {plan.micro_batch}",
+            stacklevel=2,
+        )
+
+
+def _progress(run: Run, metrics: Path) -> dict[str, Any]:
+    """What the main rank knows, as JSON; floats survive exactly."""
+    groups = run.optimizer.param_groups
+    return {
+        "step": run.schedule.steps,
+        "samples": run.samples,
+        "schedule": run.schedule.state_dict(),
+        **run.guard.state_dict(),
+        **run.memory.state_dict(),
+        "learning_rate": float(groups[0]["lr"]),
+        "optimizer": [{name: value for name, value in group.items() if name != "params"} for group in groups],
+        "metrics": {"records": run.schedule.steps, "bytes": metrics.stat().st_size if metrics.exists() else 0},
+        "settings": json.loads(json.dumps(asdict(run.settings))),
+        "corpus": run.corpus.describe(),
+        "world_size": run.ranks.world_size,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+    }
+
+
+def _sampler_state(run: Run) -> dict[str, Any]:
+    """The position in the data, and what this rank knows of its place in a stream."""
+    return {"samples": run.samples, "source": run.corpus.train.state_dict()}
+
+
+def _restore_sampler(run: Run, path: Path, progress: dict[str, Any]) -> None:
+    """Go on in a stream from what all ranks saved, however many they were; prepared data need no state."""
+    if run.corpus.train.length is not None:
+        return
+    files = [rank_file(path, rank) for rank in range(progress["world_size"])]
+    states = [read_json(file).get("sampler", {}).get("source") for file in files if file.exists()]
+    run.corpus.train.load_state_dict([state for state in states if state], run.samples)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

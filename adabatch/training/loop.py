@@ -1,0 +1,127 @@
+"""The training loop.
+
+batch size b_k -> the next b_k samples -> J ranks x M micro-batches -> forward, backward -> each rank's squared
+norms -> one all-reduce of two numbers -> moments -> norm test -> b_{k+1}; beside it the optimizer step, the
+learning rate by samples seen, metrics, checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.optim import AdamW
+
+from adabatch.data import group_positions
+from adabatch.distributed.parallel import autocast, set_gradient_sync
+from adabatch.model.llama import language_model_loss
+from adabatch.schedules import BatchPlan
+from adabatch.statistics.clipping import clip_gradients
+from adabatch.training.checkpointing import save_run
+from adabatch.training.memory_guard import admit
+from adabatch.training.records import Record, step_record
+from adabatch.training.run import Run
+from adabatch.training.validation import bits_per_byte, validation_loss
+
+__all__ = ["accumulate_gradients", "optimizer_step", "take_step", "train", "training_step"]
+
+
+def train(run: Run) -> Iterator[Record]:
+    """Train until the budget of samples is spent, yielding each step's record (the same on every rank)."""
+    interval = run.settings.run
+    with run.watchdog:
+        while not run.finished():
+            before = run.samples
+            record = training_step(run)
+            if _due(run, before, interval.validation_interval):
+                record["val_loss"] = validation_loss(
+                    run.model, run.corpus, run.settings, run.ranks, run.watchdog.at, run.memory.limit
+                )
+                record["val_bits_per_byte"] = bits_per_byte(record["val_loss"], run.corpus)
+            yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
+            run.guard.stop_if_diverged(run.schedule.steps, run.saver.folder)
+            if run.finished() or _due(run, before, interval.checkpoint_interval):
+                run.watchdog.at("saving a checkpoint")
+                save_run(run)
+        run.saver.wait()
+
+
+def training_step(run: Run) -> Record:
+    """One optimizer step on the batch that the schedule asks for, and the schedule's next decision."""
+    start, plan = time.perf_counter(), admit(run)
+    measuring = run.schedule.needs_moments or _is_multiple(
+        run.schedule.steps + 1, run.settings.run.monitor_interval
+    )
+    run.statistics.enable(measuring)
+    rate = run.schedule.learning_rate(run.learning_rate)
+
+    loss = accumulate_gradients(run, plan)
+    moments = run.statistics.finish() if measuring else None
+    squared_norm = moments.squared_norm if moments else run.statistics.gradient_squared_norm()
+    if run.guard.accepts(loss, squared_norm):
+        clip_gradients(run.model, math.sqrt(squared_norm), run.settings.optimizer.clip)
+        optimizer_step(run.optimizer, rate)
+        run.schedule.update(moments)
+    else:
+        moments = None  # neither optimizer step nor test, but the samples count as seen
+        run.schedule.skip()
+        if run.ranks.is_main:
+            run.guard.warn(run.schedule.steps, loss, squared_norm)
+    run.optimizer.zero_grad(set_to_none=True)
+    return step_record(run, plan, loss, rate, squared_norm, moments, time.perf_counter() - start)
+
+
+def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
+    """Forward and backward of every micro-batch; the mean loss over all ranks."""
+    total = torch.zeros((), dtype=torch.float64, device=run.ranks.device)
+    run.watchdog.at("reading samples")
+    for index, sequences in enumerate(take_step(run, plan)):
+        run.watchdog.at("forward and backward")
+        tokens = sequences.to(run.ranks.device, non_blocking=True)
+        set_gradient_sync(run.model, run.settings.parallel.accumulation_sync or index == plan.accumulation - 1)
+        with autocast(run.settings.parallel, run.ranks):
+            loss = language_model_loss(run.model, tokens) / plan.accumulation
+        loss.backward()
+        run.statistics.end_microbatch(plan.micro_batch, loss_scale=1.0)  # bf16 needs no GradScaler
+        total += loss.detach()
+    return run.ranks.sum(float(total))[0] / run.ranks.world_size
+
+
+def take_step(run: Run, plan: BatchPlan) -> Sequence[torch.Tensor]:
+    """This rank's sequences of the step, int64 [micro_batch, L] for each micro-batch.
+
+    They are taken at once, since the micro-batches' positions interleave and a stream is read forwards.
+    """
+    ranks = run.ranks
+    positions = [
+        position
+        for index in range(plan.accumulation)
+        for position in group_positions(
+            run.samples,
+            rank=ranks.data_parallel_rank,
+            world_size=ranks.data_parallel_size,
+            micro_batch_index=index,
+            accumulation=plan.accumulation,
+            micro_batch=plan.micro_batch,
+        )
+    ]
+    micro_batches: Sequence[torch.Tensor] = run.corpus.train.take(positions).split(plan.micro_batch)
+    return micro_batches
+
+
+def optimizer_step(optimizer: AdamW, rate: float) -> None:
+    """An AdamW step at this learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+
+
+def _due(run: Run, before: int, interval: int) -> bool:
+    """Whether the step from ``before`` samples crossed a multiple of the interval, or was the last; 0 is never."""
+    return interval > 0 and (run.finished() or run.samples // interval > before // interval)
+
+
+def _is_multiple(step: int, interval: int) -> bool:
+    return interval > 0 and step % interval == 0

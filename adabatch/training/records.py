@@ -1,0 +1,91 @@
+"""What metrics.jsonl keeps of a step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from adabatch.moments.coordinate_moments import CoordinateMoments
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.moments.statistic import norm_test_statistic
+from adabatch.schedules import BatchPlan, BatchSizeSchedule, NormTest
+from adabatch.training.run import Run
+
+__all__ = ["Record", "step_record"]
+
+Record = dict[str, Any]
+
+
+def step_record(
+    run: Run,
+    plan: BatchPlan,
+    loss: float,
+    rate: float,
+    squared_norm: float,
+    moments: GradientMoments | None,
+    seconds: float,
+) -> Record:
+    """What metrics.jsonl keeps of a step; the batch is the one just used."""
+    length = run.settings.data.sequence_length
+    record: Record = {
+        "step": run.schedule.steps,
+        "samples": run.samples,
+        "tokens": run.samples * length,
+        "loss": loss,
+        "lr": rate,
+        "batch_size": plan.batch_size,
+        "micro_batch": plan.micro_batch,
+        "accumulation": plan.accumulation,
+        "micro_batch_limit": run.memory.limit,
+        "grad_norm": math.sqrt(squared_norm),
+        "noise_trace": None,
+        "grad_sq_norm": None,
+        "test_statistic": None,
+        "tokens_per_second": plan.batch_size * length / seconds,
+        "batch_limited": _limited(run.schedule),
+        "skipped": run.guard.skipped,
+    }
+    if moments is not None and plan.groups >= 2:
+        record["noise_trace"] = moments.covariance_trace
+        record["grad_sq_norm"] = moments.squared_norm
+        record["test_statistic"] = _statistic(run, moments)
+        record |= _of_coordinates(moments, run.settings.schedule.eta) | _of_parts(moments)
+    return record
+
+
+def _of_parts(moments: GradientMoments) -> Record:
+    """Trace and squared norm of each part of the model, to six digits, where they were measured."""
+    parts = {
+        name: [float(f"{value:.6g}") for value in (part.covariance_trace, part.squared_norm)]
+        for name, part in moments.parts.items()
+    }
+    return {"parts": parts} if parts else {}
+
+
+def _statistic(run: Run, moments: GradientMoments) -> float:
+    """What the schedule decided with if it tested, else T of this step at the settings' eta."""
+    if isinstance(run.schedule, NormTest):
+        test = run.schedule.last_test
+        return test.statistic if test is not None else run.schedule.statistic(moments)
+    schedule = run.settings.schedule
+    return float(norm_test_statistic(moments, schedule.eta, schedule.estimator))
+
+
+def _limited(schedule: BatchSizeSchedule) -> bool:
+    """Whether the growth limit held back what this step's test asked for."""
+    return isinstance(schedule, NormTest) and schedule.last_test is not None and schedule.last_test.limited
+
+
+def _of_coordinates(moments: GradientMoments, eta: float) -> Record:
+    """What the coordinates say, where they were measured."""
+    if not isinstance(moments, CoordinateMoments):
+        return {}
+    dimensions = moments.effective_dimensions
+    return {
+        "sum_of_deviations": moments.sum_of_standard_deviations,
+        "grad_l1_norm": moments.plug_in_l1_norm,
+        "grad_l1_norm_conservative": moments.conservative_l1_norm,
+        "noise_dimension": dimensions.noise,
+        "gradient_dimension": dimensions.gradient,
+        "coordinate_share": moments.coordinate_share(eta),
+    }

@@ -1,0 +1,51 @@
+"""A run: everything that a step touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+from torch.optim import AdamW
+
+from adabatch.checkpoints import CheckpointSaver
+from adabatch.data import Corpus
+from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.watchdog import Watchdog
+from adabatch.schedules import BatchSizeSchedule, MicroBatching
+from adabatch.schedules.learning_rate import LearningRate
+from adabatch.settings import Settings
+from adabatch.statistics import GradientStatistics
+from adabatch.training.divergence import DivergenceGuard
+from adabatch.training.memory_guard import MemoryGuard
+
+__all__ = ["Run"]
+
+
+@dataclass
+class Run:
+    """Everything that a step touches."""
+
+    settings: Settings
+    ranks: Ranks
+    corpus: Corpus
+    model: nn.Module
+    optimizer: AdamW
+    learning_rate: LearningRate
+    layout: MicroBatching
+    schedule: BatchSizeSchedule
+    statistics: GradientStatistics
+    guard: DivergenceGuard
+    memory: MemoryGuard
+    saver: CheckpointSaver
+    watchdog: Watchdog
+    resumed_from: Path | None = None
+
+    @property
+    def samples(self) -> int:
+        """Samples seen."""
+        return self.schedule.samples
+
+    def finished(self) -> bool:
+        """Whether the budget is spent."""
+        return self.samples >= self.settings.run.samples

@@ -1,0 +1,73 @@
+"""Validation loss on a fixed set of sequences, shared by all ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from adabatch.data import Corpus
+from adabatch.distributed.parallel import Ranks, autocast, reshard
+from adabatch.model.llama import language_model_loss
+from adabatch.settings import Settings
+
+__all__ = ["bits_per_byte", "validation_loss"]
+
+
+@torch.no_grad()
+def validation_loss(
+    model: nn.Module,
+    corpus: Corpus,
+    settings: Settings,
+    ranks: Ranks,
+    passing: Callable[[str], None] | None = None,
+    micro_batch_limit: int | None = None,
+) -> float | None:
+    """Mean cross-entropy in nats over the first ``validation_samples`` held-out sequences; None without any.
+
+    Every rank runs the same number of forward passes (sharded parameters are gathered together), the last ones
+    perhaps on a sequence that does not count.
+
+    Args:
+        model: wrapped or not.
+        corpus: its validation samples are taken.
+        settings: how many, and how many at once.
+        ranks: this process among the others.
+        passing: called at each batch with the name of the place, so that a long validation does not look hung.
+        micro_batch_limit: no more sequences than this at once; None where no limit is known.
+    """
+    if corpus.validation is None:
+        return None
+    count = min(settings.run.validation_samples, corpus.validation.length)
+    largest = settings.schedule.max_micro_batch
+    size = min(largest, micro_batch_limit or largest, -(-count // ranks.data_parallel_size))
+    total = seen = 0.0
+    model.eval()
+    for first in range(0, count, size * ranks.data_parallel_size):
+        if passing is not None:
+            passing("validation")
+        start = first + ranks.data_parallel_rank * size
+        positions = range(min(start, count), min(start + size, count))
+        tokens = corpus.validation.take(positions or range(1)).to(ranks.device)
+        with autocast(settings.parallel, ranks):
+            loss = float(language_model_loss(model, tokens))
+        total += loss * len(positions)
+        seen += len(positions)
+    model.train()
+    reshard(model)
+    total, seen = ranks.sum(total, seen)
+    return total / seen
+
+
+def bits_per_byte(loss: float | None, corpus: Corpus) -> float | None:
+    """A loss in nats a token as bits a byte of text, which compares runs with different tokenizers.
+
+    It is loss / ln 2 over the bytes that a token of the validation set stands for on average (the ends of
+    documents are tokens of no bytes).
+    """
+    bytes_per_token = corpus.bytes_per_token()
+    if loss is None or bytes_per_token is None:
+        return None
+    return loss / math.log(2) / bytes_per_token

@@ -1,0 +1,198 @@
+r"""The corrected Theorem 1: lemmas L1 to L8 put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+
+from proofs.adam.l1_step import lemma_l1
+from proofs.adam.l3_freeze import lemma_l3
+from proofs.adam.l4_swap import lemma_l4
+from proofs.adam.l6_descent import lemma_l6
+from proofs.adam.l7_denominators import lemma_l7
+from proofs.adam.l8_self_bounding import lemma_l8
+from proofs.adam.symbols import (
+    BETA1,
+    BETA2,
+    alpha,
+    dimension,
+    gap,
+    initial_sum,
+    noise,
+    q,
+    r,
+    rationalized,
+    smoothness,
+    steps,
+)
+from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, prose, vanishes
+from theory.adam import theorem1
+from theory.adam.constants import (
+    alignment,
+    descent_budget,
+    drift_constant,
+    freezing_constant,
+    least_descent_budget,
+    normalized_step_bound,
+    preconditioner_growth,
+    preconditioner_start,
+    solve_self_bounding,
+    step_variance,
+)
+from theory.bound import Bound
+
+__all__ = ["theorem_1"]
+
+BoundFunction = Callable[..., Bound]
+PROBLEM = {"smoothness": smoothness, "dimension": dimension, "initial_gap": gap, "steps": steps}
+ADAM = {"beta1": BETA1, "beta2": BETA2, "eta": noise}
+
+
+def theorem_1(
+    drift: Callable[..., Any] = drift_constant,
+    first: BoundFunction = theorem1.preconditioned_sum_bound,
+    second: BoundFunction = theorem1.gradient_norm_sum_bound,
+    third: BoundFunction = theorem1.average_gradient_norm_bound,
+    best_step_size: Callable[..., Any] = theorem1.best_step_size,
+) -> Proof:
+    """The theorem for the given Gamma, the given bounds (1), (2) and (3) and the given step size for (3)."""
+    return Proof(
+        name="Theorem 1 (corrected)",
+        title="Adam under the coordinate-wise norm test",
+        statement=(
+            r"Under the coordinate-wise norm test with $\eta^2 < 1-\beta_1/\sqrt{\beta_2}$, for all $\alpha > 0$ "
+            r"and $K \ge 1$: (1) $\sum_k\sum_i E[G_{k,i}^2/\sqrt{D_{k,i}}] \le \bar Q = "
+            r"(\Delta/\alpha + \alpha K L d\,\Gamma)/((1-\beta_1)\kappa)$; "
+            r"(2) $\sum_k E\|G_k\|_1 \le \frac12(B\bar Q + \sqrt{B^2\bar Q^2+4A\bar Q})$; "
+            r"(3) at $\alpha = \sqrt{\Delta/(KLd\,\Gamma)}$, $\frac1K\sum_k E\|G_k\|_1 \le \frac{2\gamma}{\kappa}"
+            r"\bigl(1+\tau\tfrac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\bigr)\sqrt{Ld\Delta/K} + \frac{A}{BK}$."
+        ),
+        steps=(*_bound_1(drift, first), *_bound_2(second), *_bound_3(third, best_step_size), _sign_descent(third)),
+        source="a correction of Theorem 1 and Theorem B.1 of arXiv 2412.21124",
+        uses=("L1", "L3", "L4", "L6", "L7", "L8"),
+    )
+
+
+POINT = {
+    symbol: sympy.Rational(value, 7)
+    for symbol, value in zip(
+        (r, q, noise, smoothness, dimension, gap, steps, alpha, initial_sum), range(2, 11), strict=True
+    )
+}
+"""Where false identities are seen to be false without algebra."""
+
+
+def _same(statement: str, left: Any, right: Any, reason: str = "") -> Step:
+    """``left = right`` as rational functions, with every square root of the betas and eta made rational."""
+
+    def check() -> Evidence:
+        at_point = sympy.N((left / right).subs(POINT), 30)
+        if abs(at_point - 1) > sympy.Float("1e-20"):
+            return Evidence(False, f"quotient {at_point} at {POINT}")
+        quotient = sympy.cancel(rationalized(left / right))
+        return Evidence(quotient == 1, f"quotient {quotient}"[:200])
+
+    return checked(statement, check, reason)
+
+
+def _bound_1(drift: Callable[..., Any], bound: BoundFunction) -> tuple[Step, ...]:
+    """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
+    step, freezing = normalized_step_bound(BETA1, BETA2), freezing_constant(BETA1, BETA2)
+    total = bound(**PROBLEM, **ADAM, step_size=alpha).value
+    kappa = alignment(BETA1, BETA2, noise)
+    return (
+        prose(
+            r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k, u_k\rangle + \tfrac12 L\alpha^2\|u_k\|^2, "
+            r"\quad u_k = m_k/\sqrt{v_k}",
+            "descent lemma; its sum over k telescopes to at most Delta",
+        ),
+        by_lemma(r"\|u_k\|^2 \le d\,C_m^2", lemma_l1()),
+        by_lemma(r"\langle G_k, u_k\rangle \text{ with frozen gradients, up to } E_1", lemma_l3()),
+        by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4()),
+        by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6()),
+        _same(
+            r"\Gamma = \tfrac12 C_m^2 + C_m (1-\beta_1)\, r/(\sqrt c\,(1-r)^2)",
+            drift(BETA1, BETA2),
+            step**2 / 2 + step * freezing,
+            "the descent lemma's square and the freezing error E_1, per alpha^2 L d",
+        ),
+        _same(
+            r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
+            alpha * (1 - BETA1) * kappa * total,
+            alpha * descent_budget(smoothness, dimension, gap, steps, alpha, drift_constant(BETA1, BETA2)),
+        ),
+        identity(
+            r"\kappa (1+\eta^2)(1-r) = 1 - r - \eta^2",
+            sympy.cancel(kappa) * (1 + noise**2) * (1 - r),
+            1 - r - noise**2,
+            "so kappa > 0 exactly where eta^2 < 1 - r",
+        ),
+    )
+
+
+def _bound_2(bound: BoundFunction) -> tuple[Step, ...]:
+    """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
+    found = bound(**PROBLEM, **ADAM, step_size=alpha, sum_sqrt_v0=initial_sum).value
+    start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
+    q_bar = theorem1.preconditioned_sum_bound(**PROBLEM, **ADAM, step_size=alpha).value
+    return (
+        by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7()),
+        by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8()),
+        _same(
+            r"\text{bound (2)} = \tfrac12 (B\bar Q + \sqrt{B^2\bar Q^2 + 4A\bar Q})",
+            found,
+            solve_self_bounding(growth, start, q_bar),
+        ),
+    )
+
+
+def _bound_3(bound: BoundFunction, best_step_size: Callable[..., Any]) -> tuple[Step, ...]:
+    """The best step size, and bound (3) in closed form."""
+    drift = sympy.Symbol("Gamma", positive=True)
+    least = least_descent_budget(smoothness, dimension, gap, steps, drift)
+    budget = descent_budget(smoothness, dimension, gap, steps, alpha, drift)
+    best = best_step_size(**PROBLEM, beta1=BETA1, beta2=BETA2)
+    kappa = alignment(BETA1, BETA2, noise)
+    found = bound(**PROBLEM, **ADAM, sum_sqrt_v0=initial_sum)
+    ratio = 1 + sympy.sqrt(1 + noise**2) * q / (1 - q)
+    start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
+    return (
+        identity(
+            r"\Delta/\alpha + \alpha K L d\Gamma = 2\sqrt{\Delta K L d\Gamma} "
+            r"+ (\sqrt{\Delta/\alpha} - \sqrt{\alpha K L d\Gamma})^2",
+            budget,
+            least
+            + sympy.expand(
+                (sympy.sqrt(gap / alpha) - sympy.sqrt(alpha * steps * smoothness * dimension * drift)) ** 2
+            ),
+            "the best step size",
+        ),
+        _same(
+            r"\alpha^2 K L d\Gamma = \Delta \text{ at the best step size}",
+            best**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2),
+            gap,
+            "the square vanishes",
+        ),
+        _same(
+            r"\text{leading term} = \frac{2\gamma}{\kappa}"
+            r"\Bigl(1+\tau\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\Bigr) \sqrt{Ld\Delta/K}, \text{ squared}",
+            found.terms["leading"] ** 2,
+            (2 / kappa * ratio) ** 2 * step_variance(BETA1, BETA2) * smoothness * dimension * gap / steps,
+            "both sides are positive",
+        ),
+        _same(r"\text{remaining term} = A/(BK)", found.value - found.terms["leading"], start / (growth * steps)),
+    )
+
+
+def _sign_descent(bound: BoundFunction) -> Step:
+    """beta1 = 0, beta2 -> 0, eta = 0."""
+
+    def check() -> Evidence:
+        value = bound(**PROBLEM, beta1=0, beta2=BETA2, eta=0, sum_sqrt_v0=initial_sum).value
+        limit = sympy.limit(value, q, 0, "+")
+        expected = sympy.sqrt(2 * smoothness * dimension * gap / steps)
+        return Evidence(vanishes(limit - expected), f"limit {limit}")
+
+    return checked(r"\beta_1 = 0, \eta = 0, \beta_2 \to 0: \text{(3) tends to } \sqrt{2Ld\Delta/K}", check)

@@ -1,0 +1,1 @@
+"""Proofs on the paper's statements as published."""

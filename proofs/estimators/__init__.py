@@ -1,0 +1,1 @@
+"""Proofs on the estimators of the norm test."""

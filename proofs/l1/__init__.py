@@ -1,0 +1,1 @@
+"""Proofs of the theorems on the l1 norm test."""

@@ -1,0 +1,1 @@
+"""Proofs for optimizers other than Adam."""

@@ -1,0 +1,198 @@
+"""Theorems 1 and 2 on the grid: objective x noise x variant of Adam x setting x v_0 x step size x K.
+
+Every case compares the mean over seeds of sum_k ||G_k||_1 with both theorems' bounds, told the same constants:
+L, d, Delta, ||G_1||_1, v_0, the betas, eta and the step size. Beside them a negative control: the same bounds
+divided by 20 must be caught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.result import Result, Table
+from simulate.experiments.rows import (
+    AdamSetting,
+    Problem,
+    Row,
+    chosen_objectives,
+    chosen_settings,
+    mean_over_seeds,
+    run_rows,
+)
+from simulate.experiments.settings import Advance, Settings
+from simulate.verdicts import Comparison, Expectation, Kind, Verdict
+
+__all__ = ["WEAKENED", "chosen_adam_settings", "run"]
+
+WEAKENED = 20.0
+"""The negative control divides the bounds by this."""
+
+VARIANTS = (
+    Variant("as in (6)"),
+    Variant("bias correction, epsilon 1e-8", epsilon=1e-8, bias_correction=True),
+    Variant("epsilon 1e-3", epsilon=1e-3),
+)
+INITIAL_SECOND_MOMENTS = (0.0, 1e-4, 1.0)
+THEOREMS = ("Theorem 1", "Theorem 2")
+
+
+def run(settings: Settings, advance: Advance) -> Result:
+    """The whole grid."""
+    objectives, adam_settings = chosen_objectives(settings), chosen_adam_settings(settings)
+    noises = settings.by_level(
+        ("gaussian",),
+        ("gaussian", "cantelli"),
+        ("gaussian", "cantelli", "rademacher", "rare-spike", "skewed", "adversarial"),
+    )
+    steps = settings.steps or settings.by_level(256, 512, 1024)
+    seeds = settings.seeds or settings.by_level(4, 3, 8)
+    batches = [(o, n, v) for o in objectives for n in noises for v in VARIANTS]
+    others = settings.by_level(
+        ("cantelli", "adversarial"), ("rademacher", "rare-spike", "skewed", "adversarial"), ()
+    )
+    batches += [(objectives[0], noise, VARIANTS[0]) for noise in others]
+    if any(setting.eta == 0 for setting in adam_settings):  # which leaves an adversary nothing to choose
+        batches = [batch for batch in batches if batch[1] != "adversarial"]
+    grids = {name: _grid(name, adam_settings, steps, settings) for name in objectives}
+    cases: list[dict[str, Any]] = []
+    for name, noise, variant in batches:
+        cases += _cases(grids[name], noise, variant, steps, range(settings.seed, settings.seed + seeds))
+        advance(1 / len(batches))
+    return _result(Table.of_rows(cases), _control_cases(settings), steps, seeds)
+
+
+def chosen_adam_settings(settings: Settings) -> tuple[AdamSetting, ...]:
+    """Of the chosen settings, those of the chosen optimizers: RMSProp is Adam with beta1 = 0. Often empty.
+
+    Raises:
+        ValueError: if what was asked for, ``--optimizer rmsprop`` and a positive ``--beta1``, contradicts itself.
+    """
+    chosen = chosen_settings(settings)
+    wanted = settings.optimizers or ("adam", "rmsprop")
+    if "adam" in wanted:
+        return chosen
+    if "rmsprop" in wanted and settings.beta1:
+        raise ValueError(
+            f"rmsprop has no momentum: --beta1 must be 0, not {settings.beta1:g}, or add --optimizer adam"
+        )
+    return tuple(setting for setting in chosen if setting.beta1 == 0) if "rmsprop" in wanted else ()
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Rows of one objective, and the step sizes that each theorem would choose.
+
+    Attributes:
+        problem: the objective.
+        rows: settings with step size and v_0.
+        own: a theorem's own step size for a setting that it covers.
+    """
+
+    problem: Problem
+    rows: Sequence[Row]
+    own: Mapping[tuple[str, AdamSetting], float]
+
+
+def _grid(name: str, adam_settings: Sequence[AdamSetting], steps: int, settings: Settings) -> _Grid:
+    """Every setting with step sizes around each theorem's own that covers it."""
+    factors = settings.by_level((0.01, 1.0, 100.0), (0.01, 0.1, 1.0, 10.0, 100.0), (0.01, 0.1, 1.0, 10.0, 100.0))
+    problem, rows = Problem.named(name), []
+    own: dict[tuple[str, AdamSetting], float] = {}
+    for theorem in (1, 2):
+        covered = [s for s in adam_settings if (s.theorem_1_applies if theorem == 1 else s.theorem_2_applies)]
+        for setting, alpha in zip(covered, own_step_sizes(theorem, problem, covered, steps), strict=True):
+            own[THEOREMS[theorem - 1], setting] = float(alpha)
+            rows += [Row(setting, float(alpha * f), v0) for f in factors for v0 in INITIAL_SECOND_MOMENTS]
+    return _Grid(problem, rows, own)
+
+
+def _cases(grid: _Grid, noise: str, variant: Variant, steps: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """One record a row, recorded K and theorem that applies."""
+    problem = grid.problem
+    trajectory = run_rows(
+        problem.objective,
+        noise,
+        grid.rows,
+        seeds,
+        steps,
+        [max(1, steps // 16), steps],
+        epsilon=variant.epsilon,
+        bias_correction=variant.bias_correction,
+    )
+    measured = mean_over_seeds(trajectory.l1_sum, len(seeds))
+    bounds = (
+        theorem_1_bounds(problem, grid.rows, trajectory.steps, variant),
+        theorem_2_bounds(problem, grid.rows, trajectory.steps, variant),
+    )
+    return [
+        {
+            "objective": problem.objective.name,
+            "noise": noise,
+            "variant": variant.name,
+            "setting": row.setting.label,
+            "v0": row.v0,
+            "step_size": row.step_size,
+            "step_factor": row.step_size / grid.own[theorem, row.setting],
+            "K": k,
+            "theorem": theorem,
+            "measured": measured[i, j],
+            "bound": bound[i, j],
+            "ratio": bound[i, j] / measured[i, j],
+        }
+        for i, row in enumerate(grid.rows)
+        for j, k in enumerate(trajectory.steps)
+        for theorem, bound in zip(THEOREMS, bounds, strict=True)
+        if np.isfinite(bound[i, j])
+    ]
+
+
+def _control_cases(settings: Settings) -> list[dict[str, Any]]:
+    """Where both bounds are within 20 of the sum, whatever grid was asked for: dividing them by 20 must show."""
+    grid = _grid("pseudo-huber", [AdamSetting(0.0, 0.9, 0.5)], 256, settings)
+    return _cases(grid, "gaussian", VARIANTS[0], 256, range(settings.seed, settings.seed + 4))
+
+
+def _result(table: Table, control: Sequence[dict[str, Any]], steps: int, seeds: int) -> Result:
+    verdicts = []
+    for theorem in table.values("theorem"):
+        rows = table.where(theorem=theorem).rows()
+        beside = [case for case in control if case["theorem"] == theorem]
+        verdicts += [_verdict(theorem, rows, 1.0), _verdict(theorem, [*rows, *beside], WEAKENED)]
+    return Result(
+        name="bounds",
+        title="Theorems 1 and 2 on the grid",
+        summary=(
+            f"{len(table)} cases: {', '.join(table.values('objective'))}; "
+            f"noise {', '.join(table.values('noise'))}; Adam {', '.join(table.values('variant'))}; "
+            "v_0 in {0, 1e-4, 1}; step sizes from 0.01 to 100 times the theorems' own; "
+            f"K up to {steps}; means over {seeds} seeds. Theorem 2 has no bias correction. "
+            f"Smallest bound / measured: {_smallest(table)}."
+        ),
+        verdicts=verdicts,
+        tables={"ratios": table},
+    )
+
+
+def _smallest(table: Table) -> str:
+    """Of each theorem, the ratio of the case nearest to a violation."""
+    theorems: list[str] = table.values("theorem")
+    return ", ".join(f"{table.where(theorem=t).column('ratio').min():.2f} ({t})" for t in theorems)
+
+
+def _verdict(theorem: str, rows: Sequence[dict[str, Any]], divisor: float) -> Verdict:
+    """The theorem on all cases, or the negative control with its bound divided."""
+    control = divisor != 1.0
+    label = "{objective}, {noise}, {variant}, {setting}, v0 = {v0:g}, alpha = {step_size:.3g}, K = {K}"
+    return Verdict(
+        name=f"{theorem} / {divisor:g}" if control else f"{theorem} on the grid",
+        statement=f"Σ E‖∇L(w_k)‖₁ is at most the bound of {theorem}"
+        + (f" divided by {divisor:g}." if control else "."),
+        expected=Expectation.CONTROL if control else Expectation.HOLDS,
+        asserted=[Comparison(label.format(**row), row["measured"], "<=", row["bound"] / divisor) for row in rows],
+        kind=Kind.UPPER,
+    )

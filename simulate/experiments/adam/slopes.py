@@ -1,0 +1,201 @@
+"""Measured rates: the slope of the average gradient norm over K, at the step size sqrt(Delta / (L d K)).
+
+Every K is a run of its own, since the step size depends on K. No slope is asserted where a run is pre-asymptotic:
+where K is not beyond a few hundred steps and the square of the second moment's memory 1/(1 - beta2), or where the
+average gradient norm of the longest run is still near that of the start. The verdicts say which those are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulate.experiments.adam.bounds import chosen_adam_settings
+from simulate.experiments.adam.theorems import Variant, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.result import Result, Table
+from simulate.experiments.rows import (
+    AdamSetting,
+    Problem,
+    Row,
+    by_seed,
+    chosen_objectives,
+    run_rows,
+)
+from simulate.experiments.settings import Advance, Settings
+from simulate.rates import is_pre_asymptotic, log_log_slope
+from simulate.verdicts import Comparison, Expectation, SlopeInterval, Verdict
+
+__all__ = ["LEAST_STEPS", "SQUARED_MEMORIES", "Curve", "run"]
+
+Array = NDArray[np.float64]
+
+SQUARED_MEMORIES = 2.0
+"""A slope is fitted where K is at least this many squares of the second moment's memory 1/(1 - beta2).
+
+At this step size a run descends in about sqrt(K) steps. Unless that is beyond the memory, v still holds the
+gradients of the start when the descent is over, and the slope swings before it settles at -1/2: at betas
+(.9, .99), eta .2 it is -.64 from K = 512 to 1024, -.31 at 8192 and -.45 at 131072.
+"""
+
+LEAST_STEPS = 512
+"""And at least this: below, the first descent makes up most of the average."""
+
+STEEPEST, FLATTEST = -0.9, -0.4
+"""Where the slopes of the levels' own settings lie. Of a setting that was asked for (it may be next to what the
+theorems admit) only a fall is asserted."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Average gradient norms of one objective and setting.
+
+    Attributes:
+        objective: its name.
+        setting: of Adam.
+        steps: the K, ascending.
+        averages: (1/K) sum_k ||G_k||_1, shape [K, seeds].
+        initial: ||G_1||_1.
+        bounds: both theorems' bounds on the average, shape [2, K]; NaN where a theorem does not apply.
+    """
+
+    objective: str
+    setting: AdamSetting
+    steps: tuple[int, ...]
+    averages: Array
+    initial: float
+    bounds: Array
+
+    @property
+    def fitted(self) -> list[int]:
+        """The records that are long enough for a slope."""
+        least = max(LEAST_STEPS, SQUARED_MEMORIES / (1 - self.setting.beta2) ** 2)
+        return [i for i, steps in enumerate(self.steps) if steps >= least]
+
+    @property
+    def pre_asymptotic(self) -> bool:
+        """Whether no slope can be asserted: fewer than three long records, or hardly any progress."""
+        return len(self.fitted) < 3 or is_pre_asymptotic(self.averages, self.initial)
+
+    @property
+    def slope(self) -> SlopeInterval:
+        """With a 95% bootstrap interval; over all records if the run is pre-asymptotic."""
+        chosen = list(range(len(self.steps))) if self.pre_asymptotic else self.fitted
+        interval = log_log_slope(np.array(self.steps, dtype=float)[chosen], self.averages[chosen])
+        return SlopeInterval(interval.value, interval.low, interval.high)
+
+
+def run(settings: Settings, advance: Advance) -> Result:
+    """All curves; the settings are the level's that Theorem 2 or 1 covers."""
+    largest = settings.steps or settings.by_level(8192, 8192, 32_768)
+    horizons = tuple(k for k in (largest // 16, largest // 8, largest // 4, largest // 2, largest) if k >= 1)
+    seeds = range(settings.seed, settings.seed + (settings.seeds or settings.by_level(4, 8, 16)))
+    names = chosen_objectives(settings)
+    curves = []
+    for name in names:
+        curves += _curves(name, chosen_adam_settings(settings), horizons, seeds)
+        advance(1 / len(names))
+    return Result(
+        name="slopes",
+        title="Measured rates",
+        summary=(
+            f"Gaussian noise, v_0 = 0, alpha = sqrt(Delta/(L d K)), K = {horizons[0]} to {horizons[-1]}, "
+            f"{len(seeds)} seeds. Pre-asymptotic, so that no slope is asserted: {_pre_asymptotic(curves)}."
+        ),
+        verdicts=_verdicts(curves, own_setting={settings.beta1, settings.beta2, settings.eta} != {None}),
+        tables={
+            "convergence": Table.of_rows(row for curve in curves for row in _rows(curve)),
+            "slopes": _slopes(curves),
+        },
+    )
+
+
+def _curves(
+    name: str, adam_settings: Sequence[AdamSetting], horizons: tuple[int, ...], seeds: Sequence[int]
+) -> list[Curve]:
+    problem = Problem.named(name)
+    averages, bounds = [], []
+    for steps in horizons:
+        alpha = float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension * steps)))
+        rows = [Row(setting, alpha) for setting in adam_settings]
+        trajectory = run_rows(problem.objective, "gaussian", rows, seeds, steps, [steps])
+        averages.append(by_seed(trajectory.average_l1, len(seeds))[:, 0])
+        variant = Variant("as in (6)")
+        of_sum = [
+            theorem(problem, rows, [steps], variant)[:, 0] for theorem in (theorem_1_bounds, theorem_2_bounds)
+        ]
+        bounds.append(np.array(of_sum) / steps)
+    measured, guaranteed = np.array(averages), np.array(bounds)  # [K, settings, seeds] and [K, 2, settings]
+    return [
+        Curve(name, setting, horizons, measured[:, i], problem.gradient_l1, guaranteed[:, :, i].T)
+        for i, setting in enumerate(adam_settings)
+    ]
+
+
+def _rows(curve: Curve) -> list[dict[str, object]]:
+    return [
+        {
+            "objective": curve.objective,
+            "setting": curve.setting.label,
+            "K": steps,
+            "mean": float(curve.averages[i].mean()),
+            "low": float(np.quantile(curve.averages[i], 0.1)),
+            "high": float(np.quantile(curve.averages[i], 0.9)),
+            "theorem_1": float(curve.bounds[0, i]),
+            "theorem_2": float(curve.bounds[1, i]),
+        }
+        for i, steps in enumerate(curve.steps)
+    ]
+
+
+def _slopes(curves: Sequence[Curve]) -> Table:
+    return Table.of_rows(
+        {
+            "objective": curve.objective,
+            "setting": curve.setting.label,
+            **vars(curve.slope),
+            "pre_asymptotic": curve.pre_asymptotic,
+        }
+        for curve in curves
+    )
+
+
+def _pre_asymptotic(curves: Sequence[Curve]) -> str:
+    flagged: dict[str, list[str]] = {}
+    for curve in curves:
+        if curve.pre_asymptotic:
+            flagged.setdefault(curve.setting.label, []).append(curve.objective)
+    return "; ".join(f"{label} on {', '.join(names)}" for label, names in flagged.items()) or "none"
+
+
+def _verdicts(curves: Sequence[Curve], own_setting: bool = False) -> list[Verdict]:
+    """One verdict an objective, on the slopes that are asserted; none where all its runs are pre-asymptotic."""
+    verdicts = []
+    for name in dict.fromkeys(curve.objective for curve in curves):
+        asserted = [curve for curve in curves if curve.objective == name and not curve.pre_asymptotic]
+        if asserted:
+            verdicts.append(_verdict(name, asserted, (-np.inf, 0.0) if own_setting else (STEEPEST, FLATTEST)))
+    return verdicts
+
+
+def _verdict(name: str, curves: Sequence[Curve], limits: tuple[float, float] = (STEEPEST, FLATTEST)) -> Verdict:
+    flattest = max(curves, key=lambda curve: curve.slope.value)
+    comparisons = []
+    for curve in curves:
+        slope = curve.slope
+        comparisons.append(
+            Comparison(f"upper end of the slope, {curve.setting.label}", slope.high, "<=", limits[1])
+        )
+        comparisons.append(
+            Comparison(f"lower end of the slope, {curve.setting.label}", slope.low, ">=", limits[0])
+        )
+    return Verdict(
+        name=f"Rate on {name}",
+        statement=f"The slope of the average gradient norm over K lies between {limits[0]:g} and {limits[1]:g}.",
+        expected=Expectation.HOLDS,
+        asserted=comparisons,
+        slope=flattest.slope,
+        note="; ".join(f"{curve.setting.label}: {curve.slope}" for curve in curves) + ".",
+    )

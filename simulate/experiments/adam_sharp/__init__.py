@@ -1,0 +1,1 @@
+"""Measurements for theory.adam_sharp."""

@@ -1,0 +1,171 @@
+"""What the printed variance estimate measures: low by (J-1)/b, so that the printed test saturates.
+
+J workers, each with the mean gradient of b/J samples; Gaussian samples in a high dimension, noise far above the
+gradient. Monte Carlo means beside the exact expectations of :mod:`theory.estimators.expectations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.moments.statistic import Estimator, norm_test_statistic
+from simulate.experiments.result import Result, Table
+from simulate.experiments.settings import Advance, Settings
+from simulate.verdicts import Comparison, Expectation, Verdict
+from theory.estimators.expectations import (
+    GaussianGroups,
+    expected_statistic,
+    moments,
+    noise_scale,
+    saturation_level,
+)
+
+__all__ = ["Population", "run"]
+
+ETA = 0.2
+WORKERS = (2, 4, 8, 16)
+SHOWN = 4
+"""The number of workers whose statistic is shown."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """Gaussian per-sample gradients: G with ||G||^2 = ``squared_gradient`` and d unit variances."""
+
+    dimension: int = 400
+    squared_gradient: float = 0.004
+
+    @property
+    def gradient(self) -> NDArray[np.float64]:
+        """G, shape [d]."""
+        return np.full(self.dimension, np.sqrt(self.squared_gradient / self.dimension))
+
+    def groups(self, workers: int, batch_size: int) -> GaussianGroups:
+        """The exact law of the workers' means."""
+        return GaussianGroups.from_spectrum(workers, batch_size // workers, np.ones(self.dimension), self.gradient)
+
+    def sample(
+        self, workers: int, batch_size: int, repeats: int, generator: np.random.Generator
+    ) -> GradientMoments:
+        """``repeats`` independent steps' moments."""
+        group_size = batch_size // workers
+        noise = generator.standard_normal((repeats, workers, self.dimension)) / np.sqrt(group_size)
+        groups = self.gradient + noise
+        squared_norm = (groups.mean(axis=1) ** 2).sum(axis=-1)
+        return GradientMoments(workers, group_size, (groups**2).sum(axis=(1, 2)), squared_norm)
+
+
+def run(settings: Settings, advance: Advance) -> Result:
+    """Bias of both variance estimates over J and b, and the statistics they lead to."""
+    population = Population()
+    batches = [2**e for e in settings.by_level(range(4, 13, 2), range(4, 13), range(4, 17))]
+    repeats = settings.by_level(100, 400, 1500)
+    generator = np.random.default_rng(settings.seed)
+    rows = []
+    for workers in WORKERS:
+        for batch in batches:
+            rows.append(_case(population, workers, batch, repeats, generator))
+            advance(1 / (len(WORKERS) * len(batches)))
+    table = Table.of_rows(rows)
+    level = saturation_level(ETA, SHOWN)
+    return Result(
+        name="estimator-bias",
+        title="The variance between workers is not the variance between samples",
+        summary=(
+            f"Gaussian samples, d = {population.dimension}, noise scale tr Sigma / ||G||^2 = "
+            f"{noise_scale(population.dimension, population.squared_gradient):g}. The printed variance is low by "
+            f"(J-1)/b, and the statistic made from it never asks for more than about (J-1)/eta^2 = {level:g} "
+            f"samples at J = {SHOWN}, eta = {ETA:g}."
+        ),
+        verdicts=(_printed(table), _unbiased(table), _saturation(table, population, batches[-1])),
+        tables={"estimator_bias": table},
+    )
+
+
+def _case(
+    population: Population, workers: int, batch: int, repeats: int, generator: np.random.Generator
+) -> dict[str, float]:
+    """Exact expectations, Monte Carlo means and their standard errors, in units of tr Sigma; statistics."""
+    exact, trace = population.groups(workers, batch), population.dimension
+    sampled = population.sample(workers, batch, repeats, generator)
+    row: dict[str, float] = {"workers": workers, "batch_size": batch}
+    for name, values in (("printed", sampled.printed_variance), ("unbiased", sampled.covariance_trace)):
+        estimator = "printed_variance" if name == "printed" else "covariance_trace"
+        row[f"{name}_exact"] = float(moments(exact, estimator).expectation / trace)
+        row[f"{name}_mean"] = float(np.mean(values) / trace)
+        row[f"{name}_error"] = float(np.std(values, ddof=1) / np.sqrt(repeats) / trace)
+    for estimator in Estimator:
+        row[f"statistic_{estimator}"] = float(expected_statistic(exact, ETA, estimator))
+        row[f"median_{estimator}"] = float(np.nanmedian(norm_test_statistic(sampled, ETA, estimator)))
+    return row
+
+
+def _agreement(table: Table, name: str) -> list[Comparison]:
+    """Monte Carlo against the exact expectation, within five standard errors."""
+    return [
+        Comparison(
+            f"{name} variance / tr Sigma, J = {r['workers']}, b = {r['batch_size']}: Monte Carlo against exact",
+            r[f"{name}_mean"],
+            "~",
+            r[f"{name}_exact"],
+            5 * r[f"{name}_error"],
+        )
+        for r in table.rows()
+    ]
+
+
+def _printed(table: Table) -> Verdict:
+    return Verdict(
+        name="Eq. 5",
+        statement="The variance of the workers' gradients stands for the per-sample variance.",
+        expected=Expectation.REFUTED,
+        asserted=[
+            Comparison(
+                f"printed variance / tr Sigma, J = {r['workers']}, b = {r['batch_size']}",
+                r["printed_mean"],
+                "~",
+                1.0,
+                5 * r["printed_error"],
+            )
+            for r in table.rows()
+        ],
+        supporting=_agreement(table, "printed"),
+        note="Its expectation is tr Sigma (J-1)/b.",
+    )
+
+
+def _unbiased(table: Table) -> Verdict:
+    return Verdict(
+        name="Eq. 5, corrected",
+        statement="b/(J-1) times it is an unbiased estimate of the per-sample variance.",
+        expected=Expectation.HOLDS,
+        asserted=_agreement(table, "unbiased"),
+        supporting=[
+            Comparison("its exact expectation / tr Sigma", float(table.column("unbiased_exact").max()), "==", 1.0)
+        ],
+    )
+
+
+def _saturation(table: Table, population: Population, batch: int) -> Verdict:
+    row = table.where(workers=SHOWN, batch_size=batch).rows()[0]
+    demanded = noise_scale(population.dimension, population.squared_gradient) / ETA**2
+    return Verdict(
+        name="Algorithm 1, growth",
+        statement="While noise dominates, the statistic of the workers' variance asks for a larger batch.",
+        expected=Expectation.REFUTED,
+        asserted=(
+            Comparison(f"median of the printed T at b = {batch}, J = {SHOWN}", row["median_paper"], ">", batch),
+        ),
+        supporting=(
+            Comparison("batch that the relative error eta takes: noise dominates", demanded, ">", batch),
+            Comparison(
+                "printed T against (J-1)/eta^2", row["median_paper"], "<=", 1.25 * saturation_level(ETA, SHOWN)
+            ),
+            Comparison("median of the unbiased T", row["median_unbiased"], ">", batch),
+        ),
+        note=f"It saturates near (J-1)/eta^2 = {saturation_level(ETA, SHOWN):g}.",
+    )

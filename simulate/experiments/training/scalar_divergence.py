@@ -1,0 +1,179 @@
+"""Adam under the scalar norm test climbs a convex function; under the coordinate-wise or l1 test it descends.
+
+The instance is that of :mod:`theory.training.scalar_divergence`: L(w) = sqrt(1 + (a.w)^2) - 1 in a high dimension,
+one coordinate without noise, on all others a rare, large gradient and a common, small, opposite one. A batch of
+one sample meets the scalar test with equality at every step. The same run is repeated with the batch that the
+coordinate-wise test and the l1 test ask for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
+from simulate.experiments.result import Result, Table
+from simulate.experiments.settings import Advance, Settings
+from simulate.verdicts import Comparison, Expectation, Verdict
+from theory.adam.normalized_step import rare_value
+from theory.l1.theorem import l1_statistic
+from theory.training.scalar_divergence import ScalarTestDivergence, relative_error, simulate
+
+__all__ = ["BatchSizes", "batch_sizes", "run", "simulate_with_batch"]
+
+Array = NDArray[np.float64]
+START = 1.0
+STEP_SIZE = 0.01
+INSTANCE = ScalarTestDivergence(beta1=0.9, beta2=0.95, eta=0.2, dimension=100_000, delta=0.1, rare=0.0025)
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """What each test asks for on an instance; the same at every step, since all noise is relative."""
+
+    scalar: int
+    l1: int
+    coordinate_wise: int
+
+
+def batch_sizes(instance: ScalarTestDivergence) -> BatchSizes:
+    """The smallest batches that meet the three tests at the instance's eta.
+
+    >>> batch_sizes(INSTANCE)
+    BatchSizes(scalar=1, l1=6649, coordinate_wise=12070)
+    """
+    noisy, g = instance.dimension - 1, instance.g
+    scalar = statistic_from_estimates(instance.relative_error**2, 1.0, instance.eta)
+    deviations = noisy * g * np.sqrt(instance.noise_variance)
+    l1 = l1_statistic(deviations, 1 + noisy * g, instance.eta)
+    coordinate_wise = statistic_from_estimates(instance.noise_variance, 1.0, instance.eta)
+    # The instance is built for equality at a batch of 1: rounding must not ask for a second sample.
+    statistics = (scalar * (1 - 1e-12), l1, coordinate_wise)
+    return BatchSizes(*(int(next_batch_size(statistic, 1)) for statistic in statistics))
+
+
+def simulate_with_batch(
+    instance: ScalarTestDivergence, batch_size: int, alpha: float, steps: int, start: float = START, seed: int = 0
+) -> Array:
+    """Run Adam (Eq. 6, v_0 = 0) with the mean of ``batch_size`` independent samples as the gradient.
+
+    Every coordinate is simulated. The mean over a batch depends on its number of rare samples, a binomial count,
+    which is drawn by inverting its distribution function.
+
+    Returns:
+        a.w after 0, 1, ..., ``steps`` steps.
+
+    >>> path = simulate_with_batch(INSTANCE, batch_size=6649, alpha=0.01, steps=60)
+    >>> bool(abs(path[-1]) < 0.1)
+    True
+    """
+    generator = np.random.default_rng(seed)
+    distribution, means = _batch_means(instance, batch_size)
+    weights = np.full(instance.dimension, instance.g)
+    weights[0] = 1.0
+    noise = np.ones(instance.dimension)
+    momentum, second, ratio = np.zeros((3, instance.dimension))
+    path = np.empty(steps + 1)
+    path[0] = value = start
+    for k in range(1, steps + 1):
+        noise[1:] = means[np.searchsorted(distribution, generator.random(instance.dimension - 1))]
+        gradient = value / np.sqrt(1 + value * value) * weights * noise
+        momentum += (1 - instance.beta1) * (gradient - momentum)
+        second += (1 - instance.beta2) * (gradient**2 - second)
+        np.sqrt(second, out=ratio)
+        np.divide(momentum, ratio, out=ratio, where=second > 0)
+        value -= alpha * float(weights @ ratio)
+        path[k] = value
+    return path
+
+
+def _batch_means(instance: ScalarTestDivergence, batch_size: int) -> tuple[Array, Array]:
+    """Distribution function of the number of rare samples in a batch, and the batch's mean for each number.
+
+    Numbers whose tail has a probability below 1e-18 are left out: a float64 in [0, 1) cannot reach them.
+    """
+    largest = int(binom.isf(1e-18, batch_size, instance.rare)) + 1
+    count = np.arange(min(largest, batch_size) + 1)
+    rare = float(rare_value(instance.delta, instance.rare))
+    distribution = binom.cdf(count, batch_size, instance.rare)
+    distribution[-1] = 1.0
+    return distribution, -instance.delta + count / batch_size * (rare + instance.delta)
+
+
+def run(settings: Settings, advance: Advance) -> Result:
+    """The three runs, and the exact drift of the first."""
+    sizes = batch_sizes(INSTANCE)
+    climbing, descending = settings.by_level((600, 90), (3000, 150), (10_000, 1500))
+    batches = {"scalar": sizes.scalar, "coordinate-wise": sizes.coordinate_wise, "l1": sizes.l1}
+    paths = {"scalar": simulate(INSTANCE, STEP_SIZE, climbing, START, settings.seed)}
+    advance(1 / 3)
+    for name in ("coordinate-wise", "l1"):
+        paths[name] = simulate_with_batch(INSTANCE, batches[name], STEP_SIZE, descending, seed=settings.seed)
+        advance(1 / 3)
+    return Result(
+        name="scalar-test",
+        title="Adam under the scalar norm test diverges",
+        summary=(
+            f"L(w) = sqrt(1 + (a.w)^2) - 1 in dimension {INSTANCE.dimension}, betas ({INSTANCE.beta1}, "
+            f"{INSTANCE.beta2}), eta = {INSTANCE.eta}. A batch of one sample meets the scalar test with equality "
+            f"at every step, and Adam climbs. The coordinate-wise test asks for {sizes.coordinate_wise} samples, "
+            f"the l1 test for {sizes.l1}: with either, Adam goes to the minimiser."
+        ),
+        verdicts=(
+            _scalar_verdict(paths["scalar"]),
+            *(_descent(name, batches[name], paths[name]) for name in ("coordinate-wise", "l1")),
+        ),
+        tables={"scalar_test": _table(paths, batches)},
+    )
+
+
+def _scalar_verdict(path: Array) -> Verdict:
+    steps = len(path) - 1
+    error = relative_error(INSTANCE.g, INSTANCE.noise_variance, INSTANCE.dimension)
+    return Verdict(
+        name="Scalar test",
+        statement="Adam descends on a smooth convex function where the scalar norm test (4) holds at every step.",
+        expected=Expectation.REFUTED,
+        asserted=(
+            Comparison(f"a.w after {steps} steps", float(path[-1]), "<=", START),
+            Comparison("exact mean change of a.w a step", INSTANCE.drift(STEP_SIZE), "<=", 0.0),
+        ),
+        supporting=(
+            Comparison("relative error against eta: an equality", error, "==", INSTANCE.eta),
+            Comparison(
+                f"change of a.w in {steps} steps against the exact drift, per step",
+                float(path[-1] - path[0]) / steps,
+                "~",
+                INSTANCE.drift(STEP_SIZE),
+                0.75 * INSTANCE.drift(STEP_SIZE),
+            ),
+        ),
+        note=f"Beyond d = {INSTANCE.threshold:.0f} Adam climbs at this eta; here d = {INSTANCE.dimension}.",
+    )
+
+
+def _descent(test: str, batch_size: int, path: Array) -> Verdict:
+    """The run ends at the minimiser: over its last third |a.w| stays below a tenth of the start."""
+    last = np.abs(path[-len(path) // 3 :])
+    return Verdict(
+        name=f"{test[0].upper()}{test[1:]} test, same instance",
+        statement=f"With the batch that the {test} test asks for, Adam converges on the same instance.",
+        expected=Expectation.HOLDS,
+        asserted=(Comparison("largest |a.w| in the last third of the run", float(last.max()), "<=", START / 10),),
+        note=f"The batch has {batch_size} samples; the steps are the same.",
+    )
+
+
+def _table(paths: dict[str, Array], batches: dict[str, int]) -> Table:
+    """At most about 1500 points a curve."""
+    rows = []
+    for test, path in paths.items():
+        stride = max(1, len(path) // 1500)
+        rows += [
+            {"test": test, "batch_size": batches[test], "step": k, "a_dot_w": float(path[k])}
+            for k in range(0, len(path), stride)
+        ]
+    return Table.of_rows(rows)

@@ -1,0 +1,152 @@
+"""Convergence, and bounds over what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from simulate.experiments.result import Table
+from simulate.report.figures.style import CYCLE, GREY, INK, WIDTH
+
+__all__ = ["convergence_figure", "plot_convergence", "plot_ratios", "ratios_figure"]
+
+
+def plot_convergence(table: Table, axes: Axes, objective: str) -> Axes:
+    """Measured average gradient norm against K, one colour a setting, with its bound and a K^-1/2 guide.
+
+    Args:
+        table: columns objective, setting, K, mean, low, high (a band over seeds), theorem_1, theorem_2 (NaN where
+            the theorem does not apply); the smaller bound is drawn. Of more than three settings every second.
+        axes: to draw on; both scales become logarithmic.
+        objective: whose rows are drawn.
+    """
+    rows = table.where(objective=objective)
+    for color, setting in zip(CYCLE, _shown_settings(table), strict=False):
+        part = rows.where(setting=setting)
+        steps = part.column("K")
+        axes.fill_between(steps, part.column("low"), part.column("high"), color=color, alpha=0.25, linewidth=0)
+        axes.plot(steps, part.column("mean"), color=color, marker="o", markersize=2.5)
+        bound = np.fmin(part.column("theorem_1").astype(float), part.column("theorem_2").astype(float))
+        axes.plot(steps, bound, color=color, linestyle="--", linewidth=1.0)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    _guide(axes, rows)
+    axes.set_title(objective)
+    return axes
+
+
+def _shown_settings(table: Table) -> list[str]:
+    settings: list[str] = table.values("setting")
+    return settings if len(settings) <= 3 else settings[::2]
+
+
+def _guide(axes: Axes, rows: Table) -> None:
+    """A grey line of slope -1/2 below the measured curves."""
+    steps = np.unique(rows.column("K").astype(float))
+    level = 0.5 * float(np.nanmin(rows.column("mean").astype(float) * np.sqrt(rows.column("K").astype(float))))
+    guide = level / np.sqrt(steps)
+    axes.plot(steps, guide, color=GREY, linewidth=0.9, linestyle=(0, (5, 2)), zorder=1)
+    place: dict[str, Any] = {
+        "textcoords": "offset points",
+        "color": GREY,
+        "ha": "left",
+        "va": "top",
+        "fontsize": 8,
+    }
+    axes.annotate(r"$K^{-1/2}$", (steps[0], guide[0]), (0, -3), **place)
+    axes.set_ylim(bottom=0.2 * float(guide[-1]))
+
+
+def convergence_figure(table: Table) -> Figure:
+    """Measured gradient norms against K, an objective a panel."""
+    objectives = table.values("objective")
+    columns = min(3, len(objectives))
+    lines = -(-len(objectives) // columns)
+    figure = Figure(figsize=(WIDTH, 0.55 + 2.15 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
+    for axes, objective in zip(grid, objectives, strict=False):
+        plot_convergence(table, axes, objective)
+    for axes in grid[len(objectives) :]:
+        axes.set_visible(False)
+    for axes in grid[max(0, len(objectives) - columns) : len(objectives)]:
+        axes.set_xlabel("steps $K$")
+        axes.xaxis.set_tick_params(labelbottom=True)
+    for axes in grid[::columns]:
+        axes.set_ylabel(r"$\frac{1}{K}\sum_k \|\nabla L(w_k)\|_1$")
+    figure.legend(handles=_convergence_legend(table), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _pretty(setting: str) -> str:
+    """A setting's label as a paper prints it: with the Greek letter."""
+    betas, _, eta = setting.partition("eta ")
+    return rf"{betas}$\eta = {eta}$"
+
+
+def _convergence_legend(table: Table) -> list[Line2D]:
+    colors = zip(CYCLE, _shown_settings(table), strict=False)
+    handles = [
+        Line2D([], [], color=color, marker="o", markersize=2.5, label=_pretty(name)) for color, name in colors
+    ]
+    handles.append(Line2D([], [], color=INK, linestyle="--", linewidth=1.0, label="bound of the better theorem"))
+    handles.append(Line2D([], [], color=GREY, linestyle=(0, (5, 2)), linewidth=0.9, label="guide of slope $-1/2$"))
+    return handles
+
+
+def plot_ratios(table: Table, axes: Axes, theorem: str) -> Axes:
+    """Bound over measured sum of every case on the grid, against the step size in units of the theorem's own.
+
+    Args:
+        table: columns theorem, setting, step_factor, ratio.
+        axes: to draw on.
+        theorem: whose rows are drawn.
+    """
+    rows = table.where(theorem=theorem)
+    settings = table.values("setting")
+    spread = np.linspace(-0.15, 0.15, max(len(settings), 2))
+    for color, shift, setting in zip(CYCLE, spread, settings, strict=False):
+        part = rows.where(setting=setting)
+        x = part.column("step_factor") * 10.0**shift if len(part) else []
+        axes.plot(
+            x,
+            part.column("ratio") if len(part) else [],
+            ".",
+            color=color,
+            markersize=3.5,
+            alpha=0.5,
+            label=_pretty(setting),
+            rasterized=len(rows) > 2000,
+        )
+    axes.axhline(1.0, color=INK, linewidth=0.8)
+    axes.annotate(
+        "a bound below 1 is violated",
+        (0.02, 1.0),
+        (0, -3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="top",
+        fontsize=7.5,
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.1)
+    axes.set_title(theorem)
+    axes.set_xlabel("step size / the theorem's own")
+    return axes
+
+
+def ratios_figure(table: Table) -> Figure:
+    """Bound over measured sum, a theorem a panel."""
+    theorems = table.values("theorem")
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    grid = figure.subplots(1, len(theorems), sharey=True, squeeze=False)[0]
+    for axes, theorem in zip(grid, theorems, strict=True):
+        plot_ratios(table, axes, theorem)
+    grid[0].set_ylabel("bound / measured sum")
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, markerscale=2)
+    return figure

@@ -1,0 +1,102 @@
+"""Maps of bound over measured sum, over the betas and eta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from simulate.experiments.result import Table
+from simulate.report.figures.style import GREY, INK, PINK, RED, WIDTH
+from theory.adam.theorem1 import largest_admissible_eta
+from theory.adam_sharp.theorem2 import largest_admissible_eta as largest_admissible_eta_sharp
+from theory.audit.published_adam import largest_printed_beta1
+
+__all__ = ["plot_ratio_map", "ratio_map_figure"]
+
+
+def plot_ratio_map(table: Table, axes: Axes, theorem: str, plane: str, norm: LogNorm) -> Any:
+    """Bound over measured sum as colours over (beta1, 1 - beta2) or (beta1, eta), with the conditions drawn.
+
+    Args:
+        table: columns plane, theorem, beta1, y (1 - beta2 or eta), fixed (the other one), ratio (NaN outside the
+            theorem's condition).
+        axes: to draw on.
+        theorem: ``"Theorem 1"`` or ``"Theorem 2"``.
+        plane: ``"betas"`` or ``"eta"``.
+        norm: of the colours, shared by the maps.
+
+    Returns:
+        The axes, and the mesh that a colour bar needs.
+    """
+    rows = table.where(theorem=theorem, plane=plane)
+    x, y = np.unique(rows.column("beta1")), np.unique(rows.column("y"))
+    ratio = np.full((len(y), len(x)), np.nan)
+    ratio[np.searchsorted(y, rows.column("y")), np.searchsorted(x, rows.column("beta1"))] = rows.column("ratio")
+    mesh = axes.pcolormesh(x, y, ratio, norm=norm, cmap="viridis_r", shading="nearest", rasterized=True)
+    axes.set_facecolor("#eeeeee")
+    axes.grid(False)
+    draw_conditions = _conditions_over_betas if plane == "betas" else _conditions_over_eta
+    draw_conditions(axes, float(rows.column("fixed")[0]), x, y)
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(y[0], y[-1])
+    return axes, mesh
+
+
+CONDITIONS = (
+    (r"Theorem 1: $\eta^2 < 1 - \beta_1/\sqrt{\beta_2}$", RED, "-"),
+    (r"Theorem 2: $\eta^2\,(\beta_1/\sqrt{\beta_2} + \sqrt{1+\eta^2}) < 1$", INK, "-"),
+    (r"printed: $\beta_1 \leq \sqrt{\beta_2} - 8(1+\eta^2)(1-\beta_2)/\beta_2^2$", PINK, "--"),
+    (r"$\beta_1 < \sqrt{\beta_2}$", GREY, ":"),
+)
+
+
+def _conditions_over_betas(axes: Axes, eta: float, beta1: Any, gap: Any) -> None:
+    """Boundaries in the plane of beta1 and 1 - beta2, at one eta."""
+    fine = np.geomspace(gap[0], gap[-1], 400)
+    beta2 = 1 - fine
+    curves = ((1 - eta**2) * np.sqrt(beta2), None, largest_printed_beta1(beta2, eta), np.sqrt(beta2))
+    for curve, (_, color, style) in zip(curves, CONDITIONS, strict=True):
+        if curve is not None:
+            axes.plot(curve, fine, color=color, linestyle=style, linewidth=1.4)
+    axes.set_yscale("log")
+    axes.set_ylabel(r"$1-\beta_2$")
+
+
+def _conditions_over_eta(axes: Axes, beta2: float, beta1: Any, eta: Any) -> None:
+    """Boundaries in the plane of beta1 and eta, at one beta2."""
+    fine = np.linspace(beta1[0], min(beta1[-1], np.sqrt(beta2) * (1 - 1e-9)), 400)
+    fine_eta = np.linspace(eta[0], eta[-1], 400)
+    axes.plot(fine, largest_admissible_eta(fine, beta2), color=CONDITIONS[0][1], linewidth=1.4)
+    axes.plot(fine, largest_admissible_eta_sharp(fine, beta2), color=CONDITIONS[1][1], linewidth=1.4)
+    axes.plot(
+        largest_printed_beta1(beta2, fine_eta), fine_eta, color=CONDITIONS[2][1], linestyle="--", linewidth=1.4
+    )
+    axes.set_ylabel(r"$\eta$")
+
+
+def ratio_map_figure(table: Table) -> Figure:
+    """Both theorems over the betas and over eta."""
+    finite = table.column("ratio")[np.isfinite(table.column("ratio"))]
+    norm = LogNorm(max(1.0, float(finite.min())), min(float(finite.max()), 3e3))
+    figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
+    grid = figure.subplots(2, 2)
+    for column, theorem in enumerate(("Theorem 1", "Theorem 2")):
+        for line, plane in enumerate(("betas", "eta")):
+            axes = grid[line, column]
+            _, mesh = plot_ratio_map(table, axes, theorem, plane, norm)
+            fixed = float(table.where(plane=plane).column("fixed")[0])
+            name = r"\eta" if plane == "betas" else r"\beta_2"
+            axes.set_title(f"{theorem}, ${name} = {fixed:g}$")
+            axes.set_xlabel(r"$\beta_1$")
+    figure.colorbar(mesh, ax=grid, label="bound / measured sum", extend="max", pad=0.02, shrink=0.9)
+    handles = [
+        Line2D([], [], color=color, linestyle=style, linewidth=1.4, label=label)
+        for label, color, style in CONDITIONS
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure

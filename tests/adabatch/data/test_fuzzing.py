@@ -1,0 +1,301 @@
+"""Readers on hostile input: any bytes are read exactly, or refused in words; nothing in the data is run."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from adabatch.data import open_corpus, open_tokenizer, prepare, text_files
+from adabatch.data.documents import read_parts
+from adabatch.data.json_lines import JsonLinesSource
+from adabatch.data.local_files import NamedFile
+from adabatch.data.text_files import TextSource
+from adabatch.settings import DataSettings
+
+quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+hostile = st.one_of(
+    st.binary(max_size=60),
+    st.text(max_size=40).map(lambda text: text.encode("utf-8", errors="surrogatepass")),
+    st.lists(
+        st.sampled_from([b"\x00", b"\n", b"\r\n", b"\xff", b"\xe6\x97", b"a", "日".encode()]), max_size=30
+    ).map(b"".join),
+)
+"""NUL bytes, invalid UTF-8, characters cut in two, lines of any kind, nothing at all."""
+
+fractions = st.sampled_from([0.0, 0.05, 0.5, 1.0])
+
+
+def written(folder: Path, contents: list[bytes], ending: str) -> list[NamedFile]:
+    for old in folder.glob(f"*{ending}"):
+        old.unlink()
+    files = []
+    for number, content in enumerate(contents):
+        path = folder / f"{number}{ending}"
+        path.write_bytes(content)
+        files.append(NamedFile(path.name, path))
+    return files
+
+
+# ----------------------------------------------------------------------------------------------------
+# Text files.
+
+
+@quick
+@given(
+    contents=st.lists(hostile, min_size=1, max_size=5),
+    fraction=fractions,
+    piece=st.integers(1, 9),
+    shards=st.integers(1, 5),
+)
+def test_every_byte_of_every_text_file_is_read_once(tmp_path, contents, fraction, piece, shards):
+    files = written(tmp_path, contents, ".txt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_files, "PIECE", piece)
+        source = TextSource(files, fraction)
+        training, held_out = source.parts(False), source.parts(True)
+        for file, content in zip(files, contents, strict=True):
+            both = sorted((part.start, part.stop) for part in [*training, *held_out] if part.path == file.path)
+            read = [b"".join(document.text for document in read_parts(p for p in training if p.path == file.path))]
+            read.append(b"".join(d.text for d in read_parts(p for p in held_out if p.path == file.path)))
+            assert b"".join(read) == content
+            assert [start for start, _ in both[1:]] == [stop for _, stop in both[:-1]]
+        ends = sum(document.ends for document in read_parts(training))
+        assert ends == len({part.path for part in training})
+        dealt = [part for index in range(shards) for part in source.shard(index, shards)]
+        assert covered(dealt) == covered(training)
+        assert sum(document.ends for document in read_parts(dealt)) == ends
+
+
+def covered(parts) -> Counter:
+    """How often each byte of each file is read."""
+    return Counter((part.path, offset) for part in parts for offset in range(part.start, part.stop))
+
+
+@pytest.mark.parametrize("name", ["long.txt", "long.jsonl"])
+def test_one_huge_line(tmp_path, name):
+    text = b"abcdefg " * (18 * 2**17)  # 18 MiB, more than is read at once
+    content = text if name.endswith("txt") else b'{"text": "' + text + b'"}\n'
+    (tmp_path / name).write_bytes(content)
+    data = DataSettings(
+        data=str(tmp_path / name), cache=str(tmp_path / "cache"), validation_fraction=0.0, sequence_length=64
+    )
+    tokens = np.fromfile(prepare(data) / "train.tokens", dtype="<u2")
+    assert len(tokens) == len(text) + 1
+    assert tokens[-1] == 256
+    assert tokens[:-1].astype(np.uint8).tobytes() == text
+
+
+# ----------------------------------------------------------------------------------------------------
+# JSON lines.
+
+nested = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+)
+good_lines = st.builds(
+    lambda text, more: json.dumps({**more, "text": text}).encode(),
+    st.text(max_size=12),
+    st.dictionaries(st.text(max_size=3), nested, max_size=2),
+)
+lines = st.one_of(
+    good_lines,
+    good_lines,
+    good_lines,
+    st.sampled_from([b"", b"  ", b"\r", b"{}", b"null", b'{"text": "\\ud800"}']),
+)
+bad_lines = st.one_of(
+    hostile.map(lambda content: content.replace(b"\n", b"")), nested.map(lambda v: json.dumps(v).encode())
+)
+
+
+def texts_of(content: bytes) -> list[bytes] | None:
+    """The texts of a file's lines, written anew; None if one of them is no object with a text."""
+    texts = []
+    for line in content.split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+            return None
+        if record["text"]:
+            texts.append(record["text"].encode("utf-8", errors="replace"))
+    return texts
+
+
+def read_or_refused(parts) -> list[bytes] | None:
+    try:
+        return [document.text for document in read_parts(parts)]
+    except ValueError as error:
+        refusal = str(error)
+    assert "line " in refusal
+    return None
+
+
+@quick
+@given(
+    contents=st.lists(
+        st.lists(st.one_of(lines, lines, lines, bad_lines), max_size=6).map(b"\n".join), min_size=1, max_size=3
+    ),
+    fraction=fractions,
+    shards=st.integers(1, 5),
+)
+@example(contents=[b"[" * 100_000], fraction=0.0, shards=1)
+@example(contents=[b'{"text": ' + b"9" * 5000 + b"}"], fraction=0.0, shards=1)
+def test_json_lines_are_read_once_or_refused(tmp_path, contents, fraction, shards):
+    source = JsonLinesSource(written(tmp_path, contents, ".jsonl"), "text", fraction)
+    expected = [texts_of(content) for content in contents]
+    sides = [read_or_refused(source.parts(validation)) for validation in (False, True)]
+    dealt = read_or_refused(part for index in range(shards) for part in source.shard(index, shards))
+    if None not in expected:
+        assert Counter(sides[0] + sides[1]) == Counter(text for texts in expected for text in texts)
+        assert Counter(dealt) == Counter(sides[0])
+    else:
+        assert None in sides
+
+
+@quick
+@given(content=hostile, kept=st.integers(0, 100), tail=st.binary(max_size=5))
+def test_damaged_gzip_files_are_refused_in_words(tmp_path, content, kept, tail):
+    whole = gzip.compress(json.dumps({"text": content.decode("latin-1")}).encode() + b"\n")
+    damaged = whole[: len(whole) * kept // 100] + tail
+    files = written(tmp_path, [damaged], ".jsonl.gz")
+    whole_text = content.decode("latin-1").encode()
+    try:
+        read = [document.text for document in read_parts(JsonLinesSource(files, "text", 0.0).parts(False))]
+    except ValueError as error:
+        refusal = str(error)
+    else:
+        assert read == [whole_text] * bool(whole_text and damaged.strip(b"\x00"))
+        return
+    assert "0.jsonl.gz" in refusal
+
+
+# ----------------------------------------------------------------------------------------------------
+# A whole corpus.
+
+
+def prepared(folder: Path, **changes) -> DataSettings:
+    return DataSettings(
+        data=str(folder / "data"), cache=str(folder / "cache"), **{"sequence_length": 4, **changes}
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_bytes(b"twelve bytes" * 20)
+    return tmp_path
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(contents=st.lists(hostile.filter(bool), min_size=1, max_size=3))
+def test_prepared_tokens_are_the_bytes(folder, contents):
+    written(folder / "data", contents, ".txt")
+    place = prepare(prepared(folder, validation_fraction=0.0))
+    tokens = np.fromfile(place / "train.tokens", dtype="<u2")
+    assert tokens.tolist() == [token for content in contents for token in [*content, 256]]
+
+
+def test_a_file_that_is_cut_while_it_is_read(folder, monkeypatch):
+    monkeypatch.setattr(text_files, "PIECE", 24)
+    (part, *_) = TextSource([NamedFile("a.txt", folder / "data" / "a.txt")], 0.0).parts(False)[-1:]
+    (folder / "data" / "a.txt").write_bytes(b"short")
+    with pytest.raises(ValueError, match=r"a\.txt became shorter while it was read"):
+        list(part.read())
+
+
+def appended(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" and more")
+
+
+def replaced(path: Path) -> None:
+    path.write_bytes(path.read_bytes().upper())
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(b"cut")
+
+
+@pytest.mark.parametrize("change", [appended, replaced, cut, Path.unlink])
+def test_a_file_that_changes_while_it_is_prepared(folder, change):
+    path = folder / "data" / "a.txt"
+    with pytest.raises(ValueError, match=r"changed while it was prepared|cannot be read"):
+        prepare(prepared(folder, validation_fraction=0.0), lambda *_: change(path))
+    assert not list((folder / "cache" / "corpora").iterdir())
+
+
+@pytest.fixture
+def described(folder):
+    """A prepared corpus and the path of its description."""
+    return folder, prepare(prepared(folder)) / "corpus.json"
+
+
+@quick
+@given(
+    content=st.one_of(
+        st.binary(max_size=40),
+        nested.map(lambda value: json.dumps(value).encode()),
+        st.fixed_dictionaries(
+            {"dtype": nested | st.sampled_from(["<u2", "O", "<f8", "V2", "<u2,<u2"])},
+            optional={
+                "tokenizer": nested,
+                "parts": st.dictionaries(
+                    st.sampled_from(["train", "validation", "../train"]),
+                    st.dictionaries(st.sampled_from(["tokens", "bytes", "sha256"]), nested, max_size=3),
+                ),
+            },
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+)
+def test_a_description_that_is_damaged_or_hostile(described, content):
+    folder, description = described
+    description.write_bytes(content)
+    with pytest.raises(ValueError, match=r"delete .* to prepare it again|less than one sequence"):
+        open_corpus(prepared(folder), prepare=False)
+
+
+def test_a_record_of_work_that_is_damaged_is_done_again(folder):
+    settings = prepared(folder)
+    whole = prepare(settings)
+    tokens = (whole / "train.tokens").read_bytes()
+    unfinished = whole.with_name(f"unfinished-{whole.name}")
+    whole.rename(unfinished)
+    for name in ("train-000000.done", "validation-000000.done", "train-000000.json", "validation-000000.json"):
+        (unfinished / name).write_bytes(b'{"tokens": [')
+    assert (prepare(settings) / "train.tokens").read_bytes() == tokens
+
+
+# ----------------------------------------------------------------------------------------------------
+# Tokenizers.
+
+
+@quick
+@given(content=st.one_of(st.binary(max_size=60), nested.map(lambda value: json.dumps(value).encode())))
+@example(content=b"[" * 100_000)
+@example(content=json.dumps({"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}).encode())
+@example(content=json.dumps({"model": {"type": "WordLevel", "vocab": {}, "unk_token": "a"}}).encode())
+def test_any_file_as_a_tokenizer(tmp_path, content):
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(ValueError, match="tokenizer"):
+        open_tokenizer(str(tmp_path / "tokenizer.json"))
+
+
+def test_code_that_comes_with_a_tokenizer_is_not_run(tmp_path):
+    folder, trace = tmp_path / "tokenizer", tmp_path / "trace"
+    folder.mkdir()
+    (folder / "evil.py").write_text(f"open({str(trace)!r}, 'w').close()\nclass Evil: ...\n")
+    configuration = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(configuration))
+    (folder / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "evil.Evil"}}))
+    with pytest.raises(ValueError, match="could not be loaded"):
+        open_tokenizer(str(folder))
+    assert not trace.exists()

@@ -1,0 +1,307 @@
+"""The Trainer's callback: every window's gradient against a hand-written one, and its guards."""
+
+import copy
+import math
+import os
+import pickle
+import tempfile
+import warnings
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
+
+from adabatch.integrations.transformers import Accumulation, AdaptiveBatchCallback, _check_arguments
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.schedules import MultipleOf, Stagewise
+from tests.support.spawning import run_fresh_ranks
+
+MICRO_BATCH, LENGTH, VOCABULARY = 2, 6, 11
+
+
+def small_llama():
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, **sizes))
+
+
+def dataset(count):
+    tokens = torch.randint(VOCABULARY, (count, LENGTH), generator=torch.Generator().manual_seed(1))
+    return [{"input_ids": row, "labels": row} for row in tokens]
+
+
+class RecordingTrainer(Trainer):
+    """Keeps the micro-batches of the present window."""
+
+    window = ()
+
+    def training_step(self, model, inputs, *rest):
+        self.window = [*self.window, {name: value.clone() for name, value in inputs.items()}]
+        return super().training_step(model, inputs, *rest)
+
+
+class Probe(TrainerCallback):
+    """At each optimizer step: the gradient as it is, and the one of the window's mean loss by hand."""
+
+    def __init__(self, trainer):
+        self.trainer, self.steps = trainer, []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **_):
+        window, self.trainer.window = self.trainer.window, ()
+        if dist.is_initialized():
+            parts = [None] * dist.get_world_size()
+            dist.all_gather_object(parts, window)
+            window = [micro_batch for part in parts for micro_batch in part]
+        twin = copy.deepcopy(model).double()
+        groups = []
+        for inputs in window:
+            gradients = torch.autograd.grad(twin(**inputs).loss, list(twin.parameters()))
+            groups.append(torch.cat([g.flatten() for g in gradients]))
+        groups = torch.stack(groups)
+        actual = torch.cat([p.grad.flatten() for p in model.parameters()])
+        self.steps.append(
+            {
+                "micro_batches": len(window),
+                "gradient": actual,
+                "by_hand": groups.mean(0),
+                "moments": GradientMoments(
+                    len(groups), MICRO_BATCH, float(groups.square().sum()), float(groups.mean(0).square().sum())
+                ),
+            }
+        )
+
+
+def stages(unit=MICRO_BATCH):
+    """Accumulation 2, then 3, then 5: windows that the Trainer's own count would cut in the wrong places."""
+    return Stagewise([2 * unit, 3 * unit, 5 * unit], [0.25, 0.35, 0.4], 40 * unit, rounding=MultipleOf(unit))
+
+
+def run(folder, callback, count=72, callbacks=(), trainer_class=RecordingTrainer, **changes):
+    arguments = TrainingArguments(
+        **{
+            "output_dir": str(folder),
+            "per_device_train_batch_size": MICRO_BATCH,
+            "gradient_accumulation_steps": 2,
+            "num_train_epochs": 2,
+            "learning_rate": 0.01,
+            "max_grad_norm": 0.0,
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "report_to": "none",
+            "save_strategy": "no",
+            "logging_steps": 1,
+            "dataloader_drop_last": True,
+        }
+        | changes
+    )
+    trainer = trainer_class(
+        model=small_llama(), args=arguments, train_dataset=dataset(count), callbacks=[callback]
+    )
+    probe = Probe(trainer)
+    for other in (*callbacks, probe):
+        trainer.add_callback(other)
+    trainer.train()
+    return trainer, probe.steps
+
+
+def relative_error(step):
+    return float((step["gradient"] - step["by_hand"]).norm() / step["by_hand"].norm())
+
+
+def test_every_window_as_by_hand(tmp_path):
+    """37 micro-batches an epoch: windows of 2, 3 and 5, and a short one at each epoch's end."""
+    schedule, moments = stages(), []
+    callback = AdaptiveBatchCallback(schedule, interval=1)
+    update = schedule.update
+    schedule.update = lambda found: (moments.append(found), update(found))[1]
+    trainer, steps = run(tmp_path, callback, count=75)
+    sizes = [step["micro_batches"] for step in steps]
+    assert {2, 3, 5} <= set(sizes)
+    assert sum(sizes) == 2 * 37
+    assert max(relative_error(step) for step in steps) < 1e-5
+    whole = [step["moments"] for step in steps if step["moments"].batch_size in {4, 6, 10}]
+    for found, expected in zip(moments[:8], whole[:8], strict=True):
+        assert found.groups == expected.groups
+        assert found.sum_of_squares == pytest.approx(expected.sum_of_squares, rel=1e-5)
+        assert found.squared_norm == pytest.approx(expected.squared_norm, rel=1e-5)
+    assert schedule.samples == callback.history[-1]["samples"] == 2 * 37 * MICRO_BATCH
+    assert trainer.args.gradient_accumulation_steps == 2
+    logged = [record for record in trainer.state.log_history if "loss" in record]
+    assert [record["batch_size"] for record in logged] == [MICRO_BATCH * size for size in sizes]
+    assert all("noise_scale" in record for record in logged)
+
+
+def test_a_plain_change_of_the_accumulation_mis_scales(tmp_path):
+    """What the callback is for; if this fails, the Trainer has mended it."""
+
+    class Plain(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            args.gradient_accumulation_steps = 3 if state.global_step == 2 else args.gradient_accumulation_steps
+
+    _, steps = run(tmp_path, Plain(), count=24, num_train_epochs=1)
+    assert steps[1]["micro_batches"] == 2
+    assert relative_error(steps[1]) < 1e-5
+    assert relative_error(steps[2]) > 0.1
+
+
+def test_learning_rate_and_end_by_samples(tmp_path):
+    """The planned 38 steps of 4 samples become fewer; the linear decay reaches its end with the data."""
+    callback = AdaptiveBatchCallback(stages())
+    trainer, steps = run(tmp_path, callback, count=76)
+    assert len(steps) < trainer.state.max_steps == 38
+    assert trainer.lr_scheduler.get_last_lr()[0] == pytest.approx(0, abs=1e-12)
+    shorter, _ = run(tmp_path, AdaptiveBatchCallback(stages(), samples=20), count=76)
+    assert shorter.state.log_history[-2]["samples"] == 20
+
+
+def test_clips_after_measuring(tmp_path):
+    callback = AdaptiveBatchCallback(interval=1)
+    trainer, steps = run(tmp_path, callback, count=16, max_grad_norm=0.25)
+    for record, step in zip(callback.history, steps, strict=True):
+        assert record["grad_norm"] == pytest.approx(float(step["by_hand"].norm()), rel=1e-5)
+        assert record["grad_norm"] > 0.25
+        assert float(step["gradient"].norm()) == pytest.approx(0.25, rel=1e-4)
+    assert trainer.args.max_grad_norm == 0.25
+
+
+def test_gradients_that_are_not_finite_are_thrown_away(tmp_path):
+    class Broken(RecordingTrainer):
+        def training_step(self, model, inputs, *rest):
+            loss = super().training_step(model, inputs, *rest)
+            if self.state.global_step == 1:
+                model.lm_head.weight.grad.fill_(math.nan)
+            return loss
+
+    weights = []
+
+    class Weights(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **_):
+            weights.append(model.lm_head.weight.detach().clone())
+
+    schedule = stages()
+    trainer = Broken(
+        model=small_llama(),
+        args=TrainingArguments(
+            str(tmp_path), use_cpu=True, disable_tqdm=True, report_to="none", dataloader_drop_last=True,
+            per_device_train_batch_size=MICRO_BATCH, max_steps=3, save_strategy="no",
+        ),
+        train_dataset=dataset(40),
+        callbacks=[AdaptiveBatchCallback(schedule, interval=1), Weights()],
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="step 2 skipped: the squared gradient norm is nan"):
+        trainer.train()
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+    assert all(weight.isfinite().all() for weight in weights)
+    assert schedule.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataloader_drop_last": False}, "dataloader_drop_last=True"),
+        ({"accelerator_config": {"split_batches": True}}, "split_batches"),
+    ],
+)
+def test_refuses_arguments_with_which_it_would_be_wrong(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, AdaptiveBatchCallback(stages()), **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("fp16", "use bf16 or fp32"), ("n_gpu", "one process a GPU"), ("deepspeed", "use DDP or FSDP2")],
+)
+def test_refuses_what_needs_other_machines(name, message):
+    usual = {"fp16": False, "n_gpu": 0, "deepspeed": None, "dataloader_drop_last": True}
+    usual["accelerator_config"] = SimpleNamespace(split_batches=False)
+    state = SimpleNamespace(global_step=0)
+    _check_arguments(SimpleNamespace(**usual), state)
+    with pytest.raises(ValueError, match=message):
+        _check_arguments(SimpleNamespace(**usual | {name: 2}), state)
+
+
+def test_measures_every_third_step_only(tmp_path):
+    callback = AdaptiveBatchCallback(interval=3)
+    run(tmp_path, callback, count=24, num_train_epochs=1)
+    assert ["noise_scale" in record for record in callback.history] == [False, False, True] * 2
+    assert all(record["grad_norm"] > 0 for record in callback.history)
+
+
+def test_refuses_a_batch_that_the_trainer_cannot_make(tmp_path):
+    with pytest.raises(ValueError, match=r"rounding=MultipleOf\(2\)"):
+        run(tmp_path, AdaptiveBatchCallback(Stagewise([5], [1.0], 100)))
+    with pytest.raises(ValueError, match="without a schedule the interval"):
+        AdaptiveBatchCallback()
+
+
+def test_refuses_a_changed_micro_batch(tmp_path):
+    class Change(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):
+            args.per_device_train_batch_size = 4
+
+    with pytest.raises(ValueError, match="from 2 to 4 during training, where it does nothing"):
+        run(tmp_path, AdaptiveBatchCallback(stages()), callbacks=[Change()])
+
+
+def test_refuses_a_changed_accumulation(tmp_path):
+    class Change(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):
+            args.gradient_accumulation_steps = 4
+
+    with pytest.raises(RuntimeError, match="changed by something else"):
+        run(tmp_path, AdaptiveBatchCallback(stages()), callbacks=[Change()])
+
+
+def test_refuses_to_resume(tmp_path):
+    run(tmp_path, AdaptiveBatchCallback(interval=1), count=16, num_train_epochs=1, save_strategy="epoch")
+    trainer = Trainer(
+        model=small_llama(),
+        args=TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", dataloader_drop_last=True),
+        train_dataset=dataset(16),
+        callbacks=[AdaptiveBatchCallback(interval=1)],
+    )
+    with pytest.raises(ValueError, match="`adabatch train`, which resumes exactly"):
+        trainer.train(resume_from_checkpoint=str(next(tmp_path.glob("checkpoint-*"))))
+
+
+def test_accumulation_counts_from_its_start_and_survives_copies():
+    steps = Accumulation(3, start=4)
+    for same in (copy.deepcopy(steps), pickle.loads(pickle.dumps(steps))):
+        assert (same, same.start, 5 % same, 7 % same, 7 // same) == (3, 4, 1, 0, 2)
+
+
+def rank_of_two(rank, world_size):
+    """A run that asks for FSDP on a CPU; what was warned, decided and measured."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+    os.environ |= {"LOCAL_WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
+    schedule = stages(unit=MICRO_BATCH * world_size)
+    callback = AdaptiveBatchCallback(schedule, interval=1)
+    fsdp = {"fsdp": True, "fsdp_config": {"version": 2}}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer, steps = run(folder, callback, count=76, ddp_backend="gloo", **fsdp)
+    parameters = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    expected_norms = [float(step["moments"].squared_norm) ** 0.5 for step in steps]
+    return {
+        "micro_batches": [step["micro_batches"] for step in steps],
+        "errors": [relative_error(step) for step in steps],
+        "norms": ([record["grad_norm"] for record in callback.history], expected_norms),
+        "noise": [record["noise_scale"] for record in callback.history],
+        "parameters": parameters,
+        "warned": [str(warning.message) for warning in caught],
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_two_ranks_as_by_hand_where_fsdp_fell_back_to_ddp():
+    first, second = run_fresh_ranks(rank_of_two, 2)
+    assert {4, 6, 10} <= set(first["micro_batches"])  # both ranks' 2, 3 and 5
+    assert max(first["errors"] + second["errors"]) < 1e-5
+    assert first["norms"][0] == pytest.approx(first["norms"][1], rel=1e-5)
+    assert torch.equal(first["parameters"], second["parameters"])
+    assert repr(first["noise"]) == repr(second["noise"])
+    assert any("FSDP was asked for, but no module is sharded" in message for message in first["warned"])

@@ -1,0 +1,59 @@
+"""Models: the released models' sizes, the loss, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from adabatch.model.llama import build_model, language_model_loss, model_config, parameter_count
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "tolerance"),
+    [("microllama-300m", 304.6, 0.001), ("tinyllama-1.1b", 1100, 0.01), ("openllama-3b", 3400, 0.01)],
+)
+def test_parameter_counts_of_the_paper(name, millions, tolerance):
+    with torch.device("meta"):
+        model = LlamaForCausalLM(model_config(name))
+    assert parameter_count(model) == pytest.approx(1e6 * millions, rel=tolerance)
+
+
+def test_same_seed_same_model():
+    config = model_config("demo", 264)
+    first, second, other = build_model(config, 1), build_model(config, 1), build_model(config, 2)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not torch.equal(first.lm_head.weight, other.lm_head.weight)
+
+
+def test_loss_is_the_mean_cross_entropy_of_the_next_token():
+    model = build_model(model_config("demo", 264), 0)
+    tokens = torch.randint(264, (3, 16), generator=torch.Generator().manual_seed(0))
+    logits = model(input_ids=tokens).logits[:, :-1].double()
+    expected = -torch.log_softmax(logits, -1).gather(-1, tokens[:, 1:, None]).mean()
+    assert language_model_loss(model, tokens).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_configuration_file_or_its_folder(tmp_path):
+    model_config("demo", 300).save_pretrained(tmp_path)
+    for path in (tmp_path, tmp_path / "config.json"):
+        config = model_config(str(path), 280)
+        assert (config.vocab_size, config.hidden_size, config.use_cache) == (300, 128, False)
+
+
+def test_what_is_refused(tmp_path):
+    bad = tmp_path / "bad.json"
+    for text, message in (
+        ("{", "is not JSON"),
+        (json.dumps({"model_type": "gpt2"}), "must be of model_type 'llama', but is 'gpt2'"),
+        ("[]", "but is 'list'"),
+    ):
+        bad.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            model_config(str(bad))
+    with pytest.raises(ValueError, match="neither a built-in architecture"):
+        model_config("llama-9000")
+    with pytest.raises(ValueError, match="has 50000 tokens, but the model microllama-300m only 32000"):
+        model_config("microllama-300m", 50_000)
+    with pytest.raises(ValueError, match="4096 is above the maximum of the model tinyllama"):
+        model_config("tinyllama-1.1b", 32_000, 4096)

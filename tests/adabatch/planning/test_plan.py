@@ -1,0 +1,125 @@
+"""Plans: steps of each schedule, the paper's presets, thousands of ranks, the command."""
+
+import sys
+
+import pytest
+import torch.distributed as dist
+
+import cli
+from adabatch.planning.plan import make_plan, step_range
+from adabatch.planning.simulated import fake_world
+from adabatch.schedules import BatchPlan
+from adabatch.settings import load_settings
+from adabatch.training.building import build_layout
+
+
+def planned_steps(preset="demo", **changes):
+    settings = load_settings(preset, overrides=changes)
+    first, largest, steps = step_range(settings, build_layout(settings.schedule, settings.parallel.ranks))
+    return first.batch_size, largest.batch_size, steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"schedule": "constant", "initial_batch": 8}, (8, 8, (12, 12))),
+        (
+            {"schedule": "stagewise", "stage_batches": (8, 16), "stage_fractions": (0.5, 0.5)},
+            (8, 16, (9, 9)),
+        ),
+        ({"initial_batch": 8, "max_batch": 16}, (8, 16, (7, 12))),
+        ({"schedule": "seesaw", "initial_batch": 8, "max_batch": 16}, (8, 16, (10, 10))),
+    ],
+)
+def test_steps_of_a_schedule(changes, expected):
+    assert planned_steps(samples=96, warmup_samples=16, **changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps"),
+    [
+        # as the paper's tables 1 to 3 print them
+        ({"schedule": "constant", "initial_batch": 2048}, 977),
+        ({"schedule": "constant", "initial_batch": 4096}, 489),
+        ({"schedule": "constant", "initial_batch": 8192}, 245),
+        ({"schedule": "stagewise"}, 269),
+    ],
+)
+@pytest.mark.parametrize("preset", ["paper-microllama", "paper-tinyllama", "paper-openllama"])
+def test_the_papers_baselines_take_its_numbers_of_steps(preset, schedule, steps):
+    assert planned_steps(preset, **schedule)[2] == (steps, steps)
+
+
+@pytest.mark.parametrize(
+    ("preset", "model", "parallel", "length", "batch"),
+    [
+        ("paper-microllama", "microllama-300m", "ddp", 2048, 256),
+        ("paper-tinyllama", "tinyllama-1.1b", "fsdp", 2048, 128),
+        ("paper-openllama", "openllama-3b", "fsdp", 512, 128),
+    ],
+)
+def test_the_papers_settings(preset, model, parallel, length, batch):
+    settings = load_settings(preset)
+    assert (settings.model.model, settings.parallel.parallel, settings.parallel.ranks) == (model, parallel, 4)
+    assert (settings.data.data, settings.data.data_config, settings.data.streaming) == ("allenai/c4", "en", True)
+    assert (settings.data.sequence_length, settings.parallel.precision) == (length, "bf16")
+    schedule, optimizer, run = settings.schedule, settings.optimizer, settings.run
+    assert (schedule.schedule, schedule.estimator, schedule.test) == ("norm-test", "paper", "scalar")
+    assert (schedule.initial_batch, schedule.max_batch, schedule.test_interval) == (batch, 8192, 1)
+    assert (schedule.micro_batch, schedule.max_micro_batch, schedule.max_growth) == (4, 8, 0)
+    assert (schedule.stage_batches, schedule.stage_fractions) == ((2048, 4096, 8192), (0.025, 0.025, 0.95))
+    assert (optimizer.lr, optimizer.min_lr, optimizer.warmup_samples) == (4e-4, 4e-5, 20_000)
+    assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.95, 1e-8)
+    assert (optimizer.weight_decay, optimizer.clip, optimizer.lr_scaling) == (0.1, 1.0, "none")
+    assert run.samples == 2_000_000
+
+
+def test_every_setting_of_a_preset_can_be_overridden():
+    settings = load_settings("paper-tinyllama", overrides={"schedule": "constant", "eta": 0.1, "data": "stdlib"})
+    assert (settings.schedule.schedule, settings.schedule.eta, settings.data.data) == ("constant", 0.1, "stdlib")
+    assert settings.run.samples == 2_000_000
+
+
+def test_thousands_of_ranks():
+    settings = load_settings("demo", overrides={"parallel": "fsdp", "max_micro_batch": 2})
+    few, many = make_plan(settings, 4), make_plan(settings, 4096)
+    assert many.world_size == 4096
+    assert many.first == BatchPlan(4096, 1, 1)
+    assert many.memory["weights"] < few.memory["weights"] / 40
+    matrices = 4 * many.parameters
+    assert many.traffic["reduce-scatter"].payload > matrices  # padded: 4096 ranks share 128 columns unevenly
+    assert few.traffic["reduce-scatter"].payload == pytest.approx(matrices, rel=0.01)
+
+
+def test_nothing_is_communicated_by_one_process():
+    assert make_plan(load_settings("demo")).traffic == {}
+
+
+def test_the_process_group_is_gone_afterwards():
+    with fake_world(8):
+        assert dist.get_world_size() == 8
+    assert not dist.is_initialized()
+
+
+def run_command(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["adabatch", "train", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code, capsys.readouterr()
+
+
+def test_the_command_prints_a_plan_and_writes_nothing(monkeypatch, capsys, tmp_path):
+    options = f"--preset demo --parallel fsdp --max-micro-batch 2 --plan-ranks 16 --output {tmp_path / 'run'}"
+    code, printed = run_command(monkeypatch, capsys, *options.split())
+    assert code == 0
+    for text in ("[schedule]", "eta = 0.8", "469,632", "1,572,864", "as the gradients decide", "optimizer (two"):
+        assert text in printed.out
+    for text in ("all-gather", "reduce-scatter", "all-reduce", "16 ranks x"):
+        assert text in printed.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_planned_is_said(monkeypatch, capsys):
+    code, printed = run_command(monkeypatch, capsys, "--preset", "demo", "--plan-ranks", "4")
+    assert (code, printed.err.count("\n")) == (2, 1)
+    assert "--parallel single runs 1 rank, but 4 were asked for" in printed.err

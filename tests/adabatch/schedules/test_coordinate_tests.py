@@ -1,0 +1,152 @@
+"""The l1 norm test and the coordinate-wise test as schedules, and what they are given."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments, RatioHistogram
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.schedules import CoordinateTest, L1NormTest
+from adabatch.statistics import CoordinateStatistics
+
+
+def moments(ratios=(1.0, 10.0, 100.0, 1000.0), conservative=None, batch=8) -> CoordinateMoments:
+    return CoordinateMoments(
+        groups=2,
+        group_size=batch // 2,
+        sum_of_squares=10.0,
+        squared_norm=2.0,
+        sum_of_standard_deviations=6.0,
+        plug_in_l1_norm=2.0,
+        conservative_l1_norm=conservative,
+        ratios=RatioHistogram.of(np.array(ratios)),
+    )
+
+
+def test_the_l1_test_asks_for_its_batch():
+    schedule = L1NormTest(eta=0.5, initial=8, maximum=64)
+    assert schedule.update(moments()) == 36  # 6^2 / (0.5 * 2)^2
+    assert not schedule.last_test.passed
+
+
+def test_the_conservative_denominator_asks_for_more_or_says_that_it_cannot_tell():
+    schedule = L1NormTest(eta=0.5, initial=8, maximum=1000, conservative=True)
+    assert schedule.update(moments(conservative=1.0)) == 144
+    schedule = L1NormTest(eta=0.5, initial=8, maximum=1000, conservative=True)
+    assert schedule.update(moments(conservative=-0.1)) == 8
+    assert schedule.unresolved == 1
+    with pytest.raises(ValueError, match="conservative=True"):
+        schedule.update(moments())
+
+
+def test_the_coordinate_test_asks_for_its_quantile():
+    schedule = CoordinateTest(eta=0.5, initial=8, maximum=10_000, quantile=0.75)
+    assert 400 <= schedule.update(moments()) <= 405  # 100 / 0.5^2, to 1%
+    schedule = CoordinateTest(eta=0.5, initial=8, maximum=10_000, quantile=0.25, ema=0.9)
+    assert schedule.update(moments()) == 8  # 1 / 0.5^2 is met
+
+
+def test_without_noise_nothing_grows_and_without_gradient_everything_does():
+    assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[0.0] * 4)) == 8
+    assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[math.inf] * 4)) == 64
+
+
+@pytest.mark.parametrize("schedule", [L1NormTest(0.5, 8, 64), CoordinateTest(0.5, 8, 64)])
+def test_scalar_moments_are_refused(schedule):
+    with pytest.raises(ValueError, match="attach CoordinateStatistics"):
+        schedule.update(GradientMoments(2, 4, 10.0, 2.0))
+
+
+@given(st.lists(st.floats(0, 1e14), min_size=1, max_size=30), st.floats(0.01, 0.99), st.floats(1e-5, 1e14))
+@settings(deadline=None, max_examples=200)
+def test_shares_and_quantiles_are_right_to_one_percent(ratios, share, limit):
+    histogram, exact = RatioHistogram.of(np.array(ratios)), np.quantile(ratios, share, method="inverted_cdf")
+    lowest = RatioHistogram.edges()[0]
+    slack = 1e-9
+    assert exact * (1 - slack) <= histogram.quantile(share) <= max(exact * RESOLUTION, lowest) * (1 + slack)
+    low, high = (np.mean(np.array(ratios) <= limit * factor) for factor in (1 / RESOLUTION - slack, 1 + slack))
+    assert low <= histogram.share(limit) <= high
+
+
+@given(
+    scale=st.integers(-12, 12).map(lambda k: 10.0**k),
+    groups=st.integers(2, 6),
+    seed=st.integers(0, 1000),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+@settings(deadline=None, max_examples=50)
+def test_scaling_the_gradients_scales_the_sums_and_leaves_the_dimensions(scale, groups, seed, dtype):
+    generator = torch.Generator().manual_seed(seed)
+    data = (torch.randn(groups, 7, generator=generator) + 1).to(dtype)
+    results = []
+    for factor in (1.0, scale):
+        model = nn.Linear(7, 1, bias=False).to(dtype)
+        statistics = CoordinateStatistics(model, conservative=True)
+        for row in data:
+            (factor * model(row).sum() / groups).backward()
+            statistics.end_microbatch(1, loss_scale=1.0)
+        results.append(statistics.finish())
+    one, scaled = results
+    close = {"rel": 1e-12 if dtype == torch.float64 else 1e-3}
+    assert scaled.sum_of_standard_deviations == pytest.approx(scale * one.sum_of_standard_deviations, **close)
+    assert scaled.plug_in_l1_norm == pytest.approx(scale * one.plug_in_l1_norm, **close)
+    assert scaled.conservative_l1_norm == pytest.approx(
+        scale * one.conservative_l1_norm, rel=close["rel"], abs=1e-5 * scaled.plug_in_l1_norm
+    )
+    assert scaled.effective_dimensions.noise == pytest.approx(one.effective_dimensions.noise, **close)
+
+
+def test_fp32_sums_keep_deviations_down_to_what_is_documented():
+    """Groups that differ by 1e-2 of the gradient: 0.1% in fp32; by 1e-5: lost, to within 3e-4 of |g|."""
+    errors = {}
+    for relative in (1e-2, 1e-5):
+        generator = torch.Generator().manual_seed(0)
+        data = 1 + relative * torch.randn(4, 10_000, generator=generator, dtype=torch.float64)
+        sums = []
+        for dtype in (torch.float32, torch.float64):
+            model = nn.Linear(10_000, 1, bias=False).to(dtype)
+            statistics = CoordinateStatistics(model)
+            for row in data:
+                (model(row.to(dtype)).sum() / 4).backward()
+                statistics.end_microbatch(1, loss_scale=1.0)
+            sums.append(statistics.finish().sum_of_standard_deviations)
+        errors[relative] = abs(sums[0] - sums[1]) / 10_000
+    assert errors[1e-2] < 1e-3 * 1e-2
+    assert 1e-6 < errors[1e-5] < 4e-4 * 2
+
+
+def test_one_group_gives_plain_moments():
+    model = nn.Linear(3, 1)
+    statistics = CoordinateStatistics(model)
+    model(torch.ones(1, 3)).sum().backward()
+    statistics.end_microbatch(1)
+    assert not isinstance(statistics.finish(), CoordinateMoments)
+    model.zero_grad()
+    for index in range(2):  # nothing is left of that step, and enabling what is enabled changes nothing
+        (model(torch.full((1, 3), 1.0 + index)).sum() / 2).backward()
+        statistics.end_microbatch(1)
+        statistics.enable()
+    moments = statistics.finish()
+    # Gradients (1, 1, 1) and (2, 2, 2) of the weight, 1 and 1 of the bias.
+    assert moments.sum_of_standard_deviations == pytest.approx(3 * (1 / 2) ** 0.5 / (2 / torch.pi) ** 0.5)
+    assert moments.plug_in_l1_norm == pytest.approx(5.5)
+
+
+def test_a_gradient_without_strides():
+    """The gradient of a sum is a single 1, expanded."""
+    weight = nn.Parameter(torch.zeros(100))
+    model = nn.ParameterList([weight])
+    statistics = CoordinateStatistics(model)
+    for scale in (1.0, 3.0):
+        (scale * weight.sum() / 2).backward()
+        statistics.end_microbatch(1)
+    moments = statistics.finish()
+    assert moments.plug_in_l1_norm == pytest.approx(200.0)
+    assert moments.sum_of_standard_deviations == pytest.approx(100 * math.sqrt(2) / math.sqrt(2 / math.pi))

@@ -1,0 +1,230 @@
+"""Batch-size schedules: what they propose is realisable, monotone, capped, and survives saving."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.schedules import (
+    BatchPlan,
+    Constant,
+    LinearRamp,
+    MicroBatching,
+    MultipleOf,
+    NormTest,
+    Replay,
+    Seesaw,
+    Stagewise,
+)
+
+layouts = st.builds(MicroBatching, st.integers(1, 64), st.integers(1, 16), st.integers(1, 64))
+
+
+def moments(schedule, noise: float, groups: int = 2) -> GradientMoments:
+    """Of the schedule's current batch: squared norm 1, and a deviation of n (n - 1) noise between groups."""
+    size = schedule.batch_size / groups
+    return GradientMoments(groups, size, groups + groups * (groups - 1) * noise, 1.0)
+
+
+@given(layout=layouts, batch=st.integers(1, 10**6))
+def test_plans_are_realisable_and_waste_less_than_a_unit(layout, batch):
+    plan = layout.plan(batch)
+    assert plan.batch_size == plan.world_size * plan.accumulation * plan.micro_batch
+    assert batch <= plan.batch_size < batch + plan.world_size * plan.accumulation
+    assert 1 <= plan.micro_batch <= layout.max_micro_batch
+    assert plan.accumulation >= layout.accumulation
+    assert layout.round_up(plan.batch_size) == plan.batch_size
+
+
+@given(layout=layouts, batch=st.integers(1, 10**5))
+def test_the_micro_batch_grows_before_accumulation(layout, batch):
+    plan = layout.plan(batch)
+    if plan.accumulation > layout.accumulation:
+        # one accumulation step fewer could not hold the batch
+        assert plan.world_size * (plan.accumulation - 1) * layout.max_micro_batch < batch
+
+
+def test_the_papers_own_layout():
+    """4 workers, accumulation 16, micro-batch 4, at most 8: a batch of 256 grows to 512, then by accumulation."""
+    layout = MicroBatching.starting_at(256, world_size=4, micro_batch=4, max_micro_batch=8)
+    assert layout == MicroBatching(4, 16, 8)
+    assert layout.plan(512) == BatchPlan(4, 16, 8)
+    assert layout.plan(8192) == BatchPlan(4, 256, 8)
+    assert layout.plan(513) == BatchPlan(4, 17, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((10, 4, 1, 1), "multiple of 4, such as 8 or 12"),
+        ((2, 4, 1, 1), "multiple of 4, such as 4"),
+        ((8, 2, 4, 2), "raise --max-micro-batch"),
+        ((8, 0, 4, 4), "at least 1"),
+    ],
+)
+def test_batches_that_cannot_be_made(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MicroBatching.starting_at(*arguments)
+
+
+def test_norm_test_asks_for_the_statistic():
+    schedule = NormTest(eta=0.5, initial=8, maximum=1000)
+    # T = m * n * noise / eta^2 = 8 * 2 / 0.25
+    assert schedule.update(moments(schedule, noise=2.0)) == 64
+    assert schedule.last_test.statistic == pytest.approx(64)
+    assert not schedule.last_test.passed
+    assert schedule.update(moments(schedule, noise=0.1)) == 64
+    assert schedule.last_test.passed
+
+
+def test_a_sudden_proposal_is_limited_and_recorded():
+    schedule = NormTest(eta=0.5, initial=8, maximum=1000, max_growth=4.0)
+    assert schedule.update(moments(schedule, noise=2.0)) == 32
+    assert schedule.last_test.limited
+    assert schedule.last_test.proposal == 64
+    schedule.update(moments(schedule, noise=0.1))
+    assert not schedule.last_test.limited
+
+
+def test_the_cap_is_no_growth_limit():
+    schedule = NormTest(eta=0.5, initial=8, maximum=16, max_growth=4.0)
+    assert schedule.update(moments(schedule, noise=100.0)) == 16
+    assert not schedule.last_test.limited
+
+
+def test_no_test_at_the_maximum():
+    schedule = NormTest(eta=0.1, initial=8, maximum=16)
+    schedule.update(moments(schedule, noise=100.0))
+    assert schedule.batch_size == 16
+    assert not schedule.needs_moments
+    assert schedule.update(None) == 16
+    assert schedule.last_test is None
+
+
+def test_test_interval():
+    schedule = NormTest(eta=0.9, initial=8, maximum=64, test_interval=3)
+    needed = []
+    for _ in range(6):
+        needed.append(schedule.needs_moments)
+        schedule.update(moments(schedule, noise=0.01) if schedule.needs_moments else None)
+    assert needed == [False, False, True, False, False, True]
+
+
+def test_an_unresolved_gradient_keeps_the_batch_and_is_counted():
+    schedule = NormTest(eta=0.5, initial=8, maximum=64, estimator="debiased")
+    assert schedule.update(moments(schedule, noise=2.0)) == 8  # debiased squared norm 1 - 2 < 0
+    assert schedule.unresolved == 1
+    assert math.isnan(schedule.last_test.statistic)
+
+
+def test_averages_are_taken_before_the_division_and_unclamped():
+    schedule = NormTest(eta=1.0, initial=8, maximum=10**6, estimator="debiased", ema=0.5)
+    schedule.update(moments(schedule, noise=2.0))  # variance 16, squared norm -1
+    assert schedule.unresolved == 1
+    schedule.update(moments(schedule, noise=0.25))  # variance 2, squared norm 0.75
+    # (0.25 * 16 + 0.5 * 2) / (0.25 * -1 + 0.5 * 0.75)
+    assert schedule.last_test.statistic == pytest.approx(5 / 0.125)
+
+
+def test_stagewise():
+    schedule = Stagewise([2, 4, 8], [0.25, 0.25, 0.5], total_samples=32)
+    sizes = []
+    while schedule.samples < 32:
+        sizes.append(schedule.batch_size)
+        schedule.update()
+    assert sizes == [2, 2, 2, 2, 4, 4, 8, 8]
+
+
+def test_replay_follows_the_samples_seen():
+    recorded = [4, 4, 8, 16]
+    assert played(Replay(recorded), 4) == [*recorded, 16]
+    # having seen 8 to 15 samples the other run took 8, from 16 on 16, here in twelves
+    assert played(Replay(recorded, MultipleOf(12)), 3) == [12, 12, 24, 24]
+
+
+def played(schedule, steps):
+    return [schedule.batch_size, *(schedule.update() for _ in range(steps))]
+
+
+def test_linear_ramp():
+    schedule = LinearRamp(4, 16, ramp_samples=24)
+    sizes = []
+    while schedule.samples < 60:
+        sizes.append(schedule.batch_size)
+        schedule.update()
+    assert sizes[:4] == [4, 6, 9, 14]
+    assert sizes[-1] == 16
+    assert sizes == sorted(sizes)
+
+
+SCHEDULES = {
+    "constant": lambda: Constant(12, MultipleOf(4)),
+    "stagewise": lambda: Stagewise([2, 8], [0.5, 0.5], 64),
+    "ramp": lambda: LinearRamp(4, 32, 100),
+    "seesaw": lambda: Seesaw(4, 32, [30, 61, 100], rounding=MultipleOf(4)),
+    "replay": lambda: Replay([4, 4, 6, 12, 12, 40]),
+    "norm test": lambda: NormTest(0.7, 4, 512, estimator="debiased", ema=0.9, test_interval=2),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_state_survives_json_exactly(name):
+    def play(schedule, steps, start=0):
+        history = []
+        for step in range(start, start + steps):
+            noise = 0.1 + (step * 7 % 5) / 3
+            history.append(schedule.update(moments(schedule, noise) if schedule.needs_moments else None))
+        return history
+
+    whole, first, second = (SCHEDULES[name]() for _ in range(3))
+    expected = play(whole, 20)
+    begun = play(first, 9)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert begun + play(second, 11, start=9) == expected
+    assert second.state_dict() == whole.state_dict()
+
+
+def test_a_skipped_step_counts_its_samples_and_keeps_the_batch():
+    schedule = NormTest(eta=0.5, initial=8, maximum=64)
+    assert schedule.skip() == 8
+    assert (schedule.samples, schedule.steps) == (8, 1)
+    assert schedule.last_test is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NormTest(0.0, 4, 8), "eta must be a positive number"),
+        (lambda: NormTest(math.nan, 4, 8), "eta must be a positive number"),
+        (lambda: NormTest(0.5, 4, 8, estimator="best"), "take one of paper, unbiased, debiased"),
+        (lambda: NormTest(0.5, 4, 8, test_interval=0), "at least 1 step"),
+        (lambda: NormTest(0.5, 4, 8, ema=1.0), r"in \[0, 1\)"),
+        (lambda: NormTest(0.5, 8, 4), "maximum batch 4 is below the initial batch 8"),
+        (lambda: NormTest(0.5, 4, 8, max_growth=1.0), "above 1, or 0 for none, but is 1.0"),
+        (lambda: NormTest(0.5, 4, 8, max_growth=-2.0), "above 1, or 0 for none, but is -2.0"),
+        (lambda: Replay([]), "at least one step"),
+        (lambda: Replay.of_records([{"batch_size": 4}, {"step": 2}]), "complete metrics"),
+        (lambda: Constant(0), "at least 1 sample"),
+        (lambda: MultipleOf(0), "at least 1 sample"),
+        (lambda: Stagewise([1, 2], [1.0], 10), "one batch size a fraction"),
+        (lambda: Stagewise([1, 2], [0.5, 0.6], 10), "add up to 1"),
+        (lambda: Stagewise([0, 2], [0.5, 0.5], 10), "at least 1 sample"),
+        (lambda: LinearRamp(1, 2, 0), "more than 0 samples"),
+    ],
+)
+def test_bad_settings(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_moments_of_another_batch_and_missing_or_broken_moments():
+    schedule = NormTest(eta=0.5, initial=8, maximum=64)
+    with pytest.raises(ValueError, match="batch of 6 samples, but the schedule asked for 8"):
+        schedule.update(GradientMoments(2, 3, 4.0, 1.0))
+    with pytest.raises(ValueError, match="is a test step"):
+        schedule.update(None)
+    with pytest.raises(ValueError, match="not finite"):
+        schedule.update(GradientMoments(2, 4, math.inf, 1.0))

@@ -1,0 +1,167 @@
+"""Going on from a checkpoint: what is refused, what may change, what is rounded, what is restored."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import shutil
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adabatch.checkpoints import AgreedError, complete_checkpoints, saved_progress
+from adabatch.checkpoints.compatibility import BINDING, FREE, FREE_SECTIONS, differences
+from adabatch.checkpoints.folders import write_marker
+from adabatch.distributed.parallel import Ranks
+from adabatch.files import checksum
+from adabatch.settings import SECTIONS, load_settings
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
+from tests.support.tiny_llama import write_tiny_model
+
+ALONE = Ranks(0, 1, torch.device("cpu"))
+
+
+def open_single(folder: Path, **changes):
+    base = {
+        "model": str(folder / "model.json"),
+        "data": str(folder / "text.txt"),
+        "samples": 48,
+        "initial_batch": 4,
+        "micro_batch": 1,
+        "max_batch": 12,
+        "eta": 0.4,
+        "warmup_samples": 8,
+        "sequence_length": 16,
+        "validation_interval": 0,
+        "checkpoint_interval": 16,
+        "output": str(folder / "run"),
+    }
+    return open_run(load_settings(overrides=base | changes), ALONE)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with three checkpoints."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_tiny_model(folder / "model.json")
+    (folder / "text.txt").write_text("a batch grows as the noise does. " * 400)
+    list(train(open_single(folder)))
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """A copy of that run, with its checkpoint of the middle only."""
+    (path,) = complete_checkpoints(finished / "run" / "checkpoints")[1:2]
+    shutil.copytree(path, tmp_path / "run" / "checkpoints" / path.name)
+    for name in ("model.json", "text.txt"):
+        shutil.copy(finished / name, tmp_path)
+    progress_path = tmp_path / "run" / "checkpoints" / path.name / "progress.json"
+    progress = progress_path.read_text().replace(str(finished), str(tmp_path))
+    progress_path.write_text(progress)
+    files = [file for file in progress_path.parent.iterdir() if file.name != "complete.json"]
+    write_marker(progress_path.parent, {file.name: checksum(file) for file in files})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        ({"seed": 3}, "seed     0      3"),
+        ({"lr": 1e-3}, "lr       0.003  0.001"),
+        ({"schedule": "constant"}, "schedule  norm-test  constant"),
+        ({"samples": 96}, "samples  48     96"),
+        ({"precision": "bf16"}, "precision  fp32   bf16"),
+        ({"eta": 0.5, "beta2": 0.99}, "eta      0.4    0.5"),
+    ],
+)
+def test_settings_of_another_run_are_refused_with_a_table(folder, changes, row):
+    with pytest.raises(AgreedError) as refused:
+        open_single(folder, resume="auto", **changes)
+    message = str(refused.value)
+    assert "was made with other settings" in message
+    assert row in message.splitlines()
+    assert all(name in message for name in changes)
+    assert f"--allow {','.join(changes)}" in message
+    run = open_single(folder, resume="auto", allow=tuple(changes), **changes)
+    assert run.resumed_from is not None
+
+
+def test_where_and_what_is_written_may_change(folder):
+    changes = {"max_micro_batch": 2, "threads": 1, "checkpoint_interval": 8, "keep": 1, "monitor_interval": 2}
+    assert open_single(folder, resume="auto", **changes).resumed_from is not None
+
+
+def test_data_with_other_contents_under_the_same_name_are_refused(folder):
+    (folder / "text.txt").write_text("other text entirely, of which there is enough. " * 400)
+    with pytest.raises(AgreedError, match="contents"):
+        open_single(folder, resume="auto")
+    assert open_single(folder, resume="auto", allow=("data",)).resumed_from is not None
+
+
+def test_an_unknown_name_to_allow_is_refused():
+    from adabatch.training.building import check_settings
+
+    with pytest.raises(ValueError, match="--allow sead names no setting"):
+        check_settings(load_settings("demo", overrides={"allow": ("sead",)}), 1)
+
+
+def test_the_lists_of_settings_name_settings():
+    by_section = {section: {item.name for item in fields(cls)} for section, cls in SECTIONS.items()}
+    free = set().union(*(by_section[section] for section in FREE_SECTIONS))
+    assert free >= BINDING
+    assert set().union(*by_section.values()) - free >= FREE
+
+
+def test_a_setting_that_a_checkpoint_does_not_know_counts_as_its_default():
+    assert differences({}, load_settings()) == []
+    assert differences({}, load_settings(overrides={"seed": 1})) == [("seed", 0, 1)]
+
+
+def test_what_a_checkpoint_holds(finished):
+    progress = saved_progress(complete_checkpoints(finished / "run" / "checkpoints")[-1])
+    assert progress["samples"] == progress["schedule"]["samples"] >= 48
+    assert progress["settings"]["schedule"]["eta"] == 0.4
+    assert progress["versions"]["torch"] == version("torch")
+    assert progress["learning_rate"] > 0
+    assert progress["optimizer"][0]["betas"] == [0.9, 0.95]
+    assert progress["corpus"]["train"]["samples"] > 0
+
+
+def test_the_schedule_and_all_random_numbers_go_on_exactly(folder, finished):
+    """Every float of the schedule, and the generators of Python, NumPy and torch."""
+    run = open_single(folder, resume="auto")
+    path = run.resumed_from
+    assert run.schedule.state_dict() == saved_progress(path)["schedule"]
+    drawn = random.random(), np.random.rand(), float(torch.rand(()))
+    for generator in (random.seed, np.random.seed, torch.manual_seed):
+        generator(1)
+    open_single(folder, resume="auto")
+    assert drawn == (random.random(), np.random.rand(), float(torch.rand(())))
+
+
+def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(folder, finished):
+    whole = list(train(open_single(finished, output=str(folder / "whole"))))
+    run = open_single(folder, resume="auto")
+    rest = list(train(run))
+    names = ("step", "loss", "batch_size", "grad_norm", "lr", "test_statistic")
+
+    def exact(records):
+        return [{name: record[name] for name in names} for record in records]
+
+    assert 0 < len(rest) < len(whole)
+    assert exact(rest) == exact(whole[-len(rest) :])
+    last, expected = (complete_checkpoints(folder / name / "checkpoints")[-1] for name in ("run", "whole"))
+    assert (last / "__0_0.distcp").read_bytes() == (expected / "__0_0.distcp").read_bytes()
+
+
+def test_saves_cost_what_is_said(folder):
+    run = open_single(folder, resume="auto", async_checkpoints=True)
+    list(itertools.islice(train(run), 100))
+    assert [cost.step for cost in run.saver.costs] == sorted(cost.step for cost in run.saver.costs)
+    assert all(0 < cost.blocked <= cost.seconds and cost.bytes > 10_000 for cost in run.saver.costs)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy
+
+from adabatch.moments.gradient_moments import covariance_trace, debiased_squared_norm, printed_variance
+from proofs.estimators.expectations import (
+    expectation,
+    finite_population,
+    fixed_points,
+    plug_in_denominator,
+    variance_of_groups,
+)
+from proofs.steps import run
+from theory.estimators.expectations import stationary_batch_size
+from theory.estimators.finite_population import printed_factor, sample_variance_factor
+
+PROOFS = (finite_population, variance_of_groups, plug_in_denominator, fixed_points)
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.__name__)
+def test_holds(proof) -> None:
+    result = run(proof())
+    assert result.holds, [(f.step.statement, f.evidence.detail) for f in result.failures]
+
+
+PERTURBED = {
+    "Eq. 2 as printed": lambda: finite_population(printed_factor),
+    "Eq. 2, 1% larger": lambda: finite_population(
+        lambda b, n: sample_variance_factor(b, n) * sympy.Rational(101, 100)
+    ),
+    "trace with n in place of n - 1": lambda: variance_of_groups(
+        trace_estimate=lambda n, m, s, q: covariance_trace(n, m, s, q) * (n - 1) / n
+    ),
+    "printed variance as the trace": lambda: variance_of_groups(
+        trace_estimate=lambda n, m, s, q: printed_variance(n, s, q)
+    ),
+    "printed variance 1% larger": lambda: variance_of_groups(
+        printed=lambda n, s, q: printed_variance(n, s, q) * sympy.Rational(101, 100)
+    ),
+    "squared norm not debiased": lambda: variance_of_groups(debiased=lambda n, m, s, q: q),
+    "debiased with the wrong sign": lambda: variance_of_groups(
+        debiased=lambda n, m, s, q: 2 * q - debiased_squared_norm(n, m, s, q)
+    ),
+    "plug-in test enforces eta": lambda: plug_in_denominator(enforced=lambda eta, estimator: eta),
+    "plug-in test given eta": lambda: plug_in_denominator(eta_to_enforce=lambda eta: eta),
+    "printed estimator stops at B/eta^2": lambda: fixed_points(
+        lambda scale, eta, estimator, n: stationary_batch_size(scale, eta, "debiased")
+    ),
+    "debiased fixed point 1% larger": lambda: fixed_points(
+        lambda scale, eta, estimator, n: (
+            stationary_batch_size(scale, eta, estimator, n)
+            * (sympy.Rational(101, 100) if estimator == "debiased" else 1)
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PERTURBED)
+def test_a_perturbed_statement_is_rejected(name: str) -> None:
+    assert not run(PERTURBED[name]()).holds
+
+
+def test_expectation_of_polynomials_against_simulation() -> None:
+    x, y, s = sympy.symbols("x y s")
+    polynomial = (1 + x + 2 * y) ** 4 + x**3 * y + x
+    draws = np.random.default_rng(0).normal(0, 0.5, (2, 400_000))
+    sample = sympy.lambdify((x, y), polynomial, "numpy")(*draws)
+    exact = float(expectation(polynomial, [x, y], s).subs(s, 0.25))
+    assert abs(sample.mean() - exact) < 5 * sample.std() / np.sqrt(sample.size)

@@ -1,0 +1,155 @@
+"""The proofs on the l1 norm test hold, and perturbed statements are rejected where they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+import z3
+
+from proofs.l1 import theorem as proofs
+from proofs.steps import CheckedProof, Proof, run
+from theory.adam.constants import second_moment_weight
+from theory.bound import Bound
+from theory.l1 import theorem as theory
+
+
+def rejected(checked: CheckedProof, fragment: str) -> bool:
+    """Whether the proof fails, at a step whose statement contains the fragment."""
+    return not checked.holds and any(fragment in failure.step.statement for failure in checked.failures)
+
+
+@pytest.mark.parametrize("name", proofs.__all__)
+def test_proofs_hold(name: str) -> None:
+    result = run(getattr(proofs, name)())
+    assert result.holds, [f.step.statement for f in result.failures]
+
+
+def scaled(function: Callable[..., Any], factor: float) -> Callable[..., Any]:
+    share = sympy.Rational(str(factor))
+    return lambda *arguments: function(*arguments) * share
+
+
+@pytest.mark.parametrize("factor", [0.99, 0.9])
+def test_a_smaller_noise_cost_is_rejected(factor: float) -> None:
+    result = run(proofs.key_lemma(scaled(theory.l1_noise_cost, factor)))
+    assert rejected(result, r"x = -u < 0: -\rho + (1+\rho)(1+u) - 1")
+
+
+def test_the_noise_cost_without_rho_is_rejected() -> None:
+    def without_rho(_beta1: Any, beta2: Any, noise: Any) -> Any:
+        return 2 * noise / sympy.sqrt(second_moment_weight(beta2))
+
+    assert rejected(run(proofs.key_lemma(without_rho)), r"-\rho")
+
+
+def test_z3_confirms_the_key_lemma_and_refutes_a_smaller_cost() -> None:
+    """f + (1+rho)|x-1| >= f_1 with f_s(x) = f, f_s(1) = f_1 given by f^2 (s+x^2) = x^2: no counterexample."""
+    x, s, rho, f, f_1 = z3.Reals("x s rho f f_1")
+    setting = [
+        s >= 0,
+        rho >= 1,
+        f_1 > 0,
+        f_1**2 * (s + 1) == 1,
+        f * x >= 0,
+        f**2 * (s + x**2) == x**2,
+        s + x**2 > 0,
+    ]
+
+    def counterexample(cost: Any, case: Any) -> Any:
+        solver = z3.Solver()
+        solver.set("timeout", 20_000)
+        value = z3.If(x < 0, rho * f, f)
+        distance = z3.If(x >= 1, x - 1, 1 - x)
+        solver.add(*setting, case, value + cost * distance < f_1)
+        return solver.check()
+
+    for case in (x < 0, z3.And(x >= 0, x <= 1), x > 1):
+        assert counterexample(1 + rho, case) == z3.unsat
+    assert counterexample((1 + rho) * 0.97, z3.And(x < 0, s == 0, rho == 2)) == z3.sat
+
+
+def perturbed_bound(function: Callable[..., Bound], **changes: Callable[[Any], Any]) -> Callable[..., Bound]:
+    def bound(**arguments: Any) -> Bound:
+        found = function(**arguments)
+        constants, terms = dict(found.constants), dict(found.terms)
+        for name, change in changes.items():
+            target = constants if name in constants else terms
+            key = {"nu": "nu'", "gap": "initial gap", "simpler": "simpler form"}.get(name, name)
+            target = constants if key in constants else terms
+            target[key] = change(target[key])
+        return replace(found, constants=constants, terms=terms)
+
+    return bound
+
+
+PERTURBATIONS = [
+    ("B", "one step of the denominators"),
+    ("A", r"A = \Phi(V_0)"),
+    ("nu", r"\nu'"),
+    ("gap", r"\Delta + \alpha^2 K L d"),
+    ("drift", r"\Delta + \alpha^2 K L d"),
+    ("simpler", "simpler form"),
+]
+
+
+@pytest.mark.parametrize(
+    ("proof", "function"),
+    [(proofs.l1_theorem, theory.l1_test_bound), (proofs.scalar_theorem, theory.scalar_test_bound)],
+    ids=["l1", "scalar"],
+)
+@pytest.mark.parametrize(("name", "fragment"), PERTURBATIONS)
+def test_a_perturbed_constant_is_rejected(
+    proof: Callable[..., Proof], function: Callable[..., Bound], name: str, fragment: str
+) -> None:
+    bound = perturbed_bound(function, **{name: lambda value: value * sympy.Rational(98, 100)})
+    assert rejected(run(proof(bound=bound)), fragment)
+
+
+def test_the_scalar_bound_without_the_dimension_is_rejected() -> None:
+    def free_of_dimension(**arguments: Any) -> Bound:
+        dimension = arguments["dimension"]
+        return theory.scalar_test_bound(**(arguments | {"eta": arguments["eta"] / sympy.sqrt(dimension)}))
+
+    assert rejected(run(proofs.scalar_theorem(bound=free_of_dimension)), r"\nu = \eta\sqrt d")
+
+
+def test_the_l1_bound_with_the_scalar_growth_is_rejected() -> None:
+    """T = sqrt(1 + eta^2) instead of 1 + eta."""
+
+    def too_small(**arguments: Any) -> Bound:
+        arguments["sum_v0"] = arguments.pop("sum_sqrt_v0") ** 2
+        return theory.scalar_test_bound(**arguments)
+
+    assert rejected(run(proofs.l1_theorem(bound=too_small)), "one step of the denominators")
+
+
+def test_a_smaller_solution_is_rejected() -> None:
+    assert rejected(run(proofs.l1_theorem(solution=scaled(theory.solve_with_noise, 0.99))), "S_+")
+
+
+def test_a_wrong_effective_dimension_is_rejected() -> None:
+    def without_square(sd: Any, variance: Any, l1: Any, square: Any) -> theory.EffectiveDimensions:
+        return theory.EffectiveDimensions(sd / variance, l1**2 / square)
+
+    assert rejected(run(proofs.effective_dimensions(dimensions=without_square)), r"\sqrt{d_{sd}/d_G}")
+    inverted = lambda eta, dims: eta * sympy.sqrt(dims.gradient / dims.noise)  # noqa: E731
+    assert rejected(run(proofs.effective_dimensions(implied=inverted)), r"\sqrt{d_{sd}/d_G}")
+
+
+def test_the_deviation_without_its_correction_is_rejected() -> None:
+    def uncorrected(groups: Any, size: Any, squares: Any, mean: Any) -> Any:
+        return theory.standard_deviation(groups, size, squares, mean) * theory.deviation_correction(groups)
+
+    assert rejected(run(proofs.l1_estimators(deviation=uncorrected)), "J = 2")
+
+
+def test_the_plug_in_norm_is_not_conservative() -> None:
+    def plug_in(groups: np.ndarray) -> float:
+        return float(theory.plug_in_l1_norm(groups.mean(axis=0)))
+
+    assert rejected(run(proofs.l1_estimators(l1_norm=plug_in)), r"E N \le |G|")

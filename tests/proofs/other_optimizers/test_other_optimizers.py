@@ -1,0 +1,100 @@
+"""The proofs of Adam's variants, SGD, relative errors and AdaGrad hold; perturbed statements are rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import sympy
+
+from proofs.adam.variants import bias_correction_proof, epsilon_proof, multiplier_proof
+from proofs.other_optimizers.adagrad import adagrad_theorem
+from proofs.other_optimizers.sgd import relative_error_theorem, sgd_theorem
+from proofs.steps import Method, Proof, run
+from theory.adam import variants
+from theory.adam.constants import alignment_at
+from theory.bound import Bound
+from theory.other_optimizers import adagrad, sgd
+
+ONE_PERCENT = sympy.Rational(101, 100)
+PROOFS = [
+    sgd_theorem,
+    relative_error_theorem,
+    adagrad_theorem,
+    epsilon_proof,
+    multiplier_proof,
+    bias_correction_proof,
+]
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.__name__)
+def test_the_proof_holds(proof: Callable[[], Proof]) -> None:
+    result = run(proof())
+    assert result.holds, [(s.step.statement, s.evidence.detail) for s in result.failures]
+
+
+def smaller(function: Callable[..., Bound]) -> Callable[..., Bound]:
+    def bound(**arguments: object) -> Bound:
+        found = function(**arguments)
+        return replace(found, value=found.value / ONE_PERCENT)
+
+    return bound
+
+
+def without_drift(**arguments: object) -> Bound:
+    found = adagrad.preconditioned_sum_bound(**arguments)
+    return replace(found, value=found.terms["gap"])
+
+
+def lowest_forgotten(**arguments: object) -> Bound:
+    multipliers = arguments.pop("multipliers")
+    return variants.preconditioned_sum_bound(**arguments, multipliers=replace(multipliers, lowest=1))
+
+
+def highest_forgotten(**arguments: object) -> Bound:
+    multipliers = arguments.pop("multipliers")
+    return variants.preconditioned_sum_bound(**arguments, multipliers=replace(multipliers, highest=1))
+
+
+def forward_recursion(multipliers, ratio, after=0):
+    return variants.amplifications(list(multipliers)[::-1], ratio, after)[::-1]
+
+
+PERTURBED: dict[str, Callable[[], Proof]] = {
+    "SGD with a descent 1% larger": lambda: sgd_theorem(descent=lambda *a: ONE_PERCENT * sgd.descent_per_step(*a)),
+    "SGD without eta": lambda: sgd_theorem(
+        descent=lambda lips, step, eta: sgd.descent_per_step(lips, step, 0 * eta)
+    ),
+    "SGD with a bound 1% smaller": lambda: sgd_theorem(bound=smaller(sgd.average_squared_norm_bound)),
+    "relative errors with 1 - eta for 1 - eta^2": lambda: relative_error_theorem(
+        descent=lambda lips, eta: (1 - eta) / (2 * lips)
+    ),
+    "relative errors with the descent of exact gradients": lambda: relative_error_theorem(
+        descent=lambda lips, eta: 1 / (2 * lips)
+    ),
+    "relative errors with a bound 1% smaller": lambda: relative_error_theorem(
+        bound=smaller(sgd.relative_error_bound)
+    ),
+    "AdaGrad with a bound 1% smaller": lambda: adagrad_theorem(bound=smaller(adagrad.preconditioned_sum_bound)),
+    "AdaGrad without the logarithm": lambda: adagrad_theorem(bound=without_drift),
+    "AdaGrad with kappa 1% larger": lambda: adagrad_theorem(
+        alignment=lambda rho, eta: ONE_PERCENT * alignment_at(rho, eta)
+    ),
+    "epsilon with S = s + e": lambda: epsilon_proof(lambda s, e: s + e),
+    "epsilon with S = s": lambda: epsilon_proof(lambda s, e: s),
+    "epsilon with S = s + 2 e sqrt(s + 1)": lambda: epsilon_proof(lambda s, e: s + 2 * e * sympy.sqrt(s + 1)),
+    "multipliers without lo": lambda: multiplier_proof(bound=lowest_forgotten),
+    "multipliers without hi": lambda: multiplier_proof(bound=highest_forgotten),
+    "multipliers summed forwards": lambda: multiplier_proof(sums=forward_recursion),
+    "bias correction without the root": lambda: bias_correction_proof(lambda k, b1, b2: (1 - b2**k) / (1 - b1**k)),
+    "bias correction upside down": lambda: bias_correction_proof(
+        lambda k, b1, b2: (1 - b1**k) / sympy.sqrt(1 - b2**k)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PERTURBED)
+def test_a_perturbed_statement_is_rejected(name: str) -> None:
+    steps = sorted(PERTURBED[name]().steps, key=lambda step: step.method is Method.LEMMA)
+    assert any(not step.check().holds for step in steps)

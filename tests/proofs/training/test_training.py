@@ -1,0 +1,178 @@
+"""The proofs on what training runs hold, and reject what is nearly true."""
+
+import dataclasses
+
+import pytest
+import sympy
+
+from proofs.steps import Method, run
+from proofs.training.clipping import clipping_counterexample, clipping_theorem
+from proofs.training.estimated_variance import estimated_test
+from proofs.training.scalar_divergence import scalar_test_divergence, smallest_threshold
+from proofs.training.step_schedules import step_schedules
+from proofs.training.violated_steps import violated_steps
+from proofs.training.weight_decay import weight_bound, weight_decay_theorem
+from theory.adam.normalized_step import rare_variance
+from theory.training import clipping
+from theory.training import estimated_variance as estimation
+from theory.training import scalar_divergence as scalar
+from theory.training import step_schedules as schedules
+from theory.training import violated_steps as violations
+from theory.training import weight_decay as decay
+
+ONE_PERCENT_MORE, ONE_PERCENT_LESS = sympy.Rational(101, 100), sympy.Rational(99, 100)
+PROOFS = [
+    scalar_test_divergence,
+    smallest_threshold,
+    clipping_theorem,
+    clipping_counterexample,
+    weight_decay_theorem,
+    weight_bound,
+    step_schedules,
+    estimated_test,
+    violated_steps,
+]
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.__name__)
+def test_holds(proof):
+    result = run(proof())
+    assert result.holds, [f"{s.step.statement}: {s.evidence.detail}" for s in result.failures]
+    mechanised = [s for s in result.steps if s.step.method not in (Method.PROSE, Method.LEMMA)]
+    assert len(mechanised) >= 3
+
+
+def larger(function, factor=ONE_PERCENT_MORE):
+    """The function, 1% larger."""
+    return lambda *arguments: function(*arguments) * factor
+
+
+def bound_with(function, factor=None, **changed):
+    """The bound with some arguments replaced, or with its value multiplied."""
+
+    def bound(**arguments):
+        found = function(**{**arguments, **changed})
+        return found if factor is None else dataclasses.replace(found, value=found.value * factor)
+
+    return bound
+
+
+def no_threshold_from_eta(eta, noise_variance, mean_step):
+    return 1 + noise_variance / (eta * mean_step) ** 2
+
+
+def decay_without_its_square(beta1, beta2, pull):
+    return decay.decayed_drift(beta1, beta2, pull) - pull**2 / 2
+
+
+def start_only(beta1, beta2, weight_decay, start, step_size, steps):
+    return start
+
+
+def sums_that_forget_the_first(multipliers, beta1, beta2):
+    return schedules.momentum_sums(multipliers, beta1, beta2) - multipliers[0] / 100
+
+
+def biased_margin(groups, eta, sum_of_squares, squared_norm):
+    return eta**2 * squared_norm - (1 + eta**2) * (sum_of_squares - groups * squared_norm) / groups**2
+
+
+def plug_in_margin(groups, eta, sum_of_squares, squared_norm):
+    return eta**2 * squared_norm - (sum_of_squares - groups * squared_norm) / (groups * (groups - 1))
+
+
+def variance_without_products(groups, eta, delta, beta, rank, share):
+    return estimation.relative_variance(groups, eta, delta, beta, rank * 10**9, share)
+
+
+def chebyshev_with_half(variance, margin):
+    return variance / (variance + 2 * margin**2)
+
+
+def uphill_without_kappa(amplification, alignment, beta2):
+    return amplification / sympy.sqrt(1 - beta2)
+
+
+def unweighted_memory(beta2):
+    return sympy.sqrt(beta2) / (1 - sympy.sqrt(beta2))
+
+
+REJECTED = {
+    "a noisy direction 1% larger": lambda: scalar_test_divergence(direction=larger(scalar.noisy_direction)),
+    "the threshold without -eta^2": lambda: scalar_test_divergence(threshold=no_threshold_from_eta),
+    "the threshold 1% larger": lambda: scalar_test_divergence(threshold=larger(scalar.threshold_dimension)),
+    "a drift of 1%": lambda: scalar_test_divergence(drift=larger(scalar.drift)),
+    "a noise variance 1% larger": lambda: scalar_test_divergence(variance=larger(rare_variance)),
+    "a smallest threshold of 11.2": lambda: smallest_threshold(sympy.Rational(112, 10)),
+    "kappa_phi 1% larger": lambda: clipping_theorem(alignment=larger(clipping.clipped_alignment)),
+    "kappa_phi with phi0^2": lambda: clipping_theorem(
+        alignment=lambda rho, eta, floor: clipping.clipped_alignment(rho, eta, floor**2)
+    ),
+    "the clipped bound without a floor": lambda: clipping_theorem(
+        bound=bound_with(clipping.clipped_bound, floor=1)
+    ),
+    "the clipped bound 1% smaller": lambda: clipping_theorem(
+        bound=bound_with(clipping.clipped_bound, ONE_PERCENT_LESS)
+    ),
+    "q 1% larger": lambda: clipping_counterexample(probability=larger(clipping.wrong_probability)),
+    "a reversing factor 1% larger": lambda: clipping_counterexample(reversing=larger(clipping.reversing_factor)),
+    "weight decay without its square": lambda: weight_decay_theorem(drift=decay_without_its_square),
+    "weight decay, bound 1% smaller": lambda: weight_decay_theorem(
+        bound=bound_with(decay.weight_decay_bound, ONE_PERCENT_LESS)
+    ),
+    "weight decay forgotten in the bound": lambda: weight_decay_theorem(
+        bound=bound_with(decay.weight_decay_bound, weight_decay=0)
+    ),
+    "weights that never grow": lambda: weight_bound(bound=start_only),
+    "weights 1% smaller": lambda: weight_bound(bound=larger(decay.weight_bound, sympy.Rational(99, 100))),
+    "momentum sums 1% off at the start": lambda: step_schedules(momentum_sums=sums_that_forget_the_first),
+    "momentum sums with beta1 for r": lambda: step_schedules(
+        momentum_sums=lambda s, beta1, beta2: schedules.momentum_sums(s, beta1, 1)
+    ),
+    "second-moment sums with beta2": lambda: step_schedules(
+        second_moment_sums=lambda s, beta2: schedules.second_moment_sums(s, beta2**2)
+    ),
+    "a warm-up 1% cheaper": lambda: step_schedules(
+        warmup=larger(schedules.warmup_amplification, ONE_PERCENT_LESS)
+    ),
+    "a schedule bound 0.1% smaller": lambda: step_schedules(bound=bound_with(schedules.schedule_bound, 0.999)),
+    "a schedule bound counted from k0 + 1": lambda: step_schedules(
+        bound=bound_with(schedules.schedule_bound, first=4)
+    ),
+    "a margin with the variance over J": lambda: estimated_test(margin_of=biased_margin),
+    "a margin with the plug-in norm": lambda: estimated_test(margin_of=plug_in_margin),
+    "a variance without the products": lambda: estimated_test(bound_variance=variance_without_products),
+    "a variance 1% smaller": lambda: estimated_test(
+        bound_variance=larger(estimation.relative_variance, ONE_PERCENT_LESS)
+    ),
+    "twice Cantelli's margin": lambda: estimated_test(tail=chebyshev_with_half),
+    "an uphill cost without kappa": lambda: violated_steps(uphill=uphill_without_kappa),
+    "an uphill cost 1% smaller": lambda: violated_steps(uphill=larger(violations.uphill_cost, ONE_PERCENT_LESS)),
+    "memory without sqrt(c)": lambda: violated_steps(memory=unweighted_memory),
+    "violations forgotten in the bound": lambda: violated_steps(
+        bound=bound_with(violations.violated_bound, violated_gradient=0)
+    ),
+    "excess forgotten in the bound": lambda: violated_steps(
+        bound=bound_with(violations.violated_bound, excess_deviation=0)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_rejects(name):
+    failures = []
+    for step in REJECTED[name]().steps:
+        if step.method is not Method.LEMMA:  # the lemmas are not what was changed, and take seconds
+            evidence = step.check()
+            if not evidence.holds:
+                failures.append(step.statement)
+                break
+    assert failures, f"accepted: {name}"
+
+
+def test_clipping_needs_the_amplification_above_one():
+    """L5 for amplifications of at least 2 cannot be applied: rho / phi0 may be as small as 1."""
+    lemma = next(s for s in clipping_theorem(least=2).steps if "E[f^+" in s.statement)
+    evidence = lemma.check()
+    assert not evidence.holds
+    assert "hypothesis not matched" in evidence.detail

@@ -1,0 +1,181 @@
+"""The report: valid JSON, and a page that needs nothing but itself and opens in a browser."""
+
+import base64
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from simulate.experiments.result import Result, Table
+from simulate.report import Report, html_report, software_versions
+from simulate.report.figures import FIGURES, save_figures
+from simulate.verdicts import Comparison, Expectation, Kind, SlopeInterval, Verdict
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+TRUE, FALSE = Comparison("a <b>bold</b> case", 1.0, "<=", 2.0), Comparison("another case", 3.0, "<=", 2.0)
+
+
+def _result(asserted=(TRUE,)):
+    verdicts = (
+        Verdict(
+            "Theorem",
+            "it holds",
+            Expectation.HOLDS,
+            asserted,
+            kind=Kind.TIGHT,
+            slope=SlopeInterval(-0.5, -0.6, -0.4),
+        ),
+        Verdict("Misprint", "it stands", Expectation.REFUTED, (FALSE,), (TRUE,), note="note & more"),
+        Verdict("Control", "it stands", Expectation.CONTROL, (FALSE,)),
+    )
+    rows = [
+        {"test": t, "batch_size": 2, "step": k, "a_dot_w": math.nan if k == 2 else 1.0 * k}
+        for t in ("scalar", "l1")
+        for k in range(40)
+    ]
+    return Result(
+        "scalar-test",
+        "A title",
+        "Summary <script>alert(1)</script>",
+        verdicts,
+        {"scalar_test": Table.of_rows(rows)},
+    )
+
+
+def _report(*results):
+    chosen = results or (_result(),)
+    settings = {"level": "quick", "seed": 0, "objectives": (), "beta1": None}
+    return Report("adabatch verify-bounds --quick", settings, chosen, {r.name: 1.25 for r in chosen}, "2025-01-01")
+
+
+def _page(tmp_path, *results):
+    report = _report(*results)
+    tables = {name: table for result in report.results for name, table in result.tables.items()}
+    captions = {name: recipe.caption for name, recipe in FIGURES.items()}
+    return html_report(report, save_figures(tables, tmp_path / "figures"), captions)
+
+
+class _Tags(HTMLParser):
+    """Start tags with attributes, the text, and whether tags are balanced."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self.open, self.balanced = [], [], [], True
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        self.balanced &= bool(self.open) and self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def _parsed(page):
+    parser = _Tags()
+    parser.feed(page)
+    return parser
+
+
+def test_report_passes_only_if_all_verdicts_do():
+    assert _report().passed
+    assert not _report(_result(asserted=(FALSE,))).passed
+    assert not _report(Result("empty", "", "", ())).passed
+
+
+def test_json_is_standard_and_complete():
+    broken = Verdict("Broken", "it holds", Expectation.HOLDS, (Comparison("case", math.nan, "<=", math.inf),))
+    result = Result("scalar-test", "t", "s", (*_result().verdicts, broken))
+    text = _report(result).to_json()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    record = json.loads(text)
+    assert record["passed"] is False
+    verdicts = record["experiments"][0]["verdicts"]
+    assert [v["outcome"] for v in verdicts] == ["holds", "refuted", "caught", "FAILED"]
+    assert verdicts[-1]["measured"] is None
+    assert record["versions"]["numpy"].count(".") >= 1
+    assert set(software_versions()) == {"Python", "adabatch", "numpy", "scipy", "matplotlib"}
+
+
+def test_page_is_well_formed_and_asks_for_nothing(tmp_path):
+    page = _page(tmp_path)
+    parsed = _parsed(page)
+    assert parsed.balanced
+    assert not parsed.open
+    assert "script" not in [tag for tag, _ in parsed.tags]
+    sources = [
+        attributes[key] for _, attributes in parsed.tags for key in ("src", "href", "srcset") if key in attributes
+    ]
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in parsed.tags
+
+
+def test_page_holds_figures_verdicts_and_how_to_run_it_again(tmp_path):
+    page = _page(tmp_path)
+    text = " ".join(_parsed(page).text)
+    for needed in (
+        "All 3 verdicts came out as they should.",
+        "What should hold",
+        "What should be refuted",
+        "Negative controls, which must fail",
+        "-0.50 [-0.60, -0.40]",
+        "note & more",
+        "<script>alert(1)</script>",  # as text, not as a tag
+        "a <b>bold</b> case",
+        "adabatch verify-bounds --quick",
+        "the first 30 of 80 rows",
+        FIGURES["scalar_test"].caption,
+        f"numpy {software_versions()['numpy']}",
+    ):
+        assert needed in text, needed
+    image = re.search(r'base64,([^"]+)"', page)
+    assert image
+    assert base64.b64decode(image[1]) == (tmp_path / "figures" / "scalar_test.png").read_bytes()
+
+
+def test_page_of_a_failed_run_says_so(tmp_path):
+    page = _page(tmp_path, _result(asserted=(FALSE,)))
+    assert "1 of 3 verdicts did not." in page
+    assert '<td class="bad">FAILED</td>' in page
+    assert "came out as they should" not in page
+
+
+@pytest.mark.skipif(BROWSER is None, reason=f"no browser is installed (looked for {', '.join(BROWSERS)})")
+def test_page_opens_in_a_browser(tmp_path):
+    (tmp_path / "report.html").write_text(_page(tmp_path))
+    address = (tmp_path / "report.html").as_uri()
+    text = _browse(tmp_path / "one", "--dump-dom", address).stdout
+    rendered = _parsed(text)
+    assert sum(tag == "img" for tag, _ in rendered.tags) == 1
+    assert "All 3 verdicts came out as they should." in " ".join(rendered.text)
+    picture = tmp_path / "phone.png"
+    _browse(tmp_path / "two", "--window-size=500,1200", f"--screenshot={picture}", address)
+    from matplotlib.image import imread
+
+    pixels = imread(picture)[..., :3]
+    assert pixels.shape[:2] == (1200, 500)
+    assert 0.005 < (pixels.min(axis=-1) < 0.9).mean() < 0.5  # ink on a light page, neither blank nor black
+
+
+def _browse(profile, *arguments):
+    """Run the browser without a window, on a profile of its own."""
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+    command = [BROWSER, *options, *quiet, f"--user-data-dir={profile}", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result

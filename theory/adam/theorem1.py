@@ -1,0 +1,279 @@
+r"""Adam under the coordinate-wise norm test: the corrected Theorem 1.
+
+Problem:
+    Minimise L: R^d -> R, L-smooth and bounded below, Delta = L(w_1) - inf L, from gradients g_k with
+    E_k g_k = G_k = grad L(w_k) that meet the coordinate-wise exact-variance norm test at every step,
+    E_k (g_{k,i} - G_{k,i})^2 <= eta^2 G_{k,i}^2 for all i; the batch size is known before the step.
+
+Algorithm (Adam, Eq. 6, without bias correction and epsilon; m_0 = 0, any v_0 >= 0, 0 / 0 := 0):
+    m_k = beta1 m_{k-1} + (1 - beta1) g_k,  v_k = beta2 v_{k-1} + (1 - beta2) g_k^2,
+    w_{k+1} = w_k - alpha m_k / sqrt(v_k),  with 0 <= beta1 < sqrt(beta2) < 1. RMSProp is beta1 = 0.
+
+Guarantee:
+    If eta^2 < 1 - beta1 / sqrt(beta2), then for every alpha > 0 and K >= 1, with
+    D_{k,i} = beta2 v_{k-1,i} + (1 - beta2) G_{k,i}^2 and the constants of :mod:`theory.adam.constants`,
+
+    (1) sum_{k,i} E[G_{k,i}^2 / sqrt(D_{k,i})] <= Qbar = (Delta / alpha + alpha K L d Gamma) / ((1 - beta1) kappa);
+    (2) S = sum_k E||G_k||_1 <= (B Qbar + sqrt(B^2 Qbar^2 + 4 A Qbar)) / 2;
+    (3) at alpha = sqrt(Delta / (K L d Gamma)),
+        S / K <= (2 gamma / kappa) (1 + tau sqrt(beta2) / (1 - sqrt(beta2))) sqrt(L d Delta / K) + A / (B K).
+
+    So the average gradient norm is O(K^-1/2) at fixed betas, without logarithms or a lower bound on v_0. At
+    beta1 = 0, beta2 -> 0, eta = 0 (sign descent) bound (3) tends to sqrt(2 L d Delta / K), which is sharp.
+
+References:
+    A correction of Theorem 1 (Theorem B.1) of Lau et al., "Adaptive Batch Size Schedules for Distributed
+    Training of Language Models with Data and Model Parallelism", CPAL 2025, arXiv 2412.21124. Proof:
+    :mod:`proofs.adam`.
+
+Arguments (of every function, by keyword):
+    smoothness: L > 0, in the l2 norm. dimension: d. initial_gap: Delta >= 0. steps: K. step_size: alpha > 0.
+    beta1, beta2, eta: as above. sum_sqrt_v0: sum_i sqrt(v_{0,i}) >= 0.
+
+Shapes:
+    Floats, numpy arrays (broadcast together) or SymPy expressions.
+
+Example:
+    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
+    >>> adam = dict(beta1=0.9, beta2=0.95, eta=0.2)
+    >>> alpha = best_step_size(**problem, beta1=0.9, beta2=0.95)
+    >>> f"{alpha:.3g}"
+    '3.48e-05'
+    >>> summed = gradient_norm_sum_bound(**problem, **adam, step_size=alpha)
+    >>> average = average_gradient_norm_bound(**problem, **adam)
+    >>> round(summed.value / 10**6, 4), round(average.value, 4)
+    (11.2606, 11.2606)
+    >>> average_gradient_norm_bound(**problem, beta1=0.9, beta2=0.95, eta=0.3)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    adabatch.moments.hypotheses.HypothesisError: requires eta^2 < 1 - beta1 / sqrt(beta2), ... values is eta =
+    0.276802
+"""
+
+from __future__ import annotations
+
+from adabatch.moments.hypotheses import describe, require
+from adabatch.moments.numeric import Value, sqrt
+from theory.adam.constants import (
+    alignment,
+    descent_budget,
+    drift_constant,
+    least_descent_budget,
+    momentum_amplification,
+    momentum_gap,
+    preconditioner_growth,
+    preconditioner_start,
+    require_betas,
+    require_problem,
+    solve_self_bounding,
+    squared_noise_growth,
+)
+from theory.bound import Bound
+
+__all__ = [
+    "average_gradient_norm_bound",
+    "best_step_size",
+    "gradient_norm_sum_bound",
+    "largest_admissible_eta",
+    "preconditioned_sum_bound",
+    "predicted_rate",
+    "require_condition",
+    "theorem_constants",
+]
+
+NAME = "Theorem 1 (corrected)"
+
+
+def largest_admissible_eta(beta1: Value, beta2: Value) -> Value:
+    """sqrt(1 - beta1 / sqrt(beta2)), the supremum of the admissible eta (not admissible itself).
+
+    Raises:
+        HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1.
+
+    >>> round(largest_admissible_eta(0.9, 0.95), 4), round(largest_admissible_eta(0.9, 0.999), 4)
+    (0.2768, 0.3155)
+    """
+    require_betas(beta1, beta2)
+    return sqrt(momentum_gap(beta1, beta2))
+
+
+def require_condition(beta1: Value, beta2: Value, eta: Value) -> None:
+    """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless 0 <= eta^2 < 1 - beta1 / sqrt(beta2)."""
+    largest = largest_admissible_eta(beta1, beta2)
+    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
+    require(
+        alignment(beta1, beta2, eta) > 0,
+        "eta^2 < 1 - beta1 / sqrt(beta2)",
+        f"{describe('eta', eta)}, {describe('beta1', beta1)}, {describe('beta2', beta2)}",
+        f"the supremum of the admissible values is {describe('eta', largest)}",
+    )
+
+
+def theorem_constants(beta1: Value, beta2: Value, eta: Value, sum_sqrt_v0: Value = 0.0) -> dict[str, Value]:
+    """The theorem's constants by name: rho, kappa, tau, Gamma, A and B.
+
+    Raises:
+        HypothesisError: if the betas, eta or v_0 are not admissible.
+    """
+    require_condition(beta1, beta2, eta)
+    require(sum_sqrt_v0 >= 0, "sum_i sqrt(v_{0,i}) >= 0", describe("sum_sqrt_v0", sum_sqrt_v0), "take 0 or more")
+    return {
+        "rho": momentum_amplification(beta1, beta2),
+        "kappa": alignment(beta1, beta2, eta),
+        "tau": sqrt(squared_noise_growth(eta)),
+        "Gamma": drift_constant(beta1, beta2),
+        "A": preconditioner_start(beta2, sum_sqrt_v0),
+        "B": preconditioner_growth(beta2, eta),
+    }
+
+
+def preconditioned_sum_bound(
+    *,
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    step_size: Value,
+    beta1: Value,
+    beta2: Value,
+    eta: Value,
+) -> Bound:
+    """Bound (1): sum_{k,i} E[G_{k,i}^2 / sqrt(D_{k,i})] <= Qbar.
+
+    Raises:
+        HypothesisError: if a hypothesis of the theorem is violated.
+    """
+    require_problem(smoothness, dimension, initial_gap, steps)
+    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "see best_step_size")
+    constants = theorem_constants(beta1, beta2, eta)
+    descent = (1 - beta1) * constants["kappa"]
+    budget = descent_budget(smoothness, dimension, initial_gap, steps, step_size, constants["Gamma"])
+    drift_only = descent_budget(smoothness, dimension, 0, steps, step_size, constants["Gamma"])
+    return Bound(
+        value=budget / descent,
+        quantity="sum_{k,i} E[G_{k,i}^2 / sqrt(D_{k,i})]",
+        theorem=f"{NAME}, bound (1)",
+        constants=constants,
+        terms={"gap": initial_gap / step_size / descent, "drift": drift_only / descent},
+    )
+
+
+def gradient_norm_sum_bound(
+    *,
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    step_size: Value,
+    beta1: Value,
+    beta2: Value,
+    eta: Value,
+    sum_sqrt_v0: Value = 0.0,
+) -> Bound:
+    """Bound (2): S = sum_k E||grad L(w_k)||_1 at any step size.
+
+    Raises:
+        HypothesisError: if a hypothesis of the theorem is violated.
+    """
+    q = preconditioned_sum_bound(
+        smoothness=smoothness,
+        dimension=dimension,
+        initial_gap=initial_gap,
+        steps=steps,
+        step_size=step_size,
+        beta1=beta1,
+        beta2=beta2,
+        eta=eta,
+    ).value
+    constants = theorem_constants(beta1, beta2, eta, sum_sqrt_v0)
+    return Bound(
+        value=solve_self_bounding(constants["B"], constants["A"], q),
+        quantity="sum_k E||grad L(w_k)||_1",
+        theorem=f"{NAME}, bound (2)",
+        constants=constants,
+        terms={"Qbar": q},
+    )
+
+
+def best_step_size(
+    *, smoothness: Value, dimension: Value, initial_gap: Value, steps: Value, beta1: Value, beta2: Value
+) -> Value:
+    """alpha = sqrt(Delta / (K L d Gamma)), which makes Qbar, hence bound (2), least.
+
+    Raises:
+        HypothesisError: if a hypothesis of the theorem is violated, and at Delta = 0, where w_1 is a minimiser
+            and the bounds only fall with the step size.
+    """
+    require_problem(smoothness, dimension, initial_gap, steps)
+    require_betas(beta1, beta2)
+    gap = describe("initial_gap", initial_gap)
+    require(initial_gap > 0, "initial_gap > 0", gap, "at 0 the smaller the step size, the smaller the bound")
+    return sqrt(initial_gap / (drift_constant(beta1, beta2) * smoothness * dimension * steps))
+
+
+def average_gradient_norm_bound(
+    *,
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    beta1: Value,
+    beta2: Value,
+    eta: Value,
+    sum_sqrt_v0: Value = 0.0,
+) -> Bound:
+    """Bound (3): S / K = (1 / K) sum_k E||grad L(w_k)||_1 at the best step size.
+
+    Its two terms are ``leading`` = B Qbar / K, of order K^-1/2, and ``start`` = A / (B K). At Delta = 0 it is
+    the limit of small step sizes. Where ``start`` dominates, bound (2) at the best step size is much smaller; and
+    only there may bound (3) fall with eta, since B grows.
+
+    Raises:
+        HypothesisError: if a hypothesis of the theorem is violated.
+    """
+    require_problem(smoothness, dimension, initial_gap, steps)
+    constants = theorem_constants(beta1, beta2, eta, sum_sqrt_v0)
+    budget = least_descent_budget(smoothness, dimension, initial_gap, steps, constants["Gamma"])
+    leading = constants["B"] * budget / ((1 - beta1) * constants["kappa"]) / steps
+    start = constants["A"] / (constants["B"] * steps)
+    return Bound(
+        value=leading + start,
+        quantity="(1/K) sum_k E||grad L(w_k)||_1",
+        theorem=f"{NAME}, bound (3)",
+        constants=constants,
+        terms={"leading": leading, "start": start},
+    )
+
+
+def predicted_rate(
+    *,
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    beta1: Value,
+    beta2: Value,
+    eta: Value,
+    sum_sqrt_v0: Value = 0.0,
+) -> Value:
+    """The slope of bound (3) against K on log-log axes: -1/2 for v_0 = 0, between -1 and -1/2 otherwise.
+
+    Raises:
+        HypothesisError: if a hypothesis of the theorem is violated, or at Delta = 0.
+
+    >>> predicted_rate(smoothness=1.0, dimension=10, initial_gap=1.0, steps=100, beta1=0.0, beta2=0.5, eta=0.5)
+    -0.5
+    """
+    gap = describe("initial_gap", initial_gap)
+    require(initial_gap > 0, "initial_gap > 0", gap, "at 0 the bound's leading term is 0 for every K")
+    bound = average_gradient_norm_bound(
+        smoothness=smoothness,
+        dimension=dimension,
+        initial_gap=initial_gap,
+        steps=steps,
+        beta1=beta1,
+        beta2=beta2,
+        eta=eta,
+        sum_sqrt_v0=sum_sqrt_v0,
+    )
+    return -(1 + bound.terms["start"] / bound.value) / 2

@@ -1,0 +1,286 @@
+r"""Adam as it is run: epsilon outside the root, step multipliers, bias correction.
+
+Problem:
+    The setting of :mod:`theory.adam.theorem1` (corrected Theorem 1), with two changes to the step.
+
+Algorithm:
+    w_{k+1} = w_k - alpha s_k m_k / (sqrt(v_k) + epsilon_k), with fixed multipliers s_k > 0 and
+    0 <= epsilon_k <= epsilon non-decreasing.
+
+    Bias correction is s_k = sqrt(1 - beta2^k) / (1 - beta1^k) and epsilon_k = epsilon sqrt(1 - beta2^k).
+
+Guarantee:
+    With rho_s = sup_j sum_n (s_{j+n} / s_j) r^n, kappa_s = (1 - rho_s eta^2) / (1 + eta^2), lo and hi the least
+    and the greatest multiplier, and eta^2 < 1 / rho_s, for every alpha > 0 and K >= 1
+
+    (1) sum_{k,i} E[G_{k,i}^2 / (sqrt(D_{k,i}) + epsilon_k)] <= Qbar
+            = (Delta / alpha + alpha hi^2 K L d Gamma) / (lo (1 - beta1) kappa_s);
+    (2) sum_k E||G_k||_1 <= (B Qbar + sqrt(B^2 Qbar^2 + 4 (A + K d epsilon) Qbar)) / 2.
+
+    What epsilon adds to the average gradient norm is at most min(sqrt(Qbar d epsilon / K), d epsilon / B).
+    Non-increasing multipliers have rho_s <= rho. Multipliers that start or end at 0 (warm-up, decay) make
+    rho_s or lo degenerate: they need a theorem on the weighted sum.
+
+References:
+    Corrected Theorem 1 and its lemmas, arXiv 2412.21124. Proof: :mod:`proofs.adam.variants`.
+
+Arguments (of the bounds, by keyword):
+    Those of :mod:`theory.adam.theorem1`; epsilon >= 0; multipliers: :class:`StepMultipliers`, of which the default
+    is the constant step.
+
+Shapes:
+    Floats, numpy arrays (broadcast together) or SymPy expressions; the multipliers are one sequence of floats.
+
+Example:
+    >>> corrected = bias_correction(0.9, 0.95)
+    >>> round(corrected.amplification, 2), round(corrected.largest_admissible_eta, 4)
+    (13.38, 0.2734)
+    >>> bound = gradient_norm_sum_bound(
+    ...     smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6, step_size=3e-5,
+    ...     beta1=0.9, beta2=0.95, eta=0.2, epsilon=1e-8, multipliers=corrected,
+    ... )
+    >>> round(bound.value / 10**6, 2)
+    34.74
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from adabatch.moments.hypotheses import describe, require
+from adabatch.moments.numeric import Value, minimum, one_minus_power, sqrt
+from theory.adam.constants import (
+    alignment_at,
+    descent_budget,
+    drift_constant,
+    momentum_amplification,
+    momentum_gap,
+    momentum_ratio,
+    preconditioner_growth,
+    preconditioner_start,
+    require_betas,
+    require_problem,
+    solve_self_bounding,
+)
+from theory.adam.discounted_sums import discounted_sums
+from theory.bound import Bound
+
+__all__ = [
+    "StepMultipliers",
+    "amplifications",
+    "bias_correction",
+    "bias_correction_multiplier",
+    "epsilon_cost",
+    "gradient_norm_sum_bound",
+    "preconditioned_sum_bound",
+    "step_multipliers",
+]
+
+NAME = "Theorem 1 (corrected), variants"
+NEGLIGIBLE = 45.0
+"""exp(-45) = 3e-20 is below the rounding of a double relative to 1."""
+LONGEST_RECURSION = 10**7
+
+
+@dataclass(frozen=True)
+class StepMultipliers:
+    """What the theorem needs to know of the multipliers s_k.
+
+    Attributes:
+        amplification: rho_s = sup_j sum_n (s_{j+n} / s_j) r^n.
+        lowest: lo, the least multiplier (or a lower bound).
+        highest: hi, the greatest multiplier (or an upper bound).
+    """
+
+    amplification: Value
+    lowest: Value = 1.0
+    highest: Value = 1.0
+
+    @property
+    def largest_admissible_eta(self) -> Value:
+        """rho_s^(-1/2), the supremum of the admissible eta (not admissible itself)."""
+        return 1 / sqrt(self.amplification)
+
+
+def amplifications(multipliers: Iterable[float], ratio: float, after: float = 0.0) -> list[float]:
+    """sum_{n <= N - j} (s_{j+n} / s_j) r^n for j = 1..N, by the backward recursion R_j = s_j + r R_{j+1}.
+
+    Args:
+        multipliers: s_1..s_N, all > 0.
+        ratio: r in [0, 1).
+        after: R_{N+1}, 0 if the run ends at step N.
+
+    >>> amplifications([1.0, 1.0, 1.0], 0.5)
+    [1.75, 1.5, 1.0]
+    """
+    s = list(multipliers)
+    return [total / own for total, own in zip(discounted_sums(s, ratio, after).tolist(), s, strict=True)]
+
+
+def step_multipliers(multipliers: Iterable[float], beta1: float, beta2: float) -> StepMultipliers:
+    """The constants of a run with the multipliers s_1..s_K.
+
+    Raises:
+        HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1 and all multipliers are positive and finite.
+
+    >>> step_multipliers([1.0, 0.5], beta1=0.5, beta2=0.81).lowest
+    0.5
+    """
+    require_betas(beta1, beta2)
+    values = np.asarray(list(multipliers), dtype=float)
+    require(values.size > 0, "at least one multiplier", "none was given")
+    given = describe("multipliers", values)
+    require((values > 0) & np.isfinite(values), "0 < s_k < infinity", given, "warm-up must start above 0")
+    sums = amplifications(values.tolist(), momentum_ratio(beta1, beta2))
+    return StepMultipliers(max(sums), float(values.min()), float(values.max()))
+
+
+def bias_correction_multiplier(step: Value, beta1: Value, beta2: Value) -> Value:
+    """s_k = sqrt(1 - beta2^k) / (1 - beta1^k), for the step number k >= 1.
+
+    >>> round(bias_correction_multiplier(1, 0.9, 0.99), 12)
+    1.0
+    """
+    require(step >= 1, "step >= 1", describe("step", step), "count steps from 1")
+    return sqrt(one_minus_power(beta2, step)) / one_minus_power(beta1, step)
+
+
+def bias_correction(beta1: float, beta2: float) -> StepMultipliers:
+    """The constants of bias correction, for runs of any length (rounding apart, the exact suprema).
+
+    Once beta1^j is negligible, s_{j+n} / s_j = sqrt((1 - beta2^{j+n}) / (1 - beta2^j)) falls with j, so that the
+    supremum of rho_s lies before, and s_k rises to its limit 1. The recursion starts so much later that what
+    follows it, at most rho, is negligible too.
+
+    Raises:
+        HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1.
+        ValueError: if the betas are so near 1 that the recursion would take more than ``LONGEST_RECURSION`` steps.
+
+    >>> round(bias_correction(0.9, 0.999).amplification, 2)
+    11.17
+    """
+    require_betas(beta1, beta2)
+    settled = _steps_until_negligible(1 - beta1)
+    length = settled + _steps_until_negligible(momentum_gap(beta1, beta2))
+    if length > LONGEST_RECURSION:
+        raise ValueError(
+            f"bias correction at beta1 = {beta1}, beta2 = {beta2} takes {length} steps to settle, more than "
+            f"{LONGEST_RECURSION}; use step_multipliers on the run's own multipliers"
+        )
+    multipliers = bias_correction_multiplier(np.arange(1, length + 1), beta1, beta2)
+    limit = momentum_amplification(beta1, beta2)
+    sums = amplifications(multipliers.tolist(), momentum_ratio(beta1, beta2), after=limit)
+    lowest, highest = float(multipliers[:settled].min()), max(1.0, float(multipliers[:settled].max()))
+    return StepMultipliers(max(sums[:settled]), lowest, highest)
+
+
+def _steps_until_negligible(gap: float) -> int:
+    """The least n >= 1 with (1 - gap)^n <= exp(-NEGLIGIBLE)."""
+    return 1 if gap >= 1 else math.ceil(NEGLIGIBLE / -math.log1p(-gap))
+
+
+def epsilon_cost(*, q: Value, growth: Value, dimension: Value, steps: Value, epsilon: Value) -> Value:
+    """min(sqrt(Qbar d epsilon / K), d epsilon / B): at most this does epsilon add to the average gradient norm.
+
+    Args:
+        q: Qbar >= 0.
+        growth: B > 0.
+        dimension: d.
+        steps: K.
+        epsilon: >= 0.
+
+    >>> epsilon_cost(q=4.0, growth=2.0, dimension=1, steps=100, epsilon=1.0)
+    0.2
+    """
+    require(epsilon >= 0, "epsilon >= 0", describe("epsilon", epsilon), "take 0 or more")
+    return minimum(sqrt(q * dimension * epsilon / steps), dimension * epsilon / growth)
+
+
+def _descent(beta1: Value, beta2: Value, eta: Value, multipliers: StepMultipliers | None) -> tuple[Value, Value]:
+    """(lo (1 - beta1) kappa_s, hi^2 Gamma): the descent per step and the drift, once the hypotheses hold."""
+    require_betas(beta1, beta2)
+    chosen = multipliers or StepMultipliers(momentum_amplification(beta1, beta2))
+    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
+    require(chosen.lowest > 0, "lowest multiplier > 0", describe("lowest", chosen.lowest), "start above 0")
+    kappa = alignment_at(chosen.amplification, eta)
+    given = f"{describe('eta', eta)}, {describe('rho_s', chosen.amplification)}"
+    advice = f"the supremum of the admissible values is {describe('eta', chosen.largest_admissible_eta)}"
+    require(kappa > 0, "eta^2 < 1 / rho_s", given, advice)
+    return chosen.lowest * (1 - beta1) * kappa, chosen.highest**2 * drift_constant(beta1, beta2)
+
+
+def preconditioned_sum_bound(
+    *,
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    step_size: Value,
+    beta1: Value,
+    beta2: Value,
+    eta: Value,
+    multipliers: StepMultipliers | None = None,
+) -> Bound:
+    """Bound (1): sum_{k,i} E[G_{k,i}^2 / (sqrt(D_{k,i}) + epsilon_k)] <= Qbar, for every epsilon.
+
+    Raises:
+        HypothesisError: if a hypothesis of the theorem is violated.
+    """
+    require_problem(smoothness, dimension, initial_gap, steps)
+    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take a positive step size")
+    descent, drift = _descent(beta1, beta2, eta, multipliers)
+    budget = descent_budget(smoothness, dimension, initial_gap, steps, step_size, drift)
+    return Bound(
+        value=budget / descent,
+        quantity="sum_{k,i} E[G_{k,i}^2 / (sqrt(D_{k,i}) + epsilon_k)]",
+        theorem=f"{NAME}, bound (1)",
+        constants={"lo (1 - beta1) kappa_s": descent, "hi^2 Gamma": drift},
+        terms={"gap": initial_gap / step_size / descent},
+    )
+
+
+def gradient_norm_sum_bound(
+    *,
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    step_size: Value,
+    beta1: Value,
+    beta2: Value,
+    eta: Value,
+    sum_sqrt_v0: Value = 0.0,
+    epsilon: Value = 0.0,
+    multipliers: StepMultipliers | None = None,
+) -> Bound:
+    """Bound (2): sum_k E||grad L(w_k)||_1, with epsilon outside the root and step multipliers.
+
+    Raises:
+        HypothesisError: if a hypothesis of the theorem is violated.
+    """
+    first = preconditioned_sum_bound(
+        smoothness=smoothness,
+        dimension=dimension,
+        initial_gap=initial_gap,
+        steps=steps,
+        step_size=step_size,
+        beta1=beta1,
+        beta2=beta2,
+        eta=eta,
+        multipliers=multipliers,
+    )
+    require(sum_sqrt_v0 >= 0, "sum_i sqrt(v_{0,i}) >= 0", describe("sum_sqrt_v0", sum_sqrt_v0), "take 0 or more")
+    growth, q = preconditioner_growth(beta2, eta), first.value
+    cost = epsilon_cost(q=q, growth=growth, dimension=dimension, steps=steps, epsilon=epsilon)
+    start = preconditioner_start(beta2, sum_sqrt_v0) + epsilon * dimension * steps
+    return Bound(
+        value=solve_self_bounding(growth, start, q),
+        quantity="sum_k E||grad L(w_k)||_1",
+        theorem=f"{NAME}, bound (2)",
+        constants={**first.constants, "A + K d epsilon": start, "B": growth},
+        terms={"Qbar": q, "epsilon cost per step": cost},
+    )

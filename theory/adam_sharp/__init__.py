@@ -1,0 +1,1 @@
+"""Theorem 2: a sharper bound for Adam, for any betas."""

@@ -1,0 +1,1 @@
+"""The paper's claims as published, their corrections, and the checks behind each verdict."""

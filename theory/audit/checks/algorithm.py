@@ -1,0 +1,118 @@
+"""Checks of Algorithm 1 as a procedure: when the test is made, what it counts, what Theorem 1 assumes of it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from adabatch.moments.hypotheses import HypothesisError
+from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
+from theory.audit.evidence import Certificate, Comparison
+from theory.audit.published_adam import PrintedProblem, printed_bound
+from theory.estimators.exact_tests import relative_error
+
+__all__ = ["enforced_at_the_step", "sample_counter", "started_from_zero"]
+
+
+def enforced_at_the_step(lag: int = 1, decay: float = 0.95, eta: float = 0.2, steps: int = 60) -> Certificate:
+    """Algorithm 1: does the batch of step k meet the test at step k?
+
+    The gradient shrinks by ``decay`` a step, the noise does not, and the test sees exact variances: the best case
+    for the algorithm. The batch of step k is chosen by the test at step k - ``lag`` (1 is Algorithm 1).
+    """
+    gradients = decay ** np.arange(steps + 1)
+    batch_sizes = [100.0]
+    for k in range(1, steps + 1):
+        statistic = statistic_from_estimates(1.0, gradients[max(k - lag, 0)] ** 2, eta)
+        batch_sizes.append(next_batch_size(statistic, batch_sizes[-1]))
+    errors = relative_error(1.0 / np.array(batch_sizes[1:]), gradients[1:] ** 2)
+    passing = float(np.mean(errors <= eta))
+    biased = _mean_of_enlarged_batches()
+    after_half = _mean_after_half_an_epoch()
+    return Certificate(
+        printed=(
+            Comparison("share of steps whose own batch meets the test (4)", passing, "==", 1.0),
+            Comparison("largest relative error over eta", float(errors.max()) / eta, "<=", 1.0),
+        ),
+        supporting=(
+            Comparison(
+                "E g with G = 1 where the batch is enlarged until its own samples pass", float(biased), "<", 1.0
+            ),
+            Comparison(
+                "E_k g_k of the rest of an epoch over (0,1,3,7) after (0,1), with G = 11/4",
+                float(after_half),
+                ">",
+                2.75,
+            ),
+        ),
+        note="Batch k is tested only to choose b_{k+1}. Enlarging the current batch until it passes, or drawing "
+        "without replacement across steps, would break E_k g_k = G_k instead.",
+    )
+
+
+def _mean_of_enlarged_batches(eta: Fraction = Fraction(1, 2)) -> Fraction:
+    """E g when two samples of {0, 4} with P(4) = 1/4 (mean 1) are joined by two more if Eq. (3) fails on them."""
+    law = {Fraction(0): Fraction(3, 4), Fraction(4): Fraction(1, 4)}
+    mean = sum((x * p for x, p in law.items()), Fraction(0))
+    total = Fraction(0)
+    for first, p in law.items():
+        for second, q in law.items():
+            average = (first + second) / 2
+            sample_variance = (first - second) ** 2 / 2
+            passes = sample_variance / 2 <= eta**2 * average**2
+            total += p * q * (average if passes else (first + second + 2 * mean) / 4)
+    return total
+
+
+def _mean_after_half_an_epoch() -> Fraction:
+    """Conditional mean of the second batch of a reshuffled epoch over (0, 1, 3, 7), after the batch (0, 1)."""
+    return Fraction(3 + 7, 2)
+
+
+def sample_counter(counted_after_step: bool = True, budget: int = 2_000_000) -> Certificate:
+    """Algorithm 1's counter: k <- k + 1 comes before i <- i + b_k, so that b_{k+1} is counted for step k.
+
+    Args:
+        counted_after_step: as printed; False counts b_k first.
+        budget: N, in samples.
+    """
+
+    def run(late: bool) -> tuple[int, int]:
+        batch_sizes = [min(256 * 2 ** (k // 20), 8192) for k in range(10_000)]
+        counted = processed = k = 0
+        while counted < budget:
+            processed += batch_sizes[k]
+            counted += batch_sizes[k + 1] if late else batch_sizes[k]
+            k += 1
+        return counted, processed
+
+    def comparisons(late: bool) -> tuple[Comparison, ...]:
+        counted, processed = run(late)
+        return (
+            Comparison("samples counted against samples processed, b from 256 to 8192", counted, "==", processed),
+            Comparison("samples processed against N", processed, ">=", budget),
+        )
+
+    return Certificate(
+        printed=comparisons(counted_after_step),
+        corrected=comparisons(late=False),
+        note="The counter adds the next batch: it ends b_{K+1} - b_1 samples ahead of what was processed.",
+    )
+
+
+def started_from_zero(v0: float = 0.0) -> Certificate:
+    """Algorithm 1 starts AdamW from v_0 = 0; Theorem B.1 has log(1 / sqrt(beta2 v_0)) in c2."""
+    problem = PrintedProblem(0.5, 0.99, 0.5, 1.0, 1e-3, np.array([v0]), np.ones(1))
+    try:
+        defined = float(np.isfinite(printed_bound(problem, 1e-3, 100).value))
+    except HypothesisError:
+        defined = 0.0
+    return Certificate(
+        printed=(
+            Comparison("v_0 that Algorithm 1 starts from, against the theorem's v_0 > 0", v0, ">", 0.0),
+            Comparison("whether (B.2) has a value there", defined, "==", 1.0),
+        ),
+        note="So does b_1, which no test has chosen, and the cap, at which the test is no longer made: the "
+        "theorem's hypotheses are not those of the algorithm.",
+    )

@@ -1,0 +1,1 @@
+"""The estimators of the norm test: exact tests, finite populations, expectations and variances."""

@@ -1,0 +1,1 @@
+"""The l1 norm test and its theorems."""

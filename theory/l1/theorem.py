@@ -1,0 +1,473 @@
+r"""The l1 norm test: a test for Adam-like optimizers that is free of the dimension, and its theorem.
+
+Problem:
+    Minimise L, L-smooth and bounded below, by Adam with stochastic gradients g_k, E_k g_k = G_k = grad L(w_k).
+    The scalar (l2) norm test E_k ||g_k - G_k||^2 <= eta^2 ||G_k||^2 cannot carry a theorem free of the dimension:
+    Adam amplifies exactly the coordinates that the scalar test does not see. Which test can?
+
+Algorithm:
+    The **l1 norm test** asks at every step for
+
+        sum_i sqrt(Var_k g_{k,i}) <= eta ||G_k||_1.
+
+    It is implied by the coordinate-wise test, and it is the square root of the l1 noise scale. With
+    sigma_i^2 the variance of coordinate i of *one sample's* gradient, the next batch size is
+
+        b' = ceil( (sum_i sigma_i)^2 / (eta^2 ||g||_1^2) ).
+
+Guarantee (Adam of Eq. 6, any v_0 >= 0, 0 <= beta1 < sqrt(beta2) < 1):
+    With r = beta1/sqrt(beta2), c = 1 - beta2, rho = 1/(1 - r), T = 1 + eta, nu = eta,
+    B = sqrt(c) (1 + T sqrt(beta2)/(1 - sqrt(beta2))), A = sqrt(beta2)/(1 - sqrt(beta2)) sum_i sqrt(v_{0,i}),
+    P = Delta/alpha + alpha K L d Gamma and nu' = (1 + rho) nu / sqrt(c): if B nu' < 1, then S = sum_k E||G_k||_1
+    satisfies S^2 <= (A + B S) (P/(1 - beta1) + nu' S), hence the bound that :func:`l1_test_bound` returns, and
+
+        S <= [ P/(1 - beta1) + A/B^2 ] / [ 1/B - nu' ]          (the simpler, weaker form).
+
+    The same holds for the scalar test with the l2 norm, nu = eta sqrt(d), T = sqrt(1 + eta^2) and
+    sqrt(sum_i v_{0,i}) in A: there the condition is one on the dimension (:func:`scalar_test_bound`). The
+    constants are weak (nu below .0018 at betas (.9, .95)); :mod:`theory.l1.theorem3` has usable ones.
+
+    **Scalar against l1.** With d_sd = (sum_i sd_i)^2 / sum_i sd_i^2 and d_G = ||G||_1^2 / ||G||_2^2, the scalar
+    test at eta_s implies the l1 test at eta_s sqrt(d_sd / d_G), equal where the scalar test is.
+
+References:
+    Lau et al., CPAL 2025 (the tests); arXiv 2602.03001 (the l1 noise scale for sign-like optimizers);
+    the theorem and its proof: :mod:`proofs.l1.theorem`.
+
+Shapes:
+    Bounds and statistics: floats, numpy arrays (broadcast together) or SymPy expressions. Estimators from groups:
+    arrays or tensors whose last axis runs over the d coordinates; the group axis, if there is one, is the first.
+
+Example:
+    >>> import numpy as np
+    >>> groups = np.array([[1.0, -2.0], [3.0, -2.0]])                    # J = 2 groups, d = 2
+    >>> deviations = sum_of_standard_deviations(2, 3, (groups**2).sum(0), groups.mean(0))
+    >>> round(deviations, 4)                                             # sqrt(3 * 2) / c4(2)
+    3.07
+    >>> plug_in_l1_norm(groups.mean(0)), conservative_l1_norm(groups)
+    (4.0, 4.0)
+    >>> round(l1_statistic(deviations, 4.0, eta=0.5), 4)
+    2.3562
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammaln
+
+from adabatch.moments.gradient_moments import covariance_trace, require_groups, squared_deviation
+from adabatch.moments.hypotheses import describe, require
+from adabatch.moments.numeric import Value, absolute, exp, is_symbolic, quotient, sign, sqrt, total
+from adabatch.moments.statistic import statistic_from_estimates
+from theory.adam.constants import (
+    descent_budget,
+    drift_constant,
+    momentum_amplification,
+    preconditioner_growth,
+    preconditioner_start,
+    require_betas,
+    require_problem,
+    second_moment_weight,
+    solve_self_bounding,
+)
+from theory.bound import Bound
+
+__all__ = [
+    "EffectiveDimensions",
+    "conservative_l1_norm",
+    "deviation_correction",
+    "effective_dimensions",
+    "implied_l1_eta",
+    "l1_noise_cost",
+    "l1_statistic",
+    "l1_test_bound",
+    "largest_admissible_eta",
+    "noise_to_gradient",
+    "plug_in_l1_norm",
+    "scalar_test_bound",
+    "solve_with_noise",
+    "standard_deviation",
+    "sum_of_standard_deviations",
+]
+
+# ----------------------------------------------------------------------------------------------------
+# The test, and its estimators from groups.
+
+
+def l1_statistic(sum_of_standard_deviations: Value, l1_norm: Value, eta: Value) -> Value:
+    """T = (sum_i sigma_i)^2 / (eta^2 ||g||_1^2), in samples: the l1 test passes where T <= b, else b' = ceil(T).
+
+    Decide and round with :func:`adabatch.moments.statistic.norm_test_passes` and
+    :func:`adabatch.moments.statistic.next_batch_size`.
+
+    Args:
+        sum_of_standard_deviations: sum_i sigma_i, of one sample's gradient.
+        l1_norm: an estimate of ||G||_1. Where it is not positive (the conservative estimate can be), the gradient
+            is not resolved and the statistic is NaN.
+        eta: > 0, the relative error asked for.
+
+    Raises:
+        HypothesisError: unless eta > 0.
+
+    >>> l1_statistic(6.0, 4.0, 0.5)
+    9.0
+    >>> l1_statistic(6.0, -4.0, 0.5)
+    nan
+    """
+    signed_square = l1_norm**2 if is_symbolic(l1_norm) else l1_norm * absolute(l1_norm)
+    return statistic_from_estimates(sum_of_standard_deviations**2, signed_square, eta)
+
+
+def deviation_correction(groups: Value) -> Value:
+    """c4(J) = sqrt(2/(J-1)) Gamma(J/2) / Gamma((J-1)/2): E[sample standard deviation] / sigma for Gaussians.
+
+    Raises:
+        HypothesisError: for fewer than two groups.
+
+    >>> round(deviation_correction(2), 6), round(deviation_correction(4), 6)
+    (0.797885, 0.921318)
+    """
+    require_groups(groups)
+    if is_symbolic(groups):
+        import sympy
+
+        return sympy.sqrt(sympy.S(2) / (groups - 1)) * sympy.gamma(groups / 2) / sympy.gamma((groups - 1) / 2)
+    return sqrt(2 / (groups - 1)) * exp(gammaln(groups / 2) - gammaln((groups - 1) / 2))
+
+
+def standard_deviation(groups: Value, group_size: Value, sum_of_squares: Value, mean: Value) -> Value:
+    """sigma_i of one sample's gradient, coordinate by coordinate: sqrt(m sum_j (g_ji - g_i)^2 / (J-1)) / c4(J).
+
+    Unbiased for Gaussian gradients (which the mean of a micro-batch is close to). The batch gradient's own
+    standard deviation is sigma_i / sqrt(b), b = J m.
+
+    Args:
+        groups: J, the number of groups (ranks x micro-batches).
+        group_size: m, samples in a group.
+        sum_of_squares: sum_j g_ji^2, any shape.
+        mean: g_i = (1/J) sum_j g_ji, the same shape.
+
+    Raises:
+        HypothesisError: for fewer than two groups.
+
+    >>> round(standard_deviation(2, 1, 10.0, 2.0), 6)                    # g_1 = 1, g_2 = 3
+    1.772454
+    """
+    variance = covariance_trace(groups, group_size, sum_of_squares, mean**2)  # of each coordinate alone
+    return sqrt(variance) / deviation_correction(groups)
+
+
+def sum_of_standard_deviations(groups: Value, group_size: Value, sum_of_squares: Value, mean: Value) -> Value:
+    """sum_i sigma_i from per-coordinate sums; shards of coordinates may be summed apart and then added.
+
+    Args:
+        groups: J.
+        group_size: m.
+        sum_of_squares: sum_j g_ji^2, shape [..., d].
+        mean: (1/J) sum_j g_ji, shape [..., d].
+
+    Returns:
+        Shape [...].
+
+    >>> round(sum_of_standard_deviations(2, 1, np.array([10.0, 8.0]), np.array([2.0, 2.0])), 6)
+    1.772454
+    """
+    deviations = total(sqrt(squared_deviation(groups, sum_of_squares, mean**2)))
+    return sqrt(group_size / (groups - 1)) * deviations / deviation_correction(groups)
+
+
+def plug_in_l1_norm(mean: Value) -> Value:
+    """||g||_1 of the batch gradient, shape [..., d] -> [...]. E ||g||_1 >= ||G||_1: biased up, by noise.
+
+    When noise dominates it grows with the noise, so that the ratio (sum sd)/(plug-in) saturates near
+    sqrt(pi/2) = 1.25 whatever the true ratio is.
+
+    >>> plug_in_l1_norm(np.array([2.0, -2.0]))
+    4.0
+    """
+    return total(absolute(mean))
+
+
+def conservative_l1_norm(group_gradients: Value) -> Value:
+    """N = (1/J) sum_j sum_i sgn(g_i - g_ji/J) g_ji, with E N <= ||G||_1 for independent groups.
+
+    Every group's gradient is measured along the signs of the *other* groups' mean: underestimating ||G||_1 makes
+    the test ask for more samples, not fewer. J = 2 halves of a batch are enough: the signs of one, the values of
+    the other.
+
+    Args:
+        group_gradients: shape [J, ..., d].
+
+    Returns:
+        Shape [...]; it can be negative, which means that the gradient is not resolved.
+
+    Raises:
+        HypothesisError: for fewer than two groups.
+
+    >>> conservative_l1_norm(np.array([[1.0, -1.0], [2.0, 0.5]]))        # (1 - 1 + 2 - 0.5) / 2
+    0.75
+    """
+    groups = len(group_gradients)
+    require_groups(groups)
+    others = group_gradients.sum(axis=0) - group_gradients
+    return total((sign(others) * group_gradients).mean(axis=0))
+
+
+def noise_to_gradient(groups: Value, group_size: Value, sum_of_squares: Value, mean: Value) -> Value:
+    """sigma_i^2 / g_i^2 in samples, coordinate by coordinate: the coordinate-wise test at eta wants it <= eta^2 b.
+
+    The batch that a quantile of the coordinates asks for is the quantile of this ratio over eta^2. The variance is
+    the unbiased m sum_j (g_ji - g_i)^2 / (J-1). Without noise the ratio is 0, with noise and without gradient
+    infinite.
+
+    Args:
+        groups: J.
+        group_size: m.
+        sum_of_squares: sum_j g_ji^2, any shape.
+        mean: g_i, the same shape.
+
+    Raises:
+        HypothesisError: for fewer than two groups.
+
+    >>> noise_to_gradient(2, 3, 10.0, 2.0), noise_to_gradient(2, 3, 0.0, 0.0), noise_to_gradient(2, 3, 2.0, 0.0)
+    (1.5, 0.0, inf)
+    """
+    return quotient(covariance_trace(groups, group_size, sum_of_squares, mean**2), mean**2)
+
+
+# ----------------------------------------------------------------------------------------------------
+# Scalar against l1.
+
+
+@dataclass(frozen=True)
+class EffectiveDimensions:
+    """What the scalar test is worth: d_sd of the noise and d_G of the gradient, each between 1 and d.
+
+    Attributes:
+        noise: d_sd = (sum_i sd_i)^2 / sum_i sd_i^2.
+        gradient: d_G = ||G||_1^2 / ||G||_2^2.
+    """
+
+    noise: Value
+    gradient: Value
+
+
+def effective_dimensions(
+    sum_of_standard_deviations: Value, sum_of_variances: Value, l1_norm: Value, squared_norm: Value
+) -> EffectiveDimensions:
+    """d_sd and d_G from four sums. Both are free of units and of the batch size.
+
+    Args:
+        sum_of_standard_deviations: sum_i sd_i, of one sample or of the batch, as the next.
+        sum_of_variances: sum_i sd_i^2 (the trace of the covariance).
+        l1_norm: ||G||_1.
+        squared_norm: ||G||_2^2.
+
+    Returns:
+        0 for the dimension of nothing: no noise, or a gradient that vanishes.
+
+    >>> effective_dimensions(10.0, 10.0, 3.0, 9.0)                       # noise on 10 coordinates, gradient on one
+    EffectiveDimensions(noise=10.0, gradient=1.0)
+    """
+    return EffectiveDimensions(
+        quotient(sum_of_standard_deviations**2, sum_of_variances), quotient(l1_norm**2, squared_norm)
+    )
+
+
+def implied_l1_eta(scalar_eta: Value, dimensions: EffectiveDimensions) -> Value:
+    """eta_s sqrt(d_sd / d_G): the eta of the l1 test that the scalar test at eta_s implies.
+
+    >>> implied_l1_eta(0.2, EffectiveDimensions(noise=400.0, gradient=4.0))
+    2.0
+    """
+    return scalar_eta * sqrt(dimensions.noise / dimensions.gradient)
+
+
+# ----------------------------------------------------------------------------------------------------
+# The theorem.
+
+
+def l1_noise_cost(beta1: Value, beta2: Value, noise: Value) -> Value:
+    """nu' = (1 + rho) nu / sqrt(c): the descent that noise of relative size nu can destroy (key lemma).
+
+    E_k[((Gg)^+ - rho (Gg)^-)/sqrt(v_k)] >= G^2/sqrt(beta2 v_{k-1} + c G^2) - (1 + rho) sd/sqrt(c), for any noise
+    with standard deviation sd.
+    """
+    return (1 + momentum_amplification(beta1, beta2)) * noise / sqrt(second_moment_weight(beta2))
+
+
+def l1_test_bound(
+    *,
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    step_size: Value,
+    beta1: Value,
+    beta2: Value,
+    eta: Value,
+    sum_sqrt_v0: Value = 0.0,
+) -> Bound:
+    """Bound on sum_k E||grad L(w_k)||_1 for Adam under the l1 norm test.
+
+    Args:
+        smoothness: L, the Lipschitz constant of the gradient in the l2 norm.
+        dimension: d.
+        initial_gap: Delta = L(w_1) - inf L.
+        steps: K.
+        step_size: alpha > 0.
+        beta1: 0 <= beta1 < sqrt(beta2).
+        beta2: < 1.
+        eta: of the l1 test.
+        sum_sqrt_v0: sum_i sqrt(v_{0,i}).
+
+    Raises:
+        HypothesisError: for betas out of range, or if eta is too large; it names the largest admissible eta.
+
+    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, step_size=1e-3)
+    >>> bound = l1_test_bound(**problem, beta1=0.0, beta2=0.5, eta=0.1)
+    >>> round(bound.value / 10_000, 3), round(bound.terms["simpler form"] / 10_000, 3)
+    (1.058, 1.058)
+    """
+    require_betas(beta1, beta2)
+    # B is written with tau = sqrt(1 + x^2): here sum_i E_k|g_i| <= (1 + eta)||G||_1, so x^2 = eta (2 + eta).
+    _require_small_noise(beta1, beta2, eta, lambda e: (e, float(np.sqrt(e * (2 + e)))))
+    growth_eta = sqrt(eta * (2 + eta))
+    return _bound(
+        "sum_k E||grad L(w_k)||_1",
+        "theorem of the l1 norm test",
+        _descent_terms(smoothness, dimension, initial_gap, steps, step_size, beta1, beta2),
+        preconditioner_start(beta2, sum_sqrt_v0),
+        preconditioner_growth(beta2, growth_eta),
+        l1_noise_cost(beta1, beta2, eta),
+    )
+
+
+def scalar_test_bound(
+    *,
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    step_size: Value,
+    beta1: Value,
+    beta2: Value,
+    eta: Value,
+    sum_v0: Value = 0.0,
+) -> Bound:
+    """Bound on sum_k E||grad L(w_k)||_2 for Adam under the scalar test: eta must be of the order of 1/sqrt(d).
+
+    Args:
+        smoothness: L.
+        dimension: d; the condition is on eta sqrt(d).
+        initial_gap: Delta = L(w_1) - inf L.
+        steps: K.
+        step_size: alpha > 0.
+        beta1: 0 <= beta1 < sqrt(beta2).
+        beta2: < 1.
+        eta: of the scalar test E_k||g - G||^2 <= eta^2 ||G||^2.
+        sum_v0: sum_i v_{0,i}.
+
+    Raises:
+        HypothesisError: for betas out of range, or if eta sqrt(d) is too large.
+
+    >>> problem = dict(smoothness=1.0, dimension=4, initial_gap=1.0, steps=10_000, step_size=1e-3)
+    >>> bound = scalar_test_bound(**problem, beta1=0.0, beta2=0.5, eta=0.05)
+    >>> round(bound.value / 10_000, 3)
+    0.794
+    """
+    require_betas(beta1, beta2)
+    root_dimension = sqrt(dimension)
+    if not is_symbolic(root_dimension):
+        _require_small_noise(beta1, beta2, eta, lambda e: (e * float(np.max(root_dimension)), e))
+    return _bound(
+        "sum_k E||grad L(w_k)||_2",
+        "theorem of the scalar norm test (eta of the order of 1/sqrt(d))",
+        _descent_terms(smoothness, dimension, initial_gap, steps, step_size, beta1, beta2),
+        preconditioner_start(beta2, sqrt(sum_v0)),
+        preconditioner_growth(beta2, eta),
+        l1_noise_cost(beta1, beta2, eta * root_dimension),
+    )
+
+
+def largest_admissible_eta(beta1: float, beta2: float, dimension: float | None = None) -> float:
+    """The supremum of the eta that the theorem covers: of the l1 test, or of the scalar test in a dimension.
+
+    >>> round(largest_admissible_eta(0.9, 0.95), 5), round(largest_admissible_eta(0.9, 0.95, dimension=100.0), 6)
+    (0.0018, 0.00018)
+    """
+    require_betas(beta1, beta2)
+    if dimension is None:
+        return _supremum(beta1, beta2, lambda e: (e, float(np.sqrt(e * (2 + e)))))
+    return _supremum(beta1, beta2, lambda e: (e * float(np.sqrt(dimension)), e))
+
+
+NoiseAndGrowth = Callable[[float], tuple[float, float]]
+
+
+def _supremum(beta1: float, beta2: float, noise_and_growth: NoiseAndGrowth) -> float:
+    """The largest eta with B nu' < 1, by bisection: B nu' increases with eta and exceeds 1 at eta = 1."""
+    low, high = 0.0, 1.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        noise, growth = noise_and_growth(middle)
+        fits = preconditioner_growth(beta2, growth) * l1_noise_cost(beta1, beta2, noise) < 1
+        low, high = (middle, high) if fits else (low, middle)
+    return low
+
+
+def _require_small_noise(beta1: Value, beta2: Value, eta: Value, noise_and_growth: NoiseAndGrowth) -> None:
+    """Raise unless 0 <= eta and B nu' < 1, naming the largest admissible eta (for arrays, of the worst entry)."""
+    if is_symbolic(beta1, beta2, eta):
+        return
+    condition = "eta >= 0 with nu (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
+    require(eta >= 0, condition, describe("eta", eta), "take eta >= 0")
+    pairs = np.broadcast(beta1, beta2)
+    limits = np.array([_supremum(float(b1), float(b2), noise_and_growth) for b1, b2 in pairs])
+    limit = limits.reshape(pairs.shape)
+    given = f"{describe('eta', eta)} at {describe('beta1', beta1)}, {describe('beta2', beta2)}"
+    require(eta <= limit, condition, given, f"take eta below {limits.min():.4g}")
+
+
+def _descent_terms(
+    smoothness: Value,
+    dimension: Value,
+    initial_gap: Value,
+    steps: Value,
+    step_size: Value,
+    beta1: Value,
+    beta2: Value,
+) -> dict[str, Value]:
+    """P/(1 - beta1) in its two parts: the gap, and the second-order cost of the steps."""
+    require_problem(smoothness, dimension, initial_gap, steps)
+    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take step_size > 0")
+    drift = descent_budget(smoothness, dimension, 0, steps, step_size, drift_constant(beta1, beta2))
+    return {"initial gap": initial_gap / step_size / (1 - beta1), "drift": drift / (1 - beta1)}
+
+
+def solve_with_noise(start: Value, growth: Value, descent: Value, noise_cost: Value) -> Value:
+    """The largest S with S^2 <= (A + B S) (P + nu' S), where B nu' < 1.
+
+    It is at most the simpler (P + A/B^2) / (1/B - nu').
+
+    >>> solve_with_noise(start=0.0, growth=2.0, descent=3.0, noise_cost=0.25)
+    12.0
+    """
+    kept = 1 - growth * noise_cost
+    return solve_self_bounding((growth * descent + start * noise_cost) / kept, start * descent / kept, 1)
+
+
+def _bound(quantity: str, theorem: str, descent: dict[str, Value], a: Value, b: Value, noise_cost: Value) -> Bound:
+    p = descent["initial gap"] + descent["drift"]
+    value = solve_with_noise(a, b, p, noise_cost)
+    simpler = (p + a / b**2) / (1 / b - noise_cost)
+    return Bound(
+        value=value,
+        quantity=quantity,
+        theorem=theorem,
+        constants={"A": a, "B": b, "nu'": noise_cost},
+        terms={**descent, "simpler form": simpler},
+    )

@@ -1,0 +1,1 @@
+"""Theorems on optimizers other than Adam."""

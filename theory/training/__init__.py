@@ -1,0 +1,1 @@
+"""What training adds to Adam: clipping, weight decay, learning-rate schedules, estimated and violated tests."""

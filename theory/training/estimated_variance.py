@@ -1,0 +1,213 @@
+r"""The norm test on estimated variances: how often does it pass when it should not?
+
+Problem:
+    J >= 2 independent groups have mean gradients g_1, ..., g_J, identically distributed with mean G and
+    covariance S; V = tr S / J is the true variance of their mean gbar, which the exact test compares with
+    eta^2 ||G||^2. How often does the test on estimates pass although V is well above?
+
+Algorithm:
+    Vh = sum_j ||g_j - gbar||^2 / (J (J-1)); pass if and only if Vh <= eta^2 (||gbar||^2 - Vh), the ``debiased``
+    test of :mod:`adabatch.moments.statistic`.
+
+Guarantee:
+    Let beta = Var||g_1 - G||^2 / (tr S)^2 (2 / r_e for Gaussian gradients), r_e = (tr S)^2 / tr S^2 the effective
+    rank and nu = lambda_max(S) / tr S. If V >= (1 + delta) eta^2 ||G||^2 with delta > 0, then
+
+        P(pass) <= W / (W + (delta / (1+delta))^2),
+        W = (sqrt(beta/J) + 2 eta sqrt(nu / (1+delta)))^2 + 2 (1 + eta^2 J)^2 / (J (J-1) r_e).
+
+    So the scalar test is reliable where the noise has many directions. The *coordinate-wise* test is not: in one
+    coordinate r_e = 1, and the estimated test is a t-test. With Gaussian gradients and theta = G_i / sqrt(V_i),
+    t = gbar_i / sqrt(Vh_i) is noncentral Student t with J - 1 degrees of freedom, and the test passes where
+    |t| >= 1/eta (plug-in norm) or sqrt(1 + eta^2)/eta (debiased). Where G_i = 0 the exact test cannot hold, and
+    the estimated one passes with probability .0154 at J = 4, eta = .2; where it holds with equality
+    (theta = 1/eta) it passes with probability .59, so that d coordinates practically never all pass.
+
+References:
+    Lau et al., arXiv 2412.21124, Eqs. 3 and 5 (tests on estimates). The bound is Cantelli's inequality; proof:
+    :mod:`proofs.training.estimated_variance`.
+
+Shapes:
+    Floats, numpy arrays (broadcast together) or SymPy expressions; the t-test on floats and arrays.
+
+Example:
+    Isotropic noise in 1000 dimensions, and noise with spectrum 1, 1/2, 1/3, ..., 1/1000:
+
+    >>> flat, steep = Spectrum.of(np.ones(1000)), Spectrum.of(1 / np.arange(1, 1001))
+    >>> round(flat.effective_rank), round(steep.effective_rank)
+    (1000, 34)
+    >>> [round(passing_probability_bound(4, 0.2, 1.0, *spectrum.gaussian), 3) for spectrum in (flat, steep)]
+    [0.005, 0.186]
+    >>> round(coordinate_passing_probability(4, 0.2), 4)
+    0.0154
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from adabatch.moments.gradient_moments import require_groups
+from adabatch.moments.hypotheses import describe, require
+from adabatch.moments.numeric import Value, sqrt
+
+__all__ = [
+    "Spectrum",
+    "cantelli",
+    "coordinate_passing_probability",
+    "estimated_margin",
+    "passing_probability_bound",
+    "relative_margin",
+    "relative_variance",
+    "simulate_passing",
+]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What the bound needs to know of the covariance S of one group's mean gradient.
+
+    Attributes:
+        effective_rank: r_e = (tr S)^2 / tr S^2, between 1 and d.
+        largest_share: nu = lambda_max(S) / tr S, between 1/d and 1.
+    """
+
+    effective_rank: float
+    largest_share: float
+
+    @classmethod
+    def of(cls, eigenvalues: Any) -> Spectrum:
+        """From the eigenvalues of S (in any unit)."""
+        values = np.asarray(eigenvalues, dtype=float)
+        trace = float(values.sum())
+        return cls(trace**2 / float((values**2).sum()), float(values.max()) / trace)
+
+    @property
+    def gaussian(self) -> tuple[float, float, float]:
+        """(beta, r_e, nu) for Gaussian gradients, where beta = 2 / r_e."""
+        return 2 / self.effective_rank, self.effective_rank, self.largest_share
+
+
+def estimated_margin(groups: Value, eta: Value, sum_of_squares: Value, squared_norm: Value) -> Value:
+    """Z = eta^2 ||gbar||^2 - (1 + eta^2) Vh: the estimated test passes where Z >= 0; E Z = eta^2 ||G||^2 - V.
+
+    Args:
+        groups: J.
+        eta: of the test.
+        sum_of_squares: sum_j ||g_j||^2.
+        squared_norm: ||gbar||^2.
+    """
+    variance = (sum_of_squares - groups * squared_norm) / (groups * (groups - 1))
+    return eta**2 * squared_norm - (1 + eta**2) * variance
+
+
+def relative_margin(delta: Value) -> Value:
+    """delta / (1 + delta) = (V - eta^2 ||G||^2) / V where V = (1 + delta) eta^2 ||G||^2."""
+    return delta / (1 + delta)
+
+
+def relative_variance(
+    groups: Value,
+    eta: Value,
+    delta: Value,
+    squared_norm_variance: Value,
+    effective_rank: Value,
+    largest_share: Value,
+) -> Value:
+    """W >= Var Z / V^2, see the module's guarantee (``squared_norm_variance`` is beta, ``largest_share`` nu)."""
+    linear = sqrt(squared_norm_variance / groups) + 2 * eta * sqrt(largest_share / (1 + delta))
+    products = 2 * (1 + eta**2 * groups) ** 2 / (groups * (groups - 1) * effective_rank)
+    return linear**2 + products
+
+
+def cantelli(variance: Value, margin: Value) -> Value:
+    """Var / (Var + margin^2) >= P(Z >= E Z + margin)."""
+    return variance / (variance + margin**2)
+
+
+def passing_probability_bound(
+    groups: Value,
+    eta: Value,
+    delta: Value,
+    squared_norm_variance: Value,
+    effective_rank: Value,
+    largest_share: Value,
+) -> Value:
+    """P(the estimated scalar test passes) is at most this, if V >= (1 + delta) eta^2 ||G||^2.
+
+    Args:
+        groups: J >= 2.
+        eta: of the test, > 0.
+        delta: > 0, how far the exact test is violated.
+        squared_norm_variance: beta = Var||g_1 - G||^2 / (tr S)^2.
+        effective_rank: r_e >= 1.
+        largest_share: nu in (0, 1], at most 1 / sqrt(r_e).
+
+    Raises:
+        HypothesisError: for an argument out of range.
+    """
+    require_groups(groups)
+    require(eta > 0, "eta > 0", describe("eta", eta), "take eta > 0")
+    require(delta > 0, "delta > 0", describe("delta", delta), "a test that is not violated may well pass")
+    require(squared_norm_variance >= 0, "beta >= 0", describe("beta", squared_norm_variance), "it is a variance")
+    require(effective_rank >= 1, "r_e >= 1", describe("r_e", effective_rank), "take r_e = (tr S)^2 / tr S^2")
+    require(
+        (largest_share * largest_share * effective_rank <= 1 + 1e-9) & (largest_share > 0),
+        "0 < nu <= 1 / sqrt(r_e)",
+        f"{describe('nu', largest_share)}, {describe('r_e', effective_rank)}",
+        f"lambda_max^2 <= tr S^2: take {describe('nu', 1 / sqrt(effective_rank))} at most",
+    )
+    variance = relative_variance(groups, eta, delta, squared_norm_variance, effective_rank, largest_share)
+    return cantelli(variance, relative_margin(delta))
+
+
+def coordinate_passing_probability(
+    groups: Value, eta: Value, signal: Value = 0.0, debiased: bool = False
+) -> Value:
+    """P(the estimated test of one coordinate passes), Gaussian gradients: a t-test, exact.
+
+    Args:
+        groups: J >= 2.
+        eta: of the test.
+        signal: G_i / sqrt(V_i); the exact test holds where it is at least 1/eta.
+        debiased: compare Vh with eta^2 (gbar^2 - Vh) rather than with eta^2 gbar^2.
+
+    >>> round(coordinate_passing_probability(4, 0.2, signal=5.0), 3)       # the exact test holds with equality
+    0.593
+    """
+    require_groups(groups)
+    require(eta > 0, "eta > 0", describe("eta", eta), "take eta > 0")
+    level = np.sqrt(1 + np.square(eta)) / eta if debiased else 1 / np.asarray(eta)
+    freedom = np.asarray(groups) - 1
+    upper = stats.nct.sf(level, freedom, signal) + stats.nct.cdf(-level, freedom, signal)
+    central = 2 * stats.t.sf(level, freedom)
+    result = np.where(np.asarray(signal) == 0, central, upper)
+    return result.item() if result.ndim == 0 else result
+
+
+def simulate_passing(
+    groups: int, eta: float, delta: float, eigenvalues: NDArray[np.float64], trials: int, seed: int = 0
+) -> tuple[float, float]:
+    """Frequency of passing, with its standard error: Gaussian groups, V = (1 + delta) eta^2 ||G||^2.
+
+    G lies along the eigenvector of the largest eigenvalue, where it makes Z vary most.
+
+    >>> frequency, error = simulate_passing(4, 0.2, 1.0, np.ones(100), trials=500)
+    >>> frequency <= passing_probability_bound(4, 0.2, 1.0, *Spectrum.of(np.ones(100)).gaussian)
+    True
+    """
+    generator = np.random.default_rng(seed)
+    values = np.sort(np.asarray(eigenvalues, dtype=float))[::-1]
+    mean = np.zeros(len(values))
+    mean[0] = np.sqrt(values.sum() / groups / ((1 + delta) * eta**2))
+    passed = 0
+    for _ in range(trials):
+        gradients = mean + np.sqrt(values) * generator.standard_normal((groups, len(values)))
+        squared_norm = float(np.sum(gradients.mean(axis=0) ** 2))
+        passed += estimated_margin(groups, eta, float(np.sum(gradients**2)), squared_norm) >= 0
+    frequency = passed / trials
+    return frequency, float(np.sqrt(frequency * (1 - frequency) / trials))

@@ -1,0 +1,220 @@
+r"""The scalar norm test alone does not make Adam converge: an instance for every eta, once d is large.
+
+Problem:
+    Minimise L(w) = sqrt(1 + (a.w)^2) - 1, a = (1, g, ..., g) in R^d: convex, smooth, bounded below.
+
+Algorithm:
+    Adam with gradients g_{k,i} = X_{k,i} G_{k,i}, G_k = grad L(w_k), all X independent; X = 1 on the first
+    coordinate; on the others X = -delta with probability 1 - p, else the value that makes E X = 1.
+
+Guarantee:
+    With kap^2 = Var X and
+
+        g^2 = eta^2 / ((d-1) (kap^2 - eta^2))
+
+    the exact-variance scalar test E_k||g_k - G_k||^2 <= eta^2 ||G_k||^2 (Eq. 4) is an *equality at every step*.
+    Let u = E m/sqrt(v) < 0 on the noisy coordinates (:func:`theory.adam.normalized_step.mean_normalized_step`).
+    While the gradient keeps its sign and size, a.w drifts per step by
+
+        alpha ((d-1) g |u| - 1),
+
+    which is uphill if and only if d - 1 > (kap^2 - eta^2) / (eta^2 u^2): Adam amplifies exactly the coordinates
+    that the scalar test does not see. (u is that of the stationary state. A finite run from v_0 = 0 starts with
+    longer steps and climbs from a smaller dimension on: the smallest kap^2/u^2 at (.9, .999) is 1.1e5, but 2.2e4
+    with u averaged over the first 8000 steps.) At beta2 -> 0 the smallest threshold of d eta^2 is
+    min_p (1-p) / (p (1-2p)^2) = ((1+sqrt(5))/2)^5 = 11.09 at p = (3-sqrt(5))/4.
+
+References:
+    Lau et al., arXiv 2412.21124, Section 4, puts test (4) in the place of the coordinate-wise test of its
+    Theorem 1. The l1 norm test (:mod:`theory.l1.theorem`) is the repair.
+
+Arguments:
+    See :class:`ScalarTestDivergence`.
+
+Example:
+    >>> instance = ScalarTestDivergence(beta1=0.9, beta2=0.95, eta=0.2, dimension=100_000, delta=0.1, rare=0.0025)
+    >>> round(instance.threshold * instance.eta**2), round(instance.threshold)      # d eta^2, and d
+    (1689, 42232)
+    >>> instance.diverges, round(instance.drift(alpha=0.01), 5)
+    (True, 0.00539)
+    >>> round(instance.relative_error / instance.eta, 12)                          # the scalar test: an equality
+    1.0
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adabatch.moments.hypotheses import describe, require
+from adabatch.moments.numeric import Value, sqrt
+from theory.adam.constants import require_betas
+from theory.adam.normalized_step import mean_normalized_step, rare_value, rare_variance, two_point_law
+
+__all__ = [
+    "ScalarTestDivergence",
+    "drift",
+    "noisy_direction",
+    "relative_error",
+    "simulate",
+    "threshold_dimension",
+]
+
+
+def noisy_direction(eta: Value, noise_variance: Value, dimension: Value) -> Value:
+    """g, the weight of each noisy coordinate in a: g^2 = eta^2 / ((d - 1) (kap^2 - eta^2)).
+
+    Raises:
+        HypothesisError: unless kap^2 > eta^2 (else the test holds whatever g is) and d > 1.
+    """
+    require(
+        noise_variance > eta**2,
+        "Var X > eta^2",
+        f"{describe('Var X', noise_variance)}, {describe('eta', eta)}",
+        "take a rarer event, or eta below the standard deviation of X",
+    )
+    require(dimension > 1, "d >= 2", describe("d", dimension), "take d = 2 or more")
+    return eta / sqrt((dimension - 1) * (noise_variance - eta**2))
+
+
+def relative_error(g: Value, noise_variance: Value, dimension: Value) -> Value:
+    """sqrt(E||g_k - G_k||^2) / ||G_k||, at every w: what the scalar test compares with eta."""
+    squared = (dimension - 1) * g**2
+    return sqrt(noise_variance * squared / (1 + squared))
+
+
+def drift(alpha: Value, dimension: Value, g: Value, mean_step: Value) -> Value:
+    """alpha (-(d - 1) g u - 1): the mean change of a.w a step, where a.w > 0; uphill if positive."""
+    return alpha * (-(dimension - 1) * g * mean_step - 1)
+
+
+def threshold_dimension(eta: Value, noise_variance: Value, mean_step: Value) -> Value:
+    """1 + (kap^2 - eta^2) / (eta^2 u^2): Adam climbs in every larger dimension.
+
+    Raises:
+        HypothesisError: unless u < 0.
+    """
+    require(
+        mean_step < 0,
+        "E m/sqrt(v) < 0",
+        describe("E m/sqrt(v)", mean_step),
+        "take a rarer event: p well below 1 - beta2",
+    )
+    return 1 + (noise_variance - eta**2) / (eta * mean_step) ** 2
+
+
+@dataclass(frozen=True)
+class ScalarTestDivergence:
+    """One instance of the counterexample.
+
+    Attributes:
+        beta1: decay of m.
+        beta2: decay of v.
+        eta: of the scalar test, > 0.
+        dimension: d.
+        delta: the common value of X is -delta, delta > 0.
+        rare: p, the probability of the rare value.
+    """
+
+    beta1: float
+    beta2: float
+    eta: float
+    dimension: int
+    delta: float = 0.1
+    rare: float = 0.0025
+
+    def __post_init__(self) -> None:
+        require_betas(self.beta1, self.beta2)
+        require(self.eta > 0, "eta > 0", describe("eta", self.eta), "take eta > 0")
+        require(self.delta > 0, "delta > 0", describe("delta", self.delta), "take delta about 0.1")
+        _ = self.g  # checks Var X > eta^2 and d > 1
+
+    @property
+    def noise_variance(self) -> float:
+        """kap^2 = Var X."""
+        return float(rare_variance(self.delta, self.rare))
+
+    @property
+    def g(self) -> float:
+        """The weight of each noisy coordinate in a."""
+        return float(noisy_direction(self.eta, self.noise_variance, self.dimension))
+
+    @property
+    def relative_error(self) -> float:
+        """sqrt(E||g_k - G_k||^2) / ||G_k|| at every step."""
+        return float(relative_error(self.g, self.noise_variance, self.dimension))
+
+    @cached_property
+    def mean_step(self) -> float:
+        """u = E m/sqrt(v) of the noisy coordinates, exact."""
+        return mean_normalized_step(two_point_law(self.delta, self.rare), self.beta1, self.beta2)
+
+    @property
+    def threshold(self) -> float:
+        """The dimension beyond which Adam climbs."""
+        return float(threshold_dimension(self.eta, self.noise_variance, self.mean_step))
+
+    @property
+    def diverges(self) -> bool:
+        """Whether a.w drifts uphill in this dimension."""
+        return self.drift(1.0) > 0
+
+    def drift(self, alpha: float) -> float:
+        """Mean change of a.w a step at step size alpha."""
+        return float(drift(alpha, self.dimension, self.g, self.mean_step))
+
+
+def simulate(
+    instance: ScalarTestDivergence,
+    alpha: float,
+    steps: int,
+    start: float = 1.0,
+    seed: int = 0,
+    bias_correction: bool = False,
+    epsilon: float = 0.0,
+) -> NDArray[np.float64]:
+    """Run Adam on the instance from a.w = ``start``, v_0 = 0, with every coordinate simulated.
+
+    All noisy coordinates have the same true gradient, so only a.w, m and v are kept, and the rare events are
+    drawn as a binomial count of distinct coordinates: the law is that of independent coordinates.
+
+    Returns:
+        a.w after 0, 1, ..., ``steps`` steps.
+
+    >>> small = ScalarTestDivergence(beta1=0.0, beta2=0.5, eta=0.5, dimension=2000, delta=0.1, rare=0.03)
+    >>> path = simulate(small, alpha=0.01, steps=400)
+    >>> bool(path[-1] > 2 * path[0])
+    True
+    """
+    generator, count = np.random.default_rng(seed), instance.dimension - 1
+    beta1, beta2, g, common = instance.beta1, instance.beta2, instance.g, -instance.delta
+    rare = float(rare_value(instance.delta, instance.rare))
+    momentum, second = np.zeros(count), np.zeros(count)
+    ratio = np.empty(count)
+    first_m = first_v = 0.0
+    path = np.empty(steps + 1)
+    path[0] = value = start
+    for k in range(1, steps + 1):
+        slope = value / np.sqrt(1 + value * value)
+        rare_at = generator.choice(count, generator.binomial(count, instance.rare), replace=False, shuffle=False)
+        scale = (1 - beta2) * (g * slope) ** 2
+        momentum *= beta1
+        momentum += (1 - beta1) * g * slope * common
+        momentum[rare_at] += (1 - beta1) * g * slope * (rare - common)
+        second *= beta2
+        second += scale * common**2
+        second[rare_at] += scale * (rare**2 - common**2)
+        first_m = beta1 * first_m + (1 - beta1) * slope
+        first_v = beta2 * first_v + (1 - beta2) * slope**2
+        correction_m = 1 - beta1**k if bias_correction else 1.0
+        correction_v = 1 - beta2**k if bias_correction else 1.0
+        np.sqrt(second, out=ratio)
+        ratio += epsilon * np.sqrt(correction_v)
+        np.divide(momentum, ratio, out=ratio)
+        total = first_m / (np.sqrt(first_v) + epsilon * np.sqrt(correction_v)) + g * float(ratio.sum())
+        value -= alpha * np.sqrt(correction_v) / correction_m * total
+        path[k] = value
+    return path
