@@ -25,8 +25,8 @@ from transformers import LlamaConfig
 from adabatch.data.local_files import stdlib_files
 from adabatch.model.llama import build_model, language_model_loss, parameter_count
 from adabatch.moments.coordinate_moments import CoordinateMoments
+from adabatch.moments.l1 import l1_statistic
 from adabatch.statistics import CoordinateStatistics
-from theory.l1.theorem import l1_statistic
 
 STRIDES = (4, 16, 64, 256)
 GROUPS, SAMPLES, LENGTH, ETA = 8, 2, 128, 0.8

@@ -377,4 +377,4 @@ def _estimation_knowledge(run: Configuration, groups: int) -> str:
             f"a coordinate that meets its test with equality passes with probability {passing:.2g}: "
             "many coordinates practically never all pass (theory.training.estimated_variance)"
         )
-    return "the estimators of theory.l1.theorem are biased towards larger batches; no theorem"
+    return "the estimators of adabatch.moments.l1 are biased towards larger batches; no theorem"

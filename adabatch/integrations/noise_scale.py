@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from adabatch.moments.gradient_moments import GradientMoments
-from theory.estimators.expectations import noise_scale
+from adabatch.moments.noise_scale import noise_scale
 
 __all__ = ["NoiseScaleMonitor"]
 

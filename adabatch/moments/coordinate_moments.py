@@ -1,6 +1,6 @@
 """What a step says coordinate by coordinate, summed up: for the l1 norm test and the coordinate-wise test.
 
-The formulas are those of :mod:`theory.l1.theorem`; here is what is summed over ranks.
+The formulas are those of :mod:`adabatch.moments.l1`; here is what is summed over ranks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.gradient_moments import GradientMoments
-from theory.l1.theorem import EffectiveDimensions, effective_dimensions
+from adabatch.moments.l1 import EffectiveDimensions, effective_dimensions
 
 __all__ = ["BINS", "CODES", "CoordinateMoments", "RatioHistogram"]
 

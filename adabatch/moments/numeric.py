@@ -7,6 +7,7 @@ imported here: unless somebody else has imported it, no value can be of its kind
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "is_symbolic",
     "log",
     "log1p",
+    "log_gamma",
     "maximum",
     "minimum",
     "one_minus_power",
@@ -85,6 +87,20 @@ def log(x: Value) -> Value:
 def log1p(x: Value) -> Value:
     """``log(1 + x)``, accurate for small x."""
     return sys.modules["sympy"].log(1 + x) if is_symbolic(x) else _apply("log1p", "", x)
+
+
+def log_gamma(x: Value) -> Value:
+    """Logarithm of the gamma function, for x > 0.
+
+    >>> round(log_gamma(5.0), 12) == round(log(24.0), 12)
+    True
+    """
+    if is_symbolic(x):
+        return sys.modules["sympy"].loggamma(x)
+    if _torch(x) is not None:
+        return _torch(x).lgamma(x)
+    result = np.vectorize(math.lgamma, otypes=[float])(x)
+    return result.item() if np.ndim(result) == 0 else result
 
 
 def exp(x: Value) -> Value:

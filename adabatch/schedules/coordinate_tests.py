@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.moments.l1 import l1_statistic
 from adabatch.schedules.norm_tests import NormTest
 from adabatch.schedules.rounding import Rounding
-from theory.l1.theorem import l1_statistic
 
 __all__ = ["CoordinateTest", "L1NormTest"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from theory.l1.noise_scale import learning_rate_multiplier
-
 __all__ = ["BatchScaling", "LearningRate"]
 
 RULES = ("none", "sqrt", "linear")
@@ -40,7 +38,7 @@ class BatchScaling:
     def factor(self, batch_size: int) -> float:
         """The factor for this batch."""
         if self.rule == "sqrt":
-            return float(learning_rate_multiplier(batch_size, self.reference))
+            return math.sqrt(batch_size / self.reference)
         return batch_size / self.reference if self.rule == "linear" else 1.0
 
 

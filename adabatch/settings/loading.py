@@ -48,6 +48,7 @@ def options() -> tuple[tuple[str, Field[Any], Any], ...]:
 def field_docs(cls: type) -> Mapping[str, str]:
     """The docstring under each field of a dataclass, on one line.
 
+    >>> from adabatch.settings import ModelSettings
     >>> field_docs(ModelSettings)["model"].startswith("A built-in architecture")
     True
     """

@@ -31,14 +31,14 @@ from torch import Tensor, nn
 
 from adabatch.moments.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
 from adabatch.moments.gradient_moments import GradientMoments
-from adabatch.statistics.coordinate_sums import buckets_of
-from adabatch.statistics.gradients import GradientStatistics
-from theory.l1.theorem import (
+from adabatch.moments.l1 import (
     conservative_l1_norm,
     noise_to_gradient,
     plug_in_l1_norm,
     sum_of_standard_deviations,
 )
+from adabatch.statistics.coordinate_sums import buckets_of
+from adabatch.statistics.gradients import GradientStatistics
 
 __all__ = ["CoordinateStatistics"]
 

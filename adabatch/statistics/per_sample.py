@@ -42,7 +42,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.moments.coordinate_moments import CoordinateMoments, RatioHistogram
 from adabatch.moments.gradient_moments import GradientMoments, sums_rounding
-from theory.l1.theorem import noise_to_gradient, plug_in_l1_norm, sum_of_standard_deviations
+from adabatch.moments.l1 import noise_to_gradient, plug_in_l1_norm, sum_of_standard_deviations
 
 __all__ = ["per_sample_moments"]
 

@@ -18,6 +18,7 @@ from adabatch.moments.gradient_moments import (
     debiased_squared_norm,
     printed_variance,
 )
+from adabatch.moments.noise_scale import stationary_batch_size
 from adabatch.moments.statistic import estimates
 from proofs.steps import Proof, Step, identity, prose
 from theory.estimators.expectations import (
@@ -26,7 +27,6 @@ from theory.estimators.expectations import (
     expected_moments,
     expected_statistic,
     moments,
-    stationary_batch_size,
 )
 from theory.estimators.expectations import eta_to_enforce as theory_eta_to_enforce
 from theory.estimators.finite_population import batch_mean_variance, sample_variance_factor

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from adabatch.moments import l1 as estimators
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
@@ -317,7 +318,7 @@ def _same(left: Any, right: Any) -> Evidence:
 
 
 def effective_dimensions(
-    dimensions: Function = theory.effective_dimensions, implied: Function = theory.implied_l1_eta
+    dimensions: Function = estimators.effective_dimensions, implied: Function = estimators.implied_l1_eta
 ) -> Proof:
     """The relative error in the l1 sense is the scalar one times sqrt(d_sd / d_G), exactly."""
     sum_sd, sum_var, l1, square = sympy.symbols("s_1 s_2 n_1 n_2", positive=True)
@@ -341,8 +342,8 @@ def effective_dimensions(
             ),
             nonnegative(
                 r"\eta \text{ increases with } \eta_s",
-                sympy.sympify(implied(noise + larger, theory.EffectiveDimensions(factor**2, 1)))
-                - implied(noise, theory.EffectiveDimensions(factor**2, 1)),
+                sympy.sympify(implied(noise + larger, estimators.EffectiveDimensions(factor**2, 1)))
+                - implied(noise, estimators.EffectiveDimensions(factor**2, 1)),
                 [noise, larger, factor],
             ),
         ),
@@ -351,7 +352,7 @@ def effective_dimensions(
 
 
 def l1_estimators(
-    deviation: Function = theory.standard_deviation, l1_norm: Function = theory.conservative_l1_norm
+    deviation: Function = estimators.standard_deviation, l1_norm: Function = estimators.conservative_l1_norm
 ) -> Proof:
     """The numerator is unbiased for Gaussians; the conservative denominator is at most ||G||_1 on average."""
     return Proof(

@@ -43,8 +43,6 @@ Example:
     >>> groups = GaussianGroups.of_workers(4, 16, 4, np.ones(1000), np.zeros(1000))
     >>> float(moments(groups, "printed_variance").expectation / groups.trace)    # (J - 1) / b
     0.01171875
-    >>> round(saturation_level(eta=0.2, groups=4), 6)
-    75.0
 """
 
 from __future__ import annotations
@@ -67,9 +65,6 @@ __all__ = [
     "expected_moments",
     "expected_statistic",
     "moments",
-    "noise_scale",
-    "saturation_level",
-    "stationary_batch_size",
 ]
 
 ESTIMATORS = ("squared_deviation", "printed_variance", "covariance_trace", "squared_norm", "debiased_squared_norm")
@@ -167,15 +162,6 @@ def moments(groups: GaussianGroups, estimator: str) -> Moments:
     return Moments(scale * deviation.expectation, scale**2 * deviation.variance)
 
 
-def noise_scale(trace: Value, squared_gradient: Value) -> Value:
-    """B_noise = tr Sigma / ||G||^2, the simple noise scale, in samples.
-
-    >>> noise_scale(40.0, 2.0)
-    20.0
-    """
-    return trace / squared_gradient
-
-
 def expected_statistic(groups: GaussianGroups, eta: Value, estimator: Estimator | str) -> Value:
     """T with expectations in place of the estimates: E[variance] / (eta^2 E[squared norm]), in samples.
 
@@ -228,38 +214,3 @@ def eta_to_enforce(eta: Value) -> Value:
     0.5
     """
     return eta / sqrt(1 + eta**2)
-
-
-def stationary_batch_size(scale: Value, eta: Value, estimator: Estimator | str, groups: Value = None) -> Value:
-    """b*, where T = b in expectation: the batch grows below it and stays above it.
-
-    Args:
-        scale: B_noise = tr Sigma / ||G||^2, in samples.
-        eta: > 0.
-        estimator: ``paper``, ``unbiased`` or ``debiased``.
-        groups: n, for ``paper`` only.
-
-    Returns:
-        In samples; not positive where the ``unbiased`` test passes at any batch (eta >= 1).
-
-    >>> stationary_batch_size(100.0, 0.5, "unbiased"), stationary_batch_size(100.0, 0.5, "debiased")
-    (300.0, 400.0)
-    """
-    require(eta > 0, "eta > 0", describe("eta", eta), "take eta between about 0.05 and 1")
-    estimator = Estimator(estimator)
-    if estimator is Estimator.DEBIASED:
-        return scale / eta**2
-    if estimator is Estimator.UNBIASED:
-        return scale * (1 / eta**2 - 1)
-    level = saturation_level(eta, groups)
-    return 2 * level / (1 + sqrt(1 + 4 * level / scale))
-
-
-def saturation_level(eta: Value, groups: Value) -> Value:
-    """(n - 1) / eta^2: no batch larger than this is asked for by the printed estimator, in expectation.
-
-    >>> round(saturation_level(0.1, 2), 6)
-    100.0
-    """
-    require_groups(groups)
-    return (groups - 1) / eta**2

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adabatch.moments.noise_scale import noise_scale, stationary_batch_size
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
-from theory.estimators.expectations import noise_scale, stationary_batch_size
 
 __all__ = ["Equilibrium", "equilibrium"]
 

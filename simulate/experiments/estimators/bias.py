@@ -12,17 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.moments.noise_scale import noise_scale, saturation_level
 from adabatch.moments.statistic import Estimator, norm_test_statistic
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
 from simulate.verdicts import Comparison, Expectation, Verdict
-from theory.estimators.expectations import (
-    GaussianGroups,
-    expected_statistic,
-    moments,
-    noise_scale,
-    saturation_level,
-)
+from theory.estimators.expectations import GaussianGroups, expected_statistic, moments
 
 __all__ = ["Population", "run"]
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from adabatch.moments.l1 import l1_statistic
 from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
 from simulate.verdicts import Comparison, Expectation, Verdict
 from theory.adam.normalized_step import rare_value
-from theory.l1.theorem import l1_statistic
 from theory.training.scalar_divergence import ScalarTestDivergence, relative_error, simulate
 
 __all__ = ["BatchSizes", "batch_sizes", "run", "simulate_with_batch"]

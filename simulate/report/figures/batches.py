@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from adabatch.moments.noise_scale import saturation_level
 from simulate.experiments.result import Table
 from simulate.report.figures.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, RED, WIDTH
-from theory.estimators.expectations import saturation_level
 
 __all__ = [
     "batch_demand_figure",

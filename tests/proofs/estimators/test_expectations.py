@@ -5,6 +5,7 @@ import pytest
 import sympy
 
 from adabatch.moments.gradient_moments import covariance_trace, debiased_squared_norm, printed_variance
+from adabatch.moments.noise_scale import stationary_batch_size
 from proofs.estimators.expectations import (
     expectation,
     finite_population,
@@ -13,7 +14,6 @@ from proofs.estimators.expectations import (
     variance_of_groups,
 )
 from proofs.steps import run
-from theory.estimators.expectations import stationary_batch_size
 from theory.estimators.finite_population import printed_factor, sample_variance_factor
 
 PROOFS = (finite_population, variance_of_groups, plug_in_denominator, fixed_points)

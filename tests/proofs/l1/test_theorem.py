@@ -11,6 +11,7 @@ import pytest
 import sympy
 import z3
 
+from adabatch.moments import l1 as estimators
 from proofs.l1 import theorem as proofs
 from proofs.steps import CheckedProof, Proof, run
 from theory.adam.constants import second_moment_weight
@@ -133,8 +134,8 @@ def test_a_smaller_solution_is_rejected() -> None:
 
 
 def test_a_wrong_effective_dimension_is_rejected() -> None:
-    def without_square(sd: Any, variance: Any, l1: Any, square: Any) -> theory.EffectiveDimensions:
-        return theory.EffectiveDimensions(sd / variance, l1**2 / square)
+    def without_square(sd: Any, variance: Any, l1: Any, square: Any) -> estimators.EffectiveDimensions:
+        return estimators.EffectiveDimensions(sd / variance, l1**2 / square)
 
     assert rejected(run(proofs.effective_dimensions(dimensions=without_square)), r"\sqrt{d_{sd}/d_G}")
     inverted = lambda eta, dims: eta * sympy.sqrt(dims.gradient / dims.noise)  # noqa: E731
@@ -143,13 +144,13 @@ def test_a_wrong_effective_dimension_is_rejected() -> None:
 
 def test_the_deviation_without_its_correction_is_rejected() -> None:
     def uncorrected(groups: Any, size: Any, squares: Any, mean: Any) -> Any:
-        return theory.standard_deviation(groups, size, squares, mean) * theory.deviation_correction(groups)
+        return estimators.standard_deviation(groups, size, squares, mean) * estimators.deviation_correction(groups)
 
     assert rejected(run(proofs.l1_estimators(deviation=uncorrected)), "J = 2")
 
 
 def test_the_plug_in_norm_is_not_conservative() -> None:
     def plug_in(groups: np.ndarray) -> float:
-        return float(theory.plug_in_l1_norm(groups.mean(axis=0)))
+        return float(estimators.plug_in_l1_norm(groups.mean(axis=0)))
 
     assert rejected(run(proofs.l1_estimators(l1_norm=plug_in)), r"E N \le |G|")

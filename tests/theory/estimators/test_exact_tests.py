@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
+from adabatch.moments.l1 import l1_statistic
 from theory.estimators.exact_tests import (
     coordinate_wise_batch_size,
     coordinate_wise_test,
@@ -27,7 +28,6 @@ from theory.estimators.finite_population import (
     sample_variance_factor,
     smallest_batch_size,
 )
-from theory.l1.noise_scale import l1_batch_size, l1_noise_scale, learning_rate_multiplier
 
 finite = st.floats(-10, 10, allow_nan=False, width=32)
 etas = st.floats(0.05, 3)
@@ -171,26 +171,9 @@ def test_relative_error_is_the_level_of_the_exact_test() -> None:
         assert not exact_variance_test(variance, squared, level * 0.9999)
 
 
-def test_l1_noise_scale_is_where_the_l1_test_starts_to_pass() -> None:
-    generator = np.random.default_rng(2)
-    deviations, gradient = generator.exponential(size=9), generator.normal(size=9)
-    size = l1_batch_size(float(l1_noise_scale(deviations, gradient)), theta=0.6)
-
-    def passes(batch_size: int) -> bool:
-        return bool((deviations / np.sqrt(batch_size)).sum() <= 0.6 * np.abs(gradient).sum())
-
-    assert passes(size)
-    assert not passes(size - 1)
-    assert learning_rate_multiplier(size, size) == 1
-    with pytest.raises(HypothesisError, match="not 0"):
-        l1_noise_scale(deviations, np.zeros(9))
-    with pytest.raises(HypothesisError, match="theta > 0"):
-        l1_batch_size(1.0, 0.0)
-
-
 def test_coordinate_wise_test_implies_l1_test() -> None:
     generator = np.random.default_rng(3)
     gradient = generator.normal(size=(50, 8))
     deviations = 0.4 * np.abs(gradient) * generator.uniform(size=(50, 8))
     assert coordinate_wise_test(deviations**2, gradient, 0.4).all()
-    assert (l1_noise_scale(deviations, gradient) <= 0.4**2 * (1 + 1e-12)).all()
+    assert (l1_statistic(deviations.sum(-1), np.abs(gradient).sum(-1), eta=0.4) <= 1 + 1e-12).all()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from adabatch.moments.gradient_moments import GradientMoments, squared_deviation
 from adabatch.moments.hypotheses import HypothesisError
+from adabatch.moments.noise_scale import noise_scale, saturation_level, stationary_batch_size
 from theory.estimators.expectations import (
     ESTIMATORS,
     GaussianGroups,
@@ -15,9 +16,6 @@ from theory.estimators.expectations import (
     expected_moments,
     expected_statistic,
     moments,
-    noise_scale,
-    saturation_level,
-    stationary_batch_size,
 )
 
 SPECTRUM, GRADIENT = np.array([4.0, 1.0, 0.3, 0.0]), np.array([0.5, -1.0, 0.2, 0.1])

@@ -9,16 +9,11 @@ from itertools import combinations
 import numpy as np
 
 from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.moments.noise_scale import saturation_level
 from adabatch.moments.numeric import Value
 from adabatch.moments.statistic import norm_test_statistic
 from theory.audit.evidence import Certificate, Comparison
-from theory.estimators.expectations import (
-    GaussianGroups,
-    effective_eta,
-    eta_to_enforce,
-    moments,
-    saturation_level,
-)
+from theory.estimators.expectations import GaussianGroups, effective_eta, eta_to_enforce, moments
 from theory.estimators.finite_population import printed_factor, sample_variance_factor
 
 __all__ = ["finite_population_factor", "plug_in_denominator", "saturation", "variance_of_workers"]
