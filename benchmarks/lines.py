@@ -2,8 +2,8 @@
 
     python benchmarks/lines.py [REVISION]
 
-counts the Python files of ``adabatch``, ``theory``, ``simulate``, ``proofs`` and ``cli.py`` that git tracks, as they
-are in the working tree or at a revision.
+counts the Python files of ``adabatch``, ``theory``, ``simulate``, ``proofs`` and ``cli.py`` that git tracks, as
+they are in the working tree or at a revision.
 """
 
 from __future__ import annotations
@@ -21,11 +21,7 @@ KINDS = ("code", "docstrings", "comments", "blank")
 
 
 def kinds_of_lines(source: str) -> Counter[str]:
-    """How many lines of each kind a file has; a line with code and a comment is code.
-
-    >>> sorted(kinds_of_lines('# why\\nx = 1\\n').items())
-    [('code', 1), ('comments', 1)]
-    """
+    """How many lines of each kind a file has; a line with code and a comment is code."""
     lines = source.splitlines()
     kinds = ["blank" if not line.strip() else "code" for line in lines]
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
