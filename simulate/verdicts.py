@@ -24,9 +24,10 @@ from functools import cached_property
 from heapq import nsmallest
 from typing import Any
 
+from simulate.rates import Slope
 from theory.audit.evidence import Comparison
 
-__all__ = ["Comparison", "Expectation", "Kind", "SlopeInterval", "Verdict", "all_as_expected"]
+__all__ = ["Comparison", "Expectation", "Kind", "Verdict", "all_as_expected"]
 
 
 class Expectation(StrEnum):
@@ -43,25 +44,6 @@ class Kind(StrEnum):
     TIGHT = "tight"
     UPPER = "upper bound"
     OTHER = ""
-
-
-@dataclass(frozen=True)
-class SlopeInterval:
-    """A log-log slope with a confidence interval.
-
-    Attributes:
-        value: the estimate.
-        low: lower end of the interval.
-        high: upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """For example ``-0.52 [-0.55, -0.49]``."""
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True)
@@ -85,7 +67,7 @@ class Verdict:
     asserted: Sequence[Comparison]
     supporting: Sequence[Comparison] = ()
     kind: Kind = Kind.OTHER
-    slope: SlopeInterval | None = None
+    slope: Slope | None = None
     note: str = ""
 
     @cached_property
@@ -113,6 +95,11 @@ class Verdict:
         return min(self.asserted, key=_margin, default=None)
 
     @property
+    def closest(self) -> list[Comparison]:
+        """The ten comparisons that say most, the headline first."""
+        return nsmallest(10, self.asserted, key=_margin)
+
+    @property
     def measured(self) -> float:
         """Measured side of the headline (NaN without comparisons)."""
         return float(self.headline.left) if self.headline else math.nan
@@ -136,7 +123,6 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; of many comparisons only the ten that say most."""
-        shown = nsmallest(10, self.asserted, key=_margin)
         return {
             "name": self.name,
             "statement": self.statement,
@@ -149,7 +135,7 @@ class Verdict:
             "guaranteed": self.guaranteed,
             "ratio": self.ratio,
             "slope": None if self.slope is None else vars(self.slope),
-            "asserted": [comparison.as_dict() for comparison in shown],
+            "asserted": [comparison.as_dict() for comparison in self.closest],
             "supporting": [comparison.as_dict() for comparison in self.supporting],
             "note": self.note,
         }

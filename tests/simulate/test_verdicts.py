@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulate.verdicts import Comparison, Expectation, Kind, SlopeInterval, Verdict, all_as_expected
+from simulate.rates import Slope
+from simulate.verdicts import Comparison, Expectation, Kind, Verdict, all_as_expected
 
 TRUE, FALSE = Comparison("true", 1.0, "<=", 2.0), Comparison("false", 3.0, "<=", 2.0)
 BROKEN = Comparison("broken", math.nan, "<=", 2.0)
@@ -69,7 +70,7 @@ def test_all_as_expected_wants_verdicts_and_each_of_them():
 
 def test_as_dict_is_json_with_the_closest_cases_first():
     many = [Comparison(f"case {i}", 1.0, "<=", 2.0 + i) for i in range(50)]
-    record = verdict(Expectation.HOLDS, *many, kind=Kind.TIGHT, slope=SlopeInterval(-0.5, -0.6, -0.4)).as_dict()
+    record = verdict(Expectation.HOLDS, *many, kind=Kind.TIGHT, slope=Slope(-0.5, -0.6, -0.4)).as_dict()
     assert record["cases"] == 50
     assert [case["what"] for case in record["asserted"]] == [f"case {i}" for i in range(10)]
     assert json.loads(json.dumps(record))["slope"] == {"value": -0.5, "low": -0.6, "high": -0.4}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,8 @@ from simulate.experiments.rows import (
     run_rows,
 )
 from simulate.experiments.settings import Advance, Settings
-from simulate.rates import is_pre_asymptotic, log_log_slope
-from simulate.verdicts import Comparison, Expectation, SlopeInterval, Verdict
+from simulate.rates import Slope, is_pre_asymptotic, log_log_slope
+from simulate.verdicts import Comparison, Expectation, Verdict
 
 __all__ = ["LEAST_STEPS", "SQUARED_MEMORIES", "Curve", "run"]
 
@@ -79,12 +80,11 @@ class Curve:
         """Whether no slope can be asserted: fewer than three long records, or hardly any progress."""
         return len(self.fitted) < 3 or is_pre_asymptotic(self.averages, self.initial)
 
-    @property
-    def slope(self) -> SlopeInterval:
+    @cached_property
+    def slope(self) -> Slope:
         """With a 95% bootstrap interval; over all records if the run is pre-asymptotic."""
         chosen = list(range(len(self.steps))) if self.pre_asymptotic else self.fitted
-        interval = log_log_slope(np.array(self.steps, dtype=float)[chosen], self.averages[chosen])
-        return SlopeInterval(interval.value, interval.low, interval.high)
+        return log_log_slope(np.array(self.steps)[chosen], self.averages[chosen])
 
 
 def run(settings: Settings, advance: Advance) -> Result:

@@ -11,9 +11,10 @@ from html.parser import HTMLParser
 import pytest
 
 from simulate.experiments.result import Result, Table
+from simulate.rates import Slope
 from simulate.report import Report, html_report, software_versions
 from simulate.report.figures import FIGURES, save_figures
-from simulate.verdicts import Comparison, Expectation, Kind, SlopeInterval, Verdict
+from simulate.verdicts import Comparison, Expectation, Kind, Verdict
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -29,7 +30,7 @@ def _result(asserted=(TRUE,)):
             Expectation.HOLDS,
             asserted,
             kind=Kind.TIGHT,
-            slope=SlopeInterval(-0.5, -0.6, -0.4),
+            slope=Slope(-0.5, -0.6, -0.4),
         ),
         Verdict("Misprint", "it stands", Expectation.REFUTED, (FALSE,), (TRUE,), note="note & more"),
         Verdict("Control", "it stands", Expectation.CONTROL, (FALSE,)),
