@@ -118,7 +118,7 @@ def show_claims(check: bool) -> bool:
 def _evidence(result: CheckedClaim) -> str:
     """Every comparison, what the statement asserts first, and the proofs."""
     certificate = result.certificate
-    groups = (certificate.printed, certificate.corrected, certificate.content, certificate.supporting)
+    groups = (certificate.published, certificate.corrected, certificate.content, certificate.supporting)
     numbers = [str(comparison) for group in groups for comparison in group] or [certificate.note]
     proofs = [f"{name}: proof {'holds' if holds else 'FAILS'}" for name, holds in result.proofs.items()]
     return "\n".join([*numbers, *proofs])
@@ -132,7 +132,7 @@ def show_claim(claim: Claim) -> bool:
     if claim.correction:
         print(f"{claim.correction}\n")
     titles = {
-        "printed": "as printed",
+        "published": "as published",
         "corrected": "corrected",
         "content": "what it gives",
         "supporting": "supporting",

@@ -42,11 +42,12 @@ from enum import StrEnum
 from adabatch.moments.hypotheses import HypothesisError, describe, require
 from adabatch.moments.numeric import sqrt
 from theory.adam import theorem1
-from theory.adam.constants import alignment_at, momentum_amplification, require_betas
+from theory.adam.constants import alignment_at, momentum_amplification
 from theory.adam.variants import bias_correction as bias_correction_constants
 from theory.adam_sharp import theorem2
 from theory.l1 import theorem
 from theory.l1.theorem3 import NUMERICAL_SUPPORT, find_certificate
+from theory.problem import require_betas
 from theory.training import clipping
 from theory.training.estimated_variance import coordinate_passing_probability
 from theory.training.scalar_divergence import ScalarTestDivergence

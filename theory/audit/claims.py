@@ -71,8 +71,8 @@ class Claim:
 
     Attributes:
         place: where the paper makes it, and the claim's name here: ``"Eq. 5"``, ``"Lemma B.2"``.
-        statement: in plain words, as printed.
-        latex: as printed, in LaTeX.
+        statement: in plain words, as published.
+        latex: as published, in LaTeX.
         verdict: on record.
         correction: the corrected statement or what is wrong, in plain words.
         methods: what the verdict rests on.
@@ -141,8 +141,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="The statistic T_k of the workers' variance asks for a larger batch as long as noise dominates.",
         latex=r"$T_k = \|\widehat{\mathrm{Var}}\|_1/(\eta^2\|g_k\|^2) > b_k$ where noise dominates",
         verdict=Verdict.CORRECTED,
-        correction="In high dimension printed T_k saturates near (J-1)/eta^2, whatever b is (75 at J=4, eta=.2), "
-        "and is 0 at J=1. With the unbiased variance T_k is about b_k/eta^2.",
+        correction="In high dimension the published T_k saturates near (J-1)/eta^2 for every b (75 at J=4, "
+        "eta=.2), and is 0 at J=1. With the unbiased variance T_k is about b_k/eta^2.",
         methods=(Method.CLOSED_FORM, Method.SIMULATION),
         check=saturation,
         proofs=("Fixed points",),
@@ -164,7 +164,7 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$0<\beta_1^2<\beta_2<1 \implies \sum_k\frac{c_k^2}{b_k}\le\frac{(1-\beta_1)^2}{(1-\beta_2)(1-r)^2}"
         r"\big(\log\frac{b_K}{b_0}-K\log\beta_2\big)$",
         verdict=Verdict.CORRECTED,
-        correction="True for 0 <= beta1 < sqrt(beta2); the printed range admits beta1 < 0, where it fails.",
+        correction="True for 0 <= beta1 < sqrt(beta2); the published range admits beta1 < 0, where it fails.",
         methods=(Method.PROOF, Method.COUNTEREXAMPLE),
         check=momentum_sum,
         proofs=("Lemma B.1",),
@@ -188,8 +188,8 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"leading term $-\,c\,\alpha\sum_i\varphi_k,\quad "
         r"\varphi_k=-\alpha\,\mathbb{E}\langle G_k,G_k/\sqrt{\tilde v_k}\rangle$",
         verdict=Verdict.FAILS,
-        correction="phi must be +E<G, G/sqrt(vt)>, without -alpha and without the sum over i: as printed the term "
-        "is an ascent, quadratic in alpha, and counted d times.",
+        correction="phi must be +E<G, G/sqrt(vt)>, without -alpha and without the sum over i: as published the "
+        "term is an ascent, quadratic in alpha, and counted d times.",
         methods=(Method.CLOSED_FORM,),
         check=descent_leading_term,
     ),
@@ -198,7 +198,7 @@ CLAIMS: tuple[Claim, ...] = (
         statement="The sum of E sqrt(vt_{k,i}) over k <= K+1 and i is at most Z.",
         latex=r"$\sum_{k\le K+1}\sum_i\mathbb{E}\sqrt{\tilde v_{k,i}}\le Z$",
         verdict=Verdict.FAILS,
-        correction="x <= a + b log x gives 2a + 2b log(2b/e); the printed logarithm can be negative, and Z too.",
+        correction="x <= a + b log x gives 2a + 2b log(2b/e); the published logarithm can be negative, and Z too.",
         methods=(Method.COUNTEREXAMPLE, Method.PROOF),
         check=preconditioner_sum,
         proofs=("Lemma B.4, log step",),
@@ -220,7 +220,7 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$\sum_{k\le K}\mathbb{E}\|\nabla L(w_k)\|\le\tilde{\mathcal O}(K)$",
         verdict=Verdict.VACUOUS,
         correction="It says nothing about convergence: the average stays O~(1). At alpha = K^-1/2, sigma = "
-        "alpha/sqrt(1-beta2), v_0 = sigma^2 the repaired bound gives K^-1/2; the corrected Theorem 1 gives it at "
+        "alpha/sqrt(1-beta2), v_0 = sigma^2 the corrected bound gives K^-1/2; the corrected Theorem 1 gives it at "
         "fixed betas and any v_0.",
         methods=(Method.CLOSED_FORM,),
         check=rate,

@@ -33,7 +33,7 @@ def inner_product_equivalence(scale: float = 10.0, eta: float = 0.5, draws: int 
     smallest = float(np.min(inner_product(gradient + noise, gradient)[within]))
     floor = float(inner_product_floor(9.0, eta))
     return Certificate(
-        printed=(Comparison(f"||g - G|| / ||G|| at g = {scale:g} G, <g, G> > 0", error, "<=", eta),),
+        published=(Comparison(f"||g - G|| / ||G|| at g = {scale:g} G, <g, G> > 0", error, "<=", eta),),
         corrected=(
             Comparison("least <g, G> under the norm condition, at least (1-eta)||G||^2", smallest, ">=", floor),
         ),
@@ -63,7 +63,7 @@ def coordinate_wise_growth(
     ratio = second_moment / bound(gradient, eta)
     centred = (weights * (law - gradient[:, None]) ** 2).sum(axis=1)
     return Certificate(
-        printed=(
+        published=(
             Comparison("largest E g^2 / ((1 + eta^2) G^2), up to rounding", float(ratio.max()), "<=", 1 + 1e-9),
         ),
         supporting=(
@@ -83,7 +83,7 @@ def scalar_implies_coordinate_wise(variance: tuple[float, float] | None = None, 
     excess = variances - eta**2 * gradient**2
     passes = exact_variance_test(variances.sum(), (gradient**2).sum(), eta)
     return Certificate(
-        printed=(
+        published=(
             Comparison("Var_2 against eta^2 G_2^2, where (4) passes", float(variances[1]), "<=", 0.0),
             Comparison("largest Var_i - eta^2 G_i^2", float(excess.max()), "<=", 0.0),
         ),

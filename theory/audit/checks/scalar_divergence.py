@@ -16,7 +16,7 @@ def descent_under_scalar_test(dimension: int = 100_000, alpha: float = 0.01, ste
     instance = ScalarTestDivergence(beta1=0.9, beta2=0.95, eta=0.2, dimension=dimension, delta=0.1, rare=0.0025)
     path = simulate(instance, alpha, steps)
     return Certificate(
-        printed=(
+        published=(
             Comparison(f"mean change of a.w a step, d = {dimension}", instance.drift(alpha), "<=", 0.0),
             Comparison(f"a.w after {steps} steps, from 1", float(path[-1]), "<=", 1.0),
         ),

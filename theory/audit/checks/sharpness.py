@@ -25,7 +25,7 @@ def any_eta_below_one(eta: float = 0.9) -> Certificate:
     admitted = min(float(largest_admissible_eta(float(b1), b2)) for b1, b2 in pairs)
     run = _mean_direction(0.95, repetitions=2000, steps=300)
     return Certificate(
-        printed=(Comparison(f"mean of m/sqrt(v) at eta = {eta}, descent", expected_direction(eta), ">=", 0.0),),
+        published=(Comparison(f"mean of m/sqrt(v) at eta = {eta}, descent", expected_direction(eta), ">=", 0.0),),
         corrected=(
             Comparison("least eta that Theorem 2 admits, over a grid of betas", admitted, ">=", UNIVERSAL_ETA),
             Comparison(
@@ -63,7 +63,7 @@ def eta_at_the_usual_betas(beta1: float = 0.9, beta2: float = 0.95) -> Certifica
     least = min(expected_direction(1.0, beta1, beta2, strength) for strength in strengths)
     admitted = float(largest_admissible_eta(beta1, beta2))
     return Certificate(
-        printed=(),
+        published=(),
         supporting=(
             Comparison(
                 f"least mean of m/sqrt(v) of run-length noise at eta = 1, ({beta1}, {beta2})", least, ">", 0.0

@@ -19,7 +19,7 @@ def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, step
     clipped = float(simulate(instance, alpha, steps)[-1])
     unclipped = float(simulate(instance, alpha, steps, clip=False)[-1])
     return Certificate(
-        printed=(
+        published=(
             Comparison("mean change of a.w a step, clipped", instance.drift(alpha), "<=", 0.0),
             Comparison(f"a.w after {steps} steps, clipped, from 3", clipped, "<=", 3.0),
         ),
@@ -39,7 +39,7 @@ def stationarity_under_weight_decay(eta: float = 0.2, steps: int = 8000) -> Cert
     limit = limiting_gap(noise, 0.9, 0.95)
     seen = float(simulate_box_gap(noise, 0.9, 0.95, step_size=0.02, steps=steps).mean())
     return Certificate(
-        printed=(Comparison(f"lambda times the gap as alpha -> 0, eta = {eta:g}", limit, "<=", 1e-6),),
+        published=(Comparison(f"lambda times the gap as alpha -> 0, eta = {eta:g}", limit, "<=", 1e-6),),
         supporting=(
             Comparison(f"the gap of a run of {steps} steps against it", seen, "~", limit, 0.15 * limit + 2e-3),
         ),
