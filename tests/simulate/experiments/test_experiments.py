@@ -389,11 +389,11 @@ def test_sampled_moments_are_those_of_the_groups():
 def test_seeds_make_runs_repeatable():
     one, two = (sign_descent.run(QUICK, lambda _: None).tables["sign_descent"] for _ in range(2))
     assert one.columns == two.columns
-    bias = [
+    tables = [
         bias.run(Settings(level=Level.QUICK, seed=s), lambda _: None).tables["estimator_bias"] for s in (0, 0, 1)
     ]
-    assert bias[0].columns == bias[1].columns
-    assert bias[0].columns != bias[2].columns
+    assert tables[0].columns == tables[1].columns
+    assert tables[0].columns != tables[2].columns
 
 
 def test_own_step_size_of_theorem_1_is_its_formula():
