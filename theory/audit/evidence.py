@@ -6,7 +6,7 @@ derived from the comparisons, so that a check of a perturbed statement comes to 
 Example:
     >>> published = Comparison("mean of the published left-hand side", 4.0, "==", 3.0)
     >>> corrected = Comparison("mean of the corrected left-hand side", 3.0, "==", 3.0)
-    >>> Certificate(published=(published,), corrected=(corrected,)).verdict
+    >>> ClaimEvidence(published=(published,), corrected=(corrected,)).verdict
     <Verdict.CORRECTED: 'holds corrected'>
     >>> str(published)
     'mean of the published left-hand side: 4 != 3'
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Certificate", "Comparison", "Verdict"]
+__all__ = ["ClaimEvidence", "Comparison", "Verdict"]
 
 
 class Verdict(StrEnum):
@@ -99,7 +99,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class ClaimEvidence:
     """The evidence on one claim.
 
     Attributes:

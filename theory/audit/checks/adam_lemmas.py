@@ -10,7 +10,7 @@ import numpy as np
 from adabatch.moments.numeric import Value
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import largest_root_bound
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.audit.published_adam import (
     Array,
     PublishedProblem,
@@ -32,7 +32,7 @@ def momentum_sum(
     beta2: float = 0.95,
     steps: int = 200,
     bound: Callable[[Value, Value, Value, Value], Value] = lemma_b1_bound,
-) -> Certificate:
+) -> ClaimEvidence:
     """Lemma B.1: its published range 0 < beta1^2 < beta2 lets in ``beta1`` < 0; there a_k = (-1)^k."""
     left, growth = lemma_b1_sum(_alternating(steps), beta1, beta2, 1.0)
     right = bound(beta1, beta2, steps, growth)
@@ -44,7 +44,7 @@ def momentum_sum(
                 one_left, one_growth = lemma_b1_sum(sequence, float(first), second, 1e-6)
                 largest = max(largest, one_left / bound(first, second, len(sequence), one_growth))
                 tried += 1
-    return Certificate(
+    return ClaimEvidence(
         published=(
             Comparison(f"sum c_k^2/b_k, beta1 = {beta1:g}, beta2 = {beta2:g}, a_k = (-1)^k", left, "<=", right),
         ),
@@ -71,7 +71,7 @@ def _sequences(generator: np.random.Generator, beta1: float, beta2: float, steps
     return [ones, _alternating(steps), extremal, heavy, sparse]
 
 
-def step_bounds(beta1: float = 0.9, beta2: float = 0.85, rooted: bool = True) -> Certificate:
+def step_bounds(beta1: float = 0.9, beta2: float = 0.85, rooted: bool = True) -> ClaimEvidence:
     """Lemma B.2: the step against its first bound, and the first against the second (``rooted`` as published)."""
     tightest, largest = 0.0, 0.0
     ordered = []
@@ -88,7 +88,7 @@ def step_bounds(beta1: float = 0.9, beta2: float = 0.85, rooted: bool = True) ->
     grid = [(b1, b2) for b2 in np.linspace(0.01, 0.999, 60) for b1 in np.linspace(0.0, 0.999, 40) * np.sqrt(b2)]
     corrected = max(lemma_b2_first(1.0, *b) / lemma_b2_second(1.0, *b, rooted=False) for b in grid)
     first_holds = Comparison("largest step found / first bound", largest, "<=", 1.0 + 1e-12)
-    return Certificate(
+    return ClaimEvidence(
         published=(first_holds, *ordered),
         corrected=(
             first_holds,
@@ -115,7 +115,7 @@ def _largest_step(beta1: float, beta2: float, steps: int = 4000) -> float:
     return float(momentum / np.sqrt(second))
 
 
-def descent_leading_term(sign: float = -1.0, alpha_power: int = 1, copies: int | None = None) -> Certificate:
+def descent_leading_term(sign: float = -1.0, alpha_power: int = 1, copies: int | None = None) -> ClaimEvidence:
     """Lemma B.3: the leading term -coefficient * sum_i phi with phi = sign alpha^alpha_power <G, G/sqrt(vt)>.
 
     As published sign = -1 and alpha_power = 1, and the whole inner product is summed over all d coordinates; the
@@ -137,7 +137,7 @@ def descent_leading_term(sign: float = -1.0, alpha_power: int = 1, copies: int |
             Comparison("how often it counts sum_i G_i^2/sqrt(vt_i)", abs(one / target), "==", 1.0),
         )
 
-    return Certificate(
+    return ClaimEvidence(
         published=comparisons(sign, alpha_power, dimension if copies is None else copies),
         supporting=comparisons(1.0, 0, 1),
         note="phi must be +E<G, G/sqrt(vt)>: as published the leading term is an ascent, quadratic in alpha, and "
@@ -145,7 +145,7 @@ def descent_leading_term(sign: float = -1.0, alpha_power: int = 1, copies: int |
     )
 
 
-def preconditioner_sum(sigma: float = 10**-3.5, alpha: float = 1e3) -> Certificate:
+def preconditioner_sum(sigma: float = 10**-3.5, alpha: float = 1e3) -> ClaimEvidence:
     """Lemma B.4 on L = 5e-15 w^2, w_1 = 1, v_0 = 1, betas (.5, .999), eta = .2, K = 1, exact gradients."""
     beta1, beta2, curvature = 0.5, 0.999, 1e-14
     run = deterministic_adam(lambda w: curvature * w, 1.0, alpha, beta1, beta2, 1.0, 1)
@@ -155,7 +155,7 @@ def preconditioner_sum(sigma: float = 10**-3.5, alpha: float = 1e3) -> Certifica
     published = PublishedProblem(problem, adam, np.ones(1), np.array([curvature]))
     right = published_constants(published, sigma)["Z"]
     root = _largest_root(1.0, 12.0)
-    return Certificate(
+    return ClaimEvidence(
         published=(
             Comparison("sum of sqrt(vt_k), k = 1, 2, against Z", left, "<=", right),
             Comparison("largest x with x = 1 + 12 log x, against 2a + 2b log(b/12)", root, "<=", 2.0),

@@ -14,7 +14,7 @@ from theory.adam.constants import momentum_gap
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import best_sigma, corrected_bound, scaled_bound
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.audit.published_adam import PublishedProblem, largest_published_beta1, published_bound
 from theory.bound import Bound
 from theory.problem import AdamParameters, Problem
@@ -24,7 +24,7 @@ __all__ = ["beta_condition", "rate", "theorem_bound"]
 BoundOnSum = Callable[[PublishedProblem, float], Bound]
 
 
-def theorem_bound(bound: BoundOnSum = published_bound) -> Certificate:
+def theorem_bound(bound: BoundOnSum = published_bound) -> ClaimEvidence:
     """Theorem B.1, (B.2), on two convex functions of one variable with exact gradients (g = G, any eta).
 
     Args:
@@ -44,7 +44,7 @@ def theorem_bound(bound: BoundOnSum = published_bound) -> Certificate:
     for beta1, beta2 in ((0.5, 0.99), (0.1, 0.99)):
         limit = largest_published_beta1(beta2, 0.5)
         supporting.append(Comparison(f"published condition at ({beta1}, {beta2}), eta .5", beta1, "<=", limit))
-    return Certificate(
+    return ClaimEvidence(
         published=tuple(published),
         supporting=tuple(supporting),
         note="The first term of c2 has lost the factor L(u_1) - inf L, c1's third term has sigma where tau is "
@@ -96,7 +96,7 @@ def slope(values: list[float], steps: list[float]) -> float:
     return float(np.polyfit(np.log(steps), np.log(values), 1)[0])
 
 
-def rate(scaled: bool = False) -> Certificate:
+def rate(scaled: bool = False) -> ClaimEvidence:
     """Theorem 1: what sum_k E||G_k|| <= O~(K) says of the average, at fixed alpha, v_0 (``scaled``: as K^-1/2)."""
     horizons = [1e8, 1e10, 1e12, 1e14]
     gradient, adam = np.ones(1), AdamParameters(beta1=0.5, beta2=0.99, eta=0.5, step_size=0.01)
@@ -114,7 +114,7 @@ def rate(scaled: bool = False) -> Certificate:
     chosen = [(rescaled if scaled else fixed)(k) for k in horizons]
     average = slope([value / k for value, k in zip(chosen, horizons, strict=True)], horizons)
     recovered = slope([rescaled(k) / k for k in horizons], horizons)
-    return Certificate(
+    return ClaimEvidence(
         published=(
             Comparison("slope of the (corrected) bound on the sum over K", slope(chosen, horizons), "<=", 1.01),
         ),
@@ -133,11 +133,11 @@ def rate(scaled: bool = False) -> Certificate:
     )
 
 
-def beta_condition(beta1: float = 0.9, beta2: float = 0.95) -> Certificate:
+def beta_condition(beta1: float = 0.9, beta2: float = 0.95) -> ClaimEvidence:
     """Theorem 1's condition at the paper's own betas, eta = 0 (any eta > 0 is worse)."""
     lowest = _smallest_beta2(0.9)
     allowed = max(largest_published_beta1(b2, 0.0) for b2 in np.linspace(0.01, 0.9, 90))
-    return Certificate(
+    return ClaimEvidence(
         published=(
             Comparison(
                 f"beta1 = {beta1:g} against the right side at beta2 = {beta2:g}",

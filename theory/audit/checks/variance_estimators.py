@@ -12,7 +12,7 @@ from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.noise_scale import saturation_level
 from adabatch.moments.numeric import Value
 from adabatch.moments.statistic import norm_test_statistic
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.estimators.expectations import GaussianGroups, effective_eta, eta_to_enforce, moments
 from theory.estimators.finite_population import published_factor, sample_variance_factor
 
@@ -36,7 +36,7 @@ def enumerate_batches(values: tuple[int, ...], batch_size: int, factor: Factor) 
 
 def finite_population_factor(
     factor: Factor = published_factor, corrected: Factor = sample_variance_factor
-) -> Certificate:
+) -> ClaimEvidence:
     """Eq. (2): does s^2 / b times the factor estimate the variance of the batch mean without bias?"""
     cases = (((0, 1, 3, 7), 2), ((0, 1, 3, 7), 3), ((-4, 0, 1, 1, 6, 9), 2), ((2, 3, 5, 7, 11, 13, 17), 5))
 
@@ -48,7 +48,7 @@ def finite_population_factor(
             compared.append(Comparison(what, float(variance / left), "==", 1.0))
         return tuple(compared)
 
-    return Certificate(
+    return ClaimEvidence(
         published=ratios(factor),
         corrected=ratios(corrected),
         note="All batches enumerated in exact fractions: with the b-1 sample variance the factor is (n-b)/n.",
@@ -83,7 +83,7 @@ def isotropic(
 
 def plug_in_denominator(
     eta_used: Callable[[float], float] = lambda eta: eta, repetitions: int = 4000
-) -> Certificate:
+) -> ClaimEvidence:
     """Eq. (3): does the test with denominator ||g_B||^2, given ``eta_used(eta)``, enforce the relative error eta?
 
     The batch is put where the exact relative error is eta / sqrt(1 - eta^2); there the test is an equality.
@@ -104,7 +104,7 @@ def plug_in_denominator(
         supporting.append(within(f"simulated: mean of left minus right side there, eta = {eta}", balance, 0.0))
         bias = moments(groups, "squared_norm").expectation
         supporting.append(within(f"simulated: E||g||^2, eta = {eta}", sample.squared_norm, float(bias)))
-    return Certificate(
+    return ClaimEvidence(
         published=enforced(eta_used),
         corrected=enforced(eta_to_enforce),
         supporting=tuple(supporting),
@@ -115,7 +115,7 @@ def plug_in_denominator(
 
 def variance_of_workers(
     published: str = "paper_variance", corrected: str = "covariance_trace", repetitions: int = 4000
-) -> Certificate:
+) -> ClaimEvidence:
     """Eq. (5): does the variance between workers stand for the per-sample variance?"""
     cases = ((2, 1, 8), (4, 16, 4), (8, 2, 16))
     ratios: dict[str, list[Comparison]] = {published: [], corrected: []}
@@ -131,7 +131,7 @@ def variance_of_workers(
         expected = float(moments(groups, "paper_variance").expectation) / 3.0
         bias = (workers - 1) / groups.batch_size
         supporting.append(Comparison(f"published ratio against (J-1)/b, {place}", expected, "==", bias))
-    return Certificate(
+    return ClaimEvidence(
         published=tuple(ratios[published]),
         corrected=tuple(ratios[corrected]),
         supporting=tuple(supporting),
@@ -139,7 +139,7 @@ def variance_of_workers(
     )
 
 
-def saturation(estimator: str = "paper", eta: float = 0.2, repetitions: int = 200) -> Certificate:
+def saturation(estimator: str = "paper", eta: float = 0.2, repetitions: int = 200) -> ClaimEvidence:
     """Algorithm 1: does T exceed b while noise dominates, whatever b is?"""
     workers = 4
     level = saturation_level(eta, workers)
@@ -165,7 +165,7 @@ def saturation(estimator: str = "paper", eta: float = 0.2, repetitions: int = 20
         supporting.append(Comparison(what, statistic, "~", expected, 0.25 * expected if dimension < 50 else 4.0))
     one_worker = GradientMoments(1, 64, 2.0, 2.0).paper_variance
     supporting.append(Comparison("published variance of a single worker", float(one_worker), "==", 0.0))
-    return Certificate(
+    return ClaimEvidence(
         published=tuple(published),
         corrected=tuple(corrected),
         supporting=tuple(supporting),
