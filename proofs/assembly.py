@@ -133,7 +133,7 @@ def self_bounding(
         )
 
     return (
-        by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7()),
-        by_lemma(r"S^2 \le \bar Q(A+BS), \text{ solved}", lemma_l8()),
+        by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7),
+        by_lemma(r"S^2 \le \bar Q(A+BS), \text{ solved}", lemma_l8),
         equal_at_points(r"\text{the bound } S_+ \text{ has } (2S_+ - B\bar Q)^2 = B^2\bar Q^2 + 4A\bar Q", sides),
     )

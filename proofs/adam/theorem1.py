@@ -109,10 +109,10 @@ def _bound_1(drift: Callable[..., Any], bound: BoundFunction) -> tuple[Step, ...
             r"\quad u_k = m_k/\sqrt{v_k}",
             "descent lemma; its sum over k telescopes to at most Delta",
         ),
-        by_lemma(r"\|u_k\|^2 \le d\,C_m^2", lemma_l1()),
-        by_lemma(r"\langle G_k, u_k\rangle \text{ with frozen gradients, up to } E_1", lemma_l3()),
-        by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4()),
-        by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6()),
+        by_lemma(r"\|u_k\|^2 \le d\,C_m^2", lemma_l1),
+        by_lemma(r"\langle G_k, u_k\rangle \text{ with frozen gradients, up to } E_1", lemma_l3),
+        by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4),
+        by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6),
         _same(
             r"\Gamma = \tfrac12 C_m^2 + C_m (1-\beta_1)\, r/(\sqrt c\,(1-r)^2)",
             drift(BETA1, BETA2),
@@ -139,8 +139,8 @@ def _bound_2(bound: BoundFunction) -> tuple[Step, ...]:
     start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     return (
-        by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7()),
-        by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8()),
+        by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7),
+        by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8),
         _same(
             r"\text{bound (2)} = \tfrac12 (B\bar Q + \sqrt{B^2\bar Q^2 + 4A\bar Q})",
             found,

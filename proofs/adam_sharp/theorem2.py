@@ -17,14 +17,12 @@ from proofs.adam_sharp.symbols import (
     K,
     L,
     alpha,
-    applied,
     beta1,
     beta2,
     dimension,
     epsilon,
     eta,
     first,
-    identity,
     q,
     r,
     v0,
@@ -32,7 +30,7 @@ from proofs.adam_sharp.symbols import (
 )
 from proofs.adam_sharp.weights import lemma_p
 from proofs.adam_sharp.windows import lemma_l7
-from proofs.steps import Evidence, Proof, Step, checked, prose
+from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, prose
 from theory.adam.constants import alignment_at, preconditioner_growth, preconditioner_start
 from theory.adam_sharp import theorem2
 
@@ -48,10 +46,10 @@ tau = sympy.sqrt(1 + eta**2)
 def theorem_2(bound_at_cost: Function = theorem2.bound_at_cost) -> Proof:
     """Theorem 2 for the given assembly of the bound from H and E."""
     steps = (
-        applied(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q),
-        applied(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p),
-        applied(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7),
-        applied(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8),
+        by_lemma(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q),
+        by_lemma(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p),
+        by_lemma(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7),
+        by_lemma(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8),
         *_assembly(bound_at_cost),
         *_no_momentum(bound_at_cost),
         prose(

@@ -7,8 +7,8 @@ from typing import Any
 
 import sympy
 
-from proofs.adam_sharp.symbols import ADAM, PROBLEM, K, beta1, beta2, dimension, epsilon, identity, q, series
-from proofs.steps import Proof, Step, nonnegative, prose
+from proofs.adam_sharp.symbols import ADAM, PROBLEM, K, beta1, beta2, dimension, epsilon, q, series
+from proofs.steps import Proof, Step, identity, nonnegative, prose
 from theory.adam_sharp import constants
 
 __all__ = ["lemma_p"]

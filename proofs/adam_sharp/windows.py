@@ -22,18 +22,16 @@ from proofs.adam_sharp.symbols import (
     K,
     L,
     alpha,
-    applied,
     beta1,
     beta2,
     dimension,
     eta,
     first,
-    identity,
     q,
     same_minimum,
     v0,
 )
-from proofs.steps import Proof, Step, nonnegative, prose
+from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
 from theory.adam.constants import (
     normalized_step_bound,
     preconditioner_growth,
@@ -122,7 +120,7 @@ def _drift_steps(window_drift: Function, mean_step: Function) -> tuple[Step, ...
             sympy.sqrt(dimension) * tau * spread * alpha * L * (window - 1) * sympy.sqrt(dimension) * step,
             "||G_j - G_l|| <= L times M - 1 steps; sum_i sqrt(.) <= sqrt(d) sqrt(sum_i .)",
         ),
-        applied(r"$\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h),
+        by_lemma(r"$\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h),
         identity(
             r"$\sqrt{d}\,\tau\sqrt{1-x^2}\,\alpha L(M-1)\frac{1-\beta_1}{1-r}\sqrt{KH}=Ke_M$",
             sympy.sqrt(dimension) * tau * spread * alpha * L * (window - 1) * gain * sympy.sqrt(K * H),

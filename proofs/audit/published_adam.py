@@ -243,7 +243,7 @@ def lemma_b2(first: Function = lemma_b2_first, second: Function = lemma_b2_secon
         steps=(
             by_lemma(
                 r"|m_k| \le C_m\sqrt{v_k}",
-                lemma_l1(),
+                lemma_l1,
                 [_same_step(first_value)],
                 "the step is alpha m / sqrt(v)",
             ),

@@ -42,7 +42,7 @@ from theory.l1 import theorem as theory
 __all__ = ["effective_dimensions", "key_lemma", "l1_estimators", "l1_theorem", "scalar_theorem"]
 
 Function = Callable[..., Any]
-SOURCE = "the l1 norm test, a repair of the scalar test of arXiv 2412.21124"
+SOURCE = "the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 
 
 def open_roots(expression: Any) -> Any:
@@ -59,7 +59,7 @@ def open_roots(expression: Any) -> Any:
 
 
 def key_lemma(noise_cost: Function = theory.l1_noise_cost) -> Proof:
-    """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, whatever its law."""
+    """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, for any law."""
     deviation = sympy.Symbol("sigma", positive=True)
     root_weight = sympy.sqrt(second_moment_weight(BETA2))
     weight = sympy.cancel(noise_cost(BETA1, BETA2, deviation) * root_weight / deviation)
@@ -218,7 +218,7 @@ def scalar_theorem(
                 r"E_k\sqrt{\textstyle\sum_i v_{k,i}} \le \sqrt{\beta_2 \sum_i v_{k-1,i}} + \sqrt c\,\tau\|G_k\|_2",
                 "as in L7, with the root of the sum for the sum of the roots",
             ),
-            by_lemma(r"\text{L7's inequalities}", lemma_l7()),
+            by_lemma(r"\text{L7's inequalities}", lemma_l7),
             *_denominators(found, lambda growth: sympy.sqrt(growth**2 - 1), sympy.sqrt(squares)),
             *_solution(found, solution),
         ),
@@ -231,9 +231,9 @@ def _descent(found: Bound, noise_cost: Function) -> tuple[Step, ...]:
     budget = found.terms["initial gap"] + found.terms["drift"]
     return (
         prose(r"\text{descent lemma, summed over } k, \text{ as for Theorem 1}"),
-        by_lemma(r"\|m_k/\sqrt{v_k}\|^2 \le d\,C_m^2", lemma_l1()),
-        by_lemma(r"\text{gradients frozen, at the cost of } E_1", lemma_l3()),
-        by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4()),
+        by_lemma(r"\|m_k/\sqrt{v_k}\|^2 \le d\,C_m^2", lemma_l1),
+        by_lemma(r"\text{gradients frozen, at the cost of } E_1", lemma_l3),
+        by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4),
         by_lemma(r"\text{conditional descent}", key_lemma(noise_cost)),
         identity(
             r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",

@@ -40,8 +40,8 @@ def clipping_theorem(
             r"for Adam on $\phi_k g_k$, with $\kappa_\phi = (\phi_0-\rho\eta^2)/(1+\eta^2)$ for $\kappa$."
         ),
         steps=(
-            by_lemma(r"\text{freezing, for the gradients } \phi_j g_j", lemma_l3(), reason="any gradients"),
-            by_lemma(r"\text{swapping, with } a_j = G_j \phi_j g_j", lemma_l4(), reason="any reals"),
+            by_lemma(r"\text{freezing, for the gradients } \phi_j g_j", lemma_l3, reason="any gradients"),
+            by_lemma(r"\text{swapping, with } a_j = G_j \phi_j g_j", lemma_l4, reason="any reals"),
             *_response(),
             *_expectation(alignment, least),
             prose(

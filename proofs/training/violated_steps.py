@@ -53,10 +53,10 @@ def _climb(uphill: Function) -> tuple[Step, ...]:
     return (
         by_lemma(
             r"E_k[(Gg)^+ - \rho(Gg)^-]/\sqrt{v_k} \ge \kappa G^2/\sqrt{D_k} \text{ off } V_k",
-            lemma_l6(),
+            lemma_l6,
             reason="V_k is decided before step k",
         ),
-        by_lemma(r"|g_k|/\sqrt{v_k} \le c^{-1/2}", lemma_l2(), reason="n = 0, for any noise"),
+        by_lemma(r"|g_k|/\sqrt{v_k} \le c^{-1/2}", lemma_l2, reason="n = 0, for any noise"),
         nonnegative(
             r"G^2/c - G^4/D_k \ge 0, \quad D_k = b + c\,G^2",
             gradient**2 / weight - gradient**4 / (old + weight * gradient**2),

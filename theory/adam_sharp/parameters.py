@@ -60,6 +60,7 @@ __all__ = [
     "best_parameters",
     "best_step_size",
     "best_zeta",
+    "golden_section",
     "largest_extra_steps",
     "window_grid",
 ]

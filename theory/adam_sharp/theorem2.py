@@ -17,7 +17,7 @@ Guarantee:
         Q = (lambda / kappa_R) (Delta / alpha + alpha L E).
 
     Some zeta meets the condition iff eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2) (for beta1 = 0:
-    eta < 1). Whatever the betas, eta < .6734 does: the root of eta^2 (1 + sqrt(1 + eta^2)) = 1.
+    eta < 1). For all betas eta < .6734 does: the root of eta^2 (1 + sqrt(1 + eta^2)) = 1.
 
     The free parameters belong to the proof, not to the algorithm: any choice gives a bound, and
     :mod:`theory.adam_sharp.parameters` finds the best one. Constants free of the betas cannot allow any eta < 1

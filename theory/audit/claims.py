@@ -277,7 +277,7 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$\mathbb{E}_k\|g_k-G_k\|^2\le\eta^2\|G_k\|^2\ \forall k \implies$ Adam descends",
         verdict=Verdict.FAILS,
         correction="In high dimension Adam climbs under it: it amplifies exactly the coordinates that the scalar "
-        "test does not see. The l1 norm test is enough, whatever the dimension.",
+        "test does not see. The l1 norm test is enough in any dimension.",
         methods=(Basis.COUNTEREXAMPLE, Basis.SIMULATION),
         check=descent_under_scalar_test,
         proofs=("scalar test",),

@@ -40,6 +40,7 @@ import numpy as np
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, log, sqrt
 from theory.adam.constants import second_moment_weight, squared_noise_growth
+from theory.adam_sharp.parameters import golden_section
 from theory.audit.published_adam import (
     Array,
     PublishedProblem,
@@ -124,19 +125,7 @@ def best_sigma(bound: Callable[[float], Bound], low: float = 1e-12, high: float 
     if not np.isfinite(values[best]):
         raise ValueError(f"the bound is undefined for every sigma in [{low:g}, {high:g}]")
     left, right = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
-    return bound(float(np.exp(_golden_section(value, left, right))))
-
-
-def _golden_section(value: Callable[[float], float], left: float, right: float, sections: int = 40) -> float:
-    """Argument of the minimum of a unimodal function."""
-    ratio = (np.sqrt(5) - 1) / 2
-    for _ in range(sections):
-        first, second = right - ratio * (right - left), left + ratio * (right - left)
-        if value(first) <= value(second):
-            right = second
-        else:
-            left = first
-    return float((left + right) / 2)
+    return bound(float(np.exp(golden_section(np.vectorize(value), left, right, steps=40))))
 
 
 def scaled_problem(problem: Problem, adam: AdamParameters, gradient: Array) -> tuple[PublishedProblem, Value]:

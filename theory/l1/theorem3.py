@@ -30,7 +30,7 @@ Guarantee:
     (:mod:`proofs.l1.theorem3`). The inequality itself is, for the certificates that come with the package,
     supported *numerically only*: a checker apart from the program that found them searched the states and the
     two-point laws (which suffice, :func:`proofs.l1.theorem3.two_point_laws`) on grids, at random and by local
-    descent, in double precision, and J was lowered by a safety margin (:mod:`proofs.certificates`). It is no
+    descent, in double precision, and J was lowered by a safety margin (:mod:`proofs.certificates`). It is not an
     interval proof.
 
 References:

@@ -196,7 +196,7 @@ class ClippingDivergence:
         return self.delta * float(np.sqrt(self.count))
 
     def drift(self, step_size: float) -> float:
-        """Mean change of a.w a step with clipping, where a.w is large (there |grad H| = 1): uphill if positive."""
+        """Mean change of a.w per clipped step, where a.w is large (there |grad H| = 1): uphill if positive."""
         q, (right_1, right) = self.wrong_probability, self.right_values
         norm = float(np.sqrt(self.count * ((self.size_ratio * right_1) ** 2 + right**2)))
         factor = clip_factor(norm, self.threshold)

@@ -212,7 +212,7 @@ def simulate_box_gap(
     """AdamW on sqrt(1 + (w - minimiser)^2) - 1 from w = 0: lambda times the gap, averaged over the last half.
 
     Returns:
-        One value a path, shape [paths].
+        One value per path, shape [paths].
     """
     generator = np.random.default_rng(seed)
     weights, momentum, second, gap = np.zeros((4, paths))

@@ -77,7 +77,7 @@ def test_a_verdict_that_is_not_confirmed_gives_exit_code_1(monkeypatch, capsys) 
 def test_a_failing_proof_is_not_confirmed() -> None:
     checked = check_claim(find_claim("Prop. 1"))
     assert checked.confirmed
-    assert not CheckedClaim(checked.claim, checked.certificate, {"Prop. 1": False}, 0.0).confirmed
+    assert not CheckedClaim(checked.claim, checked.evidence, {"Prop. 1": False}, 0.0).confirmed
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ __all__ = ["enforced_at_the_step", "sample_counter", "started_from_zero"]
 def enforced_at_the_step(lag: int = 1, decay: float = 0.95, eta: float = 0.2, steps: int = 60) -> ClaimEvidence:
     """Algorithm 1: does the batch of step k meet the test at step k?
 
-    The gradient shrinks by ``decay`` a step, the noise does not, and the test sees exact variances: the best case
-    for the algorithm. The batch of step k is chosen by the test at step k - ``lag`` (1 is Algorithm 1).
+    The gradient shrinks by ``decay`` per step, the noise does not, and the test sees exact variances: the best
+    case for the algorithm. The batch of step k is chosen by the test at step k - ``lag`` (1 is Algorithm 1).
     """
     gradients = decay ** np.arange(steps + 1)
     batch_sizes = [100.0]

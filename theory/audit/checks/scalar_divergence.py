@@ -17,7 +17,7 @@ def descent_under_scalar_test(dimension: int = 100_000, alpha: float = 0.01, ste
     path = simulate(instance, alpha, steps)
     return ClaimEvidence(
         published=(
-            Comparison(f"mean change of a.w a step, d = {dimension}", instance.drift(alpha), "<=", 0.0),
+            Comparison(f"mean change of a.w per step, d = {dimension}", instance.drift(alpha), "<=", 0.0),
             Comparison(f"a.w after {steps} steps, from 1", float(path[-1]), "<=", 1.0),
         ),
         supporting=(

@@ -20,7 +20,7 @@ def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, step
     unclipped = float(simulate(instance, alpha, steps, clip=False)[-1])
     return ClaimEvidence(
         published=(
-            Comparison("mean change of a.w a step, clipped", instance.drift(alpha), "<=", 0.0),
+            Comparison("mean change of a.w per step, clipped", instance.drift(alpha), "<=", 0.0),
             Comparison(f"a.w after {steps} steps, clipped, from 3", clipped, "<=", 3.0),
         ),
         supporting=(Comparison(f"|a.w| after {steps} steps, not clipped", abs(unclipped), "<", 1e-3),),

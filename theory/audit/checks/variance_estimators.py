@@ -140,7 +140,7 @@ def variance_of_workers(
 
 
 def saturation(estimator: str = "paper", eta: float = 0.2, repetitions: int = 200) -> ClaimEvidence:
-    """Algorithm 1: does T exceed b while noise dominates, whatever b is?"""
+    """Algorithm 1: does T exceed b while noise dominates, for every b?"""
     workers = 4
     level = saturation_level(eta, workers)
     published: list[Comparison] = []
@@ -169,6 +169,6 @@ def saturation(estimator: str = "paper", eta: float = 0.2, repetitions: int = 20
         published=tuple(published),
         corrected=tuple(corrected),
         supporting=tuple(supporting),
-        note="Published T stays near (J-1)/eta^2 whatever b is, so the batch stops growing there; one worker "
+        note="Published T stays near (J-1)/eta^2 for every b, so the batch stops growing there; one worker "
         "gives 0. The unbiased statistic is b/eta^2 there.",
     )
