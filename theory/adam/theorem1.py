@@ -72,7 +72,6 @@ __all__ = [
     "gradient_norm_sum_bound",
     "largest_admissible_eta",
     "preconditioned_sum_bound",
-    "predicted_rate",
     "require_condition",
     "theorem_constants",
 ]
@@ -191,19 +190,3 @@ def average_gradient_norm_bound(problem: Problem, adam: AdamParameters) -> Bound
         constants=constants,
         terms={"leading": leading, "start": start},
     )
-
-
-def predicted_rate(problem: Problem, adam: AdamParameters) -> Value:
-    """The slope of bound (3) against K on log-log axes: -1/2 for v_0 = 0, between -1 and -1/2 otherwise.
-
-    Raises:
-        HypothesisError: if a hypothesis of the theorem is violated, or at Delta = 0.
-
-    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=100)
-    >>> predicted_rate(problem, AdamParameters(beta1=0.0, beta2=0.5, eta=0.5))
-    -0.5
-    """
-    gap = describe("initial_gap", problem.initial_gap)
-    require(problem.initial_gap > 0, "initial_gap > 0", gap, "at 0 the bound's leading term is 0 for every K")
-    bound = average_gradient_norm_bound(problem, adam)
-    return -(1 + bound.terms["start"] / bound.value) / 2

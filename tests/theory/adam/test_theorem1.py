@@ -211,19 +211,6 @@ def test_a_violated_hypothesis_raises(changed: dict, message: str) -> None:
 def test_no_gap_no_start_no_bound() -> None:
     problem = {**PROBLEM, "initial_gap": 0.0}
     assert evaluate(theorem1.average_gradient_norm_bound, **problem, **ADAM).value == 0.0
-    with pytest.raises(HypothesisError, match="initial_gap > 0"):
-        evaluate(theorem1.predicted_rate, **problem, **ADAM)
-
-
-@pytest.mark.parametrize("v0", [0.0, 1.0, 1e6])
-def test_predicted_rate_is_the_slope(v0: float) -> None:
-    slope = evaluate(theorem1.predicted_rate, **PROBLEM, **ADAM, sum_sqrt_v0=v0)
-    low, high = (
-        evaluate(theorem1.average_gradient_norm_bound, **{**PROBLEM, "steps": k}, **ADAM, sum_sqrt_v0=v0).value
-        for k in (100 * 0.9999, 100 * 1.0001)
-    )
-    assert slope == pytest.approx((math.log(high) - math.log(low)) / math.log(1.0001 / 0.9999), abs=1e-6)
-    assert -1 <= slope <= -0.5
 
 
 def quadratic_run(beta1: float, beta2: float, alpha: float, noises, start: float = 1.0) -> list[float]:
