@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-import cli
+from adabatch import commands
+from adabatch.commands import main
 from proofs import claims_report, report
 from proofs.audit.published_adam import proposition_1
 from proofs.claims_report import CheckedClaim, check_claim
@@ -20,7 +21,7 @@ def adabatch(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["adabatch", *arguments])
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main()
     code = stopped.value.code
     return int(code or 0)
 
@@ -121,7 +122,8 @@ def test_a_failing_proof_gives_exit_code_1(monkeypatch, capsys) -> None:
 
 
 INTERRUPTED = """
-import contextlib, signal, sys, cli
+import contextlib, signal, sys
+from adabatch import commands
 
 class Dying:
     def __del__(self):
@@ -140,7 +142,7 @@ sys.argv = ["adabatch", "claims"]
 
 def test_an_interrupt_in_the_middle_of_an_import_ends_the_command():
     """Packages destroy objects while they are imported, and Python cannot raise there: it would go on."""
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED + "cli.main()"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED + "commands.main()"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
@@ -148,16 +150,16 @@ def test_an_interrupt_before_a_command_begins_prints_nothing(monkeypatch, capfd)
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(commands, "refuse_foreign_modules", interrupted)
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main()
     assert stopped.value.code == 130
     assert capfd.readouterr() == ("", "")
 
 
 def test_without_the_main_function_s_care_it_goes_on():
     """The control."""
-    code = INTERRUPTED + "cli.interrupts = contextlib.nullcontext; cli.main()"
+    code = INTERRUPTED + "commands.interrupts = contextlib.nullcontext; commands.main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
     assert "KeyboardInterrupt" in done.stderr
