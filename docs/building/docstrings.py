@@ -21,7 +21,8 @@ class AsMarkdown(griffe.Extension):
 
     def on_module_members(self, *, mod: griffe.Module, **kwargs: Any) -> None:
         """Public constants: those of an assignment to several names, which griffe leaves out, and a text for
-        all."""
+        all.
+        """
         if not isinstance(mod.filepath, Path):
             return
         for line, name, value in assigned_together(mod.filepath):
