@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from adabatch.settings import Settings, load_settings
     from adabatch.statistics import CoordinateStatistics, GradientStatistics, per_sample_moments
     from adabatch.statistics.clipping import clip_gradients
-    from adabatch.training.launch import train  # type: ignore[attr-defined]
 
 __version__ = "0.1.0"
 
@@ -55,7 +54,6 @@ __all__ = [
     "export_run",
     "load_settings",
     "per_sample_moments",
-    "train",
 ]
 
 _OTHER_HOMES = {
@@ -69,7 +67,6 @@ _OTHER_HOMES = {
     "export_run": "export",
     "load_settings": "settings",
     "per_sample_moments": "statistics",
-    "train": "training.launch",
 }
 """Where a public name is defined, if not in ``adabatch.schedules``."""
 
