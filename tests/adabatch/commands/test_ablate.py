@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import cli
+from adabatch.commands import main
 
-COMMAND = [sys.executable, str(Path(cli.__file__)), "ablate", "--quick", "--output", "out"]
+COMMAND = [sys.executable, "-m", "adabatch", "ablate", "--quick", "--output", "out"]
 
 
 def finish(folder, *more):
@@ -47,7 +46,7 @@ def test_grid_table_and_heat_map(tmp_path):
 def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, message):
     monkeypatch.setattr(sys, "argv", ["adabatch", "ablate", *arguments.split(), "--output", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     error = capsys.readouterr().err
     assert ended.value.code == 2
     assert message in error

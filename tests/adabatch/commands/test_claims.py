@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
-import cli
+from adabatch import commands
+from adabatch.commands import main
 from proofs import claims_report, report
 from proofs.audit.published_adam import proposition_1
 from proofs.claims_report import CheckedClaim, check_claim
 from proofs.steps import run
 from theory.audit.claims import CLAIMS, find_claim
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 
 
 def adabatch(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -20,7 +21,7 @@ def adabatch(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["adabatch", *arguments])
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main()
     code = stopped.value.code
     return int(code or 0)
 
@@ -30,7 +31,7 @@ def test_claims_lists_every_place(monkeypatch, capsys) -> None:
     shown = capsys.readouterr().out
     for claim in CLAIMS:
         assert claim.place in shown
-    assert "fails as printed" in shown
+    assert "fails as published" in shown
 
 
 def test_claims_show_prints_the_numbers(monkeypatch, capsys) -> None:
@@ -49,7 +50,7 @@ def test_claims_json(monkeypatch, capsys) -> None:
     assert adabatch(monkeypatch, "claims", "--json", "--show", "Eq. 2") == 0
     (record,) = json.loads(capsys.readouterr().out)
     assert record["confirmed"] is True
-    assert record["evidence"]["printed"][0]["left"] == 0.75
+    assert record["evidence"]["published"][0]["left"] == 0.75
     assert record["proofs_hold"] == {"Eq. 2": True}
 
 
@@ -63,7 +64,7 @@ def test_claims_run_confirms_every_verdict(monkeypatch, capsys) -> None:
 
 def test_a_verdict_that_is_not_confirmed_gives_exit_code_1(monkeypatch, capsys) -> None:
     def contradicting(claim):
-        holds = Certificate((Comparison("x", 1.0, "==", 1.0),))
+        holds = ClaimEvidence((Comparison("x", 1.0, "==", 1.0),))
         return CheckedClaim(claim, holds, {}, 0.0)
 
     monkeypatch.setattr(claims_report, "check_claim", contradicting)
@@ -76,7 +77,7 @@ def test_a_verdict_that_is_not_confirmed_gives_exit_code_1(monkeypatch, capsys) 
 def test_a_failing_proof_is_not_confirmed() -> None:
     checked = check_claim(find_claim("Prop. 1"))
     assert checked.confirmed
-    assert not CheckedClaim(checked.claim, checked.certificate, {"Prop. 1": False}, 0.0).confirmed
+    assert not CheckedClaim(checked.claim, checked.evidence, {"Prop. 1": False}, 0.0).confirmed
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,8 @@ def test_a_failing_proof_gives_exit_code_1(monkeypatch, capsys) -> None:
 
 
 INTERRUPTED = """
-import contextlib, signal, sys, cli
+import contextlib, signal, sys
+from adabatch import commands
 
 class Dying:
     def __del__(self):
@@ -140,7 +142,7 @@ sys.argv = ["adabatch", "claims"]
 
 def test_an_interrupt_in_the_middle_of_an_import_ends_the_command():
     """Packages destroy objects while they are imported, and Python cannot raise there: it would go on."""
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED + "cli.main()"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED + "commands.main()"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
@@ -148,16 +150,16 @@ def test_an_interrupt_before_a_command_begins_prints_nothing(monkeypatch, capfd)
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(commands, "refuse_foreign_modules", interrupted)
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main()
     assert stopped.value.code == 130
     assert capfd.readouterr() == ("", "")
 
 
 def test_without_the_main_function_s_care_it_goes_on():
     """The control."""
-    code = INTERRUPTED + "cli.interrupts = contextlib.nullcontext; cli.main()"
+    code = INTERRUPTED + "commands.interrupts = contextlib.nullcontext; commands.main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
     assert "KeyboardInterrupt" in done.stderr

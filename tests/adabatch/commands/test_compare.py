@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import cli
+from adabatch.commands import main
 
-COMMAND = [sys.executable, str(Path(cli.__file__))]
+COMMAND = [sys.executable, "-m", "adabatch"]
 SMALL = ["compare", "--quick", "--seeds", "2", "--constant-batches", "16,32", "--output", "out"]
 SMALL += ["--variants", "constant-16,constant-32,ramp"]
 REPORT = ["comparison.md", "comparison.json", "runs.csv", "losses-lr-0.003.csv", "gaps-lr-0.003.csv"]
@@ -155,7 +155,7 @@ def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path,
     words = arguments.split() + (["--output", str(tmp_path / "out")] if "--output" not in arguments else [])
     monkeypatch.setattr(sys, "argv", ["adabatch", *words])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     error = capsys.readouterr().err
     assert ended.value.code == 2
     assert message in error

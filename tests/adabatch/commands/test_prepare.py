@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-import cli
+from adabatch.commands import main
 
-COMMAND = [sys.executable, str(Path(cli.__file__)), "prepare"]
+COMMAND = [sys.executable, "-m", "adabatch", "prepare"]
 
 
 def run_here(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     """The command in this process: exit code, output and errors."""
     monkeypatch.setattr(sys, "argv", ["adabatch", "prepare", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     printed = capsys.readouterr()
     return ended.value.code, printed.out, printed.err
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-import cli
+from adabatch.commands import main
 from adabatch.reporting.metrics import read_metrics
 from adabatch.training.launch import DIVERGED
 
@@ -21,14 +21,14 @@ SMALL = (
     "--samples 64 --initial-batch 8 --micro-batch 2 --warmup-samples 16 "
     "--validation-samples 4 --sequence-length 32"
 )
-COMMAND = [sys.executable, str(Path(cli.__file__))]
+COMMAND = [sys.executable, "-m", "adabatch"]
 
 
 def run_here(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
     """The command in this process: exit code and what it printed as an error."""
     monkeypatch.setattr(sys, "argv", ["adabatch", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     return ended.value.code, capsys.readouterr().err
 
 
@@ -130,9 +130,11 @@ def test_help_is_quick():
 
 def test_loading_the_command_loads_nothing_heavy():
     code = (
-        "import sys, cli; heavy = {'torch', 'numpy', 'sympy', 'transformers', 'matplotlib'} & set(sys.modules); "
+        "import sys, adabatch.commands.application;"
+        "heavy = {'torch', 'numpy', 'sympy', 'transformers', 'matplotlib'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
     )
-    subprocess.run([sys.executable, "-c", code + "sys.exit(str(heavy) if heavy else 0)"], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.distributed

@@ -9,7 +9,7 @@ import pytest
 
 
 def _run(*arguments):
-    command = [sys.executable, "-m", "cli", "verify-bounds", *map(str, arguments)]
+    command = [sys.executable, "-m", "adabatch", "verify-bounds", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
@@ -49,7 +49,7 @@ def test_bad_input_is_one_message_and_exit_code_2(tmp_path, arguments, message):
 
 def test_torch_is_not_imported():
     code = (
-        "import sys; import cli, simulate.verify_bounds as v, simulate.report.figures;"
+        "import sys; import adabatch.commands.application, simulate.verify_bounds as v, simulate.report.figures;"
         "from simulate.experiments.settings import *;"
         "s = Settings(level=Level.QUICK); [e.run(s, lambda _: None) for n, e in v.EXPERIMENTS.items() if n in"
         " ('sign-descent', 'related-bounds', 'printed-theorem')];"
