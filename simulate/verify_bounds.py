@@ -1,6 +1,6 @@
 """``adabatch verify-bounds``: run the experiments, print their verdicts, write the report and its figures.
 
-Problem:
+Instance:
     Do the theorems hold where they claim to, are the refuted statements refuted, and does the check itself fail
     where it must?
 
@@ -32,17 +32,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as ConsoleTable
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from simulate.experiments.result import Result
 from simulate.experiments.settings import Advance, Level, Settings
+from simulate.outcomes import Outcome
 from simulate.registry import Registry
+from simulate.report.contents import Report
 from simulate.report.numbers import number, ratio
-from simulate.report.record import Report
-from simulate.verdicts import Verdict
 
-__all__ = ["EXPERIMENTS", "Level", "Settings", "resolve", "verdict_table", "verify_bounds"]
+__all__ = ["EXPERIMENTS", "Level", "Settings", "outcome_table", "resolve", "verify_bounds"]
 
 
 @dataclass(frozen=True)
@@ -136,15 +136,15 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
     console = _console()
     results, seconds = _run(names, settings, console)
     report = Report(command, _plain(settings), results, seconds, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    console.print(verdict_table(report.verdicts))
+    console.print(outcome_table(report.outcomes))
     with console.status("drawing figures"):
         _write(report, settings)
-    verdicts = report.verdicts
-    failed = [verdict.name for verdict in verdicts if not verdict.as_expected]
+    outcomes = report.outcomes
+    failed = [outcome.name for outcome in outcomes if not outcome.as_expected]
     if report.passed:
-        console.print(f"All {len(verdicts)} verdicts came out as they should.", style="green")
+        console.print(f"All {len(outcomes)} verdicts came out as they should.", style="green")
     else:
-        console.print(f"{len(failed)} of {len(verdicts)} verdicts did not: {'; '.join(failed)}", style="red")
+        console.print(f"{len(failed)} of {len(outcomes)} verdicts did not: {'; '.join(failed)}", style="red")
     console.print(f"Report: {settings.output / 'report.html'}", soft_wrap=True)
     return 0 if report.passed else 1
 
@@ -188,24 +188,24 @@ def _write(report: Report, settings: Settings) -> None:
     (settings.output / "report.html").write_text(html_report(report, figures, captions))
 
 
-def verdict_table(verdicts: list[Verdict]) -> ConsoleTable:
+def outcome_table(outcomes: list[Outcome]) -> RichTable:
     """Measured, guaranteed, ratio, slope, kind and verdict, one line a statement."""
-    table = ConsoleTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("claim", overflow="fold", min_width=15)
     for name in ("measured", "guaranteed", "ratio"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("slope", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for verdict in verdicts:
+    for outcome in outcomes:
         table.add_row(
-            verdict.name,
-            number(verdict.measured),
-            number(verdict.guaranteed),
-            ratio(verdict),
-            "" if verdict.slope is None else str(verdict.slope),
-            verdict.kind.split()[0] if verdict.kind else "",
-            Text(verdict.outcome, style="green" if verdict.as_expected else "bold red"),
+            outcome.name,
+            number(outcome.measured),
+            number(outcome.guaranteed),
+            ratio(outcome),
+            "" if outcome.slope is None else str(outcome.slope),
+            outcome.kind.split()[0] if outcome.kind else "",
+            Text(outcome.verdict, style="green" if outcome.as_expected else "bold red"),
         )
     return table
 

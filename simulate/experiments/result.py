@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulate.verdicts import Verdict
+from simulate.outcomes import Outcome
 
 __all__ = ["Result", "Table"]
 
@@ -93,14 +93,14 @@ class Result:
         name: of the experiment, as in ``--experiment``.
         title: for people.
         summary: what was run and what is seen, in a few plain sentences.
-        verdicts: on the statements it bears on.
+        outcomes: on the statements it bears on.
         tables: by the name of the figure drawn from it; other tables are only written as CSV.
     """
 
     name: str
     title: str
     summary: str
-    verdicts: Sequence[Verdict]
+    outcomes: Sequence[Outcome]
     tables: Mapping[str, Table] = field(default_factory=dict)
 
 

@@ -15,11 +15,11 @@ from simulate.objectives import OBJECTIVES, Objective
 from simulate.optimizers import Adam
 from simulate.trajectory import Trajectory, run
 from theory.guarantee import applicable, require_applicable
-from theory.problem import Problem as BoundProblem
+from theory.problem import Problem
 
 __all__ = [
     "AdamSetting",
-    "Problem",
+    "Instance",
     "Row",
     "by_seed",
     "chosen_objectives",
@@ -101,10 +101,10 @@ def chosen_objectives(settings: Settings) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Instance:
     """An objective with the constants that the theorems are told, at its own starting point.
 
-    >>> problem = Problem.named("quadratic")
+    >>> problem = Instance.named("quadratic")
     >>> problem.smoothness, problem.dimension, round(problem.initial_gap, 3)
     (1.0, 10, 2.043)
     """
@@ -114,12 +114,12 @@ class Problem:
     gradient_l1: float
 
     @classmethod
-    def named(cls, name: str) -> Problem:
+    def named(cls, name: str) -> Instance:
         """From :data:`simulate.objectives.OBJECTIVES`, with its default parameters."""
         return cls.of(OBJECTIVES[name]())
 
     @classmethod
-    def of(cls, objective: Objective) -> Problem:
+    def of(cls, objective: Objective) -> Instance:
         """Delta and ||G_1||_1 evaluated at the objective's start."""
         start = objective.start()[None]
         gap = float(objective.value(start)[0] - objective.infimum)
@@ -135,9 +135,9 @@ class Problem:
         """d."""
         return self.objective.dimension
 
-    def over(self, steps: Any) -> BoundProblem:
+    def over(self, steps: Any) -> Problem:
         """What the theorems are told, for this number (or array) of steps."""
-        return BoundProblem(
+        return Problem(
             smoothness=self.smoothness,
             dimension=self.dimension,
             initial_gap=self.initial_gap,

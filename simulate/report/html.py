@@ -8,9 +8,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from simulate.outcomes import Expectation
+from simulate.report.contents import Report
 from simulate.report.numbers import number, ratio
-from simulate.report.record import Report
-from simulate.verdicts import Expectation
 
 __all__ = ["html_report"]
 

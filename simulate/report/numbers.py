@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from simulate.verdicts import Kind, Verdict
+from simulate.outcomes import Kind, Outcome
 
 __all__ = ["number", "ratio"]
 
@@ -25,13 +25,13 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 or math.isinf(value) else f"{value:.3g}"
 
 
-def ratio(verdict: Verdict) -> str:
+def ratio(outcome: Outcome) -> str:
     """Guaranteed over measured, where the statement is a bound.
 
-    >>> from simulate.verdicts import Comparison, Expectation
-    >>> ratio(Verdict("a", "b", Expectation.HOLDS, (Comparison("c", 2.0, "<=", 3.0),), kind=Kind.UPPER))
+    >>> from simulate.outcomes import Comparison, Expectation
+    >>> ratio(Outcome("a", "b", Expectation.HOLDS, (Comparison("c", 2.0, "<=", 3.0),), kind=Kind.UPPER))
     '1.500'
     """
-    if verdict.kind is Kind.OTHER or not math.isfinite(verdict.ratio):
+    if outcome.kind is Kind.OTHER or not math.isfinite(outcome.ratio):
         return ""
-    return f"{verdict.ratio:.3f}" if verdict.ratio < 100 else number(verdict.ratio)
+    return f"{outcome.ratio:.3f}" if outcome.ratio < 100 else number(outcome.ratio)

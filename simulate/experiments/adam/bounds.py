@@ -17,7 +17,7 @@ from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import (
     AdamSetting,
-    Problem,
+    Instance,
     Row,
     chosen_objectives,
     chosen_settings,
@@ -25,7 +25,7 @@ from simulate.experiments.rows import (
     run_rows,
 )
 from simulate.experiments.settings import Advance, Settings
-from simulate.verdicts import Comparison, Expectation, Kind, Verdict
+from simulate.outcomes import Comparison, Expectation, Kind, Outcome
 
 __all__ = ["WEAKENED", "chosen_adam_settings", "run"]
 
@@ -93,7 +93,7 @@ class _Grid:
         own: a theorem's own step size for a setting that it covers.
     """
 
-    problem: Problem
+    problem: Instance
     rows: Sequence[Row]
     own: Mapping[tuple[str, AdamSetting], float]
 
@@ -101,7 +101,7 @@ class _Grid:
 def _grid(name: str, adam_settings: Sequence[AdamSetting], steps: int, settings: Settings) -> _Grid:
     """Every setting with step sizes around each theorem's own that covers it."""
     factors = settings.by_level((0.01, 1.0, 100.0), (0.01, 0.1, 1.0, 10.0, 100.0), (0.01, 0.1, 1.0, 10.0, 100.0))
-    problem, rows = Problem.named(name), []
+    problem, rows = Instance.named(name), []
     own: dict[tuple[str, AdamSetting], float] = {}
     for theorem in (1, 2):
         covered = [s for s in adam_settings if (s.theorem_1_applies if theorem == 1 else s.theorem_2_applies)]
@@ -158,11 +158,11 @@ def _control_cases(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _result(table: Table, control: Sequence[dict[str, Any]], steps: int, seeds: int) -> Result:
-    verdicts = []
+    outcomes = []
     for theorem in table.values("theorem"):
         rows = table.where(theorem=theorem).rows()
         beside = [case for case in control if case["theorem"] == theorem]
-        verdicts += [_verdict(theorem, rows, 1.0), _verdict(theorem, [*rows, *beside], WEAKENED)]
+        outcomes += [_outcome(theorem, rows, 1.0), _outcome(theorem, [*rows, *beside], WEAKENED)]
     return Result(
         name="bounds",
         title="Theorems 1 and 2 on the grid",
@@ -173,7 +173,7 @@ def _result(table: Table, control: Sequence[dict[str, Any]], steps: int, seeds: 
             f"K up to {steps}; means over {seeds} seeds. Theorem 2 has no bias correction. "
             f"Smallest bound / measured: {_smallest(table)}."
         ),
-        verdicts=verdicts,
+        outcomes=outcomes,
         tables={"ratios": table},
     )
 
@@ -184,11 +184,11 @@ def _smallest(table: Table) -> str:
     return ", ".join(f"{table.where(theorem=t).column('ratio').min():.2f} ({t})" for t in theorems)
 
 
-def _verdict(theorem: str, rows: Sequence[dict[str, Any]], divisor: float) -> Verdict:
+def _outcome(theorem: str, rows: Sequence[dict[str, Any]], divisor: float) -> Outcome:
     """The theorem on all cases, or the negative control with its bound divided."""
     control = divisor != 1.0
     label = "{objective}, {noise}, {variant}, {setting}, v0 = {v0:g}, alpha = {step_size:.3g}, K = {K}"
-    return Verdict(
+    return Outcome(
         name=f"{theorem} / {divisor:g}" if control else f"{theorem} on the grid",
         statement=f"Σ E‖∇L(w_k)‖₁ is at most the bound of {theorem}"
         + (f" divided by {divisor:g}." if control else "."),

@@ -12,9 +12,9 @@ import numpy as np
 
 from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import AdamSetting, Problem, Row, mean_over_seeds, run_rows
+from simulate.experiments.rows import AdamSetting, Instance, Row, mean_over_seeds, run_rows
 from simulate.experiments.settings import Advance, Settings
-from simulate.verdicts import Comparison, Expectation, Kind, Verdict
+from simulate.outcomes import Comparison, Expectation, Kind, Outcome
 
 __all__ = ["run"]
 
@@ -28,7 +28,7 @@ def run(settings: Settings, advance: Advance) -> Result:
     """Both planes for both theorems."""
     points, steps = settings.by_level(9, 14, 32), settings.by_level(256, 512, 4096)
     seeds = range(settings.seed, settings.seed + settings.by_level(1, 1, 4))
-    problem, table = Problem.named(OBJECTIVE), []
+    problem, table = Instance.named(OBJECTIVE), []
     for plane in ("betas", "eta"):
         grid = _plane(plane, points)
         for theorem in THEOREMS:
@@ -42,7 +42,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"{OBJECTIVE}, Gaussian noise, v_0 = {V0:g}, K = {steps}, each theorem at its own step size; "
             f"{len(seeds)} seeds a point."
         ),
-        verdicts=[_verdict(name, result) for name, _ in THEOREMS.values()],
+        outcomes=[_outcome(name, result) for name, _ in THEOREMS.values()],
         tables={"ratio_map": result},
     )
 
@@ -60,7 +60,7 @@ def _plane(plane: str, points: int) -> list[tuple[AdamSetting, float, float]]:
 
 
 def _map(
-    problem: Problem,
+    problem: Instance,
     plane: str,
     theorem: int,
     grid: Sequence[tuple[AdamSetting, float, float]],
@@ -92,10 +92,10 @@ def _map(
     ]
 
 
-def _verdict(name: str, table: Table) -> Verdict:
+def _outcome(name: str, table: Table) -> Outcome:
     rows = [row for row in table.where(theorem=name).rows() if np.isfinite(row["bound"])]
     ratios = sorted(row["ratio"] for row in rows)
-    return Verdict(
+    return Outcome(
         name=f"{name} on the maps",
         statement=f"{name}'s bound holds wherever its condition does, at its own step size.",
         expected=Expectation.HOLDS,

@@ -19,15 +19,15 @@ from simulate.experiments.adam.theorems import Variant, theorem_1_bounds, theore
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import (
     AdamSetting,
-    Problem,
+    Instance,
     Row,
     by_seed,
     chosen_objectives,
     run_rows,
 )
 from simulate.experiments.settings import Advance, Settings
+from simulate.outcomes import Comparison, Expectation, Outcome
 from simulate.rates import Slope, is_pre_asymptotic, log_log_slope
-from simulate.verdicts import Comparison, Expectation, Verdict
 
 __all__ = ["LEAST_STEPS", "SQUARED_MEMORIES", "Curve", "run"]
 
@@ -104,7 +104,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"Gaussian noise, v_0 = 0, alpha = sqrt(Delta/(L d K)), K = {horizons[0]} to {horizons[-1]}, "
             f"{len(seeds)} seeds. Pre-asymptotic, so that no slope is asserted: {_pre_asymptotic(curves)}."
         ),
-        verdicts=_verdicts(curves, own_setting={settings.beta1, settings.beta2, settings.eta} != {None}),
+        outcomes=_outcomes(curves, own_setting={settings.beta1, settings.beta2, settings.eta} != {None}),
         tables={
             "convergence": Table.of_rows(row for curve in curves for row in _rows(curve)),
             "slopes": _slopes(curves),
@@ -115,7 +115,7 @@ def run(settings: Settings, advance: Advance) -> Result:
 def _curves(
     name: str, adam_settings: Sequence[AdamSetting], horizons: tuple[int, ...], seeds: Sequence[int]
 ) -> list[Curve]:
-    problem = Problem.named(name)
+    problem = Instance.named(name)
     averages, bounds = [], []
     for steps in horizons:
         alpha = float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension * steps)))
@@ -170,17 +170,17 @@ def _pre_asymptotic(curves: Sequence[Curve]) -> str:
     return "; ".join(f"{label} on {', '.join(names)}" for label, names in flagged.items()) or "none"
 
 
-def _verdicts(curves: Sequence[Curve], own_setting: bool = False) -> list[Verdict]:
+def _outcomes(curves: Sequence[Curve], own_setting: bool = False) -> list[Outcome]:
     """One verdict an objective, on the slopes that are asserted; none where all its runs are pre-asymptotic."""
-    verdicts = []
+    outcomes = []
     for name in dict.fromkeys(curve.objective for curve in curves):
         asserted = [curve for curve in curves if curve.objective == name and not curve.pre_asymptotic]
         if asserted:
-            verdicts.append(_verdict(name, asserted, (-np.inf, 0.0) if own_setting else (STEEPEST, FLATTEST)))
-    return verdicts
+            outcomes.append(_outcome(name, asserted, (-np.inf, 0.0) if own_setting else (STEEPEST, FLATTEST)))
+    return outcomes
 
 
-def _verdict(name: str, curves: Sequence[Curve], limits: tuple[float, float] = (STEEPEST, FLATTEST)) -> Verdict:
+def _outcome(name: str, curves: Sequence[Curve], limits: tuple[float, float] = (STEEPEST, FLATTEST)) -> Outcome:
     flattest = max(curves, key=lambda curve: curve.slope.value)
     comparisons = []
     for curve in curves:
@@ -191,7 +191,7 @@ def _verdict(name: str, curves: Sequence[Curve], limits: tuple[float, float] = (
         comparisons.append(
             Comparison(f"lower end of the slope, {curve.setting.label}", slope.low, ">=", limits[0])
         )
-    return Verdict(
+    return Outcome(
         name=f"Rate on {name}",
         statement=f"The slope of the average gradient norm over K lies between {limits[0]:g} and {limits[1]:g}.",
         expected=Expectation.HOLDS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simulate.experiments.rows import AdamSetting, Problem, Row
+from simulate.experiments.rows import AdamSetting, Instance, Row
 from theory.adam import theorem1, variants
 from theory.adam_sharp.parameters import best_bound, best_step_size, largest_extra_steps
 from theory.adam_sharp.theorem2 import log_growth_bound
@@ -29,7 +29,7 @@ class Variant:
 
 
 def own_step_sizes(
-    theorem: int, problem: Problem, settings: Sequence[AdamSetting], steps: int
+    theorem: int, problem: Instance, settings: Sequence[AdamSetting], steps: int
 ) -> NDArray[np.float64]:
     """The step sizes that make a theorem's bound least, one a setting."""
     if not settings:
@@ -40,7 +40,7 @@ def own_step_sizes(
     return np.broadcast_to(alphas, len(settings))
 
 
-def theorem_1_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:
+def theorem_1_bounds(problem: Instance, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:
     """Theorem 1's bound on sum_k E||G_k||_1, shape [rows, steps]."""
     bounds = np.full((len(rows), len(steps)), np.nan)
     for setting in dict.fromkeys(row.setting for row in rows):
@@ -63,7 +63,7 @@ def theorem_1_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int]
     return bounds
 
 
-def theorem_2_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:
+def theorem_2_bounds(problem: Instance, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:
     """Theorem 2's bound, at its best free parameters, shape [rows, steps]; NaN under bias correction."""
     bounds = np.full((len(rows), len(steps)), np.nan)
     if variant.bias_correction:
@@ -77,7 +77,7 @@ def theorem_2_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int]
 
 
 def _theorem_2(
-    problem: Problem, rows: Sequence[Row], steps: Sequence[int], epsilon: float, logarithmic: bool
+    problem: Instance, rows: Sequence[Row], steps: Sequence[int], epsilon: float, logarithmic: bool
 ) -> Array:
     """``logarithmic``: whether v_0 + epsilon^2 > 0, so that the growth of v is bounded too."""
     v0 = np.array([[row.v0] for row in rows])

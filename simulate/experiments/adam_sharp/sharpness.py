@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import AdamSetting, Problem, Row, mean_over_seeds, run_rows
+from simulate.experiments.rows import AdamSetting, Instance, Row, mean_over_seeds, run_rows
 from simulate.experiments.settings import Advance, Settings
-from simulate.verdicts import Comparison, Expectation, Kind, Verdict
+from simulate.outcomes import Comparison, Expectation, Kind, Outcome
 
 __all__ = ["WITHIN", "run"]
 
@@ -31,13 +31,13 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"Gaussian noise, v_0 = {V0:g}, K = {steps}, {seeds} seeds. "
             "Theorem 1 at the same step size for comparison."
         ),
-        verdicts=[_verdict(setting, table) for setting in SETTINGS],
+        outcomes=[_outcome(setting, table) for setting in SETTINGS],
         tables={"sharpness": table},
     )
 
 
 def _objective(name: str, steps: int, seeds: range) -> list[dict[str, object]]:
-    problem = Problem.named(name)
+    problem = Instance.named(name)
     own = own_step_sizes(2, problem, SETTINGS, steps)
     rows = [Row(setting, float(alpha), V0) for setting, alpha in zip(SETTINGS, own, strict=True)]
     trajectory = run_rows(problem.objective, "gaussian", rows, seeds, steps, [steps])
@@ -60,9 +60,9 @@ def _objective(name: str, steps: int, seeds: range) -> list[dict[str, object]]:
     ]
 
 
-def _verdict(setting: AdamSetting, table: Table) -> Verdict:
+def _outcome(setting: AdamSetting, table: Table) -> Outcome:
     rows = table.where(setting=setting.label).rows()
-    return Verdict(
+    return Outcome(
         name=f"Theorem 2 at {setting.label}",
         statement=f"Theorem 2's bound holds, and is within a factor of {WITHIN:g} of the measured sum.",
         expected=Expectation.HOLDS,

@@ -19,7 +19,7 @@ import numpy as np
 
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.verdicts import Comparison, Expectation, Kind, Verdict
+from simulate.outcomes import Comparison, Expectation, Kind, Outcome
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import best_sigma
@@ -157,7 +157,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             "the gradient norms exceeds the printed bound (B.2), on the second function even at the sigma that "
             "makes the bound least. The corrected Theorem 1 holds on both."
         ),
-        verdicts=(*(_refutation(table, e) for e in (FAR_AWAY, STEEP)), _corrected(table)),
+        outcomes=(*(_refutation(table, e) for e in (FAR_AWAY, STEEP)), _corrected(table)),
         tables={"printed_theorem": table},
     )
 
@@ -168,11 +168,11 @@ def _decades(low: int, high: int) -> tuple[int, ...]:
     return tuple(steps for steps in grid if low <= steps <= high)
 
 
-def _refutation(table: Table, example: Counterexample) -> Verdict:
+def _refutation(table: Table, example: Counterexample) -> Outcome:
     rows = table.where(counterexample=example.label).rows()
     limit = largest_published_beta1(example.beta2, example.eta)
     sigma = "its best sigma" if example.sigma is None else f"sigma = {example.sigma:g}"
-    return Verdict(
+    return Outcome(
         name=f"Theorem B.1 as printed, {example.label}",
         statement="The sum of the gradient norms is at most the printed bound (B.2), for any sigma > 0.",
         expected=Expectation.REFUTED,
@@ -186,8 +186,8 @@ def _refutation(table: Table, example: Counterexample) -> Verdict:
     )
 
 
-def _corrected(table: Table) -> Verdict:
-    return Verdict(
+def _corrected(table: Table) -> Outcome:
+    return Outcome(
         name="Theorem 1 on the counterexamples",
         statement="The same sums are at most the corrected Theorem 1's bound.",
         expected=Expectation.HOLDS,

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import Problem
+from simulate.experiments.rows import Instance
 from simulate.experiments.settings import Advance, Settings
 from simulate.noise import NOISES, Draw, Meets, Noise, Source
 from simulate.noise.exact_tests import Test, replacement_free_batch_size
 from simulate.objectives import FiniteSum, NoisyRegression, Objective, Regression
 from simulate.optimizers import Adam, Optimizer, OptimizerState
+from simulate.outcomes import Comparison, Expectation, Outcome
 from simulate.streams import SeedStreams
 from simulate.trajectory import Trajectory
 from simulate.trajectory import run as run_trajectory
-from simulate.verdicts import Comparison, Expectation, Verdict
 
 __all__ = ["Observed", "run"]
 
@@ -91,12 +91,12 @@ def run(settings: Settings, advance: Advance) -> Result:
     """Both runs on both problems."""
     steps, seeds = settings.by_level(128, 512, 2048), settings.seeds or settings.by_level(4, 8, 16)
     population = settings.by_level(256, 512, 1024)
-    tables, verdicts = [], []
+    tables, outcomes = [], []
     for label, family in PROBLEMS.items():
         objective = family(sample_count=population)
         rows, found = _problem(objective, label, steps, range(settings.seed, settings.seed + seeds), advance)
         tables += rows
-        verdicts += found
+        outcomes += found
     return Result(
         name="batch-demand",
         title="What the coordinate-wise test costs on finite sums",
@@ -105,15 +105,15 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"K = {steps}, {seeds} seeds. Realizable: the noise vanishes with the gradient. Noisy: the gradient "
             "vanishes and the variance does not, so that the coordinate-wise test asks for nearly everything."
         ),
-        verdicts=verdicts,
+        outcomes=outcomes,
         tables={"batch_demand": Table.of_rows(tables)},
     )
 
 
 def _problem(
     objective: Regression, label: str, steps: int, seeds: Sequence[int], advance: Advance
-) -> tuple[list[dict[str, object]], list[Verdict]]:
-    problem = Problem.of(objective)
+) -> tuple[list[dict[str, object]], list[Outcome]]:
+    problem = Instance.of(objective)
     alpha = float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension * steps)))
     recorded = sorted({int(k) for k in np.geomspace(1, steps, 40)})
 
@@ -138,7 +138,7 @@ def _problem(
             low, median, high = np.quantile(demanded[i], [0.1, 0.5, 0.9])
             row |= {test: median, f"{test}_low": low, f"{test}_high": high}
         rows.append(row | {"miss_rate": float(estimated.miss_rate[i].mean())})
-    return rows, _verdicts(label, sizes, exact, estimated, population)
+    return rows, _outcomes(label, sizes, exact, estimated, population)
 
 
 def _recorded(trajectory: Trajectory) -> Array:
@@ -148,13 +148,13 @@ def _recorded(trajectory: Trajectory) -> Array:
     return trajectory.batch_size
 
 
-def _verdicts(
+def _outcomes(
     label: str, sizes: dict[str, Array], exact: Trajectory, estimated: Trajectory, population: int
-) -> list[Verdict]:
+) -> list[Outcome]:
     averages = [0.0 if t.average_batch is None else float(t.average_batch[-1].mean()) for t in (exact, estimated)]
     miss_rate = float(estimated.miss_rate[-1].mean())
-    verdicts = [
-        Verdict(
+    outcomes = [
+        Outcome(
             name=f"Coordinate-wise against norm-wise, {label}",
             statement="The coordinate-wise test never asks for a smaller batch than the norm-wise test.",
             expected=Expectation.HOLDS,
@@ -165,7 +165,7 @@ def _verdicts(
             supporting=(Comparison("steps that violated the exact test", float(exact.misses.max()), "==", 0.0),),
             note=f"Mean batch {averages[0]:.1f} of {population} under the coordinate-wise test.",
         ),
-        Verdict(
+        Outcome(
             name=f"Estimated test, {label}",
             statement="A batch chosen from estimated variances meets the exact coordinate-wise test.",
             expected=Expectation.REFUTED,
@@ -175,12 +175,12 @@ def _verdicts(
     ]
     if label == "noisy":
         late = float(sizes["coordinate_wise"][-len(sizes["coordinate_wise"]) // 4 :].mean())
-        verdicts.append(
-            Verdict(
+        outcomes.append(
+            Outcome(
                 name="Near-full batches, noisy",
                 statement="On the noisy problem the coordinate-wise test ends at nearly the full batch.",
                 expected=Expectation.HOLDS,
                 asserted=(Comparison("mean batch late in the run / n", late / population, ">=", 0.9),),
             )
         )
-    return verdicts
+    return outcomes

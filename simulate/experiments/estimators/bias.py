@@ -16,7 +16,7 @@ from adabatch.moments.noise_scale import noise_scale, saturation_level
 from adabatch.moments.statistic import Estimator, norm_test_statistic
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.verdicts import Comparison, Expectation, Verdict
+from simulate.outcomes import Comparison, Expectation, Outcome
 from theory.estimators.expectations import GaussianGroups, expected_statistic, moments
 
 __all__ = ["Population", "run"]
@@ -76,7 +76,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"(J-1)/b, and the statistic made from it never asks for more than about (J-1)/eta^2 = {level:g} "
             f"samples at J = {SHOWN}, eta = {ETA:g}."
         ),
-        verdicts=(_printed(table), _unbiased(table), _saturation(table, population, batches[-1])),
+        outcomes=(_printed(table), _unbiased(table), _saturation(table, population, batches[-1])),
         tables={"estimator_bias": table},
     )
 
@@ -113,8 +113,8 @@ def _agreement(table: Table, name: str) -> list[Comparison]:
     ]
 
 
-def _printed(table: Table) -> Verdict:
-    return Verdict(
+def _printed(table: Table) -> Outcome:
+    return Outcome(
         name="Eq. 5",
         statement="The variance of the workers' gradients stands for the per-sample variance.",
         expected=Expectation.REFUTED,
@@ -133,8 +133,8 @@ def _printed(table: Table) -> Verdict:
     )
 
 
-def _unbiased(table: Table) -> Verdict:
-    return Verdict(
+def _unbiased(table: Table) -> Outcome:
+    return Outcome(
         name="Eq. 5, corrected",
         statement="b/(J-1) times it is an unbiased estimate of the per-sample variance.",
         expected=Expectation.HOLDS,
@@ -145,10 +145,10 @@ def _unbiased(table: Table) -> Verdict:
     )
 
 
-def _saturation(table: Table, population: Population, batch: int) -> Verdict:
+def _saturation(table: Table, population: Population, batch: int) -> Outcome:
     row = table.where(workers=SHOWN, batch_size=batch).rows()[0]
     demanded = noise_scale(population.dimension, population.squared_gradient) / ETA**2
-    return Verdict(
+    return Outcome(
         name="Algorithm 1, growth",
         statement="While noise dominates, the statistic of the workers' variance asks for a larger batch.",
         expected=Expectation.REFUTED,

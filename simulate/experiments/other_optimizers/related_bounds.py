@@ -14,22 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import Problem
+from simulate.experiments.rows import Instance
 from simulate.experiments.settings import Advance, Settings
 from simulate.noise import NOISES, Draw, Meets, Noise, Source
 from simulate.objectives import OBJECTIVES, Objective, PseudoHuber, Quadratic
 from simulate.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, OptimizerState, RMSProp
+from simulate.outcomes import Comparison, Expectation, Kind, Outcome
 from simulate.streams import SeedStreams
 from simulate.trajectory import Trajectory
 from simulate.trajectory import run as run_trajectory
-from simulate.verdicts import Comparison, Expectation, Kind, Verdict
 from theory.adam import theorem1
 from theory.adam.constants import normalized_step_bound
 from theory.bound import Bound
 from theory.l1 import theorem, theorem3
 from theory.other_optimizers import adagrad, sgd
-from theory.problem import AdamParameters
-from theory.problem import Problem as BoundProblem
+from theory.problem import AdamParameters, Problem
 from theory.training import clipping, step_schedules, violated_steps
 from theory.training.weight_decay import largest_admissible_decay, weight_bound, weight_decay_bound
 
@@ -42,7 +41,7 @@ Array = NDArray[np.float64]
 class Case:
     """What a check is run on."""
 
-    problem: Problem
+    problem: Instance
     steps: int
     seeds: tuple[int, ...]
 
@@ -52,7 +51,7 @@ class Case:
         return run_trajectory(self.problem.objective, noise, optimizer, self.steps, self.seeds, **options)
 
     @property
-    def given(self) -> BoundProblem:
+    def given(self) -> Problem:
         """L, d, Delta and K, as the theorems take them."""
         return self.problem.over(self.steps)
 
@@ -270,7 +269,7 @@ def run(settings: Settings, advance: Advance) -> Result:
     pairs += [(check, check.only_on) for check in checks if check.only_on is not None]
     rows = []
     for check, objective in pairs:
-        case = Case(Problem.of(objective), steps, tuple(range(settings.seed, settings.seed + seeds)))
+        case = Case(Instance.of(objective), steps, tuple(range(settings.seed, settings.seed + seeds)))
         measured, bound = check.compare(case)
         rows.append(_row(check, objective.name, steps, measured, float(bound.value)))
         advance(1 / len(pairs))
@@ -279,7 +278,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         name="related-bounds",
         title="The other theorems, where their hypotheses are met",
         summary=f"{', '.join(names)}; K = {steps}, {seeds} seeds; each theorem at a step size it allows.",
-        verdicts=[_verdict(check, table) for check in checks],
+        outcomes=[_outcome(check, table) for check in checks],
         tables={"related_bounds": table},
     )
 
@@ -295,8 +294,8 @@ def _row(check: Check, objective: str, steps: int, measured: float, bound: float
     }
 
 
-def _verdict(check: Check, table: Table) -> Verdict:
-    return Verdict(
+def _outcome(check: Check, table: Table) -> Outcome:
+    return Outcome(
         name=check.name,
         statement=check.statement + " is at most the theorem's bound.",
         expected=Expectation.HOLDS,

@@ -14,9 +14,9 @@ from simulate.experiments.settings import Advance, Settings
 from simulate.noise import NOISES
 from simulate.objectives import PseudoHuber
 from simulate.optimizers import RMSProp
+from simulate.outcomes import Comparison, Expectation, Outcome
 from simulate.trajectory import powers_of_two
 from simulate.trajectory import run as run_trajectory
-from simulate.verdicts import Comparison, Expectation, Verdict
 from theory.adam.normalized_step import mean_normalized_step, rare_variance, two_point_law
 from theory.adam.theorem1 import largest_admissible_eta
 
@@ -54,15 +54,15 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"{seeds} seeds: X = -{DELTA:g} with probability {1 - CLIMBS:g} (eta 1.5) or {1 - CONVERGES:g} "
             "(eta 0.9)."
         ),
-        verdicts=(_control(start, ends[CLIMBS], steps), _converges(start, ends[CONVERGES], steps)),
+        outcomes=(_control(start, ends[CLIMBS], steps), _converges(start, ends[CONVERGES], steps)),
         tables={"rmsprop": Table.of_rows(rows)},
     )
 
 
-def _control(start: float, end: float, steps: int) -> Verdict:
+def _control(start: float, end: float, steps: int) -> Outcome:
     eta = float(np.sqrt(rare_variance(DELTA, CLIMBS)))
     drift = mean_normalized_step(two_point_law(DELTA, CLIMBS), 0.0, BETA2)
-    return Verdict(
+    return Outcome(
         name="RMSProp, eta 1.5",
         statement="RMSProp descends also where the coordinate-wise test holds with eta > 1 only.",
         expected=Expectation.CONTROL,
@@ -74,8 +74,8 @@ def _control(start: float, end: float, steps: int) -> Verdict:
     )
 
 
-def _converges(start: float, end: float, steps: int) -> Verdict:
-    return Verdict(
+def _converges(start: float, end: float, steps: int) -> Outcome:
+    return Outcome(
         name="RMSProp, eta 0.9",
         statement="With eta = 0.9 < 1 the same law of noise lets RMSProp descend.",
         expected=Expectation.HOLDS,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import AdamSetting, Problem, Row
+from simulate.experiments.rows import AdamSetting, Instance, Row
 from simulate.experiments.settings import Advance, Settings
 from simulate.noise import NOISES
 from simulate.objectives import Quadratic
 from simulate.optimizers import RMSProp
+from simulate.outcomes import Comparison, Expectation, Kind, Outcome
 from simulate.trajectory import run as run_trajectory
-from simulate.verdicts import Comparison, Expectation, Kind, Verdict
 
 __all__ = ["run"]
 
@@ -20,7 +20,7 @@ SETTING = AdamSetting(0.0, 1e-8, 0.0)
 def run(settings: Settings, advance: Advance) -> Result:
     """Deterministic runs at the theorem's own step size, one for each K."""
     horizons = settings.by_level((10, 100, 1000), (10, 100, 1000), (10, 100, 1000, 10_000))
-    problem = Problem.of(Quadratic(condition=1.0))
+    problem = Instance.of(Quadratic(condition=1.0))
     rows = []
     for steps in horizons:
         row = Row(SETTING, float(own_step_sizes(1, problem, [SETTING], steps)[0]))
@@ -37,8 +37,8 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"Quadratic, d = {problem.dimension}, beta1 = 0, beta2 = {SETTING.beta2:g}, no noise, "
             "alpha = sqrt(Delta/(K L d Gamma))."
         ),
-        verdicts=(
-            Verdict(
+        outcomes=(
+            Outcome(
                 name="Theorem 1, sign descent",
                 statement="The bound over the measured sum lies in [1, 1.1], and tends to 1.",
                 expected=Expectation.HOLDS,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.verdicts import Comparison, Expectation, Verdict
+from simulate.outcomes import Comparison, Expectation, Outcome
 from theory.training.clipping import ClippingDivergence, reversing_factor, simulate
 
 __all__ = ["run"]
@@ -38,7 +38,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"every step. Clipped at C = delta sqrt(n), Adam climbs from a.w = {START:g}; without clipping it "
             "converges."
         ),
-        verdicts=(_climbs(paths, steps), _converges(paths)),
+        outcomes=(_climbs(paths, steps), _converges(paths)),
         tables={"clipping": _table(paths)},
     )
 
@@ -46,13 +46,13 @@ def run(settings: Settings, advance: Advance) -> Result:
 Paths = dict[tuple[bool, int], NDArray[np.float64]]
 
 
-def _climbs(paths: Paths, steps: int) -> Verdict:
+def _climbs(paths: Paths, steps: int) -> Outcome:
     q, (right_1, right) = INSTANCE.wrong_probability, INSTANCE.right_values
     delta, eta = INSTANCE.delta, INSTANCE.eta
     norm = float(np.sqrt(INSTANCE.count * ((INSTANCE.size_ratio * right_1) ** 2 + right**2)))
     means = [(1 - q) * right_1, (1 - q) * right - q * delta]
     variances = [(1 - q) * right_1**2 - 1, (1 - q) * right**2 + q * delta**2 - 1]
-    return Verdict(
+    return Outcome(
         name="Clipping",
         statement="Adam on clipped gradients descends where the coordinate-wise norm test holds at every step.",
         expected=Expectation.REFUTED,
@@ -78,8 +78,8 @@ def _climbs(paths: Paths, steps: int) -> Verdict:
     )
 
 
-def _converges(paths: Paths) -> Verdict:
-    return Verdict(
+def _converges(paths: Paths) -> Outcome:
+    return Outcome(
         name="The same without clipping",
         statement="Without clipping the same runs converge.",
         expected=Expectation.HOLDS,

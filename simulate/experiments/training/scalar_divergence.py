@@ -18,7 +18,7 @@ from adabatch.moments.l1 import l1_statistic
 from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.verdicts import Comparison, Expectation, Verdict
+from simulate.outcomes import Comparison, Expectation, Outcome
 from theory.adam.normalized_step import rare_value
 from theory.training.scalar_divergence import ScalarTestDivergence, relative_error, simulate
 
@@ -122,18 +122,18 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"at every step, and Adam climbs. The coordinate-wise test asks for {sizes.coordinate_wise} samples, "
             f"the l1 test for {sizes.l1}: with either, Adam goes to the minimiser."
         ),
-        verdicts=(
-            _scalar_verdict(paths["scalar"]),
+        outcomes=(
+            _scalar_outcome(paths["scalar"]),
             *(_descent(name, batches[name], paths[name]) for name in ("coordinate-wise", "l1")),
         ),
         tables={"scalar_test": _table(paths, batches)},
     )
 
 
-def _scalar_verdict(path: Array) -> Verdict:
+def _scalar_outcome(path: Array) -> Outcome:
     steps = len(path) - 1
     error = relative_error(INSTANCE.g, INSTANCE.noise_variance, INSTANCE.dimension)
-    return Verdict(
+    return Outcome(
         name="Scalar test",
         statement="Adam descends on a smooth convex function where the scalar norm test (4) holds at every step.",
         expected=Expectation.REFUTED,
@@ -155,10 +155,10 @@ def _scalar_verdict(path: Array) -> Verdict:
     )
 
 
-def _descent(test: str, batch_size: int, path: Array) -> Verdict:
+def _descent(test: str, batch_size: int, path: Array) -> Outcome:
     """The run ends at the minimiser: over its last third |a.w| stays below a tenth of the start."""
     last = np.abs(path[-len(path) // 3 :])
-    return Verdict(
+    return Outcome(
         name=f"{test[0].upper()}{test[1:]} test, same instance",
         statement=f"With the batch that the {test} test asks for, Adam converges on the same instance.",
         expected=Expectation.HOLDS,

@@ -15,7 +15,7 @@ from simulate.experiments.estimators import batch_demand, bias
 from simulate.experiments.other_optimizers import related_bounds, rmsprop, sign_descent
 from simulate.experiments.rows import (
     AdamSetting,
-    Problem,
+    Instance,
     Row,
     by_seed,
     chosen_objectives,
@@ -29,9 +29,9 @@ from simulate.noise import NOISES
 from simulate.noise.exact_tests import replacement_free_batch_size
 from simulate.objectives import PseudoHuber, Regression
 from simulate.optimizers import Adam
+from simulate.outcomes import Comparison, Expectation
 from simulate.report.figures import FIGURES
 from simulate.trajectory import run as run_trajectory
-from simulate.verdicts import Comparison, Expectation
 from simulate.verify_bounds import EXPERIMENTS
 from theory.adam import theorem1
 from theory.guarantee import adam_guarantee
@@ -54,9 +54,9 @@ def quick(name):
 def test_quick_run_comes_out_as_it_should(name):
     result, fractions = quick(name)
     assert result.name == name
-    assert result.verdicts
-    for verdict in result.verdicts:
-        assert verdict.as_expected, (verdict.name, str(verdict.headline), [str(c) for c in verdict.supporting])
+    assert result.outcomes
+    for outcome in result.outcomes:
+        assert outcome.as_expected, (outcome.name, str(outcome.headline), [str(c) for c in outcome.supporting])
     assert sum(fractions) == pytest.approx(1.0)
     assert all(len(table) > 0 for table in result.tables.values())
 
@@ -66,13 +66,13 @@ def test_every_figure_has_an_experiment_and_names_are_unique():
     tables = [table for result in results for table in result.tables]
     assert len(tables) == len(set(tables))
     assert set(FIGURES) <= set(tables)
-    verdicts = [verdict.name for result in results for verdict in result.verdicts]
-    assert len(verdicts) == len(set(verdicts))
+    outcomes = [outcome.name for result in results for outcome in result.outcomes]
+    assert len(outcomes) == len(set(outcomes))
 
 
 def test_what_is_expected_is_spelled_out():
     """What must be refuted and which controls must fail is part of the claim: none may switch sides unseen."""
-    expected = {v.name: v.expected for name in EXPERIMENTS for v in quick(name)[0].verdicts}
+    expected = {v.name: v.expected for name in EXPERIMENTS for v in quick(name)[0].outcomes}
     assert {name for name, value in expected.items() if value is Expectation.CONTROL} == {
         "Theorem 1 / 20",
         "Theorem 2 / 20",
@@ -94,7 +94,7 @@ def test_what_is_expected_is_spelled_out():
 
 
 def test_rows_of_a_batch_are_the_runs_one_by_one():
-    problem = Problem.named("xy-chain")
+    problem = Instance.named("xy-chain")
     rows = [Row(AdamSetting(0.9, 0.95, 0.2), 0.01, 1.0), Row(AdamSetting(0.0, 0.9, 0.5), 0.03)]
     together = run_rows(problem.objective, "rademacher", rows, [3, 4, 5], 20, [4, 20], epsilon=1e-3)
     sums = by_seed(together.l1_sum, 3)
@@ -116,7 +116,7 @@ def test_rows_of_a_batch_are_the_runs_one_by_one():
 
 @pytest.mark.parametrize("v0", [0.0, 1e-4])
 def test_bounds_of_many_rows_are_those_of_each(v0):
-    problem = Problem.named("pseudo-huber")
+    problem = Instance.named("pseudo-huber")
     settings = [AdamSetting(0.9, 0.95, 0.2), AdamSetting(0.9, 0.95, 0.5), AdamSetting(0.0, 0.9, 0.5)]
     rows = [Row(setting, 0.01, v0) for setting in settings]
     first, second = (theorem(problem, rows, [64, 256], PLAIN) for theorem in (theorem_1_bounds, theorem_2_bounds))
@@ -135,7 +135,7 @@ def test_bounds_of_many_rows_are_those_of_each(v0):
 
 
 def test_own_step_size_makes_the_bound_least():
-    problem, setting = Problem.named("rastrigin"), AdamSetting(0.5, 0.9, 0.4)
+    problem, setting = Instance.named("rastrigin"), AdamSetting(0.5, 0.9, 0.4)
     for theorem, bounds_of in ((1, theorem_1_bounds), (2, theorem_2_bounds)):
         own = float(own_step_sizes(theorem, problem, [setting], 500)[0])
         rows = [Row(setting, own * factor) for factor in (0.8, 1.0, 1.25)]
@@ -145,7 +145,7 @@ def test_own_step_size_makes_the_bound_least():
 
 
 def test_theorem_2_says_nothing_under_bias_correction():
-    problem, rows = Problem.named("quadratic"), [Row(AdamSetting(0.9, 0.95, 0.2), 0.01)]
+    problem, rows = Instance.named("quadratic"), [Row(AdamSetting(0.9, 0.95, 0.2), 0.01)]
     variant = Variant("bias correction", bias_correction=True)
     assert np.isnan(theorem_2_bounds(problem, rows, [10], variant)).all()
     assert np.isfinite(theorem_1_bounds(problem, rows, [10], variant)).all()
@@ -170,29 +170,29 @@ def test_unknown_objective_lists_the_known_ones():
 def test_a_wrong_theorem_would_be_caught_on_the_grid(monkeypatch):
     monkeypatch.setattr(bounds, "theorem_1_bounds", lambda *a: theorem_1_bounds(*a) / 50)
     small = Settings(level=Level.QUICK, objectives=("pseudo-huber",), steps=64)
-    verdicts = {v.name: v for v in bounds.run(small, lambda _: None).verdicts}
-    assert not verdicts["Theorem 1 on the grid"].as_expected
-    assert verdicts["Theorem 2 on the grid"].as_expected
+    outcomes = {v.name: v for v in bounds.run(small, lambda _: None).outcomes}
+    assert not outcomes["Theorem 1 on the grid"].as_expected
+    assert outcomes["Theorem 2 on the grid"].as_expected
 
 
 def test_a_vacuous_bound_would_be_noticed_by_the_control(monkeypatch):
     """A bound that is far too large would pass every case; dividing it by 20 then goes uncaught."""
     monkeypatch.setattr(bounds, "theorem_2_bounds", lambda *a: theorem_2_bounds(*a) * 1e6)
     small = Settings(level=Level.QUICK, objectives=("pseudo-huber",), steps=64)
-    verdicts = {v.name: v for v in bounds.run(small, lambda _: None).verdicts}
-    assert verdicts["Theorem 2 on the grid"].as_expected
-    assert not verdicts["Theorem 2 / 20"].as_expected
+    outcomes = {v.name: v for v in bounds.run(small, lambda _: None).outcomes}
+    assert outcomes["Theorem 2 on the grid"].as_expected
+    assert not outcomes["Theorem 2 / 20"].as_expected
 
 
 def test_a_looser_theorem_2_would_not_be_within_15(monkeypatch):
     monkeypatch.setattr(sharpness, "theorem_2_bounds", lambda *a: theorem_2_bounds(*a) * 5)
-    assert not any(v.as_expected for v in sharpness.run(QUICK, lambda _: None).verdicts)
+    assert not any(v.as_expected for v in sharpness.run(QUICK, lambda _: None).outcomes)
 
 
 @pytest.mark.parametrize("factor", [0.97, 1.12])
 def test_the_sharp_limit_notices_a_few_percent(monkeypatch, factor):
     monkeypatch.setattr(sign_descent, "theorem_1_bounds", lambda *a: theorem_1_bounds(*a) * factor)
-    assert not sign_descent.run(QUICK, lambda _: None).verdicts[0].as_expected
+    assert not sign_descent.run(QUICK, lambda _: None).outcomes[0].as_expected
 
 
 def test_sign_descent_ratios():
@@ -212,7 +212,7 @@ def _curve(slope, steps=(512, 1024, 2048, 4096), initial=1.0, setting=USUAL):
 def test_slopes_out_of_range_are_noticed(slope, holds):
     curve = _curve(slope, initial=1e9)
     assert not curve.pre_asymptotic
-    assert slopes._verdict("made up", [curve]).as_expected is holds
+    assert slopes._outcome("made up", [curve]).as_expected is holds
     assert curve.slope.low <= slope <= curve.slope.high or abs(curve.slope.value - slope) < 0.02
 
 
@@ -220,14 +220,14 @@ def test_no_slope_is_asserted_where_a_run_is_pre_asymptotic():
     assert _curve(-0.5, initial=1e-9).pre_asymptotic  # hardly any progress
     assert _curve(-0.5, steps=(16, 32, 64, 128), initial=1e9).pre_asymptotic  # too short
     assert _curve(-0.5, initial=1e9, setting=AdamSetting(0.9, 0.999, 0.2)).pre_asymptotic  # within the memory of v
-    assert slopes._verdicts([_curve(-0.1, initial=1e-9)]) == []
+    assert slopes._outcomes([_curve(-0.1, initial=1e-9)]) == []
 
 
 def test_of_a_setting_that_was_asked_for_only_a_fall_is_asserted():
     flat, rising = (_curve(slope, initial=1e9) for slope in (-0.2, 0.2))
-    assert not slopes._verdicts([flat])[0].as_expected
-    assert slopes._verdicts([flat], own_setting=True)[0].as_expected
-    assert not slopes._verdicts([rising], own_setting=True)[0].as_expected
+    assert not slopes._outcomes([flat])[0].as_expected
+    assert slopes._outcomes([flat], own_setting=True)[0].as_expected
+    assert not slopes._outcomes([rising], own_setting=True)[0].as_expected
 
 
 @pytest.mark.slow
@@ -244,8 +244,8 @@ def test_the_printed_theorem_would_not_be_refuted_with_its_gap_put_back(monkeypa
     """The corrected bound in the printed one's place: nothing is left to refute."""
     corrected = published_theorem.Counterexample.corrected
     monkeypatch.setattr(published_theorem.Counterexample, "printed", corrected)
-    verdicts = published_theorem.run(QUICK, lambda _: None).verdicts
-    assert [v.as_expected for v in verdicts] == [False, False, True]
+    outcomes = published_theorem.run(QUICK, lambda _: None).outcomes
+    assert [v.as_expected for v in outcomes] == [False, False, True]
 
 
 def test_printed_theorem_numbers():
@@ -260,7 +260,7 @@ def test_below_the_threshold_dimension_the_scalar_test_is_not_refuted(monkeypatc
     assert not small.diverges
     monkeypatch.setattr(scalar_divergence, "INSTANCE", small)
     path = simulate_path(small, scalar_divergence.STEP_SIZE, 400, scalar_divergence.START)
-    assert not scalar_divergence._scalar_verdict(path).as_expected
+    assert not scalar_divergence._scalar_outcome(path).as_expected
 
 
 def test_too_small_a_batch_does_not_converge_on_the_scalar_instance():
@@ -291,13 +291,13 @@ def test_a_batch_of_one_is_the_scalar_run():
 def test_gentle_clipping_does_not_climb(monkeypatch):
     gentle = dataclasses.replace(clipping.INSTANCE, size_ratio=0.01)  # so that the right gradients are not clipped
     monkeypatch.setattr(clipping, "INSTANCE", gentle)
-    verdict = clipping.run(QUICK, lambda _: None).verdicts[0]
-    assert not verdict.as_expected
+    outcome = clipping.run(QUICK, lambda _: None).outcomes[0]
+    assert not outcome.as_expected
 
 
 def test_rmsprop_control_is_not_caught_at_eta_below_one(monkeypatch):
     monkeypatch.setattr(rmsprop, "CLIMBS", rmsprop.CONVERGES)
-    assert not rmsprop.run(QUICK, lambda _: None).verdicts[0].as_expected
+    assert not rmsprop.run(QUICK, lambda _: None).outcomes[0].as_expected
 
 
 # ------------------------------------------------------------------------------------- batches and estimators
@@ -355,16 +355,16 @@ def _gradients(objective, noise):
 def test_each_related_theorem_would_be_caught_if_it_were_wrong():
     """Every check compares two positive numbers, so that a bound below the measured value is noticed."""
     result = quick("related-bounds")[0]
-    assert {v.name for v in result.verdicts} == {check.name for check in related_bounds.CHECKS}
-    for verdict in result.verdicts:
-        assert verdict.measured > 0
-        too_small = Comparison("too small", verdict.measured, "<=", 0.99 * verdict.measured)
-        assert not dataclasses.replace(verdict, asserted=[*verdict.asserted, too_small]).as_expected
+    assert {v.name for v in result.outcomes} == {check.name for check in related_bounds.CHECKS}
+    for outcome in result.outcomes:
+        assert outcome.measured > 0
+        too_small = Comparison("too small", outcome.measured, "<=", 0.99 * outcome.measured)
+        assert not dataclasses.replace(outcome, asserted=[*outcome.asserted, too_small]).as_expected
 
 
 def test_optimizers_select_their_theorems():
     only = Settings(level=Level.QUICK, optimizers=("sgd", "adagrad"))
-    names = [v.name for v in related_bounds.run(only, lambda _: None).verdicts]
+    names = [v.name for v in related_bounds.run(only, lambda _: None).outcomes]
     assert names == ["SGD", "SGD, sharp case", "AdaGrad"]
     assert bounds.chosen_adam_settings(only) == ()
     assert all(s.beta1 == 0 for s in bounds.chosen_adam_settings(Settings(optimizers=("rmsprop",))))
@@ -396,6 +396,6 @@ def test_seeds_make_runs_repeatable():
 
 
 def test_own_step_size_of_theorem_1_is_its_formula():
-    problem, setting = Problem.named("quadratic"), AdamSetting(0.9, 0.95, 0.2)
+    problem, setting = Instance.named("quadratic"), AdamSetting(0.9, 0.95, 0.2)
     expected = theorem1.best_step_size(problem.over(100), AdamParameters(**vars(setting)))
     assert theorems.own_step_sizes(1, problem, [setting], 100)[0] == expected

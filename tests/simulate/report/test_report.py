@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 import pytest
 
 from simulate.experiments.result import Result, Table
+from simulate.outcomes import Comparison, Expectation, Kind, Outcome
 from simulate.rates import Slope
 from simulate.report import Report, html_report, software_versions
 from simulate.report.figures import FIGURES, save_figures
-from simulate.verdicts import Comparison, Expectation, Kind, Verdict
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -23,8 +23,8 @@ TRUE, FALSE = Comparison("a <b>bold</b> case", 1.0, "<=", 2.0), Comparison("anot
 
 
 def _result(asserted=(TRUE,)):
-    verdicts = (
-        Verdict(
+    outcomes = (
+        Outcome(
             "Theorem",
             "it holds",
             Expectation.HOLDS,
@@ -32,8 +32,8 @@ def _result(asserted=(TRUE,)):
             kind=Kind.TIGHT,
             slope=Slope(-0.5, -0.6, -0.4),
         ),
-        Verdict("Misprint", "it stands", Expectation.REFUTED, (FALSE,), (TRUE,), note="note & more"),
-        Verdict("Control", "it stands", Expectation.CONTROL, (FALSE,)),
+        Outcome("Misprint", "it stands", Expectation.REFUTED, (FALSE,), (TRUE,), note="note & more"),
+        Outcome("Control", "it stands", Expectation.CONTROL, (FALSE,)),
     )
     rows = [
         {"test": t, "batch_size": 2, "step": k, "a_dot_w": math.nan if k == 2 else 1.0 * k}
@@ -44,7 +44,7 @@ def _result(asserted=(TRUE,)):
         "scalar-test",
         "A title",
         "Summary <script>alert(1)</script>",
-        verdicts,
+        outcomes,
         {"scalar_test": Table.of_rows(rows)},
     )
 
@@ -96,16 +96,16 @@ def test_report_passes_only_if_all_verdicts_do():
 
 
 def test_json_is_standard_and_complete():
-    broken = Verdict("Broken", "it holds", Expectation.HOLDS, (Comparison("case", math.nan, "<=", math.inf),))
-    result = Result("scalar-test", "t", "s", (*_result().verdicts, broken))
+    broken = Outcome("Broken", "it holds", Expectation.HOLDS, (Comparison("case", math.nan, "<=", math.inf),))
+    result = Result("scalar-test", "t", "s", (*_result().outcomes, broken))
     text = _report(result).to_json()
     assert "NaN" not in text
     assert "Infinity" not in text
     record = json.loads(text)
     assert record["passed"] is False
-    verdicts = record["experiments"][0]["verdicts"]
-    assert [v["outcome"] for v in verdicts] == ["holds", "refuted", "caught", "FAILED"]
-    assert verdicts[-1]["measured"] is None
+    outcomes = record["experiments"][0]["verdicts"]
+    assert [v["outcome"] for v in outcomes] == ["holds", "refuted", "caught", "FAILED"]
+    assert outcomes[-1]["measured"] is None
     assert record["versions"]["numpy"].count(".") >= 1
     assert set(software_versions()) == {"Python", "adabatch", "numpy", "scipy", "matplotlib"}
 

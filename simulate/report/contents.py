@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from simulate.experiments.result import Result
-from simulate.verdicts import Verdict, all_as_expected
+from simulate.outcomes import Outcome, all_as_expected
 
 __all__ = ["Report", "software_versions"]
 
@@ -48,14 +48,14 @@ class Report:
     versions: Mapping[str, str] = field(default_factory=software_versions)
 
     @property
-    def verdicts(self) -> list[Verdict]:
+    def outcomes(self) -> list[Outcome]:
         """All verdicts, in order."""
-        return [verdict for result in self.results for verdict in result.verdicts]
+        return [outcome for result in self.results for outcome in result.outcomes]
 
     @property
     def passed(self) -> bool:
         """Whether there are verdicts, and all came out as they should."""
-        return all_as_expected(self.verdicts)
+        return all_as_expected(self.outcomes)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -72,7 +72,7 @@ class Report:
                     "summary": result.summary,
                     "seconds": round(self.seconds[result.name], 3),
                     "tables": [f"figures/{name}.csv" for name in result.tables],
-                    "verdicts": [verdict.as_dict() for verdict in result.verdicts],
+                    "verdicts": [outcome.as_dict() for outcome in result.outcomes],
                 }
                 for result in self.results
             ],

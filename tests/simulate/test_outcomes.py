@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulate.outcomes import Comparison, Expectation, Kind, Outcome, all_as_expected
 from simulate.rates import Slope
-from simulate.verdicts import Comparison, Expectation, Kind, Verdict, all_as_expected
 
 TRUE, FALSE = Comparison("true", 1.0, "<=", 2.0), Comparison("false", 3.0, "<=", 2.0)
 BROKEN = Comparison("broken", math.nan, "<=", 2.0)
 numbers = st.floats(-1e6, 1e6)
 
 
-def verdict(expected, *asserted, supporting=(), **more):
-    return Verdict("name", "statement", expected, asserted, supporting, **more)
+def outcome(expected, *asserted, supporting=(), **more):
+    return Outcome("name", "statement", expected, asserted, supporting, **more)
 
 
 @pytest.mark.parametrize(
-    ("expected", "asserted", "outcome"),
+    ("expected", "asserted", "word"),
     [
         (Expectation.HOLDS, (TRUE, TRUE), "holds"),
         (Expectation.HOLDS, (TRUE, FALSE), "FAILED"),
@@ -30,26 +30,26 @@ def verdict(expected, *asserted, supporting=(), **more):
         (Expectation.CONTROL, (TRUE,), "FAILED"),
     ],
 )
-def test_outcome(expected, asserted, outcome):
-    assert verdict(expected, *asserted).outcome == outcome
+def test_verdict(expected, asserted, word):
+    assert outcome(expected, *asserted).verdict == word
 
 
 @pytest.mark.parametrize("expected", list(Expectation))
 def test_nothing_follows_from_no_evidence_or_from_a_broken_simulation(expected):
-    assert not verdict(expected).as_expected
-    assert not verdict(expected, BROKEN).as_expected
-    assert not verdict(expected, TRUE if expected is Expectation.HOLDS else FALSE, BROKEN).as_expected
+    assert not outcome(expected).as_expected
+    assert not outcome(expected, BROKEN).as_expected
+    assert not outcome(expected, TRUE if expected is Expectation.HOLDS else FALSE, BROKEN).as_expected
 
 
 def test_evidence_counts_only_if_its_hypotheses_were_met():
-    assert not verdict(Expectation.REFUTED, FALSE, supporting=(FALSE,)).as_expected
-    assert verdict(Expectation.REFUTED, FALSE, supporting=(TRUE,)).as_expected
+    assert not outcome(Expectation.REFUTED, FALSE, supporting=(FALSE,)).as_expected
+    assert outcome(Expectation.REFUTED, FALSE, supporting=(TRUE,)).as_expected
 
 
 @given(st.lists(st.tuples(numbers, st.sampled_from(["<=", "<", ">=", ">"]), numbers), min_size=1))
 def test_the_headline_fails_whenever_anything_fails(cases):
     comparisons = [Comparison("case", left, relation, right) for left, relation, right in cases]
-    one = verdict(Expectation.HOLDS, *comparisons)
+    one = outcome(Expectation.HOLDS, *comparisons)
     assert one.headline is not None
     if not one.stands and all(left != right for left, _, right in cases):
         assert not one.headline.holds
@@ -57,12 +57,12 @@ def test_the_headline_fails_whenever_anything_fails(cases):
 
 @given(st.lists(st.tuples(st.floats(0.1, 1e3), st.floats(0.1, 1e3)), min_size=1))
 def test_ratio_of_an_upper_bound_is_the_smallest(pairs):
-    one = verdict(Expectation.HOLDS, *(Comparison("case", left, "<=", right) for left, right in pairs))
+    one = outcome(Expectation.HOLDS, *(Comparison("case", left, "<=", right) for left, right in pairs))
     assert one.ratio == pytest.approx(min(right / left for left, right in pairs), rel=1e-9)
 
 
 def test_all_as_expected_wants_verdicts_and_each_of_them():
-    good, bad = verdict(Expectation.HOLDS, TRUE), verdict(Expectation.HOLDS, FALSE)
+    good, bad = outcome(Expectation.HOLDS, TRUE), outcome(Expectation.HOLDS, FALSE)
     assert all_as_expected([good, good])
     assert not all_as_expected([good, bad])
     assert not all_as_expected([])
@@ -70,7 +70,7 @@ def test_all_as_expected_wants_verdicts_and_each_of_them():
 
 def test_as_dict_is_json_with_the_closest_cases_first():
     many = [Comparison(f"case {i}", 1.0, "<=", 2.0 + i) for i in range(50)]
-    record = verdict(Expectation.HOLDS, *many, kind=Kind.TIGHT, slope=Slope(-0.5, -0.6, -0.4)).as_dict()
+    record = outcome(Expectation.HOLDS, *many, kind=Kind.TIGHT, slope=Slope(-0.5, -0.6, -0.4)).as_dict()
     assert record["cases"] == 50
     assert [case["what"] for case in record["asserted"]] == [f"case {i}" for i in range(10)]
     assert json.loads(json.dumps(record))["slope"] == {"value": -0.5, "low": -0.6, "high": -0.4}

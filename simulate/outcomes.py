@@ -1,15 +1,15 @@
-"""What an experiment says of a statement: numbers side by side, and whether that is what should have come out.
+"""What an experiment finds of a statement: numbers side by side, and whether that is what should have come out.
 
 A verdict is derived, never written down: a statement *stands* if every comparison it asserts holds. Whether that
 is good depends on what was expected of it: a theorem must stand, a refuted claim must not, and a negative control
 (a bound that was weakened on purpose, a hypothesis that was dropped) must not either, or the check could not fail.
 
 Example:
-    >>> stands = Verdict("theorem", "sum <= bound", Expectation.HOLDS, (Comparison("sum", 2.0, "<=", 10.0),))
+    >>> stands = Outcome("theorem", "sum <= bound", Expectation.HOLDS, (Comparison("sum", 2.0, "<=", 10.0),))
     >>> stands.as_expected, stands.ratio
     (True, 5.0)
     >>> weaker = (Comparison("sum", 2.0, "<=", 0.5),)
-    >>> weakened = Verdict("control", "sum <= bound / 20", Expectation.CONTROL, weaker)
+    >>> weakened = Outcome("control", "sum <= bound / 20", Expectation.CONTROL, weaker)
     >>> weakened.stands, weakened.as_expected
     (False, True)
 """
@@ -27,7 +27,7 @@ from typing import Any
 from simulate.rates import Slope
 from theory.audit.evidence import Comparison
 
-__all__ = ["Comparison", "Expectation", "Kind", "Verdict", "all_as_expected"]
+__all__ = ["Comparison", "Expectation", "Kind", "Outcome", "all_as_expected"]
 
 
 class Expectation(StrEnum):
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Outcome:
     """The evidence on one statement.
 
     Attributes:
@@ -115,7 +115,7 @@ class Verdict:
         return _ratio(self.headline) if self.headline else math.nan
 
     @property
-    def outcome(self) -> str:
+    def verdict(self) -> str:
         """In words: what came out, and, if that is not what should have, that it failed."""
         if self.as_expected:
             return {"holds": "holds", "refuted": "refuted", "control fails": "caught"}[self.expected]
@@ -127,7 +127,7 @@ class Verdict:
             "name": self.name,
             "statement": self.statement,
             "expected": str(self.expected),
-            "outcome": self.outcome,
+            "outcome": self.verdict,
             "as_expected": self.as_expected,
             "kind": str(self.kind),
             "cases": len(self.asserted),
@@ -141,9 +141,9 @@ class Verdict:
         }
 
 
-def all_as_expected(verdicts: Sequence[Verdict]) -> bool:
+def all_as_expected(outcomes: Sequence[Outcome]) -> bool:
     """Whether there are verdicts and each came out as it should."""
-    return bool(verdicts) and all(verdict.as_expected for verdict in verdicts)
+    return bool(outcomes) and all(outcome.as_expected for outcome in outcomes)
 
 
 def _ratio(comparison: Comparison) -> float:
