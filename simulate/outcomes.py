@@ -54,7 +54,7 @@ class Outcome:
         name: short, unique in a report, for example ``"Theorem 1 on the grid"``.
         statement: what is asserted, in plain words.
         expected: what should come out.
-        asserted: what the statement asserts of the measured numbers, one comparison a case.
+        asserted: what the statement asserts of the measured numbers, one comparison per case.
         supporting: what must hold for the evidence to count, for example the hypotheses of a counterexample.
         kind: of the bound.
         slope: measured log-log slope, where the statement is about one.

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Sampler = Callable[[np.random.Generator, tuple[int, ...]], Array]
 """Draws an array of a shape, element after element, so that two calls give what one call twice as long gives."""
 
-_BLOCK_NUMBERS = 1 << 17  # 1 MiB a block: long enough to amortise the calls, short enough for the cache
+_BLOCK_NUMBERS = 1 << 17  # 1 MiB per block: long enough to amortise the calls, short enough for the cache
 _CALL_NUMBERS = 256  # but no call for fewer numbers than this, however many seeds there are
 
 
@@ -44,7 +44,7 @@ class SeedStreams:
     Args:
         seeds: one nonnegative integer for each run; equal seeds give equal numbers.
         steps: how many steps will be drawn at most; blocks are not longer.
-        block_numbers: how many numbers a block holds at most, if that leaves each call enough to do.
+        block_numbers: how many numbers per block holds at most, if that leaves each call enough to do.
 
     Example:
         >>> together, alone = SeedStreams([7, 8, 9], steps=5), SeedStreams([8], steps=5, block_numbers=1)
@@ -67,7 +67,7 @@ class SeedStreams:
 
         Args:
             channel: a nonnegative integer; the numbers of different channels are independent.
-            shape: numbers a seed and step; the same at every call for a channel.
+            shape: numbers per seed and step; the same at every call for a channel.
             sampler: the law; the same at every call for a channel.
 
         Raises:

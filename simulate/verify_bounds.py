@@ -67,7 +67,7 @@ EXPERIMENTS: Registry[_Experiment] = Registry(
         "sign-descent": _Experiment("other_optimizers.sign_descent", 0.2),
         "ratio-map": _Experiment("adam.ratio_map", 5),
         "related-bounds": _Experiment("other_optimizers.related_bounds", 2),
-        "printed-theorem": _Experiment("audit.published_theorem", 0.6),
+        "published-theorem": _Experiment("audit.published_theorem", 0.6),
         "scalar-test": _Experiment("training.scalar_divergence", 6),
         "clipping": _Experiment("training.clipping", 1),
         "rmsprop": _Experiment("other_optimizers.rmsprop", 0.4),
@@ -76,6 +76,9 @@ EXPERIMENTS: Registry[_Experiment] = Registry(
     },
 )
 """Experiments by name, in the order they are run."""
+
+RENAMED = {"printed-theorem": "published-theorem"}
+"""Earlier names of experiments."""
 
 ADAM_EXPERIMENTS = ("bounds", "slopes")
 """Those on Adam's grid: skipped where only other optimizers are asked for."""
@@ -93,6 +96,8 @@ def resolve(settings: Settings) -> tuple[str, ...]:
     from simulate.optimizers import OPTIMIZERS
 
     for name in settings.experiments:
+        if name in RENAMED:
+            raise ValueError(f"experiment {name!r} was renamed: use --experiment {RENAMED[name]}")
         _ = EXPERIMENTS[name]
     for name in settings.optimizers:
         _ = OPTIMIZERS[name]
@@ -150,7 +155,7 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
 
 
 def _console() -> Console:
-    """As wide as the terminal; elsewhere (a pipe, a log) wide enough for one line a verdict."""
+    """As wide as the terminal; elsewhere (a pipe, a log) wide enough for one line per verdict."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
 
@@ -189,7 +194,7 @@ def _write(report: Report, settings: Settings) -> None:
 
 
 def outcome_table(outcomes: list[Outcome]) -> RichTable:
-    """Measured, guaranteed, ratio, slope, kind and verdict, one line a statement."""
+    """Measured, guaranteed, ratio, slope, kind and verdict, one line per statement."""
     table = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("claim", overflow="fold", min_width=15)
     for name in ("measured", "guaranteed", "ratio"):

@@ -67,11 +67,11 @@ class Table:
         return list(dict.fromkeys(self.columns[name]))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One record a row."""
+        """One record per row."""
         return [{name: column[i] for name, column in self.columns.items()} for i in range(len(self))]
 
     def write_csv(self, path: Path) -> None:
-        """Write a header and one line a row; floats with all their digits."""
+        """Write a header and one line per row; floats with all their digits."""
         with path.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(self.columns)

@@ -8,7 +8,7 @@ Algorithm:
                 with the right factor. b_1 = ``minimum_batch``.
     constant    b_k = ``minimum_batch``.
 
-    For ``estimated`` and ``constant``, the exact test is evaluated at every step beside it, and its violations are
+    For ``estimated`` and ``constant``, the exact test is evaluated at every step too, and its violations are
     reported as misses.
 
 References:

@@ -1,6 +1,6 @@
 r"""Laws of a factor X with E X = 1 and Var X = eta^2: noise g_i = G_i X_i meets the coordinate-wise test exactly.
 
-Each law turns standard random numbers (normal, uniform or exponential, one a coordinate) into X, so that its
+Each law turns standard random numbers (normal, uniform or exponential, one per coordinate) into X, so that its
 moments can be checked by enumeration or quadrature, and eta may be an array that broadcasts against [seeds, d].
 
     ===========  =================================================================  =====================
@@ -45,7 +45,7 @@ Atoms = tuple[tuple[Setting, Setting], tuple[Setting, Setting]]
 
 
 class Law(Protocol):
-    """A law of X, drawn by transforming one standard number a coordinate.
+    """A law of X, drawn by transforming one standard number per coordinate.
 
     Attributes:
         name: its name in :data:`simulate.noise.NOISES`.
@@ -113,7 +113,7 @@ class _TwoValued(ABC):
     @property
     @abstractmethod
     def atoms(self) -> Atoms:
-        """Values and probabilities; each law says which."""
+        """Values and probabilities; each law has its own."""
 
     @property
     def sampler(self) -> Sampler:

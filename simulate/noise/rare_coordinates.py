@@ -3,8 +3,8 @@ r"""The noise of the divergence under the scalar test: exact in the first coordi
 g_1 = G_1 and g_i = G_i X_i for i >= 2, X_i the mean of ``batch_size`` independent draws of the two-point law
 (-delta, or with probability p what makes E X = 1). On :class:`~simulate.objectives.DirectionalHuber` with
 g = :func:`theory.training.scalar_divergence.noisy_direction` one draw meets the scalar test (4) with equality at
-every step, and Adam climbs in high dimension; the batch that the l1 or the coordinate-wise test asks for repairs
-it.
+every step, and Adam climbs in high dimension; with the batch that the l1 or the coordinate-wise test asks for
+it converges.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ __all__ = ["batch_moments", "population_variance", "rowwise_product"]
 
 
 def rowwise_product(rows: Array, matrix: Array) -> Array:
-    """``rows @ matrix`` with one product a row, shape [seeds, p] and [p, q] or [seeds, p, q] -> [seeds, q].
+    """``rows @ matrix`` with one product per row, shape [seeds, p] and [p, q] or [seeds, p, q] -> [seeds, q].
 
     One matrix product for all rows would round a row differently depending on how many others there are.
     """

@@ -1,7 +1,7 @@
 r"""Pseudo-Huber: lambda sum_i (sqrt(D^2 + w_i^2) - D), convex, linear far out.
 
 L = lambda / D: the second derivative is lambda D^2 / (D^2 + w^2)^{3/2}. The infimum is 0, at w = 0. One
-coordinate of it, with D = 1 or lambda = 1, is the family of the counterexamples to the theorem as printed.
+coordinate of it, with D = 1 or lambda = 1, is the family of the counterexamples to the theorem as published.
 """
 
 from __future__ import annotations

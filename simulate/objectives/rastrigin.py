@@ -22,7 +22,7 @@ class Rastrigin:
 
     Attributes:
         dimension: d.
-        amplitude: A > 0; local minima beside w = 0 appear at A = 4.60.
+        amplitude: A > 0; local minima other than w = 0 appear at A = 4.60.
     """
 
     name: ClassVar[str] = "rastrigin"

@@ -12,7 +12,7 @@ from simulate.verify_bounds import EXPERIMENTS, Settings, resolve, verify_bounds
 
 
 def _settings(tmp_path, **more):
-    defaults = {"level": Level.QUICK, "experiments": ("sign-descent", "printed-theorem")}
+    defaults = {"level": Level.QUICK, "experiments": ("sign-descent", "published-theorem")}
     return Settings(**{**defaults, "output": tmp_path / "out", **more})
 
 
@@ -21,9 +21,9 @@ def test_report_and_figures_are_written(tmp_path, capsys):
     out = tmp_path / "out"
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     assert written == [
-        "figures/printed_theorem.csv",
-        "figures/printed_theorem.pdf",
-        "figures/printed_theorem.png",
+        "figures/published_theorem.csv",
+        "figures/published_theorem.pdf",
+        "figures/published_theorem.png",
         "figures/sign_descent.csv",
         "report.html",
         "report.json",
@@ -47,7 +47,7 @@ def test_a_claim_that_fails_gives_exit_code_1(tmp_path, monkeypatch, capsys):
 def test_a_refutation_that_no_longer_refutes_gives_exit_code_1(tmp_path, monkeypatch):
     from simulate.experiments.audit.published_theorem import Counterexample
 
-    monkeypatch.setattr(Counterexample, "printed", Counterexample.corrected)
+    monkeypatch.setattr(Counterexample, "published", Counterexample.corrected)
     assert verify_bounds(_settings(tmp_path)) == 1
 
 
@@ -77,6 +77,7 @@ def test_a_folder_that_is_no_report_is_never_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"experiments": ("printed-theorem",)}, "was renamed: use --experiment published-theorem"),
         ({"experiments": ("slope",)}, "unknown experiment 'slope'; known: batch-demand, bounds, clipping"),
         ({"objectives": ("sphere",)}, "unknown objective 'sphere'; known: directional-huber, geman-mcclure"),
         ({"optimizers": ("lion",)}, "unknown optimizer 'lion'; known: adagrad, adam, adamw, rmsprop, sgd"),

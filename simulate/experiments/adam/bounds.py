@@ -1,8 +1,8 @@
 """Theorems 1 and 2 on the grid: objective x noise x variant of Adam x setting x v_0 x step size x K.
 
 Every case compares the mean over seeds of sum_k ||G_k||_1 with both theorems' bounds, told the same constants:
-L, d, Delta, ||G_1||_1, v_0, the betas, eta and the step size. Beside them a negative control: the same bounds
-divided by 20 must be caught.
+L, d, Delta, ||G_1||_1, v_0, the betas, eta and the step size. A negative control divides the same bounds
+by 20, which must be caught.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _grid(name: str, adam_settings: Sequence[AdamSetting], steps: int, settings:
 
 
 def _cases(grid: _Grid, noise: str, variant: Variant, steps: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """One record a row, recorded K and theorem that applies."""
+    """One record per row, recorded K and theorem that applies."""
     problem = grid.problem
     trajectory = run_rows(
         problem.objective,
@@ -152,7 +152,7 @@ def _cases(grid: _Grid, noise: str, variant: Variant, steps: int, seeds: Sequenc
 
 
 def _control_cases(settings: Settings) -> list[dict[str, Any]]:
-    """Where both bounds are within 20 of the sum, whatever grid was asked for: dividing them by 20 must show."""
+    """Cases with both bounds within 20 of the sum, added to every grid: dividing the bounds by 20 must show."""
     grid = _grid("pseudo-huber", [AdamSetting(0.0, 0.9, 0.5)], 256, settings)
     return _cases(grid, "gaussian", VARIANTS[0], 256, range(settings.seed, settings.seed + 4))
 

@@ -1,7 +1,7 @@
 """Bound over measured sum as a map over (beta1, 1 - beta2) and over (beta1, eta), for both theorems.
 
 Every point is a run at the theorem's own step size. Points outside a theorem's condition stay empty: the figure
-draws the conditions over them, the printed theorem's among them.
+draws the conditions over them, the published theorem's among them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="Where the theorems apply, and how far they are from measured sums",
         summary=(
             f"{OBJECTIVE}, Gaussian noise, v_0 = {V0:g}, K = {steps}, each theorem at its own step size; "
-            f"{len(seeds)} seeds a point."
+            f"{len(seeds)} seeds per point."
         ),
         outcomes=[_outcome(name, result) for name, _ in THEOREMS.values()],
         tables={"ratio_map": result},

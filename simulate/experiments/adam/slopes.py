@@ -171,7 +171,7 @@ def _pre_asymptotic(curves: Sequence[Curve]) -> str:
 
 
 def _outcomes(curves: Sequence[Curve], own_setting: bool = False) -> list[Outcome]:
-    """One verdict an objective, on the slopes that are asserted; none where all its runs are pre-asymptotic."""
+    """One verdict per objective, on the slopes that are asserted; none where all its runs are pre-asymptotic."""
     outcomes = []
     for name in dict.fromkeys(curve.objective for curve in curves):
         asserted = [curve for curve in curves if curve.objective == name and not curve.pre_asymptotic]

@@ -31,7 +31,7 @@ class Variant:
 def own_step_sizes(
     theorem: int, problem: Instance, settings: Sequence[AdamSetting], steps: int
 ) -> NDArray[np.float64]:
-    """The step sizes that make a theorem's bound least, one a setting."""
+    """The step sizes that make a theorem's bound least, one per setting."""
     if not settings:
         return np.empty(0)
     beta1, beta2, eta = (np.array([getattr(s, name) for s in settings]) for name in ("beta1", "beta2", "eta"))

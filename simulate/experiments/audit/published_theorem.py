@@ -1,12 +1,12 @@
-"""The theorem on Adam as printed, refuted: the measured sum of gradient norms exceeds its bound.
+"""The theorem on Adam as published, refuted: the measured sum of gradient norms exceeds its bound.
 
 Two convex functions of one variable, exact gradients (so that the coordinate-wise test holds for every eta):
 
-- L(w) = sqrt(D^2 + w^2) - D, D = 1e6, from w = 1e7. The printed bound has lost the factor L(w_1) - inf L; the sum
-  grows like K, and passes the bound as it is printed.
-- L(w) = 1e4 (sqrt(1 + w^2) - 1) from w = 10, where the sum is beyond the printed bound for *every* sigma.
+- L(w) = sqrt(D^2 + w^2) - D, D = 1e6, from w = 1e7. The published bound has lost the factor L(w_1) - inf L; the
+  sum grows like K, and passes the bound as it is published.
+- L(w) = 1e4 (sqrt(1 + w^2) - 1) from w = 10, where the sum is beyond the published bound for *every* sigma.
 
-Beside it the corrected Theorem 1 on the same runs, which holds.
+The corrected Theorem 1 holds on the same runs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Counterexample:
         beta2: decay of v.
         eta: of the coordinate-wise test, which exact gradients meet.
         v0: initial second moment; None for the first gradient squared.
-        sigma: of the printed bound; None for the one that makes the bound least.
+        sigma: of the published bound; None for the one that makes the bound least.
     """
 
     label: str
@@ -97,8 +97,8 @@ class Counterexample:
         v0, gradient = np.array([self.initial_second_moment]), np.array([self.derivative(self.start)])
         return PublishedProblem(problem, adam, v0, gradient)
 
-    def printed(self, steps: int) -> float:
-        """The bound as printed."""
+    def published(self, steps: int) -> float:
+        """The bound as published."""
         bound = partial(published_bound, self.published_problem(steps))
         best = best_sigma(bound, low=1e-10, high=1e10, points=61) if self.sigma is None else bound(self.sigma)
         return float(best.value)
@@ -145,20 +145,20 @@ def run(settings: Settings, advance: Advance) -> Result:
     rows = []
     for example, steps in cases:
         measured = example.measured_sum(steps)
-        bounds = {"printed_bound": example.printed(steps), "corrected_bound": example.corrected(steps)}
+        bounds = {"published_bound": example.published(steps), "corrected_bound": example.corrected(steps)}
         rows.append({"counterexample": example.label, "K": steps, "measured": measured, **bounds})
         advance(steps / total)
     table = Table.of_rows(rows)
     return Result(
-        name="printed-theorem",
-        title="The printed theorem is refuted",
+        name="published-theorem",
+        title="The published theorem is refuted",
         summary=(
-            "Two convex functions of one variable with exact gradients, within the printed hypotheses: the sum of "
-            "the gradient norms exceeds the printed bound (B.2), on the second function even at the sigma that "
+            "Two convex functions of one variable with exact gradients, within the published hypotheses: the sum "
+            "of the gradient norms exceeds the published bound (B.2), on the second function even at the sigma that "
             "makes the bound least. The corrected Theorem 1 holds on both."
         ),
         outcomes=(*(_refutation(table, e) for e in (FAR_AWAY, STEEP)), _corrected(table)),
-        tables={"printed_theorem": table},
+        tables={"published_theorem": table},
     )
 
 
@@ -173,12 +173,12 @@ def _refutation(table: Table, example: Counterexample) -> Outcome:
     limit = largest_published_beta1(example.beta2, example.eta)
     sigma = "its best sigma" if example.sigma is None else f"sigma = {example.sigma:g}"
     return Outcome(
-        name=f"Theorem B.1 as printed, {example.label}",
-        statement="The sum of the gradient norms is at most the printed bound (B.2), for any sigma > 0.",
+        name=f"Theorem B.1 as published, {example.label}",
+        statement="The sum of the gradient norms is at most the published bound (B.2), for any sigma > 0.",
         expected=Expectation.REFUTED,
-        asserted=[Comparison(f"K = {r['K']}, {sigma}", r["measured"], "<=", r["printed_bound"]) for r in rows],
+        asserted=[Comparison(f"K = {r['K']}, {sigma}", r["measured"], "<=", r["published_bound"]) for r in rows],
         supporting=(
-            Comparison("beta1 against the printed condition", example.beta1, "<=", float(limit)),
+            Comparison("beta1 against the published condition", example.beta1, "<=", float(limit)),
             Comparison("v_0", example.initial_second_moment, ">", 0.0),
         ),
         kind=Kind.UPPER,

@@ -1,7 +1,7 @@
 """What the norm tests cost on finite sums: the batch demanded along a run, without replacement.
 
-Two runs on each problem. In the first the batch is what the coordinate-wise test on *exact* variances asks for;
-beside it stands what the norm-wise test would have asked for at the same points. In the second the batch is what
+Two runs on each problem. In the first the batch is what the coordinate-wise test on *exact* variances asks for,
+shown next to what the norm-wise test would have asked for at the same points. In the second the batch is what
 the coordinate-wise test on variances *estimated* from the batch before asks for, as training does it; every step
 is checked against the exact condition.
 """
@@ -39,7 +39,7 @@ class Observed:
         noise: that the run uses.
         test: the one observed.
         steps: when.
-        demanded: the batch sizes noted, one array [seeds] a step.
+        demanded: the batch sizes noted, one array [seeds] per step.
     """
 
     def __init__(self, noise: Noise, test: Test, steps: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
-"""What the printed variance estimate measures: low by (J-1)/b, so that the printed test saturates.
+"""What the published variance estimate measures: low by (J-1)/b, so that the published test saturates.
 
 J workers, each with the mean gradient of b/J samples; Gaussian samples in a high dimension, noise far above the
-gradient. Monte Carlo means beside the exact expectations of :mod:`theory.estimators.expectations`.
+gradient. Monte Carlo means next to the exact expectations of :mod:`theory.estimators.expectations`.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="The variance between workers is not the variance between samples",
         summary=(
             f"Gaussian samples, d = {population.dimension}, noise scale tr Sigma / ||G||^2 = "
-            f"{noise_scale(population.dimension, population.squared_gradient):g}. The printed variance is low by "
-            f"(J-1)/b, and the statistic made from it never asks for more than about (J-1)/eta^2 = {level:g} "
+            f"{noise_scale(population.dimension, population.squared_gradient):g}. The published variance is low "
+            f"by (J-1)/b, and the statistic made from it never asks for more than about (J-1)/eta^2 = {level:g} "
             f"samples at J = {SHOWN}, eta = {ETA:g}."
         ),
-        outcomes=(_printed(table), _unbiased(table), _saturation(table, population, batches[-1])),
+        outcomes=(_published(table), _unbiased(table), _saturation(table, population, batches[-1])),
         tables={"estimator_bias": table},
     )
 
@@ -88,8 +88,8 @@ def _case(
     exact, trace = population.groups(workers, batch), population.dimension
     sampled = population.sample(workers, batch, repeats, generator)
     row: dict[str, float] = {"workers": workers, "batch_size": batch}
-    for name, values in (("printed", sampled.paper_variance), ("unbiased", sampled.covariance_trace)):
-        estimator = "paper_variance" if name == "printed" else "covariance_trace"
+    for name, values in (("published", sampled.paper_variance), ("unbiased", sampled.covariance_trace)):
+        estimator = "paper_variance" if name == "published" else "covariance_trace"
         row[f"{name}_exact"] = float(moments(exact, estimator).expectation / trace)
         row[f"{name}_mean"] = float(np.mean(values) / trace)
         row[f"{name}_error"] = float(np.std(values, ddof=1) / np.sqrt(repeats) / trace)
@@ -99,7 +99,7 @@ def _case(
     return row
 
 
-def _agreement(table: Table, name: str) -> list[Comparison]:
+def _monte_carlo_against_exact(table: Table, name: str) -> list[Comparison]:
     """Monte Carlo against the exact expectation, within five standard errors."""
     return [
         Comparison(
@@ -113,22 +113,22 @@ def _agreement(table: Table, name: str) -> list[Comparison]:
     ]
 
 
-def _printed(table: Table) -> Outcome:
+def _published(table: Table) -> Outcome:
     return Outcome(
         name="Eq. 5",
         statement="The variance of the workers' gradients stands for the per-sample variance.",
         expected=Expectation.REFUTED,
         asserted=[
             Comparison(
-                f"printed variance / tr Sigma, J = {r['workers']}, b = {r['batch_size']}",
-                r["printed_mean"],
+                f"published variance / tr Sigma, J = {r['workers']}, b = {r['batch_size']}",
+                r["published_mean"],
                 "~",
                 1.0,
-                5 * r["printed_error"],
+                5 * r["published_error"],
             )
             for r in table.rows()
         ],
-        supporting=_agreement(table, "printed"),
+        supporting=_monte_carlo_against_exact(table, "published"),
         note="Its expectation is tr Sigma (J-1)/b.",
     )
 
@@ -138,7 +138,7 @@ def _unbiased(table: Table) -> Outcome:
         name="Eq. 5, corrected",
         statement="b/(J-1) times it is an unbiased estimate of the per-sample variance.",
         expected=Expectation.HOLDS,
-        asserted=_agreement(table, "unbiased"),
+        asserted=_monte_carlo_against_exact(table, "unbiased"),
         supporting=[
             Comparison("its exact expectation / tr Sigma", float(table.column("unbiased_exact").max()), "==", 1.0)
         ],
@@ -153,12 +153,12 @@ def _saturation(table: Table, population: Population, batch: int) -> Outcome:
         statement="While noise dominates, the statistic of the workers' variance asks for a larger batch.",
         expected=Expectation.REFUTED,
         asserted=(
-            Comparison(f"median of the printed T at b = {batch}, J = {SHOWN}", row["median_paper"], ">", batch),
+            Comparison(f"median of the published T at b = {batch}, J = {SHOWN}", row["median_paper"], ">", batch),
         ),
         supporting=(
             Comparison("batch that the relative error eta takes: noise dominates", demanded, ">", batch),
             Comparison(
-                "printed T against (J-1)/eta^2", row["median_paper"], "<=", 1.25 * saturation_level(ETA, SHOWN)
+                "published T against (J-1)/eta^2", row["median_paper"], "<=", 1.25 * saturation_level(ETA, SHOWN)
             ),
             Comparison("median of the unbiased T", row["median_unbiased"], ">", batch),
         ),

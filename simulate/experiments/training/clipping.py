@@ -92,7 +92,7 @@ def _converges(paths: Paths) -> Outcome:
 
 
 def _table(paths: Paths) -> Table:
-    """At most about 600 points a curve."""
+    """At most about 600 points per curve."""
     return Table.of_rows(
         {"clipped": clip, "seed": seed, "step": k, "a_dot_w": float(path[k])}
         for (clip, seed), path in paths.items()

@@ -139,7 +139,7 @@ def _scalar_outcome(path: Array) -> Outcome:
         expected=Expectation.REFUTED,
         asserted=(
             Comparison(f"a.w after {steps} steps", float(path[-1]), "<=", START),
-            Comparison("exact mean change of a.w a step", INSTANCE.drift(STEP_SIZE), "<=", 0.0),
+            Comparison("exact mean change of a.w per step", INSTANCE.drift(STEP_SIZE), "<=", 0.0),
         ),
         supporting=(
             Comparison("relative error against eta: an equality", error, "==", INSTANCE.eta),
@@ -168,7 +168,7 @@ def _descent(test: str, batch_size: int, path: Array) -> Outcome:
 
 
 def _table(paths: dict[str, Array], batches: dict[str, int]) -> Table:
-    """At most about 1500 points a curve."""
+    """At most about 1500 points per curve."""
     rows = []
     for test, path in paths.items():
         stride = max(1, len(path) // 1500)

@@ -1,6 +1,6 @@
 """Figures of the experiments: functions take a table and axes, and return the axes.
 
-:data:`FIGURES` says which table each figure is drawn from; :func:`save_figures` writes that table as CSV beside
+:data:`FIGURES` names the table each figure is drawn from; :func:`save_figures` writes that table as CSV next to
 the PDF and the PNG, and :func:`draw` draws a figure from a table, for example one read back from its CSV.
 """
 
@@ -28,9 +28,9 @@ from simulate.report.figures.refutations import (
     divergence_figure,
     plot_clipping,
     plot_divergence,
-    plot_printed_theorem,
+    plot_published_theorem,
     plot_scalar_test,
-    printed_theorem_figure,
+    published_theorem_figure,
     scalar_test_figure,
 )
 from simulate.report.figures.style import STYLE
@@ -44,7 +44,7 @@ __all__ = [
     "plot_convergence",
     "plot_divergence",
     "plot_estimator_bias",
-    "plot_printed_theorem",
+    "plot_published_theorem",
     "plot_ratio_map",
     "plot_ratios",
     "plot_scalar_test",
@@ -80,9 +80,9 @@ FIGURES: dict[str, FigureRecipe] = {
         "Bound over measured sum at the theorem's own step size; grey where the theorem does not apply. "
         "At eta = 0.2 Theorem 2 applies to all betas.",
     ),
-    "printed_theorem": FigureRecipe(
-        printed_theorem_figure,
-        "The printed theorem refuted: the sum exceeds its bound (shaded), and stays below the corrected one.",
+    "published_theorem": FigureRecipe(
+        published_theorem_figure,
+        "The published theorem refuted: the sum exceeds its bound (shaded), and stays below the corrected one.",
     ),
     "scalar_test": FigureRecipe(
         scalar_test_figure,

@@ -57,7 +57,7 @@ def plot_batch_demand(table: Table, axes: Axes, problem: str) -> Axes:
 
 
 def batch_demand_figure(table: Table) -> Figure:
-    """Batches asked for, a problem a panel."""
+    """Batches asked for, a problem per panel."""
     problems = table.values("problem")
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
     grid = figure.subplots(1, len(problems), sharey=True, squeeze=False)[0]
@@ -73,15 +73,15 @@ def plot_estimator_bias(table: Table, axes: Axes) -> Axes:
     """E[variance estimate] / tr Sigma against b: exact lines, Monte Carlo dots.
 
     Args:
-        table: columns workers, batch_size, printed_exact, printed_mean, unbiased_mean.
+        table: columns workers, batch_size, published_exact, published_mean, unbiased_mean.
         axes: to draw on.
     """
     for color, workers in zip(CYCLE, table.values("workers"), strict=False):
         rows = table.where(workers=workers)
-        axes.plot(rows.column("batch_size"), rows.column("printed_exact"), color=color, linewidth=1.1)
+        axes.plot(rows.column("batch_size"), rows.column("published_exact"), color=color, linewidth=1.1)
         axes.plot(
             rows.column("batch_size"),
-            rows.column("printed_mean"),
+            rows.column("published_mean"),
             "o",
             color=color,
             markersize=3,
@@ -103,7 +103,7 @@ def plot_estimator_bias(table: Table, axes: Axes) -> Axes:
     handles, labels = axes.get_legend_handles_labels()
     handles.append(Line2D([], [], color=INK, marker="s", linestyle="", markersize=3, markerfacecolor="none"))
     axes.legend(handles, [*labels, r"times $b/(J-1)$"], loc="lower left")
-    axes.set_title("printed variance (Eq. 5), and corrected")
+    axes.set_title("published variance (Eq. 5), and corrected")
     return axes
 
 
@@ -119,7 +119,7 @@ def plot_statistic(table: Table, axes: Axes, workers: int, eta: float) -> Axes:
     rows = table.where(workers=workers)
     batch = rows.column("batch_size").astype(float)
     for name, color, marker in (("paper", RED, "o"), ("unbiased", BLUE, "s"), ("debiased", GREEN, "^")):
-        label = "printed" if name == "paper" else name
+        label = "published" if name == "paper" else name
         axes.plot(batch, rows.column(f"median_{name}"), color=color, marker=marker, markersize=3, label=label)
     axes.plot(batch, batch, color=GREY, linewidth=0.9, linestyle=(0, (5, 2)))
     axes.annotate(

@@ -16,7 +16,7 @@ __all__ = ["convergence_figure", "plot_convergence", "plot_ratios", "ratios_figu
 
 
 def plot_convergence(table: Table, axes: Axes, objective: str) -> Axes:
-    """Measured average gradient norm against K, one colour a setting, with its bound and a K^-1/2 guide.
+    """Measured average gradient norm against K, one colour per setting, with its bound and a K^-1/2 guide.
 
     Args:
         table: columns objective, setting, K, mean, low, high (a band over seeds), theorem_1, theorem_2 (NaN where
@@ -62,7 +62,7 @@ def _guide(axes: Axes, rows: Table) -> None:
 
 
 def convergence_figure(table: Table) -> Figure:
-    """Measured gradient norms against K, an objective a panel."""
+    """Measured gradient norms against K, an objective per panel."""
     objectives = table.values("objective")
     columns = min(3, len(objectives))
     lines = -(-len(objectives) // columns)
@@ -140,7 +140,7 @@ def plot_ratios(table: Table, axes: Axes, theorem: str) -> Axes:
 
 
 def ratios_figure(table: Table) -> Figure:
-    """Bound over measured sum, a theorem a panel."""
+    """Bound over measured sum, a theorem per panel."""
     theorems = table.values("theorem")
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     grid = figure.subplots(1, len(theorems), sharey=True, squeeze=False)[0]

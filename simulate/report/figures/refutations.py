@@ -1,4 +1,4 @@
-"""Refutations and negative controls: sums that exceed a printed bound, runs that climb."""
+"""Refutations and negative controls: sums that exceed a published bound, runs that climb."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = [
     "divergence_figure",
     "plot_clipping",
     "plot_divergence",
-    "plot_printed_theorem",
+    "plot_published_theorem",
     "plot_scalar_test",
-    "printed_theorem_figure",
+    "published_theorem_figure",
     "scalar_test_figure",
 ]
 
 
-def plot_printed_theorem(table: Table, axes: Axes, counterexample: str) -> Axes:
-    """Measured sum of gradient norms over K against the printed and the corrected bound.
+def plot_published_theorem(table: Table, axes: Axes, counterexample: str) -> Axes:
+    """Measured sum of gradient norms over K against the published and the corrected bound.
 
     Args:
-        table: columns counterexample, K, measured, printed_bound, corrected_bound.
+        table: columns counterexample, K, measured, published_bound, corrected_bound.
         axes: to draw on.
         counterexample: whose rows are drawn.
     """
     rows = table.where(counterexample=counterexample)
-    steps, measured, printed = (rows.column(name).astype(float) for name in ("K", "measured", "printed_bound"))
+    steps, measured, published = (rows.column(name).astype(float) for name in ("K", "measured", "published_bound"))
     axes.plot(steps, rows.column("corrected_bound"), color=GREEN, linestyle="--", label="corrected Theorem 1")
     axes.plot(steps, measured, color=BLUE, marker="o", markersize=3, label="measured sum")
-    axes.plot(steps, printed, color=RED, linestyle="-.", label="printed bound (B.2)")
-    axes.fill_between(steps, printed, measured, where=measured > printed, color=RED, alpha=0.12, linewidth=0)
+    axes.plot(steps, published, color=RED, linestyle="-.", label="published bound (B.2)")
+    axes.fill_between(steps, published, measured, where=measured > published, color=RED, alpha=0.12, linewidth=0)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("steps $K$")
@@ -44,13 +44,13 @@ def plot_printed_theorem(table: Table, axes: Axes, counterexample: str) -> Axes:
     return axes
 
 
-def printed_theorem_figure(table: Table) -> Figure:
-    """The printed bound against the measured sum, a counterexample a panel."""
+def published_theorem_figure(table: Table) -> Figure:
+    """The published bound against the measured sum, a counterexample per panel."""
     examples = table.values("counterexample")
     figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
     grid = figure.subplots(1, len(examples), squeeze=False)[0]
     for axes, example in zip(grid, examples, strict=True):
-        plot_printed_theorem(table, axes, example)
+        plot_published_theorem(table, axes, example)
     grid[0].set_ylabel(r"$\sum_{k\leq K} |L'(w_k)|$")
     grid[0].legend()
     return figure
@@ -95,7 +95,7 @@ def scalar_test_figure(table: Table) -> Figure:
 
 
 def plot_clipping(table: Table, axes: Axes) -> Axes:
-    """a.w with and without clipping, one line a seed.
+    """a.w with and without clipping, one line per seed.
 
     Args:
         table: columns clipped, seed, step, a_dot_w.
@@ -123,7 +123,7 @@ def clipping_figure(table: Table) -> Figure:
 
 
 def plot_divergence(table: Table, axes: Axes) -> Axes:
-    """Objective value along RMSProp's runs, one colour an eta, with a band over seeds.
+    """Objective value along RMSProp's runs, one colour per eta, with a band over seeds.
 
     Args:
         table: columns eta, K, mean, low, high.

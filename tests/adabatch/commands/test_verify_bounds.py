@@ -52,7 +52,7 @@ def test_torch_is_not_imported():
         "import sys; import adabatch.commands.application, simulate.verify_bounds as v, simulate.report.figures;"
         "from simulate.experiments.settings import *;"
         "s = Settings(level=Level.QUICK); [e.run(s, lambda _: None) for n, e in v.EXPERIMENTS.items() if n in"
-        " ('sign-descent', 'related-bounds', 'printed-theorem')];"
+        " ('sign-descent', 'related-bounds', 'published-theorem')];"
         "print(sorted({'torch', 'sympy', 'transformers'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -79,8 +79,8 @@ def test_what_is_expected_is_spelled_out():
         "RMSProp, eta 1.5",
     }
     assert {name for name, value in expected.items() if value is Expectation.REFUTED} == {
-        "Theorem B.1 as printed, far from the minimiser",
-        "Theorem B.1 as printed, steep",
+        "Theorem B.1 as published, far from the minimiser",
+        "Theorem B.1 as published, steep",
         "Scalar test",
         "Clipping",
         "Estimated test, realizable",
@@ -240,19 +240,21 @@ def test_the_slope_swings_while_v_remembers_the_start_and_settles_later():
     assert -0.55 < late < -0.4
 
 
-def test_the_printed_theorem_would_not_be_refuted_with_its_gap_put_back(monkeypatch):
-    """The corrected bound in the printed one's place: nothing is left to refute."""
+def test_the_published_theorem_would_not_be_refuted_with_its_gap_put_back(monkeypatch):
+    """The corrected bound in the published one's place: nothing is left to refute."""
     corrected = published_theorem.Counterexample.corrected
-    monkeypatch.setattr(published_theorem.Counterexample, "printed", corrected)
+    monkeypatch.setattr(published_theorem.Counterexample, "published", corrected)
     outcomes = published_theorem.run(QUICK, lambda _: None).outcomes
     assert [v.as_expected for v in outcomes] == [False, False, True]
 
 
-def test_printed_theorem_numbers():
-    table = quick("printed-theorem")[0].tables["printed_theorem"].where(counterexample="far from the minimiser")
+def test_published_theorem_numbers():
+    table = (
+        quick("published-theorem")[0].tables["published_theorem"].where(counterexample="far from the minimiser")
+    )
     row = table.where(K=1000).rows()[0]
     assert round(row["measured"]) == 995
-    assert 755 < row["printed_bound"] < 775
+    assert 755 < row["published_bound"] < 775
 
 
 def test_below_the_threshold_dimension_the_scalar_test_is_not_refuted(monkeypatch):

@@ -58,7 +58,7 @@ def _sizes(k):
 
 def _bias(workers, batch):
     names = [f"{kind}_{name}" for kind in ("statistic", "median") for name in ("paper", "unbiased", "debiased")]
-    values = {"printed_exact": 0.1, "printed_mean": 0.1, "unbiased_mean": 1.0}
+    values = {"published_exact": 0.1, "published_mean": 0.1, "unbiased_mean": 1.0}
     return {"workers": workers, "batch_size": batch, **values, **dict.fromkeys(names, 50.0 + batch)}
 
 
@@ -70,8 +70,8 @@ TABLES = {
         for f in (0.1, 1.0)
     ),
     "ratio_map": _ratio_map(),
-    "printed_theorem": Table.of_rows(
-        {"counterexample": "steep", "K": k, "measured": float(k), "printed_bound": 50.0, "corrected_bound": 1e4}
+    "published_theorem": Table.of_rows(
+        {"counterexample": "steep", "K": k, "measured": float(k), "published_bound": 50.0, "corrected_bound": 1e4}
         for k in (10, 100, 1000)
     ),
     "scalar_test": Table.of_rows(
@@ -126,7 +126,7 @@ def test_what_is_plotted_is_the_table(tmp_path):
 def test_plot_functions_return_their_axes():
     plots = {
         "ratios": (figures.plot_ratios, "Theorem 1"),
-        "printed_theorem": (figures.plot_printed_theorem, "steep"),
+        "published_theorem": (figures.plot_published_theorem, "steep"),
         "scalar_test": (figures.plot_scalar_test,),
         "clipping": (figures.plot_clipping,),
         "rmsprop": (figures.plot_divergence,),
