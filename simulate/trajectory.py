@@ -19,7 +19,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,6 @@ from simulate.running_sums import RunningSums
 from simulate.streams import Array, SeedStreams
 
 __all__ = ["Trajectory", "powers_of_two", "run"]
-
-_PROGRESS_EVERY = 256
 
 
 @dataclass(frozen=True)
@@ -50,17 +48,11 @@ class Trajectory:
         l1_sum: sum_k ||G_k||_1.
         l2_sum: sum_k ||G_k||_2.
         squared_sum: sum_k ||G_k||_2^2.
-        l1_norm: ||G_K||_1.
-        l2_norm: ||G_K||_2.
-        l1_minimum: min_k ||G_k||_1.
-        l2_minimum: min_k ||G_k||_2.
         value: L(w_{K+1}), after K steps.
         preconditioned_sum: sum_k sum_i G_{k,i}^2 / sqrt(D_{k,i}), if asked for and the optimizer preconditions.
         weighted_l1_sum: sum_k h_k ||G_k||_1, h_k the optimizer's schedule (equal to ``l1_sum`` without one).
-        batch_sum: sum_k b_k, None where the noise has no batch; so are the other ``batch_`` fields.
+        batch_sum: sum_k b_k, None where the noise has no batch, as is ``batch_size``.
         batch_size: b_K.
-        batch_minimum: min_k b_k.
-        batch_maximum: max_k b_k.
         misses: how many steps violated the test the noise aims at; 0 where it holds by construction.
         missed_l1_sum: sum_k ||G_k||_1 over those steps.
         deviation_sum: sum_k sum_i sd_{k,i}, if asked for and the noise reports its deviations.
@@ -77,17 +69,11 @@ class Trajectory:
     l1_sum: Array
     l2_sum: Array
     squared_sum: Array
-    l1_norm: Array
-    l2_norm: Array
-    l1_minimum: Array
-    l2_minimum: Array
     value: Array
     preconditioned_sum: Array | None
     weighted_l1_sum: Array
     batch_sum: Array | None
     batch_size: Array | None
-    batch_minimum: Array | None
-    batch_maximum: Array | None
     misses: Array
     missed_l1_sum: Array
     deviation_sum: Array | None
@@ -99,11 +85,6 @@ class Trajectory:
     def average_l1(self) -> Array:
         """(1/K) sum_k ||G_k||_1."""
         return self.l1_sum / self._column
-
-    @property
-    def average_l2(self) -> Array:
-        """(1/K) sum_k ||G_k||_2."""
-        return self.l2_sum / self._column
 
     @property
     def average_squared(self) -> Array:
@@ -146,7 +127,6 @@ def run(
     start: Array | None = None,
     preconditioned: bool = False,
     deviations: bool = False,
-    progress: Callable[[int], None] | None = None,
 ) -> Trajectory:
     """Run ``steps`` steps for every seed.
 
@@ -160,7 +140,6 @@ def run(
         start: w_1 if not the objective's, shape [d] or [seeds, d].
         preconditioned: whether sum_k sum_i G_{k,i}^2 / sqrt(D_{k,i}) is accumulated (costs about a tenth more).
         deviations: whether sum_k sum_i sd_{k,i} is accumulated, where the noise reports its deviations.
-        progress: called now and then with the number of steps taken since the last call.
 
     Raises:
         ValueError: for no steps or seeds, records outside 1..steps, a start of the wrong shape, a noise that does
@@ -181,8 +160,6 @@ def run(
         draw = source.draw(w, gradient, step, state)
         w = optimizer.step(w, np.ascontiguousarray(draw.gradient), state, step)
         sums.after_step(step, w, draw)
-        if progress is not None and (step % _PROGRESS_EVERY == 0 or step == steps):
-            progress(step % _PROGRESS_EVERY or _PROGRESS_EVERY)
     return Trajectory(
         objective=objective.name,
         noise=noise.name,

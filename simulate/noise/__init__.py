@@ -27,6 +27,7 @@ from typing import Any
 from simulate.noise.additive import Additive
 from simulate.noise.adversarial import Adversarial
 from simulate.noise.base import Draw, Meets, Noise, Source
+from simulate.noise.clipped import Clipped
 from simulate.noise.exact_tests import TESTS
 from simulate.noise.finite_sum import FiniteSumBatches
 from simulate.noise.laws import Cantelli, Gaussian, Law, Rademacher, RareSpike, Skewed, TwoPoint
@@ -40,6 +41,7 @@ __all__ = [
     "TESTS",
     "Additive",
     "Adversarial",
+    "Clipped",
     "Concentrated",
     "Draw",
     "Exact",

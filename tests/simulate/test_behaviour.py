@@ -1,13 +1,11 @@
 """What the simulations are for: divergence under the scalar test, the price of the coordinate-wise one, speed."""
 
-import time
-
 import numpy as np
 import pytest
 
 from simulate.noise import NOISES
 from simulate.noise.rare_coordinates import RareCoordinates
-from simulate.objectives import OBJECTIVES, DirectionalHuber
+from simulate.objectives import OBJECTIVES, DirectionalHuber, GemanMcClure
 from simulate.optimizers import Adam
 from simulate.trajectory import run
 from theory.training.scalar_divergence import ScalarTestDivergence
@@ -73,19 +71,19 @@ def test_estimated_batches_miss_the_exact_condition_at_times(batch_runs):
         "noisy-regression", test="norm-wise", variance="estimated", minimum_batch=8, monotone=True
     )
     assert 0 < monotone.miss_rate[-1].mean() < free.miss_rate[-1].mean() < 1
-    assert (monotone.batch_size[-1] == monotone.batch_maximum[-1]).all()
+    assert (np.diff(monotone.batch_size, axis=0) >= 0).all()
+    assert (np.diff(free.batch_size, axis=0) < 0).any()
 
 
-@pytest.mark.slow
-def test_seeds_as_one_array_are_much_faster_than_a_loop_over_seeds():
-    """benchmarks/simulation_speed.py measures more than 50; 25 leaves room for other work on the machine."""
+@pytest.mark.parametrize("seeds", [1, 256])
+def test_seeds_are_one_array_and_not_a_loop(seeds):
+    """A step evaluates the objective once for all seeds; benchmarks/simulation_speed.py measures the time."""
+    calls = []
 
-    def cost(seeds):
-        best = np.inf
-        for _ in range(7):
-            start = time.process_time()
-            run(OBJECTIVES["geman-mcclure"](), NOISES["gaussian"](eta=0.2), Adam(0.01), 200, seeds, [200])
-            best = min(best, time.process_time() - start)
-        return best
+    class Counted(GemanMcClure):
+        def gradient(self, w):
+            calls.append(w.shape)
+            return super().gradient(w)
 
-    assert 256 * cost(1) / cost(256) > 25
+    run(Counted(), NOISES["gaussian"](eta=0.2), Adam(0.01), 200, seeds, [200])
+    assert calls == [(seeds, 10)] * 200

@@ -154,8 +154,8 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="The published theorem is refuted",
         summary=(
             "Two convex functions of one variable with exact gradients, within the published hypotheses: the sum "
-            "of the gradient norms exceeds the published bound (B.2), on the second function even at the sigma that "
-            "makes the bound least. The corrected Theorem 1 holds on both."
+            "of the gradient norms exceeds the published bound (B.2), on the second function even at the sigma "
+            "that makes the bound least. The corrected Theorem 1 holds on both."
         ),
         outcomes=(*(_refutation(table, e) for e in (FAR_AWAY, STEEP)), _corrected(table)),
         tables={"published_theorem": table},

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from adabatch.moments.hypotheses import HypothesisError
+from simulate.experiments import related_bounds
 from simulate.experiments.adam import bounds, slopes, theorems
 from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.adam_sharp import sharpness
 from simulate.experiments.audit import published_theorem
 from simulate.experiments.estimators import batch_demand, bias
-from simulate.experiments.other_optimizers import related_bounds, rmsprop, sign_descent
+from simulate.experiments.other_optimizers import rmsprop, sign_descent
 from simulate.experiments.rows import (
     AdamSetting,
     Instance,
@@ -25,7 +26,7 @@ from simulate.experiments.rows import (
 )
 from simulate.experiments.settings import Level, Settings
 from simulate.experiments.training import clipping, scalar_divergence
-from simulate.noise import NOISES
+from simulate.noise import NOISES, Clipped
 from simulate.noise.exact_tests import replacement_free_batch_size
 from simulate.objectives import PseudoHuber, Regression
 from simulate.optimizers import Adam
@@ -326,7 +327,7 @@ def test_only_finite_sums_can_be_observed():
 def test_clipped_gradients_are_clipped_and_keep_their_direction():
     objective, noise = PseudoHuber(), NOISES["rademacher"](eta=0.5)
     plain = _gradients(objective, noise)
-    clipped = _gradients(objective, related_bounds.Clipped(noise, 1.0))
+    clipped = _gradients(objective, Clipped(noise, 1.0))
     norms = np.linalg.norm(plain, axis=-1)
     assert np.allclose(np.linalg.norm(clipped, axis=-1), np.minimum(norms, 1.0))
     assert np.allclose(clipped / np.linalg.norm(clipped, axis=-1, keepdims=True), plain / norms[:, None])

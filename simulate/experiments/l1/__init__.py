@@ -1,0 +1,1 @@
+"""Measurements for theory.l1."""
