@@ -7,17 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from simulate.noise.base import Draw, Meets, Source
+from simulate.noise.base import Draw, Meets, Stateless
 from simulate.noise.exact_tests import Test, independent_batch_size, require_test
-from simulate.objectives.base import Objective
-from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array, SeedStreams, normal
 
 __all__ = ["Additive"]
 
 
 @dataclass(frozen=True)
-class Additive:
+class Additive(Stateless):
     """g = G + sigma Z / sqrt(b), b the smallest batch of independent samples that passes an exact test.
 
     Attributes:
@@ -47,22 +45,12 @@ class Additive:
         """The test, unless b is capped or constant."""
         return self.test if self.batch_size is None and np.isinf(self.maximum_batch) else "nothing"
 
-    def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
-        """Bind to a run."""
-        return _AdditiveSource(self, streams)
-
-
-@dataclass
-class _AdditiveSource:
-    noise: Additive
-    streams: SeedStreams
-
-    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-        noise = self.noise
-        sigma = np.broadcast_to(np.asarray(noise.sigma, dtype=float), gradient.shape)
-        demanded = independent_batch_size(noise.test, sigma * sigma, gradient, noise.eta)
-        wanted = demanded if noise.batch_size is None else np.full_like(demanded, noise.batch_size)
-        size = np.minimum(wanted, noise.maximum_batch)
+    def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
+        """One step; see :class:`Stateless`."""
+        sigma = np.broadcast_to(np.asarray(self.sigma, dtype=float), gradient.shape)
+        demanded = independent_batch_size(self.test, sigma * sigma, gradient, self.eta)
+        wanted = demanded if self.batch_size is None else np.full_like(demanded, self.batch_size)
+        size = np.minimum(wanted, self.maximum_batch)
         deviations = sigma / np.sqrt(size)[:, None]
-        g = gradient + deviations * self.streams.draw(0, gradient.shape[1:], normal)
+        g = gradient + deviations * streams.draw(0, gradient.shape[1:], normal)
         return Draw(g, size, deviations, size < demanded)

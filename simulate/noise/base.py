@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +13,7 @@ from simulate.objectives.base import Objective
 from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array, SeedStreams
 
-__all__ = ["Draw", "Meets", "Noise", "Source"]
+__all__ = ["Draw", "Meets", "Noise", "Source", "Stateless"]
 
 Meets = Literal["coordinate-wise", "l1", "norm-wise", "nothing"]
 """The strongest exact test a noise meets at every step, by construction."""
@@ -77,3 +79,24 @@ class Noise(Protocol):
         Raises:
             ValueError: if the noise does not fit the objective (a finite-sum noise needs a finite sum).
         """
+
+
+class Stateless(ABC):
+    """A noise that looks at nothing but the gradient and remembers nothing: one method draws a step."""
+
+    @abstractmethod
+    def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
+        """The stochastic gradients at true gradients of shape [seeds, d]."""
+
+    def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
+        """Bind to a run."""
+        return _StatelessSource(self, streams)
+
+
+@dataclass
+class _StatelessSource:
+    noise: Stateless
+    streams: SeedStreams
+
+    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
+        return self.noise.sample(gradient, self.streams)

@@ -7,17 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from simulate.noise.base import Draw, Meets, Source
+from simulate.noise.base import Draw, Meets, Stateless
 from simulate.noise.laws import Law
-from simulate.objectives.base import Objective
-from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array, SeedStreams
 
 __all__ = ["Exact", "Multiplicative"]
 
 
 @dataclass(frozen=True)
-class Multiplicative:
+class Multiplicative(Stateless):
     """g_i = G_i X_i, the X_i independent of each other and of the past.
 
     Attributes:
@@ -41,34 +39,20 @@ class Multiplicative:
         """The coordinate-wise test."""
         return "coordinate-wise"
 
-    def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
-        """Bind to a run."""
-        return _MultiplicativeSource(self.law, streams)
-
-
-@dataclass
-class _MultiplicativeSource:
-    law: Law
-    streams: SeedStreams
-
-    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-        numbers = self.streams.draw(0, gradient.shape[1:], self.law.sampler)
+    def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
+        """One step; see :class:`Stateless`."""
+        numbers = streams.draw(0, gradient.shape[1:], self.law.sampler)
         return Draw(gradient * self.law.factor(numbers), deviations=self.law.eta * np.abs(gradient))
 
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(Stateless):
     """No noise: g = G."""
 
     name: ClassVar[str] = "none"
     eta: ClassVar[float] = 0.0
     meets: ClassVar[Meets] = "coordinate-wise"
 
-    def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
-        """Bind to a run."""
-        return _ExactSource()
-
-
-class _ExactSource:
-    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
+    def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
+        """One step; see :class:`Stateless`."""
         return Draw(gradient)
