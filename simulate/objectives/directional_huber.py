@@ -29,6 +29,7 @@ class DirectionalHuber:
     """
 
     name: ClassVar[str] = "directional-huber"
+    infimum: ClassVar[float] = 0.0
     dimension: int = 10
     weight: float = 0.1
     initial: float = 1.0
@@ -48,11 +49,6 @@ class DirectionalHuber:
     def smoothness(self) -> float:
         """L = ||a||^2."""
         return 1.0 + (self.dimension - 1) * self.weight**2
-
-    @property
-    def infimum(self) -> float:
-        """0, where a.w = 0."""
-        return 0.0
 
     def start(self) -> Array:
         """(initial, 0, ..., 0)."""

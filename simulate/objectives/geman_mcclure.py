@@ -28,6 +28,7 @@ class GemanMcClure:
     """
 
     name: ClassVar[str] = "geman-mcclure"
+    infimum: ClassVar[float] = 0.0
     dimension: int = 10
     scale: float = 1.0
     spread: float = 4.0
@@ -48,11 +49,6 @@ class GemanMcClure:
     def smoothness(self) -> float:
         """L = 2 max_i a_i."""
         return 2.0 * self.scale
-
-    @property
-    def infimum(self) -> float:
-        """0, at w = 0."""
-        return 0.0
 
     def start(self) -> Array:
         """From 0.5 to 2: on both sides of the steepest points |w| = 1/sqrt(3)."""

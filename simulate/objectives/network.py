@@ -50,6 +50,7 @@ class Network:
     """
 
     name: ClassVar[str] = "network"
+    infimum: ClassVar[float] = 0.0
     dimension: int = 10
     inputs: int = 4
     sample_count: int = 64
@@ -87,11 +88,6 @@ class Network:
     def smoothness(self) -> float:
         """L = lambda (2 + 3 sqrt(3) / (8 sqrt(h)))."""
         return self._spread * (LARGEST_CURVATURE + LARGEST_SLOPE / math.sqrt(self.hidden))
-
-    @property
-    def infimum(self) -> float:
-        """0, at the teacher's weights."""
-        return 0.0
 
     def start(self) -> Array:
         """Small Gaussian weights."""

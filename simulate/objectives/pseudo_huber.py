@@ -29,6 +29,7 @@ class PseudoHuber:
     """
 
     name: ClassVar[str] = "pseudo-huber"
+    infimum: ClassVar[float] = 0.0
     dimension: int = 10
     slope: float = 1.0
     width: float = 1.0
@@ -42,11 +43,6 @@ class PseudoHuber:
     def smoothness(self) -> float:
         """L = lambda / D."""
         return self.slope / self.width
-
-    @property
-    def infimum(self) -> float:
-        """0, at w = 0."""
-        return 0.0
 
     def start(self) -> Array:
         """``initial`` in every coordinate."""

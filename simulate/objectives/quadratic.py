@@ -25,6 +25,7 @@ class Quadratic:
     """
 
     name: ClassVar[str] = "quadratic"
+    infimum: ClassVar[float] = 0.0
     dimension: int = 10
     largest: float = 1.0
     condition: float = 10.0
@@ -44,11 +45,6 @@ class Quadratic:
     def smoothness(self) -> float:
         """L = max_i lambda_i."""
         return self.largest
-
-    @property
-    def infimum(self) -> float:
-        """0, at w = 0."""
-        return 0.0
 
     def start(self) -> Array:
         """``initial`` in every coordinate."""

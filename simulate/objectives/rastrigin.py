@@ -26,6 +26,7 @@ class Rastrigin:
     """
 
     name: ClassVar[str] = "rastrigin"
+    infimum: ClassVar[float] = 0.0
     dimension: int = 10
     amplitude: float = 8.0
 
@@ -37,11 +38,6 @@ class Rastrigin:
     def smoothness(self) -> float:
         """L = 1 + A."""
         return 1.0 + self.amplitude
-
-    @property
-    def infimum(self) -> float:
-        """0, at w = 0."""
-        return 0.0
 
     def start(self) -> Array:
         """Spread over the basins from w = -8 to w = 8."""

@@ -38,6 +38,7 @@ class Regression:
     """
 
     name: ClassVar[str] = "regression"
+    infimum: ClassVar[float] = 0.0
     dimension: int = 10
     sample_count: int = 128
     data_seed: int = 0
@@ -65,11 +66,6 @@ class Regression:
     def smoothness(self) -> float:
         """L = 2 lambda_max(X'X / n)."""
         return self._smoothness
-
-    @property
-    def infimum(self) -> float:
-        """0: attained where the labels are noise-free, else a lower bound."""
-        return 0.0
 
     def start(self) -> Array:
         """0."""

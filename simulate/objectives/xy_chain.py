@@ -27,6 +27,7 @@ class XYChain:
     """
 
     name: ClassVar[str] = "xy-chain"
+    infimum: ClassVar[float] = 0.0
     dimension: int = 10
     field: float = 0.1
 
@@ -38,11 +39,6 @@ class XYChain:
     def smoothness(self) -> float:
         """L = 4 + mu."""
         return 4.0 + self.field
-
-    @property
-    def infimum(self) -> float:
-        """0, at w = 0."""
-        return 0.0
 
     def start(self) -> Array:
         """Angles far apart: 2.4 i modulo 2 pi, in (-pi, pi]."""

@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.adam.theorems import (
+    AS_PUBLISHED,
+    Variant,
+    own_step_sizes,
+    theorem_1_bounds,
+    theorem_2_bounds,
+)
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import (
     AdamSetting,
@@ -33,7 +39,7 @@ WEAKENED = 20.0
 """The negative control divides the bounds by this."""
 
 VARIANTS = (
-    Variant("as in (6)"),
+    AS_PUBLISHED,
     Variant("bias correction, epsilon 1e-8", epsilon=1e-8, bias_correction=True),
     Variant("epsilon 1e-3", epsilon=1e-3),
 )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.adam.theorems import own_step_sizes, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting, Instance, Row, mean_over_seeds, run_rows
 from simulate.experiments.settings import Advance, Settings
@@ -76,7 +76,7 @@ def _map(
     measured = np.full(len(grid), np.nan)
     bound = np.full(len(grid), np.nan)
     measured[covered] = mean_over_seeds(trajectory.l1_sum, len(seeds))[:, 0]
-    bound[covered] = bounds_of(problem, rows, [steps], Variant("as in (6)"))[:, 0]
+    bound[covered] = bounds_of(problem, rows, [steps])[:, 0]
     return [
         {
             "plane": plane,

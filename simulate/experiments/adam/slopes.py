@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulate.experiments.adam.bounds import chosen_adam_settings
-from simulate.experiments.adam.theorems import Variant, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.adam.theorems import theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import (
     AdamSetting,
@@ -122,10 +122,7 @@ def _curves(
         rows = [Row(setting, alpha) for setting in adam_settings]
         trajectory = run_rows(problem.objective, "gaussian", rows, seeds, steps, [steps])
         averages.append(by_seed(trajectory.average_l1, len(seeds))[:, 0])
-        variant = Variant("as in (6)")
-        of_sum = [
-            theorem(problem, rows, [steps], variant)[:, 0] for theorem in (theorem_1_bounds, theorem_2_bounds)
-        ]
+        of_sum = [theorem(problem, rows, [steps])[:, 0] for theorem in (theorem_1_bounds, theorem_2_bounds)]
         bounds.append(np.array(of_sum) / steps)
     measured, guaranteed = np.array(averages), np.array(bounds)  # [K, settings, seeds] and [K, 2, settings]
     return [

@@ -14,7 +14,7 @@ from theory.adam_sharp.parameters import best_bound, best_step_size, largest_ext
 from theory.adam_sharp.theorem2 import log_growth_bound
 from theory.problem import AdamParameters
 
-__all__ = ["Variant", "own_step_sizes", "theorem_1_bounds", "theorem_2_bounds"]
+__all__ = ["AS_PUBLISHED", "Variant", "own_step_sizes", "theorem_1_bounds", "theorem_2_bounds"]
 
 Array = NDArray[np.float64]
 
@@ -26,6 +26,9 @@ class Variant:
     name: str
     epsilon: float = 0.0
     bias_correction: bool = False
+
+
+AS_PUBLISHED = Variant("as in (6)")
 
 
 def own_step_sizes(
@@ -40,7 +43,9 @@ def own_step_sizes(
     return np.broadcast_to(alphas, len(settings))
 
 
-def theorem_1_bounds(problem: Instance, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:
+def theorem_1_bounds(
+    problem: Instance, rows: Sequence[Row], steps: Sequence[int], variant: Variant = AS_PUBLISHED
+) -> Array:
     """Theorem 1's bound on sum_k E||G_k||_1, shape [rows, steps]."""
     bounds = np.full((len(rows), len(steps)), np.nan)
     for setting in dict.fromkeys(row.setting for row in rows):
@@ -63,7 +68,9 @@ def theorem_1_bounds(problem: Instance, rows: Sequence[Row], steps: Sequence[int
     return bounds
 
 
-def theorem_2_bounds(problem: Instance, rows: Sequence[Row], steps: Sequence[int], variant: Variant) -> Array:
+def theorem_2_bounds(
+    problem: Instance, rows: Sequence[Row], steps: Sequence[int], variant: Variant = AS_PUBLISHED
+) -> Array:
     """Theorem 2's bound, at its best free parameters, shape [rows, steps]; NaN under bias correction."""
     bounds = np.full((len(rows), len(steps)), np.nan)
     if variant.bias_correction:

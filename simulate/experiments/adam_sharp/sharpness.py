@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.adam.theorems import own_step_sizes, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting, Instance, Row, mean_over_seeds, run_rows
 from simulate.experiments.settings import Advance, Settings
@@ -42,9 +42,8 @@ def _objective(name: str, steps: int, seeds: range) -> list[dict[str, object]]:
     rows = [Row(setting, float(alpha), V0) for setting, alpha in zip(SETTINGS, own, strict=True)]
     trajectory = run_rows(problem.objective, "gaussian", rows, seeds, steps, [steps])
     measured = mean_over_seeds(trajectory.l1_sum, len(seeds))
-    variant = Variant("as in (6)")
-    first = theorem_1_bounds(problem, rows, [steps], variant)
-    second = theorem_2_bounds(problem, rows, [steps], variant)
+    first = theorem_1_bounds(problem, rows, [steps])
+    second = theorem_2_bounds(problem, rows, [steps])
     return [
         {
             "objective": name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulate.experiments.adam.theorems import Variant, own_step_sizes, theorem_1_bounds
+from simulate.experiments.adam.theorems import own_step_sizes, theorem_1_bounds
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting, Instance, Row
 from simulate.experiments.settings import Advance, Settings
@@ -26,7 +26,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         row = Row(SETTING, float(own_step_sizes(1, problem, [SETTING], steps)[0]))
         optimizer = RMSProp(row.step_size, SETTING.beta2)
         trajectory = run_trajectory(problem.objective, NOISES["none"](), optimizer, steps, 1, [steps])
-        bound = float(theorem_1_bounds(problem, [row], [steps], Variant("as in (6)"))[0, 0])
+        bound = float(theorem_1_bounds(problem, [row], [steps])[0, 0])
         measured = float(trajectory.l1_sum[0, 0])
         rows.append({"K": steps, "measured": measured, "theorem_1": bound, "ratio": bound / measured})
         advance(1 / len(horizons))

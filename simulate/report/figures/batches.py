@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from adabatch.moments.noise_scale import saturation_level
 from simulate.experiments.result import Table
-from simulate.report.figures.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, RED, WIDTH
+from simulate.report.figures.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, RED, WIDTH, panels
 
 __all__ = [
     "batch_demand_figure",
@@ -58,14 +60,9 @@ def plot_batch_demand(table: Table, axes: Axes, problem: str) -> Axes:
 
 def batch_demand_figure(table: Table) -> Figure:
     """Batches asked for, a problem per panel."""
-    problems = table.values("problem")
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-    grid = figure.subplots(1, len(problems), sharey=True, squeeze=False)[0]
-    for axes, problem in zip(grid, problems, strict=True):
-        plot_batch_demand(table, axes, problem)
-    grid[0].set_ylabel("batch size (samples)")
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    plot, problems = partial(plot_batch_demand, table), table.values("problem")
+    figure, first = panels(plot, problems, 2.9, "batch size (samples)", sharey=True)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

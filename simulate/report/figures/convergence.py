@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simulate.experiments.result import Table
-from simulate.report.figures.style import CYCLE, GREY, INK, WIDTH
+from simulate.report.figures.style import CYCLE, GREY, INK, WIDTH, panels
 
 __all__ = ["convergence_figure", "plot_convergence", "plot_ratios", "ratios_figure"]
 
@@ -141,12 +142,7 @@ def plot_ratios(table: Table, axes: Axes, theorem: str) -> Axes:
 
 def ratios_figure(table: Table) -> Figure:
     """Bound over measured sum, a theorem per panel."""
-    theorems = table.values("theorem")
-    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
-    grid = figure.subplots(1, len(theorems), sharey=True, squeeze=False)[0]
-    for axes, theorem in zip(grid, theorems, strict=True):
-        plot_ratios(table, axes, theorem)
-    grid[0].set_ylabel("bound / measured sum")
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, markerscale=2)
+    plot, theorems = partial(plot_ratios, table), table.values("theorem")
+    figure, first = panels(plot, theorems, 3.0, "bound / measured sum", sharey=True)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=3, markerscale=2)
     return figure

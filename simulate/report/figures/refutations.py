@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulate.experiments.result import Table
-from simulate.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, WIDTH
+from simulate.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, WIDTH, panels
 
 __all__ = [
     "clipping_figure",
@@ -46,13 +47,9 @@ def plot_published_theorem(table: Table, axes: Axes, counterexample: str) -> Axe
 
 def published_theorem_figure(table: Table) -> Figure:
     """The published bound against the measured sum, a counterexample per panel."""
-    examples = table.values("counterexample")
-    figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
-    grid = figure.subplots(1, len(examples), squeeze=False)[0]
-    for axes, example in zip(grid, examples, strict=True):
-        plot_published_theorem(table, axes, example)
-    grid[0].set_ylabel(r"$\sum_{k\leq K} |L'(w_k)|$")
-    grid[0].legend()
+    plot, examples = partial(plot_published_theorem, table), table.values("counterexample")
+    figure, first = panels(plot, examples, 2.7, r"$\sum_{k\leq K} |L'(w_k)|$")
+    first.legend()
     return figure
 
 
