@@ -23,7 +23,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from adabatch.checkpoints import checkpoint_step, choose_checkpoint, load_parameters, saved_progress
 from adabatch.checkpoints.folders import MARKER
 from adabatch.data import Tokenizer, open_tokenizer
-from adabatch.data.corpus import TOKENIZER_FILE
+from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.distributed.parallel import Ranks
 from adabatch.model.llama import build_model, model_config, parameter_count
 from adabatch.settings import Settings, overlay

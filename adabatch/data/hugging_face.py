@@ -154,6 +154,7 @@ class HuggingFaceSource:
         """Files of a split that is read as a stream; None if its rows can be taken by number."""
         return getattr(self._splits[split], "num_shards", None)
 
+    @cached_property
     def fingerprint(self) -> str:
         """The dataset's version or the state of its files, the split, the column and the part held out."""
         builder = self._builder
@@ -165,6 +166,10 @@ class HuggingFaceSource:
             version = " ".join(f"{split} {rows._fingerprint}" for split, rows in sorted(builder.items()))
         chosen = f"datasets {self.split} {self.field} {self.fraction!r} {version}"
         return hashlib.sha256(chosen.encode()).hexdigest()
+
+    def has_changed(self) -> bool:
+        """Never: a dataset that is open keeps its version."""
+        return False
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the builder, which a process that only reads has no use for."""

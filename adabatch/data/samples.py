@@ -28,7 +28,7 @@ class SampleSource(Protocol):
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), sequence_length], on the CPU."""
 
-    def check_share(self, ranks: int) -> None:
+    def check_shards(self, ranks: int) -> None:
         """Warn where so many ranks would do work twice."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class PreparedSamples:
             indices = self._order.indices(positions)
         return torch.from_numpy(self._samples[indices].astype(np.int64))
 
-    def check_share(self, ranks: int) -> None:
+    def check_shards(self, ranks: int) -> None:
         """Nothing to warn of."""
 
     def state_dict(self) -> dict[str, Any]:

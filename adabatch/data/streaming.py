@@ -283,7 +283,7 @@ class StreamedSamples:
         """The shards that were opened here."""
         return set(self._open)
 
-    def check_share(self, ranks: int) -> None:
+    def check_shards(self, ranks: int) -> None:
         """Warn if so many ranks cannot have shards of their own."""
         if self._stream.shards % ranks:
             warnings.warn(

@@ -13,7 +13,8 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from adabatch.data import open_corpus
+from adabatch.data.preparation import TOKENIZER_FILE
+from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.signals import children_hear_later
 from adabatch.experiments.planned import PlannedRun
 from adabatch.experiments.worker import run_in_this_process
@@ -70,23 +71,29 @@ def carry_out(runs: Sequence[PlannedRun], processes: int = 0, report: Callable[[
         report(f"{done} of {len(runs)} runs are finished already")
     if not pending:
         return
-    open_corpus(next(run for run in pending if run.ready()).resolved().data)  # prepared once, before all runs
+    corpus = _prepare(runs, next(run for run in pending if run.ready()))
     slots = processes or os.cpu_count() or 1
     with _one_thread(), _processes() as active:
         while pending or active:
             for run in [run for run in pending if run.ready()][: slots - len(active)]:
                 pending.remove(run)
-                active[run] = _start(run)
+                active[run] = _start(run, corpus)
             for run, seconds in _ended(active):
                 done += 1
                 report(f"{done} of {len(runs)}: {run.name} in {seconds:.0f} s")
 
 
-def _start(run: PlannedRun) -> BaseProcess:
+def _prepare(runs: Sequence[PlannedRun], first: PlannedRun) -> Path:
+    """The folder of the corpus, which all runs share; with the trained tokenizer of a run that is under way."""
+    saved = (run.folder / TOKENIZER_FILE for run in runs)
+    return prepare_with_progress(first.resolved().data, next((file for file in saved if file.is_file()), None))
+
+
+def _start(run: PlannedRun, corpus: Path) -> BaseProcess:
     # A server that has loaded the trainer forks the runs: loading takes longer than a small run's first steps.
     context = get_context("forkserver")
     context.set_forkserver_preload(["adabatch.training.launch"])
-    process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log), name=run.name)
+    process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log, corpus), name=run.name)
     with children_hear_later():  # not around start(), which waits for the server and would not hear either
         forkserver.ensure_running()
     process.start()

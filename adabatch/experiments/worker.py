@@ -17,8 +17,8 @@ ABANDONED = 4
 """Exit code of a run whose comparison is gone."""
 
 
-def run_in_this_process(settings: Settings, log: Path) -> None:
-    """Train and exit with the command's exit code; what is printed goes to ``log``."""
+def run_in_this_process(settings: Settings, log: Path, corpus: Path) -> None:
+    """Train on a prepared corpus and exit with the command's exit code; the output goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     _print_to(log)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -26,7 +26,7 @@ def run_in_this_process(settings: Settings, log: Path) -> None:
     from adabatch.training.launch import USER_ERROR, launch
 
     try:
-        code = launch(settings)
+        code = launch(settings, corpus)
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
         code = USER_ERROR

@@ -199,10 +199,10 @@ class TestSharing:
     def test_ranks_that_cannot_share_evenly_are_warned(self, recwarn):
         source = StreamedSamples(make_stream([[ListPart([b"text"])] for _ in range(8)]))
         for ranks in (1, 2, 4, 8):
-            source.check_share(ranks)
+            source.check_shards(ranks)
         assert not recwarn
         with pytest.warns(UserWarning, match="8 shards of the stream cannot be shared evenly by 3 ranks"):
-            source.check_share(3)
+            source.check_shards(3)
 
     def test_resuming_reads_no_more_than_the_buffer(self):
         """Not the 2000 documents before it."""
