@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adabatch.experiments.planned import PlannedRun
+from adabatch.experiments.run import ExperimentRun
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings, overlay
 
@@ -19,7 +19,7 @@ ETAS = (0.05, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 @dataclass(frozen=True)
 class Block:
-    """A setting that is varied beside eta.
+    """A setting that is varied together with eta.
 
     Attributes:
         name: of what varies, for tables and figures.
@@ -67,11 +67,11 @@ class Point:
         }
         return overlay(self.base, common | dict(self.overrides))
 
-    def planned(self, seed: int, folder: Path) -> PlannedRun:
+    def run(self, seed: int, folder: Path) -> ExperimentRun:
         """The point as a run below ``folder``."""
         name = f"{self.name}/seed-{seed}"
         place = folder / "runs" / name
-        return PlannedRun(name, place, partial(self._resolved, seed, place))
+        return ExperimentRun(name, place, partial(self._resolved, seed, place))
 
     def _resolved(self, seed: int, place: Path, records: Sequence[Sequence[Record]]) -> Settings:
         return self.settings(seed, place)

@@ -37,7 +37,7 @@ def matching_ramp(settings: Settings, steps: int) -> int:
 
 
 def ramp_steps(settings: Settings, ramp_samples: int) -> int:
-    """Steps of a linear ramp over the run's budget, by carrying out its schedule."""
+    """Steps of a linear ramp over the run's budget, by executing its schedule."""
     ramp = replace(
         settings, schedule=replace(settings.schedule, schedule="linear-ramp", ramp_samples=ramp_samples)
     )

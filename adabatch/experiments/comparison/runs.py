@@ -1,4 +1,4 @@
-"""Variants x learning rates x seeds as planned runs."""
+"""Variants x learning rates x seeds as runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from adabatch.experiments.comparison.variants import Variant, derived_settings
-from adabatch.experiments.planned import PlannedRun
+from adabatch.experiments.run import ExperimentRun
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings, overlay
 
-__all__ = ["Key", "Plan", "plan_runs"]
+__all__ = ["Key", "Runs", "comparison_runs"]
 
 
 @dataclass(frozen=True, order=True)
@@ -24,16 +24,16 @@ class Key:
     seed: int
 
 
-Plan = dict[Key, PlannedRun]
+Runs = dict[Key, ExperimentRun]
 
 
-def plan_runs(
+def comparison_runs(
     variants: Sequence[Variant],
     base: Settings,
     seeds: Sequence[int],
     learning_rates: Sequence[float],
     folder: Path,
-) -> Plan:
+) -> Runs:
     """The runs in the order in which they are wanted: the middle learning rate first, then variant by variant.
 
     Args:
@@ -53,24 +53,24 @@ def plan_runs(
             f"the learning rates must be positive and different, but are "
             f"{', '.join(f'{rate:g}' for rate in learning_rates) or 'none'} (--learning-rates)"
         )
-    runs: Plan = {}
+    runs: Runs = {}
     for rate in _middle_first(learning_rates):
         for variant in variants:
             keys = [Key(variant.name, rate, seed) for seed in seeds]
-            runs |= {key: _planned(key, variant, base, seeds, runs, folder) for key in keys}
+            runs |= {key: _run(key, variant, base, seeds, runs, folder) for key in keys}
     return runs
 
 
-def _planned(
-    key: Key, variant: Variant, base: Settings, seeds: Sequence[int], runs: Plan, folder: Path
-) -> PlannedRun:
+def _run(
+    key: Key, variant: Variant, base: Settings, seeds: Sequence[int], runs: Runs, folder: Path
+) -> ExperimentRun:
     name = f"{key.variant}/lr-{key.learning_rate:g}/seed-{key.seed}"
     place = folder / "runs" / name
-    needs: tuple[PlannedRun, ...] = ()
+    needs: tuple[ExperimentRun, ...] = ()
     if variant.derived is not None:
         seed = key.seed if variant.derived.how == "steps" else _other_seed(key.seed, seeds)
         needs = (runs[Key(variant.derived.of, key.learning_rate, seed)],)
-    return PlannedRun(name, place, partial(_settings, variant, base, key, place, needs), needs)
+    return ExperimentRun(name, place, partial(_settings, variant, base, key, place, needs), needs)
 
 
 def _settings(
@@ -78,7 +78,7 @@ def _settings(
     base: Settings,
     key: Key,
     folder: Path,
-    needs: Sequence[PlannedRun],
+    needs: Sequence[ExperimentRun],
     records: Sequence[Sequence[Record]],
 ) -> Settings:
     """The settings of one run, given the records of the runs that it needs."""
