@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adabatch.data.corpus import Corpus, open_corpus, prepared_vocabulary
-    from adabatch.data.order import SampleOrder, group_positions
+    from adabatch.data.order import group_positions
     from adabatch.data.preparation import prepare
-    from adabatch.data.samples import PreparedSamples, SampleSource
+    from adabatch.data.samples import SampleSource
     from adabatch.data.streaming import StreamedSamples
     from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 
 __all__ = [
     "Corpus",
-    "PreparedSamples",
-    "SampleOrder",
     "SampleSource",
     "StreamedSamples",
     "Tokenizer",
@@ -30,8 +28,6 @@ __all__ = [
 
 _MODULES = {
     "Corpus": "corpus",
-    "PreparedSamples": "samples",
-    "SampleOrder": "order",
     "SampleSource": "samples",
     "StreamedSamples": "streaming",
     "Tokenizer": "tokenizer",

@@ -89,7 +89,7 @@ class HuggingFaceSource:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         config = f" with configuration {self.config!r}" if self.config else ""
         return ValueError(
-            f"data {self.name!r}{config} is no file or folder here, and could not be loaded as a Hugging Face "
+            f"data {self.name!r}{config} is not a file or folder here, and could not be loaded as a Hugging Face "
             f"dataset ({reason}); give 'stdlib', 'site-packages', a text, JSON-lines or Parquet file, a folder of "
             "such files, or a dataset's name and configuration (which needs a network or a copy in its cache)"
         )

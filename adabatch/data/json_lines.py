@@ -1,4 +1,4 @@
-"""Files with one JSON object a line, gzipped or not, as documents."""
+"""Files with one JSON object per line, gzipped or not, as documents."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class JsonLines:
         """The texts of the lines; blank lines and empty texts are left out.
 
         Raises:
-            ValueError: a line is no JSON object, or its field is missing or no text, or a .gz file is not gzipped.
+            ValueError: a line is not a JSON object, its field is missing or not text, or a file is not gzipped.
         """
         offset, number = place or (self.start, 0)
         for line in _lines(self.file.path, offset, self.stop):
@@ -91,7 +91,7 @@ class JsonLines:
 
 
 class JsonLinesSource(FileSource):
-    """Files with one JSON object a line (gzipped if they end in .gz), whose field is a document's text.
+    """Files with one JSON object per line (gzipped if they end in .gz), whose field is a document's text.
 
     Held out are the documents chosen by a hash of their file's name and the offset at which their line begins.
     """

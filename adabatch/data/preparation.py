@@ -167,7 +167,7 @@ def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenC
                     file.write(data)
                     digest.update(data)
                     own.update(data)
-            if own.hexdigest() != count.sha256:
+            if count is None or own.hexdigest() != count.sha256:
                 raise ValueError(f"tokens in {unfinished} were damaged; prepare the corpus again")
             total = total.plus(count)
     return replace(total, sha256=digest.hexdigest())

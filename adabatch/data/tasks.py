@@ -7,8 +7,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +19,7 @@ import numpy.typing as npt
 
 from adabatch.data.documents import Document, Part, Source, batches
 from adabatch.data.tokenizer import Tokenizer
-from adabatch.distributed.signals import children_hear_later
+from adabatch.distributed.signals import children_hear_later, end_with_parent
 from adabatch.files import sync, write_json
 
 __all__ = [
@@ -38,7 +36,7 @@ __all__ = [
 Progress = Callable[[int, int, int], None]
 """Is called with (tasks done, tasks in all, tokens so far)."""
 
-TASK_BYTES = 16 * 2**20  # with another number, FORMAT must change: tasks are taken up again by their names
+TASK_BYTES = 16 * 2**20  # with another number, FORMAT must change: work is resumed by the tasks' names
 DOCUMENTS_AT_ONCE = 256
 BYTES_AT_ONCE = 16 * 2**20
 
@@ -75,17 +73,12 @@ class Task:
         """What exists once its tokens are whole: their count and hash."""
         return folder / f"{self.name}.json"
 
-    def is_done(self, folder: Path) -> bool:
-        """Whether it was done, perhaps by a process that was interrupted later; not if its record is damaged."""
+    def count(self, folder: Path) -> TokenCount | None:
+        """What it wrote, perhaps in a process that was interrupted later; None if it is not done."""
         try:
-            self.count(folder)
-        except (FileNotFoundError, ValueError, TypeError):
-            return False
-        return True
-
-    def count(self, folder: Path) -> TokenCount:
-        """What it wrote."""
-        return TokenCount(**json.loads(self.done_path(folder).read_text()))
+            return TokenCount(**json.loads(self.done_path(folder).read_text()))
+        except (FileNotFoundError, ValueError, TypeError):  # not there, or damaged
+            return None
 
 
 def cut_tasks(sources: Sequence[Source], validation: bool) -> list[Task]:
@@ -152,10 +145,10 @@ def run_tasks(
     Raises:
         ValueError: a document cannot be read.
     """
-    before = {task.name: task.count(folder) for task in tasks if task.is_done(folder)}
-    left = [task for task in tasks if task.name not in before]
-    tokens = sum(count.tokens for count in before.values())
-    done = len(before)
+    before = [task.count(folder) for task in tasks]
+    left = [task for task, count in zip(tasks, before, strict=True) if count is None]
+    tokens = sum(count.tokens for count in before if count is not None)
+    done = len(tasks) - len(left)
     processes = min(processes or available_cores(), len(left))
     worker = _Worker(folder, tokenizer, dtype)
     results = map(worker.do, left) if processes <= 1 else _in_processes(worker, left, processes)
@@ -193,14 +186,14 @@ class _Worker:
 
 
 _worker: _Worker | None = None
-"""In a process of its own: its worker."""
+"""The worker of this process, where it has one."""
 
 
 def _in_processes(worker: _Worker, tasks: Sequence[Task], processes: int) -> Iterator[TokenCount]:
     """The counts of the tasks as they are done."""
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start_worker, (worker, os.getpid())) as executor:
+    with ProcessPoolExecutor(processes, context, _start_worker, (worker,)) as executor:
         try:
             with children_hear_later():
                 futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]
@@ -213,19 +206,13 @@ def _in_processes(worker: _Worker, tasks: Sequence[Task], processes: int) -> Ite
             raise
 
 
-def _start_worker(worker: _Worker, parent: int) -> None:
-    """Make this process a worker that leaves interrupts to its parent and does not outlive it."""
+def _start_worker(worker: _Worker) -> None:
+    """Turn this process into a worker that leaves interrupts to its parent and does not outlive it."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    end_with_parent(1)
     _worker = worker
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _do(task: Task) -> TokenCount:

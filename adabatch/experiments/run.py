@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.reporting.metrics import Record, read_metrics
-from adabatch.settings import SECTIONS, Settings, load_settings
+from adabatch.settings import SECTIONS, Settings, load_settings, overlay
 
 __all__ = ["ExperimentRun", "changed_settings"]
 
@@ -24,17 +24,21 @@ class ExperimentRun:
     """A training run of an experiment.
 
     Attributes:
-        name: of the run among the others, unique; also its folder below that of the experiment.
-        folder: of the run.
-        settings: resolves its settings, output folder included, from the records of the runs in ``needs``, in that
-            order.
-        needs: runs that must be finished first.
+        name: of the run among the others, unique; also its folder below ``runs``.
+        experiment: folder of the experiment.
+        settings: of the run, from the records of the run that it needs; :meth:`resolved` adds its folder.
+        needs: a run that must be finished first.
     """
 
     name: str
-    folder: Path
-    settings: Callable[[Sequence[Sequence[Record]]], Settings]
-    needs: tuple[ExperimentRun, ...] = ()
+    experiment: Path
+    settings: Callable[[Sequence[Record]], Settings]
+    needs: ExperimentRun | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.experiment / "runs" / self.name
 
     @property
     def log(self) -> Path:
@@ -42,16 +46,18 @@ class ExperimentRun:
         return self.folder / "log.txt"
 
     def resolved(self) -> Settings:
-        """The run's settings; the runs that it needs must be finished."""
-        return self.settings([needed.records() for needed in self.needs])
+        """The run's settings; the run that it needs must be finished."""
+        settings = self.settings([] if self.needs is None else self.needs.records())
+        kept = {"output": str(self.folder), "resume": "auto", "figures": False}
+        return overlay(settings, kept | {"threads": settings.parallel.threads or 1})
 
     def records(self) -> list[Record]:
         """The records of a finished run."""
         return read_metrics(self.folder)
 
     def ready(self) -> bool:
-        """Whether the runs that it needs are finished."""
-        return all(needed.finished() for needed in self.needs)
+        """Whether the run that it needs is finished."""
+        return self.needs is None or self.needs.finished()
 
     def finished(self) -> bool:
         """Whether the run was executed to its last sample, with these settings.

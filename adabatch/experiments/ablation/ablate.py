@@ -78,7 +78,7 @@ def _runs_by_point(
     ]
     points = {point.name: point for point in every}
     for point in points.values():
-        check_settings(point.settings(base.data.seed, request.output), base.parallel.ranks)
+        check_settings(point.settings(base.data.seed), base.parallel.ranks)
     return {
         name: [point.run(seed, request.output) for seed in request.seed_range()] for name, point in points.items()
     }

@@ -115,7 +115,7 @@ bad_lines = st.one_of(
 
 
 def texts_of(content: bytes) -> list[bytes] | None:
-    """The texts of a file's lines, written anew; None if one of them is no object with a text."""
+    """The texts of a file's lines, by other code; None if one of them is not an object with a text."""
     texts = []
     for line in content.split(b"\n"):
         if not line.strip():

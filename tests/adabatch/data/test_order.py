@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.data import SampleOrder, group_positions
+from adabatch.data.order import SampleOrder, group_positions
 
 small = st.integers(1, 6)
 

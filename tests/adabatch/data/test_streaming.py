@@ -116,7 +116,7 @@ class TestOrder:
     @hypothesis_settings(deadline=None, max_examples=100)
     @given(stream=streams, data=st.data())
     def test_any_ranks_any_batches_and_a_new_start_after_any_step(self, stream, data):
-        """Every phase is a run with its own number of ranks, that goes on from what the ranks before it saved."""
+        """Every phase is a run with its own number of ranks, which resumes from what the ranks before it saved."""
         start, states, taken = 0, [], {}
         for _ in range(data.draw(st.integers(1, 4), "phases")):
             ranks = data.draw(st.integers(1, 4), "ranks")
@@ -184,7 +184,7 @@ class TestOrder:
 class TestSharing:
     @pytest.mark.parametrize("ranks", [1, 2, 4])
     def test_each_rank_opens_its_shards_only(self, ranks):
-        """Also as micro-batch and accumulation change, and from a position that is no multiple of the ranks."""
+        """Also as micro-batch and accumulation change, and from a position that the ranks do not divide."""
         shards = [[ListPart([bytes([s] * 5)])] for s in range(8)]
         sources = [StreamedSamples(make_stream(shards)) for _ in range(ranks)]
         start = 21

@@ -35,7 +35,7 @@ def test_the_middle_rate_comes_first_and_derived_runs_bring_what_they_need(tmp_p
     assert [key.learning_rate for key in runs][:9] == [2e-3] * 8 + [1e-3]
     assert [key.variant for key in runs][:8:2] == ["constant-16", "constant-64", "unbiased-0.8", "ramp"]
     ramp = runs[Key("ramp", 2e-3, 1)]
-    assert ramp.needs == (runs[Key("unbiased-0.8", 2e-3, 1)],)
+    assert ramp.needs is runs[Key("unbiased-0.8", 2e-3, 1)]
 
 
 def test_settings_of_a_run(tmp_path):
