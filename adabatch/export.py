@@ -23,7 +23,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from adabatch.checkpoints import checkpoint_step, choose_checkpoint, load_parameters, saved_progress
 from adabatch.checkpoints.folders import MARKER
 from adabatch.data import Tokenizer, open_tokenizer
-from adabatch.data.corpus import TOKENIZER_FILE
+from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.distributed.parallel import Ranks
 from adabatch.model.llama import build_model, model_config, parameter_count
 from adabatch.settings import Settings, overlay
@@ -58,7 +58,7 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
     """Write a run's model and tokenizer so that ``transformers`` loads them.
 
     The checkpoint may have been saved by any number of ranks. The logits are those of the trained model; padding
-    values of the vocabulary, which are no tokens, are never generated.
+    values of the vocabulary, which are not tokens, are never generated.
 
     Args:
         run: the folder of a run, whose newest intact checkpoint is taken, or of one checkpoint.
@@ -66,8 +66,7 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
         overwrite: replace an earlier export there.
 
     Raises:
-        ValueError: if there is no intact checkpoint, the tokenizer is not the run's any more, or the folder holds
-            something.
+        ValueError: if there is no intact checkpoint, the tokenizer of the run is gone, or the folder holds something.
     """
     _check_target(folder, overwrite)
     checkpoint = _find(run)
@@ -134,7 +133,7 @@ def _load(checkpoint: Path, settings: Settings, vocabulary_size: int) -> LlamaFo
 
 
 def _prepare_for_use(model: LlamaForCausalLM, tokenizer: Tokenizer) -> None:
-    """What generation needs to know: where a text begins and ends, and which values are no tokens."""
+    """What generation needs to know: where a text begins and ends, and which values are not tokens."""
     end = tokenizer.end_of_document
     model.config.use_cache = True
     model.config.bos_token_id = model.config.eos_token_id = end
@@ -145,7 +144,7 @@ def _prepare_for_use(model: LlamaForCausalLM, tokenizer: Tokenizer) -> None:
 
 
 def _for_transformers(tokenizer: Tokenizer, config: LlamaConfig) -> PreTrainedTokenizerFast:
-    """The tokenizer as training used it: a text is read as text, with nothing added, whatever it looks like."""
+    """The tokenizer as training used it: with nothing added, and special tokens in a text read as text."""
     definition = tokenizer.definition()
     if definition is not None:
         backend = Backend.from_str(definition)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from adabatch.data.documents import Part, Source, read_parts
 from adabatch.data.tokenizer import TextTokenizer, tokenizer_from_file
-from adabatch.files import write_text, write_whole
+from adabatch.files import write_whole
 from adabatch.settings.data import DataSettings
 
-__all__ = ["END", "restore_tokenizer", "trained_tokenizer", "trained_tokenizer_path"]
+__all__ = ["END", "open_trained", "trained_tokenizer"]
 
 END = "<|endoftext|>"
 """The token after each document, unless `end_of_document` names another."""
@@ -22,52 +22,46 @@ TRAINING_BYTES = 2**26
 
 
 def trained_tokenizer(
-    settings: DataSettings, sources: Sequence[Source], folder: Path, *, train: bool = True
+    settings: DataSettings, sources: Sequence[Source], folder: Path, saved: Path | None = None
 ) -> TextTokenizer:
     """The tokenizer of the training part of this corpus, trained unless that was done before.
 
     The same text and version of `tokenizers` give the same tokenizer, in any number of threads.
 
     Args:
-        settings: how many token values, and the name of the end of a document.
+        settings: the number of token values, and the name of the end of a document.
         sources: the corpus.
         folder: where trained tokenizers are kept.
-        train: train it if it is not there.
+        saved: the file of a run that resumes, if there is one: the run continues with it where the cache is
+            another, was deleted, or has one by other versions of the libraries.
 
     Raises:
-        ValueError: the corpus has no text, or the tokenizer is not there and may not be trained.
+        ValueError: the corpus has no text.
     """
-    path = trained_tokenizer_path(settings, sources, folder)
-    if not path.is_file():
-        if not train:
-            raise ValueError(
-                f"the tokenizer of data {settings.data!r} is not trained; call adabatch.data.prepare(settings) in "
-                "one process first, or open the corpus with prepare=True"
-            )
+    path = _path_of(settings, sources, folder)
+    if saved is not None and not saved.is_file():
+        saved = None
+    if saved is not None or not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, _train(settings, sources))
+        write_whole(path, _train(settings, sources).encode() if saved is None else saved.read_bytes())
+    return open_trained(settings, path)
+
+
+def open_trained(settings: DataSettings, path: Path) -> TextTokenizer:
+    """The trained tokenizer in this file."""
     return TextTokenizer("bpe", tokenizer_from_file(path), settings.end_of_document or END)
 
 
-def trained_tokenizer_path(settings: DataSettings, sources: Sequence[Source], folder: Path) -> Path:
+def _path_of(settings: DataSettings, sources: Sequence[Source], folder: Path) -> Path:
     """Where the tokenizer of this corpus is kept."""
     made_of = [
         version("tokenizers"),
         str(TRAINING_BYTES),
         str(settings.vocabulary_size),
         settings.end_of_document or END,
-        *(source.fingerprint() for source in sources),
+        *(source.fingerprint for source in sources),
     ]
     return folder / f"bpe-{hashlib.sha256(chr(10).join(made_of).encode()).hexdigest()[:32]}.json"
-
-
-def restore_tokenizer(settings: DataSettings, sources: Sequence[Source], folder: Path, saved: Path) -> None:
-    """Put the tokenizer that a run saved where that of its corpus is kept, so that the run goes on with it."""
-    path = trained_tokenizer_path(settings, sources, folder)
-    definition = saved.read_bytes()
-    if not path.is_file() or path.read_bytes() != definition:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, definition)
 
 
 def _train(settings: DataSettings, sources: Sequence[Source]) -> str:

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adabatch.data.bpe import restore_tokenizer
-from adabatch.data.documents import Part, Source
-from adabatch.data.preparation import (
-    PARTS,
-    TOKEN_TYPES,
-    corpus_folder,
-    open_tokenizer_of,
-    prepared_folder,
-    tokenizer_folder,
-)
+from adabatch.data.bpe import open_trained
+from adabatch.data.documents import Part
+from adabatch.data.preparation import PARTS, TOKEN_TYPES, TOKENIZER_FILE, prepare
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
-from adabatch.data.tokenizer import Tokenizer, padded_vocabulary
+from adabatch.data.tokenizer import Tokenizer, open_tokenizer, padded_vocabulary
 from adabatch.files import write_text
 from adabatch.settings.data import DataSettings
 
-__all__ = ["Corpus", "keep_tokenizer", "open_corpus"]
+__all__ = ["Corpus", "open_corpus", "prepared_vocabulary"]
 
 
 @dataclass(frozen=True)
@@ -52,14 +44,14 @@ class Corpus:
         part = self.validation.describe()
         return float(part["bytes"] / part["tokens"])
 
-    def save_tokenizer(self, folder: Path) -> None:
-        """Write ``tokenizer.json``, from which a run goes on and is exported; nothing for ``bytes``."""
+    def copy_tokenizer_to_run(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, from which a run resumes and is exported; nothing for ``bytes``."""
         definition = self.tokenizer.definition()
         if definition is not None:
             write_text(folder / TOKENIZER_FILE, definition)
 
     def describe(self) -> dict[str, Any]:
-        """What the corpus is, as JSON. Equal hashes mean equal tokens, whatever the machine."""
+        """What the corpus is, as JSON. Equal hashes mean equal tokens, on any machine."""
         return {
             "tokenizer": self.tokenizer.name,
             "vocabulary_size": self.vocabulary_size,
@@ -68,82 +60,85 @@ class Corpus:
         }
 
 
-TOKENIZER_FILE = "tokenizer.json"
-
-
-def keep_tokenizer(settings: DataSettings, folder: Path) -> None:
-    """Before a run in this folder goes on: its trained tokenizer, if it has one, is that of its corpus again.
-
-    It need not be trained anew where the cache is another or was deleted, nor change with the libraries.
-    """
-    saved = folder / TOKENIZER_FILE
-    if settings.tokenizer == "bpe" and saved.is_file():
-        restore_tokenizer(settings, open_sources(settings), tokenizer_folder(settings), saved)
-
-
-def open_corpus(settings: DataSettings, *, prepare: bool = True) -> Corpus:
+def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
     """Open the corpus that the settings describe.
 
     Args:
-        settings: what data, which tokenizer, how long the sequences are.
-        prepare: prepare the corpus if it is not. With several processes, let one call
-            :func:`adabatch.data.prepare` first; that all prepare at once is safe, but wasteful.
+        settings: the data, the tokenizer, the length of the sequences.
+        folder: what :func:`adabatch.data.prepare` returned for these settings; the sources are not read through
+            again. None: prepare the corpus first.
 
     Raises:
-        ValueError: the data or the tokenizer cannot be read, or a part is shorter than one sequence, or the
-            corpus is not prepared and may not be.
+        ValueError: the data or the tokenizer cannot be read, a part is shorter than one sequence, or the prepared
+            corpus is damaged.
 
     >>> import tempfile
-    >>> corpus = open_corpus(DataSettings(sequence_length=64, cache=tempfile.mkdtemp()))
+    >>> settings = DataSettings(sequence_length=64, cache=tempfile.mkdtemp())
+    >>> corpus = open_corpus(settings, prepare(settings))
     >>> corpus.train.take(range(3)).shape, corpus.vocabulary_size
     (torch.Size([3, 64]), 264)
     """
-    sources = open_sources(settings)
-    tokenizer = open_tokenizer_of(settings, sources, train=prepare)
-    if prepare:
-        folder = prepared_folder(settings, sources, tokenizer)
+    folder = folder or prepare(settings)
+    record = _read_description(settings, folder)
+    tokenizer: Tokenizer
+    if settings.tokenizer == "bpe":
+        tokenizer = open_trained(settings, folder / TOKENIZER_FILE)
     else:
-        folder = corpus_folder(settings, sources, tokenizer)
-    if not (folder / "corpus.json").is_file():
-        raise ValueError(
-            f"the corpus of data {settings.data!r} is not prepared in {folder.parent}; call "
-            "adabatch.data.prepare(settings) in one process first, or open it with prepare=True"
-        )
-    record = _read_description(folder)
+        tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
     train: SampleSource
     if settings.streaming:
-        train = _stream(settings, sources, tokenizer)
+        train = _open_stream(settings, record, tokenizer)
     else:
         train = _open_part("train", folder, record, settings)
-    validated = settings.validation_data is not None or settings.validation_fraction > 0
-    validation = _open_part("validation", folder, record, settings) if validated else None
+    validation = _open_part("validation", folder, record, settings) if _is_validated(settings) else None
     return Corpus(train, validation, tokenizer, padded_vocabulary(tokenizer.size), folder)
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
+    """The token values that a model should have for the corpus in this folder, without opening it.
+
+    Raises:
+        ValueError: :func:`open_corpus` would refuse it.
+
+    >>> import tempfile
+    >>> settings = DataSettings(cache=tempfile.mkdtemp())
+    >>> prepared_vocabulary(settings, prepare(settings))
+    264
+    """
+    return padded_vocabulary(_read_description(settings, folder)["tokenizer"]["size"])
+
+
+def _is_validated(settings: DataSettings) -> bool:
+    return settings.validation_data is not None or settings.validation_fraction > 0
+
+
+def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
     """The description of a prepared corpus: its format, and of each part the number of tokens.
 
     Raises:
-        ValueError: it is damaged, or describes what preparing does not write.
+        ValueError: it is damaged, or a part is shorter than one sequence.
     """
     try:
         record = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         parts = [record["parts"][part] for part in PARTS]
-        good = record["dtype"] in TOKEN_TYPES and isinstance(record["tokenizer"], dict)
+        good = record["dtype"] in TOKEN_TYPES and type(record["tokenizer"]["size"]) is int
+        good = good and isinstance(record["sources"], list)
         good = good and all(type(part["tokens"]) is int and type(part["bytes"]) is int for part in parts)
         good = good and all(part["tokens"] >= 0 for part in parts)
     except (ValueError, LookupError, TypeError, RecursionError):
         good = False
     if not good:
         raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
+    for part, used in zip(PARTS, (not settings.streaming, _is_validated(settings)), strict=True):
+        size = record["parts"][part]["tokens"]
+        if used and size < settings.sequence_length:
+            raise ValueError(_too_short(part, size, settings))
     return dict(record)
 
 
 def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSettings) -> PreparedSamples:
     """One of the token files as samples."""
     size, dtype = record["parts"][part]["tokens"], np.dtype(record["dtype"])
-    if size < settings.sequence_length:
-        raise ValueError(_too_short(part, size, settings))
     path = folder / f"{part}.tokens"
     if not path.is_file() or path.stat().st_size != size * dtype.itemsize:
         raise ValueError(f"{path} should hold {size} tokens and does not; delete {folder} to prepare it again")
@@ -170,15 +165,13 @@ def _too_short(part: str, size: int, settings: DataSettings) -> str:
     )
 
 
-def _stream(settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer) -> StreamedSamples:
+def _open_stream(settings: DataSettings, record: dict[str, Any], tokenizer: Tokenizer) -> StreamedSamples:
+    sources = open_sources(settings)
+
     def shard(index: int) -> list[Part]:
         return [part for source in sources for part in source.shard(index, settings.stream_shards)]
 
-    description = {
-        "part": "train",
-        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint(), "size": tokenizer.size},
-        "sources": [source.fingerprint() for source in sources],
-    }
+    description = {"part": "train", "tokenizer": record["tokenizer"], "sources": record["sources"]}
     return StreamedSamples(
         Stream(
             shard,

@@ -13,6 +13,7 @@ __all__ = [
     "Part",
     "Place",
     "Source",
+    "batches",
     "deal",
     "held_out",
     "held_out_names",
@@ -21,14 +22,14 @@ __all__ = [
 ]
 
 Place = tuple[int, ...]
-"""Where a part is to be read on; numbers whose meaning only the part knows. Empty: at its beginning."""
+"""Where the reading of a part resumes; numbers whose meaning only the part knows. Empty: at its beginning."""
 
 
 class Document(NamedTuple):
     """A document, or a piece of one too long to hold at once."""
 
     text: bytes
-    """UTF-8 text, or whatever bytes a file holds."""
+    """UTF-8 text, or any other bytes that a file holds."""
     ends: bool = True
     """Whether the document ends here, that is, whether the end-of-document token follows."""
 
@@ -57,8 +58,29 @@ class Source(Protocol):
     def shard(self, index: int, count: int) -> Sequence[Part]:
         """The training documents of one of `count` shards of nearly equal size, which share none."""
 
+    @property
     def fingerprint(self) -> str:
-        """Changes whenever the documents might have; does not depend on where the data lie."""
+        """Changes whenever the documents might have; does not depend on where the data lie. Computed once."""
+
+    def has_changed(self) -> bool:
+        """Whether the data are not any more those of the fingerprint, as far as a look at them shows."""
+
+
+def batches(
+    documents: Iterable[tuple[Document, Place]], count: int, size: int
+) -> Iterator[tuple[list[Document], Place]]:
+    """Up to `count` documents at a time, or as many as first have `size` bytes, with the place after them."""
+    batch: list[Document] = []
+    read = 0
+    place: Place = ()
+    for document, place in documents:
+        batch.append(document)
+        read += len(document.text)
+        if len(batch) == count or read >= size:
+            yield batch, place
+            batch, read = [], 0
+    if batch:
+        yield batch, place
 
 
 def read_parts(parts: Iterable[Part]) -> Iterator[Document]:

@@ -89,7 +89,7 @@ class HuggingFaceSource:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         config = f" with configuration {self.config!r}" if self.config else ""
         return ValueError(
-            f"data {self.name!r}{config} is no file or folder here, and could not be loaded as a Hugging Face "
+            f"data {self.name!r}{config} is not a file or folder here, and could not be loaded as a Hugging Face "
             f"dataset ({reason}); give 'stdlib', 'site-packages', a text, JSON-lines or Parquet file, a folder of "
             "such files, or a dataset's name and configuration (which needs a network or a copy in its cache)"
         )
@@ -154,6 +154,7 @@ class HuggingFaceSource:
         """Files of a split that is read as a stream; None if its rows can be taken by number."""
         return getattr(self._splits[split], "num_shards", None)
 
+    @cached_property
     def fingerprint(self) -> str:
         """The dataset's version or the state of its files, the split, the column and the part held out."""
         builder = self._builder
@@ -165,6 +166,10 @@ class HuggingFaceSource:
             version = " ".join(f"{split} {rows._fingerprint}" for split, rows in sorted(builder.items()))
         chosen = f"datasets {self.split} {self.field} {self.fraction!r} {version}"
         return hashlib.sha256(chosen.encode()).hexdigest()
+
+    def has_changed(self) -> bool:
+        """Never: a dataset that is open keeps its version."""
+        return False
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the builder, which a process that only reads has no use for."""

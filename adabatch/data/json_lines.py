@@ -1,4 +1,4 @@
-"""Files with one JSON object a line, gzipped or not, as documents."""
+"""Files with one JSON object per line, gzipped or not, as documents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from adabatch.data.documents import Document, Place, deal, held_out
-from adabatch.data.local_files import JSON_SUFFIXES, NamedFile, fingerprint_files
+from adabatch.data.local_files import JSON_SUFFIXES, FileSource, NamedFile
 
 __all__ = ["JsonLines", "JsonLinesSource", "is_json_lines"]
 
@@ -50,7 +50,7 @@ class JsonLines:
         """The texts of the lines; blank lines and empty texts are left out.
 
         Raises:
-            ValueError: a line is no JSON object, or its field is missing or no text, or a .gz file is not gzipped.
+            ValueError: a line is not a JSON object, its field is missing or not text, or a file is not gzipped.
         """
         offset, number = place or (self.start, 0)
         for line in _lines(self.file.path, offset, self.stop):
@@ -90,14 +90,15 @@ class JsonLines:
         return f"{self.file.path}, line {number}"
 
 
-class JsonLinesSource:
-    """Files with one JSON object a line (gzipped if they end in .gz), whose field is a document's text.
+class JsonLinesSource(FileSource):
+    """Files with one JSON object per line (gzipped if they end in .gz), whose field is a document's text.
 
     Held out are the documents chosen by a hash of their file's name and the offset at which their line begins.
     """
 
     def __init__(self, files: Sequence[NamedFile], field: str, validation_fraction: float) -> None:
-        self.files, self.field, self.fraction = list(files), field, validation_fraction
+        super().__init__(f"json {field}", files, validation_fraction)
+        self.field = field
 
     def parts(self, validation: bool) -> list[JsonLines]:
         """The files in their order, those that are not gzipped in ranges that several processes can share."""
@@ -138,10 +139,6 @@ class JsonLinesSource:
             for start, stop in pairwise(starts)
             if start < stop
         ]
-
-    def fingerprint(self) -> str:
-        """The names and contents of the files, the field and the part held out."""
-        return fingerprint_files(f"json {self.field}", self.files, self.fraction)
 
 
 def _is_gzipped(path: Path) -> bool:

@@ -6,10 +6,11 @@ import hashlib
 import sys
 import sysconfig
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["NamedFile", "files_in", "fingerprint_files", "installed_files", "stdlib_files"]
+__all__ = ["FileSource", "NamedFile", "files_in", "installed_files", "stdlib_files"]
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".py")
 JSON_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
@@ -106,17 +107,37 @@ def files_in(folder: Path) -> list[NamedFile]:
     return sorted(found)
 
 
-def fingerprint_files(kind: str, files: Sequence[NamedFile], fraction: float) -> str:
-    """A hash of the kind of source, the part held out, and the names and contents of the files."""
-    digest = hashlib.sha256(f"{kind} {fraction!r}".encode())
-    for file in files:
-        digest.update(f"\0{file.name}\0{_file_digest(file.path)}".encode("utf-8", errors="surrogateescape"))
-    return digest.hexdigest()
+class FileSource:
+    """Local files as a source; its kinds say how they are cut into documents.
+
+    Args:
+        kind: how the files are read; part of the fingerprint.
+        files: in their order.
+        validation_fraction: the part held out for validation.
+    """
+
+    def __init__(self, kind: str, files: Sequence[NamedFile], validation_fraction: float) -> None:
+        self.kind, self.files, self.fraction = kind, list(files), validation_fraction
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the kind of source, the part held out, and the names and contents of the files."""
+        self._states = self._look()
+        digest = hashlib.sha256(f"{self.kind} {self.fraction!r}".encode())
+        for file, (size, changed) in zip(self.files, self._states, strict=True):
+            content = f"{size} {changed}" if size > DIGEST_LIMIT else _content_hash(file.path)
+            digest.update(f"\0{file.name}\0{content}".encode("utf-8", errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def has_changed(self) -> bool:
+        """Whether a file's size or time of change is another than when the fingerprint was taken."""
+        return self._look() != self._states
+
+    def _look(self) -> list[tuple[int, int]]:
+        states = [file.path.stat() for file in self.files]
+        return [(state.st_size, state.st_mtime_ns) for state in states]
 
 
-def _file_digest(path: Path) -> str:
-    """The hash of a file's content, or for a large one its size and time of change."""
-    status = path.stat()
-    if status.st_size > DIGEST_LIMIT:
-        return f"{status.st_size} {status.st_mtime_ns}"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 __all__ = ["exclusive"]
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Make the folder if need be and work in it alone; others that ask for it wait.
+def exclusive(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Make the folder if need be and work in it exclusively.
 
-    Who works in it may remove it. The operating system ends the lock with the process, however that ends.
+    The lock is a file next to the folder (its name and ``.lock``) that names the holder. The operating system
+    releases it with the process, however that ends. The holder may remove the folder.
+
+    Args:
+        folder: to work in.
+        wait: wait for another holder, which is named on standard error, rather than refuse.
 
     Raises:
-        FileNotFoundError: the folder above it does not exist, or a link to nothing has its name.
-        NotADirectoryError: a file has this name.
+        ValueError: another process holds it, and it is not to be waited for.
+        OSError: the folder or its lock cannot be written.
     """
-    while True:
-        descriptor = _opened(folder)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_at(descriptor, folder):
-                yield
-                return
-        finally:
-            os.close(descriptor)
-
-
-def _opened(folder: Path) -> int:
-    """A descriptor of the folder, made if need be; whoever has it locked may remove it at any moment."""
-    while True:
-        with suppress(FileExistsError):  # exist_ok=True looks a second time and fails if it is gone by then
-            folder.mkdir()
-        try:
-            return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            if folder.is_symlink() or not folder.parent.is_dir():
-                raise
-
-
-def _is_at(descriptor: int, folder: Path) -> bool:
-    """Whether the open folder still has this name: who had it locked before may have removed it."""
+    file = folder.with_name(f"{folder.name}.lock")
+    lock = FileLock(file)
     try:
-        return os.path.samestat(os.fstat(descriptor), folder.stat())
-    except FileNotFoundError:
-        return False
+        lock.acquire(blocking=False)
+    except Timeout:
+        holder = f"{_holder(file)} is at work in {folder}"
+        if not wait:
+            raise ValueError(f"{holder}: wait for it, or name another folder") from None
+        print(f"waiting: {holder}", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        file.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        folder.mkdir(exist_ok=True)
+        yield
+    finally:
+        file.unlink(
+            missing_ok=True
+        )  # a waiting process sees that what it locks has no name any more: it tries again
+        lock.release()
+
+
+def _holder(file: Path) -> str:
+    """Who holds the lock; it may just have taken or released it."""
+    with suppress(FileNotFoundError):
+        return file.read_text() or "another process"
+    return "another process"

@@ -35,18 +35,18 @@ class PreparationProgress:
         self._task = self.bar.add_task("", total=None, tokens=0)
 
     def __call__(self, done: int, total: int, tokens: int) -> None:
-        """Show that so many tasks are done."""
+        """Show that `done` of `total` tasks are done."""
         self.bar.update(self._task, completed=done, total=total, tokens=tokens)
         if not self._console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             print(f"preparing  {done}/{total} parts  {tokens:,} tokens", file=self._console.file, flush=True)
 
 
-def prepare_with_progress(settings: DataSettings) -> Path:
+def prepare_with_progress(settings: DataSettings, saved_tokenizer: Path | None = None) -> Path:
     """As :func:`adabatch.data.prepare`, showing on standard error how far it is."""
     progress = PreparationProgress(Console(stderr=True))
     with progress.bar:
-        return prepare(settings, progress)
+        return prepare(settings, progress, saved_tokenizer)
 
 
 def summary_of(folder: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adabatch.data.order import SampleOrder, as_positions
+from adabatch.data.order import SampleOrder
 
 __all__ = ["PreparedSamples", "SampleSource"]
 
@@ -17,8 +17,8 @@ __all__ = ["PreparedSamples", "SampleSource"]
 class SampleSource(Protocol):
     """What the trainer asks of its data.
 
-    Which samples are taken next follows from the number of samples seen; the state is only what lets a stream go
-    on from there without reading all that comes before.
+    Which samples are taken next follows from the number of samples seen; with the state a stream resumes
+    there without reading all that comes before.
     """
 
     @property
@@ -28,14 +28,14 @@ class SampleSource(Protocol):
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), sequence_length], on the CPU."""
 
-    def check_share(self, ranks: int) -> None:
-        """Warn where so many ranks would do work twice."""
+    def check_shards(self, ranks: int) -> None:
+        """Warn where this number of ranks would do work twice."""
 
     def state_dict(self) -> dict[str, Any]:
         """What this rank knows of its place, as JSON."""
 
     def load_state_dict(self, states: Sequence[dict[str, Any]], samples: int) -> None:
-        """Go on at position `samples`, with what all ranks saved there, however many they were."""
+        """Resume at position `samples`, with what all ranks saved there, however many they were."""
 
     def describe(self) -> dict[str, Any]:
         """What this is, as JSON: for the run's records and for comparison on resuming."""
@@ -65,8 +65,6 @@ class PreparedSamples:
         description: dict[str, Any] | None = None,
     ) -> None:
         count = len(tokens) // sequence_length
-        if count < 1:
-            raise ValueError(f"{len(tokens)} tokens do not fill one sequence of {sequence_length}")
         self._samples = tokens[: count * sequence_length].reshape(count, sequence_length)
         self._order = None if seed is None else SampleOrder(count, seed)
         self._description = {**(description or {}), "sequence_length": sequence_length, "seed": seed}
@@ -79,12 +77,12 @@ class PreparedSamples:
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), L]."""
         if self._order is None:
-            indices = as_positions(positions) % self.length
+            indices = np.asarray(positions, dtype=np.int64) % self.length
         else:
             indices = self._order.indices(positions)
         return torch.from_numpy(self._samples[indices].astype(np.int64))
 
-    def check_share(self, ranks: int) -> None:
+    def check_shards(self, ranks: int) -> None:
         """Nothing to warn of."""
 
     def state_dict(self) -> dict[str, Any]:

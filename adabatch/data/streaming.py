@@ -1,6 +1,6 @@
 """Samples cut from streams of documents while training, each rank reading its share.
 
-The training documents are dealt to S shards, whatever the number of ranks. Each shard is an endless line of
+The training documents are dealt to S shards, for any number of ranks. Each shard is an endless line of
 samples:
 
 - its parts (files, or pieces of files) are read in a random order, another one in each epoch of the shard;
@@ -25,14 +25,14 @@ import base64
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from adabatch.data.documents import Document, Part, Place
-from adabatch.data.order import as_positions, seeded_permutation
+from adabatch.data.documents import Part, Place, batches
+from adabatch.data.order import seeded_permutation
 from adabatch.data.tasks import encode_documents
 from adabatch.data.tokenizer import Tokenizer
 
@@ -42,7 +42,7 @@ DOCUMENTS_AT_ONCE = 16
 BYTES_AT_ONCE = 2**18
 
 ORDER_OF_PARTS, ORDER_OF_BUFFER = 0, 1
-"""Beside the seed, what a permutation is for."""
+"""With the seed, what a permutation is for."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,8 @@ class Stream:
         }
 
 
-@dataclass(frozen=True)
-class Cursor:
-    """Where the reading of a shard goes on."""
+class Cursor(NamedTuple):
+    """Where the reading of a shard resumes."""
 
     home: int
     """The shard whose documents are read: its own, unless that has none."""
@@ -92,32 +91,29 @@ class Cursor:
 
 
 class ShardStream:
-    """The endless samples of one shard, read forwards, with a state from which reading goes on.
+    """The endless samples of one shard, read forwards, with a state from which reading resumes.
 
     Args:
         stream: what is streamed.
         index: which shard.
-        state: what :meth:`state_dict` returned, to go on from there.
+        state: what :meth:`state_dict` returned, to resume there.
     """
 
     def __init__(self, stream: Stream, index: int, state: dict[str, Any] | None = None) -> None:
         self._stream, self._index = stream, index
         self._dtype = np.dtype("<u2" if stream.tokenizer.size <= 2**16 else "<u4")
-        self._cursor, self._cut = Cursor(home=index), 0
+        state = state or {"cursor": [index, 0, 0, []], "rest": "", "cut": 0, "block": 0, "first": 0}
+        home, epoch, part, place = state["cursor"]
+        self._cursor, self._cut = Cursor(home, epoch, part, tuple(place)), state["cut"]
         """Where the tokens in use were read from, and how many sequences were cut from them."""
-        self._rest = np.empty(0, self._dtype)
+        self._rest = np.frombuffer(base64.b64decode(state["rest"]), self._dtype)
         """The tokens left over before those."""
-        self._block = -1
-        """Number of the buffer's filling."""
-        self._end = 0
-        """Samples up to the end of this filling."""
+        self._block = state["block"]
+        """Number of the buffer's next filling."""
+        self._end = state["first"]
+        """Samples up to the end of the filling in use."""
         self._samples = np.empty((0, stream.sequence_length), self._dtype)
         """The shuffled buffer."""
-        if state is not None:
-            home, epoch, part, place = state["cursor"]
-            self._cursor = Cursor(home, epoch, part, tuple(place))
-            self._rest = np.frombuffer(base64.b64decode(state["rest"]), self._dtype)
-            self._cut, self._block, self._end = state["cut"], state["block"] - 1, state["first"]
         self._sequences = self._cut_sequences()
         self._filled_from = self._snapshot()
 
@@ -131,20 +127,22 @@ class ShardStream:
             self._fill()
         first = self._end - len(self._samples)
         if number < first:
-            raise ValueError(f"sample {number} was asked of a shard that is at {first}")
+            raise ValueError(
+                f"sample {number} of shard {self._index} was asked of a stream that is at {first}, and is read "
+                "forwards only: open it again, or prepare the data (streaming off) to take any position"
+            )
         row: npt.NDArray[Any] = self._samples[number - first]
         return row
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the buffer in use was filled from, as JSON: going on reads this filling again and no more."""
+        """Where the buffer in use was filled from, as JSON: resuming reads this filling again and no more."""
         return self._filled_from
 
     def _snapshot(self) -> dict[str, Any]:
-        cursor = self._cursor
         return {
             "first": self._end,
-            "block": self._block + 1,
-            "cursor": [cursor.home, cursor.epoch, cursor.part, list(cursor.place)],
+            "block": self._block,
+            "cursor": [*self._cursor[:3], list(self._cursor.place)],
             "rest": base64.b64encode(self._rest.tobytes()).decode(),
             "cut": self._cut,
         }
@@ -152,8 +150,9 @@ class ShardStream:
     def _fill(self) -> None:
         """Fill the buffer with the next sequences, to its size or the end of the epoch, and shuffle it."""
         self._filled_from = self._snapshot()
-        self._block += 1
-        size = self._block_size()
+        size = max(1, -(-self._stream.buffer // self._stream.shards))
+        if self._block == 0:  # less, so that the shards do not all read at once later
+            size = -(-size * (self._index + 1) // self._stream.shards)
         sequences: list[npt.NDArray[Any]] = []
         while len(sequences) < size:
             sequence = next(self._sequences)
@@ -164,11 +163,7 @@ class ShardStream:
         order = seeded_permutation(len(sequences), [self._stream.seed, ORDER_OF_BUFFER, self._index, self._block])
         self._samples = np.stack(sequences)[order]
         self._end += len(sequences)
-
-    def _block_size(self) -> int:
-        """This shard's share of the buffer; at first less, so that the shards do not all read at once later."""
-        share = max(1, -(-self._stream.buffer // self._stream.shards))
-        return share if self._block else -(-share * (self._index + 1) // self._stream.shards)
+        self._block += 1
 
     def _cut_sequences(self) -> Iterator[npt.NDArray[Any] | None]:
         """The sequences from the cursor on; None at the end of an epoch."""
@@ -191,7 +186,7 @@ class ShardStream:
             empty = cursor.at_start
             for number in range(cursor.part, len(parts)):
                 start = cursor.place if number == cursor.part else ()
-                for documents, place in _batches(parts[number], start):
+                for documents, place in batches(parts[number].read(start), DOCUMENTS_AT_ONCE, BYTES_AT_ONCE):
                     empty = False
                     after = Cursor(cursor.home, cursor.epoch, number, place)
                     yield encode_documents(documents, self._stream.tokenizer), after
@@ -214,20 +209,6 @@ class ShardStream:
         if following == self._index:
             raise ValueError("the stream holds no text; name data with at least one document to train on")
         return following
-
-
-def _batches(part: Part, start: Place) -> Iterator[tuple[list[Document], Place]]:
-    """Some documents at a time, with the place after them."""
-    batch: list[Document] = []
-    size, place = 0, start
-    for document, place in part.read(start):
-        batch.append(document)
-        size += len(document.text)
-        if len(batch) == DOCUMENTS_AT_ONCE or size >= BYTES_AT_ONCE:
-            yield batch, place
-            batch, size = [], 0
-    if batch:
-        yield batch, place
 
 
 class StreamedSamples:
@@ -253,38 +234,27 @@ class StreamedSamples:
         Raises:
             ValueError: a position lies too far before those taken last, or the stream has no text.
         """
-        where = as_positions(positions).tolist()
-        taken = {position: self._at(position) for position in sorted(where)}
-        self._last = taken
-        result = np.empty((len(where), self._stream.sequence_length), dtype=np.int64)
-        for row, position in enumerate(where):
-            result[row] = taken[position]
+        self._last = {position: self._at(position) for position in sorted(positions)}
+        result = np.empty((len(positions), self._stream.sequence_length), dtype=np.int64)
+        for row, position in enumerate(positions):
+            result[row] = self._last[position]
         return torch.from_numpy(result)
 
     def _at(self, position: int) -> npt.NDArray[Any]:
         if position in self._last:
             return self._last[position]
         number, index = divmod(position, self._stream.shards)
-        try:
-            return self._shard(index).sample(number)
-        except ValueError as error:
-            raise ValueError(
-                f"position {position} of the stream cannot be read: {error}. A stream is read forwards only: open "
-                "it again, or prepare the data (streaming off) to take any position"
-            ) from error
-
-    def _shard(self, index: int) -> ShardStream:
         if index not in self._open:
             self._open[index] = ShardStream(self._stream, index, self._saved.pop(index, None))
-        return self._open[index]
+        return self._open[index].sample(number)
 
     @property
     def opened(self) -> set[int]:
         """The shards that were opened here."""
         return set(self._open)
 
-    def check_share(self, ranks: int) -> None:
-        """Warn if so many ranks cannot have shards of their own."""
+    def check_shards(self, ranks: int) -> None:
+        """Warn if this number of ranks cannot have shards of their own."""
         if self._stream.shards % ranks:
             warnings.warn(
                 f"{self._stream.shards} shards of the stream cannot be shared evenly by {ranks} ranks: the "
@@ -295,14 +265,14 @@ class StreamedSamples:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the shards are that were opened here, as JSON, for :meth:`load_state_dict` of any rank."""
-        shards = {str(index): shard.state_dict() for index, shard in self._open.items()}
-        return {"stream": self.describe(), "shards": {**{str(i): s for i, s in self._saved.items()}, **shards}}
+        states = self._saved | {index: shard.state_dict() for index, shard in self._open.items()}
+        return {"stream": self.describe(), "shards": {str(index): state for index, state in states.items()}}
 
     def load_state_dict(self, states: Sequence[dict[str, Any]], samples: int) -> None:
-        """Go on at position `samples` without reading again what comes before.
+        """Resume at position `samples` without reading again what comes before.
 
         Args:
-            states: what all ranks saved, however many they were. A shard whose state is missing is read from its
+            states: what all ranks saved, for any number of them. A shard whose state is missing is read from its
                 beginning: the samples are the same, it only takes longer.
             samples: the position that will be taken next, or one before it.
         """

@@ -7,24 +7,23 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from adabatch.data.documents import Document, Part, Source, read_parts
+from adabatch.data.documents import Document, Part, Source, batches
 from adabatch.data.tokenizer import Tokenizer
-from adabatch.distributed.signals import children_hear_later
+from adabatch.distributed.signals import children_hear_later, end_with_parent
 from adabatch.files import sync, write_json
 
 __all__ = [
-    "Report",
+    "Progress",
     "Task",
     "TokenCount",
     "cut_tasks",
@@ -34,10 +33,10 @@ __all__ = [
     "write_tokens",
 ]
 
-Report = Callable[[int, int, int], None]
-"""Is told (tasks done, tasks in all, tokens so far)."""
+Progress = Callable[[int, int, int], None]
+"""Is called with (tasks done, tasks in all, tokens so far)."""
 
-TASK_BYTES = 16 * 2**20  # with another number, FORMAT must change: tasks are taken up again by their names
+TASK_BYTES = 16 * 2**20  # with another number, FORMAT must change: work is resumed by the tasks' names
 DOCUMENTS_AT_ONCE = 256
 BYTES_AT_ONCE = 16 * 2**20
 
@@ -57,10 +56,6 @@ class TokenCount:
         """The counts of both; the hash is left out."""
         return TokenCount(self.tokens + other.tokens, self.bytes + other.bytes, self.replaced + other.replaced)
 
-    def with_hash(self, sha256: str) -> TokenCount:
-        """The same with this hash."""
-        return replace(self, sha256=sha256)
-
 
 @dataclass(frozen=True)
 class Task:
@@ -75,52 +70,36 @@ class Task:
         return folder / f"{self.name}.tokens"
 
     def done_path(self, folder: Path) -> Path:
-        """What is there when its tokens are whole: their count and hash."""
+        """What exists once its tokens are whole: their count and hash."""
         return folder / f"{self.name}.json"
 
-    def is_done(self, folder: Path) -> bool:
-        """Whether it was done, perhaps by a process that was interrupted later; not if its record is damaged."""
+    def count(self, folder: Path) -> TokenCount | None:
+        """What it wrote, perhaps in a process that was interrupted later; None if it is not done."""
         try:
-            self.count(folder)
-        except (FileNotFoundError, ValueError, TypeError):
-            return False
-        return True
-
-    def count(self, folder: Path) -> TokenCount:
-        """What it wrote."""
-        return TokenCount(**json.loads(self.done_path(folder).read_text()))
-
-    def forget(self, folder: Path) -> None:
-        """As if it had not been done."""
-        self.done_path(folder).unlink()
+            return TokenCount(**json.loads(self.done_path(folder).read_text()))
+        except (FileNotFoundError, ValueError, TypeError):  # not there, or damaged
+            return None
 
 
 def cut_tasks(sources: Sequence[Source], validation: bool) -> list[Task]:
     """The work in order, a task about 16 MB of text (one part, where the size is unknown or greater)."""
-    tasks: list[Task] = []
+    groups: list[list[Part]] = []
     for source in sources:
-        parts: list[Part] = []
-        size = 0
+        size = TASK_BYTES
         for part in source.parts(validation):
-            parts.append(part)
-            size += part.size or TASK_BYTES
             if size >= TASK_BYTES:
-                tasks.append(_task(tasks, parts, validation))
-                parts, size = [], 0
-        if parts:
-            tasks.append(_task(tasks, parts, validation))
-    return tasks
+                groups.append([])
+                size = 0
+            groups[-1].append(part)
+            size += part.size or TASK_BYTES
+    name = "validation" if validation else "train"
+    return [Task(f"{name}-{number:06}", tuple(parts)) for number, parts in enumerate(groups)]
 
 
-def _task(before: Sequence[Task], parts: Sequence[Part], validation: bool) -> Task:
-    return Task(f"{'validation' if validation else 'train'}-{len(before):06}", tuple(parts))
-
-
-def documents_to_tokens(
-    documents: Iterable[Document], tokenizer: Tokenizer
-) -> Iterator[tuple[npt.NDArray[Any], int]]:
+def documents_to_tokens(parts: Iterable[Part], tokenizer: Tokenizer) -> Iterator[tuple[npt.NDArray[Any], int]]:
     """The tokens of many documents at a time, with the bytes of their text."""
-    for batch in _batches(documents):
+    documents = chain.from_iterable(part.read() for part in parts)
+    for batch, _ in batches(documents, DOCUMENTS_AT_ONCE, BYTES_AT_ONCE):
         yield encode_documents(batch, tokenizer), sum(len(document.text) for document in batch)
 
 
@@ -131,19 +110,6 @@ def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> npt
     for document, tokens in zip(documents, tokenizer.encode([each.text for each in documents]), strict=True):
         blocks += [tokens, end] if document.ends else [tokens]
     return np.concatenate(blocks)
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if len(batch) == DOCUMENTS_AT_ONCE or size >= BYTES_AT_ONCE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def write_tokens(
@@ -172,23 +138,24 @@ def run_tasks(
     tokenizer: Tokenizer,
     dtype: str,
     processes: int,
-    report: Report | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Do the tasks that are not done yet, in so many processes (0: one for each core).
+    """Do the tasks that are not done yet, in this many processes (0: one per core).
 
     Raises:
         ValueError: a document cannot be read.
     """
-    left = [task for task in tasks if not task.is_done(folder)]
-    tokens = sum(task.count(folder).tokens for task in tasks if task.is_done(folder))
+    before = [task.count(folder) for task in tasks]
+    left = [task for task, count in zip(tasks, before, strict=True) if count is None]
+    tokens = sum(count.tokens for count in before if count is not None)
     done = len(tasks) - len(left)
     processes = min(processes or available_cores(), len(left))
     worker = _Worker(folder, tokenizer, dtype)
     results = map(worker.do, left) if processes <= 1 else _in_processes(worker, left, processes)
     for count in results:
         done, tokens = done + 1, tokens + count.tokens
-        if report is not None:
-            report(done, len(tasks), tokens)
+        if progress is not None:
+            progress(done, len(tasks), tokens)
 
 
 def available_cores() -> int:
@@ -210,7 +177,7 @@ class _Worker:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         replaced = getattr(self.tokenizer, "replaced", 0)
         with temporary.open("wb") as file:
-            count = write_tokens(file, documents_to_tokens(read_parts(task.parts), self.tokenizer), self.dtype)
+            count = write_tokens(file, documents_to_tokens(task.parts, self.tokenizer), self.dtype)
         count = replace(count, replaced=getattr(self.tokenizer, "replaced", 0) - replaced)
         sync(temporary)
         temporary.replace(path)
@@ -219,14 +186,14 @@ class _Worker:
 
 
 _worker: _Worker | None = None
-"""In a process of its own: its worker."""
+"""The worker of this process, where it has one."""
 
 
 def _in_processes(worker: _Worker, tasks: Sequence[Task], processes: int) -> Iterator[TokenCount]:
     """The counts of the tasks as they are done."""
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start_worker, (worker, os.getpid())) as executor:
+    with ProcessPoolExecutor(processes, context, _start_worker, (worker,)) as executor:
         try:
             with children_hear_later():
                 futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]
@@ -239,19 +206,13 @@ def _in_processes(worker: _Worker, tasks: Sequence[Task], processes: int) -> Ite
             raise
 
 
-def _start_worker(worker: _Worker, parent: int) -> None:
-    """Make this process a worker that leaves interrupts to its parent and does not outlive it."""
+def _start_worker(worker: _Worker) -> None:
+    """Turn this process into a worker that leaves interrupts to its parent and does not outlive it."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    end_with_parent(1)
     _worker = worker
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _do(task: Task) -> TokenCount:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adabatch.data.documents import Document, Place, held_out_names, name_hash
-from adabatch.data.local_files import NamedFile, fingerprint_files
+from adabatch.data.local_files import FileSource, NamedFile
 
 __all__ = ["TextRange", "TextSource"]
 
@@ -53,7 +53,7 @@ class TextRange:
                 yield Document(piece, ends=self.ends and offset == self.stop), (offset,)
 
 
-class TextSource:
+class TextSource(FileSource):
     """Text files, each one document.
 
     Held out are whole files, chosen by a hash of their names. Where the fraction is less than one file, it is
@@ -61,7 +61,7 @@ class TextSource:
     """
 
     def __init__(self, files: Sequence[NamedFile], validation_fraction: float) -> None:
-        self.files, self.fraction = list(files), validation_fraction
+        super().__init__("text", files, validation_fraction)
         self.held_out = held_out_names([file.name for file in self.files], validation_fraction)
 
     def parts(self, validation: bool) -> list[TextRange]:
@@ -117,10 +117,6 @@ class TextSource:
                 if cut == size:  # no line begins after it
                     cut = character_start(handle, near, size)
         return TextRange(file.path, cut, size) if validation else TextRange(file.path, 0, cut)
-
-    def fingerprint(self) -> str:
-        """The names and contents of the files and the part held out."""
-        return fingerprint_files("text", self.files, self.fraction)
 
 
 def line_end(handle: BinaryIO, offset: int, stop: int) -> int:

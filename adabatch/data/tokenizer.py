@@ -59,7 +59,7 @@ def padded_vocabulary(size: int) -> int:
 
 
 class ByteTokenizer:
-    """One token a byte, 0 to 255, and 256 after each document.
+    """One token per byte, 0 to 255, and 256 after each document.
 
     >>> ByteTokenizer().encode([b"ab"])[0].tolist()
     [97, 98]
@@ -180,7 +180,7 @@ def tokenizer_from_file(path: Path) -> Any:
     """The tokenizer of a `tokenizers` JSON file; it reads all text as text, even what looks like a special token.
 
     Raises:
-        ValueError: there is no such file, or it is no tokenizer.
+        ValueError: there is no such file, or it does not hold a tokenizer.
     """
     from tokenizers import Tokenizer as Backend
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import parent_process, resource_tracker
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
     from types import FrameType
 
-__all__ = ["children_hear_later", "interrupts"]
+__all__ = ["children_hear_later", "end_with_parent", "interrupts"]
 
 AGAIN = 0.05
 """Seconds after which an interrupt that was swallowed is raised again: a destructor has long ended by then."""
@@ -97,3 +99,15 @@ def children_hear_later() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
         end.set()
+
+
+def end_with_parent(code: int) -> None:
+    """End this process with an exit code as soon as its parent, which started it by multiprocessing, is gone."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            wait([parent.sentinel])
+            os._exit(code)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.stats import t as student
+import numpy as np
+from scipy.stats import sem, t
 
 __all__ = ["Interval", "mean_interval", "paired_difference"]
 
@@ -23,7 +24,7 @@ class Interval:
 
     Attributes:
         mean: over seeds.
-        half_width: of the interval; infinite for a single seed, which says nothing about the spread.
+        half_width: of the interval; infinite for a single seed, which does not show the spread.
         count: of seeds.
     """
 
@@ -47,34 +48,25 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """mean +- t_{n-1, (1 + level)/2} s / sqrt(n), with the n-1 sample deviation s.
-
-    Raises:
-        ValueError: without values.
+def mean_interval(values: Sequence[float]) -> Interval:
+    """mean +- t_{n-1, 0.975} s / sqrt(n) of n >= 1 values, with the n-1 sample deviation s.
 
     >>> interval = mean_interval([1.0, 2.0, 3.0])
     >>> interval.mean, round(interval.half_width, 4)    # 4.3027 / sqrt(3)
     (2.0, 2.4841)
     """
     count = len(values)
-    if not count:
-        raise ValueError("an interval needs at least one value")
-    mean = math.fsum(values) / count
     if count == 1:
-        return Interval(mean, math.inf, 1)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    quantile = float(student.ppf((1 + level) / 2, count - 1))
-    return Interval(mean, quantile * math.sqrt(variance / count), count)
+        return Interval(float(values[0]), math.inf, 1)
+    with np.errstate(invalid="ignore"):  # a run that diverged: its loss is infinite
+        return Interval(float(np.mean(values)), float(t.ppf((1 + LEVEL) / 2, count - 1) * sem(values)), count)
 
 
-def paired_difference(
-    first: Mapping[int, float], second: Mapping[int, float], level: float = LEVEL
-) -> Interval | None:
+def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Interval | None:
     """The mean of first - second over the seeds that both have, with its interval; None without such a seed.
 
     >>> paired_difference({0: 1.0, 1: 2.0}, {0: 0.5, 1: 1.5, 2: 9.0}).mean
     0.5
     """
     seeds = sorted(first.keys() & second.keys())
-    return mean_interval([first[seed] - second[seed] for seed in seeds], level) if seeds else None
+    return mean_interval([first[seed] - second[seed] for seed in seeds]) if seeds else None

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adabatch.experiments.planned import PlannedRun
-from adabatch.experiments.runner import alone, carry_out
+from adabatch.data.locks import exclusive
+from adabatch.experiments.run import ExperimentRun
+from adabatch.experiments.runner import execute
 from adabatch.settings import Settings
 
 __all__ = ["Request"]
@@ -20,7 +21,7 @@ class Request:
     Attributes:
         base: settings of all runs.
         output: folder.
-        seeds: how many, from the base's seed on.
+        seeds: their number; they count from the base's seed.
         processes: runs at once; 0 takes the cores.
         quick: a tiny version, for a first look.
         report_only: train nothing; report what is finished.
@@ -39,12 +40,12 @@ class Request:
         """The seeds of the runs."""
         return range(self.base.data.seed, self.base.data.seed + self.seeds)
 
-    def train(self, runs: Sequence[PlannedRun]) -> None:
+    def train(self, runs: Sequence[ExperimentRun]) -> None:
         """Train the runs that are not finished, unless only a report is wanted.
 
         Raises:
             ValueError: if another process holds the folder, or a run fails.
         """
         if not self.report_only:
-            with alone(self.output):
-                carry_out(runs, self.processes)
+            with exclusive(self.output, wait=False):
+                execute(runs, self.processes)

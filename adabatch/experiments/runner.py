@@ -1,8 +1,7 @@
-"""Runs the planned runs, as many at once as asked for, in order and after the runs that they need."""
+"""Executes runs, as many at once as asked for, in order and after the runs that they need."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
@@ -13,50 +12,32 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from adabatch.data import open_corpus
+from adabatch.data.preparation import TOKENIZER_FILE
+from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.signals import children_hear_later
-from adabatch.experiments.planned import PlannedRun
+from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.worker import run_in_this_process
 
-__all__ = ["alone", "carry_out", "say"]
+__all__ = ["execute", "log"]
 
 POLLING_SECONDS = 60.0
 
 
-def say(line: str) -> None:
-    """Progress, beside what is printed as the result."""
+def log(line: str) -> None:
+    """Progress, on standard error: the result is what stands on standard output."""
     print(line, file=sys.stderr, flush=True)
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder of a comparison, so that no second one trains the same runs.
-
-    Raises:
-        ValueError: if another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"another process trains the runs in {folder}: wait for it, or take another --output "
-                "(--report-only reports what is finished)"
-            ) from None
-        yield
-
-
-def carry_out(runs: Sequence[PlannedRun], processes: int = 0, report: Callable[[str], None] = say) -> None:
+def execute(runs: Sequence[ExperimentRun], processes: int = 0, log: Callable[[str], None] = log) -> None:
     """Train what is not finished yet; returns when every run is.
 
-    A run is a process of its own on the threads that its settings name. It goes on from its newest checkpoint if
+    A run is a process of its own on the threads that its settings name. It resumes from its newest checkpoint if
     it has one; a finished run is not started again. When one fails, the others are stopped.
 
     Args:
         runs: earlier ones are started first; the runs that one needs must be among them.
         processes: runs at once; 0 takes the cores of this machine.
-        report: receives a line for each run that ends.
+        log: receives a line for each run that ends.
 
     Raises:
         ValueError: for a number of processes below 0, settings that cannot work, a folder that holds a run with
@@ -67,26 +48,32 @@ def carry_out(runs: Sequence[PlannedRun], processes: int = 0, report: Callable[[
     pending = [run for run in runs if not run.finished()]
     done = len(runs) - len(pending)
     if done:
-        report(f"{done} of {len(runs)} runs are finished already")
+        log(f"{done} of {len(runs)} runs are finished already")
     if not pending:
         return
-    open_corpus(next(run for run in pending if run.ready()).resolved().data)  # prepared once, before all runs
+    corpus = _prepare(runs, next(run for run in pending if run.ready()))
     slots = processes or os.cpu_count() or 1
     with _one_thread(), _processes() as active:
         while pending or active:
             for run in [run for run in pending if run.ready()][: slots - len(active)]:
                 pending.remove(run)
-                active[run] = _start(run)
+                active[run] = _start(run, corpus)
             for run, seconds in _ended(active):
                 done += 1
-                report(f"{done} of {len(runs)}: {run.name} in {seconds:.0f} s")
+                log(f"{done} of {len(runs)}: {run.name} in {seconds:.0f} s")
 
 
-def _start(run: PlannedRun) -> BaseProcess:
+def _prepare(runs: Sequence[ExperimentRun], first: ExperimentRun) -> Path:
+    """The folder of the corpus, which all runs share; with the trained tokenizer of a run that is under way."""
+    saved = (run.folder / TOKENIZER_FILE for run in runs)
+    return prepare_with_progress(first.resolved().data, next((file for file in saved if file.is_file()), None))
+
+
+def _start(run: ExperimentRun, corpus: Path) -> BaseProcess:
     # A server that has loaded the trainer forks the runs: loading takes longer than a small run's first steps.
     context = get_context("forkserver")
     context.set_forkserver_preload(["adabatch.training.launch"])
-    process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log), name=run.name)
+    process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log, corpus), name=run.name)
     with children_hear_later():  # not around start(), which waits for the server and would not hear either
         forkserver.ensure_running()
     process.start()
@@ -94,7 +81,7 @@ def _start(run: PlannedRun) -> BaseProcess:
     return process
 
 
-def _ended(active: dict[PlannedRun, BaseProcess]) -> Iterator[tuple[PlannedRun, float]]:
+def _ended(active: dict[ExperimentRun, BaseProcess]) -> Iterator[tuple[ExperimentRun, float]]:
     """Wait until at least one run has ended; each with its seconds.
 
     Raises:
@@ -113,7 +100,7 @@ def _ended(active: dict[PlannedRun, BaseProcess]) -> Iterator[tuple[PlannedRun, 
         yield run, time.monotonic() - process.started  # type: ignore[attr-defined]
 
 
-def _ending(run: PlannedRun) -> str:
+def _ending(run: ExperimentRun) -> str:
     """The last line of the run's log."""
     lines = run.log.read_text(errors="replace").split("\n") if run.log.is_file() else []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -121,9 +108,9 @@ def _ending(run: PlannedRun) -> str:
 
 
 @contextmanager
-def _processes() -> Iterator[dict[PlannedRun, BaseProcess]]:
+def _processes() -> Iterator[dict[ExperimentRun, BaseProcess]]:
     """Runs that are under way; stopped when the comparison stops."""
-    active: dict[PlannedRun, BaseProcess] = {}
+    active: dict[ExperimentRun, BaseProcess] = {}
     try:
         yield active
     finally:
@@ -135,7 +122,7 @@ def _processes() -> Iterator[dict[PlannedRun, BaseProcess]]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Libraries that processes started here load begin with one thread: idle ones would spin beside other runs."""
+    """Libraries in processes started here begin with one thread: idle ones would compete with the other runs."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:

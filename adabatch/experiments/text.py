@@ -7,11 +7,11 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Table", "heading_of"]
+__all__ = ["TextTable", "heading_of"]
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A title, a sentence on how to read it, column heads and rows of text."""
 
     title: str
@@ -22,7 +22,7 @@ class Table:
     def markdown(self) -> str:
         """The table in Markdown, columns aligned.
 
-        >>> print(Table("Losses", "In nats.", ("run", "loss"), [("a", "1.5")]).markdown())
+        >>> print(TextTable("Losses", "In nats.", ("run", "loss"), [("a", "1.5")]).markdown())
         ### Losses
         <BLANKLINE>
         In nats.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from multiprocessing import parent_process
-from multiprocessing.connection import wait
 from pathlib import Path
 
+from adabatch.distributed.signals import end_with_parent
 from adabatch.settings import Settings
 
 __all__ = ["run_in_this_process"]
@@ -17,16 +15,16 @@ ABANDONED = 4
 """Exit code of a run whose comparison is gone."""
 
 
-def run_in_this_process(settings: Settings, log: Path) -> None:
-    """Train and exit with the command's exit code; what is printed goes to ``log``."""
+def run_in_this_process(settings: Settings, log: Path, corpus: Path) -> None:
+    """Train on a prepared corpus and exit with the command's exit code; the output goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     _print_to(log)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(ABANDONED)  # else a restarted experiment would find runs of the old one in its folders
 
     from adabatch.training.launch import USER_ERROR, launch
 
     try:
-        code = launch(settings)
+        code = launch(settings, corpus)
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
         code = USER_ERROR
@@ -43,11 +41,3 @@ def _print_to(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-
-
-def _end_with_parent() -> None:
-    """A killed comparison must not leave runs behind that a restarted one would meet in their folders."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(ABANDONED)

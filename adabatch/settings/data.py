@@ -46,13 +46,13 @@ class DataSettings:
     """The part of `data` held out where no validation data is given, in [0, 1): whole documents chosen by a
     hash of their name or row, or the end of each text file where the files are too few. 0: no validation."""
     streaming_validation_tokens: int = 1_048_576
-    """When streaming, the validation set is the first so many of the tokens held out."""
+    """When streaming, the validation set is this many of the tokens held out, the first ones."""
     tokenizer: str = "bytes"
-    """``bytes`` (one token a byte), ``bpe`` (byte-level BPE trained on `data` and saved with the run), a
+    """``bytes`` (one token per byte), ``bpe`` (byte-level BPE trained on `data` and saved with the run), a
     ``tokenizers`` JSON file, or a ``transformers`` tokenizer's name or folder (code shipped with a tokenizer is
     never run)."""
     vocabulary_size: int = 4096
-    """``bpe``: token values; fewer if the text is too short for so many."""
+    """``bpe``: token values; fewer if the text is too short for that many."""
     end_of_document: str | None = None
     """The token put after each document. None: the tokenizer's end-of-sequence token. Ignored by ``bytes``."""
     sequence_length: int = 256
@@ -62,8 +62,8 @@ class DataSettings:
     cache: str | None = None
     """Folder of the prepared token files. None: ``$ADABATCH_CACHE`` or ``~/.cache/adabatch``."""
     processes: int = 1
-    """Processes that prepare the data, with the same result for any number; 0: one for each core (what
-    ``adabatch prepare`` does unless told)."""
+    """Processes that prepare the data, with the same result for any number; 0: one per core (the default of
+    ``adabatch prepare``)."""
 
     def __post_init__(self) -> None:
         if not self.names(self.data):
@@ -88,14 +88,14 @@ class DataSettings:
                 f"vocabulary_size is {self.vocabulary_size}; bpe needs at least {SMALLEST_VOCABULARY} token "
                 "values (256 bytes and the end of a document)"
             )
-        if self.stream_shards < 1:
-            raise ValueError(f"stream_shards is {self.stream_shards}; at least 1 shard is needed")
-        if self.shuffle_buffer < 0:
-            raise ValueError(f"shuffle_buffer is {self.shuffle_buffer}; it must be at least 0 (no shuffling)")
-        if self.processes < 0:
-            raise ValueError(f"processes is {self.processes}; it must be at least 0 (one for each core)")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must be at least 0")
+        for name, least, meaning in (
+            ("stream_shards", 1, "one shard for all ranks"),
+            ("shuffle_buffer", 0, "no shuffling"),
+            ("processes", 0, "one per core"),
+            ("seed", 0, "the default"),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least} ({meaning})")
 
     @staticmethod
     def names(data: str | Sequence[str] | None) -> tuple[str, ...]:

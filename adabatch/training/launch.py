@@ -16,8 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint, seed_generators
-from adabatch.data import keep_tokenizer, open_corpus
-from adabatch.data.progress import prepare_with_progress
+from adabatch.data import prepared_vocabulary
 from adabatch.distributed.parallel import Ranks, choose_device, lost_peer, process_group
 from adabatch.distributed.signals import children_hear_later, interrupts
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
@@ -30,7 +29,7 @@ from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.divergence import TrainingDivergedError
 from adabatch.training.loop import train
 from adabatch.training.memory_guard import is_out_of_memory
-from adabatch.training.opening import open_run
+from adabatch.training.opening import open_run, prepare_for_run
 from adabatch.training.run import Run
 
 __all__ = ["DIVERGED", "INTERRUPTED", "OUT_OF_MEMORY", "USER_ERROR", "check", "launch"]
@@ -44,11 +43,15 @@ LAUNCH, UNNAMED = "launch", "none"
 """The file that holds the name of the launch; the name that torchrun gives where the user gives none."""
 
 
-def launch(settings: Settings) -> int:
+def launch(settings: Settings, corpus: Path | None = None) -> int:
     """Train with these settings; the exit code.
 
     Under torchrun (``RANK`` is set) this process is one rank. Otherwise it checks the settings, prepares the data
     and the output folder, and starts the ranks itself.
+
+    Args:
+        settings: of the run.
+        corpus: the folder of its prepared corpus; None: prepare it.
 
     Raises:
         ValueError: for whatever the settings get wrong, before any rank starts.
@@ -59,27 +62,26 @@ def launch(settings: Settings) -> int:
         if os.environ["RANK"] == "0":
             _prepare_output(settings)
         return _rank(settings)
-    check(settings)
+    corpus = check(settings, corpus)
     _prepare_output(settings)
-    code = _rank(settings) if settings.parallel.ranks == 1 else _launch_ranks(settings)
+    code = _rank(settings, corpus) if settings.parallel.ranks == 1 else _launch_ranks(settings, corpus)
     if code == INTERRUPTED:
         print(f"interrupted; the metrics so far are in {settings.run.output}/metrics.jsonl", file=sys.stderr)
     return code
 
 
-def check(settings: Settings) -> None:
-    """Refuse what cannot work: settings, device, data (prepared here), model."""
+def check(settings: Settings, corpus: Path | None = None) -> Path:
+    """Refuse what cannot work: settings, device, data, model; the folder of the corpus, prepared if need be."""
     checkpoint = _checkpoint(settings)
     check_settings(settings, settings.parallel.ranks, resumed=checkpoint is not None)
     choose_device(settings.parallel, settings.parallel.ranks - 1)
     model_config(settings.model.model, None, settings.data.sequence_length)  # before preparing a large corpus
-    if checkpoint is not None:
-        keep_tokenizer(settings.data, Path(settings.run.output))
-    prepare_with_progress(settings.data)
-    corpus = open_corpus(settings.data)
-    config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
+    corpus = corpus or prepare_for_run(settings)
+    vocabulary_size = prepared_vocabulary(settings.data, corpus)
+    config = model_config(settings.model.model, vocabulary_size, settings.data.sequence_length)
     parallel, length = settings.parallel, settings.data.sequence_length
     check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
+    return corpus
 
 
 def _checkpoint(settings: Settings) -> Path | None:
@@ -121,7 +123,7 @@ def _prepare_output(settings: Settings) -> None:
     (folder / LAUNCH).write_text(os.environ.get("TORCHELASTIC_RUN_ID", UNNAMED))
 
 
-def _launch_ranks(settings: Settings) -> int:
+def _launch_ranks(settings: Settings, corpus: Path) -> int:
     """Start the ranks on this machine through torch's elastic launcher, and wait for them."""
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -145,7 +147,7 @@ def _launch_ranks(settings: Settings) -> int:
     )
     try:
         with children_hear_later():
-            elastic_launch(config, _spawned_rank)(settings)
+            elastic_launch(config, _spawned_rank)(settings, corpus)
     except (KeyboardInterrupt, SignalException):
         return INTERRUPTED
     except ChildFailedError as error:
@@ -157,8 +159,8 @@ def _launch_ranks(settings: Settings) -> int:
     return 0
 
 
-def _spawned_rank(settings: Settings) -> None:
-    code = _rank(_as_restarted(settings))
+def _spawned_rank(settings: Settings, corpus: Path) -> None:
+    code = _rank(_as_restarted(settings), corpus)
     if code:
         # Peers of a failed rank may wait in a collective: leave at once, without tearing anything down.
         sys.stdout.flush()
@@ -166,19 +168,19 @@ def _spawned_rank(settings: Settings) -> None:
         os._exit(code)
 
 
-def _rank(settings: Settings) -> int:
+def _rank(settings: Settings, corpus: Path | None = None) -> int:
     """One rank's work; errors become one message and an exit code."""
     try:
         with interrupts() as interrupted:
-            return _rank_until(settings, interrupted)
+            return _rank_until(settings, corpus, interrupted)
     except KeyboardInterrupt:  # a second one, while the first one or another error was dealt with
         return INTERRUPTED
 
 
-def _rank_until(settings: Settings, interrupted: list[int]) -> int:
+def _rank_until(settings: Settings, corpus: Path | None, interrupted: list[int]) -> int:
     try:
         with process_group(settings.parallel) as ranks:
-            _train(settings, ranks)
+            _train(settings, ranks, corpus)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, CheckpointError, OSError) as error:
@@ -220,12 +222,12 @@ def _say(error: Exception) -> None:
     print(f"Error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
 
 
-def _train(settings: Settings, ranks: Ranks) -> None:
+def _train(settings: Settings, ranks: Ranks, corpus: Path | None) -> None:
     """Train, and on the main rank write metrics, figures and the summary."""
     console = Console(stderr=True)
     warnings.showwarning = lambda text, *_, **__: console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
     seed_generators(settings.data.seed)
-    run = open_run(settings, ranks)
+    run = open_run(settings, ranks, corpus)
     if not ranks.is_main:
         for _ in train(run):
             pass
@@ -233,7 +235,7 @@ def _train(settings: Settings, ranks: Ranks) -> None:
     folder = Path(settings.run.output)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(to_toml(settings), encoding="utf-8")
-    run.corpus.save_tokenizer(folder)
+    run.corpus.copy_tokenizer_to_run(folder)
     _report(run, folder, console)
 
 

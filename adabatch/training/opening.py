@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import torch.distributed as dist
 from torch import nn
 
 from adabatch.checkpoints import CheckpointSaver, choose_checkpoint
-from adabatch.data import Corpus, keep_tokenizer, open_corpus
+from adabatch.data import Corpus, open_corpus
+from adabatch.data.preparation import TOKENIZER_FILE
+from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.parallel import Ranks, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.model.llama import build_model, model_config
@@ -25,23 +29,40 @@ from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
 from adabatch.training.run import Run
 
-__all__ = ["assemble_run", "open_run"]
+__all__ = ["assemble_run", "open_run", "prepare_for_run"]
 
 
-def open_run(settings: Settings, ranks: Ranks) -> Run:
+def prepare_for_run(settings: Settings) -> Path:
+    """Prepare a run's corpus unless it is prepared, with the tokenizer of the run if it resumes; its folder."""
+    saved = Path(settings.run.output) / TOKENIZER_FILE
+    return prepare_with_progress(settings.data, None if settings.run.resume == "never" else saved)
+
+
+def _prepare_on_each_node(settings: Settings, ranks: Ranks) -> Path:
+    """The folder of the corpus, prepared by one rank of each node while its other ranks wait."""
+    folder = prepare_for_run(settings) if ranks.is_local_main else None
+    if ranks.world_size == 1:
+        assert folder is not None
+        return folder
+    folders: list[Path] = [Path()] * ranks.world_size
+    dist.all_gather_object(folders, folder)
+    return folders[ranks.rank - int(os.environ.get("LOCAL_RANK", ranks.rank))]
+
+
+def open_run(settings: Settings, ranks: Ranks, corpus_folder: Path | None = None) -> Run:
     """Build or resume a run; all ranks call it.
 
+    Args:
+        settings: of the run.
+        ranks: this process among the others.
+        corpus_folder: of the prepared corpus; None: one rank of each node prepares it.
+
     Raises:
-        ValueError: for whatever the settings get wrong.
+        ValueError: for anything that the settings get wrong.
     """
-    if ranks.is_local_main:
-        if settings.run.resume != "never":
-            keep_tokenizer(settings.data, Path(settings.run.output))
-        open_corpus(settings.data)  # prepares what is not prepared; the node's other ranks wait
-    ranks.barrier()
-    corpus = open_corpus(settings.data, prepare=False)
+    corpus = open_corpus(settings.data, corpus_folder or _prepare_on_each_node(settings, ranks))
     if ranks.is_main:
-        corpus.train.check_share(ranks.data_parallel_size)
+        corpus.train.check_shards(ranks.data_parallel_size)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
     checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)

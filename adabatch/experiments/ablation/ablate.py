@@ -1,4 +1,4 @@
-"""The command ``adabatch ablate``: plan the grid, train what is missing, report what each setting did."""
+"""The command ``adabatch ablate``: lay out the grid, train what is not finished, report what each setting did."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adabatch.experiments.ablation.grid import ETAS, Block, Point, standard_blocks
-from adabatch.experiments.ablation.report import Outcome, write_ablation
-from adabatch.experiments.planned import PlannedRun
+from adabatch.experiments.ablation.report import Ablation, PointResult, write_ablation
 from adabatch.experiments.request import Request
+from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.text import heading_of
 from adabatch.settings import Settings, overlay
 from adabatch.training.building import check_settings
@@ -40,13 +40,14 @@ def ablate(request: AblateRequest) -> None:
         ValueError: for a request that cannot work, and for a run that fails.
     """
     base, blocks = _base_and_blocks(request)
-    plan = _planned(request, base, blocks)
-    request.train([run for runs in plan.values() for run in runs])
-    outcomes = {name: _outcome(runs) for name, runs in plan.items() if all(run.finished() for run in runs)}
-    if not outcomes:
+    points = _runs_by_point(request, base, blocks)
+    request.train([run for runs in points.values() for run in runs])
+    finished = {name: runs for name, runs in points.items() if all(run.finished() for run in runs)}
+    results = {name: _result(runs) for name, runs in finished.items()}
+    if not results:
         raise ValueError(f"no point of this ablation is finished in {request.output}: leave out --report-only")
-    heading = heading_of(request.command, len(outcomes), len(plan), "points")
-    print(write_ablation(base, blocks, request.etas, outcomes, request.output, heading))
+    heading = heading_of(request.command, len(results), len(points), "points")
+    print(write_ablation(Ablation(base, blocks, request.etas, results), request.output, heading))
     print(f"tables: {request.output / 'ablation.md'}   heat maps: {request.output / 'ablation.png'}")
 
 
@@ -65,19 +66,24 @@ def _base_and_blocks(request: AblateRequest) -> tuple[Settings, list[Block]]:
     return base, [block for block in known if not request.blocks or block.name in request.blocks]
 
 
-def _planned(request: AblateRequest, base: Settings, blocks: Sequence[Block]) -> dict[str, list[PlannedRun]]:
+def _runs_by_point(
+    request: AblateRequest, base: Settings, blocks: Sequence[Block]
+) -> dict[str, list[ExperimentRun]]:
     """The runs of every point, a list over seeds; a point in several blocks comes once."""
-    plan: dict[str, list[PlannedRun]] = {}
-    for block in blocks:
-        for overrides in block.levels.values():
-            for eta in request.etas:
-                point = Point(base, eta, overrides)
-                if point.name not in plan:
-                    check_settings(point.settings(base.data.seed, request.output), base.parallel.ranks)
-                    plan[point.name] = [point.planned(seed, request.output) for seed in request.seed_range()]
-    return plan
+    every = [
+        Point(base, eta, overrides)
+        for block in blocks
+        for overrides in block.levels.values()
+        for eta in request.etas
+    ]
+    points = {point.name: point for point in every}
+    for point in points.values():
+        check_settings(point.settings(base.data.seed), base.parallel.ranks)
+    return {
+        name: [point.run(seed, request.output) for seed in request.seed_range()] for name, point in points.items()
+    }
 
 
-def _outcome(runs: Sequence[PlannedRun]) -> Outcome:
+def _result(runs: Sequence[ExperimentRun]) -> PointResult:
     maximum = runs[0].resolved().schedule.max_batch
-    return Outcome.of_runs([run.records() for run in runs], maximum)
+    return PointResult.of_runs([run.records() for run in runs], maximum)

@@ -14,7 +14,7 @@ AT_ONCE = 0.05
 """A largest batch reached within this share of the samples is reached at once."""
 
 FEW_INCREASES = 2
-"""A largest batch reached by at most so many increases is jumped to, whenever that happens."""
+"""A largest batch reached by at most this many increases is jumped to, whenever that happens."""
 
 
 class Behaviour(StrEnum):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adabatch.experiments.planned import PlannedRun
-from adabatch.reporting.metrics import Record
+from adabatch.experiments.run import ExperimentRun
 from adabatch.settings import Settings, overlay
 
 __all__ = ["ETAS", "Block", "Point", "standard_blocks"]
@@ -19,7 +17,7 @@ ETAS = (0.05, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 @dataclass(frozen=True)
 class Block:
-    """A setting that is varied beside eta.
+    """A setting that is varied together with eta.
 
     Attributes:
         name: of what varies, for tables and figures.
@@ -47,34 +45,20 @@ class Point:
     @property
     def name(self) -> str:
         """Equal for equal settings, so that a point that lies in several blocks is run once."""
-        schedule = self.settings(0, Path()).schedule
+        schedule = self.settings(0).schedule
         test = schedule.estimator if schedule.test == "scalar" else schedule.test
         return (
             f"{test}-eta-{schedule.eta:g}-interval-{schedule.test_interval}-max-{schedule.max_batch}"
             f"-micro-{schedule.micro_batch}"
         )
 
-    def settings(self, seed: int, folder: Path) -> Settings:
+    def settings(self, seed: int) -> Settings:
         """The run's settings."""
-        common = {
-            "schedule": "norm-test",
-            "eta": self.eta,
-            "seed": seed,
-            "threads": self.base.parallel.threads or 1,
-            "output": str(folder),
-            "resume": "auto",
-            "figures": False,
-        }
-        return overlay(self.base, common | dict(self.overrides))
+        return overlay(self.base, {"schedule": "norm-test", "eta": self.eta, "seed": seed} | dict(self.overrides))
 
-    def planned(self, seed: int, folder: Path) -> PlannedRun:
-        """The point as a run below ``folder``."""
-        name = f"{self.name}/seed-{seed}"
-        place = folder / "runs" / name
-        return PlannedRun(name, place, partial(self._resolved, seed, place))
-
-    def _resolved(self, seed: int, place: Path, records: Sequence[Sequence[Record]]) -> Settings:
-        return self.settings(seed, place)
+    def run(self, seed: int, folder: Path) -> ExperimentRun:
+        """The point as a run of the experiment in ``folder``."""
+        return ExperimentRun(f"{self.name}/seed-{seed}", folder, lambda _: self.settings(seed))
 
 
 def standard_blocks(base: Settings) -> list[Block]:

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 
 from adabatch.experiments.ablation.behaviour import AT_ONCE, FEW_INCREASES, Behaviour, behaviour, reached_at
 from adabatch.experiments.ablation.grid import Block, Point
-from adabatch.experiments.text import Table
+from adabatch.experiments.text import TextTable
 from adabatch.files import write_text
 from adabatch.reporting.console import summary
 from adabatch.reporting.figures import save_figure
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
-__all__ = ["Outcome", "write_ablation"]
+__all__ = ["Ablation", "PointResult", "heat_maps", "write_ablation"]
 
 DEFINITION = (
     f"jumps: at the largest batch within the first {AT_ONCE:.0%} of the samples, or by at most {FEW_INCREASES} "
@@ -30,13 +30,13 @@ DEFINITION = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PointResult:
     """What one point did, means over seeds.
 
     Attributes:
         behaviours: of each seed.
         steps: optimizer steps.
-        mean_batch: samples a step.
+        mean_batch: samples per step.
         sizes: different batch sizes.
         reached: share of the samples before the largest batch; NaN if a seed never reached it.
         loss: final validation loss; NaN without validation.
@@ -50,7 +50,7 @@ class Outcome:
     loss: float
 
     @classmethod
-    def of_runs(cls, runs: Sequence[Sequence[Record]], maximum: int) -> Outcome:
+    def of_runs(cls, runs: Sequence[Sequence[Record]], maximum: int) -> PointResult:
         """From the records of each seed."""
         values = [summary(records) for records in runs]
         reached = [reached_at(records, maximum) for records in runs]
@@ -70,39 +70,55 @@ class Outcome:
         return " / ".join(sorted(set(self.behaviours)))
 
 
-def write_ablation(
-    base: Settings,
-    blocks: Sequence[Block],
-    etas: Sequence[float],
-    outcomes: Mapping[str, Outcome],
-    folder: Path,
-    heading: str,
-) -> str:
+@dataclass(frozen=True)
+class Ablation:
+    """The finished points.
+
+    Attributes:
+        base: settings that all points share.
+        blocks: what eta was crossed with.
+        etas: of the grid.
+        results: by the point's name.
+    """
+
+    base: Settings
+    blocks: Sequence[Block]
+    etas: Sequence[float]
+    results: Mapping[str, PointResult]
+
+    def of_block(self, block: Block) -> list[list[PointResult | None]]:
+        """Levels x etas; None where a point is not finished."""
+        return [
+            [self.results.get(Point(self.base, eta, overrides).name) for eta in self.etas]
+            for overrides in block.levels.values()
+        ]
+
+
+def write_ablation(ablation: Ablation, folder: Path, heading: str) -> str:
     """Write tables and heat maps of the finished points into ``folder``; the tables as Markdown text.
 
     ``heading`` begins the text.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tables = [_block_table(base, block, etas, outcomes) for block in blocks]
+    tables = [_block_table(ablation, block) for block in ablation.blocks]
     text = f"{heading}\n\n{DEFINITION}\n\n" + "\n".join(table.markdown() for table in tables)
     write_text(folder / "ablation.md", text)
-    write_text(folder / "ablation.csv", _points_table(outcomes).csv())
-    figure = heat_maps(base, blocks, etas, outcomes)
+    write_text(folder / "ablation.csv", _points_table(ablation.results).csv())
+    figure = heat_maps(ablation)
     for kind in ("png", "pdf"):
         save_figure(figure, folder / f"ablation.{kind}")
     return text
 
 
-def heat_maps(
-    base: Settings, blocks: Sequence[Block], etas: Sequence[float], outcomes: Mapping[str, Outcome]
-) -> Figure:
-    """A panel a block: mean batch as colour, behaviour as letter (J, N, A), over eta and the block's levels."""
-    heights = [len(block.levels) for block in blocks]
+def heat_maps(ablation: Ablation) -> Figure:
+    """A panel per block: mean batch as colour, behaviour as letter (J, N, A), over eta and the block's levels."""
+    heights = [len(block.levels) for block in ablation.blocks]
     figure = Figure(figsize=(8, 1.6 + 0.62 * sum(heights)), layout="constrained")
-    panels = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0]
-    scale = LogNorm(base.schedule.initial_batch, max(outcome.mean_batch for outcome in outcomes.values()) + 1)
-    for axes, block in zip(panels, blocks, strict=True):
-        _heat_map(axes, base, block, etas, outcomes, scale)
+    panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    largest = max(result.mean_batch for result in ablation.results.values())
+    scale = LogNorm(ablation.base.schedule.initial_batch, largest + 1)
+    for axes, block in zip(panels, ablation.blocks, strict=True):
+        _heat_map(axes, ablation, block, scale)
     panels[-1].set_xlabel("eta")
     bar = figure.colorbar(panels[0].images[0], ax=list(panels), shrink=0.6, label="mean batch (sequences)")
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -111,55 +127,39 @@ def heat_maps(
     return figure
 
 
-def _heat_map(
-    axes: Axes,
-    base: Settings,
-    block: Block,
-    etas: Sequence[float],
-    outcomes: Mapping[str, Outcome],
-    scale: LogNorm,
-) -> None:
-    table = _of_block(base, block, etas, outcomes)
-    means = np.array([[np.nan if o is None else o.mean_batch for o in row] for row in table])
+def _heat_map(axes: Axes, ablation: Ablation, block: Block, scale: LogNorm) -> None:
+    table = ablation.of_block(block)
+    means = np.array([[np.nan if result is None else result.mean_batch for result in row] for row in table])
     axes.imshow(means, norm=scale, aspect="auto", cmap="viridis")
-    axes.set_xticks(range(len(etas)), [f"{eta:g}" for eta in etas])
+    axes.set_xticks(range(len(ablation.etas)), [f"{eta:g}" for eta in ablation.etas])
     axes.set_yticks(range(len(block.levels)), list(block.levels))
     axes.set_ylabel(block.name)
     for (row, column), mean in np.ndenumerate(means):
-        outcome = table[row][column]
-        if outcome is not None:
-            letters = "/".join(sorted({word[0].upper() for word in outcome.behaviours}))
+        result = table[row][column]
+        if result is not None:
+            letters = "/".join(sorted({word[0].upper() for word in result.behaviours}))
             color = "black" if scale(mean) > 0.6 else "white"
-            text = f"{letters}\n{outcome.loss:.2f}"
+            text = f"{letters}\n{result.loss:.2f}"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)
 
 
-def _block_table(base: Settings, block: Block, etas: Sequence[float], outcomes: Mapping[str, Outcome]) -> Table:
+def _block_table(ablation: Ablation, block: Block) -> TextTable:
     rows = [
-        (level, *("" if o is None else f"{o.word}, {o.mean_batch:.0f}" for o in row))
-        for level, row in zip(block.levels, _of_block(base, block, etas, outcomes), strict=True)
+        (level, *("" if result is None else f"{result.word}, {result.mean_batch:.0f}" for result in row))
+        for level, row in zip(block.levels, ablation.of_block(block), strict=True)
     ]
-    columns = (block.name, *(f"eta {eta:g}" for eta in etas))
-    return Table(f"eta and {block.name}", "What the batch did, and its mean.", columns, rows)
+    columns = (block.name, *(f"eta {eta:g}" for eta in ablation.etas))
+    return TextTable(f"eta and {block.name}", "What the batch did, and its mean.", columns, rows)
 
 
-def _of_block(
-    base: Settings, block: Block, etas: Sequence[float], outcomes: Mapping[str, Outcome]
-) -> list[list[Outcome | None]]:
-    """Levels x etas; None where a point is not finished."""
-    return [
-        [outcomes.get(Point(base, eta, overrides).name) for eta in etas] for overrides in block.levels.values()
-    ]
-
-
-def _points_table(outcomes: Mapping[str, Outcome]) -> Table:
+def _points_table(results: Mapping[str, PointResult]) -> TextTable:
     columns = ("point", "behaviour", "steps", "mean_batch", "sizes", "largest_reached_at", "final_val_loss")
     rows = [
         (name, o.word, f"{o.steps:g}", repr(o.mean_batch), f"{o.sizes:g}", repr(o.reached), repr(o.loss))
-        for name, o in outcomes.items()
+        for name, o in results.items()
     ]
-    return Table("Points", "", columns, rows)
+    return TextTable("Points", "", columns, rows)
 
 
 def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    return float(np.mean(values))

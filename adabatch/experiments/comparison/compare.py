@@ -1,16 +1,16 @@
-"""The command ``adabatch compare``: plan, train what is missing, report."""
+"""The command ``adabatch compare``: list the runs, train those that are not finished, report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adabatch.experiments.comparison.plan import Plan, plan_runs
 from adabatch.experiments.comparison.report import write_report
 from adabatch.experiments.comparison.results import read_results
+from adabatch.experiments.comparison.runs import Runs, comparison_runs
 from adabatch.experiments.comparison.variants import Variant, choose_variants, standard_variants
 from adabatch.experiments.request import Request
-from adabatch.experiments.runner import say
+from adabatch.experiments.runner import log
 from adabatch.experiments.text import heading_of
 from adabatch.settings import overlay
 from adabatch.training.building import check_settings
@@ -50,17 +50,17 @@ def compare(request: CompareRequest) -> None:
     Raises:
         ValueError: for a request that cannot work, and for a run that fails.
     """
-    variants, plan = plan_comparison(request)
-    request.train(list(plan.values()))
-    comparison = read_results(variants, plan)
+    variants, runs = _variants_and_runs(request)
+    request.train(list(runs.values()))
+    comparison = read_results(variants, runs)
     if not comparison.runs:
         raise ValueError(f"no run of this comparison is finished in {request.output}: leave out --report-only")
-    heading = heading_of(request.command, len(comparison.runs), len(plan), "runs")
+    heading = heading_of(request.command, len(comparison.runs), len(runs), "runs")
     print(write_report(comparison, request.output, heading))
     print(f"tables: {request.output / 'comparison.md'}   figures: {request.output / 'figures'}")
 
 
-def plan_comparison(request: CompareRequest) -> tuple[list[Variant], Plan]:
+def _variants_and_runs(request: CompareRequest) -> tuple[list[Variant], Runs]:
     """The variants and their runs, all settings checked that need no other run."""
     base = overlay(request.base, QUICK) if request.quick else request.base
     if not base.run.validation_interval:
@@ -70,11 +70,11 @@ def plan_comparison(request: CompareRequest) -> tuple[list[Variant], Plan]:
     if request.seeds == 1:
         replays = [v for v in variants if v.derived is not None and v.derived.how == "replay"]
         for variant in replays:
-            say(f"{variant.name} is left out: it needs at least 2 seeds (--seeds)")
+            log(f"{variant.name} is left out: it needs at least 2 seeds (--seeds)")
         variants = [variant for variant in variants if variant not in replays]
     rates = request.learning_rates or (base.optimizer.lr,)
-    plan = plan_runs(variants, base, request.seed_range(), rates, request.output)
-    for run in plan.values():
+    runs = comparison_runs(variants, base, request.seed_range(), rates, request.output)
+    for run in runs.values():
         if not run.needs:
             check_settings(run.resolved(), base.parallel.ranks)
-    return variants, plan
+    return variants, runs

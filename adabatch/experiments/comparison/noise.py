@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from adabatch.moments.noise_scale import noise_scale, stationary_batch_size
 from adabatch.reporting.metrics import Record
@@ -20,10 +21,9 @@ class Equilibrium:
     Attributes:
         batch: b.
         noise_scale: B_noise = tr Sigma / ||G||^2, both averaged before the division.
-        predicted: b* of :func:`theory.estimators.expectations.stationary_batch_size` at that noise scale; None for
-        tests
-            on coordinates.
-        tests: how many steps that is.
+        predicted: b* of :func:`adabatch.moments.noise_scale.stationary_batch_size` at that noise scale; None for
+            tests on coordinates.
+        tests: their number.
     """
 
     batch: float
@@ -62,4 +62,4 @@ def equilibrium(records: Sequence[Record], settings: Settings) -> Equilibrium | 
 
 
 def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    return float(np.mean(values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from adabatch.settings import Settings
 from adabatch.training.building import build_layout, build_schedule
@@ -26,18 +26,22 @@ def matching_ramp(settings: Settings, steps: int) -> int:
     >>> matching_ramp(settings, 8), matching_ramp(settings, 10), matching_ramp(settings, 16)
     (1, 64, 448)
     """
+
+    def count(length: int) -> int:
+        return ramp_steps(settings, length)
+
     schedule = settings.schedule
     # Longer ones would move the last batch by less than half a sample.
-    longest = 2 * settings.run.samples * (schedule.max_batch - schedule.initial_batch + 1)
-    count = _Steps(settings, longest)
-    enough = bisect_left(count, min(steps, count[longest - 1]))  # the shortest that makes as many steps
-    if enough > 0 and steps - count[enough - 1] <= count[enough] - steps:
-        enough = bisect_left(count, count[enough - 1])  # the shortest of those that make fewer
-    return enough + 1
+    lengths = range(1, 2 * settings.run.samples * (schedule.max_batch - schedule.initial_batch + 1) + 1)
+    # Steps never fall with the length: the shortest that makes as many steps.
+    enough = lengths[bisect_left(lengths, min(steps, count(lengths[-1])), key=count)]
+    if enough > 1 and steps - count(enough - 1) <= count(enough) - steps:
+        enough = lengths[bisect_left(lengths, count(enough - 1), key=count)]  # the shortest of those with fewer
+    return enough
 
 
 def ramp_steps(settings: Settings, ramp_samples: int) -> int:
-    """Steps of a linear ramp over the run's budget, by carrying out its schedule."""
+    """Steps of a linear ramp over the run's budget, by executing its schedule."""
     ramp = replace(
         settings, schedule=replace(settings.schedule, schedule="linear-ramp", ramp_samples=ramp_samples)
     )
@@ -46,17 +50,3 @@ def ramp_steps(settings: Settings, ramp_samples: int) -> int:
     while machine.samples < settings.run.samples:
         machine.update()
     return machine.steps
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """The number of steps for each length of the ramp, as a sorted sequence for bisection: [i] is length i + 1."""
-
-    settings: Settings
-    longest: int
-
-    def __len__(self) -> int:
-        return self.longest
-
-    def __getitem__(self, index: int) -> int:
-        return ramp_steps(self.settings, index + 1)

@@ -20,7 +20,7 @@ from adabatch.experiments.comparison.tables import (
 )
 from adabatch.experiments.comparison.variants import ADAPTIVE, Variant
 from adabatch.experiments.intervals import Interval
-from adabatch.experiments.text import Table
+from adabatch.experiments.text import TextTable
 from adabatch.files import write_text
 
 __all__ = ["comparison_tables", "write_report"]
@@ -29,7 +29,7 @@ __all__ = ["comparison_tables", "write_report"]
 def write_report(comparison: Comparison, folder: Path, heading: str) -> str:
     """Write all tables and figures of the finished runs into ``folder``; the tables as Markdown text.
 
-    Everything but ``speed.csv`` is the same whenever the same runs were carried out. ``heading`` begins the text.
+    Everything but ``speed.csv`` is the same whenever the same runs were executed. ``heading`` begins the text.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tables = comparison_tables(comparison)
@@ -44,12 +44,12 @@ def write_report(comparison: Comparison, folder: Path, heading: str) -> str:
     return text + "\n" + speed.markdown()
 
 
-def comparison_tables(comparison: Comparison) -> dict[str, Table]:
+def comparison_tables(comparison: Comparison) -> dict[str, TextTable]:
     """The reproducible tables by file name: each variant at its best learning rate, and at every rate."""
     several = len(comparison.learning_rates) > 1
     at = {f"lr-{rate:g}": (comparison.at(rate), f"at lr {rate:g}") for rate in comparison.learning_rates}
     best = {"best": (comparison.at_best(), "each schedule at its own best learning rate")} if several else {}
-    tables: dict[str, Table] = {}
+    tables: dict[str, TextTable] = {}
     for name, (selection, where) in (best | at).items():
         tables[f"losses-{name}"] = loss_table(selection, f"Losses, {where}")
         tables[f"gaps-{name}"] = gap_table(selection, f"Paired differences, {where}", ADAPTIVE)
@@ -62,7 +62,7 @@ def comparison_tables(comparison: Comparison) -> dict[str, Table]:
     return tables
 
 
-def _runs_table(comparison: Comparison) -> Table:
+def _runs_table(comparison: Comparison) -> TextTable:
     """Every run, in full precision."""
     columns = ("variant", "lr", "seed", "steps", "mean_batch", "largest_batch", "best_val_loss", "final_val_loss")
     rows = [
@@ -78,7 +78,7 @@ def _runs_table(comparison: Comparison) -> Table:
         )
         for key, run in sorted(comparison.runs.items())
     ]
-    return Table("Runs", "", columns, rows)
+    return TextTable("Runs", "", columns, rows)
 
 
 def _as_json(comparison: Comparison) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the finished runs say: losses, steps and mean batches by variant, learning rate and seed."""
+"""The results of the finished runs: losses, steps and mean batches by variant, learning rate and seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from adabatch.experiments.comparison.frontier import Bound, Frontier
-from adabatch.experiments.comparison.plan import Key, Plan
+from adabatch.experiments.comparison.runs import Key, Runs
 from adabatch.experiments.comparison.variants import Variant
 from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
 from adabatch.reporting.console import summary
@@ -24,9 +24,9 @@ class RunResult:
 
     Attributes:
         steps: optimizer steps.
-        mean_batch: samples a step.
+        mean_batch: samples per step.
         largest_batch: in samples.
-        best_loss: smallest validation loss, in nats a token.
+        best_loss: smallest validation loss, in nats per token.
         final_loss: the last one; infinite where it was not a number.
         records: of every step.
         settings: of the run.
@@ -175,7 +175,7 @@ class Selection:
         """1 - steps / steps of the constant frontier for the same loss: mean over seeds, or a bound on it.
 
         A seed whose loss lies below (above) all of the frontier's saves at least (at most) what its last (first)
-        constant run says; None without a frontier, or if seeds lie beyond both ends.
+        constant run gives; None without a frontier, or if seeds lie beyond both ends.
         """
         needed = {
             seed: self.frontiers[seed].steps_for(run.final_loss)
@@ -189,10 +189,12 @@ class Selection:
         return mean_interval(saved), next(iter(bounds), "exact")
 
 
-def read_results(variants: Sequence[Variant], plan: Plan) -> Comparison:
-    """Read the finished runs of a plan."""
-    runs = {key: RunResult.of_run(run.records(), run.resolved()) for key, run in plan.items() if run.finished()}
-    return Comparison(variants, runs)
+def read_results(variants: Sequence[Variant], runs: Runs) -> Comparison:
+    """Read those of the runs that are finished."""
+    finished = {key: run for key, run in runs.items() if run.finished()}
+    return Comparison(
+        variants, {key: RunResult.of_run(run.records(), run.resolved()) for key, run in finished.items()}
+    )
 
 
 def _mean_loss(by_seed: BySeed) -> float:

@@ -10,7 +10,7 @@ from adabatch.experiments.comparison.results import Comparison, Selection
 from adabatch.experiments.comparison.variants import Variant
 from adabatch.experiments.comparison.wall_clock import time_to_loss
 from adabatch.experiments.intervals import Interval, mean_interval
-from adabatch.experiments.text import Table
+from adabatch.experiments.text import TextTable
 from adabatch.reporting.console import summary
 
 __all__ = ["gap_table", "loss_table", "noise_table", "speed_table", "wall_clock_table"]
@@ -19,12 +19,12 @@ SATURATING_BATCHES = (8, 16, 32, 64, 128, 256)
 """B_sat of the simulated hardware."""
 
 
-def loss_table(selection: Selection, title: str) -> Table:
+def loss_table(selection: Selection, title: str) -> TextTable:
     """Steps, mean batch and validation losses of every variant."""
     columns = ("schedule", "lr", "seeds", "steps", "mean batch", "largest", "best val. loss", "final val. loss")
-    return Table(
+    return TextTable(
         title,
-        "Means over seeds ± half of the 95% t interval; losses in nats a token; all at equal samples.",
+        "Means over seeds ± half of the 95% t interval; losses in nats per token; all at equal samples.",
         columns,
         [_loss_row(variant, selection) for variant in selection.variants],
     )
@@ -44,7 +44,7 @@ def _loss_row(variant: Variant, selection: Selection) -> tuple[str, ...]:
     )
 
 
-def gap_table(selection: Selection, title: str, reference: str) -> Table:
+def gap_table(selection: Selection, title: str, reference: str) -> TextTable:
     """Paired differences: to the constant frontier, to the smallest and largest constant, to an adaptive variant.
 
     Args:
@@ -69,10 +69,10 @@ def gap_table(selection: Selection, title: str, reference: str) -> Table:
         "Paired by seed, 95% t intervals, * where the interval excludes 0; negative is better. Gap: final "
         "validation loss minus that of constant batches interpolated at the same number of steps."
     )
-    return Table(title, note, tuple(columns), rows)
+    return TextTable(title, note, tuple(columns), rows)
 
 
-def wall_clock_table(selection: Selection, target: Variant, title: str) -> Table:
+def wall_clock_table(selection: Selection, target: Variant, title: str) -> TextTable:
     """Simulated time until each variant reaches a constant schedule's final loss, for hardware of each B_sat.
 
     In units of the time of the constant schedule that gets there first, mean over the seeds that have both.
@@ -87,7 +87,7 @@ def wall_clock_table(selection: Selection, target: Variant, title: str) -> Table
         "taking max(1, b / B_sat), over the same of the fastest constant schedule. Below 1 it pays. –: a seed "
         "never gets there."
     )
-    return Table(title, note, columns, rows)
+    return TextTable(title, note, columns, rows)
 
 
 def relative_time(
@@ -114,7 +114,7 @@ def relative_time(
     return sum(ratios) / len(ratios) if ratios else None
 
 
-def noise_table(selection: Selection, title: str) -> Table:
+def noise_table(selection: Selection, title: str) -> TextTable:
     """What eta means: the batch of every norm test against the noise scale measured in the same runs."""
     rows = [_noise_row(variant, selection) for variant in selection.variants if variant.kind == "adaptive"]
     note = (
@@ -123,7 +123,7 @@ def noise_table(selection: Selection, title: str) -> Table:
         "that never falls adds to it."
     )
     columns = ("schedule", "eta", "tests", "b", "B_noise", "b eta^2 / B_noise", "predicted")
-    return Table(title, note, columns, rows)
+    return TextTable(title, note, columns, rows)
 
 
 def _noise_row(variant: Variant, selection: Selection) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def _noise_row(variant: Variant, selection: Selection) -> tuple[str, ...]:
     )
 
 
-def speed_table(comparison: Comparison) -> Table:
+def speed_table(comparison: Comparison) -> TextTable:
     """Throughput and seconds in steps on this machine, mean over the runs of a variant; not reproducible."""
     rows = []
     for variant in comparison.variants:
@@ -155,8 +155,8 @@ def speed_table(comparison: Comparison) -> Table:
             rates = mean_interval([value["tokens/s"] for value in values])
             seconds = mean_interval([value["seconds in steps"] for value in values])
             rows.append((variant.label, str(len(values)), f"{rates.mean:,.0f}", f"{seconds.mean:.1f}"))
-    note = "On the machine that ran them, with whatever else it did: these numbers are not reproducible."
-    return Table("Throughput", note, ("schedule", "runs", "tokens/s", "seconds in steps"), rows)
+    note = "On the machine that ran them, and on what else it did at the time: these numbers are not reproducible."
+    return TextTable("Throughput", note, ("schedule", "runs", "tokens/s", "seconds in steps"), rows)
 
 
 def interval_text(interval: Interval, digits: int = 4) -> str:

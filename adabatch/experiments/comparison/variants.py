@@ -98,7 +98,7 @@ def standard_variants(base: Settings, constant_batches: Sequence[int] = ()) -> l
         _norm_test("debiased-ema", "debiased, EMA 0.9, eta 1", estimator="debiased", ema=0.9, eta=1.0),
         _norm_test("l1-0.9", "l1 test, eta 0.9", test="l1", eta=0.9),
         _norm_test("l1-1.0", "l1 test, eta 1.0", test="l1", eta=1.0),
-        _norm_test("paper-0.3", "printed estimator, eta 0.3", estimator="paper", eta=0.3),
+        _norm_test("paper-0.3", "published estimator, eta 0.3", estimator="paper", eta=0.3),
         _norm_test("sqrt-scaling", "norm test, eta 0.8, sqrt lr", eta=0.8, lr_scaling="sqrt"),
     ]
 

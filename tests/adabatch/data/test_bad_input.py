@@ -112,7 +112,7 @@ def test_a_damaged_gzip_file(tmp_path, content):
 def test_an_unknown_dataset(tmp_path, offline, config):
     began = time.perf_counter()
     with pytest.raises(
-        ValueError, match=r"data 'nobody/nothing'.* no file or folder here, and could not be loaded"
+        ValueError, match=r"data 'nobody/nothing'.* not a file or folder here, and could not be loaded"
     ) as e:
         open_data(tmp_path, "nobody/nothing", data_config=config)
     assert ("configuration 'en'" in str(e.value)) == (config == "en")

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adabatch.data import open_corpus, preparation, prepare
+from adabatch.data import local_files, open_corpus, preparation, prepare
 from adabatch.data.documents import Document, held_out, held_out_names, name_hash, read_parts
 from adabatch.data.json_lines import JsonLinesSource
 from adabatch.data.local_files import NamedFile, installed_files, stdlib_files
@@ -391,3 +391,33 @@ def test_json_lines_of_the_other_part_are_not_read_when_all_is_for_one(tmp_path)
         path.rename(tmp_path / "away")
         assert list(source.parts(not validation)) == []
         (tmp_path / "away").rename(path)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("tokenizer", ["bytes", "bpe"])
+def test_sources_are_hashed_once_and_not_when_a_prepared_corpus_is_opened(
+    tmp_path, cache, tokenizer, streaming, monkeypatch
+):
+    write_folder(tmp_path / "texts", {f"{number}.txt": b"some line of text\n" * 50 for number in range(4)})
+    (tmp_path / "texts" / "lines.jsonl").write_text('{"text": "a document"}\n' * 20)
+    settings = DataSettings(
+        str(tmp_path / "texts"),
+        tokenizer=tokenizer,
+        vocabulary_size=257,
+        sequence_length=8,
+        streaming=streaming,
+        streaming_validation_tokens=8,
+        validation_fraction=0.3,
+        cache=cache,
+    )
+    hashed, content_hash = [], local_files._content_hash
+    monkeypatch.setattr(local_files, "_content_hash", lambda path: hashed.append(path) or content_hash(path))
+    for _ in range(2):  # prepared the first time, found the second time
+        hashed.clear()
+        folder = prepare(settings)
+        assert sorted(hashed) == sorted((tmp_path / "texts").iterdir())
+    hashed.clear()
+    opened = open_corpus(settings, folder)
+    assert opened.train.take(range(3)).shape == (3, 8)
+    assert hashed == []
+    assert opened.describe() == open_corpus(settings).describe()

@@ -115,7 +115,7 @@ bad_lines = st.one_of(
 
 
 def texts_of(content: bytes) -> list[bytes] | None:
-    """The texts of a file's lines, written anew; None if one of them is no object with a text."""
+    """The texts of a file's lines, by other code; None if one of them is not an object with a text."""
     texts = []
     for line in content.split(b"\n"):
         if not line.strip():
@@ -260,7 +260,7 @@ def test_a_description_that_is_damaged_or_hostile(described, content):
     folder, description = described
     description.write_bytes(content)
     with pytest.raises(ValueError, match=r"delete .* to prepare it again|less than one sequence"):
-        open_corpus(prepared(folder), prepare=False)
+        open_corpus(prepared(folder), description.parent)
 
 
 def test_a_record_of_work_that_is_damaged_is_done_again(folder):

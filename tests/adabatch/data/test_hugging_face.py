@@ -96,7 +96,10 @@ class TestDatasets:
             ({"text_field": "text"}, "no column 'text'; its columns are content, number: set text_field"),
             ({"text_field": "number"}, "row 0: the column 'number' holds int, not text"),
             ({"split": "test"}, "no split 'test'; its splits are train"),
-            ({"data_config": "en"}, "with configuration 'en' is no file or folder here, and could not be loaded"),
+            (
+                {"data_config": "en"},
+                "with configuration 'en' is not a file or folder here, and could not be",
+            ),
         ],
     )
     def test_mistakes(self, tmp_path, changes, message):

@@ -116,7 +116,7 @@ class TestOrder:
     @hypothesis_settings(deadline=None, max_examples=100)
     @given(stream=streams, data=st.data())
     def test_any_ranks_any_batches_and_a_new_start_after_any_step(self, stream, data):
-        """Every phase is a run with its own number of ranks, that goes on from what the ranks before it saved."""
+        """Every phase is a run with its own number of ranks, which resumes from what the ranks before it saved."""
         start, states, taken = 0, [], {}
         for _ in range(data.draw(st.integers(1, 4), "phases")):
             ranks = data.draw(st.integers(1, 4), "ranks")
@@ -163,7 +163,7 @@ class TestOrder:
         first = source.take([0, 2])
         assert torch.equal(source.take([2, 0]), first.flip(0))
         source.take([4, 3])
-        with pytest.raises(ValueError, match=r"position 1 of the stream cannot be read.*forwards only"):
+        with pytest.raises(ValueError, match=r"sample 1 of shard 0 was asked .* at 4.*forwards only"):
             source.take([1])
 
     def test_no_text_at_all(self):
@@ -184,7 +184,7 @@ class TestOrder:
 class TestSharing:
     @pytest.mark.parametrize("ranks", [1, 2, 4])
     def test_each_rank_opens_its_shards_only(self, ranks):
-        """Also as micro-batch and accumulation change, and from a position that is no multiple of the ranks."""
+        """Also as micro-batch and accumulation change, and from a position that the ranks do not divide."""
         shards = [[ListPart([bytes([s] * 5)])] for s in range(8)]
         sources = [StreamedSamples(make_stream(shards)) for _ in range(ranks)]
         start = 21
@@ -199,10 +199,10 @@ class TestSharing:
     def test_ranks_that_cannot_share_evenly_are_warned(self, recwarn):
         source = StreamedSamples(make_stream([[ListPart([b"text"])] for _ in range(8)]))
         for ranks in (1, 2, 4, 8):
-            source.check_share(ranks)
+            source.check_shards(ranks)
         assert not recwarn
         with pytest.warns(UserWarning, match="8 shards of the stream cannot be shared evenly by 3 ranks"):
-            source.check_share(3)
+            source.check_shards(3)
 
     def test_resuming_reads_no_more_than_the_buffer(self):
         """Not the 2000 documents before it."""

@@ -1,21 +1,23 @@
-"""What the runner refuses before any run starts."""
+"""What is refused before any run starts."""
 
 from __future__ import annotations
 
 import pytest
 
-from adabatch.experiments.runner import alone, carry_out
+from adabatch.data.locks import exclusive
+from adabatch.experiments.request import Request
+from adabatch.experiments.runner import execute
+from adabatch.settings import Settings
 
 
 def test_one_process_trains_in_a_folder(tmp_path):
-    here = tmp_path / "here"
-    with alone(here), alone(tmp_path / "there"), pytest.raises(ValueError, match="another process"), alone(here):
-        pass
-    with alone(here):
-        pass
+    request = Request(base=Settings(), output=tmp_path / "runs" / "here", command="adabatch compare")
+    with exclusive(request.output), pytest.raises(ValueError, match=r"process \d+ on .* is at work in .*here"):
+        request.train([])
+    request.train([])
 
 
 def test_no_runs_and_too_few_processes():
-    carry_out([])
+    execute([])
     with pytest.raises(ValueError, match="--processes must be 0"):
-        carry_out([], processes=-1)
+        execute([], processes=-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from adabatch.experiments.ablation.behaviour import Behaviour, behaviour, reached_at
 from adabatch.experiments.ablation.grid import Point, standard_blocks
-from adabatch.experiments.ablation.report import Outcome, heat_maps, write_ablation
+from adabatch.experiments.ablation.report import Ablation, PointResult, heat_maps, write_ablation
 from adabatch.settings import load_settings
 
 BASE = load_settings("ablation")
@@ -76,8 +75,8 @@ def test_the_grid_varies_one_setting_at_a_time_around_the_base():
     assert len(set(names)) == len(names) - len(blocks) + 1
     for block in blocks:
         for overrides in block.levels.values():
-            settings = Point(BASE, 0.3, overrides).settings(2, Path("x"))
-            assert (settings.schedule.eta, settings.data.seed, settings.run.output) == (0.3, 2, "x")
+            settings = Point(BASE, 0.3, overrides).settings(2)
+            assert (settings.schedule.eta, settings.data.seed) == (0.3, 2)
 
 
 def test_groups_are_made_by_the_micro_batch():
@@ -90,26 +89,27 @@ def test_groups_are_made_by_the_micro_batch():
     }
 
 
-def test_outcome_of_two_seeds():
-    outcome = Outcome.of_runs([records(16, 128), records(16, 16, loss=3.0)], 128)
-    assert outcome.word == "jumps / never grows"
-    assert outcome.mean_batch == (72 + 16) / 2
-    assert outcome.loss == 2.5
-    assert math.isnan(outcome.reached)
+def test_result_of_two_seeds():
+    result = PointResult.of_runs([records(16, 128), records(16, 16, loss=3.0)], 128)
+    assert result.word == "jumps / never grows"
+    assert result.mean_batch == (72 + 16) / 2
+    assert result.loss == 2.5
+    assert math.isnan(result.reached)
 
 
 def test_report_of_a_part_of_the_points(tmp_path):
     blocks = standard_blocks(BASE)[1:2]
     etas = (0.2, 0.8)
-    outcomes = {
-        Point(BASE, 0.2, {}).name: Outcome.of_runs([records(16, 128)], 128),
-        Point(BASE, 0.8, {}).name: Outcome.of_runs([records(16, 20, 24)], 128),
+    results = {
+        Point(BASE, 0.2, {}).name: PointResult.of_runs([records(16, 128)], 128),
+        Point(BASE, 0.8, {}).name: PointResult.of_runs([records(16, 20, 24)], 128),
     }
-    text = write_ablation(BASE, blocks, etas, outcomes, tmp_path, "adabatch ablate")
+    ablation = Ablation(BASE, blocks, etas, results)
+    text = write_ablation(ablation, tmp_path, "adabatch ablate")
     row = next(line for line in text.splitlines() if line.startswith("| 1 "))
     assert [cell.strip() for cell in row.split("|")[1:-1]] == ["1", "jumps, 72", "adapts, 20"]
     assert (tmp_path / "ablation.md").read_text() == text
     assert (tmp_path / "ablation.csv").read_text().count("\n") == 3
     assert (tmp_path / "ablation.png").stat().st_size > 5000
-    (panel, _bar) = heat_maps(BASE, blocks, etas, outcomes).axes
+    (panel, _bar) = heat_maps(ablation).axes
     assert [label.get_text() for label in panel.texts] == ["J\n2.00", "A\n2.00"]

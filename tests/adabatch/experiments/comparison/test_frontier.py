@@ -53,7 +53,3 @@ def test_between_neighbours_and_inverted(frontier, share):
 
 def test_equal_steps_count_once():
     assert Frontier.of_points([(10, 3.0), (20, 1.0), (10, 2.0)]) == Frontier((10, 20), (2.0, 1.0))
-    with pytest.raises(ValueError, match="must be positive and ascend"):
-        Frontier((2, 1), (1.0, 1.0))
-    with pytest.raises(ValueError, match="do not go together"):
-        Frontier((1,), ())

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from adabatch.experiments.comparison.plan import Key
 from adabatch.experiments.comparison.results import Comparison, RunResult
+from adabatch.experiments.comparison.runs import Key
 from adabatch.experiments.comparison.tables import gap_table, loss_table, wall_clock_table
 from adabatch.experiments.comparison.variants import Variant
 from adabatch.experiments.intervals import mean_interval

@@ -1,4 +1,4 @@
-"""Which runs are planned, with which settings, in which order, and which count as finished."""
+"""Which runs there are, with which settings, in which order, and which count as finished."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from adabatch.experiments.comparison.plan import Key, plan_runs
+from adabatch.experiments.comparison.runs import Key, comparison_runs
 from adabatch.experiments.comparison.variants import choose_variants, standard_variants
-from adabatch.experiments.planned import changed_settings
+from adabatch.experiments.run import changed_settings
 from adabatch.settings import load_settings, to_toml
 
 BASE = load_settings("comparison")
 VARIANTS = standard_variants(BASE)
 
 
-def plan(folder, names=("constant-16", "constant-64", "ramp"), seeds=(0, 1), rates=(1e-3, 2e-3, 4e-3)):
-    return plan_runs(choose_variants(VARIANTS, names), BASE, seeds, rates, folder)
+def runs_in(folder, names=("constant-16", "constant-64", "ramp"), seeds=(0, 1), rates=(1e-3, 2e-3, 4e-3)):
+    return comparison_runs(choose_variants(VARIANTS, names), BASE, seeds, rates, folder)
 
 
 def finish(run, **changed):
@@ -30,16 +30,16 @@ def finish(run, **changed):
 
 
 def test_the_middle_rate_comes_first_and_derived_runs_bring_what_they_need(tmp_path):
-    runs = plan(tmp_path)
+    runs = runs_in(tmp_path)
     assert len(runs) == 3 * 4 * 2
     assert [key.learning_rate for key in runs][:9] == [2e-3] * 8 + [1e-3]
     assert [key.variant for key in runs][:8:2] == ["constant-16", "constant-64", "unbiased-0.8", "ramp"]
     ramp = runs[Key("ramp", 2e-3, 1)]
-    assert ramp.needs == (runs[Key("unbiased-0.8", 2e-3, 1)],)
+    assert ramp.needs is runs[Key("unbiased-0.8", 2e-3, 1)]
 
 
 def test_settings_of_a_run(tmp_path):
-    settings = plan(tmp_path)[Key("constant-64", 4e-3, 1)].resolved()
+    settings = runs_in(tmp_path)[Key("constant-64", 4e-3, 1)].resolved()
     assert (settings.schedule.schedule, settings.schedule.initial_batch) == ("constant", 64)
     assert settings.schedule.micro_batch == BASE.schedule.max_micro_batch
     assert settings.data.seed == 1
@@ -49,7 +49,7 @@ def test_settings_of_a_run(tmp_path):
 
 
 def test_the_ramp_waits_for_its_adaptive_run(tmp_path):
-    runs = plan(tmp_path)
+    runs = runs_in(tmp_path)
     ramp, adaptive = runs[Key("ramp", 1e-3, 0)], runs[Key("unbiased-0.8", 1e-3, 0)]
     assert not ramp.ready()
     assert not ramp.finished()
@@ -61,13 +61,13 @@ def test_the_ramp_waits_for_its_adaptive_run(tmp_path):
 
 
 def test_a_run_cut_short_is_not_finished(tmp_path):
-    run = next(iter(plan(tmp_path).values()))
+    run = next(iter(runs_in(tmp_path).values()))
     finish(run, samples=64)
     assert not run.finished()
 
 
 def test_a_run_with_other_settings_is_refused(tmp_path):
-    run = next(iter(plan(tmp_path).values()))
+    run = next(iter(runs_in(tmp_path).values()))
     finish(run)
     config = run.folder / "config.toml"
     config.write_text(config.read_text().replace("weight_decay = 0.1", "weight_decay = 0.5"))
@@ -76,16 +76,16 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
 
 
 def test_a_comparison_may_be_moved(tmp_path):
-    before = plan(tmp_path / "before", names=("replay",))
+    before = runs_in(tmp_path / "before", names=("replay",))
     for run in before.values():
         if not run.needs:
             finish(run)
     replay = before[Key("replay", 1e-3, 0)]
     finish(replay)
     (tmp_path / "before").rename(tmp_path / "after")
-    assert plan(tmp_path / "after", names=("replay",))[Key("replay", 1e-3, 0)].finished()
-    assert plan(tmp_path / "after", names=("replay",), seeds=(0, 1, 2))[Key("replay", 1e-3, 0)].finished()
-    more_seeds = plan(tmp_path / "after", names=("replay",), seeds=(0, 2, 1))
+    assert runs_in(tmp_path / "after", names=("replay",))[Key("replay", 1e-3, 0)].finished()
+    assert runs_in(tmp_path / "after", names=("replay",), seeds=(0, 1, 2))[Key("replay", 1e-3, 0)].finished()
+    more_seeds = runs_in(tmp_path / "after", names=("replay",), seeds=(0, 2, 1))
     finish(more_seeds[Key("unbiased-0.8", 1e-3, 2)])
     with pytest.raises(ValueError, match="replay_run is"):
         more_seeds[Key("replay", 1e-3, 0)].finished()
@@ -107,9 +107,9 @@ def test_changed_settings_are_named():
         ({"rates": (-1e-3,)}, "positive and different"),
     ],
 )
-def test_what_cannot_be_planned(tmp_path, arguments, message):
+def test_what_cannot_be_compared(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        plan(tmp_path, **arguments)
+        runs_in(tmp_path, **arguments)
 
 
 def test_the_frontier_needs_two_constants():

@@ -1,4 +1,4 @@
-"""One run of a comparison: which settings, where it lies, which runs it needs first, whether it is finished."""
+"""One run of an experiment: its settings, its folder, the runs that it needs first, whether it is finished."""
 
 from __future__ import annotations
 
@@ -8,53 +8,59 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.reporting.metrics import Record, read_metrics
-from adabatch.settings import SECTIONS, Settings, load_settings
+from adabatch.settings import SECTIONS, Settings, load_settings, overlay
 
-__all__ = ["PlannedRun", "changed_settings"]
+__all__ = ["ExperimentRun", "changed_settings"]
 
-FREE = frozenset({"output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"})
-"""Settings that do not change what a run finds: a comparison's folder may be moved, or named from elsewhere."""
+CHANGEABLE = frozenset({"output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"})
+"""Settings that do not change the results of a run: its folder may be moved, or named from elsewhere."""
 
 RUN_DEPTH = 3
-"""Folders that name a run below its comparison's ``runs``: variant, learning rate, seed."""
+"""Folders that name a run below its experiment's ``runs``: variant, learning rate, seed."""
 
 
 @dataclass(frozen=True, eq=False)
-class PlannedRun:
-    """A training run that a comparison wants.
+class ExperimentRun:
+    """A training run of an experiment.
 
     Attributes:
-        name: of the run among the others, unique; also its folder below the comparison's.
-        folder: of the run.
-        settings: resolves its settings, output folder included, from the records of the runs in ``needs``, in that
-            order.
-        needs: runs that must be finished first.
+        name: of the run among the others, unique; also its folder below ``runs``.
+        experiment: folder of the experiment.
+        settings: of the run, from the records of the run that it needs; :meth:`resolved` adds its folder.
+        needs: a run that must be finished first.
     """
 
     name: str
-    folder: Path
-    settings: Callable[[Sequence[Sequence[Record]]], Settings]
-    needs: tuple[PlannedRun, ...] = ()
+    experiment: Path
+    settings: Callable[[Sequence[Record]], Settings]
+    needs: ExperimentRun | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.experiment / "runs" / self.name
 
     @property
     def log(self) -> Path:
-        """What the run printed."""
+        """Where the output of the run is."""
         return self.folder / "log.txt"
 
     def resolved(self) -> Settings:
-        """The run's settings; the runs that it needs must be finished."""
-        return self.settings([needed.records() for needed in self.needs])
+        """The run's settings; the run that it needs must be finished."""
+        settings = self.settings([] if self.needs is None else self.needs.records())
+        kept = {"output": str(self.folder), "resume": "auto", "figures": False}
+        return overlay(settings, kept | {"threads": settings.parallel.threads or 1})
 
     def records(self) -> list[Record]:
         """The records of a finished run."""
         return read_metrics(self.folder)
 
     def ready(self) -> bool:
-        """Whether the runs that it needs are finished."""
-        return all(needed.finished() for needed in self.needs)
+        """Whether the run that it needs is finished."""
+        return self.needs is None or self.needs.finished()
 
     def finished(self) -> bool:
-        """Whether the run was carried out to its last sample, with these settings.
+        """Whether the run was executed to its last sample, with these settings.
 
         Raises:
             ValueError: if the folder holds a run with other settings.
@@ -81,12 +87,12 @@ def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
         for section, cls in SECTIONS.items()
         for item in fields(cls)
         for old, new in [_values(saved, wanted, section, item.name)]
-        if item.name not in FREE and old != new
+        if item.name not in CHANGEABLE and old != new
     ]
 
 
 def _values(saved: Settings, wanted: Settings, section: str, name: str) -> tuple[Any, Any]:
     old, new = (getattr(getattr(settings, section), name) for settings in (saved, wanted))
-    if name == "replay_run":  # which run, wherever the comparison lies
+    if name == "replay_run":  # which run, wherever the experiment lies
         return Path(old).parts[-RUN_DEPTH:], Path(new).parts[-RUN_DEPTH:]
     return old, new

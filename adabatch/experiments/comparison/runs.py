@@ -1,18 +1,17 @@
-"""Variants x learning rates x seeds as planned runs."""
+"""Variants x learning rates x seeds as runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from adabatch.experiments.comparison.variants import Variant, derived_settings
-from adabatch.experiments.planned import PlannedRun
+from adabatch.experiments.run import ExperimentRun
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings, overlay
 
-__all__ = ["Key", "Plan", "plan_runs"]
+__all__ = ["Key", "Runs", "comparison_runs"]
 
 
 @dataclass(frozen=True, order=True)
@@ -24,16 +23,16 @@ class Key:
     seed: int
 
 
-Plan = dict[Key, PlannedRun]
+Runs = dict[Key, ExperimentRun]
 
 
-def plan_runs(
+def comparison_runs(
     variants: Sequence[Variant],
     base: Settings,
     seeds: Sequence[int],
     learning_rates: Sequence[float],
     folder: Path,
-) -> Plan:
+) -> Runs:
     """The runs in the order in which they are wanted: the middle learning rate first, then variant by variant.
 
     Args:
@@ -53,51 +52,36 @@ def plan_runs(
             f"the learning rates must be positive and different, but are "
             f"{', '.join(f'{rate:g}' for rate in learning_rates) or 'none'} (--learning-rates)"
         )
-    runs: Plan = {}
+    runs: Runs = {}
     for rate in _middle_first(learning_rates):
         for variant in variants:
             keys = [Key(variant.name, rate, seed) for seed in seeds]
-            runs |= {key: _planned(key, variant, base, seeds, runs, folder) for key in keys}
+            runs |= {key: _run(key, variant, base, seeds, runs, folder) for key in keys}
     return runs
 
 
-def _planned(
-    key: Key, variant: Variant, base: Settings, seeds: Sequence[int], runs: Plan, folder: Path
-) -> PlannedRun:
-    name = f"{key.variant}/lr-{key.learning_rate:g}/seed-{key.seed}"
-    place = folder / "runs" / name
-    needs: tuple[PlannedRun, ...] = ()
+def _run(
+    key: Key, variant: Variant, base: Settings, seeds: Sequence[int], runs: Runs, folder: Path
+) -> ExperimentRun:
+    needs = None
     if variant.derived is not None:
         seed = key.seed if variant.derived.how == "steps" else _other_seed(key.seed, seeds)
-        needs = (runs[Key(variant.derived.of, key.learning_rate, seed)],)
-    return PlannedRun(name, place, partial(_settings, variant, base, key, place, needs), needs)
+        needs = runs[Key(variant.derived.of, key.learning_rate, seed)]
 
+    def settings(records: Sequence[Record]) -> Settings:
+        final = key.learning_rate * base.optimizer.min_lr / base.optimizer.lr
+        own = {"seed": key.seed, "lr": key.learning_rate, "min_lr": final}
+        chosen = overlay(base, own | dict(variant.overrides))
+        return (
+            chosen if needs is None else overlay(chosen, derived_settings(variant, chosen, needs.folder, records))
+        )
 
-def _settings(
-    variant: Variant,
-    base: Settings,
-    key: Key,
-    folder: Path,
-    needs: Sequence[PlannedRun],
-    records: Sequence[Sequence[Record]],
-) -> Settings:
-    """The settings of one run, given the records of the runs that it needs."""
-    common = {
-        "seed": key.seed,
-        "lr": key.learning_rate,
-        "min_lr": key.learning_rate * base.optimizer.min_lr / base.optimizer.lr,
-        "threads": base.parallel.threads or 1,
-        "output": str(folder),
-        "resume": "auto",
-        "figures": False,
-    }
-    settings = overlay(base, common | dict(variant.overrides))
-    derived = [(needed.folder, its) for needed, its in zip(needs, records, strict=True)]
-    return overlay(settings, derived_settings(variant, settings, *derived[0])) if derived else settings
+    name = f"{key.variant}/lr-{key.learning_rate:g}/seed-{key.seed}"
+    return ExperimentRun(name, folder, settings, needs)
 
 
 def _other_seed(seed: int, seeds: Sequence[int]) -> int:
-    """The seed before, for the first one the second: the same however many seeds there are.
+    """The seed before, for the first one the second: the same for any number of seeds.
 
     >>> [_other_seed(seed, [4, 5, 6]) for seed in (4, 5, 6)]
     [5, 4, 5]
