@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.repository import ROOT
+
 README = (ROOT / "README.md").read_text()
 
 SHORT = "--samples 64 --warmup-samples 16 --validation-samples 4"

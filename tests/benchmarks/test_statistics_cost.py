@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,16 +14,15 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
+from tests.support.repository import ROOT, script
 from tests.support.spawning import run_ranks
 
-ROOT = Path(__file__).parent.parent.parent
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def both(rank: int, world_size: int, mode: str) -> tuple[float, float]:
     """The paper's variance over workers, and ours of the same groups."""
-    from paper_statistics import PaperStatistics
-
+    PaperStatistics = script("benchmarks/paper_statistics.py").PaperStatistics
     torch.manual_seed(0)
     model: nn.Module = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
     if mode == "ddp":
