@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import pickle
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
-from tests.support.repository import ROOT, script
+from tests.support.repository import script
 from tests.support.spawning import run_ranks
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
@@ -50,12 +50,23 @@ def test_the_papers_way_gives_the_printed_variance_of_one_group_a_worker(mode):
         assert paper == pytest.approx(ours, rel=1e-5)
 
 
+def rank_of_benchmark(rank: int, world_size: int, setting: dict):
+    benchmark = script("benchmarks/statistics_cost.py")
+    return pickle.dumps(benchmark.measure(benchmark.Setting(**setting), rank))
+
+
+def on_ranks(setting):
+    """The benchmark's own function on the tests' ranks, which need not start first."""
+    return [pickle.loads(found) for found in run_ranks(rank_of_benchmark, 2, asdict(setting))]
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "single"])  # a GPU run is a single process
-def test_it_runs_and_prints_every_kind(tmp_path, parallel):
-    output = tmp_path / "table.txt"
-    command = [sys.executable, "benchmarks/statistics_cost.py", "--size", "tiny", "--rounds", "1"]
-    options = ["--parallel", parallel, "--length", "8", "--output", str(output)]
-    subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+def test_it_runs_and_prints_every_kind(tmp_path, parallel, monkeypatch):
+    benchmark, output = script("benchmarks/statistics_cost.py"), tmp_path / "table.txt"
+    if parallel == "ddp":
+        monkeypatch.setattr(benchmark, "on_ranks", on_ranks)
+    options = ["--size", "tiny", "--rounds", "1", "--parallel", parallel, "--length", "8"]
+    benchmark.main([*options, "--output", str(output)])
     lines = output.read_text().splitlines()
     kinds = ["scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample"]
     rows = [line.split() for line in lines[3:] if not line.startswith("#")]
@@ -69,9 +80,9 @@ def test_it_runs_and_prints_every_kind(tmp_path, parallel):
         assert added["paper"] > 100 * added["scalar"]
 
 
-def test_the_precision_of_sampling_is_measured():
-    command = [sys.executable, "benchmarks/coordinate_sampling.py", "--steps", "1", "--hidden-size", "256"]
-    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+def test_the_precision_of_sampling_is_measured(capsys):
+    script("benchmarks/coordinate_sampling.py").main(["--steps", "1", "--hidden-size", "256"])
+    printed = capsys.readouterr().out.splitlines()
     rows = {int(line.split()[0]): list(map(float, line.split()[1:])) for line in printed[4:-1]}
     assert list(rows) == [4, 16, 64, 256]
     assert 0 < max(rows[4][:3]) < max(rows[256][:3])  # sums and their ratio, in percent
