@@ -22,7 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cli
 from adabatch.data import StreamedSamples, open_corpus
 from adabatch.data.local_files import stdlib_files
 from adabatch.data.tokenizer import ByteTokenizer
@@ -112,7 +111,7 @@ def preparing(settings: DataSettings, size: int) -> Iterator[str]:
 def prepared(options: list[str]) -> tuple[float, float, int]:
     """Seconds, CPU seconds and tokens of the command with these options."""
     began, used = time.perf_counter(), cpu_seconds()
-    command = [sys.executable, str(Path(cli.__file__)), "prepare", *options]
+    command = [sys.executable, "-m", "adabatch", "prepare", *options]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     tokens = int(done.stdout.split()[0].replace(",", ""))
     return time.perf_counter() - began, cpu_seconds() - used, tokens

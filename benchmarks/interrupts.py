@@ -74,7 +74,7 @@ def started(command: Command, folder: Path) -> Iterator[subprocess.Popen[bytes]]
     words = [word.replace("FOLDER", str(folder)) for word in command.words.split()]
     with said(folder).open("wb") as error:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "cli.py"), *words],
+            [sys.executable, "-m", "adabatch", *words],
             cwd=folder,
             env=os.environ | {"ADABATCH_CACHE": str(folder.parent / "cache")},
             stdout=subprocess.DEVNULL,

@@ -15,7 +15,6 @@ from images import CLASSES, SIZE, gratings
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
-from transformers import ViTConfig, ViTForImageClassification
 
 from adabatch.integrations.noise_scale import NoiseScaleMonitor  # +
 from adabatch.schedules import Constant, MultipleOf, NormTest  # +
@@ -26,6 +25,8 @@ class ViT(nn.Module):
     """A Vision Transformer from its configuration, randomly initialised."""
 
     def __init__(self):
+        from transformers import ViTConfig, ViTForImageClassification
+
         super().__init__()
         sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
         config = ViTConfig(image_size=SIZE, patch_size=4, num_channels=1, num_labels=CLASSES, **sizes)

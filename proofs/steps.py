@@ -31,6 +31,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import sympy
@@ -44,6 +45,7 @@ __all__ = [
     "Step",
     "by_lemma",
     "checked",
+    "difference",
     "identity",
     "nonnegative",
     "prose",
@@ -162,13 +164,23 @@ def vanishes(expression: Expression) -> bool:
     return False
 
 
+def difference(left: Expression, right: Expression) -> str:
+    """Where two expressions differ, "" if nowhere: by numbers first, which tell most apart at once."""
+    residual = sympy.sympify(left) - right
+    free = sorted(residual.free_symbols, key=str)
+    point = {s: 3 + k if s.is_integer else sympy.Rational(1, 3 + k) for k, s in enumerate(free)}
+    value = residual.subs(point).evalf(30)
+    if value.is_comparable and abs(value) > (1e-9 if residual.has(sympy.Float) else 1e-20):
+        return f"residual {sympy.N(value, 6)} at {point}"
+    return "" if vanishes(residual) else f"residual {residual}"
+
+
 def identity(statement: str, left: Expression, right: Expression, reason: str = "") -> Step:
-    """``left = right``: the residual is reduced to zero."""
+    """``left = right``: the residual is reduced to zero; a false one is told by numbers."""
 
     def check() -> Evidence:
-        if vanishes(left - right):
-            return Evidence(True, "residual 0")
-        return Evidence(False, f"residual {sympy.simplify(left - right)}")
+        found = difference(left, right)
+        return Evidence(not found, found or "residual 0")
 
     return Step(statement, Method.IDENTITY, check, reason)
 
@@ -219,18 +231,28 @@ def checked(statement: str, check: Callable[[], Evidence], reason: str = "") -> 
     return Step(statement, Method.CHECK, check, reason)
 
 
-def by_lemma(statement: str, lemma: Proof, hypotheses: Sequence[Step] = (), reason: str = "") -> Step:
-    """An application of an earlier lemma: it is checked anew, with the steps that match its hypotheses."""
+@cache
+def _checked_once(lemma: Callable[[], Proof]) -> CheckedProof:
+    return run(lemma())
+
+
+def by_lemma(
+    statement: str, lemma: Proof | Callable[[], Proof], hypotheses: Sequence[Step] = (), reason: str = ""
+) -> Step:
+    """An application of an earlier lemma: it is checked again, with the steps that match its hypotheses.
+
+    Given as a function, which makes it from its defaults, a lemma is checked once per process.
+    """
 
     def check() -> Evidence:
-        result = run(lemma)
+        result = run(lemma) if isinstance(lemma, Proof) else _checked_once(lemma)
         if not result.holds:
-            return Evidence(False, f"{lemma.name} does not hold")
+            return Evidence(False, f"{result.proof.name} does not hold")
         for step in hypotheses:
             evidence = step.check()
             if not evidence.holds:
                 return Evidence(False, f"hypothesis not matched: {step.statement}: {evidence.detail}")
-        return Evidence(True, f"{lemma.name}, {len(hypotheses)} hypotheses matched")
+        return Evidence(True, f"{result.proof.name}, {len(hypotheses)} hypotheses matched")
 
     return Step(statement, Method.LEMMA, check, reason)
 

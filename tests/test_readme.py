@@ -1,4 +1,4 @@
-"""Every command in the README runs, and every path in it exists."""
+"""Every command in the README runs, every path in it exists, and its lines are short."""
 
 from __future__ import annotations
 
@@ -11,83 +11,75 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repository import ROOT
-
-README = (ROOT / "README.md").read_text()
-
-SHORT = "--samples 64 --warmup-samples 16 --validation-samples 4"
-
-COMMANDS = {
-    # what the README says -> what the test adds, so that it is short and writes where it may
-    "make demo": f"OPTIONS={SHORT} --output {{folder}}/demo",
-    "make test": "--dry-run",  # this very test runs inside it
-    "adabatch train --preset demo --parallel fsdp --ranks 2 --schedule norm-test --eta 0.8 --output runs/mine": (
-        f"{SHORT} --output {{folder}}/mine"
-    ),
-    "adabatch train --help": "",
-    "torchrun --nnodes 1 --nproc-per-node 2 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint localhost:29400 "
-    "--rdzv-id mine cli.py train --preset demo --parallel fsdp --checkpoint-interval 4096 "
-    "--output runs/torchrun": (f"{SHORT} --output {{folder}}/torchrun"),
-    "adabatch prepare --data stdlib --tokenizer bpe --vocabulary-size 4096": "",
-    "adabatch train --preset demo --data stdlib --streaming --output runs/streamed": (
-        f"{SHORT} --output {{folder}}/streamed"
-    ),
-    "adabatch train --preset demo --parallel fsdp --plan-ranks 1024": "",
-    "adabatch compare --output runs/comparison": (
-        "--quick --seeds 1 --variants constant-16,constant-64,unbiased-0.8 --output {folder}/comparison"
-    ),
-    "adabatch ablate --output runs/ablation": (
-        "--quick --etas 0.2,0.8 --vary groups --samples 64 --output {folder}/ablation"
-    ),
-    "adabatch plot runs/mine runs/torchrun": "{folder}/mine {folder}/torchrun --output {folder}/drawn",
-    "adabatch export runs/mine --to runs/exported": "{folder}/mine --to {folder}/exported",
-    "adabatch claims": "",
-    "adabatch verify-bounds --quick --output runs/bounds": "--output {folder}/bounds",
-    "adabatch prove L5 --show": "",
-}
-
-
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
-    return [line for block in blocks for line in block.strip().splitlines()]
+from tests.support.readme import COMMANDS, README, ROOT, SHORT, readme_commands
 
 
 def test_every_command_is_listed_here():
-    assert sorted(readme_commands()) == sorted(COMMANDS)
+    assert readme_commands() == list(COMMANDS)
+
+
+def shell(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run in the clone, with this environment's own as what ``.venv`` names, and with results in ``folder``."""
+    commands = commands.replace(" runs/", f" {folder}/runs/").replace(".venv/", f"{sys.prefix}/")
+    commands = re.sub(
+        "^make .*", rf"\g<0> VENV={sys.prefix} -o {sys.prefix}/.installed", commands, flags=re.MULTILINE
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=ROOT,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+
+# Others make environments of their own, from the network: tests/readme_in_a_shell.sh runs them.
+HERE = [command for command in COMMANDS if ".venv-" not in command]
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", HERE)
 def test_command(command, tmp_path):
-    added = COMMANDS[command].format(folder=tmp_path)
-    words = command.split() + ([added] if added.startswith("OPTIONS=") else added.split())
-    if words[0] == "make":  # the environment that runs this test, as it is installed
-        words += [f"VENV={sys.prefix}", "-o", f"{sys.prefix}/.installed"]
-    if "plot" in words:  # of runs that the test leaves there
-        words = [*words[:2], *added.split()]
-        leave_runs(tmp_path / "mine", tmp_path / "torchrun")
-    if "export" in words:
-        words = [*words[:2], *added.split()]
-        leave_checkpoint(tmp_path / "mine")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        words, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False, timeout=280
-    )
+    added = COMMANDS[command]
+    if command == "make demo":
+        added = f"OPTIONS='{SHORT} --output {tmp_path}/runs/demo'"
+    if "plot" in command:
+        leave_runs(tmp_path / "runs" / "mine", tmp_path / "runs" / "torchrun")
+        added = f"--output {tmp_path}/drawn"
+    if "export" in command or "covers" in command:
+        leave_checkpoint(tmp_path / "runs" / "mine")
+    done = shell(f"{command} {added}", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    folder = tmp_path / command.rpartition("/")[2] if "--output" in command else tmp_path / "demo"
-    if ("train" in command and not {"--help", "--plan-ranks"} & set(words)) or command == "make demo":
+    folder = tmp_path / "runs" / (command.rpartition("runs/")[2] if "--output" in command else "demo")
+    if (" train " in command and not {"--help", "--plan-ranks"} & set(command.split())) or command == "make demo":
         assert (folder / "metrics.jsonl").read_text().count("\n") >= 2
         assert (folder / "figures" / "training.png").stat().st_size > 5000
         assert "mean batch" in done.stdout
-    if "export" in words:
-        assert (tmp_path / "exported" / "model.safetensors").stat().st_size > 1e6
+    if "export" in command:
+        assert (tmp_path / "runs" / "exported" / "model.safetensors").stat().st_size > 1e6
+    if "--version" in command:
+        assert re.search(r"\d+\.\d+\.\d+", done.stdout)
+
+
+def test_the_extras_that_the_readme_names_exist():
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    section = README[README.index("\n## Only the theory") : README.index("\n## Map")]
+    named = set(re.findall(r"\.\[(\w+)\]'", section)) | set(
+        re.findall(r"`(\w+)`", section[section.index("The other extras") :])
+    )
+    assert {"theory", "train"} <= named <= set(extras)
 
 
 def leave_runs(*folders: Path) -> None:
     """Metrics of two steps in each folder."""
     for size, folder in enumerate(folders, start=4):
-        folder.mkdir()
+        folder.mkdir(parents=True)
         records = [{"step": k, "samples": k * size, "loss": 5.0 - k, "batch_size": size} for k in (1, 2)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
@@ -104,16 +96,30 @@ def leave_checkpoint(folder: Path) -> None:
     )
 
 
+def test_lines_are_short():
+    assert [line for line in README.splitlines() if len(line) > 115] == []
+
+
 def test_paths_in_the_text_exist():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
     assert links
     for link in links:
         assert link.startswith("https://") or (ROOT / link).exists(), link
-    table = README[README.index("## Map of the code") :]
-    for cell in re.findall(r"^\| (`[^|]*) \|", table, flags=re.MULTILINE):
-        first, *others = [Path(name.strip("/")) for name in re.findall(r"`([\w/.]+)`", cell)]
-        for path in [first, *(first.parent / other for other in others)]:
-            assert (ROOT / path).exists(), path
+    for page, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", README):
+        headings = re.findall("^#+ (.*)$", (ROOT / page).read_text() if page else README, flags=re.MULTILINE)
+        assert heading in [re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings], heading
+
+
+def test_the_map_has_a_line_for_each_folder():
+    """Every folder of the repository's root and of ``adabatch/``, except what a line stands for as a whole."""
+    table = README[README.index("## Map of the repository") :]
+    named = re.findall(r"^\| `([\w/]+)/` \|", table, flags=re.MULTILINE)
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not listed:
+        pytest.skip("not a git checkout")
+    folders = {Path(*Path(name).parts[: 2 if name.startswith("adabatch/") else 1]) for name in listed.splitlines()}
+    expected = {str(folder) for folder in folders if (ROOT / folder).is_dir() and not str(folder).startswith(".")}
+    assert sorted(named) == sorted(expected - {"adabatch"})
 
 
 def test_the_loop_in_the_readme_runs():
@@ -125,10 +131,10 @@ def test_the_loop_in_the_readme_runs():
     torch.manual_seed(0)
     model = nn.Linear(8, 1)
     target = torch.randn(8, 1)
-    sizes = []
+    seen = []
 
     def next_samples(count):
-        sizes.append(count)
+        seen.append(count)
         return torch.randn(count, 8)
 
     def loss_of(model, x):
@@ -138,11 +144,12 @@ def test_the_loop_in_the_readme_runs():
         "model": model,
         "optimizer": torch.optim.AdamW(model.parameters(), lr=0.05),
         "world_size": 1,
-        "accumulation": 4,
+        "micro_batch": 4,
         "budget": 2000,
         "next_samples": next_samples,
         "loss_of": loss_of,
     }
     exec(code, names)
-    assert names["schedule"].samples == sum(sizes) >= 2000
-    assert sizes[-1] > sizes[0]
+    assert names["schedule"].samples == sum(seen) >= 2000
+    assert set(seen) == {4}
+    assert names["batch_size"] == names["schedule"].batch_size > 8

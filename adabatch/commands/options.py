@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import shlex
+import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from adabatch.settings import SECTIONS, field_docs, options
+from adabatch.settings import SECTIONS, field_docs, load_settings, options, preset_names
 
 Number = TypeVar("Number", int, float)
 
-__all__ = ["names", "numbers", "with_setting_options"]
+__all__ = ["Processes", "Quick", "ReportOnly", "command_line", "names", "numbers", "with_settings"]
+
+Processes = Annotated[int, typer.Option(help="Runs at once, each on one thread; 0: one per core.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Tiny runs, for a first look.")]
+ReportOnly = Annotated[
+    bool, typer.Option("--report-only", help="Train nothing: tables and figures of what is finished.")
+]
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -34,7 +42,7 @@ def numbers(text: str, kind: type[Number], option: str) -> tuple[Number, ...]:
     (1, 2)
 
     Raises:
-        ValueError: for what is no such number.
+        ValueError: for text that is not such a list.
     """
     try:
         return tuple(kind(part) for part in names(text))
@@ -42,39 +50,74 @@ def numbers(text: str, kind: type[Number], option: str) -> tuple[Number, ...]:
         raise ValueError(f"{option} takes numbers separated by commas, such as 1,2,3, not {text!r}") from None
 
 
-def with_setting_options(
-    command: Callable[..., None], sections: Sequence[str] = tuple(SECTIONS)
-) -> Callable[..., None]:
-    """Give a typer command an option for every setting of these sections.
+def command_line(without: str = "") -> str:
+    """The command as it was called, except for one option."""
+    return shlex.join(["adabatch", *(word for word in sys.argv[1:] if word != without)])
 
-    The command's last parameter, ``**overrides``, receives the options that were given, by field name. A setting
-    named as one of the command's own parameters gets no option.
+
+def with_settings(
+    preset: str | None = None, sections: Sequence[str] = tuple(SECTIONS), defaults: Mapping[str, Any] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a typer command ``--preset``, ``--config`` and an option for every setting of these sections.
+
+    The command's first parameter receives the resolved settings. A setting named as one of the command's own
+    parameters gets no option.
+
+    Args:
+        preset: taken unless the user names another.
+        sections: whose settings become options.
+        defaults: settings that this command sets unless the user gives them as options.
     """
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    docs = {section: field_docs(cls) for section, cls in SECTIONS.items()}
-    taken = {p.name for p in own}
-    made = [
-        _parameter(section, item, hint, docs[section][item.name])
-        for section, item, hint in options()
-        if section in sections and item.name not in taken
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters = inspect.signature(command, eval_str=True).parameters.values()
+        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters][1:]
+        taken = {parameter.name for parameter in own}
+        made = [
+            _parameter(section, item, hint)
+            for section, item, hint in options()
+            if section in sections and item.name not in taken
+        ]
+
+        def wrapped(preset: str | None, config: str | None, **given: Any) -> None:
+            chosen = {item.name: given.pop(item.name) for item in made}
+            overrides = {name: value for name, value in chosen.items() if value not in (None, [])}
+            command(load_settings(preset, config, {**(defaults or {}), **overrides}), **given)
+
+        all_options = [*_source_parameters(preset), *own, *made]
+        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+        wrapped.__signature__ = inspect.Signature(all_options)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {option.name: option.annotation for option in all_options}
+        return wrapped
+
+    return decorate
+
+
+def _source_parameters(preset: str | None) -> list[inspect.Parameter]:
+    """``--preset`` and ``--config``."""
+    texts = {
+        "preset": f"Built-in settings to start from: {', '.join(preset_names())}.",
+        "config": "A settings file (TOML), over the preset; paths in it are relative to the file.",
+    }
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(
+            name,
+            kind,
+            default=preset if name == "preset" else None,
+            annotation=Annotated[str | None, typer.Option(help=text)],
+        )
+        for name, text in texts.items()
     ]
 
-    def wrapped(**given: Any) -> None:
-        overrides = {name: value for name, value in given.items() if value not in (None, ()) and value != []}
-        command(**{p.name: given[p.name] for p in own}, **{k: v for k, v in overrides.items() if k not in taken})
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *made]}
-    return wrapped
-
-
-def _parameter(section: str, item: Field[Any], hint: Any, doc: str) -> inspect.Parameter:
+def _parameter(section: str, item: Field[Any], hint: Any) -> inspect.Parameter:
     """The option of one setting; None (not given) leaves preset, file and default as they are."""
     kind, several = _option_type(hint)
-    help_text = doc + _default_text(item, hint)
     name = "--" + item.name.replace("_", "-")
     flag = f"{name}/--no-{name[2:]}" if kind is bool else name
+    help_text = field_docs(SECTIONS[section])[item.name] + _choices_and_default(item, hint, several)
+    help_text = help_text.replace("`", "").replace("[", r"\[")  # typer takes a bracket for a tag of rich
     wanted: Any = list[str] | None if several else kind | None
     annotation = Annotated[wanted, typer.Option(flag, help=help_text, rich_help_panel=section)]
     return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -89,12 +132,13 @@ def _option_type(hint: Any) -> tuple[type, bool]:
         if any(typing.get_origin(a) is Sequence for a in arguments):
             return str, True
         return next(_option_type(a) for a in arguments if a is not type(None))
-    return str, False
+    return str, typing.get_origin(hint) is tuple and arguments[0] is str
 
 
-def _default_text(item: Field[Any], hint: Any) -> str:
+def _choices_and_default(item: Field[Any], hint: Any, several: bool) -> str:
     default = None if item.default is MISSING else item.default
     choices = f" One of {', '.join(typing.get_args(hint))}." if typing.get_origin(hint) is Literal else ""
+    repeated = " May be repeated." if several else ""
     if isinstance(default, tuple):
-        default = ",".join(str(value) for value in default)
-    return f"{choices} [default: {default}]" if default not in (None, "") else choices
+        default = ",".join(map(str, default))
+    return f"{choices}{repeated} [default: {'none' if default in (None, '') else default}]"

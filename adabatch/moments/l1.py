@@ -1,4 +1,4 @@
-r"""The l1 norm test's statistic and its estimators from groups; what the scalar test is worth beside it.
+r"""The l1 norm test's statistic and its estimators from groups; what the scalar test is worth next to it.
 
 Problem:
     The **l1 norm test** asks at every step for sum_i sqrt(Var_k g_{k,i}) <= eta ||G_k||_1, where G is the true
@@ -143,7 +143,7 @@ def plug_in_l1_norm(mean: Value) -> Value:
     """||g||_1 of the batch gradient, shape [..., d] -> [...]. E ||g||_1 >= ||G||_1: biased up, by noise.
 
     When noise dominates it grows with the noise, so that the ratio (sum sd)/(plug-in) saturates near
-    sqrt(pi/2) = 1.25 whatever the true ratio is.
+    sqrt(pi/2) = 1.25 for every true ratio.
 
     >>> import numpy as np
     >>> plug_in_l1_norm(np.array([2.0, -2.0]))

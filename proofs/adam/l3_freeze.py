@@ -46,7 +46,7 @@ def lemma_l3(
             by_lemma(r"\|G_k - G_j\| \le L\,(k-j)\,\alpha\sqrt d\,C_m", lemma_l1(step_bound), reason="smoothness"),
             by_lemma(
                 r"\|g_j/\sqrt{v_k}\| \le \sqrt{d/c}\;\beta_2^{-(k-j)/2}",
-                lemma_l2(),
+                lemma_l2,
                 (identity(r"\beta_1/\sqrt{\beta_2} = r", momentum_ratio(BETA1, BETA2), r),),
             ),
             identity(

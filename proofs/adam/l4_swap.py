@@ -39,7 +39,7 @@ def lemma_l4(amplification: Callable[..., Any] = momentum_amplification) -> Proo
             _swapped(),
             by_lemma(
                 r"\beta_1^n/\sqrt{v_{j+n}} \le r^n/\sqrt{v_j}",
-                lemma_l2(),
+                lemma_l2,
                 (identity(r"\beta_1^n \beta_2^{-n/2} = r^n", sympy.expand_power_base(BETA1**n) / q**n, r**n),),
             ),
             identity(

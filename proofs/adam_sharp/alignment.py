@@ -15,8 +15,8 @@ import sympy
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam_sharp.drift import lemma_d
 from proofs.adam_sharp.stopping import lemma_s
-from proofs.adam_sharp.symbols import applied, beta1, beta2, eta, identity, r, zeta
-from proofs.steps import Proof, Step, nonnegative, prose
+from proofs.adam_sharp.symbols import ADAM, PROBLEM, Delta, L, alpha, beta1, beta2, eta, r, zeta
+from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
 from theory.adam.constants import second_moment_weight
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
 from theory.adam_sharp import constants
@@ -29,7 +29,7 @@ x, e, u = sympy.symbols("x e u", positive=True)
 
 
 def lemma_q(
-    alignment: Function = constants.sharp_alignment,
+    alignment: Function = constants.theorem2_alignment,
     penalty: Function = constants.sign_penalty,
     frozen: Function = constants.frozen_second_moment,
     total: Function = constants.preconditioned_sum,
@@ -37,22 +37,22 @@ def lemma_q(
     """Lemma Q' for the given kappa_R, R, frozen second moment and Q."""
     least = penalty(beta1, beta2, eta, zeta)
     units = {eta: sympy.sqrt(1 / (1 + s)), zeta: t / (1 + t), r: 1 / (1 + a)}
-    gap, lipschitz, step, cost, factor, kappa = sympy.symbols("Delta L alpha E lambda kappa_R", positive=True)
+    cost, factor, kappa = sympy.symbols("E lambda kappa_R", positive=True)
     steps = (
-        applied(r"$\frac1\lambda\Theta_n(v_j)(a^+-Ra^-)$ is what remains of the momentum", lemma_s),
+        by_lemma(r"$\frac1\lambda\Theta_n(v_j)(a^+-Ra^-)$ is what remains of the momentum", lemma_s),
         *_units_of_one_term(frozen),
-        applied(
+        by_lemma(
             r"$E f_s(X)\ge\kappa_R/\sqrt{s+1}$ with $R$ for $\rho$",
             lemma_l5,
             (nonnegative(r"$R^2\ge1$", least**2 - 1, [a, s, t], units),),
         ),
         *_with_epsilon(),
         _mean_of_minorant(alignment, penalty),
-        applied(r"the losses are at most $\alpha^2LE$", lemma_d),
+        by_lemma(r"the losses are at most $\alpha^2LE$", lemma_d),
         identity(
             r"$(1-\beta_1)\frac{\kappa_R}{\lambda}\sum E[G^2\Phi]\le\Delta/\alpha+\alpha LE$, solved: $Q$",
-            kappa / factor * total(gap, lipschitz, step, cost, factor, kappa),
-            gap / step + step * lipschitz * cost,
+            kappa / factor * total(PROBLEM, ADAM, cost, factor, kappa),
+            Delta / alpha + alpha * L * cost,
         ),
         prose(
             r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$",
@@ -106,7 +106,7 @@ def _with_epsilon() -> tuple[Step, ...]:
             r"$(W+e)/(Y+e)\ge\sqrt{W^2+We}/\sqrt{Y^2+We}$, squared, for $W=\sqrt{s+1}$, $Y=\sqrt{s+x^2}$",
             (root + e) * (old**2 + root * e) - root * (old + e) ** 2 - e * (root - old) ** 2,
             [root, old, e],
-            reason="the difference is e (W - Y)^2 >= 0: nothing is left beside this square",
+            reason="the difference is e (W - Y)^2 >= 0: nothing is left but this square",
         ),
         identity(
             r"$S=s+eW$ has $S+1=W^2+We$ and $S+x^2=Y^2+We$",
@@ -128,7 +128,7 @@ def _with_epsilon() -> tuple[Step, ...]:
             1 / normalized_response(u, s) ** 2 * u**2 - (s + 1),
             [s, a],
             {u: 1 + a},
-            "x = -u < 0: the response is at least -R max(1, u), as in L5, whatever the offset",
+            "x = -u < 0: the response is at least -R max(1, u), as in L5, for every offset",
         ),
     )
 

@@ -13,19 +13,8 @@ from typing import Any
 import sympy
 
 from proofs.adam_sharp.energy import lemma_h
-from proofs.adam_sharp.symbols import (
-    applied,
-    beta1,
-    beta2,
-    dimension,
-    horizon,
-    identity,
-    r,
-    same_minimum,
-    series,
-    zeta,
-)
-from proofs.steps import Proof, Step, nonnegative, prose
+from proofs.adam_sharp.symbols import beta1, beta2, dimension, horizon, r, same_minimum, series, zeta
+from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp import constants
 
@@ -54,7 +43,9 @@ def lemma_d(
         ),
         series(r"$\sum_{n\ge0}nr^n=r/(1-r)^2$", n * r**n, n, r / (1 - r) ** 2),
         *_uniform_steps(uniform),
-        applied(r"$\sum_jE h_j^2\le H$, $\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h),
+        by_lemma(
+            r"$\sum_jE h_j^2\le H$, $\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h
+        ),
         _cauchy_schwarz(),
         _energy_step(energy, H),
         same_minimum(
@@ -66,8 +57,8 @@ def lemma_d(
             r"$\alpha(1-\beta_1)\sum_{j\le K'}\sum_iE[a_{j,i}\theta_{j,i}]\le\Delta+\alpha^2LE$, with S's losses",
             "the descent lemma summed over K' steps; <G_k, m_k / (sqrt(v_k)+eps)> = (1-beta1) sum_j beta1^(k-j) "
             "sum_i (a_j + (G_k - G_j) g_j) / (sqrt(v_k)+eps), exchanged sums, Cauchy-Schwarz over coordinates and "
-            "||G_{t+1} - G_t|| <= L ||w_{t+1} - w_t||. The virtual steps K+1..K' go on from w_{K+1} with g = G, "
-            "which meets the test; they do not change the K real ones.",
+            "||G_{t+1} - G_t|| <= L ||w_{t+1} - w_t||. The virtual steps K+1..K' continue from w_{K+1} with "
+            "g = G, which meets the test; they do not change the K real ones.",
         ),
     )
     return Proof(

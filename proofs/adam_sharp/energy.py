@@ -8,19 +8,8 @@ from typing import Any
 import sympy
 
 from proofs.adam_sharp.stopping import decay_step
-from proofs.adam_sharp.symbols import (
-    beta1,
-    beta2,
-    dimension,
-    epsilon,
-    horizon,
-    identity,
-    q,
-    r,
-    same_minimum,
-    series,
-)
-from proofs.steps import Proof, Step, nonnegative, prose
+from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, horizon, q, r, same_minimum, series
+from proofs.steps import Proof, Step, identity, nonnegative, prose
 from theory.adam.constants import second_moment_weight
 from theory.adam_sharp import constants
 
@@ -56,7 +45,7 @@ def _each_step() -> tuple[Step, ...]:
             1 - c * g**2 / (beta2 * v + c * g**2),
             [v, g, b],
             interval,
-            "hence h_j^2 <= d/c, whatever epsilon",
+            "hence h_j^2 <= d/c, for every epsilon",
         ),
         identity(
             r"$\frac{d}{dx}[-\ln(1-x)-x] = x/(1-x) \ge 0$, so $x\le-\ln(1-x)$ on $[0,1)$",

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import sympy
 
-from proofs.adam_sharp.symbols import identity
-from proofs.steps import Evidence, Expression, Proof, Step, checked, nonnegative, prose
+from proofs.steps import Evidence, Expression, Proof, Step, checked, identity, nonnegative, prose
 from theory.adam_sharp import constants
 
 __all__ = ["kernel", "lemma_m", "majorant"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import sympy
 
-from proofs.adam_sharp.symbols import beta1, beta2, eta, identity, r
-from proofs.steps import Evidence, Proof, checked, nonnegative
+from proofs.adam_sharp.symbols import beta1, beta2, eta, r
+from proofs.steps import Evidence, Proof, checked, identity, nonnegative
 from theory.adam.constants import squared_noise_growth
 from theory.adam_sharp import constants, parameters, theorem2
 
@@ -27,7 +27,7 @@ def best_zeta(
     """The closed form of the zeta that makes Q least."""
     threshold = theorem2.freezing_threshold(beta1, beta2, eta)
     factor = constants.freezing_factor(beta1, eta, ZETA)
-    alignment = constants.sharp_alignment(beta1, beta2, eta, ZETA)
+    alignment = constants.theorem2_alignment(beta1, beta2, eta, ZETA)
     objective = (P + 2 * R / y) / (Y - y)
     fixed = (W**2 - 4 * R**2) / (2 * R * Y)
     zeta = choice(1 - Y, fixed, R)
@@ -130,7 +130,7 @@ def admissible_eta(
         name="Admissible eta",
         title="which eta Theorem 2 covers",
         statement=(
-            r"Some $\zeta\in(0,1)$ has $R\eta^2<1$ iff $\eta^2(r+\sqrt{1+\eta^2})<1$; whatever the betas, "
+            r"Some $\zeta\in(0,1)$ has $R\eta^2<1$ iff $\eta^2(r+\sqrt{1+\eta^2})<1$; for all betas "
             r"$\eta\le.6733$ does."
         ),
         steps=steps,

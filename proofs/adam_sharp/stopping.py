@@ -18,8 +18,8 @@ from typing import Any
 import sympy
 
 from proofs.adam_sharp.mixture import lemma_m
-from proofs.adam_sharp.symbols import applied, beta1, beta2, epsilon, eta, identity, q, r, zeta
-from proofs.steps import Expression, Proof, Step, nonnegative, prose
+from proofs.adam_sharp.symbols import beta1, beta2, epsilon, eta, q, r, zeta
+from proofs.steps import Expression, Proof, Step, by_lemma, identity, nonnegative, prose
 from theory.adam.constants import momentum_ratio, squared_noise_growth
 from theory.adam_sharp import constants
 
@@ -131,7 +131,7 @@ def _upper_side(mixture: Function, growth: Function) -> tuple[Step, ...]:
     )
     domain = {q: 1 / (1 + b), **RATIO, **VARIANCE}
     return (
-        applied(r"$E\phi_m(\beta_2v+cG_t^2X^2)\le(1-\eta^2)\phi_m|_{X=1}+\eta^2\phi_m|_{X=0}$", lemma_m),
+        by_lemma(r"$E\phi_m(\beta_2v+cG_t^2X^2)\le(1-\eta^2)\phi_m|_{X=1}+\eta^2\phi_m|_{X=0}$", lemma_m),
         nonnegative(r"$C\ge1$: the induction starts at $m=0$", constant - 1, [a, s], {**RATIO, **VARIANCE}),
         identity(
             r"$1+C\eta^2r=C$: the coefficient of $\phi_0$",

@@ -27,9 +27,8 @@ Example:
 
 from __future__ import annotations
 
-import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -278,12 +277,3 @@ def main() -> int:
             print(f"    {worst}")
         failed |= not report.holds
     return int(failed)
-
-
-def with_gain(certificate: Certificate, gain: float) -> Certificate:
-    """The same potential with another J."""
-    return replace(certificate, gain=gain)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,22 +15,22 @@ from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.symbols import (
+    ADAM,
     BETA1,
     BETA2,
+    PROBLEM,
     UNIT_INTERVALS,
     a,
     alpha,
     dimension,
-    gap,
     initial_sum,
     noise,
     q,
     r,
-    smoothness,
-    steps,
 )
 from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
 from theory.adam.constants import (
+    descent_budget,
     drift_constant,
     momentum_amplification,
     preconditioner_start,
@@ -42,15 +42,7 @@ from theory.l1 import theorem as theory
 __all__ = ["effective_dimensions", "key_lemma", "l1_estimators", "l1_theorem", "scalar_theorem"]
 
 Function = Callable[..., Any]
-PROBLEM = {
-    "smoothness": smoothness,
-    "dimension": dimension,
-    "initial_gap": gap,
-    "steps": steps,
-    "step_size": alpha,
-}
-ADAM = {"beta1": BETA1, "beta2": BETA2, "eta": noise}
-SOURCE = "the l1 norm test, a repair of the scalar test of arXiv 2412.21124"
+SOURCE = "the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 
 
 def open_roots(expression: Any) -> Any:
@@ -67,7 +59,7 @@ def open_roots(expression: Any) -> Any:
 
 
 def key_lemma(noise_cost: Function = theory.l1_noise_cost) -> Proof:
-    """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, whatever its law."""
+    """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, for any law."""
     deviation = sympy.Symbol("sigma", positive=True)
     root_weight = sympy.sqrt(second_moment_weight(BETA2))
     weight = sympy.cancel(noise_cost(BETA1, BETA2, deviation) * root_weight / deviation)
@@ -158,7 +150,7 @@ def l1_theorem(
     solution: Function = theory.solve_with_noise,
 ) -> Proof:
     """The bound under the l1 norm test."""
-    found = bound(**PROBLEM, **ADAM, sum_sqrt_v0=initial_sum)
+    found = bound(PROBLEM, ADAM)
     return Proof(
         name="Theorem (l1 test)",
         title="Adam under the l1 norm test",
@@ -193,7 +185,7 @@ def scalar_theorem(
 ) -> Proof:
     """The bound under the scalar test, where eta sqrt(d) takes the place of eta."""
     squares = sympy.Symbol("V2", positive=True)
-    found = bound(**PROBLEM, **ADAM, sum_v0=squares)
+    found = bound(PROBLEM, ADAM, squares)
     first, second, third = sympy.symbols("x_1:4", nonnegative=True)
     spread = (first - second) ** 2 + (first - third) ** 2 + (second - third) ** 2
     return Proof(
@@ -226,7 +218,7 @@ def scalar_theorem(
                 r"E_k\sqrt{\textstyle\sum_i v_{k,i}} \le \sqrt{\beta_2 \sum_i v_{k-1,i}} + \sqrt c\,\tau\|G_k\|_2",
                 "as in L7, with the root of the sum for the sum of the roots",
             ),
-            by_lemma(r"\text{L7's inequalities}", lemma_l7()),
+            by_lemma(r"\text{L7's inequalities}", lemma_l7),
             *_denominators(found, lambda growth: sympy.sqrt(growth**2 - 1), sympy.sqrt(squares)),
             *_solution(found, solution),
         ),
@@ -239,14 +231,14 @@ def _descent(found: Bound, noise_cost: Function) -> tuple[Step, ...]:
     budget = found.terms["initial gap"] + found.terms["drift"]
     return (
         prose(r"\text{descent lemma, summed over } k, \text{ as for Theorem 1}"),
-        by_lemma(r"\|m_k/\sqrt{v_k}\|^2 \le d\,C_m^2", lemma_l1()),
-        by_lemma(r"\text{gradients frozen, at the cost of } E_1", lemma_l3()),
-        by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4()),
+        by_lemma(r"\|m_k/\sqrt{v_k}\|^2 \le d\,C_m^2", lemma_l1),
+        by_lemma(r"\text{gradients frozen, at the cost of } E_1", lemma_l3),
+        by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4),
         by_lemma(r"\text{conditional descent}", key_lemma(noise_cost)),
         identity(
             r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",
             sympy.expand(alpha * (1 - BETA1) * budget),
-            sympy.expand(gap + alpha**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2)),
+            sympy.expand(alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2))),
         ),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
-from proofs.adam.symbols import BETA1, BETA2, alpha, dimension, gap, noise, q, smoothness, steps
+from proofs.adam.symbols import BETA1, BETA2, PROBLEM, alpha, dimension, gap, noise, q, smoothness, steps
 from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose, vanishes
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp.constants import gradient_energy, mean_step
@@ -21,7 +21,7 @@ from theory.l1 import theorem3 as theory
 __all__ = ["certificate_potential", "certificate_telescoping", "theorem_3", "two_point_laws"]
 
 Function = Callable[..., Any]
-SOURCE = "a theorem for the l1 norm test, a repair of the scalar test of arXiv 2412.21124"
+SOURCE = "a theorem for the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 gradient, second_moment, s_max, slope = sympy.symbols("G v s_max C", positive=True)
 
 
@@ -170,7 +170,7 @@ def _one_step(step: Function) -> tuple[Step, ...]:
     z, s = momentum / sympy.sqrt(second_moment), second_moment / gradient**2
     new_z, new_s = step(BETA1, BETA2, z, s, x)
     return (
-        by_lemma(r"|z| \le C_m", lemma_l1(), reason="states beyond C_m do not occur"),
+        by_lemma(r"|z| \le C_m", lemma_l1, reason="states beyond C_m do not occur"),
         identity(r"s' = v_k/G^2", sympy.expand(new_s * gradient**2), sympy.expand(new_moment)),
         identity(
             r"z'\sqrt{s'} = m_k/G, \text{ so } |G|\,z' = G\,m_k/\sqrt{v_k}",
@@ -225,7 +225,7 @@ def theorem_3(terms: Function = theory.bound_terms, step: Function = mean_step) 
     """The bound, from the telescoped inequality and the descent lemma."""
     kept, lipschitz, start, total, size = sympy.symbols("J_eta Lambda Phi_0 S s_t", positive=True)
     gain, weight = sympy.symbols("J lambda", positive=True)
-    right = sum(terms(lipschitz, size, smoothness, dimension, gap, steps, alpha).values()) + start
+    right = sum(terms(PROBLEM, alpha, lipschitz, size).values()) + start
     drift = smoothness * dimension * alpha * steps * size
     alignment = gain * total - weight * noise * total - lipschitz * drift - start
     descent = gap - alpha * alignment + smoothness * alpha**2 * steps * dimension * size**2 / 2
@@ -242,8 +242,8 @@ def theorem_3(terms: Function = theory.bound_terms, step: Function = mean_step) 
         ),
         steps=(
             prose(r"\text{the certificate inequality is a hypothesis}", "supported by search, not proven"),
-            by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential()),
-            by_lemma(r"\text{alignment of step and gradient}", certificate_telescoping()),
+            by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential),
+            by_lemma(r"\text{alignment of step and gradient}", certificate_telescoping),
             *_mean_step(step),
             identity(
                 r"\Delta - \alpha\,[JS - \lambda\eta S - \Lambda\alpha KLd\,s_t - \Phi_0] + \tfrac12 "
@@ -266,7 +266,7 @@ def _mean_step(step: Function) -> tuple[Step, ...]:
     without = step(gradient_energy(steps, dimension, BETA2), steps, dimension, BETA1, BETA2)
     c_m = normalized_step_bound(BETA1, BETA2)
     return (
-        by_lemma(r"\|u_k\| \le \sqrt d\,C_m, \quad u_k = m_k/\sqrt{v_k}", lemma_l1()),
+        by_lemma(r"\|u_k\| \le \sqrt d\,C_m, \quad u_k = m_k/\sqrt{v_k}", lemma_l1),
         identity(
             r"2(x_1^2+x_2^2) - (x_1+x_2)^2 = (x_1-x_2)^2",
             2 * (first**2 + second**2) - (first + second) ** 2,

@@ -38,8 +38,8 @@ def scalar_test_divergence(
         statement=(
             r"For $L(w) = \sqrt{1+(a\cdot w)^2}-1$, $a = (1,g,\dots,g)$, $g^2 = \eta^2/((d-1)(\kappa^2-\eta^2))$ "
             r"and noise of mean 1 and variance $\kappa^2$ on all coordinates but the first, the scalar test is an "
-            r"equality at every step; $a\cdot w$ drifts by $\alpha((d-1)g|u|-1)$ a step, $u = E\,m/\sqrt v < 0$, "
-            r"which is uphill iff $d-1 > (\kappa^2-\eta^2)/(\eta^2u^2)$."
+            r"equality at every step; $a\cdot w$ drifts by $\alpha((d-1)g|u|-1)$ per step, "
+            r"$u = E\,m/\sqrt v < 0$, which is uphill iff $d-1 > (\kappa^2-\eta^2)/(\eta^2u^2)$."
         ),
         steps=(
             *_noise(variance),
@@ -48,7 +48,7 @@ def scalar_test_divergence(
                 r"E\|g_k-G_k\|^2/\|G_k\|^2 = \eta^2",
                 theory.relative_error(g, kap_squared, others + 1) ** 2,
                 eta**2,
-                "the scalar test is an equality, whatever w is",
+                "the scalar test is an equality for every w",
             ),
             _laplace(),
             prose(

@@ -15,6 +15,7 @@ from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import BETA1, BETA2, q, r
 from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
 
 __all__ = ["step_schedules"]
@@ -49,11 +50,11 @@ def step_schedules(
             *_swap(momentum_sums),
             by_lemma(
                 r"E_j[(G_jg_j)^+ - \rho_s(G_jg_j)^-]/\sqrt{v_j} \ge \kappa_s G_j^2/\sqrt{D_j}, \quad j \ge k_0",
-                lemma_l6(),
+                lemma_l6,
                 (_at_least_one(momentum_sums),),
             ),
             _denominators(second_moment_sums),
-            by_lemma(r"S^2 \le Q(A+BS), \text{ solved, with the weights } s_k", lemma_l8()),
+            by_lemma(r"S^2 \le Q(A+BS), \text{ solved, with the weights } s_k", lemma_l8),
             _warm_up(warmup),
             _against_direct_sums(bound),
             prose(
@@ -76,7 +77,7 @@ def _freezing() -> tuple[Step, ...]:
     whole = sum(n * r**n for n in range(LENGTH)) * sum(s**2 for s in multipliers)
     first, second = sympy.symbols("x y", real=True)
     return (
-        by_lemma(r"\|w_{i+1}-w_i\| \le \alpha s_i\sqrt d\,C_m", lemma_l1()),
+        by_lemma(r"\|w_{i+1}-w_i\| \le \alpha s_i\sqrt d\,C_m", lemma_l1),
         identity(
             r"\tfrac12(x^2+y^2) - xy = \tfrac12(x-y)^2",
             (first**2 + second**2) / 2 - first * second,
@@ -112,7 +113,7 @@ def _swap(momentum_sums: Function) -> tuple[Step, ...]:
     return (
         by_lemma(
             r"\beta_1^n/\sqrt{v_{j+n}} \le r^n/\sqrt{v_j}",
-            lemma_l2(),
+            lemma_l2,
             reason="so theta_j = sum_k beta1^{k-j} s_k/sqrt(v_k) lies in [s_j, sum_n s_{j+n} r^n]/sqrt(v_j)",
         ),
         identity(
@@ -175,20 +176,9 @@ def _against_direct_sums(bound: Callable[..., Bound]) -> Step:
     s, first, beta1, beta2, eta = np.array([0.2, 0.5, 1.0, 0.7, 0.3]), 3, 0.5, 0.81, 0.2
 
     def check() -> Evidence:
-        found = bound(
-            multipliers=s,
-            smoothness=2.0,
-            dimension=3,
-            initial_gap=1.5,
-            step_size=0.1,
-            beta1=beta1,
-            beta2=beta2,
-            eta=eta,
-            initial_gradient=0.7,
-            first=first,
-            sum_sqrt_v0=0.4,
-            epsilon=0.01,
-        )
+        problem = Problem(smoothness=2.0, dimension=3, initial_gap=1.5, steps=5, initial_gradient_norm=0.7)
+        adam = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=0.1, sum_sqrt_v0=0.4, epsilon=0.01)
+        found = bound(problem, adam, s, first=first)
         q_direct, start, growth = _direct(s, first, beta1, beta2, eta)
         total = found.value
         residual = total**2 - q_direct * (start + growth * total)

@@ -13,7 +13,7 @@ from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, gap, smoothness, steps
+from proofs.adam.symbols import BETA1, BETA2, PROBLEM, UNIT_INTERVALS, a, alpha, b, gap, smoothness, steps
 from proofs.adam.symbols import dimension as d
 from proofs.assembly import Point, equal_at_points
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
@@ -49,15 +49,15 @@ def weight_decay_theorem(
             r"[s^2/2 + (1-\beta_1)sr/(\sqrt c(1-r)^2)]$, $s = C_m + \lambda W$."
         ),
         steps=(
-            by_lemma(r"\|m_k/\sqrt{v_k} + \lambda w_k\| \le \sqrt d\,s", lemma_l1(), reason="|w_k| <= W"),
+            by_lemma(r"\|m_k/\sqrt{v_k} + \lambda w_k\| \le \sqrt d\,s", lemma_l1, reason="|w_k| <= W"),
             prose(
                 r"\langle G_k, \lambda w_k\rangle \ge -\lambda W\|G_k\|_1",
                 "Hoelder; its sum over k is at most lambda W S",
             ),
             *_drift(drift),
-            by_lemma(r"\text{the sums swapped}", lemma_l4()),
-            by_lemma(r"E_j[(G_jg_j)^+ - \rho(G_jg_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6()),
-            by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7()),
+            by_lemma(r"\text{the sums swapped}", lemma_l4),
+            by_lemma(r"E_j[(G_jg_j)^+ - \rho(G_jg_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6),
+            by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7),
             prose(
                 r"(1-\beta_1)\kappa\,Q \le P_W + \lambda W S \text{ and } S^2 \le Q(A+BS)",
                 "descent lemma summed; Cauchy-Schwarz",
@@ -75,7 +75,7 @@ def _drift(drift: Function) -> tuple[Step, ...]:
     step = normalized_step_bound(BETA1, BETA2) + pull
     return (
         by_lemma(
-            r"|g_j|/\sqrt{v_k} \le c^{-1/2}\beta_2^{-(k-j)/2}", lemma_l2(), reason="v has no weight decay in it"
+            r"|g_j|/\sqrt{v_k} \le c^{-1/2}\beta_2^{-(k-j)/2}", lemma_l2, reason="v has no weight decay in it"
         ),
         identity(
             r"\Gamma_W = s^2/2 + s\,(1-\beta_1)r/(\sqrt c(1-r)^2)",
@@ -95,7 +95,7 @@ def _root(bound: BoundFunction) -> tuple[Step, ...]:
     rate, width = sympy.symbols("lambda W", positive=True)
 
     def found(point: Point) -> Bound:
-        return bound(**point.arguments, weight_decay=rate, largest_weight=width)
+        return bound(PROBLEM, point.adam, weight_decay=rate, largest_weight=width)
 
     def sides(point: Point) -> tuple[Any, Any]:
         result, leading = found(point), (1 - point.beta1) * point.alignment
@@ -110,7 +110,7 @@ def _root(bound: BoundFunction) -> tuple[Step, ...]:
 
     return (
         equal_at_points(r"\alpha P_W = \Delta + \alpha^2 KLd\,\Gamma_W", budget_sides),
-        by_lemma(r"S^2 \le A' + B'S, \text{ solved}", lemma_l8(), reason="with Q = 1"),
+        by_lemma(r"S^2 \le A' + B'S, \text{ solved}", lemma_l8, reason="with Q = 1"),
         equal_at_points(
             r"\text{the bound solves } S^2 = A' + B'S, A' = P_WA/(D-lB), B' = (P_WB+lA)/(D-lB)",
             sides,
@@ -153,7 +153,7 @@ def weight_bound(bound: Function = theory.weight_bound) -> Proof:
             r"$q = 1-\alpha\lambda$, $w = \|w_1\|_\infty$; and $C_m > (1-\beta_1)\kappa/B$."
         ),
         steps=(
-            by_lemma(r"|w_{k+1}| \le (1-\alpha\lambda)|w_k| + \alpha C_m", lemma_l1()),
+            by_lemma(r"|w_{k+1}| \le (1-\alpha\lambda)|w_k| + \alpha C_m", lemma_l1),
             identity(
                 r"x_{k+1} = q x_k + \alpha C_m \text{ for } x_k = q^kw + (1-q^k)C_m/\lambda",
                 sympy.expand(last(3)),

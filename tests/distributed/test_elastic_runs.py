@@ -17,7 +17,6 @@ import psutil
 import pytest
 import torch
 
-import cli
 from adabatch.distributed.parallel import Ranks
 from adabatch.reporting.metrics import MetricsWriter
 from adabatch.settings import load_settings
@@ -65,7 +64,7 @@ def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def ranks_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes of the ranks, in the order of their start."""
-    signs = ("spawn_main", "cli.py train")
+    signs = ("spawn_main", "adabatch train")
     found = [child for child in _children(process) if any(sign in " ".join(child.cmdline()) for sign in signs)]
     return sorted(found, key=lambda child: (child.create_time(), child.pid))
 
@@ -110,11 +109,11 @@ def number(word: str) -> int | str:
     return int(word) if word.isdigit() else word
 
 
-OWN = [sys.executable, cli.__file__, "train", *SMALL, *RANKS, "--max-restarts", "2"]
+OWN = [sys.executable, "-m", "adabatch", "train", *SMALL, *RANKS, "--max-restarts", "2"]
 TORCHRUN = [
     *(str(Path(sys.executable).parent / "torchrun"), "--nnodes", "1", "--nproc-per-node", "2"),
     *("--max-restarts", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "kill-test"),
-    *(cli.__file__, "train", *SMALL),
+    *("-m", "adabatch", "train", *SMALL),
 ]
 
 
@@ -169,7 +168,7 @@ HANG = textwrap.dedent(
     """
     # Run with the command's arguments: rank 1 stops reading samples at its fifth step.
     import os, sys, time
-    import cli
+    from adabatch.commands import main
     from adabatch.data.samples import PreparedSamples
 
     take = PreparedSamples.take
@@ -184,7 +183,7 @@ HANG = textwrap.dedent(
 
     PreparedSamples.take = hang
     if __name__ == "__main__":
-        cli.main()
+        main()
     """
 )
 
@@ -204,7 +203,7 @@ def test_a_rank_that_hangs_is_named(tmp_path, cleanup):
 
 def test_a_rank_that_is_stopped_is_named(tmp_path, cleanup):
     log, folder = tmp_path / "log", tmp_path / "run"
-    command = [sys.executable, cli.__file__, "train", *SMALL, *RANKS, "--timeout", "8", "--samples", "100000"]
+    command = [sys.executable, "-m", "adabatch", "train", *SMALL, *RANKS, "--timeout", "8", "--samples", "100000"]
     process = start([*command, "--output", str(folder)], log)
     cleanup.append(process)
     wait_until(lambda: bool(checkpoints(folder)), process, log)

@@ -43,7 +43,7 @@ def test_derivation_shows_every_step_and_the_failing_one() -> None:
     x = sympy.Symbol("x")
     wrong = Proof("W", "wrong", "$x = 2x$", (identity("x = 2x", x, 2 * x),))
     text = derivation(run(wrong))
-    assert "FAILS [identity: residual -x]" in text
+    assert "FAILS [identity: residual -0.333333 at {x: 1/3}]" in text
     assert "W DOES NOT HOLD" in text
 
 
@@ -70,5 +70,5 @@ def test_table_and_methods(capsys: pytest.CaptureFixture[str]) -> None:
     assert not show_table((proposition_1(), wrong))
     shown = capsys.readouterr().out
     assert "1 of 2 proofs hold" in shown
-    assert "residual -x" in shown
+    assert "residual -0.333333 at {x: 1/3}" in shown
     assert selected([]) == all_proofs()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-import cli
+from adabatch.commands import main
 
-COMMAND = [sys.executable, str(Path(cli.__file__))]
+COMMAND = [sys.executable, "-m", "adabatch"]
 """What starts it in a process of its own, whose imports take some six seconds."""
 
 
@@ -34,7 +33,7 @@ class Command:
         self._patch.setattr(sys, "argv", ["adabatch", *map(str, words)])
         self._patch.setenv("COLUMNS", "200")
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         printed = self._captured.readouterr()
         return Ended(int(ended.value.code or 0), printed.out, printed.err)
 

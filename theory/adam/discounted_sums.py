@@ -17,7 +17,7 @@ def discounted_sums(values: Any, discount: Value, after: Value = 0.0) -> NDArray
 
     Args:
         values: s_1..s_N along the last axis; numbers, or symbols (an array of objects).
-        discount: the factor a step.
+        discount: the factor per step.
         after: t_{N+1}; 0 if nothing follows the last value.
 
     >>> discounted_sums([1.0, 1.0, 1.0], 0.5).tolist()

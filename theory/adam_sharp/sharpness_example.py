@@ -11,8 +11,8 @@ Algorithm:
 
         l = -s sqrt(beta2) H (sqrt(beta2) / r)^n,   s = 30 (the strength).
 
-    The low values are negligible beside G, but v forgets the high as fast as they shrink: each is as large as what
-    sqrt(v) still holds, and the momentum adds them up, since r is close to 1.
+    The low values are negligible next to G, but v forgets the high as fast as they shrink: each is as large as
+    what sqrt(v) still holds, and the momentum adds them up, since r is close to 1.
 
 Guarantee:
     Where G hardly changes (small alpha), E[m / sqrt(v)] = +.0693 (eta = .85), -.0053 (.90), -.0791 (.95): at .9
@@ -44,7 +44,8 @@ from scipy.optimize import brentq
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
-from theory.adam.constants import momentum_ratio, require_betas, second_moment_weight
+from theory.adam.constants import momentum_ratio, second_moment_weight
+from theory.problem import require_betas
 
 __all__ = [
     "BETA1",

@@ -26,7 +26,7 @@ Guarantee:
 
 References:
     Lau et al., arXiv 2412.21124, Section 4, puts test (4) in the place of the coordinate-wise test of its
-    Theorem 1. The l1 norm test (:mod:`theory.l1.theorem`) is the repair.
+    Theorem 1. The l1 norm test (:mod:`theory.l1.theorem`) is the correction.
 
 Arguments:
     See :class:`ScalarTestDivergence`.
@@ -51,8 +51,8 @@ from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
-from theory.adam.constants import require_betas
 from theory.adam.normalized_step import mean_normalized_step, rare_value, rare_variance, two_point_law
+from theory.problem import require_betas
 
 __all__ = [
     "ScalarTestDivergence",
@@ -68,7 +68,7 @@ def noisy_direction(eta: Value, noise_variance: Value, dimension: Value) -> Valu
     """g, the weight of each noisy coordinate in a: g^2 = eta^2 / ((d - 1) (kap^2 - eta^2)).
 
     Raises:
-        HypothesisError: unless kap^2 > eta^2 (else the test holds whatever g is) and d > 1.
+        HypothesisError: unless kap^2 > eta^2 (else the test holds for every g) and d > 1.
     """
     require(
         noise_variance > eta**2,
@@ -87,7 +87,7 @@ def relative_error(g: Value, noise_variance: Value, dimension: Value) -> Value:
 
 
 def drift(alpha: Value, dimension: Value, g: Value, mean_step: Value) -> Value:
-    """alpha (-(d - 1) g u - 1): the mean change of a.w a step, where a.w > 0; uphill if positive."""
+    """alpha (-(d - 1) g u - 1): the mean change of a.w per step, where a.w > 0; uphill if positive."""
     return alpha * (-(dimension - 1) * g * mean_step - 1)
 
 
@@ -163,7 +163,7 @@ class ScalarTestDivergence:
         return self.drift(1.0) > 0
 
     def drift(self, alpha: float) -> float:
-        """Mean change of a.w a step at step size alpha."""
+        """Mean change of a.w per step at step size alpha."""
         return float(drift(alpha, self.dimension, self.g, self.mean_step))
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from adabatch.experiments.comparison.plan import Plan, plan_runs
 from adabatch.experiments.comparison.report import write_report
 from adabatch.experiments.comparison.results import read_results
 from adabatch.experiments.comparison.variants import Variant, choose_variants, standard_variants
-from adabatch.experiments.runner import alone, carry_out, say
+from adabatch.experiments.request import Request
+from adabatch.experiments.runner import say
 from adabatch.experiments.text import heading_of
-from adabatch.settings import Settings, overlay
+from adabatch.settings import overlay
 from adabatch.training.building import check_settings
 
-__all__ = ["Request", "compare"]
+__all__ = ["CompareRequest", "compare"]
 
 QUICK = {
     "samples": 256,
@@ -27,45 +27,31 @@ QUICK = {
 """Settings of the smallest comparison, for a first look and for tests."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to compare.
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest(Request):
+    """What to compare; the other fields are those of every :class:`~adabatch.experiments.request.Request`.
 
     Attributes:
-        base: settings of all runs.
-        output: folder.
         variants: names; all if none.
-        seeds: how many, from the base's seed on.
         learning_rates: peaks; the base's if none.
         constant_batches: of the frontier; see :func:`adabatch.experiments.comparison.variants.standard_variants`.
-        processes: runs at once; 0 takes the cores.
-        quick: a tiny comparison.
-        report_only: train nothing; report what is finished.
-        command: as it was called, for the report.
     """
 
-    base: Settings
-    output: Path
     variants: Sequence[str] = ()
-    seeds: int = 3
     learning_rates: Sequence[float] = ()
     constant_batches: Sequence[int] = ()
-    processes: int = 0
-    quick: bool = False
-    report_only: bool = False
+    seeds: int = 3
     command: str = "adabatch compare"
 
 
-def compare(request: Request) -> None:
+def compare(request: CompareRequest) -> None:
     """Train the runs that are not finished, then write tables and figures and print the tables.
 
     Raises:
-        ValueError: for whatever the request gets wrong, and for a run that fails.
+        ValueError: for a request that cannot work, and for a run that fails.
     """
     variants, plan = plan_comparison(request)
-    if not request.report_only:
-        with alone(request.output):
-            carry_out(list(plan.values()), request.processes)
+    request.train(list(plan.values()))
     comparison = read_results(variants, plan)
     if not comparison.runs:
         raise ValueError(f"no run of this comparison is finished in {request.output}: leave out --report-only")
@@ -74,7 +60,7 @@ def compare(request: Request) -> None:
     print(f"tables: {request.output / 'comparison.md'}   figures: {request.output / 'figures'}")
 
 
-def plan_comparison(request: Request) -> tuple[list[Variant], Plan]:
+def plan_comparison(request: CompareRequest) -> tuple[list[Variant], Plan]:
     """The variants and their runs, all settings checked that need no other run."""
     base = overlay(request.base, QUICK) if request.quick else request.base
     if not base.run.validation_interval:
@@ -82,15 +68,12 @@ def plan_comparison(request: Request) -> tuple[list[Variant], Plan]:
     known = standard_variants(base, request.constant_batches)
     variants = choose_variants(known, request.variants)
     if request.seeds == 1:
-        alone = [
-            variant for variant in variants if variant.derived is not None and variant.derived.how == "replay"
-        ]
-        for variant in alone:
+        replays = [v for v in variants if v.derived is not None and v.derived.how == "replay"]
+        for variant in replays:
             say(f"{variant.name} is left out: it needs at least 2 seeds (--seeds)")
-        variants = [variant for variant in variants if variant not in alone]
-    seeds = range(base.data.seed, base.data.seed + request.seeds)
+        variants = [variant for variant in variants if variant not in replays]
     rates = request.learning_rates or (base.optimizer.lr,)
-    plan = plan_runs(variants, base, seeds, rates, request.output)
+    plan = plan_runs(variants, base, request.seed_range(), rates, request.output)
     for run in plan.values():
         if not run.needs:
             check_settings(run.resolved(), base.parallel.ranks)

@@ -6,20 +6,21 @@ import sys
 
 import pytest
 
-import cli
+from adabatch import commands
+from adabatch.commands import main
 from proofs import claims_report, report
 from proofs.audit.published_adam import proposition_1
 from proofs.claims_report import CheckedClaim, check_claim
 from proofs.steps import run
 from theory.audit.claims import CLAIMS, find_claim
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 
 
 def test_claims_lists_every_place(adabatch) -> None:
     shown = adabatch.output("claims")
     for claim in CLAIMS:
         assert claim.place in shown
-    assert "fails as printed" in shown
+    assert "fails as published" in shown
 
 
 def test_claims_show_prints_the_numbers(adabatch) -> None:
@@ -35,7 +36,7 @@ def test_claims_json(adabatch) -> None:
     assert "evidence" not in records[0]
     (record,) = json.loads(adabatch.output("claims", "--json", "--show", "Eq. 2"))
     assert record["confirmed"] is True
-    assert record["evidence"]["printed"][0]["left"] == 0.75
+    assert record["evidence"]["published"][0]["left"] == 0.75
     assert record["proofs_hold"] == {"Eq. 2": True}
 
 
@@ -48,7 +49,7 @@ def test_claims_run_confirms_every_verdict(adabatch) -> None:
 
 def test_a_verdict_that_is_not_confirmed_gives_exit_code_1(adabatch, monkeypatch) -> None:
     def contradicting(claim):
-        holds = Certificate((Comparison("x", 1.0, "==", 1.0),))
+        holds = ClaimEvidence((Comparison("x", 1.0, "==", 1.0),))
         return CheckedClaim(claim, holds, {}, 0.0)
 
     monkeypatch.setattr(claims_report, "check_claim", contradicting)
@@ -63,7 +64,7 @@ def test_a_verdict_that_is_not_confirmed_gives_exit_code_1(adabatch, monkeypatch
 def test_a_failing_proof_is_not_confirmed() -> None:
     checked = check_claim(find_claim("Prop. 1"))
     assert checked.confirmed
-    assert not CheckedClaim(checked.claim, checked.certificate, {"Prop. 1": False}, 0.0).confirmed
+    assert not CheckedClaim(checked.claim, checked.evidence, {"Prop. 1": False}, 0.0).confirmed
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,8 @@ def test_a_failing_proof_gives_exit_code_1(adabatch, monkeypatch) -> None:
 
 
 INTERRUPTED = """
-import contextlib, signal, sys, cli
+import contextlib, signal, sys
+from adabatch import commands
 
 class Dying:
     def __del__(self):
@@ -122,7 +124,7 @@ sys.argv = ["adabatch", "claims"]
 
 def test_an_interrupt_in_the_middle_of_an_import_ends_the_command():
     """Packages destroy objects while they are imported, and Python cannot raise there: it would go on."""
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED + "cli.main()"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED + "commands.main()"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
@@ -130,16 +132,16 @@ def test_an_interrupt_before_a_command_begins_prints_nothing(monkeypatch, capfd)
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(commands, "refuse_foreign_modules", interrupted)
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main()
     assert stopped.value.code == 130
     assert capfd.readouterr() == ("", "")
 
 
 def test_without_the_main_function_s_care_it_goes_on():
     """The control."""
-    code = INTERRUPTED + "cli.interrupts = contextlib.nullcontext; cli.main()"
+    code = INTERRUPTED + "commands.interrupts = contextlib.nullcontext; commands.main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
     assert "KeyboardInterrupt" in done.stderr

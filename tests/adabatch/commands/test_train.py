@@ -95,9 +95,11 @@ def test_no_traceback_reaches_the_terminal(tmp_path):
 
 def test_loading_the_command_loads_nothing_heavy():
     code = (
-        "import sys, cli; heavy = {'torch', 'numpy', 'sympy', 'transformers', 'matplotlib'} & set(sys.modules); "
+        "import sys, adabatch.commands.application;"
+        "heavy = {'torch', 'numpy', 'sympy', 'transformers', 'matplotlib'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
     )
-    subprocess.run([sys.executable, "-c", code + "sys.exit(str(heavy) if heavy else 0)"], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.distributed

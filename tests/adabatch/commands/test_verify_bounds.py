@@ -36,7 +36,7 @@ def test_bad_input_is_one_message_and_exit_code_2(adabatch, tmp_path, arguments,
 
 def test_torch_is_not_imported():
     code = (
-        "import sys; import cli, simulate.verify_bounds as v, simulate.report.figures;"
+        "import sys; import adabatch.commands.application, simulate.verify_bounds as v, simulate.report.figures;"
         "from simulate.experiments.settings import *;"
         "s = Settings(level=Level.QUICK); [e.run(s, lambda _: None) for n, e in v.EXPERIMENTS.items() if n in"
         " ('sign-descent', 'related-bounds', 'printed-theorem')];"

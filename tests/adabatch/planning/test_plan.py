@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch.distributed as dist
 
-import cli
+from adabatch.commands import main
 from adabatch.planning.plan import make_plan, step_range
 from adabatch.planning.simulated import fake_world
 from adabatch.schedules import BatchPlan
@@ -104,7 +104,7 @@ def test_the_process_group_is_gone_afterwards():
 def run_command(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["adabatch", "train", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     return ended.value.code, capsys.readouterr()
 
 

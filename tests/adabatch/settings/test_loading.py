@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adabatch.commands.options import with_setting_options
+from adabatch.commands.options import with_settings
 from adabatch.settings import (
     SECTIONS,
     ScheduleSettings,
@@ -60,12 +60,13 @@ def test_every_setting_is_documented_and_named_once():
 def test_options_pass_on_what_was_given_only():
     seen = {}
 
-    def command(preset: str | None = None, **overrides):
-        seen.update(preset=preset, **overrides)
+    def command(settings: Settings, steps: int = 1):
+        seen.update(settings=settings, steps=steps)
 
     given_all = {item.name: None for _, item, _ in options()} | {"eta": 0.3, "data": [], "compile": False}
-    with_setting_options(command)(preset="demo", **given_all)
-    assert seen == {"preset": "demo", "eta": 0.3, "compile": False}
+    with_settings(defaults={"eta": 0.1, "processes": 0})(command)(preset="demo", config=None, steps=3, **given_all)
+    assert seen["steps"] == 3
+    assert seen["settings"] == load_settings("demo", overrides={"eta": 0.3, "compile": False, "processes": 0})
 
 
 @pytest.mark.parametrize(

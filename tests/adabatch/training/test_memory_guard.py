@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import adabatch.training.memory_guard
-import cli
+from adabatch.commands import main
 from adabatch.distributed.parallel import Ranks
 from adabatch.settings import load_settings
 from adabatch.training.launch import OUT_OF_MEMORY
@@ -139,7 +139,7 @@ def test_a_first_micro_batch_that_does_not_fit_ends_with_its_own_exit_code(monke
     options = f"--preset demo --threads 1 --samples 64 --warmup-samples 8 --output {tmp_path / 'run'}"
     monkeypatch.setattr(sys, "argv", ["adabatch", "train", *options.split()])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     error = capsys.readouterr().err
     assert ended.value.code == OUT_OF_MEMORY == 4
     assert "Error: rank 0 ran out of memory" in error

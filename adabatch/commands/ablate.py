@@ -1,0 +1,49 @@
+"""``adabatch ablate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adabatch.commands.options import Processes, Quick, ReportOnly, command_line, names, numbers, with_settings
+from adabatch.settings import Settings
+
+
+@with_settings("ablation")
+def ablate(
+    settings: Settings,
+    etas: Annotated[str, typer.Option(help="Separated by commas.")] = "0.05,0.1,0.2,0.4,0.5,0.6,0.7,0.8,0.9,1",
+    vary: Annotated[
+        str,
+        typer.Option(
+            help="What eta is crossed with, of: estimator, test interval, largest batch, groups; empty: all."
+        ),
+    ] = "",
+    seeds: Annotated[int, typer.Option(help="Seeds per point.")] = 1,
+    processes: Processes = 0,
+    quick: Quick = False,
+    report_only: ReportOnly = False,
+    output: Annotated[Path, typer.Option(help="Folder of the ablation.")] = Path("runs/ablate"),
+) -> None:
+    """Which settings of the norm test jump to the largest batch, which never grow, and which adapt.
+
+    eta is crossed with one other setting at a time. Stopped and started again, it resumes where it was.
+    """
+    from adabatch.experiments.ablation.ablate import AblateRequest
+    from adabatch.experiments.ablation.ablate import ablate as execute
+
+    execute(
+        AblateRequest(
+            base=settings,
+            output=output,
+            etas=numbers(etas, float, "--etas"),
+            blocks=names(vary),
+            seeds=seeds,
+            processes=processes,
+            quick=quick,
+            report_only=report_only,
+            command=command_line(without="--report-only"),
+        )
+    )

@@ -1,0 +1,20 @@
+"""``adabatch export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run (its newest checkpoint), or of one checkpoint.")],
+    to: Annotated[Path, typer.Option(help="Folder to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export there.")] = False,
+) -> None:
+    """Write a trained model as a Hugging Face checkpoint: safetensors, configuration, tokenizer."""
+    from adabatch.export import export_run
+
+    done = export_run(run, to, overwrite)
+    typer.echo(f"{done.folder}: {done.parameters:,} parameters after step {done.step} ({done.checkpoint})")

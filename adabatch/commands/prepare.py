@@ -1,0 +1,24 @@
+"""``adabatch prepare``."""
+
+from __future__ import annotations
+
+import typer
+
+from adabatch.commands.options import with_settings
+from adabatch.settings import Settings
+
+
+@with_settings(sections=("data",), defaults={"processes": 0})
+def prepare(settings: Settings) -> None:
+    """Tokenize a corpus into files that training maps into memory, in parallel.
+
+    Interrupted work is resumed by the same command; training prepares by itself what is not prepared yet.
+    """
+    from adabatch.data.progress import prepare_with_progress, summary_of
+
+    try:
+        folder = prepare_with_progress(settings.data)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command resumes the work", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(summary_of(folder))

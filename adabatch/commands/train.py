@@ -1,0 +1,33 @@
+"""``adabatch train``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adabatch.commands.options import with_settings
+from adabatch.settings import Settings
+
+
+@with_settings()
+def train(
+    settings: Settings,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print settings, memory, communication and steps; train nothing.")
+    ] = False,
+    plan_ranks: Annotated[
+        int | None, typer.Option(help="As --dry-run, for this many ranks, up to thousands.")
+    ] = None,
+) -> None:
+    """Train a Llama with a batch size that may grow by the norm test.
+
+    Defaults < --preset < --config < the options below.
+    """
+    if dry_run or plan_ranks is not None:
+        from adabatch.planning.report import show_plan
+
+        return show_plan(settings, plan_ranks)
+    from adabatch.training.launch import launch
+
+    raise typer.Exit(launch(settings))

@@ -1,0 +1,51 @@
+"""``adabatch verify-bounds``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adabatch.commands.options import command_line
+
+
+def verify_bounds(
+    quick: Annotated[bool, typer.Option("--quick", help="Under 20 seconds.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Longer runs, more seeds, the whole grid.")] = False,
+    objective: Annotated[list[str] | None, typer.Option(help="Objective of the grid; may be repeated.")] = None,
+    optimizer: Annotated[list[str] | None, typer.Option(help="Optimizer; may be repeated.")] = None,
+    experiment: Annotated[list[str] | None, typer.Option(help="Run only this one; may be repeated.")] = None,
+    beta1: Annotated[float | None, typer.Option(help="Adam's beta1, in place of the grid's.")] = None,
+    beta2: Annotated[float | None, typer.Option(help="Adam's beta2, in place of the grid's.")] = None,
+    eta: Annotated[float | None, typer.Option(help="eta of the norm test, in place of the grid's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Largest number of steps K on the grid.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per configuration.")] = None,
+    seed: Annotated[int, typer.Option(help="Base of all random numbers.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for the report and its figures.")] = Path(
+        "runs/verify-bounds"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report there.")] = False,
+) -> None:
+    """Measured gradient norms against the theorems' bounds, with refutations and negative controls.
+
+    Exit code 1 if a verdict does not come out as it should.
+    """
+    from simulate.experiments.settings import Level, Settings
+    from simulate.verify_bounds import verify_bounds as verify
+
+    settings = Settings(
+        level=Level.of_flags(quick=quick, full=full),
+        objectives=tuple(objective or ()),
+        optimizers=tuple(optimizer or ()),
+        experiments=tuple(experiment or ()),
+        beta1=beta1,
+        beta2=beta2,
+        eta=eta,
+        steps=steps,
+        seeds=seeds,
+        seed=seed,
+        output=output,
+        overwrite=overwrite,
+    )
+    raise typer.Exit(verify(settings, command_line()))

@@ -1,0 +1,80 @@
+"""Adam as in (6), with decoupled weight decay (AdamW), and without momentum (RMSProp)."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from simulate.optimizers.base import Optimizer, OptimizerState, Setting, zero_safe_ratio
+from simulate.streams import Array
+
+__all__ = ["Adam", "AdamW", "RMSProp"]
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam as in (6); bias correction and epsilon are off unless asked for.
+
+    Attributes:
+        beta1: decay of m.
+        beta2: decay of v.
+        epsilon: added to sqrt(v_k), outside the root.
+        bias_correction: whether m_k and v_k are divided by 1 - beta^k.
+    """
+
+    name: ClassVar[str] = "adam"
+    beta1: Setting = 0.9
+    beta2: Setting = 0.95
+    _: KW_ONLY
+    epsilon: Setting = 0.0
+    bias_correction: bool = False
+
+    def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
+        """One step; see :class:`Optimizer`."""
+        first, second = state.first_moment, state.second_moment
+        first *= self.beta1
+        first += (1 - self.beta1) * g
+        second *= self.beta2
+        second += (1 - self.beta2) * g * g
+        rate, epsilon = self.rate(step), self.epsilon
+        if self.bias_correction:
+            root = np.sqrt(1 - self.beta2**step)
+            rate, epsilon = rate * root / (1 - self.beta1**step), epsilon * root
+        denominators = np.sqrt(second)
+        denominators += epsilon
+        move = zero_safe_ratio(first, denominators)
+        move *= rate
+        return w - move
+
+    def denominators(self, gradient: Array, state: OptimizerState) -> Array:
+        """sqrt(beta2 v_{k-1} + (1 - beta2) G_k^2)."""
+        result: Array = np.sqrt(self.beta2 * state.second_moment + (1 - self.beta2) * gradient * gradient)
+        return result
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay.
+
+    Attributes:
+        weight_decay: lambda; w_k shrinks by alpha h_k lambda per step.
+    """
+
+    name: ClassVar[str] = "adamw"
+    _: KW_ONLY
+    weight_decay: Setting = 0.1
+
+    def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
+        """One step; see :class:`Optimizer`."""
+        return super().step(w - self.rate(step) * self.weight_decay * w, g, state, step)
+
+
+@dataclass(frozen=True)
+class RMSProp(Adam):
+    """Adam with beta1 = 0 and no bias correction."""
+
+    name: ClassVar[str] = "rmsprop"
+    beta1: Setting = field(default=0.0, init=False)
+    bias_correction: bool = field(default=False, init=False)

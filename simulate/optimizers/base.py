@@ -1,0 +1,94 @@
+"""What an optimizer offers: steps for all seeds at once, and the denominators that theorems precondition with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from simulate.streams import Array
+
+__all__ = ["Optimizer", "OptimizerState", "Schedule", "Setting", "zero_safe_ratio"]
+
+Setting = Any
+"""A float, or an array that broadcasts against [seeds, d]."""
+
+Schedule = Callable[[int], float]
+"""h_k, the multiplier of the step size at step k = 1, 2, ...."""
+
+
+@dataclass
+class OptimizerState:
+    """What an optimizer remembers, updated in place; arrays of shape [seeds, d].
+
+    Attributes:
+        first_moment: m_{k}, zeros for optimizers without momentum.
+        second_moment: v_{k}, zeros for SGD.
+    """
+
+    first_moment: Array
+    second_moment: Array
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """A rule that turns stochastic gradients into steps, for all seeds at once.
+
+    Attributes:
+        name: its name in :data:`simulate.optimizers.OPTIMIZERS`.
+        step_size: alpha > 0.
+        initial_second_moment: v_0 >= 0 (AdaGrad's theorem wants it positive); SGD has no use for it.
+        schedule: h_k, or None for 1.
+    """
+
+    name: ClassVar[str]
+    step_size: Setting
+    _: KW_ONLY
+    initial_second_moment: Setting = 0.0
+    schedule: Schedule | None = None
+
+    def start(self, w: Array) -> OptimizerState:
+        """The state before the first step, m_0 = 0 and v_0, for points of shape [seeds, d]."""
+        return OptimizerState(np.zeros_like(w), np.zeros_like(w) + self.initial_second_moment)
+
+    def rate(self, step: int) -> Setting:
+        """alpha h_k."""
+        return self.step_size if self.schedule is None else self.step_size * self.schedule(step)
+
+    @abstractmethod
+    def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
+        """w_{k+1} from w_k and g_k, shape [seeds, d]; updates the state in place and leaves w and g alone.
+
+        Args:
+            w: w_k, shape [seeds, d].
+            g: the stochastic gradient g_k, shape [seeds, d].
+            state: from :meth:`start` or the step before.
+            step: k, from 1.
+        """
+
+    @abstractmethod
+    def denominators(self, gradient: Array, state: OptimizerState) -> Array | None:
+        """sqrt(D_k), shape [seeds, d], before step k: what the theorems precondition G_k^2 with.
+
+        D_k = beta2 v_{k-1} + (1 - beta2) G_k^2 for Adam, v_{k-1} + G_k^2 for AdaGrad, None for SGD.
+        """
+
+
+def zero_safe_ratio(numerator: Array, denominator: Array) -> Array:
+    """numerator / denominator, and 0 where the denominator is 0.
+
+    In exact arithmetic v_k = 0 forces m_k = 0; in floating point g_k^2 may underflow before g_k does, and the
+    coordinate then rests as well.
+
+    >>> zero_safe_ratio(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
+    array([0.5, 0. ])
+    """
+    if denominator.all():  # nearly always, and then twice as fast
+        quotient: Array = numerator / denominator
+        return quotient
+    ratio = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
+    np.divide(numerator, denominator, out=ratio, where=denominator > 0)
+    return ratio
