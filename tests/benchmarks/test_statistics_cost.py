@@ -60,12 +60,10 @@ def on_ranks(setting):
     return [pickle.loads(found) for found in run_ranks(rank_of_benchmark, 2, asdict(setting))]
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "single"])  # a GPU run is a single process
-def test_it_runs_and_prints_every_kind(tmp_path, parallel, monkeypatch):
+def test_it_runs_and_prints_every_kind(tmp_path, monkeypatch):  # in a single process: tests/gpu/test_cost.py
     benchmark, output = script("benchmarks/statistics_cost.py"), tmp_path / "table.txt"
-    if parallel == "ddp":
-        monkeypatch.setattr(benchmark, "on_ranks", on_ranks)
-    options = ["--size", "tiny", "--rounds", "1", "--parallel", parallel, "--length", "8"]
+    monkeypatch.setattr(benchmark, "on_ranks", on_ranks)
+    options = ["--size", "tiny", "--rounds", "1", "--parallel", "ddp", "--length", "8"]
     benchmark.main([*options, "--output", str(output)])
     lines = output.read_text().splitlines()
     kinds = ["scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample"]
@@ -75,9 +73,8 @@ def test_it_runs_and_prints_every_kind(tmp_path, parallel, monkeypatch):
     added = {row[2]: float(row[-3]) for row in measured}
     own = {row[2]: float(row[5]) for row in measured if row[2] != "per-sample"}
     assert all(milliseconds > 0 for milliseconds in own.values())
-    if parallel == "ddp":
-        assert 0 < added["scalar"] < 1e-3  # megabytes sent
-        assert added["paper"] > 100 * added["scalar"]
+    assert 0 < added["scalar"] < 1e-3  # megabytes sent
+    assert added["paper"] > 100 * added["scalar"]
 
 
 def test_the_precision_of_sampling_is_measured(capsys):
