@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # imports: two files at a time (a file's tests share what they trained, or a port).
 TWO_FILES := --numprocesses 2 --dist loadfile
 
-.PHONY: install demo test test-slow lint check faults properties interrupts
+.PHONY: install demo test test-slow test-gpu test-other-pythons lint check faults properties interrupts
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ test: install
 test-slow: install
 	$(PYTEST) --numprocesses auto -m "slow and not distributed"
 	$(PYTEST) $(TWO_FILES) -m "slow and distributed"
+
+# On a machine with a GPU, also from an unpacked checkout: with the clone's environment, or PYTHON as it is.
+test-gpu:
+	PYTHONPATH=$(CURDIR) $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m pytest -m gpu -s tests/gpu
 
 lint: install
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import stdev
 
 import torch
@@ -87,11 +87,11 @@ def measure(model: nn.Module, steps: list[int]) -> tuple[dict[int, dict[str, flo
     return worst, stdev(map(math.log, ratios))
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 10, 40, 80])
     parser.add_argument("--hidden-size", type=int, default=512)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     config = LlamaConfig(
         hidden_size=arguments.hidden_size,
         intermediate_size=11 * arguments.hidden_size // 4,

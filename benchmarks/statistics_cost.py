@@ -28,7 +28,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
@@ -384,7 +384,7 @@ def settings(arguments: argparse.Namespace) -> list[Setting]:
     ]
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=[*SIZES, "microllama-300m", "tinyllama-1.1b"], default="20m")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -392,9 +392,10 @@ def main() -> None:
     parser.add_argument("--length", type=int, help="tokens in a sample (64, on a GPU 1024)")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
+    words = sys.argv[1:] if words is None else words
+    arguments = parser.parse_args(words)
     os.environ["OMP_NUM_THREADS"] = "1"
-    given = [part for part in sys.argv[1:] if part not in ("--output", str(arguments.output))]
+    given = [part for part in words if part not in ("--output", str(arguments.output))]
     machine = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{os.cpu_count()} cores"
     lines = [
         " ".join(["# python benchmarks/statistics_cost.py", *given]),

@@ -8,6 +8,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 from hypothesis import settings
 
+from tests.support.command import Command
+
 settings.register_profile("adabatch", deadline=None)  # a busy machine is no failure
 settings.load_profile("adabatch")
 
@@ -22,6 +24,12 @@ def _corpus_cache(tmp_path_factory):
         del os.environ["ADABATCH_CACHE"]
     else:
         os.environ["ADABATCH_CACHE"] = before
+
+
+@pytest.fixture
+def adabatch(monkeypatch, capsys):
+    """The command, run in this process."""
+    return Command(monkeypatch, capsys)
 
 
 def pytest_addoption(parser):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from tests.support.repository import script
+
+flat = script("benchmarks/soak.py").flat
 
 
 def notes(memory=lambda step: 480.0, files=lambda step: 21, threads=lambda step: 7):
@@ -18,13 +17,7 @@ def notes(memory=lambda step: 480.0, files=lambda step: 21, threads=lambda step:
     ]
 
 
-@pytest.fixture
-def flat(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module("soak").flat
-
-
-def test_what_stays_is_flat(flat):
+def test_what_stays_is_flat():
     assert flat(notes())
     assert flat(notes(memory=lambda step: 480 + (step % 300) / 100))
 
@@ -38,5 +31,5 @@ def test_what_stays_is_flat(flat):
     ],
     ids=["memory", "files", "threads"],
 )
-def test_what_grows_is_found(flat, growing):
+def test_what_grows_is_found(growing):
     assert not flat(notes(**growing))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import pickle
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -15,16 +14,15 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
+from tests.support.repository import script
 from tests.support.spawning import run_ranks
 
-ROOT = Path(__file__).parent.parent.parent
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 def both(rank: int, world_size: int, mode: str) -> tuple[float, float]:
     """The paper's variance over workers, and ours of the same groups."""
-    from paper_statistics import PaperStatistics
-
+    PaperStatistics = script("benchmarks/paper_statistics.py").PaperStatistics
     torch.manual_seed(0)
     model: nn.Module = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
     if mode == "ddp":
@@ -52,12 +50,21 @@ def test_the_papers_way_gives_the_paper_variance_of_one_group_a_worker(mode):
         assert paper == pytest.approx(ours, rel=1e-5)
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "single"])  # a GPU run is a single process
-def test_it_runs_and_prints_every_kind(tmp_path, parallel):
-    output = tmp_path / "table.txt"
-    command = [sys.executable, "benchmarks/statistics_cost.py", "--size", "tiny", "--rounds", "1"]
-    options = ["--parallel", parallel, "--length", "8", "--output", str(output)]
-    subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+def rank_of_benchmark(rank: int, world_size: int, setting: dict):
+    benchmark = script("benchmarks/statistics_cost.py")
+    return pickle.dumps(benchmark.measure(benchmark.Setting(**setting), rank))
+
+
+def on_ranks(setting):
+    """The benchmark's own function on the tests' ranks, which need not start first."""
+    return [pickle.loads(found) for found in run_ranks(rank_of_benchmark, 2, asdict(setting))]
+
+
+def test_it_runs_and_prints_every_kind(tmp_path, monkeypatch):  # in a single process: tests/gpu/test_cost.py
+    benchmark, output = script("benchmarks/statistics_cost.py"), tmp_path / "table.txt"
+    monkeypatch.setattr(benchmark, "on_ranks", on_ranks)
+    options = ["--size", "tiny", "--rounds", "1", "--parallel", "ddp", "--length", "8"]
+    benchmark.main([*options, "--output", str(output)])
     lines = output.read_text().splitlines()
     kinds = ["scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample"]
     rows = [line.split() for line in lines[3:] if not line.startswith("#")]
@@ -66,14 +73,13 @@ def test_it_runs_and_prints_every_kind(tmp_path, parallel):
     added = {row[2]: float(row[-3]) for row in measured}
     own = {row[2]: float(row[5]) for row in measured if row[2] != "per-sample"}
     assert all(milliseconds > 0 for milliseconds in own.values())
-    if parallel == "ddp":
-        assert 0 < added["scalar"] < 1e-3  # megabytes sent
-        assert added["paper"] > 100 * added["scalar"]
+    assert 0 < added["scalar"] < 1e-3  # megabytes sent
+    assert added["paper"] > 100 * added["scalar"]
 
 
-def test_the_precision_of_sampling_is_measured():
-    command = [sys.executable, "benchmarks/coordinate_sampling.py", "--steps", "1", "--hidden-size", "256"]
-    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+def test_the_precision_of_sampling_is_measured(capsys):
+    script("benchmarks/coordinate_sampling.py").main(["--steps", "1", "--hidden-size", "256"])
+    printed = capsys.readouterr().out.splitlines()
     rows = {int(line.split()[0]): list(map(float, line.split()[1:])) for line in printed[4:-1]}
     assert list(rows) == [4, 16, 64, 256]
     assert 0 < max(rows[4][:3]) < max(rows[256][:3])  # sums and their ratio, in percent

@@ -1,8 +1,5 @@
 """The throughput benchmark and the GPU preset at their smallest, on the CPU."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 import torch
 from transformers import LlamaForCausalLM
@@ -12,15 +9,13 @@ from adabatch.model.llama import flops_per_token, model_config, parameter_count
 from adabatch.settings import load_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.support.repository import script
 
 
 def test_the_benchmark_prints_speed_utilisation_and_operations(tmp_path, capsys):
-    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "throughput.py"))
     small = "--model demo --sequence-length 32 --micro-batch 2 --accumulation 2 --steps 2 --warm-up 1"
     variants = ["--variants", "fp32", "bf16", "--peak-tflops", "1", "--output", str(tmp_path / "table.txt")]
-    benchmark["main"]([*small.split(), *variants])
+    script("benchmarks/throughput.py").main([*small.split(), *variants])
     text = capsys.readouterr().out
     assert text == (tmp_path / "table.txt").read_text()
     (row,) = [line for line in text.splitlines() if line.startswith("| fp32 |")]

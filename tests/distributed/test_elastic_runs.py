@@ -15,6 +15,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+
+from adabatch.distributed.parallel import Ranks
+from adabatch.reporting.metrics import MetricsWriter
+from adabatch.settings import load_settings
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
+from tests.support.spawning import run_ranks
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
@@ -82,9 +90,23 @@ def records_of(folder: Path) -> list[dict]:
 def undisturbed(tmp_path_factory) -> list[dict]:
     """The records of a run that nothing happens to."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    command = [sys.executable, "-m", "adabatch", "train", *SMALL, *RANKS, "--output", str(folder / "run")]
-    subprocess.run(command, check=True, capture_output=True)
-    return records_of(folder / "run")
+    run_ranks(train_undisturbed, 2, folder)
+    return records_of(folder)
+
+
+def train_undisturbed(rank: int, world_size: int, folder: Path) -> None:
+    names = [word.removeprefix("--").replace("-", "_") for word in SMALL[::2]]
+    overrides = dict(zip(names, map(number, SMALL[1::2]), strict=True)) | {"output": str(folder)}
+    run = open_run(load_settings(overrides=overrides), Ranks(rank, world_size, torch.device("cpu")))
+    records = list(train(run))
+    if rank == 0:
+        with MetricsWriter(folder) as writer:
+            for record in records:
+                writer.write(record)
+
+
+def number(word: str) -> int | str:
+    return int(word) if word.isdigit() else word
 
 
 OWN = [sys.executable, "-m", "adabatch", "train", *SMALL, *RANKS, "--max-restarts", "2"]
@@ -95,10 +117,9 @@ TORCHRUN = [
 ]
 
 
-@pytest.mark.parametrize("command", [OWN, TORCHRUN], ids=["own launcher", "torchrun"])
-def test_a_dead_rank_restarts_the_run(command, undisturbed, tmp_path, cleanup):
+def test_a_dead_rank_restarts_the_run(undisturbed, tmp_path, cleanup):
     log, folder = tmp_path / "log", tmp_path / "run"
-    process = start([*command, "--output", str(folder)], log)
+    process = start([*OWN, "--output", str(folder)], log)
     cleanup.append(process)
     wait_until(lambda: len(checkpoints(folder)) >= 2, process, log)
     assert len(ranks_of(process)) == 2, [child.cmdline() for child in _children(process)]

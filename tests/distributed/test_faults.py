@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,34 +9,27 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "faults.py"
+from tests.support.repository import ROOT, script
 
-
-@pytest.fixture(scope="module")
-def faults():
-    spec = importlib.util.spec_from_file_location("faults", SCRIPT)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["faults"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+SCRIPT = ROOT / "benchmarks" / "faults.py"
+faults = script("benchmarks/faults.py")
 
 
 @pytest.mark.distributed
 @pytest.mark.slow
 def test_runs_that_were_killed_end_as_if_they_had_not_been(tmp_path):
     modes = ["FSDP2, 2 ranks", "FSDP2, 2 ranks, saves in the background"]
-    command = [sys.executable, str(SCRIPT), "--kills", "8", "--kills-a-run", "4", "--seed", "3", "--modes", *modes]
+    command = [sys.executable, str(SCRIPT), "--kills", "4", "--kills-a-run", "2", "--seed", "3", "--modes", *modes]
     done = subprocess.run([*command, "--folder", str(tmp_path)], capture_output=True, text=True, check=False)
     log = (tmp_path / "log.txt").read_text()
     assert done.returncode == 0, done.stdout + done.stderr + log[-4000:]
     assert "killed in a save" in log
     rows = [line for line in done.stdout.splitlines() if any(mode in line for mode in modes)]
-    assert sum(int(row.split("│")[3]) for row in rows) == 8
+    assert sum(int(row.split("│")[3]) for row in rows) == 4
 
 
 @pytest.fixture
-def two_runs(faults, tmp_path):
+def two_runs(tmp_path):
     """Two runs with the same records and checkpoints, as files."""
     faults.write_inputs(tmp_path)
     made = [faults.settings_for("DDP, 2 ranks", tmp_path, name) for name in ("mine", "reference")]
@@ -55,7 +47,7 @@ def two_runs(faults, tmp_path):
     return made
 
 
-def test_equal_runs_do_not_differ(faults, two_runs):
+def test_equal_runs_do_not_differ(two_runs):
     assert list(faults.differences(*two_runs)) == []
 
 
@@ -68,7 +60,7 @@ def test_equal_runs_do_not_differ(faults, two_runs):
         ("checkpoints/step-00000002/__0_0.distcp", "tensors", "tensorz", "__0_0.distcp differs"),
     ],
 )
-def test_a_difference_is_noticed(faults, two_runs, file, before, after, found):
+def test_a_difference_is_noticed(two_runs, file, before, after, found):
     path = Path(two_runs[0].run.output) / file
     text = path.read_text()
     assert before in text

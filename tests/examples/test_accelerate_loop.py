@@ -3,16 +3,17 @@
 import os
 import warnings
 
-import accelerate_loop
 import pytest
 import torch
-from images import CLASSES, SIZE, gratings
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
+from tests.support.repository import script
 from tests.support.spawning import run_fresh_ranks
 
+accelerate_loop = script("examples/accelerate_loop.py")
+CLASSES, SIZE, gratings = accelerate_loop.CLASSES, accelerate_loop.SIZE, accelerate_loop.gratings
 MICRO_BATCH, COUNT = 8, 600
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+from tests.support.repository import ROOT, script
+
+EXAMPLES = ROOT / "examples"
+images = script("examples/images.py")
 NAMES = ("bare_loop", "accelerate_loop", "trainer_callback")
 
 
@@ -48,7 +51,7 @@ def test_at_most_15_lines_more(name):
 def test_monitoring_leaves_the_plain_loop_as_it_is(name, tmp_path):
     """The loop without the added lines runs, and logs the losses of the monitored one."""
     expected = losses(without_adabatch(name, tmp_path), name, monitor=False)
-    measured = losses(importlib.import_module(name), name, monitor=True)
+    measured = losses(script(f"examples/{name}.py"), name, monitor=True)
     assert len(expected) >= 5
     if name == "trainer_callback":  # clipped by a norm accumulated in fp64 in place of fp32
         assert measured == pytest.approx(expected, rel=1e-4)
@@ -69,7 +72,7 @@ def documented_commands():
 def test_documented_command(command):
     words = [*command.split(), "--samples", "400"]
     words[0] = str(Path(sys.executable).parent / words[0])
-    done = subprocess.run(words, cwd=EXAMPLES.parent, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "noise_scale" in done.stdout
 
@@ -79,9 +82,7 @@ def test_commands_are_found():
 
 
 def test_gratings_are_learnable_and_reproducible():
-    from images import CLASSES, gratings
-
-    images, labels = gratings(64, torch.Generator().manual_seed(3))
-    again, _ = gratings(64, torch.Generator().manual_seed(3))
-    assert torch.equal(images, again)
-    assert set(labels.tolist()) == set(range(CLASSES))
+    drawn, labels = images.gratings(64, torch.Generator().manual_seed(3))
+    again, _ = images.gratings(64, torch.Generator().manual_seed(3))
+    assert torch.equal(drawn, again)
+    assert set(labels.tolist()) == set(range(images.CLASSES))

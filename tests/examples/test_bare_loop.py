@@ -1,14 +1,16 @@
 """The bare loop: on models that are not Llamas, in one process and on two ranks."""
 
-import bare_loop
 import pytest
 import torch
-from images import gratings
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
+from tests.support.repository import script
 from tests.support.spawning import run_ranks
+
+bare_loop = script("examples/bare_loop.py")
+gratings = bare_loop.gratings
 
 
 @pytest.mark.parametrize("build", [bare_loop.cnn, bare_loop.ViT])

@@ -2,13 +2,11 @@
 
 import math
 import re
-from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import torch
 import torch.distributed as dist
-import trainer_callback
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 from torch import nn
@@ -19,8 +17,9 @@ from adabatch.schedules import NormTest
 from adabatch.statistics import GradientStatistics
 from adabatch.statistics.probe import require_equal_sizes
 from tests.examples.test_added_lines import documented_commands
+from tests.support.repository import ROOT, script
 
-ROOT = Path(__file__).parent.parent.parent
+trainer_callback = script("examples/trainer_callback.py")
 PAGE = (ROOT / "docs" / "own_loop.md").read_text()
 
 

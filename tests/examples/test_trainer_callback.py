@@ -1,7 +1,10 @@
 """The Trainer example: the batch grows, the loss falls, and the Trainer's log has the records."""
 
 import torch
-import trainer_callback
+
+from tests.support.repository import script
+
+trainer_callback = script("examples/trainer_callback.py")
 
 
 def test_the_batch_grows_and_the_loss_falls(tmp_path):

@@ -164,7 +164,8 @@ def _serve(rank: int, world_size: int, folder: str, connection: Connection) -> N
     torch.set_num_threads(1)
     store = dist.FileStore(os.path.join(folder, "store"), world_size)
     timeout = timedelta(seconds=TIMEOUT)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size, timeout=timeout)
+    backend = "cpu:gloo,cuda:nccl" if world_size <= torch.cuda.device_count() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     while (command := pickle.loads(connection.recv_bytes())) is not None:
         function, arguments = command
         try:

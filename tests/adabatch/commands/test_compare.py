@@ -6,39 +6,24 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from adabatch.commands import main
+from tests.support.command import COMMAND
 
-COMMAND = [sys.executable, "-m", "adabatch"]
 SMALL = ["compare", "--quick", "--seeds", "2", "--constant-batches", "16,32", "--output", "out"]
 SMALL += ["--variants", "constant-16,constant-32,ramp"]
 REPORT = ["comparison.md", "comparison.json", "runs.csv", "losses-lr-0.003.csv", "gaps-lr-0.003.csv"]
-
-
-def start(arguments, folder, **more):
-    return subprocess.Popen(
-        [*COMMAND, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
-
-
-def finish(arguments, folder):
-    process = start(arguments, folder)
-    output, error = process.communicate(timeout=280)
-    return process.returncode, output, error
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A comparison from beginning to end: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("whole")
-    code, output, error = finish(SMALL, folder)
-    assert code == 0, error
-    return folder / "out", output
+    done = subprocess.run([*COMMAND, *SMALL], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "out", done.stdout
 
 
 @pytest.mark.slow
@@ -71,8 +56,9 @@ def test_equal_seeds_share_weights_and_samples(whole):
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_killed_and_started_again_gives_the_same_tables(whole, tmp_path):
-    process = start(SMALL, tmp_path, start_new_session=True)
+def test_killed_and_started_again_gives_the_same_tables(whole, adabatch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    process = subprocess.Popen([*COMMAND, *SMALL], stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + 200
     while len(list(tmp_path.glob("out/runs/*/*/*/metrics.jsonl"))) < 3:
         assert process.poll() is None, process.communicate()
@@ -84,55 +70,54 @@ def test_killed_and_started_again_gives_the_same_tables(whole, tmp_path):
     assert begun < 8
     assert not (tmp_path / "out" / "comparison.md").exists()
     time.sleep(1)  # its runs notice
-    code, _, error = finish(SMALL, tmp_path)
-    assert code == 0, error
-    assert "runs are finished already" in error
+    done = adabatch(*SMALL)
+    assert done.code == 0, done.err
+    assert "runs are finished already" in done.err
     for name in REPORT:
         assert (tmp_path / "out" / name).read_bytes() == (whole[0] / name).read_bytes(), name
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_a_finished_comparison_trains_nothing(whole):
+def test_a_finished_comparison_trains_nothing(whole, adabatch, monkeypatch):
+    monkeypatch.chdir(whole[0].parent)
     text = (whole[0] / "comparison.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")}
-    code, output, error = finish([*SMALL, "--report-only"], whole[0].parent)
-    assert code == 0, error
-    assert "norm test, eta 0.8" in output
+    printed = adabatch.output(*SMALL, "--report-only")
+    assert "norm test, eta 0.8" in printed
     assert (whole[0] / "comparison.md").read_text() == text
     assert {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")} == before
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_other_settings_in_the_same_folder_are_refused(whole):
-    code, _, error = finish([*SMALL, "--weight-decay", "0.5"], whole[0].parent)
-    assert code == 2
-    assert "holds a run with other settings (weight_decay is 0.1, wanted 0.5)" in error
+def test_other_settings_in_the_same_folder_are_refused(whole, adabatch, monkeypatch):
+    monkeypatch.chdir(whole[0].parent)
+    message = "holds a run with other settings (weight_decay is 0.1, wanted 0.5)"
+    adabatch.refuses(message, *SMALL, "--weight-decay", "0.5")
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_a_run_that_fails_is_named_with_its_log(tmp_path):
+def test_a_run_that_fails_is_named_with_its_log(adabatch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     place = tmp_path / "out/runs/constant-16/lr-0.003/seed-0"
     place.mkdir(parents=True)
     (place / "checkpoints").write_text("in the way")
-    code, _, error = finish(SMALL, tmp_path)
-    assert code == 2
-    assert "the run constant-16/lr-0.003/seed-0 failed" in error
-    assert f"see {Path('out') / place.relative_to(tmp_path / 'out') / 'log.txt'}" in error
-    assert "Traceback" not in error
+    done = adabatch(*SMALL)
+    assert done.code == 2
+    assert "the run constant-16/lr-0.003/seed-0 failed" in done.err
+    assert f"see {place.relative_to(tmp_path) / 'log.txt'}" in done.err
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_plot_draws_runs_together(whole):
-    folder = whole[0]
-    runs = [str(path.parent) for path in sorted(folder.rglob("metrics.jsonl"))[:3]]
-    code, output, error = finish(["plot", *runs, "--against", "step", "--output", "drawn"], folder)
-    assert code == 0, error
-    assert "drawn/runs.png" in output
-    assert (folder / "drawn" / "runs.png").stat().st_size > 5000
+def test_plot_draws_runs_together(whole, adabatch, tmp_path):
+    runs = [path.parent for path in sorted(whole[0].rglob("metrics.jsonl"))[:3]]
+    printed = adabatch.output("plot", *runs, "--against", "step", "--output", tmp_path / "drawn")
+    assert "drawn/runs.png" in printed
+    assert (tmp_path / "drawn" / "runs.png").stat().st_size > 5000
 
 
 @pytest.mark.parametrize(
@@ -151,12 +136,5 @@ def test_plot_draws_runs_together(whole):
         ("plot missing", "no metrics at missing"),
     ],
 )
-def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, message):
-    words = arguments.split() + (["--output", str(tmp_path / "out")] if "--output" not in arguments else [])
-    monkeypatch.setattr(sys, "argv", ["adabatch", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    error = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert message in error
-    assert error.count("\n") == 1, error
+def test_bad_input_is_one_message_and_exit_code_2(adabatch, tmp_path, arguments, message):
+    adabatch.refuses(message, *arguments.split(), "--output", tmp_path / "out")

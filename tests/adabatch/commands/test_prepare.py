@@ -5,25 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from adabatch.commands import main
-
-COMMAND = [sys.executable, "-m", "adabatch", "prepare"]
-
-
-def run_here(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    """The command in this process: exit code, output and errors."""
-    monkeypatch.setattr(sys, "argv", ["adabatch", "prepare", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    printed = capsys.readouterr()
-    return ended.value.code, printed.out, printed.err
+from tests.support.command import COMMAND
 
 
 @pytest.fixture
@@ -35,26 +23,24 @@ def texts(tmp_path):
     return tmp_path
 
 
-def test_it_says_what_it_made_and_where(monkeypatch, capsys, texts):
-    arguments = ["--data", f"{texts}/texts", "--cache", f"{texts}/cache", "--processes", "1"]
-    code, out, error = run_here(monkeypatch, capsys, *arguments)
+def test_it_says_what_it_made_and_where(adabatch, texts):
+    arguments = ["prepare", "--data", f"{texts}/texts", "--cache", f"{texts}/cache", "--processes", "1"]
+    done = adabatch(*arguments)
     size = sum(path.stat().st_size + 1 for path in (texts / "texts").iterdir())
-    words = out.split()
-    assert code == 0
-    assert error == ""  # it was over at once
+    words = done.out.split()
+    assert done.code == 0
+    assert done.err == ""  # it was over at once
     assert int(words[0].replace(",", "")) + int(words[4].replace(",", "")) == size
     assert Path(words[-1]).is_relative_to(texts / "cache")
     assert (Path(words[-1]) / "train.tokens").exists()
-    assert run_here(monkeypatch, capsys, *arguments)[1] == out
+    assert adabatch(*arguments).out == done.out
 
 
-def test_lines_now_and_then_where_there_is_no_terminal(monkeypatch, capsys, texts):
+def test_lines_now_and_then_where_there_is_no_terminal(monkeypatch, adabatch, texts):
     monkeypatch.setattr("adabatch.data.progress.SECONDS_BETWEEN_LINES", 0.0)
     monkeypatch.setattr("adabatch.data.tasks.TASK_BYTES", 5000)
-    _, _, error = run_here(
-        monkeypatch, capsys, "--data", f"{texts}/texts", "--cache", f"{texts}/cache", "--processes", "1"
-    )
-    lines = error.splitlines()
+    data = ["--data", f"{texts}/texts", "--cache", f"{texts}/cache"]
+    lines = adabatch("prepare", *data, "--processes", "1").err.splitlines()
     assert lines[0].startswith("preparing  1/")
     done, total = lines[-1].split()[1].split("/")
     assert done == total == str(len(lines))
@@ -70,22 +56,17 @@ def test_lines_now_and_then_where_there_is_no_terminal(monkeypatch, capsys, text
         ("--stream-shards 0", "at least 1 shard"),
         ("--shuffle-buffer -1", "shuffle_buffer is -1"),
         ("--tokenizer {texts}/missing.json", "tokenizer"),
-        ("--text-field body --data {texts}/texts --data-config en", "could not be loaded|no column 'body'"),
+        ("--text-field body --data {texts}/texts --data-config en", "could not be loaded"),
     ],
 )
-def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, texts, arguments, message):
-    filled = arguments.format(texts=texts).split()
-    code, _, error = run_here(monkeypatch, capsys, *filled, "--cache", f"{texts}/cache")
-    assert code == 2
-    assert error.startswith("Error: ")
-    assert error.count("\n") == 1, error
-    assert any(part in error for part in message.split("|")), error
+def test_bad_input_is_one_message_and_exit_code_2(adabatch, texts, arguments, message):
+    adabatch.refuses(message, "prepare", *arguments.format(texts=texts).split(), "--cache", f"{texts}/cache")
 
 
-def test_only_options_of_the_data(monkeypatch, capsys):
-    code, _, error = run_here(monkeypatch, capsys, "--eta", "0.8")
-    assert code == 2
-    assert "--eta" in error
+def test_only_options_of_the_data(adabatch):
+    done = adabatch("prepare", "--eta", "0.8")
+    assert done.code == 2
+    assert "--eta" in done.err
 
 
 @pytest.mark.slow
@@ -93,7 +74,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path):
     (tmp_path / "texts").mkdir()
     for i in range(12):
         (tmp_path / "texts" / f"{i:02}.txt").write_bytes(b"some words of text to count\n" * 300_000)
-    arguments = ["--data", f"{tmp_path}/texts", "--cache", f"{tmp_path}/cache", "--processes", "2"]
+    arguments = ["prepare", "--data", f"{tmp_path}/texts", "--cache", f"{tmp_path}/cache", "--processes", "2"]
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,

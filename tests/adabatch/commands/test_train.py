@@ -13,23 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from adabatch.commands import main
 from adabatch.reporting.metrics import read_metrics
 from adabatch.training.launch import DIVERGED
+from tests.support.command import COMMAND
 
 SMALL = (
     "--samples 64 --initial-batch 8 --micro-batch 2 --warmup-samples 16 "
     "--validation-samples 4 --sequence-length 32"
 )
-COMMAND = [sys.executable, "-m", "adabatch"]
-
-
-def run_here(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
-    """The command in this process: exit code and what it printed as an error."""
-    monkeypatch.setattr(sys, "argv", ["adabatch", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code, capsys.readouterr().err
 
 
 @pytest.fixture
@@ -62,44 +53,35 @@ def texts(tmp_path):
         ("--ranks 2", "--parallel single runs 1 rank"),
     ],
 )
-def test_bad_input_is_one_message_and_exit_code_2(monkeypatch, capsys, texts, arguments, message):
-    filled = arguments.format(texts=texts).split()
-    code, error = run_here(monkeypatch, capsys, "train", *filled, "--output", str(texts / "run"))
-    assert code == 2
-    assert message in error
-    assert "Traceback" not in error
-    assert error.count("\n") == 1, error
+def test_bad_input_is_one_message_and_exit_code_2(adabatch, texts, arguments, message):
+    adabatch.refuses(message, "train", *arguments.format(texts=texts).split(), "--output", texts / "run")
     assert not (texts / "run").exists()
 
 
-def test_divergence_has_its_own_exit_code(monkeypatch, capsys, tmp_path):
+def test_divergence_has_its_own_exit_code(adabatch, tmp_path):
     wild = "--lr 1e30 --min-lr 0 --warmup-samples 0 --max-skipped 2"
     options = f"--preset demo --threads 1 --samples 64 --validation-interval 0 {wild} --output {tmp_path / 'run'}"
-    code, error = run_here(monkeypatch, capsys, "train", *options.split())
-    assert code == DIVERGED == 3
-    assert "Error: training diverged: loss or gradient were not finite for 3 steps in a row" in error
-    assert "Traceback" not in error
+    done = adabatch("train", *options.split())
+    assert done.code == DIVERGED == 3
+    assert "Error: training diverged: loss or gradient were not finite for 3 steps in a row" in done.err
+    assert "Traceback" not in done.err
     assert [r["skipped"] for r in read_metrics(tmp_path / "run")] == [0, 1, 2, 3]
 
 
-def test_a_gpu_that_is_absent(monkeypatch, capsys, tmp_path):
+def test_a_gpu_that_is_absent(adabatch, tmp_path):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    code, error = run_here(monkeypatch, capsys, "train", "--device", "cuda", "--output", str(tmp_path / "run"))
-    assert code == 2
-    assert "a GPU was asked for" in error
+    adabatch.refuses("a GPU was asked for", "train", "--device", "cuda", "--output", tmp_path / "run")
 
 
-def test_an_earlier_run_is_not_overwritten_unasked(monkeypatch, capsys, tmp_path):
-    arguments = ["train", *SMALL.split(), "--output", str(tmp_path)]
-    assert run_here(monkeypatch, capsys, *arguments)[0] == 0
-    code, error = run_here(monkeypatch, capsys, *arguments)
-    assert code == 2
-    assert "holds an earlier run" in error
-    assert run_here(monkeypatch, capsys, *arguments, "--overwrite")[0] == 0
-    assert run_here(monkeypatch, capsys, *arguments, "--resume", "auto")[0] == 0  # nothing left to do
+def test_an_earlier_run_is_not_overwritten_unasked(adabatch, tmp_path):
+    arguments = ["train", *SMALL.split(), "--output", tmp_path]
+    assert adabatch(*arguments).code == 0
+    adabatch.refuses("holds an earlier run", *arguments)
+    assert adabatch(*arguments, "--overwrite").code == 0
+    assert adabatch(*arguments, "--resume", "auto").code == 0  # nothing left to do
 
 
 def test_no_traceback_reaches_the_terminal(tmp_path):
@@ -109,23 +91,6 @@ def test_no_traceback_reaches_the_terminal(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("Error: eta must be a positive number")
     assert "Traceback" not in done.stderr + done.stdout
-
-
-def cpu_seconds(*command: str) -> float:
-    """The best of three, since the machine may be busy."""
-    times = []
-    for _ in range(3):
-        before = os.times()
-        subprocess.run(command, capture_output=True, check=True)
-        after = os.times()
-        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    return min(times)
-
-
-def test_help_is_quick():
-    """Under half a second; on a machine that is slow itself, in proportion to what typer and rich alone take."""
-    bare = cpu_seconds(sys.executable, "-c", "import typer, typer.rich_utils")
-    assert cpu_seconds(*COMMAND, "--help") < max(0.5, 2.7 * bare)
 
 
 def test_loading_the_command_loads_nothing_heavy():

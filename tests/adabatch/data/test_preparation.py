@@ -14,6 +14,7 @@ import pytest
 
 from adabatch.data import open_corpus, preparation, prepare, tasks
 from adabatch.settings import DataSettings
+from tests.support.repository import ROOT
 
 SMALL_PARTS = {"adabatch.data.text_files.PART": 2000, "adabatch.data.json_lines.PART": 2000}
 
@@ -196,7 +197,7 @@ def test_killed_work_is_taken_up_again(tmp_path, monkeypatch, processes):
     command = [sys.executable, tmp_path / "slow.py", tmp_path / "texts", tmp_path / "cache", str(processes)]
     corpora, kept = tmp_path / "cache" / "corpora", 0
     for _ in range(3):
-        process = subprocess.Popen(command, cwd=Path(__file__).parents[3], start_new_session=True)
+        process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
         wait_for(lambda kept=kept: len(list(corpora.glob("unfinished-*/*.json"))) > kept + 4, process)
         os.kill(process.pid, signal.SIGKILL)  # its workers end by themselves
         process.wait()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -30,14 +29,12 @@ def numbers(evidence: ClaimEvidence, words: str) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.place)
 def test_every_check_comes_to_the_verdict_on_record(claim) -> None:
-    start = time.perf_counter()
     evidence = claim.check()
     assert evidence.verdict is claim.verdict, [str(c) for c in evidence.supporting if not c.holds]
     assert evidence.note
     assert claim.methods
     assert bool(claim.correction) is (claim.verdict is not Verdict.HOLDS)
     json.dumps(evidence.as_dict())
-    assert time.perf_counter() - start < 60
 
 
 PERTURBED = {
