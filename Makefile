@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # imports: two files at a time (a file's tests share what they trained, or a port).
 TWO_FILES := --numprocesses 2 --dist loadfile
 
-.PHONY: install demo test test-slow lint check faults properties interrupts
+.PHONY: install demo test test-slow lint docs check faults properties interrupts
 
 install: $(VENV)/.installed
 
@@ -32,6 +32,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation site, in build/site: nothing in it comes from another server.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: lint test test-slow
 

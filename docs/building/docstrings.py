@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: examples fenced, roles as links, and for a name without an example a test that uses it."""
+"""Docstrings as Markdown: examples fenced, roles as links; a name without an example gets a test that uses it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ LONGEST_TEST = 24
 class AsMarkdown(griffe.Extension):
     """What a reader of the site gets in place of the docstring's own notation."""
 
+    def on_attribute(self, *, attr: griffe.Attribute, loader: griffe.GriffeLoader, **kwargs: Any) -> None:
+        """Give a public constant without a docstring one, so that it has an entry."""
+        module = attr.parent
+        if attr.docstring is None and module is not None and module.is_module and known(attr.path, module.path):
+            attr.docstring = griffe.Docstring("What it is for is in the text of its module, above.", parent=attr)
+
     def on_object(self, *, obj: griffe.Object, loader: griffe.GriffeLoader, **kwargs: Any) -> None:
         """Rewrite one docstring."""
         if obj.docstring is None:
@@ -36,23 +42,33 @@ def as_markdown(text: str, module: str) -> str:
     """A docstring with fenced examples, links for roles, and no character that Markdown would take for its own."""
     lines: list[str] = []
     fence: str | None = None
-    for line in text.splitlines():
-        indent = line[: len(line) - len(line.lstrip())]
-        if fence is None and line.lstrip().startswith(">>> "):
-            fence = indent
-            lines += [] if not lines or not lines[-1].strip() else [""]
-            lines.append(f"{fence}```pycon")
+    section = False  # Examples: is a section of its own, which needs no fence
+    for line in re.sub(r"(?m)^Example:$", "Examples:", text).splitlines():
+        section = line == "Examples:" or (section and (not line.strip() or line.startswith("    ")))
+        start = line.lstrip().startswith(">>> ") and not section
+        if fence is None and start:
+            fence = line[: len(line) - len(line.lstrip())]
+            lines += ["", f"{fence}```pycon"]
         elif fence is not None and not line.strip():
             lines.append(f"{fence}```")
             fence = None
-        lines.append(line if fence is not None else prose(line, module))
+        if fence is not None or section:
+            lines.append(line)
+        else:
+            lines += [*numbered(line, lines), prose(line, module)]
     if fence is not None:
         lines.append(f"{fence}```")
     return "\n".join(headed(lines))
 
 
+def numbered(line: str, before: list[str]) -> list[str]:
+    """An empty line before ``(2) ...`` and after what ends in a semicolon: each equation has its own line."""
+    inside = line.startswith("    ") and bool(before) and before[-1].startswith("    ")
+    return [""] if inside and (re.match(r" +\(\d\) ", line) or before[-1].endswith(";")) else []
+
+
 def headed(lines: list[str]) -> list[str]:
-    """Headings of sections that say more than one word, ``Algorithm (Adam, ...):``, as admonitions of their own."""
+    """Headings of sections with more than one word, ``Algorithm (Adam, ...):``, as admonitions of their own."""
     found = []
     for number, line in enumerate(lines):
         below = lines[number + 1] if number + 1 < len(lines) else ""
@@ -68,7 +84,11 @@ def prose(line: str, module: str) -> str:
     """One line outside examples."""
     parts = re.split(r"(``[^`]+``|`[^`]+`|:\w+:`[^`]+`)", line)
     return "".join(
-        role(part, module) if part.startswith(":") and part.endswith("`") else part if "`" in part else escaped(part)
+        role(part, module)
+        if part.startswith(":") and part.endswith("`")
+        else part
+        if "`" in part
+        else escaped(part)
         for part in parts
     )
 

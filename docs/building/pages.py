@@ -1,7 +1,7 @@
 """A hook of mkdocs: the pages that the repository already holds elsewhere, and one per public module.
 
-README.md is the front page; files that pages link to outside ``docs/`` become pages that show them. Formulas become
-MathML, so that no script draws them.
+README.md is the front page; files that pages link to outside ``docs/`` become pages that show them. Formulas
+become MathML, so that no script draws them.
 """
 
 from __future__ import annotations
@@ -52,12 +52,17 @@ def modules() -> dict[str, tuple[str, ...]]:
     """``__all__`` of every module that has one, in the order of folders, by the module's name."""
     found = {}
     for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py"), key=lambda path: (path.parent, path.name != "__init__.py")):
+        for path in sorted((ROOT / package).rglob("*.py"), key=in_order):
             parts = path.relative_to(ROOT).with_suffix("").parts
             names = listed(ast.parse(path.read_text()))
             if names is not None or path.name == "__init__.py":
                 found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = names or ()
     return found
+
+
+def in_order(path: Path) -> tuple[Path, bool, str]:
+    """A package before its modules, these by name."""
+    return path.parent, path.name != "__init__.py", path.name
 
 
 def listed(tree: ast.Module) -> tuple[str, ...] | None:
@@ -108,7 +113,8 @@ def defined(tree: ast.Module) -> list[str]:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             names.append(node.name)
         elif isinstance(node, ast.Assign):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+            targets = [inner for target in node.targets for inner in ast.walk(target)]
+            names += [target.id for target in targets if isinstance(target, ast.Name)]
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names.append(node.target.id)
     return names
@@ -128,7 +134,7 @@ def tree_of(package: str) -> list[Any]:
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """The navigation, from what there is."""
     config.nav = [
-        {"adabatch": "index.md"},
+        {"Home": "index.md"},
         {"Guide": GUIDE},
         {"Results": RESULTS},
         {"Theory": "theory.md"},
@@ -159,9 +165,7 @@ def linked() -> frozenset[str]:
         for target in re.findall(r"\]\(([^)#:\s]+)[^)]*\)", page.read_text())
     }
     return frozenset(
-        path
-        for path in targets
-        if not path.startswith("docs/") and path not in COPIED and (ROOT / path).is_file()
+        path for path in targets if not path.startswith("docs/") and path not in COPIED and (ROOT / path).is_file()
     )
 
 
