@@ -8,21 +8,26 @@ for everything else, so that the comparison is exact.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy
 
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import alpha, dimension, gap, initial_sum, smoothness, steps
+from proofs.adam.symbols import ADAM, PROBLEM, alpha, initial_sum
 from proofs.steps import Evidence, Step, by_lemma, checked
-from theory.adam.constants import alignment, drift_constant, preconditioner_growth, preconditioner_start
+from theory.adam.constants import (
+    alignment,
+    descent_budget,
+    drift_constant,
+    preconditioner_growth,
+    preconditioner_start,
+)
 from theory.bound import Bound
+from theory.problem import AdamParameters
 
 __all__ = ["POINTS", "Point", "budget_step", "equal_at_points", "self_bounding"]
-
-PROBLEM = {"smoothness": smoothness, "dimension": dimension, "initial_gap": gap, "steps": steps}
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,9 @@ class Point:
         return self.root**2
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        """What the bound functions take, by keyword."""
-        adam = {"step_size": alpha, "beta1": self.beta1, "beta2": self.beta2, "eta": self.eta}
-        return {**PROBLEM, **adam, "sum_sqrt_v0": initial_sum}
+    def adam(self) -> AdamParameters:
+        """Adam at these betas and this eta."""
+        return replace(ADAM, beta1=self.beta1, beta2=self.beta2, eta=self.eta)
 
     @property
     def start(self) -> Any:
@@ -73,7 +77,7 @@ class Point:
     @property
     def descent(self) -> Any:
         """Delta + alpha^2 K L d Gamma: what the descent lemma leaves, summed over the steps."""
-        return gap + alpha**2 * steps * smoothness * dimension * drift_constant(self.beta1, self.beta2)
+        return alpha * descent_budget(PROBLEM, ADAM, drift_constant(self.beta1, self.beta2))
 
 
 def _rational(numerator: int, denominator: int) -> sympy.Rational:

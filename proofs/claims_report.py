@@ -13,7 +13,7 @@ from proofs.registry import find_proof
 from proofs.rendering import plain
 from proofs.steps import run
 from theory.audit.claims import CLAIMS, Claim
-from theory.audit.evidence import Certificate, Verdict
+from theory.audit.evidence import ClaimEvidence, Verdict
 
 __all__ = ["CheckedClaim", "as_dict", "check_claim", "show_claim", "show_claims", "show_json"]
 
@@ -26,20 +26,20 @@ class CheckedClaim:
 
     Attributes:
         claim: the claim.
-        certificate: of its check.
+        evidence: of its check.
         proofs: its proofs by name, and whether each holds.
         seconds: check and proofs together.
     """
 
     claim: Claim
-    certificate: Certificate
+    evidence: ClaimEvidence
     proofs: dict[str, bool]
     seconds: float
 
     @property
     def confirmed(self) -> bool:
         """Whether the check came to the verdict on record and every proof holds."""
-        return self.certificate.verdict is self.claim.verdict and all(self.proofs.values())
+        return self.evidence.verdict is self.claim.verdict and all(self.proofs.values())
 
 
 @cache
@@ -51,9 +51,9 @@ def _proof_holds(name: str) -> bool:
 def check_claim(claim: Claim) -> CheckedClaim:
     """Run a claim's check and its proofs."""
     start = time.perf_counter()
-    certificate = claim.check()
+    evidence = claim.check()
     proofs = {name: _proof_holds(name) for name in claim.proofs}
-    return CheckedClaim(claim, certificate, proofs, time.perf_counter() - start)
+    return CheckedClaim(claim, evidence, proofs, time.perf_counter() - start)
 
 
 def as_dict(claim: Claim, result: CheckedClaim | None) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def as_dict(claim: Claim, result: CheckedClaim | None) -> dict[str, Any]:
     }
     if result is not None:
         record["confirmed"] = result.confirmed
-        record["evidence"] = result.certificate.as_dict()
+        record["evidence"] = result.evidence.as_dict()
         record["proofs_hold"] = result.proofs
         record["seconds"] = round(result.seconds, 3)
     return record
@@ -104,9 +104,7 @@ def show_claims(check: bool) -> bool:
                 text = _evidence(result)
                 if not result.confirmed:
                     disagreeing.append(claim.place)
-                    verdict = (
-                        f"[red]NOT CONFIRMED[/]: {claim.verdict} on record, {result.certificate.verdict} found"
-                    )
+                    verdict = f"[red]NOT CONFIRMED[/]: {claim.verdict} on record, {result.evidence.verdict} found"
             table.add_row(claim.place, escape(claim.statement), verdict, escape(text))
     console.print(table)
     if check:
@@ -117,9 +115,9 @@ def show_claims(check: bool) -> bool:
 
 def _evidence(result: CheckedClaim) -> str:
     """Every comparison, what the statement asserts first, and the proofs."""
-    certificate = result.certificate
-    groups = (certificate.printed, certificate.corrected, certificate.content, certificate.supporting)
-    numbers = [str(comparison) for group in groups for comparison in group] or [certificate.note]
+    evidence = result.evidence
+    groups = (evidence.published, evidence.corrected, evidence.content, evidence.supporting)
+    numbers = [str(comparison) for group in groups for comparison in group] or [evidence.note]
     proofs = [f"{name}: proof {'holds' if holds else 'FAILS'}" for name, holds in result.proofs.items()]
     return "\n".join([*numbers, *proofs])
 
@@ -127,23 +125,23 @@ def _evidence(result: CheckedClaim) -> str:
 def show_claim(claim: Claim) -> bool:
     """Check one claim and print all its evidence; whether its verdict is confirmed."""
     result = check_claim(claim)
-    certificate = result.certificate
+    evidence = result.evidence
     print(f"{claim.place}: {claim.verdict}\n\n{claim.statement}\n\n  {plain(claim.latex)}\n")
     if claim.correction:
         print(f"{claim.correction}\n")
     titles = {
-        "printed": "as printed",
+        "published": "as published",
         "corrected": "corrected",
         "content": "what it gives",
         "supporting": "supporting",
     }
     for group, title in titles.items():
-        comparisons = getattr(certificate, group)
+        comparisons = getattr(evidence, group)
         if comparisons:
             print(f"{title}:")
         for comparison in comparisons:
             print(f"  {'ok   ' if comparison.holds else 'FAILS'} {comparison}")
     for name, holds in result.proofs.items():
         print(f"proof of {name}: {'holds' if holds else 'FAILS'}")
-    print(f"\n{certificate.note}\n\n{'confirmed' if result.confirmed else 'NOT CONFIRMED'}: {certificate.verdict}")
+    print(f"\n{evidence.note}\n\n{'confirmed' if result.confirmed else 'NOT CONFIRMED'}: {evidence.verdict}")
     return result.confirmed

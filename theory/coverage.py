@@ -11,7 +11,8 @@ Algorithm:
        :mod:`theory.training.weight_decay` or :mod:`theory.training.clipping` (the same test, and one addition);
        :mod:`theory.l1.theorem` or, where a certificate is known, :mod:`theory.l1.theorem3` (l1 test);
        :mod:`theory.l1.theorem` again (scalar test, with a condition on the dimension).
-    2. Every hypothesis that the configuration leaves is listed as a :class:`Departure`, with what is known there.
+    2. Every hypothesis that the configuration leaves is listed as a :class:`Departure`, with what is known there
+       and what would have to change.
 
 Guarantee:
     ``covered`` is True only if a theorem applies as stated. Nothing is extrapolated: two additions at once, for
@@ -28,9 +29,11 @@ Example:
       rho = 13.0515, kappa = 0.459557, largest eta = 0.276802
     >>> trained = Configuration(beta1=0.9, beta2=0.95, eta=0.2, test=NormTestKind.SCALAR, dimension=10**9)
     >>> print(coverage(trained).summary())                                            # doctest: +ELLIPSIS
-    not covered
+    not covered; nearest: theorem of the scalar norm test: eta sqrt(d) small
+      largest eta = 5.69837e-08
       leaves: scalar test with eta < 5.7e-08 in dimension 1000000000
         known: Adam diverges on a convex function under this test from dimension 42233 on; the l1 test ...
+        change: the l1 or the coordinate-wise test in place of the scalar one, or eta below 5.7e-08
 """
 
 from __future__ import annotations
@@ -42,11 +45,12 @@ from enum import StrEnum
 from adabatch.moments.hypotheses import HypothesisError, describe, require
 from adabatch.moments.numeric import sqrt
 from theory.adam import theorem1
-from theory.adam.constants import alignment_at, momentum_amplification, require_betas
+from theory.adam.constants import alignment_at, momentum_amplification
 from theory.adam.variants import bias_correction as bias_correction_constants
 from theory.adam_sharp import theorem2
 from theory.l1 import theorem
 from theory.l1.theorem3 import NUMERICAL_SUPPORT, find_certificate
+from theory.problem import require_betas
 from theory.training import clipping
 from theory.training.estimated_variance import coordinate_passing_probability
 from theory.training.scalar_divergence import ScalarTestDivergence
@@ -54,6 +58,10 @@ from theory.training.step_schedules import warmup_amplification
 from theory.training.weight_decay import largest_admissible_decay
 
 __all__ = ["Configuration", "Coverage", "Departure", "NormTestKind", "coverage"]
+
+
+PLAIN_ADAM = "Adam without bias correction, warm-up, decay, weight decay, clipping and epsilon"
+VIOLATIONS = "at the cost of their gradients and excess deviations (theory.training.violated_steps)"
 
 
 class NormTestKind(StrEnum):
@@ -99,6 +107,8 @@ class Configuration:
     """phi0, below which the clipping factor never falls (None: not known)."""
     groups: int | None = None
     """J, from how many groups the variance is estimated (None: exact variances)."""
+    share: float = 1.0
+    """Of the coordinates, how many must meet the coordinate-wise test."""
     enforced: bool = True
     """Whether the test holds at the very step (False: it only chooses the next batch, or the batch is capped)."""
 
@@ -110,10 +120,12 @@ class Departure:
     Attributes:
         hypothesis: what the theorem asks for.
         known: what is known without it.
+        change: what would have to change.
     """
 
     hypothesis: str
     known: str
+    change: str
 
 
 @dataclass(frozen=True)
@@ -139,13 +151,13 @@ class Coverage:
 
     def summary(self) -> str:
         """A few lines of text."""
-        if not self.covered:
-            lines = ["not covered"]
-            for departure in self.departures:
-                lines += [f"  leaves: {departure.hypothesis}", f"    known: {departure.known}"]
-            return "\n".join(lines)
-        constants = ", ".join(describe(name, value) for name, value in self.constants.items())
-        return f"covered: {self.theorem}: {self.condition}\n  {constants}"
+        lines = [f"{'covered' if self.covered else 'not covered; nearest'}: {self.theorem}: {self.condition}"]
+        if self.constants:
+            lines.append("  " + ", ".join(describe(name, value) for name, value in self.constants.items()))
+        for departure in self.departures:
+            lines.append(f"  leaves: {departure.hypothesis}")
+            lines += [f"    known: {departure.known}", f"    change: {departure.change}"]
+        return "\n".join(lines)
 
 
 def coverage(configuration: Configuration) -> Coverage:
@@ -204,8 +216,8 @@ def _condition(
     theorem: str, condition: str, eta: float, largest: float, *, met: bool, **constants: float
 ) -> Coverage:
     """A theorem whose condition is eta < ``largest``, and whether it is met."""
-    known = f"nothing by this theorem: {describe('eta', eta)}; take eta below {largest:.6g}"
-    departures = () if met else (Departure(condition, known),)
+    known = f"nothing by this theorem at {describe('eta', eta)}"
+    departures = () if met else (Departure(condition, known, f"take eta below {largest:.6g}"),)
     return Coverage(theorem, condition, {**constants, "largest eta": float(largest)}, departures)
 
 
@@ -236,7 +248,8 @@ def _clipped(run: Configuration, rho: float) -> Coverage:
         known = (
             "without a floor on the clipping factor Adam can diverge (theory.training.clipping.ClippingDivergence)"
         )
-        return Coverage(name, condition, {}, (Departure("a clipping factor of at least phi0 > 0", known),))
+        change = "do not clip, or at a threshold that leaves every gradient a known share phi0 of its norm"
+        return Coverage(name, condition, {}, (Departure("a clipping factor of at least phi0 > 0", known, change),))
     require(
         0 < run.clip_floor <= 1, "0 < clip_floor <= 1", describe("clip_floor", run.clip_floor), "take at most 1"
     )
@@ -263,7 +276,8 @@ def _decayed(run: Configuration, rho: float) -> Coverage:
     known = (
         "noise leaves a Frank-Wolfe gap of about (1 - E m/sqrt(v)) ||G||_1 / lambda (theory.training.weight_decay)"
     )
-    return Coverage(base.theorem, condition, constants, (Departure(f"lambda W < {limit:.6g}", known),))
+    change = f"weight decay times the largest weight below {limit:.6g}: less weight decay, or none"
+    return Coverage(base.theorem, condition, constants, (Departure(f"lambda W < {limit:.6g}", known, change),))
 
 
 def _scheduled(run: Configuration, rho: float) -> Coverage:
@@ -287,7 +301,7 @@ def _l1(run: Configuration) -> Coverage:
     additions = _additions(run)
     if additions:
         known = "nothing: the theorems on the l1 test are for plain Adam, without epsilon"
-        departures = (Departure(f"no {', '.join(additions)}", known),)
+        departures = (Departure(f"no {', '.join(additions)}", known, PLAIN_ADAM),)
     try:
         certificate = find_certificate(run.beta1, run.beta2, run.eta)
     except HypothesisError as error:
@@ -302,8 +316,8 @@ def _l1_without_certificate(
 ) -> Coverage:
     largest = theorem.largest_admissible_eta(run.beta1, run.beta2)
     if run.eta > largest:
-        known = f"{error}; without a certificate: eta below {largest:.3g}"
-        departures = (Departure("a certificate for these betas and eta", known), *departures)
+        known = f"the theorem without a certificate covers eta below {largest:.3g}"
+        departures = (Departure("a certificate for these betas and eta", known, error.nearest), *departures)
     name, condition = "theorem of the l1 norm test", "eta (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
     return Coverage(name, condition, {"largest eta": largest}, departures)
 
@@ -315,10 +329,12 @@ def _scalar(run: Configuration) -> Coverage:
     departures: list[Departure] = []
     if run.eta > largest:
         hypothesis = f"scalar test with eta < {largest:.3g} in dimension {dimension}"
-        departures.append(Departure(hypothesis, _scalar_knowledge(run)))
+        change = f"the l1 or the coordinate-wise test in place of the scalar one, or eta below {largest:.3g}"
+        departures.append(Departure(hypothesis, _scalar_knowledge(run), change))
     additions = _additions(run)
-    if additions and not departures:
-        departures.append(Departure(f"no {', '.join(additions)}", "nothing: the theorem is for plain Adam"))
+    if additions:
+        known = "nothing: the theorem is for plain Adam"
+        departures.append(Departure(f"no {', '.join(additions)}", known, PLAIN_ADAM))
     return Coverage(
         "theorem of the scalar norm test", "eta sqrt(d) small", {"largest eta": largest}, tuple(departures)
     )
@@ -326,17 +342,17 @@ def _scalar(run: Configuration) -> Coverage:
 
 def _scalar_knowledge(run: Configuration) -> str:
     """From which dimension on the counterexample applies, at a rare event that suits the betas."""
-    repair = "the l1 test (theory.l1.theorem) has a theorem free of the dimension"
+    better = "the l1 test (theory.l1.theorem) has a theorem free of the dimension"
     rare = (1 - run.beta2) / 20
     try:
         instance = ScalarTestDivergence(run.beta1, run.beta2, run.eta, dimension=run.dimension or 2, rare=rare)
         threshold = instance.threshold
     except HypothesisError:
-        return f"neither a theorem nor a counterexample; {repair}"
+        return f"neither a theorem nor a counterexample; {better}"
     if (run.dimension or 0) > threshold:
         start = int(threshold) + 1
-        return f"Adam diverges on a convex function under this test from dimension {start} on; {repair}"
-    return f"neither: the counterexample needs dimension {int(threshold) + 1} or more; {repair}"
+        return f"Adam diverges on a convex function under this test from dimension {start} on; {better}"
+    return f"neither: the counterexample needs dimension {int(threshold) + 1} or more; {better}"
 
 
 def _combined(run: Configuration) -> tuple[Departure, ...]:
@@ -345,23 +361,30 @@ def _combined(run: Configuration) -> tuple[Departure, ...]:
         return ()
     if additions == ["epsilon"] or len(additions) < 2:
         return ()
-    return (Departure("one addition at a time", f"no theorem covers {' and '.join(additions)} together"),)
+    known = f"no theorem covers {' and '.join(additions)} together"
+    return (Departure("one addition at a time", known, f"keep one of {', '.join(additions)}"),)
 
 
 def _inexact(run: Configuration) -> tuple[Departure, ...]:
-    """Estimated variances, and tests that are not enforced."""
+    """A share of the coordinates, estimated variances, and tests that are not enforced."""
     departures = []
+    if run.test is NormTestKind.COORDINATE and run.share < 1:
+        known = f"the other coordinates are violations, {VIOLATIONS}"
+        departures.append(
+            Departure("a test met by every coordinate", known, "test all coordinates, not a share of them")
+        )
     if run.groups is not None:
-        departures.append(Departure("exact variances", _estimation_knowledge(run, run.groups)))
+        change = "more groups bring estimates nearer to it: more micro-batches per step"
+        departures.append(Departure("exact variances", _estimation_knowledge(run, run.groups), change))
     if not run.enforced:
         known = (
-            "the theorem survives with the sums of the violated gradients and of the excess deviations added "
-            "(theory.training.violated_steps)"
+            f"the theorem survives with violated steps, {VIOLATIONS}"
             if run.test is NormTestKind.COORDINATE
             else "no theorem on violations of this test; theory.training.violated_steps is for the "
             "coordinate-wise one"
         )
-        departures.append(Departure("a test that holds at every step", known))
+        change = "batches so large from the start that the test of each step holds at that step"
+        departures.append(Departure("a test that holds at every step", known, change))
     return tuple(departures)
 
 

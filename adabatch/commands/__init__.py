@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 THEORY_COMMANDS = frozenset({"claims", "prove", "verify-bounds"})
-"""Commands whose packages come with the extra ``theory``; the others need ``train``."""
+"""Commands whose packages come with the extra ``theory``; ``covers`` needs both extras, the others ``train``."""
 
 resolve_own_packages()  # here rather than in main: a spawned worker imports this module, but does not call main
 
@@ -53,5 +53,5 @@ def _missing(error: ModuleNotFoundError) -> str | None:
     if package in ("", "adabatch", *OWN):
         return None
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    extra = "theory" if command in THEORY_COMMANDS else "train"
+    extra = "theory" if command in THEORY_COMMANDS else "train,theory" if command == "covers" else "train"
     return f"adabatch {command} needs {package}: pip install 'adabatch[{extra}]'".replace("  ", " ")

@@ -10,6 +10,7 @@ from adabatch import __version__
 from adabatch.commands.ablate import ablate
 from adabatch.commands.claims import claims
 from adabatch.commands.compare import compare
+from adabatch.commands.covers import covers
 from adabatch.commands.export import export
 from adabatch.commands.plot import plot
 from adabatch.commands.prepare import prepare
@@ -37,5 +38,5 @@ def adabatch(
     """Adaptive batch sizes for language-model training by the norm test."""
 
 
-for command in (train, compare, ablate, plot, export, prepare, claims, prove, verify_bounds):
+for command in (train, compare, ablate, plot, export, prepare, claims, covers, prove, verify_bounds):
     app.command()(command)

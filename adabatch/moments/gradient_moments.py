@@ -15,7 +15,7 @@ Guarantee (samples independent and identically distributed; expectations, exact 
     estimator                           formula                             expectation
     ==================================  ==================================  ==========================
     ``covariance_trace``                m (S - n ||g||^2) / (n - 1)         tr Sigma
-    ``printed_variance``                (S - n ||g||^2) / n                 tr Sigma (n - 1) / b
+    ``paper_variance``                (S - n ||g||^2) / n                 tr Sigma (n - 1) / b
     ``squared_norm``                    ||g||^2                             ||G||^2 + tr Sigma / b
     ``debiased_squared_norm``           ||g||^2 - covariance_trace / b      ||G||^2
     ==================================  ==================================  ==========================
@@ -30,7 +30,7 @@ Rounding:
 
 References:
     Lau, Li, Xu, Liu, Kolar, "Adaptive Batch Size Schedules for Distributed Training of Language Models with
-    Data and Model Parallelism", CPAL 2025, Eq. 5 and Algorithm 1 (the printed variance, with the J workers as
+    Data and Model Parallelism", CPAL 2025, Eq. 5 and Algorithm 1 (the published variance, with the J workers as
     groups). McCandlish et al., arXiv 1812.06162, appendix A (the debiased pair for two batch sizes).
 
 Shapes:
@@ -40,7 +40,7 @@ Example:
     Two groups of three samples with gradients 1 and 3: the mean is 2.
 
     >>> moments = GradientMoments(groups=2, group_size=3, sum_of_squares=1.0 + 9.0, squared_norm=4.0)
-    >>> moments.covariance_trace, moments.printed_variance, moments.debiased_squared_norm
+    >>> moments.covariance_trace, moments.paper_variance, moments.debiased_squared_norm
     (6.0, 1.0, 3.0)
 """
 
@@ -56,7 +56,7 @@ __all__ = [
     "GradientMoments",
     "covariance_trace",
     "debiased_squared_norm",
-    "printed_variance",
+    "paper_variance",
     "squared_deviation",
     "sums_rounding",
     "trace_precision",
@@ -92,12 +92,12 @@ def covariance_trace(groups: Value, group_size: Value, sum_of_squares: Value, sq
     return group_size * squared_deviation(groups, sum_of_squares, squared_norm) / (groups - 1)
 
 
-def printed_variance(groups: Value, sum_of_squares: Value, squared_norm: Value) -> Value:
-    """The paper's ||Var-hat||_1 = (1/n) sum_j ||g_j - g||^2 (Eq. 5), as printed.
+def paper_variance(groups: Value, sum_of_squares: Value, squared_norm: Value) -> Value:
+    """The paper's ||Var-hat||_1 = (1/n) sum_j ||g_j - g||^2 (Eq. 5), as published.
 
     It stands there for tr Sigma, but its expectation is tr Sigma (n - 1) / b.
 
-    >>> printed_variance(2, 10.0, 4.0)
+    >>> paper_variance(2, 10.0, 4.0)
     1.0
     """
     return squared_deviation(groups, sum_of_squares, squared_norm) / groups
@@ -207,9 +207,9 @@ class GradientMoments:
         return trace_precision(self.groups, self.sum_of_squares, self.squared_norm, self.rounding)
 
     @property
-    def printed_variance(self) -> Value:
-        """The paper's ||Var-hat||_1, see :func:`printed_variance`."""
-        return printed_variance(self.groups, self.sum_of_squares, self.squared_norm)
+    def paper_variance(self) -> Value:
+        """The paper's ||Var-hat||_1, see :func:`paper_variance`."""
+        return paper_variance(self.groups, self.sum_of_squares, self.squared_norm)
 
     @property
     def debiased_squared_norm(self) -> Value:

@@ -64,7 +64,7 @@ def stationary_batch_size(scale: Value, eta: Value, estimator: Estimator | str, 
 
 
 def saturation_level(eta: Value, groups: Value) -> Value:
-    """(n - 1) / eta^2: no batch larger than this is asked for by the printed estimator, in expectation.
+    """(n - 1) / eta^2: no batch larger than this is asked for by the published estimator, in expectation.
 
     >>> round(saturation_level(0.1, 2), 6)
     100.0

@@ -11,7 +11,7 @@ Algorithm (Eqs. 3 and 5, Algorithm 1):
     ============  =======================  ========================  ============================================
     estimator     variance                 squared norm              what the test enforces, in expectation
     ============  =======================  ========================  ============================================
-    ``paper``     ``printed_variance``     ``squared_norm``          no level: T saturates near (n - 1) / eta^2
+    ``paper``     ``paper_variance``     ``squared_norm``          no level: T saturates near (n - 1) / eta^2
     ``unbiased``  ``covariance_trace``     ``squared_norm``          relative error eta / sqrt(1 - eta^2)
     ``debiased``  ``covariance_trace``     ``debiased_squared_norm`` relative error eta
     ============  =======================  ========================  ============================================
@@ -78,7 +78,7 @@ def estimates(moments: GradientMoments, estimator: Estimator | str = Estimator.U
     estimator = Estimator(estimator)
     require_groups(moments.groups)
     if estimator is Estimator.PAPER:
-        return moments.printed_variance, moments.squared_norm
+        return moments.paper_variance, moments.squared_norm
     if estimator is Estimator.UNBIASED:
         return moments.covariance_trace, moments.squared_norm
     return moments.covariance_trace, moments.debiased_squared_norm

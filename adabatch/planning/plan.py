@@ -17,7 +17,7 @@ from adabatch.settings import Settings
 from adabatch.settings.data import DataSettings
 from adabatch.training.building import build_layout, build_schedule, check_settings
 
-__all__ = ["Plan", "make_plan", "step_range"]
+__all__ = ["Plan", "make_plan", "planned_parameters", "step_range"]
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,10 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     at_largest = at_first = _simulate(counted, config, world_size, largest)
     if settings.parallel.tensor_parallel > 1 and first.micro_batch != largest.micro_batch:
         at_first = _simulate(counted, config, world_size, first)  # activations are communicated too
-    with device("meta"):
-        parameters = parameter_count(LlamaForCausalLM(config))
     return Plan(
         settings=settings,
         world_size=world_size,
-        parameters=parameters,
+        parameters=_parameters(config),
         first=first,
         largest=largest,
         steps=steps,
@@ -90,6 +88,20 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
         traffic=at_first.traffic(first.accumulation),
         traffic_at_largest=at_largest.traffic(largest.accumulation),
     )
+
+
+def planned_parameters(settings: Settings) -> int:
+    """Number of parameters of the model that the settings name, counted without its memory.
+
+    >>> planned_parameters(Settings())
+    469632
+    """
+    return _parameters(_config(settings))
+
+
+def _parameters(config: LlamaConfig) -> int:
+    with device("meta"):
+        return parameter_count(LlamaForCausalLM(config))
 
 
 def _with_scalar_statistics(settings: Settings) -> Settings:

@@ -13,9 +13,13 @@ from typing import Any
 
 import sympy
 
+from theory.problem import AdamParameters, Problem
+
 __all__ = [
+    "ADAM",
     "BETA1",
     "BETA2",
+    "PROBLEM",
     "UNIT_INTERVALS",
     "a",
     "alpha",
@@ -39,6 +43,9 @@ UNIT_INTERVALS = {r: 1 - 1 / (1 + a), q: 1 - 1 / (1 + b)}
 smoothness, dimension, gap, steps, alpha = sympy.symbols("L d Delta K alpha", positive=True)
 noise, initial_sum = sympy.symbols("eta V_0", nonnegative=True)
 tau = sympy.sqrt(1 + noise**2)
+PROBLEM = Problem(smoothness=smoothness, dimension=dimension, initial_gap=gap, steps=steps)
+ADAM = AdamParameters(beta1=BETA1, beta2=BETA2, eta=noise, step_size=alpha, sum_sqrt_v0=initial_sum)
+"""What the theorems' bounds are evaluated on."""
 
 
 def rationalized(expression: Any) -> Any:

@@ -3,6 +3,7 @@ r"""The corrected Theorem 1: lemmas L1 to L8 put together."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -14,8 +15,10 @@ from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import (
+    ADAM,
     BETA1,
     BETA2,
+    PROBLEM,
     alpha,
     dimension,
     gap,
@@ -46,8 +49,6 @@ from theory.bound import Bound
 __all__ = ["theorem_1"]
 
 BoundFunction = Callable[..., Bound]
-PROBLEM = {"smoothness": smoothness, "dimension": dimension, "initial_gap": gap, "steps": steps}
-ADAM = {"beta1": BETA1, "beta2": BETA2, "eta": noise}
 
 
 def theorem_1(
@@ -100,7 +101,7 @@ def _same(statement: str, left: Any, right: Any, reason: str = "") -> Step:
 def _bound_1(drift: Callable[..., Any], bound: BoundFunction) -> tuple[Step, ...]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
     step, freezing = normalized_step_bound(BETA1, BETA2), freezing_constant(BETA1, BETA2)
-    total = bound(**PROBLEM, **ADAM, step_size=alpha).value
+    total = bound(PROBLEM, ADAM).value
     kappa = alignment(BETA1, BETA2, noise)
     return (
         prose(
@@ -121,7 +122,7 @@ def _bound_1(drift: Callable[..., Any], bound: BoundFunction) -> tuple[Step, ...
         _same(
             r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
             alpha * (1 - BETA1) * kappa * total,
-            alpha * descent_budget(smoothness, dimension, gap, steps, alpha, drift_constant(BETA1, BETA2)),
+            alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2)),
         ),
         identity(
             r"\kappa (1+\eta^2)(1-r) = 1 - r - \eta^2",
@@ -134,9 +135,9 @@ def _bound_1(drift: Callable[..., Any], bound: BoundFunction) -> tuple[Step, ...
 
 def _bound_2(bound: BoundFunction) -> tuple[Step, ...]:
     """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
-    found = bound(**PROBLEM, **ADAM, step_size=alpha, sum_sqrt_v0=initial_sum).value
+    found = bound(PROBLEM, ADAM).value
     start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
-    q_bar = theorem1.preconditioned_sum_bound(**PROBLEM, **ADAM, step_size=alpha).value
+    q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     return (
         by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7()),
         by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8()),
@@ -151,11 +152,11 @@ def _bound_2(bound: BoundFunction) -> tuple[Step, ...]:
 def _bound_3(bound: BoundFunction, best_step_size: Callable[..., Any]) -> tuple[Step, ...]:
     """The best step size, and bound (3) in closed form."""
     drift = sympy.Symbol("Gamma", positive=True)
-    least = least_descent_budget(smoothness, dimension, gap, steps, drift)
-    budget = descent_budget(smoothness, dimension, gap, steps, alpha, drift)
-    best = best_step_size(**PROBLEM, beta1=BETA1, beta2=BETA2)
+    least = least_descent_budget(PROBLEM, drift)
+    budget = descent_budget(PROBLEM, ADAM, drift)
+    best = best_step_size(PROBLEM, ADAM)
     kappa = alignment(BETA1, BETA2, noise)
-    found = bound(**PROBLEM, **ADAM, sum_sqrt_v0=initial_sum)
+    found = bound(PROBLEM, ADAM)
     ratio = 1 + sympy.sqrt(1 + noise**2) * q / (1 - q)
     start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
     return (
@@ -190,7 +191,7 @@ def _sign_descent(bound: BoundFunction) -> Step:
     """beta1 = 0, beta2 -> 0, eta = 0."""
 
     def check() -> Evidence:
-        value = bound(**PROBLEM, beta1=0, beta2=BETA2, eta=0, sum_sqrt_v0=initial_sum).value
+        value = bound(PROBLEM, replace(ADAM, beta1=0, eta=0)).value
         limit = sympy.limit(value, q, 0, "+")
         expected = sympy.sqrt(2 * smoothness * dimension * gap / steps)
         return Evidence(vanishes(limit - expected), f"limit {limit}")

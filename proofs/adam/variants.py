@@ -13,6 +13,7 @@ import sympy
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l8_self_bounding import lemma_l8
+from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, noise, r
 from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
@@ -116,21 +117,9 @@ def multiplier_proof(
     sums: Callable[..., list[Any]] = amplifications,
 ) -> Proof:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
-    smoothness, dimension, gap, alpha, lo, hi, rho = sympy.symbols("L d Delta alpha lo hi rho_s", positive=True)
-    steps, beta1, beta2, eta, r = sympy.symbols("K beta1 beta2 eta r", positive=True)
-    total = bound(
-        smoothness=smoothness,
-        dimension=dimension,
-        initial_gap=gap,
-        steps=steps,
-        step_size=alpha,
-        beta1=beta1,
-        beta2=beta2,
-        eta=eta,
-        multipliers=StepMultipliers(rho, lo, hi),
-    ).value
-    drift = hi**2 * drift_constant(beta1, beta2)
-    budget = descent_budget(smoothness, dimension, gap, steps, alpha, drift)
+    lo, hi, rho = sympy.symbols("lo hi rho_s", positive=True)
+    total = bound(PROBLEM, ADAM, StepMultipliers(rho, lo, hi)).value
+    budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     return Proof(
         name="multipliers",
         title="step multipliers",
@@ -152,7 +141,7 @@ def multiplier_proof(
             prose(r"L6 \text{ with } \rho_s \ge 1: \sum_j s_j \kappa_s G_j^2/\sqrt{D_j} \ge lo\,\kappa_s Q"),
             checked(
                 r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
-                lambda: _expands_to_zero(lo * (1 - beta1) * alignment_at(rho, eta) * total - budget),
+                lambda: _expands_to_zero(lo * (1 - BETA1) * alignment_at(rho, noise) * total - budget),
             ),
             nonnegative(
                 r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",

@@ -15,7 +15,7 @@ import sympy
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam_sharp.drift import lemma_d
 from proofs.adam_sharp.stopping import lemma_s
-from proofs.adam_sharp.symbols import applied, beta1, beta2, eta, identity, r, zeta
+from proofs.adam_sharp.symbols import ADAM, PROBLEM, Delta, L, alpha, applied, beta1, beta2, eta, identity, r, zeta
 from proofs.steps import Proof, Step, nonnegative, prose
 from theory.adam.constants import second_moment_weight
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
@@ -29,7 +29,7 @@ x, e, u = sympy.symbols("x e u", positive=True)
 
 
 def lemma_q(
-    alignment: Function = constants.sharp_alignment,
+    alignment: Function = constants.theorem2_alignment,
     penalty: Function = constants.sign_penalty,
     frozen: Function = constants.frozen_second_moment,
     total: Function = constants.preconditioned_sum,
@@ -37,7 +37,7 @@ def lemma_q(
     """Lemma Q' for the given kappa_R, R, frozen second moment and Q."""
     least = penalty(beta1, beta2, eta, zeta)
     units = {eta: sympy.sqrt(1 / (1 + s)), zeta: t / (1 + t), r: 1 / (1 + a)}
-    gap, lipschitz, step, cost, factor, kappa = sympy.symbols("Delta L alpha E lambda kappa_R", positive=True)
+    cost, factor, kappa = sympy.symbols("E lambda kappa_R", positive=True)
     steps = (
         applied(r"$\frac1\lambda\Theta_n(v_j)(a^+-Ra^-)$ is what remains of the momentum", lemma_s),
         *_units_of_one_term(frozen),
@@ -51,8 +51,8 @@ def lemma_q(
         applied(r"the losses are at most $\alpha^2LE$", lemma_d),
         identity(
             r"$(1-\beta_1)\frac{\kappa_R}{\lambda}\sum E[G^2\Phi]\le\Delta/\alpha+\alpha LE$, solved: $Q$",
-            kappa / factor * total(gap, lipschitz, step, cost, factor, kappa),
-            gap / step + step * lipschitz * cost,
+            kappa / factor * total(PROBLEM, ADAM, cost, factor, kappa),
+            Delta / alpha + alpha * L * cost,
         ),
         prose(
             r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$",

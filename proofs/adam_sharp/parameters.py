@@ -27,7 +27,7 @@ def best_zeta(
     """The closed form of the zeta that makes Q least."""
     threshold = theorem2.freezing_threshold(beta1, beta2, eta)
     factor = constants.freezing_factor(beta1, eta, ZETA)
-    alignment = constants.sharp_alignment(beta1, beta2, eta, ZETA)
+    alignment = constants.theorem2_alignment(beta1, beta2, eta, ZETA)
     objective = (P + 2 * R / y) / (Y - y)
     fixed = (W**2 - 4 * R**2) / (2 * R * Y)
     zeta = choice(1 - Y, fixed, R)

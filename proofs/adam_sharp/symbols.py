@@ -8,20 +8,29 @@ from functools import cache
 import sympy
 
 from proofs.steps import CheckedProof, Evidence, Expression, Method, Proof, Step, checked, run, vanishes
+from theory.problem import AdamParameters, Problem
 
 __all__ = [
+    "ADAM",
+    "PROBLEM",
+    "Delta",
+    "K",
+    "L",
+    "alpha",
     "applied",
     "beta1",
     "beta2",
     "dimension",
     "epsilon",
     "eta",
+    "first",
     "horizon",
     "identity",
     "q",
     "r",
     "same_minimum",
     "series",
+    "v0",
     "zeta",
 ]
 
@@ -31,6 +40,10 @@ r = sympy.Symbol("r", positive=True)
 """beta1 / sqrt(beta2), in (0, 1)."""
 beta1, beta2 = r * q, q**2
 eta, zeta, epsilon, dimension, horizon = sympy.symbols("eta zeta epsilon d K'", positive=True)
+L, Delta, K, alpha, v0, first = sympy.symbols("L Delta K alpha v_0 G_1", positive=True)
+PROBLEM = Problem(smoothness=L, dimension=dimension, initial_gap=Delta, steps=K, initial_gradient_norm=first)
+ADAM = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=alpha, sum_sqrt_v0=v0, epsilon=epsilon)
+"""What the constants of Theorem 2 are evaluated on."""
 
 
 def _difference(left: Expression, right: Expression) -> str:

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import sympy
 
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam_sharp.alignment import lemma_q
-from proofs.adam_sharp.symbols import applied, beta1, beta2, dimension, epsilon, eta, identity, q, r, zeta
+from proofs.adam_sharp.symbols import (
+    ADAM,
+    PROBLEM,
+    Delta,
+    K,
+    L,
+    alpha,
+    applied,
+    beta1,
+    beta2,
+    dimension,
+    epsilon,
+    eta,
+    first,
+    identity,
+    q,
+    r,
+    v0,
+    zeta,
+)
 from proofs.adam_sharp.weights import lemma_p
 from proofs.adam_sharp.windows import lemma_l7
 from proofs.steps import Evidence, Proof, Step, checked, prose
@@ -19,7 +39,6 @@ from theory.adam_sharp import theorem2
 __all__ = ["theorem_2"]
 
 Function = Callable[..., Any]
-L, Delta, K, alpha, v0, first = sympy.symbols("L Delta K alpha v_0 G_1", positive=True)
 H, E = sympy.symbols("H E", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 extra = sympy.Symbol("N", integer=True, positive=True)
@@ -54,25 +73,9 @@ def theorem_2(bound_at_cost: Function = theorem2.bound_at_cost) -> Proof:
     )
 
 
-def _problem(momentum: Any) -> theorem2.SharpProblem:
-    return theorem2.SharpProblem(
-        smoothness=L,
-        dimension=dimension,
-        initial_gap=Delta,
-        steps=K,
-        step_size=alpha,
-        beta1=momentum,
-        beta2=beta2,
-        eta=eta,
-        sum_sqrt_v0=v0,
-        epsilon=epsilon,
-        initial_gradient_norm=first,
-    )
-
-
 def _assembly(bound_at_cost: Function) -> tuple[Step, ...]:
     """Every constant of the bound that theory returns, against the statement."""
-    bound = bound_at_cost(_problem(beta1), theorem2.SharpParameters(zeta, window, extra), H, E)
+    bound = bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(zeta, window, extra), H, E)
     const, terms = bound.constants, bound.terms
     factor = tau * (1 + zeta) / (1 - zeta)
     penalty = factor / (1 - r * eta**2)
@@ -115,7 +118,7 @@ def _root(value: Any, start: Any, growth: Any, total: Any) -> Step:
 def _no_momentum(bound_at_cost: Function) -> tuple[Step, ...]:
     """beta1 = 0, M = 1, N = 0, E = K d / (2 c): Theorem 1's A, B and kappa."""
     zero, one = sympy.Integer(0), sympy.Integer(1)
-    bound = bound_at_cost(_problem(zero), theorem2.SharpParameters(zeta, one, zero), H, E)
+    bound = bound_at_cost(PROBLEM, replace(ADAM, beta1=zero), theorem2.FreeParameters(zeta, one, zero), H, E)
     return (
         identity(r"$\beta_1=0$: $\lambda=R=\omega=1$", bound.constants["lambda"] * bound.constants["omega"], 1),
         identity(r"$\kappa_R=(1-\eta^2)/(1+\eta^2)$", bound.constants["kappa_R"], alignment_at(1, eta)),

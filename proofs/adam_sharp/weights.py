@@ -7,7 +7,7 @@ from typing import Any
 
 import sympy
 
-from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, identity, q, series
+from proofs.adam_sharp.symbols import ADAM, PROBLEM, K, beta1, beta2, dimension, epsilon, identity, q, series
 from proofs.steps import Proof, Step, nonnegative, prose
 from theory.adam_sharp import constants
 
@@ -20,14 +20,14 @@ def lemma_p(
     kept: Function = constants.kept_momentum,
     root: Function = constants.momentum_root,
     growth: Function = constants.momentum_growth,
-    total_growth: Function = constants.sharp_growth,
-    total_start: Function = constants.sharp_start,
+    total_growth: Function = constants.theorem2_growth,
+    total_start: Function = constants.theorem2_start,
 ) -> Proof:
     """Lemma P for the given omega, p1, p2, B2 and A2."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     extra = sympy.Symbol("N", integer=True, nonnegative=True)
     momentum, ratio = sympy.symbols("beta_1 p", positive=True)
-    x, y, B1, A1, S, K, omega = sympy.symbols("x y B1 A1 S K omega", positive=True)
+    x, y, B1, A1, S, omega = sympy.symbols("x y B1 A1 S omega", positive=True)
     summed = root(beta1, beta2) * (A1 + B1 * S) + growth(beta1, beta2) * S + K * dimension * epsilon
     steps = (
         _cauchy_schwarz(),
@@ -53,8 +53,7 @@ def lemma_p(
         identity(
             r"$\omega^{-2}(p_1(A_1+B_1S)+p_2S+Kd\epsilon)=A_2+B_2S$",
             summed / omega**2,
-            total_start(beta1, beta2, A1, omega, K, dimension, epsilon)
-            + S * total_growth(beta1, beta2, B1, omega),
+            total_start(PROBLEM, ADAM, A1, omega) + S * total_growth(beta1, beta2, B1, omega),
             "summed over steps and coordinates, with lemma L7' for the sum of sqrt(D)",
         ),
         prose(

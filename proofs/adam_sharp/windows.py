@@ -16,7 +16,23 @@ import sympy
 
 from adabatch.moments.numeric import one_minus_power
 from proofs.adam_sharp.energy import lemma_h
-from proofs.adam_sharp.symbols import applied, beta1, beta2, dimension, eta, identity, q, same_minimum
+from proofs.adam_sharp.symbols import (
+    ADAM,
+    PROBLEM,
+    K,
+    L,
+    alpha,
+    applied,
+    beta1,
+    beta2,
+    dimension,
+    eta,
+    first,
+    identity,
+    q,
+    same_minimum,
+    v0,
+)
 from proofs.steps import Proof, Step, nonnegative, prose
 from theory.adam.constants import (
     normalized_step_bound,
@@ -29,7 +45,7 @@ from theory.adam_sharp import constants
 __all__ = ["lemma_l7"]
 
 Function = Callable[..., Any]
-K, S, first, v0, alpha, L, H, step, drift = sympy.symbols("K S G_1 v_0 alpha L H s_t e_M", positive=True)
+S, H, step, drift = sympy.symbols("S H s_t e_M", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 tau = sympy.sqrt(squared_noise_growth(eta))
 
@@ -97,7 +113,7 @@ def _drift_steps(window_drift: Function, mean_step: Function) -> tuple[Step, ...
     """Sum over k <= K of the drift within windows: K e_M, for both forms of s_t."""
     gain = constants.momentum_gain(beta1, beta2)
     spread = sympy.sqrt(1 - beta2**window)
-    per_step = window_drift(alpha, L, dimension, beta2, eta, window, step)
+    per_step = window_drift(PROBLEM, ADAM, window, step)
     mean_square = gain * sympy.sqrt(H / (K * dimension))
     return (
         identity(
@@ -126,7 +142,7 @@ def _solve(growth: Function, start: Function) -> tuple[Step, ...]:
     x = sympy.Symbol("x", positive=True)
     spread = tau * sympy.sqrt(1 - x**2)
     own = (v0 * (1 - x) / (1 - q) + spread * ((window - 1) * first + S) + K * drift) / (1 - x)
-    claimed = start(beta2, eta, window, K, v0, first, drift) + S * growth(beta2, eta, window)
+    claimed = start(PROBLEM, ADAM, window, drift) + S * growth(beta2, eta, window)
     claimed = claimed.subs(sympy.sqrt(beta2**window), x).subs(beta2**window, x**2)
     return (
         nonnegative(
@@ -153,7 +169,7 @@ def _window_of_one(growth: Function, start: Function) -> tuple[Step, ...]:
         ),
         identity(
             r"$A_1=A$ at $M=1$",
-            start(beta2, eta, one, K, v0, first, drift * 0),
+            start(PROBLEM, ADAM, one, drift * 0),
             preconditioner_start(beta2, v0),
             "e_1 = 0",
         ),

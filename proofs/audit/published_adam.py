@@ -227,7 +227,7 @@ def _same_step(first_value: Any) -> Step:
 
 
 def lemma_b2(first: Function = lemma_b2_first, second: Function = lemma_b2_second) -> Proof:
-    """Lemma B.2: the first bound by L1, the second with 1 - r, and as printed for beta1 < beta2."""
+    """Lemma B.2: the first bound by L1, the second with 1 - r, and as published for beta1 < beta2."""
     first_value = first(alpha, BETA1, BETA2)
     unrooted, rooted = second(alpha, BETA1, BETA2, rooted=False), second(alpha, BETA1, BETA2)
     shared = alpha**2 * (1 - BETA1) ** 2 / second_moment_weight(BETA2)
@@ -255,7 +255,7 @@ def lemma_b2(first: Function = lemma_b2_first, second: Function = lemma_b2_secon
                 "1/(1-r)^2 >= 1/(1-r^2)",
             ),
             nonnegative(
-                r"(\text{second as printed})^2 - (\text{first})^2 \ge 0,\quad \beta_1<\beta_2",
+                r"(\text{second as published})^2 - (\text{first})^2 \ge 0,\quad \beta_1<\beta_2",
                 sympy.cancel((rooted**2 - first_value**2) / shared),
                 [a, b],
                 smaller,

@@ -16,7 +16,7 @@ from adabatch.moments.gradient_moments import (
     GradientMoments,
     covariance_trace,
     debiased_squared_norm,
-    printed_variance,
+    paper_variance,
 )
 from adabatch.moments.noise_scale import stationary_batch_size
 from adabatch.moments.statistic import estimates
@@ -106,7 +106,7 @@ def finite_population(factor: Function = sample_variance_factor) -> Proof:
 
 def variance_of_groups(
     trace_estimate: Function = covariance_trace,
-    printed: Function = printed_variance,
+    published: Function = paper_variance,
     debiased: Function = debiased_squared_norm,
 ) -> Proof:
     """Expectations and Gaussian variances of the four estimators of :mod:`adabatch.moments.gradient_moments`."""
@@ -130,12 +130,14 @@ def variance_of_groups(
             "any n: n equal and n (n-1) unequal pairs",
         ),
         identity(r"\mathbb{E}[\text{covariance trace}] = \sigma^2", trace_estimate(n, m, *sums), trace),
-        identity(r"\mathbb{E}[\text{printed}] = \sigma^2 (n-1)/b", printed(n, *sums), trace * (n - 1) / (n * m)),
+        identity(
+            r"\mathbb{E}[\text{published}] = \sigma^2 (n-1)/b", published(n, *sums), trace * (n - 1) / (n * m)
+        ),
         identity(r"\mathbb{E}[\text{debiased}] = G^2", debiased(n, m, *sums), gradient**2),
     ]
     for count in (2, 3):
         deviations, drawn = _group_means(count, m)
-        for name in ("printed_variance", "covariance_trace", "squared_norm", "debiased_squared_norm"):
+        for name in ("paper_variance", "covariance_trace", "squared_norm", "debiased_squared_norm"):
             estimate = getattr(drawn, name)
             second = expectation(estimate**2, deviations, trace / m)
             first = expectation(estimate, deviations, trace / m)
@@ -226,7 +228,7 @@ def fixed_points(stationary: Function = stationary_batch_size) -> Proof:
             r"\lim_{B_\mathrm{noise}\to\infty} b^* = (n-1)/\eta^2 \text{ (paper)}",
             sympy.limit(stationary(scale, eta, "paper", n), scale, sympy.oo),
             (n - 1) / eta**2,
-            "the printed statistic saturates",
+            "the published statistic saturates",
         )
     )
     return Proof(
@@ -234,7 +236,7 @@ def fixed_points(stationary: Function = stationary_batch_size) -> Proof:
         title="where the batch stops growing",
         statement=(
             r"$T=b$ in expectation at $b^*=B/\eta^2$ (debiased), $B(1/\eta^2-1)$ (unbiased), and at the root of "
-            r"$b^2+Bb=B(n-1)/\eta^2$ (printed), which tends to $(n-1)/\eta^2$ as $B=\mathrm{tr}\,\Sigma/\|G\|^2$ "
+            r"$b^2+Bb=B(n-1)/\eta^2$ (paper), which tends to $(n-1)/\eta^2$ as $B=\mathrm{tr}\,\Sigma/\|G\|^2$ "
             r"grows."
         ),
         steps=tuple(steps),

@@ -15,22 +15,22 @@ from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.symbols import (
+    ADAM,
     BETA1,
     BETA2,
+    PROBLEM,
     UNIT_INTERVALS,
     a,
     alpha,
     dimension,
-    gap,
     initial_sum,
     noise,
     q,
     r,
-    smoothness,
-    steps,
 )
 from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
 from theory.adam.constants import (
+    descent_budget,
     drift_constant,
     momentum_amplification,
     preconditioner_start,
@@ -42,14 +42,6 @@ from theory.l1 import theorem as theory
 __all__ = ["effective_dimensions", "key_lemma", "l1_estimators", "l1_theorem", "scalar_theorem"]
 
 Function = Callable[..., Any]
-PROBLEM = {
-    "smoothness": smoothness,
-    "dimension": dimension,
-    "initial_gap": gap,
-    "steps": steps,
-    "step_size": alpha,
-}
-ADAM = {"beta1": BETA1, "beta2": BETA2, "eta": noise}
 SOURCE = "the l1 norm test, a repair of the scalar test of arXiv 2412.21124"
 
 
@@ -158,7 +150,7 @@ def l1_theorem(
     solution: Function = theory.solve_with_noise,
 ) -> Proof:
     """The bound under the l1 norm test."""
-    found = bound(**PROBLEM, **ADAM, sum_sqrt_v0=initial_sum)
+    found = bound(PROBLEM, ADAM)
     return Proof(
         name="Theorem (l1 test)",
         title="Adam under the l1 norm test",
@@ -193,7 +185,7 @@ def scalar_theorem(
 ) -> Proof:
     """The bound under the scalar test, where eta sqrt(d) takes the place of eta."""
     squares = sympy.Symbol("V2", positive=True)
-    found = bound(**PROBLEM, **ADAM, sum_v0=squares)
+    found = bound(PROBLEM, ADAM, squares)
     first, second, third = sympy.symbols("x_1:4", nonnegative=True)
     spread = (first - second) ** 2 + (first - third) ** 2 + (second - third) ** 2
     return Proof(
@@ -246,7 +238,7 @@ def _descent(found: Bound, noise_cost: Function) -> tuple[Step, ...]:
         identity(
             r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",
             sympy.expand(alpha * (1 - BETA1) * budget),
-            sympy.expand(gap + alpha**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2)),
+            sympy.expand(alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2))),
         ),
     )
 

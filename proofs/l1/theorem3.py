@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
-from proofs.adam.symbols import BETA1, BETA2, alpha, dimension, gap, noise, q, smoothness, steps
+from proofs.adam.symbols import BETA1, BETA2, PROBLEM, alpha, dimension, gap, noise, q, smoothness, steps
 from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose, vanishes
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp.constants import gradient_energy, mean_step
@@ -225,7 +225,7 @@ def theorem_3(terms: Function = theory.bound_terms, step: Function = mean_step) 
     """The bound, from the telescoped inequality and the descent lemma."""
     kept, lipschitz, start, total, size = sympy.symbols("J_eta Lambda Phi_0 S s_t", positive=True)
     gain, weight = sympy.symbols("J lambda", positive=True)
-    right = sum(terms(lipschitz, size, smoothness, dimension, gap, steps, alpha).values()) + start
+    right = sum(terms(PROBLEM, alpha, lipschitz, size).values()) + start
     drift = smoothness * dimension * alpha * steps * size
     alignment = gain * total - weight * noise * total - lipschitz * drift - start
     descent = gap - alpha * alignment + smoothness * alpha**2 * steps * dimension * size**2 / 2

@@ -8,6 +8,7 @@ from typing import Any
 import sympy
 
 from proofs.adam.l5_key_inequality import lemma_l5
+from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness
 from proofs.steps import Proof, by_lemma, identity, nonnegative, prose
 from theory.adam.constants import alignment_at
 from theory.adam.key_inequality import normalized_response
@@ -21,9 +22,9 @@ def adagrad_theorem(
     bound: Callable[..., Bound] = preconditioned_sum_bound, alignment: Callable[..., Any] = alignment_at
 ) -> Proof:
     """The theorem for the given bound and the given kappa(rho, eta)."""
-    smoothness, gap, alpha, true, old, ratio, growth = sympy.symbols("L Delta alpha G v X H", positive=True)
+    true, old, ratio, growth = sympy.symbols("G v X H", positive=True)
     eta, u = sympy.symbols("eta u", nonnegative=True)
-    total = bound(smoothness=smoothness, initial_gap=gap, step_size=alpha, eta=eta, log_growth=growth).value
+    total = bound(PROBLEM, step_size=alpha, eta=eta, log_growth=growth).value
     s = old / true**2
     log_gap = sympy.log(1 + u) - 1 + 1 / (1 + u)
     return Proof(

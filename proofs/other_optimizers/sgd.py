@@ -7,6 +7,7 @@ from typing import Any
 
 import sympy
 
+from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
 from proofs.steps import Proof, identity, nonnegative, prose
 from theory.bound import Bound
 from theory.other_optimizers.sgd import (
@@ -19,7 +20,7 @@ from theory.other_optimizers.sgd import (
 
 __all__ = ["relative_error_theorem", "sgd_theorem"]
 
-smoothness, gap, alpha, eta, steps, gradient = sympy.symbols("L Delta alpha eta K G", positive=True)
+eta, gradient = sympy.symbols("eta G", positive=True)
 error, inner, level = sympy.symbols("e p f", real=True)
 free = sympy.Symbol("h", nonnegative=True)
 TELESCOPING = prose(
@@ -32,7 +33,7 @@ def sgd_theorem(
     descent: Callable[..., Any] = descent_per_step, bound: Callable[..., Bound] = average_squared_norm_bound
 ) -> Proof:
     """SGD for the given descent per step and bound."""
-    value = bound(smoothness=smoothness, initial_gap=gap, steps=steps, step_size=alpha, eta=eta).value
+    value = bound(PROBLEM, step_size=alpha, eta=eta).value
     variance = sympy.Symbol("V", nonnegative=True)
     expected = alpha * gradient**2 - smoothness * alpha**2 / 2 * (gradient**2 + variance)
     per_step = descent(smoothness, alpha, eta)
@@ -75,7 +76,7 @@ def relative_error_theorem(
     descent: Callable[..., Any] = relative_error_descent, bound: Callable[..., Bound] = relative_error_bound
 ) -> Proof:
     """Gradient descent at step size 1 / L with relative errors, for the given descent per step and bound."""
-    value = bound(smoothness=smoothness, initial_gap=gap, steps=steps, eta=eta).value
+    value = bound(PROBLEM, eta=eta).value
     step = 1 / smoothness
     norm_of_g = gradient**2 + 2 * inner + error**2
     fall = step * (gradient**2 + inner) - smoothness * step**2 / 2 * norm_of_g

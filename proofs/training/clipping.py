@@ -10,7 +10,7 @@ import sympy
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
-from proofs.adam.symbols import noise, r
+from proofs.adam.symbols import PROBLEM, noise, r
 from proofs.assembly import Point, budget_step, equal_at_points, self_bounding
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
 from theory.adam.constants import momentum_amplification
@@ -99,7 +99,7 @@ def _assembly(alignment: Function, bound: BoundFunction) -> tuple[Step, ...]:
     """The bound returned is the root of S^2 = Q (A + B S) with this kappa."""
 
     def found(point: Point) -> Bound:
-        return bound(**point.arguments, floor=floor)
+        return bound(PROBLEM, point.adam, floor=floor)
 
     def kappa(point: Point) -> Any:
         return alignment(momentum_amplification(point.beta1, point.beta2), point.eta, floor)

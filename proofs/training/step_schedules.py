@@ -15,6 +15,7 @@ from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import BETA1, BETA2, q, r
 from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
 
 __all__ = ["step_schedules"]
@@ -175,20 +176,9 @@ def _against_direct_sums(bound: Callable[..., Bound]) -> Step:
     s, first, beta1, beta2, eta = np.array([0.2, 0.5, 1.0, 0.7, 0.3]), 3, 0.5, 0.81, 0.2
 
     def check() -> Evidence:
-        found = bound(
-            multipliers=s,
-            smoothness=2.0,
-            dimension=3,
-            initial_gap=1.5,
-            step_size=0.1,
-            beta1=beta1,
-            beta2=beta2,
-            eta=eta,
-            initial_gradient=0.7,
-            first=first,
-            sum_sqrt_v0=0.4,
-            epsilon=0.01,
-        )
+        problem = Problem(smoothness=2.0, dimension=3, initial_gap=1.5, steps=5, initial_gradient_norm=0.7)
+        adam = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=0.1, sum_sqrt_v0=0.4, epsilon=0.01)
+        found = bound(problem, adam, s, first=first)
         q_direct, start, growth = _direct(s, first, beta1, beta2, eta)
         total = found.value
         residual = total**2 - q_direct * (start + growth * total)

@@ -9,6 +9,7 @@ import sympy
 
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l6_descent import lemma_l6
+from proofs.adam.symbols import PROBLEM, alpha
 from proofs.assembly import Point, equal_at_points, self_bounding
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
 from theory.adam.constants import momentum_amplification, preconditioner_start, squared_noise_growth
@@ -99,12 +100,11 @@ def _assembly(uphill: Function, memory: Function, bound: Callable[..., Bound]) -
     violated, deviation = sympy.symbols("F X", nonnegative=True)
 
     def found(point: Point) -> Bound:
-        return bound(**point.arguments, violated_gradient=violated, excess_deviation=deviation)
+        return bound(PROBLEM, point.adam, violated_gradient=violated, excess_deviation=deviation)
 
     def sides(point: Point) -> tuple[Any, Any]:
         result, rho_at = found(point), momentum_amplification(point.beta1, point.beta2)
         climbed = uphill(rho_at, point.alignment, point.beta2) * violated
-        alpha = point.arguments["step_size"]
         whole = alpha * (1 - point.beta1) * point.alignment * _q(result)
         return whole, point.descent + alpha * (1 - point.beta1) * climbed
 

@@ -13,7 +13,7 @@ from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, gap, smoothness, steps
+from proofs.adam.symbols import BETA1, BETA2, PROBLEM, UNIT_INTERVALS, a, alpha, b, gap, smoothness, steps
 from proofs.adam.symbols import dimension as d
 from proofs.assembly import Point, equal_at_points
 from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
@@ -95,7 +95,7 @@ def _root(bound: BoundFunction) -> tuple[Step, ...]:
     rate, width = sympy.symbols("lambda W", positive=True)
 
     def found(point: Point) -> Bound:
-        return bound(**point.arguments, weight_decay=rate, largest_weight=width)
+        return bound(PROBLEM, point.adam, weight_decay=rate, largest_weight=width)
 
     def sides(point: Point) -> tuple[Any, Any]:
         result, leading = found(point), (1 - point.beta1) * point.alignment

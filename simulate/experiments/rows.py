@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from simulate.noise import NOISES
 from simulate.objectives import OBJECTIVES, Objective
 from simulate.optimizers import Adam
 from simulate.trajectory import Trajectory, run
-from theory.guarantee import coverage, require_coverage
+from theory.guarantee import applicable, require_applicable
+from theory.problem import Problem as BoundProblem
 
 __all__ = [
     "AdamSetting",
@@ -50,12 +52,12 @@ class AdamSetting:
     @property
     def theorem_1_applies(self) -> bool:
         """eta^2 < 1 - beta1/sqrt(beta2)."""
-        return bool(coverage(self.beta1, self.beta2, self.eta)[0])
+        return bool(applicable(self.beta1, self.beta2, self.eta)[0])
 
     @property
     def theorem_2_applies(self) -> bool:
         """eta^2 (r + sqrt(1 + eta^2)) < 1 (eta < 1 for beta1 = 0)."""
-        return bool(coverage(self.beta1, self.beta2, self.eta)[1])
+        return bool(applicable(self.beta1, self.beta2, self.eta)[1])
 
 
 QUICK = (AdamSetting(0.0, 0.9, 0.5), AdamSetting(0.9, 0.95, 0.2), AdamSetting(0.9, 0.95, 0.5))
@@ -79,7 +81,7 @@ def chosen_settings(settings: Settings) -> tuple[AdamSetting, ...]:
     if not given:
         return settings.by_level(QUICK, DEFAULT, FULL)
     setting = replace(AdamSetting(0.9, 0.95, 0.2), **given)
-    require_coverage(setting.beta1, setting.beta2, setting.eta)
+    require_applicable(setting.beta1, setting.beta2, setting.eta)
     return (setting,)
 
 
@@ -133,10 +135,15 @@ class Problem:
         """d."""
         return self.objective.dimension
 
-    @property
-    def constants(self) -> dict[str, float]:
-        """What every theorem takes, but for the number of steps."""
-        return {"smoothness": self.smoothness, "dimension": self.dimension, "initial_gap": self.initial_gap}
+    def over(self, steps: Any) -> BoundProblem:
+        """What the theorems are told, for this number (or array) of steps."""
+        return BoundProblem(
+            smoothness=self.smoothness,
+            dimension=self.dimension,
+            initial_gap=self.initial_gap,
+            steps=steps,
+            initial_gradient_norm=self.gradient_l1,
+        )
 
 
 @dataclass(frozen=True)

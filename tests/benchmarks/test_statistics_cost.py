@@ -39,7 +39,7 @@ def both(rank: int, world_size: int, mode: str) -> tuple[float, float]:
         model(data).square().mean().backward()
         statistics.end_microbatch(8)
         moments = statistics.finish()
-        results.append(moments if isinstance(moments, float) else moments.printed_variance)
+        results.append(moments if isinstance(moments, float) else moments.paper_variance)
         statistics.enable(False)
         model.zero_grad()
         dist.barrier()
@@ -47,7 +47,7 @@ def both(rank: int, world_size: int, mode: str) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
-def test_the_papers_way_gives_the_printed_variance_of_one_group_a_worker(mode):
+def test_the_papers_way_gives_the_paper_variance_of_one_group_a_worker(mode):
     for paper, ours in run_ranks(both, 2, mode):
         assert paper == pytest.approx(ours, rel=1e-5)
 

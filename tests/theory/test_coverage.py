@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
+from tests.support.parameters import evaluate
 from theory.adam import theorem1
 from theory.adam.constants import momentum_amplification
 from theory.adam_sharp import theorem2
@@ -55,7 +56,7 @@ def test_clipping_agrees_with_its_bound(r, beta2, eta, floor):
     beta1 = r * beta2**0.5
     found = coverage(Configuration(beta1, beta2, eta, **COORDINATE, clips=True, clip_floor=floor))
     assert found.covered == accepts(
-        clipping.clipped_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=eta, floor=floor
+        evaluate, clipping.clipped_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=eta, floor=floor
     )
 
 
@@ -64,7 +65,7 @@ def test_clipping_agrees_with_its_bound(r, beta2, eta, floor):
 def test_weight_decay_agrees_with_its_bound(eta, decay, width):
     found = coverage(Configuration(0.5, 0.9, eta, **COORDINATE, weight_decay=decay, largest_weight=width))
     adam_arguments = {"beta1": 0.5, "beta2": 0.9, "eta": eta, "weight_decay": decay, "largest_weight": width}
-    assert found.covered == accepts(weight_decay.weight_decay_bound, **PROBLEM, **adam_arguments)
+    assert found.covered == accepts(evaluate, weight_decay.weight_decay_bound, **PROBLEM, **adam_arguments)
 
 
 @pytest.mark.parametrize("corrected", [False, True])
@@ -112,7 +113,7 @@ def test_at_the_largest_eta_coverage_and_the_l1_theorem_agree():
     largest = theorem.largest_admissible_eta(0.3, 0.8)
     for eta in (largest, math.nextafter(largest, 1)):
         found = coverage(Configuration(0.3, 0.8, eta, NormTestKind.L1))
-        assert found.covered == accepts(theorem.l1_test_bound, **PROBLEM, beta1=0.3, beta2=0.8, eta=eta)
+        assert found.covered == accepts(evaluate, theorem.l1_test_bound, **PROBLEM, beta1=0.3, beta2=0.8, eta=eta)
     assert coverage(Configuration(0.3, 0.8, largest, NormTestKind.L1)).covered
 
 

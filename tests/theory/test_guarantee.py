@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
+from tests.support.parameters import evaluate
 from theory.adam import theorem1, variants
 from theory.adam_sharp import theorem2
 from theory.adam_sharp.parameters import best_bound
-from theory.adam_sharp.theorem2 import SharpProblem
-from theory.guarantee import adam_guarantee, coverage, largest_admissible_eta, recommended_step_size
+from theory.guarantee import adam_guarantee, applicable, largest_admissible_eta, recommended_step_size
 
 PROBLEM = {"smoothness": 2.0, "dimension": 10, "initial_gap": 5.0, "steps": 10_000}
 ADAM = {"step_size": 1e-3, "beta1": 0.9, "beta2": 0.95, "eta": 0.2}
@@ -27,13 +27,13 @@ def test_it_is_the_better_of_the_two(ratio, beta2, part, steps, epsilon):
     eta = float(part * largest_admissible_eta(beta1, beta2))
     arguments = {**PROBLEM, "steps": steps, "step_size": 1e-3, "beta1": beta1, "beta2": beta2, "eta": eta}
     arguments |= {"epsilon": epsilon, "sum_sqrt_v0": 0.1}
-    bound = adam_guarantee(**arguments)
+    bound = evaluate(adam_guarantee, **arguments)
     candidates = []
-    if coverage(beta1, beta2, eta)[0]:
-        candidates.append(variants.gradient_norm_sum_bound(**arguments).value)
+    if applicable(beta1, beta2, eta)[0]:
+        candidates.append(evaluate(variants.gradient_norm_sum_bound, **arguments).value)
         assert bound.terms["Theorem 1"] == pytest.approx(candidates[-1], rel=1e-12)
-    if coverage(beta1, beta2, eta)[1]:
-        candidates.append(best_bound(SharpProblem(**arguments)).value)
+    if applicable(beta1, beta2, eta)[1]:
+        candidates.append(evaluate(best_bound, **arguments).value)
         assert bound.terms["Theorem 2"] == pytest.approx(candidates[-1], rel=1e-12)
     assert bound.value == pytest.approx(min(candidates), rel=1e-12)
     assert bound.theorem == (theorem1.NAME if bound.parameters["theorem"] == 1 else theorem2.NAME)
@@ -41,14 +41,14 @@ def test_it_is_the_better_of_the_two(ratio, beta2, part, steps, epsilon):
 
 def test_without_epsilon_it_is_theorem_1_itself_where_that_is_better():
     arguments = {**PROBLEM, "step_size": 1e-3, "beta1": 1e-6, "beta2": 0.5, "eta": 0.9}
-    bound = adam_guarantee(**arguments)
+    bound = evaluate(adam_guarantee, **arguments)
     assert bound.parameters["theorem"] == 1
-    assert bound.value == pytest.approx(theorem1.gradient_norm_sum_bound(**arguments).value, rel=1e-12)
+    assert bound.value == pytest.approx(evaluate(theorem1.gradient_norm_sum_bound, **arguments).value, rel=1e-12)
 
 
 def test_theorem_2_is_better_at_the_betas_in_use():
     for beta2, factor in ((0.95, 3), (0.999, 3)):
-        bound = adam_guarantee(**PROBLEM, **{**ADAM, "beta2": beta2})
+        bound = evaluate(adam_guarantee, **PROBLEM, **{**ADAM, "beta2": beta2})
         assert bound.theorem == theorem2.NAME
         assert bound.terms["Theorem 1"] > factor * bound.terms["Theorem 2"]
         assert bound.parameters["M"] > 1
@@ -57,13 +57,13 @@ def test_theorem_2_is_better_at_the_betas_in_use():
 def test_arrays_element_by_element_with_one_theorem_or_the_other():
     eta = np.array([[0.1], [0.5]])
     beta1 = np.array([0.0, 0.5, 0.9])
-    table = adam_guarantee(**PROBLEM, step_size=1e-3, beta1=beta1, beta2=0.95, eta=eta)
+    table = evaluate(adam_guarantee, **PROBLEM, step_size=1e-3, beta1=beta1, beta2=0.95, eta=eta)
     assert table.value.shape == (2, 3)
     assert np.isinf(table.terms["Theorem 1"][1, 2])
     for i in range(2):
         for j in range(3):
             arguments = {"step_size": 1e-3, "beta1": float(beta1[j]), "beta2": 0.95, "eta": float(eta[i, 0])}
-            one = adam_guarantee(**PROBLEM, **arguments)
+            one = evaluate(adam_guarantee, **PROBLEM, **arguments)
             assert table.value[i, j] == pytest.approx(one.value, rel=1e-12)
             assert table.parameters["theorem"][i, j] == one.parameters["theorem"]
 
@@ -74,10 +74,12 @@ def test_the_error_names_the_nearest_admissible_eta(ratio, beta2):
     beta1 = float(ratio * np.sqrt(beta2))
     largest = float(largest_admissible_eta(beta1, beta2))
     with pytest.raises(HypothesisError, match="supremum of the admissible values") as caught:
-        adam_guarantee(**PROBLEM, step_size=1e-3, beta1=beta1, beta2=beta2, eta=largest * 1.001)
+        evaluate(adam_guarantee, **PROBLEM, step_size=1e-3, beta1=beta1, beta2=beta2, eta=largest * 1.001)
     named = float(str(caught.value).rsplit("=", 1)[1])
     assert named == pytest.approx(largest, rel=1e-5)
-    assert adam_guarantee(**PROBLEM, step_size=1e-3, beta1=beta1, beta2=beta2, eta=named * 0.999).value > 0
+    assert (
+        evaluate(adam_guarantee, **PROBLEM, step_size=1e-3, beta1=beta1, beta2=beta2, eta=named * 0.999).value > 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_the_error_names_the_nearest_admissible_eta(ratio, beta2):
 )
 def test_other_violations_raise(changed):
     with pytest.raises(HypothesisError):
-        adam_guarantee(**{**PROBLEM, **ADAM, **changed})
+        evaluate(adam_guarantee, **{**PROBLEM, **ADAM, **changed})
 
 
 @pytest.mark.parametrize(
@@ -93,14 +95,14 @@ def test_other_violations_raise(changed):
 )
 def test_no_step_size_is_better_than_the_recommended_one(beta1, beta2, eta):
     arguments = {**PROBLEM, "beta1": beta1, "beta2": beta2, "eta": eta, "sum_sqrt_v0": 0.1}
-    alpha = recommended_step_size(**arguments)
-    value = adam_guarantee(**arguments, step_size=alpha).value
-    others = adam_guarantee(**arguments, step_size=alpha * 10.0 ** np.linspace(-4, 4, 41)).value
+    alpha = evaluate(recommended_step_size, **arguments)
+    value = evaluate(adam_guarantee, **arguments, step_size=alpha).value
+    others = evaluate(adam_guarantee, **arguments, step_size=alpha * 10.0 ** np.linspace(-4, 4, 41)).value
     assert value <= others.min() * (1 + 1e-6)
 
 
-def test_the_recommended_step_size_needs_a_gap_and_coverage():
+def test_the_recommended_step_size_needs_a_gap_and_applicable():
     with pytest.raises(HypothesisError, match="initial_gap > 0"):
-        recommended_step_size(**{**PROBLEM, "initial_gap": 0.0}, beta1=0.9, beta2=0.95, eta=0.2)
+        evaluate(recommended_step_size, **{**PROBLEM, "initial_gap": 0.0}, beta1=0.9, beta2=0.95, eta=0.2)
     with pytest.raises(HypothesisError, match="supremum"):
-        recommended_step_size(**PROBLEM, beta1=0.9, beta2=0.95, eta=0.9)
+        evaluate(recommended_step_size, **PROBLEM, beta1=0.9, beta2=0.95, eta=0.9)

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, hypot, is_symbolic, sqrt
+from theory.problem import AdamParameters, Problem
 
 __all__ = [
     "alignment",
     "alignment_at",
     "descent_budget",
+    "drift_budget",
     "drift_constant",
     "freezing_constant",
     "least_descent_budget",
@@ -33,38 +35,12 @@ __all__ = [
     "normalized_step_bound",
     "preconditioner_growth",
     "preconditioner_start",
-    "require_betas",
-    "require_problem",
     "root_gap",
     "second_moment_weight",
     "solve_self_bounding",
     "squared_noise_growth",
     "step_variance",
 ]
-
-
-def require_betas(beta1: Value, beta2: Value) -> None:
-    """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless 0 <= beta1 < sqrt(beta2) < 1."""
-    given = f"{describe('beta1', beta1)}, {describe('beta2', beta2)}"
-    require(beta1 >= 0, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta1 >= 0")
-    require(beta2 > 0, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 > 0")
-    require(beta2 < 1, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 < 1")
-    require(beta1**2 < beta2, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 > beta1^2")
-
-
-def require_problem(smoothness: Value, dimension: Value, initial_gap: Value, steps: Value) -> None:
-    """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless L > 0, d >= 1, Delta >= 0 and K >= 1.
-
-    >>> require_problem(smoothness=1.0, dimension=10, initial_gap=2.0, steps=0)
-    Traceback (most recent call last):
-    ...
-    adabatch.moments.hypotheses.HypothesisError: requires steps >= 1, but steps = 0; take steps = 1 or more
-    """
-    require(smoothness > 0, "smoothness > 0", describe("smoothness", smoothness), "any bound L > 0 will do")
-    require(dimension >= 1, "dimension >= 1", describe("dimension", dimension), "take dimension = 1 or more")
-    gap = describe("initial_gap", initial_gap)
-    require(initial_gap >= 0, "initial_gap = L(w_1) - inf L >= 0", gap, "take initial_gap = 0 or more")
-    require(steps >= 1, "steps >= 1", describe("steps", steps), "take steps = 1 or more")
 
 
 def momentum_ratio(beta1: Value, beta2: Value) -> Value:
@@ -149,27 +125,25 @@ def freezing_constant(beta1: Value, beta2: Value) -> Value:
     return (1 - beta1) * r / (sqrt(second_moment_weight(beta2)) * gap**2)
 
 
-def descent_budget(
-    smoothness: Value, dimension: Value, initial_gap: Value, steps: Value, step_size: Value, drift: Value
-) -> Value:
-    """P = Delta / alpha + alpha K L d Gamma: what all steps together can descend, per alpha.
+def drift_budget(problem: Problem, adam: AdamParameters, drift: Value) -> Value:
+    """alpha K L d Gamma: what the steps can lose to the curvature and to old gradients, per alpha.
 
     Args:
-        smoothness: L > 0.
-        dimension: d >= 1.
-        initial_gap: Delta = L(w_1) - inf L >= 0.
-        steps: K >= 1.
-        step_size: alpha > 0.
+        problem: L, d and K.
+        adam: alpha.
         drift: Gamma, for example :func:`drift_constant`.
     """
-    return initial_gap / step_size + step_size * drift * smoothness * dimension * steps
+    return adam.alpha * drift * problem.smoothness * problem.dimension * problem.steps
 
 
-def least_descent_budget(
-    smoothness: Value, dimension: Value, initial_gap: Value, steps: Value, drift: Value
-) -> Value:
+def descent_budget(problem: Problem, adam: AdamParameters, drift: Value) -> Value:
+    """P = Delta / alpha + alpha K L d Gamma: what all steps together can descend, per alpha."""
+    return problem.initial_gap / adam.alpha + drift_budget(problem, adam, drift)
+
+
+def least_descent_budget(problem: Problem, drift: Value) -> Value:
     """2 sqrt(Delta K L d Gamma): :func:`descent_budget` at its best step size sqrt(Delta / (K L d Gamma))."""
-    return 2 * sqrt(drift * smoothness * dimension * initial_gap * steps)
+    return 2 * sqrt(drift * problem.smoothness * problem.dimension * problem.initial_gap * problem.steps)
 
 
 def preconditioner_start(beta2: Value, sum_sqrt_v0: Value) -> Value:

@@ -42,7 +42,8 @@ import numpy as np
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value
-from theory.adam.constants import require_betas, second_moment_weight
+from theory.adam.constants import second_moment_weight
+from theory.problem import require_betas
 
 __all__ = ["Law", "mean_normalized_step", "rare_value", "rare_variance", "two_point_law"]
 

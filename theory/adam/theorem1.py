@@ -26,28 +26,24 @@ References:
     Training of Language Models with Data and Model Parallelism", CPAL 2025, arXiv 2412.21124. Proof:
     :mod:`proofs.adam`.
 
-Arguments (of every function, by keyword):
-    smoothness: L > 0, in the l2 norm. dimension: d. initial_gap: Delta >= 0. steps: K. step_size: alpha > 0.
-    beta1, beta2, eta: as above. sum_sqrt_v0: sum_i sqrt(v_{0,i}) >= 0.
-
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
 
 Example:
-    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
-    >>> adam = dict(beta1=0.9, beta2=0.95, eta=0.2)
-    >>> alpha = best_step_size(**problem, beta1=0.9, beta2=0.95)
+    >>> from dataclasses import replace
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2)
+    >>> alpha = best_step_size(problem, adam)
     >>> f"{alpha:.3g}"
     '3.48e-05'
-    >>> summed = gradient_norm_sum_bound(**problem, **adam, step_size=alpha)
-    >>> average = average_gradient_norm_bound(**problem, **adam)
+    >>> summed = gradient_norm_sum_bound(problem, replace(adam, step_size=alpha))
+    >>> average = average_gradient_norm_bound(problem, adam)
     >>> round(summed.value / 10**6, 4), round(average.value, 4)
     (11.2606, 11.2606)
-    >>> average_gradient_norm_bound(**problem, beta1=0.9, beta2=0.95, eta=0.3)  # doctest: +ELLIPSIS
+    >>> average_gradient_norm_bound(problem, replace(adam, eta=0.3))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    adabatch.moments.hypotheses.HypothesisError: requires eta^2 < 1 - beta1 / sqrt(beta2), ... values is eta =
-    0.276802
+    adabatch.moments.hypotheses.HypothesisError: requires eta^2 < 1 - beta1 / ... is eta = 0.276802
 """
 
 from __future__ import annotations
@@ -57,18 +53,18 @@ from adabatch.moments.numeric import Value, sqrt
 from theory.adam.constants import (
     alignment,
     descent_budget,
+    drift_budget,
     drift_constant,
     least_descent_budget,
     momentum_amplification,
     momentum_gap,
     preconditioner_growth,
     preconditioner_start,
-    require_betas,
-    require_problem,
     solve_self_bounding,
     squared_noise_growth,
 )
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "average_gradient_norm_bound",
@@ -109,120 +105,73 @@ def require_condition(beta1: Value, beta2: Value, eta: Value) -> None:
     )
 
 
-def theorem_constants(beta1: Value, beta2: Value, eta: Value, sum_sqrt_v0: Value = 0.0) -> dict[str, Value]:
+def theorem_constants(adam: AdamParameters) -> dict[str, Value]:
     """The theorem's constants by name: rho, kappa, tau, Gamma, A and B.
 
     Raises:
-        HypothesisError: if the betas, eta or v_0 are not admissible.
+        HypothesisError: if eta is not admissible, or for epsilon > 0.
     """
-    require_condition(beta1, beta2, eta)
-    require(sum_sqrt_v0 >= 0, "sum_i sqrt(v_{0,i}) >= 0", describe("sum_sqrt_v0", sum_sqrt_v0), "take 0 or more")
+    require_condition(adam.beta1, adam.beta2, adam.eta)
+    require(adam.epsilon == 0, "epsilon = 0", describe("epsilon", adam.epsilon), "see theory.adam.variants")
     return {
-        "rho": momentum_amplification(beta1, beta2),
-        "kappa": alignment(beta1, beta2, eta),
-        "tau": sqrt(squared_noise_growth(eta)),
-        "Gamma": drift_constant(beta1, beta2),
-        "A": preconditioner_start(beta2, sum_sqrt_v0),
-        "B": preconditioner_growth(beta2, eta),
+        "rho": momentum_amplification(adam.beta1, adam.beta2),
+        "kappa": alignment(adam.beta1, adam.beta2, adam.eta),
+        "tau": sqrt(squared_noise_growth(adam.eta)),
+        "Gamma": drift_constant(adam.beta1, adam.beta2),
+        "A": preconditioner_start(adam.beta2, adam.sum_sqrt_v0),
+        "B": preconditioner_growth(adam.beta2, adam.eta),
     }
 
 
-def preconditioned_sum_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-) -> Bound:
+def preconditioned_sum_bound(problem: Problem, adam: AdamParameters) -> Bound:
     """Bound (1): sum_{k,i} E[G_{k,i}^2 / sqrt(D_{k,i})] <= Qbar.
 
     Raises:
         HypothesisError: if a hypothesis of the theorem is violated.
     """
-    require_problem(smoothness, dimension, initial_gap, steps)
-    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "see best_step_size")
-    constants = theorem_constants(beta1, beta2, eta)
-    descent = (1 - beta1) * constants["kappa"]
-    budget = descent_budget(smoothness, dimension, initial_gap, steps, step_size, constants["Gamma"])
-    drift_only = descent_budget(smoothness, dimension, 0, steps, step_size, constants["Gamma"])
+    constants = theorem_constants(adam)
+    descent = (1 - adam.beta1) * constants["kappa"]
     return Bound(
-        value=budget / descent,
+        value=descent_budget(problem, adam, constants["Gamma"]) / descent,
         quantity="sum_{k,i} E[G_{k,i}^2 / sqrt(D_{k,i})]",
         theorem=f"{NAME}, bound (1)",
         constants=constants,
-        terms={"gap": initial_gap / step_size / descent, "drift": drift_only / descent},
+        terms={
+            "gap": problem.initial_gap / adam.alpha / descent,
+            "drift": drift_budget(problem, adam, constants["Gamma"]) / descent,
+        },
     )
 
 
-def gradient_norm_sum_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    sum_sqrt_v0: Value = 0.0,
-) -> Bound:
+def gradient_norm_sum_bound(problem: Problem, adam: AdamParameters) -> Bound:
     """Bound (2): S = sum_k E||grad L(w_k)||_1 at any step size.
 
     Raises:
         HypothesisError: if a hypothesis of the theorem is violated.
     """
-    q = preconditioned_sum_bound(
-        smoothness=smoothness,
-        dimension=dimension,
-        initial_gap=initial_gap,
-        steps=steps,
-        step_size=step_size,
-        beta1=beta1,
-        beta2=beta2,
-        eta=eta,
-    ).value
-    constants = theorem_constants(beta1, beta2, eta, sum_sqrt_v0)
+    first = preconditioned_sum_bound(problem, adam)
     return Bound(
-        value=solve_self_bounding(constants["B"], constants["A"], q),
+        value=solve_self_bounding(first.constants["B"], first.constants["A"], first.value),
         quantity="sum_k E||grad L(w_k)||_1",
         theorem=f"{NAME}, bound (2)",
-        constants=constants,
-        terms={"Qbar": q},
+        constants=first.constants,
+        terms={"Qbar": first.value},
     )
 
 
-def best_step_size(
-    *, smoothness: Value, dimension: Value, initial_gap: Value, steps: Value, beta1: Value, beta2: Value
-) -> Value:
-    """alpha = sqrt(Delta / (K L d Gamma)), which makes Qbar, hence bound (2), least.
+def best_step_size(problem: Problem, adam: AdamParameters) -> Value:
+    """alpha = sqrt(Delta / (K L d Gamma)), which makes Qbar, hence bound (2), least; of Adam only the betas count.
 
     Raises:
-        HypothesisError: if a hypothesis of the theorem is violated, and at Delta = 0, where w_1 is a minimiser
-            and the bounds only fall with the step size.
+        HypothesisError: at Delta = 0, where w_1 is a minimiser and the bounds only fall with the step size.
     """
-    require_problem(smoothness, dimension, initial_gap, steps)
-    require_betas(beta1, beta2)
-    gap = describe("initial_gap", initial_gap)
-    require(initial_gap > 0, "initial_gap > 0", gap, "at 0 the smaller the step size, the smaller the bound")
-    return sqrt(initial_gap / (drift_constant(beta1, beta2) * smoothness * dimension * steps))
+    problem.require_gap()
+    drift = drift_constant(adam.beta1, adam.beta2)
+    return sqrt(problem.initial_gap / (drift * problem.smoothness * problem.dimension * problem.steps))
 
 
-def average_gradient_norm_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    sum_sqrt_v0: Value = 0.0,
-) -> Bound:
-    """Bound (3): S / K = (1 / K) sum_k E||grad L(w_k)||_1 at the best step size.
+def average_gradient_norm_bound(problem: Problem, adam: AdamParameters) -> Bound:
+    """Bound (3): S / K = (1 / K) sum_k E||grad L(w_k)||_1 at the best step size, which replaces the run's own.
 
     Its two terms are ``leading`` = B Qbar / K, of order K^-1/2, and ``start`` = A / (B K). At Delta = 0 it is
     the limit of small step sizes. Where ``start`` dominates, bound (2) at the best step size is much smaller; and
@@ -231,11 +180,10 @@ def average_gradient_norm_bound(
     Raises:
         HypothesisError: if a hypothesis of the theorem is violated.
     """
-    require_problem(smoothness, dimension, initial_gap, steps)
-    constants = theorem_constants(beta1, beta2, eta, sum_sqrt_v0)
-    budget = least_descent_budget(smoothness, dimension, initial_gap, steps, constants["Gamma"])
-    leading = constants["B"] * budget / ((1 - beta1) * constants["kappa"]) / steps
-    start = constants["A"] / (constants["B"] * steps)
+    constants = theorem_constants(adam)
+    budget = least_descent_budget(problem, constants["Gamma"])
+    leading = constants["B"] * budget / ((1 - adam.beta1) * constants["kappa"]) / problem.steps
+    start = constants["A"] / (constants["B"] * problem.steps)
     return Bound(
         value=leading + start,
         quantity="(1/K) sum_k E||grad L(w_k)||_1",
@@ -245,35 +193,17 @@ def average_gradient_norm_bound(
     )
 
 
-def predicted_rate(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    sum_sqrt_v0: Value = 0.0,
-) -> Value:
+def predicted_rate(problem: Problem, adam: AdamParameters) -> Value:
     """The slope of bound (3) against K on log-log axes: -1/2 for v_0 = 0, between -1 and -1/2 otherwise.
 
     Raises:
         HypothesisError: if a hypothesis of the theorem is violated, or at Delta = 0.
 
-    >>> predicted_rate(smoothness=1.0, dimension=10, initial_gap=1.0, steps=100, beta1=0.0, beta2=0.5, eta=0.5)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=100)
+    >>> predicted_rate(problem, AdamParameters(beta1=0.0, beta2=0.5, eta=0.5))
     -0.5
     """
-    gap = describe("initial_gap", initial_gap)
-    require(initial_gap > 0, "initial_gap > 0", gap, "at 0 the bound's leading term is 0 for every K")
-    bound = average_gradient_norm_bound(
-        smoothness=smoothness,
-        dimension=dimension,
-        initial_gap=initial_gap,
-        steps=steps,
-        beta1=beta1,
-        beta2=beta2,
-        eta=eta,
-        sum_sqrt_v0=sum_sqrt_v0,
-    )
+    gap = describe("initial_gap", problem.initial_gap)
+    require(problem.initial_gap > 0, "initial_gap > 0", gap, "at 0 the bound's leading term is 0 for every K")
+    bound = average_gradient_norm_bound(problem, adam)
     return -(1 + bound.terms["start"] / bound.value) / 2

@@ -24,9 +24,8 @@ Guarantee:
 References:
     Corrected Theorem 1 and its lemmas, arXiv 2412.21124. Proof: :mod:`proofs.adam.variants`.
 
-Arguments (of the bounds, by keyword):
-    Those of :mod:`theory.adam.theorem1`; epsilon >= 0; multipliers: :class:`StepMultipliers`, of which the default
-    is the constant step.
+Arguments (of the bounds):
+    multipliers: :class:`StepMultipliers`, of which the default is the constant step.
 
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions; the multipliers are one sequence of floats.
@@ -35,10 +34,9 @@ Example:
     >>> corrected = bias_correction(0.9, 0.95)
     >>> round(corrected.amplification, 2), round(corrected.largest_admissible_eta, 4)
     (13.38, 0.2734)
-    >>> bound = gradient_norm_sum_bound(
-    ...     smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6, step_size=3e-5,
-    ...     beta1=0.9, beta2=0.95, eta=0.2, epsilon=1e-8, multipliers=corrected,
-    ... )
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2, step_size=3e-5, epsilon=1e-8)
+    >>> bound = gradient_norm_sum_bound(problem, adam, corrected)
     >>> round(bound.value / 10**6, 2)
     34.74
 """
@@ -62,12 +60,11 @@ from theory.adam.constants import (
     momentum_ratio,
     preconditioner_growth,
     preconditioner_start,
-    require_betas,
-    require_problem,
     solve_self_bounding,
 )
 from theory.adam.discounted_sums import discounted_sums
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "StepMultipliers",
@@ -183,104 +180,68 @@ def _steps_until_negligible(gap: float) -> int:
     return 1 if gap >= 1 else math.ceil(NEGLIGIBLE / -math.log1p(-gap))
 
 
-def epsilon_cost(*, q: Value, growth: Value, dimension: Value, steps: Value, epsilon: Value) -> Value:
+def epsilon_cost(problem: Problem, epsilon: Value, q: Value, growth: Value) -> Value:
     """min(sqrt(Qbar d epsilon / K), d epsilon / B): at most this does epsilon add to the average gradient norm.
 
     Args:
+        problem: d and K.
+        epsilon: >= 0.
         q: Qbar >= 0.
         growth: B > 0.
-        dimension: d.
-        steps: K.
-        epsilon: >= 0.
 
-    >>> epsilon_cost(q=4.0, growth=2.0, dimension=1, steps=100, epsilon=1.0)
+    >>> problem = Problem(smoothness=1.0, dimension=1, initial_gap=1.0, steps=100)
+    >>> epsilon_cost(problem, epsilon=1.0, q=4.0, growth=2.0)
     0.2
     """
-    require(epsilon >= 0, "epsilon >= 0", describe("epsilon", epsilon), "take 0 or more")
-    return minimum(sqrt(q * dimension * epsilon / steps), dimension * epsilon / growth)
+    moved = problem.dimension * epsilon
+    return minimum(sqrt(q * moved / problem.steps), moved / growth)
 
 
-def _descent(beta1: Value, beta2: Value, eta: Value, multipliers: StepMultipliers | None) -> tuple[Value, Value]:
+def _descent(adam: AdamParameters, multipliers: StepMultipliers | None) -> tuple[Value, Value]:
     """(lo (1 - beta1) kappa_s, hi^2 Gamma): the descent per step and the drift, once the hypotheses hold."""
-    require_betas(beta1, beta2)
-    chosen = multipliers or StepMultipliers(momentum_amplification(beta1, beta2))
-    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
+    chosen = multipliers or StepMultipliers(momentum_amplification(adam.beta1, adam.beta2))
     require(chosen.lowest > 0, "lowest multiplier > 0", describe("lowest", chosen.lowest), "start above 0")
-    kappa = alignment_at(chosen.amplification, eta)
-    given = f"{describe('eta', eta)}, {describe('rho_s', chosen.amplification)}"
+    kappa = alignment_at(chosen.amplification, adam.eta)
+    given = f"{describe('eta', adam.eta)}, {describe('rho_s', chosen.amplification)}"
     advice = f"the supremum of the admissible values is {describe('eta', chosen.largest_admissible_eta)}"
     require(kappa > 0, "eta^2 < 1 / rho_s", given, advice)
-    return chosen.lowest * (1 - beta1) * kappa, chosen.highest**2 * drift_constant(beta1, beta2)
+    return chosen.lowest * (1 - adam.beta1) * kappa, chosen.highest**2 * drift_constant(adam.beta1, adam.beta2)
 
 
 def preconditioned_sum_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    multipliers: StepMultipliers | None = None,
+    problem: Problem, adam: AdamParameters, multipliers: StepMultipliers | None = None
 ) -> Bound:
     """Bound (1): sum_{k,i} E[G_{k,i}^2 / (sqrt(D_{k,i}) + epsilon_k)] <= Qbar, for every epsilon.
 
     Raises:
         HypothesisError: if a hypothesis of the theorem is violated.
     """
-    require_problem(smoothness, dimension, initial_gap, steps)
-    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take a positive step size")
-    descent, drift = _descent(beta1, beta2, eta, multipliers)
-    budget = descent_budget(smoothness, dimension, initial_gap, steps, step_size, drift)
+    descent, drift = _descent(adam, multipliers)
     return Bound(
-        value=budget / descent,
+        value=descent_budget(problem, adam, drift) / descent,
         quantity="sum_{k,i} E[G_{k,i}^2 / (sqrt(D_{k,i}) + epsilon_k)]",
         theorem=f"{NAME}, bound (1)",
         constants={"lo (1 - beta1) kappa_s": descent, "hi^2 Gamma": drift},
-        terms={"gap": initial_gap / step_size / descent},
+        terms={"gap": problem.initial_gap / adam.alpha / descent},
     )
 
 
 def gradient_norm_sum_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    sum_sqrt_v0: Value = 0.0,
-    epsilon: Value = 0.0,
-    multipliers: StepMultipliers | None = None,
+    problem: Problem, adam: AdamParameters, multipliers: StepMultipliers | None = None
 ) -> Bound:
     """Bound (2): sum_k E||grad L(w_k)||_1, with epsilon outside the root and step multipliers.
 
     Raises:
         HypothesisError: if a hypothesis of the theorem is violated.
     """
-    first = preconditioned_sum_bound(
-        smoothness=smoothness,
-        dimension=dimension,
-        initial_gap=initial_gap,
-        steps=steps,
-        step_size=step_size,
-        beta1=beta1,
-        beta2=beta2,
-        eta=eta,
-        multipliers=multipliers,
-    )
-    require(sum_sqrt_v0 >= 0, "sum_i sqrt(v_{0,i}) >= 0", describe("sum_sqrt_v0", sum_sqrt_v0), "take 0 or more")
-    growth, q = preconditioner_growth(beta2, eta), first.value
-    cost = epsilon_cost(q=q, growth=growth, dimension=dimension, steps=steps, epsilon=epsilon)
-    start = preconditioner_start(beta2, sum_sqrt_v0) + epsilon * dimension * steps
+    first = preconditioned_sum_bound(problem, adam, multipliers)
+    growth, q = preconditioner_growth(adam.beta2, adam.eta), first.value
+    extra = adam.epsilon * problem.dimension * problem.steps
+    start = preconditioner_start(adam.beta2, adam.sum_sqrt_v0) + extra
     return Bound(
         value=solve_self_bounding(growth, start, q),
         quantity="sum_k E||grad L(w_k)||_1",
         theorem=f"{NAME}, bound (2)",
         constants={**first.constants, "A + K d epsilon": start, "B": growth},
-        terms={"Qbar": q, "epsilon cost per step": cost},
+        terms={"Qbar": q, "epsilon cost per step": epsilon_cost(problem, adam.epsilon, q, growth)},
     )

@@ -31,6 +31,7 @@ from theory.adam.constants import (
     second_moment_weight,
     squared_noise_growth,
 )
+from theory.problem import AdamParameters, Problem
 
 __all__ = [
     "denominator_growth",
@@ -49,11 +50,11 @@ __all__ = [
     "momentum_root",
     "preconditioned_sum",
     "second_order_cost",
-    "sharp_alignment",
-    "sharp_growth",
-    "sharp_start",
     "sign_penalty",
     "swap_growth",
+    "theorem2_alignment",
+    "theorem2_growth",
+    "theorem2_start",
     "uniform_cost",
     "window_drift",
 ]
@@ -101,7 +102,7 @@ def sign_penalty(beta1: Value, beta2: Value, eta: Value, zeta: Value) -> Value:
     return where(beta1 == 0, 1, freezing_factor(beta1, eta, zeta) * swap_growth(beta1, beta2, eta))
 
 
-def sharp_alignment(beta1: Value, beta2: Value, eta: Value, zeta: Value) -> Value:
+def theorem2_alignment(beta1: Value, beta2: Value, eta: Value, zeta: Value) -> Value:
     """kappa_R = (1 - R eta^2) / (1 + eta^2): the descent left under noise; it must be positive."""
     return alignment_at(sign_penalty(beta1, beta2, eta, zeta), eta)
 
@@ -161,10 +162,10 @@ def second_order_cost(
 
 
 def preconditioned_sum(
-    initial_gap: Value, smoothness: Value, step_size: Value, cost: Value, factor: Value, alignment: Value
+    problem: Problem, adam: AdamParameters, cost: Value, factor: Value, alignment: Value
 ) -> Value:
     """Q = (lambda / kappa_R) (Delta / alpha + alpha L E): the bound on (1 - beta1) sum E[G^2 Phi] (lemma Q')."""
-    return factor / alignment * (initial_gap / step_size + step_size * smoothness * cost)
+    return factor / alignment * (problem.initial_gap / adam.alpha + adam.alpha * problem.smoothness * cost)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -177,12 +178,15 @@ def mean_step(energy: Value, steps: Value, dimension: Value, beta1: Value, beta2
     return minimum(normalized_step_bound(beta1, beta2), root_mean_square)
 
 
-def window_drift(
-    step_size: Value, smoothness: Value, dimension: Value, beta2: Value, eta: Value, window: Value, step: Value
-) -> Value:
+def _spread(adam: AdamParameters, window: Value) -> Value:
+    """tau sqrt(1 - x^2): what noise makes of gradients of size 1 over a window, in sqrt(v)."""
+    return sqrt(squared_noise_growth(adam.eta) * one_minus_power(adam.beta2, window))
+
+
+def window_drift(problem: Problem, adam: AdamParameters, window: Value, step: Value) -> Value:
     """e_M = alpha L d tau (M - 1) sqrt(1 - x^2) s_t: how far gradients drift within a window."""
-    spread = sqrt(squared_noise_growth(eta) * one_minus_power(beta2, window))
-    return step_size * smoothness * dimension * spread * step * (window - 1)
+    moved = adam.alpha * problem.smoothness * problem.dimension
+    return moved * _spread(adam, window) * step * (window - 1)
 
 
 def window_gap(beta2: Value, window: Value) -> Value:
@@ -201,23 +205,14 @@ def denominator_growth(beta2: Value, eta: Value, window: Value) -> Value:
     return sqrt(second_moment_weight(beta2)) + sqrt(beta2) * spread / window_gap(beta2, window)
 
 
-def denominator_start(
-    beta2: Value,
-    eta: Value,
-    window: Value,
-    steps: Value,
-    sum_sqrt_v0: Value,
-    initial_gradient_norm: Value,
-    drift: Value,
-) -> Value:
+def denominator_start(problem: Problem, adam: AdamParameters, window: Value, drift: Value) -> Value:
     """A1 = sqrt(beta2) [ sum sqrt(v_0) / (1 - sqrt(beta2)) + (tau (M-1) sqrt(1-x^2) ||G_1||_1 + K e_M) / (1-x) ].
 
     At M = 1 it is the A of Theorem 1.
     """
-    spread = sqrt(squared_noise_growth(eta) * one_minus_power(beta2, window))
-    first_window = spread * initial_gradient_norm * (window - 1)
-    unrolled = (first_window + steps * drift) / window_gap(beta2, window)
-    return sqrt(beta2) * (sum_sqrt_v0 / root_gap(beta2) + unrolled)
+    first_window = _spread(adam, window) * problem.first_gradient_norm * (window - 1)
+    unrolled = (first_window + problem.steps * drift) / window_gap(adam.beta2, window)
+    return sqrt(adam.beta2) * (adam.sum_sqrt_v0 / root_gap(adam.beta2) + unrolled)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -240,13 +235,12 @@ def momentum_growth(beta1: Value, beta2: Value) -> Value:
     return sqrt(beta1 * c / ((1 - beta1) + beta1 * c))
 
 
-def sharp_growth(beta1: Value, beta2: Value, growth: Value, kept: Value) -> Value:
+def theorem2_growth(beta1: Value, beta2: Value, growth: Value, kept: Value) -> Value:
     """B2 = (p1 B1 + p2) / omega^2."""
     return (momentum_root(beta1, beta2) * growth + momentum_growth(beta1, beta2)) / kept**2
 
 
-def sharp_start(
-    beta1: Value, beta2: Value, start: Value, kept: Value, steps: Value, dimension: Value, epsilon: Value
-) -> Value:
+def theorem2_start(problem: Problem, adam: AdamParameters, start: Value, kept: Value) -> Value:
     """A2 = (p1 A1 + K d epsilon) / omega^2."""
-    return (momentum_root(beta1, beta2) * start + steps * dimension * epsilon) / kept**2
+    offsets = problem.steps * problem.dimension * adam.epsilon
+    return (momentum_root(adam.beta1, adam.beta2) * start + offsets) / kept**2

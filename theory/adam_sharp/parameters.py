@@ -25,29 +25,35 @@ Shapes:
     minimum over a grid is not a formula.
 
 Example:
-    >>> problem = SharpProblem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6, step_size=1e-4,
-    ...                        beta1=0.9, beta2=0.95, eta=0.5)
-    >>> bound = best_bound(problem)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.5, step_size=1e-4)
+    >>> bound = best_bound(problem, adam)
     >>> round(bound.value / 10**6, 3), bound.parameters["M"], bound.parameters["N"]
     (3.887, 160.0, 114.0)
-    >>> alpha = best_step_size(problem)
-    >>> round(best_bound(replace(problem, step_size=alpha)).value / 10**6, 3)
+    >>> alpha = best_step_size(problem, adam)
+    >>> round(best_bound(problem, replace(adam, step_size=alpha)).value / 10**6, 3)
     0.96
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
 from theory.adam_sharp.constants import energy_cost, gradient_energy, uniform_cost
-from theory.adam_sharp.theorem2 import SharpParameters, SharpProblem, bound_at, bound_at_cost, freezing_threshold
+from theory.adam_sharp.theorem2 import (
+    FreeParameters,
+    bound_at,
+    bound_at_cost,
+    freezing_threshold,
+    require_condition,
+)
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, common_shape, map_values
 
 __all__ = [
     "best_bound",
@@ -108,61 +114,66 @@ def largest_extra_steps(beta1: Value) -> Value:
 class _Grid:
     """A problem with a trailing axis for the choices of M, N and of the form of E."""
 
-    problem: SharpProblem
+    problem: Problem
+    adam: AdamParameters
     window: Array
     extra_steps: Array
     uniform: Array
 
+    @property
+    def threshold(self) -> Value:
+        """1 - Y of :func:`best_zeta`."""
+        return freezing_threshold(self.adam.beta1, self.adam.beta2, self.adam.eta)
 
-def _grid(problem: SharpProblem) -> _Grid:
-    values = {f.name: getattr(problem, f.name) for f in fields(problem)}
-    shape = np.broadcast_shapes(*(np.shape(v) for v in values.values() if v is not None))
-    flat = {k: None if v is None else np.broadcast_to(np.asarray(v, float), shape) for k, v in values.items()}
-    windows, extras = window_grid(flat["beta2"]), extra_grid(flat["beta1"])
-    window, extra, uniform = np.broadcast_arrays(
-        windows[..., :, None, None], extras[..., None, :, None], np.array([True, False])
-    )
-    expanded = {k: None if v is None else v[..., None] for k, v in flat.items()}
-    rows = [axis.reshape(*shape, -1) for axis in (window, extra, uniform)]
-    return _Grid(SharpProblem(**expanded), *rows)
+
+def _grid(problem: Problem, adam: AdamParameters) -> _Grid:
+    require_condition(adam.beta1, adam.beta2, adam.eta)
+    shape = common_shape(problem, adam)
+
+    def with_trailing_axis(value: Value) -> Array:
+        return np.broadcast_to(np.asarray(value, float), shape)[..., None]
+
+    problem, adam = map_values(problem, with_trailing_axis), map_values(adam, with_trailing_axis)
+    windows, extras = window_grid(adam.beta2[..., 0]), extra_grid(adam.beta1[..., 0])
+    axes = np.broadcast_arrays(windows[..., :, None, None], extras[..., None, :, None], np.array([True, False]))
+    return _Grid(problem, adam, *(axis.reshape(*shape, -1) for axis in axes))
 
 
 def _evaluate(grid: _Grid, step_size: Value) -> tuple[Array, Array]:
     """The bound and the best zeta for every choice on the grid."""
-    problem = replace(grid.problem, step_size=step_size)
-    energy, cost = _costs(problem, grid)
-    at_zero, slope = _affine_in_drift(problem, cost)
-    threshold = freezing_threshold(problem.beta1, problem.beta2, problem.eta)
-    scale = problem.step_size * problem.smoothness
-    fixed = problem.initial_gap / problem.step_size + scale * at_zero
-    zeta = np.where(slope > 0, best_zeta(threshold, fixed, scale * np.where(slope > 0, slope, 1.0)), 0.5)
-    parameters = SharpParameters(zeta, grid.window, grid.extra_steps)
-    return np.asarray(bound_at_cost(problem, parameters, energy, cost(zeta)).value), zeta
+    problem, adam = grid.problem, replace(grid.adam, step_size=step_size)
+    energy, cost = _costs(grid)
+    at_zero, slope = _affine_in_drift(adam, cost)
+    scale = adam.alpha * problem.smoothness
+    fixed = problem.initial_gap / adam.alpha + scale * at_zero
+    zeta = np.where(slope > 0, best_zeta(grid.threshold, fixed, scale * np.where(slope > 0, slope, 1.0)), 0.5)
+    free = FreeParameters(zeta, grid.window, grid.extra_steps)
+    return np.asarray(bound_at_cost(problem, adam, free, energy, cost(zeta)).value), zeta
 
 
-def _costs(problem: SharpProblem, grid: _Grid) -> tuple[Value, Callable[[Value], Value]]:
+def _costs(grid: _Grid) -> tuple[Value, Callable[[Value], Value]]:
     """H, and the chosen form of E as a function of zeta."""
-    horizon = problem.steps + grid.extra_steps
-    energy = gradient_energy(horizon, problem.dimension, problem.beta2, problem.log_growth)
+    adam, dimension, horizon = grid.adam, grid.problem.dimension, grid.problem.steps + grid.extra_steps
+    energy = gradient_energy(horizon, dimension, adam.beta2, adam.log_growth)
 
     def cost(zeta: Value) -> Value:
         return np.where(
             grid.uniform,
-            uniform_cost(horizon, problem.dimension, problem.beta1, problem.beta2, zeta),
-            energy_cost(energy, problem.beta1, problem.beta2, zeta),
+            uniform_cost(horizon, dimension, adam.beta1, adam.beta2, zeta),
+            energy_cost(energy, adam.beta1, adam.beta2, zeta),
         )
 
     return energy, cost
 
 
-def _affine_in_drift(problem: SharpProblem, cost: Callable[[Value], Value]) -> tuple[Value, Value]:
+def _affine_in_drift(adam: AdamParameters, cost: Callable[[Value], Value]) -> tuple[Value, Value]:
     """E_0 and E_1 of E = E_0 + E_1 z, z = 1 + 1 / zeta, read off at z = 0 (zeta = -1) and z = 1 (zeta = oo).
 
     E_1 is 0 at beta1 = 0 only; a rounding error there moves zeta off its best value, and nothing else.
     """
     at_zero = cost(-1.0)
     slope = np.maximum(cost(np.inf) - at_zero, np.finfo(float).eps * at_zero)
-    return at_zero, np.where(np.asarray(problem.beta1) > 0, slope, 0.0)
+    return at_zero, np.where(np.asarray(adam.beta1) > 0, slope, 0.0)
 
 
 def _pick(values: Array, best: NDArray[np.intp]) -> Value:
@@ -170,36 +181,33 @@ def _pick(values: Array, best: NDArray[np.intp]) -> Value:
     return chosen[..., 0].item() if best.ndim == 0 else chosen[..., 0]
 
 
-def best_parameters(problem: SharpProblem) -> SharpParameters:
-    """zeta, M and N that make Theorem 2's bound least (at the problem's step size), elementwise."""
-    grid = _grid(problem)
-    values, zeta = _evaluate(grid, grid.problem.step_size)
+def best_parameters(problem: Problem, adam: AdamParameters) -> FreeParameters:
+    """zeta, M and N that make Theorem 2's bound least (at the run's step size), elementwise."""
+    grid = _grid(problem, adam)
+    values, zeta = _evaluate(grid, grid.adam.alpha)
     best = np.argmin(values, axis=-1)
-    return SharpParameters(_pick(zeta, best), _pick(grid.window, best), _pick(grid.extra_steps, best))
+    return FreeParameters(_pick(zeta, best), _pick(grid.window, best), _pick(grid.extra_steps, best))
 
 
-def best_bound(problem: SharpProblem) -> Bound:
+def best_bound(problem: Problem, adam: AdamParameters) -> Bound:
     """Theorem 2's bound on sum_k E||grad L(w_k)||_1 at the best free parameters.
 
     Raises:
-        HypothesisError: see :class:`~theory.adam_sharp.theorem2.SharpProblem`.
+        HypothesisError: if eta is not admissible.
     """
-    return bound_at(problem, best_parameters(problem))
+    return bound_at(problem, adam, best_parameters(problem, adam))
 
 
-def best_step_size(problem: SharpProblem) -> Value:
-    """The step size that makes :func:`best_bound` least; the problem's own step size is not used.
+def best_step_size(problem: Problem, adam: AdamParameters) -> Value:
+    """The step size that makes :func:`best_bound` least, in place of ``adam.step_size``.
 
-    ``log_growth`` is taken as given: if it came from a step size, compute it anew for the one returned.
+    ``log_growth`` is taken as given: if it came from a step size, compute it again for the one returned.
 
     Raises:
         HypothesisError: at Delta = 0, where the bound only falls with the step size.
     """
-    gap = describe("initial_gap", problem.initial_gap)
-    require(
-        problem.initial_gap > 0, "initial_gap > 0", gap, "at 0 the smaller the step size, the smaller the bound"
-    )
-    grid = _grid(problem)
+    problem.require_gap()
+    grid = _grid(problem, adam)
     high = np.log(_largest_step_size(grid)) + 0.1
     logarithm = golden_section(lambda a: _evaluate(grid, np.exp(a))[0], high - 40.0, high)
     values, _ = _evaluate(grid, np.exp(logarithm))
@@ -211,13 +219,12 @@ def _largest_step_size(grid: _Grid) -> Array:
 
     There alpha^2 = Delta / (L E), E = E_0 + 2 E_1 / y, y = 2 E_1 Y / (3 E_1 + sqrt(9 E_1^2 + 4 E_0 E_1 Y)).
     """
-    problem = grid.problem
-    at_zero, slope = _affine_in_drift(problem, _costs(problem, grid)[1])
-    room = 1 - freezing_threshold(problem.beta1, problem.beta2, problem.eta)
+    at_zero, slope = _affine_in_drift(grid.adam, _costs(grid)[1])
+    room = 1 - grid.threshold
     momentum = np.where(slope > 0, slope, 1.0)
     y = 2 * momentum * room / (3 * momentum + sqrt(9 * momentum**2 + 4 * at_zero * momentum * room))
     cost = np.where(slope > 0, at_zero + 2 * momentum / y, at_zero)
-    return np.asarray(sqrt(problem.initial_gap / (problem.smoothness * cost)))
+    return np.asarray(sqrt(grid.problem.initial_gap / (grid.problem.smoothness * cost)))
 
 
 def golden_section(function: Callable[[Array], Array], low: Array, high: Array, steps: int = 80) -> Array:

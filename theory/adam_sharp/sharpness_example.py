@@ -44,7 +44,8 @@ from scipy.optimize import brentq
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
-from theory.adam.constants import momentum_ratio, require_betas, second_moment_weight
+from theory.adam.constants import momentum_ratio, second_moment_weight
+from theory.problem import require_betas
 
 __all__ = [
     "BETA1",

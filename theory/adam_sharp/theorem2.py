@@ -27,16 +27,13 @@ References:
     Lau et al., CPAL 2025, arXiv 2412.21124 (the algorithm and the test); the theorem and its proof, by lemmas
     M, S, D, H, Q', P and L7': :mod:`proofs.adam_sharp`.
 
-Arguments:
-    See :class:`SharpProblem` and :class:`SharpParameters`.
-
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
 
 Example:
-    >>> problem = SharpProblem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6, step_size=1e-4,
-    ...                        beta1=0.9, beta2=0.95, eta=0.5)
-    >>> bound = bound_at(problem, SharpParameters(zeta=0.1, window=100, extra_steps=40))
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.5, step_size=1e-4)
+    >>> bound = bound_at(problem, adam, FreeParameters(zeta=0.1, window=100, extra_steps=40))
     >>> round(bound.value / 10**6, 3)
     4.953
     >>> round(largest_admissible_eta(0.9, 0.95), 4), round(largest_admissible_eta(0.99e-4, 1e-8), 4)
@@ -54,8 +51,6 @@ from adabatch.moments.numeric import Value, is_symbolic, log, sqrt, where
 from theory.adam.constants import (
     momentum_ratio,
     normalized_step_bound,
-    require_betas,
-    require_problem,
     solve_self_bounding,
     squared_noise_growth,
 )
@@ -68,18 +63,18 @@ from theory.adam_sharp.constants import (
     mean_step,
     preconditioned_sum,
     second_order_cost,
-    sharp_alignment,
-    sharp_growth,
-    sharp_start,
     sign_penalty,
+    theorem2_alignment,
+    theorem2_growth,
+    theorem2_start,
     window_drift,
 )
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "NAME",
-    "SharpParameters",
-    "SharpProblem",
+    "FreeParameters",
     "bound_at",
     "bound_at_cost",
     "freezing_threshold",
@@ -92,58 +87,7 @@ NAME = "Theorem 2 (sharper, for any betas)"
 
 
 @dataclass(frozen=True)
-class SharpProblem:
-    """What Theorem 2 is told about the objective, the run of Adam and the noise.
-
-    Attributes:
-        smoothness: L > 0, in the l2 norm.
-        dimension: d.
-        initial_gap: Delta = L(w_1) - inf L >= 0.
-        steps: K >= 1.
-        step_size: alpha > 0.
-        beta1: 0 <= beta1 < sqrt(beta2).
-        beta2: < 1.
-        eta: of the coordinate-wise norm test.
-        sum_sqrt_v0: sum_i sqrt(v_{0,i}).
-        epsilon: added outside the root, constant.
-        initial_gradient_norm: ||G_1||_1; None stands for sqrt(2 d L Delta), which is never below it.
-        log_growth: an upper bound on sum_i E ln((v_{K',i} + epsilon^2) / (v_{0,i} + epsilon^2)) for every horizon
-            K' = K + N in use, for example by :func:`log_growth_bound`. None (nothing known, as at
-            v_0 = epsilon = 0) leaves the bound valid, but larger by up to sqrt(1 / (1 - beta2)).
-    """
-
-    smoothness: Value
-    dimension: Value
-    initial_gap: Value
-    steps: Value
-    step_size: Value
-    beta1: Value
-    beta2: Value
-    eta: Value
-    sum_sqrt_v0: Value = 0.0
-    epsilon: Value = 0.0
-    initial_gradient_norm: Value | None = None
-    log_growth: Value | None = None
-
-    def __post_init__(self) -> None:
-        """Check every hypothesis but the one on eta that depends on zeta."""
-        require_problem(self.smoothness, self.dimension, self.initial_gap, self.steps)
-        require(self.step_size > 0, "step_size > 0", describe("step_size", self.step_size), "see best_step_size")
-        require_condition(self.beta1, self.beta2, self.eta)
-        for name in ("sum_sqrt_v0", "epsilon"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} >= 0", describe(name, value), "take 0 or more")
-
-    @property
-    def first_gradient_norm(self) -> Value:
-        """||G_1||_1, or what L-smoothness allows it to be: ||G_1||^2 <= 2 L Delta."""
-        if self.initial_gradient_norm is not None:
-            return self.initial_gradient_norm
-        return sqrt(self.smoothness * self.dimension * self.initial_gap * 2)
-
-
-@dataclass(frozen=True)
-class SharpParameters:
+class FreeParameters:
     """The free parameters of the proof; any admissible choice gives a bound.
 
     Attributes:
@@ -197,12 +141,10 @@ def largest_admissible_eta(beta1: Value, beta2: Value) -> Value:
 def require_condition(beta1: Value, beta2: Value, eta: Value) -> None:
     """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless some zeta in (0, 1) has R eta^2 < 1.
 
-    >>> require_condition(0.9, 0.95, 0.7)
+    >>> require_condition(0.9, 0.95, 0.7)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    adabatch.moments.hypotheses.HypothesisError: requires eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)
-    (eta < 1 \
-for beta1 = 0), but eta = 0.7, beta1 = 0.9, beta2 = 0.95; the supremum of the admissible values is eta = 0.684364
+    adabatch.moments.hypotheses.HypothesisError: requires eta^2 (r + sqrt(1 + eta^2)) < 1, ... is eta = 0.684364
     """
     require_betas(beta1, beta2)
     require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
@@ -218,81 +160,84 @@ for beta1 = 0), but eta = 0.7, beta1 = 0.9, beta2 = 0.95; the supremum of the ad
         )
 
 
-def log_growth_bound(problem: SharpProblem, sum_v0: Value, sum_log_v0: Value, extra_steps: Value) -> Value:
+def log_growth_bound(
+    problem: Problem, adam: AdamParameters, sum_v0: Value, sum_log_v0: Value, extra_steps: Value
+) -> Value:
     """An upper bound on sum_i E ln((v_{K',i} + epsilon^2) / (v_{0,i} + epsilon^2)), before the run.
 
     d ln(V / d + epsilon^2) - sum_i ln(v_{0,i} + epsilon^2), with V = sum v_0 + tau^2 (||G_1||_2 +
     alpha L sqrt(d) C_m (K' - 1))^2 >= sum_i E v_{K',i}, by lemma L1 and the concavity of the logarithm.
 
     Args:
-        problem: its ``log_growth`` is not used.
+        problem: L, d, Delta and K.
+        adam: its ``log_growth`` is not used.
         sum_v0: sum_i v_{0,i}.
         sum_log_v0: sum_i ln(v_{0,i} + epsilon^2), which must be finite.
         extra_steps: N, the largest in use: the bound increases with it.
 
-    >>> problem = SharpProblem(1.0, 10, 1.0, 10**6, 1e-4, 0.9, 0.95, 0.5, sum_sqrt_v0=1.0)
-    >>> round(log_growth_bound(problem, sum_v0=0.1, sum_log_v0=-46.0517, extra_steps=400), 2)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.5, step_size=1e-4, sum_sqrt_v0=1.0)
+    >>> round(log_growth_bound(problem, adam, sum_v0=0.1, sum_log_v0=-46.0517, extra_steps=400), 2)
     143.52
     """
     finite = True if is_symbolic(sum_log_v0) else np.isfinite(sum_log_v0)
     require(finite, "sum_i ln(v_{0,i} + epsilon^2) finite", describe("sum_log_v0", sum_log_v0), "use v_0 > 0")
     d = problem.dimension
-    step = problem.step_size * sqrt(d) * normalized_step_bound(problem.beta1, problem.beta2)
+    step = adam.alpha * sqrt(d) * normalized_step_bound(adam.beta1, adam.beta2)
     last = problem.steps + extra_steps - 1
     gradient = sqrt(problem.smoothness * problem.initial_gap * 2) + problem.smoothness * step * last
-    second_moments = sum_v0 + squared_noise_growth(problem.eta) * gradient**2
-    return d * log(second_moments / d + problem.epsilon**2) - sum_log_v0
+    second_moments = sum_v0 + squared_noise_growth(adam.eta) * gradient**2
+    return d * log(second_moments / d + adam.epsilon**2) - sum_log_v0
 
 
-def bound_at(problem: SharpProblem, parameters: SharpParameters) -> Bound:
+def bound_at(problem: Problem, adam: AdamParameters, free: FreeParameters) -> Bound:
     """Theorem 2's bound on sum_k E||grad L(w_k)||_1 at given free parameters.
 
     Raises:
         HypothesisError: if R eta^2 >= 1 for this zeta; it names the largest admissible zeta.
     """
-    horizon = problem.steps + parameters.extra_steps
-    betas = (problem.beta1, problem.beta2)
-    energy = gradient_energy(horizon, problem.dimension, problem.beta2, problem.log_growth)
-    cost = second_order_cost(horizon, problem.dimension, energy, *betas, parameters.zeta)
-    return bound_at_cost(problem, parameters, energy, cost)
+    horizon = problem.steps + free.extra_steps
+    energy = gradient_energy(horizon, problem.dimension, adam.beta2, adam.log_growth)
+    cost = second_order_cost(horizon, problem.dimension, energy, adam.beta1, adam.beta2, free.zeta)
+    return bound_at_cost(problem, adam, free, energy, cost)
 
 
-def require_alignment(problem: SharpProblem, zeta: Value) -> Value:
+def require_alignment(adam: AdamParameters, zeta: Value) -> Value:
     """kappa_R, or an error where it is not positive."""
-    kappa = sharp_alignment(problem.beta1, problem.beta2, problem.eta, zeta)
+    require_condition(adam.beta1, adam.beta2, adam.eta)
+    kappa = theorem2_alignment(adam.beta1, adam.beta2, adam.eta, zeta)
     if not is_symbolic(kappa) and not np.all(kappa > 0):
-        threshold = freezing_threshold(problem.beta1, problem.beta2, problem.eta)
+        threshold = freezing_threshold(adam.beta1, adam.beta2, adam.eta)
         largest = (1 - threshold) / (1 + threshold)
-        given = f"{describe('zeta', zeta)}, {describe('eta', problem.eta)}"
+        given = f"{describe('zeta', zeta)}, {describe('eta', adam.eta)}"
         require(
             False, "R eta^2 < 1", given, f"the supremum of the admissible values is {describe('zeta', largest)}"
         )
     return kappa
 
 
-def bound_at_cost(problem: SharpProblem, parameters: SharpParameters, energy: Value, cost: Value) -> Bound:
+def bound_at_cost(
+    problem: Problem, adam: AdamParameters, free: FreeParameters, energy: Value, cost: Value
+) -> Bound:
     """Theorem 2 with its H and E given: the rest of its constants, and the bound."""
-    beta1, beta2, eta, d = problem.beta1, problem.beta2, problem.eta, problem.dimension
-    window = parameters.window
-    kappa = require_alignment(problem, parameters.zeta)
-    factor = freezing_factor(beta1, eta, parameters.zeta)
-    step = mean_step(energy, problem.steps, d, beta1, beta2)
-    drift = window_drift(problem.step_size, problem.smoothness, d, beta2, eta, window, step)
-    kept = kept_momentum(beta1, parameters.extra_steps)
+    beta1, beta2, eta, window = adam.beta1, adam.beta2, adam.eta, free.window
+    kappa = require_alignment(adam, free.zeta)
+    factor = freezing_factor(beta1, eta, free.zeta)
+    step = mean_step(energy, problem.steps, problem.dimension, beta1, beta2)
+    drift = window_drift(problem, adam, window, step)
+    kept = kept_momentum(beta1, free.extra_steps)
     growth = denominator_growth(beta2, eta, window)
-    start = denominator_start(
-        beta2, eta, window, problem.steps, problem.sum_sqrt_v0, problem.first_gradient_norm, drift
-    )
-    q = preconditioned_sum(problem.initial_gap, problem.smoothness, problem.step_size, cost, factor, kappa)
-    growth_2 = sharp_growth(beta1, beta2, growth, kept)
-    start_2 = sharp_start(beta1, beta2, start, kept, problem.steps, d, problem.epsilon)
+    start = denominator_start(problem, adam, window, drift)
+    q = preconditioned_sum(problem, adam, cost, factor, kappa)
+    growth_2 = theorem2_growth(beta1, beta2, growth, kept)
+    start_2 = theorem2_start(problem, adam, start, kept)
     return Bound(
         value=solve_self_bounding(growth_2, start_2, q),
         quantity="sum_k E||grad L(w_k)||_1",
         theorem=NAME,
         constants={
             "lambda": factor,
-            "R": sign_penalty(beta1, beta2, eta, parameters.zeta),
+            "R": sign_penalty(beta1, beta2, eta, free.zeta),
             "kappa_R": kappa,
             "omega": kept,
             "A1": start,
@@ -301,5 +246,5 @@ def bound_at_cost(problem: SharpProblem, parameters: SharpParameters, energy: Va
             "B2": growth_2,
         },
         terms={"Q": q, "H": energy, "E": cost, "s_t": step, "e_M": drift},
-        parameters={"zeta": parameters.zeta, "M": window, "N": parameters.extra_steps},
+        parameters={"zeta": free.zeta, "M": window, "N": free.extra_steps},
     )

@@ -6,7 +6,7 @@ Problem:
 
 Algorithm:
     :data:`CLAIMS` lists them in the paper's order. ``claim.check()`` computes a
-    :class:`~theory.audit.evidence.Certificate`: the numbers on both sides of what the statement asserts, from
+    :class:`~theory.audit.evidence.ClaimEvidence`: the numbers on both sides of what the statement asserts, from
     which a verdict is derived. ``claim.verdict`` is the verdict on record; a check that comes to another one is
     a failure (``adabatch claims --run`` exits with 1).
 
@@ -50,12 +50,12 @@ from theory.audit.checks.variance_estimators import (
     saturation,
     variance_of_workers,
 )
-from theory.audit.evidence import Certificate, Verdict
+from theory.audit.evidence import ClaimEvidence, Verdict
 
-__all__ = ["CLAIMS", "Claim", "Method", "find_claim"]
+__all__ = ["CLAIMS", "Basis", "Claim", "find_claim"]
 
 
-class Method(StrEnum):
+class Basis(StrEnum):
     """What a verdict rests on."""
 
     PROOF = "proof"
@@ -71,8 +71,8 @@ class Claim:
 
     Attributes:
         place: where the paper makes it, and the claim's name here: ``"Eq. 5"``, ``"Lemma B.2"``.
-        statement: in plain words, as printed.
-        latex: as printed, in LaTeX.
+        statement: in plain words, as published.
+        latex: as published, in LaTeX.
         verdict: on record.
         correction: the corrected statement or what is wrong, in plain words.
         methods: what the verdict rests on.
@@ -85,8 +85,8 @@ class Claim:
     latex: str
     verdict: Verdict
     correction: str
-    methods: tuple[Method, ...]
-    check: Callable[..., Certificate]
+    methods: tuple[Basis, ...]
+    check: Callable[..., ClaimEvidence]
     proofs: tuple[str, ...] = ()
 
 
@@ -99,7 +99,7 @@ CLAIMS: tuple[Claim, ...] = (
         r" = \mathbb{E}\|g_B-\nabla L\|^2$",
         verdict=Verdict.CORRECTED,
         correction="The factor is (n-b)/n; (n-b)/(n-1) belongs to the population variance.",
-        methods=(Method.ENUMERATION, Method.PROOF),
+        methods=(Basis.ENUMERATION, Basis.PROOF),
         check=finite_population_factor,
         proofs=("Eq. 2",),
     ),
@@ -110,7 +110,7 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$\langle g_B,\nabla L\rangle\ge 0 \iff \|g_B-\nabla L\|\le\eta\|\nabla L\|$",
         verdict=Verdict.CORRECTED,
         correction="Only the norm condition implies the inner product: <g, G> >= (1-eta)||G||^2.",
-        methods=(Method.COUNTEREXAMPLE, Method.PROOF),
+        methods=(Basis.COUNTEREXAMPLE, Basis.PROOF),
         check=inner_product_equivalence,
         proofs=("Sec. 3.1",),
     ),
@@ -122,7 +122,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.CORRECTED,
         correction="It enforces eta/sqrt(1-eta^2) in expectation; give it eta/sqrt(1+eta^2), or subtract "
         "tr Sigma-hat / b from the denominator.",
-        methods=(Method.CLOSED_FORM, Method.SIMULATION, Method.PROOF),
+        methods=(Basis.CLOSED_FORM, Basis.SIMULATION, Basis.PROOF),
         check=plug_in_denominator,
         proofs=("Eq. 3",),
     ),
@@ -132,7 +132,7 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$\frac1J\sum_j\|g_j-g_B\|^2 \approx \mathrm{tr}\,\Sigma$",
         verdict=Verdict.CORRECTED,
         correction="It is low by the factor (J-1)/b; b/(J-1) times it is unbiased.",
-        methods=(Method.CLOSED_FORM, Method.SIMULATION, Method.PROOF),
+        methods=(Basis.CLOSED_FORM, Basis.SIMULATION, Basis.PROOF),
         check=variance_of_workers,
         proofs=("Eq. 5",),
     ),
@@ -141,9 +141,9 @@ CLAIMS: tuple[Claim, ...] = (
         statement="The statistic T_k of the workers' variance asks for a larger batch as long as noise dominates.",
         latex=r"$T_k = \|\widehat{\mathrm{Var}}\|_1/(\eta^2\|g_k\|^2) > b_k$ where noise dominates",
         verdict=Verdict.CORRECTED,
-        correction="In high dimension printed T_k saturates near (J-1)/eta^2, whatever b is (75 at J=4, eta=.2), "
-        "and is 0 at J=1. With the unbiased variance T_k is about b_k/eta^2.",
-        methods=(Method.CLOSED_FORM, Method.SIMULATION),
+        correction="In high dimension the published T_k saturates near (J-1)/eta^2 for every b (75 at J=4, "
+        "eta=.2), and is 0 at J=1. With the unbiased variance T_k is about b_k/eta^2.",
+        methods=(Basis.CLOSED_FORM, Basis.SIMULATION),
         check=saturation,
         proofs=("Fixed points",),
     ),
@@ -154,7 +154,7 @@ CLAIMS: tuple[Claim, ...] = (
         r"\mathbb{E}_kg_{k,i}^2\le(1+\eta^2)G_{k,i}^2$",
         verdict=Verdict.HOLDS,
         correction="",
-        methods=(Method.PROOF, Method.SIMULATION),
+        methods=(Basis.PROOF, Basis.SIMULATION),
         check=coordinate_wise_growth,
         proofs=("Prop. 1",),
     ),
@@ -164,8 +164,8 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$0<\beta_1^2<\beta_2<1 \implies \sum_k\frac{c_k^2}{b_k}\le\frac{(1-\beta_1)^2}{(1-\beta_2)(1-r)^2}"
         r"\big(\log\frac{b_K}{b_0}-K\log\beta_2\big)$",
         verdict=Verdict.CORRECTED,
-        correction="True for 0 <= beta1 < sqrt(beta2); the printed range admits beta1 < 0, where it fails.",
-        methods=(Method.PROOF, Method.COUNTEREXAMPLE),
+        correction="True for 0 <= beta1 < sqrt(beta2); the published range admits beta1 < 0, where it fails.",
+        methods=(Basis.PROOF, Basis.COUNTEREXAMPLE),
         check=momentum_sum,
         proofs=("Lemma B.1",),
     ),
@@ -178,7 +178,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.CORRECTED,
         correction="The first inequality holds. The second has no value where beta1 >= beta2; with 1 - r in place "
         "of sqrt(1-beta1/beta2) it holds.",
-        methods=(Method.PROOF, Method.COUNTEREXAMPLE),
+        methods=(Basis.PROOF, Basis.COUNTEREXAMPLE),
         check=step_bounds,
         proofs=("Lemma B.2",),
     ),
@@ -188,9 +188,9 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"leading term $-\,c\,\alpha\sum_i\varphi_k,\quad "
         r"\varphi_k=-\alpha\,\mathbb{E}\langle G_k,G_k/\sqrt{\tilde v_k}\rangle$",
         verdict=Verdict.FAILS,
-        correction="phi must be +E<G, G/sqrt(vt)>, without -alpha and without the sum over i: as printed the term "
-        "is an ascent, quadratic in alpha, and counted d times.",
-        methods=(Method.CLOSED_FORM,),
+        correction="phi must be +E<G, G/sqrt(vt)>, without -alpha and without the sum over i: as published the "
+        "term is an ascent, quadratic in alpha, and counted d times.",
+        methods=(Basis.CLOSED_FORM,),
         check=descent_leading_term,
     ),
     Claim(
@@ -198,8 +198,8 @@ CLAIMS: tuple[Claim, ...] = (
         statement="The sum of E sqrt(vt_{k,i}) over k <= K+1 and i is at most Z.",
         latex=r"$\sum_{k\le K+1}\sum_i\mathbb{E}\sqrt{\tilde v_{k,i}}\le Z$",
         verdict=Verdict.FAILS,
-        correction="x <= a + b log x gives 2a + 2b log(2b/e); the printed logarithm can be negative, and Z too.",
-        methods=(Method.COUNTEREXAMPLE, Method.PROOF),
+        correction="x <= a + b log x gives 2a + 2b log(2b/e); the published logarithm can be negative, and Z too.",
+        methods=(Basis.COUNTEREXAMPLE, Basis.PROOF),
         check=preconditioner_sum,
         proofs=("Lemma B.4, log step",),
     ),
@@ -210,7 +210,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.FAILS,
         correction="The first term of c2 has lost the factor L(u_1) - inf L, and c1's third term has sigma where "
         "tau is meant. The corrected Theorem 1 holds in its place.",
-        methods=(Method.COUNTEREXAMPLE,),
+        methods=(Basis.COUNTEREXAMPLE,),
         check=theorem_bound,
         proofs=("Theorem 1 (corrected)",),
     ),
@@ -220,9 +220,9 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$\sum_{k\le K}\mathbb{E}\|\nabla L(w_k)\|\le\tilde{\mathcal O}(K)$",
         verdict=Verdict.VACUOUS,
         correction="It says nothing about convergence: the average stays O~(1). At alpha = K^-1/2, sigma = "
-        "alpha/sqrt(1-beta2), v_0 = sigma^2 the repaired bound gives K^-1/2; the corrected Theorem 1 gives it at "
+        "alpha/sqrt(1-beta2), v_0 = sigma^2 the corrected bound gives K^-1/2; the corrected Theorem 1 gives it at "
         "fixed betas and any v_0.",
-        methods=(Method.CLOSED_FORM,),
+        methods=(Basis.CLOSED_FORM,),
         check=rate,
         proofs=("Theorem 1 (corrected)",),
     ),
@@ -234,7 +234,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.CORRECTED,
         correction="The right side is at most .531 there; beta1 = .9 needs beta2 >= .9885. The corrected "
         "condition eta^2 < 1 - beta1/sqrt(beta2) covers (.9, .95) for eta < .2768.",
-        methods=(Method.CLOSED_FORM,),
+        methods=(Basis.CLOSED_FORM,),
         check=beta_condition,
         proofs=("Theorem 1 (corrected)",),
     ),
@@ -247,7 +247,7 @@ CLAIMS: tuple[Claim, ...] = (
         correction="At betas (.99e-4, 1e-8) noise that depends on the past drives Adam uphill from eta = .8965 "
         "on. Theorem 2 holds for every pair of betas at eta < .6733; the sharp constant free of the betas lies "
         "between. The paper does not claim it; its condition on the betas depends on eta.",
-        methods=(Method.COUNTEREXAMPLE, Method.PROOF),
+        methods=(Basis.COUNTEREXAMPLE, Basis.PROOF),
         check=any_eta_below_one,
         proofs=("Theorem 2", "Admissible eta"),
     ),
@@ -258,7 +258,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.OPEN,
         correction="Not known. No noise tried turns Adam around there. Theorem 3 gives eta up to 1.37 "
         "(the coordinate-wise test implies the l1 test), but rests on a numerical certificate.",
-        methods=(Method.SIMULATION,),
+        methods=(Basis.SIMULATION,),
         check=eta_at_the_usual_betas,
     ),
     Claim(
@@ -268,7 +268,7 @@ CLAIMS: tuple[Claim, ...] = (
         r"\mathbb{E}_k(g_{k,i}-G_{k,i})^2\le\eta^2G_{k,i}^2\ \forall i$",
         verdict=Verdict.FAILS,
         correction="It gives only Var_i <= eta^2 ||G||^2.",
-        methods=(Method.COUNTEREXAMPLE,),
+        methods=(Basis.COUNTEREXAMPLE,),
         check=scalar_implies_coordinate_wise,
     ),
     Claim(
@@ -278,7 +278,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.FAILS,
         correction="In high dimension Adam climbs under it: it amplifies exactly the coordinates that the scalar "
         "test does not see. The l1 norm test is enough, whatever the dimension.",
-        methods=(Method.COUNTEREXAMPLE, Method.SIMULATION),
+        methods=(Basis.COUNTEREXAMPLE, Basis.SIMULATION),
         check=descent_under_scalar_test,
         proofs=("scalar test",),
     ),
@@ -288,7 +288,7 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$\mathbb{E}_k\|g_k-G_k\|^2\le\eta^2\|G_k\|^2$ for all $k$",
         verdict=Verdict.FAILS,
         correction="Batch k is tested only to choose b_{k+1}: the test is never enforced at step k.",
-        methods=(Method.COUNTEREXAMPLE, Method.ENUMERATION),
+        methods=(Basis.COUNTEREXAMPLE, Basis.ENUMERATION),
         check=enforced_at_the_step,
     ),
     Claim(
@@ -297,7 +297,7 @@ CLAIMS: tuple[Claim, ...] = (
         latex=r"$k\leftarrow k+1;\quad i\leftarrow i+b_k$",
         verdict=Verdict.CORRECTED,
         correction="k is increased first, so the next batch is counted; count b_k before.",
-        methods=(Method.ENUMERATION,),
+        methods=(Basis.ENUMERATION,),
         check=sample_counter,
     ),
     Claim(
@@ -307,7 +307,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.FAILS,
         correction="It starts from v_0 = 0, where (B.2) has a logarithm of 0; b_1 is not tested, nor the batch "
         "at the cap. The corrected Theorem 1 takes any v_0 >= 0.",
-        methods=(Method.COUNTEREXAMPLE,),
+        methods=(Basis.COUNTEREXAMPLE,),
         check=started_from_zero,
     ),
     Claim(
@@ -317,7 +317,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.FAILS,
         correction="Clipping can turn Adam around where it spares rare, wrong gradients and cuts the common ones. "
         "With a floor phi0 on its factor, eta^2 < phi0 (1 - beta1/sqrt(beta2)) is enough.",
-        methods=(Method.COUNTEREXAMPLE, Method.SIMULATION),
+        methods=(Basis.COUNTEREXAMPLE, Basis.SIMULATION),
         check=descent_under_clipping,
         proofs=("clipping", "clipping, counterexample"),
     ),
@@ -328,7 +328,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=Verdict.FAILS,
         correction="AdamW minimises on a box, and noise leaves it a Frank-Wolfe gap however small the step. For "
         "weights well inside the box the gradient norms are bounded.",
-        methods=(Method.COUNTEREXAMPLE, Method.SIMULATION),
+        methods=(Basis.COUNTEREXAMPLE, Basis.SIMULATION),
         check=stationarity_under_weight_decay,
         proofs=("weight decay",),
     ),

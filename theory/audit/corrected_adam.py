@@ -3,10 +3,10 @@ r"""The paper's bound on Adam with its misprints set right, and the choice of si
 Problem:
     As in :mod:`theory.audit.published_adam`, with L bounded below.
 
-Guarantee (the printed (B.2) with three repairs; the proofs of :mod:`proofs` do not establish it, but the corrected
-Theorem 1, :mod:`theory.adam.theorem1`, which also covers the betas (.9, .95)):
+Guarantee (the published (B.2) with three corrections; what :mod:`proofs` establishes is not this bound but the
+corrected Theorem 1, :mod:`theory.adam.theorem1`, which also covers the betas (.9, .95)):
     1. the first term of c2 gets back its factor L(u_1) - inf L, where u_1 = w_1;
-    2. c1's third term has tau^2 = 1 + eta^2 where sigma^2 was printed;
+    2. c1's third term has tau^2 = 1 + eta^2 where sigma^2 was published;
     3. Z's logarithm is log(24 q / e), q = d tau^2 c1 / sqrt(beta2), as x <= a + b log x => x <= 2a + 2b log(2b/e)
        gives with b = 12 q.
 
@@ -23,7 +23,9 @@ Shapes:
 
 Example:
     >>> import numpy as np
-    >>> averages = [scaled_bound(0.5, 0.99, 0.5, 1.0, 1.0, np.ones(1), K).value / K for K in (1e10, 1e12)]
+    >>> adam = AdamParameters(beta1=0.5, beta2=0.99, eta=0.5)
+    >>> problems = [Problem(smoothness=1.0, dimension=1, initial_gap=1.0, steps=K) for K in (1e10, 1e12)]
+    >>> averages = [scaled_bound(problem, adam, np.ones(1)).value / problem.steps for problem in problems]
     >>> round(float(np.log(averages[1] / averages[0]) / np.log(100)), 2)
     -0.5
 """
@@ -31,6 +33,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,20 +42,21 @@ from adabatch.moments.numeric import Value, log, sqrt
 from theory.adam.constants import second_moment_weight, squared_noise_growth
 from theory.audit.published_adam import (
     Array,
-    PrintedProblem,
+    PublishedProblem,
     UndefinedExpressionError,
     combine,
     first_constant,
     preconditioner_total,
-    require_printed_hypotheses,
+    require_published_hypotheses,
     second_constant,
 )
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem
 
-__all__ = ["best_sigma", "largest_root_bound", "repaired_bound", "scaled_bound", "scaled_problem"]
+__all__ = ["best_sigma", "corrected_bound", "largest_root_bound", "scaled_bound", "scaled_problem"]
 
 LOGARITHM_SCALE = 24 / float(np.e)
-"""(2b/e) / q for b = 12 q: the argument that the logarithm in Z should have, in units of the printed one."""
+"""(2b/e) / q for b = 12 q: the argument that the logarithm in Z should have, in units of the published one."""
 
 
 def largest_root_bound(a: Value, b: Value) -> Value:
@@ -67,29 +71,26 @@ def largest_root_bound(a: Value, b: Value) -> Value:
     return 2 * a + 2 * b * (log(2 * b) - 1)
 
 
-def repaired_bound(problem: PrintedProblem, sigma: Value, steps: Value, initial_gap: Value) -> Bound:
-    """The right side of (B.2), repaired.
+def corrected_bound(run: PublishedProblem, sigma: Value) -> Bound:
+    """The right side of (B.2), corrected.
 
     Args:
-        problem: betas, eta, L, alpha, v0, G_1.
+        run: the problem with its initial gap, and Adam.
         sigma: > 0, free: see :func:`best_sigma`.
-        steps: K.
-        initial_gap: Delta = L(w_1) - inf L >= 0.
 
     Raises:
-        HypothesisError: outside the printed hypotheses, or for a negative gap.
+        HypothesisError: outside the published hypotheses.
         UndefinedExpressionError: where the expression has no value.
     """
-    require_printed_hypotheses(problem, sigma)
-    require(initial_gap >= 0, "L(w_1) - inf L >= 0", describe("initial_gap", initial_gap))
-    c1 = first_constant(problem, sigma, growth_squared=squared_noise_growth(problem.eta))
-    c2 = second_constant(problem, sigma, steps, c1, initial_gap)
-    total = preconditioner_total(problem, sigma, steps, c1, c2, log_scale=LOGARITHM_SCALE)
+    require_published_hypotheses(run, sigma)
+    c1 = first_constant(run, sigma, growth_squared=squared_noise_growth(run.adam.eta))
+    c2 = second_constant(run, sigma, c1, run.problem.initial_gap)
+    constants = {"c1": c1, "c2": c2, "Z": preconditioner_total(run, sigma, c1, c2, log_scale=LOGARITHM_SCALE)}
     return Bound(
-        value=combine(problem, c1, c2, total),
+        value=combine(run, constants),
         quantity="sum_k E||grad L(w_k)||",
-        theorem="Theorem B.1 repaired",
-        constants={"c1": c1, "c2": c2, "Z": total},
+        theorem="Theorem B.1 corrected",
+        constants=constants,
         parameters={"sigma": sigma},
     )
 
@@ -98,7 +99,7 @@ def best_sigma(bound: Callable[[float], Bound], low: float = 1e-12, high: float 
     """The smallest bound over the free sigma: a grid in log sigma, then golden sections around its best point.
 
     Args:
-        bound: of sigma, for example ``lambda s: repaired_bound(problem, s, steps, gap)``. A sigma at which it
+        bound: of sigma, for example ``lambda s: corrected_bound(run, s)``. A sigma at which it
             raises UndefinedExpressionError is passed over.
         low: smallest sigma.
         high: largest sigma.
@@ -138,35 +139,20 @@ def _golden_section(value: Callable[[float], float], left: float, right: float, 
     return float((left + right) / 2)
 
 
-def scaled_problem(
-    beta1: Value, beta2: Value, eta: Value, smoothness: Value, gradient: Array, steps: Value
-) -> tuple[PrintedProblem, Value]:
-    """The problem with alpha = K^{-1/2} and v_0 = sigma^2, and sigma = alpha / sqrt(1 - beta2)."""
-    alpha = 1 / sqrt(steps)
-    sigma = alpha / sqrt(second_moment_weight(beta2))
+def scaled_problem(problem: Problem, adam: AdamParameters, gradient: Array) -> tuple[PublishedProblem, Value]:
+    """The run at alpha = K^{-1/2} and v_0 = sigma^2, and sigma = alpha / sqrt(1 - beta2)."""
+    alpha = 1 / sqrt(problem.steps)
+    sigma = alpha / sqrt(second_moment_weight(adam.beta2))
     v0 = np.full(np.shape(gradient), sigma**2)
-    return PrintedProblem(beta1, beta2, eta, smoothness, alpha, v0, np.asarray(gradient)), sigma
+    return PublishedProblem(problem, replace(adam, step_size=alpha), v0, np.asarray(gradient)), sigma
 
 
-def scaled_bound(
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    smoothness: Value,
-    initial_gap: Value,
-    gradient: Array,
-    steps: Value,
-) -> Bound:
-    """The repaired bound at the parameters of :func:`scaled_problem`: it grows like K^{1/2}.
+def scaled_bound(problem: Problem, adam: AdamParameters, gradient: Array) -> Bound:
+    """The corrected bound at the parameters of :func:`scaled_problem`: it grows like K^{1/2}.
 
     Args:
-        beta1: within the printed hypotheses.
-        beta2: in (0, 1).
-        eta: > 0.
-        smoothness: L.
-        initial_gap: Delta.
+        problem: L, d, Delta and K.
+        adam: betas within the published hypotheses, and eta.
         gradient: G_1, shape (d,).
-        steps: K.
     """
-    problem, sigma = scaled_problem(beta1, beta2, eta, smoothness, gradient, steps)
-    return repaired_bound(problem, sigma, steps, initial_gap)
+    return corrected_bound(*scaled_problem(problem, adam, gradient))

@@ -4,12 +4,12 @@ A check compares what a statement asserts with what was computed. The verdict is
 derived from the comparisons, so that a check of a perturbed statement comes to another verdict.
 
 Example:
-    >>> printed = Comparison("mean of the printed left-hand side", 4.0, "==", 3.0)
+    >>> published = Comparison("mean of the published left-hand side", 4.0, "==", 3.0)
     >>> corrected = Comparison("mean of the corrected left-hand side", 3.0, "==", 3.0)
-    >>> Certificate(printed=(printed,), corrected=(corrected,)).verdict
+    >>> ClaimEvidence(published=(published,), corrected=(corrected,)).verdict
     <Verdict.CORRECTED: 'holds corrected'>
-    >>> str(printed)
-    'mean of the printed left-hand side: 4 != 3'
+    >>> str(published)
+    'mean of the published left-hand side: 4 != 3'
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Certificate", "Comparison", "Verdict"]
+__all__ = ["ClaimEvidence", "Comparison", "Verdict"]
 
 
 class Verdict(StrEnum):
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
     HOLDS = "holds"
     CORRECTED = "holds corrected"
-    FAILS = "fails as printed"
+    FAILS = "fails as published"
     VACUOUS = "vacuous"
     OPEN = "open"
 
@@ -99,11 +99,11 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class ClaimEvidence:
     """The evidence on one claim.
 
     Attributes:
-        printed: what the statement asserts, as printed. It stands if all of them hold.
+        published: what the statement asserts, as published. It stands if all of them hold.
         corrected: what its corrected form asserts (empty if there is none).
         content: what the statement would have to give in order to mean anything. A statement that stands but
             fails one of these is vacuous.
@@ -112,7 +112,7 @@ class Certificate:
         note: what the comparisons show, in words.
     """
 
-    printed: tuple[Comparison, ...]
+    published: tuple[Comparison, ...]
     corrected: tuple[Comparison, ...] = ()
     content: tuple[Comparison, ...] = ()
     supporting: tuple[Comparison, ...] = ()
@@ -121,9 +121,9 @@ class Certificate:
     @property
     def verdict(self) -> Verdict:
         """Derived from the comparisons."""
-        if not self.printed or not all(c.holds for c in self.supporting):
+        if not self.published or not all(c.holds for c in self.supporting):
             return Verdict.OPEN
-        if all(c.holds for c in self.printed):
+        if all(c.holds for c in self.published):
             return Verdict.HOLDS if all(c.holds for c in self.content) else Verdict.VACUOUS
         if self.corrected and all(c.holds for c in self.corrected):
             return Verdict.CORRECTED
@@ -132,12 +132,12 @@ class Certificate:
     @property
     def headline(self) -> str:
         """The comparison that says most: the first failing one, or the first."""
-        candidates = [c for c in (*self.printed, *self.content) if not c.holds] or list(self.printed)
+        candidates = [c for c in (*self.published, *self.content) if not c.holds] or list(self.published)
         return str(candidates[0]) if candidates else ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        groups = ("printed", "corrected", "content", "supporting")
+        groups = ("published", "corrected", "content", "supporting")
         return {
             "verdict": str(self.verdict),
             "note": self.note,

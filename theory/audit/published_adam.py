@@ -1,4 +1,4 @@
-r"""The paper's theorem on Adam as printed, with its lemmas: kept apart, in order to be refuted.
+r"""The paper's theorem on Adam as published, with its lemmas: kept apart, in order to be refuted.
 
 Problem:
     Adam without bias correction and without epsilon (Eq. (6)) under the coordinate-wise exact-variance norm
@@ -8,16 +8,16 @@ Algorithm:
     m_k = beta1 m_{k-1} + (1 - beta1) g_k, v_k = beta2 v_{k-1} + (1 - beta2) g_k^2,
     w_{k+1} = w_k - alpha m_k / sqrt(v_k).
 
-Guarantee as printed (Theorem B.1; false, see :mod:`theory.audit.claims`):
+Guarantee as published (Theorem B.1; false, see :mod:`theory.audit.claims`):
     If 0 < beta1 <= sqrt(beta2) - 8 tau^2 (1 - beta2) / beta2^2, then for any sigma > 0
 
         sum_{k<=K} E||grad L(w_k)|| <= sqrt(c2 + 2 c1 sum_i log Z) sqrt(Z)                        (B.2)
 
     with c1, c2 and Z of :func:`first_constant`, :func:`second_constant` and :func:`preconditioner_total`. The
-    printed c2 lacks the factor L(u_1) - inf L, the printed c1 has sigma where tau is meant:
+    published c2 lacks the factor L(u_1) - inf L, the published c1 has sigma where tau is meant:
     :mod:`theory.audit.corrected_adam` puts them back with the same functions.
 
-    The printed expression is not always a number: where the argument of log Z or of the root is not positive,
+    The published expression is not always a number: where the argument of log Z or of the root is not positive,
     :class:`UndefinedExpressionError` says so. No NaN is ever returned.
 
 References:
@@ -29,15 +29,19 @@ Shapes:
 
 Example:
     >>> import numpy as np
-    >>> problem = PrintedProblem(0.5, 0.99, 0.5, smoothness=1e-6, alpha=1.0, v0=np.ones(1), gradient=np.ones(1))
-    >>> round(printed_bound(problem, sigma=1e-6, steps=1000).value)
+    >>> run = PublishedProblem(
+    ...     Problem(smoothness=1e-6, dimension=1, initial_gap=1.0, steps=1000),
+    ...     AdamParameters(beta1=0.5, beta2=0.99, eta=0.5, step_size=1.0), v0=np.ones(1), gradient=np.ones(1),
+    ... )
+    >>> round(published_bound(run, sigma=1e-6).value)
     766
-    >>> round(largest_printed_beta1(0.95, eta=0.0), 3)
+    >>> round(largest_published_beta1(0.95, eta=0.0), 3)
     0.531
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,26 +52,26 @@ from adabatch.moments.numeric import Value, is_symbolic, log, sqrt
 from theory.adam.constants import (
     momentum_gap,
     momentum_ratio,
-    require_betas,
     second_moment_weight,
     squared_noise_growth,
 )
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
-    "PrintedProblem",
+    "PublishedProblem",
     "UndefinedExpressionError",
     "combine",
     "first_constant",
-    "largest_printed_beta1",
+    "largest_published_beta1",
     "lemma_b1_bound",
     "lemma_b1_sum",
     "lemma_b2_first",
     "lemma_b2_second",
     "preconditioner_total",
-    "printed_bound",
-    "printed_preconditioner_total",
-    "require_printed_hypotheses",
+    "published_bound",
+    "published_constants",
+    "require_published_hypotheses",
     "second_constant",
 ]
 
@@ -75,7 +79,7 @@ Array = NDArray[np.float64]
 
 
 class UndefinedExpressionError(ValueError):
-    """A printed expression has no value: a logarithm or a root of what is not positive.
+    """A published expression has no value: a logarithm or a root of what is not positive.
 
     Attributes:
         expression: which one.
@@ -84,160 +88,142 @@ class UndefinedExpressionError(ValueError):
 
     def __init__(self, expression: str, argument: Value) -> None:
         self.expression, self.argument = expression, argument
-        super().__init__(f"the printed expression {expression} is undefined: its argument is {argument:.6g}")
+        super().__init__(f"the published expression {expression} is undefined: its argument is {argument:.6g}")
 
 
 @dataclass(frozen=True)
-class PrintedProblem:
-    """What Theorem B.1 speaks about.
+class PublishedProblem:
+    """What Theorem B.1 is about.
 
     Attributes:
-        beta1, beta2: Adam's averaging weights.
-        eta: of the coordinate-wise exact-variance norm test.
-        smoothness: L.
-        alpha: step size.
+        problem: L, d, K, and the initial gap that the published c2 has lost.
+        adam: betas, eta and alpha.
         v0: initial second moments, shape (d,).
         gradient: G_1 = grad L(w_1), shape (d,).
     """
 
-    beta1: Value
-    beta2: Value
-    eta: Value
-    smoothness: Value
-    alpha: Value
+    problem: Problem
+    adam: AdamParameters
     v0: Array
     gradient: Array
 
-    @property
-    def dimension(self) -> int:
-        """d."""
-        return int(np.size(self.v0))
 
-
-def largest_printed_beta1(beta2: Value, eta: Value) -> Value:
+def largest_published_beta1(beta2: Value, eta: Value) -> Value:
     """sqrt(beta2) - 8 tau^2 (1 - beta2) / beta2^2: Theorem B.1 asks for 0 < beta1 <= this.
 
-    >>> round(largest_printed_beta1(0.999, eta=0.0), 3)
+    >>> round(largest_published_beta1(0.999, eta=0.0), 3)
     0.991
     """
     return sqrt(beta2) - 8 * squared_noise_growth(eta) * second_moment_weight(beta2) / beta2**2
 
 
-def require_printed_hypotheses(problem: PrintedProblem, sigma: Value) -> None:
-    """Raise ``HypothesisError`` outside the printed hypotheses of Theorem B.1."""
-    beta1, beta2 = problem.beta1, problem.beta2
-    require_betas(beta1, beta2)
-    limit = largest_printed_beta1(beta2, problem.eta)
+def require_published_hypotheses(run: PublishedProblem, sigma: Value) -> None:
+    """Raise ``HypothesisError`` outside the published hypotheses of Theorem B.1."""
+    beta1 = run.adam.beta1
+    limit = largest_published_beta1(run.adam.beta2, run.adam.eta)
     given = f"{describe('beta1', beta1)}, the right side = {limit:.6g}"
     condition = "0 < beta1 <= sqrt(beta2) - 8 tau^2 (1 - beta2) / beta2^2"
     require(beta1 > 0, condition, given, "take beta1 > 0")
     require(beta1 <= limit, condition, given, f"take beta1 <= {limit:.6g}, or beta2 nearer to 1")
     require(sigma > 0, "sigma > 0", describe("sigma", sigma))
-    require(problem.v0 > 0, "v_0 > 0", describe("v0", problem.v0), "Theorem B.1 has a logarithm of v_0")
+    require(run.v0 > 0, "v_0 > 0", describe("v0", run.v0), "Theorem B.1 has a logarithm of v_0")
 
 
-def first_constant(problem: PrintedProblem, sigma: Value, growth_squared: Value = None) -> Value:
+def first_constant(run: PublishedProblem, sigma: Value, growth_squared: Value = None) -> Value:
     """c1 = 32 L alpha (1+r)^3/(c (1-r)^3) + 16 beta1^2 sigma (1-beta1)/(beta2 sqrt(c) (1-r)^3) + third term.
 
     The third term is 64 (1 + q) q L^2 alpha^2 d / (beta2^2 (1-r)^4 sigma c^{3/2}).
 
     Args:
-        problem: betas, L, alpha, d.
+        run: betas, L, alpha, d.
         sigma: > 0, free.
-        growth_squared: q; as printed (None) it is sigma^2, meant is tau^2 = 1 + eta^2.
+        growth_squared: q; as published (None) it is sigma^2, meant is tau^2 = 1 + eta^2.
     """
-    beta1, beta2, smoothness, alpha = problem.beta1, problem.beta2, problem.smoothness, problem.alpha
+    beta1, beta2, smoothness, alpha = run.adam.beta1, run.adam.beta2, run.problem.smoothness, run.adam.alpha
     r, gap, c = momentum_ratio(beta1, beta2), momentum_gap(beta1, beta2), second_moment_weight(beta2)
     q = sigma**2 if growth_squared is None else growth_squared
     drift = 32 * smoothness * alpha * (1 + r) ** 3 / (c * gap**3)
     momentum = 16 * beta1**2 * sigma * (1 - beta1) / (beta2 * sqrt(c) * gap**3)
-    noise = 64 * (1 + q) * q * smoothness**2 * alpha**2 * problem.dimension
+    noise = 64 * (1 + q) * q * smoothness**2 * alpha**2 * run.problem.dimension
     return drift + momentum + noise / (beta2**2 * gap**4 * sigma * c * sqrt(c))
 
 
-def second_constant(
-    problem: PrintedProblem, sigma: Value, steps: Value, c1: Value, initial_gap: Value = 1
-) -> Value:
+def second_constant(run: PublishedProblem, sigma: Value, c1: Value, initial_gap: Value = 1) -> Value:
     """c2 = 8 (1-r)/(alpha (1-beta1)) gap + 32/(beta2 (1-r)^2) sum_i G_1i^2/sqrt(vt_1i) + 2 c1 sum_i (log ...).
 
     The last sum is over log(1 / sqrt(beta2 v_0i)) - K log beta2.
 
     Args:
-        problem: betas, alpha, v0, G_1.
+        run: betas, alpha, K, v0, G_1.
         sigma: > 0, free.
-        steps: K.
         c1: see :func:`first_constant`.
-        initial_gap: L(u_1) - inf L, which the printed c2 has lost: 1 is as printed.
+        initial_gap: L(u_1) - inf L, which the published c2 has lost: 1 is as published.
     """
-    beta1, beta2, v0 = problem.beta1, problem.beta2, problem.v0
+    beta1, beta2, v0 = run.adam.beta1, run.adam.beta2, run.v0
     gap = momentum_gap(beta1, beta2)
     first_denominator = np.sqrt(beta2 * v0 + second_moment_weight(beta2) * sigma**2)
-    descent = 8 * gap / (problem.alpha * (1 - beta1)) * initial_gap
-    start = 32 / (beta2 * gap**2) * np.sum(problem.gradient**2 / first_denominator)
-    logarithms = np.sum(-np.log(beta2 * v0) / 2 - steps * np.log(beta2))
+    descent = 8 * gap / (run.adam.alpha * (1 - beta1)) * initial_gap
+    start = 32 / (beta2 * gap**2) * np.sum(run.gradient**2 / first_denominator)
+    logarithms = np.sum(-np.log(beta2 * v0) / 2 - run.problem.steps * np.log(beta2))
     return float(descent + start + 2 * c1 * logarithms)
 
 
-def preconditioner_total(
-    problem: PrintedProblem, sigma: Value, steps: Value, c1: Value, c2: Value, log_scale: Value = 1
-) -> Value:
+def preconditioner_total(run: PublishedProblem, sigma: Value, c1: Value, c2: Value, log_scale: Value = 1) -> Value:
     """Z = 2 (K+1) sum_i sqrt(v_0i + sigma^2) + 24 q log(log_scale q) + 12 tau^2 c2/sqrt(beta2).
 
-    q = d tau^2 c1 / sqrt(beta2). As printed ``log_scale`` is 1, and Z can be negative; the inequality behind
+    q = d tau^2 c1 / sqrt(beta2). As published ``log_scale`` is 1, and Z can be negative; the inequality behind
     it, x <= a + b log x => x <= 2a + 2b log(2b/e) with b = 12 q, gives ``log_scale`` = 24/e.
     """
-    growth = squared_noise_growth(problem.eta)
-    q = problem.dimension * growth * c1 / sqrt(problem.beta2)
-    start = 2 * (steps + 1) * np.sum(np.sqrt(problem.v0 + sigma**2))
-    return float(start + 24 * q * log(log_scale * q) + 12 * growth * c2 / sqrt(problem.beta2))
+    growth, beta2 = squared_noise_growth(run.adam.eta), run.adam.beta2
+    q = run.problem.dimension * growth * c1 / sqrt(beta2)
+    start = 2 * (run.problem.steps + 1) * np.sum(np.sqrt(run.v0 + sigma**2))
+    return float(start + 24 * q * log(log_scale * q) + 12 * growth * c2 / sqrt(beta2))
 
 
-def printed_preconditioner_total(problem: PrintedProblem, sigma: Value, steps: Value) -> Value:
-    """Z as printed, the right side of Lemma B.4: sum_{k<=K+1} sum_i E sqrt(vt_{k,i}) <= Z. It can be negative.
+def published_constants(run: PublishedProblem, sigma: Value) -> dict[str, Value]:
+    """c1, c2 and Z as published. Z, the right side of Lemma B.4 (sum_{k<=K+1} sum_i E sqrt(vt_{k,i})), can be < 0.
 
     Raises:
-        HypothesisError: outside the printed hypotheses.
+        HypothesisError: outside the published hypotheses.
     """
-    require_printed_hypotheses(problem, sigma)
-    c1 = first_constant(problem, sigma)
-    return preconditioner_total(problem, sigma, steps, c1, second_constant(problem, sigma, steps, c1))
+    require_published_hypotheses(run, sigma)
+    c1 = first_constant(run, sigma)
+    c2 = second_constant(run, sigma, c1)
+    return {"c1": c1, "c2": c2, "Z": preconditioner_total(run, sigma, c1, c2)}
 
 
-def combine(problem: PrintedProblem, c1: Value, c2: Value, total: Value) -> Value:
+def combine(run: PublishedProblem, constants: Mapping[str, Value]) -> Value:
     """sqrt(c2 + 2 c1 sum_i log Z) sqrt(Z), the right side of (B.2).
 
     Raises:
         UndefinedExpressionError: where Z or the first radicand is not positive.
     """
+    c1, c2, total = constants["c1"], constants["c2"], constants["Z"]
     if not total > 0:
         raise UndefinedExpressionError("log Z", total)
-    radicand = c2 + 2 * c1 * problem.dimension * log(total)
+    radicand = c2 + 2 * c1 * run.problem.dimension * log(total)
     if radicand < 0:
         raise UndefinedExpressionError("sqrt(c2 + 2 c1 sum_i log Z)", radicand)
     return sqrt(radicand) * sqrt(total)
 
 
-def printed_bound(problem: PrintedProblem, sigma: Value, steps: Value) -> Bound:
-    """The right side of (B.2) as printed.
+def published_bound(run: PublishedProblem, sigma: Value) -> Bound:
+    """The right side of (B.2) as published.
 
     Args:
-        problem: betas, eta, L, alpha, v0, G_1.
+        run: all of it but the initial gap.
         sigma: > 0, free.
-        steps: K.
 
     Raises:
-        HypothesisError: outside the printed hypotheses.
-        UndefinedExpressionError: where the printed expression has no value.
+        HypothesisError: outside the published hypotheses.
+        UndefinedExpressionError: where the published expression has no value.
     """
-    require_printed_hypotheses(problem, sigma)
-    c1 = first_constant(problem, sigma)
-    c2 = second_constant(problem, sigma, steps, c1)
-    total = preconditioner_total(problem, sigma, steps, c1, c2)
+    constants = published_constants(run, sigma)
     return Bound(
-        value=combine(problem, c1, c2, total),
+        value=combine(run, constants),
         quantity="sum_k E||grad L(w_k)||",
-        theorem="Theorem B.1 as printed, (B.2)",
-        constants={"c1": c1, "c2": c2, "Z": total},
+        theorem="Theorem B.1 as published, (B.2)",
+        constants=constants,
         parameters={"sigma": sigma},
     )
 
@@ -264,7 +250,7 @@ def lemma_b1_sum(a: Array, beta1: float, beta2: float, b0: float) -> tuple[float
 def lemma_b1_bound(beta1: Value, beta2: Value, steps: Value, log_growth: Value) -> Value:
     """Right side of Lemma B.1: (1 - beta1)^2 / ((1 - beta2)(1 - r)^2) (log(b_K / b_0) - K log beta2).
 
-    Evaluated as printed, also for the negative beta1 that the lemma's range 0 < beta1^2 < beta2 lets in.
+    Evaluated as published, also for the negative beta1 that the lemma's range 0 < beta1^2 < beta2 lets in.
 
     Raises:
         HypothesisError: unless beta1^2 < beta2 < 1.
@@ -287,22 +273,22 @@ def lemma_b2_first(alpha: Value, beta1: Value, beta2: Value) -> Value:
 
 
 def lemma_b2_second(alpha: Value, beta1: Value, beta2: Value, rooted: bool = True) -> Value:
-    """alpha (1 - beta1) / (sqrt(1 - beta2) sqrt(1 - beta1/beta2)), the second bound of Lemma B.2 as printed.
+    """alpha (1 - beta1) / (sqrt(1 - beta2) sqrt(1 - beta1/beta2)), the second bound of Lemma B.2 as published.
 
     Args:
         alpha: step size.
         beta1: in [0, sqrt(beta2)).
         beta2: in (0, 1).
-        rooted: as printed; False for what does hold, with 1 - r in place of sqrt(1 - beta1/beta2).
+        rooted: as published; False for what does hold, with 1 - r in place of sqrt(1 - beta1/beta2).
 
     Raises:
         HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1.
-        UndefinedExpressionError: as printed, where beta1 >= beta2.
+        UndefinedExpressionError: as published, where beta1 >= beta2.
 
     >>> lemma_b2_second(1.0, 0.9, 0.85)
     Traceback (most recent call last):
     ...
-    theory.audit.published_adam.UndefinedExpressionError: the printed expression 1/sqrt(1 - beta1/beta2) is \
+    theory.audit.published_adam.UndefinedExpressionError: the published expression 1/sqrt(1 - beta1/beta2) is \
 undefined: its argument is -0.0588235
     """
     require_betas(beta1, beta2)

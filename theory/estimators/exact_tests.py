@@ -96,8 +96,8 @@ def sample_variance_test(
         gradients: per-sample gradients of the batch, shape (..., b, d).
         eta: > 0.
         population: n, the size of the data set; None for Eq. (3), without a factor.
-        factor: of (b, n). The default is unbiased; :func:`theory.estimators.finite_population.printed_factor` is
-        as printed.
+        factor: of (b, n). The default is unbiased; :func:`theory.estimators.finite_population.published_factor` is
+        as published.
 
     Returns:
         (||s^2||_1 / b * factor, eta^2 ||g||^2), each of shape (...).

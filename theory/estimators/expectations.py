@@ -13,7 +13,7 @@ Guarantee:
     estimator                   expectation             variance
     ==========================  ======================  ====================================================
     ``squared_deviation``       (n-1) tr Sigma / m      2 (n-1) tr Sigma^2 / m^2
-    ``printed_variance``        tr Sigma (n-1) / b      2 (n-1) tr Sigma^2 / b^2
+    ``paper_variance``        tr Sigma (n-1) / b      2 (n-1) tr Sigma^2 / b^2
     ``covariance_trace``        tr Sigma                2 tr Sigma^2 / (n-1)
     ``squared_norm``            ||G||^2 + tr Sigma / b  2 tr Sigma^2 / b^2 + 4 G' Sigma G / b
     ``debiased_squared_norm``   ||G||^2                 2 tr Sigma^2 n / (b^2 (n-1)) + 4 G' Sigma G / b
@@ -41,7 +41,7 @@ Example:
 
     >>> import numpy as np
     >>> groups = GaussianGroups.of_workers(4, 16, 4, np.ones(1000), np.zeros(1000))
-    >>> float(moments(groups, "printed_variance").expectation / groups.trace)    # (J - 1) / b
+    >>> float(moments(groups, "paper_variance").expectation / groups.trace)    # (J - 1) / b
     0.01171875
 """
 
@@ -67,7 +67,7 @@ __all__ = [
     "moments",
 ]
 
-ESTIMATORS = ("squared_deviation", "printed_variance", "covariance_trace", "squared_norm", "debiased_squared_norm")
+ESTIMATORS = ("squared_deviation", "paper_variance", "covariance_trace", "squared_norm", "debiased_squared_norm")
 """Names of the estimators that :func:`moments` knows."""
 
 
@@ -151,14 +151,14 @@ def moments(groups: GaussianGroups, estimator: str) -> Moments:
     require_groups(groups.groups)
     n, m, b = groups.groups, groups.group_size, groups.batch_size
     expected = expected_moments(groups)
-    deviation = Moments(expected.printed_variance * n, 2 * (n - 1) * groups.trace_of_square / m**2)
+    deviation = Moments(expected.paper_variance * n, 2 * (n - 1) * groups.trace_of_square / m**2)
     mean = Moments(expected.squared_norm, 2 * groups.trace_of_square / b**2 + 4 * groups.gradient_variance / b)
     if estimator == "squared_norm":
         return mean
     if estimator == "debiased_squared_norm":
         scale = 1 / (n * (n - 1))
         return Moments(expected.debiased_squared_norm, mean.variance + scale**2 * deviation.variance)
-    scale = {"squared_deviation": 1, "printed_variance": 1 / n, "covariance_trace": m / (n - 1)}[estimator]
+    scale = {"squared_deviation": 1, "paper_variance": 1 / n, "covariance_trace": m / (n - 1)}[estimator]
     return Moments(scale * deviation.expectation, scale**2 * deviation.variance)
 
 

@@ -10,7 +10,7 @@ sigma^2 the population variance with n in the denominator):
     Var(mean) = E[s^2] / b * (n - b) / n               :func:`sample_variance_factor`
 
     Eq. (2) of the paper multiplies s^2 by (n - b) / (n - 1), the factor that belongs to sigma^2
-    (:func:`printed_factor`): its left-hand side is too large by n / (n - 1).
+    (:func:`published_factor`): its left-hand side is too large by n / (n - 1).
 
 References:
     Lau et al., CPAL 2025, Eq. (2). Cochran, Sampling Techniques (1977), theorems 2.2 and 2.4.
@@ -21,7 +21,7 @@ Shapes:
 Example:
     >>> from fractions import Fraction
     >>> n, b = Fraction(4), Fraction(2)
-    >>> sample_variance_factor(b, n) / printed_factor(b, n)
+    >>> sample_variance_factor(b, n) / published_factor(b, n)
     Fraction(3, 4)
 """
 
@@ -34,7 +34,7 @@ from adabatch.moments.numeric import Value, ceiling, is_symbolic, where
 
 __all__ = [
     "batch_mean_variance",
-    "printed_factor",
+    "published_factor",
     "require_batch",
     "sample_variance_factor",
     "smallest_batch_size",
@@ -49,10 +49,10 @@ def require_batch(batch_size: Value, population: Value, smallest: int = 1) -> No
     require(batch_size <= population, "b <= n", given, "take b = n at most")
 
 
-def printed_factor(batch_size: Value, population: Value) -> Value:
-    """(n - b) / (n - 1), the factor printed in Eq. (2): right for the population variance sigma^2 only.
+def published_factor(batch_size: Value, population: Value) -> Value:
+    """(n - b) / (n - 1), the factor published in Eq. (2): right for the population variance sigma^2 only.
 
-    >>> printed_factor(2.0, 4.0)
+    >>> published_factor(2.0, 4.0)
     0.6666666666666666
     """
     require_batch(batch_size, population)
@@ -80,7 +80,7 @@ def batch_mean_variance(population_variance: Value, batch_size: Value, populatio
     >>> batch_mean_variance(3.0, 2.0, 4.0)
     1.0
     """
-    return population_variance / batch_size * printed_factor(batch_size, population)
+    return population_variance / batch_size * published_factor(batch_size, population)
 
 
 def smallest_batch_size(

@@ -32,10 +32,11 @@ Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
 
 Example:
-    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, step_size=1e-3)
-    >>> bound = l1_test_bound(**problem, beta1=0.0, beta2=0.5, eta=0.1)
-    >>> round(bound.value / 10_000, 3)
-    1.058
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000)
+    >>> adam = AdamParameters(beta1=0.0, beta2=0.5, eta=0.1, step_size=1e-3)
+    >>> bound = l1_test_bound(problem, adam)
+    >>> round(bound.value / 10_000, 3), round(bound.terms["simpler form"] / 10_000, 3)
+    (1.058, 1.058)
 """
 
 from __future__ import annotations
@@ -47,17 +48,16 @@ import numpy as np
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, is_symbolic, sqrt
 from theory.adam.constants import (
-    descent_budget,
+    drift_budget,
     drift_constant,
     momentum_amplification,
     preconditioner_growth,
     preconditioner_start,
-    require_betas,
-    require_problem,
     second_moment_weight,
     solve_self_bounding,
 )
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "l1_noise_cost",
@@ -77,94 +77,49 @@ def l1_noise_cost(beta1: Value, beta2: Value, noise: Value) -> Value:
     return (1 + momentum_amplification(beta1, beta2)) * noise / sqrt(second_moment_weight(beta2))
 
 
-def l1_test_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    sum_sqrt_v0: Value = 0.0,
-) -> Bound:
-    """Bound on sum_k E||grad L(w_k)||_1 for Adam under the l1 norm test.
-
-    Args:
-        smoothness: L, the Lipschitz constant of the gradient in the l2 norm.
-        dimension: d.
-        initial_gap: Delta = L(w_1) - inf L.
-        steps: K.
-        step_size: alpha > 0.
-        beta1: 0 <= beta1 < sqrt(beta2).
-        beta2: < 1.
-        eta: of the l1 test.
-        sum_sqrt_v0: sum_i sqrt(v_{0,i}).
+def l1_test_bound(problem: Problem, adam: AdamParameters) -> Bound:
+    """Bound on sum_k E||grad L(w_k)||_1 for Adam under the l1 norm test with ``adam.eta``.
 
     Raises:
-        HypothesisError: for betas out of range, or if eta is too large; it names the largest admissible eta.
-
-    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, step_size=1e-3)
-    >>> bound = l1_test_bound(**problem, beta1=0.0, beta2=0.5, eta=0.1)
-    >>> round(bound.value / 10_000, 3), round(bound.terms["simpler form"] / 10_000, 3)
-    (1.058, 1.058)
+        HypothesisError: if eta is too large; it names the largest admissible eta.
     """
-    require_betas(beta1, beta2)
+    beta1, beta2, eta = adam.beta1, adam.beta2, adam.eta
     # B is written with tau = sqrt(1 + x^2): here sum_i E_k|g_i| <= (1 + eta)||G||_1, so x^2 = eta (2 + eta).
-    _require_small_noise(beta1, beta2, eta, lambda e: (e, float(np.sqrt(e * (2 + e)))))
-    growth_eta = sqrt(eta * (2 + eta))
+    _require_small_noise(beta1, beta2, eta, _l1_noise_and_growth)
     return _bound(
         "sum_k E||grad L(w_k)||_1",
         "theorem of the l1 norm test",
-        _descent_terms(smoothness, dimension, initial_gap, steps, step_size, beta1, beta2),
-        preconditioner_start(beta2, sum_sqrt_v0),
-        preconditioner_growth(beta2, growth_eta),
+        _descent_terms(problem, adam),
+        preconditioner_start(beta2, adam.sum_sqrt_v0),
+        preconditioner_growth(beta2, sqrt(eta * (2 + eta))),
         l1_noise_cost(beta1, beta2, eta),
     )
 
 
-def scalar_test_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    sum_v0: Value = 0.0,
-) -> Bound:
+def scalar_test_bound(problem: Problem, adam: AdamParameters, sum_v0: Value = 0.0) -> Bound:
     """Bound on sum_k E||grad L(w_k)||_2 for Adam under the scalar test: eta must be of the order of 1/sqrt(d).
 
     Args:
-        smoothness: L.
-        dimension: d; the condition is on eta sqrt(d).
-        initial_gap: Delta = L(w_1) - inf L.
-        steps: K.
-        step_size: alpha > 0.
-        beta1: 0 <= beta1 < sqrt(beta2).
-        beta2: < 1.
-        eta: of the scalar test E_k||g - G||^2 <= eta^2 ||G||^2.
+        problem: the condition is on eta sqrt(d).
+        adam: eta is of the scalar test E_k||g - G||^2 <= eta^2 ||G||^2; ``sum_sqrt_v0`` is not used.
         sum_v0: sum_i v_{0,i}.
 
     Raises:
-        HypothesisError: for betas out of range, or if eta sqrt(d) is too large.
+        HypothesisError: if eta sqrt(d) is too large.
 
-    >>> problem = dict(smoothness=1.0, dimension=4, initial_gap=1.0, steps=10_000, step_size=1e-3)
-    >>> bound = scalar_test_bound(**problem, beta1=0.0, beta2=0.5, eta=0.05)
+    >>> problem = Problem(smoothness=1.0, dimension=4, initial_gap=1.0, steps=10_000)
+    >>> bound = scalar_test_bound(problem, AdamParameters(beta1=0.0, beta2=0.5, eta=0.05, step_size=1e-3))
     >>> round(bound.value / 10_000, 3)
     0.794
     """
-    require_betas(beta1, beta2)
-    root_dimension = sqrt(dimension)
+    beta1, beta2, eta = adam.beta1, adam.beta2, adam.eta
+    root_dimension = sqrt(problem.dimension)
     if not is_symbolic(root_dimension):
         _require_small_noise(beta1, beta2, eta, lambda e: (e * float(np.max(root_dimension)), e))
     return _bound(
         "sum_k E||grad L(w_k)||_2",
         "theorem of the scalar norm test (eta of the order of 1/sqrt(d))",
-        _descent_terms(smoothness, dimension, initial_gap, steps, step_size, beta1, beta2),
+        _descent_terms(problem, adam),
         preconditioner_start(beta2, sqrt(sum_v0)),
         preconditioner_growth(beta2, eta),
         l1_noise_cost(beta1, beta2, eta * root_dimension),
@@ -179,11 +134,16 @@ def largest_admissible_eta(beta1: float, beta2: float, dimension: float | None =
     """
     require_betas(beta1, beta2)
     if dimension is None:
-        return _supremum(beta1, beta2, lambda e: (e, float(np.sqrt(e * (2 + e)))))
+        return _supremum(beta1, beta2, _l1_noise_and_growth)
     return _supremum(beta1, beta2, lambda e: (e * float(np.sqrt(dimension)), e))
 
 
 NoiseAndGrowth = Callable[[float], tuple[float, float]]
+
+
+def _l1_noise_and_growth(eta: float) -> tuple[float, float]:
+    """nu = eta, and the x of B with sqrt(1 + x^2) = T = 1 + eta."""
+    return eta, float(np.sqrt(eta * (2 + eta)))
 
 
 def _supremum(beta1: float, beta2: float, noise_and_growth: NoiseAndGrowth) -> float:
@@ -201,8 +161,7 @@ def _require_small_noise(beta1: Value, beta2: Value, eta: Value, noise_and_growt
     """Raise unless 0 <= eta and B nu' < 1, naming the largest admissible eta (for arrays, of the worst entry)."""
     if is_symbolic(beta1, beta2, eta):
         return
-    condition = "eta >= 0 with nu (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
-    require(eta >= 0, condition, describe("eta", eta), "take eta >= 0")
+    condition = "nu (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
     pairs = np.broadcast(beta1, beta2)
     limits = np.array([_supremum(float(b1), float(b2), noise_and_growth) for b1, b2 in pairs])
     limit = limits.reshape(pairs.shape)
@@ -210,20 +169,13 @@ def _require_small_noise(beta1: Value, beta2: Value, eta: Value, noise_and_growt
     require(eta <= limit, condition, given, f"take eta below {limits.min():.4g}")
 
 
-def _descent_terms(
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-) -> dict[str, Value]:
+def _descent_terms(problem: Problem, adam: AdamParameters) -> dict[str, Value]:
     """P/(1 - beta1) in its two parts: the gap, and the second-order cost of the steps."""
-    require_problem(smoothness, dimension, initial_gap, steps)
-    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take step_size > 0")
-    drift = descent_budget(smoothness, dimension, 0, steps, step_size, drift_constant(beta1, beta2))
-    return {"initial gap": initial_gap / step_size / (1 - beta1), "drift": drift / (1 - beta1)}
+    drift = drift_budget(problem, adam, drift_constant(adam.beta1, adam.beta2))
+    return {
+        "initial gap": problem.initial_gap / adam.alpha / (1 - adam.beta1),
+        "drift": drift / (1 - adam.beta1),
+    }
 
 
 def solve_with_noise(start: Value, growth: Value, descent: Value, noise_cost: Value) -> Value:

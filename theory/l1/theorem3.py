@@ -45,8 +45,9 @@ Example:
     >>> certificate = find_certificate(0.9, 0.95)
     >>> certificate.largest_eta > 1, certificate.lipschitz_constant < 20
     (True, True)
-    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, step_size=1e-3)
-    >>> bound = certified_bound(certificate, **problem, eta=0.2, first_gradient=[1.0] * 10, v0=[0.0] * 10)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2, step_size=1e-3)
+    >>> bound = certified_bound(certificate, problem, adam, first_gradient=[1.0] * 10, v0=[0.0] * 10)
     >>> 0.8 < bound.value / 10_000 < 1.0
     True
 """
@@ -64,9 +65,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, is_symbolic, sqrt, where
-from theory.adam.constants import normalized_step_bound, require_betas, require_problem, second_moment_weight
+from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp.constants import gradient_energy, mean_step
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "NUMERICAL_SUPPORT",
@@ -267,46 +269,31 @@ def find_certificate(beta1: float, beta2: float, eta: float = 0.0) -> Certificat
 
 
 def certified_bound(
-    certificate: Certificate,
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    eta: Value,
-    first_gradient: ArrayLike,
-    v0: ArrayLike,
-    log_growth: Value | None = None,
+    certificate: Certificate, problem: Problem, adam: AdamParameters, first_gradient: ArrayLike, v0: ArrayLike
 ) -> Bound:
     """Theorem 3: bound on sum_k E||grad L(w_k)||_1 under the averaged l1 test.
 
     Args:
-        certificate: for the betas, with lambda eta < J.
-        smoothness: L > 0, in the l2 norm.
-        dimension: d.
-        initial_gap: Delta = L(w_1) - inf L.
-        steps: K.
-        step_size: alpha > 0.
-        eta: of the l1 test, on average over the steps.
+        certificate: for the run's betas, with lambda eta < J.
+        problem: L, d, Delta and K.
+        adam: eta is of the l1 test, on average over the steps; ``log_growth`` makes s_t smaller.
         first_gradient: G_1, shape [d] (a scalar stands for d equal coordinates).
-        v0: shape [d] or a scalar.
-        log_growth: sum_i E ln(v_{K,i} / v_{0,i}) if known; it makes s_t smaller.
+        v0: shape [d] or a scalar, in place of ``adam.sum_sqrt_v0``.
 
     Raises:
-        HypothesisError: if lambda eta >= J, naming the largest eta, or for a parameter out of range.
+        HypothesisError: for other betas than the certificate's, or if lambda eta >= J, naming the largest eta.
     """
-    require_problem(smoothness, dimension, initial_gap, steps)
-    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take step_size > 0")
-    kept = certificate.gain - certificate.noise_weight * eta
-    advice = f"take eta below J / lambda = {certificate.largest_eta:.6g}"
-    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta >= 0")
-    require(kept > 0, "lambda eta < J", describe("eta", eta), advice)
     beta1, beta2 = certificate.beta1, certificate.beta2
-    energy = gradient_energy(steps, dimension, beta2, log_growth)
-    step = mean_step(energy, steps, dimension, beta1, beta2)
-    terms = bound_terms(certificate.lipschitz_constant, step, smoothness, dimension, initial_gap, steps, step_size)
-    terms["initial potential"] = _initial(certificate, dimension, first_gradient, v0)
+    given = f"{describe('beta1', adam.beta1)}, {describe('beta2', adam.beta2)}"
+    same = np.allclose([adam.beta1, adam.beta2], [beta1, beta2], rtol=0, atol=1e-12)
+    require(same, f"the certificate's betas ({beta1:g}, {beta2:g})", given, "see find_certificate")
+    kept = certificate.gain - certificate.noise_weight * adam.eta
+    advice = f"take eta below J / lambda = {certificate.largest_eta:.6g}"
+    require(kept > 0, "lambda eta < J", describe("eta", adam.eta), advice)
+    energy = gradient_energy(problem.steps, problem.dimension, beta2, adam.log_growth)
+    step = mean_step(energy, problem.steps, problem.dimension, beta1, beta2)
+    terms = bound_terms(problem, adam.alpha, certificate.lipschitz_constant, step)
+    terms["initial potential"] = _initial(certificate, problem.dimension, first_gradient, v0)
     return Bound(
         value=sum(terms.values()) / kept,
         quantity="sum_k E||grad L(w_k)||_1",
@@ -324,18 +311,12 @@ def certified_bound(
 
 
 def bound_terms(
-    lipschitz_constant: Value,
-    mean_step: Value,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
+    problem: Problem, step_size: Value, lipschitz_constant: Value, mean_step: Value
 ) -> dict[str, Value]:
     """Theorem 3's right side but for the initial potential: gap, the descent lemma's square, the drift."""
-    moved = step_size * steps * smoothness * dimension
+    moved = step_size * problem.steps * problem.smoothness * problem.dimension
     return {
-        "initial gap": initial_gap / step_size,
+        "initial gap": problem.initial_gap / step_size,
         "second order": moved * mean_step**2 / 2,
         "potential drift": moved * lipschitz_constant * mean_step,
     }

@@ -18,10 +18,6 @@ Guarantee:
 References:
     Lemma L5 (:mod:`theory.adam.key_inequality`) at rho = 1. Proof: :mod:`proofs.other_optimizers.adagrad`.
 
-Arguments (of the bound, by keyword):
-    smoothness: L > 0, in the l2 norm. initial_gap: Delta >= 0. step_size: alpha > 0. eta: in [0, 1).
-    log_growth: sum_i E log(v_{K,i} / v_{0,i}) >= 0, see :func:`accumulator_log_growth`.
-
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
 
@@ -29,9 +25,8 @@ Example:
     >>> growth = accumulator_log_growth([0.1, 0.1], [10.0, 20.0])
     >>> round(growth, 4)
     9.9035
-    >>> bound = preconditioned_sum_bound(
-    ...     smoothness=1.0, initial_gap=1.0, step_size=0.1, eta=0.5, log_growth=growth
-    ... )
+    >>> problem = Problem(smoothness=1.0, dimension=2, initial_gap=1.0, steps=100)
+    >>> bound = preconditioned_sum_bound(problem, step_size=0.1, eta=0.5, log_growth=growth)
     >>> round(bound.value, 4)
     17.492
 """
@@ -42,8 +37,9 @@ import numpy as np
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, log
-from theory.adam.constants import alignment_at, require_problem
+from theory.adam.constants import alignment_at
 from theory.bound import Bound
+from theory.problem import Problem
 
 __all__ = ["accumulator_log_growth", "largest_admissible_eta", "preconditioned_sum_bound"]
 
@@ -70,22 +66,25 @@ def accumulator_log_growth(start: Value, end: Value) -> Value:
     return float(total) if total.ndim == 0 else total
 
 
-def preconditioned_sum_bound(
-    *, smoothness: Value, initial_gap: Value, step_size: Value, eta: Value, log_growth: Value
-) -> Bound:
-    """sum_{k,i} E[G_{k,i}^2 / sqrt(v_{k-1,i} + G_{k,i}^2)], for any number of steps.
+def preconditioned_sum_bound(problem: Problem, *, step_size: Value, eta: Value, log_growth: Value) -> Bound:
+    """sum_{k,i} E[G_{k,i}^2 / sqrt(v_{k-1,i} + G_{k,i}^2)], for any number of steps and dimension.
+
+    Args:
+        problem: L and Delta.
+        step_size: alpha > 0.
+        eta: in [0, 1).
+        log_growth: sum_i E log(v_{K,i} / v_{0,i}) >= 0, see :func:`accumulator_log_growth`.
 
     Raises:
-        HypothesisError: unless L > 0, Delta >= 0, alpha > 0, 0 <= eta < 1 and log_growth >= 0.
+        HypothesisError: unless alpha > 0, 0 <= eta < 1 and log_growth >= 0.
     """
-    require_problem(smoothness, 1, initial_gap, 1)
     require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take a positive step size")
     require(eta >= 0, "0 <= eta < 1", describe("eta", eta), "take eta = 0 (no noise) or more")
     kappa = alignment_at(1, eta)
     require(kappa > 0, "0 <= eta < 1", describe("eta", eta), "take eta below 1")
     require(log_growth >= 0, "log_growth >= 0", describe("log_growth", log_growth), "v_K cannot be below v_0")
-    gap_term = initial_gap / (kappa * step_size)
-    drift_term = step_size * smoothness * log_growth / (2 * kappa)
+    gap_term = problem.initial_gap / (kappa * step_size)
+    drift_term = step_size * problem.smoothness * log_growth / (2 * kappa)
     return Bound(
         value=gap_term + drift_term,
         quantity="sum_{k,i} E[G_{k,i}^2 / sqrt(v_{k-1,i} + G_{k,i}^2)]",

@@ -23,20 +23,18 @@ References:
     The norm test of Byrd, Chin, Nocedal, Wu, Math. Program. 134 (2012); Eq. 4 of Lau et al., arXiv 2412.21124.
     Proof: :mod:`proofs.other_optimizers.sgd`.
 
-Arguments (of every function, by keyword):
-    smoothness: L > 0, in the l2 norm. initial_gap: Delta >= 0. steps: K >= 1. step_size: alpha. eta: as above.
-
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
 
 Example:
     On w^2 / 2 from w = 2 (Delta = 2) with exact gradients and alpha = 1, the only nonzero gradient is the first:
 
-    >>> average_squared_norm_bound(smoothness=1.0, initial_gap=2.0, steps=4, step_size=1.0, eta=0.0).value
+    >>> problem = Problem(smoothness=1.0, dimension=1, initial_gap=2.0, steps=4)
+    >>> average_squared_norm_bound(problem, step_size=1.0, eta=0.0).value
     1.0
     >>> largest_step_size(1.0, 0.5)
     1.6
-    >>> relative_error_bound(smoothness=1.0, initial_gap=2.0, steps=4, eta=0.5).value
+    >>> relative_error_bound(problem, eta=0.5).value
     1.3333333333333333
 """
 
@@ -44,8 +42,9 @@ from __future__ import annotations
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value
-from theory.adam.constants import require_problem, squared_noise_growth
+from theory.adam.constants import squared_noise_growth
 from theory.bound import Bound
+from theory.problem import Problem
 
 __all__ = [
     "average_squared_norm_bound",
@@ -83,23 +82,20 @@ def relative_error_descent(smoothness: Value, eta: Value) -> Value:
     return (1 - eta) * (1 + eta) / (2 * smoothness)
 
 
-def average_squared_norm_bound(
-    *, smoothness: Value, initial_gap: Value, steps: Value, step_size: Value, eta: Value
-) -> Bound:
-    """SGD with unbiased gradients under the norm test.
+def average_squared_norm_bound(problem: Problem, *, step_size: Value, eta: Value) -> Bound:
+    """SGD with unbiased gradients under the norm test; d does not matter.
 
     Raises:
-        HypothesisError: unless L > 0, Delta >= 0, K >= 1, eta >= 0 and 0 < alpha < 2 / (L (1 + eta^2)).
+        HypothesisError: unless eta >= 0 and 0 < alpha < 2 / (L (1 + eta^2)).
     """
-    require_problem(smoothness, 1, initial_gap, steps)
     require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
-    given, largest = describe("step_size", step_size), largest_step_size(smoothness, eta)
+    given, largest = describe("step_size", step_size), largest_step_size(problem.smoothness, eta)
     require(step_size > 0, "0 < step_size < 2 / (L (1 + eta^2))", given, "take a positive step size")
-    descent = descent_per_step(smoothness, step_size, eta)
+    descent = descent_per_step(problem.smoothness, step_size, eta)
     advice = f"the supremum of the admissible values is {describe('step_size', largest)}"
     require(descent > 0, "0 < step_size < 2 / (L (1 + eta^2))", given, advice)
     return Bound(
-        value=initial_gap / descent / steps,
+        value=problem.initial_gap / descent / problem.steps,
         quantity=QUANTITY,
         theorem="SGD under the norm test",
         constants={"descent per step": descent, "tau^2": squared_noise_growth(eta)},
@@ -107,19 +103,18 @@ def average_squared_norm_bound(
     )
 
 
-def relative_error_bound(*, smoothness: Value, initial_gap: Value, steps: Value, eta: Value) -> Bound:
+def relative_error_bound(problem: Problem, *, eta: Value) -> Bound:
     """Gradient descent at step size 1 / L with relative errors of at most eta, biased or not.
 
     Raises:
-        HypothesisError: unless L > 0, Delta >= 0, K >= 1 and 0 <= eta < 1.
+        HypothesisError: unless 0 <= eta < 1.
     """
-    require_problem(smoothness, 1, initial_gap, steps)
     given = describe("eta", eta)
     require(eta >= 0, "0 <= eta < 1", given, "take eta = 0 (no error) or more")
     require(eta < 1, "0 <= eta < 1", given, "take eta below 1: at 1 the gradient may be 0 everywhere")
-    descent = relative_error_descent(smoothness, eta)
+    descent = relative_error_descent(problem.smoothness, eta)
     return Bound(
-        value=initial_gap / descent / steps,
+        value=problem.initial_gap / descent / problem.steps,
         quantity=QUANTITY,
         theorem="gradient descent with relative errors",
         constants={"descent per step": descent},

@@ -24,15 +24,13 @@ References:
     Proof: :mod:`proofs.training.clipping`. Clipping at 1.0 is what Lau et al., arXiv 2412.21124, train with;
     their theorem has none.
 
-Arguments:
-    Those of :func:`theory.adam.theorem1.gradient_norm_sum_bound` and ``floor`` = phi0 in (0, 1].
-
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
 
 Example:
-    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, step_size=1e-4)
-    >>> bound = clipped_bound(**problem, beta1=0.9, beta2=0.95, eta=0.1, floor=0.5)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.1, step_size=1e-4)
+    >>> bound = clipped_bound(problem, adam, floor=0.5)
     >>> round(bound.constants["kappa"], 4), round(bound.value / 10_000, 1)
     (0.3658, 262.6)
     >>> instance = ClippingDivergence(beta1=0.9, beta2=0.999, eta=0.3, delta=0.1, size_ratio=200.0, count=4e8)
@@ -58,12 +56,11 @@ from theory.adam.constants import (
     momentum_gap,
     preconditioner_growth,
     preconditioner_start,
-    require_betas,
-    require_problem,
     solve_self_bounding,
 )
 from theory.adam.normalized_step import Law, mean_normalized_step, rare_value
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "ClippingDivergence",
@@ -120,32 +117,18 @@ def require_condition(beta1: Value, beta2: Value, eta: Value, floor: Value) -> N
     )
 
 
-def clipped_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    floor: Value,
-    sum_sqrt_v0: Value = 0.0,
-) -> Bound:
-    """S = sum_k E||grad L(w_k)||_1 for Adam on clipped gradients, phi_k >= ``floor`` almost surely.
+def clipped_bound(problem: Problem, adam: AdamParameters, floor: Value) -> Bound:
+    """S = sum_k E||grad L(w_k)||_1 for Adam on clipped gradients, phi_k >= ``floor`` = phi0 almost surely.
 
     Raises:
-        HypothesisError: unless 0 < floor <= 1 and eta^2 < floor (1 - r), or for a problem or betas out of range.
+        HypothesisError: unless 0 < floor <= 1 and eta^2 < floor (1 - r).
     """
-    require_problem(smoothness, dimension, initial_gap, steps)
-    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take a positive step size")
-    require_condition(beta1, beta2, eta, floor)
-    kappa = clipped_alignment(momentum_amplification(beta1, beta2), eta, floor)
-    gamma = drift_constant(beta1, beta2)
-    budget = descent_budget(smoothness, dimension, initial_gap, steps, step_size, gamma)
-    q = budget / ((1 - beta1) * kappa)
-    start, growth = preconditioner_start(beta2, sum_sqrt_v0), preconditioner_growth(beta2, eta)
+    require_condition(adam.beta1, adam.beta2, adam.eta, floor)
+    kappa = clipped_alignment(momentum_amplification(adam.beta1, adam.beta2), adam.eta, floor)
+    gamma = drift_constant(adam.beta1, adam.beta2)
+    q = descent_budget(problem, adam, gamma) / ((1 - adam.beta1) * kappa)
+    start = preconditioner_start(adam.beta2, adam.sum_sqrt_v0)
+    growth = preconditioner_growth(adam.beta2, adam.eta)
     return Bound(
         value=solve_self_bounding(growth, start, q),
         quantity="sum_k E||grad L(w_k)||_1",

@@ -51,8 +51,8 @@ from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
-from theory.adam.constants import require_betas
 from theory.adam.normalized_step import mean_normalized_step, rare_value, rare_variance, two_point_law
+from theory.problem import require_betas
 
 __all__ = [
     "ScalarTestDivergence",

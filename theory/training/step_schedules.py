@@ -41,12 +41,12 @@ Example:
     >>> s = warmup_cosine(10_000, 400) * bias_correction(10_000, 0.9, 0.95)
     >>> [round(schedule_amplification(s, 0.9, 0.95, first=k0), 1) for k0 in (1, 100, 200)]
     [74.6, 14.6, 13.8]
-    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, step_size=1e-4, initial_gradient=1.0)
-    >>> adam = dict(beta1=0.9, beta2=0.95, eta=0.2)
-    >>> bound = schedule_bound(multipliers=s, first=100, **problem, **adam)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, initial_gradient_norm=1.0)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2, step_size=1e-4)
+    >>> bound = schedule_bound(problem, adam, s, first=100)
     >>> round(bound.constants["kappa_s"], 4)
     0.3984
-    >>> schedule_bound(multipliers=s, first=1, **problem, **adam)                   # doctest: +ELLIPSIS
+    >>> schedule_bound(problem, adam, s)                                            # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     adabatch.moments.hypotheses.HypothesisError: requires rho_s eta^2 < 1, but ... first counted step k0 = ...
@@ -68,8 +68,6 @@ from theory.adam.constants import (
     momentum_gap,
     momentum_ratio,
     normalized_step_bound,
-    require_betas,
-    require_problem,
     second_moment_weight,
     solve_self_bounding,
     squared_noise_growth,
@@ -77,6 +75,7 @@ from theory.adam.constants import (
 from theory.adam.discounted_sums import discounted_sums
 from theory.adam.variants import bias_correction_multiplier
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "bias_correction",
@@ -161,63 +160,47 @@ def first_admissible_step(multipliers: Any, beta1: float, beta2: float, eta: flo
     return int(admissible[0]) + 1 if admissible.size else None
 
 
-def schedule_bound(
-    *,
-    multipliers: Any,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    step_size: Value,
-    beta1: float,
-    beta2: float,
-    eta: float,
-    initial_gradient: Value | None = None,
-    first: int = 1,
-    sum_sqrt_v0: Value = 0.0,
-    epsilon: float = 0.0,
-) -> Bound:
+def schedule_bound(problem: Problem, adam: AdamParameters, multipliers: Any, first: int = 1) -> Bound:
     """sum_{k>=k0} s_k E||grad L(w_k)||_1 for Adam with step sizes alpha s_k.
 
     Args:
+        problem: its ``initial_gradient_norm`` is needed for ``first`` > 1.
+        adam: the betas and eta are floats; epsilon is the largest eps_k.
         multipliers: s_1..s_K > 0, shape [..., K].
-        smoothness: L.
-        dimension: d.
-        initial_gap: Delta.
-        step_size: alpha.
-        beta1: decay of m.
-        beta2: decay of v.
-        eta: of the coordinate-wise test.
-        initial_gradient: ||grad L(w_1)||_1; needed only for ``first`` > 1.
         first: k0.
-        sum_sqrt_v0: sum_i sqrt(v_{0,i}).
-        epsilon: eps, the largest eps_k.
 
     Raises:
         HypothesisError: unless s > 0, 1 <= k0 <= K and rho_s eta^2 < 1; it names the least k0 that will do.
     """
     s = _require_multipliers(multipliers, first)
-    require_problem(smoothness, dimension, initial_gap, s.shape[-1])
-    require_betas(beta1, beta2)
-    require(step_size > 0, "step_size > 0", describe("step_size", step_size), "take a positive step size")
+    beta1, beta2, eta = adam.beta1, adam.beta2, adam.eta
+    steps = describe("steps", problem.steps)
+    require(np.equal(problem.steps, s.shape[-1]), "one multiplier per step", f"{steps}, {s.shape[-1]} multipliers")
     rho = schedule_amplification(s, beta1, beta2, first)
     kappa = alignment_at(rho, eta)
     if not np.all(kappa > 0):
         _refuse(s, beta1, beta2, eta, first, rho)
     c, tau = second_moment_weight(beta2), sqrt(squared_noise_growth(eta))
-    per_step = step_size * smoothness * dimension * normalized_step_bound(beta1, beta2)
-    climb, remembered = _first_steps(s, beta1, beta2, first, per_step, initial_gradient)
-    drift = step_size * smoothness * dimension * drift_constant(beta1, beta2) * (s**2).sum(axis=-1)
-    q = (initial_gap / step_size + drift + climb) / ((1 - beta1) * kappa)
+    per_unit = adam.alpha * problem.smoothness * problem.dimension
+    per_step = per_unit * normalized_step_bound(beta1, beta2)
+    climb, remembered = _first_steps(s, beta1, beta2, first, per_step, problem.initial_gradient_norm)
+    drift = per_unit * drift_constant(beta1, beta2) * (s**2).sum(axis=-1)
+    q = (problem.initial_gap / adam.alpha + drift + climb) / ((1 - beta1) * kappa)
     growth = sqrt(c) * (1 + tau * sqrt(beta2) * schedule_growth(s, beta2, first))
-    old = beta2 ** ((first - 1) / 2) * sum_sqrt_v0 + sqrt(c) * tau * remembered
+    old = beta2 ** ((first - 1) / 2) * adam.sum_sqrt_v0 + sqrt(c) * tau * remembered
     start = sqrt(beta2) * old * second_moment_sums(s, beta2)[..., first - 1]
-    start = start + dimension * epsilon * s[..., first - 1 :].sum(axis=-1)
+    start = start + problem.dimension * adam.epsilon * s[..., first - 1 :].sum(axis=-1)
     return Bound(
         value=_item(solve_self_bounding(growth, start, q)),
         quantity="sum_{k>=k0} s_k E||grad L(w_k)||_1",
         theorem="corrected Theorem 1 with step multipliers",
         constants={"rho_s": rho, "kappa_s": kappa, "A": _item(start), "B": _item(growth)},
-        terms={"Q": _item(q), "gap": initial_gap / step_size, "drift": _item(drift), "first steps": _item(climb)},
+        terms={
+            "Q": _item(q),
+            "gap": problem.initial_gap / adam.alpha,
+            "drift": _item(drift),
+            "first steps": _item(climb),
+        },
         parameters={"k0": first},
     )
 
@@ -231,8 +214,8 @@ def _first_steps(
     require(
         initial_gradient is not None,
         "||grad L(w_1)||_1 for k0 > 1",
-        f"k0 = {first} without initial_gradient",
-        "give initial_gradient, or count from k0 = 1",
+        f"k0 = {first} without initial_gradient_norm",
+        "give initial_gradient_norm, or count from k0 = 1",
     )
     moved = np.cumsum(s, axis=-1)[..., : first - 1] - s[..., : first - 1]
     norms = np.asarray(initial_gradient, dtype=float)[..., None] + np.asarray(per_step)[..., None] * moved

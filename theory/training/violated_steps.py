@@ -28,18 +28,14 @@ Guarantee:
 References:
     Proof: :mod:`proofs.training.violated_steps`. Lau et al., arXiv 2412.21124, Algorithm 1.
 
-Arguments:
-    Those of :func:`theory.adam.theorem1.gradient_norm_sum_bound`, ``violated_gradient`` = F and
-    ``excess_deviation`` = X.
-
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
 
 Example:
-    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, step_size=1e-4)
-    >>> adam = dict(beta1=0.9, beta2=0.95, eta=0.2)
-    >>> clean = violated_bound(**problem, **adam)
-    >>> costly = violated_bound(**problem, **adam, violated_gradient=50.0, excess_deviation=10.0)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2, step_size=1e-4)
+    >>> clean = violated_bound(problem, adam)
+    >>> costly = violated_bound(problem, adam, violated_gradient=50.0, excess_deviation=10.0)
     >>> round(clean.value / 10_000), round(costly.value / 10_000)
     (212, 218)
 """
@@ -49,8 +45,9 @@ from __future__ import annotations
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
 from theory.adam.constants import root_gap, second_moment_weight, solve_self_bounding
-from theory.adam.theorem1 import gradient_norm_sum_bound, preconditioned_sum_bound
+from theory.adam.theorem1 import preconditioned_sum_bound
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem
 
 __all__ = ["excess_memory", "uphill_cost", "violated_bound"]
 
@@ -66,37 +63,30 @@ def excess_memory(beta2: Value) -> Value:
 
 
 def violated_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    sum_sqrt_v0: Value = 0.0,
-    violated_gradient: Value = 0.0,
-    excess_deviation: Value = 0.0,
+    problem: Problem, adam: AdamParameters, violated_gradient: Value = 0.0, excess_deviation: Value = 0.0
 ) -> Bound:
     """S = sum_k E||grad L(w_k)||_1 where the test is violated now and then.
+
+    Args:
+        problem: L, d, Delta and K.
+        adam: with a step size.
+        violated_gradient: F.
+        excess_deviation: X.
 
     Raises:
         HypothesisError: if a hypothesis of the corrected Theorem 1 is violated, or F < 0 or X < 0.
     """
     for name, value in (("violated_gradient", violated_gradient), ("excess_deviation", excess_deviation)):
         require(value >= 0, f"{name} >= 0", describe(name, value), "take 0 where no step is violated")
-    problem = {"smoothness": smoothness, "dimension": dimension, "initial_gap": initial_gap, "steps": steps}
-    adam = {"step_size": step_size, "beta1": beta1, "beta2": beta2, "eta": eta}
-    kept = preconditioned_sum_bound(**problem, **adam).value
-    constants = dict(gradient_norm_sum_bound(**problem, **adam, sum_sqrt_v0=sum_sqrt_v0).constants)
-    kappa, rho = constants["kappa"], constants["rho"]
-    uphill = uphill_cost(rho, kappa, beta2) * violated_gradient / kappa
-    memory = excess_memory(beta2) * excess_deviation
+    kept = preconditioned_sum_bound(problem, adam)
+    kappa, rho = kept.constants["kappa"], kept.constants["rho"]
+    uphill = uphill_cost(rho, kappa, adam.beta2) * violated_gradient / kappa
+    memory = excess_memory(adam.beta2) * excess_deviation
+    start = kept.constants["A"] + memory
     return Bound(
-        value=solve_self_bounding(constants["B"], constants["A"] + memory, kept + uphill),
+        value=solve_self_bounding(kept.constants["B"], start, kept.value + uphill),
         quantity="sum_k E||grad L(w_k)||_1",
         theorem="corrected Theorem 1 with violated steps",
-        constants={**constants, "A": constants["A"] + memory},
-        terms={"Qbar": kept, "violated gradient": uphill, "excess deviation": memory},
+        constants={**kept.constants, "A": start},
+        terms={"Qbar": kept.value, "violated gradient": uphill, "excess deviation": memory},
     )

@@ -31,17 +31,13 @@ References:
     Proof: :mod:`proofs.training.weight_decay`. Lau et al., arXiv 2412.21124, train with weight decay 0.1; their
     theorem has none.
 
-Arguments:
-    Those of :func:`theory.adam.theorem1.gradient_norm_sum_bound`, ``weight_decay`` = lambda and ``largest_weight``
-    = W.
-
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
 
 Example:
-    >>> problem = dict(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000, step_size=1e-4)
-    >>> adam = dict(beta1=0.0, beta2=0.5, eta=0.2)
-    >>> bound = weight_decay_bound(**problem, **adam, weight_decay=0.1, largest_weight=2.0)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10_000)
+    >>> adam = AdamParameters(beta1=0.0, beta2=0.5, eta=0.2, step_size=1e-4)
+    >>> bound = weight_decay_bound(problem, adam, weight_decay=0.1, largest_weight=2.0)
     >>> round(bound.value / 10_000, 2)
     5.65
     >>> from theory.adam.normalized_step import two_point_law
@@ -64,13 +60,12 @@ from theory.adam.constants import (
     normalized_step_bound,
     preconditioner_growth,
     preconditioner_start,
-    require_betas,
-    require_problem,
     solve_self_bounding,
 )
 from theory.adam.normalized_step import Law, mean_normalized_step
 from theory.adam.theorem1 import require_condition
 from theory.bound import Bound
+from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "decayed_drift",
@@ -134,27 +129,22 @@ def largest_admissible_decay(beta1: Value, beta2: Value, eta: Value) -> Value:
 
 
 def weight_decay_bound(
-    *,
-    smoothness: Value,
-    dimension: Value,
-    initial_gap: Value,
-    steps: Value,
-    step_size: Value,
-    beta1: Value,
-    beta2: Value,
-    eta: Value,
-    weight_decay: Value,
-    largest_weight: Value,
-    sum_sqrt_v0: Value = 0.0,
+    problem: Problem, adam: AdamParameters, weight_decay: Value, largest_weight: Value
 ) -> Bound:
     """S = sum_k E||grad L(w_k)||_1 for AdamW whose weights stay within ``largest_weight``.
+
+    Args:
+        problem: L, d, Delta and K.
+        adam: with a step size.
+        weight_decay: lambda >= 0.
+        largest_weight: W.
 
     Raises:
         HypothesisError: unless 0 <= alpha lambda <= 1, eta^2 < 1 - r and lambda W < (1-beta1) kappa / B.
     """
-    require_problem(smoothness, dimension, initial_gap, steps)
+    beta1, beta2, eta = adam.beta1, adam.beta2, adam.eta
     limit = largest_admissible_decay(beta1, beta2, eta)
-    _require_step(weight_decay, step_size)
+    _require_step(weight_decay, adam.alpha)
     pull = weight_decay * largest_weight
     require(
         pull < limit,
@@ -163,9 +153,9 @@ def weight_decay_bound(
         f"take {describe('lambda W', limit)} at most (exclusive): less weight decay, or smaller weights",
     )
     descent = (1 - beta1) * alignment(beta1, beta2, eta)
-    start, growth = preconditioner_start(beta2, sum_sqrt_v0), preconditioner_growth(beta2, eta)
+    start, growth = preconditioner_start(beta2, adam.sum_sqrt_v0), preconditioner_growth(beta2, eta)
     drift = decayed_drift(beta1, beta2, pull)
-    budget = descent_budget(smoothness, dimension, initial_gap, steps, step_size, drift)
+    budget = descent_budget(problem, adam, drift)
     leading = descent - pull * growth
     value = solve_self_bounding((budget * growth + pull * start) / leading, budget * start / leading, 1)
     return Bound(

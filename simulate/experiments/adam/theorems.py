@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from simulate.experiments.rows import AdamSetting, Problem, Row
 from theory.adam import theorem1, variants
 from theory.adam_sharp.parameters import best_bound, best_step_size, largest_extra_steps
-from theory.adam_sharp.theorem2 import SharpProblem, log_growth_bound
+from theory.adam_sharp.theorem2 import log_growth_bound
+from theory.problem import AdamParameters
 
 __all__ = ["Variant", "own_step_sizes", "theorem_1_bounds", "theorem_2_bounds"]
 
@@ -34,19 +35,8 @@ def own_step_sizes(
     if not settings:
         return np.empty(0)
     beta1, beta2, eta = (np.array([getattr(s, name) for s in settings]) for name in ("beta1", "beta2", "eta"))
-    if theorem == 1:
-        alphas = theorem1.best_step_size(**problem.constants, steps=steps, beta1=beta1, beta2=beta2)
-    else:
-        sharp = SharpProblem(
-            **problem.constants,
-            steps=steps,
-            step_size=1.0,
-            beta1=beta1,
-            beta2=beta2,
-            eta=eta,
-            initial_gradient_norm=problem.gradient_l1,
-        )
-        alphas = best_step_size(sharp)
+    best = theorem1.best_step_size if theorem == 1 else best_step_size
+    alphas = best(problem.over(steps), AdamParameters(beta1=beta1, beta2=beta2, eta=eta))
     return np.broadcast_to(alphas, len(settings))
 
 
@@ -62,15 +52,14 @@ def theorem_1_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int]
         elif not setting.theorem_1_applies:
             continue
         chosen = [i for i, row in enumerate(rows) if row.setting == setting]
-        bounds[chosen] = variants.gradient_norm_sum_bound(
-            **problem.constants,
-            steps=np.array(steps, dtype=float),
-            step_size=np.array([[rows[i].step_size] for i in chosen]),
+        adam = AdamParameters(
             **vars(setting),
+            step_size=np.array([[rows[i].step_size] for i in chosen]),
             sum_sqrt_v0=np.array([[problem.dimension * np.sqrt(rows[i].v0)] for i in chosen]),
             epsilon=variant.epsilon,
-            multipliers=multipliers,
-        ).value
+        )
+        over = problem.over(np.array(steps, dtype=float))
+        bounds[chosen] = variants.gradient_norm_sum_bound(over, adam, multipliers).value
     return bounds
 
 
@@ -83,11 +72,11 @@ def theorem_2_bounds(problem: Problem, rows: Sequence[Row], steps: Sequence[int]
     for logarithmic in (False, True):
         chosen = [i for i in covered if (rows[i].v0 + variant.epsilon > 0) == logarithmic]
         if chosen:
-            bounds[chosen] = _sharp(problem, [rows[i] for i in chosen], steps, variant.epsilon, logarithmic)
+            bounds[chosen] = _theorem_2(problem, [rows[i] for i in chosen], steps, variant.epsilon, logarithmic)
     return bounds
 
 
-def _sharp(
+def _theorem_2(
     problem: Problem, rows: Sequence[Row], steps: Sequence[int], epsilon: float, logarithmic: bool
 ) -> Array:
     """``logarithmic``: whether v_0 + epsilon^2 > 0, so that the growth of v is bounded too."""
@@ -95,18 +84,16 @@ def _sharp(
     settings = {
         name: np.array([[getattr(row.setting, name)] for row in rows]) for name in ("beta1", "beta2", "eta")
     }
-    sharp = SharpProblem(
-        **problem.constants,
-        steps=np.array([steps], dtype=float),
-        step_size=np.array([[row.step_size] for row in rows]),
+    over = problem.over(np.array([steps], dtype=float))
+    adam = AdamParameters(
         **settings,
+        step_size=np.array([[row.step_size] for row in rows]),
         sum_sqrt_v0=problem.dimension * np.sqrt(v0),
         epsilon=epsilon,
-        initial_gradient_norm=problem.gradient_l1,
     )
     if logarithmic:
         extra = np.array([[largest_extra_steps(row.setting.beta1)] for row in rows])
         sum_log = problem.dimension * np.log(v0 + epsilon**2)
-        growth = log_growth_bound(sharp, problem.dimension * v0, sum_log, extra)
-        sharp = SharpProblem(**{**vars(sharp), "log_growth": growth})
-    return np.broadcast_to(best_bound(sharp).value, (len(rows), len(steps)))
+        growth = log_growth_bound(over, adam, problem.dimension * v0, sum_log, extra)
+        adam = replace(adam, log_growth=growth)
+    return np.broadcast_to(best_bound(over, adam).value, (len(rows), len(steps)))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -22,8 +23,8 @@ from simulate.verdicts import Comparison, Expectation, Kind, Verdict
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import best_sigma
-from theory.audit.published_adam import PrintedProblem, largest_printed_beta1, printed_bound
-from theory.bound import Bound
+from theory.audit.published_adam import PublishedProblem, largest_published_beta1, published_bound
+from theory.problem import AdamParameters, Problem
 
 __all__ = ["FAR_AWAY", "STEEP", "Counterexample", "run"]
 
@@ -83,34 +84,29 @@ class Counterexample:
         )
         return run.gradient_sum
 
-    def printed_problem(self) -> PrintedProblem:
-        """What the printed bound is told."""
+    def published_problem(self, steps: int) -> PublishedProblem:
+        """What the bounds are told."""
+        problem = Problem(smoothness=self.smoothness, dimension=1, initial_gap=self.initial_gap, steps=steps)
+        adam = AdamParameters(
+            beta1=self.beta1,
+            beta2=self.beta2,
+            eta=self.eta,
+            step_size=self.step_size,
+            sum_sqrt_v0=math.sqrt(self.initial_second_moment),
+        )
         v0, gradient = np.array([self.initial_second_moment]), np.array([self.derivative(self.start)])
-        return PrintedProblem(self.beta1, self.beta2, self.eta, self.smoothness, self.step_size, v0, gradient)
+        return PublishedProblem(problem, adam, v0, gradient)
 
     def printed(self, steps: int) -> float:
         """The bound as printed."""
-        problem = self.printed_problem()
-
-        def bound(sigma: float) -> Bound:
-            return printed_bound(problem, sigma, steps)
-
+        bound = partial(published_bound, self.published_problem(steps))
         best = best_sigma(bound, low=1e-10, high=1e10, points=61) if self.sigma is None else bound(self.sigma)
         return float(best.value)
 
     def corrected(self, steps: int) -> float:
         """The corrected Theorem 1."""
-        bound = gradient_norm_sum_bound(
-            smoothness=self.smoothness,
-            dimension=1,
-            initial_gap=self.initial_gap,
-            steps=steps,
-            step_size=self.step_size,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            eta=self.eta,
-            sum_sqrt_v0=math.sqrt(self.initial_second_moment),
-        )
+        run = self.published_problem(steps)
+        bound = gradient_norm_sum_bound(run.problem, run.adam)
         return float(bound.value)
 
 
@@ -174,7 +170,7 @@ def _decades(low: int, high: int) -> tuple[int, ...]:
 
 def _refutation(table: Table, example: Counterexample) -> Verdict:
     rows = table.where(counterexample=example.label).rows()
-    limit = largest_printed_beta1(example.beta2, example.eta)
+    limit = largest_published_beta1(example.beta2, example.eta)
     sigma = "its best sigma" if example.sigma is None else f"sigma = {example.sigma:g}"
     return Verdict(
         name=f"Theorem B.1 as printed, {example.label}",

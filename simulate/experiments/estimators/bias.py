@@ -88,8 +88,8 @@ def _case(
     exact, trace = population.groups(workers, batch), population.dimension
     sampled = population.sample(workers, batch, repeats, generator)
     row: dict[str, float] = {"workers": workers, "batch_size": batch}
-    for name, values in (("printed", sampled.printed_variance), ("unbiased", sampled.covariance_trace)):
-        estimator = "printed_variance" if name == "printed" else "covariance_trace"
+    for name, values in (("printed", sampled.paper_variance), ("unbiased", sampled.covariance_trace)):
+        estimator = "paper_variance" if name == "printed" else "covariance_trace"
         row[f"{name}_exact"] = float(moments(exact, estimator).expectation / trace)
         row[f"{name}_mean"] = float(np.mean(values) / trace)
         row[f"{name}_error"] = float(np.std(values, ddof=1) / np.sqrt(repeats) / trace)

@@ -7,7 +7,7 @@ theorem's bound on the same constants.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ from theory.adam.constants import normalized_step_bound
 from theory.bound import Bound
 from theory.l1 import theorem, theorem3
 from theory.other_optimizers import adagrad, sgd
+from theory.problem import AdamParameters
+from theory.problem import Problem as BoundProblem
 from theory.training import clipping, step_schedules, violated_steps
 from theory.training.weight_decay import largest_admissible_decay, weight_bound, weight_decay_bound
 
@@ -50,13 +52,14 @@ class Case:
         return run_trajectory(self.problem.objective, noise, optimizer, self.steps, self.seeds, **options)
 
     @property
-    def constants(self) -> dict[str, Any]:
+    def given(self) -> BoundProblem:
         """L, d, Delta and K, as the theorems take them."""
-        return {**self.problem.constants, "steps": self.steps}
+        return self.problem.over(self.steps)
 
-    def adam_step_size(self, beta1: float, beta2: float) -> float:
-        """Theorem 1's own."""
-        return float(theorem1.best_step_size(**self.constants, beta1=beta1, beta2=beta2))
+    def adam(self, beta1: float, beta2: float, eta: float) -> AdamParameters:
+        """Adam at Theorem 1's own step size."""
+        adam = AdamParameters(beta1=beta1, beta2=beta2, eta=eta)
+        return replace(adam, step_size=float(theorem1.best_step_size(self.given, adam)))
 
 
 class Clipped:
@@ -109,18 +112,15 @@ def _sgd(case: Case) -> tuple[float, Bound]:
     eta = 0.5
     alpha = float(sgd.best_step_size(smoothness=case.problem.smoothness, eta=eta))
     trajectory = case.run(NOISES["isotropic"](eta=eta), SGD(alpha))
-    constants = {name: case.constants[name] for name in ("smoothness", "initial_gap", "steps")}
-    return float(trajectory.average_squared.mean()), sgd.average_squared_norm_bound(
-        **constants, step_size=alpha, eta=eta
-    )
+    bound = sgd.average_squared_norm_bound(case.given, step_size=alpha, eta=eta)
+    return float(trajectory.average_squared.mean()), bound
 
 
 def _sgd_sharp(case: Case) -> tuple[float, Bound]:
     """Without noise all descent that is possible is made: the ratio tends to 1, and rounding must not decide."""
     alpha = 0.5 / case.problem.smoothness
     trajectory = case.run(NOISES["none"](), SGD(alpha))
-    constants = {name: case.constants[name] for name in ("smoothness", "initial_gap", "steps")}
-    bound = sgd.average_squared_norm_bound(**constants, step_size=alpha, eta=0.0)
+    bound = sgd.average_squared_norm_bound(case.given, step_size=alpha, eta=0.0)
     return float(trajectory.average_squared.mean()) * (1 - 1e-12), bound
 
 
@@ -130,34 +130,21 @@ def _adagrad(case: Case) -> tuple[float, Bound]:
     trajectory = case.run(NOISES["gaussian"](eta=eta), optimizer, preconditioned=True)
     end = trajectory.final_state.second_moment
     growth = float(np.mean(adagrad.accumulator_log_growth(np.full_like(end, v0), end)))
-    bound = adagrad.preconditioned_sum_bound(
-        smoothness=case.problem.smoothness,
-        initial_gap=case.problem.initial_gap,
-        step_size=alpha,
-        eta=eta,
-        log_growth=growth,
-    )
+    bound = adagrad.preconditioned_sum_bound(case.given, step_size=alpha, eta=eta, log_growth=growth)
     return _mean(trajectory.preconditioned_sum), bound
 
 
 def _weight_decay(case: Case) -> tuple[float, Bound]:
     beta1, beta2, eta = 0.0, 0.9, 0.3
-    alpha = case.adam_step_size(beta1, beta2)
+    adam = case.adam(beta1, beta2, eta)
+    alpha = float(adam.alpha)
     start = float(np.abs(case.problem.objective.start()).max())
     # Half of what is allowed for weights that move away at full speed all the time.
     furthest = start + case.steps * alpha * float(normalized_step_bound(beta1, beta2))
     decay = float(largest_admissible_decay(beta1, beta2, eta)) / (2 * furthest)
     largest = float(weight_bound(beta1, beta2, decay, start, alpha, case.steps))
     trajectory = case.run(NOISES["gaussian"](eta=eta), AdamW(alpha, beta1, beta2, weight_decay=decay))
-    return _mean(trajectory.l1_sum), weight_decay_bound(
-        **case.constants,
-        step_size=alpha,
-        beta1=beta1,
-        beta2=beta2,
-        eta=eta,
-        weight_decay=decay,
-        largest_weight=largest,
-    )
+    return _mean(trajectory.l1_sum), weight_decay_bound(case.given, adam, decay, largest)
 
 
 def _schedule(case: Case) -> tuple[float, Bound]:
@@ -166,20 +153,10 @@ def _schedule(case: Case) -> tuple[float, Bound]:
     warmup = max(2, case.steps // 25)
     multipliers = step_schedules.warmup_cosine(case.steps, warmup)
     multipliers = multipliers * step_schedules.bias_correction(case.steps, beta1, beta2)
-    alpha = case.adam_step_size(beta1, beta2)
-    optimizer = Adam(alpha, beta1, beta2, schedule=lambda step: float(multipliers[step - 1]))
+    adam = case.adam(beta1, beta2, eta)
+    optimizer = Adam(adam.alpha, beta1, beta2, schedule=lambda step: float(multipliers[step - 1]))
     trajectory = case.run(NOISES["gaussian"](eta=eta), optimizer, record_at=[warmup, case.steps])
-    constants = {name: value for name, value in case.constants.items() if name != "steps"}
-    bound = step_schedules.schedule_bound(
-        multipliers=multipliers,
-        **constants,
-        step_size=alpha,
-        beta1=beta1,
-        beta2=beta2,
-        eta=eta,
-        initial_gradient=case.problem.gradient_l1,
-        first=warmup + 1,
-    )
+    bound = step_schedules.schedule_bound(case.given, adam, multipliers, first=warmup + 1)
     return float((trajectory.weighted_l1_sum[1] - trajectory.weighted_l1_sum[0]).mean()), bound
 
 
@@ -187,63 +164,48 @@ def _clipping(case: Case) -> tuple[float, Bound]:
     """Rademacher noise is bounded: ||g|| <= (1 + eta)||G||, and ||G|| <= sqrt(d) on the pseudo-Huber function."""
     beta1, beta2, eta, floor = 0.5, 0.9, 0.3, 0.5
     threshold = floor * (1 + eta) * np.sqrt(case.problem.dimension)
-    alpha = case.adam_step_size(beta1, beta2)
+    adam = case.adam(beta1, beta2, eta)
     noise = Clipped(NOISES["rademacher"](eta=eta), threshold)
-    trajectory = case.run(noise, Adam(alpha, beta1, beta2))
-    return _mean(trajectory.l1_sum), clipping.clipped_bound(
-        **case.constants, step_size=alpha, beta1=beta1, beta2=beta2, eta=eta, floor=floor
-    )
+    trajectory = case.run(noise, Adam(adam.alpha, beta1, beta2))
+    return _mean(trajectory.l1_sum), clipping.clipped_bound(case.given, adam, floor)
 
 
 def _l1_test(case: Case) -> tuple[float, Bound]:
     beta1, beta2 = 0.0, 0.5
     eta = 0.9 * theorem.largest_admissible_eta(beta1, beta2)
-    alpha = case.adam_step_size(beta1, beta2)
+    adam = case.adam(beta1, beta2, eta)
     noise = NOISES["additive"](eta=eta, sigma=0.1, test="l1")
-    return _mean(case.run(noise, RMSProp(alpha, beta2)).l1_sum), theorem.l1_test_bound(
-        **case.constants, step_size=alpha, beta1=beta1, beta2=beta2, eta=eta
-    )
+    trajectory = case.run(noise, RMSProp(adam.alpha, beta2))
+    return _mean(trajectory.l1_sum), theorem.l1_test_bound(case.given, adam)
 
 
 def _scalar_test(case: Case) -> tuple[float, Bound]:
     beta1, beta2 = 0.0, 0.5
     eta = 0.9 * theorem.largest_admissible_eta(beta1, beta2, dimension=float(case.problem.dimension))
-    alpha = case.adam_step_size(beta1, beta2)
-    trajectory = case.run(NOISES["isotropic"](eta=eta), RMSProp(alpha, beta2))
-    return _mean(trajectory.l2_sum), theorem.scalar_test_bound(
-        **case.constants, step_size=alpha, beta1=beta1, beta2=beta2, eta=eta
-    )
+    adam = case.adam(beta1, beta2, eta)
+    trajectory = case.run(NOISES["isotropic"](eta=eta), RMSProp(adam.alpha, beta2))
+    return _mean(trajectory.l2_sum), theorem.scalar_test_bound(case.given, adam)
 
 
 def _certificate(case: Case) -> tuple[float, Bound]:
     beta1, beta2, eta = 0.9, 0.95, 0.2
     certificate = theorem3.find_certificate(beta1, beta2, eta)
-    alpha = case.adam_step_size(beta1, beta2)
+    adam = case.adam(beta1, beta2, eta)
     noise = NOISES["additive"](eta=eta, sigma=0.1, test="l1")
-    trajectory = case.run(noise, Adam(alpha, beta1, beta2))
-    bound = theorem3.certified_bound(
-        certificate,
-        **case.constants,
-        step_size=alpha,
-        eta=eta,
-        first_gradient=trajectory.first_gradient[0],
-        v0=0.0,
-    )
+    trajectory = case.run(noise, Adam(adam.alpha, beta1, beta2))
+    bound = theorem3.certified_bound(certificate, case.given, adam, trajectory.first_gradient[0], v0=0.0)
     return _mean(trajectory.l1_sum), bound
 
 
 def _violated(case: Case) -> tuple[float, Bound]:
     """A capped batch: from some step on it is too small for the coordinate-wise test."""
     beta1, beta2, eta = 0.5, 0.9, 0.4
-    alpha = case.adam_step_size(beta1, beta2)
+    adam = case.adam(beta1, beta2, eta)
     noise = NOISES["additive"](eta=eta, sigma=0.1, maximum_batch=256.0)
-    trajectory = case.run(noise, Adam(alpha, beta1, beta2), deviations=True)
+    trajectory = case.run(noise, Adam(adam.alpha, beta1, beta2), deviations=True)
     bound = violated_steps.violated_bound(
-        **case.constants,
-        step_size=alpha,
-        beta1=beta1,
-        beta2=beta2,
-        eta=eta,
+        case.given,
+        adam,
         violated_gradient=_mean(trajectory.missed_l1_sum),
         excess_deviation=_mean(trajectory.deviation_sum),
     )

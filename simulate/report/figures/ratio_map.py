@@ -14,7 +14,7 @@ from simulate.experiments.result import Table
 from simulate.report.figures.style import GREY, INK, PINK, RED, WIDTH
 from theory.adam.theorem1 import largest_admissible_eta
 from theory.adam_sharp.theorem2 import largest_admissible_eta as largest_admissible_eta_sharp
-from theory.audit.published_adam import largest_printed_beta1
+from theory.audit.published_adam import largest_published_beta1
 
 __all__ = ["plot_ratio_map", "ratio_map_figure"]
 
@@ -59,7 +59,7 @@ def _conditions_over_betas(axes: Axes, eta: float, beta1: Any, gap: Any) -> None
     """Boundaries in the plane of beta1 and 1 - beta2, at one eta."""
     fine = np.geomspace(gap[0], gap[-1], 400)
     beta2 = 1 - fine
-    curves = ((1 - eta**2) * np.sqrt(beta2), None, largest_printed_beta1(beta2, eta), np.sqrt(beta2))
+    curves = ((1 - eta**2) * np.sqrt(beta2), None, largest_published_beta1(beta2, eta), np.sqrt(beta2))
     for curve, (_, color, style) in zip(curves, CONDITIONS, strict=True):
         if curve is not None:
             axes.plot(curve, fine, color=color, linestyle=style, linewidth=1.4)
@@ -74,7 +74,7 @@ def _conditions_over_eta(axes: Axes, beta2: float, beta1: Any, eta: Any) -> None
     axes.plot(fine, largest_admissible_eta(fine, beta2), color=CONDITIONS[0][1], linewidth=1.4)
     axes.plot(fine, largest_admissible_eta_sharp(fine, beta2), color=CONDITIONS[1][1], linewidth=1.4)
     axes.plot(
-        largest_printed_beta1(beta2, fine_eta), fine_eta, color=CONDITIONS[2][1], linestyle="--", linewidth=1.4
+        largest_published_beta1(beta2, fine_eta), fine_eta, color=CONDITIONS[2][1], linestyle="--", linewidth=1.4
     )
     axes.set_ylabel(r"$\eta$")
 

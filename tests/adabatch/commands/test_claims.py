@@ -13,7 +13,7 @@ from proofs.audit.published_adam import proposition_1
 from proofs.claims_report import CheckedClaim, check_claim
 from proofs.steps import run
 from theory.audit.claims import CLAIMS, find_claim
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 
 
 def adabatch(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -31,7 +31,7 @@ def test_claims_lists_every_place(monkeypatch, capsys) -> None:
     shown = capsys.readouterr().out
     for claim in CLAIMS:
         assert claim.place in shown
-    assert "fails as printed" in shown
+    assert "fails as published" in shown
 
 
 def test_claims_show_prints_the_numbers(monkeypatch, capsys) -> None:
@@ -50,7 +50,7 @@ def test_claims_json(monkeypatch, capsys) -> None:
     assert adabatch(monkeypatch, "claims", "--json", "--show", "Eq. 2") == 0
     (record,) = json.loads(capsys.readouterr().out)
     assert record["confirmed"] is True
-    assert record["evidence"]["printed"][0]["left"] == 0.75
+    assert record["evidence"]["published"][0]["left"] == 0.75
     assert record["proofs_hold"] == {"Eq. 2": True}
 
 
@@ -64,7 +64,7 @@ def test_claims_run_confirms_every_verdict(monkeypatch, capsys) -> None:
 
 def test_a_verdict_that_is_not_confirmed_gives_exit_code_1(monkeypatch, capsys) -> None:
     def contradicting(claim):
-        holds = Certificate((Comparison("x", 1.0, "==", 1.0),))
+        holds = ClaimEvidence((Comparison("x", 1.0, "==", 1.0),))
         return CheckedClaim(claim, holds, {}, 0.0)
 
     monkeypatch.setattr(claims_report, "check_claim", contradicting)

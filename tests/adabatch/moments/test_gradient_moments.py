@@ -13,7 +13,7 @@ from adabatch.moments.gradient_moments import (
     GradientMoments,
     covariance_trace,
     debiased_squared_norm,
-    printed_variance,
+    paper_variance,
     squared_deviation,
     trace_precision,
 )
@@ -39,7 +39,7 @@ def test_two_sums_are_enough(n, m, d, scale, seed):
     moments, mean = moments_of(groups, m), groups.mean(axis=0)
     deviation = ((groups - mean) ** 2).sum()
     assert np.isclose(moments.covariance_trace, m * deviation / (n - 1), rtol=1e-9)
-    assert np.isclose(moments.printed_variance, deviation / n, rtol=1e-9)
+    assert np.isclose(moments.paper_variance, deviation / n, rtol=1e-9)
     assert np.isclose(
         moments.debiased_squared_norm, (mean**2).sum() - deviation / (n * (n - 1)), rtol=1e-9, atol=1e-9 * scale**2
     )
@@ -54,19 +54,19 @@ def test_expectations_by_exhaustive_enumeration(n, m):
     true = [sum(g[i] for g in population) / size for i in (0, 1)]
     trace = sum((g[i] - true[i]) ** 2 for g in population for i in (0, 1)) / size
     squared = sum(t * t for t in true)
-    totals = {"trace": Fraction(0), "printed": Fraction(0), "plug-in": Fraction(0), "debiased": Fraction(0)}
+    totals = {"trace": Fraction(0), "published": Fraction(0), "plug-in": Fraction(0), "debiased": Fraction(0)}
     for draw in itertools.product(population, repeat=b):
         groups = [[sum(draw[j * m + a][i] for a in range(m)) / Fraction(m) for i in (0, 1)] for j in range(n)]
         mean = [sum(g[i] for g in groups) / Fraction(n) for i in (0, 1)]
         sums = (sum(x * x for g in groups for x in g), sum(x * x for x in mean))
         arguments = [sympy.Rational(x.numerator, x.denominator) for x in sums]
         totals["trace"] += Fraction(str(covariance_trace(n, m, *arguments)))
-        totals["printed"] += Fraction(str(printed_variance(n, *arguments)))
+        totals["published"] += Fraction(str(paper_variance(n, *arguments)))
         totals["plug-in"] += sums[1]
         totals["debiased"] += Fraction(str(debiased_squared_norm(n, m, *arguments)))
     count = size**b
     assert totals["trace"] / count == trace
-    assert totals["printed"] / count == trace * Fraction(n - 1, b)
+    assert totals["published"] / count == trace * Fraction(n - 1, b)
     assert totals["plug-in"] / count == squared + trace / b
     assert totals["debiased"] / count == squared
 
@@ -76,7 +76,7 @@ def test_numbers_arrays_and_symbols_agree():
     values = {n: 4, m: 3, total: 11.5, squared: 2.25}
     for function, arguments in (
         (covariance_trace, (n, m, total, squared)),
-        (printed_variance, (n, total, squared)),
+        (paper_variance, (n, total, squared)),
         (debiased_squared_norm, (n, m, total, squared)),
         (squared_deviation, (n, total, squared)),
         (trace_precision, (n, total, squared, sympy.Rational(1, 1000))),

@@ -59,7 +59,7 @@ def test_next_batch_is_the_smallest_integer_that_passes(statistic, batch):
 
 
 def test_relations_between_estimators():
-    """debiased asks for more than unbiased; the printed one for 1/m (n - 1)/n of it."""
+    """debiased asks for more than unbiased; the published one for 1/m (n - 1)/n of it."""
     moments = GradientMoments(4, 8, 40.0, 4.0)
     paper, unbiased, debiased = (norm_test_statistic(moments, 0.3, e) for e in Estimator)
     assert debiased > unbiased > paper

@@ -19,7 +19,7 @@ from adabatch.statistics import GradientStatistics, per_sample_moments
 from theory.estimators.expectations import GaussianGroups, expected_moments
 from theory.estimators.finite_population import batch_mean_variance, sample_variance_factor
 
-ESTIMATES = ("covariance_trace", "printed_variance", "squared_norm", "debiased_squared_norm")
+ESTIMATES = ("covariance_trace", "paper_variance", "squared_norm", "debiased_squared_norm")
 
 
 def attached(dimension, dtype=torch.float64):
@@ -74,7 +74,7 @@ def test_expectations_with_replacement(population, layout):
     gradient = population.mean(0)
     squared, trace = float(gradient.square().sum()), float((population - gradient).square().sum()) / 3
     close(mean["covariance_trace"], trace, trace)
-    close(mean["printed_variance"], trace * (n - 1) / b, trace)
+    close(mean["paper_variance"], trace * (n - 1) / b, trace)
     close(mean["squared_norm"], squared + trace / b, trace + squared)
     close(mean["debiased_squared_norm"], squared, trace + squared)
     # The closed forms of theory are those of the groups that were measured.
@@ -92,7 +92,7 @@ def test_expectations_without_replacement(population, layout):
     gradient = population.mean(0)
     squared, trace = float(gradient.square().sum()), float((population - gradient).square().sum()) / (N - 1)
     close(mean["covariance_trace"], trace, trace)
-    close(mean["printed_variance"], trace * (n - 1) / b, trace)
+    close(mean["paper_variance"], trace * (n - 1) / b, trace)
     variance = trace / b * sample_variance_factor(b, N)
     close(variance, batch_mean_variance(trace * (N - 1) / N, b, N), trace)
     close(mean["squared_norm"], squared + variance, trace + squared)

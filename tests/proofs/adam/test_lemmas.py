@@ -57,8 +57,8 @@ def scaled(function: Callable, factor: sympy.Rational) -> Callable:
 
 
 def scaled_bound(function: Callable[..., Bound], factor: sympy.Rational) -> Callable[..., Bound]:
-    def bound(**arguments: object) -> Bound:
-        found = function(**arguments)
+    def bound(*arguments: object) -> Bound:
+        found = function(*arguments)
         terms = {name: factor * term for name, term in found.terms.items()}
         return replace(found, value=factor * found.value, terms=terms)
 
@@ -117,7 +117,7 @@ PERTURBED: dict[str, Callable[[], Proof]] = {
         third=scaled_bound(theorem1.average_gradient_norm_bound, 1 / TEN_PERCENT)
     ),
     "Theorem 1 with a best step size 1% larger": lambda: theorem_1(
-        best_step_size=lambda **problem: ONE_PERCENT * theorem1.best_step_size(**problem)
+        best_step_size=lambda *given: ONE_PERCENT * theorem1.best_step_size(*given)
     ),
 }
 

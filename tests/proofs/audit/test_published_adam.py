@@ -40,7 +40,7 @@ PERTURBED = {
     "Lemma B.2, second below the first": lambda: lemma_b2(
         second=lambda alpha, b1, b2, rooted=True: lemma_b2_first(alpha, b1, b2) * sympy.Rational(99, 100)
     ),
-    "log step as printed": lambda: log_step(lambda a, b: 2 * a + 2 * b * sympy.log(b / 12)),
+    "log step as published": lambda: log_step(lambda a, b: 2 * a + 2 * b * sympy.log(b / 12)),
     "log step, 1% smaller": lambda: log_step(lambda a, b: largest_root_bound(a, b) - a / 100),
 }
 
@@ -60,11 +60,11 @@ def test_z3_agrees_on_the_order_of_the_bounds_of_lemma_b2() -> None:
     beta1, beta2, root = z3.Reals("beta1 beta2 root")
     admissible = z3.And(root > 0, root * root == beta2, beta2 < 1, beta1 >= 0, beta1 < root)
     # 1/(1 - beta1^2/beta2) > 1/(1-r)^2, cleared of denominators, r = beta1/root.
-    repaired_fails = (root - beta1) ** 2 > beta2 - beta1 * beta1
-    assert z3.Solver().check(admissible, repaired_fails) == z3.unsat
-    # As printed: fine for beta1 < beta2, without a value for some admissible betas.
-    printed_fails = (1 - beta1 / beta2) * beta2 > beta2 - beta1 * beta1
-    assert z3.Solver().check(admissible, beta1 < beta2, printed_fails) == z3.unsat
+    corrected_fails = (root - beta1) ** 2 > beta2 - beta1 * beta1
+    assert z3.Solver().check(admissible, corrected_fails) == z3.unsat
+    # As published: fine for beta1 < beta2, without a value for some admissible betas.
+    published_fails = (1 - beta1 / beta2) * beta2 > beta2 - beta1 * beta1
+    assert z3.Solver().check(admissible, beta1 < beta2, published_fails) == z3.unsat
     assert z3.Solver().check(admissible, beta1 >= beta2) == z3.sat
 
 

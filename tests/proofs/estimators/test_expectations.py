@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sympy
 
-from adabatch.moments.gradient_moments import covariance_trace, debiased_squared_norm, printed_variance
+from adabatch.moments.gradient_moments import covariance_trace, debiased_squared_norm, paper_variance
 from adabatch.moments.noise_scale import stationary_batch_size
 from proofs.estimators.expectations import (
     expectation,
@@ -14,7 +14,7 @@ from proofs.estimators.expectations import (
     variance_of_groups,
 )
 from proofs.steps import run
-from theory.estimators.finite_population import printed_factor, sample_variance_factor
+from theory.estimators.finite_population import published_factor, sample_variance_factor
 
 PROOFS = (finite_population, variance_of_groups, plug_in_denominator, fixed_points)
 
@@ -26,18 +26,18 @@ def test_holds(proof) -> None:
 
 
 PERTURBED = {
-    "Eq. 2 as printed": lambda: finite_population(printed_factor),
+    "Eq. 2 as published": lambda: finite_population(published_factor),
     "Eq. 2, 1% larger": lambda: finite_population(
         lambda b, n: sample_variance_factor(b, n) * sympy.Rational(101, 100)
     ),
     "trace with n in place of n - 1": lambda: variance_of_groups(
         trace_estimate=lambda n, m, s, q: covariance_trace(n, m, s, q) * (n - 1) / n
     ),
-    "printed variance as the trace": lambda: variance_of_groups(
-        trace_estimate=lambda n, m, s, q: printed_variance(n, s, q)
+    "published variance as the trace": lambda: variance_of_groups(
+        trace_estimate=lambda n, m, s, q: paper_variance(n, s, q)
     ),
-    "printed variance 1% larger": lambda: variance_of_groups(
-        printed=lambda n, s, q: printed_variance(n, s, q) * sympy.Rational(101, 100)
+    "published variance 1% larger": lambda: variance_of_groups(
+        published=lambda n, s, q: paper_variance(n, s, q) * sympy.Rational(101, 100)
     ),
     "squared norm not debiased": lambda: variance_of_groups(debiased=lambda n, m, s, q: q),
     "debiased with the wrong sign": lambda: variance_of_groups(
@@ -45,7 +45,7 @@ PERTURBED = {
     ),
     "plug-in test enforces eta": lambda: plug_in_denominator(enforced=lambda eta, estimator: eta),
     "plug-in test given eta": lambda: plug_in_denominator(eta_to_enforce=lambda eta: eta),
-    "printed estimator stops at B/eta^2": lambda: fixed_points(
+    "published estimator stops at B/eta^2": lambda: fixed_points(
         lambda scale, eta, estimator, n: stationary_batch_size(scale, eta, "debiased")
     ),
     "debiased fixed point 1% larger": lambda: fixed_points(

@@ -17,6 +17,7 @@ from proofs.steps import CheckedProof, Proof, run
 from theory.adam.constants import second_moment_weight
 from theory.bound import Bound
 from theory.l1 import theorem as theory
+from theory.problem import AdamParameters, Problem
 
 
 def rejected(checked: CheckedProof, fragment: str) -> bool:
@@ -75,8 +76,8 @@ def test_z3_confirms_the_key_lemma_and_refutes_a_smaller_cost() -> None:
 
 
 def perturbed_bound(function: Callable[..., Bound], **changes: Callable[[Any], Any]) -> Callable[..., Bound]:
-    def bound(**arguments: Any) -> Bound:
-        found = function(**arguments)
+    def bound(*arguments: Any) -> Bound:
+        found = function(*arguments)
         constants, terms = dict(found.constants), dict(found.terms)
         for name, change in changes.items():
             target = constants if name in constants else terms
@@ -112,9 +113,9 @@ def test_a_perturbed_constant_is_rejected(
 
 
 def test_the_scalar_bound_without_the_dimension_is_rejected() -> None:
-    def free_of_dimension(**arguments: Any) -> Bound:
-        dimension = arguments["dimension"]
-        return theory.scalar_test_bound(**(arguments | {"eta": arguments["eta"] / sympy.sqrt(dimension)}))
+    def free_of_dimension(problem: Problem, adam: AdamParameters, sum_v0: Any) -> Bound:
+        smaller = replace(adam, eta=adam.eta / sympy.sqrt(problem.dimension))
+        return theory.scalar_test_bound(problem, smaller, sum_v0)
 
     assert rejected(run(proofs.scalar_theorem(bound=free_of_dimension)), r"\nu = \eta\sqrt d")
 
@@ -122,9 +123,8 @@ def test_the_scalar_bound_without_the_dimension_is_rejected() -> None:
 def test_the_l1_bound_with_the_scalar_growth_is_rejected() -> None:
     """T = sqrt(1 + eta^2) instead of 1 + eta."""
 
-    def too_small(**arguments: Any) -> Bound:
-        arguments["sum_v0"] = arguments.pop("sum_sqrt_v0") ** 2
-        return theory.scalar_test_bound(**arguments)
+    def too_small(problem: Problem, adam: AdamParameters) -> Bound:
+        return theory.scalar_test_bound(problem, adam, adam.sum_sqrt_v0**2)
 
     assert rejected(run(proofs.l1_theorem(bound=too_small)), "one step of the denominators")
 

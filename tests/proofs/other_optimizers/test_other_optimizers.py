@@ -35,26 +35,24 @@ def test_the_proof_holds(proof: Callable[[], Proof]) -> None:
 
 
 def smaller(function: Callable[..., Bound]) -> Callable[..., Bound]:
-    def bound(**arguments: object) -> Bound:
-        found = function(**arguments)
+    def bound(*arguments: object, **own: object) -> Bound:
+        found = function(*arguments, **own)
         return replace(found, value=found.value / ONE_PERCENT)
 
     return bound
 
 
-def without_drift(**arguments: object) -> Bound:
-    found = adagrad.preconditioned_sum_bound(**arguments)
+def without_drift(*arguments: object, **own: object) -> Bound:
+    found = adagrad.preconditioned_sum_bound(*arguments, **own)
     return replace(found, value=found.terms["gap"])
 
 
-def lowest_forgotten(**arguments: object) -> Bound:
-    multipliers = arguments.pop("multipliers")
-    return variants.preconditioned_sum_bound(**arguments, multipliers=replace(multipliers, lowest=1))
+def lowest_forgotten(problem, adam, multipliers) -> Bound:
+    return variants.preconditioned_sum_bound(problem, adam, replace(multipliers, lowest=1))
 
 
-def highest_forgotten(**arguments: object) -> Bound:
-    multipliers = arguments.pop("multipliers")
-    return variants.preconditioned_sum_bound(**arguments, multipliers=replace(multipliers, highest=1))
+def highest_forgotten(problem, adam, multipliers) -> Bound:
+    return variants.preconditioned_sum_bound(problem, adam, replace(multipliers, highest=1))
 
 
 def forward_recursion(multipliers, ratio, after=0):

@@ -50,8 +50,8 @@ def larger(function, factor=ONE_PERCENT_MORE):
 def bound_with(function, factor=None, **changed):
     """The bound with some arguments replaced, or with its value multiplied."""
 
-    def bound(**arguments):
-        found = function(**{**arguments, **changed})
+    def bound(*arguments, **own):
+        found = function(*arguments, **{**own, **changed})
         return found if factor is None else dataclasses.replace(found, value=found.value * factor)
 
     return bound

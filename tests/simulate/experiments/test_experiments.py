@@ -36,6 +36,7 @@ from simulate.verdicts import Comparison, Expectation
 from simulate.verify_bounds import EXPERIMENTS
 from theory.adam import theorem1
 from theory.guarantee import adam_guarantee
+from theory.problem import AdamParameters
 from theory.training.scalar_divergence import simulate as simulate_path
 
 QUICK = Settings(level=Level.QUICK)
@@ -123,14 +124,9 @@ def test_bounds_of_many_rows_are_those_of_each(v0):
     assert np.isnan(first[1]).all()  # eta .5 is beyond Theorem 1 at (.9, .95)
     for i, row in enumerate(rows):
         for j, steps in enumerate((64, 256)):
-            guarantee = adam_guarantee(
-                **problem.constants,
-                steps=steps,
-                step_size=row.step_size,
-                **vars(row.setting),
-                sum_sqrt_v0=problem.dimension * np.sqrt(v0),
-                initial_gradient_norm=problem.gradient_l1,
-            )
+            start = problem.dimension * np.sqrt(v0)
+            adam = AdamParameters(**vars(row.setting), step_size=row.step_size, sum_sqrt_v0=start)
+            guarantee = adam_guarantee(problem.over(steps), adam)
             if i != 1:
                 assert first[i, j] == pytest.approx(guarantee.terms["Theorem 1"])
             if v0 == 0:
@@ -387,20 +383,20 @@ def test_sampled_moments_are_those_of_the_groups():
         mean = sum(groups) / 3
         assert moments.squared_norm[i] == pytest.approx(mean @ mean)
         spread = sum((g - mean) @ (g - mean) for g in groups)
-        assert moments.printed_variance[i] == pytest.approx(spread / 3)
+        assert moments.paper_variance[i] == pytest.approx(spread / 3)
 
 
 def test_seeds_make_runs_repeatable():
     one, two = (sign_descent.run(QUICK, lambda _: None).tables["sign_descent"] for _ in range(2))
     assert one.columns == two.columns
-    bias = [
+    tables = [
         bias.run(Settings(level=Level.QUICK, seed=s), lambda _: None).tables["estimator_bias"] for s in (0, 0, 1)
     ]
-    assert bias[0].columns == bias[1].columns
-    assert bias[0].columns != bias[2].columns
+    assert tables[0].columns == tables[1].columns
+    assert tables[0].columns != tables[2].columns
 
 
 def test_own_step_size_of_theorem_1_is_its_formula():
     problem, setting = Problem.named("quadratic"), AdamSetting(0.9, 0.95, 0.2)
-    expected = theorem1.best_step_size(**problem.constants, steps=100, beta1=0.9, beta2=0.95)
+    expected = theorem1.best_step_size(problem.over(100), AdamParameters(**vars(setting)))
     assert theorems.own_step_sizes(1, problem, [setting], 100)[0] == expected

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
 from theory.adam import constants as constants
+from theory.problem import AdamParameters, Problem, require_betas
 
 mpmath.mp.dps = 50
 
@@ -122,7 +123,7 @@ def test_self_bounding_without_overflow() -> None:
 )
 def test_inadmissible_betas_raise(beta1: float, beta2: float) -> None:
     with pytest.raises(HypothesisError, match="beta1 < sqrt"):
-        constants.require_betas(beta1, beta2)
+        require_betas(beta1, beta2)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +138,13 @@ def test_inadmissible_betas_raise(beta1: float, beta2: float) -> None:
 )
 def test_inadmissible_problems_raise(changed: dict, message: str) -> None:
     with pytest.raises(HypothesisError, match=message):
-        constants.require_problem(**{"smoothness": 1.0, "dimension": 1, "initial_gap": 0.0, "steps": 1, **changed})
+        Problem(**{"smoothness": 1.0, "dimension": 1, "initial_gap": 0.0, "steps": 1, **changed})
 
 
 def test_the_least_budget_is_the_least() -> None:
-    problem = {"smoothness": 2.0, "dimension": 3, "initial_gap": 5.0, "steps": 7, "drift": 1.5}
-    least = constants.least_descent_budget(**problem)
+    problem = Problem(smoothness=2.0, dimension=3, initial_gap=5.0, steps=7)
+    least = constants.least_descent_budget(problem, 1.5)
     grid = np.geomspace(1e-3, 1e3, 20001)
-    budgets = constants.descent_budget(**problem, step_size=grid)
+    budgets = constants.descent_budget(problem, AdamParameters(beta1=0, beta2=0.5, eta=0, step_size=grid), 1.5)
     assert budgets.min() >= least * (1 - 1e-12)
     assert budgets.min() == pytest.approx(least, rel=1e-6)

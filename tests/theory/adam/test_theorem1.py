@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
+from tests.support.parameters import evaluate
 from theory.adam import theorem1
 from theory.adam.constants import normalized_step_bound
+from theory.problem import AdamParameters
 
 mpmath.mp.dps = 50
 PROBLEM = {"smoothness": 2.0, "dimension": 3, "initial_gap": 5.0, "steps": 100}
@@ -65,9 +67,9 @@ def twin(step_size=None, sum_sqrt_v0=0.0, *, smoothness, dimension, initial_gap,
 def test_bounds_against_fifty_digits(problem: dict, log_step: float, v0: float) -> None:
     alpha = 10.0**log_step
     q, total = twin(alpha, v0, **problem)
-    first = theorem1.preconditioned_sum_bound(**problem, step_size=alpha)
-    second = theorem1.gradient_norm_sum_bound(**problem, step_size=alpha, sum_sqrt_v0=v0)
-    third = theorem1.average_gradient_norm_bound(**problem, sum_sqrt_v0=v0)
+    first = evaluate(theorem1.preconditioned_sum_bound, **problem, step_size=alpha)
+    second = evaluate(theorem1.gradient_norm_sum_bound, **problem, step_size=alpha, sum_sqrt_v0=v0)
+    third = evaluate(theorem1.average_gradient_norm_bound, **problem, sum_sqrt_v0=v0)
     assert abs(first.value - q) <= 1e-11 * q
     assert abs(second.value - total) <= 1e-11 * total
     exact = twin(None, v0, **problem)
@@ -80,14 +82,16 @@ def test_bounds_against_fifty_digits(problem: dict, log_step: float, v0: float) 
 def test_the_best_step_size_is_best_and_gives_bound_3(problem: dict, v0: float) -> None:
     if problem["initial_gap"] == 0:
         with pytest.raises(HypothesisError, match="initial_gap > 0"):
-            theorem1.best_step_size(**{k: v for k, v in problem.items() if k != "eta"})
+            evaluate(theorem1.best_step_size, **{k: v for k, v in problem.items() if k != "eta"})
         return
-    best = theorem1.best_step_size(**{k: v for k, v in problem.items() if k != "eta"})
-    at_best = theorem1.gradient_norm_sum_bound(**problem, step_size=best, sum_sqrt_v0=v0).value
+    best = evaluate(theorem1.best_step_size, **{k: v for k, v in problem.items() if k != "eta"})
+    at_best = evaluate(theorem1.gradient_norm_sum_bound, **problem, step_size=best, sum_sqrt_v0=v0).value
     for factor in (0.5, 0.9, 1.1, 2.0):
-        other = theorem1.gradient_norm_sum_bound(**problem, step_size=best * factor, sum_sqrt_v0=v0).value
+        other = evaluate(
+            theorem1.gradient_norm_sum_bound, **problem, step_size=best * factor, sum_sqrt_v0=v0
+        ).value
         assert other >= at_best * (1 - 1e-12)
-    average = theorem1.average_gradient_norm_bound(**problem, sum_sqrt_v0=v0).value
+    average = evaluate(theorem1.average_gradient_norm_bound, **problem, sum_sqrt_v0=v0).value
     assert average >= at_best / problem["steps"] * (1 - 1e-12)
     if v0 == 0:
         assert average == pytest.approx(at_best / problem["steps"], rel=1e-11)
@@ -103,12 +107,12 @@ def test_monotone(problem: dict, name: str) -> None:
             return
     else:
         larger[name] = problem[name] * 2
-    before = theorem1.gradient_norm_sum_bound(**problem, step_size=0.01, sum_sqrt_v0=1.0).value
-    after = theorem1.gradient_norm_sum_bound(**larger, step_size=0.01, sum_sqrt_v0=1.0).value
+    before = evaluate(theorem1.gradient_norm_sum_bound, **problem, step_size=0.01, sum_sqrt_v0=1.0).value
+    after = evaluate(theorem1.gradient_norm_sum_bound, **larger, step_size=0.01, sum_sqrt_v0=1.0).value
     assert after >= before * (1 - 1e-13)
     v0 = 0.0 if name == "eta" else 1.0
-    average = theorem1.average_gradient_norm_bound(**problem, sum_sqrt_v0=v0).value
-    other = theorem1.average_gradient_norm_bound(**larger, sum_sqrt_v0=v0).value
+    average = evaluate(theorem1.average_gradient_norm_bound, **problem, sum_sqrt_v0=v0).value
+    other = evaluate(theorem1.average_gradient_norm_bound, **larger, sum_sqrt_v0=v0).value
     assert other <= average if name == "steps" else other >= average * (1 - 1e-13)
 
 
@@ -116,8 +120,11 @@ def test_bound_3_may_fall_with_eta_where_v0_dominates() -> None:
     """Its term A / (B K) falls with B, so that it is a coarser bound there than (2), which does not."""
     problem = {**PROBLEM, "initial_gap": 1e-9, "beta1": 0.0, "beta2": 0.9}
     less, more = ({**problem, "eta": eta} for eta in (0.1, 0.5))
-    averages = [theorem1.average_gradient_norm_bound(**p, sum_sqrt_v0=1.0).value for p in (less, more)]
-    sums = [theorem1.gradient_norm_sum_bound(**p, sum_sqrt_v0=1.0, step_size=1e-6).value for p in (less, more)]
+    averages = [evaluate(theorem1.average_gradient_norm_bound, **p, sum_sqrt_v0=1.0).value for p in (less, more)]
+    sums = [
+        evaluate(theorem1.gradient_norm_sum_bound, **p, sum_sqrt_v0=1.0, step_size=1e-6).value
+        for p in (less, more)
+    ]
     assert averages[1] < averages[0]
     assert sums[1] > sums[0]
     assert sums[1] / problem["steps"] < averages[1] / 2
@@ -125,7 +132,9 @@ def test_bound_3_may_fall_with_eta_where_v0_dominates() -> None:
 
 def test_sign_descent_limit() -> None:
     values = [
-        theorem1.average_gradient_norm_bound(**PROBLEM, beta1=0.0, beta2=b2, eta=0.0, sum_sqrt_v0=2.0).value
+        evaluate(
+            theorem1.average_gradient_norm_bound, **PROBLEM, beta1=0.0, beta2=b2, eta=0.0, sum_sqrt_v0=2.0
+        ).value
         for b2 in (1e-2, 1e-6, 1e-12, 1e-24)
     ]
     expected = math.sqrt(2 * 2.0 * 3 * 5.0 / 100)
@@ -135,7 +144,7 @@ def test_sign_descent_limit() -> None:
 
 
 def test_rmsprop_is_beta1_zero() -> None:
-    constants = theorem1.theorem_constants(0.0, 0.9, 0.6)
+    constants = theorem1.theorem_constants(AdamParameters(beta1=0.0, beta2=0.9, eta=0.6))
     assert constants["rho"] == pytest.approx(1)
     assert constants["kappa"] == pytest.approx((1 - 0.36) / 1.36)
     assert constants["Gamma"] == pytest.approx(1 / (2 * 0.1))
@@ -160,18 +169,20 @@ def test_numbers_arrays_and_symbols_agree() -> None:
         (theorem1.average_gradient_norm_bound, False),
     ):
         step = {"step_size": 0.01} if with_step else {}
-        number = function(**plain, **step).value
-        array = function(**arrays, **step).value
-        formula = function(**symbols, **({"step_size": alpha} if with_step else {})).value
+        number = evaluate(function, **plain, **step).value
+        array = evaluate(function, **arrays, **step).value
+        formula = evaluate(function, **symbols, **({"step_size": alpha} if with_step else {})).value
         assert array == pytest.approx([number, number], rel=1e-15)
         assert float(formula.subs(point).subs(alpha, 0.01)) == pytest.approx(number, rel=1e-11)
 
 
 def test_integer_arrays_do_not_overflow() -> None:
     problem = {"smoothness": 10**6, "dimension": np.array([10**13]), "initial_gap": 1, "steps": np.array([10**15])}
-    value = theorem1.gradient_norm_sum_bound(**problem, step_size=1, **ADAM).value
+    value = evaluate(theorem1.gradient_norm_sum_bound, **problem, step_size=1, **ADAM).value
     plain = {"smoothness": 1e6, "dimension": 1e13, "initial_gap": 1.0, "steps": 1e15}
-    assert value[0] == pytest.approx(theorem1.gradient_norm_sum_bound(**plain, step_size=1.0, **ADAM).value)
+    assert value[0] == pytest.approx(
+        evaluate(theorem1.gradient_norm_sum_bound, **plain, step_size=1.0, **ADAM).value
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +194,7 @@ def test_integer_arrays_do_not_overflow() -> None:
         ({"beta1": 0.98}, "beta1 < sqrt"),
         ({"beta2": 1.0}, "beta2 < 1"),
         ({"step_size": 0.0}, "step_size > 0"),
-        ({"sum_sqrt_v0": -1.0}, "v_{0,i}"),
+        ({"sum_sqrt_v0": -1.0}, "sum_sqrt_v0"),
         ({"steps": 0}, "steps >= 1"),
         ({"dimension": 0}, "dimension >= 1"),
         ({"smoothness": -1.0}, "smoothness > 0"),
@@ -194,21 +205,21 @@ def test_integer_arrays_do_not_overflow() -> None:
 def test_a_violated_hypothesis_raises(changed: dict, message: str) -> None:
     arguments = {**PROBLEM, **ADAM, "step_size": 0.1, "sum_sqrt_v0": 0.0, **changed}
     with pytest.raises(HypothesisError, match=message):
-        theorem1.gradient_norm_sum_bound(**arguments)
+        evaluate(theorem1.gradient_norm_sum_bound, **arguments)
 
 
 def test_no_gap_no_start_no_bound() -> None:
     problem = {**PROBLEM, "initial_gap": 0.0}
-    assert theorem1.average_gradient_norm_bound(**problem, **ADAM).value == 0.0
+    assert evaluate(theorem1.average_gradient_norm_bound, **problem, **ADAM).value == 0.0
     with pytest.raises(HypothesisError, match="initial_gap > 0"):
-        theorem1.predicted_rate(**problem, **ADAM)
+        evaluate(theorem1.predicted_rate, **problem, **ADAM)
 
 
 @pytest.mark.parametrize("v0", [0.0, 1.0, 1e6])
 def test_predicted_rate_is_the_slope(v0: float) -> None:
-    slope = theorem1.predicted_rate(**PROBLEM, **ADAM, sum_sqrt_v0=v0)
+    slope = evaluate(theorem1.predicted_rate, **PROBLEM, **ADAM, sum_sqrt_v0=v0)
     low, high = (
-        theorem1.average_gradient_norm_bound(**{**PROBLEM, "steps": k}, **ADAM, sum_sqrt_v0=v0).value
+        evaluate(theorem1.average_gradient_norm_bound, **{**PROBLEM, "steps": k}, **ADAM, sum_sqrt_v0=v0).value
         for k in (100 * 0.9999, 100 * 1.0001)
     )
     assert slope == pytest.approx((math.log(high) - math.log(low)) / math.log(1.0001 / 0.9999), abs=1e-6)
@@ -230,9 +241,11 @@ def test_nearly_attained_by_sign_descent() -> None:
     """beta2 = 1e-8, eta = 0 on a quadratic: the bound holds, and one 3% smaller would be violated."""
     steps = 100
     problem = {"smoothness": 1.0, "dimension": 1, "initial_gap": 0.5, "steps": steps}
-    alpha = theorem1.best_step_size(**problem, beta1=0.0, beta2=1e-8)
+    alpha = evaluate(theorem1.best_step_size, **problem, beta1=0.0, beta2=1e-8)
     measured = sum(quadratic_run(0.0, 1e-8, alpha, [1.0] * steps))
-    bound = theorem1.gradient_norm_sum_bound(**problem, step_size=alpha, beta1=0.0, beta2=1e-8, eta=0.0).value
+    bound = evaluate(
+        theorem1.gradient_norm_sum_bound, **problem, step_size=alpha, beta1=0.0, beta2=1e-8, eta=0.0
+    ).value
     assert measured <= bound
     assert measured > 0.97 * bound
 
@@ -249,7 +262,7 @@ def test_exact_expectations_stay_below_bound_2(beta1: float, beta2: float, eta: 
         weight = math.prod(probability if bit else 1 - probability for bit in path)
         expected += weight * sum(quadratic_run(beta1, beta2, alpha, [low if bit else high for bit in path]))
     problem = {"smoothness": 1.0, "dimension": 1, "initial_gap": 0.5, "steps": steps, "step_size": alpha}
-    bound = theorem1.gradient_norm_sum_bound(**problem, beta1=beta1, beta2=beta2, eta=eta)
+    bound = evaluate(theorem1.gradient_norm_sum_bound, **problem, beta1=beta1, beta2=beta2, eta=eta)
     assert expected <= bound.value
 
 

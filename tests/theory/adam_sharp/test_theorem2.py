@@ -10,9 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
+from tests.support.parameters import Given, changed, parameters
 from theory import guarantee
 from theory.adam.constants import preconditioner_growth, preconditioner_start
-from theory.adam_sharp import constants, parameters, sharpness_example, theorem2
+from theory.adam_sharp import constants, sharpness_example, theorem2
+from theory.adam_sharp import parameters as choices
 from theory.adam_sharp.constants import (
     denominator_growth,
     denominator_start,
@@ -30,15 +32,14 @@ from theory.adam_sharp.parameters import (
     largest_extra_steps,
 )
 from theory.adam_sharp.theorem2 import (
-    SharpParameters,
-    SharpProblem,
+    FreeParameters,
     bound_at,
     freezing_threshold,
     largest_admissible_eta,
     log_growth_bound,
 )
 
-PROBLEM = SharpProblem(
+PROBLEM = parameters(
     smoothness=2.0,
     dimension=10,
     initial_gap=5.0,
@@ -50,15 +51,15 @@ PROBLEM = SharpProblem(
     sum_sqrt_v0=0.3,
     epsilon=1e-8,
 )
-PARAMETERS = SharpParameters(zeta=0.1, window=30, extra_steps=25)
+PARAMETERS = FreeParameters(zeta=0.1, window=30, extra_steps=25)
 
 
-def bound_by_mpmath(problem: SharpProblem, parameters: SharpParameters) -> mpmath.mpf:
+def bound_by_mpmath(problem: Given, free: FreeParameters) -> mpmath.mpf:
     """The statement of Theorem 2, written once more from scratch, at 50 digits."""
     mp = mpmath.mp.clone()
     mp.dps = 50
-    f = {k: None if v is None else mp.mpf(v) for k, v in vars(problem).items()}
-    zeta, M, N = mp.mpf(parameters.zeta), mp.mpf(parameters.window), mp.mpf(parameters.extra_steps)
+    f = {k: None if v is None else mp.mpf(v) for k, v in (vars(problem[0]) | vars(problem[1])).items()}
+    zeta, M, N = mp.mpf(free.zeta), mp.mpf(free.window), mp.mpf(free.extra_steps)
     b1, b2, eta, d, K, alpha, L = (
         f[k] for k in ("beta1", "beta2", "eta", "dimension", "steps", "step_size", "smoothness")
     )
@@ -86,12 +87,12 @@ def bound_by_mpmath(problem: SharpProblem, parameters: SharpParameters) -> mpmat
 
 
 @st.composite
-def problems(draw, extreme: bool = True) -> SharpProblem:
+def problems(draw, extreme: bool = True) -> Given:
     gap = 10 ** draw(st.floats(-8 if extreme else -3, -0.02))
     beta2 = 1 - gap
     beta1 = draw(st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.9999])) * np.sqrt(beta2)
     eta = draw(st.floats(0.0, 0.95)) * largest_admissible_eta(beta1, beta2)
-    return SharpProblem(
+    return parameters(
         smoothness=10 ** draw(st.floats(-3, 3)),
         dimension=draw(st.sampled_from([1, 10, 10**9])),
         initial_gap=10 ** draw(st.floats(-3, 3)),
@@ -111,24 +112,24 @@ def problems(draw, extreme: bool = True) -> SharpProblem:
 )
 @settings(deadline=None, max_examples=150)
 def test_no_overflow_and_no_cancellation_against_50_digits(problem, part, window, extra):
-    threshold = freezing_threshold(problem.beta1, problem.beta2, problem.eta)
+    threshold = freezing_threshold(problem[1].beta1, problem[1].beta2, problem[1].eta)
     y = part * 0.9 * (1 - threshold)
-    parameters = SharpParameters(y / (2 - y), window, extra)
-    expected = bound_by_mpmath(problem, parameters)
-    assert abs(bound_at(problem, parameters).value / expected - 1) < 1e-9
+    free = FreeParameters(y / (2 - y), window, extra)
+    expected = bound_by_mpmath(problem, free)
+    assert abs(bound_at(*problem, free).value / expected - 1) < 1e-9
 
 
 @given(problems())
 @settings(deadline=None, max_examples=60)
 def test_the_best_bound_is_finite_and_is_the_theorem_at_its_own_parameters(problem):
-    bound = best_bound(problem)
+    bound = best_bound(*problem)
     assert np.isfinite(bound.value)
-    chosen = SharpParameters(bound.parameters["zeta"], bound.parameters["M"], bound.parameters["N"])
+    chosen = FreeParameters(bound.parameters["zeta"], bound.parameters["M"], bound.parameters["N"])
     assert abs(bound.value / bound_by_mpmath(problem, chosen) - 1) < 1e-8
 
 
-SHORT_RUN = SharpProblem(
-    1.0, dimension=1, initial_gap=1.0, steps=100, step_size=1.0, beta1=0.0, beta2=0.999, eta=0.0
+SHORT_RUN = parameters(
+    smoothness=1.0, dimension=1, initial_gap=1.0, steps=100, step_size=1.0, beta1=0.0, beta2=0.999, eta=0.0
 )
 
 
@@ -142,10 +143,10 @@ SHORT_RUN = SharpProblem(
 @settings(deadline=None, max_examples=80)
 def test_no_other_parameters_are_much_better(problem, part, window, extra):
     """The grids of M and N have a ratio of sqrt(2) or 2: off them the bound gains a few percent at most."""
-    threshold = freezing_threshold(problem.beta1, problem.beta2, problem.eta)
+    threshold = freezing_threshold(problem[1].beta1, problem[1].beta2, problem[1].eta)
     y = part * (1 - threshold)
-    other = bound_at(problem, SharpParameters(y / (2 - y), window, extra)).value
-    assert best_bound(problem).value <= 1.03 * other
+    other = bound_at(*problem, FreeParameters(y / (2 - y), window, extra)).value
+    assert best_bound(*problem).value <= 1.03 * other
 
 
 @given(
@@ -155,14 +156,14 @@ def test_no_other_parameters_are_much_better(problem, part, window, extra):
 )
 @settings(deadline=None, max_examples=100)
 def test_the_best_bound_increases_with_every_difficulty(problem, name, more):
-    value = getattr(problem, name)
+    value = (vars(problem[0]) | vars(problem[1]))[name]
     if name == "eta":
-        largest = 0.99 * largest_admissible_eta(problem.beta1, problem.beta2)
+        largest = 0.99 * largest_admissible_eta(problem[1].beta1, problem[1].beta2)
         raised = float(value + more * (largest - value))
     else:
         raised = value * (1 + round(10 * more))
-    harder = replace(problem, **{name: raised})
-    assert best_bound(harder).value >= best_bound(problem).value * (1 - 1e-9)
+    harder = changed(problem, **{name: raised})
+    assert best_bound(*harder).value >= best_bound(*problem).value * (1 - 1e-9)
 
 
 def test_numbers_arrays_and_symbols_agree():
@@ -178,41 +179,41 @@ def test_numbers_arrays_and_symbols_agree():
         "epsilon",
     )
     symbols = {name: sympy.Symbol(name, positive=True) for name in names}
-    symbolic = SharpProblem(**symbols, beta1=sympy.Symbol("beta1", positive=True))
+    symbolic = parameters(**symbols, beta1=sympy.Symbol("beta1", positive=True))
     zeta, M, N = sympy.symbols("zeta M N", positive=True)
-    formula = bound_at(symbolic, SharpParameters(zeta, M, N)).value
-    numbers = {symbols[name]: sympy.Float(getattr(PROBLEM, name), 40) for name in names}
-    numbers |= {symbolic.beta1: sympy.Float(0.9, 40), zeta: sympy.Float(0.1, 40), M: 30, N: 25}
-    scalar = bound_at(PROBLEM, PARAMETERS).value
+    formula = bound_at(*symbolic, FreeParameters(zeta, M, N)).value
+    numbers = {symbols[name]: sympy.Float((vars(PROBLEM[0]) | vars(PROBLEM[1]))[name], 40) for name in names}
+    numbers |= {symbolic[1].beta1: sympy.Float(0.9, 40), zeta: sympy.Float(0.1, 40), M: 30, N: 25}
+    scalar = bound_at(*PROBLEM, PARAMETERS).value
     assert abs(float(formula.subs(numbers)) / scalar - 1) < 1e-12
 
     etas = np.array([[0.1], [0.4]])
     steps = np.array([100, 10_000, 10**8])
-    table = bound_at(replace(PROBLEM, eta=etas, steps=steps), PARAMETERS).value
-    best = best_bound(replace(PROBLEM, eta=etas, steps=steps)).value
+    table = bound_at(*changed(PROBLEM, eta=etas, steps=steps), PARAMETERS).value
+    best = best_bound(*changed(PROBLEM, eta=etas, steps=steps)).value
     assert table.shape == best.shape == (2, 3)
     for i, j in itertools.product(range(2), range(3)):
-        one = replace(PROBLEM, eta=float(etas[i, 0]), steps=int(steps[j]))
-        assert table[i, j] == pytest.approx(bound_at(one, PARAMETERS).value, rel=1e-14)
-        assert best[i, j] == pytest.approx(best_bound(one).value, rel=1e-14)
+        one = changed(PROBLEM, eta=float(etas[i, 0]), steps=int(steps[j]))
+        assert table[i, j] == pytest.approx(bound_at(*one, PARAMETERS).value, rel=1e-14)
+        assert best[i, j] == pytest.approx(best_bound(*one).value, rel=1e-14)
 
 
 def test_arrays_of_betas_are_optimised_one_by_one():
     beta1, beta2 = np.array([0.0, 0.5, 0.9]), np.array([0.95, 0.9, 0.999])
-    problem = replace(PROBLEM, beta1=beta1, beta2=beta2)
-    values, alphas = best_bound(problem).value, best_step_size(problem)
+    problem = changed(PROBLEM, beta1=beta1, beta2=beta2)
+    values, alphas = best_bound(*problem).value, best_step_size(*problem)
     for k in range(3):
-        one = replace(PROBLEM, beta1=float(beta1[k]), beta2=float(beta2[k]))
-        assert values[k] == pytest.approx(best_bound(one).value, rel=1e-13)
-        assert alphas[k] == pytest.approx(best_step_size(one), rel=1e-8)
+        one = changed(PROBLEM, beta1=float(beta1[k]), beta2=float(beta2[k]))
+        assert values[k] == pytest.approx(best_bound(*one).value, rel=1e-13)
+        assert alphas[k] == pytest.approx(best_step_size(*one), rel=1e-8)
 
 
 @given(problems(extreme=False))
 @settings(deadline=None, max_examples=25)
 def test_no_step_size_is_better_than_the_best_one(problem):
-    best = best_step_size(problem)
-    value = best_bound(replace(problem, step_size=best)).value
-    others = best_bound(replace(problem, step_size=best * 10.0 ** np.linspace(-6, 6, 49))).value
+    best = best_step_size(*problem)
+    value = best_bound(*changed(problem, step_size=best)).value
+    others = best_bound(*changed(problem, step_size=best * 10.0 ** np.linspace(-6, 6, 49))).value
     assert value <= others.min() * (1 + 1e-6)
 
 
@@ -234,7 +235,7 @@ def test_best_zeta_against_a_fine_grid(threshold, fixed, drift):
 @settings(deadline=None)
 def test_a_window_of_one_step_is_theorem_1(ratio, beta2, eta):
     growth = denominator_growth(beta2, eta, 1)
-    start = denominator_start(beta2, eta, 1, 1000, 2.5, 7.0, 0.0)
+    start = denominator_start(*changed(PROBLEM, beta2=beta2, beta1=0.0, eta=eta, sum_sqrt_v0=2.5), 1, 0.0)
     assert growth == pytest.approx(preconditioner_growth(beta2, eta), rel=1e-13)
     assert start == pytest.approx(preconditioner_start(beta2, 2.5), rel=1e-13)
     assert freezing_factor(0.0, eta, 0.1) == 1
@@ -249,13 +250,13 @@ def test_largest_eta_is_where_the_condition_ends(ratio, beta2):
         condition = eta < 1 if beta1 == 0 else eta**2 * (beta1 / np.sqrt(beta2) + np.sqrt(1 + eta**2)) < 1
         assert condition == holds
     assert largest > 0.6733
-    best_bound(replace(PROBLEM, beta1=float(beta1), beta2=beta2, eta=float(largest * 0.9999)))
+    best_bound(*changed(PROBLEM, beta1=float(beta1), beta2=beta2, eta=float(largest * 0.9999)))
     with pytest.raises(HypothesisError, match="supremum of the admissible"):
-        replace(PROBLEM, beta1=float(beta1), beta2=beta2, eta=float(largest * 1.0001))
+        best_bound(*changed(PROBLEM, beta1=float(beta1), beta2=beta2, eta=float(largest * 1.0001)))
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("values", "message"),
     [
         ({"beta1": 0.99}, "beta1 < sqrt"),
         ({"beta2": 1.0}, "beta2"),
@@ -269,13 +270,13 @@ def test_largest_eta_is_where_the_condition_ends(ratio, beta2):
         ({"steps": 0}, "steps"),
     ],
 )
-def test_violated_hypotheses_are_named(changed, message):
+def test_violated_hypotheses_are_named(values, message):
     with pytest.raises(HypothesisError, match=message):
-        replace(PROBLEM, **changed)
+        bound_at(*changed(PROBLEM, **values), PARAMETERS)
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("values", "message"),
     [
         ({"zeta": 0.0}, "zeta"),
         ({"zeta": 1.0}, "zeta"),
@@ -284,22 +285,22 @@ def test_violated_hypotheses_are_named(changed, message):
         ({"window": 2.5}, "integer"),
     ],
 )
-def test_parameters_out_of_range_are_named(changed, message):
+def test_parameters_out_of_range_are_named(values, message):
     with pytest.raises(HypothesisError, match=message):
-        replace(PARAMETERS, **changed)
+        replace(PARAMETERS, **values)
 
 
 def test_a_zeta_that_is_too_large_names_the_largest():
     with pytest.raises(HypothesisError, match=r"R eta\^2 < 1") as caught:
-        bound_at(replace(PROBLEM, eta=0.6), SharpParameters(0.5))
+        bound_at(*changed(PROBLEM, eta=0.6), FreeParameters(0.5))
     largest = float(str(caught.value).rsplit("=", 1)[1])
-    bound_at(replace(PROBLEM, eta=0.6), SharpParameters(largest * 0.999))
+    bound_at(*changed(PROBLEM, eta=0.6), FreeParameters(largest * 0.999))
 
 
 def test_the_best_step_size_needs_a_positive_gap():
     with pytest.raises(HypothesisError, match="initial_gap > 0"):
-        best_step_size(replace(PROBLEM, initial_gap=0.0))
-    assert best_bound(replace(PROBLEM, initial_gap=0.0)).value > 0
+        best_step_size(*changed(PROBLEM, initial_gap=0.0))
+    assert best_bound(*changed(PROBLEM, initial_gap=0.0)).value > 0
 
 
 @pytest.mark.parametrize(("base", "exponent"), [(1 - 1e-8, 3), (0.5, 10**9), (1 - 1e-12, 10**6)])
@@ -421,7 +422,7 @@ def simulate(steps, beta1, beta2, eta, paths, seed, dimension=10, v0=1e-4):
     def gradient(w):
         return 2 * w / (1 + w * w) ** 2
 
-    problem = SharpProblem(
+    problem = parameters(
         smoothness=2.0,
         dimension=dimension,
         initial_gap=float((start**2 / (1 + start**2)).sum()),
@@ -434,19 +435,19 @@ def simulate(steps, beta1, beta2, eta, paths, seed, dimension=10, v0=1e-4):
         initial_gradient_norm=float(np.abs(gradient(start)).sum()),
     )
     for _ in range(3):  # the growth of v and the best step size depend on each other, by a logarithm
-        growth = log_growth_bound(problem, dimension * v0, dimension * np.log(v0), largest_extra_steps(beta1))
-        problem = replace(problem, log_growth=growth)
-        problem = replace(problem, step_size=best_step_size(problem))
-    growth = log_growth_bound(problem, dimension * v0, dimension * np.log(v0), largest_extra_steps(beta1))
-    problem = replace(problem, log_growth=growth)
+        growth = log_growth_bound(*problem, dimension * v0, dimension * np.log(v0), largest_extra_steps(beta1))
+        problem = changed(problem, log_growth=growth)
+        problem = changed(problem, step_size=best_step_size(*problem))
+    growth = log_growth_bound(*problem, dimension * v0, dimension * np.log(v0), largest_extra_steps(beta1))
+    problem = changed(problem, log_growth=growth)
     m, v, total = np.zeros_like(w), np.full_like(w, v0), np.zeros(paths)
     for _ in range(steps):
         true = gradient(w)
         total += np.abs(true).sum(axis=1)
         g = true * (1 + eta * rng.normal(size=w.shape))
         m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
-        w -= problem.step_size * m / np.sqrt(v)
-    return total, best_bound(problem), np.log(v / v0).sum(axis=1).mean(), growth
+        w -= problem[1].step_size * m / np.sqrt(v)
+    return total, best_bound(*problem), np.log(v / v0).sum(axis=1).mean(), growth
 
 
 def test_the_bound_holds_on_adam_and_is_close():
@@ -475,8 +476,8 @@ def test_ratios_at_longer_runs(beta1, beta2, eta, largest):
 
 
 def test_chosen_parameters_are_the_ones_reported():
-    chosen = best_parameters(PROBLEM)
-    reported = best_bound(PROBLEM).parameters
+    chosen = best_parameters(*PROBLEM)
+    reported = best_bound(*PROBLEM).parameters
     assert (chosen.zeta, chosen.window, chosen.extra_steps) == (reported["zeta"], reported["M"], reported["N"])
 
 
@@ -485,12 +486,21 @@ def test_tight_in_the_limit_of_sign_descent(steps):
     """beta1 = 0, beta2 -> 0, eta = 0 on w^2 / 2 from w_1 = alpha K: sum and bound are alpha K (K + 1) / 2."""
     alpha, beta2 = 0.01, 1e-8
     w, v, measured = alpha * steps, 0.0, 0.0
-    problem = SharpProblem(1.0, 1, w**2 / 2, steps, alpha, 0.0, beta2, 0.0, initial_gradient_norm=w)
+    problem = parameters(
+        smoothness=1.0,
+        dimension=1,
+        initial_gap=w**2 / 2,
+        steps=steps,
+        step_size=alpha,
+        beta1=0.0,
+        beta2=beta2,
+        initial_gradient_norm=w,
+    )
     for _ in range(steps):
         measured += abs(w)
         v = beta2 * v + (1 - beta2) * w * w
         w -= alpha * w / np.sqrt(v)
-    assert measured <= best_bound(problem).value <= 1.001 * measured
+    assert measured <= best_bound(*problem).value <= 1.001 * measured
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -503,17 +513,26 @@ def test_no_noiseless_run_beats_the_bound(seed):
     start, alpha, steps = 10 ** rng.uniform(-2, 2), 10 ** rng.uniform(-3, 1), int(10 ** rng.uniform(0, 3))
     v0 = 10 ** rng.uniform(-4, 2) * rng.integers(0, 2)
     gap = float(np.sqrt(1 + start**2) - 1)
-    problem = SharpProblem(1.0, 1, gap, steps, alpha, beta1, beta2, 0.0, sum_sqrt_v0=np.sqrt(v0))
+    problem = parameters(
+        smoothness=1.0,
+        dimension=1,
+        initial_gap=gap,
+        steps=steps,
+        step_size=alpha,
+        beta1=beta1,
+        beta2=beta2,
+        sum_sqrt_v0=np.sqrt(v0),
+    )
     w, m, v, measured = start, 0.0, v0, 0.0
     for _ in range(steps):
         g = w / np.sqrt(1 + w * w)
         measured += abs(g)
         m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
         w -= alpha * m / np.sqrt(v)
-    assert measured <= best_bound(problem).value
+    assert measured <= best_bound(*problem).value
 
 
-@pytest.mark.parametrize("module", [theorem2, constants, parameters, guarantee, sharpness_example])
+@pytest.mark.parametrize("module", [theorem2, constants, choices, guarantee, sharpness_example])
 def test_examples_of_the_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

@@ -16,27 +16,27 @@ from theory.audit.checks import (
 )
 from theory.audit.checks import variance_estimators as estimators
 from theory.audit.claims import CLAIMS, find_claim
-from theory.audit.corrected_adam import repaired_bound
-from theory.audit.evidence import Certificate, Comparison, Verdict
+from theory.audit.corrected_adam import corrected_bound
+from theory.audit.evidence import ClaimEvidence, Comparison, Verdict
 from theory.audit.published_adam import lemma_b1_bound
 from theory.estimators.finite_population import sample_variance_factor
 
 
-def numbers(certificate: Certificate, words: str) -> list[tuple[float, float]]:
+def numbers(evidence: ClaimEvidence, words: str) -> list[tuple[float, float]]:
     """(left, right) of the comparisons whose description contains the words."""
-    groups = (certificate.printed, certificate.corrected, certificate.content, certificate.supporting)
+    groups = (evidence.published, evidence.corrected, evidence.content, evidence.supporting)
     return [(c.left, c.right) for group in groups for c in group if words in c.what]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.place)
 def test_every_check_comes_to_the_verdict_on_record(claim) -> None:
     start = time.perf_counter()
-    certificate = claim.check()
-    assert certificate.verdict is claim.verdict, [str(c) for c in certificate.supporting if not c.holds]
-    assert certificate.note
+    evidence = claim.check()
+    assert evidence.verdict is claim.verdict, [str(c) for c in evidence.supporting if not c.holds]
+    assert evidence.note
     assert claim.methods
     assert bool(claim.correction) is (claim.verdict is not Verdict.HOLDS)
-    json.dumps(certificate.as_dict())
+    json.dumps(evidence.as_dict())
     assert time.perf_counter() - start < 60
 
 
@@ -48,7 +48,7 @@ PERTURBED = {
     ),
     "Sec. 3.1": (lambda: norm_conditions.inner_product_equivalence(scale=1.2), Verdict.HOLDS),
     "Eq. 3": (lambda: estimators.plug_in_denominator(estimators.eta_to_enforce, 500), Verdict.HOLDS),
-    "Eq. 5": (lambda: estimators.variance_of_workers(printed="covariance_trace"), Verdict.HOLDS),
+    "Eq. 5": (lambda: estimators.variance_of_workers(published="covariance_trace"), Verdict.HOLDS),
     "Eq. 5, wrong correction": (
         lambda: estimators.variance_of_workers(corrected="debiased_squared_norm"),
         Verdict.FAILS,
@@ -66,7 +66,7 @@ PERTURBED = {
     "Lemma B.2": (lambda: adam_lemmas.step_bounds(rooted=False), Verdict.HOLDS),
     "Lemma B.2, beta1 < beta2": (lambda: adam_lemmas.step_bounds(0.8, 0.85), Verdict.HOLDS),
     "Lemma B.3": (lambda: adam_lemmas.descent_leading_term(1.0, 0, 1), Verdict.HOLDS),
-    "Thm B.1": (lambda: adam_theorem.theorem_bound(repaired_bound), Verdict.HOLDS),
+    "Thm B.1": (lambda: adam_theorem.theorem_bound(corrected_bound), Verdict.HOLDS),
     "Thm 1, rate": (lambda: adam_theorem.rate(scaled=True), Verdict.HOLDS),
     "Thm 1, betas": (lambda: adam_theorem.beta_condition(0.5, 0.99), Verdict.HOLDS),
     "Thm 1, eta": (lambda: sharpness.any_eta_below_one(eta=0.85), Verdict.HOLDS),
@@ -106,13 +106,13 @@ def test_perturbations_cover_every_claim_that_has_a_parameter() -> None:
 
 def test_each_misprint_of_lemma_b3_is_seen_on_its_own() -> None:
     for arguments in ((-1.0, 0, 1), (1.0, 1, 1), (1.0, 0)):
-        certificate = adam_lemmas.descent_leading_term(*arguments)
-        assert [c.holds for c in certificate.printed].count(False) == 1
+        evidence = adam_lemmas.descent_leading_term(*arguments)
+        assert [c.holds for c in evidence.published].count(False) == 1
 
 
 def test_lemma_b4_needs_the_negative_logarithm() -> None:
-    fails = adam_lemmas.preconditioner_sum().printed[0]
-    holds = adam_lemmas.preconditioner_sum(sigma=1.0).printed[0]
+    fails = adam_lemmas.preconditioner_sum().published[0]
+    holds = adam_lemmas.preconditioner_sum(sigma=1.0).published[0]
     assert not fails.holds
     assert holds.holds
 
@@ -130,7 +130,7 @@ def test_numbers_of_the_counterexamples() -> None:
     assert numbers(find_claim("Eq. 2").check(), "n=4, b=2")[0][0] == 0.75
     for left, right in numbers(find_claim("Eq. 5").check(), "against (J-1)/b"):
         assert left == pytest.approx(right)
-    for left, right in numbers(find_claim("Alg. 1, growth").check(), "mean printed T near (J-1)/eta^2, b"):
+    for left, right in numbers(find_claim("Alg. 1, growth").check(), "mean published T near (J-1)/eta^2, b"):
         assert right == pytest.approx(75)
         assert abs(left - 75) < 2.5
     assert numbers(find_claim("Sec. 3.1").check(), "at g = 10 G")[0][0] == pytest.approx(9)
@@ -139,14 +139,14 @@ def test_numbers_of_the_counterexamples() -> None:
 
 def test_verdicts_follow_from_the_comparisons() -> None:
     true, false = Comparison("a", 1.0, "<=", 2.0), Comparison("b", 3.0, "<=", 2.0)
-    assert Certificate((true,)).verdict is Verdict.HOLDS
-    assert Certificate((true,), content=(false,)).verdict is Verdict.VACUOUS
-    assert Certificate((false,), corrected=(true,)).verdict is Verdict.CORRECTED
-    assert Certificate((false,), corrected=(false,)).verdict is Verdict.FAILS
-    assert Certificate((true, false)).verdict is Verdict.FAILS
-    assert Certificate((true,), supporting=(false,)).verdict is Verdict.OPEN
-    assert Certificate(()).verdict is Verdict.OPEN
-    assert Certificate((true, false)).headline == "b: 3 > 2"
+    assert ClaimEvidence((true,)).verdict is Verdict.HOLDS
+    assert ClaimEvidence((true,), content=(false,)).verdict is Verdict.VACUOUS
+    assert ClaimEvidence((false,), corrected=(true,)).verdict is Verdict.CORRECTED
+    assert ClaimEvidence((false,), corrected=(false,)).verdict is Verdict.FAILS
+    assert ClaimEvidence((true, false)).verdict is Verdict.FAILS
+    assert ClaimEvidence((true,), supporting=(false,)).verdict is Verdict.OPEN
+    assert ClaimEvidence(()).verdict is Verdict.OPEN
+    assert ClaimEvidence((true, false)).headline == "b: 3 > 2"
 
 
 def test_comparisons_show_the_relation_that_is_true() -> None:

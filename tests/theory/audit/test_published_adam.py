@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import mpmath
 import numpy as np
@@ -11,32 +12,44 @@ from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
 from theory.audit.checks.adam_runs import deterministic_adam
-from theory.audit.corrected_adam import best_sigma, largest_root_bound, repaired_bound, scaled_bound
+from theory.audit.corrected_adam import best_sigma, corrected_bound, largest_root_bound, scaled_bound
 from theory.audit.published_adam import (
-    PrintedProblem,
+    PublishedProblem,
     UndefinedExpressionError,
     combine,
     first_constant,
-    largest_printed_beta1,
+    largest_published_beta1,
     lemma_b1_bound,
     lemma_b1_sum,
     lemma_b2_first,
     lemma_b2_second,
-    printed_bound,
-    printed_preconditioner_total,
+    published_bound,
+    published_constants,
 )
+from theory.problem import AdamParameters, Problem
 
-PROBLEM = PrintedProblem(0.5, 0.99, 0.5, 2.0, 0.1, np.array([1.0, 4.0]), np.array([0.3, -2.0]))
+
+def run_of(beta1, beta2, eta, smoothness, alpha, v0, gradient, steps=10, gap=1.0) -> PublishedProblem:
+    problem = Problem(smoothness=smoothness, dimension=len(v0), initial_gap=gap, steps=steps)
+    adam = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=alpha)
+    return PublishedProblem(problem, adam, v0, gradient)
 
 
-def slow_bound(
-    p: PrintedProblem, sigma: float, steps: int, repaired: bool = False, gap: float = 1.0
-) -> mpmath.mpf:
-    """(B.2) retyped from the paper, with 50 digits; the three repairs on demand."""
+def with_problem(run: PublishedProblem, **values) -> PublishedProblem:
+    return replace(run, problem=replace(run.problem, **values))
+
+
+PROBLEM = run_of(0.5, 0.99, 0.5, 2.0, 0.1, np.array([1.0, 4.0]), np.array([0.3, -2.0]))
+
+
+def slow_bound(p: PublishedProblem, sigma: float, corrected: bool = False, gap: float = 1.0) -> mpmath.mpf:
+    """(B.2) retyped from the paper, with 50 digits; the three corrections on demand."""
     with mpmath.workdps(50):
-        b1, b2, eta, big_l, al, s = map(mpmath.mpf, (p.beta1, p.beta2, p.eta, p.smoothness, p.alpha, sigma))
-        d, k, tau2, r, c = len(p.v0), steps, 1 + eta**2, b1 / mpmath.sqrt(b2), 1 - b2
-        q = tau2 if repaired else s**2
+        b1, b2, eta, big_l, al, s = map(
+            mpmath.mpf, (p.adam.beta1, p.adam.beta2, p.adam.eta, p.problem.smoothness, p.adam.alpha, sigma)
+        )
+        d, k, tau2, r, c = len(p.v0), p.problem.steps, 1 + eta**2, b1 / mpmath.sqrt(b2), 1 - b2
+        q = tau2 if corrected else s**2
         c1 = 32 * big_l * al * (1 + r) ** 3 / (c * (1 - r) ** 3)
         c1 += 16 * b1**2 * s * (1 - b1) / (b2 * mpmath.sqrt(c) * (1 - r) ** 3)
         c1 += 64 * (1 + q) * q * big_l**2 * al**2 * d / (b2**2 * (1 - r) ** 4 * s * c ** mpmath.mpf("1.5"))
@@ -46,7 +59,7 @@ def slow_bound(
             c2 += 2 * c1 * (mpmath.log(1 / mpmath.sqrt(b2 * v)) - k * mpmath.log(b2))
         x = d * tau2 * c1 / mpmath.sqrt(b2)
         z = 2 * (k + 1) * sum(mpmath.sqrt(v + s**2) for v in p.v0.tolist())
-        z += 24 * x * mpmath.log(24 * x / mpmath.e if repaired else x) + 12 * tau2 * c2 / mpmath.sqrt(b2)
+        z += 24 * x * mpmath.log(24 * x / mpmath.e if corrected else x) + 12 * tau2 * c2 / mpmath.sqrt(b2)
         return mpmath.sqrt(c2 + 2 * c1 * d * mpmath.log(z)) * mpmath.sqrt(z)
 
 
@@ -61,15 +74,15 @@ def slow_bound(
     steps=st.integers(1, 10**6),
 )
 def test_bounds_against_fifty_digits(beta1, beta2, eta, smoothness, alpha, sigma, steps) -> None:
-    problem = PrintedProblem(beta1, beta2, eta, smoothness, alpha, PROBLEM.v0, PROBLEM.gradient)
-    expected = slow_bound(problem, sigma, steps)
+    problem = run_of(beta1, beta2, eta, smoothness, alpha, PROBLEM.v0, PROBLEM.gradient, steps, 3.0)
+    expected = slow_bound(problem, sigma)
     if mpmath.im(expected) == 0:
-        assert printed_bound(problem, sigma, steps).value == pytest.approx(float(expected), rel=1e-8)
+        assert published_bound(problem, sigma).value == pytest.approx(float(expected), rel=1e-8)
     else:
         with pytest.raises(UndefinedExpressionError):
-            printed_bound(problem, sigma, steps)
-    repaired = repaired_bound(problem, sigma, steps, initial_gap=3.0).value
-    assert repaired == pytest.approx(float(slow_bound(problem, sigma, steps, True, 3.0)), rel=1e-8)
+            published_bound(problem, sigma)
+    corrected = corrected_bound(problem, sigma).value
+    assert corrected == pytest.approx(float(slow_bound(problem, sigma, True, 3.0)), rel=1e-8)
 
 
 def test_the_counterexample_of_theorem_b1() -> None:
@@ -78,15 +91,15 @@ def test_the_counterexample_of_theorem_b1() -> None:
     def derivative(w: float) -> float:
         return w / math.hypot(scale, w)
 
-    problem = PrintedProblem(0.5, 0.99, 0.5, 1 / scale, 1.0, np.ones(1), np.array([derivative(start)]))
+    gradient, gap = np.array([derivative(start)]), math.hypot(scale, start) - scale
     for steps, total, bound in ((1000, 995.0367, 760.9898), (10_000, 9950.3226, 1875.597)):
         run = deterministic_adam(derivative, start, 1.0, 0.5, 0.99, 1.0, steps)
         assert run.gradient_sum == pytest.approx(total, abs=1e-3)
-        value = printed_bound(problem, 1e-6, steps).value
+        problem = run_of(0.5, 0.99, 0.5, 1 / scale, 1.0, np.ones(1), gradient, steps, gap)
+        value = published_bound(problem, 1e-6).value
         assert value == pytest.approx(bound, abs=1e-3)
         assert run.gradient_sum > value
-        gap = math.hypot(scale, start) - scale
-        assert run.gradient_sum <= repaired_bound(problem, 1e-6, steps, gap).value
+        assert run.gradient_sum <= corrected_bound(problem, 1e-6).value
 
 
 def test_deterministic_adam_against_arrays() -> None:
@@ -105,34 +118,34 @@ def test_deterministic_adam_against_arrays() -> None:
 
 def test_undefined_expressions_are_named() -> None:
     # The counterexample of Lemma B.4: Z is negative, so (B.2) has no value.
-    tiny = PrintedProblem(0.5, 0.999, 0.2, 1e-14, 1e3, np.ones(1), np.array([1e-14]))
-    total = printed_preconditioner_total(tiny, 10**-3.5, 1)
+    tiny = run_of(0.5, 0.999, 0.2, 1e-14, 1e3, np.ones(1), np.array([1e-14]), 1)
+    total = published_constants(tiny, 10**-3.5)["Z"]
     assert total == pytest.approx(-3.0658, abs=1e-4)
     with pytest.raises(UndefinedExpressionError, match=r"log Z is undefined: its argument is -3.0657"):
-        printed_bound(tiny, 10**-3.5, 1)
+        published_bound(tiny, 10**-3.5)
     with pytest.raises(ValueError, match="undefined for every sigma"):
-        best_sigma(lambda s: printed_bound(tiny, 10**-3.5, 1))
+        best_sigma(lambda s: published_bound(tiny, 10**-3.5))
     with pytest.raises(UndefinedExpressionError, match=r"sqrt\(c2 \+ 2 c1 sum_i log Z\) is undefined"):
-        combine(PROBLEM, 1.0, -100.0, 2.0)
+        combine(PROBLEM, {"c1": 1.0, "c2": -100.0, "Z": 2.0})
 
 
 def test_hypotheses_are_required() -> None:
     with pytest.raises(HypothesisError, match=r"beta2 nearer to 1"):
-        printed_bound(replace(PROBLEM, beta1=0.9, beta2=0.95), 1.0, 10)
+        published_bound(replace(PROBLEM, adam=replace(PROBLEM.adam, beta1=0.9, beta2=0.95)), 1.0)
     with pytest.raises(HypothesisError, match="beta1 > 0"):
-        printed_bound(replace(PROBLEM, beta1=0.0), 1.0, 10)
+        published_bound(replace(PROBLEM, adam=replace(PROBLEM.adam, beta1=0.0)), 1.0)
     with pytest.raises(HypothesisError, match="v_0 > 0"):
-        printed_bound(replace(PROBLEM, v0=np.array([0.0, 1.0])), 1.0, 10)
+        published_bound(replace(PROBLEM, v0=np.array([0.0, 1.0])), 1.0)
     with pytest.raises(HypothesisError, match="sigma > 0"):
-        printed_bound(PROBLEM, 0.0, 10)
+        published_bound(PROBLEM, 0.0)
     with pytest.raises(HypothesisError, match="inf L"):
-        repaired_bound(PROBLEM, 1.0, 10, -1.0)
+        corrected_bound(with_problem(PROBLEM, initial_gap=-1.0), 1.0)
 
 
-def test_the_printed_condition_excludes_the_usual_betas() -> None:
-    assert largest_printed_beta1(0.95, 0.0) == pytest.approx(0.5315, abs=1e-4)
-    assert largest_printed_beta1(0.9884, 0.0) < 0.9 < largest_printed_beta1(0.9885, 0.0)
-    assert largest_printed_beta1(0.95, 0.2) < largest_printed_beta1(0.95, 0.0)
+def test_the_published_condition_excludes_the_usual_betas() -> None:
+    assert largest_published_beta1(0.95, 0.0) == pytest.approx(0.5315, abs=1e-4)
+    assert largest_published_beta1(0.9884, 0.0) < 0.9 < largest_published_beta1(0.9885, 0.0)
+    assert largest_published_beta1(0.95, 0.2) < largest_published_beta1(0.95, 0.0)
 
 
 @settings(deadline=None, max_examples=100)
@@ -163,7 +176,7 @@ def test_lemma_b1_fails_outside_of_it() -> None:
     fraction=st.floats(0, 0.99),
     gradients=st.lists(st.floats(-10, 10), min_size=1, max_size=30),
 )
-def test_lemma_b2_first_bound_and_its_repaired_second(beta2, fraction, gradients) -> None:
+def test_lemma_b2_first_bound_and_its_corrected_second(beta2, fraction, gradients) -> None:
     beta1 = fraction * math.sqrt(beta2)
     m = v = 0.0
     for g in gradients:
@@ -190,31 +203,34 @@ def test_largest_root_bound(a: float, b: float, x: float) -> None:
     assert largest_root_bound(2 * b - b * math.log(2 * b), b) == pytest.approx(2 * b)
 
 
-def test_the_repaired_bound_has_slope_one_half_only_when_scaled() -> None:
+def test_the_corrected_bound_has_slope_one_half_only_when_scaled() -> None:
     def slope(values: dict[float, float]) -> float:
         return float(np.polyfit(np.log(list(values)), np.log(list(values.values())), 1)[0])
 
     horizons = (1e8, 1e10, 1e12)
-    scaled = {k: scaled_bound(0.5, 0.99, 0.5, 1.0, 1.0, np.ones(1), k).value / k for k in horizons}
+    adam, gradient = AdamParameters(beta1=0.5, beta2=0.99, eta=0.5), np.ones(1)
+    problem = Problem(smoothness=1.0, dimension=1, initial_gap=1.0, steps=1)
+    scaled = {k: scaled_bound(replace(problem, steps=k), adam, gradient).value / k for k in horizons}
     assert slope(scaled) == pytest.approx(-0.5, abs=1e-3)
-    fixed = replace(PROBLEM, alpha=0.01)
-    unscaled = {k: best_sigma(lambda s, k=k: repaired_bound(fixed, s, k, 1.0)).value / k for k in horizons}
+    fixed = replace(PROBLEM, adam=replace(PROBLEM.adam, step_size=0.01))
+    unscaled = {k: best_sigma(partial(corrected_bound, with_problem(fixed, steps=k))).value / k for k in horizons}
     assert abs(slope(unscaled)) < 1e-3
 
 
 def test_best_sigma_finds_the_minimum() -> None:
-    bound = best_sigma(lambda s: repaired_bound(PROBLEM, s, 1000, 1.0))
+    run = with_problem(PROBLEM, steps=1000)
+    bound = best_sigma(partial(corrected_bound, run))
     sigma = bound.parameters["sigma"]
     for factor in (0.5, 0.9, 1.1, 2.0):
-        assert repaired_bound(PROBLEM, sigma * factor, 1000, 1.0).value > bound.value
-    dense = min(repaired_bound(PROBLEM, s, 1000, 1.0).value for s in np.logspace(-6, 6, 4001))
+        assert corrected_bound(run, sigma * factor).value > bound.value
+    dense = min(corrected_bound(run, s).value for s in np.logspace(-6, 6, 4001))
     assert bound.value <= dense
 
 
-def test_repairs_change_only_what_they_say() -> None:
+def test_corrections_change_only_what_they_name() -> None:
     at_tau = first_constant(PROBLEM, math.sqrt(1.25))
     assert at_tau == pytest.approx(first_constant(PROBLEM, math.sqrt(1.25), growth_squared=1.25))
-    larger_gap = repaired_bound(PROBLEM, 1.0, 100, 2.0).constants["c2"]
-    smaller_gap = repaired_bound(PROBLEM, 1.0, 100, 1.0).constants["c2"]
+    larger_gap = corrected_bound(with_problem(PROBLEM, steps=100, initial_gap=2.0), 1.0).constants["c2"]
+    smaller_gap = corrected_bound(with_problem(PROBLEM, steps=100), 1.0).constants["c2"]
     gap = 1 - 0.5 / math.sqrt(0.99)
     assert larger_gap - smaller_gap == pytest.approx(8 * gap / (0.1 * 0.5))

@@ -24,7 +24,7 @@ from theory.estimators.exact_tests import (
 )
 from theory.estimators.finite_population import (
     batch_mean_variance,
-    printed_factor,
+    published_factor,
     sample_variance_factor,
     smallest_batch_size,
 )
@@ -55,8 +55,8 @@ def test_finite_population_factors_agree_with_enumeration(values: list[int], dat
     population_variance = sum((x - mean) ** 2 for x in numbers) / n
     assert batch_mean_variance(population_variance, b, n) == variance
     assert sample / b * sample_variance_factor(b, n) == variance
-    # As printed: too large by n / (n - 1), unless both sides vanish.
-    assert sample / b * printed_factor(b, n) == variance * n / (n - 1)
+    # As published: too large by n / (n - 1), unless both sides vanish.
+    assert sample / b * published_factor(b, n) == variance * n / (n - 1)
 
 
 @settings(deadline=None, max_examples=200)
@@ -106,7 +106,7 @@ def test_sample_variance_test_against_numpy_and_its_factors() -> None:
     assert np.allclose(right, 0.09 * (gradients.mean(axis=1) ** 2).sum(-1))
     assert np.allclose(sample_variance_test(gradients, 0.3, population=12)[0], left / 2)
     assert np.allclose(
-        sample_variance_test(gradients, 0.3, population=12, factor=printed_factor)[0], left * 6 / 11
+        sample_variance_test(gradients, 0.3, population=12, factor=published_factor)[0], left * 6 / 11
     )
     assert np.allclose(sample_variance_test(gradients, 0.3, population=6)[0], 0)
     with pytest.raises(HypothesisError, match="at least 2 samples"):

@@ -60,7 +60,7 @@ def test_expectations_in_closed_form(n: int, m: int, trace: float, squared: floa
     groups = GaussianGroups(n, m, squared, trace, trace**2, 0.0)
     b = n * m
     expected = expected_moments(groups)
-    assert expected.printed_variance == pytest.approx(trace * (n - 1) / b, rel=1e-6)
+    assert expected.paper_variance == pytest.approx(trace * (n - 1) / b, rel=1e-6)
     assert expected.covariance_trace == pytest.approx(trace, rel=1e-6)
     assert expected.squared_norm == pytest.approx(squared + trace / b)
     assert expected.debiased_squared_norm == pytest.approx(squared, rel=1e-6, abs=1e-7 * trace)

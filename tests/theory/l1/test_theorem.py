@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
+from tests.support.parameters import evaluate
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.l1 import theorem as l1
 
@@ -39,7 +40,7 @@ def twin(beta1: float, beta2: float, nu: float, growth: float, start: float) -> 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_l1_bound_against_fifty_digits(beta1: float, beta2: float, share: float) -> None:
     eta = share * l1.largest_admissible_eta(beta1, beta2)
-    bound = l1.l1_test_bound(**PROBLEM, beta1=beta1, beta2=beta2, eta=eta, sum_sqrt_v0=2.5)
+    bound = evaluate(l1.l1_test_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=eta, sum_sqrt_v0=2.5)
     with mpmath.workdps(50):
         root_form, simpler = twin(beta1, beta2, eta, 1 + mpmath.mpf(eta), mpmath.mpf(2.5))
         assert abs(bound.value / root_form - 1) < 1e-8
@@ -50,7 +51,7 @@ def test_l1_bound_against_fifty_digits(beta1: float, beta2: float, share: float)
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_scalar_bound_against_fifty_digits(beta1: float, beta2: float, share: float) -> None:
     eta = share * l1.largest_admissible_eta(beta1, beta2, dimension=10)
-    bound = l1.scalar_test_bound(**PROBLEM, beta1=beta1, beta2=beta2, eta=eta, sum_v0=6.25)
+    bound = evaluate(l1.scalar_test_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=eta, sum_v0=6.25)
     with mpmath.workdps(50):
         growth = mpmath.sqrt(1 + mpmath.mpf(eta) ** 2)
         root_form, simpler = twin(beta1, beta2, eta * mpmath.sqrt(10), growth, mpmath.mpf(2.5))
@@ -68,14 +69,14 @@ def test_the_simpler_form_is_never_below(
     beta1 = ratio * beta2**0.5
     eta = share * l1.largest_admissible_eta(beta1, beta2)
     problem = PROBLEM | {"step_size": alpha}
-    bound = l1.l1_test_bound(**problem, beta1=beta1, beta2=beta2, eta=eta, sum_sqrt_v0=v0)
+    bound = evaluate(l1.l1_test_bound, **problem, beta1=beta1, beta2=beta2, eta=eta, sum_sqrt_v0=v0)
     assert 0 < bound.value <= bound.terms["simpler form"] * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(("beta1", "beta2"), BETAS)
 def test_without_noise_it_is_the_bound_of_theorem_1(beta1: float, beta2: float) -> None:
-    with_l1 = l1.l1_test_bound(**PROBLEM, beta1=beta1, beta2=beta2, eta=0.0, sum_sqrt_v0=2.5)
-    theorem = gradient_norm_sum_bound(**PROBLEM, beta1=beta1, beta2=beta2, eta=0.0, sum_sqrt_v0=2.5)
+    with_l1 = evaluate(l1.l1_test_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=0.0, sum_sqrt_v0=2.5)
+    theorem = evaluate(gradient_norm_sum_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=0.0, sum_sqrt_v0=2.5)
     assert with_l1.value == pytest.approx(theorem.value, rel=1e-12)
 
 
@@ -83,9 +84,9 @@ def test_without_noise_it_is_the_bound_of_theorem_1(beta1: float, beta2: float) 
 def test_too_large_an_eta_is_refused_with_the_largest_one(beta1: float, beta2: float) -> None:
     largest = l1.largest_admissible_eta(beta1, beta2)
     with pytest.raises(HypothesisError) as caught:
-        l1.l1_test_bound(**PROBLEM, beta1=beta1, beta2=beta2, eta=1.001 * largest)
+        evaluate(l1.l1_test_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=1.001 * largest)
     assert f"{largest:.4g}" in caught.value.nearest
-    assert np.isfinite(l1.l1_test_bound(**PROBLEM, beta1=beta1, beta2=beta2, eta=0.999 * largest).value)
+    assert np.isfinite(evaluate(l1.l1_test_bound, **PROBLEM, beta1=beta1, beta2=beta2, eta=0.999 * largest).value)
 
 
 def test_the_largest_eta_at_the_usual_betas() -> None:
@@ -95,9 +96,9 @@ def test_the_largest_eta_at_the_usual_betas() -> None:
 def test_the_scalar_condition_is_one_on_the_dimension() -> None:
     eta = 0.5 * l1.largest_admissible_eta(0.9, 0.95, dimension=10)
     allowed = PROBLEM | {"beta1": 0.9, "beta2": 0.95, "eta": eta}
-    assert l1.scalar_test_bound(**allowed).value > 0
+    assert evaluate(l1.scalar_test_bound, **allowed).value > 0
     with pytest.raises(HypothesisError, match=r"nu \(1 \+ rho\)"):
-        l1.scalar_test_bound(**(allowed | {"dimension": 100}))
+        evaluate(l1.scalar_test_bound, **(allowed | {"dimension": 100}))
 
 
 @pytest.mark.parametrize(
@@ -111,16 +112,16 @@ def test_the_scalar_condition_is_one_on_the_dimension() -> None:
 )
 def test_violated_hypotheses_are_named(change: dict[str, float], hypothesis: str) -> None:
     with pytest.raises(HypothesisError, match=hypothesis):
-        l1.l1_test_bound(**(PROBLEM | {"beta1": 0.9, "beta2": 0.95, "eta": 0.001} | change))
+        evaluate(l1.l1_test_bound, **(PROBLEM | {"beta1": 0.9, "beta2": 0.95, "eta": 0.001} | change))
 
 
 def test_arrays_broadcast() -> None:
     etas = np.array([0.0, 0.0005, 0.001])
-    bound = l1.l1_test_bound(**PROBLEM, beta1=0.9, beta2=0.95, eta=etas)
-    one_by_one = [l1.l1_test_bound(**PROBLEM, beta1=0.9, beta2=0.95, eta=float(e)).value for e in etas]
+    bound = evaluate(l1.l1_test_bound, **PROBLEM, beta1=0.9, beta2=0.95, eta=etas)
+    one_by_one = [evaluate(l1.l1_test_bound, **PROBLEM, beta1=0.9, beta2=0.95, eta=float(e)).value for e in etas]
     np.testing.assert_allclose(bound.value, one_by_one, rtol=1e-13)
     with pytest.raises(HypothesisError):
-        l1.l1_test_bound(**PROBLEM, beta1=0.9, beta2=np.array([0.95, 0.999]), eta=0.0017)
+        evaluate(l1.l1_test_bound, **PROBLEM, beta1=0.9, beta2=np.array([0.95, 0.999]), eta=0.0017)
 
 
 def test_the_bound_holds_where_noise_sits_on_one_coordinate() -> None:
@@ -138,7 +139,8 @@ def test_the_bound_holds_where_noise_sits_on_one_coordinate() -> None:
         v = 0.5 * v + 0.5 * g**2
         w = w - alpha * g / np.sqrt(v)
     gap = dimension * (np.sqrt(10.0) - 1)
-    bound = l1.l1_test_bound(
+    bound = evaluate(
+        l1.l1_test_bound,
         smoothness=1.0,
         dimension=dimension,
         initial_gap=gap,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,21 @@ from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
 
 from adabatch.moments.hypotheses import HypothesisError
+from tests.support.parameters import evaluate
 from theory.adam.constants import normalized_step_bound
 from theory.l1 import theorem3 as l1
 from theory.l1.theorem import l1_test_bound, largest_admissible_eta
 
 Array = NDArray[np.float64]
 BETAS = [(0.0, 0.95), (0.5, 0.9), (0.9, 0.95), (0.9, 0.999)]
+
+
+def certified(certificate, **values):
+    """Theorem 3's bound, at the certificate's betas."""
+    bound = partial(l1.certified_bound, certificate)
+    return evaluate(bound, beta1=certificate.beta1, beta2=certificate.beta2, **values)
+
+
 PROBLEM = {"smoothness": 2.0, "dimension": 4, "initial_gap": 3.0, "steps": 1000, "step_size": 1e-3}
 certificates = pytest.mark.parametrize(
     "certificate", l1.available_certificates(), ids=lambda c: f"{c.beta1}-{c.beta2}-{c.noise_weight}"
@@ -156,9 +166,9 @@ def test_unknown_betas_are_refused_with_the_known_ones() -> None:
 def test_too_large_an_eta_is_refused_with_the_largest_one() -> None:
     certificate = l1.find_certificate(0.9, 0.95)
     start = {"first_gradient": 1.0, "v0": 0.0}
-    assert l1.certified_bound(certificate, **PROBLEM, eta=0.999 * certificate.largest_eta, **start).value > 0
+    assert certified(certificate, **PROBLEM, eta=0.999 * certificate.largest_eta, **start).value > 0
     with pytest.raises(HypothesisError, match="lambda eta < J") as caught:
-        l1.certified_bound(certificate, **PROBLEM, eta=1.001 * certificate.largest_eta, **start)
+        certified(certificate, **PROBLEM, eta=1.001 * certificate.largest_eta, **start)
     assert f"{certificate.largest_eta:.6g}" in caught.value.nearest
     with pytest.raises(HypothesisError, match="J / lambda"):
         l1.find_certificate(0.9, 0.95, eta=50.0)
@@ -167,7 +177,7 @@ def test_too_large_an_eta_is_refused_with_the_largest_one() -> None:
 def test_shapes_must_fit_the_dimension() -> None:
     certificate = l1.find_certificate(0.9, 0.95)
     with pytest.raises(HypothesisError, match="3 coordinates with dimension = 4"):
-        l1.certified_bound(certificate, **PROBLEM, eta=0.1, first_gradient=[1.0, 2.0, 3.0], v0=0.0)
+        certified(certificate, **PROBLEM, eta=0.1, first_gradient=[1.0, 2.0, 3.0], v0=0.0)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -177,7 +187,7 @@ def test_shapes_must_fit_the_dimension() -> None:
 @certificates
 def test_the_bound_against_a_twin(certificate: l1.Certificate) -> None:
     eta = 0.5 * certificate.largest_eta
-    bound = l1.certified_bound(certificate, **PROBLEM, eta=eta, first_gradient=[1.0, -2.0, 0.0, 0.5], v0=0.01)
+    bound = certified(certificate, **PROBLEM, eta=eta, first_gradient=[1.0, -2.0, 0.0, 0.5], v0=0.01)
     beta1, beta2 = certificate.beta1, certificate.beta2
     step = (1 - beta1) / np.sqrt((1 - beta2) * (1 - beta1**2 / beta2))
     right = 3.0 / 1e-3 + 1e-3 * 1000 * 2.0 * 4 * (step**2 / 2 + certificate.lipschitz_constant * step)
@@ -192,7 +202,7 @@ def test_the_bound_against_a_twin(certificate: l1.Certificate) -> None:
 def test_a_scalar_start_stands_for_equal_coordinates() -> None:
     certificate = l1.find_certificate(0.5, 0.9)
     same = [
-        l1.certified_bound(certificate, **PROBLEM, eta=0.1, first_gradient=gradient, v0=0.2).value
+        certified(certificate, **PROBLEM, eta=0.1, first_gradient=gradient, v0=0.2).value
         for gradient in (0.7, [0.7] * 4)
     ]
     assert same[0] == pytest.approx(same[1], rel=1e-12)
@@ -201,8 +211,8 @@ def test_a_scalar_start_stands_for_equal_coordinates() -> None:
 def test_knowing_the_second_moments_helps() -> None:
     certificate = l1.find_certificate(0.9, 0.999)
     start = {"first_gradient": 1.0, "v0": 0.1}
-    without = l1.certified_bound(certificate, **PROBLEM, eta=0.1, **start)
-    known = l1.certified_bound(certificate, **PROBLEM, eta=0.1, **start, log_growth=0.0)
+    without = certified(certificate, **PROBLEM, eta=0.1, **start)
+    known = certified(certificate, **PROBLEM, eta=0.1, **start, log_growth=0.0)
     assert known.value < 0.9 * without.value
     assert known.constants["s_t"] < without.constants["s_t"]
 
@@ -211,10 +221,8 @@ def test_knowing_the_second_moments_helps() -> None:
 def test_it_is_sharper_than_the_theorem_without_a_certificate(beta1: float, beta2: float) -> None:
     problem = PROBLEM | {"steps": 100_000}
     eta = 0.5 * largest_admissible_eta(beta1, beta2)
-    certified = l1.certified_bound(
-        l1.find_certificate(beta1, beta2), **problem, eta=eta, first_gradient=1.0, v0=0.0
-    )
-    assert certified.value < l1_test_bound(**problem, beta1=beta1, beta2=beta2, eta=eta).value
+    bound = certified(l1.find_certificate(beta1, beta2), **problem, eta=eta, first_gradient=1.0, v0=0.0)
+    assert bound.value < evaluate(l1_test_bound, **problem, beta1=beta1, beta2=beta2, eta=eta).value
 
 
 class Adversary:
@@ -280,7 +288,7 @@ def test_theorem_3_holds_on_adversarial_runs(beta1: float, beta2: float, kind: s
         adversary = Adversary(certificate, eta=share * certificate.largest_eta)
         gap = float(np.sum(np.sqrt(1 + adversary.start**2) - 1))
         for step_size in (0.003, 0.03):
-            bound = l1.certified_bound(
+            bound = certified(
                 certificate,
                 smoothness=1.0,
                 dimension=4,

@@ -12,6 +12,13 @@ from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
 from theory.other_optimizers import sgd
+from theory.problem import Problem
+
+
+def evaluate(function, smoothness=1.0, initial_gap=1.0, steps=1, **values):
+    """The bound on plain keywords."""
+    problem = Problem(smoothness=smoothness, dimension=1, initial_gap=initial_gap, steps=steps)
+    return function(problem, **values)
 
 
 def quadratic_sum(smoothness: float, alpha: float, second_moment: float, mean: float, steps: int) -> float:
@@ -29,8 +36,13 @@ def test_sgd_attains_the_bound_up_to_a_geometric_term(
     smoothness: float, eta: float, part: float, steps: int
 ) -> None:
     alpha = part * sgd.largest_step_size(smoothness, eta)
-    bound = sgd.average_squared_norm_bound(
-        smoothness=smoothness, initial_gap=smoothness / 2, steps=steps, step_size=alpha, eta=eta
+    bound = evaluate(
+        sgd.average_squared_norm_bound,
+        smoothness=smoothness,
+        initial_gap=smoothness / 2,
+        steps=steps,
+        step_size=alpha,
+        eta=eta,
     )
     measured = quadratic_sum(smoothness, alpha, 1 + eta**2, 1.0, steps) / steps
     q = 1 - 2 * alpha * smoothness + (alpha * smoothness) ** 2 * (1 + eta**2)
@@ -41,7 +53,9 @@ def test_sgd_attains_the_bound_up_to_a_geometric_term(
 @given(st.floats(0.01, 100), st.floats(0, 0.99), st.integers(1, 200), st.sampled_from([-1, 1]))
 @settings(deadline=None, max_examples=200)
 def test_relative_errors_attain_the_bound(smoothness: float, eta: float, steps: int, sign: int) -> None:
-    bound = sgd.relative_error_bound(smoothness=smoothness, initial_gap=smoothness / 2, steps=steps, eta=eta)
+    bound = evaluate(
+        sgd.relative_error_bound, smoothness=smoothness, initial_gap=smoothness / 2, steps=steps, eta=eta
+    )
     measured = quadratic_sum(smoothness, 1 / smoothness, (1 + sign * eta) ** 2, 1 + sign * eta, steps) / steps
     assert measured == pytest.approx(bound.value * (1 - eta ** (2 * steps)), rel=1e-8)
 
@@ -50,7 +64,9 @@ def test_without_unbiasedness_the_sgd_bound_is_false() -> None:
     """g = (1 - eta) G meets the norm test, but moves too little."""
     eta, steps = 0.9, 200
     alpha = sgd.best_step_size(1.0, eta)
-    bound = sgd.average_squared_norm_bound(smoothness=1.0, initial_gap=0.5, steps=steps, step_size=alpha, eta=eta)
+    bound = evaluate(
+        sgd.average_squared_norm_bound, smoothness=1.0, initial_gap=0.5, steps=steps, step_size=alpha, eta=eta
+    )
     measured = quadratic_sum(1.0, alpha, (1 - eta) ** 2, 1 - eta, steps) / steps
     assert measured > 5 * bound.value
 
@@ -63,8 +79,8 @@ def test_beyond_the_largest_step_sgd_diverges() -> None:
 def test_simple_form() -> None:
     for part in (0.1, 0.5, 1.0):
         alpha = part * sgd.best_step_size(2.0, 0.7)
-        value = sgd.average_squared_norm_bound(
-            smoothness=2.0, initial_gap=3.0, steps=10, step_size=alpha, eta=0.7
+        value = evaluate(
+            sgd.average_squared_norm_bound, smoothness=2.0, initial_gap=3.0, steps=10, step_size=alpha, eta=0.7
         ).value
         simple = 2 * 3.0 / (alpha * 10)
         assert value <= simple * (1 + 1e-12)
@@ -77,10 +93,10 @@ def test_numbers_arrays_and_symbols_agree() -> None:
     symbols = dict(zip(names, sympy.symbols(names, positive=True), strict=True))
     plain = dict(zip(names, numbers, strict=True))
     arrays = {name: np.array([value, value]) for name, value in plain.items()}
-    number = sgd.average_squared_norm_bound(**plain).value
-    assert sgd.average_squared_norm_bound(**arrays).value == pytest.approx([number, number])
+    number = evaluate(sgd.average_squared_norm_bound, **plain).value
+    assert evaluate(sgd.average_squared_norm_bound, **arrays).value == pytest.approx([number, number])
     point = {symbols[name]: value for name, value in plain.items()}
-    assert float(sgd.average_squared_norm_bound(**symbols).value.subs(point)) == pytest.approx(number)
+    assert float(evaluate(sgd.average_squared_norm_bound, **symbols).value.subs(point)) == pytest.approx(number)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +114,7 @@ def test_numbers_arrays_and_symbols_agree() -> None:
 def test_a_violated_hypothesis_of_sgd_raises(changed: dict, message: str) -> None:
     arguments = {"smoothness": 2.0, "initial_gap": 1.0, "steps": 5, "step_size": 0.1, "eta": 0.5, **changed}
     with pytest.raises(HypothesisError, match=message):
-        sgd.average_squared_norm_bound(**arguments)
+        evaluate(sgd.average_squared_norm_bound, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -106,4 +122,4 @@ def test_a_violated_hypothesis_of_sgd_raises(changed: dict, message: str) -> Non
 )
 def test_a_violated_hypothesis_of_relative_errors_raises(eta: float, message: str) -> None:
     with pytest.raises(HypothesisError, match=message):
-        sgd.relative_error_bound(smoothness=1.0, initial_gap=1.0, steps=1, eta=eta)
+        evaluate(sgd.relative_error_bound, smoothness=1.0, initial_gap=1.0, steps=1, eta=eta)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
 from tests.support.adam_runs import run_adam
+from tests.support.parameters import evaluate
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.training.clipping import (
     ClippingDivergence,
@@ -27,7 +28,8 @@ def test_bound_holds_for_the_worst_clipping(beta1, beta2, eta, floor):
     run = run_adam(
         beta1=beta1, beta2=beta2, step_size=0.02, steps=400, deviation=lambda k: eta, floor=floor, paths=100
     )
-    bound = clipped_bound(
+    bound = evaluate(
+        clipped_bound,
         smoothness=1.0,
         dimension=4,
         initial_gap=run.gap,
@@ -45,27 +47,29 @@ def test_bound_holds_for_the_worst_clipping(beta1, beta2, eta, floor):
 @given(r=st.floats(0, 0.95), beta2=st.floats(0.05, 0.999), share=st.floats(0, 0.95), floor=st.floats(0.05, 1))
 def test_no_clipping_is_the_corrected_theorem_and_clipping_only_costs(r, beta2, share, floor):
     adam = {"beta1": r * beta2**0.5, "beta2": beta2, "eta": share * (floor * (1 - r)) ** 0.5, "sum_sqrt_v0": 0.3}
-    unclipped = gradient_norm_sum_bound(**PROBLEM, **adam).value
-    assert clipped_bound(**PROBLEM, **adam, floor=1.0).value == pytest.approx(unclipped, rel=1e-9)
-    assert clipped_bound(**PROBLEM, **adam, floor=floor).value >= unclipped * (1 - 1e-9)
+    unclipped = evaluate(gradient_norm_sum_bound, **PROBLEM, **adam).value
+    assert evaluate(clipped_bound, **PROBLEM, **adam, floor=1.0).value == pytest.approx(unclipped, rel=1e-9)
+    assert evaluate(clipped_bound, **PROBLEM, **adam, floor=floor).value >= unclipped * (1 - 1e-9)
 
 
 def test_arrays():
     floors = np.array([0.3, 0.6, 1.0])
-    values = clipped_bound(**PROBLEM, beta1=0.5, beta2=0.9, eta=0.2, floor=floors).value
-    single = [clipped_bound(**PROBLEM, beta1=0.5, beta2=0.9, eta=0.2, floor=f).value for f in floors.tolist()]
+    values = evaluate(clipped_bound, **PROBLEM, beta1=0.5, beta2=0.9, eta=0.2, floor=floors).value
+    single = [
+        evaluate(clipped_bound, **PROBLEM, beta1=0.5, beta2=0.9, eta=0.2, floor=f).value for f in floors.tolist()
+    ]
     assert values == pytest.approx(single)
     assert np.all(np.diff(values) < 0)
 
 
 def test_hypotheses_name_the_nearest_eta():
     limit = largest_admissible_eta(0.9, 0.95, 0.5)
-    clipped_bound(**PROBLEM, beta1=0.9, beta2=0.95, eta=limit * 0.9999, floor=0.5)
+    evaluate(clipped_bound, **PROBLEM, beta1=0.9, beta2=0.95, eta=limit * 0.9999, floor=0.5)
     with pytest.raises(HypothesisError, match=f"eta = {limit:.6g}"):
-        clipped_bound(**PROBLEM, beta1=0.9, beta2=0.95, eta=limit * 1.0001, floor=0.5)
+        evaluate(clipped_bound, **PROBLEM, beta1=0.9, beta2=0.95, eta=limit * 1.0001, floor=0.5)
     for floor in (0.0, 1.5):
         with pytest.raises(HypothesisError, match="phi0 <= 1"):
-            clipped_bound(**PROBLEM, beta1=0.9, beta2=0.95, eta=0.1, floor=floor)
+            evaluate(clipped_bound, **PROBLEM, beta1=0.9, beta2=0.95, eta=0.1, floor=floor)
     with pytest.raises(HypothesisError, match="count > 0"):
         ClippingDivergence(beta1=0.9, beta2=0.999, eta=0.3, delta=0.1, size_ratio=200.0, count=0.0)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
 from tests.support.adam_runs import run_adam
+from tests.support.parameters import evaluate
 from theory.adam.constants import momentum_amplification, root_gap
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.training.step_schedules import (
@@ -20,6 +21,12 @@ from theory.training.step_schedules import (
     warmup_amplification,
     warmup_cosine,
 )
+
+
+def bound_of(multipliers, **values):
+    """The bound on as many steps as there are multipliers."""
+    return evaluate(schedule_bound, multipliers=multipliers, steps=np.shape(multipliers)[-1], **values)
+
 
 schedules = st.lists(st.floats(1e-3, 10), min_size=1, max_size=30).map(np.array)
 
@@ -82,7 +89,7 @@ def test_bound_holds_in_runs(betas, eta, first):
         multipliers=s,
         paths=100,
     )
-    bound = schedule_bound(
+    bound = bound_of(
         multipliers=s,
         smoothness=1.0,
         dimension=4,
@@ -91,7 +98,7 @@ def test_bound_holds_in_runs(betas, eta, first):
         beta1=betas[0],
         beta2=betas[1],
         eta=eta,
-        initial_gradient=run.initial_gradient,
+        initial_gradient_norm=run.initial_gradient,
         first=first,
     )
     assert run.weighted(s, first) < bound.value
@@ -100,20 +107,20 @@ def test_bound_holds_in_runs(betas, eta, first):
 def test_a_constant_schedule_is_the_corrected_theorem():
     problem = {"smoothness": 2.0, "dimension": 3, "initial_gap": 1.0, "step_size": 0.01}
     adam = {"beta1": 0.5, "beta2": 0.9, "eta": 0.3, "sum_sqrt_v0": 0.5}
-    found = schedule_bound(multipliers=np.ones(2000), **problem, **adam)
-    plain = gradient_norm_sum_bound(**problem, **adam, steps=2000)
+    found = bound_of(multipliers=np.ones(2000), **problem, **adam)
+    plain = evaluate(gradient_norm_sum_bound, **problem, **adam, steps=2000)
     assert found.value == pytest.approx(plain.value, rel=1e-9)
     # epsilon adds d eps K to A
-    with_epsilon = schedule_bound(multipliers=np.ones(2000), **problem, **adam, epsilon=1e-3)
+    with_epsilon = bound_of(multipliers=np.ones(2000), **problem, **adam, epsilon=1e-3)
     assert with_epsilon.constants["A"] == pytest.approx(plain.constants["A"] + 3 * 1e-3 * 2000, rel=1e-9)
 
 
 def test_schedules_in_batches():
     s = np.stack([warmup_cosine(50, 10), np.ones(50)])
     arguments = {"smoothness": 1.0, "dimension": 2, "step_size": 0.1, "beta1": 0.5, "beta2": 0.9, "eta": 0.1}
-    together = schedule_bound(multipliers=s, initial_gap=1.0, initial_gradient=1.0, first=5, **arguments)
+    together = bound_of(multipliers=s, initial_gap=1.0, initial_gradient_norm=1.0, first=5, **arguments)
     for row, value in zip(s, together.value, strict=True):
-        alone = schedule_bound(multipliers=row, initial_gap=1.0, initial_gradient=1.0, first=5, **arguments)
+        alone = bound_of(multipliers=row, initial_gap=1.0, initial_gradient_norm=1.0, first=5, **arguments)
         assert alone.value == pytest.approx(value, rel=1e-12)
 
 
@@ -124,16 +131,16 @@ def test_hypotheses():
     least = first_admissible_step(s, 0.9, 0.95, 0.2)
     assert least is not None
     assert least > 1
-    schedule_bound(multipliers=s, **arguments, **adam, eta=0.2, first=least, initial_gradient=1.0)
+    bound_of(multipliers=s, **arguments, **adam, eta=0.2, first=least, initial_gradient_norm=1.0)
     with pytest.raises(HypothesisError, match=f"k0 = {least}$"):
-        schedule_bound(multipliers=s, **arguments, **adam, eta=0.2, first=least - 1, initial_gradient=1.0)
+        bound_of(multipliers=s, **arguments, **adam, eta=0.2, first=least - 1, initial_gradient_norm=1.0)
     with pytest.raises(HypothesisError, match="supremum"):
-        schedule_bound(multipliers=np.ones(1000), **arguments, **adam, eta=1.2)
+        bound_of(multipliers=np.ones(1000), **arguments, **adam, eta=1.2)
     with pytest.raises(HypothesisError, match="s_k > 0"):
-        schedule_bound(multipliers=[0.0, 1.0], **arguments, **adam, eta=0.1)
+        bound_of(multipliers=[0.0, 1.0], **arguments, **adam, eta=0.1)
     with pytest.raises(HypothesisError, match="1 <= k0 <= K"):
-        schedule_bound(multipliers=[1.0, 1.0], **arguments, **adam, eta=0.1, first=3)
+        bound_of(multipliers=[1.0, 1.0], **arguments, **adam, eta=0.1, first=3)
     with pytest.raises(HypothesisError, match="initial_gradient"):
-        schedule_bound(multipliers=[1.0, 1.0], **arguments, **adam, eta=0.1, first=2)
+        bound_of(multipliers=[1.0, 1.0], **arguments, **adam, eta=0.1, first=2)
     with pytest.raises(HypothesisError, match="warmup < steps"):
         warmup_cosine(10, 10)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
 from tests.support.adam_runs import run_adam
+from tests.support.parameters import evaluate
 from theory.adam.theorem1 import best_step_size, gradient_norm_sum_bound
 from theory.training.violated_steps import violated_bound
 
@@ -25,7 +26,8 @@ def test_bound_holds_where_steps_are_violated(beta1, beta2, eta, period):
         paths=100,
     )
     violated = run.norms[::period].sum()
-    bound = violated_bound(
+    bound = evaluate(
+        violated_bound,
         smoothness=1.0,
         dimension=4,
         initial_gap=run.gap,
@@ -44,7 +46,9 @@ def test_the_noise_of_a_violated_step_must_be_counted():
     """One wild gradient keeps v large for the whole run: without its excess the bound would be false."""
     beta2, steps, wild = 0.9, 1200, 1e30
     gap = 2**0.5 - 1
-    alpha = best_step_size(smoothness=1.0, dimension=1, initial_gap=gap, steps=steps, beta1=0.0, beta2=beta2)
+    alpha = evaluate(
+        best_step_size, smoothness=1.0, dimension=1, initial_gap=gap, steps=steps, beta1=0.0, beta2=beta2
+    )
     w, v, norms = 1.0, (1 - beta2) * wild**2, []
     for _ in range(steps):
         g = w / (1 + w * w) ** 0.5
@@ -53,8 +57,8 @@ def test_the_noise_of_a_violated_step_must_be_counted():
         w = w - alpha * g / v**0.5
     arguments = {"smoothness": 1.0, "dimension": 1, "initial_gap": gap, "steps": steps, "step_size": alpha}
     adam = {"beta1": 0.0, "beta2": beta2, "eta": 0.0, "violated_gradient": norms[0]}
-    assert sum(norms) < violated_bound(**arguments, **adam, excess_deviation=wild).value
-    assert sum(norms) > violated_bound(**arguments, **adam).value
+    assert sum(norms) < evaluate(violated_bound, **arguments, **adam, excess_deviation=wild).value
+    assert sum(norms) > evaluate(violated_bound, **arguments, **adam).value
 
 
 @settings(deadline=None, max_examples=60)
@@ -67,10 +71,10 @@ def test_the_noise_of_a_violated_step_must_be_counted():
 )
 def test_without_violations_it_is_the_corrected_theorem_and_they_only_cost(r, beta2, share, f, x):
     adam = {"beta1": r * beta2**0.5, "beta2": beta2, "eta": share * (1 - r) ** 0.5, "sum_sqrt_v0": 0.3}
-    clean = violated_bound(**PROBLEM, **adam).value
-    assert clean == pytest.approx(gradient_norm_sum_bound(**PROBLEM, **adam).value, rel=1e-12)
-    costly = violated_bound(**PROBLEM, **adam, violated_gradient=f, excess_deviation=x).value
-    more = violated_bound(**PROBLEM, **adam, violated_gradient=f + 1, excess_deviation=x + 1).value
+    clean = evaluate(violated_bound, **PROBLEM, **adam).value
+    assert clean == pytest.approx(evaluate(gradient_norm_sum_bound, **PROBLEM, **adam).value, rel=1e-12)
+    costly = evaluate(violated_bound, **PROBLEM, **adam, violated_gradient=f, excess_deviation=x).value
+    more = evaluate(violated_bound, **PROBLEM, **adam, violated_gradient=f + 1, excess_deviation=x + 1).value
     assert clean <= costly < more
 
 
@@ -78,6 +82,6 @@ def test_hypotheses():
     adam = {"beta1": 0.9, "beta2": 0.95, "eta": 0.2}
     for name in ("violated_gradient", "excess_deviation"):
         with pytest.raises(HypothesisError, match=f"{name} >= 0"):
-            violated_bound(**PROBLEM, **adam, **{name: -1.0})
+            evaluate(violated_bound, **PROBLEM, **adam, **{name: -1.0})
     with pytest.raises(HypothesisError, match="eta"):
-        violated_bound(**PROBLEM, beta1=0.9, beta2=0.95, eta=0.3)
+        evaluate(violated_bound, **PROBLEM, beta1=0.9, beta2=0.95, eta=0.3)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
 from tests.support.adam_runs import run_adam
+from tests.support.parameters import evaluate
 from theory.adam.constants import normalized_step_bound
 from theory.adam.normalized_step import Law, two_point_law
 from theory.adam.theorem1 import gradient_norm_sum_bound
@@ -30,7 +31,8 @@ def test_bound_holds_in_runs(beta1, beta2, eta, decay):
         beta1=beta1, beta2=beta2, step_size=0.02, steps=400, deviation=lambda k: eta, weight_decay=decay, paths=100
     )
     assert run.largest_weight <= weight_bound(beta1, beta2, decay, 3.0, 0.02, 400)
-    bound = weight_decay_bound(
+    bound = evaluate(
+        weight_decay_bound,
         smoothness=1.0,
         dimension=4,
         initial_gap=run.gap,
@@ -56,11 +58,11 @@ def test_bound_holds_in_runs(beta1, beta2, eta, decay):
 def test_against_the_simpler_form_and_without_decay(r, beta2, share, pull, v0):
     adam = {"beta1": r * beta2**0.5, "beta2": beta2, "eta": share * (1 - r) ** 0.5, "sum_sqrt_v0": v0}
     limit = largest_admissible_decay(adam["beta1"], beta2, adam["eta"])
-    bound = weight_decay_bound(**PROBLEM, **adam, weight_decay=pull * limit, largest_weight=1.0)
-    without = weight_decay_bound(**PROBLEM, **adam, weight_decay=0.0, largest_weight=1.0)
+    bound = evaluate(weight_decay_bound, **PROBLEM, **adam, weight_decay=pull * limit, largest_weight=1.0)
+    without = evaluate(weight_decay_bound, **PROBLEM, **adam, weight_decay=0.0, largest_weight=1.0)
     assert bound.value <= bound.terms["simpler form"] * (1 + 1e-9)
     assert bound.value >= without.value * (1 - 1e-12)
-    assert without.value == pytest.approx(gradient_norm_sum_bound(**PROBLEM, **adam).value, rel=1e-9)
+    assert without.value == pytest.approx(evaluate(gradient_norm_sum_bound, **PROBLEM, **adam).value, rel=1e-9)
     # never the whole box
     assert limit < normalized_step_bound(adam["beta1"], beta2)
 
@@ -68,11 +70,11 @@ def test_against_the_simpler_form_and_without_decay(r, beta2, share, pull, v0):
 def test_the_condition_names_the_limit():
     limit = largest_admissible_decay(0.9, 0.95, 0.2)
     adam = {"beta1": 0.9, "beta2": 0.95, "eta": 0.2}
-    weight_decay_bound(**PROBLEM, **adam, weight_decay=limit * 0.999, largest_weight=1.0)
+    evaluate(weight_decay_bound, **PROBLEM, **adam, weight_decay=limit * 0.999, largest_weight=1.0)
     with pytest.raises(HypothesisError, match=f"lambda W = {limit:.6g}"):
-        weight_decay_bound(**PROBLEM, **adam, weight_decay=limit * 1.001, largest_weight=1.0)
+        evaluate(weight_decay_bound, **PROBLEM, **adam, weight_decay=limit * 1.001, largest_weight=1.0)
     with pytest.raises(HypothesisError, match="step_size"):
-        weight_decay_bound(**PROBLEM, **adam, weight_decay=101.0, largest_weight=1e-9)
+        evaluate(weight_decay_bound, **PROBLEM, **adam, weight_decay=101.0, largest_weight=1e-9)
 
 
 def test_weight_bound_is_attained_by_the_worst_gradients():
@@ -88,14 +90,14 @@ def test_weight_bound_is_attained_by_the_worst_gradients():
 
 
 @pytest.mark.parametrize(
-    ("betas", "eta", "delta", "printed"),
+    ("betas", "eta", "delta", "published"),
     [((0.9, 0.95), 0.2, 1e-3, 0.020), ((0.9, 0.95), 0.27, 1e-3, 0.035), ((0.0, 1e-4), 0.7, 0.05, 0.60)],
 )
-def test_the_gap_that_noise_leaves(betas, eta, delta, printed):
+def test_the_gap_that_noise_leaves(betas, eta, delta, published):
     noise = two_point_law(delta, (1 + delta) ** 2 / ((1 + delta) ** 2 + eta**2))
     assert noise.variance == pytest.approx(eta**2)
     limit = limiting_gap(noise, *betas)
-    assert limit == pytest.approx(printed, abs=0.01 if printed > 0.1 else 5e-4)
+    assert limit == pytest.approx(published, abs=0.01 if published > 0.1 else 5e-4)
     seen = simulate_box_gap(noise, *betas, steps=8000, step_size=0.02, paths=64)
     assert abs(seen.mean() - limit) < 5 * seen.std() / 8 + 0.005 * limit + 2e-3
 

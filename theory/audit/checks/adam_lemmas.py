@@ -10,18 +10,19 @@ import numpy as np
 from adabatch.moments.numeric import Value
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import largest_root_bound
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.audit.published_adam import (
     Array,
-    PrintedProblem,
+    PublishedProblem,
     UndefinedExpressionError,
-    largest_printed_beta1,
+    largest_published_beta1,
     lemma_b1_bound,
     lemma_b1_sum,
     lemma_b2_first,
     lemma_b2_second,
-    printed_preconditioner_total,
+    published_constants,
 )
+from theory.problem import AdamParameters, Problem
 
 __all__ = ["descent_leading_term", "momentum_sum", "preconditioner_sum", "step_bounds"]
 
@@ -31,8 +32,8 @@ def momentum_sum(
     beta2: float = 0.95,
     steps: int = 200,
     bound: Callable[[Value, Value, Value, Value], Value] = lemma_b1_bound,
-) -> Certificate:
-    """Lemma B.1: its printed range 0 < beta1^2 < beta2 lets in ``beta1`` < 0; there a_k = (-1)^k."""
+) -> ClaimEvidence:
+    """Lemma B.1: its published range 0 < beta1^2 < beta2 lets in ``beta1`` < 0; there a_k = (-1)^k."""
     left, growth = lemma_b1_sum(_alternating(steps), beta1, beta2, 1.0)
     right = bound(beta1, beta2, steps, growth)
     largest, tried = 0.0, 0
@@ -43,8 +44,8 @@ def momentum_sum(
                 one_left, one_growth = lemma_b1_sum(sequence, float(first), second, 1e-6)
                 largest = max(largest, one_left / bound(first, second, len(sequence), one_growth))
                 tried += 1
-    return Certificate(
-        printed=(
+    return ClaimEvidence(
+        published=(
             Comparison(f"sum c_k^2/b_k, beta1 = {beta1:g}, beta2 = {beta2:g}, a_k = (-1)^k", left, "<=", right),
         ),
         corrected=(Comparison("largest left/right for 0 <= beta1 < sqrt(beta2)", largest, "<=", 1.0),),
@@ -70,8 +71,8 @@ def _sequences(generator: np.random.Generator, beta1: float, beta2: float, steps
     return [ones, _alternating(steps), extremal, heavy, sparse]
 
 
-def step_bounds(beta1: float = 0.9, beta2: float = 0.85, rooted: bool = True) -> Certificate:
-    """Lemma B.2: the step against its first bound, and the first against the second (``rooted`` as printed)."""
+def step_bounds(beta1: float = 0.9, beta2: float = 0.85, rooted: bool = True) -> ClaimEvidence:
+    """Lemma B.2: the step against its first bound, and the first against the second (``rooted`` as published)."""
     tightest, largest = 0.0, 0.0
     ordered = []
     for first, second in ((0.9, 0.95), (0.5, 0.9), (0.9, 0.999), (beta1, beta2)):
@@ -85,14 +86,14 @@ def step_bounds(beta1: float = 0.9, beta2: float = 0.85, rooted: bool = True) ->
             what = f"1 - beta1/beta2 under the second bound's root {place}"
             ordered.append(Comparison(what, float(undefined.argument), ">", 0.0))
     grid = [(b1, b2) for b2 in np.linspace(0.01, 0.999, 60) for b1 in np.linspace(0.0, 0.999, 40) * np.sqrt(b2)]
-    repaired = max(lemma_b2_first(1.0, *b) / lemma_b2_second(1.0, *b, rooted=False) for b in grid)
+    corrected = max(lemma_b2_first(1.0, *b) / lemma_b2_second(1.0, *b, rooted=False) for b in grid)
     first_holds = Comparison("largest step found / first bound", largest, "<=", 1.0 + 1e-12)
-    return Certificate(
-        printed=(first_holds, *ordered),
+    return ClaimEvidence(
+        published=(first_holds, *ordered),
         corrected=(
             first_holds,
             Comparison(
-                "largest first bound / second with 1-r, over a grid of betas", float(repaired), "<=", 1 + 1e-12
+                "largest first bound / second with 1-r, over a grid of betas", float(corrected), "<=", 1 + 1e-12
             ),
         ),
         supporting=(
@@ -114,10 +115,10 @@ def _largest_step(beta1: float, beta2: float, steps: int = 4000) -> float:
     return float(momentum / np.sqrt(second))
 
 
-def descent_leading_term(sign: float = -1.0, alpha_power: int = 1, copies: int | None = None) -> Certificate:
+def descent_leading_term(sign: float = -1.0, alpha_power: int = 1, copies: int | None = None) -> ClaimEvidence:
     """Lemma B.3: the leading term -coefficient * sum_i phi with phi = sign alpha^alpha_power <G, G/sqrt(vt)>.
 
-    As printed sign = -1 and alpha_power = 1, and the whole inner product is summed over all d coordinates; the
+    As published sign = -1 and alpha_power = 1, and the whole inner product is summed over all d coordinates; the
     coefficient alpha (1 - beta1) / (1 - r), up to a positive number, has its own alpha. Corrected: +1, 0, 1 copy.
     """
     gradient, second = np.array([1.0, -2.0, 0.5]), np.array([1.0, 4.0, 0.25])
@@ -136,32 +137,34 @@ def descent_leading_term(sign: float = -1.0, alpha_power: int = 1, copies: int |
             Comparison("how often it counts sum_i G_i^2/sqrt(vt_i)", abs(one / target), "==", 1.0),
         )
 
-    return Certificate(
-        printed=comparisons(sign, alpha_power, dimension if copies is None else copies),
+    return ClaimEvidence(
+        published=comparisons(sign, alpha_power, dimension if copies is None else copies),
         supporting=comparisons(1.0, 0, 1),
-        note="phi must be +E<G, G/sqrt(vt)>: as printed the leading term is an ascent, quadratic in alpha, and "
+        note="phi must be +E<G, G/sqrt(vt)>: as published the leading term is an ascent, quadratic in alpha, and "
         "counted d times. Only the leading term is checked here.",
     )
 
 
-def preconditioner_sum(sigma: float = 10**-3.5, alpha: float = 1e3) -> Certificate:
+def preconditioner_sum(sigma: float = 10**-3.5, alpha: float = 1e3) -> ClaimEvidence:
     """Lemma B.4 on L = 5e-15 w^2, w_1 = 1, v_0 = 1, betas (.5, .999), eta = .2, K = 1, exact gradients."""
     beta1, beta2, curvature = 0.5, 0.999, 1e-14
     run = deterministic_adam(lambda w: curvature * w, 1.0, alpha, beta1, beta2, 1.0, 1)
     left = sum(math.sqrt(beta2 * v + (1 - beta2) * sigma**2) for v in run.second_moments)
-    problem = PrintedProblem(beta1, beta2, 0.2, curvature, alpha, np.ones(1), np.array([curvature]))
-    right = printed_preconditioner_total(problem, sigma, 1)
+    problem = Problem(smoothness=curvature, dimension=1, initial_gap=curvature / 2, steps=1)
+    adam = AdamParameters(beta1=beta1, beta2=beta2, eta=0.2, step_size=alpha)
+    published = PublishedProblem(problem, adam, np.ones(1), np.array([curvature]))
+    right = published_constants(published, sigma)["Z"]
     root = _largest_root(1.0, 12.0)
-    return Certificate(
-        printed=(
+    return ClaimEvidence(
+        published=(
             Comparison("sum of sqrt(vt_k), k = 1, 2, against Z", left, "<=", right),
             Comparison("largest x with x = 1 + 12 log x, against 2a + 2b log(b/12)", root, "<=", 2.0),
         ),
         supporting=(
-            Comparison("beta1 within the printed condition", beta1, "<=", largest_printed_beta1(beta2, 0.2)),
+            Comparison("beta1 within the published condition", beta1, "<=", largest_published_beta1(beta2, 0.2)),
             Comparison("the same root against 2a + 2b log(2b/e)", root, "<=", largest_root_bound(1.0, 12.0)),
         ),
-        note="x <= a + b log x gives 2a + 2b log(2b/e), not 2a + 2b log(b/12); the printed logarithm can be "
+        note="x <= a + b log x gives 2a + 2b log(2b/e), not 2a + 2b log(b/12); the published logarithm can be "
         "negative, and then so can Z.",
     )
 

@@ -8,14 +8,15 @@ import numpy as np
 
 from adabatch.moments.hypotheses import HypothesisError
 from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
-from theory.audit.evidence import Certificate, Comparison
-from theory.audit.published_adam import PrintedProblem, printed_bound
+from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.published_adam import PublishedProblem, published_bound
 from theory.estimators.exact_tests import relative_error
+from theory.problem import AdamParameters, Problem
 
 __all__ = ["enforced_at_the_step", "sample_counter", "started_from_zero"]
 
 
-def enforced_at_the_step(lag: int = 1, decay: float = 0.95, eta: float = 0.2, steps: int = 60) -> Certificate:
+def enforced_at_the_step(lag: int = 1, decay: float = 0.95, eta: float = 0.2, steps: int = 60) -> ClaimEvidence:
     """Algorithm 1: does the batch of step k meet the test at step k?
 
     The gradient shrinks by ``decay`` a step, the noise does not, and the test sees exact variances: the best case
@@ -30,8 +31,8 @@ def enforced_at_the_step(lag: int = 1, decay: float = 0.95, eta: float = 0.2, st
     passing = float(np.mean(errors <= eta))
     biased = _mean_of_enlarged_batches()
     after_half = _mean_after_half_an_epoch()
-    return Certificate(
-        printed=(
+    return ClaimEvidence(
+        published=(
             Comparison("share of steps whose own batch meets the test (4)", passing, "==", 1.0),
             Comparison("largest relative error over eta", float(errors.max()) / eta, "<=", 1.0),
         ),
@@ -70,11 +71,11 @@ def _mean_after_half_an_epoch() -> Fraction:
     return Fraction(3 + 7, 2)
 
 
-def sample_counter(counted_after_step: bool = True, budget: int = 2_000_000) -> Certificate:
+def sample_counter(counted_after_step: bool = True, budget: int = 2_000_000) -> ClaimEvidence:
     """Algorithm 1's counter: k <- k + 1 comes before i <- i + b_k, so that b_{k+1} is counted for step k.
 
     Args:
-        counted_after_step: as printed; False counts b_k first.
+        counted_after_step: as published; False counts b_k first.
         budget: N, in samples.
     """
 
@@ -94,22 +95,24 @@ def sample_counter(counted_after_step: bool = True, budget: int = 2_000_000) -> 
             Comparison("samples processed against N", processed, ">=", budget),
         )
 
-    return Certificate(
-        printed=comparisons(counted_after_step),
+    return ClaimEvidence(
+        published=comparisons(counted_after_step),
         corrected=comparisons(late=False),
         note="The counter adds the next batch: it ends b_{K+1} - b_1 samples ahead of what was processed.",
     )
 
 
-def started_from_zero(v0: float = 0.0) -> Certificate:
+def started_from_zero(v0: float = 0.0) -> ClaimEvidence:
     """Algorithm 1 starts AdamW from v_0 = 0; Theorem B.1 has log(1 / sqrt(beta2 v_0)) in c2."""
-    problem = PrintedProblem(0.5, 0.99, 0.5, 1.0, 1e-3, np.array([v0]), np.ones(1))
+    problem = Problem(smoothness=1.0, dimension=1, initial_gap=1.0, steps=100)
+    adam = AdamParameters(beta1=0.5, beta2=0.99, eta=0.5, step_size=1e-3)
+    run = PublishedProblem(problem, adam, np.array([v0]), np.ones(1))
     try:
-        defined = float(np.isfinite(printed_bound(problem, 1e-3, 100).value))
+        defined = float(np.isfinite(published_bound(run, 1e-3).value))
     except HypothesisError:
         defined = 0.0
-    return Certificate(
-        printed=(
+    return ClaimEvidence(
+        published=(
             Comparison("v_0 that Algorithm 1 starts from, against the theorem's v_0 > 0", v0, ">", 0.0),
             Comparison("whether (B.2) has a value there", defined, "==", 1.0),
         ),

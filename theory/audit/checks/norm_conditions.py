@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from adabatch.moments.numeric import Value
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.estimators.exact_tests import (
     coordinate_wise_test,
     exact_variance_test,
@@ -20,7 +20,7 @@ from theory.estimators.exact_tests import (
 __all__ = ["coordinate_wise_growth", "inner_product_equivalence", "scalar_implies_coordinate_wise"]
 
 
-def inner_product_equivalence(scale: float = 10.0, eta: float = 0.5, draws: int = 20_000) -> Certificate:
+def inner_product_equivalence(scale: float = 10.0, eta: float = 0.5, draws: int = 20_000) -> ClaimEvidence:
     """Sec. 3.1: is <g, G> >= 0 equivalent to ||g - G|| <= eta ||G||? The example is g = ``scale`` G."""
     gradient = np.array([1.0, -2.0, 2.0])
     batch_gradient = scale * gradient
@@ -32,8 +32,8 @@ def inner_product_equivalence(scale: float = 10.0, eta: float = 0.5, draws: int 
     within = norm_condition(gradient + noise, gradient, eta)
     smallest = float(np.min(inner_product(gradient + noise, gradient)[within]))
     floor = float(inner_product_floor(9.0, eta))
-    return Certificate(
-        printed=(Comparison(f"||g - G|| / ||G|| at g = {scale:g} G, <g, G> > 0", error, "<=", eta),),
+    return ClaimEvidence(
+        published=(Comparison(f"||g - G|| / ||G|| at g = {scale:g} G, <g, G> > 0", error, "<=", eta),),
         corrected=(
             Comparison("least <g, G> under the norm condition, at least (1-eta)||G||^2", smallest, ">=", floor),
         ),
@@ -48,7 +48,7 @@ def inner_product_equivalence(scale: float = 10.0, eta: float = 0.5, draws: int 
 
 def coordinate_wise_growth(
     bound: Callable[[Value, Value], Value] = second_moment_bound, draws: int = 2000
-) -> Certificate:
+) -> ClaimEvidence:
     """Proposition 1: E g_i^2 <= (1 + eta^2) G_i^2 for random discrete laws at the edge of the test."""
     generator = np.random.default_rng(13)
     atoms = generator.standard_normal((draws, 4)) * generator.lognormal(0.0, 1.5, (draws, 4))
@@ -62,8 +62,8 @@ def coordinate_wise_growth(
     second_moment = (weights * law**2).sum(axis=1)
     ratio = second_moment / bound(gradient, eta)
     centred = (weights * (law - gradient[:, None]) ** 2).sum(axis=1)
-    return Certificate(
-        printed=(
+    return ClaimEvidence(
+        published=(
             Comparison("largest E g^2 / ((1 + eta^2) G^2), up to rounding", float(ratio.max()), "<=", 1 + 1e-9),
         ),
         supporting=(
@@ -76,14 +76,14 @@ def coordinate_wise_growth(
     )
 
 
-def scalar_implies_coordinate_wise(variance: tuple[float, float] | None = None, eta: float = 0.2) -> Certificate:
+def scalar_implies_coordinate_wise(variance: tuple[float, float] | None = None, eta: float = 0.2) -> ClaimEvidence:
     """Sec. 4: does the exact-variance norm test (4) give the coordinate-wise test? G = (1, 0)."""
     gradient = np.array([1.0, 0.0])
     variances = np.array((0.0, eta**2) if variance is None else variance)
     excess = variances - eta**2 * gradient**2
     passes = exact_variance_test(variances.sum(), (gradient**2).sum(), eta)
-    return Certificate(
-        printed=(
+    return ClaimEvidence(
+        published=(
             Comparison("Var_2 against eta^2 G_2^2, where (4) passes", float(variances[1]), "<=", 0.0),
             Comparison("largest Var_i - eta^2 G_i^2", float(excess.max()), "<=", 0.0),
         ),

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.training.scalar_divergence import ScalarTestDivergence, simulate
 
 __all__ = ["descent_under_scalar_test"]
 
 
-def descent_under_scalar_test(dimension: int = 100_000, alpha: float = 0.01, steps: int = 3000) -> Certificate:
+def descent_under_scalar_test(dimension: int = 100_000, alpha: float = 0.01, steps: int = 3000) -> ClaimEvidence:
     """Sec. 4: does Adam descend on a convex function while the exact-variance norm test (4) holds at every step?
 
     Betas (.9, .95), eta = .2, L = sqrt(1 + (a.w)^2) - 1 from a.w = 1. The drift is exact; the run shows it.
     """
     instance = ScalarTestDivergence(beta1=0.9, beta2=0.95, eta=0.2, dimension=dimension, delta=0.1, rare=0.0025)
     path = simulate(instance, alpha, steps)
-    return Certificate(
-        printed=(
+    return ClaimEvidence(
+        published=(
             Comparison(f"mean change of a.w a step, d = {dimension}", instance.drift(alpha), "<=", 0.0),
             Comparison(f"a.w after {steps} steps, from 1", float(path[-1]), "<=", 1.0),
         ),

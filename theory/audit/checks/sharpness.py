@@ -6,7 +6,7 @@ import numpy as np
 
 from theory.adam_sharp.sharpness_example import BETA1, BETA2, RunLengthNoise, critical_eta, expected_direction
 from theory.adam_sharp.theorem2 import largest_admissible_eta
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.l1.theorem3 import find_certificate
 
 __all__ = ["any_eta_below_one", "eta_at_the_usual_betas"]
@@ -14,7 +14,7 @@ __all__ = ["any_eta_below_one", "eta_at_the_usual_betas"]
 UNIVERSAL_ETA = 0.6733
 
 
-def any_eta_below_one(eta: float = 0.9) -> Certificate:
+def any_eta_below_one(eta: float = 0.9) -> ClaimEvidence:
     """Does Adam, on average, move downhill under the coordinate-wise test with ``eta`` < 1 at every pair of betas?
 
     Tried on the run-length noise at betas (.99e-4, 1e-8), by enumeration, and on one long run at eta = .95.
@@ -24,8 +24,8 @@ def any_eta_below_one(eta: float = 0.9) -> Certificate:
     ]
     admitted = min(float(largest_admissible_eta(float(b1), b2)) for b1, b2 in pairs)
     run = _mean_direction(0.95, repetitions=2000, steps=300)
-    return Certificate(
-        printed=(Comparison(f"mean of m/sqrt(v) at eta = {eta}, descent", expected_direction(eta), ">=", 0.0),),
+    return ClaimEvidence(
+        published=(Comparison(f"mean of m/sqrt(v) at eta = {eta}, descent", expected_direction(eta), ">=", 0.0),),
         corrected=(
             Comparison("least eta that Theorem 2 admits, over a grid of betas", admitted, ">=", UNIVERSAL_ETA),
             Comparison(
@@ -57,13 +57,13 @@ def _mean_direction(eta: float, repetitions: int, steps: int) -> tuple[float, fl
     return float(means.mean()), float(5 * means.std(ddof=1) / np.sqrt(repetitions))
 
 
-def eta_at_the_usual_betas(beta1: float = 0.9, beta2: float = 0.95) -> Certificate:
+def eta_at_the_usual_betas(beta1: float = 0.9, beta2: float = 0.95) -> ClaimEvidence:
     """Are larger eta than Theorem 2 admits safe at betas in use? The adversary above is harmless there."""
     strengths = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)
     least = min(expected_direction(1.0, beta1, beta2, strength) for strength in strengths)
     admitted = float(largest_admissible_eta(beta1, beta2))
-    return Certificate(
-        printed=(),
+    return ClaimEvidence(
+        published=(),
         supporting=(
             Comparison(
                 f"least mean of m/sqrt(v) of run-length noise at eta = 1, ({beta1}, {beta2})", least, ">", 0.0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from theory.adam.normalized_step import two_point_law
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.training.clipping import ClippingDivergence, simulate
 from theory.training.weight_decay import limiting_gap, simulate_box_gap
 
 __all__ = ["descent_under_clipping", "stationarity_under_weight_decay"]
 
 
-def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, steps: int = 3000) -> Certificate:
+def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, steps: int = 3000) -> ClaimEvidence:
     """Experiments: does Adam on clipped gradients descend while the coordinate-wise test holds at every step?
 
     Betas (.9, .999), eta = .3, n = 4e8 coordinates that move together, L = sqrt(1 + (a.w)^2) - 1 from a.w = 3.
@@ -18,8 +18,8 @@ def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, step
     instance = ClippingDivergence(beta1=0.9, beta2=0.999, eta=0.3, delta=0.1, size_ratio=size_ratio, count=4e8)
     clipped = float(simulate(instance, alpha, steps)[-1])
     unclipped = float(simulate(instance, alpha, steps, clip=False)[-1])
-    return Certificate(
-        printed=(
+    return ClaimEvidence(
+        published=(
             Comparison("mean change of a.w a step, clipped", instance.drift(alpha), "<=", 0.0),
             Comparison(f"a.w after {steps} steps, clipped, from 3", clipped, "<=", 3.0),
         ),
@@ -29,7 +29,7 @@ def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, step
     )
 
 
-def stationarity_under_weight_decay(eta: float = 0.2, steps: int = 8000) -> Certificate:
+def stationarity_under_weight_decay(eta: float = 0.2, steps: int = 8000) -> ClaimEvidence:
     """Experiments: does the stationarity measure of AdamW, the Frank-Wolfe gap of its box, vanish under the test?
 
     Betas (.9, .95), weight decay .1, sqrt(1 + (w - 100)^2) - 1 from w = 0, whose minimiser lies outside the box.
@@ -38,8 +38,8 @@ def stationarity_under_weight_decay(eta: float = 0.2, steps: int = 8000) -> Cert
     noise = two_point_law(delta, (1 + delta) ** 2 / ((1 + delta) ** 2 + eta**2))
     limit = limiting_gap(noise, 0.9, 0.95)
     seen = float(simulate_box_gap(noise, 0.9, 0.95, step_size=0.02, steps=steps).mean())
-    return Certificate(
-        printed=(Comparison(f"lambda times the gap as alpha -> 0, eta = {eta:g}", limit, "<=", 1e-6),),
+    return ClaimEvidence(
+        published=(Comparison(f"lambda times the gap as alpha -> 0, eta = {eta:g}", limit, "<=", 1e-6),),
         supporting=(
             Comparison(f"the gap of a run of {steps} steps against it", seen, "~", limit, 0.15 * limit + 2e-3),
         ),

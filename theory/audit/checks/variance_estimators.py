@@ -12,9 +12,9 @@ from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.noise_scale import saturation_level
 from adabatch.moments.numeric import Value
 from adabatch.moments.statistic import norm_test_statistic
-from theory.audit.evidence import Certificate, Comparison
+from theory.audit.evidence import ClaimEvidence, Comparison
 from theory.estimators.expectations import GaussianGroups, effective_eta, eta_to_enforce, moments
-from theory.estimators.finite_population import printed_factor, sample_variance_factor
+from theory.estimators.finite_population import published_factor, sample_variance_factor
 
 __all__ = ["finite_population_factor", "plug_in_denominator", "saturation", "variance_of_workers"]
 
@@ -35,8 +35,8 @@ def enumerate_batches(values: tuple[int, ...], batch_size: int, factor: Factor) 
 
 
 def finite_population_factor(
-    factor: Factor = printed_factor, corrected: Factor = sample_variance_factor
-) -> Certificate:
+    factor: Factor = published_factor, corrected: Factor = sample_variance_factor
+) -> ClaimEvidence:
     """Eq. (2): does s^2 / b times the factor estimate the variance of the batch mean without bias?"""
     cases = (((0, 1, 3, 7), 2), ((0, 1, 3, 7), 3), ((-4, 0, 1, 1, 6, 9), 2), ((2, 3, 5, 7, 11, 13, 17), 5))
 
@@ -48,8 +48,8 @@ def finite_population_factor(
             compared.append(Comparison(what, float(variance / left), "==", 1.0))
         return tuple(compared)
 
-    return Certificate(
-        printed=ratios(factor),
+    return ClaimEvidence(
+        published=ratios(factor),
         corrected=ratios(corrected),
         note="All batches enumerated in exact fractions: with the b-1 sample variance the factor is (n-b)/n.",
     )
@@ -83,7 +83,7 @@ def isotropic(
 
 def plug_in_denominator(
     eta_used: Callable[[float], float] = lambda eta: eta, repetitions: int = 4000
-) -> Certificate:
+) -> ClaimEvidence:
     """Eq. (3): does the test with denominator ||g_B||^2, given ``eta_used(eta)``, enforce the relative error eta?
 
     The batch is put where the exact relative error is eta / sqrt(1 - eta^2); there the test is an equality.
@@ -104,8 +104,8 @@ def plug_in_denominator(
         supporting.append(within(f"simulated: mean of left minus right side there, eta = {eta}", balance, 0.0))
         bias = moments(groups, "squared_norm").expectation
         supporting.append(within(f"simulated: E||g||^2, eta = {eta}", sample.squared_norm, float(bias)))
-    return Certificate(
-        printed=enforced(eta_used),
+    return ClaimEvidence(
+        published=enforced(eta_used),
         corrected=enforced(eta_to_enforce),
         supporting=tuple(supporting),
         note="E||g||^2 = ||G||^2 + tr Sigma / b, so the plug-in test enforces eta/sqrt(1-eta^2); give it "
@@ -114,11 +114,11 @@ def plug_in_denominator(
 
 
 def variance_of_workers(
-    printed: str = "printed_variance", corrected: str = "covariance_trace", repetitions: int = 4000
-) -> Certificate:
+    published: str = "paper_variance", corrected: str = "covariance_trace", repetitions: int = 4000
+) -> ClaimEvidence:
     """Eq. (5): does the variance between workers stand for the per-sample variance?"""
     cases = ((2, 1, 8), (4, 16, 4), (8, 2, 16))
-    ratios: dict[str, list[Comparison]] = {printed: [], corrected: []}
+    ratios: dict[str, list[Comparison]] = {published: [], corrected: []}
     supporting = []
     for workers, accumulation, micro_batch in cases:
         groups = isotropic(workers, accumulation * micro_batch, 1.0, 3.0, 40)
@@ -128,47 +128,47 @@ def variance_of_workers(
             expected = float(moments(groups, name).expectation)
             compared.append(Comparison(f"E[estimate] / tr Sigma, {place}", expected / 3.0, "==", 1.0))
             supporting.append(within(f"simulated {name}, {place}", getattr(sample, name), expected))
-        expected = float(moments(groups, "printed_variance").expectation) / 3.0
+        expected = float(moments(groups, "paper_variance").expectation) / 3.0
         bias = (workers - 1) / groups.batch_size
-        supporting.append(Comparison(f"printed ratio against (J-1)/b, {place}", expected, "==", bias))
-    return Certificate(
-        printed=tuple(ratios[printed]),
+        supporting.append(Comparison(f"published ratio against (J-1)/b, {place}", expected, "==", bias))
+    return ClaimEvidence(
+        published=tuple(ratios[published]),
         corrected=tuple(ratios[corrected]),
         supporting=tuple(supporting),
         note="E||Var-hat||_1 = tr Sigma (J-1)/b: low by (J-1)/b. b/(J-1) times it is unbiased.",
     )
 
 
-def saturation(estimator: str = "paper", eta: float = 0.2, repetitions: int = 200) -> Certificate:
+def saturation(estimator: str = "paper", eta: float = 0.2, repetitions: int = 200) -> ClaimEvidence:
     """Algorithm 1: does T exceed b while noise dominates, whatever b is?"""
     workers = 4
     level = saturation_level(eta, workers)
-    printed: list[Comparison] = []
+    published: list[Comparison] = []
     corrected: list[Comparison] = []
     supporting: list[Comparison] = []
     for batch_size in (64, 128, 1024, 8192):
         noise_only = isotropic(workers, batch_size // workers, 0.0, 1.0, 1000)
         sample = simulate_groups(noise_only, 1000, repetitions, seed=batch_size)
         place = f"b = {batch_size}, d = 1000, no gradient"
-        for name, compared in ((estimator, printed), ("unbiased", corrected)):
+        for name, compared in ((estimator, published), ("unbiased", corrected)):
             statistic = float(np.mean(norm_test_statistic(sample, eta, name)))
             compared.append(Comparison(f"mean T ({name}), {place}", statistic, ">", batch_size))
         statistic = float(np.mean(norm_test_statistic(sample, eta, "paper")))
-        what = f"mean printed T near (J-1)/eta^2, {place}"
+        what = f"mean published T near (J-1)/eta^2, {place}"
         supporting.append(Comparison(what, statistic, "~", level, 0.03 * level))
     for dimension in (10, 100, 10_000):
         sample = simulate_groups(isotropic(workers, 256, 0.0, 1.0, dimension), dimension, repetitions, dimension)
         statistic = float(np.mean(norm_test_statistic(sample, eta, "paper")))
         # E[1/chi^2_d] = 1/(d-2): few effective dimensions let a small ||g|| drive T above the level.
         expected = level * dimension / (dimension - 2)
-        what = f"mean printed T near (J-1)/eta^2 d/(d-2), b = 1024, d = {dimension}"
+        what = f"mean published T near (J-1)/eta^2 d/(d-2), b = 1024, d = {dimension}"
         supporting.append(Comparison(what, statistic, "~", expected, 0.25 * expected if dimension < 50 else 4.0))
-    one_worker = GradientMoments(1, 64, 2.0, 2.0).printed_variance
-    supporting.append(Comparison("printed variance of a single worker", float(one_worker), "==", 0.0))
-    return Certificate(
-        printed=tuple(printed),
+    one_worker = GradientMoments(1, 64, 2.0, 2.0).paper_variance
+    supporting.append(Comparison("published variance of a single worker", float(one_worker), "==", 0.0))
+    return ClaimEvidence(
+        published=tuple(published),
         corrected=tuple(corrected),
         supporting=tuple(supporting),
-        note="Printed T stays near (J-1)/eta^2 whatever b is, so the batch stops growing there; one worker "
+        note="Published T stays near (J-1)/eta^2 whatever b is, so the batch stops growing there; one worker "
         "gives 0. The unbiased statistic is b/eta^2 there.",
     )

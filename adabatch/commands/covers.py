@@ -1,0 +1,121 @@
+"""``adabatch covers``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adabatch.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from theory.coverage import Configuration
+
+
+def covers(
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a run: its settings, and what its records tell.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Built-in settings, in place of a run.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A settings file (TOML), over the preset, in place of a run.")
+    ] = None,
+) -> None:
+    """Which theorem covers a run, and what would have to change for one that none covers.
+
+    Exit code 0 either way: most runs that train a model leave some hypothesis.
+    """
+    from theory.coverage import coverage
+
+    if (run is None) == (preset is None and config is None):
+        raise ValueError("covers takes either the folder of a run, or --config (and --preset): name one of them")
+    records: Sequence[Mapping[str, Any]] = ()
+    if run is not None:
+        from adabatch.reporting.metrics import read_metrics
+
+        config = run / "config.toml"
+        if not config.is_file():
+            raise ValueError(f"{run} is not the folder of a run: it has no config.toml")
+        records = read_metrics(run) if (run / "metrics.jsonl").is_file() else ()
+    settings = load_settings(preset, config)
+    described = configuration(settings, records)
+    batch = f"batches by {settings.schedule.schedule}, the {described.test} norm test at eta = {described.eta:g}"
+    typer.echo(f"{described.dimension:,} parameters; {batch}")
+    typer.echo(recorded_tests(records))
+    typer.echo(coverage(described).summary())
+
+
+def configuration(settings: Settings, records: Sequence[Mapping[str, Any]] = ()) -> Configuration:
+    """What the theorems need to know of a run.
+
+    Without records, the test counts as not enforced: the trainer tests a batch in order to choose the next one.
+    With decoupled weight decay, the weights are bounded by the box that AdamW keeps them in.
+
+    Args:
+        settings: of the run.
+        records: of its steps, if it has been run.
+
+    >>> configuration(Settings()).dimension
+    469632
+    """
+    from adabatch.planning.plan import planned_parameters
+    from theory.adam.constants import normalized_step_bound
+    from theory.coverage import Configuration, NormTestKind
+
+    schedule, optimizer = settings.schedule, settings.optimizer
+    decay = optimizer.weight_decay
+    box = float(normalized_step_bound(optimizer.beta1, optimizer.beta2)) / decay if decay else None
+    return Configuration(
+        beta1=optimizer.beta1,
+        beta2=optimizer.beta2,
+        eta=schedule.eta,
+        test=NormTestKind(schedule.test),
+        dimension=planned_parameters(settings),
+        epsilon=optimizer.epsilon,
+        bias_correction=True,
+        warmup_steps=-(-optimizer.warmup_samples // schedule.initial_batch),
+        decays=optimizer.min_lr < optimizer.lr,
+        weight_decay=decay,
+        largest_weight=box,
+        clips=optimizer.clip > 0,
+        groups=_fewest_groups(settings, records),
+        share=schedule.coordinate_quantile,
+        enforced=bool(records) and all(_passes(record) for record in records if _is_step(record)),
+    )
+
+
+def recorded_tests(records: Sequence[Mapping[str, Any]]) -> str:
+    """How many steps were tested, and how many met the test themselves.
+
+    >>> recorded_tests([{"loss": 2.0, "batch_size": 8, "test_statistic": 9.0}])
+    'of 1 steps, 1 were tested, 0 met the test with their own batch, 0 batches were held back by --max-growth'
+    """
+    steps = [record for record in records if _is_step(record)]
+    if not steps:
+        return "no step has been recorded"
+    tested = sum(record.get("test_statistic") is not None for record in steps)
+    met, limited = sum(map(_passes, steps)), sum(bool(record.get("batch_limited")) for record in steps)
+    return (
+        f"of {len(steps)} steps, {tested} were tested, {met} met the test with their own batch, {limited} batches "
+        "were held back by --max-growth"
+    )
+
+
+def _is_step(record: Mapping[str, Any]) -> bool:
+    """Not the record of a validation."""
+    return "batch_size" in record
+
+
+def _passes(record: Mapping[str, Any]) -> bool:
+    statistic = record.get("test_statistic")
+    return statistic is not None and statistic <= record["batch_size"]
+
+
+def _fewest_groups(settings: Settings, records: Sequence[Mapping[str, Any]]) -> int:
+    """Micro-batches of the step with the fewest, at least 2: with fewer nothing is estimated."""
+    sizes = [(record["batch_size"], record["micro_batch"]) for record in records if _is_step(record)]
+    sizes = sizes or [(settings.schedule.initial_batch, settings.schedule.micro_batch)]
+    fewest = min(int(batch) // int(micro_batch) for batch, micro_batch in sizes)
+    return max(2, fewest)

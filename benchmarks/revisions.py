@@ -1,0 +1,185 @@
+"""Two revisions side by side in one run: start-up, a training run, and what a step sends and waits for.
+
+    python benchmarks/revisions.py a44a03a HEAD --rounds 7 --output benchmarks/revisions.txt
+
+Both revisions are checked out into a temporary folder and run by turns with this interpreter, one thread each.
+CPU seconds are those of the whole process (ranks included); the table has each revision's median and the median of
+the rounds' ratios. Collectives and host syncs per step are counted on two ranks under FSDP2 and DDP, and in one
+process, on the trainer's own step: a dispatch mode sees the collectives, and each ``aten._local_scalar_dense``
+(``.item()``, ``float(tensor)``, ``tolist()``) is a wait for the device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+DEMO = "train --preset demo --no-figures --validation-interval 0 --warmup-samples 16 --threads 1"
+COMMANDS = {
+    "adabatch --help": ["-c", "from {main} import main; main()", "--help"],
+    "import statistics, schedules": ["-c", "import adabatch.statistics, adabatch.schedules"],
+    "train --dry-run": ["-c", "from {main} import main; main()", *shlex.split(f"{DEMO} --dry-run")],
+    "train, 1 rank, 512 samples": ["-c", "from {main} import main; main()", *shlex.split(f"{DEMO} --samples 512")],
+    "train, 2 ranks FSDP2, 256 samples": [
+        *("-c", "from {main} import main; main()"),
+        *shlex.split(f"{DEMO} --samples 256 --parallel fsdp --ranks 2"),
+    ],
+    "claims": ["-c", "from {main} import main; main()", "claims"],
+}
+"""What is timed; a run's folder is added to those that train."""
+
+COUNT = """
+import json, os, sys, tempfile
+from importlib import import_module
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+def find(name, *modules):
+    for module in modules:
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError):
+            pass
+    raise ImportError(name)
+
+class Count(TorchDispatchMode):
+    syncs = collectives = 0
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == "aten" and "_local_scalar_dense" in func._opname:
+            Count.syncs += 1
+        small = [a for a in torch.utils._pytree.tree_leaves(args) if isinstance(a, torch.Tensor)]
+        if func.namespace in ("c10d", "_c10d_functional") and small and max(a.numel() for a in small) < 100:
+            Count.collectives += "allreduce" in func._opname.replace("_", "")
+        return func(*args, **(kwargs or {}))
+
+load_settings = find("load_settings", "adabatch.settings")
+open_run = find("open_run", "adabatch.training.opening", "adabatch.opening")
+training_step = find("training_step", "adabatch.training.loop", "adabatch.training")
+process_group = find("process_group", "adabatch.distributed.parallel", "adabatch.parallel")
+parallel, schedule, output = sys.argv[1:]
+settings = load_settings("demo", None, {"parallel": parallel, "schedule": schedule, "output": output, "threads": 1,
+                                       "ranks": int(os.environ.get("WORLD_SIZE", "1")), "initial_batch": 16})
+with process_group(settings.parallel) as ranks:
+    run = open_run(settings, ranks)
+    training_step(run)
+    with Count():
+        for _ in range(4):
+            training_step(run)
+    if ranks.is_main:
+        print(json.dumps([Count.syncs / 4, Count.collectives / 4]))
+"""
+"""Counts host syncs and small all-reduces per step; the modules' names of both layouts are tried."""
+
+
+def check_out(revision: str, folder: Path) -> Path:
+    """The revision's files in a folder of their own."""
+    subprocess.run(["git", "clone", "--quiet", "--no-checkout", ".", str(folder)], check=True)
+    subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", revision], check=True)
+    return folder
+
+
+def main_module(checkout: Path) -> str:
+    """Where the command line starts."""
+    return "adabatch.commands" if "def main" in _read(checkout / "adabatch/commands/__init__.py") else "cli"
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def environment(checkout: Path, cache: Path) -> dict[str, str]:
+    """The interpreter finds this checkout's packages first."""
+    here = {"PYTHONPATH": str(checkout), "ADABATCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **here, "HF_HUB_OFFLINE": "1", "COLUMNS": "115"}
+
+
+def cpu_seconds(arguments: list[str], checkout: Path, scratch: Path) -> float:
+    """User and system time of a command and its children."""
+    words = [word.format(main=main_module(checkout)) for word in arguments]
+    if "train" in words:
+        words += ["--output", tempfile.mkdtemp(dir=scratch)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, *words],
+        check=True,
+        capture_output=True,
+        cwd=scratch,
+        env=environment(checkout, scratch / "cache"),
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def per_step(parallel: str, schedule: str, checkout: Path, scratch: Path) -> tuple[float, float]:
+    """Host syncs and small all-reduces per step of rank 0."""
+    script = scratch / "count.py"
+    script.write_text(COUNT)
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    start = [] if parallel == "single" else [*launcher, "--rdzv-endpoint", "localhost:0"]
+    done = subprocess.run(
+        [sys.executable, *start, str(script), parallel, schedule, tempfile.mkdtemp(dir=scratch)],
+        capture_output=True,
+        text=True,
+        cwd=scratch,
+        env=environment(checkout, scratch / "cache"),
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    syncs, collectives = json.loads(done.stdout.strip().splitlines()[-1])
+    return syncs, collectives
+
+
+def main() -> None:
+    """Print the tables, and write them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", help="a git revision")
+    parser.add_argument("after", help="another one")
+    parser.add_argument("--rounds", type=int, default=7, help="of each command")
+    parser.add_argument("--output", type=Path, help="also write the tables to this file")
+    given = parser.parse_args()
+    revisions = [
+        subprocess.run(
+            ["git", "rev-parse", "--short", name], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        for name in (given.before, given.after)
+    ]
+    lines = [f"python benchmarks/revisions.py {' '.join(revisions)} --rounds {given.rounds}", ""]
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        checkouts = [check_out(name, scratch / f"revision-{index}") for index, name in enumerate(revisions)]
+        lines.append(f"{'CPU seconds':<36}{revisions[0]:>10}{revisions[1]:>10}{'ratio':>8}")
+        for name, arguments in COMMANDS.items():
+            for checkout in checkouts:  # fills caches
+                cpu_seconds(arguments, checkout, scratch)
+            pairs = []
+            for index in range(given.rounds):
+                order = checkouts if index % 2 else checkouts[::-1]
+                measured = {checkout: cpu_seconds(arguments, checkout, scratch) for checkout in order}
+                pairs.append([measured[checkout] for checkout in checkouts])
+            before, after = (median(pair[i] for pair in pairs) for i in (0, 1))
+            ratio = median(pair[1] / pair[0] for pair in pairs)
+            lines.append(f"{name:<36}{before:>10.2f}{after:>10.2f}{ratio:>8.3f}")
+            print(lines[-1], flush=True)
+        lines += ["", f"{'per step: host syncs, all-reduces':<36}{revisions[0]:>10}{revisions[1]:>10}"]
+        for parallel in ("single", "ddp", "fsdp"):
+            for schedule in ("norm-test", "constant"):
+                found = [per_step(parallel, schedule, checkout, scratch) for checkout in checkouts]
+                shown = [f"{syncs:g}, {collectives:g}" for syncs, collectives in found]
+                lines.append(f"{f'{parallel}, {schedule}':<36}{shown[0]:>10}{shown[1]:>10}")
+                print(lines[-1], flush=True)
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if given.output:
+        given.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

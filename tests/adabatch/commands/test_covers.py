@@ -1,0 +1,97 @@
+"""``adabatch covers``: the mapping from settings and records to theory.coverage, and what is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from adabatch.commands import main
+from adabatch.commands.covers import configuration, recorded_tests
+from adabatch.settings import Settings, load_settings, to_toml
+from theory.coverage import NormTestKind, coverage
+
+PLAIN = {"warmup_samples": 0, "weight_decay": 0.0, "clip": 0.0, "epsilon": 0.0}
+
+
+def adabatch(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["adabatch", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def step(batch_size: int, statistic: float | None, **more: object) -> dict[str, object]:
+    return {
+        "batch_size": batch_size,
+        "micro_batch": 1,
+        "test_statistic": statistic,
+        "batch_limited": False,
+        **more,
+    }
+
+
+def left(settings: Settings, records: tuple = ()) -> list[str]:
+    return [departure.hypothesis for departure in coverage(configuration(settings, records)).departures]
+
+
+def test_a_preset_is_not_covered_and_says_what_would_have_to_change(monkeypatch, capsys) -> None:
+    assert adabatch(monkeypatch, "covers", "--preset", "demo") == 0
+    shown = capsys.readouterr().out
+    assert "469,632 parameters; batches by norm-test, the scalar norm test at eta = 0.8" in shown
+    assert "no step has been recorded" in shown
+    assert "not covered; nearest: theorem of the scalar norm test" in shown
+    assert "change: the l1 or the coordinate-wise test in place of the scalar one" in shown
+    assert shown.count("leaves:") == shown.count("known:") == shown.count("change:") >= 3
+
+
+def test_a_run_is_read_with_its_records(monkeypatch, capsys, tmp_path) -> None:
+    (tmp_path / "config.toml").write_text(to_toml(load_settings("demo")))
+    records = [step(8, 9.0), step(16, 12.0), step(16, None, batch_limited=True), {"validation_loss": 2.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert adabatch(monkeypatch, "covers", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "of 3 steps, 2 were tested, 1 met the test with their own batch, 1 batches were held back" in shown
+    assert "leaves: a test that holds at every step" in shown
+
+
+def test_a_settings_file(monkeypatch, capsys, tmp_path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[schedule]\ntest = "coordinate"\neta = 0.2\n')
+    assert adabatch(monkeypatch, "covers", "--config", file) == 0
+    shown = capsys.readouterr().out
+    assert "the coordinate norm test at eta = 0.2" in shown
+    assert "leaves: a clipping factor of at least phi0 > 0" in shown
+    assert "leaves: a test met by every coordinate" in shown
+
+
+@pytest.mark.parametrize("arguments", [(), ("RUN", "--preset", "demo"), ("RUN",)])
+def test_what_is_asked_must_be_clear(monkeypatch, capsys, tmp_path, arguments) -> None:
+    given = [tmp_path if argument == "RUN" else argument for argument in arguments]
+    assert adabatch(monkeypatch, "covers", *given) == 2
+    assert ("name one of them" if len(given) != 1 else "no config.toml") in capsys.readouterr().err
+
+
+def test_every_setting_that_matters_is_read() -> None:
+    settings = load_settings(overrides={"beta1": 0.8, "beta2": 0.99, "eta": 0.1, "test": "l1", "clip": 0.0})
+    found = configuration(settings)
+    assert (found.beta1, found.beta2, found.eta, found.test) == (0.8, 0.99, 0.1, NormTestKind.L1)
+    assert (found.epsilon, found.bias_correction, found.warmup_steps, found.decays) == (1e-8, True, 128, True)
+    assert (found.clips, found.groups, found.enforced) == (False, 4, False)
+    assert found.largest_weight == pytest.approx(0.2 / (0.01 * (1 - 0.64 / 0.99)) ** 0.5 / 0.1)
+
+
+def test_tests_that_held_at_every_step_count_as_enforced() -> None:
+    settings = load_settings(overrides={**PLAIN, "test": "coordinate", "eta": 0.2, "coordinate_quantile": 1.0})
+    hypothesis = "a test that holds at every step"
+    assert hypothesis in left(settings)
+    assert hypothesis not in left(settings, (step(64, 50.0), step(64, 64.0)))
+    assert hypothesis in left(settings, (step(64, 50.0), step(64, None)))
+
+
+def test_the_fewest_groups_of_any_step_count() -> None:
+    settings = load_settings(overrides={"initial_batch": 16, "micro_batch": 4})
+    assert configuration(settings).groups == 4
+    assert configuration(settings, (step(32, 1.0) | {"micro_batch": 16}, step(64, 1.0))).groups == 2
+    assert recorded_tests(()) == "no step has been recorded"
