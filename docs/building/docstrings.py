@@ -19,11 +19,19 @@ LONGEST_TEST = 24
 class AsMarkdown(griffe.Extension):
     """What a reader of the site gets in place of the docstring's own notation."""
 
-    def on_attribute(self, *, attr: griffe.Attribute, loader: griffe.GriffeLoader, **kwargs: Any) -> None:
-        """Give a public constant without a docstring one, so that it has an entry."""
-        module = attr.parent
-        if attr.docstring is None and module is not None and module.is_module and known(attr.path, module.path):
-            attr.docstring = griffe.Docstring("What it is for is in the text of its module, above.", parent=attr)
+    def on_module_members(self, *, mod: griffe.Module, **kwargs: Any) -> None:
+        """Public constants: those of an assignment to several names, which griffe leaves out, and a text for all."""
+        if not isinstance(mod.filepath, Path):
+            return
+        for line, name, value in assigned_together(mod.filepath):
+            if name in public_names().get(mod.path, ()) and name not in mod.members:
+                mod.set_member(name, griffe.Attribute(name, value=value, lineno=line, endlineno=line))
+        for name in public_names().get(mod.path, ()):
+            member = mod.members.get(name)
+            if isinstance(member, griffe.Attribute) and member.docstring is None:
+                member.docstring = griffe.Docstring(
+                    "A constant; the text of the module explains it.", parent=member
+                )
 
     def on_object(self, *, obj: griffe.Object, loader: griffe.GriffeLoader, **kwargs: Any) -> None:
         """Rewrite one docstring."""
@@ -124,6 +132,18 @@ def escaped(text: str) -> str:
     text = re.sub(r"<(?=[\w/!?$])", "&lt;", text)
     text = re.sub(r"(?<=\w)\*(?=[\w(])", r"\\*", text)
     return text.replace("||", r"\|\|")
+
+
+@cache
+def assigned_together(path: Path) -> list[tuple[int, str, str]]:
+    """(line, name, value) of each name of the statements ``A, B = ...`` of a module."""
+    found = []
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+            names = [target.id for target in node.targets[0].elts if isinstance(target, ast.Name)]
+            parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value] * len(names)
+            found += [(node.lineno, *pair) for pair in zip(names, map(ast.unparse, parts), strict=True)]
+    return found
 
 
 @cache
