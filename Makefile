@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # imports: two files at a time (a file's tests share what they trained, or a port).
 TWO_FILES := --numprocesses 2 --dist loadfile
 
-.PHONY: install demo test test-slow test-gpu test-other-pythons lint check faults properties interrupts
+.PHONY: install demo test test-slow test-gpu test-other-pythons lint docs check faults properties interrupts
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation site, in build/site: nothing in it comes from another server.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: lint test test-slow
 

@@ -66,7 +66,8 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
         overwrite: replace an earlier export there.
 
     Raises:
-        ValueError: if there is no intact checkpoint, the tokenizer of the run is gone, or the folder holds something.
+        ValueError: if there is no intact checkpoint, the tokenizer of the run is gone, or the folder holds
+            something.
     """
     _check_target(folder, overwrite)
     checkpoint = _find(run)
