@@ -44,9 +44,8 @@ def exclusive(folder: Path, *, wait: bool = True) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
         yield
     finally:
-        file.unlink(
-            missing_ok=True
-        )  # a waiting process sees that what it locks has no name any more: it tries again
+        # Before the release: a waiting process then finds that what it locked has no name any more, and tries again.
+        file.unlink(missing_ok=True)
         lock.release()
 
 
