@@ -44,7 +44,7 @@ def exclusive(folder: Path, *, wait: bool = True) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
         yield
     finally:
-        # Before the release: a waiting process then finds that what it locked has no name any more, and tries again.
+        # Before the release: a waiting process then finds its file without a name, and tries again.
         file.unlink(missing_ok=True)
         lock.release()
 
