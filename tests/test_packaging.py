@@ -21,7 +21,7 @@ def test_the_wheel_carries_the_packages_and_the_command(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"adabatch", "cli.py", "proofs", "simulate", "theory"}
+    assert tops == {"adabatch", "proofs", "simulate", "theory"}
     for package in ("adabatch", "proofs", "simulate", "theory"):
         assert f"{package}/py.typed" in names
     for folder, ending in (("adabatch/settings/presets", ".toml"), ("theory/l1/certificates", ".npz")):
@@ -29,7 +29,7 @@ def test_the_wheel_carries_the_packages_and_the_command(tmp_path):
         assert committed
         assert committed <= set(names)
     entry_points = next(name for name in names if name.endswith("entry_points.txt"))
-    assert "adabatch = cli:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
+    assert "adabatch = adabatch.commands:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
 
 
 def test_the_version_is_written_once_more_only_in_the_citation():

@@ -73,7 +73,8 @@ def test_any_text_comes_back(corpus, text):
 
 @pytest.mark.slow
 def test_it_is_the_same_in_any_process(settings, corpus, tmp_path):
-    code = "import sys; from adabatch.data import *; print(prepare(DataSettings(sys.argv[1], tokenizer='bpe', "
+    code = "import sys; from adabatch.data import prepare; from adabatch.settings import DataSettings; "
+    code += "print(prepare(DataSettings(sys.argv[1], tokenizer='bpe', "
     code += "vocabulary_size=300, sequence_length=8, cache=sys.argv[2])))"
     for threads, seed in ((1, 1), (4, 2)):
         added = {"RAYON_NUM_THREADS": str(threads), "PYTHONHASHSEED": str(seed)}
