@@ -53,7 +53,7 @@ def test_lines_now_and_then_where_there_is_no_terminal(monkeypatch, adabatch, te
         ("--data {texts}/empty.txt", "is empty"),
         ("--processes -1", "processes is -1; it must be at least 0"),
         ("--tokenizer bpe --vocabulary-size 100", "bpe needs at least 257 token values"),
-        ("--stream-shards 0", "at least 1 shard"),
+        ("--stream-shards 0", "stream_shards is 0; it must be at least 1"),
         ("--shuffle-buffer -1", "shuffle_buffer is -1"),
         ("--tokenizer {texts}/missing.json", "tokenizer"),
         ("--text-field body --data {texts}/texts --data-config en", "could not be loaded"),

@@ -93,7 +93,7 @@ def test_an_interrupt_that_is_heard_takes_the_place_of_the_swallowed_one():
 
 
 def test_a_second_interrupt_while_the_first_is_dealt_with_ends_the_rank_alike(monkeypatch):
-    def leave(settings, interrupted):
+    def leave(settings, corpus, interrupted):
         try:
             signal.raise_signal(signal.SIGINT)
         finally:
