@@ -123,7 +123,7 @@ def test_formulas_that_cannot_be_drawn_are_reported(monkeypatch):
     assert "<math" in pages.on_page_content(html, None, None, None)
     warnings = []
     monkeypatch.setattr(pages.log, "warning", lambda message, *values: warnings.append(message % values))
-    broken = r'<p><span class="arithmatex">\(\frac{1}\)</span></p>'
+    broken = r'<p><span class="arithmatex">\(\left(1\)</span></p>'
     pages.on_page_content(broken, None, None, None)
     assert "cannot be drawn" in warnings[0]
 
