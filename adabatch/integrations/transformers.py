@@ -139,8 +139,8 @@ class AdaptiveBatchCallback(TrainerCallback):
         """After the window's last micro-batch: moments, clipping, the schedule's decision."""
         self._close_micro_batch()
         whole = self._done == self._window
-        moments = self._statistics.finish() if self._statistics.enabled else None
-        squared_norm = float(moments.squared_norm) if moments else self._statistics.gradient_squared_norm()
+        reduced = self._statistics.reduce_step()
+        moments, squared_norm = reduced.moments, reduced.squared_norm
         batch_size = self._done * self._unit
         self._samples += batch_size
         record = {"samples": self._samples, "batch_size": batch_size, "grad_norm": math.sqrt(squared_norm)}
@@ -227,7 +227,7 @@ class AdaptiveBatchCallback(TrainerCallback):
         if batch_size % self._unit:
             raise ValueError(
                 f"a batch of {batch_size} cannot be made from ranks x per_device_train_batch_size = {self._unit} "
-                f"samples: give the schedule rounding=MultipleOf({self._unit})"
+                f"samples: give the schedule multiple_of={self._unit}"
             )
         return int(batch_size // self._unit)
 

@@ -6,6 +6,7 @@ The formulas are those of :mod:`adabatch.moments.l1`; here is what is summed ove
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +48,16 @@ class RatioHistogram:
         """The histogram of ratios >= 0, any shape; NaN counts as above all edges."""
         bits = np.abs(ratios, dtype=np.float64).ravel().view(np.int64)  # a NaN may have a sign
         codes = np.clip((bits >> 45) - ((1023 - 127) << 7), 0, CODES - 1)  # exponents as in fp32
-        return cls.of_codes(np.bincount(codes, minlength=CODES).astype(np.float64))
+        return cls(np.concatenate(cls.bins_of(np.bincount(codes, minlength=CODES).astype(np.float64))))
 
-    @classmethod
-    def of_codes(cls, counts: NDArray[np.float64]) -> RatioHistogram:
-        """The histogram from how often each code (the first 16 bits of the ratio in fp32) occurs, [CODES]."""
-        inner = counts[FIRST + 1 : FIRST + BINS]
-        return cls(np.concatenate([[counts[: FIRST + 1].sum()], inner, [counts[FIRST + BINS :].sum()]]))
+    @staticmethod
+    def bins_of(counts: Any) -> list[Any]:
+        """The bins, in three pieces, from how often each code (the ratio's first 16 bits in fp32) occurs, [CODES].
+
+        ``counts`` may be a numpy array or a torch tensor, and so are the pieces.
+        """
+        below, above = counts[: FIRST + 1].sum(), counts[FIRST + BINS :].sum()
+        return [below.reshape(1), counts[FIRST + 1 : FIRST + BINS], above.reshape(1)]
 
     @staticmethod
     def edges() -> NDArray[np.float64]:

@@ -12,10 +12,11 @@ from adabatch.distributed.communication import Traffic
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
-from adabatch.schedules import BatchPlan, MicroBatching, NormTest
-from adabatch.settings import Settings
+from adabatch.schedules import BatchSizeSchedule, MicroBatching, MicroBatchPlan, NormTest
+from adabatch.settings import Settings, overlay
 from adabatch.settings.data import DataSettings
-from adabatch.training.building import build_layout, build_schedule, check_settings
+from adabatch.training.building import build_micro_batching
+from adabatch.training.checks import check_settings
 
 __all__ = ["Plan", "make_plan", "planned_parameters", "step_range"]
 
@@ -39,8 +40,8 @@ class Plan:
     settings: Settings
     world_size: int
     parameters: int
-    first: BatchPlan
-    largest: BatchPlan
+    first: MicroBatchPlan
+    largest: MicroBatchPlan
     steps: tuple[int, int]
     memory: dict[str, int]
     traffic: dict[str, Traffic]
@@ -67,12 +68,13 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     world_size = settings.parallel.ranks if ranks is None else ranks
     if ranks is not None:
         settings = replace(settings, parallel=replace(settings.parallel, ranks=ranks))
-    check_settings(settings, world_size, resumed=ranks is not None)
+    schedule = check_settings(settings, world_size, resumed=ranks is not None)
     config = _config(settings)
-    layout = build_layout(
-        settings.schedule, world_size // settings.parallel.tensor_parallel, resumed=ranks is not None
+    data_parallel_ranks = world_size // settings.parallel.tensor_parallel
+    micro_batching = build_micro_batching(
+        settings.schedule, schedule.batch_size, data_parallel_ranks, resumed=ranks is not None
     )
-    first, largest, steps = step_range(settings, layout)
+    first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
     counted = _with_scalar_statistics(settings)
     at_largest = at_first = _simulate(counted, config, world_size, largest)
     if settings.parallel.tensor_parallel > 1 and first.micro_batch != largest.micro_batch:
@@ -106,11 +108,7 @@ def _parameters(config: LlamaConfig) -> int:
 
 def _with_scalar_statistics(settings: Settings) -> Settings:
     """Coordinate-wise statistics compute on the host, with numbers that a simulation does not have."""
-    return replace(
-        settings,
-        schedule=replace(settings.schedule, test="scalar"),
-        run=replace(settings.run, monitor_coordinates=False),
-    )
+    return overlay(settings, {"test": "scalar", "monitor_coordinates": False})
 
 
 def _config(settings: Settings) -> LlamaConfig:
@@ -127,23 +125,25 @@ def _tokens(data: DataSettings) -> int:
     return data.vocabulary_size if data.tokenizer == "bpe" else open_tokenizer(data.tokenizer).size
 
 
-def step_range(settings: Settings, layout: MicroBatching) -> tuple[BatchPlan, BatchPlan, tuple[int, int]]:
-    """First and largest batch, and the fewest and most steps.
+def step_range(
+    schedule: BatchSizeSchedule, micro_batching: MicroBatching, samples: int
+) -> tuple[MicroBatchPlan, MicroBatchPlan, tuple[int, int]]:
+    """First and largest batch, and the fewest and most steps, of a schedule at its beginning over a budget.
 
     A schedule that looks at gradients may stay at its first batch or be at its maximum from the second step on;
     the others are played through.
     """
-    schedule, samples = build_schedule(settings, layout), settings.run.samples
-    first = layout.plan(schedule.batch_size)
+    schedule.round_by(micro_batching)
+    first = micro_batching.plan(schedule.batch_size)
     if isinstance(schedule, NormTest):
-        largest = layout.plan(schedule.maximum)
+        largest = micro_batching.plan(schedule.maximum)
         fewest = 1 + max(0, -(-(samples - first.batch_size) // largest.batch_size))
         return first, largest, (fewest, -(-samples // first.batch_size))
     biggest = schedule.batch_size
     while schedule.samples < samples:
         biggest = max(biggest, schedule.batch_size)
         schedule.update()
-    return first, layout.plan(biggest), (schedule.steps, schedule.steps)
+    return first, micro_batching.plan(biggest), (schedule.steps, schedule.steps)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class _Simulated:
         return {kind: fewest[kind] + (most[kind] - fewest[kind]) * beyond for kind in most}
 
 
-def _simulate(settings: Settings, config: LlamaConfig, world_size: int, plan: BatchPlan) -> _Simulated:
+def _simulate(settings: Settings, config: LlamaConfig, world_size: int, plan: MicroBatchPlan) -> _Simulated:
     fewest = min(plan.accumulation, 1 if plan.world_size > 1 else 2)  # a test needs two groups
     counts = (fewest, fewest + 1) if fewest < plan.accumulation and world_size > 1 else (fewest,)
     layouts = [MicroBatching(plan.world_size, count, plan.micro_batch) for count in counts]

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from adabatch.distributed.communication import Traffic
 from adabatch.planning.plan import Plan, make_plan
-from adabatch.schedules import BatchPlan
+from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import Settings, to_toml
 
 __all__ = ["communication_table", "memory_table", "overview_table", "show_plan"]
@@ -58,7 +58,7 @@ def overview_table(plan: Plan) -> Table:
     return table
 
 
-def _split(plan: BatchPlan) -> str:
+def _split(plan: MicroBatchPlan) -> str:
     return f"{plan.batch_size:,} = {plan.world_size} ranks x {plan.accumulation} x {plan.micro_batch}"
 
 

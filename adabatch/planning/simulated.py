@@ -28,6 +28,7 @@ from adabatch.distributed.watchdog import Watchdog
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
 from adabatch.schedules import MicroBatching
 from adabatch.settings import ParallelSettings, Settings
+from adabatch.training.building import build_schedule
 from adabatch.training.loop import training_step
 from adabatch.training.opening import assemble_run
 from adabatch.training.run import Run
@@ -83,7 +84,7 @@ def simulate_steps(
                 wrapped.make_buckets()
             corpus = cast(Corpus, _Corpus(_Tokens(settings.data.sequence_length)))
             planned = _of_batch(replace(settings, parallel=parallel), layouts[-1])
-            run = assemble_run(planned, ranks, corpus, wrapped, layouts[-1])
+            run = assemble_run(planned, ranks, corpus, wrapped, build_schedule(planned), layouts[-1])
             return observe_steps(run, layouts)
 
 
@@ -110,7 +111,7 @@ def observe_steps(run: Run, layouts: Sequence[MicroBatching]) -> list[SimulatedS
 
 def _take_step(run: Run, layout: MicroBatching) -> None:
     """A test step, whatever the step before it made the schedule decide."""
-    run.layout = layout
+    run.micro_batching = layout
     run.schedule.batch_size = _batch(layout)
     run.schedule.steps = run.settings.schedule.test_interval - 1
     training_step(run)

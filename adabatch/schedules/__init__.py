@@ -1,20 +1,23 @@
 """Batch-size schedules: small state machines with one interface. None of them needs torch."""
 
-from adabatch.schedules.base import BatchSizeSchedule
+from adabatch.schedules.base import BatchSizeSchedule, Decision
+from adabatch.schedules.constant import Constant
 from adabatch.schedules.coordinate_tests import CoordinateTest, L1NormTest
-from adabatch.schedules.fixed import Constant, LinearRamp, Stagewise
-from adabatch.schedules.norm_tests import NormTest, TestRecord
+from adabatch.schedules.linear_ramp import LinearRamp
+from adabatch.schedules.norm_tests import NormTest
 from adabatch.schedules.replay import Replay
-from adabatch.schedules.rounding import BatchPlan, MicroBatching, MultipleOf, Rounding
+from adabatch.schedules.rounding import MicroBatching, MicroBatchPlan, MultipleOf, Rounding
 from adabatch.schedules.seesaw import Seesaw
+from adabatch.schedules.stagewise import Stagewise
 
 __all__ = [
-    "BatchPlan",
     "BatchSizeSchedule",
     "Constant",
     "CoordinateTest",
+    "Decision",
     "L1NormTest",
     "LinearRamp",
+    "MicroBatchPlan",
     "MicroBatching",
     "MultipleOf",
     "NormTest",
@@ -22,5 +25,4 @@ __all__ = [
     "Rounding",
     "Seesaw",
     "Stagewise",
-    "TestRecord",
 ]

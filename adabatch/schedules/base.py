@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules.learning_rate import LearningRate
 from adabatch.schedules.rounding import MultipleOf, Rounding
 
-__all__ = ["BatchSizeSchedule"]
+if TYPE_CHECKING:  # numpy, which the command's options need not wait for
+    from adabatch.moments.gradient_moments import GradientMoments
+
+__all__ = ["BatchSizeSchedule", "Decision", "Reason"]
+
+Reason = Literal["scheduled", "grow", "passed", "unresolved", "not tested", "skipped"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a schedule decided after a step.
+
+    Attributes:
+        batch_size: samples of the next step.
+        proposal: the batch that was asked for, before growth limit, cap and rounding.
+        reason: ``scheduled`` (the rule does not look at gradients); of a test ``grow``, ``passed`` or
+            ``unresolved`` (the gradient could not be told from noise, so that b stays); ``not tested``; or
+            ``skipped``.
+        statistic: the test's T in samples, NaN if unresolved; None if no test was run.
+        limited: whether a growth limit made the batch smaller than asked for.
+    """
+
+    batch_size: int
+    proposal: int
+    reason: Reason = "scheduled"
+    statistic: float | None = None
+    limited: bool = False
 
 
 class BatchSizeSchedule(ABC):
-    """Says how many samples the next step takes.
+    """Decides how many samples the next step takes.
 
     A training loop asks :attr:`batch_size` before a step and calls :meth:`update` after it::
 
@@ -25,18 +51,25 @@ class BatchSizeSchedule(ABC):
     Args:
         initial: samples of the first batch.
         maximum: no proposal goes beyond it (rounding up may, by less than a unit).
-        rounding: what can be realised: a :class:`~adabatch.schedules.rounding.Rounding`, or an int for multiples.
+        multiple_of: batch sizes are rounded up to multiples of this, such as world size x micro-batch.
 
     Attributes:
         batch_size: samples of the next step.
         samples: samples of all steps so far.
         steps: number of steps so far.
+        groups_needed: ranks x micro-batches that a step must have at least.
+        needs_coordinates: whether the moments must know the coordinates.
+        learning_rate_scaling: the rule by which the schedule itself scales the learning rate, if it does.
 
     Raises:
         ValueError: unless 1 <= initial <= maximum.
     """
 
-    def __init__(self, initial: int, maximum: int, rounding: Rounding | int = 1) -> None:
+    groups_needed = 1
+    needs_coordinates = False
+    learning_rate_scaling = ""
+
+    def __init__(self, initial: int, maximum: int, multiple_of: int = 1) -> None:
         if initial < 1:
             raise ValueError(f"the initial batch must be at least 1 sample, but is {initial}")
         if maximum < initial:
@@ -44,11 +77,15 @@ class BatchSizeSchedule(ABC):
                 f"the maximum batch {maximum} is below the initial batch {initial}: raise --max-batch or lower "
                 "--initial-batch"
             )
-        self.maximum = maximum
-        self.rounding = MultipleOf(rounding) if isinstance(rounding, int) else rounding
-        self.batch_size = self.rounding.round_up(initial)
+        self.maximum, self.batch_size = maximum, initial
         self.samples = 0
         self.steps = 0
+        self.round_by(MultipleOf(multiple_of))
+
+    def round_by(self, rounding: Rounding) -> None:
+        """Round the next batch and all later ones to what can be realised, in place of ``multiple_of``."""
+        self.rounding = rounding
+        self.batch_size = rounding.round_up(self.batch_size)
 
     @property
     def needs_moments(self) -> bool:
@@ -59,33 +96,35 @@ class BatchSizeSchedule(ABC):
         """The learning rate of the next step: the curve where that step ends, scaled by its batch."""
         return rates.at(self.samples + self.batch_size) * rates.scaling.factor(self.batch_size)
 
-    def update(self, moments: GradientMoments | None = None) -> int:
-        """Count the step just done and decide the next batch size, which is returned.
+    def update(self, moments: GradientMoments | None = None) -> Decision:
+        """Count the step just done and decide the next batch size.
 
         Args:
             moments: of the step's gradients; ignored unless :attr:`needs_moments`.
         """
-        proposal = self._propose(moments)
-        return self._advance(proposal)
+        return self._advance(self._decide(moments))
 
-    def skip(self) -> int:
+    def skip(self) -> Decision:
         """Count a step whose gradients were thrown away (not finite): its samples are seen, b stays."""
-        return self._advance(self.batch_size)
+        return self._advance(self._stay("skipped"))
 
     @abstractmethod
-    def _propose(self, moments: GradientMoments | None) -> int:
-        """The batch size wanted after the step just done, before cap and rounding."""
+    def _decide(self, moments: GradientMoments | None) -> Decision:
+        """What is wanted after the step just done, before cap and rounding."""
 
-    def _advance(self, proposal: int) -> int:
+    def _stay(self, reason: Reason) -> Decision:
+        return Decision(self.batch_size, self.batch_size, reason)
+
+    def _advance(self, wanted: Decision) -> Decision:
         self.samples += self.batch_size
         self.steps += 1
-        self.batch_size = self.rounding.round_up(max(1, min(proposal, self.maximum)))
-        return self.batch_size
+        self.batch_size = self.rounding.round_up(max(1, min(wanted.batch_size, self.maximum)))
+        return replace(wanted, batch_size=self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes, as ints and exact floats."""
         return {"batch_size": self.batch_size, "samples": self.samples, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.batch_size, self.samples, self.steps = state["batch_size"], state["samples"], state["steps"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from adabatch.moments.coordinate_moments import CoordinateMoments
-from adabatch.moments.gradient_moments import GradientMoments
-from adabatch.moments.l1 import l1_statistic
-from adabatch.schedules.norm_tests import NormTest
-from adabatch.schedules.rounding import Rounding
+from typing import TYPE_CHECKING, Any
+
+from adabatch.schedules.norm_tests import NormTest, register_test
+
+if TYPE_CHECKING:  # numpy, which the command's options need not wait for
+    from adabatch.moments.coordinate_moments import CoordinateMoments
+    from adabatch.moments.gradient_moments import GradientMoments
 
 __all__ = ["CoordinateTest", "L1NormTest"]
 
@@ -14,11 +16,14 @@ __all__ = ["CoordinateTest", "L1NormTest"]
 class _OnCoordinates(NormTest):
     """A norm test on :class:`~adabatch.moments.coordinate_moments.CoordinateMoments`."""
 
+    needs_coordinates = True
+
     def _check(self, moments: GradientMoments) -> None:
         super()._check(moments)
         _of_coordinates(moments)
 
 
+@register_test("l1")
 class L1NormTest(_OnCoordinates):
     """Monotone growth by the l1 norm test: sum_i sigma_i / sqrt(b) against eta ||G||_1.
 
@@ -31,7 +36,7 @@ class L1NormTest(_OnCoordinates):
             eta above about 0.9 never asks for more.
         initial: first batch.
         maximum: cap.
-        rounding: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
+        multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
         conservative: compare with an estimate of ||G||_1 from below, which the statistics must measure
             (``CoordinateStatistics(model, conservative=True)``); where it is not positive, the gradient is not
             resolved and b stays.
@@ -49,16 +54,20 @@ class L1NormTest(_OnCoordinates):
         eta: float,
         initial: int,
         maximum: int,
-        rounding: Rounding | int = 1,
+        multiple_of: int = 1,
         conservative: bool = False,
         test_interval: int = 1,
         ema: float = 0.0,
         max_growth: float = 0.0,
     ) -> None:
         super().__init__(
-            eta, initial, maximum, rounding, test_interval=test_interval, ema=ema, max_growth=max_growth
+            eta, initial, maximum, multiple_of, test_interval=test_interval, ema=ema, max_growth=max_growth
         )
         self.conservative = conservative
+
+    @classmethod
+    def _own_options(cls, settings: Any) -> dict[str, Any]:
+        return {"conservative": settings.l1_denominator == "conservative"}
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:
         """Sum of standard deviations and l1 norm."""
@@ -72,9 +81,12 @@ class L1NormTest(_OnCoordinates):
         return moments.sum_of_standard_deviations, moments.conservative_l1_norm
 
     def _ratio(self, noise: float, gradient: float) -> float:
+        from adabatch.moments.l1 import l1_statistic
+
         return float(l1_statistic(noise, gradient, self.eta))
 
 
+@register_test("coordinate")
 class CoordinateTest(_OnCoordinates):
     """Monotone growth until a share of the coordinates meets the test sigma_i^2 / b <= eta^2 g_i^2.
 
@@ -85,7 +97,7 @@ class CoordinateTest(_OnCoordinates):
         eta: > 0.
         initial: first batch.
         maximum: cap.
-        rounding: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
+        multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
         quantile: in (0, 1), the share of coordinates that must meet the test.
         test_interval: test every this many steps.
         ema: in [0, 1): the quantile is averaged with this decay.
@@ -100,7 +112,7 @@ class CoordinateTest(_OnCoordinates):
         eta: float,
         initial: int,
         maximum: int,
-        rounding: Rounding | int = 1,
+        multiple_of: int = 1,
         quantile: float = 0.5,
         test_interval: int = 1,
         ema: float = 0.0,
@@ -112,9 +124,13 @@ class CoordinateTest(_OnCoordinates):
                 "coordinates meet the test (--coordinate-quantile)"
             )
         super().__init__(
-            eta, initial, maximum, rounding, test_interval=test_interval, ema=ema, max_growth=max_growth
+            eta, initial, maximum, multiple_of, test_interval=test_interval, ema=ema, max_growth=max_growth
         )
         self.quantile = quantile
+
+    @classmethod
+    def _own_options(cls, settings: Any) -> dict[str, Any]:
+        return {"quantile": settings.coordinate_quantile}
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:
         """The quantile of noise over gradient; against 1, which averages to 1 as the quantile does to itself."""
@@ -122,6 +138,8 @@ class CoordinateTest(_OnCoordinates):
 
 
 def _of_coordinates(moments: GradientMoments) -> CoordinateMoments:
+    from adabatch.moments.coordinate_moments import CoordinateMoments
+
     if not isinstance(moments, CoordinateMoments):
         raise ValueError(
             "this test needs moments that know the coordinates: attach CoordinateStatistics in place of "

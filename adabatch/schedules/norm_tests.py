@@ -3,41 +3,65 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from adabatch.moments.gradient_moments import GradientMoments
-from adabatch.moments.statistic import Estimator, estimates, next_batch_size, statistic_from_estimates
-from adabatch.schedules.base import BatchSizeSchedule
-from adabatch.schedules.rounding import Rounding
+from adabatch.schedules.base import BatchSizeSchedule, Decision, Reason
+from adabatch.schedules.registry import RunContext, register
 
-__all__ = ["NormTest", "TestRecord"]
+if TYPE_CHECKING:  # numpy, which the command's options need not wait for
+    from adabatch.moments.gradient_moments import GradientMoments
+    from adabatch.moments.statistic import Estimator
+
+__all__ = ["NormTest", "NormTestOptions", "register_test"]
+
+
+T = TypeVar("T", bound="type[NormTest]")
+
+_TESTS: dict[str, type[NormTest]] = {}
+"""The norm tests by the name that ``--test`` takes."""
+
+
+def register_test(name: str) -> Callable[[T], T]:
+    """Make a norm test known as ``--test NAME``."""
+
+    def decorate(test: T) -> T:
+        _TESTS[name] = test
+        return test
+
+    return decorate
 
 
 @dataclass(frozen=True)
-class TestRecord:
-    """One test as it was decided.
+class NormTestOptions:
+    """Options of the norm tests; those of a single test are marked by its name."""
 
-    Attributes:
-        statistic: T in samples; NaN if the gradient was not resolved.
-        passed: T <= b.
-        proposal: the batch it asked for, before growth limit, cap and rounding.
-        limited: whether the growth limit made it smaller.
-    """
+    test: Literal["scalar", "l1", "coordinate"] = "scalar"
+    """norm-test: which test. scalar compares l2 norms and costs next to nothing; l1 sums the coordinates' standard
+    deviations; coordinate asks that a share of the coordinates meet it. The last two keep and communicate squares
+    of all gradients on test steps (--test-interval)."""
+    eta: float = 0.8
+    """norm-test: relative error of the gradient asked for; smaller asks for larger batches."""
+    estimator: Literal["paper", "unbiased", "debiased"] = "unbiased"
+    """norm-test, scalar: which variance and squared norm are compared."""
+    l1_denominator: Literal["plug-in", "conservative"] = "plug-in"
+    """norm-test, l1: the batch gradient's own l1 norm, or an estimate from below by two halves of the batch."""
+    coordinate_quantile: float = 0.5
+    """norm-test, coordinate: the share of coordinates that must meet the test."""
+    coordinate_stride: int = 16
+    """All that looks at the coordinates: take one in this many of them in each large parameter, in blocks of 16
+    neighbours; memory and traffic fall with it, and sums are estimates to 1% or so. 1 takes all."""
+    test_interval: int = 1
+    """norm-test: test every this many steps."""
+    ema: float = 0.0
+    """norm-test: decay of the averages of numerator and denominator; 0 uses each step's own."""
+    max_growth: float = 8.0
+    """norm-test: a test may ask for at most this many times the current batch; 0 does not limit."""
 
-    __test__ = False  # not a test class for pytest
 
-    statistic: float
-    passed: bool
-    proposal: int
-    limited: bool = False
-
-    @property
-    def resolved(self) -> bool:
-        """Whether the denominator was positive, so that T means something."""
-        return not math.isnan(self.statistic)
-
-
+@register_test("scalar")
+@register("norm-test", NormTestOptions)
 class NormTest(BatchSizeSchedule):
     """Monotone growth by the (approximate) norm test, Eqs. 3 and 5 and Algorithm 1 of Lau et al.
 
@@ -49,38 +73,43 @@ class NormTest(BatchSizeSchedule):
             near B_noise / eta^2, where B_noise = tr Sigma / ||G||^2 is the simple noise scale.
         initial: first batch.
         maximum: cap.
-        rounding: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
+        multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
         estimator: ``paper``, ``unbiased`` or ``debiased`` (:class:`adabatch.moments.statistic.Estimator`).
         test_interval: test every this many steps.
-        ema: in [0, 1): numerator and denominator are averaged with this decay, each for itself and unclamped,
+        ema: in [0, 1): numerator and denominator are averaged with this decay, each on its own and unclamped,
             before the division; 0 uses the step's own.
         max_growth: a proposal beyond this many times b is limited to that, against a single test that goes wild;
             0 does not limit, as Algorithm 1.
 
     Attributes:
-        last_test: the :class:`TestRecord` of the last step, None if it was not tested.
         unresolved: how often the denominator was not positive, so that b stayed.
 
     Raises:
         ValueError: for eta <= 0, an unknown estimator, test_interval < 1, ema outside [0, 1), max_growth neither 0
             nor above 1, initial > maximum.
 
+    >>> from adabatch.moments.gradient_moments import GradientMoments
     >>> schedule = NormTest(eta=0.5, initial=6, maximum=64)
-    >>> schedule.update(GradientMoments(groups=2, group_size=3, sum_of_squares=10.0, squared_norm=2.0))
-    36
+    >>> moments = GradientMoments(groups=2, group_size=3, sum_of_squares=10.0, squared_norm=2.0)
+    >>> schedule.update(moments)
+    Decision(batch_size=36, proposal=36, reason='grow', statistic=36.0, limited=False)
     """
+
+    groups_needed = 2
 
     def __init__(
         self,
         eta: float,
         initial: int,
         maximum: int,
-        rounding: Rounding | int = 1,
-        estimator: Estimator | str = Estimator.UNBIASED,
+        multiple_of: int = 1,
+        estimator: Estimator | str = "unbiased",
         test_interval: int = 1,
         ema: float = 0.0,
         max_growth: float = 0.0,
     ) -> None:
+        from adabatch.moments.statistic import Estimator
+
         if not (eta > 0 and math.isfinite(eta)):
             raise ValueError(f"eta must be a positive number, but is {eta}: take --eta between about 0.05 and 1")
         if estimator not in list(Estimator):
@@ -96,28 +125,42 @@ class NormTest(BatchSizeSchedule):
             raise ValueError(
                 f"the growth limit must be above 1, or 0 for none, but is {max_growth} (--max-growth)"
             )
-        super().__init__(initial, maximum, rounding)
+        super().__init__(initial, maximum, multiple_of)
         self.max_growth = max_growth
         self.eta, self.estimator = eta, Estimator(estimator)
         self.test_interval, self.ema = test_interval, ema
         self.average_variance = self.average_squared_norm = 0.0
         self.unresolved = 0
-        self.last_test: TestRecord | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Any, context: RunContext) -> NormTest:
+        """From a run's settings: the test that they name."""
+        test = _TESTS[settings.test]
+        return test(
+            eta=settings.eta,
+            initial=settings.initial_batch,
+            maximum=settings.max_batch,
+            test_interval=settings.test_interval,
+            ema=settings.ema,
+            max_growth=settings.max_growth,
+            **test._own_options(settings),
+        )
+
+    @classmethod
+    def _own_options(cls, settings: Any) -> dict[str, Any]:
+        """Arguments that only this test has."""
+        return {"estimator": settings.estimator}
 
     @property
     def needs_moments(self) -> bool:
         """On every ``test_interval``-th step while the batch is below the maximum."""
         return self.batch_size < self.maximum and (self.steps + 1) % self.test_interval == 0
 
-    def skip(self) -> int:
-        """Count a step whose gradients were thrown away: no test, b stays."""
-        self.last_test = None
-        return super().skip()
+    def _decide(self, moments: GradientMoments | None) -> Decision:
+        from adabatch.moments.statistic import next_batch_size
 
-    def _propose(self, moments: GradientMoments | None) -> int:
-        self.last_test = None
         if not self.needs_moments:
-            return self.batch_size
+            return self._stay("not tested")
         if moments is None:
             raise ValueError(
                 f"step {self.steps + 1} is a test step: pass its moments (statistics.finish()) to update(), or "
@@ -125,13 +168,15 @@ class NormTest(BatchSizeSchedule):
             )
         self._check(moments)
         statistic = self._ratio(*self._averaged(*self._compared(moments)))
+        reason: Reason = "passed" if statistic <= self.batch_size else "grow"
+        if math.isnan(statistic):
+            reason = "unresolved"
+            self.unresolved += 1
         # Past 2^53 a float has no next integer; the cap is below that in any case.
         proposal: int = next_batch_size(min(statistic, 2.0**53), self.batch_size)
         limit = math.ceil(self.max_growth * self.batch_size) or proposal
         limited = limit < min(proposal, self.maximum)
-        self.last_test = TestRecord(statistic, statistic <= self.batch_size, proposal, limited)
-        self.unresolved += not self.last_test.resolved
-        return min(proposal, limit)
+        return Decision(min(proposal, limit), proposal, reason, statistic, limited)
 
     def statistic(self, moments: GradientMoments) -> float:
         """T of these moments alone, in samples."""
@@ -139,10 +184,14 @@ class NormTest(BatchSizeSchedule):
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:
         """Noise and gradient, each to be averaged over tests before they are compared."""
+        from adabatch.moments.statistic import estimates
+
         return estimates(moments, self.estimator)
 
     def _ratio(self, noise: float, gradient: float) -> float:
         """T from what :meth:`_compared` gives."""
+        from adabatch.moments.statistic import statistic_from_estimates
+
         return float(statistic_from_estimates(noise, gradient, self.eta))
 
     def _averaged(self, variance: float, squared_norm: float) -> tuple[float, float]:
@@ -170,7 +219,7 @@ class NormTest(BatchSizeSchedule):
         return super().state_dict() | averages | {"unresolved": self.unresolved}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         super().load_state_dict(state)
         self.average_variance, self.average_squared_norm = state["average_variance"], state["average_squared_norm"]
         self.unresolved = state["unresolved"]

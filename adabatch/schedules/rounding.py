@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["BatchPlan", "MicroBatching", "MultipleOf", "Rounding"]
+__all__ = ["MicroBatchPlan", "MicroBatching", "MultipleOf", "Rounding"]
 
 
 class Rounding(Protocol):
@@ -38,12 +38,12 @@ class MultipleOf:
 
 
 @dataclass(frozen=True)
-class BatchPlan:
+class MicroBatchPlan:
     """How a step's batch is split: b = J M m.
 
     Attributes:
         world_size: J, data-parallel ranks.
-        accumulation: M, micro-batches a rank accumulates.
+        accumulation: M, micro-batches that a rank accumulates.
         micro_batch: m, sequences in a micro-batch.
     """
 
@@ -73,13 +73,13 @@ class MicroBatching:
         micro_batch_limit: the largest m that fits in memory, if that is less. The batches that can be made do not
             depend on it: they are split into more micro-batches.
 
-    >>> layout = MicroBatching(world_size=2, accumulation=2, max_micro_batch=8)
-    >>> layout.plan(18)
-    BatchPlan(world_size=2, accumulation=2, micro_batch=5)
-    >>> layout.plan(50)
-    BatchPlan(world_size=2, accumulation=4, micro_batch=7)
+    >>> batching = MicroBatching(world_size=2, accumulation=2, max_micro_batch=8)
+    >>> batching.plan(18)
+    MicroBatchPlan(world_size=2, accumulation=2, micro_batch=5)
+    >>> batching.plan(50)
+    MicroBatchPlan(world_size=2, accumulation=4, micro_batch=7)
     >>> MicroBatching(world_size=2, accumulation=2, max_micro_batch=8, micro_batch_limit=3).plan(32)
-    BatchPlan(world_size=2, accumulation=8, micro_batch=2)
+    MicroBatchPlan(world_size=2, accumulation=8, micro_batch=2)
     """
 
     world_size: int
@@ -91,7 +91,7 @@ class MicroBatching:
     def starting_at(
         cls, batch_size: int, world_size: int, micro_batch: int, max_micro_batch: int
     ) -> MicroBatching:
-        """The layout whose first batch is ``batch_size`` in micro-batches of ``micro_batch``.
+        """Micro-batches whose first batch is ``batch_size`` in micro-batches of ``micro_batch``.
 
         Raises:
             ValueError: if ranks x micro-batch does not divide the batch.
@@ -115,10 +115,10 @@ class MicroBatching:
 
     @classmethod
     def resuming(cls, first_batch: int, world_size: int, micro_batch: int, max_micro_batch: int) -> MicroBatching:
-        """The layout that goes on with a run that began on another number of ranks.
+        """Micro-batches that continue a run that began on another number of ranks.
 
-        The groups (ranks x accumulation) stay as many as they were at the start, or as few more as this number of
-        ranks can realise; whether the first batch could be made is of no interest any more.
+        The number of groups (ranks x accumulation) stays what it was at the start, or the next one that this
+        number of ranks can realise; whether the first batch could be made no longer matters.
 
         >>> MicroBatching.resuming(12, world_size=4, micro_batch=2, max_micro_batch=8).accumulation
         2
@@ -126,19 +126,19 @@ class MicroBatching:
         groups = -(-first_batch // micro_batch)
         return cls(world_size, -(-groups // world_size), max_micro_batch)
 
-    def plan(self, batch_size: int) -> BatchPlan:
+    def plan(self, batch_size: int) -> MicroBatchPlan:
         """The split of the smallest realisable batch not below ``batch_size``."""
         accumulation = max(self.accumulation, -(-batch_size // (self.world_size * self.max_micro_batch)))
         micro_batch = max(1, -(-batch_size // (self.world_size * accumulation)))
-        return self._within_limit(BatchPlan(self.world_size, accumulation, micro_batch))
+        return self._within_limit(MicroBatchPlan(self.world_size, accumulation, micro_batch))
 
-    def _within_limit(self, plan: BatchPlan) -> BatchPlan:
+    def _within_limit(self, plan: MicroBatchPlan) -> MicroBatchPlan:
         """The same batch in micro-batches that fit: the largest divisor of a rank's share."""
         if self.micro_batch_limit is None or plan.micro_batch <= self.micro_batch_limit:
             return plan
         share = plan.accumulation * plan.micro_batch
         micro_batch = max(size for size in range(1, self.micro_batch_limit + 1) if share % size == 0)
-        return BatchPlan(plan.world_size, share // micro_batch, micro_batch)
+        return MicroBatchPlan(plan.world_size, share // micro_batch, micro_batch)
 
     def round_up(self, batch_size: int) -> int:
         """The batch that :meth:`plan` makes."""

@@ -1,21 +1,34 @@
-"""Seesaw: where the learning rate would be cut, the batch grows and the learning rate is cut by less."""
+"""Seesaw: where the learning rate would be cut, the batch grows, and the learning rate is cut by less."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from adabatch.moments.gradient_moments import GradientMoments
-from adabatch.schedules.base import BatchSizeSchedule
+from adabatch.schedules.base import BatchSizeSchedule, Decision
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
-from adabatch.schedules.rounding import Rounding
+from adabatch.schedules.registry import RunContext, register
 
-__all__ = ["Seesaw"]
+if TYPE_CHECKING:  # numpy, which the command's options need not wait for
+    from adabatch.moments.gradient_moments import GradientMoments
+
+__all__ = ["Seesaw", "SeesawOptions"]
 
 
+@dataclass(frozen=True)
+class SeesawOptions:
+    """Options of Seesaw."""
+
+    seesaw_factor: float = 2.0
+    """seesaw: by how much the cosine falls and the batch grows from stage to stage."""
+
+
+@register("seesaw", SeesawOptions)
 class Seesaw(BatchSizeSchedule):
-    """Wherever the cosine would halve the learning rate, divide it by sqrt(2) and double the batch.
+    """Where the cosine would halve the learning rate, divide it by sqrt(2) and double the batch.
 
     Meterez et al., arXiv 2510.14717: for normalised steps such as Adam's, when noise dominates, both do the same
     to the loss. This schedule prescribes its own learning rate: after the warm-up, in stage i (after i cuts),
@@ -30,7 +43,7 @@ class Seesaw(BatchSizeSchedule):
         maximum: cap.
         cuts: samples seen at which a stage ends (:meth:`adabatch.schedules.learning_rate.LearningRate.cuts`).
         factor: by which the batch grows at each cut.
-        rounding: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
+        multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
 
     >>> rates = LearningRate(peak=1.0, minimum=0.0, warmup_samples=0, total_samples=64)
     >>> schedule = Seesaw(8, 16, rates.cuts(2.0))
@@ -42,16 +55,19 @@ class Seesaw(BatchSizeSchedule):
     [(8, 1.0), (8, 1.0), (8, 1.0), (8, 1.0), (16, 0.707), (16, 0.354)]
     """
 
+    learning_rate_scaling = "sqrt"
+
     def __init__(
-        self,
-        initial: int,
-        maximum: int,
-        cuts: Sequence[int],
-        factor: float = 2.0,
-        rounding: Rounding | int = 1,
+        self, initial: int, maximum: int, cuts: Sequence[int], factor: float = 2.0, multiple_of: int = 1
     ) -> None:
-        super().__init__(initial, maximum, rounding)
+        super().__init__(initial, maximum, multiple_of)
         self.initial, self.cuts, self.factor = initial, tuple(cuts), factor
+
+    @classmethod
+    def from_settings(cls, settings: Any, context: RunContext) -> Seesaw:
+        """From a run's settings."""
+        cuts = context.learning_rate.cuts(settings.seesaw_factor)
+        return cls(settings.initial_batch, settings.max_batch, cuts, settings.seesaw_factor)
 
     def learning_rate(self, rates: LearningRate) -> float:
         """Warm-up, then the rate of the stage that the next step begins in."""
@@ -59,11 +75,12 @@ class Seesaw(BatchSizeSchedule):
         level = rates.peak * self.factor**-stage
         if stage == 0:
             level = min(level, rates.warm_up(self.samples + self.batch_size))
-        return level * BatchScaling("sqrt", self.initial).factor(self.batch_size)
+        return level * BatchScaling(self.learning_rate_scaling, self.initial).factor(self.batch_size)
 
-    def _propose(self, moments: GradientMoments | None) -> int:
+    def _decide(self, moments: GradientMoments | None) -> Decision:
         stage = self._stage(self.samples + self.batch_size)
-        return math.ceil(min(self.initial * self.factor**stage, float(self.maximum)))
+        proposal = math.ceil(min(self.initial * self.factor**stage, float(self.maximum)))
+        return Decision(proposal, proposal)
 
     def _stage(self, samples: int) -> int:
         return bisect_right(self.cuts, samples)

@@ -52,12 +52,12 @@ def field_docs(cls: type) -> Mapping[str, str]:
     >>> field_docs(ModelSettings)["model"].startswith("A built-in architecture")
     True
     """
-    body = _class_definitions(cls.__module__)[cls.__name__]
-    docs = {}
-    for node, after in zip(body.body, body.body[1:], strict=False):
-        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_text:
-            docs[node.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
+    docs = {item.name: item.metadata["doc"] for item in fields(cls) if "doc" in item.metadata}
+    for body in (_class_definitions(base.__module__)[base.__name__] for base in cls.__mro__[:-1]):
+        for node, after in zip(body.body, body.body[1:], strict=False):
+            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_text:
+                docs[node.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
     return types.MappingProxyType(docs)
 
 

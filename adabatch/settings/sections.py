@@ -6,8 +6,9 @@ Field names are unique over all sections, so that each is also a command-line op
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from adabatch.schedules.registry import batch_rules
 from adabatch.settings.data import DataSettings
 
 __all__ = [
@@ -49,32 +50,53 @@ class ParallelSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU for each rank where there is one."""
     threads: int = 0
-    """CPU threads a rank; 0 shares the cores evenly. Gradients are bitwise equal only at equal numbers."""
+    """CPU threads per rank; 0: the cores are shared evenly. Gradients are bitwise equal only at equal numbers."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: parameters are cast for compute, and gradients are reduced in fp32."""
     reshard_after_forward: bool = True
     """FSDP2: free the whole parameters between forward and backward."""
     accumulation_sync: bool = False
-    """Reduce gradients after every micro-batch (less memory under FSDP2) rather than once a step."""
+    """Reduce gradients after every micro-batch (less memory under FSDP2) rather than once per step."""
     activation_checkpointing: bool = False
     """Recompute each decoder layer's activations in the backward pass."""
     compile: bool = False
     """torch.compile each decoder layer."""
     timeout: float = 600.0
-    """Seconds without progress after which a run of several ranks ends, saying which rank did not arrive; more
+    """Seconds without progress after which a run of several ranks ends and reports which rank did not arrive; more
     than the slowest micro-batch or checkpoint takes."""
     max_restarts: int = 0
     """When a rank dies, start all ranks of this machine again from the newest checkpoint, up to this often. Under
     torchrun, its own --max-restarts counts."""
 
 
+C = TypeVar("C", bound=type)
+
+
+def _with_batch_rules(section: C) -> C:
+    """The section with the registered batch rules as choices of ``schedule``, and with all of their options."""
+    rules = batch_rules()
+    names: Any = Literal[tuple(rules)]
+    doc = f"The batch-size schedule. {'. '.join(f'{rule.name}: {rule.summary}' for rule in rules.values())}."
+    body = {
+        "__module__": section.__module__,
+        "__doc__": section.__doc__,
+        "__annotations__": {"schedule": names},
+        "schedule": field(default="norm-test", metadata={"doc": doc}),
+    }
+    options = [rule.options for rule in rules.values() if rule.options is not None]
+    combined: Any = dataclass(frozen=True)(type(section.__name__, (*reversed(options), section), body))
+    return cast(C, combined)
+
+
+@_with_batch_rules
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """How the batch size evolves. All sizes are in sequences, over all ranks."""
+    """How the batch size evolves. All sizes are in sequences, over all ranks.
 
-    schedule: Literal["constant", "stagewise", "linear-ramp", "seesaw", "replay", "norm-test"] = "norm-test"
-    """Which batch-size schedule. seesaw: wherever the cosine would halve the learning rate, divide it by the
-    square root of 2 and double the batch; at the largest batch, halve it. replay: another run's batch sizes."""
+    The options of each batch rule stand beside its class in :mod:`adabatch.schedules`.
+    """
+
+    schedule: str
     initial_batch: int = 4
     """First batch (the only one, for a constant schedule)."""
     max_batch: int = 128
@@ -83,37 +105,12 @@ class ScheduleSettings:
     """Sequences in a rank's micro-batch at the start: ranks x micro-batch must divide the initial batch."""
     max_micro_batch: int = 32
     """The micro-batch grows up to here before accumulation does."""
-    test: Literal["scalar", "l1", "coordinate"] = "scalar"
-    """norm-test: which test. scalar compares l2 norms and costs next to nothing; l1 sums the coordinates' standard
-    deviations; coordinate asks that a share of the coordinates meet it. The last two keep and communicate squares
-    of all gradients on test steps (--test-interval)."""
-    eta: float = 0.8
-    """norm-test: relative error of the gradient asked for; smaller asks for larger batches."""
-    estimator: Literal["paper", "unbiased", "debiased"] = "unbiased"
-    """norm-test, scalar: which variance and squared norm are compared."""
-    l1_denominator: Literal["plug-in", "conservative"] = "plug-in"
-    """norm-test, l1: the batch gradient's own l1 norm, or an estimate from below by two halves of the batch."""
-    coordinate_quantile: float = 0.5
-    """norm-test, coordinate: the share of coordinates that must meet the test."""
-    coordinate_stride: int = 16
-    """Whatever looks at the coordinates: take one in so many of them in each large parameter, in blocks of 16
-    neighbours; memory and traffic fall with it, and sums are estimates to 1% or so. 1 takes all."""
-    test_interval: int = 1
-    """norm-test: test every this many steps."""
-    ema: float = 0.0
-    """norm-test: decay of the averages of numerator and denominator; 0 uses each step's own."""
-    max_growth: float = 8.0
-    """norm-test: a test may ask for at most this many times the current batch; 0 does not limit."""
-    stage_batches: tuple[int, ...] = (32, 64, 128)
-    """stagewise: a batch size for each stage."""
-    stage_fractions: tuple[float, ...] = (0.025, 0.025, 0.95)
-    """stagewise: the stages' fractions of the samples."""
-    ramp_samples: int = 8192
-    """linear-ramp: samples until the largest batch."""
-    seesaw_factor: float = 2.0
-    """seesaw: by how much the cosine falls and the batch grows from stage to stage."""
-    replay_run: str = ""
-    """replay: the folder of the other run, or its metrics.jsonl."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any:
+            """An option of a batch rule."""
 
 
 @dataclass(frozen=True)
@@ -150,34 +147,34 @@ class RunSettings:
     samples: int = 16384
     """Budget in sequences: training ends with the step that reaches it."""
     validation_interval: int = 2048
-    """Validation loss every this many samples, and at the end; 0 never."""
+    """Validation interval, in samples, and at the end; 0: never."""
     validation_samples: int = 256
     """Sequences of the validation loss."""
     checkpoint_interval: int = 0
-    """Checkpoint every this many samples, and at the end; 0 only at the end."""
+    """Checkpoint interval, in samples; 0: only at the end."""
     output: str = "runs/train"
     """Folder of the run: config.toml, metrics.jsonl, checkpoints, figures."""
     resume: str = "never"
-    """auto goes on from the newest intact checkpoint in the output folder, if there is one; or a path."""
+    """auto resumes from the newest intact checkpoint in the output folder, if there is one; or a path."""
     allow: tuple[str, ...] = ()
     """Settings that may differ from those of the checkpoint that is resumed, although they change the run."""
     keep: int = 3
     """Checkpoints that are kept, the newest; 0 keeps all."""
     async_checkpoints: bool = False
-    """Copy the state and write it while training goes on; needs memory for the copy."""
+    """Copy the state and write it while training continues; needs memory for the copy."""
     overwrite: bool = False
     """Delete an earlier run in the output folder."""
     max_skipped: int = 10
     """Stop after more than this many steps in a row whose loss or gradient is not finite; 0 never stops. Such a
     step is skipped: neither optimizer step nor test."""
     monitor_interval: int = 0
-    """Measure the gradient statistics every this many steps even where no test runs; 0 only for tests."""
+    """Measure the gradient statistics every this many steps even where no test runs; 0: only for tests."""
     monitor_coordinates: bool = False
-    """Whatever the test: measured steps also say what the coordinates do (sum of deviations, l1 norm, effective
+    """With any test: measured steps also record what the coordinates do (sum of deviations, l1 norm, effective
     dimensions, share that meets the coordinate-wise test); needs memory and traffic on those steps."""
     monitor_layers: bool = False
-    """Measured steps also say the trace and the squared gradient norm of each layer and kind of parameter, and a
-    heat map of them is drawn; costs nothing."""
+    """Measured steps also record the trace and the squared gradient norm of each layer and kind of parameter, and
+    a heat map of them is drawn; costs nothing."""
     figures: bool = True
     """Draw figures of the run at its end (adabatch plot draws them later)."""
     tensorboard: bool = False
@@ -186,7 +183,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a run is made of; one section a field."""
+    """Everything that a run is made of; one section per field."""
 
     model: ModelSettings = field(default_factory=ModelSettings)
     data: DataSettings = field(default_factory=DataSettings)

@@ -5,7 +5,7 @@ that look at the coordinates; :func:`per_sample_moments`, slow and exact, to che
 """
 
 from adabatch.statistics.coordinates import CoordinateStatistics
-from adabatch.statistics.gradients import GradientStatistics
+from adabatch.statistics.gradients import GradientStatistics, ReducedStep
 from adabatch.statistics.per_sample import per_sample_moments
 
-__all__ = ["CoordinateStatistics", "GradientStatistics", "per_sample_moments"]
+__all__ = ["CoordinateStatistics", "GradientStatistics", "ReducedStep", "per_sample_moments"]

@@ -1,7 +1,7 @@
 """Coordinate-wise gradient statistics: squares of the groups' gradients, summed over ranks into each rank's shard.
 
 The same hooks as :class:`~adabatch.statistics.GradientStatistics`, but what they keep has the parameters' size,
-and it is communicated. Switch it on for test steps only: buffers are kept while it is on, nothing while it is off.
+and it is communicated. Enable it for test steps only: buffers are kept while it is on, nothing while it is off.
 In fp32 (fp64 for fp64 gradients), for each of one or, with the conservative denominator, two sums; of large
 parameters the stride's part of it:
 
@@ -22,7 +22,7 @@ of each parameter. Standard deviations below about 3e-4 of a coordinate's |g_i| 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from adabatch.moments.l1 import (
 )
 from adabatch.statistics.coordinate_sums import buckets_of
 from adabatch.statistics.gradients import GradientStatistics
+from adabatch.statistics.probe import GroupSizes
 
 __all__ = ["CoordinateStatistics"]
 
@@ -116,21 +117,29 @@ class CoordinateStatistics(GradientStatistics):
         group = self._sizes.micro_batches * self.layout.ranks + bucket.shares[number].group
         bucket.add(number, gradient, negative=group % 2 == 1)
 
-    def finish(self) -> GradientMoments:
-        """The step's moments, equal on every rank: :class:`CoordinateMoments` if there are two groups or more."""
-        factor = self._sizes.micro_batches / self._sizes.loss_scale  # the hooks saw gradients of scale * loss / M
+    def _measured(self, further: Sequence[Tensor]) -> tuple[GradientMoments, list[float]]:
         try:
-            moments = super().finish()
+            return super()._measured(further)
         except (RuntimeError, ValueError):  # this step is not to be mixed into the next one
             self._forget()
             raise
-        if moments.groups < 2:
+
+    def _coordinate_sums(self, sizes: GroupSizes) -> Tensor:
+        groups = self.layout.ranks * sizes.micro_batches
+        if groups < 2:
             self._forget()
-            return moments
-        sweep = _Sweep(moments, factor, self.conservative, self._device)
+            return self._fp64([])
+        factor = sizes.micro_batches / sizes.loss_scale  # the hooks saw gradients of scale * loss / M
+        sweep = _Sweep(groups, sizes.samples, factor, self.conservative, self._device)
         for bucket in self._buckets:
             sweep.add(*bucket.finish(), every=bucket.coprime(EVERY))
-        deviations, plug_in, conservative, *counts = self._all_reduce(sweep.totals())
+        return sweep.totals()
+
+    def _with_coordinates(self, moments: GradientMoments, sums: Sequence[float]) -> GradientMoments:
+        """:class:`CoordinateMoments` if there are two groups or more."""
+        if not sums:
+            return moments
+        deviations, plug_in, conservative, *counts = sums
         return CoordinateMoments(
             **vars(moments),
             sum_of_standard_deviations=deviations,
@@ -144,14 +153,17 @@ class _Sweep:
     """One pass over this rank's coordinates: sum of deviations, both l1 norms, and how the ratios are distributed.
 
     Args:
-        moments: for the number and size of the groups.
+        groups: n.
+        group_size: m.
         factor: of a group's gradient over what its hooks saw.
         conservative: whether there are sums for the conservative l1 norm.
         device: of the sums.
     """
 
-    def __init__(self, moments: GradientMoments, factor: float, conservative: bool, device: torch.device) -> None:
-        self._groups, self._group_size = moments.groups, moments.group_size
+    def __init__(
+        self, groups: int, group_size: int, factor: float, conservative: bool, device: torch.device
+    ) -> None:
+        self._groups, self._group_size = groups, group_size
         self._factor, self._conservative = factor, conservative
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._counts = torch.zeros(CODES, dtype=torch.float64, device=device)
@@ -181,8 +193,7 @@ class _Sweep:
 
     def totals(self) -> Tensor:
         """The three sums and the histogram's counts, in one vector."""
-        histogram = RatioHistogram.of_codes(self._counts.cpu().numpy()).counts
-        return torch.cat([self._sums, torch.from_numpy(histogram).to(self._sums.device)])
+        return torch.cat([self._sums, *RatioHistogram.bins_of(self._counts)])
 
 
 def _codes(ratios: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ groups of m samples. A hook on each autograd leaf sees the group's own gradient 
 reduces it, and adds its squared norm to a running fp64 sum; after the last micro-batch the squared norm of the
 reduced gradient is taken where it lies. The two numbers are summed over ranks, and
 ``sum_j ||g_j - g||^2 = sum_j ||g_j||^2 - n ||g||^2`` does the rest (:mod:`adabatch.moments.gradient_moments`).
-Nothing of the parameters' size is stored or communicated. Beside the two numbers (two for each part of the model,
+Nothing of the parameters' size is stored or communicated. Besides the two numbers (two for each part of the model,
 if parts are asked for) the all-reduce carries nine more, which show mistakes (:mod:`adabatch.statistics.probe`).
 
 Where the leaf is: for a plain module and under ``DistributedDataParallel`` it is the parameter; under FSDP2 it is
 the *unsharded* parameter, reached once through ``unshard()`` and ``reshard()``. Tied parameters are one leaf. On
-a mesh of several dimensions (hybrid sharding, FSDP2 x tensor parallel) the numbers take one all-reduce a
+a mesh of several dimensions (hybrid sharding, FSDP2 x tensor parallel) the numbers take one all-reduce per
 dimension, and what tensor-parallel ranks hold alike is counted once (:mod:`adabatch.statistics.reductions`).
 
 Example:
@@ -28,7 +28,8 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 import torch.distributed as dist
@@ -45,7 +46,22 @@ from adabatch.statistics.probe import (
 )
 from adabatch.statistics.reductions import Leaf, autograd_leaves, copies, data_parallel, like
 
-__all__ = ["GradientStatistics"]
+__all__ = ["GradientStatistics", "ReducedStep"]
+
+
+@dataclass(frozen=True)
+class ReducedStep:
+    """What all ranks know of a step after its one all-reduce.
+
+    Attributes:
+        moments: of the gradients; None if the statistics were disabled.
+        squared_norm: ||g||^2 of the reduced gradient.
+        sums: the further scalars, summed over all ranks.
+    """
+
+    moments: GradientMoments | None
+    squared_norm: float
+    sums: list[float]
 
 
 class GradientStatistics:
@@ -135,7 +151,7 @@ class GradientStatistics:
         if self._seen[index]:
             raise RuntimeError(
                 f"the parameter {self._leaves[index].name} received its gradient twice in one micro-batch: call "
-                "end_microbatch() after each backward(), use one backward() a micro-batch, and non-reentrant "
+                "end_microbatch() after each backward(), use one backward() per micro-batch, and non-reentrant "
                 "activation checkpointing (use_reentrant=False)"
             )
         own = local(like(gradient.detach(), self._leaves[index].tensor))
@@ -168,8 +184,8 @@ class GradientStatistics:
             missing = [leaf.name for leaf, seen in zip(self._leaves, self._seen, strict=True) if not seen]
             raise RuntimeError(
                 f"{len(missing)} of {len(self._leaves)} trainable parameters received no gradient in this "
-                f"micro-batch, the first is {missing[0]}: freeze what the loss does not use "
-                "(requires_grad_(False)) before attaching, and attach anew if the model's parameters were replaced"
+                f"micro-batch, the first is {missing[0]}: freeze what the loss does not use (requires_grad_(False)) "
+                "before attaching, and attach again if the model's parameters were replaced"
             )
         self._look_for_scaler &= loss_scale is None
         self._sizes.add(samples, tokens, 1.0 if loss_scale is None else loss_scale)
@@ -177,7 +193,7 @@ class GradientStatistics:
         self._seen = [False for _ in self._leaves]
 
     def finish(self) -> GradientMoments:
-        """The step's moments, equal on every rank. One all-reduce of a few fp64 numbers a mesh dimension.
+        """The step's moments, equal on every rank. One all-reduce of a few fp64 numbers per mesh dimension.
 
         Raises:
             RuntimeError: if no micro-batch was seen (also while disabled), parameters have no gradient, or the
@@ -186,23 +202,56 @@ class GradientStatistics:
                 groups', or is that of a loss that a ``GradScaler`` scaled without a word
                 (:mod:`adabatch.statistics.probe`).
         """
+        return self._measured(())[0]
+
+    def reduce_step(self, *further: Tensor) -> ReducedStep:
+        """:meth:`finish` if enabled, else the squared norm alone; the loop's own scalars travel along.
+
+        There is one all-reduce per mesh dimension and one transfer to the host, whatever is summed.
+
+        Args:
+            further: scalars of this rank on the model's device, such as its loss; their sums over all ranks (the
+                tensor-parallel ones too) are returned.
+
+        Raises:
+            RuntimeError: see :meth:`finish`.
+            ValueError: see :meth:`finish`.
+
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> statistics = GradientStatistics(model)
+        >>> statistics.enable(False)
+        >>> loss = model(torch.tensor([[3.0, 4.0]])).sum()
+        >>> loss.backward()
+        >>> reduced = statistics.reduce_step(loss.detach())
+        >>> reduced.moments, reduced.squared_norm, reduced.sums == [float(loss)]
+        (None, 25.0, True)
+        """
+        if self.enabled:
+            moments, sums = self._measured(further)
+            return ReducedStep(moments, float(moments.squared_norm), sums)
+        squared_norm, *sums = self._all_reduce(self._local_share().sum(), *further)
+        return ReducedStep(None, squared_norm, sums)
+
+    def _measured(self, further: Sequence[Tensor]) -> tuple[GradientMoments, list[float]]:
+        """The moments, and the sums of the further scalars."""
         try:
             self._require_step()
         except (RuntimeError, ValueError):
-            self._reset()  # whoever catches this goes on with a new step
+            self._reset()  # the caller may continue with a new step
             raise
         sizes = self._sizes
         # Leaves saw gradients of scale * loss / M; the group's own gradient is M / scale times that.
         squares = self._groups_sum * self._weights * (sizes.micro_batches / sizes.loss_scale) ** 2
         probe = self._probed(squares[self._probe])
-        by_part = torch.stack([self._by_part(squares), self._local_share()]).flatten()
         checks = self._fp64(sizes.powers())
+        coordinates = self._coordinate_sums(sizes)
+        parts = self._by_part(squares), self._local_share()
         self._reset()
-        sums = self._all_reduce(torch.cat([by_part, probe, checks]))
-        require_equal_sizes(sums[-6:], self.layout.world_size)
-        count = len(self._parts)
-        moments = self._moments(sizes, sums[:count], sums[count : 2 * count])
-        mean, reduced, probe_squares = sums[-9:-6]
+        sums = iter(self._all_reduce(*parts, probe, checks, coordinates, *further))
+        by_part = [list(islice(sums, len(part))) for part in parts]
+        mean, reduced, probe_squares = islice(sums, 3)
+        require_equal_sizes(list(islice(sums, len(checks))), self.layout.world_size)
+        moments = self._moments(sizes, *by_part)
         require_same_gradient(
             groups=moments.groups,
             mean=mean,
@@ -211,11 +260,20 @@ class GradientStatistics:
             sum_of_squares=moments.sum_of_squares,
             squared_norm=moments.squared_norm,
         )
+        moments = self._with_coordinates(moments, list(islice(sums, len(coordinates))))
+        return moments, list(sums)
+
+    def _coordinate_sums(self, sizes: GroupSizes) -> Tensor:
+        """What :class:`~adabatch.statistics.CoordinateStatistics` adds to the all-reduce, flat."""
+        return self._fp64([])
+
+    def _with_coordinates(self, moments: GradientMoments, sums: Sequence[float]) -> GradientMoments:
+        """What :class:`~adabatch.statistics.CoordinateStatistics` adds to the moments."""
         return moments
 
     def gradient_squared_norm(self) -> float:
         """||g||^2 of the reduced gradient alone, for steps without statistics. One all-reduce of one number."""
-        return self._all_reduce(self._local_share().sum().reshape(1))[0]
+        return self._all_reduce(self._local_share().sum())[0]
 
     def _require_step(self) -> None:
         """Raise unless there is a whole step to finish."""
@@ -229,7 +287,7 @@ class GradientStatistics:
             raise RuntimeError(
                 f"{len(without)} of {len(self._leaves)} parameters have no reduced gradient, the first is "
                 f"{without[0]}: call finish() after the backward() that synchronises and before zero_grad(), and "
-                "attach anew if the model's parameters were replaced"
+                "attach again if the model's parameters were replaced"
             )
         if _processes() != self._processes:
             raise RuntimeError(
@@ -243,7 +301,7 @@ class GradientStatistics:
         if trainable != len(self._leaves):
             raise RuntimeError(
                 f"the model has {trainable} trainable parameters, but had {len(self._leaves)} when the statistics "
-                "were attached: attach anew after adding, replacing, freezing or thawing parameters"
+                "were attached: attach again after adding, replacing, freezing or thawing parameters"
             )
 
     def _moments(self, sizes: GroupSizes, squares: Sequence[float], norms: Sequence[float]) -> GradientMoments:
@@ -311,8 +369,10 @@ class GradientStatistics:
     def _fp64(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
-    def _all_reduce(self, sums: Tensor) -> list[float]:
-        return [float(value) for value in self.layout.sum(sums).tolist()]
+    def _all_reduce(self, *values: Tensor) -> list[float]:
+        """All values, flat and in order, summed over ranks and brought to the host at once."""
+        flat = torch.cat([value.double().reshape(-1) for value in values])
+        return [float(value) for value in self.layout.sum(flat).tolist()]
 
 
 def _processes() -> int:

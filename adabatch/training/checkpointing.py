@@ -8,13 +8,11 @@ import warnings
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adabatch.checkpoints import check_compatible, load_checkpoint, saved_progress, set_aside
 from adabatch.checkpoints.folders import rank_file, read_json
-
-if TYPE_CHECKING:
-    from adabatch.training.run import Run
+from adabatch.training.run import Run
 
 __all__ = ["checkpoints_folder", "resume_run", "save_run"]
 
@@ -61,14 +59,12 @@ def resume_run(run: Run, path: Path) -> None:
 
 def _round_batch(run: Run) -> None:
     """The next batch as these ranks can make it."""
-    saved, realised = run.schedule.batch_size, run.layout.round_up(run.schedule.batch_size)
-    if realised == saved:
-        return
-    run.schedule.batch_size = realised
-    plan = run.layout.plan(realised)
-    if run.ranks.is_main:
+    saved = run.schedule.batch_size
+    run.schedule.round_by(run.micro_batching)
+    if run.schedule.batch_size != saved and run.ranks.is_main:
+        plan = run.micro_batching.plan(saved)
         warnings.warn(
-            f"the batch of {saved} is rounded to {realised}: {plan.world_size} ranks x {plan.accumulation} "
+            f"the batch of {saved} is rounded to {plan.batch_size}: {plan.world_size} ranks x {plan.accumulation} "
             f"micro-batches of {plan.micro_batch}",
             stacklevel=2,
         )

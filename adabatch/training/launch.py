@@ -16,23 +16,20 @@ from pathlib import Path
 from rich.console import Console
 
 from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint, seed_generators
-from adabatch.data import prepared_vocabulary
-from adabatch.distributed.parallel import Ranks, choose_device, lost_peer, process_group
+from adabatch.distributed.parallel import Ranks, lost_peer, process_group
 from adabatch.distributed.signals import children_hear_later, interrupts
-from adabatch.distributed.tensor_parallel import check_tensor_parallel
-from adabatch.model.llama import model_config
 from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
 from adabatch.settings import Settings, to_toml
-from adabatch.training.building import check_settings
 from adabatch.training.checkpointing import checkpoints_folder
+from adabatch.training.checks import Start, check_settings, check_start
 from adabatch.training.divergence import TrainingDivergedError
 from adabatch.training.loop import train
 from adabatch.training.memory_guard import is_out_of_memory
-from adabatch.training.opening import open_run, prepare_for_run
+from adabatch.training.opening import open_run
 from adabatch.training.run import Run
 
-__all__ = ["DIVERGED", "INTERRUPTED", "OUT_OF_MEMORY", "USER_ERROR", "check", "launch"]
+__all__ = ["DIVERGED", "INTERRUPTED", "OUT_OF_MEMORY", "USER_ERROR", "launch"]
 
 USER_ERROR = 2
 DIVERGED = 3
@@ -54,38 +51,24 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
         corpus: the folder of its prepared corpus; None: prepare it.
 
     Raises:
-        ValueError: for whatever the settings get wrong, before any rank starts.
+        ValueError: for anything that the settings get wrong, before any rank starts.
     """
     if "RANK" in os.environ:
         settings = _as_restarted(settings)
-        check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=_checkpoint(settings) is not None)
+        schedule = check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=_resumes(settings))
         if os.environ["RANK"] == "0":
             _prepare_output(settings)
-        return _rank(settings)
-    corpus = check(settings, corpus)
+        return _rank(settings, Start(schedule))
+    start = check_start(settings, corpus, resumed=_resumes(settings))
     _prepare_output(settings)
-    code = _rank(settings, corpus) if settings.parallel.ranks == 1 else _launch_ranks(settings, corpus)
+    code = _rank(settings, start) if settings.parallel.ranks == 1 else _launch_ranks(settings, start)
     if code == INTERRUPTED:
         print(f"interrupted; the metrics so far are in {settings.run.output}/metrics.jsonl", file=sys.stderr)
     return code
 
 
-def check(settings: Settings, corpus: Path | None = None) -> Path:
-    """Refuse what cannot work: settings, device, data, model; the folder of the corpus, prepared if need be."""
-    checkpoint = _checkpoint(settings)
-    check_settings(settings, settings.parallel.ranks, resumed=checkpoint is not None)
-    choose_device(settings.parallel, settings.parallel.ranks - 1)
-    model_config(settings.model.model, None, settings.data.sequence_length)  # before preparing a large corpus
-    corpus = corpus or prepare_for_run(settings)
-    vocabulary_size = prepared_vocabulary(settings.data, corpus)
-    config = model_config(settings.model.model, vocabulary_size, settings.data.sequence_length)
-    parallel, length = settings.parallel, settings.data.sequence_length
-    check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
-    return corpus
-
-
-def _checkpoint(settings: Settings) -> Path | None:
-    return find_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output))
+def _resumes(settings: Settings) -> bool:
+    return find_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output)) is not None
 
 
 def _as_restarted(settings: Settings) -> Settings:
@@ -116,14 +99,14 @@ def _prepare_output(settings: Settings) -> None:
         if not settings.run.overwrite:
             raise ValueError(
                 f"the folder {folder} holds an earlier run: take another --output, --overwrite to delete it, or "
-                "--resume auto to go on with it"
+                "--resume auto to continue it"
             )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / LAUNCH).write_text(os.environ.get("TORCHELASTIC_RUN_ID", UNNAMED))
 
 
-def _launch_ranks(settings: Settings, corpus: Path) -> int:
+def _launch_ranks(settings: Settings, start: Start) -> int:
     """Start the ranks on this machine through torch's elastic launcher, and wait for them."""
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -147,7 +130,7 @@ def _launch_ranks(settings: Settings, corpus: Path) -> int:
     )
     try:
         with children_hear_later():
-            elastic_launch(config, _spawned_rank)(settings, corpus)
+            elastic_launch(config, _spawned_rank)(settings, start)
     except (KeyboardInterrupt, SignalException):
         return INTERRUPTED
     except ChildFailedError as error:
@@ -159,8 +142,8 @@ def _launch_ranks(settings: Settings, corpus: Path) -> int:
     return 0
 
 
-def _spawned_rank(settings: Settings, corpus: Path) -> None:
-    code = _rank(_as_restarted(settings), corpus)
+def _spawned_rank(settings: Settings, start: Start) -> None:
+    code = _rank(_as_restarted(settings), start)
     if code:
         # Peers of a failed rank may wait in a collective: leave at once, without tearing anything down.
         sys.stdout.flush()
@@ -168,19 +151,19 @@ def _spawned_rank(settings: Settings, corpus: Path) -> None:
         os._exit(code)
 
 
-def _rank(settings: Settings, corpus: Path | None = None) -> int:
+def _rank(settings: Settings, start: Start) -> int:
     """One rank's work; errors become one message and an exit code."""
     try:
         with interrupts() as interrupted:
-            return _rank_until(settings, corpus, interrupted)
+            return _rank_until(settings, start, interrupted)
     except KeyboardInterrupt:  # a second one, while the first one or another error was dealt with
         return INTERRUPTED
 
 
-def _rank_until(settings: Settings, corpus: Path | None, interrupted: list[int]) -> int:
+def _rank_until(settings: Settings, start: Start, interrupted: list[int]) -> int:
     try:
         with process_group(settings.parallel) as ranks:
-            _train(settings, ranks, corpus)
+            _train(settings, ranks, start)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, CheckpointError, OSError) as error:
@@ -207,8 +190,8 @@ def _say_out_of_memory(error: RuntimeError) -> None:
     """Which rank it was, what torch says in one line, and what to do."""
     print(
         f"Error: rank {os.environ.get('RANK', '0')} ran out of memory ({str(error).splitlines()[0]}): lower "
-        "--micro-batch or --max-micro-batch, or take --activation-checkpointing; --dry-run says what a rank "
-        "needs; --resume auto goes on from the newest checkpoint",
+        "--micro-batch or --max-micro-batch, or take --activation-checkpointing; --dry-run estimates what a rank "
+        "needs; --resume auto resumes from the newest checkpoint",
         file=sys.stderr,
     )
 
@@ -222,12 +205,12 @@ def _say(error: Exception) -> None:
     print(f"Error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
 
 
-def _train(settings: Settings, ranks: Ranks, corpus: Path | None) -> None:
+def _train(settings: Settings, ranks: Ranks, start: Start) -> None:
     """Train, and on the main rank write metrics, figures and the summary."""
     console = Console(stderr=True)
     warnings.showwarning = lambda text, *_, **__: console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
     seed_generators(settings.data.seed)
-    run = open_run(settings, ranks, corpus)
+    run = open_run(settings, ranks, start)
     if not ranks.is_main:
         for _ in train(run):
             pass
@@ -244,7 +227,7 @@ def _report(run: Run, folder: Path, console: Console) -> None:
     if run.resumed_from is not None:
         console.print(f"resumed from {run.resumed_from} at {run.samples} samples{again}", soft_wrap=True)
     elif again:
-        console.print(f"starting anew, as there is no checkpoint yet{again}")
+        console.print(f"starting again, as there is no checkpoint yet{again}")
     with (
         MetricsWriter(folder, run.schedule.steps, run.settings.run.tensorboard) as metrics,
         ProgressReport(run.settings.run.samples, run.samples, console) as progress,

@@ -1,8 +1,9 @@
 """The training loop.
 
-batch size b_k -> the next b_k samples -> J ranks x M micro-batches -> forward, backward -> each rank's squared
-norms -> one all-reduce of two numbers -> moments -> norm test -> b_{k+1}; beside it the optimizer step, the
-learning rate by samples seen, metrics, checkpoints.
+batch size b_k -> the next b_k samples -> J ranks x M micro-batches -> forward, backward -> each rank's scalars
+(squared norms, loss) -> one all-reduce (per mesh dimension) and one transfer to the host -> moments -> the
+schedule's decision -> b_{k+1}; next to it the optimizer step, the learning rate by samples seen, metrics,
+checkpoints.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from torch.optim import AdamW
 from adabatch.data import group_positions
 from adabatch.distributed.parallel import autocast, set_gradient_sync
 from adabatch.model.llama import language_model_loss
-from adabatch.schedules import BatchPlan
+from adabatch.schedules import MicroBatchPlan
 from adabatch.statistics.clipping import clip_gradients
+from adabatch.training.admission import plan_micro_batches
 from adabatch.training.checkpointing import save_run
-from adabatch.training.memory_guard import admit
 from adabatch.training.records import Record, step_record
 from adabatch.training.run import Run
 from adabatch.training.validation import bits_per_byte, validation_loss
 
-__all__ = ["accumulate_gradients", "optimizer_step", "take_step", "train", "training_step"]
+__all__ = ["accumulate_gradients", "next_batch", "optimizer_step", "train", "training_step"]
 
 
 def train(run: Run) -> Iterator[Record]:
@@ -50,34 +51,32 @@ def train(run: Run) -> Iterator[Record]:
 
 def training_step(run: Run) -> Record:
     """One optimizer step on the batch that the schedule asks for, and the schedule's next decision."""
-    start, plan = time.perf_counter(), admit(run)
+    start, plan = time.perf_counter(), plan_micro_batches(run)
     measuring = run.schedule.needs_moments or _is_multiple(
         run.schedule.steps + 1, run.settings.run.monitor_interval
     )
     run.statistics.enable(measuring)
     rate = run.schedule.learning_rate(run.learning_rate)
 
-    loss = accumulate_gradients(run, plan)
-    moments = run.statistics.finish() if measuring else None
-    squared_norm = moments.squared_norm if moments else run.statistics.gradient_squared_norm()
+    reduced = run.statistics.reduce_step(accumulate_gradients(run, plan))
+    loss, squared_norm = reduced.sums[0] / run.ranks.world_size, reduced.squared_norm
     if run.guard.accepts(loss, squared_norm):
         clip_gradients(run.model, math.sqrt(squared_norm), run.settings.optimizer.clip)
         optimizer_step(run.optimizer, rate)
-        run.schedule.update(moments)
-    else:
-        moments = None  # neither optimizer step nor test, but the samples count as seen
-        run.schedule.skip()
+        decision = run.schedule.update(reduced.moments)
+    else:  # neither optimizer step nor test, but the samples count as seen
+        decision = run.schedule.skip()
         if run.ranks.is_main:
             run.guard.warn(run.schedule.steps, loss, squared_norm)
     run.optimizer.zero_grad(set_to_none=True)
-    return step_record(run, plan, loss, rate, squared_norm, moments, time.perf_counter() - start)
+    return step_record(run, plan, loss, rate, reduced, decision, time.perf_counter() - start)
 
 
-def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
-    """Forward and backward of every micro-batch; the mean loss over all ranks."""
+def accumulate_gradients(run: Run, plan: MicroBatchPlan) -> torch.Tensor:
+    """Forward and backward of every micro-batch; this rank's mean loss, a scalar on its device."""
     total = torch.zeros((), dtype=torch.float64, device=run.ranks.device)
     run.watchdog.at("reading samples")
-    for index, sequences in enumerate(take_step(run, plan)):
+    for index, sequences in enumerate(next_batch(run, plan)):
         run.watchdog.at("forward and backward")
         tokens = sequences.to(run.ranks.device, non_blocking=True)
         set_gradient_sync(run.model, run.settings.parallel.accumulation_sync or index == plan.accumulation - 1)
@@ -86,10 +85,10 @@ def accumulate_gradients(run: Run, plan: BatchPlan) -> float:
         loss.backward()
         run.statistics.end_microbatch(plan.micro_batch, loss_scale=1.0)  # bf16 needs no GradScaler
         total += loss.detach()
-    return run.ranks.sum(float(total))[0] / run.ranks.world_size
+    return total
 
 
-def take_step(run: Run, plan: BatchPlan) -> Sequence[torch.Tensor]:
+def next_batch(run: Run, plan: MicroBatchPlan) -> Sequence[torch.Tensor]:
     """This rank's sequences of the step, int64 [micro_batch, L] for each micro-batch.
 
     They are taken at once, since the micro-batches' positions interleave and a stream is read forwards.

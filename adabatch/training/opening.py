@@ -10,32 +10,25 @@ from torch import nn
 
 from adabatch.checkpoints import CheckpointSaver, choose_checkpoint
 from adabatch.data import Corpus, open_corpus
-from adabatch.data.preparation import TOKENIZER_FILE
-from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.parallel import Ranks, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.model.llama import build_model, model_config
-from adabatch.schedules import MicroBatching
+from adabatch.schedules import BatchSizeSchedule, MicroBatching
 from adabatch.settings import Settings
 from adabatch.training.building import (
-    build_layout,
     build_learning_rate,
+    build_micro_batching,
     build_optimizer,
     build_schedule,
     build_statistics,
 )
 from adabatch.training.checkpointing import checkpoints_folder, resume_run
+from adabatch.training.checks import Start, prepare_for_run
 from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
 from adabatch.training.run import Run
 
-__all__ = ["assemble_run", "open_run", "prepare_for_run"]
-
-
-def prepare_for_run(settings: Settings) -> Path:
-    """Prepare a run's corpus unless it is prepared, with the tokenizer of the run if it resumes; its folder."""
-    saved = Path(settings.run.output) / TOKENIZER_FILE
-    return prepare_with_progress(settings.data, None if settings.run.resume == "never" else saved)
+__all__ = ["assemble_run", "open_run"]
 
 
 def _prepare_on_each_node(settings: Settings, ranks: Ranks) -> Path:
@@ -49,41 +42,53 @@ def _prepare_on_each_node(settings: Settings, ranks: Ranks) -> Path:
     return folders[ranks.rank - int(os.environ.get("LOCAL_RANK", ranks.rank))]
 
 
-def open_run(settings: Settings, ranks: Ranks, corpus_folder: Path | None = None) -> Run:
+def open_run(settings: Settings, ranks: Ranks, start: Start | None = None) -> Run:
     """Build or resume a run; all ranks call it.
 
     Args:
         settings: of the run.
         ranks: this process among the others.
-        corpus_folder: of the prepared corpus; None: one rank of each node prepares it.
+        start: what the checks before have read; None: it is read here.
 
     Raises:
         ValueError: for anything that the settings get wrong.
     """
-    corpus = open_corpus(settings.data, corpus_folder or _prepare_on_each_node(settings, ranks))
+    start = start or Start(build_schedule(settings))
+    corpus = open_corpus(settings.data, start.corpus or _prepare_on_each_node(settings, ranks))
     if ranks.is_main:
         corpus.train.check_shards(ranks.data_parallel_size)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
     checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)
-    layout = build_layout(settings.schedule, ranks.data_parallel_size, resumed=checkpoint is not None)
-    run = assemble_run(settings, ranks, corpus, model, layout)
+    micro_batching = build_micro_batching(
+        settings.schedule, start.schedule.batch_size, ranks.data_parallel_size, resumed=checkpoint is not None
+    )
+    run = assemble_run(settings, ranks, corpus, model, start.schedule, micro_batching)
     if checkpoint is not None:
         resume_run(run, checkpoint)
     return run
 
 
-def assemble_run(settings: Settings, ranks: Ranks, corpus: Corpus, model: nn.Module, layout: MicroBatching) -> Run:
-    """A run at its beginning, from a wrapped model."""
+def assemble_run(
+    settings: Settings,
+    ranks: Ranks,
+    corpus: Corpus,
+    model: nn.Module,
+    schedule: BatchSizeSchedule,
+    micro_batching: MicroBatching,
+) -> Run:
+    """A run at its beginning, from a wrapped model and a schedule whose batches are not yet rounded."""
+    learning_rate = build_learning_rate(settings, schedule.batch_size)
+    schedule.round_by(micro_batching)
     return Run(
         settings=settings,
         ranks=ranks,
         corpus=corpus,
         model=model,
         optimizer=build_optimizer(model, settings.optimizer),
-        learning_rate=build_learning_rate(settings),
-        layout=layout,
-        schedule=build_schedule(settings, layout),
+        learning_rate=learning_rate,
+        micro_batching=micro_batching,
+        schedule=schedule,
         statistics=build_statistics(model, settings),
         guard=DivergenceGuard(settings.run.max_skipped),
         memory=MemoryGuard(),

@@ -8,7 +8,8 @@ from typing import Any
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.statistic import norm_test_statistic
-from adabatch.schedules import BatchPlan, BatchSizeSchedule, NormTest
+from adabatch.schedules import Decision, MicroBatchPlan, NormTest
+from adabatch.statistics import ReducedStep
 from adabatch.training.run import Run
 
 __all__ = ["Record", "step_record"]
@@ -18,11 +19,11 @@ Record = dict[str, Any]
 
 def step_record(
     run: Run,
-    plan: BatchPlan,
+    plan: MicroBatchPlan,
     loss: float,
     rate: float,
-    squared_norm: float,
-    moments: GradientMoments | None,
+    reduced: ReducedStep,
+    decision: Decision,
     seconds: float,
 ) -> Record:
     """What metrics.jsonl keeps of a step; the batch is the one just used."""
@@ -37,18 +38,22 @@ def step_record(
         "micro_batch": plan.micro_batch,
         "accumulation": plan.accumulation,
         "micro_batch_limit": run.memory.limit,
-        "grad_norm": math.sqrt(squared_norm),
+        "grad_norm": math.sqrt(reduced.squared_norm),
         "noise_trace": None,
         "grad_sq_norm": None,
         "test_statistic": None,
         "tokens_per_second": plan.batch_size * length / seconds,
-        "batch_limited": _limited(run.schedule),
+        "proposal": decision.proposal,
+        "decision": decision.reason,
+        "batch_limited": decision.limited,
         "skipped": run.guard.skipped,
     }
-    if moments is not None and plan.groups >= 2:
+    moments = reduced.moments
+    if moments is not None and plan.groups >= 2 and decision.reason != "skipped":
         record["noise_trace"] = moments.covariance_trace
         record["grad_sq_norm"] = moments.squared_norm
-        record["test_statistic"] = _statistic(run, moments)
+        tested = decision.statistic is not None
+        record["test_statistic"] = decision.statistic if tested else _statistic(run, moments)
         record |= _of_coordinates(moments, run.settings.schedule.eta) | _of_parts(moments)
     return record
 
@@ -63,17 +68,11 @@ def _of_parts(moments: GradientMoments) -> Record:
 
 
 def _statistic(run: Run, moments: GradientMoments) -> float:
-    """What the schedule decided with if it tested, else T of this step at the settings' eta."""
+    """T of a step that was not tested, at the settings' eta."""
     if isinstance(run.schedule, NormTest):
-        test = run.schedule.last_test
-        return test.statistic if test is not None else run.schedule.statistic(moments)
+        return run.schedule.statistic(moments)
     schedule = run.settings.schedule
     return float(norm_test_statistic(moments, schedule.eta, schedule.estimator))
-
-
-def _limited(schedule: BatchSizeSchedule) -> bool:
-    """Whether the growth limit held back what this step's test asked for."""
-    return isinstance(schedule, NormTest) and schedule.last_test is not None and schedule.last_test.limited
 
 
 def _of_coordinates(moments: GradientMoments, eta: float) -> Record:

@@ -32,7 +32,7 @@ class Run:
     model: nn.Module
     optimizer: AdamW
     learning_rate: LearningRate
-    layout: MicroBatching
+    micro_batching: MicroBatching
     schedule: BatchSizeSchedule
     statistics: GradientStatistics
     guard: DivergenceGuard

@@ -11,7 +11,7 @@ from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.text import heading_of
 from adabatch.settings import Settings, overlay
-from adabatch.training.building import check_settings
+from adabatch.training.checks import check_settings
 
 __all__ = ["AblateRequest", "ablate"]
 

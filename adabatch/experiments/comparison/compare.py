@@ -13,7 +13,7 @@ from adabatch.experiments.request import Request
 from adabatch.experiments.runner import log
 from adabatch.experiments.text import heading_of
 from adabatch.settings import overlay
-from adabatch.training.building import check_settings
+from adabatch.training.checks import check_settings
 
 __all__ = ["CompareRequest", "compare"]
 

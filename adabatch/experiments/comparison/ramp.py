@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import replace
 
-from adabatch.settings import Settings
-from adabatch.training.building import build_layout, build_schedule
+from adabatch.settings import Settings, overlay
+from adabatch.training.building import build_micro_batching, build_schedule
 
 __all__ = ["matching_ramp", "ramp_steps"]
 
@@ -42,11 +41,9 @@ def matching_ramp(settings: Settings, steps: int) -> int:
 
 def ramp_steps(settings: Settings, ramp_samples: int) -> int:
     """Steps of a linear ramp over the run's budget, by executing its schedule."""
-    ramp = replace(
-        settings, schedule=replace(settings.schedule, schedule="linear-ramp", ramp_samples=ramp_samples)
-    )
+    schedule = build_schedule(overlay(settings, {"schedule": "linear-ramp", "ramp_samples": ramp_samples}))
     ranks = settings.parallel.ranks // settings.parallel.tensor_parallel
-    machine = build_schedule(ramp, build_layout(ramp.schedule, ranks))
-    while machine.samples < settings.run.samples:
-        machine.update()
-    return machine.steps
+    schedule.round_by(build_micro_batching(settings.schedule, schedule.batch_size, ranks))
+    while schedule.samples < settings.run.samples:
+        schedule.update()
+    return schedule.steps

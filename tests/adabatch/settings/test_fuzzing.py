@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adabatch.settings import SECTIONS, Settings, load_settings, options, to_toml
-from adabatch.training.building import check_settings
+from adabatch.training.checks import check_settings
 
 FIELDS = [(section, item.name) for section, item, _ in options()]
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

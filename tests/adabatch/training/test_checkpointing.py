@@ -105,7 +105,7 @@ def test_data_with_other_contents_under_the_same_name_are_refused(folder):
 
 
 def test_an_unknown_name_to_allow_is_refused():
-    from adabatch.training.building import check_settings
+    from adabatch.training.checks import check_settings
 
     with pytest.raises(ValueError, match="--allow sead names no setting"):
         check_settings(load_settings("demo", overrides={"allow": ("sead",)}), 1)

@@ -10,7 +10,7 @@ import adabatch.training.loop
 from adabatch.distributed.parallel import Ranks
 from adabatch.reporting.metrics import MetricsWriter
 from adabatch.settings import load_settings
-from adabatch.training.building import check_settings
+from adabatch.training.checks import check_settings
 from adabatch.training.divergence import TrainingDivergedError
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run

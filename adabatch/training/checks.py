@@ -1,0 +1,162 @@
+"""What a start refuses before any rank works, in this order.
+
+1. Ranks: whether the mesh can be made of them.
+2. Counts out of range, and names that ``--allow`` does not know.
+3. The batch-size schedule, the split of its first batch, and the learning rate.
+4. Device, model, corpus, and whether the model's sizes can be divided among tensor-parallel ranks.
+
+What is found on the way (a replayed run is read, the corpus prepared) goes to the ranks as a :class:`Start`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from adabatch.data import prepared_vocabulary
+from adabatch.data.preparation import TOKENIZER_FILE
+from adabatch.data.progress import prepare_with_progress
+from adabatch.distributed.parallel import choose_device
+from adabatch.distributed.tensor_parallel import check_tensor_parallel
+from adabatch.model.llama import model_config
+from adabatch.schedules import BatchSizeSchedule
+from adabatch.settings import ParallelSettings, Settings, options
+from adabatch.training.building import build_learning_rate, build_micro_batching, build_schedule
+
+__all__ = ["Start", "check_settings", "check_start", "prepare_for_run"]
+
+COUNTS = {
+    "threads": (0, "share the cores"),
+    "max_restarts": (0, "never"),
+    "coordinate_stride": (1, "every coordinate"),
+    "lr_reference_batch": (0, "the first batch"),
+    "samples": (1, ""),
+    "validation_interval": (0, "never"),
+    "validation_samples": (1, "with --validation-interval 0 for none"),
+    "checkpoint_interval": (0, "only at the end"),
+    "monitor_interval": (0, "never"),
+    "keep": (0, "all"),
+    "max_skipped": (0, "never stop"),
+}
+"""The least value of a count, and what it means."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a start has read, so that its ranks need not read it again.
+
+    Attributes:
+        schedule: at its first batch, not yet rounded.
+        corpus: the folder of the prepared corpus; None: one rank of each node prepares it.
+    """
+
+    schedule: BatchSizeSchedule
+    corpus: Path | None = None
+
+
+def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = False) -> Start:
+    """All checks of a start on this machine; the corpus is prepared unless it is.
+
+    Args:
+        settings: as the user gave them.
+        corpus: the folder of the prepared corpus, if that is known.
+        resumed: the run resumes from a checkpoint.
+
+    Raises:
+        ValueError: what was given, what is allowed and what to do.
+    """
+    schedule = check_settings(settings, settings.parallel.ranks, resumed)
+    parallel, length = settings.parallel, settings.data.sequence_length
+    choose_device(parallel, parallel.ranks - 1)
+    model_config(settings.model.model, None, length)  # before preparing a large corpus
+    corpus = corpus or prepare_for_run(settings)
+    config = model_config(settings.model.model, prepared_vocabulary(settings.data, corpus), length)
+    check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
+    return Start(schedule, corpus)
+
+
+def check_settings(settings: Settings, world_size: int, resumed: bool = False) -> BatchSizeSchedule:
+    """Everything that can be refused without a model, a corpus or a rank.
+
+    Args:
+        settings: as the user gave them.
+        world_size: ranks.
+        resumed: the run resumes from a checkpoint; its first batch has been made.
+
+    Returns:
+        The schedule at its first batch, not yet rounded to what the ranks can make.
+
+    Raises:
+        ValueError: what was given, what is allowed and what to do.
+    """
+    _check_mesh(settings.parallel, world_size)
+    _check_counts(settings)
+    schedule = build_schedule(settings)
+    _check_batches(settings, schedule, world_size // settings.parallel.tensor_parallel, resumed)
+    return schedule
+
+
+def prepare_for_run(settings: Settings) -> Path:
+    """Prepare a run's corpus unless it is prepared, with the tokenizer of the run if it resumes; its folder."""
+    saved = Path(settings.run.output) / TOKENIZER_FILE
+    return prepare_with_progress(settings.data, None if settings.run.resume == "never" else saved)
+
+
+def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
+    """Raise ValueError for ranks that cannot be laid out as asked."""
+    if world_size < 1:
+        raise ValueError(f"at least 1 rank is needed, but {world_size} were asked for (--ranks)")
+    if settings.parallel == "single" and world_size > 1:
+        raise ValueError(f"--parallel single runs 1 rank, but {world_size} were asked for: take ddp or fsdp")
+    replicas, shared = settings.replicas, settings.tensor_parallel
+    if settings.parallel == "hsdp" and (replicas < 1 or world_size % replicas):
+        raise ValueError(
+            f"{world_size} ranks cannot make {replicas} replicas of equal size: take a divisor (--replicas)"
+        )
+    if shared < 1 or world_size % shared:
+        raise ValueError(
+            f"{world_size} ranks cannot make teams of {shared} tensor-parallel ranks: take a divisor "
+            "(--tensor-parallel)"
+        )
+    if shared > 1 and settings.parallel != "fsdp":
+        raise ValueError(
+            f"--tensor-parallel {shared} goes with --parallel fsdp (a mesh of shards x tensor-parallel ranks), "
+            f"not with {settings.parallel}"
+        )
+    if settings.sequence_parallel and shared == 1:
+        raise ValueError("--sequence-parallel is for tensor parallelism: add --tensor-parallel 2 or more")
+    if not 0 < settings.timeout < math.inf:
+        raise ValueError(f"--timeout must be a positive number of seconds, but is {settings.timeout}")
+
+
+def _check_counts(settings: Settings) -> None:
+    """Raise ValueError for counts out of range, and for ``--allow`` with a name that is not a setting's."""
+    known = {item.name: section for section, item, _ in options()}
+    for name, (least, meaning) in COUNTS.items():
+        value = getattr(getattr(settings, known[name]), name)
+        if value < least:
+            option, shown = "--" + name.replace("_", "-"), f" ({meaning})" if meaning else ""
+            raise ValueError(f"{option} must be {least}{shown} or more, but is {value}")
+    for name in settings.run.allow:
+        if name not in known:
+            raise ValueError(f"--allow {name} names no setting: take names such as {', '.join(sorted(known)[:3])}")
+
+
+def _check_batches(settings: Settings, schedule: BatchSizeSchedule, ranks: int, resumed: bool) -> None:
+    """Raise ValueError for a first batch that cannot be split or tested, and for a learning rate out of range."""
+    batches = build_micro_batching(settings.schedule, schedule.batch_size, ranks, resumed)
+    groups = batches.world_size * batches.accumulation
+    if groups < schedule.groups_needed:
+        raise ValueError(
+            f"the norm test needs at least {schedule.groups_needed} groups (ranks x micro-batches), but the first "
+            f"batch of {schedule.batch_size} in micro-batches of {settings.schedule.micro_batch} on {ranks} rank "
+            f"makes {groups}: add --ranks, lower --micro-batch or raise --initial-batch"
+        )
+    scaling = settings.optimizer.lr_scaling
+    if schedule.learning_rate_scaling and scaling not in ("none", schedule.learning_rate_scaling):
+        raise ValueError(
+            f"--schedule {settings.schedule.schedule} scales the learning rate with the batch itself "
+            f"({schedule.learning_rate_scaling}): leave out --lr-scaling {scaling}"
+        )
+    build_learning_rate(settings, schedule.batch_size)
