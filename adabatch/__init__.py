@@ -4,7 +4,7 @@ The public names load their room when they are first used, so that a schedule ne
 need only torch and numpy:
 
 >>> from adabatch import NormTest
->>> NormTest(eta=0.8, initial=64, maximum=2048, rounding=64).batch_size
+>>> NormTest(eta=0.8, initial=64, maximum=2048, multiple_of=64).batch_size
 64
 """
 

@@ -178,7 +178,7 @@ class Bench:
             self.per_sample(tokens)
         squared_norm = getattr(moments, "squared_norm", None)
         if squared_norm is None:
-            squared_norm = self.plain.gradient_squared_norm()
+            squared_norm = self.plain.reduce_step().squared_norm
         clip_gradients(self.model, math.sqrt(squared_norm), 1.0)
         optimizer_step(self.optimizer, 1e-3)
         self.optimizer.zero_grad(set_to_none=True)

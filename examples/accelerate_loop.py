@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from adabatch.integrations.accelerate import set_accumulation  # +
 from adabatch.integrations.noise_scale import NoiseScaleMonitor  # +
 from adabatch.integrations.wrapping import check_wrapping  # +
-from adabatch.schedules import Constant, MultipleOf, NormTest  # +
+from adabatch.schedules import Constant, NormTest  # +
 from adabatch.statistics import GradientStatistics  # +
 
 
@@ -34,7 +34,7 @@ def train(model, dataset, micro_batch=8, epochs=2, eta=0.8, monitor=False):
     unit, log = accelerator.num_processes * micro_batch, []
     check_wrapping(model)  # +
     statistics, noise_scale = GradientStatistics(model), NoiseScaleMonitor()  # +
-    schedule = NormTest(eta=eta, initial=4 * unit, maximum=32 * unit, rounding=MultipleOf(unit))  # +
+    schedule = NormTest(eta=eta, initial=4 * unit, maximum=32 * unit, multiple_of=unit)  # +
     schedule = Constant(4 * unit) if monitor else schedule  # +
     for _ in range(epochs):
         for images, labels in loader:
@@ -50,7 +50,7 @@ def train(model, dataset, micro_batch=8, epochs=2, eta=0.8, monitor=False):
                 optimizer.step()
                 optimizer.zero_grad()
             if accelerator.sync_gradients:  # +
-                set_accumulation(accelerator, schedule.update(moments) // unit)  # +
+                set_accumulation(accelerator, schedule.update(moments).batch_size // unit)  # +
     return log
 
 

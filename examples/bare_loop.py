@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.integrations.noise_scale import NoiseScaleMonitor  # +
-from adabatch.schedules import Constant, MultipleOf, NormTest  # +
+from adabatch.schedules import Constant, NormTest  # +
 from adabatch.statistics import GradientStatistics  # +
 
 
@@ -50,7 +50,7 @@ def train(model, rank=0, world_size=1, samples=4000, micro_batch=8, eta=0.8, mon
     accumulation, seen, log = 4, 0, []
     first, unit = world_size * accumulation * micro_batch, world_size * micro_batch  # +
     statistics, noise_scale = GradientStatistics(model), NoiseScaleMonitor()  # +
-    schedule = NormTest(eta=eta, initial=first, maximum=8 * first, rounding=MultipleOf(unit))  # +
+    schedule = NormTest(eta=eta, initial=first, maximum=8 * first, multiple_of=unit)  # +
     if monitor:  # +
         schedule = Constant(first)  # +
     while seen < samples:

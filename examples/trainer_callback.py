@@ -13,7 +13,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 from adabatch.integrations.transformers import AdaptiveBatchCallback  # +
-from adabatch.schedules import MultipleOf, NormTest  # +
+from adabatch.schedules import NormTest  # +
 
 
 def counting_texts(count, length=32, vocabulary=64, seed=0):
@@ -43,7 +43,7 @@ def train(model, dataset, folder, eta=0.8, monitor=False, **arguments):
     )
     callbacks = []
     unit = arguments.world_size * arguments.train_batch_size  # +
-    schedule = NormTest(eta=eta, initial=4 * unit, maximum=32 * unit, rounding=MultipleOf(unit))  # +
+    schedule = NormTest(eta=eta, initial=4 * unit, maximum=32 * unit, multiple_of=unit)  # +
     callbacks.append(AdaptiveBatchCallback(schedule=None if monitor else schedule, interval=1))  # +
     trainer = Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=callbacks)
     trainer.train()

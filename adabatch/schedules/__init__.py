@@ -6,7 +6,7 @@ from adabatch.schedules.coordinate_tests import CoordinateTest, L1NormTest
 from adabatch.schedules.linear_ramp import LinearRamp
 from adabatch.schedules.norm_tests import NormTest
 from adabatch.schedules.replay import Replay
-from adabatch.schedules.rounding import MicroBatching, MicroBatchPlan, MultipleOf, Rounding
+from adabatch.schedules.rounding import MicroBatching, MicroBatchPlan, Rounding
 from adabatch.schedules.seesaw import Seesaw
 from adabatch.schedules.stagewise import Stagewise
 
@@ -19,7 +19,6 @@ __all__ = [
     "LinearRamp",
     "MicroBatchPlan",
     "MicroBatching",
-    "MultipleOf",
     "NormTest",
     "Replay",
     "Rounding",

@@ -184,8 +184,8 @@ class GradientStatistics:
             missing = [leaf.name for leaf, seen in zip(self._leaves, self._seen, strict=True) if not seen]
             raise RuntimeError(
                 f"{len(missing)} of {len(self._leaves)} trainable parameters received no gradient in this "
-                f"micro-batch, the first is {missing[0]}: freeze what the loss does not use (requires_grad_(False)) "
-                "before attaching, and attach again if the model's parameters were replaced"
+                f"micro-batch, the first is {missing[0]}: freeze what the loss does not use before attaching "
+                "(requires_grad_(False)), and attach again if the model's parameters were replaced"
             )
         self._look_for_scaler &= loss_scale is None
         self._sizes.add(samples, tokens, 1.0 if loss_scale is None else loss_scale)
@@ -270,10 +270,6 @@ class GradientStatistics:
     def _with_coordinates(self, moments: GradientMoments, sums: Sequence[float]) -> GradientMoments:
         """What :class:`~adabatch.statistics.CoordinateStatistics` adds to the moments."""
         return moments
-
-    def gradient_squared_norm(self) -> float:
-        """||g||^2 of the reduced gradient alone, for steps without statistics. One all-reduce of one number."""
-        return self._all_reduce(self._local_share().sum())[0]
 
     def _require_step(self) -> None:
         """Raise unless there is a whole step to finish."""

@@ -49,10 +49,13 @@ def errors(rank: int, world_size: int) -> dict[str, tuple[float, ...]]:
             model.zero_grad()
             statistics.enable(step == 1)  # off and on again, also under sharding
             accumulate(model, statistics, groups, rank, world_size, sync)
-        plain = statistics.gradient_squared_norm()
-        moments = statistics.finish()
+        reduced = statistics.reduce_step(torch.tensor(float(rank)))
+        moments = reduced.moments
         assert moments.groups == world_size * micro_batches
-        assert plain == moments.squared_norm
+        statistics.enable(False)
+        plain = statistics.reduce_step(torch.tensor(float(rank)))
+        assert plain.squared_norm == reduced.squared_norm == moments.squared_norm
+        assert plain.sums == reduced.sums == [sum(range(world_size))]
         results[f"{mode}, tied {tied}, sync {sync}, {variant}"] = relative_errors(moments, expected)
     return results
 

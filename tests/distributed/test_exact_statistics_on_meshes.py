@@ -7,11 +7,12 @@ import itertools
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
-from adabatch.statistics import GradientStatistics
+from adabatch.statistics import GradientStatistics, ReducedStep
 from tests.support.spawning import run_ranks
 from tests.support.tiny_model import (
     TinyModel,
@@ -38,10 +39,11 @@ def prepared(tied: bool, variant: str) -> TinyModel:
 def measured(model: nn.Module, m: int, micro_batches: int, sync: bool, rank: int, ranks: int, expected) -> Errors:
     statistics = GradientStatistics(model)
     accumulate(model, statistics, groups_of(ranks * micro_batches, m), rank, ranks, sync)
-    plain = statistics.gradient_squared_norm()
     moments = statistics.finish()
     assert moments.groups == ranks * micro_batches
-    assert plain == moments.squared_norm
+    statistics.enable(False)
+    reduced = statistics.reduce_step(torch.tensor(float(rank)))
+    assert reduced == ReducedStep(None, moments.squared_norm, [sum(range(dist.get_world_size()))])
     return relative_errors(moments, expected)
 
 

@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback
 
 from adabatch.integrations.transformers import Accumulation, AdaptiveBatchCallback, _check_arguments
 from adabatch.moments.gradient_moments import GradientMoments
-from adabatch.schedules import MultipleOf, Stagewise
+from adabatch.schedules import Stagewise
 from tests.support.spawning import run_fresh_ranks
 
 MICRO_BATCH, LENGTH, VOCABULARY = 2, 6, 11
@@ -75,7 +75,7 @@ class Probe(TrainerCallback):
 
 def stages(unit=MICRO_BATCH):
     """Accumulation 2, then 3, then 5: windows that the Trainer's own count would cut in the wrong places."""
-    return Stagewise([2 * unit, 3 * unit, 5 * unit], [0.25, 0.35, 0.4], 40 * unit, rounding=MultipleOf(unit))
+    return Stagewise([2 * unit, 3 * unit, 5 * unit], [0.25, 0.35, 0.4], 40 * unit, multiple_of=unit)
 
 
 def run(folder, callback, count=72, callbacks=(), trainer_class=RecordingTrainer, **changes):
@@ -231,7 +231,7 @@ def test_measures_every_third_step_only(tmp_path):
 
 
 def test_refuses_a_batch_that_the_trainer_cannot_make(tmp_path):
-    with pytest.raises(ValueError, match=r"rounding=MultipleOf\(2\)"):
+    with pytest.raises(ValueError, match=r"multiple_of=2"):
         run(tmp_path, AdaptiveBatchCallback(Stagewise([5], [1.0], 100)))
     with pytest.raises(ValueError, match="without a schedule the interval"):
         AdaptiveBatchCallback()

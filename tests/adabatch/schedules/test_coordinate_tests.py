@@ -32,15 +32,15 @@ def moments(ratios=(1.0, 10.0, 100.0, 1000.0), conservative=None, batch=8) -> Co
 
 def test_the_l1_test_asks_for_its_batch():
     schedule = L1NormTest(eta=0.5, initial=8, maximum=64)
-    assert schedule.update(moments()) == 36  # 6^2 / (0.5 * 2)^2
-    assert not schedule.last_test.passed
+    decision = schedule.update(moments())
+    assert (decision.batch_size, decision.reason) == (36, "grow")  # 6^2 / (0.5 * 2)^2
 
 
 def test_the_conservative_denominator_asks_for_more_or_says_that_it_cannot_tell():
     schedule = L1NormTest(eta=0.5, initial=8, maximum=1000, conservative=True)
-    assert schedule.update(moments(conservative=1.0)) == 144
+    assert schedule.update(moments(conservative=1.0)).batch_size == 144
     schedule = L1NormTest(eta=0.5, initial=8, maximum=1000, conservative=True)
-    assert schedule.update(moments(conservative=-0.1)) == 8
+    assert schedule.update(moments(conservative=-0.1)).batch_size == 8
     assert schedule.unresolved == 1
     with pytest.raises(ValueError, match="conservative=True"):
         schedule.update(moments())
@@ -48,14 +48,14 @@ def test_the_conservative_denominator_asks_for_more_or_says_that_it_cannot_tell(
 
 def test_the_coordinate_test_asks_for_its_quantile():
     schedule = CoordinateTest(eta=0.5, initial=8, maximum=10_000, quantile=0.75)
-    assert 400 <= schedule.update(moments()) <= 405  # 100 / 0.5^2, to 1%
+    assert 400 <= schedule.update(moments()).batch_size <= 405  # 100 / 0.5^2, to 1%
     schedule = CoordinateTest(eta=0.5, initial=8, maximum=10_000, quantile=0.25, ema=0.9)
-    assert schedule.update(moments()) == 8  # 1 / 0.5^2 is met
+    assert schedule.update(moments()).batch_size == 8  # 1 / 0.5^2 is met
 
 
 def test_without_noise_nothing_grows_and_without_gradient_everything_does():
-    assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[0.0] * 4)) == 8
-    assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[math.inf] * 4)) == 64
+    assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[0.0] * 4)).batch_size == 8
+    assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[math.inf] * 4)).batch_size == 64
 
 
 @pytest.mark.parametrize("schedule", [L1NormTest(0.5, 8, 64), CoordinateTest(0.5, 8, 64)])

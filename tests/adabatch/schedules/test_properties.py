@@ -25,7 +25,7 @@ magnitudes = st.one_of(st.just(0.0), st.integers(-24, 24).map(lambda power: 10.0
 
 @st.composite
 def layouts(draw, groups=1):
-    """The first batch and its layout: any ranks, accumulation and micro-batch, at least so many groups."""
+    """The first batch and its layout: any ranks, accumulation and micro-batch, at least that many groups."""
     ranks, accumulation = draw(st.integers(1, 9)), draw(st.integers(1, 5))
     accumulation = max(accumulation, -(-groups // ranks))
     micro_batch, extra = draw(st.integers(1, 9)), draw(st.integers(0, 9))
@@ -69,7 +69,12 @@ def norm_tests(draw):
         )
     )
     eta = draw(st.sampled_from((1e-3, 0.2, 0.8, 3.0)))
-    return kind(eta, initial, maximum, layout, **common, **own)
+    return rounded(kind(eta, initial, maximum, **common, **own), layout)
+
+
+def rounded(schedule, layout):
+    schedule.round_by(layout)
+    return schedule
 
 
 def can_be_made(schedule):
@@ -88,30 +93,33 @@ def test_a_norm_test_grows_by_what_it_measures_and_never_falls(schedule, data):
     for _ in range(data.draw(st.integers(1, 8))):
         before, samples = schedule.batch_size, schedule.samples
         if data.draw(st.integers(0, 9)) == 0:
-            schedule.skip()
-            assert schedule.batch_size == before
+            decision = schedule.skip()
         else:
             needed = schedule.needs_moments
             assert not needed or before < schedule.maximum
-            schedule.update(data.draw(moments(layout, before)) if needed else None)
+            decision = schedule.update(data.draw(moments(layout, before)) if needed else None)
         assert schedule.samples == samples + before
         assert before <= schedule.batch_size < schedule.maximum + unit
         can_be_made(schedule)
-        wanted(schedule, before)
+        assert decision.batch_size == schedule.batch_size
+        wanted(schedule, before, decision)
 
 
-def wanted(schedule, before):
+def wanted(schedule, before, decision):
     """No less than the test asked for (up to cap and limit), and no more than rounding makes of it."""
-    if schedule.last_test is None:
+    if decision.statistic is None:
+        assert decision.reason in ("not tested", "skipped")
         assert schedule.batch_size == before
         return
-    statistic = schedule.last_test.statistic
+    statistic = decision.statistic
     asked = before if math.isnan(statistic) else max(before, math.ceil(min(statistic, 1e15)))
     asked = min(asked, schedule.maximum)
     if schedule.max_growth:
         asked = min(asked, math.ceil(schedule.max_growth * before))
     assert asked <= schedule.batch_size < asked + schedule.rounding.plan(asked).groups
-    assert schedule.last_test.passed == (statistic <= before)
+    assert decision.limited == (asked < min(max(before, decision.proposal), schedule.maximum))
+    assert (decision.reason == "passed") == (statistic <= before)
+    assert (decision.reason == "unresolved") == math.isnan(statistic)
 
 
 @st.composite
@@ -124,11 +132,11 @@ def fixed_schedules(draw):
     return draw(
         st.sampled_from(
             [
-                Constant(initial, layout),
-                LinearRamp(initial, maximum, samples, layout),
-                Stagewise(sizes, fractions, samples, layout),
-                Replay(sizes, layout),
-                Seesaw(initial, maximum, [samples // 3, samples // 2], 2.0, layout),
+                rounded(Constant(initial), layout),
+                rounded(LinearRamp(initial, maximum, samples), layout),
+                rounded(Stagewise(sizes, fractions, samples), layout),
+                rounded(Replay(sizes), layout),
+                rounded(Seesaw(initial, maximum, [samples // 3, samples // 2]), layout),
             ]
         )
     )

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import (
-    BatchPlan,
     Constant,
+    Decision,
     LinearRamp,
     MicroBatching,
-    MultipleOf,
+    MicroBatchPlan,
     NormTest,
     Replay,
     Seesaw,
@@ -51,9 +51,9 @@ def test_the_papers_own_layout():
     """4 workers, accumulation 16, micro-batch 4, at most 8: a batch of 256 grows to 512, then by accumulation."""
     layout = MicroBatching.starting_at(256, world_size=4, micro_batch=4, max_micro_batch=8)
     assert layout == MicroBatching(4, 16, 8)
-    assert layout.plan(512) == BatchPlan(4, 16, 8)
-    assert layout.plan(8192) == BatchPlan(4, 256, 8)
-    assert layout.plan(513) == BatchPlan(4, 17, 8)
+    assert layout.plan(512) == MicroBatchPlan(4, 16, 8)
+    assert layout.plan(8192) == MicroBatchPlan(4, 256, 8)
+    assert layout.plan(513) == MicroBatchPlan(4, 17, 8)
 
 
 @pytest.mark.parametrize(
@@ -73,26 +73,24 @@ def test_batches_that_cannot_be_made(arguments, message):
 def test_norm_test_asks_for_the_statistic():
     schedule = NormTest(eta=0.5, initial=8, maximum=1000)
     # T = m * n * noise / eta^2 = 8 * 2 / 0.25
-    assert schedule.update(moments(schedule, noise=2.0)) == 64
-    assert schedule.last_test.statistic == pytest.approx(64)
-    assert not schedule.last_test.passed
-    assert schedule.update(moments(schedule, noise=0.1)) == 64
-    assert schedule.last_test.passed
+    decision = schedule.update(moments(schedule, noise=2.0))
+    assert decision == Decision(64, 64, "grow", pytest.approx(64))
+    assert schedule.batch_size == 64
+    decision = schedule.update(moments(schedule, noise=0.1))
+    assert (decision.batch_size, decision.reason) == (64, "passed")
 
 
 def test_a_sudden_proposal_is_limited_and_recorded():
     schedule = NormTest(eta=0.5, initial=8, maximum=1000, max_growth=4.0)
-    assert schedule.update(moments(schedule, noise=2.0)) == 32
-    assert schedule.last_test.limited
-    assert schedule.last_test.proposal == 64
-    schedule.update(moments(schedule, noise=0.1))
-    assert not schedule.last_test.limited
+    decision = schedule.update(moments(schedule, noise=2.0))
+    assert (decision.batch_size, decision.proposal, decision.limited) == (32, 64, True)
+    assert not schedule.update(moments(schedule, noise=0.1)).limited
 
 
-def test_the_cap_is_no_growth_limit():
+def test_the_cap_is_not_a_growth_limit():
     schedule = NormTest(eta=0.5, initial=8, maximum=16, max_growth=4.0)
-    assert schedule.update(moments(schedule, noise=100.0)) == 16
-    assert not schedule.last_test.limited
+    decision = schedule.update(moments(schedule, noise=100.0))
+    assert (decision.batch_size, decision.limited) == (16, False)
 
 
 def test_no_test_at_the_maximum():
@@ -100,8 +98,7 @@ def test_no_test_at_the_maximum():
     schedule.update(moments(schedule, noise=100.0))
     assert schedule.batch_size == 16
     assert not schedule.needs_moments
-    assert schedule.update(None) == 16
-    assert schedule.last_test is None
+    assert schedule.update(None) == Decision(16, 16, "not tested")
 
 
 def test_test_interval():
@@ -115,18 +112,18 @@ def test_test_interval():
 
 def test_an_unresolved_gradient_keeps_the_batch_and_is_counted():
     schedule = NormTest(eta=0.5, initial=8, maximum=64, estimator="debiased")
-    assert schedule.update(moments(schedule, noise=2.0)) == 8  # debiased squared norm 1 - 2 < 0
-    assert schedule.unresolved == 1
-    assert math.isnan(schedule.last_test.statistic)
+    decision = schedule.update(moments(schedule, noise=2.0))  # debiased squared norm 1 - 2 < 0
+    assert (decision.batch_size, decision.reason, schedule.unresolved) == (8, "unresolved", 1)
+    assert math.isnan(decision.statistic)
 
 
 def test_averages_are_taken_before_the_division_and_unclamped():
     schedule = NormTest(eta=1.0, initial=8, maximum=10**6, estimator="debiased", ema=0.5)
     schedule.update(moments(schedule, noise=2.0))  # variance 16, squared norm -1
     assert schedule.unresolved == 1
-    schedule.update(moments(schedule, noise=0.25))  # variance 2, squared norm 0.75
+    decision = schedule.update(moments(schedule, noise=0.25))  # variance 2, squared norm 0.75
     # (0.25 * 16 + 0.5 * 2) / (0.25 * -1 + 0.5 * 0.75)
-    assert schedule.last_test.statistic == pytest.approx(5 / 0.125)
+    assert decision.statistic == pytest.approx(5 / 0.125)
 
 
 def test_stagewise():
@@ -142,11 +139,11 @@ def test_replay_follows_the_samples_seen():
     recorded = [4, 4, 8, 16]
     assert played(Replay(recorded), 4) == [*recorded, 16]
     # having seen 8 to 15 samples the other run took 8, from 16 on 16, here in twelves
-    assert played(Replay(recorded, MultipleOf(12)), 3) == [12, 12, 24, 24]
+    assert played(Replay(recorded, multiple_of=12), 3) == [12, 12, 24, 24]
 
 
 def played(schedule, steps):
-    return [schedule.batch_size, *(schedule.update() for _ in range(steps))]
+    return [schedule.batch_size, *(schedule.update().batch_size for _ in range(steps))]
 
 
 def test_linear_ramp():
@@ -161,10 +158,10 @@ def test_linear_ramp():
 
 
 SCHEDULES = {
-    "constant": lambda: Constant(12, MultipleOf(4)),
+    "constant": lambda: Constant(12, multiple_of=4),
     "stagewise": lambda: Stagewise([2, 8], [0.5, 0.5], 64),
     "ramp": lambda: LinearRamp(4, 32, 100),
-    "seesaw": lambda: Seesaw(4, 32, [30, 61, 100], rounding=MultipleOf(4)),
+    "seesaw": lambda: Seesaw(4, 32, [30, 61, 100], multiple_of=4),
     "replay": lambda: Replay([4, 4, 6, 12, 12, 40]),
     "norm test": lambda: NormTest(0.7, 4, 512, estimator="debiased", ema=0.9, test_interval=2),
 }
@@ -189,9 +186,8 @@ def test_state_survives_json_exactly(name):
 
 def test_a_skipped_step_counts_its_samples_and_keeps_the_batch():
     schedule = NormTest(eta=0.5, initial=8, maximum=64)
-    assert schedule.skip() == 8
+    assert schedule.skip() == Decision(8, 8, "skipped")
     assert (schedule.samples, schedule.steps) == (8, 1)
-    assert schedule.last_test is None
 
 
 @pytest.mark.parametrize(
@@ -208,8 +204,8 @@ def test_a_skipped_step_counts_its_samples_and_keeps_the_batch():
         (lambda: Replay([]), "at least one step"),
         (lambda: Replay.of_records([{"batch_size": 4}, {"step": 2}]), "complete metrics"),
         (lambda: Constant(0), "at least 1 sample"),
-        (lambda: MultipleOf(0), "at least 1 sample"),
-        (lambda: Stagewise([1, 2], [1.0], 10), "one batch size a fraction"),
+        (lambda: Constant(4, multiple_of=0), "unit of at least 1 sample"),
+        (lambda: Stagewise([1, 2], [1.0], 10), "one batch size per fraction"),
         (lambda: Stagewise([1, 2], [0.5, 0.6], 10), "add up to 1"),
         (lambda: Stagewise([0, 2], [0.5, 0.5], 10), "at least 1 sample"),
         (lambda: LinearRamp(1, 2, 0), "more than 0 samples"),

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adabatch.schedules import MicroBatching, MultipleOf, Seesaw
+from adabatch.schedules import MicroBatching, Seesaw
 from adabatch.schedules.learning_rate import LearningRate
+from adabatch.schedules.rounding import MultipleOf
 
 TOTAL = 20_000
 
@@ -65,7 +66,9 @@ def test_what_a_noisy_step_does_falls_as_the_stages_whatever_the_rounding(factor
     """rate^2 / b is the stage's level squared over the initial batch."""
     rates = LearningRate(1.0, 0.05, 0, TOTAL)
     cuts = rates.cuts(factor)
-    for batch, rate, seen in play(Seesaw(12, maximum, cuts, factor, rounding), rates):
+    schedule = Seesaw(12, maximum, cuts, factor)
+    schedule.round_by(rounding)
+    for batch, rate, seen in play(schedule, rates):
         stage = sum(cut <= seen for cut in cuts)
         assert rate**2 / batch == pytest.approx(factor ** (-2 * stage) / 12)
         assert batch >= min(maximum, 12 * factor**stage)

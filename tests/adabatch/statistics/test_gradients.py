@@ -85,7 +85,7 @@ def test_switched_off_it_leaves_no_hook_and_on_again_it_sees_everything():
     assert all(not p._backward_hooks for p in model.parameters())
     accumulate(model, statistics, micro_batches)
     expected = explicit_moments(model, micro_batches)
-    assert statistics.gradient_squared_norm() == pytest.approx(expected.squared_norm, rel=1e-12)
+    assert statistics.reduce_step().squared_norm == pytest.approx(expected.squared_norm, rel=1e-12)
     with pytest.raises(RuntimeError, match="no micro-batch was seen"):
         statistics.finish()
     model.zero_grad()
