@@ -25,12 +25,12 @@ class RunContext:
 
     Attributes:
         samples: the budget.
-        learning_rate: before any scaling by the batch.
+        learning_rate: builds the run's, before any scaling by the batch.
         read_records: the records of another run, from its folder.
     """
 
     samples: int
-    learning_rate: LearningRate
+    learning_rate: Callable[[], LearningRate]
     read_records: Callable[[Path], Sequence[Mapping[str, Any]]]
 
 

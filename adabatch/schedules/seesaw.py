@@ -66,7 +66,7 @@ class Seesaw(BatchSizeSchedule):
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> Seesaw:
         """From a run's settings."""
-        cuts = context.learning_rate.cuts(settings.seesaw_factor)
+        cuts = context.learning_rate().cuts(settings.seesaw_factor)
         return cls(settings.initial_batch, settings.max_batch, cuts, settings.seesaw_factor)
 
     def learning_rate(self, rates: LearningRate) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
@@ -32,7 +34,8 @@ def build_schedule(settings: Settings) -> BatchSizeSchedule:
     Raises:
         ValueError: for parameters outside their range.
     """
-    context = RunContext(settings.run.samples, _learning_rate(settings, BatchScaling()), read_metrics)
+    learning_rate = partial(_learning_rate, settings, BatchScaling())
+    context = RunContext(settings.run.samples, learning_rate, read_metrics)
     return batch_rules()[settings.schedule.schedule].build(settings.schedule, context)
 
 

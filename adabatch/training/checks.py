@@ -33,7 +33,6 @@ COUNTS = {
     "lr_reference_batch": (0, "the first batch"),
     "samples": (1, ""),
     "validation_interval": (0, "never"),
-    "validation_samples": (1, "with --validation-interval 0 for none"),
     "checkpoint_interval": (0, "only at the end"),
     "monitor_interval": (0, "never"),
     "keep": (0, "all"),
@@ -138,6 +137,11 @@ def _check_counts(settings: Settings) -> None:
         if value < least:
             option, shown = "--" + name.replace("_", "-"), f" ({meaning})" if meaning else ""
             raise ValueError(f"{option} must be {least}{shown} or more, but is {value}")
+    if settings.run.validation_interval and settings.run.validation_samples < 1:
+        raise ValueError(
+            f"validation needs at least 1 sample, but --validation-samples is {settings.run.validation_samples}; "
+            "--validation-interval 0 turns it off"
+        )
     for name in settings.run.allow:
         if name not in known:
             raise ValueError(f"--allow {name} names no setting: take names such as {', '.join(sorted(known)[:3])}")

@@ -5,7 +5,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-import adabatch.training.memory_guard
+import adabatch.training.admission
 from adabatch.distributed.parallel import Ranks
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
@@ -25,14 +25,14 @@ def train_with_little_memory(rank, world_size, parallel, folder):
         with_memory_for(run, 2)
     if rank == 1 and parallel == "fsdp":
         run.memory.transient = 1000
-    original = adabatch.training.memory_guard.reserve
+    original = adabatch.training.admission.reserve
 
     def reserve(size, device):
         too_much = rank == 1 and parallel == "fsdp" and size > 1000 * 2 / run.memory.worked
         original(IMPOSSIBLE if too_much else size, device)
 
     keys = ("batch_size", "micro_batch", "accumulation", "micro_batch_limit", "loss")
-    with patch.object(adabatch.training.memory_guard, "reserve", reserve):
+    with patch.object(adabatch.training.admission, "reserve", reserve):
         return [{key: record[key] for key in keys} for record in train(run)]
 
 

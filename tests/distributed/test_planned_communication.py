@@ -36,7 +36,7 @@ def count_steps(rank, world_size, names):
         ranks = Ranks(rank, world_size, torch.device("cpu"), settings.parallel.tensor_parallel)
         run = open_run(settings, ranks)
         for _ in range(3):
-            run.schedule.batch_size = run.layout.round_up(settings.schedule.initial_batch)
+            run.schedule.batch_size = run.micro_batching.round_up(settings.schedule.initial_batch)
             with CommunicationCounter() as counter:
                 training_step(run)
         counted[name] = counter.traffic

@@ -55,8 +55,8 @@ def test_the_planned_peak_is_the_measured_one(tmp_path, changes):
     state = sum(v.nbytes for entry in run.optimizer.state.values() for v in entry.values())
     assert planned["weights"] == pytest.approx(kept, rel=1e-3)  # beside the parameters, a few buffers
     assert planned["optimizer"] == state
-    run.layout = replace(run.layout, max_micro_batch=small["micro_batch"])
-    plan = run.layout.plan(2 * changes.get("micro_batch", 8))
+    run.micro_batching = replace(run.micro_batching, max_micro_batch=small["micro_batch"])
+    plan = run.micro_batching.plan(2 * changes.get("micro_batch", 8))
     measured = kept + state + peak(allocations(lambda: accumulate_gradients(run, plan)))
     assert sum(planned.values()) == pytest.approx(measured, rel=TOLERANCE)
 

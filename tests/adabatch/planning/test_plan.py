@@ -8,14 +8,16 @@ import torch.distributed as dist
 from adabatch.commands import main
 from adabatch.planning.plan import make_plan, step_range
 from adabatch.planning.simulated import fake_world
-from adabatch.schedules import BatchPlan
+from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import load_settings
-from adabatch.training.building import build_layout
+from adabatch.training.building import build_micro_batching, build_schedule
 
 
 def planned_steps(preset="demo", **changes):
     settings = load_settings(preset, overrides=changes)
-    first, largest, steps = step_range(settings, build_layout(settings.schedule, settings.parallel.ranks))
+    schedule = build_schedule(settings)
+    micro_batching = build_micro_batching(settings.schedule, schedule.batch_size, settings.parallel.ranks)
+    first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
     return first.batch_size, largest.batch_size, steps
 
 
@@ -84,7 +86,7 @@ def test_thousands_of_ranks():
     settings = load_settings("demo", overrides={"parallel": "fsdp", "max_micro_batch": 2})
     few, many = make_plan(settings, 4), make_plan(settings, 4096)
     assert many.world_size == 4096
-    assert many.first == BatchPlan(4096, 1, 1)
+    assert many.first == MicroBatchPlan(4096, 1, 1)
     assert many.memory["weights"] < few.memory["weights"] / 40
     matrices = 4 * many.parameters
     assert many.traffic["reduce-scatter"].payload > matrices  # padded: 4096 ranks share 128 columns unevenly

@@ -207,7 +207,7 @@ def test_parameters_that_come_after_attaching_are_noticed(attached):
     for batch in data():
         loss_of(model, batch).backward()
         statistics.end_microbatch(8)
-    with pytest.raises(RuntimeError, match=r"6 trainable parameters, but had 4 .* attach anew"):
+    with pytest.raises(RuntimeError, match=r"6 trainable parameters, but had 4 .* attach again"):
         statistics.finish()
 
 
@@ -217,7 +217,7 @@ def test_sharding_after_attaching_is_noticed(attached, tmp_path):
     try:
         fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
         loss_of(model, data()[0]).backward()
-        with pytest.raises(RuntimeError, match=r"4 of 4 trainable .* attach anew"):
+        with pytest.raises(RuntimeError, match=r"4 of 4 trainable .* attach again"):
             statistics.end_microbatch(8)
     finally:
         dist.destroy_process_group()
@@ -238,7 +238,7 @@ def test_replaced_parameters_are_noticed(attached):
     model, statistics = attached
     model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
     loss_of(model, data()[0]).backward()
-    with pytest.raises(RuntimeError, match=r"4 of 4 trainable .* attach anew"):
+    with pytest.raises(RuntimeError, match=r"4 of 4 trainable .* attach again"):
         statistics.end_microbatch(8)
 
 

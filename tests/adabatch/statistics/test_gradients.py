@@ -131,7 +131,7 @@ def test_replaced_parameters_are_noticed():
     statistics = GradientStatistics(model)
     model[0].weight = nn.Parameter(model[0].weight.detach().clone())
     loss_of(model, batch).backward()
-    with pytest.raises(RuntimeError, match="attach anew if the model's parameters were replaced"):
+    with pytest.raises(RuntimeError, match="attach again if the model's parameters were replaced"):
         statistics.end_microbatch(4)
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-import adabatch.training.memory_guard
+import adabatch.training.admission
 from adabatch.commands import main
 from adabatch.distributed.parallel import Ranks
 from adabatch.settings import load_settings
@@ -126,7 +126,7 @@ def test_other_errors_are_not_taken_for_memory(tmp_path, monkeypatch):
     def broken(model, tokens):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(adabatch.training.memory_guard, "language_model_loss", broken)
+    monkeypatch.setattr(adabatch.training.admission, "language_model_loss", broken)
     with pytest.raises(RuntimeError, match="something else"):
         list(steps)
 
