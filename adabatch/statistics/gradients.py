@@ -223,7 +223,7 @@ class GradientStatistics:
         >>> loss = model(torch.tensor([[3.0, 4.0]])).sum()
         >>> loss.backward()
         >>> reduced = statistics.reduce_step(loss.detach())
-        >>> reduced.moments, reduced.squared_norm, reduced.sums == [float(loss)]
+        >>> reduced.moments, reduced.squared_norm, reduced.sums == [loss.item()]
         (None, 25.0, True)
         """
         if self.enabled:

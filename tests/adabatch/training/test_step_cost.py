@@ -1,0 +1,93 @@
+"""What a step waits for: one read of the device, and on several ranks one all-reduce of scalars.
+
+Apart from that the Llama of ``transformers`` reads one flag per forward pass: whether sequences are packed.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+import adabatch.training.loop
+from adabatch.distributed.communication import CommunicationCounter
+from adabatch.distributed.parallel import Ranks
+from adabatch.settings import load_settings
+from adabatch.training.loop import training_step
+from adabatch.training.opening import open_run
+from tests.support.spawning import run_ranks
+
+READS = {"item", "tolist", "numpy", "cpu", "__float__", "__int__", "__bool__", "__index__"}
+
+SMALL = {"sequence_length": 32, "micro_batch": 2, "max_micro_batch": 2, "initial_batch": 8, "max_batch": 1000}
+
+MEASURED = {
+    "norm test": {},
+    "coordinates": {"monitor_coordinates": True, "monitor_interval": 1, "test": "l1"},
+    "layers": {"monitor_layers": True},
+    "not measured": {"schedule": "constant"},
+}
+
+
+class HostReads(TorchFunctionMode):
+    """The methods that bring a tensor's values to the host, as they are called; each waits for a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", "")
+        self.names += [name] * (name in READS)
+        return func(*args, **(kwargs or {}))
+
+
+def reads_of_the_model(run) -> list[str]:
+    return ["__bool__"] * run.micro_batching.plan(run.schedule.batch_size).accumulation
+
+
+def opened(output, rank=0, world_size=1, **changes):
+    values = SMALL | {"ranks": world_size, "output": str(output)} | changes
+    settings = load_settings("demo", overrides=values)
+    run = open_run(settings, Ranks(rank, world_size, torch.device("cpu")))
+    training_step(run)
+    return run
+
+
+def reads_of_a_step(run, monkeypatch) -> list[str]:
+    # AdamW on a CPU reads its own counters of steps, which lie on the host.
+    monkeypatch.setattr(adabatch.training.loop, "optimizer_step", lambda *_: None)
+    with HostReads() as reads:
+        training_step(run)
+    return reads.names
+
+
+@pytest.mark.parametrize("changes", MEASURED.values(), ids=MEASURED)
+def test_a_step_reads_the_device_once(tmp_path, monkeypatch, changes):
+    run = opened(tmp_path, **changes)
+    expected = reads_of_the_model(run)
+    assert reads_of_a_step(run, monkeypatch) == [*expected, "tolist"]
+
+
+def test_another_read_is_noticed(tmp_path, monkeypatch):
+    run = opened(tmp_path)
+    expected = reads_of_the_model(run)
+    value = torch.ones(())
+    monkeypatch.setattr(adabatch.training.loop, "clip_gradients", lambda *_: float(value))
+    assert reads_of_a_step(run, monkeypatch) == [*expected, "tolist", "__float__"]
+
+
+def all_reduces(rank, world_size, folder):
+    counted = {}
+    for name in ("norm test", "layers", "not measured"):
+        run = opened(folder, rank, world_size, parallel="fsdp", **MEASURED[name])
+        with CommunicationCounter() as counter:
+            training_step(run)
+        counted[name] = counter.traffic["all-reduce"].calls
+    return counted
+
+
+@pytest.mark.distributed
+def test_ranks_reduce_their_scalars_at_once(tmp_path):
+    for counted in run_ranks(all_reduces, 2, tmp_path):
+        assert counted == {"norm test": 1, "layers": 1, "not measured": 1}
