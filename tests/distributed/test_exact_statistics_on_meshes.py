@@ -42,7 +42,7 @@ def measured(model: nn.Module, m: int, micro_batches: int, sync: bool, rank: int
     moments = statistics.finish()
     assert moments.groups == ranks * micro_batches
     statistics.enable(False)
-    reduced = statistics.reduce_step(torch.tensor(float(rank)))
+    reduced = statistics.reduce_step(torch.tensor(float(dist.get_rank())))
     assert reduced == ReducedStep(None, moments.squared_norm, [sum(range(dist.get_world_size()))])
     return relative_errors(moments, expected)
 
