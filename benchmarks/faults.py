@@ -149,7 +149,7 @@ def wait(processes: list[int], seconds: float) -> dict[int, int]:
 
 
 def end(processes: list[int], ended: dict[int, int]) -> None:
-    """Kill whatever is left, as a launcher does."""
+    """Kill the processes that are left, as a launcher does."""
     left = [process for process in processes if process not in ended]
     for process in left:
         os.kill(process, signal.SIGKILL)
@@ -305,7 +305,7 @@ def differences(settings: Settings, reference: Settings) -> Iterator[str]:
 
 
 def attack_mode(mode: str, kills: int, folder: Path, chance: random.Random, kills_a_run: int) -> Report:
-    """Kill runs of a mode until there were so many kills, and compare each run with one that was not killed."""
+    """Kill runs of a mode until there were n kills, and compare each run with one that was not killed."""
     report, log = Report(mode), folder / "log.txt"
     reference = settings_for(mode, folder, f"{mode} reference")
     run_to_end(reference, log)

@@ -44,7 +44,7 @@ def cnn():
 
 
 def train(model, rank=0, world_size=1, samples=4000, micro_batch=8, eta=0.8, monitor=False):
-    """Train on this many samples; a list of one dict a step."""
+    """Train on this many samples; a list of one dict per step."""
     generator = torch.Generator().manual_seed(rank)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     accumulation, seen, log = 4, 0, []

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.optim import Optimizer
 
-from adabatch.checkpoints.agreement import CheckpointError, together
+from adabatch.checkpoints.errors import CheckpointError, raise_on_all_ranks
 from adabatch.checkpoints.folders import (
     PROGRESS,
     find_checkpoint,
@@ -30,7 +30,7 @@ from adabatch.checkpoints.folders import (
 from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import CONTENTS, TensorWriter
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
-from adabatch.distributed.parallel import Ranks, lost_peer
+from adabatch.distributed.parallel import DistributedContext, lost_peer
 from adabatch.files import checksum, sync, write_json
 
 __all__ = ["CheckpointError", "CheckpointSaver", "SaveCost"]
@@ -66,14 +66,14 @@ class CheckpointSaver:
         folder: the run's ``checkpoints`` folder.
         ranks: this process among the others.
         keep: how many complete checkpoints stay; 0 keeps all.
-        asynchronous: copy the state and write it in a thread of its own, while training goes on. A save in flight
-            is finished before the next one begins.
+        asynchronous: copy the state and write it in a thread of its own, while training continues. A save in
+            flight is finished before the next one begins.
 
     Attributes:
         costs: of the saves so far (main rank only), also appended to ``costs.jsonl`` in the folder.
     """
 
-    def __init__(self, folder: Path, ranks: Ranks, keep: int = 0, asynchronous: bool = False) -> None:
+    def __init__(self, folder: Path, ranks: DistributedContext, keep: int = 0, asynchronous: bool = False) -> None:
         self.folder, self.ranks, self.keep, self.asynchronous = folder, ranks, keep, asynchronous
         self.costs: list[SaveCost] = []
         self._group: dist.ProcessGroup | None = None
@@ -144,7 +144,7 @@ class CheckpointSaver:
         return self._copy
 
     def _communicate(self) -> None:
-        """A group of its own where training uses the default one at the same time, or that one is no gloo."""
+        """A group of its own where training uses the default one at the same time, or that one is not gloo."""
         if self.ranks.world_size == 1 or self._group is not None:
             return
         if self.asynchronous or dist.get_backend() != "gloo":
@@ -160,15 +160,15 @@ class CheckpointSaver:
         """The whole save; a failure on any rank is one on all, and leaves no temporary folder."""
         path = step_folder(self.folder, snapshot.step)
         temporary = path.with_name(path.name + ".tmp")
-        world_size, main = self.ranks.world_size, self.ranks.is_main
+        ranks, main = self.ranks, self.ranks.is_main
         try:
-            together(lambda: _make_empty(temporary) if main else None, self._group, world_size)
+            raise_on_all_ranks(lambda: _make_empty(temporary) if main else None, ranks, self._group)
             self._write_tensors(temporary, snapshot.tensors)
-            sums = together(lambda: self._write_own(temporary, snapshot.of_rank), self._group, world_size)
+            sums = raise_on_all_ranks(lambda: self._write_own(temporary, snapshot.of_rank), ranks, self._group)
             files = {name: entry for by_rank in sums for name, entry in by_rank.items()}
             if sync_first is not None and main and sync_first.exists():
                 sync(sync_first)
-            together(lambda: self._complete(temporary, path, snapshot, files), self._group, world_size)
+            raise_on_all_ranks(lambda: self._complete(temporary, path, snapshot, files), ranks, self._group)
             if main:
                 self._account(snapshot, blocked, files)
         except (CheckpointException, OSError, RuntimeError) as error:
@@ -230,8 +230,8 @@ class CheckpointSaver:
         last = find_checkpoint("auto", self.folder)
         intact = f"the last complete checkpoint is {last}" if last else "there is no complete checkpoint yet"
         return CheckpointError(
-            f"the checkpoint of step {step} could not be written ({'; '.join(causes)}); {intact}: mend the cause "
-            "and go on with --resume auto"
+            f"the checkpoint of step {step} could not be written ({'; '.join(causes)}); {intact}: fix the cause "
+            "and resume with --resume auto"
         )
 
 

@@ -41,7 +41,7 @@ class _Place:
 
 
 class TensorWriter(FileSystemWriter):
-    """Writes tensors, one file a rank (``__RANK_0.distcp``), and the table of contents as ``tensors.json``.
+    """Writes tensors, one file per rank (``__RANK_0.distcp``), and the table of contents as ``tensors.json``.
 
     Args:
         path: the folder, which exists and is empty.
@@ -60,7 +60,7 @@ class TensorWriter(FileSystemWriter):
         contents = {}
         for name, entry in metadata.state_dict_metadata.items():
             if not isinstance(entry, TensorStorageMetadata):
-                raise TypeError(f"{name} is no tensor")
+                raise TypeError(f"{name} is not a tensor")
             chunks = [(chunk, places[name, tuple(chunk.offsets)]) for chunk in entry.chunks]
             contents[name] = {
                 "dtype": str(entry.properties.dtype).removeprefix("torch."),
@@ -111,5 +111,5 @@ class TensorReader(FileSystemReader):
 def _properties(name: str) -> TensorProperties:
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"{CONTENTS} is damaged ({name!r} is no dtype)")
+        raise ValueError(f"{CONTENTS} is damaged ({name!r} is not a dtype)")
     return TensorProperties(dtype=dtype)

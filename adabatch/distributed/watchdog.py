@@ -1,9 +1,9 @@
-"""Noticing that a run hangs, and saying which rank did not arrive.
+"""Noticing that a run hangs, and reporting which rank did not arrive.
 
 A collective waits for all ranks, so that one that is stuck or stopped stops them all, and what the backends report
-then does not say which. Here each rank counts the places that it passes; a thread publishes the count in the store
-that the ranks met in. A rank that has not moved for the timeout compares the counts, says who is behind, and ends
-the process; the launcher then ends (or restarts) the others.
+then does not tell which. Here each rank counts the places that it passes; a thread publishes the count in the
+store of the rendezvous. A rank that has not moved for the timeout compares the counts, reports which ranks are
+behind, and ends the process; the launcher then ends (or restarts) the others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 
 __all__ = ["HUNG", "Sighting", "Watchdog", "late_ranks"]
 
@@ -88,7 +88,7 @@ class Watchdog:
         timeout: seconds without passing a place.
     """
 
-    def __init__(self, ranks: Ranks, timeout: float) -> None:
+    def __init__(self, ranks: DistributedContext, timeout: float) -> None:
         self.ranks, self.timeout = ranks, timeout
         self._period = min(5.0, timeout / 10)
         self._place, self._name, self._since = 0, "the start", time.monotonic()
@@ -124,11 +124,11 @@ class Watchdog:
             except RuntimeError:  # the store is gone: the run is ending
                 return
             if time.monotonic() - self._since > self.timeout and not self._given_up:
-                self._given_up = True  # goes on to publish meanwhile, so that others see that this process lives
+                self._given_up = True  # continues to publish, so that others see that this process lives
                 threading.Thread(target=self._give_up, args=(_clone(store),), daemon=True).start()
 
     def _give_up(self, store: dist.Store) -> None:
-        """Say who is late, once for all ranks, and end this process."""
+        """Report which ranks are late, once for all ranks, and end this process."""
         before = self._sightings(store)
         time.sleep(3 * self._period)
         late = late_ranks(before, self._sightings(store))

@@ -90,8 +90,8 @@ def model_config(
         sequence_length: of training; it must fit into the model's maximum.
 
     Raises:
-        ValueError: for an unknown name, a file that is no Llama configuration, or a vocabulary or sequence length
-            beyond the model's.
+        ValueError: for an unknown name, a file that is not a Llama configuration, or a vocabulary or sequence
+            length beyond the model's.
 
     >>> model_config("demo", vocabulary_size=257).vocab_size
     257
@@ -128,7 +128,7 @@ def _checked_config(model: str, values: dict[str, Any]) -> LlamaConfig:
     except Exception as error:  # each wrong value has an error of its own, in transformers or in torch
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"the model configuration {model} makes no model ({reason}): mend it (--model)"
+            f"the model of the configuration {model} cannot be built ({reason}): fix the file (--model)"
         ) from error
     return config
 

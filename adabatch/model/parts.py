@@ -1,7 +1,7 @@
 """Which part of a model a parameter belongs to: the layer's number and the kind of work it does.
 
-Works on the paths of any ``nn.Module``: the first number in a path is the layer's, and the kind is told by the
-usual words in the names below it. A name that says nothing usual is its own kind.
+Works on the paths of any ``nn.Module``: the first number in a path is the layer's, and the kind follows from the
+usual words in the names below it. A name without any of them is its own kind.
 """
 
 from __future__ import annotations
