@@ -193,7 +193,8 @@ class Bench:
         """Wait for the device and the other ranks."""
         if self.ranks.device.type == "cuda":
             torch.cuda.synchronize()
-        self.ranks.barrier()
+        if self.ranks.world_size > 1:
+            dist.barrier()
 
     def own(self, kind: str) -> float:
         """Thread seconds inside the statistics' calls in one step."""

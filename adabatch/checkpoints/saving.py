@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 import time
@@ -14,8 +13,8 @@ from typing import Any
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed._state_dict_utils import _copy_state_dict, _create_cpu_state_dict
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.optim import Optimizer
 
 from adabatch.checkpoints.errors import CheckpointError, raise_on_all_ranks
@@ -31,7 +30,7 @@ from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import CONTENTS, TensorWriter
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
 from adabatch.distributed.parallel import DistributedContext, lost_peer
-from adabatch.files import checksum, sync, write_json
+from adabatch.files import checksum, rename_folder, sync, write_json
 
 __all__ = ["CheckpointError", "CheckpointSaver", "SaveCost"]
 
@@ -131,17 +130,10 @@ class CheckpointSaver:
             raise failure
 
     def _copied(self, tensors: TensorsByName) -> TensorsByName:
-        """A copy on the CPU; what is there already is copied into the memory of the copy before."""
-        named = [(part, name, tensor) for part, by_name in tensors.items() for name, tensor in by_name.items()]
-        if any(tensor.device.type != "cpu" for _, _, tensor in named):
-            staged: TensorsByName = BlockingAsyncStager().stage(tensors)
-            return staged
+        """A copy on the CPU, in the memory of the copy before."""
         if self._copy is None:
-            self._copy = {part: {n: t.detach().clone() for n, t in tensors[part].items()} for part in tensors}
-        else:
-            for part, name, tensor in named:
-                self._copy[part][name].copy_(tensor.detach())
-        return self._copy
+            self._copy = _create_cpu_state_dict(tensors)
+        return _copy_state_dict(tensors, self._copy)
 
     def _communicate(self) -> None:
         """A group of its own where training uses the default one at the same time, or that one is not gloo."""
@@ -200,10 +192,8 @@ class CheckpointSaver:
             return
         write_json(temporary / PROGRESS, snapshot.progress)
         files[PROGRESS] = checksum(temporary / PROGRESS)
-        sync(temporary)
         shutil.rmtree(path, ignore_errors=True)  # of a save that was cut short
-        os.replace(temporary, path)
-        sync(self.folder)
+        rename_folder(temporary, path)
         write_marker(path, files)
         prune(self.folder, self.keep)
 

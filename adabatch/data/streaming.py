@@ -248,11 +248,6 @@ class StreamedSamples:
             self._open[index] = ShardStream(self._stream, index, self._saved.pop(index, None))
         return self._open[index].sample(number)
 
-    @property
-    def opened(self) -> set[int]:
-        """The shards that were opened here."""
-        return set(self._open)
-
     def check_shards(self, ranks: int) -> None:
         """Warn if this number of ranks cannot have shards of their own."""
         if self._stream.shards % ranks:

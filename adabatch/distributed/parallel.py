@@ -100,11 +100,6 @@ class DistributedContext:
             dist.all_reduce(sums)
         return [float(value) for value in sums.tolist()]
 
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-        if self.world_size > 1:
-            dist.barrier()
-
 
 Ranks = DistributedContext
 """The former name, until ``adabatch.training`` uses the present one."""

@@ -14,9 +14,8 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import NamedTuple
 
 import torch.distributed as dist
 
@@ -28,8 +27,7 @@ HUNG = 75
 """Exit code of a rank that gave up waiting."""
 
 
-@dataclass(frozen=True)
-class Sighting:
+class Sighting(NamedTuple):
     """What a rank last published.
 
     Attributes:
@@ -118,9 +116,8 @@ class Watchdog:
         beat, process = 0, f"{socket.gethostname()}, process {os.getpid()}"
         while not self._stop.wait(self._period):
             beat += 1
-            sighting = {"place": self._place, "name": self._name, "beat": beat, "process": process}
             try:
-                store.set(_key(self.ranks.rank), json.dumps(sighting))
+                store.set(_key(self.ranks.rank), json.dumps(Sighting(self._place, self._name, beat, process)))
             except RuntimeError:  # the store is gone: the run is ending
                 return
             if time.monotonic() - self._since > self.timeout and not self._given_up:
@@ -144,7 +141,7 @@ class Watchdog:
 
     def _sightings(self, store: dist.Store) -> list[Sighting | None]:
         keys = [_key(rank) for rank in range(self.ranks.world_size)]
-        return [_sighting(store.get(key)) if store.check([key]) else None for key in keys]
+        return [Sighting(*json.loads(store.get(key))) if store.check([key]) else None for key in keys]
 
 
 def _clone(store: dist.Store) -> dist.Store:
@@ -155,8 +152,3 @@ def _clone(store: dist.Store) -> dist.Store:
 
 def _key(rank: int) -> str:
     return f"watchdog/{rank}"
-
-
-def _sighting(published: bytes) -> Sighting:
-    fields: dict[str, Any] = json.loads(published)
-    return Sighting(**fields)

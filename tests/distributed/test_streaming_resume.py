@@ -61,7 +61,7 @@ def train_up_to(rank: int, world_size: int, folder: str, output: str, step: int)
     return {
         "losses": {record["samples"]: record["loss"] for record in records},
         "taken": taken,
-        "opened": run.corpus.train.opened,
+        "opened": set(run.corpus.train._open),
     }
 
 

@@ -125,7 +125,7 @@ def test_what_a_kill_left_behind_is_removed_later(tmp_path):
     assert [path.name for path in sorted(tmp_path.glob("step*"))] == ["step-00000002"]
 
 
-def test_later_checkpoints_are_set_aside(tmp_path):
+def test_later_checkpoints_are_quarantined(tmp_path):
     """A damaged newer checkpoint must not outlive the good one that the run resumed from."""
     save(tmp_path, 1, 2, 3)
     (tmp_path / "step-00000003" / MARKER).unlink()
