@@ -90,7 +90,7 @@ def started(command: Command, folder: Path) -> Iterator[subprocess.Popen[bytes]]
 
 
 def said(folder: Path) -> Path:
-    """What the command said on the error stream."""
+    """What the command wrote to the error stream."""
     return folder / "stderr.txt"
 
 

@@ -72,7 +72,7 @@ def train(model, rank=0, world_size=1, samples=4000, micro_batch=8, eta=0.8, mon
 
 
 def main(arguments=None):
-    """Train as the command line says."""
+    """Train with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=["cnn", "vit"], default="cnn")
     parser.add_argument("--samples", type=int, default=4000)

@@ -25,7 +25,7 @@ __all__ = ["choose_checkpoint", "load_checkpoint", "load_parameters"]
 def choose_checkpoint(resume: str, folder: Path, ranks: DistributedContext) -> Path | None:
     """The newest intact checkpoint that ``--resume auto|PATH|never`` means, or None; all ranks call it.
 
-    The ranks share the reading. What is damaged or incomplete is passed over, with a warning that says why.
+    The ranks share the reading. What is damaged or incomplete is skipped, with a warning that gives the reason.
 
     Raises:
         AgreedError: if a path was given and is not intact, or if all complete checkpoints are damaged.

@@ -55,6 +55,7 @@ class _Snapshot:
     tensors: TensorsByName
     progress: dict[str, Any]
     of_rank: dict[str, Any]
+    sync_first: Path | None
     started: float
 
 
@@ -107,13 +108,15 @@ class CheckpointSaver:
         self._communicate()
         tensors = named_tensors(model, optimizer)
         own = {"random": random_states(), **(of_rank or {})}
+        if self.asynchronous:
+            tensors = self._copied(tensors)
+        snapshot = _Snapshot(step, tensors, progress, own, sync_first, started)
         if not self.asynchronous:
-            self._write(_Snapshot(step, tensors, progress, own, started), None, sync_first)
+            self._write(snapshot, None)
             return
-        snapshot = _Snapshot(step, self._copied(tensors), progress, own, started)
         blocked = time.perf_counter() - started
         # A daemon: a process that fails elsewhere must not wait for peers that are gone.
-        self._thread = threading.Thread(target=self._work, args=(snapshot, blocked, sync_first), daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(snapshot, blocked), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -142,13 +145,13 @@ class CheckpointSaver:
         if self.asynchronous or dist.get_backend() != "gloo":
             self._group = dist.new_group(backend="gloo")
 
-    def _work(self, snapshot: _Snapshot, blocked: float, sync_first: Path | None) -> None:
+    def _work(self, snapshot: _Snapshot, blocked: float) -> None:
         try:
-            self._write(snapshot, blocked, sync_first)
+            self._write(snapshot, blocked)
         except CheckpointError as error:
             self._failure = error
 
-    def _write(self, snapshot: _Snapshot, blocked: float | None, sync_first: Path | None) -> None:
+    def _write(self, snapshot: _Snapshot, blocked: float | None) -> None:
         """The whole save; a failure on any rank is one on all, and leaves no temporary folder."""
         path = step_folder(self.folder, snapshot.step)
         temporary = path.with_name(path.name + ".tmp")
@@ -158,8 +161,8 @@ class CheckpointSaver:
             self._write_tensors(temporary, snapshot.tensors)
             sums = raise_on_all_ranks(lambda: self._write_own(temporary, snapshot.of_rank), ranks, self._group)
             files = {name: entry for by_rank in sums for name, entry in by_rank.items()}
-            if sync_first is not None and main and sync_first.exists():
-                sync(sync_first)
+            if snapshot.sync_first is not None and main and snapshot.sync_first.exists():
+                sync(snapshot.sync_first)
             raise_on_all_ranks(lambda: self._complete(temporary, path, snapshot, files), ranks, self._group)
             if main:
                 self._account(snapshot, blocked, files)

@@ -45,8 +45,7 @@ class TensorWriter(FileSystemWriter):
         }
         contents = {}
         for name, entry in metadata.state_dict_metadata.items():
-            if not isinstance(entry, TensorStorageMetadata):
-                raise TypeError(f"{name} is not a tensor")
+            assert isinstance(entry, TensorStorageMetadata)
             chunks = [(chunk, places[name, tuple(chunk.offsets)]) for chunk in entry.chunks]
             contents[name] = {
                 "dtype": str(entry.properties.dtype).removeprefix("torch."),

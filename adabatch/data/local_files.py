@@ -110,7 +110,7 @@ def files_in(folder: Path) -> list[NamedFile]:
 
 
 class FileSource:
-    """Local files as a source; its kinds say how they are cut into documents.
+    """Local files as a source; its kinds define how they are cut into documents.
 
     Args:
         kind: how the files are read; part of the fingerprint.

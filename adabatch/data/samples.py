@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from adabatch.data.order import SampleOrder
+
+if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
+    import torch
 
 __all__ = ["PreparedSamples", "SampleSource"]
 
@@ -80,6 +82,8 @@ class PreparedSamples:
             indices = np.asarray(positions, dtype=np.int64) % self.length
         else:
             indices = self._order.indices(positions)
+        import torch
+
         return torch.from_numpy(self._samples[indices].astype(np.int64))
 
     def check_shards(self, ranks: int) -> None:

@@ -1,7 +1,7 @@
 """Noticing that a run hangs, and reporting which rank did not arrive.
 
 A collective waits for all ranks, so that one that is stuck or stopped stops them all, and what the backends report
-then does not tell which. Here each rank counts the places that it passes; a thread publishes the count in the
+then does not name it. Here each rank counts the places that it passes; a thread publishes the count in the
 store of the rendezvous. A rank that has not moved for the timeout compares the counts, reports which ranks are
 behind, and ends the process; the launcher then ends (or restarts) the others.
 """
@@ -92,7 +92,6 @@ class Watchdog:
         self._place, self._name, self._since = 0, "the start", time.monotonic()
         self._stop = threading.Event()
         self._given_up = False
-        self._thread: threading.Thread | None = None
 
     def at(self, name: str) -> None:
         """This rank passes a place; all ranks pass the same ones in the same order."""
@@ -103,8 +102,7 @@ class Watchdog:
         if self.ranks.store is not None and self.ranks.world_size > 1:
             self._since = time.monotonic()
             # A connection of its own: the main thread may block in the shared one.
-            self._thread = threading.Thread(target=self._watch, args=(_clone(self.ranks.store),), daemon=True)
-            self._thread.start()
+            threading.Thread(target=self._watch, args=(_clone(self.ranks.store),), daemon=True).start()
         return self
 
     def __exit__(

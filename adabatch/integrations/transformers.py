@@ -121,15 +121,11 @@ class AdaptiveBatchCallback(TrainerCallback):
         self._first_batch = args.gradient_accumulation_steps * self._unit
         self._statistics.enable(self._measures(state))
 
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_epoch_begin(self, args: TrainingArguments, *_: Any, **parts: Any) -> None:
         """The Trainer counts micro-batches again from 0 in each epoch."""
         self._begin_window(args, seen=0)
 
-    def on_substep_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_substep_end(self, *_: Any, **parts: Any) -> None:
         """After every micro-batch of a window but the last."""
         self._close_micro_batch()
 
@@ -179,9 +175,7 @@ class AdaptiveBatchCallback(TrainerCallback):
             logs.update(added)
             state.log_history[-1].update(added)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_end(self, args: TrainingArguments, *_: Any, **parts: Any) -> None:
         """Give the arguments back as they were, and detach."""
         for name, value in self._restore.items():
             setattr(args, name, value)

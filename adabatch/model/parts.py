@@ -67,7 +67,7 @@ def model_part(name: str) -> str:
 
 
 def _kind(modules: list[str]) -> str | None:
-    """The kind that the outermost telling name tells (an attention block's own norm is attention)."""
+    """The kind that the outermost name with one of the words has (an attention block's own norm is attention)."""
     for module in modules:
         for kind, words in KINDS.items():
             if any(_has(module.lower(), word) for word in words):

@@ -131,8 +131,8 @@ def test_later_checkpoints_are_quarantined(tmp_path):
     (tmp_path / "step-00000003" / MARKER).unlink()
     quarantine(tmp_path, after_step=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "quarantined-step-00000002",
         "costs.jsonl",
+        "quarantined-step-00000002",
         "step-00000001",
     ]
 
