@@ -150,7 +150,7 @@ def findings(places: Iterable[Path]) -> list[str]:
 
 CLEAN = [
     *("adabatch/commands", "adabatch/data", "adabatch/files.py", "adabatch/integrations", "adabatch/model"),
-    *("adabatch/moments", "proofs", "simulate", "theory", "cli.py", "examples", "benchmarks"),
+    *("adabatch/moments", "adabatch/planning", "proofs", "simulate", "theory", "cli.py", "examples", "benchmarks"),
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs"),
 ]
 """What has been gone through so far; the other rooms and pages are to follow, until this is [*CODE, *PAGES]."""
