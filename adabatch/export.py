@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -24,7 +23,7 @@ from adabatch.checkpoints import checkpoint_step, choose_checkpoint, load_parame
 from adabatch.checkpoints.folders import MARKER
 from adabatch.data import Tokenizer, open_tokenizer
 from adabatch.data.preparation import TOKENIZER_FILE
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.model.llama import build_model, model_config, parameter_count
 from adabatch.settings import Settings, overlay
 from adabatch.training.checkpointing import checkpoints_folder
@@ -34,7 +33,7 @@ __all__ = ["Export", "byte_backend", "export_run"]
 END_OF_DOCUMENT = "<|endoftext|>"
 """What the token 256 of the byte tokenizer is called."""
 
-ONE_PROCESS = Ranks(0, 1, torch.device("cpu"))
+ONE_PROCESS = DistributedContext()
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,6 @@ from typing import Any
 
 __all__ = ["checksum", "rename_folder", "sync", "write_json", "write_text", "write_whole"]
 
-BLOCK = 1 << 22
-"""Bytes read at a time."""
-
 
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's names, are on the disk."""
@@ -57,9 +54,5 @@ def checksum(path: Path) -> dict[str, Any]:
     ...     checksum(Path(file.name))["bytes"]
     0
     """
-    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            size += len(block)
-    return {"bytes": size, "sha256": digest.hexdigest()}
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": file.tell()}

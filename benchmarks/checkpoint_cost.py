@@ -25,7 +25,7 @@ from rich.table import Table
 from statistics_cost import configuration
 
 from adabatch.checkpoints import CheckpointSaver
-from adabatch.distributed.parallel import Ranks, parallelize
+from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.model.llama import build_model, language_model_loss, parameter_count
 from adabatch.settings import OptimizerSettings, ParallelSettings
 from adabatch.training.building import build_optimizer
@@ -37,7 +37,7 @@ def rank_main(rank: int, folder: str, saves: int) -> None:
     """Alternate the two kinds of saves of one model."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", RANKS), rank=rank, world_size=RANKS)
-    ranks = Ranks(rank, RANKS, torch.device("cpu"))
+    ranks = DistributedContext(rank, RANKS)
     config = configuration("20m", 64)
     model = parallelize(build_model(config, 0), ParallelSettings(parallel="fsdp"), ranks)
     parameters = parameter_count(model)

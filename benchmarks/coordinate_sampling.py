@@ -1,13 +1,13 @@
-"""What looking at one coordinate in N costs in precision: sums and ratios beside those of all coordinates.
+"""What looking at one coordinate in N costs in precision: sums and ratios next to those of all coordinates.
 
     python benchmarks/coordinate_sampling.py > benchmarks/coordinate_sampling.txt
     python benchmarks/coordinate_sampling.py --steps 1 --hidden-size 256         # does it run?
 
-A Llama of some 20M parameters learns bytes of the Python standard library in a single process, eight groups of two
-sequences a step. At some steps the same gradients are measured with every stride before the optimizer steps. A row
-has, over the measured steps, the largest deviation from the sums over all coordinates in percent (quantiles and
-share, which are read to 0.8%, come from a sample either way). To compare, the last line says by how much the exact
-ratio changes from batch to batch at the same weights.
+A Llama of some 20M parameters learns bytes of the Python standard library in one process, with eight groups of
+two sequences per step. At some steps the same gradients are measured with every stride before the optimizer steps.
+A row has, over the measured steps, the largest deviation from the sums over all coordinates in percent (quantiles
+and the share, which are read to 0.8%, come from a sample either way). To compare, the last line has the change of
+the exact ratio from batch to batch at the same weights.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NAMES = ("sum of sd", "l1 norm", "l1 test", "median", "90%", "share")
 
 
 def batches(seed: int) -> Iterator[list[Tensor]]:
-    """Groups of byte sequences, drawn anew for each step."""
+    """Groups of byte sequences, drawn again for each step."""
     contents = b"".join(file.path.read_bytes() for file in stdlib_files())
     text = torch.frombuffer(bytearray(contents), dtype=torch.uint8)
     generator = torch.Generator().manual_seed(seed)

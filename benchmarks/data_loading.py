@@ -86,7 +86,7 @@ def shares(settings: DataSettings, samples: int) -> Iterator[str]:
         listed = ", ".join(f"{size:.1f}" for size in sizes)
         yield (
             f"  {ranks} ranks: {listed} MB; resuming on 1 rank tokenizes {counting.bytes / 1e6:.1f} MB before "
-            f"all its shards have given a sample; state {len(json.dumps(states)) / ranks / 1e3:.0f} kB a rank"
+            f"all its shards have given a sample; state {len(json.dumps(states)) / ranks / 1e3:.0f} kB per rank"
         )
 
 

@@ -149,7 +149,7 @@ def wait(processes: list[int], seconds: float) -> dict[int, int]:
 
 
 def end(processes: list[int], ended: dict[int, int]) -> None:
-    """Kill whatever is left, as a launcher does."""
+    """Kill the processes that are left, as a launcher does."""
     left = [process for process in processes if process not in ended]
     for process in left:
         os.kill(process, signal.SIGKILL)
@@ -194,7 +194,7 @@ def die_in_save(save: int, operation: int) -> Callable[[], None]:
 
 
 @dataclass
-class Report:
+class Tally:
     """What was injected into the runs of a mode, and what came of it."""
 
     mode: str
@@ -214,7 +214,7 @@ def run_to_end(settings: Settings, log: Path) -> None:
         raise RuntimeError(f"a run without faults ended with {ended}:\n{log.read_text()[-4000:]}")
 
 
-def attack(settings: Settings, log: Path, chance: random.Random, report: Report) -> bool:
+def attack(settings: Settings, log: Path, chance: random.Random, report: Tally) -> bool:
     """Start the ranks and kill; False if they finished before."""
     ranks = settings.parallel.ranks
     kind = chance.choice(["save", "save", "training", "training", "start"])
@@ -304,9 +304,9 @@ def differences(settings: Settings, reference: Settings) -> Iterator[str]:
             yield f"{name} differs"
 
 
-def attack_mode(mode: str, kills: int, folder: Path, chance: random.Random, kills_a_run: int) -> Report:
-    """Kill runs of a mode until there were so many kills, and compare each run with one that was not killed."""
-    report, log = Report(mode), folder / "log.txt"
+def attack_mode(mode: str, kills: int, folder: Path, chance: random.Random, kills_a_run: int) -> Tally:
+    """Kill runs of a mode until there were n kills, and compare each run with one that was not killed."""
+    report, log = Tally(mode), folder / "log.txt"
     reference = settings_for(mode, folder, f"{mode} reference")
     run_to_end(reference, log)
     while report.kills.total() < kills:
@@ -320,7 +320,7 @@ def attack_mode(mode: str, kills: int, folder: Path, chance: random.Random, kill
     return report
 
 
-def table(reports: list[Report], seed: int, seconds: float) -> Table:
+def table(reports: list[Tally], seed: int, seconds: float) -> Table:
     """What was injected, what was lost."""
     title = f"seed {seed}, torch {torch.__version__}; a checkpoint every {CHECKPOINT_INTERVAL} of {BUDGET} samples"
     made = Table(title=f"python benchmarks/faults.py: {title}; {seconds / 60:.0f} minutes")

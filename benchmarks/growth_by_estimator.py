@@ -2,8 +2,8 @@
 
     python benchmarks/growth_by_estimator.py [--samples 8192] [--output benchmarks/growth_by_estimator.txt]
 
-One process with four groups a step. ``distinct`` counts the batch sizes a run used, ``first jump`` is the ratio of
-the second one to the first, ``at cap`` is the sample count at which the maximum was reached.
+One process with four groups per step. ``distinct`` counts the batch sizes a run used, ``first jump`` is the ratio
+of the second one to the first, ``at cap`` is the sample count at which the maximum was reached.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import torch
-
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import load_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
@@ -47,7 +45,7 @@ def row(estimator: str, eta: float, ema: float, samples: int) -> str:
                 "output": folder,
             },
         )
-        records = list(train(open_run(settings, Ranks(0, 1, torch.device("cpu")))))
+        records = list(train(open_run(settings, DistributedContext())))
     sizes = sorted({record["batch_size"] for record in records})
     jump = sizes[1] / sizes[0] if len(sizes) > 1 else 1.0
     at_cap = next((r["samples"] for r in records if r["batch_size"] >= MAXIMUM), None)
@@ -65,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = [
         f"# python benchmarks/growth_by_estimator.py --samples {arguments.samples}",
-        f"# {GROUPS} groups, initial batch {INITIAL}, maximum {MAXIMUM}; the printed T saturates near (n-1)/eta^2",
+        f"# {GROUPS} groups, initial batch {INITIAL}, maximum {MAXIMUM}; published T: saturates near (n-1)/eta^2",
         "estimator  eta  ema  steps  distinct  first jump  largest   at cap (n-1)/eta^2  val. loss",
     ]
     print("\n".join(lines))

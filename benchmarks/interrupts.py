@@ -90,7 +90,7 @@ def started(command: Command, folder: Path) -> Iterator[subprocess.Popen[bytes]]
 
 
 def said(folder: Path) -> Path:
-    """What the command said on the error stream."""
+    """What the command wrote to the error stream."""
     return folder / "stderr.txt"
 
 
@@ -104,7 +104,7 @@ def send(process: subprocess.Popen[bytes], number: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether it came true within so many seconds."""
+    """Whether the condition came true within this many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -125,7 +125,7 @@ def seconds_to_sign(command: Command, folder: Path) -> float:
 
 
 def interrupt(command: Command, folder: Path, moment: float, outcome: Outcome) -> None:
-    """Interrupt the command so many seconds after its start."""
+    """Interrupt the command this many seconds after its start."""
     outcome.times += 1
     with started(command, folder) as process:
         time.sleep(moment)
@@ -158,7 +158,7 @@ def table_of(outcomes: dict[str, Outcome]) -> Table:
 
 
 def main() -> int:
-    """Interrupt every command so many times and print the table."""
+    """Interrupt every command this many times and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=40, help="interrupts of each command")
     parser.add_argument("--seed", type=int, default=0)

@@ -21,7 +21,7 @@ KINDS = ("code", "docstrings", "comments", "blank")
 
 
 def kinds_of_lines(source: str) -> Counter[str]:
-    """How many lines of each kind a file has; a line with code and a comment is code."""
+    """The number of lines of each kind in a file; a line with code and a comment is code."""
     lines = source.splitlines()
     kinds = ["blank" if not line.strip() else "code" for line in lines]
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -22,7 +22,7 @@ __all__ = ["PaperStatistics"]
 
 
 class PaperStatistics:
-    """The printed variance over workers, by a difference and an all-reduce of the parameters' size.
+    """The published variance over workers, by a difference and an all-reduce of the parameters' size.
 
     Args:
         model: under DistributedDataParallel or FSDP2, or a plain module (then one worker: the variance is 0, but

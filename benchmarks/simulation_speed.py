@@ -67,7 +67,7 @@ def simulate(steps: int, seeds: int, objective: Objective | None = None, noise: 
 
 def against_a_loop() -> None:
     print(
-        f"\nGeman-McClure, d = {DIMENSION}, Gaussian noise, Adam, {STEPS} steps; microseconds a step for all seeds"
+        f"\nGeman-McClure, d = {DIMENSION}, Gaussian noise, Adam, {STEPS} steps; microseconds per step, all seeds"
     )
     print(f"{'seeds':>6} {'one array':>10} {'loop: run() a seed':>19} {'loop: plain numpy':>18} {'speed-up':>17}")
     for seeds in (16, 64, 256, 1024):
@@ -124,7 +124,7 @@ def growth_with_seeds() -> None:
 
 def by_objective_and_noise() -> None:
     print(
-        "\n256 seeds: microseconds a step by objective (Gaussian noise) and by noise (noisy regression, n = 128)"
+        "\n256 seeds: microseconds per step by objective (Gaussian noise) and by noise (noisy regression, n = 128)"
     )
     gaussian, regression = NOISES["gaussian"](eta=ETA), OBJECTIVES["noisy-regression"](dimension=DIMENSION)
     tasks = {

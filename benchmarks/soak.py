@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.reporting.metrics import MetricsWriter
 from adabatch.settings import Settings, load_settings
 from adabatch.training.loop import train
@@ -68,7 +68,7 @@ def rank_main(rank: int, folder: str, steps: int, parallel: str, ranks: int) -> 
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", ranks)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
-    run = open_run(settings_for(Path(folder), steps, parallel, ranks), Ranks(rank, ranks, torch.device("cpu")))
+    run = open_run(settings_for(Path(folder), steps, parallel, ranks), DistributedContext(rank, ranks))
     process, started = psutil.Process(), time.monotonic()
     notes = []
     output = Path(folder) / ("run" if rank == 0 else f"other-{rank}")

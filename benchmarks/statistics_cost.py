@@ -1,4 +1,4 @@
-"""What gradient statistics cost: every kind beside the plain training step, interleaved in one run.
+"""What gradient statistics cost: every kind next to the plain training step, interleaved in one run.
 
     python benchmarks/statistics_cost.py --output benchmarks/statistics_cost.txt      # two ranks, 20M parameters
     python benchmarks/statistics_cost.py --size tiny --rounds 2                       # does it run?
@@ -44,7 +44,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig
 
 from adabatch.distributed.communication import CommunicationCounter
-from adabatch.distributed.parallel import Ranks, autocast, parallelize, set_gradient_sync
+from adabatch.distributed.parallel import DistributedContext, autocast, parallelize, set_gradient_sync
 from adabatch.model.llama import build_model, language_model_loss, model_config, parameter_count
 from adabatch.model.parts import model_part
 from adabatch.settings import OptimizerSettings, ParallelSettings
@@ -84,7 +84,7 @@ class Setting:
 
 @dataclass
 class Costs:
-    """What one kind of step took on this rank: seconds by round, beside plain steps; and of one step the rest.
+    """What one kind of step took on this rank: seconds by round, next to plain steps; and of one step the rest.
 
     Attributes:
         cpu: CPU seconds by round, [plain, this kind].
@@ -133,7 +133,7 @@ class OwnTime:
 class Bench:
     """A model with its optimizer, and every kind of statistics for it."""
 
-    def __init__(self, setting: Setting, ranks: Ranks) -> None:
+    def __init__(self, setting: Setting, ranks: DistributedContext) -> None:
         self.setting, self.ranks = setting, ranks
         precision = "bf16" if setting.device == "cuda" else "fp32"
         self.parallel = ParallelSettings(parallel=setting.parallel, precision=precision)
@@ -193,7 +193,8 @@ class Bench:
         """Wait for the device and the other ranks."""
         if self.ranks.device.type == "cuda":
             torch.cuda.synchronize()
-        self.ranks.barrier()
+        if self.ranks.world_size > 1:
+            dist.barrier()
 
     def own(self, kind: str) -> float:
         """Thread seconds inside the statistics' calls in one step."""
@@ -276,7 +277,7 @@ def configuration(size: str, length: int) -> LlamaConfig:
 def measure(setting: Setting, rank: int) -> tuple[int, dict[str, Costs], tuple[float, float]]:
     """Parameters, costs by kind, and the seconds of bare reduce-scatters of all parameters, on this rank."""
     world_size = dist.get_world_size() if dist.is_initialized() else 1
-    bench = Bench(setting, Ranks(rank, world_size, torch.device(setting.device)))
+    bench = Bench(setting, DistributedContext(rank, world_size, torch.device(setting.device)))
     kinds = ("plain", *setting.kinds)
     costs = {kind: Costs() for kind in kinds}
     for kind in kinds:  # first steps lay out buckets and optimizer state
@@ -297,7 +298,7 @@ def measure(setting: Setting, rank: int) -> tuple[int, dict[str, Costs], tuple[f
 
 
 def bare_reduce_scatter(size: int) -> tuple[float, float]:
-    """CPU seconds of a reduce-scatter of so many fp32 numbers: ours, and the backend's own."""
+    """CPU seconds of a reduce-scatter of n fp32 numbers: ours, and the backend's own."""
     ranks = dist.get_world_size()
     whole, part = torch.ones(ranks, -(-size // ranks)), torch.empty(-(-size // ranks))
     own = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor

@@ -1,10 +1,10 @@
-"""Tokens a second of the trainer's own step, with model FLOP utilisation, and where the time goes.
+"""Tokens per second of the trainer's own step, with model FLOP utilisation, and where the time goes.
 
     python benchmarks/throughput.py [--model microllama-300m] [--sequence-length 2048] [--micro-batch 8]
         [--accumulation 4] [--steps 20] [--peak-tflops 989] [--output FILE]
 
 One process, random tokens, attention by SDPA, AdamW (fused on a GPU). The variants take steps in turn, round by
-round, so that drift of the machine cancels; medians are printed. Utilisation is 6 N + 12 L d T operations a token
+round, which cancels drift of the machine; medians are printed. Utilisation is 6 N + 12 L d T operations per token
 over the peak of the device (dense bf16; found by the GPU's name, or given). The table of operations is of one step
 of the last variant, by torch's profiler.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from adabatch.data import Corpus
-from adabatch.distributed.parallel import Ranks, choose_device, parallelize
+from adabatch.distributed.parallel import DistributedContext, choose_device, parallelize
 from adabatch.model.llama import build_model, flops_per_token, model_config, parameter_count
 from adabatch.settings import Settings, load_settings
 from adabatch.training.building import build_micro_batching, build_schedule
@@ -79,7 +79,7 @@ def open_variant(arguments: argparse.Namespace, changes: dict[str, Any]) -> Run:
         }
         | changes
     )
-    ranks = Ranks(0, 1, choose_device(settings.parallel))
+    ranks = DistributedContext(0, 1, choose_device(settings.parallel))
     config = model_config(settings.model.model, 264, arguments.sequence_length)
     model = parallelize(build_model(config, 0), settings.parallel, ranks)
     tokens = RandomTokens(config.vocab_size, arguments.sequence_length, ranks.device)
@@ -130,7 +130,7 @@ def report(arguments: argparse.Namespace) -> str:
     lines = [
         f"{device}, torch {torch.__version__}: {arguments.model}, {parameters:,} parameters, "
         f"{arguments.accumulation} x {arguments.micro_batch} sequences of {arguments.sequence_length}; "
-        f"{operations:.3g} operations a token; peak {peak or 'unknown'} Tflop/s",
+        f"{operations:.3g} operations per token; peak {peak or 'unknown'} Tflop/s",
         "",
         "| variant | tokens/s | Tflop/s | utilisation |",
         "|---|---|---|---|",
@@ -145,7 +145,7 @@ def report(arguments: argparse.Namespace) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure, print, and write to a file if asked."""
-    parser = argparse.ArgumentParser(description="Tokens a second and model FLOP utilisation.")
+    parser = argparse.ArgumentParser(description="Tokens per second and model FLOP utilisation.")
     parser.add_argument("--model", default="microllama-300m")
     parser.add_argument("--sequence-length", type=int, default=2048)
     parser.add_argument("--micro-batch", type=int, default=8)

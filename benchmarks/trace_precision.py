@@ -1,10 +1,10 @@
-"""How many digits of tr Sigma are left where groups are nearly alike: what is said, and what is true.
+"""How many digits of tr Sigma are left where groups are nearly alike: as reported, and in truth.
 
     python benchmarks/trace_precision.py [--output benchmarks/trace_precision.txt]
 
 Eight groups of one sample with the given correlation, through the hooks of a linear model; the reference sums the
 squared deviations of the same gradients in fp64. ``error`` is the largest relative one of five draws,
-``precision`` what the moments themselves say (``trace_precision``).
+``precision`` what the moments themselves report (``trace_precision``).
 """
 
 from __future__ import annotations

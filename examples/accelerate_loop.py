@@ -24,8 +24,8 @@ from adabatch.statistics import GradientStatistics  # +
 
 
 def train(model, dataset, micro_batch=8, epochs=2, eta=0.8, monitor=False):
-    """Train for this many epochs; a list of one dict a step."""
-    # Windows of micro-batches go on past the end of an epoch, so that each is as long as it was meant to be.
+    """Train for this many epochs; a list of one dict per step."""
+    # Windows of micro-batches continue past the end of an epoch, so that each is as long as it was meant to be.
     plugin = GradientAccumulationPlugin(num_steps=4, sync_with_dataloader=False)
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), gradient_accumulation_plugin=plugin)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -55,7 +55,7 @@ def train(model, dataset, micro_batch=8, epochs=2, eta=0.8, monitor=False):
 
 
 def main(arguments=None):
-    """Train as the command line says."""
+    """Train with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--measure-only", action="store_true", help="log the noise scale on a constant batch")

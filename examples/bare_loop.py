@@ -44,7 +44,7 @@ def cnn():
 
 
 def train(model, rank=0, world_size=1, samples=4000, micro_batch=8, eta=0.8, monitor=False):
-    """Train on this many samples; a list of one dict a step."""
+    """Train on this many samples; a list of one dict per step."""
     generator = torch.Generator().manual_seed(rank)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     accumulation, seen, log = 4, 0, []
@@ -72,7 +72,7 @@ def train(model, rank=0, world_size=1, samples=4000, micro_batch=8, eta=0.8, mon
 
 
 def main(arguments=None):
-    """Train as the command line says."""
+    """Train with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=["cnn", "vit"], default="cnn")
     parser.add_argument("--samples", type=int, default=4000)

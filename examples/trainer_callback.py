@@ -51,7 +51,7 @@ def train(model, dataset, folder, eta=0.8, monitor=False, **arguments):
 
 
 def main(arguments=None):
-    """Train as the command line says."""
+    """Train with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--measure-only", action="store_true", help="log the noise scale on a constant batch")

@@ -34,7 +34,10 @@ def adabatch(monkeypatch, capsys):
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--examples-times", type=float, default=1.0, help="Draw so many times the examples of each property test."
+        "--examples-times",
+        type=float,
+        default=1.0,
+        help="Draw this many times the examples of each property test.",
     )
 
 

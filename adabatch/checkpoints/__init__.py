@@ -1,8 +1,13 @@
 """Checkpoints: written whole or not at all, checked before they are read, loaded without running code."""
 
-from adabatch.checkpoints.agreement import AgreedError, CheckpointError
 from adabatch.checkpoints.compatibility import check_compatible, saved_progress
-from adabatch.checkpoints.folders import checkpoint_step, complete_checkpoints, find_checkpoint, set_aside
+from adabatch.checkpoints.errors import AgreedError, CheckpointError
+from adabatch.checkpoints.folders import (
+    checkpoint_step,
+    complete_checkpoints,
+    find_checkpoint,
+    quarantine,
+)
 from adabatch.checkpoints.loading import choose_checkpoint, load_checkpoint, load_parameters
 from adabatch.checkpoints.random_states import seed_generators
 from adabatch.checkpoints.saving import CheckpointSaver, SaveCost
@@ -19,7 +24,7 @@ __all__ = [
     "find_checkpoint",
     "load_checkpoint",
     "load_parameters",
+    "quarantine",
     "saved_progress",
     "seed_generators",
-    "set_aside",
 ]

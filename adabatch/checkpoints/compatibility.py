@@ -1,4 +1,4 @@
-"""Whether a run may go on from a checkpoint with these settings."""
+"""Whether a run may resume from a checkpoint with these settings."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from adabatch.checkpoints.agreement import AgreedError
+from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import PROGRESS, read_json
 from adabatch.settings import Settings
 
-__all__ = ["FREE", "check_compatible", "saved_progress"]
+__all__ = ["CHANGEABLE", "check_compatible", "saved_progress"]
 
-FREE_SECTIONS = ("parallel", "run")
-"""Where, how fast and what is written: may change on resuming, but for BINDING."""
+CHANGEABLE_SECTIONS = ("parallel", "run")
+"""Where a run computes, how fast, and what it writes: free to change on resuming, except for FIXED."""
 
-BINDING = frozenset({"precision", "samples"})
-"""Settings of the free sections that change the numbers (the learning rate ends with the budget of samples)."""
+FIXED = frozenset({"precision", "samples"})
+"""Settings of these sections that change the numbers (the learning rate ends with the budget of samples)."""
 
-FREE = frozenset({"micro_batch", "max_micro_batch", "cache", "processes"})
+CHANGEABLE = frozenset({"micro_batch", "max_micro_batch", "cache", "processes"})
 """Settings of the other sections that may change."""
 
 Difference = tuple[str, Any, Any]
@@ -40,12 +40,12 @@ def saved_progress(path: Path) -> dict[str, Any]:
 
 
 def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) -> None:
-    """Refuse to go on from a checkpoint with settings that would make it another run.
+    """Refuse to resume from a checkpoint with settings that would make it another run.
 
     Args:
         path: the checkpoint.
-        settings: of now; ``allow`` names settings that may differ.
-        corpus: :meth:`adabatch.data.Corpus.describe` of now.
+        settings: the present ones; ``allow`` names settings that may differ.
+        corpus: :meth:`adabatch.data.Corpus.describe` of the present one.
 
     Raises:
         AgreedError: with a table of the differences.
@@ -56,16 +56,16 @@ def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) 
         found = _changed_data(progress["corpus"], corpus)
     refused = [difference for difference in found if difference[0] not in settings.run.allow]
     if refused:
-        names = ",".join(name for name, _, _ in refused)
+        allow = " ".join(f"--allow {name}" for name, _, _ in refused)
         raise AgreedError(
-            f"the checkpoint {path} was made with other settings, so that going on would be another run:\n"
-            f"{_table(refused)}\n"
-            f"take the settings of then (--config with the config.toml of that run), or --allow {names}"
+            f"the checkpoint {path} was written with different settings; resuming would not continue the same run:"
+            f"\n{_table(refused)}\n"
+            f"use the original settings (--config with that run's config.toml), or accept the changes with {allow}"
         )
 
 
 def differences(saved: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[Difference]:
-    """The settings that change the meaning of a run and differ: name, saved value, value of now.
+    """The settings that change the meaning of a run and differ: name, saved value, present value.
 
     >>> from adabatch.settings import load_settings
     >>> saved = json.loads(json.dumps(asdict(load_settings(overrides={"seed": 1, "ranks": 4}))))
@@ -77,9 +77,9 @@ def differences(saved: Mapping[str, Mapping[str, Any]], settings: Settings) -> l
     found = []
     for section, values in now.items():
         for name, value in values.items():
-            free = name not in BINDING if section in FREE_SECTIONS else name in FREE
+            changeable = name not in FIXED if section in CHANGEABLE_SECTIONS else name in CHANGEABLE
             then = saved.get(section, {}).get(name, defaults[section][name])
-            if not free and then != value:
+            if not changeable and then != value:
                 found.append((name, then, value))
     return found
 

@@ -24,9 +24,9 @@ __all__ = [
     "plain_name",
     "problem_with",
     "prune",
+    "quarantine",
     "rank_file",
     "read_json",
-    "set_aside",
     "step_folder",
     "write_marker",
 ]
@@ -40,7 +40,7 @@ def step_folder(folder: Path, step: int) -> Path:
 
 
 def rank_file(path: Path, rank: int) -> Path:
-    """What one rank alone knows: its random states and its position in the data."""
+    """What only this rank knows: its random states and its position in the data."""
     return path / f"rank-{rank:05d}.json"
 
 
@@ -82,14 +82,14 @@ def read_json(path: Path) -> Any:
     """A JSON file of a checkpoint.
 
     Raises:
-        ValueError: if it is absent, a link, or no JSON.
+        ValueError: if it is absent, a link, or not JSON.
     """
     if path.is_symlink() or not path.is_file():
         raise ValueError(f"{path.name} is missing")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise ValueError(f"{path.name} is damaged (no JSON)") from None
+        raise ValueError(f"{path.name} is damaged (not JSON)") from None
 
 
 def write_marker(path: Path, files: dict[str, dict[str, Any]]) -> None:
@@ -133,10 +133,10 @@ def problem_with(path: Path, share: int = 0, shares: int = 1) -> str | None:
 def find_checkpoint(resume: str, folder: Path) -> Path | None:
     """The newest checkpoint that ``--resume auto|PATH|never`` means and that is marked complete, or None.
 
-    Whether it is intact is asked of :func:`problem_with`, which reads all of it.
+    :func:`problem_with`, which reads all of it, finds whether it is intact.
 
     Raises:
-        ValueError: if a path is given that is no complete checkpoint.
+        ValueError: if a path is given that is not a complete checkpoint.
     """
     if resume == "never":
         return None
@@ -167,17 +167,17 @@ def prune(folder: Path, keep: int) -> None:
         _delete(path)
 
 
-def set_aside(folder: Path, after_step: int) -> None:
-    """Take checkpoints of later steps out of the way of a run that goes on from an earlier one.
+def quarantine(folder: Path, after_step: int) -> None:
+    """Take checkpoints of later steps out of the way of a run that resumes from an earlier one.
 
-    They are damaged, or of a future that will not be: complete ones are renamed, others deleted.
+    They are damaged, or belong to a future that the run will not take: complete ones are renamed, others deleted.
     """
     for path in newest_first(folder):
         if checkpoint_step(path) > after_step:
             if (path / MARKER).is_file():
-                aside = path.with_name(f"aside-{path.name}")
-                shutil.rmtree(aside, ignore_errors=True)
-                path.rename(aside)
+                quarantined = path.with_name(f"quarantined-{path.name}")
+                shutil.rmtree(quarantined, ignore_errors=True)
+                path.rename(quarantined)
             else:
                 _delete(path)
 

@@ -6,35 +6,34 @@ import warnings
 from pathlib import Path
 from typing import Any, cast
 
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 from torch.optim import Optimizer
 
-from adabatch.checkpoints.agreement import AgreedError
+from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import MARKER, find_checkpoint, newest_first, problem_with, rank_file, read_json
 from adabatch.checkpoints.random_states import restore_random_states
 from adabatch.checkpoints.storage import TensorReader
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet, set_tensors
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 
 __all__ = ["choose_checkpoint", "load_checkpoint", "load_parameters"]
 
 
-def choose_checkpoint(resume: str, folder: Path, ranks: Ranks) -> Path | None:
+def choose_checkpoint(resume: str, folder: Path, ranks: DistributedContext) -> Path | None:
     """The newest intact checkpoint that ``--resume auto|PATH|never`` means, or None; all ranks call it.
 
-    The ranks share the reading. What is damaged or incomplete is passed over, with a warning that says why.
+    The ranks share the reading. What is damaged or incomplete is skipped, with a warning that gives the reason.
 
     Raises:
         AgreedError: if a path was given and is not intact, or if all complete checkpoints are damaged.
     """
-    candidates = _candidates(resume, folder, ranks)
     damaged = []
-    for path in candidates:
-        problem = _problem(path, ranks)
+    for path in _candidates(resume, folder, ranks):
+        problems = ranks.gather(problem_with(path, ranks.rank, ranks.world_size))
+        problem = next((problem for problem in problems if problem is not None), None)
         if problem is None:
             return path
         if resume != "auto":
@@ -45,39 +44,31 @@ def choose_checkpoint(resume: str, folder: Path, ranks: Ranks) -> Path | None:
             warnings.warn(f"skipped the checkpoint {path}: {problem}", stacklevel=2)
     if damaged:
         raise AgreedError(
-            f"no checkpoint in {folder} is intact ({len(damaged)} damaged): bring one back from a copy, or start "
-            "anew with --resume never --overwrite"
+            f"no checkpoint in {folder} is intact ({len(damaged)} damaged): restore one from a copy, or start "
+            "again with --resume never --overwrite"
         )
     return None
 
 
-def _candidates(resume: str, folder: Path, ranks: Ranks) -> list[Path]:
+def _candidates(resume: str, folder: Path, ranks: DistributedContext) -> list[Path]:
     """The checkpoints to look at, as the main rank finds them: what the folder holds is one rank's view."""
-    found: list[Any] = [None, None]
+    found: list[Path] = []
+    refusal = None
     if ranks.is_main:
         try:
             paths = newest_first(folder) if resume == "auto" else [find_checkpoint(resume, folder)]
-            found = [[path for path in paths if path is not None], None]
+            found = [path for path in paths if path is not None]
         except ValueError as error:
-            found = [None, str(error)]
-    if ranks.world_size > 1:
-        dist.broadcast_object_list(found)
-    if found[1] is not None:
-        raise AgreedError(found[1])
-    candidates: list[Path] = found[0]
-    return candidates
+            refusal = str(error)
+    found, refusal = ranks.gather((found, refusal))[0]
+    if refusal is not None:
+        raise AgreedError(refusal)
+    return found
 
 
-def _problem(path: Path, ranks: Ranks) -> str | None:
-    """What is wrong with a checkpoint, the same answer on every rank."""
-    own = problem_with(path, ranks.rank, ranks.world_size)
-    found = [own] * ranks.world_size
-    if ranks.world_size > 1:
-        dist.all_gather_object(found, own)
-    return next((problem for problem in found if problem is not None), None)
-
-
-def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, ranks: Ranks) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: Optimizer, ranks: DistributedContext
+) -> dict[str, Any]:
     """Load parameters, optimizer state and random states in place; all ranks call it.
 
     The number of ranks and the sharding may differ from those that saved. A rank whose number did not exist then
@@ -99,7 +90,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer, ranks: R
     return of_rank
 
 
-def load_parameters(path: Path, model: nn.Module, ranks: Ranks) -> None:
+def load_parameters(path: Path, model: nn.Module, ranks: DistributedContext) -> None:
     """Load a checkpoint's parameters only, in place.
 
     Raises:
@@ -110,7 +101,7 @@ def load_parameters(path: Path, model: nn.Module, ranks: Ranks) -> None:
     set_model_state_dict(model, dict(tensors["model"]))
 
 
-def _read(path: Path, tensors: TensorsByName, ranks: Ranks) -> None:
+def _read(path: Path, tensors: TensorsByName, ranks: DistributedContext) -> None:
     """Fill the tensors in place."""
     try:
         with quiet():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 import time
@@ -14,11 +13,11 @@ from typing import Any
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed._state_dict_utils import _copy_state_dict, _create_cpu_state_dict
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.optim import Optimizer
 
-from adabatch.checkpoints.agreement import CheckpointError, together
+from adabatch.checkpoints.errors import CheckpointError, raise_on_all_ranks
 from adabatch.checkpoints.folders import (
     PROGRESS,
     find_checkpoint,
@@ -30,8 +29,8 @@ from adabatch.checkpoints.folders import (
 from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import CONTENTS, TensorWriter
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
-from adabatch.distributed.parallel import Ranks, lost_peer
-from adabatch.files import checksum, sync, write_json
+from adabatch.distributed.parallel import DistributedContext, lost_peer
+from adabatch.files import checksum, rename_folder, sync, write_json
 
 __all__ = ["CheckpointError", "CheckpointSaver", "SaveCost"]
 
@@ -56,6 +55,7 @@ class _Snapshot:
     tensors: TensorsByName
     progress: dict[str, Any]
     of_rank: dict[str, Any]
+    sync_first: Path | None
     started: float
 
 
@@ -66,14 +66,14 @@ class CheckpointSaver:
         folder: the run's ``checkpoints`` folder.
         ranks: this process among the others.
         keep: how many complete checkpoints stay; 0 keeps all.
-        asynchronous: copy the state and write it in a thread of its own, while training goes on. A save in flight
-            is finished before the next one begins.
+        asynchronous: copy the state and write it in a thread of its own, while training continues. A save in
+            flight is finished before the next one begins.
 
     Attributes:
         costs: of the saves so far (main rank only), also appended to ``costs.jsonl`` in the folder.
     """
 
-    def __init__(self, folder: Path, ranks: Ranks, keep: int = 0, asynchronous: bool = False) -> None:
+    def __init__(self, folder: Path, ranks: DistributedContext, keep: int = 0, asynchronous: bool = False) -> None:
         self.folder, self.ranks, self.keep, self.asynchronous = folder, ranks, keep, asynchronous
         self.costs: list[SaveCost] = []
         self._group: dist.ProcessGroup | None = None
@@ -108,13 +108,15 @@ class CheckpointSaver:
         self._communicate()
         tensors = named_tensors(model, optimizer)
         own = {"random": random_states(), **(of_rank or {})}
+        if self.asynchronous:
+            tensors = self._copied(tensors)
+        snapshot = _Snapshot(step, tensors, progress, own, sync_first, started)
         if not self.asynchronous:
-            self._write(_Snapshot(step, tensors, progress, own, started), None, sync_first)
+            self._write(snapshot, None)
             return
-        snapshot = _Snapshot(step, self._copied(tensors), progress, own, started)
         blocked = time.perf_counter() - started
         # A daemon: a process that fails elsewhere must not wait for peers that are gone.
-        self._thread = threading.Thread(target=self._work, args=(snapshot, blocked, sync_first), daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(snapshot, blocked), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -131,44 +133,37 @@ class CheckpointSaver:
             raise failure
 
     def _copied(self, tensors: TensorsByName) -> TensorsByName:
-        """A copy on the CPU; what is there already is copied into the memory of the copy before."""
-        named = [(part, name, tensor) for part, by_name in tensors.items() for name, tensor in by_name.items()]
-        if any(tensor.device.type != "cpu" for _, _, tensor in named):
-            staged: TensorsByName = BlockingAsyncStager().stage(tensors)
-            return staged
+        """A copy on the CPU, in the memory of the copy before."""
         if self._copy is None:
-            self._copy = {part: {n: t.detach().clone() for n, t in tensors[part].items()} for part in tensors}
-        else:
-            for part, name, tensor in named:
-                self._copy[part][name].copy_(tensor.detach())
-        return self._copy
+            self._copy = _create_cpu_state_dict(tensors)
+        return _copy_state_dict(tensors, self._copy)
 
     def _communicate(self) -> None:
-        """A group of its own where training uses the default one at the same time, or that one is no gloo."""
+        """A group of its own where training uses the default one at the same time, or that one is not gloo."""
         if self.ranks.world_size == 1 or self._group is not None:
             return
         if self.asynchronous or dist.get_backend() != "gloo":
             self._group = dist.new_group(backend="gloo")
 
-    def _work(self, snapshot: _Snapshot, blocked: float, sync_first: Path | None) -> None:
+    def _work(self, snapshot: _Snapshot, blocked: float) -> None:
         try:
-            self._write(snapshot, blocked, sync_first)
+            self._write(snapshot, blocked)
         except CheckpointError as error:
             self._failure = error
 
-    def _write(self, snapshot: _Snapshot, blocked: float | None, sync_first: Path | None) -> None:
+    def _write(self, snapshot: _Snapshot, blocked: float | None) -> None:
         """The whole save; a failure on any rank is one on all, and leaves no temporary folder."""
         path = step_folder(self.folder, snapshot.step)
         temporary = path.with_name(path.name + ".tmp")
-        world_size, main = self.ranks.world_size, self.ranks.is_main
+        ranks, main = self.ranks, self.ranks.is_main
         try:
-            together(lambda: _make_empty(temporary) if main else None, self._group, world_size)
+            raise_on_all_ranks(lambda: _make_empty(temporary) if main else None, ranks, self._group)
             self._write_tensors(temporary, snapshot.tensors)
-            sums = together(lambda: self._write_own(temporary, snapshot.of_rank), self._group, world_size)
+            sums = raise_on_all_ranks(lambda: self._write_own(temporary, snapshot.of_rank), ranks, self._group)
             files = {name: entry for by_rank in sums for name, entry in by_rank.items()}
-            if sync_first is not None and main and sync_first.exists():
-                sync(sync_first)
-            together(lambda: self._complete(temporary, path, snapshot, files), self._group, world_size)
+            if snapshot.sync_first is not None and main and snapshot.sync_first.exists():
+                sync(snapshot.sync_first)
+            raise_on_all_ranks(lambda: self._complete(temporary, path, snapshot, files), ranks, self._group)
             if main:
                 self._account(snapshot, blocked, files)
         except (CheckpointException, OSError, RuntimeError) as error:
@@ -200,10 +195,8 @@ class CheckpointSaver:
             return
         write_json(temporary / PROGRESS, snapshot.progress)
         files[PROGRESS] = checksum(temporary / PROGRESS)
-        sync(temporary)
         shutil.rmtree(path, ignore_errors=True)  # of a save that was cut short
-        os.replace(temporary, path)
-        sync(self.folder)
+        rename_folder(temporary, path)
         write_marker(path, files)
         prune(self.folder, self.keep)
 
@@ -230,8 +223,8 @@ class CheckpointSaver:
         last = find_checkpoint("auto", self.folder)
         intact = f"the last complete checkpoint is {last}" if last else "there is no complete checkpoint yet"
         return CheckpointError(
-            f"the checkpoint of step {step} could not be written ({'; '.join(causes)}); {intact}: mend the cause "
-            "and go on with --resume auto"
+            f"the checkpoint of step {step} could not be written ({'; '.join(causes)}); {intact}: fix the cause "
+            "and resume with --resume auto"
         )
 
 

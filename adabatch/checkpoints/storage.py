@@ -6,12 +6,12 @@ are stored, which torch reads with ``weights_only``, and the table lists them as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
     Metadata,
@@ -30,25 +30,11 @@ __all__ = ["CONTENTS", "TensorReader", "TensorWriter"]
 CONTENTS = "tensors.json"
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a chunk of a tensor lies; the names are those that torch's reader asks for."""
-
-    relative_path: str
-    offset: int
-    length: int
-    transform_descriptors: None = None
-
-
 class TensorWriter(FileSystemWriter):
-    """Writes tensors, one file a rank (``__RANK_0.distcp``), and the table of contents as ``tensors.json``.
+    """Writes tensors, one file per rank (``__RANK_0.distcp``), and the table of contents as ``tensors.json``.
 
-    Args:
-        path: the folder, which exists and is empty.
+    Its argument is the folder, which exists and is empty.
     """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """Write the table of contents; the coordinating rank calls it when all have written their tensors."""
@@ -59,8 +45,7 @@ class TensorWriter(FileSystemWriter):
         }
         contents = {}
         for name, entry in metadata.state_dict_metadata.items():
-            if not isinstance(entry, TensorStorageMetadata):
-                raise TypeError(f"{name} is no tensor")
+            assert isinstance(entry, TensorStorageMetadata)
             chunks = [(chunk, places[name, tuple(chunk.offsets)]) for chunk in entry.chunks]
             contents[name] = {
                 "dtype": str(entry.properties.dtype).removeprefix("torch."),
@@ -94,14 +79,14 @@ class TensorReader(FileSystemReader):
         """
         contents = read_json(Path(self.path) / CONTENTS)
         tensors: dict[str, Any] = {}
-        places: dict[MetadataIndex, _Place] = {}
+        places: dict[MetadataIndex, _StorageInfo] = {}
         try:
             for name, entry in contents.items():
                 tensors[name] = TensorStorageMetadata(_properties(entry["dtype"]), torch.Size(entry["size"]), [])
                 for chunk in entry["chunks"]:
                     offsets, sizes = torch.Size(chunk["offsets"]), torch.Size(chunk["sizes"])
                     tensors[name].chunks.append(ChunkStorageMetadata(offsets, sizes))
-                    place = _Place(plain_name(chunk["file"]), int(chunk["position"]), int(chunk["bytes"]))
+                    place = _StorageInfo(plain_name(chunk["file"]), int(chunk["position"]), int(chunk["bytes"]))
                     places[MetadataIndex(name, offsets)] = place
         except (AttributeError, KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{CONTENTS} is damaged ({error!r})") from None
@@ -111,5 +96,5 @@ class TensorReader(FileSystemReader):
 def _properties(name: str) -> TensorProperties:
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"{CONTENTS} is damaged ({name!r} is no dtype)")
+        raise ValueError(f"{CONTENTS} is damaged ({name!r} is not a dtype)")
     return TensorProperties(dtype=dtype)

@@ -1,4 +1,4 @@
-"""The tensors of a run by name: parameters and the optimizer's state, whatever the sharding."""
+"""The tensors of a run by name: parameters and the optimizer's state, sharded in any way."""
 
 from __future__ import annotations
 

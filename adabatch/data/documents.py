@@ -40,6 +40,7 @@ class Part(Protocol):
     @property
     def size(self) -> int:
         """Bytes to read, for sharing out work; 0 where it is not known beforehand."""
+        return 0
 
     def read(self, place: Place = ()) -> Iterator[tuple[Document, Place]]:
         """The documents from a place on, each with the place after it."""
@@ -64,6 +65,7 @@ class Source(Protocol):
 
     def has_changed(self) -> bool:
         """Whether the data are not any more those of the fingerprint, as far as a look at them shows."""
+        return False  # data that keep their version while they are open
 
 
 def batches(

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adabatch.data.documents import Document, Place, deal, held_out
+from adabatch.data.documents import Document, Part, Place, Source, deal, held_out
 
 __all__ = ["DatasetRows", "HuggingFaceSource", "is_dataset_folder"]
 
@@ -27,7 +27,7 @@ def _is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-class HuggingFaceSource:
+class HuggingFaceSource(Source):
     """The rows of a dataset, in their order.
 
     Held out for validation is the dataset's own ``validation`` split where it has one, otherwise the rows chosen
@@ -167,17 +167,13 @@ class HuggingFaceSource:
         chosen = f"datasets {self.split} {self.field} {self.fraction!r} {version}"
         return hashlib.sha256(chosen.encode()).hexdigest()
 
-    def has_changed(self) -> bool:
-        """Never: a dataset that is open keeps its version."""
-        return False
-
     def __getstate__(self) -> dict[str, Any]:
         """Without the builder, which a process that only reads has no use for."""
         return {name: value for name, value in self.__dict__.items() if name != "_builder"}
 
 
 @dataclass(frozen=True)
-class DatasetRows:
+class DatasetRows(Part):
     """Rows of a split, and of these every `modulus`-th, and of these one side. A place is a row's number.
 
     The rows [start, stop) of one file, or of the whole split where its rows can be taken by number.
@@ -193,11 +189,6 @@ class DatasetRows:
     stop: int | None = None
     modulus: int = 1
     residue: int = 0
-
-    @property
-    def size(self) -> int:
-        """Unknown."""
-        return 0
 
     def read(self, place: Place = ()) -> Iterator[tuple[Document, Place]]:
         """The texts of the rows; empty ones are left out.

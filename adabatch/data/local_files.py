@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from adabatch.files import checksum
+
 __all__ = ["FileSource", "NamedFile", "files_in", "installed_files", "stdlib_files"]
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".py")
@@ -108,7 +110,7 @@ def files_in(folder: Path) -> list[NamedFile]:
 
 
 class FileSource:
-    """Local files as a source; its kinds say how they are cut into documents.
+    """Local files as a source; its kinds define how they are cut into documents.
 
     Args:
         kind: how the files are read; part of the fingerprint.
@@ -125,7 +127,7 @@ class FileSource:
         self._states = self._look()
         digest = hashlib.sha256(f"{self.kind} {self.fraction!r}".encode())
         for file, (size, changed) in zip(self.files, self._states, strict=True):
-            content = f"{size} {changed}" if size > DIGEST_LIMIT else _content_hash(file.path)
+            content = f"{size} {changed}" if size > DIGEST_LIMIT else checksum(file.path)["sha256"]
             digest.update(f"\0{file.name}\0{content}".encode("utf-8", errors="surrogateescape"))
         return digest.hexdigest()
 
@@ -136,8 +138,3 @@ class FileSource:
     def _look(self) -> list[tuple[int, int]]:
         states = [file.path.stat() for file in self.files]
         return [(state.st_size, state.st_mtime_ns) for state in states]
-
-
-def _content_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

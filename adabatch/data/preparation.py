@@ -19,7 +19,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -64,45 +64,55 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
         tokenizer: Tokenizer = trained_tokenizer(settings, sources, cache / "tokenizers", saved_tokenizer)
     else:
         tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
-    folder = cache / "corpora" / _fingerprint(settings, sources, tokenizer)
+    inputs = _Inputs(settings, sources, tokenizer)
+    folder = cache / "corpora" / inputs.fingerprint()
     if _is_whole(folder):
         return folder
     unfinished = folder.with_name(f"unfinished-{folder.name}")
     with exclusive(unfinished):
         if not _is_whole(folder):
-            rename_folder(_written(unfinished, settings, sources, tokenizer, progress), folder)
+            rename_folder(_write_unchanged(unfinished, inputs, progress), folder)
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
-def _fingerprint(settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer) -> str:
-    """The name of the corpus of these sources and this tokenizer."""
-    streaming = f"first {settings.streaming_validation_tokens} of validation" if settings.streaming else "all"
-    parts = [str(FORMAT), streaming, tokenizer.fingerprint(), *(source.fingerprint for source in sources)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+@dataclass(frozen=True)
+class _Inputs:
+    """What a prepared corpus is made of."""
+
+    settings: DataSettings
+    sources: Sequence[Source]
+    tokenizer: Tokenizer
+
+    @property
+    def dtype(self) -> str:
+        """The type of the tokens in the files."""
+        return TOKEN_TYPES[self.tokenizer.size > 2**16]
+
+    def fingerprint(self) -> str:
+        """The name of the corpus of these sources and this tokenizer."""
+        settings = self.settings
+        streaming = f"first {settings.streaming_validation_tokens} of validation" if settings.streaming else "all"
+        sources = [source.fingerprint for source in self.sources]
+        parts = [str(FORMAT), streaming, self.tokenizer.fingerprint(), *sources]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _is_whole(folder: Path) -> bool:
     return (folder / "corpus.json").is_file()
 
 
-def _written(
-    unfinished: Path,
-    settings: DataSettings,
-    sources: Sequence[Source],
-    tokenizer: Tokenizer,
-    progress: Progress | None,
-) -> Path:
+def _write_unchanged(unfinished: Path, inputs: _Inputs, progress: Progress | None) -> Path:
     """The whole corpus in a subfolder of the unfinished one.
 
     Raises:
         ValueError: the data cannot be read, or changed meanwhile; what was written is removed, as data that are
             fixed have another fingerprint.
     """
-    changed = f"data {settings.data!r} changed while it was prepared"
+    changed = f"data {inputs.settings.data!r} changed while it was prepared"
     try:
-        whole = _write(unfinished, settings, sources, tokenizer, progress)
-        if any(source.has_changed() for source in sources):
+        whole = _write(unfinished, inputs, progress)
+        if any(source.has_changed() for source in inputs.sources):
             raise ValueError(f"{changed}; prepare it again")
     except ValueError:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -113,43 +123,33 @@ def _written(
     return whole
 
 
-def _write(
-    unfinished: Path,
-    settings: DataSettings,
-    sources: Sequence[Source],
-    tokenizer: Tokenizer,
-    progress: Progress | None,
-) -> Path:
-    """The whole corpus in a subfolder of the unfinished one."""
+def _write(unfinished: Path, inputs: _Inputs, progress: Progress | None) -> Path:
     whole = unfinished / "whole"
     shutil.rmtree(whole, ignore_errors=True)
-    dtype = TOKEN_TYPES[tokenizer.size > 2**16]
+    settings, tokenizer = inputs.settings, inputs.tokenizer
     if settings.streaming:
         whole.mkdir()
-        parts = _beginning_of_validation(whole, settings, sources, tokenizer, dtype)
+        parts = _beginning_of_validation(whole, inputs)
     else:
-        tasks = {part: cut_tasks(sources, part == "validation") for part in PARTS}
+        tasks = {part: cut_tasks(inputs.sources, part == "validation") for part in PARTS}
         every = [task for part in PARTS for task in tasks[part]]
-        run_tasks(every, unfinished, tokenizer, dtype, settings.processes, progress)
+        run_tasks(every, unfinished, tokenizer, inputs.dtype, settings.processes, progress)
         whole.mkdir()
         parts = {part: _put_together(whole / f"{part}.tokens", tasks[part], unfinished) for part in PARTS}
     for part in PARTS:
         sync(whole / f"{part}.tokens")
-    _describe(whole, settings, sources, tokenizer, dtype, parts)
+    _describe(whole, inputs, parts)
     return whole
 
 
-def _beginning_of_validation(
-    whole: Path, settings: DataSettings, sources: Sequence[Source], tokenizer: Tokenizer, dtype: str
-) -> dict[str, TokenCount]:
+def _beginning_of_validation(whole: Path, inputs: _Inputs) -> dict[str, TokenCount]:
     """The first of the tokens held out, and no training tokens: what streaming needs."""
-    held_out = (part for source in sources for part in source.parts(validation=True))
-    with (whole / "train.tokens").open("wb") as train, (whole / "validation.tokens").open("wb") as validation:
-        blocks = documents_to_tokens(held_out, tokenizer)
-        return {
-            "train": write_tokens(train, iter(()), dtype),
-            "validation": write_tokens(validation, blocks, dtype, settings.streaming_validation_tokens),
-        }
+    held_out = (part for source in inputs.sources for part in source.parts(validation=True))
+    blocks = documents_to_tokens(held_out, inputs.tokenizer)
+    (whole / "train.tokens").touch()
+    with (whole / "validation.tokens").open("wb") as file:
+        count = write_tokens(file, blocks, inputs.dtype, inputs.settings.streaming_validation_tokens)
+    return {"train": TokenCount(sha256=hashlib.sha256().hexdigest()), "validation": count}
 
 
 def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenCount:
@@ -173,23 +173,17 @@ def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenC
     return replace(total, sha256=digest.hexdigest())
 
 
-def _describe(
-    whole: Path,
-    settings: DataSettings,
-    sources: Sequence[Source],
-    tokenizer: Tokenizer,
-    dtype: str,
-    parts: dict[str, TokenCount],
-) -> None:
+def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> None:
     """``corpus.json``, and the tokenizer if it has a definition."""
+    settings, tokenizer = inputs.settings, inputs.tokenizer
     record: dict[str, Any] = {
         "format": FORMAT,
         "data": DataSettings.names(settings.data),
         "validation_data": DataSettings.names(settings.validation_data),
-        "sources": [source.fingerprint for source in sources],
+        "sources": [source.fingerprint for source in inputs.sources],
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint(), "size": tokenizer.size},
         "texts_with_invalid_utf8": sum(count.replaced for count in parts.values()),
-        "dtype": dtype,
+        "dtype": inputs.dtype,
         "parts": {
             part: {"tokens": count.tokens, "bytes": count.bytes, "sha256": count.sha256}
             for part, count in parts.items()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from adabatch.data.order import SampleOrder
+
+if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
+    import torch
 
 __all__ = ["PreparedSamples", "SampleSource"]
 
@@ -18,7 +20,7 @@ class SampleSource(Protocol):
     """What the trainer asks of its data.
 
     Which samples are taken next follows from the number of samples seen; with the state a stream resumes
-    there without reading all that comes before.
+    there without reading all that comes before. Data of which any position can be taken need no state.
     """
 
     @property
@@ -30,18 +32,21 @@ class SampleSource(Protocol):
 
     def check_shards(self, ranks: int) -> None:
         """Warn where this number of ranks would do work twice."""
+        return
 
     def state_dict(self) -> dict[str, Any]:
         """What this rank knows of its place, as JSON."""
+        return {}
 
     def load_state_dict(self, states: Sequence[dict[str, Any]], samples: int) -> None:
         """Resume at position `samples`, with what all ranks saved there, however many they were."""
+        return
 
     def describe(self) -> dict[str, Any]:
         """What this is, as JSON: for the run's records and for comparison on resuming."""
 
 
-class PreparedSamples:
+class PreparedSamples(SampleSource):
     """Samples of a prepared token file: sample i is the tokens [i L, (i + 1) L) of the file.
 
     Any position can be taken at any time; position p beyond the last sample begins another epoch.
@@ -80,17 +85,9 @@ class PreparedSamples:
             indices = np.asarray(positions, dtype=np.int64) % self.length
         else:
             indices = self._order.indices(positions)
+        import torch
+
         return torch.from_numpy(self._samples[indices].astype(np.int64))
-
-    def check_shards(self, ranks: int) -> None:
-        """Nothing to warn of."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: any position can be taken."""
-        return {}
-
-    def load_state_dict(self, states: Sequence[dict[str, Any]], samples: int) -> None:
-        """Nothing to do."""
 
     def describe(self) -> dict[str, Any]:
         """The token file's description, the samples in an epoch, the seed of their order."""

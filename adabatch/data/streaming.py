@@ -25,16 +25,18 @@ import base64
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from adabatch.data.documents import Part, Place, batches
 from adabatch.data.order import seeded_permutation
 from adabatch.data.tasks import encode_documents
 from adabatch.data.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
+    import torch
 
 __all__ = ["ShardStream", "Stream", "StreamedSamples"]
 
@@ -234,6 +236,8 @@ class StreamedSamples:
         Raises:
             ValueError: a position lies too far before those taken last, or the stream has no text.
         """
+        import torch
+
         self._last = {position: self._at(position) for position in sorted(positions)}
         result = np.empty((len(positions), self._stream.sequence_length), dtype=np.int64)
         for row, position in enumerate(positions):
@@ -247,11 +251,6 @@ class StreamedSamples:
         if index not in self._open:
             self._open[index] = ShardStream(self._stream, index, self._saved.pop(index, None))
         return self._open[index].sample(number)
-
-    @property
-    def opened(self) -> set[int]:
-        """The shards that were opened here."""
-        return set(self._open)
 
     def check_shards(self, ranks: int) -> None:
         """Warn if this number of ranks cannot have shards of their own."""

@@ -175,10 +175,10 @@ class _Worker:
         """Write the tokens of a task, and then that it is done."""
         path = task.tokens_path(self.folder)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        replaced = getattr(self.tokenizer, "replaced", 0)
+        replaced = self.tokenizer.replaced
         with temporary.open("wb") as file:
             count = write_tokens(file, documents_to_tokens(task.parts, self.tokenizer), self.dtype)
-        count = replace(count, replaced=getattr(self.tokenizer, "replaced", 0) - replaced)
+        count = replace(count, replaced=self.tokenizer.replaced - replaced)
         sync(temporary)
         temporary.replace(path)
         write_json(task.done_path(self.folder), asdict(count))

@@ -32,6 +32,8 @@ class Tokenizer(Protocol):
     """Token values, the end of a document included."""
     end_of_document: int
     """The token put after each document."""
+    replaced: int = 0
+    """Texts so far with invalid UTF-8, where that is replaced."""
 
     def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
         """The tokens of each text, without the end of the document."""
@@ -44,6 +46,7 @@ class Tokenizer(Protocol):
 
     def definition(self) -> str | None:
         """The content of a `tokenizers` JSON file that gives this tokenizer again; None without one."""
+        return None
 
 
 def padded_vocabulary(size: int) -> int:
@@ -58,7 +61,7 @@ def padded_vocabulary(size: int) -> int:
     return -(-size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
 
-class ByteTokenizer:
+class ByteTokenizer(Tokenizer):
     """One token per byte, 0 to 255, and 256 after each document.
 
     >>> ByteTokenizer().encode([b"ab"])[0].tolist()
@@ -81,18 +84,15 @@ class ByteTokenizer:
         """Constant."""
         return "bytes-1"
 
-    def definition(self) -> None:
-        """None: there is nothing to keep."""
 
-
-class TextTokenizer:
+class TextTokenizer(Tokenizer):
     """A subword tokenizer of the `tokenizers` or `transformers` libraries, without its special tokens.
 
-    Invalid UTF-8 is read as U+FFFD; `replaced` counts the texts in which that happened.
+    Invalid UTF-8 is read as U+FFFD, and counted.
     """
 
     def __init__(self, name: str, backend: Any, end_of_document: str | None) -> None:
-        self.name, self.replaced = name, 0
+        self.name = name
         self._backend = backend
         self._is_transformers = hasattr(backend, "convert_tokens_to_ids")
         vocabulary = backend.get_vocab()

@@ -7,7 +7,6 @@ reduce-scatter reads), and what a rank *sends* under the ring algorithm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +97,7 @@ class CommunicationCounter(TorchDispatchMode):
         if kind is None:  # waiting for a collective, or point to point
             return
         payload = 0 if kind == "barrier" else max(_bytes(value) for value in (*args, result))
-        ranks = next(_group_sizes(args))
-        counted = Traffic(1, payload, payload * ring_share(kind, ranks))
+        counted = Traffic(1, payload, payload * ring_share(kind, _group_size(args)))
         self.traffic[kind] = self.traffic.get(kind, Traffic()) + counted
 
     def reset(self) -> dict[str, Traffic]:
@@ -114,14 +112,10 @@ def _bytes(value: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _group_sizes(args: tuple[Any, ...]) -> Iterator[int]:
-    """The size of the process group among the arguments."""
-    for value in args:
-        if isinstance(value, ScriptObject):
-            yield dist.ProcessGroup.unbox(value).size()
-            return
-    for value in args[::-1]:
-        if isinstance(value, str | dist.ProcessGroup):
-            group = _resolve_process_group(value) if isinstance(value, str) else value  # type: ignore[arg-type]
-            yield group.size()
-            return
+def _group_size(args: tuple[Any, ...]) -> int:
+    """The size of the process group among the arguments: a boxed one, else the last group or name of one."""
+    boxed = next((value for value in args if isinstance(value, ScriptObject)), None)
+    if boxed is not None:
+        return dist.ProcessGroup.unbox(boxed).size()
+    group = next(value for value in reversed(args) if isinstance(value, str | dist.ProcessGroup))
+    return (_resolve_process_group(group) if isinstance(group, str) else group).size()  # type: ignore[arg-type]

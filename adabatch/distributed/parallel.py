@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.distributed.rendezvous import meet
+from adabatch.distributed.rendezvous import rendezvous
 from adabatch.distributed.tensor_parallel import shard_llama
 from adabatch.settings import ParallelSettings
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # it takes seconds to import
     from transformers import LlamaForCausalLM
 
 __all__ = [
-    "Ranks",
+    "DistributedContext",
     "autocast",
     "choose_device",
     "lost_peer",
@@ -38,27 +38,31 @@ LEAST_TIMEOUT = 1800.0
 """Seconds that a collective waits at least: one rank may prepare data while the others wait."""
 
 LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
-"""How gloo says that another rank is gone."""
+"""What gloo's errors contain when another rank is gone."""
 
 SHARDED = ("fsdp", "hsdp")
 """The kinds of parallelism that FSDP2 does."""
 
+CPU = torch.device("cpu")
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Ranks:
-    """This process among the others.
+class DistributedContext:
+    """This process among the others; by default it is the only one.
 
     Attributes:
         rank: global, from 0.
         world_size: all ranks.
         device: this rank's own.
         tensor_parallel: T, neighbouring ranks that work on the same samples.
-        store: where the ranks met; None where they did not meet through the environment.
+        store: the rendezvous' store; None where the environment names no rendezvous.
     """
 
-    rank: int
-    world_size: int
-    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = CPU
     tensor_parallel: int = 1
     store: dist.Store | None = field(default=None, compare=False)
 
@@ -69,7 +73,7 @@ class Ranks:
 
     @property
     def data_parallel_rank(self) -> int:
-        """Which of the J shares of the samples this rank works on."""
+        """The number of this rank's samples among the J data-parallel shares."""
         return self.rank // self.tensor_parallel
 
     @property
@@ -82,17 +86,19 @@ class Ranks:
         """Whether this rank prepares files for its node."""
         return int(os.environ.get("LOCAL_RANK", self.rank)) == 0
 
+    def gather(self, value: T, group: dist.ProcessGroup | None = None) -> list[T]:
+        """The picklable values of all ranks, by rank; ``group``: another one of all ranks than the default."""
+        values = [value] * self.world_size
+        if self.world_size > 1:
+            dist.all_gather_object(values, value, group=group)
+        return values
+
     def sum(self, *values: float) -> list[float]:
         """The values summed over ranks, in fp64."""
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)
         if self.world_size > 1:
             dist.all_reduce(sums)
         return [float(value) for value in sums.tolist()]
-
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-        if self.world_size > 1:
-            dist.barrier()
 
 
 def choose_device(settings: ParallelSettings, local_rank: int = 0) -> torch.device:
@@ -114,8 +120,8 @@ def choose_device(settings: ParallelSettings, local_rank: int = 0) -> torch.devi
 
 
 @contextmanager
-def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
-    """This process's :class:`Ranks`, with the process group up (gloo on the CPU, NCCL on GPUs) if one is needed.
+def process_group(settings: ParallelSettings) -> Iterator[DistributedContext]:
+    """This process among the others, with the process group up (gloo on the CPU, NCCL on GPUs) if one is needed.
 
     The ranks' environment (``RANK``, ``WORLD_SIZE``, ...) is what torch's launcher sets; without it this is a
     world of one.
@@ -127,31 +133,31 @@ def process_group(settings: ParallelSettings) -> Iterator[Ranks]:
     local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // local_ranks))
     if settings.parallel == "single":
-        yield Ranks(0, 1, device)
+        yield DistributedContext(device=device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    # The backends' own timeout does not say who is late: the watchdog is to be first.
+    # The backends' own timeout does not report which rank is late: the watchdog is to be first.
     timeout = timedelta(seconds=max(LEAST_TIMEOUT, 2 * settings.timeout))
     store: dist.Store = dist.HashStore()
     rank, world_size = 0, 1
     if "RANK" in os.environ:
         store, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
-        store = meet(store, rank, world_size, timeout.total_seconds())
+        store = rendezvous(store, rank, world_size, timeout.total_seconds())
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     try:
-        yield Ranks(rank, world_size, device, settings.tensor_parallel, store)
+        yield DistributedContext(rank, world_size, device, settings.tensor_parallel, store)
         dist.barrier()  # else a rank may tear the group down while another still saves
     finally:
         dist.destroy_process_group()
 
 
 def lost_peer(error: BaseException) -> bool:
-    """Whether an error of a collective says that another rank is gone."""
+    """Whether an error of a collective means that another rank is gone."""
     return any(sign in str(error) for sign in LOST_PEER)
 
 
-def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Ranks) -> nn.Module:
-    """Checkpoint, compile and wrap the model as the settings say, and move it to the rank's device.
+def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: DistributedContext) -> nn.Module:
+    """Checkpoint, compile and wrap the model as the settings ask, and move it to the rank's device.
 
     A model on the meta device stays there, to be materialised after wrapping (``to_empty``).
 
@@ -183,7 +189,7 @@ def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Rank
     return wrapped
 
 
-def _mesh(settings: ParallelSettings, ranks: Ranks) -> DeviceMesh | None:
+def _mesh(settings: ParallelSettings, ranks: DistributedContext) -> DeviceMesh | None:
     """The ranks by what they share: replicas, then shards, then tensor parallelism; None without FSDP2."""
     if settings.parallel not in SHARDED:
         return None
@@ -204,7 +210,7 @@ def _shard(model: nn.Module, layers: list[nn.Module], settings: ParallelSettings
         fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=settings.reshard_after_forward)
 
 
-def autocast(settings: ParallelSettings, ranks: Ranks) -> torch.autocast | nullcontext[None]:
+def autocast(settings: ParallelSettings, ranks: DistributedContext) -> torch.autocast | nullcontext[None]:
     """bf16 compute for modules that FSDP2 does not cast."""
     if settings.precision == "bf16" and settings.parallel not in SHARDED:
         return torch.autocast(ranks.device.type, dtype=torch.bfloat16)

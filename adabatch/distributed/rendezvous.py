@@ -13,17 +13,17 @@ import uuid
 
 import torch.distributed as dist
 
-__all__ = ["meet"]
+__all__ = ["rendezvous"]
 
 PAUSE = 0.02
 """Seconds between two looks at the store."""
 
 
-def meet(store: dist.Store, rank: int, world_size: int, timeout: float) -> dist.Store:
+def rendezvous(store: dist.Store, rank: int, world_size: int, timeout: float) -> dist.Store:
     """The part of the store that belongs to this start; all ranks of it call this.
 
     Each rank leaves a token of this start. Rank 0 announces a name together with the tokens that it has seen; a
-    rank takes the name once its own token is among them, so that an old announcement convinces nobody.
+    rank takes the name once its own token is among them, and so never from an old announcement.
 
     Args:
         store: shared with the ranks of earlier starts.
@@ -34,10 +34,10 @@ def meet(store: dist.Store, rank: int, world_size: int, timeout: float) -> dist.
     Raises:
         RuntimeError: if they do not come in time.
 
-    >>> meet(dist.HashStore(), rank=0, world_size=1, timeout=1).set("a", "b")
+    >>> rendezvous(dist.HashStore(), rank=0, world_size=1, timeout=1).set("a", "b")
     """
     token, deadline = uuid.uuid4().hex, time.monotonic() + timeout
-    store.set(f"meeting/{rank}", token)
+    store.set(f"rendezvous/{rank}", token)
     while time.monotonic() < deadline:
         name = _host(store, token, world_size) if rank == 0 else _join(store, rank, token)
         if name is not None:
@@ -48,18 +48,18 @@ def meet(store: dist.Store, rank: int, world_size: int, timeout: float) -> dist.
 
 def _host(store: dist.Store, name: str, world_size: int) -> str | None:
     """Announce the name with the tokens there are; the name itself once all others have taken it."""
-    keys = [f"meeting/{rank}" for rank in range(world_size)]
+    keys = [f"rendezvous/{rank}" for rank in range(world_size)]
     if store.check(keys):
-        store.set("meeting", json.dumps([name, [store.get(key).decode() for key in keys]]))
-    return name if store.add(f"meeting/joined/{name}", 0) == world_size - 1 else None
+        store.set("rendezvous", json.dumps([name, [store.get(key).decode() for key in keys]]))
+    return name if store.add(f"rendezvous/joined/{name}", 0) == world_size - 1 else None
 
 
 def _join(store: dist.Store, rank: int, token: str) -> str | None:
     """The name that is announced, if it is to a start that this rank belongs to."""
-    if not store.check(["meeting"]):
+    if not store.check(["rendezvous"]):
         return None
-    name, tokens = json.loads(store.get("meeting"))
+    name, tokens = json.loads(store.get("rendezvous"))
     if token not in tokens[rank : rank + 1]:
         return None
-    store.add(f"meeting/joined/{name}", 1)
+    store.add(f"rendezvous/joined/{name}", 1)
     return str(name)

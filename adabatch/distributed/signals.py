@@ -27,7 +27,7 @@ def interrupts() -> Iterator[list[int]]:
     """Raise ``KeyboardInterrupt`` in this thread at SIGINT, until it has been heard; main thread only.
 
     Python cannot raise from a destructor (``__del__``) or the callback of a weak reference: it prints the
-    exception and goes on, so that the rank would train while its peers have left. An interrupt that falls into
+    exception and continues, so that the rank would train while its peers have left. An interrupt that falls into
     one is raised again here, and nothing is printed. What :func:`children_hear_later` has held back is raised
     at the beginning. Where SIGINT is ignored, as in the background of a shell script, it stays so.
 

@@ -1,9 +1,9 @@
-"""Noticing that a run hangs, and saying which rank did not arrive.
+"""Noticing that a run hangs, and reporting which rank did not arrive.
 
 A collective waits for all ranks, so that one that is stuck or stopped stops them all, and what the backends report
-then does not say which. Here each rank counts the places that it passes; a thread publishes the count in the store
-that the ranks met in. A rank that has not moved for the timeout compares the counts, says who is behind, and ends
-the process; the launcher then ends (or restarts) the others.
+then does not name it. Here each rank counts the places that it passes; a thread publishes the count in the
+store of the rendezvous. A rank that has not moved for the timeout compares the counts, reports which ranks are
+behind, and ends the process; the launcher then ends (or restarts) the others.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import NamedTuple
 
 import torch.distributed as dist
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 
 __all__ = ["HUNG", "Sighting", "Watchdog", "late_ranks"]
 
@@ -28,8 +27,7 @@ HUNG = 75
 """Exit code of a rank that gave up waiting."""
 
 
-@dataclass(frozen=True)
-class Sighting:
+class Sighting(NamedTuple):
     """What a rank last published.
 
     Attributes:
@@ -88,13 +86,12 @@ class Watchdog:
         timeout: seconds without passing a place.
     """
 
-    def __init__(self, ranks: Ranks, timeout: float) -> None:
+    def __init__(self, ranks: DistributedContext, timeout: float) -> None:
         self.ranks, self.timeout = ranks, timeout
         self._period = min(5.0, timeout / 10)
         self._place, self._name, self._since = 0, "the start", time.monotonic()
         self._stop = threading.Event()
         self._given_up = False
-        self._thread: threading.Thread | None = None
 
     def at(self, name: str) -> None:
         """This rank passes a place; all ranks pass the same ones in the same order."""
@@ -105,8 +102,7 @@ class Watchdog:
         if self.ranks.store is not None and self.ranks.world_size > 1:
             self._since = time.monotonic()
             # A connection of its own: the main thread may block in the shared one.
-            self._thread = threading.Thread(target=self._watch, args=(_clone(self.ranks.store),), daemon=True)
-            self._thread.start()
+            threading.Thread(target=self._watch, args=(_clone(self.ranks.store),), daemon=True).start()
         return self
 
     def __exit__(
@@ -118,17 +114,16 @@ class Watchdog:
         beat, process = 0, f"{socket.gethostname()}, process {os.getpid()}"
         while not self._stop.wait(self._period):
             beat += 1
-            sighting = {"place": self._place, "name": self._name, "beat": beat, "process": process}
             try:
-                store.set(_key(self.ranks.rank), json.dumps(sighting))
+                store.set(_key(self.ranks.rank), json.dumps(Sighting(self._place, self._name, beat, process)))
             except RuntimeError:  # the store is gone: the run is ending
                 return
             if time.monotonic() - self._since > self.timeout and not self._given_up:
-                self._given_up = True  # goes on to publish meanwhile, so that others see that this process lives
+                self._given_up = True  # continues to publish, so that others see that this process lives
                 threading.Thread(target=self._give_up, args=(_clone(store),), daemon=True).start()
 
     def _give_up(self, store: dist.Store) -> None:
-        """Say who is late, once for all ranks, and end this process."""
+        """Report which ranks are late, once for all ranks, and end this process."""
         before = self._sightings(store)
         time.sleep(3 * self._period)
         late = late_ranks(before, self._sightings(store))
@@ -144,7 +139,7 @@ class Watchdog:
 
     def _sightings(self, store: dist.Store) -> list[Sighting | None]:
         keys = [_key(rank) for rank in range(self.ranks.world_size)]
-        return [_sighting(store.get(key)) if store.check([key]) else None for key in keys]
+        return [Sighting(*json.loads(store.get(key))) if store.check([key]) else None for key in keys]
 
 
 def _clone(store: dist.Store) -> dist.Store:
@@ -155,8 +150,3 @@ def _clone(store: dist.Store) -> dist.Store:
 
 def _key(rank: int) -> str:
     return f"watchdog/{rank}"
-
-
-def _sighting(published: bytes) -> Sighting:
-    fields: dict[str, Any] = json.loads(published)
-    return Sighting(**fields)

@@ -3,7 +3,7 @@
 ``Accelerator.accumulate`` counts micro-batches in ``accelerator.step`` and synchronises where that count is a
 multiple of ``gradient_accumulation_steps``, while ``Accelerator.backward`` divides the loss by the present value.
 Changing the value alone leaves the count where it was: after 2 + 2 micro-batches, a change to 3 makes a window of
-two micro-batches with the gradients divided by 3. The count has to start anew with the window.
+two micro-batches with the gradients divided by 3. The count has to start again with the window.
 """
 
 from __future__ import annotations

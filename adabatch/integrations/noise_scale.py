@@ -66,5 +66,5 @@ class NoiseScaleMonitor:
         return {"trace": self.trace, "squared_gradient": self.squared_gradient}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Resume from a saved state."""
         self.trace, self.squared_gradient = state["trace"], state["squared_gradient"]

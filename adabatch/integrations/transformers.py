@@ -31,7 +31,7 @@ __all__ = ["Accumulation", "AdaptiveBatchCallback"]
 
 
 class Accumulation(int):
-    """M micro-batches a window; remainders are counted from ``start``, the micro-batch that begins the window.
+    """M micro-batches per window; remainders are counted from ``start``, the micro-batch that begins the window.
 
     >>> steps = Accumulation(3, start=4)
     >>> [count % steps for count in (4, 5, 6, 7)], steps == 3
@@ -67,12 +67,12 @@ class AdaptiveBatchCallback(TrainerCallback):
     Args:
         schedule: any of :mod:`adabatch.schedules`, rounded to multiples of ranks x micro-batch; None only
             measures, and leaves batch and learning rate alone.
-        interval: measure at least every this many steps (besides the steps that the schedule needs); 0 measures
+        interval: measure at least every this many steps (apart from the steps that the schedule needs); 0 measures
             what the schedule needs only.
-        samples: stop after this many samples (the Trainer counts steps and epochs only); None goes on to its end.
+        samples: stop after this many samples (the Trainer counts steps and epochs only); None: train to its end.
 
     Attributes:
-        history: one dict a step: samples, batch_size, grad_norm (before clipping), and noise_scale where it was
+        history: one dict per step: samples, batch_size, grad_norm (before clipping), and noise_scale where it was
             measured (averaged over steps; NaN until it is positive). The last one's numbers are added to the
             Trainer's ``state.log_history`` whenever it logs.
 
@@ -121,15 +121,11 @@ class AdaptiveBatchCallback(TrainerCallback):
         self._first_batch = args.gradient_accumulation_steps * self._unit
         self._statistics.enable(self._measures(state))
 
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """The Trainer counts micro-batches anew in each epoch."""
+    def on_epoch_begin(self, args: TrainingArguments, *_: Any, **parts: Any) -> None:
+        """The Trainer counts micro-batches again from 0 in each epoch."""
         self._begin_window(args, seen=0)
 
-    def on_substep_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_substep_end(self, *_: Any, **parts: Any) -> None:
         """After every micro-batch of a window but the last."""
         self._close_micro_batch()
 
@@ -179,9 +175,7 @@ class AdaptiveBatchCallback(TrainerCallback):
             logs.update(added)
             state.log_history[-1].update(added)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_end(self, args: TrainingArguments, *_: Any, **parts: Any) -> None:
         """Give the arguments back as they were, and detach."""
         for name, value in self._restore.items():
             setattr(args, name, value)
@@ -232,7 +226,7 @@ class AdaptiveBatchCallback(TrainerCallback):
         return int(batch_size // self._unit)
 
     def _advance_learning_rate(self, scheduler: Any, state: TrainerState) -> None:
-        """One scheduler step for each first batch's worth of samples; the Trainer itself takes one a step."""
+        """One scheduler step for each first batch's worth of samples; the Trainer itself takes one per step."""
         if isinstance(scheduler, LRScheduler) and not isinstance(scheduler, ReduceLROnPlateau):
             while scheduler.last_epoch < self._samples // self._first_batch:
                 scheduler.step()
@@ -242,7 +236,7 @@ def _check_arguments(args: TrainingArguments, state: TrainerState) -> None:
     """What the statistics or the accumulation would be wrong with."""
     problems = [
         (args.fp16, "fp16 scales the loss, and the statistics would see scaled gradients: use bf16 or fp32"),
-        (args.n_gpu > 1, "one process drives several GPUs: start one process a GPU (torchrun)"),
+        (args.n_gpu > 1, "one process drives several GPUs: start one process per GPU (torchrun)"),
         (args.deepspeed, "DeepSpeed reduces gradients before a hook sees them: use DDP or FSDP2"),
         (
             not args.dataloader_drop_last,
@@ -256,7 +250,7 @@ def _check_arguments(args: TrainingArguments, state: TrainerState) -> None:
         (
             state.global_step > 0,
             "the Trainer finds its place in the data by steps of equal size, which a resumed run with varying "
-            "batches would get wrong: start anew, or use `adabatch train`, which resumes exactly",
+            "batches would get wrong: start again, or use `adabatch train`, which resumes exactly",
         ),
     ]
     for wrong, message in problems:

@@ -19,61 +19,27 @@ __all__ = [
     "parameter_count",
 ]
 
+SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+    "vocab_size",
+)
+"""What each row of the table below holds, as ``transformers`` names it."""
+
 ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "hidden_size": 64,
-        "intermediate_size": 176,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 1024,
-        "vocab_size": None,
-    },
-    "demo": {
-        "hidden_size": 128,
-        "intermediate_size": 352,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 1024,
-        "vocab_size": None,
-    },
-    "llama-34m": {
-        "hidden_size": 512,
-        "intermediate_size": 1408,
-        "num_hidden_layers": 8,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 8,
-        "max_position_embeddings": 2048,
-        "vocab_size": None,
-    },
-    "microllama-300m": {
-        "hidden_size": 1024,
-        "intermediate_size": 5632,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 2048,
-        "vocab_size": 32000,
-    },
-    "tinyllama-1.1b": {
-        "hidden_size": 2048,
-        "intermediate_size": 5632,
-        "num_hidden_layers": 22,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 2048,
-        "vocab_size": 32000,
-    },
-    "openllama-3b": {
-        "hidden_size": 3200,
-        "intermediate_size": 8640,
-        "num_hidden_layers": 26,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "max_position_embeddings": 2048,
-        "vocab_size": 32000,
-    },
+    name: dict(zip(SIZES, sizes, strict=True))
+    for name, *sizes in (
+        ("tiny", 64, 176, 2, 4, 4, 1024, None),
+        ("demo", 128, 352, 2, 4, 4, 1024, None),
+        ("llama-34m", 512, 1408, 8, 8, 8, 2048, None),
+        ("microllama-300m", 1024, 5632, 12, 16, 4, 2048, 32000),
+        ("tinyllama-1.1b", 2048, 5632, 22, 32, 4, 2048, 32000),
+        ("openllama-3b", 3200, 8640, 26, 32, 32, 2048, 32000),
+    )
 }
 """Three small Llamas, and the released models' public configurations; a vocabulary of None is
 taken from the tokenizer."""
@@ -90,8 +56,8 @@ def model_config(
         sequence_length: of training; it must fit into the model's maximum.
 
     Raises:
-        ValueError: for an unknown name, a file that is no Llama configuration, or a vocabulary or sequence length
-            beyond the model's.
+        ValueError: for an unknown name, a file that is not a Llama configuration, or a vocabulary or sequence
+            length beyond the model's.
 
     >>> model_config("demo", vocabulary_size=257).vocab_size
     257
@@ -128,7 +94,7 @@ def _checked_config(model: str, values: dict[str, Any]) -> LlamaConfig:
     except Exception as error:  # each wrong value has an error of its own, in transformers or in torch
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"the model configuration {model} makes no model ({reason}): mend it (--model)"
+            f"the model of the configuration {model} cannot be built ({reason}): fix the file (--model)"
         ) from error
     return config
 

@@ -1,7 +1,7 @@
 """Which part of a model a parameter belongs to: the layer's number and the kind of work it does.
 
-Works on the paths of any ``nn.Module``: the first number in a path is the layer's, and the kind is told by the
-usual words in the names below it. A name that says nothing usual is its own kind.
+Works on the paths of any ``nn.Module``: the first number in a path is the layer's, and the kind follows from the
+usual words in the names below it. A name without any of them is its own kind.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def model_part(name: str) -> str:
 
 
 def _kind(modules: list[str]) -> str | None:
-    """The kind that the outermost telling name tells (an attention block's own norm is attention)."""
+    """The kind that the outermost name with one of the words has (an attention block's own norm is attention)."""
     for module in modules:
         for kind, words in KINDS.items():
             if any(_has(module.lower(), word) for word in words):

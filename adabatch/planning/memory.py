@@ -78,7 +78,7 @@ class LiveMemory(TorchDispatchMode):
         return result
 
     def watch(self, values: Iterable[Any], part: str) -> None:
-        """Follow these tensors' storages too; they are for ``part`` whatever was thought before."""
+        """Follow these tensors' storages too; they are for ``part`` from now on."""
         for storage in _storages(values):
             if storage._cdata in self._uses:
                 self._move(storage._cdata, part)
@@ -91,7 +91,7 @@ class LiveMemory(TorchDispatchMode):
             self._move(key, part)
 
     def forget_peak(self) -> None:
-        """Start looking for the peak anew."""
+        """Start looking for the peak again."""
         self._peak_size = 0
         self._look()
 

@@ -63,7 +63,7 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     Coordinate-wise statistics are not counted: scalar ones stand in for them.
 
     Raises:
-        ValueError: for whatever the settings get wrong, and for ranks that cannot be laid out.
+        ValueError: for settings that a run would refuse, and for a number of ranks that cannot make the batches.
     """
     world_size = settings.parallel.ranks if ranks is None else ranks
     if ranks is not None:

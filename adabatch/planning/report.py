@@ -30,7 +30,7 @@ def show_plan(settings: Settings, ranks: int | None = None) -> None:
 
     Args:
         settings: of the run.
-        ranks: plan for so many rather than for the settings' own.
+        ranks: plan for this number of ranks rather than for the settings' own.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of steps on tensors that are not there

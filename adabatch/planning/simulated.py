@@ -23,7 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from adabatch.data import Corpus
 from adabatch.distributed.communication import CommunicationCounter, Traffic
-from adabatch.distributed.parallel import Ranks, parallelize
+from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
 from adabatch.schedules import MicroBatching
@@ -73,7 +73,7 @@ def simulate_steps(
         layouts: J, M and m; at least two groups each if the run tests. ``max_micro_batch`` is taken for m.
     """
     parallel = replace(settings.parallel, compile=False, device="cpu")
-    ranks = Ranks(0, world_size, torch.device("cpu"), parallel.tensor_parallel)
+    ranks = DistributedContext(0, world_size, tensor_parallel=parallel.tensor_parallel)
     with fake_world(world_size):
         with torch.device("meta"):
             model = LlamaForCausalLM(config)
@@ -89,14 +89,14 @@ def simulate_steps(
 
 
 def observe_steps(run: Run, layouts: Sequence[MicroBatching]) -> list[SimulatedStep]:
-    """Take a step, then one of each layout, and say what these did. The run's tensors may be real ones."""
+    """Take a step, then one of each layout, and report what these did. The run's tensors may be real ones."""
     memory = LiveMemory(GATHERED)
     memory.watch(run.model.parameters(), "weights")
     memory.watch(run.model.buffers(), "weights")
     if isinstance(run.model, _ReplicatedByHand):
         memory.watch(run.model.buckets, "gradients")
     with memory, _Phases(run, memory) as phases:
-        _take_step(run, layouts[0])
+        _simulate_step(run, layouts[0])
         states = [value for state in run.optimizer.state.values() for value in state.values()]
         memory.watch(states, "optimizer")
         steps = []
@@ -104,13 +104,13 @@ def observe_steps(run: Run, layouts: Sequence[MicroBatching]) -> list[SimulatedS
             memory.part = UNDECIDED
             memory.forget_peak()
             with CommunicationCounter() as counter:
-                _take_step(run, layout)
+                _simulate_step(run, layout)
             steps.append(SimulatedStep(counter.traffic, phases.at_peak))
     return steps
 
 
-def _take_step(run: Run, layout: MicroBatching) -> None:
-    """A test step, whatever the step before it made the schedule decide."""
+def _simulate_step(run: Run, layout: MicroBatching) -> None:
+    """A test step with the given batch; the schedule's own decision is overwritten."""
     run.micro_batching = layout
     run.schedule.batch_size = _batch(layout)
     run.schedule.steps = run.settings.schedule.test_interval - 1
@@ -167,7 +167,7 @@ class _Phases:
             handle.remove()
 
 
-def _wrap(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Ranks) -> nn.Module:
+def _wrap(model: LlamaForCausalLM, settings: ParallelSettings, ranks: DistributedContext) -> nn.Module:
     if settings.parallel != "ddp":
         return parallelize(model, settings, ranks)
     return _ReplicatedByHand(parallelize(model, replace(settings, parallel="single"), ranks))
@@ -184,7 +184,7 @@ class _ReplicatedByHand(DistributedDataParallel):
         self.buckets: list[Tensor] = []
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """The module's own; buffers are broadcast once a step."""
+        """The module's own; buffers are broadcast once per step."""
         if self._buffers_due:
             dist.broadcast(torch.cat([buffer.flatten() for buffer in self.module.buffers()]), src=0)
         self._buffers_due = self.require_backward_grad_sync

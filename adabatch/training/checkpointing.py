@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from adabatch.checkpoints import check_compatible, load_checkpoint, saved_progress, set_aside
+from adabatch.checkpoints import check_compatible, load_checkpoint, quarantine, saved_progress
 from adabatch.checkpoints.folders import rank_file, read_json
 from adabatch.training.run import Run
 
@@ -48,7 +48,7 @@ def resume_run(run: Run, path: Path) -> None:
     load_checkpoint(path, run.model, run.optimizer, run.ranks)
     progress = saved_progress(path)
     if run.ranks.is_main:
-        set_aside(checkpoints_folder(run.settings.run.output), progress["step"])
+        quarantine(checkpoints_folder(run.settings.run.output), progress["step"])
     run.schedule.load_state_dict(progress["schedule"])
     run.guard.load_state_dict(progress)
     run.memory.load_state_dict(progress)

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint, seed_generators
-from adabatch.distributed.parallel import Ranks, lost_peer, process_group
+from adabatch.distributed.parallel import DistributedContext, lost_peer, process_group
 from adabatch.distributed.signals import children_hear_later, interrupts
 from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
@@ -205,7 +205,7 @@ def _say(error: Exception) -> None:
     print(f"Error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
 
 
-def _train(settings: Settings, ranks: Ranks, start: Start) -> None:
+def _train(settings: Settings, ranks: DistributedContext, start: Start) -> None:
     """Train, and on the main rank write metrics, figures and the summary."""
     console = Console(stderr=True)
     warnings.showwarning = lambda text, *_, **__: console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch.distributed as dist
 from torch import nn
 
 from adabatch.checkpoints import CheckpointSaver, choose_checkpoint
 from adabatch.data import Corpus, open_corpus
-from adabatch.distributed.parallel import Ranks, parallelize
+from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.model.llama import build_model, model_config
 from adabatch.schedules import BatchSizeSchedule, MicroBatching
@@ -31,18 +30,13 @@ from adabatch.training.run import Run
 __all__ = ["assemble_run", "open_run"]
 
 
-def _prepare_on_each_node(settings: Settings, ranks: Ranks) -> Path:
+def _prepare_on_each_node(settings: Settings, ranks: DistributedContext) -> Path:
     """The folder of the corpus, prepared by one rank of each node while its other ranks wait."""
-    folder = prepare_for_run(settings) if ranks.is_local_main else None
-    if ranks.world_size == 1:
-        assert folder is not None
-        return folder
-    folders: list[Path] = [Path()] * ranks.world_size
-    dist.all_gather_object(folders, folder)
+    folders = ranks.gather(prepare_for_run(settings) if ranks.is_local_main else Path())
     return folders[ranks.rank - int(os.environ.get("LOCAL_RANK", ranks.rank))]
 
 
-def open_run(settings: Settings, ranks: Ranks, start: Start | None = None) -> Run:
+def open_run(settings: Settings, ranks: DistributedContext, start: Start | None = None) -> Run:
     """Build or resume a run; all ranks call it.
 
     Args:
@@ -71,7 +65,7 @@ def open_run(settings: Settings, ranks: Ranks, start: Start | None = None) -> Ru
 
 def assemble_run(
     settings: Settings,
-    ranks: Ranks,
+    ranks: DistributedContext,
     corpus: Corpus,
     model: nn.Module,
     schedule: BatchSizeSchedule,

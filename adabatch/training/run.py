@@ -10,7 +10,7 @@ from torch.optim import AdamW
 
 from adabatch.checkpoints import CheckpointSaver
 from adabatch.data import Corpus
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.schedules import BatchSizeSchedule, MicroBatching
 from adabatch.schedules.learning_rate import LearningRate
@@ -27,7 +27,7 @@ class Run:
     """Everything that a step touches."""
 
     settings: Settings
-    ranks: Ranks
+    ranks: DistributedContext
     corpus: Corpus
     model: nn.Module
     optimizer: AdamW

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from adabatch.data import Corpus
-from adabatch.distributed.parallel import Ranks, autocast, reshard
+from adabatch.distributed.parallel import DistributedContext, autocast, reshard
 from adabatch.model.llama import language_model_loss
 from adabatch.settings import Settings
 
@@ -21,7 +21,7 @@ def validation_loss(
     model: nn.Module,
     corpus: Corpus,
     settings: Settings,
-    ranks: Ranks,
+    ranks: DistributedContext,
     passing: Callable[[str], None] | None = None,
     micro_batch_limit: int | None = None,
 ) -> float | None:

@@ -12,7 +12,7 @@ from tokenizers import models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adabatch.data import open_tokenizer
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.export import export_run
 from adabatch.settings import load_settings
 from adabatch.training.loop import train
@@ -23,8 +23,8 @@ TEXT = "def schedule(batch):\n    return 2 * batch  # naïve\n" * 80
 TOKENS = torch.randint(264, (2, 16), generator=torch.Generator().manual_seed(3))
 
 
-def trained(folder: Path, ranks: Ranks, **changes) -> torch.Tensor:
-    """Train for two steps; the logits of TOKENS, whatever the wrapping."""
+def trained(folder: Path, ranks: DistributedContext, **changes) -> torch.Tensor:
+    """Train for two steps; the logits of TOKENS, for any wrapping."""
     run = open_run(
         load_settings(
             "demo",
@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
     """A text, a run on it, its logits and its export."""
     folder = tmp_path_factory.mktemp("exporting")
     (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-    logits = trained(folder, Ranks(0, 1, torch.device("cpu")), checkpoint_interval=4)
+    logits = trained(folder, DistributedContext(), checkpoint_interval=4)
     torch.save(logits, folder / "logits.pt")
     export_run(folder / "run", folder / "exported")
     return folder
@@ -108,7 +108,7 @@ def test_a_text_that_looks_like_the_end_of_a_document_is_text(tokenizer):
 
 
 def sharded(rank, world_size, folder):
-    return trained(Path(folder), Ranks(rank, world_size, torch.device("cpu")), parallel="fsdp")
+    return trained(Path(folder), DistributedContext(rank, world_size), parallel="fsdp")
 
 
 @pytest.mark.distributed
@@ -133,7 +133,7 @@ def test_a_subword_tokenizer_reads_as_it_did_in_training(folder, tmp_path):
     shutil.copy(folder / "text.txt", tmp_path)
     write_subwords(tmp_path / "subwords.json")
     name = str(tmp_path / "subwords.json")
-    trained(tmp_path, Ranks(0, 1, torch.device("cpu")), tokenizer=name)
+    trained(tmp_path, DistributedContext(), tokenizer=name)
     export_run(tmp_path / "run", tmp_path / "exported")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
     for text in ("return 2 * batch", "</s> is read as text"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.model.llama import flops_per_token, model_config, parameter_count
 from adabatch.settings import load_settings
 from adabatch.training.loop import train
@@ -61,6 +61,6 @@ def test_the_gpu_preset_trains(tmp_path):
         "micro_batch": 2,
         "output": str(tmp_path / "run"),
     }
-    run = open_run(load_settings("code-34m", overrides=smallest), Ranks(0, 1, torch.device("cpu")))
+    run = open_run(load_settings("code-34m", overrides=smallest), DistributedContext())
     records = list(train(run))
     assert records[-1]["samples"] >= 16

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.reporting.metrics import MetricsWriter
 from adabatch.settings import load_settings
 from adabatch.training.loop import train
@@ -97,7 +96,7 @@ def undisturbed(tmp_path_factory) -> list[dict]:
 def train_undisturbed(rank: int, world_size: int, folder: Path) -> None:
     names = [word.removeprefix("--").replace("-", "_") for word in SMALL[::2]]
     overrides = dict(zip(names, map(number, SMALL[1::2]), strict=True)) | {"output": str(folder)}
-    run = open_run(load_settings(overrides=overrides), Ranks(rank, world_size, torch.device("cpu")))
+    run = open_run(load_settings(overrides=overrides), DistributedContext(rank, world_size))
     records = list(train(run))
     if rank == 0:
         with MetricsWriter(folder) as writer:

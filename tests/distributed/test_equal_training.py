@@ -1,4 +1,4 @@
-"""The same run whatever the parallelism: losses, batch sizes, parameters."""
+"""The same run under every parallelism: losses, batch sizes, parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import Settings, load_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
@@ -51,7 +51,7 @@ def settings_for(parallel: str, world_size: int, folder: str, **changes) -> Sett
     )
 
 
-def trajectory(settings: Settings, ranks: Ranks) -> dict[str, list[float]]:
+def trajectory(settings: Settings, ranks: DistributedContext) -> dict[str, list[float]]:
     records = list(train(open_run(settings, ranks)))
     names = ("loss", "batch_size", "noise_trace", "grad_sq_norm", "micro_batch", "accumulation")
     result = {name: [record[name] for record in records] for name in names}
@@ -62,18 +62,18 @@ def trajectory(settings: Settings, ranks: Ranks) -> dict[str, list[float]]:
 def single_run(folder: str, **changes) -> dict[str, list[float]]:
     """What all others are compared with."""
     torch.set_num_threads(1)
-    return trajectory(settings_for("single", 1, folder, **changes), Ranks(0, 1, torch.device("cpu")))
+    return trajectory(settings_for("single", 1, folder, **changes), DistributedContext())
 
 
-def l1_run(parallel: str, ranks: Ranks, folder: str) -> dict[str, list[float]]:
+def l1_run(parallel: str, ranks: DistributedContext, folder: str) -> dict[str, list[float]]:
     """A run on the l1 norm test, which grows the batch by what it measures, from below."""
     changes = {"test": "l1", "eta": 0.5, "l1_denominator": "conservative"}
     return trajectory(settings_for(parallel, ranks.world_size, folder, **changes), ranks)
 
 
 def all_modes(rank: int, world_size: int, folder: str) -> dict[str, dict[str, list[float]]]:
-    """Every mode at this world size: DDP and FSDP2, reducing once a step and after every micro-batch."""
-    ranks = Ranks(rank, world_size, torch.device("cpu"))
+    """Every mode at this world size: DDP and FSDP2, reducing once per step and after every micro-batch."""
+    ranks = DistributedContext(rank, world_size)
     results = {}
     for parallel, sync in itertools.product(("ddp", "fsdp"), (False, True)):
         if world_size == GROUPS and sync:
@@ -124,7 +124,7 @@ def same_training(runs: dict[str, dict[str, list[float]]], single: dict[str, lis
 
 def tensor_parallel_modes(rank: int, world_size: int, folder: str) -> dict[str, dict[str, list[float]]]:
     """Two data-parallel x two tensor-parallel ranks, norms plain and sequence parallel."""
-    ranks = Ranks(rank, world_size, torch.device("cpu"), tensor_parallel=2)
+    ranks = DistributedContext(rank, world_size, tensor_parallel=2)
     results = {}
     for sequence_parallel, sync in ((False, False), (True, True)):
         changes = {"sequence_parallel": sequence_parallel, "accumulation_sync": sync, "samples": SHORT}
@@ -143,13 +143,13 @@ def test_tensor_parallel_ranks_train_the_same_as_one(tmp_path):
 
 def l1_modes(rank: int, world_size: int, folder: str) -> dict[str, dict[str, list[float]]]:
     """The l1 test under DDP and FSDP2."""
-    ranks = Ranks(rank, world_size, torch.device("cpu"))
+    ranks = DistributedContext(rank, world_size)
     return {parallel: l1_run(parallel, ranks, folder) for parallel in ("ddp", "fsdp")}
 
 
 def test_the_l1_test_trains_the_same_in_every_mode(tmp_path):
     torch.set_num_threads(1)
-    single = l1_run("single", Ranks(0, 1, torch.device("cpu")), str(tmp_path))
+    single = l1_run("single", DistributedContext(), str(tmp_path))
     assert len(set(single["batch_size"])) >= 2
     by_rank = run_ranks(l1_modes, 2, str(tmp_path))
     assert by_rank[0] == by_rank[1], "ranks disagree"

@@ -67,7 +67,7 @@ def test_moments_equal_the_explicit_reference(world_size):
             assert max(error) < 1e-10, (mode, error)
 
 
-def guards(rank: int, world_size: int) -> dict[str, str]:
+def refusals(rank: int, world_size: int) -> dict[str, str]:
     """The messages of what is refused."""
     messages = {}
     try:
@@ -89,6 +89,6 @@ def guards(rank: int, world_size: int) -> dict[str, str]:
 
 
 def test_statistics_attached_before_wrapping_are_refused_unless_gradients_are_averaged_by_hand():
-    for messages in run_ranks(guards, 2):
+    for messages in run_ranks(refusals, 2):
         assert "attach the statistics after DistributedDataParallel or fully_shard" in messages["before wrapping"]
         assert float(messages["averaged by hand"]) < 1e-10

@@ -3,10 +3,9 @@
 from unittest.mock import patch
 
 import pytest
-import torch
 
 import adabatch.training.admission
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
 from tests.adabatch.training.test_memory_guard import IMPOSSIBLE, settings, with_memory_for
@@ -19,7 +18,7 @@ def train_with_little_memory(rank, world_size, parallel, folder):
     """Rank 1 holds micro-batches of 2 only."""
     run = open_run(
         settings(folder, parallel=parallel, ranks=world_size, micro_batch=1),
-        Ranks(rank, world_size, torch.device("cpu")),
+        DistributedContext(rank, world_size),
     )
     if rank == 1 and parallel == "ddp":
         with_memory_for(run, 2)

@@ -1,4 +1,4 @@
-"""A run goes on at another number of ranks, or sharded otherwise, from the same state with the same samples."""
+"""A run resumes at another number of ranks, or sharded otherwise, from the same state with the same samples."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch.distributed.tensor import DTensor
 
 from adabatch.checkpoints import complete_checkpoints
 from adabatch.checkpoints.tensors import named_tensors
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import Settings, load_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
@@ -52,7 +51,7 @@ LOSS_TOLERANCE = 1e-5
 
 
 def settings_for(folder: str, layout: str, **changes: Any) -> Settings:
-    """Four groups at the start whatever the ranks, so that all make the same batches."""
+    """Four groups at the start for any number of ranks, so that all make the same batches."""
     size = {"initial_batch": 8, "micro_batch": 2, "max_micro_batch": 16, "max_batch": 32, "eta": 0.3}
     length = {"samples": 104, "warmup_samples": 16, "sequence_length": 16}
     times = {"validation_interval": 0, "checkpoint_interval": 40, "keep": 0}
@@ -88,7 +87,7 @@ def records_of(run: Run) -> tuple[list[dict[str, Any]], list[int]]:
 def whole_run(rank: int, world_size: int, folder: str, layout: str) -> Any:
     """Train from the start, saving on the way."""
     settings = settings_for(folder, layout)
-    ranks = Ranks(rank, world_size, torch.device("cpu"), settings.parallel.tensor_parallel)
+    ranks = DistributedContext(rank, world_size, tensor_parallel=settings.parallel.tensor_parallel)
     records, _ = records_of(open_run(settings, ranks))
     return records
 
@@ -98,7 +97,7 @@ def state_of(rank: int, world_size: int, folder: str, layout: str, path: str) ->
 
 
 def resumed_run(rank: int, world_size: int, folder: str, layout: str, path: str, changes: dict[str, Any]) -> Any:
-    """State, records, positions and warnings of a run that goes on from a checkpoint."""
+    """State, records, positions and warnings of a run that resumes from a checkpoint."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run = _resumed(rank, world_size, folder, layout, path, **changes)
@@ -111,7 +110,9 @@ def resumed_run(rank: int, world_size: int, folder: str, layout: str, path: str,
 def _resumed(rank: int, world_size: int, folder: str, layout: str, path: str, **changes: Any) -> Run:
     output = f"{folder}/resumed {layout} {Path(path).parent.parent.name}"
     settings = settings_for(folder, layout, resume=path, output=output, checkpoint_interval=0, **changes)
-    return open_run(settings, Ranks(rank, world_size, torch.device("cpu"), settings.parallel.tensor_parallel))
+    return open_run(
+        settings, DistributedContext(rank, world_size, tensor_parallel=settings.parallel.tensor_parallel)
+    )
 
 
 def on_ranks(function, layout: str, folder: str, *arguments: Any) -> list[Any]:
@@ -159,7 +160,7 @@ def test_the_state_that_is_compared_is_not_the_initial_one(saved):
     folder, runs = saved
     state = runs["single"][2]
     settings = settings_for(folder, "single", output=f"{folder}/fresh", samples=16, lr=1e-3)
-    run = open_run(settings, Ranks(0, 1, torch.device("cpu")))
+    run = open_run(settings, DistributedContext())
     list(train(run))
     other = {name: tensor for name, tensor in full_state(run).items() if not name.endswith(".step")}
     assert not any(np.array_equal(tensor, state[name]) for name, tensor in other.items())
@@ -170,7 +171,7 @@ def test_the_batch_is_rounded_to_what_the_new_ranks_make_and_says_so(saved):
     folder, _ = saved
     changes = {"initial_batch": 2, "micro_batch": 1, "schedule": "linear-ramp", "ramp_samples": 600}
     settings = settings_for(folder, "single", **changes, output=f"{folder}/odd", checkpoint_interval=8)
-    records, _ = records_of(open_run(settings, Ranks(0, 1, torch.device("cpu"))))
+    records, _ = records_of(open_run(settings, DistributedContext()))
     wanted = {record["step"]: after["batch_size"] for record, after in itertools.pairwise(records)}
     paths = complete_checkpoints(Path(folder, "odd", "checkpoints"))[:-1]
     path = next(path for path in paths if wanted[int(path.name.removeprefix("step-"))] % 4)

@@ -1,10 +1,9 @@
 """Planned collectives against those that real ranks issue, byte by byte."""
 
 import pytest
-import torch
 
 from adabatch.distributed.communication import CommunicationCounter
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.planning.plan import make_plan
 from adabatch.settings import load_settings
 from adabatch.training.loop import training_step
@@ -33,7 +32,7 @@ def count_steps(rank, world_size, names):
     counted = {}
     for name in names:
         settings = settings_of(name, world_size)
-        ranks = Ranks(rank, world_size, torch.device("cpu"), settings.parallel.tensor_parallel)
+        ranks = DistributedContext(rank, world_size, tensor_parallel=settings.parallel.tensor_parallel)
         run = open_run(settings, ranks)
         for _ in range(3):
             run.schedule.batch_size = run.micro_batching.round_up(settings.schedule.initial_batch)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.distributed
 
 
 def crash(rank, world_size, folder, times):
-    """Rank 1 dies of a segmentation fault so many times."""
+    """Rank 1 dies of a segmentation fault n times."""
     tries = len(list(Path(folder).iterdir())) if rank == 1 else 0
     if rank == 1 and tries < times:
         Path(folder, str(tries)).touch()

@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import Settings, load_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
@@ -48,7 +48,7 @@ def settings_of(folder: str, output: str, ranks: int) -> Settings:
 
 def train_up_to(rank: int, world_size: int, folder: str, output: str, step: int) -> dict:
     """Train on to a step; the losses, what this rank took and the shards it opened."""
-    run = open_run(settings_of(folder, output, world_size), Ranks(rank, world_size, torch.device("cpu")))
+    run = open_run(settings_of(folder, output, world_size), DistributedContext(rank, world_size))
     taken, take = {}, run.corpus.train.take
 
     def recording(positions):
@@ -61,7 +61,7 @@ def train_up_to(rank: int, world_size: int, folder: str, output: str, step: int)
     return {
         "losses": {record["samples"]: record["loss"] for record in records},
         "taken": taken,
-        "opened": run.corpus.train.opened,
+        "opened": set(run.corpus.train._open),
     }
 
 

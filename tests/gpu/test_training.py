@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import OptimizerSettings, load_settings
 from adabatch.training.building import build_optimizer
 from adabatch.training.loop import train
@@ -18,7 +18,7 @@ from tests.adabatch.training.test_memory_guard import with_memory_for
 from tests.support.spawning import run_ranks
 
 LENGTH = {"cpu": 32, "cuda": 512}
-"""On a GPU activations must be large beside the allocator's blocks of 20 MB."""
+"""On a GPU activations must be large compared with the allocator's blocks of 20 MB."""
 
 
 def settings_for(folder, device, **changes):
@@ -30,7 +30,7 @@ def settings_for(folder, device, **changes):
 
 def trained(folder, device, limited=None, **changes):
     """The records of a run; ``limited`` takes its memory away."""
-    run = open_run(settings_for(folder, device, **changes), Ranks(0, 1, device))
+    run = open_run(settings_for(folder, device, **changes), DistributedContext(0, 1, device))
     if limited is not None:
         limited(run)
     return list(train(run))

@@ -47,7 +47,7 @@ class Example:
         return self.mode.startswith("tensor") and ranks % 2 == 0
 
     def data_parallel(self, ranks: int) -> int:
-        """J of so many ranks."""
+        """J with this many ranks."""
         return ranks // 2 if self.tensor_parallel(ranks) else ranks
 
     def groups(self, ranks: int) -> list[Tensor]:

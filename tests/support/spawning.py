@@ -47,7 +47,7 @@ def run_fresh_ranks(function: Callable[..., Any], world_size: int, *arguments: A
 
 @functools.cache
 def shared_pool(world_size: int) -> RankPool:
-    """So many ranks, started once and kept for all tests of this process."""
+    """This many ranks, started once and kept for all tests of this process."""
     pool = RankPool(world_size)
     atexit.register(pool.stop)
     return pool
@@ -56,7 +56,7 @@ def shared_pool(world_size: int) -> RankPool:
 class RankPool:
     """Ranks that stay up between calls, so that hundreds of examples cost one start.
 
-    After a failure the ranks are started anew with the next call: one may have left the others waiting.
+    After a failure the ranks are started again with the next call: one may have left the others waiting.
 
     Forked from one server, they share its hash seed and the environment of its start: that the order of a set
     decides nothing is seen with ``method="spawn"`` only.

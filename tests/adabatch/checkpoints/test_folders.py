@@ -19,10 +19,10 @@ from adabatch.checkpoints import (
     load_parameters,
     saved_progress,
 )
-from adabatch.checkpoints.folders import MARKER, newest_first, plain_name, problem_with, prune, set_aside
-from adabatch.distributed.parallel import Ranks
+from adabatch.checkpoints.folders import MARKER, newest_first, plain_name, problem_with, prune, quarantine
+from adabatch.distributed.parallel import DistributedContext
 
-ALONE = Ranks(0, 1, torch.device("cpu"))
+ALONE = DistributedContext()
 
 
 def trained(seed: int = 0) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
@@ -73,7 +73,7 @@ def test_what_is_saved_is_loaded(tmp_path, asynchronous):
 
 
 def test_a_save_in_the_background_keeps_the_state_of_its_step(tmp_path, monkeypatch):
-    """Training goes on while the copy is written: what is written is the copy."""
+    """Training continues while the copy is written: what is written is the copy."""
     saver = CheckpointSaver(tmp_path, ALONE, asynchronous=True)
     model, optimizer = trained(3)
     write = saver._write
@@ -125,14 +125,14 @@ def test_what_a_kill_left_behind_is_removed_later(tmp_path):
     assert [path.name for path in sorted(tmp_path.glob("step*"))] == ["step-00000002"]
 
 
-def test_later_checkpoints_are_set_aside(tmp_path):
-    """A damaged newer checkpoint must not outlive the good one that the run went on from."""
+def test_later_checkpoints_are_quarantined(tmp_path):
+    """A damaged newer checkpoint must not outlive the good one that the run resumed from."""
     save(tmp_path, 1, 2, 3)
     (tmp_path / "step-00000003" / MARKER).unlink()
-    set_aside(tmp_path, after_step=1)
+    quarantine(tmp_path, after_step=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "aside-step-00000002",
         "costs.jsonl",
+        "quarantined-step-00000002",
         "step-00000001",
     ]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from adabatch.data import open_corpus, prepare
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.reporting.metrics import read_metrics
 from adabatch.settings import DataSettings, load_settings
 from adabatch.training.launch import launch
@@ -160,7 +160,7 @@ def test_a_run_keeps_its_tokenizer(settings, tmp_path, monkeypatch):
 
 def test_bits_per_byte(settings, tmp_path):
     """Of a model that knows nothing: log2 of the vocabulary for each token, shared by the bytes of the text."""
-    run = open_run(run_settings(settings, tmp_path), Ranks(0, 1, torch.device("cpu")))
+    run = open_run(run_settings(settings, tmp_path), DistributedContext())
     for parameter in run.model.parameters():
         torch.nn.init.zeros_(parameter)
     loss = validation_loss(run.model, run.corpus, run.settings, run.ranks)

@@ -407,8 +407,8 @@ def test_sources_are_hashed_once_and_not_when_a_prepared_corpus_is_opened(
         validation_fraction=0.3,
         cache=cache,
     )
-    hashed, content_hash = [], local_files._content_hash
-    monkeypatch.setattr(local_files, "_content_hash", lambda path: hashed.append(path) or content_hash(path))
+    hashed, checksum = [], local_files.checksum
+    monkeypatch.setattr(local_files, "checksum", lambda path: hashed.append(path) or checksum(path))
     for _ in range(2):  # prepared the first time, found the second time
         hashed.clear()
         folder = prepare(settings)

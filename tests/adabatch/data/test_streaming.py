@@ -192,7 +192,7 @@ class TestSharing:
             for rank, source in enumerate(sources):
                 step_of(source, start, rank, ranks, accumulation, micro_batch)
             start += ranks * accumulation * micro_batch
-        opened = [source.opened for source in sources]
+        opened = [set(source._open) for source in sources]
         assert [len(each) for each in opened] == [8 // ranks] * ranks
         assert set().union(*opened) == set(range(8))
 

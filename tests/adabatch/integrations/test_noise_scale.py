@@ -42,7 +42,7 @@ def test_every_window_has_the_gradient_of_its_mean_loss():
 
 
 def test_the_setter_alone_mis_scales_a_window():
-    """What set_accumulation is for; if this fails, accelerate has mended it."""
+    """What set_accumulation is for; if this fails, accelerate has fixed it."""
 
     def setter(accelerator, steps):
         accelerator.gradient_accumulation_steps = steps

@@ -111,7 +111,7 @@ def relative_error(step):
 
 
 def test_every_window_as_by_hand(tmp_path):
-    """37 micro-batches an epoch: windows of 2, 3 and 5, and a short one at each epoch's end."""
+    """37 micro-batches per epoch: windows of 2, 3 and 5, and a short one at each epoch's end."""
     schedule, moments = stages(), []
     callback = AdaptiveBatchCallback(schedule, interval=1)
     update = schedule.update
@@ -134,7 +134,7 @@ def test_every_window_as_by_hand(tmp_path):
 
 
 def test_a_plain_change_of_the_accumulation_mis_scales(tmp_path):
-    """What the callback is for; if this fails, the Trainer has mended it."""
+    """What the callback is for; if this fails, the Trainer has fixed it."""
 
     class Plain(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
@@ -212,7 +212,7 @@ def test_refuses_arguments_with_which_it_would_be_wrong(tmp_path, changes, messa
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("fp16", "use bf16 or fp32"), ("n_gpu", "one process a GPU"), ("deepspeed", "use DDP or FSDP2")],
+    [("fp16", "use bf16 or fp32"), ("n_gpu", "one process per GPU"), ("deepspeed", "use DDP or FSDP2")],
 )
 def test_refuses_what_needs_other_machines(name, message):
     usual = {"fp16": False, "n_gpu": 0, "deepspeed": None, "dataloader_drop_last": True}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.planning.memory import LiveMemory
 from adabatch.planning.plan import make_plan
 from adabatch.settings import load_settings
@@ -49,7 +49,7 @@ def test_the_planned_peak_is_the_measured_one(tmp_path, changes):
     small = {"micro_batch": 8, "max_micro_batch": 8, "initial_batch": 16, "max_batch": 32, "sequence_length": 128}
     settings = load_settings("demo", overrides=small | {"output": str(tmp_path)} | changes)
     planned = make_plan(settings).memory
-    run = open_run(settings, Ranks(0, 1, torch.device("cpu")))
+    run = open_run(settings, DistributedContext())
     training_step(run)
     kept = sum(p.nbytes for p in run.model.parameters())
     state = sum(v.nbytes for entry in run.optimizer.state.values() for v in entry.values())

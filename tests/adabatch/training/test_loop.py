@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import adabatch.training.loop
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.reporting.metrics import MetricsWriter
 from adabatch.settings import load_settings
 from adabatch.training.checks import check_settings
@@ -33,7 +33,7 @@ def settings(folder, **changes):
 
 
 def open_single(folder, **changes):
-    return open_run(settings(folder, **changes), Ranks(0, 1, torch.device("cpu")))
+    return open_run(settings(folder, **changes), DistributedContext())
 
 
 NAMES = {

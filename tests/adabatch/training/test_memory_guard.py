@@ -8,7 +8,7 @@ import torch
 
 import adabatch.training.admission
 from adabatch.commands import main
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import load_settings
 from adabatch.training.launch import OUT_OF_MEMORY
 from adabatch.training.loop import train
@@ -37,7 +37,7 @@ def with_memory_for(run, most):
 
 
 def open_single(folder, **changes):
-    return open_run(settings(folder, **changes), Ranks(0, 1, torch.device("cpu")))
+    return open_run(settings(folder, **changes), DistributedContext())
 
 
 def test_the_allocators_own_error_is_known():

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 import adabatch.training.loop
 from adabatch.distributed.communication import CommunicationCounter
-from adabatch.distributed.parallel import Ranks
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import load_settings
 from adabatch.training.loop import training_step
 from adabatch.training.opening import open_run
@@ -49,7 +49,7 @@ def reads_of_the_model(run) -> list[str]:
 def opened(output, rank=0, world_size=1, **changes):
     values = SMALL | {"ranks": world_size, "output": str(output)} | changes
     settings = load_settings("demo", overrides=values)
-    run = open_run(settings, Ranks(rank, world_size, torch.device("cpu")))
+    run = open_run(settings, DistributedContext(rank, world_size, torch.device("cpu")))
     training_step(run)
     return run
 

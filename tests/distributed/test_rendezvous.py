@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch.distributed as dist
 
-from adabatch.distributed.rendezvous import meet
+from adabatch.distributed.rendezvous import rendezvous
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def client(server) -> dist.TCPStore:
 
 
 def start(server, world_size: int, seed: int) -> list[list[str]]:
-    """What every rank reads of every rank after meeting."""
+    """What every rank reads of every rank after the rendezvous."""
     chance = random.Random(seed)
     delays = [chance.uniform(0, 0.2) for _ in range(world_size)]
     barrier = threading.Barrier(world_size)
 
     def rank(number: int) -> list[str]:
         time.sleep(delays[number])
-        store = meet(client(server), number, world_size, timeout=20)
+        store = rendezvous(client(server), number, world_size, timeout=20)
         store.set(f"address/{number}", f"start {seed}, rank {number}")
         seen = [store.get(f"address/{other}").decode() for other in range(world_size)]
         barrier.wait()
@@ -48,9 +48,9 @@ def test_each_start_sees_its_own(server):
 
 
 def test_what_a_start_that_was_cut_short_announced_convinces_nobody(server):
-    server.set("meeting/0", "old")
-    server.set("meeting/1", "old too")
-    server.set("meeting", json.dumps(["old", ["old", "old too"]]))
+    server.set("rendezvous/0", "old")
+    server.set("rendezvous/1", "old too")
+    server.set("rendezvous", json.dumps(["old", ["old", "old too"]]))
     with pytest.raises(RuntimeError, match="rank 1 waited"):
-        meet(client(server), 1, 2, timeout=0.2)
+        rendezvous(client(server), 1, 2, timeout=0.2)
     assert start(server, 2, 7) == [["start 7, rank 0", "start 7, rank 1"]] * 2

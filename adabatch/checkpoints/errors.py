@@ -1,4 +1,4 @@
-"""Ranks that do something that may fail, and all learn whether it did."""
+"""Errors of checkpoints, and actions that may fail on any rank: all ranks learn whether one did."""
 
 from __future__ import annotations
 
@@ -8,31 +8,35 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
-__all__ = ["AgreedError", "CheckpointError", "together"]
+from adabatch.distributed.parallel import DistributedContext
+
+__all__ = ["AgreedError", "CheckpointError", "raise_on_all_ranks"]
 
 T = TypeVar("T")
 
 
 class AgreedError(ValueError):
-    """A user's error that every rank finds at the same place; the main rank says it for all."""
+    """A user's error that every rank finds at the same place; the main rank reports it for all."""
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint could not be written; the message says why and what to do."""
+    """A checkpoint could not be written; the message gives the reason and what to do."""
 
 
-def together(action: Callable[[], T], group: dist.ProcessGroup | None, world_size: int) -> list[T]:
+def raise_on_all_ranks(
+    action: Callable[[], T], ranks: DistributedContext, group: dist.ProcessGroup | None = None
+) -> list[T]:
     """Call the action on every rank and return all results by rank.
 
     Args:
         action: the result must be picklable.
-        group: the ranks; None for the default group.
-        world_size: with 1 nothing is communicated.
+        ranks: this process among the others.
+        group: all ranks; None for the default group.
 
     Raises:
         CheckpointError: on every rank, if the action failed with an OSError or RuntimeError on any.
 
-    >>> together(lambda: 3, None, world_size=1)
+    >>> raise_on_all_ranks(lambda: 3, DistributedContext())
     [3]
     """
     outcome: tuple[T | None, str | None]
@@ -40,10 +44,7 @@ def together(action: Callable[[], T], group: dist.ProcessGroup | None, world_siz
         outcome = action(), None
     except (OSError, RuntimeError) as error:
         outcome = None, "".join(traceback.format_exception_only(error)).strip()
-    outcomes: list[tuple[T | None, str | None]] = [outcome]
-    if world_size > 1:
-        outcomes = outcomes * world_size
-        dist.all_gather_object(outcomes, outcome, group=group)
+    outcomes = ranks.gather(outcome, group)
     errors = [f"rank {rank}: {message}" for rank, (_, message) in enumerate(outcomes) if message is not None]
     if errors:
         raise CheckpointError("; ".join(errors))
