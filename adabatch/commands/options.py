@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from adabatch.settings import SECTIONS, field_docs, load_settings, options, preset_names
+from adabatch.settings import SECTIONS, field_docs, load_settings, options, preset_summaries
 
 Number = TypeVar("Number", int, float)
 
@@ -95,8 +95,9 @@ def with_settings(
 
 def _source_parameters(preset: str | None) -> list[inspect.Parameter]:
     """``--preset`` and ``--config``."""
+    described = "; ".join(f"{name}: {text}" for name, text in preset_summaries().items())
     texts = {
-        "preset": f"Built-in settings to start from: {', '.join(preset_names())}.",
+        "preset": f"Built-in settings to start from. {described}.",
         "config": "A settings file (TOML), over the preset; paths in it are relative to the file.",
     }
     kind = inspect.Parameter.KEYWORD_ONLY

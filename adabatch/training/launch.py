@@ -23,7 +23,7 @@ from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.llama import model_config
 from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
-from adabatch.settings import Settings, to_toml
+from adabatch.settings import Settings, write_config
 from adabatch.training.building import check_settings
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.divergence import TrainingDivergedError
@@ -234,7 +234,7 @@ def _train(settings: Settings, ranks: Ranks, corpus: Path | None) -> None:
         return
     folder = Path(settings.run.output)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(to_toml(settings), encoding="utf-8")
+    write_config(settings, folder)
     run.corpus.copy_tokenizer_to_run(folder)
     _report(run, folder, console)
 
