@@ -24,8 +24,8 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
 
-UNSHOWN = {None: "none", False: "off", "": "empty"}
-"""Defaults that typer's help leaves out, in words."""
+UNSHOWN = {"None": "none", "False": "off", "''": "empty"}
+"""Defaults that typer's help leaves out, by their repr, in words."""
 
 
 class CommandWithDefaults(TyperCommand):
@@ -35,8 +35,9 @@ class CommandWithDefaults(TyperCommand):
         super().__init__(*arguments, **keywords)
         for option in self.params:
             text: str = getattr(option, "help", None) or ""
-            if not option.required and option.default in UNSHOWN and "[default: " not in text:
-                option.help = rf"{text} \[default: {UNSHOWN[option.default]}]"  # type: ignore[attr-defined]
+            default = UNSHOWN.get(repr(option.default))
+            if default and not option.required and "[default: " not in text:
+                option.help = rf"{text} \[default: {default}]"  # type: ignore[attr-defined]
 
 
 def _show_version(wanted: bool) -> None:

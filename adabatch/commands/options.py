@@ -95,20 +95,17 @@ def with_settings(
 
 def _source_parameters(preset: str | None) -> list[inspect.Parameter]:
     """``--preset`` and ``--config``."""
-    described = "; ".join(f"{name}: {text}" for name, text in preset_summaries().items())
+    described = "\n\n".join(f"{name}: {text}." for name, text in preset_summaries().items())
     texts = {
-        "preset": f"Built-in settings to start from. {described}.",
-        "config": "A settings file (TOML), over the preset; paths in it are relative to the file.",
+        "preset": (f"Built-in settings to start from:\n\n{described}\n\n", preset),
+        "config": ("A settings file (TOML), over the preset; paths in it are relative to the file.", None),
     }
-    kind = inspect.Parameter.KEYWORD_ONLY
+    keyword = inspect.Parameter.KEYWORD_ONLY
     return [
         inspect.Parameter(
-            name,
-            kind,
-            default=preset if name == "preset" else None,
-            annotation=Annotated[str | None, typer.Option(help=text)],
+            name, keyword, default=default, annotation=Annotated[str | None, typer.Option(help=text)]
         )
-        for name, text in texts.items()
+        for name, (text, default) in texts.items()
     ]
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import re
 import sys
 import tomllib
 import types
@@ -84,7 +83,8 @@ def preset_summaries() -> dict[str, str]:
     """
     files = sorted(resources.files("adabatch.settings.presets").iterdir(), key=lambda file: file.name)
     texts = {file.name.removesuffix(".toml"): file.read_text() for file in files if file.name.endswith(".toml")}
-    return {name: re.split(r"[:.]? *\n|: ", text.removeprefix("# "))[0] for name, text in texts.items()}
+    comments = {name: text.splitlines()[0].removeprefix("# ") for name, text in texts.items()}
+    return {name: comment.partition(":")[0].rstrip(".") for name, comment in comments.items()}
 
 
 def load_settings(
