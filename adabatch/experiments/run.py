@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.reporting.metrics import Record, read_metrics
-from adabatch.settings import Settings, load_settings, overlay, to_saved
+from adabatch.settings import CONFIG, Settings, load_settings, overlay, to_saved
 
 __all__ = ["ExperimentRun", "changed_settings"]
 
@@ -65,10 +65,10 @@ class ExperimentRun:
         Raises:
             ValueError: if the folder holds a run with other settings.
         """
-        if not self.ready() or not (self.folder / "config.toml").is_file():
+        if not self.ready() or not (self.folder / CONFIG).is_file():
             return False
         wanted = self.resolved()
-        differences = changed_settings(load_settings(file=self.folder / "config.toml"), wanted)
+        differences = changed_settings(load_settings(file=self.folder / CONFIG), wanted)
         if differences:
             raise ValueError(
                 f"the folder {self.folder} holds a run with other settings ({'; '.join(differences)}): take "

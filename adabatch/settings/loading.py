@@ -175,11 +175,10 @@ def merge(settings: Settings, values: Mapping[str, Any], source: str, folder: Pa
 
 
 def _refuse_renamed(values: Mapping[str, Any], source: str) -> None:
-    names = [
-        f"{section}.{name}" for section, entries in values.items() if isinstance(entries, dict) for name in entries
-    ]
-    old = [f"{name} is called {RENAMED[name]} now" for name in names if name in RENAMED]
-    if old:
+    """An old name is refused with the new one, also if its section is gone."""
+    sections = {section: entries for section, entries in values.items() if isinstance(entries, Mapping)}
+    names = [f"{section}.{name}" for section, entries in sections.items() for name in entries]
+    if old := [f"{name} is called {RENAMED[name]} now" for name in names if name in RENAMED]:
         raise ValueError(f"{source}: {', '.join(old)}: change it there")
 
 
@@ -220,18 +219,11 @@ def _scalar(name: str, value: Any, kind: type, source: str) -> Any:
             raise wrong from None
     if isinstance(value, int) and abs(value) > LARGEST:
         raise ValueError(f"{source}: {name} = {_shortened(value)} is too large: integers have 64 bits")
-    if isinstance(value, str) and not _is_unicode(value):
+    if (
+        isinstance(value, str) and value.encode(errors="ignore").decode() != value
+    ):  # a file's name on Linux may be so
         raise ValueError(f"{source}: {name} = {_shortened(value)} is not UTF-8: rename what it names")
     return value
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether the text can be written to a file; the bytes of a file's name on Linux need not be text."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shortened(value: Any) -> str:
