@@ -31,10 +31,6 @@ def test_every_option_shows_its_default(shown, command):
     ("command", "line"),
     [
         ("train", "--dry-run Print settings, memory, communication and steps; train nothing. [default: off]"),
-        (
-            "train",
-            "relative error of the gradient asked for; smaller asks for larger batches. [default: 0.8]",
-        ),
         ("compare", "--variants Names separated by commas; empty: all. [default: empty]"),
         ("compare", "[default: comparison]"),
         ("export", "--overwrite Replace an earlier export there. [default: off]"),
