@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from adabatch.settings import Settings, load_settings
     from adabatch.statistics import CoordinateStatistics, GradientStatistics, per_sample_moments
     from adabatch.statistics.clipping import clip_gradients
+    from adabatch.training.train import TrainingFailedError, TrainingResult, train
 
 __version__ = "0.1.0"
 
@@ -49,11 +50,14 @@ __all__ = [
     "Seesaw",
     "Settings",
     "Stagewise",
+    "TrainingFailedError",
+    "TrainingResult",
     "__version__",
     "clip_gradients",
     "export_run",
     "load_settings",
     "per_sample_moments",
+    "train",
 ]
 
 _OTHER_HOMES = {
@@ -63,10 +67,13 @@ _OTHER_HOMES = {
     "GradientStatistics": "statistics",
     "NoiseScaleMonitor": "integrations.noise_scale",
     "Settings": "settings",
+    "TrainingFailedError": "training.train",
+    "TrainingResult": "training.train",
     "clip_gradients": "statistics.clipping",
     "export_run": "export",
     "load_settings": "settings",
     "per_sample_moments": "statistics",
+    "train": "training.train",
 }
 """Where a public name is defined, if not in ``adabatch.schedules``."""
 

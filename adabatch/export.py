@@ -25,7 +25,7 @@ from adabatch.data import Tokenizer, open_tokenizer
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.model.llama import build_model, model_config, parameter_count
-from adabatch.settings import Settings, overlay
+from adabatch.settings import Settings, from_saved
 from adabatch.training.checkpointing import checkpoints_folder
 
 __all__ = ["Export", "byte_backend", "export_run"]
@@ -71,8 +71,7 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
     _check_target(folder, overwrite)
     checkpoint = _find(run)
     progress = saved_progress(checkpoint)
-    sections = progress["settings"].values()
-    settings = overlay(Settings(), {name: value for section in sections for name, value in section.items()})
+    settings = from_saved(progress["settings"], f"the checkpoint {checkpoint}")
     tokenizer = _same_tokenizer(checkpoint.parent.parent, settings, progress["corpus"])
     model = _load(checkpoint, settings, progress["corpus"]["vocabulary_size"])
     _prepare_for_use(model, tokenizer)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import PROGRESS, read_json
-from adabatch.settings import Settings
+from adabatch.settings import Settings, from_saved, to_saved
 
 __all__ = ["CHANGEABLE", "check_compatible", "saved_progress"]
 
@@ -51,7 +50,7 @@ def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) 
         AgreedError: with a table of the differences.
     """
     progress = saved_progress(path)
-    found = differences(progress["settings"], settings)
+    found = differences(from_saved(progress["settings"], f"the checkpoint {path}"), settings)
     if not found:
         found = _changed_data(progress["corpus"], corpus)
     refused = [difference for difference in found if difference[0] not in settings.run.allow]
@@ -64,24 +63,24 @@ def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) 
         )
 
 
-def differences(saved: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[Difference]:
+def differences(saved: Settings, settings: Settings) -> list[Difference]:
     """The settings that change the meaning of a run and differ: name, saved value, present value.
 
     >>> from adabatch.settings import load_settings
-    >>> saved = json.loads(json.dumps(asdict(load_settings(overrides={"seed": 1, "ranks": 4}))))
-    >>> differences(saved, Settings())
+    >>> differences(load_settings(overrides={"seed": 1, "ranks": 4}), Settings())
     [('seed', 1, 0)]
     """
-    now = json.loads(json.dumps(asdict(settings)))  # tuples become lists, as they were saved
-    defaults = json.loads(json.dumps(asdict(Settings())))
-    found = []
-    for section, values in now.items():
-        for name, value in values.items():
-            changeable = name not in FIXED if section in CHANGEABLE_SECTIONS else name in CHANGEABLE
-            then = saved.get(section, {}).get(name, defaults[section][name])
-            if not changeable and then != value:
-                found.append((name, then, value))
-    return found
+    then, now = to_saved(saved), to_saved(settings)
+    return [
+        (name, then[section][name], value)
+        for section, values in now.items()
+        for name, value in values.items()
+        if _is_fixed(section, name) and then[section][name] != value
+    ]
+
+
+def _is_fixed(section: str, name: str) -> bool:
+    return name in FIXED if section in CHANGEABLE_SECTIONS else name not in CHANGEABLE
 
 
 def _changed_data(saved: Mapping[str, Any], corpus: Mapping[str, Any]) -> list[Difference]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from adabatch import __version__
 from adabatch.commands.ablate import ablate
@@ -23,6 +24,22 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
 
+UNSHOWN = {"None": "none", "False": "off", "''": "empty"}
+"""Defaults that typer's help leaves out, by their repr, in words."""
+
+
+class CommandWithDefaults(TyperCommand):
+    """A command whose help shows the default of every option that need not be given."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        for option in self.params:
+            text: str = getattr(option, "help", None) or ""
+            default = UNSHOWN.get(repr(option.default))
+            if default and not option.required and "[default: " not in text:
+                option.help = rf"{text} \[default: {default}]"  # type: ignore[attr-defined]
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"adabatch {__version__}")
@@ -39,4 +56,4 @@ def adabatch(
 
 
 for command in (train, compare, ablate, plot, export, prepare, claims, covers, prove, verify_bounds):
-    app.command()(command)
+    app.command(cls=CommandWithDefaults)(command)

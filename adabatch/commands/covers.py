@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adabatch.settings import Settings, load_settings
+from adabatch.settings import CONFIG, Settings, load_settings
 
 if TYPE_CHECKING:
     from theory.coverage import Configuration
@@ -35,9 +35,9 @@ def covers(
     if run is not None:
         from adabatch.reporting.metrics import read_metrics
 
-        config = run / "config.toml"
+        config = run / CONFIG
         if not config.is_file():
-            raise ValueError(f"{run} is not the folder of a run: it has no config.toml")
+            raise ValueError(f"{run} is not the folder of a run: it has no {CONFIG}")
         records = read_metrics(run) if (run / "metrics.jsonl").is_file() else ()
     settings = load_settings(preset, config)
     described = configuration(settings, records)

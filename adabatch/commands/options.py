@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from adabatch.settings import SECTIONS, field_docs, load_settings, options, preset_names
+from adabatch.settings import SECTIONS, field_docs, load_settings, options, preset_summaries
 
 Number = TypeVar("Number", int, float)
 
@@ -95,19 +95,17 @@ def with_settings(
 
 def _source_parameters(preset: str | None) -> list[inspect.Parameter]:
     """``--preset`` and ``--config``."""
+    described = "\n\n".join(f"{name}: {text}." for name, text in preset_summaries().items())
     texts = {
-        "preset": f"Built-in settings to start from: {', '.join(preset_names())}.",
-        "config": "A settings file (TOML), over the preset; paths in it are relative to the file.",
+        "preset": (f"Built-in settings to start from:\n\n{described}\n\n", preset),
+        "config": ("A settings file (TOML), over the preset; paths in it are relative to the file.", None),
     }
-    kind = inspect.Parameter.KEYWORD_ONLY
+    keyword = inspect.Parameter.KEYWORD_ONLY
     return [
         inspect.Parameter(
-            name,
-            kind,
-            default=preset if name == "preset" else None,
-            annotation=Annotated[str | None, typer.Option(help=text)],
+            name, keyword, default=default, annotation=Annotated[str | None, typer.Option(help=text)]
         )
-        for name, text in texts.items()
+        for name, (text, default) in texts.items()
     ]
 
 

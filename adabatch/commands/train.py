@@ -28,6 +28,13 @@ def train(
         from adabatch.planning.report import show_plan
 
         return show_plan(settings, plan_ranks)
-    from adabatch.training.launch import launch
+    from adabatch.training.launch import INTERRUPTED
+    from adabatch.training.train import TrainingFailedError
+    from adabatch.training.train import train as execute
 
-    raise typer.Exit(launch(settings))
+    try:
+        execute(settings)
+    except TrainingFailedError as failed:  # its message has been shown
+        raise typer.Exit(failed.exit_code) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None

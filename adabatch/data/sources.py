@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,12 +11,11 @@ from adabatch.data.json_lines import JsonLinesSource, is_json_lines
 from adabatch.data.local_files import NamedFile, files_in, installed_files, stdlib_files
 from adabatch.data.text_files import TextSource
 from adabatch.settings.data import DataSettings
+from adabatch.settings.paths import names_a_file
 
 __all__ = ["open_sources"]
 
-DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 COLLECTIONS: dict[str, Callable[[], list[NamedFile]]] = {"stdlib": stdlib_files, "site-packages": installed_files}
-FILE_NAME = re.compile(r"\.(txt|text|md|rst|tex|py|jsonl?|gz|parquet|arrow|csv|bin)$", re.IGNORECASE)
 
 
 def open_sources(settings: DataSettings) -> list[Source]:
@@ -66,7 +64,7 @@ def _files(name: str, config: str | None) -> list[NamedFile] | None:
         if path.stat().st_size == 0:
             raise ValueError(f"the file {path} is empty; name a file with text")
         return None if path.suffix.lower() == PARQUET else [NamedFile(path.name, path)]
-    if FILE_NAME.search(name) or not DATASET_NAME.fullmatch(name):
+    if names_a_file(name):
         raise ValueError(
             f"there is no file or folder {path} (in {Path.cwd()}); data is 'stdlib', 'site-packages', a text, "
             "JSON-lines or Parquet file, a folder of such files, or the name of a Hugging Face dataset"

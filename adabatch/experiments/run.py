@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adabatch.reporting.metrics import Record, read_metrics
-from adabatch.settings import SECTIONS, Settings, load_settings, overlay
+from adabatch.settings import CONFIG, Settings, load_settings, overlay, to_saved
 
 __all__ = ["ExperimentRun", "changed_settings"]
 
@@ -65,10 +65,10 @@ class ExperimentRun:
         Raises:
             ValueError: if the folder holds a run with other settings.
         """
-        if not self.ready() or not (self.folder / "config.toml").is_file():
+        if not self.ready() or not (self.folder / CONFIG).is_file():
             return False
         wanted = self.resolved()
-        differences = changed_settings(load_settings(file=self.folder / "config.toml"), wanted)
+        differences = changed_settings(load_settings(file=self.folder / CONFIG), wanted)
         if differences:
             raise ValueError(
                 f"the folder {self.folder} holds a run with other settings ({'; '.join(differences)}): take "
@@ -82,17 +82,15 @@ class ExperimentRun:
 
 def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
     """The settings that differ, but for where and how a run is kept."""
+    then, now = to_saved(saved), to_saved(wanted)
     return [
-        f"{item.name} is {old}, wanted {new}"
-        for section, cls in SECTIONS.items()
-        for item in fields(cls)
-        for old, new in [_values(saved, wanted, section, item.name)]
-        if item.name not in CHANGEABLE and old != new
+        f"{name} is {then[section][name]}, wanted {value}"
+        for section, values in now.items()
+        for name, value in values.items()
+        if name not in CHANGEABLE and _compared(name, then[section][name]) != _compared(name, value)
     ]
 
 
-def _values(saved: Settings, wanted: Settings, section: str, name: str) -> tuple[Any, Any]:
-    old, new = (getattr(getattr(settings, section), name) for settings in (saved, wanted))
-    if name == "replay_run":  # which run, wherever the experiment lies
-        return Path(old).parts[-RUN_DEPTH:], Path(new).parts[-RUN_DEPTH:]
-    return old, new
+def _compared(name: str, value: Any) -> Any:
+    """Of a replayed run: which one, wherever the experiment lies."""
+    return Path(value).parts[-RUN_DEPTH:] if name == "replay_run" else value

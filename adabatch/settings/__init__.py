@@ -1,7 +1,8 @@
 """Settings of a training run: sections, reading, writing, presets."""
 
 from adabatch.settings.data import DataSettings
-from adabatch.settings.loading import field_docs, load_settings, options, overlay, preset_names, to_toml
+from adabatch.settings.loading import RENAMED, field_docs, load_settings, options, overlay, preset_summaries
+from adabatch.settings.saving import CONFIG, from_saved, to_saved, to_toml, write_config
 from adabatch.settings.sections import (
     SECTIONS,
     ModelSettings,
@@ -13,6 +14,8 @@ from adabatch.settings.sections import (
 )
 
 __all__ = [
+    "CONFIG",
+    "RENAMED",
     "SECTIONS",
     "DataSettings",
     "ModelSettings",
@@ -22,9 +25,12 @@ __all__ = [
     "ScheduleSettings",
     "Settings",
     "field_docs",
+    "from_saved",
     "load_settings",
     "options",
     "overlay",
-    "preset_names",
+    "preset_summaries",
+    "to_saved",
     "to_toml",
+    "write_config",
 ]

@@ -1,4 +1,4 @@
-"""Reading and writing settings: defaults < preset < file < command line.
+"""Reading settings: defaults < preset < file < command line.
 
 The sections of a settings file (TOML) are those of :mod:`adabatch.settings.sections`::
 
@@ -6,7 +6,8 @@ The sections of a settings file (TOML) are those of :mod:`adabatch.settings.sect
     schedule = "norm-test"
     eta = 0.8
 
-The resolved settings are saved with the run as ``config.toml``, in the same format.
+Relative paths in a file begin at the folder of that file. The resolved settings are saved with the run as
+``config.toml``, in the same format (:mod:`adabatch.settings.saving`).
 """
 
 from __future__ import annotations
@@ -14,22 +15,28 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import json
-import math
 import sys
 import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, asdict, fields, replace
+from dataclasses import Field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from adabatch.settings.paths import absolute
 from adabatch.settings.sections import SECTIONS, Settings
 
-__all__ = ["field_docs", "load_settings", "options", "overlay", "preset_names", "to_toml"]
+__all__ = ["RENAMED", "field_docs", "load_settings", "merge", "options", "overlay", "preset_summaries"]
 
+RENAMED: Mapping[str, str] = {
+    "preset.microllama-300m": "preset.paper-microllama",
+    "preset.tinyllama-1.1b": "preset.paper-tinyllama",
+    "preset.openllama-3b": "preset.paper-openllama",
+}
+"""Old names and what they are called now: ``section.setting`` or ``preset.name``. A settings file or a checkpoint
+with an old one is refused with the new one."""
 
 LARGEST = 2**63 - 1
 """The largest integer of a setting, as in TOML."""
@@ -68,10 +75,16 @@ def _class_definitions(module: str) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
-def preset_names() -> list[str]:
-    """Names that ``--preset`` takes."""
-    files = resources.files("adabatch.settings.presets").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+def preset_summaries() -> dict[str, str]:
+    """Names that ``--preset`` takes, in order, each with what its file says of it first.
+
+    >>> preset_summaries()["demo"]
+    'A small Llama on the source text of the Python standard library'
+    """
+    files = sorted(resources.files("adabatch.settings.presets").iterdir(), key=lambda file: file.name)
+    texts = {file.name.removesuffix(".toml"): file.read_text() for file in files if file.name.endswith(".toml")}
+    comments = {name: text.splitlines()[0].removeprefix("# ") for name, text in texts.items()}
+    return {name: comment.partition(":")[0].rstrip(".") for name, comment in comments.items()}
 
 
 def load_settings(
@@ -92,14 +105,14 @@ def load_settings(
     """
     settings = Settings()
     if preset is not None:
-        if preset not in preset_names():
-            raise ValueError(
-                f"the preset {preset!r} is not known: take one of {', '.join(preset_names())} (--preset)"
-            )
+        if preset not in preset_summaries():
+            new = RENAMED.get(f"preset.{preset}", "").removeprefix("preset.")
+            instead = f"it is called {new} now" if new else f"take one of {', '.join(preset_summaries())}"
+            raise ValueError(f"the preset {preset!r} is not known: {instead} (--preset)")
         text = (resources.files("adabatch.settings.presets") / f"{preset}.toml").read_text()
-        settings = _overlay(settings, tomllib.loads(text), f"preset {preset}")
+        settings = merge(settings, tomllib.loads(text), f"preset {preset}")
     if file is not None:
-        settings = _overlay(settings, _read_toml(Path(file)), str(file))
+        settings = merge(settings, _read_toml(Path(file)), str(file), Path(file).parent)
     return overlay(settings, overrides or {})
 
 
@@ -115,7 +128,7 @@ def overlay(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
         if name not in sections:
             raise ValueError(f"the setting {name!r} is not known: take one of {', '.join(sorted(sections))}")
         by_section.setdefault(sections[name], {})[name] = value
-    return _overlay(settings, by_section, "the command line")
+    return merge(settings, by_section, "the command line")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -129,8 +142,19 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"the settings file {path} cannot be read: {error.strerror}") from None
 
 
-def _overlay(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
-    """The settings with the given sections' fields replaced."""
+def merge(settings: Settings, values: Mapping[str, Any], source: str, folder: Path | None = None) -> Settings:
+    """The settings with the given sections' fields replaced.
+
+    Args:
+        settings: to start from.
+        values: sections, as in a settings file.
+        source: what they were read from, for the message.
+        folder: where relative paths in them begin; None leaves them as they are.
+
+    Raises:
+        ValueError: for an unknown section, setting or choice, a renamed one, or a value of the wrong type.
+    """
+    _refuse_renamed(values, source)
     changed: dict[str, Any] = {}
     for section, entries in values.items():
         if section not in SECTIONS:
@@ -144,8 +168,18 @@ def _overlay(settings: Settings, values: Mapping[str, Any], source: str) -> Sett
                     f"{source}: [{section}] has no setting {name!r}: take one of {', '.join(sorted(hints))}"
                 )
         converted = {name: _convert(name, value, hints[name], source) for name, value in entries.items()}
+        if folder is not None:
+            converted = {name: absolute(name, value, folder) for name, value in converted.items()}
         changed[section] = replace(getattr(settings, section), **converted)
     return replace(settings, **changed)
+
+
+def _refuse_renamed(values: Mapping[str, Any], source: str) -> None:
+    """An old name is refused with the new one, also if its section is gone."""
+    sections = {section: entries for section, entries in values.items() if isinstance(entries, Mapping)}
+    names = [f"{section}.{name}" for section, entries in sections.items() for name in entries]
+    if old := [f"{name} is called {RENAMED[name]} now" for name in names if name in RENAMED]:
+        raise ValueError(f"{source}: {', '.join(old)}: change it there")
 
 
 def _convert(name: str, value: Any, hint: Any, source: str) -> Any:
@@ -185,18 +219,11 @@ def _scalar(name: str, value: Any, kind: type, source: str) -> Any:
             raise wrong from None
     if isinstance(value, int) and abs(value) > LARGEST:
         raise ValueError(f"{source}: {name} = {_shortened(value)} is too large: integers have 64 bits")
-    if isinstance(value, str) and not _is_unicode(value):
+    if (
+        isinstance(value, str) and value.encode(errors="ignore").decode() != value
+    ):  # a file's name on Linux may be so
         raise ValueError(f"{source}: {name} = {_shortened(value)} is not UTF-8: rename what it names")
     return value
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether the text can be written to a file; the bytes of a file's name on Linux need not be text."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shortened(value: Any) -> str:
@@ -206,26 +233,3 @@ def _shortened(value: Any) -> str:
     except ValueError:  # Python does not print integers of thousands of digits
         return "a number of thousands of digits"
     return shown if len(shown) <= 100 else f"{shown[:80]}... ({len(shown)} characters)"
-
-
-def to_toml(settings: Settings) -> str:
-    """The settings as a TOML file that :func:`load_settings` reads back; None is left out.
-
-    >>> print(to_toml(Settings()).splitlines()[0])
-    [model]
-    """
-    lines: list[str] = []
-    for section, values in asdict(settings).items():
-        lines.append(f"[{section}]")
-        lines += [f"{name} = {_toml_value(value)}" for name, value in values.items() if value is not None]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _toml_value(value: Any) -> str:
-    """JSON's strings, numbers, booleans and lists are TOML's, but for one character and what is not finite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # inf, -inf or nan, as in TOML
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import warnings
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from adabatch.checkpoints import check_compatible, load_checkpoint, quarantine, saved_progress
 from adabatch.checkpoints.folders import rank_file, read_json
+from adabatch.settings import to_saved
 from adabatch.training.run import Run
 
 __all__ = ["checkpoints_folder", "resume_run", "save_run"]
@@ -82,7 +81,7 @@ def _progress(run: Run, metrics: Path) -> dict[str, Any]:
         "learning_rate": float(groups[0]["lr"]),
         "optimizer": [{name: value for name, value in group.items() if name != "params"} for group in groups],
         "metrics": {"records": run.schedule.steps, "bytes": metrics.stat().st_size if metrics.exists() else 0},
-        "settings": json.loads(json.dumps(asdict(run.settings))),
+        "settings": to_saved(run.settings),
         "corpus": run.corpus.describe(),
         "world_size": run.ranks.world_size,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},

@@ -20,7 +20,7 @@ from adabatch.distributed.parallel import DistributedContext, lost_peer, process
 from adabatch.distributed.signals import children_hear_later, interrupts
 from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
-from adabatch.settings import Settings, to_toml
+from adabatch.settings import Settings, write_config
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.checks import Start, check_settings, check_start
 from adabatch.training.divergence import TrainingDivergedError
@@ -217,7 +217,7 @@ def _train(settings: Settings, ranks: DistributedContext, start: Start) -> None:
         return
     folder = Path(settings.run.output)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(to_toml(settings), encoding="utf-8")
+    write_config(settings, folder)
     run.corpus.copy_tokenizer_to_run(folder)
     _report(run, folder, console)
 

@@ -6,14 +6,17 @@ from hypothesis import strategies as st
 
 from adabatch.commands.options import with_settings
 from adabatch.settings import (
+    CONFIG,
+    RENAMED,
     SECTIONS,
     ScheduleSettings,
     Settings,
     field_docs,
     load_settings,
+    loading,
     options,
-    preset_names,
-    to_toml,
+    preset_summaries,
+    write_config,
 )
 
 
@@ -25,15 +28,14 @@ def test_layers_override_each_other(tmp_path):
     assert settings.schedule.eta == 0.5  # file over preset 0.8
     assert settings.schedule.initial_batch == 32  # command line over file
     assert settings.schedule.stage_batches == (8, 16)
-    assert settings.data.data == ("a.txt", "b.txt")
+    assert settings.data.data == (str(tmp_path / "a.txt"), str(tmp_path / "b.txt"))  # from the file's folder
 
 
-@pytest.mark.parametrize("preset", [None, *preset_names()])
+@pytest.mark.parametrize("preset", [None, *preset_summaries()])
 def test_resolved_settings_survive_their_file(preset, tmp_path):
-    settings = load_settings(preset)
-    file = tmp_path / "config.toml"
-    file.write_text(to_toml(settings))
-    assert load_settings(file=file) == settings
+    settings = load_settings(preset, overrides={"output": str(tmp_path)})
+    write_config(settings, tmp_path)
+    assert load_settings(file=tmp_path / CONFIG) == settings
 
 
 @given(
@@ -42,10 +44,11 @@ def test_resolved_settings_survive_their_file(preset, tmp_path):
     name=st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
 )
 def test_any_value_survives_its_file(tmp_path_factory, eta, fractions, name):
-    file = tmp_path_factory.mktemp("settings") / "config.toml"
-    settings = load_settings(overrides={"eta": eta, "stage_fractions": fractions, "output": name, "lr": 1})
-    file.write_text(to_toml(settings), encoding="utf-8")
-    assert load_settings(file=file) == settings
+    folder = tmp_path_factory.mktemp("settings")
+    values = {"eta": eta, "stage_fractions": fractions, "text_field": name, "lr": 1, "output": str(folder)}
+    settings = load_settings(overrides=values)
+    write_config(settings, folder)
+    assert load_settings(file=folder / CONFIG) == settings
 
 
 def test_every_setting_is_documented_and_named_once():
@@ -111,3 +114,28 @@ def test_settings_are_immutable():
     with pytest.raises(AttributeError):
         Settings().schedule.eta = 1.0  # type: ignore[misc]
     assert ScheduleSettings() == ScheduleSettings()
+
+
+def known_names() -> set[str]:
+    settings = {f"{section}.{item.name}" for section, item, _ in options()}
+    return settings | {f"preset.{name}" for name in preset_summaries()}
+
+
+def test_renamed_names_lead_to_names_that_exist():
+    assert set(RENAMED.values()) <= known_names()
+    assert not set(RENAMED) & known_names()
+
+
+@pytest.mark.parametrize("old", [name.removeprefix("preset.") for name in RENAMED if name.startswith("preset.")])
+def test_a_preset_with_an_old_name_is_refused_with_its_new_name(old):
+    with pytest.raises(ValueError, match=f"'{old}' is not known: it is called paper-{old.split('-')[0]} now"):
+        load_settings(old)
+
+
+def test_a_setting_with_an_old_name_is_refused_with_its_new_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "RENAMED", {"schedule.etta": "schedule.eta", "tests.ema": "schedule.ema"})
+    file = tmp_path / "old.toml"
+    file.write_text("[schedule]\netta = 0.5\n[tests]\nema = 0.1\n")
+    changes = "schedule.etta is called schedule.eta now, tests.ema is called schedule.ema now"
+    with pytest.raises(ValueError, match=f"^{file}: {changes}: change it there$"):
+        load_settings(file=file)

@@ -1,0 +1,66 @@
+"""Which settings name files and folders, and where a relative path begins.
+
+A path on the command line begins at the working directory, one in a settings file at the folder of that file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PATHS", "absolute", "names_a_file"]
+
+_DATA = frozenset({"stdlib", "site-packages"})
+
+PATHS: Mapping[str, frozenset[str]] = {
+    "data": _DATA,
+    "validation_data": _DATA,
+    "tokenizer": frozenset({"bytes", "bpe"}),
+    "model": frozenset({"tiny", "demo", "llama-34m", "microllama-300m", "tinyllama-1.1b", "openllama-3b"}),
+    "replay_run": frozenset({""}),
+    "cache": frozenset({""}),
+    "output": frozenset(),
+    "resume": frozenset({"never", "auto"}),
+}
+"""The settings that are paths, each with the words that it takes in place of a path."""
+
+HUB = frozenset({"data", "validation_data", "tokenizer"})
+"""Settings that may also name something on the Hugging Face Hub."""
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_FILE_NAME = re.compile(r"\.(txt|text|md|rst|tex|py|jsonl?|gz|parquet|arrow|csv|bin)$", re.IGNORECASE)
+
+
+def names_a_file(name: str) -> bool:
+    """Whether this can only be a file or folder: nothing on the Hugging Face Hub is called so.
+
+    >>> names_a_file("corpus/part-1.txt"), names_a_file("../corpus"), names_a_file("allenai/c4")
+    (True, True, False)
+    """
+    return _FILE_NAME.search(name) is not None or _HUB_NAME.fullmatch(name) is None
+
+
+def absolute(name: str, value: Any, folder: Path) -> Any:
+    """A setting's value with its paths absolute; other settings and words such as ``stdlib`` stay as they are.
+
+    A name that the Hub may have as well is a path where there is such a file or folder.
+
+    Args:
+        name: of the setting.
+        value: of the setting.
+        folder: where relative paths begin.
+
+    >>> absolute("output", "runs/../train", Path("/work")), absolute("data", ("stdlib", "a.txt"), Path("/work"))
+    ('/work/train', ('stdlib', '/work/a.txt'))
+    """
+    if name not in PATHS or value is None:
+        return value
+    if not isinstance(value, str):
+        return tuple(absolute(name, item, folder) for item in value)
+    path = os.path.abspath(folder / os.path.expanduser(value))
+    may_be_on_hub = name in HUB and not names_a_file(value) and not os.path.exists(path)
+    # A folder of this name in the working directory alone is not what the file means: the path is refused later.
+    return value if value in PATHS[name] or (may_be_on_hub and not os.path.exists(value)) else path

@@ -1,0 +1,66 @@
+"""What ``--help`` shows of every command: defaults and presets, each taken from where it is defined."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import typer
+
+from adabatch.commands.application import app
+from adabatch.settings import Settings, options, preset_summaries
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def shown(adabatch):
+    """The help of a command, its words as running text."""
+    return lambda command: " ".join(re.sub(r"[│╭╮╰╯─]", " ", adabatch.output(command, "--help")).split())
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_option_shows_its_default(shown, command):
+    text = shown(command)
+    optional = [option for option in COMMANDS[command].params if not option.required]
+    assert text.count("[default: ") == len(optional)
+    assert text.count("[required]") == len(COMMANDS[command].params) - len(optional)
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("train", "--dry-run Print settings, memory, communication and steps; train nothing. [default: off]"),
+        ("compare", "--variants Names separated by commas; empty: all. [default: empty]"),
+        ("compare", "[default: comparison]"),
+        ("export", "--overwrite Replace an earlier export there. [default: off]"),
+        ("plot", "--output Folder of the figure. [default: runs/figures]"),
+        ("verify-bounds", "--seeds Seeds per configuration. [default: none]"),
+    ],
+)
+def test_the_defaults_are_those_of_the_options(shown, command, line):
+    text = re.sub(r"<[\w\[\]]+> ", "", shown(command))
+    assert line in text
+
+
+def test_the_default_of_every_setting(shown):
+    text, defaults = shown("train"), Settings()
+    for section, item, _ in options():
+        value = getattr(getattr(defaults, section), item.name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            option = text.split(f" --{item.name.replace('_', '-')} ", 1)[1]
+            assert option.split("[default: ", 1)[1].split("]")[0] == str(value), item.name
+
+
+def test_train_lists_the_presets_with_a_word_about_each(shown):
+    text = shown("train")
+    assert len(preset_summaries()) >= 7
+    for name, summary in preset_summaries().items():
+        assert len(summary.split()) >= 5
+        assert f"{name}: {summary}." in text
+
+
+def test_allow_is_repeated_like_data(adabatch, tmp_path):
+    """Two names, of which the second is unknown: each is looked at by itself."""
+    words = ["--allow", "seed", "--allow", "sead", "--data", tmp_path, "--output", tmp_path / "run"]
+    adabatch.refuses("--allow sead names no setting", "train", *words)

@@ -1,0 +1,97 @@
+"""``adabatch.train`` as a script or a notebook calls it: what it returns, what it raises."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+import adabatch
+from adabatch import TrainingFailedError, TrainingResult, load_settings, train
+from adabatch.reporting.metrics import read_metrics
+from adabatch.settings import CONFIG
+from tests.support.tiny_llama import write_tiny_model
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Settings of a run of a few steps, some of them replaced."""
+    write_tiny_model(tmp_path / "model.json")
+    (tmp_path / "text.txt").write_text("a batch grows as the noise does. " * 400)
+    values = {
+        "model": str(tmp_path / "model.json"),
+        "data": str(tmp_path / "text.txt"),
+        "samples": 24,
+        "initial_batch": 4,
+        "max_batch": 8,
+        "warmup_samples": 8,
+        "sequence_length": 16,
+        "validation_interval": 8,
+        "validation_samples": 4,
+        "figures": False,
+        "threads": 1,
+        "output": str(tmp_path / "run"),
+    }
+    return lambda **changes: load_settings(overrides=values | changes)
+
+
+def test_the_result_is_what_the_run_has_left(small, tmp_path):
+    result = train(small())
+    assert result.output == tmp_path / "run"
+    assert result.records == read_metrics(tmp_path / "run")
+    assert result.steps == len(result.records) > 1
+    assert result.samples == sum(record["batch_size"] for record in result.records) >= 24
+    assert result.validation_loss == result.records[-1]["val_loss"] > 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.output = tmp_path  # type: ignore[misc]
+
+
+def test_the_folder_holds_what_repeats_the_run(small, tmp_path):
+    first = train(small(validation_interval=0))
+    assert first.validation_loss is None
+    again = load_settings(file=first.output / CONFIG, overrides={"output": str(tmp_path / "again")})
+    losses = [[record["loss"] for record in result.records] for result in (first, train(again))]
+    assert losses[0] == losses[1]
+
+
+def test_a_mistake_is_a_value_error_before_anything_is_written(small, tmp_path):
+    with pytest.raises(ValueError, match="eta must be a positive number"):
+        train(small(eta=0.0))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_fails_raises_its_exit_code(small, capsys):
+    wild = {"lr": 1e30, "min_lr": 0.0, "warmup_samples": 0, "max_skipped": 1, "validation_interval": 0}
+    with pytest.raises(TrainingFailedError, match="exit code 3: it diverged") as failed:
+        train(small(samples=64, **wild))
+    assert failed.value.exit_code == 3
+    assert "training diverged" in capsys.readouterr().err
+
+
+def test_the_interrupt_of_a_notebook_stays_one(small, monkeypatch):
+    monkeypatch.setattr("adabatch.training.train.launch", lambda settings: 130)
+    with pytest.raises(KeyboardInterrupt):
+        train(small())
+
+
+def test_the_names_at_the_root():
+    assert adabatch.train is train
+    assert {"train", "TrainingResult", "TrainingFailedError"} <= set(adabatch.__all__)
+
+
+@pytest.mark.distributed
+def test_several_ranks_are_started_from_a_session_without_a_file(small, tmp_path):
+    values = {"parallel": "ddp", "ranks": 2, "output": str(tmp_path / "two"), "threads": 1}
+    train(small())
+    code = (
+        "from adabatch import load_settings, train\n"
+        f"result = train(load_settings(None, {str(tmp_path / 'run' / CONFIG)!r}, {values!r}))\n"
+        "print(result.samples, result.steps, result.output)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = TrainingResult(tmp_path / "two")
+    assert done.stdout.splitlines()[-1] == f"{result.samples} {result.steps} {tmp_path / 'two'}"
+    assert result.samples >= 24
