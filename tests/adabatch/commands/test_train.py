@@ -49,7 +49,7 @@ def texts(tmp_path):
         ("--config {texts}/missing.toml", "does not exist"),
         ("--resume {texts}", "no complete checkpoint"),
         ("--tokenizer {texts}/missing.json", "tokenizer"),
-        ("--samples 0", "the budget must be at least 1 sample"),
+        ("--samples 0", "--samples must be 1 or more, but is 0"),
         ("--ranks 2", "--parallel single runs 1 rank"),
     ],
 )
