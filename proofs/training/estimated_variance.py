@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
 import sympy
 
-from proofs.steps import Evidence, Proof, Step, checked, identity, nonnegative, prose
+from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
 from theory.training import estimated_variance as theory
 
 __all__ = ["estimated_test"]
@@ -22,31 +22,27 @@ variance, margin, more, delta = sympy.symbols("V m h delta", positive=True)
 trace, largest, square, groups = sympy.symbols("t l t_2 J", positive=True)
 
 
+@proves(
+    "estimated test",
+    "how often the estimated test passes when it should not",
+    r"If $V = \mathrm{tr}\,S/J \ge (1+\delta)\eta^2\|G\|^2$, the test "
+    r"$\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes "
+    r"with probability at most $W/(W+(\delta/(1+\delta))^2)$, "
+    r"$W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + 2(1+\eta^2J)^2/(J(J-1)r_e)$.",
+    source="this project",
+)
 def estimated_test(
     margin_of: Function = theory.estimated_margin,
     bound_variance: Function = theory.relative_variance,
     tail: Function = theory.cantelli,
-) -> Proof:
+) -> Iterator[Step]:
     """The bound with the given margin, variance bound and tail inequality."""
-    return Proof(
-        name="estimated test",
-        title="how often the estimated test passes when it should not",
-        statement=(
-            r"If $V = \mathrm{tr}\,S/J \ge (1+\delta)\eta^2\|G\|^2$, the test "
-            r"$\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes "
-            r"with probability at most $W/(W+(\delta/(1+\delta))^2)$, "
-            r"$W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + 2(1+\eta^2J)^2/(J(J-1)r_e)$."
-        ),
-        steps=(
-            *(_decomposition(margin_of, count) for count in (2, 3, 4)),
-            *_expectation(),
-            *_variances(bound_variance),
-            *_cantelli(tail),
-            _enumeration(margin_of, bound_variance, tail),
-            *_student(margin_of),
-        ),
-        source="this project",
-    )
+    yield from (_decomposition(margin_of, count) for count in (2, 3, 4))
+    yield from _expectation()
+    yield from _variances(bound_variance)
+    yield from _cantelli(tail)
+    yield _enumeration(margin_of, bound_variance, tail)
+    yield from _student(margin_of)
 
 
 def _decomposition(margin_of: Function, count: int, length: int = 2) -> Step:
@@ -71,27 +67,25 @@ def _decomposition(margin_of: Function, count: int, length: int = 2) -> Step:
     )
 
 
-def _expectation() -> tuple[Step, ...]:
+def _expectation() -> Iterator[Step]:
     """E Z, and its distance from 0 in units of V."""
     norm = sympy.Symbol("g", positive=True)
     mean = eta**2 * norm - groups * trace / groups**2
-    return (
-        identity(
-            r"E Z = \eta^2\|G\|^2 - \mathrm{tr}S/J = -\tfrac{\delta}{1+\delta}V, V = (1+\delta)\eta^2\|G\|^2",
-            mean.subs(norm, trace / (groups * (1 + delta) * eta**2)),
-            -theory.relative_margin(delta) * trace / groups,
-            "E T = J tr S and E U = 0",
-        ),
-        nonnegative(
-            r"\delta/(1+\delta) \text{ grows with } \delta",
-            sympy.diff(theory.relative_margin(delta), delta),
-            [delta],
-            reason="so a larger V is further away",
-        ),
+    yield identity(
+        r"E Z = \eta^2\|G\|^2 - \mathrm{tr}S/J = -\tfrac{\delta}{1+\delta}V, V = (1+\delta)\eta^2\|G\|^2",
+        mean.subs(norm, trace / (groups * (1 + delta) * eta**2)),
+        -theory.relative_margin(delta) * trace / groups,
+        "E T = J tr S and E U = 0",
+    )
+    yield nonnegative(
+        r"\delta/(1+\delta) \text{ grows with } \delta",
+        sympy.diff(theory.relative_margin(delta), delta),
+        [delta],
+        reason="so a larger V is further away",
     )
 
 
-def _variances(bound_variance: Function) -> tuple[Step, ...]:
+def _variances(bound_variance: Function) -> Iterator[Step]:
     """Var Z / V^2 from its three parts."""
     mean_variance = trace / groups
     beta = sympy.Symbol("beta", positive=True)
@@ -101,21 +95,19 @@ def _variances(bound_variance: Function) -> tuple[Step, ...]:
     inner = 2 * eta**2 * sympy.sqrt(largest * norm / groups) / mean_variance
     squares = sympy.sqrt(groups * beta * trace**2) / groups**2 / mean_variance
     claimed = bound_variance(groups, eta, delta, beta, trace**2 / square, largest / trace)
-    return (
-        prose(
-            r"\mathrm{Var} Z = \mathrm{Var}(\text{linear part}) + \mathrm{Var}(U\text{-part})",
-            "given one group, its products with the others have mean 0: U is uncorrelated with sums over groups",
-        ),
-        prose(
-            r"\mathrm{Var} U = \tfrac{J(J-1)}{2}\mathrm{tr}S^2, \quad \mathrm{Var}\langle G,\bar Y\rangle \le "
-            r"\lambda_{\max}\|G\|^2/J, \quad \mathrm{Var} T = J\beta(\mathrm{tr}S)^2",
-            "standard deviations add in the linear part; all of it is enumerated exactly below",
-        ),
-        checked(
-            r"W V^2 = (\sigma_T/J^2 + 2\eta^2\sigma_{\langle G,\bar Y\rangle})^2 + (\ldots)^2\,\mathrm{Var} U",
-            lambda: _equal(claimed, (inner + squares) ** 2 + products),
-            "with r_e = (tr S)^2 / tr S^2 and nu = lambda_max / tr S",
-        ),
+    yield prose(
+        r"\mathrm{Var} Z = \mathrm{Var}(\text{linear part}) + \mathrm{Var}(U\text{-part})",
+        "given one group, its products with the others have mean 0: U is uncorrelated with sums over groups",
+    )
+    yield prose(
+        r"\mathrm{Var} U = \tfrac{J(J-1)}{2}\mathrm{tr}S^2, \quad \mathrm{Var}\langle G,\bar Y\rangle \le "
+        r"\lambda_{\max}\|G\|^2/J, \quad \mathrm{Var} T = J\beta(\mathrm{tr}S)^2",
+        "standard deviations add in the linear part; all of it is enumerated exactly below",
+    )
+    yield checked(
+        r"W V^2 = (\sigma_T/J^2 + 2\eta^2\sigma_{\langle G,\bar Y\rangle})^2 + (\ldots)^2\,\mathrm{Var} U",
+        lambda: _equal(claimed, (inner + squares) ** 2 + products),
+        "with r_e = (tr S)^2 / tr S^2 and nu = lambda_max / tr S",
     )
 
 
@@ -124,21 +116,19 @@ def _equal(left: Any, right: Any) -> Evidence:
     return Evidence(residual == 0, f"residual {residual}")
 
 
-def _cantelli(tail: Function) -> tuple[Step, ...]:
+def _cantelli(tail: Function) -> Iterator[Step]:
     """P(Z - E Z >= m) <= E (Z - E Z + t)^2 / (m + t)^2 at t = V / m."""
     shift = variance / margin
-    return (
-        identity(
-            r"\frac{V+t^2}{(m+t)^2} = \frac{V}{V+m^2} \text{ at } t = V/m",
-            (variance + shift**2) / (margin + shift) ** 2,
-            tail(variance, margin),
-            "Markov for the square: 1{x >= m} <= ((x + t)/(m + t))^2",
-        ),
-        nonnegative(
-            r"\text{it grows with } V",
-            tail(variance + more, margin) - tail(variance, margin),
-            [variance, more, margin],
-        ),
+    yield identity(
+        r"\frac{V+t^2}{(m+t)^2} = \frac{V}{V+m^2} \text{ at } t = V/m",
+        (variance + shift**2) / (margin + shift) ** 2,
+        tail(variance, margin),
+        "Markov for the square: 1{x >= m} <= ((x + t)/(m + t))^2",
+    )
+    yield nonnegative(
+        r"\text{it grows with } V",
+        tail(variance + more, margin) - tail(variance, margin),
+        [variance, more, margin],
     )
 
 
@@ -193,7 +183,7 @@ def _sums(true: tuple[float, float], outcome: Any) -> tuple[float, float]:
     return math.fsum(x * x for g in gradients for x in g), math.fsum(m * m for m in means)
 
 
-def _student(margin_of: Function) -> tuple[Step, ...]:
+def _student(margin_of: Function) -> Iterator[Step]:
     """One coordinate: the margin is a multiple of t^2 - (1 + eta^2)/eta^2, and the value at J = 4."""
     t, estimate = sympy.symbols("t v", positive=True)
     mean_square = t**2 * estimate
@@ -201,18 +191,15 @@ def _student(margin_of: Function) -> tuple[Step, ...]:
     x = sympy.Integer(5)
     cdf = sympy.atan(x / sympy.sqrt(3)) + sympy.sqrt(3) * x / (3 + x**2)
     exact = float(1 - 2 / sympy.pi * cdf)
-    return (
-        identity(
-            r"Z = \hat V(\eta^2t^2 - (1+\eta^2)), \quad t = \bar g/\sqrt{\hat V}",
-            sympy.expand(margin_of(groups, eta, squares, mean_square)),
-            sympy.expand(estimate * (eta**2 * t**2 - (1 + eta**2))),
-            "in one coordinate the test passes iff |t| >= sqrt(1 + eta^2)/eta; t is Student's where G_i = 0",
-        ),
-        checked(
-            r"P(|t_3| \ge 5) = 1 - \frac2\pi\Bigl(\arctan\frac{5}{\sqrt3}+\frac{5\sqrt3}{28}\Bigr)",
-            lambda: Evidence(
-                abs(theory.coordinate_passing_probability(4, 0.2) - exact) < 1e-12,
-                f"{exact:.5f} at J = 4, eta = .2",
-            ),
+    yield identity(
+        r"Z = \hat V(\eta^2t^2 - (1+\eta^2)), \quad t = \bar g/\sqrt{\hat V}",
+        sympy.expand(margin_of(groups, eta, squares, mean_square)),
+        sympy.expand(estimate * (eta**2 * t**2 - (1 + eta**2))),
+        "in one coordinate the test passes iff |t| >= sqrt(1 + eta^2)/eta; t is Student's where G_i = 0",
+    )
+    yield checked(
+        r"P(|t_3| \ge 5) = 1 - \frac2\pi\Bigl(\arctan\frac{5}{\sqrt3}+\frac{5\sqrt3}{28}\Bigr)",
+        lambda: Evidence(
+            abs(theory.coordinate_passing_probability(4, 0.2) - exact) < 1e-12, f"{exact:.5f} at J = 4, eta = .2"
         ),
     )
