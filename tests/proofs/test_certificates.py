@@ -12,11 +12,9 @@ import sympy
 
 from proofs.certificates.check import (
     QUICK,
-    CertificateViolationError,
     Effort,
     check_certificate,
     margin,
-    require_certificate_inequality,
 )
 from proofs.certificates.compute import Grid, find, lower_gain, main
 from proofs.l1 import theorem3
@@ -133,7 +131,8 @@ def test_margin_against_a_slow_twin(certificate: Certificate) -> None:
 
 @certificates
 def test_committed_certificates_pass_the_quick_check(certificate: Certificate) -> None:
-    report = require_certificate_inequality(certificate)
+    report = check_certificate(certificate)
+    assert report.holds
     assert {search.search for search in report.searches} == {"grid", "random", "mixture", "descent"}
     assert report.worst.margin > 0
 
@@ -160,37 +159,33 @@ def test_committed_certificates_pass_the_thorough_check(certificate: Certificate
 
 
 # ----------------------------------------------------------------------------------------------------
-# Negative controls: the checker rejects what is no certificate.
+# Negative controls: the checker rejects what is not a certificate.
 
 
 @certificates
-def test_five_percent_more_gain_is_rejected_by_name(certificate: Certificate) -> None:
-    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
-        require_certificate_inequality(replace(certificate, gain=1.05 * certificate.gain))
+def test_five_percent_more_gain_is_rejected(certificate: Certificate) -> None:
+    assert not check_certificate(replace(certificate, gain=1.05 * certificate.gain)).holds
 
 
 @certificates
 @pytest.mark.parametrize("factor", [0.9, 0.5])
-def test_a_scaled_potential_is_rejected_by_name(certificate: Certificate, factor: float) -> None:
+def test_a_scaled_potential_is_rejected(certificate: Certificate, factor: float) -> None:
     scaled = replace(certificate, values=factor * certificate.values)
-    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
-        require_certificate_inequality(scaled)
+    assert not check_certificate(scaled).holds
 
 
 @certificates
-def test_a_smaller_noise_weight_is_rejected_by_name(certificate: Certificate) -> None:
+def test_a_smaller_noise_weight_is_rejected(certificate: Certificate) -> None:
     share = 0.9
     weaker = replace(
         certificate, noise_weight=share * certificate.noise_weight, tail_slope=share * certificate.tail_slope
     )
-    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
-        require_certificate_inequality(weaker)
+    assert not check_certificate(weaker).holds
 
 
-def test_the_trivial_potential_is_rejected_by_name() -> None:
+def test_the_trivial_potential_is_rejected() -> None:
     certificate = find_certificate(0.9, 0.95)
-    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
-        require_certificate_inequality(replace(certificate, values=0 * certificate.values))
+    assert not check_certificate(replace(certificate, values=0 * certificate.values)).holds
 
 
 def test_one_bad_cell_is_found() -> None:
@@ -206,13 +201,13 @@ def test_one_bad_cell_is_found() -> None:
 # The program that finds certificates.
 
 
-def test_a_certificate_is_found_and_checked_anew(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_certificate_is_found_and_checked_again() -> None:
     """RMSProp with a short memory, on a coarse grid: from nothing to a file that passes the check."""
     grid = Grid(z_points=2, s_points=60, low_points=40, s_min=1e-12, s_max=20.0, tail_share=0.9, per_decade=6)
     found = find(0.0, 0.5, 2.0, grid)
     lowered = lower_gain(found, QUICK, safety=0.05)
     assert 0 < lowered.gain < found.gain
-    assert require_certificate_inequality(lowered).holds
+    assert check_certificate(lowered).holds
     assert lowered.largest_eta > 0.2
 
 
@@ -230,4 +225,4 @@ def test_the_command_writes_a_certificate(tmp_path: Any, capsys: pytest.CaptureF
     main([*options.split(), "--tail-share", "0.9", "--output", str(tmp_path)])
     certificate = load_certificate(next(tmp_path.glob("*.npz")))
     assert f"J {certificate.gain:.4f}" in capsys.readouterr().out
-    assert require_certificate_inequality(certificate).holds
+    assert check_certificate(certificate).holds

@@ -13,7 +13,7 @@ from proofs.audit.published_adam import proposition_1
 from proofs.claims_report import CheckedClaim, check_claim
 from proofs.steps import run
 from theory.audit.claims import CLAIMS, find_claim
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 
 
 def test_claims_lists_every_place(adabatch) -> None:
@@ -49,7 +49,7 @@ def test_claims_run_confirms_every_verdict(adabatch) -> None:
 
 def test_a_verdict_that_is_not_confirmed_gives_exit_code_1(adabatch, monkeypatch) -> None:
     def contradicting(claim):
-        holds = ClaimEvidence((Comparison("x", 1.0, "==", 1.0),))
+        holds = ClaimEvidence((Assertion("x", 1.0, "==", 1.0),))
         return CheckedClaim(claim, holds, {}, 0.0)
 
     monkeypatch.setattr(claims_report, "check_claim", contradicting)

@@ -10,18 +10,15 @@ import pytest
 import sympy
 import z3
 
-from proofs.adam import (
-    PROOFS,
-    lemma_l1,
-    lemma_l2,
-    lemma_l3,
-    lemma_l4,
-    lemma_l5,
-    lemma_l6,
-    lemma_l7,
-    lemma_l8,
-    theorem_1,
-)
+from proofs.adam.l1_step import lemma_l1
+from proofs.adam.l2_decay import lemma_l2
+from proofs.adam.l3_freeze import lemma_l3
+from proofs.adam.l4_swap import lemma_l4
+from proofs.adam.l5_key_inequality import lemma_l5
+from proofs.adam.l6_descent import lemma_l6
+from proofs.adam.l7_denominators import lemma_l7
+from proofs.adam.l8_self_bounding import lemma_l8
+from proofs.adam.theorem1 import theorem_1
 from proofs.steps import CheckedProof, Method, Proof, run
 from theory.adam import constants as constants
 from theory.adam import theorem1
@@ -29,6 +26,9 @@ from theory.adam.key_inequality import curvature, minorant, normalized_response,
 from theory.bound import Bound
 
 ONE_PERCENT, TEN_PERCENT = sympy.Rational(101, 100), sympy.Rational(11, 10)
+
+
+PROOFS = (lemma_l1, lemma_l2, lemma_l3, lemma_l4, lemma_l5, lemma_l6, lemma_l7, lemma_l8, theorem_1)
 
 
 @cache
@@ -123,7 +123,7 @@ PERTURBED: dict[str, Callable[[], Proof]] = {
 
 
 def rejected(proof: Proof) -> bool:
-    """Whether some step does not hold; the steps that check a whole lemma anew come last."""
+    """Whether some step does not hold; the steps that check a whole lemma again come last."""
     steps = sorted(proof.steps, key=lambda step: step.method is Method.LEMMA)
     return any(not step.check().holds for step in steps)
 
