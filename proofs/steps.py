@@ -118,17 +118,16 @@ class Proof:
 class Provable(Generic[P]):
     """A lemma without its steps, and the function that yields them; calling it gives the :class:`Proof`.
 
-    The function's parameters, all with defaults, are the formulas that the proof is about: negative controls call
-    it with false ones.
+    The steps name theory's own formulas; the function's parameters, all with defaults, are numbers of the statement.
     """
 
     def __init__(self, steps: Callable[P, Iterator[Step]], lemma: Proof) -> None:
         self.steps, self.lemma = steps, lemma
         update_wrapper(self, steps)
 
-    def __call__(self, *formulas: P.args, **named: P.kwargs) -> Proof:
-        """The proof with these formulas."""
-        return replace(self.lemma, steps=tuple(self.steps(*formulas, **named)))
+    def __call__(self, *numbers: P.args, **named: P.kwargs) -> Proof:
+        """The proof, at these numbers."""
+        return replace(self.lemma, steps=tuple(self.steps(*numbers, **named)))
 
 
 def proves(

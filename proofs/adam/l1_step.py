@@ -5,8 +5,7 @@ The induction is exact: C_m^2 v_k - m_k^2 exceeds beta2 times its predecessor by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -24,11 +23,11 @@ __all__ = ["lemma_l1"]
     r"$\|w_{k+1}-w_k\|_2 \le \alpha\sqrt{d}\,C_m$. The constant is the least one.",
     source="corrected Theorem 1; Lemma B.2 of arXiv 2412.21124 (its first inequality)",
 )
-def lemma_l1(step_bound: Callable[..., Any] = normalized_step_bound) -> Iterator[Step]:
-    """|m_k| <= C_m sqrt(v_k) with C_m the given function of the betas, and C_m is the least such constant."""
+def lemma_l1() -> Iterator[Step]:
+    """|m_k| <= C_m sqrt(v_k) and C_m is the least such constant."""
     m, g = sympy.symbols("m g", real=True)
     v = sympy.Symbol("v", nonnegative=True)
-    bound = sympy.cancel(step_bound(BETA1, BETA2) ** 2)
+    bound = sympy.cancel(normalized_step_bound(BETA1, BETA2) ** 2)
     new_m, new_v = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * g**2
     square = (BETA2 * (1 - r**2) * m - BETA1 * (1 - BETA1) * g) ** 2 / (BETA2 * (1 - r**2))
     growth = BETA2 / BETA1  # equality for g_j = growth^j: both moments settle, in units of g_k and g_k^2

@@ -6,8 +6,7 @@ bounded (L2); its sum over the past is an arithmetic-geometric series.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -31,19 +30,17 @@ n = sympy.Symbol("n", integer=True, nonnegative=True)
     source="corrected Theorem 1",
     uses=("L1", "L2"),
 )
-def lemma_l3(
-    freezing: Callable[..., Any] = freezing_constant, step_bound: Callable[..., Any] = normalized_step_bound
-) -> Iterator[Step]:
+def lemma_l3() -> Iterator[Step]:
     """The freezing error alpha L d C_m ``freezing(beta1, beta2)`` per step."""
     tail = r**n * (n / (1 - r) + r / (1 - r) ** 2)
-    distance = smoothness * n * alpha * sympy.sqrt(dimension) * step_bound(BETA1, BETA2)
+    distance = smoothness * n * alpha * sympy.sqrt(dimension) * normalized_step_bound(BETA1, BETA2)
     direction = sympy.sqrt(dimension) / (sympy.sqrt(second_moment_weight(BETA2)) * q**n)
     term = (1 - BETA1) * BETA1**n * distance * direction
-    error = alpha * smoothness * dimension * step_bound(BETA1, BETA2) * freezing(BETA1, BETA2)
+    error = alpha * smoothness * dimension * normalized_step_bound(BETA1, BETA2) * freezing_constant(BETA1, BETA2)
     per_unit = error / sympy.cancel(r / (1 - r) ** 2)
     yield _decomposition()
     yield _cauchy_schwarz()
-    yield by_lemma(r"\|G_k - G_j\| \le L\,(k-j)\,\alpha\sqrt d\,C_m", lemma_l1(step_bound), reason="smoothness")
+    yield by_lemma(r"\|G_k - G_j\| \le L\,(k-j)\,\alpha\sqrt d\,C_m", lemma_l1, reason="smoothness")
     yield by_lemma(
         r"\|g_j/\sqrt{v_k}\| \le \sqrt{d/c}\;\beta_2^{-(k-j)/2}",
         lemma_l2,

@@ -6,8 +6,7 @@ counts at least once, what points uphill at most rho times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -29,9 +28,9 @@ n = sympy.Symbol("n", integer=True, nonnegative=True)
     source="corrected Theorem 1",
     uses=("L2",),
 )
-def lemma_l4(amplification: Callable[..., Any] = momentum_amplification) -> Iterator[Step]:
-    """The swap with rho the given function of the betas."""
-    rho = sympy.cancel(amplification(BETA1, BETA2))
+def lemma_l4() -> Iterator[Step]:
+    """The swap, at the cost of rho."""
+    rho = sympy.cancel(momentum_amplification(BETA1, BETA2))
     tail = rho * r**n
     part = sympy.Symbol("x", nonnegative=True)
     share = sympy.Symbol("h", nonnegative=True)

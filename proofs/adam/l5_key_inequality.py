@@ -7,7 +7,7 @@ slope and its curvature are computed, not retyped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -20,7 +20,6 @@ from theory.adam.key_inequality import normalized_response
 __all__ = ["lemma_l5"]
 
 Expression = Any
-Function = Callable[..., Any]
 
 s, a, b, p, z, w = sympy.symbols("s a b p z w", nonnegative=True)
 x, u, y = sympy.symbols("x u y", positive=True)
@@ -41,25 +40,20 @@ ETA = sympy.sqrt(1 / (1 + b))
     r"$\kappa = (1-\rho\eta^2)/(1+\eta^2)$.",
     source="corrected Theorem 1",
 )
-def lemma_l5(
-    response: Function = normalized_response,
-    minorant: Function = theory_minorant,
-    alignment: Function = alignment_at,
-    least_amplification: int | Expression = 1,
-) -> Iterator[Step]:
-    """Lemma L5 for the given response, parabola and constant kappa, and all rho >= ``least_amplification``."""
-    yield from _negative(response, minorant, least_amplification)
-    yield from _below_one(response, minorant, least_amplification)
-    yield from _up_to_y(response, minorant)
-    yield from _beyond_y(response, minorant, least_amplification)
-    yield from _expectation(minorant, alignment)
-    yield from _sharpness(response, alignment)
+def lemma_l5(least_amplification: int | Expression = 1) -> Iterator[Step]:
+    """The response, the parabola below it and kappa, for all rho >= ``least_amplification``."""
+    yield from _negative(least_amplification)
+    yield from _below_one(least_amplification)
+    yield from _up_to_y()
+    yield from _beyond_y(least_amplification)
+    yield from _expectation()
+    yield from _sharpness()
 
 
-def _negative(response: Function, minorant: Function, least: Expression) -> Iterator[Step]:
+def _negative(least: Expression) -> Iterator[Step]:
     """x = -u < 0: the left side is at least -rho max(1, u), the right side at most that."""
-    squared = (s + 1) * response(u, s) ** 2
-    right = minorant(-u, s, ETA, least + p)
+    squared = (s + 1) * normalized_response(u, s) ** 2
+    right = theory_minorant(-u, s, ETA, least + p)
     yield nonnegative(
         r"(s+1)u^2/(s+u^2) \le 1, \quad 0 < u \le 1",
         1 - squared,
@@ -86,14 +80,14 @@ def _negative(response: Function, minorant: Function, least: Expression) -> Iter
     )
 
 
-def _below_one(response: Function, minorant: Function, least: Expression) -> Iterator[Step]:
+def _below_one(least: Expression) -> Iterator[Step]:
     """0 <= x <= 1: the root by the arithmetic-geometric mean, then positive coefficients."""
     half = 1 / (2 * (s + 1))
     mean = 1 - half * (1 - x**2)
     unit = {x: 1 - 1 / (1 + a)}
     yield nonnegative(
         r"\sqrt{(s+x^2)/(s+1)} \le 1 - (1-x^2)/(2(s+1)), \text{ squared}",
-        mean**2 - (x / response(x, s)) ** 2 / (s + 1),
+        mean**2 - (x / normalized_response(x, s)) ** 2 / (s + 1),
         [s, a],
         unit,
         "arithmetic-geometric mean",
@@ -101,53 +95,53 @@ def _below_one(response: Function, minorant: Function, least: Expression) -> Ite
     yield nonnegative(r"1 - (1-x^2)/(2(s+1)) \ge 0", mean, [s, a], unit)
     yield nonnegative(
         r"\rho = 1 \text{ is worst}",
-        minorant(x, s, eta, least) - minorant(x, s, eta, least + p),
+        theory_minorant(x, s, eta, least) - theory_minorant(x, s, eta, least + p),
         [p, w, eta],
         {x: (1 + eta**2) * (1 - w)},
         "the difference is rho - 1 times a square",
     )
     yield nonnegative(
         r"\frac{x}{1-(1-x^2)/(2(s+1))} \ge 1 + t(x-1) - 2(x/y-1)^2, \quad 0 \le x \le 1 \le y \le 2",
-        x / mean - minorant(x, s, ETA, least),
+        x / mean - theory_minorant(x, s, ETA, least),
         [s, a, b],
         unit,
     )
 
 
-def _tangent(minorant: Function, noise: Expression) -> tuple[Expression, Expression]:
+def _tangent(noise: Expression) -> tuple[Expression, Expression]:
     """The minorant's tangent at x = y as (value, slope): 1 + t (y - 1) and t."""
     point = squared_noise_growth(noise)
-    parabola = minorant(x, s, noise, rho)
+    parabola = theory_minorant(x, s, noise, rho)
     return parabola.subs(x, point), sympy.diff(parabola, x).subs(x, point)
 
 
-def _up_to_y(response: Function, minorant: Function) -> Iterator[Step]:
+def _up_to_y() -> Iterator[Step]:
     """1 <= x <= y: the tangent at y lies above the parabola and, squared, below (s + 1) f^2."""
     noise = sympy.sqrt(y - 1)
-    value, slope = _tangent(minorant, noise)
+    value, slope = _tangent(noise)
     line = value + slope * (x - y)
     ordered = {x: 1 + z, y: 1 + z + w}
     yield identity(
         r"1 + t(x-1) - [\text{parabola}] = (1+\rho)(x/y-1)^2 \ge 0",
-        line - minorant(x, s, noise, rho),
+        line - theory_minorant(x, s, noise, rho),
         (1 + rho) * (x / y - 1) ** 2,
     )
     yield nonnegative(r"1 + t(x-1) \ge 0, \quad 1 \le x \le y", line, [s, z, w], ordered)
     yield nonnegative(
         r"(s+1)x^2/(s+x^2) \ge (1 + t(x-1))^2, \quad 1 \le x \le y",
-        (s + 1) * response(x, s) ** 2 - line**2,
+        (s + 1) * normalized_response(x, s) ** 2 - line**2,
         [s, z, w],
         ordered,
     )
 
 
-def _beyond_y(response: Function, minorant: Function, least: Expression) -> Iterator[Step]:
+def _beyond_y(least: Expression) -> Iterator[Step]:
     """x >= y: the difference is >= 0 at y, its slope is >= 0 there, and it is convex."""
     noise = sympy.sqrt(y - 1)
-    _, slope = _tangent(minorant, noise)
-    left = sympy.sqrt(s + 1) * response(x, s)
+    _, slope = _tangent(noise)
+    left = sympy.sqrt(s + 1) * normalized_response(x, s)
     first, second = sympy.diff(left, x), sympy.diff(left, x, 2)
-    convexity = -sympy.diff(minorant(x, s, ETA, least + p), x, 2)
+    convexity = -sympy.diff(theory_minorant(x, s, ETA, least + p), x, 2)
     yield nonnegative(
         r"h'(y)^2 \ge t^2, \quad h(x) = \sqrt{s+1}\, x/\sqrt{s+x^2}",
         sympy.simplify(first.subs(x, y) ** 2) - slope**2,
@@ -170,10 +164,10 @@ def _beyond_y(response: Function, minorant: Function, least: Expression) -> Iter
     yield nonnegative(r"2(1+\rho)/y^2 - 3/4 \ge 0", convexity - sympy.Rational(3, 4), [s, b, p])
 
 
-def _expectation(minorant: Function, alignment: Function) -> Iterator[Step]:
+def _expectation() -> Iterator[Step]:
     """The parabola's expectation, at the largest variance eta^2, is kappa."""
     variance = sympy.Symbol("V", nonnegative=True)
-    parabola = sympy.Poly(sympy.expand(minorant(x, s, eta, rho)), x)
+    parabola = sympy.Poly(sympy.expand(theory_minorant(x, s, eta, rho)), x)
     coefficients = [parabola.coeff_monomial(x**power) for power in range(3)]
     mean = coefficients[0] + coefficients[1] + coefficients[2] * (1 + variance)
     yield prose(r"E[\sqrt{s+1} f_s(X)] \ge E[\text{parabola}(X)]", "monotonicity of the expectation")
@@ -183,11 +177,11 @@ def _expectation(minorant: Function, alignment: Function) -> Iterator[Step]:
     yield identity(
         r"E X = 1, \mathrm{Var} X = \eta^2: E[\text{parabola}(X)] = (1-\rho\eta^2)/(1+\eta^2)",
         mean.subs(variance, eta**2),
-        alignment(rho, eta),
+        alignment_at(rho, eta),
     )
 
 
-def _sharpness(response: Function, alignment: Function) -> Iterator[Step]:
+def _sharpness() -> Iterator[Step]:
     """s = 0, X in {0-, y} with probabilities eta^2 / y and 1 / y."""
     top = squared_noise_growth(eta)
     high = 1 / top
@@ -195,6 +189,6 @@ def _sharpness(response: Function, alignment: Function) -> Iterator[Step]:
     yield identity(r"\mathrm{Var} X = \eta^2 \text{ for this } X", high * top**2 - 1, eta**2)
     yield identity(
         r"E f_0(X) = \kappa \text{ for this } X: L5 is sharp",
-        high * response(u, 0) - (1 - high) * rho * response(u, 0),
-        alignment(rho, eta),
+        high * normalized_response(u, 0) - (1 - high) * rho * normalized_response(u, 0),
+        alignment_at(rho, eta),
     )

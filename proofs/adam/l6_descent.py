@@ -2,15 +2,14 @@ r"""Lemma L6: the key inequality L5 in the units of one coordinate of Adam."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, b, noise
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
-from theory.adam.constants import alignment_at, momentum_amplification, second_moment_weight
+from theory.adam.constants import momentum_amplification, second_moment_weight
 from theory.adam.key_inequality import normalized_response
 
 __all__ = ["lemma_l6"]
@@ -24,14 +23,14 @@ __all__ = ["lemma_l6"]
     source="corrected Theorem 1",
     uses=("L5",),
 )
-def lemma_l6(alignment: Callable[..., Any] = alignment_at) -> Iterator[Step]:
-    """E_k[((G g)^+ - rho (G g)^-) / sqrt(v_k)] >= kappa G^2 / sqrt(D_k) with kappa the given function."""
+def lemma_l6() -> Iterator[Step]:
+    """E_k[((G g)^+ - rho (G g)^-) / sqrt(v_k)] >= kappa G^2 / sqrt(D_k)."""
     beta2, true, old, ratio = sympy.symbols("beta2 G v_old X", positive=True)
     weight = second_moment_weight(beta2)
     s = beta2 * old / (weight * true**2)
     expected = beta2 * old + weight * true**2
     scale = true / sympy.sqrt(weight)
-    key = lemma_l5(alignment=alignment)
+    key = lemma_l5
     yield identity(
         r"G\cdot(XG)/\sqrt{v_k} = \frac{|G|}{\sqrt c}\, \frac{X}{\sqrt{s+X^2}}, \quad "
         r"s = \beta_2 v_{k-1}/(c\,G^2)",

@@ -6,8 +6,7 @@ sum_i E sqrt(D_{k,i}) plus the growth of Phi is at most B E||G_k||_1, and A = Ph
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -31,10 +30,8 @@ __all__ = ["lemma_l7"]
     r"$B = \sqrt c\,\bigl(1 + \tau\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\bigr)$.",
     source="corrected Theorem 1",
 )
-def lemma_l7(
-    start: Callable[..., Any] = preconditioner_start, growth: Callable[..., Any] = preconditioner_growth
-) -> Iterator[Step]:
-    """sum_k sum_i E sqrt(D_{k,i}) <= A + B S with A and B the given functions."""
+def lemma_l7() -> Iterator[Step]:
+    """sum_k sum_i E sqrt(D_{k,i}) <= A + B S."""
     left, right, mean, square = sympy.symbols("p_1 p_2 z_0 z", positive=True)
     gradient = sympy.Symbol("G", nonnegative=True)
     root_weight = sympy.sqrt(second_moment_weight(BETA2))
@@ -58,13 +55,16 @@ def lemma_l7(
     )
     yield identity(
         r"\sqrt{\beta_2} V + \sqrt c\,G + \Phi(\sqrt{\beta_2} V + \sqrt c\,\tau G) - \Phi(V) = B\,G",
-        q * initial_sum + root_weight * gradient + start(BETA2, new) - start(BETA2, initial_sum),
-        growth(BETA2, noise) * gradient,
+        q * initial_sum
+        + root_weight * gradient
+        + preconditioner_start(BETA2, new)
+        - preconditioner_start(BETA2, initial_sum),
+        preconditioner_growth(BETA2, noise) * gradient,
         "one step; V = V_{k-1}, G = E||G_k||_1",
     )
     yield nonnegative(
         r"\Phi \ge 0 \text{ and increasing}",
-        sympy.cancel(start(BETA2, initial_sum).subs(q, 1 - 1 / (1 + square))),
+        sympy.cancel(preconditioner_start(BETA2, initial_sum).subs(q, 1 - 1 / (1 + square))),
         [initial_sum, square],
     )
     yield prose(r"\text{summed over } k = 1..K: \Phi(V_0) = A, \Phi(V_K) \ge 0 \text{ is dropped}")

@@ -2,8 +2,7 @@ r"""Lemma L8: from the preconditioned sum Q and the denominators A + B S to the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -19,10 +18,10 @@ __all__ = ["lemma_l8"]
     r"$S^2 \le Q\,(A + B S)$, and so $S \le \frac12\bigl(BQ + \sqrt{B^2Q^2+4AQ}\bigr) \le BQ + A/B$.",
     source="corrected Theorem 1",
 )
-def lemma_l8(solution: Callable[..., Any] = solve_self_bounding) -> Iterator[Step]:
+def lemma_l8() -> Iterator[Step]:
     """S^2 <= Q (A + B S) implies S <= ``solution(B, A, Q)`` <= B Q + A / B."""
     start, growth, q, total = sympy.symbols("A B Q S", positive=True)
-    root = solution(growth, start, q)
+    root = solve_self_bounding(growth, start, q)
     other = growth * q - root
     first, second, left, right = sympy.symbols("x_1 x_2 y_1 y_2", real=True)
     yield identity(

@@ -63,18 +63,12 @@ BoundFunction = Callable[..., Bound]
     source="a correction of Theorem 1 and Theorem B.1 of arXiv 2412.21124",
     uses=("L1", "L3", "L4", "L6", "L7", "L8"),
 )
-def theorem_1(
-    drift: Callable[..., Any] = drift_constant,
-    first: BoundFunction = theorem1.preconditioned_sum_bound,
-    second: BoundFunction = theorem1.gradient_norm_sum_bound,
-    third: BoundFunction = theorem1.average_gradient_norm_bound,
-    best_step_size: Callable[..., Any] = theorem1.best_step_size,
-) -> Iterator[Step]:
-    """The theorem for the given Gamma, the given bounds (1), (2) and (3) and the given step size for (3)."""
-    yield from _bound_1(drift, first)
-    yield from _bound_2(second)
-    yield from _bound_3(third, best_step_size)
-    yield _sign_descent(third)
+def theorem_1() -> Iterator[Step]:
+    """Gamma, the bounds (1), (2) and (3), and the step size of (3)."""
+    yield from _bound_1(drift_constant)
+    yield from _bound_2()
+    yield from _bound_3(theorem1.best_step_size)
+    yield _sign_descent()
 
 
 POINT = {
@@ -99,10 +93,10 @@ def _same(statement: str, left: Any, right: Any, reason: str = "") -> Step:
     return checked(statement, check, reason)
 
 
-def _bound_1(drift: Callable[..., Any], bound: BoundFunction) -> Iterator[Step]:
+def _bound_1(drift: Callable[..., Any]) -> Iterator[Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
     step, freezing = normalized_step_bound(BETA1, BETA2), freezing_constant(BETA1, BETA2)
-    total = bound(PROBLEM, ADAM).value
+    total = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     kappa = alignment(BETA1, BETA2, noise)
     yield prose(
         r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k, u_k\rangle + \tfrac12 L\alpha^2\|u_k\|^2, "
@@ -132,9 +126,9 @@ def _bound_1(drift: Callable[..., Any], bound: BoundFunction) -> Iterator[Step]:
     )
 
 
-def _bound_2(bound: BoundFunction) -> Iterator[Step]:
+def _bound_2() -> Iterator[Step]:
     """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
-    found = bound(PROBLEM, ADAM).value
+    found = theorem1.gradient_norm_sum_bound(PROBLEM, ADAM).value
     start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
@@ -146,14 +140,14 @@ def _bound_2(bound: BoundFunction) -> Iterator[Step]:
     )
 
 
-def _bound_3(bound: BoundFunction, best_step_size: Callable[..., Any]) -> Iterator[Step]:
+def _bound_3(best_step_size: Callable[..., Any]) -> Iterator[Step]:
     """The best step size, and bound (3) in closed form."""
     drift = sympy.Symbol("Gamma", positive=True)
     least = least_descent_budget(PROBLEM, drift)
     budget = descent_budget(PROBLEM, ADAM, drift)
     best = best_step_size(PROBLEM, ADAM)
     kappa = alignment(BETA1, BETA2, noise)
-    found = bound(PROBLEM, ADAM)
+    found = theorem1.average_gradient_norm_bound(PROBLEM, ADAM)
     ratio = 1 + sympy.sqrt(1 + noise**2) * q / (1 - q)
     start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
     yield identity(
@@ -182,11 +176,11 @@ def _bound_3(bound: BoundFunction, best_step_size: Callable[..., Any]) -> Iterat
     yield _same(r"\text{remaining term} = A/(BK)", found.value - found.terms["leading"], start / (growth * steps))
 
 
-def _sign_descent(bound: BoundFunction) -> Step:
+def _sign_descent() -> Step:
     """beta1 = 0, beta2 -> 0, eta = 0."""
 
     def check() -> Evidence:
-        value = bound(PROBLEM, replace(ADAM, beta1=0, eta=0)).value
+        value = theorem1.average_gradient_norm_bound(PROBLEM, replace(ADAM, beta1=0, eta=0)).value
         limit = sympy.limit(value, q, 0, "+")
         expected = sympy.sqrt(2 * smoothness * dimension * gap / steps)
         return Evidence(vanishes(limit - expected), f"limit {limit}")

@@ -23,7 +23,6 @@ from theory.adam.variants import (
     bias_correction_multiplier,
     preconditioned_sum_bound,
 )
-from theory.bound import Bound
 
 __all__ = ["bias_correction_proof", "epsilon_proof", "multiplier_proof"]
 
@@ -38,12 +37,12 @@ R, e, u, a, h, x = sympy.symbols("R e u a h x", positive=True)
     source="corrected Theorem 1, variants",
     uses=("L4", "L5", "L8"),
 )
-def epsilon_proof(history: Callable[..., Any] = effective_history) -> Iterator[Step]:
+def epsilon_proof() -> Iterator[Step]:
     """Epsilon outside the root, with L5 at the effective history S(s, e) = ``history(s, e)``."""
     s, eta, rho, z = sympy.symbols("s eta rho z", positive=True)
     growth, start, q, extra = sympy.symbols("B A Q E", positive=True)
     root = sympy.Symbol("T", positive=True)  # sqrt(s + x^2) for the same s, where R = sqrt(s + 1)
-    effective = history(R**2 - 1, e)
+    effective = effective_history(R**2 - 1, e)
     with_offset = ((R + e) / (root + e)) ** 2
     without = (effective + 1) / (effective + 1 + root**2 - R**2)
     old_root = solve_self_bounding(growth, start, q)
@@ -80,7 +79,7 @@ def epsilon_proof(history: Callable[..., Any] = effective_history) -> Iterator[S
     yield identity(
         r"\text{the parabola with offset } e \text{ is L5's at } S",
         minorant(x, s, eta, rho, e),
-        minorant(x, history(s, e), eta, rho),
+        minorant(x, effective_history(s, e), eta, rho),
         "in the range x < 0 its value at S is at most -rho max(1, u) by L5",
     )
     yield by_lemma(r"L5 \text{ at } S", lemma_l5)
@@ -115,16 +114,14 @@ def _epsilon_cost(old: Any, new: Any, growth: Any, start: Any, q: Any, extra: An
     source="corrected Theorem 1, variants",
     uses=("L4",),
 )
-def multiplier_proof(
-    bound: Callable[..., Bound] = preconditioned_sum_bound, sums: Callable[..., list[Any]] = amplifications
-) -> Iterator[Step]:
+def multiplier_proof() -> Iterator[Step]:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
     lo, hi, rho = sympy.symbols("lo hi rho_s", positive=True)
-    total = bound(PROBLEM, ADAM, StepMultipliers(rho, lo, hi)).value
+    total = preconditioned_sum_bound(PROBLEM, ADAM, StepMultipliers(rho, lo, hi)).value
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     yield checked(
         r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
-        lambda: _recursion(sums, r),
+        lambda: _recursion(amplifications, r),
     )
     yield prose(
         r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
@@ -172,7 +169,7 @@ def _recursion(sums: Callable[..., list[Any]], r: Any, length: int = 5) -> Evide
     r"$\sup_j\sum_n (s_{j+n}/s_j) r^n$ is found among finitely many $j$.",
     source="corrected Theorem 1, variants",
 )
-def bias_correction_proof(multiplier: Callable[..., Any] = bias_correction_multiplier) -> Iterator[Step]:
+def bias_correction_proof() -> Iterator[Step]:
     """Bias correction is the multiplier s_k = ``multiplier(k, beta1, beta2)`` and a growing epsilon."""
     k, beta1, beta2, m, v, epsilon = sympy.symbols("k beta1 beta2 m v epsilon", positive=True)
     corrected = (m / (1 - beta1**k)) / (sympy.sqrt(v / (1 - beta2**k)) + epsilon)
@@ -181,7 +178,7 @@ def bias_correction_proof(multiplier: Callable[..., Any] = bias_correction_multi
     yield identity(
         r"\frac{m/(1-\beta_1^k)}{\sqrt{v/(1-\beta_2^k)}+\epsilon} = \frac{s_k m}{\sqrt v+\epsilon_k}",
         sympy.powdenest(1 / corrected, force=True),
-        (sympy.sqrt(v) + epsilon * root) / (multiplier(k, beta1, beta2) * m),
+        (sympy.sqrt(v) + epsilon * root) / (bias_correction_multiplier(k, beta1, beta2) * m),
         "reciprocals",
     )
     yield nonnegative(

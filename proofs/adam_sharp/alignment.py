@@ -7,8 +7,7 @@ with R for rho, bounds every one of its terms. The factor 1 - beta1 of the momen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -23,7 +22,6 @@ from theory.adam_sharp import constants
 
 __all__ = ["lemma_q"]
 
-Function = Callable[..., Any]
 a, b, s, t = sympy.symbols("a b s t", positive=True)
 x, e, u = sympy.symbols("x e u", positive=True)
 
@@ -36,29 +34,24 @@ x, e, u = sympy.symbols("x e u", positive=True)
     source="Theorem 2, lemma Q'",
     uses=("S", "D", "L5"),
 )
-def lemma_q(
-    alignment: Function = constants.theorem2_alignment,
-    penalty: Function = constants.sign_penalty,
-    frozen: Function = constants.frozen_second_moment,
-    total: Function = constants.preconditioned_sum,
-) -> Iterator[Step]:
-    """Lemma Q' for the given kappa_R, R, frozen second moment and Q."""
-    least = penalty(beta1, beta2, eta, zeta)
+def lemma_q() -> Iterator[Step]:
+    """Lemma Q': kappa_R, R, the frozen second moment and Q."""
+    least = constants.sign_penalty(beta1, beta2, eta, zeta)
     units = {eta: sympy.sqrt(1 / (1 + s)), zeta: t / (1 + t), r: 1 / (1 + a)}
     cost, factor, kappa = sympy.symbols("E lambda kappa_R", positive=True)
     yield by_lemma(r"$\frac1\lambda\Theta_n(v_j)(a^+-Ra^-)$ is what remains of the momentum", lemma_s)
-    yield from _units_of_one_term(frozen)
+    yield from _units_of_one_term()
     yield by_lemma(
         r"$E f_s(X)\ge\kappa_R/\sqrt{s+1}$ with $R$ for $\rho$",
         lemma_l5,
         (nonnegative(r"$R^2\ge1$", least**2 - 1, [a, s, t], units),),
     )
     yield from _with_epsilon()
-    yield _mean_of_minorant(alignment, penalty)
+    yield _mean_of_minorant()
     yield by_lemma(r"the losses are at most $\alpha^2LE$", lemma_d)
     yield identity(
         r"$(1-\beta_1)\frac{\kappa_R}{\lambda}\sum E[G^2\Phi]\le\Delta/\alpha+\alpha LE$, solved: $Q$",
-        kappa / factor * total(PROBLEM, ADAM, cost, factor, kappa),
+        kappa / factor * constants.preconditioned_sum(PROBLEM, ADAM, cost, factor, kappa),
         Delta / alpha + alpha * L * cost,
     )
     yield prose(
@@ -68,22 +61,22 @@ def lemma_q(
     )
 
 
-def _units_of_one_term(frozen: Function) -> Iterator[Step]:
+def _units_of_one_term() -> Iterator[Step]:
     """The m-th denominator of Theta_n(v_j) as sqrt(beta2^m c) |G| sqrt(s_m + X^2)."""
     base, v, G, X = sympy.symbols("beta_2 v G X", positive=True)
     m = sympy.Symbol("m", integer=True, nonnegative=True)
     c = second_moment_weight(base)
     unit = base**m * c * G**2
-    s_m = frozen(base * v, G, m, base, zeta) / unit
+    s_m = constants.frozen_second_moment(base * v, G, m, base, zeta) / unit
     yield identity(
         r"$\beta_2^mv_j+(1-\beta_2^m)(1-\zeta)^2G^2=\beta_2^mcG^2(s_m+X^2)$ for $v_j=\beta_2v_{j-1}+cG^2X^2$",
-        frozen(base * v + c * (G * X) ** 2, G, m, base, zeta),
+        constants.frozen_second_moment(base * v + c * (G * X) ** 2, G, m, base, zeta),
         unit * (s_m + X**2),
         "s_m = (beta2^m beta2 v_{j-1} + (1 - beta2^m) (1 - zeta)^2 G^2) / (beta2^m c G^2) >= 0",
     )
     yield identity(
         r"at $X=1$ this is $\beta_2^mD+(1-\beta_2^m)(1-\zeta)^2G^2$",
-        frozen(base * v + c * G**2, G, m, base, zeta),
+        constants.frozen_second_moment(base * v + c * G**2, G, m, base, zeta),
         unit * (s_m + 1),
         "so that kappa_R / sqrt(s_m + 1) is kappa_R times a term of Phi_j",
     )
@@ -124,15 +117,15 @@ def _with_epsilon() -> Iterator[Step]:
     )
 
 
-def _mean_of_minorant(alignment: Function, penalty: Function) -> Step:
+def _mean_of_minorant() -> Step:
     """E of L5's parabola for E X = 1 and Var X = eta^2."""
     X, V, R = sympy.symbols("X V R", positive=True)
     parabola = sympy.Poly(sympy.expand(minorant(X, s, eta, R)), X)
     second, first, constant = (parabola.coeff_monomial(X**k) for k in (2, 1, 0))
     mean = (second * (1 + V) + first + constant).subs(V, eta**2)
-    weight = penalty(beta1, beta2, eta, zeta)
+    weight = constants.sign_penalty(beta1, beta2, eta, zeta)
     return identity(
         r"$\kappa_R=1-(1+R)\eta^2/(1+\eta^2)=(1-R\eta^2)/(1+\eta^2)$ is the parabola's mean, at $E X^2=1+\eta^2$",
         sympy.simplify(mean).subs(R, weight),
-        alignment(beta1, beta2, eta, zeta),
+        constants.theorem2_alignment(beta1, beta2, eta, zeta),
     )

@@ -7,8 +7,7 @@ last is 1 / zeta times the bound on the second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -20,8 +19,6 @@ from theory.adam_sharp import constants
 
 __all__ = ["lemma_d"]
 
-Function = Callable[..., Any]
-
 
 @proves(
     "D",
@@ -32,34 +29,32 @@ Function = Callable[..., Any]
     source="Theorem 2, lemma D",
     uses=("S", "H"),
 )
-def lemma_d(
-    multiplier: Function = constants.drift_multiplier,
-    uniform: Function = constants.uniform_cost,
-    energy: Function = constants.energy_cost,
-    cost: Function = constants.second_order_cost,
-) -> Iterator[Step]:
-    """Lemma D for the given z and the given two forms of E."""
+def lemma_d() -> Iterator[Step]:
+    """Lemma D: z and the two forms of E."""
     path, change, s = sympy.symbols("p h s", positive=True)
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     H = sympy.Symbol("H", positive=True)
     yield nonnegative(
         r"$|G_j|\le(z-1)\sum_{t=j}^{k-1}|G_{t+1}-G_t|$ for $k\ge T$",
-        (multiplier(zeta) - 1) * (zeta * path + change) - path,
+        (constants.drift_multiplier(zeta) - 1) * (zeta * path + change) - path,
         [path, change, s],
         {zeta: 1 / (1 + s)},
         "the sum is at least |G_T - G_j| = zeta |G_j| + h, h > 0",
     )
     yield series(r"$\sum_{n\ge0}nr^n=r/(1-r)^2$", n * r**n, n, r / (1 - r) ** 2)
-    yield from _uniform_steps(uniform)
+    yield from _uniform_steps()
     yield by_lemma(
         r"$\sum_jE h_j^2\le H$, $\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h
     )
     yield _cauchy_schwarz()
-    yield _energy_step(energy, H)
+    yield _energy_step(H)
     yield same_minimum(
         r"$E$ is the smaller of the two",
-        cost(horizon, dimension, H, beta1, beta2, zeta),
-        [uniform(horizon, dimension, beta1, beta2, zeta), energy(H, beta1, beta2, zeta)],
+        constants.second_order_cost(horizon, dimension, H, beta1, beta2, zeta),
+        [
+            constants.uniform_cost(horizon, dimension, beta1, beta2, zeta),
+            constants.energy_cost(H, beta1, beta2, zeta),
+        ],
     )
     yield prose(
         r"$\alpha(1-\beta_1)\sum_{j\le K'}\sum_iE[a_{j,i}\theta_{j,i}]\le\Delta+\alpha^2LE$, with S's losses",
@@ -70,12 +65,12 @@ def lemma_d(
     )
 
 
-def _uniform_steps(uniform: Function) -> Iterator[Step]:
+def _uniform_steps() -> Iterator[Step]:
     """Every step at most alpha sqrt(d) C_m, every h_j at most sqrt(d / c)."""
     step = normalized_step_bound(beta1, beta2)
     c = second_moment_weight(beta2)
     freezing = (1 - beta1) / sympy.sqrt(c) * r / (1 - r) ** 2
-    per_step = uniform(horizon, dimension, beta1, beta2, zeta) / (horizon * dimension * step)
+    per_step = constants.uniform_cost(horizon, dimension, beta1, beta2, zeta) / (horizon * dimension * step)
     yield identity(
         r"$C_m^2=(1-\beta_1)^2/(c(1-r^2))$",
         step**2,
@@ -89,14 +84,14 @@ def _uniform_steps(uniform: Function) -> Iterator[Step]:
     )
 
 
-def _energy_step(energy: Function, H: sympy.Symbol) -> Step:
+def _energy_step(H: sympy.Symbol) -> Step:
     """||h||^2 <= H and ||steps|| <= alpha (1 - beta1) / (1 - r) ||h||."""
     z = 1 + 1 / zeta
     gain = (1 - beta1) / (1 - r)
     return identity(
         r"$\frac12(\frac{1-\beta_1}{1-r})^2H+z(1-\beta_1)\sum_nnr^n\cdot\frac{1-\beta_1}{1-r}H$: the other form",
         gain**2 * H / 2 + z * (1 - beta1) * r / (1 - r) ** 2 * gain * H,
-        energy(H, beta1, beta2, zeta),
+        constants.energy_cost(H, beta1, beta2, zeta),
     )
 
 

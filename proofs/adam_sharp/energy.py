@@ -2,8 +2,7 @@ r"""Lemma H: the squares of the normalised gradients h_j = ||g_j / (sqrt(v_j) + 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -15,8 +14,6 @@ from theory.adam_sharp import constants
 
 __all__ = ["lemma_h"]
 
-Function = Callable[..., Any]
-
 
 @proves(
     "H",
@@ -24,13 +21,11 @@ Function = Callable[..., Any]
     r"$\sum_{j\le K'}E h_j^2\le H$, and $\sum_k E\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$.",
     source="Theorem 2, lemma H",
 )
-def lemma_h(
-    energy: Function = constants.gradient_energy, gain: Function = constants.momentum_gain
-) -> Iterator[Step]:
-    """Lemma H for the given H and the given norm of the convolution with momentum."""
+def lemma_h() -> Iterator[Step]:
+    """Lemma H: H, and the norm of the convolution with momentum."""
     yield from _each_step()
-    yield from _summed(energy)
-    yield from _convolved(gain)
+    yield from _summed()
+    yield from _convolved()
 
 
 def _each_step() -> Iterator[Step]:
@@ -65,7 +60,7 @@ def _each_step() -> Iterator[Step]:
     )
 
 
-def _summed(energy: Function) -> Iterator[Step]:
+def _summed() -> Iterator[Step]:
     """Over the steps: the sum of the squares is at most H."""
     growth = sympy.Symbol("g", real=True)
     c = second_moment_weight(beta2)
@@ -80,15 +75,17 @@ def _summed(energy: Function) -> Iterator[Step]:
     )
     yield same_minimum(
         r"$H=\min\{K'd/c,\ (K'd\ln(1/\beta_2)+\sum_iE\ln(u_{K',i}/u_{0,i}))/c\}$",
-        energy(horizon, dimension, beta2, growth),
+        constants.gradient_energy(horizon, dimension, beta2, growth),
         [horizon * dimension / c, (growth - horizon * dimension * sympy.log(beta2)) / c],
     )
     yield identity(
-        r"$H=K'd/c$ where nothing is known", energy(horizon, dimension, beta2, None), horizon * dimension / c
+        r"$H=K'd/c$ where nothing is known",
+        constants.gradient_energy(horizon, dimension, beta2, None),
+        horizon * dimension / c,
     )
 
 
-def _convolved(gain: Function) -> Iterator[Step]:
+def _convolved() -> Iterator[Step]:
     """Momentum's steps are a convolution of the normalised gradients."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     yield decay_step()
@@ -96,7 +93,7 @@ def _convolved(gain: Function) -> Iterator[Step]:
     yield identity(
         r"$(1-\beta_1)\sum_nr^n=\frac{1-\beta_1}{1-r}$: the norm of the convolution",
         (1 - beta1) / (1 - r),
-        gain(beta1, beta2),
+        constants.momentum_gain(beta1, beta2),
         "|m_k| / (sqrt(v_k) + eps) <= (1 - beta1) sum_j r^(k-j) |g_j| / (sqrt(v_j) + eps)",
     )
     yield prose(

@@ -2,7 +2,7 @@ r"""Lemma M: to a Stieltjes function, noise of mean 1 and variance <= eta^2 is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import sympy
 
@@ -30,16 +30,15 @@ def majorant(x: Expression, shift: Expression) -> Expression:
     r"$E F(A+X^2)\le(1-\eta^2)F(A+1)+\eta^2F(A)$ for all $A\ge0$.",
     source="Theorem 2, lemma M",
 )
-def lemma_m(mixture: Callable[[Expression, Expression, Expression], Expression] | None = None) -> Iterator[Step]:
-    """Lemma M, with theory's right-hand side (or a perturbed one, which must be rejected)."""
-    mixture = mixture or constants.mixture
+def lemma_m() -> Iterator[Step]:
+    """Lemma M, with theory's right-hand side."""
     A, t, u, V = sympy.symbols("A t u V", positive=True)
     eta = sympy.Symbol("eta", positive=True)
     x = sympy.Symbol("x", real=True)
     gap = majorant(x, A) - kernel(x, A)
     remainder = ((A - x) ** 2 + A**2 + A * x**2) / (A * (A + x**2) * (A + 1) ** 2)
     expectation = kernel(1, A) + V * (kernel(0, A) - kernel(1, A))
-    claimed = mixture(kernel(1, A), kernel(0, A), eta)
+    claimed = constants.mixture(kernel(1, A), kernel(0, A), eta)
     yield identity(
         r"$f(1)+f'(1)(x-1)+(f(0)-f(1))(x-1)^2-f(x) = (x-1)^2\frac{(A-x)^2+A^2+Ax^2}{A(A+x^2)(A+1)^2}$ "
         r"for $f(x)=1/(A+x^2)$",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -14,7 +13,6 @@ from theory.adam_sharp import constants, parameters, theorem2
 
 __all__ = ["admissible_eta", "best_zeta"]
 
-Function = Callable[..., Any]
 y, Y, P, R, W, T, a, b = sympy.symbols("y Y P R W T a b", positive=True)
 ZETA = y / (2 - y)
 """zeta by y = 2 zeta / (1 + zeta), in (0, 1)."""
@@ -27,23 +25,21 @@ ZETA = y / (2 - y)
     r"$y=2RY/(2R+\sqrt{4R^2+2PRY})$.",
     source="Theorem 2",
 )
-def best_zeta(
-    choice: Function = parameters.best_zeta, multiplier: Function = constants.drift_multiplier
-) -> Iterator[Step]:
+def best_zeta() -> Iterator[Step]:
     """The closed form of the zeta that makes Q least."""
     threshold = theorem2.freezing_threshold(beta1, beta2, eta)
     factor = constants.freezing_factor(beta1, eta, ZETA)
     alignment = constants.theorem2_alignment(beta1, beta2, eta, ZETA)
     objective = (P + 2 * R / y) / (Y - y)
     fixed = (W**2 - 4 * R**2) / (2 * R * Y)
-    zeta = choice(1 - Y, fixed, R)
+    zeta = parameters.best_zeta(1 - Y, fixed, R)
     chosen = 2 * zeta / (1 + zeta)
     yield identity(
         r"$\lambda/\kappa_R=\tau^3/(Y-y)$, $Y=1-\tau\eta^2/(1-r\eta^2)$",
         factor / alignment,
         squared_noise_growth(eta) ** sympy.Rational(3, 2) / (1 - threshold - y),
     )
-    yield identity(r"$z=2/y$", multiplier(ZETA), 2 / y)
+    yield identity(r"$z=2/y$", constants.drift_multiplier(ZETA), 2 / y)
     yield identity(
         r"$y^2(Y-y)^2\frac{d}{dy}\frac{P+2R/y}{Y-y}=Py^2+4Ry-2RY$",
         sympy.cancel(sympy.diff(objective, y) * y**2 * (Y - y) ** 2),
@@ -70,17 +66,13 @@ def best_zeta(
     r"$\eta\le.6733$ does.",
     source="Theorem 2",
 )
-def admissible_eta(
-    threshold: Function = theorem2.freezing_threshold,
-    largest: Function = theorem2.largest_admissible_eta,
-    universal: int = 6734,
-) -> Iterator[Step]:
+def admissible_eta(universal: int = 6734) -> Iterator[Step]:
     """Some zeta meets the condition iff eta^2 (r + sqrt(1 + eta^2)) < 1; so does eta <= .6733 for all betas.
 
     ``universal`` is that constant's upper neighbour, in units of 1e-4.
     """
     zeta = sympy.Symbol("zeta", positive=True)
-    limit = threshold(beta1, beta2, eta)
+    limit = theorem2.freezing_threshold(beta1, beta2, eta)
     ratio = constants.freezing_ratio(zeta)
     cubic = T**3 + (1 - r**2) * T**2 + 2 * r * T - 1
     root = sympy.sqrt(squared_noise_growth(eta))
@@ -89,7 +81,10 @@ def admissible_eta(
         pairs = [(0.9, 0.95), (0.9, 0.999), (0.5, 0.9), (0.0001, 0.5)]
         residuals = [
             cubic.subs(
-                {r: sympy.Float(x, 30) / sympy.sqrt(sympy.Float(w, 30)), T: sympy.Float(largest(x, w), 30) ** 2}
+                {
+                    r: sympy.Float(x, 30) / sympy.sqrt(sympy.Float(w, 30)),
+                    T: sympy.Float(theorem2.largest_admissible_eta(x, w), 30) ** 2,
+                }
             )
             for x, w in pairs
         ]

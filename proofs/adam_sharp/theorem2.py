@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +36,6 @@ from theory.adam_sharp import theorem2
 
 __all__ = ["theorem_2"]
 
-Function = Callable[..., Any]
 H, E = sympy.symbols("H E", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 extra = sympy.Symbol("N", integer=True, positive=True)
@@ -51,14 +50,14 @@ tau = sympy.sqrt(1 + eta**2)
     source="Theorem 2",
     uses=("M", "S", "D", "H", "Q'", "P", "L7'", "L8", "L5"),
 )
-def theorem_2(bound_at_cost: Function = theorem2.bound_at_cost) -> Iterator[Step]:
-    """Theorem 2 for the given assembly of the bound from H and E."""
+def theorem_2() -> Iterator[Step]:
+    """Theorem 2: the bound assembled from H and E."""
     yield by_lemma(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q)
     yield by_lemma(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p)
     yield by_lemma(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7)
     yield by_lemma(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8)
-    yield from _assembly(bound_at_cost)
-    yield from _no_momentum(bound_at_cost)
+    yield from _assembly()
+    yield from _no_momentum()
     yield prose(
         r"$S^2\le(\sum E[(1-\beta_1)G^2\Phi])(\sum E[((1-\beta_1)\Phi)^{-1}])\le Q(A_2+B_2S)$",
         "Cauchy-Schwarz for the sum over steps and coordinates and the expectation; S is finite, since w_1 is "
@@ -66,9 +65,9 @@ def theorem_2(bound_at_cost: Function = theorem2.bound_at_cost) -> Iterator[Step
     )
 
 
-def _assembly(bound_at_cost: Function) -> Iterator[Step]:
+def _assembly() -> Iterator[Step]:
     """Every constant of the bound that theory returns, against the statement."""
-    bound = bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(zeta, window, extra), H, E)
+    bound = theorem2.bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(zeta, window, extra), H, E)
     const, terms = bound.constants, bound.terms
     factor = tau * (1 + zeta) / (1 - zeta)
     penalty = factor / (1 - r * eta**2)
@@ -106,10 +105,12 @@ def _root(value: Any, start: Any, growth: Any, total: Any) -> Step:
     return checked(r"the returned value is the root of $S^2=Q(A_2+B_2S)$", check)
 
 
-def _no_momentum(bound_at_cost: Function) -> Iterator[Step]:
+def _no_momentum() -> Iterator[Step]:
     """beta1 = 0, M = 1, N = 0, E = K d / (2 c): Theorem 1's A, B and kappa."""
     zero, one = sympy.Integer(0), sympy.Integer(1)
-    bound = bound_at_cost(PROBLEM, replace(ADAM, beta1=zero), theorem2.FreeParameters(zeta, one, zero), H, E)
+    bound = theorem2.bound_at_cost(
+        PROBLEM, replace(ADAM, beta1=zero), theorem2.FreeParameters(zeta, one, zero), H, E
+    )
     yield identity(r"$\beta_1=0$: $\lambda=R=\omega=1$", bound.constants["lambda"] * bound.constants["omega"], 1)
     yield identity(r"$\kappa_R=(1-\eta^2)/(1+\eta^2)$", bound.constants["kappa_R"], alignment_at(1, eta))
     yield identity(r"$B_2=B$ at $M=1$", bound.constants["B2"], preconditioner_growth(beta2, eta))

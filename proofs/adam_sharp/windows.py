@@ -9,8 +9,7 @@ g_j = G_j X_j, by Minkowski; for k <= M the same with l = 1 and k - 1 steps. So 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -42,7 +41,6 @@ from theory.adam_sharp import constants
 
 __all__ = ["lemma_l7"]
 
-Function = Callable[..., Any]
 S, H, step, drift = sympy.symbols("S H s_t e_M", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 tau = sympy.sqrt(squared_noise_growth(eta))
@@ -59,13 +57,8 @@ tau = sympy.sqrt(squared_noise_growth(eta))
     source="Theorem 2, lemma L7'",
     uses=("H",),
 )
-def lemma_l7(
-    growth: Function = constants.denominator_growth,
-    start: Function = constants.denominator_start,
-    window_drift: Function = constants.window_drift,
-    mean_step: Function = constants.mean_step,
-) -> Iterator[Step]:
-    """Lemma L7' for the given B1, A1, e_M and s_t."""
+def lemma_l7() -> Iterator[Step]:
+    """Lemma L7' with its B1, A1, e_M and s_t."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     base = sympy.Symbol("b", positive=True)
     yield _minkowski()
@@ -81,9 +74,9 @@ def lemma_l7(
         1 - q**window,
         "what v_0 contributes to the first M steps; the windows after them carry it by x",
     )
-    yield from _drift_steps(window_drift, mean_step)
-    yield from _solve(growth, start)
-    yield from _window_of_one(growth, start)
+    yield from _drift_steps()
+    yield from _solve()
+    yield from _window_of_one()
     yield prose(
         r"$(1-x)V\le\frac{1-x}{1-\sqrt{\beta_2}}\sum_i\sqrt{v_{0,i}}+\tau\sqrt{1-x^2}((M-1)\|G_1\|_1+S)+Ke_M$",
         "sum over k <= K; the first window's k-th step unrolls k - 1 gradients, none at k = 1; the windows "
@@ -102,11 +95,11 @@ def _minkowski() -> Step:
     )
 
 
-def _drift_steps(window_drift: Function, mean_step: Function) -> Iterator[Step]:
+def _drift_steps() -> Iterator[Step]:
     """Sum over k <= K of the drift within windows: K e_M, for both forms of s_t."""
     gain = constants.momentum_gain(beta1, beta2)
     spread = sympy.sqrt(1 - beta2**window)
-    per_step = window_drift(PROBLEM, ADAM, window, step)
+    per_step = constants.window_drift(PROBLEM, ADAM, window, step)
     mean_square = gain * sympy.sqrt(H / (K * dimension))
     yield identity(
         r"$e_M=\sqrt d\,\tau\sqrt{1-x^2}\cdot\alpha L(M-1)\sqrt ds_t$",
@@ -123,17 +116,19 @@ def _drift_steps(window_drift: Function, mean_step: Function) -> Iterator[Step]:
     )
     yield same_minimum(
         r"$s_t=\min\{C_m,\frac{1-\beta_1}{1-r}\sqrt{H/(Kd)}\}$",
-        mean_step(H, K, dimension, beta1, beta2),
+        constants.mean_step(H, K, dimension, beta1, beta2),
         [normalized_step_bound(beta1, beta2), mean_square],
     )
 
 
-def _solve(growth: Function, start: Function) -> Iterator[Step]:
+def _solve() -> Iterator[Step]:
     """sqrt(beta2) V + sqrt(c) S from the inequality for V."""
     x = sympy.Symbol("x", positive=True)
     spread = tau * sympy.sqrt(1 - x**2)
     own = (v0 * (1 - x) / (1 - q) + spread * ((window - 1) * first + S) + K * drift) / (1 - x)
-    claimed = start(PROBLEM, ADAM, window, drift) + S * growth(beta2, eta, window)
+    claimed = constants.denominator_start(PROBLEM, ADAM, window, drift) + S * constants.denominator_growth(
+        beta2, eta, window
+    )
     claimed = claimed.subs(sympy.sqrt(beta2**window), x).subs(beta2**window, x**2)
     yield nonnegative(
         r"$(a+b)^2\ge a^2+b^2$, so $\sqrt{D_k}\le\sqrt{\beta_2v_{k-1}}+\sqrt c|G_k|$",
@@ -147,10 +142,15 @@ def _solve(growth: Function, start: Function) -> Iterator[Step]:
     )
 
 
-def _window_of_one(growth: Function, start: Function) -> Iterator[Step]:
+def _window_of_one() -> Iterator[Step]:
     """M = 1 is Theorem 1."""
     one = sympy.Integer(1)
-    yield identity(r"$B_1=B$ at $M=1$", growth(beta2, eta, one), preconditioner_growth(beta2, eta))
     yield identity(
-        r"$A_1=A$ at $M=1$", start(PROBLEM, ADAM, one, drift * 0), preconditioner_start(beta2, v0), "e_1 = 0"
+        r"$B_1=B$ at $M=1$", constants.denominator_growth(beta2, eta, one), preconditioner_growth(beta2, eta)
+    )
+    yield identity(
+        r"$A_1=A$ at $M=1$",
+        constants.denominator_start(PROBLEM, ADAM, one, drift * 0),
+        preconditioner_start(beta2, v0),
+        "e_1 = 0",
     )

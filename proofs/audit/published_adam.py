@@ -31,7 +31,7 @@ eta, slack, norm = sympy.symbols("eta s ell", nonnegative=True)
     r"$\|g-G\|\le\eta\|G\| \implies \langle g,G\rangle\ge(1-\eta)\|G\|^2$.",
     source="Lau et al., Sec. 3.1, the direction that holds",
 )
-def inner_product(floor: Function = inner_product_floor) -> Iterator[Step]:
+def inner_product() -> Iterator[Step]:
     """The norm condition implies the inner product condition."""
     g, gradient = sympy.symbols("g1:4", real=True), sympy.symbols("G1:4", real=True)
     dot = sum(x * y for x, y in zip(g, gradient, strict=True))
@@ -50,7 +50,7 @@ def inner_product(floor: Function = inner_product_floor) -> Iterator[Step]:
     )
     yield nonnegative(
         r"\|G\|^2 - (\eta\|G\|-s)\|G\| \ge (1-\eta)\|G\|^2",
-        norm**2 - (eta * norm - slack) * norm - floor(norm**2, eta),
+        norm**2 - (eta * norm - slack) * norm - inner_product_floor(norm**2, eta),
         [norm, eta, slack],
         reason="with ||g - G|| = eta ||G|| - s, s >= 0",
     )
@@ -63,8 +63,8 @@ def inner_product(floor: Function = inner_product_floor) -> Iterator[Step]:
     r"with equality where the test is an equality.",
     source="Lau et al., Proposition 1",
 )
-def proposition_1(bound: Function = second_moment_bound) -> Iterator[Step]:
-    """Proposition 1 with the given bound on E g^2."""
+def proposition_1() -> Iterator[Step]:
+    """Proposition 1, with its bound on E g^2."""
     g, gradient = sympy.symbols("g G", real=True)
     size = sympy.Symbol("G", nonnegative=True)
     values, weights = sympy.symbols("x1:4", real=True), sympy.symbols("p1:3", real=True)
@@ -88,12 +88,15 @@ def proposition_1(bound: Function = second_moment_bound) -> Iterator[Step]:
     )
     yield nonnegative(
         r"(1+\eta^2)G^2 - (G^2 + \eta^2G^2 - s) \ge 0",
-        bound(size, eta) - (size**2 + eta**2 * size**2 - slack),
+        second_moment_bound(size, eta) - (size**2 + eta**2 * size**2 - slack),
         [size, eta, slack],
         reason="the variance is eta^2 G^2 - s with s >= 0",
     )
     yield identity(
-        r"s = 0: \text{ an equality}", bound(size, eta), size**2 + eta**2 * size**2, "the bound is sharp"
+        r"s = 0: \text{ an equality}",
+        second_moment_bound(size, eta),
+        size**2 + eta**2 * size**2,
+        "the bound is sharp",
     )
 
 
@@ -189,17 +192,17 @@ def _logarithm_steps() -> Iterator[Step]:
     r"\frac{(1-\beta_1)^2}{(1-\beta_2)(1-r)^2}\big(\log\frac{b_K}{b_0}-K\log\beta_2\big)$.",
     source="Lau et al., Lemma B.1, in the range where it holds",
 )
-def lemma_b1(bound: Function = lemma_b1_bound, beta1: Any = BETA1) -> Iterator[Step]:
-    """Lemma B.1 for the given right side, in the range of ``beta1`` (r > 0): r q, or -r q to see it fail."""
+def lemma_b1() -> Iterator[Step]:
+    """Lemma B.1 in the range where it holds; at beta1 = -r q it fails."""
     growth, count = sympy.symbols("ell K", positive=True)
-    c, gap = second_moment_weight(BETA2), momentum_gap(beta1, BETA2)
-    yield from _decay_steps(beta1)
+    c, gap = second_moment_weight(BETA2), momentum_gap(BETA1, BETA2)
+    yield from _decay_steps(BETA1)
     yield from _young_steps()
     yield from _logarithm_steps()
     yield identity(
         r"(1-\beta_1)^2\cdot\frac1{(1-r)^2}\cdot\frac1c\,(\log(b_K/b_0)-K\log\beta_2) = \text{right side}",
-        (1 - beta1) ** 2 / gap**2 / c * (growth - count * sympy.log(BETA2)),
-        bound(beta1, BETA2, count, growth),
+        (1 - BETA1) ** 2 / gap**2 / c * (growth - count * sympy.log(BETA2)),
+        lemma_b1_bound(BETA1, BETA2, count, growth),
     )
     yield prose(r"\text{order of summation over } k \text{ and } n")
 
@@ -219,10 +222,10 @@ def _same_step(first_value: Any) -> Step:
     source="Lau et al., Lemma B.2, in the range where it holds",
     uses=("L1",),
 )
-def lemma_b2(first: Function = lemma_b2_first, second: Function = lemma_b2_second) -> Iterator[Step]:
+def lemma_b2() -> Iterator[Step]:
     """Lemma B.2: the first bound by L1, the second with 1 - r, and as published for beta1 < beta2."""
-    first_value = first(alpha, BETA1, BETA2)
-    unrooted, rooted = second(alpha, BETA1, BETA2, rooted=False), second(alpha, BETA1, BETA2)
+    first_value = lemma_b2_first(alpha, BETA1, BETA2)
+    unrooted, rooted = lemma_b2_second(alpha, BETA1, BETA2, rooted=False), lemma_b2_second(alpha, BETA1, BETA2)
     shared = alpha**2 * (1 - BETA1) ** 2 / second_moment_weight(BETA2)
     smaller = {r: (1 - 1 / (1 + a)) * (1 - 1 / (1 + b)), sympy.Symbol("q", positive=True): 1 - 1 / (1 + b)}
     yield by_lemma(
@@ -250,7 +253,7 @@ def lemma_b2(first: Function = lemma_b2_first, second: Function = lemma_b2_secon
     r"$x\le a+b\log x$, $x,b>0$ $\implies$ $x\le2a+2b\log(2b/e)$.",
     source="the inequality behind Lau et al., Lemma B.4",
 )
-def log_step(bound: Function = largest_root_bound) -> Iterator[Step]:
+def log_step() -> Iterator[Step]:
     """x <= a + b log x implies x <= bound(a, b)."""
     x, offset, slope = sympy.symbols("x a b", positive=True)
     excess = x / (2 * slope) + sympy.log(2 * slope) - 1 - sympy.log(x)
@@ -260,6 +263,6 @@ def log_step(bound: Function = largest_root_bound) -> Iterator[Step]:
     yield identity(
         r"2(a + b(x/(2b)+\log(2b)-1)) - x = 2a+2b\log(2b/e)",
         2 * (offset + slope * (x / (2 * slope) + sympy.log(2 * slope) - 1)) - x,
-        bound(offset, slope),
+        largest_root_bound(offset, slope),
         "insert the tangent for log x and solve for x",
     )

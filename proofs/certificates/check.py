@@ -36,13 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 from theory.adam.constants import normalized_step_bound
 from theory.l1.theorem3 import Certificate, available_certificates
 
-__all__ = [
-    "QUICK",
-    "Effort",
-    "Report",
-    "check_certificate",
-    "margin",
-]
+__all__ = ["QUICK", "Effort", "Report", "check_certificate", "margin"]
 
 Array = NDArray[np.float64]
 

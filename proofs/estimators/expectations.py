@@ -6,7 +6,7 @@ e_j, and a monomial in the e_j is replaced by the product of its moments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -34,7 +34,6 @@ from theory.estimators.finite_population import batch_mean_variance, sample_vari
 __all__ = ["finite_population", "fixed_points", "plug_in_denominator", "variance_of_groups"]
 
 Expression = Any
-Function = Callable[..., Any]
 
 gradient, trace, scale = sympy.symbols("G sigma2 B", positive=True)
 eta = sympy.Symbol("eta", positive=True)
@@ -70,8 +69,8 @@ def _exact_groups(count: Expression, size: Expression) -> GaussianGroups:
     r"$b-1$ in the denominator, $\mathbb{E}[s^2]/b\cdot(n-b)/n = \mathrm{Var}(\text{mean})$.",
     source="Lau et al., Eq. (2), corrected",
 )
-def finite_population(factor: Function = sample_variance_factor) -> Iterator[Step]:
-    """Eq. (2) with the given factor for the b - 1 sample variance."""
+def finite_population() -> Iterator[Step]:
+    """Eq. (2) with the unbiased factor for the b - 1 sample variance."""
     n, b = sympy.symbols("n b", positive=True, integer=True)
     total, squares = sympy.symbols("T1 T2", real=True)
     one = sympy.binomial(n - 1, b - 1) / sympy.binomial(n, b)
@@ -92,7 +91,7 @@ def finite_population(factor: Function = sample_variance_factor) -> Iterator[Ste
     )
     yield identity(
         r"\mathbb{E}[s^2]\cdot\text{factor}/b = \mathrm{Var}(\text{mean})",
-        sample_variance / b * factor(b, n),
+        sample_variance / b * sample_variance_factor(b, n),
         variance,
     )
     yield prose(r"\text{coordinate by coordinate, then summed}")
@@ -108,11 +107,7 @@ def finite_population(factor: Function = sample_variance_factor) -> Iterator[Ste
     r"theory.estimator\_moments.",
     source="Lau et al., Eq. (5), corrected",
 )
-def variance_of_groups(
-    trace_estimate: Function = covariance_trace,
-    published: Function = paper_variance,
-    debiased: Function = debiased_squared_norm,
-) -> Iterator[Step]:
+def variance_of_groups() -> Iterator[Step]:
     """Expectations and Gaussian variances of the four estimators of :mod:`adabatch.moments.gradient_moments`."""
     n, m = groups, group_size
     expected = expected_moments(_exact_groups(n, m))
@@ -131,11 +126,11 @@ def variance_of_groups(
         expected.squared_norm,
         "any n: n equal and n (n-1) unequal pairs",
     )
-    yield identity(r"\mathbb{E}[\text{covariance trace}] = \sigma^2", trace_estimate(n, m, *sums), trace)
+    yield identity(r"\mathbb{E}[\text{covariance trace}] = \sigma^2", covariance_trace(n, m, *sums), trace)
     yield identity(
-        r"\mathbb{E}[\text{published}] = \sigma^2 (n-1)/b", published(n, *sums), trace * (n - 1) / (n * m)
+        r"\mathbb{E}[\text{published}] = \sigma^2 (n-1)/b", paper_variance(n, *sums), trace * (n - 1) / (n * m)
     )
-    yield identity(r"\mathbb{E}[\text{debiased}] = G^2", debiased(n, m, *sums), gradient**2)
+    yield identity(r"\mathbb{E}[\text{debiased}] = G^2", debiased_squared_norm(n, m, *sums), gradient**2)
     for count in (2, 3):
         deviations, drawn = _group_means(count, m)
         for name in ("paper_variance", "covariance_trace", "squared_norm", "debiased_squared_norm"):
@@ -160,15 +155,13 @@ def variance_of_groups(
     source="Lau et al., Eq. (3), corrected",
     uses=("Eq. 5",),
 )
-def plug_in_denominator(
-    enforced: Function = effective_eta, eta_to_enforce: Function = theory_eta_to_enforce
-) -> Iterator[Step]:
+def plug_in_denominator() -> Iterator[Step]:
     """Which relative error the plug-in test enforces, and what to give it instead."""
     n, m = groups, group_size
-    error = enforced(eta, "unbiased")
+    error = effective_eta(eta, "unbiased")
     at_equality = GaussianGroups(n, m, gradient**2, error**2 * n * m * gradient**2, 0, 0)
     variance, squared_norm = estimates(expected_moments(at_equality), "unbiased")
-    wanted = eta_to_enforce(eta)
+    wanted = theory_eta_to_enforce(eta)
     debiased_variance, debiased_norm = estimates(
         expected_moments(GaussianGroups(n, m, gradient**2, eta**2 * n * m * gradient**2, 0, 0)), "debiased"
     )
@@ -199,11 +192,11 @@ def plug_in_denominator(
     source="Lau et al., Algorithm 1; McCandlish et al. 2018",
     uses=("Eq. 5",),
 )
-def fixed_points(stationary: Function = stationary_batch_size) -> Iterator[Step]:
+def fixed_points() -> Iterator[Step]:
     """The batch sizes at which T = b in expectation, for the three estimators."""
     n = groups
     for estimator in ("debiased", "unbiased", "paper"):
-        batch_size = stationary(scale, eta, estimator, n)
+        batch_size = stationary_batch_size(scale, eta, estimator, n)
         at_rest = GaussianGroups(n, batch_size / n, gradient**2, scale * gradient**2, 0, 0)
         yield identity(
             rf"T = b^* \text{{ ({estimator})}}",
@@ -213,7 +206,7 @@ def fixed_points(stationary: Function = stationary_batch_size) -> Iterator[Step]
         )
     yield identity(
         r"\lim_{B_\mathrm{noise}\to\infty} b^* = (n-1)/\eta^2 \text{ (paper)}",
-        sympy.limit(stationary(scale, eta, "paper", n), scale, sympy.oo),
+        sympy.limit(stationary_batch_size(scale, eta, "paper", n), scale, sympy.oo),
         (n - 1) / eta**2,
         "the published statistic saturates",
     )

@@ -66,11 +66,11 @@ def open_roots(expression: Any) -> Any:
     r"$D_k = \beta_2 v_{k-1} + c\,G^2$, for any noise with $E_k g = G$.",
     source=SOURCE,
 )
-def key_lemma(noise_cost: Function = theory.l1_noise_cost) -> Iterator[Step]:
+def key_lemma() -> Iterator[Step]:
     """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, for any law."""
     deviation = sympy.Symbol("sigma", positive=True)
     root_weight = sympy.sqrt(second_moment_weight(BETA2))
-    weight = sympy.cancel(noise_cost(BETA1, BETA2, deviation) * root_weight / deviation)
+    weight = sympy.cancel(theory.l1_noise_cost(BETA1, BETA2, deviation) * root_weight / deviation)
     yield from _key_scaling()
     yield from _key_cases(weight, sympy.cancel(momentum_amplification(BETA1, BETA2)))
     yield from _key_expectation()
@@ -139,16 +139,14 @@ def _key_expectation() -> Iterator[Step]:
     source=SOURCE,
     uses=("L1", "L3", "L4", "l1 key lemma"),
 )
-def l1_theorem(
-    bound: Callable[..., Bound] = theory.l1_test_bound,
-    noise_cost: Function = theory.l1_noise_cost,
-    solution: Function = theory.solve_with_noise,
-) -> Iterator[Step]:
+def l1_theorem() -> Iterator[Step]:
     """The bound under the l1 norm test."""
-    found = bound(PROBLEM, ADAM)
-    yield from _descent(found, noise_cost)
+    found = theory.l1_test_bound(PROBLEM, ADAM)
+    yield from _descent(found)
     yield identity(
-        r"\nu'\,\|G_k\|_1 \text{ at } \nu = \eta", found.constants["nu'"], noise_cost(BETA1, BETA2, noise)
+        r"\nu'\,\|G_k\|_1 \text{ at } \nu = \eta",
+        found.constants["nu'"],
+        theory.l1_noise_cost(BETA1, BETA2, noise),
     )
     yield prose(
         r"E_k|g_{k,i}| \le |G_{k,i}| + \mathrm{sd}_k(g_{k,i}), \text{ so } "
@@ -156,7 +154,7 @@ def l1_theorem(
     )
     yield from _denominators(found, lambda growth: growth - 1, initial_sum)
     yield prose(r"S^2 \le \textstyle\sum E[G^2/\sqrt{D}]\,\sum E\sqrt{D}: \text{ Cauchy-Schwarz, as in L8}")
-    yield from _solution(found, solution)
+    yield from _solution(found)
 
 
 @proves(
@@ -168,17 +166,13 @@ def l1_theorem(
     source=SOURCE,
     uses=("L1", "L3", "L4", "L7", "l1 key lemma"),
 )
-def scalar_theorem(
-    bound: Callable[..., Bound] = theory.scalar_test_bound,
-    noise_cost: Function = theory.l1_noise_cost,
-    solution: Function = theory.solve_with_noise,
-) -> Iterator[Step]:
+def scalar_theorem() -> Iterator[Step]:
     """The bound under the scalar test, where eta sqrt(d) takes the place of eta."""
     squares = sympy.Symbol("V2", positive=True)
-    found = bound(PROBLEM, ADAM, squares)
+    found = theory.scalar_test_bound(PROBLEM, ADAM, squares)
     first, second, third = sympy.symbols("x_1:4", nonnegative=True)
     spread = (first - second) ** 2 + (first - third) ** 2 + (second - third) ** 2
-    yield from _descent(found, noise_cost)
+    yield from _descent(found)
     yield identity(
         r"3\textstyle\sum x_i^2 - (\sum x_i)^2 = \sum_{i<j}(x_i-x_j)^2",
         3 * (first**2 + second**2 + third**2) - (first + second + third) ** 2,
@@ -188,7 +182,7 @@ def scalar_theorem(
     yield identity(
         r"\nu'\,\|G_k\|_2 \text{ at } \nu = \eta\sqrt d",
         found.constants["nu'"],
-        noise_cost(BETA1, BETA2, noise * sympy.sqrt(dimension)),
+        theory.l1_noise_cost(BETA1, BETA2, noise * sympy.sqrt(dimension)),
     )
     yield nonnegative(
         r"D_i \le \textstyle\sum_j D_j: \sum_i G_i^2/\sqrt{D_i} \ge \|G\|^2/\sqrt{\sum_j D_j}",
@@ -201,16 +195,16 @@ def scalar_theorem(
     )
     yield by_lemma(r"\text{L7's inequalities}", lemma_l7)
     yield from _denominators(found, lambda growth: sympy.sqrt(growth**2 - 1), sympy.sqrt(squares))
-    yield from _solution(found, solution)
+    yield from _solution(found)
 
 
-def _descent(found: Bound, noise_cost: Function) -> Iterator[Step]:
+def _descent(found: Bound) -> Iterator[Step]:
     budget = found.terms["initial gap"] + found.terms["drift"]
     yield prose(r"\text{descent lemma, summed over } k, \text{ as for Theorem 1}")
     yield by_lemma(r"\|m_k/\sqrt{v_k}\|^2 \le d\,C_m^2", lemma_l1)
     yield by_lemma(r"\text{gradients frozen, at the cost of } E_1", lemma_l3)
     yield by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4)
-    yield by_lemma(r"\text{conditional descent}", key_lemma(noise_cost))
+    yield by_lemma(r"\text{conditional descent}", key_lemma)
     yield identity(
         r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",
         sympy.expand(alpha * (1 - BETA1) * budget),
@@ -233,11 +227,11 @@ def _denominators(found: Bound, eta_of_growth: Function, start: Any) -> Iterator
     yield identity(r"A = \Phi(V_0)", found.constants["A"], preconditioner_start(BETA2, start))
 
 
-def _solution(found: Bound, solution: Function) -> Iterator[Step]:
+def _solution(found: Bound) -> Iterator[Step]:
     """S^2 <= (A + B S)(P + nu' S) solved; P, nu' and 1 - B nu' > 0 stand for themselves."""
     start, growth, descent, kept, total = sympy.symbols("A B P kappa_nu S", positive=True)
     cost = (1 - kept) / growth
-    root = solution(start, growth, descent, cost)
+    root = theory.solve_with_noise(start, growth, descent, cost)
     other = -start * descent / (kept * root)
     residual = total**2 - (start + growth * total) * (descent + cost * total)
     simpler = found.terms["simpler form"]
@@ -255,7 +249,9 @@ def _solution(found: Bound, solution: Function) -> Iterator[Step]:
         start**2,
         "so S/B - A/B^2 <= S^2/(A+BS): the simpler form",
     )
-    yield checked(r"\text{the bound is } S_+", lambda: _same(found.value, solution(a_0, b_0, budget, nu)))
+    yield checked(
+        r"\text{the bound is } S_+", lambda: _same(found.value, theory.solve_with_noise(a_0, b_0, budget, nu))
+    )
     yield checked(
         r"(1/B - \nu')\,\text{(simpler form)} = P/(1-\beta_1) + A/B^2",
         lambda: _same(simpler * (1 / b_0 - nu), budget + a_0 / b_0**2),
@@ -289,12 +285,12 @@ def _same(left: Any, right: Any) -> Evidence:
     r"is an equality.",
     source=SOURCE,
 )
-def effective_dimensions(
-    dimensions: Function = estimators.effective_dimensions, implied: Function = estimators.implied_l1_eta
-) -> Iterator[Step]:
+def effective_dimensions() -> Iterator[Step]:
     """The relative error in the l1 sense is the scalar one times sqrt(d_sd / d_G), exactly."""
     sum_sd, sum_var, l1, square = sympy.symbols("s_1 s_2 n_1 n_2", positive=True)
-    eta_l1 = implied(sympy.sqrt(sum_var) / sympy.sqrt(square), dimensions(sum_sd, sum_var, l1, square))
+    eta_l1 = estimators.implied_l1_eta(
+        sympy.sqrt(sum_var) / sympy.sqrt(square), estimators.effective_dimensions(sum_sd, sum_var, l1, square)
+    )
     larger, factor = sympy.symbols("h f", positive=True)
     yield identity(
         r"\frac{\sum_i sd_i}{\|G\|_1} = \eta_s\sqrt{d_{sd}/d_G} \text{ at } "
@@ -304,8 +300,8 @@ def effective_dimensions(
     )
     yield nonnegative(
         r"\eta \text{ increases with } \eta_s",
-        sympy.sympify(implied(noise + larger, estimators.EffectiveDimensions(factor**2, 1)))
-        - implied(noise, estimators.EffectiveDimensions(factor**2, 1)),
+        sympy.sympify(estimators.implied_l1_eta(noise + larger, estimators.EffectiveDimensions(factor**2, 1)))
+        - estimators.implied_l1_eta(noise, estimators.EffectiveDimensions(factor**2, 1)),
         [noise, larger, factor],
     )
 
@@ -319,26 +315,24 @@ def effective_dimensions(
     r"for any law.",
     source=SOURCE,
 )
-def l1_estimators(
-    deviation: Function = estimators.standard_deviation, l1_norm: Function = estimators.conservative_l1_norm
-) -> Iterator[Step]:
+def l1_estimators() -> Iterator[Step]:
     """The numerator is unbiased for Gaussians; the conservative denominator is at most ||G||_1 on average."""
-    yield from (_unbiased(deviation, groups) for groups in (2, 3, 4, 7))
+    yield from (_unbiased(groups) for groups in (2, 3, 4, 7))
     yield from _helmert()
     yield prose(
         r"E[\mathrm{sgn}(\textstyle\sum_{l \ne j} g_l)\,g_j] = G\,E\,\mathrm{sgn}(\sum_{l\ne j} g_l) "
         r"\le |G|",
         "g_j is independent of the other groups",
     )
-    yield checked(r"E N \le |G|: \text{ all outcomes of small groups}", lambda: _conservative(l1_norm))
+    yield checked(r"E N \le |G|: \text{ all outcomes of small groups}", lambda: _conservative())
 
 
-def _unbiased(deviation: Function, groups: int) -> Step:
+def _unbiased(groups: int) -> Step:
     """E of the estimator where J times the groups' variance is sigma^2/m times a chi-squared of J - 1 degrees."""
     chi, sigma, size = sympy.symbols("chi sigma m", positive=True)
     freedom = sympy.Integer(groups - 1)
     density = chi ** (freedom / 2 - 1) * sympy.exp(-chi / 2) / (2 ** (freedom / 2) * sympy.gamma(freedom / 2))
-    estimate = deviation(sympy.Integer(groups), size, sigma**2 / size * chi, sympy.Integer(0))
+    estimate = estimators.standard_deviation(sympy.Integer(groups), size, sigma**2 / size * chi, sympy.Integer(0))
     mean = sympy.integrate(sympy.expand_power_base(estimate * density), (chi, 0, sympy.oo))
     return identity(rf"E\hat\sigma = \sigma \text{{ at }} J = {groups}", mean, sigma)
 
@@ -355,7 +349,7 @@ def _helmert() -> Iterator[Step]:
     )
 
 
-def _conservative(l1_norm: Function) -> Evidence:
+def _conservative() -> Evidence:
     """E N over all outcomes of 2, 3 and 4 groups whose law has two or three integer atoms."""
     laws: list[list[tuple[int, float]]] = [
         [(-1, 0.5), (1, 0.5)],
@@ -370,7 +364,7 @@ def _conservative(l1_norm: Function) -> Evidence:
             mean = 0.0
             for outcome in product(law, repeat=groups):
                 values = np.array([[value] for value, _ in outcome], float)
-                mean += float(np.prod([p for _, p in outcome])) * l1_norm(values)
+                mean += float(np.prod([p for _, p in outcome])) * estimators.conservative_l1_norm(values)
             if mean > abs(gradient) + 1e-12:
                 return Evidence(False, f"E N = {mean:.4g} > |G| = {abs(gradient):.4g} with {groups} groups, {law}")
     return Evidence(True, f"{len(laws)} laws, 2 to 4 groups, all outcomes")

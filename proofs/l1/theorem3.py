@@ -71,17 +71,15 @@ def two_point_laws(
     r"$\Lambda = \sup|h - 2 s h_s|$.",
     source=SOURCE,
 )
-def certificate_potential(
-    derivative: Function = theory.scaling_derivative, tail: Function = theory.tail_potential
-) -> Iterator[Step]:
+def certificate_potential() -> Iterator[Step]:
     """It is Lipschitz in G with constant Lambda = sup |h - 2 s h_s|, across G = 0 too."""
     s, z, boundary, other = sympy.symbols("s z h_1 h_2", real=True)
     positive_s = sympy.Symbol("s", positive=True)
     h = sympy.Function("h")
     ratio = second_moment / gradient**2
-    formula = derivative(h(z, s), s, sympy.diff(h(z, s), s)).subs(s, ratio).doit()
-    in_tail = tail(boundary, slope, positive_s, s_max)
-    scaled_tail = gradient * tail(boundary, slope, ratio, s_max)
+    formula = theory.scaling_derivative(h(z, s), s, sympy.diff(h(z, s), s)).subs(s, ratio).doit()
+    in_tail = theory.tail_potential(boundary, slope, positive_s, s_max)
+    scaled_tail = gradient * theory.tail_potential(boundary, slope, ratio, s_max)
     yield identity(
         r"\frac{d}{dG}\,G\,h(z, v/G^2) = (h - 2 s h_s)(z, v/G^2)",
         sympy.diff(gradient * h(z, ratio), gradient).doit(),
@@ -90,7 +88,7 @@ def certificate_potential(
     )
     yield identity(
         r"h - 2sh_s = h(z,s_{\max}) + C\sqrt{s_{\max}} \text{ in the tail}",
-        derivative(in_tail, positive_s, sympy.diff(in_tail, positive_s)),
+        theory.scaling_derivative(in_tail, positive_s, sympy.diff(in_tail, positive_s)),
         boundary + slope * sympy.sqrt(s_max),
         "constant in s, so that the slope is bounded up to G = 0",
     )
@@ -101,9 +99,9 @@ def certificate_potential(
     yield identity(r"h \text{ is continuous at } s_{\max}", in_tail.subs(positive_s, s_max), boundary)
     yield identity(
         r"h - 2sh_s \text{ is bilinear in } (z, \log s) \text{ where } h \text{ is: extreme at corners}",
-        *_bilinear(derivative),
+        *_bilinear(),
     )
-    yield nonnegative(r"h \le 0 \text{ above } s_{\max} \text{ too}", *_tail_sign(tail, other))
+    yield nonnegative(r"h \le 0 \text{ above } s_{\max} \text{ too}", *_tail_sign(other))
 
 
 def _limit(expression: Any, expected: Any) -> Evidence:
@@ -111,20 +109,20 @@ def _limit(expression: Any, expected: Any) -> Evidence:
     return Evidence(vanishes(found - expected), f"limit {found}")
 
 
-def _bilinear(derivative: Function) -> tuple[Any, Any]:
+def _bilinear() -> tuple[Any, Any]:
     """h - 2 s h_s where h is bilinear in z and u = log s: bilinear again."""
     z, u = sympy.symbols("z u", real=True)
     constant, in_z, in_u, mixed = sympy.symbols("p_0 p_1 p_2 p_3", real=True)
     h = constant + in_z * z + in_u * u + mixed * z * u
-    scaled = sympy.expand(derivative(h, sympy.exp(u), sympy.diff(h, u) * sympy.exp(-u)))
+    scaled = sympy.expand(theory.scaling_derivative(h, sympy.exp(u), sympy.diff(h, u) * sympy.exp(-u)))
     bilinear = constant - 2 * in_u + (in_z - 2 * mixed) * z + in_u * u + mixed * z * u
     return scaled, bilinear
 
 
-def _tail_sign(tail: Function, boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
+def _tail_sign(boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
     """-h above s_max = root^2, at sqrt(s) = root + extra and boundary = -depth: a sum of nonnegative terms."""
     root, extra, depth, factor = sympy.symbols("rho_s e t C", nonnegative=True)
-    replaced = tail(-depth, factor, sympy.Symbol("x") ** 2, sympy.Symbol("y") ** 2)
+    replaced = theory.tail_potential(-depth, factor, sympy.Symbol("x") ** 2, sympy.Symbol("y") ** 2)
     opened = sympy.powdenest(replaced, force=True).subs({sympy.Symbol("x"): root + extra, sympy.Symbol("y"): root})
     return -opened, [root, extra, depth, factor]
 
@@ -142,21 +140,21 @@ def _tail_sign(tail: Function, boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
     source=SOURCE,
     uses=("certificate potential", "two-point laws"),
 )
-def certificate_telescoping(step: Function = theory.next_state) -> Iterator[Step]:
+def certificate_telescoping() -> Iterator[Step]:
     """Summed over the steps, the certificate inequality bounds the alignment of Adam's step with the gradient."""
-    yield from _one_step(step)
+    yield from _one_step()
     yield from _zero_gradient()
     yield _telescoped()
     yield prose(r"-\Phi_K \ge 0 \text{ because } h \le 0; \quad m_0 = 0")
 
 
-def _one_step(step: Function) -> Iterator[Step]:
+def _one_step() -> Iterator[Step]:
     """(z', s') is Adam's new state, and |z| <= C_m where L1 holds."""
     momentum, x = sympy.symbols("m x", real=True)
     new_momentum = BETA1 * momentum + (1 - BETA1) * x * gradient
     new_moment = BETA2 * second_moment + second_moment_weight(BETA2) * (x * gradient) ** 2
     z, s = momentum / sympy.sqrt(second_moment), second_moment / gradient**2
-    new_z, new_s = step(BETA1, BETA2, z, s, x)
+    new_z, new_s = theory.next_state(BETA1, BETA2, z, s, x)
     yield by_lemma(r"|z| \le C_m", lemma_l1, reason="states beyond C_m do not occur")
     yield identity(r"s' = v_k/G^2", sympy.expand(new_s * gradient**2), sympy.expand(new_moment))
     yield identity(
@@ -217,18 +215,18 @@ def _telescoped(length: int = 4) -> Step:
     source=SOURCE,
     uses=("L1", "certificate potential", "certificate telescoping"),
 )
-def theorem_3(terms: Function = theory.bound_terms, step: Function = mean_step) -> Iterator[Step]:
+def theorem_3() -> Iterator[Step]:
     """The bound, from the telescoped inequality and the descent lemma."""
     kept, lipschitz, start, total, size = sympy.symbols("J_eta Lambda Phi_0 S s_t", positive=True)
     gain, weight = sympy.symbols("J lambda", positive=True)
-    right = sum(terms(PROBLEM, alpha, lipschitz, size).values()) + start
+    right = sum(theory.bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
     drift = smoothness * dimension * alpha * steps * size
     alignment = gain * total - weight * noise * total - lipschitz * drift - start
     descent = gap - alpha * alignment + smoothness * alpha**2 * steps * dimension * size**2 / 2
     yield prose(r"\text{the certificate inequality is a hypothesis}", "supported by search, not proven")
     yield by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential)
     yield by_lemma(r"\text{alignment of step and gradient}", certificate_telescoping)
-    yield from _mean_step(step)
+    yield from _mean_step()
     yield identity(
         r"\Delta - \alpha\,[JS - \lambda\eta S - \Lambda\alpha KLd\,s_t - \Phi_0] + \tfrac12 "
         r"L\alpha^2Kd\,s_t^2"
@@ -240,10 +238,10 @@ def theorem_3(terms: Function = theory.bound_terms, step: Function = mean_step) 
     yield identity(r"S \le \text{right side}/(J-\lambda\eta)", kept * (right / kept), right)
 
 
-def _mean_step(step: Function) -> Iterator[Step]:
+def _mean_step() -> Iterator[Step]:
     """sum_k E||u_k|| <= K sqrt(d) s_t and sum_k E||u_k||^2 <= K d s_t^2 for both members of the minimum."""
     first, second = sympy.symbols("x_1 x_2", real=True)
-    without = step(gradient_energy(steps, dimension, BETA2), steps, dimension, BETA1, BETA2)
+    without = mean_step(gradient_energy(steps, dimension, BETA2), steps, dimension, BETA1, BETA2)
     c_m = normalized_step_bound(BETA1, BETA2)
     yield by_lemma(r"\|u_k\| \le \sqrt d\,C_m, \quad u_k = m_k/\sqrt{v_k}", lemma_l1)
     yield identity(

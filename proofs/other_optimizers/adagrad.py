@@ -2,8 +2,7 @@ r"""Coordinate AdaGrad under the coordinate-wise norm test: L5 at rho = 1, and a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -12,7 +11,6 @@ from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import alignment_at
 from theory.adam.key_inequality import normalized_response
-from theory.bound import Bound
 from theory.other_optimizers.adagrad import preconditioned_sum_bound
 
 __all__ = ["adagrad_theorem"]
@@ -27,13 +25,11 @@ __all__ = ["adagrad_theorem"]
     source="lemma L5 at rho = 1",
     uses=("L5",),
 )
-def adagrad_theorem(
-    bound: Callable[..., Bound] = preconditioned_sum_bound, alignment: Callable[..., Any] = alignment_at
-) -> Iterator[Step]:
-    """The theorem for the given bound and the given kappa(rho, eta)."""
+def adagrad_theorem() -> Iterator[Step]:
+    """The bound, and kappa at rho = 1."""
     true, old, ratio, growth = sympy.symbols("G v X H", positive=True)
     eta, u = sympy.symbols("eta u", nonnegative=True)
-    total = bound(PROBLEM, step_size=alpha, eta=eta, log_growth=growth).value
+    total = preconditioned_sum_bound(PROBLEM, step_size=alpha, eta=eta, log_growth=growth).value
     s = old / true**2
     log_gap = sympy.log(1 + u) - 1 + 1 / (1 + u)
     yield prose(
@@ -49,7 +45,7 @@ def adagrad_theorem(
     )
     yield by_lemma(
         r"E_k[G g_k/\sqrt{v_k}] \ge \kappa\,|G|/\sqrt{s+1}, \; \rho = 1",
-        lemma_l5(alignment=alignment),
+        lemma_l5,
         (identity(r"G^4/(v_{k-1}+G^2) = G^2/(s+1)", true**4 / (old + true**2), true**2 / (s + 1)),),
         "kappa |G| / sqrt(s+1) = kappa G^2 / sqrt(v_{k-1} + G^2)",
     )

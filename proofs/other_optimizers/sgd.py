@@ -2,14 +2,13 @@ r"""SGD under the norm test and gradient descent with relative errors: descent, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
 
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
 from proofs.steps import Step, identity, nonnegative, prose, proves
-from theory.bound import Bound
 from theory.other_optimizers.sgd import (
     average_squared_norm_bound,
     best_step_size,
@@ -37,14 +36,12 @@ TELESCOPING = prose(
     r"$2\Delta/(\alpha K)$ for $\alpha \le 1/(L(1+\eta^2))$. Sharp as $K \to \infty$.",
     source="descent lemma; norm test of Byrd, Chin, Nocedal, Wu (2012)",
 )
-def sgd_theorem(
-    descent: Callable[..., Any] = descent_per_step, bound: Callable[..., Bound] = average_squared_norm_bound
-) -> Iterator[Step]:
-    """SGD for the given descent per step and bound."""
-    value = bound(PROBLEM, step_size=alpha, eta=eta).value
+def sgd_theorem() -> Iterator[Step]:
+    """SGD: the descent per step and the bound."""
+    value = average_squared_norm_bound(PROBLEM, step_size=alpha, eta=eta).value
     variance = sympy.Symbol("V", nonnegative=True)
     expected = alpha * gradient**2 - smoothness * alpha**2 / 2 * (gradient**2 + variance)
-    per_step = descent(smoothness, alpha, eta)
+    per_step = descent_per_step(smoothness, alpha, eta)
     short = (1 - 1 / (1 + free)) * best_step_size(smoothness, eta)
     yield prose(
         r"E_k L(w_{k+1}) \le L(w_k) - \alpha\|G_k\|^2 + \tfrac{L\alpha^2}2 E_k\|g_k\|^2",
@@ -62,7 +59,7 @@ def sgd_theorem(
     yield identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap)
     yield nonnegative(
         r"\text{descent} \ge \alpha/2 \text{ for } \alpha \le 1/(L(1+\eta^2))",
-        descent(smoothness, short, eta) - short / 2,
+        descent_per_step(smoothness, short, eta) - short / 2,
         [smoothness, eta, free],
     )
     yield from _quadratic(per_step, alpha, eta**2, "any unbiased noise of variance eta^2 G^2")
@@ -75,15 +72,13 @@ def sgd_theorem(
     r"$\frac1K\sum_k E\|G_k\|^2 \le 2L\Delta/((1-\eta^2)K)$. Sharp as $K \to \infty$.",
     source="descent lemma",
 )
-def relative_error_theorem(
-    descent: Callable[..., Any] = relative_error_descent, bound: Callable[..., Bound] = relative_error_bound
-) -> Iterator[Step]:
-    """Gradient descent at step size 1 / L with relative errors, for the given descent per step and bound."""
-    value = bound(PROBLEM, eta=eta).value
+def relative_error_theorem() -> Iterator[Step]:
+    """Gradient descent at step size 1 / L with relative errors: the descent per step and the bound."""
+    value = relative_error_bound(PROBLEM, eta=eta).value
     step = 1 / smoothness
     norm_of_g = gradient**2 + 2 * inner + error**2
     fall = step * (gradient**2 + inner) - smoothness * step**2 / 2 * norm_of_g
-    per_step = descent(smoothness, eta)
+    per_step = relative_error_descent(smoothness, eta)
     after = level * eta**2
     yield prose(
         r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k,g_k\rangle + \tfrac{L\alpha^2}2\|g_k\|^2", "descent lemma"

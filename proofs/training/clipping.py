@@ -21,7 +21,6 @@ from theory.training import clipping as theory
 
 __all__ = ["clipping_counterexample", "clipping_theorem"]
 
-Function = Callable[..., Any]
 BoundFunction = Callable[..., Bound]
 
 s, a, e = sympy.symbols("s a e", nonnegative=True)
@@ -36,19 +35,17 @@ x, floor, rho, delta, eta = sympy.symbols("x phi_0 rho delta eta", positive=True
     source="this project",
     uses=("L3", "L4", "L5", "L7", "L8"),
 )
-def clipping_theorem(
-    alignment: Function = theory.clipped_alignment, bound: BoundFunction = theory.clipped_bound, least: Any = 1
-) -> Iterator[Step]:
-    """The theorem with kappa_phi the given function; ``least`` is the least amplification L5 is applied at."""
+def clipping_theorem(least: Any = 1) -> Iterator[Step]:
+    """kappa_phi and the bound; ``least`` is the least amplification L5 is applied at."""
     yield by_lemma(r"\text{freezing, for the gradients } \phi_j g_j", lemma_l3, reason="any gradients")
     yield by_lemma(r"\text{swapping, with } a_j = G_j \phi_j g_j", lemma_l4, reason="any reals")
     yield from _response()
-    yield from _expectation(alignment, least)
+    yield from _expectation(least)
     yield prose(
         r"E_k\sqrt{v_k} \le \sqrt{\beta_2 v_{k-1}} + \sqrt c\,\tau|G_k|",
         "phi <= 1, so E (phi g)^2 <= E g^2 <= tau^2 G^2: the denominators (L7) are as before",
     )
-    yield from _assembly(alignment, bound)
+    yield from _assembly()
 
 
 def _response() -> Iterator[Step]:
@@ -67,7 +64,7 @@ def _response() -> Iterator[Step]:
     )
 
 
-def _expectation(alignment: Function, least: Any) -> Iterator[Step]:
+def _expectation(least: Any) -> Iterator[Step]:
     """L5 at the amplification rho / phi0."""
     yield identity(
         r"\phi_0 f^+ - \rho f^- = \phi_0\,[f^+ - (\rho/\phi_0) f^-]",
@@ -82,25 +79,25 @@ def _expectation(alignment: Function, least: Any) -> Iterator[Step]:
     )
     yield identity(
         r"\phi_0\frac{1-(\rho/\phi_0)\eta^2}{1+\eta^2} = \kappa_\phi",
-        alignment(rho, noise, floor),
+        theory.clipped_alignment(rho, noise, floor),
         (floor - rho * noise**2) / (1 + noise**2),
     )
 
 
-def _assembly(alignment: Function, bound: BoundFunction) -> Iterator[Step]:
+def _assembly() -> Iterator[Step]:
     """The bound returned is the root of S^2 = Q (A + B S) with this kappa."""
 
     def found(point: Point) -> Bound:
-        return bound(PROBLEM, point.adam, floor=floor)
+        return theory.clipped_bound(PROBLEM, point.adam, floor=floor)
 
     def kappa(point: Point) -> Any:
-        return alignment(momentum_amplification(point.beta1, point.beta2), point.eta, floor)
+        return theory.clipped_alignment(momentum_amplification(point.beta1, point.beta2), point.eta, floor)
 
     yield budget_step(found, kappa, lambda point: point.descent)
     yield from self_bounding(found, lambda bound: bound.terms["Qbar"])
     yield identity(
         r"\kappa_\phi = 0 \text{ at the largest } \eta = \sqrt{\phi_0(1-r)}",
-        alignment(1 / (1 - r), sympy.sqrt(floor * (1 - r)), floor),
+        theory.clipped_alignment(1 / (1 - r), sympy.sqrt(floor * (1 - r)), floor),
         0,
     )
     yield equal_at_points(
@@ -109,7 +106,7 @@ def _assembly(alignment: Function, bound: BoundFunction) -> Iterator[Step]:
     )
     yield nonnegative(
         r"\kappa_\phi \text{ falls with } \eta^2",
-        -sympy.diff(alignment(rho, sympy.sqrt(s), floor), s),
+        -sympy.diff(theory.clipped_alignment(rho, sympy.sqrt(s), floor), s),
         [s, rho, floor],
     )
     yield equal_at_points(
@@ -126,11 +123,9 @@ def _assembly(alignment: Function, bound: BoundFunction) -> Iterator[Step]:
     r"$\delta q/(1+\delta q)$ on the second values alone makes the mean of $X_i$ negative.",
     source="this project",
 )
-def clipping_counterexample(
-    probability: Function = theory.wrong_probability, reversing: Function = theory.reversing_factor
-) -> Iterator[Step]:
-    """The test is met with q the given function, and clipping below ``reversing`` turns the mean around."""
-    q = probability(eta, delta)
+def clipping_counterexample() -> Iterator[Step]:
+    """The test is met with the probability q, and clipping below the reversing factor turns the mean around."""
+    q = theory.wrong_probability(eta, delta)
     right, right_1 = rare_value(delta, 1 - q), rare_value(0, 1 - q)
     slack = sympy.Symbol("h", positive=True)
     yield identity(r"E X_i = -q\delta + (1-q)\,x = 1", -q * delta + (1 - q) * right, 1)
@@ -141,14 +136,14 @@ def clipping_counterexample(
     )
     yield identity(
         r"-q\delta + (1-q)\phi x = -h(1+q\delta) \text{ at } \phi = \delta q/(1+\delta q) - h",
-        -q * delta + (1 - q) * (reversing(eta, delta) - slack) * right,
+        -q * delta + (1 - q) * (theory.reversing_factor(eta, delta) - slack) * right,
         -slack * (1 + q * delta),
         "negative for every h > 0",
     )
     yield identity(
         r"\frac{\eta^2}{4} - \frac{\delta q}{1+\delta q} = \frac{\eta^2}{4}\cdot"
         r"\frac{(1-\delta)^2+\eta^2(1+\delta)}{(1+\delta)(1+\delta+\eta^2)} \ge 0",
-        eta**2 / 4 - reversing(eta, delta),
+        eta**2 / 4 - theory.reversing_factor(eta, delta),
         eta**2 * ((1 - delta) ** 2 + eta**2 * (1 + delta)) / (4 * (1 + delta) * (1 + delta + eta**2)),
         "of the order of eta^2, as is the theorem's condition phi0 > rho eta^2",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +15,6 @@ from theory.training import estimated_variance as theory
 
 __all__ = ["estimated_test"]
 
-Function = Callable[..., Any]
 
 eta = sympy.Symbol("eta", positive=True)
 variance, margin, more, delta = sympy.symbols("V m h delta", positive=True)
@@ -31,21 +30,17 @@ trace, largest, square, groups = sympy.symbols("t l t_2 J", positive=True)
     r"$W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + 2(1+\eta^2J)^2/(J(J-1)r_e)$.",
     source="this project",
 )
-def estimated_test(
-    margin_of: Function = theory.estimated_margin,
-    bound_variance: Function = theory.relative_variance,
-    tail: Function = theory.cantelli,
-) -> Iterator[Step]:
-    """The bound with the given margin, variance bound and tail inequality."""
-    yield from (_decomposition(margin_of, count) for count in (2, 3, 4))
+def estimated_test() -> Iterator[Step]:
+    """The margin, the bound on its variance and the tail inequality."""
+    yield from (_decomposition(count) for count in (2, 3, 4))
     yield from _expectation()
-    yield from _variances(bound_variance)
-    yield from _cantelli(tail)
-    yield _enumeration(margin_of, bound_variance, tail)
-    yield from _student(margin_of)
+    yield from _variances()
+    yield from _cantelli()
+    yield _enumeration()
+    yield from _student()
 
 
-def _decomposition(margin_of: Function, count: int, length: int = 2) -> Step:
+def _decomposition(count: int, length: int = 2) -> Step:
     """Z in terms of Y_j = g_j - G: a linear part and the products of different groups."""
     true = sympy.symbols(f"G1:{length + 1}", real=True)
     noise = [sympy.symbols(f"Y{j}_1:{length + 1}", real=True) for j in range(count)]
@@ -61,7 +56,7 @@ def _decomposition(margin_of: Function, count: int, length: int = 2) -> Step:
     return identity(
         r"Z = \eta^2\|G\|^2 + 2\eta^2\langle G,\bar Y\rangle - T/J^2 + \frac{2(1+\eta^2J)}{J^2(J-1)}U"
         rf", \quad J = {count}",
-        sympy.expand(margin_of(sympy.Integer(count), eta, squares, norm)),
+        sympy.expand(theory.estimated_margin(sympy.Integer(count), eta, squares, norm)),
         sympy.expand(linear + weight * products),
         "T = sum_j ||Y_j||^2, U = sum_{i<j} <Y_i, Y_j>",
     )
@@ -85,7 +80,7 @@ def _expectation() -> Iterator[Step]:
     )
 
 
-def _variances(bound_variance: Function) -> Iterator[Step]:
+def _variances() -> Iterator[Step]:
     """Var Z / V^2 from its three parts."""
     mean_variance = trace / groups
     beta = sympy.Symbol("beta", positive=True)
@@ -94,7 +89,7 @@ def _variances(bound_variance: Function) -> Iterator[Step]:
     norm = mean_variance / ((1 + delta) * eta**2)
     inner = 2 * eta**2 * sympy.sqrt(largest * norm / groups) / mean_variance
     squares = sympy.sqrt(groups * beta * trace**2) / groups**2 / mean_variance
-    claimed = bound_variance(groups, eta, delta, beta, trace**2 / square, largest / trace)
+    claimed = theory.relative_variance(groups, eta, delta, beta, trace**2 / square, largest / trace)
     yield prose(
         r"\mathrm{Var} Z = \mathrm{Var}(\text{linear part}) + \mathrm{Var}(U\text{-part})",
         "given one group, its products with the others have mean 0: U is uncorrelated with sums over groups",
@@ -116,23 +111,23 @@ def _equal(left: Any, right: Any) -> Evidence:
     return Evidence(residual == 0, f"residual {residual}")
 
 
-def _cantelli(tail: Function) -> Iterator[Step]:
+def _cantelli() -> Iterator[Step]:
     """P(Z - E Z >= m) <= E (Z - E Z + t)^2 / (m + t)^2 at t = V / m."""
     shift = variance / margin
     yield identity(
         r"\frac{V+t^2}{(m+t)^2} = \frac{V}{V+m^2} \text{ at } t = V/m",
         (variance + shift**2) / (margin + shift) ** 2,
-        tail(variance, margin),
+        theory.cantelli(variance, margin),
         "Markov for the square: 1{x >= m} <= ((x + t)/(m + t))^2",
     )
     yield nonnegative(
         r"\text{it grows with } V",
-        tail(variance + more, margin) - tail(variance, margin),
+        theory.cantelli(variance + more, margin) - theory.cantelli(variance, margin),
         [variance, more, margin],
     )
 
 
-def _enumeration(margin_of: Function, bound_variance: Function, tail: Function) -> Step:
+def _enumeration() -> Step:
     """All outcomes of J = 2 and 3 groups with a finite law in two dimensions, exactly."""
     points = ((Fraction(3), Fraction(0)), (Fraction(-1), Fraction(2)), (Fraction(-2), Fraction(-2)))
     eta_value, excess = Fraction(1, 2), Fraction(2)
@@ -143,17 +138,17 @@ def _enumeration(margin_of: Function, bound_variance: Function, tail: Function) 
             norm = _covariance(points)[0] / count / ((1 + excess) * eta_value**2)
             true = (float(norm) ** 0.5, 0.0)
             values = [
-                margin_of(count, float(eta_value), *_sums(true, outcome))
+                theory.estimated_margin(count, float(eta_value), *_sums(true, outcome))
                 for outcome in itertools.product(points, repeat=count)
             ]
             mean = math.fsum(values) / len(values)
             seen = math.fsum((value - mean) ** 2 for value in values) / len(values)
             passed = sum(value >= 0 for value in values) / len(values)
             expected = float(_covariance(points)[0]) / count
-            limit = bound_variance(count, float(eta_value), float(excess), *_shape(points))
+            limit = theory.relative_variance(count, float(eta_value), float(excess), *_shape(points))
             if abs(mean + 2 / 3 * expected) > 1e-12 or seen > limit * expected**2 * (1 + 1e-12):
                 return Evidence(False, f"J = {count}: mean {mean}, variance {seen}, limit {limit * expected**2}")
-            if passed > tail(limit, 2 / 3):
+            if passed > theory.cantelli(limit, 2 / 3):
                 return Evidence(False, f"J = {count}: passes with probability {passed}")
             details.append(f"J = {count}: variance {seen / expected**2:.3f} <= {limit:.3f}")
         return Evidence(True, "; ".join(details))
@@ -183,7 +178,7 @@ def _sums(true: tuple[float, float], outcome: Any) -> tuple[float, float]:
     return math.fsum(x * x for g in gradients for x in g), math.fsum(m * m for m in means)
 
 
-def _student(margin_of: Function) -> Iterator[Step]:
+def _student() -> Iterator[Step]:
     """One coordinate: the margin is a multiple of t^2 - (1 + eta^2)/eta^2, and the value at J = 4."""
     t, estimate = sympy.symbols("t v", positive=True)
     mean_square = t**2 * estimate
@@ -193,7 +188,7 @@ def _student(margin_of: Function) -> Iterator[Step]:
     exact = float(1 - 2 / sympy.pi * cdf)
     yield identity(
         r"Z = \hat V(\eta^2t^2 - (1+\eta^2)), \quad t = \bar g/\sqrt{\hat V}",
-        sympy.expand(margin_of(groups, eta, squares, mean_square)),
+        sympy.expand(theory.estimated_margin(groups, eta, squares, mean_square)),
         sympy.expand(estimate * (eta**2 * t**2 - (1 + eta**2))),
         "in one coordinate the test passes iff |t| >= sqrt(1 + eta^2)/eta; t is Student's where G_i = 0",
     )

@@ -2,7 +2,7 @@ r"""The scalar norm test alone does not make Adam converge: the algebra of the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -13,7 +13,6 @@ from theory.training import scalar_divergence as theory
 
 __all__ = ["scalar_test_divergence", "smallest_threshold"]
 
-Function = Callable[..., Any]
 
 eta, kap_excess, u, alpha, delta, n = sympy.symbols("eta e u alpha delta n", positive=True)
 p = sympy.Symbol("p", positive=True)
@@ -30,18 +29,13 @@ GOLDEN = (1 + sympy.sqrt(5)) / 2
     r"$u = E\,m/\sqrt v < 0$, which is uphill iff $d-1 > (\kappa^2-\eta^2)/(\eta^2u^2)$.",
     source="Section 4 of arXiv 2412.21124 puts this test in the place of the coordinate-wise one",
 )
-def scalar_test_divergence(
-    direction: Function = theory.noisy_direction,
-    threshold: Function = theory.threshold_dimension,
-    drift: Function = theory.drift,
-    variance: Function = rare_variance,
-) -> Iterator[Step]:
+def scalar_test_divergence() -> Iterator[Step]:
     """The test is an equality, and beyond ``threshold`` the drift is uphill; u > 0 stands for |E m/sqrt(v)|."""
     kap_squared = eta**2 + kap_excess
-    g = direction(eta, kap_squared, others + 1)
-    beyond = drift(alpha, others + 1, g, -u) / alpha
-    limit = threshold(eta, kap_squared, -u)
-    yield from _noise(variance)
+    g = theory.noisy_direction(eta, kap_squared, others + 1)
+    beyond = theory.drift(alpha, others + 1, g, -u) / alpha
+    limit = theory.threshold_dimension(eta, kap_squared, -u)
+    yield from _noise()
     yield _gradient()
     yield identity(
         r"E\|g_k-G_k\|^2/\|G_k\|^2 = \eta^2",
@@ -62,12 +56,14 @@ def scalar_test_divergence(
     )
 
 
-def _noise(variance: Function) -> Iterator[Step]:
+def _noise() -> Iterator[Step]:
     """The two-point law has mean 1 and the stated variance."""
     high = rare_value(delta, p)
     yield identity(r"E X = -(1-p)\delta + p\,x_1 = 1", -(1 - p) * delta + p * high, 1)
     yield identity(
-        r"E(X-1)^2 = (1+\delta)^2(1-p)/p", (1 - p) * (1 + delta) ** 2 + p * (high - 1) ** 2, variance(delta, p)
+        r"E(X-1)^2 = (1+\delta)^2(1-p)/p",
+        (1 - p) * (1 + delta) ** 2 + p * (high - 1) ** 2,
+        rare_variance(delta, p),
     )
 
 

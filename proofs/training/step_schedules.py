@@ -20,7 +20,6 @@ from theory.training import step_schedules as theory
 
 __all__ = ["step_schedules"]
 
-Function = Callable[..., Any]
 
 LENGTH = 4
 """K of the symbolic sums."""
@@ -39,24 +38,19 @@ weight, tau = sympy.symbols("u tau", positive=True)  # u = sqrt(c)
     source="this project",
     uses=("L1", "L2", "L6", "L8"),
 )
-def step_schedules(
-    momentum_sums: Function = theory.momentum_sums,
-    second_moment_sums: Function = theory.second_moment_sums,
-    warmup: Function = theory.warmup_amplification,
-    bound: Callable[..., Bound] = theory.schedule_bound,
-) -> Iterator[Step]:
-    """The theorem with the given sums over the schedule and the given bound."""
+def step_schedules() -> Iterator[Step]:
+    """The sums over the schedule, and the bound."""
     yield from _freezing()
-    yield from _swap(momentum_sums)
+    yield from _swap()
     yield by_lemma(
         r"E_j[(G_jg_j)^+ - \rho_s(G_jg_j)^-]/\sqrt{v_j} \ge \kappa_s G_j^2/\sqrt{D_j}, \quad j \ge k_0",
         lemma_l6,
-        (_at_least_one(momentum_sums),),
+        (_at_least_one(),),
     )
-    yield _denominators(second_moment_sums)
+    yield _denominators()
     yield by_lemma(r"S^2 \le Q(A+BS), \text{ solved, with the weights } s_k", lemma_l8)
-    yield _warm_up(warmup)
-    yield _against_direct_sums(bound)
+    yield _warm_up()
+    yield _against_direct_sums(theory.schedule_bound)
     yield prose(
         r"\varepsilon_k \le \varepsilon \text{ adds } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ to } A",
         "theta_j keeps its range, as in the variants of the corrected Theorem 1",
@@ -95,10 +89,10 @@ def _freezing() -> Iterator[Step]:
     )
 
 
-def _swap(momentum_sums: Function) -> Iterator[Step]:
+def _swap() -> Iterator[Step]:
     """sum_k s_k sum_{j<=k} beta1^{k-j} a_j / sqrt(v_k), with sqrt(v_{j+n}) >= sqrt(beta2)^n sqrt(v_j)."""
     terms = sympy.symbols(f"a1:{LENGTH + 1}", positive=True)
-    sums = momentum_sums(list(multipliers), BETA1, BETA2)
+    sums = theory.momentum_sums(list(multipliers), BETA1, BETA2)
     double = sum(
         multipliers[k] * (BETA1 / q) ** (k - j) * terms[j] for k in range(LENGTH) for j in range(LENGTH) if j <= k
     )
@@ -115,16 +109,16 @@ def _swap(momentum_sums: Function) -> Iterator[Step]:
     )
 
 
-def _at_least_one(momentum_sums: Function) -> Step:
+def _at_least_one() -> Step:
     """rho_s >= 1, as L5 asks."""
-    sums = momentum_sums(list(multipliers), BETA1, BETA2)
+    sums = theory.momentum_sums(list(multipliers), BETA1, BETA2)
     return nonnegative(r"\rho_s \ge 1", sums[1] / multipliers[1] - 1, [r, *multipliers])
 
 
-def _denominators(second_moment_sums: Function) -> Step:
+def _denominators() -> Step:
     """L7, weighted: with E sqrt(v_{k-1}) <= q^{k-1} V_0 + sqrt(c) tau sum_j q^{k-1-j} G_j."""
     gradients, start = sympy.symbols(f"G1:{LENGTH + 1}", positive=True), sympy.Symbol("V_0", positive=True)
-    sums = [*second_moment_sums(list(multipliers), BETA2), 0]
+    sums = [*theory.second_moment_sums(list(multipliers), BETA2), 0]
     total = sympy.Integer(0)
     for k in range(FIRST - 1, LENGTH):
         kept = q**k * start + weight * tau * sum(q ** (k - 1 - j) * gradients[j] for j in range(k))
@@ -144,14 +138,14 @@ def _denominators(second_moment_sums: Function) -> Step:
     )
 
 
-def _warm_up(warmup: Function) -> Step:
+def _warm_up() -> Step:
     """sum_n (1 + n/k0) r^n by telescoping."""
     n, first = sympy.symbols("n k_0", positive=True)
     tail = r**n * ((1 + n / first) / (1 - r) + r / (first * (1 - r) ** 2))
 
     def check() -> Evidence:
         step = sympy.simplify((tail - tail.subs(n, n + 1)) / r**n - (1 + n / first))
-        whole = sympy.simplify(tail.subs(n, 0) - warmup(BETA1, BETA2, first))
+        whole = sympy.simplify(tail.subs(n, 0) - theory.warmup_amplification(BETA1, BETA2, first))
         return Evidence(step == 0 and whole == 0, f"residuals {step}, {whole}")
 
     return checked(

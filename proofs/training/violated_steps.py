@@ -18,7 +18,6 @@ from theory.training import violated_steps as theory
 
 __all__ = ["violated_steps"]
 
-Function = Callable[..., Any]
 
 old, ratio = sympy.symbols("v x", nonnegative=True)
 gradient, excess, weight, kappa, rho = sympy.symbols("G e c kappa rho", positive=True)
@@ -34,18 +33,14 @@ eta = sympy.Symbol("eta", nonnegative=True)
     source="this project",
     uses=("L2", "L6", "L7", "L8"),
 )
-def violated_steps(
-    uphill: Function = theory.uphill_cost,
-    memory: Function = theory.excess_memory,
-    bound: Callable[..., Bound] = theory.violated_bound,
-) -> Iterator[Step]:
-    """The theorem with the given costs of a violation."""
-    yield from _climb(uphill)
-    yield from _memory(memory)
-    yield from _assembly(uphill, memory, bound)
+def violated_steps() -> Iterator[Step]:
+    """The costs of a violation, and the bound."""
+    yield from _climb()
+    yield from _memory()
+    yield from _assembly(theory.violated_bound)
 
 
-def _climb(uphill: Function) -> Iterator[Step]:
+def _climb() -> Iterator[Step]:
     """On V_k the conditional descent is at least kappa G^2 / sqrt(D) - (kappa + rho) |G| / sqrt(c)."""
     beta2 = sympy.Symbol("beta2", positive=True)
     worst = -rho * gradient / sympy.sqrt(1 - beta2)
@@ -65,12 +60,12 @@ def _climb(uphill: Function) -> Iterator[Step]:
     yield identity(
         r"-\rho|G|/\sqrt c = \kappa|G|/\sqrt c - (\kappa+\rho)|G|/\sqrt c",
         worst,
-        best - uphill(rho, kappa, beta2) * gradient,
+        best - theory.uphill_cost(rho, kappa, beta2) * gradient,
         "on V_k the left side is at least -rho |G| / sqrt(c)",
     )
 
 
-def _memory(memory: Function) -> Iterator[Step]:
+def _memory() -> Iterator[Step]:
     """sqrt(G^2 + sd^2) <= tau |G| + (sd - eta |G|)^+, which enters L7's potential."""
     beta2 = sympy.Symbol("beta2", positive=True)
     tau = sympy.sqrt(squared_noise_growth(eta))
@@ -85,13 +80,13 @@ def _memory(memory: Function) -> Iterator[Step]:
     yield identity(
         r"\Phi(\sqrt c\,e) = \frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,e",
         preconditioner_start(beta2, sympy.sqrt(1 - beta2) * excess),
-        memory(beta2) * excess,
+        theory.excess_memory(beta2) * excess,
         "Phi of L7: E_k sqrt(v_k) is larger by at most sqrt(c) e, and Phi is linear",
     )
     yield prose(r"\text{summed over the coordinates and steps: } A + \Phi(\sqrt c\,X)")
 
 
-def _assembly(uphill: Function, memory: Function, bound: Callable[..., Bound]) -> Iterator[Step]:
+def _assembly(bound: Callable[..., Bound]) -> Iterator[Step]:
     """The bound returned."""
     violated, deviation = sympy.symbols("F X", nonnegative=True)
 
@@ -100,7 +95,7 @@ def _assembly(uphill: Function, memory: Function, bound: Callable[..., Bound]) -
 
     def sides(point: Point) -> tuple[Any, Any]:
         result, rho_at = found(point), momentum_amplification(point.beta1, point.beta2)
-        climbed = uphill(rho_at, point.alignment, point.beta2) * violated
+        climbed = theory.uphill_cost(rho_at, point.alignment, point.beta2) * violated
         whole = alpha * (1 - point.beta1) * point.alignment * _q(result)
         return whole, point.descent + alpha * (1 - point.beta1) * climbed
 
@@ -110,7 +105,7 @@ def _assembly(uphill: Function, memory: Function, bound: Callable[..., Bound]) -
         sides,
         "the descent lemma summed, with the loss on the violated steps",
     )
-    yield from self_bounding(found, _q, lambda point: memory(point.beta2) * deviation)
+    yield from self_bounding(found, _q, lambda point: theory.excess_memory(point.beta2) * deviation)
 
 
 def _q(bound: Bound) -> Any:

@@ -29,7 +29,6 @@ from theory.training import weight_decay as theory
 
 __all__ = ["weight_bound", "weight_decay_theorem"]
 
-Function = Callable[..., Any]
 BoundFunction = Callable[..., Bound]
 
 pull = sympy.Symbol("l", nonnegative=True)  # lambda W
@@ -45,15 +44,13 @@ start, growth, budget, total, margin, descent = sympy.symbols("A B P S h D", pos
     source="this project",
     uses=("L1", "L2", "L4", "L6", "L7", "L8"),
 )
-def weight_decay_theorem(
-    bound: BoundFunction = theory.weight_decay_bound, drift: Function = theory.decayed_drift
-) -> Iterator[Step]:
-    """The theorem with the given bound and second-order cost."""
+def weight_decay_theorem() -> Iterator[Step]:
+    """The bound and its second-order cost."""
     yield by_lemma(r"\|m_k/\sqrt{v_k} + \lambda w_k\| \le \sqrt d\,s", lemma_l1, reason="|w_k| <= W")
     yield prose(
         r"\langle G_k, \lambda w_k\rangle \ge -\lambda W\|G_k\|_1", "Hoelder; its sum over k is at most lambda W S"
     )
-    yield from _drift(drift)
+    yield from _drift()
     yield by_lemma(r"\text{the sums swapped}", lemma_l4)
     yield by_lemma(r"E_j[(G_jg_j)^+ - \rho(G_jg_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6)
     yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
@@ -61,11 +58,11 @@ def weight_decay_theorem(
         r"(1-\beta_1)\kappa\,Q \le P_W + \lambda W S \text{ and } S^2 \le Q(A+BS)",
         "descent lemma summed; Cauchy-Schwarz",
     )
-    yield from _root(bound)
+    yield from _root()
     yield from _simpler()
 
 
-def _drift(drift: Function) -> Iterator[Step]:
+def _drift() -> Iterator[Step]:
     """The square of a step, and the freezing error with steps of size s."""
     step = normalized_step_bound(BETA1, BETA2) + pull
     yield by_lemma(
@@ -73,22 +70,25 @@ def _drift(drift: Function) -> Iterator[Step]:
     )
     yield identity(
         r"\Gamma_W = s^2/2 + s\,(1-\beta_1)r/(\sqrt c(1-r)^2)",
-        drift(BETA1, BETA2, pull),
+        theory.decayed_drift(BETA1, BETA2, pull),
         step**2 / 2 + step * freezing_constant(BETA1, BETA2),
         "the descent lemma's square, and L3's sum with s in the place of C_m",
     )
     yield equal_at_points(
         r"\Gamma_W = \Gamma \text{ at } \lambda = 0",
-        lambda point: (drift(point.beta1, point.beta2, 0), drift_constant(point.beta1, point.beta2)),
+        lambda point: (
+            theory.decayed_drift(point.beta1, point.beta2, 0),
+            drift_constant(point.beta1, point.beta2),
+        ),
     )
 
 
-def _root(bound: BoundFunction) -> Iterator[Step]:
+def _root() -> Iterator[Step]:
     """The bound solves (1 - beta1) kappa S^2 = (P_W + lambda W S)(A + B S)."""
     rate, width = sympy.symbols("lambda W", positive=True)
 
     def found(point: Point) -> Bound:
-        return bound(PROBLEM, point.adam, weight_decay=rate, largest_weight=width)
+        return theory.weight_decay_bound(PROBLEM, point.adam, weight_decay=rate, largest_weight=width)
 
     def sides(point: Point) -> tuple[Any, Any]:
         result, leading = found(point), (1 - point.beta1) * point.alignment
@@ -131,7 +131,7 @@ def _simpler() -> Iterator[Step]:
     source="this project",
     uses=("L1",),
 )
-def weight_bound(bound: Function = theory.weight_bound) -> Iterator[Step]:
+def weight_bound() -> Iterator[Step]:
     """|w_{k+1}| <= q |w_k| + alpha C_m, solved; and the condition never covers the whole box."""
     rate, step_size, first, share = sympy.symbols("lambda alpha w n", positive=True)
     box = normalized_step_bound(BETA1, BETA2) / rate
@@ -140,7 +140,7 @@ def weight_bound(bound: Function = theory.weight_bound) -> Iterator[Step]:
     def last(count: Any) -> Any:
         return kept**count * first + (1 - kept**count) * box
 
-    found = bound(BETA1, BETA2, rate, first, step_size, 3)
+    found = theory.weight_bound(BETA1, BETA2, rate, first, step_size, 3)
     slack = normalized_step_bound(BETA1, BETA2) ** 2 - ((1 - BETA1) / preconditioner_growth(BETA2, 0)) ** 2
     yield by_lemma(r"|w_{k+1}| \le (1-\alpha\lambda)|w_k| + \alpha C_m", lemma_l1)
     yield identity(
