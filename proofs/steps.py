@@ -118,7 +118,7 @@ class Proof:
 class Provable(Generic[P]):
     """A lemma without its steps, and the function that yields them; calling it gives the :class:`Proof`.
 
-    The steps name theory's own formulas; the function's parameters, all with defaults, are numbers of the statement.
+    Its steps name formulas of theory; the function's parameters, all with defaults, are numbers of the statement.
     """
 
     def __init__(self, steps: Callable[P, Iterator[Step]], lemma: Proof) -> None:

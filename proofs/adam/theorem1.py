@@ -2,7 +2,7 @@ r"""The corrected Theorem 1: lemmas L1 to L8 put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -44,11 +44,8 @@ from theory.adam.constants import (
     solve_self_bounding,
     step_variance,
 )
-from theory.bound import Bound
 
 __all__ = ["theorem_1"]
-
-BoundFunction = Callable[..., Bound]
 
 
 @proves(
@@ -65,9 +62,9 @@ BoundFunction = Callable[..., Bound]
 )
 def theorem_1() -> Iterator[Step]:
     """Gamma, the bounds (1), (2) and (3), and the step size of (3)."""
-    yield from _bound_1(drift_constant)
+    yield from _bound_1()
     yield from _bound_2()
-    yield from _bound_3(theorem1.best_step_size)
+    yield from _bound_3()
     yield _sign_descent()
 
 
@@ -93,7 +90,7 @@ def _same(statement: str, left: Any, right: Any, reason: str = "") -> Step:
     return checked(statement, check, reason)
 
 
-def _bound_1(drift: Callable[..., Any]) -> Iterator[Step]:
+def _bound_1() -> Iterator[Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
     step, freezing = normalized_step_bound(BETA1, BETA2), freezing_constant(BETA1, BETA2)
     total = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
@@ -109,7 +106,7 @@ def _bound_1(drift: Callable[..., Any]) -> Iterator[Step]:
     yield by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6)
     yield _same(
         r"\Gamma = \tfrac12 C_m^2 + C_m (1-\beta_1)\, r/(\sqrt c\,(1-r)^2)",
-        drift(BETA1, BETA2),
+        drift_constant(BETA1, BETA2),
         step**2 / 2 + step * freezing,
         "the descent lemma's square and the freezing error E_1, per alpha^2 L d",
     )
@@ -140,12 +137,12 @@ def _bound_2() -> Iterator[Step]:
     )
 
 
-def _bound_3(best_step_size: Callable[..., Any]) -> Iterator[Step]:
+def _bound_3() -> Iterator[Step]:
     """The best step size, and bound (3) in closed form."""
     drift = sympy.Symbol("Gamma", positive=True)
     least = least_descent_budget(PROBLEM, drift)
     budget = descent_budget(PROBLEM, ADAM, drift)
-    best = best_step_size(PROBLEM, ADAM)
+    best = theorem1.best_step_size(PROBLEM, ADAM)
     kappa = alignment(BETA1, BETA2, noise)
     found = theorem1.average_gradient_norm_bound(PROBLEM, ADAM)
     ratio = 1 + sympy.sqrt(1 + noise**2) * q / (1 - q)

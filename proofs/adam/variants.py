@@ -5,7 +5,7 @@ Each proof says what changes in the lemmas; everything else is the theorem's pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -121,7 +121,7 @@ def multiplier_proof() -> Iterator[Step]:
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     yield checked(
         r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
-        lambda: _recursion(amplifications, r),
+        lambda: _recursion(r),
     )
     yield prose(
         r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
@@ -152,11 +152,11 @@ def _expands_to_zero(residual: Any) -> Evidence:
     return Evidence(False, f"residual {sympy.N(residual.subs(point), 6)} at {point}")
 
 
-def _recursion(sums: Callable[..., list[Any]], r: Any, length: int = 5) -> Evidence:
+def _recursion(r: Any, length: int = 5) -> Evidence:
     """The recursion against the sums written out, for symbolic multipliers."""
     multipliers = sympy.symbols(f"s1:{length + 1}", positive=True)
     direct = [sum(multipliers[k] * r ** (k - j) for k in range(j, length)) / multipliers[j] for j in range(length)]
-    found = sums(multipliers, r, sympy.Integer(0))
+    found = amplifications(multipliers, r, sympy.Integer(0))
     residuals = [sympy.simplify(left - right) for left, right in zip(found, direct, strict=True)]
     return Evidence(all(residual == 0 for residual in residuals), f"{length} residuals {residuals}")
 

@@ -2,7 +2,7 @@ r"""Clipping: the corrected Theorem 1 with a floor on the clipping factor, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -21,7 +21,6 @@ from theory.training import clipping as theory
 
 __all__ = ["clipping_counterexample", "clipping_theorem"]
 
-BoundFunction = Callable[..., Bound]
 
 s, a, e = sympy.symbols("s a e", nonnegative=True)
 x, floor, rho, delta, eta = sympy.symbols("x phi_0 rho delta eta", positive=True)

@@ -2,7 +2,7 @@ r"""Step multipliers: the sums of the corrected Theorem 1, weighted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import BETA1, BETA2, q, r
 from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
-from theory.bound import Bound
 from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
 
@@ -50,7 +49,7 @@ def step_schedules() -> Iterator[Step]:
     yield _denominators()
     yield by_lemma(r"S^2 \le Q(A+BS), \text{ solved, with the weights } s_k", lemma_l8)
     yield _warm_up()
-    yield _against_direct_sums(theory.schedule_bound)
+    yield _against_direct_sums()
     yield prose(
         r"\varepsilon_k \le \varepsilon \text{ adds } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ to } A",
         "theta_j keeps its range, as in the variants of the corrected Theorem 1",
@@ -155,14 +154,14 @@ def _warm_up() -> Step:
     )
 
 
-def _against_direct_sums(bound: Callable[..., Bound]) -> Step:
+def _against_direct_sums() -> Step:
     """The bound returned, against the theorem's sums written out, on one rising and falling schedule."""
     s, first, beta1, beta2, eta = np.array([0.2, 0.5, 1.0, 0.7, 0.3]), 3, 0.5, 0.81, 0.2
 
     def check() -> Evidence:
         problem = Problem(smoothness=2.0, dimension=3, initial_gap=1.5, steps=5, initial_gradient_norm=0.7)
         adam = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=0.1, sum_sqrt_v0=0.4, epsilon=0.01)
-        found = bound(problem, adam, s, first=first)
+        found = theory.schedule_bound(problem, adam, s, first=first)
         q_direct, start, growth = _direct(s, first, beta1, beta2, eta)
         total = found.value
         residual = total**2 - q_direct * (start + growth * total)

@@ -2,7 +2,7 @@ r"""Violated steps: what they can climb, and what they leave in the second momen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -37,7 +37,7 @@ def violated_steps() -> Iterator[Step]:
     """The costs of a violation, and the bound."""
     yield from _climb()
     yield from _memory()
-    yield from _assembly(theory.violated_bound)
+    yield from _assembly()
 
 
 def _climb() -> Iterator[Step]:
@@ -86,12 +86,12 @@ def _memory() -> Iterator[Step]:
     yield prose(r"\text{summed over the coordinates and steps: } A + \Phi(\sqrt c\,X)")
 
 
-def _assembly(bound: Callable[..., Bound]) -> Iterator[Step]:
+def _assembly() -> Iterator[Step]:
     """The bound returned."""
     violated, deviation = sympy.symbols("F X", nonnegative=True)
 
     def found(point: Point) -> Bound:
-        return bound(PROBLEM, point.adam, violated_gradient=violated, excess_deviation=deviation)
+        return theory.violated_bound(PROBLEM, point.adam, violated_gradient=violated, excess_deviation=deviation)
 
     def sides(point: Point) -> tuple[Any, Any]:
         result, rho_at = found(point), momentum_amplification(point.beta1, point.beta2)

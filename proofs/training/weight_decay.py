@@ -2,7 +2,7 @@ r"""Decoupled weight decay: the bound, what it may cost, and what cannot be cove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -29,7 +29,6 @@ from theory.training import weight_decay as theory
 
 __all__ = ["weight_bound", "weight_decay_theorem"]
 
-BoundFunction = Callable[..., Bound]
 
 pull = sympy.Symbol("l", nonnegative=True)  # lambda W
 start, growth, budget, total, margin, descent = sympy.symbols("A B P S h D", positive=True)
