@@ -12,6 +12,7 @@ from proofs import claims_report, report
 from proofs.audit.published_adam import proposition_1
 from proofs.claims_report import CheckedClaim, check_claim
 from proofs.steps import run
+from tests.support.altered_proofs import altered
 from theory.audit.claims import CLAIMS, find_claim
 from theory.audit.evidence import Assertion, ClaimEvidence
 
@@ -95,7 +96,7 @@ def test_prove_shows_a_derivation(adabatch) -> None:
 
 
 def test_a_failing_proof_gives_exit_code_1(adabatch, monkeypatch) -> None:
-    wrong = proposition_1(lambda gradient, eta: gradient**2)
+    wrong = altered(proposition_1, {"second_moment_bound": lambda gradient, eta: gradient**2}).proof
     assert not run(wrong).holds
     monkeypatch.setattr(report, "all_proofs", lambda: (wrong,))
     done = adabatch("prove")
