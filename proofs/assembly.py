@@ -7,7 +7,7 @@ for everything else, so that the comparison is exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -122,7 +122,7 @@ def self_bounding(
     found: Callable[[Point], Bound],
     q: Callable[[Bound], Any],
     extra_start: Callable[[Point], Any] = lambda point: 0,
-) -> tuple[Step, ...]:
+) -> Iterator[Step]:
     """L7 and L8, and that the bound is the larger root of S^2 = Q (A + ``extra_start`` + B S)."""
 
     def sides(point: Point) -> tuple[Any, Any]:
@@ -132,8 +132,6 @@ def self_bounding(
             bound
         )
 
-    return (
-        by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7),
-        by_lemma(r"S^2 \le \bar Q(A+BS), \text{ solved}", lemma_l8),
-        equal_at_points(r"\text{the bound } S_+ \text{ has } (2S_+ - B\bar Q)^2 = B^2\bar Q^2 + 4A\bar Q", sides),
-    )
+    yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
+    yield by_lemma(r"S^2 \le \bar Q(A+BS), \text{ solved}", lemma_l8)
+    yield equal_at_points(r"\text{the bound } S_+ \text{ has } (2S_+ - B\bar Q)^2 = B^2\bar Q^2 + 4A\bar Q", sides)

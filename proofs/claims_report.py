@@ -114,10 +114,10 @@ def show_claims(check: bool) -> bool:
 
 
 def _evidence(result: CheckedClaim) -> str:
-    """Every comparison, what the statement asserts first, and the proofs."""
+    """Every assertion, what the statement asserts first, and the proofs."""
     evidence = result.evidence
     groups = (evidence.published, evidence.corrected, evidence.content, evidence.supporting)
-    numbers = [str(comparison) for group in groups for comparison in group] or [evidence.note]
+    numbers = [str(assertion) for group in groups for assertion in group] or [evidence.note]
     proofs = [f"{name}: proof {'holds' if holds else 'FAILS'}" for name, holds in result.proofs.items()]
     return "\n".join([*numbers, *proofs])
 
@@ -136,11 +136,11 @@ def show_claim(claim: Claim) -> bool:
         "supporting": "supporting",
     }
     for group, title in titles.items():
-        comparisons = getattr(evidence, group)
-        if comparisons:
+        assertions = getattr(evidence, group)
+        if assertions:
             print(f"{title}:")
-        for comparison in comparisons:
-            print(f"  {'ok   ' if comparison.holds else 'FAILS'} {comparison}")
+        for assertion in assertions:
+            print(f"  {'ok   ' if assertion.holds else 'FAILS'} {assertion}")
     for name, holds in result.proofs.items():
         print(f"proof of {name}: {'holds' if holds else 'FAILS'}")
     print(f"\n{evidence.note}\n\n{'confirmed' if result.confirmed else 'NOT CONFIRMED'}: {evidence.verdict}")

@@ -1,7 +1,6 @@
 """All proofs of the project, in reading order.
 
-A proof module is listed here by name; each of its public functions (``__all__``) that returns a
-:class:`~proofs.steps.Proof` and needs no argument is one entry.
+A proof module is listed here by name; each of its :class:`~proofs.steps.Provable` functions is one entry.
 
 Example:
     >>> find_proof("prop. 1").title
@@ -11,13 +10,12 @@ Example:
 from __future__ import annotations
 
 import importlib
-import inspect
-from collections.abc import Callable, Iterator
 from functools import cache
+from typing import TypeGuard
 
-from proofs.steps import Proof
+from proofs.steps import Proof, Provable
 
-__all__ = ["MODULES", "all_proofs", "find_proof", "proof_functions"]
+__all__ = ["MODULES", "all_proofs", "find_proof", "proofs_of"]
 
 MODULES: tuple[str, ...] = (
     "proofs.estimators.expectations",
@@ -55,39 +53,20 @@ MODULES: tuple[str, ...] = (
 """The modules that hold proofs, lemmas before what uses them."""
 
 
-def proof_functions(module_name: str) -> Iterator[Callable[[], Proof]]:
-    """The public functions of a module that return a proof, in the order of its source."""
-    module = importlib.import_module(module_name)
-    functions = [getattr(module, name) for name in module.__all__]
-    found = [f for f in functions if inspect.isfunction(f) and _returns_proof(f)]
-    yield from sorted(found, key=lambda f: f.__code__.co_firstlineno)
-
-
-def _returns_proof(function: Callable[..., object]) -> bool:
-    """Whether the function is annotated to return a Proof and can be called without arguments."""
-    signature = inspect.signature(function)
-    required = [p for p in signature.parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    return signature.return_annotation in ("Proof", Proof) and not required
-
-
 @cache
-def _proofs_of(module_name: str) -> tuple[Proof, ...]:
-    """The proofs of one module, built but not yet checked."""
-    return tuple(function() for function in proof_functions(module_name))
+def proofs_of(module_name: str) -> tuple[Proof, ...]:
+    """The proofs of one module, built but not yet checked, in the order of its source."""
+    module = importlib.import_module(module_name)
+    return tuple(entry() for entry in vars(module).values() if _belongs(entry, module_name))
+
+
+def _belongs(entry: object, module_name: str) -> TypeGuard[Provable[[]]]:
+    return isinstance(entry, Provable) and entry.__module__ == module_name
 
 
 def all_proofs() -> tuple[Proof, ...]:
-    """Every proof, built but not yet checked.
-
-    Raises:
-        ValueError: if two proofs have the same name.
-    """
-    found = [proof for module in MODULES for proof in _proofs_of(module)]
-    names = [proof.name for proof in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"two proofs have the same name: {', '.join(twice)}")
-    return tuple(found)
+    """Every proof, built but not yet checked."""
+    return tuple(proof for module in MODULES for proof in proofs_of(module))
 
 
 def _key(name: str) -> str:
@@ -101,7 +80,7 @@ def find_proof(name: str) -> Proof:
         ValueError: for an unknown or ambiguous name; the message lists the known ones.
     """
     for module in MODULES:  # only as many modules are built as it takes
-        for proof in _proofs_of(module):
+        for proof in proofs_of(module):
             if _key(proof.name) == _key(name):
                 return proof
     proofs = all_proofs()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from proofs.registry import all_proofs, find_proof
 from proofs.rendering import derivation
@@ -26,11 +26,6 @@ def methods(proof: Proof) -> str:
     short = {Method.POLYNOMIAL: "certificate", Method.LEMMA: "lemma", Method.PROSE: "in words"}
     counts = Counter(short.get(step.method, str(step.method)) for step in proof.steps)
     return ", ".join(f"{count} {method}" for method, count in counts.items())
-
-
-def _checked(proofs: Sequence[Proof]) -> Iterator[CheckedProof]:
-    for proof in proofs:
-        yield run(proof)
 
 
 def show_table(proofs: Sequence[Proof]) -> bool:
@@ -63,7 +58,7 @@ def show_table(proofs: Sequence[Proof]) -> bool:
 def show_derivations(proofs: Sequence[Proof]) -> bool:
     """Check the proofs and print their derivations; whether all hold."""
     holds = True
-    for result in _checked(proofs):
+    for result in map(run, proofs):
         print(derivation(result), end="\n\n")
         holds = holds and result.holds
     return holds

@@ -28,11 +28,11 @@ Example:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
-from typing import Any
+from functools import cache, update_wrapper
+from typing import Any, Generic, ParamSpec
 
 import sympy
 
@@ -42,6 +42,7 @@ __all__ = [
     "Evidence",
     "Method",
     "Proof",
+    "Provable",
     "Step",
     "by_lemma",
     "checked",
@@ -49,11 +50,13 @@ __all__ = [
     "identity",
     "nonnegative",
     "prose",
+    "proves",
     "run",
     "vanishes",
 ]
 
 Expression = Any
+P = ParamSpec("P")
 
 
 class Method(StrEnum):
@@ -110,6 +113,38 @@ class Proof:
     steps: tuple[Step, ...]
     source: str = ""
     uses: tuple[str, ...] = ()
+
+
+class Provable(Generic[P]):
+    """A lemma without its steps, and the function that yields them; calling it gives the :class:`Proof`.
+
+    Its steps name formulas of theory; the function's parameters, all with defaults, are numbers of the statement.
+    """
+
+    def __init__(self, steps: Callable[P, Iterator[Step]], lemma: Proof) -> None:
+        self.steps, self.lemma = steps, lemma
+        update_wrapper(self, steps)
+
+    def __call__(self, *numbers: P.args, **named: P.kwargs) -> Proof:
+        """The proof, at these numbers."""
+        return replace(self.lemma, steps=tuple(self.steps(*numbers, **named)))
+
+
+def proves(
+    name: str, title: str, statement: str, *, source: str = "", uses: tuple[str, ...] = ()
+) -> Callable[[Callable[P, Iterator[Step]]], Provable[P]]:
+    """Decorates a function that yields the steps of a proof; the arguments are the attributes of :class:`Proof`.
+
+    Example:
+        >>> @proves("square", "a square is not negative", "$x^2 >= 0$")
+        ... def square() -> Iterator[Step]:
+        ...     x = sympy.Symbol("x")
+        ...     yield nonnegative("x^2 >= 0 for x >= 0", x**2, [x])
+        >>> run(square()).holds
+        True
+    """
+    lemma = Proof(name, title, statement, (), source, uses)
+    return lambda steps: Provable(steps, lemma)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ is good depends on what was expected of it: a theorem must stand, a refuted clai
 (a bound that was weakened on purpose, a hypothesis that was dropped) must not either, or the check could not fail.
 
 Example:
-    >>> stands = Outcome("theorem", "sum <= bound", Expectation.HOLDS, (Comparison("sum", 2.0, "<=", 10.0),))
+    >>> stands = Outcome("theorem", "sum <= bound", Expectation.HOLDS, (Assertion("sum", 2.0, "<=", 10.0),))
     >>> stands.as_expected, stands.ratio
     (True, 5.0)
-    >>> weaker = (Comparison("sum", 2.0, "<=", 0.5),)
+    >>> weaker = (Assertion("sum", 2.0, "<=", 0.5),)
     >>> weakened = Outcome("control", "sum <= bound / 20", Expectation.CONTROL, weaker)
     >>> weakened.stands, weakened.as_expected
     (False, True)
@@ -25,9 +25,9 @@ from heapq import nsmallest
 from typing import Any
 
 from simulate.rates import Slope
-from theory.audit.evidence import Comparison
+from theory.audit.evidence import Assertion
 
-__all__ = ["Comparison", "Expectation", "Kind", "Outcome", "all_as_expected"]
+__all__ = ["Assertion", "Expectation", "Kind", "Outcome", "all_as_expected"]
 
 
 class Expectation(StrEnum):
@@ -64,8 +64,8 @@ class Outcome:
     name: str
     statement: str
     expected: Expectation
-    asserted: Sequence[Comparison]
-    supporting: Sequence[Comparison] = ()
+    asserted: Sequence[Assertion]
+    supporting: Sequence[Assertion] = ()
     kind: Kind = Kind.OTHER
     slope: Slope | None = None
     note: str = ""
@@ -90,12 +90,12 @@ class Outcome:
         return self.stands == (self.expected is Expectation.HOLDS)
 
     @cached_property
-    def headline(self) -> Comparison | None:
+    def headline(self) -> Assertion | None:
         """The comparison that says most: the one closest to failing, or furthest beyond it."""
         return min(self.asserted, key=_margin, default=None)
 
     @property
-    def closest(self) -> list[Comparison]:
+    def closest(self) -> list[Assertion]:
         """The ten comparisons that say most, the headline first."""
         return nsmallest(10, self.asserted, key=_margin)
 
@@ -146,13 +146,13 @@ def all_as_expected(outcomes: Sequence[Outcome]) -> bool:
     return bool(outcomes) and all(outcome.as_expected for outcome in outcomes)
 
 
-def _ratio(comparison: Comparison) -> float:
+def _ratio(comparison: Assertion) -> float:
     if comparison.left == 0:
         return math.inf if comparison.right > 0 else math.nan
     return float(comparison.right / comparison.left)
 
 
-def _margin(comparison: Comparison) -> float:
+def _margin(comparison: Assertion) -> float:
     """How far a comparison is from failing; negative where it fails, NaN counted as failing most."""
     left, right = float(comparison.left), float(comparison.right)
     if math.isnan(left) or math.isnan(right):

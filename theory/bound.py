@@ -16,8 +16,8 @@ class Bound:
 
     Attributes:
         value: the bound itself (float, array or SymPy expression).
-        quantity: what is bounded, for example ``"sum_k E||grad L(w_k)||_1"``.
         theorem: which statement gave it, for example ``"Theorem 1 (corrected), bound (2)"``.
+        quantity: what is bounded.
         constants: the constants that depend on betas, eta and the problem only, by name.
         terms: the parts the value is assembled from, by name.
         parameters: free parameters of the proof that were chosen, by name (empty if there are none).
@@ -25,8 +25,8 @@ class Bound:
     """
 
     value: Value
-    quantity: str
     theorem: str
+    quantity: str = "sum_k E||grad L(w_k)||_1"
     constants: Mapping[str, Value] = field(default_factory=dict)
     terms: Mapping[str, Value] = field(default_factory=dict)
     parameters: Mapping[str, Value] = field(default_factory=dict)

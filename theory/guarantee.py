@@ -89,7 +89,6 @@ def adam_guarantee(problem: Problem, adam: AdamParameters) -> Bound:
     which = np.where(first <= second, 1, 2)
     return Bound(
         value=_shaped(np.minimum(first, second), shape),
-        quantity="sum_k E||grad L(w_k)||_1",
         theorem=" / ".join(name for k, name in enumerate(NAMES, start=1) if np.any(which == k)),
         terms={"Theorem 1": _shaped(first, shape), "Theorem 2": _shaped(second, shape)},
         parameters={"theorem": _shaped(which, shape), **{k: _shaped(v, shape) for k, v in free.items()}},

@@ -50,7 +50,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, is_symbolic, maximum, sqrt, where
+from adabatch.moments.numeric import Value, is_symbolic, maximum, where
 
 __all__ = [
     "GradientMoments",
@@ -190,11 +190,6 @@ class GradientMoments:
     def batch_size(self) -> Value:
         """b = n m, the number of samples behind g."""
         return self.groups * self.group_size
-
-    @property
-    def gradient_norm(self) -> Value:
-        """||g||, what clipping compares with its threshold."""
-        return sqrt(self.squared_norm)
 
     @property
     def covariance_trace(self) -> Value:

@@ -6,15 +6,14 @@ bounded (L2); its sum over the past is an arithmetic-geometric series.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, dimension, q, r, smoothness
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import freezing_constant, momentum_ratio, normalized_step_bound, second_moment_weight
 
 __all__ = ["lemma_l3"]
@@ -22,51 +21,45 @@ __all__ = ["lemma_l3"]
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 
 
-def lemma_l3(
-    freezing: Callable[..., Any] = freezing_constant, step_bound: Callable[..., Any] = normalized_step_bound
-) -> Proof:
+@proves(
+    "L3",
+    "freezing the past",
+    r"$\langle G_k, m_k/\sqrt{v_k}\rangle \ge (1-\beta_1)\sum_{j \le k}\beta_1^{k-j}"
+    r"\sum_i G_{j,i}g_{j,i}/\sqrt{v_{k,i}} - E_1$ with "
+    r"$E_1 = \alpha L d (1-\beta_1) C_m\, r/(\sqrt c\,(1-r)^2)$.",
+    source="corrected Theorem 1",
+    uses=("L1", "L2"),
+)
+def lemma_l3() -> Iterator[Step]:
     """The freezing error alpha L d C_m ``freezing(beta1, beta2)`` per step."""
     tail = r**n * (n / (1 - r) + r / (1 - r) ** 2)
-    distance = smoothness * n * alpha * sympy.sqrt(dimension) * step_bound(BETA1, BETA2)
+    distance = smoothness * n * alpha * sympy.sqrt(dimension) * normalized_step_bound(BETA1, BETA2)
     direction = sympy.sqrt(dimension) / (sympy.sqrt(second_moment_weight(BETA2)) * q**n)
     term = (1 - BETA1) * BETA1**n * distance * direction
-    error = alpha * smoothness * dimension * step_bound(BETA1, BETA2) * freezing(BETA1, BETA2)
+    error = alpha * smoothness * dimension * normalized_step_bound(BETA1, BETA2) * freezing_constant(BETA1, BETA2)
     per_unit = error / sympy.cancel(r / (1 - r) ** 2)
-    return Proof(
-        name="L3",
-        title="freezing the past",
-        statement=(
-            r"$\langle G_k, m_k/\sqrt{v_k}\rangle \ge (1-\beta_1)\sum_{j \le k}\beta_1^{k-j}"
-            r"\sum_i G_{j,i}g_{j,i}/\sqrt{v_{k,i}} - E_1$ with "
-            r"$E_1 = \alpha L d (1-\beta_1) C_m\, r/(\sqrt c\,(1-r)^2)$."
-        ),
-        steps=(
-            _decomposition(),
-            _cauchy_schwarz(),
-            by_lemma(r"\|G_k - G_j\| \le L\,(k-j)\,\alpha\sqrt d\,C_m", lemma_l1(step_bound), reason="smoothness"),
-            by_lemma(
-                r"\|g_j/\sqrt{v_k}\| \le \sqrt{d/c}\;\beta_2^{-(k-j)/2}",
-                lemma_l2,
-                (identity(r"\beta_1/\sqrt{\beta_2} = r", momentum_ratio(BETA1, BETA2), r),),
-            ),
-            identity(
-                r"n r^n = T(n) - T(n+1), \quad T(n) = r^n\left(\frac{n}{1-r} + \frac{r}{(1-r)^2}\right)",
-                tail - tail.subs(n, n + 1),
-                n * r**n,
-                "the partial sums of n r^n telescope",
-            ),
-            nonnegative(r"T(n) \ge 0, \text{ so } \sum_n n r^n \le T(0)", tail / r**n, [a, b, n], UNIT_INTERVALS),
-            identity(
-                r"(1-\beta_1)\beta_1^n \|G_k-G_j\|\,\|g_j/\sqrt{v_k}\| \le n r^n E_1 / T(0)",
-                sympy.powsimp(sympy.expand_power_base(term), force=True),
-                n * r**n * per_unit,
-                "so that the sum over n = k - j is at most E_1",
-            ),
-            prose(r"\text{norms: triangle inequality over the steps } j..k-1"),
-        ),
-        source="corrected Theorem 1",
-        uses=("L1", "L2"),
+    yield _decomposition()
+    yield _cauchy_schwarz()
+    yield by_lemma(r"\|G_k - G_j\| \le L\,(k-j)\,\alpha\sqrt d\,C_m", lemma_l1, reason="smoothness")
+    yield by_lemma(
+        r"\|g_j/\sqrt{v_k}\| \le \sqrt{d/c}\;\beta_2^{-(k-j)/2}",
+        lemma_l2,
+        (identity(r"\beta_1/\sqrt{\beta_2} = r", momentum_ratio(BETA1, BETA2), r),),
     )
+    yield identity(
+        r"n r^n = T(n) - T(n+1), \quad T(n) = r^n\left(\frac{n}{1-r} + \frac{r}{(1-r)^2}\right)",
+        tail - tail.subs(n, n + 1),
+        n * r**n,
+        "the partial sums of n r^n telescope",
+    )
+    yield nonnegative(r"T(n) \ge 0, \text{ so } \sum_n n r^n \le T(0)", tail / r**n, [a, b, n], UNIT_INTERVALS)
+    yield identity(
+        r"(1-\beta_1)\beta_1^n \|G_k-G_j\|\,\|g_j/\sqrt{v_k}\| \le n r^n E_1 / T(0)",
+        sympy.powsimp(sympy.expand_power_base(term), force=True),
+        n * r**n * per_unit,
+        "so that the sum over n = k - j is at most E_1",
+    )
+    yield prose(r"\text{norms: triangle inequality over the steps } j..k-1")
 
 
 def _decomposition(length: int = 4) -> Step:

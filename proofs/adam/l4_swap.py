@@ -6,14 +6,13 @@ counts at least once, what points uphill at most rho times.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, b, q, r
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative
+from proofs.steps import Step, by_lemma, identity, nonnegative, proves
 from theory.adam.constants import momentum_amplification
 
 __all__ = ["lemma_l4"]
@@ -21,49 +20,42 @@ __all__ = ["lemma_l4"]
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 
 
-def lemma_l4(amplification: Callable[..., Any] = momentum_amplification) -> Proof:
-    """The swap with rho the given function of the betas."""
-    rho = sympy.cancel(amplification(BETA1, BETA2))
+@proves(
+    "L4",
+    "swapping the sums",
+    r"$\sum_k \sum_{j\le k}\beta_1^{k-j} G_j g_j/\sqrt{v_k} \ge \sum_j [(G_j g_j)^+ - \rho (G_j g_j)^-]"
+    r"/\sqrt{v_j}$ with $\rho = 1/(1-r)$.",
+    source="corrected Theorem 1",
+    uses=("L2",),
+)
+def lemma_l4() -> Iterator[Step]:
+    """The swap, at the cost of rho."""
+    rho = sympy.cancel(momentum_amplification(BETA1, BETA2))
     tail = rho * r**n
     part = sympy.Symbol("x", nonnegative=True)
     share = sympy.Symbol("h", nonnegative=True)
     theta = 1 + (rho - 1) * (1 - 1 / (1 + share))
-    return Proof(
-        name="L4",
-        title="swapping the sums",
-        statement=(
-            r"$\sum_k \sum_{j\le k}\beta_1^{k-j} G_j g_j/\sqrt{v_k} \ge \sum_j [(G_j g_j)^+ - \rho (G_j g_j)^-]"
-            r"/\sqrt{v_j}$ with $\rho = 1/(1-r)$."
-        ),
-        steps=(
-            _swapped(),
-            by_lemma(
-                r"\beta_1^n/\sqrt{v_{j+n}} \le r^n/\sqrt{v_j}",
-                lemma_l2,
-                (identity(r"\beta_1^n \beta_2^{-n/2} = r^n", sympy.expand_power_base(BETA1**n) / q**n, r**n),),
-            ),
-            identity(
-                r"r^n = \rho r^n - \rho r^{n+1}",
-                tail - tail.subs(n, n + 1),
-                r**n,
-                "the sum over n telescopes to at most rho, so theta_j lies in [1, rho] / sqrt(v_j)",
-            ),
-            identity(r"\text{the sum starts at } \rho: T(0) = \rho", tail.subs(n, 0), 1 / (1 - r)),
-            nonnegative(
-                r"a = G_j g_j \ge 0: a\,\theta_j\sqrt{v_j} \ge a",
-                part * theta - part,
-                [part, share, a, b],
-                UNIT_INTERVALS,
-            ),
-            nonnegative(
-                r"a = -x \le 0: a\,\theta_j\sqrt{v_j} \ge -\rho x",
-                rho * part - part * theta,
-                [part, share, a, b],
-                UNIT_INTERVALS,
-            ),
-        ),
-        source="corrected Theorem 1",
-        uses=("L2",),
+    yield _swapped()
+    yield by_lemma(
+        r"\beta_1^n/\sqrt{v_{j+n}} \le r^n/\sqrt{v_j}",
+        lemma_l2,
+        (identity(r"\beta_1^n \beta_2^{-n/2} = r^n", sympy.expand_power_base(BETA1**n) / q**n, r**n),),
+    )
+    yield identity(
+        r"r^n = \rho r^n - \rho r^{n+1}",
+        tail - tail.subs(n, n + 1),
+        r**n,
+        "the sum over n telescopes to at most rho, so theta_j lies in [1, rho] / sqrt(v_j)",
+    )
+    yield identity(r"\text{the sum starts at } \rho: T(0) = \rho", tail.subs(n, 0), 1 / (1 - r))
+    yield nonnegative(
+        r"a = G_j g_j \ge 0: a\,\theta_j\sqrt{v_j} \ge a", part * theta - part, [part, share, a, b], UNIT_INTERVALS
+    )
+    yield nonnegative(
+        r"a = -x \le 0: a\,\theta_j\sqrt{v_j} \ge -\rho x",
+        rho * part - part * theta,
+        [part, share, a, b],
+        UNIT_INTERVALS,
     )
 
 

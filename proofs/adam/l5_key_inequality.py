@@ -7,12 +7,12 @@ slope and its curvature are computed, not retyped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
 
-from proofs.steps import Proof, Step, identity, nonnegative, prose
+from proofs.steps import Step, identity, nonnegative, prose, proves
 from theory.adam.constants import alignment_at, squared_noise_growth
 from theory.adam.key_inequality import minorant as theory_minorant
 from theory.adam.key_inequality import normalized_response
@@ -20,7 +20,6 @@ from theory.adam.key_inequality import normalized_response
 __all__ = ["lemma_l5"]
 
 Expression = Any
-Function = Callable[..., Any]
 
 s, a, b, p, z, w = sympy.symbols("s a b p z w", nonnegative=True)
 x, u, y = sympy.symbols("x u y", positive=True)
@@ -31,187 +30,165 @@ ETA = sympy.sqrt(1 / (1 + b))
 """eta in (0, 1], as b ranges over [0, oo); eta = 0 follows by continuity."""
 
 
-def lemma_l5(
-    response: Function = normalized_response,
-    minorant: Function = theory_minorant,
-    alignment: Function = alignment_at,
-    least_amplification: int | Expression = 1,
-) -> Proof:
-    """Lemma L5 for the given response, parabola and constant kappa, and all rho >= ``least_amplification``."""
-    steps = (
-        *_negative(response, minorant, least_amplification),
-        *_below_one(response, minorant, least_amplification),
-        *_up_to_y(response, minorant),
-        *_beyond_y(response, minorant, least_amplification),
-        *_expectation(minorant, alignment),
-        *_sharpness(response, alignment),
-    )
-    return Proof(
-        name="L5",
-        title="key inequality",
-        statement=(
-            r"Let $s \ge 0$, $\rho \ge 1$, $0 \le \eta \le 1$, $y = 1+\eta^2$, $t = s(s+1)/(s+y^2)^2$ and "
-            r"$f_s(x) = x/\sqrt{s+x^2}$ for $x \ge 0$, $\rho$ times that for $x < 0$. For all real $x$, "
-            r"$\sqrt{s+1}\, f_s(x) \ge 1 + t(x-1) - (1+\rho)(x/y-1)^2$. Hence $E X = 1$ and "
-            r"$\mathrm{Var} X \le \eta^2$ imply $E f_s(X) \ge \kappa/\sqrt{s+1}$, "
-            r"$\kappa = (1-\rho\eta^2)/(1+\eta^2)$."
-        ),
-        steps=steps,
-        source="corrected Theorem 1",
-    )
+@proves(
+    "L5",
+    "key inequality",
+    r"Let $s \ge 0$, $\rho \ge 1$, $0 \le \eta \le 1$, $y = 1+\eta^2$, $t = s(s+1)/(s+y^2)^2$ and "
+    r"$f_s(x) = x/\sqrt{s+x^2}$ for $x \ge 0$, $\rho$ times that for $x < 0$. For all real $x$, "
+    r"$\sqrt{s+1}\, f_s(x) \ge 1 + t(x-1) - (1+\rho)(x/y-1)^2$. Hence $E X = 1$ and "
+    r"$\mathrm{Var} X \le \eta^2$ imply $E f_s(X) \ge \kappa/\sqrt{s+1}$, "
+    r"$\kappa = (1-\rho\eta^2)/(1+\eta^2)$.",
+    source="corrected Theorem 1",
+)
+def lemma_l5(least_amplification: int | Expression = 1) -> Iterator[Step]:
+    """The response, the parabola below it and kappa, for all rho >= ``least_amplification``."""
+    yield from _negative(least_amplification)
+    yield from _below_one(least_amplification)
+    yield from _up_to_y()
+    yield from _beyond_y(least_amplification)
+    yield from _expectation()
+    yield from _sharpness()
 
 
-def _negative(response: Function, minorant: Function, least: Expression) -> tuple[Step, ...]:
+def _negative(least: Expression) -> Iterator[Step]:
     """x = -u < 0: the left side is at least -rho max(1, u), the right side at most that."""
-    squared = (s + 1) * response(u, s) ** 2
-    right = minorant(-u, s, ETA, least + p)
-    return (
-        nonnegative(
-            r"(s+1)u^2/(s+u^2) \le 1, \quad 0 < u \le 1",
-            1 - squared,
-            [s, a],
-            {u: 1 / (1 + a)},
-            "the left side is at least -rho",
-        ),
-        nonnegative(
-            r"(s+1)u^2/(s+u^2) \le u^2, \quad u \ge 1",
-            u**2 - squared,
-            [s, a],
-            {u: 1 + a},
-            "the left side is at least -rho u",
-        ),
-        nonnegative(
-            r"1 - t(u+1) - (1+\rho)(u/y+1)^2 \le -\rho, \quad u \ge 0", -(least + p) - right, [s, b, p, u]
-        ),
-        nonnegative(
-            r"1 - t(u+1) - (1+\rho)(u/y+1)^2 \le -\rho u, \quad u \ge 1",
-            -(least + p) * u - right,
-            [s, b, p, a],
-            {u: 1 + a},
-            "y <= 2",
-        ),
+    squared = (s + 1) * normalized_response(u, s) ** 2
+    right = theory_minorant(-u, s, ETA, least + p)
+    yield nonnegative(
+        r"(s+1)u^2/(s+u^2) \le 1, \quad 0 < u \le 1",
+        1 - squared,
+        [s, a],
+        {u: 1 / (1 + a)},
+        "the left side is at least -rho",
+    )
+    yield nonnegative(
+        r"(s+1)u^2/(s+u^2) \le u^2, \quad u \ge 1",
+        u**2 - squared,
+        [s, a],
+        {u: 1 + a},
+        "the left side is at least -rho u",
+    )
+    yield nonnegative(
+        r"1 - t(u+1) - (1+\rho)(u/y+1)^2 \le -\rho, \quad u \ge 0", -(least + p) - right, [s, b, p, u]
+    )
+    yield nonnegative(
+        r"1 - t(u+1) - (1+\rho)(u/y+1)^2 \le -\rho u, \quad u \ge 1",
+        -(least + p) * u - right,
+        [s, b, p, a],
+        {u: 1 + a},
+        "y <= 2",
     )
 
 
-def _below_one(response: Function, minorant: Function, least: Expression) -> tuple[Step, ...]:
+def _below_one(least: Expression) -> Iterator[Step]:
     """0 <= x <= 1: the root by the arithmetic-geometric mean, then positive coefficients."""
     half = 1 / (2 * (s + 1))
     mean = 1 - half * (1 - x**2)
     unit = {x: 1 - 1 / (1 + a)}
-    return (
-        nonnegative(
-            r"\sqrt{(s+x^2)/(s+1)} \le 1 - (1-x^2)/(2(s+1)), \text{ squared}",
-            mean**2 - (x / response(x, s)) ** 2 / (s + 1),
-            [s, a],
-            unit,
-            "arithmetic-geometric mean",
-        ),
-        nonnegative(r"1 - (1-x^2)/(2(s+1)) \ge 0", mean, [s, a], unit),
-        nonnegative(
-            r"\rho = 1 \text{ is worst}",
-            minorant(x, s, eta, least) - minorant(x, s, eta, least + p),
-            [p, w, eta],
-            {x: (1 + eta**2) * (1 - w)},
-            "the difference is rho - 1 times a square",
-        ),
-        nonnegative(
-            r"\frac{x}{1-(1-x^2)/(2(s+1))} \ge 1 + t(x-1) - 2(x/y-1)^2, \quad 0 \le x \le 1 \le y \le 2",
-            x / mean - minorant(x, s, ETA, least),
-            [s, a, b],
-            unit,
-        ),
+    yield nonnegative(
+        r"\sqrt{(s+x^2)/(s+1)} \le 1 - (1-x^2)/(2(s+1)), \text{ squared}",
+        mean**2 - (x / normalized_response(x, s)) ** 2 / (s + 1),
+        [s, a],
+        unit,
+        "arithmetic-geometric mean",
+    )
+    yield nonnegative(r"1 - (1-x^2)/(2(s+1)) \ge 0", mean, [s, a], unit)
+    yield nonnegative(
+        r"\rho = 1 \text{ is worst}",
+        theory_minorant(x, s, eta, least) - theory_minorant(x, s, eta, least + p),
+        [p, w, eta],
+        {x: (1 + eta**2) * (1 - w)},
+        "the difference is rho - 1 times a square",
+    )
+    yield nonnegative(
+        r"\frac{x}{1-(1-x^2)/(2(s+1))} \ge 1 + t(x-1) - 2(x/y-1)^2, \quad 0 \le x \le 1 \le y \le 2",
+        x / mean - theory_minorant(x, s, ETA, least),
+        [s, a, b],
+        unit,
     )
 
 
-def _tangent(minorant: Function, noise: Expression) -> tuple[Expression, Expression]:
+def _tangent(noise: Expression) -> tuple[Expression, Expression]:
     """The minorant's tangent at x = y as (value, slope): 1 + t (y - 1) and t."""
     point = squared_noise_growth(noise)
-    parabola = minorant(x, s, noise, rho)
+    parabola = theory_minorant(x, s, noise, rho)
     return parabola.subs(x, point), sympy.diff(parabola, x).subs(x, point)
 
 
-def _up_to_y(response: Function, minorant: Function) -> tuple[Step, ...]:
+def _up_to_y() -> Iterator[Step]:
     """1 <= x <= y: the tangent at y lies above the parabola and, squared, below (s + 1) f^2."""
     noise = sympy.sqrt(y - 1)
-    value, slope = _tangent(minorant, noise)
+    value, slope = _tangent(noise)
     line = value + slope * (x - y)
     ordered = {x: 1 + z, y: 1 + z + w}
-    return (
-        identity(
-            r"1 + t(x-1) - [\text{parabola}] = (1+\rho)(x/y-1)^2 \ge 0",
-            line - minorant(x, s, noise, rho),
-            (1 + rho) * (x / y - 1) ** 2,
-        ),
-        nonnegative(r"1 + t(x-1) \ge 0, \quad 1 \le x \le y", line, [s, z, w], ordered),
-        nonnegative(
-            r"(s+1)x^2/(s+x^2) \ge (1 + t(x-1))^2, \quad 1 \le x \le y",
-            (s + 1) * response(x, s) ** 2 - line**2,
-            [s, z, w],
-            ordered,
-        ),
+    yield identity(
+        r"1 + t(x-1) - [\text{parabola}] = (1+\rho)(x/y-1)^2 \ge 0",
+        line - theory_minorant(x, s, noise, rho),
+        (1 + rho) * (x / y - 1) ** 2,
+    )
+    yield nonnegative(r"1 + t(x-1) \ge 0, \quad 1 \le x \le y", line, [s, z, w], ordered)
+    yield nonnegative(
+        r"(s+1)x^2/(s+x^2) \ge (1 + t(x-1))^2, \quad 1 \le x \le y",
+        (s + 1) * normalized_response(x, s) ** 2 - line**2,
+        [s, z, w],
+        ordered,
     )
 
 
-def _beyond_y(response: Function, minorant: Function, least: Expression) -> tuple[Step, ...]:
+def _beyond_y(least: Expression) -> Iterator[Step]:
     """x >= y: the difference is >= 0 at y, its slope is >= 0 there, and it is convex."""
     noise = sympy.sqrt(y - 1)
-    _, slope = _tangent(minorant, noise)
-    left = sympy.sqrt(s + 1) * response(x, s)
+    _, slope = _tangent(noise)
+    left = sympy.sqrt(s + 1) * normalized_response(x, s)
     first, second = sympy.diff(left, x), sympy.diff(left, x, 2)
-    convexity = -sympy.diff(minorant(x, s, ETA, least + p), x, 2)
-    return (
-        nonnegative(
-            r"h'(y)^2 \ge t^2, \quad h(x) = \sqrt{s+1}\, x/\sqrt{s+x^2}",
-            sympy.simplify(first.subs(x, y) ** 2) - slope**2,
-            [s, w],
-            {y: 1 + w},
-            "the difference is >= 0 at y by the range before",
-        ),
-        nonnegative(
-            r"h''(x)^2 \le (3 s x/(s+x^2)^2)^2, \quad x \ge 1",
-            (3 * s * x / (s + x**2) ** 2) ** 2 - sympy.simplify(second**2),
-            [s, a],
-            {x: 1 + a},
-        ),
-        identity(
-            r"1/(4x) - s x/(s+x^2)^2 = (s-x^2)^2/(4x(s+x^2)^2)",
-            1 / (4 * x) - s * x / (s + x**2) ** 2,
-            (s - x**2) ** 2 / (4 * x * (s + x**2) ** 2),
-            "so h'' >= -3/(4x) >= -3/4",
-        ),
-        nonnegative(r"2(1+\rho)/y^2 - 3/4 \ge 0", convexity - sympy.Rational(3, 4), [s, b, p]),
+    convexity = -sympy.diff(theory_minorant(x, s, ETA, least + p), x, 2)
+    yield nonnegative(
+        r"h'(y)^2 \ge t^2, \quad h(x) = \sqrt{s+1}\, x/\sqrt{s+x^2}",
+        sympy.simplify(first.subs(x, y) ** 2) - slope**2,
+        [s, w],
+        {y: 1 + w},
+        "the difference is >= 0 at y by the range before",
     )
+    yield nonnegative(
+        r"h''(x)^2 \le (3 s x/(s+x^2)^2)^2, \quad x \ge 1",
+        (3 * s * x / (s + x**2) ** 2) ** 2 - sympy.simplify(second**2),
+        [s, a],
+        {x: 1 + a},
+    )
+    yield identity(
+        r"1/(4x) - s x/(s+x^2)^2 = (s-x^2)^2/(4x(s+x^2)^2)",
+        1 / (4 * x) - s * x / (s + x**2) ** 2,
+        (s - x**2) ** 2 / (4 * x * (s + x**2) ** 2),
+        "so h'' >= -3/(4x) >= -3/4",
+    )
+    yield nonnegative(r"2(1+\rho)/y^2 - 3/4 \ge 0", convexity - sympy.Rational(3, 4), [s, b, p])
 
 
-def _expectation(minorant: Function, alignment: Function) -> tuple[Step, ...]:
+def _expectation() -> Iterator[Step]:
     """The parabola's expectation, at the largest variance eta^2, is kappa."""
     variance = sympy.Symbol("V", nonnegative=True)
-    parabola = sympy.Poly(sympy.expand(minorant(x, s, eta, rho)), x)
+    parabola = sympy.Poly(sympy.expand(theory_minorant(x, s, eta, rho)), x)
     coefficients = [parabola.coeff_monomial(x**power) for power in range(3)]
     mean = coefficients[0] + coefficients[1] + coefficients[2] * (1 + variance)
-    return (
-        prose(r"E[\sqrt{s+1} f_s(X)] \ge E[\text{parabola}(X)]", "monotonicity of the expectation"),
-        nonnegative(
-            r"E[\text{parabola}(X)] \text{ falls with } \mathrm{Var} X", -sympy.diff(mean, variance), [eta, rho]
-        ),
-        identity(
-            r"E X = 1, \mathrm{Var} X = \eta^2: E[\text{parabola}(X)] = (1-\rho\eta^2)/(1+\eta^2)",
-            mean.subs(variance, eta**2),
-            alignment(rho, eta),
-        ),
+    yield prose(r"E[\sqrt{s+1} f_s(X)] \ge E[\text{parabola}(X)]", "monotonicity of the expectation")
+    yield nonnegative(
+        r"E[\text{parabola}(X)] \text{ falls with } \mathrm{Var} X", -sympy.diff(mean, variance), [eta, rho]
+    )
+    yield identity(
+        r"E X = 1, \mathrm{Var} X = \eta^2: E[\text{parabola}(X)] = (1-\rho\eta^2)/(1+\eta^2)",
+        mean.subs(variance, eta**2),
+        alignment_at(rho, eta),
     )
 
 
-def _sharpness(response: Function, alignment: Function) -> tuple[Step, ...]:
+def _sharpness() -> Iterator[Step]:
     """s = 0, X in {0-, y} with probabilities eta^2 / y and 1 / y."""
     top = squared_noise_growth(eta)
     high = 1 / top
-    return (
-        identity(r"E X = 1 \text{ for } P(X=y) = 1/y, P(X=0-) = \eta^2/y", high * top, 1),
-        identity(r"\mathrm{Var} X = \eta^2 \text{ for this } X", high * top**2 - 1, eta**2),
-        identity(
-            r"E f_0(X) = \kappa \text{ for this } X: L5 is sharp",
-            high * response(u, 0) - (1 - high) * rho * response(u, 0),
-            alignment(rho, eta),
-        ),
+    yield identity(r"E X = 1 \text{ for } P(X=y) = 1/y, P(X=0-) = \eta^2/y", high * top, 1)
+    yield identity(r"\mathrm{Var} X = \eta^2 \text{ for this } X", high * top**2 - 1, eta**2)
+    yield identity(
+        r"E f_0(X) = \kappa \text{ for this } X: L5 is sharp",
+        high * normalized_response(u, 0) - (1 - high) * rho * normalized_response(u, 0),
+        alignment_at(rho, eta),
     )

@@ -2,7 +2,7 @@ r"""The corrected Theorem 1: lemmas L1 to L8 put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from proofs.adam.symbols import (
     smoothness,
     steps,
 )
-from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, prose, vanishes
+from proofs.steps import Evidence, Step, by_lemma, checked, identity, prose, proves, vanishes
 from theory.adam import theorem1
 from theory.adam.constants import (
     alignment,
@@ -44,36 +44,28 @@ from theory.adam.constants import (
     solve_self_bounding,
     step_variance,
 )
-from theory.bound import Bound
 
 __all__ = ["theorem_1"]
 
-BoundFunction = Callable[..., Bound]
 
-
-def theorem_1(
-    drift: Callable[..., Any] = drift_constant,
-    first: BoundFunction = theorem1.preconditioned_sum_bound,
-    second: BoundFunction = theorem1.gradient_norm_sum_bound,
-    third: BoundFunction = theorem1.average_gradient_norm_bound,
-    best_step_size: Callable[..., Any] = theorem1.best_step_size,
-) -> Proof:
-    """The theorem for the given Gamma, the given bounds (1), (2) and (3) and the given step size for (3)."""
-    return Proof(
-        name="Theorem 1 (corrected)",
-        title="Adam under the coordinate-wise norm test",
-        statement=(
-            r"Under the coordinate-wise norm test with $\eta^2 < 1-\beta_1/\sqrt{\beta_2}$, for all $\alpha > 0$ "
-            r"and $K \ge 1$: (1) $\sum_k\sum_i E[G_{k,i}^2/\sqrt{D_{k,i}}] \le \bar Q = "
-            r"(\Delta/\alpha + \alpha K L d\,\Gamma)/((1-\beta_1)\kappa)$; "
-            r"(2) $\sum_k E\|G_k\|_1 \le \frac12(B\bar Q + \sqrt{B^2\bar Q^2+4A\bar Q})$; "
-            r"(3) at $\alpha = \sqrt{\Delta/(KLd\,\Gamma)}$, $\frac1K\sum_k E\|G_k\|_1 \le \frac{2\gamma}{\kappa}"
-            r"\bigl(1+\tau\tfrac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\bigr)\sqrt{Ld\Delta/K} + \frac{A}{BK}$."
-        ),
-        steps=(*_bound_1(drift, first), *_bound_2(second), *_bound_3(third, best_step_size), _sign_descent(third)),
-        source="a correction of Theorem 1 and Theorem B.1 of arXiv 2412.21124",
-        uses=("L1", "L3", "L4", "L6", "L7", "L8"),
-    )
+@proves(
+    "Theorem 1 (corrected)",
+    "Adam under the coordinate-wise norm test",
+    r"Under the coordinate-wise norm test with $\eta^2 < 1-\beta_1/\sqrt{\beta_2}$, for all $\alpha > 0$ "
+    r"and $K \ge 1$: (1) $\sum_k\sum_i E[G_{k,i}^2/\sqrt{D_{k,i}}] \le \bar Q = "
+    r"(\Delta/\alpha + \alpha K L d\,\Gamma)/((1-\beta_1)\kappa)$; "
+    r"(2) $\sum_k E\|G_k\|_1 \le \frac12(B\bar Q + \sqrt{B^2\bar Q^2+4A\bar Q})$; "
+    r"(3) at $\alpha = \sqrt{\Delta/(KLd\,\Gamma)}$, $\frac1K\sum_k E\|G_k\|_1 \le \frac{2\gamma}{\kappa}"
+    r"\bigl(1+\tau\tfrac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\bigr)\sqrt{Ld\Delta/K} + \frac{A}{BK}$.",
+    source="a correction of Theorem 1 and Theorem B.1 of arXiv 2412.21124",
+    uses=("L1", "L3", "L4", "L6", "L7", "L8"),
+)
+def theorem_1() -> Iterator[Step]:
+    """Gamma, the bounds (1), (2) and (3), and the step size of (3)."""
+    yield from _bound_1()
+    yield from _bound_2()
+    yield from _bound_3()
+    yield _sign_descent()
 
 
 POINT = {
@@ -98,100 +90,94 @@ def _same(statement: str, left: Any, right: Any, reason: str = "") -> Step:
     return checked(statement, check, reason)
 
 
-def _bound_1(drift: Callable[..., Any], bound: BoundFunction) -> tuple[Step, ...]:
+def _bound_1() -> Iterator[Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
     step, freezing = normalized_step_bound(BETA1, BETA2), freezing_constant(BETA1, BETA2)
-    total = bound(PROBLEM, ADAM).value
+    total = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     kappa = alignment(BETA1, BETA2, noise)
-    return (
-        prose(
-            r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k, u_k\rangle + \tfrac12 L\alpha^2\|u_k\|^2, "
-            r"\quad u_k = m_k/\sqrt{v_k}",
-            "descent lemma; its sum over k telescopes to at most Delta",
-        ),
-        by_lemma(r"\|u_k\|^2 \le d\,C_m^2", lemma_l1),
-        by_lemma(r"\langle G_k, u_k\rangle \text{ with frozen gradients, up to } E_1", lemma_l3),
-        by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4),
-        by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6),
-        _same(
-            r"\Gamma = \tfrac12 C_m^2 + C_m (1-\beta_1)\, r/(\sqrt c\,(1-r)^2)",
-            drift(BETA1, BETA2),
-            step**2 / 2 + step * freezing,
-            "the descent lemma's square and the freezing error E_1, per alpha^2 L d",
-        ),
-        _same(
-            r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
-            alpha * (1 - BETA1) * kappa * total,
-            alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2)),
-        ),
-        identity(
-            r"\kappa (1+\eta^2)(1-r) = 1 - r - \eta^2",
-            sympy.cancel(kappa) * (1 + noise**2) * (1 - r),
-            1 - r - noise**2,
-            "so kappa > 0 exactly where eta^2 < 1 - r",
-        ),
+    yield prose(
+        r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k, u_k\rangle + \tfrac12 L\alpha^2\|u_k\|^2, "
+        r"\quad u_k = m_k/\sqrt{v_k}",
+        "descent lemma; its sum over k telescopes to at most Delta",
+    )
+    yield by_lemma(r"\|u_k\|^2 \le d\,C_m^2", lemma_l1)
+    yield by_lemma(r"\langle G_k, u_k\rangle \text{ with frozen gradients, up to } E_1", lemma_l3)
+    yield by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4)
+    yield by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6)
+    yield _same(
+        r"\Gamma = \tfrac12 C_m^2 + C_m (1-\beta_1)\, r/(\sqrt c\,(1-r)^2)",
+        drift_constant(BETA1, BETA2),
+        step**2 / 2 + step * freezing,
+        "the descent lemma's square and the freezing error E_1, per alpha^2 L d",
+    )
+    yield _same(
+        r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
+        alpha * (1 - BETA1) * kappa * total,
+        alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2)),
+    )
+    yield identity(
+        r"\kappa (1+\eta^2)(1-r) = 1 - r - \eta^2",
+        sympy.cancel(kappa) * (1 + noise**2) * (1 - r),
+        1 - r - noise**2,
+        "so kappa > 0 exactly where eta^2 < 1 - r",
     )
 
 
-def _bound_2(bound: BoundFunction) -> tuple[Step, ...]:
+def _bound_2() -> Iterator[Step]:
     """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
-    found = bound(PROBLEM, ADAM).value
+    found = theorem1.gradient_norm_sum_bound(PROBLEM, ADAM).value
     start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
-    return (
-        by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7),
-        by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8),
-        _same(
-            r"\text{bound (2)} = \tfrac12 (B\bar Q + \sqrt{B^2\bar Q^2 + 4A\bar Q})",
-            found,
-            solve_self_bounding(growth, start, q_bar),
-        ),
+    yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
+    yield by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8)
+    yield _same(
+        r"\text{bound (2)} = \tfrac12 (B\bar Q + \sqrt{B^2\bar Q^2 + 4A\bar Q})",
+        found,
+        solve_self_bounding(growth, start, q_bar),
     )
 
 
-def _bound_3(bound: BoundFunction, best_step_size: Callable[..., Any]) -> tuple[Step, ...]:
+def _bound_3() -> Iterator[Step]:
     """The best step size, and bound (3) in closed form."""
     drift = sympy.Symbol("Gamma", positive=True)
     least = least_descent_budget(PROBLEM, drift)
     budget = descent_budget(PROBLEM, ADAM, drift)
-    best = best_step_size(PROBLEM, ADAM)
+    best = theorem1.best_step_size(PROBLEM, ADAM)
     kappa = alignment(BETA1, BETA2, noise)
-    found = bound(PROBLEM, ADAM)
+    found = theorem1.average_gradient_norm_bound(PROBLEM, ADAM)
     ratio = 1 + sympy.sqrt(1 + noise**2) * q / (1 - q)
     start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
-    return (
-        identity(
-            r"\Delta/\alpha + \alpha K L d\Gamma = 2\sqrt{\Delta K L d\Gamma} "
-            r"+ (\sqrt{\Delta/\alpha} - \sqrt{\alpha K L d\Gamma})^2",
-            budget,
-            least
-            + sympy.expand(
-                (sympy.sqrt(gap / alpha) - sympy.sqrt(alpha * steps * smoothness * dimension * drift)) ** 2
-            ),
-            "the best step size",
+    yield identity(
+        r"\Delta/\alpha + \alpha K L d\Gamma = 2\sqrt{\Delta K L d\Gamma} "
+        r"+ (\sqrt{\Delta/\alpha} - \sqrt{\alpha K L d\Gamma})^2",
+        budget,
+        least
+        + sympy.expand(
+            (sympy.sqrt(gap / alpha) - sympy.sqrt(alpha * steps * smoothness * dimension * drift)) ** 2
         ),
-        _same(
-            r"\alpha^2 K L d\Gamma = \Delta \text{ at the best step size}",
-            best**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2),
-            gap,
-            "the square vanishes",
-        ),
-        _same(
-            r"\text{leading term} = \frac{2\gamma}{\kappa}"
-            r"\Bigl(1+\tau\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\Bigr) \sqrt{Ld\Delta/K}, \text{ squared}",
-            found.terms["leading"] ** 2,
-            (2 / kappa * ratio) ** 2 * step_variance(BETA1, BETA2) * smoothness * dimension * gap / steps,
-            "both sides are positive",
-        ),
-        _same(r"\text{remaining term} = A/(BK)", found.value - found.terms["leading"], start / (growth * steps)),
+        "the best step size",
     )
+    yield _same(
+        r"\alpha^2 K L d\Gamma = \Delta \text{ at the best step size}",
+        best**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2),
+        gap,
+        "the square vanishes",
+    )
+    yield _same(
+        r"\text{leading term} = \frac{2\gamma}{\kappa}"
+        r"\Bigl(1+\tau\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\Bigr) \sqrt{Ld\Delta/K}, \text{ squared}",
+        found.terms["leading"] ** 2,
+        (2 / kappa * ratio) ** 2 * step_variance(BETA1, BETA2) * smoothness * dimension * gap / steps,
+        "both sides are positive",
+    )
+    yield _same(r"\text{remaining term} = A/(BK)", found.value - found.terms["leading"], start / (growth * steps))
 
 
-def _sign_descent(bound: BoundFunction) -> Step:
+def _sign_descent() -> Step:
     """beta1 = 0, beta2 -> 0, eta = 0."""
 
     def check() -> Evidence:
-        value = bound(PROBLEM, replace(ADAM, beta1=0, eta=0)).value
+        value = theorem1.average_gradient_norm_bound(PROBLEM, replace(ADAM, beta1=0, eta=0)).value
         limit = sympy.limit(value, q, 0, "+")
         expected = sympy.sqrt(2 * smoothness * dimension * gap / steps)
         return Evidence(vanishes(limit - expected), f"limit {limit}")

@@ -5,7 +5,7 @@ Each proof says what changes in the lemmas; everything else is the theorem's pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -14,7 +14,7 @@ from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, noise, r
-from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
+from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
 from theory.adam.variants import (
@@ -23,138 +23,124 @@ from theory.adam.variants import (
     bias_correction_multiplier,
     preconditioned_sum_bound,
 )
-from theory.bound import Bound
 
 __all__ = ["bias_correction_proof", "epsilon_proof", "multiplier_proof"]
 
 R, e, u, a, h, x = sympy.symbols("R e u a h x", positive=True)
 
 
-def epsilon_proof(history: Callable[..., Any] = effective_history) -> Proof:
+@proves(
+    "epsilon",
+    "epsilon outside the root",
+    r"With the step $m/(\sqrt v+\epsilon)$ the theorem holds with $A + Kd\epsilon$ for $A$; the average "
+    r"grows by at most $\min(\sqrt{\bar Q d\epsilon/K}, d\epsilon/B)$.",
+    source="corrected Theorem 1, variants",
+    uses=("L4", "L5", "L8"),
+)
+def epsilon_proof() -> Iterator[Step]:
     """Epsilon outside the root, with L5 at the effective history S(s, e) = ``history(s, e)``."""
     s, eta, rho, z = sympy.symbols("s eta rho z", positive=True)
     growth, start, q, extra = sympy.symbols("B A Q E", positive=True)
     root = sympy.Symbol("T", positive=True)  # sqrt(s + x^2) for the same s, where R = sqrt(s + 1)
-    effective = history(R**2 - 1, e)
+    effective = effective_history(R**2 - 1, e)
     with_offset = ((R + e) / (root + e)) ** 2
     without = (effective + 1) / (effective + 1 + root**2 - R**2)
     old_root = solve_self_bounding(growth, start, q)
     new_root = solve_self_bounding(growth, start + extra, q)
-    return Proof(
-        name="epsilon",
-        title="epsilon outside the root",
-        statement=(
-            r"With the step $m/(\sqrt v+\epsilon)$ the theorem holds with $A + Kd\epsilon$ for $A$; the average "
-            r"grows by at most $\min(\sqrt{\bar Q d\epsilon/K}, d\epsilon/B)$."
-        ),
-        steps=(
-            prose(r"L1, L2, L3: \text{a larger denominator only shrinks both sides}"),
-            nonnegative(
-                r"L4: T b + \epsilon \ge b\,(T + \epsilon), \; b = \beta_2^{n/2} \in (0,1)",
-                root * z + e - z * (root + e),
-                [a, root, e],
-                {z: 1 - 1 / (1 + a)},
-                "so theta_j lies in [1, rho] / (sqrt(v_j) + epsilon)",
-            ),
-            identity(
-                r"\frac{(R+e)^2}{(T+e)^2} - \frac{S+1}{S+x^2} = "
-                r"\frac{e(R-T)^2(R+e)}{(T+e)^2(S+x^2)}, \; R^2 = s+1, T^2 = s+x^2",
-                with_offset - without,
-                e * (R - root) ** 2 * (R + e) / ((root + e) ** 2 * (R * e + root**2)),
-                "for x >= 0 the offset response is above L5's at S = s + e sqrt(s+1)",
-            ),
-            nonnegative(
-                r"R u \le \sqrt{s+u^2}, \; 0 < u \le 1",
-                1 / normalized_response(x, s) ** 2 - (s + 1),
-                [s, a],
-                {x: 1 / (1 + a)},
-                "so (R+e)u / (T+e) <= 1: the range x < 0 of L5, first half",
-            ),
-            nonnegative(
-                r"R \le \sqrt{s+u^2}, \; u \ge 1",
-                (x / normalized_response(x, s)) ** 2 - (s + 1),
-                [s, a],
-                {x: 1 + a},
-                "so (R+e)u / (T+e) <= u: second half",
-            ),
-            identity(
-                r"\text{the parabola with offset } e \text{ is L5's at } S",
-                minorant(x, s, eta, rho, e),
-                minorant(x, history(s, e), eta, rho),
-                "in the range x < 0 its value at S is at most -rho max(1, u) by L5",
-            ),
-            by_lemma(r"L5 \text{ at } S", lemma_l5),
-            prose(r"L7: \sum_k\sum_i E(\sqrt{D_{k,i}}+\epsilon) \le A + Kd\epsilon + B S"),
-            by_lemma(r"L8 \text{ with } A + Kd\epsilon", lemma_l8),
-            *_epsilon_cost(old_root, new_root, growth, start, q, extra),
-        ),
-        source="corrected Theorem 1, variants",
-        uses=("L4", "L5", "L8"),
+    yield prose(r"L1, L2, L3: \text{a larger denominator only shrinks both sides}")
+    yield nonnegative(
+        r"L4: T b + \epsilon \ge b\,(T + \epsilon), \; b = \beta_2^{n/2} \in (0,1)",
+        root * z + e - z * (root + e),
+        [a, root, e],
+        {z: 1 - 1 / (1 + a)},
+        "so theta_j lies in [1, rho] / (sqrt(v_j) + epsilon)",
     )
+    yield identity(
+        r"\frac{(R+e)^2}{(T+e)^2} - \frac{S+1}{S+x^2} = "
+        r"\frac{e(R-T)^2(R+e)}{(T+e)^2(S+x^2)}, \; R^2 = s+1, T^2 = s+x^2",
+        with_offset - without,
+        e * (R - root) ** 2 * (R + e) / ((root + e) ** 2 * (R * e + root**2)),
+        "for x >= 0 the offset response is above L5's at S = s + e sqrt(s+1)",
+    )
+    yield nonnegative(
+        r"R u \le \sqrt{s+u^2}, \; 0 < u \le 1",
+        1 / normalized_response(x, s) ** 2 - (s + 1),
+        [s, a],
+        {x: 1 / (1 + a)},
+        "so (R+e)u / (T+e) <= 1: the range x < 0 of L5, first half",
+    )
+    yield nonnegative(
+        r"R \le \sqrt{s+u^2}, \; u \ge 1",
+        (x / normalized_response(x, s)) ** 2 - (s + 1),
+        [s, a],
+        {x: 1 + a},
+        "so (R+e)u / (T+e) <= u: second half",
+    )
+    yield identity(
+        r"\text{the parabola with offset } e \text{ is L5's at } S",
+        minorant(x, s, eta, rho, e),
+        minorant(x, effective_history(s, e), eta, rho),
+        "in the range x < 0 its value at S is at most -rho max(1, u) by L5",
+    )
+    yield by_lemma(r"L5 \text{ at } S", lemma_l5)
+    yield prose(r"L7: \sum_k\sum_i E(\sqrt{D_{k,i}}+\epsilon) \le A + Kd\epsilon + B S")
+    yield by_lemma(r"L8 \text{ with } A + Kd\epsilon", lemma_l8)
+    yield from _epsilon_cost(old_root, new_root, growth, start, q, extra)
 
 
-def _epsilon_cost(old: Any, new: Any, growth: Any, start: Any, q: Any, extra: Any) -> tuple[Step, ...]:
+def _epsilon_cost(old: Any, new: Any, growth: Any, start: Any, q: Any, extra: Any) -> Iterator[Step]:
     """S_+(A + E) - S_+(A) is at most sqrt(Q E) and at most E / B."""
     slope = sympy.diff(old, start)
-    return (
-        identity(
-            r"(2 S_+(A+E) - BQ)^2 = (2 S_+(A) - BQ)^2 + 4QE",
-            sympy.expand((2 * new - growth * q) ** 2),
-            sympy.expand((2 * old - growth * q) ** 2) + 4 * q * extra,
-            "sqrt(p + 4 Q E) <= sqrt(p) + 2 sqrt(Q E): at most sqrt(Q E) is added",
-        ),
-        nonnegative(
-            r"(dS_+/dA)^{-2} \ge B^2",
-            sympy.expand(sympy.cancel(1 / slope**2)) - growth**2,
-            [growth, start, q],
-            reason="at most E / B is added; E = K d epsilon, and the average divides by K",
-        ),
+    yield identity(
+        r"(2 S_+(A+E) - BQ)^2 = (2 S_+(A) - BQ)^2 + 4QE",
+        sympy.expand((2 * new - growth * q) ** 2),
+        sympy.expand((2 * old - growth * q) ** 2) + 4 * q * extra,
+        "sqrt(p + 4 Q E) <= sqrt(p) + 2 sqrt(Q E): at most sqrt(Q E) is added",
+    )
+    yield nonnegative(
+        r"(dS_+/dA)^{-2} \ge B^2",
+        sympy.expand(sympy.cancel(1 / slope**2)) - growth**2,
+        [growth, start, q],
+        reason="at most E / B is added; E = K d epsilon, and the average divides by K",
     )
 
 
-def multiplier_proof(
-    bound: Callable[..., Bound] = preconditioned_sum_bound,
-    sums: Callable[..., list[Any]] = amplifications,
-) -> Proof:
+@proves(
+    "multipliers",
+    "step multipliers",
+    r"With the steps $\alpha s_k$ the theorem holds with $\rho_s = \sup_j\sum_n (s_{j+n}/s_j) r^n$ for "
+    r"$\rho$ and $\bar Q = (\Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma)/(lo\,(1-\beta_1)\kappa_s)$; "
+    r"non-increasing multipliers have $\rho_s \le \rho$.",
+    source="corrected Theorem 1, variants",
+    uses=("L4",),
+)
+def multiplier_proof() -> Iterator[Step]:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
     lo, hi, rho = sympy.symbols("lo hi rho_s", positive=True)
-    total = bound(PROBLEM, ADAM, StepMultipliers(rho, lo, hi)).value
+    total = preconditioned_sum_bound(PROBLEM, ADAM, StepMultipliers(rho, lo, hi)).value
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
-    return Proof(
-        name="multipliers",
-        title="step multipliers",
-        statement=(
-            r"With the steps $\alpha s_k$ the theorem holds with $\rho_s = \sup_j\sum_n (s_{j+n}/s_j) r^n$ for "
-            r"$\rho$ and $\bar Q = (\Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma)/(lo\,(1-\beta_1)\kappa_s)$; "
-            r"non-increasing multipliers have $\rho_s \le \rho$."
-        ),
-        steps=(
-            checked(
-                r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
-                lambda: _recursion(sums, r),
-            ),
-            prose(
-                r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
-                "hi^2 E_1, and hi^2 in the descent lemma's square",
-            ),
-            prose(r"L4: s_j \le \theta_j\sqrt{v_j} \le \rho_s s_j", "theta_j = sum_k s_k beta1^{k-j} / sqrt(v_k)"),
-            prose(r"L6 \text{ with } \rho_s \ge 1: \sum_j s_j \kappa_s G_j^2/\sqrt{D_j} \ge lo\,\kappa_s Q"),
-            checked(
-                r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
-                lambda: _expands_to_zero(lo * (1 - BETA1) * alignment_at(rho, noise) * total - budget),
-            ),
-            nonnegative(
-                r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",
-                1 / (1 - r) - (1 + r * (1 - 1 / (1 + h)) / (1 - r)),
-                [a, h],
-                {r: 1 - 1 / (1 + a)},
-                "R_j / s_j = 1 + r (s_{j+1} / s_j) (R_{j+1} / s_{j+1})",
-            ),
-            by_lemma(r"s_k = 1: \rho_s = \rho", lemma_l4),
-        ),
-        source="corrected Theorem 1, variants",
-        uses=("L4",),
+    yield checked(
+        r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
+        lambda: _recursion(r),
     )
+    yield prose(
+        r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
+        "hi^2 E_1, and hi^2 in the descent lemma's square",
+    )
+    yield prose(r"L4: s_j \le \theta_j\sqrt{v_j} \le \rho_s s_j", "theta_j = sum_k s_k beta1^{k-j} / sqrt(v_k)")
+    yield prose(r"L6 \text{ with } \rho_s \ge 1: \sum_j s_j \kappa_s G_j^2/\sqrt{D_j} \ge lo\,\kappa_s Q")
+    yield checked(
+        r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
+        lambda: _expands_to_zero(lo * (1 - BETA1) * alignment_at(rho, noise) * total - budget),
+    )
+    yield nonnegative(
+        r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",
+        1 / (1 - r) - (1 + r * (1 - 1 / (1 + h)) / (1 - r)),
+        [a, h],
+        {r: 1 - 1 / (1 + a)},
+        "R_j / s_j = 1 + r (s_{j+1} / s_j) (R_{j+1} / s_{j+1})",
+    )
+    yield by_lemma(r"s_k = 1: \rho_s = \rho", lemma_l4)
 
 
 def _expands_to_zero(residual: Any) -> Evidence:
@@ -166,55 +152,51 @@ def _expands_to_zero(residual: Any) -> Evidence:
     return Evidence(False, f"residual {sympy.N(residual.subs(point), 6)} at {point}")
 
 
-def _recursion(sums: Callable[..., list[Any]], r: Any, length: int = 5) -> Evidence:
+def _recursion(r: Any, length: int = 5) -> Evidence:
     """The recursion against the sums written out, for symbolic multipliers."""
     multipliers = sympy.symbols(f"s1:{length + 1}", positive=True)
     direct = [sum(multipliers[k] * r ** (k - j) for k in range(j, length)) / multipliers[j] for j in range(length)]
-    found = sums(multipliers, r, sympy.Integer(0))
+    found = amplifications(multipliers, r, sympy.Integer(0))
     residuals = [sympy.simplify(left - right) for left, right in zip(found, direct, strict=True)]
     return Evidence(all(residual == 0 for residual in residuals), f"{length} residuals {residuals}")
 
 
-def bias_correction_proof(multiplier: Callable[..., Any] = bias_correction_multiplier) -> Proof:
+@proves(
+    "bias correction",
+    "bias correction as step multipliers",
+    r"$\hat m_k/(\sqrt{\hat v_k}+\epsilon) = s_k m_k/(\sqrt{v_k}+\epsilon_k)$ with "
+    r"$s_k = \sqrt{1-\beta_2^k}/(1-\beta_1^k)$, $\epsilon_k = \epsilon\sqrt{1-\beta_2^k}$; and "
+    r"$\sup_j\sum_n (s_{j+n}/s_j) r^n$ is found among finitely many $j$.",
+    source="corrected Theorem 1, variants",
+)
+def bias_correction_proof() -> Iterator[Step]:
     """Bias correction is the multiplier s_k = ``multiplier(k, beta1, beta2)`` and a growing epsilon."""
     k, beta1, beta2, m, v, epsilon = sympy.symbols("k beta1 beta2 m v epsilon", positive=True)
     corrected = (m / (1 - beta1**k)) / (sympy.sqrt(v / (1 - beta2**k)) + epsilon)
     power, kept = 1 - 1 / (1 + a), 1 - 1 / (1 + h)
     root = sympy.sqrt(1 - beta2**k)
-    return Proof(
-        name="bias correction",
-        title="bias correction as step multipliers",
-        statement=(
-            r"$\hat m_k/(\sqrt{\hat v_k}+\epsilon) = s_k m_k/(\sqrt{v_k}+\epsilon_k)$ with "
-            r"$s_k = \sqrt{1-\beta_2^k}/(1-\beta_1^k)$, $\epsilon_k = \epsilon\sqrt{1-\beta_2^k}$; and "
-            r"$\sup_j\sum_n (s_{j+n}/s_j) r^n$ is found among finitely many $j$."
-        ),
-        steps=(
-            identity(
-                r"\frac{m/(1-\beta_1^k)}{\sqrt{v/(1-\beta_2^k)}+\epsilon} = \frac{s_k m}{\sqrt v+\epsilon_k}",
-                sympy.powdenest(1 / corrected, force=True),
-                (sympy.sqrt(v) + epsilon * root) / (multiplier(k, beta1, beta2) * m),
-                "reciprocals",
-            ),
-            nonnegative(
-                r"\beta_1^{j+n} \le \beta_1^j: (1-\beta_1^j)/(1-\beta_1^{j+n}) \le 1",
-                1 - (1 - power) / (1 - power * kept),
-                [a, h],
-                reason="p = beta1^j and beta1^n in (0, 1)",
-            ),
-            nonnegative(
-                r"(1-\beta_2^{j+n})/(1-\beta_2^j) \text{ falls with } j",
-                sympy.diff((1 - x * kept) / (1 - x), x).subs(x, power),
-                [a, h],
-                reason="it rises with beta2^j: once beta1^j is negligible, so is every later j",
-            ),
-            nonnegative(
-                r"\epsilon_{j+n} \ge \epsilon_j: \text{L4's } \sqrt{v_{j+n}}+\epsilon_{j+n} \ge "
-                r"\beta_2^{n/2}(\sqrt{v_j}+\epsilon_j)",
-                (1 - power * kept) - (1 - power),
-                [a, h],
-            ),
-            prose(r"\epsilon_k \le \epsilon: \text{L7 and L8 with } A + Kd\epsilon"),
-        ),
-        source="corrected Theorem 1, variants",
+    yield identity(
+        r"\frac{m/(1-\beta_1^k)}{\sqrt{v/(1-\beta_2^k)}+\epsilon} = \frac{s_k m}{\sqrt v+\epsilon_k}",
+        sympy.powdenest(1 / corrected, force=True),
+        (sympy.sqrt(v) + epsilon * root) / (bias_correction_multiplier(k, beta1, beta2) * m),
+        "reciprocals",
     )
+    yield nonnegative(
+        r"\beta_1^{j+n} \le \beta_1^j: (1-\beta_1^j)/(1-\beta_1^{j+n}) \le 1",
+        1 - (1 - power) / (1 - power * kept),
+        [a, h],
+        reason="p = beta1^j and beta1^n in (0, 1)",
+    )
+    yield nonnegative(
+        r"(1-\beta_2^{j+n})/(1-\beta_2^j) \text{ falls with } j",
+        sympy.diff((1 - x * kept) / (1 - x), x).subs(x, power),
+        [a, h],
+        reason="it rises with beta2^j: once beta1^j is negligible, so is every later j",
+    )
+    yield nonnegative(
+        r"\epsilon_{j+n} \ge \epsilon_j: \text{L4's } \sqrt{v_{j+n}}+\epsilon_{j+n} \ge "
+        r"\beta_2^{n/2}(\sqrt{v_j}+\epsilon_j)",
+        (1 - power * kept) - (1 - power),
+        [a, h],
+    )
+    yield prose(r"\epsilon_k \le \epsilon: \text{L7 and L8 with } A + Kd\epsilon")

@@ -2,111 +2,101 @@ r"""Lemma H: the squares of the normalised gradients h_j = ||g_j / (sqrt(v_j) + 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
 from proofs.adam_sharp.stopping import decay_step
 from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, horizon, q, r, same_minimum, series
-from proofs.steps import Proof, Step, identity, nonnegative, prose
+from proofs.steps import Step, identity, nonnegative, prose, proves
 from theory.adam.constants import second_moment_weight
 from theory.adam_sharp import constants
 
 __all__ = ["lemma_h"]
 
-Function = Callable[..., Any]
+
+@proves(
+    "H",
+    "energy of the normalised gradients",
+    r"$\sum_{j\le K'}E h_j^2\le H$, and $\sum_k E\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$.",
+    source="Theorem 2, lemma H",
+)
+def lemma_h() -> Iterator[Step]:
+    """Lemma H: H, and the norm of the convolution with momentum."""
+    yield from _each_step()
+    yield from _summed()
+    yield from _convolved()
 
 
-def lemma_h(
-    energy: Function = constants.gradient_energy,
-    gain: Function = constants.momentum_gain,
-) -> Proof:
-    """Lemma H for the given H and the given norm of the convolution with momentum."""
-    return Proof(
-        name="H",
-        title="energy of the normalised gradients",
-        statement=(
-            r"$\sum_{j\le K'}E h_j^2\le H$, and $\sum_k E\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$."
-        ),
-        steps=(*_each_step(), *_summed(energy), *_convolved(gain)),
-        source="Theorem 2, lemma H",
-    )
-
-
-def _each_step() -> tuple[Step, ...]:
+def _each_step() -> Iterator[Step]:
     """A step's square is at most d/c, and at most the growth of ln u_k."""
     v, g, x, t, b = sympy.symbols("v g x t b", positive=True)
     c = second_moment_weight(beta2)
     interval = {q: sympy.sqrt(1 / (1 + b))}
-    return (
-        nonnegative(
-            r"$cg^2/(\beta_2v+cg^2)\le1$",
-            1 - c * g**2 / (beta2 * v + c * g**2),
-            [v, g, b],
-            interval,
-            "hence h_j^2 <= d/c, for every epsilon",
-        ),
-        identity(
-            r"$\frac{d}{dx}[-\ln(1-x)-x] = x/(1-x) \ge 0$, so $x\le-\ln(1-x)$ on $[0,1)$",
-            sympy.diff(-sympy.log(1 - x) - x, x),
-            x / (1 - x),
-        ),
-        nonnegative(
-            r"$\beta_2v_{k-1}+\epsilon^2\ge\beta_2(v_{k-1}+\epsilon^2)$",
-            beta2 * v + epsilon**2 - beta2 * (v + epsilon**2),
-            [v, epsilon, b],
-            interval,
-            "with u = v + eps^2 and x = c g^2 / u_k: c g^2 / u_k <= ln(u_k / (beta2 u_{k-1}))",
-        ),
-        nonnegative(
-            r"$(\sqrt v+\epsilon)^2\ge v+\epsilon^2$",
-            (sympy.sqrt(v) + epsilon) ** 2 - v - epsilon**2,
-            [t, epsilon],
-            {v: t**2},
-        ),
+    yield nonnegative(
+        r"$cg^2/(\beta_2v+cg^2)\le1$",
+        1 - c * g**2 / (beta2 * v + c * g**2),
+        [v, g, b],
+        interval,
+        "hence h_j^2 <= d/c, for every epsilon",
+    )
+    yield identity(
+        r"$\frac{d}{dx}[-\ln(1-x)-x] = x/(1-x) \ge 0$, so $x\le-\ln(1-x)$ on $[0,1)$",
+        sympy.diff(-sympy.log(1 - x) - x, x),
+        x / (1 - x),
+    )
+    yield nonnegative(
+        r"$\beta_2v_{k-1}+\epsilon^2\ge\beta_2(v_{k-1}+\epsilon^2)$",
+        beta2 * v + epsilon**2 - beta2 * (v + epsilon**2),
+        [v, epsilon, b],
+        interval,
+        "with u = v + eps^2 and x = c g^2 / u_k: c g^2 / u_k <= ln(u_k / (beta2 u_{k-1}))",
+    )
+    yield nonnegative(
+        r"$(\sqrt v+\epsilon)^2\ge v+\epsilon^2$",
+        (sympy.sqrt(v) + epsilon) ** 2 - v - epsilon**2,
+        [t, epsilon],
+        {v: t**2},
     )
 
 
-def _summed(energy: Function) -> tuple[Step, ...]:
+def _summed() -> Iterator[Step]:
     """Over the steps: the sum of the squares is at most H."""
     growth = sympy.Symbol("g", real=True)
     c = second_moment_weight(beta2)
     moments = sympy.symbols("u0:6", positive=True)
     telescoped = sum(sympy.log(moments[k]) - sympy.log(beta2 * moments[k - 1]) for k in range(1, 6))
     total = sympy.log(moments[5]) - sympy.log(moments[0])
-    return (
-        identity(
-            r"$\sum_{k=1}^{n}\ln\frac{u_k}{\beta_2u_{k-1}}=n\ln\frac1{\beta_2}+\ln\frac{u_n}{u_0}$",
-            sympy.expand_log(telescoped, force=True),
-            sympy.expand_log(-5 * sympy.log(beta2) + total, force=True),
-            "written out for n = 5; needs u_0 > 0",
-        ),
-        same_minimum(
-            r"$H=\min\{K'd/c,\ (K'd\ln(1/\beta_2)+\sum_iE\ln(u_{K',i}/u_{0,i}))/c\}$",
-            energy(horizon, dimension, beta2, growth),
-            [horizon * dimension / c, (growth - horizon * dimension * sympy.log(beta2)) / c],
-        ),
-        identity(
-            r"$H=K'd/c$ where nothing is known", energy(horizon, dimension, beta2, None), horizon * dimension / c
-        ),
+    yield identity(
+        r"$\sum_{k=1}^{n}\ln\frac{u_k}{\beta_2u_{k-1}}=n\ln\frac1{\beta_2}+\ln\frac{u_n}{u_0}$",
+        sympy.expand_log(telescoped, force=True),
+        sympy.expand_log(-5 * sympy.log(beta2) + total, force=True),
+        "written out for n = 5; needs u_0 > 0",
+    )
+    yield same_minimum(
+        r"$H=\min\{K'd/c,\ (K'd\ln(1/\beta_2)+\sum_iE\ln(u_{K',i}/u_{0,i}))/c\}$",
+        constants.gradient_energy(horizon, dimension, beta2, growth),
+        [horizon * dimension / c, (growth - horizon * dimension * sympy.log(beta2)) / c],
+    )
+    yield identity(
+        r"$H=K'd/c$ where nothing is known",
+        constants.gradient_energy(horizon, dimension, beta2, None),
+        horizon * dimension / c,
     )
 
 
-def _convolved(gain: Function) -> tuple[Step, ...]:
+def _convolved() -> Iterator[Step]:
     """Momentum's steps are a convolution of the normalised gradients."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
-    return (
-        decay_step(),
-        series(r"$\sum_nr^n=1/(1-r)$", r**n, n, 1 / (1 - r)),
-        identity(
-            r"$(1-\beta_1)\sum_nr^n=\frac{1-\beta_1}{1-r}$: the norm of the convolution",
-            (1 - beta1) / (1 - r),
-            gain(beta1, beta2),
-            "|m_k| / (sqrt(v_k) + eps) <= (1 - beta1) sum_j r^(k-j) |g_j| / (sqrt(v_j) + eps)",
-        ),
-        prose(
-            r"$\sum_k\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2\sum_jh_j^2$",
-            "Young's inequality for convolutions, pathwise; then take expectations",
-        ),
+    yield decay_step()
+    yield series(r"$\sum_nr^n=1/(1-r)$", r**n, n, 1 / (1 - r))
+    yield identity(
+        r"$(1-\beta_1)\sum_nr^n=\frac{1-\beta_1}{1-r}$: the norm of the convolution",
+        (1 - beta1) / (1 - r),
+        constants.momentum_gain(beta1, beta2),
+        "|m_k| / (sqrt(v_k) + eps) <= (1 - beta1) sum_j r^(k-j) |g_j| / (sqrt(v_j) + eps)",
+    )
+    yield prose(
+        r"$\sum_k\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2\sum_jh_j^2$",
+        "Young's inequality for convolutions, pathwise; then take expectations",
     )

@@ -2,11 +2,11 @@ r"""Lemma M: to a Stieltjes function, noise of mean 1 and variance <= eta^2 is a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import sympy
 
-from proofs.steps import Evidence, Expression, Proof, Step, checked, identity, nonnegative, prose
+from proofs.steps import Evidence, Expression, Step, checked, identity, nonnegative, prose, proves
 from theory.adam_sharp import constants
 
 __all__ = ["kernel", "lemma_m", "majorant"]
@@ -23,48 +23,44 @@ def majorant(x: Expression, shift: Expression) -> Expression:
     return kernel(1, shift) + slope * (x - 1) + (kernel(0, shift) - kernel(1, shift)) * (x - 1) ** 2
 
 
-def lemma_m(mixture: Callable[[Expression, Expression, Expression], Expression] | None = None) -> Proof:
-    """Lemma M, with theory's right-hand side (or a perturbed one, which must be rejected)."""
-    mixture = mixture or constants.mixture
+@proves(
+    "M",
+    "noise as a mixture",
+    r"Let $E X=1$, $\mathrm{Var} X\le\eta^2\le1$, $F(z)=1/(\sqrt z+\epsilon)$, $\epsilon\ge0$. Then "
+    r"$E F(A+X^2)\le(1-\eta^2)F(A+1)+\eta^2F(A)$ for all $A\ge0$.",
+    source="Theorem 2, lemma M",
+)
+def lemma_m() -> Iterator[Step]:
+    """Lemma M, with theory's right-hand side."""
     A, t, u, V = sympy.symbols("A t u V", positive=True)
     eta = sympy.Symbol("eta", positive=True)
     x = sympy.Symbol("x", real=True)
     gap = majorant(x, A) - kernel(x, A)
     remainder = ((A - x) ** 2 + A**2 + A * x**2) / (A * (A + x**2) * (A + 1) ** 2)
     expectation = kernel(1, A) + V * (kernel(0, A) - kernel(1, A))
-    claimed = mixture(kernel(1, A), kernel(0, A), eta)
-    steps = (
-        identity(
-            r"$f(1)+f'(1)(x-1)+(f(0)-f(1))(x-1)^2-f(x) = (x-1)^2\frac{(A-x)^2+A^2+Ax^2}{A(A+x^2)(A+1)^2}$ "
-            r"for $f(x)=1/(A+x^2)$",
-            gap,
-            (x - 1) ** 2 * remainder,
-            "a parabola with f's value and slope at 1 and curvature f(0) - f(1) lies above f",
-        ),
-        nonnegative(r"the right side is nonnegative for $x=-u\le0$", remainder, [A, u], {x: -u}),
-        nonnegative(r"and for $0\le x\le A$", remainder, [x, t], {A: x + t}),
-        nonnegative(r"and for $x\ge A$", remainder, [A, t], {x: A + t}),
-        nonnegative(
-            r"$E f(X)\le f(1)+V(f(0)-f(1))\le(1-\eta^2)f(1)+\eta^2f(0)$ for $V=\mathrm{Var} X\le\eta^2$",
-            claimed - expectation,
-            [A, V, t],
-            {eta: sympy.sqrt(V + t)},
-            "the linear term has mean 0, and f(0) >= f(1)",
-        ),
-        _stieltjes(),
-        prose(
-            r"$E F(A+X^2)\le(1-\eta^2)F(A+1)+\eta^2F(A)$",
-            "F is a mixture of the kernels 1 / (z + t) with a nonnegative density (A + t for A): Fubini. Where "
-            "F(A) is infinite (A = 0, epsilon = 0) nothing is claimed.",
-        ),
+    claimed = constants.mixture(kernel(1, A), kernel(0, A), eta)
+    yield identity(
+        r"$f(1)+f'(1)(x-1)+(f(0)-f(1))(x-1)^2-f(x) = (x-1)^2\frac{(A-x)^2+A^2+Ax^2}{A(A+x^2)(A+1)^2}$ "
+        r"for $f(x)=1/(A+x^2)$",
+        gap,
+        (x - 1) ** 2 * remainder,
+        "a parabola with f's value and slope at 1 and curvature f(0) - f(1) lies above f",
     )
-    return Proof(
-        name="M",
-        title="noise as a mixture",
-        statement=r"Let $E X=1$, $\mathrm{Var} X\le\eta^2\le1$, $F(z)=1/(\sqrt z+\epsilon)$, $\epsilon\ge0$. Then "
-        r"$E F(A+X^2)\le(1-\eta^2)F(A+1)+\eta^2F(A)$ for all $A\ge0$.",
-        steps=steps,
-        source="Theorem 2, lemma M",
+    yield nonnegative(r"the right side is nonnegative for $x=-u\le0$", remainder, [A, u], {x: -u})
+    yield nonnegative(r"and for $0\le x\le A$", remainder, [x, t], {A: x + t})
+    yield nonnegative(r"and for $x\ge A$", remainder, [A, t], {x: A + t})
+    yield nonnegative(
+        r"$E f(X)\le f(1)+V(f(0)-f(1))\le(1-\eta^2)f(1)+\eta^2f(0)$ for $V=\mathrm{Var} X\le\eta^2$",
+        claimed - expectation,
+        [A, V, t],
+        {eta: sympy.sqrt(V + t)},
+        "the linear term has mean 0, and f(0) >= f(1)",
+    )
+    yield _stieltjes()
+    yield prose(
+        r"$E F(A+X^2)\le(1-\eta^2)F(A+1)+\eta^2F(A)$",
+        "F is a mixture of the kernels 1 / (z + t) with a nonnegative density (A + t for A): Fubini. Where "
+        "F(A) is infinite (A = 0, epsilon = 0) nothing is claimed.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,50 +30,44 @@ from proofs.adam_sharp.symbols import (
 )
 from proofs.adam_sharp.weights import lemma_p
 from proofs.adam_sharp.windows import lemma_l7
-from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, prose
+from proofs.steps import Evidence, Step, by_lemma, checked, identity, prose, proves
 from theory.adam.constants import alignment_at, preconditioner_growth, preconditioner_start
 from theory.adam_sharp import theorem2
 
 __all__ = ["theorem_2"]
 
-Function = Callable[..., Any]
 H, E = sympy.symbols("H E", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 extra = sympy.Symbol("N", integer=True, positive=True)
 tau = sympy.sqrt(1 + eta**2)
 
 
-def theorem_2(bound_at_cost: Function = theorem2.bound_at_cost) -> Proof:
-    """Theorem 2 for the given assembly of the bound from H and E."""
-    steps = (
-        by_lemma(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q),
-        by_lemma(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p),
-        by_lemma(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7),
-        by_lemma(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8),
-        *_assembly(bound_at_cost),
-        *_no_momentum(bound_at_cost),
-        prose(
-            r"$S^2\le(\sum E[(1-\beta_1)G^2\Phi])(\sum E[((1-\beta_1)\Phi)^{-1}])\le Q(A_2+B_2S)$",
-            "Cauchy-Schwarz for the sum over steps and coordinates and the expectation; S is finite, since w_1 is "
-            "fixed and steps are bounded (L1)",
-        ),
-    )
-    return Proof(
-        name="Theorem 2",
-        title="Adam for any betas, eta < .6734",
-        statement=(
-            r"If $R\eta^2<1$, then for all $\alpha>0$, $K\ge1$: "
-            r"$\sum_{k\le K}E\|G_k\|_1\le\frac12(B_2Q+\sqrt{B_2^2Q^2+4A_2Q})$."
-        ),
-        steps=steps,
-        source="Theorem 2",
-        uses=("M", "S", "D", "H", "Q'", "P", "L7'", "L8", "L5"),
+@proves(
+    "Theorem 2",
+    "Adam for any betas, eta < .6734",
+    r"If $R\eta^2<1$, then for all $\alpha>0$, $K\ge1$: "
+    r"$\sum_{k\le K}E\|G_k\|_1\le\frac12(B_2Q+\sqrt{B_2^2Q^2+4A_2Q})$.",
+    source="Theorem 2",
+    uses=("M", "S", "D", "H", "Q'", "P", "L7'", "L8", "L5"),
+)
+def theorem_2() -> Iterator[Step]:
+    """Theorem 2: the bound assembled from H and E."""
+    yield by_lemma(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q)
+    yield by_lemma(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p)
+    yield by_lemma(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7)
+    yield by_lemma(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8)
+    yield from _assembly()
+    yield from _no_momentum()
+    yield prose(
+        r"$S^2\le(\sum E[(1-\beta_1)G^2\Phi])(\sum E[((1-\beta_1)\Phi)^{-1}])\le Q(A_2+B_2S)$",
+        "Cauchy-Schwarz for the sum over steps and coordinates and the expectation; S is finite, since w_1 is "
+        "fixed and steps are bounded (L1)",
     )
 
 
-def _assembly(bound_at_cost: Function) -> tuple[Step, ...]:
+def _assembly() -> Iterator[Step]:
     """Every constant of the bound that theory returns, against the statement."""
-    bound = bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(zeta, window, extra), H, E)
+    bound = theorem2.bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(zeta, window, extra), H, E)
     const, terms = bound.constants, bound.terms
     factor = tau * (1 + zeta) / (1 - zeta)
     penalty = factor / (1 - r * eta**2)
@@ -86,16 +80,14 @@ def _assembly(bound_at_cost: Function) -> tuple[Step, ...]:
     unrolled = (tau * (window - 1) * sympy.sqrt(1 - x**2) * first + K * drift) / (1 - x)
     start_1 = q * (v0 / (1 - q) + unrolled)
     growth_1 = sympy.sqrt(1 - beta2) + tau * q * sympy.sqrt(1 - x**2) / (1 - x)
-    return (
-        identity(
-            r"$Q=\frac\lambda{\kappa_R}(\Delta/\alpha+\alpha LE)$",
-            terms["Q"],
-            factor / alignment_at(penalty, eta) * (Delta / alpha + alpha * L * E),
-        ),
-        identity(r"$B_2=(p_1B_1+p_2)/\omega^2$", const["B2"] * omega**2, p1 * growth_1 + p2),
-        identity(r"$A_2=(p_1A_1+Kd\epsilon)/\omega^2$", start * omega**2, p1 * start_1 + K * dimension * epsilon),
-        _root(bound.value, const["A2"], const["B2"], terms["Q"]),
+    yield identity(
+        r"$Q=\frac\lambda{\kappa_R}(\Delta/\alpha+\alpha LE)$",
+        terms["Q"],
+        factor / alignment_at(penalty, eta) * (Delta / alpha + alpha * L * E),
     )
+    yield identity(r"$B_2=(p_1B_1+p_2)/\omega^2$", const["B2"] * omega**2, p1 * growth_1 + p2)
+    yield identity(r"$A_2=(p_1A_1+Kd\epsilon)/\omega^2$", start * omega**2, p1 * start_1 + K * dimension * epsilon)
+    yield _root(bound.value, const["A2"], const["B2"], terms["Q"])
 
 
 def _root(value: Any, start: Any, growth: Any, total: Any) -> Step:
@@ -113,17 +105,17 @@ def _root(value: Any, start: Any, growth: Any, total: Any) -> Step:
     return checked(r"the returned value is the root of $S^2=Q(A_2+B_2S)$", check)
 
 
-def _no_momentum(bound_at_cost: Function) -> tuple[Step, ...]:
+def _no_momentum() -> Iterator[Step]:
     """beta1 = 0, M = 1, N = 0, E = K d / (2 c): Theorem 1's A, B and kappa."""
     zero, one = sympy.Integer(0), sympy.Integer(1)
-    bound = bound_at_cost(PROBLEM, replace(ADAM, beta1=zero), theorem2.FreeParameters(zeta, one, zero), H, E)
-    return (
-        identity(r"$\beta_1=0$: $\lambda=R=\omega=1$", bound.constants["lambda"] * bound.constants["omega"], 1),
-        identity(r"$\kappa_R=(1-\eta^2)/(1+\eta^2)$", bound.constants["kappa_R"], alignment_at(1, eta)),
-        identity(r"$B_2=B$ at $M=1$", bound.constants["B2"], preconditioner_growth(beta2, eta)),
-        identity(
-            r"$A_2=A+Kd\epsilon$ at $M=1$",
-            bound.constants["A2"],
-            preconditioner_start(beta2, v0) + K * dimension * epsilon,
-        ),
+    bound = theorem2.bound_at_cost(
+        PROBLEM, replace(ADAM, beta1=zero), theorem2.FreeParameters(zeta, one, zero), H, E
+    )
+    yield identity(r"$\beta_1=0$: $\lambda=R=\omega=1$", bound.constants["lambda"] * bound.constants["omega"], 1)
+    yield identity(r"$\kappa_R=(1-\eta^2)/(1+\eta^2)$", bound.constants["kappa_R"], alignment_at(1, eta))
+    yield identity(r"$B_2=B$ at $M=1$", bound.constants["B2"], preconditioner_growth(beta2, eta))
+    yield identity(
+        r"$A_2=A+Kd\epsilon$ at $M=1$",
+        bound.constants["A2"],
+        preconditioner_start(beta2, v0) + K * dimension * epsilon,
     )

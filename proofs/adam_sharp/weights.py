@@ -2,76 +2,67 @@ r"""Lemma P: the reciprocal of (1 - beta1) Phi_j in terms of sqrt(D_j), |G_j| an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
 from proofs.adam_sharp.symbols import ADAM, PROBLEM, K, beta1, beta2, dimension, epsilon, q, series
-from proofs.steps import Proof, Step, identity, nonnegative, prose
+from proofs.steps import Step, identity, nonnegative, prose, proves
 from theory.adam_sharp import constants
 
 __all__ = ["lemma_p"]
 
-Function = Callable[..., Any]
 
-
-def lemma_p(
-    kept: Function = constants.kept_momentum,
-    root: Function = constants.momentum_root,
-    growth: Function = constants.momentum_growth,
-    total_growth: Function = constants.theorem2_growth,
-    total_start: Function = constants.theorem2_start,
-) -> Proof:
-    """Lemma P for the given omega, p1, p2, B2 and A2."""
+@proves(
+    "P",
+    "the momentum's denominators",
+    r"For $j\le K$: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$, with "
+    r"$p_1=\frac{1-\beta_1}{1-\beta_1\sqrt{\beta_2}}$, $p_2=\sqrt{\beta_1c/(1-\beta_1\beta_2)}$, "
+    r"$\omega=1-\beta_1^{N+1}$.",
+    source="Theorem 2, lemma P",
+)
+def lemma_p() -> Iterator[Step]:
+    """Lemma P: omega, p1, p2, B2 and A2."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     extra = sympy.Symbol("N", integer=True, nonnegative=True)
     momentum, ratio = sympy.symbols("beta_1 p", positive=True)
     x, y, B1, A1, S, omega = sympy.symbols("x y B1 A1 S omega", positive=True)
-    summed = root(beta1, beta2) * (A1 + B1 * S) + growth(beta1, beta2) * S + K * dimension * epsilon
-    steps = (
-        _cauchy_schwarz(),
-        identity(
-            r"$(1-\beta_1)\sum_{m\le N}\beta_1^m=\omega$",
-            (1 - momentum) * sympy.summation(momentum**n, (n, 0, extra)).args[1][0],
-            kept(momentum, extra),
-            "j <= K has at least N + 1 terms; longer sums only help",
-        ),
-        nonnegative(r"$\sqrt{x^2+y^2}\le x+y$", (x + y) ** 2 - x**2 - y**2, [x, y]),
-        series(r"$\sum_mp^m=1/(1-p)$", ratio**n, n, 1 / (1 - ratio)),
-        identity(
-            r"$(1-\beta_1)\sum_m\beta_1^m\beta_2^{m/2}=p_1$",
-            (1 - beta1) / (1 - beta1 * q),
-            root(beta1, beta2),
-        ),
-        identity(
-            r"$[(1-\beta_1)\sum_m\beta_1^m\sqrt{1-\beta_2^m}]^2\le(1-\beta_1)\sum_m\beta_1^m(1-\beta_2^m)=p_2^2$",
-            1 - (1 - beta1) / (1 - beta1 * beta2),
-            growth(beta1, beta2) ** 2,
-            "the weights (1 - beta1) beta1^m sum to 1, and the root is concave; geometric series in beta1 beta2",
-        ),
-        identity(
-            r"$\omega^{-2}(p_1(A_1+B_1S)+p_2S+Kd\epsilon)=A_2+B_2S$",
-            summed / omega**2,
-            total_start(PROBLEM, ADAM, A1, omega) + S * total_growth(beta1, beta2, B1, omega),
-            "summed over steps and coordinates, with lemma L7' for the sum of sqrt(D)",
-        ),
-        prose(
-            r"$[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$",
-            "x_m <= beta2^(m/2) sqrt(D) + sqrt(1 - beta2^m) |G| + epsilon (zeta only helps), averaged over m with "
-            "the weights (1 - beta1) beta1^m, m <= N, whose sum is omega <= 1",
-        ),
+    summed = (
+        constants.momentum_root(beta1, beta2) * (A1 + B1 * S)
+        + constants.momentum_growth(beta1, beta2) * S
+        + K * dimension * epsilon
     )
-    return Proof(
-        name="P",
-        title="the momentum's denominators",
-        statement=(
-            r"For $j\le K$: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$, with "
-            r"$p_1=\frac{1-\beta_1}{1-\beta_1\sqrt{\beta_2}}$, $p_2=\sqrt{\beta_1c/(1-\beta_1\beta_2)}$, "
-            r"$\omega=1-\beta_1^{N+1}$."
-        ),
-        steps=steps,
-        source="Theorem 2, lemma P",
+    yield _cauchy_schwarz()
+    yield identity(
+        r"$(1-\beta_1)\sum_{m\le N}\beta_1^m=\omega$",
+        (1 - momentum) * sympy.summation(momentum**n, (n, 0, extra)).args[1][0],
+        constants.kept_momentum(momentum, extra),
+        "j <= K has at least N + 1 terms; longer sums only help",
+    )
+    yield nonnegative(r"$\sqrt{x^2+y^2}\le x+y$", (x + y) ** 2 - x**2 - y**2, [x, y])
+    yield series(r"$\sum_mp^m=1/(1-p)$", ratio**n, n, 1 / (1 - ratio))
+    yield identity(
+        r"$(1-\beta_1)\sum_m\beta_1^m\beta_2^{m/2}=p_1$",
+        (1 - beta1) / (1 - beta1 * q),
+        constants.momentum_root(beta1, beta2),
+    )
+    yield identity(
+        r"$[(1-\beta_1)\sum_m\beta_1^m\sqrt{1-\beta_2^m}]^2\le(1-\beta_1)\sum_m\beta_1^m(1-\beta_2^m)=p_2^2$",
+        1 - (1 - beta1) / (1 - beta1 * beta2),
+        constants.momentum_growth(beta1, beta2) ** 2,
+        "the weights (1 - beta1) beta1^m sum to 1, and the root is concave; geometric series in beta1 beta2",
+    )
+    yield identity(
+        r"$\omega^{-2}(p_1(A_1+B_1S)+p_2S+Kd\epsilon)=A_2+B_2S$",
+        summed / omega**2,
+        constants.theorem2_start(PROBLEM, ADAM, A1, omega)
+        + S * constants.theorem2_growth(beta1, beta2, B1, omega),
+        "summed over steps and coordinates, with lemma L7' for the sum of sqrt(D)",
+    )
+    yield prose(
+        r"$[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$",
+        "x_m <= beta2^(m/2) sqrt(D) + sqrt(1 - beta2^m) |G| + epsilon (zeta only helps), averaged over m with "
+        "the weights (1 - beta1) beta1^m, m <= N, whose sum is omega <= 1",
     )
 
 

@@ -9,8 +9,7 @@ g_j = G_j X_j, by Minkowski; for k <= M the same with l = 1 and k - 1 steps. So 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import sympy
 
@@ -31,7 +30,7 @@ from proofs.adam_sharp.symbols import (
     same_minimum,
     v0,
 )
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import (
     normalized_step_bound,
     preconditioner_growth,
@@ -42,57 +41,46 @@ from theory.adam_sharp import constants
 
 __all__ = ["lemma_l7"]
 
-Function = Callable[..., Any]
 S, H, step, drift = sympy.symbols("S H s_t e_M", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 tau = sympy.sqrt(squared_noise_growth(eta))
 
 
-def lemma_l7(
-    growth: Function = constants.denominator_growth,
-    start: Function = constants.denominator_start,
-    window_drift: Function = constants.window_drift,
-    mean_step: Function = constants.mean_step,
-) -> Proof:
-    """Lemma L7' for the given B1, A1, e_M and s_t."""
+@proves(
+    "L7'",
+    "denominators over windows",
+    r"$\sum_{k\le K}\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$, $S=\sum_kE\|G_k\|_1$, with "
+    r"$B_1=\sqrt c+\tau\sqrt{\beta_2}\sqrt{\frac{1+x}{1-x}}$ and "
+    r"$A_1=\sqrt{\beta_2}[\frac{\sum_i\sqrt{v_{0,i}}}{1-\sqrt{\beta_2}}"
+    r"+\frac{\tau(M-1)\sqrt{1-x^2}\|G_1\|_1+Ke_M}{1-x}]$; "
+    r"at $M=1$ these are the $A$ and $B$ of Theorem 1.",
+    source="Theorem 2, lemma L7'",
+    uses=("H",),
+)
+def lemma_l7() -> Iterator[Step]:
+    """Lemma L7' with its B1, A1, e_M and s_t."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     base = sympy.Symbol("b", positive=True)
-    steps = (
-        _minkowski(),
-        identity(
-            r"$c\sum_{n<M}\beta_2^n=1-x^2$, $x=\beta_2^{M/2}$",
-            (1 - base) * sympy.summation(base**n, (n, 0, window - 1)).args[1][0],
-            one_minus_power(base, window),
-            "so E[sqrt(c sum beta2^n X^2) | F_l] <= tau sqrt(1 - x^2), as E X^2 <= tau^2",
-        ),
-        identity(
-            r"$(1-\sqrt{\beta_2})\sum_{k=1}^{M}\beta_2^{(k-1)/2}=1-x$",
-            (1 - q) * sympy.summation(q**n, (n, 0, window - 1)).args[1][0],
-            1 - q**window,
-            "what v_0 contributes to the first M steps; the windows after them carry it by x",
-        ),
-        *_drift_steps(window_drift, mean_step),
-        *_solve(growth, start),
-        *_window_of_one(growth, start),
-        prose(
-            r"$(1-x)V\le\frac{1-x}{1-\sqrt{\beta_2}}\sum_i\sqrt{v_{0,i}}+\tau\sqrt{1-x^2}((M-1)\|G_1\|_1+S)+Ke_M$",
-            "sum over k <= K; the first window's k-th step unrolls k - 1 gradients, none at k = 1; the windows "
-            "after it meet every |G_l|, l <= K - M, once. G_l is known when X_l, X_{l+1}, ... are drawn.",
-        ),
+    yield _minkowski()
+    yield identity(
+        r"$c\sum_{n<M}\beta_2^n=1-x^2$, $x=\beta_2^{M/2}$",
+        (1 - base) * sympy.summation(base**n, (n, 0, window - 1)).args[1][0],
+        one_minus_power(base, window),
+        "so E[sqrt(c sum beta2^n X^2) | F_l] <= tau sqrt(1 - x^2), as E X^2 <= tau^2",
     )
-    return Proof(
-        name="L7'",
-        title="denominators over windows",
-        statement=(
-            r"$\sum_{k\le K}\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$, $S=\sum_kE\|G_k\|_1$, with "
-            r"$B_1=\sqrt c+\tau\sqrt{\beta_2}\sqrt{\frac{1+x}{1-x}}$ and "
-            r"$A_1=\sqrt{\beta_2}[\frac{\sum_i\sqrt{v_{0,i}}}{1-\sqrt{\beta_2}}"
-            r"+\frac{\tau(M-1)\sqrt{1-x^2}\|G_1\|_1+Ke_M}{1-x}]$; "
-            r"at $M=1$ these are the $A$ and $B$ of Theorem 1."
-        ),
-        steps=steps,
-        source="Theorem 2, lemma L7'",
-        uses=("H",),
+    yield identity(
+        r"$(1-\sqrt{\beta_2})\sum_{k=1}^{M}\beta_2^{(k-1)/2}=1-x$",
+        (1 - q) * sympy.summation(q**n, (n, 0, window - 1)).args[1][0],
+        1 - q**window,
+        "what v_0 contributes to the first M steps; the windows after them carry it by x",
+    )
+    yield from _drift_steps()
+    yield from _solve()
+    yield from _window_of_one()
+    yield prose(
+        r"$(1-x)V\le\frac{1-x}{1-\sqrt{\beta_2}}\sum_i\sqrt{v_{0,i}}+\tau\sqrt{1-x^2}((M-1)\|G_1\|_1+S)+Ke_M$",
+        "sum over k <= K; the first window's k-th step unrolls k - 1 gradients, none at k = 1; the windows "
+        "after it meet every |G_l|, l <= K - M, once. G_l is known when X_l, X_{l+1}, ... are drawn.",
     )
 
 
@@ -107,68 +95,62 @@ def _minkowski() -> Step:
     )
 
 
-def _drift_steps(window_drift: Function, mean_step: Function) -> tuple[Step, ...]:
+def _drift_steps() -> Iterator[Step]:
     """Sum over k <= K of the drift within windows: K e_M, for both forms of s_t."""
     gain = constants.momentum_gain(beta1, beta2)
     spread = sympy.sqrt(1 - beta2**window)
-    per_step = window_drift(PROBLEM, ADAM, window, step)
+    per_step = constants.window_drift(PROBLEM, ADAM, window, step)
     mean_square = gain * sympy.sqrt(H / (K * dimension))
-    return (
-        identity(
-            r"$e_M=\sqrt d\,\tau\sqrt{1-x^2}\cdot\alpha L(M-1)\sqrt ds_t$",
-            per_step,
-            sympy.sqrt(dimension) * tau * spread * alpha * L * (window - 1) * sympy.sqrt(dimension) * step,
-            "||G_j - G_l|| <= L times M - 1 steps; sum_i sqrt(.) <= sqrt(d) sqrt(sum_i .)",
-        ),
-        by_lemma(r"$\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h),
-        identity(
-            r"$\sqrt{d}\,\tau\sqrt{1-x^2}\,\alpha L(M-1)\frac{1-\beta_1}{1-r}\sqrt{KH}=Ke_M$",
-            sympy.sqrt(dimension) * tau * spread * alpha * L * (window - 1) * gain * sympy.sqrt(K * H),
-            K * per_step.subs(step, mean_square),
-            "Cauchy-Schwarz over the M - 1 steps of a window and over the K windows, each step in M - 1 windows",
-        ),
-        same_minimum(
-            r"$s_t=\min\{C_m,\frac{1-\beta_1}{1-r}\sqrt{H/(Kd)}\}$",
-            mean_step(H, K, dimension, beta1, beta2),
-            [normalized_step_bound(beta1, beta2), mean_square],
-        ),
+    yield identity(
+        r"$e_M=\sqrt d\,\tau\sqrt{1-x^2}\cdot\alpha L(M-1)\sqrt ds_t$",
+        per_step,
+        sympy.sqrt(dimension) * tau * spread * alpha * L * (window - 1) * sympy.sqrt(dimension) * step,
+        "||G_j - G_l|| <= L times M - 1 steps; sum_i sqrt(.) <= sqrt(d) sqrt(sum_i .)",
+    )
+    yield by_lemma(r"$\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h)
+    yield identity(
+        r"$\sqrt{d}\,\tau\sqrt{1-x^2}\,\alpha L(M-1)\frac{1-\beta_1}{1-r}\sqrt{KH}=Ke_M$",
+        sympy.sqrt(dimension) * tau * spread * alpha * L * (window - 1) * gain * sympy.sqrt(K * H),
+        K * per_step.subs(step, mean_square),
+        "Cauchy-Schwarz over the M - 1 steps of a window and over the K windows, each step in M - 1 windows",
+    )
+    yield same_minimum(
+        r"$s_t=\min\{C_m,\frac{1-\beta_1}{1-r}\sqrt{H/(Kd)}\}$",
+        constants.mean_step(H, K, dimension, beta1, beta2),
+        [normalized_step_bound(beta1, beta2), mean_square],
     )
 
 
-def _solve(growth: Function, start: Function) -> tuple[Step, ...]:
+def _solve() -> Iterator[Step]:
     """sqrt(beta2) V + sqrt(c) S from the inequality for V."""
     x = sympy.Symbol("x", positive=True)
     spread = tau * sympy.sqrt(1 - x**2)
     own = (v0 * (1 - x) / (1 - q) + spread * ((window - 1) * first + S) + K * drift) / (1 - x)
-    claimed = start(PROBLEM, ADAM, window, drift) + S * growth(beta2, eta, window)
+    claimed = constants.denominator_start(PROBLEM, ADAM, window, drift) + S * constants.denominator_growth(
+        beta2, eta, window
+    )
     claimed = claimed.subs(sympy.sqrt(beta2**window), x).subs(beta2**window, x**2)
-    return (
-        nonnegative(
-            r"$(a+b)^2\ge a^2+b^2$, so $\sqrt{D_k}\le\sqrt{\beta_2v_{k-1}}+\sqrt c|G_k|$",
-            (v0 + S) ** 2 - v0**2 - S**2,
-            [v0, S],
-        ),
-        identity(
-            r"$\sqrt{\beta_2}V+\sqrt cS=A_1+B_1S$",
-            sympy.expand(q * own + sympy.sqrt(1 - beta2) * S),
-            sympy.expand(claimed),
-        ),
+    yield nonnegative(
+        r"$(a+b)^2\ge a^2+b^2$, so $\sqrt{D_k}\le\sqrt{\beta_2v_{k-1}}+\sqrt c|G_k|$",
+        (v0 + S) ** 2 - v0**2 - S**2,
+        [v0, S],
+    )
+    yield identity(
+        r"$\sqrt{\beta_2}V+\sqrt cS=A_1+B_1S$",
+        sympy.expand(q * own + sympy.sqrt(1 - beta2) * S),
+        sympy.expand(claimed),
     )
 
 
-def _window_of_one(growth: Function, start: Function) -> tuple[Step, ...]:
+def _window_of_one() -> Iterator[Step]:
     """M = 1 is Theorem 1."""
     one = sympy.Integer(1)
-    return (
-        identity(
-            r"$B_1=B$ at $M=1$",
-            growth(beta2, eta, one),
-            preconditioner_growth(beta2, eta),
-        ),
-        identity(
-            r"$A_1=A$ at $M=1$",
-            start(PROBLEM, ADAM, one, drift * 0),
-            preconditioner_start(beta2, v0),
-            "e_1 = 0",
-        ),
+    yield identity(
+        r"$B_1=B$ at $M=1$", constants.denominator_growth(beta2, eta, one), preconditioner_growth(beta2, eta)
+    )
+    yield identity(
+        r"$A_1=A$ at $M=1$",
+        constants.denominator_start(PROBLEM, ADAM, one, drift * 0),
+        preconditioner_start(beta2, v0),
+        "e_1 = 0",
     )

@@ -5,14 +5,14 @@ beta1 = r q and beta2 = q^2 with 0 <= r < 1, 0 < q < 1, as in :mod:`proofs.adam`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, r
-from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
+from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
 from theory.adam.constants import momentum_gap, momentum_ratio, normalized_step_bound, second_moment_weight
 from theory.audit.corrected_adam import largest_root_bound
 from theory.audit.published_adam import lemma_b1_bound, lemma_b2_first, lemma_b2_second
@@ -25,7 +25,13 @@ Function = Callable[..., Any]
 eta, slack, norm = sympy.symbols("eta s ell", nonnegative=True)
 
 
-def inner_product(floor: Function = inner_product_floor) -> Proof:
+@proves(
+    "Sec. 3.1",
+    "the norm condition implies the inner product",
+    r"$\|g-G\|\le\eta\|G\| \implies \langle g,G\rangle\ge(1-\eta)\|G\|^2$.",
+    source="Lau et al., Sec. 3.1, the direction that holds",
+)
+def inner_product() -> Iterator[Step]:
     """The norm condition implies the inner product condition."""
     g, gradient = sympy.symbols("g1:4", real=True), sympy.symbols("G1:4", real=True)
     dot = sum(x * y for x, y in zip(g, gradient, strict=True))
@@ -35,31 +41,30 @@ def inner_product(floor: Function = inner_product_floor) -> Proof:
         (difference[i] * gradient[j] - difference[j] * gradient[i]) ** 2 for i in range(3) for j in range(i)
     )
     along = sum(x * y for x, y in zip(difference, gradient, strict=True))
-    return Proof(
-        name="Sec. 3.1",
-        title="the norm condition implies the inner product",
-        statement=r"$\|g-G\|\le\eta\|G\| \implies \langle g,G\rangle\ge(1-\eta)\|G\|^2$.",
-        steps=(
-            identity(r"\langle g,G\rangle = \|G\|^2 + \langle g-G,G\rangle", dot, squared + along),
-            identity(
-                r"\|g-G\|^2\|G\|^2 - \langle g-G,G\rangle^2 = \sum_{i<j}(\cdot)^2",
-                sum(x**2 for x in difference) * squared - along**2,
-                cross,
-                "Lagrange's identity, shown for d = 3: Cauchy-Schwarz",
-            ),
-            nonnegative(
-                r"\|G\|^2 - (\eta\|G\|-s)\|G\| \ge (1-\eta)\|G\|^2",
-                norm**2 - (eta * norm - slack) * norm - floor(norm**2, eta),
-                [norm, eta, slack],
-                reason="with ||g - G|| = eta ||G|| - s, s >= 0",
-            ),
-        ),
-        source="Lau et al., Sec. 3.1, the direction that holds",
+    yield identity(r"\langle g,G\rangle = \|G\|^2 + \langle g-G,G\rangle", dot, squared + along)
+    yield identity(
+        r"\|g-G\|^2\|G\|^2 - \langle g-G,G\rangle^2 = \sum_{i<j}(\cdot)^2",
+        sum(x**2 for x in difference) * squared - along**2,
+        cross,
+        "Lagrange's identity, shown for d = 3: Cauchy-Schwarz",
+    )
+    yield nonnegative(
+        r"\|G\|^2 - (\eta\|G\|-s)\|G\| \ge (1-\eta)\|G\|^2",
+        norm**2 - (eta * norm - slack) * norm - inner_product_floor(norm**2, eta),
+        [norm, eta, slack],
+        reason="with ||g - G|| = eta ||G|| - s, s >= 0",
     )
 
 
-def proposition_1(bound: Function = second_moment_bound) -> Proof:
-    """Proposition 1 with the given bound on E g^2."""
+@proves(
+    "Prop. 1",
+    "the coordinate-wise test gives strong growth",
+    r"$\mathbb{E}g=G$ and $\mathbb{E}(g-G)^2\le\eta^2G^2$ imply $\mathbb{E}g^2\le(1+\eta^2)G^2$, "
+    r"with equality where the test is an equality.",
+    source="Lau et al., Proposition 1",
+)
+def proposition_1() -> Iterator[Step]:
+    """Proposition 1, with its bound on E g^2."""
     g, gradient = sympy.symbols("g G", real=True)
     size = sympy.Symbol("G", nonnegative=True)
     values, weights = sympy.symbols("x1:4", real=True), sympy.symbols("p1:3", real=True)
@@ -69,41 +74,33 @@ def proposition_1(bound: Function = second_moment_bound) -> Proof:
         return sum(p * function(x) for p, x in zip(probabilities, values, strict=True))
 
     mean = expect(lambda x: x)
-    return Proof(
-        name="Prop. 1",
-        title="the coordinate-wise test gives strong growth",
-        statement=(
-            r"$\mathbb{E}g=G$ and $\mathbb{E}(g-G)^2\le\eta^2G^2$ imply $\mathbb{E}g^2\le(1+\eta^2)G^2$, "
-            r"with equality where the test is an equality."
-        ),
-        steps=(
-            identity(
-                r"g^2 = G^2 + 2G(g-G) + (g-G)^2",
-                g**2,
-                gradient**2 + 2 * gradient * (g - gradient) + (g - gradient) ** 2,
-                "the middle term has expectation 0",
-            ),
-            identity(
-                r"\mathbb{E}g^2 = (\mathbb{E}g)^2 + \mathbb{E}(g-\mathbb{E}g)^2",
-                expect(lambda x: x**2),
-                mean**2 + expect(lambda x: (x - mean) ** 2),
-                "shown for laws on three points",
-            ),
-            nonnegative(
-                r"(1+\eta^2)G^2 - (G^2 + \eta^2G^2 - s) \ge 0",
-                bound(size, eta) - (size**2 + eta**2 * size**2 - slack),
-                [size, eta, slack],
-                reason="the variance is eta^2 G^2 - s with s >= 0",
-            ),
-            identity(
-                r"s = 0: \text{ an equality}", bound(size, eta), size**2 + eta**2 * size**2, "the bound is sharp"
-            ),
-        ),
-        source="Lau et al., Proposition 1",
+    yield identity(
+        r"g^2 = G^2 + 2G(g-G) + (g-G)^2",
+        g**2,
+        gradient**2 + 2 * gradient * (g - gradient) + (g - gradient) ** 2,
+        "the middle term has expectation 0",
+    )
+    yield identity(
+        r"\mathbb{E}g^2 = (\mathbb{E}g)^2 + \mathbb{E}(g-\mathbb{E}g)^2",
+        expect(lambda x: x**2),
+        mean**2 + expect(lambda x: (x - mean) ** 2),
+        "shown for laws on three points",
+    )
+    yield nonnegative(
+        r"(1+\eta^2)G^2 - (G^2 + \eta^2G^2 - s) \ge 0",
+        second_moment_bound(size, eta) - (size**2 + eta**2 * size**2 - slack),
+        [size, eta, slack],
+        reason="the variance is eta^2 G^2 - s with s >= 0",
+    )
+    yield identity(
+        r"s = 0: \text{ an equality}",
+        second_moment_bound(size, eta),
+        size**2 + eta**2 * size**2,
+        "the bound is sharp",
     )
 
 
-def _decay_steps(beta1: Any) -> tuple[Step, ...]:
+def _decay_steps(beta1: Any) -> Iterator[Step]:
     """|c_k|/sqrt(b_k) <= (1 - beta1) sum_n r^n |a_{k-n}|/sqrt(b_{k-n}), and the sum of the weights."""
     old, square = sympy.symbols("b_old a2", nonnegative=True)
     n = sympy.Symbol("n", integer=True, nonnegative=True)
@@ -116,25 +113,23 @@ def _decay_steps(beta1: Any) -> tuple[Step, ...]:
         residual = sympy.simplify(total - claimed)
         return Evidence(residual == 0, f"residual {residual} at |r| = 3/5")
 
-    return (
-        identity(
-            r"b_k - \beta_2 b_{k-1} = c\,a_k^2 \ge 0",
-            BETA2 * old + second_moment_weight(BETA2) * square - BETA2 * old,
-            second_moment_weight(BETA2) * square,
-            "hence b_k >= beta2^n b_{k-n}",
-        ),
-        identity(
-            r"\beta_1^n/\beta_2^{n/2} = r^n", beta1**3 / sympy.sqrt(BETA2) ** 3, momentum_ratio(beta1, BETA2) ** 3
-        ),
-        checked(
-            r"\textstyle\sum_n |\beta_1|^n\beta_2^{-n/2} = 1/(1-r)",
-            geometric,
-            "the triangle inequality needs |beta1|; it equals beta1 for beta1 >= 0 only",
-        ),
+    yield identity(
+        r"b_k - \beta_2 b_{k-1} = c\,a_k^2 \ge 0",
+        BETA2 * old + second_moment_weight(BETA2) * square - BETA2 * old,
+        second_moment_weight(BETA2) * square,
+        "hence b_k >= beta2^n b_{k-n}",
+    )
+    yield identity(
+        r"\beta_1^n/\beta_2^{n/2} = r^n", beta1**3 / sympy.sqrt(BETA2) ** 3, momentum_ratio(beta1, BETA2) ** 3
+    )
+    yield checked(
+        r"\textstyle\sum_n |\beta_1|^n\beta_2^{-n/2} = 1/(1-r)",
+        geometric,
+        "the triangle inequality needs |beta1|; it equals beta1 for beta1 >= 0 only",
     )
 
 
-def _young_steps() -> tuple[Step, ...]:
+def _young_steps() -> Iterator[Step]:
     """sum_k (sum_n r^n x_{k-n})^2 <= (1-r)^-2 sum_j x_j^2."""
     weights, values = sympy.symbols("w1:5", nonnegative=True), sympy.symbols("x1:5", real=True)
     ratio, power = sympy.symbols("r p", positive=True)
@@ -146,24 +141,22 @@ def _young_steps() -> tuple[Step, ...]:
     pairs = [(i, j) for i in range(4) for j in range(i)]
     weighted = sum(w * x for w, x in zip(weights, values, strict=True))
     squares = sum(w * x**2 for w, x in zip(weights, values, strict=True))
-    return (
-        identity(
-            r"(\textstyle\sum w)(\sum wx^2) - (\sum wx)^2 = \sum_{i<j}w_iw_j(x_i-x_j)^2",
-            sum(weights) * squares - weighted**2,
-            sum(weights[i] * weights[j] * (values[i] - values[j]) ** 2 for i, j in pairs),
-            "Cauchy-Schwarz with weights w = r^n >= 0, shown for four terms",
-        ),
-        identity(r"\textstyle\sum_{n\le N}r^n = (1-r^{N+1})/(1-r) \text{ at } N=0", partial(1), 1),
-        identity(
-            r"\text{from } N \text{ to } N+1: \text{ one more } r^{N+1}",
-            partial(ratio * power) - partial(power),
-            ratio * power,
-            "induction; so every such sum is at most 1/(1-r)",
-        ),
+    yield identity(
+        r"(\textstyle\sum w)(\sum wx^2) - (\sum wx)^2 = \sum_{i<j}w_iw_j(x_i-x_j)^2",
+        sum(weights) * squares - weighted**2,
+        sum(weights[i] * weights[j] * (values[i] - values[j]) ** 2 for i, j in pairs),
+        "Cauchy-Schwarz with weights w = r^n >= 0, shown for four terms",
+    )
+    yield identity(r"\textstyle\sum_{n\le N}r^n = (1-r^{N+1})/(1-r) \text{ at } N=0", partial(1), 1)
+    yield identity(
+        r"\text{from } N \text{ to } N+1: \text{ one more } r^{N+1}",
+        partial(ratio * power) - partial(power),
+        ratio * power,
+        "induction; so every such sum is at most 1/(1-r)",
     )
 
 
-def _logarithm_steps() -> tuple[Step, ...]:
+def _logarithm_steps() -> Iterator[Step]:
     """c a_j^2/b_j <= log(b_j/b_{j-1}) - log beta2, and its sum."""
     old, new, y, z = sympy.symbols("b_old b_new y z", positive=True)
     square = (new - BETA2 * old) / second_moment_weight(BETA2)
@@ -171,53 +164,47 @@ def _logarithm_steps() -> tuple[Step, ...]:
     states = sympy.symbols("b0:4", positive=True)
     terms = [sympy.log(states[j] / states[j - 1]) - sympy.log(BETA2) for j in (1, 2, 3)]
     total = sympy.log(states[3] / states[0]) - 3 * sympy.log(BETA2)
-    return (
-        identity(
-            r"c\,a_j^2/b_j = 1 - \beta_2 b_{j-1}/b_j",
-            second_moment_weight(BETA2) * square / new,
-            1 - BETA2 * old / new,
-        ),
-        identity(r"y=1: \log y - 1 + 1/y = 0", excess.subs(y, 1), 0),
-        nonnegative(
-            r"\frac{d}{dy}(\log y - 1 + 1/y) \ge 0,\quad y\ge1",
-            sympy.diff(excess, y),
-            [z],
-            {y: 1 + z},
-            "at y = b_j / (beta2 b_{j-1}) >= 1",
-        ),
-        identity(
-            r"\textstyle\sum_{j\le K}[\log(b_j/b_{j-1})-\log\beta_2] = \log(b_K/b_0)-K\log\beta_2",
-            sympy.expand_log(sum(terms)),
-            sympy.expand_log(total),
-            "telescoping, shown for K = 3",
-        ),
+    yield identity(
+        r"c\,a_j^2/b_j = 1 - \beta_2 b_{j-1}/b_j",
+        second_moment_weight(BETA2) * square / new,
+        1 - BETA2 * old / new,
+    )
+    yield identity(r"y=1: \log y - 1 + 1/y = 0", excess.subs(y, 1), 0)
+    yield nonnegative(
+        r"\frac{d}{dy}(\log y - 1 + 1/y) \ge 0,\quad y\ge1",
+        sympy.diff(excess, y),
+        [z],
+        {y: 1 + z},
+        "at y = b_j / (beta2 b_{j-1}) >= 1",
+    )
+    yield identity(
+        r"\textstyle\sum_{j\le K}[\log(b_j/b_{j-1})-\log\beta_2] = \log(b_K/b_0)-K\log\beta_2",
+        sympy.expand_log(sum(terms)),
+        sympy.expand_log(total),
+        "telescoping, shown for K = 3",
     )
 
 
-def lemma_b1(bound: Function = lemma_b1_bound, beta1: Any = BETA1) -> Proof:
-    """Lemma B.1 for the given right side, in the range of ``beta1`` (r > 0): r q, or -r q to see it fail."""
+@proves(
+    "Lemma B.1",
+    "the sum of squared normalised momenta",
+    r"For $0\le\beta_1<\sqrt{\beta_2}<1$, $b_0>0$: $\sum_{k\le K}c_k^2/b_k\le"
+    r"\frac{(1-\beta_1)^2}{(1-\beta_2)(1-r)^2}\big(\log\frac{b_K}{b_0}-K\log\beta_2\big)$.",
+    source="Lau et al., Lemma B.1, in the range where it holds",
+)
+def lemma_b1() -> Iterator[Step]:
+    """Lemma B.1 in the range where it holds; at beta1 = -r q it fails."""
     growth, count = sympy.symbols("ell K", positive=True)
-    c, gap = second_moment_weight(BETA2), momentum_gap(beta1, BETA2)
-    return Proof(
-        name="Lemma B.1",
-        title="the sum of squared normalised momenta",
-        statement=(
-            r"For $0\le\beta_1<\sqrt{\beta_2}<1$, $b_0>0$: $\sum_{k\le K}c_k^2/b_k\le"
-            r"\frac{(1-\beta_1)^2}{(1-\beta_2)(1-r)^2}\big(\log\frac{b_K}{b_0}-K\log\beta_2\big)$."
-        ),
-        steps=(
-            *_decay_steps(beta1),
-            *_young_steps(),
-            *_logarithm_steps(),
-            identity(
-                r"(1-\beta_1)^2\cdot\frac1{(1-r)^2}\cdot\frac1c\,(\log(b_K/b_0)-K\log\beta_2) = \text{right side}",
-                (1 - beta1) ** 2 / gap**2 / c * (growth - count * sympy.log(BETA2)),
-                bound(beta1, BETA2, count, growth),
-            ),
-            prose(r"\text{order of summation over } k \text{ and } n"),
-        ),
-        source="Lau et al., Lemma B.1, in the range where it holds",
+    c, gap = second_moment_weight(BETA2), momentum_gap(BETA1, BETA2)
+    yield from _decay_steps(BETA1)
+    yield from _young_steps()
+    yield from _logarithm_steps()
+    yield identity(
+        r"(1-\beta_1)^2\cdot\frac1{(1-r)^2}\cdot\frac1c\,(\log(b_K/b_0)-K\log\beta_2) = \text{right side}",
+        (1 - BETA1) ** 2 / gap**2 / c * (growth - count * sympy.log(BETA2)),
+        lemma_b1_bound(BETA1, BETA2, count, growth),
     )
+    yield prose(r"\text{order of summation over } k \text{ and } n")
 
 
 def _same_step(first_value: Any) -> Step:
@@ -226,65 +213,56 @@ def _same_step(first_value: Any) -> Step:
     return identity(r"(\alpha C_m)^2 = (\text{first bound})^2", step**2, first_value**2)
 
 
-def lemma_b2(first: Function = lemma_b2_first, second: Function = lemma_b2_second) -> Proof:
+@proves(
+    "Lemma B.2",
+    "bounded steps",
+    r"$|w_{k+1,i}-w_{k,i}|\le\frac{\alpha(1-\beta_1)}{\sqrt{1-\beta_2}\sqrt{1-\beta_1^2/\beta_2}}\le"
+    r"\frac{\alpha(1-\beta_1)}{\sqrt{1-\beta_2}\,(1-r)}$; where $\beta_1<\beta_2$ the first bound is also "
+    r"at most the one with $\sqrt{1-\beta_1/\beta_2}$.",
+    source="Lau et al., Lemma B.2, in the range where it holds",
+    uses=("L1",),
+)
+def lemma_b2() -> Iterator[Step]:
     """Lemma B.2: the first bound by L1, the second with 1 - r, and as published for beta1 < beta2."""
-    first_value = first(alpha, BETA1, BETA2)
-    unrooted, rooted = second(alpha, BETA1, BETA2, rooted=False), second(alpha, BETA1, BETA2)
+    first_value = lemma_b2_first(alpha, BETA1, BETA2)
+    unrooted, rooted = lemma_b2_second(alpha, BETA1, BETA2, rooted=False), lemma_b2_second(alpha, BETA1, BETA2)
     shared = alpha**2 * (1 - BETA1) ** 2 / second_moment_weight(BETA2)
     smaller = {r: (1 - 1 / (1 + a)) * (1 - 1 / (1 + b)), sympy.Symbol("q", positive=True): 1 - 1 / (1 + b)}
-    return Proof(
-        name="Lemma B.2",
-        title="bounded steps",
-        statement=(
-            r"$|w_{k+1,i}-w_{k,i}|\le\frac{\alpha(1-\beta_1)}{\sqrt{1-\beta_2}\sqrt{1-\beta_1^2/\beta_2}}\le"
-            r"\frac{\alpha(1-\beta_1)}{\sqrt{1-\beta_2}\,(1-r)}$; where $\beta_1<\beta_2$ the first bound is also "
-            r"at most the one with $\sqrt{1-\beta_1/\beta_2}$."
-        ),
-        steps=(
-            by_lemma(
-                r"|m_k| \le C_m\sqrt{v_k}",
-                lemma_l1,
-                [_same_step(first_value)],
-                "the step is alpha m / sqrt(v)",
-            ),
-            nonnegative(
-                r"(\text{second with }1-r)^2 - (\text{first})^2 \ge 0",
-                sympy.cancel((unrooted**2 - first_value**2) / shared),
-                [a, b],
-                UNIT_INTERVALS,
-                "1/(1-r)^2 >= 1/(1-r^2)",
-            ),
-            nonnegative(
-                r"(\text{second as published})^2 - (\text{first})^2 \ge 0,\quad \beta_1<\beta_2",
-                sympy.cancel((rooted**2 - first_value**2) / shared),
-                [a, b],
-                smaller,
-                "r = beta1/sqrt(beta2) < sqrt(beta2) = q",
-            ),
-        ),
-        source="Lau et al., Lemma B.2, in the range where it holds",
-        uses=("L1",),
+    yield by_lemma(
+        r"|m_k| \le C_m\sqrt{v_k}", lemma_l1, [_same_step(first_value)], "the step is alpha m / sqrt(v)"
+    )
+    yield nonnegative(
+        r"(\text{second with }1-r)^2 - (\text{first})^2 \ge 0",
+        sympy.cancel((unrooted**2 - first_value**2) / shared),
+        [a, b],
+        UNIT_INTERVALS,
+        "1/(1-r)^2 >= 1/(1-r^2)",
+    )
+    yield nonnegative(
+        r"(\text{second as published})^2 - (\text{first})^2 \ge 0,\quad \beta_1<\beta_2",
+        sympy.cancel((rooted**2 - first_value**2) / shared),
+        [a, b],
+        smaller,
+        "r = beta1/sqrt(beta2) < sqrt(beta2) = q",
     )
 
 
-def log_step(bound: Function = largest_root_bound) -> Proof:
+@proves(
+    "Lemma B.4, log step",
+    "solving x <= a + b log x",
+    r"$x\le a+b\log x$, $x,b>0$ $\implies$ $x\le2a+2b\log(2b/e)$.",
+    source="the inequality behind Lau et al., Lemma B.4",
+)
+def log_step() -> Iterator[Step]:
     """x <= a + b log x implies x <= bound(a, b)."""
     x, offset, slope = sympy.symbols("x a b", positive=True)
     excess = x / (2 * slope) + sympy.log(2 * slope) - 1 - sympy.log(x)
-    return Proof(
-        name="Lemma B.4, log step",
-        title="solving x <= a + b log x",
-        statement=r"$x\le a+b\log x$, $x,b>0$ $\implies$ $x\le2a+2b\log(2b/e)$.",
-        steps=(
-            identity(r"h(x) = x/(2b)+\log(2b)-1-\log x:\ h(2b) = 0", excess.subs(x, 2 * slope), 0),
-            identity(r"h'(2b) = 0", sympy.diff(excess, x).subs(x, 2 * slope), 0),
-            nonnegative(r"h''(x) \ge 0", sympy.diff(excess, x, 2), [x, slope], reason="so h >= 0 everywhere"),
-            identity(
-                r"2(a + b(x/(2b)+\log(2b)-1)) - x = 2a+2b\log(2b/e)",
-                2 * (offset + slope * (x / (2 * slope) + sympy.log(2 * slope) - 1)) - x,
-                bound(offset, slope),
-                "insert the tangent for log x and solve for x",
-            ),
-        ),
-        source="the inequality behind Lau et al., Lemma B.4",
+    yield identity(r"h(x) = x/(2b)+\log(2b)-1-\log x:\ h(2b) = 0", excess.subs(x, 2 * slope), 0)
+    yield identity(r"h'(2b) = 0", sympy.diff(excess, x).subs(x, 2 * slope), 0)
+    yield nonnegative(r"h''(x) \ge 0", sympy.diff(excess, x, 2), [x, slope], reason="so h >= 0 everywhere")
+    yield identity(
+        r"2(a + b(x/(2b)+\log(2b)-1)) - x = 2a+2b\log(2b/e)",
+        2 * (offset + slope * (x / (2 * slope) + sympy.log(2 * slope) - 1)) - x,
+        largest_root_bound(offset, slope),
+        "insert the tangent for log x and solve for x",
     )

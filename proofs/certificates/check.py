@@ -36,24 +36,12 @@ from numpy.typing import ArrayLike, NDArray
 from theory.adam.constants import normalized_step_bound
 from theory.l1.theorem3 import Certificate, available_certificates
 
-__all__ = [
-    "QUICK",
-    "CertificateViolationError",
-    "Effort",
-    "Report",
-    "check_certificate",
-    "margin",
-    "require_certificate_inequality",
-]
+__all__ = ["QUICK", "Effort", "Report", "check_certificate", "margin"]
 
 Array = NDArray[np.float64]
 
 ROUNDING = 1e-9
 """A margin above minus this counts as not negative."""
-
-
-class CertificateViolationError(ValueError):
-    """A state and a law at which the certificate inequality fails."""
 
 
 @dataclass(frozen=True)
@@ -132,15 +120,6 @@ def margin(certificate: Certificate, z: ArrayLike, s: ArrayLike, lower: ArrayLik
     mean = weight * certificate.step_value(z, s, lower) + (1 - weight) * certificate.step_value(z, s, upper)
     noise = certificate.noise_weight * np.sqrt(a * b)
     return np.asarray(mean + noise - certificate.gain - certificate.potential(z, s))
-
-
-def require_certificate_inequality(certificate: Certificate, effort: Effort = QUICK) -> Report:
-    """Check, and raise :class:`CertificateViolationError` with the place if a violation is found."""
-    report = check_certificate(certificate, effort)
-    if not report.holds:
-        name = f"beta1 = {certificate.beta1:g}, beta2 = {certificate.beta2:g}, J = {certificate.gain:.6g}"
-        raise CertificateViolationError(f"certificate inequality violated ({name}): {report.worst}")
-    return report
 
 
 def check_certificate(certificate: Certificate, effort: Effort = QUICK, seed: int = 0) -> Report:

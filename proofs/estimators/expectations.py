@@ -6,7 +6,7 @@ e_j, and a monomial in the e_j is replaced by the product of its moments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -20,7 +20,7 @@ from adabatch.moments.gradient_moments import (
 )
 from adabatch.moments.noise_scale import stationary_batch_size
 from adabatch.moments.statistic import estimates
-from proofs.steps import Proof, Step, identity, prose
+from proofs.steps import Step, identity, prose, proves
 from theory.estimators.expectations import (
     GaussianGroups,
     effective_eta,
@@ -34,7 +34,6 @@ from theory.estimators.finite_population import batch_mean_variance, sample_vari
 __all__ = ["finite_population", "fixed_points", "plug_in_denominator", "variance_of_groups"]
 
 Expression = Any
-Function = Callable[..., Any]
 
 gradient, trace, scale = sympy.symbols("G sigma2 B", positive=True)
 eta = sympy.Symbol("eta", positive=True)
@@ -63,8 +62,15 @@ def _exact_groups(count: Expression, size: Expression) -> GaussianGroups:
     return GaussianGroups(count, size, gradient**2, trace, trace**2, trace * gradient**2)
 
 
-def finite_population(factor: Function = sample_variance_factor) -> Proof:
-    """Eq. (2) with the given factor for the b - 1 sample variance."""
+@proves(
+    "Eq. 2",
+    "the factor of a finite population",
+    r"For a batch of $2\le b\le n$ samples drawn without replacement and $s^2$ its sample variance with "
+    r"$b-1$ in the denominator, $\mathbb{E}[s^2]/b\cdot(n-b)/n = \mathrm{Var}(\text{mean})$.",
+    source="Lau et al., Eq. (2), corrected",
+)
+def finite_population() -> Iterator[Step]:
+    """Eq. (2) with the unbiased factor for the b - 1 sample variance."""
     n, b = sympy.symbols("n b", positive=True, integer=True)
     total, squares = sympy.symbols("T1 T2", real=True)
     one = sympy.binomial(n - 1, b - 1) / sympy.binomial(n, b)
@@ -75,45 +81,37 @@ def finite_population(factor: Function = sample_variance_factor) -> Proof:
     variance = mean_squared - (total / n) ** 2
     sample_variance = (one_value * squares - b * mean_squared) / (b - 1)
     population_variance = squares / n - (total / n) ** 2
-    return Proof(
-        name="Eq. 2",
-        title="the factor of a finite population",
-        statement=(
-            r"For a batch of $2\le b\le n$ samples drawn without replacement and $s^2$ its sample variance with "
-            r"$b-1$ in the denominator, $\mathbb{E}[s^2]/b\cdot(n-b)/n = \mathrm{Var}(\text{mean})$."
-        ),
-        steps=(
-            identity(
-                r"P(i\in B) = b/n", sympy.combsimp(one), one_value, "batches that contain i, over all batches"
-            ),
-            identity(r"P(i,j\in B) = \frac{b(b-1)}{n(n-1)}", sympy.combsimp(two), two_value),
-            identity(
-                r"\mathrm{Var}(\text{mean}) = \frac{\sigma^2}{b}\frac{n-b}{n-1}",
-                variance,
-                batch_mean_variance(population_variance, b, n),
-                "sigma^2 with n in its denominator",
-            ),
-            identity(
-                r"\mathbb{E}[s^2]\cdot\text{factor}/b = \mathrm{Var}(\text{mean})",
-                sample_variance / b * factor(b, n),
-                variance,
-            ),
-            prose(r"\text{coordinate by coordinate, then summed}"),
-        ),
-        source="Lau et al., Eq. (2), corrected",
+    yield identity(r"P(i\in B) = b/n", sympy.combsimp(one), one_value, "batches that contain i, over all batches")
+    yield identity(r"P(i,j\in B) = \frac{b(b-1)}{n(n-1)}", sympy.combsimp(two), two_value)
+    yield identity(
+        r"\mathrm{Var}(\text{mean}) = \frac{\sigma^2}{b}\frac{n-b}{n-1}",
+        variance,
+        batch_mean_variance(population_variance, b, n),
+        "sigma^2 with n in its denominator",
     )
+    yield identity(
+        r"\mathbb{E}[s^2]\cdot\text{factor}/b = \mathrm{Var}(\text{mean})",
+        sample_variance / b * sample_variance_factor(b, n),
+        variance,
+    )
+    yield prose(r"\text{coordinate by coordinate, then summed}")
 
 
-def variance_of_groups(
-    trace_estimate: Function = covariance_trace,
-    published: Function = paper_variance,
-    debiased: Function = debiased_squared_norm,
-) -> Proof:
+@proves(
+    "Eq. 5",
+    "what the variance between groups estimates",
+    r"For $n$ independent group means with covariance $\Sigma/m$, $b=nm$: "
+    r"$\mathbb{E}\frac1n\sum_j\|g_j-g\|^2 = \mathrm{tr}\,\Sigma\,(n-1)/b$, "
+    r"$\mathbb{E}\frac{m}{n-1}\sum_j\|g_j-g\|^2=\mathrm{tr}\,\Sigma$, "
+    r"$\mathbb{E}\|g\|^2=\|G\|^2+\mathrm{tr}\,\Sigma/b$; for Gaussian ones the variances of "
+    r"theory.estimator\_moments.",
+    source="Lau et al., Eq. (5), corrected",
+)
+def variance_of_groups() -> Iterator[Step]:
     """Expectations and Gaussian variances of the four estimators of :mod:`adabatch.moments.gradient_moments`."""
     n, m = groups, group_size
     expected = expected_moments(_exact_groups(n, m))
     sums = (expected.sum_of_squares, expected.squared_norm)
-    steps: list[Step] = []
     for count in (2, 3, 4):
         deviations, drawn = _group_means(count, m)
         exact = expected_moments(_exact_groups(count, m))
@@ -121,125 +119,94 @@ def variance_of_groups(
             (rf"\mathbb{{E}}\textstyle\sum_j g_j^2,\ n={count}", drawn.sum_of_squares, exact.sum_of_squares),
             (rf"\mathbb{{E}}g^2,\ n={count}", drawn.squared_norm, exact.squared_norm),
         ):
-            steps.append(identity(what, expectation(polynomial, deviations, trace / m), claimed))
-    steps += [
-        identity(
-            r"\mathbb{E}\,g^2 = G^2 + \sigma^2/b",
-            (n * (gradient**2 + trace / m) + n * (n - 1) * gradient**2) / n**2,
-            expected.squared_norm,
-            "any n: n equal and n (n-1) unequal pairs",
-        ),
-        identity(r"\mathbb{E}[\text{covariance trace}] = \sigma^2", trace_estimate(n, m, *sums), trace),
-        identity(
-            r"\mathbb{E}[\text{published}] = \sigma^2 (n-1)/b", published(n, *sums), trace * (n - 1) / (n * m)
-        ),
-        identity(r"\mathbb{E}[\text{debiased}] = G^2", debiased(n, m, *sums), gradient**2),
-    ]
+            yield identity(what, expectation(polynomial, deviations, trace / m), claimed)
+    yield identity(
+        r"\mathbb{E}\,g^2 = G^2 + \sigma^2/b",
+        (n * (gradient**2 + trace / m) + n * (n - 1) * gradient**2) / n**2,
+        expected.squared_norm,
+        "any n: n equal and n (n-1) unequal pairs",
+    )
+    yield identity(r"\mathbb{E}[\text{covariance trace}] = \sigma^2", covariance_trace(n, m, *sums), trace)
+    yield identity(
+        r"\mathbb{E}[\text{published}] = \sigma^2 (n-1)/b", paper_variance(n, *sums), trace * (n - 1) / (n * m)
+    )
+    yield identity(r"\mathbb{E}[\text{debiased}] = G^2", debiased_squared_norm(n, m, *sums), gradient**2)
     for count in (2, 3):
         deviations, drawn = _group_means(count, m)
         for name in ("paper_variance", "covariance_trace", "squared_norm", "debiased_squared_norm"):
             estimate = getattr(drawn, name)
             second = expectation(estimate**2, deviations, trace / m)
             first = expectation(estimate, deviations, trace / m)
-            steps.append(
-                identity(
-                    rf"\mathrm{{Var}}[\text{{{name.replace('_', ' ')}}}],\ n={count}",
-                    second - first**2,
-                    moments(_exact_groups(count, m), name).variance,
-                    "Gaussian moments",
-                )
+            yield identity(
+                rf"\mathrm{{Var}}[\text{{{name.replace('_', ' ')}}}],\ n={count}",
+                second - first**2,
+                moments(_exact_groups(count, m), name).variance,
+                "Gaussian moments",
             )
-    steps.append(prose(r"\text{summed over the eigenvectors of } \Sigma", "Gaussian coordinates are independent"))
-    return Proof(
-        name="Eq. 5",
-        title="what the variance between groups estimates",
-        statement=(
-            r"For $n$ independent group means with covariance $\Sigma/m$, $b=nm$: "
-            r"$\mathbb{E}\frac1n\sum_j\|g_j-g\|^2 = \mathrm{tr}\,\Sigma\,(n-1)/b$, "
-            r"$\mathbb{E}\frac{m}{n-1}\sum_j\|g_j-g\|^2=\mathrm{tr}\,\Sigma$, "
-            r"$\mathbb{E}\|g\|^2=\|G\|^2+\mathrm{tr}\,\Sigma/b$; for Gaussian ones the variances of "
-            r"theory.estimator\_moments."
-        ),
-        steps=tuple(steps),
-        source="Lau et al., Eq. (5), corrected",
-    )
+    yield prose(r"\text{summed over the eigenvectors of } \Sigma", "Gaussian coordinates are independent")
 
 
-def plug_in_denominator(
-    enforced: Function = effective_eta, eta_to_enforce: Function = theory_eta_to_enforce
-) -> Proof:
+@proves(
+    "Eq. 3",
+    "what the plug-in denominator enforces",
+    r"In expectation the test $\mathrm{tr}\,\hat\Sigma/b\le\eta^2\|g\|^2$ is an equality at the relative "
+    r"error $\eta/\sqrt{1-\eta^2}$; given $\eta/\sqrt{1+\eta^2}$ it enforces $\eta$, and so does the "
+    r"debiased denominator given $\eta$.",
+    source="Lau et al., Eq. (3), corrected",
+    uses=("Eq. 5",),
+)
+def plug_in_denominator() -> Iterator[Step]:
     """Which relative error the plug-in test enforces, and what to give it instead."""
     n, m = groups, group_size
-    error = enforced(eta, "unbiased")
+    error = effective_eta(eta, "unbiased")
     at_equality = GaussianGroups(n, m, gradient**2, error**2 * n * m * gradient**2, 0, 0)
     variance, squared_norm = estimates(expected_moments(at_equality), "unbiased")
-    wanted = eta_to_enforce(eta)
+    wanted = theory_eta_to_enforce(eta)
     debiased_variance, debiased_norm = estimates(
         expected_moments(GaussianGroups(n, m, gradient**2, eta**2 * n * m * gradient**2, 0, 0)), "debiased"
     )
-    return Proof(
-        name="Eq. 3",
-        title="what the plug-in denominator enforces",
-        statement=(
-            r"In expectation the test $\mathrm{tr}\,\hat\Sigma/b\le\eta^2\|g\|^2$ is an equality at the relative "
-            r"error $\eta/\sqrt{1-\eta^2}$; given $\eta/\sqrt{1+\eta^2}$ it enforces $\eta$, and so does the "
-            r"debiased denominator given $\eta$."
-        ),
-        steps=(
-            identity(
-                r"\mathbb{E}[\mathrm{tr}\,\hat\Sigma]/b = \eta^2\,\mathbb{E}\|g\|^2 "
-                r"\text{ at } \mathrm{tr}\,\Sigma/b = \eta^2/(1-\eta^2)\,\|G\|^2",
-                variance / (n * m),
-                eta**2 * squared_norm,
-            ),
-            identity(
-                r"\text{given } \eta/\sqrt{1+\eta^2}: \text{ the relative error is } \eta",
-                sympy.simplify(effective_eta(wanted, "unbiased") ** 2),
-                eta**2,
-            ),
-            identity(
-                r"\text{debiased: an equality at the relative error } \eta",
-                debiased_variance / (n * m),
-                eta**2 * debiased_norm,
-            ),
-        ),
-        source="Lau et al., Eq. (3), corrected",
-        uses=("Eq. 5",),
+    yield identity(
+        r"\mathbb{E}[\mathrm{tr}\,\hat\Sigma]/b = \eta^2\,\mathbb{E}\|g\|^2 "
+        r"\text{ at } \mathrm{tr}\,\Sigma/b = \eta^2/(1-\eta^2)\,\|G\|^2",
+        variance / (n * m),
+        eta**2 * squared_norm,
+    )
+    yield identity(
+        r"\text{given } \eta/\sqrt{1+\eta^2}: \text{ the relative error is } \eta",
+        sympy.simplify(effective_eta(wanted, "unbiased") ** 2),
+        eta**2,
+    )
+    yield identity(
+        r"\text{debiased: an equality at the relative error } \eta",
+        debiased_variance / (n * m),
+        eta**2 * debiased_norm,
     )
 
 
-def fixed_points(stationary: Function = stationary_batch_size) -> Proof:
+@proves(
+    "Fixed points",
+    "where the batch stops growing",
+    r"$T=b$ in expectation at $b^*=B/\eta^2$ (debiased), $B(1/\eta^2-1)$ (unbiased), and at the root of "
+    r"$b^2+Bb=B(n-1)/\eta^2$ (paper), which tends to $(n-1)/\eta^2$ as $B=\mathrm{tr}\,\Sigma/\|G\|^2$ "
+    r"grows.",
+    source="Lau et al., Algorithm 1; McCandlish et al. 2018",
+    uses=("Eq. 5",),
+)
+def fixed_points() -> Iterator[Step]:
     """The batch sizes at which T = b in expectation, for the three estimators."""
     n = groups
-    steps = []
     for estimator in ("debiased", "unbiased", "paper"):
-        batch_size = stationary(scale, eta, estimator, n)
+        batch_size = stationary_batch_size(scale, eta, estimator, n)
         at_rest = GaussianGroups(n, batch_size / n, gradient**2, scale * gradient**2, 0, 0)
-        steps.append(
-            identity(
-                rf"T = b^* \text{{ ({estimator})}}",
-                expected_statistic(at_rest, eta, estimator),
-                batch_size,
-                "B_noise = tr Sigma / ||G||^2",
-            )
+        yield identity(
+            rf"T = b^* \text{{ ({estimator})}}",
+            expected_statistic(at_rest, eta, estimator),
+            batch_size,
+            "B_noise = tr Sigma / ||G||^2",
         )
-    steps.append(
-        identity(
-            r"\lim_{B_\mathrm{noise}\to\infty} b^* = (n-1)/\eta^2 \text{ (paper)}",
-            sympy.limit(stationary(scale, eta, "paper", n), scale, sympy.oo),
-            (n - 1) / eta**2,
-            "the published statistic saturates",
-        )
-    )
-    return Proof(
-        name="Fixed points",
-        title="where the batch stops growing",
-        statement=(
-            r"$T=b$ in expectation at $b^*=B/\eta^2$ (debiased), $B(1/\eta^2-1)$ (unbiased), and at the root of "
-            r"$b^2+Bb=B(n-1)/\eta^2$ (paper), which tends to $(n-1)/\eta^2$ as $B=\mathrm{tr}\,\Sigma/\|G\|^2$ "
-            r"grows."
-        ),
-        steps=tuple(steps),
-        source="Lau et al., Algorithm 1; McCandlish et al. 2018",
-        uses=("Eq. 5",),
+    yield identity(
+        r"\lim_{B_\mathrm{noise}\to\infty} b^* = (n-1)/\eta^2 \text{ (paper)}",
+        sympy.limit(stationary_batch_size(scale, eta, "paper", n), scale, sympy.oo),
+        (n - 1) / eta**2,
+        "the published statistic saturates",
     )

@@ -6,14 +6,14 @@ numerically for the certificates that come with the package.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.symbols import BETA1, BETA2, PROBLEM, alpha, dimension, gap, noise, q, smoothness, steps
-from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose, vanishes
+from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves, vanishes
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp.constants import gradient_energy, mean_step
 from theory.l1 import theorem3 as theory
@@ -29,37 +29,33 @@ gradient, second_moment, s_max, slope = sympy.symbols("G v s_max C", positive=Tr
 # Two-point laws suffice.
 
 
+@proves(
+    "two-point laws",
+    "which laws a certificate must be checked for",
+    r"If $E\varphi(X) + \lambda\,\mathrm{sd}(X) \ge t$ for all laws with mean 1 on at most two points "
+    r"$1-a$, $1+b$, with weights $b/(a+b)$, $a/(a+b)$ and $\mathrm{sd} = \sqrt{ab}$, then it holds for "
+    r"all laws "
+    r"with mean 1 ($\varphi$ bounded below by a linear function).",
+    source=SOURCE,
+)
 def two_point_laws(
     low_weight: Function = lambda a, b: b / (a + b), variance: Function = lambda a, b: a * b
-) -> Proof:
+) -> Iterator[Step]:
     """The certificate inequality needs to be checked for two-point laws only."""
     a, b, deviation, scale = sympy.symbols("a b x q", positive=True)
     weight = low_weight(a, b)
-    return Proof(
-        name="two-point laws",
-        title="which laws a certificate must be checked for",
-        statement=(
-            r"If $E\varphi(X) + \lambda\,\mathrm{sd}(X) \ge t$ for all laws with mean 1 on at most two points "
-            r"$1-a$, $1+b$, with weights $b/(a+b)$, $a/(a+b)$ and $\mathrm{sd} = \sqrt{ab}$, then it holds for "
-            r"all laws "
-            r"with mean 1 ($\varphi$ bounded below by a linear function)."
-        ),
-        steps=(
-            identity(r"E X = 1", weight * (1 - a) + (1 - weight) * (1 + b), 1),
-            identity(r"\mathrm{Var} X = ab", weight * a**2 + (1 - weight) * b**2, variance(a, b)),
-            identity(
-                r"\frac{x^2}{2q} + \frac q2 - x = \frac{(x-q)^2}{2q}",
-                deviation**2 / (2 * scale) + scale / 2 - deviation,
-                (deviation - scale) ** 2 / (2 * scale),
-                "lambda sd = min over q > 0 of lambda (Var/(2q) + q/2), which is linear in the law",
-            ),
-            prose(
-                r"\inf_{E X = 1} E\psi(X) \text{ is the convex envelope of } \psi \text{ at } 1, \; "
-                r"\psi(x) = \varphi(x) + \lambda(x-1)^2/(2q)",
-                "on the line an envelope is approached by mixtures of two points (Caratheodory), for every q",
-            ),
-        ),
-        source=SOURCE,
+    yield identity(r"E X = 1", weight * (1 - a) + (1 - weight) * (1 + b), 1)
+    yield identity(r"\mathrm{Var} X = ab", weight * a**2 + (1 - weight) * b**2, variance(a, b))
+    yield identity(
+        r"\frac{x^2}{2q} + \frac q2 - x = \frac{(x-q)^2}{2q}",
+        deviation**2 / (2 * scale) + scale / 2 - deviation,
+        (deviation - scale) ** 2 / (2 * scale),
+        "lambda sd = min over q > 0 of lambda (Var/(2q) + q/2), which is linear in the law",
+    )
+    yield prose(
+        r"\inf_{E X = 1} E\psi(X) \text{ is the convex envelope of } \psi \text{ at } 1, \; "
+        r"\psi(x) = \varphi(x) + \lambda(x-1)^2/(2q)",
+        "on the line an envelope is approached by mixtures of two points (Caratheodory), for every q",
     )
 
 
@@ -67,51 +63,45 @@ def two_point_laws(
 # The potential |G| h(sgn(G) m / sqrt(v), v / G^2), as a function of G.
 
 
-def certificate_potential(
-    derivative: Function = theory.scaling_derivative, tail: Function = theory.tail_potential
-) -> Proof:
+@proves(
+    "certificate potential",
+    "the potential is Lipschitz in the gradient",
+    r"$\Phi(G) = |G|\,h(\mathrm{sgn}(G)\,m/\sqrt v, v/G^2)$, $\Phi(0) = -C\sqrt v$, is Lipschitz with "
+    r"constant "
+    r"$\Lambda = \sup|h - 2 s h_s|$.",
+    source=SOURCE,
+)
+def certificate_potential() -> Iterator[Step]:
     """It is Lipschitz in G with constant Lambda = sup |h - 2 s h_s|, across G = 0 too."""
     s, z, boundary, other = sympy.symbols("s z h_1 h_2", real=True)
     positive_s = sympy.Symbol("s", positive=True)
     h = sympy.Function("h")
     ratio = second_moment / gradient**2
-    formula = derivative(h(z, s), s, sympy.diff(h(z, s), s)).subs(s, ratio).doit()
-    in_tail = tail(boundary, slope, positive_s, s_max)
-    scaled_tail = gradient * tail(boundary, slope, ratio, s_max)
-    return Proof(
-        name="certificate potential",
-        title="the potential is Lipschitz in the gradient",
-        statement=(
-            r"$\Phi(G) = |G|\,h(\mathrm{sgn}(G)\,m/\sqrt v, v/G^2)$, $\Phi(0) = -C\sqrt v$, is Lipschitz with "
-            r"constant "
-            r"$\Lambda = \sup|h - 2 s h_s|$."
-        ),
-        steps=(
-            identity(
-                r"\frac{d}{dG}\,G\,h(z, v/G^2) = (h - 2 s h_s)(z, v/G^2)",
-                sympy.diff(gradient * h(z, ratio), gradient).doit(),
-                formula,
-                "G > 0; for G < 0 with z = -m/sqrt(v)",
-            ),
-            identity(
-                r"h - 2sh_s = h(z,s_{\max}) + C\sqrt{s_{\max}} \text{ in the tail}",
-                derivative(in_tail, positive_s, sympy.diff(in_tail, positive_s)),
-                boundary + slope * sympy.sqrt(s_max),
-                "constant in s, so that the slope is bounded up to G = 0",
-            ),
-            checked(
-                r"\lim_{G\to0} G\,h(\cdot, v/G^2) = -C\sqrt v \text{ from either side}",
-                lambda: _limit(scaled_tail, -slope * sympy.sqrt(second_moment)),
-            ),
-            identity(r"h \text{ is continuous at } s_{\max}", in_tail.subs(positive_s, s_max), boundary),
-            identity(
-                r"h - 2sh_s \text{ is bilinear in } (z, \log s) \text{ where } h \text{ is: extreme at corners}",
-                *_bilinear(derivative),
-            ),
-            nonnegative(r"h \le 0 \text{ above } s_{\max} \text{ too}", *_tail_sign(tail, other)),
-        ),
-        source=SOURCE,
+    formula = theory.scaling_derivative(h(z, s), s, sympy.diff(h(z, s), s)).subs(s, ratio).doit()
+    in_tail = theory.tail_potential(boundary, slope, positive_s, s_max)
+    scaled_tail = gradient * theory.tail_potential(boundary, slope, ratio, s_max)
+    yield identity(
+        r"\frac{d}{dG}\,G\,h(z, v/G^2) = (h - 2 s h_s)(z, v/G^2)",
+        sympy.diff(gradient * h(z, ratio), gradient).doit(),
+        formula,
+        "G > 0; for G < 0 with z = -m/sqrt(v)",
     )
+    yield identity(
+        r"h - 2sh_s = h(z,s_{\max}) + C\sqrt{s_{\max}} \text{ in the tail}",
+        theory.scaling_derivative(in_tail, positive_s, sympy.diff(in_tail, positive_s)),
+        boundary + slope * sympy.sqrt(s_max),
+        "constant in s, so that the slope is bounded up to G = 0",
+    )
+    yield checked(
+        r"\lim_{G\to0} G\,h(\cdot, v/G^2) = -C\sqrt v \text{ from either side}",
+        lambda: _limit(scaled_tail, -slope * sympy.sqrt(second_moment)),
+    )
+    yield identity(r"h \text{ is continuous at } s_{\max}", in_tail.subs(positive_s, s_max), boundary)
+    yield identity(
+        r"h - 2sh_s \text{ is bilinear in } (z, \log s) \text{ where } h \text{ is: extreme at corners}",
+        *_bilinear(),
+    )
+    yield nonnegative(r"h \le 0 \text{ above } s_{\max} \text{ too}", *_tail_sign(other))
 
 
 def _limit(expression: Any, expected: Any) -> Evidence:
@@ -119,20 +109,20 @@ def _limit(expression: Any, expected: Any) -> Evidence:
     return Evidence(vanishes(found - expected), f"limit {found}")
 
 
-def _bilinear(derivative: Function) -> tuple[Any, Any]:
+def _bilinear() -> tuple[Any, Any]:
     """h - 2 s h_s where h is bilinear in z and u = log s: bilinear again."""
     z, u = sympy.symbols("z u", real=True)
     constant, in_z, in_u, mixed = sympy.symbols("p_0 p_1 p_2 p_3", real=True)
     h = constant + in_z * z + in_u * u + mixed * z * u
-    scaled = sympy.expand(derivative(h, sympy.exp(u), sympy.diff(h, u) * sympy.exp(-u)))
+    scaled = sympy.expand(theory.scaling_derivative(h, sympy.exp(u), sympy.diff(h, u) * sympy.exp(-u)))
     bilinear = constant - 2 * in_u + (in_z - 2 * mixed) * z + in_u * u + mixed * z * u
     return scaled, bilinear
 
 
-def _tail_sign(tail: Function, boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
+def _tail_sign(boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
     """-h above s_max = root^2, at sqrt(s) = root + extra and boundary = -depth: a sum of nonnegative terms."""
     root, extra, depth, factor = sympy.symbols("rho_s e t C", nonnegative=True)
-    replaced = tail(-depth, factor, sympy.Symbol("x") ** 2, sympy.Symbol("y") ** 2)
+    replaced = theory.tail_potential(-depth, factor, sympy.Symbol("x") ** 2, sympy.Symbol("y") ** 2)
     opened = sympy.powdenest(replaced, force=True).subs({sympy.Symbol("x"): root + extra, sympy.Symbol("y"): root})
     return -opened, [root, extra, depth, factor]
 
@@ -141,69 +131,61 @@ def _tail_sign(tail: Function, boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
 # One step, and the sum over the steps.
 
 
-def certificate_telescoping(step: Function = theory.next_state) -> Proof:
+@proves(
+    "certificate telescoping",
+    "the certificate inequality summed over the steps",
+    r"$\sum_k E\langle G_k, m_k/\sqrt{v_k}\rangle \ge J\sum_k E\|G_k\|_1 - \lambda\sum_k E\sum_i "
+    r"\mathrm{sd}_{k,i}"
+    r" - \Lambda\sum_k E\|G_{k+1}-G_k\|_1 + \sum_i|G_{1,i}|\,h(0, v_{0,i}/G_{1,i}^2)$.",
+    source=SOURCE,
+    uses=("certificate potential", "two-point laws"),
+)
+def certificate_telescoping() -> Iterator[Step]:
     """Summed over the steps, the certificate inequality bounds the alignment of Adam's step with the gradient."""
-    return Proof(
-        name="certificate telescoping",
-        title="the certificate inequality summed over the steps",
-        statement=(
-            r"$\sum_k E\langle G_k, m_k/\sqrt{v_k}\rangle \ge J\sum_k E\|G_k\|_1 - \lambda\sum_k E\sum_i "
-            r"\mathrm{sd}_{k,i}"
-            r" - \Lambda\sum_k E\|G_{k+1}-G_k\|_1 + \sum_i|G_{1,i}|\,h(0, v_{0,i}/G_{1,i}^2)$."
-        ),
-        steps=(
-            *_one_step(step),
-            *_zero_gradient(),
-            _telescoped(),
-            prose(r"-\Phi_K \ge 0 \text{ because } h \le 0; \quad m_0 = 0"),
-        ),
-        source=SOURCE,
-        uses=("certificate potential", "two-point laws"),
-    )
+    yield from _one_step()
+    yield from _zero_gradient()
+    yield _telescoped()
+    yield prose(r"-\Phi_K \ge 0 \text{ because } h \le 0; \quad m_0 = 0")
 
 
-def _one_step(step: Function) -> tuple[Step, ...]:
+def _one_step() -> Iterator[Step]:
     """(z', s') is Adam's new state, and |z| <= C_m where L1 holds."""
     momentum, x = sympy.symbols("m x", real=True)
     new_momentum = BETA1 * momentum + (1 - BETA1) * x * gradient
     new_moment = BETA2 * second_moment + second_moment_weight(BETA2) * (x * gradient) ** 2
     z, s = momentum / sympy.sqrt(second_moment), second_moment / gradient**2
-    new_z, new_s = step(BETA1, BETA2, z, s, x)
-    return (
-        by_lemma(r"|z| \le C_m", lemma_l1, reason="states beyond C_m do not occur"),
-        identity(r"s' = v_k/G^2", sympy.expand(new_s * gradient**2), sympy.expand(new_moment)),
-        identity(
-            r"z'\sqrt{s'} = m_k/G, \text{ so } |G|\,z' = G\,m_k/\sqrt{v_k}",
-            sympy.expand(new_z * sympy.sqrt(new_s) * gradient),
-            sympy.expand(new_momentum),
-            "G > 0; for G < 0 with g and m of the other sign",
-        ),
-        by_lemma(
-            r"E_k[G m_k/\sqrt{v_k} + \Phi_k(G)] + \lambda\,\mathrm{sd} \ge J|G| + \Phi_{k-1}(G)",
-            two_point_laws(),
-            reason="the certificate inequality times |G|: the deviation of X = g/G is sd(g)/|G|",
-        ),
+    new_z, new_s = theory.next_state(BETA1, BETA2, z, s, x)
+    yield by_lemma(r"|z| \le C_m", lemma_l1, reason="states beyond C_m do not occur")
+    yield identity(r"s' = v_k/G^2", sympy.expand(new_s * gradient**2), sympy.expand(new_moment))
+    yield identity(
+        r"z'\sqrt{s'} = m_k/G, \text{ so } |G|\,z' = G\,m_k/\sqrt{v_k}",
+        sympy.expand(new_z * sympy.sqrt(new_s) * gradient),
+        sympy.expand(new_momentum),
+        "G > 0; for G < 0 with g and m of the other sign",
+    )
+    yield by_lemma(
+        r"E_k[G m_k/\sqrt{v_k} + \Phi_k(G)] + \lambda\,\mathrm{sd} \ge J|G| + \Phi_{k-1}(G)",
+        two_point_laws(),
+        reason="the certificate inequality times |G|: the deviation of X = g/G is sd(g)/|G|",
     )
 
 
-def _zero_gradient() -> tuple[Step, ...]:
+def _zero_gradient() -> Iterator[Step]:
     """G = 0: -C E sqrt(v_k) + lambda sd >= -C sqrt(v_{k-1}), by lambda >= C sqrt(c)."""
     root, size, extra = sympy.symbols("p g h", nonnegative=True)
     c = sympy.Symbol("c", positive=True)
-    return (
-        nonnegative(
-            r"\sqrt{\beta_2 v + c\,g^2} \le \sqrt v + \sqrt c\,|g|, \text{ squared}",
-            ((root + c * size) ** 2 - (BETA2 * root**2 + c**2 * size**2)).subs(q, 1 / (1 + extra)),
-            [root, size, extra, c],
-            reason="with p = sqrt(v), and c for sqrt(c)",
-        ),
-        nonnegative(
-            r"G = 0: -C(\sqrt v + \sqrt c\,\mathrm{sd}) + \lambda\,\mathrm{sd} + C\sqrt v \ge 0, \; \lambda = "
-            r"C\sqrt c + h",
-            -slope * (root + c * size) + (slope * c + extra) * size + slope * root,
-            [root, size, extra, slope],
-            reason="E|g| <= sd at G = 0",
-        ),
+    yield nonnegative(
+        r"\sqrt{\beta_2 v + c\,g^2} \le \sqrt v + \sqrt c\,|g|, \text{ squared}",
+        ((root + c * size) ** 2 - (BETA2 * root**2 + c**2 * size**2)).subs(q, 1 / (1 + extra)),
+        [root, size, extra, c],
+        reason="with p = sqrt(v), and c for sqrt(c)",
+    )
+    yield nonnegative(
+        r"G = 0: -C(\sqrt v + \sqrt c\,\mathrm{sd}) + \lambda\,\mathrm{sd} + C\sqrt v \ge 0, \; \lambda = "
+        r"C\sqrt c + h",
+        -slope * (root + c * size) + (slope * c + extra) * size + slope * root,
+        [root, size, extra, slope],
+        reason="E|g| <= sd at G = 0",
     )
 
 
@@ -221,66 +203,59 @@ def _telescoped(length: int = 4) -> Step:
     )
 
 
-def theorem_3(terms: Function = theory.bound_terms, step: Function = mean_step) -> Proof:
+@proves(
+    "Theorem 3 (l1 test, given a certificate)",
+    "Adam under the averaged l1 norm test",
+    r"Given a certificate with $\lambda\eta < J$ and $\sum_k E\sum_i \mathrm{sd}_{k,i} \le \eta\sum_k "
+    r"E\|G_k\|_1$: "
+    r"$(J-\lambda\eta)\sum_k E\|G_k\|_1 \le \Delta/\alpha + \alpha KLd\,(s_t^2/2 + \Lambda s_t) + "
+    r"\sum_i |G_{1,i}|"
+    r"(-h(0, v_{0,i}/G_{1,i}^2))$. That the certificates found satisfy their inequality is supported "
+    r"numerically only.",
+    source=SOURCE,
+    uses=("L1", "certificate potential", "certificate telescoping"),
+)
+def theorem_3() -> Iterator[Step]:
     """The bound, from the telescoped inequality and the descent lemma."""
     kept, lipschitz, start, total, size = sympy.symbols("J_eta Lambda Phi_0 S s_t", positive=True)
     gain, weight = sympy.symbols("J lambda", positive=True)
-    right = sum(terms(PROBLEM, alpha, lipschitz, size).values()) + start
+    right = sum(theory.bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
     drift = smoothness * dimension * alpha * steps * size
     alignment = gain * total - weight * noise * total - lipschitz * drift - start
     descent = gap - alpha * alignment + smoothness * alpha**2 * steps * dimension * size**2 / 2
-    return Proof(
-        name="Theorem 3 (l1 test, given a certificate)",
-        title="Adam under the averaged l1 norm test",
-        statement=(
-            r"Given a certificate with $\lambda\eta < J$ and $\sum_k E\sum_i \mathrm{sd}_{k,i} \le \eta\sum_k "
-            r"E\|G_k\|_1$: "
-            r"$(J-\lambda\eta)\sum_k E\|G_k\|_1 \le \Delta/\alpha + \alpha KLd\,(s_t^2/2 + \Lambda s_t) + "
-            r"\sum_i |G_{1,i}|"
-            r"(-h(0, v_{0,i}/G_{1,i}^2))$. That the certificates found satisfy their inequality is supported "
-            r"numerically only."
-        ),
-        steps=(
-            prose(r"\text{the certificate inequality is a hypothesis}", "supported by search, not proven"),
-            by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential),
-            by_lemma(r"\text{alignment of step and gradient}", certificate_telescoping),
-            *_mean_step(step),
-            identity(
-                r"\Delta - \alpha\,[JS - \lambda\eta S - \Lambda\alpha KLd\,s_t - \Phi_0] + \tfrac12 "
-                r"L\alpha^2Kd\,s_t^2"
-                r" = \alpha\,[\text{right side} - (J-\lambda\eta)S]",
-                descent,
-                alpha * (right - (gain - weight * noise) * total),
-                "the descent lemma, summed: the left side is >= E L(w_{K+1}) - inf L >= 0",
-            ),
-            identity(r"S \le \text{right side}/(J-\lambda\eta)", kept * (right / kept), right),
-        ),
-        source=SOURCE,
-        uses=("L1", "certificate potential", "certificate telescoping"),
+    yield prose(r"\text{the certificate inequality is a hypothesis}", "supported by search, not proven")
+    yield by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential)
+    yield by_lemma(r"\text{alignment of step and gradient}", certificate_telescoping)
+    yield from _mean_step()
+    yield identity(
+        r"\Delta - \alpha\,[JS - \lambda\eta S - \Lambda\alpha KLd\,s_t - \Phi_0] + \tfrac12 "
+        r"L\alpha^2Kd\,s_t^2"
+        r" = \alpha\,[\text{right side} - (J-\lambda\eta)S]",
+        descent,
+        alpha * (right - (gain - weight * noise) * total),
+        "the descent lemma, summed: the left side is >= E L(w_{K+1}) - inf L >= 0",
     )
+    yield identity(r"S \le \text{right side}/(J-\lambda\eta)", kept * (right / kept), right)
 
 
-def _mean_step(step: Function) -> tuple[Step, ...]:
+def _mean_step() -> Iterator[Step]:
     """sum_k E||u_k|| <= K sqrt(d) s_t and sum_k E||u_k||^2 <= K d s_t^2 for both members of the minimum."""
     first, second = sympy.symbols("x_1 x_2", real=True)
-    without = step(gradient_energy(steps, dimension, BETA2), steps, dimension, BETA1, BETA2)
+    without = mean_step(gradient_energy(steps, dimension, BETA2), steps, dimension, BETA1, BETA2)
     c_m = normalized_step_bound(BETA1, BETA2)
-    return (
-        by_lemma(r"\|u_k\| \le \sqrt d\,C_m, \quad u_k = m_k/\sqrt{v_k}", lemma_l1),
-        identity(
-            r"2(x_1^2+x_2^2) - (x_1+x_2)^2 = (x_1-x_2)^2",
-            2 * (first**2 + second**2) - (first + second) ** 2,
-            (first - second) ** 2,
-            "(sum_k ||u_k||)^2 <= K sum_k ||u_k||^2 <= K ((1-beta1)/(1-r))^2 H by lemma H (K = 2)",
-        ),
-        checked(
-            r"s_t \le C_m, \text{ with equality where nothing is known of } v",
-            lambda: _step_is(without, c_m),
-        ),
-        prose(
-            r"\|G_{k+1}-G_k\|_1 \le \sqrt d\,L\,\|w_{k+1}-w_k\| = \sqrt d\,L\alpha\|u_k\|",
-            "smoothness in l2, Cauchy-Schwarz over the coordinates",
-        ),
+    yield by_lemma(r"\|u_k\| \le \sqrt d\,C_m, \quad u_k = m_k/\sqrt{v_k}", lemma_l1)
+    yield identity(
+        r"2(x_1^2+x_2^2) - (x_1+x_2)^2 = (x_1-x_2)^2",
+        2 * (first**2 + second**2) - (first + second) ** 2,
+        (first - second) ** 2,
+        "(sum_k ||u_k||)^2 <= K sum_k ||u_k||^2 <= K ((1-beta1)/(1-r))^2 H by lemma H (K = 2)",
+    )
+    yield checked(
+        r"s_t \le C_m, \text{ with equality where nothing is known of } v", lambda: _step_is(without, c_m)
+    )
+    yield prose(
+        r"\|G_{k+1}-G_k\|_1 \le \sqrt d\,L\,\|w_{k+1}-w_k\| = \sqrt d\,L\alpha\|u_k\|",
+        "smoothness in l2, Cauchy-Schwarz over the coordinates",
     )
 
 

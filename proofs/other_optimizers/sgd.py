@@ -2,14 +2,13 @@ r"""SGD under the norm test and gradient descent with relative errors: descent, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
 
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
-from proofs.steps import Proof, identity, nonnegative, prose
-from theory.bound import Bound
+from proofs.steps import Step, identity, nonnegative, prose, proves
 from theory.other_optimizers.sgd import (
     average_squared_norm_bound,
     best_step_size,
@@ -29,92 +28,79 @@ TELESCOPING = prose(
 )
 
 
-def sgd_theorem(
-    descent: Callable[..., Any] = descent_per_step, bound: Callable[..., Bound] = average_squared_norm_bound
-) -> Proof:
-    """SGD for the given descent per step and bound."""
-    value = bound(PROBLEM, step_size=alpha, eta=eta).value
+@proves(
+    "SGD",
+    "SGD under the norm test",
+    r"$E_k g_k = G_k$, $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$, $0 < \alpha < 2/(L(1+\eta^2))$: "
+    r"$\frac1K\sum_k E\|G_k\|^2 \le \Delta/(K\alpha(1-\alpha L(1+\eta^2)/2))$, at most "
+    r"$2\Delta/(\alpha K)$ for $\alpha \le 1/(L(1+\eta^2))$. Sharp as $K \to \infty$.",
+    source="descent lemma; norm test of Byrd, Chin, Nocedal, Wu (2012)",
+)
+def sgd_theorem() -> Iterator[Step]:
+    """SGD: the descent per step and the bound."""
+    value = average_squared_norm_bound(PROBLEM, step_size=alpha, eta=eta).value
     variance = sympy.Symbol("V", nonnegative=True)
     expected = alpha * gradient**2 - smoothness * alpha**2 / 2 * (gradient**2 + variance)
-    per_step = descent(smoothness, alpha, eta)
+    per_step = descent_per_step(smoothness, alpha, eta)
     short = (1 - 1 / (1 + free)) * best_step_size(smoothness, eta)
-    return Proof(
-        name="SGD",
-        title="SGD under the norm test",
-        statement=(
-            r"$E_k g_k = G_k$, $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$, $0 < \alpha < 2/(L(1+\eta^2))$: "
-            r"$\frac1K\sum_k E\|G_k\|^2 \le \Delta/(K\alpha(1-\alpha L(1+\eta^2)/2))$, at most "
-            r"$2\Delta/(\alpha K)$ for $\alpha \le 1/(L(1+\eta^2))$. Sharp as $K \to \infty$."
-        ),
-        steps=(
-            prose(
-                r"E_k L(w_{k+1}) \le L(w_k) - \alpha\|G_k\|^2 + \tfrac{L\alpha^2}2 E_k\|g_k\|^2",
-                "descent lemma, and E_k g_k = G_k",
-            ),
-            identity(
-                r"E_k\|g_k\|^2 = \|G_k\|^2 + V, \; V = \eta^2\|G_k\|^2: \text{the descent is } "
-                r"\alpha(1-\alpha L(1+\eta^2)/2)\|G_k\|^2",
-                expected.subs(variance, eta**2 * gradient**2),
-                per_step * gradient**2,
-                "it falls with V, so the largest V is worst",
-            ),
-            nonnegative(r"\text{the descent falls with } V", -sympy.diff(expected, variance), [smoothness, alpha]),
-            TELESCOPING,
-            identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap),
-            nonnegative(
-                r"\text{descent} \ge \alpha/2 \text{ for } \alpha \le 1/(L(1+\eta^2))",
-                descent(smoothness, short, eta) - short / 2,
-                [smoothness, eta, free],
-            ),
-            *_quadratic(per_step, alpha, eta**2, "any unbiased noise of variance eta^2 G^2"),
-        ),
-        source="descent lemma; norm test of Byrd, Chin, Nocedal, Wu (2012)",
+    yield prose(
+        r"E_k L(w_{k+1}) \le L(w_k) - \alpha\|G_k\|^2 + \tfrac{L\alpha^2}2 E_k\|g_k\|^2",
+        "descent lemma, and E_k g_k = G_k",
     )
+    yield identity(
+        r"E_k\|g_k\|^2 = \|G_k\|^2 + V, \; V = \eta^2\|G_k\|^2: \text{the descent is } "
+        r"\alpha(1-\alpha L(1+\eta^2)/2)\|G_k\|^2",
+        expected.subs(variance, eta**2 * gradient**2),
+        per_step * gradient**2,
+        "it falls with V, so the largest V is worst",
+    )
+    yield nonnegative(r"\text{the descent falls with } V", -sympy.diff(expected, variance), [smoothness, alpha])
+    yield TELESCOPING
+    yield identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap)
+    yield nonnegative(
+        r"\text{descent} \ge \alpha/2 \text{ for } \alpha \le 1/(L(1+\eta^2))",
+        descent_per_step(smoothness, short, eta) - short / 2,
+        [smoothness, eta, free],
+    )
+    yield from _quadratic(per_step, alpha, eta**2, "any unbiased noise of variance eta^2 G^2")
 
 
-def relative_error_theorem(
-    descent: Callable[..., Any] = relative_error_descent, bound: Callable[..., Bound] = relative_error_bound
-) -> Proof:
-    """Gradient descent at step size 1 / L with relative errors, for the given descent per step and bound."""
-    value = bound(PROBLEM, eta=eta).value
+@proves(
+    "relative error",
+    "gradient descent with relative errors",
+    r"$E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ with $\eta < 1$, biased or not, $\alpha = 1/L$: "
+    r"$\frac1K\sum_k E\|G_k\|^2 \le 2L\Delta/((1-\eta^2)K)$. Sharp as $K \to \infty$.",
+    source="descent lemma",
+)
+def relative_error_theorem() -> Iterator[Step]:
+    """Gradient descent at step size 1 / L with relative errors: the descent per step and the bound."""
+    value = relative_error_bound(PROBLEM, eta=eta).value
     step = 1 / smoothness
     norm_of_g = gradient**2 + 2 * inner + error**2
     fall = step * (gradient**2 + inner) - smoothness * step**2 / 2 * norm_of_g
-    per_step = descent(smoothness, eta)
+    per_step = relative_error_descent(smoothness, eta)
     after = level * eta**2
-    return Proof(
-        name="relative error",
-        title="gradient descent with relative errors",
-        statement=(
-            r"$E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ with $\eta < 1$, biased or not, $\alpha = 1/L$: "
-            r"$\frac1K\sum_k E\|G_k\|^2 \le 2L\Delta/((1-\eta^2)K)$. Sharp as $K \to \infty$."
-        ),
-        steps=(
-            prose(
-                r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k,g_k\rangle + \tfrac{L\alpha^2}2\|g_k\|^2",
-                "descent lemma",
-            ),
-            identity(
-                r"\langle G,g\rangle/L - \|g\|^2/(2L) = (\|G\|^2 - \|g-G\|^2)/(2L)",
-                fall,
-                (gradient**2 - error**2) / (2 * smoothness),
-                "with <G, g - G> = p and ||g - G||^2 = e^2; no expectation of g is needed",
-            ),
-            identity(
-                r"e^2 = \eta^2\|G\|^2: \text{the descent is } (1-\eta^2)\|G\|^2/(2L)",
-                fall.subs(error, eta * gradient),
-                per_step * gradient**2,
-            ),
-            TELESCOPING,
-            identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap),
-            identity(
-                r"L w^2/2, g = (1 \pm \eta) G: f_k - f_{k+1} = \text{descent} \cdot G_k^2",
-                level - after,
-                per_step * (2 * smoothness * level),
-                "w_{k+1} = -+ eta w_k and G^2 = 2 L f: equality, and f_{K+1} / Delta = eta^(2K) -> 0",
-            ),
-        ),
-        source="descent lemma",
+    yield prose(
+        r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k,g_k\rangle + \tfrac{L\alpha^2}2\|g_k\|^2", "descent lemma"
+    )
+    yield identity(
+        r"\langle G,g\rangle/L - \|g\|^2/(2L) = (\|G\|^2 - \|g-G\|^2)/(2L)",
+        fall,
+        (gradient**2 - error**2) / (2 * smoothness),
+        "with <G, g - G> = p and ||g - G||^2 = e^2; no expectation of g is needed",
+    )
+    yield identity(
+        r"e^2 = \eta^2\|G\|^2: \text{the descent is } (1-\eta^2)\|G\|^2/(2L)",
+        fall.subs(error, eta * gradient),
+        per_step * gradient**2,
+    )
+    yield TELESCOPING
+    yield identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap)
+    yield identity(
+        r"L w^2/2, g = (1 \pm \eta) G: f_k - f_{k+1} = \text{descent} \cdot G_k^2",
+        level - after,
+        per_step * (2 * smoothness * level),
+        "w_{k+1} = -+ eta w_k and G^2 = 2 L f: equality, and f_{K+1} / Delta = eta^(2K) -> 0",
     )
 
 

@@ -2,7 +2,7 @@ r"""Clipping: the corrected Theorem 1 with a floor on the clipping factor, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -12,7 +12,7 @@ from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.symbols import PROBLEM, noise, r
 from proofs.assembly import Point, budget_step, equal_at_points, self_bounding
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import momentum_amplification
 from theory.adam.key_inequality import normalized_response
 from theory.adam.normalized_step import rare_value, rare_variance
@@ -21,159 +21,132 @@ from theory.training import clipping as theory
 
 __all__ = ["clipping_counterexample", "clipping_theorem"]
 
-Function = Callable[..., Any]
-BoundFunction = Callable[..., Bound]
 
 s, a, e = sympy.symbols("s a e", nonnegative=True)
 x, floor, rho, delta, eta = sympy.symbols("x phi_0 rho delta eta", positive=True)
 
 
-def clipping_theorem(
-    alignment: Function = theory.clipped_alignment, bound: BoundFunction = theory.clipped_bound, least: Any = 1
-) -> Proof:
-    """The theorem with kappa_phi the given function; ``least`` is the least amplification L5 is applied at."""
-    return Proof(
-        name="clipping",
-        title="Adam on clipped gradients",
-        statement=(
-            r"If the factor $\phi_k \in [\phi_0, 1]$ and $\eta^2 < \phi_0(1-r)$, the corrected Theorem 1 holds "
-            r"for Adam on $\phi_k g_k$, with $\kappa_\phi = (\phi_0-\rho\eta^2)/(1+\eta^2)$ for $\kappa$."
-        ),
-        steps=(
-            by_lemma(r"\text{freezing, for the gradients } \phi_j g_j", lemma_l3, reason="any gradients"),
-            by_lemma(r"\text{swapping, with } a_j = G_j \phi_j g_j", lemma_l4, reason="any reals"),
-            *_response(),
-            *_expectation(alignment, least),
-            prose(
-                r"E_k\sqrt{v_k} \le \sqrt{\beta_2 v_{k-1}} + \sqrt c\,\tau|G_k|",
-                "phi <= 1, so E (phi g)^2 <= E g^2 <= tau^2 G^2: the denominators (L7) are as before",
-            ),
-            *_assembly(alignment, bound),
-        ),
-        source="this project",
-        uses=("L3", "L4", "L5", "L7", "L8"),
+@proves(
+    "clipping",
+    "Adam on clipped gradients",
+    r"If the factor $\phi_k \in [\phi_0, 1]$ and $\eta^2 < \phi_0(1-r)$, the corrected Theorem 1 holds "
+    r"for Adam on $\phi_k g_k$, with $\kappa_\phi = (\phi_0-\rho\eta^2)/(1+\eta^2)$ for $\kappa$.",
+    source="this project",
+    uses=("L3", "L4", "L5", "L7", "L8"),
+)
+def clipping_theorem(least: Any = 1) -> Iterator[Step]:
+    """kappa_phi and the bound; ``least`` is the least amplification L5 is applied at."""
+    yield by_lemma(r"\text{freezing, for the gradients } \phi_j g_j", lemma_l3, reason="any gradients")
+    yield by_lemma(r"\text{swapping, with } a_j = G_j \phi_j g_j", lemma_l4, reason="any reals")
+    yield from _response()
+    yield from _expectation(least)
+    yield prose(
+        r"E_k\sqrt{v_k} \le \sqrt{\beta_2 v_{k-1}} + \sqrt c\,\tau|G_k|",
+        "phi <= 1, so E (phi g)^2 <= E g^2 <= tau^2 G^2: the denominators (L7) are as before",
     )
+    yield from _assembly()
 
 
-def _response() -> tuple[Step, ...]:
+def _response() -> Iterator[Step]:
     """f(phi x) >= phi0 f(x) for x >= 0, and f(phi x) >= f(x) for x <= 0."""
     factor, least = 1 / (1 + e), 1 / ((1 + e) * (1 + a))
-    return (
-        nonnegative(
-            r"x \ge 0: f_s(\phi x)^2 \ge \phi_0^2 f_s(x)^2, \quad \phi_0 \le \phi \le 1",
-            normalized_response(factor * x, s) ** 2 - (least * normalized_response(x, s)) ** 2,
-            [s, a, e, x],
-        ),
-        nonnegative(
-            r"x \le 0: f_s(\phi x)^2 \le f_s(x)^2",
-            normalized_response(x, s) ** 2 - normalized_response(factor * x, s) ** 2,
-            [s, e, x],
-            reason="what points uphill shrinks, or stays",
-        ),
+    yield nonnegative(
+        r"x \ge 0: f_s(\phi x)^2 \ge \phi_0^2 f_s(x)^2, \quad \phi_0 \le \phi \le 1",
+        normalized_response(factor * x, s) ** 2 - (least * normalized_response(x, s)) ** 2,
+        [s, a, e, x],
+    )
+    yield nonnegative(
+        r"x \le 0: f_s(\phi x)^2 \le f_s(x)^2",
+        normalized_response(x, s) ** 2 - normalized_response(factor * x, s) ** 2,
+        [s, e, x],
+        reason="what points uphill shrinks, or stays",
     )
 
 
-def _expectation(alignment: Function, least: Any) -> tuple[Step, ...]:
+def _expectation(least: Any) -> Iterator[Step]:
     """L5 at the amplification rho / phi0."""
-    return (
-        identity(
-            r"\phi_0 f^+ - \rho f^- = \phi_0\,[f^+ - (\rho/\phi_0) f^-]",
-            floor * (x - rho / floor * s),
-            floor * x - rho * s,
-        ),
-        by_lemma(
-            r"E[f^+ - (\rho/\phi_0) f^-] \ge \frac{1-(\rho/\phi_0)\eta^2}{1+\eta^2}\,/\sqrt{s+1}",
-            lemma_l5(least_amplification=least),
-            (nonnegative(r"\rho/\phi_0 \ge 1", rho / floor - least, [a, e], {rho: 1 + a, floor: 1 / (1 + e)}),),
-            "eta^2 < phi0 (1 - r) <= 1",
-        ),
-        identity(
-            r"\phi_0\frac{1-(\rho/\phi_0)\eta^2}{1+\eta^2} = \kappa_\phi",
-            alignment(rho, noise, floor),
-            (floor - rho * noise**2) / (1 + noise**2),
-        ),
+    yield identity(
+        r"\phi_0 f^+ - \rho f^- = \phi_0\,[f^+ - (\rho/\phi_0) f^-]",
+        floor * (x - rho / floor * s),
+        floor * x - rho * s,
+    )
+    yield by_lemma(
+        r"E[f^+ - (\rho/\phi_0) f^-] \ge \frac{1-(\rho/\phi_0)\eta^2}{1+\eta^2}\,/\sqrt{s+1}",
+        lemma_l5(least_amplification=least),
+        (nonnegative(r"\rho/\phi_0 \ge 1", rho / floor - least, [a, e], {rho: 1 + a, floor: 1 / (1 + e)}),),
+        "eta^2 < phi0 (1 - r) <= 1",
+    )
+    yield identity(
+        r"\phi_0\frac{1-(\rho/\phi_0)\eta^2}{1+\eta^2} = \kappa_\phi",
+        theory.clipped_alignment(rho, noise, floor),
+        (floor - rho * noise**2) / (1 + noise**2),
     )
 
 
-def _assembly(alignment: Function, bound: BoundFunction) -> tuple[Step, ...]:
+def _assembly() -> Iterator[Step]:
     """The bound returned is the root of S^2 = Q (A + B S) with this kappa."""
 
     def found(point: Point) -> Bound:
-        return bound(PROBLEM, point.adam, floor=floor)
+        return theory.clipped_bound(PROBLEM, point.adam, floor=floor)
 
     def kappa(point: Point) -> Any:
-        return alignment(momentum_amplification(point.beta1, point.beta2), point.eta, floor)
+        return theory.clipped_alignment(momentum_amplification(point.beta1, point.beta2), point.eta, floor)
 
-    return (
-        budget_step(found, kappa, lambda point: point.descent),
-        *self_bounding(found, lambda bound: bound.terms["Qbar"]),
-        identity(
-            r"\kappa_\phi = 0 \text{ at the largest } \eta = \sqrt{\phi_0(1-r)}",
-            alignment(1 / (1 - r), sympy.sqrt(floor * (1 - r)), floor),
-            0,
-        ),
-        equal_at_points(
-            r"\eta_{\max}^2 = \phi_0(1-r)",
-            lambda point: (
-                theory.largest_admissible_eta(point.beta1, point.beta2, floor) ** 2,
-                floor * (1 - point.r),
-            ),
-        ),
-        nonnegative(
-            r"\kappa_\phi \text{ falls with } \eta^2",
-            -sympy.diff(alignment(rho, sympy.sqrt(s), floor), s),
-            [s, rho, floor],
-        ),
-        equal_at_points(
-            r"\kappa_\phi = \kappa \text{ at } \phi_0 = 1",
-            lambda point: (kappa(point).subs(floor, 1), point.alignment),
-        ),
+    yield budget_step(found, kappa, lambda point: point.descent)
+    yield from self_bounding(found, lambda bound: bound.terms["Qbar"])
+    yield identity(
+        r"\kappa_\phi = 0 \text{ at the largest } \eta = \sqrt{\phi_0(1-r)}",
+        theory.clipped_alignment(1 / (1 - r), sympy.sqrt(floor * (1 - r)), floor),
+        0,
+    )
+    yield equal_at_points(
+        r"\eta_{\max}^2 = \phi_0(1-r)",
+        lambda point: (theory.largest_admissible_eta(point.beta1, point.beta2, floor) ** 2, floor * (1 - point.r)),
+    )
+    yield nonnegative(
+        r"\kappa_\phi \text{ falls with } \eta^2",
+        -sympy.diff(theory.clipped_alignment(rho, sympy.sqrt(s), floor), s),
+        [s, rho, floor],
+    )
+    yield equal_at_points(
+        r"\kappa_\phi = \kappa \text{ at } \phi_0 = 1",
+        lambda point: (kappa(point).subs(floor, 1), point.alignment),
     )
 
 
-def clipping_counterexample(
-    probability: Function = theory.wrong_probability, reversing: Function = theory.reversing_factor
-) -> Proof:
-    """The test is met with q the given function, and clipping below ``reversing`` turns the mean around."""
-    q = probability(eta, delta)
+@proves(
+    "clipping, counterexample",
+    "clipping can turn Adam around",
+    r"With $q = \eta^2/(\eta^2+(1+\delta)^2)$ the coordinate-wise test is met by "
+    r"$X_1 \in \{0, 1/(1-q)\}$ and $X_i \in \{-\delta, (1+q\delta)/(1-q)\}$; a factor below "
+    r"$\delta q/(1+\delta q)$ on the second values alone makes the mean of $X_i$ negative.",
+    source="this project",
+)
+def clipping_counterexample() -> Iterator[Step]:
+    """The test is met with the probability q, and clipping below the reversing factor turns the mean around."""
+    q = theory.wrong_probability(eta, delta)
     right, right_1 = rare_value(delta, 1 - q), rare_value(0, 1 - q)
     slack = sympy.Symbol("h", positive=True)
-    return Proof(
-        name="clipping, counterexample",
-        title="clipping can turn Adam around",
-        statement=(
-            r"With $q = \eta^2/(\eta^2+(1+\delta)^2)$ the coordinate-wise test is met by "
-            r"$X_1 \in \{0, 1/(1-q)\}$ and $X_i \in \{-\delta, (1+q\delta)/(1-q)\}$; a factor below "
-            r"$\delta q/(1+\delta q)$ on the second values alone makes the mean of $X_i$ negative."
-        ),
-        steps=(
-            identity(r"E X_i = -q\delta + (1-q)\,x = 1", -q * delta + (1 - q) * right, 1),
-            identity(
-                r"\mathrm{Var} X_i = \eta^2: \text{equality in the test}", rare_variance(delta, 1 - q), eta**2
-            ),
-            identity(r"E X_1 = 1", (1 - q) * right_1, 1),
-            nonnegative(
-                r"\mathrm{Var} X_1 = \eta^2/(1+\delta)^2 \le \eta^2",
-                eta**2 - rare_variance(0, 1 - q),
-                [eta, delta],
-            ),
-            identity(
-                r"-q\delta + (1-q)\phi x = -h(1+q\delta) \text{ at } \phi = \delta q/(1+\delta q) - h",
-                -q * delta + (1 - q) * (reversing(eta, delta) - slack) * right,
-                -slack * (1 + q * delta),
-                "negative for every h > 0",
-            ),
-            identity(
-                r"\frac{\eta^2}{4} - \frac{\delta q}{1+\delta q} = \frac{\eta^2}{4}\cdot"
-                r"\frac{(1-\delta)^2+\eta^2(1+\delta)}{(1+\delta)(1+\delta+\eta^2)} \ge 0",
-                eta**2 / 4 - reversing(eta, delta),
-                eta**2 * ((1 - delta) ** 2 + eta**2 * (1 + delta)) / (4 * (1 + delta) * (1 + delta + eta**2)),
-                "of the order of eta^2, as is the theorem's condition phi0 > rho eta^2",
-            ),
-            prose(
-                r"\text{the rare event is not clipped: its norm is } \delta\sqrt n\,|H'| \le C = \delta\sqrt n",
-                "|H'| < 1; the others' is at least f sqrt(n) |H'| / (1 - q)",
-            ),
-        ),
-        source="this project",
+    yield identity(r"E X_i = -q\delta + (1-q)\,x = 1", -q * delta + (1 - q) * right, 1)
+    yield identity(r"\mathrm{Var} X_i = \eta^2: \text{equality in the test}", rare_variance(delta, 1 - q), eta**2)
+    yield identity(r"E X_1 = 1", (1 - q) * right_1, 1)
+    yield nonnegative(
+        r"\mathrm{Var} X_1 = \eta^2/(1+\delta)^2 \le \eta^2", eta**2 - rare_variance(0, 1 - q), [eta, delta]
+    )
+    yield identity(
+        r"-q\delta + (1-q)\phi x = -h(1+q\delta) \text{ at } \phi = \delta q/(1+\delta q) - h",
+        -q * delta + (1 - q) * (theory.reversing_factor(eta, delta) - slack) * right,
+        -slack * (1 + q * delta),
+        "negative for every h > 0",
+    )
+    yield identity(
+        r"\frac{\eta^2}{4} - \frac{\delta q}{1+\delta q} = \frac{\eta^2}{4}\cdot"
+        r"\frac{(1-\delta)^2+\eta^2(1+\delta)}{(1+\delta)(1+\delta+\eta^2)} \ge 0",
+        eta**2 / 4 - theory.reversing_factor(eta, delta),
+        eta**2 * ((1 - delta) ** 2 + eta**2 * (1 + delta)) / (4 * (1 + delta) * (1 + delta + eta**2)),
+        "of the order of eta^2, as is the theorem's condition phi0 > rho eta^2",
+    )
+    yield prose(
+        r"\text{the rare event is not clipped: its norm is } \delta\sqrt n\,|H'| \le C = \delta\sqrt n",
+        "|H'| < 1; the others' is at least f sqrt(n) |H'| / (1 - q)",
     )

@@ -4,52 +4,43 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import sympy
 
-from proofs.steps import Evidence, Proof, Step, checked, identity, nonnegative, prose
+from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
 from theory.training import estimated_variance as theory
 
 __all__ = ["estimated_test"]
 
-Function = Callable[..., Any]
 
 eta = sympy.Symbol("eta", positive=True)
 variance, margin, more, delta = sympy.symbols("V m h delta", positive=True)
 trace, largest, square, groups = sympy.symbols("t l t_2 J", positive=True)
 
 
-def estimated_test(
-    margin_of: Function = theory.estimated_margin,
-    bound_variance: Function = theory.relative_variance,
-    tail: Function = theory.cantelli,
-) -> Proof:
-    """The bound with the given margin, variance bound and tail inequality."""
-    return Proof(
-        name="estimated test",
-        title="how often the estimated test passes when it should not",
-        statement=(
-            r"If $V = \mathrm{tr}\,S/J \ge (1+\delta)\eta^2\|G\|^2$, the test "
-            r"$\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes "
-            r"with probability at most $W/(W+(\delta/(1+\delta))^2)$, "
-            r"$W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + 2(1+\eta^2J)^2/(J(J-1)r_e)$."
-        ),
-        steps=(
-            *(_decomposition(margin_of, count) for count in (2, 3, 4)),
-            *_expectation(),
-            *_variances(bound_variance),
-            *_cantelli(tail),
-            _enumeration(margin_of, bound_variance, tail),
-            *_student(margin_of),
-        ),
-        source="this project",
-    )
+@proves(
+    "estimated test",
+    "how often the estimated test passes when it should not",
+    r"If $V = \mathrm{tr}\,S/J \ge (1+\delta)\eta^2\|G\|^2$, the test "
+    r"$\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes "
+    r"with probability at most $W/(W+(\delta/(1+\delta))^2)$, "
+    r"$W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + 2(1+\eta^2J)^2/(J(J-1)r_e)$.",
+    source="this project",
+)
+def estimated_test() -> Iterator[Step]:
+    """The margin, the bound on its variance and the tail inequality."""
+    yield from (_decomposition(count) for count in (2, 3, 4))
+    yield from _expectation()
+    yield from _variances()
+    yield from _cantelli()
+    yield _enumeration()
+    yield from _student()
 
 
-def _decomposition(margin_of: Function, count: int, length: int = 2) -> Step:
+def _decomposition(count: int, length: int = 2) -> Step:
     """Z in terms of Y_j = g_j - G: a linear part and the products of different groups."""
     true = sympy.symbols(f"G1:{length + 1}", real=True)
     noise = [sympy.symbols(f"Y{j}_1:{length + 1}", real=True) for j in range(count)]
@@ -65,33 +56,31 @@ def _decomposition(margin_of: Function, count: int, length: int = 2) -> Step:
     return identity(
         r"Z = \eta^2\|G\|^2 + 2\eta^2\langle G,\bar Y\rangle - T/J^2 + \frac{2(1+\eta^2J)}{J^2(J-1)}U"
         rf", \quad J = {count}",
-        sympy.expand(margin_of(sympy.Integer(count), eta, squares, norm)),
+        sympy.expand(theory.estimated_margin(sympy.Integer(count), eta, squares, norm)),
         sympy.expand(linear + weight * products),
         "T = sum_j ||Y_j||^2, U = sum_{i<j} <Y_i, Y_j>",
     )
 
 
-def _expectation() -> tuple[Step, ...]:
+def _expectation() -> Iterator[Step]:
     """E Z, and its distance from 0 in units of V."""
     norm = sympy.Symbol("g", positive=True)
     mean = eta**2 * norm - groups * trace / groups**2
-    return (
-        identity(
-            r"E Z = \eta^2\|G\|^2 - \mathrm{tr}S/J = -\tfrac{\delta}{1+\delta}V, V = (1+\delta)\eta^2\|G\|^2",
-            mean.subs(norm, trace / (groups * (1 + delta) * eta**2)),
-            -theory.relative_margin(delta) * trace / groups,
-            "E T = J tr S and E U = 0",
-        ),
-        nonnegative(
-            r"\delta/(1+\delta) \text{ grows with } \delta",
-            sympy.diff(theory.relative_margin(delta), delta),
-            [delta],
-            reason="so a larger V is further away",
-        ),
+    yield identity(
+        r"E Z = \eta^2\|G\|^2 - \mathrm{tr}S/J = -\tfrac{\delta}{1+\delta}V, V = (1+\delta)\eta^2\|G\|^2",
+        mean.subs(norm, trace / (groups * (1 + delta) * eta**2)),
+        -theory.relative_margin(delta) * trace / groups,
+        "E T = J tr S and E U = 0",
+    )
+    yield nonnegative(
+        r"\delta/(1+\delta) \text{ grows with } \delta",
+        sympy.diff(theory.relative_margin(delta), delta),
+        [delta],
+        reason="so a larger V is further away",
     )
 
 
-def _variances(bound_variance: Function) -> tuple[Step, ...]:
+def _variances() -> Iterator[Step]:
     """Var Z / V^2 from its three parts."""
     mean_variance = trace / groups
     beta = sympy.Symbol("beta", positive=True)
@@ -100,22 +89,20 @@ def _variances(bound_variance: Function) -> tuple[Step, ...]:
     norm = mean_variance / ((1 + delta) * eta**2)
     inner = 2 * eta**2 * sympy.sqrt(largest * norm / groups) / mean_variance
     squares = sympy.sqrt(groups * beta * trace**2) / groups**2 / mean_variance
-    claimed = bound_variance(groups, eta, delta, beta, trace**2 / square, largest / trace)
-    return (
-        prose(
-            r"\mathrm{Var} Z = \mathrm{Var}(\text{linear part}) + \mathrm{Var}(U\text{-part})",
-            "given one group, its products with the others have mean 0: U is uncorrelated with sums over groups",
-        ),
-        prose(
-            r"\mathrm{Var} U = \tfrac{J(J-1)}{2}\mathrm{tr}S^2, \quad \mathrm{Var}\langle G,\bar Y\rangle \le "
-            r"\lambda_{\max}\|G\|^2/J, \quad \mathrm{Var} T = J\beta(\mathrm{tr}S)^2",
-            "standard deviations add in the linear part; all of it is enumerated exactly below",
-        ),
-        checked(
-            r"W V^2 = (\sigma_T/J^2 + 2\eta^2\sigma_{\langle G,\bar Y\rangle})^2 + (\ldots)^2\,\mathrm{Var} U",
-            lambda: _equal(claimed, (inner + squares) ** 2 + products),
-            "with r_e = (tr S)^2 / tr S^2 and nu = lambda_max / tr S",
-        ),
+    claimed = theory.relative_variance(groups, eta, delta, beta, trace**2 / square, largest / trace)
+    yield prose(
+        r"\mathrm{Var} Z = \mathrm{Var}(\text{linear part}) + \mathrm{Var}(U\text{-part})",
+        "given one group, its products with the others have mean 0: U is uncorrelated with sums over groups",
+    )
+    yield prose(
+        r"\mathrm{Var} U = \tfrac{J(J-1)}{2}\mathrm{tr}S^2, \quad \mathrm{Var}\langle G,\bar Y\rangle \le "
+        r"\lambda_{\max}\|G\|^2/J, \quad \mathrm{Var} T = J\beta(\mathrm{tr}S)^2",
+        "standard deviations add in the linear part; all of it is enumerated exactly below",
+    )
+    yield checked(
+        r"W V^2 = (\sigma_T/J^2 + 2\eta^2\sigma_{\langle G,\bar Y\rangle})^2 + (\ldots)^2\,\mathrm{Var} U",
+        lambda: _equal(claimed, (inner + squares) ** 2 + products),
+        "with r_e = (tr S)^2 / tr S^2 and nu = lambda_max / tr S",
     )
 
 
@@ -124,25 +111,23 @@ def _equal(left: Any, right: Any) -> Evidence:
     return Evidence(residual == 0, f"residual {residual}")
 
 
-def _cantelli(tail: Function) -> tuple[Step, ...]:
+def _cantelli() -> Iterator[Step]:
     """P(Z - E Z >= m) <= E (Z - E Z + t)^2 / (m + t)^2 at t = V / m."""
     shift = variance / margin
-    return (
-        identity(
-            r"\frac{V+t^2}{(m+t)^2} = \frac{V}{V+m^2} \text{ at } t = V/m",
-            (variance + shift**2) / (margin + shift) ** 2,
-            tail(variance, margin),
-            "Markov for the square: 1{x >= m} <= ((x + t)/(m + t))^2",
-        ),
-        nonnegative(
-            r"\text{it grows with } V",
-            tail(variance + more, margin) - tail(variance, margin),
-            [variance, more, margin],
-        ),
+    yield identity(
+        r"\frac{V+t^2}{(m+t)^2} = \frac{V}{V+m^2} \text{ at } t = V/m",
+        (variance + shift**2) / (margin + shift) ** 2,
+        theory.cantelli(variance, margin),
+        "Markov for the square: 1{x >= m} <= ((x + t)/(m + t))^2",
+    )
+    yield nonnegative(
+        r"\text{it grows with } V",
+        theory.cantelli(variance + more, margin) - theory.cantelli(variance, margin),
+        [variance, more, margin],
     )
 
 
-def _enumeration(margin_of: Function, bound_variance: Function, tail: Function) -> Step:
+def _enumeration() -> Step:
     """All outcomes of J = 2 and 3 groups with a finite law in two dimensions, exactly."""
     points = ((Fraction(3), Fraction(0)), (Fraction(-1), Fraction(2)), (Fraction(-2), Fraction(-2)))
     eta_value, excess = Fraction(1, 2), Fraction(2)
@@ -153,17 +138,17 @@ def _enumeration(margin_of: Function, bound_variance: Function, tail: Function) 
             norm = _covariance(points)[0] / count / ((1 + excess) * eta_value**2)
             true = (float(norm) ** 0.5, 0.0)
             values = [
-                margin_of(count, float(eta_value), *_sums(true, outcome))
+                theory.estimated_margin(count, float(eta_value), *_sums(true, outcome))
                 for outcome in itertools.product(points, repeat=count)
             ]
             mean = math.fsum(values) / len(values)
             seen = math.fsum((value - mean) ** 2 for value in values) / len(values)
             passed = sum(value >= 0 for value in values) / len(values)
             expected = float(_covariance(points)[0]) / count
-            limit = bound_variance(count, float(eta_value), float(excess), *_shape(points))
+            limit = theory.relative_variance(count, float(eta_value), float(excess), *_shape(points))
             if abs(mean + 2 / 3 * expected) > 1e-12 or seen > limit * expected**2 * (1 + 1e-12):
                 return Evidence(False, f"J = {count}: mean {mean}, variance {seen}, limit {limit * expected**2}")
-            if passed > tail(limit, 2 / 3):
+            if passed > theory.cantelli(limit, 2 / 3):
                 return Evidence(False, f"J = {count}: passes with probability {passed}")
             details.append(f"J = {count}: variance {seen / expected**2:.3f} <= {limit:.3f}")
         return Evidence(True, "; ".join(details))
@@ -193,7 +178,7 @@ def _sums(true: tuple[float, float], outcome: Any) -> tuple[float, float]:
     return math.fsum(x * x for g in gradients for x in g), math.fsum(m * m for m in means)
 
 
-def _student(margin_of: Function) -> tuple[Step, ...]:
+def _student() -> Iterator[Step]:
     """One coordinate: the margin is a multiple of t^2 - (1 + eta^2)/eta^2, and the value at J = 4."""
     t, estimate = sympy.symbols("t v", positive=True)
     mean_square = t**2 * estimate
@@ -201,18 +186,15 @@ def _student(margin_of: Function) -> tuple[Step, ...]:
     x = sympy.Integer(5)
     cdf = sympy.atan(x / sympy.sqrt(3)) + sympy.sqrt(3) * x / (3 + x**2)
     exact = float(1 - 2 / sympy.pi * cdf)
-    return (
-        identity(
-            r"Z = \hat V(\eta^2t^2 - (1+\eta^2)), \quad t = \bar g/\sqrt{\hat V}",
-            sympy.expand(margin_of(groups, eta, squares, mean_square)),
-            sympy.expand(estimate * (eta**2 * t**2 - (1 + eta**2))),
-            "in one coordinate the test passes iff |t| >= sqrt(1 + eta^2)/eta; t is Student's where G_i = 0",
-        ),
-        checked(
-            r"P(|t_3| \ge 5) = 1 - \frac2\pi\Bigl(\arctan\frac{5}{\sqrt3}+\frac{5\sqrt3}{28}\Bigr)",
-            lambda: Evidence(
-                abs(theory.coordinate_passing_probability(4, 0.2) - exact) < 1e-12,
-                f"{exact:.5f} at J = 4, eta = .2",
-            ),
+    yield identity(
+        r"Z = \hat V(\eta^2t^2 - (1+\eta^2)), \quad t = \bar g/\sqrt{\hat V}",
+        sympy.expand(theory.estimated_margin(groups, eta, squares, mean_square)),
+        sympy.expand(estimate * (eta**2 * t**2 - (1 + eta**2))),
+        "in one coordinate the test passes iff |t| >= sqrt(1 + eta^2)/eta; t is Student's where G_i = 0",
+    )
+    yield checked(
+        r"P(|t_3| \ge 5) = 1 - \frac2\pi\Bigl(\arctan\frac{5}{\sqrt3}+\frac{5\sqrt3}{28}\Bigr)",
+        lambda: Evidence(
+            abs(theory.coordinate_passing_probability(4, 0.2) - exact) < 1e-12, f"{exact:.5f} at J = 4, eta = .2"
         ),
     )

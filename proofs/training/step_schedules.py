@@ -2,7 +2,7 @@ r"""Step multipliers: the sums of the corrected Theorem 1, weighted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,12 @@ from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import BETA1, BETA2, q, r
-from proofs.steps import Evidence, Proof, Step, by_lemma, checked, identity, nonnegative, prose
-from theory.bound import Bound
+from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
 from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
 
 __all__ = ["step_schedules"]
 
-Function = Callable[..., Any]
 
 LENGTH = 4
 """K of the symbolic sums."""
@@ -30,44 +28,35 @@ multipliers = sympy.symbols(f"s1:{LENGTH + 1}", positive=True)
 weight, tau = sympy.symbols("u tau", positive=True)  # u = sqrt(c)
 
 
-def step_schedules(
-    momentum_sums: Function = theory.momentum_sums,
-    second_moment_sums: Function = theory.second_moment_sums,
-    warmup: Function = theory.warmup_amplification,
-    bound: Callable[..., Bound] = theory.schedule_bound,
-) -> Proof:
-    """The theorem with the given sums over the schedule and the given bound."""
-    return Proof(
-        name="step schedules",
-        title="Adam with warm-up, decay and bias correction",
-        statement=(
-            r"For $s_k > 0$, $k_0 \ge 1$ and $\rho_s\eta^2 < 1$, with $\rho_s$, $z_s$, $g_j$, $P$, $A$, $B$ as in "
-            r"theory.step\_schedules, $\sum_{k \ge k_0} s_k E\|G_k\|_1 \le \frac12(BQ+\sqrt{B^2Q^2+4AQ})$, "
-            r"$Q = P/((1-\beta_1)\kappa_s)$."
-        ),
-        steps=(
-            *_freezing(),
-            *_swap(momentum_sums),
-            by_lemma(
-                r"E_j[(G_jg_j)^+ - \rho_s(G_jg_j)^-]/\sqrt{v_j} \ge \kappa_s G_j^2/\sqrt{D_j}, \quad j \ge k_0",
-                lemma_l6,
-                (_at_least_one(momentum_sums),),
-            ),
-            _denominators(second_moment_sums),
-            by_lemma(r"S^2 \le Q(A+BS), \text{ solved, with the weights } s_k", lemma_l8),
-            _warm_up(warmup),
-            _against_direct_sums(bound),
-            prose(
-                r"\varepsilon_k \le \varepsilon \text{ adds } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ to } A",
-                "theta_j keeps its range, as in the variants of the corrected Theorem 1",
-            ),
-        ),
-        source="this project",
-        uses=("L1", "L2", "L6", "L8"),
+@proves(
+    "step schedules",
+    "Adam with warm-up, decay and bias correction",
+    r"For $s_k > 0$, $k_0 \ge 1$ and $\rho_s\eta^2 < 1$, with $\rho_s$, $z_s$, $g_j$, $P$, $A$, $B$ as in "
+    r"theory.step\_schedules, $\sum_{k \ge k_0} s_k E\|G_k\|_1 \le \frac12(BQ+\sqrt{B^2Q^2+4AQ})$, "
+    r"$Q = P/((1-\beta_1)\kappa_s)$.",
+    source="this project",
+    uses=("L1", "L2", "L6", "L8"),
+)
+def step_schedules() -> Iterator[Step]:
+    """The sums over the schedule, and the bound."""
+    yield from _freezing()
+    yield from _swap()
+    yield by_lemma(
+        r"E_j[(G_jg_j)^+ - \rho_s(G_jg_j)^-]/\sqrt{v_j} \ge \kappa_s G_j^2/\sqrt{D_j}, \quad j \ge k_0",
+        lemma_l6,
+        (_at_least_one(),),
+    )
+    yield _denominators()
+    yield by_lemma(r"S^2 \le Q(A+BS), \text{ solved, with the weights } s_k", lemma_l8)
+    yield _warm_up()
+    yield _against_direct_sums()
+    yield prose(
+        r"\varepsilon_k \le \varepsilon \text{ adds } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ to } A",
+        "theta_j keeps its range, as in the variants of the corrected Theorem 1",
     )
 
 
-def _freezing() -> tuple[Step, ...]:
+def _freezing() -> Iterator[Step]:
     """The freezing error's sum over the steps is at most r/(1-r)^2 sum s_k^2."""
     pairs = [(j, k) for k in range(LENGTH) for j in range(k)]
     products = sum(r ** (k - j) * multipliers[k] * sum(multipliers[j:k]) for j, k in pairs)
@@ -76,65 +65,59 @@ def _freezing() -> tuple[Step, ...]:
     )
     whole = sum(n * r**n for n in range(LENGTH)) * sum(s**2 for s in multipliers)
     first, second = sympy.symbols("x y", real=True)
-    return (
-        by_lemma(r"\|w_{i+1}-w_i\| \le \alpha s_i\sqrt d\,C_m", lemma_l1),
-        identity(
-            r"\tfrac12(x^2+y^2) - xy = \tfrac12(x-y)^2",
-            (first**2 + second**2) / 2 - first * second,
-            (first - second) ** 2 / 2,
+    yield by_lemma(r"\|w_{i+1}-w_i\| \le \alpha s_i\sqrt d\,C_m", lemma_l1)
+    yield identity(
+        r"\tfrac12(x^2+y^2) - xy = \tfrac12(x-y)^2",
+        (first**2 + second**2) / 2 - first * second,
+        (first - second) ** 2 / 2,
+    )
+    yield nonnegative(
+        r"\sum_k\sum_{j<k} r^{k-j}s_k\sum_{i=j}^{k-1}s_i \le \sum_n n r^n\sum_k s_k^2, \quad K = 4",
+        whole - halves,
+        [r, *multipliers],
+        reason="with s_k s_i <= (s_k^2 + s_i^2)/2: every step lies in n of the pairs of distance n at most",
+    )
+    yield checked(
+        r"\text{both sides of it were the sums meant}",
+        lambda: Evidence(
+            sympy.expand(products.subs(dict.fromkeys(multipliers, 1)) - halves.subs(dict.fromkeys(multipliers, 1)))
+            == 0,
+            "equal at s = 1",
         ),
-        nonnegative(
-            r"\sum_k\sum_{j<k} r^{k-j}s_k\sum_{i=j}^{k-1}s_i \le \sum_n n r^n\sum_k s_k^2, \quad K = 4",
-            whole - halves,
-            [r, *multipliers],
-            reason="with s_k s_i <= (s_k^2 + s_i^2)/2: every step lies in n of the pairs of distance n at most",
-        ),
-        checked(
-            r"\text{both sides of it were the sums meant}",
-            lambda: Evidence(
-                sympy.expand(
-                    products.subs(dict.fromkeys(multipliers, 1)) - halves.subs(dict.fromkeys(multipliers, 1))
-                )
-                == 0,
-                "equal at s = 1",
-            ),
-            "they agree where all multipliers are equal",
-        ),
+        "they agree where all multipliers are equal",
     )
 
 
-def _swap(momentum_sums: Function) -> tuple[Step, ...]:
+def _swap() -> Iterator[Step]:
     """sum_k s_k sum_{j<=k} beta1^{k-j} a_j / sqrt(v_k), with sqrt(v_{j+n}) >= sqrt(beta2)^n sqrt(v_j)."""
     terms = sympy.symbols(f"a1:{LENGTH + 1}", positive=True)
-    sums = momentum_sums(list(multipliers), BETA1, BETA2)
+    sums = theory.momentum_sums(list(multipliers), BETA1, BETA2)
     double = sum(
         multipliers[k] * (BETA1 / q) ** (k - j) * terms[j] for k in range(LENGTH) for j in range(LENGTH) if j <= k
     )
-    return (
-        by_lemma(
-            r"\beta_1^n/\sqrt{v_{j+n}} \le r^n/\sqrt{v_j}",
-            lemma_l2,
-            reason="so theta_j = sum_k beta1^{k-j} s_k/sqrt(v_k) lies in [s_j, sum_n s_{j+n} r^n]/sqrt(v_j)",
-        ),
-        identity(
-            r"\sum_k s_k\sum_{j\le k} r^{k-j}x_j = \sum_j x_j\sum_n s_{j+n}r^n",
-            sympy.expand(double),
-            sympy.expand(sum(x * t for x, t in zip(terms, sums, strict=True))),
-            "K = 4; j >= k0: at most rho_s s_j. j < k0: |G_j g_j|/sqrt(v_j) <= c^{-1/2}|G_j|, counted in P",
-        ),
+    yield by_lemma(
+        r"\beta_1^n/\sqrt{v_{j+n}} \le r^n/\sqrt{v_j}",
+        lemma_l2,
+        reason="so theta_j = sum_k beta1^{k-j} s_k/sqrt(v_k) lies in [s_j, sum_n s_{j+n} r^n]/sqrt(v_j)",
+    )
+    yield identity(
+        r"\sum_k s_k\sum_{j\le k} r^{k-j}x_j = \sum_j x_j\sum_n s_{j+n}r^n",
+        sympy.expand(double),
+        sympy.expand(sum(x * t for x, t in zip(terms, sums, strict=True))),
+        "K = 4; j >= k0: at most rho_s s_j. j < k0: |G_j g_j|/sqrt(v_j) <= c^{-1/2}|G_j|, counted in P",
     )
 
 
-def _at_least_one(momentum_sums: Function) -> Step:
+def _at_least_one() -> Step:
     """rho_s >= 1, as L5 asks."""
-    sums = momentum_sums(list(multipliers), BETA1, BETA2)
+    sums = theory.momentum_sums(list(multipliers), BETA1, BETA2)
     return nonnegative(r"\rho_s \ge 1", sums[1] / multipliers[1] - 1, [r, *multipliers])
 
 
-def _denominators(second_moment_sums: Function) -> Step:
+def _denominators() -> Step:
     """L7, weighted: with E sqrt(v_{k-1}) <= q^{k-1} V_0 + sqrt(c) tau sum_j q^{k-1-j} G_j."""
     gradients, start = sympy.symbols(f"G1:{LENGTH + 1}", positive=True), sympy.Symbol("V_0", positive=True)
-    sums = [*second_moment_sums(list(multipliers), BETA2), 0]
+    sums = [*theory.second_moment_sums(list(multipliers), BETA2), 0]
     total = sympy.Integer(0)
     for k in range(FIRST - 1, LENGTH):
         kept = q**k * start + weight * tau * sum(q ** (k - 1 - j) * gradients[j] for j in range(k))
@@ -154,14 +137,14 @@ def _denominators(second_moment_sums: Function) -> Step:
     )
 
 
-def _warm_up(warmup: Function) -> Step:
+def _warm_up() -> Step:
     """sum_n (1 + n/k0) r^n by telescoping."""
     n, first = sympy.symbols("n k_0", positive=True)
     tail = r**n * ((1 + n / first) / (1 - r) + r / (first * (1 - r) ** 2))
 
     def check() -> Evidence:
         step = sympy.simplify((tail - tail.subs(n, n + 1)) / r**n - (1 + n / first))
-        whole = sympy.simplify(tail.subs(n, 0) - warmup(BETA1, BETA2, first))
+        whole = sympy.simplify(tail.subs(n, 0) - theory.warmup_amplification(BETA1, BETA2, first))
         return Evidence(step == 0 and whole == 0, f"residuals {step}, {whole}")
 
     return checked(
@@ -171,14 +154,14 @@ def _warm_up(warmup: Function) -> Step:
     )
 
 
-def _against_direct_sums(bound: Callable[..., Bound]) -> Step:
+def _against_direct_sums() -> Step:
     """The bound returned, against the theorem's sums written out, on one rising and falling schedule."""
     s, first, beta1, beta2, eta = np.array([0.2, 0.5, 1.0, 0.7, 0.3]), 3, 0.5, 0.81, 0.2
 
     def check() -> Evidence:
         problem = Problem(smoothness=2.0, dimension=3, initial_gap=1.5, steps=5, initial_gradient_norm=0.7)
         adam = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=0.1, sum_sqrt_v0=0.4, epsilon=0.01)
-        found = bound(problem, adam, s, first=first)
+        found = theory.schedule_bound(problem, adam, s, first=first)
         q_direct, start, growth = _direct(s, first, beta1, beta2, eta)
         total = found.value
         residual = total**2 - q_direct * (start + growth * total)

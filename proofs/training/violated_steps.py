@@ -2,7 +2,7 @@ r"""Violated steps: what they can climb, and what they leave in the second momen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -11,112 +11,101 @@ from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.symbols import PROBLEM, alpha
 from proofs.assembly import Point, equal_at_points, self_bounding
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import momentum_amplification, preconditioner_start, squared_noise_growth
 from theory.bound import Bound
 from theory.training import violated_steps as theory
 
 __all__ = ["violated_steps"]
 
-Function = Callable[..., Any]
 
 old, ratio = sympy.symbols("v x", nonnegative=True)
 gradient, excess, weight, kappa, rho = sympy.symbols("G e c kappa rho", positive=True)
 eta = sympy.Symbol("eta", nonnegative=True)
 
 
-def violated_steps(
-    uphill: Function = theory.uphill_cost,
-    memory: Function = theory.excess_memory,
-    bound: Callable[..., Bound] = theory.violated_bound,
-) -> Proof:
-    """The theorem with the given costs of a violation."""
-    return Proof(
-        name="violated steps",
-        title="Adam where the test is violated now and then",
-        statement=(
-            r"With $F = \sum E[|G_{k,i}|1\{V_{k,i}\}]$ and $X = \sum E(\mathrm{sd}_{k,i}-\eta|G_{k,i}|)^+$ the "
-            r"corrected Theorem 1 holds with $\bar Q + (\kappa+\rho)F/(\kappa\sqrt c)$ and "
-            r"$A + \frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,X$."
-        ),
-        steps=(*_climb(uphill), *_memory(memory), *_assembly(uphill, memory, bound)),
-        source="this project",
-        uses=("L2", "L6", "L7", "L8"),
-    )
+@proves(
+    "violated steps",
+    "Adam where the test is violated now and then",
+    r"With $F = \sum E[|G_{k,i}|1\{V_{k,i}\}]$ and $X = \sum E(\mathrm{sd}_{k,i}-\eta|G_{k,i}|)^+$ the "
+    r"corrected Theorem 1 holds with $\bar Q + (\kappa+\rho)F/(\kappa\sqrt c)$ and "
+    r"$A + \frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,X$.",
+    source="this project",
+    uses=("L2", "L6", "L7", "L8"),
+)
+def violated_steps() -> Iterator[Step]:
+    """The costs of a violation, and the bound."""
+    yield from _climb()
+    yield from _memory()
+    yield from _assembly()
 
 
-def _climb(uphill: Function) -> tuple[Step, ...]:
+def _climb() -> Iterator[Step]:
     """On V_k the conditional descent is at least kappa G^2 / sqrt(D) - (kappa + rho) |G| / sqrt(c)."""
     beta2 = sympy.Symbol("beta2", positive=True)
     worst = -rho * gradient / sympy.sqrt(1 - beta2)
     best = kappa * gradient / sympy.sqrt(1 - beta2)
-    return (
-        by_lemma(
-            r"E_k[(Gg)^+ - \rho(Gg)^-]/\sqrt{v_k} \ge \kappa G^2/\sqrt{D_k} \text{ off } V_k",
-            lemma_l6,
-            reason="V_k is decided before step k",
-        ),
-        by_lemma(r"|g_k|/\sqrt{v_k} \le c^{-1/2}", lemma_l2, reason="n = 0, for any noise"),
-        nonnegative(
-            r"G^2/c - G^4/D_k \ge 0, \quad D_k = b + c\,G^2",
-            gradient**2 / weight - gradient**4 / (old + weight * gradient**2),
-            [old, weight, gradient],
-            reason="so kappa G^2 / sqrt(D_k) <= kappa |G| / sqrt(c)",
-        ),
-        identity(
-            r"-\rho|G|/\sqrt c = \kappa|G|/\sqrt c - (\kappa+\rho)|G|/\sqrt c",
-            worst,
-            best - uphill(rho, kappa, beta2) * gradient,
-            "on V_k the left side is at least -rho |G| / sqrt(c)",
-        ),
+    yield by_lemma(
+        r"E_k[(Gg)^+ - \rho(Gg)^-]/\sqrt{v_k} \ge \kappa G^2/\sqrt{D_k} \text{ off } V_k",
+        lemma_l6,
+        reason="V_k is decided before step k",
+    )
+    yield by_lemma(r"|g_k|/\sqrt{v_k} \le c^{-1/2}", lemma_l2, reason="n = 0, for any noise")
+    yield nonnegative(
+        r"G^2/c - G^4/D_k \ge 0, \quad D_k = b + c\,G^2",
+        gradient**2 / weight - gradient**4 / (old + weight * gradient**2),
+        [old, weight, gradient],
+        reason="so kappa G^2 / sqrt(D_k) <= kappa |G| / sqrt(c)",
+    )
+    yield identity(
+        r"-\rho|G|/\sqrt c = \kappa|G|/\sqrt c - (\kappa+\rho)|G|/\sqrt c",
+        worst,
+        best - theory.uphill_cost(rho, kappa, beta2) * gradient,
+        "on V_k the left side is at least -rho |G| / sqrt(c)",
     )
 
 
-def _memory(memory: Function) -> tuple[Step, ...]:
+def _memory() -> Iterator[Step]:
     """sqrt(G^2 + sd^2) <= tau |G| + (sd - eta |G|)^+, which enters L7's potential."""
     beta2 = sympy.Symbol("beta2", positive=True)
     tau = sympy.sqrt(squared_noise_growth(eta))
     mean_square = gradient**2 + (eta * gradient + excess) ** 2
     difference = sympy.expand((tau * gradient + excess) ** 2 - mean_square)
-    return (
-        identity(
-            r"(\tau G+e)^2 - (G^2+(\eta G+e)^2) = 2eG(\tau-\eta) \ge 0",
-            difference,
-            2 * excess * gradient * (tau - eta),
-            "sd = eta G + e; tau^2 = 1 + eta^2 > eta^2",
-        ),
-        identity(
-            r"\Phi(\sqrt c\,e) = \frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,e",
-            preconditioner_start(beta2, sympy.sqrt(1 - beta2) * excess),
-            memory(beta2) * excess,
-            "Phi of L7: E_k sqrt(v_k) is larger by at most sqrt(c) e, and Phi is linear",
-        ),
-        prose(r"\text{summed over the coordinates and steps: } A + \Phi(\sqrt c\,X)"),
+    yield identity(
+        r"(\tau G+e)^2 - (G^2+(\eta G+e)^2) = 2eG(\tau-\eta) \ge 0",
+        difference,
+        2 * excess * gradient * (tau - eta),
+        "sd = eta G + e; tau^2 = 1 + eta^2 > eta^2",
     )
+    yield identity(
+        r"\Phi(\sqrt c\,e) = \frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,e",
+        preconditioner_start(beta2, sympy.sqrt(1 - beta2) * excess),
+        theory.excess_memory(beta2) * excess,
+        "Phi of L7: E_k sqrt(v_k) is larger by at most sqrt(c) e, and Phi is linear",
+    )
+    yield prose(r"\text{summed over the coordinates and steps: } A + \Phi(\sqrt c\,X)")
 
 
-def _assembly(uphill: Function, memory: Function, bound: Callable[..., Bound]) -> tuple[Step, ...]:
+def _assembly() -> Iterator[Step]:
     """The bound returned."""
     violated, deviation = sympy.symbols("F X", nonnegative=True)
 
     def found(point: Point) -> Bound:
-        return bound(PROBLEM, point.adam, violated_gradient=violated, excess_deviation=deviation)
+        return theory.violated_bound(PROBLEM, point.adam, violated_gradient=violated, excess_deviation=deviation)
 
     def sides(point: Point) -> tuple[Any, Any]:
         result, rho_at = found(point), momentum_amplification(point.beta1, point.beta2)
-        climbed = uphill(rho_at, point.alignment, point.beta2) * violated
+        climbed = theory.uphill_cost(rho_at, point.alignment, point.beta2) * violated
         whole = alpha * (1 - point.beta1) * point.alignment * _q(result)
         return whole, point.descent + alpha * (1 - point.beta1) * climbed
 
-    return (
-        equal_at_points(
-            r"\alpha(1-\beta_1)\kappa\,\bar Q' = \Delta + \alpha^2KLd\,\Gamma + "
-            r"\alpha(1-\beta_1)\tfrac{\kappa+\rho}{\sqrt c}F",
-            sides,
-            "the descent lemma summed, with the loss on the violated steps",
-        ),
-        *self_bounding(found, _q, lambda point: memory(point.beta2) * deviation),
+    yield equal_at_points(
+        r"\alpha(1-\beta_1)\kappa\,\bar Q' = \Delta + \alpha^2KLd\,\Gamma + "
+        r"\alpha(1-\beta_1)\tfrac{\kappa+\rho}{\sqrt c}F",
+        sides,
+        "the descent lemma summed, with the loss on the violated steps",
     )
+    yield from self_bounding(found, _q, lambda point: theory.excess_memory(point.beta2) * deviation)
 
 
 def _q(bound: Bound) -> Any:

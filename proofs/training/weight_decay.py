@@ -2,7 +2,7 @@ r"""Decoupled weight decay: the bound, what it may cost, and what cannot be cove
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -16,7 +16,7 @@ from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import BETA1, BETA2, PROBLEM, UNIT_INTERVALS, a, alpha, b, gap, smoothness, steps
 from proofs.adam.symbols import dimension as d
 from proofs.assembly import Point, equal_at_points
-from proofs.steps import Proof, Step, by_lemma, identity, nonnegative, prose
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import (
     drift_constant,
     freezing_constant,
@@ -29,73 +29,65 @@ from theory.training import weight_decay as theory
 
 __all__ = ["weight_bound", "weight_decay_theorem"]
 
-Function = Callable[..., Any]
-BoundFunction = Callable[..., Bound]
 
 pull = sympy.Symbol("l", nonnegative=True)  # lambda W
 start, growth, budget, total, margin, descent = sympy.symbols("A B P S h D", positive=True)
 
 
-def weight_decay_theorem(
-    bound: BoundFunction = theory.weight_decay_bound, drift: Function = theory.decayed_drift
-) -> Proof:
-    """The theorem with the given bound and second-order cost."""
-    return Proof(
-        name="weight decay",
-        title="AdamW under the coordinate-wise norm test",
-        statement=(
-            r"If $\sup_k\|w_k\|_\infty \le W$ and $\lambda W < (1-\beta_1)\kappa/B$, then "
-            r"$(1-\beta_1)\kappa S^2 \le (P_W + \lambda W S)(A + B S)$ with $P_W = \Delta/\alpha + \alpha K L d\,"
-            r"[s^2/2 + (1-\beta_1)sr/(\sqrt c(1-r)^2)]$, $s = C_m + \lambda W$."
-        ),
-        steps=(
-            by_lemma(r"\|m_k/\sqrt{v_k} + \lambda w_k\| \le \sqrt d\,s", lemma_l1, reason="|w_k| <= W"),
-            prose(
-                r"\langle G_k, \lambda w_k\rangle \ge -\lambda W\|G_k\|_1",
-                "Hoelder; its sum over k is at most lambda W S",
-            ),
-            *_drift(drift),
-            by_lemma(r"\text{the sums swapped}", lemma_l4),
-            by_lemma(r"E_j[(G_jg_j)^+ - \rho(G_jg_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6),
-            by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7),
-            prose(
-                r"(1-\beta_1)\kappa\,Q \le P_W + \lambda W S \text{ and } S^2 \le Q(A+BS)",
-                "descent lemma summed; Cauchy-Schwarz",
-            ),
-            *_root(bound),
-            *_simpler(),
-        ),
-        source="this project",
-        uses=("L1", "L2", "L4", "L6", "L7", "L8"),
+@proves(
+    "weight decay",
+    "AdamW under the coordinate-wise norm test",
+    r"If $\sup_k\|w_k\|_\infty \le W$ and $\lambda W < (1-\beta_1)\kappa/B$, then "
+    r"$(1-\beta_1)\kappa S^2 \le (P_W + \lambda W S)(A + B S)$ with $P_W = \Delta/\alpha + \alpha K L d\,"
+    r"[s^2/2 + (1-\beta_1)sr/(\sqrt c(1-r)^2)]$, $s = C_m + \lambda W$.",
+    source="this project",
+    uses=("L1", "L2", "L4", "L6", "L7", "L8"),
+)
+def weight_decay_theorem() -> Iterator[Step]:
+    """The bound and its second-order cost."""
+    yield by_lemma(r"\|m_k/\sqrt{v_k} + \lambda w_k\| \le \sqrt d\,s", lemma_l1, reason="|w_k| <= W")
+    yield prose(
+        r"\langle G_k, \lambda w_k\rangle \ge -\lambda W\|G_k\|_1", "Hoelder; its sum over k is at most lambda W S"
     )
+    yield from _drift()
+    yield by_lemma(r"\text{the sums swapped}", lemma_l4)
+    yield by_lemma(r"E_j[(G_jg_j)^+ - \rho(G_jg_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6)
+    yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
+    yield prose(
+        r"(1-\beta_1)\kappa\,Q \le P_W + \lambda W S \text{ and } S^2 \le Q(A+BS)",
+        "descent lemma summed; Cauchy-Schwarz",
+    )
+    yield from _root()
+    yield from _simpler()
 
 
-def _drift(drift: Function) -> tuple[Step, ...]:
+def _drift() -> Iterator[Step]:
     """The square of a step, and the freezing error with steps of size s."""
     step = normalized_step_bound(BETA1, BETA2) + pull
-    return (
-        by_lemma(
-            r"|g_j|/\sqrt{v_k} \le c^{-1/2}\beta_2^{-(k-j)/2}", lemma_l2, reason="v has no weight decay in it"
-        ),
-        identity(
-            r"\Gamma_W = s^2/2 + s\,(1-\beta_1)r/(\sqrt c(1-r)^2)",
-            drift(BETA1, BETA2, pull),
-            step**2 / 2 + step * freezing_constant(BETA1, BETA2),
-            "the descent lemma's square, and L3's sum with s in the place of C_m",
-        ),
-        equal_at_points(
-            r"\Gamma_W = \Gamma \text{ at } \lambda = 0",
-            lambda point: (drift(point.beta1, point.beta2, 0), drift_constant(point.beta1, point.beta2)),
+    yield by_lemma(
+        r"|g_j|/\sqrt{v_k} \le c^{-1/2}\beta_2^{-(k-j)/2}", lemma_l2, reason="v has no weight decay in it"
+    )
+    yield identity(
+        r"\Gamma_W = s^2/2 + s\,(1-\beta_1)r/(\sqrt c(1-r)^2)",
+        theory.decayed_drift(BETA1, BETA2, pull),
+        step**2 / 2 + step * freezing_constant(BETA1, BETA2),
+        "the descent lemma's square, and L3's sum with s in the place of C_m",
+    )
+    yield equal_at_points(
+        r"\Gamma_W = \Gamma \text{ at } \lambda = 0",
+        lambda point: (
+            theory.decayed_drift(point.beta1, point.beta2, 0),
+            drift_constant(point.beta1, point.beta2),
         ),
     )
 
 
-def _root(bound: BoundFunction) -> tuple[Step, ...]:
+def _root() -> Iterator[Step]:
     """The bound solves (1 - beta1) kappa S^2 = (P_W + lambda W S)(A + B S)."""
     rate, width = sympy.symbols("lambda W", positive=True)
 
     def found(point: Point) -> Bound:
-        return bound(PROBLEM, point.adam, weight_decay=rate, largest_weight=width)
+        return theory.weight_decay_bound(PROBLEM, point.adam, weight_decay=rate, largest_weight=width)
 
     def sides(point: Point) -> tuple[Any, Any]:
         result, leading = found(point), (1 - point.beta1) * point.alignment
@@ -108,33 +100,37 @@ def _root(bound: BoundFunction) -> tuple[Step, ...]:
         drift = theory.decayed_drift(point.beta1, point.beta2, rate * width)
         return alpha * found(point).terms["P_W"], gap + alpha**2 * steps * smoothness * d * drift
 
-    return (
-        equal_at_points(r"\alpha P_W = \Delta + \alpha^2 KLd\,\Gamma_W", budget_sides),
-        by_lemma(r"S^2 \le A' + B'S, \text{ solved}", lemma_l8, reason="with Q = 1"),
-        equal_at_points(
-            r"\text{the bound solves } S^2 = A' + B'S, A' = P_WA/(D-lB), B' = (P_WB+lA)/(D-lB)",
-            sides,
-            "D = (1 - beta1) kappa, l = lambda W: the quadratic divided by its leading coefficient",
-        ),
+    yield equal_at_points(r"\alpha P_W = \Delta + \alpha^2 KLd\,\Gamma_W", budget_sides)
+    yield by_lemma(r"S^2 \le A' + B'S, \text{ solved}", lemma_l8, reason="with Q = 1")
+    yield equal_at_points(
+        r"\text{the bound solves } S^2 = A' + B'S, A' = P_WA/(D-lB), B' = (P_WB+lA)/(D-lB)",
+        sides,
+        "D = (1 - beta1) kappa, l = lambda W: the quadratic divided by its leading coefficient",
     )
 
 
-def _simpler() -> tuple[Step, ...]:
+def _simpler() -> Iterator[Step]:
     """(P + D A / B^2) / (D / B - l), D = (1 - beta1) kappa, is not below the root."""
     simple = (budget + descent * start / growth**2) / (descent / growth - pull)
     remaining = descent * simple**2 - (budget + pull * simple) * (start + growth * simple)
-    return (
-        nonnegative(
-            r"D S^2 \ge (P+lS)(A+BS) \text{ at the simpler form}, \quad l < D/B",
-            remaining,
-            [start, growth, budget, margin, pull],
-            {descent: growth * (pull + margin)},
-            "the quadratic is not negative there, and its leading coefficient D - l B is positive",
-        ),
+    yield nonnegative(
+        r"D S^2 \ge (P+lS)(A+BS) \text{ at the simpler form}, \quad l < D/B",
+        remaining,
+        [start, growth, budget, margin, pull],
+        {descent: growth * (pull + margin)},
+        "the quadratic is not negative there, and its leading coefficient D - l B is positive",
     )
 
 
-def weight_bound(bound: Function = theory.weight_bound) -> Proof:
+@proves(
+    "weight decay, size of the weights",
+    "AdamW stays in a box",
+    r"If $\alpha\lambda \le 1$, $\|w_{K+1}\|_\infty \le \max(w, q^Kw + (1-q^K)C_m/\lambda)$, "
+    r"$q = 1-\alpha\lambda$, $w = \|w_1\|_\infty$; and $C_m > (1-\beta_1)\kappa/B$.",
+    source="this project",
+    uses=("L1",),
+)
+def weight_bound() -> Iterator[Step]:
     """|w_{k+1}| <= q |w_k| + alpha C_m, solved; and the condition never covers the whole box."""
     rate, step_size, first, share = sympy.symbols("lambda alpha w n", positive=True)
     box = normalized_step_bound(BETA1, BETA2) / rate
@@ -143,45 +139,33 @@ def weight_bound(bound: Function = theory.weight_bound) -> Proof:
     def last(count: Any) -> Any:
         return kept**count * first + (1 - kept**count) * box
 
-    found = bound(BETA1, BETA2, rate, first, step_size, 3)
+    found = theory.weight_bound(BETA1, BETA2, rate, first, step_size, 3)
     slack = normalized_step_bound(BETA1, BETA2) ** 2 - ((1 - BETA1) / preconditioner_growth(BETA2, 0)) ** 2
-    return Proof(
-        name="weight decay, size of the weights",
-        title="AdamW stays in a box",
-        statement=(
-            r"If $\alpha\lambda \le 1$, $\|w_{K+1}\|_\infty \le \max(w, q^Kw + (1-q^K)C_m/\lambda)$, "
-            r"$q = 1-\alpha\lambda$, $w = \|w_1\|_\infty$; and $C_m > (1-\beta_1)\kappa/B$."
-        ),
-        steps=(
-            by_lemma(r"|w_{k+1}| \le (1-\alpha\lambda)|w_k| + \alpha C_m", lemma_l1),
-            identity(
-                r"x_{k+1} = q x_k + \alpha C_m \text{ for } x_k = q^kw + (1-q^k)C_m/\lambda",
-                sympy.expand(last(3)),
-                sympy.expand(kept * last(2) + step_size * rate * box),
-            ),
-            identity(
-                r"\text{the bound is } \max(w, x_K)", found, sympy.Max(first, last(3)), "K = 3; x_k is monotone"
-            ),
-            identity(
-                r"x_{k+1} - x_k = q^k\,\alpha\lambda\,(C_m/\lambda - w)",
-                sympy.expand(last(3) - last(2)),
-                sympy.expand(kept**2 * step_size * rate * (box - first)),
-                "monotone, so that max(w, x_K) bounds all k <= K",
-            ),
-            nonnegative(
-                r"C_m^2 \ge ((1-\beta_1)/B)^2 \text{ at } \eta = 0",
-                sympy.simplify(slack),
-                [a, b, share],
-                UNIT_INTERVALS,
-                "kappa <= 1, and B grows with eta: lambda W = C_m is never admissible",
-            ),
-            identity(
-                r"w = (1-\alpha\lambda)w + \alpha u \iff \lambda w = u",
-                sympy.solve(sympy.Eq(first, kept * first + step_size * share), first)[0],
-                share / rate,
-                "where G keeps its sign, E lambda w tends to u = E m/sqrt(v), and lambda gap to (1 - u) ||G||_1",
-            ),
-        ),
-        source="this project",
-        uses=("L1",),
+    yield by_lemma(r"|w_{k+1}| \le (1-\alpha\lambda)|w_k| + \alpha C_m", lemma_l1)
+    yield identity(
+        r"x_{k+1} = q x_k + \alpha C_m \text{ for } x_k = q^kw + (1-q^k)C_m/\lambda",
+        sympy.expand(last(3)),
+        sympy.expand(kept * last(2) + step_size * rate * box),
+    )
+    yield identity(
+        r"\text{the bound is } \max(w, x_K)", found, sympy.Max(first, last(3)), "K = 3; x_k is monotone"
+    )
+    yield identity(
+        r"x_{k+1} - x_k = q^k\,\alpha\lambda\,(C_m/\lambda - w)",
+        sympy.expand(last(3) - last(2)),
+        sympy.expand(kept**2 * step_size * rate * (box - first)),
+        "monotone, so that max(w, x_K) bounds all k <= K",
+    )
+    yield nonnegative(
+        r"C_m^2 \ge ((1-\beta_1)/B)^2 \text{ at } \eta = 0",
+        sympy.simplify(slack),
+        [a, b, share],
+        UNIT_INTERVALS,
+        "kappa <= 1, and B grows with eta: lambda W = C_m is never admissible",
+    )
+    yield identity(
+        r"w = (1-\alpha\lambda)w + \alpha u \iff \lambda w = u",
+        sympy.solve(sympy.Eq(first, kept * first + step_size * share), first)[0],
+        share / rate,
+        "where G keeps its sign, E lambda w tends to u = E m/sqrt(v), and lambda gap to (1 - u) ||G||_1",
     )

@@ -16,7 +16,7 @@ from simulate.experiments.rows import Instance
 from simulate.experiments.settings import Advance, Settings
 from simulate.experiments.training.bounds import CHECKS as TRAINING
 from simulate.objectives import OBJECTIVES
-from simulate.outcomes import Comparison, Expectation, Outcome
+from simulate.outcomes import Assertion, Expectation, Outcome
 
 __all__ = ["CHECKS", "run"]
 
@@ -68,7 +68,7 @@ def _outcome(check: Check, table: Table) -> Outcome:
         statement=check.statement + " is at most the theorem's bound.",
         expected=Expectation.HOLDS,
         asserted=[
-            Comparison(f"{row['objective']}, K = {row['K']}", row["measured"], "<=", row["bound"])
+            Assertion(f"{row['objective']}, K = {row['K']}", row["measured"], "<=", row["bound"])
             for row in table.where(theorem=check.name).rows()
         ],
         kind=check.kind,

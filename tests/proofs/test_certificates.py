@@ -12,15 +12,14 @@ import sympy
 
 from proofs.certificates.check import (
     QUICK,
-    CertificateViolationError,
     Effort,
     check_certificate,
     margin,
-    require_certificate_inequality,
 )
 from proofs.certificates.compute import Grid, find, lower_gain, main
 from proofs.l1 import theorem3
 from proofs.steps import CheckedProof, run
+from tests.support.altered_proofs import altered
 from theory.adam_sharp.constants import mean_step
 from theory.l1 import theorem3 as theory
 from theory.l1.theorem3 import Certificate, available_certificates, find_certificate, load_certificate
@@ -46,8 +45,10 @@ def test_proofs_hold(name: str) -> None:
 
 
 def test_wrong_two_point_laws_are_rejected() -> None:
-    assert rejected(run(theorem3.two_point_laws(low_weight=lambda a, b: a / (a + b))), "E X = 1")
-    assert rejected(run(theorem3.two_point_laws(variance=lambda a, b: sympy.Rational(99, 100) * a * b)), "ab")
+    assert rejected(altered(theorem3.two_point_laws, {"low_weight": lambda a, b: a / (a + b)}), "E X = 1")
+    assert rejected(
+        altered(theorem3.two_point_laws, {"variance": lambda a, b: sympy.Rational(99, 100) * a * b}), "ab"
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_wrong_two_point_laws_are_rejected() -> None:
     ],
 )
 def test_a_wrong_derivative_is_rejected(derivative: Callable[..., Any], fragment: str) -> None:
-    assert rejected(run(theorem3.certificate_potential(derivative=derivative)), fragment)
+    assert rejected(altered(theorem3.certificate_potential, {"theory.scaling_derivative": derivative}), fragment)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_a_wrong_derivative_is_rejected(derivative: Callable[..., Any], fragment
     ],
 )
 def test_a_wrong_tail_is_rejected(tail: Callable[..., Any], fragment: str) -> None:
-    assert rejected(run(theorem3.certificate_potential(tail=tail)), fragment)
+    assert rejected(altered(theorem3.certificate_potential, {"theory.tail_potential": tail}), fragment)
 
 
 def test_a_wrong_step_is_rejected() -> None:
@@ -84,8 +85,8 @@ def test_a_wrong_step_is_rejected() -> None:
         new_z, new_s = theory.next_state(beta1, beta2, z, s, x)
         return new_z + (1 - beta1) * x / sympy.sqrt(new_s), new_s
 
-    assert rejected(run(theorem3.certificate_telescoping(step=without_weight)), "s'")
-    assert rejected(run(theorem3.certificate_telescoping(step=nesterov)), "z'")
+    assert rejected(altered(theorem3.certificate_telescoping, {"theory.next_state": without_weight}), "s'")
+    assert rejected(altered(theorem3.certificate_telescoping, {"theory.next_state": nesterov}), "z'")
 
 
 @pytest.mark.parametrize("name", ["initial gap", "second order", "potential drift"])
@@ -94,14 +95,14 @@ def test_a_smaller_term_is_rejected(name: str) -> None:
         found = theory.bound_terms(*arguments)
         return found | {name: found[name] * sympy.Rational(95, 100)}
 
-    assert rejected(run(theorem3.theorem_3(terms=terms)), r"\text{right side}")
+    assert rejected(altered(theorem3.theorem_3, {"theory.bound_terms": terms}), r"\text{right side}")
 
 
 def test_a_smaller_mean_step_is_rejected() -> None:
     def smaller(*arguments: Any) -> Any:
         return mean_step(*arguments) * sympy.Rational(95, 100)
 
-    assert rejected(run(theorem3.theorem_3(step=smaller)), "s_t")
+    assert rejected(altered(theorem3.theorem_3, {"mean_step": smaller}), "s_t")
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -133,7 +134,8 @@ def test_margin_against_a_slow_twin(certificate: Certificate) -> None:
 
 @certificates
 def test_committed_certificates_pass_the_quick_check(certificate: Certificate) -> None:
-    report = require_certificate_inequality(certificate)
+    report = check_certificate(certificate)
+    assert report.holds
     assert {search.search for search in report.searches} == {"grid", "random", "mixture", "descent"}
     assert report.worst.margin > 0
 
@@ -160,37 +162,33 @@ def test_committed_certificates_pass_the_thorough_check(certificate: Certificate
 
 
 # ----------------------------------------------------------------------------------------------------
-# Negative controls: the checker rejects what is no certificate.
+# Negative controls: the checker rejects what is not a certificate.
 
 
 @certificates
-def test_five_percent_more_gain_is_rejected_by_name(certificate: Certificate) -> None:
-    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
-        require_certificate_inequality(replace(certificate, gain=1.05 * certificate.gain))
+def test_five_percent_more_gain_is_rejected(certificate: Certificate) -> None:
+    assert not check_certificate(replace(certificate, gain=1.05 * certificate.gain)).holds
 
 
 @certificates
 @pytest.mark.parametrize("factor", [0.9, 0.5])
-def test_a_scaled_potential_is_rejected_by_name(certificate: Certificate, factor: float) -> None:
+def test_a_scaled_potential_is_rejected(certificate: Certificate, factor: float) -> None:
     scaled = replace(certificate, values=factor * certificate.values)
-    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
-        require_certificate_inequality(scaled)
+    assert not check_certificate(scaled).holds
 
 
 @certificates
-def test_a_smaller_noise_weight_is_rejected_by_name(certificate: Certificate) -> None:
+def test_a_smaller_noise_weight_is_rejected(certificate: Certificate) -> None:
     share = 0.9
     weaker = replace(
         certificate, noise_weight=share * certificate.noise_weight, tail_slope=share * certificate.tail_slope
     )
-    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
-        require_certificate_inequality(weaker)
+    assert not check_certificate(weaker).holds
 
 
-def test_the_trivial_potential_is_rejected_by_name() -> None:
+def test_the_trivial_potential_is_rejected() -> None:
     certificate = find_certificate(0.9, 0.95)
-    with pytest.raises(CertificateViolationError, match="certificate inequality violated"):
-        require_certificate_inequality(replace(certificate, values=0 * certificate.values))
+    assert not check_certificate(replace(certificate, values=0 * certificate.values)).holds
 
 
 def test_one_bad_cell_is_found() -> None:
@@ -206,13 +204,13 @@ def test_one_bad_cell_is_found() -> None:
 # The program that finds certificates.
 
 
-def test_a_certificate_is_found_and_checked_anew(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_certificate_is_found_and_checked_again() -> None:
     """RMSProp with a short memory, on a coarse grid: from nothing to a file that passes the check."""
     grid = Grid(z_points=2, s_points=60, low_points=40, s_min=1e-12, s_max=20.0, tail_share=0.9, per_decade=6)
     found = find(0.0, 0.5, 2.0, grid)
     lowered = lower_gain(found, QUICK, safety=0.05)
     assert 0 < lowered.gain < found.gain
-    assert require_certificate_inequality(lowered).holds
+    assert check_certificate(lowered).holds
     assert lowered.largest_eta > 0.2
 
 
@@ -230,4 +228,4 @@ def test_the_command_writes_a_certificate(tmp_path: Any, capsys: pytest.CaptureF
     main([*options.split(), "--tail-share", "0.9", "--output", str(tmp_path)])
     certificate = load_certificate(next(tmp_path.glob("*.npz")))
     assert f"J {certificate.gain:.4f}" in capsys.readouterr().out
-    assert require_certificate_inequality(certificate).holds
+    assert check_certificate(certificate).holds

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulate.outcomes import Comparison, Expectation, Kind, Outcome, all_as_expected
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome, all_as_expected
 from simulate.rates import Slope
 
-TRUE, FALSE = Comparison("true", 1.0, "<=", 2.0), Comparison("false", 3.0, "<=", 2.0)
-BROKEN = Comparison("broken", math.nan, "<=", 2.0)
+TRUE, FALSE = Assertion("true", 1.0, "<=", 2.0), Assertion("false", 3.0, "<=", 2.0)
+BROKEN = Assertion("broken", math.nan, "<=", 2.0)
 numbers = st.floats(-1e6, 1e6)
 
 
@@ -48,7 +48,7 @@ def test_evidence_counts_only_if_its_hypotheses_were_met():
 
 @given(st.lists(st.tuples(numbers, st.sampled_from(["<=", "<", ">=", ">"]), numbers), min_size=1))
 def test_the_headline_fails_whenever_anything_fails(cases):
-    comparisons = [Comparison("case", left, relation, right) for left, relation, right in cases]
+    comparisons = [Assertion("case", left, relation, right) for left, relation, right in cases]
     one = outcome(Expectation.HOLDS, *comparisons)
     assert one.headline is not None
     if not one.stands and all(left != right for left, _, right in cases):
@@ -57,7 +57,7 @@ def test_the_headline_fails_whenever_anything_fails(cases):
 
 @given(st.lists(st.tuples(st.floats(0.1, 1e3), st.floats(0.1, 1e3)), min_size=1))
 def test_ratio_of_an_upper_bound_is_the_smallest(pairs):
-    one = outcome(Expectation.HOLDS, *(Comparison("case", left, "<=", right) for left, right in pairs))
+    one = outcome(Expectation.HOLDS, *(Assertion("case", left, "<=", right) for left, right in pairs))
     assert one.ratio == pytest.approx(min(right / left for left, right in pairs), rel=1e-9)
 
 
@@ -69,7 +69,7 @@ def test_all_as_expected_wants_verdicts_and_each_of_them():
 
 
 def test_as_dict_is_json_with_the_closest_cases_first():
-    many = [Comparison(f"case {i}", 1.0, "<=", 2.0 + i) for i in range(50)]
+    many = [Assertion(f"case {i}", 1.0, "<=", 2.0 + i) for i in range(50)]
     record = outcome(Expectation.HOLDS, *many, kind=Kind.TIGHT, slope=Slope(-0.5, -0.6, -0.4)).as_dict()
     assert record["cases"] == 50
     assert [case["what"] for case in record["asserted"]] == [f"case {i}" for i in range(10)]

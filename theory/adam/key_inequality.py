@@ -37,7 +37,6 @@ from adabatch.moments.numeric import Value, hypot, is_symbolic, sqrt, where
 from theory.adam.constants import squared_noise_growth
 
 __all__ = [
-    "amplified_response",
     "curvature",
     "effective_history",
     "minorant",
@@ -52,11 +51,6 @@ def normalized_response(x: Value, s: Value, offset: Value = 0) -> Value:
         return x / (sqrt(s + x**2) + offset)
     root = hypot(sqrt(s), x) + offset
     return where(root > 0, x / where(root > 0, root, 1.0), 0.0)
-
-
-def amplified_response(x: Value, s: Value, amplification: Value, offset: Value = 0) -> Value:
-    """f(x): the normalised response where x >= 0, and ``amplification`` (rho) times it where x < 0."""
-    return where(x < 0, amplification, 1.0) * normalized_response(x, s, offset)
 
 
 def effective_history(s: Value, offset: Value) -> Value:

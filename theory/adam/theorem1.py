@@ -151,7 +151,6 @@ def gradient_norm_sum_bound(problem: Problem, adam: AdamParameters) -> Bound:
     first = preconditioned_sum_bound(problem, adam)
     return Bound(
         value=solve_self_bounding(first.constants["B"], first.constants["A"], first.value),
-        quantity="sum_k E||grad L(w_k)||_1",
         theorem=f"{NAME}, bound (2)",
         constants=first.constants,
         terms={"Qbar": first.value},

@@ -240,7 +240,6 @@ def gradient_norm_sum_bound(
     start = preconditioner_start(adam.beta2, adam.sum_sqrt_v0) + extra
     return Bound(
         value=solve_self_bounding(growth, start, q),
-        quantity="sum_k E||grad L(w_k)||_1",
         theorem=f"{NAME}, bound (2)",
         constants={**first.constants, "A + K d epsilon": start, "B": growth},
         terms={"Qbar": q, "epsilon cost per step": epsilon_cost(problem, adam.epsilon, q, growth)},

@@ -233,7 +233,6 @@ def bound_at_cost(
     start_2 = theorem2_start(problem, adam, start, kept)
     return Bound(
         value=solve_self_bounding(growth_2, start_2, q),
-        quantity="sum_k E||grad L(w_k)||_1",
         theorem=NAME,
         constants={
             "lambda": factor,

@@ -1,11 +1,11 @@
 """What a claim's check returns: numbers side by side, from which the verdict follows.
 
 A check compares what a statement asserts with what was computed. The verdict is not written down by hand: it is
-derived from the comparisons, so that a check of a perturbed statement comes to another verdict.
+derived from the assertions, so that a check of a perturbed statement comes to another verdict.
 
 Example:
-    >>> published = Comparison("mean of the published left-hand side", 4.0, "==", 3.0)
-    >>> corrected = Comparison("mean of the corrected left-hand side", 3.0, "==", 3.0)
+    >>> published = Assertion("mean of the published left-hand side", 4.0, "==", 3.0)
+    >>> corrected = Assertion("mean of the corrected left-hand side", 3.0, "==", 3.0)
     >>> ClaimEvidence(published=(published,), corrected=(corrected,)).verdict
     <Verdict.CORRECTED: 'holds corrected'>
     >>> str(published)
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["ClaimEvidence", "Comparison", "Verdict"]
+__all__ = ["Assertion", "ClaimEvidence", "Verdict"]
 
 
 class Verdict(StrEnum):
@@ -49,7 +49,7 @@ _OPPOSITE = {"==": "!=", "<=": ">", ">=": "<", "<": ">=", ">": "<="}
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Assertion:
     """``left relation right``, as a statement asserts it, with both numbers.
 
     Attributes:
@@ -109,18 +109,18 @@ class ClaimEvidence:
             fails one of these is vacuous.
         supporting: what must hold for the evidence to count (the hypotheses of a counterexample are met, a
             proof's numbers agree), and what puts it in proportion. If one fails, the verdict is open.
-        note: what the comparisons show, in words.
+        note: what the assertions show, in words.
     """
 
-    published: tuple[Comparison, ...]
-    corrected: tuple[Comparison, ...] = ()
-    content: tuple[Comparison, ...] = ()
-    supporting: tuple[Comparison, ...] = ()
+    published: tuple[Assertion, ...]
+    corrected: tuple[Assertion, ...] = ()
+    content: tuple[Assertion, ...] = ()
+    supporting: tuple[Assertion, ...] = ()
     note: str = field(default="", kw_only=True)
 
     @property
     def verdict(self) -> Verdict:
-        """Derived from the comparisons."""
+        """Derived from the assertions."""
         if not self.published or not all(c.holds for c in self.supporting):
             return Verdict.OPEN
         if all(c.holds for c in self.published):
@@ -131,7 +131,7 @@ class ClaimEvidence:
 
     @property
     def headline(self) -> str:
-        """The comparison that says most: the first failing one, or the first."""
+        """The assertion that says most: the first failing one, or the first."""
         candidates = [c for c in (*self.published, *self.content) if not c.holds] or list(self.published)
         return str(candidates[0]) if candidates else ""
 

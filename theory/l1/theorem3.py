@@ -296,7 +296,6 @@ def certified_bound(
     terms["initial potential"] = _initial(certificate, problem.dimension, first_gradient, v0)
     return Bound(
         value=sum(terms.values()) / kept,
-        quantity="sum_k E||grad L(w_k)||_1",
         theorem=f"Theorem 3 (averaged l1 norm test): {NUMERICAL_SUPPORT}",
         constants={
             "lambda": certificate.noise_weight,

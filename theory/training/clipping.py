@@ -131,7 +131,6 @@ def clipped_bound(problem: Problem, adam: AdamParameters, floor: Value) -> Bound
     growth = preconditioner_growth(adam.beta2, adam.eta)
     return Bound(
         value=solve_self_bounding(growth, start, q),
-        quantity="sum_k E||grad L(w_k)||_1",
         theorem="corrected Theorem 1 with clipped gradients",
         constants={"kappa": kappa, "Gamma": gamma, "A": start, "B": growth, "phi0": floor},
         terms={"Qbar": q},

@@ -85,7 +85,6 @@ def violated_bound(
     start = kept.constants["A"] + memory
     return Bound(
         value=solve_self_bounding(kept.constants["B"], start, kept.value + uphill),
-        quantity="sum_k E||grad L(w_k)||_1",
         theorem="corrected Theorem 1 with violated steps",
         constants={**kept.constants, "A": start},
         terms={"Qbar": kept.value, "violated gradient": uphill, "excess deviation": memory},

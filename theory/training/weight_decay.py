@@ -160,7 +160,6 @@ def weight_decay_bound(
     value = solve_self_bounding((budget * growth + pull * start) / leading, budget * start / leading, 1)
     return Bound(
         value=value,
-        quantity="sum_k E||grad L(w_k)||_1",
         theorem="corrected Theorem 1 with decoupled weight decay",
         constants={"(1-beta1) kappa": descent, "Gamma_W": drift, "A": start, "B": growth, "lambda W": pull},
         terms={"P_W": budget, "simpler form": (budget + descent * start / growth**2) / (descent / growth - pull)},

@@ -31,7 +31,7 @@ from simulate.experiments.rows import (
     run_rows,
 )
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Comparison, Expectation, Kind, Outcome
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 
 __all__ = ["WEAKENED", "chosen_adam_settings", "run"]
 
@@ -199,6 +199,6 @@ def _outcome(theorem: str, rows: Sequence[dict[str, Any]], divisor: float) -> Ou
         statement=f"Σ E‖∇L(w_k)‖₁ is at most the bound of {theorem}"
         + (f" divided by {divisor:g}." if control else "."),
         expected=Expectation.CONTROL if control else Expectation.HOLDS,
-        asserted=[Comparison(label.format(**row), row["measured"], "<=", row["bound"] / divisor) for row in rows],
+        asserted=[Assertion(label.format(**row), row["measured"], "<=", row["bound"] / divisor) for row in rows],
         kind=Kind.UPPER,
     )

@@ -14,7 +14,7 @@ from simulate.experiments.adam.theorems import own_step_sizes, theorem_1_bounds,
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting, Instance, Row, mean_over_seeds, run_rows
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Comparison, Expectation, Kind, Outcome
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 
 __all__ = ["run"]
 
@@ -100,9 +100,7 @@ def _outcome(name: str, table: Table) -> Outcome:
         statement=f"{name}'s bound holds wherever its condition does, at its own step size.",
         expected=Expectation.HOLDS,
         asserted=[
-            Comparison(
-                f"{r['plane']}: beta1 = {r['beta1']:.3g}, y = {r['y']:.3g}", r["measured"], "<=", r["bound"]
-            )
+            Assertion(f"{r['plane']}: beta1 = {r['beta1']:.3g}, y = {r['y']:.3g}", r["measured"], "<=", r["bound"])
             for r in rows
         ],
         kind=Kind.UPPER,

@@ -26,7 +26,7 @@ from simulate.experiments.rows import (
     run_rows,
 )
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Comparison, Expectation, Outcome
+from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.rates import Slope, is_pre_asymptotic, log_log_slope
 
 __all__ = ["LEAST_STEPS", "SQUARED_MEMORIES", "Curve", "run"]
@@ -183,11 +183,9 @@ def _outcome(name: str, curves: Sequence[Curve], limits: tuple[float, float] = (
     for curve in curves:
         slope = curve.slope
         comparisons.append(
-            Comparison(f"upper end of the slope, {curve.setting.label}", slope.high, "<=", limits[1])
+            Assertion(f"upper end of the slope, {curve.setting.label}", slope.high, "<=", limits[1])
         )
-        comparisons.append(
-            Comparison(f"lower end of the slope, {curve.setting.label}", slope.low, ">=", limits[0])
-        )
+        comparisons.append(Assertion(f"lower end of the slope, {curve.setting.label}", slope.low, ">=", limits[0]))
     return Outcome(
         name=f"Rate on {name}",
         statement=f"The slope of the average gradient norm over K lies between {limits[0]:g} and {limits[1]:g}.",

@@ -6,7 +6,7 @@ from simulate.experiments.adam.theorems import own_step_sizes, theorem_1_bounds,
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting, Instance, Row, mean_over_seeds, run_rows
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Comparison, Expectation, Kind, Outcome
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 
 __all__ = ["WITHIN", "run"]
 
@@ -66,9 +66,9 @@ def _outcome(setting: AdamSetting, table: Table) -> Outcome:
         statement=f"Theorem 2's bound holds, and is within a factor of {WITHIN:g} of the measured sum.",
         expected=Expectation.HOLDS,
         asserted=[
-            Comparison(f"{row['objective']}, the sum", row["measured"], "<=", row["theorem_2"]) for row in rows
+            Assertion(f"{row['objective']}, the sum", row["measured"], "<=", row["theorem_2"]) for row in rows
         ],
-        supporting=[Comparison(f"{row['objective']}, bound / sum", row["ratio"], "<=", WITHIN) for row in rows],
+        supporting=[Assertion(f"{row['objective']}, bound / sum", row["ratio"], "<=", WITHIN) for row in rows],
         kind=Kind.UPPER,
         note="bound / measured: " + ", ".join(f"{row['ratio']:.1f} ({row['objective']})" for row in rows) + ".",
     )

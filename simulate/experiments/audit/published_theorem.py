@@ -19,7 +19,7 @@ import numpy as np
 
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Comparison, Expectation, Kind, Outcome
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import best_sigma
@@ -176,10 +176,10 @@ def _refutation(table: Table, example: Counterexample) -> Outcome:
         name=f"Theorem B.1 as published, {example.label}",
         statement="The sum of the gradient norms is at most the published bound (B.2), for any sigma > 0.",
         expected=Expectation.REFUTED,
-        asserted=[Comparison(f"K = {r['K']}, {sigma}", r["measured"], "<=", r["published_bound"]) for r in rows],
+        asserted=[Assertion(f"K = {r['K']}, {sigma}", r["measured"], "<=", r["published_bound"]) for r in rows],
         supporting=(
-            Comparison("beta1 against the published condition", example.beta1, "<=", float(limit)),
-            Comparison("v_0", example.initial_second_moment, ">", 0.0),
+            Assertion("beta1 against the published condition", example.beta1, "<=", float(limit)),
+            Assertion("v_0", example.initial_second_moment, ">", 0.0),
         ),
         kind=Kind.UPPER,
         note=f"betas ({example.beta1}, {example.beta2}), alpha = {example.step_size:g}, exact gradients.",
@@ -192,7 +192,7 @@ def _corrected(table: Table) -> Outcome:
         statement="The same sums are at most the corrected Theorem 1's bound.",
         expected=Expectation.HOLDS,
         asserted=[
-            Comparison(f"{r['counterexample']}, K = {r['K']}", r["measured"], "<=", r["corrected_bound"])
+            Assertion(f"{r['counterexample']}, K = {r['K']}", r["measured"], "<=", r["corrected_bound"])
             for r in table.rows()
         ],
         kind=Kind.UPPER,

@@ -20,7 +20,7 @@ from simulate.noise import NOISES, Draw, Meets, Noise, Source
 from simulate.noise.exact_tests import Test, replacement_free_batch_size
 from simulate.objectives import FiniteSum, NoisyRegression, Objective, Regression
 from simulate.optimizers import Adam, Optimizer, OptimizerState
-from simulate.outcomes import Comparison, Expectation, Outcome
+from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.streams import SeedStreams
 from simulate.trajectory import Trajectory
 from simulate.trajectory import run as run_trajectory
@@ -159,17 +159,17 @@ def _outcomes(
             statement="The coordinate-wise test never asks for a smaller batch than the norm-wise test.",
             expected=Expectation.HOLDS,
             asserted=[
-                Comparison(f"largest excess of the norm-wise test, K = {k}", float((b - a).max()), "<=", 0.0)
+                Assertion(f"largest excess of the norm-wise test, K = {k}", float((b - a).max()), "<=", 0.0)
                 for k, a, b in zip(exact.steps, sizes["coordinate_wise"], sizes["norm_wise"], strict=True)
             ],
-            supporting=(Comparison("steps that violated the exact test", float(exact.misses.max()), "==", 0.0),),
+            supporting=(Assertion("steps that violated the exact test", float(exact.misses.max()), "==", 0.0),),
             note=f"Mean batch {averages[0]:.1f} of {population} under the coordinate-wise test.",
         ),
         Outcome(
             name=f"Estimated test, {label}",
             statement="A batch chosen from estimated variances meets the exact coordinate-wise test.",
             expected=Expectation.REFUTED,
-            asserted=(Comparison("share of steps that violate it", miss_rate, "<=", 0.0),),
+            asserted=(Assertion("share of steps that violate it", miss_rate, "<=", 0.0),),
             note=f"It misses in {100 * miss_rate:.1f}% of the steps, at a mean batch of {averages[1]:.1f}.",
         ),
     ]
@@ -180,7 +180,7 @@ def _outcomes(
                 name="Near-full batches, noisy",
                 statement="On the noisy problem the coordinate-wise test ends at nearly the full batch.",
                 expected=Expectation.HOLDS,
-                asserted=(Comparison("mean batch late in the run / n", late / population, ">=", 0.9),),
+                asserted=(Assertion("mean batch late in the run / n", late / population, ">=", 0.9),),
             )
         )
     return outcomes

@@ -16,7 +16,7 @@ from adabatch.moments.noise_scale import noise_scale, saturation_level
 from adabatch.moments.statistic import Estimator, norm_test_statistic
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Comparison, Expectation, Outcome
+from simulate.outcomes import Assertion, Expectation, Outcome
 from theory.estimators.expectations import GaussianGroups, expected_statistic, moments
 
 __all__ = ["Population", "run"]
@@ -99,10 +99,10 @@ def _case(
     return row
 
 
-def _monte_carlo_against_exact(table: Table, name: str) -> list[Comparison]:
+def _monte_carlo_against_exact(table: Table, name: str) -> list[Assertion]:
     """Monte Carlo against the exact expectation, within five standard errors."""
     return [
-        Comparison(
+        Assertion(
             f"{name} variance / tr Sigma, J = {r['workers']}, b = {r['batch_size']}: Monte Carlo against exact",
             r[f"{name}_mean"],
             "~",
@@ -119,7 +119,7 @@ def _published(table: Table) -> Outcome:
         statement="The variance of the workers' gradients stands for the per-sample variance.",
         expected=Expectation.REFUTED,
         asserted=[
-            Comparison(
+            Assertion(
                 f"published variance / tr Sigma, J = {r['workers']}, b = {r['batch_size']}",
                 r["published_mean"],
                 "~",
@@ -140,7 +140,7 @@ def _unbiased(table: Table) -> Outcome:
         expected=Expectation.HOLDS,
         asserted=_monte_carlo_against_exact(table, "unbiased"),
         supporting=[
-            Comparison("its exact expectation / tr Sigma", float(table.column("unbiased_exact").max()), "==", 1.0)
+            Assertion("its exact expectation / tr Sigma", float(table.column("unbiased_exact").max()), "==", 1.0)
         ],
     )
 
@@ -153,14 +153,14 @@ def _saturation(table: Table, population: Population, batch: int) -> Outcome:
         statement="While noise dominates, the statistic of the workers' variance asks for a larger batch.",
         expected=Expectation.REFUTED,
         asserted=(
-            Comparison(f"median of the published T at b = {batch}, J = {SHOWN}", row["median_paper"], ">", batch),
+            Assertion(f"median of the published T at b = {batch}, J = {SHOWN}", row["median_paper"], ">", batch),
         ),
         supporting=(
-            Comparison("batch that the relative error eta takes: noise dominates", demanded, ">", batch),
-            Comparison(
+            Assertion("batch that the relative error eta takes: noise dominates", demanded, ">", batch),
+            Assertion(
                 "published T against (J-1)/eta^2", row["median_paper"], "<=", 1.25 * saturation_level(ETA, SHOWN)
             ),
-            Comparison("median of the unbiased T", row["median_unbiased"], ">", batch),
+            Assertion("median of the unbiased T", row["median_unbiased"], ">", batch),
         ),
         note=f"It saturates near (J-1)/eta^2 = {saturation_level(ETA, SHOWN):g}.",
     )

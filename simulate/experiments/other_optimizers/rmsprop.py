@@ -14,7 +14,7 @@ from simulate.experiments.settings import Advance, Settings
 from simulate.noise import NOISES
 from simulate.objectives import PseudoHuber
 from simulate.optimizers import RMSProp
-from simulate.outcomes import Comparison, Expectation, Outcome
+from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.trajectory import powers_of_two
 from simulate.trajectory import run as run_trajectory
 from theory.adam.normalized_step import mean_normalized_step, rare_variance, two_point_law
@@ -66,10 +66,10 @@ def _control(start: float, end: float, steps: int) -> Outcome:
         name="RMSProp, eta 1.5",
         statement="RMSProp descends also where the coordinate-wise test holds with eta > 1 only.",
         expected=Expectation.CONTROL,
-        asserted=(Comparison(f"mean value after {steps} steps", end, "<=", start),),
+        asserted=(Assertion(f"mean value after {steps} steps", end, "<=", start),),
         supporting=(
-            Comparison("eta against the largest admissible", eta, ">", float(largest_admissible_eta(0.0, BETA2))),
-            Comparison("exact mean step of a gradient that keeps its sign", drift, "<", 0.0),
+            Assertion("eta against the largest admissible", eta, ">", float(largest_admissible_eta(0.0, BETA2))),
+            Assertion("exact mean step of a gradient that keeps its sign", drift, "<", 0.0),
         ),
     )
 
@@ -79,5 +79,5 @@ def _converges(start: float, end: float, steps: int) -> Outcome:
         name="RMSProp, eta 0.9",
         statement="With eta = 0.9 < 1 the same law of noise lets RMSProp descend.",
         expected=Expectation.HOLDS,
-        asserted=(Comparison(f"mean value after {steps} steps", end, "<=", start),),
+        asserted=(Assertion(f"mean value after {steps} steps", end, "<=", start),),
     )

@@ -9,7 +9,7 @@ from simulate.experiments.settings import Advance, Settings
 from simulate.noise import NOISES
 from simulate.objectives import Quadratic
 from simulate.optimizers import RMSProp
-from simulate.outcomes import Comparison, Expectation, Kind, Outcome
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 from simulate.trajectory import run as run_trajectory
 
 __all__ = ["run"]
@@ -42,10 +42,10 @@ def run(settings: Settings, advance: Advance) -> Result:
                 name="Theorem 1, sign descent",
                 statement="The bound over the measured sum lies in [1, 1.1], and tends to 1.",
                 expected=Expectation.HOLDS,
-                asserted=[Comparison(f"K = {r['K']}", r["measured"], "<=", r["theorem_1"]) for r in rows],
+                asserted=[Assertion(f"K = {r['K']}", r["measured"], "<=", r["theorem_1"]) for r in rows],
                 supporting=[
-                    *(Comparison(f"bound / sum, K = {r['K']}", r["ratio"], "<=", 1.1) for r in rows),
-                    Comparison("last ratio against the first", rows[-1]["ratio"], "<=", rows[0]["ratio"]),
+                    *(Assertion(f"bound / sum, K = {r['K']}", r["ratio"], "<=", 1.1) for r in rows),
+                    Assertion("last ratio against the first", rows[-1]["ratio"], "<=", rows[0]["ratio"]),
                 ],
                 kind=Kind.TIGHT,
                 note="bound / measured: " + ", ".join(f"{r['ratio']:.3f} (K = {r['K']})" for r in rows) + ".",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Comparison, Expectation, Outcome
+from simulate.outcomes import Assertion, Expectation, Outcome
 from theory.training.clipping import ClippingDivergence, reversing_factor, simulate
 
 __all__ = ["run"]
@@ -57,17 +57,17 @@ def _climbs(paths: Paths, steps: int) -> Outcome:
         statement="Adam on clipped gradients descends where the coordinate-wise norm test holds at every step.",
         expected=Expectation.REFUTED,
         asserted=[
-            Comparison(f"a.w after {steps} steps, seed {seed}", float(path[-1]), "<=", START)
+            Assertion(f"a.w after {steps} steps, seed {seed}", float(path[-1]), "<=", START)
             for (clip, seed), path in paths.items()
             if clip
         ],
         supporting=(
-            *(Comparison(f"mean of X_{i + 1}", mean, "==", 1.0) for i, mean in enumerate(means)),
+            *(Assertion(f"mean of X_{i + 1}", mean, "==", 1.0) for i, mean in enumerate(means)),
             *(
-                Comparison(f"variance of X_{i + 1}: the test is met", variance, "<=", eta**2 * (1 + 1e-12))
+                Assertion(f"variance of X_{i + 1}: the test is met", variance, "<=", eta**2 * (1 + 1e-12))
                 for i, variance in enumerate(variances)
             ),
-            Comparison(
+            Assertion(
                 "factor on the right gradients against the one that reverses their mean",
                 INSTANCE.threshold / norm,
                 "<",
@@ -84,7 +84,7 @@ def _converges(paths: Paths) -> Outcome:
         statement="Without clipping the same runs converge.",
         expected=Expectation.HOLDS,
         asserted=[
-            Comparison(f"|a.w| at the end, seed {seed}", abs(float(path[-1])), "<=", START / 100)
+            Assertion(f"|a.w| at the end, seed {seed}", abs(float(path[-1])), "<=", START / 100)
             for (clip, seed), path in paths.items()
             if not clip
         ],

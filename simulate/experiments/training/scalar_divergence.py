@@ -18,7 +18,7 @@ from adabatch.moments.l1 import l1_statistic
 from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Comparison, Expectation, Outcome
+from simulate.outcomes import Assertion, Expectation, Outcome
 from theory.adam.normalized_step import rare_value
 from theory.training.scalar_divergence import ScalarTestDivergence, relative_error, simulate
 
@@ -138,12 +138,12 @@ def _scalar_outcome(path: Array) -> Outcome:
         statement="Adam descends on a smooth convex function where the scalar norm test (4) holds at every step.",
         expected=Expectation.REFUTED,
         asserted=(
-            Comparison(f"a.w after {steps} steps", float(path[-1]), "<=", START),
-            Comparison("exact mean change of a.w per step", INSTANCE.drift(STEP_SIZE), "<=", 0.0),
+            Assertion(f"a.w after {steps} steps", float(path[-1]), "<=", START),
+            Assertion("exact mean change of a.w per step", INSTANCE.drift(STEP_SIZE), "<=", 0.0),
         ),
         supporting=(
-            Comparison("relative error against eta: an equality", error, "==", INSTANCE.eta),
-            Comparison(
+            Assertion("relative error against eta: an equality", error, "==", INSTANCE.eta),
+            Assertion(
                 f"change of a.w in {steps} steps against the exact drift, per step",
                 float(path[-1] - path[0]) / steps,
                 "~",
@@ -162,7 +162,7 @@ def _descent(test: str, batch_size: int, path: Array) -> Outcome:
         name=f"{test[0].upper()}{test[1:]} test, same instance",
         statement=f"With the batch that the {test} test asks for, Adam converges on the same instance.",
         expected=Expectation.HOLDS,
-        asserted=(Comparison("largest |a.w| in the last third of the run", float(last.max()), "<=", START / 10),),
+        asserted=(Assertion("largest |a.w| in the last third of the run", float(last.max()), "<=", START / 10),),
         note=f"The batch has {batch_size} samples; the steps are the same.",
     )
 

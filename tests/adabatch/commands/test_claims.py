@@ -12,8 +12,9 @@ from proofs import claims_report, report
 from proofs.audit.published_adam import proposition_1
 from proofs.claims_report import CheckedClaim, check_claim
 from proofs.steps import run
+from tests.support.altered_proofs import altered
 from theory.audit.claims import CLAIMS, find_claim
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 
 
 def test_claims_lists_every_place(adabatch) -> None:
@@ -49,7 +50,7 @@ def test_claims_run_confirms_every_verdict(adabatch) -> None:
 
 def test_a_verdict_that_is_not_confirmed_gives_exit_code_1(adabatch, monkeypatch) -> None:
     def contradicting(claim):
-        holds = ClaimEvidence((Comparison("x", 1.0, "==", 1.0),))
+        holds = ClaimEvidence((Assertion("x", 1.0, "==", 1.0),))
         return CheckedClaim(claim, holds, {}, 0.0)
 
     monkeypatch.setattr(claims_report, "check_claim", contradicting)
@@ -95,7 +96,7 @@ def test_prove_shows_a_derivation(adabatch) -> None:
 
 
 def test_a_failing_proof_gives_exit_code_1(adabatch, monkeypatch) -> None:
-    wrong = proposition_1(lambda gradient, eta: gradient**2)
+    wrong = altered(proposition_1, {"second_moment_bound": lambda gradient, eta: gradient**2}).proof
     assert not run(wrong).holds
     monkeypatch.setattr(report, "all_proofs", lambda: (wrong,))
     done = adabatch("prove")

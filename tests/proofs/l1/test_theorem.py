@@ -13,7 +13,8 @@ import z3
 
 from adabatch.moments import l1 as estimators
 from proofs.l1 import theorem as proofs
-from proofs.steps import CheckedProof, Proof, run
+from proofs.steps import CheckedProof, Provable, run
+from tests.support.altered_proofs import altered
 from theory.adam.constants import second_moment_weight
 from theory.bound import Bound
 from theory.l1 import theorem as theory
@@ -38,7 +39,7 @@ def scaled(function: Callable[..., Any], factor: float) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("factor", [0.99, 0.9])
 def test_a_smaller_noise_cost_is_rejected(factor: float) -> None:
-    result = run(proofs.key_lemma(scaled(theory.l1_noise_cost, factor)))
+    result = altered(proofs.key_lemma, {"theory.l1_noise_cost": scaled(theory.l1_noise_cost, factor)})
     assert rejected(result, r"x = -u < 0: -\rho + (1+\rho)(1+u) - 1")
 
 
@@ -46,7 +47,7 @@ def test_the_noise_cost_without_rho_is_rejected() -> None:
     def without_rho(_beta1: Any, beta2: Any, noise: Any) -> Any:
         return 2 * noise / sympy.sqrt(second_moment_weight(beta2))
 
-    assert rejected(run(proofs.key_lemma(without_rho)), r"-\rho")
+    assert rejected(altered(proofs.key_lemma, {"theory.l1_noise_cost": without_rho}), r"-\rho")
 
 
 def test_z3_confirms_the_key_lemma_and_refutes_a_smaller_cost() -> None:
@@ -106,10 +107,10 @@ PERTURBATIONS = [
 )
 @pytest.mark.parametrize(("name", "fragment"), PERTURBATIONS)
 def test_a_perturbed_constant_is_rejected(
-    proof: Callable[..., Proof], function: Callable[..., Bound], name: str, fragment: str
+    proof: Provable, function: Callable[..., Bound], name: str, fragment: str
 ) -> None:
     bound = perturbed_bound(function, **{name: lambda value: value * sympy.Rational(98, 100)})
-    assert rejected(run(proof(bound=bound)), fragment)
+    assert rejected(altered(proof, {f"theory.{function.__name__}": bound}), fragment)
 
 
 def test_the_scalar_bound_without_the_dimension_is_rejected() -> None:
@@ -117,7 +118,9 @@ def test_the_scalar_bound_without_the_dimension_is_rejected() -> None:
         smaller = replace(adam, eta=adam.eta / sympy.sqrt(problem.dimension))
         return theory.scalar_test_bound(problem, smaller, sum_v0)
 
-    assert rejected(run(proofs.scalar_theorem(bound=free_of_dimension)), r"\nu = \eta\sqrt d")
+    assert rejected(
+        altered(proofs.scalar_theorem, {"theory.scalar_test_bound": free_of_dimension}), r"\nu = \eta\sqrt d"
+    )
 
 
 def test_the_l1_bound_with_the_scalar_growth_is_rejected() -> None:
@@ -126,31 +129,40 @@ def test_the_l1_bound_with_the_scalar_growth_is_rejected() -> None:
     def too_small(problem: Problem, adam: AdamParameters) -> Bound:
         return theory.scalar_test_bound(problem, adam, adam.sum_sqrt_v0**2)
 
-    assert rejected(run(proofs.l1_theorem(bound=too_small)), "one step of the denominators")
+    assert rejected(
+        altered(proofs.l1_theorem, {"theory.l1_test_bound": too_small}), "one step of the denominators"
+    )
 
 
 def test_a_smaller_solution_is_rejected() -> None:
-    assert rejected(run(proofs.l1_theorem(solution=scaled(theory.solve_with_noise, 0.99))), "S_+")
+    assert rejected(
+        altered(proofs.l1_theorem, {"theory.solve_with_noise": scaled(theory.solve_with_noise, 0.99)}), "S_+"
+    )
 
 
 def test_a_wrong_effective_dimension_is_rejected() -> None:
     def without_square(sd: Any, variance: Any, l1: Any, square: Any) -> estimators.EffectiveDimensions:
         return estimators.EffectiveDimensions(sd / variance, l1**2 / square)
 
-    assert rejected(run(proofs.effective_dimensions(dimensions=without_square)), r"\sqrt{d_{sd}/d_G}")
+    assert rejected(
+        altered(proofs.effective_dimensions, {"estimators.effective_dimensions": without_square}),
+        r"\sqrt{d_{sd}/d_G}",
+    )
     inverted = lambda eta, dims: eta * sympy.sqrt(dims.gradient / dims.noise)  # noqa: E731
-    assert rejected(run(proofs.effective_dimensions(implied=inverted)), r"\sqrt{d_{sd}/d_G}")
+    assert rejected(
+        altered(proofs.effective_dimensions, {"estimators.implied_l1_eta": inverted}), r"\sqrt{d_{sd}/d_G}"
+    )
 
 
 def test_the_deviation_without_its_correction_is_rejected() -> None:
     def uncorrected(groups: Any, size: Any, squares: Any, mean: Any) -> Any:
         return estimators.standard_deviation(groups, size, squares, mean) * estimators.deviation_correction(groups)
 
-    assert rejected(run(proofs.l1_estimators(deviation=uncorrected)), "J = 2")
+    assert rejected(altered(proofs.l1_estimators, {"estimators.standard_deviation": uncorrected}), "J = 2")
 
 
 def test_the_plug_in_norm_is_not_conservative() -> None:
     def plug_in(groups: np.ndarray) -> float:
         return float(estimators.plug_in_l1_norm(groups.mean(axis=0)))
 
-    assert rejected(run(proofs.l1_estimators(l1_norm=plug_in)), r"E N \le |G|")
+    assert rejected(altered(proofs.l1_estimators, {"estimators.conservative_l1_norm": plug_in}), r"E N \le |G|")

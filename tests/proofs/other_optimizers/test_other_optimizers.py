@@ -11,7 +11,8 @@ import sympy
 from proofs.adam.variants import bias_correction_proof, epsilon_proof, multiplier_proof
 from proofs.other_optimizers.adagrad import adagrad_theorem
 from proofs.other_optimizers.sgd import relative_error_theorem, sgd_theorem
-from proofs.steps import Method, Proof, run
+from proofs.steps import CheckedProof, Proof, run
+from tests.support.altered_proofs import altered
 from theory.adam import variants
 from theory.adam.constants import alignment_at
 from theory.bound import Bound
@@ -59,40 +60,50 @@ def forward_recursion(multipliers, ratio, after=0):
     return variants.amplifications(list(multipliers)[::-1], ratio, after)[::-1]
 
 
-PERTURBED: dict[str, Callable[[], Proof]] = {
-    "SGD with a descent 1% larger": lambda: sgd_theorem(descent=lambda *a: ONE_PERCENT * sgd.descent_per_step(*a)),
-    "SGD without eta": lambda: sgd_theorem(
-        descent=lambda lips, step, eta: sgd.descent_per_step(lips, step, 0 * eta)
+PERTURBED: dict[str, Callable[[], CheckedProof]] = {
+    "SGD with a descent 1% larger": lambda: altered(
+        sgd_theorem, {"descent_per_step": lambda *a: ONE_PERCENT * sgd.descent_per_step(*a)}
     ),
-    "SGD with a bound 1% smaller": lambda: sgd_theorem(bound=smaller(sgd.average_squared_norm_bound)),
-    "relative errors with 1 - eta for 1 - eta^2": lambda: relative_error_theorem(
-        descent=lambda lips, eta: (1 - eta) / (2 * lips)
+    "SGD without eta": lambda: altered(
+        sgd_theorem, {"descent_per_step": lambda lips, step, eta: sgd.descent_per_step(lips, step, 0 * eta)}
     ),
-    "relative errors with the descent of exact gradients": lambda: relative_error_theorem(
-        descent=lambda lips, eta: 1 / (2 * lips)
+    "SGD with a bound 1% smaller": lambda: altered(
+        sgd_theorem, {"average_squared_norm_bound": smaller(sgd.average_squared_norm_bound)}
     ),
-    "relative errors with a bound 1% smaller": lambda: relative_error_theorem(
-        bound=smaller(sgd.relative_error_bound)
+    "relative errors with 1 - eta for 1 - eta^2": lambda: altered(
+        relative_error_theorem, {"relative_error_descent": lambda lips, eta: (1 - eta) / (2 * lips)}
     ),
-    "AdaGrad with a bound 1% smaller": lambda: adagrad_theorem(bound=smaller(adagrad.preconditioned_sum_bound)),
-    "AdaGrad without the logarithm": lambda: adagrad_theorem(bound=without_drift),
-    "AdaGrad with kappa 1% larger": lambda: adagrad_theorem(
-        alignment=lambda rho, eta: ONE_PERCENT * alignment_at(rho, eta)
+    "relative errors with the descent of exact gradients": lambda: altered(
+        relative_error_theorem, {"relative_error_descent": lambda lips, eta: 1 / (2 * lips)}
     ),
-    "epsilon with S = s + e": lambda: epsilon_proof(lambda s, e: s + e),
-    "epsilon with S = s": lambda: epsilon_proof(lambda s, e: s),
-    "epsilon with S = s + 2 e sqrt(s + 1)": lambda: epsilon_proof(lambda s, e: s + 2 * e * sympy.sqrt(s + 1)),
-    "multipliers without lo": lambda: multiplier_proof(bound=lowest_forgotten),
-    "multipliers without hi": lambda: multiplier_proof(bound=highest_forgotten),
-    "multipliers summed forwards": lambda: multiplier_proof(sums=forward_recursion),
-    "bias correction without the root": lambda: bias_correction_proof(lambda k, b1, b2: (1 - b2**k) / (1 - b1**k)),
-    "bias correction upside down": lambda: bias_correction_proof(
-        lambda k, b1, b2: (1 - b1**k) / sympy.sqrt(1 - b2**k)
+    "relative errors with a bound 1% smaller": lambda: altered(
+        relative_error_theorem, {"relative_error_bound": smaller(sgd.relative_error_bound)}
+    ),
+    "AdaGrad with a bound 1% smaller": lambda: altered(
+        adagrad_theorem, {"preconditioned_sum_bound": smaller(adagrad.preconditioned_sum_bound)}
+    ),
+    "AdaGrad without the logarithm": lambda: altered(adagrad_theorem, {"preconditioned_sum_bound": without_drift}),
+    "AdaGrad with kappa 1% larger": lambda: altered(
+        adagrad_theorem, {"alignment_at": lambda rho, eta: ONE_PERCENT * alignment_at(rho, eta)}
+    ),
+    "epsilon with S = s + e": lambda: altered(epsilon_proof, {"effective_history": lambda s, e: s + e}),
+    "epsilon with S = s": lambda: altered(epsilon_proof, {"effective_history": lambda s, e: s}),
+    "epsilon with S = s + 2 e sqrt(s + 1)": lambda: altered(
+        epsilon_proof, {"effective_history": lambda s, e: s + 2 * e * sympy.sqrt(s + 1)}
+    ),
+    "multipliers without lo": lambda: altered(multiplier_proof, {"preconditioned_sum_bound": lowest_forgotten}),
+    "multipliers without hi": lambda: altered(multiplier_proof, {"preconditioned_sum_bound": highest_forgotten}),
+    "multipliers summed forwards": lambda: altered(multiplier_proof, {"amplifications": forward_recursion}),
+    "bias correction without the root": lambda: altered(
+        bias_correction_proof, {"bias_correction_multiplier": lambda k, b1, b2: (1 - b2**k) / (1 - b1**k)}
+    ),
+    "bias correction upside down": lambda: altered(
+        bias_correction_proof,
+        {"bias_correction_multiplier": lambda k, b1, b2: (1 - b1**k) / sympy.sqrt(1 - b2**k)},
     ),
 }
 
 
 @pytest.mark.parametrize("name", PERTURBED)
 def test_a_perturbed_statement_is_rejected(name: str) -> None:
-    steps = sorted(PERTURBED[name]().steps, key=lambda step: step.method is Method.LEMMA)
-    assert any(not step.check().holds for step in steps)
+    assert not PERTURBED[name]().holds

@@ -30,7 +30,7 @@ from simulate.noise import NOISES, Clipped
 from simulate.noise.exact_tests import replacement_free_batch_size
 from simulate.objectives import PseudoHuber, Regression
 from simulate.optimizers import Adam
-from simulate.outcomes import Comparison, Expectation
+from simulate.outcomes import Assertion, Expectation
 from simulate.report.figures import FIGURES
 from simulate.trajectory import run as run_trajectory
 from simulate.verify_bounds import EXPERIMENTS
@@ -361,7 +361,7 @@ def test_each_related_theorem_would_be_caught_if_it_were_wrong():
     assert {v.name for v in result.outcomes} == {check.name for check in related_bounds.CHECKS}
     for outcome in result.outcomes:
         assert outcome.measured > 0
-        too_small = Comparison("too small", outcome.measured, "<=", 0.99 * outcome.measured)
+        too_small = Assertion("too small", outcome.measured, "<=", 0.99 * outcome.measured)
         assert not dataclasses.replace(outcome, asserted=[*outcome.asserted, too_small]).as_expected
 
 

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from simulate.experiments.result import Result, Table
-from simulate.outcomes import Comparison, Expectation, Kind, Outcome
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 from simulate.rates import Slope
 from simulate.report import Report, html_report, software_versions
 from simulate.report.figures import FIGURES, save_figures
@@ -19,7 +19,7 @@ from simulate.report.figures import FIGURES, save_figures
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
-TRUE, FALSE = Comparison("a <b>bold</b> case", 1.0, "<=", 2.0), Comparison("another case", 3.0, "<=", 2.0)
+TRUE, FALSE = Assertion("a <b>bold</b> case", 1.0, "<=", 2.0), Assertion("another case", 3.0, "<=", 2.0)
 
 
 def _result(asserted=(TRUE,)):
@@ -96,7 +96,7 @@ def test_report_passes_only_if_all_verdicts_do():
 
 
 def test_json_is_standard_and_complete():
-    broken = Outcome("Broken", "it holds", Expectation.HOLDS, (Comparison("case", math.nan, "<=", math.inf),))
+    broken = Outcome("Broken", "it holds", Expectation.HOLDS, (Assertion("case", math.nan, "<=", math.inf),))
     result = Result("scalar-test", "t", "s", (*_result().outcomes, broken))
     text = _report(result).to_json()
     assert "NaN" not in text

@@ -10,12 +10,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from theory.adam.constants import alignment_at
-from theory.adam.key_inequality import amplified_response, minorant, normalized_response
+from theory.adam.key_inequality import minorant, normalized_response
 
 unit = st.one_of(st.just(0.0), st.just(1.0), st.floats(0, 1))
 history = st.one_of(st.just(0.0), st.floats(0, 10), st.floats(1e-12, 1e12), st.floats(1e12, 1e100))
 amplification = st.one_of(st.just(1.0), st.floats(1, 20), st.floats(1, 1e12))
 point = st.one_of(st.floats(-3, 3), st.floats(-1e9, 1e9), st.floats(-1e-9, 1e-9))
+
+
+def amplified_response(x, s, rho, offset=0.0):
+    """f(x): the normalised response where x >= 0, and rho times it where x < 0."""
+    return np.where(np.asarray(x) < 0, rho, 1.0) * normalized_response(x, s, offset)
 
 
 def holds_exactly(x: float, s: float, rho: float, eta: float, slope: str = "1", curvature: str = "1") -> bool:

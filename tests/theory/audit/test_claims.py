@@ -16,7 +16,7 @@ from theory.audit.checks import (
 from theory.audit.checks import variance_estimators as estimators
 from theory.audit.claims import CLAIMS, find_claim
 from theory.audit.corrected_adam import corrected_bound
-from theory.audit.evidence import ClaimEvidence, Comparison, Verdict
+from theory.audit.evidence import Assertion, ClaimEvidence, Verdict
 from theory.audit.published_adam import lemma_b1_bound
 from theory.estimators.finite_population import sample_variance_factor
 
@@ -135,7 +135,7 @@ def test_numbers_of_the_counterexamples() -> None:
 
 
 def test_verdicts_follow_from_the_comparisons() -> None:
-    true, false = Comparison("a", 1.0, "<=", 2.0), Comparison("b", 3.0, "<=", 2.0)
+    true, false = Assertion("a", 1.0, "<=", 2.0), Assertion("b", 3.0, "<=", 2.0)
     assert ClaimEvidence((true,)).verdict is Verdict.HOLDS
     assert ClaimEvidence((true,), content=(false,)).verdict is Verdict.VACUOUS
     assert ClaimEvidence((false,), corrected=(true,)).verdict is Verdict.CORRECTED
@@ -147,12 +147,12 @@ def test_verdicts_follow_from_the_comparisons() -> None:
 
 
 def test_comparisons_show_the_relation_that_is_true() -> None:
-    assert str(Comparison("x", 995.04, "<=", 760.99)) == "x: 995.04 > 760.99"
-    assert str(Comparison("x", 1.0, "==", 1.0 + 1e-12)) == "x: 1 = 1"
-    assert str(Comparison("x", 1.0, "~", 1.1, 0.2)) == "x: 1 = 1.1 +- 0.2"
-    assert not Comparison("x", 1.0, "~", 1.3, 0.2).holds
+    assert str(Assertion("x", 995.04, "<=", 760.99)) == "x: 995.04 > 760.99"
+    assert str(Assertion("x", 1.0, "==", 1.0 + 1e-12)) == "x: 1 = 1"
+    assert str(Assertion("x", 1.0, "~", 1.1, 0.2)) == "x: 1 = 1.1 +- 0.2"
+    assert not Assertion("x", 1.0, "~", 1.3, 0.2).holds
     for relation in ("==", "<=", ">=", "<", ">", "~"):
-        assert not Comparison("x", float("nan"), relation, 1.0).holds
+        assert not Assertion("x", float("nan"), relation, 1.0).holds
 
 
 def test_unknown_claims_list_the_known_ones() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from adabatch.moments.numeric import Value
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import largest_root_bound
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.audit.published_adam import (
     Array,
     PublishedProblem,
@@ -46,12 +46,12 @@ def momentum_sum(
                 tried += 1
     return ClaimEvidence(
         published=(
-            Comparison(f"sum c_k^2/b_k, beta1 = {beta1:g}, beta2 = {beta2:g}, a_k = (-1)^k", left, "<=", right),
+            Assertion(f"sum c_k^2/b_k, beta1 = {beta1:g}, beta2 = {beta2:g}, a_k = (-1)^k", left, "<=", right),
         ),
-        corrected=(Comparison("largest left/right for 0 <= beta1 < sqrt(beta2)", largest, "<=", 1.0),),
+        corrected=(Assertion("largest left/right for 0 <= beta1 < sqrt(beta2)", largest, "<=", 1.0),),
         supporting=(
-            Comparison("beta1^2 < beta2", beta1**2, "<", beta2),
-            Comparison("sequences tried in the corrected range", float(tried), ">=", 60.0),
+            Assertion("beta1^2 < beta2", beta1**2, "<", beta2),
+            Assertion("sequences tried in the corrected range", float(tried), ">=", 60.0),
         ),
         note="True for 0 <= beta1 < sqrt(beta2) (which the paper assumes elsewhere), false for negative beta1.",
     )
@@ -81,24 +81,24 @@ def step_bounds(beta1: float = 0.9, beta2: float = 0.85, rooted: bool = True) ->
         place = f"at ({first:g}, {second:g})"
         try:
             ratio = lemma_b2_first(1.0, first, second) / lemma_b2_second(1.0, first, second, rooted)
-            ordered.append(Comparison(f"first bound / second bound {place}", ratio, "<=", 1.0))
+            ordered.append(Assertion(f"first bound / second bound {place}", ratio, "<=", 1.0))
         except UndefinedExpressionError as undefined:
             what = f"1 - beta1/beta2 under the second bound's root {place}"
-            ordered.append(Comparison(what, float(undefined.argument), ">", 0.0))
+            ordered.append(Assertion(what, float(undefined.argument), ">", 0.0))
     grid = [(b1, b2) for b2 in np.linspace(0.01, 0.999, 60) for b1 in np.linspace(0.0, 0.999, 40) * np.sqrt(b2)]
     corrected = max(lemma_b2_first(1.0, *b) / lemma_b2_second(1.0, *b, rooted=False) for b in grid)
-    first_holds = Comparison("largest step found / first bound", largest, "<=", 1.0 + 1e-12)
+    first_holds = Assertion("largest step found / first bound", largest, "<=", 1.0 + 1e-12)
     return ClaimEvidence(
         published=(first_holds, *ordered),
         corrected=(
             first_holds,
-            Comparison(
+            Assertion(
                 "largest first bound / second with 1-r, over a grid of betas", float(corrected), "<=", 1 + 1e-12
             ),
         ),
         supporting=(
-            Comparison("beta1^2 < beta2", beta1**2, "<", beta2),
-            Comparison("the first bound is approached", tightest, ">=", 0.999),
+            Assertion("beta1^2 < beta2", beta1**2, "<", beta2),
+            Assertion("the first bound is approached", tightest, ">=", 0.999),
         ),
         note="The first inequality is true; the second has no value where beta1 >= beta2. With 1 - r in place of "
         "sqrt(1 - beta1/beta2) it holds.",
@@ -128,18 +128,18 @@ def descent_leading_term(sign: float = -1.0, alpha_power: int = 1, copies: int |
         phi = sign * alpha**power * float(np.sum(gradient**2 / np.sqrt(second)))
         return -alpha * copies * phi
 
-    def comparisons(sign: float, power: int, copies: int) -> tuple[Comparison, ...]:
+    def assertions(sign: float, power: int, copies: int) -> tuple[Assertion, ...]:
         one, two = leading(1.0, sign, power, copies), leading(2.0, sign, power, copies)
         target = -float(np.sum(gradient**2 / np.sqrt(second)))
         return (
-            Comparison("leading term: a descent", one, "<", 0.0),
-            Comparison("doubling alpha multiplies it by", two / one, "==", 2.0),
-            Comparison("how often it counts sum_i G_i^2/sqrt(vt_i)", abs(one / target), "==", 1.0),
+            Assertion("leading term: a descent", one, "<", 0.0),
+            Assertion("doubling alpha multiplies it by", two / one, "==", 2.0),
+            Assertion("how often it counts sum_i G_i^2/sqrt(vt_i)", abs(one / target), "==", 1.0),
         )
 
     return ClaimEvidence(
-        published=comparisons(sign, alpha_power, dimension if copies is None else copies),
-        supporting=comparisons(1.0, 0, 1),
+        published=assertions(sign, alpha_power, dimension if copies is None else copies),
+        supporting=assertions(1.0, 0, 1),
         note="phi must be +E<G, G/sqrt(vt)>: as published the leading term is an ascent, quadratic in alpha, and "
         "counted d times. Only the leading term is checked here.",
     )
@@ -157,12 +157,12 @@ def preconditioner_sum(sigma: float = 10**-3.5, alpha: float = 1e3) -> ClaimEvid
     root = _largest_root(1.0, 12.0)
     return ClaimEvidence(
         published=(
-            Comparison("sum of sqrt(vt_k), k = 1, 2, against Z", left, "<=", right),
-            Comparison("largest x with x = 1 + 12 log x, against 2a + 2b log(b/12)", root, "<=", 2.0),
+            Assertion("sum of sqrt(vt_k), k = 1, 2, against Z", left, "<=", right),
+            Assertion("largest x with x = 1 + 12 log x, against 2a + 2b log(b/12)", root, "<=", 2.0),
         ),
         supporting=(
-            Comparison("beta1 within the published condition", beta1, "<=", largest_published_beta1(beta2, 0.2)),
-            Comparison("the same root against 2a + 2b log(2b/e)", root, "<=", largest_root_bound(1.0, 12.0)),
+            Assertion("beta1 within the published condition", beta1, "<=", largest_published_beta1(beta2, 0.2)),
+            Assertion("the same root against 2a + 2b log(2b/e)", root, "<=", largest_root_bound(1.0, 12.0)),
         ),
         note="x <= a + b log x gives 2a + 2b log(2b/e), not 2a + 2b log(b/12); the published logarithm can be "
         "negative, and then so can Z.",

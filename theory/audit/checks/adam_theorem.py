@@ -14,7 +14,7 @@ from theory.adam.constants import momentum_gap
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import best_sigma, corrected_bound, scaled_bound
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.audit.published_adam import PublishedProblem, largest_published_beta1, published_bound
 from theory.bound import Bound
 from theory.problem import AdamParameters, Problem
@@ -34,16 +34,16 @@ def theorem_bound(bound: BoundOnSum = published_bound) -> ClaimEvidence:
     for steps in (1000, 10_000, 100_000):
         run, total = _far_away(steps)
         what = f"sum of |G_k|, sqrt(D^2+w^2)-D from 1e7, K = {steps}"
-        published.append(Comparison(what, total, "<=", bound(run, 1e-6).value))
+        published.append(Assertion(what, total, "<=", bound(run, 1e-6).value))
         supporting += _what_holds_instead(run, total)
     run, total = _steep(20_000)
     best = best_sigma(partial(bound, run), low=1e-10, high=1e10, points=61)
     what = "sum of |G_k| over the bound at its best sigma, 1e4 (sqrt(1+w^2)-1) from 10, K = 20000"
-    published.append(Comparison(what, total / best.value, "<=", 1.0))
+    published.append(Assertion(what, total / best.value, "<=", 1.0))
     supporting += _what_holds_instead(run, total)
     for beta1, beta2 in ((0.5, 0.99), (0.1, 0.99)):
         limit = largest_published_beta1(beta2, 0.5)
-        supporting.append(Comparison(f"published condition at ({beta1}, {beta2}), eta .5", beta1, "<=", limit))
+        supporting.append(Assertion(f"published condition at ({beta1}, {beta2}), eta .5", beta1, "<=", limit))
     return ClaimEvidence(
         published=tuple(published),
         supporting=tuple(supporting),
@@ -52,14 +52,14 @@ def theorem_bound(bound: BoundOnSum = published_bound) -> ClaimEvidence:
     )
 
 
-def _what_holds_instead(run: PublishedProblem, total: float) -> list[Comparison]:
+def _what_holds_instead(run: PublishedProblem, total: float) -> list[Assertion]:
     """The same sum against the corrected (B.2) at its best sigma, and against the corrected Theorem 1."""
     best = best_sigma(partial(corrected_bound, run), points=37)
     adam = replace(run.adam, sum_sqrt_v0=float(np.sum(np.sqrt(run.v0))))
     corrected, steps = gradient_norm_sum_bound(run.problem, adam), run.problem.steps
     return [
-        Comparison(f"the same sum against the corrected (B.2), K = {steps}", total, "<=", best.value),
-        Comparison(f"the same sum against the corrected Theorem 1, K = {steps}", total, "<=", corrected.value),
+        Assertion(f"the same sum against the corrected (B.2), K = {steps}", total, "<=", best.value),
+        Assertion(f"the same sum against the corrected Theorem 1, K = {steps}", total, "<=", corrected.value),
     ]
 
 
@@ -116,11 +116,11 @@ def rate(scaled: bool = False) -> ClaimEvidence:
     recovered = slope([rescaled(k) / k for k in horizons], horizons)
     return ClaimEvidence(
         published=(
-            Comparison("slope of the (corrected) bound on the sum over K", slope(chosen, horizons), "<=", 1.01),
+            Assertion("slope of the (corrected) bound on the sum over K", slope(chosen, horizons), "<=", 1.01),
         ),
-        content=(Comparison("slope of the bound on the average gradient norm over K", average, "<=", -0.1),),
+        content=(Assertion("slope of the bound on the average gradient norm over K", average, "<=", -0.1),),
         supporting=(
-            Comparison(
+            Assertion(
                 "the same slope at alpha = K^-1/2, sigma = alpha/sqrt(1-beta2), v_0 = sigma^2",
                 recovered,
                 "~",
@@ -139,7 +139,7 @@ def beta_condition(beta1: float = 0.9, beta2: float = 0.95) -> ClaimEvidence:
     allowed = max(largest_published_beta1(b2, 0.0) for b2 in np.linspace(0.01, 0.9, 90))
     return ClaimEvidence(
         published=(
-            Comparison(
+            Assertion(
                 f"beta1 = {beta1:g} against the right side at beta2 = {beta2:g}",
                 beta1,
                 "<=",
@@ -147,7 +147,7 @@ def beta_condition(beta1: float = 0.9, beta2: float = 0.95) -> ClaimEvidence:
             ),
         ),
         corrected=(
-            Comparison(
+            Assertion(
                 f"eta^2 = .04 against 1 - r of the corrected Theorem 1 at ({beta1:g}, {beta2:g})",
                 0.04,
                 "<",
@@ -155,8 +155,8 @@ def beta_condition(beta1: float = 0.9, beta2: float = 0.95) -> ClaimEvidence:
             ),
         ),
         supporting=(
-            Comparison("smallest beta2 that the condition allows with beta1 = .9", lowest, "~", 0.9885, 5e-5),
-            Comparison("largest beta1 allowed at any beta2 <= .9", float(allowed), "<", 0.0),
+            Assertion("smallest beta2 that the condition allows with beta1 = .9", lowest, "~", 0.9885, 5e-5),
+            Assertion("largest beta1 allowed at any beta2 <= .9", float(allowed), "<", 0.0),
         ),
         note="The text allows any beta2 in (0, 1); the condition excludes (.9, .95).",
     )

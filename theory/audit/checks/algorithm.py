@@ -8,7 +8,7 @@ import numpy as np
 
 from adabatch.moments.hypotheses import HypothesisError
 from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.audit.published_adam import PublishedProblem, published_bound
 from theory.estimators.exact_tests import relative_error
 from theory.problem import AdamParameters, Problem
@@ -33,14 +33,14 @@ def enforced_at_the_step(lag: int = 1, decay: float = 0.95, eta: float = 0.2, st
     after_half = _mean_after_half_an_epoch()
     return ClaimEvidence(
         published=(
-            Comparison("share of steps whose own batch meets the test (4)", passing, "==", 1.0),
-            Comparison("largest relative error over eta", float(errors.max()) / eta, "<=", 1.0),
+            Assertion("share of steps whose own batch meets the test (4)", passing, "==", 1.0),
+            Assertion("largest relative error over eta", float(errors.max()) / eta, "<=", 1.0),
         ),
         supporting=(
-            Comparison(
+            Assertion(
                 "E g with G = 1 where the batch is enlarged until its own samples pass", float(biased), "<", 1.0
             ),
-            Comparison(
+            Assertion(
                 "E_k g_k of the rest of an epoch over (0,1,3,7) after (0,1), with G = 11/4",
                 float(after_half),
                 ">",
@@ -88,16 +88,16 @@ def sample_counter(counted_after_step: bool = True, budget: int = 2_000_000) -> 
             k += 1
         return counted, processed
 
-    def comparisons(late: bool) -> tuple[Comparison, ...]:
+    def assertions(late: bool) -> tuple[Assertion, ...]:
         counted, processed = run(late)
         return (
-            Comparison("samples counted against samples processed, b from 256 to 8192", counted, "==", processed),
-            Comparison("samples processed against N", processed, ">=", budget),
+            Assertion("samples counted against samples processed, b from 256 to 8192", counted, "==", processed),
+            Assertion("samples processed against N", processed, ">=", budget),
         )
 
     return ClaimEvidence(
-        published=comparisons(counted_after_step),
-        corrected=comparisons(late=False),
+        published=assertions(counted_after_step),
+        corrected=assertions(late=False),
         note="The counter adds the next batch: it ends b_{K+1} - b_1 samples ahead of what was processed.",
     )
 
@@ -113,8 +113,8 @@ def started_from_zero(v0: float = 0.0) -> ClaimEvidence:
         defined = 0.0
     return ClaimEvidence(
         published=(
-            Comparison("v_0 that Algorithm 1 starts from, against the theorem's v_0 > 0", v0, ">", 0.0),
-            Comparison("whether (B.2) has a value there", defined, "==", 1.0),
+            Assertion("v_0 that Algorithm 1 starts from, against the theorem's v_0 > 0", v0, ">", 0.0),
+            Assertion("whether (B.2) has a value there", defined, "==", 1.0),
         ),
         note="So does b_1, which no test has chosen, and the cap, at which the test is no longer made: the "
         "theorem's hypotheses are not those of the algorithm.",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from adabatch.moments.numeric import Value
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.estimators.exact_tests import (
     coordinate_wise_test,
     exact_variance_test,
@@ -33,14 +33,14 @@ def inner_product_equivalence(scale: float = 10.0, eta: float = 0.5, draws: int 
     smallest = float(np.min(inner_product(gradient + noise, gradient)[within]))
     floor = float(inner_product_floor(9.0, eta))
     return ClaimEvidence(
-        published=(Comparison(f"||g - G|| / ||G|| at g = {scale:g} G, <g, G> > 0", error, "<=", eta),),
+        published=(Assertion(f"||g - G|| / ||G|| at g = {scale:g} G, <g, G> > 0", error, "<=", eta),),
         corrected=(
-            Comparison("least <g, G> under the norm condition, at least (1-eta)||G||^2", smallest, ">=", floor),
+            Assertion("least <g, G> under the norm condition, at least (1-eta)||G||^2", smallest, ">=", floor),
         ),
         supporting=(
-            Comparison("<g, G> of the example", float(inner_product(batch_gradient, gradient)), ">=", 0.0),
-            Comparison("draws under the norm condition", float(within.sum()), ">=", draws / 4),
-            Comparison("least <g, G> comes near its floor", smallest, "<=", 1.1 * floor),
+            Assertion("<g, G> of the example", float(inner_product(batch_gradient, gradient)), ">=", 0.0),
+            Assertion("draws under the norm condition", float(within.sum()), ">=", draws / 4),
+            Assertion("least <g, G> comes near its floor", smallest, "<=", 1.1 * floor),
         ),
         note="Only the norm condition implies the inner product, by <g, G> >= (1-eta)||G||^2.",
     )
@@ -64,13 +64,13 @@ def coordinate_wise_growth(
     centred = (weights * (law - gradient[:, None]) ** 2).sum(axis=1)
     return ClaimEvidence(
         published=(
-            Comparison("largest E g^2 / ((1 + eta^2) G^2), up to rounding", float(ratio.max()), "<=", 1 + 1e-9),
+            Assertion("largest E g^2 / ((1 + eta^2) G^2), up to rounding", float(ratio.max()), "<=", 1 + 1e-9),
         ),
         supporting=(
-            Comparison(
+            Assertion(
                 "laws that meet the test", float(np.mean(centred <= eta**2 * gradient**2 * (1 + 1e-9))), "==", 1.0
             ),
-            Comparison("smallest ratio: the test is an equality", float(ratio.min()), ">=", 1 - 1e-9),
+            Assertion("smallest ratio: the test is an equality", float(ratio.min()), ">=", 1 - 1e-9),
         ),
         note="E g^2 = G^2 + Var g: an equality where the test is one.",
     )
@@ -84,12 +84,12 @@ def scalar_implies_coordinate_wise(variance: tuple[float, float] | None = None, 
     passes = exact_variance_test(variances.sum(), (gradient**2).sum(), eta)
     return ClaimEvidence(
         published=(
-            Comparison("Var_2 against eta^2 G_2^2, where (4) passes", float(variances[1]), "<=", 0.0),
-            Comparison("largest Var_i - eta^2 G_i^2", float(excess.max()), "<=", 0.0),
+            Assertion("Var_2 against eta^2 G_2^2, where (4) passes", float(variances[1]), "<=", 0.0),
+            Assertion("largest Var_i - eta^2 G_i^2", float(excess.max()), "<=", 0.0),
         ),
         supporting=(
-            Comparison("(4) passes", float(passes), "==", 1.0),
-            Comparison(
+            Assertion("(4) passes", float(passes), "==", 1.0),
+            Assertion(
                 "the coordinate-wise test passes exactly where no coordinate exceeds",
                 float(coordinate_wise_test(variances, gradient, eta)),
                 "==",

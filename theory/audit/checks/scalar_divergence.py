@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.training.scalar_divergence import ScalarTestDivergence, simulate
 
 __all__ = ["descent_under_scalar_test"]
@@ -17,20 +17,20 @@ def descent_under_scalar_test(dimension: int = 100_000, alpha: float = 0.01, ste
     path = simulate(instance, alpha, steps)
     return ClaimEvidence(
         published=(
-            Comparison(f"mean change of a.w per step, d = {dimension}", instance.drift(alpha), "<=", 0.0),
-            Comparison(f"a.w after {steps} steps, from 1", float(path[-1]), "<=", 1.0),
+            Assertion(f"mean change of a.w per step, d = {dimension}", instance.drift(alpha), "<=", 0.0),
+            Assertion(f"a.w after {steps} steps, from 1", float(path[-1]), "<=", 1.0),
         ),
         supporting=(
-            Comparison(
+            Assertion(
                 "relative error over eta: the test is an equality at every step",
                 instance.relative_error / 0.2,
                 "==",
                 1.0,
             ),
-            Comparison(
+            Assertion(
                 "dimension times eta^2 beyond which Adam climbs", instance.threshold * 0.04, "~", 1690.0, 60.0
             ),
-            Comparison("E m/sqrt(v) of a noisy coordinate", instance.mean_step, "<", 0.0),
+            Assertion("E m/sqrt(v) of a noisy coordinate", instance.mean_step, "<", 0.0),
         ),
         note="Adam amplifies exactly the coordinates that the scalar test does not see: beyond a threshold of "
         "d eta^2 it climbs. The l1 norm test has no such threshold.",

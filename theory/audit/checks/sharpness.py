@@ -6,7 +6,7 @@ import numpy as np
 
 from theory.adam_sharp.sharpness_example import BETA1, BETA2, RunLengthNoise, critical_eta, expected_direction
 from theory.adam_sharp.theorem2 import largest_admissible_eta
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.l1.theorem3 import find_certificate
 
 __all__ = ["any_eta_below_one", "eta_at_the_usual_betas"]
@@ -25,16 +25,14 @@ def any_eta_below_one(eta: float = 0.9) -> ClaimEvidence:
     admitted = min(float(largest_admissible_eta(float(b1), b2)) for b1, b2 in pairs)
     run = _mean_direction(0.95, repetitions=2000, steps=300)
     return ClaimEvidence(
-        published=(Comparison(f"mean of m/sqrt(v) at eta = {eta}, descent", expected_direction(eta), ">=", 0.0),),
+        published=(Assertion(f"mean of m/sqrt(v) at eta = {eta}, descent", expected_direction(eta), ">=", 0.0),),
         corrected=(
-            Comparison("least eta that Theorem 2 admits, over a grid of betas", admitted, ">=", UNIVERSAL_ETA),
-            Comparison(
-                f"mean of m/sqrt(v) at eta = {UNIVERSAL_ETA}", expected_direction(UNIVERSAL_ETA), ">=", 0.0
-            ),
+            Assertion("least eta that Theorem 2 admits, over a grid of betas", admitted, ">=", UNIVERSAL_ETA),
+            Assertion(f"mean of m/sqrt(v) at eta = {UNIVERSAL_ETA}", expected_direction(UNIVERSAL_ETA), ">=", 0.0),
         ),
         supporting=(
-            Comparison("eta at which this noise turns Adam around", critical_eta(), "<", 1.0),
-            Comparison("the enumerated mean at eta = .95", expected_direction(0.95), "~", *run),
+            Assertion("eta at which this noise turns Adam around", critical_eta(), "<", 1.0),
+            Assertion("the enumerated mean at eta = .95", expected_direction(0.95), "~", *run),
         ),
         note="The noise has mean 1 and variance eta^2 at every step; its low values decay as fast as sqrt(v) "
         "forgets the last high one, and the momentum adds them up.",
@@ -65,11 +63,11 @@ def eta_at_the_usual_betas(beta1: float = 0.9, beta2: float = 0.95) -> ClaimEvid
     return ClaimEvidence(
         published=(),
         supporting=(
-            Comparison(
+            Assertion(
                 f"least mean of m/sqrt(v) of run-length noise at eta = 1, ({beta1}, {beta2})", least, ">", 0.0
             ),
-            Comparison("largest eta that Theorem 2 admits there", admitted, "<", 1.0),
-            Comparison(
+            Assertion("largest eta that Theorem 2 admits there", admitted, "<", 1.0),
+            Assertion(
                 "largest eta of Theorem 3 there, on a numerical certificate",
                 find_certificate(beta1, beta2).largest_eta,
                 ">",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from theory.adam.normalized_step import two_point_law
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.training.clipping import ClippingDivergence, simulate
 from theory.training.weight_decay import limiting_gap, simulate_box_gap
 
@@ -20,10 +20,10 @@ def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, step
     unclipped = float(simulate(instance, alpha, steps, clip=False)[-1])
     return ClaimEvidence(
         published=(
-            Comparison("mean change of a.w per step, clipped", instance.drift(alpha), "<=", 0.0),
-            Comparison(f"a.w after {steps} steps, clipped, from 3", clipped, "<=", 3.0),
+            Assertion("mean change of a.w per step, clipped", instance.drift(alpha), "<=", 0.0),
+            Assertion(f"a.w after {steps} steps, clipped, from 3", clipped, "<=", 3.0),
         ),
-        supporting=(Comparison(f"|a.w| after {steps} steps, not clipped", abs(unclipped), "<", 1e-3),),
+        supporting=(Assertion(f"|a.w| after {steps} steps, not clipped", abs(unclipped), "<", 1e-3),),
         note="Clipping spares the rare, wrong gradients and cuts the common, right ones. With a floor phi0 on the "
         "clipping factor the theorem holds for eta^2 < phi0 (1 - r).",
     )
@@ -39,9 +39,9 @@ def stationarity_under_weight_decay(eta: float = 0.2, steps: int = 8000) -> Clai
     limit = limiting_gap(noise, 0.9, 0.95)
     seen = float(simulate_box_gap(noise, 0.9, 0.95, step_size=0.02, steps=steps).mean())
     return ClaimEvidence(
-        published=(Comparison(f"lambda times the gap as alpha -> 0, eta = {eta:g}", limit, "<=", 1e-6),),
+        published=(Assertion(f"lambda times the gap as alpha -> 0, eta = {eta:g}", limit, "<=", 1e-6),),
         supporting=(
-            Comparison(f"the gap of a run of {steps} steps against it", seen, "~", limit, 0.15 * limit + 2e-3),
+            Assertion(f"the gap of a run of {steps} steps against it", seen, "~", limit, 0.15 * limit + 2e-3),
         ),
         note="Where G keeps its sign, lambda w tends to E m/sqrt(v) < 1, not to the corner of the box.",
     )

@@ -12,7 +12,7 @@ from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.noise_scale import saturation_level
 from adabatch.moments.numeric import Value
 from adabatch.moments.statistic import norm_test_statistic
-from theory.audit.evidence import ClaimEvidence, Comparison
+from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.estimators.expectations import GaussianGroups, effective_eta, eta_to_enforce, moments
 from theory.estimators.finite_population import published_factor, sample_variance_factor
 
@@ -40,12 +40,12 @@ def finite_population_factor(
     """Eq. (2): does s^2 / b times the factor estimate the variance of the batch mean without bias?"""
     cases = (((0, 1, 3, 7), 2), ((0, 1, 3, 7), 3), ((-4, 0, 1, 1, 6, 9), 2), ((2, 3, 5, 7, 11, 13, 17), 5))
 
-    def ratios(used: Factor) -> tuple[Comparison, ...]:
+    def ratios(used: Factor) -> tuple[Assertion, ...]:
         compared = []
         for values, batch_size in cases:
             left, variance = enumerate_batches(values, batch_size, used)
             what = f"variance of the mean over the mean left-hand side, n={len(values)}, b={batch_size}"
-            compared.append(Comparison(what, float(variance / left), "==", 1.0))
+            compared.append(Assertion(what, float(variance / left), "==", 1.0))
         return tuple(compared)
 
     return ClaimEvidence(
@@ -65,11 +65,11 @@ def simulate_groups(groups: GaussianGroups, dimension: int, repetitions: int, se
     return GradientMoments(groups.groups, groups.group_size, (draws**2).sum(axis=(1, 2)), squared_norm)
 
 
-def within(what: str, sample: Value, expected: float, errors: float = 5.0) -> Comparison:
+def within(what: str, sample: Value, expected: float, errors: float = 5.0) -> Assertion:
     """The mean of a sample against an expected value, within some standard errors."""
     sample = np.asarray(sample)
     tolerance = errors * sample.std(ddof=1) / np.sqrt(sample.size)
-    return Comparison(what, float(sample.mean()), "~", expected, float(tolerance))
+    return Assertion(what, float(sample.mean()), "~", expected, float(tolerance))
 
 
 def isotropic(
@@ -90,11 +90,9 @@ def plug_in_denominator(
     """
     levels = (0.2, 0.5, 0.8)
 
-    def enforced(used: Callable[[float], float]) -> tuple[Comparison, ...]:
+    def enforced(used: Callable[[float], float]) -> tuple[Assertion, ...]:
         what = "relative error at which the test is an equality, eta ="
-        return tuple(
-            Comparison(f"{what} {eta}", effective_eta(used(eta), "unbiased"), "==", eta) for eta in levels
-        )
+        return tuple(Assertion(f"{what} {eta}", effective_eta(used(eta), "unbiased"), "==", eta) for eta in levels)
 
     supporting = []
     for eta in levels:
@@ -118,7 +116,7 @@ def variance_of_workers(
 ) -> ClaimEvidence:
     """Eq. (5): does the variance between workers stand for the per-sample variance?"""
     cases = ((2, 1, 8), (4, 16, 4), (8, 2, 16))
-    ratios: dict[str, list[Comparison]] = {published: [], corrected: []}
+    ratios: dict[str, list[Assertion]] = {published: [], corrected: []}
     supporting = []
     for workers, accumulation, micro_batch in cases:
         groups = isotropic(workers, accumulation * micro_batch, 1.0, 3.0, 40)
@@ -126,11 +124,11 @@ def variance_of_workers(
         place = f"J={workers}, b={groups.batch_size}"
         for name, compared in ratios.items():
             expected = float(moments(groups, name).expectation)
-            compared.append(Comparison(f"E[estimate] / tr Sigma, {place}", expected / 3.0, "==", 1.0))
+            compared.append(Assertion(f"E[estimate] / tr Sigma, {place}", expected / 3.0, "==", 1.0))
             supporting.append(within(f"simulated {name}, {place}", getattr(sample, name), expected))
         expected = float(moments(groups, "paper_variance").expectation) / 3.0
         bias = (workers - 1) / groups.batch_size
-        supporting.append(Comparison(f"published ratio against (J-1)/b, {place}", expected, "==", bias))
+        supporting.append(Assertion(f"published ratio against (J-1)/b, {place}", expected, "==", bias))
     return ClaimEvidence(
         published=tuple(ratios[published]),
         corrected=tuple(ratios[corrected]),
@@ -143,28 +141,28 @@ def saturation(estimator: str = "paper", eta: float = 0.2, repetitions: int = 20
     """Algorithm 1: does T exceed b while noise dominates, for every b?"""
     workers = 4
     level = saturation_level(eta, workers)
-    published: list[Comparison] = []
-    corrected: list[Comparison] = []
-    supporting: list[Comparison] = []
+    published: list[Assertion] = []
+    corrected: list[Assertion] = []
+    supporting: list[Assertion] = []
     for batch_size in (64, 128, 1024, 8192):
         noise_only = isotropic(workers, batch_size // workers, 0.0, 1.0, 1000)
         sample = simulate_groups(noise_only, 1000, repetitions, seed=batch_size)
         place = f"b = {batch_size}, d = 1000, no gradient"
         for name, compared in ((estimator, published), ("unbiased", corrected)):
             statistic = float(np.mean(norm_test_statistic(sample, eta, name)))
-            compared.append(Comparison(f"mean T ({name}), {place}", statistic, ">", batch_size))
+            compared.append(Assertion(f"mean T ({name}), {place}", statistic, ">", batch_size))
         statistic = float(np.mean(norm_test_statistic(sample, eta, "paper")))
         what = f"mean published T near (J-1)/eta^2, {place}"
-        supporting.append(Comparison(what, statistic, "~", level, 0.03 * level))
+        supporting.append(Assertion(what, statistic, "~", level, 0.03 * level))
     for dimension in (10, 100, 10_000):
         sample = simulate_groups(isotropic(workers, 256, 0.0, 1.0, dimension), dimension, repetitions, dimension)
         statistic = float(np.mean(norm_test_statistic(sample, eta, "paper")))
         # E[1/chi^2_d] = 1/(d-2): few effective dimensions let a small ||g|| drive T above the level.
         expected = level * dimension / (dimension - 2)
         what = f"mean published T near (J-1)/eta^2 d/(d-2), b = 1024, d = {dimension}"
-        supporting.append(Comparison(what, statistic, "~", expected, 0.25 * expected if dimension < 50 else 4.0))
+        supporting.append(Assertion(what, statistic, "~", expected, 0.25 * expected if dimension < 50 else 4.0))
     one_worker = GradientMoments(1, 64, 2.0, 2.0).paper_variance
-    supporting.append(Comparison("published variance of a single worker", float(one_worker), "==", 0.0))
+    supporting.append(Assertion("published variance of a single worker", float(one_worker), "==", 0.0))
     return ClaimEvidence(
         published=tuple(published),
         corrected=tuple(corrected),
