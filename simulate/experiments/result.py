@@ -26,7 +26,7 @@ class Table:
     >>> table = Table.of_rows([{"K": 10, "sum": 1.5}, {"K": 20, "sum": 2.5}])
     >>> table.columns
     {'K': [10, 20], 'sum': [1.5, 2.5]}
-    >>> table.where(K=20).column("sum")
+    >>> table.where(K=20)["sum"]
     array([2.5])
     """
 
@@ -47,7 +47,7 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def column(self, name: str) -> NDArray[Any]:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         """One column as an array.
 
         Raises:

@@ -178,7 +178,7 @@ def _result(table: Table, control: Sequence[dict[str, Any]], steps: int, seeds: 
 def _smallest(table: Table) -> str:
     """Of each theorem, the ratio of the case nearest to a violation."""
     theorems: list[str] = table.values("theorem")
-    return ", ".join(f"{table.where(theorem=t).column('ratio').min():.2f} ({t})" for t in theorems)
+    return ", ".join(f"{table.where(theorem=t)['ratio'].min():.2f} ({t})" for t in theorems)
 
 
 def _outcome(theorem: str, rows: Sequence[dict[str, Any]]) -> Outcome:

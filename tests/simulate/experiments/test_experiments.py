@@ -196,7 +196,7 @@ def test_the_sharp_limit_notices_a_few_percent(monkeypatch, factor):
 
 
 def test_sign_descent_ratios():
-    ratios = quick("sign-descent")[0].tables["sign_descent"].column("ratio")
+    ratios = quick("sign-descent")[0].tables["sign_descent"]["ratio"]
     assert np.round(ratios, 2).tolist() == [1.04, 1.01, 1.0]
 
 
