@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from adabatch.reporting.metrics import Record
+
 __all__ = ["ProgressReport", "checkpoint_summary", "summary", "summary_table"]
 
 if TYPE_CHECKING:
     from adabatch.checkpoints import SaveCost
 
-Record = dict[str, Any]
-
 SECONDS_BETWEEN_LINES = 5.0
 
 
 class ProgressReport:
-    """Loss, batch size and tokens/s while a run goes on.
+    """Loss, batch size and tokens/s while a run trains.
 
     On a terminal a progress bar counted in samples; elsewhere one line every few seconds.
 

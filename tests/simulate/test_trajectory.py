@@ -89,7 +89,7 @@ def test_what_is_not_reported_is_nan():
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_a_run_depends_on_its_seed_alone(noise):
-    """Bit by bit, whatever else is in the batch."""
+    """Bit by bit, with any other seeds in the batch."""
     objective, adam = OBJECTIVES["noisy-regression"](), Adam(0.02, 0.9, 0.95)
     make = NOISES[noise]
     together = run(objective, make(**NOISE_SETTINGS[noise]), adam, 60, (4, 9, 2, 9, 100), preconditioned=True)

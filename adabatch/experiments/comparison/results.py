@@ -62,6 +62,11 @@ class RunResult:
             settings=settings,
         )
 
+    def numbers(self) -> dict[str, float]:
+        """Steps, batches and losses by name."""
+        names = ("steps", "mean_batch", "largest_batch", "best_loss", "final_loss")
+        return {name: getattr(self, name) for name in names}
+
 
 BySeed = dict[int, RunResult]
 
