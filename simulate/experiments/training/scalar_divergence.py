@@ -109,8 +109,8 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"L(w) = sqrt(1 + (a.w)^2) - 1 in dimension {INSTANCE.dimension}, betas ({INSTANCE.beta1}, "
             f"{INSTANCE.beta2}), eta = {INSTANCE.eta}. A batch of one sample meets the scalar test with equality "
             "at every step, and Adam climbs. The coordinate-wise test asks for "
-            f"{batches['coordinate-wise']} samples, the l1 test for {batches['l1']}: with either, Adam goes to the "
-            "minimiser."
+            f"{batches['coordinate-wise']} samples, the l1 test for {batches['l1']}: with either, Adam goes to "
+            "the minimiser."
         ),
         outcomes=(
             _scalar_outcome(paths["scalar"]),
