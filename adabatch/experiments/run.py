@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adabatch.reporting.metrics import Record, read_metrics
-from adabatch.settings import SECTIONS, Settings, load_settings, overlay
+from adabatch.settings import Settings, load_settings, options, overlay
 
 __all__ = ["ExperimentRun", "changed_settings"]
 
@@ -82,17 +82,11 @@ class ExperimentRun:
 
 def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
     """The settings that differ, but for where and how a run is kept."""
-    return [
-        f"{item.name} is {old}, wanted {new}"
-        for section, cls in SECTIONS.items()
-        for item in fields(cls)
-        for old, new in [_values(saved, wanted, section, item.name)]
-        if item.name not in CHANGEABLE and old != new
-    ]
+    old, new = _results_depend_on(saved), _results_depend_on(wanted)
+    return [f"{name} is {old[name]}, wanted {value}" for name, value in new.items() if old[name] != value]
 
 
-def _values(saved: Settings, wanted: Settings, section: str, name: str) -> tuple[Any, Any]:
-    old, new = (getattr(getattr(settings, section), name) for settings in (saved, wanted))
-    if name == "replay_run":  # which run, wherever the experiment lies
-        return Path(old).parts[-RUN_DEPTH:], Path(new).parts[-RUN_DEPTH:]
-    return old, new
+def _results_depend_on(settings: Settings) -> dict[str, Any]:
+    values = {item.name: getattr(getattr(settings, section), item.name) for section, item, _ in options()}
+    values["replay_run"] = Path(values["replay_run"]).parts[-RUN_DEPTH:]  # which run, wherever the experiment lies
+    return {name: value for name, value in values.items() if name not in CHANGEABLE}
