@@ -17,7 +17,7 @@ Example:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -27,7 +27,7 @@ from typing import Any
 from simulate.rates import Slope
 from theory.audit.evidence import Assertion
 
-__all__ = ["Assertion", "Expectation", "Kind", "Outcome", "all_as_expected"]
+__all__ = ["Assertion", "Expectation", "Kind", "Outcome", "at_most"]
 
 
 class Expectation(StrEnum):
@@ -112,7 +112,9 @@ class Outcome:
     @property
     def ratio(self) -> float:
         """Guaranteed over measured, of the headline; the smallest over all cases of an upper bound."""
-        return _ratio(self.headline) if self.headline else math.nan
+        if self.measured == 0:
+            return math.inf if self.guaranteed > 0 else math.nan
+        return self.guaranteed / self.measured
 
     @property
     def verdict(self) -> str:
@@ -141,15 +143,21 @@ class Outcome:
         }
 
 
-def all_as_expected(outcomes: Sequence[Outcome]) -> bool:
-    """Whether there are verdicts and each came out as it should."""
-    return bool(outcomes) and all(outcome.as_expected for outcome in outcomes)
+def at_most(
+    rows: Iterable[Mapping[str, Any]], label: str, bound: str = "bound", measured: str = "measured"
+) -> list[Assertion]:
+    """That in every row of a table the measured value is at most the bound.
 
+    Args:
+        rows: of a table.
+        label: of a comparison, a format string over the row's columns.
+        bound: column of the bound.
+        measured: column of the measured value.
 
-def _ratio(comparison: Assertion) -> float:
-    if comparison.left == 0:
-        return math.inf if comparison.right > 0 else math.nan
-    return float(comparison.right / comparison.left)
+    >>> [str(comparison) for comparison in at_most([{"K": 8, "measured": 1.0, "bound": 2.0}], "K = {K}")]
+    ['K = 8: 1 <= 2']
+    """
+    return [Assertion(label.format(**row), row[measured], "<=", row[bound]) for row in rows]
 
 
 def _margin(comparison: Assertion) -> float:

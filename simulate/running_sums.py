@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from simulate.noise.base import Draw
@@ -71,13 +69,12 @@ class RunningSums:
             for name, values in {**self._sums, **self._last, "value": self._objective.value(w)}.items():
                 self._copies.setdefault(name, []).append(values.copy())
 
-    def recorded(self) -> dict[str, Any]:
-        """Everything recorded, each [records, seeds], or None for what was never reported."""
+    def recorded(self) -> dict[str, Array]:
+        """Everything recorded, each [records, seeds]; NaN for what was never reported."""
+        recorded = {name: np.stack(copies) for name, copies in self._copies.items()}
         optional = ("preconditioned_sum", "deviation_sum", "batch_sum", "batch_size")
-        recorded: dict[str, Any] = dict.fromkeys(optional)
-        recorded.update({name: np.stack(copies) for name, copies in self._copies.items()})
-        recorded.setdefault("weighted_l1_sum", recorded["l1_sum"])
-        return recorded
+        missing = np.full_like(recorded["l1_sum"], np.nan)
+        return {**dict.fromkeys(optional, missing), "weighted_l1_sum": recorded["l1_sum"], **recorded}
 
     def _add(self, name: str, value: Array) -> None:
         if name in self._sums:

@@ -40,43 +40,36 @@ class Trajectory:
     Sums run over k = 1..K and gradients are those at w_1..w_K, the points the stochastic gradients were drawn at.
 
     Attributes:
-        objective: its name.
-        noise: its name.
-        optimizer: its name.
         steps: the recorded K, ascending.
-        seeds: the seed of each run.
         l1_sum: sum_k ||G_k||_1.
         l2_sum: sum_k ||G_k||_2.
         squared_sum: sum_k ||G_k||_2^2.
         value: L(w_{K+1}), after K steps.
-        preconditioned_sum: sum_k sum_i G_{k,i}^2 / sqrt(D_{k,i}), if asked for and the optimizer preconditions.
+        preconditioned_sum: sum_k sum_i G_{k,i}^2 / sqrt(D_{k,i}); NaN unless asked for of an optimizer that
+            preconditions.
         weighted_l1_sum: sum_k h_k ||G_k||_1, h_k the optimizer's schedule (equal to ``l1_sum`` without one).
-        batch_sum: sum_k b_k, None where the noise has no batch, as is ``batch_size``.
+        batch_sum: sum_k b_k, NaN where the noise has no batch, as is ``batch_size``.
         batch_size: b_K.
         misses: how many steps violated the test the noise aims at; 0 where it holds by construction.
         missed_l1_sum: sum_k ||G_k||_1 over those steps.
-        deviation_sum: sum_k sum_i sd_{k,i}, if asked for and the noise reports its deviations.
+        deviation_sum: sum_k sum_i sd_{k,i}; NaN unless asked for of a noise that reports its deviations.
         final_w: w_{K+1} after the last step, [seeds, d].
         final_state: the optimizer's state then.
         first_gradient: G_1, [seeds, d].
     """
 
-    objective: str
-    noise: str
-    optimizer: str
     steps: tuple[int, ...]
-    seeds: tuple[int, ...]
     l1_sum: Array
     l2_sum: Array
     squared_sum: Array
     value: Array
-    preconditioned_sum: Array | None
+    preconditioned_sum: Array
     weighted_l1_sum: Array
-    batch_sum: Array | None
-    batch_size: Array | None
+    batch_sum: Array
+    batch_size: Array
     misses: Array
     missed_l1_sum: Array
-    deviation_sum: Array | None
+    deviation_sum: Array
     final_w: Array
     final_state: OptimizerState
     first_gradient: Array
@@ -92,9 +85,9 @@ class Trajectory:
         return self.squared_sum / self._column
 
     @property
-    def average_batch(self) -> Array | None:
+    def average_batch(self) -> Array:
         """(1/K) sum_k b_k."""
-        return None if self.batch_sum is None else self.batch_sum / self._column
+        return self.batch_sum / self._column
 
     @property
     def miss_rate(self) -> Array:
@@ -124,7 +117,6 @@ def run(
     seeds: int | Sequence[int],
     record_at: Sequence[int] | None = None,
     *,
-    start: Array | None = None,
     preconditioned: bool = False,
     deviations: bool = False,
 ) -> Trajectory:
@@ -137,19 +129,16 @@ def run(
         steps: K >= 1.
         seeds: how many (then 0, 1, ...), or which. A seed may be repeated, for settings that differ by row.
         record_at: the K to record, each in 1..steps; powers of two and ``steps`` by default.
-        start: w_1 if not the objective's, shape [d] or [seeds, d].
         preconditioned: whether sum_k sum_i G_{k,i}^2 / sqrt(D_{k,i}) is accumulated (costs about a tenth more).
         deviations: whether sum_k sum_i sd_{k,i} is accumulated, where the noise reports its deviations.
 
     Raises:
-        ValueError: for no steps or seeds, records outside 1..steps, a start of the wrong shape, a noise that does
-            not fit the objective.
+        ValueError: for no steps or seeds, records outside 1..steps, or a noise that does not fit the objective.
     """
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
     records = _require_records(steps, chosen, record_at)
-    w = _starting_points(objective, start, len(chosen))
-    streams = SeedStreams(chosen, steps)
-    source, state = noise.begin(objective, optimizer, streams), optimizer.start(w)
+    w = np.tile(objective.start(), (len(chosen), 1))
+    draw, state = noise.begin(objective, optimizer, SeedStreams(chosen, steps)), optimizer.start(w)
     sums = RunningSums(objective, optimizer, records, len(chosen), preconditioned, deviations)
     for step in range(1, steps + 1):
         # Rows in one piece: the order in which numpy adds up a row depends on its layout in memory.
@@ -157,19 +146,11 @@ def run(
         if step == 1:
             first_gradient = gradient.copy()
         sums.before_step(step, gradient, state)
-        draw = source.draw(w, gradient, step, state)
-        w = optimizer.step(w, np.ascontiguousarray(draw.gradient), state, step)
-        sums.after_step(step, w, draw)
+        drawn = draw(w, gradient, step, state)
+        w = optimizer.step(w, np.ascontiguousarray(drawn.gradient), state, step)
+        sums.after_step(step, w, drawn)
     return Trajectory(
-        objective=objective.name,
-        noise=noise.name,
-        optimizer=optimizer.name,
-        steps=records,
-        seeds=chosen,
-        final_w=w,
-        final_state=state,
-        first_gradient=first_gradient,
-        **sums.recorded(),
+        steps=records, final_w=w, final_state=state, first_gradient=first_gradient, **sums.recorded()
     )
 
 
@@ -183,12 +164,3 @@ def _require_records(steps: int, seeds: tuple[int, ...], record_at: Sequence[int
     if records[0] < 1 or records[-1] > steps:
         raise ValueError(f"record_at must lie in 1..{steps}, not in {records[0]}..{records[-1]}")
     return records
-
-
-def _starting_points(objective: Objective, start: Array | None, seeds: int) -> Array:
-    """w_1 for every seed, [seeds, d]."""
-    first = objective.start() if start is None else np.asarray(start, dtype=float)
-    if first.shape not in ((objective.dimension,), (seeds, objective.dimension)):
-        d = objective.dimension
-        raise ValueError(f"start must be of shape [{d}] or [{seeds}, {d}], not {first.shape}")
-    return np.array(np.broadcast_to(first, (seeds, objective.dimension)), order="C")

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import sem, t
 
-__all__ = ["Interval", "mean_interval", "paired_difference"]
+__all__ = ["LEVEL", "Interval", "mean_interval", "paired_difference"]
 
 LEVEL = 0.95
+"""Nominal coverage of the intervals."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adabatch.data.locks import exclusive
 from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.runner import execute
-from adabatch.settings import Settings
+from adabatch.settings import Settings, overlay
 
 __all__ = ["Request"]
 
@@ -35,6 +36,10 @@ class Request:
     quick: bool = False
     report_only: bool = False
     command: str
+
+    def settings(self, smallest: Mapping[str, Any]) -> Settings:
+        """Those of all runs; with the values of the smallest experiment where that is asked for."""
+        return overlay(self.base, smallest) if self.quick else self.base
 
     def seed_range(self) -> range:
         """The seeds of the runs."""

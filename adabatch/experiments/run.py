@@ -82,15 +82,11 @@ class ExperimentRun:
 
 def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
     """The settings that differ, but for where and how a run is kept."""
-    then, now = to_saved(saved), to_saved(wanted)
-    return [
-        f"{name} is {then[section][name]}, wanted {value}"
-        for section, values in now.items()
-        for name, value in values.items()
-        if name not in CHANGEABLE and _compared(name, then[section][name]) != _compared(name, value)
-    ]
+    old, new = _results_depend_on(saved), _results_depend_on(wanted)
+    return [f"{name} is {old[name]}, wanted {value}" for name, value in new.items() if old[name] != value]
 
 
-def _compared(name: str, value: Any) -> Any:
-    """Of a replayed run: which one, wherever the experiment lies."""
-    return Path(value).parts[-RUN_DEPTH:] if name == "replay_run" else value
+def _results_depend_on(settings: Settings) -> dict[str, Any]:
+    values = {name: value for section in to_saved(settings).values() for name, value in section.items()}
+    values["replay_run"] = Path(values["replay_run"]).parts[-RUN_DEPTH:]  # which run, wherever the experiment lies
+    return {name: value for name, value in values.items() if name not in CHANGEABLE}

@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from adabatch.reporting.metrics import Record
+
 __all__ = ["ProgressReport", "checkpoint_summary", "summary", "summary_table"]
 
 if TYPE_CHECKING:
     from adabatch.checkpoints import SaveCost
 
-Record = dict[str, Any]
-
 SECONDS_BETWEEN_LINES = 5.0
 
 
 class ProgressReport:
-    """Loss, batch size and tokens/s while a run goes on.
+    """Loss, batch size and tokens/s while a run trains.
 
     On a terminal a progress bar counted in samples; elsewhere one line every few seconds.
 
@@ -55,9 +54,7 @@ class ProgressReport:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def show(self, record: Record) -> None:

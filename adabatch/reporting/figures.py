@@ -1,36 +1,38 @@
-"""Figures of runs. Functions take records and axes and return the axes; only :func:`save_figures` writes files."""
+"""Figures of runs: functions take records and axes and return the axes; :func:`write_figures` writes files."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
+from adabatch.reporting.metrics import Record
 from adabatch.reporting.part_figures import has_parts, parts_figure
 
 __all__ = [
+    "panels",
+    "plain_numbers",
     "plot_batch_size",
     "plot_loss",
     "plot_moments",
-    "save_figure",
     "save_figures",
     "series",
     "smoothed",
     "training_figure",
+    "write_figures",
 ]
-
-Records = Sequence[dict[str, Any]]
 
 LABELS = {"samples": "samples (sequences)", "step": "steps"}
 BLUE, ORANGE, GREEN, GREY = "#20639b", "#d1495b", "#3a7d44", "#8d99ae"
 
 
-def plot_loss(records: Records, axes: Axes, against: str = "samples") -> Axes:
+def plot_loss(records: Sequence[Record], axes: Axes, against: str = "samples") -> Axes:
     """Training loss (each step faint, and smoothed) and validation loss where it was measured."""
     x, loss = series(records, "loss", against)
     axes.plot(x, loss, color=BLUE, alpha=0.25, linewidth=0.7)
@@ -43,7 +45,7 @@ def plot_loss(records: Records, axes: Axes, against: str = "samples") -> Axes:
     return axes
 
 
-def plot_batch_size(records: Records, axes: Axes, against: str = "samples") -> Axes:
+def plot_batch_size(records: Sequence[Record], axes: Axes, against: str = "samples") -> Axes:
     """The batch size as a staircase, with the test statistic as dots where it was measured."""
     x, statistic = series(records, "test_statistic", against)
     if statistic:
@@ -52,13 +54,13 @@ def plot_batch_size(records: Records, axes: Axes, against: str = "samples") -> A
     axes.plot(x, batch, color=GREEN, drawstyle="steps-pre", linewidth=1.8, label="batch size")
     axes.set_yscale("log", base=2)
     axes.set_ylim(min(batch) / 2, 4 * max(batch))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    plain_numbers(axes.yaxis)
     axes.set_ylabel("sequences")
     axes.legend(frameon=False, loc="upper left")
     return axes
 
 
-def plot_moments(records: Records, axes: Axes, against: str = "samples") -> Axes:
+def plot_moments(records: Sequence[Record], axes: Axes, against: str = "samples") -> Axes:
     """The trace of the per-sample covariance and the squared gradient norm."""
     for name, label, color in (
         ("noise_trace", r"$\mathrm{tr}\,\Sigma$ (per sample)", ORANGE),
@@ -75,21 +77,17 @@ def plot_moments(records: Records, axes: Axes, against: str = "samples") -> Axes
     return axes
 
 
-def training_figure(records: Records, against: str = "samples", moments: bool = False) -> Figure:
+def training_figure(records: Sequence[Record], against: str = "samples", moments: bool = False) -> Figure:
     """Loss above batch size (and gradient moments below), over the same axis."""
-    panels: list[Callable[[Records, Axes, str], Axes]] = [plot_loss, plot_batch_size]
-    panels += [plot_moments] if moments else []
-    figure = Figure(figsize=(7, 2.6 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for panel, place in zip(panels, axes, strict=True):
-        panel(records, place, against)
-        place.grid(alpha=0.25)
-        place.spines[["top", "right"]].set_visible(False)
+    plots = [plot_loss, plot_batch_size, plot_moments][: 3 if moments else 2]
+    figure, axes = panels(len(plots), size=(7, 2.6 * len(plots)), sharex=True)
+    for plot, place in zip(plots, axes, strict=True):
+        plot(records, place, against)
     axes[-1].set_xlabel(LABELS[against])
     return figure
 
 
-def save_figures(records: Records, folder: Path) -> list[Path]:
+def save_figures(records: Sequence[Record], folder: Path) -> list[Path]:
     """Write ``training`` and ``moments`` (against samples and steps), and ``layers`` where they were measured.
 
     Each is written as PNG and as PDF.
@@ -102,7 +100,6 @@ def save_figures(records: Records, folder: Path) -> list[Path]:
     """
     if not records:
         raise ValueError("there is nothing to draw: the run has no step in its metrics")
-    folder.mkdir(parents=True, exist_ok=True)
     figures = {
         "training": training_figure(records, "samples"),
         "training-steps": training_figure(records, "step"),
@@ -111,11 +108,29 @@ def save_figures(records: Records, folder: Path) -> list[Path]:
     }
     if has_parts(records):
         figures["layers"] = parts_figure(records)
-    return [
-        save_figure(figure, folder / f"{name}.{kind}")
-        for name, figure in figures.items()
-        for kind in ("png", "pdf")
-    ]
+    return write_figures(figures, folder)
+
+
+def panels(rows: int, columns: int = 1, *, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels, line by line, with a faint grid and open at the top and on the right.
+
+    Args:
+        rows: of panels.
+        columns: of panels.
+        size: width and height in inches.
+        shared: as of matplotlib's ``subplots``, for example ``sharex=True``.
+    """
+    figure = Figure(figsize=size, layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    for place in axes:
+        place.grid(alpha=0.25)
+        place.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label the ticks of a logarithmic axis as 16, not as a power."""
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def smoothed(values: Sequence[float], decay: float = 0.9) -> list[float]:
@@ -132,15 +147,18 @@ def smoothed(values: Sequence[float], decay: float = 0.9) -> list[float]:
     return result
 
 
-def series(records: Records, name: str, against: str) -> tuple[list[float], list[float]]:
+def series(records: Sequence[Record], name: str, against: str) -> tuple[list[float], list[float]]:
     """The values that were measured, and where."""
     present = [(record[against], record[name]) for record in records if record.get(name) is not None]
     return [x for x, _ in present], [y for _, y in present]
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure; the path's ending says as what."""
-    temporary = path.with_name(path.stem + ".tmp" + path.suffix)
-    figure.savefig(temporary, dpi=160)
-    os.replace(temporary, path)
-    return path
+def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write figures by name into a folder, made if need be, each as PNG and as PDF; returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in ("png", "pdf")]
+    for figure, path in paths:
+        temporary = path.with_name(path.stem + ".tmp" + path.suffix)
+        figure.savefig(temporary, dpi=160)
+        os.replace(temporary, path)
+    return [path for _, path in paths]

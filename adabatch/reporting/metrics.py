@@ -7,7 +7,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from adabatch.files import write_text
@@ -21,7 +20,7 @@ def read_metrics(path: str | Path) -> list[Record]:
     """The records of a ``metrics.jsonl``, or of a run's folder; a last line cut short is left out.
 
     Raises:
-        ValueError: if there is no such file, or a line of it is no record.
+        ValueError: if there is no such file, or a line of it is not a record.
     """
     path = Path(path)
     path = path / "metrics.jsonl" if path.is_dir() else path
@@ -63,13 +62,13 @@ def _records_up_to(path: Path, step: int) -> list[Record]:
 
 
 class MetricsWriter:
-    """Appends one JSON line a step and flushes it, so that an interrupted run leaves readable metrics.
+    """Appends one JSON line per step and flushes it, so that an interrupted run leaves readable metrics.
 
     Numbers that are not finite are written as null (JSON has no NaN).
 
     Args:
         folder: of the run.
-        after_step: keep earlier records up to this step only (0: start anew), so that a resumed run neither
+        after_step: keep earlier records up to this step only (0: start again), so that a resumed run neither
             misses nor repeats one.
         tensorboard: write event files to ``folder/tensorboard`` too.
 
@@ -97,9 +96,7 @@ class MetricsWriter:
     def __enter__(self) -> MetricsWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         if self._tensorboard is not None:
             self._tensorboard.close()

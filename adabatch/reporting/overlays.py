@@ -1,22 +1,21 @@
-"""Several runs in one figure: training and validation loss and batch size, one colour a run."""
+"""Several runs in one figure: training and validation loss and batch size, one colour per run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adabatch.reporting.figures import LABELS, save_figure, series, smoothed
-from adabatch.reporting.metrics import read_metrics
+from adabatch.reporting.figures import LABELS, panels, plain_numbers, series, smoothed, write_figures
+from adabatch.reporting.metrics import Record, read_metrics
 
-__all__ = ["draw_runs", "overlay_figure", "run_labels"]
-
-Records = Sequence[dict[str, Any]]
+__all__ = ["Curve", "curves_figure", "draw_runs", "overlay_figure", "points_of", "run_labels"]
 
 
 def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> list[Path]:
@@ -38,9 +37,7 @@ def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> 
     for label, records in runs.items():
         if not records:
             raise ValueError(f"there is nothing to draw: the run {label} has no step in its metrics")
-    output.mkdir(parents=True, exist_ok=True)
-    figure = overlay_figure(runs, against)
-    return [save_figure(figure, output / f"runs.{kind}") for kind in ("png", "pdf")]
+    return write_figures({"runs": overlay_figure(runs, against)}, output)
 
 
 def run_labels(paths: Sequence[Path]) -> list[str]:
@@ -62,34 +59,54 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
     return []
 
 
-def overlay_figure(runs: Mapping[str, Records], against: str = "samples") -> Figure:
+def overlay_figure(runs: Mapping[str, Sequence[Record]], against: str = "samples") -> Figure:
     """Training loss (smoothed), validation loss and batch size of several runs, by label."""
-    figure = Figure(figsize=(7.5, 8.2), layout="constrained")
-    panels = figure.subplots(3, 1, sharex=True)
     colors = matplotlib.colormaps["tab10" if len(runs) <= 10 else "turbo"]
+    curves = []
     for index, (label, records) in enumerate(runs.items()):
         color = colors(index if len(runs) <= 10 else index / (len(runs) - 1))
-        x, loss = series(records, "loss", against)
-        panels[0].plot(x, smoothed(loss), color=color, linewidth=1.2, label=label)
-        panels[1].plot(*series(records, "val_loss", against), "o-", color=color, markersize=3, linewidth=1.2)
-        panels[2].plot(*series(records, "batch_size", against), color=color, drawstyle="steps-pre", linewidth=1.4)
-    finish_panels(panels, against)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        curves.append(Curve(label, {"color": color}, partial(points_of, records, against=against)))
+    return curves_figure(curves, against, marker="o")
+
+
+def points_of(records: Sequence[Record], name: str, against: str) -> tuple[list[float], list[float]]:
+    """Where a quantity was measured, and its values; the training loss smoothed."""
+    x, y = series(records, name, against)
+    return x, smoothed(y) if name == "loss" else y
+
+
+class Curve(NamedTuple):
+    """One line of each panel of :func:`curves_figure`.
+
+    Attributes:
+        label: in the legend.
+        look: colour and the like, as of matplotlib's ``plot``.
+        points: x and y of a quantity (``loss``, ``val_loss``, ``batch_size``).
+    """
+
+    label: str
+    look: Mapping[str, Any]
+    points: Callable[[str], tuple[Any, Any]]
+
+
+def curves_figure(curves: Sequence[Curve], against: str = "samples", marker: str = "") -> Figure:
+    """Training loss, validation loss (with markers) and batch size, above each other."""
+    figure, axes = panels(3, size=(8, 8.4), sharex=True)
+    for label, look, points in curves:
+        axes[0].plot(*points("loss"), linewidth=1.2, label=label, **look)
+        axes[1].plot(*points("val_loss"), marker=marker, markersize=3, linewidth=1.2, **look)
+        axes[2].plot(*points("batch_size"), drawstyle="steps-pre", linewidth=1.4, **look)
+    for place, name in zip(
+        axes, ("training loss (nats)", "validation loss (nats)", "batch (sequences)"), strict=True
+    ):
+        place.set_ylabel(name)
+    for place in axes[:2]:
+        zoom_on_the_end(place)
+    axes[2].set_yscale("log", base=2)
+    plain_numbers(axes[2].yaxis)
+    axes[2].set_xlabel(LABELS[against])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
-
-
-def finish_panels(panels: Sequence[Axes], against: str = "samples") -> None:
-    """Names, scales and grids of the three panels."""
-    names = ("training loss (nats)", "validation loss (nats)", "batch (sequences)")
-    for axes, name in zip(panels, names, strict=True):
-        axes.set_ylabel(name)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[:2]:
-        zoom_on_the_end(axes)
-    panels[2].set_yscale("log", base=2)
-    panels[2].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    panels[2].set_xlabel(LABELS[against])
 
 
 def zoom_on_the_end(axes: Axes) -> None:

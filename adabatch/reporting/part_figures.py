@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +10,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from adabatch.model.parts import KINDS, ModelPart
+from adabatch.reporting.metrics import Record
 
 __all__ = ["has_parts", "parts_figure", "plot_parts"]
-
-Records = Sequence[dict[str, Any]]
 
 VALUES = {
     "trace": r"$\mathrm{tr}\,\Sigma$ (per sample)",
@@ -22,13 +20,13 @@ VALUES = {
 }
 
 
-def has_parts(records: Records) -> bool:
-    """Whether any record says what the model's parts do."""
+def has_parts(records: Sequence[Record]) -> bool:
+    """Whether any record holds the moments of the model's parts."""
     return any(record.get("parts") for record in records)
 
 
-def plot_parts(records: Records, axes: Axes, value: str = "trace") -> Axes:
-    """A heat map, one row a part, its layers from top to bottom within each kind; colours are logarithmic.
+def plot_parts(records: Sequence[Record], axes: Axes, value: str = "trace") -> Axes:
+    """A heat map, one row per part, its layers from top to bottom within each kind; colours are logarithmic.
 
     Args:
         records: those with ``parts`` (name: [trace, squared norm]) are drawn, until the next such record.
@@ -40,7 +38,7 @@ def plot_parts(records: Records, axes: Axes, value: str = "trace") -> Axes:
     """
     measured = [record for record in records if record.get("parts")]
     if not measured:
-        raise ValueError("no record says what the model's parts do: train with --monitor-layers")
+        raise ValueError("no record holds the moments of the model's parts: train with --monitor-layers")
     names = sorted({name for record in measured for name in record["parts"]}, key=_place)
     values = np.full((len(names), len(measured)), np.nan)
     for column, record in enumerate(measured):
@@ -61,7 +59,7 @@ def plot_parts(records: Records, axes: Axes, value: str = "trace") -> Axes:
     return axes
 
 
-def parts_figure(records: Records) -> Figure:
+def parts_figure(records: Sequence[Record]) -> Figure:
     """Trace and noise scale of every part, above each other."""
     count = max(len(record.get("parts") or ()) for record in records)
     figure = Figure(figsize=(7, 2 * max(2.2, 0.13 * count + 0.6)), layout="constrained")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simulate.experiments.rows import Instance
 from simulate.noise import Noise
 from simulate.objectives import Objective
 from simulate.optimizers import Optimizer
@@ -25,19 +24,19 @@ __all__ = ["Case", "Check", "seed_mean"]
 class Case:
     """What a check is run on."""
 
-    problem: Instance
+    objective: Objective
     steps: int
     seeds: tuple[int, ...]
 
     def run(self, noise: Noise, optimizer: Optimizer, **options: Any) -> Trajectory:
         """All seeds, recorded at the last step unless told otherwise; ``options`` as of a trajectory's run."""
         options.setdefault("record_at", [self.steps])
-        return run_trajectory(self.problem.objective, noise, optimizer, self.steps, self.seeds, **options)
+        return run_trajectory(self.objective, noise, optimizer, self.steps, self.seeds, **options)
 
     @property
     def given(self) -> Problem:
         """L, d, Delta and K, as the theorems take them."""
-        return self.problem.over(self.steps)
+        return self.objective.problem(self.steps)
 
     def adam(self, beta1: float, beta2: float, eta: float) -> AdamParameters:
         """Adam at Theorem 1's own step size."""
@@ -66,8 +65,6 @@ class Check:
     only_on: Objective | None = None
 
 
-def seed_mean(values: Array | None) -> float:
-    """Mean over seeds of the last record."""
-    if values is None:
-        raise ValueError("the run did not record what is compared")
+def seed_mean(values: Array) -> float:
+    """Mean over seeds of the last record; NaN, which no comparison survives, if the run did not record it."""
     return float(values[-1].mean())

@@ -6,17 +6,14 @@ compares a measured sum or average with the theorem's bound on the same constant
 
 from __future__ import annotations
 
-from typing import Any
-
 from simulate.experiments.checks import Case, Check
 from simulate.experiments.l1.bounds import CHECKS as L1
 from simulate.experiments.other_optimizers.bounds import CHECKS as OTHER_OPTIMIZERS
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import Instance
 from simulate.experiments.settings import Advance, Settings
 from simulate.experiments.training.bounds import CHECKS as TRAINING
 from simulate.objectives import OBJECTIVES
-from simulate.outcomes import Assertion, Expectation, Outcome
+from simulate.outcomes import Expectation, Outcome, at_most
 
 __all__ = ["CHECKS", "run"]
 
@@ -37,9 +34,10 @@ def run(settings: Settings, advance: Advance) -> Result:
     pairs += [(check, check.only_on) for check in checks if check.only_on is not None]
     rows = []
     for check, objective in pairs:
-        case = Case(Instance.of(objective), steps, tuple(range(settings.seed, settings.seed + seeds)))
-        measured, bound = check.compare(case)
-        rows.append(_row(check, objective.name, steps, measured, float(bound.value)))
+        case = Case(objective, steps, tuple(range(settings.seed, settings.seed + seeds)))
+        measured, result = check.compare(case)
+        row = {"theorem": check.name, "objective": objective.name, "K": steps, "measured": measured}
+        rows.append(row | {"bound": float(result.value), "ratio": float(result.value) / measured})
         advance(1 / len(pairs))
     table = Table.of_rows(rows)
     return Result(
@@ -51,25 +49,11 @@ def run(settings: Settings, advance: Advance) -> Result:
     )
 
 
-def _row(check: Check, objective: str, steps: int, measured: float, bound: float) -> dict[str, Any]:
-    return {
-        "theorem": check.name,
-        "objective": objective,
-        "K": steps,
-        "measured": measured,
-        "bound": bound,
-        "ratio": bound / measured,
-    }
-
-
 def _outcome(check: Check, table: Table) -> Outcome:
     return Outcome(
         name=check.name,
         statement=check.statement + " is at most the theorem's bound.",
         expected=Expectation.HOLDS,
-        asserted=[
-            Assertion(f"{row['objective']}, K = {row['K']}", row["measured"], "<=", row["bound"])
-            for row in table.where(theorem=check.name).rows()
-        ],
+        asserted=at_most(table.where(theorem=check.name).rows(), "{objective}, K = {K}"),
         kind=check.kind,
     )

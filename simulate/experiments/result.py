@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulate.outcomes import Outcome
+from simulate.streams import Array
 
-__all__ = ["Result", "Table"]
+__all__ = ["Result", "Table", "thinned"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Table:
     >>> table = Table.of_rows([{"K": 10, "sum": 1.5}, {"K": 20, "sum": 2.5}])
     >>> table.columns
     {'K': [10, 20], 'sum': [1.5, 2.5]}
-    >>> table.where(K=20).column("sum")
+    >>> table.where(K=20)["sum"]
     array([2.5])
     """
 
@@ -47,7 +48,7 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def column(self, name: str) -> NDArray[Any]:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         """One column as an array.
 
         Raises:
@@ -83,6 +84,11 @@ class Table:
         with path.open(newline="") as file:
             header, *lines = list(csv.reader(file))
         return cls({name: [_parsed(line[i]) for line in lines] for i, name in enumerate(header)})
+
+
+def thinned(path: Array, points: int) -> Iterator[dict[str, Any]]:
+    """At most about this many points of a path of a.w, evenly spaced, as rows of a table."""
+    return ({"step": k, "a_dot_w": float(path[k])} for k in range(0, len(path), max(1, len(path) // points)))
 
 
 @dataclass(frozen=True)

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulate.experiments.settings import Settings
 from simulate.noise import NOISES
 from simulate.objectives import OBJECTIVES, Objective
 from simulate.optimizers import Adam
+from simulate.streams import Array
 from simulate.trajectory import Trajectory, run
 from theory.guarantee import applicable, require_applicable
 from theory.problem import Problem
 
 __all__ = [
+    "AS_PUBLISHED",
+    "THEOREMS",
     "AdamSetting",
-    "Instance",
     "Row",
+    "Variant",
     "by_seed",
     "chosen_objectives",
     "chosen_settings",
     "mean_over_seeds",
+    "rate_step_size",
     "run_rows",
 ]
 
-Array = NDArray[np.float64]
+THEOREMS = ("Theorem 1", "Theorem 2")
+"""Both theorems on Adam."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class AdamSetting:
     """The betas of Adam and the eta of the coordinate-wise norm test.
 
     >>> setting = AdamSetting(0.9, 0.95, 0.5)
-    >>> setting.label, setting.theorem_1_applies, setting.theorem_2_applies
-    ('(0.9, 0.95), eta 0.5', False, True)
+    >>> setting.label, [theorem for theorem in THEOREMS if setting.covered_by(theorem)]
+    ('(0.9, 0.95), eta 0.5', ['Theorem 2'])
     """
 
     beta1: float
@@ -49,15 +52,12 @@ class AdamSetting:
         """For tables and legends."""
         return f"({self.beta1:g}, {self.beta2:g}), eta {self.eta:g}"
 
-    @property
-    def theorem_1_applies(self) -> bool:
-        """eta^2 < 1 - beta1/sqrt(beta2)."""
-        return bool(applicable(self.beta1, self.beta2, self.eta)[0])
+    def covered_by(self, theorem: str) -> bool:
+        """Whether Theorem 1, eta^2 < 1 - r, or Theorem 2, eta^2 (r + sqrt(1 + eta^2)) < 1, applies.
 
-    @property
-    def theorem_2_applies(self) -> bool:
-        """eta^2 (r + sqrt(1 + eta^2)) < 1 (eta < 1 for beta1 = 0)."""
-        return bool(applicable(self.beta1, self.beta2, self.eta)[1])
+        r = beta1/sqrt(beta2); for beta1 = 0 Theorem 2 asks for eta < 1 only.
+        """
+        return bool(applicable(self.beta1, self.beta2, self.eta)[THEOREMS.index(theorem)])
 
 
 QUICK = (AdamSetting(0.0, 0.9, 0.5), AdamSetting(0.9, 0.95, 0.2), AdamSetting(0.9, 0.95, 0.5))
@@ -100,50 +100,21 @@ def chosen_objectives(settings: Settings) -> tuple[str, ...]:
     return names
 
 
+def rate_step_size(problem: Problem) -> float:
+    """sqrt(Delta / (L d K)): at this step size every theorem's bound on the average falls like K^-1/2."""
+    return float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension * problem.steps)))
+
+
 @dataclass(frozen=True)
-class Instance:
-    """An objective with the constants that the theorems are told, at its own starting point.
+class Variant:
+    """Adam as in (6), or as it is run."""
 
-    >>> problem = Instance.named("quadratic")
-    >>> problem.smoothness, problem.dimension, round(problem.initial_gap, 3)
-    (1.0, 10, 2.043)
-    """
+    name: str
+    epsilon: float = 0.0
+    bias_correction: bool = False
 
-    objective: Objective
-    initial_gap: float
-    gradient_l1: float
 
-    @classmethod
-    def named(cls, name: str) -> Instance:
-        """From :data:`simulate.objectives.OBJECTIVES`, with its default parameters."""
-        return cls.of(OBJECTIVES[name]())
-
-    @classmethod
-    def of(cls, objective: Objective) -> Instance:
-        """Delta and ||G_1||_1 evaluated at the objective's start."""
-        start = objective.start()[None]
-        gap = float(objective.value(start)[0] - objective.infimum)
-        return cls(objective, gap, float(np.abs(objective.gradient(start)).sum()))
-
-    @property
-    def smoothness(self) -> float:
-        """L."""
-        return self.objective.smoothness
-
-    @property
-    def dimension(self) -> int:
-        """d."""
-        return self.objective.dimension
-
-    def over(self, steps: Any) -> Problem:
-        """What the theorems are told, for this number (or array) of steps."""
-        return Problem(
-            smoothness=self.smoothness,
-            dimension=self.dimension,
-            initial_gap=self.initial_gap,
-            steps=steps,
-            initial_gradient_norm=self.gradient_l1,
-        )
+AS_PUBLISHED = Variant("as in (6)")
 
 
 @dataclass(frozen=True)
@@ -162,9 +133,7 @@ def run_rows(
     seeds: Sequence[int],
     steps: int,
     record_at: Iterable[int],
-    *,
-    epsilon: float = 0.0,
-    bias_correction: bool = False,
+    variant: Variant = AS_PUBLISHED,
 ) -> Trajectory:
     """All rows with all seeds in one batch, row by row: the order that :func:`mean_over_seeds` undoes."""
 
@@ -175,8 +144,8 @@ def run_rows(
         column(row.step_size for row in rows),
         column(row.setting.beta1 for row in rows),
         column(row.setting.beta2 for row in rows),
-        epsilon=epsilon,
-        bias_correction=bias_correction,
+        epsilon=variant.epsilon,
+        bias_correction=variant.bias_correction,
         initial_second_moment=column(row.v0 for row in rows),
     )
     law = NOISES[noise](eta=column(row.setting.eta for row in rows))

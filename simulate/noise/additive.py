@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from simulate.noise.base import Draw, Meets, Stateless
+from simulate.noise.base import Draw, Stateless, require_positive_eta
 from simulate.noise.exact_tests import Test, independent_batch_size, require_test
-from simulate.streams import Array, SeedStreams, normal
+from simulate.streams import Array, SeedStreams
 
 __all__ = ["Additive"]
 
@@ -26,7 +26,6 @@ class Additive(Stateless):
         batch_size: a constant b instead; misses are then counted too.
     """
 
-    name: ClassVar[str] = "additive"
     eta: Any
     sigma: Any = 1.0
     test: Test = "coordinate-wise"
@@ -35,15 +34,9 @@ class Additive(Stateless):
 
     def __post_init__(self) -> None:
         require_test(self.test)
-        if not np.all(np.asarray(self.eta) > 0):
-            raise ValueError(f"eta must be positive, not {self.eta}")
+        require_positive_eta(self.eta)
         if not np.all(np.asarray(self.sigma) >= 0):
             raise ValueError(f"sigma must be 0 or more, not {self.sigma}")
-
-    @property
-    def meets(self) -> Meets:
-        """The test, unless b is capped or constant."""
-        return self.test if self.batch_size is None and np.isinf(self.maximum_batch) else "nothing"
 
     def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
         """One step; see :class:`Stateless`."""
@@ -52,5 +45,5 @@ class Additive(Stateless):
         wanted = demanded if self.batch_size is None else np.full_like(demanded, self.batch_size)
         size = np.minimum(wanted, self.maximum_batch)
         deviations = sigma / np.sqrt(size)[:, None]
-        g = gradient + deviations * streams.draw(0, gradient.shape[1:], normal)
+        g = gradient + deviations * streams.draw(0, gradient.shape[1:], "standard_normal")
         return Draw(g, size, deviations, size < demanded)

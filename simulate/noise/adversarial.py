@@ -14,14 +14,14 @@ Algorithm:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulate.noise.base import Draw, Meets, Source
+from simulate.noise.base import Draw, Source, require_positive_eta
 from simulate.objectives.base import Objective
 from simulate.optimizers import Optimizer, OptimizerState, zero_safe_ratio
-from simulate.streams import Array, SeedStreams, uniform
+from simulate.streams import Array, SeedStreams
 from theory.training.clipping import wrong_probability
 
 __all__ = ["Adversarial", "Memory", "expected_progress", "low_and_high", "memory_of"]
@@ -86,14 +86,11 @@ class Adversarial:
             just below it are added.
     """
 
-    name: ClassVar[str] = "adversarial"
-    meets: ClassVar[Meets] = "coordinate-wise"
     eta: Any
     probabilities: tuple[float, ...] = (0.002, 0.02, 0.1, 0.5, 0.9, 0.98, 0.998)
 
     def __post_init__(self) -> None:
-        if not np.all(np.asarray(self.eta) > 0):
-            raise ValueError(f"eta must be positive, not {self.eta}: the adversary needs some freedom")
+        require_positive_eta(self.eta)
         if not all(0 < probability < 1 for probability in self.probabilities):
             raise ValueError(f"probabilities must lie in (0, 1), not {self.probabilities}")
 
@@ -106,21 +103,17 @@ class Adversarial:
 
     def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
         """Bind to a run."""
-        return _AdversarialSource(self, memory_of(optimizer), streams)
+        memory, menu = memory_of(optimizer), self.menu()
+        values = low_and_high(self.eta, menu)
 
+        def draw(w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
+            progress = expected_progress(gradient, state, memory, values, menu)
+            worst = progress.argmin(axis=0)[None]
+            low, below, above = (
+                np.take_along_axis(np.broadcast_to(part, progress.shape), worst, axis=0)[0]
+                for part in (menu, *values)
+            )
+            numbers = streams.draw(0, gradient.shape[1:], "random")
+            return Draw(gradient * np.where(numbers < low, below, above), deviations=self.eta * np.abs(gradient))
 
-class _AdversarialSource:
-    def __init__(self, noise: Adversarial, memory: Memory, streams: SeedStreams) -> None:
-        self._eta, self._memory, self._streams = noise.eta, memory, streams
-        self._low = noise.menu()
-        self._values = low_and_high(noise.eta, self._low)
-
-    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-        progress = expected_progress(gradient, state, self._memory, self._values, self._low)
-        worst = progress.argmin(axis=0)[None]
-        low, below, above = (
-            np.take_along_axis(np.broadcast_to(part, progress.shape), worst, axis=0)[0]
-            for part in (self._low, *self._values)
-        )
-        numbers = self._streams.draw(0, gradient.shape[1:], uniform)
-        return Draw(gradient * np.where(numbers < low, below, above), deviations=self._eta * np.abs(gradient))
+        return draw

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,7 @@ from simulate.objectives.base import Objective
 from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array, SeedStreams
 
-__all__ = ["Draw", "Meets", "Noise", "Source", "Stateless"]
-
-Meets = Literal["coordinate-wise", "l1", "norm-wise", "nothing"]
-"""The strongest exact test a noise meets at every step, by construction."""
+__all__ = ["Draw", "Noise", "Source", "Stateless", "require_positive_eta"]
 
 
 class Draw(NamedTuple):
@@ -37,41 +34,17 @@ class Draw(NamedTuple):
     missed: NDArray[np.bool_] | None = None
 
 
-class Source(Protocol):
-    """A noise bound to one run: it may keep state, such as the batch size of each seed."""
+Source = Callable[[Array, Array, int, OptimizerState], Draw]
+"""A noise bound to one run, which may keep state, such as the batch size of each seed.
 
-    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-        """The stochastic gradients of one step.
-
-        Args:
-            w: w_k, shape [seeds, d].
-            gradient: the true gradient G_k, shape [seeds, d].
-            step: k, from 1.
-            state: the optimizer's, before the step; an adversary may look at it.
-        """
+It draws the stochastic gradients of a step from w_k and the true gradient G_k, each of shape [seeds, d], k >= 1,
+and the optimizer's state before the step; an adversary may look at it.
+"""
 
 
 @runtime_checkable
 class Noise(Protocol):
-    """A recipe for stochastic gradients; :meth:`begin` binds it to a run.
-
-    Attributes:
-        name: its name in :data:`simulate.noise.NOISES`.
-        eta: of the test it meets or aims at (a float, or an array that broadcasts to [seeds, 1]).
-        meets: which exact test holds at every step by construction.
-    """
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def eta(self) -> Any:
-        """eta of the test."""
-
-    @property
-    def meets(self) -> Meets:
-        """The test met by construction."""
+    """A recipe for stochastic gradients; :meth:`begin` binds it to a run."""
 
     def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
         """The source of one run's stochastic gradients.
@@ -90,13 +63,10 @@ class Stateless(ABC):
 
     def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
         """Bind to a run."""
-        return _StatelessSource(self, streams)
+        return lambda w, gradient, step, state: self.sample(gradient, streams)
 
 
-@dataclass
-class _StatelessSource:
-    noise: Stateless
-    streams: SeedStreams
-
-    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-        return self.noise.sample(gradient, self.streams)
+def require_positive_eta(eta: Any) -> None:
+    """Raise ValueError unless eta is positive, as every test that chooses a batch needs."""
+    if not np.all(np.asarray(eta) > 0):
+        raise ValueError(f"eta must be positive, not {eta}")

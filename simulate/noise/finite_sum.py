@@ -18,15 +18,15 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from simulate.noise.base import Draw, Meets, Source
+from simulate.noise.base import Draw, Source, require_positive_eta
 from simulate.noise.exact_tests import Test, passes, replacement_free_batch_size, require_test
 from simulate.objectives.base import FiniteSum, Objective
 from simulate.optimizers import Optimizer, OptimizerState
-from simulate.streams import Array, SeedStreams, uniform
+from simulate.streams import Array, SeedStreams
 from theory.estimators.finite_population import batch_mean_variance
 
 __all__ = ["FiniteSumBatches", "draw_batch", "estimated_variance"]
@@ -72,7 +72,6 @@ class FiniteSumBatches:
         monotone: whether an estimated b never shrinks, as in Algorithm 1.
     """
 
-    name: ClassVar[str] = "finite-sum"
     eta: Any
     test: Test = "coordinate-wise"
     variance: Literal["exact", "estimated", "constant"] = "exact"
@@ -81,8 +80,7 @@ class FiniteSumBatches:
 
     def __post_init__(self) -> None:
         require_test(self.test)
-        if not np.all(np.asarray(self.eta) > 0):
-            raise ValueError(f"eta must be positive, not {self.eta}")
+        require_positive_eta(self.eta)
         if self.variance not in ("exact", "estimated", "constant"):
             raise ValueError(f"variance must be 'exact', 'estimated' or 'constant', not {self.variance!r}")
         if self.least < (2 if self.variance == "estimated" else 1):
@@ -95,11 +93,6 @@ class FiniteSumBatches:
             return self.minimum_batch
         return 1 if self.variance == "exact" else 2
 
-    @property
-    def meets(self) -> Meets:
-        """The test, where the variances are exact."""
-        return self.test if self.variance == "exact" else "nothing"
-
     def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
         """Bind to a run.
 
@@ -107,32 +100,27 @@ class FiniteSumBatches:
             ValueError: if the objective is not a finite sum, or has fewer functions than the smallest batch.
         """
         if not isinstance(objective, FiniteSum):
-            raise ValueError(f"{self.name} noise needs a finite sum, which {objective.name} is not")
+            raise ValueError(f"finite-sum noise needs a finite sum, which {objective.name} is not")
         if self.least > objective.sample_count:
             raise ValueError(f"minimum_batch = {self.least} exceeds the {objective.sample_count} functions")
-        return _FiniteSumSource(self, objective, streams)
+        n = objective.sample_count
+        next_size: Array = np.full(len(streams), float(self.least))
 
+        def demanded(variance: Array, signal: Array) -> Array:
+            size = replacement_free_batch_size(self.test, variance, signal, self.eta, n)
+            return np.maximum(size, float(self.least))
 
-class _FiniteSumSource:
-    def __init__(self, noise: FiniteSumBatches, objective: FiniteSum, streams: SeedStreams) -> None:
-        self._noise, self._objective, self._streams = noise, objective, streams
-        self._size: Array = np.full(len(streams), float(noise.least))
+        def draw(w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
+            nonlocal next_size
+            population = objective.population_variance(w, gradient)
+            size = demanded(population, gradient) if self.variance == "exact" else next_size
+            batch = draw_batch(streams.draw(0, (n,), "random"), size)
+            mean, mean_square = objective.batch_moments(w, batch)
+            variances = batch_mean_variance(population, size[:, None], float(n))
+            missed = ~passes(self.test, variances, gradient, self.eta)
+            if self.variance == "estimated":
+                next_size = demanded(estimated_variance(mean, mean_square, size, n), mean)
+                next_size = np.maximum(next_size, size) if self.monotone else next_size
+            return Draw(mean, size, np.sqrt(variances), missed)
 
-    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-        noise, objective, n = self._noise, self._objective, self._objective.sample_count
-        population = objective.population_variance(w, gradient)
-        if noise.variance == "exact":
-            self._size = self._clip(replacement_free_batch_size(noise.test, population, gradient, noise.eta, n))
-        size = self._size
-        batch = draw_batch(self._streams.draw(0, (n,), uniform), size)
-        mean, mean_square = objective.batch_moments(w, batch)
-        variances = batch_mean_variance(population, size[:, None], float(n))
-        missed = ~passes(noise.test, variances, gradient, noise.eta)
-        if noise.variance == "estimated":
-            estimate = estimated_variance(mean, mean_square, size, n)
-            demanded = self._clip(replacement_free_batch_size(noise.test, estimate, mean, noise.eta, n))
-            self._size = np.maximum(demanded, size) if noise.monotone else demanded
-        return Draw(mean, size, np.sqrt(variances), missed)
-
-    def _clip(self, size: Array) -> Array:
-        return np.maximum(size, float(self._noise.least))
+        return draw

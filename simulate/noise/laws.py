@@ -1,7 +1,8 @@
-r"""Laws of a factor X with E X = 1 and Var X = eta^2: noise g_i = G_i X_i meets the coordinate-wise test exactly.
+r"""Noise g_i = G_i X_i with E X = 1 and Var X = eta^2: it meets the coordinate-wise test with equality.
 
-Each law turns standard random numbers (normal, uniform or exponential, one per coordinate) into X, so that its
-moments can be checked by enumeration or quadrature, and eta may be an array that broadcasts against [seeds, d].
+The X_i are independent of each other and of the past. Each law turns standard random numbers (normal, uniform or
+exponential, one per coordinate) into X, so that its moments can be checked by enumeration or quadrature, and eta
+may be an array that broadcasts against [seeds, d].
 
     ===========  =================================================================  =====================
     law          X                                                                  drawn from
@@ -26,16 +27,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from adabatch.moments.numeric import sqrt
-from simulate.streams import Array, Sampler, exponential, normal, uniform
+from simulate.noise.base import Draw, Stateless
+from simulate.streams import Array, Sampler, SeedStreams
 from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training.clipping import wrong_probability
 
-__all__ = ["Atoms", "Cantelli", "Gaussian", "Law", "Rademacher", "RareSpike", "Skewed", "TwoPoint"]
+__all__ = [
+    "Cantelli",
+    "Exact",
+    "Gaussian",
+    "Multiplicative",
+    "Rademacher",
+    "RareSpike",
+    "Skewed",
+    "TwoPoint",
+]
 
 Setting = Any
 """A float, or an array that broadcasts against [seeds, d]."""
@@ -44,34 +55,39 @@ Atoms = tuple[tuple[Setting, Setting], tuple[Setting, Setting]]
 """Two values and their probabilities."""
 
 
-class Law(Protocol):
-    """A law of X, drawn by transforming one standard number per coordinate.
+@dataclass(frozen=True)
+class Exact(Stateless):
+    """No noise: g = G."""
+
+    def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
+        """One step; see :class:`Stateless`."""
+        return Draw(gradient)
+
+
+class Multiplicative(Stateless):
+    """g_i = G_i X_i, X drawn by transforming one standard number per coordinate.
 
     Attributes:
-        name: its name in :data:`simulate.noise.NOISES`.
         eta: the standard deviation of X.
         sampler: the standard numbers it needs.
     """
 
-    @property
-    def name(self) -> str:
-        """Its name."""
+    eta: Setting
+    sampler: ClassVar[Sampler]
 
-    @property
-    def eta(self) -> Setting:
-        """The standard deviation of X."""
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative eta."""
+        if not np.all(np.asarray(self.eta) >= 0):
+            raise ValueError(f"eta must be 0 or more, not {self.eta}")
 
-    @property
-    def sampler(self) -> Sampler:
-        """The standard numbers it needs."""
-
+    @abstractmethod
     def factor(self, numbers: Array) -> Array:
         """X from standard numbers, elementwise."""
 
-
-def _require_eta(eta: Setting) -> None:
-    if not np.all(np.asarray(eta) >= 0):
-        raise ValueError(f"eta must be 0 or more, not {eta}")
+    def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
+        """One step; see :class:`Stateless`."""
+        numbers = streams.draw(0, gradient.shape[1:], self.sampler)
+        return Draw(gradient * self.factor(numbers), deviations=self.eta * np.abs(gradient))
 
 
 def _require_probability(probability: Setting) -> None:
@@ -80,26 +96,12 @@ def _require_probability(probability: Setting) -> None:
         raise ValueError(f"probability must lie in (0, 1), not {probability}")
 
 
-def _two_values(numbers: Array, atoms: Atoms) -> Array:
-    """The first value where a uniform number is below the first probability, else the second."""
-    (first, second), (probability, _) = atoms
-    return np.where(numbers < probability, np.asarray(first, dtype=float), np.asarray(second, dtype=float))
-
-
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Multiplicative):
     """X = 1 + eta Z."""
 
-    name: ClassVar[str] = "gaussian"
+    sampler: ClassVar[Sampler] = "standard_normal"
     eta: Setting
-
-    def __post_init__(self) -> None:
-        _require_eta(self.eta)
-
-    @property
-    def sampler(self) -> Sampler:
-        """It needs normal numbers."""
-        return normal
 
     def factor(self, numbers: Array) -> Array:
         """X from normal numbers."""
@@ -107,33 +109,27 @@ class Gaussian:
         return factor
 
 
-class _TwoValued(ABC):
-    """A law on two values: how its factor is drawn."""
+class _TwoValued(Multiplicative, ABC):
+    """A law on two values."""
+
+    sampler: ClassVar[Sampler] = "random"
 
     @property
     @abstractmethod
     def atoms(self) -> Atoms:
         """Values and probabilities; each law has its own."""
 
-    @property
-    def sampler(self) -> Sampler:
-        """It needs uniform numbers."""
-        return uniform
-
     def factor(self, numbers: Array) -> Array:
-        """X from uniform numbers."""
-        return _two_values(numbers, self.atoms)
+        """The first value where a uniform number is below the first probability, else the second."""
+        (first, second), (probability, _) = self.atoms
+        return np.where(numbers < probability, np.asarray(first, dtype=float), np.asarray(second, dtype=float))
 
 
 @dataclass(frozen=True)
 class Rademacher(_TwoValued):
     """X = 1 + eta or 1 - eta."""
 
-    name: ClassVar[str] = "rademacher"
     eta: Setting
-
-    def __post_init__(self) -> None:
-        _require_eta(self.eta)
 
     @property
     def atoms(self) -> Atoms:
@@ -150,12 +146,11 @@ class Cantelli(_TwoValued):
         low: at least 0; at 0 the low value is 0 and moves nothing.
     """
 
-    name: ClassVar[str] = "cantelli"
     eta: Setting
     low: Setting = 0.0
 
     def __post_init__(self) -> None:
-        _require_eta(self.eta)
+        super().__post_init__()
         if not np.all(np.asarray(self.low) > -1):
             raise ValueError(f"low must be above -1 (the low value -low below the mean 1), not {self.low}")
 
@@ -175,12 +170,11 @@ class RareSpike(_TwoValued):
         probability: p of the spike.
     """
 
-    name: ClassVar[str] = "rare-spike"
     eta: Setting
     probability: Setting = 0.01
 
     def __post_init__(self) -> None:
-        _require_eta(self.eta)
+        super().__post_init__()
         _require_probability(self.probability)
 
     @property
@@ -191,7 +185,7 @@ class RareSpike(_TwoValued):
 
 
 @dataclass(frozen=True)
-class Skewed:
+class Skewed(Multiplicative):
     """A shifted exponential with its long tail on one side.
 
     Attributes:
@@ -199,19 +193,14 @@ class Skewed:
         tail: "above" (X often a little below 1) or "below" (X rarely of the wrong sign and large).
     """
 
-    name: ClassVar[str] = "skewed"
+    sampler: ClassVar[Sampler] = "standard_exponential"
     eta: Setting
     tail: Literal["above", "below"] = "below"
 
     def __post_init__(self) -> None:
-        _require_eta(self.eta)
+        super().__post_init__()
         if self.tail not in ("above", "below"):
             raise ValueError(f"tail must be 'above' or 'below', not {self.tail!r}")
-
-    @property
-    def sampler(self) -> Sampler:
-        """It needs exponential numbers."""
-        return exponential
 
     def factor(self, numbers: Array) -> Array:
         """X from exponential numbers."""
@@ -229,7 +218,6 @@ class TwoPoint(_TwoValued):
         probability: p of the other value.
     """
 
-    name: ClassVar[str] = "two-point"
     delta: Setting
     probability: Setting
 

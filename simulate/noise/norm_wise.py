@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from simulate.noise.base import Draw, Meets, Stateless
-from simulate.streams import Array, SeedStreams, normal
+from simulate.noise.base import Draw, Stateless
+from simulate.streams import Array, SeedStreams
 
 __all__ = ["Concentrated", "Isotropic"]
 
@@ -22,14 +22,12 @@ def _norm(gradient: Array) -> Array:
 class Isotropic(Stateless):
     """g_i = G_i + eta ||G|| Z_i / sqrt(d): the same deviation in every coordinate."""
 
-    name: ClassVar[str] = "isotropic"
-    meets: ClassVar[Meets] = "norm-wise"
     eta: Any
 
     def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
         """One step; see :class:`Stateless`."""
         deviation = self.eta * _norm(gradient) / np.sqrt(gradient.shape[-1])
-        numbers = streams.draw(0, gradient.shape[1:], normal)
+        numbers = streams.draw(0, gradient.shape[1:], "standard_normal")
         return Draw(gradient + deviation * numbers, deviations=np.broadcast_to(deviation, gradient.shape))
 
 
@@ -37,8 +35,6 @@ class Isotropic(Stateless):
 class Concentrated(Stateless):
     """g_j = G_j + eta ||G|| Z in the coordinate j with the smallest |G_j|; exact in the others."""
 
-    name: ClassVar[str] = "concentrated"
-    meets: ClassVar[Meets] = "norm-wise"
     eta: Any
 
     def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
@@ -46,4 +42,4 @@ class Concentrated(Stateless):
         smallest = np.abs(gradient).argmin(axis=-1)[:, None]
         deviations = np.zeros_like(gradient)
         np.put_along_axis(deviations, smallest, self.eta * _norm(gradient), axis=-1)
-        return Draw(gradient + deviations * streams.draw(0, (1,), normal), deviations=deviations)
+        return Draw(gradient + deviations * streams.draw(0, (1,), "standard_normal"), deviations=deviations)

@@ -40,18 +40,17 @@ __all__ = [
     "XYChain",
 ]
 
-OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
-    "objective",
-    {
-        "directional-huber": DirectionalHuber,
-        "geman-mcclure": GemanMcClure,
-        "network": Network,
-        "noisy-regression": NoisyRegression,
-        "pseudo-huber": PseudoHuber,
-        "quadratic": Quadratic,
-        "rastrigin": Rastrigin,
-        "regression": Regression,
-        "xy-chain": XYChain,
-    },
+KINDS: tuple[type[Objective], ...] = (
+    DirectionalHuber,
+    GemanMcClure,
+    Network,
+    NoisyRegression,
+    PseudoHuber,
+    Quadratic,
+    Rastrigin,
+    Regression,
+    XYChain,
 )
+
+OBJECTIVES: Registry[Callable[..., Objective]] = Registry("objective", {kind.name: kind for kind in KINDS})
 """Objectives by name; the values take ``dimension`` and their own parameters, all with defaults."""

@@ -2,63 +2,92 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
 
 from simulate.streams import Array
+from theory.problem import Problem
 
-__all__ = ["FiniteSum", "Objective"]
+__all__ = ["FiniteSum", "Objective", "require_positive", "rowwise_product"]
 
 
-@runtime_checkable
-class Objective(Protocol):
+@dataclass(frozen=True)
+class Objective(ABC):
     """A smooth function on R^d, bounded below, evaluated at one point for each seed.
 
     Attributes:
         name: its name in :data:`simulate.objectives.OBJECTIVES`.
-        dimension: d.
-        smoothness: L > 0, proven to hold on all of R^d in the l2 norm.
         infimum: inf L, or a proven lower bound of it where the infimum is not known in closed form (so that
             Delta = L(w_1) - infimum is never too small).
+        smallest_dimension: the least d.
+        dimension: d.
     """
 
-    @property
-    def name(self) -> str:
-        """Its name."""
+    name: ClassVar[str]
+    infimum: ClassVar[float] = 0.0
+    smallest_dimension: ClassVar[int] = 1
+    dimension: int = 10
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the dimension is an integer that is large enough."""
+        if int(self.dimension) != self.dimension or self.dimension < self.smallest_dimension:
+            least = self.smallest_dimension
+            raise ValueError(f"dimension must be an integer of at least {least}, not {self.dimension}")
 
     @property
-    def dimension(self) -> int:
-        """d."""
-
-    @property
+    @abstractmethod
     def smoothness(self) -> float:
-        """L."""
+        """L > 0, proven to hold on all of R^d in the l2 norm."""
 
-    @property
-    def infimum(self) -> float:
-        """inf L, or a lower bound of it."""
-
+    @abstractmethod
     def start(self) -> Array:
         """The deterministic starting point w_1, shape [d]."""
 
+    @abstractmethod
     def value(self, w: Array) -> Array:
         """L(w), shape [seeds, d] -> [seeds]."""
 
+    @abstractmethod
     def gradient(self, w: Array) -> Array:
         """grad L(w), shape [seeds, d] -> [seeds, d]."""
 
+    def problem(self, steps: Any) -> Problem:
+        """What the theorems are told of a run of this number (or array) of steps from :meth:`start`."""
+        start = self.start()[None]
+        return Problem(
+            smoothness=self.smoothness,
+            dimension=self.dimension,
+            initial_gap=float(self.value(start)[0] - self.infimum),
+            steps=steps,
+            initial_gradient_norm=float(np.abs(self.gradient(start)).sum()),
+        )
 
-@runtime_checkable
-class FiniteSum(Objective, Protocol):
+
+@dataclass(frozen=True)
+class FiniteSum(Objective):
     """An average of n functions, whose gradients can be sampled.
 
     Attributes:
-        sample_count: n.
+        sample_count: n >= 2.
+        data_seed: of the inputs and labels.
     """
 
-    @property
-    def sample_count(self) -> int:
-        """n."""
+    sample_count: int = 128
+    data_seed: int = 0
 
+    _inputs: ClassVar[Array]
+    _labels: ClassVar[Array]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a single function."""
+        super().__post_init__()
+        if self.sample_count < 2:
+            raise ValueError(f"sample_count must be at least 2, not {self.sample_count}")
+
+    @abstractmethod
     def sample_gradients(self, w: Array) -> Array:
         """The gradients of all n functions, shape [seeds, d] -> [seeds, n, d]."""
 
@@ -72,6 +101,43 @@ class FiniteSum(Objective, Protocol):
         Returns:
             Two arrays of shape [seeds, d].
         """
+        gradients, size = self.sample_gradients(w), batch.sum(axis=-1, keepdims=True)
+        return rowwise_product(batch, gradients) / size, rowwise_product(batch, gradients * gradients) / size
 
     def population_variance(self, w: Array, gradient: Array) -> Array:
         """sigma_i^2 = (1/n) sum_j (g_{j,i} - G_i)^2, shape [seeds, d]."""
+        deviations = self.sample_gradients(w) - gradient[:, None, :]
+        deviations *= deviations
+        result: Array = deviations.mean(axis=1)
+        return result
+
+    def _keep(self, **data: Array) -> None:
+        """Set attributes of this frozen object: _inputs, _labels, ..."""
+        for name, values in data.items():
+            object.__setattr__(self, name, values)
+
+    def _largest_eigenvalue(self) -> float:
+        """lambda_max(X'X / n)."""
+        return float(np.linalg.eigvalsh(self._inputs.T @ self._inputs / self.sample_count)[-1])
+
+
+def rowwise_product(rows: Array, matrix: Array) -> Array:
+    """``rows @ matrix`` with one product per row, shape [seeds, p] and [p, q] or [seeds, p, q] -> [seeds, q].
+
+    One matrix product for all rows would round a row differently depending on how many others there are.
+    """
+    result: Array = np.matmul(rows[:, None, :], matrix)[:, 0, :]
+    return result
+
+
+def require_positive(**parameters: float) -> None:
+    """Raise ValueError unless every parameter is positive.
+
+    >>> require_positive(scale=0.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: scale must be positive, not 0.0
+    """
+    for name, value in parameters.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, not {value}")

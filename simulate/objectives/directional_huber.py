@@ -8,18 +8,19 @@ coordinates together outweigh the first: the scalar norm test does not protect i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.checks import require_dimension, require_positive
+from simulate.objectives.base import Objective, require_positive
 from simulate.streams import Array
 
 __all__ = ["DirectionalHuber"]
 
 
 @dataclass(frozen=True)
-class DirectionalHuber:
+class DirectionalHuber(Objective):
     """sqrt(1 + (a.w)^2) - 1, a = (1, g, ..., g).
 
     Attributes:
@@ -29,21 +30,18 @@ class DirectionalHuber:
     """
 
     name: ClassVar[str] = "directional-huber"
-    infimum: ClassVar[float] = 0.0
-    dimension: int = 10
+    smallest_dimension: ClassVar[int] = 2
     weight: float = 0.1
     initial: float = 1.0
 
     def __post_init__(self) -> None:
-        require_dimension(self.dimension, smallest=2)
+        super().__post_init__()
         require_positive(weight=self.weight)
 
-    @property
+    @cached_property
     def direction(self) -> Array:
         """a = (1, g, ..., g), shape [d]."""
-        direction = np.full(self.dimension, self.weight)
-        direction[0] = 1.0
-        return direction
+        return np.array([1.0, *[self.weight] * (self.dimension - 1)])
 
     @property
     def smoothness(self) -> float:
@@ -52,9 +50,7 @@ class DirectionalHuber:
 
     def start(self) -> Array:
         """(initial, 0, ..., 0)."""
-        start = np.zeros(self.dimension)
-        start[0] = self.initial
-        return start
+        return np.array([self.initial, *[0.0] * (self.dimension - 1)])
 
     def projection(self, w: Array) -> Array:
         """a.w, [seeds, d] -> [seeds]."""

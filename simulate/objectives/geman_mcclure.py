@@ -7,18 +7,19 @@ The infimum is 0, at w = 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.checks import require_dimension, require_positive
+from simulate.objectives.base import Objective, require_positive
 from simulate.streams import Array
 
 __all__ = ["GemanMcClure"]
 
 
 @dataclass(frozen=True)
-class GemanMcClure:
+class GemanMcClure(Objective):
     """sum_i a_i w_i^2 / (1 + w_i^2).
 
     Attributes:
@@ -28,22 +29,19 @@ class GemanMcClure:
     """
 
     name: ClassVar[str] = "geman-mcclure"
-    infimum: ClassVar[float] = 0.0
-    dimension: int = 10
     scale: float = 1.0
     spread: float = 4.0
 
     def __post_init__(self) -> None:
-        require_dimension(self.dimension)
+        super().__post_init__()
         require_positive(scale=self.scale, spread=self.spread)
         if self.spread < 1:
             raise ValueError(f"spread must be at least 1, not {self.spread}: scale is the largest factor")
-        factors = self.scale * np.geomspace(1.0, 1.0 / self.spread, self.dimension)
-        object.__setattr__(self, "_factors", factors)
-        object.__setattr__(self, "_doubled", 2.0 * factors)
 
-    _factors: ClassVar[Array]
-    _doubled: ClassVar[Array]
+    @cached_property
+    def _factors(self) -> Array:
+        """The a_i, [d]."""
+        return self.scale * np.geomspace(1.0, 1.0 / self.spread, self.dimension)
 
     @property
     def smoothness(self) -> float:
@@ -64,4 +62,4 @@ class GemanMcClure:
         """2 a_i w_i / (1 + w_i^2)^2."""
         base = 1.0 + w * w
         base *= base
-        return self._doubled * w / base
+        return 2.0 * self._factors * w / base

@@ -26,12 +26,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives import finite_sum
-from simulate.objectives.checks import require_dimension
+from simulate.objectives.base import FiniteSum
 from simulate.objectives.robust_loss import LARGEST_CURVATURE, LARGEST_SLOPE, loss, loss_derivative
 from simulate.streams import Array
 
@@ -39,55 +39,43 @@ __all__ = ["Network"]
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(FiniteSum):
     """(1/n) sum_i phi(f(x_i; a, W) - y_i).
 
     Attributes:
         dimension: d = h (inputs + 1).
-        inputs: the length of x_i; must make d a multiple of inputs + 1.
         sample_count: n.
         data_seed: of the inputs, the teacher and the start.
+        inputs: the length of x_i; must make d a multiple of inputs + 1.
     """
 
     name: ClassVar[str] = "network"
-    infimum: ClassVar[float] = 0.0
-    dimension: int = 10
-    inputs: int = 4
     sample_count: int = 64
-    data_seed: int = 0
+    inputs: int = 4
 
-    _inputs: ClassVar[Array]
-    _labels: ClassVar[Array]
     _start: ClassVar[Array]
-    _spread: ClassVar[float]
 
     def __post_init__(self) -> None:
-        require_dimension(self.dimension)
+        super().__post_init__()
         if self.dimension % (self.inputs + 1):
             raise ValueError(
                 f"dimension must be a multiple of inputs + 1 = {self.inputs + 1} (one output weight and "
                 f"{self.inputs} input weights a hidden unit), not {self.dimension}"
             )
-        if self.sample_count < 2:
-            raise ValueError(f"sample_count must be at least 2, not {self.sample_count}")
         generator = np.random.default_rng(self.data_seed)
-        inputs = generator.standard_normal((self.sample_count, self.inputs))
+        self._keep(_inputs=generator.standard_normal((self.sample_count, self.inputs)))
         teacher = 2.0 * generator.standard_normal((1, self.dimension))
-        object.__setattr__(self, "_inputs", inputs)
-        object.__setattr__(self, "_labels", self._forward(teacher)[0][0])
-        object.__setattr__(self, "_start", 0.5 * generator.standard_normal(self.dimension))
-        largest = float(np.linalg.eigvalsh(inputs.T @ inputs / self.sample_count)[-1])
-        object.__setattr__(self, "_spread", max(1.0, largest))
+        self._keep(_labels=self._forward(teacher)[0][0], _start=0.5 * generator.standard_normal(self.dimension))
 
     @property
     def hidden(self) -> int:
         """The number of hidden units h."""
         return self.dimension // (self.inputs + 1)
 
-    @property
+    @cached_property
     def smoothness(self) -> float:
         """L = lambda (2 + 3 sqrt(3) / (8 sqrt(h)))."""
-        return self._spread * (LARGEST_CURVATURE + LARGEST_SLOPE / math.sqrt(self.hidden))
+        return max(1.0, self._largest_eigenvalue()) * (LARGEST_CURVATURE + LARGEST_SLOPE / math.sqrt(self.hidden))
 
     def start(self) -> Array:
         """Small Gaussian weights."""
@@ -116,14 +104,6 @@ class Network:
         signal = slopes * outer[:, None, :] * (1.0 - transposed * transposed)
         inner_part = signal[:, :, :, None] * self._inputs[:, None, :]
         return np.concatenate([outer_part, inner_part.reshape(*signal.shape[:2], -1)], axis=2)
-
-    def batch_moments(self, w: Array, batch: Array) -> tuple[Array, Array]:
-        """Mean and mean square over a batch, two arrays [seeds, d]."""
-        return finite_sum.batch_moments(self.sample_gradients(w), batch)
-
-    def population_variance(self, w: Array, gradient: Array) -> Array:
-        """sigma_i^2 with n in the denominator, [seeds, d]."""
-        return finite_sum.population_variance(self.sample_gradients(w), gradient)
 
     def _forward(self, w: Array) -> tuple[Array, Array, Array]:
         """f(x_i) [seeds, n], tanh(a) [seeds, h] and tanh(W x_i) [seeds, h, n]."""

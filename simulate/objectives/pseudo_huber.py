@@ -11,14 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.checks import require_dimension, require_positive
+from simulate.objectives.base import Objective, require_positive
 from simulate.streams import Array
 
 __all__ = ["PseudoHuber"]
 
 
 @dataclass(frozen=True)
-class PseudoHuber:
+class PseudoHuber(Objective):
     """lambda sum_i (sqrt(D^2 + w_i^2) - D).
 
     Attributes:
@@ -29,14 +29,12 @@ class PseudoHuber:
     """
 
     name: ClassVar[str] = "pseudo-huber"
-    infimum: ClassVar[float] = 0.0
-    dimension: int = 10
     slope: float = 1.0
     width: float = 1.0
     initial: float | None = None
 
     def __post_init__(self) -> None:
-        require_dimension(self.dimension)
+        super().__post_init__()
         require_positive(slope=self.slope, width=self.width)
 
     @property

@@ -3,18 +3,19 @@ r"""Quadratic: (1/2) sum_i lambda_i w_i^2. L = max_i lambda_i; the infimum is 0,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.checks import require_dimension, require_positive
+from simulate.objectives.base import Objective, require_positive
 from simulate.streams import Array
 
 __all__ = ["Quadratic"]
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class Quadratic(Objective):
     """(1/2) sum_i lambda_i w_i^2.
 
     Attributes:
@@ -25,21 +26,19 @@ class Quadratic:
     """
 
     name: ClassVar[str] = "quadratic"
-    infimum: ClassVar[float] = 0.0
-    dimension: int = 10
     largest: float = 1.0
     condition: float = 10.0
     initial: float = 1.0
 
     def __post_init__(self) -> None:
-        require_dimension(self.dimension)
+        super().__post_init__()
         require_positive(largest=self.largest, condition=self.condition)
         if self.condition < 1:
             raise ValueError(f"condition must be at least 1, not {self.condition}: it is largest / smallest")
-        eigenvalues = self.largest * np.geomspace(1.0, 1.0 / self.condition, self.dimension)
-        object.__setattr__(self, "_eigenvalues", eigenvalues)
 
-    _eigenvalues: ClassVar[Array]
+    @cached_property
+    def _eigenvalues(self) -> Array:
+        return self.largest * np.geomspace(1.0, 1.0 / self.condition, self.dimension)
 
     @property
     def smoothness(self) -> float:

@@ -10,14 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.checks import require_dimension, require_positive
+from simulate.objectives.base import Objective, require_positive
 from simulate.streams import Array
 
 __all__ = ["Rastrigin"]
 
 
 @dataclass(frozen=True)
-class Rastrigin:
+class Rastrigin(Objective):
     """sum_i w_i^2 / 2 + A (1 - cos w_i).
 
     Attributes:
@@ -26,12 +26,10 @@ class Rastrigin:
     """
 
     name: ClassVar[str] = "rastrigin"
-    infimum: ClassVar[float] = 0.0
-    dimension: int = 10
     amplitude: float = 8.0
 
     def __post_init__(self) -> None:
-        require_dimension(self.dimension)
+        super().__post_init__()
         require_positive(amplitude=self.amplitude)
 
     @property

@@ -11,12 +11,12 @@ closed form: 0 bounds it from below.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.checks import require_dimension, require_positive
-from simulate.objectives.finite_sum import rowwise_product
+from simulate.objectives.base import FiniteSum, require_positive, rowwise_product
 from simulate.objectives.robust_loss import LARGEST_CURVATURE, loss, loss_derivative
 from simulate.streams import Array
 
@@ -27,7 +27,7 @@ _OUTLIER_SCALE = 5.0
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(FiniteSum):
     """Realizable robust regression on Gaussian inputs.
 
     Attributes:
@@ -38,34 +38,21 @@ class Regression:
     """
 
     name: ClassVar[str] = "regression"
-    infimum: ClassVar[float] = 0.0
-    dimension: int = 10
-    sample_count: int = 128
-    data_seed: int = 0
     label_noise: float = 0.0
 
-    _inputs: ClassVar[Array]
-    _labels: ClassVar[Array]
-    _smoothness: ClassVar[float]
-
     def __post_init__(self) -> None:
-        require_dimension(self.dimension)
-        if self.sample_count < 2:
-            raise ValueError(f"sample_count must be at least 2, not {self.sample_count}")
+        super().__post_init__()
         generator = np.random.default_rng(self.data_seed)
         inputs = generator.standard_normal((self.sample_count, self.dimension))
         teacher = generator.standard_normal(self.dimension) / np.sqrt(self.dimension)
         scale = np.where(generator.random(self.sample_count) < _OUTLIERS, _OUTLIER_SCALE, 1.0)
         noise = self.label_noise * scale * generator.standard_normal(self.sample_count)
-        largest = float(np.linalg.eigvalsh(inputs.T @ inputs / self.sample_count)[-1])
-        object.__setattr__(self, "_inputs", inputs)
-        object.__setattr__(self, "_labels", (inputs * teacher).sum(axis=-1) + noise)
-        object.__setattr__(self, "_smoothness", LARGEST_CURVATURE * largest)
+        self._keep(_inputs=inputs, _labels=(inputs * teacher).sum(axis=-1) + noise)
 
-    @property
+    @cached_property
     def smoothness(self) -> float:
         """L = 2 lambda_max(X'X / n)."""
-        return self._smoothness
+        return LARGEST_CURVATURE * self._largest_eigenvalue()
 
     def start(self) -> Array:
         """0."""

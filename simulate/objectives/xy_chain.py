@@ -11,14 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.checks import require_dimension, require_positive
+from simulate.objectives.base import Objective, require_positive
 from simulate.streams import Array
 
 __all__ = ["XYChain"]
 
 
 @dataclass(frozen=True)
-class XYChain:
+class XYChain(Objective):
     """An open chain of d angles with a field that pulls them to 0.
 
     Attributes:
@@ -27,12 +27,11 @@ class XYChain:
     """
 
     name: ClassVar[str] = "xy-chain"
-    infimum: ClassVar[float] = 0.0
-    dimension: int = 10
+    smallest_dimension: ClassVar[int] = 2
     field: float = 0.1
 
     def __post_init__(self) -> None:
-        require_dimension(self.dimension, smallest=2)
+        super().__post_init__()
         require_positive(field=self.field)
 
     @property

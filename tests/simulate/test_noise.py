@@ -13,13 +13,11 @@ from simulate.noise.adversarial import Adversarial, expected_progress, low_and_h
 from simulate.noise.exact_tests import independent_batch_size, passes, replacement_free_batch_size
 from simulate.noise.finite_sum import FiniteSumBatches, draw_batch, estimated_variance
 from simulate.noise.laws import Cantelli, Gaussian, Rademacher, RareSpike, Skewed, TwoPoint
-from simulate.noise.rare_coordinates import RareCoordinates
-from simulate.objectives import OBJECTIVES, DirectionalHuber
+from simulate.objectives import OBJECTIVES
 from simulate.optimizers import SGD, AdaGrad, Adam, OptimizerState, RMSProp
 from simulate.streams import SeedStreams
 from simulate.trajectory import run
 from theory.estimators.finite_population import batch_mean_variance
-from theory.training.scalar_divergence import ScalarTestDivergence
 
 ETAS = (0.05, 0.3, 1.0, 2.0)
 TWO_VALUED = (
@@ -96,7 +94,7 @@ def test_samplers_draw_from_the_laws(name):
     """10^5 draws: mean within 5 standard errors, and the variance where the fourth moment allows to see it."""
     noise, streams = NOISES[name](eta=0.4), SeedStreams(range(10), steps=1)
     gradient = np.full((10, 10_000), 2.0)
-    draw = noise.begin(OBJECTIVES["quadratic"](), SGD(0.1), streams).draw(gradient, gradient, 1, nothing((10, 1)))
+    draw = noise.begin(OBJECTIVES["quadratic"](), SGD(0.1), streams)(gradient, gradient, 1, nothing((10, 1)))
     error = draw.gradient - gradient
     assert abs(error.mean()) < 5 * 0.8 / math.sqrt(1e5)
     assert (error**2).mean() == pytest.approx(0.64, rel=0.1)
@@ -105,14 +103,13 @@ def test_samplers_draw_from_the_laws(name):
 
 def test_no_noise_gives_the_gradient():
     gradient = np.array([[1.0, -2.0]])
-    draw = source_of(NOISES["none"](), [gradient]).draw(gradient, gradient, 1, nothing((1, 2)))
+    draw = source_of(NOISES["none"](), [gradient])(gradient, gradient, 1, nothing((1, 2)))
     assert (draw.gradient == gradient).all()
 
 
 def test_two_point_noise_reports_its_own_eta():
     noise = NOISES["two-point"](delta=0.1, probability=0.35)
     assert noise.eta == pytest.approx(1.1 * math.sqrt(0.65 / 0.35))
-    assert noise.meets == "coordinate-wise"
 
 
 # The adversary
@@ -150,7 +147,7 @@ def test_the_adversary_takes_the_law_of_least_progress(optimizer):
     menu = noise.menu()[:, 0, 0]
     laws = [(low, *map(float, low_and_high(0.5, low))) for low in menu]
     numbers = generator.random((6, 3))
-    drawn = source_of(noise, [numbers], optimizer=optimizer).draw(gradient, gradient, 5, state).gradient
+    drawn = source_of(noise, [numbers], optimizer=optimizer)(gradient, gradient, 5, state).gradient
     choices = set()
     for row, column in itertools.product(range(6), range(3)):
         at = (
@@ -194,7 +191,7 @@ def test_norm_wise_noise_meets_test_four_with_equality_and_not_the_coordinate_wi
     generator = np.random.default_rng(1)
     gradient, noise = generator.standard_normal((20, 8)), NOISES[name](eta=0.3)
     numbers = np.ones((20, 8 if name == "isotropic" else 1))
-    draw = source_of(noise, [numbers]).draw(gradient, gradient, 1, nothing((20, 8)))
+    draw = source_of(noise, [numbers])(gradient, gradient, 1, nothing((20, 8)))
     # g - G is linear in the standard normal numbers, so its value at 1 is the deviation
     np.testing.assert_allclose(draw.gradient - gradient, draw.deviations, atol=1e-14)
     variances = draw.deviations**2
@@ -273,8 +270,7 @@ def test_additive_noise_takes_the_smallest_batch(test):
     generator = np.random.default_rng(4)
     gradient, sigma = 0.3 * generator.standard_normal((50, 3)), np.array([1.0, 0.5, 2.0])
     noise = NOISES["additive"](eta=0.6, sigma=sigma, test=test)
-    draw = source_of(noise, [np.ones((50, 3))]).draw(gradient, gradient, 1, nothing((50, 3)))
-    assert noise.meets == test
+    draw = source_of(noise, [np.ones((50, 3))])(gradient, gradient, 1, nothing((50, 3)))
     assert not draw.missed.any()
     np.testing.assert_allclose(draw.gradient - gradient, sigma / np.sqrt(draw.batch_size)[:, None], atol=1e-14)
     for row in range(50):
@@ -286,58 +282,9 @@ def test_additive_noise_takes_the_smallest_batch(test):
 def test_capped_or_constant_additive_batches_report_misses():
     gradient = np.array([[1.0, 1.0], [0.1, 1.0], [0.0, 1.0]])
     for noise in (NOISES["additive"](eta=0.5, maximum_batch=10), NOISES["additive"](eta=0.5, batch_size=10)):
-        draw = source_of(noise, [np.ones((3, 2))]).draw(gradient, gradient, 1, nothing((3, 2)))
-        assert noise.meets == "nothing"
+        draw = source_of(noise, [np.ones((3, 2))])(gradient, gradient, 1, nothing((3, 2)))
         assert draw.missed.tolist() == [False, True, True]
         assert draw.batch_size.max() == 10
-
-
-# Rare coordinates (the divergence under the scalar test)
-
-
-def divergence_instance():
-    return ScalarTestDivergence(beta1=0.0, beta2=0.5, eta=0.5, dimension=600, delta=0.1, rare=0.03)
-
-
-def test_rare_coordinates_meet_the_scalar_test_with_equality_on_the_counterexample():
-    instance = divergence_instance()
-    objective = DirectionalHuber(instance.dimension, instance.g)
-    noise = RareCoordinates(0.5, 0.1, 0.03, batch_size=1)
-    w = objective.start()[None]
-    gradient = objective.gradient(w)
-    draw = source_of(noise, [np.zeros((1, 599))], objective).draw(w, gradient, 1, nothing(w.shape))
-    assert not draw.missed.any()
-    assert (draw.deviations**2).sum() == pytest.approx(0.25 * (gradient**2).sum(), rel=1e-12)
-    assert passes("norm-wise", draw.deviations**2, gradient, 0.5).all()
-    assert not passes("norm-wise", draw.deviations**2, gradient, 0.4999).any()
-    assert not passes("l1", draw.deviations**2, gradient, 0.5).any()
-
-
-@pytest.mark.parametrize("size", [1, 3])
-def test_rare_coordinates_have_the_mean_and_variance_they_report(size):
-    gradient, noise = np.array([[2.0, -1.0]]), RareCoordinates(0.5, 0.2, 0.1, batch_size=size)
-    mean = square = 0.0
-    for count in range(size + 1):
-        probability = math.comb(size, count) * 0.1**count * 0.9 ** (size - count)
-        draw = source_of(noise, [np.full((1, 1), float(count))]).draw(gradient, gradient, 1, nothing((1, 2)))
-        mean, square = mean + probability * draw.gradient, square + probability * (draw.gradient - gradient) ** 2
-    np.testing.assert_allclose(mean, gradient, atol=1e-13)
-    np.testing.assert_allclose(np.sqrt(square), draw.deviations, atol=1e-13)
-    assert draw.batch_size.tolist() == [size]
-
-
-@pytest.mark.parametrize("test", ["coordinate-wise", "l1"])
-def test_rare_coordinates_take_the_batch_that_repairs_them(test):
-    instance = divergence_instance()
-    objective = DirectionalHuber(instance.dimension, instance.g)
-    gradient = objective.gradient(objective.start()[None])
-    noise = RareCoordinates(0.5, 0.1, 0.03, test=test)
-    source = noise.begin(objective, SGD(0.1), SeedStreams([0], steps=1))
-    draw = source.draw(gradient, gradient, 1, nothing(gradient.shape))
-    size = draw.batch_size[0]
-    assert size > 1
-    assert not draw.missed.any()
-    assert not passes(test, noise.variances(gradient) / (size - 1), gradient, 0.5).any()
 
 
 # Finite sums
@@ -369,7 +316,7 @@ def test_reported_deviations_are_those_of_all_batches(b):
     mean, mean_square = objective.batch_moments(points, batches)
     np.testing.assert_allclose(mean.mean(axis=0), gradient[0], atol=1e-14)
     noise = FiniteSumBatches(0.3, variance="constant", minimum_batch=b)
-    draw = source_of(noise, [np.arange(6.0)[None]], objective).draw(w, gradient, 1, nothing(w.shape))
+    draw = source_of(noise, [np.arange(6.0)[None]], objective)(w, gradient, 1, nothing(w.shape))
     np.testing.assert_allclose(draw.deviations[0] ** 2, mean.var(axis=0), atol=1e-15)
     estimates = estimated_variance(mean, mean_square, batches.sum(axis=1), 6)
     np.testing.assert_allclose(estimates.mean(axis=0), objective.population_variance(w, gradient)[0], rtol=1e-10)
@@ -381,11 +328,10 @@ def test_exact_finite_sums_take_the_smallest_passing_batch_and_never_miss(test):
     w = 0.3 * generator.standard_normal((40, objective.dimension))
     gradient = objective.gradient(w)
     noise = FiniteSumBatches(0.5, test=test)
-    draw = source_of(noise, [generator.random((40, objective.sample_count))], objective).draw(
+    draw = source_of(noise, [generator.random((40, objective.sample_count))], objective)(
         w, gradient, 1, nothing(w.shape)
     )
     population, n = objective.sample_gradients(w).var(axis=1), float(objective.sample_count)
-    assert noise.meets == test
     assert not draw.missed.any()
     for row in range(40):
         size = draw.batch_size[row]
@@ -400,7 +346,7 @@ def test_a_full_batch_has_no_noise():
     gradient = objective.gradient(w)
     noise = FiniteSumBatches(0.3, variance="constant", minimum_batch=objective.sample_count)
     keys = np.random.default_rng(0).random((1, objective.sample_count))
-    draw = source_of(noise, [keys], objective).draw(w, gradient, 1, nothing(w.shape))
+    draw = source_of(noise, [keys], objective)(w, gradient, 1, nothing(w.shape))
     np.testing.assert_allclose(draw.gradient, gradient, atol=1e-15)
     assert (draw.deviations == 0).all()
     assert not draw.missed.any()
@@ -413,7 +359,7 @@ def test_constant_batches_report_misses_of_the_exact_test():
     keys = np.random.default_rng(0).random((1, objective.sample_count))
     for size, missed in ((2, True), (objective.sample_count, False)):
         noise = FiniteSumBatches(0.3, variance="constant", minimum_batch=size)
-        draw = source_of(noise, [keys], objective).draw(w, gradient, 1, nothing(w.shape))
+        draw = source_of(noise, [keys], objective)(w, gradient, 1, nothing(w.shape))
         assert draw.missed.tolist() == [missed]
 
 
@@ -429,7 +375,7 @@ def test_estimated_batches_follow_the_batch_before(test, monotone):
     for step, keys in enumerate(all_keys, start=1):
         w = w + 0.1
         gradient = objective.gradient(w)
-        draw = source.draw(w, gradient, step, nothing(w.shape))
+        draw = source(w, gradient, step, nothing(w.shape))
         assert draw.batch_size.tolist() == [size]
         samples = objective.sample_gradients(w)[0]
         chosen = samples[np.argsort(keys[0])[:size]]
@@ -456,8 +402,6 @@ def test_estimated_batches_follow_the_batch_before(test, monotone):
         ("additive", {"eta": 0.0}, "eta must be positive"),
         ("additive", {"eta": 0.1, "sigma": -1.0}, "sigma must be"),
         ("additive", {"eta": 0.1, "test": "norm"}, "unknown test 'norm'; known: coordinate-wise"),
-        ("rare-coordinates", {"eta": 0.0}, "eta must be positive"),
-        ("rare-coordinates", {"eta": 0.1, "probability": 2.0}, "probability must lie"),
         ("finite-sum", {"eta": 0.0}, "eta must be positive"),
         ("finite-sum", {"eta": 0.1, "variance": "guessed"}, "variance must be"),
         ("finite-sum", {"eta": 0.1, "variance": "estimated", "minimum_batch": 1}, "too small to estimate"),

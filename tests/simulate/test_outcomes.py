@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulate.outcomes import Assertion, Expectation, Kind, Outcome, all_as_expected
+from simulate.experiments.result import Result
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 from simulate.rates import Slope
+from simulate.report.contents import Report
 
 TRUE, FALSE = Assertion("true", 1.0, "<=", 2.0), Assertion("false", 3.0, "<=", 2.0)
 BROKEN = Assertion("broken", math.nan, "<=", 2.0)
@@ -61,11 +63,14 @@ def test_ratio_of_an_upper_bound_is_the_smallest(pairs):
     assert one.ratio == pytest.approx(min(right / left for left, right in pairs), rel=1e-9)
 
 
-def test_all_as_expected_wants_verdicts_and_each_of_them():
+def test_a_report_passes_if_there_are_verdicts_and_each_is_as_it_should_be():
+    def passed(*outcomes):
+        return Report("", {}, [Result("", "", "", outcomes)], {}, "").passed
+
     good, bad = outcome(Expectation.HOLDS, TRUE), outcome(Expectation.HOLDS, FALSE)
-    assert all_as_expected([good, good])
-    assert not all_as_expected([good, bad])
-    assert not all_as_expected([])
+    assert passed(good, good)
+    assert not passed(good, bad)
+    assert not passed()
 
 
 def test_as_dict_is_json_with_the_closest_cases_first():

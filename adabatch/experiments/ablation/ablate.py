@@ -52,8 +52,7 @@ def ablate(request: AblateRequest) -> None:
 
 
 def _base_and_blocks(request: AblateRequest) -> tuple[Settings, list[Block]]:
-    base = overlay(request.base, QUICK) if request.quick else request.base
-    base = overlay(base, {"schedule": "norm-test"})
+    base = overlay(request.settings(QUICK), {"schedule": "norm-test"})
     known = standard_blocks(base)
     names = [block.name for block in known]
     unknown = [name for name in request.blocks if name not in names]

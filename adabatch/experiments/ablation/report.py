@@ -17,7 +17,7 @@ from adabatch.experiments.ablation.grid import Block, Point
 from adabatch.experiments.text import TextTable
 from adabatch.files import write_text
 from adabatch.reporting.console import summary
-from adabatch.reporting.figures import save_figure
+from adabatch.reporting.figures import plain_numbers, write_figures
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
@@ -104,9 +104,7 @@ def write_ablation(ablation: Ablation, folder: Path, heading: str) -> str:
     text = f"{heading}\n\n{DEFINITION}\n\n" + "\n".join(table.markdown() for table in tables)
     write_text(folder / "ablation.md", text)
     write_text(folder / "ablation.csv", _points_table(ablation.results).csv())
-    figure = heat_maps(ablation)
-    for kind in ("png", "pdf"):
-        save_figure(figure, folder / f"ablation.{kind}")
+    write_figures({"ablation": heat_maps(ablation)}, folder)
     return text
 
 
@@ -121,7 +119,7 @@ def heat_maps(ablation: Ablation) -> Figure:
         _heat_map(axes, ablation, block, scale)
     panels[-1].set_xlabel("eta")
     bar = figure.colorbar(panels[0].images[0], ax=list(panels), shrink=0.6, label="mean batch (sequences)")
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    plain_numbers(bar.ax.yaxis)
     bar.ax.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
     figure.suptitle("J jumps   N never grows   A adapts; below: final validation loss", fontsize=10)
     return figure

@@ -12,7 +12,6 @@ from adabatch.experiments.comparison.variants import Variant, choose_variants, s
 from adabatch.experiments.request import Request
 from adabatch.experiments.runner import log
 from adabatch.experiments.text import heading_of
-from adabatch.settings import overlay
 from adabatch.training.checks import check_settings
 
 __all__ = ["CompareRequest", "compare"]
@@ -62,7 +61,7 @@ def compare(request: CompareRequest) -> None:
 
 def _variants_and_runs(request: CompareRequest) -> tuple[list[Variant], Runs]:
     """The variants and their runs, all settings checked that need no other run."""
-    base = overlay(request.base, QUICK) if request.quick else request.base
+    base = request.settings(QUICK)
     if not base.run.validation_interval:
         raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
     known = standard_variants(base, request.constant_batches)

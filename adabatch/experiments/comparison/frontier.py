@@ -59,11 +59,6 @@ class Frontier:
             return None
         return float(np.interp(math.log(steps), np.log(self.steps), self.losses))
 
-    def gap(self, steps: float, loss: float) -> float | None:
-        """How much a run's loss lies above the frontier at its own number of steps (below: negative)."""
-        reference = self.loss_at(steps)
-        return None if reference is None else loss - reference
-
     def steps_for(self, loss: float) -> Steps:
         """The fewest steps at which the frontier reaches a loss, or the bound that its nearer end gives."""
         if self.losses[0] <= loss:

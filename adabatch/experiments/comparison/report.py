@@ -19,7 +19,7 @@ from adabatch.experiments.comparison.tables import (
     wall_clock_table,
 )
 from adabatch.experiments.comparison.variants import ADAPTIVE, Variant
-from adabatch.experiments.intervals import Interval
+from adabatch.experiments.intervals import LEVEL, Interval
 from adabatch.experiments.text import TextTable
 from adabatch.files import write_text
 
@@ -66,16 +66,7 @@ def _runs_table(comparison: Comparison) -> TextTable:
     """Every run, in full precision."""
     columns = ("variant", "lr", "seed", "steps", "mean_batch", "largest_batch", "best_val_loss", "final_val_loss")
     rows = [
-        (
-            key.variant,
-            repr(key.learning_rate),
-            str(key.seed),
-            str(run.steps),
-            repr(run.mean_batch),
-            str(run.largest_batch),
-            repr(run.best_loss),
-            repr(run.final_loss),
-        )
+        (key.variant, *map(repr, (key.learning_rate, key.seed, *run.numbers().values())))
         for key, run in sorted(comparison.runs.items())
     ]
     return TextTable("Runs", "", columns, rows)
@@ -85,17 +76,8 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
     selections = {f"{rate:g}": comparison.at(rate) for rate in comparison.learning_rates}
     selections["best"] = comparison.at_best()
     return {
-        "level": 0.95,
-        "runs": [
-            asdict(key)
-            | {
-                "steps": run.steps,
-                "mean_batch": run.mean_batch,
-                "best_loss": _finite(run.best_loss),
-                "final_loss": _finite(run.final_loss),
-            }
-            for key, run in sorted(comparison.runs.items())
-        ],
+        "level": LEVEL,
+        "runs": [asdict(key) | _finite(run.numbers()) for key, run in sorted(comparison.runs.items())],
         "by_learning_rate": {
             name: [_variant_json(variant, selection) for variant in selection.variants]
             for name, selection in selections.items()
@@ -121,13 +103,13 @@ def _variant_json(variant: Variant, selection: Selection) -> dict[str, Any]:
 def _interval(interval: Interval | None) -> dict[str, Any] | None:
     if interval is None:
         return None
-    values = {"mean": interval.mean, "low": interval.low, "high": interval.high}
-    return {key: _finite(value) for key, value in values.items()} | {"seeds": interval.count}
+    return _finite({"mean": interval.mean, "low": interval.low, "high": interval.high}) | {"seeds": interval.count}
 
 
 def _saved(saved: tuple[Interval, Bound] | None) -> dict[str, Any] | None:
     return None if saved is None else (_interval(saved[0]) or {}) | {"bound": saved[1]}
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(numbers: dict[str, float]) -> dict[str, Any]:
+    """JSON has no infinity: null."""
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

@@ -62,6 +62,11 @@ class RunResult:
             settings=settings,
         )
 
+    def numbers(self) -> dict[str, float]:
+        """Steps, batches and losses by name."""
+        names = ("steps", "mean_batch", "largest_batch", "best_loss", "final_loss")
+        return {name: getattr(self, name) for name in names}
+
 
 BySeed = dict[int, RunResult]
 
@@ -151,12 +156,11 @@ class Selection:
 
     def gaps(self, variant: str) -> dict[int, float]:
         """Loss above the frontier at the run's own number of steps, by seed; without those outside of it."""
-        gaps = {
-            seed: self.frontiers[seed].gap(run.steps, run.final_loss)
+        return {
+            seed: run.final_loss - reference
             for seed, run in self.runs[variant].items()
-            if seed in self.frontiers
+            if seed in self.frontiers and (reference := self.frontiers[seed].loss_at(run.steps)) is not None
         }
-        return {seed: gap for seed, gap in gaps.items() if gap is not None}
 
     def gap(self, variant: str) -> Interval | None:
         """The mean of :meth:`gaps` with its interval."""

@@ -10,29 +10,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulate.experiments.adam.theorems import own_step_sizes, theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.adam.theorems import BOUNDS, measured_sums, own_rows
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import AdamSetting, Instance, Row, mean_over_seeds, run_rows
+from simulate.experiments.rows import AdamSetting
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Assertion, Expectation, Kind, Outcome
+from simulate.objectives import OBJECTIVES
+from simulate.outcomes import Expectation, Kind, Outcome, at_most
 
 __all__ = ["run"]
 
 OBJECTIVE = "pseudo-huber"
 ETA, BETA2 = 0.2, 0.95
 V0 = 1e-4
-THEOREMS = {1: ("Theorem 1", theorem_1_bounds), 2: ("Theorem 2", theorem_2_bounds)}
 
 
 def run(settings: Settings, advance: Advance) -> Result:
     """Both planes for both theorems."""
     points, steps = settings.by_level(9, 14, 32), settings.by_level(256, 512, 4096)
     seeds = range(settings.seed, settings.seed + settings.by_level(1, 1, 4))
-    problem, table = Instance.named(OBJECTIVE), []
+    table = []
     for plane in ("betas", "eta"):
         grid = _plane(plane, points)
-        for theorem in THEOREMS:
-            table += _map(problem, plane, theorem, grid, seeds, steps)
+        for theorem in BOUNDS:
+            table += _map(plane, theorem, grid, seeds, steps)
             advance(1 / 4)
     result = Table.of_rows(table)
     return Result(
@@ -42,7 +42,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"{OBJECTIVE}, Gaussian noise, v_0 = {V0:g}, K = {steps}, each theorem at its own step size; "
             f"{len(seeds)} seeds per point."
         ),
-        outcomes=[_outcome(name, result) for name, _ in THEOREMS.values()],
+        outcomes=[_outcome(theorem, result) for theorem in BOUNDS],
         tables={"ratio_map": result},
     )
 
@@ -60,27 +60,22 @@ def _plane(plane: str, points: int) -> list[tuple[AdamSetting, float, float]]:
 
 
 def _map(
-    problem: Instance,
     plane: str,
-    theorem: int,
+    theorem: str,
     grid: Sequence[tuple[AdamSetting, float, float]],
     seeds: Sequence[int],
     steps: int,
 ) -> list[dict[str, object]]:
-    name, bounds_of = THEOREMS[theorem]
-    covered = [s.theorem_1_applies if theorem == 1 else s.theorem_2_applies for s, _, _ in grid]
-    inside = [setting for (setting, _, _), applies in zip(grid, covered, strict=True) if applies]
-    own = own_step_sizes(theorem, problem, inside, steps)
-    rows = [Row(setting, float(alpha), V0) for setting, alpha in zip(inside, own, strict=True)]
-    trajectory = run_rows(problem.objective, "gaussian", rows, seeds, steps, [steps])
-    measured = np.full(len(grid), np.nan)
-    bound = np.full(len(grid), np.nan)
-    measured[covered] = mean_over_seeds(trajectory.l1_sum, len(seeds))[:, 0]
-    bound[covered] = bounds_of(problem, rows, [steps])[:, 0]
+    objective = OBJECTIVES[OBJECTIVE]()
+    rows = own_rows(theorem, objective, (setting for setting, _, _ in grid), steps, V0)
+    measured, bound = np.full((2, len(grid)), np.nan)
+    covered = [setting.covered_by(theorem) for setting, _, _ in grid]
+    measured[covered] = measured_sums(objective, rows, seeds, steps)
+    bound[covered] = BOUNDS[theorem](objective, rows, [steps])[:, 0]
     return [
         {
             "plane": plane,
-            "theorem": name,
+            "theorem": theorem,
             "beta1": setting.beta1,
             "y": y,
             "fixed": fixed,
@@ -99,10 +94,7 @@ def _outcome(name: str, table: Table) -> Outcome:
         name=f"{name} on the maps",
         statement=f"{name}'s bound holds wherever its condition does, at its own step size.",
         expected=Expectation.HOLDS,
-        asserted=[
-            Assertion(f"{r['plane']}: beta1 = {r['beta1']:.3g}, y = {r['y']:.3g}", r["measured"], "<=", r["bound"])
-            for r in rows
-        ],
+        asserted=at_most(rows, "{plane}: beta1 = {beta1:.3g}, y = {y:.3g}"),
         kind=Kind.UPPER,
         note=f"bound / measured: least {ratios[0]:.2f}, median {ratios[len(ratios) // 2]:.3g}.",
     )

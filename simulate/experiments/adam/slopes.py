@@ -12,26 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulate.experiments.adam.bounds import chosen_adam_settings
-from simulate.experiments.adam.theorems import theorem_1_bounds, theorem_2_bounds
+from simulate.experiments.adam.theorems import BOUNDS
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import (
-    AdamSetting,
-    Instance,
-    Row,
-    by_seed,
-    chosen_objectives,
-    run_rows,
-)
+from simulate.experiments.rows import AdamSetting, Row, by_seed, chosen_objectives, rate_step_size, run_rows
 from simulate.experiments.settings import Advance, Settings
+from simulate.objectives import OBJECTIVES
 from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.rates import Slope, is_pre_asymptotic, log_log_slope
+from simulate.streams import Array
 
 __all__ = ["LEAST_STEPS", "SQUARED_MEMORIES", "Curve", "run"]
-
-Array = NDArray[np.float64]
 
 SQUARED_MEMORIES = 2.0
 """A slope is fitted where K is at least this many squares of the second moment's memory 1/(1 - beta2).
@@ -115,18 +107,17 @@ def run(settings: Settings, advance: Advance) -> Result:
 def _curves(
     name: str, adam_settings: Sequence[AdamSetting], horizons: tuple[int, ...], seeds: Sequence[int]
 ) -> list[Curve]:
-    problem = Instance.named(name)
+    objective = OBJECTIVES[name]()
     averages, bounds = [], []
     for steps in horizons:
-        alpha = float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension * steps)))
-        rows = [Row(setting, alpha) for setting in adam_settings]
-        trajectory = run_rows(problem.objective, "gaussian", rows, seeds, steps, [steps])
+        problem = objective.problem(steps)
+        rows = [Row(setting, rate_step_size(problem)) for setting in adam_settings]
+        trajectory = run_rows(objective, "gaussian", rows, seeds, steps, [steps])
         averages.append(by_seed(trajectory.average_l1, len(seeds))[:, 0])
-        of_sum = [theorem(problem, rows, [steps])[:, 0] for theorem in (theorem_1_bounds, theorem_2_bounds)]
-        bounds.append(np.array(of_sum) / steps)
+        bounds.append(np.array([bound(objective, rows, [steps])[:, 0] for bound in BOUNDS.values()]) / steps)
     measured, guaranteed = np.array(averages), np.array(bounds)  # [K, settings, seeds] and [K, 2, settings]
     return [
-        Curve(name, setting, horizons, measured[:, i], problem.gradient_l1, guaranteed[:, :, i].T)
+        Curve(name, setting, horizons, measured[:, i], problem.first_gradient_norm, guaranteed[:, :, i].T)
         for i, setting in enumerate(adam_settings)
     ]
 
@@ -181,11 +172,9 @@ def _outcome(name: str, curves: Sequence[Curve], limits: tuple[float, float] = (
     flattest = max(curves, key=lambda curve: curve.slope.value)
     comparisons = []
     for curve in curves:
-        slope = curve.slope
-        comparisons.append(
-            Assertion(f"upper end of the slope, {curve.setting.label}", slope.high, "<=", limits[1])
-        )
-        comparisons.append(Assertion(f"lower end of the slope, {curve.setting.label}", slope.low, ">=", limits[0]))
+        label, slope = curve.setting.label, curve.slope
+        comparisons.append(Assertion(f"upper end of the slope, {label}", slope.high, "<=", limits[1]))
+        comparisons.append(Assertion(f"lower end of the slope, {label}", slope.low, ">=", limits[0]))
     return Outcome(
         name=f"Rate on {name}",
         statement=f"The slope of the average gradient norm over K lies between {limits[0]:g} and {limits[1]:g}.",

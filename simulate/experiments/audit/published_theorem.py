@@ -19,7 +19,7 @@ import numpy as np
 
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.outcomes import Assertion, Expectation, Kind, Outcome
+from simulate.outcomes import Assertion, Expectation, Kind, Outcome, at_most
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.audit.checks.adam_runs import deterministic_adam
 from theory.audit.corrected_adam import best_sigma
@@ -78,11 +78,8 @@ class Counterexample:
 
     def measured_sum(self, steps: int) -> float:
         """sum_{k<=K} |L'(w_k)| of the run, computed step by step."""
-        start_v = self.initial_second_moment
-        run = deterministic_adam(
-            self.derivative, self.start, self.step_size, self.beta1, self.beta2, start_v, steps
-        )
-        return run.gradient_sum
+        betas, v0 = (self.beta1, self.beta2), self.initial_second_moment
+        return deterministic_adam(self.derivative, self.start, self.step_size, *betas, v0, steps).gradient_sum
 
     def published_problem(self, steps: int) -> PublishedProblem:
         """What the bounds are told."""
@@ -106,8 +103,7 @@ class Counterexample:
     def corrected(self, steps: int) -> float:
         """The corrected Theorem 1."""
         run = self.published_problem(steps)
-        bound = gradient_norm_sum_bound(run.problem, run.adam)
-        return float(bound.value)
+        return float(gradient_norm_sum_bound(run.problem, run.adam).value)
 
 
 FAR_AWAY = Counterexample(
@@ -176,7 +172,7 @@ def _refutation(table: Table, example: Counterexample) -> Outcome:
         name=f"Theorem B.1 as published, {example.label}",
         statement="The sum of the gradient norms is at most the published bound (B.2), for any sigma > 0.",
         expected=Expectation.REFUTED,
-        asserted=[Assertion(f"K = {r['K']}, {sigma}", r["measured"], "<=", r["published_bound"]) for r in rows],
+        asserted=at_most(rows, f"K = {{K}}, {sigma}", "published_bound"),
         supporting=(
             Assertion("beta1 against the published condition", example.beta1, "<=", float(limit)),
             Assertion("v_0", example.initial_second_moment, ">", 0.0),
@@ -191,9 +187,6 @@ def _corrected(table: Table) -> Outcome:
         name="Theorem 1 on the counterexamples",
         statement="The same sums are at most the corrected Theorem 1's bound.",
         expected=Expectation.HOLDS,
-        asserted=[
-            Assertion(f"{r['counterexample']}, K = {r['K']}", r["measured"], "<=", r["corrected_bound"])
-            for r in table.rows()
-        ],
+        asserted=at_most(table.rows(), "{counterexample}, K = {K}", "corrected_bound"),
         kind=Kind.UPPER,
     )

@@ -9,14 +9,15 @@ is checked against the exact condition.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import Instance
+from simulate.experiments.rows import rate_step_size
 from simulate.experiments.settings import Advance, Settings
-from simulate.noise import NOISES, Draw, Meets, Noise, Source
+from simulate.noise import Draw, FiniteSumBatches, Noise, Source
 from simulate.noise.exact_tests import Test, replacement_free_batch_size
 from simulate.objectives import FiniteSum, NoisyRegression, Objective, Regression
 from simulate.optimizers import Adam, Optimizer, OptimizerState
@@ -32,59 +33,35 @@ PROBLEMS: dict[str, type[Regression]] = {"realizable": Regression, "noisy": Nois
 BETA1, BETA2, ETA = 0.9, 0.95, 0.5
 
 
+@dataclass
 class Observed:
     """A noise that notes, at chosen steps, the batch that a test asks for on exact variances.
 
     Attributes:
-        noise: that the run uses.
+        noise: that the run uses; its eta is that of both tests.
         test: the one observed.
         steps: when.
         demanded: the batch sizes noted, one array [seeds] per step.
     """
 
-    def __init__(self, noise: Noise, test: Test, steps: Sequence[int]) -> None:
-        self.noise, self.test, self.steps = noise, test, frozenset(steps)
-        self.demanded: list[Array] = []
-
-    @property
-    def name(self) -> str:
-        """The name of the noise."""
-        return self.noise.name
-
-    @property
-    def eta(self) -> float:
-        """Of both tests."""
-        return float(self.noise.eta)
-
-    @property
-    def meets(self) -> Meets:
-        """What the noise meets."""
-        return self.noise.meets
+    noise: FiniteSumBatches
+    test: Test
+    steps: Sequence[int]
+    demanded: list[Array] = field(default_factory=list)
 
     def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
-        """The noise's source, observed.
+        """The noise's source, observed."""
+        source = self.noise.begin(objective, optimizer, streams)
+        assert isinstance(objective, FiniteSum)  # else the noise has refused it
 
-        Raises:
-            ValueError: if the objective is not a finite sum.
-        """
-        if not isinstance(objective, FiniteSum):
-            raise ValueError(f"only finite sums have exact variances, which {objective.name} is not")
-        return _ObservedSource(self, objective, self.noise.begin(objective, optimizer, streams))
+        def draw(w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
+            if step in self.steps:
+                variance, n = objective.population_variance(w, gradient), objective.sample_count
+                size = replacement_free_batch_size(self.test, variance, gradient, self.noise.eta, n)
+                self.demanded.append(size)
+            return source(w, gradient, step, state)
 
-
-class _ObservedSource:
-    def __init__(self, observed: Observed, objective: FiniteSum, source: Source) -> None:
-        self._observed, self._objective, self._source = observed, objective, source
-
-    def draw(self, w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-        observed, objective = self._observed, self._objective
-        if step in observed.steps:
-            variance = objective.population_variance(w, gradient)
-            size = replacement_free_batch_size(
-                observed.test, variance, gradient, observed.eta, objective.sample_count
-            )
-            observed.demanded.append(size)
-        return self._source.draw(w, gradient, step, state)
+        return draw
 
 
 def run(settings: Settings, advance: Advance) -> Result:
@@ -113,8 +90,7 @@ def run(settings: Settings, advance: Advance) -> Result:
 def _problem(
     objective: Regression, label: str, steps: int, seeds: Sequence[int], advance: Advance
 ) -> tuple[list[dict[str, object]], list[Outcome]]:
-    problem = Instance.of(objective)
-    alpha = float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension * steps)))
+    alpha = rate_step_size(objective.problem(steps))
     recorded = sorted({int(k) for k in np.geomspace(1, steps, 40)})
 
     def trajectory(noise: Noise) -> Trajectory:
@@ -122,13 +98,13 @@ def _problem(
         advance(1 / (2 * len(PROBLEMS)))
         return result
 
-    observed = Observed(NOISES["finite-sum"](eta=ETA), "norm-wise", recorded)
+    observed = Observed(FiniteSumBatches(ETA), "norm-wise", recorded)
     exact = trajectory(observed)
-    estimated = trajectory(NOISES["finite-sum"](eta=ETA, variance="estimated"))
+    estimated = trajectory(FiniteSumBatches(ETA, variance="estimated"))
     sizes = {
-        "coordinate_wise": _recorded(exact),
+        "coordinate_wise": exact.batch_size,
         "norm_wise": np.array(observed.demanded),
-        "estimated": _recorded(estimated),
+        "estimated": estimated.batch_size,
     }
     population = objective.sample_count
     rows: list[dict[str, object]] = []
@@ -141,17 +117,10 @@ def _problem(
     return rows, _outcomes(label, sizes, exact, estimated, population)
 
 
-def _recorded(trajectory: Trajectory) -> Array:
-    """b_K, shape [records, seeds]."""
-    if trajectory.batch_size is None:
-        raise ValueError(f"the noise {trajectory.noise} has no batches")
-    return trajectory.batch_size
-
-
 def _outcomes(
     label: str, sizes: dict[str, Array], exact: Trajectory, estimated: Trajectory, population: int
 ) -> list[Outcome]:
-    averages = [0.0 if t.average_batch is None else float(t.average_batch[-1].mean()) for t in (exact, estimated)]
+    averages = [float(trajectory.average_batch[-1].mean()) for trajectory in (exact, estimated)]
     miss_rate = float(estimated.miss_rate[-1].mean())
     outcomes = [
         Outcome(

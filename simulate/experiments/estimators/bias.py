@@ -140,7 +140,7 @@ def _unbiased(table: Table) -> Outcome:
         expected=Expectation.HOLDS,
         asserted=_monte_carlo_against_exact(table, "unbiased"),
         supporting=[
-            Assertion("its exact expectation / tr Sigma", float(table.column("unbiased_exact").max()), "==", 1.0)
+            Assertion("its exact expectation / tr Sigma", float(table["unbiased_exact"].max()), "==", 1.0)
         ],
     )
 

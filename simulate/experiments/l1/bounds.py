@@ -22,7 +22,7 @@ def _l1_test(case: Case) -> tuple[float, Bound]:
 
 def _scalar_test(case: Case) -> tuple[float, Bound]:
     beta1, beta2 = 0.0, 0.5
-    eta = 0.9 * theorem.largest_admissible_eta(beta1, beta2, dimension=float(case.problem.dimension))
+    eta = 0.9 * theorem.largest_admissible_eta(beta1, beta2, dimension=float(case.objective.dimension))
     adam = case.adam(beta1, beta2, eta)
     trajectory = case.run(NOISES["isotropic"](eta=eta), RMSProp(adam.alpha, beta2))
     return seed_mean(trajectory.l2_sum), theorem.scalar_test_bound(case.given, adam)

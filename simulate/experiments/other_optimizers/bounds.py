@@ -17,7 +17,7 @@ __all__ = ["CHECKS"]
 
 def _sgd(case: Case) -> tuple[float, Bound]:
     eta = 0.5
-    alpha = float(sgd.best_step_size(smoothness=case.problem.smoothness, eta=eta))
+    alpha = float(sgd.best_step_size(smoothness=case.objective.smoothness, eta=eta))
     trajectory = case.run(NOISES["isotropic"](eta=eta), SGD(alpha))
     bound = sgd.average_squared_norm_bound(case.given, step_size=alpha, eta=eta)
     return float(trajectory.average_squared.mean()), bound
@@ -25,7 +25,7 @@ def _sgd(case: Case) -> tuple[float, Bound]:
 
 def _sgd_sharp(case: Case) -> tuple[float, Bound]:
     """Without noise all descent that is possible is made: the ratio tends to 1, and rounding must not decide."""
-    alpha = 0.5 / case.problem.smoothness
+    alpha = 0.5 / case.objective.smoothness
     trajectory = case.run(NOISES["none"](), SGD(alpha))
     bound = sgd.average_squared_norm_bound(case.given, step_size=alpha, eta=0.0)
     return float(trajectory.average_squared.mean()) * (1 - 1e-12), bound

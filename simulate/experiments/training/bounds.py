@@ -20,7 +20,7 @@ def _weight_decay(case: Case) -> tuple[float, Bound]:
     beta1, beta2, eta = 0.0, 0.9, 0.3
     adam = case.adam(beta1, beta2, eta)
     alpha = float(adam.alpha)
-    start = float(np.abs(case.problem.objective.start()).max())
+    start = float(np.abs(case.objective.start()).max())
     # Half of what is allowed for weights that move away at full speed all the time.
     furthest = start + case.steps * alpha * float(normalized_step_bound(beta1, beta2))
     decay = float(largest_admissible_decay(beta1, beta2, eta)) / (2 * furthest)
@@ -45,7 +45,7 @@ def _schedule(case: Case) -> tuple[float, Bound]:
 def _clipping(case: Case) -> tuple[float, Bound]:
     """Rademacher noise is bounded: ||g|| <= (1 + eta)||G||, and ||G|| <= sqrt(d) on the pseudo-Huber function."""
     beta1, beta2, eta, floor = 0.5, 0.9, 0.3, 0.5
-    threshold = floor * (1 + eta) * np.sqrt(case.problem.dimension)
+    threshold = floor * (1 + eta) * np.sqrt(case.objective.dimension)
     adam = case.adam(beta1, beta2, eta)
     noise = Clipped(NOISES["rademacher"](eta=eta), threshold)
     trajectory = case.run(noise, Adam(adam.alpha, beta1, beta2))

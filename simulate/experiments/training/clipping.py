@@ -7,11 +7,11 @@ gradients are wrong and pass unclipped, while the common, right gradients are la
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simulate.experiments.result import Result, Table
+from simulate.experiments.result import Result, Table, thinned
 from simulate.experiments.settings import Advance, Settings
 from simulate.outcomes import Assertion, Expectation, Outcome
+from simulate.streams import Array
 from theory.training.clipping import ClippingDivergence, reversing_factor, simulate
 
 __all__ = ["run"]
@@ -39,11 +39,17 @@ def run(settings: Settings, advance: Advance) -> Result:
             "converges."
         ),
         outcomes=(_climbs(paths, steps), _converges(paths)),
-        tables={"clipping": _table(paths)},
+        tables={
+            "clipping": Table.of_rows(
+                {"clipped": clip, "seed": seed, **point}
+                for (clip, seed), path in paths.items()
+                for point in thinned(path, 600)
+            )
+        },
     )
 
 
-Paths = dict[tuple[bool, int], NDArray[np.float64]]
+Paths = dict[tuple[bool, int], Array]
 
 
 def _climbs(paths: Paths, steps: int) -> Outcome:
@@ -88,13 +94,4 @@ def _converges(paths: Paths) -> Outcome:
             for (clip, seed), path in paths.items()
             if not clip
         ],
-    )
-
-
-def _table(paths: Paths) -> Table:
-    """At most about 600 points per curve."""
-    return Table.of_rows(
-        {"clipped": clip, "seed": seed, "step": k, "a_dot_w": float(path[k])}
-        for (clip, seed), path in paths.items()
-        for k in range(0, len(path), max(1, len(path) // 600))
     )

@@ -8,51 +8,41 @@ coordinate-wise test and the l1 test ask for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binom
 
 from adabatch.moments.l1 import l1_statistic
 from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
-from simulate.experiments.result import Result, Table
+from simulate.experiments.result import Result, Table, thinned
 from simulate.experiments.settings import Advance, Settings
 from simulate.outcomes import Assertion, Expectation, Outcome
+from simulate.streams import Array
 from theory.adam.normalized_step import rare_value
 from theory.training.scalar_divergence import ScalarTestDivergence, relative_error, simulate
 
-__all__ = ["BatchSizes", "batch_sizes", "run", "simulate_with_batch"]
+__all__ = ["batch_sizes", "run", "simulate_with_batch"]
 
-Array = NDArray[np.float64]
 START = 1.0
 STEP_SIZE = 0.01
 INSTANCE = ScalarTestDivergence(beta1=0.9, beta2=0.95, eta=0.2, dimension=100_000, delta=0.1, rare=0.0025)
 
 
-@dataclass(frozen=True)
-class BatchSizes:
-    """What each test asks for on an instance; the same at every step, since all noise is relative."""
-
-    scalar: int
-    l1: int
-    coordinate_wise: int
-
-
-def batch_sizes(instance: ScalarTestDivergence) -> BatchSizes:
-    """The smallest batches that meet the three tests at the instance's eta.
+def batch_sizes(instance: ScalarTestDivergence) -> dict[str, int]:
+    """The smallest batches that meet the three tests at the instance's eta; the same at every step.
 
     >>> batch_sizes(INSTANCE)
-    BatchSizes(scalar=1, l1=6649, coordinate_wise=12070)
+    {'scalar': 1, 'coordinate-wise': 12070, 'l1': 6649}
     """
     noisy, g = instance.dimension - 1, instance.g
     scalar = statistic_from_estimates(instance.relative_error**2, 1.0, instance.eta)
     deviations = noisy * g * np.sqrt(instance.noise_variance)
-    l1 = l1_statistic(deviations, 1 + noisy * g, instance.eta)
-    coordinate_wise = statistic_from_estimates(instance.noise_variance, 1.0, instance.eta)
-    # The instance is built for equality at a batch of 1: rounding must not ask for a second sample.
-    statistics = (scalar * (1 - 1e-12), l1, coordinate_wise)
-    return BatchSizes(*(int(next_batch_size(statistic, 1)) for statistic in statistics))
+    statistics = {
+        # The instance is built for equality at a batch of 1: rounding must not ask for a second sample.
+        "scalar": scalar * (1 - 1e-12),
+        "coordinate-wise": statistic_from_estimates(instance.noise_variance, 1.0, instance.eta),
+        "l1": l1_statistic(deviations, 1 + noisy * g, instance.eta),
+    }
+    return {test: int(next_batch_size(statistic, 1)) for test, statistic in statistics.items()}
 
 
 def simulate_with_batch(
@@ -105,9 +95,8 @@ def _batch_means(instance: ScalarTestDivergence, batch_size: int) -> tuple[Array
 
 def run(settings: Settings, advance: Advance) -> Result:
     """The three runs, and the exact drift of the first."""
-    sizes = batch_sizes(INSTANCE)
+    batches = batch_sizes(INSTANCE)
     climbing, descending = settings.by_level((600, 90), (3000, 150), (10_000, 1500))
-    batches = {"scalar": sizes.scalar, "coordinate-wise": sizes.coordinate_wise, "l1": sizes.l1}
     paths = {"scalar": simulate(INSTANCE, STEP_SIZE, climbing, START, settings.seed)}
     advance(1 / 3)
     for name in ("coordinate-wise", "l1"):
@@ -119,14 +108,21 @@ def run(settings: Settings, advance: Advance) -> Result:
         summary=(
             f"L(w) = sqrt(1 + (a.w)^2) - 1 in dimension {INSTANCE.dimension}, betas ({INSTANCE.beta1}, "
             f"{INSTANCE.beta2}), eta = {INSTANCE.eta}. A batch of one sample meets the scalar test with equality "
-            f"at every step, and Adam climbs. The coordinate-wise test asks for {sizes.coordinate_wise} samples, "
-            f"the l1 test for {sizes.l1}: with either, Adam goes to the minimiser."
+            "at every step, and Adam climbs. The coordinate-wise test asks for "
+            f"{batches['coordinate-wise']} samples, the l1 test for {batches['l1']}: with either, Adam goes to "
+            "the minimiser."
         ),
         outcomes=(
             _scalar_outcome(paths["scalar"]),
             *(_descent(name, batches[name], paths[name]) for name in ("coordinate-wise", "l1")),
         ),
-        tables={"scalar_test": _table(paths, batches)},
+        tables={
+            "scalar_test": Table.of_rows(
+                {"test": test, "batch_size": batches[test], **point}
+                for test, path in paths.items()
+                for point in thinned(path, 1500)
+            )
+        },
     )
 
 
@@ -165,15 +161,3 @@ def _descent(test: str, batch_size: int, path: Array) -> Outcome:
         asserted=(Assertion("largest |a.w| in the last third of the run", float(last.max()), "<=", START / 10),),
         note=f"The batch has {batch_size} samples; the steps are the same.",
     )
-
-
-def _table(paths: dict[str, Array], batches: dict[str, int]) -> Table:
-    """At most about 1500 points per curve."""
-    rows = []
-    for test, path in paths.items():
-        stride = max(1, len(path) // 1500)
-        rows += [
-            {"test": test, "batch_size": batches[test], "step": k, "a_dot_w": float(path[k])}
-            for k in range(0, len(path), stride)
-        ]
-    return Table.of_rows(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,15 +12,21 @@ from matplotlib.lines import Line2D
 
 from adabatch.moments.noise_scale import saturation_level
 from simulate.experiments.result import Table
-from simulate.report.figures.style import BLUE, CYCLE, GREEN, GREY, INK, ORANGE, RED, WIDTH, panels
+from simulate.report.figures.style import (
+    BLUE,
+    CYCLE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    RED,
+    WIDTH,
+    band,
+    drawn_from,
+    panels,
+)
 
-__all__ = [
-    "batch_demand_figure",
-    "estimator_bias_figure",
-    "plot_batch_demand",
-    "plot_estimator_bias",
-    "plot_statistic",
-]
+__all__ = ["plot_batch_demand", "plot_estimator_bias", "plot_statistic"]
 
 
 def plot_batch_demand(table: Table, axes: Axes, problem: str) -> Axes:
@@ -32,32 +39,29 @@ def plot_batch_demand(table: Table, axes: Axes, problem: str) -> Axes:
         problem: whose rows are drawn.
     """
     rows = table.where(problem=problem)
-    steps = rows.column("K")
+    steps = rows["K"]
     for name, color, label in (
         ("coordinate_wise", BLUE, "coordinate-wise, exact"),
         ("norm_wise", GREEN, "norm-wise (4), exact"),
         ("estimated", ORANGE, "coordinate-wise, estimated"),
     ):
-        axes.fill_between(
-            steps, rows.column(f"{name}_low"), rows.column(f"{name}_high"), color=color, alpha=0.18, linewidth=0
-        )
-        axes.plot(steps, rows.column(name), color=color, label=label)
-    population = float(rows.column("population")[0])
+        band(axes, steps, rows[f"{name}_low"], rows[f"{name}_high"], color, 0.18)
+        axes.plot(steps, rows[name], color=color, label=label)
+    population = float(rows["population"][0])
     axes.axhline(population, color=INK, linewidth=0.8, linestyle=":")
     axes.annotate(
         f"full batch, n = {population:g}", (steps[0], population), (2, 2), textcoords="offset points", fontsize=7.5
     )
-    missed = 100 * float(rows.column("miss_rate")[-1])
+    missed = 100 * float(rows["miss_rate"][-1])
     note = f"the estimate misses the exact\ncondition in {missed:.0f}% of the steps"
     axes.annotate(note, (0.97, 0.05), xycoords="axes fraction", ha="right", va="bottom", fontsize=8)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
-    axes.set_ylim(1.5, 2.2 * population)
-    axes.set_xlabel("steps $k$")
-    axes.set_title(problem)
+    axes.set(ylim=(1.5, 2.2 * population), xlabel="steps $k$", title=problem)
     return axes
 
 
+@drawn_from("batch_demand", "Batch demanded along a run on finite sums; median and 10% to 90% of the seeds.")
 def batch_demand_figure(table: Table) -> Figure:
     """Batches asked for, a problem per panel."""
     plot, problems = partial(plot_batch_demand, table), table.values("problem")
@@ -75,28 +79,13 @@ def plot_estimator_bias(table: Table, axes: Axes) -> Axes:
     """
     for color, workers in zip(CYCLE, table.values("workers"), strict=False):
         rows = table.where(workers=workers)
-        axes.plot(rows.column("batch_size"), rows.column("published_exact"), color=color, linewidth=1.1)
-        axes.plot(
-            rows.column("batch_size"),
-            rows.column("published_mean"),
-            "o",
-            color=color,
-            markersize=3,
-            label=f"$J = {workers}$",
-        )
-        axes.plot(
-            rows.column("batch_size"),
-            rows.column("unbiased_mean"),
-            "s",
-            color=color,
-            markersize=3,
-            markerfacecolor="none",
-        )
+        batch = rows["batch_size"]
+        axes.plot(batch, rows["published_exact"], color=color, linewidth=1.1)
+        axes.plot(batch, rows["published_mean"], "o", color=color, markersize=3, label=f"$J = {workers}$")
+        axes.plot(batch, rows["unbiased_mean"], "s", color=color, markersize=3, markerfacecolor="none")
     axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel("global batch size $b$")
-    axes.set_ylabel(r"estimate / $\mathrm{tr}\,\Sigma$")
+    axes.set(yscale="log", xlabel="global batch size $b$", ylabel=r"estimate / $\mathrm{tr}\,\Sigma$")
     handles, labels = axes.get_legend_handles_labels()
     handles.append(Line2D([], [], color=INK, marker="s", linestyle="", markersize=3, markerfacecolor="none"))
     axes.legend(handles, [*labels, r"times $b/(J-1)$"], loc="lower left")
@@ -114,42 +103,29 @@ def plot_statistic(table: Table, axes: Axes, workers: int, eta: float) -> Axes:
         eta: of the test.
     """
     rows = table.where(workers=workers)
-    batch = rows.column("batch_size").astype(float)
+    batch = rows["batch_size"].astype(float)
     for name, color, marker in (("paper", RED, "o"), ("unbiased", BLUE, "s"), ("debiased", GREEN, "^")):
         label = "published" if name == "paper" else name
-        axes.plot(batch, rows.column(f"median_{name}"), color=color, marker=marker, markersize=3, label=label)
+        axes.plot(batch, rows[f"median_{name}"], color=color, marker=marker, markersize=3, label=label)
     axes.plot(batch, batch, color=GREY, linewidth=0.9, linestyle=(0, (5, 2)))
-    axes.annotate(
-        "$T = b$",
-        (batch[-1], batch[-1]),
-        (0, -8),
-        textcoords="offset points",
-        ha="right",
-        va="top",
-        color=GREY,
-        fontsize=8,
-    )
+    note: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8}
+    axes.annotate("$T = b$", (batch[-1], batch[-1]), (0, -8), ha="right", va="top", color=GREY, **note)
     level = saturation_level(eta, workers)
     axes.axhline(level, color=RED, linewidth=0.8, linestyle=":")
-    axes.annotate(
-        f"$(J-1)/\\eta^2 = {level:g}$",
-        (batch[0], level),
-        (0, 4),
-        textcoords="offset points",
-        ha="left",
-        color=RED,
-        fontsize=8,
-    )
+    axes.annotate(f"$(J-1)/\\eta^2 = {level:g}$", (batch[0], level), (0, 4), ha="left", color=RED, **note)
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel("global batch size $b$")
-    axes.set_ylabel("test statistic $T$ (samples)")
-    axes.set_ylim(top=30 * float(np.nanmax(rows.column("median_debiased"))))
+    axes.set(yscale="log", xlabel="global batch size $b$", ylabel="test statistic $T$ (samples)")
+    axes.set_ylim(top=30 * float(np.nanmax(rows["median_debiased"])))
     axes.legend(loc="upper left")
     axes.set_title(rf"noise dominates, $J = {workers}$, $\eta = {eta:g}$")
     return axes
 
 
+@drawn_from(
+    "estimator_bias",
+    "Left: the variance between workers against the per-sample variance. Right: medians of the statistics made "
+    "from it.",
+)
 def estimator_bias_figure(table: Table) -> Figure:
     """What the variance estimators read, and the statistics made from them."""
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")

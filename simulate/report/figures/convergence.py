@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simulate.experiments.result import Table
-from simulate.report.figures.style import CYCLE, GREY, INK, WIDTH, panels
+from simulate.report.figures.style import CYCLE, GREY, INK, WIDTH, band, drawn_from, panels
 
-__all__ = ["convergence_figure", "plot_convergence", "plot_ratios", "ratios_figure"]
+__all__ = ["plot_convergence", "plot_ratios"]
 
 
 def plot_convergence(table: Table, axes: Axes, objective: str) -> Axes:
@@ -28,10 +28,10 @@ def plot_convergence(table: Table, axes: Axes, objective: str) -> Axes:
     rows = table.where(objective=objective)
     for color, setting in zip(CYCLE, _shown_settings(table), strict=False):
         part = rows.where(setting=setting)
-        steps = part.column("K")
-        axes.fill_between(steps, part.column("low"), part.column("high"), color=color, alpha=0.25, linewidth=0)
-        axes.plot(steps, part.column("mean"), color=color, marker="o", markersize=2.5)
-        bound = np.fmin(part.column("theorem_1").astype(float), part.column("theorem_2").astype(float))
+        steps = part["K"]
+        band(axes, steps, part["low"], part["high"], color, 0.25)
+        axes.plot(steps, part["mean"], color=color, marker="o", markersize=2.5)
+        bound = np.fmin(part["theorem_1"].astype(float), part["theorem_2"].astype(float))
         axes.plot(steps, bound, color=color, linestyle="--", linewidth=1.0)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -47,21 +47,19 @@ def _shown_settings(table: Table) -> list[str]:
 
 def _guide(axes: Axes, rows: Table) -> None:
     """A grey line of slope -1/2 below the measured curves."""
-    steps = np.unique(rows.column("K").astype(float))
-    level = 0.5 * float(np.nanmin(rows.column("mean").astype(float) * np.sqrt(rows.column("K").astype(float))))
+    steps = np.unique(rows["K"].astype(float))
+    level = 0.5 * float(np.nanmin(rows["mean"].astype(float) * np.sqrt(rows["K"].astype(float))))
     guide = level / np.sqrt(steps)
     axes.plot(steps, guide, color=GREY, linewidth=0.9, linestyle=(0, (5, 2)), zorder=1)
-    place: dict[str, Any] = {
-        "textcoords": "offset points",
-        "color": GREY,
-        "ha": "left",
-        "va": "top",
-        "fontsize": 8,
-    }
-    axes.annotate(r"$K^{-1/2}$", (steps[0], guide[0]), (0, -3), **place)
+    place: dict[str, Any] = {"textcoords": "offset points", "ha": "left", "va": "top", "fontsize": 8}
+    axes.annotate(r"$K^{-1/2}$", (steps[0], guide[0]), (0, -3), color=GREY, **place)
     axes.set_ylim(bottom=0.2 * float(guide[-1]))
 
 
+@drawn_from(
+    "convergence",
+    "Average gradient norm against K at step size sqrt(Delta / (L d K)); band: 10% to 90% of the seeds.",
+)
 def convergence_figure(table: Table) -> Figure:
     """Measured gradient norms against K, an objective per panel."""
     objectives = table.values("objective")
@@ -109,37 +107,21 @@ def plot_ratios(table: Table, axes: Axes, theorem: str) -> Axes:
     rows = table.where(theorem=theorem)
     settings = table.values("setting")
     spread = np.linspace(-0.15, 0.15, max(len(settings), 2))
+    dots: dict[str, Any] = {"markersize": 3.5, "alpha": 0.5, "rasterized": len(rows) > 2000}
     for color, shift, setting in zip(CYCLE, spread, settings, strict=False):
         part = rows.where(setting=setting)
-        x = part.column("step_factor") * 10.0**shift if len(part) else []
         axes.plot(
-            x,
-            part.column("ratio") if len(part) else [],
-            ".",
-            color=color,
-            markersize=3.5,
-            alpha=0.5,
-            label=_pretty(setting),
-            rasterized=len(rows) > 2000,
+            part["step_factor"] * 10.0**shift, part["ratio"], ".", color=color, label=_pretty(setting), **dots
         )
     axes.axhline(1.0, color=INK, linewidth=0.8)
-    axes.annotate(
-        "a bound below 1 is violated",
-        (0.02, 1.0),
-        (0, -3),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="top",
-        fontsize=7.5,
-    )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "top"}
+    axes.annotate("a bound below 1 is violated", (0.02, 1.0), (0, -3), fontsize=7.5, **place)
+    axes.set(xscale="log", yscale="log", title=theorem, xlabel="step size / the theorem's own")
     axes.set_ylim(bottom=0.1)
-    axes.set_title(theorem)
-    axes.set_xlabel("step size / the theorem's own")
     return axes
 
 
+@drawn_from("ratios", "Bound over measured sum, every case of the grid. Above 1 the bound holds.")
 def ratios_figure(table: Table) -> Figure:
     """Bound over measured sum, a theorem per panel."""
     plot, theorems = partial(plot_ratios, table), table.values("theorem")

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulate.experiments.result import Table
-from simulate.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, WIDTH, panels
+from simulate.report.figures.style import BLUE, GREEN, INK, ORANGE, RED, WIDTH, band, drawn_from, one_panel, panels
 
-__all__ = [
-    "clipping_figure",
-    "divergence_figure",
-    "plot_clipping",
-    "plot_divergence",
-    "plot_published_theorem",
-    "plot_scalar_test",
-    "published_theorem_figure",
-    "scalar_test_figure",
-]
+__all__ = ["plot_clipping", "plot_divergence", "plot_published_theorem", "plot_scalar_test"]
 
 
 def plot_published_theorem(table: Table, axes: Axes, counterexample: str) -> Axes:
@@ -33,24 +23,31 @@ def plot_published_theorem(table: Table, axes: Axes, counterexample: str) -> Axe
         counterexample: whose rows are drawn.
     """
     rows = table.where(counterexample=counterexample)
-    steps, measured, published = (rows.column(name).astype(float) for name in ("K", "measured", "published_bound"))
-    axes.plot(steps, rows.column("corrected_bound"), color=GREEN, linestyle="--", label="corrected Theorem 1")
+    steps, measured, published = (rows[name].astype(float) for name in ("K", "measured", "published_bound"))
+    axes.plot(steps, rows["corrected_bound"], color=GREEN, linestyle="--", label="corrected Theorem 1")
     axes.plot(steps, measured, color=BLUE, marker="o", markersize=3, label="measured sum")
     axes.plot(steps, published, color=RED, linestyle="-.", label="published bound (B.2)")
     axes.fill_between(steps, published, measured, where=measured > published, color=RED, alpha=0.12, linewidth=0)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("steps $K$")
-    axes.set_title(counterexample)
+    axes.set(xscale="log", yscale="log", xlabel="steps $K$", title=counterexample)
     return axes
 
 
+@drawn_from(
+    "published_theorem",
+    "The published theorem refuted: the sum exceeds its bound (shaded), and stays below the corrected one.",
+)
 def published_theorem_figure(table: Table) -> Figure:
     """The published bound against the measured sum, a counterexample per panel."""
     plot, examples = partial(plot_published_theorem, table), table.values("counterexample")
     figure, first = panels(plot, examples, 2.7, r"$\sum_{k\leq K} |L'(w_k)|$")
     first.legend()
     return figure
+
+
+def _finish_paths(axes: Axes) -> Axes:
+    axes.axhline(0.0, color=INK, linewidth=0.6)
+    axes.set(xlabel="steps $k$", ylabel=r"$\langle a, w_k\rangle$ (minimum at 0)")
+    return axes
 
 
 def plot_scalar_test(table: Table, axes: Axes) -> Axes:
@@ -63,31 +60,26 @@ def plot_scalar_test(table: Table, axes: Axes) -> Axes:
     looks = ((RED, "-", 1.3), (BLUE, "-", 2.6), (ORANGE, (0, (4, 2)), 1.3))
     for (color, style, width), test in zip(looks, table.values("test"), strict=False):
         rows = table.where(test=test)
-        size = rows.column("batch_size")[0]
-        label = f"{test} test, $b = {size}$".replace("l1", r"$\ell_1$")
-        line: dict[str, Any] = {"color": color, "linestyle": style, "linewidth": width}
-        axes.plot(rows.column("step"), rows.column("a_dot_w"), label=label, **line)
-    axes.axhline(0.0, color=INK, linewidth=0.6)
-    axes.set_xlabel("steps $k$")
-    axes.set_ylabel(r"$\langle a, w_k\rangle$ (minimum at 0)")
-    axes.legend()
-    return axes
+        label = f"{test} test, $b = {rows['batch_size'][0]}$".replace("l1", r"$\ell_1$")
+        (line,) = axes.plot(rows["step"], rows["a_dot_w"], label=label, color=color, linewidth=width)
+        line.set_linestyle(style)
+    return _finish_paths(axes)
 
 
+@drawn_from(
+    "scalar_test",
+    "Adam on one convex function, with the batch that each test asks for: it climbs under the scalar test.",
+)
 def scalar_test_figure(table: Table) -> Figure:
     """The whole run, and its beginning, where the two convergent runs are seen."""
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
-    whole, beginning = figure.subplots(1, 2)
-    plot_scalar_test(table, whole)
-    plot_scalar_test(table, beginning)
-    last = int(table.where(test="l1").column("step").max())
-    beginning.set_xlim(0, last)
+    whole, beginning = (plot_scalar_test(table, axes) for axes in figure.subplots(1, 2))
+    last = int(table.where(test="l1")["step"].max())
     scalar = table.where(test="scalar")
-    early = scalar.column("a_dot_w")[scalar.column("step") <= last]
-    beginning.set_ylim(-0.3, 1.1 * float(np.nanmax(early)))
-    beginning.set_title(f"first {last} steps")
+    highest = float(np.nanmax(scalar["a_dot_w"][scalar["step"] <= last]))
     whole.set_title("whole run")
-    beginning.get_legend().remove()
+    beginning.set(xlim=(0, last), ylim=(-0.3, 1.1 * highest), title=f"first {last} steps")
+    whole.legend()
     return figure
 
 
@@ -99,24 +91,16 @@ def plot_clipping(table: Table, axes: Axes) -> Axes:
         axes: to draw on.
     """
     for clipped, color, label in ((True, RED, "clipped"), (False, BLUE, "not clipped")):
-        for seed in table.values("seed"):
-            rows = table.where(clipped=clipped, seed=seed)
-            name = label if seed == table.values("seed")[0] else None
-            axes.plot(
-                rows.column("step"), rows.column("a_dot_w"), color=color, alpha=0.85, linewidth=1, label=name
-            )
-    axes.axhline(0.0, color=INK, linewidth=0.6)
-    axes.set_xlabel("steps $k$")
-    axes.set_ylabel(r"$\langle a, w_k\rangle$ (minimum at 0)")
-    axes.legend()
-    return axes
+        for number, seed in enumerate(table.values("seed")):
+            rows, name = table.where(clipped=clipped, seed=seed), None if number else label
+            axes.plot(rows["step"], rows["a_dot_w"], color=color, alpha=0.85, linewidth=1, label=name)
+    return _finish_paths(axes)
 
 
+@drawn_from("clipping", "Clipping without a floor on its factor: the coordinate-wise test holds, and Adam climbs.")
 def clipping_figure(table: Table) -> Figure:
     """Runs with clipping."""
-    figure = Figure(figsize=(0.55 * WIDTH, 2.5), layout="constrained")
-    plot_clipping(table, figure.subplots())
-    return figure
+    return one_panel(partial(plot_clipping, table))
 
 
 def plot_divergence(table: Table, axes: Axes) -> Axes:
@@ -128,20 +112,14 @@ def plot_divergence(table: Table, axes: Axes) -> Axes:
     """
     for color, eta in zip((RED, BLUE), table.values("eta"), strict=False):
         rows = table.where(eta=eta)
-        axes.fill_between(
-            rows.column("K"), rows.column("low"), rows.column("high"), color=color, alpha=0.2, linewidth=0
-        )
-        axes.plot(rows.column("K"), rows.column("mean"), color=color, label=rf"$\eta = {eta:g}$")
+        band(axes, rows["K"], rows["low"], rows["high"], color, 0.2)
+        axes.plot(rows["K"], rows["mean"], color=color, label=rf"$\eta = {eta:g}$")
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel("steps $K$")
-    axes.set_ylabel("$L(w_{K+1}) - \\inf L$")
-    axes.legend()
+    axes.set(yscale="log", xlabel="steps $K$", ylabel="$L(w_{K+1}) - \\inf L$")
     return axes
 
 
+@drawn_from("rmsprop", "RMSProp at beta2 = 1e-4 under two-point noise: eta > 1 may diverge, eta < 1 converges.")
 def divergence_figure(table: Table) -> Figure:
     """Runs of RMSProp."""
-    figure = Figure(figsize=(0.55 * WIDTH, 2.5), layout="constrained")
-    plot_divergence(table, figure.subplots())
-    return figure
+    return one_panel(partial(plot_divergence, table))

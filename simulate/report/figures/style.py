@@ -1,26 +1,33 @@
-"""Colours, type and width of the figures."""
+"""Colours, type and width of the figures, and what they share: panels, bands, the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simulate.experiments.result import Table
+from simulate.registry import Registry
+
 __all__ = [
     "BLUE",
     "CYCLE",
+    "FIGURES",
     "GREEN",
     "GREY",
     "INK",
     "ORANGE",
     "PINK",
-    "PURPLE",
     "RED",
-    "SKY",
     "STYLE",
     "WIDTH",
+    "FigureRecipe",
+    "band",
+    "drawn_from",
+    "one_panel",
     "panels",
 ]
 
@@ -51,6 +58,47 @@ STYLE: dict[str, Any] = {
 
 WIDTH = 7.0
 """Inches: the width of a page's text."""
+
+
+@dataclass(frozen=True)
+class FigureRecipe:
+    """How a figure is made.
+
+    Attributes:
+        draw: from its table.
+        caption: what it shows, in a sentence or two.
+    """
+
+    draw: Callable[[Table], Figure]
+    caption: str
+
+
+FIGURES: Registry[FigureRecipe] = Registry("figure", {})
+"""Figures by the name of their table."""
+
+
+def drawn_from(table: str, caption: str) -> Callable[[Callable[[Table], Figure]], Callable[[Table], Figure]]:
+    """Register a function as the figure of a table."""
+
+    def register(draw: Callable[[Table], Figure]) -> Callable[[Table], Figure]:
+        FIGURES[table] = FigureRecipe(draw, caption)
+        return draw
+
+    return register
+
+
+def band(axes: Axes, x: Any, low: Any, high: Any, color: str, alpha: float) -> None:
+    """A band over seeds, without an edge."""
+    axes.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
+
+
+def one_panel(plot: Callable[[Axes], object]) -> Figure:
+    """A figure of a single panel, a little wider than half a page."""
+    figure = Figure(figsize=(0.55 * WIDTH, 2.5), layout="constrained")
+    axes = figure.subplots()
+    plot(axes)
+    axes.legend()
+    return figure
 
 
 def panels(

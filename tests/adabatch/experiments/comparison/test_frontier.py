@@ -22,14 +22,14 @@ frontiers = st.lists(st.integers(1, 5000), min_size=2, max_size=6, unique=True).
 def test_by_hand():
     between = math.sqrt(256 * 384)  # half way in the logarithm
     assert FRONTIER.loss_at(between) == pytest.approx((1.91 + 1.75) / 2)
-    assert FRONTIER.gap(between, 1.80) == pytest.approx(-0.03)
+    assert 1.80 - FRONTIER.loss_at(between) == pytest.approx(-0.03)
     assert FRONTIER.steps_for(1.83).number == pytest.approx(between)
     assert FRONTIER.steps_for(1.83).bound == "exact"
 
 
 def test_nothing_is_claimed_outside():
     assert FRONTIER.loss_at(191) is FRONTIER.loss_at(769) is None
-    assert FRONTIER.gap(1000, 1.0) is None
+    assert FRONTIER.loss_at(1000) is None
     assert FRONTIER.steps_for(2.03) == Steps(192, "at most")
     assert FRONTIER.steps_for(1.63) == Steps(768, "at least")
     assert FRONTIER.steps_for(2.02) == Steps(192, "exact")
@@ -38,7 +38,7 @@ def test_nothing_is_claimed_outside():
 @given(frontiers)
 def test_constant_schedules_lie_on_it(frontier):
     for steps, loss in zip(frontier.steps, frontier.losses, strict=True):
-        assert frontier.gap(steps, loss) == pytest.approx(0, abs=1e-12)
+        assert frontier.loss_at(steps) == pytest.approx(loss, abs=1e-12)
 
 
 @given(frontiers, st.floats(0, 1))
