@@ -1,6 +1,6 @@
 """The batch rules by name: what a run's settings, their choices, help and checks are derived from.
 
-A rule registers itself beside its class, with the options that only it has. A new one is a module of this package;
+A rule registers itself next to its class, with the options that only it has. A new one is a module of this package;
 nothing else has to know it.
 """
 
@@ -21,7 +21,7 @@ __all__ = ["BatchRule", "RunContext", "batch_rules", "register"]
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a rule may need of the run besides its own options.
+    """What a rule may need of the run apart from its own options.
 
     Attributes:
         samples: the budget.

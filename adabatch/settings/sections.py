@@ -93,7 +93,7 @@ def _with_batch_rules(section: C) -> C:
 class ScheduleSettings:
     """How the batch size evolves. All sizes are in sequences, over all ranks.
 
-    The options of each batch rule stand beside its class in :mod:`adabatch.schedules`.
+    The options of each batch rule stand next to its class in :mod:`adabatch.schedules`.
     """
 
     schedule: str

@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from adabatch.statistics.coordinate_shares import Sample, Share, coprime_stride
-from adabatch.statistics.reductions import DataParallel, Leaf, Scratch, reduce_scatter
+from adabatch.statistics.coordinate_shards import Sample, Shard, coprime_stride
+from adabatch.statistics.reductions import DataParallel, Leaf, Workspace, reduce_scatter
 
 __all__ = ["Bucket", "buckets_of"]
 
@@ -28,18 +28,18 @@ class Bucket:
     """The sums of several leaves that are divided over the same ranks.
 
     Args:
-        shares: of the leaves.
+        shards: of the leaves.
         sums: kept for each coordinate, 1 or 2.
-        scratch: what all buckets receive into.
+        workspace: what all buckets receive into.
     """
 
-    def __init__(self, shares: list[Share], sums: int, scratch: Scratch) -> None:
-        self.shares, self._sums, self._scratch = shares, sums, scratch
-        self._offsets = list(itertools.accumulate((share.kept for share in shares), initial=0))
+    def __init__(self, shards: list[Shard], sums: int, workspace: Workspace) -> None:
+        self.shards, self._sums, self._workspace = shards, sums, workspace
+        self._offsets = list(itertools.accumulate((shard.kept for shard in shards), initial=0))
         self._whole: Tensor | None = None
         self._part: Tensor | None = None
-        self._views: list[list[tuple[Sample, Tensor]]] = [[] for _ in shares]
-        self._added = [0] * len(shares)
+        self._views: list[list[tuple[Sample, Tensor]]] = [[] for _ in shards]
+        self._added = [0] * len(shards)
 
     @property
     def size(self) -> int:
@@ -48,29 +48,29 @@ class Bucket:
 
     def coprime(self, stride: int) -> int:
         """:func:`coprime_stride` for all of the bucket's parameters."""
-        return coprime_stride(stride, math.prod(share.leaf.tensor.numel() for share in self.shares))
+        return coprime_stride(stride, math.prod(shard.leaf.tensor.numel() for shard in self.shards))
 
     def clear(self) -> None:
         """Forget, and free."""
         self._release()
         self._part = None
-        self._added = [0] * len(self.shares)
-        self._scratch.clear()
+        self._added = [0] * len(self.shards)
+        self._workspace.clear()
 
     def add(self, number: int, gradient: Tensor, negative: bool) -> None:
         """Add a group's gradient of one leaf; the sums are reduced where FSDP2 reduces the gradients.
 
         Args:
-            number: which of the shares.
+            number: which of the shards.
             gradient: of the whole leaf.
             negative: whether the group counts negatively in the second sum.
         """
-        share = self.shares[number]
+        shard = self.shards[number]
         flat = gradient.reshape(-1).contiguous()  # an expanded gradient has a stride of 0
         if self._whole is None:
             self._allocate(flat.device)
         for sample, sums in self._views[number]:
-            values = sample.of(flat).to(share.dtype)
+            values = sample.of(flat).to(shard.dtype)
             if self._added[number]:
                 sums[0].addcmul_(values, values)
             else:
@@ -80,7 +80,7 @@ class Bucket:
                 sums[1].add_(signed) if self._added[number] else sums[1].copy_(signed)
         self._added[number] += 1
         whole_group = len(set(self._added)) == 1
-        if whole_group and all(share.leaf.reduced_at_once for share in self.shares):
+        if whole_group and all(shard.leaf.reduced_at_once for shard in self.shards):
             every_micro_batch = self._added[number] == 1
             self._reduce()
             if every_micro_batch:
@@ -88,29 +88,29 @@ class Bucket:
 
     def _allocate(self, device: torch.device) -> None:
         """Make room for the sums, and keep each leaf's views of it, [sums, ranks, blocks, block]."""
-        shape = (self.shares[0].ranks, self._sums, self._offsets[-1])
-        self._whole = torch.zeros(shape, dtype=self.shares[0].dtype, device=device)
-        for views, share, offset in zip(self._views, self.shares, self._offsets, strict=False):
+        shape = (self.shards[0].ranks, self._sums, self._offsets[-1])
+        self._whole = torch.zeros(shape, dtype=self.shards[0].dtype, device=device)
+        for views, shard, offset in zip(self._views, self.shards, self._offsets, strict=False):
             first = 0
-            for sample in share.samples:
+            for sample in shard.samples:
                 ranks = self._whole[first : first + sample.shape[0], :, offset : offset + sample.size]
                 views.append((sample, ranks.transpose(0, 1).unflatten(2, sample.shape[1:])))
                 first += sample.shape[0]
 
     def _release(self) -> None:
         self._whole = None
-        self._views = [[] for _ in self.shares]
+        self._views = [[] for _ in self.shards]
 
     def _reduce(self) -> None:
-        """Sum over ranks; each keeps its share."""
+        """Sum over ranks; each keeps its shard."""
         assert self._whole is not None
-        scatter = self.shares[0].scatter
-        part = self._whole[0] if scatter is None else reduce_scatter(self._whole, scatter, self._scratch)
+        scatter = self.shards[0].scatter
+        part = self._whole[0] if scatter is None else reduce_scatter(self._whole, scatter, self._workspace)
         self._part = part if self._part is None else self._part.add_(part)
-        self._added = [0] * len(self.shares)
+        self._added = [0] * len(self.shards)
 
     def finish(self) -> tuple[Tensor, Tensor, float]:
-        """This rank's share, without padding.
+        """This rank's shard, without padding.
 
         Returns:
             The sums, [sums, coordinates kept]; the reduced gradient there, [coordinates kept]; and how many
@@ -120,40 +120,40 @@ class Bucket:
             self._reduce()
         part, self._part = self._part, None
         assert part is not None
-        if self.shares[0].replicas is not None:
-            dist.all_reduce(part, group=self.shares[0].replicas)
-        gradients = [share.gradient() for share in self.shares]
+        if self.shards[0].replicas is not None:
+            dist.all_reduce(part, group=self.shards[0].replicas)
+        gradients = [shard.gradient() for shard in self.shards]
         samples = [
-            share.sample(len(one)).of(one.contiguous()) for share, one in zip(self.shares, gradients, strict=True)
+            shard.sample(len(one)).of(one.contiguous()) for shard, one in zip(self.shards, gradients, strict=True)
         ]
         mean = torch.cat([sample.reshape(-1) for sample in samples])
         kept = [
             part[:, start : start + sample.numel()] for start, sample in zip(self._offsets, samples, strict=False)
         ]
         values = part if len(mean) == part.shape[1] else torch.cat(kept, dim=1)  # padding is left out
-        whole = sum(len(gradient) for gradient in gradients) / self.shares[0].copies
+        whole = sum(len(gradient) for gradient in gradients) / self.shards[0].replica_count
         return values, mean, whole / max(len(mean), 1)
 
 
 def buckets_of(leaves: list[Leaf], layout: DataParallel, sums: int, stride: int = 1) -> list[Bucket]:
     """Leaves that are divided over the same ranks, in buckets of about ``BUCKET`` coordinates."""
-    kinds: dict[tuple[object, ...], list[Share]] = {}
+    kinds: dict[tuple[object, ...], list[Shard]] = {}
     for leaf in leaves:
-        share = Share.of(leaf, layout, stride)
-        kinds.setdefault(_kind(share), []).append(share)
-    scratch, buckets = Scratch(), []
-    for shares in kinds.values():
-        gathered: list[Share] = []
-        for share in shares:
-            if gathered and share.ranks * sum(other.kept for other in [share, *gathered]) > BUCKET:
-                buckets.append(Bucket(gathered, sums, scratch))
+        shard = Shard.of(leaf, layout, stride)
+        kinds.setdefault(_kind(shard), []).append(shard)
+    workspace, buckets = Workspace(), []
+    for shards in kinds.values():
+        gathered: list[Shard] = []
+        for shard in shards:
+            if gathered and shard.ranks * sum(other.kept for other in [shard, *gathered]) > BUCKET:
+                buckets.append(Bucket(gathered, sums, workspace))
                 gathered = []
-            gathered.append(share)
-        buckets.append(Bucket(gathered, sums, scratch))
+            gathered.append(shard)
+        buckets.append(Bucket(gathered, sums, workspace))
     return buckets
 
 
-def _kind(share: Share) -> tuple[object, ...]:
+def _kind(shard: Shard) -> tuple[object, ...]:
     """Shares of one kind can lie in one bucket."""
-    types = share.dtype, share.leaf.parameter.dtype
-    return share.scatter, share.replicas, *types, share.leaf.wrapper, share.copies, share.stride
+    types = shard.dtype, shard.leaf.parameter.dtype
+    return shard.scatter, shard.replicas, *types, shard.leaf.wrapper, shard.replica_count, shard.stride

@@ -47,7 +47,7 @@ CACHED = 1 << 17
 """Coordinates worked on at a time on a CPU, so that the dozen operations on them stay in its cache."""
 
 STRIDE = 16
-"""Of a large parameter's coordinates one in so many is looked at, unless asked otherwise."""
+"""Of a large parameter's coordinates one in this many is looked at, unless asked otherwise."""
 
 SAMPLED, EVERY = 1 << 16, 13
 """Of a bucket with more coordinates than this, the ratios of about every 13th count as often: thousands of them,
@@ -63,7 +63,7 @@ class CoordinateStatistics(GradientStatistics):
         part_of: see :class:`~adabatch.statistics.GradientStatistics`.
         conservative: also estimate ||G||_1 from below, by two halves of the groups; it doubles memory and traffic.
         stride: look at every this-many-th block of 16 neighbouring coordinates of each parameter with more than
-            65,536 of them, if a rank has at least so many rows, and let it count so often: memory, traffic and
+            65,536 of them, if a rank has at least that many rows, and let it count that often: memory, traffic and
             time fall with it, and sums are estimates, to 1% or so (``benchmarks/coordinate_sampling.py``). 1 sums
             over all. The scalar moments always see everything; shares and quantiles are read from a sample.
 
@@ -95,9 +95,9 @@ class CoordinateStatistics(GradientStatistics):
         self.conservative = conservative
         self._buckets = buckets_of(self._leaves, self.layout, 1 + conservative, stride)
         places = {
-            share.leaf.name: (bucket, number)
+            shard.leaf.name: (bucket, number)
             for bucket in self._buckets
-            for number, share in enumerate(bucket.shares)
+            for number, shard in enumerate(bucket.shards)
         }
         self._places = [places[leaf.name] for leaf in self._leaves]
 
@@ -114,7 +114,7 @@ class CoordinateStatistics(GradientStatistics):
     def _observe_coordinates(self, index: int, gradient: Tensor) -> None:
         """The hook: also add each coordinate's square, and its value with the sign of the group's half."""
         bucket, number = self._places[index]
-        group = self._sizes.micro_batches * self.layout.ranks + bucket.shares[number].group
+        group = self._sizes.micro_batches * self.layout.ranks + bucket.shards[number].group
         bucket.add(number, gradient, negative=group % 2 == 1)
 
     def _measured(self, further: Sequence[Tensor]) -> tuple[GradientMoments, list[float]]:

@@ -1,11 +1,11 @@
 """Gradient statistics from leaf hooks: the moments that the norm test reads, for one small all-reduce.
 
-Every rank's every micro-batch is a group: with J data-parallel ranks and M micro-batches a step has n = J M
+Every rank's every micro-batch is a group: with J data-parallel ranks and M micro-batches there are n = J M
 groups of m samples. A hook on each autograd leaf sees the group's own gradient before anything accumulates or
 reduces it, and adds its squared norm to a running fp64 sum; after the last micro-batch the squared norm of the
 reduced gradient is taken where it lies. The two numbers are summed over ranks, and
 ``sum_j ||g_j - g||^2 = sum_j ||g_j||^2 - n ||g||^2`` does the rest (:mod:`adabatch.moments.gradient_moments`).
-Nothing of the parameters' size is stored or communicated. Besides the two numbers (two for each part of the model,
+Nothing of the parameters' size is stored or communicated. Apart from the two numbers (two for each part of the model,
 if parts are asked for) the all-reduce carries nine more, which show mistakes (:mod:`adabatch.statistics.probe`).
 
 Where the leaf is: for a plain module and under ``DistributedDataParallel`` it is the parameter; under FSDP2 it is
@@ -44,7 +44,7 @@ from adabatch.statistics.probe import (
     require_no_scaler,
     require_same_gradient,
 )
-from adabatch.statistics.reductions import Leaf, autograd_leaves, copies, data_parallel, like
+from adabatch.statistics.reductions import Leaf, autograd_leaves, data_parallel, like, replica_count
 
 __all__ = ["GradientStatistics", "ReducedStep"]
 
@@ -103,7 +103,9 @@ class GradientStatistics:
         self._parts = sorted(set(parts))
         self._named = part_of is not None
         self._part = torch.tensor([self._parts.index(part) for part in parts], device=self._device)
-        self._weights = self._fp64([1 / copies(leaf.tensor, self.layout.tensor_parallel) for leaf in self._leaves])
+        self._weights = self._fp64(
+            [1 / replica_count(leaf.tensor, self.layout.tensor_parallel) for leaf in self._leaves]
+        )
         self._share = self._own_share()
         self._share_weights = self._fp64([self._share.get(index, 0.0) for index in range(len(self._leaves))])
         self._probe = min(range(len(self._leaves)), key=lambda index: self._leaves[index].tensor.numel())
@@ -207,7 +209,7 @@ class GradientStatistics:
     def reduce_step(self, *further: Tensor) -> ReducedStep:
         """:meth:`finish` if enabled, else the squared norm alone; the loop's own scalars travel along.
 
-        There is one all-reduce per mesh dimension and one transfer to the host, whatever is summed.
+        There is one all-reduce per mesh dimension and one transfer to the host.
 
         Args:
             further: scalars of this rank on the model's device, such as its loss; their sums over all ranks (the
@@ -297,7 +299,7 @@ class GradientStatistics:
         if trainable != len(self._leaves):
             raise RuntimeError(
                 f"the model has {trainable} trainable parameters, but had {len(self._leaves)} when the statistics "
-                "were attached: attach again after adding, replacing, freezing or thawing parameters"
+                "were attached: attach again after adding, replacing, freezing or unfreezing parameters"
             )
 
     def _moments(self, sizes: GroupSizes, squares: Sequence[float], norms: Sequence[float]) -> GradientMoments:
@@ -321,13 +323,14 @@ class GradientStatistics:
     def _own_share(self) -> dict[int, float]:
         """The leaves of whose reduced gradient this rank counts its part, and by how much.
 
-        Where gradients are replicated every rank counts every J-th; else each its shard, by 1/copies.
+        Where gradients are replicated every rank counts every J-th; else each its shard, by 1/replica_count.
         """
         if self.layout.replicated:
             rank = dist.get_rank(self.layout.process_groups[0])
             return dict.fromkeys(range(rank, len(self._leaves), self.layout.ranks), 1.0)
         return {
-            index: 1 / copies(leaf.parameter, self.layout.world_size) for index, leaf in enumerate(self._leaves)
+            index: 1 / replica_count(leaf.parameter, self.layout.world_size)
+            for index, leaf in enumerate(self._leaves)
         }
 
     def _local_share(self) -> Tensor:

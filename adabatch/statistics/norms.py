@@ -5,8 +5,8 @@ the square, and another one for another layout of the same numbers), which is mo
 norm test lives on. Norms of chunks, combined in fp64, run at the same speed with an error near 1e-8; small tensors
 accumulate in fp64 right away, which is exact.
 
-A GPU adds in a tree, which keeps the digits by itself, and there launches count: one a tensor, into its place in a
-vector that is squared once a micro-batch.
+A GPU adds in a tree, which keeps the digits by itself, and there launches count: one per tensor, into its place in a
+vector that is squared once per micro-batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHUNK = 4096
 """Elements whose norm is taken in one fp32 accumulator; the chunks' squares are added in fp64."""
 
 SMALL = 8 * CHUNK
-"""Up to here fp64 is free beside the launch on a CPU; beyond, its cast would cost 20 times the read."""
+"""Up to here fp64 is free compared with the launch on a CPU; beyond, its cast would cost 20 times the read."""
 
 CHUNK_ROUNDING, SUM_ROUNDING = 1e-5, 1e-12
 """Largest relative error of a squared norm: of fp32 chunks (16 accumulators of 256 numbers each: measured up to

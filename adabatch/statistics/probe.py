@@ -3,7 +3,7 @@
 Two mistakes would make the moments silently wrong: groups of unequal size (on this rank or between ranks), and a
 reduced gradient that is not the mean of the gradients that the hooks saw (a loss scale that was taken out of one
 and not of the other, clipping before the statistics, a gradient left from the step before, a sum over ranks where
-a mean was meant). A few numbers beside the moments, in the same all-reduce, show both. A loss scale that was left
+a mean was meant). A few numbers next to the moments, in the same all-reduce, show both. A loss scale that was left
 in both sides shows in neither: there a ``GradScaler`` is looked for instead.
 """
 
@@ -84,7 +84,7 @@ def require_equal_sizes(sums: Sequence[float], ranks: int) -> None:
 
     >>> require_equal_sizes([4.0, 8.0, 6.0, 18.0, 0.0, 0.0], 2)      # both 2 micro-batches of 3 samples
     """
-    names = ("micro-batches a step", "samples a group", "tokens a group")
+    names = ("micro-batches per step", "samples per group", "tokens per group")
     for name, total, squares in zip(names, sums[::2], sums[1::2], strict=True):
         if ranks * squares != total**2:
             spread = math.sqrt(max(squares / ranks - (total / ranks) ** 2, 0.0))

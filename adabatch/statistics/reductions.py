@@ -3,7 +3,7 @@
 A model may lie on a mesh of several dimensions. Two numbers say all that the statistics need: J, the
 data-parallel ranks (each with its own samples: DDP's ranks, FSDP2's shards, hybrid sharding's replicas x shards),
 and T, the tensor-parallel ranks (which work on the same samples). A tensor that several ranks hold alike must be
-counted once: each rank counts it by 1/:func:`copies`.
+counted once: each rank counts it by 1/:func:`replica_count`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from torch.nn.parallel import DistributedDataParallel
 __all__ = [
     "DataParallel",
     "Leaf",
-    "Scratch",
+    "Workspace",
     "autograd_leaves",
-    "copies",
     "data_parallel",
     "like",
     "reduce_scatter",
+    "replica_count",
 ]
 
 
@@ -84,7 +84,7 @@ def autograd_leaves(model: nn.Module) -> Iterator[Leaf]:
             yield Leaf(name, parameter, parameter)
 
 
-def copies(tensor: Tensor, ranks: int) -> int:
+def replica_count(tensor: Tensor, ranks: int) -> int:
     """How many of these ranks hold the same values: all of them, but for a tensor that is sharded over them."""
     if not isinstance(tensor, DTensor):
         return ranks
@@ -99,7 +99,7 @@ def like(gradient: Tensor, tensor: Tensor) -> Tensor:
     return gradient
 
 
-class Scratch:
+class Workspace:
     """A buffer that is used over and over: on a CPU fresh memory costs more than a pass over it."""
 
     def __init__(self) -> None:
@@ -117,14 +117,14 @@ class Scratch:
         self._buffer = torch.empty(0)
 
 
-def reduce_scatter(whole: Tensor, group: dist.ProcessGroup, scratch: Scratch) -> Tensor:
+def reduce_scatter(whole: Tensor, group: dist.ProcessGroup, workspace: Workspace) -> Tensor:
     """[ranks, ...] on every rank -> [...]: the sum over ranks of the row with this rank's number.
 
     On the CPU the rows are exchanged and added here, which is faster than gloo's own reduce-scatter
     (`benchmarks/statistics_cost.py` prints both).
     """
     if whole.device.type == "cpu":
-        received = scratch.like(whole)
+        received = workspace.like(whole)
         dist.all_to_all_single(received.view(-1), whole.view(-1), group=group)
         return received.sum(0)
     part = torch.empty_like(whole[0])

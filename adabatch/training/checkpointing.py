@@ -1,4 +1,4 @@
-"""What of a run goes into a checkpoint, and how a run goes on from one."""
+"""What of a run a checkpoint holds, and how a run resumes from one."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _sampler_state(run: Run) -> dict[str, Any]:
 
 
 def _restore_sampler(run: Run, path: Path, progress: dict[str, Any]) -> None:
-    """Go on in a stream from what all ranks saved, however many they were; prepared data need no state."""
+    """Continue a stream from what all ranks saved, however many they were; prepared data need no state."""
     if run.corpus.train.length is not None:
         return
     files = [rank_file(path, rank) for rank in range(progress["world_size"])]

@@ -78,5 +78,5 @@ class DivergenceGuard:
         return {"skipped": self.skipped, "skipped_in_a_row": self.in_a_row}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from saved counts."""
+        """Continue from saved counts."""
         self.skipped, self.in_a_row = state["skipped"], state.get("skipped_in_a_row", 0)

@@ -167,16 +167,16 @@ def _rank_until(settings: Settings, start: Start, interrupted: list[int]) -> int
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, CheckpointError, OSError) as error:
-        _say(error)
+        _log(error)
         return USER_ERROR if isinstance(error, ValueError) else 1
     except TrainingDivergedError as error:
-        _say(error)
+        _log(error)
         return DIVERGED
     except RuntimeError as error:
         if interrupted:  # a collective that lost its peer
             return INTERRUPTED
         if is_out_of_memory(error):
-            _say_out_of_memory(error)
+            _log_out_of_memory(error)
             return OUT_OF_MEMORY
         if lost_peer(error):
             print(f"rank {os.environ.get('RANK', '0')} lost its connection to another rank", file=sys.stderr)
@@ -186,7 +186,7 @@ def _rank_until(settings: Settings, start: Start, interrupted: list[int]) -> int
     return 0
 
 
-def _say_out_of_memory(error: RuntimeError) -> None:
+def _log_out_of_memory(error: RuntimeError) -> None:
     """Which rank it was, what torch says in one line, and what to do."""
     print(
         f"Error: rank {os.environ.get('RANK', '0')} ran out of memory ({str(error).splitlines()[0]}): lower "
@@ -196,7 +196,7 @@ def _say_out_of_memory(error: RuntimeError) -> None:
     )
 
 
-def _say(error: Exception) -> None:
+def _log(error: Exception) -> None:
     """Print an error as one message; of what every rank finds, only the main rank's."""
     rank = os.environ.get("RANK", "0")
     if rank != "0" and isinstance(error, AgreedError | CheckpointError | TrainingDivergedError):

@@ -62,7 +62,7 @@ def validation_loss(
 
 
 def bits_per_byte(loss: float | None, corpus: Corpus) -> float | None:
-    """A loss in nats a token as bits a byte of text, which compares runs with different tokenizers.
+    """A loss in nats per token as bits per byte of text, which compares runs with different tokenizers.
 
     It is loss / ln 2 over the bytes that a token of the validation set stands for on average (the ends of
     documents are tokens of no bytes).

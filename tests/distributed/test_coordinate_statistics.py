@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.distributed.parallel import set_gradient_sync
 from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments
-from adabatch.statistics import CoordinateStatistics, coordinate_shares
-from adabatch.statistics.coordinate_shares import BLOCK
+from adabatch.statistics import CoordinateStatistics, coordinate_shards
+from adabatch.statistics.coordinate_shards import BLOCK
 from tests.support.spawning import run_ranks
 from tests.support.tiny_model import TinyModel, accumulate, group_gradients, groups_of, sharded, tensor_parallel
 
@@ -188,7 +188,7 @@ def sums_with_loud_features(stride: int) -> tuple[float, float]:
 def test_a_stride_sees_all_input_features_alike(monkeypatch):
     exact, sampled = sums_with_loud_features(1), sums_with_loud_features(16)
     assert sampled == pytest.approx(exact, rel=0.03)
-    monkeypatch.setattr(coordinate_shares, "coprime_stride", lambda stride, size: stride)
+    monkeypatch.setattr(coordinate_shards, "coprime_stride", lambda stride, size: stride)
     aliased = sums_with_loud_features(16)  # what a stride of 16 itself would see
     assert aliased[0] > 1.5 * exact[0]
 

@@ -104,11 +104,11 @@ def refused(rank: int, world_size: int) -> dict[str, str]:
 def test_ranks_that_disagree_are_all_told_so():
     for messages in run_ranks(refused, 2):
         assert (
-            "unequal numbers of micro-batches a step (mean 1.5, standard deviation 0.5)"
+            "unequal numbers of micro-batches per step (mean 1.5, standard deviation 0.5)"
             in messages["micro-batches"]
         )
-        assert "unequal numbers of samples a group (mean 2.5, standard deviation 0.5)" in messages["samples"]
-        assert "unequal numbers of tokens a group (mean 11.5" in messages["tokens"]
+        assert "unequal numbers of samples per group (mean 2.5, standard deviation 0.5)" in messages["samples"]
+        assert "unequal numbers of tokens per group (mean 11.5" in messages["tokens"]
         assert "not the mean of the groups' gradients (about 2 times)" in messages["sum"]
         assert "equal" not in messages
 

@@ -1,6 +1,6 @@
 """How a parameter's coordinates are divided over ranks, and which of them are looked at.
 
-With a stride these are every so many-th block of ``BLOCK`` neighbours on each rank: a cache line, so that what is
+With a stride these are every n-th block of ``BLOCK`` neighbours on each rank: a cache line, so that what is
 left out is not even read.
 """
 
@@ -17,12 +17,12 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from adabatch.statistics.norms import local
-from adabatch.statistics.reductions import DataParallel, Leaf, copies, like
+from adabatch.statistics.reductions import DataParallel, Leaf, like, replica_count
 
-__all__ = ["BLOCK", "SMALL", "Sample", "Share", "coprime_stride"]
+__all__ = ["BLOCK", "SMALL", "Sample", "Shard", "coprime_stride"]
 
 SMALL = 1 << 16
-"""Coordinates of a parameter of which all count, whatever the stride is."""
+"""Coordinates of a parameter of which all count at any stride."""
 
 BLOCK = 16
 """Neighbouring coordinates that are taken or left out together."""
@@ -57,7 +57,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """How one leaf's coordinates are divided over ranks.
 
     Attributes:
@@ -67,10 +67,10 @@ class Share:
         dtype: in which sums are taken.
         stride: sums are kept of every this-many-th block of a rank's coordinates (:func:`coprime_stride`).
         scatter: the group of these ranks, None for one rank.
-        replicas: the group of ranks that end with the same share (hybrid sharding).
+        replicas: the group of ranks that end with the same shard (hybrid sharding).
         rank: this rank's number in ``scatter``.
         group: this rank's data-parallel number.
-        copies: how many ranks end with this share.
+        replica_count: how many ranks end with this shard.
     """
 
     leaf: Leaf
@@ -82,10 +82,10 @@ class Share:
     replicas: dist.ProcessGroup | None = None
     rank: int = 0
     group: int = 0
-    copies: int = 1
+    replica_count: int = 1
 
     @classmethod
-    def of(cls, leaf: Leaf, layout: DataParallel, stride: int = 1) -> Share:
+    def of(cls, leaf: Leaf, layout: DataParallel, stride: int = 1) -> Shard:
         """How the layout divides this leaf.
 
         Args:
@@ -102,10 +102,10 @@ class Share:
             rank, size = dist.get_rank(layout.process_groups[0]), -(-whole.numel() // layout.ranks)
             every, scatter = _every(stride, size, whole), layout.process_groups[0]
             return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank)
-        count = copies(leaf.parameter, layout.world_size)
+        count = replica_count(leaf.parameter, layout.world_size)
         mesh = _sharding(leaf)
         if mesh is None:
-            return cls(leaf, 1, whole.numel(), dtype, _every(stride, whole.numel(), whole), copies=count)
+            return cls(leaf, 1, whole.numel(), dtype, _every(stride, whole.numel(), whole), replica_count=count)
         dimensions = mesh.ndim - _dimensions(leaf.tensor)
         place = mesh.get_coordinate()
         assert place is not None
@@ -124,7 +124,7 @@ class Share:
         return self.sample(self.size).size
 
     def sample(self, length: int, ranks: int = 1, start: int = 0) -> Sample:
-        """What is kept of so many coordinates of each of some ranks, which lie in a flat tensor from start on."""
+        """What is kept of ``length`` coordinates of each of some ranks, which lie in a flat tensor from start on."""
         blocks, block = (1, length) if self.stride == 1 else (-(-(length // BLOCK) // self.stride), BLOCK)
         return Sample((ranks, blocks, block), (self.size, self.stride * BLOCK, 1), start)
 
@@ -155,7 +155,7 @@ def coprime_stride(stride: int, size: int) -> int:
 
 
 def _every(stride: int, size: int, whole: Tensor) -> int:
-    """The stride of a parameter of which each rank has so many coordinates.
+    """The stride of a parameter of which each rank has ``size`` coordinates.
 
     Blocks pass through all columns within ``stride`` rows: a rank with fewer rows would see the same columns as
     all others, and looks at everything.

@@ -5,15 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.statistics.coordinate_shares import BLOCK, SMALL, Share, _every, coprime_stride
+from adabatch.statistics.coordinate_shards import BLOCK, SMALL, Shard, _every, coprime_stride
 from adabatch.statistics.reductions import Leaf
 
 
-def share_of(rows: int, row: int, ranks: int, stride: int) -> Share:
+def shard_of(rows: int, row: int, ranks: int, stride: int) -> Shard:
     """Of a matrix that is divided over ranks by rows, as FSDP2 does."""
     weight = torch.empty(rows, row, device="meta")
     size = -(-rows // ranks) * row
-    return Share(Leaf("weight", weight, weight), ranks, size, torch.float32, stride)
+    return Shard(Leaf("weight", weight, weight), ranks, size, torch.float32, stride)
 
 
 @settings(deadline=None, max_examples=200)
@@ -21,20 +21,20 @@ def share_of(rows: int, row: int, ranks: int, stride: int) -> Share:
     rows=st.integers(1, 70), row=st.integers(1, 40), ranks=st.integers(1, 8), stride=st.sampled_from([1, 2, 3, 17])
 )
 def test_what_is_sent_is_what_arrives(rows, row, ranks, stride):
-    share = share_of(rows, row, ranks, stride)
+    shard = shard_of(rows, row, ranks, stride)
     flat = torch.arange(rows * row)
     sent: list[list[int]] = []
-    for sample in share.samples:
-        assert sample.size <= share.kept
+    for sample in shard.samples:
+        assert sample.size <= shard.kept
         sent += sample.of(flat).flatten(1).tolist()
     for rank in range(ranks):
-        own = flat[rank * share.size :][: share.size]  # with fewer rows than ranks, the last ones have none
-        arrived = share.sample(len(own)).of(own).flatten().tolist() if len(own) else []
+        own = flat[rank * shard.size :][: shard.size]  # with fewer rows than ranks, the last ones have none
+        arrived = shard.sample(len(own)).of(own).flatten().tolist() if len(own) else []
         assert arrived == (sent[rank] if rank < len(sent) else [])
         if stride == 1:
             assert arrived == own.tolist()
         else:
-            assert [place - rank * share.size for place in arrived] == [
+            assert [place - rank * shard.size for place in arrived] == [
                 start + offset
                 for start in range(0, len(own) - BLOCK + 1, stride * BLOCK)
                 for offset in range(BLOCK)
@@ -47,12 +47,12 @@ def test_every_rank_sees_every_column(shape, ranks):
     rows, row = shape
     size = -(-rows // ranks) * row
     stride = _every(16, size, torch.empty(shape, device="meta"))
-    share = share_of(rows, row, ranks, stride)
+    shard = shard_of(rows, row, ranks, stride)
     own = torch.arange(size)
-    columns = share.sample(size).of(own).flatten() % row
+    columns = shard.sample(size).of(own).flatten() % row
     assert len(set(columns.tolist())) == row
     if stride > 1:
-        assert share.kept < size / 15
+        assert shard.kept < size / 15
 
 
 def test_small_parameters_and_few_rows_are_seen_whole():
