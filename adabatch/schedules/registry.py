@@ -1,7 +1,7 @@
 """The batch rules by name: what a run's settings, their choices, help and checks are derived from.
 
-A rule registers itself next to its class, with the options that only it has. A new one is a module of this package;
-nothing else has to know it.
+A rule registers itself next to its class, with the options that only it has. A new one is a module of this
+package; nothing else has to know it.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Shard:
         return self.sample(self.size).size
 
     def sample(self, length: int, ranks: int = 1, start: int = 0) -> Sample:
-        """What is kept of ``length`` coordinates of each of some ranks, which lie in a flat tensor from start on."""
+        """What is kept of ``length`` coordinates of each of some ranks, in a flat tensor from ``start`` on."""
         blocks, block = (1, length) if self.stride == 1 else (-(-(length // BLOCK) // self.stride), BLOCK)
         return Sample((ranks, blocks, block), (self.size, self.stride * BLOCK, 1), start)
 
