@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # imports: two files at a time (a file's tests share what they trained, or a port).
 TWO_FILES := --numprocesses 2 --dist loadfile
 
-.PHONY: install demo test test-slow test-gpu test-other-pythons lint docs check faults properties interrupts
+.PHONY: install demo test test-slow test-gpu lint docs check faults properties readme interrupts
 
 install: $(VENV)/.installed
 
@@ -51,6 +51,10 @@ faults: install
 # Every property test with 25 times its examples: half an hour on two cores.
 properties: install
 	$(PYTEST) --numprocesses auto --timeout 3000 --examples-times 25 -m "hypothesis and not distributed"
+
+# README's commands in order, from a fresh clone of the last commit, in a shell that has nothing active.
+readme:
+	bash tests/readme_in_a_shell.sh
 
 # Ctrl-C at random moments of five commands.
 interrupts: install
