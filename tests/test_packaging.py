@@ -52,3 +52,26 @@ def test_constraints_pin_every_dependency_exactly():
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert {name.lower() for name in names} <= pinned
+
+
+def test_what_is_pinned_runs_on_every_python_that_is_promised():
+    """A distribution's own Requires-Python, against the oldest patch release of each minor version."""
+    import importlib.metadata
+    import tomllib
+
+    from packaging.specifiers import SpecifierSet
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    prefix = "Programming Language :: Python :: "
+    promised = [f"{line.removeprefix(prefix)}.0" for line in project["classifiers"] if line.startswith(prefix)]
+    assert SpecifierSet(project["requires-python"]).contains("3.11.0")
+    assert "3.11.0" in promised
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    refused = []
+    for line in lines:
+        name, version = line.split("==")
+        installed = importlib.metadata.metadata(name)
+        needs = SpecifierSet(installed["Requires-Python"] or "")
+        refused += [f"{line}: Python {needs}" for python in promised if not needs.contains(python)]
+        assert installed["Version"].split("+")[0] == version, f"{name}: make install brings what is pinned"
+    assert refused == []
