@@ -54,7 +54,7 @@ def test_the_page_is_in_step_with_the_code() -> None:
 
 
 def test_the_page_changes_with_a_statement(tmp_path) -> None:
-    page = write_theory_page(tmp_path / "docs" / "theory.md").read_text(encoding="utf-8")
+    page = write_theory_page(tmp_path / "theory.md").read_text(encoding="utf-8")
     for claim in CLAIMS:
         assert claim.latex in page
     for proof in all_proofs():
