@@ -93,23 +93,6 @@ print(find_spec("torch"), *[module.__file__ for module in (adabatch, proofs, sim
 
 
 @pytest.mark.slow
-def test_the_page_of_the_proofs_is_written_in_a_clone_only(environment, tmp_path):
-    before = files(environment)
-    done = subprocess.run(
-        [environment / "bin" / "adabatch", "prove", "--write-docs"],
-        cwd=tmp_path,
-        env=outside(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Error: there is no folder")
-    assert done.stderr.count("\n") == 1
-    assert files(environment) == before
-
-
-@pytest.mark.slow
 def test_the_wheel_carries_the_packages_and_the_command(wheel, source):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
