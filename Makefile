@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Ranks keep all cores busy by themselves. Slow tests of them start whole commands, which spend half of their time on
-# imports: two files at a time (a file's tests share what they trained, or a port).
-TWO_FILES := --numprocesses 2 --dist loadfile
+# Two tests of ranks at a time keep two cores busier than one: ranks wait for each other. A worker takes neighbouring
+# tests, which share what they trained; of slow ones it takes a file, whose tests may share a port too.
+WORKERS := --numprocesses auto --dist
 
-.PHONY: install demo test test-slow test-gpu test-other-pythons lint docs check faults properties interrupts
+.PHONY: install demo test test-slow test-gpu lint docs check faults properties readme interrupts
 
 install: $(VENV)/.installed
 
@@ -21,12 +21,10 @@ demo: install
 	$(BIN)/adabatch train --preset demo --parallel fsdp --ranks 2 --output runs/demo --overwrite $(OPTIONS)
 
 test: install
-	$(PYTEST) --numprocesses auto -m "not slow and not distributed"
-	$(PYTEST) -m "distributed and not slow"
+	$(PYTEST) $(WORKERS) worksteal -m "not slow"
 
 test-slow: install
-	$(PYTEST) --numprocesses auto -m "slow and not distributed"
-	$(PYTEST) $(TWO_FILES) -m "slow and distributed"
+	$(PYTEST) $(WORKERS) loadfile -m slow
 
 # On a machine with a GPU, also from an unpacked checkout: with the clone's environment, or PYTHON as it is.
 test-gpu:
@@ -51,6 +49,10 @@ faults: install
 # Every property test with 25 times its examples: half an hour on two cores.
 properties: install
 	$(PYTEST) --numprocesses auto --timeout 3000 --examples-times 25 -m "hypothesis and not distributed"
+
+# README's commands in order, from a fresh clone of the last commit, in a shell that has nothing active.
+readme:
+	bash tests/readme_in_a_shell.sh
 
 # Ctrl-C at random moments of five commands.
 interrupts: install

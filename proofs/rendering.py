@@ -142,10 +142,15 @@ THEORY_PAGE = Path(__file__).resolve().parent.parent / "docs" / "theory.md"
 
 
 def write_theory_page(path: Path = THEORY_PAGE) -> Path:
-    """Write docs/theory.md for all claims and proofs."""
+    """Write docs/theory.md for all claims and proofs.
+
+    Raises:
+        ValueError: if its folder does not exist, as where adabatch was installed from a wheel.
+    """
     from proofs.registry import all_proofs
     from theory.audit.claims import CLAIMS
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}: --write-docs writes a clone's page; run it there")
     path.write_text(theory_page(CLAIMS, all_proofs()), encoding="utf-8")
     return path

@@ -53,8 +53,14 @@ def test_the_page_is_in_step_with_the_code() -> None:
     )
 
 
+def test_the_page_is_not_written_where_there_is_no_clone(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"there is no folder .*/docs: --write-docs writes a clone's page"):
+        write_theory_page(tmp_path / "docs" / "theory.md")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_page_changes_with_a_statement(tmp_path) -> None:
-    page = write_theory_page(tmp_path / "docs" / "theory.md").read_text(encoding="utf-8")
+    page = write_theory_page(tmp_path / "theory.md").read_text(encoding="utf-8")
     for claim in CLAIMS:
         assert claim.latex in page
     for proof in all_proofs():
