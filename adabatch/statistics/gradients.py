@@ -5,8 +5,9 @@ groups of m samples. A hook on each autograd leaf sees the group's own gradient 
 reduces it, and adds its squared norm to a running fp64 sum; after the last micro-batch the squared norm of the
 reduced gradient is taken where it lies. The two numbers are summed over ranks, and
 ``sum_j ||g_j - g||^2 = sum_j ||g_j||^2 - n ||g||^2`` does the rest (:mod:`adabatch.moments.gradient_moments`).
-Nothing of the parameters' size is stored or communicated. Apart from the two numbers (two for each part of the model,
-if parts are asked for) the all-reduce carries nine more, which show mistakes (:mod:`adabatch.statistics.probe`).
+Nothing of the parameters' size is stored or communicated. Apart from the two numbers (two for each part of the
+model, if parts are asked for) the all-reduce carries nine more, which show mistakes
+(:mod:`adabatch.statistics.probe`).
 
 Where the leaf is: for a plain module and under ``DistributedDataParallel`` it is the parameter; under FSDP2 it is
 the *unsharded* parameter, reached once through ``unshard()`` and ``reshard()``. Tied parameters are one leaf. On

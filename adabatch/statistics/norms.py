@@ -5,8 +5,8 @@ the square, and another one for another layout of the same numbers), which is mo
 norm test lives on. Norms of chunks, combined in fp64, run at the same speed with an error near 1e-8; small tensors
 accumulate in fp64 right away, which is exact.
 
-A GPU adds in a tree, which keeps the digits by itself, and there launches count: one per tensor, into its place in a
-vector that is squared once per micro-batch.
+A GPU adds in a tree, which keeps the digits by itself, and there launches count: one per tensor, into its place in
+a vector that is squared once per micro-batch.
 """
 
 from __future__ import annotations

@@ -93,14 +93,14 @@ def test_an_interrupt_that_is_heard_takes_the_place_of_the_swallowed_one():
 
 
 def test_a_second_interrupt_while_the_first_is_dealt_with_ends_the_rank_alike(monkeypatch):
-    def leave(settings, corpus, interrupted):
+    def leave(settings, start, interrupted):
         try:
             signal.raise_signal(signal.SIGINT)
         finally:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(launch, "_rank_until", leave)
-    assert launch._rank(load_settings("demo")) == launch.INTERRUPTED
+    assert launch._rank(load_settings("demo"), None) == launch.INTERRUPTED
 
 
 def test_outside_the_main_thread_it_is_refused_and_changes_nothing():
