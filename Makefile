@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # tests, which share what they trained; of slow ones it takes a file, whose tests may share a port too.
 WORKERS := --numprocesses auto --dist
 
-.PHONY: install demo test test-slow test-gpu lint docs check faults properties readme interrupts
+.PHONY: install demo test test-slow test-gpu test-other-pythons lint docs check faults properties readme interrupts
 
 install: $(VENV)/.installed
 
@@ -35,6 +35,20 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What needs no torch, on the other Pythons that are promised, where they are found.
+OTHER_PYTHONS ?= python3.12 python3.13
+WITHOUT_TORCH := $(addprefix tests/,adabatch/moments adabatch/schedules theory proofs simulate) \
+  adabatch/moments adabatch/schedules theory proofs simulate
+test-other-pythons:
+	for python in $(OTHER_PYTHONS); do \
+	  $$python -c '' 2>/dev/null || { echo "there is no $$python here"; continue; }; \
+	  echo "$$python"; bin=build/$$(basename $$python)/bin; \
+	  $$python -m venv build/$$(basename $$python) && \
+	  $$bin/pip install --quiet --constraint constraints.txt --editable '.[theory]' \
+	    pytest pytest-timeout pytest-xdist hypothesis z3-solver && \
+	  $$bin/python -m pytest $(WORKERS) worksteal -m "not slow and not distributed" $(WITHOUT_TORCH) || exit 1; \
+	done
 
 # The documentation site, in build/site: nothing in it comes from another server.
 docs: install

@@ -1,6 +1,8 @@
 """What all tests share: one cache of prepared corpora, one thread, no network."""
 
 import os
+import re
+from importlib.util import find_spec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -30,6 +32,13 @@ def _corpus_cache(tmp_path_factory):
 def adabatch(monkeypatch, capsys):
     """The command, run in this process."""
     return Command(monkeypatch, capsys)
+
+
+def pytest_ignore_collect(collection_path):
+    """Without torch, leave out the files that compare with it (`make test-other-pythons`)."""
+    if collection_path.suffix != ".py" or find_spec("torch") is not None:
+        return None
+    return bool(re.search(r"^(import|from) torch\b", collection_path.read_text(), flags=re.MULTILINE)) or None
 
 
 def pytest_addoption(parser):
