@@ -22,7 +22,7 @@ def modules_of(extra: str) -> set[str]:
 
 
 EXTRAS = modules_of("train") | modules_of("theory") | {"accelerate", "tensorboard", "pandas"}
-"""All that may be installed besides numpy."""
+"""All that may be installed apart from numpy."""
 
 MAIN = "from adabatch.commands import main; main()"
 

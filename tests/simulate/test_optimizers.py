@@ -188,7 +188,7 @@ def test_denominators_are_those_of_the_next_step_with_the_true_gradient():
     st.floats(1e-6, 0.999),
 )
 def test_no_step_of_adam_exceeds_its_bound(values, share, beta2):
-    """Lemma L1: |w_{k+1} - w_k| <= alpha C_m, whatever the gradients."""
+    """Lemma L1: |w_{k+1} - w_k| <= alpha C_m, for any gradients."""
     beta1 = share * math.sqrt(beta2)
     adam, w = Adam(1.0, beta1, beta2), np.zeros((1, 1))
     state = adam.start(w)

@@ -124,7 +124,7 @@ sys.argv = ["adabatch", "claims"]
 
 
 def test_an_interrupt_in_the_middle_of_an_import_ends_the_command():
-    """Packages destroy objects while they are imported, and Python cannot raise there: it would go on."""
+    """Packages destroy objects while they are imported, and Python cannot raise there: it would continue."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED + "commands.main()"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 

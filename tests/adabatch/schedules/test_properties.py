@@ -1,4 +1,4 @@
-"""Whatever the gradients say: the proposed batch never falls, stays within a unit of the maximum, can be made."""
+"""For any gradients: the proposed batch never falls, stays within a unit of the maximum, can be made."""
 
 import math
 

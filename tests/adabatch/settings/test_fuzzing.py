@@ -1,4 +1,4 @@
-"""Whatever a settings file holds: settings that survive their own file, or a ValueError that says why not."""
+"""For any settings file: settings that survive their own file, or a ValueError that says why not."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""What the statistics refuse: each mistake in a loop, and the message that says how to mend it."""
+"""What the statistics refuse: each mistake in a loop, and the message that says how to fix it."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_what_was_put_before_is_replaced_and_cleared():
 
 
 class Launches(TorchDispatchMode):
-    """Operations that are no views."""
+    """Operations that are not views."""
 
     def __init__(self):
         super().__init__()
