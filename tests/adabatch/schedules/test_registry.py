@@ -1,4 +1,4 @@
-"""A batch rule is registered beside its class: a module put into the package is all that a new one takes."""
+"""A batch rule is registered next to its class: a module put into the package is all that a new one takes."""
 
 from __future__ import annotations
 
@@ -62,18 +62,12 @@ main()
 
 
 def test_a_new_rule_is_one_module(tmp_path):
-    shutil.copytree(
-        Path(adabatch.__file__).parent, tmp_path / "adabatch", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    (tmp_path / "adabatch" / "schedules" / "doubling.py").write_text(DOUBLING)
+    package = tmp_path / "adabatch"
+    shutil.copytree(Path(adabatch.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "schedules" / "doubling.py").write_text(DOUBLING)
     environment = {"PATH": "", "PYTHONPATH": str(tmp_path), "COLUMNS": "300"}
-    ended = subprocess.run(
-        [sys.executable, "-c", USE, "train", "--help"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=tmp_path,
-    )
+    words = [sys.executable, "-c", USE, "train", "--help"]
+    ended = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0] == "[4, 4, 8, 8, 8, 16]"
     assert "--doubling-steps" in ended.stdout
@@ -84,7 +78,8 @@ def test_a_new_rule_is_one_module(tmp_path):
 @pytest.mark.parametrize("name", batch_rules())
 def test_each_rule_has_help_and_its_options_are_settings(name):
     rule = batch_rules()[name]
-    assert rule.summary and "\n" not in rule.summary
+    assert rule.summary
+    assert "\n" not in rule.summary
     settings = {item.name for item in fields(ScheduleSettings)}
     for item in fields(rule.options) if rule.options else ():
         assert item.name in settings
