@@ -50,7 +50,7 @@ from adabatch.model.parts import model_part
 from adabatch.settings import OptimizerSettings, ParallelSettings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics, per_sample_moments
 from adabatch.statistics.clipping import clip_gradients
-from adabatch.statistics.reductions import Scratch, reduce_scatter
+from adabatch.statistics.reductions import Workspace, reduce_scatter
 from adabatch.training.building import build_optimizer
 from adabatch.training.loop import optimizer_step
 
@@ -302,9 +302,9 @@ def bare_reduce_scatter(size: int) -> tuple[float, float]:
     ranks = dist.get_world_size()
     whole, part = torch.ones(ranks, -(-size // ranks)), torch.empty(-(-size // ranks))
     own = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
-    scratch = Scratch()
+    workspace = Workspace()
     ways: tuple[Callable[[], object], ...] = (
-        lambda: reduce_scatter(whole, dist.group.WORLD, scratch),
+        lambda: reduce_scatter(whole, dist.group.WORLD, workspace),
         lambda: own(part, whole.view(-1)),
     )
     seconds: list[list[float]] = [[], []]

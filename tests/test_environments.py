@@ -35,7 +35,7 @@ from adabatch import CoordinateStatistics, GradientStatistics, NormTest
 torch.manual_seed(0)
 model = torch.nn.Linear(8, 1)
 statistics = GradientStatistics(model)
-schedule = NormTest(eta=0.1, initial=8, maximum=64, rounding=8)
+schedule = NormTest(eta=0.1, initial=8, maximum=64, multiple_of=8)
 for _ in range(4):
     x = torch.randn(2, 8)
     (model(x) - 5 * torch.randn(2, 1)).square().mean().backward()

@@ -211,7 +211,7 @@ def kept(rank: int, world_size: int, mode: str, sync: bool) -> dict[str, int]:
     sizes["finished"] = size()
     statistics.enable(False)
     sizes["off"] = size()
-    sizes["shard"] = sum(share.size for bucket in statistics._buckets for share in bucket.shares)
+    sizes["shard"] = sum(shard.size for bucket in statistics._buckets for shard in bucket.shards)
     return sizes
 
 
