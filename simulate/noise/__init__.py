@@ -21,14 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulate.noise.additive import Additive
+from simulate.noise.additive import Additive, Concentrated, Isotropic
 from simulate.noise.adversarial import Adversarial
 from simulate.noise.base import Draw, Noise, Source
 from simulate.noise.clipped import Clipped
 from simulate.noise.exact_tests import TESTS
 from simulate.noise.finite_sum import FiniteSumBatches
 from simulate.noise.laws import Cantelli, Exact, Gaussian, Multiplicative, Rademacher, RareSpike, Skewed, TwoPoint
-from simulate.noise.norm_wise import Concentrated, Isotropic
 from simulate.registry import Registry
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Adam as in (6), with decoupled weight decay (AdamW), and without momentum (RMSProp)."""
+"""The optimizers: Adam as in (6), AdamW, RMSProp, coordinate AdaGrad, stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from simulate.optimizers.base import Optimizer, OptimizerState, Setting, zero_safe_ratio
 from simulate.streams import Array
 
-__all__ = ["Adam", "AdamW", "RMSProp"]
+__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "RMSProp"]
 
 
 @dataclass(frozen=True)
@@ -78,3 +78,42 @@ class RMSProp(Adam):
     name: ClassVar[str] = "rmsprop"
     beta1: Setting = field(default=0.0, init=False)
     bias_correction: bool = field(default=False, init=False)
+
+
+@dataclass(frozen=True)
+class AdaGrad(Optimizer):
+    """Coordinate AdaGrad.
+
+    Attributes:
+        epsilon: added to sqrt(v_k), outside the root.
+    """
+
+    name: ClassVar[str] = "adagrad"
+    _: KW_ONLY
+    epsilon: Setting = 0.0
+
+    def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
+        """One step; see :class:`Optimizer`."""
+        state.second_moment += g * g
+        result: Array = w - self.rate(step) * zero_safe_ratio(g, np.sqrt(state.second_moment) + self.epsilon)
+        return result
+
+    def denominators(self, gradient: Array, state: OptimizerState) -> Array:
+        """sqrt(v_{k-1} + G_k^2)."""
+        result: Array = np.sqrt(state.second_moment + gradient * gradient)
+        return result
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent: nothing is remembered."""
+
+    name: ClassVar[str] = "sgd"
+
+    def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
+        """One step; see :class:`Optimizer`."""
+        result: Array = w - self.rate(step) * g
+        return result
+
+    def denominators(self, gradient: Array, state: OptimizerState) -> None:
+        """None: SGD does not precondition."""
