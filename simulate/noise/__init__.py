@@ -13,8 +13,8 @@ Batches:
     "exact", "estimated" or "constant", ``minimum_batch``, ``monotone``).
 
 Example:
-    >>> NOISES["cantelli"](eta=0.5)
-    Cantelli(eta=0.5, low=0.0)
+    >>> NOISES["gaussian"](eta=0.5)
+    Gaussian(eta=0.5)
 """
 
 from __future__ import annotations
@@ -27,7 +27,16 @@ from simulate.noise.base import Draw, Noise, Source
 from simulate.noise.clipped import Clipped
 from simulate.noise.exact_tests import TESTS
 from simulate.noise.finite_sum import FiniteSumBatches
-from simulate.noise.laws import Cantelli, Exact, Gaussian, Multiplicative, Rademacher, RareSpike, Skewed, TwoPoint
+from simulate.noise.laws import (
+    Exact,
+    Gaussian,
+    Multiplicative,
+    Skewed,
+    cantelli,
+    rademacher,
+    rare_spike,
+    two_point,
+)
 from simulate.registry import Registry
 
 __all__ = [
@@ -52,11 +61,11 @@ NOISES: Registry[Callable[..., Noise]] = Registry(
     {
         "none": Exact,
         "gaussian": Gaussian,
-        "rademacher": Rademacher,
-        "cantelli": Cantelli,
-        "rare-spike": RareSpike,
+        "rademacher": rademacher,
+        "cantelli": cantelli,
+        "rare-spike": rare_spike,
         "skewed": Skewed,
-        "two-point": TwoPoint,
+        "two-point": two_point,
         "adversarial": Adversarial,
         "isotropic": Isotropic,
         "concentrated": Concentrated,
