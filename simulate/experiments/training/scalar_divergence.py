@@ -156,7 +156,6 @@ def _descent(test: str, batch_size: int, path: Array) -> Outcome:
     return Outcome(
         name=f"{test[0].upper()}{test[1:]} test, same instance",
         statement=f"With the batch that the {test} test asks for, Adam converges on the same instance.",
-        expected=Expectation.HOLDS,
         asserted=(Assertion("largest |a.w| in the last third of the run", float(last.max()), "<=", START / 10),),
         note=f"The batch has {batch_size} samples; the steps are the same.",
     )
