@@ -27,34 +27,10 @@ from simulate.noise.base import Draw, Noise, Source
 from simulate.noise.clipped import Clipped
 from simulate.noise.exact_tests import TESTS
 from simulate.noise.finite_sum import FiniteSumBatches
-from simulate.noise.laws import (
-    Exact,
-    Gaussian,
-    Multiplicative,
-    Skewed,
-    cantelli,
-    rademacher,
-    rare_spike,
-    two_point,
-)
+from simulate.noise.laws import Exact, Gaussian, Skewed, cantelli, rademacher, rare_spike, two_point
 from simulate.registry import Registry
 
-__all__ = [
-    "NOISES",
-    "TESTS",
-    "Additive",
-    "Adversarial",
-    "Clipped",
-    "Concentrated",
-    "Draw",
-    "Exact",
-    "FiniteSumBatches",
-    "Isotropic",
-    "Multiplicative",
-    "Noise",
-    "Source",
-]
-
+__all__ = ["NOISES", "TESTS", "Clipped", "Draw", "FiniteSumBatches", "Noise", "Source"]
 
 NOISES: Registry[Callable[..., Noise]] = Registry(
     "noise",

@@ -26,12 +26,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from adabatch.moments.numeric import sqrt
 from simulate.noise.base import Draw, Stateless
+from simulate.optimizers.base import Setting
 from simulate.streams import Array, Sampler, SeedStreams
 from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training.clipping import wrong_probability
@@ -47,9 +48,6 @@ __all__ = [
     "rare_spike",
     "two_point",
 ]
-
-Setting = Any
-"""A float, or an array that broadcasts against [seeds, d]."""
 
 Atoms = tuple[tuple[Setting, Setting], tuple[Setting, Setting]]
 """Two values and their probabilities."""
