@@ -55,7 +55,7 @@ class RunningSums:
         """Account for the noise's report on step k, and copy everything if K = k is recorded."""
         last = {}
         if draw.missed is not None:
-            self._add(misses=draw.missed, missed_l1_sum=draw.missed * self._l1)
+            self._add(misses=draw.missed.astype(float), missed_l1_sum=draw.missed * self._l1)
         if self._deviations and draw.deviations is not None:
             self._add(deviation_sum=draw.deviations.sum(axis=-1))
         if draw.batch_size is not None:
