@@ -97,8 +97,7 @@ class Gaussian(Multiplicative):
 
     def factor(self, numbers: Array) -> Array:
         """X from normal numbers."""
-        factor: Array = 1.0 + self.eta * numbers
-        return factor
+        return 1.0 + self.eta * numbers
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,7 @@ class Skewed(Multiplicative):
     def factor(self, numbers: Array) -> Array:
         """X from exponential numbers."""
         signed = self.eta if self.tail == "above" else -self.eta
-        factor: Array = 1.0 + signed * (numbers - 1.0)
-        return factor
+        return 1.0 + signed * (numbers - 1.0)
 
 
 @dataclass(frozen=True)

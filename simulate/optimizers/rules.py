@@ -50,8 +50,7 @@ class Adam(Optimizer):
 
     def denominators(self, gradient: Array, state: OptimizerState) -> Array:
         """sqrt(beta2 v_{k-1} + (1 - beta2) G_k^2)."""
-        result: Array = np.sqrt(self.beta2 * state.second_moment + (1 - self.beta2) * gradient * gradient)
-        return result
+        return np.sqrt(self.beta2 * state.second_moment + (1 - self.beta2) * gradient * gradient)
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,11 @@ class AdaGrad(Optimizer):
     def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
         """One step; see :class:`Optimizer`."""
         state.second_moment += g * g
-        result: Array = w - self.rate(step) * zero_safe_ratio(g, np.sqrt(state.second_moment) + self.epsilon)
-        return result
+        return w - self.rate(step) * zero_safe_ratio(g, np.sqrt(state.second_moment) + self.epsilon)
 
     def denominators(self, gradient: Array, state: OptimizerState) -> Array:
         """sqrt(v_{k-1} + G_k^2)."""
-        result: Array = np.sqrt(state.second_moment + gradient * gradient)
-        return result
+        return np.sqrt(state.second_moment + gradient * gradient)
 
 
 @dataclass(frozen=True)
@@ -112,8 +109,7 @@ class SGD(Optimizer):
 
     def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
         """One step; see :class:`Optimizer`."""
-        result: Array = w - self.rate(step) * g
-        return result
+        return w - self.rate(step) * g
 
     def denominators(self, gradient: Array, state: OptimizerState) -> None:
         """None: SGD does not precondition."""
