@@ -5,11 +5,11 @@ is good depends on what was expected of it: a theorem must stand, a refuted clai
 (a bound that was weakened on purpose, a hypothesis that was dropped) must not either, or the check could not fail.
 
 Example:
-    >>> stands = Outcome("theorem", "sum <= bound", Expectation.HOLDS, (Assertion("sum", 2.0, "<=", 10.0),))
+    >>> stands = Outcome("theorem", "sum <= bound", (Assertion("sum", 2.0, "<=", 10.0),))
     >>> stands.as_expected, stands.ratio
     (True, 5.0)
     >>> weaker = (Assertion("sum", 2.0, "<=", 0.5),)
-    >>> weakened = Outcome("control", "sum <= bound / 20", Expectation.CONTROL, weaker)
+    >>> weakened = Outcome("control", "sum <= bound / 20", weaker, Expectation.CONTROL)
     >>> weakened.stands, weakened.as_expected
     (False, True)
 """
@@ -53,8 +53,8 @@ class Outcome:
     Attributes:
         name: short, unique in a report, for example ``"Theorem 1 on the grid"``.
         statement: what is asserted, in plain words.
-        expected: what should come out.
         asserted: what the statement asserts of the measured numbers, one comparison per case.
+        expected: what should come out.
         supporting: what must hold for the evidence to count, for example the hypotheses of a counterexample.
         kind: of the bound.
         slope: measured log-log slope, where the statement is about one.
@@ -63,8 +63,8 @@ class Outcome:
 
     name: str
     statement: str
-    expected: Expectation
     asserted: Sequence[Assertion]
+    expected: Expectation = Expectation.HOLDS
     supporting: Sequence[Assertion] = ()
     kind: Kind = Kind.OTHER
     slope: Slope | None = None

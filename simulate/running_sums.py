@@ -35,49 +35,42 @@ class RunningSums:
     ) -> None:
         self._objective, self._optimizer, self._records = objective, optimizer, frozenset(records)
         self._preconditioned, self._deviations = preconditioned, deviations
-        self._l1: Array = np.zeros(seeds)
-        self._sums = {name: np.zeros(seeds) for name in ("misses", "missed_l1_sum")}
-        self._last: dict[str, Array] = {}
-        self._copies: dict[str, list[Array]] = {}
+        self._sums: dict[str, Array] = {"misses": np.zeros(seeds), "missed_l1_sum": np.zeros(seeds)}
+        self._copies: list[dict[str, Array]] = []
 
     def before_step(self, step: int, gradient: Array, state: OptimizerState) -> None:
         """Account for G_k, while the optimizer's state is still that of step k - 1."""
-        self._l1 = np.einsum("sd->s", np.abs(gradient))  # einsum adds up short rows in half of sum's time
+        self._l1: Array = np.einsum("sd->s", np.abs(gradient))  # einsum adds up short rows in half of sum's time
         squared = np.einsum("sd,sd->s", gradient, gradient)
-        self._add("l1_sum", self._l1)
-        self._add("l2_sum", np.sqrt(squared))
-        self._add("squared_sum", squared)
+        self._add(l1_sum=self._l1, l2_sum=np.sqrt(squared), squared_sum=squared)
         if self._optimizer.schedule is not None:
-            self._add("weighted_l1_sum", self._optimizer.schedule(step) * self._l1)
+            self._add(weighted_l1_sum=self._optimizer.schedule(step) * self._l1)
         if self._preconditioned:
             denominators = self._optimizer.denominators(gradient, state)
             if denominators is not None:
                 ratio = zero_safe_ratio(gradient, denominators)
-                self._add("preconditioned_sum", np.einsum("sd,sd->s", gradient, ratio))
+                self._add(preconditioned_sum=np.einsum("sd,sd->s", gradient, ratio))
 
     def after_step(self, step: int, w: Array, draw: Draw) -> None:
         """Account for the noise's report on step k, and copy everything if K = k is recorded."""
+        last = {}
         if draw.missed is not None:
-            self._add("misses", draw.missed.astype(float))
-            self._add("missed_l1_sum", draw.missed * self._l1)
+            self._add(misses=draw.missed.astype(float), missed_l1_sum=draw.missed * self._l1)
         if self._deviations and draw.deviations is not None:
-            self._add("deviation_sum", draw.deviations.sum(axis=-1))
+            self._add(deviation_sum=draw.deviations.sum(axis=-1))
         if draw.batch_size is not None:
-            self._add("batch_sum", draw.batch_size)
-            self._last["batch_size"] = draw.batch_size
+            self._add(batch_sum=draw.batch_size)
+            last["batch_size"] = draw.batch_size
         if step in self._records:
-            for name, values in {**self._sums, **self._last, "value": self._objective.value(w)}.items():
-                self._copies.setdefault(name, []).append(values.copy())
+            self._copies.append({**self._sums, **last, "value": self._objective.value(w)})
 
     def recorded(self) -> dict[str, Array]:
         """Everything recorded, each [records, seeds]; NaN for what was never reported."""
-        recorded = {name: np.stack(copies) for name, copies in self._copies.items()}
+        recorded = {name: np.stack([copy[name] for copy in self._copies]) for name in self._copies[0]}
         optional = ("preconditioned_sum", "deviation_sum", "batch_sum", "batch_size")
         missing = np.full_like(recorded["l1_sum"], np.nan)
         return {**dict.fromkeys(optional, missing), "weighted_l1_sum": recorded["l1_sum"], **recorded}
 
-    def _add(self, name: str, value: Array) -> None:
-        if name in self._sums:
-            self._sums[name] += value
-        else:
-            self._sums[name] = value.astype(float)
+    def _add(self, **values: Array) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value

@@ -7,7 +7,7 @@ Python call is shared by a block.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -43,7 +43,7 @@ class SeedStreams:
     def __init__(self, seeds: Sequence[int], steps: int, block_numbers: int = _BLOCK_NUMBERS) -> None:
         self.seeds = tuple(int(seed) for seed in seeds)
         self._steps, self._block_numbers = steps, block_numbers
-        self._channels: dict[int, _Channel] = {}
+        self._channels: dict[int, tuple[tuple[int, ...], Sampler, Iterator[Array]]] = {}
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -59,34 +59,25 @@ class SeedStreams:
         Raises:
             ValueError: if a channel is asked for another shape or law than before.
         """
-        known = self._channels.get(channel)
-        if known is None:
+        if channel not in self._channels:
             size = max(int(np.prod(shape, dtype=int)), 1)
             length = max(self._block_numbers // (size * len(self.seeds)), -(-_CALL_NUMBERS // size))
-            length = min(length, max(self._steps, 1))
-            known = self._channels[channel] = _Channel(self.seeds, channel, shape, sampler, length)
-        elif (known.shape, known.sampler) != (shape, sampler):
-            raise ValueError(f"channel {channel} was {known.shape} of {known.sampler}, not {shape} of {sampler}")
-        return known.next()
+            numbers = _numbers(self.seeds, channel, shape, sampler, min(length, max(self._steps, 1)))
+            self._channels[channel] = shape, sampler, numbers
+        known_shape, known_sampler, numbers = self._channels[channel]
+        if (known_shape, known_sampler) != (shape, sampler):
+            raise ValueError(f"channel {channel} was {known_shape} of {known_sampler}, not {shape} of {sampler}")
+        return next(numbers)
 
 
-class _Channel:
-    """The generators of one channel and the block they drew last, shape [length, seeds, *shape]."""
-
-    def __init__(
-        self, seeds: Sequence[int], channel: int, shape: tuple[int, ...], sampler: Sampler, length: int
-    ) -> None:
-        entropy = (np.random.SeedSequence(seed, spawn_key=(channel,)) for seed in seeds)
-        self.generators = [np.random.Generator(np.random.SFC64(sequence)) for sequence in entropy]
-        self.shape, self.sampler, self.cursor = shape, sampler, length
-        self.block: Array = np.empty((length, len(self.generators), *shape))
-
-    def next(self) -> Array:
-        length = len(self.block)
-        if self.cursor == length:
-            for row, generator in enumerate(self.generators):
-                self.block[:, row] = getattr(generator, self.sampler)((length, *self.shape))
-            self.cursor = 0
-        self.cursor += 1
-        numbers: Array = self.block[self.cursor - 1]
-        return numbers
+def _numbers(
+    seeds: Sequence[int], channel: int, shape: tuple[int, ...], sampler: Sampler, length: int
+) -> Iterator[Array]:
+    """The numbers of one channel, step by step, each [seeds, *shape], drawn in blocks of ``length`` steps."""
+    entropy = (np.random.SeedSequence(seed, spawn_key=(channel,)) for seed in seeds)
+    generators = [np.random.Generator(np.random.SFC64(sequence)) for sequence in entropy]
+    block: Array = np.empty((length, len(generators), *shape))
+    while True:
+        for row, generator in enumerate(generators):
+            block[:, row] = getattr(generator, sampler)((length, *shape))
+        yield from block

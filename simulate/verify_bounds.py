@@ -25,10 +25,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -140,7 +139,8 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
     names = resolve(settings)
     console = _console()
     results, seconds = _run(names, settings, console)
-    report = Report(command, _plain(settings), results, seconds, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    values = asdict(settings) | {"output": str(settings.output)}
+    report = Report(command, values, results, seconds, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     console.print(outcome_table(report.outcomes))
     with console.status("drawing figures"):
         _write(report, settings)
@@ -213,9 +213,3 @@ def outcome_table(outcomes: list[Outcome]) -> RichTable:
             Text(outcome.verdict, style="green" if outcome.as_expected else "bold red"),
         )
     return table
-
-
-def _plain(settings: Settings) -> dict[str, Any]:
-    """The settings as JSON takes them."""
-    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    return values | {"level": str(settings.level), "output": str(settings.output)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from simulate.noise import Noise
 from simulate.objectives import Objective
-from simulate.optimizers import Optimizer
+from simulate.optimizers import Adam, Optimizer
 from simulate.outcomes import Kind
 from simulate.streams import Array
 from simulate.trajectory import Trajectory
@@ -42,6 +42,10 @@ class Case:
         """Adam at Theorem 1's own step size."""
         adam = AdamParameters(beta1=beta1, beta2=beta2, eta=eta)
         return replace(adam, step_size=float(theorem1.best_step_size(self.given, adam)))
+
+    def run_adam(self, noise: Noise, adam: AdamParameters, **options: Any) -> Trajectory:
+        """Adam with these parameters; see :meth:`run`."""
+        return self.run(noise, Adam(adam.alpha, adam.beta1, adam.beta2), **options)
 
 
 @dataclass(frozen=True)

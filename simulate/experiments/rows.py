@@ -159,5 +159,4 @@ def mean_over_seeds(values: Array, seeds: int) -> Array:
 
 def by_seed(values: Array, seeds: int) -> Array:
     """[records, rows * seeds] -> [rows, records, seeds]."""
-    regrouped: Array = values.reshape(len(values), -1, seeds).transpose(1, 0, 2)
-    return regrouped
+    return values.reshape(len(values), -1, seeds).transpose(1, 0, 2)

@@ -13,51 +13,35 @@ Batches:
     "exact", "estimated" or "constant", ``minimum_batch``, ``monotone``).
 
 Example:
-    >>> NOISES["cantelli"](eta=0.5)
-    Cantelli(eta=0.5, low=0.0)
+    >>> NOISES["gaussian"](eta=0.5)
+    Gaussian(eta=0.5)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulate.noise.additive import Additive
+from simulate.noise.additive import Additive, Concentrated, Isotropic
 from simulate.noise.adversarial import Adversarial
 from simulate.noise.base import Draw, Noise, Source
 from simulate.noise.clipped import Clipped
 from simulate.noise.exact_tests import TESTS
 from simulate.noise.finite_sum import FiniteSumBatches
-from simulate.noise.laws import Cantelli, Exact, Gaussian, Multiplicative, Rademacher, RareSpike, Skewed, TwoPoint
-from simulate.noise.norm_wise import Concentrated, Isotropic
+from simulate.noise.laws import Exact, Gaussian, Skewed, cantelli, rademacher, rare_spike, two_point
 from simulate.registry import Registry
 
-__all__ = [
-    "NOISES",
-    "TESTS",
-    "Additive",
-    "Adversarial",
-    "Clipped",
-    "Concentrated",
-    "Draw",
-    "Exact",
-    "FiniteSumBatches",
-    "Isotropic",
-    "Multiplicative",
-    "Noise",
-    "Source",
-]
-
+__all__ = ["NOISES", "TESTS", "Clipped", "Draw", "FiniteSumBatches", "Noise", "Source"]
 
 NOISES: Registry[Callable[..., Noise]] = Registry(
     "noise",
     {
         "none": Exact,
         "gaussian": Gaussian,
-        "rademacher": Rademacher,
-        "cantelli": Cantelli,
-        "rare-spike": RareSpike,
+        "rademacher": rademacher,
+        "cantelli": cantelli,
+        "rare-spike": rare_spike,
         "skewed": Skewed,
-        "two-point": TwoPoint,
+        "two-point": two_point,
         "adversarial": Adversarial,
         "isotropic": Isotropic,
         "concentrated": Concentrated,

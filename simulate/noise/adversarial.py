@@ -14,7 +14,7 @@ Algorithm:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from simulate.optimizers import Optimizer, OptimizerState, zero_safe_ratio
 from simulate.streams import Array, SeedStreams
 from theory.training.clipping import wrong_probability
 
-__all__ = ["Adversarial", "Memory", "expected_progress", "low_and_high", "memory_of"]
+__all__ = ["Adversarial", "expected_progress", "low_and_high"]
 
 
 _NEAR_ZERO = 1e-3
@@ -40,38 +40,25 @@ def low_and_high(eta: Any, low_probability: Array) -> tuple[Array, Array]:
     return 1.0 - eta * odds, 1.0 + eta / odds
 
 
-class Memory(NamedTuple):
-    """How an optimizer keeps and adds: m = first_keep m + first_add g, v = second_keep v + second_add g^2."""
-
-    first_keep: Any
-    first_add: Any
-    second_keep: Any
-    second_add: Any
-
-
-def memory_of(optimizer: Optimizer) -> Memory:
-    """Decays of the optimizers that have betas; sums without decay (AdaGrad) for the others."""
-    beta1, beta2 = getattr(optimizer, "beta1", 0.0), getattr(optimizer, "beta2", None)
-    return Memory(beta1, 1.0 - beta1, *((1.0, 1.0) if beta2 is None else (beta2, 1.0 - beta2)))
-
-
 def expected_progress(
-    gradient: Array, state: OptimizerState, memory: Memory, values: tuple[Array, Array], low: Array
+    gradient: Array, state: OptimizerState, optimizer: Optimizer, values: tuple[Array, Array], low: Array
 ) -> Array:
     """E[G m_k / sqrt(v_k)] under each law, shape [laws, seeds, d].
 
     Args:
         gradient: G_k, [seeds, d].
         state: before step k.
-        memory: of the optimizer.
+        optimizer: one without a second moment (SGD) counts as sign descent.
         values: the low and the high value, each broadcasting to [laws, seeds, d].
         low: the low value's probability, broadcasting to [laws, seeds, d].
     """
-    momentum, second = memory.first_keep * state.first_moment, memory.second_keep * state.second_moment
+    beta1 = getattr(optimizer, "beta1", 0.0)
+    momentum = beta1 * state.first_moment
     total: Array = np.zeros(())
     for value, probability in zip(values, (low, 1.0 - low), strict=True):
         g = gradient * value
-        step = zero_safe_ratio(momentum + memory.first_add * g, np.sqrt(second + memory.second_add * g * g))
+        root = optimizer.denominators(g, state)
+        step = zero_safe_ratio(momentum + (1.0 - beta1) * g, np.abs(g) if root is None else root)
         total = total + probability * step
     return gradient * total
 
@@ -103,11 +90,11 @@ class Adversarial:
 
     def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
         """Bind to a run."""
-        memory, menu = memory_of(optimizer), self.menu()
+        menu = self.menu()
         values = low_and_high(self.eta, menu)
 
         def draw(w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-            progress = expected_progress(gradient, state, memory, values, menu)
+            progress = expected_progress(gradient, state, optimizer, values, menu)
             worst = progress.argmin(axis=0)[None]
             low, below, above = (
                 np.take_along_axis(np.broadcast_to(part, progress.shape), worst, axis=0)[0]

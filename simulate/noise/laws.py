@@ -18,38 +18,36 @@ may be an array that broadcasts against [seeds, d].
     ===========  =================================================================  =====================
 
 Example:
-    >>> law = Cantelli(eta=0.5)
-    >>> law.atoms                                           # values, probabilities
+    >>> cantelli(eta=0.5).atoms                             # values, probabilities
     ((-0.0, 1.25), (0.2, 0.8))
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from adabatch.moments.numeric import sqrt
 from simulate.noise.base import Draw, Stateless
+from simulate.optimizers.base import Setting
 from simulate.streams import Array, Sampler, SeedStreams
 from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training.clipping import wrong_probability
 
 __all__ = [
-    "Cantelli",
     "Exact",
     "Gaussian",
     "Multiplicative",
-    "Rademacher",
-    "RareSpike",
     "Skewed",
-    "TwoPoint",
+    "TwoValued",
+    "cantelli",
+    "rademacher",
+    "rare_spike",
+    "two_point",
 ]
-
-Setting = Any
-"""A float, or an array that broadcasts against [seeds, d]."""
 
 Atoms = tuple[tuple[Setting, Setting], tuple[Setting, Setting]]
 """Two values and their probabilities."""
@@ -90,12 +88,6 @@ class Multiplicative(Stateless):
         return Draw(gradient * self.factor(numbers), deviations=self.eta * np.abs(gradient))
 
 
-def _require_probability(probability: Setting) -> None:
-    values = np.asarray(probability)
-    if not np.all((values > 0) & (values < 1)):
-        raise ValueError(f"probability must lie in (0, 1), not {probability}")
-
-
 @dataclass(frozen=True)
 class Gaussian(Multiplicative):
     """X = 1 + eta Z."""
@@ -105,83 +97,7 @@ class Gaussian(Multiplicative):
 
     def factor(self, numbers: Array) -> Array:
         """X from normal numbers."""
-        factor: Array = 1.0 + self.eta * numbers
-        return factor
-
-
-class _TwoValued(Multiplicative, ABC):
-    """A law on two values."""
-
-    sampler: ClassVar[Sampler] = "random"
-
-    @property
-    @abstractmethod
-    def atoms(self) -> Atoms:
-        """Values and probabilities; each law has its own."""
-
-    def factor(self, numbers: Array) -> Array:
-        """The first value where a uniform number is below the first probability, else the second."""
-        (first, second), (probability, _) = self.atoms
-        return np.where(numbers < probability, np.asarray(first, dtype=float), np.asarray(second, dtype=float))
-
-
-@dataclass(frozen=True)
-class Rademacher(_TwoValued):
-    """X = 1 + eta or 1 - eta."""
-
-    eta: Setting
-
-    @property
-    def atoms(self) -> Atoms:
-        """Values and probabilities."""
-        return (1.0 - self.eta, 1.0 + self.eta), (0.5, 0.5)
-
-
-@dataclass(frozen=True)
-class Cantelli(_TwoValued):
-    """X = -low with the largest probability that mean 1 and variance eta^2 allow.
-
-    Attributes:
-        eta: the standard deviation.
-        low: at least 0; at 0 the low value is 0 and moves nothing.
-    """
-
-    eta: Setting
-    low: Setting = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not np.all(np.asarray(self.low) > -1):
-            raise ValueError(f"low must be above -1 (the low value -low below the mean 1), not {self.low}")
-
-    @property
-    def atoms(self) -> Atoms:
-        """Values and probabilities."""
-        wrong = wrong_probability(self.eta, self.low)
-        return (-self.low, 1.0 + self.eta**2 / (1.0 + self.low)), (wrong, 1.0 - wrong)
-
-
-@dataclass(frozen=True)
-class RareSpike(_TwoValued):
-    """Mostly a little below 1, rarely far above.
-
-    Attributes:
-        eta: the standard deviation.
-        probability: p of the spike.
-    """
-
-    eta: Setting
-    probability: Setting = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_probability(self.probability)
-
-    @property
-    def atoms(self) -> Atoms:
-        """Values and probabilities, the spike first."""
-        p, odds = self.probability, sqrt((1.0 - self.probability) / self.probability)
-        return (1.0 + self.eta * odds, 1.0 - self.eta / odds), (p, 1.0 - p)
+        return 1.0 + self.eta * numbers
 
 
 @dataclass(frozen=True)
@@ -205,32 +121,61 @@ class Skewed(Multiplicative):
     def factor(self, numbers: Array) -> Array:
         """X from exponential numbers."""
         signed = self.eta if self.tail == "above" else -self.eta
-        factor: Array = 1.0 + signed * (numbers - 1.0)
-        return factor
+        return 1.0 + signed * (numbers - 1.0)
 
 
 @dataclass(frozen=True)
-class TwoPoint(_TwoValued):
-    """X = -delta, or with a probability the value that makes E X = 1: the variance follows from the two.
+class TwoValued(Multiplicative):
+    """A law on two values.
 
     Attributes:
-        delta: the common value is -delta.
-        probability: p of the other value.
+        eta: the standard deviation of X, as it follows from the atoms.
+        atoms: values and probabilities.
     """
 
-    delta: Setting
-    probability: Setting
+    sampler: ClassVar[Sampler] = "random"
+    eta: Setting
+    atoms: Atoms
 
-    def __post_init__(self) -> None:
-        _require_probability(self.probability)
+    def factor(self, numbers: Array) -> Array:
+        """The first value where a uniform number is below the first probability, else the second."""
+        (first, second), (probability, _) = self.atoms
+        return np.where(numbers < probability, np.asarray(first, dtype=float), np.asarray(second, dtype=float))
 
-    @property
-    def eta(self) -> Setting:
-        """sqrt(Var X) = (1 + delta) sqrt((1 - p)/p)."""
-        return sqrt(rare_variance(self.delta, self.probability))
 
-    @property
-    def atoms(self) -> Atoms:
-        """Values and probabilities, the rare value first."""
-        p = self.probability
-        return (rare_value(self.delta, p), -self.delta), (p, 1.0 - p)
+def rademacher(eta: Setting) -> TwoValued:
+    """X = 1 + eta or 1 - eta."""
+    return TwoValued(eta, ((1.0 - eta, 1.0 + eta), (0.5, 0.5)))
+
+
+def cantelli(eta: Setting, low: Setting = 0.0) -> TwoValued:
+    """X = -low with the largest probability that mean 1 and variance eta^2 allow.
+
+    Args:
+        eta: the standard deviation.
+        low: above -1; at 0 the low value is 0 and moves nothing.
+    """
+    if not np.all(np.asarray(low) > -1):
+        raise ValueError(f"low must be above -1 (the low value -low below the mean 1), not {low}")
+    wrong = wrong_probability(eta, low)
+    return TwoValued(eta, ((-low, 1.0 + eta**2 / (1.0 + low)), (wrong, 1.0 - wrong)))
+
+
+def rare_spike(eta: Setting, probability: Setting = 0.01) -> TwoValued:
+    """Mostly a little below 1, with this probability far above."""
+    _require_probability(probability)
+    odds = sqrt((1.0 - probability) / probability)
+    return TwoValued(eta, ((1.0 + eta * odds, 1.0 - eta / odds), (probability, 1.0 - probability)))
+
+
+def two_point(delta: Setting, probability: Setting) -> TwoValued:
+    """X = -delta, or with this probability the value that makes E X = 1: the variance follows from the two."""
+    _require_probability(probability)
+    eta = sqrt(rare_variance(delta, probability))
+    return TwoValued(eta, ((rare_value(delta, probability), -delta), (probability, 1.0 - probability)))
+
+
+def _require_probability(probability: Setting) -> None:
+    values = np.asarray(probability)
+    if not np.all((values > 0) & (values < 1)):
+        raise ValueError(f"probability must lie in (0, 1), not {probability}")

@@ -1,4 +1,4 @@
-"""Synthetic smooth objectives, one file each, batched over seeds: gradients, L and infimum are proven, not fitted.
+"""Synthetic smooth objectives, batched over seeds: gradients, L and infimum are proven, not fitted.
 
 Example:
     >>> objective = OBJECTIVES["geman-mcclure"](dimension=3)
@@ -16,12 +16,9 @@ from collections.abc import Callable
 
 from simulate.objectives.base import FiniteSum, Objective
 from simulate.objectives.directional_huber import DirectionalHuber
-from simulate.objectives.geman_mcclure import GemanMcClure
 from simulate.objectives.network import Network
-from simulate.objectives.pseudo_huber import PseudoHuber
-from simulate.objectives.quadratic import Quadratic
-from simulate.objectives.rastrigin import Rastrigin
 from simulate.objectives.regression import NoisyRegression, Regression
+from simulate.objectives.separable import GemanMcClure, PseudoHuber, Quadratic, Rastrigin
 from simulate.objectives.xy_chain import XYChain
 from simulate.registry import Registry
 

@@ -11,7 +11,7 @@ import numpy as np
 from simulate.streams import Array
 from theory.problem import Problem
 
-__all__ = ["FiniteSum", "Objective", "require_positive", "rowwise_product"]
+__all__ = ["FiniteSum", "Objective", "rowwise_product"]
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,24 @@ class Objective(ABC):
         infimum: inf L, or a proven lower bound of it where the infimum is not known in closed form (so that
             Delta = L(w_1) - infimum is never too small).
         smallest_dimension: the least d.
+        positive: which parameters must be positive.
         dimension: d.
     """
 
     name: ClassVar[str]
     infimum: ClassVar[float] = 0.0
     smallest_dimension: ClassVar[int] = 1
+    positive: ClassVar[tuple[str, ...]] = ()
     dimension: int = 10
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless the dimension is an integer that is large enough."""
+        """Raise ValueError unless the dimension is an integer that is large enough, and ``positive`` is."""
         if int(self.dimension) != self.dimension or self.dimension < self.smallest_dimension:
             least = self.smallest_dimension
             raise ValueError(f"dimension must be an integer of at least {least}, not {self.dimension}")
+        for name in self.positive:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
 
     @property
     @abstractmethod
@@ -128,16 +133,3 @@ def rowwise_product(rows: Array, matrix: Array) -> Array:
     """
     result: Array = np.matmul(rows[:, None, :], matrix)[:, 0, :]
     return result
-
-
-def require_positive(**parameters: float) -> None:
-    """Raise ValueError unless every parameter is positive.
-
-    >>> require_positive(scale=0.0)
-    Traceback (most recent call last):
-    ...
-    ValueError: scale must be positive, not 0.0
-    """
-    for name, value in parameters.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, not {value}")

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.base import Objective, require_positive
+from simulate.objectives.base import Objective
 from simulate.streams import Array
 
 __all__ = ["DirectionalHuber"]
@@ -31,12 +31,9 @@ class DirectionalHuber(Objective):
 
     name: ClassVar[str] = "directional-huber"
     smallest_dimension: ClassVar[int] = 2
+    positive: ClassVar[tuple[str, ...]] = ("weight",)
     weight: float = 0.1
     initial: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive(weight=self.weight)
 
     @cached_property
     def direction(self) -> Array:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.base import FiniteSum, require_positive, rowwise_product
+from simulate.objectives.base import FiniteSum, rowwise_product
 from simulate.objectives.robust_loss import LARGEST_CURVATURE, loss, loss_derivative
 from simulate.streams import Array
 
@@ -97,8 +97,5 @@ class NoisyRegression(Regression):
     """Robust regression with label noise and outliers: the hard case for the coordinate-wise test."""
 
     name: ClassVar[str] = "noisy-regression"
+    positive: ClassVar[tuple[str, ...]] = ("label_noise",)
     label_noise: float = 0.5
-
-    def __post_init__(self) -> None:
-        require_positive(label_noise=self.label_noise)
-        super().__post_init__()

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulate.objectives.base import Objective, require_positive
+from simulate.objectives.base import Objective
 from simulate.streams import Array
 
 __all__ = ["XYChain"]
@@ -28,11 +28,8 @@ class XYChain(Objective):
 
     name: ClassVar[str] = "xy-chain"
     smallest_dimension: ClassVar[int] = 2
+    positive: ClassVar[tuple[str, ...]] = ("field",)
     field: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive(field=self.field)
 
     @property
     def smoothness(self) -> float:

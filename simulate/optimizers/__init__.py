@@ -1,4 +1,4 @@
-r"""Optimizers batched over seeds, one file each: Adam (6) and its variants, coordinate AdaGrad, SGD.
+r"""Optimizers batched over seeds: Adam (6) and its variants, coordinate AdaGrad, SGD.
 
 Algorithm (coordinate-wise, all seeds at once; s_k is 1 or bias correction's factor, h_k an optional schedule):
     =========  ==================================================================================
@@ -33,10 +33,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulate.optimizers.adagrad import AdaGrad
-from simulate.optimizers.adam import Adam, AdamW, RMSProp
 from simulate.optimizers.base import Optimizer, OptimizerState, zero_safe_ratio
-from simulate.optimizers.sgd import SGD
+from simulate.optimizers.rules import SGD, AdaGrad, Adam, AdamW, RMSProp
 from simulate.registry import Registry
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from simulate.streams import Array
 
 __all__ = ["Optimizer", "OptimizerState", "Schedule", "Setting", "zero_safe_ratio"]
 
-Setting = Any
+Setting = float | Array
 """A float, or an array that broadcasts against [seeds, d]."""
 
 Schedule = Callable[[int], float]
@@ -87,8 +87,7 @@ def zero_safe_ratio(numerator: Array, denominator: Array) -> Array:
     array([0.5, 0. ])
     """
     if denominator.all():  # nearly always, and then twice as fast
-        quotient: Array = numerator / denominator
-        return quotient
+        return numerator / denominator
     ratio = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
     np.divide(numerator, denominator, out=ratio, where=denominator > 0)
     return ratio

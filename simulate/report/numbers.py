@@ -28,8 +28,8 @@ def number(value: Any) -> str:
 def ratio(outcome: Outcome) -> str:
     """Guaranteed over measured, where the statement is a bound.
 
-    >>> from simulate.outcomes import Assertion, Expectation
-    >>> ratio(Outcome("a", "b", Expectation.HOLDS, (Assertion("c", 2.0, "<=", 3.0),), kind=Kind.UPPER))
+    >>> from simulate.outcomes import Assertion
+    >>> ratio(Outcome("a", "b", (Assertion("c", 2.0, "<=", 3.0),), kind=Kind.UPPER))
     '1.500'
     """
     if outcome.kind is Kind.OTHER or not math.isfinite(outcome.ratio):

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulate.noise import NOISES, TESTS
-from simulate.noise.adversarial import Adversarial, expected_progress, low_and_high, memory_of
+from simulate.noise.adversarial import Adversarial, expected_progress, low_and_high
 from simulate.noise.exact_tests import independent_batch_size, passes, replacement_free_batch_size
 from simulate.noise.finite_sum import FiniteSumBatches, draw_batch, estimated_variance
-from simulate.noise.laws import Cantelli, Gaussian, Rademacher, RareSpike, Skewed, TwoPoint
+from simulate.noise.laws import Gaussian, Skewed, cantelli, rademacher, rare_spike, two_point
 from simulate.objectives import OBJECTIVES
 from simulate.optimizers import SGD, AdaGrad, Adam, OptimizerState, RMSProp
 from simulate.streams import SeedStreams
@@ -21,11 +21,11 @@ from theory.estimators.finite_population import batch_mean_variance
 
 ETAS = (0.05, 0.3, 1.0, 2.0)
 TWO_VALUED = (
-    *(law(eta) for law in (Rademacher, Cantelli, RareSpike) for eta in ETAS),
-    *(Cantelli(eta, low=low) for eta in ETAS for low in (-0.5, 0.1, 3.0)),
-    *(RareSpike(eta, probability=p) for eta in ETAS for p in (0.3, 1e-4)),
-    TwoPoint(0.1, 0.35),
-    TwoPoint(-0.4, 0.01),
+    *(law(eta) for law in (rademacher, cantelli, rare_spike) for eta in ETAS),
+    *(cantelli(eta, low=low) for eta in ETAS for low in (-0.5, 0.1, 3.0)),
+    *(rare_spike(eta, probability=p) for eta in ETAS for p in (0.3, 1e-4)),
+    two_point(0.1, 0.35),
+    two_point(-0.4, 0.01),
 )
 
 
@@ -178,7 +178,7 @@ def test_expected_progress_of_plain_signs():
     gradient = np.array([[2.0, -3.0]])
     low = np.array([0.5, 0.02])[:, None, None]
     values = low_and_high(2.0, low)
-    progress = expected_progress(gradient, nothing((1, 2)), memory_of(RMSProp(0.1, 1e-300)), values, low)
+    progress = expected_progress(gradient, nothing((1, 2)), RMSProp(0.1, 1e-300), values, low)
     wrong = np.where(values[0] < 0, low, 0.0)
     np.testing.assert_allclose(progress, np.abs(gradient) * (1 - 2 * wrong), rtol=1e-12)
 

@@ -18,7 +18,7 @@ numbers = st.floats(-1e6, 1e6)
 
 
 def outcome(expected, *asserted, supporting=(), **more):
-    return Outcome("name", "statement", expected, asserted, supporting, **more)
+    return Outcome("name", "statement", asserted, expected, supporting, **more)
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,7 @@ from theory.adam_sharp.parameters import best_bound, best_step_size, largest_ext
 from theory.adam_sharp.theorem2 import log_growth_bound
 from theory.problem import AdamParameters
 
-__all__ = [
-    "AS_PUBLISHED",
-    "BOUNDS",
-    "Variant",
-    "measured_sums",
-    "own_rows",
-    "theorem_1_bounds",
-    "theorem_2_bounds",
-]
+__all__ = ["BOUNDS", "measured_sums", "own_rows", "theorem_1_bounds", "theorem_2_bounds"]
 
 
 def own_rows(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from simulate.experiments.checks import Case, Check, seed_mean
 from simulate.noise import NOISES
-from simulate.optimizers import Adam, RMSProp
 from theory.bound import Bound
 from theory.l1 import theorem, theorem3
 
@@ -12,19 +11,16 @@ __all__ = ["CHECKS"]
 
 
 def _l1_test(case: Case) -> tuple[float, Bound]:
-    beta1, beta2 = 0.0, 0.5
-    eta = 0.9 * theorem.largest_admissible_eta(beta1, beta2)
-    adam = case.adam(beta1, beta2, eta)
-    noise = NOISES["additive"](eta=eta, sigma=0.1, test="l1")
-    trajectory = case.run(noise, RMSProp(adam.alpha, beta2))
+    eta = 0.9 * theorem.largest_admissible_eta(0.0, 0.5)
+    adam = case.adam(0.0, 0.5, eta)
+    trajectory = case.run_adam(NOISES["additive"](eta=eta, sigma=0.1, test="l1"), adam)
     return seed_mean(trajectory.l1_sum), theorem.l1_test_bound(case.given, adam)
 
 
 def _scalar_test(case: Case) -> tuple[float, Bound]:
-    beta1, beta2 = 0.0, 0.5
-    eta = 0.9 * theorem.largest_admissible_eta(beta1, beta2, dimension=float(case.objective.dimension))
-    adam = case.adam(beta1, beta2, eta)
-    trajectory = case.run(NOISES["isotropic"](eta=eta), RMSProp(adam.alpha, beta2))
+    eta = 0.9 * theorem.largest_admissible_eta(0.0, 0.5, dimension=float(case.objective.dimension))
+    adam = case.adam(0.0, 0.5, eta)
+    trajectory = case.run_adam(NOISES["isotropic"](eta=eta), adam)
     return seed_mean(trajectory.l2_sum), theorem.scalar_test_bound(case.given, adam)
 
 
@@ -32,8 +28,7 @@ def _certificate(case: Case) -> tuple[float, Bound]:
     beta1, beta2, eta = 0.9, 0.95, 0.2
     certificate = theorem3.find_certificate(beta1, beta2, eta)
     adam = case.adam(beta1, beta2, eta)
-    noise = NOISES["additive"](eta=eta, sigma=0.1, test="l1")
-    trajectory = case.run(noise, Adam(adam.alpha, beta1, beta2))
+    trajectory = case.run_adam(NOISES["additive"](eta=eta, sigma=0.1, test="l1"), adam)
     bound = theorem3.certified_bound(certificate, case.given, adam, trajectory.first_gradient[0], v0=0.0)
     return seed_mean(trajectory.l1_sum), bound
 

@@ -15,7 +15,6 @@ from simulate.noise import NOISES
 from simulate.objectives import PseudoHuber
 from simulate.optimizers import RMSProp
 from simulate.outcomes import Assertion, Expectation, Outcome
-from simulate.trajectory import powers_of_two
 from simulate.trajectory import run as run_trajectory
 from theory.adam.normalized_step import mean_normalized_step, rare_variance, two_point_law
 from theory.adam.theorem1 import largest_admissible_eta
@@ -36,9 +35,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         eta = float(np.sqrt(rare_variance(DELTA, probability)))
         noise = NOISES["two-point"](delta=DELTA, probability=probability)
         chosen = range(settings.seed, settings.seed + seeds)
-        trajectory = run_trajectory(
-            objective, noise, RMSProp(STEP_SIZE, BETA2), steps, chosen, powers_of_two(steps)
-        )
+        trajectory = run_trajectory(objective, noise, RMSProp(STEP_SIZE, BETA2), steps, chosen)
         ends[probability] = float(trajectory.value[-1].mean())
         for steps_taken, values in zip(trajectory.steps, trajectory.value, strict=True):
             low, high = np.quantile(values, [0.1, 0.9])
@@ -78,6 +75,5 @@ def _converges(start: float, end: float, steps: int) -> Outcome:
     return Outcome(
         name="RMSProp, eta 0.9",
         statement="With eta = 0.9 < 1 the same law of noise lets RMSProp descend.",
-        expected=Expectation.HOLDS,
         asserted=(Assertion(f"mean value after {steps} steps", end, "<=", start),),
     )

@@ -44,20 +44,17 @@ def _schedule(case: Case) -> tuple[float, Bound]:
 
 def _clipping(case: Case) -> tuple[float, Bound]:
     """Rademacher noise is bounded: ||g|| <= (1 + eta)||G||, and ||G|| <= sqrt(d) on the pseudo-Huber function."""
-    beta1, beta2, eta, floor = 0.5, 0.9, 0.3, 0.5
+    eta, floor = 0.3, 0.5
     threshold = floor * (1 + eta) * np.sqrt(case.objective.dimension)
-    adam = case.adam(beta1, beta2, eta)
-    noise = Clipped(NOISES["rademacher"](eta=eta), threshold)
-    trajectory = case.run(noise, Adam(adam.alpha, beta1, beta2))
+    adam = case.adam(0.5, 0.9, eta)
+    trajectory = case.run_adam(Clipped(NOISES["rademacher"](eta=eta), threshold), adam)
     return seed_mean(trajectory.l1_sum), clipping.clipped_bound(case.given, adam, floor)
 
 
 def _violated(case: Case) -> tuple[float, Bound]:
     """A capped batch: from some step on it is too small for the coordinate-wise test."""
-    beta1, beta2, eta = 0.5, 0.9, 0.4
-    adam = case.adam(beta1, beta2, eta)
-    noise = NOISES["additive"](eta=eta, sigma=0.1, maximum_batch=256.0)
-    trajectory = case.run(noise, Adam(adam.alpha, beta1, beta2), deviations=True)
+    adam = case.adam(0.5, 0.9, eta=0.4)
+    trajectory = case.run_adam(NOISES["additive"](eta=0.4, sigma=0.1, maximum_batch=256.0), adam, deviations=True)
     bound = violated_steps.violated_bound(
         case.given,
         adam,

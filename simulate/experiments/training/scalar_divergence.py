@@ -18,7 +18,7 @@ from simulate.experiments.settings import Advance, Settings
 from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.streams import Array
 from theory.adam.normalized_step import rare_value
-from theory.training.scalar_divergence import ScalarTestDivergence, relative_error, simulate
+from theory.training.scalar_divergence import ScalarTestDivergence, simulate
 
 __all__ = ["batch_sizes", "run", "simulate_with_batch"]
 
@@ -128,7 +128,6 @@ def run(settings: Settings, advance: Advance) -> Result:
 
 def _scalar_outcome(path: Array) -> Outcome:
     steps = len(path) - 1
-    error = relative_error(INSTANCE.g, INSTANCE.noise_variance, INSTANCE.dimension)
     return Outcome(
         name="Scalar test",
         statement="Adam descends on a smooth convex function where the scalar norm test (4) holds at every step.",
@@ -138,7 +137,7 @@ def _scalar_outcome(path: Array) -> Outcome:
             Assertion("exact mean change of a.w per step", INSTANCE.drift(STEP_SIZE), "<=", 0.0),
         ),
         supporting=(
-            Assertion("relative error against eta: an equality", error, "==", INSTANCE.eta),
+            Assertion("relative error against eta: an equality", INSTANCE.relative_error, "==", INSTANCE.eta),
             Assertion(
                 f"change of a.w in {steps} steps against the exact drift, per step",
                 float(path[-1] - path[0]) / steps,
@@ -157,7 +156,6 @@ def _descent(test: str, batch_size: int, path: Array) -> Outcome:
     return Outcome(
         name=f"{test[0].upper()}{test[1:]} test, same instance",
         statement=f"With the batch that the {test} test asks for, Adam converges on the same instance.",
-        expected=Expectation.HOLDS,
         asserted=(Assertion("largest |a.w| in the last third of the run", float(last.max()), "<=", START / 10),),
         note=f"The batch has {batch_size} samples; the steps are the same.",
     )

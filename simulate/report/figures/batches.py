@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,8 +63,7 @@ def plot_batch_demand(table: Table, axes: Axes, problem: str) -> Axes:
 @drawn_from("batch_demand", "Batch demanded along a run on finite sums; median and 10% to 90% of the seeds.")
 def batch_demand_figure(table: Table) -> Figure:
     """Batches asked for, a problem per panel."""
-    plot, problems = partial(plot_batch_demand, table), table.values("problem")
-    figure, first = panels(plot, problems, 2.9, "batch size (samples)", sharey=True)
+    figure, first = panels(plot_batch_demand, table, "problem", 2.9, "batch size (samples)", sharey=True)
     figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,7 +123,6 @@ def plot_ratios(table: Table, axes: Axes, theorem: str) -> Axes:
 @drawn_from("ratios", "Bound over measured sum, every case of the grid. Above 1 the bound holds.")
 def ratios_figure(table: Table) -> Figure:
     """Bound over measured sum, a theorem per panel."""
-    plot, theorems = partial(plot_ratios, table), table.values("theorem")
-    figure, first = panels(plot, theorems, 3.0, "bound / measured sum", sharey=True)
+    figure, first = panels(plot_ratios, table, "theorem", 3.0, "bound / measured sum", sharey=True)
     figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=3, markerscale=2)
     return figure

@@ -40,9 +40,12 @@ def plot_ratio_map(table: Table, axes: Axes, theorem: str, plane: str, norm: Log
     mesh = axes.pcolormesh(x, y, ratio, norm=norm, cmap="viridis_r", shading="nearest", rasterized=True)
     axes.set_facecolor("#eeeeee")
     axes.grid(False)
-    draw_conditions = _conditions_over_betas if plane == "betas" else _conditions_over_eta
-    draw_conditions(axes, float(rows["fixed"][0]), x, y)
-    axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+    curves = _conditions(plane, float(rows["fixed"][0]), x, y)
+    for curve, (_, color, style) in zip(curves, CONDITIONS, strict=True):
+        if curve is not None:
+            axes.plot(*curve, color=color, linestyle=style, linewidth=1.4)
+    yscale, ylabel = ("log", r"$1-\beta_2$") if plane == "betas" else ("linear", r"$\eta$")
+    axes.set(yscale=yscale, ylabel=ylabel, xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     return axes, mesh
 
 
@@ -54,27 +57,17 @@ CONDITIONS = (
 )
 
 
-def _conditions_over_betas(axes: Axes, eta: float, beta1: Any, gap: Any) -> None:
-    """Boundaries in the plane of beta1 and 1 - beta2, at one eta."""
-    fine = np.geomspace(gap[0], gap[-1], 400)
-    beta2 = 1 - fine
-    curves = ((1 - eta**2) * np.sqrt(beta2), None, largest_published_beta1(beta2, eta), np.sqrt(beta2))
-    for curve, (_, color, style) in zip(curves, CONDITIONS, strict=True):
-        if curve is not None:
-            axes.plot(curve, fine, color=color, linestyle=style, linewidth=1.4)
-    axes.set(yscale="log", ylabel=r"$1-\beta_2$")
-
-
-def _conditions_over_eta(axes: Axes, beta2: float, beta1: Any, eta: Any) -> None:
-    """Boundaries in the plane of beta1 and eta, at one beta2."""
-    fine = np.linspace(beta1[0], min(beta1[-1], np.sqrt(beta2) * (1 - 1e-9)), 400)
-    fine_eta = np.linspace(eta[0], eta[-1], 400)
-    axes.plot(fine, largest_admissible_eta(fine, beta2), color=CONDITIONS[0][1], linewidth=1.4)
-    axes.plot(fine, largest_admissible_eta_sharp(fine, beta2), color=CONDITIONS[1][1], linewidth=1.4)
-    axes.plot(
-        largest_published_beta1(beta2, fine_eta), fine_eta, color=CONDITIONS[2][1], linestyle="--", linewidth=1.4
-    )
-    axes.set_ylabel(r"$\eta$")
+def _conditions(plane: str, fixed: float, beta1: Any, y: Any) -> tuple[Any, ...]:
+    """The boundaries of :data:`CONDITIONS` in a plane, each as its x and y, and None where one is not drawn."""
+    if plane == "betas":
+        gap = np.geomspace(y[0], y[-1], 400)
+        beta2 = 1 - gap
+        published = largest_published_beta1(beta2, fixed)
+        return ((1 - fixed**2) * np.sqrt(beta2), gap), None, (published, gap), (np.sqrt(beta2), gap)
+    below = np.linspace(beta1[0], min(beta1[-1], np.sqrt(fixed) * (1 - 1e-9)), 400)
+    eta = np.linspace(y[0], y[-1], 400)
+    first, second = largest_admissible_eta(below, fixed), largest_admissible_eta_sharp(below, fixed)
+    return (below, first), (below, second), (largest_published_beta1(fixed, eta), eta), None
 
 
 @drawn_from(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,8 +36,7 @@ def plot_published_theorem(table: Table, axes: Axes, counterexample: str) -> Axe
 )
 def published_theorem_figure(table: Table) -> Figure:
     """The published bound against the measured sum, a counterexample per panel."""
-    plot, examples = partial(plot_published_theorem, table), table.values("counterexample")
-    figure, first = panels(plot, examples, 2.7, r"$\sum_{k\leq K} |L'(w_k)|$")
+    figure, first = panels(plot_published_theorem, table, "counterexample", 2.7, r"$\sum_{k\leq K} |L'(w_k)|$")
     first.legend()
     return figure
 
@@ -100,7 +97,7 @@ def plot_clipping(table: Table, axes: Axes) -> Axes:
 @drawn_from("clipping", "Clipping without a floor on its factor: the coordinate-wise test holds, and Adam climbs.")
 def clipping_figure(table: Table) -> Figure:
     """Runs with clipping."""
-    return one_panel(partial(plot_clipping, table))
+    return one_panel(plot_clipping, table)
 
 
 def plot_divergence(table: Table, axes: Axes) -> Axes:
@@ -122,4 +119,4 @@ def plot_divergence(table: Table, axes: Axes) -> Axes:
 @drawn_from("rmsprop", "RMSProp at beta2 = 1e-4 under two-point noise: eta > 1 may diverge, eta < 1 converges.")
 def divergence_figure(table: Table) -> Figure:
     """Runs of RMSProp."""
-    return one_panel(partial(plot_divergence, table))
+    return one_panel(plot_divergence, table)

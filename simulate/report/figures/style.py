@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,31 +92,37 @@ def band(axes: Axes, x: Any, low: Any, high: Any, color: str, alpha: float) -> N
     axes.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
 
 
-def one_panel(plot: Callable[[Axes], object]) -> Figure:
+def one_panel(plot: Callable[[Table, Axes], object], table: Table) -> Figure:
     """A figure of a single panel, a little wider than half a page."""
     figure = Figure(figsize=(0.55 * WIDTH, 2.5), layout="constrained")
     axes = figure.subplots()
-    plot(axes)
+    plot(table, axes)
     axes.legend()
     return figure
 
 
 def panels(
-    plot: Callable[[Axes, Any], object], shown: Iterable[Any], height: float, ylabel: str, sharey: bool = False
+    plot: Callable[[Table, Axes, Any], object],
+    table: Table,
+    column: str,
+    height: float,
+    ylabel: str,
+    sharey: bool = False,
 ) -> tuple[Figure, Axes]:
-    """A figure with one panel per value in a row; returns it with its first axes.
+    """A figure with one panel per value of a column, in a row; returns it with its first axes.
 
     Args:
-        plot: draws one value on its axes.
-        shown: the values, from left to right.
+        plot: draws the rows of one value on axes.
+        table: of all values.
+        column: whose values they are.
         height: inches.
         ylabel: of the first panel.
         sharey: whether the panels share their vertical axis.
     """
-    values = list(shown)
+    values = table.values(column)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     grid = figure.subplots(1, len(values), sharey=sharey, squeeze=False)[0]
     for axes, value in zip(grid, values, strict=True):
-        plot(axes, value)
+        plot(table, axes, value)
     grid[0].set_ylabel(ylabel)
     return figure, grid[0]

@@ -27,13 +27,12 @@ def _result(asserted=(TRUE,)):
         Outcome(
             "Theorem",
             "it holds",
-            Expectation.HOLDS,
             asserted,
             kind=Kind.TIGHT,
             slope=Slope(-0.5, -0.6, -0.4),
         ),
-        Outcome("Misprint", "it stands", Expectation.REFUTED, (FALSE,), (TRUE,), note="note & more"),
-        Outcome("Control", "it stands", Expectation.CONTROL, (FALSE,)),
+        Outcome("Misprint", "it stands", (FALSE,), Expectation.REFUTED, (TRUE,), note="note & more"),
+        Outcome("Control", "it stands", (FALSE,), Expectation.CONTROL),
     )
     rows = [
         {"test": t, "batch_size": 2, "step": k, "a_dot_w": math.nan if k == 2 else 1.0 * k}
@@ -96,7 +95,7 @@ def test_report_passes_only_if_all_verdicts_do():
 
 
 def test_json_is_standard_and_complete():
-    broken = Outcome("Broken", "it holds", Expectation.HOLDS, (Assertion("case", math.nan, "<=", math.inf),))
+    broken = Outcome("Broken", "it holds", (Assertion("case", math.nan, "<=", math.inf),))
     result = Result("scalar-test", "t", "s", (*_result().outcomes, broken))
     text = _report(result).to_json()
     assert "NaN" not in text

@@ -19,7 +19,7 @@ from theory.audit.published_adam import PublishedProblem, largest_published_beta
 from theory.bound import Bound
 from theory.problem import AdamParameters, Problem
 
-__all__ = ["beta_condition", "rate", "theorem_bound"]
+__all__ = ["beta_condition", "far_away", "rate", "steep", "theorem_bound"]
 
 BoundOnSum = Callable[[PublishedProblem, float], Bound]
 
@@ -32,11 +32,11 @@ def theorem_bound(bound: BoundOnSum = published_bound) -> ClaimEvidence:
     """
     published, supporting = [], []
     for steps in (1000, 10_000, 100_000):
-        run, total = _far_away(steps)
+        run, total = far_away(steps)
         what = f"sum of |G_k|, sqrt(D^2+w^2)-D from 1e7, K = {steps}"
         published.append(Assertion(what, total, "<=", bound(run, 1e-6).value))
         supporting += _what_holds_instead(run, total)
-    run, total = _steep(20_000)
+    run, total = steep(20_000)
     best = best_sigma(partial(bound, run), low=1e-10, high=1e10, points=61)
     what = "sum of |G_k| over the bound at its best sigma, 1e4 (sqrt(1+w^2)-1) from 10, K = 20000"
     published.append(Assertion(what, total / best.value, "<=", 1.0))
@@ -79,13 +79,13 @@ def _run(
     return PublishedProblem(problem, adam, np.array([second]), np.array([gradient])), run.gradient_sum
 
 
-def _far_away(steps: int) -> tuple[PublishedProblem, float]:
+def far_away(steps: int) -> tuple[PublishedProblem, float]:
     """sqrt(D^2 + w^2) - D with D = 1e6 from w = 1e7, alpha = 1, v_0 = 1."""
     adam = AdamParameters(beta1=0.5, beta2=0.99, eta=0.5, step_size=1.0)
     return _run(1.0, 1e6, 1e7, adam, 1.0, steps)
 
 
-def _steep(steps: int) -> tuple[PublishedProblem, float]:
+def steep(steps: int) -> tuple[PublishedProblem, float]:
     """1e4 (sqrt(1 + w^2) - 1) from w = 10, alpha = 1e-4, v_0 = G_1^2."""
     adam = AdamParameters(beta1=0.1, beta2=0.99, eta=0.5, step_size=1e-4)
     return _run(1e4, 1.0, 10.0, adam, None, steps)

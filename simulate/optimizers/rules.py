@@ -1,4 +1,4 @@
-"""Adam as in (6), with decoupled weight decay (AdamW), and without momentum (RMSProp)."""
+"""The optimizers: Adam as in (6), AdamW, RMSProp, coordinate AdaGrad, stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from simulate.optimizers.base import Optimizer, OptimizerState, Setting, zero_safe_ratio
 from simulate.streams import Array
 
-__all__ = ["Adam", "AdamW", "RMSProp"]
+__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "RMSProp"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class Adam(Optimizer):
 
     def denominators(self, gradient: Array, state: OptimizerState) -> Array:
         """sqrt(beta2 v_{k-1} + (1 - beta2) G_k^2)."""
-        result: Array = np.sqrt(self.beta2 * state.second_moment + (1 - self.beta2) * gradient * gradient)
-        return result
+        return np.sqrt(self.beta2 * state.second_moment + (1 - self.beta2) * gradient * gradient)
 
 
 @dataclass(frozen=True)
@@ -78,3 +77,39 @@ class RMSProp(Adam):
     name: ClassVar[str] = "rmsprop"
     beta1: Setting = field(default=0.0, init=False)
     bias_correction: bool = field(default=False, init=False)
+
+
+@dataclass(frozen=True)
+class AdaGrad(Optimizer):
+    """Coordinate AdaGrad.
+
+    Attributes:
+        epsilon: added to sqrt(v_k), outside the root.
+    """
+
+    name: ClassVar[str] = "adagrad"
+    _: KW_ONLY
+    epsilon: Setting = 0.0
+
+    def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
+        """One step; see :class:`Optimizer`."""
+        state.second_moment += g * g
+        return w - self.rate(step) * zero_safe_ratio(g, np.sqrt(state.second_moment) + self.epsilon)
+
+    def denominators(self, gradient: Array, state: OptimizerState) -> Array:
+        """sqrt(v_{k-1} + G_k^2)."""
+        return np.sqrt(state.second_moment + gradient * gradient)
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent: nothing is remembered."""
+
+    name: ClassVar[str] = "sgd"
+
+    def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
+        """One step; see :class:`Optimizer`."""
+        return w - self.rate(step) * g
+
+    def denominators(self, gradient: Array, state: OptimizerState) -> None:
+        """None: SGD does not precondition."""
