@@ -10,9 +10,7 @@ from typing import Any
 from adabatch.experiments.run import ExperimentRun
 from adabatch.settings import Settings, overlay
 
-__all__ = ["ETAS", "Block", "Point", "standard_blocks"]
-
-ETAS = (0.05, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+__all__ = ["Block", "Point", "standard_blocks"]
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,5 @@ def standard_blocks(base: Settings) -> list[Block]:
         Block("estimator", estimators | {"l1 test": {"test": "l1"}}),
         Block("test interval", {str(interval): {"test_interval": interval} for interval in (1, 10, 100)}),
         Block("largest batch", {str(size): {"max_batch": size} for size in (largest // 2, largest, 2 * largest)}),
-        Block(
-            "groups",
-            {str(n * base.parallel.ranks): {"micro_batch": per_rank // n} for n in groups},
-        ),
+        Block("groups", {str(n * base.parallel.ranks): {"micro_batch": per_rank // n} for n in groups}),
     ]

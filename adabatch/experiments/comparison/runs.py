@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adabatch.experiments.comparison.variants import Variant, derived_settings
+from adabatch.experiments.comparison.ramp import matching_ramp
+from adabatch.experiments.comparison.variants import ADAPTIVE, Variant
 from adabatch.experiments.run import ExperimentRun
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings, overlay
@@ -65,16 +66,16 @@ def _run(
 ) -> ExperimentRun:
     needs = None
     if variant.derived is not None:
-        seed = key.seed if variant.derived.how == "steps" else _other_seed(key.seed, seeds)
-        needs = runs[Key(variant.derived.of, key.learning_rate, seed)]
+        seed = key.seed if variant.derived == "steps" else _other_seed(key.seed, seeds)
+        needs = runs[Key(ADAPTIVE, key.learning_rate, seed)]
 
     def settings(records: Sequence[Record]) -> Settings:
         final = key.learning_rate * base.optimizer.min_lr / base.optimizer.lr
         own = {"seed": key.seed, "lr": key.learning_rate, "min_lr": final}
         chosen = overlay(base, own | dict(variant.overrides))
-        return (
-            chosen if needs is None else overlay(chosen, derived_settings(variant, chosen, needs.folder, records))
-        )
+        if variant.derived == "steps":
+            return overlay(chosen, {"ramp_samples": matching_ramp(chosen, records[-1]["step"])})
+        return chosen if needs is None else overlay(chosen, {"replay_run": str(needs.folder)})
 
     name = f"{key.variant}/lr-{key.learning_rate:g}/seed-{key.seed}"
     return ExperimentRun(name, folder, settings, needs)
