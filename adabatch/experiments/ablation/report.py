@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -57,11 +58,11 @@ class PointResult:
         losses = [value["final validation loss"] for value in values]
         return cls(
             behaviours=tuple(behaviour(records, maximum) for records in runs),
-            steps=_mean([value["steps"] for value in values]),
-            mean_batch=_mean([value["mean batch"] for value in values]),
-            sizes=_mean([len({record["batch_size"] for record in records}) for records in runs]),
-            reached=_mean([math.nan if share is None else share for share in reached]),
-            loss=_mean([math.nan if loss is None else loss for loss in losses]),
+            steps=fmean([value["steps"] for value in values]),
+            mean_batch=fmean([value["mean batch"] for value in values]),
+            sizes=fmean([len({record["batch_size"] for record in records}) for records in runs]),
+            reached=fmean([math.nan if share is None else share for share in reached]),
+            loss=fmean([math.nan if loss is None else loss for loss in losses]),
         )
 
     @property
@@ -157,7 +158,3 @@ def _points_table(results: Mapping[str, PointResult]) -> TextTable:
         for name, o in results.items()
     ]
     return TextTable("Points", "", columns, rows)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))

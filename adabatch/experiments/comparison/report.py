@@ -46,16 +46,15 @@ def write_report(comparison: Comparison, folder: Path, heading: str) -> str:
 
 def comparison_tables(comparison: Comparison) -> dict[str, TextTable]:
     """The reproducible tables by file name: each variant at its best learning rate, and at every rate."""
-    several = len(comparison.learning_rates) > 1
-    at = {f"lr-{rate:g}": (comparison.at(rate), f"at lr {rate:g}") for rate in comparison.learning_rates}
-    best = {"best": (comparison.at_best(), "each schedule at its own best learning rate")} if several else {}
     tables: dict[str, TextTable] = {}
-    for name, (selection, where) in (best | at).items():
+    for number, (name, selection) in enumerate(comparison.selections().items()):
+        rate = name.removeprefix("lr-")
+        where = "each schedule at its own best learning rate" if name == "best" else f"at lr {rate}"
         tables[f"losses-{name}"] = loss_table(selection, f"Losses, {where}")
-        tables[f"gaps-{name}"] = gap_table(selection, f"Paired differences, {where}", ADAPTIVE)
+        tables[f"gaps-{name}"] = gap_table(selection, f"Paired differences, {where}")
         if any(variant.kind == "adaptive" for variant in selection.variants):
             tables[f"noise-{name}"] = noise_table(selection, f"What eta means, {where}")
-        for target in selection.constants[:0:-1] if name in ("best", *(() if several else at)) else []:
+        for target in selection.constants[:0:-1] if number == 0 else []:
             size = target.overrides["initial_batch"]
             title = f"Simulated time to the loss of constant {size}, {where}"
             tables[f"time-to-{size}-{name}"] = wall_clock_table(selection, target, title)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from adabatch.experiments.comparison.ramp import matching_ramp
 from adabatch.experiments.comparison.variants import ADAPTIVE, Variant
@@ -15,8 +15,7 @@ from adabatch.settings import Settings, overlay
 __all__ = ["Key", "Runs", "comparison_runs"]
 
 
-@dataclass(frozen=True, order=True)
-class Key:
+class Key(NamedTuple):
     """Which run of the comparison."""
 
     variant: str
