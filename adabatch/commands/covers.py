@@ -82,7 +82,7 @@ def configuration(settings: Settings, records: Sequence[Mapping[str, Any]] = ())
         clips=optimizer.clip > 0,
         groups=_fewest_groups(settings, records),
         share=schedule.coordinate_quantile,
-        enforced=bool(records) and all(_passes(record) for record in records if _is_step(record)),
+        enforced=bool(records) and all(map(_passes, records)),
     )
 
 
@@ -92,20 +92,14 @@ def recorded_tests(records: Sequence[Mapping[str, Any]]) -> str:
     >>> recorded_tests([{"loss": 2.0, "batch_size": 8, "test_statistic": 9.0}])
     'of 1 steps, 1 were tested, 0 met the test with their own batch, 0 batches were held back by --max-growth'
     """
-    steps = [record for record in records if _is_step(record)]
-    if not steps:
+    if not records:
         return "no step has been recorded"
-    tested = sum(record.get("test_statistic") is not None for record in steps)
-    met, limited = sum(map(_passes, steps)), sum(bool(record.get("batch_limited")) for record in steps)
+    tested = sum(record.get("test_statistic") is not None for record in records)
+    met, limited = sum(map(_passes, records)), sum(bool(record.get("batch_limited")) for record in records)
     return (
-        f"of {len(steps)} steps, {tested} were tested, {met} met the test with their own batch, {limited} batches "
-        "were held back by --max-growth"
+        f"of {len(records)} steps, {tested} were tested, {met} met the test with their own batch, {limited} "
+        "batches were held back by --max-growth"
     )
-
-
-def _is_step(record: Mapping[str, Any]) -> bool:
-    """Not the record of a validation."""
-    return "batch_size" in record
 
 
 def _passes(record: Mapping[str, Any]) -> bool:
@@ -115,7 +109,5 @@ def _passes(record: Mapping[str, Any]) -> bool:
 
 def _fewest_groups(settings: Settings, records: Sequence[Mapping[str, Any]]) -> int:
     """Micro-batches of the step with the fewest, at least 2: with fewer nothing is estimated."""
-    sizes = [(record["batch_size"], record["micro_batch"]) for record in records if _is_step(record)]
-    sizes = sizes or [(settings.schedule.initial_batch, settings.schedule.micro_batch)]
-    fewest = min(int(batch) // int(micro_batch) for batch, micro_batch in sizes)
-    return max(2, fewest)
+    first = {"batch_size": settings.schedule.initial_batch, "micro_batch": settings.schedule.micro_batch}
+    return max(2, min(int(step["batch_size"]) // int(step["micro_batch"]) for step in records or [first]))

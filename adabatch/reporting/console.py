@@ -95,7 +95,8 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     last = records[-1]
     validation = [record["val_loss"] for record in records if record.get("val_loss") is not None]
     tail = [record["loss"] for record in records[-20:] if record["loss"] is not None]
-    seconds = sum(_tokens(record, records) / record["tokens_per_second"] for record in records)
+    length = records[0]["tokens"] / records[0]["samples"]
+    seconds = length * sum(record["batch_size"] / record["tokens_per_second"] for record in records)
     return {
         "steps": last["step"],
         "samples": last["samples"],
@@ -107,13 +108,8 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "final validation loss": validation[-1] if validation else None,
         "skipped steps": last["skipped"],
         "seconds in steps": seconds,
-        "tokens/s": sum(_tokens(record, records) for record in records) / seconds,
+        "tokens/s": length * sum(record["batch_size"] for record in records) / seconds,
     }
-
-
-def _tokens(record: Record, records: Sequence[Record]) -> float:
-    """Tokens of one step."""
-    return float(record["batch_size"] * records[0]["tokens"] / records[0]["samples"])
 
 
 def checkpoint_summary(costs: Sequence[SaveCost]) -> dict[str, Any]:

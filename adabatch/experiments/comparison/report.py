@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from adabatch.experiments.comparison.variants import ADAPTIVE, Variant
 from adabatch.experiments.intervals import LEVEL, Interval
 from adabatch.experiments.text import TextTable
 from adabatch.files import write_text
+from adabatch.reporting.metrics import finite_or_null
 
 __all__ = ["comparison_tables", "write_report"]
 
@@ -76,7 +76,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
     selections["best"] = comparison.at_best()
     return {
         "level": LEVEL,
-        "runs": [asdict(key) | _finite(run.numbers()) for key, run in sorted(comparison.runs.items())],
+        "runs": [asdict(key) | finite_or_null(run.numbers()) for key, run in sorted(comparison.runs.items())],
         "by_learning_rate": {
             name: [_variant_json(variant, selection) for variant in selection.variants]
             for name, selection in selections.items()
@@ -102,13 +102,10 @@ def _variant_json(variant: Variant, selection: Selection) -> dict[str, Any]:
 def _interval(interval: Interval | None) -> dict[str, Any] | None:
     if interval is None:
         return None
-    return _finite({"mean": interval.mean, "low": interval.low, "high": interval.high}) | {"seeds": interval.count}
+    return finite_or_null({"mean": interval.mean, "low": interval.low, "high": interval.high}) | {
+        "seeds": interval.count
+    }
 
 
 def _saved(saved: tuple[Interval, Bound] | None) -> dict[str, Any] | None:
     return None if saved is None else (_interval(saved[0]) or {}) | {"bound": saved[1]}
-
-
-def _finite(numbers: dict[str, float]) -> dict[str, Any]:
-    """JSON has no infinity: null."""
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
