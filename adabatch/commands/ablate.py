@@ -35,7 +35,7 @@ def ablate(
     from adabatch.experiments.request import Request
 
     execute(
-        Request(settings, output, seeds, processes, quick, report_only, command_line(without="--report-only")),
+        Request(settings, output, seeds, processes, quick, report_only, command_line()),
         numbers(etas, float, "--etas"),
         names(vary),
     )

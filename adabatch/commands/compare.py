@@ -37,7 +37,7 @@ def compare(
     from adabatch.experiments.request import Request
 
     execute(
-        Request(settings, output, seeds, processes, quick, report_only, command_line(without="--report-only")),
+        Request(settings, output, seeds, processes, quick, report_only, command_line()),
         names(variants),
         numbers(learning_rates, float, "--learning-rates"),
         numbers(constant_batches, int, "--constant-batches"),

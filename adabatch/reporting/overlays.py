@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,11 +53,8 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
     parts = [path.resolve().parts for path in paths]
     if len(set(parts)) < len(parts):
         raise ValueError("the same run is named twice")
-    for length in range(1, max(map(len, parts), default=0) + 1):
-        labels = ["/".join(part[-length:]) for part in parts]
-        if len(set(labels)) == len(labels):
-            return labels
-    return []
+    endings = (["/".join(part[-length:]) for part in parts] for length in count(1))
+    return next(labels for labels in endings if len(set(labels)) == len(labels))
 
 
 def overlay_figure(runs: Mapping[str, Sequence[Record]], against: str = "samples") -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Point:
 
     def run(self, seed: int, folder: Path) -> ExperimentRun:
         """The point as a run of the experiment in ``folder``."""
-        return ExperimentRun(f"{self.name}/seed-{seed}", folder, lambda _: self.settings(seed))
+        return ExperimentRun(f"{self.name}/seed-{seed}", folder, partial(self.settings, seed))
 
 
 def standard_blocks(base: Settings) -> list[Block]:

@@ -40,11 +40,8 @@ class Frontier:
     @classmethod
     def of_points(cls, points: Sequence[tuple[float, float]]) -> Frontier:
         """From (steps, loss) in any order; of equal steps the smaller loss counts."""
-        best: dict[float, float] = {}
-        for steps, loss in points:
-            best[steps] = min(loss, best.get(steps, math.inf))
-        ascending = sorted(best)
-        return cls(tuple(ascending), tuple(best[steps] for steps in ascending))
+        best = dict(sorted(points, key=lambda point: (point[0], -point[1])))  # the last of equal steps remains
+        return cls(tuple(best), tuple(best.values()))
 
     def loss_at(self, steps: float) -> float | None:
         """The loss interpolated at a number of steps; None outside of the constant runs."""

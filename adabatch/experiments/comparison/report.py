@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
     selections["best"] = comparison.at_best()
     return {
         "level": LEVEL,
-        "runs": [asdict(key) | finite_or_null(run.numbers()) for key, run in sorted(comparison.runs.items())],
+        "runs": [key._asdict() | finite_or_null(run.numbers()) for key, run in sorted(comparison.runs.items())],
         "by_learning_rate": {
             name: [_variant_json(variant, selection) for variant in selection.variants]
             for name, selection in selections.items()
