@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adabatch.reporting.metrics import Record, read_metrics
 from adabatch.settings import CONFIG, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -31,10 +32,8 @@ def covers(
 
     if (run is None) == (preset is None and config is None):
         raise ValueError("covers takes either the folder of a run, or --config (and --preset): name one of them")
-    records: Sequence[Mapping[str, Any]] = ()
+    records: Sequence[Record] = ()
     if run is not None:
-        from adabatch.reporting.metrics import read_metrics
-
         config = run / CONFIG
         if not config.is_file():
             raise ValueError(f"{run} is not the folder of a run: it has no {CONFIG}")
@@ -47,7 +46,7 @@ def covers(
     typer.echo(coverage(described).summary())
 
 
-def configuration(settings: Settings, records: Sequence[Mapping[str, Any]] = ()) -> Configuration:
+def configuration(settings: Settings, records: Sequence[Record] = ()) -> Configuration:
     """What the theorems need to know of a run.
 
     Without records, the test counts as not enforced: the trainer tests a batch in order to choose the next one.
@@ -86,7 +85,7 @@ def configuration(settings: Settings, records: Sequence[Mapping[str, Any]] = ())
     )
 
 
-def recorded_tests(records: Sequence[Mapping[str, Any]]) -> str:
+def recorded_tests(records: Sequence[Record]) -> str:
     """How many steps were tested, and how many met the test themselves.
 
     >>> recorded_tests([{"loss": 2.0, "batch_size": 8, "test_statistic": 9.0}])
@@ -102,12 +101,12 @@ def recorded_tests(records: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _passes(record: Mapping[str, Any]) -> bool:
+def _passes(record: Record) -> bool:
     statistic = record.get("test_statistic")
     return statistic is not None and statistic <= record["batch_size"]
 
 
-def _fewest_groups(settings: Settings, records: Sequence[Mapping[str, Any]]) -> int:
+def _fewest_groups(settings: Settings, records: Sequence[Record]) -> int:
     """Micro-batches of the step with the fewest, at least 2: with fewer nothing is estimated."""
     first = {"batch_size": settings.schedule.initial_batch, "micro_batch": settings.schedule.micro_batch}
     return max(2, min(int(step["batch_size"]) // int(step["micro_batch"]) for step in records or [first]))

@@ -109,8 +109,7 @@ def curves_figure(curves: Sequence[Curve], against: str = "samples", marker: str
 
 def zoom_on_the_end(axes: Axes) -> None:
     """Leave the steep beginning out of sight: only what is below the curves' values at an eighth of the run."""
-    curves = [np.asarray(line.get_ydata(), dtype=float) for line in axes.lines]
-    curves = [curve for curve in curves if curve.size]
+    curves = [curve for line in axes.lines if (curve := np.asarray(line.get_ydata(), dtype=float)).size]
     if curves:
         top = max(float(curve[len(curve) // 8]) for curve in curves)
         bottom = min(float(curve.min()) for curve in curves)

@@ -12,7 +12,6 @@ from adabatch.experiments.comparison.frontier import Bound, Frontier
 from adabatch.experiments.comparison.runs import Key, Runs
 from adabatch.experiments.comparison.variants import Variant
 from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
-from adabatch.reporting.console import summary
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
@@ -48,17 +47,16 @@ class RunResult:
         Raises:
             ValueError: if no validation loss was measured.
         """
-        values = summary(records)
-        validated = [record for record in records if "val_loss" in record]
-        if not validated:
+        measured = (record["val_loss"] for record in records if "val_loss" in record)
+        losses = [math.inf if loss is None else float(loss) for loss in measured]
+        if not losses:
             raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
-        final = validated[-1]["val_loss"]
         return cls(
-            steps=int(values["steps"]),
-            mean_batch=float(values["mean batch"]),
-            largest_batch=max(int(record["batch_size"]) for record in records),
-            best_loss=math.inf if values["best validation loss"] is None else values["best validation loss"],
-            final_loss=math.inf if final is None else float(final),
+            steps=records[-1]["step"],
+            mean_batch=records[-1]["samples"] / records[-1]["step"],
+            largest_batch=max(record["batch_size"] for record in records),
+            best_loss=min(losses),
+            final_loss=losses[-1],
             records=records,
             settings=settings,
         )
@@ -110,12 +108,11 @@ class Comparison:
         return best | {f"lr-{rate:g}": self.at(rate) for rate in self.learning_rates}
 
     def _best_rate(self, variant: str) -> float:
-        losses = {
-            rate: [run.final_loss for run in self.by_seed(variant, rate).values()] for rate in self.learning_rates
-        }
-        most = max(map(len, losses.values()))
-        complete = [rate for rate in losses if len(losses[rate]) == most > 0]
-        return min(complete, key=lambda rate: fmean(losses[rate]), default=self.learning_rates[0])
+        def order(rate: float) -> tuple[int, float]:
+            losses = [run.final_loss for run in self.by_seed(variant, rate).values()]
+            return -len(losses), fmean(losses or [math.inf])
+
+        return min(self.learning_rates, key=order)
 
     def _selection(self, rates: Mapping[str, float]) -> Selection:
         chosen = {name: self.by_seed(name, rate) for name, rate in rates.items()}
