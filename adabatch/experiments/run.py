@@ -74,9 +74,7 @@ class ExperimentRun:
                 f"the folder {self.folder} holds a run with other settings ({'; '.join(differences)}): take "
                 "another --output, or delete that folder"
             )
-        if not (self.folder / "metrics.jsonl").is_file():
-            return False
-        records = self.records()
+        records = self.records() if (self.folder / "metrics.jsonl").is_file() else []
         return bool(records) and int(records[-1]["samples"]) >= wanted.run.samples
 
 

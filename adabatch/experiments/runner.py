@@ -97,8 +97,8 @@ def _ended(active: dict[ExperimentRun, BaseProcess]) -> Iterator[tuple[Experimen
 
 def _ending(run: ExperimentRun) -> str:
     """The last line of the run's log."""
-    lines = run.log.read_text(errors="replace").split("\n") if run.log.is_file() else []
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    text = run.log.read_text(errors="replace") if run.log.is_file() else ""
+    last = text.strip().rpartition("\n")[2].strip()
     return f", which ends with: {last[:500]}" if last else ""
 
 

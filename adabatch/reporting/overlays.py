@@ -23,17 +23,15 @@ def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> 
     """Draw runs together as ``runs.png`` and ``runs.pdf`` in the folder ``output``; returns the paths.
 
     Args:
-        paths: folders of runs or their metrics files.
+        paths: folders of runs or their metrics files, at least one.
         output: folder, made if need be.
         against: ``samples`` or ``step``.
 
     Raises:
-        ValueError: for no run, a run without metrics or steps, or another axis.
+        ValueError: for a run without metrics or steps, or another axis.
     """
     if against not in LABELS:
         raise ValueError(f"runs are drawn against {' or '.join(LABELS)}, not {against!r} (--against)")
-    if not paths:
-        raise ValueError("name at least one run's folder, such as runs/train")
     runs = dict(zip(run_labels(paths), (read_metrics(path) for path in paths), strict=True))
     for label, records in runs.items():
         if not records:

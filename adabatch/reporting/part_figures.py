@@ -29,16 +29,11 @@ def plot_parts(records: Sequence[Record], axes: Axes, value: str = "trace") -> A
     """A heat map, one row per part, its layers from top to bottom within each kind; colours are logarithmic.
 
     Args:
-        records: those with ``parts`` (name: [trace, squared norm]) are drawn, until the next such record.
+        records: one at least with ``parts`` (name: [trace, squared norm]); those are drawn, each until the next.
         axes: to draw on.
         value: ``trace``, or ``noise scale``, the trace over the squared norm of the batch gradient.
-
-    Raises:
-        ValueError: if no record has parts.
     """
     measured = [record for record in records if record.get("parts")]
-    if not measured:
-        raise ValueError("no record holds the moments of the model's parts: train with --monitor-layers")
     names = sorted({name for record in measured for name in record["parts"]}, key=_place)
     cells = [[record["parts"].get(name, (0.0, 0.0)) for record in measured] for name in names]
     trace, squared_norm = np.moveaxis(np.array(cells), 2, 0)

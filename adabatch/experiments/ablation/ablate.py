@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from adabatch.experiments.ablation.grid import Block, Point, standard_blocks
+from adabatch.experiments.ablation.grid import Blocks, point_name, point_settings, standard_blocks
 from adabatch.experiments.ablation.report import Ablation, PointResult, write_ablation
 from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun
-from adabatch.settings import Settings
+from adabatch.settings import Settings, overlay
 from adabatch.training.checks import check_settings
 
 __all__ = ["ablate"]
@@ -49,20 +50,25 @@ def ablate(request: Request, etas: Sequence[float], vary: Sequence[str] = ()) ->
     print(f"tables: {request.output / 'ablation.md'}   heat maps: {request.output / 'ablation.png'}")
 
 
-def _chosen_blocks(base: Settings, vary: Sequence[str]) -> list[Block]:
-    known = {block.name: block for block in standard_blocks(base)}
+def _chosen_blocks(base: Settings, vary: Sequence[str]) -> Blocks:
+    known = standard_blocks(base)
     unknown = [name for name in vary if name not in known]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not varied: take one or more of {', '.join(known)} (--vary)")
-    return [block for name, block in known.items() if not vary or name in vary]
+    return {name: levels for name, levels in known.items() if not vary or name in vary}
 
 
 def _runs_by_point(
-    base: Settings, blocks: Sequence[Block], etas: Sequence[float], seeds: Sequence[int], folder: Path
+    base: Settings, blocks: Blocks, etas: Sequence[float], seeds: Sequence[int], folder: Path
 ) -> dict[str, list[ExperimentRun]]:
     """The runs of every point, a list over seeds; a point in several blocks comes once."""
-    levels = [overrides for block in blocks for overrides in block.levels.values()]
-    points = {point.name: point for point in (Point(base, eta, level) for level in levels for eta in etas)}
-    for point in points.values():
-        check_settings(point.settings(base.data.seed), base.parallel.ranks)
-    return {name: [point.run(seed, folder) for seed in seeds] for name, point in points.items()}
+    levels = [overrides for levels in blocks.values() for overrides in levels.values()]
+    every = [point_settings(base, eta, overrides) for overrides in levels for eta in etas]
+    points = {point_name(settings): settings for settings in every}
+    for settings in points.values():
+        check_settings(settings, base.parallel.ranks)
+
+    def run(name: str, seed: int) -> ExperimentRun:
+        return ExperimentRun(f"{name}/seed-{seed}", folder, partial(overlay, points[name], {"seed": seed}))
+
+    return {name: [run(name, seed) for seed in seeds] for name in points}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adabatch.experiments.comparison.report import write_report
-from adabatch.experiments.comparison.results import read_results
+from adabatch.experiments.comparison.results import Comparison, RunResult
 from adabatch.experiments.comparison.runs import comparison_runs
 from adabatch.experiments.comparison.variants import choose_variants, standard_variants
 from adabatch.experiments.request import Request
@@ -55,9 +55,10 @@ def compare(
         if not run.needs:
             check_settings(run.resolved(), base.parallel.ranks)
     request.train(list(runs.values()))
-    comparison = read_results(chosen, runs)
-    if not comparison.runs:
+    finished = {key: run for key, run in runs.items() if run.finished()}
+    if not finished:
         raise ValueError(f"no run of this comparison is finished in {request.output}: leave out --report-only")
-    heading = request.heading(len(comparison.runs), len(runs), "runs")
-    print(write_report(comparison, request.output, heading))
+    results = {key: RunResult.of_run(run.records(), run.resolved()) for key, run in finished.items()}
+    heading = request.heading(len(results), len(runs), "runs")
+    print(write_report(Comparison(chosen, results), request.output, heading))
     print(f"tables: {request.output / 'comparison.md'}   figures: {request.output / 'figures'}")

@@ -19,6 +19,7 @@ from adabatch.reporting.overlays import Curve, curves_figure, points_of
 __all__ = ["save_comparison_figures"]
 
 SATURATING_BATCHES = tuple(2.0**power for power in np.arange(2, 8.25, 0.25))
+MARKERS = {"constant": "s", "fixed": "^", "adaptive": "o"}
 COLOURS = (0, 2, 4, 6, 8, 10, 12, 16, 18, 1, 3, 5, 7, 9, 11, 13, 17, 19)
 """Of the map tab20, strong ones first, without its greys: those are the constants'."""
 
@@ -56,7 +57,7 @@ def frontier_figure(selection: Selection) -> Figure:
         steps, losses = [run.steps for run in runs], [run.final_loss for run in runs]
         mean = float(np.mean(steps)), float(np.mean(losses))
         axes.plot(steps, losses, "." if variant.kind == "constant" else "x", markersize=4, alpha=0.5, **style)
-        axes.plot(*mean, _marker(variant), markersize=7, label=variant.label, **style)
+        axes.plot(*mean, MARKERS[variant.kind], markersize=7, label=variant.label, **style)
         points += [mean] if variant.kind == "constant" else []
     axes.plot(*zip(*sorted(points), strict=True), color="0.5", linewidth=1.2, zorder=0)
     axes.set_xscale("log")
@@ -78,7 +79,7 @@ def gaps_figure(selection: Selection) -> Figure:
         axes.plot(gaps, [row] * len(gaps), "|", markersize=9, alpha=0.6, **style)
         if interval is not None:
             half = interval.half_width if np.isfinite(interval.half_width) else 0.0
-            axes.errorbar(interval.mean, row, xerr=half, fmt=_marker(variant), capsize=3, **style)
+            axes.errorbar(interval.mean, row, xerr=half, fmt=MARKERS[variant.kind], capsize=3, **style)
     axes.axvline(0, color="0.5", linewidth=1)
     axes.set_yticks(range(len(shown)), [variant.label for variant in reversed(shown)])
     axes.set_xlabel("validation loss minus that of constant batches at equal steps (nats)")
@@ -118,7 +119,3 @@ def _style(variant: Variant, selection: Selection) -> dict[str, Any]:
         return {"color": str(0.25 + 0.5 * constants.index(variant) / max(1, len(constants) - 1))}
     others = [other for other in selection.variants if other not in constants]
     return {"color": matplotlib.colormaps["tab20"](COLOURS[others.index(variant) % len(COLOURS)])}
-
-
-def _marker(variant: Variant) -> str:
-    return {"constant": "s", "fixed": "^", "adaptive": "o"}[variant.kind]

@@ -30,7 +30,6 @@ def write_report(comparison: Comparison, folder: Path, heading: str) -> str:
 
     Everything but ``speed.csv`` is the same whenever the same runs were executed. ``heading`` begins the text.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tables = comparison_tables(comparison)
     text = f"{heading}\n\n" + "\n".join(table.markdown() for table in tables.values())
     speed = speed_table(comparison)

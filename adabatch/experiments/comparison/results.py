@@ -9,13 +9,13 @@ from functools import cached_property
 from statistics import fmean
 
 from adabatch.experiments.comparison.frontier import Bound, Frontier
-from adabatch.experiments.comparison.runs import Key, Runs
+from adabatch.experiments.comparison.runs import Key
 from adabatch.experiments.comparison.variants import Variant
 from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
-__all__ = ["Comparison", "RunResult", "Selection", "read_results"]
+__all__ = ["Comparison", "RunResult", "Selection"]
 
 
 @dataclass(frozen=True)
@@ -191,11 +191,3 @@ class Selection:
             return None
         saved = [1 - self.runs[variant][seed].steps / steps for seed, (steps, _) in needed.items()]
         return mean_interval(saved), next(iter(bounds), "exact")
-
-
-def read_results(variants: Sequence[Variant], runs: Runs) -> Comparison:
-    """Read those of the runs that are finished."""
-    finished = {key: run for key, run in runs.items() if run.finished()}
-    return Comparison(
-        variants, {key: RunResult.of_run(run.records(), run.resolved()) for key, run in finished.items()}
-    )

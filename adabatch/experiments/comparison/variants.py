@@ -57,13 +57,10 @@ def standard_variants(base: Settings, constant_batches: Sequence[int] = ()) -> l
             f"the frontier needs at least two different constant batches of at least 1, but got "
             f"{', '.join(map(str, constant_batches))} (--constant-batches)"
         )
-    constants = [
-        Variant(f"constant-{size}", f"constant {size}", "constant", _constant(base, size)) for size in sizes
-    ]
     longest = _constant(base, sizes[-1]) | {"warmup_samples": round(0.15 * base.run.samples)}
     stages = tuple(max(first, largest // part) for part in (4, 2, 1))
     return [
-        *constants,
+        *(Variant(f"constant-{size}", f"constant {size}", "constant", _constant(base, size)) for size in sizes),
         _norm_test("unbiased-0.8", "norm test, eta 0.8", eta=0.8),
         Variant("ramp", "linear ramp, equal steps", "fixed", {"schedule": "linear-ramp"}, "steps"),
         _norm_test("unbiased-0.9", "norm test, eta 0.9", eta=0.9),
