@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adabatch.reporting.metrics import Record
@@ -46,9 +46,7 @@ class ProgressReport:
             TimeRemainingColumn(),
         ]
         self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self._task: TaskID = self._bar.add_task(
-            "", total=samples, completed=done, step=0, loss=0.0, batch=0, rate=0.0
-        )
+        self._task = self._bar.add_task("", total=samples, completed=done, step=0, loss=0.0, batch=0, rate=0.0)
 
     def __enter__(self) -> ProgressReport:
         self._bar.start()

@@ -13,7 +13,7 @@ from adabatch.experiments.run import ExperimentRun
 from adabatch.settings import Settings, overlay
 from adabatch.training.checks import check_settings
 
-__all__ = ["ablate"]
+__all__ = ["ablate", "runs_by_point"]
 
 QUICK = {"samples": 192, "warmup_samples": 32, "validation_samples": 8, "sequence_length": 32}
 """Settings of the smallest ablation, for a first look and for tests."""
@@ -36,7 +36,7 @@ def ablate(request: Request, etas: Sequence[float], vary: Sequence[str] = ()) ->
         raise ValueError("an ablation needs at least one eta (--etas)")
     base = request.settings(QUICK)
     blocks = _chosen_blocks(base, vary)
-    runs = _runs_by_point(base, blocks, etas, request.seed_range(), request.output)
+    runs = runs_by_point(base, blocks, etas, request.seed_range(), request.output)
     request.train([run for point in runs.values() for run in point])
     results = {
         name: PointResult.of_runs([run.records() for run in point], point[0].resolved().schedule.max_batch)
@@ -58,7 +58,7 @@ def _chosen_blocks(base: Settings, vary: Sequence[str]) -> Blocks:
     return {name: levels for name, levels in known.items() if not vary or name in vary}
 
 
-def _runs_by_point(
+def runs_by_point(
     base: Settings, blocks: Blocks, etas: Sequence[float], seeds: Sequence[int], folder: Path
 ) -> dict[str, list[ExperimentRun]]:
     """The runs of every point, a list over seeds; a point in several blocks comes once."""

@@ -55,7 +55,7 @@ class PointResult:
         """From the records of each seed."""
         values = [summary(records) for records in runs]
         reached = [reached_at(records, maximum) for records in runs]
-        losses = [value["final validation loss"] for value in values]
+        losses = (value["final validation loss"] for value in values)
         return cls(
             behaviours=tuple(behaviour(records, maximum) for records in runs),
             steps=fmean([value["steps"] for value in values]),

@@ -39,8 +39,7 @@ def gap_table(selection: Selection, title: str) -> TextTable:
     """Paired differences: to the constant frontier, to the smallest and largest constant, to :data:`ADAPTIVE`."""
     constants = selection.constants
     ends = [constants[0], constants[-1]] if constants else []
-    labels = {variant.name: variant.label for variant in selection.variants}
-    against = labels.get(ADAPTIVE)
+    against = next((variant.label for variant in selection.variants if variant.name == ADAPTIVE), None)
     columns = ["schedule", "gap at equal steps", "steps saved at equal loss"]
     columns += [f"minus {end.label}" for end in ends]
     columns += [f"gap minus that of {against}"] if against else []
@@ -84,10 +83,9 @@ def relative_time(
     """
     ratios = []
     for seed, loss in selection.losses(target.name).items():
-        compared = (selection.runs[each.name] for each in (variant, *selection.constants))
-        times = [time_to_loss(runs[seed].records, loss, saturating_batch) for runs in compared if seed in runs]
         if seed in selection.runs[variant.name]:
-            own, *constants = times
+            found = [selection.runs[each.name].get(seed) for each in (variant, *selection.constants)]
+            own, *constants = [time_to_loss(run.records, loss, saturating_batch) for run in found if run]
             if own is None:
                 return None
             ratios.append(own / min(time for time in constants if time is not None))

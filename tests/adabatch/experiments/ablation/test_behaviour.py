@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adabatch.experiments.ablation.ablate import runs_by_point
 from adabatch.experiments.ablation.behaviour import Behaviour, behaviour, reached_at
 from adabatch.experiments.ablation.grid import point_name, point_settings, standard_blocks
 from adabatch.experiments.ablation.report import Ablation, PointResult, heat_maps, write_ablation
@@ -90,6 +91,14 @@ def test_groups_are_made_by_the_micro_batch():
         "8": 2,
         "16": 1,
     }
+
+
+def test_a_point_of_several_blocks_is_run_once_per_seed(tmp_path):
+    runs = runs_by_point(BASE, standard_blocks(BASE), (0.8,), (3, 5), tmp_path)
+    both = runs["unbiased-eta-0.8-interval-1-max-128-micro-4"]
+    assert [run.resolved().data.seed for run in both] == [3, 5]
+    assert [run.folder.name for run in both] == ["seed-3", "seed-5"]
+    assert len(runs) == 1 + 3 + 2 + 2 + 3
 
 
 def test_result_of_two_seeds():
