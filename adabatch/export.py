@@ -73,7 +73,9 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
     progress = saved_progress(checkpoint)
     settings = from_saved(progress["settings"], f"the checkpoint {checkpoint}")
     tokenizer = _same_tokenizer(checkpoint.parent.parent, settings, progress["corpus"])
-    model = _load(checkpoint, settings, progress["corpus"]["vocabulary_size"])
+    shape = model_config(settings.model.model, progress["corpus"]["vocabulary_size"])
+    model = build_model(shape, settings.data.seed).eval()
+    load_parameters(checkpoint, model, ONE_PROCESS)
     _prepare_for_use(model, tokenizer)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -98,10 +100,8 @@ def _check_target(folder: Path, overwrite: bool) -> None:
 
 def _find(run: Path) -> Path:
     """The checkpoint that is meant, read through and found intact."""
-    if (run / MARKER).is_file():
-        checkpoint = choose_checkpoint(str(run), run.parent, ONE_PROCESS)
-    else:
-        checkpoint = choose_checkpoint("auto", checkpoints_folder(str(run)), ONE_PROCESS)
+    wanted = str(run) if (run / MARKER).is_file() else "auto"
+    checkpoint = choose_checkpoint(wanted, checkpoints_folder(str(run)), ONE_PROCESS)
     if checkpoint is None:
         raise ValueError(
             f"no complete checkpoint in {run}: name the folder of a run that has saved one, such as runs/train, "
@@ -123,12 +123,6 @@ def _same_tokenizer(run: Path, settings: Settings, corpus: dict[str, Any]) -> To
         f"neither {run / TOKENIZER_FILE} nor the tokenizer {settings.data.tokenizer} is there and the one that "
         "the run was trained with: bring it back from a copy"
     )
-
-
-def _load(checkpoint: Path, settings: Settings, vocabulary_size: int) -> LlamaForCausalLM:
-    model = build_model(model_config(settings.model.model, vocabulary_size), settings.data.seed)
-    load_parameters(checkpoint, model, ONE_PROCESS)
-    return model.eval()
 
 
 def _prepare_for_use(model: LlamaForCausalLM, tokenizer: Tokenizer) -> None:
@@ -173,19 +167,12 @@ def byte_backend() -> Backend:
     >>> backend.token_to_id(END_OF_DOCUMENT)
     256
     """
-    vocabulary = {character: byte for byte, character in enumerate(_byte_characters())}
+    # Printable bytes stand for themselves; the others are written by the characters from 256 on, in order.
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    substitutes = (character for character in alphabet if ord(character) > 255)
+    vocabulary = {chr(byte) if chr(byte) in alphabet else next(substitutes): byte for byte in range(256)}
     backend = Backend(models.BPE(vocab=vocabulary, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([END_OF_DOCUMENT])
     return backend
-
-
-def _byte_characters() -> list[str]:
-    """The character by which the library's byte-level tokenizers write each byte.
-
-    Printable bytes stand for themselves, the others are written by the characters from 256 on, in order.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    substitutes = iter(range(256, 512))
-    return [chr(byte if byte in printable else next(substitutes)) for byte in range(256)]

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
 from adabatch.distributed.signals import interrupts
-
-if TYPE_CHECKING:
-    import typer
 
 __all__ = ["main"]
 
@@ -27,9 +23,11 @@ resolve_own_packages()  # here rather than in main: a spawned worker imports thi
 def main() -> None:
     """Run the command line; a user's mistake ends with one message and exit code 2."""
     try:
-        with interrupts():  # also while a command imports its packages
+        with interrupts():  # also while typer and a command's packages are imported
             refuse_foreign_modules()
-            _application()(prog_name="adabatch")
+            from adabatch.commands.application import app
+
+            app(prog_name="adabatch")
     except KeyboardInterrupt:  # before a command began
         raise SystemExit(130) from None
     except (ValueError, ModuleNotFoundError) as error:
@@ -38,13 +36,6 @@ def main() -> None:
             raise
         print(f"Error: {message}", file=sys.stderr)
         raise SystemExit(2) from None
-
-
-def _application() -> typer.Typer:
-    """Loaded here, as the import of typer may fail or be interrupted."""
-    from adabatch.commands.application import app
-
-    return app
 
 
 def _missing(error: ModuleNotFoundError) -> str | None:

@@ -31,19 +31,11 @@ def ablate(
 
     eta is crossed with one other setting at a time. Stopped and started again, it resumes where it was.
     """
-    from adabatch.experiments.ablation.ablate import AblateRequest
     from adabatch.experiments.ablation.ablate import ablate as execute
+    from adabatch.experiments.request import Request
 
     execute(
-        AblateRequest(
-            base=settings,
-            output=output,
-            etas=numbers(etas, float, "--etas"),
-            blocks=names(vary),
-            seeds=seeds,
-            processes=processes,
-            quick=quick,
-            report_only=report_only,
-            command=command_line(without="--report-only"),
-        )
+        Request(settings, output, seeds, processes, quick, report_only, command_line()),
+        numbers(etas, float, "--etas"),
+        names(vary),
     )

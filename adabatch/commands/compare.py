@@ -33,20 +33,12 @@ def compare(
 
     Stopped and started again, it resumes where it was. The options below set what all runs share.
     """
-    from adabatch.experiments.comparison.compare import CompareRequest
     from adabatch.experiments.comparison.compare import compare as execute
+    from adabatch.experiments.request import Request
 
     execute(
-        CompareRequest(
-            base=settings,
-            output=output,
-            variants=names(variants),
-            seeds=seeds,
-            learning_rates=numbers(learning_rates, float, "--learning-rates"),
-            constant_batches=numbers(constant_batches, int, "--constant-batches"),
-            processes=processes,
-            quick=quick,
-            report_only=report_only,
-            command=command_line(without="--report-only"),
-        )
+        Request(settings, output, seeds, processes, quick, report_only, command_line()),
+        names(variants),
+        numbers(learning_rates, float, "--learning-rates"),
+        numbers(constant_batches, int, "--constant-batches"),
     )

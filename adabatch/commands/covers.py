@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adabatch.reporting.metrics import Record, read_metrics
 from adabatch.settings import CONFIG, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -31,10 +32,8 @@ def covers(
 
     if (run is None) == (preset is None and config is None):
         raise ValueError("covers takes either the folder of a run, or --config (and --preset): name one of them")
-    records: Sequence[Mapping[str, Any]] = ()
+    records: Sequence[Record] = ()
     if run is not None:
-        from adabatch.reporting.metrics import read_metrics
-
         config = run / CONFIG
         if not config.is_file():
             raise ValueError(f"{run} is not the folder of a run: it has no {CONFIG}")
@@ -47,7 +46,7 @@ def covers(
     typer.echo(coverage(described).summary())
 
 
-def configuration(settings: Settings, records: Sequence[Mapping[str, Any]] = ()) -> Configuration:
+def configuration(settings: Settings, records: Sequence[Record] = ()) -> Configuration:
     """What the theorems need to know of a run.
 
     Without records, the test counts as not enforced: the trainer tests a batch in order to choose the next one.
@@ -82,40 +81,32 @@ def configuration(settings: Settings, records: Sequence[Mapping[str, Any]] = ())
         clips=optimizer.clip > 0,
         groups=_fewest_groups(settings, records),
         share=schedule.coordinate_quantile,
-        enforced=bool(records) and all(_passes(record) for record in records if _is_step(record)),
+        enforced=bool(records) and all(map(_passes, records)),
     )
 
 
-def recorded_tests(records: Sequence[Mapping[str, Any]]) -> str:
+def recorded_tests(records: Sequence[Record]) -> str:
     """How many steps were tested, and how many met the test themselves.
 
     >>> recorded_tests([{"loss": 2.0, "batch_size": 8, "test_statistic": 9.0}])
     'of 1 steps, 1 were tested, 0 met the test with their own batch, 0 batches were held back by --max-growth'
     """
-    steps = [record for record in records if _is_step(record)]
-    if not steps:
+    if not records:
         return "no step has been recorded"
-    tested = sum(record.get("test_statistic") is not None for record in steps)
-    met, limited = sum(map(_passes, steps)), sum(bool(record.get("batch_limited")) for record in steps)
+    tested = sum(record.get("test_statistic") is not None for record in records)
+    met, limited = sum(map(_passes, records)), sum(bool(record.get("batch_limited")) for record in records)
     return (
-        f"of {len(steps)} steps, {tested} were tested, {met} met the test with their own batch, {limited} batches "
-        "were held back by --max-growth"
+        f"of {len(records)} steps, {tested} were tested, {met} met the test with their own batch, {limited} "
+        "batches were held back by --max-growth"
     )
 
 
-def _is_step(record: Mapping[str, Any]) -> bool:
-    """Not the record of a validation."""
-    return "batch_size" in record
-
-
-def _passes(record: Mapping[str, Any]) -> bool:
+def _passes(record: Record) -> bool:
     statistic = record.get("test_statistic")
     return statistic is not None and statistic <= record["batch_size"]
 
 
-def _fewest_groups(settings: Settings, records: Sequence[Mapping[str, Any]]) -> int:
+def _fewest_groups(settings: Settings, records: Sequence[Record]) -> int:
     """Micro-batches of the step with the fewest, at least 2: with fewer nothing is estimated."""
-    sizes = [(record["batch_size"], record["micro_batch"]) for record in records if _is_step(record)]
-    sizes = sizes or [(settings.schedule.initial_batch, settings.schedule.micro_batch)]
-    fewest = min(int(batch) // int(micro_batch) for batch, micro_batch in sizes)
-    return max(2, fewest)
+    first = {"batch_size": settings.schedule.initial_batch, "micro_batch": settings.schedule.micro_batch}
+    return max(2, min(int(step["batch_size"]) // int(step["micro_batch"]) for step in records or [first]))

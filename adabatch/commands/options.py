@@ -50,9 +50,9 @@ def numbers(text: str, kind: type[Number], option: str) -> tuple[Number, ...]:
         raise ValueError(f"{option} takes numbers separated by commas, such as 1,2,3, not {text!r}") from None
 
 
-def command_line(without: str = "") -> str:
-    """The command as it was called, except for one option."""
-    return shlex.join(["adabatch", *(word for word in sys.argv[1:] if word != without)])
+def command_line() -> str:
+    """The command as it was called; a report is the same with --report-only and without."""
+    return shlex.join(["adabatch", *(word for word in sys.argv[1:] if word != "--report-only")])
 
 
 def with_settings(
@@ -96,17 +96,16 @@ def with_settings(
 def _source_parameters(preset: str | None) -> list[inspect.Parameter]:
     """``--preset`` and ``--config``."""
     described = "\n\n".join(f"{name}: {text}." for name, text in preset_summaries().items())
-    texts = {
-        "preset": (f"Built-in settings to start from:\n\n{described}\n\n", preset),
-        "config": ("A settings file (TOML), over the preset; paths in it are relative to the file.", None),
-    }
-    keyword = inspect.Parameter.KEYWORD_ONLY
+    presets = typer.Option(help=f"Built-in settings to start from:\n\n{described}\n\n")
+    file = typer.Option(help="A settings file (TOML), over the preset; paths in it are relative to the file.")
     return [
-        inspect.Parameter(
-            name, keyword, default=default, annotation=Annotated[str | None, typer.Option(help=text)]
-        )
-        for name, (text, default) in texts.items()
+        _keyword("preset", Annotated[str | None, presets], preset),
+        _keyword("config", Annotated[str | None, file]),
     ]
+
+
+def _keyword(name: str, annotation: Any, default: str | None = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _parameter(section: str, item: Field[Any], hint: Any) -> inspect.Parameter:
@@ -117,8 +116,7 @@ def _parameter(section: str, item: Field[Any], hint: Any) -> inspect.Parameter:
     help_text = field_docs(SECTIONS[section])[item.name] + _choices_and_default(item, hint, several)
     help_text = help_text.replace("`", "").replace("[", r"\[")  # typer takes a bracket for a tag of rich
     wanted: Any = list[str] | None if several else kind | None
-    annotation = Annotated[wanted, typer.Option(flag, help=help_text, rich_help_panel=section)]
-    return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return _keyword(item.name, Annotated[wanted, typer.Option(flag, help=help_text, rich_help_panel=section)])
 
 
 def _option_type(hint: Any) -> tuple[type, bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from scipy.stats import sem, t
@@ -57,10 +58,9 @@ def mean_interval(values: Sequence[float]) -> Interval:
     (2.0, 2.4841)
     """
     count = len(values)
-    if count == 1:
-        return Interval(float(values[0]), math.inf, 1)
     with np.errstate(invalid="ignore"):  # a run that diverged: its loss is infinite
-        return Interval(float(np.mean(values)), float(t.ppf((1 + LEVEL) / 2, count - 1) * sem(values)), count)
+        half = float(t.ppf((1 + LEVEL) / 2, count - 1) * sem(values)) if count > 1 else math.inf
+    return Interval(fmean(values), half, count)
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Interval | None:

@@ -15,7 +15,7 @@ from adabatch.settings import Settings, overlay
 __all__ = ["Request"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Request:
     """What ``adabatch compare`` and ``adabatch ablate`` share.
 
@@ -31,10 +31,10 @@ class Request:
 
     base: Settings
     output: Path
-    seeds: int = 1
-    processes: int = 0
-    quick: bool = False
-    report_only: bool = False
+    seeds: int
+    processes: int
+    quick: bool
+    report_only: bool
     command: str
 
     def settings(self, smallest: Mapping[str, Any]) -> Settings:
@@ -44,6 +44,11 @@ class Request:
     def seed_range(self) -> range:
         """The seeds of the runs."""
         return range(self.base.data.seed, self.base.data.seed + self.seeds)
+
+    def heading(self, finished: int, planned: int, what: str) -> str:
+        """What the report begins with: the command, and how much of it is done if that is not all."""
+        part = f"\n\n{finished} of {planned} {what} are finished; the report is of these."
+        return f"`{self.command}`{part if finished < planned else ''}"
 
     def train(self, runs: Sequence[ExperimentRun]) -> None:
         """Train the runs that are not finished, unless only a report is wanted.

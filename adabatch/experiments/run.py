@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,13 @@ class ExperimentRun:
     Attributes:
         name: of the run among the others, unique; also its folder below ``runs``.
         experiment: folder of the experiment.
-        settings: of the run, from the records of the run that it needs; :meth:`resolved` adds its folder.
+        settings: of the run, once the run that it needs is finished; :meth:`resolved` adds its folder.
         needs: a run that must be finished first.
     """
 
     name: str
     experiment: Path
-    settings: Callable[[Sequence[Record]], Settings]
+    settings: Callable[[], Settings]
     needs: ExperimentRun | None = None
 
     @property
@@ -47,7 +47,7 @@ class ExperimentRun:
 
     def resolved(self) -> Settings:
         """The run's settings; the run that it needs must be finished."""
-        settings = self.settings([] if self.needs is None else self.needs.records())
+        settings = self.settings()
         kept = {"output": str(self.folder), "resume": "auto", "figures": False}
         return overlay(settings, kept | {"threads": settings.parallel.threads or 1})
 
@@ -74,9 +74,7 @@ class ExperimentRun:
                 f"the folder {self.folder} holds a run with other settings ({'; '.join(differences)}): take "
                 "another --output, or delete that folder"
             )
-        if not (self.folder / "metrics.jsonl").is_file():
-            return False
-        records = self.records()
+        records = self.records() if (self.folder / "metrics.jsonl").is_file() else []
         return bool(records) and int(records[-1]["samples"]) >= wanted.run.samples
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context
 from multiprocessing.connection import wait
@@ -28,7 +28,7 @@ def log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def execute(runs: Sequence[ExperimentRun], processes: int = 0, log: Callable[[str], None] = log) -> None:
+def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
     """Train what is not finished yet; returns when every run is.
 
     A run is a process of its own on the threads that its settings name. It resumes from its newest checkpoint if
@@ -37,7 +37,6 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0, log: Callable[[st
     Args:
         runs: earlier ones are started first; the runs that one needs must be among them.
         processes: runs at once; 0 takes the cores of this machine.
-        log: receives a line for each run that ends.
 
     Raises:
         ValueError: for a number of processes below 0, settings that cannot work, a folder that holds a run with
@@ -51,7 +50,9 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0, log: Callable[[st
         log(f"{done} of {len(runs)} runs are finished already")
     if not pending:
         return
-    corpus = _prepare(runs, next(run for run in pending if run.ready()))
+    first = next(run for run in pending if run.ready())
+    tokenizers = (run.folder / TOKENIZER_FILE for run in runs)  # a trained one, of a run that is under way
+    corpus = prepare_with_progress(first.resolved().data, next(filter(Path.is_file, tokenizers), None))
     slots = processes or os.cpu_count() or 1
     with _one_thread(), _processes() as active:
         while pending or active:
@@ -61,12 +62,6 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0, log: Callable[[st
             for run, seconds in _ended(active):
                 done += 1
                 log(f"{done} of {len(runs)}: {run.name} in {seconds:.0f} s")
-
-
-def _prepare(runs: Sequence[ExperimentRun], first: ExperimentRun) -> Path:
-    """The folder of the corpus, which all runs share; with the trained tokenizer of a run that is under way."""
-    saved = (run.folder / TOKENIZER_FILE for run in runs)
-    return prepare_with_progress(first.resolved().data, next((file for file in saved if file.is_file()), None))
 
 
 def _start(run: ExperimentRun, corpus: Path) -> BaseProcess:
@@ -102,8 +97,8 @@ def _ended(active: dict[ExperimentRun, BaseProcess]) -> Iterator[tuple[Experimen
 
 def _ending(run: ExperimentRun) -> str:
     """The last line of the run's log."""
-    lines = run.log.read_text(errors="replace").split("\n") if run.log.is_file() else []
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    text = run.log.read_text(errors="replace") if run.log.is_file() else ""
+    last = text.strip().rpartition("\n")[2].strip()
     return f", which ends with: {last[:500]}" if last else ""
 
 

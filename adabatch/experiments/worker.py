@@ -18,7 +18,9 @@ ABANDONED = 4
 def run_in_this_process(settings: Settings, log: Path, corpus: Path) -> None:
     """Train on a prepared corpus and exit with the command's exit code; the output goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    _print_to(log)
+    with log.open("ab") as file:  # both output streams, those of libraries in C included
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     end_with_parent(ABANDONED)  # else a restarted experiment would find runs of the old one in its folders
 
     from adabatch.training.launch import USER_ERROR, launch
@@ -31,13 +33,3 @@ def run_in_this_process(settings: Settings, log: Path, corpus: Path) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # without waiting for threads of libraries
-
-
-def _print_to(log: Path) -> None:
-    """Both output streams, those of libraries in C included, go to the file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adabatch.reporting.metrics import Record
@@ -46,9 +46,7 @@ class ProgressReport:
             TimeRemainingColumn(),
         ]
         self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self._task: TaskID = self._bar.add_task(
-            "", total=samples, completed=done, step=0, loss=0.0, batch=0, rate=0.0
-        )
+        self._task = self._bar.add_task("", total=samples, completed=done, step=0, loss=0.0, batch=0, rate=0.0)
 
     def __enter__(self) -> ProgressReport:
         self._bar.start()
@@ -95,7 +93,8 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     last = records[-1]
     validation = [record["val_loss"] for record in records if record.get("val_loss") is not None]
     tail = [record["loss"] for record in records[-20:] if record["loss"] is not None]
-    seconds = sum(_tokens(record, records) / record["tokens_per_second"] for record in records)
+    length = records[0]["tokens"] / records[0]["samples"]
+    seconds = length * sum(record["batch_size"] / record["tokens_per_second"] for record in records)
     return {
         "steps": last["step"],
         "samples": last["samples"],
@@ -107,13 +106,8 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "final validation loss": validation[-1] if validation else None,
         "skipped steps": last["skipped"],
         "seconds in steps": seconds,
-        "tokens/s": sum(_tokens(record, records) for record in records) / seconds,
+        "tokens/s": length * sum(record["batch_size"] for record in records) / seconds,
     }
-
-
-def _tokens(record: Record, records: Sequence[Record]) -> float:
-    """Tokens of one step."""
-    return float(record["batch_size"] * records[0]["tokens"] / records[0]["samples"])
 
 
 def checkpoint_summary(costs: Sequence[SaveCost]) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from adabatch.files import write_text
 
-__all__ = ["MetricsWriter", "read_metrics"]
+__all__ = ["MetricsWriter", "Record", "finite_or_null", "read_metrics"]
 
 Record = dict[str, Any]
+"""What one step leaves in metrics.jsonl, by name."""
 
 
 def read_metrics(path: str | Path) -> list[Record]:
@@ -85,7 +86,7 @@ class MetricsWriter:
 
     def write(self, record: Record) -> None:
         """Append a record."""
-        finite = {name: _finite(value) for name, value in record.items()}
+        finite = finite_or_null(record)
         self._file.write(json.dumps(finite) + "\n")
         self._file.flush()
         if self._tensorboard is not None:
@@ -102,8 +103,12 @@ class MetricsWriter:
             self._tensorboard.close()
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def finite_or_null(record: Mapping[str, Any]) -> Record:
+    """The record with None in place of NaN and infinities, which JSON does not have."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
 
 
 def _summary_writer(folder: Path, after_step: int) -> Any:

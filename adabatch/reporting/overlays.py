@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,17 +23,15 @@ def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> 
     """Draw runs together as ``runs.png`` and ``runs.pdf`` in the folder ``output``; returns the paths.
 
     Args:
-        paths: folders of runs or their metrics files.
+        paths: folders of runs or their metrics files, at least one.
         output: folder, made if need be.
         against: ``samples`` or ``step``.
 
     Raises:
-        ValueError: for no run, a run without metrics or steps, or another axis.
+        ValueError: for a run without metrics or steps, or another axis.
     """
     if against not in LABELS:
         raise ValueError(f"runs are drawn against {' or '.join(LABELS)}, not {against!r} (--against)")
-    if not paths:
-        raise ValueError("name at least one run's folder, such as runs/train")
     runs = dict(zip(run_labels(paths), (read_metrics(path) for path in paths), strict=True))
     for label, records in runs.items():
         if not records:
@@ -52,11 +51,8 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
     parts = [path.resolve().parts for path in paths]
     if len(set(parts)) < len(parts):
         raise ValueError("the same run is named twice")
-    for length in range(1, max(map(len, parts), default=0) + 1):
-        labels = ["/".join(part[-length:]) for part in parts]
-        if len(set(labels)) == len(labels):
-            return labels
-    return []
+    endings = (["/".join(part[-length:]) for part in parts] for length in count(1))
+    return next(labels for labels in endings if len(set(labels)) == len(labels))
 
 
 def overlay_figure(runs: Mapping[str, Sequence[Record]], against: str = "samples") -> Figure:
@@ -111,8 +107,7 @@ def curves_figure(curves: Sequence[Curve], against: str = "samples", marker: str
 
 def zoom_on_the_end(axes: Axes) -> None:
     """Leave the steep beginning out of sight: only what is below the curves' values at an eighth of the run."""
-    curves = [np.asarray(line.get_ydata(), dtype=float) for line in axes.lines]
-    curves = [curve for curve in curves if curve.size]
+    curves = [curve for line in axes.lines if (curve := np.asarray(line.get_ydata(), dtype=float)).size]
     if curves:
         top = max(float(curve[len(curve) // 8]) for curve in curves)
         bottom = min(float(curve.min()) for curve in curves)

@@ -29,28 +29,20 @@ def plot_parts(records: Sequence[Record], axes: Axes, value: str = "trace") -> A
     """A heat map, one row per part, its layers from top to bottom within each kind; colours are logarithmic.
 
     Args:
-        records: those with ``parts`` (name: [trace, squared norm]) are drawn, until the next such record.
+        records: one at least with ``parts`` (name: [trace, squared norm]); those are drawn, each until the next.
         axes: to draw on.
         value: ``trace``, or ``noise scale``, the trace over the squared norm of the batch gradient.
-
-    Raises:
-        ValueError: if no record has parts.
     """
     measured = [record for record in records if record.get("parts")]
-    if not measured:
-        raise ValueError("no record holds the moments of the model's parts: train with --monitor-layers")
     names = sorted({name for record in measured for name in record["parts"]}, key=_place)
-    values = np.full((len(names), len(measured)), np.nan)
-    for column, record in enumerate(measured):
-        for name, (trace, squared_norm) in record["parts"].items():
-            scale = 1.0 if value == "trace" else squared_norm
-            values[names.index(name), column] = trace / scale if scale > 0 and trace > 0 else np.nan
+    cells = [[record["parts"].get(name, (0.0, 0.0)) for record in measured] for name in names]
+    trace, squared_norm = np.moveaxis(np.array(cells), 2, 0)
+    values = np.ma.masked_less_equal(trace if value == "trace" else np.ma.divide(trace, squared_norm), 0)
     begin = measured[0]["samples"] - measured[0]["batch_size"]
     edges = [begin, *(record["samples"] for record in measured)]
     rows = np.arange(len(names) + 1) - 0.5
-    finite = values[np.isfinite(values)]
-    limits = (finite.min(), finite.max()) if finite.size else (1.0, 1.0)
-    colours = LogNorm(limits[0], max(limits[1], limits[0] * 1.01))
+    lowest, highest = (values.min(), values.max()) if values.count() else (1.0, 1.0)
+    colours = LogNorm(lowest, max(highest, lowest * 1.01))
     mesh = axes.pcolormesh(edges, rows, values, norm=colours, cmap="viridis", rasterized=True)
     axes.set_yticks(range(len(names)), names, fontsize=6)
     axes.invert_yaxis()

@@ -18,11 +18,12 @@ from torch.optim import AdamW
 from adabatch.data import group_positions
 from adabatch.distributed.parallel import autocast, set_gradient_sync
 from adabatch.model.llama import language_model_loss
+from adabatch.reporting.metrics import Record
 from adabatch.schedules import MicroBatchPlan
 from adabatch.statistics.clipping import clip_gradients
 from adabatch.training.admission import plan_micro_batches
 from adabatch.training.checkpointing import save_run
-from adabatch.training.records import Record, step_record
+from adabatch.training.records import step_record
 from adabatch.training.run import Run
 from adabatch.training.validation import bits_per_byte, validation_loss
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.statistic import norm_test_statistic
+from adabatch.reporting.metrics import Record
 from adabatch.schedules import Decision, MicroBatchPlan, NormTest
 from adabatch.statistics import ReducedStep
 from adabatch.training.run import Run
 
-__all__ = ["Record", "step_record"]
-
-Record = dict[str, Any]
+__all__ = ["step_record"]
 
 
 def step_record(

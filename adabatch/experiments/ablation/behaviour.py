@@ -46,10 +46,9 @@ def behaviour(records: Sequence[Record], maximum: int) -> Behaviour:
     if max(sizes) == sizes[0]:
         return Behaviour.CONSTANT
     reached = reached_at(records, maximum)
-    if reached is None:
-        return Behaviour.ADAPTS
     increases = sum(a < b for a, b in pairwise(sizes))
-    return Behaviour.JUMPS if reached <= AT_ONCE or increases <= FEW_INCREASES else Behaviour.ADAPTS
+    jumped = reached is not None and (reached <= AT_ONCE or increases <= FEW_INCREASES)
+    return Behaviour.JUMPS if jumped else Behaviour.ADAPTS
 
 
 def reached_at(records: Sequence[Record], maximum: int) -> float | None:

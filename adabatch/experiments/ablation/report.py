@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from adabatch.experiments.ablation.behaviour import AT_ONCE, FEW_INCREASES, Behaviour, behaviour, reached_at
-from adabatch.experiments.ablation.grid import Block, Point
+from adabatch.experiments.ablation.grid import Blocks, Levels, point_name, point_settings
 from adabatch.experiments.text import TextTable
 from adabatch.files import write_text
 from adabatch.reporting.console import summary
@@ -54,14 +55,14 @@ class PointResult:
         """From the records of each seed."""
         values = [summary(records) for records in runs]
         reached = [reached_at(records, maximum) for records in runs]
-        losses = [value["final validation loss"] for value in values]
+        losses = (value["final validation loss"] for value in values)
         return cls(
             behaviours=tuple(behaviour(records, maximum) for records in runs),
-            steps=_mean([value["steps"] for value in values]),
-            mean_batch=_mean([value["mean batch"] for value in values]),
-            sizes=_mean([len({record["batch_size"] for record in records}) for records in runs]),
-            reached=_mean([math.nan if share is None else share for share in reached]),
-            loss=_mean([math.nan if loss is None else loss for loss in losses]),
+            steps=fmean([value["steps"] for value in values]),
+            mean_batch=fmean([value["mean batch"] for value in values]),
+            sizes=fmean([len({record["batch_size"] for record in records}) for records in runs]),
+            reached=fmean([math.nan if share is None else share for share in reached]),
+            loss=fmean([math.nan if loss is None else loss for loss in losses]),
         )
 
     @property
@@ -82,15 +83,15 @@ class Ablation:
     """
 
     base: Settings
-    blocks: Sequence[Block]
+    blocks: Blocks
     etas: Sequence[float]
     results: Mapping[str, PointResult]
 
-    def of_block(self, block: Block) -> list[list[PointResult | None]]:
+    def table(self, levels: Levels) -> list[list[PointResult | None]]:
         """Levels x etas; None where a point is not finished."""
         return [
-            [self.results.get(Point(self.base, eta, overrides).name) for eta in self.etas]
-            for overrides in block.levels.values()
+            [self.results.get(point_name(point_settings(self.base, eta, overrides))) for eta in self.etas]
+            for overrides in levels.values()
         ]
 
 
@@ -99,8 +100,7 @@ def write_ablation(ablation: Ablation, folder: Path, heading: str) -> str:
 
     ``heading`` begins the text.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = [_block_table(ablation, block) for block in ablation.blocks]
+    tables = [_block_table(ablation, name, levels) for name, levels in ablation.blocks.items()]
     text = f"{heading}\n\n{DEFINITION}\n\n" + "\n".join(table.markdown() for table in tables)
     write_text(folder / "ablation.md", text)
     write_text(folder / "ablation.csv", _points_table(ablation.results).csv())
@@ -110,13 +110,14 @@ def write_ablation(ablation: Ablation, folder: Path, heading: str) -> str:
 
 def heat_maps(ablation: Ablation) -> Figure:
     """A panel per block: mean batch as colour, behaviour as letter (J, N, A), over eta and the block's levels."""
-    heights = [len(block.levels) for block in ablation.blocks]
+    heights = [len(levels) for levels in ablation.blocks.values()]
     figure = Figure(figsize=(8, 1.6 + 0.62 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     largest = max(result.mean_batch for result in ablation.results.values())
     scale = LogNorm(ablation.base.schedule.initial_batch, largest + 1)
-    for axes, block in zip(panels, ablation.blocks, strict=True):
-        _heat_map(axes, ablation, block, scale)
+    for axes, (name, levels) in zip(panels, ablation.blocks.items(), strict=True):
+        _heat_map(axes, ablation, levels, scale)
+        axes.set_ylabel(name)
     panels[-1].set_xlabel("eta")
     bar = figure.colorbar(panels[0].images[0], ax=list(panels), shrink=0.6, label="mean batch (sequences)")
     plain_numbers(bar.ax.yaxis)
@@ -125,13 +126,12 @@ def heat_maps(ablation: Ablation) -> Figure:
     return figure
 
 
-def _heat_map(axes: Axes, ablation: Ablation, block: Block, scale: LogNorm) -> None:
-    table = ablation.of_block(block)
+def _heat_map(axes: Axes, ablation: Ablation, levels: Levels, scale: LogNorm) -> None:
+    table = ablation.table(levels)
     means = np.array([[np.nan if result is None else result.mean_batch for result in row] for row in table])
     axes.imshow(means, norm=scale, aspect="auto", cmap="viridis")
     axes.set_xticks(range(len(ablation.etas)), [f"{eta:g}" for eta in ablation.etas])
-    axes.set_yticks(range(len(block.levels)), list(block.levels))
-    axes.set_ylabel(block.name)
+    axes.set_yticks(range(len(levels)), list(levels))
     for (row, column), mean in np.ndenumerate(means):
         result = table[row][column]
         if result is not None:
@@ -141,13 +141,13 @@ def _heat_map(axes: Axes, ablation: Ablation, block: Block, scale: LogNorm) -> N
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=7)
 
 
-def _block_table(ablation: Ablation, block: Block) -> TextTable:
+def _block_table(ablation: Ablation, name: str, levels: Levels) -> TextTable:
     rows = [
         (level, *("" if result is None else f"{result.word}, {result.mean_batch:.0f}" for result in row))
-        for level, row in zip(block.levels, ablation.of_block(block), strict=True)
+        for level, row in zip(levels, ablation.table(levels), strict=True)
     ]
-    columns = (block.name, *(f"eta {eta:g}" for eta in ablation.etas))
-    return TextTable(f"eta and {block.name}", "What the batch did, and its mean.", columns, rows)
+    columns = (name, *(f"eta {eta:g}" for eta in ablation.etas))
+    return TextTable(f"eta and {name}", "What the batch did, and its mean.", columns, rows)
 
 
 def _points_table(results: Mapping[str, PointResult]) -> TextTable:
@@ -157,7 +157,3 @@ def _points_table(results: Mapping[str, PointResult]) -> TextTable:
         for name, o in results.items()
     ]
     return TextTable("Points", "", columns, rows)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))

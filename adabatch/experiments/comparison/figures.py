@@ -19,19 +19,16 @@ from adabatch.reporting.overlays import Curve, curves_figure, points_of
 __all__ = ["save_comparison_figures"]
 
 SATURATING_BATCHES = tuple(2.0**power for power in np.arange(2, 8.25, 0.25))
-CURVE_POINTS = 200
+MARKERS = {"constant": "s", "fixed": "^", "adaptive": "o"}
 COLOURS = (0, 2, 4, 6, 8, 10, 12, 16, 18, 1, 3, 5, 7, 9, 11, 13, 17, 19)
 """Of the map tab20, strong ones first, without its greys: those are the constants'."""
 
 
 def save_comparison_figures(comparison: Comparison, folder: Path) -> list[Path]:
     """Draw everything, each figure as PNG and PDF, for every learning rate and for each schedule's best."""
-    selections = {f"lr-{rate:g}": comparison.at(rate) for rate in comparison.learning_rates}
-    if len(selections) > 1:
-        selections["best"] = comparison.at_best()
     figures = {
         f"{what}-{name}": figure
-        for name, selection in selections.items()
+        for name, selection in comparison.selections().items()
         for what, figure in _figures(selection).items()
     }
     return write_figures(figures, folder)
@@ -42,12 +39,7 @@ def _figures(selection: Selection) -> dict[str, Figure]:
     for kind in ("fixed", "adaptive"):
         shown = [variant for variant in selection.variants if variant.kind in ("constant", kind)]
         figures[f"curves-{kind}"] = curves_figure(
-            [
-                Curve(
-                    variant.label, _style(variant, selection), partial(_mean_curve, selection.runs[variant.name])
-                )
-                for variant in shown
-            ]
+            [Curve(v.label, _style(v, selection), partial(_mean_curve, selection.runs[v.name])) for v in shown]
         )
     if selection.frontiers:
         figures["frontier"] = frontier_figure(selection)
@@ -65,7 +57,7 @@ def frontier_figure(selection: Selection) -> Figure:
         steps, losses = [run.steps for run in runs], [run.final_loss for run in runs]
         mean = float(np.mean(steps)), float(np.mean(losses))
         axes.plot(steps, losses, "." if variant.kind == "constant" else "x", markersize=4, alpha=0.5, **style)
-        axes.plot(*mean, _marker(variant), markersize=7, label=variant.label, **style)
+        axes.plot(*mean, MARKERS[variant.kind], markersize=7, label=variant.label, **style)
         points += [mean] if variant.kind == "constant" else []
     axes.plot(*zip(*sorted(points), strict=True), color="0.5", linewidth=1.2, zorder=0)
     axes.set_xscale("log")
@@ -87,7 +79,7 @@ def gaps_figure(selection: Selection) -> Figure:
         axes.plot(gaps, [row] * len(gaps), "|", markersize=9, alpha=0.6, **style)
         if interval is not None:
             half = interval.half_width if np.isfinite(interval.half_width) else 0.0
-            axes.errorbar(interval.mean, row, xerr=half, fmt=_marker(variant), capsize=3, **style)
+            axes.errorbar(interval.mean, row, xerr=half, fmt=MARKERS[variant.kind], capsize=3, **style)
     axes.axvline(0, color="0.5", linewidth=1)
     axes.set_yticks(range(len(shown)), [variant.label for variant in reversed(shown)])
     axes.set_xlabel("validation loss minus that of constant batches at equal steps (nats)")
@@ -114,29 +106,16 @@ def wall_clock_figure(selection: Selection) -> Figure:
 
 
 def _mean_curve(runs: BySeed, name: str) -> tuple[Any, Any]:
-    """A quantity against samples, averaged over seeds on common points."""
-    curves = [(x, y) for run in runs.values() for x, y in [points_of(run.records, name, "samples")] if x]
-    if not curves:
-        return [], []
-    if name == "val_loss":  # measured at nearly the same places by every seed
-        length = min(len(x) for x, _ in curves)
-        return tuple(
-            np.mean([np.asarray(part)[:length] for part in parts], axis=0) for parts in zip(*curves, strict=True)
-        )
-    points = np.linspace(max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves), CURVE_POINTS)
-    return points, np.mean([np.interp(points, x, y) for x, y in curves], axis=0)
+    """A quantity against samples, averaged over seeds at the points of the seed that has the fewest."""
+    curves = [points_of(run.records, name, "samples") for run in runs.values()]
+    points = min((x for x, _ in curves if x), key=len, default=[])
+    return points, np.mean([np.interp(points, x, y) for x, y in curves if x], axis=0) if points else []
 
 
 def _style(variant: Variant, selection: Selection) -> dict[str, Any]:
     """Constants in shades of grey, the others each in a colour of their own."""
-    same = [
-        other.name for other in selection.variants if (other.kind == "constant") == (variant.kind == "constant")
-    ]
-    index = same.index(variant.name)
-    if variant.kind == "constant":
-        return {"color": str(0.25 + 0.5 * index / max(1, len(same) - 1))}
-    return {"color": matplotlib.colormaps["tab20"](COLOURS[index % len(COLOURS)])}
-
-
-def _marker(variant: Variant) -> str:
-    return {"constant": "s", "fixed": "^", "adaptive": "o"}[variant.kind]
+    constants = [other for other in selection.variants if other.kind == "constant"]
+    if variant in constants:
+        return {"color": str(0.25 + 0.5 * constants.index(variant) / max(1, len(constants) - 1))}
+    others = [other for other in selection.variants if other not in constants]
+    return {"color": matplotlib.colormaps["tab20"](COLOURS[others.index(variant) % len(COLOURS)])}

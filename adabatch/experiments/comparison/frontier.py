@@ -10,17 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Bound", "Frontier", "Steps"]
+__all__ = ["Bound", "Frontier"]
 
 Bound = Literal["exact", "at least", "at most"]
-
-
-@dataclass(frozen=True)
-class Steps:
-    """A number of steps, or a bound on it where the frontier ends."""
-
-    number: float
-    bound: Bound
+"""Whether a number is meant, or a bound on it, as where the frontier ends."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +30,8 @@ class Frontier:
     >>> frontier = Frontier((100, 400), (2.0, 1.0))
     >>> round(frontier.loss_at(200), 6), frontier.loss_at(50)
     (1.5, None)
-    >>> round(frontier.steps_for(1.5).number), frontier.steps_for(0.5)
-    (200, Steps(number=400, bound='at least'))
+    >>> round(frontier.steps_for(1.5)[0]), frontier.steps_for(0.5)
+    (200, (400, 'at least'))
     """
 
     steps: tuple[float, ...]
@@ -47,11 +40,8 @@ class Frontier:
     @classmethod
     def of_points(cls, points: Sequence[tuple[float, float]]) -> Frontier:
         """From (steps, loss) in any order; of equal steps the smaller loss counts."""
-        best: dict[float, float] = {}
-        for steps, loss in points:
-            best[steps] = min(loss, best.get(steps, math.inf))
-        ascending = sorted(best)
-        return cls(tuple(ascending), tuple(best[steps] for steps in ascending))
+        best = dict(sorted(points, key=lambda point: (point[0], -point[1])))  # the last of equal steps remains
+        return cls(tuple(best), tuple(best.values()))
 
     def loss_at(self, steps: float) -> float | None:
         """The loss interpolated at a number of steps; None outside of the constant runs."""
@@ -59,11 +49,11 @@ class Frontier:
             return None
         return float(np.interp(math.log(steps), np.log(self.steps), self.losses))
 
-    def steps_for(self, loss: float) -> Steps:
+    def steps_for(self, loss: float) -> tuple[float, Bound]:
         """The fewest steps at which the frontier reaches a loss, or the bound that its nearer end gives."""
         if self.losses[0] <= loss:
-            return Steps(self.steps[0], "exact" if self.losses[0] == loss else "at most")
+            return self.steps[0], "exact" if self.losses[0] == loss else "at most"
         for (before, above), (after, below) in pairwise(zip(np.log(self.steps), self.losses, strict=True)):
             if below <= loss:
-                return Steps(float(np.exp(np.interp(loss, (below, above), (after, before)))), "exact")
-        return Steps(self.steps[-1], "at least")
+                return float(np.exp(np.interp(loss, (below, above), (after, before)))), "exact"
+        return self.steps[-1], "at least"

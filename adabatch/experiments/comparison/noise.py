@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import fmean
 
 from adabatch.moments.noise_scale import noise_scale, stationary_batch_size
 from adabatch.reporting.metrics import Record
@@ -48,18 +47,14 @@ def equilibrium(records: Sequence[Record], settings: Settings) -> Equilibrium | 
     later = tested[len(tested) // 2 :]
     if len(tested) < 4:
         return None
-    trace = _mean([record["noise_trace"] for record in later])
-    gradient = _mean([record["grad_sq_norm"] - record["noise_trace"] / record["batch_size"] for record in later])
+    trace = fmean([record["noise_trace"] for record in later])
+    gradient = fmean([record["grad_sq_norm"] - record["noise_trace"] / record["batch_size"] for record in later])
     if gradient <= 0:
         return None
     scale = float(noise_scale(trace, gradient))
     predicted, schedule = None, settings.schedule
     if schedule.test == "scalar":
         ranks = settings.parallel.ranks // settings.parallel.tensor_parallel
-        groups = ranks * _mean([record["accumulation"] for record in later])
+        groups = ranks * fmean([record["accumulation"] for record in later])
         predicted = float(stationary_batch_size(scale, schedule.eta, schedule.estimator, groups))
-    return Equilibrium(_mean([record["batch_size"] for record in later]), scale, predicted, len(later))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
+    return Equilibrium(fmean([record["batch_size"] for record in later]), scale, predicted, len(later))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import partial
 
 from adabatch.settings import Settings, overlay
 from adabatch.training.building import build_micro_batching, build_schedule
@@ -25,11 +26,7 @@ def matching_ramp(settings: Settings, steps: int) -> int:
     >>> matching_ramp(settings, 8), matching_ramp(settings, 10), matching_ramp(settings, 16)
     (1, 64, 448)
     """
-
-    def count(length: int) -> int:
-        return ramp_steps(settings, length)
-
-    schedule = settings.schedule
+    count, schedule = partial(ramp_steps, settings), settings.schedule
     # Longer ones would move the last batch by less than half a sample.
     lengths = range(1, 2 * settings.run.samples * (schedule.max_batch - schedule.initial_batch + 1) + 1)
     # Steps never fall with the length: the shortest that makes as many steps.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from adabatch.experiments.comparison.variants import ADAPTIVE, Variant
 from adabatch.experiments.intervals import LEVEL, Interval
 from adabatch.experiments.text import TextTable
 from adabatch.files import write_text
+from adabatch.reporting.metrics import finite_or_null
 
 __all__ = ["comparison_tables", "write_report"]
 
@@ -31,7 +30,6 @@ def write_report(comparison: Comparison, folder: Path, heading: str) -> str:
 
     Everything but ``speed.csv`` is the same whenever the same runs were executed. ``heading`` begins the text.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tables = comparison_tables(comparison)
     text = f"{heading}\n\n" + "\n".join(table.markdown() for table in tables.values())
     speed = speed_table(comparison)
@@ -46,16 +44,15 @@ def write_report(comparison: Comparison, folder: Path, heading: str) -> str:
 
 def comparison_tables(comparison: Comparison) -> dict[str, TextTable]:
     """The reproducible tables by file name: each variant at its best learning rate, and at every rate."""
-    several = len(comparison.learning_rates) > 1
-    at = {f"lr-{rate:g}": (comparison.at(rate), f"at lr {rate:g}") for rate in comparison.learning_rates}
-    best = {"best": (comparison.at_best(), "each schedule at its own best learning rate")} if several else {}
     tables: dict[str, TextTable] = {}
-    for name, (selection, where) in (best | at).items():
+    for number, (name, selection) in enumerate(comparison.selections().items()):
+        rate = name.removeprefix("lr-")
+        where = "each schedule at its own best learning rate" if name == "best" else f"at lr {rate}"
         tables[f"losses-{name}"] = loss_table(selection, f"Losses, {where}")
-        tables[f"gaps-{name}"] = gap_table(selection, f"Paired differences, {where}", ADAPTIVE)
+        tables[f"gaps-{name}"] = gap_table(selection, f"Paired differences, {where}")
         if any(variant.kind == "adaptive" for variant in selection.variants):
             tables[f"noise-{name}"] = noise_table(selection, f"What eta means, {where}")
-        for target in selection.constants[:0:-1] if name in ("best", *(() if several else at)) else []:
+        for target in selection.constants[:0:-1] if number == 0 else []:
             size = target.overrides["initial_batch"]
             title = f"Simulated time to the loss of constant {size}, {where}"
             tables[f"time-to-{size}-{name}"] = wall_clock_table(selection, target, title)
@@ -77,7 +74,7 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
     selections["best"] = comparison.at_best()
     return {
         "level": LEVEL,
-        "runs": [asdict(key) | _finite(run.numbers()) for key, run in sorted(comparison.runs.items())],
+        "runs": [key._asdict() | finite_or_null(run.numbers()) for key, run in sorted(comparison.runs.items())],
         "by_learning_rate": {
             name: [_variant_json(variant, selection) for variant in selection.variants]
             for name, selection in selections.items()
@@ -103,13 +100,10 @@ def _variant_json(variant: Variant, selection: Selection) -> dict[str, Any]:
 def _interval(interval: Interval | None) -> dict[str, Any] | None:
     if interval is None:
         return None
-    return _finite({"mean": interval.mean, "low": interval.low, "high": interval.high}) | {"seeds": interval.count}
+    return finite_or_null({"mean": interval.mean, "low": interval.low, "high": interval.high}) | {
+        "seeds": interval.count
+    }
 
 
 def _saved(saved: tuple[Interval, Bound] | None) -> dict[str, Any] | None:
     return None if saved is None else (_interval(saved[0]) or {}) | {"bound": saved[1]}
-
-
-def _finite(numbers: dict[str, float]) -> dict[str, Any]:
-    """JSON has no infinity: null."""
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

@@ -6,16 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 from adabatch.experiments.comparison.frontier import Bound, Frontier
-from adabatch.experiments.comparison.runs import Key, Runs
+from adabatch.experiments.comparison.runs import Key
 from adabatch.experiments.comparison.variants import Variant
 from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
-from adabatch.reporting.console import summary
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
-__all__ = ["Comparison", "RunResult", "Selection", "read_results"]
+__all__ = ["Comparison", "RunResult", "Selection"]
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,16 @@ class RunResult:
         Raises:
             ValueError: if no validation loss was measured.
         """
-        values = summary(records)
-        validated = [record for record in records if "val_loss" in record]
-        if not validated:
+        measured = (record["val_loss"] for record in records if "val_loss" in record)
+        losses = [math.inf if loss is None else float(loss) for loss in measured]
+        if not losses:
             raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
-        final = validated[-1]["val_loss"]
         return cls(
-            steps=int(values["steps"]),
-            mean_batch=float(values["mean batch"]),
-            largest_batch=max(int(record["batch_size"]) for record in records),
-            best_loss=math.inf if values["best validation loss"] is None else values["best validation loss"],
-            final_loss=math.inf if final is None else float(final),
+            steps=records[-1]["step"],
+            mean_batch=records[-1]["samples"] / records[-1]["step"],
+            largest_batch=max(record["batch_size"] for record in records),
+            best_loss=min(losses),
+            final_loss=losses[-1],
             records=records,
             settings=settings,
         )
@@ -88,18 +87,13 @@ class Comparison:
         """Ascending."""
         return sorted({key.learning_rate for key in self.runs})
 
-    def by_seed(self, variant: str, learning_rate: float) -> BySeed:
+    def by_seed(self, variant: str, rate: float) -> BySeed:
         """The runs of a variant at a learning rate."""
-        return {
-            key.seed: run
-            for key, run in sorted(self.runs.items())
-            if (key.variant, key.learning_rate) == (variant, learning_rate)
-        }
+        return {key.seed: run for key, run in sorted(self.runs.items()) if key[:2] == (variant, rate)}
 
     def at(self, learning_rate: float) -> Selection:
         """All variants at one learning rate."""
-        rates = dict.fromkeys((variant.name for variant in self.variants), learning_rate)
-        return self._selection(rates)
+        return self._selection(dict.fromkeys((variant.name for variant in self.variants), learning_rate))
 
     def at_best(self) -> Selection:
         """Each variant at its own best learning rate: that of the smallest mean final loss.
@@ -108,11 +102,17 @@ class Comparison:
         """
         return self._selection({variant.name: self._best_rate(variant.name) for variant in self.variants})
 
+    def selections(self) -> dict[str, Selection]:
+        """By the name in files: every learning rate and, of several, each variant's best before them."""
+        best = {"best": self.at_best()} if len(self.learning_rates) > 1 else {}
+        return best | {f"lr-{rate:g}": self.at(rate) for rate in self.learning_rates}
+
     def _best_rate(self, variant: str) -> float:
-        runs = {rate: self.by_seed(variant, rate) for rate in self.learning_rates}
-        most = max(len(by_seed) for by_seed in runs.values())
-        complete = {rate: by_seed for rate, by_seed in runs.items() if len(by_seed) == most and most}
-        return min(complete, key=lambda rate: _mean_loss(complete[rate]), default=self.learning_rates[0])
+        def order(rate: float) -> tuple[int, float]:
+            losses = [run.final_loss for run in self.by_seed(variant, rate).values()]
+            return -len(losses), fmean(losses or [math.inf])
+
+        return min(self.learning_rates, key=order)
 
     def _selection(self, rates: Mapping[str, float]) -> Selection:
         chosen = {name: self.by_seed(name, rate) for name, rate in rates.items()}
@@ -152,13 +152,13 @@ class Selection:
 
     def losses(self, variant: str) -> dict[int, float]:
         """Final validation loss by seed."""
-        return {seed: run.final_loss for seed, run in self.runs[variant].items()}
+        return {seed: run.final_loss for seed, run in self.runs.get(variant, {}).items()}
 
     def gaps(self, variant: str) -> dict[int, float]:
         """Loss above the frontier at the run's own number of steps, by seed; without those outside of it."""
         return {
             seed: run.final_loss - reference
-            for seed, run in self.runs[variant].items()
+            for seed, run in self.runs.get(variant, {}).items()
             if seed in self.frontiers and (reference := self.frontiers[seed].loss_at(run.steps)) is not None
         }
 
@@ -169,11 +169,11 @@ class Selection:
 
     def gap_difference(self, variant: str, other: str) -> Interval | None:
         """How much further above the frontier one variant lies than another, paired."""
-        return paired_difference(self.gaps(variant), self.gaps(other)) if other in self.runs else None
+        return paired_difference(self.gaps(variant), self.gaps(other))
 
     def loss_difference(self, variant: str, other: str) -> Interval | None:
         """Final loss above another variant's, paired: the comparison at equal samples."""
-        return paired_difference(self.losses(variant), self.losses(other)) if other in self.runs else None
+        return paired_difference(self.losses(variant), self.losses(other))
 
     def steps_saved(self, variant: str) -> tuple[Interval, Bound] | None:
         """1 - steps / steps of the constant frontier for the same loss: mean over seeds, or a bound on it.
@@ -186,20 +186,8 @@ class Selection:
             for seed, run in self.runs[variant].items()
             if seed in self.frontiers
         }
-        bounds = {steps.bound for steps in needed.values()} - {"exact"}
+        bounds = {bound for _, bound in needed.values()} - {"exact"}
         if not needed or len(bounds) > 1:
             return None
-        saved = [1 - self.runs[variant][seed].steps / steps.number for seed, steps in needed.items()]
+        saved = [1 - self.runs[variant][seed].steps / steps for seed, (steps, _) in needed.items()]
         return mean_interval(saved), next(iter(bounds), "exact")
-
-
-def read_results(variants: Sequence[Variant], runs: Runs) -> Comparison:
-    """Read those of the runs that are finished."""
-    finished = {key: run for key, run in runs.items() if run.finished()}
-    return Comparison(
-        variants, {key: RunResult.of_run(run.records(), run.resolved()) for key, run in finished.items()}
-    )
-
-
-def _mean_loss(by_seed: BySeed) -> float:
-    return sum(run.final_loss for run in by_seed.values()) / len(by_seed)

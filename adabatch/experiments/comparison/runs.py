@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_high
+from typing import NamedTuple
 
-from adabatch.experiments.comparison.variants import Variant, derived_settings
+from adabatch.experiments.comparison.ramp import matching_ramp
+from adabatch.experiments.comparison.variants import ADAPTIVE, Variant
 from adabatch.experiments.run import ExperimentRun
-from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings, overlay
 
 __all__ = ["Key", "Runs", "comparison_runs"]
 
 
-@dataclass(frozen=True, order=True)
-class Key:
+class Key(NamedTuple):
     """Which run of the comparison."""
 
     variant: str
@@ -35,6 +35,8 @@ def comparison_runs(
 ) -> Runs:
     """The runs in the order in which they are wanted: the middle learning rate first, then variant by variant.
 
+    A comparison that is stopped early then has the rate that is most likely the best.
+
     Args:
         variants: each after the one that it is derived from.
         base: settings of all runs.
@@ -53,7 +55,8 @@ def comparison_runs(
             f"{', '.join(f'{rate:g}' for rate in learning_rates) or 'none'} (--learning-rates)"
         )
     runs: Runs = {}
-    for rate in _middle_first(learning_rates):
+    middle = median_high(learning_rates)
+    for rate in sorted(learning_rates, key=lambda rate: (rate != middle, rate)):
         for variant in variants:
             keys = [Key(variant.name, rate, seed) for seed in seeds]
             runs |= {key: _run(key, variant, base, seeds, runs, folder) for key in keys}
@@ -64,33 +67,20 @@ def _run(
     key: Key, variant: Variant, base: Settings, seeds: Sequence[int], runs: Runs, folder: Path
 ) -> ExperimentRun:
     needs = None
-    if variant.derived is not None:
-        seed = key.seed if variant.derived.how == "steps" else _other_seed(key.seed, seeds)
-        needs = runs[Key(variant.derived.of, key.learning_rate, seed)]
+    if variant.derived:
+        # A replay follows the seed before, of the first one the second: the same for any number of seeds.
+        seed = seeds[abs(seeds.index(key.seed) - 1)] if variant.derived == "replay" else key.seed
+        needs = runs[Key(ADAPTIVE, key.learning_rate, seed)]
 
-    def settings(records: Sequence[Record]) -> Settings:
+    def settings() -> Settings:
         final = key.learning_rate * base.optimizer.min_lr / base.optimizer.lr
         own = {"seed": key.seed, "lr": key.learning_rate, "min_lr": final}
         chosen = overlay(base, own | dict(variant.overrides))
-        return (
-            chosen if needs is None else overlay(chosen, derived_settings(variant, chosen, needs.folder, records))
-        )
+        if needs is None:
+            return chosen
+        if variant.derived == "replay":
+            return overlay(chosen, {"replay_run": str(needs.folder)})
+        return overlay(chosen, {"ramp_samples": matching_ramp(chosen, needs.records()[-1]["step"])})
 
     name = f"{key.variant}/lr-{key.learning_rate:g}/seed-{key.seed}"
     return ExperimentRun(name, folder, settings, needs)
-
-
-def _other_seed(seed: int, seeds: Sequence[int]) -> int:
-    """The seed before, for the first one the second: the same for any number of seeds.
-
-    >>> [_other_seed(seed, [4, 5, 6]) for seed in (4, 5, 6)]
-    [5, 4, 5]
-    """
-    return seeds[abs(seeds.index(seed) - 1)]
-
-
-def _middle_first(rates: Sequence[float]) -> list[float]:
-    """The middle one first, so that a comparison that is stopped early has what is most likely the best."""
-    ascending = sorted(rates)
-    middle = ascending[len(ascending) // 2]
-    return [middle, *(rate for rate in ascending if rate != middle)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 from adabatch.experiments.comparison.frontier import Bound
 from adabatch.experiments.comparison.noise import equilibrium
 from adabatch.experiments.comparison.results import Comparison, Selection
-from adabatch.experiments.comparison.variants import Variant
+from adabatch.experiments.comparison.variants import ADAPTIVE, Variant
 from adabatch.experiments.comparison.wall_clock import time_to_loss
 from adabatch.experiments.intervals import Interval, mean_interval
 from adabatch.experiments.text import TextTable
@@ -22,40 +23,23 @@ SATURATING_BATCHES = (8, 16, 32, 64, 128, 256)
 def loss_table(selection: Selection, title: str) -> TextTable:
     """Steps, mean batch and validation losses of every variant."""
     columns = ("schedule", "lr", "seeds", "steps", "mean batch", "largest", "best val. loss", "final val. loss")
-    return TextTable(
-        title,
-        "Means over seeds ± half of the 95% t interval; losses in nats per token; all at equal samples.",
-        columns,
-        [_loss_row(variant, selection) for variant in selection.variants],
-    )
+    note = "Means over seeds ± half of the 95% t interval; losses in nats per token; all at equal samples."
+    return TextTable(title, note, columns, [_loss_row(variant, selection) for variant in selection.variants])
 
 
 def _loss_row(variant: Variant, selection: Selection) -> tuple[str, ...]:
-    runs = list(selection.runs[variant.name].values())
-    return (
-        variant.label,
-        f"{selection.rates[variant.name]:g}",
-        str(len(runs)),
-        interval_text(mean_interval([run.steps for run in runs]), 0),
-        f"{mean_interval([run.mean_batch for run in runs]).mean:.1f}",
-        f"{mean_interval([run.largest_batch for run in runs]).mean:.0f}",
-        interval_text(mean_interval([run.best_loss for run in runs])),
-        interval_text(mean_interval([run.final_loss for run in runs])),
-    )
+    numbers = [run.numbers().values() for run in selection.runs[variant.name].values()]
+    steps, batch, largest, *losses = map(mean_interval, zip(*numbers, strict=True))
+    rate = f"{selection.rates[variant.name]:g}"
+    batches = f"{batch.mean:.1f}", f"{largest.mean:.0f}"
+    return (variant.label, rate, str(len(numbers)), interval_text(steps, 0), *batches, *map(interval_text, losses))
 
 
-def gap_table(selection: Selection, title: str, reference: str) -> TextTable:
-    """Paired differences: to the constant frontier, to the smallest and largest constant, to an adaptive variant.
-
-    Args:
-        selection: variants at their learning rates.
-        title: of the table.
-        reference: the adaptive variant that the last column compares with.
-    """
+def gap_table(selection: Selection, title: str) -> TextTable:
+    """Paired differences: to the constant frontier, to the smallest and largest constant, to :data:`ADAPTIVE`."""
     constants = selection.constants
     ends = [constants[0], constants[-1]] if constants else []
-    labels = {variant.name: variant.label for variant in selection.variants}
-    against = labels.get(reference)
+    against = next((variant.label for variant in selection.variants if variant.name == ADAPTIVE), None)
     columns = ["schedule", "gap at equal steps", "steps saved at equal loss"]
     columns += [f"minus {end.label}" for end in ends]
     columns += [f"gap minus that of {against}"] if against else []
@@ -63,7 +47,7 @@ def gap_table(selection: Selection, title: str, reference: str) -> TextTable:
     for variant in selection.variants:
         cells = [variant.label, signed(selection.gap(variant.name)), percent(selection.steps_saved(variant.name))]
         cells += [signed(selection.loss_difference(variant.name, end.name)) for end in ends]
-        cells += [signed(selection.gap_difference(variant.name, reference))] if against else []
+        cells += [signed(selection.gap_difference(variant.name, ADAPTIVE))] if against else []
         rows.append(tuple(cells))
     note = (
         "Paired by seed, 95% t intervals, * where the interval excludes 0; negative is better. Gap: final "
@@ -78,10 +62,10 @@ def wall_clock_table(selection: Selection, target: Variant, title: str) -> TextT
     In units of the time of the constant schedule that gets there first, mean over the seeds that have both.
     """
     columns = ("schedule", *(f"B_sat {size}" for size in SATURATING_BATCHES))
-    rows = [
-        (variant.label, *(ratio_text(relative_time(selection, variant, target, b)) for b in SATURATING_BATCHES))
-        for variant in selection.variants
-    ]
+    rows = []
+    for variant in selection.variants:
+        ratios = [relative_time(selection, variant, target, size) for size in SATURATING_BATCHES]
+        rows.append((variant.label, *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios)))
     note = (
         f"Time until the validation loss first falls to the final loss of {target.label} (same seed), a step "
         "taking max(1, b / B_sat), over the same of the fastest constant schedule. Below 1 it pays. –: a seed "
@@ -98,20 +82,14 @@ def relative_time(
     None where a seed never reaches it.
     """
     ratios = []
-    for seed, run in selection.runs[variant.name].items():
-        if seed not in selection.runs[target.name]:
-            continue
-        loss = selection.runs[target.name][seed].final_loss
-        times = [
-            time_to_loss(selection.runs[constant.name][seed].records, loss, saturating_batch)
-            for constant in selection.constants
-            if seed in selection.runs[constant.name]
-        ]
-        own = time_to_loss(run.records, loss, saturating_batch)
-        if own is None:
-            return None
-        ratios.append(own / min(time for time in times if time is not None))
-    return sum(ratios) / len(ratios) if ratios else None
+    for seed, loss in selection.losses(target.name).items():
+        if seed in selection.runs[variant.name]:
+            found = [selection.runs[each.name].get(seed) for each in (variant, *selection.constants)]
+            own, *constants = [time_to_loss(run.records, loss, saturating_batch) for run in found if run]
+            if own is None:
+                return None
+            ratios.append(own / min(time for time in constants if time is not None))
+    return fmean(ratios) if ratios else None
 
 
 def noise_table(selection: Selection, title: str) -> TextTable:
@@ -127,22 +105,21 @@ def noise_table(selection: Selection, title: str) -> TextTable:
 
 
 def _noise_row(variant: Variant, selection: Selection) -> tuple[str, ...]:
-    runs = selection.runs[variant.name].values()
-    found = [(run.settings.schedule.eta, equilibrium(run.records, run.settings)) for run in runs]
-    known = [(eta, each) for eta, each in found if each is not None]
-    eta = f"{found[0][0]:g}"
-    if not known:
-        return (variant.label, eta, "0", "–", "–", "–", "–")
-    factors = [each.batch * eta**2 / each.noise_scale for eta, each in known]
-    predicted = [each.predicted * eta**2 / each.noise_scale for eta, each in known if each.predicted is not None]
+    runs = list(selection.runs[variant.name].values())
+    eta = runs[0].settings.schedule.eta
+    found = [each for run in runs if (each := equilibrium(run.records, run.settings)) is not None]
+    if not found:
+        return (variant.label, f"{eta:g}", "0", *["–"] * 4)
+    factors = [each.batch * eta**2 / each.noise_scale for each in found]
+    predicted = [each.predicted * eta**2 / each.noise_scale for each in found if each.predicted is not None]
     return (
         variant.label,
-        eta,
-        f"{mean_interval([each.tests for _, each in known]).mean:.0f}",
-        f"{mean_interval([each.batch for _, each in known]).mean:.1f}",
-        f"{mean_interval([each.noise_scale for _, each in known]).mean:.1f}",
+        f"{eta:g}",
+        f"{fmean(each.tests for each in found):.0f}",
+        f"{fmean(each.batch for each in found):.1f}",
+        f"{fmean(each.noise_scale for each in found):.1f}",
         interval_text(mean_interval(factors), 2),
-        f"{mean_interval(predicted).mean:.2f}" if predicted else "–",
+        f"{fmean(predicted):.2f}" if predicted else "–",
     )
 
 
@@ -152,9 +129,8 @@ def speed_table(comparison: Comparison) -> TextTable:
     for variant in comparison.variants:
         values = [summary(run.records) for key, run in comparison.runs.items() if key.variant == variant.name]
         if values:
-            rates = mean_interval([value["tokens/s"] for value in values])
-            seconds = mean_interval([value["seconds in steps"] for value in values])
-            rows.append((variant.label, str(len(values)), f"{rates.mean:,.0f}", f"{seconds.mean:.1f}"))
+            rate, seconds = (fmean(value[name] for value in values) for name in ("tokens/s", "seconds in steps"))
+            rows.append((variant.label, str(len(values)), f"{rate:,.0f}", f"{seconds:.1f}"))
     note = "On the machine that ran them, and on what else it did at the time: these numbers are not reproducible."
     return TextTable("Throughput", note, ("schedule", "runs", "tokens/s", "seconds in steps"), rows)
 
@@ -192,8 +168,3 @@ def percent(saved: tuple[Interval, Bound] | None) -> str:
     if bound != "exact":
         return f"{'≥' if bound == 'at least' else '≤'} {100 * interval.mean:.0f}%"
     return interval_text(Interval(100 * interval.mean, 100 * interval.half_width, interval.count), 0) + "%"
-
-
-def ratio_text(ratio: float | None) -> str:
-    """Two digits, or a dash."""
-    return "–" if ratio is None else f"{ratio:.2f}"

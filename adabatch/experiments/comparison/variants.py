@@ -4,33 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from adabatch.experiments.comparison.ramp import matching_ramp
-from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
-__all__ = ["ADAPTIVE", "Derivation", "Variant", "choose_variants", "derived_settings", "standard_variants"]
+__all__ = ["ADAPTIVE", "Variant", "choose_variants", "standard_variants"]
 
 Kind = Literal["constant", "fixed", "adaptive"]
 
 ADAPTIVE = "unbiased-0.8"
 """The adaptive variant whose runs the ramp and the replay are derived from."""
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """Settings that depend on the runs of another variant at the same learning rate.
-
-    Attributes:
-        of: name of that variant.
-        how: ``steps``: a linear ramp with as many steps as its run of the same seed; ``replay``: the batch sizes
-            of its run of another seed.
-    """
-
-    of: str
-    how: Literal["steps", "replay"]
 
 
 @dataclass(frozen=True)
@@ -42,14 +25,15 @@ class Variant:
         label: in tables and figures.
         kind: constant ones make the frontier; fixed ones do not look at gradients; adaptive ones do.
         overrides: settings by field name, over the base settings.
-        derived: from which other variant's runs more settings follow.
+        derived: what more follows from the runs of :data:`ADAPTIVE` at the same learning rate. ``steps``: as many
+            steps as its run of the same seed; ``replay``: the batch sizes of its run of another seed.
     """
 
     name: str
     label: str
     kind: Kind
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    derived: Derivation | None = None
+    derived: Literal["steps", "replay"] | None = None
 
 
 def standard_variants(base: Settings, constant_batches: Sequence[int] = ()) -> list[Variant]:
@@ -73,28 +57,17 @@ def standard_variants(base: Settings, constant_batches: Sequence[int] = ()) -> l
             f"the frontier needs at least two different constant batches of at least 1, but got "
             f"{', '.join(map(str, constant_batches))} (--constant-batches)"
         )
-    constants = [
-        Variant(f"constant-{size}", f"constant {size}", "constant", _constant(base, size)) for size in sizes
-    ]
-    longest = {"warmup_samples": round(0.15 * base.run.samples)}
+    longest = _constant(base, sizes[-1]) | {"warmup_samples": round(0.15 * base.run.samples)}
     stages = tuple(max(first, largest // part) for part in (4, 2, 1))
-    ramp = {"schedule": "linear-ramp"}
     return [
-        *constants,
+        *(Variant(f"constant-{size}", f"constant {size}", "constant", _constant(base, size)) for size in sizes),
         _norm_test("unbiased-0.8", "norm test, eta 0.8", eta=0.8),
-        Variant("ramp", "linear ramp, equal steps", "fixed", ramp, Derivation(ADAPTIVE, "steps")),
+        Variant("ramp", "linear ramp, equal steps", "fixed", {"schedule": "linear-ramp"}, "steps"),
         _norm_test("unbiased-0.9", "norm test, eta 0.9", eta=0.9),
-        Variant(
-            "long-warmup",
-            f"constant {sizes[-1]}, warm-up 15%",
-            "fixed",
-            _constant(base, sizes[-1]) | longest,
-        ),
+        Variant("long-warmup", f"constant {sizes[-1]}, warm-up 15%", "fixed", longest),
         Variant("stagewise", "stagewise 2.5-2.5-95", "fixed", {"schedule": "stagewise", "stage_batches": stages}),
         Variant("seesaw", "Seesaw", "fixed", {"schedule": "seesaw"}),
-        Variant(
-            "replay", "norm test of another seed", "fixed", {"schedule": "replay"}, Derivation(ADAPTIVE, "replay")
-        ),
+        Variant("replay", "norm test of another seed", "fixed", {"schedule": "replay"}, "replay"),
         _norm_test("debiased-ema", "debiased, EMA 0.9, eta 1", estimator="debiased", ema=0.9, eta=1.0),
         _norm_test("l1-0.9", "l1 test, eta 0.9", test="l1", eta=0.9),
         _norm_test("l1-1.0", "l1 test, eta 1.0", test="l1", eta=1.0),
@@ -116,25 +89,9 @@ def choose_variants(known: Sequence[Variant], names: Sequence[str]) -> list[Vari
             f"the variant {unknown[0]!r} is not known: take one or more of {', '.join(by_name)} (--variants)"
         )
     chosen = set(names or by_name)
-    chosen |= {derived.of for name in chosen if (derived := by_name[name].derived) is not None}
+    if any(by_name[name].derived for name in chosen):
+        chosen.add(ADAPTIVE)
     return [variant for variant in known if variant.name in chosen]
-
-
-def derived_settings(
-    variant: Variant, settings: Settings, folder: Path, records: Sequence[Record]
-) -> dict[str, Any]:
-    """What a run of another variant decides of this one's settings.
-
-    Args:
-        variant: a derived one.
-        settings: its other settings.
-        folder: of the other run.
-        records: of the other run.
-    """
-    assert variant.derived is not None
-    if variant.derived.how == "replay":
-        return {"replay_run": str(folder)}
-    return {"ramp_samples": matching_ramp(settings, records[-1]["step"])}
 
 
 def _constant(base: Settings, size: int) -> dict[str, Any]:

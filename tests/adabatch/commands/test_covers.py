@@ -48,7 +48,7 @@ def test_a_preset_is_not_covered_and_says_what_would_have_to_change(monkeypatch,
 
 def test_a_run_is_read_with_its_records(monkeypatch, capsys, tmp_path) -> None:
     (tmp_path / "config.toml").write_text(to_toml(load_settings("demo")))
-    records = [step(8, 9.0), step(16, 12.0), step(16, None, batch_limited=True), {"validation_loss": 2.0}]
+    records = [step(8, 9.0), step(16, 12.0), step(16, None, batch_limited=True)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     assert adabatch(monkeypatch, "covers", tmp_path) == 0
     shown = capsys.readouterr().out

@@ -11,7 +11,7 @@ from adabatch.settings import Settings
 
 
 def test_one_process_trains_in_a_folder(tmp_path):
-    request = Request(base=Settings(), output=tmp_path / "runs" / "here", command="adabatch compare")
+    request = Request(Settings(), tmp_path / "runs" / "here", 1, 0, False, False, "adabatch compare")
     with exclusive(request.output), pytest.raises(ValueError, match=r"process \d+ on .* is at work in .*here"):
         request.train([])
     request.train([])

@@ -49,5 +49,3 @@ def test_it_is_saved_with_the_run_where_it_was_measured(tmp_path):
     assert tmp_path / "layers.png" in save_figures(records(), tmp_path)
     without = [record | {"parts": None} for record in records()]
     assert not any("layers" in path.name for path in save_figures(without, tmp_path))
-    with pytest.raises(ValueError, match="--monitor-layers"):
-        plot_parts(without, Figure().subplots())

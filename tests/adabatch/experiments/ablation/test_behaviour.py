@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adabatch.experiments.ablation.ablate import runs_by_point
 from adabatch.experiments.ablation.behaviour import Behaviour, behaviour, reached_at
-from adabatch.experiments.ablation.grid import Point, standard_blocks
+from adabatch.experiments.ablation.grid import point_name, point_settings, standard_blocks
 from adabatch.experiments.ablation.report import Ablation, PointResult, heat_maps, write_ablation
 from adabatch.settings import load_settings
 
 BASE = load_settings("ablation")
+
+
+def name_of(eta: float, overrides: dict) -> str:
+    return point_name(point_settings(BASE, eta, overrides))
 
 
 def records(*batches: int, loss: float | None = 2.0) -> list[dict]:
@@ -69,24 +74,31 @@ def test_every_growing_run_has_one_behaviour(batches):
 
 def test_the_grid_varies_one_setting_at_a_time_around_the_base():
     blocks = standard_blocks(BASE)
-    assert [block.name for block in blocks] == ["estimator", "test interval", "largest batch", "groups"]
-    names = [Point(BASE, 0.8, overrides).name for block in blocks for overrides in block.levels.values()]
+    assert list(blocks) == ["estimator", "test interval", "largest batch", "groups"]
+    names = [name_of(0.8, overrides) for levels in blocks.values() for overrides in levels.values()]
     assert names.count("unbiased-eta-0.8-interval-1-max-128-micro-4") == len(blocks)
     assert len(set(names)) == len(names) - len(blocks) + 1
-    for block in blocks:
-        for overrides in block.levels.values():
-            settings = Point(BASE, 0.3, overrides).settings(2)
-            assert (settings.schedule.eta, settings.data.seed) == (0.3, 2)
+    for levels in blocks.values():
+        for overrides in levels.values():
+            assert point_settings(BASE, 0.3, overrides).schedule.eta == 0.3
 
 
 def test_groups_are_made_by_the_micro_batch():
-    (groups,) = [block for block in standard_blocks(BASE) if block.name == "groups"]
-    assert {level: overrides["micro_batch"] for level, overrides in groups.levels.items()} == {
+    groups = standard_blocks(BASE)["groups"]
+    assert {level: overrides["micro_batch"] for level, overrides in groups.items()} == {
         "2": 8,
         "4": 4,
         "8": 2,
         "16": 1,
     }
+
+
+def test_a_point_of_several_blocks_is_run_once_per_seed(tmp_path):
+    runs = runs_by_point(BASE, standard_blocks(BASE), (0.8,), (3, 5), tmp_path)
+    both = runs["unbiased-eta-0.8-interval-1-max-128-micro-4"]
+    assert [run.resolved().data.seed for run in both] == [3, 5]
+    assert [run.folder.name for run in both] == ["seed-3", "seed-5"]
+    assert len(runs) == 1 + 3 + 2 + 2 + 3
 
 
 def test_result_of_two_seeds():
@@ -98,11 +110,11 @@ def test_result_of_two_seeds():
 
 
 def test_report_of_a_part_of_the_points(tmp_path):
-    blocks = standard_blocks(BASE)[1:2]
+    blocks = {"test interval": standard_blocks(BASE)["test interval"]}
     etas = (0.2, 0.8)
     results = {
-        Point(BASE, 0.2, {}).name: PointResult.of_runs([records(16, 128)], 128),
-        Point(BASE, 0.8, {}).name: PointResult.of_runs([records(16, 20, 24)], 128),
+        name_of(0.2, {}): PointResult.of_runs([records(16, 128)], 128),
+        name_of(0.8, {}): PointResult.of_runs([records(16, 20, 24)], 128),
     }
     ablation = Ablation(BASE, blocks, etas, results)
     text = write_ablation(ablation, tmp_path, "adabatch ablate")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adabatch.experiments.comparison.frontier import Frontier, Steps
+from adabatch.experiments.comparison.frontier import Frontier
 
 FRONTIER = Frontier((192, 256, 384, 768), (2.02, 1.91, 1.75, 1.64))
 
@@ -23,16 +23,15 @@ def test_by_hand():
     between = math.sqrt(256 * 384)  # half way in the logarithm
     assert FRONTIER.loss_at(between) == pytest.approx((1.91 + 1.75) / 2)
     assert 1.80 - FRONTIER.loss_at(between) == pytest.approx(-0.03)
-    assert FRONTIER.steps_for(1.83).number == pytest.approx(between)
-    assert FRONTIER.steps_for(1.83).bound == "exact"
+    assert FRONTIER.steps_for(1.83) == (pytest.approx(between), "exact")
 
 
 def test_nothing_is_claimed_outside():
     assert FRONTIER.loss_at(191) is FRONTIER.loss_at(769) is None
     assert FRONTIER.loss_at(1000) is None
-    assert FRONTIER.steps_for(2.03) == Steps(192, "at most")
-    assert FRONTIER.steps_for(1.63) == Steps(768, "at least")
-    assert FRONTIER.steps_for(2.02) == Steps(192, "exact")
+    assert FRONTIER.steps_for(2.03) == (192, "at most")
+    assert FRONTIER.steps_for(1.63) == (768, "at least")
+    assert FRONTIER.steps_for(2.02) == (192, "exact")
 
 
 @given(frontiers)
@@ -47,7 +46,7 @@ def test_between_neighbours_and_inverted(frontier, share):
     steps = min(max(math.exp(logs[0] + share * (logs[1] - logs[0])), frontier.steps[0]), frontier.steps[-1])
     loss = frontier.loss_at(steps)
     assert min(frontier.losses) - 1e-12 <= loss <= max(frontier.losses) + 1e-12
-    inverted = min(frontier.steps_for(loss).number, frontier.steps[-1])
+    inverted = min(frontier.steps_for(loss)[0], frontier.steps[-1])
     assert frontier.loss_at(inverted) == pytest.approx(loss, abs=1e-9)
 
 

@@ -102,7 +102,7 @@ def test_tables():
     assert (
         "| constant 16 | 0.1 |     2 | 40 ± 0 |       16.0 |      16 | 2.0500 ± 0.6353 | 2.0500 ± 0.6353 |" in text
     )
-    gaps = gap_table(SELECTION, "Gaps", "unbiased-0.8")
+    gaps = gap_table(SELECTION, "Gaps")
     row = dict(zip(gaps.columns, gaps.rows[2], strict=True))
     assert row["schedule"] == "norm test"
     assert row["gap at equal steps"].startswith("-0.1000 ± 0.0000 *")
