@@ -38,7 +38,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, maximum
 from theory.adam import theorem1, variants
 from theory.adam.constants import alignment
@@ -46,7 +45,7 @@ from theory.adam_sharp import theorem2
 from theory.adam_sharp.parameters import best_bound, best_step_size
 from theory.adam_sharp.theorem2 import freezing_threshold
 from theory.bound import Bound
-from theory.problem import AdamParameters, Problem, common_shape, map_values, require_betas
+from theory.problem import AdamParameters, Problem, common_shape, map_values, require_betas, require_eta
 
 __all__ = ["adam_guarantee", "applicable", "largest_admissible_eta", "recommended_step_size", "require_applicable"]
 
@@ -109,14 +108,9 @@ def applicable(beta1: Value, beta2: Value, eta: Value) -> tuple[NDArray[np.bool_
 def require_applicable(beta1: Value, beta2: Value, eta: Value) -> None:
     """Raise ``HypothesisError`` unless one of the theorems applies at each (betas, eta)."""
     require_betas(beta1, beta2)
-    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
-    largest = largest_admissible_eta(beta1, beta2)
-    require(
-        np.logical_or(*applicable(beta1, beta2, eta)),
-        "Theorem 1's eta^2 < 1 - r or Theorem 2's eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)",
-        ", ".join(describe(n, v) for n, v in (("eta", eta), ("beta1", beta1), ("beta2", beta2))),
-        f"the supremum of the admissible values is {describe('eta', largest)}",
-    )
+    meets, largest = np.logical_or(*applicable(beta1, beta2, eta)), largest_admissible_eta(beta1, beta2)
+    condition = "Theorem 1's eta^2 < 1 - r or Theorem 2's eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)"
+    require_eta(eta, meets, condition, largest, beta1=beta1, beta2=beta2)
 
 
 def _flatten(problem: Problem, adam: AdamParameters) -> tuple[Problem, AdamParameters, tuple[int, ...]]:

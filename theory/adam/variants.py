@@ -64,7 +64,7 @@ from theory.adam.constants import (
 )
 from theory.adam.discounted_sums import discounted_sums
 from theory.bound import Bound
-from theory.problem import AdamParameters, Problem, require_betas
+from theory.problem import AdamParameters, Problem, require_betas, require_eta
 
 __all__ = [
     "StepMultipliers",
@@ -184,9 +184,8 @@ def _descent(adam: AdamParameters, multipliers: StepMultipliers | None) -> tuple
     chosen = multipliers or StepMultipliers(momentum_amplification(adam.beta1, adam.beta2))
     require(chosen.lowest > 0, "lowest multiplier > 0", describe("lowest", chosen.lowest), "start above 0")
     kappa = alignment_at(chosen.amplification, adam.eta)
-    given = f"{describe('eta', adam.eta)}, {describe('rho_s', chosen.amplification)}"
-    advice = f"the supremum of the admissible values is {describe('eta', chosen.largest_admissible_eta)}"
-    require(kappa > 0, "eta^2 < 1 / rho_s", given, advice)
+    largest = chosen.largest_admissible_eta
+    require_eta(adam.eta, kappa > 0, "eta^2 < 1 / rho_s", largest, rho_s=chosen.amplification)
     return chosen.lowest * (1 - adam.beta1) * kappa, chosen.highest**2 * drift_constant(adam.beta1, adam.beta2)
 
 

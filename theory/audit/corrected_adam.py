@@ -129,7 +129,7 @@ def best_sigma(bound: Callable[[float], Bound], low: float = 1e-12, high: float 
 
 
 def scaled_bound(problem: Problem, adam: AdamParameters, gradient: Array) -> Bound:
-    """The corrected bound at alpha = K^{-1/2}, sigma = alpha / sqrt(1 - beta2), v_0 = sigma^2: it grows as K^{1/2}.
+    """The corrected bound at alpha = K^{-1/2}, sigma = alpha / sqrt(1 - beta2), v_0 = sigma^2, of order K^{1/2}.
 
     Args:
         problem: L, d, Delta and K.

@@ -52,7 +52,7 @@ from scipy import stats
 
 from adabatch.moments.gradient_moments import require_groups
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, sqrt
+from adabatch.moments.numeric import Value, sqrt, where
 
 __all__ = [
     "Spectrum",
@@ -173,5 +173,4 @@ def coordinate_passing_probability(
     freedom = np.asarray(groups) - 1
     upper = stats.nct.sf(level, freedom, signal) + stats.nct.cdf(-level, freedom, signal)
     central = 2 * stats.t.sf(level, freedom)
-    result = np.where(np.asarray(signal) == 0, central, upper)
-    return result.item() if result.ndim == 0 else result
+    return where(np.asarray(signal) == 0, central, upper)

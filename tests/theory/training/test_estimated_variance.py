@@ -144,11 +144,10 @@ def test_on_symbols():
     ],
 )
 def test_hypotheses(change, message):
-    def bound(groups=4, eta=0.2, delta=1.0, **shape):
-        spectrum = Spectrum(
-            **{"squared_norm_variance": 0.02, "effective_rank": 100.0, "largest_share": 0.05, **shape}
-        )
-        return passing_probability_bound(groups, eta, delta, spectrum)
+    shape = {"squared_norm_variance": 0.02, "effective_rank": 100.0, "largest_share": 0.05}
+
+    def bound(groups=4, eta=0.2, delta=1.0, **other_shape):
+        return passing_probability_bound(groups, eta, delta, Spectrum(**{**shape, **other_shape}))
 
     bound()
     with pytest.raises(HypothesisError, match=message):
