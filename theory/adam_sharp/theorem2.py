@@ -197,10 +197,10 @@ def bound_at(problem: Problem, adam: AdamParameters, free: FreeParameters) -> Bo
 
 
 def require_alignment(adam: AdamParameters, zeta: Value) -> Value:
-    """kappa_R, or an error where it is not positive."""
-    require_condition(adam.beta1, adam.beta2, adam.eta)
+    """kappa_R, or an error where it is not positive, or no zeta makes it so."""
     kappa = theorem2_alignment(adam.beta1, adam.beta2, adam.eta, zeta)
-    if not is_symbolic(kappa) and not np.all(kappa > 0):
+    if not is_symbolic(kappa) and not np.all((kappa > 0) & (np.asarray(adam.eta) < 1)):
+        require_condition(adam.beta1, adam.beta2, adam.eta)
         threshold = freezing_threshold(adam.beta1, adam.beta2, adam.eta)
         largest = (1 - threshold) / (1 + threshold)
         given = f"{describe('zeta', zeta)}, {describe('eta', adam.eta)}"
