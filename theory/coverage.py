@@ -295,49 +295,41 @@ def _scheduled(run: Configuration, rho: float) -> Coverage:
     return _condition(name, condition, run.eta, rho_s**-0.5, met=kappa > 0, **constants)
 
 
+def _beyond_plain_adam(run: Configuration, known: str) -> tuple[Departure, ...]:
+    """What is added to Adam, where the theorem is for plain Adam."""
+    additions = _additions(run)
+    return (Departure(f"no {', '.join(additions)}", known, PLAIN_ADAM),) if additions else ()
+
+
 def _l1(run: Configuration) -> Coverage:
     """Theorem 3 where there is a certificate, else the l1 theorem without one."""
-    departures: tuple[Departure, ...] = ()
-    additions = _additions(run)
-    if additions:
-        known = "nothing: the theorems on the l1 test are for plain Adam, without epsilon"
-        departures = (Departure(f"no {', '.join(additions)}", known, PLAIN_ADAM),)
+    known = "nothing: the theorems on the l1 test are for plain Adam, without epsilon"
+    departures = _beyond_plain_adam(run, known)
     try:
         certificate = find_certificate(run.beta1, run.beta2, run.eta)
     except HypothesisError as error:
-        return _l1_without_certificate(run, departures, error)
+        largest = theorem.largest_admissible_eta(run.beta1, run.beta2)
+        if run.eta > largest:
+            known = f"the theorem without a certificate covers eta below {largest:.3g}"
+            departures = (Departure("a certificate for these betas and eta", known, error.nearest), *departures)
+        name, condition = "theorem of the l1 norm test", "eta (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
+        return Coverage(name, condition, {"largest eta": largest}, departures)
     constants = {"J": certificate.gain, "lambda": certificate.noise_weight, "largest eta": certificate.largest_eta}
     condition = f"eta < J / lambda on average ({NUMERICAL_SUPPORT})"
     return Coverage("Theorem 3", condition, constants, departures)
-
-
-def _l1_without_certificate(
-    run: Configuration, departures: tuple[Departure, ...], error: HypothesisError
-) -> Coverage:
-    largest = theorem.largest_admissible_eta(run.beta1, run.beta2)
-    if run.eta > largest:
-        known = f"the theorem without a certificate covers eta below {largest:.3g}"
-        departures = (Departure("a certificate for these betas and eta", known, error.nearest), *departures)
-    name, condition = "theorem of the l1 norm test", "eta (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
-    return Coverage(name, condition, {"largest eta": largest}, departures)
 
 
 def _scalar(run: Configuration) -> Coverage:
     """The theorem with a condition on the dimension, and the counterexample beyond."""
     dimension = run.dimension or 1
     largest = theorem.largest_admissible_eta(run.beta1, run.beta2, dimension=float(dimension))
-    departures: list[Departure] = []
+    departures = _beyond_plain_adam(run, "nothing: the theorem is for plain Adam")
     if run.eta > largest:
         hypothesis = f"scalar test with eta < {largest:.3g} in dimension {dimension}"
         change = f"the l1 or the coordinate-wise test in place of the scalar one, or eta below {largest:.3g}"
-        departures.append(Departure(hypothesis, _scalar_knowledge(run), change))
-    additions = _additions(run)
-    if additions:
-        known = "nothing: the theorem is for plain Adam"
-        departures.append(Departure(f"no {', '.join(additions)}", known, PLAIN_ADAM))
-    return Coverage(
-        "theorem of the scalar norm test", "eta sqrt(d) small", {"largest eta": largest}, tuple(departures)
-    )
+        departures = (Departure(hypothesis, _scalar_knowledge(run), change), *departures)
+    name = "theorem of the scalar norm test"
+    return Coverage(name, "eta sqrt(d) small", {"largest eta": largest}, departures)
 
 
 def _scalar_knowledge(run: Configuration) -> str:

@@ -38,15 +38,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, maximum
+from adabatch.moments.numeric import Value, item, maximum
 from theory.adam import theorem1, variants
 from theory.adam.constants import alignment
 from theory.adam_sharp import theorem2
 from theory.adam_sharp.parameters import best_bound, best_step_size
 from theory.adam_sharp.theorem2 import freezing_threshold
 from theory.bound import Bound
-from theory.problem import AdamParameters, Problem, common_shape, map_values, require_betas
+from theory.problem import AdamParameters, Problem, common_shape, map_values, require_betas, require_eta
 
 __all__ = ["adam_guarantee", "applicable", "largest_admissible_eta", "recommended_step_size", "require_applicable"]
 
@@ -88,10 +87,10 @@ def adam_guarantee(problem: Problem, adam: AdamParameters) -> Bound:
     second, free = _evaluate(best_bound, problem, adam, second_applies)
     which = np.where(first <= second, 1, 2)
     return Bound(
-        value=_shaped(np.minimum(first, second), shape),
+        value=item(np.minimum(first, second).reshape(shape)),
         theorem=" / ".join(name for k, name in enumerate(NAMES, start=1) if np.any(which == k)),
-        terms={"Theorem 1": _shaped(first, shape), "Theorem 2": _shaped(second, shape)},
-        parameters={"theorem": _shaped(which, shape), **{k: _shaped(v, shape) for k, v in free.items()}},
+        terms={"Theorem 1": item(first.reshape(shape)), "Theorem 2": item(second.reshape(shape))},
+        parameters={k: item(v.reshape(shape)) for k, v in {"theorem": which, **free}.items()},
     )
 
 
@@ -109,14 +108,9 @@ def applicable(beta1: Value, beta2: Value, eta: Value) -> tuple[NDArray[np.bool_
 def require_applicable(beta1: Value, beta2: Value, eta: Value) -> None:
     """Raise ``HypothesisError`` unless one of the theorems applies at each (betas, eta)."""
     require_betas(beta1, beta2)
-    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
-    largest = largest_admissible_eta(beta1, beta2)
-    require(
-        np.logical_or(*applicable(beta1, beta2, eta)),
-        "Theorem 1's eta^2 < 1 - r or Theorem 2's eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)",
-        ", ".join(describe(n, v) for n, v in (("eta", eta), ("beta1", beta1), ("beta2", beta2))),
-        f"the supremum of the admissible values is {describe('eta', largest)}",
-    )
+    meets, largest = np.logical_or(*applicable(beta1, beta2, eta)), largest_admissible_eta(beta1, beta2)
+    condition = "Theorem 1's eta^2 < 1 - r or Theorem 2's eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)"
+    require_eta(eta, meets, condition, largest, beta1=beta1, beta2=beta2)
 
 
 def _flatten(problem: Problem, adam: AdamParameters) -> tuple[Problem, AdamParameters, tuple[int, ...]]:
@@ -152,10 +146,6 @@ def _where(chosen: NDArray[np.bool_], problem: Problem, adam: AdamParameters) ->
     return map_values(problem, lambda value: value[chosen]), map_values(adam, lambda value: value[chosen])
 
 
-def _shaped(values: Array, shape: tuple[int, ...]) -> Value:
-    return values.reshape(shape) if shape else values.item()
-
-
 def recommended_step_size(problem: Problem, adam: AdamParameters) -> Value:
     """The step size that makes :func:`adam_guarantee` least: the better theorem's own best step size.
 
@@ -177,4 +167,4 @@ def recommended_step_size(problem: Problem, adam: AdamParameters) -> Value:
     if applies.any():
         second[applies] = best_step_size(*_where(applies, problem, adam))
     values = [np.asarray(adam_guarantee(problem, replace(adam, step_size=step)).value) for step in (first, second)]
-    return _shaped(np.where(values[0] <= values[1], first, second), shape)
+    return item(np.where(values[0] <= values[1], first, second).reshape(shape))

@@ -26,7 +26,7 @@ import numpy as np
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
 
-__all__ = ["AdamParameters", "Problem", "common_shape", "map_values", "require_betas"]
+__all__ = ["AdamParameters", "Problem", "common_shape", "map_values", "require_betas", "require_eta"]
 
 Parameters = TypeVar("Parameters", "Problem", "AdamParameters")
 
@@ -126,6 +126,21 @@ def require_betas(beta1: Value, beta2: Value) -> None:
     require(beta2 > 0, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 > 0")
     require(beta2 < 1, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 < 1")
     require(beta1**2 < beta2, "0 <= beta1 < sqrt(beta2) < 1", given, "take beta2 > beta1^2")
+
+
+def require_eta(eta: Value, meets: Value, condition: str, largest: Value, **others: Value) -> None:
+    """Raise ``HypothesisError`` unless eta >= 0 meets a theorem's condition; it names the supremum of such eta.
+
+    Args:
+        eta: of the norm test.
+        meets: whether the condition holds.
+        condition: in words.
+        largest: the supremum of the eta that meet it.
+        others: the values that the condition depends on, by name.
+    """
+    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
+    given = ", ".join(describe(name, value) for name, value in {"eta": eta, **others}.items())
+    require(meets, condition, given, f"the supremum of the admissible values is {describe('eta', largest)}")
 
 
 def map_values(given: Parameters, function: Callable[[Value], Value]) -> Parameters:

@@ -24,7 +24,7 @@ Rounding:
     The difference S - n ||g||^2 cancels where groups are nearly alike. If both sums come from gradients whose mean
     took k additions with unit roundoff u, and squared norms are good to v relatively, then the computed difference
     is off by at most rho S with rho = (1 + k u)^2 - 1 + 2 v (:func:`sums_rounding`), since ||g_j|| is sqrt(S / n)
-    on average and n ||g||^2 <= S. Relative to the trace that is rho S / (S - n ||g||^2): :func:`trace_precision`.
+    on average and n ||g||^2 <= S. Relative to the trace that is rho S / (S - n ||g||^2): ``trace_precision``.
     A test is not misled by it: where T = b, the trace is eta^2 b ||g||^2, and its precision is
     rho (1 + 1 / ((n - 1) eta^2)). Where the trace loses its digits, T is far below b.
 
@@ -59,7 +59,6 @@ __all__ = [
     "paper_variance",
     "squared_deviation",
     "sums_rounding",
-    "trace_precision",
 ]
 
 
@@ -130,30 +129,6 @@ def sums_rounding(additions: Value, roundoff: Value, norm_rounding: Value = 0.0)
     return additions * roundoff * (2 + additions * roundoff) + 2 * norm_rounding
 
 
-def trace_precision(groups: Value, sum_of_squares: Value, squared_norm: Value, rounding: Value) -> Value:
-    """rho S / (S - n ||g||^2): largest relative error of :func:`covariance_trace` by rounding.
-
-    Args:
-        groups: n.
-        sum_of_squares: S.
-        squared_norm: ||g||^2.
-        rounding: rho, see :func:`sums_rounding`.
-
-    Returns:
-        Relative to the computed trace; infinite where that is 0 (nothing is left of the difference).
-
-    Two groups that differ by 3e-4 of their norm, in fp32: the trace has no digit that is sure.
-
-    >>> trace_precision(2, 2.0, 1 - 0.25e-7, sums_rounding(3, 2**-24)) > 1
-    True
-    """
-    deviation = squared_deviation(groups, sum_of_squares, squared_norm)
-    if is_symbolic(deviation, rounding):
-        return rounding * sum_of_squares / deviation
-    safe = where(deviation > 0, deviation, 1.0)
-    return where(deviation > 0, rounding * sum_of_squares / safe, float("inf"))
-
-
 def require_groups(groups: Value) -> None:
     """Raise unless there are at least two groups: one group has no variance between groups."""
     require(
@@ -198,8 +173,20 @@ class GradientMoments:
 
     @property
     def trace_precision(self) -> Value:
-        """Largest relative error of the trace by rounding, see :func:`trace_precision`."""
-        return trace_precision(self.groups, self.sum_of_squares, self.squared_norm, self.rounding)
+        """rho S / (S - n ||g||^2): largest relative error of the trace by rounding.
+
+        Relative to the computed trace; infinite where that is 0 (nothing is left of the difference).
+
+        Two groups that differ by 3e-4 of their norm, in fp32: the trace has no digit that is sure.
+
+        >>> GradientMoments(2, 1, 2.0, 1 - 0.25e-7, rounding=sums_rounding(3, 2**-24)).trace_precision > 1
+        True
+        """
+        deviation = squared_deviation(self.groups, self.sum_of_squares, self.squared_norm)
+        if is_symbolic(deviation, self.rounding):
+            return self.rounding * self.sum_of_squares / deviation
+        safe = where(deviation > 0, deviation, 1.0)
+        return where(deviation > 0, self.rounding * self.sum_of_squares / safe, float("inf"))
 
     @property
     def paper_variance(self) -> Value:

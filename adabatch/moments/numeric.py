@@ -21,6 +21,7 @@ __all__ = [
     "expm1",
     "hypot",
     "is_symbolic",
+    "item",
     "log",
     "log1p",
     "log_gamma",
@@ -57,8 +58,16 @@ def _apply(name: str, symbolic_name: str, *values: Value) -> Value:
     torch = _torch(*values)
     if torch is not None:
         return getattr(torch, name)(*map(torch.as_tensor, values))
-    result = getattr(np, name)(*values)
-    return result.item() if np.ndim(result) == 0 else result
+    return item(getattr(np, name)(*values))
+
+
+def item(x: Value) -> Value:
+    """A number of numpy's, or an array without dimensions, as a Python number; everything else as it is.
+
+    >>> item(np.array(2.0)), item(np.array([2.0]))
+    (2.0, array([2.]))
+    """
+    return x.item() if isinstance(x, (np.generic, np.ndarray)) and x.ndim == 0 else x
 
 
 def sqrt(x: Value) -> Value:
@@ -99,8 +108,7 @@ def log_gamma(x: Value) -> Value:
         return sys.modules["sympy"].loggamma(x)
     if _torch(x) is not None:
         return _torch(x).lgamma(x)
-    result = np.vectorize(math.lgamma, otypes=[float])(x)
-    return result.item() if np.ndim(result) == 0 else result
+    return item(np.vectorize(math.lgamma, otypes=[float])(x))
 
 
 def exp(x: Value) -> Value:
@@ -129,8 +137,7 @@ def total(x: Value) -> Value:
     >>> total(np.array([1.0, 2.0])), total(np.ones((2, 3)))
     (3.0, array([3., 3.]))
     """
-    result = x.sum(axis=-1)
-    return result.item() if np.ndim(result) == 0 and _torch(result) is None else result
+    return item(x.sum(axis=-1))
 
 
 def quotient(x: Value, y: Value) -> Value:
@@ -170,8 +177,7 @@ def where(condition: Value, if_true: Value, if_false: Value) -> Value:
     torch = _torch(condition)
     if torch is not None:
         return torch.where(condition, if_true, if_false)
-    result: Value = np.where(condition, if_true, if_false)
-    return result.item() if np.ndim(result) == 0 else result
+    return item(np.where(condition, if_true, if_false))
 
 
 def one_minus_power(base: Value, exponent: Value) -> Value:

@@ -64,7 +64,7 @@ from theory.adam.constants import (
     squared_noise_growth,
 )
 from theory.bound import Bound
-from theory.problem import AdamParameters, Problem, require_betas
+from theory.problem import AdamParameters, Problem, require_betas, require_eta
 
 __all__ = [
     "average_gradient_norm_bound",
@@ -94,14 +94,8 @@ def largest_admissible_eta(beta1: Value, beta2: Value) -> Value:
 
 def require_condition(beta1: Value, beta2: Value, eta: Value) -> None:
     """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless 0 <= eta^2 < 1 - beta1 / sqrt(beta2)."""
-    largest = largest_admissible_eta(beta1, beta2)
-    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
-    require(
-        alignment(beta1, beta2, eta) > 0,
-        "eta^2 < 1 - beta1 / sqrt(beta2)",
-        f"{describe('eta', eta)}, {describe('beta1', beta1)}, {describe('beta2', beta2)}",
-        f"the supremum of the admissible values is {describe('eta', largest)}",
-    )
+    largest, meets = largest_admissible_eta(beta1, beta2), alignment(beta1, beta2, eta) > 0
+    require_eta(eta, meets, "eta^2 < 1 - beta1 / sqrt(beta2)", largest, beta1=beta1, beta2=beta2)
 
 
 def theorem_constants(adam: AdamParameters) -> dict[str, Value]:

@@ -64,14 +64,13 @@ from theory.adam.constants import (
 )
 from theory.adam.discounted_sums import discounted_sums
 from theory.bound import Bound
-from theory.problem import AdamParameters, Problem, require_betas
+from theory.problem import AdamParameters, Problem, require_betas, require_eta
 
 __all__ = [
     "StepMultipliers",
     "amplifications",
     "bias_correction",
     "bias_correction_multiplier",
-    "epsilon_cost",
     "gradient_norm_sum_bound",
     "preconditioned_sum_bound",
     "step_multipliers",
@@ -180,31 +179,13 @@ def _steps_until_negligible(gap: float) -> int:
     return 1 if gap >= 1 else math.ceil(NEGLIGIBLE / -math.log1p(-gap))
 
 
-def epsilon_cost(problem: Problem, epsilon: Value, q: Value, growth: Value) -> Value:
-    """min(sqrt(Qbar d epsilon / K), d epsilon / B): at most this does epsilon add to the average gradient norm.
-
-    Args:
-        problem: d and K.
-        epsilon: >= 0.
-        q: Qbar >= 0.
-        growth: B > 0.
-
-    >>> problem = Problem(smoothness=1.0, dimension=1, initial_gap=1.0, steps=100)
-    >>> epsilon_cost(problem, epsilon=1.0, q=4.0, growth=2.0)
-    0.2
-    """
-    moved = problem.dimension * epsilon
-    return minimum(sqrt(q * moved / problem.steps), moved / growth)
-
-
 def _descent(adam: AdamParameters, multipliers: StepMultipliers | None) -> tuple[Value, Value]:
     """(lo (1 - beta1) kappa_s, hi^2 Gamma): the descent per step and the drift, once the hypotheses hold."""
     chosen = multipliers or StepMultipliers(momentum_amplification(adam.beta1, adam.beta2))
     require(chosen.lowest > 0, "lowest multiplier > 0", describe("lowest", chosen.lowest), "start above 0")
     kappa = alignment_at(chosen.amplification, adam.eta)
-    given = f"{describe('eta', adam.eta)}, {describe('rho_s', chosen.amplification)}"
-    advice = f"the supremum of the admissible values is {describe('eta', chosen.largest_admissible_eta)}"
-    require(kappa > 0, "eta^2 < 1 / rho_s", given, advice)
+    largest = chosen.largest_admissible_eta
+    require_eta(adam.eta, kappa > 0, "eta^2 < 1 / rho_s", largest, rho_s=chosen.amplification)
     return chosen.lowest * (1 - adam.beta1) * kappa, chosen.highest**2 * drift_constant(adam.beta1, adam.beta2)
 
 
@@ -236,11 +217,11 @@ def gradient_norm_sum_bound(
     """
     first = preconditioned_sum_bound(problem, adam, multipliers)
     growth, q = preconditioner_growth(adam.beta2, adam.eta), first.value
-    extra = adam.epsilon * problem.dimension * problem.steps
-    start = preconditioner_start(adam.beta2, adam.sum_sqrt_v0) + extra
+    moved = adam.epsilon * problem.dimension
+    start = preconditioner_start(adam.beta2, adam.sum_sqrt_v0) + moved * problem.steps
     return Bound(
         value=solve_self_bounding(growth, start, q),
         theorem=f"{NAME}, bound (2)",
         constants={**first.constants, "A + K d epsilon": start, "B": growth},
-        terms={"Qbar": q, "epsilon cost per step": epsilon_cost(problem, adam.epsilon, q, growth)},
+        terms={"Qbar": q, "epsilon cost per step": minimum(sqrt(q * moved / problem.steps), moved / growth)},
     )

@@ -43,7 +43,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adabatch.moments.numeric import Value, sqrt
+from adabatch.moments.numeric import Value, item, sqrt
 from theory.adam_sharp.constants import energy_cost, gradient_energy, uniform_cost
 from theory.adam_sharp.theorem2 import (
     FreeParameters,
@@ -107,8 +107,7 @@ def largest_extra_steps(beta1: Value) -> Value:
     >>> largest_extra_steps(0.9), largest_extra_steps(0.0)
     (453.0, 0.0)
     """
-    largest = extra_grid(beta1).max(axis=-1)
-    return largest.item() if np.ndim(largest) == 0 else largest
+    return item(extra_grid(beta1).max(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ def _affine_in_drift(adam: AdamParameters, cost: Callable[[Value], Value]) -> tu
 
 def _pick(values: Array, best: NDArray[np.intp]) -> Value:
     chosen = np.take_along_axis(np.broadcast_to(values, (*best.shape, values.shape[-1])), best[..., None], -1)
-    return chosen[..., 0].item() if best.ndim == 0 else chosen[..., 0]
+    return item(chosen[..., 0])
 
 
 def best_parameters(problem: Problem, adam: AdamParameters) -> FreeParameters:

@@ -70,7 +70,7 @@ from theory.adam_sharp.constants import (
     window_drift,
 )
 from theory.bound import Bound
-from theory.problem import AdamParameters, Problem, require_betas
+from theory.problem import AdamParameters, Problem, require_betas, require_eta
 
 __all__ = [
     "NAME",
@@ -147,17 +147,11 @@ def require_condition(beta1: Value, beta2: Value, eta: Value) -> None:
     adabatch.moments.hypotheses.HypothesisError: requires eta^2 (r + sqrt(1 + eta^2)) < 1, ... is eta = 0.684364
     """
     require_betas(beta1, beta2)
-    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 (no noise) or more")
     if is_symbolic(beta1, beta2, eta):
         return
-    admissible = freezing_threshold(beta1, beta2, np.minimum(eta, 1.0)) < where(np.asarray(eta) < 1, 1.0, 0.0)
-    if not np.all(admissible):
-        require(
-            False,
-            "eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2) (eta < 1 for beta1 = 0)",
-            ", ".join(describe(n, v) for n, v in (("eta", eta), ("beta1", beta1), ("beta2", beta2))),
-            f"the supremum of the admissible values is {describe('eta', largest_admissible_eta(beta1, beta2))}",
-        )
+    meets = freezing_threshold(beta1, beta2, np.minimum(eta, 1.0)) < where(np.asarray(eta) < 1, 1.0, 0.0)
+    condition = "eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2) (eta < 1 for beta1 = 0)"
+    require_eta(eta, meets, condition, largest_admissible_eta(beta1, beta2), beta1=beta1, beta2=beta2)
 
 
 def log_growth_bound(
@@ -203,10 +197,10 @@ def bound_at(problem: Problem, adam: AdamParameters, free: FreeParameters) -> Bo
 
 
 def require_alignment(adam: AdamParameters, zeta: Value) -> Value:
-    """kappa_R, or an error where it is not positive."""
-    require_condition(adam.beta1, adam.beta2, adam.eta)
+    """kappa_R, or an error where it is not positive, or no zeta makes it so."""
     kappa = theorem2_alignment(adam.beta1, adam.beta2, adam.eta, zeta)
-    if not is_symbolic(kappa) and not np.all(kappa > 0):
+    if not is_symbolic(kappa) and not np.all((kappa > 0) & (np.asarray(adam.eta) < 1)):
+        require_condition(adam.beta1, adam.beta2, adam.eta)
         threshold = freezing_threshold(adam.beta1, adam.beta2, adam.eta)
         largest = (1 - threshold) / (1 + threshold)
         given = f"{describe('zeta', zeta)}, {describe('eta', adam.eta)}"

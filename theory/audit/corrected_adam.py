@@ -54,7 +54,7 @@ from theory.audit.published_adam import (
 from theory.bound import Bound
 from theory.problem import AdamParameters, Problem
 
-__all__ = ["best_sigma", "corrected_bound", "largest_root_bound", "scaled_bound", "scaled_problem"]
+__all__ = ["best_sigma", "corrected_bound", "largest_root_bound", "scaled_bound"]
 
 LOGARITHM_SCALE = 24 / float(np.e)
 """(2b/e) / q for b = 12 q: the argument that the logarithm in Z should have, in units of the published one."""
@@ -128,20 +128,15 @@ def best_sigma(bound: Callable[[float], Bound], low: float = 1e-12, high: float 
     return bound(float(np.exp(golden_section(np.vectorize(value), left, right, steps=40))))
 
 
-def scaled_problem(problem: Problem, adam: AdamParameters, gradient: Array) -> tuple[PublishedProblem, Value]:
-    """The run at alpha = K^{-1/2} and v_0 = sigma^2, and sigma = alpha / sqrt(1 - beta2)."""
-    alpha = 1 / sqrt(problem.steps)
-    sigma = alpha / sqrt(second_moment_weight(adam.beta2))
-    v0 = np.full(np.shape(gradient), sigma**2)
-    return PublishedProblem(problem, replace(adam, step_size=alpha), v0, np.asarray(gradient)), sigma
-
-
 def scaled_bound(problem: Problem, adam: AdamParameters, gradient: Array) -> Bound:
-    """The corrected bound at the parameters of :func:`scaled_problem`: it grows like K^{1/2}.
+    """The corrected bound at alpha = K^{-1/2}, sigma = alpha / sqrt(1 - beta2), v_0 = sigma^2, of order K^{1/2}.
 
     Args:
         problem: L, d, Delta and K.
         adam: betas within the published hypotheses, and eta.
         gradient: G_1, shape (d,).
     """
-    return corrected_bound(*scaled_problem(problem, adam, gradient))
+    alpha = 1 / sqrt(problem.steps)
+    sigma = alpha / sqrt(second_moment_weight(adam.beta2))
+    v0 = np.full(np.shape(gradient), sigma**2)
+    return corrected_bound(PublishedProblem(problem, replace(adam, step_size=alpha), v0, gradient), sigma)

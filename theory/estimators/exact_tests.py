@@ -45,17 +45,15 @@ import numpy as np
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
 from theory.adam.constants import squared_noise_growth
-from theory.estimators.finite_population import sample_variance_factor, smallest_batch_size
+from theory.estimators.finite_population import sample_variance_factor
 
 __all__ = [
-    "coordinate_wise_batch_size",
     "coordinate_wise_test",
     "exact_variance_test",
     "inner_product",
     "inner_product_floor",
     "norm_condition",
     "relative_error",
-    "sample_variance",
     "sample_variance_test",
     "second_moment_bound",
 ]
@@ -63,25 +61,6 @@ __all__ = [
 
 def _require_eta(eta: Value) -> None:
     require(eta > 0, "eta > 0", describe("eta", eta), "take eta between about 0.05 and 1")
-
-
-def sample_variance(gradients: Value) -> Value:
-    """Coordinate-wise sample variance of per-sample gradients, with b - 1 in the denominator.
-
-    Args:
-        gradients: per-sample gradients, shape (..., b, d).
-
-    Returns:
-        Shape (..., d).
-
-    Raises:
-        HypothesisError: for fewer than two samples.
-    """
-    gradients = np.asarray(gradients)
-    samples = gradients.shape[-2]
-    require(samples >= 2, "at least 2 samples", f"b = {samples}", "take b >= 2")
-    deviation = gradients - gradients.mean(axis=-2, keepdims=True)
-    return (deviation**2).sum(axis=-2) / (samples - 1)
 
 
 def sample_variance_test(
@@ -101,12 +80,16 @@ def sample_variance_test(
 
     Returns:
         (||s^2||_1 / b * factor, eta^2 ||g||^2), each of shape (...).
+
+    Raises:
+        HypothesisError: for fewer than two samples, or unless eta > 0.
     """
     _require_eta(eta)
     gradients = np.asarray(gradients)
     batch_size = gradients.shape[-2]
+    require(batch_size >= 2, "at least 2 samples", f"b = {batch_size}", "take b >= 2")
     correction = 1.0 if population is None else factor(batch_size, population)
-    left = sample_variance(gradients).sum(axis=-1) / batch_size * correction
+    left = gradients.var(axis=-2, ddof=1).sum(axis=-1) / batch_size * correction
     return left, eta**2 * (gradients.mean(axis=-2) ** 2).sum(axis=-1)
 
 
@@ -147,28 +130,6 @@ def coordinate_wise_test(batch_variances: Value, gradient: Value, eta: Value) ->
     """
     _require_eta(eta)
     return np.all(np.asarray(batch_variances) <= eta**2 * np.asarray(gradient) ** 2, axis=-1)
-
-
-def coordinate_wise_batch_size(
-    population_variances: Value, gradient: Value, eta: Value, population: Value
-) -> Value:
-    """Smallest batch drawn without replacement that passes the coordinate-wise test.
-
-    Args:
-        population_variances: sigma_i^2 with n in the denominator, shape (..., d).
-        gradient: G, shape (..., d).
-        eta: > 0.
-        population: n.
-
-    Returns:
-        Shape (...), in samples; n where some G_i = 0 with sigma_i^2 > 0.
-
-    >>> import numpy as np
-    >>> float(coordinate_wise_batch_size(np.array([3.0, 0.0]), np.array([1.0, 0.0]), 0.5, 100.0))
-    11.0
-    """
-    sizes = smallest_batch_size(np.asarray(population_variances), np.asarray(gradient) ** 2, eta, population)
-    return np.max(sizes, axis=-1)
 
 
 def second_moment_bound(gradient: Value, eta: Value) -> Value:

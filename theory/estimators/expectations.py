@@ -40,7 +40,7 @@ Example:
     Four workers, 16 accumulated micro-batches of 4 sequences; the paper's groups are the 4 workers.
 
     >>> import numpy as np
-    >>> groups = GaussianGroups.of_workers(4, 16, 4, np.ones(1000), np.zeros(1000))
+    >>> groups = GaussianGroups.from_spectrum(4, 16 * 4, np.ones(1000), np.zeros(1000))
     >>> float(moments(groups, "paper_variance").expectation / groups.trace)    # (J - 1) / b
     0.01171875
 """
@@ -103,20 +103,6 @@ class GaussianGroups:
             trace_of_square=(spectrum**2).sum(axis=-1),
             gradient_variance=(spectrum * gradient**2).sum(axis=-1),
         )
-
-    @classmethod
-    def of_workers(
-        cls, workers: Value, accumulation: Value, micro_batch: Value, spectrum: Value, gradient: Value
-    ) -> GaussianGroups:
-        """The groups of Eq. (5): J workers, each with the mean over its M accumulated micro-batches of m."""
-        return cls.from_spectrum(workers, accumulation * micro_batch, spectrum, gradient)
-
-    @classmethod
-    def of_micro_batches(
-        cls, workers: Value, accumulation: Value, micro_batch: Value, spectrum: Value, gradient: Value
-    ) -> GaussianGroups:
-        """All J M micro-batches of m samples as groups: the same batch, more degrees of freedom."""
-        return cls.from_spectrum(workers * accumulation, micro_batch, spectrum, gradient)
 
     @property
     def batch_size(self) -> Value:

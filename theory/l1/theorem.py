@@ -83,17 +83,8 @@ def l1_test_bound(problem: Problem, adam: AdamParameters) -> Bound:
     Raises:
         HypothesisError: if eta is too large; it names the largest admissible eta.
     """
-    beta1, beta2, eta = adam.beta1, adam.beta2, adam.eta
-    # B is written with tau = sqrt(1 + x^2): here sum_i E_k|g_i| <= (1 + eta)||G||_1, so x^2 = eta (2 + eta).
-    _require_small_noise(beta1, beta2, eta, _l1_noise_and_growth)
-    return _bound(
-        "sum_k E||grad L(w_k)||_1",
-        "theorem of the l1 norm test",
-        _descent_terms(problem, adam),
-        preconditioner_start(beta2, adam.sum_sqrt_v0),
-        preconditioner_growth(beta2, sqrt(eta * (2 + eta))),
-        l1_noise_cost(beta1, beta2, eta),
-    )
+    _require_small_noise(adam, _l1_noise)
+    return _bound(problem, adam, _l1_noise, adam.sum_sqrt_v0, "||_1", "theorem of the l1 norm test")
 
 
 def scalar_test_bound(problem: Problem, adam: AdamParameters, sum_v0: Value = 0.0) -> Bound:
@@ -112,18 +103,10 @@ def scalar_test_bound(problem: Problem, adam: AdamParameters, sum_v0: Value = 0.
     >>> round(bound.value / 10_000, 3)
     0.794
     """
-    beta1, beta2, eta = adam.beta1, adam.beta2, adam.eta
-    root_dimension = sqrt(problem.dimension)
-    if not is_symbolic(root_dimension):
-        _require_small_noise(beta1, beta2, eta, lambda e: (e * float(np.max(root_dimension)), e))
-    return _bound(
-        "sum_k E||grad L(w_k)||_2",
-        "theorem of the scalar norm test (eta of the order of 1/sqrt(d))",
-        _descent_terms(problem, adam),
-        preconditioner_start(beta2, sqrt(sum_v0)),
-        preconditioner_growth(beta2, eta),
-        l1_noise_cost(beta1, beta2, eta * root_dimension),
-    )
+    dimension = problem.dimension
+    _require_small_noise(adam, _scalar_noise(dimension if is_symbolic(dimension) else float(np.max(dimension))))
+    theorem = "theorem of the scalar norm test (eta of the order of 1/sqrt(d))"
+    return _bound(problem, adam, _scalar_noise(dimension), sqrt(sum_v0), "||_2", theorem)
 
 
 def largest_admissible_eta(beta1: float, beta2: float, dimension: float | None = None) -> float:
@@ -133,17 +116,20 @@ def largest_admissible_eta(beta1: float, beta2: float, dimension: float | None =
     (0.0018, 0.00018)
     """
     require_betas(beta1, beta2)
-    if dimension is None:
-        return _supremum(beta1, beta2, _l1_noise_and_growth)
-    return _supremum(beta1, beta2, lambda e: (e * float(np.sqrt(dimension)), e))
+    return _supremum(beta1, beta2, _l1_noise if dimension is None else _scalar_noise(dimension))
 
 
-NoiseAndGrowth = Callable[[float], tuple[float, float]]
+NoiseAndGrowth = Callable[[Value], tuple[Value, Value]]
 
 
-def _l1_noise_and_growth(eta: float) -> tuple[float, float]:
-    """nu = eta, and the x of B with sqrt(1 + x^2) = T = 1 + eta."""
-    return eta, float(np.sqrt(eta * (2 + eta)))
+def _l1_noise(eta: Value) -> tuple[Value, Value]:
+    """nu = eta, and the x of B, which is written with tau = sqrt(1 + x^2): here T = 1 + eta."""
+    return eta, sqrt(eta * (2 + eta))
+
+
+def _scalar_noise(dimension: Value) -> NoiseAndGrowth:
+    """nu = eta sqrt(d), and x = eta."""
+    return lambda eta: (eta * sqrt(dimension), eta)
 
 
 def _supremum(beta1: float, beta2: float, noise_and_growth: NoiseAndGrowth) -> float:
@@ -157,25 +143,16 @@ def _supremum(beta1: float, beta2: float, noise_and_growth: NoiseAndGrowth) -> f
     return low
 
 
-def _require_small_noise(beta1: Value, beta2: Value, eta: Value, noise_and_growth: NoiseAndGrowth) -> None:
-    """Raise unless 0 <= eta and B nu' < 1, naming the largest admissible eta (for arrays, of the worst entry)."""
-    if is_symbolic(beta1, beta2, eta):
+def _require_small_noise(adam: AdamParameters, noise_and_growth: NoiseAndGrowth) -> None:
+    """Raise unless B nu' < 1, naming the largest admissible eta (for arrays, of the worst entry)."""
+    beta1, beta2, eta = adam.beta1, adam.beta2, adam.eta
+    if is_symbolic(beta1, beta2, *noise_and_growth(eta)):
         return
     condition = "nu (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
     pairs = np.broadcast(beta1, beta2)
     limits = np.array([_supremum(float(b1), float(b2), noise_and_growth) for b1, b2 in pairs])
-    limit = limits.reshape(pairs.shape)
     given = f"{describe('eta', eta)} at {describe('beta1', beta1)}, {describe('beta2', beta2)}"
-    require(eta <= limit, condition, given, f"take eta below {limits.min():.4g}")
-
-
-def _descent_terms(problem: Problem, adam: AdamParameters) -> dict[str, Value]:
-    """P/(1 - beta1) in its two parts: the gap, and the second-order cost of the steps."""
-    drift = drift_budget(problem, adam, drift_constant(adam.beta1, adam.beta2))
-    return {
-        "initial gap": problem.initial_gap / adam.alpha / (1 - adam.beta1),
-        "drift": drift / (1 - adam.beta1),
-    }
+    require(eta <= limits.reshape(pairs.shape), condition, given, f"take eta below {limits.min():.4g}")
 
 
 def solve_with_noise(start: Value, growth: Value, descent: Value, noise_cost: Value) -> Value:
@@ -190,14 +167,24 @@ def solve_with_noise(start: Value, growth: Value, descent: Value, noise_cost: Va
     return solve_self_bounding((growth * descent + start * noise_cost) / kept, start * descent / kept, 1)
 
 
-def _bound(quantity: str, theorem: str, descent: dict[str, Value], a: Value, b: Value, noise_cost: Value) -> Bound:
-    p = descent["initial gap"] + descent["drift"]
-    value = solve_with_noise(a, b, p, noise_cost)
-    simpler = (p + a / b**2) / (1 / b - noise_cost)
+def _bound(
+    problem: Problem,
+    adam: AdamParameters,
+    noise_and_growth: NoiseAndGrowth,
+    sum_sqrt_v0: Value,
+    norm: str,
+    theorem: str,
+) -> Bound:
+    """The bound on the sum of gradient norms (``norm``) with this nu and this x, T = sqrt(1 + x^2)."""
+    noise, growth = noise_and_growth(adam.eta)
+    gap = problem.initial_gap / adam.alpha / (1 - adam.beta1)
+    drift = drift_budget(problem, adam, drift_constant(adam.beta1, adam.beta2)) / (1 - adam.beta1)
+    p, noise_cost = gap + drift, l1_noise_cost(adam.beta1, adam.beta2, noise)
+    a, b = preconditioner_start(adam.beta2, sum_sqrt_v0), preconditioner_growth(adam.beta2, growth)
     return Bound(
-        value=value,
-        quantity=quantity,
+        value=solve_with_noise(a, b, p, noise_cost),
+        quantity=f"sum_k E||grad L(w_k){norm}",
         theorem=theorem,
         constants={"A": a, "B": b, "nu'": noise_cost},
-        terms={**descent, "simpler form": simpler},
+        terms={"initial gap": gap, "drift": drift, "simpler form": (p + a / b**2) / (1 / b - noise_cost)},
     )

@@ -54,7 +54,6 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -238,11 +237,8 @@ def load_certificate(path: Path) -> Certificate:
 @lru_cache
 def available_certificates() -> tuple[Certificate, ...]:
     """The certificates that come with the package."""
-    return tuple(load_certificate(path) for path in _committed_files())
-
-
-def _committed_files() -> Iterator[Path]:
-    return iter(sorted(Path(str(files("theory.l1") / "certificates")).glob("*.npz")))
+    folder = Path(str(files("theory.l1") / "certificates"))
+    return tuple(load_certificate(path) for path in sorted(folder.glob("*.npz")))
 
 
 def find_certificate(beta1: float, beta2: float, eta: float = 0.0) -> Certificate:

@@ -36,7 +36,7 @@ from __future__ import annotations
 import numpy as np
 
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, log
+from adabatch.moments.numeric import Value, log, total
 from theory.adam.constants import alignment_at
 from theory.bound import Bound
 from theory.problem import Problem
@@ -62,8 +62,7 @@ def accumulator_log_growth(start: Value, end: Value) -> Value:
     start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     require(start > 0, "v_0 > 0 in every coordinate", describe("v_0", start), "add a small constant to v_0")
     require(end >= start, "v_K >= v_0 in every coordinate", describe("v_K - v_0", end - start))
-    total = np.sum(log(end / start), axis=-1)
-    return float(total) if total.ndim == 0 else total
+    return total(log(end / start))
 
 
 def preconditioned_sum_bound(problem: Problem, *, step_size: Value, eta: Value, log_growth: Value) -> Bound:

@@ -60,7 +60,7 @@ from theory.adam.constants import (
 )
 from theory.adam.normalized_step import Law, mean_normalized_step, rare_value
 from theory.bound import Bound
-from theory.problem import AdamParameters, Problem, require_betas
+from theory.problem import AdamParameters, Problem, require_betas, require_eta
 
 __all__ = [
     "ClippingDivergence",
@@ -108,13 +108,9 @@ def require_condition(beta1: Value, beta2: Value, eta: Value, floor: Value) -> N
     require_betas(beta1, beta2)
     require(floor > 0, "0 < phi0 <= 1", describe("phi0", floor), "clip at a larger threshold")
     require(floor <= 1, "0 < phi0 <= 1", describe("phi0", floor), "clipping only shrinks: take phi0 = 1")
-    require(eta >= 0, "eta >= 0", describe("eta", eta), "take eta = 0 or more")
-    require(
-        clipped_alignment(momentum_amplification(beta1, beta2), eta, floor) > 0,
-        "eta^2 < phi0 (1 - beta1 / sqrt(beta2))",
-        f"{describe('eta', eta)}, {describe('phi0', floor)}",
-        f"the supremum of the admissible values is {describe('eta', largest_admissible_eta(beta1, beta2, floor))}",
-    )
+    meets = clipped_alignment(momentum_amplification(beta1, beta2), eta, floor) > 0
+    largest = largest_admissible_eta(beta1, beta2, floor)
+    require_eta(eta, meets, "eta^2 < phi0 (1 - beta1 / sqrt(beta2))", largest, phi0=floor)
 
 
 def clipped_bound(problem: Problem, adam: AdamParameters, floor: Value) -> Bound:

@@ -36,7 +36,7 @@ Example:
     >>> flat, steep = Spectrum.of(np.ones(1000)), Spectrum.of(1 / np.arange(1, 1001))
     >>> round(flat.effective_rank), round(steep.effective_rank)
     (1000, 34)
-    >>> [round(passing_probability_bound(4, 0.2, 1.0, *spectrum.gaussian), 3) for spectrum in (flat, steep)]
+    >>> [round(passing_probability_bound(4, 0.2, 1.0, spectrum), 3) for spectrum in (flat, steep)]
     [0.005, 0.186]
     >>> round(coordinate_passing_probability(4, 0.2), 4)
     0.0154
@@ -48,12 +48,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from adabatch.moments.gradient_moments import require_groups
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, sqrt
+from adabatch.moments.numeric import Value, sqrt, where
 
 __all__ = [
     "Spectrum",
@@ -63,33 +62,39 @@ __all__ = [
     "passing_probability_bound",
     "relative_margin",
     "relative_variance",
-    "simulate_passing",
 ]
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What the bound needs to know of the covariance S of one group's mean gradient.
+    """What the bound needs to know of one group's mean gradient g_1, with mean G and covariance S.
 
     Attributes:
+        squared_norm_variance: beta = Var||g_1 - G||^2 / (tr S)^2.
         effective_rank: r_e = (tr S)^2 / tr S^2, between 1 and d.
-        largest_share: nu = lambda_max(S) / tr S, between 1/d and 1.
+        largest_share: nu = lambda_max(S) / tr S, between 1/d and 1 / sqrt(r_e).
     """
 
-    effective_rank: float
-    largest_share: float
+    squared_norm_variance: Value
+    effective_rank: Value
+    largest_share: Value
+
+    def __post_init__(self) -> None:
+        """Raise ``HypothesisError`` for a value out of its range."""
+        beta, rank, share = self.squared_norm_variance, self.effective_rank, self.largest_share
+        require(beta >= 0, "beta >= 0", describe("beta", beta), "it is a variance")
+        require(rank >= 1, "r_e >= 1", describe("r_e", rank), "take r_e = (tr S)^2 / tr S^2")
+        given = f"{describe('nu', share)}, {describe('r_e', rank)}"
+        advice = f"lambda_max^2 <= tr S^2: take {describe('nu', 1 / sqrt(rank))} at most"
+        require((share * share * rank <= 1 + 1e-9) & (share > 0), "0 < nu <= 1 / sqrt(r_e)", given, advice)
 
     @classmethod
     def of(cls, eigenvalues: Any) -> Spectrum:
-        """From the eigenvalues of S (in any unit)."""
+        """Of Gaussian gradients, where beta = 2 / r_e, from the eigenvalues of S (in any unit)."""
         values = np.asarray(eigenvalues, dtype=float)
         trace = float(values.sum())
-        return cls(trace**2 / float((values**2).sum()), float(values.max()) / trace)
-
-    @property
-    def gaussian(self) -> tuple[float, float, float]:
-        """(beta, r_e, nu) for Gaussian gradients, where beta = 2 / r_e."""
-        return 2 / self.effective_rank, self.effective_rank, self.largest_share
+        rank = trace**2 / float((values**2).sum())
+        return cls(2 / rank, rank, float(values.max()) / trace)
 
 
 def estimated_margin(groups: Value, eta: Value, sum_of_squares: Value, squared_norm: Value) -> Value:
@@ -129,23 +134,14 @@ def cantelli(variance: Value, margin: Value) -> Value:
     return variance / (variance + margin**2)
 
 
-def passing_probability_bound(
-    groups: Value,
-    eta: Value,
-    delta: Value,
-    squared_norm_variance: Value,
-    effective_rank: Value,
-    largest_share: Value,
-) -> Value:
+def passing_probability_bound(groups: Value, eta: Value, delta: Value, spectrum: Spectrum) -> Value:
     """P(the estimated scalar test passes) is at most this, if V >= (1 + delta) eta^2 ||G||^2.
 
     Args:
         groups: J >= 2.
         eta: of the test, > 0.
         delta: > 0, how far the exact test is violated.
-        squared_norm_variance: beta = Var||g_1 - G||^2 / (tr S)^2.
-        effective_rank: r_e >= 1.
-        largest_share: nu in (0, 1], at most 1 / sqrt(r_e).
+        spectrum: of a group's mean gradient.
 
     Raises:
         HypothesisError: for an argument out of range.
@@ -153,16 +149,8 @@ def passing_probability_bound(
     require_groups(groups)
     require(eta > 0, "eta > 0", describe("eta", eta), "take eta > 0")
     require(delta > 0, "delta > 0", describe("delta", delta), "a test that is not violated may well pass")
-    require(squared_norm_variance >= 0, "beta >= 0", describe("beta", squared_norm_variance), "it is a variance")
-    require(effective_rank >= 1, "r_e >= 1", describe("r_e", effective_rank), "take r_e = (tr S)^2 / tr S^2")
-    require(
-        (largest_share * largest_share * effective_rank <= 1 + 1e-9) & (largest_share > 0),
-        "0 < nu <= 1 / sqrt(r_e)",
-        f"{describe('nu', largest_share)}, {describe('r_e', effective_rank)}",
-        f"lambda_max^2 <= tr S^2: take {describe('nu', 1 / sqrt(effective_rank))} at most",
-    )
-    variance = relative_variance(groups, eta, delta, squared_norm_variance, effective_rank, largest_share)
-    return cantelli(variance, relative_margin(delta))
+    beta, rank, share = spectrum.squared_norm_variance, spectrum.effective_rank, spectrum.largest_share
+    return cantelli(relative_variance(groups, eta, delta, beta, rank, share), relative_margin(delta))
 
 
 def coordinate_passing_probability(
@@ -185,29 +173,4 @@ def coordinate_passing_probability(
     freedom = np.asarray(groups) - 1
     upper = stats.nct.sf(level, freedom, signal) + stats.nct.cdf(-level, freedom, signal)
     central = 2 * stats.t.sf(level, freedom)
-    result = np.where(np.asarray(signal) == 0, central, upper)
-    return result.item() if result.ndim == 0 else result
-
-
-def simulate_passing(
-    groups: int, eta: float, delta: float, eigenvalues: NDArray[np.float64], trials: int, seed: int = 0
-) -> tuple[float, float]:
-    """Frequency of passing, with its standard error: Gaussian groups, V = (1 + delta) eta^2 ||G||^2.
-
-    G lies along the eigenvector of the largest eigenvalue, where it makes Z vary most.
-
-    >>> frequency, error = simulate_passing(4, 0.2, 1.0, np.ones(100), trials=500)
-    >>> frequency <= passing_probability_bound(4, 0.2, 1.0, *Spectrum.of(np.ones(100)).gaussian)
-    True
-    """
-    generator = np.random.default_rng(seed)
-    values = np.sort(np.asarray(eigenvalues, dtype=float))[::-1]
-    mean = np.zeros(len(values))
-    mean[0] = np.sqrt(values.sum() / groups / ((1 + delta) * eta**2))
-    passed = 0
-    for _ in range(trials):
-        gradients = mean + np.sqrt(values) * generator.standard_normal((groups, len(values)))
-        squared_norm = float(np.sum(gradients.mean(axis=0) ** 2))
-        passed += estimated_margin(groups, eta, float(np.sum(gradients**2)), squared_norm) >= 0
-    frequency = passed / trials
-    return frequency, float(np.sqrt(frequency * (1 - frequency) / trials))
+    return where(np.asarray(signal) == 0, central, upper)

@@ -60,7 +60,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, sqrt
+from adabatch.moments.numeric import Value, item, sqrt
 from theory.adam.constants import (
     alignment_at,
     drift_constant,
@@ -131,14 +131,14 @@ def schedule_amplification(multipliers: Any, beta1: float, beta2: float, first: 
     """rho_s = max_{k>=k0} sum_n s_{k+n} r^n / s_k: at least 1, and at most rho for a schedule that never rises."""
     s = _require_multipliers(multipliers, first)
     ratios = momentum_sums(s, beta1, beta2)[..., first - 1 :] / s[..., first - 1 :]
-    return _item(ratios.max(axis=-1))
+    return item(ratios.max(axis=-1))
 
 
 def schedule_growth(multipliers: Any, beta2: float, first: int = 1) -> Value:
     """z_s = max_{k>=k0} sum_n s_{k+1+n} beta2^{n/2} / s_k; at most 1 / (1 - sqrt(beta2)) if it never rises."""
     s = _require_multipliers(multipliers, first)
     later = np.concatenate([second_moment_sums(s, beta2)[..., 1:], np.zeros((*s.shape[:-1], 1))], axis=-1)
-    return _item((later / s)[..., first - 1 :].max(axis=-1))
+    return item((later / s)[..., first - 1 :].max(axis=-1))
 
 
 def warmup_amplification(beta1: Value, beta2: Value, first: Value) -> Value:
@@ -191,15 +191,15 @@ def schedule_bound(problem: Problem, adam: AdamParameters, multipliers: Any, fir
     start = sqrt(beta2) * old * second_moment_sums(s, beta2)[..., first - 1]
     start = start + problem.dimension * adam.epsilon * s[..., first - 1 :].sum(axis=-1)
     return Bound(
-        value=_item(solve_self_bounding(growth, start, q)),
+        value=item(solve_self_bounding(growth, start, q)),
         quantity="sum_{k>=k0} s_k E||grad L(w_k)||_1",
         theorem="corrected Theorem 1 with step multipliers",
-        constants={"rho_s": rho, "kappa_s": kappa, "A": _item(start), "B": _item(growth)},
+        constants={"rho_s": rho, "kappa_s": kappa, "A": item(start), "B": item(growth)},
         terms={
-            "Q": _item(q),
+            "Q": item(q),
             "gap": problem.initial_gap / adam.alpha,
-            "drift": _item(drift),
-            "first steps": _item(climb),
+            "drift": item(drift),
+            "first steps": item(climb),
         },
         parameters={"k0": first},
     )
@@ -244,8 +244,3 @@ def _refuse(s: Array, beta1: float, beta2: float, eta: float, first: int, rho: V
     else:
         advice = f"the supremum of the admissible values is {describe('eta', sqrt(1 / np.max(rho)))}"
     require(False, "rho_s eta^2 < 1", f"{describe('rho_s', rho)}, {describe('eta', eta)}, k0 = {first}", advice)
-
-
-def _item(value: Value) -> Value:
-    """A zero-dimensional array as a float."""
-    return np.asarray(value).item() if np.ndim(value) == 0 else value

@@ -52,7 +52,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, absolute, maximum
+from adabatch.moments.numeric import Value, absolute, maximum, total
 from theory.adam.constants import (
     alignment,
     descent_budget,
@@ -184,8 +184,7 @@ def frank_wolfe_gap(gradient: NDArray[np.float64], weights: NDArray[np.float64],
     >>> frank_wolfe_gap(np.array([1.0, -1.0]), np.array([-10.0, 4.0]), 0.1)        # 0 + 6
     6.0
     """
-    result = np.sum(gradient * weights + absolute(gradient) / weight_decay, axis=-1)
-    return result.item() if np.ndim(result) == 0 else result
+    return total(gradient * weights + absolute(gradient) / weight_decay)
 
 
 def limiting_gap(noise: Law, beta1: float, beta2: float) -> float:

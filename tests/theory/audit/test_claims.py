@@ -37,6 +37,13 @@ def test_every_check_comes_to_the_verdict_on_record(claim) -> None:
     json.dumps(evidence.as_dict())
 
 
+def test_every_check_belongs_to_one_claim() -> None:
+    modules = (adam_lemmas, adam_theorem, algorithm, norm_conditions, scalar_divergence, sharpness)
+    checks = {getattr(m, name) for m in (*modules, training_extras, estimators) for name in m.__all__}
+    assert {claim.check for claim in CLAIMS} == checks
+    assert len(CLAIMS) == len(checks)
+
+
 PERTURBED = {
     "Eq. 2": (lambda: estimators.finite_population_factor(sample_variance_factor), Verdict.HOLDS),
     "Eq. 2, wrong correction": (

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from adabatch.moments.hypotheses import HypothesisError
 from adabatch.moments.l1 import l1_statistic
 from theory.estimators.exact_tests import (
-    coordinate_wise_batch_size,
     coordinate_wise_test,
     exact_variance_test,
     inner_product,
     inner_product_floor,
     norm_condition,
     relative_error,
-    sample_variance,
     sample_variance_test,
     second_moment_bound,
 )
@@ -88,10 +86,10 @@ def test_smallest_batch_size_at_the_corners() -> None:
         sample_variance_factor(51, 50)
 
 
-def test_coordinate_wise_batch_size_passes_and_one_less_does_not() -> None:
+def test_the_largest_of_the_coordinates_batch_sizes_passes_and_one_less_does_not() -> None:
     generator = np.random.default_rng(0)
     variances, gradient = generator.exponential(size=(20, 5)), generator.normal(size=(20, 5))
-    size = coordinate_wise_batch_size(variances, gradient, 0.5, 400)
+    size = smallest_batch_size(variances, gradient**2, 0.5, 400).max(axis=-1)
     at_size = batch_mean_variance(variances, size[:, None], 400)
     assert coordinate_wise_test(at_size, gradient, 0.5).all()
     one_less = np.maximum(size - 1, 1)[:, None]
@@ -100,9 +98,9 @@ def test_coordinate_wise_batch_size_passes_and_one_less_does_not() -> None:
 
 def test_sample_variance_test_against_numpy_and_its_factors() -> None:
     gradients = np.random.default_rng(1).normal(1.0, 2.0, (4, 6, 3))
-    assert np.allclose(sample_variance(gradients), gradients.var(axis=1, ddof=1))
     left, right = sample_variance_test(gradients, 0.3)
-    assert np.allclose(left, gradients.var(axis=1, ddof=1).sum(-1) / 6)
+    deviations = gradients - gradients.mean(axis=1, keepdims=True)
+    assert np.allclose(left, (deviations**2).sum((1, 2)) / 5 / 6)
     assert np.allclose(right, 0.09 * (gradients.mean(axis=1) ** 2).sum(-1))
     assert np.allclose(sample_variance_test(gradients, 0.3, population=12)[0], left / 2)
     assert np.allclose(
@@ -110,7 +108,7 @@ def test_sample_variance_test_against_numpy_and_its_factors() -> None:
     )
     assert np.allclose(sample_variance_test(gradients, 0.3, population=6)[0], 0)
     with pytest.raises(HypothesisError, match="at least 2 samples"):
-        sample_variance(gradients[:, :1])
+        sample_variance_test(gradients[:, :1], 0.3)
 
 
 @settings(deadline=None)

@@ -1,5 +1,7 @@
 """The estimated test: bound against frequencies, the t-test against draws, and the margin against its parts."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 import sympy
@@ -15,7 +17,6 @@ from theory.training.estimated_variance import (
     estimated_margin,
     passing_probability_bound,
     relative_variance,
-    simulate_passing,
 )
 
 FLAT, STEEP = Spectrum.of(np.ones(1000)), Spectrum.of(1 / np.arange(1, 1001))
@@ -24,19 +25,37 @@ FLAT, STEEP = Spectrum.of(np.ones(1000)), Spectrum.of(1 / np.arange(1, 1001))
 def test_published_numbers():
     assert FLAT.effective_rank == pytest.approx(1000)
     assert STEEP.effective_rank == pytest.approx(34, abs=0.2)
-    assert passing_probability_bound(4, 0.2, 1.0, *FLAT.gaussian) == pytest.approx(0.005, abs=3e-4)
-    assert passing_probability_bound(4, 0.2, 1.0, *STEEP.gaussian) == pytest.approx(0.19, abs=5e-3)
+    assert passing_probability_bound(4, 0.2, 1.0, FLAT) == pytest.approx(0.005, abs=3e-4)
+    assert passing_probability_bound(4, 0.2, 1.0, STEEP) == pytest.approx(0.19, abs=5e-3)
     assert coordinate_passing_probability(4, 0.2) == pytest.approx(0.0154, abs=5e-5)
+
+
+def simulate_passing(groups, eta, delta, eigenvalues, trials, seed=0):
+    """Frequency of passing, with its standard error: Gaussian groups, V = (1 + delta) eta^2 ||G||^2.
+
+    G lies along the eigenvector of the largest eigenvalue, where it makes the margin vary most.
+    """
+    generator = np.random.default_rng(seed)
+    values = np.sort(np.asarray(eigenvalues, dtype=float))[::-1]
+    mean = np.zeros(len(values))
+    mean[0] = np.sqrt(values.sum() / groups / ((1 + delta) * eta**2))
+    passed = 0
+    for _ in range(trials):
+        gradients = mean + np.sqrt(values) * generator.standard_normal((groups, len(values)))
+        squared_norm = float(np.sum(gradients.mean(axis=0) ** 2))
+        passed += estimated_margin(groups, eta, float(np.sum(gradients**2)), squared_norm) >= 0
+    frequency = passed / trials
+    return frequency, float(np.sqrt(frequency * (1 - frequency) / trials))
 
 
 def test_frequencies_stay_below_the_bound():
     frequency, error = simulate_passing(4, 0.2, 1.0, 1 / np.arange(1, 1001), trials=6000)
-    assert frequency <= passing_probability_bound(4, 0.2, 1.0, *STEEP.gaussian)
+    assert frequency <= passing_probability_bound(4, 0.2, 1.0, STEEP)
     assert frequency == pytest.approx(0.001, abs=4 * error + 1e-3)
     few = np.ones(3)
     for groups, delta in [(2, 0.5), (4, 1.0), (8, 3.0)]:
         frequency, error = simulate_passing(groups, 0.3, delta, few, trials=3000, seed=groups)
-        bound = passing_probability_bound(groups, 0.3, delta, *Spectrum.of(few).gaussian)
+        bound = passing_probability_bound(groups, 0.3, delta, Spectrum.of(few))
         assert frequency <= bound + 4 * error
     # a test that is met comfortably passes most of the time: the frequency is not small by construction
     assert simulate_passing(4, 0.2, -0.7, np.ones(100), trials=300)[0] > 0.9
@@ -48,7 +67,7 @@ def test_the_variance_bound_against_draws():
     mean = np.array([np.sqrt(6.0 / groups / (1.5 * eta**2)), 0, 0])
     draws = mean + np.sqrt(eigenvalues) * rng.standard_normal((40_000, groups, 3))
     margins = estimated_margin(groups, eta, np.sum(draws**2, axis=(1, 2)), np.sum(draws.mean(1) ** 2, axis=1))
-    limit = relative_variance(groups, eta, delta, *Spectrum.of(eigenvalues).gaussian) * (6.0 / groups) ** 2
+    limit = relative_variance(groups, eta, delta, *astuple(Spectrum.of(eigenvalues))) * (6.0 / groups) ** 2
     assert margins.mean() == pytest.approx(-(0.5 / 1.5) * 6.0 / groups, abs=0.02)
     assert 0.3 * limit < margins.var() < limit
 
@@ -99,17 +118,18 @@ def test_coordinates_never_all_pass():
     more=st.floats(1.01, 5),
 )
 def test_the_bound_is_a_probability_and_falls_with_the_violation(groups, eta, delta, d, more):
-    shape = (2 / d, float(d), 1 / d)
-    bound = passing_probability_bound(groups, eta, delta, *shape)
+    flat = Spectrum(2 / d, float(d), 1 / d)
+    bound = passing_probability_bound(groups, eta, delta, flat)
     assert 0 < bound < 1
-    assert passing_probability_bound(groups, eta, delta * more, *shape) < bound
+    assert passing_probability_bound(groups, eta, delta * more, flat) < bound
 
 
 def test_on_symbols():
     j, eta, delta, beta, rank, share = sympy.symbols("J eta delta beta r nu", positive=True)
-    symbolic = passing_probability_bound(j, eta, delta, beta, rank, share)
+    symbolic = passing_probability_bound(j, eta, delta, Spectrum(beta, rank, share))
     point = {j: 4, eta: 0.2, delta: 1.0, beta: 0.02, rank: 100, share: 0.05}
-    assert float(symbolic.subs(point)) == pytest.approx(passing_probability_bound(4, 0.2, 1.0, 0.02, 100.0, 0.05))
+    numeric = passing_probability_bound(4, 0.2, 1.0, Spectrum(0.02, 100.0, 0.05))
+    assert float(symbolic.subs(point)) == pytest.approx(numeric)
 
 
 @pytest.mark.parametrize(
@@ -124,14 +144,11 @@ def test_on_symbols():
     ],
 )
 def test_hypotheses(change, message):
-    arguments = {
-        "groups": 4,
-        "eta": 0.2,
-        "delta": 1.0,
-        "squared_norm_variance": 0.02,
-        "effective_rank": 100.0,
-        "largest_share": 0.05,
-    }
-    passing_probability_bound(**arguments)
+    shape = {"squared_norm_variance": 0.02, "effective_rank": 100.0, "largest_share": 0.05}
+
+    def bound(groups=4, eta=0.2, delta=1.0, **other_shape):
+        return passing_probability_bound(groups, eta, delta, Spectrum(**{**shape, **other_shape}))
+
+    bound()
     with pytest.raises(HypothesisError, match=message):
-        passing_probability_bound(**{**arguments, **change})
+        bound(**change)
