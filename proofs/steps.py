@@ -52,6 +52,7 @@ __all__ = [
     "prose",
     "proves",
     "run",
+    "told_apart",
     "vanishes",
 ]
 
@@ -199,15 +200,21 @@ def vanishes(expression: Expression) -> bool:
     return False
 
 
-def difference(left: Expression, right: Expression) -> str:
-    """Where two expressions differ, "" if nowhere: by numbers first, which tell most apart at once."""
+def told_apart(left: Expression, right: Expression) -> str:
+    """By how much two expressions differ at a point, "" if they agree there."""
     residual = sympy.sympify(left) - right
     free = sorted(residual.free_symbols, key=str)
     point = {s: 3 + k if s.is_integer else sympy.Rational(1, 3 + k) for k, s in enumerate(free)}
     value = residual.subs(point).evalf(30)
     if value.is_comparable and abs(value) > (1e-9 if residual.has(sympy.Float) else 1e-20):
         return f"residual {sympy.N(value, 6)} at {point}"
-    return "" if vanishes(residual) else f"residual {residual}"
+    return ""
+
+
+def difference(left: Expression, right: Expression) -> str:
+    """Where two expressions differ, "" if nowhere: by numbers first, which tell most apart at once."""
+    residual = sympy.sympify(left) - right
+    return told_apart(left, right) or ("" if vanishes(residual) else f"residual {residual}")
 
 
 def identity(statement: str, left: Expression, right: Expression, reason: str = "") -> Step:

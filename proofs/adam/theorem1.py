@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import sympy
 
@@ -26,7 +25,7 @@ from proofs.adam.symbols import (
     noise,
     q,
     r,
-    rationalized,
+    same,
     smoothness,
     steps,
 )
@@ -68,28 +67,6 @@ def theorem_1() -> Iterator[Step]:
     yield _sign_descent()
 
 
-POINT = {
-    symbol: sympy.Rational(value, 7)
-    for symbol, value in zip(
-        (r, q, noise, smoothness, dimension, gap, steps, alpha, initial_sum), range(2, 11), strict=True
-    )
-}
-"""Where false identities are seen to be false without algebra."""
-
-
-def _same(statement: str, left: Any, right: Any, reason: str = "") -> Step:
-    """``left = right`` as rational functions, with every square root of the betas and eta made rational."""
-
-    def check() -> Evidence:
-        at_point = sympy.N((left / right).subs(POINT), 30)
-        if abs(at_point - 1) > sympy.Float("1e-20"):
-            return Evidence(False, f"quotient {at_point} at {POINT}")
-        quotient = sympy.cancel(rationalized(left / right))
-        return Evidence(quotient == 1, f"quotient {quotient}"[:200])
-
-    return checked(statement, check, reason)
-
-
 def _bound_1() -> Iterator[Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
     step, freezing = normalized_step_bound(BETA1, BETA2), freezing_constant(BETA1, BETA2)
@@ -104,16 +81,14 @@ def _bound_1() -> Iterator[Step]:
     yield by_lemma(r"\langle G_k, u_k\rangle \text{ with frozen gradients, up to } E_1", lemma_l3)
     yield by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4)
     yield by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6)
-    yield _same(
+    yield same(
         r"\Gamma = \tfrac12 C_m^2 + C_m (1-\beta_1)\, r/(\sqrt c\,(1-r)^2)",
-        drift_constant(BETA1, BETA2),
-        step**2 / 2 + step * freezing,
-        "the descent lemma's square and the freezing error E_1, per alpha^2 L d",
+        (drift_constant(BETA1, BETA2), step**2 / 2 + step * freezing),
+        reason="the descent lemma's square and the freezing error E_1, per alpha^2 L d",
     )
-    yield _same(
+    yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
-        alpha * (1 - BETA1) * kappa * total,
-        alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2)),
+        (alpha * (1 - BETA1) * kappa * total, alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2))),
     )
     yield identity(
         r"\kappa (1+\eta^2)(1-r) = 1 - r - \eta^2",
@@ -130,10 +105,9 @@ def _bound_2() -> Iterator[Step]:
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
     yield by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8)
-    yield _same(
+    yield same(
         r"\text{bound (2)} = \tfrac12 (B\bar Q + \sqrt{B^2\bar Q^2 + 4A\bar Q})",
-        found,
-        solve_self_bounding(growth, start, q_bar),
+        (found, solve_self_bounding(growth, start, q_bar)),
     )
 
 
@@ -157,20 +131,21 @@ def _bound_3() -> Iterator[Step]:
         ),
         "the best step size",
     )
-    yield _same(
+    yield same(
         r"\alpha^2 K L d\Gamma = \Delta \text{ at the best step size}",
-        best**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2),
-        gap,
-        "the square vanishes",
+        (best**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2), gap),
+        reason="the square vanishes",
     )
-    yield _same(
+    yield same(
         r"\text{leading term} = \frac{2\gamma}{\kappa}"
         r"\Bigl(1+\tau\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\Bigr) \sqrt{Ld\Delta/K}, \text{ squared}",
-        found.terms["leading"] ** 2,
-        (2 / kappa * ratio) ** 2 * step_variance(BETA1, BETA2) * smoothness * dimension * gap / steps,
-        "both sides are positive",
+        (
+            found.terms["leading"] ** 2,
+            (2 / kappa * ratio) ** 2 * step_variance(BETA1, BETA2) * smoothness * dimension * gap / steps,
+        ),
+        reason="both sides are positive",
     )
-    yield _same(r"\text{remaining term} = A/(BK)", found.value - found.terms["leading"], start / (growth * steps))
+    yield same(r"\text{remaining term} = A/(BK)", (found.value - found.terms["leading"], start / (growth * steps)))
 
 
 def _sign_descent() -> Step:

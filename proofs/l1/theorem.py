@@ -25,8 +25,10 @@ from proofs.adam.symbols import (
     dimension,
     initial_sum,
     noise,
+    open_roots,
     q,
     r,
+    same,
 )
 from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
 from theory.adam.constants import (
@@ -45,15 +47,6 @@ Function = Callable[..., Any]
 SOURCE = "the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 
 
-def open_roots(expression: Any) -> Any:
-    """Square roots of perfect squares of positive symbols are taken."""
-
-    def is_root(part: Any) -> bool:
-        return bool(part.is_Pow and part.exp.is_Rational and part.exp.q == 2)
-
-    return sympy.sympify(expression).replace(is_root, lambda root: sympy.factor(root.base) ** root.exp)
-
-
 # ----------------------------------------------------------------------------------------------------
 # The key lemma.
 
@@ -62,8 +55,7 @@ def open_roots(expression: Any) -> Any:
     "l1 key lemma",
     "conditional descent under any noise",
     r"$E_k[((Gg)^+ - \rho(Gg)^-)/\sqrt{v_k}] \ge G^2/\sqrt{D_k} - (1+\rho)\,\mathrm{sd}_k(g)/\sqrt c$ "
-    r"with "
-    r"$D_k = \beta_2 v_{k-1} + c\,G^2$, for any noise with $E_k g = G$.",
+    r"with $D_k = \beta_2 v_{k-1} + c\,G^2$, for any noise with $E_k g = G$.",
     source=SOURCE,
 )
 def key_lemma() -> Iterator[Step]:
@@ -161,8 +153,8 @@ def l1_theorem() -> Iterator[Step]:
     "Theorem (scalar test)",
     "Adam under the scalar norm test, with a condition on the dimension",
     r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step, the theorem of the l1 test holds for "
-    r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and $\sqrt{\sum_i v_{0,i}}$ in "
-    r"$A$.",
+    r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and "
+    r"$\sqrt{\sum_i v_{0,i}}$ in $A$.",
     source=SOURCE,
     uses=("L1", "L3", "L4", "L7", "l1 key lemma"),
 )
@@ -249,27 +241,11 @@ def _solution(found: Bound) -> Iterator[Step]:
         start**2,
         "so S/B - A/B^2 <= S^2/(A+BS): the simpler form",
     )
-    yield checked(
-        r"\text{the bound is } S_+", lambda: _same(found.value, theory.solve_with_noise(a_0, b_0, budget, nu))
-    )
-    yield checked(
+    yield same(r"\text{the bound is } S_+", (found.value, theory.solve_with_noise(a_0, b_0, budget, nu)))
+    yield same(
         r"(1/B - \nu')\,\text{(simpler form)} = P/(1-\beta_1) + A/B^2",
-        lambda: _same(simpler * (1 / b_0 - nu), budget + a_0 / b_0**2),
+        (simpler * (1 / b_0 - nu), budget + a_0 / b_0**2),
     )
-
-
-def _same(left: Any, right: Any) -> Evidence:
-    """Whether two large expressions agree, exactly or to 60 digits at points chosen once for all."""
-    if left == right:
-        return Evidence(True, "the same expression")
-    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
-    generator = np.random.default_rng(0)
-    for _ in range(5):
-        point = {symbol: sympy.Rational(int(generator.integers(1, 999)), 1000) for symbol in symbols}
-        difference, scale = (left - right).subs(point), left.subs(point)
-        if abs(sympy.N(difference / scale, 60, maxn=400)) > sympy.Float("1e-50"):
-            return Evidence(False, f"differs at {point}")
-    return Evidence(True, "5 random rational points, 60 digits")
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -280,9 +256,8 @@ def _same(left: Any, right: Any) -> Evidence:
     "effective dimensions",
     "the scalar test against the l1 test",
     r"The scalar test with $\eta_s$ implies the l1 test with $\eta = \eta_s\sqrt{d_{sd}/d_G}$, "
-    r"$d_{sd} = (\sum sd_i)^2/\sum sd_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the scalar "
-    r"test "
-    r"is an equality.",
+    r"$d_{sd} = (\sum sd_i)^2/\sum sd_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the "
+    r"scalar test is an equality.",
     source=SOURCE,
 )
 def effective_dimensions() -> Iterator[Step]:
@@ -311,8 +286,7 @@ def effective_dimensions() -> Iterator[Step]:
     "what the l1 test's estimators measure",
     r"For $J$ independent groups: $E\hat\sigma_i = \sigma_i$ for Gaussian groups, with the correction "
     r"$c_4(J)$; and $E N \le \|G\|_1$ for $N = \frac1J\sum_j\sum_i \mathrm{sgn}(\bar g_i - "
-    r"g_{ji}/J)\,g_{ji}$, "
-    r"for any law.",
+    r"g_{ji}/J)\,g_{ji}$, for any law.",
     source=SOURCE,
 )
 def l1_estimators() -> Iterator[Step]:
@@ -324,7 +298,7 @@ def l1_estimators() -> Iterator[Step]:
         r"\le |G|",
         "g_j is independent of the other groups",
     )
-    yield checked(r"E N \le |G|: \text{ all outcomes of small groups}", lambda: _conservative())
+    yield checked(r"E N \le |G|: \text{ all outcomes of small groups}", _conservative)
 
 
 def _unbiased(groups: int) -> Step:

@@ -34,8 +34,7 @@ gradient, second_moment, s_max, slope = sympy.symbols("G v s_max C", positive=Tr
     "which laws a certificate must be checked for",
     r"If $E\varphi(X) + \lambda\,\mathrm{sd}(X) \ge t$ for all laws with mean 1 on at most two points "
     r"$1-a$, $1+b$, with weights $b/(a+b)$, $a/(a+b)$ and $\mathrm{sd} = \sqrt{ab}$, then it holds for "
-    r"all laws "
-    r"with mean 1 ($\varphi$ bounded below by a linear function).",
+    r"all laws with mean 1 ($\varphi$ bounded below by a linear function).",
     source=SOURCE,
 )
 def two_point_laws(
@@ -67,8 +66,7 @@ def two_point_laws(
     "certificate potential",
     "the potential is Lipschitz in the gradient",
     r"$\Phi(G) = |G|\,h(\mathrm{sgn}(G)\,m/\sqrt v, v/G^2)$, $\Phi(0) = -C\sqrt v$, is Lipschitz with "
-    r"constant "
-    r"$\Lambda = \sup|h - 2 s h_s|$.",
+    r"constant $\Lambda = \sup|h - 2 s h_s|$.",
     source=SOURCE,
 )
 def certificate_potential() -> Iterator[Step]:
@@ -135,8 +133,7 @@ def _tail_sign(boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
     "certificate telescoping",
     "the certificate inequality summed over the steps",
     r"$\sum_k E\langle G_k, m_k/\sqrt{v_k}\rangle \ge J\sum_k E\|G_k\|_1 - \lambda\sum_k E\sum_i "
-    r"\mathrm{sd}_{k,i}"
-    r" - \Lambda\sum_k E\|G_{k+1}-G_k\|_1 + \sum_i|G_{1,i}|\,h(0, v_{0,i}/G_{1,i}^2)$.",
+    r"\mathrm{sd}_{k,i} - \Lambda\sum_k E\|G_{k+1}-G_k\|_1 + \sum_i|G_{1,i}|\,h(0, v_{0,i}/G_{1,i}^2)$.",
     source=SOURCE,
     uses=("certificate potential", "two-point laws"),
 )
@@ -207,11 +204,9 @@ def _telescoped(length: int = 4) -> Step:
     "Theorem 3 (l1 test, given a certificate)",
     "Adam under the averaged l1 norm test",
     r"Given a certificate with $\lambda\eta < J$ and $\sum_k E\sum_i \mathrm{sd}_{k,i} \le \eta\sum_k "
-    r"E\|G_k\|_1$: "
-    r"$(J-\lambda\eta)\sum_k E\|G_k\|_1 \le \Delta/\alpha + \alpha KLd\,(s_t^2/2 + \Lambda s_t) + "
-    r"\sum_i |G_{1,i}|"
-    r"(-h(0, v_{0,i}/G_{1,i}^2))$. That the certificates found satisfy their inequality is supported "
-    r"numerically only.",
+    r"E\|G_k\|_1$: $(J-\lambda\eta)\sum_k E\|G_k\|_1 \le \Delta/\alpha + \alpha KLd\,(s_t^2/2 + \Lambda s_t) + "
+    r"\sum_i |G_{1,i}|(-h(0, v_{0,i}/G_{1,i}^2))$. That the certificates found satisfy their inequality is "
+    r"supported numerically only.",
     source=SOURCE,
     uses=("L1", "certificate potential", "certificate telescoping"),
 )
@@ -229,8 +224,7 @@ def theorem_3() -> Iterator[Step]:
     yield from _mean_step()
     yield identity(
         r"\Delta - \alpha\,[JS - \lambda\eta S - \Lambda\alpha KLd\,s_t - \Phi_0] + \tfrac12 "
-        r"L\alpha^2Kd\,s_t^2"
-        r" = \alpha\,[\text{right side} - (J-\lambda\eta)S]",
+        r"L\alpha^2Kd\,s_t^2 = \alpha\,[\text{right side} - (J-\lambda\eta)S]",
         descent,
         alpha * (right - (gain - weight * noise) * total),
         "the descent lemma, summed: the left side is >= E L(w_{K+1}) - inf L >= 0",
