@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, update_wrapper
+from itertools import combinations
 from typing import Any, Generic, ParamSpec
 
 import sympy
@@ -45,6 +46,7 @@ __all__ = [
     "Provable",
     "Step",
     "by_lemma",
+    "cauchy_schwarz",
     "checked",
     "difference",
     "identity",
@@ -54,6 +56,7 @@ __all__ = [
     "run",
     "told_apart",
     "vanishes",
+    "vanishing",
 ]
 
 Expression = Any
@@ -227,6 +230,16 @@ def identity(statement: str, left: Expression, right: Expression, reason: str = 
     return Step(statement, Method.IDENTITY, check, reason)
 
 
+def cauchy_schwarz(
+    statement: str, left: Sequence[Expression], right: Sequence[Expression], reason: str = ""
+) -> Step:
+    """Lagrange's identity for x = ``left``, y = ``right``: |x|^2 |y|^2 - <x, y>^2 is a sum of squares."""
+    pairs = list(zip(left, right, strict=True))
+    norms = sum(x**2 for x in left) * sum(y**2 for y in right)
+    squares = sum((x * z - w * y) ** 2 for (x, y), (w, z) in combinations(pairs, 2))
+    return identity(statement, norms - sum(x * y for x, y in pairs) ** 2, squares, reason)
+
+
 def nonnegative(
     statement: str,
     expression: Expression,
@@ -271,6 +284,16 @@ def nonnegative(
 def checked(statement: str, check: Callable[[], Evidence], reason: str = "") -> Step:
     """A step with a computation of its own (a series, a limit, a solver, an exact enumeration)."""
     return Step(statement, Method.CHECK, check, reason)
+
+
+def vanishing(statement: str, residuals: Callable[[], Sequence[Expression]], reason: str = "") -> Step:
+    """A computation (an integral, a limit, a recursion): its ``residuals``, computed when checked, are zero."""
+
+    def check() -> Evidence:
+        found = next(filter(None, (difference(residual, 0) for residual in residuals())), "")
+        return Evidence(not found, found or "residual 0")
+
+    return checked(statement, check, reason)
 
 
 @cache

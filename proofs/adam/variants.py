@@ -13,8 +13,8 @@ import sympy
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, noise, r
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
+from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, noise, r, same
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
 from theory.adam.variants import (
@@ -119,19 +119,16 @@ def multiplier_proof() -> Iterator[Step]:
     lo, hi, rho = sympy.symbols("lo hi rho_s", positive=True)
     total = preconditioned_sum_bound(PROBLEM, ADAM, StepMultipliers(rho, lo, hi)).value
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
-    yield checked(
-        r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
-        lambda: _recursion(r),
-    )
+    yield _recursion()
     yield prose(
         r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
         "hi^2 E_1, and hi^2 in the descent lemma's square",
     )
     yield prose(r"L4: s_j \le \theta_j\sqrt{v_j} \le \rho_s s_j", "theta_j = sum_k s_k beta1^{k-j} / sqrt(v_k)")
     yield prose(r"L6 \text{ with } \rho_s \ge 1: \sum_j s_j \kappa_s G_j^2/\sqrt{D_j} \ge lo\,\kappa_s Q")
-    yield checked(
+    yield same(
         r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
-        lambda: _expands_to_zero(lo * (1 - BETA1) * alignment_at(rho, noise) * total - budget),
+        (lo * (1 - BETA1) * alignment_at(rho, noise) * total, budget),
     )
     yield nonnegative(
         r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",
@@ -143,22 +140,15 @@ def multiplier_proof() -> Iterator[Step]:
     yield by_lemma(r"s_k = 1: \rho_s = \rho", lemma_l4)
 
 
-def _expands_to_zero(residual: Any) -> Evidence:
-    """Expanded only: where that leaves something, its value at one point is told instead of simplifying it."""
-    if sympy.expand(residual) == 0:
-        return Evidence(True, "residual 0")
-    names = sorted(residual.free_symbols, key=str)
-    point = {symbol: sympy.Rational(index + 2, len(names) + 3) for index, symbol in enumerate(names)}
-    return Evidence(False, f"residual {sympy.N(residual.subs(point), 6)} at {point}")
-
-
-def _recursion(r: Any, length: int = 5) -> Evidence:
+def _recursion(length: int = 5) -> Step:
     """The recursion against the sums written out, for symbolic multipliers."""
     multipliers = sympy.symbols(f"s1:{length + 1}", positive=True)
     direct = [sum(multipliers[k] * r ** (k - j) for k in range(j, length)) / multipliers[j] for j in range(length)]
     found = amplifications(multipliers, r, sympy.Integer(0))
-    residuals = [sympy.simplify(left - right) for left, right in zip(found, direct, strict=True)]
-    return Evidence(all(residual == 0 for residual in residuals), f"{length} residuals {residuals}")
+    return vanishing(
+        r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
+        lambda: [left - right for left, right in zip(found, direct, strict=True)],
+    )
 
 
 @proves(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.steps import Evidence, Expression, Step, checked, identity, nonnegative, prose, proves
+from proofs.steps import Expression, Step, identity, nonnegative, prose, proves, vanishing
 from theory.adam_sharp import constants
 
 __all__ = ["kernel", "lemma_m", "majorant"]
@@ -68,17 +68,13 @@ def _stieltjes() -> Step:
     """1 / (Z + e) = (1 / pi) int_0^oo 2 p^2 dp / ((p^2 + e^2) (p^2 + Z^2)); e = 0 gives 1 / Z."""
     p, Z, e = sympy.symbols("p Z e", positive=True)
 
-    def check() -> Evidence:
-        density = 2 * p**2 / ((p**2 + e**2) * (p**2 + Z**2))
-        primitive = 2 * (Z * sympy.atan(p / Z) - e * sympy.atan(p / e)) / (Z**2 - e**2)
-        if sympy.simplify(sympy.diff(primitive, p) - density) != 0:
-            return Evidence(False, "not a primitive of the density")
-        total = sympy.limit(primitive, p, sympy.oo) - primitive.subs(p, 0)
-        residual = sympy.simplify(total / sympy.pi - 1 / (Z + e))
-        return Evidence(residual == 0, f"residual {residual}")
-
-    return checked(
+    density = 2 * p**2 / ((p**2 + e**2) * (p**2 + Z**2))
+    primitive = 2 * (Z * sympy.atan(p / Z) - e * sympy.atan(p / e)) / (Z**2 - e**2)
+    return vanishing(
         r"$\frac{1}{\sqrt z+\epsilon}=\frac1\pi\int_0^\infty\frac{\sqrt t}{t+\epsilon^2}\,\frac{dt}{z+t}$",
-        check,
+        lambda: [
+            sympy.diff(primitive, p) - density,
+            (sympy.limit(primitive, p, sympy.oo) - primitive.subs(p, 0)) / sympy.pi - 1 / (Z + e),
+        ],
         "both functions are Stieltjes functions; t = p^2, z = Z^2, epsilon = e (e = 0 and e = Z by continuity)",
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import sympy
 
-from proofs.steps import Evidence, Expression, Step, checked, difference
+from proofs.steps import Evidence, Expression, Step, checked, difference, vanishing
 from theory.problem import AdamParameters, Problem
 
 __all__ = [
@@ -46,12 +46,11 @@ ADAM = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=alpha, sum_sq
 def series(statement: str, term: Expression, index: sympy.Symbol, value: Expression, reason: str = "") -> Step:
     """``sum_{index >= 0} term = value`` for a geometric term: summed by SymPy, on its region of convergence."""
 
-    def check() -> Evidence:
+    def residuals() -> list[Expression]:
         total = sympy.summation(term, (index, 0, sympy.oo))
-        total = total.replace(lambda e: isinstance(e, sympy.Piecewise), lambda e: e.args[0][0])
-        return Evidence(not difference(total, value), f"sum {total}")
+        return [total.replace(lambda e: isinstance(e, sympy.Piecewise), lambda e: e.args[0][0]) - value]
 
-    return checked(statement, check, reason)
+    return vanishing(statement, residuals, reason)
 
 
 def same_minimum(

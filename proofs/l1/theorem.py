@@ -30,7 +30,7 @@ from proofs.adam.symbols import (
     r,
     same,
 )
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
+from proofs.steps import Evidence, Step, by_lemma, cauchy_schwarz, checked, identity, nonnegative, prose, proves
 from theory.adam.constants import (
     descent_budget,
     drift_constant,
@@ -163,12 +163,11 @@ def scalar_theorem() -> Iterator[Step]:
     squares = sympy.Symbol("V2", positive=True)
     found = theory.scalar_test_bound(PROBLEM, ADAM, squares)
     first, second, third = sympy.symbols("x_1:4", nonnegative=True)
-    spread = (first - second) ** 2 + (first - third) ** 2 + (second - third) ** 2
     yield from _descent(found)
-    yield identity(
+    yield cauchy_schwarz(
         r"3\textstyle\sum x_i^2 - (\sum x_i)^2 = \sum_{i<j}(x_i-x_j)^2",
-        3 * (first**2 + second**2 + third**2) - (first + second + third) ** 2,
-        spread,
+        (1, 1, 1),
+        (first, second, third),
         "so that sum_i sd_i <= sqrt(d) sqrt(sum_i sd_i^2) <= eta sqrt(d) ||G||_2 (d = 3)",
     )
     yield identity(
