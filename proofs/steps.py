@@ -55,7 +55,6 @@ __all__ = [
     "proves",
     "run",
     "told_apart",
-    "vanishes",
     "vanishing",
 ]
 
@@ -194,15 +193,6 @@ def run(proof: Proof) -> CheckedProof:
     return CheckedProof(proof, tuple(results))
 
 
-def vanishes(expression: Expression) -> bool:
-    """Whether SymPy reduces the expression to zero, by cheap means first."""
-    for reduce in (sympy.expand, sympy.cancel, sympy.radsimp, sympy.simplify):
-        expression = reduce(sympy.sympify(expression))
-        if expression == 0:
-            return True
-    return False
-
-
 def told_apart(left: Expression, right: Expression) -> str:
     """By how much two expressions differ at a point, "" if they agree there."""
     residual = sympy.sympify(left) - right
@@ -217,7 +207,12 @@ def told_apart(left: Expression, right: Expression) -> str:
 def difference(left: Expression, right: Expression) -> str:
     """Where two expressions differ, "" if nowhere: by numbers first, which tell most apart at once."""
     residual = sympy.sympify(left) - right
-    return told_apart(left, right) or ("" if vanishes(residual) else f"residual {residual}")
+    found = told_apart(left, right)
+    for reduce in (sympy.expand, sympy.cancel, sympy.radsimp, sympy.simplify):  # by cheap means first
+        if found or residual == 0:
+            return found
+        residual = reduce(residual)
+    return "" if residual == 0 else f"residual {residual}"
 
 
 def identity(statement: str, left: Expression, right: Expression, reason: str = "") -> Step:

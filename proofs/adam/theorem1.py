@@ -30,19 +30,7 @@ from proofs.adam.symbols import (
     steps,
 )
 from proofs.steps import Step, by_lemma, identity, prose, proves, vanishing
-from theory.adam import theorem1
-from theory.adam.constants import (
-    alignment,
-    descent_budget,
-    drift_constant,
-    freezing_constant,
-    least_descent_budget,
-    normalized_step_bound,
-    preconditioner_growth,
-    preconditioner_start,
-    solve_self_bounding,
-    step_variance,
-)
+from theory.adam import constants, theorem1
 
 __all__ = ["theorem_1"]
 
@@ -69,9 +57,9 @@ def theorem_1() -> Iterator[Step]:
 
 def _bound_1() -> Iterator[Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
-    step, freezing = normalized_step_bound(BETA1, BETA2), freezing_constant(BETA1, BETA2)
+    step, freezing = constants.normalized_step_bound(BETA1, BETA2), constants.freezing_constant(BETA1, BETA2)
     total = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
-    kappa = alignment(BETA1, BETA2, noise)
+    kappa = constants.alignment(BETA1, BETA2, noise)
     yield prose(
         r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k, u_k\rangle + \tfrac12 L\alpha^2\|u_k\|^2, "
         r"\quad u_k = m_k/\sqrt{v_k}",
@@ -83,12 +71,15 @@ def _bound_1() -> Iterator[Step]:
     yield by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6)
     yield same(
         r"\Gamma = \tfrac12 C_m^2 + C_m (1-\beta_1)\, r/(\sqrt c\,(1-r)^2)",
-        (drift_constant(BETA1, BETA2), step**2 / 2 + step * freezing),
+        (constants.drift_constant(BETA1, BETA2), step**2 / 2 + step * freezing),
         reason="the descent lemma's square and the freezing error E_1, per alpha^2 L d",
     )
     yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
-        (alpha * (1 - BETA1) * kappa * total, alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2))),
+        (
+            alpha * (1 - BETA1) * kappa * total,
+            alpha * constants.descent_budget(PROBLEM, ADAM, constants.drift_constant(BETA1, BETA2)),
+        ),
     )
     yield identity(
         r"\kappa (1+\eta^2)(1-r) = 1 - r - \eta^2",
@@ -101,26 +92,32 @@ def _bound_1() -> Iterator[Step]:
 def _bound_2() -> Iterator[Step]:
     """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
     found = theorem1.gradient_norm_sum_bound(PROBLEM, ADAM).value
-    start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
+    start, growth = (
+        constants.preconditioner_start(BETA2, initial_sum),
+        constants.preconditioner_growth(BETA2, noise),
+    )
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
     yield by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8)
     yield same(
         r"\text{bound (2)} = \tfrac12 (B\bar Q + \sqrt{B^2\bar Q^2 + 4A\bar Q})",
-        (found, solve_self_bounding(growth, start, q_bar)),
+        (found, constants.solve_self_bounding(growth, start, q_bar)),
     )
 
 
 def _bound_3() -> Iterator[Step]:
     """The best step size, and bound (3) in closed form."""
     drift = sympy.Symbol("Gamma", positive=True)
-    least = least_descent_budget(PROBLEM, drift)
-    budget = descent_budget(PROBLEM, ADAM, drift)
+    least = constants.least_descent_budget(PROBLEM, drift)
+    budget = constants.descent_budget(PROBLEM, ADAM, drift)
     best = theorem1.best_step_size(PROBLEM, ADAM)
-    kappa = alignment(BETA1, BETA2, noise)
+    kappa = constants.alignment(BETA1, BETA2, noise)
     found = theorem1.average_gradient_norm_bound(PROBLEM, ADAM)
     ratio = 1 + sympy.sqrt(1 + noise**2) * q / (1 - q)
-    start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
+    start, growth = (
+        constants.preconditioner_start(BETA2, initial_sum),
+        constants.preconditioner_growth(BETA2, noise),
+    )
     yield identity(
         r"\Delta/\alpha + \alpha K L d\Gamma = 2\sqrt{\Delta K L d\Gamma} "
         r"+ (\sqrt{\Delta/\alpha} - \sqrt{\alpha K L d\Gamma})^2",
@@ -133,7 +130,7 @@ def _bound_3() -> Iterator[Step]:
     )
     yield same(
         r"\alpha^2 K L d\Gamma = \Delta \text{ at the best step size}",
-        (best**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2), gap),
+        (best**2 * steps * smoothness * dimension * constants.drift_constant(BETA1, BETA2), gap),
         reason="the square vanishes",
     )
     yield same(
@@ -141,7 +138,12 @@ def _bound_3() -> Iterator[Step]:
         r"\Bigl(1+\tau\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\Bigr) \sqrt{Ld\Delta/K}, \text{ squared}",
         (
             found.terms["leading"] ** 2,
-            (2 / kappa * ratio) ** 2 * step_variance(BETA1, BETA2) * smoothness * dimension * gap / steps,
+            (2 / kappa * ratio) ** 2
+            * constants.step_variance(BETA1, BETA2)
+            * smoothness
+            * dimension
+            * gap
+            / steps,
         ),
         reason="both sides are positive",
     )

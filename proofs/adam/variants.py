@@ -15,14 +15,9 @@ from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, noise, r, same
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from theory.adam import variants as theory
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
-from theory.adam.variants import (
-    StepMultipliers,
-    amplifications,
-    bias_correction_multiplier,
-    preconditioned_sum_bound,
-)
 
 __all__ = ["bias_correction_proof", "epsilon_proof", "multiplier_proof"]
 
@@ -117,7 +112,7 @@ def _epsilon_cost(old: Any, new: Any, growth: Any, start: Any, q: Any, extra: An
 def multiplier_proof() -> Iterator[Step]:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
     lo, hi, rho = sympy.symbols("lo hi rho_s", positive=True)
-    total = preconditioned_sum_bound(PROBLEM, ADAM, StepMultipliers(rho, lo, hi)).value
+    total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(rho, lo, hi)).value
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     yield _recursion()
     yield prose(
@@ -144,7 +139,7 @@ def _recursion(length: int = 5) -> Step:
     """The recursion against the sums written out, for symbolic multipliers."""
     multipliers = sympy.symbols(f"s1:{length + 1}", positive=True)
     direct = [sum(multipliers[k] * r ** (k - j) for k in range(j, length)) / multipliers[j] for j in range(length)]
-    found = amplifications(multipliers, r, sympy.Integer(0))
+    found = theory.amplifications(multipliers, r, sympy.Integer(0))
     return vanishing(
         r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
         lambda: [left - right for left, right in zip(found, direct, strict=True)],
@@ -168,7 +163,7 @@ def bias_correction_proof() -> Iterator[Step]:
     yield identity(
         r"\frac{m/(1-\beta_1^k)}{\sqrt{v/(1-\beta_2^k)}+\epsilon} = \frac{s_k m}{\sqrt v+\epsilon_k}",
         sympy.powdenest(1 / corrected, force=True),
-        (sympy.sqrt(v) + epsilon * root) / (bias_correction_multiplier(k, beta1, beta2) * m),
+        (sympy.sqrt(v) + epsilon * root) / (theory.bias_correction_multiplier(k, beta1, beta2) * m),
         "reciprocals",
     )
     yield nonnegative(

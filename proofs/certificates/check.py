@@ -255,3 +255,7 @@ def main() -> int:
             print(f"    {worst}")
         failed |= not report.holds
     return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

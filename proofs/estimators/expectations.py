@@ -21,14 +21,7 @@ from adabatch.moments.gradient_moments import (
 from adabatch.moments.noise_scale import stationary_batch_size
 from adabatch.moments.statistic import estimates
 from proofs.steps import Step, identity, prose, proves
-from theory.estimators.expectations import (
-    GaussianGroups,
-    effective_eta,
-    expected_moments,
-    expected_statistic,
-    moments,
-)
-from theory.estimators.expectations import eta_to_enforce as theory_eta_to_enforce
+from theory.estimators import expectations as theory
 from theory.estimators.finite_population import batch_mean_variance, sample_variance_factor
 
 __all__ = ["finite_population", "fixed_points", "plug_in_denominator", "variance_of_groups"]
@@ -57,9 +50,9 @@ def _group_means(count: int, size: Expression) -> tuple[list[sympy.Symbol], Grad
     return deviations, GradientMoments(count, size, sum(g**2 for g in means), mean**2)
 
 
-def _exact_groups(count: Expression, size: Expression) -> GaussianGroups:
+def _exact_groups(count: Expression, size: Expression) -> theory.GaussianGroups:
     """The same groups for ``theory.estimators.expectations``, in one coordinate with variance sigma2."""
-    return GaussianGroups(count, size, gradient**2, trace, trace**2, trace * gradient**2)
+    return theory.GaussianGroups(count, size, gradient**2, trace, trace**2, trace * gradient**2)
 
 
 @proves(
@@ -110,11 +103,11 @@ def finite_population() -> Iterator[Step]:
 def variance_of_groups() -> Iterator[Step]:
     """Expectations and Gaussian variances of the four estimators of :mod:`adabatch.moments.gradient_moments`."""
     n, m = groups, group_size
-    expected = expected_moments(_exact_groups(n, m))
+    expected = theory.expected_moments(_exact_groups(n, m))
     sums = (expected.sum_of_squares, expected.squared_norm)
     for count in (2, 3, 4):
         deviations, drawn = _group_means(count, m)
-        exact = expected_moments(_exact_groups(count, m))
+        exact = theory.expected_moments(_exact_groups(count, m))
         for what, polynomial, claimed in (
             (rf"\mathbb{{E}}\textstyle\sum_j g_j^2,\ n={count}", drawn.sum_of_squares, exact.sum_of_squares),
             (rf"\mathbb{{E}}g^2,\ n={count}", drawn.squared_norm, exact.squared_norm),
@@ -140,7 +133,7 @@ def variance_of_groups() -> Iterator[Step]:
             yield identity(
                 rf"\mathrm{{Var}}[\text{{{name.replace('_', ' ')}}}],\ n={count}",
                 second - first**2,
-                moments(_exact_groups(count, m), name).variance,
+                theory.moments(_exact_groups(count, m), name).variance,
                 "Gaussian moments",
             )
     yield prose(r"\text{summed over the eigenvectors of } \Sigma", "Gaussian coordinates are independent")
@@ -158,12 +151,13 @@ def variance_of_groups() -> Iterator[Step]:
 def plug_in_denominator() -> Iterator[Step]:
     """Which relative error the plug-in test enforces, and what to give it instead."""
     n, m = groups, group_size
-    error = effective_eta(eta, "unbiased")
-    at_equality = GaussianGroups(n, m, gradient**2, error**2 * n * m * gradient**2, 0, 0)
-    variance, squared_norm = estimates(expected_moments(at_equality), "unbiased")
-    wanted = theory_eta_to_enforce(eta)
+    error = theory.effective_eta(eta, "unbiased")
+    at_equality = theory.GaussianGroups(n, m, gradient**2, error**2 * n * m * gradient**2, 0, 0)
+    variance, squared_norm = estimates(theory.expected_moments(at_equality), "unbiased")
+    wanted = theory.eta_to_enforce(eta)
     debiased_variance, debiased_norm = estimates(
-        expected_moments(GaussianGroups(n, m, gradient**2, eta**2 * n * m * gradient**2, 0, 0)), "debiased"
+        theory.expected_moments(theory.GaussianGroups(n, m, gradient**2, eta**2 * n * m * gradient**2, 0, 0)),
+        "debiased",
     )
     yield identity(
         r"\mathbb{E}[\mathrm{tr}\,\hat\Sigma]/b = \eta^2\,\mathbb{E}\|g\|^2 "
@@ -173,7 +167,7 @@ def plug_in_denominator() -> Iterator[Step]:
     )
     yield identity(
         r"\text{given } \eta/\sqrt{1+\eta^2}: \text{ the relative error is } \eta",
-        sympy.simplify(effective_eta(wanted, "unbiased") ** 2),
+        sympy.simplify(theory.effective_eta(wanted, "unbiased") ** 2),
         eta**2,
     )
     yield identity(
@@ -197,10 +191,10 @@ def fixed_points() -> Iterator[Step]:
     n = groups
     for estimator in ("debiased", "unbiased", "paper"):
         batch_size = stationary_batch_size(scale, eta, estimator, n)
-        at_rest = GaussianGroups(n, batch_size / n, gradient**2, scale * gradient**2, 0, 0)
+        at_rest = theory.GaussianGroups(n, batch_size / n, gradient**2, scale * gradient**2, 0, 0)
         yield identity(
             rf"T = b^* \text{{ ({estimator})}}",
-            expected_statistic(at_rest, eta, estimator),
+            theory.expected_statistic(at_rest, eta, estimator),
             batch_size,
             "B_noise = tr Sigma / ||G||^2",
         )

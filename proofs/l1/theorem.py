@@ -31,13 +31,7 @@ from proofs.adam.symbols import (
     same,
 )
 from proofs.steps import Evidence, Step, by_lemma, cauchy_schwarz, checked, identity, nonnegative, prose, proves
-from theory.adam.constants import (
-    descent_budget,
-    drift_constant,
-    momentum_amplification,
-    preconditioner_start,
-    second_moment_weight,
-)
+from theory.adam import constants
 from theory.bound import Bound
 from theory.l1 import theorem as theory
 
@@ -61,16 +55,16 @@ SOURCE = "the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 def key_lemma() -> Iterator[Step]:
     """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, for any law."""
     deviation = sympy.Symbol("sigma", positive=True)
-    root_weight = sympy.sqrt(second_moment_weight(BETA2))
+    root_weight = sympy.sqrt(constants.second_moment_weight(BETA2))
     weight = sympy.cancel(theory.l1_noise_cost(BETA1, BETA2, deviation) * root_weight / deviation)
     yield from _key_scaling()
-    yield from _key_cases(weight, sympy.cancel(momentum_amplification(BETA1, BETA2)))
+    yield from _key_cases(weight, sympy.cancel(constants.momentum_amplification(BETA1, BETA2)))
     yield from _key_expectation()
 
 
 def _key_scaling() -> Iterator[Step]:
     gradient, second_moment, x = sympy.symbols("G v x", positive=True)
-    c = second_moment_weight(BETA2)
+    c = constants.second_moment_weight(BETA2)
     s = BETA2 * second_moment / (c * gradient**2)
     left = gradient * (x * gradient) / sympy.sqrt(BETA2 * second_moment + c * (x * gradient) ** 2)
     scaled = gradient * x / (sympy.sqrt(c) * sympy.sqrt(s + x**2))
@@ -199,23 +193,26 @@ def _descent(found: Bound) -> Iterator[Step]:
     yield identity(
         r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",
         sympy.expand(alpha * (1 - BETA1) * budget),
-        sympy.expand(alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2))),
+        sympy.expand(alpha * constants.descent_budget(PROBLEM, ADAM, constants.drift_constant(BETA1, BETA2))),
     )
 
 
 def _denominators(found: Bound, eta_of_growth: Function, start: Any) -> Iterator[Step]:
     """One step of the telescoping of L7, where the root mean square or mean of g is at most T times G's norm."""
     total, norm, growth = sympy.symbols("V G T", positive=True)
-    root_weight = sympy.sqrt(second_moment_weight(BETA2))
+    root_weight = sympy.sqrt(constants.second_moment_weight(BETA2))
     new = q * total + root_weight * growth * norm
     stepped = (
-        q * total + root_weight * norm + preconditioner_start(BETA2, new) - preconditioner_start(BETA2, total)
+        q * total
+        + root_weight * norm
+        + constants.preconditioner_start(BETA2, new)
+        - constants.preconditioner_start(BETA2, total)
     )
     cost = open_roots(found.constants["B"].subs(noise, eta_of_growth(growth)))
     yield identity(
         r"\text{one step of the denominators costs } B\,\|G_k\|", stepped, cost * norm, "E_k|g| <= T |G|"
     )
-    yield identity(r"A = \Phi(V_0)", found.constants["A"], preconditioner_start(BETA2, start))
+    yield identity(r"A = \Phi(V_0)", found.constants["A"], constants.preconditioner_start(BETA2, start))
 
 
 def _solution(found: Bound) -> Iterator[Step]:
