@@ -21,7 +21,6 @@ from proofs.adam.symbols import (
     alpha,
     dimension,
     gap,
-    initial_sum,
     noise,
     q,
     r,
@@ -29,6 +28,7 @@ from proofs.adam.symbols import (
     smoothness,
     steps,
 )
+from proofs.assembly import DESCENT, GROWTH, KAPPA, START
 from proofs.steps import Step, by_lemma, identity, prose, proves, vanishing
 from theory.adam import constants, theorem1
 
@@ -59,7 +59,6 @@ def _bound_1() -> Iterator[Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
     step, freezing = constants.normalized_step_bound(BETA1, BETA2), constants.freezing_constant(BETA1, BETA2)
     total = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
-    kappa = constants.alignment(BETA1, BETA2, noise)
     yield prose(
         r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k, u_k\rangle + \tfrac12 L\alpha^2\|u_k\|^2, "
         r"\quad u_k = m_k/\sqrt{v_k}",
@@ -76,14 +75,11 @@ def _bound_1() -> Iterator[Step]:
     )
     yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
-        (
-            alpha * (1 - BETA1) * kappa * total,
-            alpha * constants.descent_budget(PROBLEM, ADAM, constants.drift_constant(BETA1, BETA2)),
-        ),
+        (alpha * (1 - BETA1) * KAPPA * total, DESCENT),
     )
     yield identity(
         r"\kappa (1+\eta^2)(1-r) = 1 - r - \eta^2",
-        sympy.cancel(kappa) * (1 + noise**2) * (1 - r),
+        sympy.cancel(KAPPA) * (1 + noise**2) * (1 - r),
         1 - r - noise**2,
         "so kappa > 0 exactly where eta^2 < 1 - r",
     )
@@ -92,16 +88,12 @@ def _bound_1() -> Iterator[Step]:
 def _bound_2() -> Iterator[Step]:
     """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
     found = theorem1.gradient_norm_sum_bound(PROBLEM, ADAM).value
-    start, growth = (
-        constants.preconditioner_start(BETA2, initial_sum),
-        constants.preconditioner_growth(BETA2, noise),
-    )
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
     yield by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8)
     yield same(
         r"\text{bound (2)} = \tfrac12 (B\bar Q + \sqrt{B^2\bar Q^2 + 4A\bar Q})",
-        (found, constants.solve_self_bounding(growth, start, q_bar)),
+        (found, constants.solve_self_bounding(GROWTH, START, q_bar)),
     )
 
 
@@ -111,13 +103,9 @@ def _bound_3() -> Iterator[Step]:
     least = constants.least_descent_budget(PROBLEM, drift)
     budget = constants.descent_budget(PROBLEM, ADAM, drift)
     best = theorem1.best_step_size(PROBLEM, ADAM)
-    kappa = constants.alignment(BETA1, BETA2, noise)
     found = theorem1.average_gradient_norm_bound(PROBLEM, ADAM)
+    variance = constants.step_variance(BETA1, BETA2)
     ratio = 1 + sympy.sqrt(1 + noise**2) * q / (1 - q)
-    start, growth = (
-        constants.preconditioner_start(BETA2, initial_sum),
-        constants.preconditioner_growth(BETA2, noise),
-    )
     yield identity(
         r"\Delta/\alpha + \alpha K L d\Gamma = 2\sqrt{\Delta K L d\Gamma} "
         r"+ (\sqrt{\Delta/\alpha} - \sqrt{\alpha K L d\Gamma})^2",
@@ -138,16 +126,11 @@ def _bound_3() -> Iterator[Step]:
         r"\Bigl(1+\tau\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\Bigr) \sqrt{Ld\Delta/K}, \text{ squared}",
         (
             found.terms["leading"] ** 2,
-            (2 / kappa * ratio) ** 2
-            * constants.step_variance(BETA1, BETA2)
-            * smoothness
-            * dimension
-            * gap
-            / steps,
+            (2 / KAPPA * ratio) ** 2 * variance * smoothness * dimension * gap / steps,
         ),
         reason="both sides are positive",
     )
-    yield same(r"\text{remaining term} = A/(BK)", (found.value - found.terms["leading"], start / (growth * steps)))
+    yield same(r"\text{remaining term} = A/(BK)", (found.value - found.terms["leading"], START / (GROWTH * steps)))
 
 
 def _sign_descent() -> Step:

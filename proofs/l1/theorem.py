@@ -30,6 +30,7 @@ from proofs.adam.symbols import (
     r,
     same,
 )
+from proofs.assembly import DESCENT
 from proofs.steps import Evidence, Step, by_lemma, cauchy_schwarz, checked, identity, nonnegative, prose, proves
 from theory.adam import constants
 from theory.bound import Bound
@@ -193,7 +194,7 @@ def _descent(found: Bound) -> Iterator[Step]:
     yield identity(
         r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",
         sympy.expand(alpha * (1 - BETA1) * budget),
-        sympy.expand(alpha * constants.descent_budget(PROBLEM, ADAM, constants.drift_constant(BETA1, BETA2))),
+        sympy.expand(DESCENT),
     )
 
 
