@@ -32,7 +32,6 @@ __all__ = [
     "open_roots",
     "q",
     "r",
-    "rationalized",
     "same",
     "smoothness",
     "steps",
@@ -51,7 +50,7 @@ ADAM = AdamParameters(beta1=BETA1, beta2=BETA2, eta=noise, step_size=alpha, sum_
 """What the theorems' bounds are evaluated on."""
 
 
-def rationalized(expression: Any) -> Any:
+def _rationalized(expression: Any) -> Any:
     """The expression in x, y, z > 0 with r = (1-x^2)/(1+x^2), q = (1-y^2)/(1+y^2), eta = (z-1/z)/2.
 
     x and y in (0, 1) and z >= 1 give every admissible r, q and eta.
@@ -78,7 +77,7 @@ def same(statement: str, *sides: tuple[Any, Any], reason: str = "") -> Step:
         for left, right in sides:
             found = told_apart(left / right, 1)
             if not found and sympy.expand(left - right) != 0:
-                quotient = sympy.cancel(rationalized(left / right))
+                quotient = sympy.cancel(_rationalized(left / right))
                 found = "" if quotient == 1 else f"quotient {quotient}"[:200]
             if found:
                 return Evidence(False, found)

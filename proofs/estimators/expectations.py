@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any
 
 import sympy
 
@@ -20,13 +19,11 @@ from adabatch.moments.gradient_moments import (
 )
 from adabatch.moments.noise_scale import stationary_batch_size
 from adabatch.moments.statistic import estimates
-from proofs.steps import Step, identity, prose, proves
+from proofs.steps import Expression, Step, identity, prose, proves
 from theory.estimators import expectations as theory
 from theory.estimators.finite_population import batch_mean_variance, sample_variance_factor
 
 __all__ = ["finite_population", "fixed_points", "plug_in_denominator", "variance_of_groups"]
-
-Expression = Any
 
 gradient, trace, scale = sympy.symbols("G sigma2 B", positive=True)
 eta = sympy.Symbol("eta", positive=True)
@@ -108,11 +105,9 @@ def variance_of_groups() -> Iterator[Step]:
     for count in (2, 3, 4):
         deviations, drawn = _group_means(count, m)
         exact = theory.expected_moments(_exact_groups(count, m))
-        for what, polynomial, claimed in (
-            (rf"\mathbb{{E}}\textstyle\sum_j g_j^2,\ n={count}", drawn.sum_of_squares, exact.sum_of_squares),
-            (rf"\mathbb{{E}}g^2,\ n={count}", drawn.squared_norm, exact.squared_norm),
-        ):
-            yield identity(what, expectation(polynomial, deviations, trace / m), claimed)
+        for what, name in ((r"\textstyle\sum_j g_j^2", "sum_of_squares"), ("g^2", "squared_norm")):
+            measured = expectation(getattr(drawn, name), deviations, trace / m)
+            yield identity(rf"\mathbb{{E}}{what},\ n={count}", measured, getattr(exact, name))
     yield identity(
         r"\mathbb{E}\,g^2 = G^2 + \sigma^2/b",
         (n * (gradient**2 + trace / m) + n * (n - 1) * gradient**2) / n**2,
@@ -151,14 +146,15 @@ def variance_of_groups() -> Iterator[Step]:
 def plug_in_denominator() -> Iterator[Step]:
     """Which relative error the plug-in test enforces, and what to give it instead."""
     n, m = groups, group_size
-    error = theory.effective_eta(eta, "unbiased")
-    at_equality = theory.GaussianGroups(n, m, gradient**2, error**2 * n * m * gradient**2, 0, 0)
-    variance, squared_norm = estimates(theory.expected_moments(at_equality), "unbiased")
     wanted = theory.eta_to_enforce(eta)
-    debiased_variance, debiased_norm = estimates(
-        theory.expected_moments(theory.GaussianGroups(n, m, gradient**2, eta**2 * n * m * gradient**2, 0, 0)),
-        "debiased",
-    )
+
+    def tested(error: Expression, estimator: str) -> tuple[Expression, Expression]:
+        """The expected variance and squared norm at this relative error."""
+        at_error = theory.GaussianGroups(n, m, gradient**2, error**2 * n * m * gradient**2, 0, 0)
+        return estimates(theory.expected_moments(at_error), estimator)
+
+    variance, squared_norm = tested(theory.effective_eta(eta, "unbiased"), "unbiased")
+    debiased_variance, debiased_norm = tested(eta, "debiased")
     yield identity(
         r"\mathbb{E}[\mathrm{tr}\,\hat\Sigma]/b = \eta^2\,\mathbb{E}\|g\|^2 "
         r"\text{ at } \mathrm{tr}\,\Sigma/b = \eta^2/(1-\eta^2)\,\|G\|^2",

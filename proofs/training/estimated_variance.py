@@ -40,16 +40,12 @@ def estimated_test() -> Iterator[Step]:
 
 def _decomposition(count: int, length: int = 2) -> Step:
     """Z in terms of Y_j = g_j - G: a linear part and the products of different groups."""
-    true = sympy.symbols(f"G1:{length + 1}", real=True)
-    noise = [sympy.symbols(f"Y{j}_1:{length + 1}", real=True) for j in range(count)]
-    means = [sum(y[i] for y in noise) / count for i in range(length)]
-    squares = sum((g + x) ** 2 for y in noise for g, x in zip(true, y, strict=True))
-    norm = sum((g + x) ** 2 for g, x in zip(true, means, strict=True))
-    total = sum(x**2 for y in noise for x in y)
-    products = sum(x * z for one, two in itertools.combinations(noise, 2) for x, z in zip(one, two, strict=True))
-    linear = (
-        eta**2 * sum(g * (g + 2 * x) for g, x in zip(true, means, strict=True)) - total / sympy.Integer(count) ** 2
-    )
+    true = sympy.Matrix(sympy.symbols(f"G1:{length + 1}", real=True))
+    noise = [sympy.Matrix(sympy.symbols(f"Y{j}_1:{length + 1}", real=True)) for j in range(count)]
+    mean = sum(noise, sympy.zeros(length, 1)) / count
+    squares, norm = sum((true + y).dot(true + y) for y in noise), (true + mean).dot(true + mean)
+    products = sum(one.dot(two) for one, two in itertools.combinations(noise, 2))
+    linear = eta**2 * true.dot(true + 2 * mean) - sum(y.dot(y) for y in noise) / sympy.Integer(count) ** 2
     weight = sympy.Integer(2) * (1 + eta**2 * count) / (count**2 * (count - 1))
     return identity(
         r"Z = \eta^2\|G\|^2 + 2\eta^2\langle G,\bar Y\rangle - T/J^2 + \frac{2(1+\eta^2J)}{J^2(J-1)}U"
