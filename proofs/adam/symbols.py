@@ -35,7 +35,6 @@ __all__ = [
     "same",
     "smoothness",
     "steps",
-    "tau",
 ]
 
 r, q = sympy.symbols("r q", positive=True)
@@ -44,7 +43,6 @@ BETA1, BETA2 = r * q, q**2
 UNIT_INTERVALS = {r: 1 - 1 / (1 + a), q: 1 - 1 / (1 + b)}
 smoothness, dimension, gap, steps, alpha = sympy.symbols("L d Delta K alpha", positive=True)
 noise, initial_sum = sympy.symbols("eta V_0", nonnegative=True)
-tau = sympy.sqrt(1 + noise**2)
 PROBLEM = Problem(smoothness=smoothness, dimension=dimension, initial_gap=gap, steps=steps)
 ADAM = AdamParameters(beta1=BETA1, beta2=BETA2, eta=noise, step_size=alpha, sum_sqrt_v0=initial_sum)
 """What the theorems' bounds are evaluated on."""

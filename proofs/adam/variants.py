@@ -6,7 +6,6 @@ Each proof says what changes in the lemmas; everything else is the theorem's pro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import sympy
 
@@ -35,13 +34,10 @@ R, e, u, a, h, x = sympy.symbols("R e u a h x", positive=True)
 def epsilon_proof() -> Iterator[Step]:
     """Epsilon outside the root, with L5 at the effective history S(s, e) = ``history(s, e)``."""
     s, eta, rho, z = sympy.symbols("s eta rho z", positive=True)
-    growth, start, q, extra = sympy.symbols("B A Q E", positive=True)
     root = sympy.Symbol("T", positive=True)  # sqrt(s + x^2) for the same s, where R = sqrt(s + 1)
     effective = effective_history(R**2 - 1, e)
     with_offset = ((R + e) / (root + e)) ** 2
     without = (effective + 1) / (effective + 1 + root**2 - R**2)
-    old_root = solve_self_bounding(growth, start, q)
-    new_root = solve_self_bounding(growth, start + extra, q)
     yield prose(r"L1, L2, L3: \text{a larger denominator only shrinks both sides}")
     yield nonnegative(
         r"L4: T b + \epsilon \ge b\,(T + \epsilon), \; b = \beta_2^{n/2} \in (0,1)",
@@ -80,11 +76,13 @@ def epsilon_proof() -> Iterator[Step]:
     yield by_lemma(r"L5 \text{ at } S", lemma_l5)
     yield prose(r"L7: \sum_k\sum_i E(\sqrt{D_{k,i}}+\epsilon) \le A + Kd\epsilon + B S")
     yield by_lemma(r"L8 \text{ with } A + Kd\epsilon", lemma_l8)
-    yield from _epsilon_cost(old_root, new_root, growth, start, q, extra)
+    yield from _epsilon_cost()
 
 
-def _epsilon_cost(old: Any, new: Any, growth: Any, start: Any, q: Any, extra: Any) -> Iterator[Step]:
+def _epsilon_cost() -> Iterator[Step]:
     """S_+(A + E) - S_+(A) is at most sqrt(Q E) and at most E / B."""
+    growth, start, q, extra = sympy.symbols("B A Q E", positive=True)
+    old, new = solve_self_bounding(growth, start, q), solve_self_bounding(growth, start + extra, q)
     slope = sympy.diff(old, start)
     yield identity(
         r"(2 S_+(A+E) - BQ)^2 = (2 S_+(A) - BQ)^2 + 4QE",

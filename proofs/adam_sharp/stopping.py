@@ -32,6 +32,8 @@ RATIO = {r: 1 / (1 + a)}
 """r in (0, 1), as a ranges over (0, oo)."""
 VARIANCE = {eta: sympy.sqrt(1 / (1 + s))}
 """eta^2 in (0, 1)."""
+UNITS = {q: sympy.sqrt(1 / (1 + b)), P: 1 / (1 + t), zeta: s / (1 + s)}
+"""beta2, its power and zeta in (0, 1)."""
 INDUCTION_STEPS = 4
 
 
@@ -87,19 +89,18 @@ def _one_step() -> Iterator[Step]:
     gradient = (1 - zeta) * G + h
     after_one = constants.frozen_second_moment(base * v + (1 - base) * gradient**2, G, m, base, zeta)
     after_zero = constants.frozen_second_moment(base * v, G, m, base, zeta)
-    units = {q: sympy.sqrt(1 / (1 + b)), P: 1 / (1 + t), zeta: s / (1 + s)}
     yield nonnegative(
         r"$\phi_m(\beta_2v+cG_t^2)\le\phi_{m+1}(v)$ for $|G_t| = (1-\zeta)G + h$, $h \ge 0$",
         _power(after_one - constants.frozen_second_moment(v, G, m + 1, base, zeta)),
         [v, G, h, b, t, s],
-        units,
+        UNITS,
         "X = 1 keeps at least what freezing assumes",
     )
     yield nonnegative(
         r"$\phi_m(\beta_2v)\le\beta_2^{-1/2}\phi_m(v)$",
         _power(after_zero - base * constants.frozen_second_moment(v, G, m, base, zeta)),
         [v, G, b, t, s],
-        units,
+        UNITS,
         "X = 0 costs one factor of sqrt(beta2); epsilon >= sqrt(beta2) epsilon",
     )
 
@@ -156,6 +157,6 @@ def _lower_side() -> Iterator[Step]:
         r"$M_m\le\lambda^2(\beta_2^mv+(1-\beta_2^m)(1-\zeta)^2G^2)$",
         _power(extra),
         [v, G, b, t, s, h],
-        {q: sympy.sqrt(1 / (1 + b)), P: 1 / (1 + t), zeta: s / (1 + s), eta: sympy.sqrt(h)},
+        {**UNITS, eta: sympy.sqrt(h)},
         "and epsilon <= lambda epsilon, so phi_m / lambda bounds 1/(sqrt(M_m)+eps) from below",
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sympy
 
+from proofs.adam.symbols import BETA1, BETA2, q, r
 from proofs.steps import Evidence, Expression, Step, checked, difference, vanishing
 from theory.problem import AdamParameters, Problem
 
@@ -31,11 +32,7 @@ __all__ = [
     "zeta",
 ]
 
-q = sympy.Symbol("q", positive=True)
-"""sqrt(beta2), in (0, 1)."""
-r = sympy.Symbol("r", positive=True)
-"""beta1 / sqrt(beta2), in (0, 1)."""
-beta1, beta2 = r * q, q**2
+beta1, beta2 = BETA1, BETA2
 eta, zeta, epsilon, dimension, horizon = sympy.symbols("eta zeta epsilon d K'", positive=True)
 L, Delta, K, alpha, v0, first = sympy.symbols("L Delta K alpha v_0 G_1", positive=True)
 PROBLEM = Problem(smoothness=L, dimension=dimension, initial_gap=Delta, steps=K, initial_gradient_norm=first)
