@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import sympy
 
+from proofs.adam.assembly import DESCENT, GROWTH, KAPPA, START
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
@@ -28,7 +29,6 @@ from proofs.adam.symbols import (
     smoothness,
     steps,
 )
-from proofs.assembly import DESCENT, GROWTH, KAPPA, START
 from proofs.steps import Step, by_lemma, identity, prose, proves, vanishing
 from theory.adam import constants, theorem1
 

@@ -10,6 +10,7 @@ import numpy as np
 import sympy
 
 from adabatch.moments import l1 as estimators
+from proofs.adam.assembly import DESCENT
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
@@ -30,7 +31,6 @@ from proofs.adam.symbols import (
     r,
     same,
 )
-from proofs.assembly import DESCENT
 from proofs.steps import Evidence, Step, by_lemma, cauchy_schwarz, checked, identity, nonnegative, prose, proves
 from theory.adam import constants
 from theory.bound import Bound

@@ -7,11 +7,11 @@ from typing import Any
 
 import sympy
 
+from proofs.adam.assembly import DESCENT, KAPPA, self_bounding
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, alpha, noise, r, same
-from proofs.assembly import DESCENT, KAPPA, self_bounding
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import momentum_amplification
 from theory.adam.key_inequality import normalized_response

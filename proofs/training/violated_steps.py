@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import sympy
 
+from proofs.adam.assembly import DESCENT, KAPPA, START, self_bounding
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, alpha, same
-from proofs.assembly import DESCENT, KAPPA, START, self_bounding
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import momentum_amplification, preconditioner_start, squared_noise_growth
 from theory.training import violated_steps as theory

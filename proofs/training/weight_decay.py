@@ -7,6 +7,7 @@ from typing import Any
 
 import sympy
 
+from proofs.adam.assembly import GROWTH, KAPPA, START
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l4_swap import lemma_l4
@@ -14,7 +15,6 @@ from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, UNIT_INTERVALS, a, b, same
-from proofs.assembly import GROWTH, KAPPA, START
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam import constants
 from theory.training import weight_decay as theory
