@@ -19,6 +19,14 @@ __all__ = ["CheckedClaim", "as_dict", "check_claim", "show_claim", "show_claims"
 
 _COLOURS = {Verdict.HOLDS: "green", Verdict.CORRECTED: "yellow", Verdict.FAILS: "red", Verdict.VACUOUS: "magenta"}
 
+_GROUPS = {
+    "published": "as published",
+    "corrected": "corrected",
+    "content": "what it gives",
+    "supporting": "supporting",
+}
+"""Titles of the evidence, by its field."""
+
 
 @dataclass(frozen=True)
 class CheckedClaim:
@@ -116,8 +124,7 @@ def show_claims(check: bool) -> bool:
 def _evidence(result: CheckedClaim) -> str:
     """Every assertion, what the statement asserts first, and the proofs."""
     evidence = result.evidence
-    groups = (evidence.published, evidence.corrected, evidence.content, evidence.supporting)
-    numbers = [str(assertion) for group in groups for assertion in group] or [evidence.note]
+    numbers = [str(assertion) for group in _GROUPS for assertion in getattr(evidence, group)] or [evidence.note]
     proofs = [f"{name}: proof {'holds' if holds else 'FAILS'}" for name, holds in result.proofs.items()]
     return "\n".join([*numbers, *proofs])
 
@@ -129,13 +136,7 @@ def show_claim(claim: Claim) -> bool:
     print(f"{claim.place}: {claim.verdict}\n\n{claim.statement}\n\n  {plain(claim.latex)}\n")
     if claim.correction:
         print(f"{claim.correction}\n")
-    titles = {
-        "published": "as published",
-        "corrected": "corrected",
-        "content": "what it gives",
-        "supporting": "supporting",
-    }
-    for group, title in titles.items():
+    for group, title in _GROUPS.items():
         assertions = getattr(evidence, group)
         if assertions:
             print(f"{title}:")

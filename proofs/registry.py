@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from typing import TypeGuard
 
 from proofs.steps import Proof, Provable
 
@@ -57,11 +56,8 @@ MODULES: tuple[str, ...] = (
 def proofs_of(module_name: str) -> tuple[Proof, ...]:
     """The proofs of one module, built but not yet checked, in the order of its source."""
     module = importlib.import_module(module_name)
-    return tuple(entry() for entry in vars(module).values() if _belongs(entry, module_name))
-
-
-def _belongs(entry: object, module_name: str) -> TypeGuard[Provable[[]]]:
-    return isinstance(entry, Provable) and entry.__module__ == module_name
+    found = [entry for entry in vars(module).values() if isinstance(entry, Provable)]
+    return tuple(entry() for entry in found if entry.__module__ == module_name)
 
 
 def all_proofs() -> tuple[Proof, ...]:

@@ -28,8 +28,7 @@ _SYMBOLS = {
     "implies": "⟹", "Rightarrow": "⟹", "iff": "⟺", "in": "∈", "infty": "∞", "sum": "Σ", "prod": "Π",
     "cdot": "·", "times": "×", "pm": "±", "partial": "∂", "nabla": "∇", "langle": "⟨", "rangle": "⟩",
     "dots": "...", "ldots": "...", "cdots": "...", "forall": "for all ", "exists": "exists ", "approx": "≈",
-    "sim": "~", "mapsto": "↦", "leftarrow": "←", "ell": "l", "quad": "  ", "qquad": "   ", "max": "max",
-    "min": "min", "sup": "sup", "inf": "inf", "lim": "lim", "log": "log", "ln": "ln", "exp": "exp", "sgn": "sgn",
+    "sim": "~", "mapsto": "↦", "leftarrow": "←", "ell": "l", "quad": "  ", "qquad": "   ",
     "colon": ":", "equiv": "≡", "propto": "∝", "downarrow": "↓", "uparrow": "↑", "int": "∫", "backslash": "\\",
 }  # fmt: skip
 _DROPPED = r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|displaystyle|textstyle|limits|mathstrut)(?![a-zA-Z])"
@@ -71,12 +70,11 @@ def derivation(result: CheckedProof) -> str:
     if proof.uses:
         lines += [f"  uses {', '.join(proof.uses)}", ""]
     for number, checked in enumerate(result.steps, 1):
-        step, mark = checked.step, "ok" if checked.evidence.holds else "FAILS"
-        if step.method is Method.PROSE:
-            mark = "in words"
+        step, holds = checked.step, "ok" if checked.evidence.holds else "FAILS"
+        prose = step.method is Method.PROSE
         lines += _wrapped(plain(step.statement), f"  {number:>2}. ", "      ")
-        seen = "" if step.method is Method.PROSE else f" [{step.method}: {checked.evidence.detail}]"
-        lines += _wrapped(f"{mark}{seen}", "      ")
+        seen = "in words" if prose else f"{holds} [{step.method}: {checked.evidence.detail}]"
+        lines += _wrapped(seen, "      ")
         if step.reason:
             lines += _wrapped(f"({step.reason})", "      ")
     verdict = "holds" if result.holds else "DOES NOT HOLD"

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, update_wrapper
+from itertools import combinations
 from typing import Any, Generic, ParamSpec
 
 import sympy
@@ -45,6 +46,7 @@ __all__ = [
     "Provable",
     "Step",
     "by_lemma",
+    "cauchy_schwarz",
     "checked",
     "difference",
     "identity",
@@ -52,7 +54,8 @@ __all__ = [
     "prose",
     "proves",
     "run",
-    "vanishes",
+    "told_apart",
+    "vanishing",
 ]
 
 Expression = Any
@@ -190,24 +193,26 @@ def run(proof: Proof) -> CheckedProof:
     return CheckedProof(proof, tuple(results))
 
 
-def vanishes(expression: Expression) -> bool:
-    """Whether SymPy reduces the expression to zero, by cheap means first."""
-    for reduce in (sympy.expand, sympy.cancel, sympy.radsimp, sympy.simplify):
-        expression = reduce(sympy.sympify(expression))
-        if expression == 0:
-            return True
-    return False
-
-
-def difference(left: Expression, right: Expression) -> str:
-    """Where two expressions differ, "" if nowhere: by numbers first, which tell most apart at once."""
+def told_apart(left: Expression, right: Expression) -> str:
+    """By how much two expressions differ at a point, "" if they agree there."""
     residual = sympy.sympify(left) - right
     free = sorted(residual.free_symbols, key=str)
     point = {s: 3 + k if s.is_integer else sympy.Rational(1, 3 + k) for k, s in enumerate(free)}
     value = residual.subs(point).evalf(30)
     if value.is_comparable and abs(value) > (1e-9 if residual.has(sympy.Float) else 1e-20):
         return f"residual {sympy.N(value, 6)} at {point}"
-    return "" if vanishes(residual) else f"residual {residual}"
+    return ""
+
+
+def difference(left: Expression, right: Expression) -> str:
+    """Where two expressions differ, "" if nowhere: by numbers first, which tell most apart at once."""
+    residual = sympy.sympify(left) - right
+    found = told_apart(left, right)
+    for reduce in (sympy.expand, sympy.cancel, sympy.radsimp, sympy.simplify):  # by cheap means first
+        if found or residual == 0:
+            return found
+        residual = reduce(residual)
+    return "" if residual == 0 else f"residual {residual}"
 
 
 def identity(statement: str, left: Expression, right: Expression, reason: str = "") -> Step:
@@ -218,6 +223,16 @@ def identity(statement: str, left: Expression, right: Expression, reason: str = 
         return Evidence(not found, found or "residual 0")
 
     return Step(statement, Method.IDENTITY, check, reason)
+
+
+def cauchy_schwarz(
+    statement: str, left: Sequence[Expression], right: Sequence[Expression], reason: str = ""
+) -> Step:
+    """Lagrange's identity for x = ``left``, y = ``right``: |x|^2 |y|^2 - <x, y>^2 is a sum of squares."""
+    pairs = list(zip(left, right, strict=True))
+    norms = sum(x**2 for x in left) * sum(y**2 for y in right)
+    squares = sum((x * z - w * y) ** 2 for (x, y), (w, z) in combinations(pairs, 2))
+    return identity(statement, norms - sum(x * y for x, y in pairs) ** 2, squares, reason)
 
 
 def nonnegative(
@@ -264,6 +279,16 @@ def nonnegative(
 def checked(statement: str, check: Callable[[], Evidence], reason: str = "") -> Step:
     """A step with a computation of its own (a series, a limit, a solver, an exact enumeration)."""
     return Step(statement, Method.CHECK, check, reason)
+
+
+def vanishing(statement: str, residuals: Callable[[], Sequence[Expression]], reason: str = "") -> Step:
+    """A computation (an integral, a limit, a recursion): its ``residuals``, computed when checked, are zero."""
+
+    def check() -> Evidence:
+        found = next(filter(None, (difference(residual, 0) for residual in residuals())), "")
+        return Evidence(not found, found or "residual 0")
+
+    return checked(statement, check, reason)
 
 
 @cache

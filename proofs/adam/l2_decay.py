@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -21,13 +21,13 @@ def _kept(n: int | sympy.Symbol, memory: sympy.Symbol) -> Any:
     return memory**n
 
 
-def _unrolled(age: int, claim: Callable[..., Any]) -> Step:
+def _unrolled(age: int) -> Step:
     """v_{j+n} - c beta2^n g_j^2 as a polynomial in v_{j-1} and the squared gradients."""
     squares = sympy.symbols(f"h0:{age + 1}", nonnegative=True)
     unrolled = v
     for square in squares:
         unrolled = beta2 * unrolled + weight * square
-    difference = sympy.expand(unrolled - weight * claim(age, beta2) * squares[0])
+    difference = sympy.expand(unrolled - weight * _kept(age, beta2) * squares[0])
     return nonnegative(
         rf"v_{{j+{age}}} \ge c\, \beta_2^{{{age}}} g_j^2 \text{{ (unrolled)}}",
         difference,
@@ -58,4 +58,4 @@ def lemma_l2() -> Iterator[Step]:
     yield identity(
         r"v_j - c\,g_j^2 = \beta_2 v_{j-1} \ge 0", new - second_moment_weight(beta2) * g**2, beta2 * old
     )
-    yield from (_unrolled(age, _kept) for age in range(4))
+    yield from (_unrolled(age) for age in range(4))

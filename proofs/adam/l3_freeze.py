@@ -13,7 +13,7 @@ import sympy
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, dimension, q, r, smoothness
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves
 from theory.adam.constants import freezing_constant, momentum_ratio, normalized_step_bound, second_moment_weight
 
 __all__ = ["lemma_l3"]
@@ -39,7 +39,12 @@ def lemma_l3() -> Iterator[Step]:
     error = alpha * smoothness * dimension * normalized_step_bound(BETA1, BETA2) * freezing_constant(BETA1, BETA2)
     per_unit = error / sympy.cancel(r / (1 - r) ** 2)
     yield _decomposition()
-    yield _cauchy_schwarz()
+    yield cauchy_schwarz(
+        r"\|x\|^2\|y\|^2 - \langle x,y\rangle^2 = \sum_{i<j}(x_i y_j - x_j y_i)^2 \ge 0",
+        sympy.symbols("x1:4", real=True),
+        sympy.symbols("y1:4", real=True),
+        "Cauchy-Schwarz, d = 3",
+    )
     yield by_lemma(r"\|G_k - G_j\| \le L\,(k-j)\,\alpha\sqrt d\,C_m", lemma_l1, reason="smoothness")
     yield by_lemma(
         r"\|g_j/\sqrt{v_k}\| \le \sqrt{d/c}\;\beta_2^{-(k-j)/2}",
@@ -79,17 +84,4 @@ def _decomposition(length: int = 4) -> Step:
         last * momentum / root,
         frozen + drift,
         f"one coordinate, k = {length}",
-    )
-
-
-def _cauchy_schwarz() -> Step:
-    """Lagrange's identity in three dimensions."""
-    left, right = sympy.symbols("x1:4", real=True), sympy.symbols("y1:4", real=True)
-    pairs = [(0, 1), (0, 2), (1, 2)]
-    inner = sum(p * s for p, s in zip(left, right, strict=True))
-    return identity(
-        r"\|x\|^2\|y\|^2 - \langle x,y\rangle^2 = \sum_{i<j}(x_i y_j - x_j y_i)^2 \ge 0",
-        sum(p**2 for p in left) * sum(p**2 for p in right) - inner**2,
-        sum((left[i] * right[j] - left[j] * right[i]) ** 2 for i, j in pairs),
-        "Cauchy-Schwarz, d = 3",
     )

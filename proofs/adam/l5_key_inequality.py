@@ -8,18 +8,15 @@ slope and its curvature are computed, not retyped.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import sympy
 
-from proofs.steps import Step, identity, nonnegative, prose, proves
+from proofs.steps import Expression, Step, identity, nonnegative, prose, proves
 from theory.adam.constants import alignment_at, squared_noise_growth
 from theory.adam.key_inequality import minorant as theory_minorant
 from theory.adam.key_inequality import normalized_response
 
-__all__ = ["lemma_l5"]
-
-Expression = Any
+__all__ = ["lemma_l5", "minorant_mean"]
 
 s, a, b, p, z, w = sympy.symbols("s a b p z w", nonnegative=True)
 x, u, y = sympy.symbols("x u y", positive=True)
@@ -164,12 +161,16 @@ def _beyond_y(least: Expression) -> Iterator[Step]:
     yield nonnegative(r"2(1+\rho)/y^2 - 3/4 \ge 0", convexity - sympy.Rational(3, 4), [s, b, p])
 
 
+def minorant_mean(noise: Expression, amplification: Expression, variance: Expression) -> Expression:
+    """E of the parabola at X with mean 1 and this variance."""
+    parabola = sympy.Poly(sympy.expand(theory_minorant(x, s, noise, amplification)), x)
+    return sum(parabola.coeff_monomial(x**power) * moment for power, moment in enumerate((1, 1, 1 + variance)))
+
+
 def _expectation() -> Iterator[Step]:
     """The parabola's expectation, at the largest variance eta^2, is kappa."""
     variance = sympy.Symbol("V", nonnegative=True)
-    parabola = sympy.Poly(sympy.expand(theory_minorant(x, s, eta, rho)), x)
-    coefficients = [parabola.coeff_monomial(x**power) for power in range(3)]
-    mean = coefficients[0] + coefficients[1] + coefficients[2] * (1 + variance)
+    mean = minorant_mean(eta, rho, variance)
     yield prose(r"E[\sqrt{s+1} f_s(X)] \ge E[\text{parabola}(X)]", "monotonicity of the expectation")
     yield nonnegative(
         r"E[\text{parabola}(X)] \text{ falls with } \mathrm{Var} X", -sympy.diff(mean, variance), [eta, rho]

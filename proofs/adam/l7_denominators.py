@@ -12,12 +12,7 @@ import sympy
 
 from proofs.adam.symbols import BETA2, initial_sum, noise, q
 from proofs.steps import Step, identity, nonnegative, prose, proves
-from theory.adam.constants import (
-    preconditioner_growth,
-    preconditioner_start,
-    second_moment_weight,
-    squared_noise_growth,
-)
+from theory.adam import constants
 
 __all__ = ["lemma_l7"]
 
@@ -34,8 +29,8 @@ def lemma_l7() -> Iterator[Step]:
     """sum_k sum_i E sqrt(D_{k,i}) <= A + B S."""
     left, right, mean, square = sympy.symbols("p_1 p_2 z_0 z", positive=True)
     gradient = sympy.Symbol("G", nonnegative=True)
-    root_weight = sympy.sqrt(second_moment_weight(BETA2))
-    tau = sympy.sqrt(squared_noise_growth(noise))
+    root_weight = sympy.sqrt(constants.second_moment_weight(BETA2))
+    tau = sympy.sqrt(constants.squared_noise_growth(noise))
     new = q * initial_sum + root_weight * tau * gradient
     yield nonnegative(
         r"\sqrt{p_1^2+p_2^2} \le p_1+p_2, \text{ squared}",
@@ -57,14 +52,14 @@ def lemma_l7() -> Iterator[Step]:
         r"\sqrt{\beta_2} V + \sqrt c\,G + \Phi(\sqrt{\beta_2} V + \sqrt c\,\tau G) - \Phi(V) = B\,G",
         q * initial_sum
         + root_weight * gradient
-        + preconditioner_start(BETA2, new)
-        - preconditioner_start(BETA2, initial_sum),
-        preconditioner_growth(BETA2, noise) * gradient,
+        + constants.preconditioner_start(BETA2, new)
+        - constants.preconditioner_start(BETA2, initial_sum),
+        constants.preconditioner_growth(BETA2, noise) * gradient,
         "one step; V = V_{k-1}, G = E||G_k||_1",
     )
     yield nonnegative(
         r"\Phi \ge 0 \text{ and increasing}",
-        sympy.cancel(preconditioner_start(BETA2, initial_sum).subs(q, 1 - 1 / (1 + square))),
+        sympy.cancel(constants.preconditioner_start(BETA2, initial_sum).subs(q, 1 - 1 / (1 + square))),
         [initial_sum, square],
     )
     yield prose(r"\text{summed over } k = 1..K: \Phi(V_0) = A, \Phi(V_K) \ge 0 \text{ is dropped}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.steps import Step, identity, nonnegative, prose, proves
+from proofs.steps import Step, cauchy_schwarz, identity, nonnegative, prose, proves
 from theory.adam.constants import solve_self_bounding
 
 __all__ = ["lemma_l8"]
@@ -23,11 +23,10 @@ def lemma_l8() -> Iterator[Step]:
     start, growth, q, total = sympy.symbols("A B Q S", positive=True)
     root = solve_self_bounding(growth, start, q)
     other = growth * q - root
-    first, second, left, right = sympy.symbols("x_1 x_2 y_1 y_2", real=True)
-    yield identity(
+    yield cauchy_schwarz(
         r"(x_1^2+x_2^2)(y_1^2+y_2^2) - (x_1y_1+x_2y_2)^2 = (x_1y_2-x_2y_1)^2",
-        (first**2 + second**2) * (left**2 + right**2) - (first * left + second * right) ** 2,
-        (first * right - second * left) ** 2,
+        sympy.symbols("x_1:3", real=True),
+        sympy.symbols("y_1:3", real=True),
         "Cauchy-Schwarz with |G| = (|G| / D^(1/4)) D^(1/4), two terms",
     )
     yield identity(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import sympy
 
+from proofs.adam.assembly import DESCENT, GROWTH, KAPPA, START
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
@@ -22,28 +22,15 @@ from proofs.adam.symbols import (
     alpha,
     dimension,
     gap,
-    initial_sum,
     noise,
     q,
     r,
-    rationalized,
+    same,
     smoothness,
     steps,
 )
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, prose, proves, vanishes
-from theory.adam import theorem1
-from theory.adam.constants import (
-    alignment,
-    descent_budget,
-    drift_constant,
-    freezing_constant,
-    least_descent_budget,
-    normalized_step_bound,
-    preconditioner_growth,
-    preconditioner_start,
-    solve_self_bounding,
-    step_variance,
-)
+from proofs.steps import Step, by_lemma, identity, prose, proves, vanishing
+from theory.adam import constants, theorem1
 
 __all__ = ["theorem_1"]
 
@@ -68,33 +55,10 @@ def theorem_1() -> Iterator[Step]:
     yield _sign_descent()
 
 
-POINT = {
-    symbol: sympy.Rational(value, 7)
-    for symbol, value in zip(
-        (r, q, noise, smoothness, dimension, gap, steps, alpha, initial_sum), range(2, 11), strict=True
-    )
-}
-"""Where false identities are seen to be false without algebra."""
-
-
-def _same(statement: str, left: Any, right: Any, reason: str = "") -> Step:
-    """``left = right`` as rational functions, with every square root of the betas and eta made rational."""
-
-    def check() -> Evidence:
-        at_point = sympy.N((left / right).subs(POINT), 30)
-        if abs(at_point - 1) > sympy.Float("1e-20"):
-            return Evidence(False, f"quotient {at_point} at {POINT}")
-        quotient = sympy.cancel(rationalized(left / right))
-        return Evidence(quotient == 1, f"quotient {quotient}"[:200])
-
-    return checked(statement, check, reason)
-
-
 def _bound_1() -> Iterator[Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
-    step, freezing = normalized_step_bound(BETA1, BETA2), freezing_constant(BETA1, BETA2)
+    step, freezing = constants.normalized_step_bound(BETA1, BETA2), constants.freezing_constant(BETA1, BETA2)
     total = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
-    kappa = alignment(BETA1, BETA2, noise)
     yield prose(
         r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k, u_k\rangle + \tfrac12 L\alpha^2\|u_k\|^2, "
         r"\quad u_k = m_k/\sqrt{v_k}",
@@ -104,20 +68,18 @@ def _bound_1() -> Iterator[Step]:
     yield by_lemma(r"\langle G_k, u_k\rangle \text{ with frozen gradients, up to } E_1", lemma_l3)
     yield by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4)
     yield by_lemma(r"E_j[(G_j g_j)^+ - \rho (G_j g_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6)
-    yield _same(
+    yield same(
         r"\Gamma = \tfrac12 C_m^2 + C_m (1-\beta_1)\, r/(\sqrt c\,(1-r)^2)",
-        drift_constant(BETA1, BETA2),
-        step**2 / 2 + step * freezing,
-        "the descent lemma's square and the freezing error E_1, per alpha^2 L d",
+        (constants.drift_constant(BETA1, BETA2), step**2 / 2 + step * freezing),
+        reason="the descent lemma's square and the freezing error E_1, per alpha^2 L d",
     )
-    yield _same(
+    yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
-        alpha * (1 - BETA1) * kappa * total,
-        alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2)),
+        (alpha * (1 - BETA1) * KAPPA * total, DESCENT),
     )
     yield identity(
         r"\kappa (1+\eta^2)(1-r) = 1 - r - \eta^2",
-        sympy.cancel(kappa) * (1 + noise**2) * (1 - r),
+        sympy.cancel(KAPPA) * (1 + noise**2) * (1 - r),
         1 - r - noise**2,
         "so kappa > 0 exactly where eta^2 < 1 - r",
     )
@@ -126,27 +88,24 @@ def _bound_1() -> Iterator[Step]:
 def _bound_2() -> Iterator[Step]:
     """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
     found = theorem1.gradient_norm_sum_bound(PROBLEM, ADAM).value
-    start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
     yield by_lemma(r"S^2 \le \bar Q (A + B S), \text{ solved}", lemma_l8)
-    yield _same(
+    yield same(
         r"\text{bound (2)} = \tfrac12 (B\bar Q + \sqrt{B^2\bar Q^2 + 4A\bar Q})",
-        found,
-        solve_self_bounding(growth, start, q_bar),
+        (found, constants.solve_self_bounding(GROWTH, START, q_bar)),
     )
 
 
 def _bound_3() -> Iterator[Step]:
     """The best step size, and bound (3) in closed form."""
     drift = sympy.Symbol("Gamma", positive=True)
-    least = least_descent_budget(PROBLEM, drift)
-    budget = descent_budget(PROBLEM, ADAM, drift)
+    least = constants.least_descent_budget(PROBLEM, drift)
+    budget = constants.descent_budget(PROBLEM, ADAM, drift)
     best = theorem1.best_step_size(PROBLEM, ADAM)
-    kappa = alignment(BETA1, BETA2, noise)
     found = theorem1.average_gradient_norm_bound(PROBLEM, ADAM)
+    variance = constants.step_variance(BETA1, BETA2)
     ratio = 1 + sympy.sqrt(1 + noise**2) * q / (1 - q)
-    start, growth = preconditioner_start(BETA2, initial_sum), preconditioner_growth(BETA2, noise)
     yield identity(
         r"\Delta/\alpha + \alpha K L d\Gamma = 2\sqrt{\Delta K L d\Gamma} "
         r"+ (\sqrt{\Delta/\alpha} - \sqrt{\alpha K L d\Gamma})^2",
@@ -157,29 +116,28 @@ def _bound_3() -> Iterator[Step]:
         ),
         "the best step size",
     )
-    yield _same(
+    yield same(
         r"\alpha^2 K L d\Gamma = \Delta \text{ at the best step size}",
-        best**2 * steps * smoothness * dimension * drift_constant(BETA1, BETA2),
-        gap,
-        "the square vanishes",
+        (best**2 * steps * smoothness * dimension * constants.drift_constant(BETA1, BETA2), gap),
+        reason="the square vanishes",
     )
-    yield _same(
+    yield same(
         r"\text{leading term} = \frac{2\gamma}{\kappa}"
         r"\Bigl(1+\tau\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\Bigr) \sqrt{Ld\Delta/K}, \text{ squared}",
-        found.terms["leading"] ** 2,
-        (2 / kappa * ratio) ** 2 * step_variance(BETA1, BETA2) * smoothness * dimension * gap / steps,
-        "both sides are positive",
+        (
+            found.terms["leading"] ** 2,
+            (2 / KAPPA * ratio) ** 2 * variance * smoothness * dimension * gap / steps,
+        ),
+        reason="both sides are positive",
     )
-    yield _same(r"\text{remaining term} = A/(BK)", found.value - found.terms["leading"], start / (growth * steps))
+    yield same(r"\text{remaining term} = A/(BK)", (found.value - found.terms["leading"], START / (GROWTH * steps)))
 
 
 def _sign_descent() -> Step:
     """beta1 = 0, beta2 -> 0, eta = 0."""
-
-    def check() -> Evidence:
-        value = theorem1.average_gradient_norm_bound(PROBLEM, replace(ADAM, beta1=0, eta=0)).value
-        limit = sympy.limit(value, q, 0, "+")
-        expected = sympy.sqrt(2 * smoothness * dimension * gap / steps)
-        return Evidence(vanishes(limit - expected), f"limit {limit}")
-
-    return checked(r"\beta_1 = 0, \eta = 0, \beta_2 \to 0: \text{(3) tends to } \sqrt{2Ld\Delta/K}", check)
+    value = theorem1.average_gradient_norm_bound(PROBLEM, replace(ADAM, beta1=0, eta=0)).value
+    expected = sympy.sqrt(2 * smoothness * dimension * gap / steps)
+    return vanishing(
+        r"\beta_1 = 0, \eta = 0, \beta_2 \to 0: \text{(3) tends to } \sqrt{2Ld\Delta/K}",
+        lambda: [sympy.limit(value, q, 0, "+") - expected],
+    )

@@ -6,23 +6,17 @@ Each proof says what changes in the lemmas; everything else is the theorem's pro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import sympy
 
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, noise, r
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
+from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, noise, r, same
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from theory.adam import variants as theory
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
-from theory.adam.variants import (
-    StepMultipliers,
-    amplifications,
-    bias_correction_multiplier,
-    preconditioned_sum_bound,
-)
 
 __all__ = ["bias_correction_proof", "epsilon_proof", "multiplier_proof"]
 
@@ -40,13 +34,10 @@ R, e, u, a, h, x = sympy.symbols("R e u a h x", positive=True)
 def epsilon_proof() -> Iterator[Step]:
     """Epsilon outside the root, with L5 at the effective history S(s, e) = ``history(s, e)``."""
     s, eta, rho, z = sympy.symbols("s eta rho z", positive=True)
-    growth, start, q, extra = sympy.symbols("B A Q E", positive=True)
     root = sympy.Symbol("T", positive=True)  # sqrt(s + x^2) for the same s, where R = sqrt(s + 1)
     effective = effective_history(R**2 - 1, e)
     with_offset = ((R + e) / (root + e)) ** 2
     without = (effective + 1) / (effective + 1 + root**2 - R**2)
-    old_root = solve_self_bounding(growth, start, q)
-    new_root = solve_self_bounding(growth, start + extra, q)
     yield prose(r"L1, L2, L3: \text{a larger denominator only shrinks both sides}")
     yield nonnegative(
         r"L4: T b + \epsilon \ge b\,(T + \epsilon), \; b = \beta_2^{n/2} \in (0,1)",
@@ -85,11 +76,13 @@ def epsilon_proof() -> Iterator[Step]:
     yield by_lemma(r"L5 \text{ at } S", lemma_l5)
     yield prose(r"L7: \sum_k\sum_i E(\sqrt{D_{k,i}}+\epsilon) \le A + Kd\epsilon + B S")
     yield by_lemma(r"L8 \text{ with } A + Kd\epsilon", lemma_l8)
-    yield from _epsilon_cost(old_root, new_root, growth, start, q, extra)
+    yield from _epsilon_cost()
 
 
-def _epsilon_cost(old: Any, new: Any, growth: Any, start: Any, q: Any, extra: Any) -> Iterator[Step]:
+def _epsilon_cost() -> Iterator[Step]:
     """S_+(A + E) - S_+(A) is at most sqrt(Q E) and at most E / B."""
+    growth, start, q, extra = sympy.symbols("B A Q E", positive=True)
+    old, new = solve_self_bounding(growth, start, q), solve_self_bounding(growth, start + extra, q)
     slope = sympy.diff(old, start)
     yield identity(
         r"(2 S_+(A+E) - BQ)^2 = (2 S_+(A) - BQ)^2 + 4QE",
@@ -117,21 +110,18 @@ def _epsilon_cost(old: Any, new: Any, growth: Any, start: Any, q: Any, extra: An
 def multiplier_proof() -> Iterator[Step]:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
     lo, hi, rho = sympy.symbols("lo hi rho_s", positive=True)
-    total = preconditioned_sum_bound(PROBLEM, ADAM, StepMultipliers(rho, lo, hi)).value
+    total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(rho, lo, hi)).value
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
-    yield checked(
-        r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
-        lambda: _recursion(r),
-    )
+    yield _recursion()
     yield prose(
         r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
         "hi^2 E_1, and hi^2 in the descent lemma's square",
     )
     yield prose(r"L4: s_j \le \theta_j\sqrt{v_j} \le \rho_s s_j", "theta_j = sum_k s_k beta1^{k-j} / sqrt(v_k)")
     yield prose(r"L6 \text{ with } \rho_s \ge 1: \sum_j s_j \kappa_s G_j^2/\sqrt{D_j} \ge lo\,\kappa_s Q")
-    yield checked(
+    yield same(
         r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
-        lambda: _expands_to_zero(lo * (1 - BETA1) * alignment_at(rho, noise) * total - budget),
+        (lo * (1 - BETA1) * alignment_at(rho, noise) * total, budget),
     )
     yield nonnegative(
         r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",
@@ -143,22 +133,15 @@ def multiplier_proof() -> Iterator[Step]:
     yield by_lemma(r"s_k = 1: \rho_s = \rho", lemma_l4)
 
 
-def _expands_to_zero(residual: Any) -> Evidence:
-    """Expanded only: where that leaves something, its value at one point is told instead of simplifying it."""
-    if sympy.expand(residual) == 0:
-        return Evidence(True, "residual 0")
-    names = sorted(residual.free_symbols, key=str)
-    point = {symbol: sympy.Rational(index + 2, len(names) + 3) for index, symbol in enumerate(names)}
-    return Evidence(False, f"residual {sympy.N(residual.subs(point), 6)} at {point}")
-
-
-def _recursion(r: Any, length: int = 5) -> Evidence:
+def _recursion(length: int = 5) -> Step:
     """The recursion against the sums written out, for symbolic multipliers."""
     multipliers = sympy.symbols(f"s1:{length + 1}", positive=True)
     direct = [sum(multipliers[k] * r ** (k - j) for k in range(j, length)) / multipliers[j] for j in range(length)]
-    found = amplifications(multipliers, r, sympy.Integer(0))
-    residuals = [sympy.simplify(left - right) for left, right in zip(found, direct, strict=True)]
-    return Evidence(all(residual == 0 for residual in residuals), f"{length} residuals {residuals}")
+    found = theory.amplifications(multipliers, r, sympy.Integer(0))
+    return vanishing(
+        r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
+        lambda: [left - right for left, right in zip(found, direct, strict=True)],
+    )
 
 
 @proves(
@@ -178,7 +161,7 @@ def bias_correction_proof() -> Iterator[Step]:
     yield identity(
         r"\frac{m/(1-\beta_1^k)}{\sqrt{v/(1-\beta_2^k)}+\epsilon} = \frac{s_k m}{\sqrt v+\epsilon_k}",
         sympy.powdenest(1 / corrected, force=True),
-        (sympy.sqrt(v) + epsilon * root) / (bias_correction_multiplier(k, beta1, beta2) * m),
+        (sympy.sqrt(v) + epsilon * root) / (theory.bias_correction_multiplier(k, beta1, beta2) * m),
         "reciprocals",
     )
     yield nonnegative(

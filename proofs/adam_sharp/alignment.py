@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.adam.l5_key_inequality import lemma_l5
+from proofs.adam.l5_key_inequality import lemma_l5, minorant_mean
 from proofs.adam_sharp.drift import lemma_d
 from proofs.adam_sharp.stopping import lemma_s
 from proofs.adam_sharp.symbols import ADAM, PROBLEM, Delta, L, alpha, beta1, beta2, eta, r, zeta
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import second_moment_weight
-from theory.adam.key_inequality import effective_history, minorant, normalized_response
+from theory.adam.key_inequality import effective_history, normalized_response
 from theory.adam_sharp import constants
 
 __all__ = ["lemma_q"]
@@ -119,13 +119,8 @@ def _with_epsilon() -> Iterator[Step]:
 
 def _mean_of_minorant() -> Step:
     """E of L5's parabola for E X = 1 and Var X = eta^2."""
-    X, V, R = sympy.symbols("X V R", positive=True)
-    parabola = sympy.Poly(sympy.expand(minorant(X, s, eta, R)), X)
-    second, first, constant = (parabola.coeff_monomial(X**k) for k in (2, 1, 0))
-    mean = (second * (1 + V) + first + constant).subs(V, eta**2)
-    weight = constants.sign_penalty(beta1, beta2, eta, zeta)
     return identity(
         r"$\kappa_R=1-(1+R)\eta^2/(1+\eta^2)=(1-R\eta^2)/(1+\eta^2)$ is the parabola's mean, at $E X^2=1+\eta^2$",
-        sympy.simplify(mean).subs(R, weight),
+        minorant_mean(eta, constants.sign_penalty(beta1, beta2, eta, zeta), eta**2),
         constants.theorem2_alignment(beta1, beta2, eta, zeta),
     )

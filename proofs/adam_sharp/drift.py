@@ -101,12 +101,10 @@ def _cauchy_schwarz() -> Step:
     h = sympy.symbols(f"h1:{count + 1}", positive=True)
     u = sympy.symbols(f"u1:{count + 1}", positive=True)
     ratio = sympy.symbols("a", positive=True)
-    double_sum = sum(r ** (k - j) * h[j] * u[t] for k in range(count) for j in range(k) for t in range(j, k))
-    squares = sum(
-        r ** (k - j) * (h[j] - u[t]) ** 2 / 2 for k in range(count) for j in range(k) for t in range(j, k)
-    )
+    places = [(j, t, k) for k in range(count) for j in range(k) for t in range(j, k)]
+    with_squares = sum(r ** (k - j) * (h[j] * u[t] + (h[j] - u[t]) ** 2 / 2) for j, t, k in places)
     series_bound = sum(n * r**n for n in range(count))
-    difference = series_bound * (sum(x**2 for x in h) + sum(x**2 for x in u)) / 2 - double_sum - squares
+    difference = series_bound * (sum(x**2 for x in h) + sum(x**2 for x in u)) / 2 - with_squares
     return nonnegative(
         r"$\sum_{k}\sum_{j<k}r^{k-j}h_j\sum_{t=j}^{k-1}s_t\le(\sum_nnr^n)\,\frac12(\|h\|^2+\|s\|^2)$",
         sympy.expand(difference),

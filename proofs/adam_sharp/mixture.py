@@ -6,21 +6,10 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.steps import Evidence, Expression, Step, checked, identity, nonnegative, prose, proves
+from proofs.steps import Step, identity, nonnegative, prose, proves, vanishing
 from theory.adam_sharp import constants
 
-__all__ = ["kernel", "lemma_m", "majorant"]
-
-
-def kernel(x: Expression, shift: Expression) -> Expression:
-    """1 / (A + x^2): the extreme ray of Stieltjes functions of x^2."""
-    return 1 / (shift + x**2)
-
-
-def majorant(x: Expression, shift: Expression) -> Expression:
-    """f(1) + f'(1) (x - 1) + (f(0) - f(1)) (x - 1)^2, f the kernel."""
-    slope = sympy.diff(kernel(x, shift), x).subs(x, 1)
-    return kernel(1, shift) + slope * (x - 1) + (kernel(0, shift) - kernel(1, shift)) * (x - 1) ** 2
+__all__ = ["lemma_m"]
 
 
 @proves(
@@ -35,14 +24,14 @@ def lemma_m() -> Iterator[Step]:
     A, t, u, V = sympy.symbols("A t u V", positive=True)
     eta = sympy.Symbol("eta", positive=True)
     x = sympy.Symbol("x", real=True)
-    gap = majorant(x, A) - kernel(x, A)
+    f = 1 / (A + x**2)  # the extreme ray of Stieltjes functions of x^2
+    at_one, at_zero = f.subs(x, 1), f.subs(x, 0)
+    majorant = at_one + sympy.diff(f, x).subs(x, 1) * (x - 1) + (at_zero - at_one) * (x - 1) ** 2
     remainder = ((A - x) ** 2 + A**2 + A * x**2) / (A * (A + x**2) * (A + 1) ** 2)
-    expectation = kernel(1, A) + V * (kernel(0, A) - kernel(1, A))
-    claimed = constants.mixture(kernel(1, A), kernel(0, A), eta)
     yield identity(
         r"$f(1)+f'(1)(x-1)+(f(0)-f(1))(x-1)^2-f(x) = (x-1)^2\frac{(A-x)^2+A^2+Ax^2}{A(A+x^2)(A+1)^2}$ "
         r"for $f(x)=1/(A+x^2)$",
-        gap,
+        majorant - f,
         (x - 1) ** 2 * remainder,
         "a parabola with f's value and slope at 1 and curvature f(0) - f(1) lies above f",
     )
@@ -51,7 +40,7 @@ def lemma_m() -> Iterator[Step]:
     yield nonnegative(r"and for $x\ge A$", remainder, [A, t], {x: A + t})
     yield nonnegative(
         r"$E f(X)\le f(1)+V(f(0)-f(1))\le(1-\eta^2)f(1)+\eta^2f(0)$ for $V=\mathrm{Var} X\le\eta^2$",
-        claimed - expectation,
+        constants.mixture(at_one, at_zero, eta) - (at_one + V * (at_zero - at_one)),
         [A, V, t],
         {eta: sympy.sqrt(V + t)},
         "the linear term has mean 0, and f(0) >= f(1)",
@@ -68,17 +57,13 @@ def _stieltjes() -> Step:
     """1 / (Z + e) = (1 / pi) int_0^oo 2 p^2 dp / ((p^2 + e^2) (p^2 + Z^2)); e = 0 gives 1 / Z."""
     p, Z, e = sympy.symbols("p Z e", positive=True)
 
-    def check() -> Evidence:
-        density = 2 * p**2 / ((p**2 + e**2) * (p**2 + Z**2))
-        primitive = 2 * (Z * sympy.atan(p / Z) - e * sympy.atan(p / e)) / (Z**2 - e**2)
-        if sympy.simplify(sympy.diff(primitive, p) - density) != 0:
-            return Evidence(False, "not a primitive of the density")
-        total = sympy.limit(primitive, p, sympy.oo) - primitive.subs(p, 0)
-        residual = sympy.simplify(total / sympy.pi - 1 / (Z + e))
-        return Evidence(residual == 0, f"residual {residual}")
-
-    return checked(
+    density = 2 * p**2 / ((p**2 + e**2) * (p**2 + Z**2))
+    primitive = 2 * (Z * sympy.atan(p / Z) - e * sympy.atan(p / e)) / (Z**2 - e**2)
+    return vanishing(
         r"$\frac{1}{\sqrt z+\epsilon}=\frac1\pi\int_0^\infty\frac{\sqrt t}{t+\epsilon^2}\,\frac{dt}{z+t}$",
-        check,
+        lambda: [
+            sympy.diff(primitive, p) - density,
+            (sympy.limit(primitive, p, sympy.oo) - primitive.subs(p, 0)) / sympy.pi - 1 / (Z + e),
+        ],
         "both functions are Stieltjes functions; t = p^2, z = Z^2, epsilon = e (e = 0 and e = Z by continuity)",
     )

@@ -80,13 +80,7 @@ def admissible_eta(universal: int = 6734) -> Iterator[Step]:
     def numeric_roots() -> Evidence:
         pairs = [(0.9, 0.95), (0.9, 0.999), (0.5, 0.9), (0.0001, 0.5)]
         residuals = [
-            cubic.subs(
-                {
-                    r: sympy.Float(x, 30) / sympy.sqrt(sympy.Float(w, 30)),
-                    T: sympy.Float(theorem2.largest_admissible_eta(x, w), 30) ** 2,
-                }
-            )
-            for x, w in pairs
+            cubic.subs({r: x / w**0.5, T: theorem2.largest_admissible_eta(x, w) ** 2}).evalf() for x, w in pairs
         ]
         worst = max(abs(value) for value in residuals)
         return Evidence(bool(worst < 1e-14), f"largest residual {worst:.1e}")

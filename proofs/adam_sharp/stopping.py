@@ -26,11 +26,14 @@ __all__ = ["decay_step", "lemma_s"]
 
 v, G, P, a, b, h, s, t = sympy.symbols("v G P a b h s t", positive=True)
 m = sympy.Symbol("m", integer=True, positive=True)
+base = sympy.Symbol("beta_2", positive=True)
 
 RATIO = {r: 1 / (1 + a)}
 """r in (0, 1), as a ranges over (0, oo)."""
 VARIANCE = {eta: sympy.sqrt(1 / (1 + s))}
 """eta^2 in (0, 1)."""
+UNITS = {q: sympy.sqrt(1 / (1 + b)), P: 1 / (1 + t), zeta: s / (1 + s)}
+"""beta2, its power and zeta in (0, 1)."""
 INDUCTION_STEPS = 4
 
 
@@ -78,29 +81,26 @@ def decay_step() -> Step:
 
 def _power(expression: Expression) -> Expression:
     """beta2^m as the symbol P."""
-    base = sympy.Symbol("beta_2", positive=True)
     return sympy.expand(expression, power_exp=True).subs(base**m, P).subs(base, beta2)
 
 
 def _one_step() -> Iterator[Step]:
     """phi_m after one more step with X = 1 and with X = 0."""
-    base = sympy.Symbol("beta_2", positive=True)
     gradient = (1 - zeta) * G + h
     after_one = constants.frozen_second_moment(base * v + (1 - base) * gradient**2, G, m, base, zeta)
     after_zero = constants.frozen_second_moment(base * v, G, m, base, zeta)
-    units = {q: sympy.sqrt(1 / (1 + b)), P: 1 / (1 + t), zeta: s / (1 + s)}
     yield nonnegative(
         r"$\phi_m(\beta_2v+cG_t^2)\le\phi_{m+1}(v)$ for $|G_t| = (1-\zeta)G + h$, $h \ge 0$",
         _power(after_one - constants.frozen_second_moment(v, G, m + 1, base, zeta)),
         [v, G, h, b, t, s],
-        units,
+        UNITS,
         "X = 1 keeps at least what freezing assumes",
     )
     yield nonnegative(
         r"$\phi_m(\beta_2v)\le\beta_2^{-1/2}\phi_m(v)$",
         _power(after_zero - base * constants.frozen_second_moment(v, G, m, base, zeta)),
         [v, G, b, t, s],
-        units,
+        UNITS,
         "X = 0 costs one factor of sqrt(beta2); epsilon >= sqrt(beta2) epsilon",
     )
 
@@ -134,17 +134,13 @@ def _upper_side() -> Iterator[Step]:
 
 def _lower_side() -> Iterator[Step]:
     """E sum_k beta1^(k-j) / (sqrt(v~_k) + eps) >= Theta_n(v_j) / lambda, by Jensen's inequality."""
-    base = sympy.Symbol("beta_2", positive=True)
     root = sympy.Symbol("Z", positive=True)
     reciprocal = 1 / (root + epsilon)
     slope = sympy.diff(reciprocal, root) / (2 * root)
-    scaled = constants.freezing_factor(beta1, eta, zeta) * G
-    mean = constants.frozen_second_moment(v, scaled, m, base, zeta)
+    factor = constants.freezing_factor(beta1, eta, zeta)
+    mean = constants.frozen_second_moment(v, factor * G, m, base, zeta)
     fresh = squared_noise_growth(eta) * ((1 + zeta) * G) ** 2
-    extra = (
-        constants.freezing_factor(beta1, eta, zeta) ** 2 * constants.frozen_second_moment(v, G, m, base, zeta)
-        - mean
-    )
+    extra = factor**2 * constants.frozen_second_moment(v, G, m, base, zeta) - mean
     yield nonnegative(
         r"$z\mapsto1/(\sqrt z+\epsilon)$ is convex",
         sympy.diff(slope, root) / (2 * root),
@@ -153,7 +149,7 @@ def _lower_side() -> Iterator[Step]:
     )
     yield identity(
         r"$M_{m+1}=\beta_2M_m+c\tau^2(1+\zeta)^2G^2$, $M_m=\beta_2^mv+(1-\beta_2^m)\lambda^2(1-\zeta)^2G^2$",
-        _power(constants.frozen_second_moment(v, scaled, m + 1, base, zeta)),
+        _power(constants.frozen_second_moment(v, factor * G, m + 1, base, zeta)),
         _power(base * mean + (1 - base) * fresh),
         "before T every |G_t| <= (1+zeta) G, so E v after m steps is at most M_m",
     )
@@ -161,6 +157,6 @@ def _lower_side() -> Iterator[Step]:
         r"$M_m\le\lambda^2(\beta_2^mv+(1-\beta_2^m)(1-\zeta)^2G^2)$",
         _power(extra),
         [v, G, b, t, s, h],
-        {q: sympy.sqrt(1 / (1 + b)), P: 1 / (1 + t), zeta: s / (1 + s), eta: sympy.sqrt(h)},
+        {**UNITS, eta: sympy.sqrt(h)},
         "and epsilon <= lambda epsilon, so phi_m / lambda bounds 1/(sqrt(M_m)+eps) from below",
     )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import sympy
 
-from proofs.steps import Evidence, Expression, Step, checked, difference
+from proofs.adam.symbols import BETA1, BETA2, q, r
+from proofs.steps import Evidence, Expression, Step, checked, difference, vanishing
 from theory.problem import AdamParameters, Problem
 
 __all__ = [
@@ -31,11 +32,7 @@ __all__ = [
     "zeta",
 ]
 
-q = sympy.Symbol("q", positive=True)
-"""sqrt(beta2), in (0, 1)."""
-r = sympy.Symbol("r", positive=True)
-"""beta1 / sqrt(beta2), in (0, 1)."""
-beta1, beta2 = r * q, q**2
+beta1, beta2 = BETA1, BETA2
 eta, zeta, epsilon, dimension, horizon = sympy.symbols("eta zeta epsilon d K'", positive=True)
 L, Delta, K, alpha, v0, first = sympy.symbols("L Delta K alpha v_0 G_1", positive=True)
 PROBLEM = Problem(smoothness=L, dimension=dimension, initial_gap=Delta, steps=K, initial_gradient_norm=first)
@@ -46,12 +43,11 @@ ADAM = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=alpha, sum_sq
 def series(statement: str, term: Expression, index: sympy.Symbol, value: Expression, reason: str = "") -> Step:
     """``sum_{index >= 0} term = value`` for a geometric term: summed by SymPy, on its region of convergence."""
 
-    def check() -> Evidence:
+    def residuals() -> list[Expression]:
         total = sympy.summation(term, (index, 0, sympy.oo))
-        total = total.replace(lambda e: isinstance(e, sympy.Piecewise), lambda e: e.args[0][0])
-        return Evidence(not difference(total, value), f"sum {total}")
+        return [total.replace(lambda e: isinstance(e, sympy.Piecewise), lambda e: e.args[0][0]) - value]
 
-    return checked(statement, check, reason)
+    return vanishing(statement, residuals, reason)
 
 
 def same_minimum(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import sympy
 
@@ -30,7 +29,7 @@ from proofs.adam_sharp.symbols import (
 )
 from proofs.adam_sharp.weights import lemma_p
 from proofs.adam_sharp.windows import lemma_l7
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, prose, proves
+from proofs.steps import Step, by_lemma, identity, prose, proves, vanishing
 from theory.adam.constants import alignment_at, preconditioner_growth, preconditioner_start
 from theory.adam_sharp import theorem2
 
@@ -79,6 +78,8 @@ def _assembly() -> Iterator[Step]:
     x = q**window
     unrolled = (tau * (window - 1) * sympy.sqrt(1 - x**2) * first + K * drift) / (1 - x)
     start_1 = q * (v0 / (1 - q) + unrolled)
+    A2, B2, Q = sympy.symbols("A_2 B_2 Q", positive=True)
+    named = bound.value.subs({const["A2"]: A2, const["B2"]: B2, terms["Q"]: Q})
     growth_1 = sympy.sqrt(1 - beta2) + tau * q * sympy.sqrt(1 - x**2) / (1 - x)
     yield identity(
         r"$Q=\frac\lambda{\kappa_R}(\Delta/\alpha+\alpha LE)$",
@@ -87,22 +88,9 @@ def _assembly() -> Iterator[Step]:
     )
     yield identity(r"$B_2=(p_1B_1+p_2)/\omega^2$", const["B2"] * omega**2, p1 * growth_1 + p2)
     yield identity(r"$A_2=(p_1A_1+Kd\epsilon)/\omega^2$", start * omega**2, p1 * start_1 + K * dimension * epsilon)
-    yield _root(bound.value, const["A2"], const["B2"], terms["Q"])
-
-
-def _root(value: Any, start: Any, growth: Any, total: Any) -> Step:
-    """The returned value, with its constants as symbols, solves S^2 = Q (A2 + B2 S)."""
-    A2, B2, Q = sympy.symbols("A_2 B_2 Q", positive=True)
-
-    def check() -> Evidence:
-        named = value.subs({start: A2, growth: B2, total: Q})
-        others = named.free_symbols - {A2, B2, Q}
-        if others:
-            return Evidence(False, f"the value is not a function of A2, B2 and Q alone: {others}")
-        residual = sympy.expand(named**2 - Q * (A2 + B2 * named))
-        return Evidence(residual == 0, f"residual {residual}")
-
-    return checked(r"the returned value is the root of $S^2=Q(A_2+B_2S)$", check)
+    yield vanishing(
+        r"the returned value is the root of $S^2=Q(A_2+B_2S)$", lambda: [named**2 - Q * (A2 + B2 * named)]
+    )
 
 
 def _no_momentum() -> Iterator[Step]:

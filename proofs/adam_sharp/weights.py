@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.adam_sharp.symbols import ADAM, PROBLEM, K, beta1, beta2, dimension, epsilon, q, series
-from proofs.steps import Step, identity, nonnegative, prose, proves
+from proofs.steps import Step, cauchy_schwarz, identity, nonnegative, prose, proves
 from theory.adam_sharp import constants
 
 __all__ = ["lemma_p"]
@@ -32,7 +32,7 @@ def lemma_p() -> Iterator[Step]:
         + constants.momentum_growth(beta1, beta2) * S
         + K * dimension * epsilon
     )
-    yield _cauchy_schwarz()
+    yield _weighted_mean()
     yield identity(
         r"$(1-\beta_1)\sum_{m\le N}\beta_1^m=\omega$",
         (1 - momentum) * sympy.summation(momentum**n, (n, 0, extra)).args[1][0],
@@ -66,19 +66,13 @@ def lemma_p() -> Iterator[Step]:
     )
 
 
-def _cauchy_schwarz() -> Step:
-    """(sum w)^2 <= (sum w / x) (sum w x), by Lagrange's identity, for three terms."""
-    w = sympy.symbols("w1:4", positive=True)
-    x = sympy.symbols("x1:4", positive=True)
-    left = (
-        sum(a / b for a, b in zip(w, x, strict=True)) * sum(a * b for a, b in zip(w, x, strict=True)) - sum(w) ** 2
-    )
-    pairs = [(i, j) for i in range(3) for j in range(i)]
-    squares = sum(w[i] * w[j] * (x[i] - x[j]) ** 2 / (x[i] * x[j]) for i, j in pairs)
-    return identity(
+def _weighted_mean() -> Step:
+    """(sum w)^2 <= (sum w / x) (sum w x), for three terms."""
+    pairs = list(zip(sympy.symbols("w1:4", positive=True), sympy.symbols("x1:4", positive=True), strict=True))
+    return cauchy_schwarz(
         r"$(\sum w_m)^2\le\sum\frac{w_m}{x_m}\sum w_mx_m$: the difference is "
         r"$\sum_{m<l}w_mw_l\frac{(x_m-x_l)^2}{x_mx_l}$",
-        left,
-        squares,
+        [sympy.sqrt(w / x) for w, x in pairs],
+        [sympy.sqrt(w * x) for w, x in pairs],
         "written out for three terms",
     )

@@ -30,7 +30,7 @@ from proofs.adam_sharp.symbols import (
     same_minimum,
     v0,
 )
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves
 from theory.adam.constants import (
     normalized_step_bound,
     preconditioner_growth,
@@ -61,7 +61,12 @@ def lemma_l7() -> Iterator[Step]:
     """Lemma L7' with its B1, A1, e_M and s_t."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     base = sympy.Symbol("b", positive=True)
-    yield _minkowski()
+    yield cauchy_schwarz(
+        r"$(a_1^2+a_2^2)(b_1^2+b_2^2)-(a_1b_1+a_2b_2)^2=(a_1b_2-a_2b_1)^2$",
+        sympy.symbols("a1:3", positive=True),
+        sympy.symbols("b1:3", positive=True),
+        "Minkowski's inequality by Cauchy-Schwarz, for two terms",
+    )
     yield identity(
         r"$c\sum_{n<M}\beta_2^n=1-x^2$, $x=\beta_2^{M/2}$",
         (1 - base) * sympy.summation(base**n, (n, 0, window - 1)).args[1][0],
@@ -81,17 +86,6 @@ def lemma_l7() -> Iterator[Step]:
         r"$(1-x)V\le\frac{1-x}{1-\sqrt{\beta_2}}\sum_i\sqrt{v_{0,i}}+\tau\sqrt{1-x^2}((M-1)\|G_1\|_1+S)+Ke_M$",
         "sum over k <= K; the first window's k-th step unrolls k - 1 gradients, none at k = 1; the windows "
         "after it meet every |G_l|, l <= K - M, once. G_l is known when X_l, X_{l+1}, ... are drawn.",
-    )
-
-
-def _minkowski() -> Step:
-    """Squares of the triangle inequality in the plane; sums over more steps go the same way."""
-    a1, a2, b1, b2 = sympy.symbols("a1 a2 b1 b2", positive=True)
-    return identity(
-        r"$(a_1^2+a_2^2)(b_1^2+b_2^2)-(a_1b_1+a_2b_2)^2=(a_1b_2-a_2b_1)^2$",
-        (a1**2 + a2**2) * (b1**2 + b2**2) - (a1 * b1 + a2 * b2) ** 2,
-        (a1 * b2 - a2 * b1) ** 2,
-        "Minkowski's inequality by Cauchy-Schwarz, for two terms",
     )
 
 

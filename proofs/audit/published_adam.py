@@ -12,7 +12,7 @@ import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, r
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
+from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves, vanishing
 from theory.adam.constants import momentum_gap, momentum_ratio, normalized_step_bound, second_moment_weight
 from theory.audit.corrected_adam import largest_root_bound
 from theory.audit.published_adam import lemma_b1_bound, lemma_b2_first, lemma_b2_second
@@ -37,15 +37,12 @@ def inner_product() -> Iterator[Step]:
     dot = sum(x * y for x, y in zip(g, gradient, strict=True))
     squared = sum(y**2 for y in gradient)
     difference = [x - y for x, y in zip(g, gradient, strict=True)]
-    cross = sum(
-        (difference[i] * gradient[j] - difference[j] * gradient[i]) ** 2 for i in range(3) for j in range(i)
-    )
     along = sum(x * y for x, y in zip(difference, gradient, strict=True))
     yield identity(r"\langle g,G\rangle = \|G\|^2 + \langle g-G,G\rangle", dot, squared + along)
-    yield identity(
+    yield cauchy_schwarz(
         r"\|g-G\|^2\|G\|^2 - \langle g-G,G\rangle^2 = \sum_{i<j}(\cdot)^2",
-        sum(x**2 for x in difference) * squared - along**2,
-        cross,
+        difference,
+        gradient,
         "Lagrange's identity, shown for d = 3: Cauchy-Schwarz",
     )
     yield nonnegative(
@@ -105,14 +102,9 @@ def _decay_steps(beta1: Any) -> Iterator[Step]:
     old, square = sympy.symbols("b_old a2", nonnegative=True)
     n = sympy.Symbol("n", integer=True, nonnegative=True)
 
-    def geometric() -> Evidence:
-        # The weights are the absolute values, so this is where the sign of beta1 matters.
-        size = sympy.Abs(beta1 / sympy.sqrt(BETA2)).subs(r, sympy.Rational(3, 5))
-        total = sympy.summation(size**n, (n, 0, sympy.oo))
-        claimed = 1 / momentum_gap(beta1, BETA2).subs(r, sympy.Rational(3, 5))
-        residual = sympy.simplify(total - claimed)
-        return Evidence(residual == 0, f"residual {residual} at |r| = 3/5")
-
+    # The weights are the absolute values, so this is where the sign of beta1 matters.
+    size = sympy.Abs(beta1 / sympy.sqrt(BETA2)).subs(r, sympy.Rational(3, 5))
+    claimed = 1 / momentum_gap(beta1, BETA2).subs(r, sympy.Rational(3, 5))
     yield identity(
         r"b_k - \beta_2 b_{k-1} = c\,a_k^2 \ge 0",
         BETA2 * old + second_moment_weight(BETA2) * square - BETA2 * old,
@@ -122,9 +114,9 @@ def _decay_steps(beta1: Any) -> Iterator[Step]:
     yield identity(
         r"\beta_1^n/\beta_2^{n/2} = r^n", beta1**3 / sympy.sqrt(BETA2) ** 3, momentum_ratio(beta1, BETA2) ** 3
     )
-    yield checked(
+    yield vanishing(
         r"\textstyle\sum_n |\beta_1|^n\beta_2^{-n/2} = 1/(1-r)",
-        geometric,
+        lambda: [sympy.summation(size**n, (n, 0, sympy.oo)) - claimed],
         "the triangle inequality needs |beta1|; it equals beta1 for beta1 >= 0 only",
     )
 
@@ -138,13 +130,11 @@ def _young_steps() -> Iterator[Step]:
         """(1 - r^{N+1}) / (1 - r), given r^N."""
         return (1 - ratio * power_of_ratio) / (1 - ratio)
 
-    pairs = [(i, j) for i in range(4) for j in range(i)]
-    weighted = sum(w * x for w, x in zip(weights, values, strict=True))
-    squares = sum(w * x**2 for w, x in zip(weights, values, strict=True))
-    yield identity(
+    roots = [sympy.sqrt(w) for w in weights]
+    yield cauchy_schwarz(
         r"(\textstyle\sum w)(\sum wx^2) - (\sum wx)^2 = \sum_{i<j}w_iw_j(x_i-x_j)^2",
-        sum(weights) * squares - weighted**2,
-        sum(weights[i] * weights[j] * (values[i] - values[j]) ** 2 for i, j in pairs),
+        roots,
+        [root * x for root, x in zip(roots, values, strict=True)],
         "Cauchy-Schwarz with weights w = r^n >= 0, shown for four terms",
     )
     yield identity(r"\textstyle\sum_{n\le N}r^n = (1-r^{N+1})/(1-r) \text{ at } N=0", partial(1), 1)
@@ -207,12 +197,6 @@ def lemma_b1() -> Iterator[Step]:
     yield prose(r"\text{order of summation over } k \text{ and } n")
 
 
-def _same_step(first_value: Any) -> Step:
-    """The first bound is alpha C_m: both are positive, so their squares are compared."""
-    step = alpha * normalized_step_bound(BETA1, BETA2)
-    return identity(r"(\alpha C_m)^2 = (\text{first bound})^2", step**2, first_value**2)
-
-
 @proves(
     "Lemma B.2",
     "bounded steps",
@@ -228,9 +212,9 @@ def lemma_b2() -> Iterator[Step]:
     unrooted, rooted = lemma_b2_second(alpha, BETA1, BETA2, rooted=False), lemma_b2_second(alpha, BETA1, BETA2)
     shared = alpha**2 * (1 - BETA1) ** 2 / second_moment_weight(BETA2)
     smaller = {r: (1 - 1 / (1 + a)) * (1 - 1 / (1 + b)), sympy.Symbol("q", positive=True): 1 - 1 / (1 + b)}
-    yield by_lemma(
-        r"|m_k| \le C_m\sqrt{v_k}", lemma_l1, [_same_step(first_value)], "the step is alpha m / sqrt(v)"
-    )
+    square = (alpha * normalized_step_bound(BETA1, BETA2)) ** 2
+    equal = identity(r"(\alpha C_m)^2 = (\text{first bound})^2", square, first_value**2)
+    yield by_lemma(r"|m_k| \le C_m\sqrt{v_k}", lemma_l1, [equal], "the step is alpha m / sqrt(v)")
     yield nonnegative(
         r"(\text{second with }1-r)^2 - (\text{first})^2 \ge 0",
         sympy.cancel((unrooted**2 - first_value**2) / shared),

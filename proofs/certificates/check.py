@@ -98,7 +98,6 @@ class Worst:
 class Report:
     """What the searches found."""
 
-    certificate: Certificate
     searches: tuple[Worst, ...]
     seconds: float
 
@@ -141,7 +140,7 @@ def check_certificate(certificate: Certificate, effort: Effort = QUICK, seed: in
     chosen = np.concatenate([np.argsort(margins)[: effort.descents], worst_at_s])
     starts = np.stack([part[chosen] for part in (*states, *laws)])
     searches.append(_descend(certificate, effort, generator, starts))
-    return Report(certificate, tuple(searches), time.perf_counter() - start)
+    return Report(tuple(searches), time.perf_counter() - start)
 
 
 def _worst(search: str, margins: Array, z: Array, s: Array, lower: Array, upper: Array) -> Worst:
@@ -256,3 +255,7 @@ def main() -> int:
             print(f"    {worst}")
         failed |= not report.holds
     return int(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -257,26 +257,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--beta1", type=float, required=True)
     parser.add_argument("--beta2", type=float, required=True)
     parser.add_argument("--noise-weight", type=float, default=0.3, help="lambda: a small one allows a large eta")
-    parser.add_argument("--z-points", type=int, default=Grid.z_points)
-    parser.add_argument("--s-points", type=int, default=Grid.s_points)
-    parser.add_argument("--low-points", type=int, default=Grid.low_points)
-    parser.add_argument("--s-min", type=float, default=Grid.s_min)
-    parser.add_argument("--s-dense", type=float, default=Grid.s_dense)
-    parser.add_argument("--s-max", type=float, default=Grid.s_max)
-    parser.add_argument("--tail-share", type=float, default=Grid.tail_share)
+    for field in fields(Grid):
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=type(field.default), default=field.default)
     parser.add_argument("--safety", type=float, default=0.01, help="share of J given up after the check")
     parser.add_argument("--output", type=Path, default=Path("theory/l1/certificates"), help="a folder")
     given = parser.parse_args(arguments)
     start = time.perf_counter()
-    grid = Grid(
-        z_points=given.z_points,
-        s_points=given.s_points,
-        low_points=given.low_points,
-        s_min=given.s_min,
-        s_dense=given.s_dense,
-        s_max=given.s_max,
-        tail_share=given.tail_share,
-    )
+    grid = Grid(**{field.name: getattr(given, field.name) for field in fields(Grid)})
     found = find(given.beta1, given.beta2, given.noise_weight, grid)
     certificate = lower_gain(found, Effort(), given.safety)
     given.output.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any
 
 import sympy
 
@@ -20,20 +19,11 @@ from adabatch.moments.gradient_moments import (
 )
 from adabatch.moments.noise_scale import stationary_batch_size
 from adabatch.moments.statistic import estimates
-from proofs.steps import Step, identity, prose, proves
-from theory.estimators.expectations import (
-    GaussianGroups,
-    effective_eta,
-    expected_moments,
-    expected_statistic,
-    moments,
-)
-from theory.estimators.expectations import eta_to_enforce as theory_eta_to_enforce
+from proofs.steps import Expression, Step, identity, prose, proves
+from theory.estimators import expectations as theory
 from theory.estimators.finite_population import batch_mean_variance, sample_variance_factor
 
 __all__ = ["finite_population", "fixed_points", "plug_in_denominator", "variance_of_groups"]
-
-Expression = Any
 
 gradient, trace, scale = sympy.symbols("G sigma2 B", positive=True)
 eta = sympy.Symbol("eta", positive=True)
@@ -57,9 +47,9 @@ def _group_means(count: int, size: Expression) -> tuple[list[sympy.Symbol], Grad
     return deviations, GradientMoments(count, size, sum(g**2 for g in means), mean**2)
 
 
-def _exact_groups(count: Expression, size: Expression) -> GaussianGroups:
+def _exact_groups(count: Expression, size: Expression) -> theory.GaussianGroups:
     """The same groups for ``theory.estimators.expectations``, in one coordinate with variance sigma2."""
-    return GaussianGroups(count, size, gradient**2, trace, trace**2, trace * gradient**2)
+    return theory.GaussianGroups(count, size, gradient**2, trace, trace**2, trace * gradient**2)
 
 
 @proves(
@@ -110,16 +100,14 @@ def finite_population() -> Iterator[Step]:
 def variance_of_groups() -> Iterator[Step]:
     """Expectations and Gaussian variances of the four estimators of :mod:`adabatch.moments.gradient_moments`."""
     n, m = groups, group_size
-    expected = expected_moments(_exact_groups(n, m))
+    expected = theory.expected_moments(_exact_groups(n, m))
     sums = (expected.sum_of_squares, expected.squared_norm)
     for count in (2, 3, 4):
         deviations, drawn = _group_means(count, m)
-        exact = expected_moments(_exact_groups(count, m))
-        for what, polynomial, claimed in (
-            (rf"\mathbb{{E}}\textstyle\sum_j g_j^2,\ n={count}", drawn.sum_of_squares, exact.sum_of_squares),
-            (rf"\mathbb{{E}}g^2,\ n={count}", drawn.squared_norm, exact.squared_norm),
-        ):
-            yield identity(what, expectation(polynomial, deviations, trace / m), claimed)
+        exact = theory.expected_moments(_exact_groups(count, m))
+        for what, name in ((r"\textstyle\sum_j g_j^2", "sum_of_squares"), ("g^2", "squared_norm")):
+            measured = expectation(getattr(drawn, name), deviations, trace / m)
+            yield identity(rf"\mathbb{{E}}{what},\ n={count}", measured, getattr(exact, name))
     yield identity(
         r"\mathbb{E}\,g^2 = G^2 + \sigma^2/b",
         (n * (gradient**2 + trace / m) + n * (n - 1) * gradient**2) / n**2,
@@ -140,7 +128,7 @@ def variance_of_groups() -> Iterator[Step]:
             yield identity(
                 rf"\mathrm{{Var}}[\text{{{name.replace('_', ' ')}}}],\ n={count}",
                 second - first**2,
-                moments(_exact_groups(count, m), name).variance,
+                theory.moments(_exact_groups(count, m), name).variance,
                 "Gaussian moments",
             )
     yield prose(r"\text{summed over the eigenvectors of } \Sigma", "Gaussian coordinates are independent")
@@ -158,13 +146,15 @@ def variance_of_groups() -> Iterator[Step]:
 def plug_in_denominator() -> Iterator[Step]:
     """Which relative error the plug-in test enforces, and what to give it instead."""
     n, m = groups, group_size
-    error = effective_eta(eta, "unbiased")
-    at_equality = GaussianGroups(n, m, gradient**2, error**2 * n * m * gradient**2, 0, 0)
-    variance, squared_norm = estimates(expected_moments(at_equality), "unbiased")
-    wanted = theory_eta_to_enforce(eta)
-    debiased_variance, debiased_norm = estimates(
-        expected_moments(GaussianGroups(n, m, gradient**2, eta**2 * n * m * gradient**2, 0, 0)), "debiased"
-    )
+    wanted = theory.eta_to_enforce(eta)
+
+    def tested(error: Expression, estimator: str) -> tuple[Expression, Expression]:
+        """The expected variance and squared norm at this relative error."""
+        at_error = theory.GaussianGroups(n, m, gradient**2, error**2 * n * m * gradient**2, 0, 0)
+        return estimates(theory.expected_moments(at_error), estimator)
+
+    variance, squared_norm = tested(theory.effective_eta(eta, "unbiased"), "unbiased")
+    debiased_variance, debiased_norm = tested(eta, "debiased")
     yield identity(
         r"\mathbb{E}[\mathrm{tr}\,\hat\Sigma]/b = \eta^2\,\mathbb{E}\|g\|^2 "
         r"\text{ at } \mathrm{tr}\,\Sigma/b = \eta^2/(1-\eta^2)\,\|G\|^2",
@@ -173,7 +163,7 @@ def plug_in_denominator() -> Iterator[Step]:
     )
     yield identity(
         r"\text{given } \eta/\sqrt{1+\eta^2}: \text{ the relative error is } \eta",
-        sympy.simplify(effective_eta(wanted, "unbiased") ** 2),
+        sympy.simplify(theory.effective_eta(wanted, "unbiased") ** 2),
         eta**2,
     )
     yield identity(
@@ -197,10 +187,10 @@ def fixed_points() -> Iterator[Step]:
     n = groups
     for estimator in ("debiased", "unbiased", "paper"):
         batch_size = stationary_batch_size(scale, eta, estimator, n)
-        at_rest = GaussianGroups(n, batch_size / n, gradient**2, scale * gradient**2, 0, 0)
+        at_rest = theory.GaussianGroups(n, batch_size / n, gradient**2, scale * gradient**2, 0, 0)
         yield identity(
             rf"T = b^* \text{{ ({estimator})}}",
-            expected_statistic(at_rest, eta, estimator),
+            theory.expected_statistic(at_rest, eta, estimator),
             batch_size,
             "B_noise = tr Sigma / ||G||^2",
         )

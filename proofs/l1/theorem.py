@@ -10,6 +10,7 @@ import numpy as np
 import sympy
 
 from adabatch.moments import l1 as estimators
+from proofs.adam.assembly import DESCENT
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
@@ -25,17 +26,13 @@ from proofs.adam.symbols import (
     dimension,
     initial_sum,
     noise,
+    open_roots,
     q,
     r,
+    same,
 )
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves
-from theory.adam.constants import (
-    descent_budget,
-    drift_constant,
-    momentum_amplification,
-    preconditioner_start,
-    second_moment_weight,
-)
+from proofs.steps import Evidence, Step, by_lemma, cauchy_schwarz, checked, identity, nonnegative, prose, proves
+from theory.adam import constants
 from theory.bound import Bound
 from theory.l1 import theorem as theory
 
@@ -43,15 +40,6 @@ __all__ = ["effective_dimensions", "key_lemma", "l1_estimators", "l1_theorem", "
 
 Function = Callable[..., Any]
 SOURCE = "the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
-
-
-def open_roots(expression: Any) -> Any:
-    """Square roots of perfect squares of positive symbols are taken."""
-
-    def is_root(part: Any) -> bool:
-        return bool(part.is_Pow and part.exp.is_Rational and part.exp.q == 2)
-
-    return sympy.sympify(expression).replace(is_root, lambda root: sympy.factor(root.base) ** root.exp)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -62,23 +50,22 @@ def open_roots(expression: Any) -> Any:
     "l1 key lemma",
     "conditional descent under any noise",
     r"$E_k[((Gg)^+ - \rho(Gg)^-)/\sqrt{v_k}] \ge G^2/\sqrt{D_k} - (1+\rho)\,\mathrm{sd}_k(g)/\sqrt c$ "
-    r"with "
-    r"$D_k = \beta_2 v_{k-1} + c\,G^2$, for any noise with $E_k g = G$.",
+    r"with $D_k = \beta_2 v_{k-1} + c\,G^2$, for any noise with $E_k g = G$.",
     source=SOURCE,
 )
 def key_lemma() -> Iterator[Step]:
     """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, for any law."""
     deviation = sympy.Symbol("sigma", positive=True)
-    root_weight = sympy.sqrt(second_moment_weight(BETA2))
+    root_weight = sympy.sqrt(constants.second_moment_weight(BETA2))
     weight = sympy.cancel(theory.l1_noise_cost(BETA1, BETA2, deviation) * root_weight / deviation)
     yield from _key_scaling()
-    yield from _key_cases(weight, sympy.cancel(momentum_amplification(BETA1, BETA2)))
+    yield from _key_cases(weight, sympy.cancel(constants.momentum_amplification(BETA1, BETA2)))
     yield from _key_expectation()
 
 
 def _key_scaling() -> Iterator[Step]:
     gradient, second_moment, x = sympy.symbols("G v x", positive=True)
-    c = second_moment_weight(BETA2)
+    c = constants.second_moment_weight(BETA2)
     s = BETA2 * second_moment / (c * gradient**2)
     left = gradient * (x * gradient) / sympy.sqrt(BETA2 * second_moment + c * (x * gradient) ** 2)
     scaled = gradient * x / (sympy.sqrt(c) * sympy.sqrt(s + x**2))
@@ -161,8 +148,8 @@ def l1_theorem() -> Iterator[Step]:
     "Theorem (scalar test)",
     "Adam under the scalar norm test, with a condition on the dimension",
     r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step, the theorem of the l1 test holds for "
-    r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and $\sqrt{\sum_i v_{0,i}}$ in "
-    r"$A$.",
+    r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and "
+    r"$\sqrt{\sum_i v_{0,i}}$ in $A$.",
     source=SOURCE,
     uses=("L1", "L3", "L4", "L7", "l1 key lemma"),
 )
@@ -171,12 +158,11 @@ def scalar_theorem() -> Iterator[Step]:
     squares = sympy.Symbol("V2", positive=True)
     found = theory.scalar_test_bound(PROBLEM, ADAM, squares)
     first, second, third = sympy.symbols("x_1:4", nonnegative=True)
-    spread = (first - second) ** 2 + (first - third) ** 2 + (second - third) ** 2
     yield from _descent(found)
-    yield identity(
+    yield cauchy_schwarz(
         r"3\textstyle\sum x_i^2 - (\sum x_i)^2 = \sum_{i<j}(x_i-x_j)^2",
-        3 * (first**2 + second**2 + third**2) - (first + second + third) ** 2,
-        spread,
+        (1, 1, 1),
+        (first, second, third),
         "so that sum_i sd_i <= sqrt(d) sqrt(sum_i sd_i^2) <= eta sqrt(d) ||G||_2 (d = 3)",
     )
     yield identity(
@@ -208,23 +194,26 @@ def _descent(found: Bound) -> Iterator[Step]:
     yield identity(
         r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",
         sympy.expand(alpha * (1 - BETA1) * budget),
-        sympy.expand(alpha * descent_budget(PROBLEM, ADAM, drift_constant(BETA1, BETA2))),
+        sympy.expand(DESCENT),
     )
 
 
 def _denominators(found: Bound, eta_of_growth: Function, start: Any) -> Iterator[Step]:
     """One step of the telescoping of L7, where the root mean square or mean of g is at most T times G's norm."""
     total, norm, growth = sympy.symbols("V G T", positive=True)
-    root_weight = sympy.sqrt(second_moment_weight(BETA2))
+    root_weight = sympy.sqrt(constants.second_moment_weight(BETA2))
     new = q * total + root_weight * growth * norm
     stepped = (
-        q * total + root_weight * norm + preconditioner_start(BETA2, new) - preconditioner_start(BETA2, total)
+        q * total
+        + root_weight * norm
+        + constants.preconditioner_start(BETA2, new)
+        - constants.preconditioner_start(BETA2, total)
     )
     cost = open_roots(found.constants["B"].subs(noise, eta_of_growth(growth)))
     yield identity(
         r"\text{one step of the denominators costs } B\,\|G_k\|", stepped, cost * norm, "E_k|g| <= T |G|"
     )
-    yield identity(r"A = \Phi(V_0)", found.constants["A"], preconditioner_start(BETA2, start))
+    yield identity(r"A = \Phi(V_0)", found.constants["A"], constants.preconditioner_start(BETA2, start))
 
 
 def _solution(found: Bound) -> Iterator[Step]:
@@ -249,27 +238,11 @@ def _solution(found: Bound) -> Iterator[Step]:
         start**2,
         "so S/B - A/B^2 <= S^2/(A+BS): the simpler form",
     )
-    yield checked(
-        r"\text{the bound is } S_+", lambda: _same(found.value, theory.solve_with_noise(a_0, b_0, budget, nu))
-    )
-    yield checked(
+    yield same(r"\text{the bound is } S_+", (found.value, theory.solve_with_noise(a_0, b_0, budget, nu)))
+    yield same(
         r"(1/B - \nu')\,\text{(simpler form)} = P/(1-\beta_1) + A/B^2",
-        lambda: _same(simpler * (1 / b_0 - nu), budget + a_0 / b_0**2),
+        (simpler * (1 / b_0 - nu), budget + a_0 / b_0**2),
     )
-
-
-def _same(left: Any, right: Any) -> Evidence:
-    """Whether two large expressions agree, exactly or to 60 digits at points chosen once for all."""
-    if left == right:
-        return Evidence(True, "the same expression")
-    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
-    generator = np.random.default_rng(0)
-    for _ in range(5):
-        point = {symbol: sympy.Rational(int(generator.integers(1, 999)), 1000) for symbol in symbols}
-        difference, scale = (left - right).subs(point), left.subs(point)
-        if abs(sympy.N(difference / scale, 60, maxn=400)) > sympy.Float("1e-50"):
-            return Evidence(False, f"differs at {point}")
-    return Evidence(True, "5 random rational points, 60 digits")
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -280,9 +253,8 @@ def _same(left: Any, right: Any) -> Evidence:
     "effective dimensions",
     "the scalar test against the l1 test",
     r"The scalar test with $\eta_s$ implies the l1 test with $\eta = \eta_s\sqrt{d_{sd}/d_G}$, "
-    r"$d_{sd} = (\sum sd_i)^2/\sum sd_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the scalar "
-    r"test "
-    r"is an equality.",
+    r"$d_{sd} = (\sum sd_i)^2/\sum sd_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the "
+    r"scalar test is an equality.",
     source=SOURCE,
 )
 def effective_dimensions() -> Iterator[Step]:
@@ -311,8 +283,7 @@ def effective_dimensions() -> Iterator[Step]:
     "what the l1 test's estimators measure",
     r"For $J$ independent groups: $E\hat\sigma_i = \sigma_i$ for Gaussian groups, with the correction "
     r"$c_4(J)$; and $E N \le \|G\|_1$ for $N = \frac1J\sum_j\sum_i \mathrm{sgn}(\bar g_i - "
-    r"g_{ji}/J)\,g_{ji}$, "
-    r"for any law.",
+    r"g_{ji}/J)\,g_{ji}$, for any law.",
     source=SOURCE,
 )
 def l1_estimators() -> Iterator[Step]:
@@ -324,7 +295,7 @@ def l1_estimators() -> Iterator[Step]:
         r"\le |G|",
         "g_j is independent of the other groups",
     )
-    yield checked(r"E N \le |G|: \text{ all outcomes of small groups}", lambda: _conservative())
+    yield checked(r"E N \le |G|: \text{ all outcomes of small groups}", _conservative)
 
 
 def _unbiased(groups: int) -> Step:

@@ -3,19 +3,12 @@ r"""SGD under the norm test and gradient descent with relative errors: descent, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import sympy
 
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
 from proofs.steps import Step, identity, nonnegative, prose, proves
-from theory.other_optimizers.sgd import (
-    average_squared_norm_bound,
-    best_step_size,
-    descent_per_step,
-    relative_error_bound,
-    relative_error_descent,
-)
+from theory.other_optimizers import sgd as theory
 
 __all__ = ["relative_error_theorem", "sgd_theorem"]
 
@@ -38,11 +31,12 @@ TELESCOPING = prose(
 )
 def sgd_theorem() -> Iterator[Step]:
     """SGD: the descent per step and the bound."""
-    value = average_squared_norm_bound(PROBLEM, step_size=alpha, eta=eta).value
+    value = theory.average_squared_norm_bound(PROBLEM, step_size=alpha, eta=eta).value
     variance = sympy.Symbol("V", nonnegative=True)
     expected = alpha * gradient**2 - smoothness * alpha**2 / 2 * (gradient**2 + variance)
-    per_step = descent_per_step(smoothness, alpha, eta)
-    short = (1 - 1 / (1 + free)) * best_step_size(smoothness, eta)
+    per_step = theory.descent_per_step(smoothness, alpha, eta)
+    after = level * (1 - 2 * alpha * smoothness + alpha**2 * smoothness**2 * (1 + eta**2))  # on L w^2 / 2
+    short = (1 - 1 / (1 + free)) * theory.best_step_size(smoothness, eta)
     yield prose(
         r"E_k L(w_{k+1}) \le L(w_k) - \alpha\|G_k\|^2 + \tfrac{L\alpha^2}2 E_k\|g_k\|^2",
         "descent lemma, and E_k g_k = G_k",
@@ -59,10 +53,23 @@ def sgd_theorem() -> Iterator[Step]:
     yield identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap)
     yield nonnegative(
         r"\text{descent} \ge \alpha/2 \text{ for } \alpha \le 1/(L(1+\eta^2))",
-        descent_per_step(smoothness, short, eta) - short / 2,
+        theory.descent_per_step(smoothness, short, eta) - short / 2,
         [smoothness, eta, free],
     )
-    yield from _quadratic(per_step, alpha, eta**2, "any unbiased noise of variance eta^2 G^2")
+    yield identity(
+        r"L w^2/2: f_k - E_k f_{k+1} = \text{descent} \cdot G_k^2",
+        level - after,
+        per_step * (2 * smoothness * level),
+        "any unbiased noise of variance eta^2 G^2; G^2 = 2 L f: equality in every step",
+    )
+    yield nonnegative(
+        r"\text{f contracts: } 1 - q \ge 0, \; q = 1-2\alpha L+\alpha^2L^2(1+\eta^2), "
+        r"\text{ for } \alpha < 2/(L(1+\eta^2))",
+        1 - after / level,
+        [eta, free],
+        {alpha: 2 * short},
+        "E f_{K+1} / Delta = q^K -> 0: the ratio of the sum to the bound is 1 - q^K",
+    )
 
 
 @proves(
@@ -74,11 +81,11 @@ def sgd_theorem() -> Iterator[Step]:
 )
 def relative_error_theorem() -> Iterator[Step]:
     """Gradient descent at step size 1 / L with relative errors: the descent per step and the bound."""
-    value = relative_error_bound(PROBLEM, eta=eta).value
+    value = theory.relative_error_bound(PROBLEM, eta=eta).value
     step = 1 / smoothness
     norm_of_g = gradient**2 + 2 * inner + error**2
     fall = step * (gradient**2 + inner) - smoothness * step**2 / 2 * norm_of_g
-    per_step = relative_error_descent(smoothness, eta)
+    per_step = theory.relative_error_descent(smoothness, eta)
     after = level * eta**2
     yield prose(
         r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k,g_k\rangle + \tfrac{L\alpha^2}2\|g_k\|^2", "descent lemma"
@@ -101,25 +108,4 @@ def relative_error_theorem() -> Iterator[Step]:
         level - after,
         per_step * (2 * smoothness * level),
         "w_{k+1} = -+ eta w_k and G^2 = 2 L f: equality, and f_{K+1} / Delta = eta^(2K) -> 0",
-    )
-
-
-def _quadratic(per_step: Any, step: Any, relative_variance: Any, noise: str) -> tuple[Any, ...]:
-    """On L w^2 / 2 nothing is lost: f_k - E_k f_{k+1} = descent G_k^2, and f contracts by q < 1."""
-    after = level * (1 - 2 * step * smoothness + step**2 * smoothness**2 * (1 + relative_variance))
-    inside = 2 * (1 - 1 / (1 + free)) * best_step_size(smoothness, eta)
-    return (
-        identity(
-            r"L w^2/2: f_k - E_k f_{k+1} = \text{descent} \cdot G_k^2",
-            level - after,
-            per_step * (2 * smoothness * level),
-            f"{noise}; G^2 = 2 L f: equality in every step",
-        ),
-        nonnegative(
-            r"\text{f contracts: } 1 - q \ge 0, \; q = 1-2\alpha L+\alpha^2L^2(1+\eta^2), "
-            r"\text{ for } \alpha < 2/(L(1+\eta^2))",
-            (1 - after / level).subs(step, inside),
-            [eta, free],
-            reason="E f_{K+1} / Delta = q^K -> 0: the ratio of the sum to the bound is 1 - q^K",
-        ),
     )

@@ -7,16 +7,15 @@ from typing import Any
 
 import sympy
 
+from proofs.adam.assembly import DESCENT, KAPPA, self_bounding
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
-from proofs.adam.symbols import PROBLEM, noise, r
-from proofs.assembly import Point, budget_step, equal_at_points, self_bounding
+from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, alpha, noise, r, same
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import momentum_amplification
 from theory.adam.key_inequality import normalized_response
 from theory.adam.normalized_step import rare_value, rare_variance
-from theory.bound import Bound
 from theory.training import clipping as theory
 
 __all__ = ["clipping_counterexample", "clipping_theorem"]
@@ -85,33 +84,28 @@ def _expectation(least: Any) -> Iterator[Step]:
 
 def _assembly() -> Iterator[Step]:
     """The bound returned is the root of S^2 = Q (A + B S) with this kappa."""
-
-    def found(point: Point) -> Bound:
-        return theory.clipped_bound(PROBLEM, point.adam, floor=floor)
-
-    def kappa(point: Point) -> Any:
-        return theory.clipped_alignment(momentum_amplification(point.beta1, point.beta2), point.eta, floor)
-
-    yield budget_step(found, kappa, lambda point: point.descent)
-    yield from self_bounding(found, lambda bound: bound.terms["Qbar"])
+    found = theory.clipped_bound(PROBLEM, ADAM, floor=floor)
+    kappa = theory.clipped_alignment(momentum_amplification(BETA1, BETA2), noise, floor)
+    yield same(
+        r"\alpha(1-\beta_1)\,\kappa\,\bar Q = \text{ the descent summed over the steps}",
+        (alpha * (1 - BETA1) * kappa * found.terms["Qbar"], DESCENT),
+        reason="the descent lemma, L3, L4, and the expectation",
+    )
+    yield from self_bounding(found.value, found.terms["Qbar"])
     yield identity(
         r"\kappa_\phi = 0 \text{ at the largest } \eta = \sqrt{\phi_0(1-r)}",
         theory.clipped_alignment(1 / (1 - r), sympy.sqrt(floor * (1 - r)), floor),
         0,
     )
-    yield equal_at_points(
-        r"\eta_{\max}^2 = \phi_0(1-r)",
-        lambda point: (theory.largest_admissible_eta(point.beta1, point.beta2, floor) ** 2, floor * (1 - point.r)),
+    yield same(
+        r"\eta_{\max}^2 = \phi_0(1-r)", (theory.largest_admissible_eta(BETA1, BETA2, floor) ** 2, floor * (1 - r))
     )
     yield nonnegative(
         r"\kappa_\phi \text{ falls with } \eta^2",
         -sympy.diff(theory.clipped_alignment(rho, sympy.sqrt(s), floor), s),
         [s, rho, floor],
     )
-    yield equal_at_points(
-        r"\kappa_\phi = \kappa \text{ at } \phi_0 = 1",
-        lambda point: (kappa(point).subs(floor, 1), point.alignment),
-    )
+    yield same(r"\kappa_\phi = \kappa \text{ at } \phi_0 = 1", (kappa.subs(floor, 1), KAPPA))
 
 
 @proves(

@@ -3,17 +3,15 @@ r"""Violated steps: what they can climb, and what they leave in the second momen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import sympy
 
+from proofs.adam.assembly import DESCENT, KAPPA, START, self_bounding
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l6_descent import lemma_l6
-from proofs.adam.symbols import PROBLEM, alpha
-from proofs.assembly import Point, equal_at_points, self_bounding
+from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, alpha, same
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import momentum_amplification, preconditioner_start, squared_noise_growth
-from theory.bound import Bound
 from theory.training import violated_steps as theory
 
 __all__ = ["violated_steps"]
@@ -89,24 +87,14 @@ def _memory() -> Iterator[Step]:
 def _assembly() -> Iterator[Step]:
     """The bound returned."""
     violated, deviation = sympy.symbols("F X", nonnegative=True)
-
-    def found(point: Point) -> Bound:
-        return theory.violated_bound(PROBLEM, point.adam, violated_gradient=violated, excess_deviation=deviation)
-
-    def sides(point: Point) -> tuple[Any, Any]:
-        result, rho_at = found(point), momentum_amplification(point.beta1, point.beta2)
-        climbed = theory.uphill_cost(rho_at, point.alignment, point.beta2) * violated
-        whole = alpha * (1 - point.beta1) * point.alignment * _q(result)
-        return whole, point.descent + alpha * (1 - point.beta1) * climbed
-
-    yield equal_at_points(
+    found = theory.violated_bound(PROBLEM, ADAM, violated_gradient=violated, excess_deviation=deviation)
+    total = found.terms["Qbar"] + found.terms["violated gradient"]
+    climbed = theory.uphill_cost(momentum_amplification(BETA1, BETA2), KAPPA, BETA2) * violated
+    yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q' = \Delta + \alpha^2KLd\,\Gamma + "
         r"\alpha(1-\beta_1)\tfrac{\kappa+\rho}{\sqrt c}F",
-        sides,
-        "the descent lemma summed, with the loss on the violated steps",
+        (alpha * (1 - BETA1) * KAPPA * found.terms["Qbar"], DESCENT),
+        (KAPPA * found.terms["violated gradient"], climbed),
+        reason="the descent lemma summed, with the loss on the violated steps",
     )
-    yield from self_bounding(found, _q, lambda point: theory.excess_memory(point.beta2) * deviation)
-
-
-def _q(bound: Bound) -> Any:
-    return bound.terms["Qbar"] + bound.terms["violated gradient"]
+    yield from self_bounding(found.value, total, START + theory.excess_memory(BETA2) * deviation)

@@ -7,24 +7,16 @@ from typing import Any
 
 import sympy
 
+from proofs.adam.assembly import GROWTH, KAPPA, START
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l6_descent import lemma_l6
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import BETA1, BETA2, PROBLEM, UNIT_INTERVALS, a, alpha, b, gap, smoothness, steps
-from proofs.adam.symbols import dimension as d
-from proofs.assembly import Point, equal_at_points
+from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, UNIT_INTERVALS, a, b, same
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
-from theory.adam.constants import (
-    drift_constant,
-    freezing_constant,
-    normalized_step_bound,
-    preconditioner_growth,
-    solve_self_bounding,
-)
-from theory.bound import Bound
+from theory.adam import constants
 from theory.training import weight_decay as theory
 
 __all__ = ["weight_bound", "weight_decay_theorem"]
@@ -63,49 +55,39 @@ def weight_decay_theorem() -> Iterator[Step]:
 
 def _drift() -> Iterator[Step]:
     """The square of a step, and the freezing error with steps of size s."""
-    step = normalized_step_bound(BETA1, BETA2) + pull
+    step = constants.normalized_step_bound(BETA1, BETA2) + pull
     yield by_lemma(
         r"|g_j|/\sqrt{v_k} \le c^{-1/2}\beta_2^{-(k-j)/2}", lemma_l2, reason="v has no weight decay in it"
     )
     yield identity(
         r"\Gamma_W = s^2/2 + s\,(1-\beta_1)r/(\sqrt c(1-r)^2)",
         theory.decayed_drift(BETA1, BETA2, pull),
-        step**2 / 2 + step * freezing_constant(BETA1, BETA2),
+        step**2 / 2 + step * constants.freezing_constant(BETA1, BETA2),
         "the descent lemma's square, and L3's sum with s in the place of C_m",
     )
-    yield equal_at_points(
+    yield same(
         r"\Gamma_W = \Gamma \text{ at } \lambda = 0",
-        lambda point: (
-            theory.decayed_drift(point.beta1, point.beta2, 0),
-            drift_constant(point.beta1, point.beta2),
-        ),
+        (theory.decayed_drift(BETA1, BETA2, 0), constants.drift_constant(BETA1, BETA2)),
     )
 
 
 def _root() -> Iterator[Step]:
     """The bound solves (1 - beta1) kappa S^2 = (P_W + lambda W S)(A + B S)."""
     rate, width = sympy.symbols("lambda W", positive=True)
-
-    def found(point: Point) -> Bound:
-        return theory.weight_decay_bound(PROBLEM, point.adam, weight_decay=rate, largest_weight=width)
-
-    def sides(point: Point) -> tuple[Any, Any]:
-        result, leading = found(point), (1 - point.beta1) * point.alignment
-        square = leading - rate * width * point.growth
-        linear = result.terms["P_W"] * point.growth + rate * width * point.start
-        root = solve_self_bounding(linear / square, result.terms["P_W"] * point.start / square, 1)
-        return result.value, root
-
-    def budget_sides(point: Point) -> tuple[Any, Any]:
-        drift = theory.decayed_drift(point.beta1, point.beta2, rate * width)
-        return alpha * found(point).terms["P_W"], gap + alpha**2 * steps * smoothness * d * drift
-
-    yield equal_at_points(r"\alpha P_W = \Delta + \alpha^2 KLd\,\Gamma_W", budget_sides)
+    found = theory.weight_decay_bound(PROBLEM, ADAM, weight_decay=rate, largest_weight=width)
+    drift = theory.decayed_drift(BETA1, BETA2, rate * width)
+    square = (1 - BETA1) * KAPPA - rate * width * GROWTH
+    linear = found.terms["P_W"] * GROWTH + rate * width * START
+    root = constants.solve_self_bounding(linear / square, found.terms["P_W"] * START / square, 1)
+    yield same(
+        r"\alpha P_W = \Delta + \alpha^2 KLd\,\Gamma_W",
+        (found.terms["P_W"], constants.descent_budget(PROBLEM, ADAM, drift)),
+    )
     yield by_lemma(r"S^2 \le A' + B'S, \text{ solved}", lemma_l8, reason="with Q = 1")
-    yield equal_at_points(
+    yield same(
         r"\text{the bound solves } S^2 = A' + B'S, A' = P_WA/(D-lB), B' = (P_WB+lA)/(D-lB)",
-        sides,
-        "D = (1 - beta1) kappa, l = lambda W: the quadratic divided by its leading coefficient",
+        (found.value, root),
+        reason="D = (1 - beta1) kappa, l = lambda W: the quadratic divided by its leading coefficient",
     )
 
 
@@ -133,14 +115,17 @@ def _simpler() -> Iterator[Step]:
 def weight_bound() -> Iterator[Step]:
     """|w_{k+1}| <= q |w_k| + alpha C_m, solved; and the condition never covers the whole box."""
     rate, step_size, first, share = sympy.symbols("lambda alpha w n", positive=True)
-    box = normalized_step_bound(BETA1, BETA2) / rate
+    box = constants.normalized_step_bound(BETA1, BETA2) / rate
     kept = 1 - step_size * rate
 
     def last(count: Any) -> Any:
         return kept**count * first + (1 - kept**count) * box
 
     found = theory.weight_bound(BETA1, BETA2, rate, first, step_size, 3)
-    slack = normalized_step_bound(BETA1, BETA2) ** 2 - ((1 - BETA1) / preconditioner_growth(BETA2, 0)) ** 2
+    slack = (
+        constants.normalized_step_bound(BETA1, BETA2) ** 2
+        - ((1 - BETA1) / constants.preconditioner_growth(BETA2, 0)) ** 2
+    )
     yield by_lemma(r"|w_{k+1}| \le (1-\alpha\lambda)|w_k| + \alpha C_m", lemma_l1)
     yield identity(
         r"x_{k+1} = q x_k + \alpha C_m \text{ for } x_k = q^kw + (1-q^k)C_m/\lambda",

@@ -119,20 +119,20 @@ PERTURBED: dict[str, Callable[[], CheckedProof]] = {
         lemma_l5, {"normalized_response": lambda x, s: x / sympy.sqrt(s + 2 * x**2)}
     ),
     "L7 with A 1% smaller": lambda: altered(
-        lemma_l7, {"preconditioner_start": scaled(constants.preconditioner_start, 1 / ONE_PERCENT)}
+        lemma_l7, {"constants.preconditioner_start": scaled(constants.preconditioner_start, 1 / ONE_PERCENT)}
     ),
     "L7 with B 1% smaller": lambda: altered(
-        lemma_l7, {"preconditioner_growth": scaled(constants.preconditioner_growth, 1 / ONE_PERCENT)}
+        lemma_l7, {"constants.preconditioner_growth": scaled(constants.preconditioner_growth, 1 / ONE_PERCENT)}
     ),
     "L7 with B without tau": lambda: altered(
-        lemma_l7, {"preconditioner_growth": lambda b2, eta: constants.preconditioner_growth(b2, 0 * eta)}
+        lemma_l7, {"constants.preconditioner_growth": lambda b2, eta: constants.preconditioner_growth(b2, 0 * eta)}
     ),
     "L8 with 2 A Q for 4 A Q": lambda: altered(lemma_l8, {"solve_self_bounding": wrong_root}),
     "L8 with a root 1% smaller": lambda: altered(
         lemma_l8, {"solve_self_bounding": scaled(constants.solve_self_bounding, 1 / ONE_PERCENT)}
     ),
     "Theorem 1 with Gamma 1% smaller": lambda: altered(
-        theorem_1, {"drift_constant": scaled(constants.drift_constant, 1 / ONE_PERCENT)}
+        theorem_1, {"constants.drift_constant": scaled(constants.drift_constant, 1 / ONE_PERCENT)}
     ),
     "Theorem 1 with Qbar 1% smaller": lambda: altered(
         theorem_1,

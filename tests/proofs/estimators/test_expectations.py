@@ -48,9 +48,9 @@ PERTURBED = {
         variance_of_groups, {"debiased_squared_norm": lambda n, m, s, q: 2 * q - debiased_squared_norm(n, m, s, q)}
     ),
     "plug-in test enforces eta": lambda: altered(
-        plug_in_denominator, {"effective_eta": lambda eta, estimator: eta}
+        plug_in_denominator, {"theory.effective_eta": lambda eta, estimator: eta}
     ),
-    "plug-in test given eta": lambda: altered(plug_in_denominator, {"theory_eta_to_enforce": lambda eta: eta}),
+    "plug-in test given eta": lambda: altered(plug_in_denominator, {"theory.eta_to_enforce": lambda eta: eta}),
     "published estimator stops at B/eta^2": lambda: altered(
         fixed_points,
         {"stationary_batch_size": lambda scale, eta, estimator, n: stationary_batch_size(scale, eta, "debiased")},

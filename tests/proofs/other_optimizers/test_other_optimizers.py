@@ -62,22 +62,22 @@ def forward_recursion(multipliers, ratio, after=0):
 
 PERTURBED: dict[str, Callable[[], CheckedProof]] = {
     "SGD with a descent 1% larger": lambda: altered(
-        sgd_theorem, {"descent_per_step": lambda *a: ONE_PERCENT * sgd.descent_per_step(*a)}
+        sgd_theorem, {"theory.descent_per_step": lambda *a: ONE_PERCENT * sgd.descent_per_step(*a)}
     ),
     "SGD without eta": lambda: altered(
-        sgd_theorem, {"descent_per_step": lambda lips, step, eta: sgd.descent_per_step(lips, step, 0 * eta)}
+        sgd_theorem, {"theory.descent_per_step": lambda lips, step, eta: sgd.descent_per_step(lips, step, 0 * eta)}
     ),
     "SGD with a bound 1% smaller": lambda: altered(
-        sgd_theorem, {"average_squared_norm_bound": smaller(sgd.average_squared_norm_bound)}
+        sgd_theorem, {"theory.average_squared_norm_bound": smaller(sgd.average_squared_norm_bound)}
     ),
     "relative errors with 1 - eta for 1 - eta^2": lambda: altered(
-        relative_error_theorem, {"relative_error_descent": lambda lips, eta: (1 - eta) / (2 * lips)}
+        relative_error_theorem, {"theory.relative_error_descent": lambda lips, eta: (1 - eta) / (2 * lips)}
     ),
     "relative errors with the descent of exact gradients": lambda: altered(
-        relative_error_theorem, {"relative_error_descent": lambda lips, eta: 1 / (2 * lips)}
+        relative_error_theorem, {"theory.relative_error_descent": lambda lips, eta: 1 / (2 * lips)}
     ),
     "relative errors with a bound 1% smaller": lambda: altered(
-        relative_error_theorem, {"relative_error_bound": smaller(sgd.relative_error_bound)}
+        relative_error_theorem, {"theory.relative_error_bound": smaller(sgd.relative_error_bound)}
     ),
     "AdaGrad with a bound 1% smaller": lambda: altered(
         adagrad_theorem, {"preconditioned_sum_bound": smaller(adagrad.preconditioned_sum_bound)}
@@ -91,15 +91,19 @@ PERTURBED: dict[str, Callable[[], CheckedProof]] = {
     "epsilon with S = s + 2 e sqrt(s + 1)": lambda: altered(
         epsilon_proof, {"effective_history": lambda s, e: s + 2 * e * sympy.sqrt(s + 1)}
     ),
-    "multipliers without lo": lambda: altered(multiplier_proof, {"preconditioned_sum_bound": lowest_forgotten}),
-    "multipliers without hi": lambda: altered(multiplier_proof, {"preconditioned_sum_bound": highest_forgotten}),
-    "multipliers summed forwards": lambda: altered(multiplier_proof, {"amplifications": forward_recursion}),
+    "multipliers without lo": lambda: altered(
+        multiplier_proof, {"theory.preconditioned_sum_bound": lowest_forgotten}
+    ),
+    "multipliers without hi": lambda: altered(
+        multiplier_proof, {"theory.preconditioned_sum_bound": highest_forgotten}
+    ),
+    "multipliers summed forwards": lambda: altered(multiplier_proof, {"theory.amplifications": forward_recursion}),
     "bias correction without the root": lambda: altered(
-        bias_correction_proof, {"bias_correction_multiplier": lambda k, b1, b2: (1 - b2**k) / (1 - b1**k)}
+        bias_correction_proof, {"theory.bias_correction_multiplier": lambda k, b1, b2: (1 - b2**k) / (1 - b1**k)}
     ),
     "bias correction upside down": lambda: altered(
         bias_correction_proof,
-        {"bias_correction_multiplier": lambda k, b1, b2: (1 - b1**k) / sympy.sqrt(1 - b2**k)},
+        {"theory.bias_correction_multiplier": lambda k, b1, b2: (1 - b1**k) / sympy.sqrt(1 - b2**k)},
     ),
 }
 
