@@ -117,7 +117,7 @@ def _same_tokenizer(run: Path, settings: Settings, corpus: dict[str, Any]) -> To
             tokenizer = open_tokenizer(name, settings.data.end_of_document)
         except ValueError:
             continue
-        if tokenizer.fingerprint() == corpus["train"]["tokenizer"]["fingerprint"]:
+        if tokenizer.fingerprint == corpus["train"]["tokenizer"]["fingerprint"]:
             return tokenizer
     raise ValueError(
         f"neither {run / TOKENIZER_FILE} nor the tokenizer {settings.data.tokenizer} is there and the one that "

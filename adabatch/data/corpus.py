@@ -16,7 +16,6 @@ from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer, padded_vocabulary
-from adabatch.files import write_text
 from adabatch.settings.data import DataSettings
 
 __all__ = ["Corpus", "open_corpus", "prepared_vocabulary"]
@@ -43,12 +42,6 @@ class Corpus:
             return None
         part = self.validation.describe()
         return float(part["bytes"] / part["tokens"])
-
-    def copy_tokenizer_to_run(self, folder: Path) -> None:
-        """Write ``tokenizer.json``, from which a run resumes and is exported; nothing for ``bytes``."""
-        definition = self.tokenizer.definition()
-        if definition is not None:
-            write_text(folder / TOKENIZER_FILE, definition)
 
     def describe(self) -> dict[str, Any]:
         """What the corpus is, as JSON. Equal hashes mean equal tokens, on any machine."""
@@ -123,8 +116,9 @@ def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
         parts = [record["parts"][part] for part in PARTS]
         good = record["dtype"] in TOKEN_TYPES and type(record["tokenizer"]["size"]) is int
         good = good and isinstance(record["sources"], list)
-        good = good and all(type(part["tokens"]) is int and type(part["bytes"]) is int for part in parts)
-        good = good and all(part["tokens"] >= 0 for part in parts)
+        good = good and all(
+            type(part[key]) is int and part[key] >= 0 for part in parts for key in ("tokens", "bytes")
+        )
     except (ValueError, LookupError, TypeError, RecursionError):
         good = False
     if not good:
@@ -172,14 +166,4 @@ def _open_stream(settings: DataSettings, record: dict[str, Any], tokenizer: Toke
         return [part for source in sources for part in source.shard(index, settings.stream_shards)]
 
     description = {"part": "train", "tokenizer": record["tokenizer"], "sources": record["sources"]}
-    return StreamedSamples(
-        Stream(
-            shard,
-            settings.stream_shards,
-            tokenizer,
-            settings.sequence_length,
-            settings.shuffle_buffer,
-            settings.seed,
-            description,
-        )
-    )
+    return StreamedSamples(Stream(shard, tokenizer, settings, description))

@@ -19,7 +19,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 from adabatch.files import rename_folder, sync, write_json, write_text
 from adabatch.settings.data import DataSettings
 
-__all__ = ["PARTS", "TOKENIZER_FILE", "TOKEN_TYPES", "prepare"]
+__all__ = ["PARTS", "TOKENIZER_FILE", "TOKEN_TYPES", "prepare", "save_tokenizer"]
 
 FORMAT = 4
 TOKENIZER_FILE = "tokenizer.json"
@@ -94,7 +94,7 @@ class _Inputs:
         settings = self.settings
         streaming = f"first {settings.streaming_validation_tokens} of validation" if settings.streaming else "all"
         sources = [source.fingerprint for source in self.sources]
-        parts = [str(FORMAT), streaming, self.tokenizer.fingerprint(), *sources]
+        parts = [str(FORMAT), streaming, self.tokenizer.fingerprint, *sources]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -158,19 +158,19 @@ def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenC
     Raises:
         ValueError: what a task wrote was damaged since.
     """
-    total, digest = TokenCount(), hashlib.sha256()
+    counts, digest = [task.count(unfinished) or TokenCount() for task in tasks], hashlib.sha256()
     with path.open("wb") as file:
-        for task in tasks:
-            count, own = task.count(unfinished), hashlib.sha256()
-            with task.tokens_path(unfinished).open("rb") as tokens:
+        for task, count in zip(tasks, counts, strict=True):
+            own = hashlib.sha256()
+            with task.path(unfinished, "tokens").open("rb") as tokens:
                 while data := tokens.read(COPIED_AT_ONCE):
                     file.write(data)
                     digest.update(data)
                     own.update(data)
-            if count is None or own.hexdigest() != count.sha256:
+            if own.hexdigest() != count.sha256:
                 raise ValueError(f"tokens in {unfinished} were damaged; prepare the corpus again")
-            total = total.plus(count)
-    return replace(total, sha256=digest.hexdigest())
+    sums = (sum(getattr(count, name) for count in counts) for name in ("tokens", "bytes", "replaced"))
+    return TokenCount(*sums, sha256=digest.hexdigest())
 
 
 def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> None:
@@ -181,7 +181,7 @@ def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> Non
         "data": DataSettings.names(settings.data),
         "validation_data": DataSettings.names(settings.validation_data),
         "sources": [source.fingerprint for source in inputs.sources],
-        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint(), "size": tokenizer.size},
+        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint, "size": tokenizer.size},
         "texts_with_invalid_utf8": sum(count.replaced for count in parts.values()),
         "dtype": inputs.dtype,
         "parts": {
@@ -190,7 +190,12 @@ def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> Non
         },
         "versions": {name: version(name) for name in ("numpy", "tokenizers", "transformers", "datasets")},
     }
+    save_tokenizer(tokenizer, whole)
+    write_json(whole / "corpus.json", record)
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write ``tokenizer.json``, from which a run resumes and is exported; nothing for ``bytes``."""
     definition = tokenizer.definition()
     if definition is not None:
-        write_text(whole / TOKENIZER_FILE, definition)
-    write_json(whole / "corpus.json", record)
+        write_text(folder / TOKENIZER_FILE, definition)

@@ -37,11 +37,7 @@ def _open(settings: DataSettings, data: str | Sequence[str], fraction: float) ->
     for name in DataSettings.names(data):
         files = _files(name, settings.data_config)
         if files is None:
-            others.append(
-                HuggingFaceSource(
-                    name, settings.data_config, settings.split, settings.text_field, settings.streaming, fraction
-                )
-            )
+            others.append(HuggingFaceSource(name, settings, fraction))
         else:
             text += [file for file in files if not is_json_lines(file)]
             lines += [file for file in files if is_json_lines(file)]

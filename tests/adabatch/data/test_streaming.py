@@ -40,37 +40,38 @@ class ListPart:
 
 
 def make_stream(shards: list[list[ListPart]], length=3, buffer=0, seed=0) -> Stream:
-    return Stream(shards.__getitem__, len(shards), ByteTokenizer(), length, buffer, seed)
+    settings = DataSettings(sequence_length=length, stream_shards=len(shards), shuffle_buffer=buffer, seed=seed)
+    return Stream(shards.__getitem__, ByteTokenizer(), settings)
 
 
 def twin(stream: Stream, samples: int) -> list[list[int]]:
     """The first samples of the stream in plain Python: each shard's epochs, cut and shuffled, then interleaved."""
-    lines = [shard_twin(stream, index, samples) for index in range(stream.shards)]
-    return [lines[p % stream.shards][p // stream.shards] for p in range(samples)]
+    lines = [shard_twin(stream, index, samples) for index in range(stream.settings.stream_shards)]
+    return [lines[p % stream.settings.stream_shards][p // stream.settings.stream_shards] for p in range(samples)]
 
 
 def shard_twin(stream: Stream, index: int, samples: int) -> list[list[int]]:
     home = index
     while not any(list(read_parts(stream.shard(home)))):
-        home = (home + 1) % stream.shards
+        home = (home + 1) % stream.settings.stream_shards
     line, rest, block = [], [], 0
-    share = max(1, -(-stream.buffer // stream.shards))
+    share = max(1, -(-stream.settings.shuffle_buffer // stream.settings.stream_shards))
     epoch = -1
-    while len(line) * stream.shards < samples + stream.shards:
+    while len(line) * stream.settings.stream_shards < samples + stream.settings.stream_shards:
         epoch += 1
         parts = stream.shard(home)
-        if stream.buffer:
-            parts = [parts[i] for i in seeded_permutation(len(parts), [stream.seed, 0, index, epoch])]
+        if stream.settings.shuffle_buffer:
+            parts = [parts[i] for i in seeded_permutation(len(parts), [stream.settings.seed, 0, index, epoch])]
         for document in read_parts(parts):
             rest += [*document.text, 256]
         sequences = []
-        while len(rest) >= stream.sequence_length:
-            sequences.append(rest[: stream.sequence_length])
-            rest = rest[stream.sequence_length :]
+        while len(rest) >= stream.settings.sequence_length:
+            sequences.append(rest[: stream.settings.sequence_length])
+            rest = rest[stream.settings.sequence_length :]
         while sequences:
-            size = share if block else -(-share * (index + 1) // stream.shards)
+            size = share if block else -(-share * (index + 1) // stream.settings.stream_shards)
             filling, sequences = sequences[:size], sequences[size:]
-            order = seeded_permutation(len(filling), [stream.seed, 1, index, block])
+            order = seeded_permutation(len(filling), [stream.settings.seed, 1, index, block])
             line += [filling[i] for i in order]
             block += 1
     return line
