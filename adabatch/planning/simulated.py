@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
@@ -72,7 +73,7 @@ def simulate_steps(
         world_size: all ranks, tensor-parallel ones included.
         layouts: J, M and m; at least two groups each if the run tests. ``max_micro_batch`` is taken for m.
     """
-    parallel = replace(settings.parallel, compile=False, device="cpu")
+    length, parallel = settings.data.sequence_length, replace(settings.parallel, compile=False, device="cpu")
     ranks = DistributedContext(0, world_size, tensor_parallel=parallel.tensor_parallel)
     with fake_world(world_size):
         with torch.device("meta"):
@@ -82,7 +83,10 @@ def simulate_steps(
             wrapped.to_empty(device="cpu")
             if isinstance(wrapped, _ReplicatedByHand):
                 wrapped.make_buckets()
-            corpus = cast(Corpus, _Corpus(_Tokens(settings.data.sequence_length)))
+            samples = SimpleNamespace(
+                take=lambda positions: torch.zeros(len(positions), length, dtype=torch.int64)
+            )
+            corpus = cast(Corpus, SimpleNamespace(train=samples, validation=None))
             planned = _of_batch(replace(settings, parallel=parallel), layouts[-1])
             run = assemble_run(planned, ranks, corpus, wrapped, build_schedule(planned), layouts[-1])
             return observe_steps(run, layouts)
@@ -211,23 +215,6 @@ class _ReplicatedByHand(DistributedDataParallel):
             arrived.clear()
             if self.require_backward_grad_sync:
                 dist.all_reduce(bucket)
-
-
-@dataclass(frozen=True)
-class _Corpus:
-    train: _Tokens
-    validation: None = None
-
-
-@dataclass(frozen=True)
-class _Tokens:
-    """Samples that are all zeros."""
-
-    sequence_length: int
-
-    def take(self, positions: Sequence[int]) -> Tensor:
-        """As a :class:`adabatch.data.SampleSource`."""
-        return torch.zeros((len(positions), self.sequence_length), dtype=torch.int64)
 
 
 class _Numbers(TorchDispatchMode):
