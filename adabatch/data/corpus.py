@@ -78,13 +78,9 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
         tokenizer = open_trained(settings, folder / TOKENIZER_FILE)
     else:
         tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
-    train: SampleSource
-    if settings.streaming:
-        train = _open_stream(settings, record, tokenizer)
-    else:
-        train = _open_part("train", folder, record, settings)
-    validation = _open_part("validation", folder, record, settings) if _is_validated(settings) else None
-    return Corpus(train, validation, tokenizer, padded_vocabulary(tokenizer.size), folder)
+    parts = {part: _open_part(part, folder, record, settings) for part in _parts_used(settings)}
+    train: SampleSource = parts["train"] if not settings.streaming else _open_stream(settings, record, tokenizer)
+    return Corpus(train, parts.get("validation"), tokenizer, padded_vocabulary(tokenizer.size), folder)
 
 
 def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
@@ -101,8 +97,10 @@ def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
     return padded_vocabulary(_read_description(settings, folder)["tokenizer"]["size"])
 
 
-def _is_validated(settings: DataSettings) -> bool:
-    return settings.validation_data is not None or settings.validation_fraction > 0
+def _parts_used(settings: DataSettings) -> list[str]:
+    """The token files that are read: a stream has none of its own."""
+    validated = settings.validation_data is not None or settings.validation_fraction > 0
+    return [part for part, used in zip(PARTS, (not settings.streaming, validated), strict=True) if used]
 
 
 def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
@@ -123,9 +121,9 @@ def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
         good = False
     if not good:
         raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
-    for part, used in zip(PARTS, (not settings.streaming, _is_validated(settings)), strict=True):
+    for part in _parts_used(settings):
         size = record["parts"][part]["tokens"]
-        if used and size < settings.sequence_length:
+        if size < settings.sequence_length:
             raise ValueError(_too_short(part, size, settings))
     return dict(record)
 
@@ -144,17 +142,15 @@ def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSe
 
 
 def _too_short(part: str, size: int, settings: DataSettings) -> str:
-    name = {"train": "training", "validation": "validation"}[part]
-    if part == "validation" and settings.validation_data is None:
+    own, name = part == "validation" and settings.validation_data, "training" if part == "train" else part
+    advice = "use more data or shorten sequence_length"
+    if part == "validation" and not own:
         advice = (
             "use more data, name validation_data, raise validation_fraction (now "
             f"{settings.validation_fraction:g}; 0 trains without validation) or shorten sequence_length"
         )
-    else:
-        advice = "use more data or shorten sequence_length"
-    data = settings.validation_data if part == "validation" and settings.validation_data else settings.data
     return (
-        f"the {name} part of data {data!r} has {size} tokens, less than one sequence of "
+        f"the {name} part of data {own or settings.data!r} has {size} tokens, less than one sequence of "
         f"{settings.sequence_length}; {advice}"
     )
 

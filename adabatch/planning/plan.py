@@ -27,7 +27,6 @@ class Plan:
 
     Attributes:
         settings: of the run.
-        world_size: ranks.
         parameters: of the whole model.
         first: the first step's batch.
         largest: the largest batch that the schedule may come to.
@@ -38,7 +37,6 @@ class Plan:
     """
 
     settings: Settings
-    world_size: int
     parameters: int
     first: MicroBatchPlan
     largest: MicroBatchPlan
@@ -81,12 +79,11 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
         at_first = _simulate(counted, config, world_size, first)  # activations are communicated too
     return Plan(
         settings=settings,
-        world_size=world_size,
         parameters=_parameters(config),
         first=first,
         largest=largest,
         steps=steps,
-        memory=at_largest.memory,
+        memory=at_largest.steps[-1].memory,  # from the second micro-batch on nothing is added
         traffic=at_first.traffic(first.accumulation),
         traffic_at_largest=at_largest.traffic(largest.accumulation),
     )
@@ -157,11 +154,6 @@ class _Simulated:
 
     counts: tuple[int, ...]
     steps: tuple[SimulatedStep, ...]
-
-    @property
-    def memory(self) -> dict[str, int]:
-        """At the peak, by part; from the second micro-batch on nothing is added."""
-        return self.steps[-1].memory
 
     def traffic(self, accumulation: int) -> dict[str, Traffic]:
         """By collective, with this many micro-batches."""

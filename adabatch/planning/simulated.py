@@ -28,7 +28,7 @@ from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
 from adabatch.schedules import MicroBatching
-from adabatch.settings import ParallelSettings, Settings
+from adabatch.settings import Settings
 from adabatch.training.building import build_schedule
 from adabatch.training.loop import training_step
 from adabatch.training.opening import assemble_run
@@ -78,7 +78,10 @@ def simulate_steps(
     with fake_world(world_size):
         with torch.device("meta"):
             model = LlamaForCausalLM(config)
-        wrapped = _wrap(model, parallel, ranks)
+        replicated = parallel.parallel == "ddp"
+        wrapped = parallelize(model, replace(parallel, parallel="single") if replicated else parallel, ranks)
+        if replicated:
+            wrapped = _ReplicatedByHand(wrapped)
         with FakeTensorMode(allow_non_fake_inputs=True), _Numbers():
             wrapped.to_empty(device="cpu")
             if isinstance(wrapped, _ReplicatedByHand):
@@ -169,12 +172,6 @@ class _Phases:
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:
             handle.remove()
-
-
-def _wrap(model: LlamaForCausalLM, settings: ParallelSettings, ranks: DistributedContext) -> nn.Module:
-    if settings.parallel != "ddp":
-        return parallelize(model, settings, ranks)
-    return _ReplicatedByHand(parallelize(model, replace(settings, parallel="single"), ranks))
 
 
 class _ReplicatedByHand(DistributedDataParallel):
