@@ -11,11 +11,11 @@ import numpy as np
 
 from adabatch.data.bpe import open_trained
 from adabatch.data.documents import Part
-from adabatch.data.preparation import PARTS, TOKEN_TYPES, TOKENIZER_FILE, prepare
+from adabatch.data.preparation import PARTS, TOKENIZER_FILE, prepare
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
-from adabatch.data.tokenizer import Tokenizer, open_tokenizer, padded_vocabulary
+from adabatch.data.tokenizer import TOKEN_TYPES, Tokenizer, open_tokenizer, padded_vocabulary
 from adabatch.settings.data import DataSettings
 
 __all__ = ["Corpus", "open_corpus", "prepared_vocabulary"]

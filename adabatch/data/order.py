@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from adabatch.schedules import MicroBatchPlan
+
 __all__ = ["group_positions", "samples_at", "seeded_permutation"]
 
 
-def group_positions(
-    start: int, *, rank: int, world_size: int, micro_batch_index: int, accumulation: int, micro_batch: int
-) -> range:
-    """The positions of one group: what one rank computes in one micro-batch of a step.
+def group_positions(start: int, rank: int, plan: MicroBatchPlan) -> list[range]:
+    """The positions of a rank's groups in a step: of what it computes in each of its micro-batches.
 
     A step from `start` with n = J M groups of m sequences takes [start, start + n m). Group q takes every n-th
     of them, start + q + n i for i < m, and rank j computes group q = a J + j in its micro-batch a. So the groups,
@@ -30,18 +32,15 @@ def group_positions(
     Args:
         start: samples seen before this step.
         rank: j, this data-parallel rank.
-        world_size: J, the number of data-parallel ranks.
-        micro_batch_index: a, the micro-batch within the step, from 0.
-        accumulation: M, the micro-batches of each rank.
-        micro_batch: m, sequences in a micro-batch.
+        plan: J, M and m.
 
-    >>> step = {"rank": 1, "world_size": 2, "accumulation": 2, "micro_batch": 3}
-    >>> [list(group_positions(100, micro_batch_index=a, **step)) for a in (0, 1)]
+    >>> from adabatch.schedules import MicroBatchPlan
+    >>> plan = MicroBatchPlan(world_size=2, accumulation=2, micro_batch=3)
+    >>> [list(group) for group in group_positions(100, rank=1, plan=plan)]
     [[101, 105, 109], [103, 107, 111]]
     """
-    groups = world_size * accumulation
-    first = start + micro_batch_index * world_size + rank
-    return range(first, first + groups * micro_batch, groups)
+    first = range(start + rank, start + rank + plan.groups, plan.world_size)
+    return [range(position, position + plan.groups * plan.micro_batch, plan.groups) for position in first]
 
 
 def samples_at(positions: Sequence[int] | range, length: int, seed: int) -> npt.NDArray[np.int64]:

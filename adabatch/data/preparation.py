@@ -28,17 +28,16 @@ from adabatch.data.bpe import trained_tokenizer
 from adabatch.data.documents import Source
 from adabatch.data.locks import exclusive
 from adabatch.data.sources import open_sources
-from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, documents_to_tokens, run_tasks, write_tokens
-from adabatch.data.tokenizer import Tokenizer, open_tokenizer
+from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, run_tasks, write_tokens
+from adabatch.data.tokenizer import Tokenizer, open_tokenizer, token_type
 from adabatch.files import rename_folder, sync, write_json, write_text
 from adabatch.settings.data import DataSettings
 
-__all__ = ["PARTS", "TOKENIZER_FILE", "TOKEN_TYPES", "prepare", "save_tokenizer"]
+__all__ = ["PARTS", "TOKENIZER_FILE", "prepare", "save_tokenizer"]
 
 FORMAT = 4
 TOKENIZER_FILE = "tokenizer.json"
 PARTS = ("train", "validation")
-TOKEN_TYPES = ("<u2", "<u4")
 COPIED_AT_ONCE = 16 * 2**20
 
 
@@ -84,11 +83,6 @@ class _Inputs:
     sources: Sequence[Source]
     tokenizer: Tokenizer
 
-    @property
-    def dtype(self) -> str:
-        """The type of the tokens in the files."""
-        return TOKEN_TYPES[self.tokenizer.size > 2**16]
-
     def fingerprint(self) -> str:
         """The name of the corpus of these sources and this tokenizer."""
         settings = self.settings
@@ -133,7 +127,7 @@ def _write(unfinished: Path, inputs: _Inputs, progress: Progress | None) -> Path
     else:
         tasks = {part: cut_tasks(inputs.sources, part == "validation") for part in PARTS}
         every = [task for part in PARTS for task in tasks[part]]
-        run_tasks(every, unfinished, tokenizer, inputs.dtype, settings.processes, progress)
+        run_tasks(every, unfinished, tokenizer, settings.processes, progress)
         whole.mkdir()
         parts = {part: _put_together(whole / f"{part}.tokens", tasks[part], unfinished) for part in PARTS}
     for part in PARTS:
@@ -145,10 +139,9 @@ def _write(unfinished: Path, inputs: _Inputs, progress: Progress | None) -> Path
 def _beginning_of_validation(whole: Path, inputs: _Inputs) -> dict[str, TokenCount]:
     """The first of the tokens held out, and no training tokens: what streaming needs."""
     held_out = (part for source in inputs.sources for part in source.parts(validation=True))
-    blocks = documents_to_tokens(held_out, inputs.tokenizer)
     (whole / "train.tokens").touch()
     with (whole / "validation.tokens").open("wb") as file:
-        count = write_tokens(file, blocks, inputs.dtype, inputs.settings.streaming_validation_tokens)
+        count = write_tokens(file, held_out, inputs.tokenizer, inputs.settings.streaming_validation_tokens)
     return {"train": TokenCount(sha256=hashlib.sha256().hexdigest()), "validation": count}
 
 
@@ -183,7 +176,7 @@ def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> Non
         "sources": [source.fingerprint for source in inputs.sources],
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint, "size": tokenizer.size},
         "texts_with_invalid_utf8": sum(count.replaced for count in parts.values()),
-        "dtype": inputs.dtype,
+        "dtype": token_type(tokenizer.size),
         "parts": {
             part: {"tokens": count.tokens, "bytes": count.bytes, "sha256": count.sha256}
             for part, count in parts.items()

@@ -33,7 +33,7 @@ import numpy.typing as npt
 from adabatch.data.documents import Part, Place, batches
 from adabatch.data.order import seeded_permutation
 from adabatch.data.tasks import encode_documents
-from adabatch.data.tokenizer import Tokenizer
+from adabatch.data.tokenizer import Tokenizer, token_type
 from adabatch.settings.data import DataSettings
 
 if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
@@ -92,7 +92,7 @@ class ShardStream:
 
     def __init__(self, stream: Stream, index: int, state: dict[str, Any] | None = None) -> None:
         self._stream, self._settings, self._index = stream, stream.settings, index
-        self._dtype = np.dtype("<u2" if stream.tokenizer.size <= 2**16 else "<u4")
+        self._dtype = np.dtype(token_type(stream.tokenizer.size))
         state = state or {"cursor": [index, 0, 0, []], "rest": "", "cut": 0, "block": 0, "first": 0}
         home, epoch, part, place = state["cursor"]
         self._cursor, self._cut = Cursor(home, epoch, part, tuple(place)), state["cut"]

@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adabatch.data.documents import Document, Part, Source, batches
-from adabatch.data.tokenizer import Tokenizer
+from adabatch.data.tokenizer import Tokenizer, token_type
 from adabatch.distributed.signals import children_hear_later, end_with_parent
 from adabatch.files import sync, write_json
 
@@ -28,7 +28,6 @@ __all__ = [
     "Task",
     "TokenCount",
     "cut_tasks",
-    "documents_to_tokens",
     "encode_documents",
     "run_tasks",
     "write_tokens",
@@ -92,13 +91,6 @@ def cut_tasks(sources: Sequence[Source], validation: bool) -> list[Task]:
     return [Task(f"{name}-{number:06}", tuple(parts)) for number, parts in enumerate(groups)]
 
 
-def documents_to_tokens(parts: Iterable[Part], tokenizer: Tokenizer) -> Iterator[tuple[npt.NDArray[Any], int]]:
-    """The tokens of many documents at a time, with the bytes of their text."""
-    documents = chain.from_iterable(part.read() for part in parts)
-    for batch, _ in batches(documents, DOCUMENTS_AT_ONCE, BYTES_AT_ONCE):
-        yield encode_documents(batch, tokenizer), sum(len(document.text) for document in batch)
-
-
 def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> npt.NDArray[Any]:
     """The tokens of some documents, at least one, with the end-of-document token after each."""
     end = np.array([tokenizer.end_of_document], np.min_scalar_type(tokenizer.size))
@@ -109,30 +101,31 @@ def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> npt
 
 
 def write_tokens(
-    file: BinaryIO, blocks: Iterator[tuple[npt.NDArray[Any], int]], dtype: str, limit: int | None = None
+    file: BinaryIO, parts: Iterable[Part], tokenizer: Tokenizer, limit: int | None = None
 ) -> TokenCount:
-    """Write blocks of tokens, the first `limit` if there are more.
+    """Write the tokens of all documents, the first `limit` if there are more.
 
-    The bytes of a block that is cut by the limit are counted in proportion.
+    The bytes of the documents around the limit are counted in proportion to their tokens that are kept.
     """
-    tokens, size, digest = 0, 0, hashlib.sha256()
-    for block, bytes_of_block in blocks:
+    tokens, size, replaced, digest = 0, 0, tokenizer.replaced, hashlib.sha256()
+    documents = chain.from_iterable(part.read() for part in parts)
+    for batch, _ in batches(documents, DOCUMENTS_AT_ONCE, BYTES_AT_ONCE):
+        block = encode_documents(batch, tokenizer)
         kept = block if limit is None else block[: limit - tokens]
-        data = kept.astype(dtype).tobytes()
+        data = kept.astype(token_type(tokenizer.size)).tobytes()
         file.write(data)
         digest.update(data)
         tokens += len(kept)
-        size += bytes_of_block * len(kept) // max(len(block), 1)
+        size += sum(len(document.text) for document in batch) * len(kept) // max(len(block), 1)
         if tokens == limit:
             break
-    return TokenCount(tokens, size, sha256=digest.hexdigest())
+    return TokenCount(tokens, size, tokenizer.replaced - replaced, digest.hexdigest())
 
 
 def run_tasks(
     tasks: Sequence[Task],
     folder: Path,
     tokenizer: Tokenizer,
-    dtype: str,
     processes: int,
     progress: Progress | None = None,
 ) -> None:
@@ -146,7 +139,7 @@ def run_tasks(
     tokens = sum(count.tokens for count in before if count is not None)
     done = len(tasks) - len(left)
     processes = min(processes or available_cores(), len(left))
-    work = partial(_write_task, folder, tokenizer, dtype)
+    work = partial(_write_task, folder, tokenizer)
     results = map(work, left) if processes <= 1 else _in_processes(work, left, processes)
     for count in results:
         done, tokens = done + 1, tokens + count.tokens
@@ -159,14 +152,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _write_task(folder: Path, tokenizer: Tokenizer, dtype: str, task: Task) -> TokenCount:
+def _write_task(folder: Path, tokenizer: Tokenizer, task: Task) -> TokenCount:
     """Write the tokens of a task, and then that it is done."""
     path = task.path(folder, "tokens")
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    replaced = tokenizer.replaced
     with temporary.open("wb") as file:
-        count = write_tokens(file, documents_to_tokens(task.parts, tokenizer), dtype)
-    count = replace(count, replaced=tokenizer.replaced - replaced)
+        count = write_tokens(file, task.parts, tokenizer)
     sync(temporary)
     temporary.replace(path)
     write_json(task.path(folder, "json"), asdict(count))

@@ -12,15 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "TOKEN_TYPES",
     "ByteTokenizer",
     "TextTokenizer",
     "Tokenizer",
     "open_tokenizer",
     "padded_vocabulary",
+    "token_type",
     "tokenizer_from_file",
 ]
 
 VOCABULARY_MULTIPLE = 8
+TOKEN_TYPES = ("<u2", "<u4")
 COMMON_ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "[EOS]", "[SEP]")
 
 
@@ -58,6 +61,15 @@ def padded_vocabulary(size: int) -> int:
     (264, 32000)
     """
     return -(-size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+
+
+def token_type(size: int) -> str:
+    """NumPy's name of the type in which tokens are kept, of a tokenizer with this many token values.
+
+    >>> token_type(257), token_type(100_000)
+    ('<u2', '<u4')
+    """
+    return TOKEN_TYPES[size > 2**16]
 
 
 class ByteTokenizer(Tokenizer):

@@ -63,9 +63,9 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     Raises:
         ValueError: for settings that a run would refuse, and for a number of ranks that cannot make the batches.
     """
-    world_size = settings.parallel.ranks if ranks is None else ranks
     if ranks is not None:
         settings = replace(settings, parallel=replace(settings.parallel, ranks=ranks))
+    world_size = settings.parallel.ranks
     schedule = check_settings(settings, world_size, resumed=ranks is not None)
     config = _config(settings)
     data_parallel_ranks = world_size // settings.parallel.tensor_parallel
@@ -74,9 +74,9 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     )
     first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
     counted = _with_scalar_statistics(settings)
-    at_largest = at_first = _simulate(counted, config, world_size, largest)
+    at_largest = at_first = _simulate(counted, config, largest)
     if settings.parallel.tensor_parallel > 1 and first.micro_batch != largest.micro_batch:
-        at_first = _simulate(counted, config, world_size, first)  # activations are communicated too
+        at_first = _simulate(counted, config, first)  # activations are communicated too
     return Plan(
         settings=settings,
         parameters=_parameters(config),
@@ -162,8 +162,8 @@ class _Simulated:
         return {kind: fewest[kind] + (most[kind] - fewest[kind]) * beyond for kind in most}
 
 
-def _simulate(settings: Settings, config: LlamaConfig, world_size: int, plan: MicroBatchPlan) -> _Simulated:
+def _simulate(settings: Settings, config: LlamaConfig, plan: MicroBatchPlan) -> _Simulated:
     fewest = min(plan.accumulation, 1 if plan.world_size > 1 else 2)  # a test needs two groups
-    counts = (fewest, fewest + 1) if fewest < plan.accumulation and world_size > 1 else (fewest,)
+    counts = (fewest, fewest + 1) if fewest < plan.accumulation and settings.parallel.ranks > 1 else (fewest,)
     layouts = [MicroBatching(plan.world_size, count, plan.micro_batch) for count in counts]
-    return _Simulated(counts, tuple(simulate_steps(settings, config, world_size, layouts)))
+    return _Simulated(counts, tuple(simulate_steps(settings, config, layouts)))

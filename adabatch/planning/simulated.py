@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -63,19 +64,18 @@ def fake_world(world_size: int) -> Iterator[None]:
 
 
 def simulate_steps(
-    settings: Settings, config: LlamaConfig, world_size: int, layouts: Sequence[MicroBatching]
+    settings: Settings, config: LlamaConfig, layouts: Sequence[MicroBatching]
 ) -> list[SimulatedStep]:
     """A test step of each layout, on rank 0 of a run that is under way.
 
     Args:
         settings: of the run; ``compile`` is left out, which changes neither collectives nor gradients.
         config: of the model.
-        world_size: all ranks, tensor-parallel ones included.
         layouts: J, M and m; at least two groups each if the run tests. ``max_micro_batch`` is taken for m.
     """
     length, parallel = settings.data.sequence_length, replace(settings.parallel, compile=False, device="cpu")
-    ranks = DistributedContext(0, world_size, tensor_parallel=parallel.tensor_parallel)
-    with fake_world(world_size):
+    ranks = DistributedContext(0, parallel.ranks, tensor_parallel=parallel.tensor_parallel)
+    with fake_world(parallel.ranks):
         with torch.device("meta"):
             model = LlamaForCausalLM(config)
         replicated = parallel.parallel == "ddp"
@@ -200,18 +200,14 @@ class _ReplicatedByHand(DistributedDataParallel):
             members = [parameters[index] for index in indices]
             bucket = torch.empty(sum(p.numel() for p in members), dtype=members[0].dtype)
             self.buckets.append(bucket)
-            arrived: set[int] = set()
+            is_last = cycle([False] * (len(members) - 1) + [True])
             for parameter in members:
-                hook = partial(self._arrived, bucket, arrived, len(members))
-                parameter.register_post_accumulate_grad_hook(hook)
+                parameter.register_post_accumulate_grad_hook(partial(self._arrived, bucket, is_last))
 
-    def _arrived(self, bucket: Tensor, arrived: set[int], members: int, parameter: Tensor) -> None:
+    def _arrived(self, bucket: Tensor, is_last: Iterator[bool], parameter: Tensor) -> None:
         """All-reduce a bucket when its last gradient is there."""
-        arrived.add(id(parameter))
-        if len(arrived) == members:
-            arrived.clear()
-            if self.require_backward_grad_sync:
-                dist.all_reduce(bucket)
+        if next(is_last) and self.require_backward_grad_sync:
+            dist.all_reduce(bucket)
 
 
 class _Numbers(TorchDispatchMode):

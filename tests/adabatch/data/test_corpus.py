@@ -334,26 +334,16 @@ class TestPreparation:
 
 def test_samples_are_the_same_for_every_split_into_ranks(tmp_path, cache):
     from adabatch.data import group_positions
+    from adabatch.schedules import MicroBatchPlan
 
     (tmp_path / "a.txt").write_bytes(bytes(range(256)) * 4)
     train = open_corpus(DataSettings(str(tmp_path / "a.txt"), sequence_length=4, cache=cache)).train
 
     def step(world_size: int, accumulation: int) -> set[str]:
         return {
-            str(
-                train.take(
-                    group_positions(
-                        24,
-                        rank=j,
-                        world_size=world_size,
-                        micro_batch_index=a,
-                        accumulation=accumulation,
-                        micro_batch=3,
-                    )
-                ).tolist()
-            )
-            for j in range(world_size)
-            for a in range(accumulation)
+            str(train.take(group).tolist())
+            for rank in range(world_size)
+            for group in group_positions(24, rank, MicroBatchPlan(world_size, accumulation, 3))
         }
 
     assert len(step(1, 4)) == 4

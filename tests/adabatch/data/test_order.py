@@ -7,23 +7,14 @@ from hypothesis import strategies as st
 
 from adabatch.data import order
 from adabatch.data.order import group_positions, samples_at
+from adabatch.schedules import MicroBatchPlan
 
 small = st.integers(1, 6)
 
 
 def groups_of_step(start: int, world_size: int, accumulation: int, micro_batch: int) -> list[range]:
-    return [
-        group_positions(
-            start,
-            rank=j,
-            world_size=world_size,
-            micro_batch_index=a,
-            accumulation=accumulation,
-            micro_batch=micro_batch,
-        )
-        for j in range(world_size)
-        for a in range(accumulation)
-    ]
+    plan = MicroBatchPlan(world_size, accumulation, micro_batch)
+    return [group for rank in range(world_size) for group in group_positions(start, rank, plan)]
 
 
 @settings(deadline=None)

@@ -20,6 +20,7 @@ from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream
 from adabatch.data.tasks import write_tokens
 from adabatch.data.tokenizer import ByteTokenizer
+from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import DataSettings
 
 datasets = pytest.importorskip("datasets")
@@ -93,18 +94,8 @@ def step_of(
     source, start: int, rank: int, ranks: int, accumulation: int, micro_batch: int
 ) -> dict[int, list[int]]:
     """What one rank takes in one step, by position."""
-    where = [
-        position
-        for index in range(accumulation)
-        for position in group_positions(
-            start,
-            rank=rank,
-            world_size=ranks,
-            micro_batch_index=index,
-            accumulation=accumulation,
-            micro_batch=micro_batch,
-        )
-    ]
+    groups = group_positions(start, rank, MicroBatchPlan(ranks, accumulation, micro_batch))
+    where = [position for group in groups for position in group]
     return dict(zip(where, source.take(where).tolist(), strict=True))
 
 
@@ -392,14 +383,11 @@ class TestEveryKindOfData:
         assert (taken == 256).sum() <= 1
 
 
-def test_no_more_is_read_than_the_validation_set_needs(tmp_path):
-    import numpy as np
-
-    def blocks():
-        yield np.arange(6), 6
-        yield np.arange(6), 3
-        pytest.fail("read on after the limit")
-
+def test_no_more_is_read_than_the_validation_set_needs(tmp_path, monkeypatch):
+    """Documents of 5 bytes and 6 tokens, their ends included: 4 tokens of the second stand for 3 of its bytes."""
+    monkeypatch.setattr("adabatch.data.tasks.DOCUMENTS_AT_ONCE", 1)
+    part = ListPart([b"first", b"again", b"never"])
     with (tmp_path / "tokens").open("wb") as file:
-        count = write_tokens(file, blocks(), "<u2", limit=10)
+        count = write_tokens(file, [part], ByteTokenizer(), limit=10)
+    assert part.reads == [0, 1]
     assert (count.tokens, count.bytes) == (10, 8)
