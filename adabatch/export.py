@@ -19,8 +19,9 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from adabatch.checkpoints import checkpoint_step, choose_checkpoint, load_parameters, saved_progress
-from adabatch.checkpoints.folders import MARKER
+from adabatch.checkpoints.compatibility import saved_progress
+from adabatch.checkpoints.folders import MARKER, checkpoint_step
+from adabatch.checkpoints.loading import choose_checkpoint, load_parameters
 from adabatch.data import Tokenizer, open_tokenizer
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.distributed.parallel import DistributedContext

@@ -30,10 +30,6 @@ class SampleSource(Protocol):
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), sequence_length], on the CPU."""
 
-    def check_shards(self, ranks: int) -> None:
-        """Warn where this number of ranks would do work twice."""
-        return
-
     def state_dict(self) -> dict[str, Any]:
         """What this rank knows of its place, as JSON."""
         return {}

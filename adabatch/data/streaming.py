@@ -39,7 +39,7 @@ from adabatch.settings.data import DataSettings
 if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
     import torch
 
-__all__ = ["ShardStream", "Stream", "StreamedSamples"]
+__all__ = ["ShardStream", "Stream", "StreamedSamples", "check_shards"]
 
 DOCUMENTS_AT_ONCE = 16
 BYTES_AT_ONCE = 2**18
@@ -204,6 +204,17 @@ class ShardStream:
         return following
 
 
+def check_shards(settings: DataSettings, ranks: int) -> None:
+    """Warn if the data are streamed and this number of ranks cannot have shards of their own."""
+    if settings.streaming and settings.stream_shards % ranks:
+        warnings.warn(
+            f"{settings.stream_shards} shards of the stream cannot be shared evenly by {ranks} ranks: the samples "
+            "are the same, but each rank reads and tokenizes all shards; take a multiple of the ranks "
+            "(--stream-shards)",
+            stacklevel=2,
+        )
+
+
 class StreamedSamples:
     """The samples of a stream by their position: sample p // S of shard p mod S.
 
@@ -240,16 +251,6 @@ class StreamedSamples:
         if index not in self._open:
             self._open[index] = ShardStream(self._stream, index, self._saved.pop(index, None))
         return self._open[index].sample(number)
-
-    def check_shards(self, ranks: int) -> None:
-        """Warn if this number of ranks cannot have shards of their own."""
-        if self._settings.stream_shards % ranks:
-            warnings.warn(
-                f"{self._settings.stream_shards} shards of the stream cannot be shared evenly by {ranks} ranks: "
-                "the samples are the same, but each rank reads and tokenizes all shards; take a multiple of the "
-                "ranks (--stream-shards)",
-                stacklevel=2,
-            )
 
     def state_dict(self) -> dict[str, Any]:
         """Where the shards are that were opened here, as JSON, for :meth:`load_state_dict` of any rank."""

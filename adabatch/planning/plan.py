@@ -14,7 +14,6 @@ from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
 from adabatch.schedules import BatchSizeSchedule, MicroBatching, MicroBatchPlan, NormTest
 from adabatch.settings import Settings, overlay
-from adabatch.settings.data import DataSettings
 from adabatch.training.building import build_micro_batching
 from adabatch.training.checks import check_settings
 
@@ -73,7 +72,8 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
         settings.schedule, schedule.batch_size, data_parallel_ranks, resumed=ranks is not None
     )
     first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
-    counted = _with_scalar_statistics(settings)
+    # Coordinate-wise statistics compute on the host, with numbers that a simulation does not have.
+    counted = overlay(settings, {"test": "scalar", "monitor_coordinates": False})
     at_largest = at_first = _simulate(counted, config, largest)
     if settings.parallel.tensor_parallel > 1 and first.micro_batch != largest.micro_batch:
         at_first = _simulate(counted, config, first)  # activations are communicated too
@@ -103,23 +103,15 @@ def _parameters(config: LlamaConfig) -> int:
         return parameter_count(LlamaForCausalLM(config))
 
 
-def _with_scalar_statistics(settings: Settings) -> Settings:
-    """Coordinate-wise statistics compute on the host, with numbers that a simulation does not have."""
-    return overlay(settings, {"test": "scalar", "monitor_coordinates": False})
-
-
 def _config(settings: Settings) -> LlamaConfig:
-    length, parallel = settings.data.sequence_length, settings.parallel
+    data, parallel, length = settings.data, settings.parallel, settings.data.sequence_length
     config = model_config(settings.model.model, None, length)
     check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
     if config.vocab_size == model_config(settings.model.model, 8, length).vocab_size:
         return config
-    return model_config(settings.model.model, padded_vocabulary(_tokens(settings.data)), length)
-
-
-def _tokens(data: DataSettings) -> int:
-    """How many tokens there are; a tokenizer that is still to be trained gets what was asked for."""
-    return data.vocabulary_size if data.tokenizer == "bpe" else open_tokenizer(data.tokenizer).size
+    # A tokenizer that is still to be trained gets what was asked for.
+    tokens = data.vocabulary_size if data.tokenizer == "bpe" else open_tokenizer(data.tokenizer).size
+    return model_config(settings.model.model, padded_vocabulary(tokens), length)
 
 
 def step_range(

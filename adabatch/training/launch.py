@@ -15,7 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint, seed_generators
+from adabatch.checkpoints.errors import AgreedError, CheckpointError
+from adabatch.checkpoints.folders import find_checkpoint
+from adabatch.checkpoints.random_states import seed_generators
 from adabatch.data.preparation import save_tokenizer
 from adabatch.distributed.parallel import DistributedContext, lost_peer, process_group
 from adabatch.distributed.signals import children_hear_later, interrupts

@@ -17,7 +17,7 @@ from adabatch.data import StreamedSamples, group_positions, open_corpus
 from adabatch.data.documents import Document, deal, read_parts
 from adabatch.data.order import seeded_permutation
 from adabatch.data.sources import open_sources
-from adabatch.data.streaming import Stream
+from adabatch.data.streaming import Stream, check_shards
 from adabatch.data.tasks import write_tokens
 from adabatch.data.tokenizer import ByteTokenizer
 from adabatch.schedules import MicroBatchPlan
@@ -189,12 +189,13 @@ class TestSharing:
         assert set().union(*opened) == set(range(8))
 
     def test_ranks_that_cannot_share_evenly_are_warned(self, recwarn):
-        source = StreamedSamples(make_stream([[ListPart([b"text"])] for _ in range(8)]))
+        settings = DataSettings(streaming=True, stream_shards=8)
         for ranks in (1, 2, 4, 8):
-            source.check_shards(ranks)
+            check_shards(settings, ranks)
+        check_shards(dataclasses.replace(settings, streaming=False), 3)
         assert not recwarn
         with pytest.warns(UserWarning, match="8 shards of the stream cannot be shared evenly by 3 ranks"):
-            source.check_shards(3)
+            check_shards(settings, 3)
 
     def test_resuming_reads_no_more_than_the_buffer(self):
         """Not the 2000 documents before it."""
