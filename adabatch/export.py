@@ -22,8 +22,8 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from adabatch.checkpoints.compatibility import saved_progress
 from adabatch.checkpoints.folders import MARKER, checkpoint_step
 from adabatch.checkpoints.loading import choose_checkpoint, load_parameters
-from adabatch.data import Tokenizer, open_tokenizer
 from adabatch.data.preparation import TOKENIZER_FILE
+from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.model.llama import build_model, model_config, parameter_count
 from adabatch.settings import Settings, from_saved

@@ -44,7 +44,7 @@ def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) 
     Args:
         path: the checkpoint.
         settings: the present ones; ``allow`` names settings that may differ.
-        corpus: :meth:`adabatch.data.Corpus.describe` of the present one.
+        corpus: :meth:`adabatch.data.corpus.Corpus.describe` of the present one.
 
     Raises:
         AgreedError: with a table of the differences.

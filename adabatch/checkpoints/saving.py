@@ -33,7 +33,7 @@ from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
 from adabatch.distributed.parallel import DistributedContext, lost_peer
 from adabatch.files import checksum, rename_folder, sync, write_json
 
-__all__ = ["CheckpointError", "CheckpointSaver", "SaveCost"]
+__all__ = ["CheckpointSaver", "SaveCost"]
 
 COSTS = "costs.jsonl"
 

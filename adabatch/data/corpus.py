@@ -58,8 +58,8 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
 
     Args:
         settings: the data, the tokenizer, the length of the sequences.
-        folder: what :func:`adabatch.data.prepare` returned for these settings; the sources are not read through
-            again. None: prepare the corpus first.
+        folder: what :func:`adabatch.data.preparation.prepare` returned for these settings; the sources are not
+            read through again. None: prepare the corpus first.
 
     Raises:
         ValueError: the data or the tokenizer cannot be read, a part is shorter than one sequence, or the prepared

@@ -45,8 +45,8 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
     """Prepare the corpus unless it is prepared already, and return its folder.
 
     The sources are read through once for their fingerprint. When several processes train together, one on each
-    file system calls this, and all open the folder that it returns (:func:`adabatch.data.open_corpus`). When
-    streaming, only the validation set is prepared. Work that was interrupted is resumed.
+    file system calls this, and all open the folder that it returns (:func:`adabatch.data.corpus.open_corpus`).
+    When streaming, only the validation set is prepared. Work that was interrupted is resumed.
 
     Args:
         settings: the data, the tokenizer, the number of processes.

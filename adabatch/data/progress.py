@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 def prepare_with_progress(settings: DataSettings, saved_tokenizer: Path | None = None) -> Path:
-    """As :func:`adabatch.data.prepare`, with a bar on a terminal, and a line every few seconds elsewhere.
+    """As :func:`adabatch.data.preparation.prepare`, with a bar on a terminal, a line every few seconds elsewhere.
 
     Nothing is shown of work that is over before the first few seconds are.
     """

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from adabatch.data import Corpus
+from adabatch.data.corpus import Corpus
 from adabatch.distributed.communication import CommunicationCounter, Traffic
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
@@ -98,8 +98,7 @@ def simulate_steps(
 def observe_steps(run: Run, layouts: Sequence[MicroBatching]) -> list[SimulatedStep]:
     """Take a step, then one of each layout, and report what these did. The run's tensors may be real ones."""
     memory = LiveMemory(GATHERED)
-    memory.watch(run.model.parameters(), "weights")
-    memory.watch(run.model.buffers(), "weights")
+    memory.watch([*run.model.parameters(), *run.model.buffers()], "weights")
     if isinstance(run.model, _ReplicatedByHand):
         memory.watch(run.model.buckets, "gradients")
     with memory, _Phases(run, memory) as phases:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.optim import AdamW
 
-from adabatch.data import group_positions
+from adabatch.data.order import group_positions
 from adabatch.distributed.parallel import autocast, set_gradient_sync
 from adabatch.model.llama import language_model_loss
 from adabatch.schedules import MicroBatchPlan

@@ -9,7 +9,7 @@ from torch import nn
 
 from adabatch.checkpoints.loading import choose_checkpoint
 from adabatch.checkpoints.saving import CheckpointSaver
-from adabatch.data import Corpus, open_corpus
+from adabatch.data.corpus import Corpus, open_corpus
 from adabatch.data.streaming import check_shards
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from adabatch.checkpoints.saving import CheckpointSaver
-from adabatch.data import Corpus
+from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.schedules import BatchSizeSchedule, MicroBatching

@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adabatch.data import local_files, open_corpus, preparation, prepare
+from adabatch.data import local_files, preparation
+from adabatch.data.corpus import open_corpus
 from adabatch.data.documents import Document, held_out, held_out_names, name_hash, read_parts
 from adabatch.data.json_lines import JsonLinesSource
 from adabatch.data.local_files import NamedFile, installed_files, stdlib_files
+from adabatch.data.preparation import prepare
 from adabatch.data.sources import COLLECTIONS, open_sources
 from adabatch.data.text_files import TextSource
 from adabatch.settings import DataSettings
@@ -333,7 +335,7 @@ class TestPreparation:
 
 
 def test_samples_are_the_same_for_every_split_into_ranks(tmp_path, cache):
-    from adabatch.data import group_positions
+    from adabatch.data.order import group_positions
     from adabatch.schedules import MicroBatchPlan
 
     (tmp_path / "a.txt").write_bytes(bytes(range(256)) * 4)

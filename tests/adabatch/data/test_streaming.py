@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adabatch.data import StreamedSamples, group_positions, open_corpus
+from adabatch.data.corpus import open_corpus
 from adabatch.data.documents import Document, deal, read_parts
-from adabatch.data.order import seeded_permutation
+from adabatch.data.order import group_positions, seeded_permutation
 from adabatch.data.sources import open_sources
-from adabatch.data.streaming import Stream, check_shards
+from adabatch.data.streaming import Stream, StreamedSamples, check_shards
 from adabatch.data.tasks import write_tokens
 from adabatch.data.tokenizer import ByteTokenizer
 from adabatch.schedules import MicroBatchPlan

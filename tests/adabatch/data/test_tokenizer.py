@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from adabatch.data import open_corpus, open_tokenizer
+from adabatch.data.corpus import open_corpus
 from adabatch.data.local_files import stdlib_files
 from adabatch.data.text_files import TextSource
+from adabatch.data.tokenizer import open_tokenizer
 from adabatch.settings import DataSettings
 
 TEXTS = [f"def function_{i}(x): return x + {i}\n" * (i % 5) + "naïve €\n" for i in range(60)]
