@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
@@ -24,14 +25,14 @@ def named_tensors(model: nn.Module, optimizer: Optimizer) -> TensorsByName:
 
     The optimizer's hyperparameters are not among them: they come from the settings.
     """
-    parameters, state = get_state_dict(model, optimizer, options=OPTIONS)
+    parameters, state = _state(model, optimizer)
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     return {"model": parameters, "optimizer": tensors}
 
 
 def set_tensors(model: nn.Module, optimizer: Optimizer, tensors: TensorsByName) -> None:
     """Put tensors made by :func:`named_tensors` into place; the optimizer's hyperparameters stay."""
-    _, state = get_state_dict(model, optimizer, options=OPTIONS)
+    _, state = _state(model, optimizer)
     hyperparameters = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
     set_state_dict(
         model,
@@ -40,6 +41,10 @@ def set_tensors(model: nn.Module, optimizer: Optimizer, tensors: TensorsByName) 
         optim_state_dict=hyperparameters | tensors["optimizer"],
         options=OPTIONS,
     )
+
+
+def _state(model: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+    return get_state_dict(model, optimizer, options=OPTIONS)
 
 
 @contextmanager

@@ -162,8 +162,8 @@ def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenC
                     own.update(data)
             if own.hexdigest() != count.sha256:
                 raise ValueError(f"tokens in {unfinished} were damaged; prepare the corpus again")
-    sums = (sum(getattr(count, name) for count in counts) for name in ("tokens", "bytes", "replaced"))
-    return TokenCount(*sums, sha256=digest.hexdigest())
+    tokens, size, replaced = (sum(getattr(c, name) for c in counts) for name in ("tokens", "bytes", "replaced"))
+    return TokenCount(tokens, size, replaced, digest.hexdigest())
 
 
 def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> None:
