@@ -65,11 +65,7 @@ class TensorWriter(FileSystemWriter):
 
 
 class TensorReader(FileSystemReader):
-    """Reads what :class:`TensorWriter` wrote; nothing in the files is executed.
-
-    Args:
-        path: the folder.
-    """
+    """Reads what :class:`TensorWriter` wrote into the folder that is given; nothing in the files is executed."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """The table of contents.

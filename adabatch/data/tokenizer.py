@@ -112,9 +112,8 @@ class TextTokenizer(Tokenizer):
         self.fingerprint = f"{hashlib.sha256(definition.encode()).hexdigest()[:32]}-{self.end_of_document}"
 
     def _find_end(self, vocabulary: dict[str, int], wanted: str | None) -> int:
-        own = getattr(self._backend, "eos_token", None)
-        candidates = (wanted,) if wanted is not None else (own, *COMMON_ENDS)
-        for token in candidates:
+        usual = (getattr(self._backend, "eos_token", None), *COMMON_ENDS)
+        for token in usual if wanted is None else (wanted,):
             if token in vocabulary:
                 return int(vocabulary[token])
         if wanted is not None:

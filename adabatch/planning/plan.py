@@ -140,22 +140,22 @@ class _Simulated:
     """Steps with a few micro-batches, from which any number follows: each adds the same.
 
     Attributes:
-        counts: M of each step, ascending: one or two.
-        steps: what they did.
+        fewest: M of the first step.
+        steps: what one step did, or two, the second with a micro-batch more.
     """
 
-    counts: tuple[int, ...]
-    steps: tuple[SimulatedStep, ...]
+    fewest: int
+    steps: list[SimulatedStep]
 
     def traffic(self, accumulation: int) -> dict[str, Traffic]:
         """By collective, with this many micro-batches."""
         fewest, most = self.steps[0].traffic, self.steps[-1].traffic
-        beyond = accumulation - self.counts[0]
+        beyond = accumulation - self.fewest
         return {kind: fewest[kind] + (most[kind] - fewest[kind]) * beyond for kind in most}
 
 
 def _simulate(settings: Settings, config: LlamaConfig, plan: MicroBatchPlan) -> _Simulated:
     fewest = min(plan.accumulation, 1 if plan.world_size > 1 else 2)  # a test needs two groups
-    counts = (fewest, fewest + 1) if fewest < plan.accumulation and settings.parallel.ranks > 1 else (fewest,)
-    layouts = [MicroBatching(plan.world_size, count, plan.micro_batch) for count in counts]
-    return _Simulated(counts, tuple(simulate_steps(settings, config, layouts)))
+    most = fewest + (fewest < plan.accumulation and settings.parallel.ranks > 1)
+    layouts = [MicroBatching(plan.world_size, count, plan.micro_batch) for count in range(fewest, most + 1)]
+    return _Simulated(fewest, simulate_steps(settings, config, layouts))
