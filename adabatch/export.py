@@ -19,10 +19,11 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from adabatch.checkpoints import checkpoint_step, choose_checkpoint, load_parameters, saved_progress
-from adabatch.checkpoints.folders import MARKER
-from adabatch.data import Tokenizer, open_tokenizer
+from adabatch.checkpoints.compatibility import saved_progress
+from adabatch.checkpoints.folders import MARKER, checkpoint_step
+from adabatch.checkpoints.loading import choose_checkpoint, load_parameters
 from adabatch.data.preparation import TOKENIZER_FILE
+from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.model.llama import build_model, model_config, parameter_count
 from adabatch.settings import Settings, from_saved
@@ -117,7 +118,7 @@ def _same_tokenizer(run: Path, settings: Settings, corpus: dict[str, Any]) -> To
             tokenizer = open_tokenizer(name, settings.data.end_of_document)
         except ValueError:
             continue
-        if tokenizer.fingerprint() == corpus["train"]["tokenizer"]["fingerprint"]:
+        if tokenizer.fingerprint == corpus["train"]["tokenizer"]["fingerprint"]:
             return tokenizer
     raise ValueError(
         f"neither {run / TOKENIZER_FILE} nor the tokenizer {settings.data.tokenizer} is there and the one that "

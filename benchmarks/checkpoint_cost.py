@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from statistics_cost import configuration
 
-from adabatch.checkpoints import CheckpointSaver
+from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.model.llama import build_model, language_model_loss, parameter_count
 from adabatch.settings import OptimizerSettings, ParallelSettings

@@ -22,8 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adabatch.data import StreamedSamples, open_corpus
+from adabatch.data.corpus import open_corpus
 from adabatch.data.local_files import stdlib_files
+from adabatch.data.streaming import StreamedSamples
 from adabatch.data.tokenizer import ByteTokenizer
 from adabatch.settings import DataSettings
 

@@ -33,7 +33,8 @@ from rich.table import Table
 
 import adabatch.training.launch
 import adabatch.training.loop
-from adabatch.checkpoints import CheckpointSaver, complete_checkpoints
+from adabatch.checkpoints.folders import complete_checkpoints
+from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.settings import Settings, load_settings
 
 TIMED = {"tokens_per_second"}

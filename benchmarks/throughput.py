@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from adabatch.data import Corpus
+from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext, choose_device, parallelize
 from adabatch.model.llama import build_model, flops_per_token, model_config, parameter_count
 from adabatch.settings import Settings, load_settings

@@ -44,15 +44,16 @@ def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) 
     Args:
         path: the checkpoint.
         settings: the present ones; ``allow`` names settings that may differ.
-        corpus: :meth:`adabatch.data.Corpus.describe` of the present one.
+        corpus: :meth:`adabatch.data.corpus.Corpus.describe` of the present one.
 
     Raises:
         AgreedError: with a table of the differences.
     """
     progress = saved_progress(path)
     found = differences(from_saved(progress["settings"], f"the checkpoint {path}"), settings)
-    if not found:
-        found = _changed_data(progress["corpus"], corpus)
+    if not found:  # the data under the same name may be others
+        then, now = (_digest(description["train"]) for description in (progress["corpus"], corpus))
+        found = [] if then == now else [("data", f"contents {then}", f"contents {now}")]
     refused = [difference for difference in found if difference[0] not in settings.run.allow]
     if refused:
         allow = " ".join(f"--allow {name}" for name, _, _ in refused)
@@ -75,18 +76,9 @@ def differences(saved: Settings, settings: Settings) -> list[Difference]:
         (name, then[section][name], value)
         for section, values in now.items()
         for name, value in values.items()
-        if _is_fixed(section, name) and then[section][name] != value
+        if then[section][name] != value
+        and (name in FIXED if section in CHANGEABLE_SECTIONS else name not in CHANGEABLE)
     ]
-
-
-def _is_fixed(section: str, name: str) -> bool:
-    return name in FIXED if section in CHANGEABLE_SECTIONS else name not in CHANGEABLE
-
-
-def _changed_data(saved: Mapping[str, Any], corpus: Mapping[str, Any]) -> list[Difference]:
-    """The training data under the same name, if they are no longer the same."""
-    then, now = _digest(saved["train"]), _digest(corpus["train"])
-    return [] if then == now else [("data", f"contents {then}", f"contents {now}")]
 
 
 def _digest(description: Any) -> str:

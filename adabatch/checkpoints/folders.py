@@ -97,15 +97,6 @@ def write_marker(path: Path, files: dict[str, dict[str, Any]]) -> None:
     write_json(path / MARKER, {"files": files})
 
 
-def _marked_files(path: Path) -> dict[str, dict[str, Any]]:
-    """The files that a checkpoint's marker lists; ValueError if there is no good marker."""
-    marker = read_json(path / MARKER)
-    files = marker.get("files") if isinstance(marker, dict) else None
-    if not isinstance(files, dict) or PROGRESS not in files:
-        raise ValueError(f"{MARKER} is damaged (no list of files)")
-    return {plain_name(name): expected for name, expected in files.items()}
-
-
 def problem_with(path: Path, share: int = 0, shares: int = 1) -> str | None:
     """What is wrong with a checkpoint, or None if it is intact.
 
@@ -116,8 +107,12 @@ def problem_with(path: Path, share: int = 0, shares: int = 1) -> str | None:
         shares: see there.
     """
     try:
-        for name, expected in sorted(_marked_files(path).items())[share::shares]:
-            file = path / name
+        marker = read_json(path / MARKER)
+        files = marker.get("files") if isinstance(marker, dict) else None
+        if not isinstance(files, dict) or PROGRESS not in files:
+            return f"{MARKER} is damaged (no list of files)"
+        for name, expected in sorted(files.items())[share::shares]:
+            file = path / plain_name(name)
             if file.is_symlink() or not file.is_file():
                 return f"{name} is missing"
             found = checksum(file)

@@ -33,7 +33,7 @@ def choose_checkpoint(resume: str, folder: Path, ranks: DistributedContext) -> P
     damaged = []
     for path in _candidates(resume, folder, ranks):
         problems = ranks.gather(problem_with(path, ranks.rank, ranks.world_size))
-        problem = next((problem for problem in problems if problem is not None), None)
+        problem = next(filter(None, problems), None)
         if problem is None:
             return path
         if resume != "auto":

@@ -20,11 +20,10 @@ def random_states() -> dict[str, Any]:
     >>> first == (random.random(), np.random.rand(), float(torch.rand(())))
     True
     """
-    version, internal, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    kind, keys, *rest = np.random.get_state(legacy=True)
     states: dict[str, Any] = {
-        "python": [version, list(internal), gauss],
-        "numpy": [kind, np.asarray(keys).tolist(), position, has_gauss, cached],
+        "python": random.getstate(),
+        "numpy": [kind, np.asarray(keys).tolist(), *rest],
         "torch": torch.get_rng_state().numpy().tobytes().hex(),
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -45,8 +44,7 @@ def restore_random_states(states: dict[str, Any]) -> None:
     """Set all generators to saved states; a GPU's only where there is one."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
-    kind, keys, position, has_gauss, cached = states["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(_bytes(states["torch"]))
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(_bytes(states["cuda"]))

@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
 from adabatch.distributed.parallel import DistributedContext, lost_peer
 from adabatch.files import checksum, rename_folder, sync, write_json
 
-__all__ = ["CheckpointError", "CheckpointSaver", "SaveCost"]
+__all__ = ["CheckpointSaver", "SaveCost"]
 
 COSTS = "costs.jsonl"
 
@@ -161,8 +162,6 @@ class CheckpointSaver:
             self._write_tensors(temporary, snapshot.tensors)
             sums = raise_on_all_ranks(lambda: self._write_own(temporary, snapshot.of_rank), ranks, self._group)
             files = {name: entry for by_rank in sums for name, entry in by_rank.items()}
-            if snapshot.sync_first is not None and main and snapshot.sync_first.exists():
-                sync(snapshot.sync_first)
             raise_on_all_ranks(lambda: self._complete(temporary, path, snapshot, files), ranks, self._group)
             if main:
                 self._account(snapshot, blocked, files)
@@ -193,6 +192,8 @@ class CheckpointSaver:
         """Rename and mark; the checkpoint counts from the moment its marker is there."""
         if not self.ranks.is_main:
             return
+        if snapshot.sync_first is not None and snapshot.sync_first.exists():
+            sync(snapshot.sync_first)
         write_json(temporary / PROGRESS, snapshot.progress)
         files[PROGRESS] = checksum(temporary / PROGRESS)
         shutil.rmtree(path, ignore_errors=True)  # of a save that was cut short
@@ -215,11 +216,11 @@ class CheckpointSaver:
             causes = [f"rank {rank}: {failure!r}" for rank, (failure, _) in error.failures.items()]
         if lost_peer(error):
             causes = ["another rank is gone"]
-        free = _free_bytes(self.folder)
+        with suppress(OSError):
+            if shutil.disk_usage(self.folder).free < 1 << 20:
+                causes.insert(0, f"no space left on the device of {self.folder}")
         if self.ranks.is_main:
             shutil.rmtree(temporary, ignore_errors=True)
-        if free is not None and free < 1 << 20:
-            causes.insert(0, f"no space left on the device of {self.folder}")
         last = find_checkpoint("auto", self.folder)
         intact = f"the last complete checkpoint is {last}" if last else "there is no complete checkpoint yet"
         return CheckpointError(
@@ -231,10 +232,3 @@ class CheckpointSaver:
 def _make_empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-
-
-def _free_bytes(folder: Path) -> int | None:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None

@@ -65,11 +65,7 @@ class TensorWriter(FileSystemWriter):
 
 
 class TensorReader(FileSystemReader):
-    """Reads what :class:`TensorWriter` wrote; nothing in the files is executed.
-
-    Args:
-        path: the folder.
-    """
+    """Reads what :class:`TensorWriter` wrote into the folder that is given; nothing in the files is executed."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         """The table of contents.
@@ -82,7 +78,10 @@ class TensorReader(FileSystemReader):
         places: dict[MetadataIndex, _StorageInfo] = {}
         try:
             for name, entry in contents.items():
-                tensors[name] = TensorStorageMetadata(_properties(entry["dtype"]), torch.Size(entry["size"]), [])
+                dtype = getattr(torch, entry["dtype"])
+                if not isinstance(dtype, torch.dtype):
+                    raise TypeError(f"{entry['dtype']} is not a dtype")
+                tensors[name] = TensorStorageMetadata(TensorProperties(dtype), torch.Size(entry["size"]), [])
                 for chunk in entry["chunks"]:
                     offsets, sizes = torch.Size(chunk["offsets"]), torch.Size(chunk["sizes"])
                     tensors[name].chunks.append(ChunkStorageMetadata(offsets, sizes))
@@ -91,10 +90,3 @@ class TensorReader(FileSystemReader):
         except (AttributeError, KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{CONTENTS} is damaged ({error!r})") from None
         return Metadata(tensors, storage_data=places, storage_meta=StorageMeta(load_id=self.load_id))
-
-
-def _properties(name: str) -> TensorProperties:
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"{CONTENTS} is damaged ({name!r} is not a dtype)")
-    return TensorProperties(dtype=dtype)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from adabatch.data.documents import Part, Source, read_parts
+from adabatch.data.documents import Source, read_parts
 from adabatch.data.tokenizer import TextTokenizer, tokenizer_from_file
 from adabatch.files import write_whole
 from adabatch.settings.data import DataSettings
@@ -85,9 +85,7 @@ def _texts(sources: Sequence[Source]) -> Iterator[str]:
     """Training text of about TRAINING_BYTES in all."""
     whole = [part for source in sources for part in source.parts(validation=False)]
     shards = max(1, -(-sum(part.size for part in whole) // TRAINING_BYTES))
-    chosen: list[Part] = whole
-    if shards > 1:
-        chosen = [part for source in sources for part in source.shard(0, shards)]
+    chosen = whole if shards == 1 else [part for source in sources for part in source.shard(0, shards)]
     size = 0
     for document in read_parts(chosen):
         yield document.text.decode("utf-8", errors="replace")

@@ -11,12 +11,11 @@ import numpy as np
 
 from adabatch.data.bpe import open_trained
 from adabatch.data.documents import Part
-from adabatch.data.preparation import PARTS, TOKEN_TYPES, TOKENIZER_FILE, prepare
+from adabatch.data.preparation import PARTS, TOKENIZER_FILE, prepare
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
-from adabatch.data.tokenizer import Tokenizer, open_tokenizer, padded_vocabulary
-from adabatch.files import write_text
+from adabatch.data.tokenizer import TOKEN_TYPES, Tokenizer, open_tokenizer, padded_vocabulary
 from adabatch.settings.data import DataSettings
 
 __all__ = ["Corpus", "open_corpus", "prepared_vocabulary"]
@@ -44,12 +43,6 @@ class Corpus:
         part = self.validation.describe()
         return float(part["bytes"] / part["tokens"])
 
-    def copy_tokenizer_to_run(self, folder: Path) -> None:
-        """Write ``tokenizer.json``, from which a run resumes and is exported; nothing for ``bytes``."""
-        definition = self.tokenizer.definition()
-        if definition is not None:
-            write_text(folder / TOKENIZER_FILE, definition)
-
     def describe(self) -> dict[str, Any]:
         """What the corpus is, as JSON. Equal hashes mean equal tokens, on any machine."""
         return {
@@ -65,8 +58,8 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
 
     Args:
         settings: the data, the tokenizer, the length of the sequences.
-        folder: what :func:`adabatch.data.prepare` returned for these settings; the sources are not read through
-            again. None: prepare the corpus first.
+        folder: what :func:`adabatch.data.preparation.prepare` returned for these settings; the sources are not
+            read through again. None: prepare the corpus first.
 
     Raises:
         ValueError: the data or the tokenizer cannot be read, a part is shorter than one sequence, or the prepared
@@ -85,13 +78,9 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
         tokenizer = open_trained(settings, folder / TOKENIZER_FILE)
     else:
         tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
-    train: SampleSource
-    if settings.streaming:
-        train = _open_stream(settings, record, tokenizer)
-    else:
-        train = _open_part("train", folder, record, settings)
-    validation = _open_part("validation", folder, record, settings) if _is_validated(settings) else None
-    return Corpus(train, validation, tokenizer, padded_vocabulary(tokenizer.size), folder)
+    parts = {part: _open_part(part, folder, record, settings) for part in _parts_used(settings)}
+    train: SampleSource = parts["train"] if not settings.streaming else _open_stream(settings, record, tokenizer)
+    return Corpus(train, parts.get("validation"), tokenizer, padded_vocabulary(tokenizer.size), folder)
 
 
 def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
@@ -108,8 +97,10 @@ def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
     return padded_vocabulary(_read_description(settings, folder)["tokenizer"]["size"])
 
 
-def _is_validated(settings: DataSettings) -> bool:
-    return settings.validation_data is not None or settings.validation_fraction > 0
+def _parts_used(settings: DataSettings) -> list[str]:
+    """The token files that are read: a stream has none of its own."""
+    validated = settings.validation_data is not None or settings.validation_fraction > 0
+    return [part for part, used in zip(PARTS, (not settings.streaming, validated), strict=True) if used]
 
 
 def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
@@ -123,15 +114,16 @@ def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
         parts = [record["parts"][part] for part in PARTS]
         good = record["dtype"] in TOKEN_TYPES and type(record["tokenizer"]["size"]) is int
         good = good and isinstance(record["sources"], list)
-        good = good and all(type(part["tokens"]) is int and type(part["bytes"]) is int for part in parts)
-        good = good and all(part["tokens"] >= 0 for part in parts)
+        good = good and all(
+            type(part[key]) is int and part[key] >= 0 for part in parts for key in ("tokens", "bytes")
+        )
     except (ValueError, LookupError, TypeError, RecursionError):
         good = False
     if not good:
         raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
-    for part, used in zip(PARTS, (not settings.streaming, _is_validated(settings)), strict=True):
+    for part in _parts_used(settings):
         size = record["parts"][part]["tokens"]
-        if used and size < settings.sequence_length:
+        if size < settings.sequence_length:
             raise ValueError(_too_short(part, size, settings))
     return dict(record)
 
@@ -150,17 +142,15 @@ def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSe
 
 
 def _too_short(part: str, size: int, settings: DataSettings) -> str:
-    name = {"train": "training", "validation": "validation"}[part]
-    if part == "validation" and settings.validation_data is None:
+    own, name = part == "validation" and settings.validation_data, "training" if part == "train" else part
+    advice = "use more data or shorten sequence_length"
+    if part == "validation" and not own:
         advice = (
             "use more data, name validation_data, raise validation_fraction (now "
             f"{settings.validation_fraction:g}; 0 trains without validation) or shorten sequence_length"
         )
-    else:
-        advice = "use more data or shorten sequence_length"
-    data = settings.validation_data if part == "validation" and settings.validation_data else settings.data
     return (
-        f"the {name} part of data {data!r} has {size} tokens, less than one sequence of "
+        f"the {name} part of data {own or settings.data!r} has {size} tokens, less than one sequence of "
         f"{settings.sequence_length}; {advice}"
     )
 
@@ -172,14 +162,4 @@ def _open_stream(settings: DataSettings, record: dict[str, Any], tokenizer: Toke
         return [part for source in sources for part in source.shard(index, settings.stream_shards)]
 
     description = {"part": "train", "tokenizer": record["tokenizer"], "sources": record["sources"]}
-    return StreamedSamples(
-        Stream(
-            shard,
-            settings.stream_shards,
-            tokenizer,
-            settings.sequence_length,
-            settings.shuffle_buffer,
-            settings.seed,
-            description,
-        )
-    )
+    return StreamedSamples(Stream(shard, tokenizer, settings, description))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.data.documents import Document, Part, Place, Source, deal, held_out
+from adabatch.settings.data import DataSettings
 
 __all__ = ["DatasetRows", "HuggingFaceSource", "is_dataset_folder"]
 
@@ -35,20 +36,15 @@ class HuggingFaceSource(Source):
 
     Args:
         name: a dataset's name on the hub, a folder or a Parquet file.
-        config: the dataset's configuration.
-        split: the split to train on.
-        field: the column with the text.
-        streaming: read a dataset of the hub as a stream instead of downloading it. Local data are never copied.
+        settings: the configuration, the split to train on, the column with the text, and whether a dataset of the
+            hub is read as a stream instead of being downloaded (local data are never copied).
         validation_fraction: the part of the rows held out; 1: all is for validation.
     """
 
-    def __init__(
-        self, name: str, config: str | None, split: str, field: str, streaming: bool, validation_fraction: float
-    ) -> None:
-        self.name, self.config, self.split, self.field = name, config, split, field
-        self.path = Path(name).expanduser()
-        self.streaming = streaming or self.path.exists()
-        self.fraction = validation_fraction
+    def __init__(self, name: str, settings: DataSettings, validation_fraction: float) -> None:
+        self.name, self.path, self.fraction = name, Path(name).expanduser(), validation_fraction
+        self.config, self.split, self.field = settings.data_config, settings.split, settings.text_field
+        self.streaming = settings.streaming or self.path.exists()
 
     @cached_property
     def _builder(self) -> Any:
@@ -117,22 +113,13 @@ class HuggingFaceSource(Source):
             rows = len(self.rows(whole.split))
             return [replace(whole, start=rows * index // count, stop=rows * (index + 1) // count)]
         names = [f"{whole.split}:{file}" for file in range(files)]
-        return [
-            replace(whole, file=share.file, modulus=share.modulus, residue=share.residue)
-            for share in deal(names, index, count)
-        ]
+        return [replace(whole, **hand._asdict()) for hand in deal(names, index, count)]
 
     def _whole(self, validation: bool) -> DatasetRows:
         """All rows for training or for validation."""
-        if self.fraction > 0 and self.split != "validation" and "validation" in self._splits:
-            split, fraction = ("validation" if validation else self.split), float(validation)
-        else:
-            split, fraction = self.split, self.fraction
-        self._check(split)
-        return DatasetRows(self, split, fraction, validation)
-
-    def _check(self, split: str) -> None:
-        """Raise ValueError unless there are this split and the column."""
+        split, fraction = self.split, self.fraction
+        if fraction > 0 and split != "validation" and "validation" in self._splits:
+            split, fraction = ("validation" if validation else split), float(validation)
         if split not in self._splits:
             raise ValueError(
                 f"data {self.name!r} has no split {split!r}; its splits are {', '.join(self._splits)}"
@@ -143,6 +130,7 @@ class HuggingFaceSource(Source):
                 f"data {self.name!r} has no column {self.field!r}; its columns are {', '.join(columns)}: set "
                 "text_field to the one with the text"
             )
+        return DatasetRows(self, split, fraction, validation)
 
     def rows(self, split: str) -> Any:
         """The split, with the column of text alone, as Arrow tables."""

@@ -6,7 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -107,7 +107,7 @@ class JsonLinesSource(FileSource):
         parts = []
         for file in self.files:
             if _is_gzipped(file.path):
-                parts.append(self._part(file, validation))
+                parts.append(JsonLines(file, self.field, self.fraction, validation))
             else:
                 size = file.path.stat().st_size
                 bounds = [*range(0, size, PART), size]
@@ -122,20 +122,17 @@ class JsonLinesSource(FileSource):
                 size = file.path.stat().st_size
                 parts += self._ranges(file, [size * index // count, size * (index + 1) // count], False)
         gzipped = [file for file in self.files if _is_gzipped(file.path)]
-        for share in deal([file.name for file in gzipped], index, count):
-            part = self._part(gzipped[share.file], False)
-            parts.append(replace(part, modulus=share.modulus, residue=share.residue))
+        for number, modulus, residue in deal([file.name for file in gzipped], index, count):
+            file = gzipped[number]
+            parts.append(JsonLines(file, self.field, self.fraction, False, modulus=modulus, residue=residue))
         return parts
-
-    def _part(self, file: NamedFile, validation: bool) -> JsonLines:
-        return JsonLines(file, self.field, self.fraction, validation)
 
     def _ranges(self, file: NamedFile, bounds: Sequence[int], validation: bool) -> list[JsonLines]:
         """The lines that begin between neighbouring bounds."""
         with file.path.open("rb") as handle:
             starts = [_line_at_or_after(handle, bound) for bound in bounds]
         return [
-            replace(self._part(file, validation), start=start, stop=stop)
+            JsonLines(file, self.field, self.fraction, validation, start, stop)
             for start, stop in pairwise(starts)
             if start < stop
         ]

@@ -8,17 +8,20 @@ changes of the batch size only decide which rank computes which positions, never
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SampleOrder", "group_positions", "seeded_permutation"]
+if TYPE_CHECKING:
+    from adabatch.schedules import MicroBatchPlan
+
+__all__ = ["group_positions", "samples_at", "seeded_permutation"]
 
 
-def group_positions(
-    start: int, *, rank: int, world_size: int, micro_batch_index: int, accumulation: int, micro_batch: int
-) -> range:
-    """The positions of one group: what one rank computes in one micro-batch of a step.
+def group_positions(start: int, rank: int, plan: MicroBatchPlan) -> list[range]:
+    """The positions of a rank's groups in a step: of what it computes in each of its micro-batches.
 
     A step from `start` with n = J M groups of m sequences takes [start, start + n m). Group q takes every n-th
     of them, start + q + n i for i < m, and rank j computes group q = a J + j in its micro-batch a. So the groups,
@@ -29,55 +32,42 @@ def group_positions(
     Args:
         start: samples seen before this step.
         rank: j, this data-parallel rank.
-        world_size: J, the number of data-parallel ranks.
-        micro_batch_index: a, the micro-batch within the step, from 0.
-        accumulation: M, the micro-batches of each rank.
-        micro_batch: m, sequences in a micro-batch.
+        plan: J, M and m.
 
-    >>> step = {"rank": 1, "world_size": 2, "accumulation": 2, "micro_batch": 3}
-    >>> [list(group_positions(100, micro_batch_index=a, **step)) for a in (0, 1)]
+    >>> from adabatch.schedules import MicroBatchPlan
+    >>> plan = MicroBatchPlan(world_size=2, accumulation=2, micro_batch=3)
+    >>> [list(group) for group in group_positions(100, rank=1, plan=plan)]
     [[101, 105, 109], [103, 107, 111]]
     """
-    groups = world_size * accumulation
-    first = start + micro_batch_index * world_size + rank
-    return range(first, first + groups * micro_batch, groups)
+    first = range(start + rank, start + rank + plan.groups, plan.world_size)
+    return [range(position, position + plan.groups * plan.micro_batch, plan.groups) for position in first]
 
 
-class SampleOrder:
-    """Every epoch a new permutation of the samples: position p is sample pi_e(p mod N) of epoch e = p // N.
+def samples_at(positions: Sequence[int] | range, length: int, seed: int) -> npt.NDArray[np.int64]:
+    """The samples at these positions, int64 [len(positions)]: every epoch is a new permutation of all samples.
 
-    pi_e is :func:`seeded_permutation` of seed and e. Memory: 8 bytes per sample for an epoch.
+    Position p is sample pi_e(p mod N) of epoch e = p // N, where pi_e is :func:`seeded_permutation` of seed and e.
 
     Args:
+        positions: p.
         length: N, samples in the training set.
         seed: the seed of the order.
 
-    >>> order = SampleOrder(5, seed=0)
-    >>> sorted(order.indices(range(5, 10)).tolist())
+    >>> sorted(samples_at(range(5, 10), length=5, seed=0).tolist())
     [0, 1, 2, 3, 4]
     """
+    where = np.asarray(positions, dtype=np.int64)
+    epochs, within = np.divmod(where, length)
+    result = np.empty_like(where)
+    for epoch in np.unique(epochs):
+        chosen = epochs == epoch
+        result[chosen] = _permutation(length, seed, int(epoch))[within[chosen]]
+    return result
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed = length, seed
-        self._permutations: dict[int, npt.NDArray[np.int64]] = {}
 
-    def permutation(self, epoch: int) -> npt.NDArray[np.int64]:
-        """The permutation of an epoch, int64 [N]; the last two are kept, as a batch may straddle an epoch."""
-        if epoch not in self._permutations:
-            while len(self._permutations) > 1:
-                del self._permutations[next(iter(self._permutations))]
-            self._permutations[epoch] = seeded_permutation(self.length, [self.seed, epoch])
-        return self._permutations[epoch]
-
-    def indices(self, positions: Sequence[int] | range) -> npt.NDArray[np.int64]:
-        """The samples at these positions, int64 [len(positions)]."""
-        where = np.asarray(positions, dtype=np.int64)
-        epochs, within = np.divmod(where, self.length)
-        result = np.empty_like(where)
-        for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            result[chosen] = self.permutation(int(epoch))[within[chosen]]
-        return result
+@lru_cache(maxsize=2)  # a batch may straddle an epoch; 8 bytes per sample for each
+def _permutation(length: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    return seeded_permutation(length, [seed, epoch])
 
 
 def seeded_permutation(length: int, seeds: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -19,7 +19,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,16 @@ from adabatch.data.bpe import trained_tokenizer
 from adabatch.data.documents import Source
 from adabatch.data.locks import exclusive
 from adabatch.data.sources import open_sources
-from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, documents_to_tokens, run_tasks, write_tokens
-from adabatch.data.tokenizer import Tokenizer, open_tokenizer
+from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, run_tasks, write_tokens
+from adabatch.data.tokenizer import Tokenizer, open_tokenizer, token_type
 from adabatch.files import rename_folder, sync, write_json, write_text
 from adabatch.settings.data import DataSettings
 
-__all__ = ["PARTS", "TOKENIZER_FILE", "TOKEN_TYPES", "prepare"]
+__all__ = ["PARTS", "TOKENIZER_FILE", "prepare", "save_tokenizer"]
 
 FORMAT = 4
 TOKENIZER_FILE = "tokenizer.json"
 PARTS = ("train", "validation")
-TOKEN_TYPES = ("<u2", "<u4")
 COPIED_AT_ONCE = 16 * 2**20
 
 
@@ -46,8 +45,8 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
     """Prepare the corpus unless it is prepared already, and return its folder.
 
     The sources are read through once for their fingerprint. When several processes train together, one on each
-    file system calls this, and all open the folder that it returns (:func:`adabatch.data.open_corpus`). When
-    streaming, only the validation set is prepared. Work that was interrupted is resumed.
+    file system calls this, and all open the folder that it returns (:func:`adabatch.data.corpus.open_corpus`).
+    When streaming, only the validation set is prepared. Work that was interrupted is resumed.
 
     Args:
         settings: the data, the tokenizer, the number of processes.
@@ -84,17 +83,12 @@ class _Inputs:
     sources: Sequence[Source]
     tokenizer: Tokenizer
 
-    @property
-    def dtype(self) -> str:
-        """The type of the tokens in the files."""
-        return TOKEN_TYPES[self.tokenizer.size > 2**16]
-
     def fingerprint(self) -> str:
         """The name of the corpus of these sources and this tokenizer."""
         settings = self.settings
         streaming = f"first {settings.streaming_validation_tokens} of validation" if settings.streaming else "all"
         sources = [source.fingerprint for source in self.sources]
-        parts = [str(FORMAT), streaming, self.tokenizer.fingerprint(), *sources]
+        parts = [str(FORMAT), streaming, self.tokenizer.fingerprint, *sources]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -133,7 +127,7 @@ def _write(unfinished: Path, inputs: _Inputs, progress: Progress | None) -> Path
     else:
         tasks = {part: cut_tasks(inputs.sources, part == "validation") for part in PARTS}
         every = [task for part in PARTS for task in tasks[part]]
-        run_tasks(every, unfinished, tokenizer, inputs.dtype, settings.processes, progress)
+        run_tasks(every, unfinished, tokenizer, settings.processes, progress)
         whole.mkdir()
         parts = {part: _put_together(whole / f"{part}.tokens", tasks[part], unfinished) for part in PARTS}
     for part in PARTS:
@@ -145,10 +139,9 @@ def _write(unfinished: Path, inputs: _Inputs, progress: Progress | None) -> Path
 def _beginning_of_validation(whole: Path, inputs: _Inputs) -> dict[str, TokenCount]:
     """The first of the tokens held out, and no training tokens: what streaming needs."""
     held_out = (part for source in inputs.sources for part in source.parts(validation=True))
-    blocks = documents_to_tokens(held_out, inputs.tokenizer)
     (whole / "train.tokens").touch()
     with (whole / "validation.tokens").open("wb") as file:
-        count = write_tokens(file, blocks, inputs.dtype, inputs.settings.streaming_validation_tokens)
+        count = write_tokens(file, held_out, inputs.tokenizer, inputs.settings.streaming_validation_tokens)
     return {"train": TokenCount(sha256=hashlib.sha256().hexdigest()), "validation": count}
 
 
@@ -158,19 +151,19 @@ def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenC
     Raises:
         ValueError: what a task wrote was damaged since.
     """
-    total, digest = TokenCount(), hashlib.sha256()
+    counts, digest = [task.count(unfinished) or TokenCount() for task in tasks], hashlib.sha256()
     with path.open("wb") as file:
-        for task in tasks:
-            count, own = task.count(unfinished), hashlib.sha256()
-            with task.tokens_path(unfinished).open("rb") as tokens:
+        for task, count in zip(tasks, counts, strict=True):
+            own = hashlib.sha256()
+            with task.path(unfinished, "tokens").open("rb") as tokens:
                 while data := tokens.read(COPIED_AT_ONCE):
                     file.write(data)
                     digest.update(data)
                     own.update(data)
-            if count is None or own.hexdigest() != count.sha256:
+            if own.hexdigest() != count.sha256:
                 raise ValueError(f"tokens in {unfinished} were damaged; prepare the corpus again")
-            total = total.plus(count)
-    return replace(total, sha256=digest.hexdigest())
+    tokens, size, replaced = (sum(getattr(c, name) for c in counts) for name in ("tokens", "bytes", "replaced"))
+    return TokenCount(tokens, size, replaced, digest.hexdigest())
 
 
 def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> None:
@@ -181,16 +174,21 @@ def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> Non
         "data": DataSettings.names(settings.data),
         "validation_data": DataSettings.names(settings.validation_data),
         "sources": [source.fingerprint for source in inputs.sources],
-        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint(), "size": tokenizer.size},
+        "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint, "size": tokenizer.size},
         "texts_with_invalid_utf8": sum(count.replaced for count in parts.values()),
-        "dtype": inputs.dtype,
+        "dtype": token_type(tokenizer.size),
         "parts": {
             part: {"tokens": count.tokens, "bytes": count.bytes, "sha256": count.sha256}
             for part, count in parts.items()
         },
         "versions": {name: version(name) for name in ("numpy", "tokenizers", "transformers", "datasets")},
     }
+    save_tokenizer(tokenizer, whole)
+    write_json(whole / "corpus.json", record)
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write ``tokenizer.json``, from which a run resumes and is exported; nothing for ``bytes``."""
     definition = tokenizer.definition()
     if definition is not None:
-        write_text(whole / TOKENIZER_FILE, definition)
-    write_json(whole / "corpus.json", record)
+        write_text(folder / TOKENIZER_FILE, definition)

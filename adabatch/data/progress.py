@@ -17,36 +17,29 @@ __all__ = ["prepare_with_progress", "summary_of"]
 SECONDS_BETWEEN_LINES = 5.0
 
 
-class PreparationProgress:
-    """Tasks done and tokens so far: a bar on a terminal, a line every few seconds elsewhere.
+def prepare_with_progress(settings: DataSettings, saved_tokenizer: Path | None = None) -> Path:
+    """As :func:`adabatch.data.preparation.prepare`, with a bar on a terminal, a line every few seconds elsewhere.
 
     Nothing is shown of work that is over before the first few seconds are.
     """
+    console, last_line = Console(stderr=True), time.monotonic()
+    columns = (
+        TextColumn("preparing"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed}/{task.total} parts  {task.fields[tokens]:,} tokens"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None, tokens=0)
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._last_line = console, time.monotonic()
-        columns = (
-            TextColumn("preparing"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed}/{task.total} parts  {task.fields[tokens]:,} tokens"),
-            TimeRemainingColumn(),
-        )
-        self.bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-        self._task = self.bar.add_task("", total=None, tokens=0)
+        def show(done: int, total: int, tokens: int) -> None:
+            nonlocal last_line
+            bar.update(task, completed=done, total=total, tokens=tokens)
+            if not console.is_terminal and time.monotonic() - last_line > SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                print(f"preparing  {done}/{total} parts  {tokens:,} tokens", file=console.file, flush=True)
 
-    def __call__(self, done: int, total: int, tokens: int) -> None:
-        """Show that `done` of `total` tasks are done."""
-        self.bar.update(self._task, completed=done, total=total, tokens=tokens)
-        if not self._console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            print(f"preparing  {done}/{total} parts  {tokens:,} tokens", file=self._console.file, flush=True)
-
-
-def prepare_with_progress(settings: DataSettings, saved_tokenizer: Path | None = None) -> Path:
-    """As :func:`adabatch.data.prepare`, showing on standard error how far it is."""
-    progress = PreparationProgress(Console(stderr=True))
-    with progress.bar:
-        return prepare(settings, progress, saved_tokenizer)
+        return prepare(settings, show, saved_tokenizer)
 
 
 def summary_of(folder: Path) -> str:

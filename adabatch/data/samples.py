@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from adabatch.data.order import SampleOrder
+from adabatch.data.order import samples_at
 
 if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
     import torch
@@ -29,10 +29,6 @@ class SampleSource(Protocol):
 
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), sequence_length], on the CPU."""
-
-    def check_shards(self, ranks: int) -> None:
-        """Warn where this number of ranks would do work twice."""
-        return
 
     def state_dict(self) -> dict[str, Any]:
         """What this rank knows of its place, as JSON."""
@@ -71,7 +67,7 @@ class PreparedSamples(SampleSource):
     ) -> None:
         count = len(tokens) // sequence_length
         self._samples = tokens[: count * sequence_length].reshape(count, sequence_length)
-        self._order = None if seed is None else SampleOrder(count, seed)
+        self._seed = seed
         self._description = {**(description or {}), "sequence_length": sequence_length, "seed": seed}
 
     @property
@@ -81,12 +77,12 @@ class PreparedSamples(SampleSource):
 
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), L]."""
-        if self._order is None:
-            indices = np.asarray(positions, dtype=np.int64) % self.length
-        else:
-            indices = self._order.indices(positions)
         import torch
 
+        if self._seed is None:
+            indices = np.asarray(positions, dtype=np.int64) % self.length
+        else:
+            indices = samples_at(positions, self.length, self._seed)
         return torch.from_numpy(self._samples[indices].astype(np.int64))
 
     def describe(self) -> dict[str, Any]:

@@ -31,26 +31,14 @@ def open_sources(settings: DataSettings) -> list[Source]:
 
 def _open(settings: DataSettings, data: str | Sequence[str], fraction: float) -> list[Source]:
     """One source for all text files, one for all JSON lines, one for each dataset."""
-    text: list[NamedFile] = []
-    lines: list[NamedFile] = []
-    others: list[Source] = []
-    for name in DataSettings.names(data):
-        files = _files(name, settings.data_config)
-        if files is None:
-            others.append(
-                HuggingFaceSource(
-                    name, settings.data_config, settings.split, settings.text_field, settings.streaming, fraction
-                )
-            )
-        else:
-            text += [file for file in files if not is_json_lines(file)]
-            lines += [file for file in files if is_json_lines(file)]
+    found = [(name, _files(name, settings.data_config)) for name in DataSettings.names(data)]
+    files = [file for _, local in found for file in local or ()]
     sources: list[Source] = []
-    if text:
+    if text := [file for file in files if not is_json_lines(file)]:
         sources.append(TextSource(text, fraction))
-    if lines:
+    if lines := [file for file in files if is_json_lines(file)]:
         sources.append(JsonLinesSource(lines, settings.text_field, fraction))
-    return sources + others
+    return sources + [HuggingFaceSource(name, settings, fraction) for name, local in found if local is None]
 
 
 def _files(name: str, config: str | None) -> list[NamedFile] | None:

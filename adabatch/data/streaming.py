@@ -33,15 +33,19 @@ import numpy.typing as npt
 from adabatch.data.documents import Part, Place, batches
 from adabatch.data.order import seeded_permutation
 from adabatch.data.tasks import encode_documents
-from adabatch.data.tokenizer import Tokenizer
+from adabatch.data.tokenizer import Tokenizer, token_type
+from adabatch.settings.data import DataSettings
 
 if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
     import torch
 
-__all__ = ["ShardStream", "Stream", "StreamedSamples"]
+__all__ = ["ShardStream", "Stream", "StreamedSamples", "check_shards"]
 
 DOCUMENTS_AT_ONCE = 16
 BYTES_AT_ONCE = 2**18
+
+ORDER_SETTINGS = ("sequence_length", "stream_shards", "shuffle_buffer", "seed")
+"""What the samples and their order depend on."""
 
 ORDER_OF_PARTS, ORDER_OF_BUFFER = 0, 1
 """With the seed, what a permutation is for."""
@@ -53,26 +57,11 @@ class Stream:
 
     shard: Callable[[int], Sequence[Part]]
     """The parts of a shard."""
-    shards: int
-    """S."""
     tokenizer: Tokenizer
-    sequence_length: int
-    """L."""
-    buffer: int
-    """Samples shuffled together, over all shards; 0: the order of the documents."""
-    seed: int
+    settings: DataSettings
+    """The length of a sequence, the number S of shards, the size of the buffer and the seed."""
     description: dict[str, Any] = field(default_factory=dict)
     """What is known about the data."""
-
-    def describe(self) -> dict[str, Any]:
-        """All that the samples and their order depend on."""
-        return {
-            **self.description,
-            "sequence_length": self.sequence_length,
-            "stream_shards": self.shards,
-            "shuffle_buffer": self.buffer,
-            "seed": self.seed,
-        }
 
 
 class Cursor(NamedTuple):
@@ -102,8 +91,8 @@ class ShardStream:
     """
 
     def __init__(self, stream: Stream, index: int, state: dict[str, Any] | None = None) -> None:
-        self._stream, self._index = stream, index
-        self._dtype = np.dtype("<u2" if stream.tokenizer.size <= 2**16 else "<u4")
+        self._stream, self._settings, self._index = stream, stream.settings, index
+        self._dtype = np.dtype(token_type(stream.tokenizer.size))
         state = state or {"cursor": [index, 0, 0, []], "rest": "", "cut": 0, "block": 0, "first": 0}
         home, epoch, part, place = state["cursor"]
         self._cursor, self._cut = Cursor(home, epoch, part, tuple(place)), state["cut"]
@@ -114,7 +103,7 @@ class ShardStream:
         """Number of the buffer's next filling."""
         self._end = state["first"]
         """Samples up to the end of the filling in use."""
-        self._samples = np.empty((0, stream.sequence_length), self._dtype)
+        self._samples = np.empty((0, stream.settings.sequence_length), self._dtype)
         """The shuffled buffer."""
         self._sequences = self._cut_sequences()
         self._filled_from = self._snapshot()
@@ -152,9 +141,9 @@ class ShardStream:
     def _fill(self) -> None:
         """Fill the buffer with the next sequences, to its size or the end of the epoch, and shuffle it."""
         self._filled_from = self._snapshot()
-        size = max(1, -(-self._stream.buffer // self._stream.shards))
+        size = max(1, -(-self._settings.shuffle_buffer // self._settings.stream_shards))
         if self._block == 0:  # less, so that the shards do not all read at once later
-            size = -(-size * (self._index + 1) // self._stream.shards)
+            size = -(-size * (self._index + 1) // self._settings.stream_shards)
         sequences: list[npt.NDArray[Any]] = []
         while len(sequences) < size:
             sequence = next(self._sequences)
@@ -162,14 +151,16 @@ class ShardStream:
                 sequences.append(sequence)
             elif sequences:
                 break
-        order = seeded_permutation(len(sequences), [self._stream.seed, ORDER_OF_BUFFER, self._index, self._block])
+        order = seeded_permutation(
+            len(sequences), [self._settings.seed, ORDER_OF_BUFFER, self._index, self._block]
+        )
         self._samples = np.stack(sequences)[order]
         self._end += len(sequences)
         self._block += 1
 
     def _cut_sequences(self) -> Iterator[npt.NDArray[Any] | None]:
         """The sequences from the cursor on; None at the end of an epoch."""
-        length = self._stream.sequence_length
+        length = self._settings.sequence_length
         for tokens, after in self._read(self._cursor):
             joined = np.concatenate([self._rest, tokens.astype(self._dtype)])
             whole = len(joined) // length
@@ -200,17 +191,28 @@ class ShardStream:
     def _parts(self, cursor: Cursor) -> list[Part]:
         """The parts in the order of the epoch."""
         parts = self._stream.shard(cursor.home)
-        if not self._stream.buffer:
+        if not self._settings.shuffle_buffer:
             return list(parts)
-        keys = [self._stream.seed, ORDER_OF_PARTS, self._index, cursor.epoch]
+        keys = [self._settings.seed, ORDER_OF_PARTS, self._index, cursor.epoch]
         return [parts[number] for number in seeded_permutation(len(parts), keys)]
 
     def _next_home(self, home: int) -> int:
         """The shard to read where this one has no text."""
-        following = (home + 1) % self._stream.shards
+        following = (home + 1) % self._settings.stream_shards
         if following == self._index:
             raise ValueError("the stream holds no text; name data with at least one document to train on")
         return following
+
+
+def check_shards(settings: DataSettings, ranks: int) -> None:
+    """Warn if the data are streamed and this number of ranks cannot have shards of their own."""
+    if settings.streaming and settings.stream_shards % ranks:
+        warnings.warn(
+            f"{settings.stream_shards} shards of the stream cannot be shared evenly by {ranks} ranks: the samples "
+            "are the same, but each rank reads and tokenizes all shards; take a multiple of the ranks "
+            "(--stream-shards)",
+            stacklevel=2,
+        )
 
 
 class StreamedSamples:
@@ -223,7 +225,7 @@ class StreamedSamples:
     length = None
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+        self._stream, self._settings = stream, stream.settings
         self._open: dict[int, ShardStream] = {}
         self._saved: dict[int, dict[str, Any]] = {}
         """States of shards that are not open yet."""
@@ -239,28 +241,16 @@ class StreamedSamples:
         import torch
 
         self._last = {position: self._at(position) for position in sorted(positions)}
-        result = np.empty((len(positions), self._stream.sequence_length), dtype=np.int64)
-        for row, position in enumerate(positions):
-            result[row] = self._last[position]
-        return torch.from_numpy(result)
+        samples = [self._last[position] for position in positions]
+        return torch.from_numpy(np.array(samples, np.int64).reshape(-1, self._settings.sequence_length))
 
     def _at(self, position: int) -> npt.NDArray[Any]:
         if position in self._last:
             return self._last[position]
-        number, index = divmod(position, self._stream.shards)
+        number, index = divmod(position, self._settings.stream_shards)
         if index not in self._open:
             self._open[index] = ShardStream(self._stream, index, self._saved.pop(index, None))
         return self._open[index].sample(number)
-
-    def check_shards(self, ranks: int) -> None:
-        """Warn if this number of ranks cannot have shards of their own."""
-        if self._stream.shards % ranks:
-            warnings.warn(
-                f"{self._stream.shards} shards of the stream cannot be shared evenly by {ranks} ranks: the "
-                "samples are the same, but each rank reads and tokenizes all shards; take a multiple of the ranks "
-                "(--stream-shards)",
-                stacklevel=2,
-            )
 
     def state_dict(self) -> dict[str, Any]:
         """Where the shards are that were opened here, as JSON, for :meth:`load_state_dict` of any rank."""
@@ -286,11 +276,12 @@ class StreamedSamples:
                 return
             for name, shard in state["shards"].items():
                 index = int(name)
-                needed = -(-(samples - index) // self._stream.shards)
+                needed = -(-(samples - index) // self._settings.stream_shards)
                 known = self._saved.get(index)
                 if shard["first"] <= max(needed, 0) and (known is None or shard["first"] > known["first"]):
                     self._saved[index] = shard
 
     def describe(self) -> dict[str, Any]:
         """All that the samples and their order depend on."""
-        return {**self._stream.describe(), "streaming": True, "samples": None}
+        chosen = {name: getattr(self._settings, name) for name in ORDER_SETTINGS}
+        return {**self._stream.description, **chosen, "streaming": True, "samples": None}

@@ -9,7 +9,8 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adabatch.data.documents import Document, Part, Source, batches
-from adabatch.data.tokenizer import Tokenizer
+from adabatch.data.tokenizer import Tokenizer, token_type
 from adabatch.distributed.signals import children_hear_later, end_with_parent
 from adabatch.files import sync, write_json
 
@@ -27,7 +28,6 @@ __all__ = [
     "Task",
     "TokenCount",
     "cut_tasks",
-    "documents_to_tokens",
     "encode_documents",
     "run_tasks",
     "write_tokens",
@@ -52,10 +52,6 @@ class TokenCount:
     """Texts with invalid UTF-8."""
     sha256: str = ""
 
-    def plus(self, other: TokenCount) -> TokenCount:
-        """The counts of both; the hash is left out."""
-        return TokenCount(self.tokens + other.tokens, self.bytes + other.bytes, self.replaced + other.replaced)
-
 
 @dataclass(frozen=True)
 class Task:
@@ -65,20 +61,19 @@ class Task:
     """Different for each task of a corpus, and the same whenever the corpus is prepared."""
     parts: Sequence[Part]
 
-    def tokens_path(self, folder: Path) -> Path:
-        """Where its tokens are written."""
-        return folder / f"{self.name}.tokens"
-
-    def done_path(self, folder: Path) -> Path:
-        """What exists once its tokens are whole: their count and hash."""
-        return folder / f"{self.name}.json"
+    def path(self, folder: Path, ending: str) -> Path:
+        """Where its ``tokens`` are written, and, once they are whole, their count and hash as ``json``."""
+        return folder / f"{self.name}.{ending}"
 
     def count(self, folder: Path) -> TokenCount | None:
         """What it wrote, perhaps in a process that was interrupted later; None if it is not done."""
         try:
-            return TokenCount(**json.loads(self.done_path(folder).read_text()))
+            return TokenCount(**json.loads(self.path(folder, "json").read_text()))
         except (FileNotFoundError, ValueError, TypeError):  # not there, or damaged
             return None
+
+
+Work = Callable[[Task], TokenCount]
 
 
 def cut_tasks(sources: Sequence[Source], validation: bool) -> list[Task]:
@@ -96,13 +91,6 @@ def cut_tasks(sources: Sequence[Source], validation: bool) -> list[Task]:
     return [Task(f"{name}-{number:06}", tuple(parts)) for number, parts in enumerate(groups)]
 
 
-def documents_to_tokens(parts: Iterable[Part], tokenizer: Tokenizer) -> Iterator[tuple[npt.NDArray[Any], int]]:
-    """The tokens of many documents at a time, with the bytes of their text."""
-    documents = chain.from_iterable(part.read() for part in parts)
-    for batch, _ in batches(documents, DOCUMENTS_AT_ONCE, BYTES_AT_ONCE):
-        yield encode_documents(batch, tokenizer), sum(len(document.text) for document in batch)
-
-
 def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> npt.NDArray[Any]:
     """The tokens of some documents, at least one, with the end-of-document token after each."""
     end = np.array([tokenizer.end_of_document], np.min_scalar_type(tokenizer.size))
@@ -113,30 +101,31 @@ def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> npt
 
 
 def write_tokens(
-    file: BinaryIO, blocks: Iterator[tuple[npt.NDArray[Any], int]], dtype: str, limit: int | None = None
+    file: BinaryIO, parts: Iterable[Part], tokenizer: Tokenizer, limit: int | None = None
 ) -> TokenCount:
-    """Write blocks of tokens, the first `limit` if there are more.
+    """Write the tokens of all documents, the first `limit` if there are more.
 
-    The bytes of a block that is cut by the limit are counted in proportion.
+    The bytes of the documents around the limit are counted in proportion to their tokens that are kept.
     """
-    tokens, size, digest = 0, 0, hashlib.sha256()
-    for block, bytes_of_block in blocks:
+    tokens, size, replaced, digest = 0, 0, tokenizer.replaced, hashlib.sha256()
+    documents = chain.from_iterable(part.read() for part in parts)
+    for batch, _ in batches(documents, DOCUMENTS_AT_ONCE, BYTES_AT_ONCE):
+        block = encode_documents(batch, tokenizer)
         kept = block if limit is None else block[: limit - tokens]
-        data = kept.astype(dtype).tobytes()
+        data = kept.astype(token_type(tokenizer.size)).tobytes()
         file.write(data)
         digest.update(data)
         tokens += len(kept)
-        size += bytes_of_block * len(kept) // max(len(block), 1)
+        size += sum(len(document.text) for document in batch) * len(kept) // max(len(block), 1)
         if tokens == limit:
             break
-    return TokenCount(tokens, size, sha256=digest.hexdigest())
+    return TokenCount(tokens, size, tokenizer.replaced - replaced, digest.hexdigest())
 
 
 def run_tasks(
     tasks: Sequence[Task],
     folder: Path,
     tokenizer: Tokenizer,
-    dtype: str,
     processes: int,
     progress: Progress | None = None,
 ) -> None:
@@ -150,8 +139,8 @@ def run_tasks(
     tokens = sum(count.tokens for count in before if count is not None)
     done = len(tasks) - len(left)
     processes = min(processes or available_cores(), len(left))
-    worker = _Worker(folder, tokenizer, dtype)
-    results = map(worker.do, left) if processes <= 1 else _in_processes(worker, left, processes)
+    work = partial(_write_task, folder, tokenizer)
+    results = map(work, left) if processes <= 1 else _in_processes(work, left, processes)
     for count in results:
         done, tokens = done + 1, tokens + count.tokens
         if progress is not None:
@@ -163,37 +152,27 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class _Worker:
-    """What does a task, in this process or in another."""
-
-    folder: Path
-    tokenizer: Tokenizer
-    dtype: str
-
-    def do(self, task: Task) -> TokenCount:
-        """Write the tokens of a task, and then that it is done."""
-        path = task.tokens_path(self.folder)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        replaced = self.tokenizer.replaced
-        with temporary.open("wb") as file:
-            count = write_tokens(file, documents_to_tokens(task.parts, self.tokenizer), self.dtype)
-        count = replace(count, replaced=self.tokenizer.replaced - replaced)
-        sync(temporary)
-        temporary.replace(path)
-        write_json(task.done_path(self.folder), asdict(count))
-        return count
+def _write_task(folder: Path, tokenizer: Tokenizer, task: Task) -> TokenCount:
+    """Write the tokens of a task, and then that it is done."""
+    path = task.path(folder, "tokens")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        count = write_tokens(file, task.parts, tokenizer)
+    sync(temporary)
+    temporary.replace(path)
+    write_json(task.path(folder, "json"), asdict(count))
+    return count
 
 
-_worker: _Worker | None = None
-"""The worker of this process, where it has one."""
+_work: Work
+"""What this process does with a task, if it is one that :func:`_in_processes` started."""
 
 
-def _in_processes(worker: _Worker, tasks: Sequence[Task], processes: int) -> Iterator[TokenCount]:
+def _in_processes(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[TokenCount]:
     """The counts of the tasks as they are done."""
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start_worker, (worker,)) as executor:
+    with ProcessPoolExecutor(processes, context, _start_worker, (work,)) as executor:
         try:
             with children_hear_later():
                 futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]
@@ -206,15 +185,14 @@ def _in_processes(worker: _Worker, tasks: Sequence[Task], processes: int) -> Ite
             raise
 
 
-def _start_worker(worker: _Worker) -> None:
+def _start_worker(work: Work) -> None:
     """Turn this process into a worker that leaves interrupts to its parent and does not outlive it."""
-    global _worker
+    global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
     end_with_parent(1)
-    _worker = worker
+    _work = work
 
 
 def _do(task: Task) -> TokenCount:
-    assert _worker is not None
-    return _worker.do(task)
+    return _work(task)

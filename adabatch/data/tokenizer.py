@@ -12,15 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "TOKEN_TYPES",
     "ByteTokenizer",
     "TextTokenizer",
     "Tokenizer",
     "open_tokenizer",
     "padded_vocabulary",
+    "token_type",
     "tokenizer_from_file",
 ]
 
 VOCABULARY_MULTIPLE = 8
+TOKEN_TYPES = ("<u2", "<u4")
 COMMON_ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "[EOS]", "[SEP]")
 
 
@@ -32,6 +35,8 @@ class Tokenizer(Protocol):
     """Token values, the end of a document included."""
     end_of_document: int
     """The token put after each document."""
+    fingerprint: str
+    """Changes whenever the tokens of some text might."""
     replaced: int = 0
     """Texts so far with invalid UTF-8, where that is replaced."""
 
@@ -40,9 +45,6 @@ class Tokenizer(Protocol):
 
     def decode(self, tokens: Sequence[int] | npt.NDArray[Any]) -> str:
         """The text of these tokens."""
-
-    def fingerprint(self) -> str:
-        """Changes whenever the tokens of some text might."""
 
     def definition(self) -> str | None:
         """The content of a `tokenizers` JSON file that gives this tokenizer again; None without one."""
@@ -61,6 +63,15 @@ def padded_vocabulary(size: int) -> int:
     return -(-size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
 
+def token_type(size: int) -> str:
+    """NumPy's name of the type in which tokens are kept, of a tokenizer with this many token values.
+
+    >>> token_type(257), token_type(100_000)
+    ('<u2', '<u4')
+    """
+    return TOKEN_TYPES[size > 2**16]
+
+
 class ByteTokenizer(Tokenizer):
     """One token per byte, 0 to 255, and 256 after each document.
 
@@ -71,6 +82,7 @@ class ByteTokenizer(Tokenizer):
     name = "bytes"
     size = 257
     end_of_document = 256
+    fingerprint = "bytes-1"
 
     def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
         """The bytes of each text, uint8 [bytes]; invalid UTF-8 is kept as it is."""
@@ -80,32 +92,28 @@ class ByteTokenizer(Tokenizer):
         """The text of these bytes; other tokens are left out, invalid UTF-8 becomes U+FFFD."""
         return bytes(int(token) for token in tokens if token < 256).decode("utf-8", errors="replace")
 
-    def fingerprint(self) -> str:
-        """Constant."""
-        return "bytes-1"
-
 
 class TextTokenizer(Tokenizer):
     """A subword tokenizer of the `tokenizers` or `transformers` libraries, without its special tokens.
 
-    Invalid UTF-8 is read as U+FFFD, and counted.
+    Invalid UTF-8 is read as U+FFFD, and counted. The fingerprint is a hash of the whole definition where there is
+    one, otherwise of the vocabulary.
     """
 
     def __init__(self, name: str, backend: Any, end_of_document: str | None) -> None:
         self.name = name
         self._backend = backend
-        self._is_transformers = hasattr(backend, "convert_tokens_to_ids")
         vocabulary = backend.get_vocab()
         if not vocabulary:
             raise ValueError(f"the tokenizer {name} has no tokens; take another one, or 'bytes'")
         self.size = max(vocabulary.values()) + 1
         self.end_of_document = self._find_end(vocabulary, end_of_document)
-        self._fingerprint = self._hash_definition(vocabulary)
+        definition = self.definition() or type(backend).__name__ + json.dumps(vocabulary, sort_keys=True)
+        self.fingerprint = f"{hashlib.sha256(definition.encode()).hexdigest()[:32]}-{self.end_of_document}"
 
     def _find_end(self, vocabulary: dict[str, int], wanted: str | None) -> int:
-        own = getattr(self._backend, "eos_token", None)
-        candidates = (wanted,) if wanted is not None else (own, *COMMON_ENDS)
-        for token in candidates:
+        usual = (getattr(self._backend, "eos_token", None), *COMMON_ENDS)
+        for token in usual if wanted is None else (wanted,):
             if token in vocabulary:
                 return int(vocabulary[token])
         if wanted is not None:
@@ -120,11 +128,10 @@ class TextTokenizer(Tokenizer):
     def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
         """The tokens of each text, int64 [tokens]."""
         decoded = [self._to_text(text) for text in texts]
-        if self._is_transformers:
-            tokens = self._backend(decoded, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        if hasattr(self._backend, "encode_batch_fast"):
+            tokens = [each.ids for each in self._backend.encode_batch_fast(decoded, add_special_tokens=False)]
         else:
-            encoded = self._backend.encode_batch_fast(decoded, add_special_tokens=False)
-            tokens = [each.ids for each in encoded]
+            tokens = self._backend(decoded, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         return [np.asarray(each, dtype=np.int64) for each in tokens]
 
     def _to_text(self, text: bytes) -> str:
@@ -139,20 +146,10 @@ class TextTokenizer(Tokenizer):
         known = [int(token) for token in tokens if token < self.size]
         return str(self._backend.decode(known, skip_special_tokens=True))
 
-    def fingerprint(self) -> str:
-        """A hash of the tokenizer's whole definition where it has one, otherwise of its vocabulary."""
-        return self._fingerprint
-
     def definition(self) -> str | None:
         """The content of a `tokenizers` JSON file, unless the tokenizer is a Python one of `transformers`."""
         fast = getattr(self._backend, "backend_tokenizer", self._backend)
         return str(fast.to_str()) if hasattr(fast, "to_str") else None
-
-    def _hash_definition(self, vocabulary: dict[str, int]) -> str:
-        definition = self.definition()
-        if definition is None:
-            definition = type(self._backend).__name__ + json.dumps(vocabulary, sort_keys=True)
-        return f"{hashlib.sha256(definition.encode()).hexdigest()[:32]}-{self.end_of_document}"
 
 
 def open_tokenizer(name: str, end_of_document: str | None = None) -> Tokenizer:

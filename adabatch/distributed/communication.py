@@ -100,11 +100,6 @@ class CommunicationCounter(TorchDispatchMode):
         counted = Traffic(1, payload, payload * ring_share(kind, _group_size(args)))
         self.traffic[kind] = self.traffic.get(kind, Traffic()) + counted
 
-    def reset(self) -> dict[str, Traffic]:
-        """What was counted since the last reset."""
-        counted, self.traffic = self.traffic, {}
-        return counted
-
 
 def _bytes(value: Any) -> int:
     """Bytes of all tensors in an argument."""

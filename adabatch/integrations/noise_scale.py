@@ -20,10 +20,6 @@ class NoiseScaleMonitor:
     Args:
         decay: in [0, 1): of both averages; 0 takes each step's own.
 
-    Attributes:
-        value: B_noise so far, in samples; NaN before the first step and while the average of ||G||^2 is
-            not positive.
-
     Raises:
         ValueError: for a decay outside [0, 1).
 
@@ -44,7 +40,7 @@ class NoiseScaleMonitor:
 
     @property
     def value(self) -> float:
-        """B_noise so far, in samples."""
+        """B_noise so far, in samples; NaN before the first step and while the averaged ||G||^2 is not positive."""
         if self.squared_gradient <= 0:
             return math.nan
         return float(noise_scale(self.trace, self.squared_gradient))

@@ -99,9 +99,7 @@ class AdaptiveBatchCallback(TrainerCallback):
         self.monitor = NoiseScaleMonitor()
         self._samples = 0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **parts: Any) -> None:
         """Attach to the model, which is wrapped by now."""
         _check_arguments(args, state)
         model = parts["model"]
@@ -129,9 +127,7 @@ class AdaptiveBatchCallback(TrainerCallback):
         """After every micro-batch of a window but the last."""
         self._close_micro_batch()
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_pre_optimizer_step(self, args: Any, state: TrainerState, *_: Any, **parts: Any) -> None:
         """After the window's last micro-batch: moments, clipping, the schedule's decision."""
         self._close_micro_batch()
         whole = self._done == self._window
@@ -166,9 +162,7 @@ class AdaptiveBatchCallback(TrainerCallback):
         if self.budget is not None and self._samples >= self.budget:
             control.should_training_stop = True
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, *_: Any, logs: Any = None, **parts: Any) -> None:
         """Add the last step's numbers to what the Trainer keeps, and to what callbacks after this one log."""
         if self.history and logs is not None and "loss" in logs:
             added = {name: value for name, value in self.history[-1].items() if name not in logs}

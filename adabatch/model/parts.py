@@ -68,11 +68,8 @@ def model_part(name: str) -> str:
 
 def _kind(modules: list[str]) -> str | None:
     """The kind that the outermost name with one of the words has (an attention block's own norm is attention)."""
-    for module in modules:
-        for kind, words in KINDS.items():
-            if any(_has(module.lower(), word) for word in words):
-                return kind
-    return None
+    kinds = ((module.lower(), kind, word) for module in modules for kind, words in KINDS.items() for word in words)
+    return next((kind for module, kind, word in kinds if _has(module, word)), None)
 
 
 def _has(module: str, word: str) -> bool:

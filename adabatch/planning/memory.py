@@ -61,7 +61,6 @@ class LiveMemory(TorchDispatchMode):
         self._uses: dict[int, _Use] = {}
         self._gathered: dict[int, weakref.ref[UntypedStorage]] = {}
         self._undecided: dict[int, _Use] = {}
-        self._peak_size = 0
         self._peak: tuple[Counter[str], list[_Use]] = (Counter(), [])
 
     def __torch_dispatch__(
@@ -92,7 +91,7 @@ class LiveMemory(TorchDispatchMode):
 
     def forget_peak(self) -> None:
         """Start looking for the peak again."""
-        self._peak_size = 0
+        self._peak = (Counter(), [])
         self._look()
 
     def peak_by_part(self) -> dict[str, int]:
@@ -133,9 +132,7 @@ class LiveMemory(TorchDispatchMode):
             if storage is not None:
                 self.live[use.part] += storage.nbytes() - use.size
                 use.size = storage.nbytes()
-        total = self.live.total()
-        if total > self._peak_size:
-            self._peak_size = total
+        if self.live.total() > self._peak[0].total():
             self._peak = (self.live.copy(), list(self._undecided.values()))
 
 

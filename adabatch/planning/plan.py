@@ -14,7 +14,6 @@ from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
 from adabatch.schedules import BatchSizeSchedule, MicroBatching, MicroBatchPlan, NormTest
 from adabatch.settings import Settings, overlay
-from adabatch.settings.data import DataSettings
 from adabatch.training.building import build_micro_batching
 from adabatch.training.checks import check_settings
 
@@ -27,7 +26,6 @@ class Plan:
 
     Attributes:
         settings: of the run.
-        world_size: ranks.
         parameters: of the whole model.
         first: the first step's batch.
         largest: the largest batch that the schedule may come to.
@@ -38,7 +36,6 @@ class Plan:
     """
 
     settings: Settings
-    world_size: int
     parameters: int
     first: MicroBatchPlan
     largest: MicroBatchPlan
@@ -65,9 +62,9 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     Raises:
         ValueError: for settings that a run would refuse, and for a number of ranks that cannot make the batches.
     """
-    world_size = settings.parallel.ranks if ranks is None else ranks
     if ranks is not None:
         settings = replace(settings, parallel=replace(settings.parallel, ranks=ranks))
+    world_size = settings.parallel.ranks
     schedule = check_settings(settings, world_size, resumed=ranks is not None)
     config = _config(settings)
     data_parallel_ranks = world_size // settings.parallel.tensor_parallel
@@ -75,18 +72,18 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
         settings.schedule, schedule.batch_size, data_parallel_ranks, resumed=ranks is not None
     )
     first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
-    counted = _with_scalar_statistics(settings)
-    at_largest = at_first = _simulate(counted, config, world_size, largest)
+    # Coordinate-wise statistics compute on the host, with numbers that a simulation does not have.
+    counted = overlay(settings, {"test": "scalar", "monitor_coordinates": False})
+    at_largest = at_first = _simulate(counted, config, largest)
     if settings.parallel.tensor_parallel > 1 and first.micro_batch != largest.micro_batch:
-        at_first = _simulate(counted, config, world_size, first)  # activations are communicated too
+        at_first = _simulate(counted, config, first)  # activations are communicated too
     return Plan(
         settings=settings,
-        world_size=world_size,
         parameters=_parameters(config),
         first=first,
         largest=largest,
         steps=steps,
-        memory=at_largest.memory,
+        memory=at_largest.steps[-1].memory,  # from the second micro-batch on nothing is added
         traffic=at_first.traffic(first.accumulation),
         traffic_at_largest=at_largest.traffic(largest.accumulation),
     )
@@ -106,23 +103,15 @@ def _parameters(config: LlamaConfig) -> int:
         return parameter_count(LlamaForCausalLM(config))
 
 
-def _with_scalar_statistics(settings: Settings) -> Settings:
-    """Coordinate-wise statistics compute on the host, with numbers that a simulation does not have."""
-    return overlay(settings, {"test": "scalar", "monitor_coordinates": False})
-
-
 def _config(settings: Settings) -> LlamaConfig:
-    length, parallel = settings.data.sequence_length, settings.parallel
+    data, parallel, length = settings.data, settings.parallel, settings.data.sequence_length
     config = model_config(settings.model.model, None, length)
     check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
     if config.vocab_size == model_config(settings.model.model, 8, length).vocab_size:
         return config
-    return model_config(settings.model.model, padded_vocabulary(_tokens(settings.data)), length)
-
-
-def _tokens(data: DataSettings) -> int:
-    """How many tokens there are; a tokenizer that is still to be trained gets what was asked for."""
-    return data.vocabulary_size if data.tokenizer == "bpe" else open_tokenizer(data.tokenizer).size
+    # A tokenizer that is still to be trained gets what was asked for.
+    tokens = data.vocabulary_size if data.tokenizer == "bpe" else open_tokenizer(data.tokenizer).size
+    return model_config(settings.model.model, padded_vocabulary(tokens), length)
 
 
 def step_range(
@@ -151,27 +140,22 @@ class _Simulated:
     """Steps with a few micro-batches, from which any number follows: each adds the same.
 
     Attributes:
-        counts: M of each step, ascending: one or two.
-        steps: what they did.
+        fewest: M of the first step.
+        steps: what one step did, or two, the second with a micro-batch more.
     """
 
-    counts: tuple[int, ...]
-    steps: tuple[SimulatedStep, ...]
-
-    @property
-    def memory(self) -> dict[str, int]:
-        """At the peak, by part; from the second micro-batch on nothing is added."""
-        return self.steps[-1].memory
+    fewest: int
+    steps: list[SimulatedStep]
 
     def traffic(self, accumulation: int) -> dict[str, Traffic]:
         """By collective, with this many micro-batches."""
         fewest, most = self.steps[0].traffic, self.steps[-1].traffic
-        beyond = accumulation - self.counts[0]
+        beyond = accumulation - self.fewest
         return {kind: fewest[kind] + (most[kind] - fewest[kind]) * beyond for kind in most}
 
 
-def _simulate(settings: Settings, config: LlamaConfig, world_size: int, plan: MicroBatchPlan) -> _Simulated:
+def _simulate(settings: Settings, config: LlamaConfig, plan: MicroBatchPlan) -> _Simulated:
     fewest = min(plan.accumulation, 1 if plan.world_size > 1 else 2)  # a test needs two groups
-    counts = (fewest, fewest + 1) if fewest < plan.accumulation and world_size > 1 else (fewest,)
-    layouts = [MicroBatching(plan.world_size, count, plan.micro_batch) for count in counts]
-    return _Simulated(counts, tuple(simulate_steps(settings, config, world_size, layouts)))
+    most = fewest + (fewest < plan.accumulation and settings.parallel.ranks > 1)
+    layouts = [MicroBatching(plan.world_size, count, plan.micro_batch) for count in range(fewest, most + 1)]
+    return _Simulated(fewest, simulate_steps(settings, config, layouts))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from adabatch.distributed.communication import Traffic
 from adabatch.planning.plan import Plan, make_plan
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import Settings, to_toml
@@ -81,7 +79,7 @@ def memory_table(plan: Plan) -> Table:
 def communication_table(plan: Plan) -> Table:
     """What a step communicates, by collective."""
     table = Table(
-        title=f"Communication of a step with a test, {plan.world_size} ranks",
+        title=f"Communication of a step with a test, {plan.settings.parallel.ranks} ranks",
         caption="Payload: the whole tensors' bytes. Sent: by each rank, in a ring.",
     )
     table.add_column("batch", justify="right")
@@ -90,17 +88,10 @@ def communication_table(plan: Plan) -> Table:
         table.add_column(name, justify="right")
     if not plan.traffic:
         table.add_row(f"{plan.first.batch_size:,}", "none", "", "", "")
-        return table
-    for batch, traffic in ((plan.first, plan.traffic), (plan.largest, plan.traffic_at_largest)):
-        _add_traffic(table, f"{batch.batch_size:,}", traffic)
-        if plan.largest == plan.first:
-            break
+    steps = [(plan.first, plan.traffic), (plan.largest, plan.traffic_at_largest)]
+    for batch, traffic in steps if plan.largest != plan.first else steps[:1]:
+        for number, (kind, counted) in enumerate(sorted(traffic.items())):
+            sizes = (f"{size / 2**20:,.3f}" for size in (counted.payload, counted.sent))
+            table.add_row("" if number else f"{batch.batch_size:,}", kind, f"{counted.calls:,}", *sizes)
         table.add_section()
     return table
-
-
-def _add_traffic(table: Table, batch: str, traffic: Mapping[str, Traffic]) -> None:
-    for kind, counted in sorted(traffic.items()):
-        payload, sent = (f"{size / 2**20:,.3f}" for size in (counted.payload, counted.sent))
-        table.add_row(batch, kind, f"{counted.calls:,}", payload, sent)
-        batch = ""

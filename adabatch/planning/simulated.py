@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
@@ -21,13 +23,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from adabatch.data import Corpus
+from adabatch.data.corpus import Corpus
 from adabatch.distributed.communication import CommunicationCounter, Traffic
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
 from adabatch.schedules import MicroBatching
-from adabatch.settings import ParallelSettings, Settings
+from adabatch.settings import Settings
 from adabatch.training.building import build_schedule
 from adabatch.training.loop import training_step
 from adabatch.training.opening import assemble_run
@@ -62,27 +64,32 @@ def fake_world(world_size: int) -> Iterator[None]:
 
 
 def simulate_steps(
-    settings: Settings, config: LlamaConfig, world_size: int, layouts: Sequence[MicroBatching]
+    settings: Settings, config: LlamaConfig, layouts: Sequence[MicroBatching]
 ) -> list[SimulatedStep]:
     """A test step of each layout, on rank 0 of a run that is under way.
 
     Args:
         settings: of the run; ``compile`` is left out, which changes neither collectives nor gradients.
         config: of the model.
-        world_size: all ranks, tensor-parallel ones included.
         layouts: J, M and m; at least two groups each if the run tests. ``max_micro_batch`` is taken for m.
     """
-    parallel = replace(settings.parallel, compile=False, device="cpu")
-    ranks = DistributedContext(0, world_size, tensor_parallel=parallel.tensor_parallel)
-    with fake_world(world_size):
+    length, parallel = settings.data.sequence_length, replace(settings.parallel, compile=False, device="cpu")
+    ranks = DistributedContext(0, parallel.ranks, tensor_parallel=parallel.tensor_parallel)
+    with fake_world(parallel.ranks):
         with torch.device("meta"):
             model = LlamaForCausalLM(config)
-        wrapped = _wrap(model, parallel, ranks)
+        replicated = parallel.parallel == "ddp"
+        wrapped = parallelize(model, replace(parallel, parallel="single") if replicated else parallel, ranks)
+        if replicated:
+            wrapped = _ReplicatedByHand(wrapped)
         with FakeTensorMode(allow_non_fake_inputs=True), _Numbers():
             wrapped.to_empty(device="cpu")
             if isinstance(wrapped, _ReplicatedByHand):
                 wrapped.make_buckets()
-            corpus = cast(Corpus, _Corpus(_Tokens(settings.data.sequence_length)))
+            samples = SimpleNamespace(
+                take=lambda positions: torch.zeros(len(positions), length, dtype=torch.int64)
+            )
+            corpus = cast(Corpus, SimpleNamespace(train=samples, validation=None))
             planned = _of_batch(replace(settings, parallel=parallel), layouts[-1])
             run = assemble_run(planned, ranks, corpus, wrapped, build_schedule(planned), layouts[-1])
             return observe_steps(run, layouts)
@@ -91,8 +98,7 @@ def simulate_steps(
 def observe_steps(run: Run, layouts: Sequence[MicroBatching]) -> list[SimulatedStep]:
     """Take a step, then one of each layout, and report what these did. The run's tensors may be real ones."""
     memory = LiveMemory(GATHERED)
-    memory.watch(run.model.parameters(), "weights")
-    memory.watch(run.model.buffers(), "weights")
+    memory.watch([*run.model.parameters(), *run.model.buffers()], "weights")
     if isinstance(run.model, _ReplicatedByHand):
         memory.watch(run.model.buckets, "gradients")
     with memory, _Phases(run, memory) as phases:
@@ -167,12 +173,6 @@ class _Phases:
             handle.remove()
 
 
-def _wrap(model: LlamaForCausalLM, settings: ParallelSettings, ranks: DistributedContext) -> nn.Module:
-    if settings.parallel != "ddp":
-        return parallelize(model, settings, ranks)
-    return _ReplicatedByHand(parallelize(model, replace(settings, parallel="single"), ranks))
-
-
 class _ReplicatedByHand(DistributedDataParallel):
     """What DDP's reducer does, in Python: the reducer reads memory that fake tensors do not have."""
 
@@ -199,35 +199,14 @@ class _ReplicatedByHand(DistributedDataParallel):
             members = [parameters[index] for index in indices]
             bucket = torch.empty(sum(p.numel() for p in members), dtype=members[0].dtype)
             self.buckets.append(bucket)
-            arrived: set[int] = set()
+            is_last = cycle([False] * (len(members) - 1) + [True])
             for parameter in members:
-                hook = partial(self._arrived, bucket, arrived, len(members))
-                parameter.register_post_accumulate_grad_hook(hook)
+                parameter.register_post_accumulate_grad_hook(partial(self._arrived, bucket, is_last))
 
-    def _arrived(self, bucket: Tensor, arrived: set[int], members: int, parameter: Tensor) -> None:
+    def _arrived(self, bucket: Tensor, is_last: Iterator[bool], parameter: Tensor) -> None:
         """All-reduce a bucket when its last gradient is there."""
-        arrived.add(id(parameter))
-        if len(arrived) == members:
-            arrived.clear()
-            if self.require_backward_grad_sync:
-                dist.all_reduce(bucket)
-
-
-@dataclass(frozen=True)
-class _Corpus:
-    train: _Tokens
-    validation: None = None
-
-
-@dataclass(frozen=True)
-class _Tokens:
-    """Samples that are all zeros."""
-
-    sequence_length: int
-
-    def take(self, positions: Sequence[int]) -> Tensor:
-        """As a :class:`adabatch.data.SampleSource`."""
-        return torch.zeros((len(positions), self.sequence_length), dtype=torch.int64)
+        if next(is_last) and self.require_backward_grad_sync:
+            dist.all_reduce(bucket)
 
 
 class _Numbers(TorchDispatchMode):

@@ -16,7 +16,7 @@ from adabatch.reporting.metrics import Record
 __all__ = ["ProgressReport", "checkpoint_summary", "summary", "summary_table"]
 
 if TYPE_CHECKING:
-    from adabatch.checkpoints import SaveCost
+    from adabatch.checkpoints.saving import SaveCost
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -113,7 +113,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
 def checkpoint_summary(costs: Sequence[SaveCost]) -> dict[str, Any]:
     """What this run's saves cost.
 
-    >>> from adabatch.checkpoints import SaveCost
+    >>> from adabatch.checkpoints.saving import SaveCost
     >>> checkpoint_summary([SaveCost(step=3, blocked=0.5, seconds=2.0, bytes=4_000_000)])["MB a checkpoint"]
     4.0
     """

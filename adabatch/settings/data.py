@@ -12,7 +12,7 @@ SMALLEST_VOCABULARY = 257
 
 @dataclass(frozen=True)
 class DataSettings:
-    """The settings of :func:`adabatch.data.open_corpus`; every field has a usable default.
+    """The settings of :func:`adabatch.data.corpus.open_corpus`; every field has a usable default.
 
     Raises:
         ValueError: a field is outside what is allowed.

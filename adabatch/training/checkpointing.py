@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from adabatch.checkpoints import check_compatible, load_checkpoint, quarantine, saved_progress
-from adabatch.checkpoints.folders import rank_file, read_json
+from adabatch.checkpoints.compatibility import check_compatible, saved_progress
+from adabatch.checkpoints.folders import quarantine, rank_file, read_json
+from adabatch.checkpoints.loading import load_checkpoint
 from adabatch.settings import to_saved
 from adabatch.training.run import Run
 

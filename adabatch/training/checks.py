@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from adabatch.data import prepared_vocabulary
+from adabatch.data.corpus import prepared_vocabulary
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.parallel import choose_device

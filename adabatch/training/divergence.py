@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adabatch.checkpoints import checkpoint_step, complete_checkpoints
+from adabatch.checkpoints.folders import checkpoint_step, complete_checkpoints
 
 __all__ = ["DivergenceGuard", "TrainingDivergedError"]
 

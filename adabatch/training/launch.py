@@ -15,7 +15,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from adabatch.checkpoints import AgreedError, CheckpointError, find_checkpoint, seed_generators
+from adabatch.checkpoints.errors import AgreedError, CheckpointError
+from adabatch.checkpoints.folders import find_checkpoint
+from adabatch.checkpoints.random_states import seed_generators
+from adabatch.data.preparation import save_tokenizer
 from adabatch.distributed.parallel import DistributedContext, lost_peer, process_group
 from adabatch.distributed.signals import children_hear_later, interrupts
 from adabatch.reporting.console import ProgressReport, summary_table
@@ -218,7 +221,7 @@ def _train(settings: Settings, ranks: DistributedContext, start: Start) -> None:
     folder = Path(settings.run.output)
     folder.mkdir(parents=True, exist_ok=True)
     write_config(settings, folder)
-    run.corpus.copy_tokenizer_to_run(folder)
+    save_tokenizer(run.corpus.tokenizer, folder)
     _report(run, folder, console)
 
 

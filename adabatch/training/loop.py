@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.optim import AdamW
 
-from adabatch.data import group_positions
+from adabatch.data.order import group_positions
 from adabatch.distributed.parallel import autocast, set_gradient_sync
 from adabatch.model.llama import language_model_loss
 from adabatch.reporting.metrics import Record
@@ -94,19 +94,8 @@ def next_batch(run: Run, plan: MicroBatchPlan) -> Sequence[torch.Tensor]:
 
     They are taken at once, since the micro-batches' positions interleave and a stream is read forwards.
     """
-    ranks = run.ranks
-    positions = [
-        position
-        for index in range(plan.accumulation)
-        for position in group_positions(
-            run.samples,
-            rank=ranks.data_parallel_rank,
-            world_size=ranks.data_parallel_size,
-            micro_batch_index=index,
-            accumulation=plan.accumulation,
-            micro_batch=plan.micro_batch,
-        )
-    ]
+    groups = group_positions(run.samples, run.ranks.data_parallel_rank, plan)
+    positions = [position for group in groups for position in group]
     micro_batches: Sequence[torch.Tensor] = run.corpus.train.take(positions).split(plan.micro_batch)
     return micro_batches
 

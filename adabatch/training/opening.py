@@ -7,8 +7,10 @@ from pathlib import Path
 
 from torch import nn
 
-from adabatch.checkpoints import CheckpointSaver, choose_checkpoint
-from adabatch.data import Corpus, open_corpus
+from adabatch.checkpoints.loading import choose_checkpoint
+from adabatch.checkpoints.saving import CheckpointSaver
+from adabatch.data.corpus import Corpus, open_corpus
+from adabatch.data.streaming import check_shards
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.model.llama import build_model, model_config
@@ -50,7 +52,7 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     start = start or Start(build_schedule(settings))
     corpus = open_corpus(settings.data, start.corpus or _prepare_on_each_node(settings, ranks))
     if ranks.is_main:
-        corpus.train.check_shards(ranks.data_parallel_size)
+        check_shards(settings.data, ranks.data_parallel_size)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
     checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)

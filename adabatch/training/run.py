@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import nn
 from torch.optim import AdamW
 
-from adabatch.checkpoints import CheckpointSaver
-from adabatch.data import Corpus
+from adabatch.checkpoints.saving import CheckpointSaver
+from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.schedules import BatchSizeSchedule, MicroBatching

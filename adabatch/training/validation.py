@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from adabatch.data import Corpus
+from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext, autocast, reshard
 from adabatch.model.llama import language_model_loss
 from adabatch.settings import Settings

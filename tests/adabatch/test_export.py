@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adabatch.data import open_tokenizer
+from adabatch.data.tokenizer import open_tokenizer
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.export import export_run
 from adabatch.settings import load_settings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adabatch.data import prepare
+from adabatch.data.preparation import prepare
 from adabatch.settings import DataSettings
 
 pytestmark = pytest.mark.distributed

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torch.distributed.tensor import DTensor
 
-from adabatch.checkpoints import complete_checkpoints
+from adabatch.checkpoints.folders import complete_checkpoints
 from adabatch.checkpoints.tensors import named_tensors
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import Settings, load_settings

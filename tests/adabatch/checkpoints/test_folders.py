@@ -10,16 +10,19 @@ import shutil
 import pytest
 import torch
 
-from adabatch.checkpoints import (
-    AgreedError,
-    CheckpointSaver,
-    choose_checkpoint,
+from adabatch.checkpoints.compatibility import saved_progress
+from adabatch.checkpoints.errors import AgreedError
+from adabatch.checkpoints.folders import (
+    MARKER,
     complete_checkpoints,
-    load_checkpoint,
-    load_parameters,
-    saved_progress,
+    newest_first,
+    plain_name,
+    problem_with,
+    prune,
+    quarantine,
 )
-from adabatch.checkpoints.folders import MARKER, newest_first, plain_name, problem_with, prune, quarantine
+from adabatch.checkpoints.loading import choose_checkpoint, load_checkpoint, load_parameters
+from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.distributed.parallel import DistributedContext
 
 ALONE = DistributedContext()

@@ -7,8 +7,7 @@ import subprocess
 
 import pytest
 
-from adabatch.checkpoints import complete_checkpoints
-from adabatch.checkpoints.folders import problem_with
+from adabatch.checkpoints.folders import complete_checkpoints, problem_with
 from adabatch.reporting.metrics import read_metrics
 from adabatch.settings import load_settings
 from adabatch.training.launch import launch

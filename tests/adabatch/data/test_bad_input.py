@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adabatch.data import open_corpus, open_tokenizer
+from adabatch.data.corpus import open_corpus
+from adabatch.data.tokenizer import open_tokenizer
 from adabatch.settings import DataSettings
 
 

@@ -14,7 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from adabatch.data import open_corpus, prepare
+from adabatch.data.corpus import open_corpus
+from adabatch.data.preparation import prepare
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.reporting.metrics import read_metrics
 from adabatch.settings import DataSettings, load_settings
@@ -73,7 +74,9 @@ def test_any_text_comes_back(corpus, text):
 
 @pytest.mark.slow
 def test_it_is_the_same_in_any_process(settings, corpus, tmp_path):
-    code = "import sys; from adabatch.data import prepare; from adabatch.settings import DataSettings; "
+    code = (
+        "import sys; from adabatch.data.preparation import prepare; from adabatch.settings import DataSettings; "
+    )
     code += "print(prepare(DataSettings(sys.argv[1], tokenizer='bpe', "
     code += "vocabulary_size=300, sequence_length=8, cache=sys.argv[2])))"
     for threads, seed in ((1, 1), (4, 2)):

@@ -15,10 +15,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adabatch.data import local_files, open_corpus, preparation, prepare
+from adabatch.data import local_files, preparation
+from adabatch.data.corpus import open_corpus
 from adabatch.data.documents import Document, held_out, held_out_names, name_hash, read_parts
 from adabatch.data.json_lines import JsonLinesSource
 from adabatch.data.local_files import NamedFile, installed_files, stdlib_files
+from adabatch.data.order import seeded_permutation
+from adabatch.data.preparation import prepare
 from adabatch.data.sources import COLLECTIONS, open_sources
 from adabatch.data.text_files import TextSource
 from adabatch.settings import DataSettings
@@ -43,11 +46,11 @@ def twin(texts: list[bytes], length: int) -> list[list[int]]:
 def in_file_order(samples) -> list[list[int]]:
     """An epoch of samples, put back in the order of the file."""
     epoch = samples.take(range(samples.length)).tolist()
-    order = samples._order
-    if order is None:
+    seed = samples.describe()["seed"]
+    if seed is None:
         return epoch
     result: list[list[int]] = [[]] * samples.length
-    for sample, index in zip(epoch, order.permutation(0).tolist(), strict=True):
+    for sample, index in zip(epoch, seeded_permutation(samples.length, [seed, 0]).tolist(), strict=True):
         result[index] = sample
     return result
 
@@ -300,8 +303,7 @@ class TestPreparation:
     @pytest.mark.parametrize("change", [{"validation_fraction": 0.2}, {"tokenizer": "other"}])
     def test_what_changes_the_tokens_changes_the_folder(self, tmp_path, cache, change, monkeypatch):
         class Other(preparation.open_tokenizer("bytes").__class__):
-            def fingerprint(self):
-                return "other"
+            fingerprint = "other"
 
         opened = preparation.open_tokenizer
         monkeypatch.setattr(preparation, "open_tokenizer", lambda n, e: Other() if n == "other" else opened(n, e))
@@ -333,27 +335,17 @@ class TestPreparation:
 
 
 def test_samples_are_the_same_for_every_split_into_ranks(tmp_path, cache):
-    from adabatch.data import group_positions
+    from adabatch.data.order import group_positions
+    from adabatch.schedules import MicroBatchPlan
 
     (tmp_path / "a.txt").write_bytes(bytes(range(256)) * 4)
     train = open_corpus(DataSettings(str(tmp_path / "a.txt"), sequence_length=4, cache=cache)).train
 
     def step(world_size: int, accumulation: int) -> set[str]:
         return {
-            str(
-                train.take(
-                    group_positions(
-                        24,
-                        rank=j,
-                        world_size=world_size,
-                        micro_batch_index=a,
-                        accumulation=accumulation,
-                        micro_batch=3,
-                    )
-                ).tolist()
-            )
-            for j in range(world_size)
-            for a in range(accumulation)
+            str(train.take(group).tolist())
+            for rank in range(world_size)
+            for group in group_positions(24, rank, MicroBatchPlan(world_size, accumulation, 3))
         }
 
     assert len(step(1, 4)) == 4

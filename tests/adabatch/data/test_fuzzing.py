@@ -10,11 +10,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from adabatch.data import open_corpus, open_tokenizer, prepare, text_files
+from adabatch.data import text_files
+from adabatch.data.corpus import open_corpus
 from adabatch.data.documents import read_parts
 from adabatch.data.json_lines import JsonLinesSource
 from adabatch.data.local_files import NamedFile
+from adabatch.data.preparation import prepare
 from adabatch.data.text_files import TextSource
+from adabatch.data.tokenizer import open_tokenizer
 from adabatch.settings import DataSettings
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from adabatch.data import open_corpus
+from adabatch.data.corpus import open_corpus
 from adabatch.data.documents import held_out
 from adabatch.settings import DataSettings
 

@@ -5,24 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.data.order import SampleOrder, group_positions
+from adabatch.data import order
+from adabatch.data.order import group_positions, samples_at
+from adabatch.schedules import MicroBatchPlan
 
 small = st.integers(1, 6)
 
 
 def groups_of_step(start: int, world_size: int, accumulation: int, micro_batch: int) -> list[range]:
-    return [
-        group_positions(
-            start,
-            rank=j,
-            world_size=world_size,
-            micro_batch_index=a,
-            accumulation=accumulation,
-            micro_batch=micro_batch,
-        )
-        for j in range(world_size)
-        for a in range(accumulation)
-    ]
+    plan = MicroBatchPlan(world_size, accumulation, micro_batch)
+    return [group for rank in range(world_size) for group in group_positions(start, rank, plan)]
 
 
 @settings(deadline=None)
@@ -56,7 +48,7 @@ def test_a_rank_keeps_its_residue_for_all_micro_batches(start, world_size, accum
 @settings(deadline=None)
 @given(length=st.integers(1, 40), seed=st.integers(0, 2**70), epoch=st.integers(0, 10**6))
 def test_every_epoch_is_a_permutation(length, seed, epoch):
-    indices = SampleOrder(length, seed).indices(range(epoch * length, (epoch + 1) * length))
+    indices = samples_at(range(epoch * length, (epoch + 1) * length), length, seed)
     assert sorted(indices.tolist()) == list(range(length))
 
 
@@ -64,14 +56,13 @@ def test_every_epoch_is_a_permutation(length, seed, epoch):
 @given(length=st.integers(1, 20), seed=st.integers(0, 100), batches=st.lists(st.integers(1, 15), max_size=8))
 def test_the_samples_do_not_depend_on_the_batch_sizes(length, seed, batches):
     total = sum(batches)
-    order, taken, start = SampleOrder(length, seed), [], 0
+    taken, start = [], 0
     for size in batches:
-        taken += order.indices(range(start, start + size)).tolist()
+        taken += samples_at(range(start, start + size), length, seed).tolist()
         start += size
-    assert taken == SampleOrder(length, seed).indices(range(total)).tolist()
+    assert taken == samples_at(range(total), length, seed).tolist()
     # Any position by itself, in any order, as when resuming.
-    fresh = SampleOrder(length, seed)
-    assert taken == [int(fresh.indices([p])[0]) for p in reversed(range(total))][::-1]
+    assert taken == [int(samples_at([p], length, seed)[0]) for p in reversed(range(total))][::-1]
 
 
 def test_the_order_is_that_of_sorted_random_numbers():
@@ -79,20 +70,20 @@ def test_the_order_is_that_of_sorted_random_numbers():
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([7, 3])))
     keys = [int(key) for key in generator.integers(0, 2**64, size=50, dtype=np.uint64)]
     expected = sorted(range(50), key=lambda index: keys[index])
-    assert SampleOrder(50, seed=7).permutation(3).tolist() == expected
+    assert samples_at(range(3 * 50, 4 * 50), length=50, seed=7).tolist() == expected
 
 
 def test_epochs_and_seeds_differ():
-    order = SampleOrder(50, seed=0)
-    permutations = [order.permutation(e).tolist() for e in range(4)] + [SampleOrder(50, 1).permutation(0).tolist()]
+    epochs = [range(50 * e, 50 * (e + 1)) for e in range(4)]
+    permutations = [samples_at(epoch, 50, seed=0).tolist() for epoch in epochs]
+    permutations.append(samples_at(epochs[0], 50, seed=1).tolist())
     assert all(a != b for i, a in enumerate(permutations) for b in permutations[:i])
 
 
 def test_an_order_keeps_at_most_two_epochs_in_memory():
-    order = SampleOrder(4, seed=0)
-    order.indices(range(40))
-    assert len(order._permutations) == 2
+    samples_at(range(40), length=4, seed=0)
+    assert order._permutation.cache_info().currsize == 2
 
 
 def test_no_positions_give_no_samples():
-    assert SampleOrder(4, seed=0).indices(range(0)).shape == (0,)
+    assert samples_at(range(0), length=4, seed=0).shape == (0,)

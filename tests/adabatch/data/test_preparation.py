@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from adabatch.data import open_corpus, preparation, prepare, tasks
+from adabatch.data import preparation, tasks
+from adabatch.data.corpus import open_corpus
+from adabatch.data.preparation import prepare
 from adabatch.settings import DataSettings
 from tests.support.repository import ROOT
 
@@ -168,7 +170,8 @@ def test_processes_that_prepare_at_once_do_it_once(corpus, tmp_path, monkeypatch
 
 SLOW = """
 import sys
-from adabatch.data import prepare, tasks
+from adabatch.data import tasks
+from adabatch.data.preparation import prepare
 from adabatch.settings import DataSettings
 from adabatch.data.tokenizer import ByteTokenizer
 

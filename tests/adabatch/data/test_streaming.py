@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from adabatch.data import StreamedSamples, group_positions, open_corpus
+from adabatch.data.corpus import open_corpus
 from adabatch.data.documents import Document, deal, read_parts
-from adabatch.data.order import seeded_permutation
+from adabatch.data.order import group_positions, seeded_permutation
 from adabatch.data.sources import open_sources
-from adabatch.data.streaming import Stream
+from adabatch.data.streaming import Stream, StreamedSamples, check_shards
 from adabatch.data.tasks import write_tokens
 from adabatch.data.tokenizer import ByteTokenizer
+from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import DataSettings
 
 datasets = pytest.importorskip("datasets")
@@ -40,37 +41,38 @@ class ListPart:
 
 
 def make_stream(shards: list[list[ListPart]], length=3, buffer=0, seed=0) -> Stream:
-    return Stream(shards.__getitem__, len(shards), ByteTokenizer(), length, buffer, seed)
+    settings = DataSettings(sequence_length=length, stream_shards=len(shards), shuffle_buffer=buffer, seed=seed)
+    return Stream(shards.__getitem__, ByteTokenizer(), settings)
 
 
 def twin(stream: Stream, samples: int) -> list[list[int]]:
     """The first samples of the stream in plain Python: each shard's epochs, cut and shuffled, then interleaved."""
-    lines = [shard_twin(stream, index, samples) for index in range(stream.shards)]
-    return [lines[p % stream.shards][p // stream.shards] for p in range(samples)]
+    lines = [shard_twin(stream, index, samples) for index in range(stream.settings.stream_shards)]
+    return [lines[p % stream.settings.stream_shards][p // stream.settings.stream_shards] for p in range(samples)]
 
 
 def shard_twin(stream: Stream, index: int, samples: int) -> list[list[int]]:
     home = index
     while not any(list(read_parts(stream.shard(home)))):
-        home = (home + 1) % stream.shards
+        home = (home + 1) % stream.settings.stream_shards
     line, rest, block = [], [], 0
-    share = max(1, -(-stream.buffer // stream.shards))
+    share = max(1, -(-stream.settings.shuffle_buffer // stream.settings.stream_shards))
     epoch = -1
-    while len(line) * stream.shards < samples + stream.shards:
+    while len(line) * stream.settings.stream_shards < samples + stream.settings.stream_shards:
         epoch += 1
         parts = stream.shard(home)
-        if stream.buffer:
-            parts = [parts[i] for i in seeded_permutation(len(parts), [stream.seed, 0, index, epoch])]
+        if stream.settings.shuffle_buffer:
+            parts = [parts[i] for i in seeded_permutation(len(parts), [stream.settings.seed, 0, index, epoch])]
         for document in read_parts(parts):
             rest += [*document.text, 256]
         sequences = []
-        while len(rest) >= stream.sequence_length:
-            sequences.append(rest[: stream.sequence_length])
-            rest = rest[stream.sequence_length :]
+        while len(rest) >= stream.settings.sequence_length:
+            sequences.append(rest[: stream.settings.sequence_length])
+            rest = rest[stream.settings.sequence_length :]
         while sequences:
-            size = share if block else -(-share * (index + 1) // stream.shards)
+            size = share if block else -(-share * (index + 1) // stream.settings.stream_shards)
             filling, sequences = sequences[:size], sequences[size:]
-            order = seeded_permutation(len(filling), [stream.seed, 1, index, block])
+            order = seeded_permutation(len(filling), [stream.settings.seed, 1, index, block])
             line += [filling[i] for i in order]
             block += 1
     return line
@@ -92,18 +94,8 @@ def step_of(
     source, start: int, rank: int, ranks: int, accumulation: int, micro_batch: int
 ) -> dict[int, list[int]]:
     """What one rank takes in one step, by position."""
-    where = [
-        position
-        for index in range(accumulation)
-        for position in group_positions(
-            start,
-            rank=rank,
-            world_size=ranks,
-            micro_batch_index=index,
-            accumulation=accumulation,
-            micro_batch=micro_batch,
-        )
-    ]
+    groups = group_positions(start, rank, MicroBatchPlan(ranks, accumulation, micro_batch))
+    where = [position for group in groups for position in group]
     return dict(zip(where, source.take(where).tolist(), strict=True))
 
 
@@ -149,7 +141,7 @@ class TestOrder:
         expected = sorted([10 * s + i] * 4 + [256] for s in range(4) for i in range(8))
         assert sorted(epochs[:32]) == sorted(epochs[32:]) == expected
         assert epochs[:32] != epochs[32:]  # in another order
-        unshuffled = StreamedSamples(dataclasses.replace(stream, buffer=0)).take(range(32)).tolist()
+        unshuffled = StreamedSamples(make_stream(shards, length=5, seed=1)).take(range(32)).tolist()
         assert sorted(unshuffled) == expected
         assert unshuffled[::4] == [[i] * 4 + [256] for i in range(8)] != epochs[:32:4]
 
@@ -197,12 +189,13 @@ class TestSharing:
         assert set().union(*opened) == set(range(8))
 
     def test_ranks_that_cannot_share_evenly_are_warned(self, recwarn):
-        source = StreamedSamples(make_stream([[ListPart([b"text"])] for _ in range(8)]))
+        settings = DataSettings(streaming=True, stream_shards=8)
         for ranks in (1, 2, 4, 8):
-            source.check_shards(ranks)
+            check_shards(settings, ranks)
+        check_shards(dataclasses.replace(settings, streaming=False), 3)
         assert not recwarn
         with pytest.warns(UserWarning, match="8 shards of the stream cannot be shared evenly by 3 ranks"):
-            source.check_shards(3)
+            check_shards(settings, 3)
 
     def test_resuming_reads_no_more_than_the_buffer(self):
         """Not the 2000 documents before it."""
@@ -391,14 +384,11 @@ class TestEveryKindOfData:
         assert (taken == 256).sum() <= 1
 
 
-def test_no_more_is_read_than_the_validation_set_needs(tmp_path):
-    import numpy as np
-
-    def blocks():
-        yield np.arange(6), 6
-        yield np.arange(6), 3
-        pytest.fail("read on after the limit")
-
+def test_no_more_is_read_than_the_validation_set_needs(tmp_path, monkeypatch):
+    """Documents of 5 bytes and 6 tokens, their ends included: 4 tokens of the second stand for 3 of its bytes."""
+    monkeypatch.setattr("adabatch.data.tasks.DOCUMENTS_AT_ONCE", 1)
+    part = ListPart([b"first", b"again", b"never"])
     with (tmp_path / "tokens").open("wb") as file:
-        count = write_tokens(file, blocks(), "<u2", limit=10)
+        count = write_tokens(file, [part], ByteTokenizer(), limit=10)
+    assert part.reads == [0, 1]
     assert (count.tokens, count.bytes) == (10, 8)

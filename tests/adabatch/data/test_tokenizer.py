@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from adabatch.data import open_corpus, open_tokenizer
+from adabatch.data.corpus import open_corpus
 from adabatch.data.local_files import stdlib_files
 from adabatch.data.text_files import TextSource
+from adabatch.data.tokenizer import open_tokenizer
 from adabatch.settings import DataSettings
 
 TEXTS = [f"def function_{i}(x): return x + {i}\n" * (i % 5) + "naïve €\n" for i in range(60)]
@@ -128,12 +129,12 @@ def test_a_tokenizer_without_an_end_needs_one_named(tmp_path):
 def test_the_fingerprint_is_that_of_the_definition(tmp_path, json_file):
     first, again = open_tokenizer(str(json_file)), open_tokenizer(str(json_file))
     again.encode([b"text"])
-    assert first.fingerprint() == again.fingerprint()
-    assert first.fingerprint() != open_tokenizer(str(json_file), "<pad>").fingerprint()
+    assert first.fingerprint == again.fingerprint
+    assert first.fingerprint != open_tokenizer(str(json_file), "<pad>").fingerprint
     definition = json.loads(json_file.read_text())
     definition["model"]["merges"].pop()
     json_file.write_text(json.dumps(definition))
-    assert first.fingerprint() != open_tokenizer(str(json_file)).fingerprint()
+    assert first.fingerprint != open_tokenizer(str(json_file)).fingerprint
 
 
 def test_invalid_utf8_is_replaced_and_counted(tmp_path, json_file):

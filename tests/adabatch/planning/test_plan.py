@@ -85,7 +85,7 @@ def test_every_setting_of_a_preset_can_be_overridden():
 def test_thousands_of_ranks():
     settings = load_settings("demo", overrides={"parallel": "fsdp", "max_micro_batch": 2})
     few, many = make_plan(settings, 4), make_plan(settings, 4096)
-    assert many.world_size == 4096
+    assert many.settings.parallel.ranks == 4096
     assert many.first == MicroBatchPlan(4096, 1, 1)
     assert many.memory["weights"] < few.memory["weights"] / 40
     matrices = 4 * many.parameters

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from adabatch.checkpoints import AgreedError, complete_checkpoints, saved_progress
-from adabatch.checkpoints.compatibility import CHANGEABLE, CHANGEABLE_SECTIONS, FIXED, differences
-from adabatch.checkpoints.folders import write_marker
+from adabatch.checkpoints.compatibility import CHANGEABLE, CHANGEABLE_SECTIONS, FIXED, differences, saved_progress
+from adabatch.checkpoints.errors import AgreedError
+from adabatch.checkpoints.folders import complete_checkpoints, write_marker
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.files import checksum
 from adabatch.settings import CONFIG, SECTIONS, from_saved, load_settings, loading, to_saved, write_config
