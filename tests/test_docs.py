@@ -71,7 +71,7 @@ def test_entries_have_signatures_and_examples(site):
     text = re.sub("<[^>]+>", "", entry)
     assert "eta: float" in text
     assert "Parameters:" in text
-    assert ".update(GradientMoments(" in text
+    assert "schedule.update(moments)" in text
     assert "&gt;&gt;&gt;" in text
     assert ":class:" not in text
 
