@@ -21,7 +21,7 @@ from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
 from simulate.outcomes import Assertion, Expectation, Kind, Outcome, at_most
 from theory.adam.theorem1 import gradient_norm_sum_bound
-from theory.audit.checks.adam_theorem import far_away, steep
+from theory.audit.checks.adam_runs import far_away, steep
 from theory.audit.corrected_adam import best_sigma
 from theory.audit.published_adam import PublishedProblem, largest_published_beta1, published_bound
 

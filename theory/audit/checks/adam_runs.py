@@ -6,7 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["AdamRun", "deterministic_adam"]
+import numpy as np
+
+from theory.audit.published_adam import PublishedProblem
+from theory.problem import AdamParameters, Problem
+
+__all__ = ["AdamRun", "deterministic_adam", "far_away", "steep"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,31 @@ def deterministic_adam(
         seconds.append(second)
         position -= alpha * momentum / math.sqrt(second) if second > 0 else 0.0
     return AdamRun(total, tuple(seconds), position)
+
+
+def _run(
+    scale: float, width: float, start: float, adam: AdamParameters, v0: float | None, steps: int
+) -> tuple[PublishedProblem, float]:
+    """scale (sqrt(width^2 + w^2) - width) from ``start``, v_0 = G_1^2 if None: the run, and its sum of |G_k|."""
+
+    def derivative(w: float) -> float:
+        return scale * w / math.hypot(width, w)
+
+    gradient = derivative(start)
+    second = gradient**2 if v0 is None else v0
+    run = deterministic_adam(derivative, start, adam.alpha, adam.beta1, adam.beta2, second, steps)
+    gap = scale * (math.hypot(width, start) - width)
+    problem = Problem(smoothness=scale / width, dimension=1, initial_gap=gap, steps=steps)
+    return PublishedProblem(problem, adam, np.array([second]), np.array([gradient])), run.gradient_sum
+
+
+def far_away(steps: int) -> tuple[PublishedProblem, float]:
+    """sqrt(D^2 + w^2) - D with D = 1e6 from w = 1e7, alpha = 1, v_0 = 1."""
+    adam = AdamParameters(beta1=0.5, beta2=0.99, eta=0.5, step_size=1.0)
+    return _run(1.0, 1e6, 1e7, adam, 1.0, steps)
+
+
+def steep(steps: int) -> tuple[PublishedProblem, float]:
+    """1e4 (sqrt(1 + w^2) - 1) from w = 10, alpha = 1e-4, v_0 = G_1^2."""
+    adam = AdamParameters(beta1=0.1, beta2=0.99, eta=0.5, step_size=1e-4)
+    return _run(1e4, 1.0, 10.0, adam, None, steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,14 +11,14 @@ import numpy as np
 from adabatch.moments.numeric import Value
 from theory.adam.constants import momentum_gap
 from theory.adam.theorem1 import gradient_norm_sum_bound
-from theory.audit.checks.adam_runs import deterministic_adam
+from theory.audit.checks.adam_runs import far_away, steep
 from theory.audit.corrected_adam import best_sigma, corrected_bound, scaled_bound
 from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.audit.published_adam import PublishedProblem, largest_published_beta1, published_bound
 from theory.bound import Bound
 from theory.problem import AdamParameters, Problem
 
-__all__ = ["beta_condition", "far_away", "rate", "steep", "theorem_bound"]
+__all__ = ["beta_condition", "rate", "theorem_bound"]
 
 BoundOnSum = Callable[[PublishedProblem, float], Bound]
 
@@ -61,34 +60,6 @@ def _what_holds_instead(run: PublishedProblem, total: float) -> list[Assertion]:
         Assertion(f"the same sum against the corrected (B.2), K = {steps}", total, "<=", best.value),
         Assertion(f"the same sum against the corrected Theorem 1, K = {steps}", total, "<=", corrected.value),
     ]
-
-
-def _run(
-    scale: float, width: float, start: float, adam: AdamParameters, v0: float | None, steps: int
-) -> tuple[PublishedProblem, float]:
-    """scale (sqrt(width^2 + w^2) - width) from ``start``, v_0 = G_1^2 if None: the run, and its sum of |G_k|."""
-
-    def derivative(w: float) -> float:
-        return scale * w / math.hypot(width, w)
-
-    gradient = derivative(start)
-    second = gradient**2 if v0 is None else v0
-    run = deterministic_adam(derivative, start, adam.alpha, adam.beta1, adam.beta2, second, steps)
-    gap = scale * (math.hypot(width, start) - width)
-    problem = Problem(smoothness=scale / width, dimension=1, initial_gap=gap, steps=steps)
-    return PublishedProblem(problem, adam, np.array([second]), np.array([gradient])), run.gradient_sum
-
-
-def far_away(steps: int) -> tuple[PublishedProblem, float]:
-    """sqrt(D^2 + w^2) - D with D = 1e6 from w = 1e7, alpha = 1, v_0 = 1."""
-    adam = AdamParameters(beta1=0.5, beta2=0.99, eta=0.5, step_size=1.0)
-    return _run(1.0, 1e6, 1e7, adam, 1.0, steps)
-
-
-def steep(steps: int) -> tuple[PublishedProblem, float]:
-    """1e4 (sqrt(1 + w^2) - 1) from w = 10, alpha = 1e-4, v_0 = G_1^2."""
-    adam = AdamParameters(beta1=0.1, beta2=0.99, eta=0.5, step_size=1e-4)
-    return _run(1e4, 1.0, 10.0, adam, None, steps)
 
 
 def slope(values: list[float], steps: list[float]) -> float:
