@@ -36,7 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 from theory.adam.constants import normalized_step_bound
 from theory.l1.theorem3 import Certificate, available_certificates
 
-__all__ = ["QUICK", "Effort", "Report", "check_certificate", "margin"]
+__all__ = ["QUICK", "Effort", "SearchResult", "check_certificate", "margin"]
 
 Array = NDArray[np.float64]
 
@@ -95,7 +95,7 @@ class Worst:
 
 
 @dataclass(frozen=True)
-class Report:
+class SearchResult:
     """What the searches found."""
 
     searches: tuple[Worst, ...]
@@ -121,7 +121,7 @@ def margin(certificate: Certificate, z: ArrayLike, s: ArrayLike, lower: ArrayLik
     return np.asarray(mean + noise - certificate.gain - certificate.potential(z, s))
 
 
-def check_certificate(certificate: Certificate, effort: Effort = QUICK, seed: int = 0) -> Report:
+def check_certificate(certificate: Certificate, effort: Effort = QUICK, seed: int = 0) -> SearchResult:
     """Search for violations.
 
     Args:
@@ -140,7 +140,7 @@ def check_certificate(certificate: Certificate, effort: Effort = QUICK, seed: in
     chosen = np.concatenate([np.argsort(margins)[: effort.descents], worst_at_s])
     starts = np.stack([part[chosen] for part in (*states, *laws)])
     searches.append(_descend(certificate, effort, generator, starts))
-    return Report(tuple(searches), time.perf_counter() - start)
+    return SearchResult(tuple(searches), time.perf_counter() - start)
 
 
 def _worst(search: str, margins: Array, z: Array, s: Array, lower: Array, upper: Array) -> Worst:
