@@ -1,4 +1,7 @@
-"""A start reads the source files of its corpus through once, over all its processes; each rank maps the tokens."""
+"""A start reads once, over all its processes, the source files of its corpus and the run that it replays.
+
+Each rank maps the tokens. Under torchrun each rank is a start of the command, which reads the replayed run.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,11 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_one_reading_per_start_and_one_mapping_per_rank(command, tmp_path):
+    replayed = tmp_path / "watched" / "replayed" / "metrics.jsonl"
+    replayed.parent.mkdir(parents=True)
+    replayed.write_text('{"batch_size": 8}\n' * 2)
     texts = [tmp_path / "watched" / "texts" / f"{number}.txt" for number in range(20)]
-    texts[0].parent.mkdir(parents=True)
+    texts[0].parent.mkdir()
     for number, text in enumerate(texts):
         text.write_text(f"line of file {number}\n" * 40)
     cache = tmp_path / "watched" / "cache"
@@ -59,10 +65,12 @@ def test_one_reading_per_start_and_one_mapping_per_rank(command, tmp_path):
         "WATCHED": str(tmp_path / "watched"),
     }
     options = ["--data", str(texts[0].parent), "--cache", str(cache), "--output", str(tmp_path / "run")]
+    options += ["--schedule", "replay", "--replay-run", str(replayed.parent)]
     done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = [line.split(" ", 1) for line in (tmp_path / "opened").read_text().splitlines()]
     readings = Counter(path for _, path in lines)
     assert {path: readings[str(path)] for path in texts} == dict.fromkeys(texts, 1)
+    assert readings[str(replayed)] == (2 if command is COMMANDS["torchrun"] else 1)
     mappings = Counter(process for process, path in lines if path == str(folder / "train.tokens"))
     assert list(mappings.values()) == [1] * (1 if command is COMMANDS["one process"] else 2)
