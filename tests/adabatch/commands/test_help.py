@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -10,13 +12,29 @@ import typer
 from adabatch.commands.application import app
 from adabatch.settings import Settings, options, preset_summaries
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+GROUP = typer.main.get_command(app)
+COMMANDS = {name: GROUP.get_command(None, name) for name in GROUP.list_commands(None)}  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def shown(adabatch):
     """The help of a command, its words as running text."""
     return lambda command: " ".join(re.sub(r"[│╭╮╰╯─]", " ", adabatch.output(command, "--help")).split())
+
+
+def test_the_help_of_all_has_each_command_with_the_summary_of_its_own_help(adabatch, shown):
+    text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", adabatch.output("--help")).split())
+    for name, command in COMMANDS.items():
+        summary = " ".join(command.help.split("\n\n")[0].split())
+        assert f" {name} {summary}" in text
+        assert summary in shown(name)
+
+
+def test_the_help_of_all_loads_no_command():
+    code = "import sys, atexit; atexit.register(lambda: print('adabatch.settings' in sys.modules)); "
+    code += "sys.argv = ['adabatch', '--help']; from adabatch.commands import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
