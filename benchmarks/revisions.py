@@ -5,8 +5,10 @@
 Both revisions are checked out into a temporary folder and run by turns with this interpreter, one thread each.
 CPU seconds are those of the whole process (ranks included); the table has each revision's median and the median of
 the rounds' ratios. Collectives and host syncs per step are counted on two ranks under FSDP2 and DDP, and in one
-process, on the trainer's own step: a dispatch mode sees the collectives, and each ``aten._local_scalar_dense``
-(``.item()``, ``float(tensor)``, ``tolist()``) is a wait for the device.
+process, on the trainer's own step: a dispatch mode sees the collectives, and a function mode each ``.item()``,
+``float(tensor)``, ``tolist()`` and the like, which would wait for a device. AdamW is left out, since on a CPU it
+reads its own counters. Some reads are the model's: ``transformers`` looks once per forward pass whether sequences
+are packed.
 """
 
 from __future__ import annotations
@@ -40,8 +42,10 @@ COUNT = """
 import json, os, sys, tempfile
 from importlib import import_module
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+# An editable installation would answer for modules that only the other layout has: the old names are tried first.
 def find(name, *modules):
     for module in modules:
         try:
@@ -50,31 +54,38 @@ def find(name, *modules):
             pass
     raise ImportError(name)
 
+READS = {"item", "tolist", "numpy", "cpu", "__float__", "__int__", "__bool__", "__index__"}
+
+class Reads(TorchFunctionMode):
+    syncs = 0
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        Reads.syncs += getattr(func, "__name__", "") in READS
+        return func(*args, **(kwargs or {}))
+
 class Count(TorchDispatchMode):
-    syncs = collectives = 0
+    collectives = 0
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.namespace == "aten" and "_local_scalar_dense" in func._opname:
-            Count.syncs += 1
         small = [a for a in torch.utils._pytree.tree_leaves(args) if isinstance(a, torch.Tensor)]
         if func.namespace in ("c10d", "_c10d_functional") and small and max(a.numel() for a in small) < 100:
             Count.collectives += "allreduce" in func._opname.replace("_", "")
         return func(*args, **(kwargs or {}))
 
 load_settings = find("load_settings", "adabatch.settings")
-open_run = find("open_run", "adabatch.training.opening", "adabatch.opening")
-training_step = find("training_step", "adabatch.training.loop", "adabatch.training")
-process_group = find("process_group", "adabatch.distributed.parallel", "adabatch.parallel")
+open_run = find("open_run", "adabatch.opening", "adabatch.training.opening")
+training_step = find("training_step", "adabatch.training", "adabatch.training.loop")
+process_group = find("process_group", "adabatch.parallel", "adabatch.distributed.parallel")
 parallel, schedule, output = sys.argv[1:]
 settings = load_settings("demo", None, {"parallel": parallel, "schedule": schedule, "output": output, "threads": 1,
                                        "ranks": int(os.environ.get("WORLD_SIZE", "1")), "initial_batch": 16})
 with process_group(settings.parallel) as ranks:
     run = open_run(settings, ranks)
     training_step(run)
-    with Count():
+    torch.optim.AdamW.step = lambda self: None
+    with Count(), Reads():
         for _ in range(4):
             training_step(run)
     if ranks.is_main:
-        print(json.dumps([Count.syncs / 4, Count.collectives / 4]))
+        print(json.dumps([Reads.syncs / 4, Count.collectives / 4]))
 """
 """Counts host syncs and small all-reduces per step; the modules' names of both layouts are tried."""
 
