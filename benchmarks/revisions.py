@@ -21,6 +21,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -148,12 +149,36 @@ def per_step(parallel: str, schedule: str, checkout: Path, scratch: Path) -> tup
     return syncs, collectives
 
 
+def timed(checkouts: list[Path], scratch: Path, rounds: int) -> Iterator[str]:
+    """A line for each command: median CPU seconds of both revisions, and the median of the rounds' ratios."""
+    for name, arguments in COMMANDS.items():
+        for checkout in checkouts:  # fills caches
+            cpu_seconds(arguments, checkout, scratch)
+        pairs = []
+        for index in range(rounds):
+            order = checkouts if index % 2 else checkouts[::-1]
+            measured = {checkout: cpu_seconds(arguments, checkout, scratch) for checkout in order}
+            pairs.append([measured[checkout] for checkout in checkouts])
+        before, after = (median(pair[i] for pair in pairs) for i in (0, 1))
+        ratio = median(pair[1] / pair[0] for pair in pairs)
+        yield f"{name:<36}{before:>10.2f}{after:>10.2f}{ratio:>8.3f}"
+
+
+def counted(checkouts: list[Path], scratch: Path) -> Iterator[str]:
+    """A line for each kind of step: host syncs and small all-reduces of both revisions."""
+    for parallel in ("single", "ddp", "fsdp"):
+        for schedule in ("norm-test", "constant"):
+            found = [per_step(parallel, schedule, checkout, scratch) for checkout in checkouts]
+            shown = [f"{syncs:g}, {collectives:g}" for syncs, collectives in found]
+            yield f"{f'{parallel}, {schedule}':<36}{shown[0]:>10}{shown[1]:>10}"
+
+
 def main() -> None:
     """Print the tables, and write them where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", help="a git revision")
     parser.add_argument("after", help="another one")
-    parser.add_argument("--rounds", type=int, default=7, help="of each command")
+    parser.add_argument("--rounds", type=int, default=7, help="of each command; 0: only the counts per step")
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     given = parser.parse_args()
     revisions = [
@@ -162,30 +187,19 @@ def main() -> None:
         ).stdout.strip()
         for name in (given.before, given.after)
     ]
-    lines = [f"python benchmarks/revisions.py {' '.join(revisions)} --rounds {given.rounds}", ""]
+    heads = f"{revisions[0]:>10}{revisions[1]:>10}"
+    lines = [f"python benchmarks/revisions.py {' '.join(revisions)} --rounds {given.rounds}"]
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         checkouts = [check_out(name, scratch / f"revision-{index}") for index, name in enumerate(revisions)]
-        lines.append(f"{'CPU seconds':<36}{revisions[0]:>10}{revisions[1]:>10}{'ratio':>8}")
-        for name, arguments in COMMANDS.items():
-            for checkout in checkouts:  # fills caches
-                cpu_seconds(arguments, checkout, scratch)
-            pairs = []
-            for index in range(given.rounds):
-                order = checkouts if index % 2 else checkouts[::-1]
-                measured = {checkout: cpu_seconds(arguments, checkout, scratch) for checkout in order}
-                pairs.append([measured[checkout] for checkout in checkouts])
-            before, after = (median(pair[i] for pair in pairs) for i in (0, 1))
-            ratio = median(pair[1] / pair[0] for pair in pairs)
-            lines.append(f"{name:<36}{before:>10.2f}{after:>10.2f}{ratio:>8.3f}")
-            print(lines[-1], flush=True)
-        lines += ["", f"{'per step: host syncs, all-reduces':<36}{revisions[0]:>10}{revisions[1]:>10}"]
-        for parallel in ("single", "ddp", "fsdp"):
-            for schedule in ("norm-test", "constant"):
-                found = [per_step(parallel, schedule, checkout, scratch) for checkout in checkouts]
-                shown = [f"{syncs:g}, {collectives:g}" for syncs, collectives in found]
-                lines.append(f"{f'{parallel}, {schedule}':<36}{shown[0]:>10}{shown[1]:>10}")
-                print(lines[-1], flush=True)
+        tables = {f"{'per step: host syncs, all-reduces':<36}{heads}": counted(checkouts, scratch)}
+        if given.rounds:
+            tables[f"{'CPU seconds':<36}{heads}{'ratio':>8}"] = timed(checkouts, scratch, given.rounds)
+        for head, table in tables.items():
+            lines += ["", head]
+            for line in table:
+                lines.append(line)
+                print(line, flush=True)
     text = "\n".join(lines) + "\n"
     print(text)
     if given.output:
