@@ -26,7 +26,28 @@ from pathlib import Path
 from statistics import median
 
 DEMO = "train --preset demo --no-figures --validation-interval 0 --warmup-samples 16 --threads 1"
+STEPS = """
+import torch
+from adabatch.statistics import {kind}
+torch.set_num_threads(1)
+model = torch.nn.Sequential(*[torch.nn.Linear(64, 64) for _ in range(8)])
+statistics, x = {kind}(model), torch.randn(2, 64)
+for _ in range(1500):
+    for _ in range(2):
+        model(x).sum().backward()
+        statistics.end_microbatch(2, loss_scale=1.0)
+    try:
+        statistics.finish()
+    finally:
+        model.zero_grad()
+"""
+"""Measured steps of a small model, in which the statistics' own work counts."""
+
 COMMANDS = {
+    **{
+        f"1500 steps, {kind}": ["-c", STEPS.replace("{kind}", kind)]
+        for kind in ("GradientStatistics", "CoordinateStatistics")
+    },
     "adabatch --help": ["-c", "from {main} import main; main()", "--help"],
     "import statistics, schedules": ["-c", "import adabatch.statistics, adabatch.schedules"],
     "train --dry-run": ["-c", "from {main} import main; main()", *shlex.split(f"{DEMO} --dry-run")],
@@ -115,7 +136,7 @@ def environment(checkout: Path, cache: Path) -> dict[str, str]:
 
 def cpu_seconds(arguments: list[str], checkout: Path, scratch: Path) -> float:
     """User and system time of a command and its children."""
-    words = [word.format(main=main_module(checkout)) for word in arguments]
+    words = [word.replace("{main}", main_module(checkout)) for word in arguments]
     if "train" in words:
         words += ["--output", tempfile.mkdtemp(dir=scratch)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -149,9 +170,11 @@ def per_step(parallel: str, schedule: str, checkout: Path, scratch: Path) -> tup
     return syncs, collectives
 
 
-def timed(checkouts: list[Path], scratch: Path, rounds: int) -> Iterator[str]:
+def timed(checkouts: list[Path], scratch: Path, rounds: int, only: str = "") -> Iterator[str]:
     """A line for each command: median CPU seconds of both revisions, and the median of the rounds' ratios."""
     for name, arguments in COMMANDS.items():
+        if only not in name:
+            continue
         for checkout in checkouts:  # fills caches
             cpu_seconds(arguments, checkout, scratch)
         pairs = []
@@ -179,6 +202,7 @@ def main() -> None:
     parser.add_argument("before", help="a git revision")
     parser.add_argument("after", help="another one")
     parser.add_argument("--rounds", type=int, default=7, help="of each command; 0: only the counts per step")
+    parser.add_argument("--only", default="", help="commands whose name contains this")
     parser.add_argument("--output", type=Path, help="also write the tables to this file")
     given = parser.parse_args()
     revisions = [
@@ -189,12 +213,15 @@ def main() -> None:
     ]
     heads = f"{revisions[0]:>10}{revisions[1]:>10}"
     lines = [f"python benchmarks/revisions.py {' '.join(revisions)} --rounds {given.rounds}"]
+    lines[0] += f" --only '{given.only}'" if given.only else ""
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         checkouts = [check_out(name, scratch / f"revision-{index}") for index, name in enumerate(revisions)]
-        tables = {f"{'per step: host syncs, all-reduces':<36}{heads}": counted(checkouts, scratch)}
+        tables: dict[str, Iterator[str]] = {}
+        if not given.only:
+            tables[f"{'per step: host syncs, all-reduces':<36}{heads}"] = counted(checkouts, scratch)
         if given.rounds:
-            tables[f"{'CPU seconds':<36}{heads}{'ratio':>8}"] = timed(checkouts, scratch, given.rounds)
+            tables[f"{'CPU seconds':<36}{heads}{'ratio':>8}"] = timed(checkouts, scratch, given.rounds, given.only)
         for head, table in tables.items():
             lines += ["", head]
             for line in table:
