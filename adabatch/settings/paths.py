@@ -53,8 +53,8 @@ def absolute(name: str, value: Any, folder: Path) -> Any:
         value: of the setting.
         folder: where relative paths begin.
 
-    >>> absolute("output", "runs/../train", Path("/work")), absolute("data", ("stdlib", "a.txt"), Path("/work"))
-    ('/work/train', ('stdlib', '/work/a.txt'))
+    >>> absolute("output", "runs/../train", Path("/srv")), absolute("data", ("stdlib", "a.txt"), Path("/srv"))
+    ('/srv/train', ('stdlib', '/srv/a.txt'))
     """
     if name not in PATHS or value is None:
         return value
