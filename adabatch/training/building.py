@@ -57,19 +57,14 @@ def build_micro_batching(
     return build(first_batch, world_size, settings.micro_batch, settings.max_micro_batch)
 
 
-def build_statistics(model: nn.Module, settings: Settings) -> GradientStatistics:
-    """The scalar statistics, or the coordinate-wise ones where the test or the monitoring needs them."""
+def build_statistics(model: nn.Module, settings: Settings, schedule: BatchSizeSchedule) -> GradientStatistics:
+    """The scalar statistics, or the coordinate-wise ones where the schedule or the monitoring needs them."""
     part_of = model_part if settings.run.monitor_layers else None
-    if not _needs_coordinates(settings):
+    if not (schedule.needs_coordinates or settings.run.monitor_coordinates):
         return GradientStatistics(model, part_of=part_of)
     conservative = settings.schedule.l1_denominator == "conservative"
     stride = settings.schedule.coordinate_stride
     return CoordinateStatistics(model, part_of=part_of, conservative=conservative, stride=stride)
-
-
-def _needs_coordinates(settings: Settings) -> bool:
-    tested = settings.schedule.schedule == "norm-test" and settings.schedule.test != "scalar"
-    return tested or settings.run.monitor_coordinates
 
 
 def build_learning_rate(settings: Settings, first_batch: int) -> LearningRate:

@@ -85,7 +85,7 @@ def assemble_run(
         learning_rate=learning_rate,
         micro_batching=micro_batching,
         schedule=schedule,
-        statistics=build_statistics(model, settings),
+        statistics=build_statistics(model, settings, schedule),
         guard=DivergenceGuard(settings.run.max_skipped),
         memory=MemoryGuard(),
         saver=CheckpointSaver(
