@@ -37,7 +37,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from adabatch.moments.gradient_moments import GradientMoments, sums_rounding
+from adabatch.moments.gradient_moments import GradientMoments, accumulated_rounding, sums_rounding
 from adabatch.statistics.norms import SquaredNorms, local
 from adabatch.statistics.probe import (
     GroupSizes,
@@ -307,7 +307,7 @@ class GradientStatistics:
         """The whole model's moments, with those of its parts if they were asked for."""
         groups = self.layout.ranks * sizes.micro_batches
         additions = sizes.micro_batches * self.layout.world_size + 1
-        rounding = sums_rounding(additions, self._roundoff, self._norms.rounding)
+        rounding = sums_rounding(accumulated_rounding(additions, self._roundoff), self._norms.rounding)
         parts = {
             part: GradientMoments(groups, sizes.samples, *sums, rounding=rounding)
             for part, *sums in zip(self._parts, squares, norms, strict=True)
