@@ -47,8 +47,8 @@ SMALL = 32 * 1024
 """Up to here fp64 is free compared with the launch on a CPU; beyond, its cast would cost 20 times the read."""
 
 TREE = 512
-"""Roundings on the way through a GPU's reduction of 2^28 numbers, at most: 1 product, 258 additions of a thread
-and 3 between its accumulators, 9 + 9 in two trees of 512 threads, 8 between blocks, 2 for the root; and a margin."""
+"""Roundings on the way through a GPU's reduction of 2^28 numbers, at most: 1 product, 258 additions of a thread,
+3 between its accumulators, 9 + 9 in two trees of 512 threads, 8 between blocks, 2 for the root; and a margin."""
 
 SLAB = 1 << 20
 """Elements that are made wider at a time, into one buffer: fresh memory costs a CPU more than a pass over it."""
