@@ -63,7 +63,6 @@ Example:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -185,23 +184,6 @@ def sums_rounding(mean_rounding: Value, norm_rounding: Value = 0.0) -> Value:
     '4.8e-07'
     """
     return mean_rounding * (2 + mean_rounding) + 2 * norm_rounding
-
-
-def accumulated_rounding(additions: float, roundoff: float) -> float:
-    """gamma_k = k u / (1 - k u): the largest relative error of a sum of positive numbers after k roundings.
-
-    Args:
-        additions: k, roundings that a number takes on its way into the sum.
-        roundoff: u, the unit roundoff of the arithmetic.
-
-    Returns:
-        The bound; infinite where k u >= 1, since none is known there.
-
-    >>> accumulated_rounding(1, 0.25), accumulated_rounding(8, 0.125)
-    (0.3333333333333333, inf)
-    """
-    product = additions * roundoff
-    return product / (1 - product) if product < 1 else math.inf
 
 
 def require_groups(groups: Value) -> None:

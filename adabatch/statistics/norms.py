@@ -156,18 +156,22 @@ class SquaredNorms:
         if not self._on_cpu:
             known = self._device_type == "cuda"
             roundoff = 2.0**-24 if self._norms.dtype is torch.float32 else 2.0**-53
-            return accumulated_rounding(TREE + numbers / 2**28, roundoff) if known else math.inf
+            return _gamma(TREE + numbers / 2**28, roundoff) if known else math.inf
         if numbers <= SMALL:
-            return accumulated_rounding(numbers + 3, 2.0**-53)
+            return _gamma(numbers + 3, 2.0**-53)
         if _is_double(dtype):
-            return accumulated_rounding(CHUNK + numbers / CHUNK + 7, 2.0**-53)
-        chunks = accumulated_rounding(CHUNK // LANES + 6, 2.0**-24) + FLUSHED
-        return (1 + chunks) * (1 + accumulated_rounding(numbers / CHUNK + 4, 2.0**-53)) - 1
+            return _gamma(CHUNK + numbers / CHUNK + 7, 2.0**-53)
+        chunks = _gamma(CHUNK // LANES + 6, 2.0**-24) + FLUSHED
+        return (1 + chunks) * (1 + _gamma(numbers / CHUNK + 4, 2.0**-53)) - 1
 
     def _retype(self, index: int, dtype: torch.dtype) -> None:
         """A gradient of another type than its tensor had: the model's type was changed."""
         self._dtypes[index] = dtype
         self.rounding = max(self.rounding, self._bound(self._sizes[index], dtype))
+
+
+def _gamma(additions: float, roundoff: float) -> float:
+    return float(accumulated_rounding(additions, roundoff))
 
 
 def _is_double(dtype: torch.dtype) -> bool:
