@@ -125,7 +125,7 @@ class Shard:
 
     @classmethod
     def _of_whole(cls, leaf: Leaf, layout: DataParallel, stride: int) -> Shard:
-        """Of a leaf that every data-parallel rank holds whole next to sharded ones: averaged by hand."""
+        """Of a leaf on a mesh that every data-parallel rank holds whole: averaged by hand, or by replicate()."""
         whole, groups = local(leaf.tensor), layout.data_parallel_groups
         places = [(dist.get_world_size(each), dist.get_rank(each)) for each in groups]
         group = 0
@@ -170,7 +170,8 @@ class Shard:
         parameter = self.leaf.parameter
         assert parameter.grad is not None
         flat = local(like(parameter.grad, parameter)).reshape(-1)
-        return flat if isinstance(parameter, DTensor) else flat[self.rank * self.size :][: self.size]
+        held_whole = len(flat) == local(self.leaf.tensor).numel()
+        return flat[self.rank * self.size :][: self.size] if held_whole else flat
 
 
 def coprime_stride(stride: int, size: int) -> int:
@@ -202,6 +203,8 @@ def _sharding(leaf: Leaf) -> DeviceMesh | None:
     if not isinstance(parameter, DTensor) or parameter.device_mesh.ndim == _dimensions(leaf.tensor):
         return None
     placement = parameter.placements[parameter.device_mesh.ndim - _dimensions(leaf.tensor) - 1]
+    if placement.is_replicate():
+        return None
     if getattr(placement, "dim", None) != 0:
         raise ValueError(
             f"{leaf.name} is laid out as {parameter.placements}; coordinate-wise statistics need parameters "
