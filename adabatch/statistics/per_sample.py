@@ -41,7 +41,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.moments.coordinate_moments import CoordinateMoments, RatioHistogram
-from adabatch.moments.gradient_moments import GradientMoments, sums_rounding
+from adabatch.moments.gradient_moments import GradientMoments, accumulated_rounding, sums_rounding
 from adabatch.moments.l1 import noise_to_gradient, plug_in_l1_norm, sum_of_standard_deviations
 
 __all__ = ["per_sample_moments"]
@@ -150,7 +150,7 @@ def _moments(samples: int, sums: list[_Sums], coordinates: bool) -> GradientMome
     """From the sums over all samples."""
     sum_of_squares = float(torch.stack([leaf.squares.sum() for leaf in sums]).sum())
     squared_norm = float(torch.stack([(leaf.gradient / samples).square().sum() for leaf in sums]).sum())
-    rounding = sums_rounding(samples + 1, 2**-53, SUM_ROUNDING)
+    rounding = sums_rounding(accumulated_rounding(samples + 1, 2**-53), SUM_ROUNDING)
     if not coordinates or samples < 2:
         return GradientMoments(samples, 1, sum_of_squares, squared_norm, rounding=rounding)
     squares = torch.cat([leaf.squares.reshape(-1) for leaf in sums]).cpu().numpy()
