@@ -72,6 +72,7 @@ class Shard:
         group: this rank's data-parallel number.
         replica_count: how many ranks end with this shard.
         replica: this rank's number among them: over those with the number 0, each coordinate is counted once.
+        held_whole: whether this rank has all of the reduced gradient, of which the shard is a part.
     """
 
     leaf: Leaf
@@ -85,6 +86,7 @@ class Shard:
     group: int = 0
     replica_count: int = 1
     replica: int = 0
+    held_whole: bool = False
 
     @classmethod
     def of(cls, leaf: Leaf, layout: DataParallel, stride: int = 1) -> Shard:
@@ -103,14 +105,14 @@ class Shard:
         if layout.replicated:
             rank, size = dist.get_rank(layout.process_groups[0]), -(-whole.numel() // layout.ranks)
             every, scatter = _every(stride, size, whole), layout.process_groups[0]
-            return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank)
+            return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank, held_whole=True)
         count, replica = replica_count(leaf.parameter, layout.world_size), replica_number(leaf.parameter, layout)
         mesh = _sharding(leaf)
         if mesh is None and layout.ranks > 1:
             return cls._of_whole(leaf, layout, stride)
         if mesh is None:
             every = _every(stride, whole.numel(), whole)
-            return cls(leaf, 1, whole.numel(), dtype, every, replica_count=count, replica=replica)
+            return cls(leaf, 1, whole.numel(), dtype, every, replica_count=count, replica=replica, held_whole=True)
         dimensions = mesh.ndim - _dimensions(leaf.tensor)
         place = mesh.get_coordinate()
         assert place is not None
@@ -147,6 +149,7 @@ class Shard:
             group,
             replica_count(leaf.parameter, layout.world_size // ranks),
             replica_number(leaf.parameter, replace(layout, process_groups=others)),
+            held_whole=True,
         )
 
     @property
@@ -170,8 +173,7 @@ class Shard:
         parameter = self.leaf.parameter
         assert parameter.grad is not None
         flat = local(like(parameter.grad, parameter)).reshape(-1)
-        held_whole = len(flat) == local(self.leaf.tensor).numel()
-        return flat[self.rank * self.size :][: self.size] if held_whole else flat
+        return flat[self.rank * self.size :][: self.size] if self.held_whole else flat
 
 
 def coprime_stride(stride: int, size: int) -> int:
