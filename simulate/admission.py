@@ -14,15 +14,14 @@ from simulate.noise import NOISES
 from simulate.objectives import OBJECTIVES
 from simulate.optimizers import OPTIMIZERS
 
-__all__ = ["require_consistent_objectives", "require_registries"]
+__all__ = ["require_built_in_rules", "require_objectives"]
 
 
-def require_registries() -> None:
-    """Compare the registries with how they were made.
+def require_built_in_rules() -> None:
+    """Compare the registries of optimizers and noise with how they were made.
 
     Raises:
-        ValueError: for an optimizer or noise that was added, replaced or removed, and for an objective of this
-            package that was replaced or removed.
+        ValueError: for an entry that was added, replaced or removed.
     """
     for registry, place in ((OPTIMIZERS, "OPTIMIZERS"), (NOISES, "NOISES")):
         for name, change in registry.changes().items():
@@ -30,19 +29,22 @@ def require_registries() -> None:
                 f"{registry.kind} {name!r} was {change} in {place}: the theorems are on the built-in ones, and no "
                 "experiment can check them on another; undo this change"
             )
+
+
+def require_objectives(names: Iterable[str]) -> None:
+    """Check chosen objectives (:func:`simulate.consistency.require_consistent`), and that none was replaced.
+
+    Args:
+        names: of the objectives that were chosen.
+
+    Raises:
+        ValueError: for the first that is not what it says, or that is not this package's under the name of one.
+    """
+    for name in names:
+        require_consistent(name, OBJECTIVES[name])
     for name, change in OBJECTIVES.changes().items():
         if change != "added":
             raise ValueError(
                 f"objective {name!r} was {change} in OBJECTIVES: experiments rely on the built-in one; add yours "
                 "under a name of its own and choose it with --objective"
             )
-
-
-def require_consistent_objectives(names: Iterable[str]) -> None:
-    """Check objectives by name; see :func:`simulate.consistency.require_consistent`.
-
-    Raises:
-        ValueError: for the first that is not what it says.
-    """
-    for name in names:
-        require_consistent(name, OBJECTIVES[name])

@@ -111,11 +111,12 @@ def resolve(settings: Settings) -> tuple[str, ...]:
             nearest admissible eta), numbers out of range, options that no chosen experiment reads, registries and
             objectives that experiments cannot go by, or an output folder that exists without ``overwrite``.
     """
-    from simulate.admission import require_consistent_objectives, require_registries
+    from simulate.admission import require_built_in_rules, require_objectives
     from simulate.experiments.adam.bounds import chosen_adam_settings
     from simulate.experiments.rows import chosen_objectives
     from simulate.optimizers import OPTIMIZERS
 
+    require_built_in_rules()
     for name in settings.experiments:
         if name in RENAMED:
             raise ValueError(f"experiment {name!r} was renamed: use --experiment {RENAMED[name]}")
@@ -136,9 +137,8 @@ def resolve(settings: Settings) -> tuple[str, ...]:
         raise ValueError(f"nothing to run: {', '.join(idle)} need --optimizer adam, or rmsprop at beta1 = 0")
     names = tuple(name for name in dict.fromkeys(settings.experiments or EXPERIMENTS) if name not in without_adam)
     _require_options_read(names, settings)
-    if any(EXPERIMENTS[name].reads("objectives") for name in names):
-        require_consistent_objectives(chosen_objectives(settings))
-    require_registries()
+    on_grid = any(EXPERIMENTS[name].reads("objectives") for name in names)
+    require_objectives(chosen_objectives(settings) if on_grid else ())
     return names
 
 
@@ -230,7 +230,7 @@ def _notes(names: tuple[str, ...], results: Sequence[Result], settings: Settings
         yield f"Left out, as they need --optimizer adam or rmsprop: {', '.join(skipped)}."
     for given in given_options(settings):
         if others := [name for name in names if not EXPERIMENTS[name].reads(given)]:
-            yield f"{option(given, settings)} does not apply to {', '.join(others)}: they have their own."
+            yield f"{option(given, settings)} has no effect on {', '.join(others)}."
     for result in results:
         if result.unchecked:
             yield f"No verdict: {result.unchecked} ({result.name})."

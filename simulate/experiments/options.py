@@ -5,8 +5,6 @@ the settings and a function that they are handed on to are followed in turn. Any
 option is overlooked.
 
 Example:
-    >>> def steps(settings: Settings) -> int:
-    ...     return settings.steps or settings.by_level(1, 2, 3)
     >>> from simulate.experiments.other_optimizers import rmsprop
     >>> sorted(options_read(rmsprop.run))
     ['level', 'seed', 'seeds']

@@ -11,7 +11,7 @@ import simulate.noise
 import simulate.objectives
 import simulate.optimizers
 
-CORE = ["rates", "registry", "running_sums", "streams", "trajectory"]
+CORE = ["experiments.options", "rates", "registry", "running_sums", "streams", "trajectory"]
 MODULES = [f"simulate.{name}" for name in CORE] + [
     module.name
     for package in (simulate.consistency, simulate.noise, simulate.objectives, simulate.optimizers)
