@@ -1,4 +1,4 @@
-"""``adabatch verify-bounds``: exit codes, one message for bad input, no torch, no verdict on what was not checked."""
+"""``adabatch verify-bounds``: exit codes, one message for bad input, no torch, only verdicts that were checked."""
 
 import functools
 import json
@@ -163,7 +163,7 @@ APPLIES_NOWHERE = [
     ("--experiment clipping --steps 64", "--steps does not apply to clipping: it is for bounds, slopes, related"),
     (
         "--steps=64 --experiment=clipping --experiment=rmsprop",
-        "--steps does not apply to clipping, rmsprop: it is",
+        "--steps does not apply to clipping, rmsprop: it",
     ),
     ("--experiment ratio-map --seeds 3", "--seeds does not apply to ratio-map: it is for bounds, slopes"),
     ("--experiment related-bounds --eta 0.3", "--eta does not apply to related-bounds: it is for bounds, slopes"),
@@ -172,7 +172,7 @@ APPLIES_NOWHERE = [
     ("--experiment ratio-map --objective quadratic", "--objective does not apply to ratio-map: it is for bounds"),
     (
         "--experiment rmsprop --optimizer rmsprop",
-        "--optimizer does not apply to rmsprop: it is for bounds, slopes",
+        "--optimizer does not apply to rmsprop: it is for bounds",
     ),
     (
         "--experiment bounds --optimizer adam --optimizer sgd",
@@ -210,9 +210,7 @@ def test_a_table_that_checked_nothing_is_an_error(adabatch, tmp_path, others):
     words = ["verify-bounds", "--quick", "--experiment", "slopes", "--steps", "64", *others]
     ended = adabatch(*words, "--output", tmp_path / "out")
     assert ended.code == 2
-    assert re.search(
-        r"nothing was checked: no verdict of slopes \(no slope on geman-mcclure, rastrigin", ended.err
-    )
+    assert "nothing was checked: no verdict of slopes (no slope on geman-mcclure, rastrigin, " in ended.err
     assert "verdicts" not in ended.out
     assert not (tmp_path / "out").exists()
 
