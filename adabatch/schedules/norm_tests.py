@@ -45,7 +45,8 @@ class NormTestOptions:
     deviations; coordinate asks that a share of the coordinates meet it. The last two keep and communicate squares
     of all gradients on test steps (--test-interval)."""
     eta: float = 0.8
-    """norm-test: relative error of the gradient asked for; smaller asks for larger batches."""
+    """norm-test: relative error of the gradient asked for; smaller asks for larger batches. The unbiased estimator
+    needs eta below 1: from there on it never grows the batch."""
     estimator: Literal["paper", "unbiased", "debiased"] = "unbiased"
     """norm-test, scalar: which variance and squared norm are compared."""
     l1_denominator: Literal["plug-in", "conservative"] = "plug-in"
