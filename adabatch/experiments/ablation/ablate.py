@@ -10,7 +10,6 @@ from adabatch.experiments.ablation.grid import Blocks, point_name, point_setting
 from adabatch.experiments.ablation.report import Ablation, PointResult, write_ablation
 from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun
-from adabatch.experiments.runner import log
 from adabatch.schedules.base import NeverGrowsError
 from adabatch.settings import Settings, overlay
 from adabatch.training.checks import check_settings
@@ -76,10 +75,9 @@ def runs_by_point(
     for name, settings in list(points.items()):
         try:
             check_settings(settings, base.parallel.ranks)
-        except NeverGrowsError as refusal:
+        except NeverGrowsError:  # the report says what an empty cell is
             if len(points) == 1:
                 raise
-            log(f"{name} is left out: {refusal}")
             del points[name]
 
     def run(name: str, seed: int) -> ExperimentRun:
