@@ -6,8 +6,8 @@ changes one thing of the right loop. :func:`outcomes` executes all of them on a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.statistics import GradientStatistics
-from tests.support.families import FAMILIES, SAMPLES, Family
+from tests.support.families import FAMILIES, SAMPLES, TENSOR_PARALLEL, Family
+from tests.support.tiny_model import tensor_parallel
 
 MICRO_BATCHES = 3
 
@@ -36,6 +37,7 @@ class Wrapping:
         by_hand: (family, wrapped model) -> the names of the parameters that the loop averages itself.
         every: whether gradients are synchronised after each micro-batch, not the last one only.
         data_parallel: J.
+        families: of models.
     """
 
     wrap: Callable[[Family, nn.Module, int], nn.Module]
@@ -45,6 +47,7 @@ class Wrapping:
     by_hand: Callable[[Family, nn.Module], list[str]] = lambda family, model: []
     every: bool = False
     data_parallel: int = 2
+    families: Mapping[str, Family] = field(default_factory=lambda: FAMILIES)
 
 
 @dataclass
@@ -141,12 +144,12 @@ def outcome(family: Family, wrapping: Wrapping, fault: str) -> str:
     return ""
 
 
-def outcomes(rank: int, world_size: int, name: str, families: tuple[str, ...]) -> dict[tuple[str, str], str]:
+def outcomes(rank: int, world_size: int, name: str) -> dict[tuple[str, str], str]:
     """:func:`outcome` of the right loop ("") and of each fault, for each family."""
     wrapping = WRAPPINGS[name]
     return {
-        (family, fault): outcome(FAMILIES[family], wrapping, fault)
-        for family in families
+        (name, fault): outcome(family, wrapping, fault)
+        for name, family in wrapping.families.items()
         for fault in ("", *wrapping.faults)
     }
 
@@ -189,6 +192,12 @@ def one_layer_replicated(family: Family, model: nn.Module, ranks: int) -> nn.Mod
 def hybrid(family: Family, model: nn.Module, ranks: int) -> nn.Module:
     mesh = init_device_mesh("cpu", (2, ranks // 2), mesh_dim_names=("replicate", "shard"))
     return on_mesh(model, family.layers(model), mesh)
+
+
+def sharded_tensor_parallel(family: Family, model: nn.Module, ranks: int) -> nn.Module:
+    mesh = init_device_mesh("cpu", (ranks // 2, 2), mesh_dim_names=("data", "tensor"))
+    tensor_parallel(model, mesh["tensor"], sequence_parallel=False)
+    return on_mesh(model, family.layers(model), mesh["data"])
 
 
 def unchanged(family: Family, model: nn.Module, ranks: int) -> nn.Module:
@@ -244,4 +253,7 @@ WRAPPINGS = {
         outside_layers,
     ),
     "hybrid sharding": Wrapping(hybrid, 4, SYNCHRONISED, data_parallel=4),
+    "FSDP2 x tensor parallel": Wrapping(
+        sharded_tensor_parallel, 4, SYNCHRONISED, families={"causal LM in fp64": TENSOR_PARALLEL}
+    ),
 }
