@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from adabatch.statistics.norms import local
 from adabatch.statistics.reductions import DataParallel, Leaf, like, replica_count, replica_number
 
-__all__ = ["BLOCK", "SMALL", "Sample", "Shard", "coprime_stride"]
+__all__ = ["BLOCK", "SMALL", "Sample", "Shard", "coprime_stride", "dense"]
 
 SMALL = 1 << 16
 """Coordinates of a parameter of which all count at any stride."""
@@ -165,14 +165,18 @@ class Shard:
     @property
     def samples(self) -> list[Sample]:
         """What is kept of the whole leaf: of the ranks with all their coordinates, then of one with fewer."""
+        if not self.size:
+            return []  # under tensor parallelism a rank may have no part of a small parameter
         full, rest = divmod(local(self.leaf.tensor).numel(), self.size)
         return [self.sample(self.size, full), *([self.sample(rest, 1, full * self.size)] if rest else [])]
 
     def gradient(self) -> Tensor:
-        """This rank's part of the reduced gradient, flat, without padding."""
+        """This rank's part of the reduced gradient, flat, without padding; zeros for a parameter that got none."""
         parameter = self.leaf.parameter
-        assert parameter.grad is not None
-        flat = local(like(parameter.grad, parameter)).reshape(-1)
+        if parameter.grad is None:
+            flat = torch.zeros_like(local(parameter)).reshape(-1)
+        else:
+            flat = dense(local(like(parameter.grad, parameter))).reshape(-1)
         return flat[self.rank * self.size :][: self.size] if self.held_whole else flat
 
 
@@ -182,10 +186,17 @@ def coprime_stride(stride: int, size: int) -> int:
     Every 16th block of a matrix with rows of 512 would see the same input features in every row; without a common
     divisor, blocks pass through all columns (and heads) alike.
 
-    >>> coprime_stride(16, 512 * 1408), coprime_stride(4, 3 * 5 * 7), coprime_stride(1, 512)
-    (17, 4, 1)
+    >>> coprime_stride(16, 512 * 1408), coprime_stride(4, 3 * 5 * 7), coprime_stride(1, 512), coprime_stride(16, 0)
+    (17, 4, 1, 16)
     """
+    if not size:
+        return stride
     return next(step for step in itertools.count(stride) if math.gcd(step, size) == 1)
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """The gradient with all its coordinates, also where only some rows of it were given."""
+    return gradient if gradient.layout is torch.strided else gradient.to_dense()
 
 
 def _every(stride: int, size: int, whole: Tensor) -> int:
