@@ -78,6 +78,9 @@ class Loop:
         if fault != "not averaged by hand":
             self._average()
         scale(self.wrapped, self._factor(fault))
+        if fault in ONE_OF:
+            parameters = list(self.wrapped.parameters())
+            parameters[ONE_OF.index(fault) * (len(parameters) - 1) // 2].grad.mul_(0.5)
         return statistics.finish()
 
     def _synchronised(self, fault: str) -> set[int]:
@@ -116,13 +119,17 @@ def scale(model: nn.Module, factor: float) -> None:
             parameter.grad.mul_(factor)
 
 
+ONE_OF = ("the first parameter halved", "a middle parameter halved", "the last parameter halved")
+ROUNDS = 6
+"""Steps until each parameter of the families has been followed."""
+
 SCALES = {
     "clipped to .5 of the norm": 0.5,
     "clipped to .9 of the norm": 0.9,
     "clipped to .99 of the norm": 0.99,
     "scaled by 1.5": 1.5,
 }
-LOCAL = (*SCALES, "stale")
+LOCAL = (*SCALES, "stale", *ONE_OF)
 ON_RANKS = (*LOCAL, "summed over ranks")
 SYNCHRONISED = (*ON_RANKS, "never synchronised", "synchronised too early")
 
@@ -139,6 +146,9 @@ def outcome(family: Family, wrapping: Wrapping, fault: str) -> str:
         if fault == "stale":
             loop.step(statistics, "")
         loop.step(statistics, fault)
+        for _ in range(ROUNDS - 1 if fault in ("", *ONE_OF) else 0):
+            wrapped.zero_grad()
+            loop.step(statistics, fault)
     except (ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
