@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -14,12 +15,16 @@ from torch.distributed._composable.replicate_with_fsdp import replicate
 from torch.distributed.algorithms.ddp_comm_hooks import powerSGD_hook
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook, fp16_compress_hook
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import Shard as ShardPlacement
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
-from adabatch.statistics.coordinate_shards import Shard
+from adabatch.statistics.coordinate_shards import Shard, counted_positions
+from adabatch.statistics.norms import local
 from adabatch.statistics.reductions import (
+    DataParallel,
+    Leaf,
     accumulation_roundoff,
     autograd_leaves,
     data_parallel,
@@ -28,6 +33,7 @@ from adabatch.statistics.reductions import (
 )
 from tests.support.spawning import run_ranks
 from tests.support.tiny_model import (
+    Dimensions,
     TinyModel,
     accumulate,
     groups_of,
@@ -352,12 +358,11 @@ def test_roundoffs_are_those_of_the_arithmetic_that_reduces_and_accumulates():
         assert found == expected
 
 
-def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], int, int, int]]:
-    """By leaf: the flat coordinates this rank is the one to count, of its tensor-parallel number's part.
-
-    With the size of that part, the tensor-parallel number, and how many ranks hold the leaf's gradient.
-    """
-    model: nn.Module = TinyModel(tied=False)
+def laid_out(world_size: int, kind: str) -> tuple[list[Leaf], DataParallel]:
+    """The leaves of a model whose parameters hold 0, 1, 2, ..., and how they lie on the ranks."""
+    model: nn.Module = TinyModel(tied=False, dimensions=Dimensions(width=8))
+    for parameter in model.parameters():
+        parameter.data = torch.arange(parameter.numel(), dtype=parameter.dtype).view_as(parameter)
     options: dict[str, Any] = {}
     if kind == "DDP":
         model = DistributedDataParallel(model)
@@ -373,10 +378,64 @@ def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], i
     elif kind == "tensor parallel":
         mesh = init_device_mesh("cpu", (world_size // 2, 2), mesh_dim_names=("data", "tensor"))
         model = sharded(tensor_parallel(model, mesh["tensor"], sequence_parallel=False), mesh["data"])
+    elif kind == "last dimension":
+        mesh = init_device_mesh("cpu", (world_size,))
+        fully_shard(model, mesh=mesh, shard_placement_fn=lambda parameter: ShardPlacement(parameter.ndim - 1))
+    elif kind == "replicate()":
+        model = replicated(model)
     else:
         model = fsdp(model)
     leaves = list(autograd_leaves(model))
-    layout = data_parallel(model, leaves, **options)
+    return leaves, data_parallel(model, leaves, **options)
+
+
+def counted(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[float], list[float], int]]:
+    """By leaf: the values this rank counts, those of its tensor-parallel part, and the number of that part."""
+    leaves, layout = laid_out(world_size, kind)
+    found = {}
+    for leaf in leaves:
+        if isinstance(leaf.wrapper, FSDPModule):
+            leaf.wrapper.unshard()
+        whole = local(leaf.tensor).detach().flatten().clone()
+        if isinstance(leaf.wrapper, FSDPModule):
+            leaf.wrapper.reshard()
+        positions = np.arange(len(whole))
+        mine, places = counted_positions(leaf, layout, positions)
+        values = local(leaf.parameter).detach().flatten()[torch.from_numpy(places)]
+        assert torch.equal(values, whole[torch.from_numpy(positions[mine])])
+        found[leaf.name] = values.tolist(), whole.tolist(), rank % layout.tensor_parallel
+    return found
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize(
+    ("kind", "ranks"),
+    [
+        ("DDP", 2),
+        ("FSDP2", 2),
+        ("blocks only", 2),
+        ("last dimension", 2),
+        ("replicate()", 2),
+        pytest.param("hybrid", 4, marks=pytest.mark.slow),
+        pytest.param("hybrid, blocks only", 4, marks=pytest.mark.slow),
+        pytest.param("tensor parallel", 4, marks=pytest.mark.slow),
+    ],
+)
+def test_every_followed_coordinate_is_counted_by_one_data_parallel_rank(kind, ranks):
+    found = run_ranks(counted, ranks, kind)
+    for name in found[0]:
+        for number in {part for *_, part in (of_rank[name] for of_rank in found)}:
+            same_part = [of_rank[name] for of_rank in found if of_rank[name][2] == number]
+            values = [value for mine, _, _ in same_part for value in mine]
+            assert sorted(values) == sorted(same_part[0][1]), (name, number)
+
+
+def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], int, int, int]]:
+    """By leaf: the flat coordinates this rank is the one to count, of its tensor-parallel number's part.
+
+    With the size of that part, the tensor-parallel number, and this rank's data-parallel number.
+    """
+    leaves, layout = laid_out(world_size, kind)
     found = {}
     for leaf in leaves:
         shard = Shard.of(leaf, layout)
@@ -384,9 +443,8 @@ def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], i
         start, size = shard.rank * shard.size, len(shard.gradient())
         counted = list(range(start, start + size)) if shard.replica == 0 else []
         tensor_parallel_rank = rank % layout.tensor_parallel if replica_count(leaf.tensor, 2) == 1 else 0
-        whole = leaf.tensor.to_local() if hasattr(leaf.tensor, "to_local") else leaf.tensor
         assert shard.replica < shard.replica_count
-        found[leaf.name] = counted, whole.numel(), tensor_parallel_rank, shard.group
+        found[leaf.name] = counted, local(leaf.tensor).numel(), tensor_parallel_rank, shard.group
     return found
 
 
