@@ -19,7 +19,7 @@ from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel, MixedPr
 from torch.distributed.tensor import Shard as ShardPlacement
 from torch.nn.parallel import DistributedDataParallel
 
-from adabatch.statistics import GradientStatistics
+from adabatch.statistics import CoordinateStatistics, GradientStatistics
 from adabatch.statistics.coordinate_shards import Shard, counted_positions
 from adabatch.statistics.norms import local
 from adabatch.statistics.reductions import (
@@ -474,3 +474,36 @@ def test_every_coordinate_of_a_reduced_gradient_is_one_rank_s_to_count(kind, ran
             assert sorted(counted) == list(range(sizes[part])), (name, part)
         groups = ranks // 2 if kind == "tensor parallel" else ranks
         assert {of_rank[name][3] for of_rank in found} == set(range(groups)), name
+
+
+def by_coordinate(rank: int, world_size: int) -> dict[str, tuple[float, float, float]]:
+    """Sums over coordinates, of the same step under several layouts."""
+    found = {}
+    groups = groups_of(world_size * 2, 3)
+    for kind in ("DDP", "rest by hand", "replicate()"):
+        model: nn.Module = TinyModel(tied=False)
+        by_hand: list[nn.Parameter] = []
+        if kind == "DDP":
+            model = DistributedDataParallel(model)
+        elif kind == "replicate()":
+            model = replicated(model)
+        else:
+            for block in model.blocks:
+                fully_shard(block, mesh=init_device_mesh("cpu", (world_size,)))
+            by_hand = [model.embedding.weight, model.output.weight]
+        statistics = CoordinateStatistics(model, averaged=["embedding", "output"] if by_hand else ())
+        accumulate(model, statistics, groups, rank, world_size, sync=False)
+        for parameter in by_hand:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= world_size
+        moments = statistics.finish()
+        found[kind] = moments.sum_of_standard_deviations, moments.plug_in_l1_norm, moments.covariance_trace
+    return found
+
+
+@pytest.mark.distributed
+def test_coordinate_statistics_are_the_same_where_some_parameters_are_averaged_by_hand():
+    for found in run_ranks(by_coordinate, 2):
+        expected = found.pop("DDP")
+        for kind, sums in found.items():
+            assert sums == pytest.approx(expected, rel=1e-9), kind
