@@ -207,7 +207,7 @@ def _chosen(leaves: Sequence[Leaf], layout: DataParallel, avoid: frozenset[int])
     types = [local(leaves[index].tensor).dtype for index in dense]
     common = max(types, key=types.count, default=None)
     alike = [index for index, dtype in zip(dense, types, strict=True) if dtype == common]
-    places = np.unique(np.linspace(0, len(alike) - 1, LEAVES).round().astype(int)) if alike else []
+    places = np.unique(np.linspace(0, len(alike) - 1, LEAVES).round().astype(int))[: len(alike)]
     return {alike[place]: shards[alike[place]] for place in places}
 
 
@@ -227,7 +227,7 @@ def _place(leaf: Leaf, shard: Shard, layout: DataParallel, rank: int, values: Te
     else:
         replicas = max(layout.ranks // shard.ranks, 1)
         owned = (positions // shard.size == shard.rank) & (slots % replicas == rank // shard.ranks)
-        reduced = positions if layout.replicated else positions - shard.rank * shard.size
+        reduced = positions if shard.held_whole else positions - shard.rank * shard.size
 
     def on_device(array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(values.device)
