@@ -108,7 +108,7 @@ class Costs:
 class OwnTime:
     """Thread seconds inside some of an object's methods, while it is entered."""
 
-    NAMES = ("_observe", "end_microbatch", "finish")
+    NAMES = ("observe", "end_microbatch", "finish")
 
     def __init__(self, statistics: Any) -> None:
         self.statistics, self.seconds = statistics, 0.0
@@ -116,17 +116,11 @@ class OwnTime:
     def __enter__(self) -> OwnTime:
         for name in self.NAMES:
             setattr(self.statistics, name, self._timed(getattr(self.statistics, name)))
-        hooks = getattr(self.statistics, "_hooks", None)
-        if hooks is not None:  # they hold the method weakly, by themselves
-            self._held, observe = hooks._observe, self.statistics._observe
-            hooks._observe = lambda: observe
         return self
 
     def __exit__(self, *_: object) -> None:
         for name in self.NAMES:
             delattr(self.statistics, name)
-        if hasattr(self, "_held"):
-            self.statistics._hooks._observe = self._held
 
     def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:

@@ -28,9 +28,11 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import operator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any, Literal, SupportsIndex
 
 import numpy as np
@@ -46,7 +48,7 @@ from adabatch.moments.gradient_moments import (
     weighted_sum_of_squares,
 )
 from adabatch.statistics.groups import GroupSizes, StepSizes
-from adabatch.statistics.hooks import LeafHooks, accumulating_node
+from adabatch.statistics.hooks import Inventory, LeafHooks, accumulating_node
 from adabatch.statistics.loss_scale import require_no_scaler
 from adabatch.statistics.norms import SquaredNorms, local
 from adabatch.statistics.probe import DIVISIONS, Probe, require_mean, require_no_larger_norm
@@ -150,9 +152,10 @@ class GradientStatistics:
         self._kinds = list(kinds.values())  # one of each kind says how its like are accumulated
         self._norms = self._norms_of([leaf.tensor for leaf in self._leaves])
         self._share_norms = self._norms_of([leaf.parameter for leaf in self._leaves])
+        self._inventory = Inventory(model)
         self._processes = _processes()
         self._look_for_scaler = True
-        self._hooks = LeafHooks(model, self._leaves, nodes, self._observe)
+        self._hooks = LeafHooks(model, self._leaves, nodes, self)
         self.reset()
         self.enable()
 
@@ -200,20 +203,26 @@ class GradientStatistics:
         self._groups_sum = torch.zeros(len(self._leaves), dtype=torch.float64, device=self._device)
         self._seen = [False] * len(self._leaves)
         self._counted = [False] * len(self._leaves)
-        self._accumulation = 0.0
+        self._accumulation, self._waiting = 0.0, False  # read at the first micro-batch, when it is known
         self._sizes = GroupSizes()
         self._probe.clear()
         self._hooks.inputs.take()
 
-    def _observe(self, index: int, gradient: Tensor) -> None:
-        """The hook: add this leaf's squared norm to the current group."""
-        if self._seen[index] or (self._counted[index] and _dropped(self._leaves[index])):
+    def observe(self, index: int, gradient: Tensor) -> None:
+        """The hook's: add this leaf's squared norm to the current group."""
+        if self._seen[index] or (self._counted[index] and self._dropped(index)):
             self._refuse_gradient(index)
-        own = local(like(gradient.detach(), self._leaves[index].tensor))
+        whole = gradient.detach() if gradient.requires_grad else gradient
+        own = local(like(whole, self._leaves[index].tensor))
         self._norms.put(index, own)
         self._seen[index] = True
         self._probe.take(index, own)
         self._observe_coordinates(index, own)
+
+    def _dropped(self, index: int) -> bool:
+        """Whether the gradients that were accumulated for this leaf are gone."""
+        leaf = self._leaves[index]
+        return leaf.parameter.grad is None and leaf.tensor.grad is None and not (leaf.wrapper and self._waiting)
 
     def _refuse_gradient(self, index: int) -> None:
         """Raise: this gradient is not of the step that is being counted."""
@@ -266,7 +275,8 @@ class GradientStatistics:
         self._probe.end_group()
         if self._sizes.micro_batches == 1:
             self._accumulation = max(map(accumulation_roundoff, self._kinds))
-        self._counted = [counted or seen for counted, seen in zip(self._counted, self._seen, strict=True)]
+            self._waiting = not all(leaf.reduced_at_once for leaf in self._kinds)
+        self._counted = list(map(operator.or_, self._counted, self._seen))
         self._seen = [False] * len(self._leaves)
 
     def _close_idle(self) -> None:
@@ -334,7 +344,7 @@ class GradientStatistics:
         if self.enabled:
             moments, sums = self._measured(further)
             return ReducedStep(moments, float(moments.squared_norm), sums)
-        squared_norm, *sums = self._all_reduce(self._local_share().sum(), *further).tolist()
+        squared_norm, *sums = (float(total[0]) for total in self._all_reduce(self._local_share().sum(), *further))
         return ReducedStep(None, squared_norm, sums)
 
     def _measured(self, further: Sequence[Tensor]) -> tuple[GradientMoments, list[float]]:
@@ -347,17 +357,18 @@ class GradientStatistics:
             coordinates = self._coordinate_sums(sizes)
         finally:
             self.reset()  # also after an error: the caller may continue with a new step
-        pieces = [*parts, probe, counts, coordinates, *further]
-        sums = np.split(self._all_reduce(*pieces), np.cumsum([piece.numel() for piece in pieces])[:-1])
-        step = StepSizes.of(sums[3].tolist(), self.layout.world_size, self.layout.tensor_parallel)
+        squares, norms, probed, counted, by_coordinate, *rest = self._all_reduce(
+            *parts, probe, counts, coordinates, *further
+        )
+        step = StepSizes.of(counted.tolist(), self.layout.world_size, self.layout.tensor_parallel)
         self._require_equal(step)
         rounding = self._mean_rounding(sizes.micro_batches, accumulation)
-        moments = self._moments(step, sums[0], sums[1], rounding)
-        mean, absolute, reduced = sums[2].reshape(3, -1)
+        moments = self._moments(step, squares, norms, rounding)
+        mean, absolute, reduced = probed.reshape(3, -1)
         require_mean(self._probe.names, mean, absolute, reduced, rounding, self._probe.underflow(step.groups))
         require_no_larger_norm(step.groups, moments.sum_of_squares, moments.squared_norm, moments.rounding)
-        moments = self._with_coordinates(moments, sums[4].tolist())
-        return moments, [float(total[0]) for total in sums[5:]]
+        moments = self._with_coordinates(moments, by_coordinate.tolist())
+        return moments, [float(total[0]) for total in rest]
 
     def _require_equal(self, step: StepSizes) -> None:
         """What :class:`~adabatch.statistics.CoordinateStatistics` asks of the groups."""
@@ -397,8 +408,8 @@ class GradientStatistics:
         if self._look_for_scaler:
             require_no_scaler()
             self._look_for_scaler = False
-        trainable = sum(bool(p.requires_grad and p.numel()) for p in self._model.parameters())
-        if trainable != len(self._leaves):
+        if self._inventory.changed():
+            trainable = sum(bool(p.requires_grad and p.numel()) for p in self._model.parameters())
             raise RuntimeError(
                 f"the model has {trainable} trainable parameters, but had {len(self._leaves)} when the statistics "
                 "were attached: attach again after adding, replacing, freezing or unfreezing parameters"
@@ -465,11 +476,12 @@ class GradientStatistics:
     def _fp64(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
-    def _all_reduce(self, *values: Tensor) -> NDArray[np.float64]:
-        """All values, flat and in order, summed over ranks and brought to the host at once."""
+    def _all_reduce(self, *values: Tensor) -> Iterator[NDArray[np.float64]]:
+        """Each of the values, flat: summed over ranks and brought to the host, all at once."""
         flat = torch.cat([value.double().reshape(-1) for value in values])
         sums: NDArray[np.float64] = self.layout.sum(flat).numpy(force=True)
-        return sums
+        ends = list(accumulate(value.numel() for value in values))
+        return (sums[start:end] for start, end in pairwise([0, *ends]))
 
     def __getstate__(self) -> Any:
         """Refuse to be copied or pickled.
@@ -485,12 +497,6 @@ class GradientStatistics:
 
 def _processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _dropped(leaf: Leaf) -> bool:
-    """Whether the gradients that were accumulated for this leaf are gone."""
-    gone = leaf.parameter.grad is None and leaf.tensor.grad is None
-    return gone and (leaf.wrapper is None or leaf.reduced_at_once)  # FSDP2 keeps what waits elsewhere
 
 
 def _sparse(model: nn.Module, leaves: Sequence[Leaf]) -> frozenset[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,15 @@ from torch.utils.weak import WeakIdKeyDictionary
 from adabatch.statistics.inputs import InputSizes
 from adabatch.statistics.reductions import Leaf
 
-__all__ = ["LeafHooks", "accumulating_node", "detach"]
+__all__ = ["Inventory", "LeafHooks", "accumulating_node", "detach"]
 
-Observer = Callable[[int, Tensor], None]
+
+class Observer(Protocol):
+    """What is told of each gradient."""
+
+    def observe(self, index: int, gradient: Tensor) -> None:
+        """Take in the gradient of the leaf with this number."""
+
 
 _ATTACHED: Any = WeakIdKeyDictionary()
 """The hooks that are attached, by the parameter that the optimizer steps."""
@@ -43,15 +49,17 @@ class LeafHooks:
         model: whose inputs are counted.
         leaves: of the model.
         nodes: :func:`accumulating_node` of each.
-        observe: a method ``observe(index, gradient)``.
+        observer: whose method ``observe(index, gradient)`` is called; it is held weakly.
 
     Attributes:
         inputs: the sizes of the model's inputs, while attached.
     """
 
-    def __init__(self, model: nn.Module, leaves: Sequence[Leaf], nodes: Sequence[Node], observe: Observer) -> None:
+    def __init__(
+        self, model: nn.Module, leaves: Sequence[Leaf], nodes: Sequence[Node], observer: Observer
+    ) -> None:
         self._model, self._leaves, self._nodes, self.inputs = model, leaves, nodes, InputSizes()
-        self._observe = weakref.WeakMethod(observe)
+        self._observer = weakref.ref(observer)
         self._handles: list[RemovableHandle] = []
 
     @property
@@ -71,7 +79,7 @@ class LeafHooks:
                 "call enable(False) on the other one first (adabatch.statistics.detach(model) if you lost it)"
             )
         for index, (leaf, node) in enumerate(zip(self._leaves, self._nodes, strict=True)):
-            self._handles.append(node.register_prehook(_hook(self._observe, index)))
+            self._handles.append(node.register_prehook(_hook(self._observer, index)))
             _ATTACHED[leaf.parameter] = weakref.ref(self)
         self._handles.append(self.inputs.watch(self._model))
         self._finalizer = weakref.finalize(self, _remove, self._handles)
@@ -114,11 +122,11 @@ def _hooks_of(parameter: Tensor) -> LeafHooks | None:
     return hooks if hooks is not None and hooks.attached else None
 
 
-def _hook(method: weakref.WeakMethod[Observer], index: int) -> Callable[[tuple[Tensor | None, ...]], None]:
+def _hook(reference: weakref.ref[Observer], index: int) -> Callable[[tuple[Tensor | None, ...]], None]:
     def observe(gradients: tuple[Tensor | None, ...]) -> None:
-        observer, gradient = method(), gradients[0]
+        observer, gradient = reference(), gradients[0]
         if observer is not None and gradient is not None:
-            observer(index, gradient)
+            observer.observe(index, gradient)
 
     return observe
 
@@ -127,3 +135,35 @@ def _remove(handles: list[RemovableHandle]) -> None:
     for handle in handles:
         handle.remove()
     handles.clear()
+
+
+class Inventory:
+    """Which trainable parameters a model has; noticing a change takes a look at each of its modules.
+
+    >>> model = nn.Sequential(nn.Linear(2, 1))
+    >>> inventory = Inventory(model)
+    >>> inventory.changed()
+    False
+    >>> model[0].bias.requires_grad_(False)
+    Parameter containing:
+    ...
+    >>> inventory.changed()
+    True
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = list(model.modules())
+        self._trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+        self._size = self._count()
+
+    def changed(self) -> bool:
+        """Whether parameters or modules were added or removed, frozen or unfrozen."""
+        return (
+            self._count() != self._size
+            or not all(parameter.requires_grad for parameter in self._trainable)
+            or any(parameter.requires_grad for parameter in self._frozen)
+        )
+
+    def _count(self) -> int:
+        return sum(len(module._parameters) + len(module._modules) for module in self._modules)

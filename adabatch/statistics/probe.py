@@ -84,13 +84,8 @@ class Probe:
         self._divisor = layout.divisor
         self._rounds = [_Round(leaves, chosen, layout, device) for chosen in _rounds(leaves, avoid)]
         self._step = 0
-        self._told = self._round
+        self._round = self._told = self._rounds[0]
         self.clear()
-
-    @property
-    def _round(self) -> _Round:
-        """What is followed in this step."""
-        return self._rounds[self._step % len(self._rounds)]
 
     @property
     def names(self) -> list[str]:
@@ -99,8 +94,9 @@ class Probe:
 
     def clear(self) -> None:
         """Begin a new step."""
-        values = self._round.values.zero_()
-        self._sums = torch.zeros(2, len(values), dtype=torch.float64, device=values.device)
+        self._round = self._rounds[self._step % len(self._rounds)]
+        self._round.values.zero_()
+        self._sums = torch.zeros(2, len(self._round.values), dtype=torch.float64, device=self._round.values.device)
 
     def underflow(self, groups: int) -> float:
         """What underflow can do to a coordinate's mean at most: a smallest normal number in each addition."""
@@ -125,13 +121,15 @@ class Probe:
 
     def totals(self, loss_scale: float) -> Tensor:
         """This rank's part of what :func:`require_mean` compares, [3, coordinates], fp64."""
-        reduced = torch.zeros_like(self._sums[0])
+        totals = torch.cat([self._sums / (loss_scale * self._divisor), torch.zeros_like(self._sums[:1])])
+        values, owned = [], []
         for place in self._round.places.values():
             gradient = place.leaf.parameter.grad
             if gradient is not None and len(place.owned):
-                own = _real(local(like(gradient, place.leaf.parameter)))
-                reduced[place.owned] = torch.take(own, place.reduced).to(torch.float64)
-        totals = torch.cat([self._sums / (loss_scale * self._divisor), reduced.unsqueeze(0)])
+                values.append(torch.take(_real(local(like(gradient, place.leaf.parameter))), place.reduced))
+                owned.append(place.owned)
+        if values:
+            totals[2, torch.cat(owned)] = torch.cat(values).double()
         self._told = self._round
         self._step += 1  # on every rank alike: each is about to add its totals to the others'
         self.clear()
