@@ -216,11 +216,10 @@ def test_refuses_arguments_with_which_it_would_be_wrong(tmp_path, changes, messa
 )
 def test_refuses_what_needs_other_machines(name, message):
     usual = {"fp16": False, "n_gpu": 0, "deepspeed": None, "dataloader_drop_last": True}
-    usual["accelerator_config"] = SimpleNamespace(split_batches=False)
-    state = SimpleNamespace(global_step=0)
-    _check_arguments(SimpleNamespace(**usual), state)
+    usual |= {"accelerator_config": SimpleNamespace(split_batches=False), "auto_find_batch_size": False}
+    _check_arguments(SimpleNamespace(**usual), None)
     with pytest.raises(ValueError, match=message):
-        _check_arguments(SimpleNamespace(**usual | {name: 2}), state)
+        _check_arguments(SimpleNamespace(**usual | {name: 2}), None)
 
 
 def test_measures_every_third_step_only(tmp_path):
@@ -255,22 +254,11 @@ def test_refuses_a_changed_accumulation(tmp_path):
         run(tmp_path, AdaptiveBatchCallback(stages()), callbacks=[Change()])
 
 
-def test_refuses_to_resume(tmp_path):
-    run(tmp_path, AdaptiveBatchCallback(interval=1), count=16, num_train_epochs=1, save_strategy="epoch")
-    trainer = Trainer(
-        model=small_llama(),
-        args=TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", dataloader_drop_last=True),
-        train_dataset=dataset(16),
-        callbacks=[AdaptiveBatchCallback(interval=1)],
-    )
-    with pytest.raises(ValueError, match="`adabatch train`, which resumes exactly"):
-        trainer.train(resume_from_checkpoint=str(next(tmp_path.glob("checkpoint-*"))))
-
-
-def test_accumulation_counts_from_its_start_and_survives_copies():
-    steps = Accumulation(3, start=4)
-    for same in (copy.deepcopy(steps), pickle.loads(pickle.dumps(steps))):
-        assert (same, same.start, 5 % same, 7 % same, 7 // same) == (3, 4, 1, 0, 2)
+def test_accumulation_counts_from_its_start_and_is_saved_as_given():
+    steps = Accumulation(3, start=4, given=2)
+    assert (steps, 5 % steps, 7 % steps, 7 // steps, 7.5 % steps) == (3, 1, 0, 2, 0.5)
+    for saved in (copy.deepcopy(steps), pickle.loads(pickle.dumps(steps))):
+        assert (saved, type(saved), 5 % saved) == (2, int, 1)
 
 
 def rank_of_two(rank, world_size):
