@@ -6,7 +6,7 @@ import os
 import warnings
 
 from torch import nn
-from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+from torch.distributed.fsdp import FSDPModule
 
 __all__ = ["check_wrapping"]
 
@@ -17,20 +17,11 @@ def check_wrapping(model: nn.Module) -> None:
     accelerate and the Trainer use DDP on CPU when FSDP was asked for. The statistics follow the wrapping that is
     there, so they are right in both cases, but memory is not what was asked for.
 
-    Raises:
-        ValueError: for the first version of FSDP: its flat parameters have no gradient hook of their own.
-
     Warns:
         UserWarning: if ``ACCELERATE_USE_FSDP`` (which accelerate sets) asks for FSDP and no module is sharded.
 
     >>> check_wrapping(nn.Linear(2, 2))
     """
-    if any(isinstance(module, FullyShardedDataParallel) for module in model.modules()):
-        raise ValueError(
-            "the model is wrapped by the first version of FSDP (FullyShardedDataParallel), whose flat parameters "
-            "the statistics do not support: ask for version 2 (fsdp_version=2 in accelerate and in the Trainer's "
-            "fsdp_config, fully_shard in PyTorch)"
-        )
     asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
     if asked and not any(isinstance(module, FSDPModule) for module in model.modules()):
         warnings.warn(

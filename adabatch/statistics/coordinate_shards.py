@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from adabatch.statistics.norms import local
-from adabatch.statistics.reductions import DataParallel, Leaf, like, replica_count
+from adabatch.statistics.reductions import DataParallel, Leaf, like, replica_count, replica_number
 
 __all__ = ["BLOCK", "SMALL", "Sample", "Shard", "coprime_stride"]
 
@@ -71,6 +71,7 @@ class Shard:
         rank: this rank's number in ``scatter``.
         group: this rank's data-parallel number.
         replica_count: how many ranks end with this shard.
+        replica: this rank's number among them: over those with the number 0, each coordinate is counted once.
     """
 
     leaf: Leaf
@@ -83,6 +84,7 @@ class Shard:
     rank: int = 0
     group: int = 0
     replica_count: int = 1
+    replica: int = 0
 
     @classmethod
     def of(cls, leaf: Leaf, layout: DataParallel, stride: int = 1) -> Shard:
@@ -102,10 +104,13 @@ class Shard:
             rank, size = dist.get_rank(layout.process_groups[0]), -(-whole.numel() // layout.ranks)
             every, scatter = _every(stride, size, whole), layout.process_groups[0]
             return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank)
-        count = replica_count(leaf.parameter, layout.world_size)
+        count, replica = replica_count(leaf.parameter, layout.world_size), replica_number(leaf.parameter, layout)
         mesh = _sharding(leaf)
+        if mesh is None and layout.ranks > 1:
+            return cls._of_whole(leaf, layout, stride)
         if mesh is None:
-            return cls(leaf, 1, whole.numel(), dtype, _every(stride, whole.numel(), whole), replica_count=count)
+            every = _every(stride, whole.numel(), whole)
+            return cls(leaf, 1, whole.numel(), dtype, every, replica_count=count, replica=replica)
         dimensions = mesh.ndim - _dimensions(leaf.tensor)
         place = mesh.get_coordinate()
         assert place is not None
@@ -116,7 +121,33 @@ class Shard:
         size = -(-whole.shape[0] // ranks) * math.prod(whole.shape[1:])
         replicas = mesh.get_group(0) if dimensions == 2 else None
         scatter, every = mesh.get_group(dimensions - 1), _every(stride, size, whole)
-        return cls(leaf, ranks, size, dtype, every, scatter, replicas, rank, group, count)
+        return cls(leaf, ranks, size, dtype, every, scatter, replicas, rank, group, count, replica)
+
+    @classmethod
+    def _of_whole(cls, leaf: Leaf, layout: DataParallel, stride: int) -> Shard:
+        """Of a leaf that every data-parallel rank holds whole next to sharded ones: averaged by hand."""
+        whole, groups = local(leaf.tensor), layout.data_parallel_groups
+        places = [(dist.get_world_size(each), dist.get_rank(each)) for each in groups]
+        group = 0
+        for length, position in places:
+            group = group * length + position
+        ranks, rank = places[-1]
+        size = -(-whole.numel() // ranks)
+        # Who holds the same after the last group divided it: the other groups' ranks.
+        others = tuple(each for each in layout.process_groups if each != groups[-1])
+        return cls(
+            leaf,
+            ranks,
+            size,
+            torch.promote_types(leaf.tensor.dtype, torch.float32),
+            _every(stride, size, whole),
+            groups[-1],
+            groups[0] if len(groups) == 2 else None,
+            rank,
+            group,
+            replica_count(leaf.parameter, layout.world_size // ranks),
+            replica_number(leaf.parameter, replace(layout, process_groups=others)),
+        )
 
     @property
     def kept(self) -> int:

@@ -39,7 +39,7 @@ from adabatch.moments.l1 import (
 )
 from adabatch.statistics.coordinate_sums import buckets_of
 from adabatch.statistics.gradients import GradientStatistics
-from adabatch.statistics.probe import GroupSizes
+from adabatch.statistics.groups import GroupSizes
 
 __all__ = ["CoordinateStatistics"]
 

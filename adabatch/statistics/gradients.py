@@ -6,8 +6,8 @@ reduces it, and adds its squared norm to a running fp64 sum; after the last micr
 reduced gradient is taken where it lies. The two numbers are summed over ranks, and
 ``sum_j ||g_j - g||^2 = sum_j ||g_j||^2 - n ||g||^2`` does the rest (:mod:`adabatch.moments.gradient_moments`).
 Nothing of the parameters' size is stored or communicated. Apart from the two numbers (two for each part of the
-model, if parts are asked for) the all-reduce carries nine more, which show mistakes
-(:mod:`adabatch.statistics.probe`).
+model, if parts are asked for) the all-reduce carries some hundred more, which show mistakes: the groups' sizes
+(:mod:`adabatch.statistics.groups`) and a few coordinates (:mod:`adabatch.statistics.probe`).
 
 Where the leaf is: for a plain module and under ``DistributedDataParallel`` it is the parameter; under FSDP2 it is
 the *unsharded* parameter, reached once through ``unshard()`` and ``reshard()``. Tied parameters are one leaf. On
@@ -28,24 +28,37 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
+from typing import Any, Literal, SupportsIndex
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from adabatch.moments.gradient_moments import GradientMoments, accumulated_rounding, sums_rounding
-from adabatch.statistics.norms import SquaredNorms, local
-from adabatch.statistics.probe import (
-    GroupSizes,
-    require_equal_sizes,
-    require_no_scaler,
-    require_same_gradient,
+from adabatch.moments.gradient_moments import (
+    GradientMoments,
+    accumulated_rounding,
+    sums_rounding,
+    weighted_sum_of_squares,
 )
-from adabatch.statistics.reductions import Leaf, autograd_leaves, data_parallel, like, replica_count
+from adabatch.statistics.groups import GroupSizes, StepSizes
+from adabatch.statistics.hooks import LeafHooks, accumulating_node
+from adabatch.statistics.loss_scale import require_no_scaler
+from adabatch.statistics.norms import SquaredNorms, local
+from adabatch.statistics.probe import DIVISIONS, Probe, require_mean, require_no_larger_norm
+from adabatch.statistics.reductions import (
+    Leaf,
+    accumulation_roundoff,
+    autograd_leaves,
+    data_parallel,
+    like,
+    reduction_roundoff,
+    replica_count,
+)
 
 __all__ = ["GradientStatistics", "ReducedStep"]
 
@@ -70,7 +83,11 @@ class GradientStatistics:
 
     Call :meth:`end_microbatch` after each micro-batch's ``backward()`` and :meth:`finish` after the last one,
     before clipping, the optimizer step and ``zero_grad``. Losses are means over the group's samples divided by
-    the number of micro-batches, as gradient accumulation does anyway.
+    the number of micro-batches, as gradient accumulation does anyway; or, with tokens told, sums over the group's
+    tokens divided by the tokens of all groups (times the ranks, where those are averaged). A step that is given up
+    (an error, a batch that is skipped) is forgotten by :meth:`reset`.
+
+    The hooks end with this object; :func:`adabatch.statistics.detach` removes those of one that is lost.
 
     Args:
         model: after wrapping: a plain module, ``DistributedDataParallel`` or an FSDP2 (``fully_shard``) module.
@@ -78,11 +95,17 @@ class GradientStatistics:
             whose gradients you average over ranks yourself before :meth:`finish`.
         part_of: names the part of the model that a parameter belongs to, from the parameter's name; the moments
             then hold those of each part too. :func:`adabatch.model.parts.model_part` tells layers and kinds.
+        reduction: ``mean`` where the ranks' gradients are averaged, as DDP and FSDP2 do; ``sum`` where they are
+            summed, each rank's loss being divided by the samples or tokens of all ranks.
+        averaged: names of plain parameters beside sharded ones that you average over ranks yourself.
+        idle: what a trainable parameter without gradient in a micro-batch is: ``refuse`` raises, ``zero`` counts
+            its gradient as 0 (experts that got no token).
 
     Raises:
-        ValueError: if no parameter is trainable, if other statistics are attached to the model, or if the module
-            is plain while several ranks run and no process group was given: then the statistics were attached
-            before wrapping.
+        ValueError: if no parameter is trainable, if other statistics are attached to the model, if the wrapping is
+            not supported (:func:`adabatch.statistics.reductions.data_parallel` says which is), or if the module is
+            plain while several ranks run and no process group was given: then the statistics were attached before
+            wrapping.
     """
 
     def __init__(
@@ -90,15 +113,26 @@ class GradientStatistics:
         model: nn.Module,
         process_group: dist.ProcessGroup | None = None,
         part_of: Callable[[str], str] | None = None,
+        *,
+        reduction: Literal["mean", "sum"] = "mean",
+        averaged: Collection[str] = (),
+        idle: Literal["refuse", "zero"] = "refuse",
     ) -> None:
-        self._model = model
-        self._leaves = list(autograd_leaves(model))
+        if idle not in ("refuse", "zero"):
+            raise ValueError(f"idle is 'refuse' or 'zero', but was given {idle!r}")
+        self._model, self._idle = model, idle
+        self._leaves: list[Leaf] = []
+        nodes = []
+        for leaf in autograd_leaves(model):
+            if leaf.tensor.numel():
+                self._leaves.append(leaf)
+                nodes.append(accumulating_node(leaf.tensor))  # now, while it is unsharded
         if not self._leaves:
             raise ValueError(
                 "the model has no trainable parameter: attach the statistics after the parameters exist and "
                 "require gradients"
             )
-        self.layout = data_parallel(model, self._leaves, process_group)
+        self.layout = data_parallel(model, self._leaves, process_group, reduction, averaged)
         self._device = self._leaves[0].parameter.device
         parts = [part_of(leaf.name) if part_of else "" for leaf in self._leaves]
         self._parts = sorted(set(parts))
@@ -109,21 +143,22 @@ class GradientStatistics:
         )
         self._share = self._own_share()
         self._share_weights = self._fp64([self._share.get(index, 0.0) for index in range(len(self._leaves))])
-        self._probe = min(range(len(self._leaves)), key=lambda index: self._leaves[index].tensor.numel())
-        self._roundoff = max(torch.finfo(leaf.parameter.dtype).eps / 2 for leaf in self._leaves)
+        self._probe = Probe(self._leaves, self.layout, self._device, _sparse(model, self._leaves))
+        self._reduction = max(reduction_roundoff(model, leaf) for leaf in self._leaves)
+        kinds = {(id(leaf.wrapper), leaf.tensor.dtype, leaf.parameter.dtype): leaf for leaf in self._leaves}
+        self._kinds = list(kinds.values())  # one of each kind says how its like are accumulated
         self._norms = self._norms_of([leaf.tensor for leaf in self._leaves])
         self._share_norms = self._norms_of([leaf.parameter for leaf in self._leaves])
         self._processes = _processes()
         self._look_for_scaler = True
-        self._handles: list[RemovableHandle] = []
-        self._seen: list[bool] = []
-        self._reset()
+        self._hooks = LeafHooks(model, self._leaves, nodes, self._observe)
+        self.reset()
         self.enable()
 
     @property
     def enabled(self) -> bool:
         """Whether the hooks are attached."""
-        return bool(self._handles)
+        return self._hooks.attached
 
     def enable(self, enabled: bool = True) -> None:
         """Attach or remove the hooks; without them a step costs nothing. Call it between steps.
@@ -136,64 +171,129 @@ class GradientStatistics:
             return
         if self._sizes.micro_batches:
             raise RuntimeError(
-                "the statistics were switched between two micro-batches of one step; switch them after finish()"
+                "the statistics were switched between two micro-batches of one step; switch them after finish(), "
+                "or call reset() if the step was given up"
             )
         if enabled:
-            _require_alone(self._leaves)
-            self._handles = [
-                leaf.tensor.register_hook(_LeafHook(self, index)) for index, leaf in enumerate(self._leaves)
-            ]
+            self._hooks.attach()
         else:
-            for handle in self._handles:
-                handle.remove()
-            self._handles = []
-        self._reset()
+            self._hooks.remove()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the micro-batches since the last :meth:`finish`: the step is given up.
+
+        Call ``zero_grad()`` too, so that the gradient forgets them as well.
+
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> statistics = GradientStatistics(model)
+        >>> for rows in (torch.ones(1, 2), torch.eye(2)):             # a batch that is skipped, and the next one
+        ...     statistics.reset()
+        ...     model.zero_grad()
+        ...     model(rows).mean().backward()
+        ...     statistics.end_microbatch(samples=len(rows))
+        >>> round(statistics.finish().squared_norm, 9)
+        0.5
+        """
+        self._groups_sum = torch.zeros(len(self._leaves), dtype=torch.float64, device=self._device)
+        self._seen = [False] * len(self._leaves)
+        self._counted = [False] * len(self._leaves)
+        self._accumulation = 0.0
+        self._sizes = GroupSizes()
+        self._probe.clear()
+        self._hooks.inputs.take()
 
     def _observe(self, index: int, gradient: Tensor) -> None:
         """The hook: add this leaf's squared norm to the current group."""
-        if self._seen[index]:
-            raise RuntimeError(
-                f"the parameter {self._leaves[index].name} received its gradient twice in one micro-batch: call "
-                "end_microbatch() after each backward(), use one backward() per micro-batch, and non-reentrant "
-                "activation checkpointing (use_reentrant=False)"
-            )
+        if self._seen[index] or (self._counted[index] and _dropped(self._leaves[index])):
+            self._refuse_gradient(index)
         own = local(like(gradient.detach(), self._leaves[index].tensor))
         self._norms.put(index, own)
         self._seen[index] = True
-        if index == self._probe:
-            self._probe_sum += own.sum(dtype=torch.float64)
+        self._probe.take(index, own)
         self._observe_coordinates(index, own)
+
+    def _refuse_gradient(self, index: int) -> None:
+        """Raise: this gradient is not of the step that is being counted."""
+        name, counted = self._leaves[index].name, self._sizes.micro_batches
+        twice = self._seen[index]
+        self.reset()  # the caller may continue with a new step
+        if not twice:
+            raise RuntimeError(
+                f"{counted} micro-batches are counted, but the gradient that they left in {name} is gone: call "
+                "zero_grad() only after finish(), or reset() the statistics where a step is given up"
+            )
+        raise RuntimeError(
+            f"the parameter {name} received its gradient twice in one micro-batch: call end_microbatch() after "
+            "each backward(), use one backward() per micro-batch and non-reentrant activation checkpointing "
+            "(use_reentrant=False), and reset() the statistics where a step is given up after an error"
+        )
 
     def _observe_coordinates(self, index: int, gradient: Tensor) -> None:
         """What :class:`~adabatch.statistics.CoordinateStatistics` adds to the hook."""
 
-    def end_microbatch(self, samples: int, tokens: int = 0, loss_scale: float | None = None) -> None:
+    def _observe_idle(self, index: int) -> None:
+        """What :class:`~adabatch.statistics.CoordinateStatistics` does for a leaf without gradient in a group."""
+
+    def end_microbatch(
+        self, samples: SupportsIndex, tokens: SupportsIndex | None = None, loss_scale: float | None = None
+    ) -> None:
         """Close a group: call it after the micro-batch's ``backward()``.
 
         Args:
-            samples: m, the number of samples in the micro-batch (this rank's), the same in every group.
-            tokens: that count in the micro-batch's loss, where samples have different lengths; must be the same
-                in every group too. 0 if not told.
+            samples: m, the number of samples in the micro-batch (this rank's); the same in every group unless
+                tokens are told.
+            tokens: how many tokens count in the micro-batch's loss (no padding), where the loss is their losses'
+                sum over the tokens of all groups. The moments are then in tokens. None if not told.
             loss_scale: by which the loss was multiplied, ``scaler.get_scale()`` with a ``GradScaler``. Not told,
                 it is 1, and the first ``finish()`` makes sure that no ``GradScaler`` is in use.
 
         Raises:
-            ValueError: for groups of unequal size, or a loss scale that changed.
-            RuntimeError: if a trainable parameter received no gradient.
+            ValueError: for groups of unequal size without tokens, or a loss scale that changed.
+            RuntimeError: if a trainable parameter received no gradient, unless idle="zero".
         """
         if not self.enabled:
             return
         if not all(self._seen):
-            missing = [leaf.name for leaf, seen in zip(self._leaves, self._seen, strict=True) if not seen]
-            raise RuntimeError(
-                f"{len(missing)} of {len(self._leaves)} trainable parameters received no gradient in this "
-                f"micro-batch, the first is {missing[0]}: freeze what the loss does not use before attaching "
-                "(requires_grad_(False)), and attach again if the model's parameters were replaced"
-            )
+            self._close_idle()
         self._look_for_scaler &= loss_scale is None
-        self._sizes.add(samples, tokens, 1.0 if loss_scale is None else loss_scale)
-        self._groups_sum += self._norms.sums()
-        self._seen = [False for _ in self._leaves]
+        scale = 1.0 if loss_scale is None else loss_scale
+        size = self._sizes.add(samples, tokens, scale, self._hooks.inputs.take())
+        if size:
+            self._groups_sum += self._norms.sums() / size
+        self._probe.end_group()
+        if self._sizes.micro_batches == 1:
+            self._accumulation = max(map(accumulation_roundoff, self._kinds))
+        self._counted = [counted or seen for counted, seen in zip(self._counted, self._seen, strict=True)]
+        self._seen = [False] * len(self._leaves)
+
+    def _close_idle(self) -> None:
+        """Leaves without gradient: refuse them, or count them as 0.
+
+        Raises:
+            RuntimeError: if they are not to be counted as 0, or none has a gradient.
+        """
+        idle = [index for index, seen in enumerate(self._seen) if not seen]
+        replaced = self._hooks.replaced()
+        if replaced or self._idle == "refuse" or len(idle) == len(self._leaves):
+            name = replaced[0] if replaced else self._leaves[idle[0]].name
+            self.reset()
+            raise RuntimeError(
+                f"{len(idle)} of {len(self._leaves)} trainable parameters received no gradient in this "
+                f"micro-batch, the first is {name}: "
+                + (
+                    "it was converted to another type, moved or replaced after the statistics were attached; "
+                    "attach again, after model.to() and the like"
+                    if replaced
+                    else "freeze what the loss does not use before attaching (requires_grad_(False)), call "
+                    "end_microbatch() once after each backward(), and pass idle='zero' for parameters that a "
+                    "micro-batch may leave out, such as experts that get no token"
+                )
+            )
+        for index in idle:
+            self._norms.put(index, torch.zeros(1, dtype=self._leaves[index].tensor.dtype, device=self._device))
+            self._probe.skip(index)
+            self._observe_idle(index)
 
     def finish(self) -> GradientMoments:
         """The step's moments, equal on every rank. One all-reduce of a few fp64 numbers per mesh dimension.
@@ -201,9 +301,9 @@ class GradientStatistics:
         Raises:
             RuntimeError: if no micro-batch was seen (also while disabled), parameters have no gradient, or the
                 ranks were started, or parameters added, after attaching.
-            ValueError: if the ranks' groups are of unequal size, or the reduced gradient is not the mean of the
-                groups', or is that of a loss that a ``GradScaler`` scaled without a word
-                (:mod:`adabatch.statistics.probe`).
+            ValueError: if the ranks' groups cannot be put together, or the reduced gradient is not the mean of the
+                groups' (:mod:`adabatch.statistics.probe`), or is that of a loss that a ``GradScaler`` scaled
+                without a word.
         """
         return self._measured(())[0]
 
@@ -232,39 +332,33 @@ class GradientStatistics:
         if self.enabled:
             moments, sums = self._measured(further)
             return ReducedStep(moments, float(moments.squared_norm), sums)
-        squared_norm, *sums = self._all_reduce(self._local_share().sum(), *further)
+        squared_norm, *sums = self._all_reduce(self._local_share().sum(), *further).tolist()
         return ReducedStep(None, squared_norm, sums)
 
     def _measured(self, further: Sequence[Tensor]) -> tuple[GradientMoments, list[float]]:
         """The moments, and the sums of the further scalars."""
         try:
             self._require_step()
-        except (RuntimeError, ValueError):
-            self._reset()  # the caller may continue with a new step
-            raise
-        sizes = self._sizes
-        # Leaves saw gradients of scale * loss / M; the group's own gradient is M / scale times that.
-        squares = self._groups_sum * self._weights * (sizes.micro_batches / sizes.loss_scale) ** 2
-        probe = self._probed(squares[self._probe])
-        checks = self._fp64(sizes.powers())
-        coordinates = self._coordinate_sums(sizes)
-        parts = self._by_part(squares), self._local_share()
-        self._reset()
-        sums = iter(self._all_reduce(*parts, probe, checks, coordinates, *further))
-        by_part = [list(islice(sums, len(part))) for part in parts]
-        mean, reduced, probe_squares = islice(sums, 3)
-        require_equal_sizes(list(islice(sums, len(checks))), self.layout.world_size)
-        moments = self._moments(sizes, *by_part)
-        require_same_gradient(
-            groups=moments.groups,
-            mean=mean,
-            reduced=reduced,
-            probe_squares=probe_squares,
-            sum_of_squares=moments.sum_of_squares,
-            squared_norm=moments.squared_norm,
-        )
-        moments = self._with_coordinates(moments, list(islice(sums, len(coordinates))))
-        return moments, list(sums)
+            sizes, accumulation = self._sizes, self._accumulation
+            parts = self._by_part(self._groups_sum * self._weights / sizes.loss_scale**2), self._local_share()
+            probe, counts = self._probe.totals(sizes.loss_scale), self._fp64(sizes.sums())
+            coordinates = self._coordinate_sums(sizes)
+        finally:
+            self.reset()  # also after an error: the caller may continue with a new step
+        pieces = [*parts, probe, counts, coordinates, *further]
+        sums = np.split(self._all_reduce(*pieces), np.cumsum([piece.numel() for piece in pieces])[:-1])
+        step = StepSizes.of(sums[3].tolist(), self.layout.world_size, self.layout.tensor_parallel)
+        self._require_equal(step)
+        rounding = self._mean_rounding(sizes.micro_batches, accumulation)
+        moments = self._moments(step, sums[0], sums[1], rounding)
+        mean, absolute, reduced = sums[2].reshape(3, -1)
+        require_mean(self._probe.names, mean, absolute, reduced, rounding, self._probe.underflow(step.groups))
+        require_no_larger_norm(step.groups, moments.sum_of_squares, moments.squared_norm, moments.rounding)
+        moments = self._with_coordinates(moments, sums[4].tolist())
+        return moments, [float(total[0]) for total in sums[5:]]
+
+    def _require_equal(self, step: StepSizes) -> None:
+        """What :class:`~adabatch.statistics.CoordinateStatistics` asks of the groups."""
 
     def _coordinate_sums(self, sizes: GroupSizes) -> Tensor:
         """What :class:`~adabatch.statistics.CoordinateStatistics` adds to the all-reduce, flat."""
@@ -281,8 +375,13 @@ class GradientStatistics:
                 "no micro-batch was seen since the last finish(): call end_microbatch() after each backward(), "
                 "and enable() the statistics before the step's first one"
             )
+        if any(self._seen):
+            raise RuntimeError(
+                "a gradient came after the last end_microbatch(): call it after each backward(), and finish() "
+                "after the last one"
+            )
         without = [leaf.name for leaf in self._leaves if leaf.parameter.grad is None]
-        if without:
+        if without and self._idle == "refuse":
             raise RuntimeError(
                 f"{len(without)} of {len(self._leaves)} parameters have no reduced gradient, the first is "
                 f"{without[0]}: call finish() after the backward() that synchronises and before zero_grad(), and "
@@ -296,30 +395,38 @@ class GradientStatistics:
         if self._look_for_scaler:
             require_no_scaler()
             self._look_for_scaler = False
-        trainable = sum(parameter.requires_grad for parameter in self._model.parameters())
+        trainable = sum(bool(p.requires_grad and p.numel()) for p in self._model.parameters())
         if trainable != len(self._leaves):
             raise RuntimeError(
                 f"the model has {trainable} trainable parameters, but had {len(self._leaves)} when the statistics "
                 "were attached: attach again after adding, replacing, freezing or unfreezing parameters"
             )
 
-    def _moments(self, sizes: GroupSizes, squares: Sequence[float], norms: Sequence[float]) -> GradientMoments:
-        """The whole model's moments, with those of its parts if they were asked for."""
-        groups = self.layout.ranks * sizes.micro_batches
-        additions = sizes.micro_batches * self.layout.world_size + 1
-        rounding = sums_rounding(accumulated_rounding(additions, self._roundoff), self._norms.rounding)
-        parts = {
-            part: GradientMoments(groups, sizes.samples, *sums, rounding=rounding)
-            for part, *sums in zip(self._parts, squares, norms, strict=True)
-        }
-        whole = GradientMoments(groups, sizes.samples, sum(squares), sum(norms), rounding=rounding)
-        return replace(whole, parts=parts) if self._named else whole
+    def _mean_rounding(self, micro_batches: int, accumulation: float) -> float:
+        """q: what rounding does to the mean at most, relative to the groups' mean absolute value."""
+        own = accumulated_rounding(micro_batches, accumulation)
+        ranks = self.layout.world_size
+        over_ranks = accumulated_rounding(ranks + DIVISIONS, self._reduction) if ranks > 1 else 0.0
+        return float((1 + own) * (1 + over_ranks) - 1)
 
-    def _reset(self) -> None:
-        self._groups_sum = torch.zeros(len(self._leaves), dtype=torch.float64, device=self._device)
-        self._probe_sum = torch.zeros((), dtype=torch.float64, device=self._device)
-        self._seen = [False for _ in self._leaves]
-        self._sizes = GroupSizes()
+    def _moments(
+        self, step: StepSizes, squares: NDArray[np.float64], norms: NDArray[np.float64], mean_rounding: float
+    ) -> GradientMoments:
+        """The whole model's moments, with those of its parts if they were asked for."""
+        groups, told = step.groups, step.tokens is not None
+        make = partial(
+            GradientMoments,
+            groups,
+            step.total / groups if told else step.samples // groups,
+            rounding=sums_rounding(mean_rounding, max(self._norms.rounding, self._share_norms.rounding)),
+            samples=step.samples if told else None,
+        )
+        weighted = [weighted_sum_of_squares(groups, step.total, self.layout.divisor, s) for s in squares.tolist()]
+        whole = make(sum(weighted), sum(norms.tolist()))
+        if not self._named:
+            return whole
+        parts = {part: make(*sums) for part, *sums in zip(self._parts, weighted, norms.tolist(), strict=True)}
+        return replace(whole, parts=parts)
 
     def _own_share(self) -> dict[int, float]:
         """The leaves of whose reduced gradient this rank counts its part, and by how much.
@@ -338,23 +445,10 @@ class GradientStatistics:
         """This rank's share of ||g||^2 by part; parameters without gradient count as 0."""
         self._share_norms.clear()
         for index in self._share:
-            if self._leaves[index].parameter.grad is not None:
-                self._share_norms.put(index, self._reduced(index))
+            parameter = self._leaves[index].parameter
+            if parameter.grad is not None:
+                self._share_norms.put(index, local(like(parameter.grad, parameter)))
         return self._by_part(self._share_norms.sums() * self._share_weights)
-
-    def _reduced(self, index: int) -> Tensor:
-        """This rank's part of a leaf's reduced gradient."""
-        parameter = self._leaves[index].parameter
-        assert parameter.grad is not None
-        return local(like(parameter.grad, parameter))
-
-    def _probed(self, squares: Tensor) -> Tensor:
-        """This rank's part of what :func:`~adabatch.statistics.probe.require_same_gradient` compares."""
-        mean = self._probe_sum * self._weights[self._probe] / (self._sizes.loss_scale * self.layout.ranks)
-        reduced = torch.zeros_like(mean)
-        if self._probe in self._share:
-            reduced = self._reduced(self._probe).sum(dtype=torch.float64) * self._share[self._probe]
-        return torch.stack([mean, reduced, squares])
 
     def _by_part(self, values: Tensor) -> Tensor:
         """The leaves' values summed over the leaves of each part."""
@@ -369,31 +463,35 @@ class GradientStatistics:
     def _fp64(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
-    def _all_reduce(self, *values: Tensor) -> list[float]:
+    def _all_reduce(self, *values: Tensor) -> NDArray[np.float64]:
         """All values, flat and in order, summed over ranks and brought to the host at once."""
         flat = torch.cat([value.double().reshape(-1) for value in values])
-        return [float(value) for value in self.layout.sum(flat).tolist()]
+        sums: NDArray[np.float64] = self.layout.sum(flat).numpy(force=True)
+        return sums
+
+    def __getstate__(self) -> Any:
+        """Refuse to be copied or pickled.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "gradient statistics hold hooks of one model and cannot be copied or pickled: make new ones for "
+            "the copy"
+        )
 
 
 def _processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-class _LeafHook:
-    """A leaf's hook; a class of its own so that other statistics on the leaf can be found."""
-
-    def __init__(self, statistics: GradientStatistics, index: int) -> None:
-        self._statistics, self._index = statistics, index
-
-    def __call__(self, gradient: Tensor) -> None:
-        self._statistics._observe(self._index, gradient)
+def _dropped(leaf: Leaf) -> bool:
+    """Whether the gradients that were accumulated for this leaf are gone."""
+    gone = leaf.parameter.grad is None and leaf.tensor.grad is None
+    return gone and (leaf.wrapper is None or leaf.reduced_at_once)  # FSDP2 keeps what waits elsewhere
 
 
-def _require_alone(leaves: list[Leaf]) -> None:
-    for leaf in leaves:
-        hooks = getattr(leaf.tensor, "_backward_hooks", None) or {}
-        if any(isinstance(hook, _LeafHook) for hook in hooks.values()):
-            raise ValueError(
-                "other gradient statistics are attached to this model already: keep one object for all steps, or "
-                "call enable(False) on the other one first"
-            )
+def _sparse(model: nn.Module, leaves: Sequence[Leaf]) -> frozenset[int]:
+    """The leaves whose gradients will be sparse."""
+    sparse = {id(module.weight) for module in model.modules() if getattr(module, "sparse", False) is True}
+    return frozenset(index for index, leaf in enumerate(leaves) if id(leaf.parameter) in sparse)

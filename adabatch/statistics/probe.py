@@ -1,169 +1,247 @@
-"""Checks that a step's gradient statistics are of one and the same gradient, at no collective of their own.
+"""Whether the reduced gradient is the mean of the groups' gradients, at no collective of its own.
 
-Two mistakes would make the moments silently wrong: groups of unequal size (on this rank or between ranks), and a
-reduced gradient that is not the mean of the gradients that the hooks saw (a loss scale that was taken out of one
-and not of the other, clipping before the statistics, a gradient left from the step before, a sum over ranks where
-a mean was meant). A few numbers next to the moments, in the same all-reduce, show both. A loss scale that was left
-in both sides shows in neither: there a ``GradScaler`` is looked for instead.
+Clipping before the statistics, a gradient left from the step before, a rank that was not reduced, a sum where a
+mean was meant, a hook that changes ``.grad``: each makes the moments wrong, and none is seen in them. So a few
+hundred coordinates of several parameters are followed: their values in each group, added up in fp64, beside their
+values in the reduced gradient, each taken from one data-parallel rank alone (so that ranks that hold other
+gradients than the rest are seen too). They travel with the moments.
+
+Tolerance:
+    Let a coordinate's groups be h_1 .. h_n. Adding them takes M - 1 additions on each rank with unit roundoff u_a
+    and J - 1 additions and a few divisions over ranks with unit roundoff u_r. The computed mean is then off by at
+    most ((1 + gamma_a)(1 + gamma_r) - 1) sum_j |h_j| / c with gamma = k u / (1 - k u), whatever the order, and by
+    what underflows. This is a bound, not an estimate: a right step never fails it. A factor kappa on the gradient
+    shows as soon as |1 - kappa| |g_i| exceeds it in one coordinate: in fp32 that is 1e-6 of the coordinate's mean
+    absolute value, under a bf16 reduction some per cent.
 """
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch.amp import GradScaler
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = ["GroupSizes", "require_equal_sizes", "require_no_scaler", "require_same_gradient"]
+from adabatch.statistics.coordinate_shards import Shard
+from adabatch.statistics.norms import local
+from adabatch.statistics.reductions import DataParallel, Leaf, like
 
-TOLERANCE = 0.25
-"""Relative difference of both gradients that rounding (bf16 reductions included) cannot make."""
+__all__ = ["Probe", "require_mean", "require_no_larger_norm"]
 
-RESOLVED = 2**-5
-"""A mean over groups below this part of one group's size may be rounding: nothing is said of it."""
+LEAVES, COORDINATES = 8, 32
+"""Parameters that are followed, and coordinates of each."""
+
+DIVISIONS = 4
+"""Roundings over ranks beside the additions: FSDP2 divides before and after, hybrid sharding once more."""
+
+UNKNOWN = 0.25
+"""Relative tolerance where the arithmetic that reduced is not known."""
 
 
-@dataclass
-class GroupSizes:
-    """How large this rank's groups of the present step are.
+@dataclass(frozen=True)
+class _Place:
+    """Where one parameter's coordinates are.
 
     Attributes:
-        micro_batches: M so far.
-        samples: m.
-        tokens: in a group, 0 if not told.
-        loss_scale: by which the losses were multiplied.
+        leaf: the parameter.
+        slots: their places in the probe's vector.
+        positions: in the flat tensor that the hook sees, int64.
+        owned: the slots whose reduced value this rank tells, int64.
+        reduced: their positions in this rank's flat part of the reduced gradient, int64.
     """
 
-    micro_batches: int = 0
-    samples: int = 0
-    tokens: int = 0
-    loss_scale: float = 1.0
-
-    def add(self, samples: int, tokens: int, loss_scale: float) -> None:
-        """Count a group.
-
-        Raises:
-            ValueError: if it is not as large, or not scaled, as the groups before it.
-        """
-        first = self.micro_batches == 0
-        if samples < 1 or not (first or samples == self.samples):
-            raise ValueError(
-                f"groups of {self.samples} and of {samples} samples in one step: the statistics need groups "
-                "of equal size (at least 1); drop the last incomplete micro-batch"
-            )
-        if tokens < 0 or not (first or tokens == self.tokens):
-            raise ValueError(
-                f"groups of {self.tokens} and of {tokens} tokens in one step: means over unequal numbers of "
-                "tokens have unequal variances; pack or cut the texts, so that as many tokens count "
-                "in every micro-batch's loss"
-            )
-        if not (loss_scale > 0 and math.isfinite(loss_scale) and (first or loss_scale == self.loss_scale)):
-            raise ValueError(
-                f"loss scales of {self.loss_scale:g} and {loss_scale:g} in one step: give "
-                "loss_scale=scaler.get_scale(), a positive number, and call scaler.update() between steps only"
-            )
-        self.micro_batches += 1
-        self.samples, self.tokens, self.loss_scale = samples, tokens, loss_scale
-
-    def powers(self) -> list[float]:
-        """Each size and its square: summed over ranks, they show whether the ranks agree."""
-        return [float(size**power) for size in (self.micro_batches, self.samples, self.tokens) for power in (1, 2)]
+    leaf: Leaf
+    slots: Tensor
+    positions: Tensor
+    owned: Tensor
+    reduced: Tensor
 
 
-def require_equal_sizes(sums: Sequence[float], ranks: int) -> None:
-    """Raise unless every rank added the same sizes, on all ranks alike.
+class Probe:
+    """The coordinates that are followed, and their sums over this rank's groups.
 
     Args:
-        sums: :meth:`GroupSizes.powers`, summed over ranks.
-        ranks: their number.
-
-    Raises:
-        ValueError: if the ranks' groups differ.
-
-    >>> require_equal_sizes([4.0, 8.0, 6.0, 18.0, 0.0, 0.0], 2)      # both 2 micro-batches of 3 samples
+        leaves: of the model.
+        layout: of the ranks.
+        device: of the leaves.
+        avoid: leaves that are followed only if there is no other (sparse ones, whose rows are often empty).
     """
-    names = ("micro-batches per step", "samples per group", "tokens per group")
-    for name, total, squares in zip(names, sums[::2], sums[1::2], strict=True):
-        if ranks * squares != total**2:
-            spread = math.sqrt(max(squares / ranks - (total / ranks) ** 2, 0.0))
-            raise ValueError(
-                f"the ranks have unequal numbers of {name} (mean {total / ranks:g}, standard deviation "
-                f"{spread:g}): the statistics need groups of equal size on every rank; give each rank as many "
-                "micro-batches, samples and tokens as the others"
-            )
+
+    def __init__(
+        self,
+        leaves: Sequence[Leaf],
+        layout: DataParallel,
+        device: torch.device,
+        avoid: frozenset[int] = frozenset(),
+    ) -> None:
+        self._divisor = layout.divisor
+        chosen = _chosen(leaves, layout, avoid)
+        self.names = [leaves[index].name for index in chosen for _ in range(COORDINATES)]
+        dtype = local(leaves[next(iter(chosen))].tensor).dtype if chosen else torch.float32
+        self._values = torch.zeros(len(self.names), dtype=dtype.to_real(), device=device)
+        rank = max((shard.group for shard in chosen.values()), default=0)
+        self._places = {
+            index: _place(leaves[index], shard, layout, rank, self._values, number * COORDINATES)
+            for number, (index, shard) in enumerate(chosen.items())
+        }
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin a new step."""
+        self._values.zero_()
+        self._sums = torch.zeros(2, len(self.names), dtype=torch.float64, device=self._values.device)
+
+    def underflow(self, groups: int) -> float:
+        """What underflow can do to a coordinate's mean at most: a smallest normal number in each addition."""
+        return (groups + DIVISIONS) * torch.finfo(self._values.dtype).tiny
+
+    def take(self, index: int, gradient: Tensor) -> None:
+        """A group's gradient of one leaf, this rank's own part."""
+        place = self._places.get(index)
+        if place is not None:
+            torch.take(_real(gradient), place.positions, out=place.slots)
+
+    def skip(self, index: int) -> None:
+        """A leaf that got no gradient in this group."""
+        place = self._places.get(index)
+        if place is not None:
+            place.slots.zero_()
+
+    def end_group(self) -> None:
+        """Add the group's values, and their absolute values."""
+        self._sums += torch.stack([self._values, self._values.abs()])
+
+    def totals(self, loss_scale: float) -> Tensor:
+        """This rank's part of what :func:`require_mean` compares, [3, coordinates], fp64."""
+        reduced = torch.zeros_like(self._sums[0])
+        for place in self._places.values():
+            gradient = place.leaf.parameter.grad
+            if gradient is not None and len(place.owned):
+                own = _real(local(like(gradient, place.leaf.parameter)))
+                reduced[place.owned] = torch.take(own, place.reduced).to(torch.float64)
+        return torch.cat([self._sums / (loss_scale * self._divisor), reduced.unsqueeze(0)])
 
 
-def require_same_gradient(
-    *, groups: int, mean: float, reduced: float, probe_squares: float, sum_of_squares: float, squared_norm: float
+def require_mean(
+    names: Sequence[str],
+    mean: NDArray[np.float64],
+    absolute: NDArray[np.float64],
+    reduced: NDArray[np.float64],
+    rounding: float,
+    underflow: float = 0.0,
 ) -> None:
     """Raise if the reduced gradient is not the mean of the groups' gradients.
 
-    Two tests: n ||g||^2 <= sum_j ||g_j||^2 holds for any mean (Cauchy-Schwarz); and the sum over one small
-    parameter's coordinates is taken of both. Numbers that are not finite, or lost in rounding, pass.
-
     Args:
-        groups: n.
-        mean: the sum of the probed parameter's coordinates, averaged over the groups' own gradients.
-        reduced: the same sum of the reduced gradient.
-        probe_squares: sum_j of the probed parameter's squared norm.
-        sum_of_squares: sum_j ||g_j||^2 of the whole gradient.
-        squared_norm: ||g||^2.
+        names: of each coordinate's parameter.
+        mean: of the groups' gradients, [coordinates].
+        absolute: mean of the groups' absolute values.
+        reduced: as the gradient has it.
+        rounding: relative to the mean absolute value, what rounding can do at most; infinite if not known.
+        underflow: what underflow can do at most.
 
     Raises:
-        ValueError: if they differ by more than rounding can.
+        ValueError: if a coordinate differs by more.
 
-    >>> require_same_gradient(
-    ...     groups=2, mean=1.0, reduced=1.0, probe_squares=2.0, sum_of_squares=10.0, squared_norm=4.0
-    ... )
+    >>> require_mean(["weight"], np.array([1.0]), np.array([2.0]), np.array([1.0 + 1e-7]), rounding=1e-6)
     """
-    if not all(map(math.isfinite, (mean, reduced, probe_squares, sum_of_squares, squared_norm))):
+    allowed = min(rounding, UNKNOWN) * absolute + underflow
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(mean - reduced)
+        wrong = np.isfinite(difference) & np.isfinite(allowed) & (difference > allowed)
+    if not wrong.any():
         return
-    resolved = RESOLVED * math.sqrt(probe_squares / groups)
-    differ = abs(mean - reduced) > max(TOLERANCE * max(abs(mean), abs(reduced)), resolved)
-    if not differ and groups * squared_norm <= (1 + TOLERANCE) * sum_of_squares:
-        return
-    factor = reduced / mean if differ and mean else math.sqrt(groups * squared_norm / sum_of_squares)
+    worst = int(np.argmax(np.where(wrong, difference / np.maximum(allowed, 1e-300), 0.0)))
+    finite = np.isfinite(mean) & np.isfinite(reduced)
+    squares = float(mean[finite] @ mean[finite])
+    factor = float(mean[finite] @ reduced[finite]) / squares if squares else math.inf
     raise ValueError(
-        f"the reduced gradient is not the mean of the groups' gradients (about {factor:.3g} times): call "
-        "zero_grad() before a step's first backward(), and finish() after the backward() that synchronises and "
-        "before clipping; with a GradScaler pass loss_scale=scaler.get_scale() to end_microbatch() and call "
-        "scaler.unscale_(optimizer) before finish(); take the mean over ranks, not the sum"
+        f"the reduced gradient is not the mean of the groups' gradients (about {factor:.4g} times; most clearly "
+        f"in {names[worst]}): {ADVICE}"
     )
 
 
-def require_no_scaler() -> None:
-    """Raise if a ``GradScaler`` of this process has scaled a loss: for loops that did not say by how much.
+def require_no_larger_norm(groups: int, sum_of_squares: float, squared_norm: float, rounding: float) -> None:
+    """Raise if n ||g||^2 exceeds S, which it does for no mean (Cauchy-Schwarz).
 
-    It looks through the process's objects, some tenths of a second where there are millions: once is enough.
+    Args:
+        groups: n.
+        sum_of_squares: S.
+        squared_norm: ||g||^2.
+        rounding: relative to S, what rounding can do; infinite if not known.
 
     Raises:
-        ValueError: if there is one whose scale is not 1.
+        ValueError: if it does.
 
-    >>> require_no_scaler()
+    >>> require_no_larger_norm(2, 10.0, 5.0, 1e-6)
     """
-    if _scale_in_use() is None:
-        return
-    gc.collect()  # one that nobody holds any more has nothing to say
-    scale = _scale_in_use()
-    if scale is not None:
+    if groups * squared_norm > (1 + min(rounding, UNKNOWN)) * sum_of_squares and math.isfinite(sum_of_squares):
+        factor = math.sqrt(groups * squared_norm / sum_of_squares) if sum_of_squares else math.inf
         raise ValueError(
-            f"a GradScaler multiplies losses by {scale:g}, but end_microbatch() was not told, so that the moments "
-            f"would be {scale:g}^2 times too large: pass loss_scale=scaler.get_scale() and call "
-            "scaler.unscale_(optimizer) before finish(); pass loss_scale=1.0 if the scaler is another model's"
+            f"the reduced gradient is not the mean of the groups' gradients (its norm is {factor:.4g} times the "
+            f"largest possible): {ADVICE}"
         )
 
 
-def _scale_in_use() -> float | None:
-    """Other than 1, of any of the process's gradient scalers that has been used."""
-    kinds = [GradScaler]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    for found in gc.get_referrers(*kinds):
-        # The scale's tensor is made when a first loss is scaled; no public method tells.
-        if type(found) in kinds and found.is_enabled() and getattr(found, "_scale", None) is not None:
-            scale: float = found.get_scale()
-            if scale != 1:
-                return scale
-    return None
+ADVICE = (
+    "call zero_grad() before a step's first backward(), let the last backward() synchronise the ranks, and call "
+    "finish() after it and before anything that changes .grad, such as clipping; with a GradScaler pass "
+    "loss_scale=scaler.get_scale() to end_microbatch() and call scaler.unscale_(optimizer) before finish(); where "
+    'ranks are summed and not averaged, say so (reduction="sum")'
+)
+
+
+def _chosen(leaves: Sequence[Leaf], layout: DataParallel, avoid: frozenset[int]) -> dict[int, Shard]:
+    """Leaves of one type spread over the model, with how they are divided over ranks."""
+    shards: dict[int, Shard] = {}
+    for index, leaf in enumerate(leaves):
+        try:
+            shards[index] = Shard.of(leaf, layout)
+        except ValueError:  # FSDP2 shards it along another dimension than the first
+            continue
+    dense = [index for index in shards if index not in avoid] or list(shards)
+    types = [local(leaves[index].tensor).dtype for index in dense]
+    common = max(types, key=types.count, default=None)
+    alike = [index for index, dtype in zip(dense, types, strict=True) if dtype == common]
+    places = np.unique(np.linspace(0, len(alike) - 1, LEAVES).round().astype(int)) if alike else []
+    return {alike[place]: shards[alike[place]] for place in places}
+
+
+def _place(leaf: Leaf, shard: Shard, layout: DataParallel, rank: int, values: Tensor, start: int) -> _Place:
+    """Coordinates spread over this rank's part of a leaf, and those of them whose reduced value it tells.
+
+    ``rank`` is the data-parallel one, ``values`` the probe's vector, ``start`` the leaf's first place in it.
+    """
+    size = local(leaf.tensor).numel()
+    count = min(COORDINATES, size)
+    step = _coprime(max(size // max(count, 1), 1), size)
+    positions = np.arange(count, dtype=np.int64) * step
+    slots = np.arange(start, start + count, dtype=np.int64)
+    if shard.ranks == 1:  # every data-parallel rank has all of it
+        owned = slots % layout.ranks == rank
+        reduced = positions
+    else:
+        replicas = max(layout.ranks // shard.ranks, 1)
+        owned = (positions // shard.size == shard.rank) & (slots % replicas == rank // shard.ranks)
+        reduced = positions if layout.replicated else positions - shard.rank * shard.size
+
+    def on_device(array: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(values.device)
+
+    own = on_device(slots[owned]), on_device(reduced[owned])
+    return _Place(leaf, values[start : start + count], on_device(positions), *own)
+
+
+def _coprime(step: int, size: int) -> int:
+    """The largest step up to this one without a common divisor with the size, so that all columns are met."""
+    return next(smaller for smaller in range(step, 0, -1) if math.gcd(smaller, size) == 1)
+
+
+def _real(gradient: Tensor) -> Tensor:
+    """Dense and real: what take() can read."""
+    dense = gradient.to_dense() if gradient.is_sparse else gradient
+    return dense.real if dense.is_complex() else dense

@@ -9,79 +9,42 @@ counted once: each rank counts it by 1/:func:`replica_count`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
+
+from adabatch.statistics.leaves import Leaf, autograd_leaves
+from adabatch.statistics.roundoffs import accumulation_roundoff, reduction_roundoff
+from adabatch.statistics.wrappers import (
+    averaged_by_hand,
+    ddp_modules,
+    one_group,
+    reduced_by,
+    require_averaged,
+    require_plain,
+    require_supported,
+)
 
 __all__ = [
     "DataParallel",
     "Leaf",
     "Workspace",
+    "accumulation_roundoff",
     "autograd_leaves",
     "data_parallel",
     "like",
     "reduce_scatter",
+    "reduction_roundoff",
     "replica_count",
+    "replica_number",
 ]
 
-
-@dataclass(frozen=True)
-class Leaf:
-    """Where a trainable parameter's gradient first appears.
-
-    Attributes:
-        name: the parameter's.
-        tensor: the autograd leaf. Under FSDP2 it is the unsharded parameter (tensor parallel or not).
-        parameter: what the optimizer steps: the sharded parameter under FSDP2, else the leaf itself.
-        wrapper: the FSDP2 module that shards it, if any.
-    """
-
-    name: str
-    tensor: Tensor
-    parameter: Tensor
-    wrapper: FSDPModule | None = None
-
-    @property
-    def reduced_at_once(self) -> bool:
-        """Whether FSDP2 reduces the next gradient right after backward, rather than accumulating it whole."""
-        if self.wrapper is None:
-            return False
-        # The switch has a public setter only. Where it cannot be read, reducing at once is right, if slower.
-        state = self.wrapper._get_fsdp_state()
-        groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]
-        return all(getattr(group, "reduce_grads", True) for group in groups)
-
-
-def autograd_leaves(model: nn.Module) -> Iterator[Leaf]:
-    """The autograd leaf of every trainable parameter, each tensor once.
-
-    Under FSDP2 each wrapped module is unsharded and resharded in turn, so that no more than one module's
-    parameters are whole at a time.
-    """
-    seen: set[int] = set()
-    for path, module in model.named_modules():
-        assert isinstance(module, nn.Module)
-        if not isinstance(module, FSDPModule):
-            continue
-        module.reshard()
-        sharded = dict(module.named_parameters())
-        module.unshard()
-        for name, leaf in module.named_parameters():
-            # What unsharding has not changed belongs to another wrapped module.
-            if leaf is not sharded[name]:
-                seen |= {id(leaf), id(sharded[name])}
-                if leaf.requires_grad:
-                    yield Leaf(f"{path}.{name}" if path else name, leaf, sharded[name], module)
-        module.reshard()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and id(parameter) not in seen:
-            yield Leaf(name, parameter, parameter)
+REDUCTIONS = ("mean", "sum")
+"""What ranks do with their gradients."""
 
 
 def replica_count(tensor: Tensor, ranks: int) -> int:
@@ -90,6 +53,26 @@ def replica_count(tensor: Tensor, ranks: int) -> int:
         return ranks
     sizes = zip(tensor.device_mesh.shape, tensor.placements, strict=True)
     return ranks // math.prod(size for size, placement in sizes if not placement.is_replicate())
+
+
+def replica_number(tensor: Tensor, layout: DataParallel) -> int:
+    """This rank's number among the :func:`replica_count` ranks that hold the tensor's same values, from 0.
+
+    Where each rank has a part of every tensor, what one rank of each number 0 counts is counted once.
+    """
+    divided: set[tuple[int, ...]] = set()
+    if isinstance(tensor, DTensor):
+        groups = zip(tensor.device_mesh.get_all_groups(), tensor.placements, strict=True)
+        divided = {_members(group) for group, placement in groups if not placement.is_replicate()}
+    number = 0
+    for group in layout.process_groups:
+        if _members(group) not in divided:
+            number = number * dist.get_world_size(group) + dist.get_rank(group)
+    return number
+
+
+def _members(group: dist.ProcessGroup) -> tuple[int, ...]:
+    return tuple(dist.get_process_group_ranks(group))
 
 
 def like(gradient: Tensor, tensor: Tensor) -> Tensor:
@@ -143,12 +126,29 @@ class DataParallel:
         tensor_parallel: T, ranks that share the work on the same samples.
         process_groups: summing over them, one after another, sums over all J T ranks.
         replicated: whether every rank holds all of every gradient (DDP, or averaging by hand).
+        reduction: whether the data-parallel ranks' gradients are averaged ("mean") or added ("sum").
     """
 
     ranks: int = 1
     tensor_parallel: int = 1
     process_groups: tuple[dist.ProcessGroup, ...] = ()
     replicated: bool = False
+    reduction: str = "mean"
+
+    @property
+    def divisor(self) -> int:
+        """c, by which the sum of the ranks' gradients is divided: J, or 1 where they are added."""
+        return self.ranks if self.reduction == "mean" else 1
+
+    @property
+    def data_parallel_groups(self) -> tuple[dist.ProcessGroup, ...]:
+        """Those of the process groups over which samples differ: summing over them sums over the J ranks."""
+        groups, ranks = [], 1
+        for group in self.process_groups:  # a mesh's data-parallel dimensions come first
+            if ranks < self.ranks:
+                groups.append(group)
+                ranks *= dist.get_world_size(group)
+        return tuple(groups)
 
     @property
     def world_size(self) -> int:
@@ -163,36 +163,71 @@ class DataParallel:
 
 
 def data_parallel(
-    model: nn.Module, leaves: list[Leaf], process_group: dist.ProcessGroup | None = None
+    model: nn.Module,
+    leaves: list[Leaf],
+    process_group: dist.ProcessGroup | None = None,
+    reduction: str = "mean",
+    averaged: Collection[str] = (),
 ) -> DataParallel:
-    """The layout, from how the model is wrapped.
+    """How samples and model lie on the ranks, from how the model is wrapped.
 
     Args:
-        model: after wrapping.
-        leaves: its :func:`autograd_leaves`.
+        model: after wrapping, by any of DDP, FSDP2, ``torch.compile`` and modules of the user's own, in any order.
+        leaves: its :func:`~adabatch.statistics.leaves.autograd_leaves`.
         process_group: of the data-parallel ranks, for a plain module whose gradients are averaged by hand.
+        reduction: "mean" where the ranks' gradients are averaged, "sum" where they are added.
+        averaged: the names of parameters, or of modules, whose gradients the loop reduces over the data-parallel
+            ranks by hand, while DDP or FSDP2 reduce the others'.
 
     Raises:
-        ValueError: if the module is plain while several ranks run and no process group was given, or if its
-            parameters lie on data-parallel meshes of several sizes.
+        ValueError: if the module is plain while several ranks run and no process group was given; if its
+            parameters lie on data-parallel meshes of several sizes, or nothing reduces the gradient of one; for
+            wrappers that are not supported; and for unknown names.
     """
-    if process_group is None and isinstance(model, DistributedDataParallel):
-        process_group = model.process_group
+    if reduction not in REDUCTIONS:
+        raise ValueError(
+            f"reduction={reduction!r} is unknown: give 'mean' if the ranks' gradients are averaged (as DDP and "
+            "fully_shard do), or 'sum' if they are added"
+        )
+    require_supported(model)
+    by_hand = averaged_by_hand(leaves, averaged)
+    parameters = [(leaf.name, leaf.parameter) for leaf in leaves]
+    if replicas := ddp_modules(model):
+        require_plain(parameters, "in a model with DistributedDataParallel: use fully_shard for the whole model")
+        group = one_group(replicas, process_group)
+        reduced = set().union(*map(reduced_by, replicas))
+        require_averaged(leaves, reduced, by_hand, dist.get_world_size(group))
+        return _replicated(group, reduction)
     if process_group is not None:
-        ranks = dist.get_world_size(process_group)
-        return DataParallel(ranks, 1, (process_group,) if ranks > 1 else (), replicated=ranks > 1)
-    meshes = [leaf.parameter.device_mesh for leaf in leaves if isinstance(leaf.parameter, DTensor)]
-    if meshes:
-        mesh = max(meshes, key=lambda mesh: mesh.size())
-        ranks = _data_parallel_ranks(leaves)
-        groups = tuple(group for group in mesh.get_all_groups() if dist.get_world_size(group) > 1)
-        return DataParallel(ranks, mesh.size() // ranks, groups)
+        require_plain(parameters, "whose mesh names the ranks: leave process_group= out")
+        return _replicated(process_group, reduction)
+    if any(isinstance(parameter, DTensor) for _, parameter in parameters):
+        return _on_mesh(leaves, by_hand, reduction)
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         raise ValueError(
             f"the module is not wrapped, but {dist.get_world_size()} ranks run: attach the statistics after "
             "DistributedDataParallel or fully_shard, or pass process_group= if you average gradients yourself"
         )
-    return DataParallel()
+    return DataParallel(reduction=reduction)
+
+
+def _replicated(group: dist.ProcessGroup, reduction: str) -> DataParallel:
+    """Every rank of the group holds the whole model."""
+    ranks = dist.get_world_size(group)
+    if ranks < 1:
+        raise ValueError("this process is not in process_group=: give the group of its own data-parallel ranks")
+    return DataParallel(ranks, 1, (group,) if ranks > 1 else (), replicated=ranks > 1, reduction=reduction)
+
+
+def _on_mesh(leaves: list[Leaf], by_hand: Collection[str], reduction: str) -> DataParallel:
+    """Parameters lie on device meshes, but for those that the loop averages."""
+    ranks = _data_parallel_ranks([leaf for leaf in leaves if leaf.name not in by_hand])
+    reduced = {id(leaf.parameter) for leaf in leaves if leaf.wrapper is not None}
+    require_averaged(leaves, reduced, by_hand, ranks)
+    meshes = [leaf.parameter.device_mesh for leaf in leaves if isinstance(leaf.parameter, DTensor)]
+    mesh = max(meshes, key=lambda mesh: mesh.size())
+    groups = tuple(group for group in mesh.get_all_groups() if dist.get_world_size(group) > 1)
+    return DataParallel(ranks, mesh.size() // ranks, groups, reduction=reduction)
 
 
 def _data_parallel_ranks(leaves: list[Leaf]) -> int:
@@ -208,7 +243,7 @@ def _data_parallel_ranks(leaves: list[Leaf]) -> int:
             f"{name} lies on {few} data-parallel ranks, but {other} on {many}: the statistics need one "
             "data-parallel size; wrap the whole model with fully_shard over the same mesh"
         )
-    return next(iter(sizes))
+    return next(iter(sizes), 1)
 
 
 def _mesh_size(tensor: Tensor) -> int:

@@ -7,7 +7,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel
 
 from adabatch.integrations.accelerate import set_accumulation
 from adabatch.integrations.noise_scale import NoiseScaleMonitor
@@ -74,13 +73,6 @@ def test_wrapping_warns_when_fsdp_was_asked_for_in_vain(monkeypatch, recwarn):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.warns(UserWarning, match="FSDP was asked for, but no module is sharded"):
         check_wrapping(nn.Linear(2, 2))
-
-
-def test_wrapping_refuses_the_first_fsdp():
-    wrapped = FullyShardedDataParallel.__new__(FullyShardedDataParallel)  # as a type; it needs no ranks then
-    nn.Module.__init__(wrapped)
-    with pytest.raises(ValueError, match="fsdp_version=2"):
-        check_wrapping(nn.ModuleList([wrapped]))
 
 
 def moments_of(gradients, group_size=2):
