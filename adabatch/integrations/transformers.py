@@ -89,6 +89,7 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
         self._statistics: GradientStatistics | None = None
         self._beginning: dict[str, Any] | None = None
         self._reduced: ReducedStep | None = None
+        self._batches: list[Any] = []
         self._tokens: list[int] | None = None
         self._samples = 0
 
@@ -248,7 +249,7 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
 
     def leave(self) -> None:
         """Between epochs, and after an exception, nothing is attached to the model."""
-        self._batches: list[Any] = []
+        self._batches = []
         if self._statistics is not None:
             self._statistics.reset()
             self._statistics.enable(False)
@@ -309,7 +310,8 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
 
     def _restore(self, args: TrainingArguments, state: TrainerState) -> tuple[int, int] | None:
         """Begin, or resume from a checkpoint; the place in the data, None where the Trainer knows it."""
-        self.history, self.monitor, self._samples = [], NoiseScaleMonitor(), 0
+        self.history, self._samples = [], 0
+        self.monitor.load_state_dict(NoiseScaleMonitor().state_dict())
         if self.schedule is not None:
             if self._beginning is None:
                 self._beginning = copy.deepcopy(self.schedule.state_dict())
@@ -338,7 +340,7 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
             )
         if (saved["unit"], saved["planned_batch"]) != (self._unit, self._planned_batch):
             raise ValueError(
-                f"the checkpoint was written with {saved['unit']} samples per micro-batch of all ranks, planned for "
+                f"the checkpoint was written with {saved['unit']} samples per micro-batch of all ranks and planned "
                 f"{saved['planned_batch']} per step, but now they are {self._unit} and {self._planned_batch}: "
                 "resume with the same ranks, per_device_train_batch_size and gradient_accumulation_steps"
             )
