@@ -12,7 +12,9 @@ __all__ = ["NoiseScaleMonitor"]
 
 
 class NoiseScaleMonitor:
-    """B_noise = tr Sigma / ||G||^2 in samples, both averaged over steps before the division.
+    """B_noise = tr Sigma / ||G||^2, both averaged over steps before the division.
+
+    It is in the moments' unit: samples, or tokens where ``end_microbatch`` was told them.
 
     One step's ratio is biased and often negative, since the debiased ||g||^2 is a small difference; its two halves
     are unbiased, so they are what is averaged. The averages' common bias towards 0 cancels in the ratio.
@@ -40,7 +42,7 @@ class NoiseScaleMonitor:
 
     @property
     def value(self) -> float:
-        """B_noise so far, in samples; NaN before the first step and while the averaged ||G||^2 is not positive."""
+        """B_noise so far, in the moments' unit; NaN before the first step and where the mean ||G||^2 is <= 0."""
         if self.squared_gradient <= 0:
             return math.nan
         return float(noise_scale(self.trace, self.squared_gradient))

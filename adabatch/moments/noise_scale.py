@@ -1,6 +1,7 @@
 """The simple noise scale, and the batch at which each estimator's norm test stops growing.
 
-With B_noise = tr Sigma / ||G||^2, in samples, a test stops growing (in expectation) at
+With B_noise = tr Sigma / ||G||^2, in the moments' unit (samples, or tokens where they were told), a test stops
+growing (in expectation) at
 
     ============  ==================================================
     ``debiased``  B_noise / eta^2

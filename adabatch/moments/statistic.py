@@ -16,6 +16,9 @@ Algorithm (Eqs. 3 and 5, Algorithm 1):
     ``debiased``  ``covariance_trace``     ``debiased_squared_norm`` relative error eta
     ============  =======================  ========================  ============================================
 
+    T is in the moments' unit, as b is: samples, or tokens where groups are weighted by their tokens. Schedules
+    count samples and convert it (:func:`in_samples`).
+
     A denominator that is not positive means that the batch is too small to resolve the gradient at all: the
     statistic is then NaN ("not resolved"), the test neither passes nor fails, and the batch stays.
 
@@ -51,6 +54,7 @@ from adabatch.moments.numeric import Value, ceiling, is_symbolic, where
 __all__ = [
     "Estimator",
     "estimates",
+    "in_samples",
     "next_batch_size",
     "norm_test_passes",
     "norm_test_statistic",
@@ -85,7 +89,7 @@ def estimates(moments: GradientMoments, estimator: Estimator | str = Estimator.U
 
 
 def statistic_from_estimates(variance: Value, squared_norm: Value, eta: Value) -> Value:
-    """T = variance / (eta^2 squared_norm) in samples; NaN where squared_norm <= 0 ("not resolved").
+    """T = variance / (eta^2 squared_norm), in the moments' unit; NaN where squared_norm <= 0 ("not resolved").
 
     Raises:
         HypothesisError: unless eta > 0.
@@ -106,7 +110,7 @@ def statistic_from_estimates(variance: Value, squared_norm: Value, eta: Value) -
 def norm_test_statistic(
     moments: GradientMoments, eta: Value, estimator: Estimator | str = Estimator.UNBIASED
 ) -> Value:
-    """The statistic T of the approximate norm test (Eqs. 3 and 5), in samples.
+    """The statistic T of the approximate norm test (Eqs. 3 and 5), in the moments' unit.
 
     Args:
         moments: of one step.
@@ -118,6 +122,21 @@ def norm_test_statistic(
     """
     variance, squared_norm = estimates(moments, estimator)
     return statistic_from_estimates(variance, squared_norm, eta)
+
+
+def in_samples(
+    statistic: Value, moments: GradientMoments, estimator: Estimator | str = Estimator.UNBIASED
+) -> Value:
+    """T in samples, from T in the moments' unit: T samples / b.
+
+    ``paper`` is as published: its T counts samples in any unit, since its variance is not that of one sample.
+
+    Tokens of groups of 1 and 3, two samples: T = 12 tokens are 6 samples.
+
+    >>> in_samples(12.0, GradientMoments(2, 2.0, 8.0, 1.0, samples=2))
+    6.0
+    """
+    return statistic if Estimator(estimator) is Estimator.PAPER else statistic * moments.samples_per_unit
 
 
 def norm_test_passes(statistic: Value, batch_size: Value) -> Value:

@@ -67,6 +67,7 @@ class NormTest(BatchSizeSchedule):
 
     After a step on b samples, T = variance / (eta^2 squared norm) is computed from its moments by
     :mod:`adabatch.moments.statistic`; the next batch is ceil(T) if T > b, else b. At the maximum no test is run.
+    b and T count samples, also where the moments count tokens.
 
     Args:
         eta: > 0. With the ``unbiased`` estimator b stops growing near B_noise (1/eta^2 - 1), with ``debiased``
@@ -167,7 +168,7 @@ class NormTest(BatchSizeSchedule):
                 "call skip() if its gradients were thrown away"
             )
         self._check(moments)
-        statistic = self._ratio(*self._averaged(*self._compared(moments)))
+        statistic = self._in_samples(moments, self._averaged(*self._compared(moments)))
         reason: Reason = "passed" if statistic <= self.batch_size else "grow"
         if math.isnan(statistic):
             reason = "unresolved"
@@ -180,7 +181,7 @@ class NormTest(BatchSizeSchedule):
 
     def statistic(self, moments: GradientMoments) -> float:
         """T of these moments alone, in samples."""
-        return self._ratio(*self._compared(moments))
+        return self._in_samples(moments, self._compared(moments))
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:
         """Noise and gradient, each to be averaged over tests before they are compared."""
@@ -188,8 +189,14 @@ class NormTest(BatchSizeSchedule):
 
         return estimates(moments, self.estimator)
 
+    def _in_samples(self, moments: GradientMoments, compared: tuple[float, float]) -> float:
+        """T in samples, of a step with these moments, from noise and gradient in the moments' unit."""
+        from adabatch.moments.statistic import in_samples
+
+        return float(in_samples(self._ratio(*compared), moments, self.estimator))
+
     def _ratio(self, noise: float, gradient: float) -> float:
-        """T from what :meth:`_compared` gives."""
+        """T from what :meth:`_compared` gives, in its unit."""
         from adabatch.moments.statistic import statistic_from_estimates
 
         return float(statistic_from_estimates(noise, gradient, self.eta))
@@ -207,9 +214,10 @@ class NormTest(BatchSizeSchedule):
                 f"the gradient moments are not finite (sum of squares {moments.sum_of_squares}, squared norm "
                 f"{moments.squared_norm}): skip the optimizer step and call skip() in place of update()"
             )
-        if moments.batch_size != self.batch_size:
+        samples = moments.batch_size if moments.samples is None else moments.samples
+        if samples != self.batch_size:
             raise ValueError(
-                f"the moments are of a batch of {moments.batch_size} samples, but the schedule asked for "
+                f"the moments are of a batch of {samples} samples, but the schedule asked for "
                 f"{self.batch_size}: use schedule.batch_size for each step, rounded as you can realise"
             )
 

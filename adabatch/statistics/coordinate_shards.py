@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from adabatch.statistics.norms import local
 from adabatch.statistics.reductions import DataParallel, Leaf, like, replica_count, replica_number
 
-__all__ = ["BLOCK", "SMALL", "Sample", "Shard", "coprime_stride"]
+__all__ = ["BLOCK", "SMALL", "Sample", "Shard", "coprime_stride", "dense"]
 
 SMALL = 1 << 16
 """Coordinates of a parameter of which all count at any stride."""
@@ -72,6 +72,7 @@ class Shard:
         group: this rank's data-parallel number.
         replica_count: how many ranks end with this shard.
         replica: this rank's number among them: over those with the number 0, each coordinate is counted once.
+        held_whole: whether this rank has all of the reduced gradient, of which the shard is a part.
     """
 
     leaf: Leaf
@@ -85,6 +86,7 @@ class Shard:
     group: int = 0
     replica_count: int = 1
     replica: int = 0
+    held_whole: bool = False
 
     @classmethod
     def of(cls, leaf: Leaf, layout: DataParallel, stride: int = 1) -> Shard:
@@ -103,14 +105,14 @@ class Shard:
         if layout.replicated:
             rank, size = dist.get_rank(layout.process_groups[0]), -(-whole.numel() // layout.ranks)
             every, scatter = _every(stride, size, whole), layout.process_groups[0]
-            return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank)
+            return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank, held_whole=True)
         count, replica = replica_count(leaf.parameter, layout.world_size), replica_number(leaf.parameter, layout)
         mesh = _sharding(leaf)
         if mesh is None and layout.ranks > 1:
             return cls._of_whole(leaf, layout, stride)
         if mesh is None:
             every = _every(stride, whole.numel(), whole)
-            return cls(leaf, 1, whole.numel(), dtype, every, replica_count=count, replica=replica)
+            return cls(leaf, 1, whole.numel(), dtype, every, replica_count=count, replica=replica, held_whole=True)
         dimensions = mesh.ndim - _dimensions(leaf.tensor)
         place = mesh.get_coordinate()
         assert place is not None
@@ -125,7 +127,7 @@ class Shard:
 
     @classmethod
     def _of_whole(cls, leaf: Leaf, layout: DataParallel, stride: int) -> Shard:
-        """Of a leaf that every data-parallel rank holds whole next to sharded ones: averaged by hand."""
+        """Of a leaf on a mesh that every data-parallel rank holds whole: averaged by hand, or by replicate()."""
         whole, groups = local(leaf.tensor), layout.data_parallel_groups
         places = [(dist.get_world_size(each), dist.get_rank(each)) for each in groups]
         group = 0
@@ -147,6 +149,7 @@ class Shard:
             group,
             replica_count(leaf.parameter, layout.world_size // ranks),
             replica_number(leaf.parameter, replace(layout, process_groups=others)),
+            held_whole=True,
         )
 
     @property
@@ -162,15 +165,19 @@ class Shard:
     @property
     def samples(self) -> list[Sample]:
         """What is kept of the whole leaf: of the ranks with all their coordinates, then of one with fewer."""
+        if not self.size:
+            return []  # under tensor parallelism a rank may have no part of a small parameter
         full, rest = divmod(local(self.leaf.tensor).numel(), self.size)
         return [self.sample(self.size, full), *([self.sample(rest, 1, full * self.size)] if rest else [])]
 
     def gradient(self) -> Tensor:
-        """This rank's part of the reduced gradient, flat, without padding."""
+        """This rank's part of the reduced gradient, flat, without padding; zeros for a parameter that got none."""
         parameter = self.leaf.parameter
-        assert parameter.grad is not None
-        flat = local(like(parameter.grad, parameter)).reshape(-1)
-        return flat if isinstance(parameter, DTensor) else flat[self.rank * self.size :][: self.size]
+        if parameter.grad is None:
+            flat = torch.zeros_like(local(parameter)).reshape(-1)
+        else:
+            flat = dense(local(like(parameter.grad, parameter))).reshape(-1)
+        return flat[self.rank * self.size :][: self.size] if self.held_whole else flat
 
 
 def coprime_stride(stride: int, size: int) -> int:
@@ -179,10 +186,17 @@ def coprime_stride(stride: int, size: int) -> int:
     Every 16th block of a matrix with rows of 512 would see the same input features in every row; without a common
     divisor, blocks pass through all columns (and heads) alike.
 
-    >>> coprime_stride(16, 512 * 1408), coprime_stride(4, 3 * 5 * 7), coprime_stride(1, 512)
-    (17, 4, 1)
+    >>> coprime_stride(16, 512 * 1408), coprime_stride(4, 3 * 5 * 7), coprime_stride(1, 512), coprime_stride(16, 0)
+    (17, 4, 1, 16)
     """
+    if not size:
+        return stride
     return next(step for step in itertools.count(stride) if math.gcd(step, size) == 1)
+
+
+def dense(gradient: Tensor) -> Tensor:
+    """The gradient with all its coordinates, also where only some rows of it were given."""
+    return gradient if gradient.layout is torch.strided else gradient.to_dense()
 
 
 def _every(stride: int, size: int, whole: Tensor) -> int:
@@ -202,6 +216,8 @@ def _sharding(leaf: Leaf) -> DeviceMesh | None:
     if not isinstance(parameter, DTensor) or parameter.device_mesh.ndim == _dimensions(leaf.tensor):
         return None
     placement = parameter.placements[parameter.device_mesh.ndim - _dimensions(leaf.tensor) - 1]
+    if placement.is_replicate():
+        return None
     if getattr(placement, "dim", None) != 0:
         raise ValueError(
             f"{leaf.name} is laid out as {parameter.placements}; coordinate-wise statistics need parameters "

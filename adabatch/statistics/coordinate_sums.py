@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from adabatch.statistics.coordinate_shards import Sample, Shard, coprime_stride
+from adabatch.statistics.coordinate_shards import Sample, Shard, coprime_stride, dense
 from adabatch.statistics.reductions import DataParallel, Leaf, Workspace, reduce_scatter
 
 __all__ = ["Bucket", "buckets_of"]
@@ -52,10 +52,14 @@ class Bucket:
 
     def clear(self) -> None:
         """Forget, and free."""
+        self.forget()
         self._release()
+        self._workspace.clear()
+
+    def forget(self) -> None:
+        """Begin a new step; what is allocated is kept, and overwritten by the first group."""
         self._part = None
         self._added = [0] * len(self.shards)
-        self._workspace.clear()
 
     def add(self, number: int, gradient: Tensor, negative: bool) -> None:
         """Add a group's gradient of one leaf; the sums are reduced where FSDP2 reduces the gradients.
@@ -66,7 +70,7 @@ class Bucket:
             negative: whether the group counts negatively in the second sum.
         """
         shard = self.shards[number]
-        flat = gradient.reshape(-1).contiguous()  # an expanded gradient has a stride of 0
+        flat = dense(gradient).reshape(-1).contiguous()  # an expanded gradient has a stride of 0
         if self._whole is None:
             self._allocate(flat.device)
         for sample, sums in self._views[number]:
@@ -85,6 +89,15 @@ class Bucket:
             self._reduce()
             if every_micro_batch:
                 self._release()  # so that few parameters are whole at a time
+
+    def skip(self, number: int) -> None:
+        """Count a group in which one leaf got no gradient: its coordinates are 0."""
+        if self._whole is None:
+            self._allocate(self.shards[number].leaf.tensor.device)
+        if not self._added[number]:
+            for _, sums in self._views[number]:
+                sums.zero_()
+        self._added[number] += 1
 
     def _allocate(self, device: torch.device) -> None:
         """Make room for the sums, and keep each leaf's views of it, [sums, ranks, blocks, block]."""

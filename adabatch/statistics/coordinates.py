@@ -22,7 +22,9 @@ of each parameter. Standard deviations below about 3e-4 of a coordinate's |g_i| 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -37,9 +39,10 @@ from adabatch.moments.l1 import (
     plug_in_l1_norm,
     sum_of_standard_deviations,
 )
-from adabatch.statistics.coordinate_sums import buckets_of
+from adabatch.statistics.coordinate_sums import Bucket, buckets_of
 from adabatch.statistics.gradients import GradientStatistics
-from adabatch.statistics.groups import GroupSizes
+from adabatch.statistics.groups import GroupSizes, StepSizes
+from adabatch.statistics.reductions import Leaf
 
 __all__ = ["CoordinateStatistics"]
 
@@ -48,6 +51,9 @@ CACHED = 1 << 17
 
 STRIDE = 16
 """Of a large parameter's coordinates one in this many is looked at, unless asked otherwise."""
+
+LOST = 2.0**-10
+"""Of sums over coordinates, what may be lost where squares fall below the range of fp32."""
 
 SAMPLED, EVERY = 1 << 16, 13
 """Of a bucket with more coordinates than this, the ratios of about every 13th count as often: thousands of them,
@@ -61,6 +67,9 @@ class CoordinateStatistics(GradientStatistics):
         model: after wrapping.
         process_group: see :class:`~adabatch.statistics.GradientStatistics`.
         part_of: see :class:`~adabatch.statistics.GradientStatistics`.
+        reduction: see :class:`~adabatch.statistics.GradientStatistics`.
+        averaged: see :class:`~adabatch.statistics.GradientStatistics`.
+        idle: see :class:`~adabatch.statistics.GradientStatistics`; ``zero`` is not for ``fully_shard``.
         conservative: also estimate ||G||_1 from below, by two halves of the groups; it doubles memory and traffic.
         stride: look at every this-many-th block of 16 neighbouring coordinates of each parameter with more than
             65,536 of them, if a rank has at least that many rows, and let it count that often: memory, traffic and
@@ -68,8 +77,9 @@ class CoordinateStatistics(GradientStatistics):
             over all. The scalar moments always see everything; shares and quantiles are read from a sample.
 
     Raises:
-        ValueError: see :class:`~adabatch.statistics.GradientStatistics`; also for a stride below 1, and for
-            parameters that FSDP2 shards along another dimension than the first.
+        ValueError: see :class:`~adabatch.statistics.GradientStatistics`; also for a stride below 1, complex
+            parameters, parameters that FSDP2 shards along another dimension than the first, and ``idle="zero"``
+            under FSDP2.
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> statistics = CoordinateStatistics(model)
@@ -88,17 +98,31 @@ class CoordinateStatistics(GradientStatistics):
         part_of: Callable[[str], str] | None = None,
         conservative: bool = False,
         stride: int = STRIDE,
+        *,
+        reduction: Literal["mean", "sum"] = "mean",
+        averaged: Collection[str] = (),
+        idle: Literal["refuse", "zero"] = "refuse",
     ) -> None:
         if stride < 1:
             raise ValueError(f"the stride must be at least 1 (every coordinate), but is {stride}")
-        super().__init__(model, process_group, part_of)
+        _require_real(model)
+        self._buckets: list[Bucket] = []
+        super().__init__(model, process_group, part_of, reduction=reduction, averaged=averaged, idle=idle)
         self.conservative = conservative
-        self._buckets = buckets_of(self._leaves, self.layout, 1 + conservative, stride)
+        try:
+            _require_same_order(self._leaves, idle)
+            self._buckets = buckets_of(self._leaves, self.layout, 1 + conservative, stride)
+        except ValueError:
+            self.enable(False)
+            raise
         places = {
             shard.leaf.name: (bucket, number)
             for bucket in self._buckets
             for number, shard in enumerate(bucket.shards)
         }
+        dtypes = [shard.dtype for bucket in self._buckets for shard in bucket.shards]
+        self._least = max(torch.finfo(dtype).tiny * torch.finfo(dtype).eps for dtype in dtypes)
+        self._factor = 1.0
         self._places = [places[leaf.name] for leaf in self._leaves]
 
     def enable(self, enabled: bool = True) -> None:
@@ -111,26 +135,41 @@ class CoordinateStatistics(GradientStatistics):
         for bucket in self._buckets:
             bucket.clear()
 
+    def reset(self) -> None:
+        """Forget the micro-batches since the last finish(); see :meth:`GradientStatistics.reset`."""
+        super().reset()
+        for bucket in self._buckets:
+            bucket.forget()
+
     def _observe_coordinates(self, index: int, gradient: Tensor) -> None:
         """The hook: also add each coordinate's square, and its value with the sign of the group's half."""
         bucket, number = self._places[index]
         group = self._sizes.micro_batches * self.layout.ranks + bucket.shards[number].group
         bucket.add(number, gradient, negative=group % 2 == 1)
 
-    def _measured(self, further: Sequence[Tensor]) -> tuple[GradientMoments, list[float]]:
-        try:
-            return super()._measured(further)
-        except (RuntimeError, ValueError):  # this step is not to be mixed into the next one
-            self._forget()
-            raise
+    def _observe_idle(self, index: int) -> None:
+        """A leaf without gradient in this group: its coordinates are 0."""
+        bucket, number = self._places[index]
+        bucket.skip(number)
+
+    def _require_equal(self, step: StepSizes) -> None:
+        """Raise for groups of unequal size: squares were added before a group's size was told."""
+        if not step.equal:
+            raise ValueError(
+                "the groups of this step have unequal numbers of tokens, and coordinate-wise statistics cannot "
+                "weigh them: pack or cut the texts so that as many tokens count in every micro-batch's loss, or "
+                "use GradientStatistics (in training, a test that needs no coordinates)"
+            )
 
     def _coordinate_sums(self, sizes: GroupSizes) -> Tensor:
         groups = self.layout.ranks * sizes.micro_batches
         if groups < 2:
             self._forget()
             return self._fp64([])
-        factor = sizes.micro_batches / sizes.loss_scale  # the hooks saw gradients of scale * loss / M
-        sweep = _Sweep(groups, sizes.samples, factor, self.conservative, self._device)
+        size = sizes.samples if sizes.tokens is None else sizes.tokens
+        # Of a group's own gradient over what the hooks saw, where all groups have one size.
+        self._factor = groups / (self.layout.divisor * sizes.loss_scale)
+        sweep = _Sweep(groups, size, self._factor, self.conservative, self._device)
         for bucket in self._buckets:
             sweep.add(*bucket.finish(), every=bucket.coprime(EVERY))
         return sweep.totals()
@@ -140,6 +179,8 @@ class CoordinateStatistics(GradientStatistics):
         if not sums:
             return moments
         deviations, plug_in, conservative, *counts = sums
+        seen = float(moments.sum_of_squares) / self._factor**2
+        _require_range(seen, moments.groups, sum(counts), self._least, (deviations, plug_in))
         return CoordinateMoments(
             **vars(moments),
             sum_of_standard_deviations=deviations,
@@ -149,13 +190,60 @@ class CoordinateStatistics(GradientStatistics):
         )
 
 
+def _require_real(model: nn.Module) -> None:
+    """Raise for complex parameters: what the sign, or the deviation, of such a coordinate is, no test says."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter.is_complex():
+            raise ValueError(
+                f"{name} is complex, and coordinate-wise statistics are of real coordinates: keep its real and "
+                "imaginary part as a real parameter (torch.view_as_complex where it is used), or use "
+                "GradientStatistics"
+            )
+
+
+def _require_same_order(leaves: Sequence[Leaf], idle: str) -> None:
+    """Raise where sums are reduced while gradients come, and may come on some ranks only."""
+    sharded = next((leaf.name for leaf in leaves if leaf.wrapper is not None), None)
+    if idle == "zero" and sharded is not None:
+        raise ValueError(
+            f"{sharded} is sharded by fully_shard, whose ranks reduce coordinate-wise sums as gradients come, so "
+            "that every rank needs every gradient: leave idle='zero' out, or use GradientStatistics or "
+            "DistributedDataParallel"
+        )
+
+
+def _require_range(squares: float, groups: float, coordinates: float, least: float, sums: Sequence[float]) -> None:
+    """Raise if the groups' squares leave the range of the arithmetic that adds them coordinate by coordinate.
+
+    A coordinate loses what it has below sqrt(least) in each group, d sqrt(n least) in their sum of deviations at
+    most. That must be ``LOST`` of the groups' norms, which no sum over coordinates of absolute values is below.
+
+    Args:
+        squares: of the gradients that the hooks saw, in fp64.
+        groups: n.
+        coordinates: d.
+        least: positive number of that arithmetic.
+        sums: over the coordinates.
+    """
+    small = 0 < squares < groups * coordinates**2 * least / LOST**2
+    if not small and (not math.isfinite(squares) or all(map(math.isfinite, sums))):
+        return
+    size = math.sqrt(squares / (groups * max(coordinates, 1)))
+    wrong = "small" if small else "large"
+    raise ValueError(
+        f"gradients of about {size:.1g} in each coordinate are too {wrong} for the sums of squares that "
+        " coordinate-wise statistics keep: scale the loss, tell end_microbatch(loss_scale=...), and "
+        "divide the gradients by it before finish()"
+    )
+
+
 class _Sweep:
     """One pass over this rank's coordinates: sum of deviations, both l1 norms, and how the ratios are distributed.
 
     Args:
         groups: n.
         group_size: m.
-        factor: of a group's gradient over what its hooks saw.
+        factor: of a group's gradient over what its hooks saw, in whose range the arithmetic stays.
         conservative: whether there are sums for the conservative l1 norm.
         device: of the sums.
     """
@@ -180,14 +268,14 @@ class _Sweep:
         n, m = self._groups, self._group_size
         chunk = CACHED if mean.device.type == "cpu" else max(1, len(mean))
         for part, means in zip(values.split(chunk, 1), mean.split(chunk), strict=True):
-            means = means.to(part.dtype)
-            norms = [sum_of_standard_deviations(n, m, part[0] * self._factor**2, means), plug_in_l1_norm(means)]
+            means = means.to(part.dtype) / self._factor
+            norms = [sum_of_standard_deviations(n, m, part[0], means), plug_in_l1_norm(means)]
             if self._conservative:
-                halves = _halves(n, means, part[1] * self._factor, torch.finfo(mean.dtype).eps)
+                halves = _halves(n, means, part[1], torch.finfo(mean.dtype).eps)
                 norms.append(conservative_l1_norm(halves))
-            self._sums[: len(norms)] += torch.stack(norms).double() * weight
+            self._sums[: len(norms)] += torch.stack(norms).double() * (weight * self._factor)
         every = every if len(mean) > SAMPLED else 1
-        ratios = noise_to_gradient(n, m, values[0, ::every] * self._factor**2, mean[::every].to(values.dtype))
+        ratios = noise_to_gradient(n, m, values[0, ::every], mean[::every].to(values.dtype) / self._factor)
         counts = torch.bincount(_codes(ratios), minlength=CODES)
         self._counts += counts.double() * (weight * len(mean) / max(len(ratios), 1))
 

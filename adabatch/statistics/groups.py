@@ -80,13 +80,13 @@ class GroupSizes:
             )
         if 1 < elements < m:
             raise ValueError(
-                f"end_microbatch() was told {m} samples, but the model's inputs of this micro-batch have {elements} "
-                "elements: give the number of samples in this rank's micro-batch"
+                f"end_microbatch() was told {m} samples, but the model's inputs of this micro-batch have "
+                f"{elements} elements: give the number of samples in this rank's micro-batch"
             )
         if not (first or t is not None or elements == self.elements):
             raise ValueError(
-                f"the model's inputs have {self.elements} elements in one micro-batch of this step and {elements} in "
-                f"another, and tokens= was not told: {UNEQUAL}"
+                f"the model's inputs have {self.elements} elements in one micro-batch of this step and {elements} "
+                f"in another, and tokens= was not told: {UNEQUAL}"
             )
         self.unequal += not first and t != self.tokens
         self.micro_batches += 1

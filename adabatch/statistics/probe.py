@@ -227,7 +227,7 @@ def _place(leaf: Leaf, shard: Shard, layout: DataParallel, rank: int, values: Te
     else:
         replicas = max(layout.ranks // shard.ranks, 1)
         owned = (positions // shard.size == shard.rank) & (slots % replicas == rank // shard.ranks)
-        reduced = positions if layout.replicated else positions - shard.rank * shard.size
+        reduced = positions if shard.held_whole else positions - shard.rank * shard.size
 
     def on_device(array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(values.device)

@@ -1,4 +1,4 @@
-"""What metrics.jsonl keeps of a step."""
+"""What metrics.jsonl keeps of a step; sizes and what is per sample count samples (sequences), never tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.moments.gradient_moments import GradientMoments
-from adabatch.moments.statistic import norm_test_statistic
+from adabatch.moments.statistic import in_samples, norm_test_statistic
 from adabatch.reporting.metrics import Record
 from adabatch.schedules import Decision, MicroBatchPlan, NormTest
 from adabatch.statistics import ReducedStep
@@ -48,7 +48,7 @@ def step_record(
     }
     moments = reduced.moments
     if moments is not None and plan.groups >= 2 and decision.reason != "skipped":
-        record["noise_trace"] = moments.covariance_trace
+        record["noise_trace"] = moments.covariance_trace * moments.samples_per_unit
         record["grad_sq_norm"] = moments.squared_norm
         tested = decision.statistic is not None
         record["test_statistic"] = decision.statistic if tested else _statistic(run, moments)
@@ -58,8 +58,9 @@ def step_record(
 
 def _of_parts(moments: GradientMoments) -> Record:
     """Trace and squared norm of each part of the model, to six digits, where they were measured."""
+    per_unit = moments.samples_per_unit
     parts = {
-        name: [float(f"{value:.6g}") for value in (part.covariance_trace, part.squared_norm)]
+        name: [float(f"{value:.6g}") for value in (part.covariance_trace * per_unit, part.squared_norm)]
         for name, part in moments.parts.items()
     }
     return {"parts": parts} if parts else {}
@@ -70,7 +71,8 @@ def _statistic(run: Run, moments: GradientMoments) -> float:
     if isinstance(run.schedule, NormTest):
         return run.schedule.statistic(moments)
     schedule = run.settings.schedule
-    return float(norm_test_statistic(moments, schedule.eta, schedule.estimator))
+    statistic = norm_test_statistic(moments, schedule.eta, schedule.estimator)
+    return float(in_samples(statistic, moments, schedule.estimator))
 
 
 def _of_coordinates(moments: GradientMoments, eta: float) -> Record:
@@ -79,7 +81,7 @@ def _of_coordinates(moments: GradientMoments, eta: float) -> Record:
         return {}
     dimensions = moments.effective_dimensions
     return {
-        "sum_of_deviations": moments.sum_of_standard_deviations,
+        "sum_of_deviations": moments.sum_of_standard_deviations * math.sqrt(moments.samples_per_unit),
         "grad_l1_norm": moments.plug_in_l1_norm,
         "grad_l1_norm_conservative": moments.conservative_l1_norm,
         "noise_dimension": dimensions.noise,

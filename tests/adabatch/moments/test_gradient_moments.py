@@ -6,15 +6,19 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import sympy
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.gradient_moments import (
     GradientMoments,
+    accumulated_rounding,
     covariance_trace,
     debiased_squared_norm,
     paper_variance,
     squared_deviation,
+    sums_rounding,
+    weighted_sum_of_squares,
 )
 from adabatch.moments.hypotheses import HypothesisError
 
@@ -114,3 +118,120 @@ def test_precision_is_lost_where_nothing_is_left_of_the_difference():
     assert precision(2, 2.0, 1.0, 1e-7) == np.inf
     np.testing.assert_allclose(precision(2, np.array([2.0, 4.0]), 1.0, 1e-7), [np.inf, 2e-7])
     assert GradientMoments(2, 1, 4.0, 1.0).trace_precision == 0  # exact sums, unless something else is said
+
+
+def parts_of(kind, deviation, total):
+    """S, ||g||^2 with S - 2 ||g||^2 = deviation, and an infinite rho: floats, arrays, tensors or SymPy numbers."""
+    values = (total, (total - deviation) / 2, np.inf)
+    if kind == "float":
+        return values
+    if kind == "array":
+        return tuple(np.full(3, value) for value in values)
+    if kind == "tensor":
+        return tuple(torch.full((3,), value, dtype=torch.float64) for value in values)
+    return sympy.Integer(int(total)), sympy.Rational(int(total - deviation), 2), sympy.oo
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["float", "array", "tensor", "sympy"])
+@pytest.mark.parametrize(("deviation", "total"), [(2.0, 4.0), (0.0, 4.0), (0.0, 0.0)])
+def test_where_no_bound_is_known_the_precision_is_infinite(kind, deviation, total):
+    found = precision(2, *parts_of(kind, deviation, total))
+    assert np.array_equal(np.asarray(found, dtype=float), np.broadcast_to(np.inf, np.shape(found)))
+    assert sums_rounding(np.inf, 1e-7) == np.inf
+
+
+def test_an_infinite_rounding_of_symbols():
+    total, squared = sympy.symbols("S g2", positive=True)
+    assert precision(2, total, squared, sympy.oo) == sympy.oo
+
+
+@given(additions=st.integers(1, 2000), power=st.integers(8, 53))
+def test_rounding_that_accumulates(additions, power):
+    """k u / (1 - k u) in exact fractions; every product of k factors 1 +- u lies within it of 1."""
+    unit = Fraction(1, 2**power)
+    found = accumulated_rounding(additions, 2.0**-power)
+    if additions * unit >= 1:
+        assert found == np.inf
+        return
+    exact = additions * unit / (1 - additions * unit)
+    assert found == pytest.approx(float(exact), rel=1e-12)
+    assert (1 + 2.0**-power) ** additions - 1 <= found * (1 + 1e-9)
+    assert float(sums_rounding(found, 0.5)) == pytest.approx(float((1 + exact) ** 2 - 1 + 1), rel=1e-12)
+
+
+def test_rounding_that_accumulates_on_arrays_and_symbols():
+    np.testing.assert_array_equal(accumulated_rounding(np.array([1, 2, 3]), 0.5), [1.0, np.inf, np.inf])
+    assert accumulated_rounding(sympy.Integer(1), sympy.Rational(1, 3)) == sympy.Rational(1, 2)
+    assert accumulated_rounding(sympy.Integer(3), sympy.Rational(1, 3)) == sympy.oo
+    assert accumulated_rounding(4, np.inf) == np.inf
+
+
+def weighted(sums: np.ndarray, tokens: np.ndarray, divisor: int, samples: int | None = None) -> GradientMoments:
+    """From the groups' sums of token gradients [n, d], as a loop has them: h_j = (c / N) times the sum."""
+    total = tokens.sum()
+    backward = divisor / total * sums  # what the backward passes leave
+    reduced = backward.sum(axis=0) / divisor
+    square = weighted_sum_of_squares(len(tokens), total, divisor, ((backward**2).sum(axis=1) / tokens).sum())
+    return GradientMoments(len(tokens), total / len(tokens), square, (reduced**2).sum(), samples=samples)
+
+
+@settings(deadline=None)
+@given(
+    tokens=st.lists(st.integers(1, 10**6), min_size=2, max_size=9),
+    divisor=st.integers(1, 8),
+    d=st.integers(1, 5),
+    seed=st.integers(0, 10**6),
+)
+def test_weighted_groups_by_hand(tokens, divisor, d, seed):
+    """Weighted least squares on the groups' means: sum_j t_j ||g_j - g||^2 / (n - 1); ||g||^2 less it over N."""
+    tokens = np.array(tokens, dtype=float)
+    means = np.random.default_rng(seed).normal(size=(len(tokens), d))
+    moments = weighted(tokens[:, None] * means, tokens, divisor, samples=3)
+    mean = (tokens[:, None] * means).sum(axis=0) / tokens.sum()
+    trace = (tokens * ((means - mean) ** 2).sum(axis=1)).sum() / (len(tokens) - 1)
+    close = {"rtol": 1e-9, "atol": 1e-12 * tokens.sum() * (means**2).sum()}
+    assert np.isclose(moments.covariance_trace, trace, **close)
+    assert np.isclose(moments.squared_norm, (mean**2).sum(), rtol=1e-9)
+    assert np.isclose(moments.debiased_squared_norm, (mean**2).sum() - trace / tokens.sum(), **close)
+    assert np.isclose(moments.batch_size, tokens.sum())
+    assert np.isclose(moments.samples_per_unit, 3 / tokens.sum())
+
+
+@settings(deadline=None)
+@given(tokens=st.lists(st.integers(1, 10**6), min_size=2, max_size=40), divisor=st.integers(1, 8))
+def test_unequal_groups_without_noise_have_no_trace(tokens, divisor):
+    """Every token has the gradient (3, -4): what is left of the difference is rounding."""
+    tokens = np.array(tokens, dtype=float)
+    moments = weighted(tokens[:, None] * np.array([3.0, -4.0]), tokens, divisor)
+    assert moments.covariance_trace <= 1e-13 * 25 * tokens.sum()
+    assert moments.debiased_squared_norm == pytest.approx(25, rel=1e-13)
+
+
+def test_equal_groups_of_tokens_are_equal_groups():
+    groups = np.random.default_rng(0).normal(size=(6, 4))
+    plain, told = moments_of(groups, 2), weighted(16.0 * groups, np.full(6, 16.0), 3, samples=12)
+    assert told.sum_of_squares == pytest.approx(plain.sum_of_squares, rel=1e-13)
+    assert told.covariance_trace * told.samples_per_unit == pytest.approx(plain.covariance_trace, rel=1e-12)
+    assert told.debiased_squared_norm == pytest.approx(plain.debiased_squared_norm, rel=1e-12)
+    assert told.paper_variance == pytest.approx(plain.paper_variance, rel=1e-12)
+    assert (plain.samples, plain.samples_per_unit, told.batch_size) == (None, 1, 96)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0])
+def test_unbiased_at_log_normal_lengths(sigma):
+    """Trace 4 and ||G||^2 = 1/4 in 8 dimensions, 16 groups: both means within 1% with 5 standard errors."""
+    generator, d, repetitions = np.random.default_rng(1), 8, 120_000
+    tokens = np.maximum(1, np.exp(generator.normal(3, sigma, size=16))).round()  # drawn once; then given
+    total, gradient = tokens.sum(), np.full(d, (0.25 / d) ** 0.5)
+    # The mean of t tokens with gradients N(G, 4/d I).
+    means = gradient + generator.normal(size=(repetitions, 16, d)) * np.sqrt(4 / d / tokens)[:, None]
+    backward = tokens[:, None] * means / total
+    square = weighted_sum_of_squares(16, total, 1, ((backward**2).sum(axis=2) / tokens).sum(axis=1))
+    moments = GradientMoments(16, total / 16, square, (backward.sum(axis=1) ** 2).sum(axis=1))
+    for sample, exact in ((moments.covariance_trace, 4.0), (moments.debiased_squared_norm, 0.25)):
+        error = 5 * sample.std() / repetitions**0.5
+        assert error < 0.01 * exact  # the interval is narrow enough for the claim of 1%
+        assert abs(sample.mean() - exact) < error
+    unweighted = GradientMoments(16, total / 16, 16**2 * (backward**2).sum(axis=(1, 2)), moments.squared_norm)
+    assert unweighted.covariance_trace.mean() > 1.03 * 4.0  # what groups of unequal size do without weights

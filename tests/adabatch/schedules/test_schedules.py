@@ -80,6 +80,28 @@ def test_norm_test_asks_for_the_statistic():
     assert (decision.batch_size, decision.reason) == (64, "passed")
 
 
+@pytest.mark.parametrize("estimator", ["unbiased", "debiased", "paper"])
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_moments_in_tokens_ask_for_the_same_samples(estimator, ema):
+    """Equal groups, with and without their 50 tokens per sample: the same decisions, in samples."""
+    plain, told = (NormTest(0.3, 8, 10**6, estimator=estimator, ema=ema) for _ in range(2))
+    for noise in (0.3, 0.05, 0.2):
+        of_samples = moments(plain, noise)
+        size = 50 * of_samples.group_size
+        of_tokens = GradientMoments(2, size, of_samples.sum_of_squares, 1.0, samples=told.batch_size)
+        assert told.statistic(of_tokens) == pytest.approx(plain.statistic(of_samples), rel=1e-12)
+        first, second = plain.update(of_samples), told.update(of_tokens)
+        assert (first.batch_size, first.reason) == (second.batch_size, second.reason)
+
+
+def test_moments_in_tokens_are_of_the_samples_that_were_asked_for():
+    schedule = NormTest(eta=0.5, initial=8, maximum=1000)
+    with pytest.raises(ValueError, match="batch of 6 samples, but the schedule asked for 8"):
+        schedule.update(GradientMoments(2, 4, 4.0, 1.0, samples=6))
+    # 2 groups, 40 tokens of 8 samples: trace 20 (4 - 2) / 1 = 40, T = 40 / 0.25 = 160 tokens, which are 32 samples
+    assert schedule.update(GradientMoments(2, 20, 4.0, 1.0, samples=8)).statistic == pytest.approx(32)
+
+
 def test_a_sudden_proposal_is_limited_and_recorded():
     schedule = NormTest(eta=0.5, initial=8, maximum=1000, max_growth=4.0)
     decision = schedule.update(moments(schedule, noise=2.0))

@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 
 from adabatch.schedules import NormTest
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
-from adabatch.statistics.probe import require_equal_sizes, require_no_scaler, require_same_gradient
+from adabatch.statistics.loss_scale import require_no_scaler
 
 MICRO_BATCHES = 4
 
@@ -270,17 +270,3 @@ def test_rounding_is_not_taken_for_a_mistake():
         (sign * model(torch.ones(1, 64, dtype=torch.bfloat16)).sum() / 2).backward()
         statistics.end_microbatch(1)
     assert statistics.finish().squared_norm == pytest.approx(0.0, abs=1e-12)
-
-
-def test_the_checks_by_themselves():
-    sizes = {"groups": 4, "probe_squares": 4.0, "sum_of_squares": 40.0, "squared_norm": 9.0}
-    require_same_gradient(mean=1.0, reduced=1.2, **sizes)
-    with pytest.raises(ValueError, match=r"about 1\.5 times"):
-        require_same_gradient(mean=1.0, reduced=1.5, **sizes)
-    with pytest.raises(ValueError, match="about 2 times"):  # more than Cauchy-Schwarz allows
-        require_same_gradient(mean=1.0, reduced=1.0, **sizes | {"squared_norm": 40.0})
-    require_same_gradient(mean=math.nan, reduced=1.5, **sizes)
-    require_same_gradient(mean=1e-3, reduced=-1e-3, **sizes)  # lost in rounding
-    require_equal_sizes([2.0, 4.0, 8.0, 64.0, 0.0, 0.0], 1)
-    with pytest.raises(ValueError, match="unequal numbers of samples"):
-        require_equal_sizes([4.0, 8.0, 7.0, 25.0, 0.0, 0.0], 2)

@@ -111,8 +111,9 @@ def test_nonreentrant_checkpointing_and_two_uses_of_a_parameter_count_once():
 
 def test_two_backward_calls_in_one_micro_batch_are_refused():
     model, batch = small_model(), data(1)[0]
-    GradientStatistics(model)
+    statistics = GradientStatistics(model)
     loss_of(model, batch).backward()
+    assert statistics.enabled
     with pytest.raises(RuntimeError, match="received its gradient twice in one micro-batch: call end_microbatch"):
         loss_of(model, batch).backward()
 
@@ -131,7 +132,7 @@ def test_replaced_parameters_are_noticed():
     statistics = GradientStatistics(model)
     model[0].weight = nn.Parameter(model[0].weight.detach().clone())
     loss_of(model, batch).backward()
-    with pytest.raises(RuntimeError, match="attach again if the model's parameters were replaced"):
+    with pytest.raises(RuntimeError, match="moved or replaced after the statistics were attached; attach again"):
         statistics.end_microbatch(4)
 
 
