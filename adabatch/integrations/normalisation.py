@@ -126,8 +126,8 @@ def _compared(tokens: float, inputs: Any) -> _Finding:
     like = [shifted for shifted, count in counts.items() if abs(count - tokens) <= max(0.25, 1e-3 * count)]
     if not like:
         return _Finding(
-            problem=f"the loss is over {tokens:.4g} tokens of a micro-batch whose labels count {counts[False]}, or "
-            f"{counts[True]} if they are shifted: mark what the loss leaves out with -100 in the labels"
+            problem=f"the loss is over {tokens:.4g} tokens of a micro-batch with {counts[False]} labels "
+            f"({counts[True]} if they are shifted): mark what the loss leaves out with -100 in the labels"
         )
     return _Finding(seen=True, shifted=like[0] if len(like) == 1 else None)
 

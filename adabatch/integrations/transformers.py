@@ -340,9 +340,10 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
             )
         if (saved["unit"], saved["planned_batch"]) != (self._unit, self._planned_batch):
             raise ValueError(
-                f"the checkpoint was written with {saved['unit']} samples per micro-batch of all ranks and planned "
-                f"{saved['planned_batch']} per step, but now they are {self._unit} and {self._planned_batch}: "
-                "resume with the same ranks, per_device_train_batch_size and gradient_accumulation_steps"
+                f"the checkpoint was written with {saved['unit']} samples per micro-batch of all ranks and "
+                f"{saved['planned_batch']} per planned step, but now they are {self._unit} and "
+                f"{self._planned_batch}: resume with the same ranks, per_device_train_batch_size and "
+                "gradient_accumulation_steps"
             )
         self.schedule.load_state_dict(saved["schedule"])
         self.monitor.load_state_dict(saved["monitor"])

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from accelerate.utils import find_batch_size
 from torch import Tensor
 from transformers import Trainer
 from transformers.trainer_utils import has_length
@@ -221,6 +222,8 @@ class Windows:
         batches, items = [], None
         if wanted > 0:
             batches, items = self._plain_fetch(epoch_iterator, wanted, device)
+        if self._length is None:
+            batches, items = self._without_incomplete(batches, items, device)
         if not batches:
             self.trainer.control.should_epoch_stop = True
             return batches, items
@@ -228,6 +231,16 @@ class Windows:
         self.trainer.args.gradient_accumulation_steps = self._window
         self.owner.begin_window(batches, items)
         return batches, items
+
+    def _without_incomplete(self, batches: list[Any], items: Any, device: Any) -> tuple[list[Any], Any]:
+        """What ``dataloader_drop_last`` asks for, which the Trainer does not do for data without length."""
+        samples = int(self.trainer.state.train_batch_size)
+        whole = [
+            batch for batch in batches if "position_ids" in batch or find_batch_size(batch) in {None, samples}
+        ]
+        if len(whole) < len(batches):
+            items = self.trainer._get_num_items_in_batch(whole, device)
+        return whole, items
 
     def _step(self, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
         """``training_step``, between the owner's two calls."""
