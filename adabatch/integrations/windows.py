@@ -234,10 +234,8 @@ class Windows:
 
     def _without_incomplete(self, batches: list[Any], items: Any, device: Any) -> tuple[list[Any], Any]:
         """What ``dataloader_drop_last`` asks for, which the Trainer does not do for data without length."""
-        samples = int(self.trainer.state.train_batch_size)
-        whole = [
-            batch for batch in batches if "position_ids" in batch or find_batch_size(batch) in {None, samples}
-        ]
+        samples = {None, int(self.trainer.state.train_batch_size)}
+        whole = [batch for batch in batches if "position_ids" in batch or find_batch_size(batch) in samples]
         if len(whole) < len(batches):
             items = self.trainer._get_num_items_in_batch(whole, device)
         return whole, items
