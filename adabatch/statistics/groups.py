@@ -65,8 +65,8 @@ class GroupSizes:
         m, t = _count("samples", samples, 1), None if tokens is None else _count("tokens", tokens, 0)
         if not first and (t is None) != (self.tokens is None):
             raise ValueError(
-                "tokens= was told for some groups of this step and not for others: tell it for every group, or for "
-                "none"
+                "tokens= was told for some groups of this step and not for others: tell it for every group, or "
+                "for none"
             )
         if not (first or t is not None or m == self.samples):
             raise ValueError(

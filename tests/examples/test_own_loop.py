@@ -15,7 +15,7 @@ from adabatch.integrations.accelerate import set_accumulation
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import NormTest
 from adabatch.statistics import GradientStatistics
-from adabatch.statistics.probe import require_equal_sizes
+from adabatch.statistics.groups import GroupSizes, StepSizes
 from tests.examples.test_added_lines import documented_commands
 from tests.support.repository import ROOT, script
 
@@ -43,13 +43,14 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         "micro_batch": 8,
         "budget": 3000,
         "next_samples": next_samples,
+        "tokens_of": len,
         "loss_of": lambda model, x: (model(x) - x @ target - 2 * torch.randn(len(x), 1)).square().mean(),
         "folder": str(tmp_path),
         "language_model": trainer_callback.small_llama(),
         "texts": trainer_callback.counting_texts(64),
     }
     python = blocks("python")
-    assert len(python) == 10
+    assert len(python) == 11
     for block in python:
         if "Statistics(" in block:  # a program of its own begins
             names["model"] = nn.Linear(8, 1)
@@ -104,9 +105,10 @@ def without_gradient():
 
 
 def twice():
-    model, _ = attached()
+    model, _ = kept = attached()
     backward(model)
     backward(model)
+    assert kept
 
 
 def unequal():
@@ -115,21 +117,37 @@ def unequal():
     statistics.end_microbatch(3)
 
 
-def unequal_tokens():
-    model, statistics = attached()
-    for tokens in (8, 7):
-        backward(model)
-        statistics.end_microbatch(2, tokens=tokens)
+def unequal_inputs():
+    model, statistics = one_micro_batch()
+    backward(model, 3)
+    statistics.end_microbatch(2)
+
+
+def half_told():
+    model, statistics = one_micro_batch()
+    backward(model)
+    statistics.end_microbatch(2, tokens=2)
 
 
 def unequal_ranks():  # that ranks find it out is in tests/distributed
-    require_equal_sizes([3.0, 5.0, 4.0, 8.0, 0.0, 0.0], 2)
+    few, many = GroupSizes(), GroupSizes()
+    for sizes, count in ((few, 1), (many, 2)):
+        for _ in range(count):
+            sizes.add(2)
+    StepSizes.of([sum(pair) for pair in zip(few.sums(), many.sums(), strict=True)], ranks=2)
 
 
 def not_the_mean():
     model, statistics = one_micro_batch()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
     statistics.finish()
+
+
+def given_up():
+    model, _ = kept = one_micro_batch()
+    model.zero_grad()
+    backward(model)
+    assert kept
 
 
 def changed_scale():
@@ -139,8 +157,9 @@ def changed_scale():
 
 
 def attached_twice():
-    model, _ = attached()
+    model, _ = kept = attached()
     GradientStatistics(model)
+    assert kept
 
 
 def added_later():
@@ -206,9 +225,11 @@ RAISED_BY = {
     "trainable parameters received no gradient": without_gradient,
     "received its gradient twice": twice,
     "groups of equal size": unequal,
-    "tokens in one step": unequal_tokens,
+    "and tokens= was not told": unequal_inputs,
+    "told for some groups of this step": half_told,
     "the ranks have unequal numbers of": unequal_ranks,
     "not the mean of the groups' gradients": not_the_mean,
+    "is gone: call": given_up,
     "GradScaler multiplies losses": untold_scaler,
     "loss scales of": changed_scale,
     "other gradient statistics are attached": attached_twice,
