@@ -227,7 +227,8 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
     def end_micro_batch(self) -> None:
         """A group of the statistics."""
         assert self._statistics is not None
-        tokens = None if self._tokens is None else self._tokens[self._done]
+        # Means of micro-batches weigh alike, however long their texts are: then the unit is the sample.
+        tokens = self._micro_batch if self._tokens is None else self._tokens[self._done]
         self._statistics.end_microbatch(self._micro_batch, tokens)
         self._done += 1
 
