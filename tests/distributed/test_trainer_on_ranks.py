@@ -1,4 +1,4 @@
-"""The transformers Trainer on two ranks: data without length, padded texts, ranks that divide by their own tokens."""
+"""The transformers Trainer on two ranks: data without length, padded texts, ranks that divide by own tokens."""
 
 import os
 import tempfile
@@ -41,7 +41,7 @@ def windows_on_a_rank(rank, world_size):
     ]:
         callback = AdaptiveBatchCallback(stages(unit=MICRO_BATCH * world_size), interval=1)
         with tempfile.TemporaryDirectory() as folder:
-            trainer, steps = run(folder, callback, data=data, count=60, ddp_backend="gloo", **changes)
+            trainer, steps = run(folder, callback, data=data, count=60, max_steps=max_steps, ddp_backend="gloo")
         flat = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
         windows = [step["micro_batches"] for step in steps]
         found.append((windows, max(relative_error(step) for step in steps), flat, callback.history[-1]["samples"]))

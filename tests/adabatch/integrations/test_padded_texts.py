@@ -178,20 +178,19 @@ def test_a_loss_function_divided_by_tokens(tmp_path):
 
 
 def test_a_shift_that_the_trainer_does_not_know(tmp_path):
-    """Without loss_type the Trainer counts first labels too: the gradient is a little smaller, B_noise the same."""
+    """Without loss_type the Trainer counts first labels too: the gradient is smaller, B_noise the same."""
 
     class Unknown(Bigram):
         loss_type = None
 
     data, changes = texts(128, 1.0), {"gradient_accumulation_steps": 4}
-    known, first = train(tmp_path, Bigram(VOCABULARY), data, **changes)
-    unknown, second = train(tmp_path, Unknown(VOCABULARY), data, **changes)
+    _, first = train(tmp_path, Bigram(VOCABULARY), data, **changes)
+    _, second = train(tmp_path, Unknown(VOCABULARY), data, **changes)
     for one, other in zip(first, second, strict=True):
         assert one.batch_size == other.batch_size
         assert one.squared_norm > other.squared_norm
-        assert one.covariance_trace / one.squared_norm == pytest.approx(
-            other.covariance_trace / other.squared_norm
-        )
+        ratio = other.covariance_trace / other.squared_norm
+        assert one.covariance_trace / one.squared_norm == pytest.approx(ratio, rel=1e-4)
 
 
 def test_label_smoothing_is_divided_by_tokens(tmp_path):
