@@ -3,10 +3,10 @@
     python examples/lora_padded.py
     torchrun --nproc-per-node 2 examples/lora_padded.py --measure-only
 
-LoRA (arXiv 2106.09685) is written out: the weights are frozen, and a product of two thin matrices is added to each
-attention projection; the statistics see those alone. Lines that end in "# +" are all that adabatch adds. The Trainer
-divides losses by the tokens of the step, so that micro-batches of few and of many tokens are weighed as they should
-be, and the noise scale is in tokens.
+LoRA (arXiv 2106.09685) is written out: the weights are frozen, and a product of two thin matrices is added to
+each attention projection; the statistics see those alone. Lines that end in "# +" are all that adabatch adds. The
+Trainer divides losses by the tokens of the step, so that micro-batches of few and of many tokens are weighed as
+they should be, and the noise scale is in tokens.
 """
 
 import argparse
@@ -31,6 +31,7 @@ class LowRank(nn.Module):
         self.up = nn.Parameter(torch.zeros(linear.out_features, rank))
 
     def forward(self, x):
+        """The projection of x [..., features]."""
         return self.linear(x) + x @ self.down.T @ self.up.T
 
 
@@ -48,10 +49,8 @@ def texts_of_unequal_length(count, vocabulary=64, median=24, sigma=0.7, seed=0):
     generator = torch.Generator().manual_seed(seed)
     lengths = (median * torch.exp(sigma * torch.randn(count, generator=generator))).int().clamp(4, 128)
     starts, steps = torch.randint(vocabulary, (count,), generator=generator), 1 + torch.arange(count) % 3
-    rows = [
-        (start + step * torch.arange(n)) % vocabulary
-        for start, step, n in zip(starts, steps, lengths, strict=True)
-    ]
+    texts = zip(starts, steps, lengths, strict=True)
+    rows = [(start + step * torch.arange(length)) % vocabulary for start, step, length in texts]
     return [{"input_ids": row, "labels": row} for row in rows]
 
 

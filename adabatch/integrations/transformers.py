@@ -1,7 +1,7 @@
 """The norm test in the ``transformers`` Trainer: a callback that varies the gradient accumulation.
 
-The callback stands around the Trainer's epochs (:mod:`adabatch.integrations.windows`): it chooses how many
-micro-batches a window has, measures between the last ``backward()`` and clipping, and leaves the trainer and its
+The callback stands around the Trainer's epochs (:mod:`adabatch.integrations.windows`): it chooses the
+number of micro-batches of each window, measures between the last ``backward()`` and clipping, and leaves the trainer and its
 arguments as they were however an epoch ends. Outside of an epoch nothing is attached or changed.
 """
 

@@ -34,11 +34,7 @@ def as_launched(rank, world_size):
 def windows_on_a_rank(rank, world_size):
     as_launched(rank, world_size)
     found = []
-    for data, changes in [
-        (Stream(1000), {"max_steps": 14}),
-        (Stream(45), {"max_steps": 12}),
-        (None, {"max_steps": 20}),
-    ]:
+    for data, max_steps in [(Stream(1000), 14), (Stream(45), 12), (None, 20)]:
         callback = AdaptiveBatchCallback(stages(unit=MICRO_BATCH * world_size), interval=1)
         with tempfile.TemporaryDirectory() as folder:
             trainer, steps = run(folder, callback, data=data, count=60, max_steps=max_steps, ddp_backend="gloo")
