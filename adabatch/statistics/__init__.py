@@ -11,6 +11,7 @@ if find_spec("torch") is None:
 
 from adabatch.statistics.coordinates import CoordinateStatistics
 from adabatch.statistics.gradients import GradientStatistics, ReducedStep
+from adabatch.statistics.hooks import detach
 from adabatch.statistics.per_sample import per_sample_moments
 
-__all__ = ["CoordinateStatistics", "GradientStatistics", "ReducedStep", "per_sample_moments"]
+__all__ = ["CoordinateStatistics", "GradientStatistics", "ReducedStep", "detach", "per_sample_moments"]

@@ -91,6 +91,7 @@ class CoordinateStatistics(GradientStatistics):
     (1.7725, 4.0)
     """
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         model: nn.Module,

@@ -108,6 +108,7 @@ class GradientStatistics:
             wrapping.
     """
 
+    @torch.inference_mode(False)  # what is made here is written to in backward passes
     def __init__(
         self,
         model: nn.Module,
@@ -180,6 +181,7 @@ class GradientStatistics:
             self._hooks.remove()
         self.reset()
 
+    @torch.inference_mode(False)
     def reset(self) -> None:
         """Forget the micro-batches since the last :meth:`finish`: the step is given up.
 

@@ -207,7 +207,7 @@ def _chosen(leaves: Sequence[Leaf], layout: DataParallel, avoid: frozenset[int])
     types = [local(leaves[index].tensor).dtype for index in dense]
     common = max(types, key=types.count, default=None)
     alike = [index for index, dtype in zip(dense, types, strict=True) if dtype == common]
-    places = np.unique(np.linspace(0, len(alike) - 1, LEAVES).round().astype(int)) if alike else []
+    places = np.unique(np.linspace(0, len(alike) - 1, LEAVES).round().astype(int))[: len(alike)]
     return {alike[place]: shards[alike[place]] for place in places}
 
 
