@@ -1,8 +1,8 @@
 """The norm test in the ``transformers`` Trainer: a callback that varies the gradient accumulation.
 
 The callback stands around the Trainer's epochs (:mod:`adabatch.integrations.windows`): it chooses the
-number of micro-batches of each window, measures between the last ``backward()`` and clipping, and leaves the trainer and its
-arguments as they were however an epoch ends. Outside of an epoch nothing is attached or changed.
+number of micro-batches of each window, measures between the last ``backward()`` and clipping, and leaves the
+trainer and its arguments as they were however an epoch ends. Outside of an epoch nothing is attached or changed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate.utils import find_batch_size
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -214,6 +215,8 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
         self._batches, self._tokens = batches, None
         if by_tokens:
             self._count_tokens()
+        else:
+            _require_whole(batches, self._micro_batch)
         self._plan_end(len(batches))
 
     def begin_micro_batch(self, model: nn.Module, inputs: Any) -> None:
@@ -393,6 +396,16 @@ def _check_trainer(trainer: Trainer) -> None:
             "context and sequence parallelism divide a text among ranks, which then are not groups of their own: "
             "use data parallelism (DDP or FSDP2)"
         )
+
+
+def _require_whole(batches: list[Any], samples: int) -> None:
+    """Raise unless every micro-batch has as many samples: their means weigh alike."""
+    for size in (find_batch_size(batch) for batch in batches if "position_ids" not in batch):
+        if size not in {None, samples}:
+            raise ValueError(
+                f"a micro-batch has {size} samples, and per_device_train_batch_size is {samples}: the losses are "
+                "averaged over micro-batches, which must have as many samples; drop or fill the incomplete ones"
+            )
 
 
 def _require_equal_totals(total: float, squares: float, ranks: int) -> None:

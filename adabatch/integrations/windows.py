@@ -46,7 +46,7 @@ class Accumulation(int):
         steps.start, steps.given = start, given
         return steps
 
-    def __rmod__(self, count: float) -> Any:
+    def __rmod__(self, count: int) -> int:
         """``count % self``, which Python asks a subclass of int for first."""
         return (count - self.start) % int(self)
 

@@ -130,8 +130,16 @@ def test_means_of_micro_batches_weigh_alike_and_count_samples(tmp_path):
     assert (float(moments.batch_size), "batch_tokens" in callback.history[0]) == (16, False)
 
 
-def scaled_twice(trainer):
-    trainer.loss_is_scaled_for_ga = False
+def test_means_of_incomplete_micro_batches_are_refused(tmp_path):
+    class Uneven(Trainer):
+        def get_train_dataloader(self):
+            return [padded(texts(4, 0.3)), padded(texts(3, 0.3))]
+
+    with pytest.raises(ValueError, match="a micro-batch has 3 samples, and per_device_train_batch_size is 4"):
+        train(
+            tmp_path, Mean(VOCABULARY), texts(8, 0.3), trainer_class=Uneven, per_device_train_batch_size=4,
+            gradient_accumulation_steps=2,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
