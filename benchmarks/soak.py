@@ -51,6 +51,7 @@ def settings_for(folder: Path, steps: int, parallel: str, ranks: int) -> Setting
             "samples": steps * BATCH,
             "initial_batch": BATCH,
             "max_batch": 2 * BATCH,  # below the maximum the norm test runs at every step
+            "estimator": "debiased",
             "eta": 1e6,  # and always passes
             "micro_batch": BATCH // max(2, ranks),  # two groups
             "warmup_samples": 100,

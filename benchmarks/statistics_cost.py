@@ -2,6 +2,8 @@
 
     python benchmarks/statistics_cost.py --output benchmarks/statistics_cost.txt      # two ranks, 20M parameters
     python benchmarks/statistics_cost.py --size tiny --rounds 2                       # does it run?
+    python benchmarks/statistics_cost.py --size tiny --parallel single --rounds 30    # a small model: "own ms"
+    python benchmarks/revisions.py BEFORE AFTER --only steps                         # two revisions
     python benchmarks/statistics_cost.py --size microllama-300m --device cuda         # one GPU, bf16
 
 On the CPU: two ranks with one thread each (gloo), accumulation over two micro-batches, clipping and AdamW, a test
@@ -114,11 +116,17 @@ class OwnTime:
     def __enter__(self) -> OwnTime:
         for name in self.NAMES:
             setattr(self.statistics, name, self._timed(getattr(self.statistics, name)))
+        hooks = getattr(self.statistics, "_hooks", None)
+        if hooks is not None:  # they hold the method weakly, by themselves
+            self._held, observe = hooks._observe, self.statistics._observe
+            hooks._observe = lambda: observe
         return self
 
     def __exit__(self, *_: object) -> None:
         for name in self.NAMES:
             delattr(self.statistics, name)
+        if hasattr(self, "_held"):
+            self.statistics._hooks._observe = self._held
 
     def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:

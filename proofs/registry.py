@@ -18,6 +18,7 @@ __all__ = ["MODULES", "all_proofs", "find_proof", "proofs_of"]
 
 MODULES: tuple[str, ...] = (
     "proofs.estimators.expectations",
+    "proofs.estimators.weighted_groups",
     "proofs.adam.l1_step",
     "proofs.adam.l2_decay",
     "proofs.adam.l3_freeze",

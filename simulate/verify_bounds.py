@@ -5,12 +5,14 @@ Instance:
     where it must?
 
 Algorithm:
-    Experiments (one file each in :mod:`simulate.experiments`) -> verdicts and tables -> figures with the CSV each
-    was drawn from -> ``report.json`` and ``report.html``.
+    Settings, registries and objectives are checked (:mod:`simulate.admission`) -> experiments (one file each in
+    :mod:`simulate.experiments`) -> verdicts and tables -> figures with the CSV each was drawn from ->
+    ``report.json`` and ``report.html``.
 
 Guarantee:
     The exit code is 0 if and only if everything that should hold holds, everything that should be refuted is
-    refuted, and every negative control fails.
+    refuted, and every negative control fails. Where nothing would be checked, or not what was asked for, an error
+    says so, and nothing is written.
 
 Example:
     >>> from pathlib import Path
@@ -24,7 +26,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -34,6 +36,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from simulate.experiments.options import given_options, option, options_read
 from simulate.experiments.result import Result
 from simulate.experiments.settings import Advance, Level, Settings
 from simulate.outcomes import Outcome
@@ -41,7 +44,15 @@ from simulate.registry import Registry
 from simulate.report.contents import Report
 from simulate.report.numbers import number, ratio
 
-__all__ = ["EXPERIMENTS", "Level", "Settings", "outcome_table", "resolve", "verify_bounds"]
+__all__ = [
+    "EXPERIMENTS",
+    "Level",
+    "Settings",
+    "outcome_table",
+    "require_verdicts",
+    "resolve",
+    "verify_bounds",
+]
 
 
 @dataclass(frozen=True)
@@ -51,10 +62,19 @@ class _Experiment:
     module: str
     weight: float
 
+    @property
+    def function(self) -> Callable[[Settings, Advance], Result]:
+        """Its ``run``, imported."""
+        run: Callable[[Settings, Advance], Result] = import_module(f"simulate.experiments.{self.module}").run
+        return run
+
     def run(self, settings: Settings, advance: Advance) -> Result:
         """Import it and run it."""
-        run: Callable[[Settings, Advance], Result] = import_module(f"simulate.experiments.{self.module}").run
-        return run(settings, advance)
+        return self.function(settings, advance)
+
+    def reads(self, option: str) -> bool:
+        """Whether it reads this setting."""
+        return option in options_read(self.function)
 
 
 EXPERIMENTS: Registry[_Experiment] = Registry(
@@ -88,12 +108,15 @@ def resolve(settings: Settings) -> tuple[str, ...]:
 
     Raises:
         ValueError: for unknown names (it lists the known ones), an inadmissible (beta1, beta2, eta) (it names the
-            nearest admissible eta), numbers out of range, or an output folder that exists without ``overwrite``.
+            nearest admissible eta), numbers out of range, options that no chosen experiment reads, registries and
+            objectives that experiments cannot go by, or an output folder that exists without ``overwrite``.
     """
+    from simulate.admission import require_built_in_rules, require_objectives
     from simulate.experiments.adam.bounds import chosen_adam_settings
     from simulate.experiments.rows import chosen_objectives
     from simulate.optimizers import OPTIMIZERS
 
+    require_built_in_rules()
     for name in settings.experiments:
         if name in RENAMED:
             raise ValueError(f"experiment {name!r} was renamed: use --experiment {RENAMED[name]}")
@@ -110,11 +133,36 @@ def resolve(settings: Settings) -> tuple[str, ...]:
         raise ValueError(f"{settings.output} exists; choose another --output, or give --overwrite to replace it")
     if settings.output.exists() and not _is_replaceable(settings):
         raise ValueError(f"{settings.output} holds no earlier report; it is not replaced. Choose another --output")
-    names = tuple(name for name in settings.experiments or EXPERIMENTS if name not in without_adam)
-    if not names:
-        chosen = ", ".join(settings.experiments)
-        raise ValueError(f"nothing to run: {chosen} need --optimizer adam, or rmsprop at beta1 = 0")
+    if idle := [name for name in dict.fromkeys(settings.experiments) if name in without_adam]:
+        raise ValueError(f"nothing to run: {', '.join(idle)} need --optimizer adam, or rmsprop at beta1 = 0")
+    names = tuple(name for name in dict.fromkeys(settings.experiments or EXPERIMENTS) if name not in without_adam)
+    _require_options_read(names, settings)
+    on_grid = any(EXPERIMENTS[name].reads("objectives") for name in names)
+    require_objectives(chosen_objectives(settings) if on_grid else ())
     return names
+
+
+def _require_options_read(names: tuple[str, ...], settings: Settings) -> None:
+    """Raise ValueError for an option that would change nothing, naming the experiments that read it."""
+    for given in given_options(settings):
+        readers = [name for name in EXPERIMENTS if EXPERIMENTS[name].reads(given)]
+        _require_one_of(option(given, settings), readers, names)
+    for optimizer in settings.optimizers:
+        _require_one_of(f"--optimizer {optimizer}", _experiments_on(optimizer), names)
+
+
+def _experiments_on(optimizer: str) -> list[str]:
+    """The experiments that a choice of this optimizer has an effect on: those with theorems on it."""
+    from simulate.experiments.related_bounds import CHECKS
+
+    related = ["related-bounds"] if any(check.optimizer == optimizer for check in CHECKS) else []
+    return [*(ADAM_EXPERIMENTS if optimizer in ("adam", "rmsprop") else ()), *related]
+
+
+def _require_one_of(given: str, readers: list[str], names: tuple[str, ...]) -> None:
+    if not set(readers) & set(names):
+        used = f"it is for {', '.join(readers)}" if readers else "no experiment has a theorem on it"
+        raise ValueError(f"{given} does not apply to {', '.join(names)}: {used}")
 
 
 def _is_replaceable(settings: Settings) -> bool:
@@ -134,11 +182,14 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
         The exit code: 0 if all verdicts came out as they should, else 1.
 
     Raises:
-        ValueError: see :func:`resolve`.
+        ValueError: see :func:`resolve`, and :func:`require_verdicts`.
     """
     names = resolve(settings)
     console = _console()
     results, seconds = _run(names, settings, console)
+    require_verdicts(results, settings)
+    for note in _notes(names, results, settings):
+        console.print(note, style="yellow")
     values = asdict(settings) | {"output": str(settings.output)}
     report = Report(command, values, results, seconds, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     console.print(outcome_table(report.outcomes))
@@ -152,6 +203,37 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
         console.print(f"{len(failed)} of {len(outcomes)} verdicts did not: {'; '.join(failed)}", style="red")
     console.print(f"Report: {settings.output / 'report.html'}", soft_wrap=True)
     return 0 if report.passed else 1
+
+
+def require_verdicts(results: Sequence[Result], settings: Settings) -> None:
+    """Look for results without a verdict: nothing was checked there.
+
+    Args:
+        results: of the experiments that were run.
+        settings: what was asked for.
+
+    Raises:
+        ValueError: if there is no verdict at all, or none of an experiment that was asked for by name.
+    """
+    empty = [result for result in results if not result.outcomes]
+    if any(result.outcomes for result in results):
+        empty = [result for result in empty if result.name in settings.experiments]
+    if empty or not results:
+        reasons = [f"{result.name} ({result.unchecked or 'no case applies'})" for result in empty]
+        raise ValueError(f"nothing was checked: no verdict of {', '.join(reasons) or 'any experiment'}")
+
+
+def _notes(names: tuple[str, ...], results: Sequence[Result], settings: Settings) -> Iterator[str]:
+    """What was asked for and had no effect somewhere."""
+    skipped = [name for name in EXPERIMENTS if name not in names and not settings.experiments]
+    if skipped:
+        yield f"Left out, as they need --optimizer adam or rmsprop: {', '.join(skipped)}."
+    for given in given_options(settings):
+        if others := [name for name in names if not EXPERIMENTS[name].reads(given)]:
+            yield f"{option(given, settings)} has no effect on {', '.join(others)}."
+    for result in results:
+        if result.unchecked:
+            yield f"No verdict: {result.unchecked} ({result.name})."
 
 
 def _console() -> Console:

@@ -29,7 +29,8 @@ def ablate(
 ) -> None:
     """Which settings of the norm test jump to the largest batch, which never grow, and which adapt.
 
-    eta is crossed with one other setting at a time. Stopped and started again, it resumes where it was.
+    eta is crossed with one other setting at a time; points that never grow in expectation are left out. Stopped
+    and started again, it resumes where it was.
     """
     from adabatch.experiments.ablation.ablate import ablate as execute
     from adabatch.experiments.request import Request

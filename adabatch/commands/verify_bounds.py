@@ -29,7 +29,8 @@ def verify_bounds(
 ) -> None:
     """Measured gradient norms against the theorems' bounds, with refutations and negative controls.
 
-    Exit code 1 if a verdict does not come out as it should.
+    Exit code 1 if a verdict does not come out as it should; 2, and no report, where nothing would be checked, an
+    option applies to no chosen experiment, or an objective's gradient, L or infimum disagrees with its values.
     """
     from simulate.experiments.settings import Level, Settings
     from simulate.verify_bounds import verify_bounds as verify

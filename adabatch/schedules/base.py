@@ -12,9 +12,13 @@ from adabatch.schedules.rounding import MultipleOf, Rounding
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
     from adabatch.moments.gradient_moments import GradientMoments
 
-__all__ = ["BatchSizeSchedule", "Decision", "Reason"]
+__all__ = ["BatchSizeSchedule", "Decision", "NeverGrowsError", "Reason"]
 
 Reason = Literal["scheduled", "grow", "passed", "unresolved", "not tested", "skipped"]
+
+
+class NeverGrowsError(ValueError):
+    """Options with which a schedule that is there to grow the batch never does, in expectation."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,10 @@ class BatchSizeSchedule(ABC):
         """Round the next batch and all later ones to what can be realised, in place of ``multiple_of``."""
         self.rounding = rounding
         self.batch_size = rounding.round_up(self.batch_size)
+
+    def require_growth(self, groups: int) -> None:
+        """Raise :class:`NeverGrowsError` if a batch of n groups (ranks x micro-batches) never grows."""
+        del groups  # only tests depend on them
 
     @property
     def needs_moments(self) -> bool:

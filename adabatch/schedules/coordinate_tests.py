@@ -32,8 +32,8 @@ class L1NormTest(_OnCoordinates):
     if that is above b.
 
     Args:
-        eta: > 0. With the plug-in denominator the measured ratio saturates near 1.25 when noise dominates, so that
-            eta above about 0.9 never asks for more.
+        eta: from 1e-6 to 1e6. With the plug-in denominator the measured ratio saturates near sqrt(pi/2) = 1.25
+            where Gaussian noise dominates, so that eta above that hardly ever asks for more.
         initial: first batch.
         maximum: cap.
         multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
@@ -94,7 +94,7 @@ class CoordinateTest(_OnCoordinates):
     for: the next batch is what that quantile of sigma_i^2 / g_i^2 needs, to 1%.
 
     Args:
-        eta: > 0.
+        eta: from 1e-6 to 1e6.
         initial: first batch.
         maximum: cap.
         multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.

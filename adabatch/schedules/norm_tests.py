@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from adabatch.schedules.base import BatchSizeSchedule, Decision, Reason
+from adabatch.schedules.base import BatchSizeSchedule, Decision, NeverGrowsError, Reason
 from adabatch.schedules.registry import RunContext, register
 
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # numpy, which the command's options need not wait for
 
 __all__ = ["NormTest", "NormTestOptions", "register_test"]
 
+
+SMALLEST_ETA, LARGEST_ETA = 1e-6, 1e6
+"""Beyond these no gradient makes a test that is neither at the maximum at once nor passed for ever."""
 
 T = TypeVar("T", bound="type[NormTest]")
 
@@ -42,7 +45,8 @@ class NormTestOptions:
     deviations; coordinate asks that a share of the coordinates meet it. The last two keep and communicate squares
     of all gradients on test steps (--test-interval)."""
     eta: float = 0.8
-    """norm-test: relative error of the gradient asked for; smaller asks for larger batches."""
+    """norm-test: relative error of the gradient asked for; smaller asks for larger batches. The unbiased estimator
+    needs eta below 1: from there on it never grows the batch."""
     estimator: Literal["paper", "unbiased", "debiased"] = "unbiased"
     """norm-test, scalar: which variance and squared norm are compared."""
     l1_denominator: Literal["plug-in", "conservative"] = "plug-in"
@@ -70,8 +74,9 @@ class NormTest(BatchSizeSchedule):
     b and T count samples, also where the moments count tokens.
 
     Args:
-        eta: > 0. With the ``unbiased`` estimator b stops growing near B_noise (1/eta^2 - 1), with ``debiased``
-            near B_noise / eta^2, where B_noise = tr Sigma / ||G||^2 is the simple noise scale.
+        eta: from 1e-6 to 1e6. With the ``unbiased`` estimator, which needs eta < 1, b stops growing near
+            B_noise (1/eta^2 - 1), with ``debiased`` near B_noise / eta^2, where B_noise = tr Sigma / ||G||^2 is
+            the simple noise scale; with ``paper`` below (n - 1) / eta^2, n the number of groups.
         initial: first batch.
         maximum: cap.
         multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
@@ -86,8 +91,8 @@ class NormTest(BatchSizeSchedule):
         unresolved: how often the denominator was not positive, so that b stayed.
 
     Raises:
-        ValueError: for eta <= 0, an unknown estimator, test_interval < 1, ema outside [0, 1), max_growth neither 0
-            nor above 1, initial > maximum.
+        ValueError: for eta out of range, an unknown estimator, test_interval < 1, ema outside [0, 1), max_growth
+            neither 0 nor above 1, initial > maximum.
 
     >>> from adabatch.moments.gradient_moments import GradientMoments
     >>> schedule = NormTest(eta=0.5, initial=6, maximum=64)
@@ -113,6 +118,11 @@ class NormTest(BatchSizeSchedule):
 
         if not (eta > 0 and math.isfinite(eta)):
             raise ValueError(f"eta must be a positive number, but is {eta}: take --eta between about 0.05 and 1")
+        if not SMALLEST_ETA <= eta <= LARGEST_ETA:
+            raise ValueError(
+                f"eta must be from {SMALLEST_ETA:g} to {LARGEST_ETA:g}, but is {eta:g}: take --eta between about "
+                "0.05 and 1; smaller asks for the maximum at once, larger never for more"
+            )
         if estimator not in list(Estimator):
             known = ", ".join(Estimator)
             raise ValueError(f"the estimator {estimator!r} is not known: take one of {known} (--estimator)")
@@ -132,12 +142,44 @@ class NormTest(BatchSizeSchedule):
         self.test_interval, self.ema = test_interval, ema
         self.average_variance = self.average_squared_norm = 0.0
         self.unresolved = 0
+        self._require_level()
+
+    def _require_level(self) -> None:
+        """Raise unless the batch grows below some B_noise; ``paper`` has a level of its own (require_growth)."""
+        from adabatch.moments.noise_scale import stationary_batch_size
+
+        scalar = self.estimator != "paper" and not self.needs_coordinates
+        if scalar and stationary_batch_size(1.0, self.eta, self.estimator) <= 0:
+            raise NeverGrowsError(
+                f"the unbiased test at eta {self.eta:g} passes at any batch in expectation: it stops growing "
+                "at B_noise (1/eta^2 - 1), which is positive below 1 only: take --eta below 1, or --estimator "
+                "debiased, which stops at B_noise / eta^2"
+            )
+
+    def require_growth(self, groups: int) -> None:
+        """Raise :class:`~adabatch.schedules.base.NeverGrowsError` where ``paper`` saturates at or below b."""
+        from adabatch.moments.noise_scale import saturation_level
+
+        if self.estimator != "paper":
+            return
+        level = saturation_level(self.eta, groups)
+        if level <= self.batch_size < self.maximum:
+            raise NeverGrowsError(
+                f"the published test (--estimator paper) at eta {self.eta:g} asks for less than (n - 1)/eta^2 = "
+                f"{level:.4g} samples in expectation, n = {groups} groups, and the batch is {self.batch_size} "
+                f"already: take --eta below {math.sqrt((groups - 1) / self.batch_size):.3g}, more groups (ranks x "
+                "micro-batches: lower --micro-batch), or --estimator unbiased"
+            )
 
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> NormTest:
-        """From a run's settings: the test that they name."""
+        """From a run's settings: the test that they name.
+
+        Raises:
+            ValueError: for options out of range, and for a first test when the budget is spent.
+        """
         test = _TESTS[settings.test]
-        return test(
+        schedule = test(
             eta=settings.eta,
             initial=settings.initial_batch,
             maximum=settings.max_batch,
@@ -146,6 +188,13 @@ class NormTest(BatchSizeSchedule):
             max_growth=settings.max_growth,
             **test._own_options(settings),
         )
+        if settings.test_interval > 1 and context.samples <= settings.test_interval * settings.initial_batch:
+            raise NeverGrowsError(
+                f"no test comes before the end: the first one is after {settings.test_interval} steps of "
+                f"{settings.initial_batch} samples, and the budget is {context.samples}: lower --test-interval or "
+                "raise --samples"
+            )
+        return schedule
 
     @classmethod
     def _own_options(cls, settings: Any) -> dict[str, Any]:
@@ -175,7 +224,7 @@ class NormTest(BatchSizeSchedule):
             self.unresolved += 1
         # Past 2^53 a float has no next integer; the cap is below that in any case.
         proposal: int = next_batch_size(min(statistic, 2.0**53), self.batch_size)
-        limit = math.ceil(self.max_growth * self.batch_size) or proposal
+        limit = math.ceil(min(self.max_growth * self.batch_size, 2.0**53)) or proposal
         limited = limit < min(proposal, self.maximum)
         return Decision(min(proposal, limit), proposal, reason, statistic, limited)
 
@@ -214,6 +263,8 @@ class NormTest(BatchSizeSchedule):
                 f"the gradient moments are not finite (sum of squares {moments.sum_of_squares}, squared norm "
                 f"{moments.squared_norm}): skip the optimizer step and call skip() in place of update()"
             )
+        if self.steps + 1 == self.test_interval:  # the first test
+            self.require_growth(moments.groups)
         samples = moments.batch_size if moments.samples is None else moments.samples
         if samples != self.batch_size:
             raise ValueError(

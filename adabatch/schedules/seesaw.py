@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adabatch.schedules.base import BatchSizeSchedule, Decision
+from adabatch.schedules.base import BatchSizeSchedule, Decision, NeverGrowsError
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.registry import RunContext, register
 
@@ -65,8 +65,17 @@ class Seesaw(BatchSizeSchedule):
 
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> Seesaw:
-        """From a run's settings."""
+        """From a run's settings.
+
+        Raises:
+            ValueError: for a factor by which the learning rate never falls.
+        """
         cuts = context.learning_rate().cuts(settings.seesaw_factor)
+        if not cuts:
+            raise NeverGrowsError(
+                f"the learning rate never falls by the factor {settings.seesaw_factor:g} within the budget, so "
+                "that Seesaw never grows the batch: lower --seesaw-factor or --min-lr"
+            )
         return cls(settings.initial_batch, settings.max_batch, cuts, settings.seesaw_factor)
 
     def learning_rate(self, rates: LearningRate) -> float:

@@ -51,7 +51,7 @@ class Stagewise(BatchSizeSchedule):
                 f"{len(batch_sizes)} batch sizes for {len(fractions)} stages: give one batch size per fraction "
                 "(--stage-batches 32,64,128, --stage-fractions)"
             )
-        if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        if not (min(fractions) > 0 and abs(sum(fractions) - 1) <= 1e-6):  # NaN too
             raise ValueError(
                 f"the stages' fractions {list(fractions)} add up to {sum(fractions):g}: they must be positive and "
                 "add up to 1 (such as 0.025,0.025,0.95)"

@@ -10,8 +10,10 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
@@ -178,6 +180,57 @@ class Shard:
         else:
             flat = dense(local(like(parameter.grad, parameter))).reshape(-1)
         return flat[self.rank * self.size :][: self.size] if self.held_whole else flat
+
+
+def counted_positions(
+    leaf: Leaf, layout: DataParallel, positions: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which coordinates this rank counts in the reduced gradient, each one data-parallel rank's.
+
+    Unlike :class:`Shard` it knows parameters that FSDP2 shards along any dimension.
+
+    Args:
+        leaf: the parameter.
+        layout: of the ranks.
+        positions: of coordinates in the flat gradient of the leaf, this tensor-parallel rank's own.
+
+    Returns:
+        Whether this rank counts each; and where those that it counts are in its flat part of the reduced gradient.
+
+    >>> weight = torch.zeros(2, 3)
+    >>> counted_positions(Leaf("weight", weight, weight), DataParallel(), np.array([1, 5]))
+    (array([ True,  True]), array([1, 5]))
+    """
+    shape = list(local(leaf.tensor).shape)
+    counted, index = np.ones(len(positions), dtype=bool), list(np.unravel_index(positions, shape or [1]))
+    copies, copy = 1, 0
+    for ranks, rank, dimension in _divisions(leaf, layout):
+        if dimension is None:
+            copies, copy = copies * ranks, copy * ranks + rank
+        else:
+            size = -(-shape[dimension] // ranks)
+            counted &= index[dimension] // size == rank
+            index[dimension] = index[dimension] - rank * size
+            shape[dimension] = min(size, max(shape[dimension] - rank * size, 0))
+    counted &= np.arange(len(positions)) % copies == copy
+    if not counted.any():  # a rank with no row at all has no shape to speak of
+        return counted, np.zeros(0, dtype=np.int64)
+    own = tuple(along[counted] for along in index)
+    return counted, np.ravel_multi_index(own, shape or [1]).astype(np.int64)
+
+
+def _divisions(leaf: Leaf, layout: DataParallel) -> list[tuple[int, int, int | None]]:
+    """(ranks, this one's number, the dimension that is sharded, None for copies) of data-parallel groups."""
+    parameter = leaf.parameter
+    if not isinstance(parameter, DTensor) or leaf.wrapper is None:
+        return [(dist.get_world_size(group), dist.get_rank(group), None) for group in layout.data_parallel_groups]
+    mesh, place = parameter.device_mesh, parameter.device_mesh.get_coordinate()
+    assert place is not None
+    divided = mesh.ndim - _dimensions(leaf.tensor)
+    return [
+        (size, position, getattr(placement, "dim", None))
+        for size, position, placement in zip(mesh.shape, place, parameter.placements, strict=True)
+    ][:divided]
 
 
 def coprime_stride(stride: int, size: int) -> int:

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adabatch.statistics.coordinate_shards import Shard
+from adabatch.statistics.coordinate_shards import counted_positions
 from adabatch.statistics.norms import local
 from adabatch.statistics.reductions import DataParallel, Leaf, like
 
@@ -64,6 +64,9 @@ class _Place:
 class Probe:
     """The coordinates that are followed, and their sums over this rank's groups.
 
+    A few parameters are followed in each step, and others in the next, until all have been: what is wrong with
+    one parameter alone shows as well.
+
     Args:
         leaves: of the model.
         layout: of the ranks.
@@ -79,51 +82,81 @@ class Probe:
         avoid: frozenset[int] = frozenset(),
     ) -> None:
         self._divisor = layout.divisor
-        chosen = _chosen(leaves, layout, avoid)
-        self.names = [leaves[index].name for index in chosen for _ in range(COORDINATES)]
-        dtype = local(leaves[next(iter(chosen))].tensor).dtype if chosen else torch.float32
-        self._values = torch.zeros(len(self.names), dtype=dtype.to_real(), device=device)
-        rank = max((shard.group for shard in chosen.values()), default=0)
-        self._places = {
-            index: _place(leaves[index], shard, layout, rank, self._values, number * COORDINATES)
-            for number, (index, shard) in enumerate(chosen.items())
-        }
+        self._rounds = [_Round(leaves, chosen, layout, device) for chosen in _rounds(leaves, avoid)]
+        self._step = 0
+        self._told = self._round
         self.clear()
+
+    @property
+    def _round(self) -> _Round:
+        """What is followed in this step."""
+        return self._rounds[self._step % len(self._rounds)]
+
+    @property
+    def names(self) -> list[str]:
+        """The parameter of each coordinate of the last :meth:`totals`."""
+        return self._told.names
 
     def clear(self) -> None:
         """Begin a new step."""
-        self._values.zero_()
-        self._sums = torch.zeros(2, len(self.names), dtype=torch.float64, device=self._values.device)
+        values = self._round.values.zero_()
+        self._sums = torch.zeros(2, len(values), dtype=torch.float64, device=values.device)
 
     def underflow(self, groups: int) -> float:
         """What underflow can do to a coordinate's mean at most: a smallest normal number in each addition."""
-        return (groups + DIVISIONS) * torch.finfo(self._values.dtype).tiny
+        return (groups + DIVISIONS) * torch.finfo(self._told.values.dtype).tiny
 
     def take(self, index: int, gradient: Tensor) -> None:
         """A group's gradient of one leaf, this rank's own part."""
-        place = self._places.get(index)
+        place = self._round.places.get(index)
         if place is not None:
             torch.take(_real(gradient), place.positions, out=place.slots)
 
     def skip(self, index: int) -> None:
         """A leaf that got no gradient in this group."""
-        place = self._places.get(index)
+        place = self._round.places.get(index)
         if place is not None:
             place.slots.zero_()
 
     def end_group(self) -> None:
         """Add the group's values, and their absolute values."""
-        self._sums += torch.stack([self._values, self._values.abs()])
+        values = self._round.values
+        self._sums += torch.stack([values, values.abs()])
 
     def totals(self, loss_scale: float) -> Tensor:
         """This rank's part of what :func:`require_mean` compares, [3, coordinates], fp64."""
         reduced = torch.zeros_like(self._sums[0])
-        for place in self._places.values():
+        for place in self._round.places.values():
             gradient = place.leaf.parameter.grad
             if gradient is not None and len(place.owned):
                 own = _real(local(like(gradient, place.leaf.parameter)))
                 reduced[place.owned] = torch.take(own, place.reduced).to(torch.float64)
-        return torch.cat([self._sums / (loss_scale * self._divisor), reduced.unsqueeze(0)])
+        totals = torch.cat([self._sums / (loss_scale * self._divisor), reduced.unsqueeze(0)])
+        self._told = self._round
+        self._step += 1  # on every rank alike: each is about to add its totals to the others'
+        self.clear()
+        return totals
+
+
+class _Round:
+    """The leaves that are followed in one step.
+
+    Attributes:
+        names: of each coordinate's parameter.
+        values: of the coordinates in the present group.
+        places: of the leaves' coordinates, by the leaf's number.
+    """
+
+    def __init__(
+        self, leaves: Sequence[Leaf], chosen: Sequence[int], layout: DataParallel, device: torch.device
+    ) -> None:
+        self.names = [leaves[index].name for index in chosen for _ in range(COORDINATES)]
+        dtype = local(leaves[chosen[0]].tensor).dtype
+        self.values = torch.zeros(len(self.names), dtype=dtype.to_real(), device=device)
+        self.places = {
+            index: _place(leaves[index], layout, self.values, number * COORDINATES)
+            for number, index in enumerate(chosen)
+        }
 
 
 def require_mean(
@@ -195,45 +228,34 @@ ADVICE = (
 )
 
 
-def _chosen(leaves: Sequence[Leaf], layout: DataParallel, avoid: frozenset[int]) -> dict[int, Shard]:
-    """Leaves of one type spread over the model, with how they are divided over ranks."""
-    shards: dict[int, Shard] = {}
-    for index, leaf in enumerate(leaves):
-        try:
-            shards[index] = Shard.of(leaf, layout)
-        except ValueError:  # FSDP2 shards it along another dimension than the first
-            continue
-    dense = [index for index in shards if index not in avoid] or list(shards)
-    types = [local(leaves[index].tensor).dtype for index in dense]
-    common = max(types, key=types.count, default=None)
-    alike = [index for index, dtype in zip(dense, types, strict=True) if dtype == common]
-    places = np.unique(np.linspace(0, len(alike) - 1, LEAVES).round().astype(int))[: len(alike)]
-    return {alike[place]: shards[alike[place]] for place in places}
+def _rounds(leaves: Sequence[Leaf], avoid: frozenset[int]) -> list[list[int]]:
+    """All leaves, a few of one type in each round, spread over the model."""
+    by_type: dict[torch.dtype, list[int]] = {}
+    for index in [index for index in range(len(leaves)) if index not in avoid] or range(len(leaves)):
+        by_type.setdefault(local(leaves[index].tensor).dtype, []).append(index)
+    rounds: list[list[int]] = []
+    for alike in sorted(by_type.values(), key=len, reverse=True):
+        count = -(-len(alike) // LEAVES)
+        rounds += [alike[first::count] for first in range(count)]
+    return rounds
 
 
-def _place(leaf: Leaf, shard: Shard, layout: DataParallel, rank: int, values: Tensor, start: int) -> _Place:
+def _place(leaf: Leaf, layout: DataParallel, values: Tensor, start: int) -> _Place:
     """Coordinates spread over this rank's part of a leaf, and those of them whose reduced value it tells.
 
-    ``rank`` is the data-parallel one, ``values`` the probe's vector, ``start`` the leaf's first place in it.
+    ``values`` is the round's vector, ``start`` the leaf's first place in it.
     """
     size = local(leaf.tensor).numel()
     count = min(COORDINATES, size)
     step = _coprime(max(size // max(count, 1), 1), size)
     positions = np.arange(count, dtype=np.int64) * step
-    slots = np.arange(start, start + count, dtype=np.int64)
-    if shard.ranks == 1:  # every data-parallel rank has all of it
-        owned = slots % layout.ranks == rank
-        reduced = positions
-    else:
-        replicas = max(layout.ranks // shard.ranks, 1)
-        owned = (positions // shard.size == shard.rank) & (slots % replicas == rank // shard.ranks)
-        reduced = positions if shard.held_whole else positions - shard.rank * shard.size
+    owned, reduced = counted_positions(leaf, layout, positions)
 
     def on_device(array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(values.device)
 
-    own = on_device(slots[owned]), on_device(reduced[owned])
-    return _Place(leaf, values[start : start + count], on_device(positions), *own)
+    slots = on_device(np.arange(start, start + count, dtype=np.int64)[owned])
+    return _Place(leaf, values[start : start + count], on_device(positions), slots, on_device(reduced))
 
 
 def _coprime(step: int, size: int) -> int:

@@ -157,6 +157,8 @@ def _check_batches(settings: Settings, schedule: BatchSizeSchedule, ranks: int, 
             f"batch of {schedule.batch_size} in micro-batches of {settings.schedule.micro_batch} on {ranks} rank "
             f"makes {groups}: add --ranks, lower --micro-batch or raise --initial-batch"
         )
+    if not resumed:
+        schedule.require_growth(groups)
     scaling = settings.optimizer.lr_scaling
     if schedule.learning_rate_scaling and scaling not in ("none", schedule.learning_rate_scaling):
         raise ValueError(

@@ -101,6 +101,7 @@ class Result:
         summary: what was run and what is seen, in a few plain sentences.
         outcomes: on the statements it bears on.
         tables: by the name of the figure drawn from it; other tables are only written as CSV.
+        unchecked: on what no verdict could be given, and why; empty if on everything there is one.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Result:
     summary: str
     outcomes: Sequence[Outcome]
     tables: Mapping[str, Table] = field(default_factory=dict)
+    unchecked: str = ""
 
 
 def _plain(value: Any) -> Any:

@@ -74,13 +74,17 @@ FULL = (*DEFAULT, AdamSetting(0.0, 0.5, 0.7), AdamSetting(0.0, 0.999, 0.9), Adam
 def chosen_settings(settings: Settings) -> tuple[AdamSetting, ...]:
     """The level's settings, or the one that was asked for, its missing parts taken from (0.9, 0.95), eta 0.2.
 
+    Of RMSProp alone a missing beta1 is 0.
+
     Raises:
         HypothesisError: if neither theorem covers what was asked for; it names the nearest admissible eta.
     """
-    given = {name: value for name in ("beta1", "beta2", "eta") if (value := getattr(settings, name)) is not None}
+    asked = {"beta1": settings.beta1, "beta2": settings.beta2, "eta": settings.eta}
+    given = {name: value for name, value in asked.items() if value is not None}
     if not given:
         return settings.by_level(QUICK, DEFAULT, FULL)
-    setting = replace(AdamSetting(0.9, 0.95, 0.2), **given)
+    without_momentum = "rmsprop" in settings.optimizers and "adam" not in settings.optimizers
+    setting = replace(AdamSetting(0.0 if without_momentum else 0.9, 0.95, 0.2), **given)
     require_applicable(setting.beta1, setting.beta2, setting.eta)
     return (setting,)
 
@@ -94,7 +98,7 @@ def chosen_objectives(settings: Settings) -> tuple[str, ...]:
     quick = ("geman-mcclure", "rastrigin", "pseudo-huber")
     default = (*quick, "xy-chain", "regression", "network")
     full = (*default, "noisy-regression", "quadratic")
-    names = settings.objectives or settings.by_level(quick, default, full)
+    names = tuple(dict.fromkeys(settings.objectives)) or settings.by_level(quick, default, full)
     for name in names:
         _ = OBJECTIVES[name]
     return names

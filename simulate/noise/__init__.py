@@ -49,4 +49,6 @@ NOISES: Registry[Callable[..., Noise]] = Registry(
         "finite-sum": FiniteSumBatches,
     },
 )
-"""Noise by name; the values take their settings as keywords."""
+"""Noise by name; the values take their settings as keywords.
+
+They are what the theorems assume: ``verify-bounds`` refuses to run where one was added, replaced or removed."""

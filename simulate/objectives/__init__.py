@@ -1,5 +1,9 @@
 """Synthetic smooth objectives, batched over seeds: gradients, L and infimum are proven, not fitted.
 
+An objective of your own is a subclass of :class:`Objective` whose numbers are float64, under a name of its own in
+:data:`OBJECTIVES`; ``--objective`` then takes it. Before it is run, its gradient, smoothness and infimum are
+compared with its values (:mod:`simulate.consistency`), and what disagrees is refused.
+
 Example:
     >>> objective = OBJECTIVES["geman-mcclure"](dimension=3)
     >>> objective.gradient(objective.start()[None]).shape
@@ -50,4 +54,7 @@ KINDS: tuple[type[Objective], ...] = (
 )
 
 OBJECTIVES: Registry[Callable[..., Objective]] = Registry("objective", {kind.name: kind for kind in KINDS})
-"""Objectives by name; the values take ``dimension`` and their own parameters, all with defaults."""
+"""Objectives by name; the values take ``dimension`` and their own parameters, all with defaults.
+
+Add to it, for example ``OBJECTIVES["steep"] = functools.partial(Quadratic, condition=1e4)``; where a built-in one
+was replaced, ``verify-bounds`` refuses to run."""

@@ -52,4 +52,6 @@ __all__ = [
 OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry(
     "optimizer", {kind.name: kind for kind in (Adam, AdamW, RMSProp, SGD, AdaGrad)}
 )
-"""Optimizers by name; the values take ``step_size`` and their own settings."""
+"""Optimizers by name; the values take ``step_size`` and their own settings.
+
+A theorem is on one of these: ``verify-bounds`` refuses to run where one was added, replaced or removed."""

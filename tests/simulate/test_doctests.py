@@ -6,19 +6,22 @@ import pkgutil
 
 import pytest
 
+import simulate.consistency
 import simulate.noise
 import simulate.objectives
 import simulate.optimizers
 
-CORE = ["rates", "registry", "running_sums", "streams", "trajectory"]
+CORE = ["experiments.options", "rates", "registry", "running_sums", "streams", "trajectory"]
 MODULES = [f"simulate.{name}" for name in CORE] + [
     module.name
-    for package in (simulate.noise, simulate.objectives, simulate.optimizers)
+    for package in (simulate.consistency, simulate.noise, simulate.objectives, simulate.optimizers)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
 ]
 
 
-@pytest.mark.parametrize("name", [*MODULES, "simulate.noise", "simulate.objectives", "simulate.optimizers"])
+@pytest.mark.parametrize(
+    "name", [*MODULES, "simulate.consistency", "simulate.noise", "simulate.objectives", "simulate.optimizers"]
+)
 def test_examples(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 

@@ -6,8 +6,10 @@ import pytest
 
 from simulate import verify_bounds as module
 from simulate.experiments.adam.theorems import BOUNDS, theorem_1_bounds
+from simulate.experiments.result import Result
 from simulate.experiments.settings import Level
-from simulate.verify_bounds import EXPERIMENTS, Settings, resolve, verify_bounds
+from simulate.outcomes import Assertion, Outcome
+from simulate.verify_bounds import EXPERIMENTS, Settings, require_verdicts, resolve, verify_bounds
 
 
 def _settings(tmp_path, **more):
@@ -97,6 +99,22 @@ def test_bad_input_is_found_before_anything_runs(tmp_path, monkeypatch, given, m
     with pytest.raises(ValueError, match=message):
         verify_bounds(_settings(tmp_path, **{"experiments": (), **given}))
     assert not (tmp_path / "out").exists()
+
+
+def test_results_without_a_verdict_are_an_error():
+    full = Result("bounds", "", "", [Outcome("claim", "1 <= 2", (Assertion("claim", 1.0, "<=", 2.0),))])
+    empty = Result("slopes", "", "", [], unchecked="no slope on quadratic")
+    require_verdicts([full], Settings())
+    require_verdicts([full, empty], Settings())  # of all experiments; the note about it is printed
+    require_verdicts([full], Settings(experiments=("bounds",)))
+    for results, asked, message in (
+        ([], (), "no verdict of any experiment"),
+        ([empty], (), r"no verdict of slopes \(no slope on quadratic\)"),
+        ([full, empty], ("bounds", "slopes"), r"no verdict of slopes \(no slope on quadratic\)"),
+        ([Result("bounds", "", "", [])], ("bounds",), r"no verdict of bounds \(no case applies\)"),
+    ):
+        with pytest.raises(ValueError, match=f"^nothing was checked: {message}$"):
+            require_verdicts(results, Settings(experiments=asked))
 
 
 def test_all_experiments_are_run_unless_some_are_asked_for(tmp_path):

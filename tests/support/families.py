@@ -16,6 +16,8 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from tests.support.tiny_model import LENGTH, Dimensions, TinyModel
+
 VOCABULARY, CLASSES, SAMPLES = 64, 4, 4
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -108,3 +110,11 @@ FAMILIES = {
     "BERT": Family(bert, lambda g: (*tokens(g), labels(g)), class_loss, blocks),
     "ViT": Family(vit, lambda g: (torch.randn(SAMPLES, 1, 8, 8, generator=g), labels(g)), class_loss, blocks),
 }
+
+TENSOR_PARALLEL = Family(
+    lambda: TinyModel(False),
+    lambda g: (torch.randint(Dimensions.vocabulary, (SAMPLES, LENGTH), generator=g),),
+    lambda model, batch: model(batch[0]),
+    blocks,
+)
+"""What :func:`~tests.support.tiny_model.tensor_parallel` has a plan for."""

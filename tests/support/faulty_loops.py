@@ -6,8 +6,8 @@ changes one thing of the right loop. :func:`outcomes` executes all of them on a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.statistics import GradientStatistics
-from tests.support.families import FAMILIES, SAMPLES, Family
+from tests.support.families import FAMILIES, SAMPLES, TENSOR_PARALLEL, Family
+from tests.support.tiny_model import tensor_parallel
 
 MICRO_BATCHES = 3
 
@@ -36,6 +37,7 @@ class Wrapping:
         by_hand: (family, wrapped model) -> the names of the parameters that the loop averages itself.
         every: whether gradients are synchronised after each micro-batch, not the last one only.
         data_parallel: J.
+        families: of models.
     """
 
     wrap: Callable[[Family, nn.Module, int], nn.Module]
@@ -45,6 +47,7 @@ class Wrapping:
     by_hand: Callable[[Family, nn.Module], list[str]] = lambda family, model: []
     every: bool = False
     data_parallel: int = 2
+    families: Mapping[str, Family] = field(default_factory=lambda: FAMILIES)
 
 
 @dataclass
@@ -75,6 +78,9 @@ class Loop:
         if fault != "not averaged by hand":
             self._average()
         scale(self.wrapped, self._factor(fault))
+        if fault in ONE_OF:
+            parameters = list(self.wrapped.parameters())
+            parameters[ONE_OF.index(fault) * (len(parameters) - 1) // 2].grad.mul_(0.5)
         return statistics.finish()
 
     def _synchronised(self, fault: str) -> set[int]:
@@ -113,13 +119,17 @@ def scale(model: nn.Module, factor: float) -> None:
             parameter.grad.mul_(factor)
 
 
+ONE_OF = ("the first parameter halved", "a middle parameter halved", "the last parameter halved")
+ROUNDS = 6
+"""Steps until each parameter of the families has been followed."""
+
 SCALES = {
     "clipped to .5 of the norm": 0.5,
     "clipped to .9 of the norm": 0.9,
     "clipped to .99 of the norm": 0.99,
     "scaled by 1.5": 1.5,
 }
-LOCAL = (*SCALES, "stale")
+LOCAL = (*SCALES, "stale", *ONE_OF)
 ON_RANKS = (*LOCAL, "summed over ranks")
 SYNCHRONISED = (*ON_RANKS, "never synchronised", "synchronised too early")
 
@@ -136,17 +146,20 @@ def outcome(family: Family, wrapping: Wrapping, fault: str) -> str:
         if fault == "stale":
             loop.step(statistics, "")
         loop.step(statistics, fault)
+        for _ in range(ROUNDS - 1 if fault in ("", *ONE_OF) else 0):
+            wrapped.zero_grad()
+            loop.step(statistics, fault)
     except (ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
 
 
-def outcomes(rank: int, world_size: int, name: str, families: tuple[str, ...]) -> dict[tuple[str, str], str]:
+def outcomes(rank: int, world_size: int, name: str) -> dict[tuple[str, str], str]:
     """:func:`outcome` of the right loop ("") and of each fault, for each family."""
     wrapping = WRAPPINGS[name]
     return {
-        (family, fault): outcome(FAMILIES[family], wrapping, fault)
-        for family in families
+        (name, fault): outcome(family, wrapping, fault)
+        for name, family in wrapping.families.items()
         for fault in ("", *wrapping.faults)
     }
 
@@ -189,6 +202,12 @@ def one_layer_replicated(family: Family, model: nn.Module, ranks: int) -> nn.Mod
 def hybrid(family: Family, model: nn.Module, ranks: int) -> nn.Module:
     mesh = init_device_mesh("cpu", (2, ranks // 2), mesh_dim_names=("replicate", "shard"))
     return on_mesh(model, family.layers(model), mesh)
+
+
+def sharded_tensor_parallel(family: Family, model: nn.Module, ranks: int) -> nn.Module:
+    mesh = init_device_mesh("cpu", (ranks // 2, 2), mesh_dim_names=("data", "tensor"))
+    tensor_parallel(model, mesh["tensor"], sequence_parallel=False)
+    return on_mesh(model, family.layers(model), mesh["data"])
 
 
 def unchanged(family: Family, model: nn.Module, ranks: int) -> nn.Module:
@@ -244,4 +263,7 @@ WRAPPINGS = {
         outside_layers,
     ),
     "hybrid sharding": Wrapping(hybrid, 4, SYNCHRONISED, data_parallel=4),
+    "FSDP2 x tensor parallel": Wrapping(
+        sharded_tensor_parallel, 4, SYNCHRONISED, families={"causal LM in fp64": TENSOR_PARALLEL}
+    ),
 }

@@ -10,6 +10,7 @@ from adabatch.experiments.ablation.grid import Blocks, point_name, point_setting
 from adabatch.experiments.ablation.report import Ablation, PointResult, write_ablation
 from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun
+from adabatch.schedules.base import NeverGrowsError
 from adabatch.settings import Settings, overlay
 from adabatch.training.checks import check_settings
 
@@ -61,12 +62,23 @@ def _chosen_blocks(base: Settings, vary: Sequence[str]) -> Blocks:
 def runs_by_point(
     base: Settings, blocks: Blocks, etas: Sequence[float], seeds: Sequence[int], folder: Path
 ) -> dict[str, list[ExperimentRun]]:
-    """The runs of every point, a list over seeds; a point in several blocks comes once."""
+    """The runs of every point, a list over seeds; a point in several blocks comes once.
+
+    Points whose test never grows in expectation are left out.
+
+    Raises:
+        ValueError: for settings that cannot be trained, and if no point is left.
+    """
     levels = [overrides for levels in blocks.values() for overrides in levels.values()]
     every = [point_settings(base, eta, overrides) for overrides in levels for eta in etas]
     points = {point_name(settings): settings for settings in every}
-    for settings in points.values():
-        check_settings(settings, base.parallel.ranks)
+    for name, settings in list(points.items()):
+        try:
+            check_settings(settings, base.parallel.ranks)
+        except NeverGrowsError:  # the report says what an empty cell is
+            if len(points) == 1:
+                raise
+            del points[name]
 
     def run(name: str, seed: int) -> ExperimentRun:
         return ExperimentRun(f"{name}/seed-{seed}", folder, partial(overlay, points[name], {"seed": seed}))

@@ -26,7 +26,8 @@ __all__ = ["Ablation", "PointResult", "heat_maps", "write_ablation"]
 
 DEFINITION = (
     f"jumps: at the largest batch within the first {AT_ONCE:.0%} of the samples, or by at most {FEW_INCREASES} "
-    "increases; never grows: still the first batch at the end; adapts: anything between."
+    "increases; never grows: still the first batch at the end; adapts: anything between. "
+    "Empty: not finished, or left out since it never grows in expectation."
 )
 
 

@@ -75,12 +75,12 @@ def chosen_adam_settings(settings: Settings) -> tuple[AdamSetting, ...]:
     """
     chosen = chosen_settings(settings)
     wanted = settings.optimizers or ("adam", "rmsprop")
+    if "rmsprop" in settings.optimizers and settings.beta1:
+        raise ValueError(
+            f"rmsprop has no momentum: --beta1 must be 0, not {settings.beta1:g}, or give --optimizer adam instead"
+        )
     if "adam" in wanted:
         return chosen
-    if "rmsprop" in wanted and settings.beta1:
-        raise ValueError(
-            f"rmsprop has no momentum: --beta1 must be 0, not {settings.beta1:g}, or add --optimizer adam"
-        )
     return tuple(setting for setting in chosen if setting.beta1 == 0) if "rmsprop" in wanted else ()
 
 
@@ -89,11 +89,13 @@ class _Grid:
     """Rows of one objective, and the step sizes that each theorem would choose.
 
     Attributes:
+        name: of the objective in the registry.
         objective: of the runs.
         rows: settings with step size and v_0.
         own: a theorem's own step size for a setting that it covers.
     """
 
+    name: str
     objective: Objective
     rows: Sequence[Row]
     own: Mapping[tuple[str, AdamSetting], float]
@@ -108,7 +110,7 @@ def _grid(name: str, adam_settings: Sequence[AdamSetting], steps: int, settings:
         for row in own_rows(theorem, objective, adam_settings, steps):
             own[theorem, row.setting] = row.step_size
             rows += [Row(row.setting, row.step_size * f, v0) for f in factors for v0 in INITIAL_SECOND_MOMENTS]
-    return _Grid(objective, rows, own)
+    return _Grid(name, objective, rows, own)
 
 
 def _cases(grid: _Grid, noise: str, variant: Variant, steps: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -119,7 +121,7 @@ def _cases(grid: _Grid, noise: str, variant: Variant, steps: int, seeds: Sequenc
     bounds = {theorem: bound(objective, grid.rows, trajectory.steps, variant) for theorem, bound in BOUNDS.items()}
     return [
         {
-            "objective": objective.name,
+            "objective": grid.name,
             "noise": noise,
             "variant": variant.name,
             "setting": row.setting.label,

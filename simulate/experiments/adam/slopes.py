@@ -101,6 +101,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             "convergence": Table.of_rows(row for curve in curves for row in _rows(curve)),
             "slopes": _slopes(curves),
         },
+        unchecked=_unchecked(curves),
     )
 
 
@@ -156,6 +157,15 @@ def _pre_asymptotic(curves: Sequence[Curve]) -> str:
         if curve.pre_asymptotic:
             flagged.setdefault(curve.setting.label, []).append(curve.objective)
     return "; ".join(f"{label} on {', '.join(names)}" for label, names in flagged.items()) or "none"
+
+
+def _unchecked(curves: Sequence[Curve]) -> str:
+    """Of which objectives no slope is asserted."""
+    names = dict.fromkeys(curve.objective for curve in curves)
+    for curve in curves:
+        if not curve.pre_asymptotic:
+            names.pop(curve.objective, None)
+    return f"no slope on {', '.join(names)}, where runs are too short; take more --steps" if names else ""
 
 
 def _outcomes(curves: Sequence[Curve], own_setting: bool = False) -> list[Outcome]:

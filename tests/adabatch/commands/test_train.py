@@ -35,6 +35,9 @@ def texts(tmp_path):
     [
         ("--eta 0", "eta must be a positive number, but is 0.0"),
         ("--eta -1", "eta must be a positive number"),
+        ("--eta 1", "take --eta below 1, or --estimator debiased"),
+        ("--eta 1e200", "from 1e-06 to 1e+06, but is 1e+200"),
+        ("--estimator paper --eta 2", "take --eta below 0.866, more groups"),
         ("--initial-batch 8 --max-batch 4", "maximum batch 4 is below the initial batch 8"),
         ("--parallel fsdp --ranks 3", "cannot be made from 3 ranks x micro-batches of 1: take a multiple of 3"),
         ("--initial-batch 6 --micro-batch 4", "take a multiple of 4, such as 4 or 8"),

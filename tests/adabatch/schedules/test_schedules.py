@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import (
     Constant,
+    CoordinateTest,
     Decision,
+    L1NormTest,
     LinearRamp,
     MicroBatching,
     MicroBatchPlan,
@@ -19,6 +21,7 @@ from adabatch.schedules import (
     Seesaw,
     Stagewise,
 )
+from adabatch.schedules.base import NeverGrowsError
 
 layouts = st.builds(MicroBatching, st.integers(1, 64), st.integers(1, 16), st.integers(1, 64))
 
@@ -217,6 +220,18 @@ def test_a_skipped_step_counts_its_samples_and_keeps_the_batch():
     [
         (lambda: NormTest(0.0, 4, 8), "eta must be a positive number"),
         (lambda: NormTest(math.nan, 4, 8), "eta must be a positive number"),
+        (lambda: NormTest(1e-200, 4, 8), "from 1e-06 to 1e[+]06, but is 1e-200"),
+        (lambda: NormTest(1e200, 4, 8, estimator="debiased"), "from 1e-06 to 1e[+]06, but is 1e[+]200"),
+        (
+            lambda: NormTest(1.0, 4, 8),
+            "unbiased test at eta 1 passes at any batch.*take --eta below 1",
+        ),
+        (lambda: NormTest(2.0, 4, 8), "or --estimator debiased"),
+        (lambda: NormTest(0.5, 4, 8, max_growth=math.nan), "above 1, or 0 for none, but is nan"),
+        (lambda: NormTest(0.5, 4, 8, ema=math.nan), r"in \[0, 1\)"),
+        (lambda: L1NormTest(1e-7, 4, 8), "from 1e-06 to 1e[+]06"),
+        (lambda: CoordinateTest(0.5, 4, 8, quantile=0.0), "between 0 and 1, but is 0.0"),
+        (lambda: Stagewise([1, 2], [0.5, math.nan], 10), "add up to 1"),
         (lambda: NormTest(0.5, 4, 8, estimator="best"), "take one of paper, unbiased, debiased"),
         (lambda: NormTest(0.5, 4, 8, test_interval=0), "at least 1 step"),
         (lambda: NormTest(0.5, 4, 8, ema=1.0), r"in \[0, 1\)"),
@@ -236,6 +251,38 @@ def test_a_skipped_step_counts_its_samples_and_keeps_the_batch():
 def test_bad_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_estimators_that_grow_at_eta_above_1():
+    """B_noise / eta^2 is positive for any eta; the other tests have no such level."""
+    for schedule in (NormTest(2.0, 4, 8, estimator="debiased"), L1NormTest(1.2, 4, 8), CoordinateTest(1.5, 4, 8)):
+        assert schedule.needs_moments
+
+
+@given(groups=st.integers(2, 50), size=st.integers(1, 50), share=st.floats(0.2, 5.0))
+def test_the_published_test_is_refused_where_it_saturates_below_the_batch(groups, size, share):
+    batch = groups * size
+    eta = share * math.sqrt((groups - 1) / batch)  # at share 1 the level (n - 1) / eta^2 is the batch
+    schedule = NormTest(eta, batch, batch + 1, estimator="paper")
+    if abs(share - 1) < 1e-9:
+        return
+    # Noise without gradient: S - n ||g||^2 = (n - 1) tr / m and ||g||^2 = tr / b, at tr = b.
+    expected = GradientMoments(groups, size, groups + groups * (groups - 1), 1.0)
+    assert (schedule.statistic(expected) > batch) == (share < 1)
+    if share < 1:
+        schedule.require_growth(groups)
+        assert schedule.update(expected).reason == "grow"
+        return
+    for refused in (lambda: schedule.require_growth(groups), lambda: schedule.update(expected)):
+        with pytest.raises(NeverGrowsError, match=rf"n = {groups} groups, and the batch is {batch} already"):
+            refused()
+    NormTest(eta, batch, batch, estimator="paper").require_growth(groups)  # asked not to grow
+    NormTest(0.5, batch, batch + 1).require_growth(groups)
+
+
+def test_a_growth_limit_beyond_all_numbers_is_none():
+    schedule = NormTest(eta=0.5, initial=8, maximum=1000, max_growth=1e308)
+    assert schedule.update(moments(schedule, noise=2.0)) == Decision(64, 64, "grow", pytest.approx(64))
 
 
 def test_moments_of_another_batch_and_missing_or_broken_moments():

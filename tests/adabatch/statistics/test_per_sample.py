@@ -1,6 +1,7 @@
 """Per-sample moments against a loop over samples, on models of several kinds."""
 
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -156,3 +157,148 @@ def test_bad_input(arguments, message):
 def test_a_chunk_of_nothing():
     with pytest.raises(ValueError, match="at least 1 sample at a time, but chunk is 0"):
         per_sample_moments(Classifier(), classification_loss, *images_and_labels(2), chunk=0)
+
+
+def nested_loss(model, batch, weights):
+    images, labels = batch["pair"]
+    assert batch["mask"] is None
+    losses = nn.functional.cross_entropy(model(images), labels, reduction="none")
+    return (weights[0] * losses).mean()
+
+
+@pytest.mark.parametrize("chunk", [2, 5])
+def test_samples_in_dictionaries_and_tuples(chunk):
+    model, (images, labels) = Classifier(), images_and_labels(5)
+    weights = torch.linspace(1, 2, 5, dtype=torch.float64)
+    rows = looped(
+        model,
+        lambda model, x, y, w: nested_loss(model, {"pair": (x, y), "mask": None}, [w]),
+        images,
+        labels,
+        weights,
+    )
+    nested = {"pair": (images, labels), "mask": None}
+    agree(per_sample_moments(model, nested_loss, nested, [weights], chunk=chunk), rows, 1e-13)
+
+
+class Buffers(nn.Module):
+    """Buffers of whole numbers: one that is read, a counter that every call raises, and batch statistics."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.linear, self.norm = nn.Linear(4, 3), nn.BatchNorm1d(3)
+        self.register_buffer("order", torch.tensor([2, 0, 3, 1]))
+        self.register_buffer("calls", torch.tensor(7))
+        self.norm.running_var.fill_(3.0)
+        self.double().eval()
+
+    def forward(self, x):
+        self.calls += 1
+        return self.norm(self.linear(x[:, self.order]))
+
+
+def test_buffers_of_whole_numbers_are_read_and_stay():
+    model, samples = Buffers(), images_and_labels(6)
+    moments = per_sample_moments(model, classification_loss, *samples, chunk=4)
+    assert int(model.calls) == 7
+    assert int(model.norm.num_batches_tracked) == 0
+    agree(moments, looped(model, classification_loss, *samples), 1e-13)
+
+
+def test_complex_parameters_count_both_parts():
+    torch.manual_seed(3)
+    model = nn.Linear(4, 3, dtype=torch.complex128)
+    images, _ = images_and_labels(5)
+
+    def loss(model, x):
+        return model(x.to(torch.complex128)).abs().square().mean()
+
+    rows = []
+    for index in range(5):
+        gradients = torch.autograd.grad(loss(model, images[index : index + 1]), list(model.parameters()))
+        rows.append(torch.cat([torch.view_as_real(gradient).reshape(-1) for gradient in gradients]))
+    agree(per_sample_moments(model, loss, images, chunk=2), torch.stack(rows).numpy(), 1e-13)
+    with pytest.raises(ValueError, match="weight is complex, and coordinate-wise moments are of real"):
+        per_sample_moments(model, loss, images, coordinates=True)
+
+
+def test_dropout_draws_for_each_sample():
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(400, 1, bias=False)).double()
+    moments = per_sample_moments(model, lambda model, x: model(x).mean(), torch.ones(6, 400, dtype=torch.float64))
+    # Gradients are masks times 2: of 6 * 400 squares about half are 4, and masks differ.
+    assert moments.sum_of_squares == pytest.approx(6 * 400 * 2, rel=0.1)
+    assert moments.squared_norm < 0.8 * moments.sum_of_squares / 6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
+def test_tiny_and_huge_gradients(dtype, scale):
+    model, (images, labels) = Classifier().to(dtype), images_and_labels(5)
+    images = images.to(dtype)
+
+    def loss(model, x, y):
+        return scale * classification_loss(model, x, y)
+
+    rows = looped(model, loss, images, labels)
+    agree(per_sample_moments(model, loss, images, labels), rows, 1e-4 if dtype == torch.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_gradients_whose_squares_leave_fp64_are_refused(scale):
+    with pytest.raises(ValueError, match="whose squares leave fp64's range: scale the loss"):
+        per_sample_moments(Classifier(), lambda *batch: scale * classification_loss(*batch), *images_and_labels(3))
+    moments = per_sample_moments(
+        Classifier(), lambda *batch: 0.0 * classification_loss(*batch), *images_and_labels(3)
+    )
+    assert moments.sum_of_squares == 0  # nothing was lost
+    moments = per_sample_moments(
+        Classifier(), lambda *batch: float("nan") * classification_loss(*batch), *images_and_labels(3)
+    )
+    assert np.isnan(moments.sum_of_squares)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.BatchNorm1d(3), "is a BatchNorm1d whose statistics depend on other samples"),
+        (nn.BatchNorm1d(3, track_running_stats=False).eval(), "is a BatchNorm1d whose statistics depend"),
+        (nn.Embedding(5, 3, sparse=True), "sparse gradients, of which no sample's own can be taken"),
+    ],
+)
+def test_modules_without_a_gradient_for_each_sample(module, message):
+    model = nn.ModuleDict({"first": nn.Linear(4, 3), "second": module})
+    with pytest.raises(ValueError, match=f"second.*{message}"):
+        per_sample_moments(model, lambda model, x: model["second"](model["first"](x)).mean(), torch.ones(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ((torch.tensor(1.0),), "a tensor without dimensions was given"),
+        ((torch.ones(2, 4), [1, 2]), "a int was given"),
+        (({"x": torch.ones(2, 4), "y": torch.ones(3)},), r"\[2, 3\] samples"),
+        ((None,), r"with \[\] samples"),
+    ],
+)
+def test_samples_that_are_none(samples, message):
+    with pytest.raises(ValueError, match=message):
+        per_sample_moments(nn.Linear(4, 1), lambda model, *batch: model(batch[0]).mean(), *samples)
+
+
+def test_a_loss_without_a_mean():
+    with pytest.raises(ValueError, match=r"the loss of one sample has the shape \(1, 1\): give a loss"):
+        per_sample_moments(nn.Linear(4, 1), lambda model, x: model(x), torch.ones(2, 4))
+
+
+def test_the_claimed_rounding_holds_for_sums_whose_roundings_go_one_way():
+    """Many equal squares: (1 + 2^-27)^2 is rounded, and so is every partial sum."""
+    count, size = 3, 50_000
+    model = nn.Linear(size, 1, bias=False).double()
+    value = 1 + 2.0**-27 + 2.0**-40
+    batch = torch.full((count, size), value, dtype=torch.float64)
+    moments = per_sample_moments(model, lambda model, x: model(x).mean(), batch)
+    exact = Fraction(value) ** 2 * count * size
+    error = abs(Fraction(moments.sum_of_squares) - exact) / exact
+    assert error <= moments.rounding / 2  # both sums have this part of it
+    assert moments.rounding < 1e-12

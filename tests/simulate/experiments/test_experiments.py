@@ -13,6 +13,7 @@ from simulate.experiments.adam.theorems import BOUNDS, own_rows, theorem_1_bound
 from simulate.experiments.adam_sharp import sharpness
 from simulate.experiments.audit import published_theorem
 from simulate.experiments.estimators import batch_demand, bias
+from simulate.experiments.options import options_read
 from simulate.experiments.other_optimizers import rmsprop, sign_descent
 from simulate.experiments.rows import (
     AdamSetting,
@@ -39,26 +40,46 @@ from theory.guarantee import adam_guarantee
 from theory.problem import AdamParameters
 from theory.training.scalar_divergence import simulate as simulate_path
 
-QUICK = Settings(level=Level.QUICK)
+FIELDS = {item.name for item in dataclasses.fields(Settings)}
+READ: set[str] = set()
+"""Settings that were read since it was cleared."""
+
+
+class Recording(Settings):
+    """Settings that note which of them are read."""
+
+    def __getattribute__(self, name):
+        READ.update({name} & FIELDS)
+        return super().__getattribute__(name)
+
+
+QUICK = Recording(level=Level.QUICK)
 USUAL = AdamSetting(0.9, 0.95, 0.2)
 
 
 @functools.cache
 def quick(name):
-    """The quick run of an experiment, and the fractions of work it reported."""
+    """The quick run of an experiment, the fractions of work it reported, and the settings that it read."""
     fractions = []
-    return EXPERIMENTS[name].run(QUICK, fractions.append), tuple(fractions)
+    READ.clear()
+    result = EXPERIMENTS[name].run(QUICK, fractions.append)
+    return result, tuple(fractions), frozenset(READ)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_quick_run_comes_out_as_it_should(name):
-    result, fractions = quick(name)
+    result, fractions, _ = quick(name)
     assert result.name == name
     assert result.outcomes
     for outcome in result.outcomes:
         assert outcome.as_expected, (outcome.name, str(outcome.headline), [str(c) for c in outcome.supporting])
     assert sum(fractions) == pytest.approx(1.0)
     assert all(len(table) > 0 for table in result.tables.values())
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_options_derived_from_the_code_are_those_that_a_run_reads(name):
+    assert options_read(EXPERIMENTS[name].function) == quick(name)[2]
 
 
 def test_every_figure_has_an_experiment_and_names_are_unique():
@@ -361,8 +382,26 @@ def test_optimizers_select_their_theorems():
     assert names == ["SGD", "SGD, sharp case", "AdaGrad"]
     assert bounds.chosen_adam_settings(only) == ()
     assert all(s.beta1 == 0 for s in bounds.chosen_adam_settings(Settings(optimizers=("rmsprop",))))
-    with pytest.raises(ValueError, match=r"rmsprop has no momentum: --beta1 must be 0, not 0\.5"):
-        bounds.chosen_adam_settings(Settings(optimizers=("rmsprop",), beta1=0.5))
+    for optimizers in (("rmsprop",), ("rmsprop", "adam")):
+        with pytest.raises(ValueError, match=r"rmsprop has no momentum: --beta1 must be 0, not 0\.5"):
+            bounds.chosen_adam_settings(Settings(optimizers=optimizers, beta1=0.5))
+    assert bounds.chosen_adam_settings(Settings(optimizers=("rmsprop",), eta=0.3)) == (AdamSetting(0, 0.95, 0.3),)
+
+
+def test_a_check_of_one_objective_is_left_out_where_others_are_asked_for():
+    def names(*objectives):
+        asked = Settings(level=Level.QUICK, objectives=objectives, optimizers=("sgd",), steps=16, seeds=1)
+        return [v.name for v in related_bounds.run(asked, lambda _: None).outcomes]
+
+    assert names() == names("quadratic") == ["SGD", "SGD, sharp case"]
+    assert names("rastrigin") == ["SGD"]
+
+
+def test_an_objective_is_asked_for_once():
+    assert chosen_objectives(Settings(objectives=("quadratic", "rastrigin", "quadratic"))) == (
+        "quadratic",
+        "rastrigin",
+    )
 
 
 def test_sampled_moments_are_those_of_the_groups():

@@ -12,6 +12,7 @@ from adabatch.experiments.ablation.ablate import runs_by_point
 from adabatch.experiments.ablation.behaviour import Behaviour, behaviour, reached_at
 from adabatch.experiments.ablation.grid import point_name, point_settings, standard_blocks
 from adabatch.experiments.ablation.report import Ablation, PointResult, heat_maps, write_ablation
+from adabatch.schedules.base import NeverGrowsError
 from adabatch.settings import load_settings
 
 BASE = load_settings("ablation")
@@ -98,7 +99,15 @@ def test_a_point_of_several_blocks_is_run_once_per_seed(tmp_path):
     both = runs["unbiased-eta-0.8-interval-1-max-128-micro-4"]
     assert [run.resolved().data.seed for run in both] == [3, 5]
     assert [run.folder.name for run in both] == ["seed-3", "seed-5"]
-    assert len(runs) == 1 + 3 + 2 + 2 + 3
+    assert len(runs) == 1 + 2 + 2 + 2 + 3  # without the published estimator, which saturates at 4.7
+
+
+def test_a_point_that_never_grows_is_left_out(tmp_path):
+    blocks = {"estimator": standard_blocks(BASE)["estimator"]}
+    runs = runs_by_point(BASE, blocks, (1.0,), (0,), tmp_path)
+    assert [name.split("-")[0] for name in runs] == ["debiased", "l1"]
+    with pytest.raises(NeverGrowsError, match="take --eta below 1"):
+        runs_by_point(BASE, {"test interval": {"1": {}}}, (1.0, 2.0), (0,), tmp_path)
 
 
 def test_result_of_two_seeds():

@@ -1,0 +1,56 @@
+"""What a record keeps of a step: per sample, in whichever unit the moments are."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adabatch.moments.coordinate_moments import CoordinateMoments, RatioHistogram
+from adabatch.moments.gradient_moments import GradientMoments
+from adabatch.schedules import Constant, Decision, MicroBatchPlan, NormTest
+from adabatch.statistics import ReducedStep
+from adabatch.training.records import step_record
+
+TOKENS = 50
+"""Of each sample."""
+
+
+def record(moments: GradientMoments, schedule: Any, estimator: str) -> dict[str, Any]:
+    """Of a step on 8 samples in 4 groups that was not tested."""
+    settings = SimpleNamespace(
+        data=SimpleNamespace(sequence_length=TOKENS), schedule=SimpleNamespace(eta=0.5, estimator=estimator)
+    )
+    run: Any = SimpleNamespace(
+        settings=settings,
+        schedule=schedule,
+        samples=8,
+        memory=SimpleNamespace(limit=None),
+        guard=SimpleNamespace(skipped=0),
+    )
+    reduced = ReducedStep(moments, 2.0, [])
+    return step_record(run, MicroBatchPlan(2, 2, 2), 1.0, 1e-3, reduced, Decision(8, 8, "not tested"), 1.0)
+
+
+@pytest.mark.parametrize("schedule", [Constant(8), NormTest(0.5, 8, 8)], ids=["constant", "norm test"])
+@pytest.mark.parametrize("estimator", ["paper", "unbiased", "debiased"])
+def test_records_count_samples_where_the_moments_count_tokens(schedule, estimator):
+    parts = {"a": GradientMoments(4, 2, 5.0, 1.0), "b": GradientMoments(4, 2, 5.0, 1.0)}
+    of_samples = GradientMoments(4, 2, 10.0, 2.0, parts=parts)
+    in_tokens = {name: GradientMoments(4, 2 * TOKENS, 5.0, 1.0) for name in parts}
+    of_tokens = GradientMoments(4, 2 * TOKENS, 10.0, 2.0, samples=8, parts=in_tokens)
+    expected, found = record(of_samples, schedule, estimator), record(of_tokens, schedule, estimator)
+    one = [pytest.approx(2 / 3, rel=1e-5), 1.0]
+    assert found.pop("parts") == expected.pop("parts") == {"a": one, "b": one}
+    assert found == pytest.approx(expected)
+    assert found["noise_trace"] == pytest.approx(2 * (10 - 4 * 2) / 3)  # m (S - n ||g||^2) / (n - 1)
+
+
+def test_deviations_are_of_one_sample():
+    """The variance of the mean of 50 tokens is a 50th of one token's, whose deviations sum up to 7."""
+    common = {"plug_in_l1_norm": 1.0, "conservative_l1_norm": None, "ratios": RatioHistogram.of(np.array([1.0]))}
+    of_tokens = CoordinateMoments(4, 2 * TOKENS, 10.0, 2.0, samples=8, sum_of_standard_deviations=7.0, **common)
+    found = record(of_tokens, Constant(8), "unbiased")
+    assert found["sum_of_deviations"] == pytest.approx(7.0 / TOKENS**0.5)
