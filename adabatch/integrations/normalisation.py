@@ -142,8 +142,8 @@ def _misnormalised(scaled: bool, ratio: float) -> str:
         return (
             "the loss does not depend on num_items_in_batch, and the Trainer, which believes it does, divides it "
             "by nothing: the gradient would grow with the accumulation; set accepts_loss_kwargs = False on the "
-            "model before the Trainer is built, or loss_is_scaled_for_ga = False on the Trainer for a compute_loss "
-            "of your own"
+            "model before the Trainer is built, or loss_is_scaled_for_ga = False on the Trainer for a "
+            "compute_loss of your own"
         )
     return (
         "only a part of the loss is divided by num_items_in_batch, and the rest of it (an auxiliary loss, as of "
