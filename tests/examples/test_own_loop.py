@@ -211,13 +211,14 @@ def mid_window():
 
 
 def other_callback():
-    from adabatch.integrations.transformers import AdaptiveBatchCallback
+    from types import SimpleNamespace
 
-    callback = AdaptiveBatchCallback(interval=1)
-    callback._statistics = type("Statistics", (), {"end_microbatch": lambda self, samples: None})()
-    callback._micro_batch, callback._window, callback._done, callback._seen = 2, 1, 0, 0
-    callback.on_substep_end(None, None, None)
-    callback.on_substep_end(None, None, None)
+    from adabatch.integrations.windows import Accumulation, Windows
+
+    args = SimpleNamespace(gradient_accumulation_steps=3)
+    windows = Windows.__new__(Windows)
+    windows.trainer, windows._window = SimpleNamespace(args=args), Accumulation(2)
+    windows._require_own_window()
 
 
 RAISED_BY = {
