@@ -31,7 +31,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 from typing import Any, Literal, SupportsIndex
 
@@ -362,7 +362,7 @@ class GradientStatistics:
         )
         step = StepSizes.of(counted.tolist(), self.layout.world_size, self.layout.tensor_parallel)
         self._require_equal(step)
-        rounding = self._mean_rounding(sizes.micro_batches, accumulation)
+        rounding = _mean_rounding(sizes.micro_batches, accumulation, self.layout.world_size, self._reduction)
         moments = self._moments(step, squares, norms, rounding)
         mean, absolute, reduced = probed.reshape(3, -1)
         require_mean(self._probe.names, mean, absolute, reduced, rounding, self._probe.underflow(step.groups))
@@ -415,13 +415,6 @@ class GradientStatistics:
                 "were attached: attach again after adding, replacing, freezing or unfreezing parameters"
             )
 
-    def _mean_rounding(self, micro_batches: int, accumulation: float) -> float:
-        """q: what rounding does to the mean at most, relative to the groups' mean absolute value."""
-        own = accumulated_rounding(micro_batches, accumulation)
-        ranks = self.layout.world_size
-        over_ranks = accumulated_rounding(ranks + DIVISIONS, self._reduction) if ranks > 1 else 0.0
-        return float((1 + own) * (1 + over_ranks) - 1)
-
     def _moments(
         self, step: StepSizes, squares: NDArray[np.float64], norms: NDArray[np.float64], mean_rounding: float
     ) -> GradientMoments:
@@ -465,6 +458,8 @@ class GradientStatistics:
 
     def _by_part(self, values: Tensor) -> Tensor:
         """The leaves' values summed over the leaves of each part."""
+        if len(self._parts) == 1:
+            return values.sum().reshape(1)
         return torch.zeros(len(self._parts), dtype=torch.float64, device=self._device).index_add_(
             0, self._part, values
         )
@@ -493,6 +488,21 @@ class GradientStatistics:
             "gradient statistics hold hooks of one model and cannot be copied or pickled: make new ones for "
             "the copy"
         )
+
+
+@lru_cache
+def _mean_rounding(micro_batches: int, accumulation: float, ranks: int, reduction: float) -> float:
+    """q: what rounding does to the mean at most, relative to the groups' mean absolute value.
+
+    Args:
+        micro_batches: M.
+        accumulation: u of the arithmetic in which they are added on a rank.
+        ranks: their number.
+        reduction: u of the arithmetic in which their gradients are added.
+    """
+    own = accumulated_rounding(micro_batches, accumulation)
+    over_ranks = accumulated_rounding(ranks + DIVISIONS, reduction) if ranks > 1 else 0.0
+    return float((1 + own) * (1 + over_ranks) - 1)
 
 
 def _processes() -> int:

@@ -32,7 +32,7 @@ from adabatch.statistics.reductions import DataParallel, Leaf, like
 
 __all__ = ["Probe", "require_mean", "require_no_larger_norm"]
 
-LEAVES, COORDINATES = 8, 32
+LEAVES, COORDINATES = 4, 64
 """Parameters that are followed, and coordinates of each."""
 
 DIVISIONS = 4
@@ -96,7 +96,7 @@ class Probe:
         """Begin a new step."""
         self._round = self._rounds[self._step % len(self._rounds)]
         self._round.values.zero_()
-        self._sums = torch.zeros(2, len(self._round.values), dtype=torch.float64, device=self._round.values.device)
+        self._sums = torch.zeros_like(self._round.values.expand(2, -1), dtype=torch.float64)
 
     def underflow(self, groups: int) -> float:
         """What underflow can do to a coordinate's mean at most: a smallest normal number in each addition."""
