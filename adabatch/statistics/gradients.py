@@ -99,7 +99,7 @@ class GradientStatistics:
             then hold those of each part too. :func:`adabatch.model.parts.model_part` tells layers and kinds.
         reduction: ``mean`` where the ranks' gradients are averaged, as DDP and FSDP2 do; ``sum`` where they are
             summed, each rank's loss being divided by the samples or tokens of all ranks.
-        averaged: names of plain parameters beside sharded ones that you average over ranks yourself.
+        averaged: names of plain parameters in a model with sharded ones that you average over ranks yourself.
         idle: what a trainable parameter without gradient in a micro-batch is: ``refuse`` raises, ``zero`` counts
             its gradient as 0 (experts that got no token).
 
@@ -271,7 +271,7 @@ class GradientStatistics:
         scale = 1.0 if loss_scale is None else loss_scale
         size = self._sizes.add(samples, tokens, scale, self._hooks.inputs.take())
         if size:
-            self._groups_sum += self._norms.sums() / size
+            self._groups_sum += self._norms.sums()
         self._probe.end_group()
         if self._sizes.micro_batches == 1:
             self._accumulation = max(map(accumulation_roundoff, self._kinds))
@@ -366,7 +366,8 @@ class GradientStatistics:
         moments = self._moments(step, squares, norms, rounding)
         mean, absolute, reduced = probed.reshape(3, -1)
         require_mean(self._probe.names, mean, absolute, reduced, rounding, self._probe.underflow(step.groups))
-        require_no_larger_norm(step.groups, moments.sum_of_squares, moments.squared_norm, moments.rounding)
+        least = step.groups / step.unevenness
+        require_no_larger_norm(least, moments.sum_of_squares, moments.squared_norm, moments.rounding)
         moments = self._with_coordinates(moments, by_coordinate.tolist())
         return moments, [float(total[0]) for total in rest]
 
@@ -419,15 +420,17 @@ class GradientStatistics:
         self, step: StepSizes, squares: NDArray[np.float64], norms: NDArray[np.float64], mean_rounding: float
     ) -> GradientMoments:
         """The whole model's moments, with those of its parts if they were asked for."""
-        groups, told = step.groups, step.tokens is not None
+        groups = step.groups
+        seen = self._norms.rounding_of(float(squares.sum()) / step.counted)
+        reduced = self._share_norms.rounding_of(float(norms.sum()))
         make = partial(
             GradientMoments,
             groups,
-            step.total / groups if told else step.samples // groups,
-            rounding=sums_rounding(mean_rounding, max(self._norms.rounding, self._share_norms.rounding)),
-            samples=step.samples if told else None,
+            step.group_size,
+            rounding=sums_rounding(mean_rounding, max(seen, reduced), step.unevenness),
+            samples=None if step.tokens is None else step.samples,
         )
-        weighted = [weighted_sum_of_squares(groups, step.total, self.layout.divisor, s) for s in squares.tolist()]
+        weighted = [weighted_sum_of_squares(groups, self.layout.divisor, seen) for seen in squares.tolist()]
         whole = make(sum(weighted), sum(norms.tolist()))
         if not self._named:
             return whole

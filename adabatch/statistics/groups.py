@@ -2,8 +2,8 @@
 
 A group is a rank's micro-batch. Without tokens told all groups have the same number of samples, and each loss is
 the mean over its group's samples. With tokens told groups may have any size: each loss is the sum over the group's
-tokens divided by the tokens of all groups, and a group counts by its tokens
-(:mod:`adabatch.moments.gradient_moments`).
+tokens divided by the tokens of all groups, and the groups count as so many of equal size as their tokens say
+(:func:`adabatch.moments.gradient_moments.effective_groups`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
+from adabatch.moments.gradient_moments import effective_groups
+
 __all__ = ["GroupSizes", "StepSizes"]
 
 UNEQUAL = (
     "divide each loss by the tokens of the whole batch and tell every group's own, end_microbatch(samples, "
-    "tokens=...); where the loss is a mean over samples, whatever their length, tokens=samples says so"
+    "tokens=...); where the loss is a mean over samples, of any length, tokens=samples says so"
 )
 """What to do about groups of unequal size."""
 
@@ -34,6 +36,7 @@ class GroupSizes:
         loss_scale: by which the losses were multiplied.
         all_samples: of all groups.
         all_tokens: of all groups.
+        squared_tokens: sum of the groups' squares.
         filled: groups with tokens; all of them if tokens were not told.
         unequal: groups with other tokens than the one before.
         elements: of the last group's inputs, 0 where they were not seen.
@@ -45,6 +48,7 @@ class GroupSizes:
     loss_scale: float = 1.0
     all_samples: int = 0
     all_tokens: int = 0
+    squared_tokens: int = 0
     filled: int = 0
     unequal: int = 0
     elements: int = 0
@@ -55,11 +59,11 @@ class GroupSizes:
         tokens: SupportsIndex | None = None,
         loss_scale: float = 1.0,
         elements: int = 0,
-    ) -> int:
-        """Count a group; returns by how much its squares are divided: its tokens if told, else 1.
+    ) -> bool:
+        """Count a group; returns whether it has something that counts in the loss.
 
         Raises:
-            ValueError: for a size that is no count, and for a group that cannot be put together with those before.
+            ValueError: for a size that is not a count, and for a group that cannot be put together with those before.
         """
         first = self.micro_batches == 0
         m, t = _count("samples", samples, 1), None if tokens is None else _count("tokens", tokens, 0)
@@ -93,8 +97,9 @@ class GroupSizes:
         self.samples, self.tokens, self.loss_scale, self.elements = m, t, loss_scale, elements
         self.all_samples += m
         self.all_tokens += t or 0
+        self.squared_tokens += (t or 0) ** 2
         self.filled += t != 0
-        return 1 if t is None else t
+        return t != 0
 
     def sums(self) -> list[float]:
         """What :class:`StepSizes` is made from, once it is summed over ranks."""
@@ -103,7 +108,8 @@ class GroupSizes:
         agreed = [
             float(value**power) for value in (self.micro_batches, told, self.tokens or 0, *own) for power in (1, 2)
         ]
-        return [*agreed, float(self.unequal), float(self.filled), float(self.all_tokens), float(self.all_samples)]
+        totals = (self.unequal, self.filled, self.all_tokens, self.squared_tokens, self.all_samples)
+        return [*agreed, *map(float, totals)]
 
 
 @dataclass(frozen=True)
@@ -111,21 +117,23 @@ class StepSizes:
     """How large the groups of all ranks are.
 
     Attributes:
-        groups: n, those with tokens if tokens were told.
+        counted: groups, those with tokens if tokens were told.
         samples: b.
         tokens: N, None if not told.
+        squared_tokens: sum of the groups' squares.
         equal: whether all groups are of the same size.
 
     >>> ranks = [GroupSizes(), GroupSizes()]
     >>> for sizes in ranks:
     ...     _ = sizes.add(3, None, 1.0)
     >>> StepSizes.of([sum(pair) for pair in zip(*(sizes.sums() for sizes in ranks))], 2)
-    StepSizes(groups=2, samples=6, tokens=None, equal=True)
+    StepSizes(counted=2, samples=6, tokens=None, squared_tokens=0, equal=True)
     """
 
-    groups: int
+    counted: int
     samples: int
     tokens: int | None
+    squared_tokens: int
     equal: bool
 
     @classmethod
@@ -157,18 +165,31 @@ class StepSizes:
                     f"{spread:g}): give each rank as many micro-batches and samples as the others, or {UNEQUAL}"
                 )
         told = counts[1] > 0
-        unequal, groups, tokens, samples = rest[0], *(round(total / tensor_parallel) for total in rest[1:])
-        if groups == 0:
+        unequal, *totals = (round(total / tensor_parallel) for total in rest)
+        counted, tokens, squared_tokens, samples = totals
+        if counted == 0:
             raise ValueError(
                 "no token counts in the loss of any group of this step: skip such a step with reset() and "
                 "zero_grad()"
             )
-        return cls(groups, samples, tokens if told else None, agreed[2] and unequal == 0)
+        return cls(counted, samples, tokens if told else None, squared_tokens, agreed[2] and unequal == 0)
 
     @property
-    def total(self) -> int:
-        """N in the unit of the moments: tokens if told; else groups, each of which counts once."""
-        return self.groups if self.tokens is None else self.tokens
+    def groups(self) -> float:
+        """n: the groups counted; where their tokens differ, how many of equal size they are worth."""
+        if self.tokens is None or self.equal:
+            return self.counted
+        return float(effective_groups(self.tokens, self.squared_tokens))
+
+    @property
+    def unevenness(self) -> float:
+        """Groups counted over n, at least 1."""
+        return self.counted / self.groups
+
+    @property
+    def group_size(self) -> float:
+        """m: samples in a group, or N / n tokens."""
+        return self.samples // self.counted if self.tokens is None else self.tokens / self.groups
 
 
 def _count(name: str, value: SupportsIndex, least: int) -> int:

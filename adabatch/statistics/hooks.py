@@ -100,7 +100,7 @@ class LeafHooks:
 
 
 def detach(model: nn.Module) -> None:
-    """Remove the hooks of whatever gradient statistics are attached to the model, also of an object that is lost.
+    """Remove the hooks of the gradient statistics that are attached to the model, also of an object that is lost.
 
     >>> from adabatch.statistics import GradientStatistics
     >>> model = nn.Linear(2, 1)

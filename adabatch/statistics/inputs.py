@@ -38,7 +38,7 @@ class InputSizes:
         return model.register_forward_pre_hook(_InputHook(self), with_kwargs=True)
 
     def take(self) -> int:
-        """The count, which begins anew."""
+        """The count, which begins again."""
         elements, self.elements = self.elements, 0
         return elements
 

@@ -2,14 +2,14 @@
 
 Clipping before the statistics, a gradient left from the step before, a rank that was not reduced, a sum where a
 mean was meant, a hook that changes ``.grad``: each makes the moments wrong, and none is seen in them. So a few
-hundred coordinates of several parameters are followed: their values in each group, added up in fp64, beside their
-values in the reduced gradient, each taken from one data-parallel rank alone (so that ranks that hold other
+hundred coordinates of several parameters are followed: their values in each group, added up in fp64, next to
+their values in the reduced gradient, each taken from one data-parallel rank alone (so that ranks that hold other
 gradients than the rest are seen too). They travel with the moments.
 
 Tolerance:
     Let a coordinate's groups be h_1 .. h_n. Adding them takes M - 1 additions on each rank with unit roundoff u_a
     and J - 1 additions and a few divisions over ranks with unit roundoff u_r. The computed mean is then off by at
-    most ((1 + gamma_a)(1 + gamma_r) - 1) sum_j |h_j| / c with gamma = k u / (1 - k u), whatever the order, and by
+    most ((1 + gamma_a)(1 + gamma_r) - 1) sum_j |h_j| / c with gamma = k u / (1 - k u), in any order, and by
     what underflows. This is a bound, not an estimate: a right step never fails it. A factor kappa on the gradient
     shows as soon as |1 - kappa| |g_i| exceeds it in one coordinate: in fp32 that is 1e-6 of the coordinate's mean
     absolute value, under a bf16 reduction some per cent.
@@ -36,10 +36,10 @@ LEAVES, COORDINATES = 4, 64
 """Parameters that are followed, and coordinates of each."""
 
 DIVISIONS = 4
-"""Roundings over ranks beside the additions: FSDP2 divides before and after, hybrid sharding once more."""
+"""Roundings over ranks apart from the additions: FSDP2 divides before and after, hybrid sharding once more."""
 
 UNKNOWN = 0.25
-"""Relative tolerance where the arithmetic that reduced is not known."""
+"""Relative tolerance, over all coordinates, where the arithmetic that reduced is not known."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,12 @@ def require_mean(
 
     >>> require_mean(["weight"], np.array([1.0]), np.array([2.0]), np.array([1.0 + 1e-7]), rounding=1e-6)
     """
-    allowed = min(rounding, UNKNOWN) * absolute + underflow
     with np.errstate(invalid="ignore"):
         difference = np.abs(mean - reduced)
+        allowed = rounding * absolute + underflow
+        if math.isinf(rounding):  # small coordinates may be lost altogether, but not the whole
+            lost = np.linalg.norm(difference) > UNKNOWN * np.linalg.norm(absolute)
+            allowed = np.full_like(mean, 0.0 if lost else math.inf)
         wrong = np.isfinite(difference) & np.isfinite(allowed) & (difference > allowed)
     if not wrong.any():
         return
@@ -196,11 +199,11 @@ def require_mean(
     )
 
 
-def require_no_larger_norm(groups: int, sum_of_squares: float, squared_norm: float, rounding: float) -> None:
-    """Raise if n ||g||^2 exceeds S, which it does for no mean (Cauchy-Schwarz).
+def require_no_larger_norm(groups: float, sum_of_squares: float, squared_norm: float, rounding: float) -> None:
+    """Raise if n ||g||^2 exceeds S, which it does for no mean of equal groups (Cauchy-Schwarz).
 
     Args:
-        groups: n.
+        groups: n; for groups of unequal size, n over their unevenness.
         sum_of_squares: S.
         squared_norm: ||g||^2.
         rounding: relative to S, what rounding can do; infinite if not known.
