@@ -29,7 +29,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
@@ -94,6 +96,7 @@ class SquaredNorms:
         wide = self._on_cpu or any(_is_double(dtype) for dtype in dtypes)
         self._norms = torch.zeros(len(sizes), dtype=torch.float64 if wide else torch.float32, device=device)
         self._places = list(self._norms.unbind())
+        self._on_host = _values(self._norms) if self._on_cpu else None
         self.rounding = max(
             (self._bound(size, dtype) for size, dtype in zip(sizes, dtypes, strict=True)), default=0.0
         )
@@ -113,11 +116,11 @@ class SquaredNorms:
         if not self._on_cpu:
             torch.linalg.vector_norm(tensor.reshape(-1), dtype=place.dtype, out=place)
         elif tensor.dtype is torch.float64:
-            _put_double(tensor, place)
+            self._put_double(index, tensor, place)
         elif tensor.numel() <= SMALL:
             torch.linalg.vector_norm(tensor, dtype=torch.float64, out=place)
         else:
-            _put_large(tensor.reshape(-1), place)
+            self._put_large(index, tensor.reshape(-1), place)
 
     def clear(self) -> None:
         """Make all norms 0."""
@@ -164,6 +167,29 @@ class SquaredNorms:
         chunks = _gamma(CHUNK // LANES + 6, 2.0**-24) + FLUSHED
         return (1 + chunks) * (1 + _gamma(numbers / CHUNK + 4, 2.0**-53)) - 1
 
+    def _put_double(self, index: int, tensor: Tensor, place: Tensor) -> None:
+        """The norm of a tensor in fp64, whose squares may leave its range."""
+        flat = tensor.reshape(-1)
+        norms = _chunk_norms(flat) if flat.numel() > SMALL else flat
+        torch.linalg.vector_norm(norms, dtype=torch.float64, out=place)
+        if self._on_host is None or self._on_host[index] <= LARGEST:
+            return
+        if bool(flat.isfinite().all()):
+            raise ValueError(
+                f"a gradient in fp64 has numbers up to {float(flat.abs().max()):g}, whose squares cannot be added "
+                f"in fp64 (norms up to {LARGEST:.0e} can): scale the loss down"
+            )
+
+    def _put_large(self, index: int, flat: Tensor, place: Tensor) -> None:
+        """The norm of a tensor that is neither small nor in fp64: chunks in fp32 where that range is enough."""
+        torch.linalg.vector_norm(_chunk_norms(flat), dtype=torch.float64, out=place)
+        if self._on_host is None or FAINT * flat.numel() <= self._on_host[index] ** 2 < math.inf:
+            return
+        if self._on_host[index] == 0 and not any(bool(extreme) for extreme in torch.aminmax(flat)):
+            return
+        norms = [torch.linalg.vector_norm(slab, dtype=torch.float64) for slab in flat.split(SLAB)]
+        torch.linalg.vector_norm(torch.stack(norms), out=place)
+
     def _retype(self, index: int, dtype: torch.dtype) -> None:
         """A gradient of another type than its tensor had: the model's type was changed."""
         self._dtypes[index] = dtype
@@ -172,6 +198,15 @@ class SquaredNorms:
 
 def _gamma(additions: float, roundoff: float) -> float:
     return float(accumulated_rounding(additions, roundoff))
+
+
+def _values(tensor: Tensor) -> NDArray[np.float64] | None:
+    """The same memory as a CPU tensor's; None for a tensor without memory, as a plan simulates it."""
+    try:
+        values: NDArray[np.float64] = tensor.numpy()
+    except RuntimeError:
+        return None
+    return values
 
 
 def _is_double(dtype: torch.dtype) -> bool:
@@ -188,30 +223,6 @@ def _real_values(tensor: Tensor) -> Tensor:
             "gradients: make it dense in a hook of the parameter, or freeze the parameter"
         )
     return torch.view_as_real(tensor.resolve_conj()) if tensor.dtype.is_complex else tensor
-
-
-def _put_double(tensor: Tensor, place: Tensor) -> None:
-    """The norm of a tensor in fp64, whose squares may leave its range."""
-    flat = tensor.reshape(-1)
-    norms = _chunk_norms(flat) if flat.numel() > SMALL else flat
-    torch.linalg.vector_norm(norms, dtype=torch.float64, out=place)
-    if not float(place) <= LARGEST and bool(flat.isfinite().all()):
-        raise ValueError(
-            f"a gradient in fp64 has numbers up to {float(flat.abs().max()):g}, whose squares cannot be added in "
-            f"fp64 (norms up to {LARGEST:.0e} can): scale the loss down"
-        )
-
-
-def _put_large(flat: Tensor, place: Tensor) -> None:
-    """The norm of a tensor that is neither small nor in fp64: chunks in fp32 where that range is enough."""
-    torch.linalg.vector_norm(_chunk_norms(flat), dtype=torch.float64, out=place)
-    norm = float(place)
-    if FAINT * flat.numel() <= norm * norm < math.inf:
-        return
-    if norm == 0 and not any(bool(extreme) for extreme in torch.aminmax(flat)):
-        return
-    norms = [torch.linalg.vector_norm(slab, dtype=torch.float64) for slab in flat.split(SLAB)]
-    torch.linalg.vector_norm(torch.stack(norms), out=place)
 
 
 def _chunk_norms(flat: Tensor) -> Tensor:
