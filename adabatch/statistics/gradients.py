@@ -271,7 +271,7 @@ class GradientStatistics:
         scale = 1.0 if loss_scale is None else loss_scale
         size = self._sizes.add(samples, tokens, scale, self._hooks.inputs.take())
         if size:
-            self._groups_sum += self._norms.sums()
+            self._groups_sum += self._norms.sums() / size
         self._probe.end_group()
         if self._sizes.micro_batches == 1:
             self._accumulation = max(map(accumulation_roundoff, self._kinds))
@@ -360,14 +360,13 @@ class GradientStatistics:
         squares, norms, probed, counted, by_coordinate, *rest = self._all_reduce(
             *parts, probe, counts, coordinates, *further
         )
-        step = StepSizes.of(counted.tolist(), self.layout.world_size, self.layout.tensor_parallel)
+        step = StepSizes.of(sizes, counted.tolist(), self.layout.world_size, self.layout.tensor_parallel)
         self._require_equal(step)
         rounding = _mean_rounding(sizes.micro_batches, accumulation, self.layout.world_size, self._reduction)
         moments = self._moments(step, squares, norms, rounding)
         mean, absolute, reduced = probed.reshape(3, -1)
         require_mean(self._probe.names, mean, absolute, reduced, rounding, self._probe.underflow(step.groups))
-        least = step.groups / step.unevenness
-        require_no_larger_norm(least, moments.sum_of_squares, moments.squared_norm, moments.rounding)
+        require_no_larger_norm(step.groups, moments.sum_of_squares, moments.squared_norm, moments.rounding)
         moments = self._with_coordinates(moments, by_coordinate.tolist())
         return moments, [float(total[0]) for total in rest]
 
@@ -421,16 +420,16 @@ class GradientStatistics:
     ) -> GradientMoments:
         """The whole model's moments, with those of its parts if they were asked for."""
         groups = step.groups
-        seen = self._norms.rounding_of(float(squares.sum()) / step.counted)
+        seen = self._norms.rounding_of(float(squares.sum()) * step.total / groups**2)
         reduced = self._share_norms.rounding_of(float(norms.sum()))
         make = partial(
             GradientMoments,
             groups,
             step.group_size,
-            rounding=sums_rounding(mean_rounding, max(seen, reduced), step.unevenness),
+            rounding=sums_rounding(mean_rounding, max(seen, reduced)),
             samples=None if step.tokens is None else step.samples,
         )
-        weighted = [weighted_sum_of_squares(groups, self.layout.divisor, seen) for seen in squares.tolist()]
+        weighted = [weighted_sum_of_squares(groups, step.total, self.layout.divisor, s) for s in squares.tolist()]
         whole = make(sum(weighted), sum(norms.tolist()))
         if not self._named:
             return whole
@@ -477,7 +476,7 @@ class GradientStatistics:
     def _all_reduce(self, *values: Tensor) -> Iterator[NDArray[np.float64]]:
         """Each of the values, flat: summed over ranks and brought to the host, all at once."""
         flat = torch.cat([value.double().reshape(-1) for value in values])
-        sums: NDArray[np.float64] = self.layout.sum(flat).numpy(force=True)
+        sums = np.array(self.layout.sum(flat).tolist())  # a plan answers for tolist()
         ends = list(accumulate(value.numel() for value in values))
         return (sums[start:end] for start, end in pairwise([0, *ends]))
 

@@ -2,8 +2,8 @@
 
 A group is a rank's micro-batch. Without tokens told all groups have the same number of samples, and each loss is
 the mean over its group's samples. With tokens told groups may have any size: each loss is the sum over the group's
-tokens divided by the tokens of all groups, and the groups count as so many of equal size as their tokens say
-(:func:`adabatch.moments.gradient_moments.effective_groups`).
+tokens divided by the tokens of all groups, and a group counts by its tokens
+(:mod:`adabatch.moments.gradient_moments`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
-
-from adabatch.moments.gradient_moments import effective_groups
 
 __all__ = ["GroupSizes", "StepSizes"]
 
@@ -36,7 +34,6 @@ class GroupSizes:
         loss_scale: by which the losses were multiplied.
         all_samples: of all groups.
         all_tokens: of all groups.
-        squared_tokens: sum of the groups' squares.
         filled: groups with tokens; all of them if tokens were not told.
         unequal: groups with other tokens than the one before.
         elements: of the last group's inputs, 0 where they were not seen.
@@ -48,7 +45,6 @@ class GroupSizes:
     loss_scale: float = 1.0
     all_samples: int = 0
     all_tokens: int = 0
-    squared_tokens: int = 0
     filled: int = 0
     unequal: int = 0
     elements: int = 0
@@ -59,11 +55,11 @@ class GroupSizes:
         tokens: SupportsIndex | None = None,
         loss_scale: float = 1.0,
         elements: int = 0,
-    ) -> bool:
-        """Count a group; returns whether it has something that counts in the loss.
+    ) -> int:
+        """Count a group; returns by how much its squares are divided: its tokens if told, else 1.
 
         Raises:
-            ValueError: for a size that is not a count, and for a group that cannot be put together with those before.
+            ValueError: for a size that is not a count, and for a group that does not go with those before.
         """
         first = self.micro_batches == 0
         m, t = _count("samples", samples, 1), None if tokens is None else _count("tokens", tokens, 0)
@@ -97,9 +93,8 @@ class GroupSizes:
         self.samples, self.tokens, self.loss_scale, self.elements = m, t, loss_scale, elements
         self.all_samples += m
         self.all_tokens += t or 0
-        self.squared_tokens += (t or 0) ** 2
         self.filled += t != 0
-        return t != 0
+        return 1 if t is None else t
 
     def sums(self) -> list[float]:
         """What :class:`StepSizes` is made from, once it is summed over ranks."""
@@ -108,7 +103,7 @@ class GroupSizes:
         agreed = [
             float(value**power) for value in (self.micro_batches, told, self.tokens or 0, *own) for power in (1, 2)
         ]
-        totals = (self.unequal, self.filled, self.all_tokens, self.squared_tokens, self.all_samples)
+        totals = (self.unequal, self.filled, self.all_tokens, self.all_samples)
         return [*agreed, *map(float, totals)]
 
 
@@ -117,30 +112,29 @@ class StepSizes:
     """How large the groups of all ranks are.
 
     Attributes:
-        counted: groups, those with tokens if tokens were told.
+        groups: n, those with tokens if tokens were told.
         samples: b.
         tokens: N, None if not told.
-        squared_tokens: sum of the groups' squares.
         equal: whether all groups are of the same size.
 
     >>> ranks = [GroupSizes(), GroupSizes()]
     >>> for sizes in ranks:
     ...     _ = sizes.add(3, None, 1.0)
-    >>> StepSizes.of([sum(pair) for pair in zip(*(sizes.sums() for sizes in ranks))], 2)
-    StepSizes(counted=2, samples=6, tokens=None, squared_tokens=0, equal=True)
+    >>> StepSizes.of(ranks[0], [sum(pair) for pair in zip(*(sizes.sums() for sizes in ranks))], 2)
+    StepSizes(groups=2, samples=6, tokens=None, equal=True)
     """
 
-    counted: int
+    groups: int
     samples: int
     tokens: int | None
-    squared_tokens: int
     equal: bool
 
     @classmethod
-    def of(cls, sums: Sequence[float], ranks: int, tensor_parallel: int = 1) -> StepSizes:
+    def of(cls, own: GroupSizes, sums: Sequence[float], ranks: int, tensor_parallel: int = 1) -> StepSizes:
         """From :meth:`GroupSizes.sums`, summed over ranks, on all ranks alike.
 
         Args:
+            own: this rank's.
             sums: the sums.
             ranks: their number.
             tensor_parallel: how many of them work on the same samples.
@@ -164,32 +158,26 @@ class StepSizes:
                     f"the ranks have unequal numbers of {name} (mean {total / ranks:g}, standard deviation "
                     f"{spread:g}): give each rank as many micro-batches and samples as the others, or {UNEQUAL}"
                 )
-        told = counts[1] > 0
-        unequal, *totals = (round(total / tensor_parallel) for total in rest)
-        counted, tokens, squared_tokens, samples = totals
-        if counted == 0:
+        if own.tokens is None:  # every rank has as many
+            groups = own.micro_batches * (ranks // tensor_parallel)
+            return cls(groups, groups * own.samples, None, True)
+        unequal, groups, tokens, samples = (round(total / tensor_parallel) for total in rest)
+        if groups == 0:
             raise ValueError(
                 "no token counts in the loss of any group of this step: skip such a step with reset() and "
                 "zero_grad()"
             )
-        return cls(counted, samples, tokens if told else None, squared_tokens, agreed[2] and unequal == 0)
+        return cls(groups, samples, tokens, agreed[2] and unequal == 0)
 
     @property
-    def groups(self) -> float:
-        """n: the groups counted; where their tokens differ, how many of equal size they are worth."""
-        if self.tokens is None or self.equal:
-            return self.counted
-        return float(effective_groups(self.tokens, self.squared_tokens))
-
-    @property
-    def unevenness(self) -> float:
-        """Groups counted over n, at least 1."""
-        return self.counted / self.groups
+    def total(self) -> int:
+        """N: tokens if told; else the groups, each of which counts once."""
+        return self.groups if self.tokens is None else self.tokens
 
     @property
     def group_size(self) -> float:
         """m: samples in a group, or N / n tokens."""
-        return self.samples // self.counted if self.tokens is None else self.tokens / self.groups
+        return self.samples // self.groups if self.tokens is None else self.tokens / self.groups
 
 
 def _count(name: str, value: SupportsIndex, least: int) -> int:

@@ -14,7 +14,7 @@ What the model must allow, for ``vmap``:
 - A plain module: neither DistributedDataParallel nor ``fully_shard``, and no activation checkpointing. Tied and
   frozen parameters are fine.
 - Samples that do not see each other: no batch normalization, but for one in ``eval()`` mode with running
-  statistics. Dropout draws for each sample again. Buffers are read, and what the model writes into them is dropped.
+  statistics. Dropout draws for each sample. Buffers are read, and what the model writes into them is dropped.
 - Dense gradients: no ``sparse=True``.
 - Attention by operators with a batching rule. ``scaled_dot_product_attention`` is held to its plain (math) form
   here, so the Llama of :mod:`adabatch.model.llama` works as it is, ``sdpa`` or ``eager``; its key-value cache

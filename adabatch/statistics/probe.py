@@ -98,7 +98,7 @@ class Probe:
         self._round.values.zero_()
         self._sums = torch.zeros_like(self._round.values.expand(2, -1), dtype=torch.float64)
 
-    def underflow(self, groups: int) -> float:
+    def underflow(self, groups: float) -> float:
         """What underflow can do to a coordinate's mean at most: a smallest normal number in each addition."""
         return (groups + DIVISIONS) * torch.finfo(self._told.values.dtype).tiny
 
@@ -199,11 +199,11 @@ def require_mean(
     )
 
 
-def require_no_larger_norm(groups: float, sum_of_squares: float, squared_norm: float, rounding: float) -> None:
-    """Raise if n ||g||^2 exceeds S, which it does for no mean of equal groups (Cauchy-Schwarz).
+def require_no_larger_norm(groups: int, sum_of_squares: float, squared_norm: float, rounding: float) -> None:
+    """Raise if n ||g||^2 exceeds S, which it does for no mean (Cauchy-Schwarz).
 
     Args:
-        groups: n; for groups of unequal size, n over their unevenness.
+        groups: n.
         sum_of_squares: S.
         squared_norm: ||g||^2.
         rounding: relative to S, what rounding can do; infinite if not known.

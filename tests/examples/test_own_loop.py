@@ -16,6 +16,8 @@ from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import NormTest
 from adabatch.statistics import GradientStatistics
 from adabatch.statistics.groups import GroupSizes, StepSizes
+from adabatch.statistics.leaves import autograd_leaves
+from adabatch.statistics.wrappers import require_averaged
 from tests.examples.test_added_lines import documented_commands
 from tests.support.repository import ROOT, script
 
@@ -134,7 +136,7 @@ def unequal_ranks():  # that ranks find it out is in tests/distributed
     for sizes, count in ((few, 1), (many, 2)):
         for _ in range(count):
             sizes.add(2)
-    StepSizes.of([sum(pair) for pair in zip(few.sums(), many.sums(), strict=True)], ranks=2)
+    StepSizes.of(few, [sum(pair) for pair in zip(few.sums(), many.sums(), strict=True)], ranks=2)
 
 
 def not_the_mean():
@@ -178,6 +180,10 @@ def untold_scaler():
     scaler.scale(model(torch.ones(2, 2)).sum()).backward()
     statistics.end_microbatch(2)
     statistics.finish()
+
+
+def not_averaged():  # that ranks find it out is in tests/distributed
+    require_averaged(list(autograd_leaves(nn.Linear(2, 1))), reduced=(), by_hand=(), ranks=2)
 
 
 def ranks_after_attaching():
@@ -235,6 +241,7 @@ RAISED_BY = {
     "loss scales of": changed_scale,
     "other gradient statistics are attached": attached_twice,
     "parameters, but had": added_later,
+    "nothing averages the gradient of": not_averaged,
     "ranks run, but": ranks_after_attaching,
     "no micro-batch was seen": nothing_seen,
     "switched between two micro-batches": switched,
