@@ -53,6 +53,7 @@ from adabatch.statistics.loss_scale import require_no_scaler
 from adabatch.statistics.norms import SquaredNorms, local
 from adabatch.statistics.probe import DIVISIONS, Probe, require_mean, require_no_larger_norm
 from adabatch.statistics.reductions import (
+    DataParallel,
     Leaf,
     accumulation_roundoff,
     autograd_leaves,
@@ -61,6 +62,7 @@ from adabatch.statistics.reductions import (
     reduction_roundoff,
     replica_count,
 )
+from adabatch.statistics.roundoffs import unit_roundoff
 
 __all__ = ["GradientStatistics", "ReducedStep"]
 
@@ -147,7 +149,7 @@ class GradientStatistics:
         self._share = self._own_share()
         self._share_weights = self._fp64([self._share.get(index, 0.0) for index in range(len(self._leaves))])
         self._probe = Probe(self._leaves, self.layout, self._device, _sparse(model, self._leaves))
-        self._reduction = max(reduction_roundoff(model, leaf) for leaf in self._leaves)
+        self._over_ranks = _over_ranks(model, self._leaves, self.layout)
         kinds = {(id(leaf.wrapper), leaf.tensor.dtype, leaf.parameter.dtype): leaf for leaf in self._leaves}
         self._kinds = list(kinds.values())  # one of each kind says how its like are accumulated
         self._norms = self._norms_of([leaf.tensor for leaf in self._leaves])
@@ -216,7 +218,7 @@ class GradientStatistics:
         own = local(like(whole, self._leaves[index].tensor))
         self._norms.put(index, own)
         self._seen[index] = True
-        self._probe.take(index, own)
+        self._probe.take(index, own, whole)
         self._observe_coordinates(index, own)
 
     def _dropped(self, index: int) -> bool:
@@ -362,7 +364,7 @@ class GradientStatistics:
         )
         step = StepSizes.of(sizes, counted.tolist(), self.layout.world_size, self.layout.tensor_parallel)
         self._require_equal(step)
-        rounding = _mean_rounding(sizes.micro_batches, accumulation, self.layout.world_size, self._reduction)
+        rounding = self._mean_rounding(sizes.micro_batches, accumulation)
         moments = self._moments(step, squares, norms, rounding)
         mean, absolute, reduced = probed.reshape(3, -1)
         require_mean(self._probe.names, mean, absolute, reduced, rounding, self._probe.underflow(step.groups))
@@ -414,6 +416,15 @@ class GradientStatistics:
                 f"the model has {trainable} trainable parameters, but had {len(self._leaves)} when the statistics "
                 "were attached: attach again after adding, replacing, freezing or unfreezing parameters"
             )
+
+    def _mean_rounding(self, micro_batches: int, accumulation: float) -> float:
+        """q: what rounding does to the mean at most, relative to the groups' mean absolute value.
+
+        Args:
+            micro_batches: M.
+            accumulation: u of the arithmetic in which they are added on a rank.
+        """
+        return (1 + _accumulated(micro_batches, accumulation)) * (1 + self._over_ranks) - 1
 
     def _moments(
         self, step: StepSizes, squares: NDArray[np.float64], norms: NDArray[np.float64], mean_rounding: float
@@ -467,8 +478,8 @@ class GradientStatistics:
         )
 
     def _norms_of(self, tensors: list[Tensor]) -> SquaredNorms:
-        parts = [local(tensor) for tensor in tensors]
-        return SquaredNorms([part.numel() for part in parts], [part.dtype for part in parts], self._device)
+        # Of whole parameters, so that all ranks state one bound.
+        return SquaredNorms([each.numel() for each in tensors], [each.dtype for each in tensors], self._device)
 
     def _fp64(self, values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self._device)
@@ -493,18 +504,20 @@ class GradientStatistics:
 
 
 @lru_cache
-def _mean_rounding(micro_batches: int, accumulation: float, ranks: int, reduction: float) -> float:
-    """q: what rounding does to the mean at most, relative to the groups' mean absolute value.
+def _accumulated(additions: int, roundoff: float) -> float:
+    """:func:`accumulated_rounding`, worked out once."""
+    return float(accumulated_rounding(additions, roundoff))
 
-    Args:
-        micro_batches: M.
-        accumulation: u of the arithmetic in which they are added on a rank.
-        ranks: their number.
-        reduction: u of the arithmetic in which their gradients are added.
-    """
-    own = accumulated_rounding(micro_batches, accumulation)
-    over_ranks = accumulated_rounding(ranks + DIVISIONS, reduction) if ranks > 1 else 0.0
-    return float((1 + own) * (1 + over_ranks) - 1)
+
+def _over_ranks(model: nn.Module, leaves: Sequence[Leaf], layout: DataParallel) -> float:
+    """What rounding over ranks does to the mean, relatively, with what tensor-parallel ranks add in the hooks."""
+    if layout.world_size == 1:
+        return 0.0
+    ranks = _accumulated(layout.world_size + DIVISIONS, max(reduction_roundoff(model, leaf) for leaf in leaves))
+    if layout.tensor_parallel == 1:
+        return ranks
+    inside = max(unit_roundoff(leaf.tensor.dtype) for leaf in leaves)
+    return (1 + ranks) * (1 + _accumulated(layout.tensor_parallel, inside)) - 1
 
 
 def _processes() -> int:

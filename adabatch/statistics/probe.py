@@ -8,7 +8,7 @@ gradients than the rest are seen too). They travel with the moments.
 
 Tolerance:
     Let a coordinate's groups be h_1 .. h_n. Adding them takes M - 1 additions on each rank with unit roundoff u_a
-    and J - 1 additions and a few divisions over ranks with unit roundoff u_r. The computed mean is then off by at
+    and one per rank and a few divisions over ranks with unit roundoff u_r. The computed mean is then off by at
     most ((1 + gamma_a)(1 + gamma_r) - 1) sum_j |h_j| / c with gamma = k u / (1 - k u), in any order, and by
     what underflows. This is a bound, not an estimate: a right step never fails it. A factor kappa on the gradient
     shows as soon as |1 - kappa| |g_i| exceeds it in one coordinate: in fp32 that is 1e-6 of the coordinate's mean
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from adabatch.statistics.coordinate_shards import counted_positions
 from adabatch.statistics.norms import local
@@ -32,7 +33,7 @@ from adabatch.statistics.reductions import DataParallel, Leaf, like
 
 __all__ = ["Probe", "require_mean", "require_no_larger_norm"]
 
-LEAVES, COORDINATES = 4, 64
+LEAVES, COORDINATES = 8, 32
 """Parameters that are followed, and coordinates of each."""
 
 DIVISIONS = 4
@@ -48,13 +49,15 @@ class _Place:
 
     Attributes:
         leaf: the parameter.
-        slots: their places in the probe's vector.
+        start: the first of their places in the probe's vector.
+        slots: these places.
         positions: in the flat tensor that the hook sees, int64.
         owned: the slots whose reduced value this rank tells, int64.
         reduced: their positions in this rank's flat part of the reduced gradient, int64.
     """
 
     leaf: Leaf
+    start: int
     slots: Tensor
     positions: Tensor
     owned: Tensor
@@ -81,7 +84,7 @@ class Probe:
         device: torch.device,
         avoid: frozenset[int] = frozenset(),
     ) -> None:
-        self._divisor = layout.divisor
+        self._divisor, self._tensor_parallel = layout.divisor, layout.tensor_parallel
         self._rounds = [_Round(leaves, chosen, layout, device) for chosen in _rounds(leaves, avoid)]
         self._step = 0
         self._round = self._told = self._rounds[0]
@@ -102,11 +105,19 @@ class Probe:
         """What underflow can do to a coordinate's mean at most: a smallest normal number in each addition."""
         return (groups + DIVISIONS) * torch.finfo(self._told.values.dtype).tiny
 
-    def take(self, index: int, gradient: Tensor) -> None:
-        """A group's gradient of one leaf, this rank's own part."""
+    def take(self, index: int, gradient: Tensor, whole: Tensor) -> None:
+        """A group's gradient of one leaf: this rank's own part, and as it came.
+
+        Under tensor parallelism it may come as a sum that is still open, whose terms cancel: then it is they that
+        rounding goes by.
+        """
         place = self._round.places.get(index)
-        if place is not None:
-            torch.take(_real(gradient), place.positions, out=place.slots)
+        if place is None:
+            return
+        torch.take(_real(gradient), place.positions, out=place.slots)
+        if isinstance(whole, DTensor) and any(placement.is_partial() for placement in whole.placements):
+            terms = torch.take(_real(whole.to_local()), place.positions).abs().double()
+            self._sums[1, place.start : place.start + len(terms)] += self._tensor_parallel * terms
 
     def skip(self, index: int) -> None:
         """A leaf that got no gradient in this group."""
@@ -256,7 +267,7 @@ def _place(leaf: Leaf, layout: DataParallel, values: Tensor, start: int) -> _Pla
         return torch.from_numpy(np.ascontiguousarray(array)).to(values.device)
 
     slots = on_device(np.arange(start, start + count, dtype=np.int64)[owned])
-    return _Place(leaf, values[start : start + count], on_device(positions), slots, on_device(reduced))
+    return _Place(leaf, start, values[start : start + count], on_device(positions), slots, on_device(reduced))
 
 
 def _coprime(step: int, size: int) -> int:

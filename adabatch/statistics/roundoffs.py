@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics.leaves import Leaf, fsdp_groups
-from adabatch.statistics.wrappers import ddp_modules, reduced_by
+from adabatch.statistics.wrappers import ddp_modules, logging_data, reduced_by
 
 __all__ = ["accumulation_roundoff", "reduction_roundoff", "unit_roundoff"]
 
@@ -98,7 +98,7 @@ def _ddp_hook(module: DistributedDataParallel, own: float) -> float:
     """u of the module's communication hook."""
     hooks = [hook for hook, _ in getattr(module, "_comm_hooks", [])]
     # Hooks in C++ are in the logging data only, by name.
-    name = str(module._get_ddp_logging_data().get("comm_hook", ""))
+    name = str(logging_data(module).get("comm_hook", ""))
     if not hooks:
         return own if name in ("", "BuiltinCommHookType.ALLREDUCE") else math.inf
     if all(hook in (allreduce_hook, bf16_compress_hook) for hook in hooks):

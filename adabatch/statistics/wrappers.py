@@ -9,6 +9,7 @@ each by its name.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from adabatch.statistics.leaves import Leaf
 __all__ = [
     "averaged_by_hand",
     "ddp_modules",
+    "logging_data",
     "one_group",
     "reduced_by",
     "require_averaged",
@@ -33,6 +35,11 @@ __all__ = [
 def ddp_modules(model: nn.Module) -> list[DistributedDataParallel]:
     """The ``DistributedDataParallel`` modules, wherever they are."""
     return [module for module in model.modules() if isinstance(module, DistributedDataParallel)]
+
+
+def logging_data(module: DistributedDataParallel) -> dict[str, Any]:
+    """What the module's reducer tells about itself; nothing if a plan stands in for it."""
+    return module._get_ddp_logging_data() if hasattr(module, "logger") else {}
 
 
 def require_supported(model: nn.Module) -> None:
@@ -62,7 +69,7 @@ def require_supported(model: nn.Module) -> None:
                 "the model is wrapped by a DeepSpeed engine, which reduces and partitions gradients out of the "
                 "hooks' sight: use DistributedDataParallel or fully_shard"
             )
-        if isinstance(module, DistributedDataParallel) and module.mixed_precision is not None:
+        if isinstance(module, DistributedDataParallel) and getattr(module, "mixed_precision", None):
             raise ValueError(
                 "DistributedDataParallel has a mixed_precision configuration, which replaces parameters during a "
                 "step: use torch.autocast, or fully_shard with a MixedPrecisionPolicy"
@@ -78,14 +85,15 @@ def _unfrozen_later(module: DistributedDataParallel) -> int:
     """How many more parameters require gradients than the module reduces; 0 if it cannot be read."""
     reduced = reduced_by(module)
     trainable = sum(parameter.requires_grad and id(parameter) in reduced for parameter in module.parameters())
-    at_first = module._get_ddp_logging_data().get("num_parameter_tensors", trainable)
+    at_first = logging_data(module).get("num_parameter_tensors", trainable)
     return max(0, trainable - int(at_first))
 
 
 def reduced_by(module: DistributedDataParallel) -> set[int]:
     """The ids of the parameters whose gradients the module reduces."""
     named = module.module.named_parameters()
-    return {id(parameter) for name, parameter in named if name not in module.parameters_to_ignore}
+    ignored = getattr(module, "parameters_to_ignore", ())
+    return {id(parameter) for name, parameter in named if name not in ignored}
 
 
 def one_group(modules: list[DistributedDataParallel], given: dist.ProcessGroup | None) -> dist.ProcessGroup:
