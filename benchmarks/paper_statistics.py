@@ -47,9 +47,9 @@ class PaperStatistics:
         for leaf, part in zip(self._leaves, self._flat.split(sizes), strict=True):
             own = part.view(leaf.tensor.shape)
             self._own.append(own)
-            self._handles.append(leaf.tensor.register_hook(partial(self._observe, own)))
+            self._handles.append(leaf.tensor.register_hook(partial(self.observe, own)))
 
-    def _observe(self, own: Tensor, gradient: Tensor) -> None:
+    def observe(self, own: Tensor, gradient: Tensor) -> None:
         own.add_(gradient)
 
     def end_microbatch(self, samples: int) -> None:

@@ -2,13 +2,14 @@ r"""Groups of unequal size: three estimators of the variance of the gradient, on
 
     python benchmarks/unequal_groups.py --output benchmarks/unequal_groups.txt
 
-A window is 8 groups of 2 sequences, group j of t_j tokens with the sum of token gradients S_j, and its gradient is
-g = sum_j S_j / N, N = sum_j t_j. Over many windows the mean of g and its variance are known; what does a single
-window say about Var(g) = E||g - G||^2? The mean over windows, relative to the truth and with one standard error
-(1 is right), and the standard deviation of a single window's:
+A window is 8 groups of ``--sequences`` sequences, group j of t_j tokens with the sum of token gradients S_j. Its
+gradient is g = sum_j S_j / N with N = sum_j t_j. Over many windows the mean of g and its variance are known; what
+does a single window say about Var(g) = E||g - G||^2? The mean over windows, relative to the truth and with one
+standard error (1 is right), and the standard deviation of a single window's:
 
-- ``effective``: (sum_j ||S_j||^2 - R ||g||^2) / (N^2 - R), R = sum_j t_j^2: what the statistics compute;
-- ``per token``: (sum_j ||S_j||^2 / t_j - N ||g||^2) / ((n - 1) N), unbiased if tokens are independent;
+- ``per token``: (sum_j ||S_j||^2 / t_j - N ||g||^2) / ((n - 1) N), what the statistics compute, unbiased if the
+  covariance of a group's sum is proportional to its tokens;
+- ``any``: (sum_j ||S_j||^2 - R ||g||^2) / (N^2 - R), R = sum_j t_j^2, unbiased for any covariances of the groups;
 - ``residuals``: n / (n - 1) sum_j ||S_j - t_j g||^2 / N^2.
 
 Lengths are 64 (every fourth sequence) or 2 tokens, or log-normal about 12 with the standard deviation of their
@@ -26,17 +27,18 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from adabatch.moments.gradient_moments import GradientMoments, effective_groups, weighted_sum_of_squares
+from adabatch.moments.gradient_moments import GradientMoments, weighted_sum_of_squares
 
-VOCABULARY, SEQUENCES, GROUPS, TRAINING_STEPS = 64, 2, 8, 300
+VOCABULARY, GROUPS, TRAINING_STEPS = 64, 8, 300
 CASES = (("2 or 64", False), ("2 or 64", True), ("0.3", False), ("0.3", True), ("1.0", False), ("1.0", True))
-ESTIMATORS = ("effective", "per token", "residuals")
+ESTIMATORS = ("per token", "any", "residuals")
 
 
 class Groups:
     """Endless groups of sequences of random tokens, frequent and rare ones, and their loss in a model."""
 
-    def __init__(self, lengths: str) -> None:
+    def __init__(self, lengths: str, sequences: int) -> None:
+        self._sequences = sequences
         torch.manual_seed(0)
         sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
         self.model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, **sizes))
@@ -53,7 +55,7 @@ class Groups:
         """A group's number of tokens that count in the loss, and the sum of their losses."""
         rows = [
             torch.multinomial(self._frequencies, self._length() + 1, replacement=True, generator=self._generator)
-            for _ in range(SEQUENCES)
+            for _ in range(self._sequences)
         ]
         inputs = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         labels = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-100)
@@ -87,17 +89,17 @@ def variances(tokens: Tensor, sums: Tensor) -> list[float]:
     total, n = float(tokens.sum()), len(tokens)
     mean, squares = sums.sum(0) / total, sums.square().sum(1)
     squared_norm = float(mean.square().sum())
-    groups = effective_groups(total, float(tokens.square().sum()))
-    square = weighted_sum_of_squares(groups, 1, float(squares.sum()) / total**2)
-    effective = GradientMoments(groups, total / groups, square, squared_norm, samples=SEQUENCES * n)
-    per_token = (float((squares / tokens).sum()) - total * squared_norm) / (n - 1) / total
+    seen = float((squares / tokens).sum()) / total**2
+    per_token = GradientMoments(n, total / n, weighted_sum_of_squares(n, total, 1, seen), squared_norm)
+    counts = float(tokens.square().sum())
+    any_covariance = (float(squares.sum()) - counts * squared_norm) / (total**2 - counts)
     residuals = float((sums - tokens[:, None] * mean).square().sum()) * n / (n - 1) / total**2
-    return [effective.covariance_trace / total, per_token, residuals]
+    return [per_token.covariance_trace / total, any_covariance, residuals]
 
 
-def case(lengths: str, trained: bool, count: int) -> str:
+def case(lengths: str, trained: bool, sequences: int, count: int) -> str:
     """One line of the table."""
-    groups = Groups(lengths)
+    groups = Groups(lengths, sequences)
     if trained:
         groups.train()
     means, estimates = [], []
@@ -118,21 +120,23 @@ def case(lengths: str, trained: bool, count: int) -> str:
     return "".join(cells)
 
 
-def table(count: int) -> str:
-    lines = [f"# python benchmarks/unequal_groups.py --windows {count}"]
+def table(sequences: int, count: int) -> str:
+    """One line for each case."""
+    lines = [f"# python benchmarks/unequal_groups.py --sequences {sequences} --windows {count}"]
     header = f"{'lengths':>8s}{'model':>9s}{'Var(g)':>10s}{'|G|^2':>10s}"
     lines.append(header + "".join(f"{name:>16s}{'sd':>7s}" for name in ESTIMATORS))
-    lines += [case(lengths, trained, count) for lengths, trained in CASES]
+    lines += [case(lengths, trained, sequences, count) for lengths, trained in CASES]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sequences", type=int, default=2)
     parser.add_argument("--windows", type=int, default=5000)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    text = table(arguments.windows)
+    text = table(arguments.sequences, arguments.windows)
     print(text, end="")
     if arguments.output:
         arguments.output.write_text(text)

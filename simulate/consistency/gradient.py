@@ -19,6 +19,9 @@ __all__ = ["derivatives", "require_gradient"]
 INCREMENTS = 1.37 * np.geomspace(1e-2, 1e-7, 6)
 """In units of a point's scale. Not round: a period of the function would look like a derivative of 0."""
 
+TINY, STENCIL = (1e-6, 1e-8, 1e-10), np.arange(-3.0, 4.0)
+"""Increments, in the same units, between neighbours whose values are to differ by rounding alone."""
+
 RANDOM_DIRECTIONS = 3
 MOST_COORDINATES = 64
 """Up to this dimension each coordinate is a direction too; beyond, the random ones see all of them together."""
@@ -87,9 +90,11 @@ def derivatives(probe: Probe, points: Array, directions: Array, scale: float) ->
     coarse, fine = differences(INCREMENTS), differences(INCREMENTS / 2)
     change = np.abs(coarse - fine)
     change[:-1] = np.maximum(change[:-1], np.abs(np.diff(fine, axis=0)))
-    # Second differences over tiny increments: what they show of the function is far below what rounding moves.
-    wobble = np.abs(np.diff(values(1e-6 * np.arange(-3.0, 4.0)), n=2, axis=0)).max(axis=(0, 2))
-    rounding = wobble + 4 * np.finfo(float).eps * np.abs(probe.values(points))
+    # Second differences over tiny increments show what rounding moves, and of the function the less the tinier.
+    # None at all: the increments themselves were rounded away, as in single precision.
+    wobble = np.stack([np.abs(np.diff(values(tiny * STENCIL), n=2, axis=0)).max(axis=(0, 2)) for tiny in TINY])
+    least = np.where(wobble > 0, wobble, np.inf).min(axis=0)
+    rounding = np.where(np.isfinite(least), least, 0.0) + 4 * np.finfo(float).eps * np.abs(probe.values(points))
     error = 4 * (change + rounding[:, None] / (INCREMENTS[:, None, None] * unit[:, :, 0]))
     best = error.argmin(axis=0)[None]
     return np.take_along_axis(fine, best, 0)[0], np.take_along_axis(error, best, 0)[0]

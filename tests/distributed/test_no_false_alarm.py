@@ -73,6 +73,6 @@ def right_steps_on_ranks(rank: int, ranks: int, steps: int) -> dict[str, int]:
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("steps", [100, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_right_steps_on_ranks_are_accepted(steps):
     assert run_ranks(right_steps_on_ranks, 2, steps) == [dict.fromkeys(KINDS, steps)] * 2

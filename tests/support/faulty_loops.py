@@ -235,6 +235,9 @@ WRONG_WRAPS: dict[str, Callable[[Family, nn.Module, int], nn.Module]] = {
     "one layer in DDP": one_layer_replicated,
 }
 
+SOME = {name: FAMILIES[name] for name in ("causal LM with a head bias", "classifier")}
+"""For wrappings that differ from the others in how gradients are reduced alone."""
+
 WRAPPINGS = {
     "one process": Wrapping(unchanged, 1, LOCAL, data_parallel=1),
     "DDP": Wrapping(replicated, 2, (*SYNCHRONISED, "a parameter ignored by DDP", "one layer in DDP")),
@@ -242,11 +245,12 @@ WRAPPINGS = {
         lambda family, model, _: torch.compile(DistributedDataParallel(model), backend="aot_eager"),
         2,
         SYNCHRONISED,
+        families=SOME,
     ),
     "FSDP2": Wrapping(sharded, 2, (*SYNCHRONISED, "root not wrapped", "a parameter ignored")),
-    "FSDP2, after each micro-batch": Wrapping(sharded, 2, ON_RANKS, every=True),
+    "FSDP2, after each micro-batch": Wrapping(sharded, 2, ON_RANKS, every=True, families=SOME),
     "FSDP2, summing": Wrapping(
-        summed, 2, (*LOCAL, "averaged over ranks"), lambda family, model: {"reduction": "sum"}
+        summed, 2, (*LOCAL, "averaged over ranks"), lambda family, model: {"reduction": "sum"}, families=SOME
     ),
     "by hand": Wrapping(
         unchanged,
@@ -261,8 +265,9 @@ WRAPPINGS = {
         (*ON_RANKS, "not averaged by hand"),
         lambda family, model: {"averaged": outside_layers(family, model)},
         outside_layers,
+        families=SOME,
     ),
-    "hybrid sharding": Wrapping(hybrid, 4, SYNCHRONISED, data_parallel=4),
+    "hybrid sharding": Wrapping(hybrid, 4, SYNCHRONISED, data_parallel=4, families=SOME),
     "FSDP2 x tensor parallel": Wrapping(
         sharded_tensor_parallel, 4, SYNCHRONISED, families={"causal LM in fp64": TENSOR_PARALLEL}
     ),
