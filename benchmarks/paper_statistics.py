@@ -50,6 +50,7 @@ class PaperStatistics:
             self._handles.append(leaf.tensor.register_hook(partial(self.observe, own)))
 
     def observe(self, own: Tensor, gradient: Tensor) -> None:
+        """The hook: add a micro-batch's gradient to this rank's own."""
         own.add_(gradient)
 
     def end_microbatch(self, samples: int) -> None:
