@@ -487,7 +487,7 @@ class GradientStatistics:
     def _all_reduce(self, *values: Tensor) -> Iterator[NDArray[np.float64]]:
         """Each of the values, flat: summed over ranks and brought to the host, all at once."""
         flat = torch.cat([value.double().reshape(-1) for value in values])
-        sums = np.array(self.layout.sum(flat).tolist())  # a plan answers for tolist()
+        sums = _on_host(self.layout.sum(flat))
         ends = list(accumulate(value.numel() for value in values))
         return (sums[start:end] for start, end in pairwise([0, *ends]))
 
@@ -518,6 +518,15 @@ def _over_ranks(model: nn.Module, leaves: Sequence[Leaf], layout: DataParallel) 
         return ranks
     inside = max(unit_roundoff(leaf.tensor.dtype) for leaf in leaves)
     return (1 + ranks) * (1 + _accumulated(layout.tensor_parallel, inside)) - 1
+
+
+def _on_host(values: Tensor) -> NDArray[np.float64]:
+    """The values as an array."""
+    try:
+        array: NDArray[np.float64] = values.numpy(force=True)
+    except RuntimeError:  # a plan's tensors have none, and answer for a list of them
+        array = np.array(values.tolist())
+    return array
 
 
 def _processes() -> int:

@@ -33,7 +33,7 @@ from adabatch.statistics.reductions import DataParallel, Leaf, like
 
 __all__ = ["Probe", "require_mean", "require_no_larger_norm"]
 
-LEAVES, COORDINATES = 8, 32
+LEAVES, COORDINATES = 4, 64
 """Parameters that are followed, and coordinates of each."""
 
 DIVISIONS = 4
@@ -191,13 +191,15 @@ def require_mean(
 
     >>> require_mean(["weight"], np.array([1.0]), np.array([2.0]), np.array([1.0 + 1e-7]), rounding=1e-6)
     """
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(mean - reduced)
-        allowed = rounding * absolute + underflow
+    with np.errstate(invalid="ignore"):  # a step that is not finite passes: others say so
+        difference, allowed = np.abs(mean - reduced), rounding * absolute + underflow
         if math.isinf(rounding):  # small coordinates may be lost altogether, but not the whole
             lost = np.linalg.norm(difference) > UNKNOWN * np.linalg.norm(absolute)
             allowed = np.full_like(mean, 0.0 if lost else math.inf)
-        wrong = np.isfinite(difference) & np.isfinite(allowed) & (difference > allowed)
+        wrong = difference > allowed
+    if not wrong.any():
+        return
+    wrong &= np.isfinite(difference)
     if not wrong.any():
         return
     worst = int(np.argmax(np.where(wrong, difference / np.maximum(allowed, 1e-300), 0.0)))

@@ -73,8 +73,8 @@ def test_it_runs_and_prints_every_kind(tmp_path, monkeypatch):  # in a single pr
     added = {row[2]: float(row[-3]) for row in measured}
     own = {row[2]: float(row[5]) for row in measured if row[2] != "per-sample"}
     assert all(milliseconds > 0 for milliseconds in own.values())
-    assert 0 < added["scalar"] < 1e-3  # megabytes sent
-    assert added["paper"] > 100 * added["scalar"]
+    assert 0 < added["scalar"] < 1e-2  # megabytes sent: sums, and some kilobytes that show mistakes
+    assert added["paper"] > 50 * added["scalar"]
 
 
 def test_the_precision_of_sampling_is_measured(capsys):

@@ -120,7 +120,7 @@ def scale(model: nn.Module, factor: float) -> None:
 
 
 ONE_OF = ("the first parameter halved", "a middle parameter halved", "the last parameter halved")
-ROUNDS = 6
+ROUNDS = 12
 """Steps until each parameter of the families has been followed."""
 
 SCALES = {
