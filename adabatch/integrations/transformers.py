@@ -13,10 +13,8 @@ import warnings
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from accelerate.utils import find_batch_size
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
@@ -115,11 +113,9 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
         position = self._restore(args, state)
         if self.schedule is not None:
             self._micro_batches(self.schedule.batch_size)
-        # The callback gets the module inside DDP, which does not know its process group.
-        sharded = any(isinstance(module, FSDPModule) for module in model.modules())
-        group = dist.group.WORLD if args.world_size > 1 and not sharded else None
         self.leave()
-        self._statistics = GradientStatistics(model, process_group=group)
+        # The callback gets the module inside DDP, which knows neither its ranks nor its communication hook.
+        self._statistics = GradientStatistics(trainer.model_wrapped)
         self._statistics.enable(False)
         self._shifted: bool | None = None
         varying, by_steps = self.schedule is not None, args.max_steps > 0
