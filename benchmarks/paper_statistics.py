@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.utils.hooks import RemovableHandle
 
-from adabatch.statistics.reductions import autograd_leaves
+from adabatch.statistics.leaves import autograd_leaves
 
 __all__ = ["PaperStatistics"]
 

@@ -21,7 +21,7 @@ def read_metrics(path: str | Path) -> list[Record]:
     """The records of a ``metrics.jsonl``, or of a run's folder; a last line cut short is left out.
 
     Raises:
-        ValueError: if there is no such file, or one of its lines is not a record.
+        ValueError: if the file does not exist, or one of its lines is not a record.
     """
     path = Path(path)
     path = path / "metrics.jsonl" if path.is_dir() else path

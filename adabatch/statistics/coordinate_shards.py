@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
+from adabatch.statistics.leaves import Leaf
 from adabatch.statistics.norms import local
-from adabatch.statistics.reductions import DataParallel, Leaf, like, replica_count, replica_number
+from adabatch.statistics.reductions import DataParallel, like, replica_count
 
 __all__ = ["BLOCK", "SMALL", "Sample", "Shard", "coprime_stride", "dense"]
 
@@ -73,7 +75,6 @@ class Shard:
         rank: this rank's number in ``scatter``.
         group: this rank's data-parallel number.
         replica_count: how many ranks end with this shard.
-        replica: this rank's number among them: over those with the number 0, each coordinate is counted once.
         held_whole: whether this rank has all of the reduced gradient, of which the shard is a part.
     """
 
@@ -87,7 +88,6 @@ class Shard:
     rank: int = 0
     group: int = 0
     replica_count: int = 1
-    replica: int = 0
     held_whole: bool = False
 
     @classmethod
@@ -108,37 +108,30 @@ class Shard:
             rank, size = dist.get_rank(layout.process_groups[0]), -(-whole.numel() // layout.ranks)
             every, scatter = _every(stride, size, whole), layout.process_groups[0]
             return cls(leaf, layout.ranks, size, dtype, every, scatter, rank=rank, group=rank, held_whole=True)
-        count, replica = replica_count(leaf.parameter, layout.world_size), replica_number(leaf.parameter, layout)
+        count = replica_count(leaf.parameter, layout.world_size)
         mesh = _sharding(leaf)
         if mesh is None and layout.ranks > 1:
             return cls._of_whole(leaf, layout, stride)
         if mesh is None:
             every = _every(stride, whole.numel(), whole)
-            return cls(leaf, 1, whole.numel(), dtype, every, replica_count=count, replica=replica, held_whole=True)
+            return cls(leaf, 1, whole.numel(), dtype, every, replica_count=count, held_whole=True)
         dimensions = mesh.ndim - _dimensions(leaf.tensor)
         place = mesh.get_coordinate()
         assert place is not None
-        group = 0
-        for length, position in zip(mesh.shape[:dimensions], place, strict=False):
-            group = group * length + position
-        ranks, rank = mesh.shape[dimensions - 1], place[dimensions - 1]
+        places = list(zip(mesh.shape[:dimensions], place, strict=False))
+        ranks, rank = places[-1]
         size = -(-whole.shape[0] // ranks) * math.prod(whole.shape[1:])
         replicas = mesh.get_group(0) if dimensions == 2 else None
         scatter, every = mesh.get_group(dimensions - 1), _every(stride, size, whole)
-        return cls(leaf, ranks, size, dtype, every, scatter, replicas, rank, group, count, replica)
+        return cls(leaf, ranks, size, dtype, every, scatter, replicas, rank, _numbered(places), count)
 
     @classmethod
     def _of_whole(cls, leaf: Leaf, layout: DataParallel, stride: int) -> Shard:
         """Of a leaf on a mesh that every data-parallel rank holds whole: averaged by hand, or by replicate()."""
         whole, groups = local(leaf.tensor), layout.data_parallel_groups
         places = [(dist.get_world_size(each), dist.get_rank(each)) for each in groups]
-        group = 0
-        for length, position in places:
-            group = group * length + position
         ranks, rank = places[-1]
         size = -(-whole.numel() // ranks)
-        # Who holds the same after the last group divided it: the other groups' ranks.
-        others = tuple(each for each in layout.process_groups if each != groups[-1])
         return cls(
             leaf,
             ranks,
@@ -148,9 +141,8 @@ class Shard:
             groups[-1],
             groups[0] if len(groups) == 2 else None,
             rank,
-            group,
+            _numbered(places),
             replica_count(leaf.parameter, layout.world_size // ranks),
-            replica_number(leaf.parameter, replace(layout, process_groups=others)),
             held_whole=True,
         )
 
@@ -231,6 +223,14 @@ def _divisions(leaf: Leaf, layout: DataParallel) -> list[tuple[int, int, int | N
         (size, position, getattr(placement, "dim", None))
         for size, position, placement in zip(mesh.shape, place, parameter.placements, strict=True)
     ][:divided]
+
+
+def _numbered(places: Iterable[tuple[int, int]]) -> int:
+    """This rank's number among all, from how many there are along each dimension and its number there."""
+    number = 0
+    for length, position in places:
+        number = number * length + position
+    return number
 
 
 def coprime_stride(stride: int, size: int) -> int:

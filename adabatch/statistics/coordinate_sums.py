@@ -16,7 +16,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from adabatch.statistics.coordinate_shards import Sample, Shard, coprime_stride, dense
-from adabatch.statistics.reductions import DataParallel, Leaf, Workspace, reduce_scatter
+from adabatch.statistics.leaves import Leaf
+from adabatch.statistics.reductions import DataParallel, Workspace, reduce_scatter
 
 __all__ = ["Bucket", "buckets_of"]
 

@@ -42,7 +42,7 @@ from adabatch.moments.l1 import (
 from adabatch.statistics.coordinate_sums import Bucket, buckets_of
 from adabatch.statistics.gradients import GradientStatistics
 from adabatch.statistics.groups import GroupSizes, StepSizes
-from adabatch.statistics.reductions import Leaf
+from adabatch.statistics.leaves import Leaf
 
 __all__ = ["CoordinateStatistics"]
 

@@ -49,20 +49,12 @@ from adabatch.moments.gradient_moments import (
 )
 from adabatch.statistics.groups import GroupSizes, StepSizes
 from adabatch.statistics.hooks import Inventory, LeafHooks, accumulating_node
+from adabatch.statistics.leaves import Leaf, autograd_leaves
 from adabatch.statistics.loss_scale import require_no_scaler
 from adabatch.statistics.norms import SquaredNorms, local
 from adabatch.statistics.probe import DIVISIONS, Probe, require_mean, require_no_larger_norm
-from adabatch.statistics.reductions import (
-    DataParallel,
-    Leaf,
-    accumulation_roundoff,
-    autograd_leaves,
-    data_parallel,
-    like,
-    reduction_roundoff,
-    replica_count,
-)
-from adabatch.statistics.roundoffs import unit_roundoff
+from adabatch.statistics.reductions import DataParallel, data_parallel, like, replica_count
+from adabatch.statistics.roundoffs import accumulation_roundoff, reduction_roundoff, unit_roundoff
 
 __all__ = ["GradientStatistics", "ReducedStep"]
 
@@ -288,7 +280,7 @@ class GradientStatistics:
             RuntimeError: if they are not to be counted as 0, or none has a gradient.
         """
         idle = [index for index, seen in enumerate(self._seen) if not seen]
-        replaced = self._hooks.replaced()
+        replaced = self._hooks.replaced(idle)
         if replaced or self._idle == "refuse" or len(idle) == len(self._leaves):
             name = replaced[0] if replaced else self._leaves[idle[0]].name
             self.reset()

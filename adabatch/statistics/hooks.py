@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
 from adabatch.statistics.inputs import InputSizes
-from adabatch.statistics.reductions import Leaf
+from adabatch.statistics.leaves import Leaf
 
 __all__ = ["Inventory", "LeafHooks", "accumulating_node", "detach"]
 
@@ -61,6 +61,7 @@ class LeafHooks:
         self._model, self._leaves, self._nodes, self.inputs = model, leaves, nodes, InputSizes()
         self._observer = weakref.ref(observer)
         self._handles: list[RemovableHandle] = []
+        weakref.finalize(self, _remove, self._handles)
 
     @property
     def attached(self) -> bool:
@@ -82,18 +83,18 @@ class LeafHooks:
             self._handles.append(node.register_prehook(_hook(self._observer, index)))
             _ATTACHED[leaf.parameter] = weakref.ref(self)
         self._handles.append(self.inputs.watch(self._model))
-        self._finalizer = weakref.finalize(self, _remove, self._handles)
 
     def remove(self) -> None:
         """See nothing any more."""
         _remove(self._handles)
 
-    def replaced(self) -> list[str]:
-        """Names of the leaves that are the model's no more, or were converted to another type, or moved."""
+    def replaced(self, indices: Sequence[int]) -> list[str]:
+        """Names of these leaves that are the model's no more, or were converted to another type, or moved."""
         held = {id(parameter) for parameter in self._model.parameters()}
+        plain = [(self._leaves[index], self._nodes[index]) for index in indices]
         return [
             leaf.name
-            for leaf, node in zip(self._leaves, self._nodes, strict=True)
+            for leaf, node in plain
             if leaf.wrapper is None
             and (id(leaf.parameter) not in held or accumulating_node(leaf.tensor) is not node)
         ]

@@ -37,7 +37,7 @@ from torch.distributed.tensor import DTensor
 
 from adabatch.moments.gradient_moments import accumulated_rounding
 
-__all__ = ["CHUNK", "SMALL", "SquaredNorms", "local"]
+__all__ = ["CHUNK", "SMALL", "SquaredNorms", "as_real", "local"]
 
 CHUNK = 512
 """Elements whose norm is taken in one fp32 sum; the chunks' squares are added in fp64."""
@@ -200,6 +200,15 @@ def _gamma(additions: float, roundoff: float) -> float:
     return float(accumulated_rounding(additions, roundoff))
 
 
+def as_real(values: Tensor) -> Tensor:
+    """The values, complex ones as pairs of real numbers.
+
+    >>> as_real(torch.tensor([1 + 2j])).tolist()
+    [[1.0, 2.0]]
+    """
+    return torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
+
+
 def _values(tensor: Tensor) -> NDArray[np.float64] | None:
     """The same memory as a CPU tensor's; None for a tensor without memory, as a plan simulates it."""
     try:
@@ -222,7 +231,7 @@ def _real_values(tensor: Tensor) -> Tensor:
             f"a gradient has the layout {tensor.layout}, but norms are taken of dense and of sparse (COO) "
             "gradients: make it dense in a hook of the parameter, or freeze the parameter"
         )
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.dtype.is_complex else tensor
+    return as_real(tensor)
 
 
 def _chunk_norms(flat: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from adabatch.moments.coordinate_moments import CoordinateMoments, RatioHistogram
 from adabatch.moments.gradient_moments import GradientMoments, accumulated_rounding, sums_rounding
 from adabatch.moments.l1 import noise_to_gradient, plug_in_l1_norm, sum_of_standard_deviations
+from adabatch.statistics.norms import as_real
 
 __all__ = ["per_sample_moments"]
 
@@ -149,12 +150,12 @@ class _Sums:
 
     @classmethod
     def like(cls, parameter: Tensor, coordinates: bool) -> _Sums:
-        gradient = torch.zeros_like(_real(parameter), dtype=torch.float64)
+        gradient = torch.zeros_like(as_real(parameter), dtype=torch.float64)
         return cls(gradient, torch.zeros_like(gradient) if coordinates else gradient.new_zeros(()))
 
     def add(self, gradients: Tensor) -> None:
         """Add the gradients of a chunk, [chunk, *shape]."""
-        wide = _real(gradients).double()
+        wide = as_real(gradients).double()
         self.gradient += wide.sum(0)
         squares = wide.square()
         self.squares += squares.sum(0) if self.squares.shape == self.gradient.shape else _sum(squares)
@@ -162,11 +163,6 @@ class _Sums:
     def all_reduce(self, process_group: dist.ProcessGroup | None) -> None:
         _all_reduced(self.gradient, process_group)
         _all_reduced(self.squares, process_group)
-
-
-def _real(values: Tensor) -> Tensor:
-    """The values, complex ones as pairs of real numbers."""
-    return torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
 
 
 def _sum(values: Tensor) -> Tensor:

@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from adabatch.statistics.coordinate_shards import counted_positions
+from adabatch.statistics.coordinate_shards import coprime_stride, counted_positions, dense
+from adabatch.statistics.leaves import Leaf
 from adabatch.statistics.norms import local
-from adabatch.statistics.reductions import DataParallel, Leaf, like
+from adabatch.statistics.reductions import DataParallel, like
 
 __all__ = ["Probe", "require_mean", "require_no_larger_norm"]
 
@@ -131,7 +132,7 @@ class Probe:
         self._sums += torch.stack([values, values.abs()])
 
     def totals(self, loss_scale: float) -> Tensor:
-        """This rank's part of what :func:`require_mean` compares, [3, coordinates], fp64."""
+        """This rank's part of what :func:`require_mean` compares, [3, coordinates], fp64; then :meth:`clear`."""
         totals = torch.cat([self._sums / (loss_scale * self._divisor), torch.zeros_like(self._sums[:1])])
         values, owned = [], []
         for place in self._round.places.values():
@@ -143,7 +144,6 @@ class Probe:
             totals[2, torch.cat(owned)] = torch.cat(values).double()
         self._told = self._round
         self._step += 1  # on every rank alike: each is about to add its totals to the others'
-        self.clear()
         return totals
 
 
@@ -261,8 +261,8 @@ def _place(leaf: Leaf, layout: DataParallel, values: Tensor, start: int) -> _Pla
     """
     size = local(leaf.tensor).numel()
     count = min(COORDINATES, size)
-    step = _coprime(max(size // max(count, 1), 1), size)
-    positions = np.arange(count, dtype=np.int64) * step
+    step = coprime_stride(max(size // max(count, 1), 1), size)  # all columns are met, and no position twice
+    positions = np.arange(count, dtype=np.int64) * step % max(size, 1)
     owned, reduced = counted_positions(leaf, layout, positions)
 
     def on_device(array: NDArray[np.int64]) -> Tensor:
@@ -272,12 +272,7 @@ def _place(leaf: Leaf, layout: DataParallel, values: Tensor, start: int) -> _Pla
     return _Place(leaf, start, values[start : start + count], on_device(positions), slots, on_device(reduced))
 
 
-def _coprime(step: int, size: int) -> int:
-    """The largest step up to this one without a common divisor with the size, so that all columns are met."""
-    return next(smaller for smaller in range(step, 0, -1) if math.gcd(smaller, size) == 1)
-
-
 def _real(gradient: Tensor) -> Tensor:
     """Dense and real: what take() can read."""
-    dense = gradient.to_dense() if gradient.is_sparse else gradient
-    return dense.real if dense.is_complex() else dense
+    whole = dense(gradient)
+    return whole.real if whole.is_complex() else whole

@@ -17,8 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from adabatch.statistics.leaves import Leaf, autograd_leaves
-from adabatch.statistics.roundoffs import accumulation_roundoff, reduction_roundoff
+from adabatch.statistics.leaves import Leaf
 from adabatch.statistics.wrappers import (
     averaged_by_hand,
     ddp_modules,
@@ -31,16 +30,11 @@ from adabatch.statistics.wrappers import (
 
 __all__ = [
     "DataParallel",
-    "Leaf",
     "Workspace",
-    "accumulation_roundoff",
-    "autograd_leaves",
     "data_parallel",
     "like",
     "reduce_scatter",
-    "reduction_roundoff",
     "replica_count",
-    "replica_number",
 ]
 
 REDUCTIONS = ("mean", "sum")
@@ -53,26 +47,6 @@ def replica_count(tensor: Tensor, ranks: int) -> int:
         return ranks
     sizes = zip(tensor.device_mesh.shape, tensor.placements, strict=True)
     return ranks // math.prod(size for size, placement in sizes if not placement.is_replicate())
-
-
-def replica_number(tensor: Tensor, layout: DataParallel) -> int:
-    """This rank's number among the :func:`replica_count` ranks that hold the tensor's same values, from 0.
-
-    Where each rank has a part of every tensor, what one rank of each number 0 counts is counted once.
-    """
-    divided: set[tuple[int, ...]] = set()
-    if isinstance(tensor, DTensor):
-        groups = zip(tensor.device_mesh.get_all_groups(), tensor.placements, strict=True)
-        divided = {_members(group) for group, placement in groups if not placement.is_replicate()}
-    number = 0
-    for group in layout.process_groups:
-        if _members(group) not in divided:
-            number = number * dist.get_world_size(group) + dist.get_rank(group)
-    return number
-
-
-def _members(group: dist.ProcessGroup) -> tuple[int, ...]:
-    return tuple(dist.get_process_group_ranks(group))
 
 
 def like(gradient: Tensor, tensor: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
 from adabatch.statistics.coordinate_shards import Shard
-from adabatch.statistics.reductions import Leaf
+from adabatch.statistics.leaves import Leaf
 from tests.distributed.test_coordinate_statistics import SAMPLES, check, explicit
 from tests.support.spawning import run_ranks
 

@@ -1,4 +1,4 @@
-"""No right step is refused: many of them, in fp32 and with bf16 reductions, whatever the data."""
+"""No right step is refused: many of them, in fp32 and with bf16 reductions, on random data."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_samples_budget(tmp_path, data):
 
 
 def test_part_of_an_epoch(tmp_path):
-    """1.5 epochs of 36 micro-batches are 54, whatever the windows."""
+    """1.5 epochs of 36 micro-batches are 54, in windows of any length."""
     _, steps = run(tmp_path, AdaptiveBatchCallback(stages(), interval=1), num_train_epochs=1.5)
     assert sum(windows(steps)) == 54
     assert_by_hand(steps)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.statistics.coordinate_shards import BLOCK, SMALL, Shard, _every, coprime_stride
-from adabatch.statistics.reductions import Leaf
+from adabatch.statistics.leaves import Leaf
 
 
 def shard_of(rows: int, row: int, ranks: int, stride: int) -> Shard:

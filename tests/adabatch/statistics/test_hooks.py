@@ -1,4 +1,4 @@
-"""What the hooks see: whatever reaches .grad, whoever else has hooks; and how they end."""
+"""What the hooks see: what reaches .grad, also where others have hooks; and how they end."""
 
 import copy
 import gc

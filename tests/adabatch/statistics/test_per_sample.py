@@ -11,7 +11,7 @@ from torch import nn
 from adabatch.model.llama import build_model, language_model_loss, model_config
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.statistics import GradientStatistics, per_sample_moments
-from adabatch.statistics.reductions import autograd_leaves
+from adabatch.statistics.leaves import autograd_leaves
 from tests.support.spawning import run_ranks
 from theory.estimators.exact_tests import sample_variance_test
 

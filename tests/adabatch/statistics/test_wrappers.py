@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,16 +22,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
 from adabatch.statistics.coordinate_shards import Shard, counted_positions
+from adabatch.statistics.leaves import Leaf, autograd_leaves
 from adabatch.statistics.norms import local
-from adabatch.statistics.reductions import (
-    DataParallel,
-    Leaf,
-    accumulation_roundoff,
-    autograd_leaves,
-    data_parallel,
-    reduction_roundoff,
-    replica_count,
-)
+from adabatch.statistics.reductions import DataParallel, data_parallel, replica_count
+from adabatch.statistics.roundoffs import accumulation_roundoff, reduction_roundoff
 from tests.support.spawning import run_ranks
 from tests.support.tiny_model import (
     Dimensions,
@@ -430,10 +425,11 @@ def test_every_followed_coordinate_is_counted_by_one_data_parallel_rank(kind, ra
             assert sorted(values) == sorted(same_part[0][1]), (name, number)
 
 
-def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], int, int, int]]:
-    """By leaf: the flat coordinates this rank is the one to count, of its tensor-parallel number's part.
+def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], int, int, int, int]]:
+    """By leaf: the flat coordinates of this rank's shard, of its tensor-parallel number's part.
 
-    With the size of that part, the tensor-parallel number, and this rank's data-parallel number.
+    With how many ranks are said to hold that shard, the size of that part, the tensor-parallel number, and this
+    rank's data-parallel number.
     """
     leaves, layout = laid_out(world_size, kind)
     found = {}
@@ -441,10 +437,10 @@ def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], i
         shard = Shard.of(leaf, layout)
         leaf.parameter.grad = torch.zeros_like(leaf.parameter)
         start, size = shard.rank * shard.size, len(shard.gradient())
-        counted = list(range(start, start + size)) if shard.replica == 0 else []
+        held = list(range(start, start + size))
         tensor_parallel_rank = rank % layout.tensor_parallel if replica_count(leaf.tensor, 2) == 1 else 0
-        assert shard.replica < shard.replica_count
-        found[leaf.name] = counted, local(leaf.tensor).numel(), tensor_parallel_rank, shard.group
+        size = local(leaf.tensor).numel()
+        found[leaf.name] = held, shard.replica_count, size, tensor_parallel_rank, shard.group
     return found
 
 
@@ -461,19 +457,20 @@ def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], i
         ),
     ],
 )
-def test_every_coordinate_of_a_reduced_gradient_is_one_rank_s_to_count(kind, ranks):
+def test_every_coordinate_of_a_reduced_gradient_is_held_as_often_as_its_shard_says(kind, ranks):
     found = run_ranks(owned, ranks, kind)
     for name in found[0]:
         parts: dict[int, list[int]] = {}
         sizes = {}
         for of_rank in found:
-            counted, size, part, _ = of_rank[name]
-            parts.setdefault(part, []).extend(counted)
-            sizes[part] = size
-        for part, counted in parts.items():
-            assert sorted(counted) == list(range(sizes[part])), (name, part)
+            held, copies, size, part, _ = of_rank[name]
+            parts.setdefault(part, []).extend(held)
+            sizes[part] = size, copies
+        for part, held in parts.items():
+            size, copies = sizes[part]
+            assert Counter(held) == Counter(dict.fromkeys(range(size), copies)), (name, part)
         groups = ranks // 2 if kind == "tensor parallel" else ranks
-        assert {of_rank[name][3] for of_rank in found} == set(range(groups)), name
+        assert {of_rank[name][4] for of_rank in found} == set(range(groups)), name
 
 
 def by_coordinate(rank: int, world_size: int) -> dict[str, tuple[float, float, float]]:
