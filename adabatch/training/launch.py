@@ -39,6 +39,9 @@ DIVERGED = 3
 OUT_OF_MEMORY = 4
 INTERRUPTED = 130
 
+CAUSE_FIRST = 5.0
+"""Seconds for which a rank that lost a peer stays: the launcher ends it before, having seen how the peer ended."""
+
 LAUNCH, UNNAMED = "launch", "none"
 """The file that holds the name of the launch; the name that torchrun gives where the user gives none."""
 
@@ -182,6 +185,8 @@ def _rank_until(settings: Settings, start: Start, interrupted: list[int]) -> int
             _log_out_of_memory(error)
             return OUT_OF_MEMORY
         if lost_peer(error):
+            # The launcher reports and returns the first end that it sees: that of the peer, whose reason counts.
+            time.sleep(CAUSE_FIRST)
             print(f"rank {os.environ.get('RANK', '0')} lost its connection to another rank", file=sys.stderr)
         else:
             traceback.print_exc()

@@ -165,8 +165,10 @@ def test_a_rank_that_dies_on_another_node_restarts_the_run(undisturbed, tmp_path
 
 HANG = textwrap.dedent(
     """
-    # Run with the command's arguments: rank 1 stops reading samples at its fifth step.
+    # Run with the command's arguments: rank 1 stops reading samples at its fifth step. The launcher looks at its
+    # ranks so seldom that it would find them all ended, whichever had the reason, if none waited for it.
     import os, sys, time
+    from torch.distributed.launcher import api
     from adabatch.commands import main
     from adabatch.data.samples import PreparedSamples
 
@@ -182,6 +184,8 @@ HANG = textwrap.dedent(
 
     PreparedSamples.take = hang
     if __name__ == "__main__":
+        config = api.LaunchConfig
+        api.LaunchConfig = lambda **options: config(**{**options, "monitor_interval": 2})
         main()
     """
 )
