@@ -7,6 +7,7 @@ Lines that end in "# +" are all that adabatch adds; without them this is the sam
 """
 
 import argparse
+import gc
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -66,6 +67,7 @@ def main(arguments=None):
     log = train(model, dataset, monitor=options.measure_only)
     for record in log[:: max(1, len(log) // 10)]:
         PartialState().print("  ".join(f"{name} {value:.4g}" for name, value in record.items()))
+    gc.collect()  # a DDP model that outlives its process group may hang in gloo, about one time in thirty
     PartialState().destroy_process_group()
     return log
 

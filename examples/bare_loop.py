@@ -7,6 +7,7 @@ Lines that end in "# +" are all that adabatch adds; without them this is the sam
 """
 
 import argparse
+import gc
 import os
 
 import torch
@@ -89,6 +90,8 @@ def main(arguments=None):
         for record in log[:: max(1, len(log) // 10)]:
             print("  ".join(f"{name} {value:.4g}" for name, value in record.items()))
     if dist.is_initialized():
+        del model
+        gc.collect()  # a DDP model that outlives its process group may hang in gloo, about one time in thirty
         dist.barrier()
         dist.destroy_process_group()
     return log

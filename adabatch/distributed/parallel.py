@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -146,6 +147,9 @@ def process_group(settings: ParallelSettings) -> Iterator[DistributedContext]:
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     try:
         yield DistributedContext(rank, world_size, device, settings.tensor_parallel, store)
+        # DDP's reducer also holds the group. Freed after the group is destroyed, it waits with the interpreter
+        # locked for gloo's thread, which may wait for the interpreter to free the last tensor that was reduced.
+        gc.collect()
         dist.barrier()  # else a rank may tear the group down while another still saves
     finally:
         dist.destroy_process_group()

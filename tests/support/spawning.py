@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import os
 import pickle
 import signal
@@ -173,5 +174,6 @@ def _serve(rank: int, world_size: int, folder: str, connection: Connection) -> N
         except BaseException:
             result = _Failure(traceback.format_exc())
         connection.send_bytes(pickle.dumps(result))
+    gc.collect()  # a DDP model that outlives its process group may hang in gloo
     dist.barrier()
     dist.destroy_process_group()
