@@ -24,12 +24,13 @@ Example:
 
 from __future__ import annotations
 
-import shutil
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -98,6 +99,9 @@ EXPERIMENTS: Registry[_Experiment] = Registry(
 
 RENAMED = {"printed-theorem": "published-theorem"}
 """Earlier names of experiments."""
+
+FIGURE_FILES = (".csv", ".png", ".pdf")
+"""Of each table that a report lists, in its folder ``figures``."""
 
 ADAM_EXPERIMENTS = ("bounds", "slopes")
 """Those on Adam's grid: skipped where only other optimizers are asked for."""
@@ -168,7 +172,25 @@ def _require_one_of(given: str, readers: list[str], names: tuple[str, ...]) -> N
 def _is_replaceable(settings: Settings) -> bool:
     """Whether the output is an empty folder or one that an earlier call wrote."""
     folder = settings.output
-    return folder.is_dir() and ((folder / "report.json").exists() or not any(folder.iterdir()))
+    return folder.is_dir() and (_tables_of_report(folder) is not None or not any(folder.iterdir()))
+
+
+def _tables_of_report(folder: Path) -> list[str] | None:
+    """The names of the tables that the report in a folder lists; None if it holds no report."""
+    try:
+        experiments = json.loads((folder / "report.json").read_text())["experiments"]
+        return [Path(table).stem for experiment in experiments for table in experiment["tables"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remove_report(folder: Path) -> None:
+    """Remove what an earlier call wrote, by name: the folder may hold files of others."""
+    for table in _tables_of_report(folder) or []:
+        for kind in FIGURE_FILES:
+            (folder / "figures" / f"{table}{kind}").unlink(missing_ok=True)
+    for name in ("report.html", "report.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -> int:
@@ -265,14 +287,13 @@ def _write(report: Report, settings: Settings) -> None:
     from simulate.report.figures import FIGURES, save_figures
     from simulate.report.html import html_report
 
-    if settings.output.exists():
-        shutil.rmtree(settings.output)
-    settings.output.mkdir(parents=True)
+    _remove_report(settings.output)
+    settings.output.mkdir(parents=True, exist_ok=True)
     tables = {name: table for result in report.results for name, table in result.tables.items()}
     figures = save_figures(tables, settings.output / "figures")
     captions = {name: recipe.caption for name, recipe in FIGURES.items()}
-    (settings.output / "report.json").write_text(report.to_json())
     (settings.output / "report.html").write_text(html_report(report, figures, captions))
+    (settings.output / "report.json").write_text(report.to_json())
 
 
 def outcome_table(outcomes: list[Outcome]) -> RichTable:

@@ -55,15 +55,30 @@ def test_a_refutation_that_no_longer_refutes_gives_exit_code_1(tmp_path, monkeyp
 def test_an_output_folder_is_replaced_only_if_asked_for(tmp_path):
     settings = _settings(tmp_path, experiments=("sign-descent",))
     verify_bounds(settings)
-    marker = tmp_path / "out" / "figures" / "old.csv"
-    marker.write_text("old")
+    out = tmp_path / "out"
+    old = [out / "figures" / f"old{ending}" for ending in (".csv", ".png", ".pdf")]
+    foreign = [
+        out / "thesis.tex",
+        out / "figures" / "photo.png",
+        out / "report.json.bak",
+        out / "more" / "report.html",
+    ]
+    (out / "more").mkdir()
+    for file in (*old, *foreign):
+        file.write_text(file.name)
+    record = json.loads((out / "report.json").read_text())
+    record["experiments"][0]["tables"] += ["figures/old.csv", "../thesis.csv"]
+    (tmp_path / "thesis.csv").write_text("of another folder")
+    (out / "report.json").write_text(json.dumps(record))
     with pytest.raises(
         ValueError, match=r"out exists; choose another --output, or give --overwrite to replace it"
     ):
         verify_bounds(settings)
-    assert marker.exists()
+    assert all(file.exists() for file in old)
     assert verify_bounds(_settings(tmp_path, experiments=("sign-descent",), overwrite=True)) == 0
-    assert not marker.exists()
+    assert not any(file.exists() for file in old)
+    assert [file.read_text() for file in foreign] == [file.name for file in foreign]
+    assert (tmp_path / "thesis.csv").exists()
 
 
 def test_a_folder_that_is_no_report_is_never_replaced(tmp_path):
@@ -73,6 +88,14 @@ def test_a_folder_that_is_no_report_is_never_replaced(tmp_path):
     with pytest.raises(ValueError, match="holds no earlier report; it is not replaced"):
         verify_bounds(_settings(tmp_path, overwrite=True))
     assert precious.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"experiments": 3}', '{"experiments": [{}]}'])
+def test_a_file_of_the_same_name_is_no_report(tmp_path, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text(content)
+    with pytest.raises(ValueError, match="holds no earlier report; it is not replaced"):
+        verify_bounds(_settings(tmp_path, overwrite=True))
 
 
 @pytest.mark.parametrize(
