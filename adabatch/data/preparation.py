@@ -26,7 +26,7 @@ from typing import Any
 
 from adabatch.data.bpe import trained_tokenizer
 from adabatch.data.documents import Source
-from adabatch.data.locks import exclusive
+from adabatch.locks import exclusive
 from adabatch.data.sources import open_sources
 from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer, token_type

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adabatch.data.locks import exclusive
+from adabatch.locks import exclusive
 from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.runner import execute
 from adabatch.settings import Settings, overlay
