@@ -5,10 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["checksum", "rename_folder", "sync", "write_json", "write_text", "write_whole"]
+__all__ = [
+    "checksum",
+    "free_name",
+    "remove_by_name",
+    "rename_folder",
+    "sync",
+    "temporary_names",
+    "write_json",
+    "write_text",
+    "write_whole",
+]
 
 
 def sync(path: Path) -> None:
@@ -44,6 +56,42 @@ def rename_folder(folder: Path, name: Path) -> None:
     sync(folder)
     folder.rename(name)
     sync(name.parent)
+
+
+def temporary_names(name: str) -> str:
+    """A pattern of the name of a file and of those that :func:`write_whole` may leave behind when it is killed.
+
+    >>> re.fullmatch(temporary_names("a.json"), "a.json.17.tmp") is not None
+    True
+    """
+    return rf"{re.escape(name)}(\.\d+\.tmp)?"
+
+
+def remove_by_name(folder: Path, names: str) -> None:
+    """Delete the files of a folder with these names, and the folder itself if it holds nothing else then.
+
+    What lies in folders below it stays, and so does a link to the folder.
+
+    Args:
+        folder: which may not exist.
+        names: a regular expression for whole names.
+    """
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        if re.fullmatch(names, path.name) and (path.is_symlink() or not path.is_dir()):
+            path.unlink()
+    with suppress(OSError):  # something else is in it, or it is a link, or a mounted disk
+        folder.rmdir()
+
+
+def free_name(path: Path) -> Path:
+    """The path, or if something is there, the first of ``path-2``, ``path-3``, ... that is free."""
+    number, free = 1, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
 
 
 def checksum(path: Path) -> dict[str, Any]:

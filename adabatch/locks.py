@@ -1,9 +1,9 @@
 """Folders that one process at a time works in.
 
 The operating system releases a lock with the process that holds it, however that ends. Some file systems (NFS
-without its lock service) have no such locks: there the file itself is the lock, and names the process that made it.
-A process of the same host that has ended, by its number and its start, is seen to have ended; on another host
-nobody can know, and the message names the file to delete.
+without its lock service) have no such locks: there the file itself is the lock, and names the process that made
+it. Of a process of the same host it is known, by its number and its start, whether it has ended; of one on another
+host it is not, and the message names the file to delete.
 """
 
 from __future__ import annotations

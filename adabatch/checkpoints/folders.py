@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adabatch.files import checksum, sync, write_json
+from adabatch.files import checksum, free_name, remove_by_name, sync, temporary_names, write_json
 
 __all__ = [
+    "CONTENTS",
+    "COSTS",
     "MARKER",
     "PROGRESS",
     "checkpoint_step",
@@ -27,11 +29,24 @@ __all__ = [
     "quarantine",
     "rank_file",
     "read_json",
+    "remove_checkpoint",
+    "remove_checkpoints",
     "step_folder",
     "write_marker",
 ]
 
-PROGRESS, MARKER = "progress.json", "complete.json"
+PROGRESS, MARKER, CONTENTS = "progress.json", "complete.json", "tensors.json"
+
+COSTS = "costs.jsonl"
+"""Next to the checkpoints: what each save cost."""
+
+TEMPORARY, QUARANTINED = ".tmp", "quarantined-"
+"""What the name of a folder ends with until it is whole, and begins with when the run cannot resume from it."""
+
+OWN_FILES = "|".join(
+    [*map(temporary_names, (PROGRESS, MARKER, CONTENTS)), r"rank-\d{5,}\.json(\.\d+\.tmp)?", r"__\d+_\d+\.distcp"]
+)
+"""The names of the files that a save writes into a checkpoint's folder."""
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -46,8 +61,12 @@ def rank_file(path: Path, rank: int) -> Path:
 
 def newest_first(folder: Path) -> list[Path]:
     """All folders of checkpoints, complete or not, newest first."""
-    named = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit()]
-    return sorted(named, key=checkpoint_step, reverse=True)
+    return sorted(_named(folder, r"step-[0-9]+"), key=checkpoint_step, reverse=True)
+
+
+def _named(folder: Path, names: str) -> Iterator[Path]:
+    """The folders below this one with such names."""
+    return (path for path in folder.glob("*step-*") if re.fullmatch(names, path.name) and path.is_dir())
 
 
 def checkpoint_step(path: Path) -> int:
@@ -158,27 +177,53 @@ def prune(folder: Path, keep: int) -> None:
     cut_short = [
         path for path in newest_first(folder) if complete and path not in complete and path < complete[-1]
     ]
-    for path in [*surplus, *cut_short, *folder.glob("step-*.tmp")]:
-        _delete(path)
+    for path in [*surplus, *cut_short, *_named(folder, rf"step-[0-9]+{TEMPORARY}")]:
+        remove_checkpoint(path)
 
 
-def quarantine(folder: Path, after_step: int) -> None:
-    """Take checkpoints of later steps out of the way of a run that resumes from an earlier one.
+def quarantine(folder: Path, after_step: int = -1, replace: bool = True) -> list[Path]:
+    """Take checkpoints of later steps out of the way of a run that does not resume from them.
 
-    They are damaged, or belong to a future that the run will not take: complete ones are renamed, others deleted.
+    They are damaged, or belong to a future that the run will not take, or to an earlier run: complete ones are
+    renamed, others deleted.
+
+    Args:
+        folder: the run's ``checkpoints`` folder.
+        after_step: those of later steps; all by default.
+        replace: delete what was renamed so before.
+
+    Returns:
+        The checkpoints under their new names.
     """
+    renamed = []
     for path in newest_first(folder):
-        if checkpoint_step(path) > after_step:
-            if (path / MARKER).is_file():
-                quarantined = path.with_name(f"quarantined-{path.name}")
-                shutil.rmtree(quarantined, ignore_errors=True)
-                path.rename(quarantined)
-            else:
-                _delete(path)
+        if checkpoint_step(path) <= after_step:
+            continue
+        if not (path / MARKER).is_file():
+            remove_checkpoint(path)
+            continue
+        name = path.with_name(QUARANTINED + path.name)
+        if replace:
+            remove_checkpoint(name)
+        renamed.append(path.rename(free_name(name)))
+    return renamed
 
 
-def _delete(path: Path) -> None:
+def remove_checkpoint(path: Path) -> None:
+    """Delete the files of a checkpoint, the marker first, and its folder unless it holds something else.
+
+    A link to a checkpoint stays, and with it what somebody keeps elsewhere.
+    """
+    if path.is_symlink():
+        return
     if (path / MARKER).exists():  # first: a deletion cut short leaves nothing that looks whole
         (path / MARKER).unlink()
         sync(path)
-    shutil.rmtree(path)
+    remove_by_name(path, OWN_FILES)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Delete all that saves wrote into a run's ``checkpoints`` folder, and the folder unless something is left."""
+    for path in _named(folder, rf"({QUARANTINED})?step-[0-9]+({TEMPORARY}|-[0-9]+)?"):
+        remove_checkpoint(path)
+    remove_by_name(folder, re.escape(COSTS))

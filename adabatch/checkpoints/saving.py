@@ -20,22 +20,24 @@ from torch.optim import Optimizer
 
 from adabatch.checkpoints.errors import CheckpointError, raise_on_all_ranks
 from adabatch.checkpoints.folders import (
+    CONTENTS,
+    COSTS,
     PROGRESS,
+    TEMPORARY,
     find_checkpoint,
     prune,
     rank_file,
+    remove_checkpoint,
     step_folder,
     write_marker,
 )
 from adabatch.checkpoints.random_states import random_states
-from adabatch.checkpoints.storage import CONTENTS, TensorWriter
+from adabatch.checkpoints.storage import TensorWriter
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
 from adabatch.distributed.parallel import DistributedContext, lost_peer
-from adabatch.files import checksum, rename_folder, sync, write_json
+from adabatch.files import checksum, free_name, rename_folder, sync, write_json
 
 __all__ = ["CheckpointSaver", "SaveCost"]
-
-COSTS = "costs.jsonl"
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class CheckpointSaver:
     def _write(self, snapshot: _Snapshot, blocked: float | None) -> None:
         """The whole save; a failure on any rank is one on all, and leaves no temporary folder."""
         path = step_folder(self.folder, snapshot.step)
-        temporary = path.with_name(path.name + ".tmp")
+        temporary = path.with_name(path.name + TEMPORARY)
         ranks, main = self.ranks, self.ranks.is_main
         try:
             raise_on_all_ranks(lambda: _make_empty(temporary) if main else None, ranks, self._group)
@@ -196,7 +198,9 @@ class CheckpointSaver:
             sync(snapshot.sync_first)
         write_json(temporary / PROGRESS, snapshot.progress)
         files[PROGRESS] = checksum(temporary / PROGRESS)
-        shutil.rmtree(path, ignore_errors=True)  # of a save that was cut short
+        remove_checkpoint(path)  # of a save that was cut short
+        if path.exists():  # with something else in it, which stays
+            path.rename(free_name(path.with_name(f"not-a-checkpoint-{path.name}")))
         rename_folder(temporary, path)
         write_marker(path, files)
         prune(self.folder, self.keep)
@@ -220,7 +224,8 @@ class CheckpointSaver:
             if shutil.disk_usage(self.folder).free < 1 << 20:
                 causes.insert(0, f"no space left on the device of {self.folder}")
         if self.ranks.is_main:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with suppress(OSError):
+                remove_checkpoint(temporary)
         last = find_checkpoint("auto", self.folder)
         intact = f"the last complete checkpoint is {last}" if last else "there is no complete checkpoint yet"
         return CheckpointError(
@@ -230,5 +235,5 @@ class CheckpointSaver:
 
 
 def _make_empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    remove_checkpoint(folder)
+    folder.mkdir(parents=True, exist_ok=True)

@@ -22,12 +22,10 @@ from torch.distributed.checkpoint.metadata import (
 )
 from torch.distributed.checkpoint.storage import WriteResult
 
-from adabatch.checkpoints.folders import plain_name, read_json
+from adabatch.checkpoints.folders import CONTENTS, plain_name, read_json
 from adabatch.files import write_json
 
-__all__ = ["CONTENTS", "TensorReader", "TensorWriter"]
-
-CONTENTS = "tensors.json"
+__all__ = ["TensorReader", "TensorWriter"]
 
 
 class TensorWriter(FileSystemWriter):

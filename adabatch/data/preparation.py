@@ -26,11 +26,11 @@ from typing import Any
 
 from adabatch.data.bpe import trained_tokenizer
 from adabatch.data.documents import Source
-from adabatch.locks import exclusive
 from adabatch.data.sources import open_sources
 from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer, token_type
 from adabatch.files import rename_folder, sync, write_json, write_text
+from adabatch.locks import exclusive
 from adabatch.settings.data import DataSettings
 
 __all__ = ["PARTS", "TOKENIZER_FILE", "prepare", "save_tokenizer"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adabatch.locks import exclusive
 from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.runner import execute
+from adabatch.locks import exclusive
 from adabatch.settings import Settings, overlay
 
 __all__ = ["Request"]

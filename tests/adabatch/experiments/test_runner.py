@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adabatch.data.locks import exclusive
 from adabatch.experiments.request import Request
 from adabatch.experiments.runner import execute
+from adabatch.locks import exclusive
 from adabatch.settings import Settings
 
 
