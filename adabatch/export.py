@@ -9,8 +9,11 @@ What is written loads without adabatch::
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,13 @@ from tokenizers import decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from adabatch.checkpoints.compatibility import saved_progress
-from adabatch.checkpoints.folders import MARKER, checkpoint_step
+from adabatch.checkpoints.folders import MARKER, checkpoint_step, plain_name, read_json
 from adabatch.checkpoints.loading import choose_checkpoint, load_parameters
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 from adabatch.distributed.parallel import DistributedContext
+from adabatch.files import write_json
+from adabatch.locks import LOCK, occupied
 from adabatch.model.llama import build_model, model_config, parameter_count
 from adabatch.settings import Settings, from_saved
 from adabatch.training.checkpointing import checkpoints_folder
@@ -33,6 +38,12 @@ __all__ = ["Export", "byte_backend", "export_run"]
 
 END_OF_DOCUMENT = "<|endoftext|>"
 """What the token 256 of the byte tokenizer is called."""
+
+MANIFEST = "adabatch-export.json"
+"""The file that lists what an export wrote: all that ``--overwrite`` may delete."""
+
+UNFINISHED = ".adabatch-export-"
+"""What the name of the folder begins with in which an export is made."""
 
 ONE_PROCESS = DistributedContext()
 
@@ -63,13 +74,18 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
     Args:
         run: the folder of a run, whose newest intact checkpoint is taken, or of one checkpoint.
         folder: to write to; it is made.
-        overwrite: replace an earlier export there.
+        overwrite: replace the files of an earlier export there, and no others.
 
     Raises:
         ValueError: if there is no intact checkpoint, the tokenizer of the run is gone, or the folder holds
-            something.
+            something, is in use, or cannot be written.
     """
-    _check_target(folder, overwrite)
+    with _target(folder, overwrite) as written:
+        return _export(run, folder, written)
+
+
+def _export(run: Path, folder: Path, earlier: Collection[str]) -> Export:
+    """The export, its files first in a folder of their own; those of an earlier one go when all are there."""
     checkpoint = _find(run)
     progress = saved_progress(checkpoint)
     settings = from_saved(progress["settings"], f"the checkpoint {checkpoint}")
@@ -78,25 +94,72 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
     model = build_model(shape, settings.data.seed).eval()
     load_parameters(checkpoint, model, ONE_PROCESS)
     _prepare_for_use(model, tokenizer)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        whole = Path(temporary) / "export"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as temporary:
+        whole = Path(temporary)
         model.save_pretrained(whole)
         _for_transformers(tokenizer, model.config).save_pretrained(whole)
-        if folder.exists():
-            shutil.rmtree(folder)
-        whole.rename(folder)
+        _put_in_place(whole, folder, earlier)
     return Export(folder, checkpoint, checkpoint_step(checkpoint), parameter_count(model))
 
 
-def _check_target(folder: Path, overwrite: bool) -> None:
-    """Refuse to write over anything but an empty folder or, if asked to, an earlier export."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise ValueError(f"{folder} holds something else than an export: name another folder (--to)")
+@contextmanager
+def _target(folder: Path, overwrite: bool) -> Iterator[Collection[str]]:
+    """Work in the folder exclusively; the names that an earlier export wrote there.
+
+    Raises:
+        ValueError: it is in use, cannot be written, or holds something that is not to be replaced.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file: name a folder (--to)")
+        with occupied(folder):
+            for left in folder.glob(f"{UNFINISHED}*"):  # by a process that was killed
+                shutil.rmtree(left)
+            yield _names_to_replace(folder, overwrite)
+    except OSError as error:
+        place, reason = error.filename or folder, error.strerror or error
+        raise ValueError(
+            f"{place} cannot be read or written ({reason}); the export was to go to {folder}"
+        ) from None
+
+
+def _names_to_replace(folder: Path, overwrite: bool) -> Collection[str]:
+    """Refuse to write over anything but, if asked to, an earlier export."""
+    if not (folder / MANIFEST).is_file():
+        if any(path.name != LOCK for path in folder.iterdir()):
+            raise ValueError(f"{folder} holds something else than an export: name another folder (--to)")
+        return ()
     if not overwrite:
         raise ValueError(f"{folder} holds an earlier export: name another folder (--to), or --overwrite it")
+    try:
+        return [plain_name(name) for name in read_json(folder / MANIFEST)["files"]]
+    except (ValueError, LookupError, TypeError):
+        raise ValueError(f"{folder / MANIFEST} is damaged: name another folder (--to)") from None
+
+
+def _put_in_place(whole: Path, folder: Path, earlier: Collection[str]) -> None:
+    """Move the files of an export into its folder, and delete those of the earlier one.
+
+    The list of files is always at least what lies there, so that a kill leaves what ``--overwrite`` replaces.
+
+    Raises:
+        ValueError: a file of somebody else's has a name that the export needs.
+    """
+    names = sorted(path.name for path in whole.iterdir())
+    foreign = [name for name in names if name not in earlier and os.path.lexists(folder / name)]
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {foreign[0]}, which is not of the earlier export and would be replaced: move it, or "
+            "name another folder (--to)"
+        )
+    write_json(folder / MANIFEST, {"files": sorted({*names, *earlier})})
+    readable = (folder / MANIFEST).stat().st_mode  # as the umask says; some libraries write for the owner alone
+    for name in earlier:
+        (folder / name).unlink(missing_ok=True)
+    for name in names:
+        (whole / name).chmod(readable & 0o777)
+        os.replace(whole / name, folder / name)
+    write_json(folder / MANIFEST, {"files": names})
 
 
 def _find(run: Path) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 __all__ = [
     "checksum",
     "free_name",
+    "keep_copy",
     "remove_by_name",
     "rename_folder",
     "sync",
@@ -92,6 +94,13 @@ def free_name(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.name}-{number}")
     return free
+
+
+def keep_copy(path: Path) -> Path:
+    """Copy a file that will be replaced to the first of ``path.before``, ``path.before-2``, ... that is free."""
+    copy = free_name(path.with_name(f"{path.name}.before"))
+    shutil.copy2(path, copy)
+    return copy
 
 
 def checksum(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import PROGRESS, read_json
 from adabatch.settings import Settings, from_saved, to_saved
 
-__all__ = ["CHANGEABLE", "check_compatible", "saved_progress"]
+__all__ = ["CHANGEABLE", "RECORDS", "check_compatible", "damaged", "saved_progress"]
 
 CHANGEABLE_SECTIONS = ("parallel", "run")
 """Where a run computes, how fast, and what it writes: free to change on resuming, except for FIXED."""
@@ -23,6 +23,28 @@ FIXED = frozenset({"precision", "samples"})
 CHANGEABLE = frozenset({"micro_batch", "max_micro_batch", "cache", "processes"})
 """Settings of the other sections that may change."""
 
+RECORDS = "records"
+"""What ``--allow`` takes next to settings: records that are not those of the checkpoint."""
+
+CONTENTS = ("data", "data_config", "text_field", "split", "validation_data", "validation_fraction")
+TOKENS = (*CONTENTS, "tokenizer", "vocabulary_size", "end_of_document")
+PREPARED = (*TOKENS, "streaming")
+
+DEPENDS_ON = {
+    "part": (),
+    "streaming": ("streaming",),
+    "sources": CONTENTS,
+    "tokenizer": TOKENS,
+    "tokens": PREPARED,
+    "bytes": PREPARED,
+    "sha256": PREPARED,
+    "samples": (*PREPARED, "sequence_length"),
+}
+"""What a description of the data says, and the settings that it depends on; anything else is itself a setting."""
+
+KEYS = {"step": int, "samples": int, "schedule": dict, "settings": dict, "corpus": dict, "world_size": int}
+"""What a run needs of a checkpoint's progress."""
+
 Difference = tuple[str, Any, Any]
 
 
@@ -30,12 +52,33 @@ def saved_progress(path: Path) -> dict[str, Any]:
     """The progress saved with a checkpoint: counters, schedule, settings, versions.
 
     Raises:
-        ValueError: if it is damaged.
+        ValueError: if it is damaged, or lacks something.
     """
     progress = read_json(path / PROGRESS)
     if not isinstance(progress, dict):
-        raise ValueError(f"{path / PROGRESS} is damaged")
+        raise damaged(path, "not an object")
+    for name, kind in KEYS.items():
+        if type(progress.get(name)) is not kind:
+            raise damaged(path, f"no {name}")
+    if not all(isinstance(section, dict) for section in progress["settings"].values()):
+        raise damaged(path, "settings without sections")
+    corpus = progress["corpus"]
+    try:
+        known = isinstance(corpus["train"]["tokenizer"]["fingerprint"], str)
+        known = known and isinstance(corpus["vocabulary_size"], int)
+    except (LookupError, TypeError):
+        known = False
+    if not known:
+        raise damaged(path, "no description of the corpus")
     return progress
+
+
+def damaged(path: Path, problem: str) -> AgreedError:
+    """The error of a checkpoint whose progress is not what it should be; every rank finds it."""
+    return AgreedError(
+        f"{path / PROGRESS} is damaged, or of another version ({problem}): resume from another checkpoint "
+        "(--resume PATH), or start again with --resume never --overwrite"
+    )
 
 
 def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) -> None:
@@ -51,9 +94,7 @@ def check_compatible(path: Path, settings: Settings, corpus: Mapping[str, Any]) 
     """
     progress = saved_progress(path)
     found = differences(from_saved(progress["settings"], f"the checkpoint {path}"), settings)
-    if not found:  # the data under the same name may be others
-        then, now = (_digest(description["train"]) for description in (progress["corpus"], corpus))
-        found = [] if then == now else [("data", f"contents {then}", f"contents {now}")]
+    found += _other_contents(progress["corpus"]["train"], corpus["train"], {name for name, _, _ in found})
     refused = [difference for difference in found if difference[0] not in settings.run.allow]
     if refused:
         allow = " ".join(f"--allow {name}" for name, _, _ in refused)
@@ -79,6 +120,29 @@ def differences(saved: Settings, settings: Settings) -> list[Difference]:
         if then[section][name] != value
         and (name in FIXED if section in CHANGEABLE_SECTIONS else name not in CHANGEABLE)
     ]
+
+
+def _other_contents(then: Mapping[str, Any], now: Mapping[str, Any], changed: set[str]) -> list[Difference]:
+    """Data or a tokenizer that differ under the same name, as far as no changed setting is the reason.
+
+    The hash of the tokens decides, and that of the files only where the tokens must differ: the files of one data
+    set may be kept in several ways.
+
+    >>> saved, present = {"tokens": 3, "sources": ["a"]}, {"tokens": 3, "sources": ["b"]}
+    >>> _other_contents(saved, present, set())
+    []
+    >>> [name for name, _, _ in _other_contents(saved, present, {"tokenizer"})]
+    ['data']
+    """
+    names = {name for name in then.keys() | now.keys() if not changed.intersection(DEPENDS_ON.get(name, (name,)))}
+    if "tokens" in names or ("sources" in names and not ("sources" in then and "sources" in now)):
+        names.discard("sources")
+    found: list[Difference] = []
+    for setting, chosen in (("tokenizer", names & {"tokenizer"}), ("data", names - {"tokenizer"})):
+        old, new = ({name: described.get(name) for name in sorted(chosen)} for described in (then, now))
+        if old != new and not (setting == "data" and found):  # other tokenizers make other tokens
+            found.append((setting, f"contents {_digest(old)}", f"contents {_digest(new)}"))
+    return found
 
 
 def _digest(description: Any) -> str:

@@ -135,7 +135,8 @@ def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSe
     if not path.is_file() or path.stat().st_size != size * dtype.itemsize:
         raise ValueError(f"{path} should hold {size} tokens and does not; delete {folder} to prepare it again")
     tokens = np.memmap(path, dtype=dtype, mode="r", shape=(size,))
-    description = {"part": part, "tokenizer": record["tokenizer"], **record["parts"][part]}
+    named = {name: record[name] for name in ("tokenizer", "sources")}
+    description = {"part": part, **named, **record["parts"][part]}
     return PreparedSamples(
         tokens, settings.sequence_length, settings.seed if part == "train" else None, description
     )

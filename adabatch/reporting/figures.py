@@ -16,6 +16,7 @@ from adabatch.reporting.metrics import Record
 from adabatch.reporting.part_figures import has_parts, parts_figure
 
 __all__ = [
+    "figure_files",
     "panels",
     "plain_numbers",
     "plot_batch_size",
@@ -27,6 +28,11 @@ __all__ = [
     "training_figure",
     "write_figures",
 ]
+
+FIGURES = ("training", "training-steps", "moments", "moments-steps", "layers")
+"""What the figures of a run are called."""
+
+KINDS = ("png", "pdf")
 
 LABELS = {"samples": "samples (sequences)", "step": "steps"}
 BLUE, ORANGE, GREEN, GREY = "#20639b", "#d1495b", "#3a7d44", "#8d99ae"
@@ -100,15 +106,25 @@ def save_figures(records: Sequence[Record], folder: Path) -> list[Path]:
     """
     if not records:
         raise ValueError("there is nothing to draw: the run has no step in its metrics")
-    figures = {
-        "training": training_figure(records, "samples"),
-        "training-steps": training_figure(records, "step"),
-        "moments": training_figure(records, "samples", moments=True),
-        "moments-steps": training_figure(records, "step", moments=True),
-    }
+    figures = [
+        training_figure(records, "samples"),
+        training_figure(records, "step"),
+        training_figure(records, "samples", moments=True),
+        training_figure(records, "step", moments=True),
+    ]
     if has_parts(records):
-        figures["layers"] = parts_figure(records)
-    return write_figures(figures, folder)
+        figures.append(parts_figure(records))
+    return write_figures(dict(zip(FIGURES, figures, strict=False)), folder)
+
+
+def figure_files() -> str:
+    """A pattern of the names that :func:`save_figures` writes, temporary ones included.
+
+    >>> import re
+    >>> re.fullmatch(figure_files(), "moments-steps.tmp.pdf") is not None
+    True
+    """
+    return rf"({'|'.join(FIGURES)})(\.tmp)?\.({'|'.join(KINDS)})"
 
 
 def panels(rows: int, columns: int = 1, *, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Axes]]:
@@ -156,7 +172,7 @@ def series(records: Sequence[Record], name: str, against: str) -> tuple[list[flo
 def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     """Write figures by name into a folder, made if need be, each as PNG and as PDF; returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in ("png", "pdf")]
+    paths = [(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in KINDS]
     for figure, path in paths:
         temporary = path.with_name(path.stem + ".tmp" + path.suffix)
         figure.savefig(temporary, dpi=160)

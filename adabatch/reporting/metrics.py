@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from adabatch.files import write_text
+from adabatch.files import write_whole
 
-__all__ = ["MetricsWriter", "Record", "finite_or_null", "read_metrics"]
+__all__ = [
+    "EVENTS",
+    "METRICS",
+    "MetricsWriter",
+    "Record",
+    "cut_records",
+    "finite_or_null",
+    "parse_record",
+    "read_metrics",
+    "record_lines",
+]
 
 Record = dict[str, Any]
 """What one step leaves in metrics.jsonl, by name."""
+
+METRICS = "metrics.jsonl"
+"""The file of the records in a run's folder."""
+
+EVENTS = ".adabatch"
+"""What the names of a run's TensorBoard files end with."""
+
+NUMBERS = (
+    "loss",
+    "lr",
+    "val_loss",
+    "noise_trace",
+    "grad_sq_norm",
+    "test_statistic",
+    "tokens_per_second",
+    "skipped",
+)
+"""Fields of a record that reports compute with: numbers, or null where there is none."""
 
 
 def read_metrics(path: str | Path) -> list[Record]:
@@ -24,7 +52,7 @@ def read_metrics(path: str | Path) -> list[Record]:
         ValueError: if the file does not exist, or one of its lines is not a record.
     """
     path = Path(path)
-    path = path / "metrics.jsonl" if path.is_dir() else path
+    path = path / METRICS if path.is_dir() else path
     if not path.is_file():
         raise ValueError(f"no metrics at {path}: name the folder of a run, or its metrics.jsonl")
     return list(_complete_records(path))
@@ -38,28 +66,50 @@ def _complete_records(path: Path) -> Iterator[Record]:
 
 
 def _record(line: bytes, where: str) -> Record:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):  # neither JSON nor UTF-8
-        record = None
-    if not isinstance(record, dict):
-        raise ValueError(f"{where}: no record (a JSON object); the file is damaged, or not the metrics of a run")
+    record = parse_record(line)
+    if record is None:
+        raise ValueError(
+            f"{where}: no record (a JSON object with step and samples); the file is damaged, or not the metrics "
+            "of a run"
+        )
     return record
 
 
-def _records_up_to(path: Path, step: int) -> list[Record]:
-    """The records of the first steps; what a crash left behind them is not looked at."""
-    if step == 0:
-        return []
-    kept = []
-    for record in _complete_records(path):
-        kept.append(record)
-        if record["step"] >= step:
-            return kept
-    warnings.warn(
-        f"{path} holds {len(kept)} records, but the checkpoint is of step {step}: some are missing", stacklevel=3
-    )
-    return kept
+def parse_record(line: bytes) -> Record | None:
+    """The record in a line, or None if it is not one: JSON with counts of steps and samples, its numbers numbers.
+
+    >>> parse_record(b'{"step": 1, "samples": 4, "loss": null}')
+    {'step': 1, 'samples': 4, 'loss': None}
+    >>> parse_record(b'{"step": "x"}') is None
+    True
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):  # neither JSON nor UTF-8
+        return None
+    if not isinstance(record, dict):
+        return None
+    counts = [record.get("step"), record.get("samples"), record.get("batch_size", 1)]
+    if not all(type(count) is int and count > 0 for count in counts):
+        return None
+    numbers = all(_is_number_or_null(record.get(name)) for name in NUMBERS)
+    return record if numbers and isinstance(record.get("parts", {}), dict) else None
+
+
+def record_lines(content: bytes) -> Iterator[tuple[bytes, Record | None]]:
+    """The lines that are whole, each with its record, or None where it is not one."""
+    return ((line, parse_record(line)) for line in io.BytesIO(content) if line.endswith(b"\n"))
+
+
+def cut_records(path: Path, step: int) -> None:
+    """Leave the records up to a step in ``metrics.jsonl``, byte for byte; make the file if it is absent."""
+    content = path.read_bytes() if path.is_file() else b""
+    kept = (line for line, record in record_lines(content) if record is not None and record["step"] <= step)
+    write_whole(path, b"".join(kept))
+
+
+def _is_number_or_null(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 class MetricsWriter:
@@ -78,9 +128,8 @@ class MetricsWriter:
     """
 
     def __init__(self, folder: Path, after_step: int = 0, tensorboard: bool = False) -> None:
-        self.path = folder / "metrics.jsonl"
-        kept = _records_up_to(self.path, after_step) if self.path.is_file() else []
-        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+        self.path = folder / METRICS
+        cut_records(self.path, after_step)
         self._file: TextIO = self.path.open("a", encoding="utf-8")
         self._tensorboard = _summary_writer(folder / "tensorboard", after_step) if tensorboard else None
 
@@ -118,4 +167,4 @@ def _summary_writer(folder: Path, after_step: int) -> Any:
         raise ValueError(
             "--tensorboard needs the package tensorboard: pip install 'adabatch[tensorboard]'"
         ) from None
-    return SummaryWriter(str(folder), purge_step=after_step or None)
+    return SummaryWriter(str(folder), purge_step=after_step or None, filename_suffix=EVENTS)

@@ -157,13 +157,14 @@ class RunSettings:
     resume: str = "never"
     """auto resumes from the newest intact checkpoint in the output folder, if there is one; or a path."""
     allow: tuple[str, ...] = ()
-    """Settings that may differ from those of the checkpoint that is resumed, although they change the run."""
+    """Settings that may differ from those of the checkpoint that is resumed, although they change the run;
+    records: resume although metrics.jsonl is not what the checkpoint knows."""
     keep: int = 3
     """Checkpoints that are kept, the newest; 0 keeps all."""
     async_checkpoints: bool = False
     """Copy the state and write it while training continues; needs memory for the copy."""
     overwrite: bool = False
-    """Delete an earlier run in the output folder."""
+    """Delete an earlier run in the output folder: its files by name, and nothing else."""
     max_skipped: int = 10
     """Stop after more than this many steps in a row whose loss or gradient is not finite; 0 never stops. Such a
     step is skipped: neither optimizer step nor test."""

@@ -8,9 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from adabatch.checkpoints.compatibility import check_compatible, saved_progress
+from adabatch.checkpoints.compatibility import RECORDS, check_compatible, damaged, saved_progress
+from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import quarantine, rank_file, read_json
 from adabatch.checkpoints.loading import load_checkpoint
+from adabatch.files import keep_copy
+from adabatch.reporting.metrics import METRICS
+from adabatch.reporting.resumption import describe_records, problem_with_records
 from adabatch.settings import to_saved
 from adabatch.training.run import Run
 
@@ -27,7 +31,7 @@ def checkpoints_folder(output: str) -> Path:
 
 def save_run(run: Run) -> None:
     """Save a checkpoint at a step boundary; all ranks call it."""
-    metrics = Path(run.settings.run.output) / "metrics.jsonl"
+    metrics = Path(run.settings.run.output) / METRICS
     run.saver.save(
         run.schedule.steps,
         run.model,
@@ -45,16 +49,42 @@ def resume_run(run: Run, path: Path) -> None:
         ValueError: if the settings are of another run, or the checkpoint does not fit.
     """
     check_compatible(path, run.settings, run.corpus.describe())
-    load_checkpoint(path, run.model, run.optimizer, run.ranks)
     progress = saved_progress(path)
+    _check_records(run, path, progress)
+    load_checkpoint(path, run.model, run.optimizer, run.ranks)
     if run.ranks.is_main:
         quarantine(checkpoints_folder(run.settings.run.output), progress["step"])
-    run.schedule.load_state_dict(progress["schedule"])
-    run.guard.load_state_dict(progress)
-    run.memory.load_state_dict(progress)
-    _restore_sampler(run, path, progress)
+    try:
+        run.schedule.load_state_dict(progress["schedule"])
+        run.guard.load_state_dict(progress)
+        run.memory.load_state_dict(progress)
+        _restore_sampler(run, path, progress)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, f"{error!r}") from None
     _round_batch(run)
     run.resumed_from = path
+
+
+def _check_records(run: Run, path: Path, progress: dict[str, Any]) -> None:
+    """Refuse to resume with records that are not those of the checkpoint; the main rank reads them for all.
+
+    Raises:
+        AgreedError: what was found, and what to do.
+    """
+    folder, problem = checkpoints_folder(run.settings.run.output), None
+    metrics = folder.with_name(METRICS)
+    if run.ranks.is_main:
+        elsewhere = path.resolve().parent != folder.resolve()
+        problem = problem_with_records(metrics, progress["step"], progress.get("metrics", {}), elsewhere)
+    problem = run.ranks.gather(problem)[0]
+    if problem is not None and RECORDS in run.settings.run.allow:
+        if run.ranks.is_main and metrics.is_file():
+            warnings.warn(f"{metrics} {problem}; it is kept as {keep_copy(metrics).name}", stacklevel=2)
+    elif problem is not None:
+        raise AgreedError(
+            f"{metrics} {problem}, unlike the checkpoint {path}: bring the file back from a copy, take another "
+            f"--output, or resume with what it holds (--allow {RECORDS})"
+        )
 
 
 def _round_batch(run: Run) -> None:
@@ -81,7 +111,7 @@ def _progress(run: Run, metrics: Path) -> dict[str, Any]:
         **run.memory.state_dict(),
         "learning_rate": float(groups[0]["lr"]),
         "optimizer": [{name: value for name, value in group.items() if name != "params"} for group in groups],
-        "metrics": {"records": run.schedule.steps, "bytes": metrics.stat().st_size if metrics.exists() else 0},
+        "metrics": describe_records(metrics) if run.ranks.is_main else {},
         "settings": to_saved(run.settings),
         "corpus": run.corpus.describe(),
         "world_size": run.ranks.world_size,

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from adabatch.checkpoints.compatibility import RECORDS
 from adabatch.data.corpus import prepared_vocabulary
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
@@ -143,7 +144,7 @@ def _check_counts(settings: Settings) -> None:
             "--validation-interval 0 turns it off"
         )
     for name in settings.run.allow:
-        if name not in known:
+        if name not in known and name != RECORDS:
             raise ValueError(f"--allow {name} names no setting: take names such as {', '.join(sorted(known)[:3])}")
 
 

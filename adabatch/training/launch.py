@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 import time
 import traceback
 import uuid
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from adabatch.training.loop import train
 from adabatch.training.memory_guard import is_out_of_memory
 from adabatch.training.opening import open_run
 from adabatch.training.run import Run
+from adabatch.training.run_folder import known_launch, run_folder, run_folder_of_ranks
 
 __all__ = ["DIVERGED", "INTERRUPTED", "OUT_OF_MEMORY", "USER_ERROR", "launch"]
 
@@ -41,9 +43,6 @@ INTERRUPTED = 130
 
 CAUSE_FIRST = 5.0
 """Seconds for which a rank that lost a peer stays: the launcher ends it before, having seen how the peer ended."""
-
-LAUNCH, UNNAMED = "launch", "none"
-"""The file that holds the name of the launch; the name that torchrun gives where the user gives none."""
 
 
 def launch(settings: Settings, corpus: Path | None = None) -> int:
@@ -62,12 +61,10 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
     if "RANK" in os.environ:
         settings = _as_restarted(settings)
         schedule = check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=_resumes(settings))
-        if os.environ["RANK"] == "0":
-            _prepare_output(settings)
-        return _rank(settings, Start(schedule))
+        return _rank(settings, Start(schedule), run_folder_of_ranks)
     start = check_start(settings, corpus, resumed=_resumes(settings))
-    _prepare_output(settings)
-    code = _rank(settings, start) if settings.parallel.ranks == 1 else _launch_ranks(settings, start)
+    with run_folder(settings):
+        code = _rank(settings, start) if settings.parallel.ranks == 1 else _launch_ranks(settings, start)
     if code == INTERRUPTED:
         print(f"interrupted; the metrics so far are in {settings.run.output}/metrics.jsonl", file=sys.stderr)
     return code
@@ -83,33 +80,16 @@ def _as_restarted(settings: Settings) -> Settings:
     torchrun counts restarts on each node for itself, so that a node that joins or has lost no rank counts none;
     but the main rank has left the launch's name in the output folder.
     """
-    left = Path(settings.run.output) / LAUNCH
-    name = os.environ.get("TORCHELASTIC_RUN_ID", UNNAMED)
-    known = name != UNNAMED and left.is_file() and left.read_text() == name
-    if not known and restarts() == 0:
+    if restarts() == 0 and not known_launch(settings.run.output):
         return settings
-    return replace(settings, run=replace(settings.run, resume="auto", overwrite=False))
+    own = find_checkpoint("auto", checkpoints_folder(settings.run.output))
+    resume = "auto" if own is not None or settings.run.resume == "never" else settings.run.resume
+    return replace(settings, run=replace(settings.run, resume=resume, overwrite=False))
 
 
 def restarts() -> int:
     """How often the launcher has started this rank again."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-
-
-def _prepare_output(settings: Settings) -> None:
-    """Make the run's folder; an earlier run in it is neither overwritten nor mixed up unasked."""
-    folder = Path(settings.run.output)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"the output {folder} is a file: name a folder (--output)")
-    if (folder / "metrics.jsonl").exists() and settings.run.resume == "never":
-        if not settings.run.overwrite:
-            raise ValueError(
-                f"the folder {folder} holds an earlier run: take another --output, --overwrite to delete it, or "
-                "--resume auto to continue it"
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / LAUNCH).write_text(os.environ.get("TORCHELASTIC_RUN_ID", UNNAMED))
 
 
 def _launch_ranks(settings: Settings, start: Start) -> int:
@@ -157,18 +137,26 @@ def _spawned_rank(settings: Settings, start: Start) -> None:
         os._exit(code)
 
 
-def _rank(settings: Settings, start: Start) -> int:
+OutputOfRanks = Callable[[Settings, DistributedContext], AbstractContextManager[None]]
+
+
+def _output_is_held(settings: Settings, ranks: DistributedContext) -> AbstractContextManager[None]:
+    """The process that started the ranks has the folder."""
+    return nullcontext()
+
+
+def _rank(settings: Settings, start: Start, output: OutputOfRanks = _output_is_held) -> int:
     """One rank's work; errors become one message and an exit code."""
     try:
         with interrupts() as interrupted:
-            return _rank_until(settings, start, interrupted)
+            return _rank_until(settings, start, interrupted, output)
     except KeyboardInterrupt:  # a second one, while the first one or another error was dealt with
         return INTERRUPTED
 
 
-def _rank_until(settings: Settings, start: Start, interrupted: list[int]) -> int:
+def _rank_until(settings: Settings, start: Start, interrupted: list[int], output: OutputOfRanks) -> int:
     try:
-        with process_group(settings.parallel) as ranks:
+        with process_group(settings.parallel) as ranks, output(settings, ranks):
             _train(settings, ranks, start)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -1,5 +1,7 @@
 """Exported models: transformers loads them, with the same logits, and they write and read text."""
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from adabatch.data.tokenizer import open_tokenizer
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.export import export_run
+from adabatch.locks import occupied
 from adabatch.settings import load_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
@@ -155,13 +158,30 @@ def test_a_subword_tokenizer_reads_as_it_did_in_training(folder, tmp_path):
 
 
 def test_only_an_earlier_export_is_replaced_and_only_on_request(folder, tmp_path):
-    target = tmp_path / "exported"
-    shutil.copytree(folder / "exported", target)
-    (target / "old").touch()
+    target, scratch = tmp_path / "exported", tmp_path / "scratch"
+    shutil.copytree(folder / "exported", scratch)
+    target.symlink_to("scratch")
+    (target / "README.md").write_text("a card")
+    (target / "model.safetensors").rename(target / "earlier.safetensors")  # what an earlier version wrote
+    listed = json.loads((target / "adabatch-export.json").read_text())
+    assert sorted(listed["files"]) == [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    (target / "adabatch-export.json").write_text(json.dumps({"files": [*listed["files"], "earlier.safetensors"]}))
     with pytest.raises(ValueError, match=r"holds an earlier export: name another folder \(--to\), or --overwrite"):
         export_run(folder / "run", target)
     export_run(folder / "run", target, overwrite=True)
-    assert not (target / "old").exists()
+    assert target.is_symlink()
+    assert sorted(path.name for path in scratch.iterdir()) == sorted(
+        ["README.md", "adabatch-export.json", *listed["files"]]
+    )
+    (target / "adabatch-export.json").write_text('{"files": ["../thesis"]}')
+    with pytest.raises(ValueError, match=r"adabatch-export\.json is damaged"):
+        export_run(folder / "run", target, overwrite=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="holds something else than an export"):
@@ -172,3 +192,36 @@ def test_only_an_earlier_export_is_replaced_and_only_on_request(folder, tmp_path
 def test_a_folder_without_a_checkpoint(tmp_path):
     with pytest.raises(ValueError, match="no complete checkpoint in"):
         export_run(tmp_path, tmp_path / "exported")
+
+
+def test_a_file_with_a_name_that_an_export_needs_is_not_replaced(folder, tmp_path):
+    shutil.copytree(folder / "exported", tmp_path / "exported")
+    listed = {"files": ["model.safetensors"]}
+    (tmp_path / "exported" / "adabatch-export.json").write_text(json.dumps(listed))
+    with pytest.raises(ValueError, match=r"holds config\.json, which is not of the earlier export"):
+        export_run(folder / "run", tmp_path / "exported", overwrite=True)
+    assert (tmp_path / "exported" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_an_export_can_be_read_by_those_whom_the_umask_allows(folder, tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        export_run(folder / "run", tmp_path / "exported")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "exported").iterdir()}
+    assert set(modes.values()) == {mode}, modes
+    assert (tmp_path / "exported").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_a_folder_in_use_is_no_target(folder, tmp_path):
+    with occupied(tmp_path), pytest.raises(ValueError, match=f"process {os.getpid()} on .* is at work in"):
+        export_run(folder / "run", tmp_path, overwrite=True)
+
+
+def test_an_export_that_fails_leaves_no_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("adabatch.export._put_in_place", lambda *_: (tmp_path / "no" / "file").touch())
+    with pytest.raises(ValueError, match="cannot be read or written"):
+        export_run(folder / "run", tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()

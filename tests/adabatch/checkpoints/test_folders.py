@@ -10,16 +10,17 @@ import shutil
 import pytest
 import torch
 
-from adabatch.checkpoints.compatibility import saved_progress
 from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import (
     MARKER,
+    PROGRESS,
     complete_checkpoints,
     newest_first,
     plain_name,
     problem_with,
     prune,
     quarantine,
+    read_json,
 )
 from adabatch.checkpoints.loading import choose_checkpoint, load_checkpoint, load_parameters
 from adabatch.checkpoints.saving import CheckpointSaver
@@ -64,7 +65,7 @@ def test_what_is_saved_is_loaded(tmp_path, asynchronous):
     assert not equal(loaded, trained(7))
     assert load_checkpoint(path, *loaded, ALONE)["note"] == "rank"
     assert equal(loaded, trained(7))
-    assert saved_progress(path) == {"step": 7, "third": 1 / 3}
+    assert read_json(path / PROGRESS) == {"step": 7, "third": 1 / 3}
     model = trained(seed=99)[0]
     load_parameters(path, model, ALONE)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), trained(7)[0].parameters(), strict=True))

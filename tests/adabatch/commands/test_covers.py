@@ -24,6 +24,8 @@ def adabatch(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 def step(batch_size: int, statistic: float | None, **more: object) -> dict[str, object]:
     return {
+        "step": 1,
+        "samples": batch_size,
         "batch_size": batch_size,
         "micro_batch": 1,
         "test_statistic": statistic,
