@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # tests, which share what they trained; of slow ones it takes a file, whose tests may share a port too.
 WORKERS := --numprocesses auto --dist
 
-.PHONY: install demo test test-slow test-gpu test-other-pythons lint docs check faults properties readme interrupts
+.PHONY: install demo test test-slow test-gpu test-other-pythons lint docs check faults properties readme
 
 install: $(VENV)/.installed
 
@@ -56,7 +56,7 @@ docs: install
 
 check: lint test test-slow
 
-# The long version of the fault tests: 60 kills, about ten minutes on two busy cores.
+# The long version of the fault tests: kills, and stop signals.
 faults: install
 	$(BIN)/python benchmarks/faults.py
 
@@ -67,7 +67,3 @@ properties: install
 # README's commands in order, from a fresh clone of the last commit, in a shell that has nothing active.
 readme:
 	bash tests/readme_in_a_shell.sh
-
-# Ctrl-C at random moments of five commands.
-interrupts: install
-	$(BIN)/python benchmarks/interrupts.py

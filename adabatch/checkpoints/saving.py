@@ -194,8 +194,9 @@ class CheckpointSaver:
         """Rename and mark; the checkpoint counts from the moment its marker is there."""
         if not self.ranks.is_main:
             return
-        if snapshot.sync_first is not None and snapshot.sync_first.exists():
-            sync(snapshot.sync_first)
+        if snapshot.sync_first is not None:
+            with suppress(OSError):  # moved, deleted or on a disk that fails: the checkpoint is worth more
+                sync(snapshot.sync_first)
         write_json(temporary / PROGRESS, snapshot.progress)
         files[PROGRESS] = checksum(temporary / PROGRESS)
         remove_checkpoint(path)  # of a save that was cut short
@@ -210,7 +211,7 @@ class CheckpointSaver:
         size = sum(entry["bytes"] for entry in files.values())
         cost = SaveCost(snapshot.step, seconds if blocked is None else blocked, seconds, size)
         self.costs.append(cost)
-        with (self.folder / COSTS).open("a", encoding="utf-8") as file:
+        with suppress(OSError), (self.folder / COSTS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(cost)) + "\n")
 
     def _explained(self, error: BaseException, step: int, temporary: Path) -> CheckpointError:

@@ -10,32 +10,47 @@ import os
 import sys
 
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
-from adabatch.distributed.signals import interrupts
+from adabatch.distributed.signals import end_at_once, listening, quiet_end, while_a_rank_starts
+from adabatch.exit_codes import USER_ERROR
 
 __all__ = ["main"]
 
 THEORY_COMMANDS = frozenset({"claims", "prove", "verify-bounds"})
 """Commands whose packages come with the extra ``theory``; ``covers`` needs both extras, the others ``train``."""
 
-resolve_own_packages()  # here rather than in main: a spawned worker imports this module, but does not call main
+CONTINUED = frozenset({"ablate", "compare", "prepare"})
+"""Commands that, called again, take up their work where it ended."""
+
+# Here rather than in main: a rank or a worker imports this module, but does not call main.
+while_a_rank_starts()
+resolve_own_packages()
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one message and exit code 2."""
     try:
-        with interrupts():  # also while typer and a command's packages are imported
+        with listening(_end):  # also while typer and a command's packages are imported
             refuse_foreign_modules()
             from adabatch.commands.application import app
 
             app(prog_name="adabatch")
-    except KeyboardInterrupt:  # before a command began
-        raise SystemExit(130) from None
     except (ValueError, ModuleNotFoundError) as error:
         message = str(error) if isinstance(error, ValueError) else _missing(error)
         if message is None or "ADABATCH_TRACEBACK" in os.environ:
             raise
         print(f"Error: {message}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(USER_ERROR) from None
+
+
+def _end(number: int) -> None:
+    """Answer a stop signal; training, once its steps run, answers in its own way."""
+    if os.environ.get("RANK", "0") != "0":
+        quiet_end(number)
+    end_at_once(number, "; the same command continues the work" if _command() in CONTINUED else "")
+
+
+def _command() -> str:
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
 
 
 def _missing(error: ModuleNotFoundError) -> str | None:
@@ -43,6 +58,6 @@ def _missing(error: ModuleNotFoundError) -> str | None:
     package = (error.name or "").partition(".")[0]
     if package in ("", "adabatch", *OWN):
         return None
-    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    command = _command()
     extra = "theory" if command in THEORY_COMMANDS else "train,theory" if command == "covers" else "train"
     return f"adabatch {command} needs {package}: pip install 'adabatch[{extra}]'".replace("  ", " ")

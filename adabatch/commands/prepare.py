@@ -16,9 +16,4 @@ def prepare(settings: Settings) -> None:
     """
     from adabatch.data.progress import prepare_with_progress, summary_of
 
-    try:
-        folder = prepare_with_progress(settings.data)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command resumes the work", err=True)
-        raise typer.Exit(130) from None
-    typer.echo(summary_of(folder))
+    typer.echo(summary_of(prepare_with_progress(settings.data)))

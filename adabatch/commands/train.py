@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -28,7 +29,7 @@ def train(
         from adabatch.planning.report import show_plan
 
         return show_plan(settings, plan_ranks)
-    from adabatch.training.launch import INTERRUPTED
+    from adabatch.exit_codes import code_of_signal
     from adabatch.training.train import TrainingFailedError
     from adabatch.training.train import train as execute
 
@@ -37,4 +38,4 @@ def train(
     except TrainingFailedError as failed:  # its message has been shown
         raise typer.Exit(failed.exit_code) from None
     except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(code_of_signal(signal.SIGINT)) from None

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from adabatch.data.documents import Document, Part, Source, batches
 from adabatch.data.tokenizer import Tokenizer, token_type
-from adabatch.distributed.signals import children_hear_later, end_with_parent
+from adabatch.distributed.signals import STOP_SIGNALS, end_with_parent, hold_back_in_children
 from adabatch.files import sync, write_json
 
 __all__ = [
@@ -174,23 +174,24 @@ def _in_processes(work: Work, tasks: Sequence[Task], processes: int) -> Iterator
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _start_worker, (work,)) as executor:
         try:
-            with children_hear_later():
+            with hold_back_in_children():
                 futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:  # an interrupt, or data that cannot be read: what is done is done
             executor.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
+                process.kill()
             raise
 
 
 def _start_worker(work: Work) -> None:
-    """Turn this process into a worker that leaves interrupts to its parent and does not outlive it."""
+    """Turn this process into a worker that leaves stop signals to its parent and does not outlive it."""
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
-    end_with_parent(1)
+    end_with_parent()
     _work = work
 
 

@@ -3,7 +3,9 @@
 A collective waits for all ranks, so that one that is stuck or stopped stops them all, and what the backends report
 then does not name it. Here each rank counts the places that it passes; a thread publishes the count in the
 store of the rendezvous. A rank that has not moved for the timeout compares the counts, reports which ranks are
-behind, and ends the process; the launcher then ends (or restarts) the others.
+behind, and ends the process; the launcher then ends (or restarts) the others. It acts only if until then no rank
+has moved, and none has come back from a time in which it was stopped as a whole (SIGSTOP, a suspended machine):
+that begins the timeout again.
 """
 
 from __future__ import annotations
@@ -14,17 +16,26 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from types import TracebackType
 from typing import NamedTuple
 
 import torch.distributed as dist
 
 from adabatch.distributed.parallel import DistributedContext
+from adabatch.exit_codes import HUNG
 
-__all__ = ["HUNG", "Sighting", "Watchdog", "late_ranks"]
+__all__ = ["Sighting", "Watchdog", "late_ranks"]
 
-HUNG = 75
-"""Exit code of a rank that gave up waiting."""
+
+LATE_BEATS = 3
+"""A beat that comes later than this many periods was held up by something that stopped the whole process."""
+
+REPORT_BEATS, END_BEATS = 3, 5
+"""Periods after the timeout at which a rank reports and ends."""
+
+LOOKS = 4
+"""How many looks at the ranks are kept: the first and the last tell a silent rank from a living one."""
 
 
 class Sighting(NamedTuple):
@@ -35,12 +46,14 @@ class Sighting(NamedTuple):
         name: of the last one.
         beat: counts the publications; one that stands still means that the whole process does.
         process: host and process id.
+        stops: how often the process has found that it had been stopped as a whole.
     """
 
     place: int
     name: str
     beat: int
     process: str
+    stops: int = 0
 
 
 def late_ranks(before: list[Sighting | None], after: list[Sighting | None]) -> str:
@@ -79,28 +92,26 @@ def _silent(rank: int, sighting: Sighting | None) -> str:
 
 
 class Watchdog:
-    """Ends this process, with a message, when it has stood still for too long. Used as a context.
+    """Ends this process, with a message, when the run has stood still for too long. Used as a context.
 
     Args:
         ranks: this process among the others; without a store (a single process) nothing is watched.
-        timeout: seconds without passing a place.
+        timeout: seconds in which no rank passes a place.
     """
 
     def __init__(self, ranks: DistributedContext, timeout: float) -> None:
         self.ranks, self.timeout = ranks, timeout
         self._period = min(5.0, timeout / 10)
-        self._place, self._name, self._since = 0, "the start", time.monotonic()
+        self._place, self._name, self._stops = 0, "the start", 0
         self._stop = threading.Event()
-        self._given_up = False
 
     def at(self, name: str) -> None:
         """This rank passes a place; all ranks pass the same ones in the same order."""
         self._place += 1
-        self._name, self._since = name, time.monotonic()
+        self._name = name
 
     def __enter__(self) -> Watchdog:
         if self.ranks.store is not None and self.ranks.world_size > 1:
-            self._since = time.monotonic()
             # A connection of its own: the main thread may block in the shared one.
             threading.Thread(target=self._watch, args=(_clone(self.ranks.store),), daemon=True).start()
         return self
@@ -111,35 +122,78 @@ class Watchdog:
         self._stop.set()
 
     def _watch(self, store: dist.Store) -> None:
-        beat, process = 0, f"{socket.gethostname()}, process {os.getpid()}"
+        """Publish at each beat; suspect at half the timeout, report some beats after it, end some beats later.
+
+        A beat that comes far too late shows that this process was stopped.
+        """
+        process, beat = f"{socket.gethostname()}, process {os.getpid()}", 0
+        stall = _Stall(self._place, time.monotonic())
+        last = time.monotonic()
         while not self._stop.wait(self._period):
-            beat += 1
+            beat, now, name = beat + 1, time.monotonic(), self._name
+            self._stops += now - last > LATE_BEATS * self._period
+            last = now
             try:
-                store.set(_key(self.ranks.rank), json.dumps(Sighting(self._place, self._name, beat, process)))
+                store.set(
+                    _key(self.ranks.rank), json.dumps(Sighting(self._place, name, beat, process, self._stops))
+                )
+                seconds = stall.seconds((self._place, self._stops), now)
+                if seconds > self.timeout / 2:
+                    seconds = stall.look(self._sightings(store), now)
+                if seconds > self.timeout + REPORT_BEATS * self._period:
+                    self._report(store, stall, name)
+            except dist.DistStoreError:  # no answer in time: its process may be stopped
+                continue
             except RuntimeError:  # the store is gone: the run is ending
                 return
-            if time.monotonic() - self._since > self.timeout and not self._given_up:
-                self._given_up = True  # continues to publish, so that others see that this process lives
-                threading.Thread(target=self._give_up, args=(_clone(store),), daemon=True).start()
+            if seconds > self.timeout + END_BEATS * self._period and not self._stop.is_set():
+                os._exit(HUNG)
 
-    def _give_up(self, store: dist.Store) -> None:
-        """Report which ranks are late, once for all ranks, and end this process."""
-        before = self._sightings(store)
-        time.sleep(3 * self._period)
-        late = late_ranks(before, self._sightings(store))
-        if store.add("watchdog/reports", 1) == 1:
+    def _report(self, store: dist.Store, stall: _Stall, name: str) -> None:
+        """Report which ranks are late, once for all ranks; those that also wait leave time for that."""
+        if not stall.reported and store.add("watchdog/reports", 1) == 1:
+            late = late_ranks(stall.looks[0], stall.looks[-1])
             print(
                 f"Error: no progress for {self.timeout:g} s (--timeout), rank {self.ranks.rank} waits at "
-                f'"{self._name}": {late}',
+                f'"{name}": {late}',
                 file=sys.stderr,
                 flush=True,
             )
-        time.sleep(2 * self._period)  # the ranks that also wait agree on one message before any is ended
-        os._exit(HUNG)
+        stall.reported = True
 
     def _sightings(self, store: dist.Store) -> list[Sighting | None]:
         keys = [_key(rank) for rank in range(self.ranks.world_size)]
         return [Sighting(*json.loads(store.get(key))) if store.check([key]) else None for key in keys]
+
+
+class _Stall:
+    """For how long no rank has moved, as far as this one has looked."""
+
+    def __init__(self, own: object, now: float) -> None:
+        self._own, self._since = own, now
+        self._others: list[tuple[int, int] | None] | None = None
+        self.looks: deque[list[Sighting | None]] = deque(maxlen=LOOKS)
+        self.reported = False
+
+    def seconds(self, own: object, now: float) -> float:
+        """Since this rank's own place and stops last changed."""
+        if own != self._own:
+            self._own, self._others = own, None
+            self._begin(now)
+        return now - self._since
+
+    def look(self, sightings: list[Sighting | None], now: float) -> float:
+        """As :meth:`seconds`, of what the ranks published."""
+        others = [None if seen is None else (seen.place, seen.stops) for seen in sightings]
+        if self._others is not None and others != self._others:
+            self._begin(now)
+        self._others = others
+        self.looks.append(sightings)
+        return now - self._since
+
+    def _begin(self, now: float) -> None:
+        self._since, self.reported = now, False
+        self.looks.clear()
 
 
 def _clone(store: dist.Store) -> dist.Store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,16 +12,22 @@ from multiprocessing import forkserver, get_context
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from signal import Signals
 
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
-from adabatch.distributed.signals import children_hear_later
+from adabatch.distributed.signals import StopRequest, end_at_once, hold_back_in_children, listening
+from adabatch.exit_codes import code_of_signal
 from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.worker import run_in_this_process
 
 __all__ = ["execute", "log"]
 
-POLLING_SECONDS = 60.0
+ADVICE = "; the same command continues the work"
+POLLING_SECONDS = 0.2
+
+PATIENCE = 4.0
+"""Seconds that stopped runs have to finish their step and save a checkpoint."""
 
 
 def log(line: str) -> None:
@@ -41,6 +48,7 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
     Raises:
         ValueError: for a number of processes below 0, settings that cannot work, a folder that holds a run with
             other settings, or a run that fails (the message names its log).
+        SystemExit: at a stop signal, with its exit code, when the runs under way have saved a checkpoint.
     """
     if processes < 0:
         raise ValueError(f"--processes must be 0 (as many as there are cores) or more, but is {processes}")
@@ -54,12 +62,12 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
     tokenizers = (run.folder / TOKENIZER_FILE for run in runs)  # a trained one, of a run that is under way
     corpus = prepare_with_progress(first.resolved().data, next(filter(Path.is_file, tokenizers), None))
     slots = processes or os.cpu_count() or 1
-    with _one_thread(), _processes() as active:
+    with _one_thread(), _stop_request() as stop, _processes() as active:
         while pending or active:
             for run in [run for run in pending if run.ready()][: slots - len(active)]:
                 pending.remove(run)
                 active[run] = _start(run, corpus)
-            for run, seconds in _ended(active):
+            for run, seconds in _ended(active, stop):
                 done += 1
                 log(f"{done} of {len(runs)}: {run.name} in {seconds:.0f} s")
 
@@ -69,20 +77,24 @@ def _start(run: ExperimentRun, corpus: Path) -> BaseProcess:
     context = get_context("forkserver")
     context.set_forkserver_preload(["adabatch.training.launch"])
     process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log, corpus), name=run.name)
-    with children_hear_later():  # not around start(), which waits for the server and would not hear either
+    with hold_back_in_children():  # not around start(), which waits for the server and would not hear either
         forkserver.ensure_running()
     process.start()
     process.started = time.monotonic()  # type: ignore[attr-defined]
     return process
 
 
-def _ended(active: dict[ExperimentRun, BaseProcess]) -> Iterator[tuple[ExperimentRun, float]]:
-    """Wait until at least one run has ended; each with its seconds.
+def _ended(active: dict[ExperimentRun, BaseProcess], stop: StopRequest) -> Iterator[tuple[ExperimentRun, float]]:
+    """The runs that have ended, after a moment, each with its seconds.
 
     Raises:
         ValueError: if one has failed.
+        SystemExit: if this process is to stop; a terminal's signal has then reached the runs too.
     """
     wait([process.sentinel for process in active.values()], timeout=POLLING_SECONDS)
+    if stop.number:
+        log(f"stopped by {Signals(stop.number).name}{ADVICE}")
+        raise SystemExit(code_of_signal(stop.number))
     for run, process in list(active.items()):
         if process.is_alive():
             continue
@@ -103,15 +115,35 @@ def _ending(run: ExperimentRun) -> str:
 
 
 @contextmanager
+def _stop_request() -> Iterator[StopRequest]:
+    """The stop signals that come within; each leaves the runs a moment, and no longer."""
+    request, over = StopRequest(managed=True), threading.Event()
+
+    def stop(number: int) -> None:
+        request.note(number)
+        if not over.wait(PATIENCE + POLLING_SECONDS):  # where this process waits for the server, for one
+            end_at_once(number, ADVICE)
+
+    with listening(stop):
+        try:
+            yield request
+        finally:
+            over.set()
+
+
+@contextmanager
 def _processes() -> Iterator[dict[ExperimentRun, BaseProcess]]:
-    """Runs that are under way; stopped when the comparison stops."""
+    """Runs that are under way; stopped, with a checkpoint where there is time, when the comparison stops."""
     active: dict[ExperimentRun, BaseProcess] = {}
     try:
         yield active
     finally:
         for process in active.values():
             process.terminate()
+        deadline = time.monotonic() + PATIENCE
         for process in active.values():
+            process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()
             process.join()
 
 

@@ -6,13 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from adabatch.distributed.signals import end_with_parent
+from adabatch.distributed.signals import end_with_parent, listening, quiet_end
+from adabatch.exit_codes import USER_ERROR
 from adabatch.settings import Settings
 
 __all__ = ["run_in_this_process"]
-
-ABANDONED = 4
-"""Exit code of a run whose comparison is gone."""
 
 
 def run_in_this_process(settings: Settings, log: Path, corpus: Path) -> None:
@@ -21,15 +19,16 @@ def run_in_this_process(settings: Settings, log: Path, corpus: Path) -> None:
     with log.open("ab") as file:  # both output streams, those of libraries in C included
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    end_with_parent(ABANDONED)  # else a restarted experiment would find runs of the old one in its folders
+    end_with_parent()  # else a restarted experiment would find runs of the old one in its folders
 
-    from adabatch.training.launch import USER_ERROR, launch
+    with listening(quiet_end):
+        from adabatch.training.launch import launch
 
-    try:
-        code = launch(settings, corpus)
-    except ValueError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        code = USER_ERROR
+        try:
+            code = launch(settings, corpus)
+        except ValueError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            code = USER_ERROR
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # without waiting for threads of libraries

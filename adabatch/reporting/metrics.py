@@ -6,10 +6,12 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from adabatch.files import write_whole
+from adabatch.reporting.line_file import LineFile
 
 __all__ = [
     "EVENTS",
@@ -115,13 +117,17 @@ def _is_number_or_null(value: Any) -> bool:
 class MetricsWriter:
     """Appends one JSON line per step and flushes it, so that an interrupted run leaves readable metrics.
 
-    Numbers that are not finite are written as null (JSON has no NaN).
+    Numbers that are not finite are written as null (JSON has no NaN). A record that cannot be written is kept for
+    the next attempt; a file that was moved or deleted is written again, whole. Neither ends the run.
 
     Args:
         folder: of the run.
         after_step: keep earlier records up to this step only (0: start again), so that a resumed run neither
             misses nor repeats one.
         tensorboard: write event files to ``folder/tensorboard`` too.
+
+    Attributes:
+        problems: what went wrong in writing and is not made good, a sentence each; complete after the end.
 
     Raises:
         ValueError: if TensorBoard is asked for and not installed.
@@ -130,26 +136,37 @@ class MetricsWriter:
     def __init__(self, folder: Path, after_step: int = 0, tensorboard: bool = False) -> None:
         self.path = folder / METRICS
         cut_records(self.path, after_step)
-        self._file: TextIO = self.path.open("a", encoding="utf-8")
+        self._file = LineFile(self.path)
         self._tensorboard = _summary_writer(folder / "tensorboard", after_step) if tensorboard else None
+        self.problems: list[str] = []
 
     def write(self, record: Record) -> None:
         """Append a record."""
         finite = finite_or_null(record)
-        self._file.write(json.dumps(finite) + "\n")
-        self._file.flush()
+        self._file.append(json.dumps(finite))
         if self._tensorboard is not None:
-            for name, value in finite.items():
-                if isinstance(value, int | float) and name not in ("step", "samples"):
-                    self._tensorboard.add_scalar(name, value, record["samples"])
+            with self._tolerating():
+                for name, value in finite.items():
+                    if isinstance(value, int | float) and name not in ("step", "samples"):
+                        self._tensorboard.add_scalar(name, value, record["samples"])
+
+    @contextmanager
+    def _tolerating(self) -> Iterator[None]:
+        """An error of TensorBoard's ends TensorBoard."""
+        try:
+            yield
+        except Exception as error:  # its writer raises what its thread met, of any kind
+            self._tensorboard = None
+            self.problems.append(f"the TensorBoard files are cut short: they could not be written ({error})")
 
     def __enter__(self) -> MetricsWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.problems += self._file.close()
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            with self._tolerating():
+                self._tensorboard.close()
 
 
 def finite_or_null(record: Mapping[str, Any]) -> Record:

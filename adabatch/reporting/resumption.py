@@ -21,8 +21,11 @@ Line = tuple[bytes, Record | None]
 
 
 def describe_records(path: Path) -> dict[str, Any]:
-    """Size and hash of a ``metrics.jsonl``, for a checkpoint; of an absent one as of an empty one."""
-    content = path.read_bytes() if path.is_file() else b""
+    """Size and hash of a ``metrics.jsonl``, for a checkpoint; of one that cannot be read as of an empty one."""
+    try:
+        content = path.read_bytes()
+    except OSError:  # moved, deleted or replaced while the run trains
+        content = b""
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 

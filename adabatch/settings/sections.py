@@ -152,6 +152,11 @@ class RunSettings:
     """Sequences of the validation loss."""
     checkpoint_interval: int = 0
     """Checkpoint interval, in samples; 0: only at the end."""
+    checkpoint_minutes: float = 15.0
+    """Also save when the last checkpoint is this many minutes old, at the end of a step; 0: never."""
+    time_limit: str | None = None
+    """Time after which the run ends as at SIGTERM, with a checkpoint, such as 3h50m; leave the scheduler's limit
+    room for a step and a checkpoint."""
     output: str = "runs/train"
     """Folder of the run: config.toml, metrics.jsonl, checkpoints, figures."""
     resume: str = "never"

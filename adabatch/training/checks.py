@@ -35,6 +35,7 @@ COUNTS = {
     "samples": (1, ""),
     "validation_interval": (0, "never"),
     "checkpoint_interval": (0, "only at the end"),
+    "checkpoint_minutes": (0, "never"),
     "monitor_interval": (0, "never"),
     "keep": (0, "all"),
     "max_skipped": (0, "never stop"),
@@ -135,7 +136,7 @@ def _check_counts(settings: Settings) -> None:
     known = {item.name: section for section, item, _ in options()}
     for name, (least, meaning) in COUNTS.items():
         value = getattr(getattr(settings, known[name]), name)
-        if value < least:
+        if not least <= value < math.inf:
             option, shown = "--" + name.replace("_", "-"), f" ({meaning})" if meaning else ""
             raise ValueError(f"{option} must be {least}{shown} or more, but is {value}")
     if settings.run.validation_interval and settings.run.validation_samples < 1:

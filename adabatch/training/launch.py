@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
 import traceback
-import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,10 +18,13 @@ from adabatch.checkpoints.errors import AgreedError, CheckpointError
 from adabatch.checkpoints.folders import find_checkpoint
 from adabatch.checkpoints.random_states import seed_generators
 from adabatch.data.preparation import save_tokenizer
+from adabatch.distributed.launcher import is_managed, launch_ranks, restarts
 from adabatch.distributed.parallel import DistributedContext, lost_peer, process_group
-from adabatch.distributed.signals import children_hear_later, interrupts
+from adabatch.distributed.signals import StopRequest, die_with_parent, listening
+from adabatch.exit_codes import DIVERGED, FAILED, OUT_OF_MEMORY, USER_ERROR, code_of_signal
 from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
+from adabatch.reporting.streams import tolerant_streams
 from adabatch.settings import Settings, write_config
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.checks import Start, check_settings, check_start
@@ -33,13 +34,9 @@ from adabatch.training.memory_guard import is_out_of_memory
 from adabatch.training.opening import open_run
 from adabatch.training.run import Run
 from adabatch.training.run_folder import known_launch, run_folder, run_folder_of_ranks
+from adabatch.training.stopping import resuming_command, seconds_of
 
-__all__ = ["DIVERGED", "INTERRUPTED", "OUT_OF_MEMORY", "USER_ERROR", "launch"]
-
-USER_ERROR = 2
-DIVERGED = 3
-OUT_OF_MEMORY = 4
-INTERRUPTED = 130
+__all__ = ["launch"]
 
 CAUSE_FIRST = 5.0
 """Seconds for which a rank that lost a peer stays: the launcher ends it before, having seen how the peer ended."""
@@ -58,16 +55,25 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
     Raises:
         ValueError: for anything that the settings get wrong, before any rank starts.
     """
-    if "RANK" in os.environ:
-        settings = _as_restarted(settings)
-        schedule = check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=_resumes(settings))
-        return _rank(settings, Start(schedule), run_folder_of_ranks)
-    start = check_start(settings, corpus, resumed=_resumes(settings))
-    with run_folder(settings):
-        code = _rank(settings, start) if settings.parallel.ranks == 1 else _launch_ranks(settings, start)
-    if code == INTERRUPTED:
-        print(f"interrupted; the metrics so far are in {settings.run.output}/metrics.jsonl", file=sys.stderr)
-    return code
+    deadline = time.monotonic() + seconds_of(settings.run.time_limit)
+    with tolerant_streams():
+        if "RANK" in os.environ:
+            if is_managed():  # else ranks would be left where torchrun itself is killed
+                die_with_parent(os.getppid())
+            settings = _as_restarted(settings)
+            schedule = check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=_resumes(settings))
+            return _rank(settings, Start(schedule), deadline, run_folder_of_ranks)
+        start = check_start(settings, corpus, resumed=_resumes(settings))
+        with run_folder(settings):
+            if settings.parallel.ranks == 1:
+                return _rank(settings, start, deadline)
+            return launch_ranks(
+                _spawned_rank,
+                (settings, start, deadline),
+                settings.parallel.ranks,
+                settings.parallel.max_restarts,
+                patience=2 * settings.parallel.timeout,  # a step and a checkpoint, each may take that long
+            )
 
 
 def _resumes(settings: Settings) -> bool:
@@ -87,54 +93,9 @@ def _as_restarted(settings: Settings) -> Settings:
     return replace(settings, run=replace(settings.run, resume=resume, overwrite=False))
 
 
-def restarts() -> int:
-    """How often the launcher has started this rank again."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-
-
-def _launch_ranks(settings: Settings, start: Start) -> int:
-    """Start the ranks on this machine through torch's elastic launcher, and wait for them."""
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    # A failing rank prints its own message; the launcher's report of it would bury that.
-    for name in logging.root.manager.loggerDict:
-        if name.startswith(("torch.distributed.elastic", "torch.multiprocessing")):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        run_id=uuid.uuid4().hex,
-        nproc_per_node=settings.parallel.ranks,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
-        max_restarts=settings.parallel.max_restarts,
-        monitor_interval=0.1,
-        start_method="spawn",
-    )
-    try:
-        with children_hear_later():
-            elastic_launch(config, _spawned_rank)(settings, start)
-    except (KeyboardInterrupt, SignalException):
-        return INTERRUPTED
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode not in (USER_ERROR, DIVERGED, OUT_OF_MEMORY, INTERRUPTED):
-            name = f" ({failure.signal_name()})" if failure.exitcode < 0 else ""
-            print(f"rank {rank} ended with exit code {failure.exitcode}{name}", file=sys.stderr)
-        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
-    return 0
-
-
-def _spawned_rank(settings: Settings, start: Start) -> None:
-    code = _rank(_as_restarted(settings), start)
-    if code:
-        # Peers of a failed rank may wait in a collective: leave at once, without tearing anything down.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def _spawned_rank(settings: Settings, start: Start, deadline: float) -> int:
+    with tolerant_streams():
+        return _rank(_as_restarted(settings), start, deadline)
 
 
 OutputOfRanks = Callable[[Settings, DistributedContext], AbstractContextManager[None]]
@@ -145,41 +106,31 @@ def _output_is_held(settings: Settings, ranks: DistributedContext) -> AbstractCo
     return nullcontext()
 
 
-def _rank(settings: Settings, start: Start, output: OutputOfRanks = _output_is_held) -> int:
+def _rank(settings: Settings, start: Start, deadline: float, output: OutputOfRanks = _output_is_held) -> int:
     """One rank's work; errors become one message and an exit code."""
-    try:
-        with interrupts() as interrupted:
-            return _rank_until(settings, start, interrupted, output)
-    except KeyboardInterrupt:  # a second one, while the first one or another error was dealt with
-        return INTERRUPTED
-
-
-def _rank_until(settings: Settings, start: Start, interrupted: list[int], output: OutputOfRanks) -> int:
+    request = StopRequest(is_managed())
     try:
         with process_group(settings.parallel) as ranks, output(settings, ranks):
-            _train(settings, ranks, start)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+            return _train(settings, ranks, start, request, deadline)
     except (ValueError, CheckpointError, OSError) as error:
         _log(error)
-        return USER_ERROR if isinstance(error, ValueError) else 1
+        return USER_ERROR if isinstance(error, ValueError) else FAILED
     except TrainingDivergedError as error:
         _log(error)
         return DIVERGED
     except RuntimeError as error:
-        if interrupted:  # a collective that lost its peer
-            return INTERRUPTED
         if is_out_of_memory(error):
             _log_out_of_memory(error)
             return OUT_OF_MEMORY
         if lost_peer(error):
             # The launcher reports and returns the first end that it sees: that of the peer, whose reason counts.
             time.sleep(CAUSE_FIRST)
+            if request.number:  # a peer may have ended at once
+                return code_of_signal(request.number)
             print(f"rank {os.environ.get('RANK', '0')} lost its connection to another rank", file=sys.stderr)
         else:
             traceback.print_exc()
-        return 1
-    return 0
+        return FAILED
 
 
 def _log_out_of_memory(error: RuntimeError) -> None:
@@ -201,24 +152,38 @@ def _log(error: Exception) -> None:
     print(f"Error{'' if rank == '0' else f' on rank {rank}'}: {error}", file=sys.stderr)
 
 
-def _train(settings: Settings, ranks: DistributedContext, start: Start) -> None:
-    """Train, and on the main rank write metrics, figures and the summary."""
+def _train(
+    settings: Settings, ranks: DistributedContext, start: Start, request: StopRequest, deadline: float
+) -> int:
+    """Train, and on the main rank write metrics, figures and the summary; the exit code."""
     console = Console(stderr=True)
     warnings.showwarning = lambda text, *_, **__: console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
     seed_generators(settings.data.seed)
     run = open_run(settings, ranks, start)
+    run.stopping.request, run.stopping.deadline = request, deadline
     if not ranks.is_main:
-        for _ in train(run):
-            pass
-        return
+        with listening(request.note):
+            for _ in train(run):
+                pass
+        return _code(run)
     folder = Path(settings.run.output)
     folder.mkdir(parents=True, exist_ok=True)
     write_config(settings, folder)
     save_tokenizer(run.corpus.tokenizer, folder)
-    _report(run, folder, console)
+    _report_steps(run, folder, console)
+    if _code(run):
+        _report_stop(run, folder)
+    else:
+        _report_end(run, folder)
+    return _code(run)
 
 
-def _report(run: Run, folder: Path, console: Console) -> None:
+def _code(run: Run) -> int:
+    """0 also for a run that was to stop when it had just finished."""
+    return 0 if run.finished() else run.stopping.code
+
+
+def _report_steps(run: Run, folder: Path, console: Console) -> None:
     again = f" (restart {restarts()} after a rank was lost)" if restarts() else ""
     if run.resumed_from is not None:
         console.print(f"resumed from {run.resumed_from} at {run.samples} samples{again}", soft_wrap=True)
@@ -227,11 +192,34 @@ def _report(run: Run, folder: Path, console: Console) -> None:
     with (
         MetricsWriter(folder, run.schedule.steps, run.settings.run.tensorboard) as metrics,
         ProgressReport(run.settings.run.samples, run.samples, console) as progress,
+        listening(run.stopping.request.note),
     ):
         for record in train(run):
             metrics.write(record)
             progress.show(record)
-    records, paths = read_metrics(folder), []
+    for problem in metrics.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+
+
+def _report_stop(run: Run, folder: Path) -> None:
+    """Where the run stopped, and the command that resumes it."""
+    command = resuming_command(folder, torchrun="TORCHELASTIC_RUN_ID" in os.environ)
+    print(
+        f"{run.stopping.cause} after step {run.schedule.steps} ({run.samples} of {run.settings.run.samples} "
+        f"samples); to resume: {command}",
+        file=sys.stderr,
+    )
+
+
+def _report_end(run: Run, folder: Path) -> None:
+    """The summary and the figures, of the records that are there."""
+    try:
+        records, paths = read_metrics(folder), []
+    except (ValueError, OSError) as error:
+        print(f"warning: no summary and no figures: {error}", file=sys.stderr)
+        return
+    if not records:
+        return
     if run.settings.run.figures:
         from adabatch.reporting.figures import (
             save_figures,  # here, as matplotlib takes every rank a second to import

@@ -31,7 +31,10 @@ __all__ = ["accumulate_gradients", "next_batch", "optimizer_step", "train", "tra
 
 
 def train(run: Run) -> Iterator[Record]:
-    """Train until the budget of samples is spent, yielding each step's record (the same on every rank)."""
+    """Train until the budget of samples is spent or the run is stopped, yielding each step's record.
+
+    The records are the same on every rank.
+    """
     interval = run.settings.run
     with run.watchdog:
         while not run.finished():
@@ -44,9 +47,13 @@ def train(run: Run) -> Iterator[Record]:
                 record["val_bits_per_byte"] = bits_per_byte(record["val_loss"], run.corpus)
             yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
             run.guard.stop_if_diverged(run.schedule.steps, run.saver.folder)
-            if run.finished() or _due(run, before, interval.checkpoint_interval):
+            stop, by_the_clock = run.stopping.agreed, run.stopping.checkpoint_due
+            if stop or by_the_clock or run.finished() or _due(run, before, interval.checkpoint_interval):
                 run.watchdog.at("saving a checkpoint")
                 save_run(run)
+                run.stopping.saved()
+            if stop:
+                break
         run.saver.wait()
 
 
@@ -59,8 +66,10 @@ def training_step(run: Run) -> Record:
     run.statistics.enable(measuring)
     rate = run.schedule.learning_rate(run.learning_rate)
 
-    reduced = run.statistics.reduce_step(accumulate_gradients(run, plan))
+    loss_share = accumulate_gradients(run, plan)
+    reduced = run.statistics.reduce_step(loss_share, *run.stopping.wishes())
     loss, squared_norm = reduced.sums[0] / run.ranks.world_size, reduced.squared_norm
+    run.stopping.agree(*reduced.sums[1:])
     if run.guard.accepts(loss, squared_norm):
         clip_gradients(run.model, math.sqrt(squared_norm), run.settings.optimizer.clip)
         optimizer_step(run.optimizer, rate)

@@ -28,6 +28,7 @@ from adabatch.training.checks import Start, prepare_for_run
 from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
 from adabatch.training.run import Run
+from adabatch.training.stopping import Stopping
 
 __all__ = ["assemble_run", "open_run"]
 
@@ -92,4 +93,5 @@ def assemble_run(
             checkpoints_folder(settings.run.output), ranks, settings.run.keep, settings.run.async_checkpoints
         ),
         watchdog=Watchdog(ranks, settings.parallel.timeout),
+        stopping=Stopping(settings.run, ranks),
     )

@@ -18,6 +18,7 @@ from adabatch.settings import Settings
 from adabatch.statistics import GradientStatistics
 from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
+from adabatch.training.stopping import Stopping
 
 __all__ = ["Run"]
 
@@ -39,6 +40,7 @@ class Run:
     memory: MemoryGuard
     saver: CheckpointSaver
     watchdog: Watchdog
+    stopping: Stopping
     resumed_from: Path | None = None
 
     @property

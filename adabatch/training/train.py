@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from adabatch.exit_codes import code_of_signal, meaning
 from adabatch.reporting.metrics import Record, read_metrics
 from adabatch.settings import Settings
-from adabatch.training.launch import DIVERGED, INTERRUPTED, OUT_OF_MEMORY, USER_ERROR, launch
+from adabatch.training.launch import launch
 
 __all__ = ["TrainingFailedError", "TrainingResult", "train"]
-
-MEANINGS = {
-    USER_ERROR: "the settings, the data or a checkpoint do not fit",
-    DIVERGED: "it diverged",
-    OUT_OF_MEMORY: "a rank ran out of memory",
-}
 
 
 class TrainingFailedError(RuntimeError):
     """A run ended before its last sample; the message of the rank that failed is on the standard error.
 
     Attributes:
-        exit_code: of the command ``adabatch train`` in this case: 2 for a mistake in the settings, the data or a
-            checkpoint, 3 if training diverged, 4 if a rank ran out of memory, else 1 or that of a lost rank.
+        exit_code: of the command ``adabatch train`` in this case, as in the table of docs/reliability.md: 2 for a
+            mistake in the settings, the data or a checkpoint, 3 if training diverged, 5 at the time limit, 143 at
+            SIGTERM.
     """
 
     def __init__(self, exit_code: int) -> None:
-        meaning = MEANINGS.get(exit_code, "a rank failed")
-        super().__init__(f"training ended with exit code {exit_code}: {meaning} (see the message above)")
+        super().__init__(
+            f"training ended with exit code {exit_code}: {meaning(exit_code)} (see the message above)"
+        )
         self.exit_code = exit_code
 
 
@@ -80,8 +78,9 @@ def train(settings: Settings) -> TrainingResult:
 
     Raises:
         ValueError: for settings that do not fit each other, the data or the machine, before anything is trained.
-        TrainingFailedError: if the run ended before its last sample.
-        KeyboardInterrupt: if it was interrupted; ``resume="auto"`` continues from the newest checkpoint.
+        TrainingFailedError: if the run ended before its last sample, also by a stop signal or the time limit.
+        KeyboardInterrupt: if it was interrupted; ``resume="auto"`` continues from the newest checkpoint, which is
+            that of the last step if steps were running.
 
     In a notebook::
 
@@ -91,7 +90,7 @@ def train(settings: Settings) -> TrainingResult:
         result.validation_loss, [record["batch_size"] for record in result.records]
     """
     code = launch(settings)
-    if code == INTERRUPTED:
+    if code == code_of_signal(signal.SIGINT):
         raise KeyboardInterrupt
     if code:
         raise TrainingFailedError(code)
