@@ -14,8 +14,6 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-import torch.distributed as dist
-
 from adabatch.distributed.signals import (
     LAUNCHER,
     STOP_SIGNALS,
@@ -90,7 +88,11 @@ class _Ranks:
     """The processes of one start."""
 
     def __init__(self, work: Callable[..., int], arguments: tuple[Any, ...], ranks: int, attempt: int) -> None:
-        self._store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        from torch.distributed import (
+            TCPStore,  # here, as the ranks, which import this module, need not wait for it
+        )
+
+        self._store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
         common = {
             "WORLD_SIZE": ranks,
             "LOCAL_WORLD_SIZE": ranks,

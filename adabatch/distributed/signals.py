@@ -130,7 +130,9 @@ class StopRequest:
             self.number, self._since = number, now
             if not self.managed:
                 name = signal.Signals(number).name
-                _write(f"{name}: ending after this step, with a checkpoint; a second signal ends at once\n")
+                _write(
+                    f"{name}: ending, with a checkpoint after the step under way; a second signal ends at once\n"
+                )
         elif not self.managed and now - self._since > SAME_REQUEST:
             end_at_once(number)
 
@@ -164,7 +166,11 @@ def hold_back_in_children() -> Iterator[None]:
     """
     # A child inherits what the thread that starts it holds back; another thread of this process stays open to
     # the signals.
+    sys.warnoptions.append(
+        "ignore:resource_tracker"
+    )  # a process that ends at once leaves it something to clean up
     resource_tracker.ensure_running()  # it would open this thread again where it starts with the first child
+    sys.warnoptions.remove("ignore:resource_tracker")
     end = threading.Event()
     threading.Thread(target=end.wait, name="open-to-signals", daemon=True).start()
     former = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

@@ -127,7 +127,7 @@ class Watchdog:
         A beat that comes far too late shows that this process was stopped.
         """
         process, beat = f"{socket.gethostname()}, process {os.getpid()}", 0
-        stall = _Stall(self._place, time.monotonic())
+        stall = _Stall((self._place, self._stops), time.monotonic())
         last = time.monotonic()
         while not self._stop.wait(self._period):
             beat, now, name = beat + 1, time.monotonic(), self._name
@@ -151,7 +151,8 @@ class Watchdog:
 
     def _report(self, store: dist.Store, stall: _Stall, name: str) -> None:
         """Report which ranks are late, once for all ranks; those that also wait leave time for that."""
-        if not stall.reported and store.add("watchdog/reports", 1) == 1:
+        place = max(sighting.place for sighting in stall.looks[-1] if sighting is not None)
+        if not stall.reported and store.add(f"watchdog/reports/{place}", 1) == 1:
             late = late_ranks(stall.looks[0], stall.looks[-1])
             print(
                 f"Error: no progress for {self.timeout:g} s (--timeout), rank {self.ranks.rank} waits at "

@@ -32,7 +32,7 @@ class LineFile:
     ...     path.unlink()
     ...     lines.append("two")
     ...     path.read_text(), lines.close()
-    ('one\ntwo\\n', [])
+    ('one\ntwo\n', [])
     """
 
     def __init__(self, path: Path) -> None:

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
+from adabatch.exit_codes import DIVERGED
 from adabatch.reporting.metrics import read_metrics
-from adabatch.training.launch import DIVERGED
 from tests.support.command import COMMAND
 
 SMALL = (
@@ -112,11 +113,15 @@ def test_two_ranks_from_one_command_and_ctrl_c(tmp_path):
     """Start two ranks under FSDP2, interrupt them as a terminal does, and read what they left."""
     process, metrics = train_two_ranks("fsdp", tmp_path / "run"), tmp_path / "run" / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 5, process)
-    error = interrupted(process)
-    assert "interrupted; the metrics so far are in" in error
-    assert "Traceback" not in error
+    os.killpg(process.pid, signal.SIGINT)
+    error = ended(process, 130)
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, len(records) + 1))
+    assert f"stopped by SIGINT after step {len(records)} (" in error
+    assert f"to resume: adabatch train --config {tmp_path}/run/config.toml --resume auto\n" in error
+    assert "Traceback" not in error
+    (marker,) = (tmp_path / "run" / "checkpoints").glob("step-*/complete.json")
+    assert marker.parent.name == f"step-{len(records):08}"
 
 
 @pytest.mark.slow
@@ -127,29 +132,68 @@ def test_ctrl_c_while_the_ranks_start(tmp_path, seconds):
     process = train_two_ranks("ddp", tmp_path / "run")
     wait_for(lambda: started_ranks(process), process)
     time.sleep(seconds)
-    assert interrupted(process) == f"interrupted; the metrics so far are in {tmp_path}/run/metrics.jsonl\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert ended(process, 130).startswith("SIGINT: ending")
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def train_two_ranks(parallel: str, output: Path) -> subprocess.Popen[str]:
+@pytest.mark.slow
+@pytest.mark.distributed
+@pytest.mark.parametrize("seconds", [0.0, 1.0, None], ids=["at once", "importing", "training"])
+def test_ranks_end_with_a_launcher_that_is_killed(tmp_path, seconds):
+    process, metrics = train_two_ranks("ddp", tmp_path / "run"), tmp_path / "run" / "metrics.jsonl"
+    wait_for(lambda: len(started_ranks(process)) == 2, process)
+    if seconds is None:
+        wait_for(lambda: metrics.exists() and metrics.read_text(), process)
+    else:
+        time.sleep(seconds)
+    ranks = started_ranks(process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert len(ranks) == 2
+    assert psutil.wait_procs(ranks, timeout=5)[1] == []
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_nohup_protects_all_ranks(tmp_path):
+    """A hangup of the terminal reaches every process; the run, which SIGTERM then ends, takes further steps."""
+    process, metrics = train_two_ranks("ddp", tmp_path / "run", "nohup"), tmp_path / "run" / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.read_text(), process)
+    os.killpg(process.pid, signal.SIGHUP)
+    steps = metrics.read_text().count("\n") + 5
+    wait_for(lambda: metrics.read_text().count("\n") > steps, process)
+    process.terminate()
+    assert "stopped by SIGTERM after step" in ended(process, 143)
+
+
+def train_two_ranks(parallel: str, output: Path, *before: str) -> subprocess.Popen[str]:
     """A run that does not end by itself."""
     arguments = ["train", *SMALL.split(), "--samples", "1000000", "--parallel", parallel, "--ranks", "2"]
-    command = [*COMMAND, *arguments, "--output", str(output)]
-    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    command = [*before, *COMMAND, *arguments, "--output", str(output)]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    return subprocess.Popen(
+        command,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=heard,
+    )
 
 
-def interrupted(process: subprocess.Popen[str]) -> str:
-    """What a command says that a terminal's Ctrl-C ends with exit code 130 and no process left."""
-    os.killpg(process.pid, signal.SIGINT)
+def ended(process: subprocess.Popen[str], code: int) -> str:
+    """What a command says that a signal ends with this exit code and no process left."""
     error = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    assert process.returncode == code, error
     assert not still_running(process.pid)
     return error
 
 
-def started_ranks(process) -> int:
-    """How many processes of ranks there are."""
+def started_ranks(process) -> list[psutil.Process]:
+    """The processes of ranks that there are."""
     children = psutil.Process(process.pid).children()
-    return sum("spawn_main" in " ".join(child.cmdline()) for child in children)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def wait_for(condition, process, seconds=120):
