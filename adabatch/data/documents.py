@@ -8,18 +8,29 @@ from math import gcd
 from typing import NamedTuple, Protocol
 
 __all__ = [
+    "CONTEXT",
+    "CONTINUATION",
+    "PIECE",
     "Deal",
     "Document",
     "Part",
     "Place",
     "Source",
     "batches",
+    "cut_document",
     "deal",
+    "head",
     "held_out",
     "held_out_names",
     "name_hash",
     "read_parts",
+    "tail",
+    "whole_characters",
 ]
+
+PIECE = 2**20  # bytes of a long text that are read and tokenized at once; at least a character's 4
+CONTEXT = 4096  # bytes on either side that go with a piece
+CONTINUATION = bytes(range(0x80, 0xC0))  # what a character's bytes after its first are
 
 Place = tuple[int, ...]
 """Where the reading of a part resumes; numbers whose meaning only the part knows. Empty: at its beginning."""
@@ -29,9 +40,15 @@ class Document(NamedTuple):
     """A document, or a piece of one too long to hold at once."""
 
     text: bytes
-    """UTF-8 text, or any other bytes that a file holds."""
+    """UTF-8 text."""
     ends: bool = True
     """Whether the document ends here, that is, whether the end-of-document token follows."""
+    before: bytes = b""
+    """Of a piece: some of the text before it, whole characters, which decides about its first tokens."""
+    after: bytes = b""
+    """Of a piece: some of the text after it."""
+    missing: bool = False
+    """A null in place of a text: it is counted and has no tokens."""
 
 
 class Part(Protocol):
@@ -83,6 +100,45 @@ def batches(
             batch, read = [], 0
     if batch:
         yield batch, place
+
+
+def cut_document(document: Document, size: int, context: int) -> Iterator[Document]:
+    """A document, or a piece of one, in pieces of about this many bytes, each with its context."""
+    text, offset = document.text, 0
+    while offset == 0 or offset < len(text):
+        piece = text[offset : offset + size]
+        if offset + size < len(text):
+            piece = piece[: piece.rfind(b"\n") + 1] or whole_characters(piece)
+        end = offset + len(piece)
+        before = tail((document.before if offset < context else b"") + text[max(0, offset - context) : offset])
+        after = head(text[end : end + context] + (document.after if end + context > len(text) else b""))
+        yield Document(piece, document.ends and end == len(text), before, after)
+        offset = end
+        if not piece:
+            return
+
+
+def tail(text: bytes) -> bytes:
+    """The last `CONTEXT` bytes, from a character's start."""
+    return text[-CONTEXT:].lstrip(CONTINUATION)
+
+
+def head(text: bytes) -> bytes:
+    """The first `CONTEXT` bytes, up to a character's end."""
+    return whole_characters(text[:CONTEXT])
+
+
+def whole_characters(text: bytes) -> bytes:
+    r"""UTF-8 without a character at its end of which bytes are missing.
+
+    >>> whole_characters("aé".encode()[:2]), whole_characters("aé".encode())
+    (b'a', b'a\xc3\xa9')
+    """
+    for size in range(1, min(4, len(text)) + 1):
+        lead = text[-size]
+        if lead not in CONTINUATION:
+            return text[:-size] if lead >= 0xC0 and size < 2 + (lead >= 0xE0) + (lead >= 0xF0) else text
+    return text
 
 
 def read_parts(parts: Iterable[Part]) -> Iterator[Document]:

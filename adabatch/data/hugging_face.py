@@ -11,6 +11,7 @@ from typing import Any
 
 from adabatch.data.documents import Document, Part, Place, Source, deal, held_out
 from adabatch.settings.data import DataSettings
+from adabatch.settings.paths import expand_user
 
 __all__ = ["DatasetRows", "HuggingFaceSource", "is_dataset_folder"]
 
@@ -42,7 +43,7 @@ class HuggingFaceSource(Source):
     """
 
     def __init__(self, name: str, settings: DataSettings, validation_fraction: float) -> None:
-        self.name, self.path, self.fraction = name, Path(name).expanduser(), validation_fraction
+        self.name, self.path, self.fraction = name, expand_user(name), validation_fraction
         self.config, self.split, self.field = settings.data_config, settings.split, settings.text_field
         self.streaming = settings.streaming or self.path.exists()
 
@@ -179,7 +180,7 @@ class DatasetRows(Part):
     residue: int = 0
 
     def read(self, place: Place = ()) -> Iterator[tuple[Document, Place]]:
-        """The texts of the rows; empty ones are left out.
+        """The texts of the rows; empty ones are left out, nulls are missing documents.
 
         Rows before the place are skipped as Arrow tables, without being turned into text.
 
@@ -191,14 +192,16 @@ class DatasetRows(Part):
             for shift in range((self.residue - begin) % self.modulus, len(texts), self.modulus):
                 number = begin + shift
                 text = texts[shift].as_py()
-                if not isinstance(text, str):
+                if not isinstance(text, str | None):
                     raise ValueError(
                         f"data {self.source.name!r}, split {self.split}, row {number}: the column "
                         f"{self.source.field!r} holds {type(text).__name__}, not text; set text_field to a column "
                         "of text"
                     )
-                if text and held_out(f"{self.split}:{self.file}:{number}", self.fraction) == self.validation:
-                    yield Document(text.encode("utf-8", errors="replace")), (number + 1,)
+                if text == "" or held_out(f"{self.split}:{self.file}:{number}", self.fraction) != self.validation:
+                    continue
+                document = Document(b"", missing=True) if text is None else Document(text.encode(errors="replace"))
+                yield document, (number + 1,)
 
     def _tables(self, first: int) -> Iterator[tuple[int, Any]]:
         """Columns of text from row `first` on, with the number of their first row."""

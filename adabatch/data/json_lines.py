@@ -1,18 +1,17 @@
-"""Files with one JSON object per line, gzipped or not, as documents."""
+"""Files with one JSON object per line, compressed or not, as documents."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from adabatch.data.documents import Document, Place, deal, held_out
-from adabatch.data.local_files import JSON_SUFFIXES, FileSource, NamedFile
+from adabatch.data.file_formats import JSON, PLAIN, TextFormat, ending, open_utf8
+from adabatch.data.local_files import FileSource, NamedFile
 
 __all__ = ["JsonLines", "JsonLinesSource", "is_json_lines"]
 
@@ -21,14 +20,14 @@ PART = 16 * 2**20  # bytes of a plain file that are one part of its source
 
 def is_json_lines(file: NamedFile) -> bool:
     """Whether a file is read as JSON lines, by its ending."""
-    return file.path.name.lower().endswith(JSON_SUFFIXES)
+    return ending(file.path.name) in JSON
 
 
 @dataclass(frozen=True)
 class JsonLines:
     """The lines of a file that begin in [start, stop), of these every `modulus`-th, and of these one side.
 
-    A place is the offset of the next line (in the uncompressed text) and its number from `start`.
+    A place is the offset of the next line (in the text as UTF-8) and its number from `start`.
     """
 
     file: NamedFile
@@ -40,6 +39,7 @@ class JsonLines:
     stop: int | None = None
     modulus: int = 1
     residue: int = 0
+    format: TextFormat = PLAIN
 
     @property
     def size(self) -> int:
@@ -47,22 +47,24 @@ class JsonLines:
         return (self.file.path.stat().st_size if self.stop is None else self.stop) - self.start
 
     def read(self, place: Place = ()) -> Iterator[tuple[Document, Place]]:
-        """The texts of the lines; blank lines and empty texts are left out.
+        """The texts of the lines; blank lines and empty texts are left out, nulls are missing documents.
 
         Raises:
-            ValueError: a line is not a JSON object, its field is missing or not text, or a file is not gzipped.
+            ValueError: a line is not a JSON object, its field is missing or not text, or a file is damaged.
         """
         offset, number = place or (self.start, 0)
-        for line in _lines(self.file.path, offset, self.stop):
+        for line in self._lines(offset, self.stop):
             begin, offset = offset, offset + len(line)
             mine = number % self.modulus == self.residue
             number += 1
             if mine and line.strip() and held_out(f"{self.file.name}:{begin}", self.fraction) == self.validation:
                 text = self._text(line, begin)
-                if text:
+                if text is None:
+                    yield Document(b"", missing=True), (offset, number)
+                elif text:
                     yield Document(text), (offset, number)
 
-    def _text(self, line: bytes, offset: int) -> bytes:
+    def _text(self, line: bytes, offset: int) -> bytes | None:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:  # JSON or UTF-8
@@ -74,6 +76,8 @@ class JsonLines:
             raise ValueError(
                 f"{self._where(offset)}: a {type(record).__name__}; each line must hold one JSON object"
             )
+        if record.get(self.field, "") is None:
+            return None
         if not isinstance(record.get(self.field), str):
             found = "holds no text" if self.field in record else "is missing"
             raise ValueError(
@@ -85,13 +89,26 @@ class JsonLines:
     def _where(self, offset: int) -> str:
         """The file and the line's number, counted only where there is something to complain of."""
         number = 1
-        for line in _lines(self.file.path, 0, offset):
+        for line in self._lines(0, offset):
             number += line.endswith(b"\n")
         return f"{self.file.path}, line {number}"
 
+    def _lines(self, start: int, stop: int | None) -> Iterator[bytes]:
+        """The lines that begin in [start, stop)."""
+        with closing(open_utf8(self.file.path, self.format, start)) as handle:
+            while stop is None or start < stop:
+                line = handle.readline()
+                if not line:
+                    if stop is not None:
+                        path = self.file.path
+                        raise ValueError(f"{path} became shorter while it was read; prepare the corpus again")
+                    return
+                start += len(line)
+                yield line
+
 
 class JsonLinesSource(FileSource):
-    """Files with one JSON object per line (gzipped if they end in .gz), whose field is a document's text.
+    """Files with one JSON object per line, whose field is a document's text.
 
     Held out are the documents chosen by a hash of their file's name and the offset at which their line begins.
     """
@@ -101,13 +118,14 @@ class JsonLinesSource(FileSource):
         self.field = field
 
     def parts(self, validation: bool) -> list[JsonLines]:
-        """The files in their order, those that are not gzipped in ranges that several processes can share."""
+        """The files in their order, those of plain UTF-8 in ranges that several processes can share."""
         if self.fraction == (0 if validation else 1):
             return []
         parts = []
         for file in self.files:
-            if _is_gzipped(file.path):
-                parts.append(JsonLines(file, self.field, self.fraction, validation))
+            how = self.formats[file]
+            if not how.seekable:
+                parts.append(JsonLines(file, self.field, self.fraction, validation, format=how))
             else:
                 size = file.path.stat().st_size
                 bounds = [*range(0, size, PART), size]
@@ -115,16 +133,16 @@ class JsonLinesSource(FileSource):
         return parts
 
     def shard(self, index: int, count: int) -> list[JsonLines]:
-        """An equal range of each plain file; of the gzipped ones the share that is dealt to this shard."""
+        """An equal range of each plain file; of the others the share that is dealt to this shard."""
         parts = []
         for file in self.files:
-            if not _is_gzipped(file.path):
+            if self.formats[file].seekable:
                 size = file.path.stat().st_size
                 parts += self._ranges(file, [size * index // count, size * (index + 1) // count], False)
-        gzipped = [file for file in self.files if _is_gzipped(file.path)]
-        for number, modulus, residue in deal([file.name for file in gzipped], index, count):
-            file = gzipped[number]
-            parts.append(JsonLines(file, self.field, self.fraction, False, modulus=modulus, residue=residue))
+        through = [file for file in self.files if not self.formats[file].seekable]
+        for number, modulus, residue in deal([file.name for file in through], index, count):
+            file, one = through[number], {"modulus": modulus, "residue": residue}
+            parts.append(JsonLines(file, self.field, self.fraction, False, format=self.formats[file], **one))
         return parts
 
     def _ranges(self, file: NamedFile, bounds: Sequence[int], validation: bool) -> list[JsonLines]:
@@ -138,31 +156,8 @@ class JsonLinesSource(FileSource):
         ]
 
 
-def _is_gzipped(path: Path) -> bool:
-    return path.suffix.lower() == ".gz"
-
-
 def _line_at_or_after(handle: BinaryIO, offset: int) -> int:
     if offset:
         handle.seek(offset - 1)
         handle.readline()
     return handle.tell() if offset else 0
-
-
-def _lines(path: Path, start: int, stop: int | None) -> Iterator[bytes]:
-    """The lines that begin in [start, stop), offsets of the uncompressed text."""
-    try:
-        with cast(BinaryIO, gzip.open(path)) if _is_gzipped(path) else path.open("rb") as handle:
-            handle.seek(start)
-            while stop is None or start < stop:
-                line = handle.readline()
-                if not line:
-                    if stop is not None:
-                        raise ValueError(f"{path} became shorter while it was read; prepare the corpus again")
-                    return
-                start += len(line)
-                yield line
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"{path} is damaged or not gzipped ({error}); name a file that gunzip can read"
-        ) from error

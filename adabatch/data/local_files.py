@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from adabatch.data.file_formats import COMPRESSED, JSON, TEXT, ending, first_bad_byte, text_format
 from adabatch.files import checksum
 
 __all__ = ["FileSource", "NamedFile", "files_in", "installed_files", "stdlib_files"]
 
-TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tex", ".py")
-JSON_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 DIGEST_LIMIT = 64 * 2**20  # files up to this size are fingerprinted by content, larger ones by their times
 
 # What distributions of Python leave out or package apart, and tables of data that are not prose or program.
@@ -65,7 +65,7 @@ def installed_files(folders: Sequence[Path] | None = None) -> list[NamedFile]:
     """The Python source files of the installed packages, sorted by name.
 
     What is installed differs from machine to machine, and so does this corpus. Left out are packages that
-    packages bring along (``_vendor``), which would often be there twice.
+    packages bring along (``_vendor``), which would often be there twice, and files that are not UTF-8.
 
     Args:
         folders: the folders of packages; None: those of the running Python.
@@ -79,7 +79,12 @@ def installed_files(folders: Sequence[Path] | None = None) -> list[NamedFile]:
     for root in roots:
         for path in root.rglob("*.py"):
             parts = path.relative_to(root).parts
-            if not NOT_PACKAGE.intersection(parts) and path.is_file():
+            # Python also takes sources in other encodings, which packages name in their first lines.
+            if (
+                not NOT_PACKAGE.intersection(parts)
+                and path.is_file()
+                and first_bad_byte(path.read_bytes()) is None
+            ):
                 found.add(NamedFile("/".join(("site-packages", *parts)), path))
     if not found:
         raise ValueError(
@@ -89,24 +94,43 @@ def installed_files(folders: Sequence[Path] | None = None) -> list[NamedFile]:
     return sorted(found)
 
 
-def files_in(folder: Path) -> list[NamedFile]:
-    """The text and JSON-lines files in a folder and its subfolders, sorted by name; hidden ones are left out.
+def files_in(folder: Path) -> tuple[list[NamedFile], list[str]]:
+    """The text and JSON-lines files in a folder and its subfolders, sorted by name, and what is left out.
+
+    Left out are hidden files and folders, links to folders, files with other endings, and what is not a file.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or a subfolder cannot be read.
     """
-    found = []
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if path.name.lower().endswith(TEXT_SUFFIXES + JSON_SUFFIXES) and not hidden and path.is_file():
-            found.append(NamedFile("/".join(parts), path))
+    found, left_out = [], []
+    for name, entry in _walk(folder, ""):
+        if entry.name.startswith("."):
+            left_out.append(f"{name} (hidden)")
+        elif entry.is_dir():  # only links: other folders are looked into
+            left_out.append(f"{name} (a link to a folder)")
+        elif not entry.is_file():
+            left_out.append(f"{name} ({'a link to nothing' if entry.is_symlink() else 'not a file'})")
+        elif ending(entry.name) not in TEXT + JSON:
+            left_out.append(f"{name} (its ending)")
+        else:
+            found.append(NamedFile(name, Path(entry.path)))
     if not found:
         raise ValueError(
-            f"the folder {folder} holds no text; files ending in {', '.join(TEXT_SUFFIXES + JSON_SUFFIXES)} "
-            "are read from a folder, or Parquet files (a file with another ending can be named itself)"
+            f"the folder {folder} holds no text; files ending in {', '.join(TEXT + JSON)} (and then perhaps in "
+            f"{', '.join(COMPRESSED)}) are read from a folder, or Parquet files (a file with another ending can "
+            "be named itself)"
         )
-    return sorted(found)
+    return sorted(found), sorted(left_out)
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """All files, links and hidden folders below a folder, with their names in it."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name, entry
 
 
 class FileSource:
@@ -116,10 +140,15 @@ class FileSource:
         kind: how the files are read; part of the fingerprint.
         files: in their order.
         validation_fraction: the part held out for validation.
+
+    Raises:
+        ValueError: a file does not hold text.
     """
 
     def __init__(self, kind: str, files: Sequence[NamedFile], validation_fraction: float) -> None:
         self.kind, self.files, self.fraction = kind, list(files), validation_fraction
+        self.formats = {file: text_format(file.path) for file in self.files}
+        """How the text of each file is encoded."""
 
     @cached_property
     def fingerprint(self) -> str:

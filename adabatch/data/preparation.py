@@ -35,7 +35,7 @@ from adabatch.settings.data import DataSettings
 
 __all__ = ["PARTS", "TOKENIZER_FILE", "prepare", "save_tokenizer"]
 
-FORMAT = 4
+FORMAT = 5
 TOKENIZER_FILE = "tokenizer.json"
 PARTS = ("train", "validation")
 COPIED_AT_ONCE = 16 * 2**20
@@ -57,7 +57,7 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
     Raises:
         ValueError: the data or the tokenizer cannot be read.
     """
-    sources = open_sources(settings)
+    sources = open_sources(settings, warn=True)
     cache = Path(settings.cache or os.environ.get("ADABATCH_CACHE") or "~/.cache/adabatch").expanduser()
     if settings.tokenizer == "bpe":
         tokenizer: Tokenizer = trained_tokenizer(settings, sources, cache / "tokenizers", saved_tokenizer)
@@ -162,8 +162,8 @@ def _put_together(path: Path, tasks: Sequence[Task], unfinished: Path) -> TokenC
                     own.update(data)
             if own.hexdigest() != count.sha256:
                 raise ValueError(f"tokens in {unfinished} were damaged; prepare the corpus again")
-    tokens, size, replaced = (sum(getattr(c, name) for c in counts) for name in ("tokens", "bytes", "replaced"))
-    return TokenCount(tokens, size, replaced, digest.hexdigest())
+    tokens, size, missing = (sum(getattr(c, name) for c in counts) for name in ("tokens", "bytes", "missing"))
+    return TokenCount(tokens, size, missing, digest.hexdigest())
 
 
 def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> None:
@@ -175,7 +175,7 @@ def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> Non
         "validation_data": DataSettings.names(settings.validation_data),
         "sources": [source.fingerprint for source in inputs.sources],
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint, "size": tokenizer.size},
-        "texts_with_invalid_utf8": sum(count.replaced for count in parts.values()),
+        "missing_texts": sum(count.missing for count in parts.values()),
         "dtype": token_type(tokenizer.size),
         "parts": {
             part: {"tokens": count.tokens, "bytes": count.bytes, "sha256": count.sha256}

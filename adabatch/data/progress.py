@@ -53,7 +53,8 @@ def summary_of(folder: Path) -> str:
     record = json.loads((folder / "corpus.json").read_text())
     train, validation = (record["parts"][part]["tokens"] for part in ("train", "validation"))
     tokenizer = record["tokenizer"]
+    nulls = f", {record['missing_texts']:,} nulls left out" if record["missing_texts"] else ""
     return (
         f"{train:,} tokens for training, {validation:,} for validation "
-        f"({tokenizer['name']}, {tokenizer['size']} token values): {folder}"
+        f"({tokenizer['name']}, {tokenizer['size']} token values){nulls}: {folder}"
     )

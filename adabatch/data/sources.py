@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,27 +12,35 @@ from adabatch.data.json_lines import JsonLinesSource, is_json_lines
 from adabatch.data.local_files import NamedFile, files_in, installed_files, stdlib_files
 from adabatch.data.text_files import TextSource
 from adabatch.settings.data import DataSettings
-from adabatch.settings.paths import names_a_file
+from adabatch.settings.paths import expand_user, names_a_file
 
 __all__ = ["open_sources"]
 
 COLLECTIONS: dict[str, Callable[[], list[NamedFile]]] = {"stdlib": stdlib_files, "site-packages": installed_files}
 
+NAMED = 5  # names in a warning
 
-def open_sources(settings: DataSettings) -> list[Source]:
+
+def open_sources(settings: DataSettings, *, warn: bool = False) -> list[Source]:
     """The sources of the training data and, where it is named apart, of the validation data.
 
+    Args:
+        settings: the data.
+        warn: of what is left out of folders.
+
     Raises:
-        ValueError: a name is neither a file, nor a folder with text, nor can it be a dataset's name.
+        ValueError: a name is neither a file, nor a folder with text, nor can it be a dataset's name, or a file
+            does not hold text.
     """
     if settings.validation_data is None:
-        return _open(settings, settings.data, settings.validation_fraction)
-    return _open(settings, settings.data, 0.0) + _open(settings, settings.validation_data, 1.0)
+        return _open(settings, settings.data, settings.validation_fraction, warn)
+    train = _open(settings, settings.data, 0.0, warn)
+    return train + _open(settings, settings.validation_data, 1.0, warn)
 
 
-def _open(settings: DataSettings, data: str | Sequence[str], fraction: float) -> list[Source]:
+def _open(settings: DataSettings, data: str | Sequence[str], fraction: float, warn: bool) -> list[Source]:
     """One source for all text files, one for all JSON lines, one for each dataset."""
-    found = [(name, _files(name, settings.data_config)) for name in DataSettings.names(data)]
+    found = [(name, _files(name, settings.data_config, warn)) for name in DataSettings.names(data)]
     files = [file for _, local in found for file in local or ()]
     sources: list[Source] = []
     if text := [file for file in files if not is_json_lines(file)]:
@@ -41,17 +50,27 @@ def _open(settings: DataSettings, data: str | Sequence[str], fraction: float) ->
     return sources + [HuggingFaceSource(name, settings, fraction) for name, local in found if local is None]
 
 
-def _files(name: str, config: str | None) -> list[NamedFile] | None:
+def _files(name: str, config: str | None, warn: bool) -> list[NamedFile] | None:
     """The local files that a name stands for; None if it is a dataset."""
     if name in COLLECTIONS:
         return COLLECTIONS[name]()
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if path.is_dir():
-        return None if config is not None or is_dataset_folder(path) else files_in(path)
+        if config is not None or is_dataset_folder(path):
+            return None
+        files, left_out = files_in(path)
+        if warn and left_out:
+            more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+            warnings.warn(f"left out of {path}: {', '.join(left_out[:NAMED])}{more}", stacklevel=2)
+        return files
     if path.is_file():
         if path.stat().st_size == 0:
             raise ValueError(f"the file {path} is empty; name a file with text")
         return None if path.suffix.lower() == PARQUET else [NamedFile(path.name, path)]
+    if path.exists():
+        raise ValueError(
+            f"{path} is neither a file nor a folder; name a file with text, or a folder of such files"
+        )
     if names_a_file(name):
         raise ValueError(
             f"there is no file or folder {path} (in {Path.cwd()}); data is 'stdlib', 'site-packages', a text, "

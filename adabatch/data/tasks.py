@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from adabatch.data.documents import Document, Part, Source, batches
+from adabatch.data.documents import CONTEXT, PIECE, Document, Part, Source, batches, cut_document
 from adabatch.data.tokenizer import Tokenizer, token_type
 from adabatch.distributed.signals import STOP_SIGNALS, end_with_parent, hold_back_in_children
 from adabatch.files import sync, write_json
@@ -48,8 +48,8 @@ class TokenCount:
     tokens: int = 0
     bytes: int = 0
     """Bytes of the text that they stand for."""
-    replaced: int = 0
-    """Texts with invalid UTF-8."""
+    missing: int = 0
+    """Nulls in place of texts."""
     sha256: str = ""
 
 
@@ -92,12 +92,23 @@ def cut_tasks(sources: Sequence[Source], validation: bool) -> list[Task]:
 
 
 def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> npt.NDArray[Any]:
-    """The tokens of some documents, at least one, with the end-of-document token after each."""
+    """The tokens of some documents, with the end-of-document token after each; of missing ones none."""
     end = np.array([tokenizer.end_of_document], np.min_scalar_type(tokenizer.size))
-    blocks = []
-    for document, tokens in zip(documents, tokenizer.encode([each.text for each in documents]), strict=True):
-        blocks += [tokens, end] if document.ends else [tokens]
+    present = [document for document in documents if not document.missing]
+    short = [document.text for document in present if not _in_pieces(document)]
+    whole = iter(tokenizer.encode(short)) if short else iter(())
+    blocks = [end[:0]]
+    for document in present:
+        if _in_pieces(document):
+            blocks += [tokenizer.encode_piece(piece) for piece in cut_document(document, PIECE, CONTEXT)]
+        else:
+            blocks.append(next(whole))
+        blocks += [end] * document.ends
     return np.concatenate(blocks)
+
+
+def _in_pieces(document: Document) -> bool:
+    return bool(document.before or document.after or len(document.text) > 2 * PIECE)
 
 
 def write_tokens(
@@ -107,7 +118,7 @@ def write_tokens(
 
     The bytes of the documents around the limit are counted in proportion to their tokens that are kept.
     """
-    tokens, size, replaced, digest = 0, 0, tokenizer.replaced, hashlib.sha256()
+    tokens, size, missing, digest = 0, 0, 0, hashlib.sha256()
     documents = chain.from_iterable(part.read() for part in parts)
     for batch, _ in batches(documents, DOCUMENTS_AT_ONCE, BYTES_AT_ONCE):
         block = encode_documents(batch, tokenizer)
@@ -116,10 +127,11 @@ def write_tokens(
         file.write(data)
         digest.update(data)
         tokens += len(kept)
+        missing += sum(document.missing for document in batch)
         size += sum(len(document.text) for document in batch) * len(kept) // max(len(block), 1)
         if tokens == limit:
             break
-    return TokenCount(tokens, size, tokenizer.replaced - replaced, digest.hexdigest())
+    return TokenCount(tokens, size, missing, digest.hexdigest())
 
 
 def run_tasks(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from adabatch.data.documents import Document
+from adabatch.settings.paths import expand_user
 
 __all__ = [
     "TOKEN_TYPES",
@@ -23,6 +27,8 @@ __all__ = [
 ]
 
 VOCABULARY_MULTIPLE = 8
+LOOK = 256  # characters on either side of a cut that are looked at
+SEARCH = 512  # characters among which a cut is sought; a piece has both on its two sides
 TOKEN_TYPES = ("<u2", "<u4")
 COMMON_ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "[EOS]", "[SEP]")
 
@@ -37,11 +43,12 @@ class Tokenizer(Protocol):
     """The token put after each document."""
     fingerprint: str
     """Changes whenever the tokens of some text might."""
-    replaced: int = 0
-    """Texts so far with invalid UTF-8, where that is replaced."""
 
     def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
         """The tokens of each text, without the end of the document."""
+
+    def encode_piece(self, piece: Document) -> npt.NDArray[Any]:
+        """The tokens of a piece of a text, as they are within the text; its end may move a little, with them."""
 
     def decode(self, tokens: Sequence[int] | npt.NDArray[Any]) -> str:
         """The text of these tokens."""
@@ -88,6 +95,10 @@ class ByteTokenizer(Tokenizer):
         """The bytes of each text, uint8 [bytes]; invalid UTF-8 is kept as it is."""
         return [np.frombuffer(text, dtype=np.uint8) for text in texts]
 
+    def encode_piece(self, piece: Document) -> npt.NDArray[Any]:
+        """Its bytes, uint8 [bytes]."""
+        return np.frombuffer(piece.text, dtype=np.uint8)
+
     def decode(self, tokens: Sequence[int] | npt.NDArray[Any]) -> str:
         """The text of these bytes; other tokens are left out, invalid UTF-8 becomes U+FFFD."""
         return bytes(int(token) for token in tokens if token < 256).decode("utf-8", errors="replace")
@@ -96,8 +107,7 @@ class ByteTokenizer(Tokenizer):
 class TextTokenizer(Tokenizer):
     """A subword tokenizer of the `tokenizers` or `transformers` libraries, without its special tokens.
 
-    Invalid UTF-8 is read as U+FFFD, and counted. The fingerprint is a hash of the whole definition where there is
-    one, otherwise of the vocabulary.
+    The fingerprint is a hash of the whole definition where there is one, otherwise of the vocabulary.
     """
 
     def __init__(self, name: str, backend: Any, end_of_document: str | None) -> None:
@@ -126,20 +136,62 @@ class TextTokenizer(Tokenizer):
         )
 
     def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
-        """The tokens of each text, int64 [tokens]."""
-        decoded = [self._to_text(text) for text in texts]
-        if hasattr(self._backend, "encode_batch_fast"):
-            tokens = [each.ids for each in self._backend.encode_batch_fast(decoded, add_special_tokens=False)]
-        else:
-            tokens = self._backend(decoded, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        return [np.asarray(each, dtype=np.int64) for each in tokens]
+        """The tokens of each text, int64 [tokens].
 
-    def _to_text(self, text: bytes) -> str:
+        Raises:
+            ValueError: the tokenizer has no token for something in a text.
+        """
+        return [np.asarray(each, dtype=np.int64) for each in self._ids([text.decode() for text in texts])]
+
+    def encode_piece(self, piece: Document) -> npt.NDArray[Any]:
+        """The tokens of a piece, int64 [tokens]: from the first good cut at its beginning to that at its end.
+
+        Tokenizers put a space before a text, mark words that are continued, or merge across any place. So a piece
+        is encoded behind some of the text before it, whose tokens are then left out, and cuts are where that gives
+        the same tokens. Both pieces at a cut find it alone, from the same text on its two sides.
+
+        Raises:
+            ValueError: the tokenizer has no token for something in the piece.
+        """
+        before, text, after = piece.before.decode(), piece.text.decode(), piece.after.decode()
+        whole = before + text + after
+        start = self._good_cut(whole, len(before)) if before else 0
+        stop = self._good_cut(whole, len(before) + len(text)) if after else len(whole)
+        if start >= stop:
+            return np.empty(0, dtype=np.int64)
+        behind = max(0, start - LOOK)
+        head, all_of_it = self._ids([whole[behind:start], whole[behind:stop]])
+        if list(all_of_it[: len(head)]) == list(head):
+            return np.asarray(all_of_it[len(head) :], dtype=np.int64)
+        return np.asarray(self._ids([whole[start:stop]])[0], dtype=np.int64)
+
+    def _good_cut(self, text: str, place: int) -> int:
+        """The first place from this one on where the text can be cut, best next to a space.
+
+        A place is good if the tokens of the text before it are the first tokens of the text around it. Without
+        one among the next characters, the last of them is taken. So later places never have earlier cuts.
+        """
+        last = min(place + SEARCH, len(text))
+        spaces = [at for at in range(max(place, 1), last) if text[at].isspace() != text[at - 1].isspace()]
+        for at in chain(spaces, range(place, last)):
+            around = text[max(0, at - LOOK) : at + LOOK]
+            head, both = self._ids([text[max(0, at - LOOK) : at], around])
+            if list(both[: len(head)]) == list(head):
+                return at
+        return last
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text."""
         try:
-            return text.decode("utf-8")
-        except UnicodeDecodeError:
-            self.replaced += 1
-            return text.decode("utf-8", errors="replace")
+            if hasattr(self._backend, "encode_batch_fast"):
+                return [each.ids for each in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+            options = {"add_special_tokens": False, "return_attention_mask": False}
+            return list(self._backend(list(texts), **options)["input_ids"])
+        except Exception as error:  # the Rust library raises plain Exception
+            raise ValueError(
+                f"the tokenizer {self.name} cannot encode the data ({_first_line(error)}); take one that has a "
+                "token for unknown words, or 'bytes'"
+            ) from error
 
     def decode(self, tokens: Sequence[int] | npt.NDArray[Any]) -> str:
         """The text of these tokens, special tokens left out; padding values beyond the vocabulary too."""
@@ -167,7 +219,7 @@ def open_tokenizer(name: str, end_of_document: str | None = None) -> Tokenizer:
     """
     if name == "bytes":
         return ByteTokenizer()
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if path.is_file() or path.suffix == ".json":
         return TextTokenizer(name, tokenizer_from_file(path), end_of_document)
     return TextTokenizer(name, _from_transformers(str(path) if path.is_dir() else name), end_of_document)

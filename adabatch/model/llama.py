@@ -65,7 +65,9 @@ def model_config(
     values = dict(ARCHITECTURES[model]) if model in ARCHITECTURES else _read_config(model)
     if values.get("vocab_size") is None:
         values["vocab_size"] = vocabulary_size or 32000
-    config = _checked_config(model, values | {"use_cache": False, "attn_implementation": "sdpa"})
+    # The samples hold no padding; as a padding token, one of their tokens would have an embedding of 0 for ever.
+    always = {"use_cache": False, "attn_implementation": "sdpa", "pad_token_id": None}
+    config = _checked_config(model, values | always)
     if vocabulary_size is not None and vocabulary_size > config.vocab_size:
         raise ValueError(
             f"the tokenizer has {vocabulary_size} tokens, but the model {model} only {config.vocab_size}: take "

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PATHS", "absolute", "names_a_file"]
+__all__ = ["PATHS", "absolute", "expand_user", "names_a_file"]
 
 _DATA = frozenset({"stdlib", "site-packages"})
 
@@ -31,7 +31,9 @@ HUB = frozenset({"data", "validation_data", "tokenizer"})
 """Settings that may also name something on the Hugging Face Hub."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-_FILE_NAME = re.compile(r"\.(txt|text|md|rst|tex|py|jsonl?|gz|parquet|arrow|csv|bin)$", re.IGNORECASE)
+_FILE_NAME = re.compile(
+    r"\.(txt|text|md|rst|tex|py|jsonl?|ndjson|gz|zst|bz2|xz|zip|tar|parquet|arrow|csv|tsv|bin)$", re.IGNORECASE
+)
 
 
 def names_a_file(name: str) -> bool:
@@ -41,6 +43,23 @@ def names_a_file(name: str) -> bool:
     (True, True, False)
     """
     return _FILE_NAME.search(name) is not None or _HUB_NAME.fullmatch(name) is None
+
+
+def expand_user(name: str) -> Path:
+    """The path of this name, with ``~`` as the home folder.
+
+    Raises:
+        ValueError: there is no such user, or this one has no home folder.
+
+    >>> expand_user("corpus/a.txt")
+    PosixPath('corpus/a.txt')
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{name} begins at a home folder that is not known here; give a path without '~'"
+        ) from None
 
 
 def absolute(name: str, value: Any, folder: Path) -> Any:

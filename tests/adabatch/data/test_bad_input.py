@@ -81,7 +81,6 @@ def test_a_validation_part_too_short(tmp_path):
     ("line", "message"),
     [
         ('{"text": "a"', "line 3: not valid JSON"),
-        ('{"text": "\udcff"}', "line 3: not valid JSON"),
         ('["text"]', "line 3: a list; each line must hold one JSON object"),
         ("null", "line 3: a NoneType"),
         (
@@ -90,7 +89,7 @@ def test_a_validation_part_too_short(tmp_path):
         ),
         ("{}", "line 3: the field 'text' is missing; the object's fields are none"),
         ('{"text": 3}', "line 3: the field 'text' holds no text"),
-        ('{"text": null}', "line 3: the field 'text' holds no text"),
+        ('{"text": true}', "line 3: the field 'text' holds no text"),
     ],
 )
 @pytest.mark.parametrize("fraction", [0.0, 0.5])

@@ -53,11 +53,15 @@ def written(folder: Path, contents: list[bytes], ending: str) -> list[NamedFile]
 @given(
     contents=st.lists(hostile, min_size=1, max_size=5),
     fraction=fractions,
-    piece=st.integers(1, 9),
+    piece=st.integers(4, 9),
     shards=st.integers(1, 5),
 )
 def test_every_byte_of_every_text_file_is_read_once(tmp_path, contents, fraction, piece, shards):
     files = written(tmp_path, contents, ".txt")
+    if bad := [number for number, content in enumerate(contents) if not is_text(content)]:
+        with pytest.raises(ValueError, match=rf"{bad[0]}\.txt (is (a|not|compressed)|holds) "):
+            TextSource(files, fraction)
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_files, "PIECE", piece)
         source = TextSource(files, fraction)
@@ -73,6 +77,13 @@ def test_every_byte_of_every_text_file_is_read_once(tmp_path, contents, fraction
         dealt = [part for index in range(shards) for part in source.shard(index, shards)]
         assert covered(dealt) == covered(training)
         assert sum(document.ends for document in read_parts(dealt)) == ends
+
+
+def is_text(content: bytes) -> bool:
+    try:
+        return "\0" not in content.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def covered(parts) -> Counter:
@@ -127,7 +138,7 @@ def texts_of(content: bytes) -> list[bytes] | None:
             record = json.loads(line)
         except (ValueError, RecursionError):
             return None
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        if not isinstance(record, dict) or not isinstance(record.get("text", 0), str | None):
             return None
         if record["text"]:
             texts.append(record["text"].encode("utf-8", errors="replace"))
@@ -136,7 +147,7 @@ def texts_of(content: bytes) -> list[bytes] | None:
 
 def read_or_refused(parts) -> list[bytes] | None:
     try:
-        return [document.text for document in read_parts(parts)]
+        return [document.text for document in read_parts(parts) if not document.missing]
     except ValueError as error:
         refusal = str(error)
     assert "line " in refusal
@@ -154,7 +165,12 @@ def read_or_refused(parts) -> list[bytes] | None:
 @example(contents=[b"[" * 100_000], fraction=0.0, shards=1)
 @example(contents=[b'{"text": ' + b"9" * 5000 + b"}"], fraction=0.0, shards=1)
 def test_json_lines_are_read_once_or_refused(tmp_path, contents, fraction, shards):
-    source = JsonLinesSource(written(tmp_path, contents, ".jsonl"), "text", fraction)
+    files = written(tmp_path, contents, ".jsonl")
+    if not all(map(is_text, contents)):
+        with pytest.raises(ValueError, match=r"\.jsonl (is (a|not|compressed)|holds) "):
+            JsonLinesSource(files, "text", fraction)
+        return
+    source = JsonLinesSource(files, "text", fraction)
     expected = [texts_of(content) for content in contents]
     sides = [read_or_refused(source.parts(validation)) for validation in (False, True)]
     dealt = read_or_refused(part for index in range(shards) for part in source.shard(index, shards))
@@ -203,6 +219,10 @@ def folder(tmp_path):
 @given(contents=st.lists(hostile.filter(bool), min_size=1, max_size=3))
 def test_prepared_tokens_are_the_bytes(folder, contents):
     written(folder / "data", contents, ".txt")
+    if not all(map(is_text, contents)):
+        with pytest.raises(ValueError, match=r"\.txt (is (a|not|compressed)|holds) "):
+            prepare(prepared(folder, validation_fraction=0.0))
+        return
     place = prepare(prepared(folder, validation_fraction=0.0))
     tokens = np.fromfile(place / "train.tokens", dtype="<u2")
     assert tokens.tolist() == [token for content in contents for token in [*content, 256]]

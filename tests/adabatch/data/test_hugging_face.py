@@ -1,11 +1,13 @@
 """Hugging Face datasets, from local folders."""
 
 import itertools
+import json
 
 import pytest
 
 from adabatch.data.corpus import open_corpus
 from adabatch.data.documents import held_out
+from adabatch.data.progress import summary_of
 from adabatch.settings import DataSettings
 
 datasets = pytest.importorskip("datasets")
@@ -106,7 +108,13 @@ class TestDatasets:
         with pytest.raises(ValueError, match=message):
             open_corpus(options(tmp_path, parquet(tmp_path / "data", train=TEXTS), **changes))
 
-    def test_a_row_without_text(self, tmp_path):
-        folder = parquet(tmp_path / "data", train=["a", None, "b"])
-        with pytest.raises(ValueError, match="row 1: the column 'content' holds NoneType"):
-            open_corpus(options(tmp_path, folder))
+    @pytest.mark.parametrize("streaming", [False, True])
+    def test_nulls_are_left_out_and_counted(self, tmp_path, streaming):
+        folder = parquet(tmp_path / "data", train=["first", None, "", "second", None], validation=["third", None])
+        chosen = options(tmp_path, folder, sequence_length=6, streaming=streaming, stream_shards=1)
+        corpus = open_corpus(chosen)
+        taken = corpus.train.take(range(2)).tolist()
+        assert sorted(taken) == sorted(cut(["first", "second"], 6))
+        counted = json.loads((corpus.folder / "corpus.json").read_text())["missing_texts"]
+        assert counted == (1 if streaming else 3)  # a stream counts those of the validation set
+        assert f", {counted} nulls left out" in summary_of(corpus.folder)

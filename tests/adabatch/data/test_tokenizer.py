@@ -92,7 +92,7 @@ def test_the_corpus_of_a_subword_tokenizer(tmp_path, json_file, transformers_fol
 def _named(folder):
     from adabatch.data.local_files import files_in
 
-    return files_in(folder)
+    return files_in(folder)[0]
 
 
 def test_truncation_and_padding_saved_with_a_tokenizer_are_not_applied(tmp_path, json_file):
@@ -135,21 +135,6 @@ def test_the_fingerprint_is_that_of_the_definition(tmp_path, json_file):
     definition["model"]["merges"].pop()
     json_file.write_text(json.dumps(definition))
     assert first.fingerprint != open_tokenizer(str(json_file)).fingerprint
-
-
-def test_invalid_utf8_is_replaced_and_counted(tmp_path, json_file):
-    (tmp_path / "a.txt").write_bytes(b"caf\xe9 " * 20)
-    settings = DataSettings(
-        str(tmp_path / "a.txt"),
-        sequence_length=4,
-        tokenizer=str(json_file),
-        validation_fraction=0.0,
-        cache=str(tmp_path / "cache"),
-    )
-    corpus = open_corpus(settings)
-    assert json.loads((corpus.folder / "corpus.json").read_text())["texts_with_invalid_utf8"] == 1
-    stored = corpus.tokenizer.decode(corpus.train._samples.reshape(-1))
-    assert ("caf\ufffd " * 20).startswith(stored.rstrip("\ufffd"))
 
 
 @pytest.mark.parametrize(("size", "width"), [(2**16, 2), (2**16 + 1, 4)])
