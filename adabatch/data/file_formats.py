@@ -246,7 +246,7 @@ def _encoding(path: Path, head: bytes, compression: str | None) -> TextFormat:
     for mark, encoding in MARKS:
         if head.startswith(mark):
             return TextFormat(compression, encoding, len(mark))
-    place = first_bad_byte(head, more=True)
+    place = first_bad_byte(head, more=len(head) == HEAD)
     if place is not None or head.startswith(b"%PDF-"):
         raise ValueError(_known_binary(path, head) or text_error(path, head, place or 0))
     return TextFormat(compression)
@@ -257,8 +257,8 @@ def _known_binary(path: Path, head: bytes) -> str | None:
     for suffix, compression in COMPRESSED.items():
         if head.startswith(compression.magic):
             return (
-                f"{path} holds data {compression.name}: rename it so that its name says what they are and ends in "
-                f"{suffix} (such as {path.stem}.jsonl{suffix}), or unpack it with {compression.tool}"
+                f"{path} is {compression.name}, not text: rename it so that its name says what it holds and "
+                f"ends in {suffix} (such as {path.stem}.jsonl{suffix}), or unpack it with {compression.tool}"
             )
     for offset, magic, what in BINARY:
         if head[offset : offset + len(magic)] == magic:
