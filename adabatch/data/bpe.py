@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from adabatch.data.documents import Source, read_parts
+import adabatch
+from adabatch.data import bpe_training
+from adabatch.data.documents import Source, read_parts, whole_characters
 from adabatch.data.tokenizer import TextTokenizer, tokenizer_from_file
 from adabatch.files import write_whole
 from adabatch.settings.data import DataSettings
@@ -57,6 +65,7 @@ def _path_of(settings: DataSettings, sources: Sequence[Source], folder: Path) ->
     made_of = [
         version("tokenizers"),
         str(TRAINING_BYTES),
+        f"{bpe_training.WORD_BYTES} {bpe_training.LONGEST_WORD}",
         str(settings.vocabulary_size),
         settings.end_of_document or END,
         *(source.fingerprint for source in sources),
@@ -65,32 +74,58 @@ def _path_of(settings: DataSettings, sources: Sequence[Source], folder: Path) ->
 
 
 def _train(settings: DataSettings, sources: Sequence[Source]) -> str:
-    """The definition of a tokenizer trained on the corpus."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """The definition of a tokenizer trained on the corpus, in a process of its own, which ends with this one.
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocabulary_size,
-        special_tokens=[settings.end_of_document or END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_texts(sources), trainer)
-    return str(tokenizer.to_str())
+    Raises:
+        ValueError: the corpus has no text, or the process was ended (as for lack of memory).
+    """
+    asked = {"vocabulary_size": settings.vocabulary_size, "end": settings.end_of_document or END}
+    command = [sys.executable, "-P", "-m", bpe_training.__name__]
+    path = os.pathsep.join(filter(None, [str(Path(adabatch.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,  # an interrupt from the terminal is for this process
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        assert process.stdin is not None
+        try:
+            with suppress(BrokenPipeError):  # it has ended, or has enough
+                process.stdin.write(json.dumps(asked).encode() + b"\n")
+                for text in _texts(sources):
+                    process.stdin.write(b"%d\n%b" % (len(text), text))
+                process.stdin.close()
+            code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+            with suppress(BrokenPipeError):  # what an interrupt left unwritten
+                process.stdin.close()
+        output.seek(0)
+        errors.seek(0)
+        definition, said = output.read().decode(), errors.read().decode(errors="replace").strip().splitlines()
+    if code != 0:
+        reason = f"signal {-code}" if code < 0 else (said or [f"exit code {code}"])[-1]
+        raise ValueError(
+            f"training the tokenizer ended early ({reason}); lower vocabulary_size or take a tokenizer file"
+        )
+    return definition
 
 
-def _texts(sources: Sequence[Source]) -> Iterator[str]:
+def _texts(sources: Sequence[Source]) -> Iterator[bytes]:
     """Training text of about TRAINING_BYTES in all."""
     whole = [part for source in sources for part in source.parts(validation=False)]
     shards = max(1, -(-sum(part.size for part in whole) // TRAINING_BYTES))
     chosen = whole if shards == 1 else [part for source in sources for part in source.shard(0, shards)]
     size = 0
     for document in read_parts(chosen):
-        yield document.text.decode("utf-8", errors="replace")
-        size += len(document.text)
-        if size >= TRAINING_BYTES:
+        text = whole_characters(document.text[: TRAINING_BYTES - size])
+        yield text
+        size += len(text)
+        if size + 3 >= TRAINING_BYTES:  # less than a character may be left
             return
     if size == 0:
         raise ValueError("there is no text to train a tokenizer on; name data with at least one document")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +20,7 @@ __all__ = ["DatasetRows", "HuggingFaceSource", "is_dataset_folder"]
 BATCH = 256  # rows read at once
 ROWS = 8192  # rows that are one part of a dataset whose rows can be taken by number
 PARQUET = ".parquet"
+DESCRIPTIONS = {"README.md", "dataset_infos.json"}
 
 
 def is_dataset_folder(folder: Path) -> bool:
@@ -54,9 +57,15 @@ class HuggingFaceSource(Source):
 
         try:
             if self.path.is_file():
-                return datasets.load_dataset_builder("parquet", data_files={self.split: str(self.path)})
+                files = {self.split: glob.escape(str(self.path))}
+                return datasets.load_dataset_builder("parquet", data_files=files)
             if self.path.is_dir() and _is_saved(self.path):
                 return datasets.load_from_disk(str(self.path))
+            escaped = glob.escape(str(self.path))
+            if self.path.is_dir() and self.config is None and escaped != str(self.path):  # read as a pattern else
+                found = datasets.data_files.get_data_patterns(escaped)
+                there = {split: [f"{escaped}/{each}" for each in patterns] for split, patterns in found.items()}
+                return datasets.load_dataset_builder("parquet", data_files=there)
             name = str(self.path) if self.path.is_dir() else self.name
             return datasets.load_dataset_builder(name, self.config)
         except Exception as error:  # not found, offline, configuration missing: each its own type
@@ -90,6 +99,17 @@ class HuggingFaceSource(Source):
             f"dataset ({reason}); give 'stdlib', 'site-packages', a text, JSON-lines or Parquet file, a folder of "
             "such files, or a dataset's name and configuration (which needs a network or a copy in its cache)"
         )
+
+    def left_out(self) -> list[str]:
+        """The files of a folder that are in none of its splits, but for hidden ones and descriptions."""
+        builder = self._builder
+        if not self.path.is_dir() or not hasattr(builder, "config"):
+            return []
+        read = {os.path.realpath(file) for files in (builder.config.data_files or {}).values() for file in files}
+        others = (path for path in self.path.rglob("*") if path.is_file() and os.path.realpath(path) not in read)
+        names = [path.relative_to(self.path) for path in others]
+        shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+        return sorted(str(name) for name in shown if name.name not in DESCRIPTIONS)
 
     def parts(self, validation: bool) -> list[DatasetRows]:
         """The files of the split (the ranges of rows of a dataset that is not a stream) in their order.

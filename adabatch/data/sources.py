@@ -47,7 +47,10 @@ def _open(settings: DataSettings, data: str | Sequence[str], fraction: float, wa
         sources.append(TextSource(text, fraction))
     if lines := [file for file in files if is_json_lines(file)]:
         sources.append(JsonLinesSource(lines, settings.text_field, fraction))
-    return sources + [HuggingFaceSource(name, settings, fraction) for name, local in found if local is None]
+    datasets = [HuggingFaceSource(name, settings, fraction) for name, local in found if local is None]
+    for source in datasets if warn else ():
+        _warn_of(source.left_out(), source.name)
+    return sources + datasets
 
 
 def _files(name: str, config: str | None, warn: bool) -> list[NamedFile] | None:
@@ -59,9 +62,8 @@ def _files(name: str, config: str | None, warn: bool) -> list[NamedFile] | None:
         if config is not None or is_dataset_folder(path):
             return None
         files, left_out = files_in(path)
-        if warn and left_out:
-            more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
-            warnings.warn(f"left out of {path}: {', '.join(left_out[:NAMED])}{more}", stacklevel=2)
+        if warn:
+            _warn_of(left_out, str(path))
         return files
     if path.is_file():
         if path.stat().st_size == 0:
@@ -77,3 +79,9 @@ def _files(name: str, config: str | None, warn: bool) -> list[NamedFile] | None:
             "JSON-lines or Parquet file, a folder of such files, or the name of a Hugging Face dataset"
         )
     return None
+
+
+def _warn_of(left_out: Sequence[str], folder: str) -> None:
+    if left_out:
+        more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+        warnings.warn(f"left out of {folder}: {', '.join(left_out[:NAMED])}{more}", stacklevel=2)

@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -114,6 +115,8 @@ def test_compressed_text_is_shared_out_as_plain_text_is(tmp_path, compression, f
 @pytest.mark.parametrize("compression", [".gz", ".zst", ".bz2", ".xz"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "something else"])
 def test_damaged_compressed_files_are_one_line(tmp_path, compression, damage):
+    if (compression, damage) == (".zst", "flipped"):
+        pytest.skip("pyarrow writes no checksum")
     data = COMPRESS[compression](os.urandom(50_000).hex().encode())
     damaged = {
         "cut": data[:-20],
@@ -150,8 +153,6 @@ def binaries(tmp_path) -> dict[str, bytes]:
         archive.write(__file__, "a.txt")
     np.save(tmp_path / "array.npy", np.arange(9))
     table = pyarrow.table({"text": ["a", "b"]})
-    import pyarrow.parquet
-
     pyarrow.parquet.write_table(table, tmp_path / "rows")
     png = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
     read = {name: (tmp_path / name).read_bytes() for name in ("tar", "zip", "array.npy", "rows")}
@@ -208,8 +209,7 @@ def test_far_into_a_file(tmp_path, bad, streaming):
     """Beyond what is looked at first; the place is the file's, and no tokens are kept."""
     (tmp_path / "a.txt").write_bytes(b"0123456789abcde\n" * 10_000 + bad + b"\n" + b"more text\n" * 10_000)
     with pytest.raises(ValueError, match=r"a\.txt is not (text|UTF-8): byte 160000 is 0"):
-        corpus = open_corpus(options(tmp_path, "a.txt", streaming=streaming))
-        corpus.train.take(range(20_000))
+        open_corpus(options(tmp_path, "a.txt", streaming=streaming)).train.take(range(20_000))
     assert not list((tmp_path / "cache" / "corpora").glob("[!u]*/train.tokens")) or streaming
 
 
@@ -270,8 +270,6 @@ def test_what_is_left_out_of_a_folder_is_named(tmp_path):
     "name", ["a[1].txt", "a*.jsonl", "a?{b}.txt.gz", "[b]/a.txt", "a[1].parquet", "[c]*/rows"]
 )
 def test_names_with_glob_characters_are_names(tmp_path, name):
-    import pyarrow.parquet
-
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     if name.endswith("rows"):

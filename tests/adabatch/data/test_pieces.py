@@ -1,6 +1,7 @@
 """A long text that is tokenized in pieces decodes to what it does as a whole, for every kind of tokenizer."""
 
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -13,9 +14,8 @@ from adabatch.data.tasks import encode_documents
 from adabatch.data.text_files import TextSource
 from adabatch.data.tokenizer import ByteTokenizer, TextTokenizer, open_tokenizer
 
-TEXT = "the naïve café of Zürich said: 日本語 is 12345 or 0x7f; don't «quote» it\n\tindented  twice 😀🎉".split(
-    " "
-)
+SENTENCE = "the naïve café of Zürich said: 日本語 is 12345 or 0x7f; don't «quote» it\n\tindented  twice 😀🎉"
+WORDS = re.split(" ", SENTENCE)
 SAMPLE = [" ".join(WORDS[i:] + WORDS[:i]) * 3 for i in range(len(WORDS))]
 END = "<eos>"
 
