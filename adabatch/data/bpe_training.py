@@ -1,4 +1,4 @@
-"""The program ``python -m adabatch.data.bpe_training`` that trains a byte-level BPE, in a process that can be ended.
+"""``python -m adabatch.data.bpe_training``: a byte-level BPE is trained in a process that can be ended.
 
 The library's training neither hears interrupts nor gives its memory back. It reads from standard input: a line of
 JSON (the number of token values, the end of a document), and then texts, before each a line with its number of
@@ -20,7 +20,7 @@ from typing import BinaryIO
 __all__ = ["byte_level_bpe", "train"]
 
 LONGEST_WORD = 32
-"""Bytes after which text without spaces is cut while training: the work grows with the square of a word's length."""
+"""Bytes after which a word is cut while training: the work on one grows with the square of its length."""
 
 WORD_BYTES = 4 * 2**20
 """Bytes of different words after which no more text is taken; 64 MB of prose or program have about 2 MB.

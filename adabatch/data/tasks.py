@@ -38,7 +38,7 @@ Progress = Callable[[int, int, int], None]
 
 TASK_BYTES = 16 * 2**20  # with another number, FORMAT must change: work is resumed by the tasks' names
 DOCUMENTS_AT_ONCE = 256
-BYTES_AT_ONCE = 16 * 2**20
+BYTES_AT_ONCE = 4 * 2**20  # some seconds of work, in which no interrupt is heard
 
 
 @dataclass(frozen=True)
