@@ -7,12 +7,13 @@ for each rank, and ``complete.json``: size and SHA-256 of all of them, written l
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adabatch.files import checksum, free_name, remove_by_name, sync, temporary_names, write_json
+from adabatch.files import checksum, free_name, remove_by_name, rename_folder, sync, temporary_names, write_json
 
 __all__ = [
     "CONTENTS",
@@ -26,6 +27,7 @@ __all__ = [
     "plain_name",
     "problem_with",
     "prune",
+    "put_in_place",
     "quarantine",
     "rank_file",
     "read_json",
@@ -207,6 +209,19 @@ def quarantine(folder: Path, after_step: int = -1, replace: bool = True) -> list
             remove_checkpoint(name)
         renamed.append(path.rename(free_name(name)))
     return renamed
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a folder with a checkpoint's files, all but the marker, its name; what somebody put there stays."""
+    if path.is_symlink():
+        path.rename(free_name(path.with_name(QUARANTINED + path.name)))
+    if not path.exists():
+        rename_folder(temporary, path)
+        return
+    for file in temporary.iterdir():
+        os.replace(file, path / file.name)
+    sync(path)
+    temporary.rmdir()
 
 
 def remove_checkpoint(path: Path) -> None:

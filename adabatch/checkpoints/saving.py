@@ -26,6 +26,7 @@ from adabatch.checkpoints.folders import (
     TEMPORARY,
     find_checkpoint,
     prune,
+    put_in_place,
     rank_file,
     remove_checkpoint,
     step_folder,
@@ -35,7 +36,7 @@ from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import TensorWriter
 from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
 from adabatch.distributed.parallel import DistributedContext, lost_peer
-from adabatch.files import checksum, free_name, rename_folder, sync, write_json
+from adabatch.files import checksum, sync, write_json
 
 __all__ = ["CheckpointSaver", "SaveCost"]
 
@@ -200,9 +201,7 @@ class CheckpointSaver:
         write_json(temporary / PROGRESS, snapshot.progress)
         files[PROGRESS] = checksum(temporary / PROGRESS)
         remove_checkpoint(path)  # of a save that was cut short
-        if path.exists():  # with something else in it, which stays
-            path.rename(free_name(path.with_name(f"not-a-checkpoint-{path.name}")))
-        rename_folder(temporary, path)
+        put_in_place(temporary, path)
         write_marker(path, files)
         prune(self.folder, self.keep)
 
