@@ -18,7 +18,17 @@ from adabatch.settings import load_settings
 from adabatch.training.run_folder import known_launch, run_folder, run_folder_of_ranks
 from tests.support.spawning import run_ranks
 
-SMALL = "--preset demo --threads 1 --warmup-samples 4 --validation-interval 0 --sequence-length 32 --no-figures".split()
+SMALL = (
+    "--model tiny --data words.txt --threads 1 --warmup-samples 4 --validation-interval 0 --sequence-length 32 "
+    "--initial-batch 4 --max-batch 4 --no-figures"
+).split()
+
+
+@pytest.fixture(autouse=True)
+def words(tmp_path_factory, monkeypatch):
+    """The working directory has a text to train on."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("texts"))
+    Path("words.txt").write_text("a batch grows as the noise does. " * 200)
 
 
 def settings(output: Path, **changes):
@@ -41,7 +51,7 @@ def test_a_folder_in_use_is_refused_before_anything_is_touched(adabatch, tmp_pat
 
 
 def test_a_new_run_next_to_old_checkpoints_keeps_its_own_and_resumes_from_them(adabatch, tmp_path):
-    words = ["train", *SMALL, "--initial-batch", 4, "--max-batch", 4, "--keep", 2, "--checkpoint-interval", 16]
+    words = ["train", *SMALL, "--keep", 2, "--checkpoint-interval", 16]
     assert adabatch(*words, "--samples", 96, "--output", tmp_path).code == 0
     old = complete_checkpoints(tmp_path / "checkpoints")
     assert [path.name for path in old] == ["step-00000020", "step-00000024"]
@@ -61,7 +71,7 @@ def test_a_new_run_next_to_old_checkpoints_keeps_its_own_and_resumes_from_them(a
 
 
 def test_records_of_another_run_are_refused_and_can_be_allowed(adabatch, tmp_path):
-    words = ["train", *SMALL, "--initial-batch", 4, "--max-batch", 4, "--samples", 16]
+    words = ["train", *SMALL, "--samples", 16]
     for seed in (0, 1):
         assert adabatch(*words, "--seed", seed, "--output", tmp_path / str(seed)).code == 0
     other = (tmp_path / "1" / "metrics.jsonl").read_text()
