@@ -91,5 +91,7 @@ def test_two_runs_in_one_folder_are_seen(tmp_path, monkeypatch):
     (tmp_path / "run" / "metrics.jsonl").write_text("".join(lines))
     pair = benchmark.Pair.draw(random.Random(0), real=False)
     for codes in ([0, 0], [0, 2]):
-        monkeypatch.setattr(benchmark, "outcome", lambda *_, codes=codes: (codes, ["", "process 1 on x is at work in run"]))
+        monkeypatch.setattr(
+            benchmark, "outcome", lambda *_, codes=codes: (codes, ["", "process 1 on x is at work in run"])
+        )
         assert list(benchmark.problems(pair, tmp_path))

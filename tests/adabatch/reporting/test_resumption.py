@@ -16,7 +16,9 @@ STEP = 5
 
 
 def lines(first: int, last: int, loss: float = 0.1) -> list[str]:
-    return [json.dumps({"step": step, "samples": 4 * step, "loss": loss}) + "\n" for step in range(first, last + 1)]
+    return [
+        json.dumps({"step": step, "samples": 4 * step, "loss": loss}) + "\n" for step in range(first, last + 1)
+    ]
 
 
 @pytest.fixture
@@ -27,7 +29,9 @@ def metrics(tmp_path):
 
 
 @quick
-@given(behind=st.one_of(st.binary(max_size=30), st.integers(1, 4).map(lambda n: "".join(lines(6, 5 + n)).encode())))
+@given(
+    behind=st.one_of(st.binary(max_size=30), st.integers(1, 4).map(lambda n: "".join(lines(6, 5 + n)).encode()))
+)
 def test_what_stands_behind_the_checkpoint_is_cut(metrics, behind):
     metrics.write_text("".join(lines(1, STEP)))
     known = describe_records(metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import shutil
 from dataclasses import fields
@@ -102,6 +103,72 @@ def test_data_with_other_contents_under_the_same_name_are_refused(folder):
     with pytest.raises(AgreedError, match="contents"):
         open_single(folder, resume="auto")
     assert open_single(folder, resume="auto", allow=("data",)).resumed_from is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({"lr": 1e-3}, "lr"),
+        ({"seed": 3}, "seed"),
+        ({"sequence_length": 8}, "sequence_length"),
+        ({"end_of_document": "</s>"}, "end_of_document"),
+    ],
+)
+def test_allowing_a_setting_leaves_the_contents_of_the_data_checked(folder, changes, allowed):
+    assert open_single(folder, resume="auto", allow=(allowed,), **changes).resumed_from is not None
+    (folder / "text.txt").write_text("other text entirely, of which there is enough. " * 400)
+    with pytest.raises(AgreedError, match="contents") as refused:
+        open_single(folder, resume="auto", allow=(allowed,), **changes)
+    assert "accept the changes with --allow data" in str(refused.value)
+    assert open_single(folder, resume="auto", allow=(allowed, "data"), **changes).resumed_from is not None
+
+
+def test_records_that_are_gone_are_refused_or_allowed(folder):
+    (progress,) = (folder / "run" / "checkpoints").glob("*/progress.json")
+    known = json.loads(progress.read_text())
+    known["metrics"] = {"bytes": 99, "sha256": "0" * 64}
+    progress.write_text(json.dumps(known))
+    write_marker(
+        progress.parent, {f.name: checksum(f) for f in progress.parent.iterdir() if f.name != "complete.json"}
+    )
+    with pytest.raises(AgreedError, match="lacks the records of steps 1 to ") as refused:
+        open_single(folder, resume="auto")
+    assert "--allow records" in str(refused.value)
+    assert open_single(folder, resume="auto", allow=("records",)).resumed_from is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(
+            {"step": None},
+            {"step": "x"},
+            {"samples": None},
+            {"schedule": {}},
+            {"schedule": [1]},
+            {"settings": None},
+        ),
+        *(
+            {"settings": {"run": 3}},
+            {"corpus": {}},
+            {"corpus": {"train": {}}},
+            {"world_size": "2"},
+            {"skipped": None},
+        ),
+    ],
+    ids=str,
+)
+def test_progress_that_lacks_something_is_one_line(folder, damage):
+    """None: the key is absent."""
+    (progress,) = (folder / "run" / "checkpoints").glob("*/progress.json")
+    content = json.loads(progress.read_text()) | damage
+    progress.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    write_marker(
+        progress.parent, {f.name: checksum(f) for f in progress.parent.iterdir() if f.name != "complete.json"}
+    )
+    with pytest.raises(ValueError, match=r"progress\.json is damaged, or of another version") as refused:
+        open_single(folder, resume="auto")
+    assert "\n" not in str(refused.value)
 
 
 def test_an_unknown_name_to_allow_is_refused():

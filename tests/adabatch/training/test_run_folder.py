@@ -18,10 +18,25 @@ from adabatch.settings import load_settings
 from adabatch.training.run_folder import known_launch, run_folder, run_folder_of_ranks
 from tests.support.spawning import run_ranks
 
-SMALL = (
-    "--model tiny --data words.txt --threads 1 --warmup-samples 4 --validation-interval 0 --sequence-length 32 "
-    "--initial-batch 4 --max-batch 4 --no-figures"
-).split()
+SMALL = [
+    "--model",
+    "tiny",
+    "--data",
+    "words.txt",
+    "--threads",
+    "1",
+    "--warmup-samples",
+    "4",
+    "--validation-interval",
+    "0",
+    "--sequence-length",
+    "32",
+    "--initial-batch",
+    "4",
+    "--max-batch",
+    "4",
+    "--no-figures",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -161,8 +176,11 @@ def hold_on_ranks(rank: int, world_size: int, folder: Path) -> str:
 def test_all_ranks_of_another_launcher_are_refused_alike(tmp_path):
     with occupied(tmp_path):
         first, second = run_ranks(hold_on_ranks, 2, tmp_path)
-    assert first == second == f"process {os.getpid()} on {socket.gethostname()} is at work in {tmp_path}: wait for " + (
-        "it, or name another folder"
+    assert (
+        first
+        == second
+        == f"process {os.getpid()} on {socket.gethostname()} is at work in {tmp_path}: wait for "
+        + ("it, or name another folder")
     )
     first, second = run_ranks(hold_on_ranks, 2, tmp_path)  # held by the main rank
     assert first == second
