@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = [
     "checksum",
     "free_name",
     "keep_copy",
+    "new_file",
     "remove_by_name",
     "rename_folder",
     "sync",
@@ -25,22 +29,50 @@ __all__ = [
 ]
 
 
+NO_SYNC = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF})
+"""How file systems answer that cannot sync a file or a folder."""
+
+
 def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file's bytes, or a folder's names, are on the disk, where the file system can tell."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():  # one that may be written and not be listed
+            return
+        raise
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is whole or absent, whenever the machine stops."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    sync(temporary)
-    os.replace(temporary, path)
+    with new_file(path) as file:
+        file.write(data)
     sync(path.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes this name at the end, when it is on the disk.
+
+    Until then its name is one that nobody can foresee, and no file or link that is there is opened: others may
+    write in the folder.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.randbits(63)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        sync(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import adabatch
 from adabatch.data import bpe_training
+from adabatch.data.cache import check_owner, refuse_others
 from adabatch.data.documents import Source, read_parts, whole_characters
 from adabatch.data.tokenizer import TextTokenizer, tokenizer_from_file
 from adabatch.files import write_whole
@@ -52,6 +53,8 @@ def trained_tokenizer(
     if saved is not None or not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, _train(settings, sources).encode() if saved is None else saved.read_bytes())
+        refuse_others(path)
+    check_owner(path)
     return open_trained(settings, path)
 
 

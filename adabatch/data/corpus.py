@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adabatch.data.bpe import open_trained
+from adabatch.data.cache import cache_folder, map_tokens, one_line, open_owned
 from adabatch.data.documents import Part
 from adabatch.data.preparation import PARTS, TOKENIZER_FILE, prepare
 from adabatch.data.samples import PreparedSamples, SampleSource
@@ -72,12 +73,19 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
     (torch.Size([3, 64]), 264)
     """
     folder = folder or prepare(settings)
+    with one_line(cache_folder(settings)):
+        return _open(settings, folder)
+
+
+def _open(settings: DataSettings, folder: Path) -> Corpus:
     record = _read_description(settings, folder)
     tokenizer: Tokenizer
     if settings.tokenizer == "bpe":
         tokenizer = open_trained(settings, folder / TOKENIZER_FILE)
     else:
         tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
+    if tokenizer.fingerprint != record["tokenizer"]["fingerprint"]:
+        raise ValueError(f"{folder} was prepared with another tokenizer; delete it to prepare it again")
     parts = {part: _open_part(part, folder, record, settings) for part in _parts_used(settings)}
     train: SampleSource = parts["train"] if not settings.streaming else _open_stream(settings, record, tokenizer)
     return Corpus(train, parts.get("validation"), tokenizer, padded_vocabulary(tokenizer.size), folder)
@@ -94,7 +102,8 @@ def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
     >>> prepared_vocabulary(settings, prepare(settings))
     264
     """
-    return padded_vocabulary(_read_description(settings, folder)["tokenizer"]["size"])
+    with one_line(cache_folder(settings)):
+        return padded_vocabulary(_read_description(settings, folder)["tokenizer"]["size"])
 
 
 def _parts_used(settings: DataSettings) -> list[str]:
@@ -109,11 +118,14 @@ def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is damaged, or a part is shorter than one sequence.
     """
+    with open_owned(folder / "corpus.json") as file:
+        content = file.read()
     try:
-        record = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        record = json.loads(content)
         parts = [record["parts"][part] for part in PARTS]
         good = record["dtype"] in TOKEN_TYPES and type(record["tokenizer"]["size"]) is int
-        good = good and isinstance(record["sources"], list)
+        good = good and isinstance(record["sources"], list) and isinstance(record["tokenizer"]["fingerprint"], str)
+        good = good and all(isinstance(part["sha256"], str) for part in parts)
         good = good and all(
             type(part[key]) is int and part[key] >= 0 for part in parts for key in ("tokens", "bytes")
         )
@@ -131,10 +143,7 @@ def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
 def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSettings) -> PreparedSamples:
     """One of the token files as samples."""
     size, dtype = record["parts"][part]["tokens"], np.dtype(record["dtype"])
-    path = folder / f"{part}.tokens"
-    if not path.is_file() or path.stat().st_size != size * dtype.itemsize:
-        raise ValueError(f"{path} should hold {size} tokens and does not; delete {folder} to prepare it again")
-    tokens = np.memmap(path, dtype=dtype, mode="r", shape=(size,))
+    tokens = map_tokens(folder / f"{part}.tokens", dtype, size, record["parts"][part]["sha256"])
     named = {name: record[name] for name in ("tokenizer", "sources")}
     description = {"part": part, **named, **record["parts"][part]}
     return PreparedSamples(

@@ -16,8 +16,10 @@ folder.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.data.bpe import trained_tokenizer
+from adabatch.data.cache import cache_folder, check_owner, one_line, refuse_others, remember_checked
 from adabatch.data.documents import Source
 from adabatch.data.sources import open_sources
 from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer, token_type
-from adabatch.files import rename_folder, sync, write_json, write_text
+from adabatch.files import remove_by_name, rename_folder, sync, temporary_names, write_json, write_text
 from adabatch.locks import exclusive
 from adabatch.settings.data import DataSettings
 
@@ -38,6 +41,7 @@ __all__ = ["PARTS", "TOKENIZER_FILE", "prepare", "save_tokenizer"]
 FORMAT = 5
 TOKENIZER_FILE = "tokenizer.json"
 PARTS = ("train", "validation")
+NAMES = ("corpus.json", TOKENIZER_FILE, *(f"{part}.tokens" for part in PARTS))
 COPIED_AT_ONCE = 16 * 2**20
 
 
@@ -57,8 +61,13 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
     Raises:
         ValueError: the data or the tokenizer cannot be read.
     """
+    cache = cache_folder(settings)
+    with one_line(cache):
+        return _prepare(settings, cache, progress, saved_tokenizer)
+
+
+def _prepare(settings: DataSettings, cache: Path, progress: Progress | None, saved_tokenizer: Path | None) -> Path:
     sources = open_sources(settings, warn=True)
-    cache = Path(settings.cache or os.environ.get("ADABATCH_CACHE") or "~/.cache/adabatch").expanduser()
     if settings.tokenizer == "bpe":
         tokenizer: Tokenizer = trained_tokenizer(settings, sources, cache / "tokenizers", saved_tokenizer)
     else:
@@ -68,11 +77,33 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
     if _is_whole(folder):
         return folder
     unfinished = folder.with_name(f"unfinished-{folder.name}")
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(unfinished) and not unfinished.is_dir():
+        check_owner(unfinished, stat.S_IFDIR)
     with exclusive(unfinished):
+        refuse_others(unfinished)
+        check_owner(unfinished, stat.S_IFDIR)
         if not _is_whole(folder):
-            rename_folder(_write_unchanged(unfinished, inputs, progress), folder)
+            whole = _write_unchanged(unfinished, inputs, progress)
+            _clear(folder)
+            rename_folder(whole, folder)
+            for part, count in json.loads((folder / "corpus.json").read_text())["parts"].items():
+                remember_checked(folder / f"{part}.tokens", count["sha256"])
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def _clear(folder: Path) -> None:
+    """Delete what is left of a corpus without its description, which was removed.
+
+    Raises:
+        ValueError: something else is there.
+    """
+    if os.path.lexists(folder):
+        check_owner(folder, stat.S_IFDIR)
+        remove_by_name(folder, "|".join(map(temporary_names, NAMES)))
+        if os.path.lexists(folder):
+            raise ValueError(f"{folder} is not a prepared corpus and holds other files; move it away")
 
 
 @dataclass(frozen=True)
@@ -93,7 +124,11 @@ class _Inputs:
 
 
 def _is_whole(folder: Path) -> bool:
-    return (folder / "corpus.json").is_file()
+    if not (folder / "corpus.json").is_file():
+        return False
+    check_owner(folder, stat.S_IFDIR)
+    check_owner(folder / "corpus.json")
+    return True
 
 
 def _write_unchanged(unfinished: Path, inputs: _Inputs, progress: Progress | None) -> Path:
@@ -133,6 +168,8 @@ def _write(unfinished: Path, inputs: _Inputs, progress: Progress | None) -> Path
     for part in PARTS:
         sync(whole / f"{part}.tokens")
     _describe(whole, inputs, parts)
+    for path in (whole, *whole.iterdir()):
+        refuse_others(path)
     return whole
 
 

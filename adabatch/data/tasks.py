@@ -21,7 +21,7 @@ import numpy.typing as npt
 from adabatch.data.documents import CONTEXT, PIECE, Document, Part, Source, batches, cut_document
 from adabatch.data.tokenizer import Tokenizer, token_type
 from adabatch.distributed.signals import STOP_SIGNALS, end_with_parent, hold_back_in_children
-from adabatch.files import sync, write_json
+from adabatch.files import new_file, write_json
 
 __all__ = [
     "Progress",
@@ -166,12 +166,8 @@ def available_cores() -> int:
 
 def _write_task(folder: Path, tokenizer: Tokenizer, task: Task) -> TokenCount:
     """Write the tokens of a task, and then that it is done."""
-    path = task.path(folder, "tokens")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    with new_file(task.path(folder, "tokens")) as file:
         count = write_tokens(file, task.parts, tokenizer)
-    sync(temporary)
-    temporary.replace(path)
     write_json(task.path(folder, "json"), asdict(count))
     return count
 
