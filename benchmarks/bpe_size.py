@@ -114,8 +114,8 @@ def interrupt(kind: str, megabytes: int, phase: str) -> str:
         last = (said.strip().splitlines() or ["nothing"])[-1]
         traceback = "a traceback" if "Traceback" in said else "no traceback"
     return (
-        f"{kind:14}{phase:12} ended after {seconds:4.1f} s, exit code {process.returncode}, {left} processes left, "
-        f"{traceback}: {last}"
+        f"{kind:14}{phase:12} ended after {seconds:4.1f} s, exit code {process.returncode}, {left} processes "
+        f"left, {traceback}: {last}"
     )
 
 
