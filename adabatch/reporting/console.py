@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adabatch.reporting.metrics import Record
+from adabatch.reporting.metrics import Record, step_seconds
+from adabatch.reporting.series import RunningMean, smoothed_series, smoothing_text, smoothing_width
 
 __all__ = ["ProgressReport", "checkpoint_summary", "summary", "summary_table"]
 
@@ -22,7 +23,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class ProgressReport:
-    """Loss, batch size and tokens/s while a run trains.
+    """Loss (smoothed over a hundredth of the samples), batch size and tokens/s while a run trains.
 
     On a terminal a progress bar counted in samples; elsewhere one line every few seconds.
 
@@ -35,7 +36,7 @@ class ProgressReport:
     def __init__(self, samples: int, done: int = 0, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._samples, self._last_line = samples, 0.0
-        self._loss = self._weight = 0.0
+        self._loss = RunningMean(smoothing_width(samples), done)
         columns = [
             TextColumn("step {task.fields[step]}"),
             BarColumn(bar_width=None),
@@ -58,8 +59,8 @@ class ProgressReport:
     def show(self, record: Record) -> None:
         """Report a step."""
         if math.isfinite(record["loss"]):
-            self._loss, self._weight = 0.9 * self._loss + record["loss"], 0.9 * self._weight + 1
-        loss = self._loss / max(1.0, self._weight)
+            self._loss.add(record["loss"], record["samples"])
+        loss = self._loss.value
         self._bar.update(
             self._task,
             completed=min(record["samples"], self._samples),
@@ -92,16 +93,17 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     """
     last = records[-1]
     validation = [record["val_loss"] for record in records if record.get("val_loss") is not None]
-    tail = [record["loss"] for record in records[-20:] if record["loss"] is not None]
+    width = smoothing_width(last["samples"])
+    losses = [loss for loss in smoothed_series(records, "loss", width)[1] if math.isfinite(loss)]
     length = records[0]["tokens"] / records[0]["samples"]
-    seconds = length * sum(record["batch_size"] / record["tokens_per_second"] for record in records)
+    seconds = sum(map(step_seconds, records))
     return {
         "steps": last["step"],
         "samples": last["samples"],
         "tokens": last["tokens"],
         "mean batch": last["samples"] / last["step"],
         "final batch": last["batch_size"],
-        "training loss (last 20 steps)": sum(tail) / len(tail) if tail else None,
+        f"training loss ({smoothing_text(width)})": losses[-1] if losses else None,
         "best validation loss": min(validation) if validation else None,
         "final validation loss": validation[-1] if validation else None,
         "skipped steps": last["skipped"],

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
+from adabatch.reporting.left_out import note_what_is_left_out
 from adabatch.reporting.metrics import Record
 from adabatch.reporting.part_figures import has_parts, parts_figure
+from adabatch.reporting.series import series, smoothed, smoothed_series, smoothing_text, smoothing_width
 
 __all__ = [
     "figure_files",
@@ -23,8 +26,6 @@ __all__ = [
     "plot_loss",
     "plot_moments",
     "save_figures",
-    "series",
-    "smoothed",
     "training_figure",
     "write_figures",
 ]
@@ -40,9 +41,10 @@ BLUE, ORANGE, GREEN, GREY = "#20639b", "#d1495b", "#3a7d44", "#8d99ae"
 
 def plot_loss(records: Sequence[Record], axes: Axes, against: str = "samples") -> Axes:
     """Training loss (each step faint, and smoothed) and validation loss where it was measured."""
-    x, loss = series(records, "loss", against)
-    axes.plot(x, loss, color=BLUE, alpha=0.25, linewidth=0.7)
-    axes.plot(x, smoothed(loss), color=BLUE, linewidth=1.6, label="training")
+    axes.plot(*series(records, "loss", against), color=BLUE, alpha=0.25, linewidth=0.7)
+    width = smoothing_width(records[-1]["samples"])
+    label = f"training, {smoothing_text(width)}"
+    axes.plot(*smoothed_series(records, "loss", width, against), color=BLUE, linewidth=1.6, label=label)
     x, validation = series(records, "val_loss", against)
     if validation:
         axes.plot(x, validation, "o-", color=ORANGE, markersize=4, linewidth=1.2, label="validation")
@@ -67,16 +69,21 @@ def plot_batch_size(records: Sequence[Record], axes: Axes, against: str = "sampl
 
 
 def plot_moments(records: Sequence[Record], axes: Axes, against: str = "samples") -> Axes:
-    """The trace of the per-sample covariance and the squared gradient norm."""
+    """The trace of the per-sample covariance and the squared gradient norm, smoothed on the logarithmic scale."""
+    width = smoothing_width(records[-1]["samples"])
     for name, label, color in (
         ("noise_trace", r"$\mathrm{tr}\,\Sigma$ (per sample)", ORANGE),
         ("grad_sq_norm", r"$\Vert g\Vert^2$", BLUE),
     ):
-        x, values = series([r for r in records if (r.get(name) or 0) > 0], name, against)
+        positive = [record for record in records if (record.get(name) or 0) > 0]
+        x, values = series(positive, name, against)
         if values:
-            logarithms = smoothed([math.log(value) for value in values])  # one outlier would raise a plain mean
+            samples = [record["samples"] for record in positive]
+            logarithms = smoothed(
+                [math.log(value) for value in values], samples, width
+            )  # one outlier would raise a plain mean
             axes.plot(x, values, color=color, alpha=0.2, linewidth=0.7)
-            axes.plot(x, [math.exp(value) for value in logarithms], color=color, linewidth=1.6, label=label)
+            axes.plot(x, np.exp(logarithms), color=color, linewidth=1.6, label=label)
     axes.set_yscale("log")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
@@ -149,29 +156,14 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def smoothed(values: Sequence[float], decay: float = 0.9) -> list[float]:
-    """Exponential moving average, corrected for its start.
-
-    >>> smoothed([1.0, 1.0, 1.0])
-    [1.0, 1.0, 1.0]
-    """
-    total = weight = 0.0
-    result = []
-    for value in values:
-        total, weight = decay * total + value, decay * weight + 1
-        result.append(total / weight)
-    return result
-
-
-def series(records: Sequence[Record], name: str, against: str) -> tuple[list[float], list[float]]:
-    """The values that were measured, and where."""
-    present = [(record[against], record[name]) for record in records if record.get(name) is not None]
-    return [x for x, _ in present], [y for _, y in present]
-
-
 def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write figures by name into a folder, made if need be, each as PNG and as PDF; returns the paths."""
+    """Write figures by name into a folder, made if need be, each as PNG and as PDF; returns the paths.
+
+    A figure that does not show all of its curves says so below them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for figure in figures.values():
+        note_what_is_left_out(figure)
     paths = [(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in KINDS]
     for figure, path in paths:
         temporary = path.with_name(path.stem + ".tmp" + path.suffix)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from adabatch.files import write_whole
 from adabatch.reporting.line_file import LineFile
+from adabatch.reporting.tensorboard import TensorBoardWriter, require_tensorboard
 
 __all__ = [
-    "EVENTS",
     "METRICS",
     "MetricsWriter",
     "Record",
@@ -23,6 +24,7 @@ __all__ = [
     "parse_record",
     "read_metrics",
     "record_lines",
+    "step_seconds",
 ]
 
 Record = dict[str, Any]
@@ -30,9 +32,6 @@ Record = dict[str, Any]
 
 METRICS = "metrics.jsonl"
 """The file of the records in a run's folder."""
-
-EVENTS = ".adabatch"
-"""What the names of a run's TensorBoard files end with."""
 
 NUMBERS = (
     "loss",
@@ -137,8 +136,13 @@ class MetricsWriter:
         self.path = folder / METRICS
         cut_records(self.path, after_step)
         self._file = LineFile(self.path)
-        self._tensorboard = _summary_writer(folder / "tensorboard", after_step) if tensorboard else None
         self.problems: list[str] = []
+        self._tensorboard: TensorBoardWriter | None = None
+        if tensorboard:
+            require_tensorboard()
+            with self._tolerating():
+                earlier = _with_times(list(_complete_records(self.path)))
+                self._tensorboard = TensorBoardWriter(folder / "tensorboard", earlier)
 
     def write(self, record: Record) -> None:
         """Append a record."""
@@ -146,9 +150,7 @@ class MetricsWriter:
         self._file.append(json.dumps(finite))
         if self._tensorboard is not None:
             with self._tolerating():
-                for name, value in finite.items():
-                    if isinstance(value, int | float) and name not in ("step", "samples"):
-                        self._tensorboard.add_scalar(name, value, record["samples"])
+                self._tensorboard.write(finite)
 
     @contextmanager
     def _tolerating(self) -> Iterator[None]:
@@ -177,11 +179,24 @@ def finite_or_null(record: Mapping[str, Any]) -> Record:
     }
 
 
-def _summary_writer(folder: Path, after_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ValueError(
-            "--tensorboard needs the package tensorboard: pip install 'adabatch[tensorboard]'"
-        ) from None
-    return SummaryWriter(str(folder), purge_step=after_step or None, filename_suffix=EVENTS)
+def step_seconds(record: Record) -> float:
+    """Seconds of a step, from its tokens and their rate; 0 where the record has no rate.
+
+    >>> step_seconds({"tokens": 64, "samples": 8, "batch_size": 4, "tokens_per_second": 16.0})
+    2.0
+    """
+    if not record.get("tokens_per_second"):
+        return 0.0
+    length = record["tokens"] / record["samples"]
+    return float(length * record["batch_size"] / record["tokens_per_second"])
+
+
+def _with_times(records: Sequence[Record]) -> Iterator[tuple[Record, float]]:
+    """Each record and when its step ended, in seconds since the epoch.
+
+    Records do not hold that: it is as if the steps had followed each other without a pause until now.
+    """
+    end = time.time() - sum(map(step_seconds, records))
+    for record in records:
+        end += step_seconds(record)
+        yield record, end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -13,14 +14,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adabatch.reporting.figures import LABELS, panels, plain_numbers, series, smoothed, write_figures
+from adabatch.reporting.figures import LABELS, panels, plain_numbers, write_figures
+from adabatch.reporting.left_out import left_out
 from adabatch.reporting.metrics import Record, read_metrics
+from adabatch.reporting.series import series, smoothed_series, smoothing_text, smoothing_width
 
 __all__ = ["Curve", "curves_figure", "draw_runs", "overlay_figure", "points_of", "run_labels"]
 
 
 def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> list[Path]:
     """Draw runs together as ``runs.png`` and ``runs.pdf`` in the folder ``output``; returns the paths.
+
+    What the figure does not show of the runs stands below it, and as a whole on the standard error.
 
     Args:
         paths: folders of runs or their metrics files, at least one.
@@ -36,7 +41,10 @@ def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> 
     for label, records in runs.items():
         if not records:
             raise ValueError(f"there is nothing to draw: the run {label} has no step in its metrics")
-    return write_figures({"runs": overlay_figure(runs, against)}, output)
+    figure = overlay_figure(runs, against)
+    for line in left_out(figure):
+        print(f"not shown: {line}", file=sys.stderr)
+    return write_figures({"runs": figure}, output)
 
 
 def run_labels(paths: Sequence[Path]) -> list[str]:
@@ -56,19 +64,23 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
 
 
 def overlay_figure(runs: Mapping[str, Sequence[Record]], against: str = "samples") -> Figure:
-    """Training loss (smoothed), validation loss and batch size of several runs, by label."""
+    """Training loss (smoothed over a hundredth of the longest run), validation loss and batch size, by label."""
+    width = smoothing_width(max(records[-1]["samples"] for records in runs.values()))
     colors = matplotlib.colormaps["tab10" if len(runs) <= 10 else "turbo"]
     curves = []
     for index, (label, records) in enumerate(runs.items()):
         color = colors(index if len(runs) <= 10 else index / (len(runs) - 1))
-        curves.append(Curve(label, {"color": color}, partial(points_of, records, against=against)))
-    return curves_figure(curves, against, marker="o")
+        curves.append(Curve(label, {"color": color}, partial(points_of, records, width=width, against=against)))
+    return curves_figure(curves, width, against, marker="o")
 
 
-def points_of(records: Sequence[Record], name: str, against: str) -> tuple[list[float], list[float]]:
-    """Where a quantity was measured, and its values; the training loss smoothed."""
-    x, y = series(records, name, against)
-    return x, smoothed(y) if name == "loss" else y
+def points_of(
+    records: Sequence[Record], name: str, width: float, against: str = "samples"
+) -> tuple[list[float], list[float]]:
+    """Where a quantity was measured, and its values; the training loss smoothed over ``width`` samples."""
+    if name == "loss":
+        return smoothed_series(records, name, width, against)
+    return series(records, name, against)
 
 
 class Curve(NamedTuple):
@@ -85,17 +97,24 @@ class Curve(NamedTuple):
     points: Callable[[str], tuple[Any, Any]]
 
 
-def curves_figure(curves: Sequence[Curve], against: str = "samples", marker: str = "") -> Figure:
-    """Training loss, validation loss (with markers) and batch size, above each other."""
+def curves_figure(curves: Sequence[Curve], width: float, against: str = "samples", marker: str = "") -> Figure:
+    """Training loss, validation loss (with markers) and batch size, above each other.
+
+    Args:
+        curves: of the runs.
+        width: the samples over which their training loss is smoothed.
+        against: ``samples`` or ``step``.
+        marker: of the validation loss.
+    """
     figure, axes = panels(3, size=(8, 8.4), sharex=True)
     for label, look, points in curves:
         axes[0].plot(*points("loss"), linewidth=1.2, label=label, **look)
-        axes[1].plot(*points("val_loss"), marker=marker, markersize=3, linewidth=1.2, **look)
-        axes[2].plot(*points("batch_size"), drawstyle="steps-pre", linewidth=1.4, **look)
-    for place, name in zip(
-        axes, ("training loss (nats)", "validation loss (nats)", "batch (sequences)"), strict=True
-    ):
+        axes[1].plot(*points("val_loss"), marker=marker, markersize=3, linewidth=1.2, label=label, **look)
+        axes[2].plot(*points("batch_size"), drawstyle="steps-pre", linewidth=1.4, label=label, **look)
+    names = ("training loss (nats)", "validation loss (nats)", "batch (sequences)")
+    for place, name in zip(axes, names, strict=True):
         place.set_ylabel(name)
+    axes[0].set_title(f"training loss {smoothing_text(width)}", fontsize=8, loc="right")
     for place in axes[:2]:
         zoom_on_the_end(place)
     axes[2].set_yscale("log", base=2)
@@ -107,8 +126,9 @@ def curves_figure(curves: Sequence[Curve], against: str = "samples", marker: str
 
 def zoom_on_the_end(axes: Axes) -> None:
     """Leave the steep beginning out of sight: only what is below the curves' values at an eighth of the run."""
-    curves = [curve for line in axes.lines if (curve := np.asarray(line.get_ydata(), dtype=float)).size]
-    if curves:
-        top = max(float(curve[len(curve) // 8]) for curve in curves)
-        bottom = min(float(curve.min()) for curve in curves)
+    curves = [np.asarray(line.get_ydata(), dtype=float) for line in axes.lines]
+    later = [part[np.isfinite(part)] for curve in curves if (part := curve[len(curve) // 8 :]).size]
+    if any(part.size for part in later):
+        top = max(float(part[0]) for part in later if part.size)
+        bottom = min(float(np.nanmin(curve)) for curve in curves if np.isfinite(curve).any())
         axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.02 * (top - bottom) + 1e-9)

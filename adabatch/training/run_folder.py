@@ -20,7 +20,8 @@ from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.files import keep_copy, remove_by_name, temporary_names, write_json
 from adabatch.locks import occupied
-from adabatch.reporting.metrics import EVENTS, METRICS, parse_record, read_metrics
+from adabatch.reporting.metrics import METRICS, parse_record, read_metrics
+from adabatch.reporting.tensorboard import EVENTS
 from adabatch.settings import CONFIG, Settings
 from adabatch.training.checkpointing import checkpoints_folder
 

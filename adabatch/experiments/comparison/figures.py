@@ -15,6 +15,7 @@ from adabatch.experiments.comparison.tables import relative_time
 from adabatch.experiments.comparison.variants import Variant
 from adabatch.reporting.figures import panels, plain_numbers, write_figures
 from adabatch.reporting.overlays import Curve, curves_figure, points_of
+from adabatch.reporting.series import smoothing_width
 
 __all__ = ["save_comparison_figures"]
 
@@ -35,12 +36,15 @@ def save_comparison_figures(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def _figures(selection: Selection) -> dict[str, Figure]:
-    figures = {}
+    figures, runs = {}, selection.runs
+    ends = [run.records[-1]["samples"] for by_seed in runs.values() for run in by_seed.values()]
+    width = smoothing_width(max(ends))
     for kind in ("fixed", "adaptive"):
         shown = [variant for variant in selection.variants if variant.kind in ("constant", kind)]
-        figures[f"curves-{kind}"] = curves_figure(
-            [Curve(v.label, _style(v, selection), partial(_mean_curve, selection.runs[v.name])) for v in shown]
-        )
+        curves = [
+            Curve(v.label, _style(v, selection), partial(_mean_curve, runs[v.name], width=width)) for v in shown
+        ]
+        figures[f"curves-{kind}"] = curves_figure(curves, width)
     if selection.frontiers:
         figures["frontier"] = frontier_figure(selection)
         figures["gaps"] = gaps_figure(selection)
@@ -105,9 +109,9 @@ def wall_clock_figure(selection: Selection) -> Figure:
     return figure
 
 
-def _mean_curve(runs: BySeed, name: str) -> tuple[Any, Any]:
+def _mean_curve(runs: BySeed, name: str, width: float) -> tuple[Any, Any]:
     """A quantity against samples, averaged over seeds at the points of the seed that has the fewest."""
-    curves = [points_of(run.records, name, "samples") for run in runs.values()]
+    curves = [points_of(run.records, name, width) for run in runs.values()]
     points = min((x for x, _ in curves if x), key=len, default=[])
     return points, np.mean([np.interp(points, x, y) for x, y in curves if x], axis=0) if points else []
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from adabatch.reporting.console import ProgressReport, summary, summary_table
-from adabatch.reporting.figures import plot_batch_size, plot_loss, plot_moments, save_figures, smoothed
+from adabatch.reporting.figures import plot_batch_size, plot_loss, plot_moments, save_figures
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
 
 
@@ -135,8 +135,3 @@ def test_figures_are_files(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted(paths)  # no temporary file is left
     with pytest.raises(ValueError, match="nothing to draw"):
         save_figures([], tmp_path)
-
-
-def test_smoothing_starts_at_the_first_value():
-    assert smoothed([2.0, 4.0])[0] == 2.0
-    assert 2.0 < smoothed([2.0, 4.0])[1] < 4.0

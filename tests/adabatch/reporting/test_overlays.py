@@ -17,7 +17,7 @@ def records(batch: int, steps: int = 40) -> list[dict]:
             "samples": step * batch,
             "loss": 5 - step / 20,
             "batch_size": batch,
-            "val_loss": 4.0 if step % 10 == 0 else None,
+            **({"val_loss": 4.0} if step % 10 == 0 else {}),
         }
         for step in range(1, steps + 1)
     ]
