@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import device
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from adabatch.data.tokenizer import open_tokenizer, padded_vocabulary
 from adabatch.distributed.communication import Traffic
-from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
 from adabatch.schedules import BatchSizeSchedule, MicroBatching, MicroBatchPlan, NormTest
 from adabatch.settings import Settings, overlay
 from adabatch.training.building import build_micro_batching
-from adabatch.training.checks import check_settings
+from adabatch.training.checks import check_model, check_settings, resumes
 
 __all__ = ["Plan", "make_plan", "planned_parameters", "step_range"]
 
@@ -55,22 +55,20 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
 
     Args:
         settings: of the run.
-        ranks: in place of the settings' number; the first batch is then rounded up to what they can make.
+        ranks: in place of the settings' number.
 
     Coordinate-wise statistics are not counted: scalar ones stand in for them.
 
     Raises:
-        ValueError: for settings that a run would refuse, and for a number of ranks that cannot make the batches.
+        ValueError: for settings that a run on that many ranks would refuse where each of them has a device.
     """
     if ranks is not None:
         settings = replace(settings, parallel=replace(settings.parallel, ranks=ranks))
-    world_size = settings.parallel.ranks
-    schedule = check_settings(settings, world_size, resumed=ranks is not None)
+    world_size, resumed = settings.parallel.ranks, resumes(settings)
+    schedule = check_settings(settings, world_size, resumed)
     config = _config(settings)
     data_parallel_ranks = world_size // settings.parallel.tensor_parallel
-    micro_batching = build_micro_batching(
-        settings.schedule, schedule.batch_size, data_parallel_ranks, resumed=ranks is not None
-    )
+    micro_batching = build_micro_batching(settings.schedule, schedule.batch_size, data_parallel_ranks, resumed)
     first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
     # Coordinate-wise statistics compute on the host, with numbers that a simulation does not have.
     counted = overlay(settings, {"test": "scalar", "monitor_coordinates": False})
@@ -104,14 +102,13 @@ def _parameters(config: LlamaConfig) -> int:
 
 
 def _config(settings: Settings) -> LlamaConfig:
-    data, parallel, length = settings.data, settings.parallel, settings.data.sequence_length
-    config = model_config(settings.model.model, None, length)
-    check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
-    if config.vocab_size == model_config(settings.model.model, 8, length).vocab_size:
-        return config
-    # A tokenizer that is still to be trained gets what was asked for.
-    tokens = data.vocabulary_size if data.tokenizer == "bpe" else open_tokenizer(data.tokenizer).size
-    return model_config(settings.model.model, padded_vocabulary(tokens), length)
+    data, config = settings.data, check_model(settings, None)
+    has_its_own = config.vocab_size == model_config(settings.model.model, 8, data.sequence_length).vocab_size
+    if data.tokenizer == "bpe":  # it may learn fewer tokens than it was asked for: what it asks for is no reason
+        return config if has_its_own else check_model(settings, padded_vocabulary(data.vocabulary_size))
+    if has_its_own and not (data.tokenizer == "bytes" or Path(data.tokenizer).expanduser().exists()):
+        return config  # the tokenizer would have to be downloaded
+    return check_model(settings, padded_vocabulary(open_tokenizer(data.tokenizer).size))
 
 
 def step_range(

@@ -96,13 +96,7 @@ class MicroBatching:
         Raises:
             ValueError: if ranks x micro-batch does not divide the batch.
         """
-        if world_size < 1 or micro_batch < 1:
-            raise ValueError(f"ranks and micro-batch must be at least 1, but are {world_size} and {micro_batch}")
-        if max_micro_batch < micro_batch:
-            raise ValueError(
-                f"the maximum micro-batch {max_micro_batch} is below the initial micro-batch {micro_batch}; "
-                "raise --max-micro-batch"
-            )
+        _check_sizes(world_size, micro_batch, max_micro_batch)
         unit = world_size * micro_batch
         if batch_size < 1 or batch_size % unit:
             below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
@@ -120,9 +114,13 @@ class MicroBatching:
         The number of groups (ranks x accumulation) stays what it was at the start, or the next one that this
         number of ranks can realise; whether the first batch could be made no longer matters.
 
+        Raises:
+            ValueError: for sizes below 1, or a maximum micro-batch below the micro-batch.
+
         >>> MicroBatching.resuming(12, world_size=4, micro_batch=2, max_micro_batch=8).accumulation
         2
         """
+        _check_sizes(world_size, micro_batch, max_micro_batch)
         groups = -(-first_batch // micro_batch)
         return cls(world_size, -(-groups // world_size), max_micro_batch)
 
@@ -143,3 +141,13 @@ class MicroBatching:
     def round_up(self, batch_size: int) -> int:
         """The batch that :meth:`plan` makes."""
         return self.plan(batch_size).batch_size
+
+
+def _check_sizes(world_size: int, micro_batch: int, max_micro_batch: int) -> None:
+    if world_size < 1 or micro_batch < 1:
+        raise ValueError(f"ranks and micro-batch must be at least 1, but are {world_size} and {micro_batch}")
+    if max_micro_batch < micro_batch:
+        raise ValueError(
+            f"the maximum micro-batch {max_micro_batch} is below the initial micro-batch {micro_batch}; "
+            "raise --max-micro-batch"
+        )

@@ -13,8 +13,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adabatch.checkpoints.compatibility import RECORDS
+from adabatch.checkpoints.folders import find_checkpoint
 from adabatch.data.corpus import prepared_vocabulary
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
@@ -24,8 +26,12 @@ from adabatch.model.llama import model_config
 from adabatch.schedules import BatchSizeSchedule
 from adabatch.settings import ParallelSettings, Settings, options
 from adabatch.training.building import build_learning_rate, build_micro_batching, build_schedule
+from adabatch.training.checkpointing import checkpoints_folder
 
-__all__ = ["Start", "check_settings", "check_start", "prepare_for_run"]
+if TYPE_CHECKING:  # it takes seconds to import
+    from transformers import LlamaConfig
+
+__all__ = ["Start", "check_model", "check_settings", "check_start", "prepare_for_run", "resumes"]
 
 COUNTS = {
     "threads": (0, "share the cores"),
@@ -68,12 +74,10 @@ def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = 
         ValueError: what was given, what is allowed and what to do.
     """
     schedule = check_settings(settings, settings.parallel.ranks, resumed)
-    parallel, length = settings.parallel, settings.data.sequence_length
-    choose_device(parallel, parallel.ranks - 1)
-    model_config(settings.model.model, None, length)  # before preparing a large corpus
+    choose_device(settings.parallel, settings.parallel.ranks - 1)
+    check_model(settings, None)  # before preparing a large corpus
     corpus = corpus or prepare_for_run(settings)
-    config = model_config(settings.model.model, prepared_vocabulary(settings.data, corpus), length)
-    check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
+    check_model(settings, prepared_vocabulary(settings.data, corpus))
     return Start(schedule, corpus)
 
 
@@ -96,6 +100,23 @@ def check_settings(settings: Settings, world_size: int, resumed: bool = False) -
     schedule = build_schedule(settings)
     _check_batches(settings, schedule, world_size // settings.parallel.tensor_parallel, resumed)
     return schedule
+
+
+def check_model(settings: Settings, vocabulary: int | None) -> LlamaConfig:
+    """The configuration of the model with this vocabulary (None: its own).
+
+    Raises:
+        ValueError: if it cannot be built, or tensor-parallel ranks cannot share it.
+    """
+    parallel, length = settings.parallel, settings.data.sequence_length
+    config = model_config(settings.model.model, vocabulary, length)
+    check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
+    return config
+
+
+def resumes(settings: Settings) -> bool:
+    """Whether a run with these settings would resume from a checkpoint."""
+    return find_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output)) is not None
 
 
 def prepare_for_run(settings: Settings) -> Path:

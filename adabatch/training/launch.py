@@ -15,7 +15,6 @@ from pathlib import Path
 from rich.console import Console
 
 from adabatch.checkpoints.errors import AgreedError, CheckpointError
-from adabatch.checkpoints.folders import find_checkpoint
 from adabatch.checkpoints.random_states import seed_generators
 from adabatch.data.preparation import save_tokenizer
 from adabatch.distributed.launcher import is_managed, launch_ranks, restarts
@@ -26,8 +25,7 @@ from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
 from adabatch.reporting.streams import tolerant_streams
 from adabatch.settings import Settings, write_config
-from adabatch.training.checkpointing import checkpoints_folder
-from adabatch.training.checks import Start, check_settings, check_start
+from adabatch.training.checks import Start, check_settings, check_start, resumes
 from adabatch.training.divergence import TrainingDivergedError
 from adabatch.training.loop import train
 from adabatch.training.memory_guard import is_out_of_memory
@@ -61,9 +59,9 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
             if is_managed():  # else ranks would be left where torchrun itself is killed
                 die_with_parent(os.getppid())
             settings = _as_restarted(settings)
-            schedule = check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=_resumes(settings))
+            schedule = check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=resumes(settings))
             return _rank(settings, Start(schedule), deadline, run_folder_of_ranks)
-        start = check_start(settings, corpus, resumed=_resumes(settings))
+        start = check_start(settings, corpus, resumed=resumes(settings))
         with run_folder(settings):
             if settings.parallel.ranks == 1:
                 return _rank(settings, start, deadline)
@@ -74,10 +72,6 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
                 settings.parallel.max_restarts,
                 patience=2 * settings.parallel.timeout,  # a step and a checkpoint, each may take that long
             )
-
-
-def _resumes(settings: Settings) -> bool:
-    return find_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output)) is not None
 
 
 def _as_restarted(settings: Settings) -> Settings:

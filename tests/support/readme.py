@@ -28,7 +28,7 @@ COMMANDS = {
     "--output runs/torchrun": SHORT,
     "adabatch prepare --data stdlib --tokenizer bpe --vocabulary-size 4096": "",
     "adabatch train --preset demo --data stdlib --streaming --output runs/streamed": SHORT,
-    "adabatch train --preset demo --parallel fsdp --plan-ranks 1024": "",
+    "adabatch train --preset demo --parallel fsdp --initial-batch 2048 --max-batch 16384 --plan-ranks 1024": "",
     "adabatch plot runs/mine runs/torchrun": "",
     "adabatch export runs/mine --to runs/exported": "",
     "adabatch compare --output runs/comparison": (

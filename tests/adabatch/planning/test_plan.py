@@ -1,16 +1,25 @@
 """Plans: steps of each schedule, the paper's presets, thousands of ranks, the command."""
 
+import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch.distributed as dist
+from hypothesis import event, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from adabatch.commands import main
+from adabatch.planning import plan
 from adabatch.planning.plan import make_plan, step_range
-from adabatch.planning.simulated import fake_world
+from adabatch.planning.simulated import SimulatedStep, fake_world
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import load_settings
+from adabatch.training import checks
 from adabatch.training.building import build_micro_batching, build_schedule
+from adabatch.training.checks import check_start, prepare_for_run
 
 
 def planned_steps(preset="demo", **changes):
@@ -83,10 +92,12 @@ def test_every_setting_of_a_preset_can_be_overridden():
 
 
 def test_thousands_of_ranks():
-    settings = load_settings("demo", overrides={"parallel": "fsdp", "max_micro_batch": 2})
+    settings = load_settings(
+        "demo", overrides={"parallel": "fsdp", "max_micro_batch": 2, "initial_batch": 4096, "max_batch": 8192}
+    )
     few, many = make_plan(settings, 4), make_plan(settings, 4096)
     assert many.settings.parallel.ranks == 4096
-    assert many.first == MicroBatchPlan(4096, 1, 1)
+    assert (few.first, many.first) == (MicroBatchPlan(4, 1024, 1), MicroBatchPlan(4096, 1, 1))
     assert many.memory["weights"] < few.memory["weights"] / 40
     matrices = 4 * many.parameters
     assert many.traffic["reduce-scatter"].payload > matrices  # padded: 4096 ranks share 128 columns unevenly
@@ -111,7 +122,8 @@ def run_command(monkeypatch, capsys, *arguments):
 
 
 def test_the_command_prints_a_plan_and_writes_nothing(monkeypatch, capsys, tmp_path):
-    options = f"--preset demo --parallel fsdp --max-micro-batch 2 --plan-ranks 16 --output {tmp_path / 'run'}"
+    options = "--preset demo --parallel fsdp --initial-batch 16 --max-micro-batch 2 --plan-ranks 16"
+    options += f" --output {tmp_path / 'run'}"
     code, printed = run_command(monkeypatch, capsys, *options.split())
     assert code == 0
     for text in ("[schedule]", "eta = 0.8", "469,632", "1,572,864", "as the gradients decide", "optimizer (two"):
@@ -125,3 +137,93 @@ def test_what_cannot_be_planned_is_said(monkeypatch, capsys):
     code, printed = run_command(monkeypatch, capsys, "--preset", "demo", "--plan-ranks", "4")
     assert (code, printed.err.count("\n")) == (2, 1)
     assert "--parallel single runs 1 rank, but 4 were asked for" in printed.err
+
+
+def refusal(check):
+    """The message with which a check refuses; None if it does not."""
+    try:
+        check()
+    except ValueError as refused:
+        return str(refused)
+    return None
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """A small text, and the folder in which it is prepared."""
+    path = tmp_path_factory.mktemp("data") / "text.txt"
+    path.write_text("what is read here does not matter\n" * 200)
+    small = load_settings(overrides={"data": str(path), "sequence_length": 32})
+    return str(path), prepare_for_run(small)
+
+
+SIZES = st.sampled_from([0, 1, 2, 3, 4, 6, 8, 12, 16, 64])
+CHANGES = {
+    "parallel": st.sampled_from(["single", "ddp", "fsdp", "hsdp"]),
+    "tensor_parallel": st.sampled_from([1, 1, 1, 2, 3, 0]),
+    "sequence_parallel": st.booleans(),
+    "replicas": SIZES,
+    "timeout": st.sampled_from([600.0, 0.0]),
+    "threads": st.sampled_from([0, -1]),
+    "schedule": st.sampled_from(["norm-test", "norm-test", "constant", "stagewise", "linear-ramp", "seesaw"]),
+    "test": st.sampled_from(["scalar", "l1", "coordinate"]),
+    "estimator": st.sampled_from(["unbiased", "debiased", "paper"]),
+    "eta": st.sampled_from([0.0, 0.2, 0.8, 1.0, 2.0]),
+    "max_growth": st.sampled_from([0.0, 0.5, 8.0]),
+    "initial_batch": SIZES,
+    "max_batch": SIZES,
+    "micro_batch": SIZES,
+    "max_micro_batch": SIZES,
+    "lr_scaling": st.sampled_from(["none", "sqrt", "linear"]),
+    "warmup_samples": st.sampled_from([0, 32, 64, 10_000]),
+    "samples": st.sampled_from([0, 64, 512]),
+    "model": st.sampled_from(["tiny", "tiny", "demo", "nothing"]),
+    "sequence_length": st.sampled_from([32, 32, 32, 100_000]),
+}
+
+
+@settings_of_hypothesis(max_examples=200)
+@given(
+    changes=st.dictionaries(st.sampled_from(sorted(CHANGES)), st.none(), max_size=4).flatmap(
+        lambda chosen: st.fixed_dictionaries({name: CHANGES[name] for name in chosen})
+    ),
+    ranks=st.sampled_from([1, 2, 4, 1, 2, 4, 0, 3, 6, 8]),
+    resumed=st.booleans(),
+)
+def test_a_plan_refuses_what_a_start_on_that_many_ranks_refuses(text, changes, ranks, resumed):
+    """With the same message; the start's devices are there, and its steps are not simulated."""
+    settings = load_settings(overrides={"data": text[0], "sequence_length": 32, "parallel": "fsdp"} | changes)
+    started = replace(settings, parallel=replace(settings.parallel, ranks=ranks))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "choose_device", lambda parallel, rank: None)
+        patch.setattr(checks, "find_checkpoint", lambda *_: Path("a checkpoint") if resumed else None)
+        patch.setattr(plan, "simulate_steps", lambda *_: [SimulatedStep({}, {})])
+        expected = refusal(lambda: check_start(started, text[1], resumed=checks.resumes(started)))
+        assert refusal(lambda: make_plan(settings, ranks)) == expected
+        event(f"refused: {expected is not None}")
+
+
+def test_what_a_start_refuses_a_plan_refuses_by_name(adabatch):
+    """Three members of what a plan once let pass: it rounded the first batch up, and tested nothing of it."""
+    plan_of = ["train", "--preset", "demo", "--parallel", "fsdp", "--plan-ranks", 1024]
+    adabatch.refuses("an initial batch of 4 cannot be made from 1024 ranks x micro-batches of 1", *plan_of)
+    one = ["train", "--preset", "demo", "--plan-ranks", 1, "--initial-batch", 4]
+    adabatch.refuses("the norm test needs at least 2 groups", *one, "--micro-batch", 4)
+    adabatch.refuses(
+        "the published test (--estimator paper) at eta 3 asks for less", *one, "--estimator", "paper", "--eta", 3
+    )
+
+
+def test_a_tokenizer_that_does_not_fit_the_model_is_refused(adabatch, tmp_path):
+    config = {"model_type": "llama", "vocab_size": 100, "hidden_size": 16, "intermediate_size": 32}
+    config |= {"num_attention_heads": 2, "num_key_value_heads": 2, "num_hidden_layers": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    message = f"the tokenizer has 264 tokens, but the model {tmp_path / 'config.json'} only 100"
+    adabatch.refuses(message, "train", "--preset", "demo", "--dry-run", "--model", tmp_path / "config.json")
+
+
+def test_a_run_that_resumes_may_be_planned_for_ranks_that_could_not_begin_it(monkeypatch):
+    monkeypatch.setattr(checks, "find_checkpoint", lambda *_: Path("a checkpoint"))
+    monkeypatch.setattr(plan, "simulate_steps", lambda *_: [SimulatedStep({}, {})])
+    settings = load_settings("demo", overrides={"parallel": "fsdp", "initial_batch": 4})
+    assert make_plan(settings, 3).first == MicroBatchPlan(3, 2, 1)
