@@ -19,7 +19,9 @@ Number = TypeVar("Number", int, float)
 
 __all__ = ["Processes", "Quick", "ReportOnly", "command_line", "names", "numbers", "with_settings"]
 
-Processes = Annotated[int, typer.Option(help="Runs at once, each on one thread; 0: one per core.")]
+Processes = Annotated[
+    int, typer.Option(help="Runs at once; 0: as many as the visible GPUs have room for, without GPUs the cores.")
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Tiny runs, for a first look.")]
 ReportOnly = Annotated[
     bool, typer.Option("--report-only", help="Train nothing: tables and figures of what is finished.")

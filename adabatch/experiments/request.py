@@ -23,7 +23,7 @@ class Request:
         base: settings of all runs.
         output: folder.
         seeds: their number; they count from the base's seed.
-        processes: runs at once; 0 takes the cores.
+        processes: runs at once; 0: as many as the visible GPUs or the cores have room for.
         quick: a tiny version, for a first look.
         report_only: train nothing; report what is finished.
         command: as it was called, for the report.

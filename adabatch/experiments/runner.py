@@ -18,6 +18,7 @@ from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.signals import StopRequest, end_at_once, hold_back_in_children, listening
 from adabatch.exit_codes import code_of_signal
+from adabatch.experiments.devices import place_runs
 from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.worker import run_in_this_process
 
@@ -38,12 +39,13 @@ def log(line: str) -> None:
 def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
     """Train what is not finished yet; returns when every run is.
 
-    A run is a process of its own on the threads that its settings name. It resumes from its newest checkpoint if
-    it has one; a finished run is not started again. When one fails, the others are stopped.
+    A run is a process of its own, on its share of the visible GPUs or on the threads that its settings name. It
+    resumes from its newest checkpoint if it has one; a finished run is not started again. When one fails, the
+    others are stopped.
 
     Args:
         runs: earlier ones are started first; the runs that one needs must be among them.
-        processes: runs at once; 0 takes the cores of this machine.
+        processes: runs at once; 0: as many as the visible GPUs, or without one the cores, have room for.
 
     Raises:
         ValueError: for a number of processes below 0, settings that cannot work, a folder that holds a run with
@@ -51,7 +53,7 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
         SystemExit: at a stop signal, with its exit code, when the runs under way have saved a checkpoint.
     """
     if processes < 0:
-        raise ValueError(f"--processes must be 0 (as many as there are cores) or more, but is {processes}")
+        raise ValueError(f"--processes must be 0 (as many as there is room for) or more, but is {processes}")
     pending = [run for run in runs if not run.finished()]
     done = len(runs) - len(pending)
     if done:
@@ -59,24 +61,30 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
     if not pending:
         return
     first = next(run for run in pending if run.ready())
+    placement = place_runs(first.resolved().parallel, len(pending), processes)
     tokenizers = (run.folder / TOKENIZER_FILE for run in runs)  # a trained one, of a run that is under way
     corpus = prepare_with_progress(first.resolved().data, next(filter(Path.is_file, tokenizers), None))
-    slots = processes or os.cpu_count() or 1
+    log(f"{len(pending)} runs, {placement.text}")
+    free, used = list(placement.shares), {}
     with _one_thread(), _stop_request() as stop, _processes() as active:
         while pending or active:
-            for run in [run for run in pending if run.ready()][: slots - len(active)]:
+            for run in [run for run in pending if run.ready()][: len(free)]:
                 pending.remove(run)
-                active[run] = _start(run, corpus)
+                used[run] = free.pop(0)
+                active[run] = _start(run, corpus, used[run])
             for run, seconds in _ended(active, stop):
                 done += 1
+                free.append(used.pop(run))
                 log(f"{done} of {len(runs)}: {run.name} in {seconds:.0f} s")
 
 
-def _start(run: ExperimentRun, corpus: Path) -> BaseProcess:
+def _start(run: ExperimentRun, corpus: Path, gpus: Sequence[str]) -> BaseProcess:
     # A server that has loaded the trainer forks the runs: loading takes longer than a small run's first steps.
     context = get_context("forkserver")
     context.set_forkserver_preload(["adabatch.training.launch"])
-    process = context.Process(target=run_in_this_process, args=(run.resolved(), run.log, corpus), name=run.name)
+    process = context.Process(
+        target=run_in_this_process, args=(run.resolved(), run.log, corpus, gpus), name=run.name
+    )
     with hold_back_in_children():  # not around start(), which waits for the server and would not hear either
         forkserver.ensure_running()
     process.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from adabatch.distributed.signals import end_with_parent, listening, quiet_end
@@ -13,12 +14,22 @@ from adabatch.settings import Settings
 __all__ = ["run_in_this_process"]
 
 
-def run_in_this_process(settings: Settings, log: Path, corpus: Path) -> None:
-    """Train on a prepared corpus and exit with the command's exit code; the output goes to ``log``."""
+def run_in_this_process(settings: Settings, log: Path, corpus: Path, gpus: Sequence[str]) -> None:
+    """Train on a prepared corpus and exit with the command's exit code; the output goes to ``log``.
+
+    Args:
+        settings: of the run.
+        log: file to which the output is appended.
+        corpus: folder of the prepared corpus.
+        gpus: of this run, one for each rank; none: it computes on the CPU.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:  # both output streams, those of libraries in C included
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    if gpus:  # before anything asks CUDA
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        print(f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}", flush=True)
     end_with_parent()  # else a restarted experiment would find runs of the old one in its folders
 
     with listening(quiet_end):

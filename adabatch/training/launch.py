@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from adabatch.checkpoints.errors import AgreedError, CheckpointError
+from adabatch.checkpoints.folders import find_checkpoint
 from adabatch.checkpoints.random_states import seed_generators
 from adabatch.data.preparation import save_tokenizer
 from adabatch.distributed.launcher import is_managed, launch_ranks, restarts
@@ -25,6 +26,7 @@ from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
 from adabatch.reporting.streams import tolerant_streams
 from adabatch.settings import Settings, write_config
+from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.checks import Start, check_settings, check_start, resumes
 from adabatch.training.divergence import TrainingDivergedError
 from adabatch.training.loop import train

@@ -7,9 +7,19 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_grid_table_and_heat_map(adabatch, tmp_path):
+def test_grid_table_and_heat_map(adabatch, tmp_path, monkeypatch):
+    """Two GPUs are said to be visible; torch, which does not find them, computes on the CPU."""
+    monkeypatch.setattr("adabatch.experiments.devices.visible_gpus", lambda: ("5", "GPU-7a"))
     words = ["ablate", "--quick", "--etas", "0.1,1", "--vary", "estimator", "--output", tmp_path / "out"]
-    printed = adabatch.output(*words)
+    words += ["--processes", 3]
+    ended = adabatch(*words)
+    assert ended.code == 0, ended.err
+    line = "6 runs, 2 at once, a GPU each: 5, GPU-7a; 3 were asked for, but the GPUs are enough for 2"
+    assert line in ended.err.splitlines()
+    logs = [path.read_text().splitlines()[0] for path in (tmp_path / "out").rglob("log.txt")]
+    assert len(logs) == 6
+    assert set(logs) == {"CUDA_VISIBLE_DEVICES=5", "CUDA_VISIBLE_DEVICES=GPU-7a"}
+    printed = ended.out
     assert "### eta and estimator" in printed
     text = (tmp_path / "out" / "ablation.md").read_text()
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
