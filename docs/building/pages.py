@@ -28,6 +28,7 @@ COPIED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGE
 COPIED |= {"SECURITY.md": "security.md"}
 GUIDE = [
     {"Your own loop": "own_loop.md"},
+    {"When the batch does not grow": "batch_growth.md"},
     {"Data": "data.md"},
     {"Reliability": "reliability.md"},
     {"Terms": "glossary.md"},
