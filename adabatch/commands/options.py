@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
+from adabatch.ranges import option_of, ranges_of
 from adabatch.settings import SECTIONS, field_docs, load_settings, options, preset_summaries
 
 Number = TypeVar("Number", int, float)
@@ -113,9 +114,10 @@ def _keyword(name: str, annotation: Any, default: str | None = None) -> inspect.
 def _parameter(section: str, item: Field[Any], hint: Any) -> inspect.Parameter:
     """The option of one setting; None (not given) leaves preset, file and default as they are."""
     kind, several = _option_type(hint)
-    name = "--" + item.name.replace("_", "-")
+    name = option_of(item.name)
     flag = f"{name}/--no-{name[2:]}" if kind is bool else name
-    help_text = field_docs(SECTIONS[section])[item.name] + _choices_and_default(item, hint, several)
+    help_text = field_docs(SECTIONS[section])[item.name] + _allowed(section, item)
+    help_text += _choices_and_default(item, hint, several)
     help_text = help_text.replace("`", "").replace("[", r"\[")  # typer takes a bracket for a tag of rich
     wanted: Any = list[str] | None if several else kind | None
     return _keyword(item.name, Annotated[wanted, typer.Option(flag, help=help_text, rich_help_panel=section)])
@@ -131,6 +133,12 @@ def _option_type(hint: Any) -> tuple[type, bool]:
             return str, True
         return next(_option_type(a) for a in arguments if a is not type(None))
     return str, typing.get_origin(hint) is tuple and arguments[0] is str
+
+
+def _allowed(section: str, item: Field[Any]) -> str:
+    """The range of a number, for its help."""
+    allowed = ranges_of(SECTIONS[section]).get(item.name)
+    return "" if allowed is None else f" {allowed.text[0].upper()}{allowed.text[1:]}."
 
 
 def _choices_and_default(item: Field[Any], hint: Any, several: bool) -> str:

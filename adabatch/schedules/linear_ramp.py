@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from adabatch.ranges import Range
 from adabatch.schedules.base import BatchSizeSchedule, Decision
 from adabatch.schedules.registry import RunContext, register
 
@@ -18,7 +19,7 @@ __all__ = ["LinearRamp", "LinearRampOptions"]
 class LinearRampOptions:
     """Options of the linear ramp."""
 
-    ramp_samples: int = 8192
+    ramp_samples: Annotated[int, Range(1, 10**12)] = 8192
     """linear-ramp: samples until the largest batch."""
 
 

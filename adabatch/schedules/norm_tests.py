@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
+from adabatch.ranges import Range
 from adabatch.schedules.base import BatchSizeSchedule, Decision, NeverGrowsError, Reason
 from adabatch.schedules.registry import RunContext, register
 
@@ -19,6 +20,8 @@ __all__ = ["NormTest", "NormTestOptions", "register_test"]
 
 SMALLEST_ETA, LARGEST_ETA = 1e-6, 1e6
 """Beyond these no gradient makes a test that is neither at the maximum at once nor passed for ever."""
+
+USUAL_ETA = "take --eta between about 0.05 and 1; smaller asks for the maximum at once, larger never for more"
 
 T = TypeVar("T", bound="type[NormTest]")
 
@@ -44,23 +47,23 @@ class NormTestOptions:
     """norm-test: which test. scalar compares l2 norms and costs next to nothing; l1 sums the coordinates' standard
     deviations; coordinate asks that a share of the coordinates meet it. The last two keep and communicate squares
     of all gradients on test steps (--test-interval)."""
-    eta: float = 0.8
+    eta: Annotated[float, Range(SMALLEST_ETA, LARGEST_ETA, advice=USUAL_ETA)] = 0.8
     """norm-test: relative error of the gradient asked for; smaller asks for larger batches. The unbiased estimator
     needs eta below 1: from there on it never grows the batch."""
     estimator: Literal["paper", "unbiased", "debiased"] = "unbiased"
     """norm-test, scalar: which variance and squared norm are compared."""
     l1_denominator: Literal["plug-in", "conservative"] = "plug-in"
     """norm-test, l1: the batch gradient's own l1 norm, or an estimate from below by two halves of the batch."""
-    coordinate_quantile: float = 0.5
+    coordinate_quantile: Annotated[float, Range(0, 1, above=True, below=True)] = 0.5
     """norm-test, coordinate: the share of coordinates that must meet the test."""
-    coordinate_stride: int = 16
+    coordinate_stride: Annotated[int, Range(1, 10**9)] = 16
     """All that looks at the coordinates: take one in this many of them in each large parameter, in blocks of 16
     neighbours; memory and traffic fall with it, and sums are estimates to 1% or so. 1 takes all."""
-    test_interval: int = 1
+    test_interval: Annotated[int, Range(1, 10**9)] = 1
     """norm-test: test every this many steps."""
-    ema: float = 0.0
+    ema: Annotated[float, Range(0, 1, below=True)] = 0.0
     """norm-test: decay of the averages of numerator and denominator; 0 uses each step's own."""
-    max_growth: float = 8.0
+    max_growth: Annotated[float, Range(1, 1e9, above=True, zero="no limit")] = 8.0
     """norm-test: a test may ask for at most this many times the current batch; 0 does not limit."""
 
 
@@ -116,13 +119,7 @@ class NormTest(BatchSizeSchedule):
     ) -> None:
         from adabatch.moments.statistic import Estimator
 
-        if not (eta > 0 and math.isfinite(eta)):
-            raise ValueError(f"eta must be a positive number, but is {eta}: take --eta between about 0.05 and 1")
-        if not SMALLEST_ETA <= eta <= LARGEST_ETA:
-            raise ValueError(
-                f"eta must be from {SMALLEST_ETA:g} to {LARGEST_ETA:g}, but is {eta:g}: take --eta between about "
-                "0.05 and 1; smaller asks for the maximum at once, larger never for more"
-            )
+        Range(SMALLEST_ETA, LARGEST_ETA, advice=USUAL_ETA).require(eta, "eta")
         if estimator not in list(Estimator):
             known = ", ".join(Estimator)
             raise ValueError(f"the estimator {estimator!r} is not known: take one of {known} (--estimator)")

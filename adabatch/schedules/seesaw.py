@@ -6,8 +6,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from adabatch.ranges import Range
 from adabatch.schedules.base import BatchSizeSchedule, Decision, NeverGrowsError
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.registry import RunContext, register
@@ -22,7 +23,7 @@ __all__ = ["Seesaw", "SeesawOptions"]
 class SeesawOptions:
     """Options of Seesaw."""
 
-    seesaw_factor: float = 2.0
+    seesaw_factor: Annotated[float, Range(1.01, 1e6)] = 2.0
     """seesaw: by how much the cosine falls and the batch grows from stage to stage."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from adabatch.ranges import Range
 from adabatch.schedules.base import BatchSizeSchedule, Decision
 from adabatch.schedules.registry import RunContext, register
 
@@ -19,9 +20,9 @@ __all__ = ["Stagewise", "StagewiseOptions"]
 class StagewiseOptions:
     """Options of the stagewise schedule."""
 
-    stage_batches: tuple[int, ...] = (32, 64, 128)
+    stage_batches: tuple[Annotated[int, Range(1, 2**24)], ...] = (32, 64, 128)
     """stagewise: a batch size for each stage."""
-    stage_fractions: tuple[float, ...] = (0.025, 0.025, 0.95)
+    stage_fractions: tuple[Annotated[float, Range(0, 1, above=True)], ...] = (0.025, 0.025, 0.95)
     """stagewise: the stages' fractions of the samples."""
 
 

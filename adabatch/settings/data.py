@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from adabatch.ranges import Range
+from adabatch.settings.section import Section
 
 __all__ = ["DataSettings"]
 
 SMALLEST_VOCABULARY = 257
+HELD_OUT = "0.05 holds one document in twenty out"
+PREDICTED = "each token is predicted from those before it"
 
 
 @dataclass(frozen=True)
-class DataSettings:
+class DataSettings(Section):
     """The settings of :func:`adabatch.data.corpus.open_corpus`; every field has a usable default.
 
     Raises:
@@ -32,52 +38,43 @@ class DataSettings:
     """The field of a JSON line, or the column of a dataset, that holds a document's text."""
     streaming: bool = False
     """Read and tokenize while training instead of preparing token files first; each rank reads its share."""
-    stream_shards: int = 32
+    stream_shards: Annotated[int, Range(1, 65_536)] = 32
     """Streaming: into how many shards the data are dealt. The order of the samples depends on it, not on the
     number of ranks; take a multiple of the number of ranks, or else ranks read more than their share."""
-    shuffle_buffer: int = 4096
+    shuffle_buffer: Annotated[int, Range(0, 2**20)] = 4096
     """Streaming: samples that are shuffled together, over all shards; 0: the order of the data."""
     split: str = "train"
     """The split of a Hugging Face dataset to train on."""
     validation_data: str | Sequence[str] | None = None
     """Data to validate on, named as in `data`. None: the dataset's own ``validation`` split where it has one,
     otherwise a part held out of `data`."""
-    validation_fraction: float = 0.05
+    validation_fraction: Annotated[float, Range(0, 1, below=True, advice=HELD_OUT)] = 0.05
     """The part of `data` held out where no validation data is given, in [0, 1): whole documents chosen by a
     hash of their name or row, or the end of each text file where the files are too few. 0: no validation."""
-    streaming_validation_tokens: int = 1_048_576
+    streaming_validation_tokens: Annotated[int, Range(0, 10**10)] = 1_048_576
     """When streaming, the validation set is this many of the tokens held out, the first ones."""
     tokenizer: str = "bytes"
     """``bytes`` (one token per byte), ``bpe`` (byte-level BPE trained on `data` and saved with the run), a
     ``tokenizers`` JSON file, or a ``transformers`` tokenizer's name or folder (code shipped with a tokenizer is
     never run)."""
-    vocabulary_size: int = 4096
+    vocabulary_size: Annotated[int, Range(1, 2**20)] = 4096
     """``bpe``: token values; fewer if the text is too short for that many."""
     end_of_document: str | None = None
     """The token put after each document. None: the tokenizer's end-of-sequence token. Ignored by ``bytes``."""
-    sequence_length: int = 256
+    sequence_length: Annotated[int, Range(2, 2**20, advice=PREDICTED)] = 256
     """Tokens in a sequence (one sample); the unit of every batch size is one such sequence."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     """Seed of the order of the training samples."""
     cache: str | None = None
     """Folder of the prepared token files. None: ``$ADABATCH_CACHE`` or ``~/.cache/adabatch``."""
-    processes: int = 1
+    processes: Annotated[int, Range(0, 1024)] = 1
     """Processes that prepare the data, with the same result for any number; 0: one per core (the default of
     ``adabatch prepare``)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.names(self.data):
             raise ValueError("data is empty; name at least one file, folder or dataset, or 'stdlib'")
-        if self.sequence_length < 2:
-            raise ValueError(
-                f"sequence_length is {self.sequence_length}; at least 2 tokens are needed, "
-                "since each token is predicted from those before it"
-            )
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction is {self.validation_fraction}; it must be at least 0 and below 1 "
-                "(0.05 holds one document in twenty out)"
-            )
         if self.streaming and self.streaming_validation_tokens < self.sequence_length:
             raise ValueError(
                 f"streaming_validation_tokens is {self.streaming_validation_tokens}; at least one sequence "
@@ -88,14 +85,6 @@ class DataSettings:
                 f"vocabulary_size is {self.vocabulary_size}; bpe needs at least {SMALLEST_VOCABULARY} token "
                 "values (256 bytes and the end of a document)"
             )
-        for name, least, meaning in (
-            ("stream_shards", 1, "one shard for all ranks"),
-            ("shuffle_buffer", 0, "no shuffling"),
-            ("processes", 0, "one per core"),
-            ("seed", 0, "the default"),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least} ({meaning})")
 
     @staticmethod
     def names(data: str | Sequence[str] | None) -> tuple[str, ...]:

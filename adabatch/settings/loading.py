@@ -38,6 +38,8 @@ RENAMED: Mapping[str, str] = {
 """Old names and what they are called now: ``section.setting`` or ``preset.name``. A settings file or a checkpoint
 with an old one is refused with the new one."""
 
+COMMAND_LINE = "the command line"
+
 LARGEST = 2**63 - 1
 """The largest integer of a setting, as in TOML."""
 
@@ -82,7 +84,9 @@ def preset_summaries() -> dict[str, str]:
     'A small Llama on the source text of the Python standard library'
     """
     files = sorted(resources.files("adabatch.settings.presets").iterdir(), key=lambda file: file.name)
-    texts = {file.name.removesuffix(".toml"): file.read_text() for file in files if file.name.endswith(".toml")}
+    texts = {
+        file.name.removesuffix(".toml"): file.read_text("utf-8") for file in files if file.name.endswith(".toml")
+    }
     comments = {name: text.splitlines()[0].removeprefix("# ") for name, text in texts.items()}
     return {name: comment.partition(":")[0].rstrip(".") for name, comment in comments.items()}
 
@@ -109,7 +113,7 @@ def load_settings(
             new = RENAMED.get(f"preset.{preset}", "").removeprefix("preset.")
             instead = f"it is called {new} now" if new else f"take one of {', '.join(preset_summaries())}"
             raise ValueError(f"the preset {preset!r} is not known: {instead} (--preset)")
-        text = (resources.files("adabatch.settings.presets") / f"{preset}.toml").read_text()
+        text = (resources.files("adabatch.settings.presets") / f"{preset}.toml").read_text("utf-8")
         settings = merge(settings, tomllib.loads(text), f"preset {preset}")
     if file is not None:
         settings = merge(settings, _read_toml(Path(file)), str(file), Path(file).parent)
@@ -128,7 +132,7 @@ def overlay(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
         if name not in sections:
             raise ValueError(f"the setting {name!r} is not known: take one of {', '.join(sorted(sections))}")
         by_section.setdefault(sections[name], {})[name] = value
-    return merge(settings, by_section, "the command line")
+    return merge(settings, by_section, COMMAND_LINE)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -170,8 +174,16 @@ def merge(settings: Settings, values: Mapping[str, Any], source: str, folder: Pa
         converted = {name: _convert(name, value, hints[name], source) for name, value in entries.items()}
         if folder is not None:
             converted = {name: absolute(name, value, folder) for name, value in converted.items()}
-        changed[section] = replace(getattr(settings, section), **converted)
+        changed[section] = _replaced(getattr(settings, section), converted, source)
     return replace(settings, **changed)
+
+
+def _replaced(section: Any, values: Mapping[str, Any], source: str) -> Any:
+    """The section with these values; a refusal names the file that they are from."""
+    try:
+        return replace(section, **values)
+    except ValueError as refusal:
+        raise refusal if source == COMMAND_LINE else ValueError(f"{source}: {refusal}") from None
 
 
 def _refuse_renamed(values: Mapping[str, Any], source: str) -> None:

@@ -6,10 +6,12 @@ Field names are unique over all sections, so that each is also a command-line op
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
+from adabatch.ranges import Range
 from adabatch.schedules.registry import batch_rules
 from adabatch.settings.data import DataSettings
+from adabatch.settings.section import Section
 
 __all__ = [
     "SECTIONS",
@@ -22,8 +24,22 @@ __all__ = [
 ]
 
 
+LARGEST_BATCH = 2**24
+"""Sequences; a batch beyond it is a mistake: the largest that is known in training has some thousands."""
+
+LARGEST_BUDGET = 10**12
+"""Sequences of a run."""
+
+LARGEST_RATE = 1e30
+"""Of a learning rate, and of a gradient norm that clips: far beyond what trains, and far below fp32's largest."""
+
+Batch = Annotated[int, Range(1, LARGEST_BATCH)]
+Samples = Annotated[int, Range(0, LARGEST_BUDGET)]
+Decay = Annotated[float, Range(0, 1, below=True)]
+
+
 @dataclass(frozen=True)
-class ModelSettings:
+class ModelSettings(Section):
     """Which Llama is trained, from random initialisation."""
 
     model: str = "demo"
@@ -32,24 +48,24 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class ParallelSettings:
+class ParallelSettings(Section):
     """Where and how the model is computed."""
 
     parallel: Literal["single", "ddp", "fsdp", "hsdp"] = "single"
     """How ranks share the work: single process, DistributedDataParallel, FSDP2 (fully_shard), or hybrid sharding
     (replicas, each sharded by FSDP2)."""
-    replicas: int = 2
+    replicas: Annotated[int, Range(1, 65_536)] = 2
     """hsdp: replicas of the model; each is sharded over ranks / replicas."""
-    tensor_parallel: int = 1
+    tensor_parallel: Annotated[int, Range(1, 65_536)] = 1
     """fsdp: neighbouring ranks that share each matrix and work on the same samples; they count as one rank for
     the batch."""
     sequence_parallel: bool = False
     """With tensor parallelism: the norms work on a share of each sequence rather than on all of it."""
-    ranks: int = 1
+    ranks: Annotated[int, Range(1, 65_536)] = 1
     """Ranks to start on this machine. Under torchrun, torchrun's own number counts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU for each rank where there is one."""
-    threads: int = 0
+    threads: Annotated[int, Range(0, 1024)] = 0
     """CPU threads per rank; 0: the cores are shared evenly. Gradients are bitwise equal only at equal numbers."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: parameters are cast for compute, and gradients are reduced in fp32."""
@@ -61,10 +77,10 @@ class ParallelSettings:
     """Recompute each decoder layer's activations in the backward pass."""
     compile: bool = False
     """torch.compile each decoder layer."""
-    timeout: float = 600.0
+    timeout: Annotated[float, Range(0, 1e7, above=True)] = 600.0
     """Seconds without progress after which a run of several ranks ends and reports which rank did not arrive; more
     than the slowest micro-batch or checkpoint takes."""
-    max_restarts: int = 0
+    max_restarts: Annotated[int, Range(0, 1_000_000)] = 0
     """When a rank dies, start all ranks of this machine again from the newest checkpoint, up to this often. Under
     torchrun, its own --max-restarts counts."""
 
@@ -90,20 +106,20 @@ def _with_batch_rules(section: C) -> C:
 
 @_with_batch_rules
 @dataclass(frozen=True)
-class ScheduleSettings:
+class ScheduleSettings(Section):
     """How the batch size evolves. All sizes are in sequences, over all ranks.
 
     The options of each batch rule stand next to its class in :mod:`adabatch.schedules`.
     """
 
     schedule: str
-    initial_batch: int = 4
+    initial_batch: Batch = 4
     """First batch (the only one, for a constant schedule)."""
-    max_batch: int = 128
+    max_batch: Batch = 128
     """Largest batch."""
-    micro_batch: int = 1
+    micro_batch: Batch = 1
     """Sequences in a rank's micro-batch at the start: ranks x micro-batch must divide the initial batch."""
-    max_micro_batch: int = 32
+    max_micro_batch: Batch = 32
     """The micro-batch grows up to here before accumulation does."""
 
     if TYPE_CHECKING:
@@ -114,45 +130,45 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True)
-class OptimizerSettings:
+class OptimizerSettings(Section):
     """AdamW and its learning rate, which follows the samples seen."""
 
-    lr: float = 3e-3
+    lr: Annotated[float, Range(0, LARGEST_RATE, above=True)] = 3e-3
     """Peak learning rate."""
-    min_lr: float = 3e-4
+    min_lr: Annotated[float, Range(0, LARGEST_RATE)] = 3e-4
     """Learning rate at the end of the cosine."""
     lr_scaling: Literal["none", "sqrt", "linear"] = "none"
     """How the learning rate follows the batch: not at all, times the square root of the batch over the reference
     batch (as is usual for Adam), or times that ratio (the rule for SGD). seesaw has its own."""
-    lr_reference_batch: int = 0
+    lr_reference_batch: Annotated[int, Range(0, LARGEST_BATCH)] = 0
     """The batch that the peak learning rate was chosen for; 0 is the first batch."""
-    warmup_samples: int = 512
+    warmup_samples: Samples = 512
     """Linear warm-up from 0 over this many samples."""
-    beta1: float = 0.9
+    beta1: Decay = 0.9
     """Decay of the first moment."""
-    beta2: float = 0.95
+    beta2: Decay = 0.95
     """Decay of the second moment."""
-    epsilon: float = 1e-8
+    epsilon: Annotated[float, Range(0, 1)] = 1e-8
     """Added to the root of the second moment."""
-    weight_decay: float = 0.1
+    weight_decay: Annotated[float, Range(0, 1000)] = 0.1
     """Decoupled, on every parameter (as in the paper)."""
-    clip: float = 1.0
+    clip: Annotated[float, Range(0, LARGEST_RATE)] = 1.0
     """Largest gradient norm; 0 does not clip."""
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Section):
     """How long, what is measured and where it is kept."""
 
-    samples: int = 16384
+    samples: Annotated[int, Range(1, LARGEST_BUDGET)] = 16384
     """Budget in sequences: training ends with the step that reaches it."""
-    validation_interval: int = 2048
+    validation_interval: Samples = 2048
     """Validation interval, in samples, and at the end; 0: never."""
-    validation_samples: int = 256
+    validation_samples: Annotated[int, Range(0, 10**9)] = 256
     """Sequences of the validation loss."""
-    checkpoint_interval: int = 0
+    checkpoint_interval: Samples = 0
     """Checkpoint interval, in samples; 0: only at the end."""
-    checkpoint_minutes: float = 15.0
+    checkpoint_minutes: Annotated[float, Range(0, 1e6)] = 15.0
     """Also save when the last checkpoint is this many minutes old, at the end of a step; 0: never."""
     time_limit: str | None = None
     """Time after which the run ends as at SIGTERM, with a checkpoint, such as 3h50m; leave the scheduler's limit
@@ -164,16 +180,16 @@ class RunSettings:
     allow: tuple[str, ...] = ()
     """Settings that may differ from those of the checkpoint that is resumed, although they change the run;
     records: resume although metrics.jsonl is not what the checkpoint knows."""
-    keep: int = 3
+    keep: Annotated[int, Range(0, 1_000_000)] = 3
     """Checkpoints that are kept, the newest; 0 keeps all."""
     async_checkpoints: bool = False
     """Copy the state and write it while training continues; needs memory for the copy."""
     overwrite: bool = False
     """Delete an earlier run in the output folder: its files by name, and nothing else."""
-    max_skipped: int = 10
+    max_skipped: Annotated[int, Range(0, 10**9)] = 10
     """Stop after more than this many steps in a row whose loss or gradient is not finite; 0 never stops. Such a
     step is skipped: neither optimizer step nor test."""
-    monitor_interval: int = 0
+    monitor_interval: Annotated[int, Range(0, 10**9)] = 0
     """Measure the gradient statistics every this many steps even where no test runs; 0: only for tests."""
     monitor_coordinates: bool = False
     """With any test: measured steps also record what the coordinates do (sum of deviations, l1 norm, effective

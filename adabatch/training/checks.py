@@ -1,7 +1,7 @@
-"""What a start refuses before any rank works, in this order.
+"""What a start refuses before any rank works, in this order; numbers out of range are refused before, as read.
 
 1. Ranks: whether the mesh can be made of them.
-2. Counts out of range, and names that ``--allow`` does not know.
+2. Validation without samples, and names that ``--allow`` does not know.
 3. The batch-size schedule, the split of its first batch, and the learning rate.
 4. Device, model, corpus, and whether the model's sizes can be divided among tensor-parallel ranks.
 
@@ -10,7 +10,6 @@ What is found on the way (a replayed run is read, the corpus prepared) goes to t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,21 +31,6 @@ if TYPE_CHECKING:  # it takes seconds to import
     from transformers import LlamaConfig
 
 __all__ = ["Start", "check_model", "check_settings", "check_start", "prepare_for_run", "resumes"]
-
-COUNTS = {
-    "threads": (0, "share the cores"),
-    "max_restarts": (0, "never"),
-    "coordinate_stride": (1, "every coordinate"),
-    "lr_reference_batch": (0, "the first batch"),
-    "samples": (1, ""),
-    "validation_interval": (0, "never"),
-    "checkpoint_interval": (0, "only at the end"),
-    "checkpoint_minutes": (0, "never"),
-    "monitor_interval": (0, "never"),
-    "keep": (0, "all"),
-    "max_skipped": (0, "never stop"),
-}
-"""The least value of a count, and what it means."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +80,7 @@ def check_settings(settings: Settings, world_size: int, resumed: bool = False) -
         ValueError: what was given, what is allowed and what to do.
     """
     _check_mesh(settings.parallel, world_size)
-    _check_counts(settings)
+    _check_choices(settings)
     schedule = build_schedule(settings)
     _check_batches(settings, schedule, world_size // settings.parallel.tensor_parallel, resumed)
     return schedule
@@ -148,18 +132,11 @@ def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
         )
     if settings.sequence_parallel and shared == 1:
         raise ValueError("--sequence-parallel is for tensor parallelism: add --tensor-parallel 2 or more")
-    if not 0 < settings.timeout < math.inf:
-        raise ValueError(f"--timeout must be a positive number of seconds, but is {settings.timeout}")
 
 
-def _check_counts(settings: Settings) -> None:
-    """Raise ValueError for counts out of range, and for ``--allow`` with a name that is not a setting's."""
-    known = {item.name: section for section, item, _ in options()}
-    for name, (least, meaning) in COUNTS.items():
-        value = getattr(getattr(settings, known[name]), name)
-        if not least <= value < math.inf:
-            option, shown = "--" + name.replace("_", "-"), f" ({meaning})" if meaning else ""
-            raise ValueError(f"{option} must be {least}{shown} or more, but is {value}")
+def _check_choices(settings: Settings) -> None:
+    """Raise ValueError for validation without samples, and for ``--allow`` with a name that is not a setting's."""
+    known = {item.name for _, item, _ in options()}
     if settings.run.validation_interval and settings.run.validation_samples < 1:
         raise ValueError(
             f"validation needs at least 1 sample, but --validation-samples is {settings.run.validation_samples}; "

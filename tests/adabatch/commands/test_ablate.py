@@ -35,7 +35,7 @@ def test_grid_table_and_heat_map(adabatch, tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ("--etas 0.1,x", "--etas takes numbers separated by commas"),
-        ("--etas 0", "eta must be a positive number"),
+        ("--etas 0", "--eta must be from 1e-06 to 1,000,000"),
         ("--vary colour", "'colour' is not varied: take one or more of estimator, test interval"),
         ("--seeds 0", "at least 1 seed"),
         ("--report-only", "no point of this ablation is finished"),

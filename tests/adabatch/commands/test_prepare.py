@@ -51,10 +51,10 @@ def test_lines_now_and_then_where_there_is_no_terminal(monkeypatch, adabatch, te
     [
         ("--data {texts}/missing.txt", "no file or folder"),
         ("--data {texts}/empty.txt", "is empty"),
-        ("--processes -1", "processes is -1; it must be at least 0"),
+        ("--processes -1", "--processes must be from 0 to 1,024, but is -1"),
         ("--tokenizer bpe --vocabulary-size 100", "bpe needs at least 257 token values"),
-        ("--stream-shards 0", "stream_shards is 0; it must be at least 1"),
-        ("--shuffle-buffer -1", "shuffle_buffer is -1"),
+        ("--stream-shards 0", "--stream-shards must be from 1 to 65,536, but is 0"),
+        ("--shuffle-buffer -1", "--shuffle-buffer must be from 0 to 1,048,576, but is -1"),
         ("--tokenizer {texts}/missing.json", "tokenizer"),
         ("--text-field body --data {texts}/texts --data-config en", "could not be loaded"),
     ],

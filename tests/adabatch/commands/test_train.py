@@ -34,10 +34,10 @@ def texts(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--eta 0", "eta must be a positive number, but is 0.0"),
-        ("--eta -1", "eta must be a positive number"),
+        ("--eta 0", "--eta must be from 1e-06 to 1,000,000, but is 0.0: take --eta between about 0.05 and 1"),
+        ("--eta -1", "--eta must be from 1e-06 to 1,000,000"),
         ("--eta 1", "take --eta below 1, or --estimator debiased"),
-        ("--eta 1e200", "from 1e-06 to 1e+06, but is 1e+200"),
+        ("--eta 1e200", "from 1e-06 to 1,000,000, but is 1e+200"),
         ("--estimator paper --eta 2", "take --eta below 0.866, more groups"),
         ("--initial-batch 8 --max-batch 4", "maximum batch 4 is below the initial batch 8"),
         ("--parallel fsdp --ranks 3", "cannot be made from 3 ranks x micro-batches of 1: take a multiple of 3"),
@@ -53,7 +53,7 @@ def texts(tmp_path):
         ("--config {texts}/missing.toml", "does not exist"),
         ("--resume {texts}", "no complete checkpoint"),
         ("--tokenizer {texts}/missing.json", "tokenizer"),
-        ("--samples 0", "--samples must be 1 or more, but is 0"),
+        ("--samples 0", "--samples must be from 1 to 1,000,000,000,000, but is 0"),
         ("--ranks 2", "--parallel single runs 1 rank"),
     ],
 )
@@ -93,7 +93,7 @@ def test_no_traceback_reaches_the_terminal(tmp_path):
         [*COMMAND, "train", "--eta", "0"], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: eta must be a positive number")
+    assert done.stderr.startswith("Error: --eta must be from 1e-06 to 1,000,000")
     assert "Traceback" not in done.stderr + done.stdout
 
 

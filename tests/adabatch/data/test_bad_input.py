@@ -140,16 +140,19 @@ def test_an_unknown_tokenizer(tmp_path, offline):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sequence_length": 1}, "sequence_length is 1; at least 2"),
-        ({"sequence_length": -4}, "sequence_length is -4; at least 2"),
-        ({"validation_fraction": 1.0}, "validation_fraction is 1.0; it must be at least 0 and below 1"),
-        ({"validation_fraction": -0.1}, "validation_fraction is -0.1"),
-        ({"validation_fraction": float("nan")}, "validation_fraction is nan"),
+        ({"sequence_length": 1}, "--sequence-length must be from 2 to 1,048,576, but is 1"),
+        ({"sequence_length": -4}, "--sequence-length must be from 2 to 1,048,576, but is -4"),
+        ({"validation_fraction": 1.0}, "--validation-fraction must be at least 0 and below 1, but is 1.0"),
+        ({"validation_fraction": -0.1}, "--validation-fraction must be at least 0 and below 1, but is -0.1"),
+        (
+            {"validation_fraction": float("nan")},
+            "--validation-fraction must be at least 0 and below 1, but is nan",
+        ),
         (
             {"streaming": True, "streaming_validation_tokens": 10},
             "streaming_validation_tokens is 10; at least one sequence",
         ),
-        ({"seed": -1}, "seed is -1"),
+        ({"seed": -1}, "--seed must be from 0 to 9.22337e+18, but is -1"),
     ],
 )
 def test_settings_outside_their_range(changes, message):
