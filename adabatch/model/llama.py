@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 __all__ = [
     "ARCHITECTURES",
@@ -70,8 +72,9 @@ def model_config(
     config = _checked_config(model, values | always)
     if vocabulary_size is not None and vocabulary_size > config.vocab_size:
         raise ValueError(
-            f"the tokenizer has {vocabulary_size} tokens, but the model {model} only {config.vocab_size}: take "
-            "another --tokenizer or a --model configuration with a larger vocab_size"
+            f"the tokenizer needs a vocab_size of {vocabulary_size} (its values, rounded up to a multiple of "
+            f"8), but the model {model} has {config.vocab_size}: raise vocab_size there or leave it out, or take "
+            "another --tokenizer"
         )
     if sequence_length is not None and sequence_length > config.max_position_embeddings:
         raise ValueError(
@@ -90,11 +93,14 @@ def _checked_config(model: str, values: dict[str, Any]) -> LlamaConfig:
         if config.num_hidden_layers < 1:
             raise ValueError(f"num_hidden_layers is {config.num_hidden_layers}, but must be 1 or more")
         one_layer = LlamaConfig(**values | {"num_hidden_layers": 1, "layer_types": None})  # others are alike
+        LlamaRotaryEmbedding(one_layer)(torch.zeros(1), torch.arange(2)[None])
+        # Some scalings of the positions look at numbers, which tensors without memory do not have.
+        one_layer = LlamaConfig(**one_layer.to_dict() | {"rope_parameters": None})
         with torch.device("meta"), torch.no_grad():
             mask = torch.ones((1, 1, 2, 2), dtype=torch.bool)  # given, since making one looks at numbers
             LlamaForCausalLM(one_layer)(input_ids=torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask)
     except Exception as error:  # each wrong value has an error of its own, in transformers or in torch
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"the model of the configuration {model} cannot be built ({reason}): fix the file (--model)"
         ) from error
@@ -106,9 +112,10 @@ def _read_config(model: str) -> dict[str, Any]:
     if path.is_dir():
         path = path / "config.json"
     if not path.is_file():
+        near = difflib.get_close_matches(model, ARCHITECTURES, n=1)
         raise ValueError(
             f"the model {model!r} is neither a built-in architecture ({', '.join(ARCHITECTURES)}) nor a Llama "
-            "configuration file (--model)"
+            f"configuration file (--model){f'; did you mean {near[0]}?' if near else ''}"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -45,7 +45,7 @@ class ModelPart(NamedTuple):
         ModelPart(layer=3, kind='attention')
         """
         layer, _, kind = text.partition(".")
-        return cls(int(layer), kind) if kind and layer.isdigit() else cls(None, text)
+        return cls(int(layer), kind) if kind and layer.isdecimal() else cls(None, text)
 
 
 def model_part(name: str) -> str:
@@ -60,7 +60,7 @@ def model_part(name: str) -> str:
     """
     path = [step for step in name.split(".") if step not in WRAPPERS]
     modules = path[:-1] or path
-    number = next((place for place, step in enumerate(modules) if step.isdigit()), None)
+    number = next((place for place, step in enumerate(modules) if step.isdecimal()), None)
     below = modules if number is None else modules[number + 1 :]
     layer = None if number is None else int(modules[number])
     return str(ModelPart(layer, _kind(below) or (below or modules[:number] or ["layer"])[-1]))

@@ -53,7 +53,30 @@ def test_what_is_refused(tmp_path):
             model_config(str(bad))
     with pytest.raises(ValueError, match="neither a built-in architecture"):
         model_config("llama-9000")
-    with pytest.raises(ValueError, match="has 50000 tokens, but the model microllama-300m only 32000"):
+    with pytest.raises(ValueError, match=r"did you mean tinyllama-1.1b\?"):
+        model_config("tinylama-1.1b")
+    with pytest.raises(
+        ValueError, match=r"a vocab_size of 50000 .* but the model microllama-300m has 32000: raise"
+    ):
         model_config("microllama-300m", 50_000)
     with pytest.raises(ValueError, match="4096 is above the maximum of the model tinyllama"):
         model_config("tinyllama-1.1b", 32_000, 4096)
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        {"rope_type": "dynamic", "factor": 2.0},
+        {"type": "dynamic", "factor": 2.0},
+        {"rope_type": "linear", "factor": 2.0},
+        {"rope_type": "longrope", "factor": 2.0, "short_factor": [1.0] * 4, "long_factor": [2.0] * 4},
+    ],
+)
+def test_scaled_positions_are_accepted(tmp_path, scaling):
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "llama", **sizes, "rope_scaling": scaling}))
+    assert model_config(str(file)).rope_parameters["factor"] == 2.0
+    file.write_text(json.dumps({"model_type": "llama", **sizes, "rope_scaling": {"rope_type": "dynamic"}}))
+    with pytest.raises(ValueError, match=r"Missing required keys .*dynamic"):
+        model_config(str(file))
