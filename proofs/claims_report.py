@@ -87,17 +87,17 @@ def show_json(claims: Sequence[Claim], check: bool) -> bool:
     """Print the claims as JSON; whether all checked ones are confirmed."""
     results = [check_claim(claim) if check else None for claim in claims]
     records = [as_dict(claim, result) for claim, result in zip(claims, results, strict=True)]
-    print(json.dumps(records, indent=2, ensure_ascii=False))
+    print(json.dumps(records, indent=2))
     return all(result is None or result.confirmed for result in results)
 
 
 def show_claims(check: bool) -> bool:
     """Print the table of claims, with evidence if they are to be checked; whether all are confirmed."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
+    console = Console(markup=False, emoji=False)
     last = "evidence" if check else "what holds instead"
     table = Table("place", "statement", "verdict", last, title="Claims of arXiv 2412.21124", show_lines=True)
     disagreeing: list[str] = []
@@ -105,15 +105,16 @@ def show_claims(check: bool) -> bool:
     with console.status("checking") as status:
         for claim in CLAIMS:
             status.update(f"checking {claim.place}")
-            verdict = f"[{_COLOURS.get(claim.verdict, 'white')}]{claim.verdict}[/]"
+            verdict = Text(claim.verdict, style=_COLOURS.get(claim.verdict, "white"))
             text = claim.correction
             if check:
                 result = check_claim(claim)
                 text = _evidence(result)
                 if not result.confirmed:
                     disagreeing.append(claim.place)
-                    verdict = f"[red]NOT CONFIRMED[/]: {claim.verdict} on record, {result.evidence.verdict} found"
-            table.add_row(claim.place, escape(claim.statement), verdict, escape(text))
+                    found = f": {claim.verdict} on record, {result.evidence.verdict} found"
+                    verdict = Text.assemble(("NOT CONFIRMED", "red"), found)
+            table.add_row(claim.place, claim.statement, verdict, text)
     console.print(table)
     if check:
         confirmed = len(CLAIMS) - len(disagreeing)

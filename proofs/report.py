@@ -32,8 +32,9 @@ def show_table(proofs: Sequence[Proof]) -> bool:
     """Check the proofs and print one line each, as they come; whether all hold."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
+    console = Console(markup=False, emoji=False)
     table = Table("proof", "about", "steps", "how", "seconds", "verdict", title="Proofs")
     failed: list[CheckedProof] = []
     seconds = 0.0
@@ -44,13 +45,13 @@ def show_table(proofs: Sequence[Proof]) -> bool:
             seconds += result.seconds
             if not result.holds:
                 failed.append(result)
-            verdict = "[green]holds[/]" if result.holds else "[red]FAILS[/]"
+            verdict = Text("holds", style="green") if result.holds else Text("FAILS", style="red")
             steps = str(len(proof.steps))
             table.add_row(proof.name, proof.title, steps, methods(proof), f"{result.seconds:.2f}", verdict)
     console.print(table)
     for result in failed:
         for step in result.failures:
-            console.print(f"{result.proof.name}: {step.step.statement}: {step.evidence.detail}", markup=False)
+            console.print(f"{result.proof.name}: {step.step.statement}: {step.evidence.detail}")
     console.print(f"{len(proofs) - len(failed)} of {len(proofs)} proofs hold, {seconds:.1f} s")
     return not failed
 

@@ -260,8 +260,8 @@ def _notes(names: tuple[str, ...], results: Sequence[Result], settings: Settings
 
 def _console() -> Console:
     """As wide as the terminal; elsewhere (a pipe, a log) wide enough for one line per verdict."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
+    console = Console(markup=False, emoji=False)
+    return console if console.is_terminal else Console(width=120, markup=False, emoji=False)
 
 
 def _run(names: tuple[str, ...], settings: Settings, console: Console) -> tuple[list[Result], dict[str, float]]:
@@ -292,8 +292,8 @@ def _write(report: Report, settings: Settings) -> None:
     tables = {name: table for result in report.results for name, table in result.tables.items()}
     figures = save_figures(tables, settings.output / "figures")
     captions = {name: recipe.caption for name, recipe in FIGURES.items()}
-    (settings.output / "report.html").write_text(html_report(report, figures, captions))
-    (settings.output / "report.json").write_text(report.to_json())
+    (settings.output / "report.html").write_text(html_report(report, figures, captions), encoding="utf-8")
+    (settings.output / "report.json").write_text(report.to_json(), encoding="utf-8")
 
 
 def outcome_table(outcomes: list[Outcome]) -> RichTable:

@@ -6,11 +6,11 @@ import json
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adabatch.data.preparation import prepare
 from adabatch.settings.data import DataSettings
+from adabatch.terminal import console as new_console
 
 __all__ = ["prepare_with_progress", "summary_of"]
 
@@ -22,7 +22,7 @@ def prepare_with_progress(settings: DataSettings, saved_tokenizer: Path | None =
 
     Nothing is shown of work that is over before the first few seconds are.
     """
-    console, last_line = Console(stderr=True), time.monotonic()
+    console, last_line = new_console(stderr=True), time.monotonic()
     columns = (
         TextColumn("preparing"),
         BarColumn(bar_width=None),
@@ -50,7 +50,7 @@ def summary_of(folder: Path) -> str:
     >>> "for validation (bytes, 257 token values)" in summary_of(folder)
     True
     """
-    record = json.loads((folder / "corpus.json").read_text())
+    record = json.loads((folder / "corpus.json").read_text("utf-8"))
     train, validation = (record["parts"][part]["tokens"] for part in ("train", "validation"))
     tokenizer = record["tokenizer"]
     nulls = f", {record['missing_texts']:,} nulls left out" if record["missing_texts"] else ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 
-from rich.console import Console
 from rich.table import Table
 
 from adabatch.planning.plan import Plan, make_plan
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import Settings, to_toml
+from adabatch.terminal import console as new_console
 
 __all__ = ["communication_table", "memory_table", "overview_table", "show_plan"]
 
@@ -33,10 +33,10 @@ def show_plan(settings: Settings, ranks: int | None = None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of steps on tensors that are not there
         plan = make_plan(settings, ranks)
-    console = Console()
+    console = new_console()
     if settings.run.monitor_coordinates or settings.schedule.test != "scalar":
-        console.print("[yellow]what coordinate-wise statistics keep and communicate is not counted[/]")
-    console.print(to_toml(plan.settings), markup=False, highlight=False)
+        console.print("what coordinate-wise statistics keep and communicate is not counted", style="yellow")
+    console.print(to_toml(plan.settings), soft_wrap=True)
     for table in (overview_table(plan), memory_table(plan), communication_table(plan)):
         console.print(table)
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from adabatch.reporting.metrics import Record, step_seconds
 from adabatch.reporting.series import RunningMean, smoothed_series, smoothing_text, smoothing_width
+from adabatch.terminal import console as new_console
 
 __all__ = ["ProgressReport", "checkpoint_summary", "summary", "summary_table"]
 
@@ -34,7 +35,7 @@ class ProgressReport:
     """
 
     def __init__(self, samples: int, done: int = 0, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or new_console(stderr=True)
         self._samples, self._last_line = samples, 0.0
         self._loss = RunningMean(smoothing_width(samples), done)
         columns = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -56,7 +57,7 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
     Raises:
         ValueError: for a path named twice.
     """
-    parts = [path.resolve().parts for path in paths]
+    parts = [Path(os.path.realpath(path)).parts for path in paths]
     if len(set(parts)) < len(parts):
         raise ValueError("the same run is named twice")
     endings = (["/".join(part[-length:]) for part in parts] for length in count(1))

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from adabatch.checkpoints.errors import AgreedError, CheckpointError
 from adabatch.checkpoints.folders import find_checkpoint
@@ -26,6 +27,7 @@ from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
 from adabatch.reporting.streams import tolerant_streams
 from adabatch.settings import Settings, write_config
+from adabatch.terminal import console as new_console
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.checks import Start, check_settings, check_start, resumes
 from adabatch.training.divergence import TrainingDivergedError
@@ -152,8 +154,10 @@ def _train(
     settings: Settings, ranks: DistributedContext, start: Start, request: StopRequest, deadline: float
 ) -> int:
     """Train, and on the main rank write metrics, figures and the summary; the exit code."""
-    console = Console(stderr=True)
-    warnings.showwarning = lambda text, *_, **__: console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
+    console = new_console(stderr=True)
+    warnings.showwarning = lambda text, *_, **__: console.print(
+        Text.assemble(("warning:", "yellow"), f" {text}"), soft_wrap=True
+    )
     seed_generators(settings.data.seed)
     run = open_run(settings, ranks, start)
     run.stopping.request, run.stopping.deadline = request, deadline
@@ -222,6 +226,7 @@ def _report_end(run: Run, folder: Path) -> None:
         )
 
         paths = save_figures(records, folder / "figures")
-    Console().print(summary_table(records, run.saver.costs))
+    output = new_console()
+    output.print(summary_table(records, run.saver.costs))
     figure = f"figure: {paths[0]}   " if paths else ""
-    Console().print(f"{figure}metrics: {folder / 'metrics.jsonl'}", soft_wrap=True)
+    output.print(f"{figure}metrics: {folder / 'metrics.jsonl'}", soft_wrap=True)

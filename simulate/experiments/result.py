@@ -73,7 +73,7 @@ class Table:
 
     def write_csv(self, path: Path) -> None:
         """Write a header and one line per row; floats with all their digits."""
-        with path.open("w", newline="") as file:
+        with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(self.columns)
             writer.writerows(zip(*self.columns.values(), strict=True))
