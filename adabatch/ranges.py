@@ -77,11 +77,9 @@ def _number(value: float) -> str:
 def ranges_of(cls: type) -> Mapping[str, Range]:
     """The range of each field of a dataclass that has one; for tuples, that of each item.
 
-    >>> from typing import Annotated
-    >>> class Sizes:
-    ...     width: Annotated[int, Range(1, 8)]
-    >>> ranges_of(Sizes)["width"].most
-    8
+    >>> from adabatch.settings import RunSettings
+    >>> ranges_of(RunSettings)["samples"].least
+    1
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     found = {name: _range_in(hint) for name, hint in hints.items()}

@@ -10,8 +10,10 @@ import os
 import sys
 
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
+from adabatch.commands.refusals import one_line, refusal_of
 from adabatch.distributed.signals import end_at_once, listening, quiet_end, while_a_rank_starts
 from adabatch.exit_codes import USER_ERROR
+from adabatch.terminal import prepare_streams
 
 __all__ = ["main"]
 
@@ -30,15 +32,19 @@ def main() -> None:
     """Run the command line; a user's mistake ends with one message and exit code 2."""
     try:
         with listening(_end):  # also while typer and a command's packages are imported
+            prepare_streams()
+            _check_words()
             refuse_foreign_modules()
             from adabatch.commands.application import app
 
-            app(prog_name="adabatch")
-    except (ValueError, ModuleNotFoundError) as error:
-        message = str(error) if isinstance(error, ValueError) else _missing(error)
+            code = app(prog_name="adabatch", standalone_mode=False)
+        raise SystemExit(code)  # None after a command that has returned
+    except Exception as error:
+        message = _message(error)
         if message is None or "ADABATCH_TRACEBACK" in os.environ:
             raise
-        print(f"Error: {message}", file=sys.stderr)
+        if message:  # none where the help has been shown instead
+            print(f"Error: {one_line(message)}", file=sys.stderr)
         raise SystemExit(USER_ERROR) from None
 
 
@@ -51,6 +57,33 @@ def _end(number: int) -> None:
 
 def _command() -> str:
     return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+
+
+def _check_words() -> None:
+    """Raise ValueError for an argument whose bytes are no text here: no file of a run could hold it."""
+    for word in sys.argv[1:]:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"the argument {word!a} is not text in {sys.getfilesystemencoding()}: rename what it names, or "
+                "set a UTF-8 locale"
+            ) from None
+
+
+def _message(error: Exception) -> str | None:
+    """What a user has to know of an error; None of one that is not the user's to change."""
+    if isinstance(error, ValueError):
+        return str(error)
+    if isinstance(error, OSError):
+        return refusal_of(error, [])
+    if isinstance(error, ModuleNotFoundError):
+        return _missing(error)
+    if hasattr(error, "format_message"):  # typer's, of an option or argument that it does not take
+        command = getattr(getattr(error, "ctx", None), "command_path", "adabatch")
+        text = error.format_message()
+        return f"{text.rstrip('.')} (see {command} --help)" if text else ""
+    return None
 
 
 def _missing(error: ModuleNotFoundError) -> str | None:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from adabatch.commands.options import Processes, Quick, ReportOnly, command_line, names, numbers, with_settings
+from adabatch.commands.values import FOLDER, number
+from adabatch.ranges import Range
 from adabatch.settings import Settings
 
 
@@ -21,11 +23,11 @@ def ablate(
             help="What eta is crossed with, of: estimator, test interval, largest batch, groups; empty: all."
         ),
     ] = "",
-    seeds: Annotated[int, typer.Option(help="Seeds per point.")] = 1,
+    seeds: Annotated[int, typer.Option(**number(int, Range(1, 10_000)), help="Seeds per point.")] = 1,
     processes: Processes = 0,
     quick: Quick = False,
     report_only: ReportOnly = False,
-    output: Annotated[Path, typer.Option(help="Folder of the ablation.")] = Path("runs/ablate"),
+    output: Annotated[Path, typer.Option(**FOLDER, help="Folder of the ablation.")] = Path("runs/ablate"),
 ) -> None:
     """Which settings of the norm test jump to the largest batch, which never grow, and which adapt.
 

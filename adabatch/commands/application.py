@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from adabatch import __version__
+from adabatch.commands.refusals import named_paths, refusing_os_errors
 
 __all__ = ["app"]
 
@@ -33,7 +34,7 @@ UNSHOWN = {"None": "none", "False": "off", "''": "empty"}
 
 
 class CommandWithDefaults(TyperCommand):
-    """A command whose help shows the default of every option that need not be given."""
+    """A command whose help shows the default of every option, and that refuses bad paths in one line."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -42,6 +43,13 @@ class CommandWithDefaults(TyperCommand):
             default = UNSHOWN.get(repr(option.default))
             if default and not option.required and "[default: " not in text:
                 option.help = rf"{text} \[default: {default}]"  # type: ignore[attr-defined]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a file that the operating system refuses is the user's to change."""
+        with refusing_os_errors(
+            named_paths((option.opts[0], ctx.params.get(option.name)) for option in self.params)
+        ):
+            return super().invoke(ctx)
 
 
 class Commands(TyperGroup):

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from adabatch.commands.options import Processes, Quick, ReportOnly, command_line, names, numbers, with_settings
+from adabatch.commands.values import FOLDER, number
+from adabatch.ranges import Range
 from adabatch.settings import Settings
 
 
@@ -16,7 +18,10 @@ def compare(
     settings: Settings,
     variants: Annotated[str, typer.Option(help="Names separated by commas; empty: all.")] = "",
     seeds: Annotated[
-        int, typer.Option(help="Seeds; each fixes the weights and the order of samples for all.")
+        int,
+        typer.Option(
+            **number(int, Range(1, 10_000)), help="Seeds; each fixes the weights and the order of samples."
+        ),
     ] = 3,
     learning_rates: Annotated[
         str, typer.Option(help="Peak learning rates separated by commas; empty: that of the settings.")
@@ -27,7 +32,7 @@ def compare(
     processes: Processes = 0,
     quick: Quick = False,
     report_only: ReportOnly = False,
-    output: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("runs/compare"),
+    output: Annotated[Path, typer.Option(**FOLDER, help="Folder of the comparison.")] = Path("runs/compare"),
 ) -> None:
     """Train several batch-size schedules at equal samples over paired seeds; tables and figures.
 

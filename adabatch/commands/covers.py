@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adabatch.commands.values import FOLDER, PATH
 from adabatch.reporting.metrics import Record, read_metrics
 from adabatch.settings import CONFIG, Settings, load_settings
 
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 def covers(
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a run: its settings, and what its records tell.")
+        Path | None, typer.Argument(**PATH, help="Folder of a run: its settings, and what its records tell.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Built-in settings, in place of a run.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A settings file (TOML), over the preset, in place of a run.")
+        Path | None, typer.Option(**FOLDER, help="A settings file (TOML), over the preset, in place of a run.")
     ] = None,
 ) -> None:
     """Which theorem covers a run, and what would have to change for one that none covers.
@@ -108,5 +109,13 @@ def _passes(record: Record) -> bool:
 
 def _fewest_groups(settings: Settings, records: Sequence[Record]) -> int:
     """Micro-batches of the step with the fewest, at least 2: with fewer nothing is estimated."""
+    for record in records:
+        if not all(
+            isinstance(record.get(name), int) and record[name] > 0 for name in ("batch_size", "micro_batch")
+        ):
+            raise ValueError(
+                f"the record of step {record.get('step')} names no batch_size and micro_batch: its metrics.jsonl is "
+                "damaged, or not the metrics of a run; take --config with the run's config.toml instead"
+            )
     first = {"batch_size": settings.schedule.initial_batch, "micro_batch": settings.schedule.micro_batch}
     return max(2, min(int(step["batch_size"]) // int(step["micro_batch"]) for step in records or [first]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shlex
 import sys
 import types
@@ -13,15 +14,23 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from adabatch.ranges import option_of, ranges_of
-from adabatch.settings import SECTIONS, field_docs, load_settings, options, preset_summaries
+from adabatch.commands.refusals import Named, named_paths, refusing_os_errors
+from adabatch.commands.values import number
+from adabatch.ranges import Range, option_of, ranges_of
+from adabatch.settings import SECTIONS, Settings, field_docs, load_settings, options, preset_summaries
+from adabatch.settings.data import DEFAULT_CACHE
+from adabatch.settings.paths import PATHS
 
 Number = TypeVar("Number", int, float)
 
 __all__ = ["Processes", "Quick", "ReportOnly", "command_line", "names", "numbers", "with_settings"]
 
 Processes = Annotated[
-    int, typer.Option(help="Runs at once; 0: as many as the visible GPUs have room for, without GPUs the cores.")
+    int,
+    typer.Option(
+        **number(int, Range(0, 1024)),
+        help="Runs at once; 0: as many as the visible GPUs have room for, without GPUs the cores.",
+    ),
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Tiny runs, for a first look.")]
 ReportOnly = Annotated[
@@ -85,7 +94,9 @@ def with_settings(
         def wrapped(preset: str | None, config: str | None, **given: Any) -> None:
             chosen = {item.name: given.pop(item.name) for item in made}
             overrides = {name: value for name, value in chosen.items() if value not in (None, [])}
-            command(load_settings(preset, config, {**(defaults or {}), **overrides}), **given)
+            settings = load_settings(preset, config, {**(defaults or {}), **overrides})
+            with refusing_os_errors(_named_by(settings, given)):
+                command(settings, **given)
 
         all_options = [*_source_parameters(preset), *own, *made]
         wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
@@ -94,6 +105,18 @@ def with_settings(
         return wrapped
 
     return decorate
+
+
+def _named_by(settings: Settings, own: Mapping[str, Any]) -> Named:
+    """The files and folders that the settings and a command's own options name."""
+    values = [
+        (option_of(item.name), getattr(getattr(settings, section), item.name))
+        for section, item, _ in options()
+        if item.name in PATHS and item.name not in own
+    ]
+    cache = os.environ.get("ADABATCH_CACHE")
+    default = ("ADABATCH_CACHE", cache) if cache else ("--cache", os.path.expanduser(DEFAULT_CACHE))
+    return named_paths([*((option_of(name), value) for name, value in own.items()), *values, default])
 
 
 def _source_parameters(preset: str | None) -> list[inspect.Parameter]:
@@ -120,7 +143,9 @@ def _parameter(section: str, item: Field[Any], hint: Any) -> inspect.Parameter:
     help_text += _choices_and_default(item, hint, several)
     help_text = help_text.replace("`", "").replace("[", r"\[")  # typer takes a bracket for a tag of rich
     wanted: Any = list[str] | None if several else kind | None
-    return _keyword(item.name, Annotated[wanted, typer.Option(flag, help=help_text, rich_help_panel=section)])
+    reading = number(kind) if kind in (int, float) else {}
+    made = typer.Option(flag, help=help_text, rich_help_panel=section, **reading)
+    return _keyword(item.name, Annotated[wanted, made])
 
 
 def _option_type(hint: Any) -> tuple[type, bool]:

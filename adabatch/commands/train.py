@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from adabatch.commands.options import with_settings
+from adabatch.commands.values import number
+from adabatch.ranges import Range
 from adabatch.settings import Settings
 
 
@@ -18,7 +20,8 @@ def train(
         bool, typer.Option("--dry-run", help="Print settings, memory, communication and steps; train nothing.")
     ] = False,
     plan_ranks: Annotated[
-        int | None, typer.Option(help="As --dry-run, for this many ranks, up to thousands.")
+        int | None,
+        typer.Option(**number(int, Range(1, 65_536)), help="As --dry-run, for this many ranks, up to thousands."),
     ] = None,
 ) -> None:
     """Train a Llama with a batch size that may grow by the norm test.

@@ -8,6 +8,11 @@ from typing import Annotated
 import typer
 
 from adabatch.commands.options import command_line
+from adabatch.commands.values import FOLDER, number
+from adabatch.ranges import Range
+
+DECAY, ETA = number(float, Range(0, 1, below=True)), number(float, Range(0, 1e6))
+SEEDS, SEED = number(int, Range(1, 10**6)), number(int, Range(0, 2**63 - 1))
 
 
 def verify_bounds(
@@ -16,13 +21,18 @@ def verify_bounds(
     objective: Annotated[list[str] | None, typer.Option(help="Objective of the grid; may be repeated.")] = None,
     optimizer: Annotated[list[str] | None, typer.Option(help="Optimizer; may be repeated.")] = None,
     experiment: Annotated[list[str] | None, typer.Option(help="Run only this one; may be repeated.")] = None,
-    beta1: Annotated[float | None, typer.Option(help="Adam's beta1, in place of the grid's.")] = None,
-    beta2: Annotated[float | None, typer.Option(help="Adam's beta2, in place of the grid's.")] = None,
-    eta: Annotated[float | None, typer.Option(help="eta of the norm test, in place of the grid's.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Largest number of steps K on the grid.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per configuration.")] = None,
-    seed: Annotated[int, typer.Option(help="Base of all random numbers.")] = 0,
-    output: Annotated[Path, typer.Option(help="Folder for the report and its figures.")] = Path(
+    beta1: Annotated[float | None, typer.Option(**DECAY, help="Adam's beta1, in place of the grid's.")] = None,
+    beta2: Annotated[float | None, typer.Option(**DECAY, help="Adam's beta2, in place of the grid's.")] = None,
+    eta: Annotated[
+        float | None,
+        typer.Option(**ETA, help="eta of the norm test, in place of the grid's."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(**number(int, Range(16, 10**8)), help="Largest number of steps K on the grid.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(**SEEDS, help="Seeds per configuration.")] = None,
+    seed: Annotated[int, typer.Option(**SEED, help="Base of all random numbers.")] = 0,
+    output: Annotated[Path, typer.Option(**FOLDER, help="Folder for the report and its figures.")] = Path(
         "runs/verify-bounds"
     ),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report there.")] = False,

@@ -12,6 +12,7 @@ from adabatch.settings.section import Section
 __all__ = ["DataSettings"]
 
 SMALLEST_VOCABULARY = 257
+DEFAULT_CACHE = "~/.cache/adabatch"
 HELD_OUT = "0.05 holds one document in twenty out"
 PREDICTED = "each token is predicted from those before it"
 

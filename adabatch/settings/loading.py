@@ -25,7 +25,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from adabatch.settings.paths import absolute
+from adabatch.settings.paths import absolute, with_home
 from adabatch.settings.sections import SECTIONS, Settings
 
 __all__ = ["RENAMED", "field_docs", "load_settings", "merge", "options", "overlay", "preset_summaries"]
@@ -136,6 +136,8 @@ def overlay(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if path.is_char_device() or path.is_block_device():  # some have no end
+        raise ValueError(f"{path} is a device, not a settings file (--config)")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -172,8 +174,8 @@ def merge(settings: Settings, values: Mapping[str, Any], source: str, folder: Pa
                     f"{source}: [{section}] has no setting {name!r}: take one of {', '.join(sorted(hints))}"
                 )
         converted = {name: _convert(name, value, hints[name], source) for name, value in entries.items()}
-        if folder is not None:
-            converted = {name: absolute(name, value, folder) for name, value in converted.items()}
+        for name, value in converted.items():
+            converted[name] = with_home(name, value) if folder is None else absolute(name, value, folder)
         changed[section] = _replaced(getattr(settings, section), converted, source)
     return replace(settings, **changed)
 

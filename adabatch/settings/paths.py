@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PATHS", "absolute", "expand_user", "names_a_file"]
+__all__ = ["PATHS", "absolute", "expand_user", "names_a_file", "with_home"]
 
 _DATA = frozenset({"stdlib", "site-packages"})
 
@@ -21,7 +21,7 @@ PATHS: Mapping[str, frozenset[str]] = {
     "tokenizer": frozenset({"bytes", "bpe"}),
     "model": frozenset({"tiny", "demo", "llama-34m", "microllama-300m", "tinyllama-1.1b", "openllama-3b"}),
     "replay_run": frozenset({""}),
-    "cache": frozenset({""}),
+    "cache": frozenset(),
     "output": frozenset(),
     "resume": frozenset({"never", "auto"}),
 }
@@ -46,20 +46,29 @@ def names_a_file(name: str) -> bool:
 
 
 def expand_user(name: str) -> Path:
-    """The path of this name, with ``~`` as the home folder.
+    """The path of this name, with ``~`` as the home folder; what exists under the very name is left as it is.
 
     Raises:
         ValueError: there is no such user, or this one has no home folder.
 
-    >>> expand_user("corpus/a.txt")
-    PosixPath('corpus/a.txt')
+    >>> expand_user("corpus/~a.txt")
+    PosixPath('corpus/~a.txt')
     """
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        raise ValueError(
-            f"{name} begins at a home folder that is not known here; give a path without '~'"
-        ) from None
+    path = os.path.expanduser(name)
+    if path.startswith("~") and not os.path.lexists(path):
+        raise ValueError(f"{name} begins at a home folder that is not known here: give a path without '~'")
+    return Path(path)
+
+
+def with_home(name: str, value: Any) -> Any:
+    """A setting's value with ``~`` at the beginning of its paths replaced by a home folder.
+
+    >>> with_home("text_field", "~nobody/x")
+    '~nobody/x'
+    """
+    if isinstance(value, tuple):
+        return tuple(with_home(name, item) for item in value)
+    return str(expand_user(value)) if name in PATHS and isinstance(value, str) and value[:1] == "~" else value
 
 
 def absolute(name: str, value: Any, folder: Path) -> Any:
@@ -79,7 +88,7 @@ def absolute(name: str, value: Any, folder: Path) -> Any:
         return value
     if not isinstance(value, str):
         return tuple(absolute(name, item, folder) for item in value)
-    path = os.path.abspath(folder / os.path.expanduser(value))
+    path = os.path.abspath(folder / expand_user(value))
     may_be_on_hub = name in HUB and not names_a_file(value) and not os.path.exists(path)
     # A folder of this name in the working directory alone is not what the file means: the path is refused later.
     return value if value in PATHS[name] or (may_be_on_hub and not os.path.exists(value)) else path

@@ -152,7 +152,7 @@ def test_an_unknown_tokenizer(tmp_path, offline):
             {"streaming": True, "streaming_validation_tokens": 10},
             "streaming_validation_tokens is 10; at least one sequence",
         ),
-        ({"seed": -1}, "--seed must be from 0 to 9.22337e+18, but is -1"),
+        ({"seed": -1}, "--seed must be from 0 to 9.22337e[+]18, but is -1"),
     ],
 )
 def test_settings_outside_their_range(changes, message):
