@@ -114,8 +114,8 @@ def _fewest_groups(settings: Settings, records: Sequence[Record]) -> int:
             isinstance(record.get(name), int) and record[name] > 0 for name in ("batch_size", "micro_batch")
         ):
             raise ValueError(
-                f"the record of step {record.get('step')} names no batch_size and micro_batch: its metrics.jsonl is "
-                "damaged, or not the metrics of a run; take --config with the run's config.toml instead"
+                f"the record of step {record.get('step')} names no batch_size and micro_batch: its metrics.jsonl "
+                "is damaged, or not the metrics of a run; take --config with the run's config.toml instead"
             )
     first = {"batch_size": settings.schedule.initial_batch, "micro_batch": settings.schedule.micro_batch}
     return max(2, min(int(step["batch_size"]) // int(step["micro_batch"]) for step in records or [first]))

@@ -1,4 +1,4 @@
-"""A few of the starts of benchmarks/run_folders.py, and all of its layouts around an earlier run that is made up."""
+"""A few of the starts of benchmarks/run_folders.py, and all of its layouts around a made-up earlier run."""
 
 from __future__ import annotations
 
