@@ -123,14 +123,17 @@ def test_allowing_a_setting_leaves_the_contents_of_the_data_checked(folder, chan
     assert open_single(folder, resume="auto", allow=(allowed, "data"), **changes).resumed_from is not None
 
 
-def test_records_that_are_gone_are_refused_or_allowed(folder):
+def rewrite_progress(folder: Path, changes: dict) -> None:
+    """The checkpoint with another progress, intact as far as its checksums go; None removes a key."""
     (progress,) = (folder / "run" / "checkpoints").glob("*/progress.json")
-    known = json.loads(progress.read_text())
-    known["metrics"] = {"bytes": 99, "sha256": "0" * 64}
-    progress.write_text(json.dumps(known))
-    write_marker(
-        progress.parent, {f.name: checksum(f) for f in progress.parent.iterdir() if f.name != "complete.json"}
-    )
+    content = json.loads(progress.read_text()) | changes
+    progress.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    files = [file for file in progress.parent.iterdir() if file.name != "complete.json"]
+    write_marker(progress.parent, {file.name: checksum(file) for file in files})
+
+
+def test_records_that_are_gone_are_refused_or_allowed(folder):
+    rewrite_progress(folder, {"metrics": {"bytes": 99, "sha256": "0" * 64}})
     with pytest.raises(AgreedError, match="lacks the records of steps 1 to ") as refused:
         open_single(folder, resume="auto")
     assert "--allow records" in str(refused.value)
@@ -159,13 +162,7 @@ def test_records_that_are_gone_are_refused_or_allowed(folder):
     ids=str,
 )
 def test_progress_that_lacks_something_is_one_line(folder, damage):
-    """None: the key is absent."""
-    (progress,) = (folder / "run" / "checkpoints").glob("*/progress.json")
-    content = json.loads(progress.read_text()) | damage
-    progress.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
-    write_marker(
-        progress.parent, {f.name: checksum(f) for f in progress.parent.iterdir() if f.name != "complete.json"}
-    )
+    rewrite_progress(folder, damage)
     with pytest.raises(ValueError, match=r"progress\.json is damaged, or of another version") as refused:
         open_single(folder, resume="auto")
     assert "\n" not in str(refused.value)

@@ -18,25 +18,17 @@ from adabatch.settings import load_settings
 from adabatch.training.run_folder import known_launch, run_folder, run_folder_of_ranks
 from tests.support.spawning import run_ranks
 
-SMALL = [
-    "--model",
-    "tiny",
-    "--data",
-    "words.txt",
-    "--threads",
-    "1",
-    "--warmup-samples",
-    "4",
-    "--validation-interval",
-    "0",
-    "--sequence-length",
-    "32",
-    "--initial-batch",
-    "4",
-    "--max-batch",
-    "4",
-    "--no-figures",
-]
+OPTIONS = {
+    "model": "tiny",
+    "data": "words.txt",
+    "threads": 1,
+    "warmup-samples": 4,
+    "validation-interval": 0,
+    "sequence-length": 32,
+    "initial-batch": 4,
+    "max-batch": 4,
+}
+SMALL = [word for name, value in OPTIONS.items() for word in (f"--{name}", value)] + ["--no-figures"]
 
 
 @pytest.fixture(autouse=True)
