@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def interrupt(kind: str, megabytes: int, phase: str) -> str:
             start_new_session=True,
         )
         begun = {
-            "training": lambda: any("bpe_training" in line for line in _command_lines()),
+            "training": lambda: any("bpe_training" in line for line in _descendants().values()),
             "tokenizing": lambda: any(cache.glob("corpora/unfinished-*/*.tmp")),
         }[phase]
         while not begun():
@@ -106,11 +107,12 @@ def interrupt(kind: str, megabytes: int, phase: str) -> str:
                 return f"{kind:14}{phase}: it ended by itself"
             time.sleep(0.05)
         time.sleep(AFTER)
+        descendants = _descendants()
         os.killpg(process.pid, signal.SIGINT)
         start = time.monotonic()
         said, _ = process.communicate()
         seconds = time.monotonic() - start
-        left = sum(folder in line or "bpe_training" in line for line in _command_lines())
+        left = sum(Path(f"/proc/{number}").exists() for number in descendants)
         last = (said.strip().splitlines() or ["nothing"])[-1]
         traceback = "a traceback" if "Traceback" in said else "no traceback"
     return (
@@ -119,25 +121,22 @@ def interrupt(kind: str, megabytes: int, phase: str) -> str:
     )
 
 
-def _command_lines() -> Iterator[str]:
-    """Of the processes that descend from this one."""
+def _descendants() -> dict[int, str]:
+    """The command lines of the processes that descend from this one, by their numbers."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(fields[1])
-            except OSError:
-                continue
+            with suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found: dict[int, str] = {}
     for number in parents:
         above = number
         while above in parents and above != os.getpid():
             above = parents[above]
         if above == os.getpid() and number != above:
-            try:
-                yield (Path("/proc") / str(number) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
+            with suppress(OSError):
+                found[number] = Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
 
 
 def main() -> None:

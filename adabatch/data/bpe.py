@@ -83,7 +83,7 @@ def _train(settings: DataSettings, sources: Sequence[Source]) -> str:
         ValueError: the corpus has no text, or the process was ended (as for lack of memory).
     """
     asked = {"vocabulary_size": settings.vocabulary_size, "end": settings.end_of_document or END}
-    command = [sys.executable, "-P", "-m", bpe_training.__name__]
+    command = [sys.executable, "-P", "-m", bpe_training.__name__, str(os.getpid())]
     path = os.pathsep.join(filter(None, [str(Path(adabatch.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(

@@ -8,14 +8,12 @@ bytes. It writes the tokenizer's definition to standard output.
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from typing import BinaryIO
+
+from adabatch.distributed.signals import die_with_parent
 
 __all__ = ["byte_level_bpe", "train"]
 
@@ -82,14 +80,6 @@ def train(stream: BinaryIO) -> str:
     return byte_level_bpe(_read(stream), asked["vocabulary_size"], asked["end"])
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    die_with_parent(int(sys.argv[1]))
     sys.stdout.write(train(sys.stdin.buffer))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import time
@@ -97,3 +99,43 @@ def test_an_interrupt_keeps_what_was_done(tmp_path):
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{11 * (28 * 300_000 + 1):,} tokens for training")
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_a_tokenizer_is_trained(tmp_path):
+    """On text without spaces, in the library, which hears nothing itself."""
+    bases = random.Random(0).choices(b"ACGT", k=2**22)
+    (tmp_path / "dna.txt").write_bytes(bytes(bases))
+    arguments = ["prepare", "--data", f"{tmp_path}/dna.txt", "--cache", f"{tmp_path}/cache", "--tokenizer", "bpe"]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 120
+    while not (children := training_below(process.pid)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), error
+    assert error == "stopped by SIGINT; the same command continues the work\n"
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not list((tmp_path / "cache").rglob("*.json"))
+
+
+def training_below(parent: int) -> list[int]:
+    """The processes that train a tokenizer for this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            above = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if above == parent and b"bpe_training" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found

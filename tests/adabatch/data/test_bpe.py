@@ -1,8 +1,10 @@
 """The tokenizer trained on the corpus: deterministic, kept with the run, comparable by bits per byte."""
 
+import dataclasses
 import json
 import math
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from adabatch.data import bpe_training
 from adabatch.data.corpus import open_corpus
 from adabatch.data.preparation import prepare
 from adabatch.distributed.parallel import DistributedContext
@@ -178,3 +181,37 @@ def test_bits_per_byte(settings, tmp_path):
 
 def _all(samples):
     return samples._samples.reshape(-1)
+
+
+@pytest.mark.parametrize("text", ["ACGT", "0123456789abcdef", '{"a":1},'])
+def test_training_is_bounded_whatever_the_text(text, monkeypatch):
+    """No word is longer than what it is cut at, and no more different words are taken than the limit."""
+    monkeypatch.setattr(bpe_training, "WORD_BYTES", 20_000)
+    unbroken = "".join(random.Random(0).choices(text, k=200_000))
+    taken = list(bpe_training._enough(iter([unbroken])))
+    assert "".join(taken) == unbroken[: sum(map(len, taken))]
+    assert 10_000 <= sum(map(len, taken)) <= 150_000
+    tokens = json.loads(bpe_training.byte_level_bpe(iter([unbroken]), 400, "<end>"))["model"]["vocab"]
+    assert max(map(len, set(tokens) - {"<end>"})) <= bpe_training.LONGEST_WORD
+
+
+def test_all_of_a_text_with_few_words_is_taken(monkeypatch):
+    monkeypatch.setattr(bpe_training, "WORD_BYTES", 2000)
+    texts = ["the same few words again\n" * 5000] * 3
+    assert "".join(bpe_training._enough(iter(texts))) == "".join(texts)
+
+
+def test_cutting_words_changes_nothing_where_they_are_short():
+    """The negative control: by hand the most frequent pairs come first, and a long run is cut."""
+    tokens = json.loads(bpe_training.byte_level_bpe(iter(["ab ab ab " * 50]), 259, "<end>"))["model"]["merges"]
+    assert tokens == [["a", "b"], ["\u0120", "ab"]]
+    runs = json.loads(bpe_training.byte_level_bpe(iter(["a" * 1000]), 400, "<end>"))["model"]["vocab"]
+    assert max(map(len, set(runs) - {"<end>"})) == bpe_training.LONGEST_WORD
+
+
+def test_a_training_that_dies_is_one_line(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(
+        ValueError, match=r"training the tokenizer ended early \(exit code 1\); lower vocabulary_size"
+    ):
+        prepare(dataclasses.replace(settings, cache=str(tmp_path)))
