@@ -65,7 +65,7 @@ TRAIN = [*TINY, *words("--samples 8 --schedule constant --no-figures --output ou
 EXPERIMENT = [*TINY, *words("--samples 64 --report-only --seeds 1 --output out/experiment")]
 
 RIGHT: dict[str, list[list[str]]] = {
-    "train": [[*TRAIN, "--dry-run"], [*TRAIN, "--dry-run"], TRAIN, [*TRAIN, "--plan-ranks", "2"]],
+    "train": [[*TRAIN, "--dry-run"], TRAIN, [*TRAIN, "--plan-ranks", "2"]],
     "compare": [EXPERIMENT],
     "ablate": [EXPERIMENT],
     "plot": [["run", "--output", "figures"], ["run/metrics.jsonl"]],
@@ -147,8 +147,7 @@ PATHS = words(
     "a-file/below locked locked/below unwritable unwritable/below missing missing/below empty-folder "
     "[red]x[/blue].txt $x$.txt ~nouser/x ~/x /proc/x /proc/self/mem /dev/null /dev/full /dev/zero/x / . .. run "
     "run/metrics.jsonl run/checkpoints damaged-0 damaged-1 damaged-2 damaged-3 damaged-4 good.toml wrong.toml "
-    "binary.toml "
-    "unreadable.toml config.json bad-config.json list-config.json zero-config.json dynamic-config.json "
+    "binary.toml unreadable.toml config.json bad-config.json list-config.json zero-config.json dynamic-config.json "
     "tokenizer.json one-unreadable exported out"
 )
 PATHS += ["n" * 300, "a/" * 3000, "x\udcff", "", "\u200b", "good.txt/", "sub folder/é.txt"]
@@ -231,7 +230,7 @@ def _wrong(ended: Ended) -> str:
     allowed = {0, 2} | ({1} if ended.line.command in VERDICTS else set())
     if ended.code not in allowed:
         return f"exit code {ended.code}"
-    lines = [line for line in ended.err.splitlines() if line.strip()]
+    lines = [line for line in ended.err.splitlines() if line.strip() and not line.startswith("warning: ")]
     if ended.code == 2 and ended.line.words and (len(lines) != 1 or not lines[0].startswith("Error: ")):
         return "not one line"
     return ""
@@ -247,7 +246,8 @@ def options_of(command: str) -> dict[str, Any]:
         if type(info).__name__ != "OptionInfo":
             continue
         kinds = [part for part in (kind, *typing.get_args(kind)) if part in (bool, int, float, Path)]
-        for names in info.param_decls or (f"--{parameter.name.replace('_', '-')}",):
+        own = [text for text in (info.default, *(info.param_decls or ())) if str(text).startswith("--")]
+        for names in own or [f"--{parameter.name.replace('_', '-')}"]:
             found.update(dict.fromkeys(names.split("/"), kinds[0] if kinds else str))
     return found
 

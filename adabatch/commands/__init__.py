@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
 from adabatch.commands.refusals import one_line, refusal_of
@@ -33,6 +34,7 @@ def main() -> None:
     try:
         with listening(_end):  # also while typer and a command's packages are imported
             prepare_streams()
+            warnings.formatwarning = _in_one_line
             _check_words()
             refuse_foreign_modules()
             from adabatch.commands.application import app
@@ -57,6 +59,14 @@ def _end(number: int) -> None:
 
 def _command() -> str:
     return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+
+
+def _in_one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """How a warning is printed: without the place in the code, which is not the user's."""
+    del category, filename, lineno, line
+    return f"warning: {one_line(str(message))}\n"
 
 
 def _check_words() -> None:

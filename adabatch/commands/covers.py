@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from theory.coverage import Configuration
 
 
+SIZES = ("batch_size", "micro_batch")
+"""What is read of every record."""
+
+
 def covers(
     run: Annotated[
         Path | None, typer.Argument(**PATH, help="Folder of a run: its settings, and what its records tell.")
@@ -110,12 +114,10 @@ def _passes(record: Record) -> bool:
 def _fewest_groups(settings: Settings, records: Sequence[Record]) -> int:
     """Micro-batches of the step with the fewest, at least 2: with fewer nothing is estimated."""
     for record in records:
-        if not all(
-            isinstance(record.get(name), int) and record[name] > 0 for name in ("batch_size", "micro_batch")
-        ):
+        if not all(isinstance(record.get(name), int) and record[name] > 0 for name in SIZES):
             raise ValueError(
-                f"the record of step {record.get('step')} names no batch_size and micro_batch: its metrics.jsonl "
-                "is damaged, or not the metrics of a run; take --config with the run's config.toml instead"
+                f"the record of step {record.get('step')} lacks {' or '.join(SIZES)}: metrics.jsonl is damaged "
+                "or not the metrics of a run; take --config with the run's config.toml instead"
             )
     first = {"batch_size": settings.schedule.initial_batch, "micro_batch": settings.schedule.micro_batch}
     return max(2, min(int(step["batch_size"]) // int(step["micro_batch"]) for step in records or [first]))

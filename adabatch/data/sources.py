@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -73,12 +75,22 @@ def _files(name: str, config: str | None, warn: bool) -> list[NamedFile] | None:
         raise ValueError(
             f"{path} is neither a file nor a folder; name a file with text, or a folder of such files"
         )
-    if names_a_file(name):
+    if names_a_file(name) or "/" not in name or path.parent.is_dir():  # the Hub names datasets owner/name
         raise ValueError(
-            f"there is no file or folder {path} (in {Path.cwd()}); data is 'stdlib', 'site-packages', a text, "
-            "JSON-lines or Parquet file, a folder of such files, or the name of a Hugging Face dataset"
+            f"there is no file or folder {path} (in {Path.cwd()}{_nearest(path)}); data is 'stdlib', "
+            "'site-packages', a text, JSON-lines or Parquet file, a folder of such files, or a Hugging Face dataset as owner/name"
         )
     return None
+
+
+def _nearest(path: Path) -> str:
+    """A name that may have been meant."""
+    try:
+        there = [str(path.parent / name) for name in os.listdir(path.parent)]
+    except OSError:
+        there = []
+    near = difflib.get_close_matches(str(path), [*COLLECTIONS, *there], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _warn_of(left_out: Sequence[str], folder: str) -> None:

@@ -19,6 +19,7 @@ from adabatch.checkpoints.errors import AgreedError, CheckpointError
 from adabatch.checkpoints.folders import find_checkpoint
 from adabatch.checkpoints.random_states import seed_generators
 from adabatch.data.preparation import save_tokenizer
+from adabatch.distributed.environment import world_size_of_launcher
 from adabatch.distributed.launcher import is_managed, launch_ranks, restarts
 from adabatch.distributed.parallel import DistributedContext, lost_peer, process_group
 from adabatch.distributed.signals import StopRequest, die_with_parent, listening
@@ -62,8 +63,9 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
         if "RANK" in os.environ:
             if is_managed():  # else ranks would be left where torchrun itself is killed
                 die_with_parent(os.getppid())
+            world_size = world_size_of_launcher()
             settings = _as_restarted(settings)
-            schedule = check_settings(settings, int(os.environ["WORLD_SIZE"]), resumed=resumes(settings))
+            schedule = check_settings(settings, world_size, resumed=resumes(settings))
             return _rank(settings, Start(schedule), deadline, run_folder_of_ranks)
         start = check_start(settings, corpus, resumed=resumes(settings))
         with run_folder(settings):
