@@ -62,8 +62,13 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 def settings_for(mode: str, folder: Path, output: str) -> Settings:
+    """The settings of a run of this mode."""
+    return load_settings(overrides=overrides(folder, output) | MODES[mode])
+
+
+def overrides(folder: Path, output: str) -> dict[str, Any]:
     """A run of some forty steps on a model of a few thousand parameters."""
-    overrides = {
+    return {
         "model": str(folder / "model.json"),
         "data": str(folder / "text.txt"),
         "cache": str(folder / "cache"),
@@ -84,7 +89,6 @@ def settings_for(mode: str, folder: Path, output: str) -> Settings:
         "resume": "auto",
         "output": str(folder / output),
     }
-    return load_settings(overrides=overrides | MODES[mode])
 
 
 def write_inputs(folder: Path) -> None:
@@ -97,12 +101,16 @@ def write_inputs(folder: Path) -> None:
 # ---------------------------------------------------------------------------------------------- ranks
 
 
-def start_ranks(settings: Settings, log: Path, sabotage: dict[int, Callable[[], None]]) -> list[int]:
-    """Fork the ranks; their process ids. A rank's sabotage is called in it before it begins."""
+def free_port() -> str:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    ranks = settings.parallel.ranks
+        return str(free.getsockname()[1])
+
+
+def start_ranks(settings: Settings, log: Path, sabotage: dict[int, Callable[[], None]]) -> list[int]:
+    """Fork the ranks; their process ids. A rank's sabotage is called in it before it begins."""
+    port, ranks = free_port(), settings.parallel.ranks
     sys.stdout.flush()
     sys.stderr.flush()
     processes = []
