@@ -56,9 +56,11 @@ docs: install
 
 check: lint test test-slow
 
-# The long version of the fault tests: kills, and stop signals.
+# The long version of the fault tests: kills, stop signals, pauses; an hour on two busy cores.
 faults: install
 	$(BIN)/python benchmarks/faults.py
+	$(BIN)/python benchmarks/stops.py
+	$(BIN)/python benchmarks/paused_ranks.py
 
 # Every property test with 25 times its examples: half an hour on two cores.
 properties: install

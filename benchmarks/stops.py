@@ -3,11 +3,12 @@
     python benchmarks/stops.py [--signals 200] [--seed 0] [--folder FOLDER] [--output FILE]
 
 INT, TERM, HUP, USR1 and KILL reach runs of one and of two ranks at random moments, while they start, train or
-save: the process that was started, one rank, or all processes. After the first four, every finished step must be in
-a checkpoint; after KILL, at most a checkpoint interval may be lost. Every run is then resumed to its end, and its
-records and its last checkpoint must be those of a run that nothing happened to, bit for bit. In every fifth run the
-command is started as a user does; in the others it is forked from this process, which has loaded everything, and
-two ranks are its own. With ``--folder``, a benchmark that was ended is continued. CI takes a few signals of this.
+save: the process that was started, one rank, or all processes. After the first four, every finished step must be
+in a checkpoint; after KILL, at most a checkpoint interval may be lost. Every run is then resumed to its end, and
+its records and its last checkpoint must be those of a run that nothing happened to, bit for bit. In every fifth
+run the command is started as a user does; in the others it is forked from this process, which has loaded
+everything, and two ranks are its own. With ``--folder``, a benchmark that was ended is continued. CI takes a few
+signals of this.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Started:
     def send(self, number: int, target: str, chance: random.Random) -> None:
         """Send a signal to the process that was started, to one rank, or to all."""
         if self._command is not None and target == "one rank" and self.ranks > 1:
-            ranks = [child.pid for child in _children(self._command.pid) if "spawn_main" in _line(child)]
+            ranks = ranks_of(self._command.pid)
             victims = [chance.choice(ranks)] if len(ranks) == 2 else self.processes
         elif self._command is not None and target == "all":
             return os.killpg(self._command.pid, number)
@@ -162,18 +163,13 @@ def _session(process: psutil.Process) -> int:
         return -1
 
 
-def _children(process: int) -> list[psutil.Process]:
+def ranks_of(launcher: int) -> list[int]:
+    """The processes of the ranks that a command has started, if it is there."""
     try:
-        return psutil.Process(process).children(recursive=True)
+        children = psutil.Process(launcher).children()
+        return [child.pid for child in children if "spawn_main" in " ".join(child.cmdline())]
     except psutil.Error:
         return []
-
-
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def _fork(settings: Settings, log: Path, environment: dict[str, Any]) -> int:
@@ -286,20 +282,21 @@ def _wait_for(
 ) -> None:
     """Return at a random moment of this kind, or when the run ends."""
     if moment == "start":
-        _until(lambda: not started.running(), chance.uniform(0, start_seconds))
+        wait_until(lambda: not started.running(), chance.uniform(0, start_seconds))
         return
     before = faults.samples_done(settings)
     # Records of a run that was killed are cut when it resumes: the count may fall first.
-    _until(lambda: not started.running() or faults.samples_done(settings) > before, PATIENCE)
+    wait_until(lambda: not started.running() or faults.samples_done(settings) > before, PATIENCE)
     if moment == "training":
-        _until(lambda: not started.running(), chance.uniform(0, 0.4))
+        wait_until(lambda: not started.running(), chance.uniform(0, 0.4))
     else:
         checkpoints = Path(settings.run.output) / "checkpoints"
-        _until(lambda: not started.running() or any(checkpoints.glob("step-*.tmp")), PATIENCE, pause=0.0005)
+        wait_until(lambda: not started.running() or any(checkpoints.glob("step-*.tmp")), PATIENCE, pause=0.0005)
         time.sleep(chance.uniform(0, 0.02))
 
 
-def _until(condition: Callable[[], bool], seconds: float, pause: float = 0.002) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.002) -> None:
+    """Wait for the condition, but no longer than this."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(pause)
@@ -358,7 +355,7 @@ def _run_to_end(settings: Settings, log: Path) -> float:
     """Run without a signal; the seconds to its first step."""
     shutil.rmtree(settings.run.output, ignore_errors=True)
     began, started = time.monotonic(), Started(settings, log, real=False)
-    _until(lambda: not started.running() or faults.samples_done(settings) > 0, PATIENCE)
+    wait_until(lambda: not started.running() or faults.samples_done(settings) > 0, PATIENCE)
     seconds = time.monotonic() - began
     codes = started.wait()
     if set(codes) != {0}:

@@ -1,4 +1,4 @@
-"""A few of the kills of benchmarks/faults.py, and whether it would notice a difference."""
+"""A few of the kills, signals and pauses of the benchmarks, and whether they would notice a difference."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ def test_runs_that_were_killed_end_as_if_they_had_not_been(tmp_path):
     assert "killed in a save" in log
     rows = [line for line in done.stdout.splitlines() if any(mode in line for mode in modes)]
     assert sum(int(row.split("│")[3]) for row in rows) == 4
+
+
+@pytest.mark.distributed
+@pytest.mark.slow
+def test_runs_that_signals_ended_lose_nothing_and_end_as_if_they_had_not_been():
+    command = [sys.executable, str(ROOT / "benchmarks" / "stops.py"), "--signals", "6", "--real-every", "0"]
+    done = subprocess.run([*command, "--seed", "3"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [[cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines() if "│ SIG" in line]
+    assert sum(int(row[2]) + int(row[3]) for row in rows) >= 6
+    assert all(int(row[8]) == 0 for row in rows if row[1] != "SIGKILL")
+
+
+@pytest.mark.distributed
+@pytest.mark.slow
+def test_ranks_that_were_stopped_for_longer_than_the_timeout_end_as_if_they_had_not_been():
+    command = [sys.executable, str(ROOT / "benchmarks" / "paused_ranks.py"), "--pauses", "2", "--timeout", "6"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [[cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines() if "│" in line]
+    assert [(row[1], row[2]) for row in rows] == [("one rank", "1"), ("all processes", "1")]
 
 
 @pytest.fixture
