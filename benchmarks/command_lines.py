@@ -147,8 +147,8 @@ PATHS = words(
     "a-file/below locked locked/below unwritable unwritable/below missing missing/below empty-folder "
     "[red]x[/blue].txt $x$.txt ~nouser/x ~/x /proc/x /proc/self/mem /dev/null /dev/full /dev/zero/x / . .. run "
     "run/metrics.jsonl run/checkpoints damaged-0 damaged-1 damaged-2 damaged-3 damaged-4 good.toml wrong.toml "
-    "binary.toml unreadable.toml config.json bad-config.json list-config.json zero-config.json dynamic-config.json "
-    "tokenizer.json one-unreadable exported out"
+    "binary.toml unreadable.toml config.json bad-config.json list-config.json zero-config.json "
+    "dynamic-config.json tokenizer.json one-unreadable exported out"
 )
 PATHS += ["n" * 300, "a/" * 3000, "x\udcff", "", "\u200b", "good.txt/", "sub folder/é.txt"]
 

@@ -78,7 +78,8 @@ def _files(name: str, config: str | None, warn: bool) -> list[NamedFile] | None:
     if names_a_file(name) or "/" not in name or path.parent.is_dir():  # the Hub names datasets owner/name
         raise ValueError(
             f"there is no file or folder {path} (in {Path.cwd()}{_nearest(path)}); data is 'stdlib', "
-            "'site-packages', a text, JSON-lines or Parquet file, a folder of such files, or a Hugging Face dataset as owner/name"
+            "'site-packages', a text, JSON-lines or Parquet file, a folder of such files, or a Hugging Face "
+            "dataset as owner/name"
         )
     return None
 
