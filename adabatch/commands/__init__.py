@@ -12,8 +12,8 @@ import warnings
 
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
 from adabatch.commands.refusals import one_line, refusal_of
-from adabatch.distributed.signals import end_at_once, listening, quiet_end, while_a_rank_starts
-from adabatch.exit_codes import USER_ERROR
+from adabatch.distributed.signals import STOP_SIGNALS, end_at_once, listening, quiet_end, while_a_rank_starts
+from adabatch.exit_codes import USER_ERROR, signal_of_code
 from adabatch.terminal import prepare_streams
 
 __all__ = ["main"]
@@ -41,6 +41,9 @@ def main() -> None:
 
             code = app(prog_name="adabatch", standalone_mode=False)
         raise SystemExit(code)  # None after a command that has returned
+    except SystemExit as ended:
+        _leave_if_stopped(ended.code)
+        raise
     except Exception as error:
         message = _message(error)
         if message is None or "ADABATCH_TRACEBACK" in os.environ:
@@ -55,6 +58,14 @@ def _end(number: int) -> None:
     if os.environ.get("RANK", "0") != "0":
         quiet_end(number)
     end_at_once(number, "; the same command continues the work" if _command() in CONTINUED else "")
+
+
+def _leave_if_stopped(code: object) -> None:
+    """After a stop signal, without the seconds in which libraries tidy up a process that ends."""
+    if isinstance(code, int) and signal_of_code(code) in STOP_SIGNALS:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _command() -> str:

@@ -12,7 +12,7 @@ from multiprocessing import forkserver, get_context
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import Signals
+from signal import SIGKILL, Signals
 
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
@@ -27,7 +27,7 @@ __all__ = ["execute", "log"]
 ADVICE = "; the same command continues the work"
 POLLING_SECONDS = 0.2
 
-PATIENCE = 4.0
+PATIENCE = 3.5
 """Seconds that stopped runs have to finish their step and save a checkpoint."""
 
 
@@ -137,6 +137,15 @@ def _stop_request() -> Iterator[StopRequest]:
             yield request
         finally:
             over.set()
+            if request.number:
+                _end_server()
+
+
+def _end_server() -> None:
+    """End the server now that its runs have ended: by itself it takes seconds, as it has loaded torch."""
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if pid is not None:
+        os.kill(pid, SIGKILL)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -50,3 +52,14 @@ class Command:
         assert message in ended.err
         assert ended.err.startswith("Error: ")
         assert ended.err.count("\n") == 1, ended.err
+
+
+def still_running(group: int) -> bool:
+    """Whether a process of the group is left a moment later."""
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True

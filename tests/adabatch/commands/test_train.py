@@ -16,7 +16,7 @@ import pytest
 
 from adabatch.exit_codes import DIVERGED
 from adabatch.reporting.metrics import read_metrics
-from tests.support.command import COMMAND
+from tests.support.command import COMMAND, still_running
 
 SMALL = (
     "--samples 64 --initial-batch 8 --micro-batch 2 --warmup-samples 16 "
@@ -202,14 +202,3 @@ def wait_for(condition, process, seconds=120):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.1)
-
-
-def still_running(group: int) -> bool:
-    """Whether a process of the group is left a moment later."""
-    for _ in range(50):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return False
-        time.sleep(0.1)
-    return True

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import time
+from functools import partial
+
 import pytest
 
 from adabatch.experiments.request import Request
 from adabatch.experiments.runner import execute
 from adabatch.locks import exclusive
 from adabatch.settings import Settings
+from tests.support.command import COMMAND, still_running
 
 
 def test_one_process_trains_in_a_folder(tmp_path):
@@ -21,3 +28,29 @@ def test_no_runs_and_too_few_processes():
     execute([])
     with pytest.raises(ValueError, match="--processes must be 0"):
         execute([], processes=-1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_saves_the_runs_and_leaves_no_process(tmp_path, number):
+    """A terminal's Ctrl-C reaches the runs too; of SIGTERM they learn from the comparison."""
+    process = subprocess.Popen(
+        [*COMMAND, "compare", "--quick", "--samples", "100000", "--output", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
+    deadline = time.monotonic() + 200
+    while not any(path.read_text() for path in tmp_path.glob("runs/*/*/*/metrics.jsonl")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number
+    assert error.endswith(f"stopped by {signal.Signals(number).name}; the same command continues the work\n")
+    assert "Traceback" not in error
+    assert list(tmp_path.glob("runs/*/*/*/checkpoints/*/complete.json"))
+    assert not still_running(process.pid)
