@@ -71,7 +71,7 @@ def pause(kind: str, settings: Settings, log: Path, timeout: float, chance: rand
 
 
 def pauses(count: int, timeout: float, seed: int, folder: Path) -> list[Pause]:
-    """So many runs, each with a pause."""
+    """This many runs, each with a pause."""
     log, chance, done = folder / "log.txt", random.Random(seed), []
     reference = stops.settings_for(2, folder, "reference")
     if code := start(reference, log, timeout).wait():

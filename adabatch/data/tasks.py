@@ -180,7 +180,9 @@ def _in_processes(work: Work, tasks: Sequence[Task], processes: int) -> Iterator
     """The counts of the tasks as they are done."""
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _start_worker, (work,)) as executor:
+    with hold_back_in_children():  # also here: it starts the process that looks after its semaphores
+        executor = ProcessPoolExecutor(processes, context, _start_worker, (work,))
+    with executor:
         try:
             with hold_back_in_children():
                 futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]

@@ -74,7 +74,7 @@ def launch_ranks(
     request = StopRequest(is_managed())
     with listening(request.note):
         for attempt in count():
-            code = _Ranks(work, arguments, ranks, attempt).wait(request, patience)
+            code = _Processes(work, arguments, ranks, attempt).wait(request, patience)
             if code in (0, *FINAL) or _stopped(code) or request.number or attempt == max_restarts:
                 return code
     raise AssertionError("the loop has no end of its own")
@@ -84,7 +84,7 @@ def _stopped(code: int) -> bool:
     return signal_of_code(code) in STOP_SIGNALS
 
 
-class _Ranks:
+class _Processes:
     """The processes of one start."""
 
     def __init__(self, work: Callable[..., int], arguments: tuple[Any, ...], ranks: int, attempt: int) -> None:

@@ -1,4 +1,4 @@
-"""A file of lines that grows while a run trains, and outlives a full disk and whoever moves or deletes it."""
+"""A file of lines that grows while a run trains, and survives a full disk, and being moved or deleted."""
 
 from __future__ import annotations
 
