@@ -43,7 +43,9 @@ def problem_with_records(path: Path, step: int, known: Mapping[str, Any], elsewh
     beginning, lines = content[:size], list(record_lines(content))
     records = [record for _, record in lines if record is not None and record["step"] <= step]
     if size and hashlib.sha256(beginning).hexdigest() == known.get("sha256"):
-        if len(records) > sum(record is not None for _, record in record_lines(beginning)):
+        added = len(records) - sum(record is not None for _, record in record_lines(beginning))
+        steps = [record["step"] for record in records]
+        if added and any(after != before + 1 for before, after in pairwise(steps)):
             return f"holds records of steps up to {step} once more behind those of the checkpoint"
         return None
     if not records and (elsewhere or not size):

@@ -85,6 +85,17 @@ def test_records_that_were_gone_when_the_checkpoint_was_saved(metrics):
     assert problem_with_records(metrics, STEP, nothing) == "lacks the records of steps 4 to 5"
 
 
+def test_records_that_reached_the_disk_after_the_checkpoint(metrics):
+    """The disk was full while the checkpoint was saved; the lines were kept and written later."""
+    metrics.write_text("".join(lines(1, 3)) + '{"step": 4, ')
+    known = describe_records(metrics)
+    with metrics.open("a") as file:
+        file.write('"samples": 16, "loss": 0.1}\n' + "".join(lines(5, 6)))
+    assert problem_with_records(metrics, STEP, known) is None
+    cut_records(metrics, STEP)
+    assert metrics.read_text() == "".join(lines(1, STEP))
+
+
 def test_a_run_that_begins_at_the_checkpoint_of_another(metrics):
     known = describe_records(metrics)
     for own in ([], lines(6, 9)):
