@@ -47,6 +47,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 MOMENTS = ("start", "training", "training", "saving")
 SIGNALS_A_RUN = 5
 REAL_EVERY = 5
+SAMPLES = 3 * faults.BUDGET
+"""Of a run, so that most of its signals find it at work."""
 REAL_START = 8.0
 """Seconds that a command takes to its first step, roughly: it imports torch."""
 PATIENCE = 240.0
@@ -138,7 +140,7 @@ class Started:
                 stop = signal.SIGKILL if -signal.SIGKILL in self._codes.values() else number or signal.SIGTERM
                 for process in left:
                     os.kill(process, stop)
-            time.sleep(0.002)
+            time.sleep(0.005)
         return list(self._look().values())
 
     def _kill(self) -> None:
@@ -209,7 +211,7 @@ def words(settings: Settings) -> list[str]:
 def settings_for(ranks: int, folder: Path, output: str) -> Settings:
     """As in benchmarks/faults.py, of one rank or two; the file that the command reads is written too."""
     mode = {"parallel": "fsdp", "ranks": 2} if ranks == 2 else {"parallel": "single"}
-    overrides = faults.overrides(folder, output) | mode | {"figures": False}
+    overrides = faults.overrides(folder, output) | mode | {"figures": False, "samples": SAMPLES}
     (folder / f"{output}.toml").write_text(_toml(overrides))
     return load_settings(overrides=overrides)
 
@@ -254,7 +256,7 @@ def end_once(
     if not set(codes) <= allowed:
         ending.faults.append(f"{number.name} in {moment}: exit codes {codes}")
     after, saved_after = faults.metrics(settings), faults.samples_saved(settings)
-    ending.lost = faults.samples_done(settings) - saved_after
+    ending.lost = samples_done(settings) - saved_after
     if number == signal.SIGKILL:
         if after != records and ending.lost > LARGEST_LOSS:
             ending.faults.append(f"KILL in {moment}: {ending.lost} samples lost")
@@ -284,22 +286,34 @@ def _wait_for(
     if moment == "start":
         wait_until(lambda: not started.running(), chance.uniform(0, start_seconds))
         return
-    before = faults.samples_done(settings)
+    before = samples_done(settings)
     # Records of a run that was killed are cut when it resumes: the count may fall first.
-    wait_until(lambda: not started.running() or faults.samples_done(settings) > before, PATIENCE)
+    wait_until(lambda: not started.running() or samples_done(settings) > before, PATIENCE)
     if moment == "training":
         wait_until(lambda: not started.running(), chance.uniform(0, 0.4))
     else:
         checkpoints = Path(settings.run.output) / "checkpoints"
-        wait_until(lambda: not started.running() or any(checkpoints.glob("step-*.tmp")), PATIENCE, pause=0.0005)
+        wait_until(lambda: not started.running() or any(checkpoints.glob("step-*.tmp")), PATIENCE, pause=0.002)
         time.sleep(chance.uniform(0, 0.02))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.002) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.01) -> None:
     """Wait for the condition, but no longer than this."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(pause)
+
+
+def samples_done(settings: Settings) -> int:
+    """Samples of the last whole record; only the end of the file is read."""
+    path = Path(settings.run.output) / "metrics.jsonl"
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return 0
+    return int(json.loads(lines[-2])["samples"]) if len(lines) > 1 else 0
 
 
 @dataclass
@@ -355,7 +369,7 @@ def _run_to_end(settings: Settings, log: Path) -> float:
     """Run without a signal; the seconds to its first step."""
     shutil.rmtree(settings.run.output, ignore_errors=True)
     began, started = time.monotonic(), Started(settings, log, real=False)
-    wait_until(lambda: not started.running() or faults.samples_done(settings) > 0, PATIENCE)
+    wait_until(lambda: not started.running() or samples_done(settings) > 0, PATIENCE)
     seconds = time.monotonic() - began
     codes = started.wait()
     if set(codes) != {0}:
@@ -376,7 +390,7 @@ def table(chains: Sequence[Chain], seed: int) -> Table:
     title = (
         f"python benchmarks/stops.py --seed {seed}: {len(endings)} signals, {real} of them to commands started as "
         f"by a user; torch {torch.__version__}; a checkpoint every {faults.CHECKPOINT_INTERVAL} of "
-        f"{faults.BUDGET} samples; {len(chains)} runs resumed to their end, {wrong} of them "
+        f"{SAMPLES} samples; {len(chains)} runs resumed to their end, {wrong} of them "
         "other than an undisturbed one"
     )
     made = Table(title=title)

@@ -1,1 +1,1 @@
-"""Several ranks: rendezvous, parallelism, communication, watchdog, signals."""
+"""Several ranks: rendezvous, launcher, parallelism, communication, watchdog, signals."""

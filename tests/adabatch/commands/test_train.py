@@ -126,12 +126,11 @@ def test_two_ranks_from_one_command_and_ctrl_c(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("seconds", [0.0, 1.0])
-def test_ctrl_c_while_the_ranks_start(tmp_path, seconds):
-    """So long after the first rank's process is there, in the middle of its imports: no traceback from any."""
+def test_ctrl_c_while_the_ranks_start(tmp_path):
+    """In the middle of their imports: no traceback from any."""
     process = train_two_ranks("ddp", tmp_path / "run")
     wait_for(lambda: started_ranks(process), process)
-    time.sleep(seconds)
+    time.sleep(1.0)
     os.killpg(process.pid, signal.SIGINT)
     assert ended(process, 130).startswith("SIGINT: ending")
     assert not (tmp_path / "run" / "checkpoints").exists()
@@ -139,38 +138,20 @@ def test_ctrl_c_while_the_ranks_start(tmp_path, seconds):
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("seconds", [0.0, 1.0, None], ids=["at once", "importing", "training"])
-def test_ranks_end_with_a_launcher_that_is_killed(tmp_path, seconds):
-    process, metrics = train_two_ranks("ddp", tmp_path / "run"), tmp_path / "run" / "metrics.jsonl"
+def test_ranks_that_import_end_with_a_launcher_that_is_killed(tmp_path):
+    process = train_two_ranks("ddp", tmp_path / "run")
     wait_for(lambda: len(started_ranks(process)) == 2, process)
-    if seconds is None:
-        wait_for(lambda: metrics.exists() and metrics.read_text(), process)
-    else:
-        time.sleep(seconds)
     ranks = started_ranks(process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert len(ranks) == 2
-    assert psutil.wait_procs(ranks, timeout=5)[1] == []
+    assert psutil.wait_procs(ranks, timeout=10)[1] == []
 
 
-@pytest.mark.slow
-@pytest.mark.distributed
-def test_nohup_protects_all_ranks(tmp_path):
-    """A hangup of the terminal reaches every process; the run, which SIGTERM then ends, takes further steps."""
-    process, metrics = train_two_ranks("ddp", tmp_path / "run", "nohup"), tmp_path / "run" / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and metrics.read_text(), process)
-    os.killpg(process.pid, signal.SIGHUP)
-    steps = metrics.read_text().count("\n") + 5
-    wait_for(lambda: metrics.read_text().count("\n") > steps, process)
-    process.terminate()
-    assert "stopped by SIGTERM after step" in ended(process, 143)
-
-
-def train_two_ranks(parallel: str, output: Path, *before: str) -> subprocess.Popen[str]:
+def train_two_ranks(parallel: str, output: Path) -> subprocess.Popen[str]:
     """A run that does not end by itself."""
     arguments = ["train", *SMALL.split(), "--samples", "1000000", "--parallel", parallel, "--ranks", "2"]
-    command = [*before, *COMMAND, *arguments, "--output", str(output)]
+    command = [*COMMAND, *arguments, "--output", str(output)]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
     return subprocess.Popen(
         command,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from adabatch.distributed.launcher import launch_ranks, restarts
-from adabatch.distributed.signals import StopRequest, listening
+from adabatch.distributed.signals import STOP_SIGNALS, StopRequest, listening
 from adabatch.exit_codes import DIVERGED, HUNG, TIME_LIMIT
 
 pytestmark = pytest.mark.distributed
@@ -88,3 +91,41 @@ def test_a_stop_signal_reaches_all_ranks(tmp_path, to):
     thread.join()
     assert code == 128 + signal.SIGUSR1
     assert {path.name for path in tmp_path.glob("* saved")} == {"0 saved", "1 saved"}
+
+
+def leave_what_is_ignored(folder: str) -> int:
+    ignored = [number.name for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    Path(folder, f"{rank()} ignores {', '.join(ignored)}").touch()
+    return 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_signals_that_are_ignored_are_ignored_by_all_ranks(tmp_path, number):
+    """SIGHUP under nohup, SIGINT in the background of a shell script."""
+    former = {other: signal.signal(other, signal.SIG_DFL) for other in STOP_SIGNALS}
+    signal.signal(number, signal.SIG_IGN)
+    try:
+        assert launch_ranks(leave_what_is_ignored, (str(tmp_path),), 2, 0, PATIENCE) == 0
+    finally:
+        for other, handler in former.items():
+            signal.signal(other, handler)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{r} ignores {number.name}" for r in range(2)}
+
+
+def stay(folder: str) -> int:
+    Path(folder, f"{rank()}, process {os.getpid()}").touch()
+    time.sleep(FOREVER)
+    return 0
+
+
+def test_ranks_end_with_their_launcher(tmp_path):
+    start = f"launch_ranks(stay, ({str(tmp_path)!r},), 2, 0, 1.0)"
+    code = f"from tests.adabatch.distributed.test_launcher import launch_ranks, stay; {start}"
+    launcher = subprocess.Popen([sys.executable, "-c", code])
+    while len(list(tmp_path.iterdir())) < 2:
+        assert launcher.poll() is None
+        time.sleep(0.01)
+    ranks = [psutil.Process(int(path.name.split()[-1])) for path in tmp_path.iterdir()]
+    launcher.kill()
+    assert launcher.wait() == -signal.SIGKILL
+    assert psutil.wait_procs(ranks, timeout=30)[1] == []
