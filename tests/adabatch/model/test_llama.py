@@ -41,6 +41,19 @@ def test_a_configuration_file_or_its_folder(tmp_path):
         assert (config.vocab_size, config.hidden_size, config.use_cache) == (300, 128, False)
 
 
+@pytest.mark.parametrize("pad", [None, 0, 7])
+def test_a_padding_token_is_trained_like_others(tmp_path, pad):
+    """Of a released configuration; without one the model is the same, to the bit."""
+    values = {**model_config("tiny", 64).to_dict(), "pad_token_id": pad}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    model, plain = build_model(model_config(str(tmp_path)), 3), build_model(model_config("tiny", 64), 3)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+    tokens = torch.tensor([[0, 7, 3, 0, 7, 1]])
+    language_model_loss(model, tokens).backward()
+    embedding = model.get_input_embeddings().weight
+    assert set(embedding.grad.norm(dim=1).nonzero().flatten().tolist()) == {0, 3, 7}  # the last token has no next one
+
+
 def test_what_is_refused(tmp_path):
     bad = tmp_path / "bad.json"
     for text, message in (
