@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,29 +42,59 @@ def shell(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
 HERE = [command for command in COMMANDS if ".venv-" not in command]
 
 
+# A command that trains in its own process, or not at all, need not be a process: the others show that one starts.
+IN_A_SHELL = [word for word in HERE if not word.startswith("adabatch ") or "train --preset" in word]
+IN_A_SHELL = [word for word in IN_A_SHELL if "--plan-ranks" not in word] + ["adabatch --help"]
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """A run of one step."""
+    folder = tmp_path_factory.mktemp("run") / "mine"
+    leave_checkpoint(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in HERE if command not in IN_A_SHELL])
+def test_command_in_this_process(command, adabatch, small_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    if "plot" in command:
+        leave_runs(tmp_path / "runs" / "mine", tmp_path / "runs" / "torchrun")
+        command += f" --output {tmp_path}/drawn"
+    if "export" in command or "covers" in command:
+        shutil.copytree(small_run, tmp_path / "runs" / "mine")
+    words = shlex.split(f"{command} {COMMANDS.get(command, '')}".replace(" runs/", f" {tmp_path}/runs/"))
+    printed = adabatch.output(*words[1:])
+    assert printed
+    if "export" in command:
+        assert (tmp_path / "runs" / "exported" / "model.safetensors").stat().st_size > 1e6
+    if "--version" in command:
+        assert re.search(r"\d+\.\d+\.\d+", printed)
+
+
+def test_every_command_runs_here_or_there():
+    here = [command for command in HERE if command not in IN_A_SHELL]
+    assert len(here) >= 10
+    assert {command.split()[1] for command in here} >= {"claims", "prove", "export", "plot", "covers", "prepare"}
+    assert any("torchrun" in command for command in IN_A_SHELL)
+    assert sum(command.startswith("adabatch train") for command in IN_A_SHELL) >= 2
+
+
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("command", HERE)
+@pytest.mark.parametrize("command", IN_A_SHELL)
 def test_command(command, tmp_path):
     added = COMMANDS[command]
     if command == "make demo":
         added = f"OPTIONS='{SHORT} --output {tmp_path}/runs/demo'"
-    if "plot" in command:
-        leave_runs(tmp_path / "runs" / "mine", tmp_path / "runs" / "torchrun")
-        added = f"--output {tmp_path}/drawn"
-    if "export" in command or "covers" in command:
-        leave_checkpoint(tmp_path / "runs" / "mine")
     done = shell(f"{command} {added}", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "runs" / (command.rpartition("runs/")[2] if "--output" in command else "demo")
-    if (" train " in command and not {"--help", "--plan-ranks"} & set(command.split())) or command == "make demo":
+    if " train " in command or command == "make demo":
         assert (folder / "metrics.jsonl").read_text().count("\n") >= 2
         assert (folder / "figures" / "training.png").stat().st_size > 5000
         assert "mean batch" in done.stdout
-    if "export" in command:
-        assert (tmp_path / "runs" / "exported" / "model.safetensors").stat().st_size > 1e6
-    if "--version" in command:
-        assert re.search(r"\d+\.\d+\.\d+", done.stdout)
 
 
 def test_the_extras_that_the_readme_names_exist():

@@ -58,7 +58,7 @@ def test_every_window_as_by_hand_and_ranks_stay_alike():
 def noise_on_a_rank(rank, world_size):
     as_launched(rank, world_size)
     found = []
-    for sigma in (0.3, 1.0):
+    for sigma in (1.0,):
         with tempfile.TemporaryDirectory() as folder:
             data = texts(200 * 8 * 8 * world_size, sigma)
             changes = {"gradient_accumulation_steps": 8, "ddp_backend": "gloo"}
