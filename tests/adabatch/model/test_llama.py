@@ -51,7 +51,7 @@ def test_a_padding_token_is_trained_like_others(tmp_path, pad):
     tokens = torch.tensor([[0, 7, 3, 0, 7, 1]])
     language_model_loss(model, tokens).backward()
     embedding = model.get_input_embeddings().weight
-    assert set(embedding.grad.norm(dim=1).nonzero().flatten().tolist()) == {0, 3, 7}  # the last token has no next one
+    assert set(embedding.grad.norm(dim=1).nonzero().flatten().tolist()) == {0, 3, 7}  # the last has no next
 
 
 def test_what_is_refused(tmp_path):
