@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,9 +71,9 @@ def pause(kind: str, settings: Settings, log: Path, timeout: float, chance: rand
     return Pause(kind, seconds, f"exit code {code}: {log.read_text()[-1000:]}" if code else "")
 
 
-def pauses(count: int, timeout: float, seed: int, folder: Path) -> list[Pause]:
+def pauses(count: int, timeout: float, seed: int, folder: Path) -> Iterator[Pause]:
     """This many runs, each with a pause."""
-    log, chance, done = folder / "log.txt", random.Random(seed), []
+    log, chance = folder / "log.txt", random.Random(seed)
     reference = stops.settings_for(2, folder, "reference")
     if code := start(reference, log, timeout).wait():
         raise RuntimeError(f"a run without a pause ended with {code}:\n{log.read_text()[-4000:]}")
@@ -81,9 +82,7 @@ def pauses(count: int, timeout: float, seed: int, folder: Path) -> list[Pause]:
         settings = stops.settings_for(2, folder, f"run {number}")
         one = pause(kind, settings, log, timeout, chance)
         different = "" if one.fault else "; ".join(faults.differences(settings, reference))
-        done.append(Pause(one.kind, one.seconds, one.fault or different))
-        print(f"run {number}: {kind} for {one.seconds:.1f} s {done[-1].fault}", file=sys.stderr, flush=True)
-    return done
+        yield Pause(one.kind, one.seconds, one.fault or different)
 
 
 def table(done: list[Pause], timeout: float, seed: int) -> Table:
@@ -108,12 +107,16 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=10.0, help="of the runs, in seconds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write the table here too")
-    options = parser.parse_args()
+    options, done = parser.parse_args(), []
     with tempfile.TemporaryDirectory() as scratch:
         faults.write_inputs(Path(scratch))
-        done = pauses(options.pauses, options.timeout, options.seed, Path(scratch))
-    for file in [None, *([options.output.open("w")] if options.output else [])]:
-        Console(file=file, width=120).print(table(done, options.timeout, options.seed))
+        for one in pauses(options.pauses, options.timeout, options.seed, Path(scratch)):
+            done.append(one)
+            print(f"{one.kind} for {one.seconds:.1f} s {one.fault}", file=sys.stderr, flush=True)
+            if options.output:  # after each: a benchmark that is ended has a table of what was done
+                with options.output.open("w") as file:
+                    Console(file=file, width=120).print(table(done, options.timeout, options.seed))
+    Console(width=120).print(table(done, options.timeout, options.seed))
     raise SystemExit(any(one.fault for one in done))
 
 
