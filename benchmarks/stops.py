@@ -382,13 +382,13 @@ def _chain(line: str) -> Chain:
     return Chain([Ending(**ending) for ending in values["endings"]], values["faults"])
 
 
-def table(chains: Sequence[Chain], seed: int) -> Table:
+def table(chains: Sequence[Chain], seed: int, real_every: int) -> Table:
     """By signal: how often, when, and what was lost."""
     endings = [ending for chain in chains for ending in chain.endings]
     real = sum(ending.real for ending in endings)
     wrong = sum(bool(chain.faults) for chain in chains)
     title = (
-        f"python benchmarks/stops.py --seed {seed}: {len(endings)} signals, {real} of them to commands started as "
+        f"python benchmarks/stops.py --seed {seed} --real-every {real_every}: {len(endings)} signals, {real} of them to commands started as "
         f"by a user; torch {torch.__version__}; a checkpoint every {faults.CHECKPOINT_INTERVAL} of "
         f"{SAMPLES} samples; {len(chains)} runs resumed to their end, {wrong} of them "
         "other than an undisturbed one"
@@ -426,7 +426,7 @@ def main() -> None:
         faults.write_inputs(folder)
         chains = attack(options.signals, options.seed, folder, options.real_every)
     for file in [None, *([options.output.open("w")] if options.output else [])]:
-        Console(file=file, width=150).print(table(chains, options.seed))
+        Console(file=file, width=150).print(table(chains, options.seed, options.real_every))
     raise SystemExit(any(chain.faults or any(e.faults for e in chain.endings) for chain in chains))
 
 
