@@ -388,7 +388,8 @@ def table(chains: Sequence[Chain], seed: int, real_every: int) -> Table:
     real = sum(ending.real for ending in endings)
     wrong = sum(bool(chain.faults) for chain in chains)
     title = (
-        f"python benchmarks/stops.py --seed {seed} --real-every {real_every}: {len(endings)} signals, {real} of them to commands started as "
+        f"python benchmarks/stops.py --seed {seed} --real-every {real_every}: {len(endings)} signals, {real} of "
+        "them to commands started as "
         f"by a user; torch {torch.__version__}; a checkpoint every {faults.CHECKPOINT_INTERVAL} of "
         f"{SAMPLES} samples; {len(chains)} runs resumed to their end, {wrong} of them "
         "other than an undisturbed one"
