@@ -47,7 +47,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 MOMENTS = ("start", "training", "training", "saving")
 SIGNALS_A_RUN = 5
 REAL_EVERY = 5
-SAMPLES = 3 * faults.BUDGET
+SAMPLES = 2 * faults.BUDGET
 """Of a run, so that most of its signals find it at work."""
 REAL_START = 8.0
 """Seconds that a command takes to its first step, roughly: it imports torch."""
