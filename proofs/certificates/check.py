@@ -49,7 +49,7 @@ class Effort:
     """How hard to search.
 
     Attributes:
-        z_points: states' z values (without beta1 the potential's own).
+        z_points: states' z values.
         s_per_unit: states per unit of log s (a quarter of it for s below 1.5e-8 s_max).
         per_decade: atoms per decade.
         random_laws: random states, each with a random two-point law and a mixture of two.
@@ -135,7 +135,7 @@ def check_certificate(certificate: Certificate, effort: Effort = QUICK, seed: in
     searches = [_worst("grid", margins, *states, *laws)]
     searches += _random_search(certificate, effort, generator)
     # From the worst states of all, and from the worst one at each s: a violation may be confined to few s.
-    by_s = margins.reshape(len(_z_points(certificate, effort)), -1)
+    by_s = margins.reshape(effort.z_points, -1)
     worst_at_s = by_s.argmin(axis=0) * by_s.shape[1] + np.arange(by_s.shape[1])
     chosen = np.concatenate([np.argsort(margins)[: effort.descents], worst_at_s])
     starts = np.stack([part[chosen] for part in (*states, *laws)])
@@ -148,15 +148,8 @@ def _worst(search: str, margins: Array, z: Array, s: Array, lower: Array, upper:
     return Worst(search, *(float(part[k]) for part in (margins, z, s, lower, upper)))
 
 
-def _z_points(certificate: Certificate, effort: Effort) -> Array:
-    """Without beta1 a step does not depend on z: the margin is least at a node of h, linear between its nodes."""
-    if certificate.beta1 == 0:
-        return certificate.z_grid
-    reach = normalized_step_bound(certificate.beta1, certificate.beta2)
-    return np.linspace(-reach, reach, effort.z_points)
-
-
 def _state_grid(certificate: Certificate, effort: Effort) -> tuple[Array, Array]:
+    reach = normalized_step_bound(certificate.beta1, certificate.beta2)
     low, high = certificate.log_s_grid[0], certificate.log_s_grid[-1]
     middle = max(low, high - 18.0)  # potentials vary slowly below it
     inside = np.linspace(middle, high, int((high - middle) * effort.s_per_unit) + 2)
@@ -164,7 +157,7 @@ def _state_grid(certificate: Certificate, effort: Effort) -> tuple[Array, Array]
     edges = [slow, high + np.linspace(0, 3, int(6 * effort.s_per_unit)), low - np.linspace(0, 3, 20)]
     beyond = [np.linspace(high + 3, high + 23, 40), np.linspace(low - 8, low - 3, 10)]
     log_s = np.concatenate([inside, *edges, *beyond])
-    z, s = np.meshgrid(_z_points(certificate, effort), np.exp(log_s), indexing="ij")
+    z, s = np.meshgrid(np.linspace(-reach, reach, effort.z_points), np.exp(log_s), indexing="ij")
     return z.ravel(), s.ravel()
 
 

@@ -161,23 +161,6 @@ def test_committed_certificates_pass_the_thorough_check(certificate: Certificate
     assert report.holds, str(report.worst)
 
 
-def test_without_beta1_the_potentials_own_z_are_the_worst() -> None:
-    """What lets the check look at these alone: between them the margin is not less."""
-    (certificate,) = [each for each in available_certificates() if each.beta1 == 0]
-    generator = np.random.default_rng(3)
-    s, lower, upper = (
-        np.exp(generator.uniform(-20, 8, 500)),
-        generator.uniform(-5, 0.9, 500),
-        1 + generator.random(500),
-    )
-    tilted = replace(certificate, values=certificate.values + np.array([[0.0], [0.3]]))
-    for each in (certificate, tilted):
-        at_nodes = np.min([margin(each, z, s, lower, upper) for z in each.z_grid], axis=0)
-        for z in np.linspace(each.z_grid[0], each.z_grid[-1], 11):
-            # The next state's z lies between the nodes whatever z is: only h(z, s) differs.
-            assert (margin(each, z, s, lower, upper) >= at_nodes - 1e-12).all()
-
-
 # ----------------------------------------------------------------------------------------------------
 # Negative controls: the checker rejects what is not a certificate.
 
