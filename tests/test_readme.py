@@ -43,7 +43,9 @@ HERE = [command for command in COMMANDS if ".venv-" not in command]
 
 
 # A command that trains in its own process, or not at all, need not be a process: the others show that one starts.
-IN_A_SHELL = [word for word in HERE if not word.startswith("adabatch ") or "train --preset" in word]
+IN_A_SHELL = [
+    word for word in HERE if not word.startswith("adabatch ") or "train --preset" in word or "compare" in word
+]
 IN_A_SHELL = [word for word in IN_A_SHELL if "--plan-ranks" not in word] + ["adabatch --help"]
 
 
