@@ -1,4 +1,4 @@
-"""Output streams and consoles that print any text as it is, whatever the terminal's encoding."""
+"""Output streams and consoles that print any text as it is, to terminals of any encoding."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ PLAIN = {
     "×": "x",
     "·": "*",
     "√": "sqrt",
-}
-PLAIN |= {"∞": "inf", "∑": "sum", "∏": "prod", "∈": "in", "∇": "grad", "‖": "||", "–": "-", "—": "-", "…": "..."}
-PLAIN |= {
+    "∞": "inf",
+    "∑": "sum",
+    "∏": "prod",
+    "∈": "in",
+    "∇": "grad",
+    "‖": "||",
+    "–": "-",
+    "—": "-",
+    "…": "...",
     "│": "|",
     "─": "-",
     "•": "*",

@@ -549,7 +549,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the lines and print the table; the exit code is 1 if a line is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--forked", type=int, default=2000, help="lines in forks of this process")
-    parser.add_argument("--started", type=int, default=100, help="lines in processes of their own, besides")
+    parser.add_argument("--started", type=int, default=100, help="further lines, in processes of their own")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="lines that run at the same time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="run the line of this number and show all that it prints")

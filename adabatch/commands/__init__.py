@@ -81,7 +81,7 @@ def _in_one_line(
 
 
 def _check_words() -> None:
-    """Raise ValueError for an argument whose bytes are no text here: no file of a run could hold it."""
+    """Raise ValueError for an argument whose bytes cannot be read as text here: no file of a run could hold it."""
     for word in sys.argv[1:]:
         try:
             word.encode()
