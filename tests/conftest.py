@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from importlib.util import find_spec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +27,14 @@ def _corpus_cache(tmp_path_factory):
         del os.environ["ADABATCH_CACHE"]
     else:
         os.environ["ADABATCH_CACHE"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop_signals():
+    """Stop signals do what they do by default, also where the tests run under nohup or in the background."""
+    for name in ("SIGTERM", "SIGHUP", "SIGUSR1"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

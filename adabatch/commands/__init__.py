@@ -40,7 +40,7 @@ def main() -> None:
             from adabatch.commands.application import app
 
             code = app(prog_name="adabatch", standalone_mode=False)
-        raise SystemExit(code)  # None after a command that has returned
+        raise SystemExit(code or 0)  # None after a command that has returned
     except SystemExit as ended:
         _leave_if_stopped(ended.code)
         raise

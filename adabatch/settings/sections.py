@@ -168,7 +168,7 @@ class RunSettings(Section):
     """Sequences of the validation loss."""
     checkpoint_interval: Samples = 0
     """Checkpoint interval, in samples; 0: only at the end."""
-    checkpoint_minutes: Annotated[float, Range(0, 1e6)] = 15.0
+    checkpoint_minutes: Annotated[float, Range(0.01, 1e6, zero="never")] = 15.0
     """Also save when the last checkpoint is this many minutes old, at the end of a step; 0: never."""
     time_limit: str | None = None
     """Time after which the run ends as at SIGTERM, with a checkpoint, such as 3h50m; leave the scheduler's limit

@@ -1,4 +1,4 @@
-"""Starting ranks: in this process, under torchrun, or through torch's own launcher."""
+"""Training with settings: in this process, as a rank under torchrun, or on ranks that are started here."""
 
 from __future__ import annotations
 

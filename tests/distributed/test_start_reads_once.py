@@ -50,7 +50,7 @@ COMMANDS = {
 def test_one_reading_per_start_and_one_mapping_per_rank(command, tmp_path):
     replayed = tmp_path / "watched" / "replayed" / "metrics.jsonl"
     replayed.parent.mkdir(parents=True)
-    replayed.write_text('{"batch_size": 8}\n' * 2)
+    replayed.write_text("".join(f'{{"step": {k}, "samples": {8 * k}, "batch_size": 8}}\n' for k in (1, 2)))
     texts = [tmp_path / "watched" / "texts" / f"{number}.txt" for number in range(20)]
     texts[0].parent.mkdir()
     for number, text in enumerate(texts):
@@ -70,7 +70,8 @@ def test_one_reading_per_start_and_one_mapping_per_rank(command, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = [line.split(" ", 1) for line in (tmp_path / "opened").read_text().splitlines()]
     readings = Counter(path for _, path in lines)
-    assert {path: readings[str(path)] for path in texts} == dict.fromkeys(texts, 1)
+    # Each once for its first bytes, which say what it holds, and once whole.
+    assert {path: readings[str(path)] for path in texts} == dict.fromkeys(texts, 2)
     assert readings[str(replayed)] == (2 if command is COMMANDS["torchrun"] else 1)
     mappings = Counter(process for process, path in lines if path == str(folder / "train.tokens"))
     assert list(mappings.values()) == [1] * (1 if command is COMMANDS["one process"] else 2)

@@ -157,9 +157,11 @@ def test_outputs_that_cannot_be_written_are_one_line(tmp_path, output, reason):
 
 
 def hold_on_ranks(rank: int, world_size: int, folder: Path) -> str:
+    ranks = DistributedContext(rank, world_size)
     try:
-        with run_folder_of_ranks(settings(folder), DistributedContext(rank, world_size)):
-            return (folder / LOCK).read_text().splitlines()[0]
+        with run_folder_of_ranks(settings(folder), ranks):
+            # All read before the main rank leaves.
+            return ranks.gather((folder / LOCK).read_text().splitlines()[0])[rank]
     except AgreedError as error:
         return str(error)
 

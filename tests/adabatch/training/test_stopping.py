@@ -51,7 +51,7 @@ def test_without_a_limit_there_is_no_end():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "0h", "3", "3.5h", "-3h", "3h 50m", "50m3h", "3hours", "3:50:00", "nan", "inf", "²h", "3h\n"]
+    "text", ["0", "0h", "3", "3.5h", "-3h", "3h 50m", "50m3h", "3hours", "3:50:00", "nan", "inf", "²h", "3h\n"]
 )
 def test_another_time_limit_is_refused_before_anything_is_written(text, tmp_path):
     settings = load_settings("demo", overrides=SMALL | {"output": str(tmp_path / "run"), "time_limit": text})
@@ -62,9 +62,8 @@ def test_another_time_limit_is_refused_before_anything_is_written(text, tmp_path
 
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
 def test_checkpoint_minutes_are_0_or_more(value, tmp_path):
-    settings = load_settings("demo", overrides=SMALL | {"output": str(tmp_path), "checkpoint_minutes": value})
-    with pytest.raises(ValueError, match=r"--checkpoint-minutes must be 0 \(never\) or more"):
-        launch_run(settings)
+    with pytest.raises(ValueError, match=r"--checkpoint-minutes must be 0 \(never\) or from "):
+        load_settings("demo", overrides=SMALL | {"output": str(tmp_path), "checkpoint_minutes": value})
 
 
 @pytest.fixture
