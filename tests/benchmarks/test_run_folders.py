@@ -10,7 +10,7 @@ import pytest
 
 from adabatch.settings import load_settings
 from adabatch.training.run_folder import run_folder
-from tests.support.repository import script
+from tests.support.repository import ROOT, script
 
 benchmark = script("benchmarks/run_folders.py")
 
@@ -76,6 +76,7 @@ def test_what_is_lost_is_seen(tmp_path):
 @pytest.mark.slow
 def test_of_starts_at_once_exactly_one_trains(tmp_path, monkeypatch):
     monkeypatch.setenv("ADABATCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # where the starts' processes find their function
     chance = random.Random(7)
     for number in range(3):
         folder = tmp_path / str(number)
