@@ -29,6 +29,7 @@ import numpy as np
 SEED = 15
 MEGABYTE = 2**20
 AFTER = 3.0  # seconds of a phase before it is interrupted
+SETTLE = 2.0  # seconds in which the processes below a command end after it
 
 
 def dna(random: np.random.Generator) -> Iterator[bytes]:
@@ -112,13 +113,21 @@ def interrupt(kind: str, megabytes: int, phase: str) -> str:
         start = time.monotonic()
         said, _ = process.communicate()
         seconds = time.monotonic() - start
-        left = sum(Path(f"/proc/{number}").exists() for number in descendants)
+        time.sleep(SETTLE)
+        left = sum(_runs(number) for number in descendants)
         last = (said.strip().splitlines() or ["nothing"])[-1]
         traceback = "a traceback" if "Traceback" in said else "no traceback"
     return (
         f"{kind:14}{phase:12} ended after {seconds:4.1f} s, exit code {process.returncode}, {left} processes "
         f"left, {traceback}: {last}"
     )
+
+
+def _runs(number: int) -> bool:
+    """Whether a process is there, and not only its exit code."""
+    with suppress(OSError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def _descendants() -> dict[int, str]:
