@@ -71,15 +71,15 @@ def pause(kind: str, settings: Settings, log: Path, timeout: float, chance: rand
     return Pause(kind, seconds, f"exit code {code}: {log.read_text()[-1000:]}" if code else "")
 
 
-def pauses(count: int, timeout: float, seed: int, folder: Path) -> Iterator[Pause]:
+def pauses(count: int, timeout: float, samples: int, seed: int, folder: Path) -> Iterator[Pause]:
     """This many runs, each with a pause."""
     log, chance = folder / "log.txt", random.Random(seed)
-    reference = stops.settings_for(2, folder, "reference")
+    reference = stops.settings_for(2, folder, "reference", samples)
     if code := start(reference, log, timeout).wait():
         raise RuntimeError(f"a run without a pause ended with {code}:\n{log.read_text()[-4000:]}")
     for number in range(count):
         kind = list(KINDS)[number % len(KINDS)]
-        settings = stops.settings_for(2, folder, f"run {number}")
+        settings = stops.settings_for(2, folder, f"run {number}", samples)
         one = pause(kind, settings, log, timeout, chance)
         different = "" if one.fault else "; ".join(faults.differences(settings, reference))
         yield Pause(one.kind, one.seconds, one.fault or different)
@@ -105,12 +105,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pauses", type=int, default=20)
     parser.add_argument("--timeout", type=float, default=10.0, help="of the runs, in seconds")
+    parser.add_argument("--samples", type=int, default=stops.SAMPLES, help="of a run, at least 200")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write the table here too")
     options, done = parser.parse_args(), []
     with tempfile.TemporaryDirectory() as scratch:
         faults.write_inputs(Path(scratch))
-        for one in pauses(options.pauses, options.timeout, options.seed, Path(scratch)):
+        for one in pauses(options.pauses, options.timeout, options.samples, options.seed, Path(scratch)):
             done.append(one)
             print(f"{one.kind} for {one.seconds:.1f} s {one.fault}", file=sys.stderr, flush=True)
             if options.output:  # after each: a benchmark that is ended has a table of what was done

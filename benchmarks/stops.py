@@ -208,10 +208,10 @@ def words(settings: Settings) -> list[str]:
     return ["train", "--config", f"{settings.run.output}.toml", "--resume", "auto"]
 
 
-def settings_for(ranks: int, folder: Path, output: str) -> Settings:
+def settings_for(ranks: int, folder: Path, output: str, samples: int = SAMPLES) -> Settings:
     """As in benchmarks/faults.py, of one rank or two; the file that the command reads is written too."""
     mode = {"parallel": "fsdp", "ranks": 2} if ranks == 2 else {"parallel": "single"}
-    overrides = faults.overrides(folder, output) | mode | {"figures": False, "samples": SAMPLES}
+    overrides = faults.overrides(folder, output) | mode | {"figures": False, "samples": samples}
     (folder / f"{output}.toml").write_text(_toml(overrides))
     return load_settings(overrides=overrides)
 

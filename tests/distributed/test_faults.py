@@ -43,6 +43,7 @@ def test_runs_that_signals_ended_lose_nothing_and_end_as_if_they_had_not_been():
 @pytest.mark.slow
 def test_ranks_that_were_stopped_for_longer_than_the_timeout_end_as_if_they_had_not_been():
     command = [sys.executable, str(ROOT / "benchmarks" / "paused_ranks.py"), "--pauses", "2", "--timeout", "6"]
+    command += ["--samples", "256"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [[cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines() if "│" in line]
