@@ -12,7 +12,14 @@ import warnings
 
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
 from adabatch.commands.refusals import one_line, refusal_of
-from adabatch.distributed.signals import STOP_SIGNALS, end_at_once, listening, quiet_end, while_a_rank_starts
+from adabatch.distributed.signals import (
+    CONTINUES,
+    STOP_SIGNALS,
+    end_at_once,
+    listening,
+    quiet_end,
+    while_a_rank_starts,
+)
 from adabatch.exit_codes import USER_ERROR, signal_of_code
 from adabatch.terminal import prepare_streams
 
@@ -57,7 +64,7 @@ def _end(number: int) -> None:
     """Answer a stop signal; training, once its steps run, answers in its own way."""
     if os.environ.get("RANK", "0") != "0":
         quiet_end(number)
-    end_at_once(number, "; the same command continues the work" if _command() in CONTINUED else "")
+    end_at_once(number, CONTINUES if _command() in CONTINUED else "")
 
 
 def _leave_if_stopped(code: object) -> None:

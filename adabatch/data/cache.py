@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adabatch.files import write_json
-from adabatch.settings.data import DataSettings
+from adabatch.settings.data import DEFAULT_CACHE, DataSettings
 from adabatch.settings.paths import expand_user
 
 __all__ = [
@@ -46,7 +46,7 @@ def cache_folder(settings: DataSettings) -> Path:
     """
     name = settings.cache or os.environ.get("ADABATCH_CACHE")
     try:
-        return expand_user(name or "~/.cache/adabatch")
+        return expand_user(name or DEFAULT_CACHE)
     except ValueError:
         if name:
             raise

@@ -23,6 +23,7 @@ from types import FrameType
 from adabatch.exit_codes import FAILED, code_of_signal
 
 __all__ = [
+    "CONTINUES",
     "LAUNCHER",
     "STOP_SIGNALS",
     "StopRequest",
@@ -39,6 +40,9 @@ STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
 """What a terminal, a scheduler and a container's host send to end a run."""
+
+CONTINUES = "; the same command continues the work"
+"""What a command adds that, called again, takes up its work where it ended."""
 
 LAUNCHER = "ADABATCH_LAUNCHER"
 """The environment's name for the process id of a launcher, in the ranks that it has just started."""

@@ -16,7 +16,7 @@ from signal import SIGKILL, Signals
 
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
-from adabatch.distributed.signals import StopRequest, end_at_once, hold_back_in_children, listening
+from adabatch.distributed.signals import CONTINUES, StopRequest, end_at_once, hold_back_in_children, listening
 from adabatch.exit_codes import code_of_signal
 from adabatch.experiments.devices import place_runs
 from adabatch.experiments.run import ExperimentRun
@@ -24,7 +24,6 @@ from adabatch.experiments.worker import run_in_this_process
 
 __all__ = ["execute", "log"]
 
-ADVICE = "; the same command continues the work"
 POLLING_SECONDS = 0.2
 
 PATIENCE = 3.5
@@ -101,7 +100,7 @@ def _ended(active: dict[ExperimentRun, BaseProcess], stop: StopRequest) -> Itera
     """
     wait([process.sentinel for process in active.values()], timeout=POLLING_SECONDS)
     if stop.number:
-        log(f"stopped by {Signals(stop.number).name}{ADVICE}")
+        log(f"stopped by {Signals(stop.number).name}{CONTINUES}")
         raise SystemExit(code_of_signal(stop.number))
     for run, process in list(active.items()):
         if process.is_alive():
@@ -130,7 +129,7 @@ def _stop_request() -> Iterator[StopRequest]:
     def stop(number: int) -> None:
         request.note(number)
         if not over.wait(PATIENCE + POLLING_SECONDS):  # where this process waits for the server, for one
-            end_at_once(number, ADVICE)
+            end_at_once(number, CONTINUES)
 
     with listening(stop):
         try:

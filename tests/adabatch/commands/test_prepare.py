@@ -71,13 +71,9 @@ def test_only_options_of_the_data(adabatch):
     assert "--eta" in done.err
 
 
-@pytest.mark.slow
-def test_an_interrupt_keeps_what_was_done(tmp_path):
-    (tmp_path / "texts").mkdir()
-    for i in range(12):
-        (tmp_path / "texts" / f"{i:02}.txt").write_bytes(b"some words of text to count\n" * 300_000)
-    arguments = ["prepare", "--data", f"{tmp_path}/texts", "--cache", f"{tmp_path}/cache", "--processes", "2"]
-    process = subprocess.Popen(
+def started(arguments):
+    """The command in a session of its own, which hears interrupts as one that a terminal has started."""
+    return subprocess.Popen(
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -85,6 +81,15 @@ def test_an_interrupt_keeps_what_was_done(tmp_path):
         start_new_session=True,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
+
+
+@pytest.mark.slow
+def test_an_interrupt_keeps_what_was_done(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for i in range(12):
+        (tmp_path / "texts" / f"{i:02}.txt").write_bytes(b"some words of text to count\n" * 300_000)
+    arguments = ["prepare", "--data", f"{tmp_path}/texts", "--cache", f"{tmp_path}/cache", "--processes", "2"]
+    process = started(arguments)
     corpora, deadline = tmp_path / "cache" / "corpora", time.monotonic() + 120
     while not list(corpora.glob("unfinished-*/*.json")):
         assert process.poll() is None, process.communicate()
@@ -107,14 +112,7 @@ def test_an_interrupt_while_a_tokenizer_is_trained(tmp_path):
     bases = random.Random(0).choices(b"ACGT", k=2**22)
     (tmp_path / "dna.txt").write_bytes(bytes(bases))
     arguments = ["prepare", "--data", f"{tmp_path}/dna.txt", "--cache", f"{tmp_path}/cache", "--tokenizer", "bpe"]
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
+    process = started(arguments)
     deadline = time.monotonic() + 120
     while not (children := training_below(process.pid)):
         assert process.poll() is None, process.communicate()

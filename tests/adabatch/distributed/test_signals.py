@@ -109,7 +109,7 @@ def test_a_fork_does_not_answer_for_its_parent():
             os.kill(os.getpid(), signal.SIGTERM)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
-        signal.raise_signal(signal.SIGHUP)  # whatever came before it in the pipe is heard before it
+        signal.raise_signal(signal.SIGHUP)  # what came before it in the pipe is heard first
         assert heard.get(timeout=PATIENCE) == signal.SIGHUP
 
 

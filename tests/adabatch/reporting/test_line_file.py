@@ -1,4 +1,4 @@
-"""Lines reach their file whatever happens to it while they are written."""
+"""Lines reach their file, also one that is moved, deleted or cannot be written for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's folder: one run at a time, and a new run beside what others have left."""
+"""A run's folder: one run at a time, and a new run next to what others have left."""
 
 from __future__ import annotations
 
