@@ -35,9 +35,9 @@ import adabatch.training.launch
 import adabatch.training.loop
 from adabatch.checkpoints.folders import complete_checkpoints
 from adabatch.checkpoints.saving import CheckpointSaver
+from adabatch.reporting.metrics import TIMED
 from adabatch.settings import Settings, load_settings
 
-TIMED = {"tokens_per_second"}
 """Fields of a record that are measured in seconds, and so differ from run to run."""
 
 MODEL = {

@@ -17,6 +17,7 @@ from adabatch.reporting.tensorboard import TensorBoardWriter, require_tensorboar
 
 __all__ = [
     "METRICS",
+    "TIMED",
     "MetricsWriter",
     "Record",
     "cut_records",
@@ -33,6 +34,9 @@ Record = dict[str, Any]
 METRICS = "metrics.jsonl"
 """The file of the records in a run's folder."""
 
+TIMED = frozenset({"seconds", "tokens_per_second"})
+"""Fields of a record that are measured with a clock: equal runs differ in them."""
+
 NUMBERS = (
     "loss",
     "lr",
@@ -40,6 +44,7 @@ NUMBERS = (
     "noise_trace",
     "grad_sq_norm",
     "test_statistic",
+    "seconds",
     "tokens_per_second",
     "skipped",
 )
@@ -180,11 +185,13 @@ def finite_or_null(record: Mapping[str, Any]) -> Record:
 
 
 def step_seconds(record: Record) -> float:
-    """Seconds of a step, from its tokens and their rate; 0 where the record has no rate.
+    """Seconds of a step; of an earlier version's record from its tokens and their rate, 0 where it has no rate.
 
     >>> step_seconds({"tokens": 64, "samples": 8, "batch_size": 4, "tokens_per_second": 16.0})
     2.0
     """
+    if record.get("seconds") is not None:
+        return float(record["seconds"])
     if not record.get("tokens_per_second"):
         return 0.0
     length = record["tokens"] / record["samples"]

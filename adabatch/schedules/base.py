@@ -101,8 +101,12 @@ class BatchSizeSchedule(ABC):
         return False
 
     def learning_rate(self, rates: LearningRate) -> float:
-        """The learning rate of the next step: the curve where that step ends, scaled by its batch."""
-        return rates.at(self.samples + self.batch_size) * rates.scaling.factor(self.batch_size)
+        """The learning rate of the next step, :meth:`rate_of_step` of what comes next."""
+        return self.rate_of_step(rates, self.samples, self.batch_size)
+
+    def rate_of_step(self, rates: LearningRate, start: int, batch_size: int) -> float:
+        """The learning rate of a step on the samples from ``start``: their path's mean, scaled by the batch."""
+        return rates.mean(start, start + batch_size) * rates.scaling.factor(batch_size)
 
     def update(self, moments: GradientMoments | None = None) -> Decision:
         """Count the step just done and decide the next batch size.

@@ -1,9 +1,21 @@
-"""The learning rate by the samples seen (linear warm-up, then cosine) and by the batch."""
+"""The learning rate by the samples seen (linear warm-up, then a path) and by the batch.
+
+The rate of a step on samples S to S + b is
+
+    (b / reference)^p (1 / b) int_S^{S+b} rate(s) ds,
+
+with p of the scaling. With p = 1/2 (Adam) or 1 (SGD) the integral of lr / sqrt(b), or of lr / b, over the samples
+is then the same for all batches: how samples are divided into steps changes the number of steps and, to first
+order, not the path that training takes (see :mod:`theory.schedules`).
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+
+from adabatch.schedules.paths import Cosine, LearningRatePath, Stairs
 
 __all__ = ["BatchScaling", "LearningRate"]
 
@@ -35,26 +47,32 @@ class BatchScaling:
         if self.reference < 1:
             raise ValueError(f"the reference batch must be at least 1, but is {self.reference}")
 
-    def factor(self, batch_size: int) -> float:
+    @property
+    def exponent(self) -> float:
+        """p."""
+        return {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[self.rule]
+
+    def factor(self, batch_size: float) -> float:
         """The factor for this batch."""
-        if self.rule == "sqrt":
-            return math.sqrt(batch_size / self.reference)
-        return batch_size / self.reference if self.rule == "linear" else 1.0
+        ratio = batch_size / self.reference
+        return math.sqrt(ratio) if self.rule == "sqrt" else float(ratio**self.exponent)
 
 
 @dataclass(frozen=True)
 class LearningRate:
-    """Linear from 0 to ``peak`` over ``warmup_samples``, then a cosine to ``minimum`` at ``total_samples``.
+    """Linear from 0 to ``peak`` over ``warmup_samples``, then a path to ``minimum`` at ``total_samples``.
 
     Attributes:
+        path: what the rate does after the warm-up.
         scaling: applied by the schedules, which know the batch
             (:meth:`adabatch.schedules.BatchSizeSchedule.learning_rate`).
 
     Raises:
         ValueError: for rates that are not 0 <= minimum <= peak, peak > 0, or a warm-up longer than the budget.
 
-    >>> LearningRate(peak=1.0, minimum=0.0, warmup_samples=10, total_samples=20).at(5)
-    0.5
+    >>> rates = LearningRate(peak=1.0, minimum=0.0, warmup_samples=10, total_samples=20)
+    >>> rates.at(5), round(rates.mean(4, 8), 12)
+    (0.5, 0.6)
     """
 
     peak: float
@@ -62,6 +80,7 @@ class LearningRate:
     warmup_samples: int
     total_samples: int
     scaling: BatchScaling = BatchScaling()
+    path: LearningRatePath = field(default_factory=Cosine)
 
     def __post_init__(self) -> None:
         if not (0 <= self.minimum <= self.peak and 0 < self.peak < math.inf):
@@ -75,19 +94,48 @@ class LearningRate:
                 "lower --warmup-samples or raise --samples"
             )
 
-    def at(self, samples: int) -> float:
-        """The rate of the step that brings the samples seen to ``samples``, before scaling."""
+    def at(self, samples: float) -> float:
+        """The rate after this many samples, before scaling."""
         if samples < self.warmup_samples:
-            return self.warm_up(samples)
-        progress = (samples - self.warmup_samples) / max(1, self.total_samples - self.warmup_samples)
-        return self.minimum + (self.peak - self.minimum) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+            return self.peak * samples / self.warmup_samples
+        return self._between(self.path.level(self._progress(samples)))
 
-    def warm_up(self, samples: int) -> float:
-        """The rate without its fall: linear to the peak, and the peak from there on."""
-        return self.peak * samples / self.warmup_samples if samples < self.warmup_samples else self.peak
+    def fallen(self, samples: float) -> float:
+        """The rate over its peak, 1 until the warm-up ends."""
+        return self.at(max(samples, self.warmup_samples)) / self.peak
+
+    def mean(self, start: float, stop: float) -> float:
+        """The mean rate over the samples from ``start`` to ``stop``, before scaling; over none, the rate there."""
+        if stop <= start:
+            return self.at(start)
+        rising = self._rising(stop) - self._rising(start)
+        begin = max(start, self.warmup_samples)
+        falling = self._mean_level(begin, stop) * (stop - begin) if stop > begin else 0.0
+        return (rising + falling) / (stop - start)
+
+    def _mean_level(self, start: float, stop: float) -> float:
+        """The path's rate on average; the difference of integrals has few digits over few samples of many."""
+        first, last = self._progress(start), self._progress(stop)
+        if last - first < 1e-9:
+            return self._between(self.path.level(first))
+        area = self.path.integral(min(last, 1.0)) - self.path.integral(min(first, 1.0))
+        area += (max(last, 1.0) - max(first, 1.0)) * self.path.level(1.0)
+        return self._between(min(max(area / (last - first), 0.0), 1.0))
+
+    def _rising(self, samples: float) -> float:
+        """The integral of the warm-up."""
+        risen = min(samples, self.warmup_samples)
+        return self.peak * risen**2 / (2 * self.warmup_samples) if self.warmup_samples else 0.0
+
+    def _progress(self, samples: float) -> float:
+        """x; beyond 1 after the budget."""
+        return (samples - self.warmup_samples) / max(1, self.total_samples - self.warmup_samples)
+
+    def _between(self, level: float) -> float:
+        return self.minimum + (self.peak - self.minimum) * level
 
     def cuts(self, divisor: float) -> list[int]:
-        """The samples seen at which the cosine has fallen to peak / divisor, peak / divisor^2 and so on.
+        """The samples seen at which the path has fallen to peak / divisor, peak / divisor^2 and so on.
 
         Args:
             divisor: at least 1.01.
@@ -107,11 +155,24 @@ class LearningRate:
                 "(--seesaw-factor)"
             )
         found: list[int] = []
-        while self.minimum < (rate := self.peak * divisor ** -(len(found) + 1)):
-            cosine = 2 * (rate - self.minimum) / (self.peak - self.minimum) - 1
-            falling = self.total_samples - self.warmup_samples
-            samples = self.warmup_samples + math.ceil(falling * math.acos(cosine) / math.pi)
-            if samples >= self.total_samples:
+        falling = range(self.warmup_samples, self.total_samples)
+        while self.path.falls and self.minimum < (rate := self.peak * divisor ** -(len(found) + 1)):
+            cut = bisect_left(falling, -rate, key=lambda samples: -self.at(samples))
+            if cut == len(falling):
                 break
-            found.append(samples)
+            found.append(falling[cut])
         return found
+
+    def in_stairs(self, divisor: float) -> LearningRate:
+        """This path in stairs: the peak until the first cut, then peak / divisor until the second, and so on.
+
+        Raises:
+            ValueError: see :meth:`cuts`.
+
+        >>> LearningRate(1.0, 0.1, 0, 300).in_stairs(2.0).at(200)
+        0.5
+        """
+        cuts = self.cuts(divisor)
+        levels = [divisor**-stage for stage in range(len(cuts) + 1)]
+        stairs = Stairs(tuple(map(self._progress, cuts)), tuple(levels))
+        return replace(self, minimum=0.0, path=stairs)

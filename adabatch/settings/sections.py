@@ -5,10 +5,12 @@ Field names are unique over all sections, so that each is also a command-line op
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from adabatch.ranges import Range
+from adabatch.schedules.paths import PathOptions, path_summaries
 from adabatch.schedules.registry import batch_rules
 from adabatch.settings.data import DataSettings
 from adabatch.settings.section import Section
@@ -88,20 +90,34 @@ class ParallelSettings(Section):
 C = TypeVar("C", bound=type)
 
 
-def _with_batch_rules(section: C) -> C:
-    """The section with the registered batch rules as choices of ``schedule``, and with all of their options."""
-    rules = batch_rules()
-    names: Any = Literal[tuple(rules)]
-    doc = f"The batch-size schedule. {'. '.join(f'{rule.name}: {rule.summary}' for rule in rules.values())}."
+def _with_choices(
+    section: C, name: str, default: str, what: str, summaries: Mapping[str, str], options: Sequence[type]
+) -> C:
+    """The section with registered names as choices of one field, and with the options of what they name."""
+    names: Any = Literal[tuple(summaries)]
+    doc = f"{what} {'. '.join(f'{choice}: {summary}' for choice, summary in summaries.items())}."
     body = {
         "__module__": section.__module__,
         "__doc__": section.__doc__,
-        "__annotations__": {"schedule": names},
-        "schedule": field(default="norm-test", metadata={"doc": doc}),
+        "__annotations__": {name: names},
+        name: field(default=default, metadata={"doc": doc}),
     }
-    options = [rule.options for rule in rules.values() if rule.options is not None]
     combined: Any = dataclass(frozen=True)(type(section.__name__, (*reversed(options), section), body))
     return cast(C, combined)
+
+
+def _with_batch_rules(section: C) -> C:
+    """With the registered batch rules and their options."""
+    rules = batch_rules()
+    summaries = {name: rule.summary for name, rule in rules.items()}
+    options = [rule.options for rule in rules.values() if rule.options is not None]
+    return _with_choices(section, "schedule", "norm-test", "The batch-size schedule.", summaries, options)
+
+
+def _with_paths(section: C) -> C:
+    """With the learning-rate paths and their options."""
+    what = "The learning rate's path after the warm-up, in samples."
+    return _with_choices(section, "lr_path", "cosine", what, path_summaries(), [PathOptions])
 
 
 @_with_batch_rules
@@ -129,17 +145,19 @@ class ScheduleSettings(Section):
             """An option of a batch rule."""
 
 
+@_with_paths
 @dataclass(frozen=True)
 class OptimizerSettings(Section):
     """AdamW and its learning rate, which follows the samples seen."""
 
+    lr_path: str
     lr: Annotated[float, Range(0, LARGEST_RATE, above=True)] = 3e-3
     """Peak learning rate."""
     min_lr: Annotated[float, Range(0, LARGEST_RATE)] = 3e-4
-    """Learning rate at the end of the cosine."""
+    """Learning rate at the end of the path; what inverse-sqrt approaches."""
     lr_scaling: Literal["none", "sqrt", "linear"] = "none"
     """How the learning rate follows the batch: not at all, times the square root of the batch over the reference
-    batch (as is usual for Adam), or times that ratio (the rule for SGD). seesaw has its own."""
+    batch (as is usual for Adam), or times that ratio (the rule for SGD). exchange and seesaw have their own."""
     lr_reference_batch: Annotated[int, Range(0, LARGEST_BATCH)] = 0
     """The batch that the peak learning rate was chosen for; 0 is the first batch."""
     warmup_samples: Samples = 512
@@ -154,6 +172,12 @@ class OptimizerSettings(Section):
     """Decoupled, on every parameter (as in the paper)."""
     clip: Annotated[float, Range(0, LARGEST_RATE)] = 1.0
     """Largest gradient norm; 0 does not clip."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any:
+            """An option of a learning-rate path."""
 
 
 @dataclass(frozen=True)

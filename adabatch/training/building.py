@@ -12,6 +12,7 @@ from adabatch.model.parts import model_part
 from adabatch.reporting.metrics import read_metrics
 from adabatch.schedules import BatchSizeSchedule, MicroBatching
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
+from adabatch.schedules.paths import PATHS
 from adabatch.schedules.registry import RunContext, batch_rules
 from adabatch.settings import OptimizerSettings, ScheduleSettings, Settings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
@@ -83,7 +84,9 @@ def build_learning_rate(settings: Settings, first_batch: int) -> LearningRate:
 
 def _learning_rate(settings: Settings, scaling: BatchScaling) -> LearningRate:
     rates = settings.optimizer
-    return LearningRate(rates.lr, rates.min_lr, rates.warmup_samples, settings.run.samples, scaling)
+    warmup, total = rates.warmup_samples, settings.run.samples
+    path = PATHS[rates.lr_path].from_settings(rates, warmup, total)
+    return LearningRate(rates.lr, rates.min_lr, warmup, total, scaling, path)
 
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> AdamW:

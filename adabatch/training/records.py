@@ -40,6 +40,7 @@ def step_record(
         "noise_trace": None,
         "grad_sq_norm": None,
         "test_statistic": None,
+        "seconds": seconds,
         "tokens_per_second": plan.batch_size * length / seconds,
         "proposal": decision.proposal,
         "decision": decision.reason,

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from adabatch.distributed.parallel import DistributedContext
-from adabatch.reporting.metrics import MetricsWriter
+from adabatch.reporting.metrics import TIMED, MetricsWriter
 from adabatch.settings import load_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
@@ -82,7 +82,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def records_of(folder: Path) -> list[dict]:
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in record.items() if name != "tokens_per_second"} for record in records]
+    return [{name: value for name, value in record.items() if name not in TIMED} for record in records]
 
 
 @pytest.fixture(scope="module")

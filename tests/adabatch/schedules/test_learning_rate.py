@@ -35,7 +35,7 @@ def test_scaling_by_the_batch(rule, factor):
     rates = LearningRate(1.0, 0.0, 0, 1000, BatchScaling(rule, reference=16))
     assert rates.scaling.factor(36) == factor
     assert rates.scaling.factor(16) == 1.0
-    assert Constant(36).learning_rate(rates) == rates.at(36) * factor
+    assert Constant(36).learning_rate(rates) == rates.mean(0, 36) * factor
 
 
 def test_bad_scalings():

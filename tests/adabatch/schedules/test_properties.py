@@ -18,6 +18,7 @@ from adabatch.schedules import (
     Seesaw,
     Stagewise,
 )
+from adabatch.schedules.learning_rate import LearningRate
 
 magnitudes = st.one_of(st.just(0.0), st.integers(-24, 24).map(lambda power: 10.0**power), st.floats(0.1, 10))
 """Of squared norms: gradients from 1e-12 to 1e12, and nothing at all."""
@@ -138,7 +139,7 @@ def fixed_schedules(draw):
                 rounded(LinearRamp(initial, maximum, samples), layout),
                 rounded(Stagewise(sizes, fractions, samples), layout),
                 rounded(Replay(sizes), layout),
-                rounded(Seesaw(initial, maximum, [samples // 3, samples // 2]), layout),
+                rounded(Seesaw(initial, maximum, LearningRate(1.0, 0.0, 0, 3 * samples + 30)), layout),
             ]
         )
     )

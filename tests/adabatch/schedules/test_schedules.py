@@ -22,6 +22,7 @@ from adabatch.schedules import (
     Stagewise,
 )
 from adabatch.schedules.base import NeverGrowsError
+from adabatch.schedules.learning_rate import LearningRate
 
 layouts = st.builds(MicroBatching, st.integers(1, 64), st.integers(1, 16), st.integers(1, 64))
 
@@ -186,7 +187,7 @@ SCHEDULES = {
     "constant": lambda: Constant(12, multiple_of=4),
     "stagewise": lambda: Stagewise([2, 8], [0.5, 0.5], 64),
     "ramp": lambda: LinearRamp(4, 32, 100),
-    "seesaw": lambda: Seesaw(4, 32, [30, 61, 100], multiple_of=4),
+    "seesaw": lambda: Seesaw(4, 32, LearningRate(1.0, 0.0, 10, 120), multiple_of=4),
     "replay": lambda: Replay([4, 4, 6, 12, 12, 40]),
     "norm test": lambda: NormTest(0.7, 4, 512, estimator="debiased", ema=0.9, test_interval=2),
 }

@@ -8,7 +8,8 @@ import torch
 
 import adabatch.training.loop
 from adabatch.distributed.parallel import DistributedContext
-from adabatch.reporting.metrics import MetricsWriter
+from adabatch.reporting.metrics import TIMED, MetricsWriter
+from adabatch.schedules.learning_rate import LearningRate
 from adabatch.settings import load_settings
 from adabatch.training.checks import check_settings
 from adabatch.training.divergence import TrainingDivergedError
@@ -38,7 +39,7 @@ def open_single(folder, **changes):
 
 NAMES = {
     *("step", "samples", "tokens", "loss", "lr", "batch_size", "micro_batch", "accumulation", "grad_norm"),
-    *("noise_trace", "grad_sq_norm", "test_statistic", "tokens_per_second"),
+    *("noise_trace", "grad_sq_norm", "test_statistic", "seconds", "tokens_per_second"),
 }
 
 
@@ -96,8 +97,10 @@ def test_seesaw_trains_with_its_own_rate_and_resumes(tmp_path):
     assert sizes == sorted(sizes)
     assert set(sizes) == {8, 16}
     changed = sizes.index(16)
-    assert whole[changed]["lr"] == pytest.approx(whole[changed - 1]["lr"] / 2**0.5)
-    assert whole[-1]["lr"] == pytest.approx(whole[changed]["lr"] / 2)  # at the maximum: the cosine's own cut
+    stairs = LearningRate(3e-3, 1e-4, 16, 96).in_stairs(2.0)
+    for record in whole:
+        mean = stairs.mean(record["samples"] - record["batch_size"], record["samples"])
+        assert record["lr"] == pytest.approx(mean * math.sqrt(record["batch_size"] / 8))
     begun = list(itertools.islice(train(open_single(tmp_path / "cut", **changes)), changed + 1))
     resumed = open_single(tmp_path / "cut", resume="auto", **changes)
     assert 0 < resumed.schedule.steps <= changed
@@ -168,7 +171,7 @@ def test_resuming_gives_the_same_run_bit_by_bit(tmp_path):
     resumed = begun[: run.schedule.steps] + list(train(run))
 
     def exact(records):
-        return [{k: v for k, v in r.items() if k != "tokens_per_second"} for r in records]
+        return [{k: v for k, v in r.items() if k not in TIMED} for r in records]
 
     assert exact(resumed) == exact(whole)
 
@@ -228,7 +231,7 @@ def test_monitoring_the_coordinates_leaves_the_scalar_test_alone(tmp_path):
     plain = list(train(open_single(tmp_path)))
     monitored = list(train(open_single(tmp_path, monitor_coordinates=True)))
     for a, b in zip(plain, monitored, strict=True):
-        assert all(a[name] == b[name] for name in NAMES - {"tokens_per_second"})
+        assert all(a[name] == b[name] for name in NAMES - TIMED)
     assert any("noise_dimension" in record for record in monitored)
 
 
@@ -236,7 +239,7 @@ def test_monitoring_the_layers_adds_up_and_leaves_the_run_alone(tmp_path):
     plain = list(train(open_single(tmp_path)))
     monitored = list(train(open_single(tmp_path, monitor_layers=True)))
     for a, b in zip(plain, monitored, strict=True):
-        assert all(a[name] == pytest.approx(b[name], rel=1e-12) for name in NAMES - {"tokens_per_second"})
+        assert all(a[name] == pytest.approx(b[name], rel=1e-12) for name in NAMES - TIMED)
     measured = [record for record in monitored if "parts" in record]
     assert measured
     for record in measured:

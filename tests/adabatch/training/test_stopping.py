@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import adabatch.training.stopping
 from adabatch.checkpoints.folders import complete_checkpoints
 from adabatch.distributed.parallel import DistributedContext
+from adabatch.reporting.metrics import TIMED
 from adabatch.settings import RunSettings, load_settings
 from adabatch.training import launch
 from adabatch.training.launch import launch as launch_run
@@ -191,4 +192,4 @@ def test_a_run_that_a_signal_and_then_the_clock_end_is_the_undisturbed_one(tmp_p
 
 def records(folder: Path) -> list[dict]:
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in record.items() if name != "tokens_per_second"} for record in found]
+    return [{name: value for name, value in record.items() if name not in TIMED} for record in found]
