@@ -1,9 +1,9 @@
 r"""What a batch costs in time, and the most that a batch schedule can save.
 
 Problem:
-    A step on b samples takes t0 + t1 b seconds, and where the gradient's noise scale is B it makes 1 / (1 + B / b) of
-    the progress of a step without noise. Which batch makes most progress per second, what does another one cost,
-    and how much faster is the best schedule of batches than the best constant one?
+    A step on b samples takes t0 + t1 b seconds, and where the gradient's noise scale is B it makes 1 / (1 + B / b)
+    of the progress of a step without noise. Which batch makes most progress per second, what does another one
+    cost, and how much faster is the best schedule of batches than the best constant one?
 
 Guarantee (within that model; the noise scale depends on the progress made, not on the batches that made it):
     ================================  =================================================================
@@ -16,8 +16,8 @@ Guarantee (within that model; the noise scale depends on the progress made, not 
 
     with rho = mean B / B_sat and s = mean sqrt(B) / sqrt(mean B) <= 1, means over progress. So a schedule saves at
     most (1 - s) / 2 of the time, and that much only where rho = 1. Where a step takes max(t0, t1 b) (a roofline),
-    b* = B_sat whatever B is, and a schedule saves nothing. At equal samples the smallest batch makes most progress,
-    1 / (b + B) per sample, and a schedule saves nothing either.
+    b* = B_sat whatever B is, and a schedule saves nothing. At equal samples the smallest batch makes most
+    progress, 1 / (b + B) per sample, and a schedule saves nothing either.
 
 References:
     McCandlish et al., arXiv 1812.06162, section 2.2 (the progress of a step).
