@@ -16,7 +16,7 @@ Guarantee (within that model; the noise scale depends on the progress made, not 
 
     with rho = mean B / B_sat and s = mean sqrt(B) / sqrt(mean B) <= 1, means over progress. So a schedule saves at
     most (1 - s) / 2 of the time, and that much only where rho = 1. Where a step takes max(t0, t1 b) (a roofline),
-    b* = B_sat whatever B is, and a schedule saves nothing. At equal samples the smallest batch makes most
+    b* = B_sat for every B, and a schedule saves nothing. At equal samples the smallest batch makes most
     progress, 1 / (b + B) per sample, and a schedule saves nothing either.
 
 References:
@@ -84,7 +84,7 @@ def time_of_progress(batch: Value, scale: Value, fixed: Value, per_sample: Value
 
 
 def roofline_time(batch: Value, scale: Value, fixed: Value, per_sample: Value) -> Value:
-    """(1 + B / b) max(t0, t1 b), seconds per unit of progress: least at b = t0 / t1 whatever B is.
+    """(1 + B / b) max(t0, t1 b), seconds per unit of progress: least at b = t0 / t1 for every B.
 
     Args:
         batch: b > 0, in samples.
