@@ -1,0 +1,77 @@
+"""The noise scales of coordinates, against hand-made numbers, slow loops and each other."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adabatch.moments.noise_scale import l1_noise_scale, noise_scale, weighted_noise_scale
+
+coordinates = st.lists(st.tuples(st.floats(-6, 6), st.floats(-6, 6), st.integers(1, 5)), min_size=1, max_size=8)
+
+
+def arrays(drawn: list[tuple[float, float, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """G_i^2, V_i and multiplicities from exponents."""
+    squares, variances, counts = np.array(drawn).T
+    return np.exp(squares), np.exp(variances), counts
+
+
+def weighted_by_hand(squares: np.ndarray, variances: np.ndarray) -> float:
+    """The weighted harmonic mean, one coordinate after the other."""
+    weights = inverse = 0.0
+    for square, variance in zip(squares, variances, strict=True):
+        weights += square / math.sqrt(variance)
+        inverse += square / math.sqrt(variance) * square / variance
+    return weights / inverse
+
+
+@given(coordinates)
+@settings(max_examples=60, deadline=None)
+def test_multiplicities_stand_for_repeated_coordinates(drawn) -> None:
+    squares, variances, counts = arrays(drawn)
+    repeated = [np.repeat(values, counts.astype(int)) for values in (squares, variances)]
+    for scale in (l1_noise_scale, weighted_noise_scale):
+        assert scale(squares, variances, counts) == pytest.approx(scale(*repeated), rel=1e-12)
+    assert weighted_noise_scale(*repeated) == pytest.approx(weighted_by_hand(*repeated), rel=1e-12)
+
+
+@given(coordinates)
+@settings(max_examples=60, deadline=None)
+def test_the_weighted_scale_lies_between_the_smallest_ratio_and_the_l1_scale(drawn) -> None:
+    squares, variances, counts = arrays(drawn)
+    weighted = weighted_noise_scale(squares, variances, counts)
+    assert (variances / squares).min() * (1 - 1e-12) <= weighted
+    assert weighted <= l1_noise_scale(squares, variances, counts) * (1 + 1e-12)
+
+
+def test_the_trace_scale_has_no_order_with_the_weighted_one() -> None:
+    """Noise without gradient raises only the trace; small clean coordinates can leave it 3% below."""
+    junk = np.array([1.0, 0.0]), np.array([10.0, 1e6])
+    clean = np.array([1.0, 0.04]), np.array([3.0, 0.2])
+    assert noise_scale(junk[1].sum(), junk[0].sum()) > 1e5 * weighted_noise_scale(*junk) * 0.99
+    assert noise_scale(clean[1].sum(), clean[0].sum()) == pytest.approx(3.2 / 1.04)
+    assert weighted_noise_scale(*clean) == pytest.approx(weighted_by_hand(*clean))
+    assert weighted_noise_scale(*clean) > 1.02 * 3.2 / 1.04
+
+
+def test_a_gradient_that_vanishes_has_an_infinite_scale() -> None:
+    none, noise = np.zeros(2), np.ones(2)
+    assert l1_noise_scale(none, noise) == weighted_noise_scale(none, noise) == math.inf
+
+
+def test_shapes_broadcast_over_the_leading_axes() -> None:
+    squares, variances = np.ones((3, 1, 4)), np.full((2, 4), 5.0)
+    assert np.allclose(weighted_noise_scale(squares, variances), np.full((3, 2), 5.0))
+    assert np.allclose(l1_noise_scale(squares, variances), np.full((3, 2), 5.0))
+
+
+def test_tensors_give_what_arrays_give() -> None:
+    torch = pytest.importorskip("torch")
+    squares, variances = np.array([1.0, 2.0, 0.0]), np.array([3.0, 1.0, 2.0])
+    for scale in (l1_noise_scale, weighted_noise_scale):
+        tensor = scale(torch.tensor(squares), torch.tensor(variances))
+        assert float(tensor) == pytest.approx(scale(squares, variances), rel=1e-12)
