@@ -1,5 +1,6 @@
 """What all tests share: one cache of prepared corpora, one thread, no network."""
 
+import gc
 import os
 import re
 import signal
@@ -67,3 +68,8 @@ def pytest_collection_modifyitems(config, items):
         given = getattr(function, "_hypothesis_internal_use_settings", settings.default)
         more = settings(given, max_examples=max(1, round(times * given.max_examples)))
         function._hypothesis_internal_use_settings = more
+
+
+def pytest_collection_finish():
+    """Full garbage collections pass over what collected modules hold: accelerate asks for one at each training."""
+    gc.freeze()
