@@ -20,7 +20,7 @@ from tests.support.command import COMMAND, still_running
 
 SMALL = (
     "--samples 64 --initial-batch 8 --micro-batch 2 --warmup-samples 16 "
-    "--validation-samples 4 --sequence-length 32"
+    "--validation-samples 4 --sequence-length 32 --threads 1"
 )
 
 

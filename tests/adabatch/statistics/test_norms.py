@@ -55,43 +55,46 @@ def test_large_fp32_tensors_keep_the_digits_that_a_plain_norm_loses():
 
 
 CAPABILITIES = """
-import sys, torch
+import torch
 from adabatch.statistics.norms import CHUNK, SMALL, SquaredNorms
 
 def exact(tensor):
     return float(tensor.double().square().sum())  # squares of fp32 are exact in fp64, and 1e-13 is nothing here
 
-worst = 0.0
-dtype = getattr(torch, sys.argv[1])
-for lanes in (1, 2, 4, 8, 16, 32, 64, 128):
-    # An accumulator that begins with 1 loses what is half its last place or less, and rounds up what is more.
-    for small in (2.0**-12, 2.0**-12 * (1 + 2.0**-7), 2.0**-12 * 1.4, 2.0**-11.6, 1.1):
-        for first in (1.0, 1.9, small):
-            tensor = torch.full((CHUNK,), small)
-            tensor[:lanes] = first
-            tensor = tensor.to(dtype).repeat(SMALL // CHUNK + 1)
-            for values in (tensor, tensor[:-1], tensor[1:]):
-                norms = SquaredNorms([len(values)], [dtype], torch.device("cpu"))
-                norms.put(0, values)
-                error = abs(float(norms.sums()) / exact(values) - 1)
-                assert error <= norms.rounding, (lanes, small, first, error, norms.rounding)
-                worst = max(worst, error / norms.rounding)
-print(worst)
+def worst_of(dtype):
+    worst = 0.0
+    for lanes in (1, 2, 4, 8, 16, 32, 64, 128):
+        # An accumulator that begins with 1 loses what is half its last place or less, and rounds up what is more.
+        for small in (2.0**-12, 2.0**-12 * (1 + 2.0**-7), 2.0**-12 * 1.4, 2.0**-11.6, 1.1):
+            for first in (1.0, 1.9, small):
+                tensor = torch.full((CHUNK,), small)
+                tensor[:lanes] = first
+                tensor = tensor.to(dtype).repeat(SMALL // CHUNK + 1)
+                for values in (tensor, tensor[:-1], tensor[1:]):
+                    norms = SquaredNorms([len(values)], [dtype], torch.device("cpu"))
+                    norms.put(0, values)
+                    error = abs(float(norms.sums()) / exact(values) - 1)
+                    assert error <= norms.rounding, (dtype, lanes, small, first, error, norms.rounding)
+                    worst = max(worst, error / norms.rounding)
+    return worst
+
+print(*[worst_of(dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)])
 """
 
 
 @pytest.mark.parametrize("capability", ["default", "avx2", "avx512"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_no_sum_of_one_sided_roundings_exceeds_the_bound(capability, dtype):
-    """The kernel's accumulators each begin with a large number, for any number of accumulators."""
+def test_no_sum_of_one_sided_roundings_exceeds_the_bound(capability):
+    """The kernel's accumulators each begin with a large number, any number of them, in three dtypes."""
     done = subprocess.run(
-        [sys.executable, "-c", CAPABILITIES, dtype],
+        [sys.executable, "-c", CAPABILITIES],
         env={**os.environ, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) > 1 / 8  # 16 accumulators of 32 numbers come to 31 of the bound's 134 roundings
+    worst = [float(each) for each in done.stdout.split()]
+    assert len(worst) == 3
+    assert min(worst) > 1 / 8  # 16 accumulators of 32 numbers come to 31 of the bound's 134 roundings
 
 
 def test_the_bound_is_that_of_four_accumulators():
