@@ -2,8 +2,8 @@
 
     python benchmarks/step_time_fit.py [--seeds 200] [--output benchmarks/step_time_fit.txt]
 
-A step on b samples takes t0 + t1 b with log-normal jitter of .1; one in twenty takes 10 to 100 times as long, and the
-first one 500 times. Batches lie within a factor 4 (one of 1.2 for comparison): two stages of equal length, three
+A step on b samples takes t0 + t1 b with log-normal jitter of .1; one in twenty takes 10 to 100 times as long, and
+the first one 500 times. Batches lie within a factor 4 (1.2 in the last rows): two stages of equal length, three
 stages, or a ramp in which no batch comes often. ``within 10%`` is the share of seeds in which both t0 and t1 are;
 ``resolved`` the share in which the fit's own standard errors are at most a tenth of both, and ``of these`` the
 share of those within 10%. Least squares on the same times is the control.

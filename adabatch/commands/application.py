@@ -20,6 +20,7 @@ COMMANDS = (
     "compare",
     "ablate",
     "plot",
+    "worth",
     "export",
     "prepare",
     "claims",

@@ -50,6 +50,7 @@ class StepTime:
         per_sample: t1 > 0, seconds per sample.
         fixed_error: standard error of t0, in seconds; 0 where it was given.
         per_sample_error: that of t1.
+        covariance: of both errors, in seconds squared; below 0 as a rule.
 
     >>> StepTime(fixed=0.2, per_sample=0.01).saturation
     20.0
@@ -59,6 +60,7 @@ class StepTime:
     per_sample: float
     fixed_error: float = 0.0
     per_sample_error: float = 0.0
+    covariance: float = 0.0
 
     @property
     def saturation(self) -> float:
@@ -69,6 +71,14 @@ class StepTime:
     def resolved(self) -> bool:
         """Whether the standard errors of both are at most a tenth of them."""
         return self.fixed_error <= RESOLVED * self.fixed and self.per_sample_error <= RESOLVED * self.per_sample
+
+    @property
+    def saturation_error(self) -> float:
+        """Standard error of log B_sat, to first order; infinite where t0 is 0."""
+        if self.fixed == 0:
+            return math.inf
+        own = (self.fixed_error / self.fixed) ** 2 + (self.per_sample_error / self.per_sample) ** 2
+        return math.sqrt(max(0.0, own - 2 * self.covariance / (self.fixed * self.per_sample)))
 
     def seconds(self, batch: float) -> float:
         """t0 + t1 b."""
@@ -82,7 +92,7 @@ def parse_step_time(text: str) -> StepTime:
         ValueError: for text that is not two numbers, t0 < 0 or t1 <= 0.
 
     >>> parse_step_time("0.2,0.01")
-    StepTime(fixed=0.2, per_sample=0.01, fixed_error=0.0, per_sample_error=0.0)
+    StepTime(fixed=0.2, per_sample=0.01, fixed_error=0.0, per_sample_error=0.0, covariance=0.0)
     """
     try:
         fixed, per_sample = map(float, text.split(","))
@@ -192,7 +202,7 @@ def _line(cells: dict[tuple[int, int, int], Cell]) -> StepTime | None:
     points = [(key[0], kept[1] / kept[0], kept[0]) for key, cell in cells.items() for kept in cell.values()]
     batches, times, counts = np.array(points, dtype=float).T
     line = _least_deviations(batches, times, counts)
-    errors = np.full(2, math.inf)
+    covariance = np.diag([math.inf, math.inf])  # if no line fits
     for _ in range(30):
         if line is None:
             return None
@@ -204,13 +214,14 @@ def _line(cells: dict[tuple[int, int, int], Cell]) -> StepTime | None:
         if len(set(batches[weights > 0])) < 2:  # times that no line fits
             break
         new, inverse = _least_squares(batches, times, weights)
-        errors = scale * np.sqrt(np.diag(inverse) / 0.95)
+        covariance = scale**2 / 0.95 * inverse
         settled = np.allclose(new, line, rtol=1e-9, atol=0)
         line = _admissible(new, batches, times, weights)
         if settled:
             break
     assert line is not None
-    return StepTime(float(line[0]), float(line[1]), float(errors[0]), float(errors[1]))
+    errors = np.sqrt(np.diag(covariance))
+    return StepTime(*map(float, (*line, *errors, covariance[0, 1])))
 
 
 def _least_deviations(batches: np.ndarray, times: np.ndarray, counts: np.ndarray) -> np.ndarray | None:

@@ -148,6 +148,14 @@ def test_memory_is_bounded():
     assert len(many) < 350
 
 
+def test_standard_errors_are_those_of_many_runs():
+    fits = [filled(simulated_clock(0.032, 0.001, seed), [16, 32, 64] * 100).fit() for seed in range(60)]
+    spread = np.std([[fit.fixed, fit.per_sample, np.log(fit.saturation)] for fit in fits], axis=0)
+    claimed = np.mean([[fit.fixed_error, fit.per_sample_error, fit.saturation_error] for fit in fits], axis=0)
+    assert spread == pytest.approx(claimed, rel=0.35)  # of 60 seeds: three standard errors of a deviation
+    assert StepTime(0.0, 1.0).saturation_error == np.inf
+
+
 def test_step_time_option():
     assert parse_step_time("0,1e-3") == StepTime(0.0, 0.001)
     for text in ("", "1", "1,2,3", "a,b", "-1,1", "1,0", "nan,1", "1,inf", "1;2"):

@@ -1,0 +1,223 @@
+"""What a run's records tell of noise and of time: of the trainer's own runs, and of other people's loops."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adabatch.reporting.metrics import METRICS, Record, read_metrics, step_seconds
+from adabatch.schedules.step_times import StepTime, StepTimes, parse_step_time
+
+__all__ = ["Evidence", "read_evidence", "step_time_of"]
+
+LEAST_MEASURED = 40
+"""Fewer steps with statistics say nothing of how the noise scale changes."""
+
+
+LARGEST_ERROR = 0.5
+"""Standard error of log B_sat up to which a fit is used: b* is then good to a quarter."""
+
+LARGEST = 1e150
+"""Nothing that is computed from numbers up to this overflows; beyond, they count as not finite."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The steps of a run, as arrays of equal length.
+
+    Attributes:
+        name: of the run, as it was given.
+        samples: seen at the end of each step.
+        batches: samples of each step.
+        micro_batches: samples that a rank computed at once; 0 where it is not known.
+        seconds: that each step took; NaN where it is not known.
+        trace: tr Sigma of one sample's gradient; NaN at steps without statistics.
+        squared_gradient: the debiased ||G||^2 = ||g||^2 - trace / b; NaN at steps without statistics.
+        left_out: how many values were not finite.
+    """
+
+    name: str
+    samples: np.ndarray
+    batches: np.ndarray
+    micro_batches: np.ndarray
+    seconds: np.ndarray
+    trace: np.ndarray
+    squared_gradient: np.ndarray
+    left_out: int
+
+    @property
+    def measured(self) -> np.ndarray:
+        """At which steps there are statistics."""
+        finite: np.ndarray = np.isfinite(self.squared_gradient)
+        return finite
+
+
+def read_evidence(path: Path) -> Evidence:
+    """The evidence in a run's folder, in its ``metrics.jsonl``, or in the file of another loop.
+
+    Args:
+        path: a folder, or a file of JSON lines (docs/own_loop.md has the names).
+
+    Raises:
+        ValueError: for what is not a run, a wrong line, or too few steps with statistics.
+    """
+    own = path.is_file() and path.name != METRICS and _is_own_loop(path)
+    steps = list(_own_steps(path)) if own else [_trainer_step(record, path) for record in read_metrics(path)]
+    columns = np.array(steps, dtype=float).reshape(-1, 6).T
+    samples, batches, micro_batches, seconds, trace, squared_norm = columns
+    with np.errstate(invalid="ignore"):
+        squared_gradient = squared_norm - trace / batches
+    # an infinity stands for a value that was given and is not finite, NaN for none
+    both = np.isfinite(squared_gradient)
+    evidence = Evidence(
+        name=str(path),
+        samples=samples,
+        batches=batches,
+        micro_batches=micro_batches,
+        seconds=np.where(np.isfinite(seconds), seconds, np.nan),
+        trace=np.where(both, trace, np.nan),
+        squared_gradient=np.where(both, squared_gradient, np.nan),
+        left_out=int(np.isinf(columns[3:]).sum()),
+    )
+    _require_statistics(evidence)
+    return evidence
+
+
+def _require_statistics(evidence: Evidence) -> None:
+    steps, measured = len(evidence.samples), int(evidence.measured.sum())
+    if not measured:
+        raise ValueError(
+            f"{evidence.name} has no gradient statistics in its {steps} steps: train with --monitor-interval 1, "
+            "or with a norm test"
+        )
+    if measured < LEAST_MEASURED:
+        raise ValueError(
+            f"{evidence.name} has gradient statistics of {measured} of its {steps} steps, and at least "
+            f"{LEAST_MEASURED} are needed: train for longer, or with a smaller --monitor-interval"
+        )
+
+
+def step_time_of(evidence: Evidence, saturation: float | None, given: str | None) -> tuple[StepTime, str]:
+    """t0 and t1 with their source: as given, else fitted to the run's own steps.
+
+    Args:
+        evidence: the steps; those of the last micro-batch size count alone where their batches differ enough.
+        saturation: the value of ``--saturation``; t1 is then the unit of time.
+        given: the text of ``--step-time``.
+
+    Raises:
+        ValueError: where both are given, or neither and the run does not tell t0 from t1.
+    """
+    if saturation is not None and given is not None:
+        raise ValueError("--saturation and --step-time both tell B_sat = t0 / t1: give one of them")
+    if saturation is not None:
+        return StepTime(saturation, 1.0), "--saturation"
+    if given is not None:
+        time = parse_step_time(given)
+        if time.fixed == 0:
+            raise ValueError("--step-time with T0 = 0: without a fixed time per step the smallest batch is best")
+        return time, "--step-time"
+    times = StepTimes()
+    for seconds, batch, micro_batch in zip(
+        evidence.seconds, evidence.batches, evidence.micro_batches, strict=True
+    ):
+        times.add(float(seconds), int(batch), int(micro_batch))
+    fit = times.fit(int(evidence.micro_batches[-1]))
+    if fit is not None and fit.saturation_error <= LARGEST_ERROR:
+        return fit, "fitted"
+    if not np.isfinite(evidence.seconds).any():
+        why = "has no times of its steps"
+    elif fit is None:
+        least, most = evidence.batches.min(), evidence.batches.max()
+        why = f"has batches of {least:.0f} to {most:.0f}, whose times do not tell t0 from t1"
+    else:
+        why = f"does not resolve its t0 of {fit.fixed:.3g} +- {fit.fixed_error:.2g} s per step and t1 of "
+        why += f"{fit.per_sample:.3g} +- {fit.per_sample_error:.2g} s per sample"
+    raise ValueError(
+        f"{evidence.name} {why}: give --saturation B_SAT, the batch at which half of a step's time is for its "
+        "samples, or --step-time T0,T1"
+    )
+
+
+def _trainer_step(record: Record, path: Path) -> tuple[float, ...]:
+    """One step of metrics.jsonl, where a null may stand for what was not measured or for what is not finite."""
+    where = f"{path}, step {record['step']}"
+    batch = _value(record, "batch_size", where, count=True)
+    trace, squared_norm = (_value(record, name, where) for name in ("noise_trace", "grad_sq_norm"))
+    if math.isnan(trace) != math.isnan(squared_norm):  # one of both was measured and is not finite
+        trace = squared_norm = math.inf
+    seconds = _value(record, "seconds", where)
+    if math.isnan(seconds) and record.get("tokens_per_second"):
+        _value(record, "tokens", where, count=True)
+        seconds = step_seconds(record)
+    return record["samples"], batch, _micro_batch(record, where), seconds, trace, squared_norm
+
+
+def _is_own_loop(path: Path) -> bool:
+    """Whether the first line has the names of another loop's file."""
+    with path.open("rb") as file:
+        first = file.readline()
+    return b'"trace"' in first or b'"squared_norm"' in first
+
+
+def _own_steps(path: Path) -> Iterator[tuple[float, ...]]:
+    """The steps of another loop's file; a last line that is cut short is left out."""
+    last = (0.0, 0.0)
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            if not line.endswith(b"\n"):
+                return
+            record = None
+        where = f"{path}, line {number}"
+        if not isinstance(record, dict):
+            raise ValueError(f"{where} is not a JSON object: each line is one step (docs/own_loop.md)")
+        step = _own_step(record, where)
+        now = (record["step"], step[0])
+        if now[0] <= last[0] or now[1] <= last[1]:
+            raise ValueError(
+                f"{where}: step {now[0]:g} with {now[1]:g} samples comes after step {last[0]:g} with {last[1]:g}: "
+                "both must grow from line to line"
+            )
+        last = now
+        yield step
+
+
+def _own_step(record: Record, where: str) -> tuple[float, ...]:
+    _, samples, batch = (_value(record, name, where, count=True) for name in ("step", "samples", "batch_size"))
+    seconds, trace, squared_norm = (_value(record, name, where) for name in ("seconds", "trace", "squared_norm"))
+    if squared_norm < 0:
+        raise ValueError(
+            f"{where}: squared_norm is {squared_norm:g}, but must be ||g||^2 of the batch's gradient, from which "
+            "trace / batch_size has not been subtracted"
+        )
+    return samples, batch, _micro_batch(record, where), seconds, trace, squared_norm
+
+
+def _micro_batch(record: Record, where: str) -> float:
+    """0 where it is not known."""
+    return _value(record, "micro_batch", where, count=True) if record.get("micro_batch") is not None else 0.0
+
+
+def _value(record: Record, name: str, where: str, count: bool = False) -> float:
+    """A number of a record: NaN where it is null or absent, infinity where it is not finite.
+
+    Raises:
+        ValueError: if it is not a number, or not a whole one above 0 where that must be.
+    """
+    value = record.get(name)
+    shown = json.dumps(value)[:40] if name in record else "missing"
+    if value is None and not count:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        must = "a whole number above 0" if count else "a number or null"
+        raise ValueError(f"{where}: {name} must be {must}, but is {shown}")
+    if count and not (0 < value < 2**53 and value == int(value)):
+        raise ValueError(f"{where}: {name} must be a whole number above 0, but is {shown}")
+    return float(value) if -LARGEST < value < LARGEST else math.inf
