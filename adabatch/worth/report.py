@@ -32,7 +32,8 @@ def report(found: Assessment, optimum: Sequence[OptimumNearby]) -> str:
 
 
 def _evidence(found: Assessment) -> str:
-    left_out = f", {found.left_out} values that are not finite left out" if found.left_out else ""
+    values = "1 value that is" if found.left_out == 1 else f"{found.left_out} values that are"
+    left_out = f", {values} not finite left out" if found.left_out else ""
     first, last = found.noise_scale[0], found.noise_scale[-1]
     time, source = found.step_time, found.source
     if source == "--saturation":
