@@ -150,7 +150,7 @@ def _trainer_step(record: Record, path: Path) -> tuple[float, ...]:
     batch = _value(record, "batch_size", where, count=True)
     trace, squared_norm = (_value(record, name, where) for name in ("noise_trace", "grad_sq_norm"))
     if math.isnan(trace) != math.isnan(squared_norm):  # one of both was measured and is not finite
-        trace = squared_norm = math.inf
+        trace, squared_norm = math.inf, math.nan
     seconds = _value(record, "seconds", where)
     if math.isnan(seconds) and record.get("tokens_per_second"):
         _value(record, "tokens", where, count=True)

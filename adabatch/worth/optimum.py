@@ -41,7 +41,7 @@ class OptimumNearby:
     ninety: float
 
 
-def optimum_nearby(rho: float, s: float, table: Path = TABLE) -> list[OptimumNearby]:
+def optimum_nearby(rho: float, s: float, table: Path | None = None) -> list[OptimumNearby]:
     """Per optimizer, what the optimum saved on the tasks that are nearest in log rho and log s.
 
     Both distances are in standard deviations over the optimizer's tasks.
@@ -49,7 +49,7 @@ def optimum_nearby(rho: float, s: float, table: Path = TABLE) -> list[OptimumNea
     Args:
         rho: mean B / B_sat of the run.
         s: mean sqrt(B) / sqrt(mean B) of the run.
-        table: the file.
+        table: the file; None: the one that comes with the package.
 
     Returns:
         None at all if there is no table.
@@ -57,6 +57,7 @@ def optimum_nearby(rho: float, s: float, table: Path = TABLE) -> list[OptimumNea
     Raises:
         ValueError: for a table of another form.
     """
+    table = table or TABLE
     if not table.is_file():
         return []
     try:

@@ -42,6 +42,7 @@ def constant(share):
     return 64.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [exponential, constant])
 def test_savings_of_noisy_runs_are_unbiased_and_their_intervals_cover(tmp_path, scale):
     batches = [16] * 800
@@ -68,10 +69,15 @@ def test_noise_scale_and_best_batches_of_a_run(tmp_path):
     found = assess(evidence, noise_course(evidence), StepTime(SATURATION, 1.0), "x")
     shares = np.array(found.samples) / evidence.samples[-1]
     assert len(shares) >= 20
-    for share, scale, best in zip(shares, found.noise_scale, found.best_batch, strict=True):
-        assert scale.value == pytest.approx(exponential(share), rel=0.35)
+    truths = [exponential(share) for share in shares]
+    covered = [scale.low <= truth <= scale.high for truth, scale in zip(truths, found.noise_scale, strict=True)]
+    assert np.mean(covered) >= 0.75
+    shifted = [
+        scale.low <= 1.5 * truth <= scale.high for truth, scale in zip(truths, found.noise_scale, strict=True)
+    ]
+    assert np.mean(shifted) <= 0.25  # the control
+    for scale, best in zip(found.noise_scale, found.best_batch, strict=True):
         assert best.value == pytest.approx(math.sqrt(scale.value * SATURATION))
-        assert scale.low < scale.value < scale.high
 
 
 def test_rules_against_sums_over_steps():
