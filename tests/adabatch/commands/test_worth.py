@@ -53,7 +53,7 @@ def test_the_text_tells_what_to_do(adabatch, loop, figures, drawn):
     shown = adabatch.output("worth", loop, *figures)
     assert f"{loop}: 600 steps, 600 with gradient statistics\n" in shown
     assert "(fitted to its own steps): B_sat = t0 / t1 = 2" in shown
-    pattern = r"In this model a batch schedule saves at most \d\.\d% \(\d\.\d to \d\.\d\) of the time\. Use a constant batch"
+    pattern = r"In this model a batch schedule saves at most \d\.\d% \(\d\.\d to \d\.\d\) of the time\. Use a "
     assert re.search(pattern, shown)
     assert "Use a constant batch of " in shown
     assert "each batch at its own best learning rate" in shown
