@@ -34,7 +34,7 @@ sys.addaudithook(hook)
 TRAIN = (
     *("train", "--preset", "demo", "--samples", "16", "--initial-batch", "8", "--warmup-samples", "0"),
     *("--sequence-length", "16", "--validation-samples", "8", "--validation-interval", "0"),
-    *("--checkpoint-interval", "0", "--device", "cpu"),
+    *("--checkpoint-interval", "0", "--device", "cpu", "--threads", "1"),
 )
 COMMANDS = {
     "one process": [sys.executable, "-m", "adabatch", *TRAIN],
