@@ -123,11 +123,8 @@ def leave_checkpoint(folder: Path) -> None:
     from adabatch.settings import load_settings
     from adabatch.training.launch import launch
 
-    launch(
-        load_settings(
-            "demo", overrides={"samples": 4, "warmup_samples": 2, "validation_interval": 0, "output": str(folder)}
-        )
-    )
+    small = {"samples": 4, "warmup_samples": 2, "validation_interval": 0, "threads": 1}
+    launch(load_settings("demo", overrides=small | {"output": str(folder)}))
 
 
 def test_lines_are_short():

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 
-SHORT = "--samples 64 --warmup-samples 16 --validation-samples 4"
+SHORT = "--samples 64 --warmup-samples 16 --validation-samples 4 --threads 1"
 
 COMMANDS = {
     # what the README prints -> what the tests append, so that it is short (an option given twice: the last counts)

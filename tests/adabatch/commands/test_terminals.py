@@ -74,7 +74,7 @@ def test_a_run_whose_folder_and_data_are_named_as_no_terminal_shows(monkeypatch,
     run = "runs/[bold]x[/red]:bug:[0.9,0.95]η"
     words = f"train --model tiny --samples 8 --schedule constant --warmup-samples 4 --no-figures --output {run}"
     small = "--sequence-length 32 --validation-interval 0 --initial-batch 4 --max-batch 4 --data données-字.txt"
-    code, out, err = printed(monkeypatch, encoding, *f"{words} {small}".split())
+    code, out, err = printed(monkeypatch, encoding, *f"{words} {small} --threads 1".split())
     assert code == 0, err
     shown = run if encoding == "utf-8" else run.replace("η", "eta")
     assert f"metrics: {shown}/metrics.jsonl" in out

@@ -135,6 +135,7 @@ def run_settings(settings, folder, **changes):
         "warmup_samples": 8,
         "validation_samples": 16,
         "validation_interval": 16,
+        "threads": 1,
         "cache": str(folder / "cache"),
         "output": str(folder / "run"),
         **changes,

@@ -148,7 +148,7 @@ def test_a_run_resumed_from_a_checkpoint_in_its_middle(tmp_path):
             "max_batch": 4,
             "sequence_length": 32,
         }
-        small |= {"samples": 32, "warmup_samples": 4, "validation_interval": 0, "figures": False}
+        small |= {"samples": 32, "warmup_samples": 4, "validation_interval": 0, "figures": False, "threads": 1}
         return load_settings(overrides=small | {"tensorboard": True, "output": str(tmp_path / "run")} | changes)
 
     assert launch(settings(checkpoint_interval=12)) == 0
