@@ -69,6 +69,7 @@ RIGHT: dict[str, list[list[str]]] = {
     "compare": [EXPERIMENT],
     "ablate": [EXPERIMENT],
     "plot": [["run", "--output", "figures"], ["run/metrics.jsonl"]],
+    "worth": [["loop.jsonl", "--saturation", "16", "--output", "figures"], ["loop.jsonl", "--json"]],
     "export": [["run", "--to", "exported"], ["run/checkpoints", "--to", "exported"]],
     "prepare": [["--data", "good.txt", "--sequence-length", "32", "--processes", "1"]],
     "claims": [[], ["--json"], ["--show", "Thm B.1"]],
@@ -147,7 +148,7 @@ PATHS = words(
     "a-file/below locked locked/below unwritable unwritable/below missing missing/below empty-folder "
     "[red]x[/blue].txt $x$.txt ~nouser/x ~/x /proc/x /proc/self/mem /dev/null /dev/full /dev/zero/x / . .. run "
     "run/metrics.jsonl run/checkpoints damaged-0 damaged-1 damaged-2 damaged-3 damaged-4 good.toml wrong.toml "
-    "binary.toml unreadable.toml config.json bad-config.json list-config.json zero-config.json "
+    "loop.jsonl binary.toml unreadable.toml config.json bad-config.json list-config.json zero-config.json "
     "dynamic-config.json tokenizer.json one-unreadable exported out"
 )
 PATHS += ["n" * 300, "a/" * 3000, "x\udcff", "", "\u200b", "good.txt/", "sub folder/é.txt"]
@@ -313,6 +314,7 @@ def furnish(folder: Path, run: Path | None) -> None:
         "unreadable.txt": text,
         "binary.bin": bytes(range(256)) * 40,
         "latin.txt": "é".encode("latin-1") * 5000,
+        "loop.jsonl": LOOP,
         "good.jsonl": json.dumps({"text": text}) + "\n",
         "bad.jsonl": '{"text": 3}\nnot json\n',
         "a-file": "x",
@@ -350,6 +352,22 @@ def furnish(folder: Path, run: Path | None) -> None:
     if run is not None:
         shutil.copytree(run, folder / "run")
 
+
+LOOP = "".join(
+    json.dumps(
+        {
+            "step": step,
+            "samples": samples,
+            "batch_size": 16 if step % 2 else 32,
+            "trace": 10.0 + step % 7,
+            "squared_norm": 2.0 + step % 5,
+            "seconds": 0.1 if step % 2 else 0.15,
+        }
+    )
+    + "\n"
+    for step, samples in ((step, 24 * step + 8 * (step % 2)) for step in range(1, 81))
+)
+"""The steps of another loop, for ``worth``."""
 
 SHORT_RECORD = '{"step": 1, "samples": 4, "loss": null}'
 

@@ -1,6 +1,6 @@
 """What the optimal batch schedules of the exact dynamics saved on tasks like a run.
 
-``optimum.json`` beside this file is written by ``adabatch optimum``::
+``optimum.json`` next to this file is written by ``adabatch optimum``::
 
     {"command": str, "date": str, "tasks": [{"optimizer": str, "rho": float, "s": float, "saving": float}, ...]}
 

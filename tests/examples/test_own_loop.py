@@ -18,6 +18,7 @@ from adabatch.statistics import GradientStatistics
 from adabatch.statistics.groups import GroupSizes, StepSizes
 from adabatch.statistics.leaves import autograd_leaves
 from adabatch.statistics.wrappers import require_averaged
+from adabatch.worth.evidence import read_evidence
 from tests.examples.test_added_lines import documented_commands
 from tests.support.repository import ROOT, script
 
@@ -52,7 +53,7 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         "texts": trainer_callback.counting_texts(64),
     }
     python = blocks("python")
-    assert len(python) == 11
+    assert len(python) == 12
     for block in python:
         if "Statistics(" in block:  # a program of its own begins
             names["model"] = nn.Linear(8, 1)
@@ -65,6 +66,9 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         if "set_accumulation" in block:
             assert names["accelerator"].gradient_accumulation_steps == 5
             assert (names["moments"].groups, names["moments"].group_size) == (4, 8)
+        if "steps.jsonl" in block:
+            evidence = read_evidence(tmp_path / "steps.jsonl")
+            assert (len(evidence.samples), evidence.measured.sum()) == (100, 100)
     printed = capsys.readouterr().out
     assert "4 8 32" in printed
     assert "32 1\n" in printed
