@@ -1,0 +1,158 @@
+r"""An idealised Adam on Gaussian linear regression: a batch below the noise scale costs at most a known factor.
+
+Problem:
+    :mod:`theory.schedules.second_moments`, the Adam-like step at lr, with the effective rates a = lr sqrt(b) of
+    rule (R) on a path r(S) = sqrt(b) / lr (:mod:`theory.schedules.path`). With G_i^2 = lambda_i^2 c_i, V_i =
+    lambda_i N + G_i^2 and B_i = V_i / G_i^2, a step is exactly
+
+        c_i' = c_i - 2 a lambda_i c_i / sqrt(V_i + b G_i^2) + a^2 / b
+             = c_i - 2 a sqrt(c_i / B_i) / sqrt(1 + b / B_i) + a^2 / b:
+
+    the noise a^2 / b is the path's, and the batch enters only through the slow-down 1 / sqrt(1 + b / B_i). What
+    does a larger batch cost?
+
+Guarantee:
+    Let sigma > 0, q = 2 sqrt(lambda_max) max_k a_k / sigma, kappa <= (1 + b_k / B_i)^{-1/2} in every mode at every
+    step, and Q(theta, nu) the equation dC_i/dT = -2 theta lambda_i C_i / sqrt(V_i(C)) + nu rho from C = c(0).
+
+    - upper: if q <= 1, then c_i(k) <= u_i(T_k), u the solution of Q(kappa e^{-q/2}, e^q);
+    - lower, for any batches: if q < 1, then c_i(k) >= l_i(T_k), l the solution of
+      Q(-e^{w_k/2} ln(1 - q_k) / q_k, chi_k) on step k, q_k = 2 sqrt(lambda_max) a_k / sigma and
+      w_k = I_k (sum lambda + lambda_max) / sigma^2.
+
+    Batches of at most min_i B_i / eta^2 have kappa = (1 + 1 / eta^2)^{-1/2} (eta = 1: .71, eta = 2: .89).
+    Q(theta, nu) is Q(1, nu / theta) run for the time theta T: for small q such a ceiling costs at most the
+    factor kappa in time and 1 / kappa in noise, and only modes that are far from their noise floor pay it. For
+    batches that are fixed before the run only. Where a rises along the path (more than half of an Adam-like
+    decay given to the batch), q is that of the end, and the statement ends where q > 1.
+
+    Proof, upper. Let theta = kappa e^{-q/2}. On the step h_i = 2 theta lambda_i / sqrt(V_i(u)) has int h_i <=
+    q, so V_i falls at most by e^{-q}, int h_i <= y_i = 2 kappa a lambda_i / sqrt(V_i(u(T_k))) <= q, and
+    u_i(T_{k+1}) >= e^{-y_i} u_i + e^q e^{-y_i} I_k >= (1 - y_i) u_i + a^2 / b >= c_i': c -> c_i (1 - y_i(c)) is
+    increasing, as V_i is in every c_j and d(c_i y_i) / dc_i <= y_i <= 1.
+    Proof, lower. V_i' <= nu rho lambda_i (sum lambda + lambda_i) along l, so V_i grows at most by e^{w_k} on
+    the step, int h_i >= -y_i ln(1 - q_k) / q_k with y_i at kappa = 1, and l_i(T_{k+1}) <= (1 - y_i) l_i + chi_k
+    I_k <= c_i'. Not machine-checked.
+
+References:
+    Malladi et al., arXiv 2205.10287 (sqrt(b) / lr as Adam's invariant where noise dominates).
+
+Shapes:
+    One problem: errors and eigenvalues of shape [modes].
+
+Example:
+    >>> from theory.schedules.shapes import Power
+    >>> problem, errors = Regression(np.array([1.0, 0.25]), noise=16.0), np.array([1.0, 4.0])
+    >>> path = LearningRatePath(shape=Power(1), samples=4096.0, initial_ratio=160.0)
+    >>> steps = PathSteps.from_batches(path, np.full(256, 16.0))
+    >>> end, kept = run(problem, steps, errors)
+    >>> round(kept, 3), round(largest_move(problem, steps), 4)
+    (0.737, 0.0499)
+    >>> bound = risk_bound(problem, path, errors, largest_move=0.05, kept=0.73)
+    >>> lower = lower_errors(problem, steps, errors)
+    >>> [round(float(value), 3) for value in (problem.risk(lower), problem.risk(end), bound.value)]
+    [0.05, 0.075, 0.134]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adabatch.moments.hypotheses import describe, require
+from theory.bound import Bound
+from theory.schedules.path import LearningRatePath, PathSteps
+from theory.schedules.sandwich_sgd import integrate
+from theory.schedules.second_moments import Regression
+
+__all__ = ["largest_move", "lower_errors", "risk_bound", "run", "upper_errors"]
+
+Array = NDArray[np.float64]
+
+
+def run(problem: Regression, steps: PathSteps, errors: Array) -> tuple[Array, float]:
+    """c(n) by the exact recursion with lr_k = a_k / sqrt(b_k), and kappa = min_{k,i} (1 + b_k / B_i)^{-1/2}."""
+    kept = 1.0
+    for rate, batch in zip(steps.rates, steps.batches, strict=True):
+        ratio = np.max(problem.squared_gradients(errors) / problem.variances(errors))
+        kept = min(kept, float((1 + batch * ratio) ** -0.5))
+        errors = problem.adam_like(errors, rate / np.sqrt(batch), batch)
+    return errors, kept
+
+
+def largest_move(problem: Regression, steps: PathSteps) -> float:
+    """q = 2 sqrt(lambda_max) max_k a_k / sigma."""
+    return float(np.max(_moves(problem, steps)))
+
+
+def _moves(problem: Regression, steps: PathSteps) -> Array:
+    require(problem.noise > 0, "sigma^2 > 0", describe("noise", problem.noise), "see adam_descent without noise")
+    return np.asarray(2 * np.sqrt(problem.eigenvalues.max() / problem.noise) * steps.rates)
+
+
+def upper_errors(
+    problem: Regression, path: LearningRatePath, errors: Array, largest_move: float, kept: float
+) -> Array:
+    """u(T), which no schedule on the path with these q and kappa exceeds in any mode.
+
+    Args:
+        problem: one regression.
+        path: what the schedules follow.
+        errors: c(0), shape [modes].
+        largest_move: q.
+        kept: kappa.
+
+    Raises:
+        HypothesisError: unless 0 < q <= 1 and 0 < kappa <= 1.
+    """
+    given = f"{describe('q', largest_move)}, {describe('kappa', kept)}"
+    hypothesis = "0 < q = 2 sqrt(lambda_max) max a_k / sigma <= 1 and 0 < kappa <= 1"
+    require(0 < largest_move <= 1 and 0 < kept <= 1, hypothesis, given, "take smaller rates")
+    equation = _equation(problem, path, kept * float(np.exp(-largest_move / 2)), float(np.exp(largest_move)))
+    return integrate(equation, errors, 0.0, float(path.samples))
+
+
+def risk_bound(
+    problem: Regression, path: LearningRatePath, errors: Array, largest_move: float, kept: float
+) -> Bound:
+    """R at the end of any schedule on the path with these q and kappa; arguments as of :func:`upper_errors`."""
+    upper = upper_errors(problem, path, errors, largest_move, kept)
+    return Bound(
+        value=float(problem.risk(upper)),
+        quantity="R = sum_i lambda_i E(w_i - w*_i)^2 at the end",
+        theorem="sandwich of an idealised Adam's schedules on one path",
+        constants={"q": largest_move, "kappa": kept},
+        terms={"errors": upper},
+    )
+
+
+def lower_errors(problem: Regression, steps: PathSteps, errors: Array) -> Array:
+    """l(T), which these steps do not fall below in any mode.
+
+    Raises:
+        HypothesisError: unless sigma > 0 and q < 1.
+    """
+    moves = _moves(problem, steps)
+    require(np.max(moves) < 1, "q < 1", describe("q", float(np.max(moves))), "take smaller rates")
+    largest = problem.eigenvalues.max()
+    growth = steps.noises * (np.sum(problem.multiplicities * problem.eigenvalues) + largest) / problem.noise
+    contractions = -np.exp(growth / 2) * np.log1p(-moves) / moves
+    for k, (contraction, share) in enumerate(zip(contractions, steps.noise_shares, strict=True)):
+        equation = _equation(problem, steps.path, contraction, share)
+        errors = integrate(equation, errors, steps.ends[k], steps.ends[k + 1])
+    return errors
+
+
+def _equation(
+    problem: Regression, path: LearningRatePath, contraction: float, noise: float
+) -> Callable[[float, Array], Array]:
+    """Q(theta, nu) per sample: dC_i/dS = -2 theta lambda_i C_i / (r sqrt(V_i(C))) + nu / r^2."""
+
+    def derivative(seen: float, errors: Array) -> Array:
+        density = path.density(seen)
+        drift = -2 * contraction * problem.eigenvalues * errors / np.sqrt(problem.variances(errors))
+        return np.asarray(density * drift + noise * density**2)
+
+    return derivative

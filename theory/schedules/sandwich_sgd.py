@@ -1,0 +1,153 @@
+r"""SGD on Gaussian linear regression: all schedules on a path lie between two solutions of one equation.
+
+Problem:
+    :mod:`theory.schedules.second_moments`, SGD with the rates a_k of rule (R) on a path r(S)
+    (:mod:`theory.schedules.path`). With V_i(c) = lambda_i^2 c_i + lambda_i N(c), a step is exactly
+
+        c_i' = c_i + b [-2 lambda_i c_i / r + V_i(c) / r^2] + b^2 lambda_i^2 c_i / r^2,    r = b / a:
+
+    the batch enters only through the last term. How much can that be worth over a whole run?
+
+Guarantee:
+    Let P(theta, nu) be the path's equation dC_i/dT = -2 theta lambda_i C_i + nu rho V_i(C), rho = 1 / r, from
+    C = c(0), and q = max_k a_k lambda_max.
+
+    - upper: if q <= 1, then c_i(k) <= u_i(T_k) for all i and k, u the solution of P(1, e^{2q}): it depends on the
+      path and on q only, and not on the batches;
+    - lower: if q < 1, then c_i(k) >= l_i(T_k), l the solution of P(theta_k, chi_k e^{-w_k}) on step k, with
+      q_k = a_k lambda_max, theta_k = -ln(1 - q_k) / q_k <= 1 / (1 - q_k), chi_k of the path, and
+      w_k = I_k (2 lambda_max^2 + sum_i lambda_i^2).
+
+    So two schedules on one path with small q end at nearly the same risk, R_l <= R_A, R_B <= R_u. With a decay
+    split into rate and batch, lr = lr_0 p^{1-s} and b = b_0 p^{-s}, q = lr_0 lambda_max serves every share s in
+    [0, 1]. There is no B_noise in it: for SGD the noise scale does not limit the exchange. q <= 1 is needed
+    (near the edge of stability large batches lose), and e^{2q} is not the best constant.
+
+    Batches may depend on the past in the upper half: if a_k lambda_max <= q always, E(w_i - w*_i)^2 <= u_i(T).
+
+    Proof, upper. c -> (1 - z)^2 c + (a^2 / b) V(c) has nonnegative coefficients; let c <= u at T_k. On the step
+    u_i(T_k + t) >= e^{-2 lambda_i t} u_i and N(u) falls at most by e^{-2 lambda_max t}, so by variation of
+    constants u_i(T_{k+1}) >= e^{-2 z_i} u_i + e^{2q} e^{-2q} I_k V_i(u) >= (1 - z_i)^2 u_i + (a^2 / b) V_i(u)
+    >= c_i'. For batches that depend on the past, the solution at D from (S_k, (w - w*)^2) is affine in the
+    latter, so that the same line makes it a supermartingale.
+    Proof, lower. Along l, V_i' <= nu rho (lambda_i^2 + lambda_max^2 + sum lambda^2) V_i with nu <= 1, so V_i <=
+    e^{w_k} V_i(T_k) on the step, and l_i(T_{k+1}) <= e^{-2 theta z_i} l_i + chi_k I_k V_i(l) <= (1 - z_i)^2 l_i
+    + (a^2 / b) V_i(l) <= c_i', since -ln(1 - z) / z increases. Not machine-checked.
+
+References:
+    Seesaw, arXiv 2510.14717, compares two schedules with bounded constants; here they tend to 1 with q.
+
+Shapes:
+    One problem: errors and eigenvalues of shape [modes].
+
+Example:
+    >>> from theory.schedules.shapes import Power
+    >>> problem, errors = Regression(np.array([1.0, 0.25]), noise=1.0), np.array([1.0, 4.0])
+    >>> path = LearningRatePath(shape=Power(1), samples=4096.0, initial_ratio=160.0)
+    >>> rates_decay = PathSteps.from_batches(path, np.full(256, 16.0))
+    >>> batches_grow = PathSteps.from_law(path, lambda seen: 16 / (1 - seen / 4096))
+    >>> [round(float(problem.risk(run(problem, steps, errors))), 6) for steps in (rates_decay, batches_grow)]
+    [0.002414, 0.002381]
+    >>> round(risk_bound(problem, path, errors, largest_move=0.1).value, 6)
+    0.002681
+    >>> round(float(problem.risk(lower_errors(problem, rates_decay, errors))), 6)
+    0.002143
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+
+from adabatch.moments.hypotheses import describe, require
+from theory.bound import Bound
+from theory.schedules.path import LearningRatePath, PathSteps
+from theory.schedules.second_moments import Regression
+
+__all__ = ["integrate", "largest_move", "lower_errors", "risk_bound", "run", "upper_errors"]
+
+Array = NDArray[np.float64]
+
+
+def run(problem: Regression, steps: PathSteps, errors: Array) -> Array:
+    """c(n), by the exact recursion of :meth:`~theory.schedules.second_moments.Regression.sgd`."""
+    for rate, batch in zip(steps.rates, steps.batches, strict=True):
+        errors = problem.sgd(errors, rate, batch)
+    return errors
+
+
+def largest_move(problem: Regression, steps: PathSteps) -> float:
+    """q = max_k a_k lambda_max."""
+    return float(steps.rates.max() * problem.eigenvalues.max())
+
+
+def upper_errors(problem: Regression, path: LearningRatePath, errors: Array, largest_move: float) -> Array:
+    """u(T), which no schedule on the path with a_k lambda_max <= q exceeds in any mode.
+
+    Args:
+        problem: one regression.
+        path: what the schedules follow.
+        errors: c(0), shape [modes].
+        largest_move: q.
+
+    Raises:
+        HypothesisError: unless 0 < q <= 1.
+    """
+    given = describe("q", largest_move)
+    require(0 < largest_move <= 1, "0 < q = max a_k lambda_max <= 1", given, "take a smaller rate, or less growth")
+    growth = float(np.exp(2 * largest_move))
+    return integrate(_equation(problem, path, 1.0, growth), errors, 0.0, float(path.samples))
+
+
+def risk_bound(problem: Regression, path: LearningRatePath, errors: Array, largest_move: float) -> Bound:
+    """R at the end of any schedule on the path with a_k lambda_max <= q; arguments as of :func:`upper_errors`."""
+    upper = upper_errors(problem, path, errors, largest_move)
+    return Bound(
+        value=float(problem.risk(upper)),
+        quantity="R = sum_i lambda_i E(w_i - w*_i)^2 at the end",
+        theorem="sandwich of SGD's schedules on one path",
+        constants={"q": largest_move, "noise factor": float(np.exp(2 * largest_move))},
+        terms={"errors": upper},
+    )
+
+
+def lower_errors(problem: Regression, steps: PathSteps, errors: Array) -> Array:
+    """l(T), which these steps do not fall below in any mode.
+
+    Raises:
+        HypothesisError: unless q = max_k a_k lambda_max < 1.
+    """
+    moves = steps.rates * problem.eigenvalues.max()
+    require(
+        np.max(moves) < 1, "q = max a_k lambda_max < 1", describe("q", float(np.max(moves))), "take smaller rates"
+    )
+    contractions = -np.log1p(-moves) / moves
+    squares = 2 * problem.eigenvalues.max() ** 2 + np.sum(problem.multiplicities * problem.eigenvalues**2)
+    shares = steps.noise_shares * np.exp(-steps.noises * squares)
+    for k, (contraction, share) in enumerate(zip(contractions, shares, strict=True)):
+        equation = _equation(problem, steps.path, contraction, share)
+        errors = integrate(equation, errors, steps.ends[k], steps.ends[k + 1])
+    return errors
+
+
+def _equation(
+    problem: Regression, path: LearningRatePath, contraction: float, noise: float
+) -> Callable[[float, Array], Array]:
+    """P(theta, nu) per sample: dC_i/dS = -2 theta lambda_i C_i / r + nu V_i(C) / r^2."""
+
+    def derivative(seen: float, errors: Array) -> Array:
+        density = path.density(seen)
+        drift = -2 * contraction * problem.eigenvalues * errors
+        return np.asarray(density * drift + noise * density**2 * problem.variances(errors))
+
+    return derivative
+
+
+def integrate(derivative: Callable[[float, Array], Array], errors: Array, first: float, last: float) -> Array:
+    """The solution of an equation in S at S = ``last``, to ten digits."""
+    scale = float(np.max(np.abs(errors))) + 1e-300
+    solved = solve_ivp(derivative, (first, last), errors, method="DOP853", rtol=1e-10, atol=1e-14 * scale)
+    return np.asarray(solved.y[:, -1])
