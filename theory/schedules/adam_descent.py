@@ -28,9 +28,9 @@ Guarantee:
     ============  ===============================  ==========================  ============================
 
     (B of :mod:`adabatch.moments.noise_scale`). So batches of at most B / eta^2 make the average of *that scale's*
-    criterion over the path's time at most phi (Delta + (1/2) (sum L) int dS / r^2) / T, phi = sqrt(1 + 1 /
-    eta^2) for
-    ``weighted`` and ``trace``, 1 + 1 / eta for ``l1``: at eta = 1 the ceiling costs at most sqrt(2) (l1: 2).
+    criterion over the path's time at most phi (Delta + (1/2) (sum L) int dS / r^2) / T, where phi =
+    sqrt(1 + 1 / eta^2) for ``weighted`` and ``trace``, 1 + 1 / eta for ``l1``: at eta = 1 the ceiling costs at
+    most sqrt(2) (l1: 2).
 
     B_w <= B_1 always, and the criteria ``l1`` and ``trace`` are at most ``weighted``. B_tr and B_w have no
     order, and batches at B_tr or B_1 do not protect the weighted criterion: one coordinate of noise without

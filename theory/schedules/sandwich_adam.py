@@ -56,8 +56,6 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,7 +65,7 @@ from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.sandwich_sgd import integrate
 from theory.schedules.second_moments import Regression
 
-__all__ = ["largest_move", "lower_errors", "risk_bound", "run", "upper_errors"]
+__all__ = ["largest_move", "lower_errors", "path_solution", "risk_bound", "run", "upper_errors"]
 
 Array = NDArray[np.float64]
 
@@ -110,8 +108,8 @@ def upper_errors(
     given = f"{describe('q', largest_move)}, {describe('kappa', kept)}"
     hypothesis = "0 < q = 2 sqrt(lambda_max) max a_k / sigma <= 1 and 0 < kappa <= 1"
     require(0 < largest_move <= 1 and 0 < kept <= 1, hypothesis, given, "take smaller rates")
-    equation = _equation(problem, path, kept * float(np.exp(-largest_move / 2)), float(np.exp(largest_move)))
-    return integrate(equation, errors, 0.0, float(path.samples))
+    contraction, growth = kept * float(np.exp(-largest_move / 2)), float(np.exp(largest_move))
+    return path_solution(problem, path, errors, contraction=contraction, noise=growth)
 
 
 def risk_bound(
@@ -140,19 +138,28 @@ def lower_errors(problem: Regression, steps: PathSteps, errors: Array) -> Array:
     growth = steps.noises * (np.sum(problem.multiplicities * problem.eigenvalues) + largest) / problem.noise
     contractions = -np.exp(growth / 2) * np.log1p(-moves) / moves
     for k, (contraction, share) in enumerate(zip(contractions, steps.noise_shares, strict=True)):
-        equation = _equation(problem, steps.path, contraction, share)
-        errors = integrate(equation, errors, steps.ends[k], steps.ends[k + 1])
+        ends = steps.ends[k], steps.ends[k + 1]
+        errors = path_solution(problem, steps.path, errors, contraction=contraction, noise=share, ends=ends)
     return errors
 
 
-def _equation(
-    problem: Regression, path: LearningRatePath, contraction: float, noise: float
-) -> Callable[[float, Array], Array]:
-    """Q(theta, nu) per sample: dC_i/dS = -2 theta lambda_i C_i / (r sqrt(V_i(C))) + nu / r^2."""
+def path_solution(
+    problem: Regression,
+    path: LearningRatePath,
+    errors: Array,
+    *,
+    contraction: float = 1.0,
+    noise: float = 1.0,
+    ends: tuple[float, float] | None = None,
+) -> Array:
+    """The solution of Q(theta, nu): dC_i/dS = -2 theta lambda_i C_i / (r sqrt(V_i(C))) + nu / r^2.
+
+    Arguments as of :func:`theory.schedules.sandwich_sgd.path_solution`.
+    """
 
     def derivative(seen: float, errors: Array) -> Array:
         density = path.density(seen)
         drift = -2 * contraction * problem.eigenvalues * errors / np.sqrt(problem.variances(errors))
         return np.asarray(density * drift + noise * density**2)
 
-    return derivative
+    return integrate(derivative, errors, *(ends or (0.0, float(path.samples))))

@@ -67,7 +67,7 @@ from theory.bound import Bound
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.second_moments import Regression
 
-__all__ = ["integrate", "largest_move", "lower_errors", "risk_bound", "run", "upper_errors"]
+__all__ = ["integrate", "largest_move", "lower_errors", "path_solution", "risk_bound", "run", "upper_errors"]
 
 Array = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def upper_errors(problem: Regression, path: LearningRatePath, errors: Array, lar
     given = describe("q", largest_move)
     require(0 < largest_move <= 1, "0 < q = max a_k lambda_max <= 1", given, "take a smaller rate, or less growth")
     growth = float(np.exp(2 * largest_move))
-    return integrate(_equation(problem, path, 1.0, growth), errors, 0.0, float(path.samples))
+    return path_solution(problem, path, errors, noise=growth)
 
 
 def risk_bound(problem: Regression, path: LearningRatePath, errors: Array, largest_move: float) -> Bound:
@@ -128,26 +128,44 @@ def lower_errors(problem: Regression, steps: PathSteps, errors: Array) -> Array:
     squares = 2 * problem.eigenvalues.max() ** 2 + np.sum(problem.multiplicities * problem.eigenvalues**2)
     shares = steps.noise_shares * np.exp(-steps.noises * squares)
     for k, (contraction, share) in enumerate(zip(contractions, shares, strict=True)):
-        equation = _equation(problem, steps.path, contraction, share)
-        errors = integrate(equation, errors, steps.ends[k], steps.ends[k + 1])
+        ends = steps.ends[k], steps.ends[k + 1]
+        errors = path_solution(problem, steps.path, errors, contraction=contraction, noise=share, ends=ends)
     return errors
 
 
-def _equation(
-    problem: Regression, path: LearningRatePath, contraction: float, noise: float
-) -> Callable[[float, Array], Array]:
-    """P(theta, nu) per sample: dC_i/dS = -2 theta lambda_i C_i / r + nu V_i(C) / r^2."""
+def path_solution(
+    problem: Regression,
+    path: LearningRatePath,
+    errors: Array,
+    *,
+    contraction: float = 1.0,
+    noise: float = 1.0,
+    ends: tuple[float, float] | None = None,
+) -> Array:
+    """The solution of P(theta, nu): dC_i/dS = -2 theta lambda_i C_i / r + nu V_i(C) / r^2.
+
+    Args:
+        problem: one regression.
+        path: 1 / r.
+        errors: C at the start, shape [modes].
+        contraction: theta.
+        noise: nu.
+        ends: from and to how many samples; None: 0 and D.
+
+    Returns:
+        C at the end, to ten digits.
+    """
 
     def derivative(seen: float, errors: Array) -> Array:
         density = path.density(seen)
         drift = -2 * contraction * problem.eigenvalues * errors
         return np.asarray(density * drift + noise * density**2 * problem.variances(errors))
 
-    return derivative
+    return integrate(derivative, errors, *(ends or (0.0, float(path.samples))))
 
 
 def integrate(derivative: Callable[[float, Array], Array], errors: Array, first: float, last: float) -> Array:
     """The solution of an equation in S at S = ``last``, to ten digits."""
-    scale = float(np.max(np.abs(errors))) + 1e-300
+    scale = float(np.max(np.abs(errors) + (last - first) * np.abs(derivative(first, errors)))) + 1e-300
     solved = solve_ivp(derivative, (first, last), errors, method="DOP853", rtol=1e-10, atol=1e-14 * scale)
     return np.asarray(solved.y[:, -1])

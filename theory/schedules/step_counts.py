@@ -16,9 +16,9 @@ Guarantee:
 
       where b is the law in use: for rounded batches the rounded law, not the one before rounding;
     - (fewest steps) a_k L <= theta on a path with T = int dS / r needs n >= T L / theta, with equality iff every
-      a_k L = theta (if T L / theta is an integer): a constant rate, and the batch (theta / L) r. With the
-      last-iterate guarantee of :mod:`theory.schedules.convex_sgd`, to go from theta = 1/2 to 1 halves the steps
-      and costs (1 + 1) / (1 + 1/2) = 4/3 in its noise term.
+      a_k L = theta (if T L / theta is an integer): a constant rate, and batches of (theta / L) r, r averaged over
+      the step. With the last-iterate guarantee of :mod:`theory.schedules.convex_sgd`, to go from theta = 1/2 to
+      1 halves the steps and costs (1 + 1) / (1 + 1/2) = 4/3 in its noise term.
 
     Proof. A full step has int dS / b(S) <= b_k / b(S_k) = 1, and >= b_k / b(S_{k+1}), with 1 - 1/t <= ln t for
     t = b(S_{k+1}) / b(S_k); the sum telescopes, and the last step counts at most 1. sum_k a_k = T by rule (R).

@@ -1,0 +1,50 @@
+"""Random steps on random learning-rate paths, for the theorems on schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import strategies as st
+
+from theory.schedules.path import LearningRatePath, PathSteps
+from theory.schedules.second_moments import Regression
+from theory.schedules.shapes import Cosine, OneMinusSqrt, Power, Shape, StableThenDecay
+
+DECAYS: tuple[Shape, ...] = (
+    Power(0.5),
+    Power(1),
+    Power(2.5),
+    Cosine(2),
+    Cosine(1),
+    OneMinusSqrt(),
+    StableThenDecay(0.2, Power(1)),
+    StableThenDecay(0.6, OneMinusSqrt()),
+)
+SHAPES: tuple[Shape, ...] = (Power(0), *DECAYS)
+
+
+def steps_with(shape: Shape, cuts: Sequence[float], samples: float, largest_rate: float) -> PathSteps:
+    """Steps with batches in these proportions whose largest a_k is given: r_0 follows."""
+    ends = np.concatenate([[0.0], np.cumsum(cuts) / np.sum(cuts)])
+    ends[-1] = 1.0
+    parts = shape.remaining(ends[:-1]) - shape.remaining(ends[1:])
+    path = LearningRatePath(
+        shape=shape, samples=samples, initial_ratio=samples * float(parts.max()) / largest_rate
+    )
+    return PathSteps(path, ends * samples)
+
+
+@st.composite
+def path_steps(draw, largest_rate=st.floats(0.01, 1.0), shapes=SHAPES, most: int = 20) -> PathSteps:
+    cuts = draw(st.lists(st.floats(-3, 3), min_size=1, max_size=most))
+    samples = draw(st.floats(30.0, 1e4))
+    return steps_with(draw(st.sampled_from(shapes)), np.exp(cuts).tolist(), samples, draw(largest_rate))
+
+
+@st.composite
+def regressions(draw, noises=st.floats(0.01, 10.0)) -> tuple[Regression, np.ndarray]:
+    """A regression whose largest eigenvalue is 1, and errors to start from."""
+    modes = draw(st.lists(st.tuples(st.floats(-4, 0), st.floats(-3, 3)), max_size=4))
+    logs = np.array([*modes, (0.0, draw(st.floats(-3, 3)))])
+    return Regression(np.exp(logs[:, 0]), draw(noises)), np.exp(logs[:, 1])

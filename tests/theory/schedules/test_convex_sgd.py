@@ -1,0 +1,273 @@
+"""SGD on a path: the three guarantees on exact second moments and exact trees, and where they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adabatch.moments.hypotheses import HypothesisError
+from tests.support.learning_rate_paths import DECAYS, path_steps, steps_with
+from theory.schedules.convex_sgd import (
+    SmoothProblem,
+    average_gap_bound,
+    average_squared_gradient_bound,
+    best_initial_ratio,
+    last_iterate_bound,
+    last_iterate_bound_of_steps,
+)
+from theory.schedules.path import LearningRatePath, PathSteps
+from theory.schedules.shapes import Cosine, Power
+
+MODES = st.lists(st.tuples(st.floats(-5, 0), st.floats(-3, 3), st.floats(-4, 4)), max_size=5)
+
+
+def quadratic(modes, steps: PathSteps, relative_variance: float = 0.0):
+    """sum l_i w_i^2 / 2, exactly: the problem, sum a ||grad||^2, sum a f, and f at the end."""
+    logs = np.array([*modes, (0.0, 0.0, 0.0)])
+    curvature, errors, variances = np.exp(logs).T
+    problem = SmoothProblem(
+        smoothness=1.0,
+        variance=float(variances.sum()),
+        relative_variance=relative_variance,
+        initial_gap=float(curvature @ errors) / 2,
+        distance=float(np.sqrt(errors.sum())),
+    )
+    squares = gaps = 0.0
+    for rate, batch in zip(steps.rates, steps.batches, strict=True):
+        gradients = curvature**2 * errors
+        squares, gaps = squares + rate * gradients.sum(), gaps + rate * float(curvature @ errors) / 2
+        noise = variances + relative_variance * gradients
+        errors = errors * (1 - rate * curvature) ** 2 + rate**2 / batch * noise
+    return problem, squares, gaps, float(curvature @ errors) / 2
+
+
+@given(MODES, path_steps(), st.sampled_from([0.0, 0.5, 3.0]))
+@settings(deadline=None, max_examples=30)
+def test_the_averages_on_quadratics(modes, steps, relative):
+    path, move = steps.path, min(float(steps.rates.max()), 1.0)
+    problem, squares, gaps, _ = quadratic(modes, steps)
+    assert squares / path.time <= average_squared_gradient_bound(problem, path, move).value * (1 + 1e-9)
+    assert gaps / path.time <= average_gap_bound(problem, path, move).value * (1 + 1e-9)
+    if relative and move + relative / path.initial_ratio < 1.9:
+        problem, squares, _, _ = quadratic(modes, steps, relative)
+        assert squares / path.time <= average_squared_gradient_bound(problem, path, move).value * (1 + 1e-9)
+
+
+@given(MODES, path_steps())
+@settings(deadline=None, max_examples=30)
+def test_the_last_iterate_on_quadratics(modes, steps):
+    problem, _, _, end = quadratic(modes, steps)
+    of_steps = last_iterate_bound_of_steps(problem, PathSteps(steps.path, steps.ends)).value
+    assert end <= of_steps / 2 * (1 + 1e-9) + 1e-12  # on these the guarantee has a factor of 2 to spare
+    if steps.path.shape in DECAYS:
+        move = min(float(steps.rates.max()), 1.0)
+        assert of_steps <= last_iterate_bound(problem, steps.path, move).value * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("bound", [average_gap_bound, average_squared_gradient_bound])
+def test_smaller_averages_are_rejected(bound):
+    """One mode at a = 1 that ends near its floor attains the second bound, and the first to its third term."""
+    steps = steps_with(Power(0), [1.0] * 4000, 4e4, 1.0)
+    problem, squares, gaps, _ = quadratic([], steps)
+    measured = (gaps if bound is average_gap_bound else squares) / steps.path.time
+    value = bound(problem, steps.path, 1.0).value
+    assert 0.99 * value < measured <= value
+    assert measured > bound(replace(problem, variance=problem.variance * 0.95), steps.path, 1.0).value
+
+
+def test_a_third_of_the_last_iterate_bound_is_rejected():
+    """One step at a = 1 from the minimiser: noise alone, at half the bound."""
+    steps = steps_with(Power(1), [1.0], 10.0, 1.0)
+    problem = SmoothProblem(smoothness=1.0, variance=1.0, distance=0.0)
+    end = float(steps.rates[0] ** 2 / steps.batches[0]) / 2
+    bound = last_iterate_bound_of_steps(problem, steps).value
+    assert bound / 3 < end == pytest.approx(bound / 2)
+
+
+def test_the_average_of_f_fails_for_steps_beyond_one():
+    steps = steps_with(Power(0), [1.0] * 40, 400.0, 1.5)
+    problem, _, gaps, _ = quadratic([], steps)
+    path = steps.path
+    stated = (problem.distance**2 + problem.variance * path.noise) / (2 * path.time)
+    assert gaps / path.time > 1.79 * stated
+    with pytest.raises(HypothesisError, match="max a_k L <= 1"):
+        average_gap_bound(problem, path, 1.5)
+
+
+def test_the_last_iterate_fails_near_two():
+    steps = steps_with(Power(0), [1.0] * 25, 1e-3, 1.95)  # noise alone: batches are small
+    problem, _, _, end = quadratic([], steps)
+    left = steps.path.time_left(steps.ends[:-1])
+    noise = ((1 + steps.rates) * steps.rates**2 / steps.batches / left).sum()
+    stated = problem.distance**2 / (2 * steps.path.time) + problem.variance / 2 * noise
+    assert end > 1.6 * stated
+    with pytest.raises(HypothesisError, match="max a_k L <= 1"):
+        last_iterate_bound_of_steps(problem, steps)
+
+
+FUNCTIONS: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
+    "quadratic": (lambda w: w * w / 2, lambda w: w),
+    "log cosh": (lambda w: float(np.logaddexp(w, -w) - np.log(2)), np.tanh),
+    "Huber": (lambda w: w * w / 2 if abs(w) < 1 else abs(w) - 0.5, lambda w: min(max(w, -1.0), 1.0)),
+}
+Choice = Callable[[float, float], float]
+
+
+def tree(name: str, path: LearningRatePath, choose: Choice, chance: float, point: float, seen: float = 0.0):
+    """E of (sum a ||grad||^2, sum a f, sum (1 + a) a^2 / b / left, f at the end), over all outcomes.
+
+    The noise of b samples has variance 1 / b and two values, with probability ``chance`` and 1 - chance.
+    """
+    value, gradient = FUNCTIONS[name]
+    if path.samples - seen < 1e-9:
+        return np.array([0.0, 0.0, 0.0, value(point)])
+    batch = min(choose(seen, point), path.samples - seen)
+    left = path.time_left(seen)
+    rate = left - path.time_left(seen + batch)
+    high, low = np.sqrt((1 - chance) / chance / batch), -np.sqrt(chance / (1 - chance) / batch)
+    rest = sum(
+        p * tree(name, path, choose, chance, point - rate * (gradient(point) + noise), seen + batch)
+        for p, noise in ((chance, high), (1 - chance, low))
+    )
+    slope = gradient(point)
+    return rest + np.array([rate * slope**2, rate * value(point), (1 + rate) * rate**2 / batch / left, 0.0])
+
+
+def check_tree(name, ratio, shape, chance, point, seed):
+    """All three guarantees, with batches that are drawn, that grow with the loss, and that shrink with it."""
+    path, draws = LearningRatePath(shape=shape, samples=8.0, initial_ratio=ratio), np.random.default_rng(seed)
+    problem = SmoothProblem(
+        smoothness=1.0, variance=1.0, distance=abs(point), initial_gap=FUNCTIONS[name][0](point)
+    )
+    most = min(ratio, 4.0)  # a <= b / r_0 <= 1
+    policies: tuple[Choice, ...] = (
+        lambda seen, w: draws.uniform(min(1, most), most),
+        lambda seen, w: most if abs(w) > abs(point) / 2 else min(1, most),
+        lambda seen, w: most if abs(w) < abs(point) / 2 else min(1, most),
+    )
+    for choose in policies:
+        squares, gaps, noise, end = tree(name, path, choose, chance, point)
+        assert squares / path.time <= average_squared_gradient_bound(problem, path, 1.0).value * (1 + 1e-9)
+        assert gaps / path.time <= average_gap_bound(problem, path, 1.0).value * (1 + 1e-9)
+        last = last_iterate_bound(problem, path, 1.0)
+        assert noise / 2 <= last.terms["noise"] * (1 + 1e-9)
+        assert end <= (last.terms["distance"] + noise / 2) * (1 + 1e-9)
+
+
+TREES = {
+    "name": st.sampled_from(sorted(FUNCTIONS)),
+    "ratio": st.floats(0.9, 30),
+    "shape": st.sampled_from([Power(1), Power(2), Cosine()]),
+    "chance": st.floats(0.001, 0.5),
+    "point": st.floats(-5, 5),
+    "seed": st.integers(0, 2**32 - 1),
+}
+
+
+@given(**TREES)
+@settings(deadline=None, max_examples=10)
+def test_batches_that_depend_on_the_past(**drawn):
+    check_tree(**drawn)
+
+
+@pytest.mark.slow
+@given(**TREES)
+@settings(deadline=None, max_examples=80)
+def test_more_batches_that_depend_on_the_past(**drawn):
+    check_tree(**drawn)
+
+
+@pytest.mark.parametrize(("steps", "ratio"), [(10, 1.70), (20, 2.76), (40, 4.62)])
+def test_rates_that_depend_on_the_past_have_no_such_guarantee(steps, ratio):
+    """w^2 / 2 from 0, a = b = 1; the rate falls to 0 after the first spike, which has probability .001.
+
+    A step at a = 1 puts w at minus the noise. A spike stays: (1 - p) / (2 p). Without one, p / (2 (1 - p)). With
+    the spike at step j the sum of the third bound is that of j steps: the ratio is to its expectation, and little
+    less to the bound of the steps that were planned.
+    """
+    spike = 0.001
+    none = (1 - spike) ** steps
+    end = (1 - none) * (1 - spike) / (2 * spike) + none * spike / (2 * (1 - spike))
+    problem = SmoothProblem(smoothness=1.0, variance=1.0, distance=0.0)
+    bounds = [
+        last_iterate_bound_of_steps(problem, steps_with(Power(0), [1.0] * n, float(n), 1.0)).value
+        for n in range(1, steps + 1)
+    ]
+    realised = none * bounds[-1] + sum(spike * (1 - spike) ** j * bound for j, bound in enumerate(bounds))
+    assert end / realised == pytest.approx(ratio, abs=0.005)
+    assert end / bounds[-1] > 0.98 * ratio
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
+def test_what_the_proof_of_the_last_iterate_sums_to(n):
+    """sum_k v_k a_k (f(w_{k+1}) - f(z_k)), with f(z_k) by convexity, is f(w_n) - f* alone."""
+    rates = sympy.symbols(f"a:{n}", positive=True)
+    values = sympy.symbols(f"f:{n + 1}")  # f(w_s) - f*
+    weights = [1 / sum(rates[k:]) for k in range(n)]
+    total = sum(
+        weights[k] * rates[k] * values[k + 1]
+        - rates[k] * sum((weights[s] - weights[s - 1]) * values[s] for s in range(1, k + 1))
+        for k in range(n)
+    )
+    coefficients = [sympy.cancel(total.diff(value)) for value in values]
+    assert coefficients == [0] * n + [1]
+
+
+def test_the_best_ratio_and_linear_decay():
+    """The guarantee at the best r_0 is d sigma sqrt((1 + theta) J A^-1 / D): 2 ... for linear, more for others."""
+    problem = SmoothProblem(smoothness=1.0, variance=4.0, distance=6.0)
+    values = {}
+    for shape in DECAYS:
+        ratio = best_initial_ratio(problem, shape, 16384.0, 0.5)
+        at = [
+            last_iterate_bound(
+                problem, LearningRatePath(shape=shape, samples=16384.0, initial_ratio=factor * ratio), 0.5
+            ).value
+            for factor in (0.99, 1.0, 1.01)
+        ]
+        assert at[1] < min(at[0], at[2])
+        values[shape] = at[1]
+    assert min(values, key=lambda shape: values[shape]) == Power(1)
+    assert values[Power(1)] == pytest.approx(2 * 6 * 2 * np.sqrt(1.5 / 16384))
+    assert values[Power(2.5)] == pytest.approx(values[Power(1)] * 3.5 / np.sqrt(2.5) / 2)
+
+
+def test_symbols():
+    smoothness, variance, distance, samples, ratio, move = sympy.symbols("L v d D r theta", positive=True)
+    problem = SmoothProblem(smoothness=smoothness, variance=variance, distance=distance, initial_gap=distance)
+    path = LearningRatePath(shape=Power(sympy.Integer(1)), samples=samples, initial_ratio=ratio)
+    last = last_iterate_bound(problem, path, move).value
+    assert sympy.simplify(last - distance**2 * ratio / samples - (1 + move) * variance / ratio) == 0
+    average = average_gap_bound(problem, path, move).value
+    assert sympy.simplify(average - distance**2 * ratio / samples - variance / (3 * ratio)) == 0
+    squares = average_squared_gradient_bound(problem, path, move).value
+    stated = (2 * distance * ratio / samples + smoothness * variance / (3 * ratio)) / (1 - move / 2)
+    assert sympy.simplify(squares - stated) == 0
+    best = best_initial_ratio(problem, path.shape, samples, move)
+    assert sympy.simplify(sympy.diff(last, ratio).subs(ratio, best)) == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "bound", "message"),
+    [
+        ({"distance": None}, last_iterate_bound, "the problem's distance"),
+        ({"initial_gap": None}, average_squared_gradient_bound, "the problem's initial_gap"),
+        ({"relative_variance": 1.0}, average_gap_bound, "relative_variance = 0"),
+        ({"relative_variance": 100.0}, average_squared_gradient_bound, "larger initial_ratio"),
+    ],
+)
+def test_hypotheses(changed, bound, message):
+    problem = SmoothProblem(smoothness=1.0, variance=1.0, distance=1.0, initial_gap=1.0)
+    path = LearningRatePath(samples=100.0, initial_ratio=10.0)
+    with pytest.raises(HypothesisError, match=message):
+        bound(replace(problem, **changed), path, 0.5)
+    with pytest.raises(HypothesisError, match="smoothness > 0"):
+        replace(problem, smoothness=0.0)
+    with pytest.raises(HypothesisError, match="positive rates"):
+        bound(problem, path, 0.0)
