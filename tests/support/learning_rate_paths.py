@@ -36,15 +36,16 @@ def steps_with(shape: Shape, cuts: Sequence[float], samples: float, largest_rate
 
 
 @st.composite
-def path_steps(draw, largest_rate=st.floats(0.01, 1.0), shapes=SHAPES, most: int = 20) -> PathSteps:
+def path_steps(draw, shapes=SHAPES, most: int = 20) -> PathSteps:
     cuts = draw(st.lists(st.floats(-3, 3), min_size=1, max_size=most))
     samples = draw(st.floats(30.0, 1e4))
-    return steps_with(draw(st.sampled_from(shapes)), np.exp(cuts).tolist(), samples, draw(largest_rate))
+    return steps_with(draw(st.sampled_from(shapes)), np.exp(cuts).tolist(), samples, draw(st.floats(0.01, 1.0)))
 
 
 @st.composite
-def regressions(draw, noises=st.floats(0.01, 10.0)) -> tuple[Regression, np.ndarray]:
+def regressions(draw, smallest_noise: float = 0.0) -> tuple[Regression, np.ndarray]:
     """A regression whose largest eigenvalue is 1, and errors to start from."""
+    noises = st.sampled_from([0.0, 0.01, 1.0, 10.0]).filter(lambda noise: noise >= smallest_noise)
     modes = draw(st.lists(st.tuples(st.floats(-4, 0), st.floats(-3, 3)), max_size=4))
     logs = np.array([*modes, (0.0, draw(st.floats(-3, 3)))])
     return Regression(np.exp(logs[:, 0]), draw(noises)), np.exp(logs[:, 1])

@@ -74,7 +74,7 @@ from dataclasses import dataclass
 from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt, total
 from theory.bound import Bound
-from theory.schedules.path import LearningRatePath, PathSteps
+from theory.schedules.path import ROUNDING, LearningRatePath, PathSteps
 from theory.schedules.shapes import Shape
 
 __all__ = [
@@ -125,7 +125,7 @@ class SmoothProblem:
 def _require_move(largest_move: Value) -> None:
     given = describe("largest_move", largest_move)
     require(largest_move > 0, "max a_k L > 0", given, "take positive rates")
-    require(largest_move <= 1, "max a_k L <= 1", given, "take smaller rates")
+    require(largest_move <= 1 + ROUNDING, "max a_k L <= 1", given, "take smaller rates")
 
 
 def _require_convex(problem: SmoothProblem, largest_move: Value) -> Value:

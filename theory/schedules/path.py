@@ -62,9 +62,12 @@ from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value
 from theory.schedules.shapes import Power, Shape
 
-__all__ = ["LearningRatePath", "PathSteps", "kantorovich_share"]
+__all__ = ["ROUNDING", "LearningRatePath", "PathSteps", "kantorovich_share"]
 
 Array = NDArray[Any]
+
+ROUNDING = 1e-9
+"""By how much a rate that is summed may exceed a hypothesis's limit: at a limit of 1, steps of 1 are admitted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
 from theory.bound import Bound
-from theory.schedules.path import LearningRatePath, PathSteps
+from theory.schedules.path import ROUNDING, LearningRatePath, PathSteps
 from theory.schedules.sandwich_sgd import integrate
 from theory.schedules.second_moments import Regression
 
@@ -107,7 +107,7 @@ def upper_errors(
     """
     given = f"{describe('q', largest_move)}, {describe('kappa', kept)}"
     hypothesis = "0 < q = 2 sqrt(lambda_max) max a_k / sigma <= 1 and 0 < kappa <= 1"
-    require(0 < largest_move <= 1 and 0 < kept <= 1, hypothesis, given, "take smaller rates")
+    require(0 < largest_move <= 1 + ROUNDING and 0 < kept <= 1, hypothesis, given, "take smaller rates")
     contraction, growth = kept * float(np.exp(-largest_move / 2)), float(np.exp(largest_move))
     return path_solution(problem, path, errors, contraction=contraction, noise=growth)
 

@@ -64,7 +64,7 @@ from scipy.integrate import solve_ivp
 
 from adabatch.moments.hypotheses import describe, require
 from theory.bound import Bound
-from theory.schedules.path import LearningRatePath, PathSteps
+from theory.schedules.path import ROUNDING, LearningRatePath, PathSteps
 from theory.schedules.second_moments import Regression
 
 __all__ = ["integrate", "largest_move", "lower_errors", "path_solution", "risk_bound", "run", "upper_errors"]
@@ -97,7 +97,12 @@ def upper_errors(problem: Regression, path: LearningRatePath, errors: Array, lar
         HypothesisError: unless 0 < q <= 1.
     """
     given = describe("q", largest_move)
-    require(0 < largest_move <= 1, "0 < q = max a_k lambda_max <= 1", given, "take a smaller rate, or less growth")
+    require(
+        0 < largest_move <= 1 + ROUNDING,
+        "0 < q = max a_k lambda_max <= 1",
+        given,
+        "take a smaller rate, or less growth",
+    )
     growth = float(np.exp(2 * largest_move))
     return path_solution(problem, path, errors, noise=growth)
 

@@ -88,7 +88,7 @@ def descent(steps, problem: Regression, errors: np.ndarray):
     return records, float(problem.risk(errors))
 
 
-@given(path_steps(), regressions())
+@given(path_steps(), regressions(0.01))
 @settings(deadline=None, max_examples=25)
 def test_the_descent_is_an_equality_on_regression(steps, drawn_problem):
     problem, errors = drawn_problem

@@ -71,14 +71,14 @@ def within_the_sandwich(steps, drawn, share):
     assert np.all(lower_errors(problem, steps, errors) <= end * (1 + SLACK))
 
 
-@given(path_steps(most=10), regressions(), st.floats(0.01, 0.97))
+@given(path_steps(most=10), regressions(0.01), st.floats(0.01, 0.97))
 @settings(deadline=None, max_examples=15)
 def test_every_schedule_is_within_the_sandwich(steps, drawn, share):
     within_the_sandwich(steps, drawn, share)
 
 
 @pytest.mark.slow
-@given(path_steps(most=30), regressions(), st.floats(0.01, 0.97))
+@given(path_steps(most=30), regressions(0.01), st.floats(0.01, 0.97))
 @settings(deadline=None, max_examples=60)
 def test_more_schedules_are_within_the_sandwich(steps, drawn, share):
     within_the_sandwich(steps, drawn, share)
