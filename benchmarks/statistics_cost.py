@@ -49,6 +49,7 @@ from adabatch.distributed.communication import CommunicationCounter
 from adabatch.distributed.parallel import DistributedContext, autocast, parallelize, set_gradient_sync
 from adabatch.model.llama import build_model, language_model_loss, model_config, parameter_count
 from adabatch.model.parts import model_part
+from adabatch.schedules.coupling import StepHyperparameters
 from adabatch.settings import OptimizerSettings, ParallelSettings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics, per_sample_moments
 from adabatch.statistics.clipping import clip_gradients
@@ -57,6 +58,9 @@ from adabatch.training.building import build_optimizer
 from adabatch.training.loop import optimizer_step
 
 WORLD_SIZE = 2
+HYPERPARAMETERS = StepHyperparameters(
+    batch_size=1, sequence_length=1, learning_rate=1e-3, beta2=0.95, weight_decay=0.1
+)
 SIZES = {
     "tiny": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
     "20m": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 6, "num_attention_heads": 8},
@@ -182,7 +186,7 @@ class Bench:
         if squared_norm is None:
             squared_norm = self.plain.reduce_step().squared_norm
         clip_gradients(self.model, math.sqrt(squared_norm), 1.0)
-        optimizer_step(self.optimizer, 1e-3)
+        optimizer_step(self.optimizer, HYPERPARAMETERS)
         self.optimizer.zero_grad(set_to_none=True)
 
     def per_sample(self, tokens: Tensor) -> None:

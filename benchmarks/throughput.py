@@ -26,7 +26,8 @@ from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext, choose_device, parallelize
 from adabatch.model.llama import build_model, flops_per_token, model_config, parameter_count
 from adabatch.settings import Settings, load_settings
-from adabatch.training.building import build_micro_batching, build_schedule
+from adabatch.training.building import build_micro_batching
+from adabatch.training.checks import Start
 from adabatch.training.loop import training_step
 from adabatch.training.opening import assemble_run
 from adabatch.training.run import Run
@@ -85,9 +86,9 @@ def open_variant(arguments: argparse.Namespace, changes: dict[str, Any]) -> Run:
     model = parallelize(build_model(config, 0), settings.parallel, ranks)
     tokens = RandomTokens(config.vocab_size, arguments.sequence_length, ranks.device)
     corpus = cast(Corpus, RandomCorpus(tokens))
-    schedule = build_schedule(settings)
-    micro_batching = build_micro_batching(settings.schedule, schedule.batch_size, world_size=1)
-    return assemble_run(settings, ranks, corpus, model, schedule, micro_batching)
+    start = Start.of(settings)
+    micro_batching = build_micro_batching(settings.schedule, start.schedule.batch_size, world_size=1)
+    return assemble_run(settings, ranks, corpus, model, start, micro_batching)
 
 
 def tokens_per_second(run: Run) -> float:

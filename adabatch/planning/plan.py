@@ -13,6 +13,7 @@ from adabatch.distributed.communication import Traffic
 from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
 from adabatch.schedules import BatchSizeSchedule, MicroBatching, MicroBatchPlan, NormTest
+from adabatch.schedules.coupling import Coupling
 from adabatch.settings import Settings, overlay
 from adabatch.training.building import build_micro_batching
 from adabatch.training.checks import check_model, check_settings, resumes
@@ -26,6 +27,7 @@ class Plan:
 
     Attributes:
         settings: of the run.
+        coupling: what moves with its batch.
         parameters: of the whole model.
         first: the first step's batch.
         largest: the largest batch that the schedule may come to.
@@ -36,6 +38,7 @@ class Plan:
     """
 
     settings: Settings
+    coupling: Coupling
     parameters: int
     first: MicroBatchPlan
     largest: MicroBatchPlan
@@ -47,7 +50,7 @@ class Plan:
     @property
     def tokens(self) -> int:
         """Tokens of the budget."""
-        return self.settings.run.samples * self.settings.data.sequence_length
+        return self.coupling.lengths.tokens(self.settings.run.samples)
 
 
 def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
@@ -65,7 +68,8 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     if ranks is not None:
         settings = replace(settings, parallel=replace(settings.parallel, ranks=ranks))
     world_size, resumed = settings.parallel.ranks, resumes(settings)
-    schedule = check_settings(settings, world_size, resumed)
+    start = check_settings(settings, world_size, resumed)
+    schedule = start.schedule
     config = _config(settings)
     data_parallel_ranks = world_size // settings.parallel.tensor_parallel
     micro_batching = build_micro_batching(settings.schedule, schedule.batch_size, data_parallel_ranks, resumed)
@@ -77,6 +81,7 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
         at_first = _simulate(counted, config, first)  # activations are communicated too
     return Plan(
         settings=settings,
+        coupling=start.coupling,
         parameters=_parameters(config),
         first=first,
         largest=largest,

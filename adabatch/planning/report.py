@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 from rich.table import Table
 
 from adabatch.planning.plan import Plan, make_plan
 from adabatch.schedules import MicroBatchPlan
-from adabatch.settings import Settings, to_toml
+from adabatch.settings import OptimizerSettings, Settings, to_toml
 from adabatch.terminal import console as new_console
 
 __all__ = ["communication_table", "memory_table", "overview_table", "show_plan"]
@@ -49,11 +50,31 @@ def overview_table(plan: Plan) -> Table:
     table.add_row("parameters", f"{plan.parameters:,}")
     table.add_row("samples", f"{plan.settings.run.samples:,}")
     table.add_row("tokens", f"{plan.tokens:,}")
+    table.add_row("sequence length", plan.coupling.lengths.text)
+    table.add_row("learning rate", _learning_rate(plan.settings.optimizer))
+    if moving := ", ".join(_moving(plan.settings.optimizer)):
+        table.add_row("moves with the batch", moving)
     fewest, most = plan.steps
     table.add_row("steps", f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}, as the gradients decide")
     table.add_row("first batch", _split(plan.first))
     table.add_row("largest batch", _split(plan.largest))
     return table
+
+
+def _learning_rate(settings: OptimizerSettings) -> str:
+    if settings.lr_replay:
+        return f"that of {settings.lr_replay}"
+    warmup = f" after a warm-up of {settings.warmup_samples:,} samples" if settings.warmup_samples else ""
+    return f"{settings.lr_path} from {settings.lr:g} to {settings.min_lr:g}{warmup}"
+
+
+def _moving(settings: OptimizerSettings) -> Iterator[str]:
+    if settings.lr_scaling != "none":
+        yield f"learning rate ({settings.lr_scaling})"
+    if settings.beta2_half_life:
+        yield f"beta2 (half-life of {settings.beta2_half_life:,.15g} samples)"
+    if settings.weight_decay_scaling != "none":
+        yield f"weight decay ({settings.weight_decay_scaling})"
 
 
 def _split(plan: MicroBatchPlan) -> str:

@@ -30,7 +30,7 @@ from adabatch.distributed.watchdog import Watchdog
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
 from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
-from adabatch.training.building import build_schedule
+from adabatch.training.checks import Start
 from adabatch.training.loop import training_step
 from adabatch.training.opening import assemble_run
 from adabatch.training.run import Run
@@ -91,7 +91,7 @@ def simulate_steps(
             )
             corpus = cast(Corpus, SimpleNamespace(train=samples, validation=None))
             planned = _of_batch(replace(settings, parallel=parallel), layouts[-1])
-            run = assemble_run(planned, ranks, corpus, wrapped, build_schedule(planned), layouts[-1])
+            run = assemble_run(planned, ranks, corpus, wrapped, Start.of(planned), layouts[-1])
             return observe_steps(run, layouts)
 
 

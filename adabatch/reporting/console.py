@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adabatch.reporting.metrics import Record, step_seconds
+from adabatch.reporting.metrics import Record, step_seconds, step_tokens
 from adabatch.reporting.series import RunningMean, smoothed_series, smoothing_text, smoothing_width
 from adabatch.terminal import console as new_console
 
@@ -96,7 +96,6 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     validation = [record["val_loss"] for record in records if record.get("val_loss") is not None]
     width = smoothing_width(last["samples"])
     losses = [loss for loss in smoothed_series(records, "loss", width)[1] if math.isfinite(loss)]
-    length = records[0]["tokens"] / records[0]["samples"]
     seconds = sum(map(step_seconds, records))
     return {
         "steps": last["step"],
@@ -109,7 +108,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "final validation loss": validation[-1] if validation else None,
         "skipped steps": last["skipped"],
         "seconds in steps": seconds,
-        "tokens/s": length * sum(record["batch_size"] for record in records) / seconds,
+        "tokens/s": sum(map(step_tokens, records)) / seconds,
     }
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "read_metrics",
     "record_lines",
     "step_seconds",
+    "step_tokens",
 ]
 
 Record = dict[str, Any]
@@ -194,8 +195,17 @@ def step_seconds(record: Record) -> float:
         return float(record["seconds"])
     if not record.get("tokens_per_second"):
         return 0.0
-    length = record["tokens"] / record["samples"]
-    return float(length * record["batch_size"] / record["tokens_per_second"])
+    return step_tokens(record) / float(record["tokens_per_second"])
+
+
+def step_tokens(record: Record) -> float:
+    """Tokens of a step; all sequences of an earlier version's run have one length.
+
+    >>> step_tokens({"tokens": 640, "samples": 8, "batch_size": 4, "sequence_length": 128})
+    512.0
+    """
+    length = record.get("sequence_length") or record["tokens"] / record["samples"]
+    return float(length * record["batch_size"])
 
 
 def _with_times(records: Sequence[Record]) -> Iterator[tuple[Record, float]]:

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
 
 from adabatch.schedules.paths import Cosine, LearningRatePath, Stairs
 
@@ -93,6 +96,36 @@ class LearningRate:
                 f"a warm-up of {self.warmup_samples} samples does not fit into a budget of {self.total_samples}: "
                 "lower --warmup-samples or raise --samples"
             )
+
+    @classmethod
+    def of_records(cls, records: Sequence[Mapping[str, Any]], total_samples: int) -> LearningRate:
+        """The learning rates of another run (its records' ``samples`` and ``lr``), by the samples seen.
+
+        Each holds for the samples of its step; beyond the other run's end its last rate stays.
+
+        Args:
+            records: of the other run (:func:`adabatch.reporting.metrics.read_metrics`).
+            total_samples: the budget of this run.
+
+        Raises:
+            ValueError: without records, with one that has no learning rate, or where samples do not ascend.
+
+        >>> other = [{"samples": 4, "lr": 0.5}, {"samples": 8, "lr": 0.25}]
+        >>> replayed = LearningRate.of_records(other, total_samples=8)
+        >>> replayed.mean(0, 4), replayed.mean(2, 6), replayed.mean(4, 8)
+        (0.5, 0.375, 0.25)
+        """
+        rates = [float("nan") if record.get("lr") is None else float(record["lr"]) for record in records]
+        ends = [record["samples"] for record in records]
+        rising = all(a < b for a, b in pairwise((0, *ends)))
+        if not (rates and rising and all(0 <= rate < math.inf for rate in rates) and max(rates) > 0):
+            raise ValueError(
+                "a replay of learning rates needs records with ascending samples and an lr each, one above 0: "
+                "name a run with complete metrics (--lr-replay)"
+            )
+        peak = max(rates)
+        stairs = Stairs([end / max(1, total_samples) for end in ends[:-1]], [rate / peak for rate in rates])
+        return cls(peak, 0.0, 0, total_samples, path=stairs)
 
     def at(self, samples: float) -> float:
         """The rate after this many samples, before scaling."""

@@ -11,6 +11,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from operator import mul
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 from adabatch.ranges import Range
@@ -270,10 +273,17 @@ class Stairs:
         """The stair's."""
         return self.levels[bisect_right(self.ends, progress)]
 
+    @cached_property
+    def _areas(self) -> Sequence[float]:
+        """The integral up to where each stair begins; another run has a stair for each of its steps."""
+        widths = (end - begin for begin, end in pairwise((0.0, *self.ends)))
+        return list(accumulate(map(mul, widths, self.levels), initial=0.0))
+
     def integral(self, progress: float) -> float:
         """The sum of the stairs' areas."""
-        parts = zip((0.0, *self.ends), (*self.ends, math.inf), self.levels, strict=True)
-        return math.fsum((min(progress, end) - begin) * level for begin, end, level in parts if begin < progress)
+        stair = bisect_right(self.ends, progress)
+        begin = self.ends[stair - 1] if stair else 0.0
+        return self._areas[stair] + (progress - begin) * self.levels[stair]
 
 
 def path_summaries() -> Mapping[str, str]:

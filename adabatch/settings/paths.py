@@ -21,6 +21,7 @@ PATHS: Mapping[str, frozenset[str]] = {
     "tokenizer": frozenset({"bytes", "bpe"}),
     "model": frozenset({"tiny", "demo", "llama-34m", "microllama-300m", "tinyllama-1.1b", "openllama-3b"}),
     "replay_run": frozenset({""}),
+    "lr_replay": frozenset({""}),
     "cache": frozenset(),
     "output": frozenset(),
     "resume": frozenset({"never", "auto"}),

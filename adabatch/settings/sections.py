@@ -137,6 +137,9 @@ class ScheduleSettings(Section):
     """Sequences in a rank's micro-batch at the start: ranks x micro-batch must divide the initial batch."""
     max_micro_batch: Batch = 32
     """The micro-batch grows up to here before accumulation does."""
+    length_stages: str = ""
+    """Progressive sequence length, such as 64:0.3,128:1: 64 tokens of each sample up to 30% of the budget, then
+    128. Samples stay what they are, so that order, budget and schedules do; validation takes the full length."""
 
     if TYPE_CHECKING:
 
@@ -159,17 +162,27 @@ class OptimizerSettings(Section):
     """How the learning rate follows the batch: not at all, times the square root of the batch over the reference
     batch (as is usual for Adam), or times that ratio (the rule for SGD). exchange and seesaw have their own."""
     lr_reference_batch: Annotated[int, Range(0, LARGEST_BATCH)] = 0
-    """The batch that the peak learning rate was chosen for; 0 is the first batch."""
+    """The batch that the peak learning rate was chosen for, and the weight decay where that is scaled; 0 is the
+    first batch."""
+    lr_replay: str = ""
+    """The learning rates of another run, by the samples seen, in place of a path, its warm-up and its scaling: the
+    other run's folder, or its metrics.jsonl."""
     warmup_samples: Samples = 512
     """Linear warm-up from 0 over this many samples."""
     beta1: Decay = 0.9
     """Decay of the first moment."""
     beta2: Decay = 0.95
     """Decay of the second moment."""
+    beta2_half_life: Annotated[float, Range(1, LARGEST_BUDGET, zero="beta2 in every step")] = 0.0
+    """Half-life of the second moment, in samples: beta2 = 2^(-batch / half-life), so that it averages over as many
+    samples while the batch grows; 0: --beta2 in every step."""
     epsilon: Annotated[float, Range(0, 1)] = 1e-8
     """Added to the root of the second moment."""
     weight_decay: Annotated[float, Range(0, 1000)] = 0.1
     """Decoupled, on every parameter (as in the paper)."""
+    weight_decay_scaling: Literal["none", "sqrt", "linear"] = "none"
+    """How the weight decay follows the batch. Over the same samples the parameters decay alike if this and
+    --lr-scaling multiply to the batch: linear with none, sqrt with sqrt, none with linear."""
     clip: Annotated[float, Range(0, LARGEST_RATE)] = 1.0
     """Largest gradient norm; 0 does not clip."""
 

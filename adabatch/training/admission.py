@@ -29,16 +29,22 @@ from adabatch.training.run import Run
 __all__ = ["plan_micro_batches"]
 
 
-def plan_micro_batches(run: Run) -> MicroBatchPlan:
-    """The split of the next batch, in micro-batches that fit; all ranks call it at the start of a step."""
+def plan_micro_batches(run: Run, length: int) -> MicroBatchPlan:
+    """The split of the next batch, in micro-batches that fit; all ranks call it at the start of a step.
+
+    Args:
+        run: whose schedule has decided the batch.
+        length: tokens of a sequence in this step; where they have grown, sizes are tried again.
+    """
     memory, batch = run.memory, run.schedule.batch_size
     memory.observe(run.ranks.device)
+    memory.lengthen(length)
     if run.micro_batching.micro_batch_limit != memory.limit:  # a resumed run
         run.micro_batching = replace(run.micro_batching, micro_batch_limit=memory.limit)
     plan = run.micro_batching.plan(batch)
     if memory.worked and plan.micro_batch > memory.worked:
         run.watchdog.at("trying a larger micro-batch")
-        if run.ranks.sum(float(not _fits(run, plan.micro_batch)))[0]:
+        if run.ranks.sum(float(not _fits(run, plan.micro_batch, length)))[0]:
             memory.limit = memory.worked
             run.micro_batching = replace(run.micro_batching, micro_batch_limit=memory.limit)
             refused, plan = plan, run.micro_batching.plan(batch)
@@ -58,7 +64,7 @@ def _warn(run: Run, refused: MicroBatchPlan, plan: MicroBatchPlan) -> None:
         )
 
 
-def _fits(run: Run, micro_batch: int) -> bool:
+def _fits(run: Run, micro_batch: int, length: int) -> bool:
     """Whether this rank can take a micro-batch of this size; nothing of the trial is left behind."""
     sharded = run.settings.parallel.parallel in SHARDED
     try:
@@ -66,7 +72,7 @@ def _fits(run: Run, micro_batch: int) -> bool:
             needed = run.memory.transient * micro_batch // run.memory.worked
             reserve(needed, run.ranks.device)
         else:
-            _forward_and_backward(run, micro_batch)
+            _forward_and_backward(run, micro_batch, length)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -79,13 +85,12 @@ def _fits(run: Run, micro_batch: int) -> bool:
     return True
 
 
-def _forward_and_backward(run: Run, micro_batch: int) -> None:
+def _forward_and_backward(run: Run, micro_batch: int, length: int) -> None:
     """Two micro-batches of zeros, the second next to the first one's gradients, as while accumulating."""
     run.statistics.enable(False)
     model: nn.Module = run.model.module if isinstance(run.model, DistributedDataParallel) else run.model
     set_gradient_sync(run.model, False)
-    shape = (micro_batch, run.settings.data.sequence_length)
-    tokens = torch.zeros(shape, dtype=torch.int64, device=run.ranks.device)
+    tokens = torch.zeros((micro_batch, length), dtype=torch.int64, device=run.ranks.device)
     for _ in range(min(2, run.micro_batching.plan(run.schedule.batch_size).accumulation)):
         with autocast(run.settings.parallel, run.ranks):
             loss = language_model_loss(model, tokens)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torch.distributed.tensor import DTensor
@@ -11,14 +14,17 @@ from torch.optim import AdamW
 from adabatch.model.parts import model_part
 from adabatch.reporting.metrics import read_metrics
 from adabatch.schedules import BatchSizeSchedule, MicroBatching
+from adabatch.schedules.coupling import Coupling, SecondMomentDecay
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
+from adabatch.schedules.length_stages import LengthStages
 from adabatch.schedules.paths import PATHS
 from adabatch.schedules.registry import RunContext, batch_rules
 from adabatch.settings import OptimizerSettings, ScheduleSettings, Settings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
 
 __all__ = [
-    "build_learning_rate",
+    "build_coupling",
+    "build_lengths",
     "build_micro_batching",
     "build_optimizer",
     "build_schedule",
@@ -26,17 +32,21 @@ __all__ = [
 ]
 
 
-def build_schedule(settings: Settings) -> BatchSizeSchedule:
+ReadRecords = Callable[[Path], Sequence[Mapping[str, Any]]]
+"""Reads the records of another run, from its folder."""
+
+
+def build_schedule(settings: Settings, read_records: ReadRecords = read_metrics) -> BatchSizeSchedule:
     """The batch-size schedule at its first batch, which is not yet rounded to what ranks can make.
 
     Args:
-        settings: which schedule and its parameters, the budget, and for Seesaw the learning rate.
+        settings: which schedule and its parameters, the budget, and for an exchange the learning rate.
+        read_records: for a replay.
 
     Raises:
         ValueError: for parameters outside their range.
     """
-    learning_rate = partial(_learning_rate, settings, BatchScaling())
-    context = RunContext(settings.run.samples, learning_rate, read_metrics)
+    context = RunContext(settings.run.samples, partial(_rates_to_exchange, settings), read_records)
     return batch_rules()[settings.schedule.schedule].build(settings.schedule, context)
 
 
@@ -68,21 +78,57 @@ def build_statistics(model: nn.Module, settings: Settings, schedule: BatchSizeSc
     return CoordinateStatistics(model, part_of=part_of, conservative=conservative, stride=stride)
 
 
-def build_learning_rate(settings: Settings, first_batch: int) -> LearningRate:
-    """The learning-rate schedule over the budget of samples, with its scaling by the batch.
+def build_coupling(settings: Settings, first_batch: int, read_records: ReadRecords = read_metrics) -> Coupling:
+    """What a step uses besides its samples: learning rate, beta2, weight decay, sequence length.
 
     Args:
-        settings: rates, warm-up, scaling and budget.
-        first_batch: the schedule's; the scaling's reference unless the settings give one.
+        settings: of the optimizer, the stages of the length, and the budget.
+        first_batch: the schedule's; the reference of what is scaled unless the settings give one.
+        read_records: for a replay of learning rates.
 
     Raises:
-        ValueError: for rates, a warm-up or a reference batch out of range.
+        ValueError: for rates, a warm-up, a reference batch or stages out of range.
     """
-    rates = settings.optimizer
-    return _learning_rate(settings, BatchScaling(rates.lr_scaling, rates.lr_reference_batch or first_batch))
+    given = settings.optimizer
+    reference = given.lr_reference_batch or first_batch
+    scaling = BatchScaling(given.lr_scaling, reference)
+    if not given.lr_replay:
+        rates = _path(settings, scaling)
+    elif given.lr_scaling == "none":
+        rates = LearningRate.of_records(read_records(Path(given.lr_replay)), settings.run.samples)
+    else:
+        raise ValueError(
+            f"--lr-replay takes the learning rates of another run as they were: leave out --lr-scaling "
+            f"{given.lr_scaling}"
+        )
+    return Coupling(
+        learning_rate=rates,
+        second_moment=SecondMomentDecay(given.beta2, given.beta2_half_life),
+        weight_decay=given.weight_decay,
+        decay_scaling=BatchScaling(given.weight_decay_scaling, reference),
+        lengths=build_lengths(settings),
+    )
 
 
-def _learning_rate(settings: Settings, scaling: BatchScaling) -> LearningRate:
+def build_lengths(settings: Settings) -> LengthStages:
+    """The sequence length by the samples seen.
+
+    Raises:
+        ValueError: for stages that cannot be.
+    """
+    return LengthStages.parse(settings.schedule.length_stages, settings.data.sequence_length, settings.run.samples)
+
+
+def _rates_to_exchange(settings: Settings) -> LearningRate:
+    if settings.optimizer.lr_replay:
+        raise ValueError(
+            f"--schedule {settings.schedule.schedule} makes its own learning rates: leave out --lr-replay, or "
+            "take another schedule"
+        )
+    return _path(settings, BatchScaling())
+
+
+def _path(settings: Settings, scaling: BatchScaling) -> LearningRate:
     rates = settings.optimizer
     warmup, total = rates.warmup_samples, settings.run.samples
     path = PATHS[rates.lr_path].from_settings(rates, warmup, total)

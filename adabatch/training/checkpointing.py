@@ -56,6 +56,7 @@ def resume_run(run: Run, path: Path) -> None:
         quarantine(checkpoints_folder(run.settings.run.output), progress["step"])
     try:
         run.schedule.load_state_dict(progress["schedule"])
+        run.coupling.load_state_dict(progress.get("coupling") or _earlier_coupling(run, progress))
         run.guard.load_state_dict(progress)
         run.memory.load_state_dict(progress)
         _restore_sampler(run, path, progress)
@@ -63,6 +64,12 @@ def resume_run(run: Run, path: Path) -> None:
         raise damaged(path, f"{error!r}") from None
     _round_batch(run)
     run.resumed_from = path
+
+
+def _earlier_coupling(run: Run, progress: dict[str, Any]) -> dict[str, Any]:
+    """Of a checkpoint from before anything moved with the batch but the learning rate."""
+    tokens = progress["samples"] * run.settings.data.sequence_length
+    return {"updates": progress["step"] - progress["skipped"], "log_product": None, "tokens": tokens}
 
 
 def _check_records(run: Run, path: Path, progress: dict[str, Any]) -> None:
@@ -107,6 +114,7 @@ def _progress(run: Run, metrics: Path) -> dict[str, Any]:
         "step": run.schedule.steps,
         "samples": run.samples,
         "schedule": run.schedule.state_dict(),
+        "coupling": run.coupling.state_dict(),
         **run.guard.state_dict(),
         **run.memory.state_dict(),
         "learning_rate": float(groups[0]["lr"]),

@@ -2,7 +2,7 @@
 
 1. Ranks: whether the mesh can be made of them.
 2. Validation without samples, and names that ``--allow`` does not know.
-3. The batch-size schedule, the split of its first batch, and the learning rate.
+3. The batch-size schedule, what moves with the batch, and the split of the first batch.
 4. Device, model, corpus, and whether the model's sizes can be divided among tensor-parallel ranks.
 
 What is found on the way (a replayed run is read, the corpus prepared) goes to the ranks as a :class:`Start`.
@@ -10,7 +10,8 @@ What is found on the way (a replayed run is read, the corpus prepared) goes to t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,11 @@ from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.parallel import choose_device
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.llama import model_config
+from adabatch.reporting.metrics import read_metrics
 from adabatch.schedules import BatchSizeSchedule
+from adabatch.schedules.coupling import Coupling
 from adabatch.settings import ParallelSettings, Settings, options
-from adabatch.training.building import build_learning_rate, build_micro_batching, build_schedule
+from adabatch.training.building import build_coupling, build_lengths, build_micro_batching, build_schedule
 from adabatch.training.checkpointing import checkpoints_folder
 
 if TYPE_CHECKING:  # it takes seconds to import
@@ -39,11 +42,24 @@ class Start:
 
     Attributes:
         schedule: at its first batch, not yet rounded.
+        coupling: what moves with the batch, at its beginning.
         corpus: the folder of the prepared corpus; None: one rank of each node prepares it.
     """
 
     schedule: BatchSizeSchedule
+    coupling: Coupling
     corpus: Path | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Start:
+        """From settings; another run whose batches and learning rates are replayed is read once.
+
+        Raises:
+            ValueError: for parameters outside their range, or another run that cannot be replayed.
+        """
+        read_records = cache(read_metrics)
+        schedule = build_schedule(settings, read_records)
+        return cls(schedule, build_coupling(settings, schedule.batch_size, read_records))
 
 
 def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = False) -> Start:
@@ -57,15 +73,15 @@ def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = 
     Raises:
         ValueError: what was given, what is allowed and what to do.
     """
-    schedule = check_settings(settings, settings.parallel.ranks, resumed)
+    start = check_settings(settings, settings.parallel.ranks, resumed)
     choose_device(settings.parallel, settings.parallel.ranks - 1)
     check_model(settings, None)  # before preparing a large corpus
     corpus = corpus or prepare_for_run(settings)
     check_model(settings, prepared_vocabulary(settings.data, corpus))
-    return Start(schedule, corpus)
+    return replace(start, corpus=corpus)
 
 
-def check_settings(settings: Settings, world_size: int, resumed: bool = False) -> BatchSizeSchedule:
+def check_settings(settings: Settings, world_size: int, resumed: bool = False) -> Start:
     """Everything that can be refused without a model, a corpus or a rank.
 
     Args:
@@ -74,16 +90,16 @@ def check_settings(settings: Settings, world_size: int, resumed: bool = False) -
         resumed: the run resumes from a checkpoint; its first batch has been made.
 
     Returns:
-        The schedule at its first batch, not yet rounded to what the ranks can make.
+        The schedule at its first batch, not yet rounded to what the ranks can make, and what moves with it.
 
     Raises:
         ValueError: what was given, what is allowed and what to do.
     """
     _check_mesh(settings.parallel, world_size)
     _check_choices(settings)
-    schedule = build_schedule(settings)
-    _check_batches(settings, schedule, world_size // settings.parallel.tensor_parallel, resumed)
-    return schedule
+    start = Start.of(settings)
+    _check_batches(settings, start.schedule, world_size // settings.parallel.tensor_parallel, resumed)
+    return start
 
 
 def check_model(settings: Settings, vocabulary: int | None) -> LlamaConfig:
@@ -94,7 +110,8 @@ def check_model(settings: Settings, vocabulary: int | None) -> LlamaConfig:
     """
     parallel, length = settings.parallel, settings.data.sequence_length
     config = model_config(settings.model.model, vocabulary, length)
-    check_tensor_parallel(config, parallel.tensor_parallel, length, parallel.sequence_parallel)
+    for stage in {length, *build_lengths(settings).lengths}:
+        check_tensor_parallel(config, parallel.tensor_parallel, stage, parallel.sequence_parallel)
     return config
 
 
@@ -148,7 +165,7 @@ def _check_choices(settings: Settings) -> None:
 
 
 def _check_batches(settings: Settings, schedule: BatchSizeSchedule, ranks: int, resumed: bool) -> None:
-    """Raise ValueError for a first batch that cannot be split or tested, and for a learning rate out of range."""
+    """Raise ValueError for a first batch that cannot be split or tested, or that is scaled by twice."""
     batches = build_micro_batching(settings.schedule, schedule.batch_size, ranks, resumed)
     groups = batches.world_size * batches.accumulation
     if groups < schedule.groups_needed:
@@ -165,4 +182,3 @@ def _check_batches(settings: Settings, schedule: BatchSizeSchedule, ranks: int, 
             f"--schedule {settings.schedule.schedule} scales the learning rate with the batch itself "
             f"({schedule.learning_rate_scaling}): leave out --lr-scaling {scaling}"
         )
-    build_learning_rate(settings, schedule.batch_size)

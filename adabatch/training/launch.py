@@ -65,8 +65,8 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
                 die_with_parent(os.getppid())
             world_size = world_size_of_launcher()
             settings = _as_restarted(settings)
-            schedule = check_settings(settings, world_size, resumed=resumes(settings))
-            return _rank(settings, Start(schedule), deadline, run_folder_of_ranks)
+            start = check_settings(settings, world_size, resumed=resumes(settings))
+            return _rank(settings, start, deadline, run_folder_of_ranks)
         start = check_start(settings, corpus, resumed=resumes(settings))
         with run_folder(settings):
             if settings.parallel.ranks == 1:

@@ -2,8 +2,8 @@
 
 batch size b_k -> the next b_k samples -> J ranks x M micro-batches -> forward, backward -> each rank's scalars
 (squared norms, loss) -> one all-reduce (per mesh dimension) and one transfer to the host -> moments -> the
-schedule's decision -> b_{k+1}; next to it the optimizer step, the learning rate by samples seen, metrics,
-checkpoints.
+schedule's decision -> b_{k+1}, and with it the learning rate and all that moves with the batch; next to it the
+optimizer step, metrics, checkpoints.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from adabatch.distributed.parallel import autocast, set_gradient_sync
 from adabatch.model.llama import language_model_loss
 from adabatch.reporting.metrics import Record
 from adabatch.schedules import MicroBatchPlan
+from adabatch.schedules.coupling import StepHyperparameters
 from adabatch.statistics.clipping import clip_gradients
 from adabatch.training.admission import plan_micro_batches
 from adabatch.training.checkpointing import save_run
@@ -59,34 +60,36 @@ def train(run: Run) -> Iterator[Record]:
 
 def training_step(run: Run) -> Record:
     """One optimizer step on the batch that the schedule asks for, and the schedule's next decision."""
-    start, plan = time.perf_counter(), plan_micro_batches(run)
+    start, step = time.perf_counter(), run.coupling.next_step(run.schedule)
+    plan = plan_micro_batches(run, step.sequence_length)
     measuring = run.schedule.needs_moments or _is_multiple(
         run.schedule.steps + 1, run.settings.run.monitor_interval
     )
     run.statistics.enable(measuring)
-    rate = run.schedule.learning_rate(run.learning_rate)
 
-    loss_share = accumulate_gradients(run, plan)
+    loss_share = accumulate_gradients(run, plan, step.sequence_length)
     reduced = run.statistics.reduce_step(loss_share, *run.stopping.wishes())
     loss, squared_norm = reduced.sums[0] / run.ranks.world_size, reduced.squared_norm
     run.stopping.agree(*reduced.sums[1:])
-    if run.guard.accepts(loss, squared_norm):
+    accepted = run.guard.accepts(loss, squared_norm)
+    run.coupling.advance(step, skipped=not accepted)
+    if accepted:
         clip_gradients(run.model, math.sqrt(squared_norm), run.settings.optimizer.clip)
-        optimizer_step(run.optimizer, rate)
+        optimizer_step(run.optimizer, step)
         decision = run.schedule.update(reduced.moments)
     else:  # neither optimizer step nor test, but the samples count as seen
         decision = run.schedule.skip()
         if run.ranks.is_main:
             run.guard.warn(run.schedule.steps, loss, squared_norm)
     run.optimizer.zero_grad(set_to_none=True)
-    return step_record(run, plan, loss, rate, reduced, decision, time.perf_counter() - start)
+    return step_record(run, plan, loss, step, reduced, decision, time.perf_counter() - start)
 
 
-def accumulate_gradients(run: Run, plan: MicroBatchPlan) -> torch.Tensor:
+def accumulate_gradients(run: Run, plan: MicroBatchPlan, length: int) -> torch.Tensor:
     """Forward and backward of every micro-batch; this rank's mean loss, a scalar on its device."""
     total = torch.zeros((), dtype=torch.float64, device=run.ranks.device)
     run.watchdog.at("reading samples")
-    for index, sequences in enumerate(next_batch(run, plan)):
+    for index, sequences in enumerate(next_batch(run, plan, length)):
         run.watchdog.at("forward and backward")
         tokens = sequences.to(run.ranks.device, non_blocking=True)
         set_gradient_sync(run.model, run.settings.parallel.accumulation_sync or index == plan.accumulation - 1)
@@ -98,21 +101,22 @@ def accumulate_gradients(run: Run, plan: MicroBatchPlan) -> torch.Tensor:
     return total
 
 
-def next_batch(run: Run, plan: MicroBatchPlan) -> Sequence[torch.Tensor]:
-    """This rank's sequences of the step, int64 [micro_batch, L] for each micro-batch.
+def next_batch(run: Run, plan: MicroBatchPlan, length: int) -> Sequence[torch.Tensor]:
+    """This rank's sequences of the step, cut to their first ``length`` tokens, int64 [micro_batch, length] each.
 
     They are taken at once, since the micro-batches' positions interleave and a stream is read forwards.
     """
     groups = group_positions(run.samples, run.ranks.data_parallel_rank, plan)
     positions = [position for group in groups for position in group]
-    micro_batches: Sequence[torch.Tensor] = run.corpus.train.take(positions).split(plan.micro_batch)
+    micro_batches: Sequence[torch.Tensor] = run.corpus.train.take(positions)[:, :length].split(plan.micro_batch)
     return micro_batches
 
 
-def optimizer_step(optimizer: AdamW, rate: float) -> None:
-    """An AdamW step at this learning rate."""
+def optimizer_step(optimizer: AdamW, step: StepHyperparameters) -> None:
+    """An AdamW step with these, in all parameter groups; beta1 and epsilon are those that it was made with."""
+    options = step.for_adamw(optimizer.defaults["betas"][0], optimizer.defaults["eps"])
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group.update(options)
     optimizer.step()
 
 

@@ -15,13 +15,15 @@ class MemoryGuard:
     """Which micro-batches have fitted.
 
     Attributes:
-        worked: the largest micro-batch used so far; 0 before the first step.
+        worked: the largest micro-batch used so far, at this length; 0 before the first step.
         limit: no larger one fits; None while none has failed.
+        length: tokens of the longest sequence used so far; 0: unknown.
         transient: bytes that the last step needed beyond what it began with, where the device counts them.
     """
 
     worked: int = 0
     limit: int | None = None
+    length: int = 0
     transient: int = 0
     _before: int = 0
 
@@ -33,13 +35,30 @@ class MemoryGuard:
         torch.cuda.reset_peak_memory_stats(device)
         self._before = torch.cuda.memory_allocated(device)
 
+    def lengthen(self, length: int) -> None:
+        """The next step's sequences have this length: of longer ones, fewer are known to fit.
+
+        >>> guard = MemoryGuard(worked=8, length=64)
+        >>> guard.lengthen(128)
+        >>> guard.worked
+        4
+        """
+        if self.worked and 0 < self.length < length:
+            self.worked = max(1, self.worked * self.length // length)
+        self.length = max(self.length, length)
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know to split its batches alike."""
-        return {"micro_batch_worked": self.worked, "micro_batch_limit": self.limit}
+        return {
+            "micro_batch_worked": self.worked,
+            "micro_batch_limit": self.limit,
+            "micro_batch_length": self.length,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state; runs saved before there was one begin without."""
         self.worked, self.limit = state.get("micro_batch_worked", 0), state.get("micro_batch_limit")
+        self.length = state.get("micro_batch_length", 0)
 
 
 def reserve(size: int, device: torch.device) -> None:

@@ -14,15 +14,9 @@ from adabatch.data.streaming import check_shards
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.model.llama import build_model, model_config
-from adabatch.schedules import BatchSizeSchedule, MicroBatching
+from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
-from adabatch.training.building import (
-    build_learning_rate,
-    build_micro_batching,
-    build_optimizer,
-    build_schedule,
-    build_statistics,
-)
+from adabatch.training.building import build_micro_batching, build_optimizer, build_statistics
 from adabatch.training.checkpointing import checkpoints_folder, resume_run
 from adabatch.training.checks import Start, prepare_for_run
 from adabatch.training.divergence import DivergenceGuard
@@ -50,7 +44,7 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     Raises:
         ValueError: for anything that the settings get wrong.
     """
-    start = start or Start(build_schedule(settings))
+    start = start or Start.of(settings)
     corpus = open_corpus(settings.data, start.corpus or _prepare_on_each_node(settings, ranks))
     if ranks.is_main:
         check_shards(settings.data, ranks.data_parallel_size)
@@ -60,7 +54,7 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     micro_batching = build_micro_batching(
         settings.schedule, start.schedule.batch_size, ranks.data_parallel_size, resumed=checkpoint is not None
     )
-    run = assemble_run(settings, ranks, corpus, model, start.schedule, micro_batching)
+    run = assemble_run(settings, ranks, corpus, model, start, micro_batching)
     if checkpoint is not None:
         resume_run(run, checkpoint)
     return run
@@ -71,11 +65,11 @@ def assemble_run(
     ranks: DistributedContext,
     corpus: Corpus,
     model: nn.Module,
-    schedule: BatchSizeSchedule,
+    start: Start,
     micro_batching: MicroBatching,
 ) -> Run:
     """A run at its beginning, from a wrapped model and a schedule whose batches are not yet rounded."""
-    learning_rate = build_learning_rate(settings, schedule.batch_size)
+    schedule = start.schedule
     schedule.round_by(micro_batching)
     return Run(
         settings=settings,
@@ -83,7 +77,7 @@ def assemble_run(
         corpus=corpus,
         model=model,
         optimizer=build_optimizer(model, settings.optimizer),
-        learning_rate=learning_rate,
+        coupling=start.coupling,
         micro_batching=micro_batching,
         schedule=schedule,
         statistics=build_statistics(model, settings, schedule),

@@ -9,6 +9,7 @@ from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.statistic import in_samples, norm_test_statistic
 from adabatch.reporting.metrics import Record
 from adabatch.schedules import Decision, MicroBatchPlan, NormTest
+from adabatch.schedules.coupling import StepHyperparameters
 from adabatch.statistics import ReducedStep
 from adabatch.training.run import Run
 
@@ -19,20 +20,20 @@ def step_record(
     run: Run,
     plan: MicroBatchPlan,
     loss: float,
-    rate: float,
+    step: StepHyperparameters,
     reduced: ReducedStep,
     decision: Decision,
     seconds: float,
 ) -> Record:
     """What metrics.jsonl keeps of a step; the batch is the one just used."""
-    length = run.settings.data.sequence_length
     record: Record = {
         "step": run.schedule.steps,
         "samples": run.samples,
-        "tokens": run.samples * length,
+        "tokens": run.coupling.tokens,
         "loss": loss,
-        "lr": rate,
+        "lr": step.learning_rate,
         "batch_size": plan.batch_size,
+        "sequence_length": step.sequence_length,
         "micro_batch": plan.micro_batch,
         "accumulation": plan.accumulation,
         "micro_batch_limit": run.memory.limit,
@@ -41,12 +42,16 @@ def step_record(
         "grad_sq_norm": None,
         "test_statistic": None,
         "seconds": seconds,
-        "tokens_per_second": plan.batch_size * length / seconds,
+        "tokens_per_second": plan.batch_size * step.sequence_length / seconds,
         "proposal": decision.proposal,
         "decision": decision.reason,
         "batch_limited": decision.limited,
         "skipped": run.guard.skipped,
     }
+    if run.coupling.second_moment.half_life:
+        record["beta2"] = step.beta2
+    if run.coupling.decay_scaling.exponent:
+        record["weight_decay"] = step.weight_decay
     moments = reduced.moments
     if moments is not None and plan.groups >= 2 and decision.reason != "skipped":
         record["noise_trace"] = moments.covariance_trace * moments.samples_per_unit

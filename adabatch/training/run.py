@@ -13,7 +13,7 @@ from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.schedules import BatchSizeSchedule, MicroBatching
-from adabatch.schedules.learning_rate import LearningRate
+from adabatch.schedules.coupling import Coupling
 from adabatch.settings import Settings
 from adabatch.statistics import GradientStatistics
 from adabatch.training.divergence import DivergenceGuard
@@ -32,7 +32,7 @@ class Run:
     corpus: Corpus
     model: nn.Module
     optimizer: AdamW
-    learning_rate: LearningRate
+    coupling: Coupling
     micro_batching: MicroBatching
     schedule: BatchSizeSchedule
     statistics: GradientStatistics

@@ -57,7 +57,7 @@ def test_the_planned_peak_is_the_measured_one(tmp_path, changes):
     assert planned["optimizer"] == state
     run.micro_batching = replace(run.micro_batching, max_micro_batch=small["micro_batch"])
     plan = run.micro_batching.plan(2 * changes.get("micro_batch", 8))
-    measured = kept + state + peak(allocations(lambda: accumulate_gradients(run, plan)))
+    measured = kept + state + peak(allocations(lambda: accumulate_gradients(run, plan, small["sequence_length"])))
     assert sum(planned.values()) == pytest.approx(measured, rel=TOLERANCE)
 
 

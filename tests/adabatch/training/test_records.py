@@ -11,6 +11,9 @@ import pytest
 from adabatch.moments.coordinate_moments import CoordinateMoments, RatioHistogram
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import Constant, Decision, MicroBatchPlan, NormTest
+from adabatch.schedules.coupling import Coupling, SecondMomentDecay
+from adabatch.schedules.learning_rate import BatchScaling, LearningRate
+from adabatch.schedules.length_stages import LengthStages
 from adabatch.statistics import ReducedStep
 from adabatch.training.records import step_record
 
@@ -20,18 +23,21 @@ TOKENS = 50
 
 def record(moments: GradientMoments, schedule: Any, estimator: str) -> dict[str, Any]:
     """Of a step on 8 samples in 4 groups that was not tested."""
-    settings = SimpleNamespace(
-        data=SimpleNamespace(sequence_length=TOKENS), schedule=SimpleNamespace(eta=0.5, estimator=estimator)
+    settings = SimpleNamespace(schedule=SimpleNamespace(eta=0.5, estimator=estimator))
+    coupling = Coupling(
+        LearningRate(1e-3, 0.0, 0, 8), SecondMomentDecay(0.95), 0.1, BatchScaling(), LengthStages.always(TOKENS)
     )
+    step = coupling.next_step(schedule)
     run: Any = SimpleNamespace(
         settings=settings,
         schedule=schedule,
+        coupling=coupling,
         samples=8,
         memory=SimpleNamespace(limit=None),
         guard=SimpleNamespace(skipped=0),
     )
     reduced = ReducedStep(moments, 2.0, [])
-    return step_record(run, MicroBatchPlan(2, 2, 2), 1.0, 1e-3, reduced, Decision(8, 8, "not tested"), 1.0)
+    return step_record(run, MicroBatchPlan(2, 2, 2), 1.0, step, reduced, Decision(8, 8, "not tested"), 1.0)
 
 
 @pytest.mark.parametrize("schedule", [Constant(8), NormTest(0.5, 8, 8)], ids=["constant", "norm test"])
