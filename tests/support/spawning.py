@@ -163,6 +163,7 @@ class _Failure:
 def _serve(rank: int, world_size: int, folder: str, connection: Connection) -> None:
     """A rank: run what the test process sends, until it sends None."""
     torch.set_num_threads(1)
+    gc.freeze()  # what the ancestor imported is not looked through again and again
     store = dist.FileStore(os.path.join(folder, "store"), world_size)
     timeout = timedelta(seconds=TIMEOUT)
     backend = "cpu:gloo,cuda:nccl" if world_size <= torch.cuda.device_count() else "gloo"
