@@ -30,8 +30,8 @@ from adabatch.worth.evidence import read_evidence, step_time_of
 
 MICRO_BATCH = 8
 RUNS: dict[str, dict[str, Any]] = {
-    "norm test, eta 0.8": {"schedule": "norm-test", "eta": 0.8, "ema": 0.9, "initial_batch": 16},
-    "constant 32, monitored": {"schedule": "constant", "initial_batch": 32, "monitor_interval": 2},
+    "norm test, eta 0.8": {"schedule": "norm-test", "eta": 0.8, "ema": 0.9, "initial_batch": 32},
+    "constant 64, monitored": {"schedule": "constant", "initial_batch": 64, "monitor_interval": 2},
     "linear ramp 16 to 128": {
         "schedule": "linear-ramp",
         "initial_batch": 16,
@@ -39,7 +39,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "lr_scaling": "sqrt",
         "lr_reference_batch": 32,
     },
-    "seesaw from 16": {"schedule": "seesaw", "initial_batch": 16, "monitor_interval": 1, "min_lr": 1e-4},
+    "seesaw from 32": {"schedule": "seesaw", "initial_batch": 32, "monitor_interval": 1, "min_lr": 1e-4},
 }
 
 
@@ -55,6 +55,7 @@ def train_run(chosen: dict[str, Any], samples: int, folder: Path) -> Path:
             "max_micro_batch": MICRO_BATCH,
             "validation_interval": 0,
             "figures": False,
+            "threads": 1,
             "output": str(folder),
             **chosen,
         },

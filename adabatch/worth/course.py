@@ -1,14 +1,19 @@
 """The course of the noise scale over a run, and how well the run tells it.
 
 B_noise = tr Sigma / ||G||^2 is the ratio of two noisy numbers, of which the second is a small difference. So the
-run is cut into consecutive parts of equal numbers of samples, and each part gives one ratio of means, in which a
-step counts by the samples since the one measured before. There are as many parts as the run resolves.
+run is cut into parts, and each part gives one ratio of means, in which a step counts by the samples since the one
+measured before. A part is halved as long as both halves are resolved: parts are short where ||G||^2 stands out of
+the noise, at the start as a rule, where it also changes most.
 
-How far chance moves the result is found by bootstrap: each part is cut into ten blocks of consecutive measurements
-(which are correlated in time), and parts are made again from blocks that are drawn with replacement.
+How far chance moves the result: each part is cut into sixteen blocks of consecutive measurements, and the
+differences between neighbouring blocks count as noise, since what changes over the part as a whole hardly enters
+them. They give the covariance of the part's two means, from which draws are made (a parametric bootstrap). To draw
+the blocks themselves again, with replacement, would count the fall of ||G||^2 within a part as noise, and at the
+start that is a hundredfold.
 
 References:
-    Künsch, The jackknife and the bootstrap for general stationary observations, Annals of Statistics 17 (1989).
+    von Neumann, Distribution of the ratio of the mean square successive difference to the variance, Annals of
+    Mathematical Statistics 12 (1941).
 """
 
 from __future__ import annotations
@@ -21,17 +26,17 @@ from adabatch.worth.evidence import Evidence
 
 __all__ = ["NoiseCourse", "noise_course"]
 
-PARTS = (40, 30, 20, 15, 10, 7, 5)
-"""Numbers of parts to try, in order."""
+LEAST_HALVINGS, MOST_HALVINGS = 2, 6
+"""A run is cut into four parts at least and 64 at most."""
 
-LEAST_STEPS, BLOCKS, DRAWS, SEED = 8, 10, 1000, 0
-"""Measured steps of a part at least; blocks of a part at most; draws of the bootstrap."""
+LEAST_STEPS, BLOCKS, DRAWS, SEED = 8, 16, 1000, 0
+"""Measured steps of a part at least; its blocks at most; how many draws."""
 
 LARGEST_ERROR = 0.25
-"""Relative standard error of ||G||^2 up to which a part is resolved."""
+"""Relative standard error of both means up to which a part is resolved."""
 
 FLOOR = 0.1
-"""A draw's ||G||^2 is at least this share of the part's own, which keeps the ratio finite."""
+"""A draw's means are at least this share of the part's own, which keeps the ratio finite."""
 
 
 @dataclass(frozen=True)
@@ -58,50 +63,73 @@ class NoiseCourse:
         return part
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Means of trace and squared gradient of the steps in (start, end], and their covariance."""
+
+    start: float
+    end: float
+    means: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def resolved(self) -> bool:
+        errors = np.sqrt(np.diag(self.covariance))
+        return bool((self.means > 0).all() and (errors <= LARGEST_ERROR * self.means).all())
+
+
 def noise_course(evidence: Evidence) -> NoiseCourse:
-    """The noise scale by as many parts of the run as are resolved.
+    """The noise scale by the parts of a run.
 
     Raises:
-        ValueError: if not even five are.
+        ValueError: if not even the quarters of the run are resolved.
     """
-    for parts in PARTS:
-        course = _course_in(evidence, parts)
-        if course is not None:
-            return course
-    smallest, largest = evidence.batches.min(), evidence.batches.max()
-    raise ValueError(
-        f"the noise scale of {evidence.name} is never resolved: on batches of {smallest:.0f} to {largest:.0f} the "
-        "gradient cannot be told from its noise in each fifth of the run; measure on larger batches, or over more "
-        "steps"
-    )
-
-
-def _course_in(evidence: Evidence, parts: int) -> NoiseCourse | None:
-    """The course in this many parts; None if one of them has too few steps or too much noise."""
-    measured = np.flatnonzero(evidence.measured)
+    end = float(evidence.samples[-1])
+    measured = evidence.measured
     samples = evidence.samples[measured]
-    course = NoiseCourse(np.linspace(0, evidence.samples[-1], parts + 1), np.empty(0))
-    random = np.random.default_rng(SEED)
+    moments = np.stack([evidence.trace[measured], evidence.squared_gradient[measured]])
     weights = np.diff(samples, prepend=0)
+    parts = _halved(samples, moments, weights, (0.0, end), 0)
+    if parts is None:
+        smallest, largest = evidence.batches.min(), evidence.batches.max()
+        raise ValueError(
+            f"the noise scale of {evidence.name} is never resolved: on batches of {smallest:.0f} to {largest:.0f} "
+            "the gradient cannot be told from its noise in each quarter of the run; measure on larger batches, or "
+            "over more steps"
+        )
+    random = np.random.default_rng(SEED)
     scales = []
-    part_of = course.part_of(samples)
-    for steps in (np.flatnonzero(part_of == part) for part in range(parts)):
-        if len(steps) < LEAST_STEPS:
-            return None
-        moments = np.stack([evidence.trace[measured[steps]], evidence.squared_gradient[measured[steps]]])
-        means = _resampled_means(moments, weights[steps], random)
-        trace, squared_gradient = means[0]
-        if trace <= 0 or squared_gradient <= 0 or means[:, 1].std() > LARGEST_ERROR * squared_gradient:
-            return None
-        scales.append(np.maximum(means[:, 0], FLOOR * trace) / np.maximum(means[:, 1], FLOOR * squared_gradient))
-    return NoiseCourse(course.edges, np.stack(scales, axis=1))
+    for part in parts:
+        drawn = random.multivariate_normal(part.means, part.covariance, DRAWS, method="cholesky")
+        trace, squared_gradient = np.maximum(np.vstack([part.means, drawn]), FLOOR * part.means).T
+        scales.append(trace / squared_gradient)
+    return NoiseCourse(np.array([0.0, *(part.end for part in parts)]), np.stack(scales, axis=1))
 
 
-def _resampled_means(moments: np.ndarray, weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Weighted means of both moments: the estimate, then each draw's. (1 + draws, 2)."""
+def _halved(
+    samples: np.ndarray, moments: np.ndarray, weights: np.ndarray, span: tuple[float, float], halvings: int
+) -> list[_Part] | None:
+    """The parts of a span of the run that are resolved; None if it is not."""
+    start, end = span
+    inside = slice(*np.searchsorted(samples, span, side="right"))
+    if inside.stop - inside.start < LEAST_STEPS:
+        return None
+    if halvings < MOST_HALVINGS:
+        middle = (start + end) / 2
+        halves = [
+            _halved(samples, moments, weights, half, halvings + 1) for half in ((start, middle), (middle, end))
+        ]
+        if halves[0] is not None and halves[1] is not None:
+            return halves[0] + halves[1]
+    part = _Part(start, end, *_mean(moments[:, inside], weights[inside]))
+    return [part] if part.resolved and halvings >= LEAST_HALVINGS else None
+
+
+def _mean(moments: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The weighted mean of both moments, and its covariance by the differences between successive blocks."""
     blocks = np.array_split(np.arange(len(weights)), min(BLOCKS, len(weights)))
-    sums = np.array([[*(moments[:, block] @ weights[block]), weights[block].sum()] for block in blocks])
-    drawn = sums[random.integers(len(blocks), size=(DRAWS, len(blocks)))].sum(axis=1)
-    totals = np.concatenate([sums.sum(axis=0)[None], drawn])
-    means: np.ndarray = totals[:, :2] / totals[:, 2:]
-    return means
+    totals = np.array([weights[block].sum() for block in blocks])
+    means = np.array([moments[:, block] @ weights[block] for block in blocks]) / totals[:, None]
+    differences = np.diff(means, axis=0)
+    covariance = differences.T @ differences / (2 * len(differences)) * (totals @ totals) / totals.sum() ** 2
+    return totals @ means / totals.sum(), covariance

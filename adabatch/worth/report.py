@@ -47,7 +47,7 @@ def _evidence(found: Assessment) -> str:
     return (
         f"{found.run}: {found.steps} steps, {found.measured} with gradient statistics{left_out}\n"
         f"noise scale B: {_with_interval(first)} in the first of {len(found.samples)} parts of the run, "
-        f"{_with_interval(last)} in the last (in brackets: 90%, by a bootstrap of blocks of the run)\n{cost}"
+        f"{_with_interval(last)} in the last (in brackets: 90%, from the noise between blocks of the run)\n{cost}"
     )
 
 
