@@ -48,7 +48,9 @@ def simulated(scales: np.ndarray, correlation: float, seed: int) -> Evidence:
     measured = trace * (1 + 0.1 * drifting(random, steps, correlation))
     batches, unknown = np.full(steps, BATCH), np.full(steps, np.nan)
     debiased = squared + noise - measured / BATCH
-    return Evidence("", np.cumsum(batches), batches, np.zeros(steps), unknown, measured, debiased, 0)
+    return Evidence(
+        "", np.cumsum(batches), batches, np.zeros(steps), np.zeros(steps), unknown, measured, debiased, 0
+    )
 
 
 def row(name: str, correlation: float, steps: int, seeds: int) -> str:

@@ -35,6 +35,7 @@ class Evidence:
         samples: seen at the end of each step.
         batches: samples of each step.
         micro_batches: samples that a rank computed at once; 0 where it is not known.
+        lengths: tokens of each sequence; 0 where it is not known.
         seconds: that each step took; NaN where it is not known.
         trace: tr Sigma of one sample's gradient; NaN at steps without statistics.
         squared_gradient: the debiased ||G||^2 = ||g||^2 - trace / b; NaN at steps without statistics.
@@ -45,6 +46,7 @@ class Evidence:
     samples: np.ndarray
     batches: np.ndarray
     micro_batches: np.ndarray
+    lengths: np.ndarray
     seconds: np.ndarray
     trace: np.ndarray
     squared_gradient: np.ndarray
@@ -68,8 +70,8 @@ def read_evidence(path: Path) -> Evidence:
     """
     own = path.is_file() and path.name != METRICS and _is_own_loop(path)
     steps = list(_own_steps(path)) if own else [_trainer_step(record, path) for record in read_metrics(path)]
-    columns = np.array(steps, dtype=float).reshape(-1, 6).T
-    samples, batches, micro_batches, seconds, trace, squared_norm = columns
+    columns = np.array(steps, dtype=float).reshape(-1, 7).T
+    samples, batches, micro_batches, lengths, seconds, trace, squared_norm = columns
     with np.errstate(invalid="ignore"):
         squared_gradient = squared_norm - trace / batches
     # an infinity stands for a value that was given and is not finite, NaN for none
@@ -79,10 +81,11 @@ def read_evidence(path: Path) -> Evidence:
         samples=samples,
         batches=batches,
         micro_batches=micro_batches,
+        lengths=lengths,
         seconds=np.where(np.isfinite(seconds), seconds, np.nan),
         trace=np.where(both, trace, np.nan),
         squared_gradient=np.where(both, squared_gradient, np.nan),
-        left_out=int(np.isinf(columns[3:]).sum()),
+        left_out=int(np.isinf(columns[4:]).sum()),
     )
     _require_statistics(evidence)
     return evidence
@@ -106,7 +109,8 @@ def step_time_of(evidence: Evidence, saturation: float | None, given: str | None
     """t0 and t1 with their source: as given, else fitted to the run's own steps.
 
     Args:
-        evidence: the steps; those of the last micro-batch size count alone where their batches differ enough.
+        evidence: the steps; those of the last sequence length count, and of these those of the last micro-batch
+            size alone where their batches differ enough.
         saturation: the value of ``--saturation``; t1 is then the unit of time.
         given: the text of ``--step-time``.
 
@@ -123,11 +127,11 @@ def step_time_of(evidence: Evidence, saturation: float | None, given: str | None
             raise ValueError("--step-time with T0 = 0: without a fixed time per step the smallest batch is best")
         return time, "--step-time"
     times = StepTimes()
-    for seconds, batch, micro_batch in zip(
-        evidence.seconds, evidence.batches, evidence.micro_batches, strict=True
+    for seconds, *sizes in zip(
+        evidence.seconds, evidence.batches, evidence.micro_batches, evidence.lengths, strict=True
     ):
-        times.add(float(seconds), int(batch), int(micro_batch))
-    fit = times.fit(int(evidence.micro_batches[-1]))
+        times.add(float(seconds), *map(int, sizes))
+    fit = times.fit(int(evidence.micro_batches[-1]), int(evidence.lengths[-1]))
     if fit is not None and fit.saturation_error <= LARGEST_ERROR:
         return fit, "fitted"
     if not np.isfinite(evidence.seconds).any():
@@ -155,7 +159,7 @@ def _trainer_step(record: Record, path: Path) -> tuple[float, ...]:
     if math.isnan(seconds) and record.get("tokens_per_second"):
         _value(record, "tokens", where, count=True)
         seconds = step_seconds(record)
-    return record["samples"], batch, _micro_batch(record, where), seconds, trace, squared_norm
+    return record["samples"], batch, *_sizes(record, where), seconds, trace, squared_norm
 
 
 def _is_own_loop(path: Path) -> bool:
@@ -197,12 +201,16 @@ def _own_step(record: Record, where: str) -> tuple[float, ...]:
             f"{where}: squared_norm is {squared_norm:g}, but must be ||g||^2 of the batch's gradient, from which "
             "trace / batch_size has not been subtracted"
         )
-    return samples, batch, _micro_batch(record, where), seconds, trace, squared_norm
+    return samples, batch, *_sizes(record, where), seconds, trace, squared_norm
 
 
-def _micro_batch(record: Record, where: str) -> float:
-    """0 where it is not known."""
-    return _value(record, "micro_batch", where, count=True) if record.get("micro_batch") is not None else 0.0
+def _sizes(record: Record, where: str) -> tuple[float, float]:
+    """Micro-batch size and sequence length; 0 where they are not known."""
+    micro_batch, length = (
+        0.0 if record.get(name) is None else _value(record, name, where, count=True)
+        for name in ("micro_batch", "sequence_length")
+    )
+    return micro_batch, length
 
 
 def _value(record: Record, name: str, where: str, count: bool = False) -> float:

@@ -104,7 +104,9 @@ def start(method: Method, tasks: Tasks) -> KnotSchedules:
     for batch in batches:
         for rate in rates:
             constant = KnotSchedules.constant(tasks, batch, np.full(len(tasks), rate))
-            best = _better(method, best, KnotSchedules(tasks, constant.log_batch, constant.log_rate + DECAY_PATH[:, 1]))
+            best = _better(
+                method, best, KnotSchedules(tasks, constant.log_batch, constant.log_rate + DECAY_PATH[:, 1])
+            )
     assert best is not None
     return best[0]
 

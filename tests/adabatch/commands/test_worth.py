@@ -94,6 +94,17 @@ def test_the_trainers_own_records_give_the_same(adabatch, loop, steps, tmp_path,
     assert of_run["saturation"][0] == pytest.approx(32)
 
 
+def test_steps_of_the_last_sequence_length_are_fitted(adabatch, steps, tmp_path, figures):
+    """At first a sample of half the length takes half the time."""
+    early = [{**step, "sequence_length": 32, "seconds": 0.05 + 0.001 * step["batch_size"]} for step in steps[:300]]
+    late = [{**step, "sequence_length": 64, "seconds": 0.05 + 0.002 * step["batch_size"]} for step in steps[300:]]
+    path = write_lines(tmp_path / "lengths.jsonl", [*early, *late])
+    found = json.loads(adabatch.output("worth", path, "--saturation", 25, "--json", *figures))
+    assert found["steps"] == 600
+    time = json.loads(adabatch.output("worth", path, "--json", *figures))["step_time"]
+    assert (time["fixed"], time["per_sample"]) == (pytest.approx(0.05, rel=1e-3), pytest.approx(0.002, rel=1e-3))
+
+
 def test_given_step_times(adabatch, loop, figures):
     fitted = json.loads(adabatch.output("worth", loop, "--json", *figures))
     by_saturation = json.loads(adabatch.output("worth", loop, "--saturation", 40, "--json", *figures))

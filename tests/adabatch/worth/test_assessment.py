@@ -85,7 +85,7 @@ def test_rules_against_sums_over_steps():
     batches, scales = np.repeat([8.0, 32.0], 400), np.repeat([16.0, 144.0], 400)
     samples = np.cumsum(batches)
     none = np.full(800, np.nan)
-    evidence = Evidence("x", samples, batches, np.zeros(800), none, scales, np.ones(800), 0)
+    evidence = Evidence("x", samples, batches, np.zeros(800), np.zeros(800), none, scales, np.ones(800), 0)
     edges = np.array([0.0, 3200.0, 16000.0])
     found = assess(evidence, NoiseCourse(edges, np.array([[16.0, 144.0]] * 3)), StepTime(36.0, 1.0), "x")
     progress = sum(b / (b + B) for b, B in zip(batches, scales, strict=True))
