@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from proofs.steps import CheckedProof, Method, Proof
@@ -103,7 +104,7 @@ def theory_page(claims: Iterable[Claim], proofs: Sequence[Proof]) -> str:
     lines = [PREFACE, "## The paper's claims", ""]
     for claim in claims:
         lines += _claim_lines(claim)
-    lines += ["## Proofs", ""]
+    lines += [files("theory.schedules").joinpath("statements.md").read_text(encoding="utf-8"), "## Proofs", ""]
     for proof in proofs:
         lines += _proof_lines(proof)
     return "\n".join(lines).rstrip() + "\n"

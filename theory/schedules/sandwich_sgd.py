@@ -172,5 +172,12 @@ def path_solution(
 def integrate(derivative: Callable[[float, Array], Array], errors: Array, first: float, last: float) -> Array:
     """The solution of an equation in S at S = ``last``, to ten digits."""
     scale = float(np.max(np.abs(errors) + (last - first) * np.abs(derivative(first, errors)))) + 1e-300
-    solved = solve_ivp(derivative, (first, last), errors, method="DOP853", rtol=1e-10, atol=1e-14 * scale)
+    solved = solve_ivp(
+        lambda seen, now: derivative(min(seen, last), now),  # the solver's last stage may round beyond the end
+        (first, last),
+        errors,
+        method="DOP853",
+        rtol=1e-10,
+        atol=1e-14 * scale,
+    )
     return np.asarray(solved.y[:, -1])
