@@ -83,6 +83,8 @@ def best_ratios(weights: Any, lengths: Any, samples: float, smallest: float = 0.
     held = np.concatenate([[0.0], np.cumsum(lengths[order])[:-1]])
     free = np.cumsum((roots * lengths)[order][::-1])[::-1]
     levels = (samples - smallest * held) / np.where(free > 0, free, np.inf)
-    first = int(np.argmax(levels * roots[order] >= smallest))
+    enough = levels * roots[order] >= smallest
+    enough[-1] = True  # where D = r_lo T, up to rounding
+    first = int(np.argmax(enough))
     result: Array = np.maximum(smallest, levels[first] * roots)
     return result

@@ -171,7 +171,7 @@ def path_solution(
 
 def integrate(derivative: Callable[[float, Array], Array], errors: Array, first: float, last: float) -> Array:
     """The solution of an equation in S at S = ``last``, to ten digits."""
-    scale = float(np.max(np.abs(errors) + (last - first) * np.abs(derivative(first, errors)))) + 1e-300
+    scale = np.abs(errors) + (last - first) * np.abs(derivative(first, errors)) + 1e-300
     solved = solve_ivp(
         lambda seen, now: derivative(min(seen, last), now),  # the solver's last stage may round beyond the end
         (first, last),

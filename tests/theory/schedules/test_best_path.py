@@ -23,7 +23,7 @@ def cells(drawn):
 
 
 @given(CELLS, st.floats(0.01, 1.0), st.floats(0.1, 50), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_no_random_path_costs_less(drawn, tightness, samples, seed):
     weights, lengths = cells(drawn)
     smallest = tightness * samples / lengths.sum()
@@ -90,6 +90,10 @@ def test_the_path_of_a_power_kernel(kernel):
     shape = ((1 + left) / (1 + time)) ** (kernel / 2)  # r_0 / r
     assert shape == pytest.approx(remaining ** (kernel / (2 - kernel)), rel=0.05)
     assert shape != pytest.approx(remaining ** (kernel / 2), rel=0.05)
+
+
+def test_a_path_without_freedom():
+    assert best_ratios([1.0, 7.0], [1.1, 2.2], 3.3, smallest=1.0).tolist() == pytest.approx([1.0, 1.0])
 
 
 def test_hypotheses():
