@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from hypothesis import strategies as st
 
-from theory.schedules.path import LearningRatePath, PathSteps
+from theory.schedules.path import PathSteps
 from theory.schedules.second_moments import Regression
 from theory.schedules.shapes import Cosine, OneMinusSqrt, Power, Shape, StableThenDecay
 
@@ -24,22 +22,13 @@ DECAYS: tuple[Shape, ...] = (
 SHAPES: tuple[Shape, ...] = (Power(0), *DECAYS)
 
 
-def steps_with(shape: Shape, cuts: Sequence[float], samples: float, largest_rate: float) -> PathSteps:
-    """Steps with batches in these proportions whose largest a_k is given: r_0 follows."""
-    ends = np.concatenate([[0.0], np.cumsum(cuts) / np.sum(cuts)])
-    ends[-1] = 1.0
-    parts = shape.remaining(ends[:-1]) - shape.remaining(ends[1:])
-    path = LearningRatePath(
-        shape=shape, samples=samples, initial_ratio=samples * float(parts.max()) / largest_rate
-    )
-    return PathSteps(path, ends * samples)
-
-
 @st.composite
 def path_steps(draw, shapes=SHAPES, most: int = 20) -> PathSteps:
     cuts = draw(st.lists(st.floats(-3, 3), min_size=1, max_size=most))
     samples = draw(st.floats(30.0, 1e4))
-    return steps_with(draw(st.sampled_from(shapes)), np.exp(cuts).tolist(), samples, draw(st.floats(0.01, 1.0)))
+    return PathSteps.from_proportions(
+        draw(st.sampled_from(shapes)), np.exp(cuts).tolist(), samples, draw(st.floats(0.01, 1.0))
+    )
 
 
 @st.composite

@@ -153,6 +153,17 @@ class PathSteps:
             ends.append(min(ends[-1] + law(ends[-1]), path.samples))
         return cls(path, np.array(ends))
 
+    @classmethod
+    def from_proportions(cls, shape: Shape, proportions: Any, samples: float, largest_rate: float) -> PathSteps:
+        """Batches in these proportions, on the path of D samples on which their largest a_k is the given one."""
+        shares = np.cumsum(proportions) / np.sum(proportions)
+        shares = np.concatenate([[0.0], shares[:-1], [1.0]])
+        parts = _parts(shape.remaining(shares))
+        path = LearningRatePath(
+            shape=shape, samples=samples, initial_ratio=samples * float(parts.max()) / largest_rate
+        )
+        return cls(path, shares * samples)
+
     @property
     def batches(self) -> Array:
         """b_k, shape [n]."""

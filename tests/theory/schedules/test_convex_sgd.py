@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
-from tests.support.learning_rate_paths import DECAYS, path_steps, steps_with
+from tests.support.learning_rate_paths import DECAYS, path_steps
 from theory.schedules.convex_sgd import (
     SmoothProblem,
     average_gap_bound,
@@ -74,7 +74,7 @@ def test_the_last_iterate_on_quadratics(modes, steps):
 @pytest.mark.parametrize("bound", [average_gap_bound, average_squared_gradient_bound])
 def test_smaller_averages_are_rejected(bound):
     """One mode at a = 1 that ends near its floor attains the second bound, and the first to its third term."""
-    steps = steps_with(Power(0), [1.0] * 4000, 4e4, 1.0)
+    steps = PathSteps.from_proportions(Power(0), [1.0] * 4000, 4e4, 1.0)
     problem, squares, gaps, _ = quadratic([], steps)
     measured = (gaps if bound is average_gap_bound else squares) / steps.path.time
     value = bound(problem, steps.path, 1.0).value
@@ -84,7 +84,7 @@ def test_smaller_averages_are_rejected(bound):
 
 def test_a_third_of_the_last_iterate_bound_is_rejected():
     """One step at a = 1 from the minimiser: noise alone, at half the bound."""
-    steps = steps_with(Power(1), [1.0], 10.0, 1.0)
+    steps = PathSteps.from_proportions(Power(1), [1.0], 10.0, 1.0)
     problem = SmoothProblem(smoothness=1.0, variance=1.0, distance=0.0)
     end = float(steps.rates[0] ** 2 / steps.batches[0]) / 2
     bound = last_iterate_bound_of_steps(problem, steps).value
@@ -92,7 +92,7 @@ def test_a_third_of_the_last_iterate_bound_is_rejected():
 
 
 def test_the_average_of_f_fails_for_steps_beyond_one():
-    steps = steps_with(Power(0), [1.0] * 40, 400.0, 1.5)
+    steps = PathSteps.from_proportions(Power(0), [1.0] * 40, 400.0, 1.5)
     problem, _, gaps, _ = quadratic([], steps)
     path = steps.path
     stated = (problem.distance**2 + problem.variance * path.noise) / (2 * path.time)
@@ -102,7 +102,7 @@ def test_the_average_of_f_fails_for_steps_beyond_one():
 
 
 def test_the_last_iterate_fails_near_two():
-    steps = steps_with(Power(0), [1.0] * 25, 1e-3, 1.95)  # noise alone: batches are small
+    steps = PathSteps.from_proportions(Power(0), [1.0] * 25, 1e-3, 1.95)  # noise alone: batches are small
     problem, _, _, end = quadratic([], steps)
     left = steps.path.time_left(steps.ends[:-1])
     noise = ((1 + steps.rates) * steps.rates**2 / steps.batches / left).sum()
@@ -205,7 +205,7 @@ def test_rates_that_depend_on_the_past_have_no_such_guarantee(steps, ratio):
     end = (1 - none) * (1 - spike) / (2 * spike) + none * spike / (2 * (1 - spike))
     problem = SmoothProblem(smoothness=1.0, variance=1.0, distance=0.0)
     bounds = [
-        last_iterate_bound_of_steps(problem, steps_with(Power(0), [1.0] * n, float(n), 1.0)).value
+        last_iterate_bound_of_steps(problem, PathSteps.from_proportions(Power(0), [1.0] * n, float(n), 1.0)).value
         for n in range(1, steps + 1)
     ]
     realised = none * bounds[-1] + sum(spike * (1 - spike) ** j * bound for j, bound in enumerate(bounds))

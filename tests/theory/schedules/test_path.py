@@ -8,7 +8,7 @@ import sympy
 from hypothesis import given, settings
 
 from adabatch.moments.hypotheses import HypothesisError
-from tests.support.learning_rate_paths import SHAPES, path_steps, steps_with
+from tests.support.learning_rate_paths import SHAPES, path_steps
 from theory.schedules.path import LearningRatePath, PathSteps, kantorovich_share
 from theory.schedules.shapes import Cosine, Power
 
@@ -33,7 +33,7 @@ def test_any_batches_take_the_whole_path_and_at_most_its_noise(steps):
 
 def test_perturbed_shares_are_rejected():
     """Half the variation of r gives too large a floor; rates of the left end take more noise than there is."""
-    steps = steps_with(Power(1), [1.0] * 4, 100.0, 0.5)
+    steps = PathSteps.from_proportions(Power(1), [1.0] * 4, 100.0, 0.5)
     assert shares_within_kantorovich(steps)
     assert not shares_within_kantorovich(steps, factor=0.5)
     left = steps.batches * steps.path.density(steps.ends[:-1])
@@ -42,7 +42,7 @@ def test_perturbed_shares_are_rejected():
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3])
 def test_the_last_step_of_a_power(exponent):
-    steps = steps_with(Power(exponent), [3.0, 1.0, 2.0], 60.0, 0.3)
+    steps = PathSteps.from_proportions(Power(exponent), [3.0, 1.0, 2.0], 60.0, 0.3)
     assert steps.noise_shares[-1] == pytest.approx((2 * exponent + 1) / (exponent + 1) ** 2, rel=1e-10)
 
 
@@ -59,7 +59,7 @@ def test_the_share_on_the_linear_path_is_exact():
 
 def test_tiny_steps_at_the_end_keep_their_digits():
     for shape in SHAPES:
-        steps = steps_with(shape, [1.0] * 5_000, 5_000.0, 0.1)
+        steps = PathSteps.from_proportions(shape, [1.0] * 5_000, 5_000.0, 0.1)
         assert np.all(steps.noise_shares <= 1 + 1e-6)
         assert np.all(steps.noise_shares[:-1] >= 0.7)
 

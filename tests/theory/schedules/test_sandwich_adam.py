@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
-from tests.support.learning_rate_paths import path_steps, regressions, steps_with
+from tests.support.learning_rate_paths import path_steps, regressions
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.sandwich_adam import (
     largest_move,
@@ -107,7 +107,7 @@ def test_a_ceiling_at_the_noise_scale_keeps_its_share(eta):
 def test_a_slow_down_that_is_left_out_is_rejected():
     """b = 25 B: far from its floor the mode keeps a fifth of its drift."""
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([100.0])
-    steps = small_steps(steps_with(Power(0), [1.0] * 200, 5000.0, 1.0), problem, 0.05)
+    steps = small_steps(PathSteps.from_proportions(Power(0), [1.0] * 200, 5000.0, 1.0), problem, 0.05)
     end, kept = run(problem, steps, errors)
     move = largest_move(problem, steps)
     assert end <= upper_errors(problem, steps.path, errors, move, kept)
@@ -117,7 +117,7 @@ def test_a_slow_down_that_is_left_out_is_rejected():
 def test_noise_that_is_not_raised_is_rejected():
     """At the floor a step of size q leaves more than the path's equation does."""
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([1e-3])
-    steps = small_steps(steps_with(Power(0), [1.0] * 200, 1e6, 1.0), problem, 0.5)
+    steps = small_steps(PathSteps.from_proportions(Power(0), [1.0] * 200, 1e6, 1.0), problem, 0.5)
     end, _ = run(problem, steps, errors)
     assert end <= path_solution(problem, steps.path, errors, noise=np.exp(0.5), contraction=np.exp(-0.25))
     assert end > path_solution(problem, steps.path, errors)
@@ -128,7 +128,7 @@ def test_a_larger_share_of_the_noise_is_rejected():
         noise_shares = np.ones(1)
 
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([1e-12])
-    steps = small_steps(steps_with(Power(1), [1.0], 1e6, 1.0), problem, 0.01)
+    steps = small_steps(PathSteps.from_proportions(Power(1), [1.0], 1e6, 1.0), problem, 0.01)
     end, _ = run(problem, steps, errors)
     assert lower_errors(problem, steps, errors) <= end
     assert lower_errors(problem, AllNoise(steps.path, steps.ends), errors) > end
@@ -137,7 +137,7 @@ def test_a_larger_share_of_the_noise_is_rejected():
 def test_time_that_is_not_stretched_is_rejected():
     """A step takes 1 - y of the error, less than e^{-y}."""
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([1e-3])
-    steps = small_steps(steps_with(Power(0), [1.0] * 4, 1e12, 1.0), problem, 0.9)
+    steps = small_steps(PathSteps.from_proportions(Power(0), [1.0] * 4, 1e12, 1.0), problem, 0.9)
     batch_free = np.array([1e-3])
     for rate in steps.rates:  # the limit of small batches at these rates, where nothing slows down
         batch_free = batch_free * (1 - 2 * rate / np.sqrt(problem.variances(batch_free)))
@@ -147,7 +147,7 @@ def test_time_that_is_not_stretched_is_rejected():
 
 def test_hypotheses():
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([1.0])
-    steps = small_steps(steps_with(Power(0), [1.0], 10.0, 1.0), problem, 1.2)
+    steps = small_steps(PathSteps.from_proportions(Power(0), [1.0], 10.0, 1.0), problem, 1.2)
     with pytest.raises(HypothesisError, match="<= 1"):
         upper_errors(problem, steps.path, errors, 1.2, 0.5)
     with pytest.raises(HypothesisError, match="kappa = 0"):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
-from tests.support.learning_rate_paths import path_steps, regressions, steps_with
+from tests.support.learning_rate_paths import path_steps, regressions
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.sandwich_sgd import largest_move, lower_errors, path_solution, risk_bound, run, upper_errors
 from theory.schedules.second_moments import Regression, gradient_variance, sgd_step
@@ -81,7 +81,7 @@ def test_two_schedules_end_alike_where_the_steps_are_small():
 def test_a_smaller_noise_factor_is_rejected():
     """At equilibrium the error is 1 / (1 - q / 2) of the path's, more than e^{q/2}."""
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([0.1])
-    steps = steps_with(Power(0), [1.0] * 200, 4e4, 0.5)
+    steps = PathSteps.from_proportions(Power(0), [1.0] * 200, 4e4, 0.5)
     q = largest_move(problem, steps)
     end = run(problem, steps, errors)
     assert end <= path_solution(problem, steps.path, errors, noise=np.exp(2 * q))
@@ -95,7 +95,7 @@ def test_a_larger_share_of_the_noise_is_rejected():
         noise_shares = np.ones(1)
 
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([0.0])
-    steps = steps_with(Power(1), [1.0], 1e4, 0.01)
+    steps = PathSteps.from_proportions(Power(1), [1.0], 1e4, 0.01)
     end = run(problem, steps, errors)
     assert lower_errors(problem, steps, errors) <= end
     assert lower_errors(problem, AllNoise(steps.path, steps.ends), errors) > end
@@ -104,7 +104,7 @@ def test_a_larger_share_of_the_noise_is_rejected():
 def test_time_that_is_not_stretched_is_rejected():
     """Without noise a step contracts by (1 - z)^2, more than e^{-2 z}."""
     problem, errors = Regression(np.array([1.0]), noise=0.0), np.array([1.0])
-    steps = steps_with(Power(0), [1.0] * 10, 1e6, 0.5)
+    steps = PathSteps.from_proportions(Power(0), [1.0] * 10, 1e6, 0.5)
     end = run(problem, steps, errors)
     assert lower_errors(problem, steps, errors) <= end
     assert path_solution(problem, steps.path, errors, noise=0.0) > end

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from adabatch.moments.hypotheses import HypothesisError
-from tests.support.learning_rate_paths import DECAYS, path_steps, steps_with
+from tests.support.learning_rate_paths import DECAYS, path_steps
 from theory.schedules.convex_sgd import SmoothProblem, last_iterate_bound
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.shapes import Cosine, OneMinusSqrt, Power, StableThenDecay
@@ -159,4 +159,4 @@ def test_hypotheses():
     with pytest.raises(HypothesisError, match="ceiling > 1"):
         step_share(Power(1), 1, 1.0)
     with pytest.raises(HypothesisError, match="theta > 0"):
-        fewest_steps(steps_with(Power(1), [1.0], 10.0, 1.0).path, 1.0, 0.0)
+        fewest_steps(PathSteps.from_proportions(Power(1), [1.0], 10.0, 1.0).path, 1.0, 0.0)
