@@ -37,6 +37,7 @@ def test_the_layers_hold():
     [
         ("adabatch/schedules/fixed.py", "import theory.adam", "knows nothing of theory"),
         ("theory/audit/claims.py", "import adabatch.schedules", "take only the moments"),
+        ("simulate/rates.py", "import adabatch.statistics", "take only the moments"),
         ("simulate/rates.py", "import proofs.report", "do not know each other"),
         ("adabatch/statistics/norms.py", "import adabatch.training.run", "import downwards only"),
         ("adabatch/data/order.py", "import adabatch.data.corpus", "No circle"),

@@ -1,8 +1,9 @@
 """The best schedules there are: batch and learning rate of every task by L-BFGS over the logarithms at the knots.
 
-A family says what may vary: a constant batch or a schedule, a constant rate, a power of what is left, or a schedule.
-Every family starts from the best that a smaller one found, and from schedules that are handed in (those of rules),
-so that the optimum is not worse than they are. It is a local optimum, which no test can tell from the global one.
+A family says what may vary: a constant batch or a schedule, a constant rate, a power of what is left, or a
+schedule. Every family starts from the best that a smaller one found, and from schedules that are handed in
+(those of rules), so that the optimum is not worse than they are. It is a local optimum, which no test can tell
+from the global one.
 
 Example:
     >>> from simulate.exact.tasks import sobol_tasks
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulate.exact.dynamics import Method
-from simulate.exact.knots import KNOTS, POSITIONS, KnotSchedules
+from simulate.exact.knots import KNOTS, KnotSchedules, log_of_remainder
 from simulate.exact.tasks import Tasks
 
 __all__ = [
@@ -44,8 +45,11 @@ Array = NDArray[np.float64]
 
 CONSTANT_PATH = np.ones((KNOTS, 1))
 ANY_PATH = np.eye(KNOTS)
-DECAY_PATH = np.stack([np.ones(KNOTS), np.log(1 - np.append(POSITIONS[:-1], 1 - (1 - POSITIONS[-2]) / 4))], axis=1)
-"""A level, and a power of 1 - u; at the end, where that is 0, of a quarter of the knot before."""
+DECAY_PATH = np.stack([np.ones(KNOTS), log_of_remainder()], axis=1)
+
+
+DIVERGED = 1e6
+"""Of a risk that is 1 at the start: its gradient says nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,23 +124,25 @@ def optimize(
         method: what makes a step.
         tasks: one per row.
         family: what may vary.
-        starts: schedules of the same rows; each row begins from the best of them.
+        starts: schedules of the same rows; each row is optimised from each of them, and the best end counts.
         iterations: of L-BFGS.
     """
-    best = None
-    for schedules in starts:
-        best = _better(method, best, family.schedules(tasks, family.parameters(schedules)))
-    assert best is not None
+    count = len(tasks)
 
     def objective(rows: Sequence[int], parameters: Array) -> tuple[Array, Array]:
-        chosen = family.schedules(tasks.at(rows), parameters)
+        chosen = family.schedules(tasks.at(np.asarray(rows) % count), parameters)
         risk, by_batch, by_rate = chosen.risk_and_gradients(method)
-        gradient = np.concatenate([by_batch @ family.batch, by_rate @ family.rate], axis=1) / risk[:, None]
-        usable = np.isfinite(gradient).all(axis=1) & (risk < 1e6)
+        with np.errstate(invalid="ignore"):
+            gradient = np.concatenate([by_batch @ family.batch, by_rate @ family.rate], axis=1) / risk[:, None]
+        usable = np.isfinite(gradient).all(axis=1) & (risk < DIVERGED)
         return np.where(usable, np.log(risk), 50.0), np.where(usable[:, None], gradient, 0.0)
 
-    found = minimize_rows(objective, family.parameters(best[0]), iterations)
-    best = _better(method, best, family.schedules(tasks, found))
+    begins = [family.parameters(schedules) for schedules in starts]
+    ends = np.split(minimize_rows(objective, np.concatenate(begins), iterations), len(starts))
+    best = None
+    for parameters in (*begins, *ends):
+        best = _better(method, best, family.schedules(tasks, parameters))
+    assert best is not None
     return Optimum(*best)
 
 
@@ -158,8 +164,8 @@ def minimize_rows(
 ) -> Array:
     """Minimise many functions at once with scipy's L-BFGS-B, evaluating them together.
 
-    Each row's minimiser runs in a thread of its own and waits until all of them have asked for a value: one call of
-    the objective then answers them all. A row's result does not depend on the others.
+    Each row's minimiser runs in a thread of its own and waits until all of them have asked for a value: one call
+    of the objective then answers them all. A row's result does not depend on the others.
 
     Args:
         objective: from row numbers [n] and points [n, parameters], values [n] and gradients [n, parameters].
