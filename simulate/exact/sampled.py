@@ -44,7 +44,7 @@ def sampled_gradients(
     risk = (along * errors).sum(axis=-1)
     level = risk + noise
     size = batch / groups
-    chi = rng.chisquare(np.broadcast_to(size[:, None], (len(errors), groups)))
+    chi: Array = rng.chisquare(np.broadcast_to(size[:, None], (len(errors), groups)))
     y = rng.standard_normal((len(errors), groups, errors.shape[1])) * np.sqrt(eigenvalues)[..., None, :]
     shrink = (1 - np.sqrt(noise / level)) / np.maximum(risk, 1e-300)
     y -= (shrink[:, None] * (y * errors[:, None]).sum(axis=-1))[..., None] * along[:, None]

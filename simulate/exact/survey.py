@@ -1,9 +1,9 @@
 """What schedules are worth where they are tuned for each task: times at equal risk, relative to a constant batch.
 
-The reference is the constant batch whose rate falls as a power of what is left of the budget, both tuned, at several
-budgets. A family that ends at the risk R in the budget T is worth the budget in which the reference ends at R: its
-relative time is T over that (log R is interpolated linearly in log T). The saving of a batch schedule is found in
-the same way from the constant batch with its best rate schedule: 1 - T / T'.
+The reference is the constant batch whose rate falls as a power of what is left of the budget, both tuned, at
+several budgets. A family that ends at the risk R in the budget T is worth the budget in which the reference ends
+at R: its relative time is T over that (log R is interpolated linearly in log T). The saving of a batch schedule
+is found in the same way from the constant batch with its best rate schedule: 1 - T / T'.
 
 Example:
     >>> from simulate.exact.tasks import sobol_tasks
@@ -99,15 +99,15 @@ def survey(
         advance(len(part) / len(tasks))
     back = np.argsort(np.concatenate(parts))
 
-    def joined(values: Callable[[Survey], Array]) -> Array:
-        return np.concatenate([values(found) for found in surveys])[back]
+    def joined(parts: list[Array]) -> Array:
+        return np.concatenate(parts)[back]
 
     return Survey(
-        {name: joined(lambda found, name=name: found.relative[name]) for name in surveys[0].relative},
-        joined(lambda found: found.over_rates),
-        joined(lambda found: found.rho),
-        joined(lambda found: found.s),
-        {name: joined(lambda found, name=name: found.risks[name]) for name in surveys[0].risks},
+        {name: joined([found.relative[name] for found in surveys]) for name in surveys[0].relative},
+        joined([found.over_rates for found in surveys]),
+        joined([found.rho for found in surveys]),
+        joined([found.s for found in surveys]),
+        {name: joined([found.risks[name] for found in surveys]) for name in surveys[0].risks},
     )
 
 

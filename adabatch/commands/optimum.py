@@ -1,0 +1,95 @@
+"""``adabatch optimum``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adabatch.commands.options import command_line
+from adabatch.commands.values import FOLDER, number
+from adabatch.files import write_json
+from adabatch.ranges import Range
+
+
+class Optimizer(StrEnum):
+    """What makes a step."""
+
+    SGD = "sgd"
+    ADAM_LIKE = "adam-like"
+
+
+class Equal(StrEnum):
+    """What schedules are given equal amounts of."""
+
+    TIME = "time"
+    ROOFLINE = "roofline"
+    SAMPLES = "samples"
+    STEPS = "steps"
+
+
+def optimum(
+    tasks: Annotated[int, typer.Option(**number(int, Range(1, 4096)), help="How many tasks (Sobol points).")] = 24,
+    optimizer: Annotated[
+        list[Optimizer] | None, typer.Option(help="Optimizer; may be repeated. None given: both.")
+    ] = None,
+    equal: Annotated[
+        Equal, typer.Option(help="What is equal: time t0 + t1 b or, on a roofline, max(t0, t1 b); samples; steps.")
+    ] = Equal.TIME,
+    iterations: Annotated[
+        int, typer.Option(**number(int, Range(1, 10_000)), help="Iterations of L-BFGS per schedule.")
+    ] = 40,
+    duration: Annotated[
+        float,
+        typer.Option(**number(float, Range(0.01, 100)), help="Multiplies the budgets of 200 to 3,000 step times."),
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(**number(int, Range(0, 2**31 - 1)), help="Of the tasks.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option(**FOLDER, help="JSON of rho, s and saving per task, as adabatch worth reads it.")
+    ] = None,
+) -> None:
+    """The best batch and learning-rate schedules in the exact dynamics, and what they save.
+
+    Power-law regression in second moments; every schedule is tuned for every task. Times are relative to the best
+    constant batch whose learning rate falls as a power of what is left: geometric mean, best and worst task.
+    """
+    from simulate.exact.dynamics import Method
+    from simulate.exact.survey import survey
+    from simulate.exact.tasks import Resource, sobol_tasks
+
+    if output is not None and equal is not Equal.TIME:
+        raise ValueError(f"--output is the table of what is saved at equal time: give --equal time, not {equal}")
+    chosen = sobol_tasks(tasks, seed, Resource(equal)).at(range(tasks), duration)
+    typer.echo(f"{tasks} tasks, equal {equal}, {iterations} iterations; relative to {REFERENCE}")
+    records: list[dict[str, str | float]] = []
+    for name in optimizer or list(Optimizer):
+        found = survey(Method(name), chosen, iterations)
+        typer.echo(f"{name:<40}{'mean':>8}{'best':>8}{'worst':>8}")
+        for label, ratios in (*found.relative.items(), (OVER_RATES, found.over_rates)):
+            typer.echo(line(f"  {label}", ratios.tolist()))
+        typer.echo(line("  closed form for the last line", (1 - found.predicted).tolist()))
+        columns = zip(found.rho.tolist(), found.s.tolist(), found.saving.tolist(), strict=True)
+        records += [{"optimizer": str(name), "rho": rho, "s": s, "saving": saving} for rho, s, saving in columns]
+    if output is not None:
+        date = datetime.now(UTC).strftime("%Y-%m-%d")
+        write_json(output, {"command": command_line(), "date": date, "tasks": records})
+        typer.echo(f"written to {output}")
+
+
+REFERENCE = "a constant batch with power decay"
+
+OVER_RATES = "both over the best rate schedule"
+
+
+def line(label: str, ratios: list[float]) -> str:
+    """A line of the table: geometric mean, least and largest.
+
+    >>> line("x", [0.5, 2.0]).split()
+    ['x', '1.000', '0.500', '2.000']
+    """
+    from statistics import geometric_mean
+
+    return f"{label:<40}{geometric_mean(ratios):8.3f}{min(ratios):8.3f}{max(ratios):8.3f}"
