@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 from adabatch.schedules.base import BatchSizeSchedule
@@ -173,6 +174,10 @@ class Coupling:
         return {"updates": self.updates, "log_product": self.log_product, "tokens": self.tokens}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
-        self.updates, self.tokens = int(state["updates"]), int(state["tokens"])
-        self.log_product = None if state["log_product"] is None else float(state["log_product"])
+        """Continue from a saved state.
+
+        Raises:
+            KeyError, TypeError: for one that is damaged.
+        """
+        self.updates, self.tokens = index(state["updates"]), index(state["tokens"])
+        self.log_product = None if state["log_product"] is None else 0.0 + state["log_product"]

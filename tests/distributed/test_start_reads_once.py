@@ -50,7 +50,9 @@ COMMANDS = {
 def test_one_reading_per_start_and_one_mapping_per_rank(command, tmp_path):
     replayed = tmp_path / "watched" / "replayed" / "metrics.jsonl"
     replayed.parent.mkdir(parents=True)
-    replayed.write_text("".join(f'{{"step": {k}, "samples": {8 * k}, "batch_size": 8}}\n' for k in (1, 2)))
+    replayed.write_text(
+        "".join(f'{{"step": {k}, "samples": {8 * k}, "batch_size": 8, "lr": 0.1}}\n' for k in (1, 2))
+    )
     texts = [tmp_path / "watched" / "texts" / f"{number}.txt" for number in range(20)]
     texts[0].parent.mkdir()
     for number, text in enumerate(texts):
@@ -65,7 +67,7 @@ def test_one_reading_per_start_and_one_mapping_per_rank(command, tmp_path):
         "WATCHED": str(tmp_path / "watched"),
     }
     options = ["--data", str(texts[0].parent), "--cache", str(cache), "--output", str(tmp_path / "run")]
-    options += ["--schedule", "replay", "--replay-run", str(replayed.parent)]
+    options += ["--schedule", "replay", "--replay-run", str(replayed.parent), "--lr-replay", str(replayed.parent)]
     done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = [line.split(" ", 1) for line in (tmp_path / "opened").read_text().splitlines()]

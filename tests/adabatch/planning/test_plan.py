@@ -133,6 +133,20 @@ def test_the_command_prints_a_plan_and_writes_nothing(monkeypatch, capsys, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_a_plan_says_what_moves(monkeypatch, capsys):
+    options = "--preset demo --samples 1000 --sequence-length 128 --length-stages 64:0.3,128:1 --lr-path wsd"
+    options += " --warmup-samples 100 --beta2-half-life 2e4 --weight-decay-scaling linear --dry-run"
+    code, printed = run_command(monkeypatch, capsys, *options.split())
+    assert code == 0
+    for text in (
+        "108,800",  # 300 x 64 + 700 x 128 tokens
+        "64 until 300 samples, then 128",
+        "wsd from 0.003 to 0.0003 after a warm-up of 100 samples",
+        "beta2 (half-life of 20,000 samples), weight decay (linear)",
+    ):
+        assert text in printed.out
+
+
 def test_what_cannot_be_planned_is_said(monkeypatch, capsys):
     code, printed = run_command(monkeypatch, capsys, "--preset", "demo", "--plan-ranks", "4")
     assert (code, printed.err.count("\n")) == (2, 1)

@@ -157,6 +157,9 @@ def test_records_that_are_gone_are_refused_or_allowed(folder):
             {"corpus": {"train": {}}},
             {"world_size": "2"},
             {"skipped": None},
+            {"coupling": {"updates": 3}},
+            {"coupling": {"updates": 3, "log_product": "x", "tokens": 3}},
+            {"coupling": [1]},
         ),
     ],
     ids=str,
@@ -247,6 +250,39 @@ def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(folder, finishe
     assert exact(rest) == exact(whole[-len(rest) :])
     last, expected = (complete_checkpoints(folder / name / "checkpoints")[-1] for name in ("run", "whole"))
     assert (last / "__0_0.distcp").read_bytes() == (expected / "__0_0.distcp").read_bytes()
+
+
+def test_a_checkpoint_that_knows_nothing_of_what_moves_with_the_batch_resumes_exactly(folder, finished):
+    """As saved before these settings and this state were there."""
+    whole = list(train(open_single(finished, output=str(folder / "whole"))))
+    (path,) = complete_checkpoints(folder / "run" / "checkpoints")
+    saved = saved_progress(path)["settings"]
+    for section, names in {
+        "optimizer": ("beta2_half_life", "weight_decay_scaling", "lr_replay", "lr_path"),
+        "schedule": ("length_stages",),
+    }.items():
+        for name in names:
+            del saved[section][name]
+    rewrite_progress(folder, {"settings": saved, "coupling": None, "micro_batch_length": None})
+    run = open_single(folder, resume="auto")
+    assert run.coupling.updates == run.schedule.steps
+    rest = list(train(run))
+    names = ("step", "samples", "tokens", "loss", "batch_size", "grad_norm", "lr", "sequence_length")
+    for record, expected in zip(rest, whole[-len(rest) :], strict=True):
+        assert [record[name] for name in names] == [expected[name] for name in names]
+    last, expected = (complete_checkpoints(folder / name / "checkpoints")[-1] for name in ("run", "whole"))
+    assert (last / "__0_0.distcp").read_bytes() == (expected / "__0_0.distcp").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"beta2_half_life": 100.0}, {"weight_decay_scaling": "linear"}, {"length_stages": "8:0.5,16:1"}]
+)
+def test_what_moves_with_the_batch_is_part_of_a_run(folder, changes):
+    (name,) = changes
+    with pytest.raises(AgreedError, match=f"--allow {name}"):
+        open_single(folder, resume="auto", **changes)
+    run = open_single(folder, resume="auto", allow=(name,), **changes)
+    assert next(iter(train(run)))["loss"] > 0
 
 
 def test_saves_cost_what_is_said(folder):
