@@ -134,6 +134,7 @@ def test_the_command_prints_a_plan_and_writes_nothing(monkeypatch, capsys, tmp_p
 
 
 def test_a_plan_says_what_moves(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")
     options = "--preset demo --samples 1000 --sequence-length 128 --length-stages 64:0.3,128:1 --lr-path wsd"
     options += " --warmup-samples 100 --beta2-half-life 2e4 --weight-decay-scaling linear --dry-run"
     code, printed = run_command(monkeypatch, capsys, *options.split())

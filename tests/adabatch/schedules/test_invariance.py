@@ -1,8 +1,8 @@
-"""What moves with the batch leaves the first two moments of a quadratic's iterates where they were, at equal samples.
+"""What moves with the batch leaves the first two moments of a quadratic's iterates as they were, at equal samples.
 
-Moments are computed exactly, without sampling. A batch that is or becomes four times the reference is compared with
-the reference throughout; finer steps bring the two together by first order if the rule is right, and do not if it is
-not.
+Moments are computed exactly, without sampling. A batch that is or becomes four times the reference is compared
+with the reference throughout; finer steps bring the two together by first order if the rule is right, and do not
+if it is not.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def final_moments(
 ):
     """Mean and second moment of x, from x = 1, after a budget in steps 1 / fineness as large and as many more.
 
-    The noise grows with the fineness, so that its effect on the second moment stays. The half-life is a share of the
-    budget; if beta2 does not follow the batch, it is that of the reference.
+    The noise grows with the fineness, so that its effect on the second moment stays. The half-life is a share of
+    the budget; if beta2 does not follow the batch, it is that of the reference.
     """
     budget = 2048 * fineness
     peak = {sgd: 0.01 / fineness}.get(update, 0.08 / math.sqrt(fineness))
@@ -77,7 +77,7 @@ def final_moments(
 
 
 def differences(sizes=(4, 16), **rule):
-    """Relative, between a batch of these sizes, each for half of the budget, and the reference; at fineness 4 and 8."""
+    """Relative, between batches of these sizes, half of the budget each, and the reference; at fineness 4, 8."""
     for fineness in (4, 8):
         larger, kept = (final_moments(sizes=sizes, fineness=fineness, **rule) for sizes in (sizes, (4, 4)))
         yield np.max(np.abs(larger / kept - 1))
