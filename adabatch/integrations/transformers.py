@@ -276,9 +276,7 @@ class AdaptiveBatchCallback(TrainerCallback, ExportableState):
         if usable:
             self.schedule.update(moments)
         else:
-            planned = self.schedule.batch_size
-            self.schedule.skip()
-            self.schedule.samples += self._done * self._unit - planned
+            self.schedule.skip(self._done * self._unit)
 
     def _plan_end(self, taken: int) -> None:
         """Let the Trainer know its last step: what it does at the end (evaluate, save) hangs on ``max_steps``."""

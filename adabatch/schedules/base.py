@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,11 +29,12 @@ class Decision:
     Attributes:
         batch_size: samples of the next step.
         proposal: the batch that was asked for, before growth limit, cap and rounding.
-        reason: ``scheduled`` (the rule does not look at gradients); of a test ``grow``, ``passed`` or
-            ``unresolved`` (the gradient could not be told from noise, so that b stays); ``not tested``; or
-            ``skipped``.
+        reason: ``scheduled`` (the rule runs no test); of a test ``grow``, ``passed`` or ``unresolved`` (the
+            gradient could not be told from noise, so that b stays); ``not tested``; or ``skipped``.
         statistic: the test's T in samples, NaN if unresolved; None if no test was run.
         limited: whether a growth limit made the batch smaller than asked for.
+        decided_by: what the batch comes from: the rule by its name, or what held that back, such as ``maximum``.
+        wanted: the batch without the noise limit, where that holds it back; else None.
     """
 
     batch_size: int
@@ -40,6 +42,8 @@ class Decision:
     reason: Reason = "scheduled"
     statistic: float | None = None
     limited: bool = False
+    decided_by: str = ""
+    wanted: int | None = None
 
 
 class BatchSizeSchedule(ABC):
@@ -52,6 +56,8 @@ class BatchSizeSchedule(ABC):
             ...                                   # a step on schedule.batch_size samples
             schedule.update(statistics.finish() if schedule.needs_moments else None)
 
+    A batch depends on the steps before it only, never on its own samples: it is fixed before they are drawn.
+
     Args:
         initial: samples of the first batch.
         maximum: no proposal goes beyond it (rounding up may, by less than a unit).
@@ -61,16 +67,21 @@ class BatchSizeSchedule(ABC):
         batch_size: samples of the next step.
         samples: samples of all steps so far.
         steps: number of steps so far.
+        taken: samples of the step just done, or of the last one.
+        name: by which it is registered.
         groups_needed: ranks x micro-batches that a step must have at least.
         needs_coordinates: whether the moments must know the coordinates.
+        needs_step_times: whether :meth:`observe_seconds` must be told how long steps take.
         learning_rate_scaling: the rule by which the schedule itself scales the learning rate, if it does.
 
     Raises:
         ValueError: unless 1 <= initial <= maximum.
     """
 
+    name = "schedule"
     groups_needed = 1
     needs_coordinates = False
+    needs_step_times = False
     learning_rate_scaling = ""
 
     def __init__(self, initial: int, maximum: int, multiple_of: int = 1) -> None:
@@ -81,7 +92,7 @@ class BatchSizeSchedule(ABC):
                 f"the maximum batch {maximum} is below the initial batch {initial}: raise --max-batch or lower "
                 "--initial-batch"
             )
-        self.maximum, self.batch_size = maximum, initial
+        self.maximum, self.batch_size, self.taken = maximum, initial, initial
         self.samples = 0
         self.steps = 0
         self.round_by(MultipleOf(multiple_of))
@@ -108,30 +119,80 @@ class BatchSizeSchedule(ABC):
         """The learning rate of a step on the samples from ``start``: their path's mean, scaled by the batch."""
         return rates.mean(start, start + batch_size) * rates.scaling.factor(batch_size)
 
-    def update(self, moments: GradientMoments | None = None) -> Decision:
+    def observe_seconds(self, seconds: float, batch_size: int, micro_batch: int = 0, length: int = 0) -> None:
+        """Take in how long an earlier step took, before :meth:`update`; the same on all ranks.
+
+        Args:
+            seconds: that it took.
+            batch_size: its samples, of all ranks.
+            micro_batch: samples that a rank computed at once; 0 if it is not known.
+            length: of its sequences; 0 if it never changes.
+        """
+        del seconds, batch_size, micro_batch, length  # only some rules ask for them
+
+    def update(self, moments: GradientMoments | None = None, taken: int | None = None) -> Decision:
         """Count the step just done and decide the next batch size.
 
         Args:
             moments: of the step's gradients; ignored unless :attr:`needs_moments`.
+            taken: samples of that step; None: :attr:`batch_size`, as it was asked for.
         """
+        self.taken = self.batch_size if taken is None else taken
         return self._advance(self._decide(moments))
 
-    def skip(self) -> Decision:
+    def skip(self, taken: int | None = None) -> Decision:
         """Count a step whose gradients were thrown away (not finite): its samples are seen, b stays."""
-        return self._advance(self._stay("skipped"))
+        self.taken = self.batch_size if taken is None else taken
+        return self._advance(self._skipped())
 
     @abstractmethod
     def _decide(self, moments: GradientMoments | None) -> Decision:
         """What is wanted after the step just done, before cap and rounding."""
 
-    def _stay(self, reason: Reason) -> Decision:
-        return Decision(self.batch_size, self.batch_size, reason)
+    def _skipped(self) -> Decision:
+        """What is wanted after a skipped step."""
+        return self._stay("skipped")
+
+    def _stay(self, reason: Reason, decided_by: str = "") -> Decision:
+        return Decision(self.batch_size, self.batch_size, reason, decided_by=decided_by)
+
+    @property
+    def seen(self) -> int:
+        """Samples of all steps including the one just done, while the next batch is decided."""
+        return self.samples + self.taken
+
+    def _usable(self, moments: GradientMoments | None) -> GradientMoments:
+        """The moments of the step just done.
+
+        Raises:
+            ValueError: if they are missing, not finite, or of another batch.
+        """
+        if moments is None:
+            raise ValueError(
+                f"step {self.steps + 1} is a test step: pass its moments (statistics.finish()) to update(), or "
+                "call skip() if its gradients were thrown away"
+            )
+        if not (math.isfinite(moments.sum_of_squares) and math.isfinite(moments.squared_norm)):
+            raise ValueError(
+                f"the gradient moments are not finite (sum of squares {moments.sum_of_squares}, squared norm "
+                f"{moments.squared_norm}): skip the optimizer step and call skip() in place of update()"
+            )
+        samples = moments.batch_size if moments.samples is None else moments.samples
+        if samples != self.taken:
+            raise ValueError(
+                f"the moments are of a batch of {samples} samples, but the schedule asked for "
+                f"{self.taken}: use schedule.batch_size for each step, rounded as you can realise"
+            )
+        return moments
 
     def _advance(self, wanted: Decision) -> Decision:
-        self.samples += self.batch_size
+        self.samples += self.taken
         self.steps += 1
         self.batch_size = self.rounding.round_up(max(1, min(wanted.batch_size, self.maximum)))
-        return replace(wanted, batch_size=self.batch_size)
+        held_back = (
+            "growth limit" if wanted.limited else "maximum" if wanted.proposal > self.maximum else self.name
+        )
+        return replace(wanted, batch_size=self.batch_size, decided_by=wanted.decided_by or held_back)
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes, as ints and exact floats."""

@@ -93,12 +93,12 @@ class Exchange(BatchSizeSchedule):
         return self.rates.mean(start, start + batch_size) * self.scaling.factor(batch_size)
 
     def _decide(self, moments: GradientMoments | None) -> Decision:
-        fallen = self.rates.fallen(self.samples + self.batch_size)
+        fallen = self.rates.fallen(self.seen)
         # As logarithms: a path may fall to 0, and to less than a float's power.
         growth = -self.power * math.log(fallen) if fallen > 0 else math.inf
         most = math.log(self.maximum / self.initial)
         proposal = self.maximum if growth >= most else math.ceil(self.initial * math.exp(growth) - 1e-9)
-        return Decision(proposal, proposal)
+        return Decision(proposal, proposal, decided_by="maximum" if growth > most else "")
 
 
 @dataclass(frozen=True)

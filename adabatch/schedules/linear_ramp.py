@@ -52,6 +52,6 @@ class LinearRamp(BatchSizeSchedule):
         return cls(settings.initial_batch, settings.max_batch, settings.ramp_samples)
 
     def _decide(self, moments: GradientMoments | None) -> Decision:
-        progress = min(1.0, (self.samples + self.batch_size) / self.ramp_samples)
+        progress = min(1.0, self.seen / self.ramp_samples)
         proposal = round(self.initial + progress * (self.maximum - self.initial))
         return Decision(proposal, proposal)

@@ -35,6 +35,8 @@ class RunContext:
 
 
 class _Buildable(Protocol):
+    name: str
+
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> BatchSizeSchedule:
         """The schedule, not yet rounded to what a run can realise."""
@@ -74,6 +76,7 @@ def register(name: str, options: type | None = None) -> Callable[[T], T]:
     def decorate(schedule: T) -> T:
         paragraph = (schedule.__doc__ or "").split("\n\n")[0]
         summary = " ".join(paragraph.split()).replace("``", "").removesuffix(".")
+        schedule.name = name
         _RULES[name] = BatchRule(name, summary, options, schedule.from_settings)
         return schedule
 

@@ -71,6 +71,6 @@ class Replay(BatchSizeSchedule):
         return cls.of_records(context.read_records(Path(settings.replay_run)))
 
     def _decide(self, moments: GradientMoments | None) -> Decision:
-        step = bisect_right(self.ends, self.samples + self.batch_size)
+        step = bisect_right(self.ends, self.seen)
         proposal = self.batch_sizes[min(step, len(self.batch_sizes) - 1)]
         return Decision(proposal, proposal)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["MicroBatchPlan", "MicroBatching", "MultipleOf", "Rounding"]
+__all__ = ["MicroBatchPlan", "MicroBatching", "MultipleOf", "Rounding", "round_down"]
 
 
 class Rounding(Protocol):
@@ -14,6 +15,16 @@ class Rounding(Protocol):
     def round_up(self, batch_size: int) -> int:
         """The smallest realisable batch size not below ``batch_size``; idempotent."""
         ...
+
+
+def round_down(rounding: Rounding, batch_size: int) -> int:
+    """The largest realisable batch size not above ``batch_size``; the smallest of all where there is none.
+
+    >>> round_down(MultipleOf(8), 23), round_down(MultipleOf(8), 3)
+    (16, 8)
+    """
+    fitting = bisect_right(range(1, batch_size + 1), batch_size, key=rounding.round_up)
+    return rounding.round_up(max(1, fitting))
 
 
 @dataclass(frozen=True)

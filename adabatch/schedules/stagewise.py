@@ -69,7 +69,6 @@ class Stagewise(BatchSizeSchedule):
         return cls(settings.stage_batches, settings.stage_fractions, context.samples)
 
     def _decide(self, moments: GradientMoments | None) -> Decision:
-        seen = self.samples + self.batch_size
         stages = zip(self.batch_sizes, self.ends, strict=True)
-        proposal = next((size for size, end in stages if seen < end), self.batch_sizes[-1])
+        proposal = next((size for size, end in stages if self.seen < end), self.batch_sizes[-1])
         return Decision(proposal, proposal)

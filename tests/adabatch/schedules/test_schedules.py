@@ -78,7 +78,7 @@ def test_norm_test_asks_for_the_statistic():
     schedule = NormTest(eta=0.5, initial=8, maximum=1000)
     # T = m * n * noise / eta^2 = 8 * 2 / 0.25
     decision = schedule.update(moments(schedule, noise=2.0))
-    assert decision == Decision(64, 64, "grow", pytest.approx(64))
+    assert decision == Decision(64, 64, "grow", pytest.approx(64), decided_by="norm-test")
     assert schedule.batch_size == 64
     decision = schedule.update(moments(schedule, noise=0.1))
     assert (decision.batch_size, decision.reason) == (64, "passed")
@@ -124,7 +124,7 @@ def test_no_test_at_the_maximum():
     schedule.update(moments(schedule, noise=100.0))
     assert schedule.batch_size == 16
     assert not schedule.needs_moments
-    assert schedule.update(None) == Decision(16, 16, "not tested")
+    assert schedule.update(None) == Decision(16, 16, "not tested", decided_by="maximum")
 
 
 def test_test_interval():
@@ -212,7 +212,7 @@ def test_state_survives_json_exactly(name):
 
 def test_a_skipped_step_counts_its_samples_and_keeps_the_batch():
     schedule = NormTest(eta=0.5, initial=8, maximum=64)
-    assert schedule.skip() == Decision(8, 8, "skipped")
+    assert schedule.skip() == Decision(8, 8, "skipped", decided_by="norm-test")
     assert (schedule.samples, schedule.steps) == (8, 1)
 
 
@@ -283,7 +283,9 @@ def test_the_published_test_is_refused_where_it_saturates_below_the_batch(groups
 
 def test_a_growth_limit_beyond_all_numbers_is_none():
     schedule = NormTest(eta=0.5, initial=8, maximum=1000, max_growth=1e308)
-    assert schedule.update(moments(schedule, noise=2.0)) == Decision(64, 64, "grow", pytest.approx(64))
+    assert schedule.update(moments(schedule, noise=2.0)) == Decision(
+        64, 64, "grow", pytest.approx(64), decided_by="norm-test"
+    )
 
 
 def test_moments_of_another_batch_and_missing_or_broken_moments():
