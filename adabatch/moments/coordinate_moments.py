@@ -84,12 +84,15 @@ class CoordinateMoments(GradientMoments):
         plug_in_l1_norm: ||g||_1.
         conservative_l1_norm: N of two halves of the groups, with E N <= ||G||_1; None if it was not measured.
         ratios: sigma_i^2 / g_i^2 over the coordinates.
+        weighted_sums: their ratio is the weighted noise scale; None if they were not measured
+            (:func:`adabatch.moments.noise_scale.weighted_sums`).
     """
 
     sum_of_standard_deviations: float
     plug_in_l1_norm: float
     conservative_l1_norm: float | None
     ratios: RatioHistogram
+    weighted_sums: tuple[float, float] | None = None
 
     @property
     def effective_dimensions(self) -> EffectiveDimensions:

@@ -189,10 +189,9 @@ class BatchSizeSchedule(ABC):
         self.samples += self.taken
         self.steps += 1
         self.batch_size = self.rounding.round_up(max(1, min(wanted.batch_size, self.maximum)))
-        held_back = (
-            "growth limit" if wanted.limited else "maximum" if wanted.proposal > self.maximum else self.name
-        )
-        return replace(wanted, batch_size=self.batch_size, decided_by=wanted.decided_by or held_back)
+        capped = "maximum" if wanted.proposal > self.maximum else self.name
+        by = wanted.decided_by or ("growth limit" if wanted.limited else capped)
+        return replace(wanted, batch_size=self.batch_size, decided_by=by)
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes, as ints and exact floats."""

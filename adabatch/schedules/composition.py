@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adabatch.ranges import Range
 from adabatch.schedules.base import BatchSizeSchedule, Decision
 from adabatch.schedules.learning_rate import LearningRate
-from adabatch.schedules.noise_estimate import NoiseEstimate
+from adabatch.schedules.noise_estimate import NoiseEstimate, NoiseScale
 from adabatch.schedules.norm_tests import LARGEST_ETA, SMALLEST_ETA
 from adabatch.schedules.rounding import round_down
 
@@ -26,8 +26,9 @@ FIRST_BATCH = "first batch"
 class NoiseLimit:
     """The ceiling B / eta^2: where a norm test at eta on this noise scale would stop growing.
 
-    The norm test's statistic with the opposite inequality. Up to B an Adam step whose noise dominates makes as much
-    of each sample as at a small batch, to a factor sqrt(1 + 1 / eta^2) at most; beyond, samples are lost.
+    The norm test's statistic with the opposite inequality. Under it an Adam step, idealised, keeps at least
+    1 / sqrt(1 + 1 / eta^2) of the descent that small batches along the same path of the learning rate would make
+    of its samples, measured by the criterion that belongs to the noise scale.
 
     Args:
         eta: > 0.
@@ -94,22 +95,22 @@ class Composed(BatchSizeSchedule):
         self.rule, self.floor, self.limit = rule, floor, limit
         if floor is not None and floor.learning_rate_scaling:
             raise ValueError(
-                f"{floor.name} prescribes its own learning rate and cannot be the floor of another rule: take it as "
-                "the rule (--schedule), or another --batch-floor"
+                f"{floor.name} prescribes its own learning rate and cannot be the floor of another rule: take it "
+                "as the rule (--schedule), or another --batch-floor"
             )
         self.name, self.learning_rate_scaling = rule.name, rule.learning_rate_scaling
         self.initial = max(part.batch_size for part in self.parts)
         maximum = max(part.maximum for part in self.parts)
         if limit is not None and maximum <= self.initial:
             raise ValueError(
-                f"the batch never goes beyond the first one, {self.initial}, so that the noise limit has nothing to "
-                "hold back: raise --max-batch, take a --schedule that grows, or leave out --noise-limit"
+                f"the batch never goes beyond the first one, {self.initial}, so that the noise limit has nothing "
+                "to hold back: raise --max-batch, take a --schedule that grows, or leave out --noise-limit"
             )
-        scale = None if limit is None else limit.estimate.scale
-        self.groups_needed = max(
-            [part.groups_needed for part in self.parts] + ([scale.groups_needed] if scale else [])
-        )
-        self.needs_coordinates = any(part.needs_coordinates for part in [*self.parts, *([scale] if scale else [])])
+        needs: list[BatchSizeSchedule | NoiseScale] = [*self.parts]
+        if limit is not None:
+            needs.append(limit.estimate.scale)
+        self.groups_needed = max(part.groups_needed for part in needs)
+        self.needs_coordinates = any(part.needs_coordinates for part in needs)
         self.needs_step_times = any(part.needs_step_times for part in self.parts)
         super().__init__(self.initial, maximum, multiple_of)
 

@@ -105,8 +105,8 @@ class Goodput(BatchSizeSchedule):
         largest = context.samples // LARGEST_SHARE
         if largest < settings.initial_batch:
             raise ValueError(
-                f"goodput takes at most a hundredth of the budget of {context.samples} samples in a step, {largest}, "
-                f"but the first batch is {settings.initial_batch}: raise --samples to at least "
+                f"goodput takes at most a hundredth of the budget of {context.samples} samples in a step, "
+                f"{largest}, but the first batch is {settings.initial_batch}: raise --samples to at least "
                 f"{LARGEST_SHARE * settings.initial_batch}, or lower --initial-batch"
             )
         given = None if settings.step_time is None else parse_step_time(settings.step_time)
@@ -132,8 +132,7 @@ class Goodput(BatchSizeSchedule):
             by = "limit of 10% per step"
         if target > self.maximum == self.unrounded:
             by = "maximum"
-        proposal = round(min(target, 2.0**53))
-        return Decision(round(self.unrounded), proposal, limited=target > most < self.maximum, decided_by=by)
+        return Decision(round(self.unrounded), round(target), decided_by=by)
 
     def _target(self) -> tuple[float, str]:
         """The batch that is wanted, and why if it is not the rule's."""

@@ -72,7 +72,8 @@ def _l1(moments: CoordinateMoments) -> tuple[float, float]:
     """sum_i sigma_i, unbiased for Gaussian groups, and an estimate of ||G||_1 from below."""
     if moments.conservative_l1_norm is None:
         raise ValueError(
-            "the l1 noise scale needs the conservative l1 norm: take CoordinateStatistics(model, conservative=True)"
+            "the l1 noise scale needs the conservative l1 norm: take CoordinateStatistics(model, "
+            "conservative=True)"
         )
     return moments.sum_of_standard_deviations * math.sqrt(moments.samples_per_unit), moments.conservative_l1_norm
 
@@ -98,10 +99,10 @@ SCALES: Mapping[str, NoiseScale] = {
 class NoiseEstimate:
     """B from averages of noise and gradient over the steps so far, without the step to come.
 
-    Both are averaged with a decay of 0.9 per step and then divided. From the sixth step on, each step's are clipped
-    at three times their average magnitude, which for what is positive is their average. What noise alone could
-    have made is not resolved: where a quantity may be negative (a debiased ||G||^2 is), most steps must agree on
-    its sign.
+    Both are averaged with a decay of 0.9 per step and then divided. From the sixth step on, each step's are
+    clipped at three times their average magnitude, which for what is positive is their average. What noise alone
+    could have made is not resolved: where a quantity may be negative (a debiased ||G||^2 may), most steps must
+    agree on its sign.
 
     Args:
         scale: ``trace``, ``l1`` or ``weighted`` (:mod:`adabatch.moments.noise_scale`).

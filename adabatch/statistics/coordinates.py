@@ -31,7 +31,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from adabatch.moments.coordinate_moments import CODES, CoordinateMoments, RatioHistogram
+from adabatch.moments.coordinate_moments import BINS, CODES, CoordinateMoments, RatioHistogram
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.l1 import (
     conservative_l1_norm,
@@ -39,6 +39,7 @@ from adabatch.moments.l1 import (
     plug_in_l1_norm,
     sum_of_standard_deviations,
 )
+from adabatch.moments.noise_scale import weighted_sums
 from adabatch.statistics.coordinate_sums import Bucket, buckets_of
 from adabatch.statistics.gradients import GradientStatistics
 from adabatch.statistics.groups import GroupSizes, StepSizes
@@ -75,6 +76,7 @@ class CoordinateStatistics(GradientStatistics):
             65,536 of them, if a rank has at least that many rows, and let it count that often: memory, traffic and
             time fall with it, and sums are estimates, to 1% or so (``benchmarks/coordinate_sampling.py``). 1 sums
             over all. The scalar moments always see everything; shares and quantiles are read from a sample.
+        weighted: also sum what the weighted noise scale needs; of five groups or more.
 
     Raises:
         ValueError: see :class:`~adabatch.statistics.GradientStatistics`; also for a stride below 1, complex
@@ -100,6 +102,7 @@ class CoordinateStatistics(GradientStatistics):
         conservative: bool = False,
         stride: int = STRIDE,
         *,
+        weighted: bool = False,
         reduction: Literal["mean", "sum"] = "mean",
         averaged: Collection[str] = (),
         idle: Literal["refuse", "zero"] = "refuse",
@@ -109,7 +112,7 @@ class CoordinateStatistics(GradientStatistics):
         _require_real(model)
         self._buckets: list[Bucket] = []
         super().__init__(model, process_group, part_of, reduction=reduction, averaged=averaged, idle=idle)
-        self.conservative = conservative
+        self.conservative, self.weighted = conservative, weighted
         try:
             _require_same_order(self._leaves, idle)
             self._buckets = buckets_of(self._leaves, self.layout, 1 + conservative, stride)
@@ -170,7 +173,7 @@ class CoordinateStatistics(GradientStatistics):
         size = sizes.samples if sizes.tokens is None else sizes.tokens
         # Of a group's own gradient over what the hooks saw, where all groups have one size.
         self._factor = groups / (self.layout.divisor * sizes.loss_scale)
-        sweep = _Sweep(groups, size, self._factor, self.conservative, self._device)
+        sweep = _Sweep(groups, size, self._factor, self.conservative, self.weighted, self._device)
         for bucket in self._buckets:
             sweep.add(*bucket.finish(), every=bucket.coprime(EVERY))
         return sweep.totals()
@@ -179,7 +182,7 @@ class CoordinateStatistics(GradientStatistics):
         """:class:`CoordinateMoments` if there are two groups or more."""
         if not sums:
             return moments
-        deviations, plug_in, conservative, *counts = sums
+        (deviations, plug_in, conservative, *weighted), counts = sums[: -BINS - 1], sums[-BINS - 1 :]
         seen = float(moments.sum_of_squares) / self._factor**2
         _require_range(seen, moments.groups, sum(counts), self._least, (deviations, plug_in))
         return CoordinateMoments(
@@ -188,6 +191,7 @@ class CoordinateStatistics(GradientStatistics):
             plug_in_l1_norm=plug_in,
             conservative_l1_norm=conservative if self.conservative else None,
             ratios=RatioHistogram(np.array(counts)),
+            weighted_sums=(weighted[0], weighted[1]) if self.weighted else None,
         )
 
 
@@ -241,20 +245,29 @@ def _require_range(squares: float, groups: float, coordinates: float, least: flo
 class _Sweep:
     """One pass over this rank's coordinates: sum of deviations, both l1 norms, and how the ratios are distributed.
 
+    With ``weighted`` two more sums follow the l1 norms.
+
     Args:
         groups: n.
         group_size: m.
         factor: of a group's gradient over what its hooks saw, in whose range the arithmetic stays.
         conservative: whether there are sums for the conservative l1 norm.
+        weighted: whether the sums of the weighted noise scale are asked for.
         device: of the sums.
     """
 
     def __init__(
-        self, groups: int, group_size: int, factor: float, conservative: bool, device: torch.device
+        self,
+        groups: int,
+        group_size: int,
+        factor: float,
+        conservative: bool,
+        weighted: bool,
+        device: torch.device,
     ) -> None:
         self._groups, self._group_size = groups, group_size
-        self._factor, self._conservative = factor, conservative
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._factor, self._conservative, self._weighted = factor, conservative, weighted
+        self._sums = torch.zeros(3 + 2 * weighted, dtype=torch.float64, device=device)
         self._counts = torch.zeros(CODES, dtype=torch.float64, device=device)
 
     def add(self, values: Tensor, mean: Tensor, weight: float, every: int) -> None:
@@ -275,13 +288,16 @@ class _Sweep:
                 halves = _halves(n, means, part[1], torch.finfo(mean.dtype).eps)
                 norms.append(conservative_l1_norm(halves))
             self._sums[: len(norms)] += torch.stack(norms).double() * (weight * self._factor)
+            if self._weighted:
+                pair = torch.stack(weighted_sums(n, m, part[0], means))
+                self._sums[3:] += pair.double() * (weight * self._factor)
         every = every if len(mean) > SAMPLED else 1
         ratios = noise_to_gradient(n, m, values[0, ::every], mean[::every].to(values.dtype) / self._factor)
         counts = torch.bincount(_codes(ratios), minlength=CODES)
         self._counts += counts.double() * (weight * len(mean) / max(len(ratios), 1))
 
     def totals(self) -> Tensor:
-        """The three sums and the histogram's counts, in one vector."""
+        """The sums and the histogram's counts, in one vector."""
         return torch.cat([self._sums, *RatioHistogram.bins_of(self._counts)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -37,12 +38,29 @@ def explicit(gradients: np.ndarray) -> dict[str, object]:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(variance > 0, variance / mean**2, 0.0)
     return {
+        "weighted": weighted_by_hand(variance, mean, n) if n >= 5 else None,
         "deviations": np.sqrt(variance).sum() / correction,
         "trace": variance.sum(),
         "l1": np.abs(mean).sum(),
         "conservative": ((np.sign(odd) * even).sum() + (np.sign(even) * odd).sum()) / 2,
         "ratio": ratio,
     }
+
+
+def weighted_by_hand(variance: np.ndarray, mean: np.ndarray, n: int) -> tuple[float, float]:
+    """Both sums of the weighted noise scale, one coordinate after the other; b = n m."""
+    half, b = (n - 1) / 2, n * SAMPLES
+    # E[v^p] / V^p of a chi-squared variance with n - 1 degrees of freedom
+    minus_half, minus_three_halves, plus_half = (
+        math.gamma(half + p) / math.gamma(half) / half**p for p in (-0.5, -1.5, 0.5)
+    )
+    descent = lost = 0.0
+    for v, g in zip(variance, mean, strict=True):
+        if v > 0:
+            one = g**2 / math.sqrt(v) / minus_half
+            descent += one - math.sqrt(v) / plus_half / b
+            lost += g**4 / v**1.5 / minus_three_halves - 6 * one / b + 3 * math.sqrt(v) / plus_half / b**2
+    return descent, lost
 
 
 def wrapped(model: TinyModel, mode: str, world_size: int) -> nn.Module:
@@ -68,13 +86,15 @@ def compare(rank: int, world_size: int) -> list[str]:
         groups = groups_of(world_size * MICRO_BATCHES, SAMPLES)
         expected = explicit(group_gradients(TinyModel(tied), groups).numpy())
         model = wrapped(TinyModel(tied), mode, world_size)
-        statistics = CoordinateStatistics(model, conservative=conservative)
+        weighted = expected["weighted"] is not None
+        statistics = CoordinateStatistics(model, conservative=conservative, weighted=weighted)
         for step in range(2):
             model.zero_grad()
             statistics.enable(step == 1)
             accumulate(model, statistics, groups, rank, world_size, sync)
         moments = statistics.finish()
         assert isinstance(moments, CoordinateMoments)
+        assert (moments.weighted_sums is not None) == weighted
         check(moments, expected, conservative, case)
         done.append(case)
     return done
@@ -91,6 +111,8 @@ def check(moments: CoordinateMoments, expected, conservative: bool, case: str) -
         same(moments.conservative_l1_norm, "conservative")
     else:
         assert moments.conservative_l1_norm is None
+    if moments.weighted_sums is not None:
+        same(moments.weighted_sums, "weighted")
     dimensions = moments.effective_dimensions
     np.testing.assert_allclose(dimensions.noise, expected["deviations"] ** 2 / expected["trace"], rtol=1e-10)
     ratio = expected["ratio"]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.moments.noise_scale import l1_noise_scale, noise_scale, weighted_noise_scale
+from adabatch.moments.hypotheses import HypothesisError
+from adabatch.moments.noise_scale import l1_noise_scale, noise_scale, weighted_noise_scale, weighted_sums
 
 coordinates = st.lists(st.tuples(st.floats(-6, 6), st.floats(-6, 6), st.integers(1, 5)), min_size=1, max_size=8)
 
@@ -75,3 +76,41 @@ def test_tensors_give_what_arrays_give() -> None:
     for scale in (l1_noise_scale, weighted_noise_scale):
         tensor = scale(torch.tensor(squares), torch.tensor(variances))
         assert float(tensor) == pytest.approx(scale(squares, variances), rel=1e-12)
+
+
+def groups_drawn(gradient: np.ndarray, variances: np.ndarray, n: int, m: int, repeats: int) -> list[np.ndarray]:
+    """Sum of squares and mean of n Gaussian groups of m samples, [repeats, d] each."""
+    draw = np.random.default_rng(5)
+    groups = gradient + draw.normal(size=(n, repeats, len(gradient))) * np.sqrt(variances / m)
+    return [(groups**2).sum(0), groups.mean(0)]
+
+
+@pytest.mark.parametrize("n", [8, 16])
+def test_weighted_sums_are_unbiased_where_noise_dominates(n: int) -> None:
+    """d = 200, b = 16: ||g||^2 is mostly noise, and a plug-in would give b / 3."""
+    m, repeats = 16 // n, 4000
+    gradient, variances = np.linspace(0, 0.6, 200), np.geomspace(0.5, 8, 200)
+    squares, means = groups_drawn(gradient, variances, n, m, repeats)
+    descent, lost = weighted_sums(n, m, squares, means)
+    expected = (gradient**2 / np.sqrt(variances)).sum(), (gradient**4 / variances**1.5).sum()
+    for measured, exact in zip((descent, lost), expected, strict=True):
+        assert abs(measured.mean() - exact) < 4 * measured.std() / math.sqrt(repeats)
+    true = weighted_noise_scale(gradient**2, variances)
+    assert descent.mean() / lost.mean() == pytest.approx(true, rel=0.1)
+    plug_in = (means**2 / np.sqrt(variances)).sum(1).mean() / (means**4 / variances**1.5).sum(1).mean()
+    assert plug_in < 0.4 * true  # the negative control: the bias is there and far larger than the slack
+
+
+def test_weighted_sums_need_five_groups_and_survive_coordinates_without_noise() -> None:
+    with pytest.raises(HypothesisError, match="at least 5 groups"):
+        weighted_sums(4, 1, np.ones(2), np.ones(2))
+    alike = weighted_sums(8, 1, np.array([8.0, 0.0]), np.array([1.0, 0.0]))  # all groups 1, and all 0
+    assert all(map(math.isfinite, alike))
+    assert min(alike) > 0
+
+
+def test_weighted_sums_of_tensors_are_those_of_arrays() -> None:
+    torch = pytest.importorskip("torch")
+    squares, means = groups_drawn(np.array([1.0, 0.1, 0.0]), np.ones(3), 8, 2, 1)
+    tensors = weighted_sums(8, 2, torch.tensor(squares[0]), torch.tensor(means[0]))
+    assert [float(value) for value in tensors] == pytest.approx(list(weighted_sums(8, 2, squares[0], means[0])))
