@@ -78,17 +78,17 @@ def test_tensors_give_what_arrays_give() -> None:
         assert float(tensor) == pytest.approx(scale(squares, variances), rel=1e-12)
 
 
-def groups_drawn(gradient: np.ndarray, variances: np.ndarray, n: int, m: int, repeats: int) -> list[np.ndarray]:
+def groups_drawn(gradient: np.ndarray, variances: np.ndarray, n: int, m: float, repeats: int) -> list[np.ndarray]:
     """Sum of squares and mean of n Gaussian groups of m samples, [repeats, d] each."""
     draw = np.random.default_rng(5)
     groups = gradient + draw.normal(size=(n, repeats, len(gradient))) * np.sqrt(variances / m)
     return [(groups**2).sum(0), groups.mean(0)]
 
 
-@pytest.mark.parametrize("n", [8, 16])
+@pytest.mark.parametrize("n", [12, 16])
 def test_weighted_sums_are_unbiased_where_noise_dominates(n: int) -> None:
     """d = 200, b = 16: ||g||^2 is mostly noise, and a plug-in would give b / 3."""
-    m, repeats = 16 // n, 4000
+    m, repeats = 16 / n, 4000
     gradient, variances = np.linspace(0, 0.6, 200), np.geomspace(0.5, 8, 200)
     squares, means = groups_drawn(gradient, variances, n, m, repeats)
     descent, lost = weighted_sums(n, m, squares, means)
@@ -96,7 +96,7 @@ def test_weighted_sums_are_unbiased_where_noise_dominates(n: int) -> None:
     for measured, exact in zip((descent, lost), expected, strict=True):
         assert abs(measured.mean() - exact) < 4 * measured.std() / math.sqrt(repeats)
     true = weighted_noise_scale(gradient**2, variances)
-    assert descent.mean() / lost.mean() == pytest.approx(true, rel=0.1)
+    assert descent.mean() / lost.mean() == pytest.approx(true, rel=0.15)
     plug_in = (means**2 / np.sqrt(variances)).sum(1).mean() / (means**4 / variances**1.5).sum(1).mean()
     assert plug_in < 0.4 * true  # the negative control: the bias is there and far larger than the slack
 
