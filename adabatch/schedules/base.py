@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,6 +69,7 @@ class BatchSizeSchedule(ABC):
         samples: samples of all steps so far.
         steps: number of steps so far.
         taken: samples of the step just done, or of the last one.
+        initial: the first batch, before rounding.
         name: by which it is registered.
         groups_needed: ranks x micro-batches that a step must have at least.
         needs_coordinates: whether the moments must know the coordinates.
@@ -92,7 +94,8 @@ class BatchSizeSchedule(ABC):
                 f"the maximum batch {maximum} is below the initial batch {initial}: raise --max-batch or lower "
                 "--initial-batch"
             )
-        self.maximum, self.batch_size, self.taken = maximum, initial, initial
+        self.initial, self.maximum = initial, maximum
+        self.batch_size = self.taken = initial
         self.samples = 0
         self.steps = 0
         self.round_by(MultipleOf(multiple_of))
@@ -105,6 +108,11 @@ class BatchSizeSchedule(ABC):
     def require_growth(self, groups: int) -> None:
         """Raise :class:`NeverGrowsError` if a batch of n groups (ranks x micro-batches) never grows."""
         del groups  # only tests depend on them
+
+    @property
+    def parts(self) -> Sequence[BatchSizeSchedule]:
+        """The rules that this one is composed of: itself, unless it is composed."""
+        return [self]
 
     @property
     def needs_moments(self) -> bool:
@@ -129,6 +137,9 @@ class BatchSizeSchedule(ABC):
             length: of its sequences; 0 if it never changes.
         """
         del seconds, batch_size, micro_batch, length  # only some rules ask for them
+
+    def forget_seconds(self) -> None:
+        """Forget how long steps took: from now on they are taken by other ranks."""
 
     def update(self, moments: GradientMoments | None = None, taken: int | None = None) -> Decision:
         """Count the step just done and decide the next batch size.

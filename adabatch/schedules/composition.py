@@ -12,12 +12,13 @@ from adabatch.schedules.base import BatchSizeSchedule, Decision
 from adabatch.schedules.learning_rate import LearningRate
 from adabatch.schedules.noise_estimate import NoiseEstimate, NoiseScale
 from adabatch.schedules.norm_tests import LARGEST_ETA, SMALLEST_ETA
+from adabatch.schedules.registry import RunContext, batch_rules
 from adabatch.schedules.rounding import round_down
 
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
     from adabatch.moments.gradient_moments import GradientMoments
 
-__all__ = ["FIRST_BATCH", "Composed", "NoiseLimit"]
+__all__ = ["FIRST_BATCH", "Composed", "NoiseLimit", "schedule_from_settings"]
 
 FIRST_BATCH = "first batch"
 """What decided where the noise limit asks for less than the first batch."""
@@ -68,9 +69,6 @@ class Composed(BatchSizeSchedule):
         limit: the ceiling.
         multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`; rule and floor are not rounded.
 
-    Attributes:
-        initial: the first batch.
-
     Raises:
         ValueError: for a floor that prescribes its own learning rate; for a limit that has nothing to hold back.
 
@@ -99,11 +97,11 @@ class Composed(BatchSizeSchedule):
                 "as the rule (--schedule), or another --batch-floor"
             )
         self.name, self.learning_rate_scaling = rule.name, rule.learning_rate_scaling
-        self.initial = max(part.batch_size for part in self.parts)
+        initial = max(part.batch_size for part in self.parts)
         maximum = max(part.maximum for part in self.parts)
-        if limit is not None and maximum <= self.initial:
+        if limit is not None and maximum <= initial:
             raise ValueError(
-                f"the batch never goes beyond the first one, {self.initial}, so that the noise limit has nothing "
+                f"the batch never goes beyond the first one, {initial}, so that the noise limit has nothing "
                 "to hold back: raise --max-batch, take a --schedule that grows, or leave out --noise-limit"
             )
         needs: list[BatchSizeSchedule | NoiseScale] = [*self.parts]
@@ -112,7 +110,7 @@ class Composed(BatchSizeSchedule):
         self.groups_needed = max(part.groups_needed for part in needs)
         self.needs_coordinates = any(part.needs_coordinates for part in needs)
         self.needs_step_times = any(part.needs_step_times for part in self.parts)
-        super().__init__(self.initial, maximum, multiple_of)
+        super().__init__(initial, maximum, multiple_of)
 
     @property
     def parts(self) -> Sequence[BatchSizeSchedule]:
@@ -145,6 +143,11 @@ class Composed(BatchSizeSchedule):
         """Tell the parts how long an earlier step took."""
         for part in self.parts:
             part.observe_seconds(seconds, batch_size, micro_batch, length)
+
+    def forget_seconds(self) -> None:
+        """Let the parts forget how long steps took."""
+        for part in self.parts:
+            part.forget_seconds()
 
     def _decide(self, moments: GradientMoments | None) -> Decision:
         if self.needs_moments:
@@ -187,3 +190,35 @@ class Composed(BatchSizeSchedule):
             part.load_state_dict(saved)
         if self.limit is not None:
             self.limit.estimate.load_state_dict(state["limit"])
+
+
+def schedule_from_settings(settings: Any, context: RunContext) -> BatchSizeSchedule:
+    """The schedule that a run's settings name: a rule alone, or with what is composed with it.
+
+    Raises:
+        ValueError: for options out of range, and for a composition without a meaning.
+    """
+    rules, name, floor = batch_rules(), settings.schedule, settings.batch_floor
+    _require_meaning(name, floor, settings.noise_limit, settings.noise_limit_scale)
+    rule = rules[name].build(settings, context)
+    if floor == "none" and not settings.noise_limit:
+        return rule
+    limit = NoiseLimit(settings.noise_limit, settings.noise_limit_scale) if settings.noise_limit else None
+    return Composed(rule, None if floor == "none" else rules[floor].build(settings, context), limit)
+
+
+def _require_meaning(name: str, floor: str, limit: float, scale: str) -> None:
+    """Refuse what would not be what it is called."""
+    if scale != "trace" and not limit:
+        raise ValueError(f"--noise-limit-scale {scale} is of the noise limit, which is off: add --noise-limit 1")
+    if name == "replay" and (floor != "none" or limit):
+        raise ValueError(
+            "--schedule replay takes another run's batches as they were: leave out --batch-floor and --noise-limit"
+        )
+    if floor in (name, "constant"):
+        same = "that rule itself" if floor == name else "the first batch, below which few rules go"
+        raise ValueError(f"--batch-floor {floor} under --schedule {name} is {same}: leave out --batch-floor")
+    if name == "constant" and floor != "none":
+        raise ValueError(
+            f"--schedule constant with --batch-floor {floor} is that rule alone: take --schedule {floor}"
+        )

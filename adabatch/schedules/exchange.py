@@ -70,7 +70,7 @@ class Exchange(BatchSizeSchedule):
         multiple_of: int = 1,
     ) -> None:
         Range(0, 1, above=True).require(share, "the exchange's share")
-        self.initial, self.rates = initial, rates
+        self.rates = rates
         self.scaling = BatchScaling(scaling, initial)
         if not self.scaling.exponent:
             raise ValueError("an exchange needs a scaling of the learning rate: take sqrt (Adam) or linear (SGD)")

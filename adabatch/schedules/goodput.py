@@ -123,6 +123,11 @@ class Goodput(BatchSizeSchedule):
             self.times.add(seconds, batch_size, micro_batch, length)
             self.step_time = self.times.fitted
 
+    def forget_seconds(self) -> None:
+        """Forget the times of the steps, and explore again; ignored where t0 and t1 were given."""
+        if self.needs_step_times:
+            self.times, self.step_time, self.identified = _FittedTimes(), None, False
+
     def _decide(self, moments: GradientMoments | None) -> Decision:
         self.noise.add(self._usable(moments))
         target, by = self._target()

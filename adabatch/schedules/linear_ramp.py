@@ -44,7 +44,7 @@ class LinearRamp(BatchSizeSchedule):
         if ramp_samples <= 0:
             raise ValueError(f"the ramp needs more than 0 samples, but has {ramp_samples} (--ramp-samples)")
         super().__init__(initial, maximum, multiple_of)
-        self.initial, self.ramp_samples = initial, ramp_samples
+        self.ramp_samples = ramp_samples
 
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> LinearRamp:

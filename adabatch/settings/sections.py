@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from adabatch.ranges import Range
+from adabatch.schedules.norm_tests import LARGEST_ETA, SMALLEST_ETA
 from adabatch.schedules.paths import PathOptions, path_summaries
 from adabatch.schedules.registry import batch_rules
 from adabatch.settings.data import DataSettings
@@ -91,11 +92,11 @@ C = TypeVar("C", bound=type)
 
 
 def _with_choices(
-    section: C, name: str, default: str, what: str, summaries: Mapping[str, str], options: Sequence[type]
+    section: C, name: str, default: str, what: str, summaries: Mapping[str, str], options: Sequence[type] = ()
 ) -> C:
     """The section with registered names as choices of one field, and with the options of what they name."""
     names: Any = Literal[tuple(summaries)]
-    doc = f"{what} {'. '.join(f'{choice}: {summary}' for choice, summary in summaries.items())}."
+    doc = f"{what} {'. '.join(f'{choice}: {summary}' for choice, summary in summaries.items() if summary)}."
     body = {
         "__module__": section.__module__,
         "__doc__": section.__doc__,
@@ -111,7 +112,10 @@ def _with_batch_rules(section: C) -> C:
     rules = batch_rules()
     summaries = {name: rule.summary for name, rule in rules.items()}
     options = [rule.options for rule in rules.values() if rule.options is not None]
-    return _with_choices(section, "schedule", "norm-test", "The batch-size schedule.", summaries, options)
+    section = _with_choices(section, "schedule", "norm-test", "The batch-size schedule.", summaries, options)
+    what = "A second batch-size schedule, below which the first does not go."
+    floors = {"none": "--schedule alone"} | dict.fromkeys(rules, "")
+    return _with_choices(section, "batch_floor", "none", what, floors)
 
 
 def _with_paths(section: C) -> C:
@@ -129,6 +133,7 @@ class ScheduleSettings(Section):
     """
 
     schedule: str
+    batch_floor: str = "none"
     initial_batch: Batch = 4
     """First batch (the only one, for a constant schedule)."""
     max_batch: Batch = 128
@@ -140,6 +145,13 @@ class ScheduleSettings(Section):
     length_stages: str = ""
     """Progressive sequence length, such as 64:0.3,128:1: 64 tokens of each sample up to 30% of the budget, then
     128. Samples stay what they are, so that order, budget and schedules do; validation takes the full length."""
+    noise_limit: Annotated[float, Range(SMALLEST_ETA, LARGEST_ETA, zero="no limit")] = 0.0
+    """eta of a ceiling on any growing batch rule: b <= B / eta^2, with B the noise scale of the steps before, and
+    not below the first batch. Where it holds the batch back, the learning rate is multiplied by sqrt(b / wanted),
+    unless it follows the batch by itself. 1 is a good first try."""
+    noise_limit_scale: Literal["trace", "l1", "weighted"] = "trace"
+    """Which noise scale limits the batch. trace costs next to nothing; l1 and weighted look at the coordinates.
+    Only weighted protects every direction of an Adam step's descent; it needs 8 groups (ranks x micro-batches)."""
 
     if TYPE_CHECKING:
 

@@ -14,11 +14,12 @@ from torch.optim import AdamW
 from adabatch.model.parts import model_part
 from adabatch.reporting.metrics import read_metrics
 from adabatch.schedules import BatchSizeSchedule, MicroBatching
+from adabatch.schedules.composition import schedule_from_settings
 from adabatch.schedules.coupling import Coupling, SecondMomentDecay
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.length_stages import LengthStages
 from adabatch.schedules.paths import PATHS
-from adabatch.schedules.registry import RunContext, batch_rules
+from adabatch.schedules.registry import RunContext
 from adabatch.settings import OptimizerSettings, ScheduleSettings, Settings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
 
@@ -47,7 +48,7 @@ def build_schedule(settings: Settings, read_records: ReadRecords = read_metrics)
         ValueError: for parameters outside their range.
     """
     context = RunContext(settings.run.samples, partial(_rates_to_exchange, settings), read_records)
-    return batch_rules()[settings.schedule.schedule].build(settings.schedule, context)
+    return schedule_from_settings(settings.schedule, context)
 
 
 def build_micro_batching(
@@ -73,9 +74,15 @@ def build_statistics(model: nn.Module, settings: Settings, schedule: BatchSizeSc
     part_of = model_part if settings.run.monitor_layers else None
     if not (schedule.needs_coordinates or settings.run.monitor_coordinates):
         return GradientStatistics(model, part_of=part_of)
-    conservative = settings.schedule.l1_denominator == "conservative"
-    stride = settings.schedule.coordinate_stride
-    return CoordinateStatistics(model, part_of=part_of, conservative=conservative, stride=stride)
+    given = settings.schedule
+    limited_by = given.noise_limit_scale if given.noise_limit else ""
+    return CoordinateStatistics(
+        model,
+        part_of=part_of,
+        conservative=given.l1_denominator == "conservative" or limited_by == "l1",
+        stride=given.coordinate_stride,
+        weighted=limited_by == "weighted",
+    )
 
 
 def build_coupling(settings: Settings, first_batch: int, read_records: ReadRecords = read_metrics) -> Coupling:

@@ -62,6 +62,8 @@ def resume_run(run: Run, path: Path) -> None:
         _restore_sampler(run, path, progress)
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(path, f"{error!r}") from None
+    if progress["world_size"] != run.ranks.world_size:
+        run.schedule.forget_seconds()
     _round_batch(run)
     run.resumed_from = path
 

@@ -164,20 +164,28 @@ def _check_choices(settings: Settings) -> None:
             raise ValueError(f"--allow {name} names no setting: take names such as {', '.join(sorted(known)[:3])}")
 
 
+def _who_measures(settings: Settings) -> str:
+    """What asks for several groups, in words."""
+    given = settings.schedule
+    if given.noise_limit:
+        return f"a noise limit by the {given.noise_limit_scale} scale"
+    return "goodput" if "goodput" in (given.schedule, given.batch_floor) else "the norm test"
+
+
 def _check_batches(settings: Settings, schedule: BatchSizeSchedule, ranks: int, resumed: bool) -> None:
     """Raise ValueError for a first batch that cannot be split or tested, or that is scaled by twice."""
     batches = build_micro_batching(settings.schedule, schedule.batch_size, ranks, resumed)
     groups = batches.world_size * batches.accumulation
     if groups < schedule.groups_needed:
         raise ValueError(
-            f"the norm test needs at least {schedule.groups_needed} groups (ranks x micro-batches), but the first "
-            f"batch of {schedule.batch_size} in micro-batches of {settings.schedule.micro_batch} on {ranks} rank "
-            f"makes {groups}: add --ranks, lower --micro-batch or raise --initial-batch"
+            f"{_who_measures(settings)} needs at least {schedule.groups_needed} groups (ranks x micro-batches), "
+            f"but the first batch of {schedule.batch_size} in micro-batches of {settings.schedule.micro_batch} on "
+            f"{ranks} rank makes {groups}: add --ranks, lower --micro-batch or raise --initial-batch"
         )
     if not resumed:
         schedule.require_growth(groups)
     scaling = settings.optimizer.lr_scaling
-    if schedule.learning_rate_scaling and scaling not in ("none", schedule.learning_rate_scaling):
+    if schedule.learning_rate_scaling and scaling != "none":
         raise ValueError(
             f"--schedule {settings.schedule.schedule} scales the learning rate with the batch itself "
             f"({schedule.learning_rate_scaling}): leave out --lr-scaling {scaling}"

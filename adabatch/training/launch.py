@@ -27,6 +27,7 @@ from adabatch.exit_codes import DIVERGED, FAILED, OUT_OF_MEMORY, USER_ERROR, cod
 from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
 from adabatch.reporting.streams import tolerant_streams
+from adabatch.schedules.composition import FIRST_BATCH
 from adabatch.settings import Settings, write_config
 from adabatch.terminal import console as new_console
 from adabatch.training.checkpointing import checkpoints_folder
@@ -186,6 +187,7 @@ def _code(run: Run) -> int:
 
 
 def _report_steps(run: Run, folder: Path, console: Console) -> None:
+    low_limit = False
     again = f" (restart {restarts()} after a rank was lost)" if restarts() else ""
     if run.resumed_from is not None:
         console.print(f"resumed from {run.resumed_from} at {run.samples} samples{again}", soft_wrap=True)
@@ -199,8 +201,21 @@ def _report_steps(run: Run, folder: Path, console: Console) -> None:
         for record in train(run):
             metrics.write(record)
             progress.show(record)
+            if record["decided_by"] == FIRST_BATCH and not low_limit:
+                low_limit = True
+                warnings.warn(_of_low_limit(run, record["samples"]), stacklevel=1)
     for problem in metrics.problems:
         print(f"warning: {problem}", file=sys.stderr)
+
+
+def _of_low_limit(run: Run, samples: int) -> str:
+    """A warning, of a noise limit that would not let even the first batch."""
+    limit = run.settings.schedule
+    return (
+        f"the noise limit B/{limit.noise_limit:g}^2 ({limit.noise_limit_scale}) is below the first batch of "
+        f"{run.schedule.initial} after {samples} samples; the batch does not go below it: lower --noise-limit or "
+        "--initial-batch"
+    )
 
 
 def _report_stop(run: Run, folder: Path) -> None:

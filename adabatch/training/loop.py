@@ -68,9 +68,11 @@ def training_step(run: Run) -> Record:
     run.statistics.enable(measuring)
 
     loss_share = accumulate_gradients(run, plan, step.sequence_length)
-    reduced = run.statistics.reduce_step(loss_share, *run.stopping.wishes())
-    loss, squared_norm = reduced.sums[0] / run.ranks.world_size, reduced.squared_norm
-    run.stopping.agree(*reduced.sums[1:])
+    reduced = run.statistics.reduce_step(loss_share, *run.stopping.wishes(), run.clock.share())
+    loss_sum, stop, save, last_seconds = reduced.sums
+    loss, squared_norm = loss_sum / run.ranks.world_size, reduced.squared_norm
+    run.stopping.agree(stop, save)
+    run.clock.tell(run.schedule, last_seconds)
     accepted = run.guard.accepts(loss, squared_norm)
     run.coupling.advance(step, skipped=not accepted)
     if accepted:
@@ -82,7 +84,9 @@ def training_step(run: Run) -> Record:
         if run.ranks.is_main:
             run.guard.warn(run.schedule.steps, loss, squared_norm)
     run.optimizer.zero_grad(set_to_none=True)
-    return step_record(run, plan, loss, step, reduced, decision, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    run.clock.stop(seconds, plan, step.sequence_length, taken=accepted)
+    return step_record(run, plan, loss, step, reduced, decision, seconds)
 
 
 def accumulate_gradients(run: Run, plan: MicroBatchPlan, length: int) -> torch.Tensor:

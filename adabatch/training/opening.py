@@ -22,6 +22,7 @@ from adabatch.training.checks import Start, prepare_for_run
 from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
 from adabatch.training.run import Run
+from adabatch.training.step_clock import StepClock
 from adabatch.training.stopping import Stopping
 
 __all__ = ["assemble_run", "open_run"]
@@ -88,4 +89,5 @@ def assemble_run(
         ),
         watchdog=Watchdog(ranks, settings.parallel.timeout),
         stopping=Stopping(settings.run, ranks),
+        clock=StepClock(ranks),
     )

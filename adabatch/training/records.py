@@ -45,6 +45,7 @@ def step_record(
         "tokens_per_second": plan.batch_size * step.sequence_length / seconds,
         "proposal": decision.proposal,
         "decision": decision.reason,
+        "decided_by": decision.decided_by,
         "batch_limited": decision.limited,
         "skipped": run.guard.skipped,
     }
@@ -52,6 +53,8 @@ def step_record(
         record["beta2"] = step.beta2
     if run.coupling.decay_scaling.exponent:
         record["weight_decay"] = step.weight_decay
+    if decision.wanted is not None:
+        record["wanted"] = decision.wanted
     moments = reduced.moments
     if moments is not None and plan.groups >= 2 and decision.reason != "skipped":
         record["noise_trace"] = moments.covariance_trace * moments.samples_per_unit
@@ -74,8 +77,9 @@ def _of_parts(moments: GradientMoments) -> Record:
 
 def _statistic(run: Run, moments: GradientMoments) -> float:
     """T of a step that was not tested, at the settings' eta."""
-    if isinstance(run.schedule, NormTest):
-        return run.schedule.statistic(moments)
+    for part in run.schedule.parts:
+        if isinstance(part, NormTest):
+            return part.statistic(moments)
     schedule = run.settings.schedule
     statistic = norm_test_statistic(moments, schedule.eta, schedule.estimator)
     return float(in_samples(statistic, moments, schedule.estimator))

@@ -18,6 +18,7 @@ from adabatch.settings import Settings
 from adabatch.statistics import GradientStatistics
 from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
+from adabatch.training.step_clock import StepClock
 from adabatch.training.stopping import Stopping
 
 __all__ = ["Run"]
@@ -41,6 +42,7 @@ class Run:
     saver: CheckpointSaver
     watchdog: Watchdog
     stopping: Stopping
+    clock: StepClock
     resumed_from: Path | None = None
 
     @property
