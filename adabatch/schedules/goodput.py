@@ -10,7 +10,7 @@ from adabatch.ranges import Range
 from adabatch.schedules.base import BatchSizeSchedule, Decision
 from adabatch.schedules.noise_estimate import LEAST_STEPS, NoiseEstimate
 from adabatch.schedules.registry import RunContext, register
-from adabatch.schedules.step_times import StepTime, StepTimes, parse_step_time
+from adabatch.schedules.step_times import LEAST_RATIO, StepTime, StepTimes, parse_step_time
 
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
     from adabatch.moments.gradient_moments import GradientMoments
@@ -22,6 +22,9 @@ MOST_CHANGE = 1.1
 
 UNRESOLVED = 16
 """B_noise counts as at most this many times the batch on which it was measured."""
+
+TIMED_FIRST = 8
+"""Steps at the first batch before it grows, so that t0 can be told from t1."""
 
 EXPLORED = 4
 """Times the first batch: from there on t0 and t1 are taken as they are."""
@@ -50,9 +53,10 @@ class Goodput(BatchSizeSchedule):
     (:class:`~adabatch.schedules.noise_estimate.NoiseEstimate`), and counts as 16 b where it is above that or not
     resolved. The batch may fall, too; it moves by at most 10% per step before rounding.
 
-    t0 and t1 are given, or fitted to the steps that :meth:`observe_seconds` tells. Until the fit knows both to a
-    tenth the batch grows by 10% per step, so that the batches differ; from four times the first batch, or at the
-    maximum, any fit is taken. As long as there is none (larger batches take no longer), growth goes on.
+    t0 and t1 are given, or fitted to the steps that :meth:`observe_seconds` tells. For that the batches must differ:
+    the first one stays until eight steps were timed, and then the batch grows by 10% per step until the fit knows
+    both to a tenth. From four times the first batch, or at the maximum, any fit is taken. As long as there is none
+    (larger batches take no longer), growth goes on.
 
     Args:
         initial: first batch.
@@ -65,7 +69,8 @@ class Goodput(BatchSizeSchedule):
         unrounded: the batch before rounding, so that 10% can move one in coarse units.
 
     Raises:
-        ValueError: for kappa out of range; in ``update``, without moments.
+        ValueError: for kappa out of range, and for batches that differ too little to fit t0 and t1; in ``update``,
+            without moments.
 
     >>> from adabatch.moments.gradient_moments import GradientMoments
     >>> schedule = Goodput(16, 64, StepTime(fixed=1.0, per_sample=0.1), kappa=1.0)    # B_sat = 10
@@ -91,6 +96,11 @@ class Goodput(BatchSizeSchedule):
         self.kappa, self.step_time = kappa, step_time
         self.needs_step_times = step_time is None
         self.enough = min(EXPLORED * initial, maximum)
+        if step_time is None and maximum < LEAST_RATIO * initial:
+            raise ValueError(
+                f"goodput cannot fit step times to batches from {initial} to {maximum}, which hardly differ: give "
+                "--step-time T0,T1, or raise --max-batch or --samples (a batch takes a hundredth at most)"
+            )
         self.noise, self.times = NoiseEstimate(), _FittedTimes()
         self.identified = step_time is not None
         self.unrounded = float(initial)
@@ -145,7 +155,8 @@ class Goodput(BatchSizeSchedule):
         if not self.identified and time is not None:
             self.identified = time.resolved or self.unrounded >= self.enough
         if not self.identified or time is None:
-            return self.unrounded * MOST_CHANGE, "growth until t0 and t1 are known"
+            growth = MOST_CHANGE if self.times.count >= TIMED_FIRST else 1.0
+            return self.unrounded * growth, "exploration of step times"
         if self.noise.count < LEAST_STEPS:
             return self.unrounded, ""
         scale = min(self.noise.value, float(UNRESOLVED * self.taken))
