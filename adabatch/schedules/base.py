@@ -139,7 +139,8 @@ class BatchSizeSchedule(ABC):
         del seconds, batch_size, micro_batch, length  # only some rules ask for them
 
     def forget_seconds(self) -> None:
-        """Forget how long steps took: from now on they are taken by other ranks."""
+        """Forget how long steps took: from now on other ranks take them."""
+        return  # only some rules know
 
     def update(self, moments: GradientMoments | None = None, taken: int | None = None) -> Decision:
         """Count the step just done and decide the next batch size.

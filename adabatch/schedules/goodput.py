@@ -53,10 +53,10 @@ class Goodput(BatchSizeSchedule):
     (:class:`~adabatch.schedules.noise_estimate.NoiseEstimate`), and counts as 16 b where it is above that or not
     resolved. The batch may fall, too; it moves by at most 10% per step before rounding.
 
-    t0 and t1 are given, or fitted to the steps that :meth:`observe_seconds` tells. For that the batches must differ:
-    the first one stays until eight steps were timed, and then the batch grows by 10% per step until the fit knows
-    both to a tenth. From four times the first batch, or at the maximum, any fit is taken. As long as there is none
-    (larger batches take no longer), growth goes on.
+    t0 and t1 are given, or fitted to the steps that :meth:`observe_seconds` tells. For that the batches must
+    differ: the first one stays until eight steps were timed, and then the batch grows by 10% per step until the
+    fit knows both to a tenth. From four times the first batch, or at the maximum, any fit is taken. As long as
+    there is none (larger batches take no longer), growth goes on.
 
     Args:
         initial: first batch.

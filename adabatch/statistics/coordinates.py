@@ -76,8 +76,8 @@ class CoordinateStatistics(GradientStatistics):
             65,536 of them, if a rank has at least that many rows, and let it count that often: memory, traffic and
             time fall with it, and sums are estimates, to 1% or so (``benchmarks/coordinate_sampling.py``). 1 sums
             over all. The scalar moments always see everything; shares and quantiles are read from a sample.
-        weighted: also sum what the weighted noise scale needs; of five groups or more. Unbiased for Gaussian groups;
-            where gradients have heavy tails (rare tokens), the scale is underestimated with few groups.
+        weighted: also sum what the weighted noise scale needs, of five groups or more. Unbiased for Gaussian
+            groups; where gradients have heavy tails (rare tokens), few groups underestimate that scale.
 
     Raises:
         ValueError: see :class:`~adabatch.statistics.GradientStatistics`; also for a stride below 1, complex
