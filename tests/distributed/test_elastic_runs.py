@@ -32,7 +32,7 @@ SMALL = (
     f"--samples 480 --initial-batch 4 --max-batch 4 --micro-batch 2 --warmup-samples 16 --validation-interval 0 "
     f"--sequence-length 32 --checkpoint-interval {INTERVAL} --parallel fsdp --threads 1 --device cpu"
 ).split()
-RANKS = ["--ranks", "2"]
+RANKS = ["--no-figures", "--ranks", "2"]
 
 
 def start(command: list[str], log: Path) -> subprocess.Popen[str]:
@@ -112,7 +112,7 @@ OWN = [sys.executable, "-m", "adabatch", "train", *SMALL, *RANKS, "--max-restart
 TORCHRUN = [
     *(str(Path(sys.executable).parent / "torchrun"), "--nnodes", "1", "--nproc-per-node", "2"),
     *("--max-restarts", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "kill-test"),
-    *("-m", "adabatch", "train", *SMALL),
+    *("-m", "adabatch", "train", *SMALL, "--no-figures"),
 ]
 
 

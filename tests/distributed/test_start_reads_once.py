@@ -36,12 +36,13 @@ TRAIN = (
     *("--sequence-length", "16", "--validation-samples", "8", "--validation-interval", "0"),
     *("--checkpoint-interval", "0", "--device", "cpu", "--threads", "1"),
 )
+RANKS = ("--ranks", "2", "--parallel", "ddp", "--no-figures")  # one process draws them
 COMMANDS = {
     "one process": [sys.executable, "-m", "adabatch", *TRAIN],
-    "own launcher": [sys.executable, "-m", "adabatch", *TRAIN, "--ranks", "2", "--parallel", "ddp"],
+    "own launcher": [sys.executable, "-m", "adabatch", *TRAIN, *RANKS],
     "torchrun": [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "adabatch", *TRAIN),
-        *("--ranks", "2", "--parallel", "ddp"),
+        *RANKS,
     ],
 }
 
