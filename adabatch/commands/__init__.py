@@ -11,7 +11,6 @@ import sys
 import warnings
 
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
-from adabatch.commands.refusals import one_line, refusal_of
 from adabatch.distributed.signals import (
     CONTINUES,
     STOP_SIGNALS,
@@ -21,6 +20,7 @@ from adabatch.distributed.signals import (
     while_a_rank_starts,
 )
 from adabatch.exit_codes import USER_ERROR, signal_of_code
+from adabatch.refusals import one_line, refusal_of
 from adabatch.terminal import prepare_streams
 
 __all__ = ["main"]

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from adabatch import __version__
-from adabatch.commands.refusals import named_paths, refusing_os_errors
+from adabatch.refusals import named_paths, refusing_os_errors
 
 __all__ = ["app"]
 

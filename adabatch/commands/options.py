@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from adabatch.commands.refusals import Named, named_paths, refusing_os_errors
 from adabatch.commands.values import number
 from adabatch.ranges import Range, option_of, ranges_of
+from adabatch.refusals import Named, named_paths, refusing_os_errors
 from adabatch.settings import SECTIONS, Settings, field_docs, load_settings, options, preset_summaries
 from adabatch.settings.data import DEFAULT_CACHE
 from adabatch.settings.paths import PATHS

@@ -12,8 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from adabatch.files import write_json
+from adabatch.ranges import option_of
+from adabatch.refusals import Named, named_paths
 from adabatch.settings.data import DEFAULT_CACHE, DataSettings
-from adabatch.settings.paths import expand_user
+from adabatch.settings.paths import PATHS, expand_user
 
 __all__ = [
     "cache_folder",
     "check_owner",
     "map_tokens",
-    "one_line",
+    "named_by",
     "open_owned",
     "refuse_others",
     "remember_checked",
@@ -53,24 +54,10 @@ def cache_folder(settings: DataSettings) -> Path:
         raise ValueError(f"this user has no home folder for the cache of prepared data; {ADVICE}") from None
 
 
-@contextmanager
-def one_line(cache: Path) -> Iterator[None]:
-    """Turn what the operating system refuses within into an error that says which file it was and what to do.
-
-    Raises:
-        ValueError: instead of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason, name = error.strerror or str(error), error.filename
-        if name is None:
-            raise ValueError(f"the data cannot be prepared in the cache {cache} ({reason}); {ADVICE}") from error
-        if Path(os.fsdecode(name)).is_relative_to(cache) or cache.is_relative_to(os.fsdecode(name)):
-            raise ValueError(f"the cache {cache} cannot be used ({name}: {reason}); {ADVICE}") from error
-        raise ValueError(
-            f"{os.fsdecode(name)} cannot be read ({reason}); name data that this user can read"
-        ) from error
+def named_by(settings: DataSettings) -> Named:
+    """The files and folders that the settings name, for :func:`adabatch.refusals.refusing_os_errors`."""
+    given = [(option_of(name), getattr(settings, name)) for name in PATHS if hasattr(settings, name)]
+    return named_paths([("--cache or ADABATCH_CACHE", cache_folder(settings)), *given])
 
 
 def check_owner(path: Path, kind: int = stat.S_IFREG, state: os.stat_result | None = None) -> None:

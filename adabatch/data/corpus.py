@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from adabatch.data.bpe import open_trained
-from adabatch.data.cache import cache_folder, map_tokens, one_line, open_owned
+from adabatch.data.cache import map_tokens, named_by, open_owned
 from adabatch.data.documents import Part
 from adabatch.data.preparation import PARTS, TOKENIZER_FILE, prepare
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
 from adabatch.data.tokenizer import TOKEN_TYPES, Tokenizer, open_tokenizer, padded_vocabulary
+from adabatch.refusals import refusing_os_errors
 from adabatch.settings.data import DataSettings
 
 __all__ = ["Corpus", "open_corpus", "prepared_vocabulary"]
@@ -73,7 +74,7 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
     (torch.Size([3, 64]), 264)
     """
     folder = folder or prepare(settings)
-    with one_line(cache_folder(settings)):
+    with refusing_os_errors(named_by(settings)):
         return _open(settings, folder)
 
 
@@ -102,7 +103,7 @@ def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
     >>> prepared_vocabulary(settings, prepare(settings))
     264
     """
-    with one_line(cache_folder(settings)):
+    with refusing_os_errors(named_by(settings)):
         return padded_vocabulary(_read_description(settings, folder)["tokenizer"]["size"])
 
 

@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from adabatch.data.bpe import trained_tokenizer
-from adabatch.data.cache import cache_folder, check_owner, one_line, refuse_others, remember_checked
+from adabatch.data.cache import cache_folder, check_owner, named_by, refuse_others, remember_checked
 from adabatch.data.documents import Source
 from adabatch.data.sources import open_sources
 from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer, token_type
 from adabatch.files import remove_by_name, rename_folder, sync, temporary_names, write_json, write_text
 from adabatch.locks import exclusive
+from adabatch.refusals import refusing_os_errors
 from adabatch.settings.data import DataSettings
 
 __all__ = ["PARTS", "TOKENIZER_FILE", "prepare", "save_tokenizer"]
@@ -61,12 +62,12 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
     Raises:
         ValueError: the data or the tokenizer cannot be read.
     """
+    with refusing_os_errors(named_by(settings)):
+        return _prepare(settings, progress, saved_tokenizer)
+
+
+def _prepare(settings: DataSettings, progress: Progress | None, saved_tokenizer: Path | None) -> Path:
     cache = cache_folder(settings)
-    with one_line(cache):
-        return _prepare(settings, cache, progress, saved_tokenizer)
-
-
-def _prepare(settings: DataSettings, cache: Path, progress: Progress | None, saved_tokenizer: Path | None) -> Path:
     sources = open_sources(settings, warn=True)
     if settings.tokenizer == "bpe":
         tokenizer: Tokenizer = trained_tokenizer(settings, sources, cache / "tokenizers", saved_tokenizer)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adabatch.commands import main
-from adabatch.commands.refusals import REASONS, named_paths, one_line, refusal_of, refusing_os_errors
+from adabatch.refusals import REASONS, named_paths, one_line, refusal_of, refusing_os_errors
 
 SMALL = ["--model", "tiny", "--data", "good.txt", "--samples", "8", "--sequence-length", "32", "--no-figures"]
 SMALL += ["--schedule", "constant", "--warmup-samples", "4", "--validation-interval", "0", "--initial-batch", "4"]
@@ -54,7 +54,7 @@ def test_an_output_that_cannot_be_a_folder(adabatch, folder, output, message):
 
 @pytest.mark.parametrize("cache", ["a-file", "/proc/x", LONG])
 def test_a_cache_that_cannot_be_one(adabatch, folder, monkeypatch, cache):
-    message = f"the cache {cache} cannot be used"
+    message = f"name another --cache or ADABATCH_CACHE than {cache[:100]}"
     adabatch.refuses(message, "prepare", "--data", "good.txt", "--cache", cache)
     monkeypatch.setenv("ADABATCH_CACHE", cache)
     adabatch.refuses(message, "prepare", "--data", "good.txt")
@@ -143,7 +143,7 @@ def test_a_settings_file_is_named_with_its_path(adabatch, folder):
 def test_the_traceback_is_shown_to_who_asks_for_it(folder, monkeypatch):
     monkeypatch.setenv("ADABATCH_TRACEBACK", "1")
     monkeypatch.setattr(sys, "argv", ["adabatch", "prepare", "--data", "good.txt", "--cache", "a-file"])
-    with pytest.raises(ValueError, match="the cache a-file cannot be used") as raised:
+    with pytest.raises(ValueError, match=r"is below a file, where a folder is needed: .* than a-file") as raised:
         main()
     assert isinstance(raised.value.__cause__, OSError)
 
