@@ -62,14 +62,9 @@ def read_metrics(path: str | Path) -> list[Record]:
     path = path / METRICS if path.is_dir() else path
     if not path.is_file():
         raise ValueError(f"no metrics at {path}: name the folder of a run, or its metrics.jsonl")
-    return list(_complete_records(path))
-
-
-def _complete_records(path: Path) -> Iterator[Record]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.endswith(b"\n"):
-                yield _record(line, f"{path}, line {number}")
+        lines = enumerate(file, start=1)
+        return [_record(line, f"{path}, line {number}") for number, line in lines if line.endswith(b"\n")]
 
 
 def _record(line: bytes, where: str) -> Record:
@@ -108,11 +103,13 @@ def record_lines(content: bytes) -> Iterator[tuple[bytes, Record | None]]:
     return ((line, parse_record(line)) for line in io.BytesIO(content) if line.endswith(b"\n"))
 
 
-def cut_records(path: Path, step: int) -> None:
-    """Leave the records up to a step in ``metrics.jsonl``, byte for byte; make the file if it is absent."""
+def cut_records(path: Path, step: int) -> list[Record]:
+    """Leave the records up to a step in ``metrics.jsonl``, byte for byte, or make the file; what it holds then."""
     content = path.read_bytes() if path.is_file() else b""
-    kept = (line for line, record in record_lines(content) if record is not None and record["step"] <= step)
-    write_whole(path, b"".join(kept))
+    whole = ((line, record) for line, record in record_lines(content) if record is not None)
+    kept = [(line, record) for line, record in whole if record["step"] <= step]
+    write_whole(path, b"".join(line for line, _ in kept))
+    return [record for _, record in kept]
 
 
 def _is_number_or_null(value: Any) -> bool:
@@ -140,15 +137,14 @@ class MetricsWriter:
 
     def __init__(self, folder: Path, after_step: int = 0, tensorboard: bool = False) -> None:
         self.path = folder / METRICS
-        cut_records(self.path, after_step)
+        earlier = cut_records(self.path, after_step)
         self._file = LineFile(self.path)
         self.problems: list[str] = []
         self._tensorboard: TensorBoardWriter | None = None
         if tensorboard:
             require_tensorboard()
             with self._tolerating():
-                earlier = _with_times(list(_complete_records(self.path)))
-                self._tensorboard = TensorBoardWriter(folder / "tensorboard", earlier)
+                self._tensorboard = TensorBoardWriter(folder / "tensorboard", _with_times(earlier))
 
     def write(self, record: Record) -> None:
         """Append a record."""
