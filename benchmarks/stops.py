@@ -352,7 +352,7 @@ def attack(signals: int, seed: int, folder: Path, real_every: int) -> list[Chain
     lines = results.read_text().splitlines() if results.exists() else []
     chains = [_chain(line) for line in lines]
     references = [settings_for(ranks, folder, f"reference {ranks}") for ranks in (1, 2)]
-    seconds = [_run_to_end(reference, log) for reference in references]
+    seconds = [run_to_end(reference, log) for reference in references]
     while sum(len(chain.endings) for chain in chains) < signals:
         number = len(chains)
         which, real = number % 2, bool(real_every) and number % real_every == 0
@@ -365,7 +365,7 @@ def attack(signals: int, seed: int, folder: Path, real_every: int) -> list[Chain
     return chains
 
 
-def _run_to_end(settings: Settings, log: Path) -> float:
+def run_to_end(settings: Settings, log: Path) -> float:
     """Run without a signal; the seconds to its first step."""
     shutil.rmtree(settings.run.output, ignore_errors=True)
     began, started = time.monotonic(), Started(settings, log, real=False)

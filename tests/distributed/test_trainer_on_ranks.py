@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset
 from adabatch.integrations.transformers import AdaptiveBatchCallback
 from tests.adabatch.integrations.test_padded_texts import averaged, train
 from tests.support.padded_texts import VOCABULARY, exact_noise_scale, texts
-from tests.support.spawning import run_fresh_ranks
+from tests.support.spawning import RankPool
 from tests.support.trainer_runs import MICRO_BATCH, Bigram, dataset, relative_error, run, stages
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed]
@@ -31,6 +31,13 @@ def as_launched(rank, world_size):
     warnings.simplefilter("ignore")
 
 
+@pytest.fixture(scope="module")
+def ranks():
+    """Two for all tests here: of their own, as accelerate keeps what it finds in the environment."""
+    with RankPool(2, method="spawn") as pool:
+        yield pool
+
+
 def windows_on_a_rank(rank, world_size):
     as_launched(rank, world_size)
     found = []
@@ -44,8 +51,8 @@ def windows_on_a_rank(rank, world_size):
     return found
 
 
-def test_every_window_as_by_hand_and_ranks_stay_alike():
-    first, second = run_fresh_ranks(windows_on_a_rank, 2)
+def test_every_window_as_by_hand_and_ranks_stay_alike(ranks):
+    first, second = ranks.run(windows_on_a_rank)
     for (windows, error, flat, samples), (others, other_error, other_flat, _) in zip(first, second, strict=True):
         assert windows == others
         assert max(error, other_error) < 1e-6
@@ -77,8 +84,8 @@ def noise_on_a_rank(rank, world_size):
     return found
 
 
-def test_noise_scale_of_padded_texts_in_tokens():
-    first, second = run_fresh_ranks(noise_on_a_rank, 2)
+def test_noise_scale_of_padded_texts_in_tokens(ranks):
+    first, second = ranks.run(noise_on_a_rank)
     assert first == second
     (steps, noise_scale, _), refused, equal = first
     assert steps == 200
