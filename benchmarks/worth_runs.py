@@ -5,8 +5,8 @@
 Four runs of the trainer: ``tiny`` Llama, source text of the Python standard library in bytes, 64 per sequence, one
 process, micro-batches of 8; and one loop of plain PyTorch (a small network that learns another one) that writes
 its own JSON lines. A constant batch does not tell t0 from t1, and on a busy machine no other run may either: where
-the command asks for it, it is given ``--saturation 16``, and the table says so. ``--keep FOLDER`` keeps the runs, and
-does not train again what is there.
+the command asks for it, it is given ``--saturation 16``, and the table says so. ``--keep FOLDER`` keeps the runs,
+and does not train again what is there.
 """
 
 from __future__ import annotations
@@ -116,12 +116,13 @@ def assessed(path: Path) -> Assessment:
 
 def row(name: str, found: Assessment) -> str:
     own, constant, *_ = found.rules
+    source = "fitted" if found.source == "fitted" else "given"
     scale = f"{found.noise_scale[0].value:.1f} to {found.noise_scale[-1].value:.0f}"
     best = f"{found.best_batch[0].value:.0f} to {found.best_batch[-1].value:.0f}"
     batches = f"{own.smallest:.0f} to {own.largest:.0f}"
     return (
         f"{name:24} {found.steps:5d} {found.measured:8d} {len(found.samples):5d} {batches:>10} {scale:>12} "
-        f"{found.saturation.value:6.1f} {'fitted' if found.source == 'fitted' else 'given':6} {best:>9} {constant.smallest:8.0f} {_percent(found.lost):>18} "
+        f"{found.saturation.value:6.1f} {source:6} {best:>9} {constant.smallest:8.0f} {_percent(found.lost):>18} "
         f"{_percent(found.saving):>18}"
     )
 
@@ -139,8 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [
         f"# python benchmarks/worth_runs.py --samples {chosen.samples}",
         "# lost: by the run's own batches against b*; saves: at most, by a schedule; in brackets: 90%",
-        f"{'run':24} steps measured parts    batches            B  B_sat               b* constant             lost %"
-        "            saves %",
+        f"{'run':24} steps measured parts {'batches':>10} {'B':>12}  B_sat {'':6} {'b*':>9} constant {'lost %':>18} "
+        f"{'saves %':>18}",
     ]
     print(*lines, sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as temporary:

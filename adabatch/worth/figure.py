@@ -27,7 +27,7 @@ def worth_figure(found: Assessment, evidence: Evidence) -> Figure:
 
 def plot_batches(found: Assessment, evidence: Evidence, axes: Axes) -> Axes:
     """B, b* with their intervals, the best constant batch and the run's own batches."""
-    _course(axes, found.samples, found.noise_scale, ORANGE, "noise scale B")
+    _course(axes, found.samples, found.noise_scale, ORANGE, "noise scale B (bands: 90%)")
     _course(axes, found.samples, found.best_batch, BLUE, r"best batch $b^* = \sqrt{B\,B_\mathrm{sat}}$")
     axes.plot(evidence.samples, evidence.batches, color=GREEN, drawstyle="steps-pre", label="the run's own batch")
     constant, saturation = found.constant.value, found.saturation.value
