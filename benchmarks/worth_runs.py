@@ -140,8 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [
         f"# python benchmarks/worth_runs.py --samples {chosen.samples}",
         "# lost: by the run's own batches against b*; saves: at most, by a schedule; in brackets: 90%",
-        f"{'run':24} steps measured parts {'batches':>10} {'B':>12}  B_sat {'':6} {'b*':>9} constant {'lost %':>18} "
-        f"{'saves %':>18}",
+        f"{'run':24} steps measured parts {'batches':>10} {'B':>12}  B_sat {'':6} {'b*':>9} constant "
+        f"{'lost %':>18} {'saves %':>18}",
     ]
     print(*lines, sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
