@@ -32,8 +32,8 @@ LEAST_HALVINGS, MOST_HALVINGS = 2, 6
 LEAST_STEPS, BLOCKS, DRAWS, SEED = 8, 16, 1000, 0
 """Measured steps of a part at least; its blocks at most; how many draws."""
 
-LARGEST_ERROR = 0.25
-"""Relative standard error of both means up to which a part is resolved."""
+LARGEST_ERROR, LARGEST_OF_QUARTER = 0.25, 0.5
+"""Relative standard error of both means up to which a part is resolved; for a quarter of the run that will do."""
 
 FLOOR = 0.1
 """A draw's means are at least this share of the part's own, which keeps the ratio finite."""
@@ -72,10 +72,10 @@ class _Part:
     means: np.ndarray
     covariance: np.ndarray
 
-    @property
-    def resolved(self) -> bool:
+    def resolved(self, largest: float) -> bool:
+        """Whether both means are positive, with relative standard errors up to this one."""
         errors = np.sqrt(np.diag(self.covariance))
-        return bool((self.means > 0).all() and (errors <= LARGEST_ERROR * self.means).all())
+        return bool((self.means > 0).all() and (errors <= largest * self.means).all())
 
 
 def noise_course(evidence: Evidence) -> NoiseCourse:
@@ -122,7 +122,8 @@ def _halved(
         if halves[0] is not None and halves[1] is not None:
             return halves[0] + halves[1]
     part = _Part(start, end, *_mean(moments[:, inside], weights[inside]))
-    return [part] if part.resolved and halvings >= LEAST_HALVINGS else None
+    largest = LARGEST_ERROR if halvings > LEAST_HALVINGS else LARGEST_OF_QUARTER
+    return [part] if halvings >= LEAST_HALVINGS and part.resolved(largest) else None
 
 
 def _mean(moments: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
