@@ -105,5 +105,5 @@ def run_exchange(
 def best_rate(method: Method, task: Tasks, batch: float) -> float:
     """a0 on a grid of powers of 2, for linear decay at a constant batch."""
     top = 1 / float(task.problem.eigenvalues.sum()) if method is Method.SGD else 0.25
-    rates = top * 2.0 ** -np.arange(0.0, 8.0)
-    return min(rates.tolist(), key=lambda rate: run_exchange(method, task, batch, rate, share=0.0).risk)
+    rates: list[float] = (top * 2.0 ** -np.arange(0.0, 8.0)).tolist()
+    return min(rates, key=lambda rate: run_exchange(method, task, batch, rate, share=0.0).risk)

@@ -1,11 +1,11 @@
 """The trainer's own batch rules in the exact dynamics: the same objects, told the moments of every step.
 
 A rule is told tr Sigma and ||g||^2 of the step it chose, as a run's n groups of samples give them: in expectation,
-or with the noise that they have in a run. Of Gaussian gradients with the coordinates' variances V_i, with
-d = (sum V_i)^2 / sum V_i^2 effective coordinates,
+or with the noise that they have in a run. With the coordinates' variances V_i, d = (sum V_i)^2 / sum V_i^2 effective
+coordinates, and q = chi^2(b) / b for the size of the batch's residuals, which all coordinates share,
 
-    trace:          tr Sigma chi^2((n - 1) d) / ((n - 1) d),
-    squared norm:   ||G||^2 + 2 sqrt(sum V_i G_i^2 / b) xi + (tr Sigma / b) chi^2(d) / d.
+    trace:          tr Sigma q chi^2((n - 1) d) / ((n - 1) d),
+    squared norm:   ||G||^2 + 2 sqrt(sum V_i G_i^2 / b) xi + (tr Sigma / b) q chi^2(d) / d.
 
 The decision is on the next batch, so that B_noise lags by a step, or by what a rule averages over.
 
@@ -192,10 +192,11 @@ def exact_moments(
         counts = problem.multiplicities
         effective = trace**2 / (counts * variances**2).sum(axis=1)
         along = (counts * variances * problem.squared_gradients(errors)).sum(axis=1)
+        residuals = noise.chisquare(batch) / batch
         norm = squared + 2 * np.sqrt(along / batch) * noise.standard_normal(len(batch))
-        norm = np.maximum(norm + trace / batch * noise.chisquare(effective) / effective, 1e-300)
+        norm = np.maximum(norm + trace / batch * residuals * noise.chisquare(effective) / effective, 1e-300)
         freedom = (groups - 1) * effective
-        trace = trace * noise.chisquare(freedom) / freedom
+        trace = trace * residuals * noise.chisquare(freedom) / freedom
     sums = groups * norm + (groups - 1) * trace / size
 
     def of_row(row: int) -> GradientMoments:

@@ -48,10 +48,8 @@ def sampled_gradients(
     y = rng.standard_normal((len(errors), groups, errors.shape[1])) * np.sqrt(eigenvalues)[..., None, :]
     shrink = (1 - np.sqrt(noise / level)) / np.maximum(risk, 1e-300)
     y -= (shrink[:, None] * (y * errors[:, None]).sum(axis=-1))[..., None] * along[:, None]
-    return (
-        chi[..., None] / size[:, None, None] * along[:, None]
-        + (np.sqrt(level[:, None] * chi) / size[:, None])[..., None] * y
-    )
+    spread = np.sqrt(level[:, None] * chi) / size[:, None]
+    return np.asarray((chi / size[:, None])[..., None] * along[:, None] + spread[..., None] * y)
 
 
 def group_moments(gradients: Array, batch: float) -> GradientMoments:
