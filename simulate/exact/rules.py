@@ -1,8 +1,9 @@
 """The trainer's own batch rules in the exact dynamics: the same objects, told the moments of every step.
 
-A rule is told tr Sigma and ||g||^2 of the step it chose, as a run's n groups of samples give them: in expectation,
-or with the noise that they have in a run. With the coordinates' variances V_i, d = (sum V_i)^2 / sum V_i^2 effective
-coordinates, and q = chi^2(b) / b for the size of the batch's residuals, which all coordinates share,
+A rule is told tr Sigma and ||g||^2 of the step it chose, as a run's n groups of samples give them: in
+expectation, or with the noise that they have in a run. With the coordinates' variances V_i, d = (sum V_i)^2 /
+sum V_i^2 effective coordinates, and q = chi^2(b) / b for the size of the batch's residuals, which all
+coordinates share,
 
     trace:          tr Sigma q chi^2((n - 1) d) / ((n - 1) d),
     squared norm:   ||G||^2 + 2 sqrt(sum V_i G_i^2 / b) xi + (tr Sigma / b) q chi^2(d) / d.
