@@ -78,7 +78,12 @@ def best_ratios(weights: Any, lengths: Any, samples: float, smallest: float = 0.
     )
     time = float(lengths.sum())
     given = f"{describe('samples', samples)}, {describe('smallest r times T', smallest * time)}"
-    require(samples > 0 and samples >= smallest * time * (1 - ROUNDING), "D > 0 and D >= r_lo T", given, "take a shorter path")
+    require(
+        samples > 0 and samples >= smallest * time * (1 - ROUNDING),
+        "D > 0 and D >= r_lo T",
+        given,
+        "take a shorter path",
+    )
     order = np.argsort(roots)
     # with the j cells of least weight at r_lo, m uses up D; the right j is the first that leaves the others above
     held = np.concatenate([[0.0], np.cumsum(lengths[order])[:-1]])

@@ -137,7 +137,7 @@ class PathSteps:
         if batches.dtype != object:
             require(batches > 0, "batches > 0", given, "leave out empty steps")
             require(
-                abs(ends[-1] - path.samples) <= 1e-9 * path.samples,
+                abs(ends[-1] - path.samples) <= ROUNDING * path.samples,
                 f"batches that add up to the {path.samples:.6g} samples of the path",
                 given,
                 "cut the last batch",
@@ -147,10 +147,18 @@ class PathSteps:
 
     @classmethod
     def from_law(cls, path: LearningRatePath, law: Callable[[float], float]) -> PathSteps:
-        """The steps of a batch law: step k takes ``law(S_k)`` samples, the last one what is left."""
+        """The steps of a batch law: step k takes ``law(S_k)`` samples, the last one what is left.
+
+        Raises:
+            HypothesisError: where the law gives a batch that is not positive.
+        """
         ends = [0.0]
         while ends[-1] < path.samples:
-            ends.append(min(ends[-1] + law(ends[-1]), path.samples))
+            batch = law(ends[-1])
+            require(
+                batch > 0, "batches > 0", f"the batch at {ends[-1]:.6g} samples is {batch:.6g}", "bound it below"
+            )
+            ends.append(min(ends[-1] + batch, path.samples))
         return cls(path, np.array(ends))
 
     @classmethod

@@ -69,6 +69,8 @@ def test_steps_of_a_law():
     steps = PathSteps.from_law(path, lambda seen: 30.0 + seen)
     assert steps.batches.tolist() == [30.0, 60.0, 10.0]
     assert np.array_equal(PathSteps.from_batches(path, [30, 60, 10]).ends, steps.ends)
+    with pytest.raises(HypothesisError, match="the batch at 60 samples is 0"):
+        PathSteps.from_law(path, lambda seen: max(60.0 - seen, 0.0))
 
 
 @pytest.mark.parametrize(
