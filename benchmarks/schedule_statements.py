@@ -1,6 +1,6 @@
 """How near the statements of theory.schedules come to equality on random problems: a search for one that fails.
 
-    python benchmarks/schedule_statements.py [--problems 3000] [--seed 7] [--output FILE]
+    python benchmarks/schedule_statements.py [--problems 1500] [--seed 7] [--output FILE]
 
 Each row is the largest ratio of the two sides, which must be at most 1 (1e-7 is the solver's), and, in the last
 column, the same with the statement made stronger as the row says: above 1 where that is too strong. Problems have
@@ -142,7 +142,7 @@ def rules(draws: np.random.Generator, found: Ratios) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=3000)
+    parser.add_argument("--problems", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()

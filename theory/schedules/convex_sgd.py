@@ -28,8 +28,10 @@ Guarantee (theta = max_k a_k L <= 1; T = int dS / r; integrals over the run's D 
     averages a constant path is best.
 
     What the hypotheses are needed for: the second fails for a_k L > 1 (1.79 times the bound at 1.5), the third
-    near 2. Rates that depend on the past are not covered: on w^2 / 2 with rare spikes of the noise, rates that
-    fall to 0 after the first spike end at 1.7, 2.8, 4.6 times the third bound of the planned 10, 20, 40 steps.
+    near 2. A batch that stops growing when its own samples look right breaks the second too, by little: on a
+    constant path its noise still has mean 0 (Wald), but its size and its noise are correlated. Rates that
+    depend on the past are not covered: on w^2 / 2 with rare spikes of the noise, rates that fall to 0 after the
+    first spike end at 1.7, 2.8, 4.6 times the third bound of the planned 10, 20, 40 steps.
 
     Proofs (written, not machine-checked).
     First: E f(w') <= f - a (1 - a L / 2) ||grad f||^2 + (L/2) a^2 E||noise||^2, a^2 / b <= I_k, a / b <= 1 / r_0.

@@ -192,6 +192,28 @@ def test_a_rule_can_be_worse_than_all_batches_fixed_before():
     assert worst((0, 0, 0, 0, 1), "quadratic", path, 0.5, 1.0) > 1.05 * max(end for *_, end in fixed)
 
 
+def stopping(path: LearningRatePath, chance: float, point: float, seen=0.0, drawn=0, noise=0.0) -> float:
+    """As the worst rule's E of sum a f - a^2 / (2 b) on w^2 / 2, but the batch may stop on its own samples."""
+    left, best = path.time_left(seen), -np.inf
+    if drawn == 0 and path.samples - seen < 0.5:
+        return 0.0
+    if drawn:
+        rate = left - path.time_left(seen + drawn)
+        after = stopping(path, chance, point - rate * (point + noise / drawn), seen + drawn)
+        best = after + rate * point**2 / 2 - rate**2 / (2 * drawn)
+    if drawn < 4 and path.samples - seen - drawn > 0.5:
+        odds = (1 / chance - 1) ** 0.5
+        outcomes = ((chance, noise + odds), (1 - chance, noise - 1 / odds))
+        best = max(best, sum(p * stopping(path, chance, point, seen, drawn + 1, z) for p, z in outcomes))
+    return best
+
+
+def test_a_batch_decided_on_its_own_samples_is_not_covered():
+    path = LearningRatePath(shape=Power(0), samples=6.0, initial_ratio=4.0)  # a = b / 4 <= 1
+    assert worst((0, 1, -0.5, 0, 0), "quadratic", path, 0.97, 3.0) <= 4.5
+    assert stopping(path, 0.97, 3.0) > 1.003 * 4.5
+
+
 @pytest.mark.parametrize(("steps", "ratio"), [(10, 1.70), (20, 2.76), (40, 4.62)])
 def test_rates_that_depend_on_the_past_have_no_such_guarantee(steps, ratio):
     """w^2 / 2 from 0, a = b = 1; the rate falls to 0 after the first spike, which has probability .001.
