@@ -110,6 +110,16 @@ def test_time_that_is_not_stretched_is_rejected():
     assert path_solution(problem, steps.path, errors, noise=0.0) > end
 
 
+def test_noise_that_may_grow_within_a_step_is_rejected():
+    """Fifty equal modes in one step at a = .1, b = 1: 1.32 c, and e^.3 c by the equation with all its noise."""
+    problem, errors = Regression(np.array([1.0]), noise=0.0, multiplicities=50.0), np.array([1.0])
+    steps = PathSteps.from_proportions(Power(0), [1.0], 1.0, 0.1)
+    end = run(problem, steps, errors)
+    assert end == pytest.approx(0.81 + 0.01 * 51)
+    assert lower_errors(problem, steps, errors) <= end
+    assert path_solution(problem, steps.path, errors, contraction=-np.log(0.9) / 0.1) > 1.02 * end
+
+
 def test_beyond_q_of_one_large_batches_lose():
     """One mode at a0 lambda = 1.8: at a constant rate the error is far above that of decay on the same path."""
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([1.0])
