@@ -22,8 +22,11 @@ from numpy.typing import NDArray
 
 from adabatch.schedules import BatchSizeSchedule, Constant, LinearRamp, NormTest, Stagewise
 from adabatch.schedules.exchange import Exchange, Seesaw
+from adabatch.schedules.goodput import Goodput
+from adabatch.schedules.late import Late
 from adabatch.schedules.learning_rate import LearningRate
 from adabatch.schedules.paths import Linear
+from adabatch.schedules.step_times import StepTime
 from simulate.exact.dynamics import Method
 from simulate.exact.rules import RuleRuns, budget_in_samples, fixed_rate, run_rules
 from simulate.exact.tasks import Tasks
@@ -55,6 +58,19 @@ def _norm_test(eta: float) -> Build:
     return build
 
 
+def _goodput(kappa: float) -> Build:
+    def build(tasks: Tasks, row: int, rates: LearningRate) -> BatchSizeSchedule:
+        saturation, low = float(tasks.saturation[row]), _batch(tasks, row, 0.5)
+        high = max(low, round(float(tasks.duration[row]) * saturation / 100))
+        return Goodput(low, high, StepTime(1.0, 1 / saturation), kappa)
+
+    return build
+
+
+def _late(tasks: Tasks, row: int, rates: LearningRate) -> BatchSizeSchedule:
+    return Late(_batch(tasks, row, 1), _batch(tasks, row, 3), 0.75, rates.total_samples)
+
+
 def _ramp(tasks: Tasks, row: int, rates: LearningRate) -> BatchSizeSchedule:
     return LinearRamp(_batch(tasks, row, 0.5), _batch(tasks, row, 4), rates.total_samples)
 
@@ -77,17 +93,19 @@ def _exchange(share: float) -> Build:
 
 
 RULES: dict[str, Build] = {
-    **{f"constant {factor:g}": _constant(factor) for factor in (0.5, 1, 2, 4)},
+    **{f"constant {factor:g}": _constant(factor) for factor in (1, 2, 4)},
     "ramp": _ramp,
     "stagewise": _stagewise,
     "seesaw": _seesaw,
     "exchange 1/2": _exchange(0.5),
     "exchange 1": _exchange(1.0),
-    **{f"norm test {eta:g}": _norm_test(eta) for eta in (0.7, 1, 2)},
+    "late": _late,
+    **{f"norm test {eta:g}": _norm_test(eta) for eta in (0.7, 1)},
+    **{f"goodput {kappa:g}": _goodput(kappa) for kappa in (1.4, 2)},
 }
 """By name; factors are of B_sat."""
 
-OF_BUDGET = frozenset({"ramp", "stagewise", "seesaw", "exchange 1/2", "exchange 1"})
+OF_BUDGET = frozenset({"ramp", "stagewise", "seesaw", "exchange 1/2", "exchange 1", "late"})
 """Those that are told their budget in samples."""
 
 

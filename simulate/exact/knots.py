@@ -41,6 +41,9 @@ INTERVALS = KNOTS - 3
 STEPS = 3000
 """At equal samples no batch is so small that a run takes more steps."""
 
+LARGEST_LOG_RATE = 20.0
+"""No run survives a larger rate; an optimiser may try one."""
+
 ROWS = 96
 """Runs that are swept together: their c at every step is kept."""
 
@@ -146,7 +149,7 @@ class KnotSchedules:
                 break
             progress = Progress.of(np.minimum(used / budget, 1.0))
             batch = np.exp(progress.of_rows(log_batch, progress.weights))
-            rate = np.exp(progress.of_rows(self.log_rate, progress.weights))
+            rate = np.exp(np.minimum(progress.of_rows(self.log_rate, progress.weights), LARGEST_LOG_RATE))
             cost = tasks.cost(batch)
             fraction = np.where(under_way, _counted(np.minimum(1.0, left / cost)), 0.0)
             columns.append((batch, rate, fraction, progress.at))
