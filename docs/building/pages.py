@@ -29,6 +29,7 @@ COPIED |= {"SECURITY.md": "security.md"}
 GUIDE = [
     {"Your own loop": "own_loop.md"},
     {"When the batch does not grow": "batch_growth.md"},
+    {"Learning rate": "learning_rate.md"},
     {"What would a schedule save?": "worth.md"},
     {"Data": "data.md"},
     {"Reliability": "reliability.md"},
