@@ -101,12 +101,13 @@ def build_coupling(settings: Settings, first_batch: int, read_records: ReadRecor
     scaling = BatchScaling(given.lr_scaling, reference)
     if not given.lr_replay:
         rates = _path(settings, scaling)
-    elif given.lr_scaling == "none":
+    elif given.lr_scaling == "none" and not settings.schedule.noise_limit:
         rates = LearningRate.of_records(read_records(Path(given.lr_replay)), settings.run.samples)
     else:
+        scaled = "--noise-limit" if given.lr_scaling == "none" else f"--lr-scaling {given.lr_scaling}"
         raise ValueError(
-            f"--lr-replay takes the learning rates of another run as they were: leave out --lr-scaling "
-            f"{given.lr_scaling}"
+            f"--lr-replay takes the learning rates of another run as they were: leave out {scaled}, which scales "
+            "them"
         )
     return Coupling(
         learning_rate=rates,

@@ -90,7 +90,10 @@ RIGHT = {
     "decay of SGD": {"update": sgd, "lr_scaling": "linear", "decay": 0.004},
     "decay of Adam": {"update": adam_in_noise, "lr_scaling": "sqrt", "decay": 0.004, "decay_scaling": "sqrt"},
     "decay at a fixed rate": {
-        **{"update": without_gradient, "lr_scaling": "none", "decay": 0.004, "decay_scaling": "linear"},
+        "update": without_gradient,
+        "lr_scaling": "none",
+        "decay": 0.004,
+        "decay_scaling": "linear",
     },
 }
 

@@ -17,7 +17,7 @@ from adabatch.reporting.console import summary
 from adabatch.reporting.metrics import TIMED, MetricsWriter
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import load_settings
-from adabatch.training.checks import check_settings
+from adabatch.training.checks import check_model, check_settings
 from adabatch.training.loop import next_batch, train
 from adabatch.training.opening import open_run
 from tests.support.tiny_llama import write_tiny_model
@@ -199,6 +199,7 @@ RECORDS = [{"step": k, "samples": 4 * k, "batch_size": 4, "lr": 1e-3} for k in (
         ([{**record, "lr": -1.0} for record in RECORDS], {}, "one above 0"),
         (RECORDS[::-1], {}, "ascending samples"),
         (RECORDS, {"lr_scaling": "sqrt"}, "leave out --lr-scaling sqrt"),
+        (RECORDS, {"noise_limit": 1.0}, "leave out --noise-limit"),
         (RECORDS, {"schedule": "exchange"}, "--schedule exchange makes its own learning rates"),
         (RECORDS, {"schedule": "seesaw"}, "--schedule seesaw makes its own learning rates"),
     ],
@@ -208,3 +209,11 @@ def test_what_a_replay_of_learning_rates_refuses(tmp_path, records, changes, mes
     with pytest.raises(ValueError, match=message) as refused:
         check_settings(settings_in(tmp_path, lr_replay=folder, **changes), 1)
     assert "\n" not in str(refused.value)
+
+
+def test_each_length_is_divided_among_tensor_parallel_ranks(tmp_path):
+    write_tiny_model(tmp_path / "model.json")
+    shared = {"parallel": "fsdp", "tensor_parallel": 2, "sequence_parallel": True, "ranks": 2}
+    check_model(settings_in(tmp_path, length_stages="16:0.5,32:1", **shared), None)
+    with pytest.raises(ValueError, match="sequence length of 15"):
+        check_model(settings_in(tmp_path, length_stages="15:0.5,32:1", **shared), None)
