@@ -67,7 +67,7 @@ class StepHyperparameters:
 class SecondMomentDecay:
     """Adam's beta2, the same in every step, or with a half-life in samples: beta2 = 2^(-b / H).
 
-    With a half-life the second moment averages over the same samples whatever the batch (Marek et al., arXiv
+    With a half-life the second moment averages over the same samples for every batch (Marek et al., arXiv
     2507.07101).
 
     Attributes:
@@ -98,7 +98,7 @@ def _log(beta2: float) -> float:
 
 @dataclass
 class Coupling:
-    """All that a step uses besides its samples, and what of it has to be remembered.
+    """All that a step uses apart from its samples, and what of it has to be remembered.
 
     Attributes:
         learning_rate: by the samples seen, with its scaling by the batch.

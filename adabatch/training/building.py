@@ -86,7 +86,7 @@ def build_statistics(model: nn.Module, settings: Settings, schedule: BatchSizeSc
 
 
 def build_coupling(settings: Settings, first_batch: int, read_records: ReadRecords = read_metrics) -> Coupling:
-    """What a step uses besides its samples: learning rate, beta2, weight decay, sequence length.
+    """What a step uses apart from its samples: learning rate, beta2, weight decay, sequence length.
 
     Args:
         settings: of the optimizer, the stages of the length, and the budget.
