@@ -211,9 +211,9 @@ def _require_meaning(name: str, floor: str, limit: float, scale: str) -> None:
     """Refuse what would not be what it is called."""
     if scale != "trace" and not limit:
         raise ValueError(f"--noise-limit-scale {scale} is of the noise limit, which is off: add --noise-limit 1")
-    if name == "replay" and (floor != "none" or limit):
+    if floor == "replay" or (name == "replay" and (floor != "none" or limit)):
         raise ValueError(
-            "--schedule replay takes another run's batches as they were: leave out --batch-floor and --noise-limit"
+            "a replay takes another run's batches as they were: leave out --batch-floor and --noise-limit"
         )
     if floor in (name, "constant"):
         same = "that rule itself" if floor == name else "the first batch, below which few rules go"
