@@ -1,0 +1,129 @@
+"""Composed rules, goodput and the late switch in the trainer: records, resumption, step times."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from adabatch.distributed.parallel import DistributedContext
+from adabatch.reporting.metrics import TIMED
+from adabatch.schedules import Goodput, MicroBatchPlan
+from adabatch.schedules.learning_rate import LearningRate
+from adabatch.schedules.paths import Linear
+from adabatch.settings import load_settings
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
+from adabatch.training.step_clock import WARM_UP, StepClock
+
+TINY = {
+    "model": "tiny",
+    "samples": 200,
+    "initial_batch": 4,
+    "micro_batch": 1,
+    "max_micro_batch": 8,
+    "max_batch": 24,
+    "warmup_samples": 16,
+    "validation_interval": 0,
+    "sequence_length": 16,
+    "min_lr": 0.0,
+    "lr_path": "linear",
+}
+
+COMPOSED = {"schedule": "exchange", "noise_limit": 1.0, "batch_floor": "norm-test", "eta": 0.9}
+GOODPUT = {"schedule": "goodput", "step_time": "0.5,0.01", "initial_batch": 2, "samples": 320}
+
+
+def open_tiny(folder, **changes):
+    return open_run(load_settings(overrides=TINY | changes | {"output": str(folder)}), DistributedContext())
+
+
+def timeless(records):
+    return [{name: value for name, value in record.items() if name not in TIMED} for record in records]
+
+
+def test_records_say_what_decided_and_keep_the_path(tmp_path):
+    run = open_tiny(tmp_path, **COMPOSED)
+    records = list(train(run))
+    decided = {record["decided_by"] for record in records}
+    assert decided <= {"exchange", "batch floor", "noise limit", "first batch", "maximum", "growth limit"}
+    assert decided & {"noise limit", "first batch"}
+    path = LearningRate(3e-3, 0.0, 16, 200, path=Linear())
+    for record, after in itertools.pairwise(records):
+        assert ("wanted" in record) == (record["decided_by"] in ("noise limit", "first batch"))
+        assert after["batch_size"] < record.get("wanted", after["batch_size"] + 1)
+        assert record["test_statistic"] == pytest.approx(record["noise_trace"] / (0.81 * record["grad_sq_norm"]))
+        mean = path.mean(after["samples"] - after["batch_size"], after["samples"])
+        assert after["lr"] == pytest.approx(mean * math.sqrt(after["batch_size"] / 4))
+
+
+def test_a_limit_multiplies_a_rate_that_does_not_follow_the_batch(tmp_path):
+    changes = {"schedule": "linear-ramp", "ramp_samples": 100, "noise_limit": 2.0}
+    records = list(train(open_tiny(tmp_path, **changes)))
+    path, held = LearningRate(3e-3, 0.0, 16, 200, path=Linear()), 0
+    for record, after in itertools.pairwise(records):
+        mean = path.mean(after["samples"] - after["batch_size"], after["samples"])
+        held += "wanted" in record
+        wanted = record.get("wanted", after["batch_size"])
+        assert after["lr"] == pytest.approx(mean * math.sqrt(after["batch_size"] / wanted))
+    assert held > 5
+
+
+WEIGHTED = {"schedule": "linear-ramp", "ramp_samples": 60, "noise_limit": 1.0, "noise_limit_scale": "weighted"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        COMPOSED | {"samples": 120},
+        pytest.param(GOODPUT, marks=pytest.mark.slow),  # batches of 2 and 4
+        pytest.param(WEIGHTED | {"initial_batch": 8, "samples": 120}, marks=pytest.mark.slow),
+    ],
+    ids=["composed", "goodput", "weighted"],
+)
+def test_a_resumed_run_continues_bit_for_bit(tmp_path, changes):
+    changes = changes | {"checkpoint_interval": 40}
+    whole = list(train(open_tiny(tmp_path / "whole", **changes)))
+    assert len({record["batch_size"] for record in whole}) > 1 or changes.get("noise_limit_scale") == "weighted"
+    begun = list(itertools.islice(train(open_tiny(tmp_path / "cut", **changes)), len(whole) * 2 // 3))
+    resumed = open_tiny(tmp_path / "cut", resume="auto", **changes)
+    assert 0 < resumed.schedule.steps < len(whole)
+    assert timeless(begun[: resumed.schedule.steps] + list(train(resumed))) == timeless(whole)
+
+
+def test_late_switches_in_a_run(tmp_path):
+    records = list(train(open_tiny(tmp_path, schedule="late", switch_at=0.5, switch_batch=20)))
+    assert [record["batch_size"] for record in records] == [4] * 25 + [20] * 5
+    assert {record["decided_by"] for record in records} == {"late"}
+
+
+class Told(Goodput):
+    """Keeps what it is told."""
+
+    def observe_seconds(self, *given):
+        self.given = [*getattr(self, "given", []), given]
+
+
+def test_a_clock_tells_each_steps_time_one_step_late_but_not_the_first_nor_skipped_ones():
+    clock, schedule = StepClock(DistributedContext()), Told(4, 8)
+    seconds = [9.0] * WARM_UP + [1.0, 2.0, 3.0, 4.0]
+    for step, duration in enumerate(seconds):
+        clock.tell(schedule, float(clock.share()))
+        clock.stop(duration, MicroBatchPlan(1, 2, step + 1), length=16, taken=duration != 2.0)
+    assert schedule.given == [(1.0, 2 * (WARM_UP + 1), WARM_UP + 1, 16), (3.0, 2 * (WARM_UP + 3), WARM_UP + 3, 16)]
+
+
+def test_other_ranks_than_the_main_one_add_nothing_to_the_time():
+    clock = StepClock(DistributedContext(rank=1, world_size=2))
+    for _ in range(WARM_UP + 1):
+        clock.stop(5.0, MicroBatchPlan(2, 1, 1), length=16, taken=True)
+    assert float(clock.share()) == 0.0
+
+
+@pytest.mark.slow
+def test_step_times_of_a_run_reach_its_schedule(tmp_path):
+    run = open_tiny(tmp_path, **GOODPUT | {"step_time": None})
+    records = list(train(run))
+    timed = run.schedule.times.count
+    assert timed == len(records) - WARM_UP - 1  # the last one's is never told
