@@ -93,6 +93,9 @@ EXPERIMENTS: Registry[_Experiment] = Registry(
         "rmsprop": _Experiment("other_optimizers.rmsprop", 0.4),
         "batch-demand": _Experiment("estimators.batch_demand", 1.5),
         "estimator-bias": _Experiment("estimators.bias", 1.5),
+        "schedule-limit": _Experiment("schedules.limit", 0.3),
+        "exchange": _Experiment("schedules.exchange", 2),
+        "optimum": _Experiment("schedules.optimum", 3),
     },
 )
 """Experiments by name, in the order they are run."""

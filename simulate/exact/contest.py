@@ -1,8 +1,9 @@
 """Batch rules with one setting for all tasks, run side by side on many of them.
 
-Batches are given in units of B_sat, as somebody who knows the machine and not the task would; learning rates fall
-linearly over the budget and follow the batch by the square root (Adam-like) or linearly (SGD), from a peak that
-belongs to B_sat and is either given or the best of a grid, for every rule and task.
+Batches are given in units of B_sat, as somebody who knows the machine and not the task would. Learning rates fall
+over the budget from a peak that belongs to B_sat; for the Adam-like step they follow the batch by the square
+root, for SGD, whose best rates are near the edge of stability whatever the batch is, they do not. Peak and path
+are given, or the best of a grid for every rule and task.
 
 Example:
     >>> from simulate.exact.tasks import sobol_tasks
@@ -25,7 +26,7 @@ from adabatch.schedules.exchange import Exchange, Seesaw
 from adabatch.schedules.goodput import Goodput
 from adabatch.schedules.late import Late
 from adabatch.schedules.learning_rate import LearningRate
-from adabatch.schedules.paths import Linear
+from adabatch.schedules.paths import LearningRatePath, Linear
 from adabatch.schedules.step_times import StepTime
 from simulate.exact.dynamics import Method
 from simulate.exact.rules import RuleRuns, budget_in_samples, fixed_rate, run_rules
@@ -87,7 +88,7 @@ def _seesaw(tasks: Tasks, row: int, rates: LearningRate) -> BatchSizeSchedule:
 def _exchange(share: float) -> Build:
     def build(tasks: Tasks, row: int, rates: LearningRate) -> BatchSizeSchedule:
         low, high = _batch(tasks, row, 1), _batch(tasks, row, GROWTH)
-        return Exchange(low, high, rates, share, rates.scaling.rule)
+        return Exchange(low, high, rates, share, "sqrt" if rates.scaling.exponent else "linear")
 
     return build
 
@@ -127,9 +128,19 @@ def run_contest(
     rules: Mapping[str, Build],
     rates: Sequence[float],
     noise: np.random.Generator | None = None,
+    path: LearningRatePath | None = None,
 ) -> RuleRuns:
-    """Every rule on every task with every peak rate; rows in that order, the last one fastest."""
-    scaling = "linear" if method is Method.SGD else "sqrt"
+    """Every rule on every task with every peak rate; rows in that order, the last one fastest.
+
+    Args:
+        method: what makes a step.
+        tasks: one per row.
+        rules: by name.
+        rates: peaks.
+        noise: of the moments; None: their expectations.
+        path: of the rate; None: linear to 0.
+    """
+    scaling = "none" if method is Method.SGD else "sqrt"
     built: list[BatchSizeSchedule] = []
     followed: list[LearningRate] = []
     for name, build in rules.items():
@@ -137,7 +148,7 @@ def run_contest(
             reference = max(1, round(float(tasks.saturation[row])))
 
             def of(samples: int, peak: float = 1.0, reference: int = reference) -> LearningRate:
-                return fixed_rate(peak, scaling, reference, Linear(), samples)
+                return fixed_rate(peak, scaling, reference, path or Linear(), samples)
 
             samples = 10**9
             if name in OF_BUDGET:
@@ -156,7 +167,9 @@ def contest(
     rules: Mapping[str, Build],
     rates: Sequence[float],
     noise: np.random.Generator | None = None,
+    paths: Sequence[LearningRatePath] = (Linear(),),
 ) -> dict[str, Array]:
-    """Final risks [tasks] by rule, each at the best of the rates for that rule and task."""
-    risks = run_contest(method, tasks, rules, rates, noise).risk.reshape(len(rules), len(tasks), len(rates))
-    return dict(zip(rules, risks.min(axis=2), strict=True))
+    """Final risks [tasks] by rule, each at the best of the rates and paths for that rule and task."""
+    shape = len(rules), len(tasks), len(rates)
+    risks = [run_contest(method, tasks, rules, rates, noise, path).risk.reshape(shape) for path in paths]
+    return dict(zip(rules, np.min(risks, axis=(0, 3)), strict=True))

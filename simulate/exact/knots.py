@@ -104,7 +104,7 @@ def fitted(progress: Array, values: Array) -> Array:
     design = np.zeros((len(grid), KNOTS))
     for i in range(4):
         design[np.arange(len(grid)), places.first + i] = places.weights[i]
-    sampled = np.interp(grid, progress, np.log(values))
+    sampled = np.interp(grid, progress, np.log(np.maximum(values, 1e-12)))
     return np.asarray(np.linalg.lstsq(design, sampled, rcond=None)[0])
 
 

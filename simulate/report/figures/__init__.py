@@ -22,6 +22,7 @@ from simulate.report.figures.refutations import (
     plot_published_theorem,
     plot_scalar_test,
 )
+from simulate.report.figures.schedules import plot_exchange, plot_rules, plot_schedule_limit
 from simulate.report.figures.style import FIGURES, STYLE, FigureRecipe
 
 __all__ = [
@@ -33,10 +34,13 @@ __all__ = [
     "plot_convergence",
     "plot_divergence",
     "plot_estimator_bias",
+    "plot_exchange",
     "plot_published_theorem",
     "plot_ratio_map",
     "plot_ratios",
+    "plot_rules",
     "plot_scalar_test",
+    "plot_schedule_limit",
     "plot_statistic",
     "save_figures",
 ]

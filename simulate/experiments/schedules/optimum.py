@@ -1,0 +1,68 @@
+"""Batch rules with one setting for all tasks, next to schedules that are optimal for each of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulate.exact.contest import RULES, run_contest
+from simulate.exact.dynamics import Method
+from simulate.exact.optimum import BOTH, CONSTANT, optimize, start
+from simulate.exact.tasks import sobol_tasks
+from simulate.experiments.result import Result, Table
+from simulate.experiments.settings import Advance, Settings
+from simulate.outcomes import Assertion, Expectation, Outcome
+
+__all__ = ["run"]
+
+CHOSEN = ("constant 1", "constant 4", "ramp", "seesaw", "exchange 1", "norm test 1", "goodput 1.4", "goodput 2")
+RATES = {Method.SGD: (1.6, 0.8, 0.4), Method.ADAM_LIKE: (0.16, 0.08, 0.04)}
+
+
+def run(settings: Settings, advance: Advance) -> Result:
+    """Both methods on the same tasks."""
+    count, duration = settings.by_level(3, 8, 32), settings.by_level(0.06, 0.1, 0.3)
+    iterations = settings.by_level(12, 25, 50)
+    tasks = sobol_tasks(count, settings.seed).at(range(count), duration)
+    rules = {name: RULES[name] for name in CHOSEN}
+    rows, rule_claims, constant_claims = [], [], []
+    for method in Method:
+        rates = RATES[method]
+        noise = np.random.default_rng(settings.seed)
+        played = run_contest(method, tasks, rules, rates, noise)
+        risks = played.risk.reshape(len(rules), count, len(rates))
+        best = risks.transpose(1, 0, 2).reshape(count, -1).argmin(axis=1)
+        picked = (best // len(rates) * count + np.arange(count)) * len(rates) + best % len(rates)
+        begin = start(method, tasks)
+        constant = optimize(method, tasks, CONSTANT, begin, iterations=iterations)
+        starts = begin, constant.schedules, played.schedules(picked.tolist())
+        optimum = optimize(method, tasks, BOTH, *starts, iterations=iterations)
+        for row in range(count):
+            for i, name in enumerate(CHOSEN):
+                ratio = float(risks[i, row].min() / optimum.risk[row])
+                rows.append({"method": str(method), "task": row, "rule": name, "ratio": ratio})
+                rule_claims.append(Assertion(f"{method}, task {row}, {name}", 1 / ratio, "<=", 1.01))
+            worse = float(constant.risk[row] / optimum.risk[row])
+            constant_claims.append(Assertion(f"{method}, task {row}", worse, "<=", 1.01))
+        advance(1 / len(Method))
+    return Result(
+        name="optimum",
+        title="Batch rules against the optimum",
+        summary=(
+            f"{count} power-law tasks at equal time t0 + t1 b, exact second moments; the trainer's own rules with "
+            "noisy moments, each with the best of three rates, against the best batches and rates of each task."
+        ),
+        outcomes=(
+            Outcome(
+                "No rule beats the optimum",
+                "The optimum's risk is at most 1% above that of every rule on every task.",
+                rule_claims,
+            ),
+            Outcome(
+                "Constants against the optimum",
+                "The best constant batch at its best constant rate is within 1% of the optimum.",
+                constant_claims,
+                expected=Expectation.CONTROL,
+            ),
+        ),
+        tables={"rules_and_optimum": Table.of_rows(rows)},
+    )
