@@ -75,7 +75,7 @@ def train_own_loop(samples: int, path: Path) -> Path:
     """A network that learns another one's outputs with noise, on stages of 16, 32 and 64; writes JSON lines."""
     torch.manual_seed(0)
     teacher, model = (nn.Sequential(nn.Linear(32, 64), nn.Tanh(), nn.Linear(64, 1)) for _ in range(2))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     statistics = GradientStatistics(model)
     schedule = Stagewise([16, 32, 64], [0.3, 0.3, 0.4], total_samples=samples, multiple_of=MICRO_BATCH)
     with path.open("w") as file:
@@ -84,7 +84,7 @@ def train_own_loop(samples: int, path: Path) -> Path:
             for _ in range(batch // MICRO_BATCH):
                 inputs = torch.randn(MICRO_BATCH, 32)
                 with torch.no_grad():
-                    targets = teacher(inputs) + 0.3 * torch.randn(MICRO_BATCH, 1)
+                    targets = 4 * teacher(inputs) + 0.3 * torch.randn(MICRO_BATCH, 1)
                 loss = (model(inputs) - targets).square().mean()
                 (loss / (batch // MICRO_BATCH)).backward()
                 statistics.end_microbatch(MICRO_BATCH)
