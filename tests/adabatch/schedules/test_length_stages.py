@@ -47,6 +47,7 @@ def test_tokens_of_a_budget_are_those_of_its_samples(shares, total, length):
     text = ",".join(f"{size}:{end / 100}" for size, end in zip(lengths, ends, strict=True))
     stages = LengthStages.parse(text, lengths[-1], total)
     assert stages.lengths == tuple(lengths)
+
     # By hand: a stage's end is the first sample that is not in it.
     def stage(sample):
         return next(index for index, end in enumerate(ends) if Fraction(sample) < Fraction(end, 100) * total)
