@@ -56,7 +56,7 @@ class NoiseLimit:
 class Composed(BatchSizeSchedule):
     """A rule with a floor under it and a ceiling: round(min(max(rule, floor), limit, maximum)).
 
-    Rule and floor are whole schedules. Each keeps its own batch, is told how many samples a step really took, and
+    Rule and floor are whole schedules. Each keeps its own batch, is told what number of samples was taken, and
     looks at the moments of those. The ceiling B / eta^2 (:class:`NoiseLimit`) is rounded down to what can be made
     and is never below the first batch.
 

@@ -56,7 +56,7 @@ class Goodput(BatchSizeSchedule):
     t0 and t1 are given, or fitted to the steps that :meth:`observe_seconds` tells. For that the batches must
     differ: the first one stays until eight steps were timed, and then the batch grows by 10% per step until the
     fit knows both to a tenth. From four times the first batch, or at the maximum, any fit is taken. As long as
-    there is none (larger batches take no longer), growth goes on.
+    there is none (larger batches take no longer), growth continues.
 
     Args:
         initial: first batch.

@@ -72,7 +72,7 @@ def training_step(run: Run) -> Record:
     loss_sum, stop, save, last_seconds = reduced.sums
     loss, squared_norm = loss_sum / run.ranks.world_size, reduced.squared_norm
     run.stopping.agree(stop, save)
-    run.clock.tell(run.schedule, last_seconds)
+    run.clock.deliver(run.schedule, last_seconds)
     accepted = run.guard.accepts(loss, squared_norm)
     run.coupling.advance(step, skipped=not accepted)
     if accepted:

@@ -33,7 +33,7 @@ class StepClock:
         seconds = self._seconds if self._ranks.is_main else 0.0
         return torch.full((), seconds, dtype=torch.float64, device=self._ranks.device)
 
-    def tell(self, schedule: BatchSizeSchedule, seconds: float) -> None:
+    def deliver(self, schedule: BatchSizeSchedule, seconds: float) -> None:
         """Let the schedule know the last step's time, the sum of the shares, if it counts."""
         if seconds > 0:
             schedule.observe_seconds(seconds, self._plan.batch_size, self._plan.micro_batch, self._length)

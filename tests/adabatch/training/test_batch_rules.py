@@ -109,7 +109,7 @@ def test_a_clock_tells_each_steps_time_one_step_late_but_not_the_first_nor_skipp
     clock, schedule = StepClock(DistributedContext()), Told(4, 8)
     seconds = [9.0] * WARM_UP + [1.0, 2.0, 3.0, 4.0]
     for step, duration in enumerate(seconds):
-        clock.tell(schedule, float(clock.share()))
+        clock.deliver(schedule, float(clock.share()))
         clock.stop(duration, MicroBatchPlan(1, 2, step + 1), length=16, taken=duration != 2.0)
     assert schedule.given == [(1.0, 2 * (WARM_UP + 1), WARM_UP + 1, 16), (3.0, 2 * (WARM_UP + 3), WARM_UP + 3, 16)]
 
