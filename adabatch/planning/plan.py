@@ -12,7 +12,7 @@ from adabatch.data.tokenizer import open_tokenizer, padded_vocabulary
 from adabatch.distributed.communication import Traffic
 from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
-from adabatch.schedules import BatchSizeSchedule, MicroBatching, MicroBatchPlan, NormTest
+from adabatch.schedules import BatchSizeSchedule, Goodput, MicroBatching, MicroBatchPlan
 from adabatch.schedules.coupling import Coupling
 from adabatch.settings import Settings, overlay
 from adabatch.training.building import build_micro_batching
@@ -121,15 +121,17 @@ def step_range(
 ) -> tuple[MicroBatchPlan, MicroBatchPlan, tuple[int, int]]:
     """First and largest batch, and the fewest and most steps, of a schedule at its beginning over a budget.
 
-    A schedule that looks at gradients may stay at its first batch or be at its maximum from the second step on;
-    the others are played through.
+    A schedule that looks at gradients may stay at its first batch or be at its maximum from the second step on,
+    and goodput may fall to the smallest batch; the others are played through.
     """
     schedule.round_by(micro_batching)
     first = micro_batching.plan(schedule.batch_size)
-    if isinstance(schedule, NormTest):
+    if schedule.groups_needed > 1:
         largest = micro_batching.plan(schedule.maximum)
         fewest = 1 + max(0, -(-(samples - first.batch_size) // largest.batch_size))
-        return first, largest, (fewest, -(-samples // first.batch_size))
+        falls = all(isinstance(part, Goodput) for part in schedule.parts)
+        smallest = micro_batching.plan(1 if falls else first.batch_size)
+        return first, largest, (fewest, 1 + max(0, -(-(samples - first.batch_size) // smallest.batch_size)))
     biggest = schedule.batch_size
     while schedule.samples < samples:
         biggest = max(biggest, schedule.batch_size)

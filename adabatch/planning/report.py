@@ -35,7 +35,8 @@ def show_plan(settings: Settings, ranks: int | None = None) -> None:
         warnings.simplefilter("ignore")  # of steps on tensors that are not there
         plan = make_plan(settings, ranks)
     console = new_console()
-    if settings.run.monitor_coordinates or settings.schedule.test != "scalar":
+    given = settings.schedule
+    if settings.run.monitor_coordinates or given.test != "scalar" or given.noise_limit_scale != "trace":
         console.print("what coordinate-wise statistics keep and communicate is not counted", style="yellow")
     console.print(to_toml(plan.settings), soft_wrap=True)
     for table in (overview_table(plan), memory_table(plan), communication_table(plan)):

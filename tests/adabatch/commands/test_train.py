@@ -64,18 +64,29 @@ def texts(tmp_path):
         ("--noise-limit -1", "--noise-limit must be 0 (no limit) or from 1e-06 to 1,000,000, but is -1.0"),
         ("--noise-limit-scale weighted", "of the noise limit, which is off: add --noise-limit 1"),
         ("--noise-limit 1 --noise-limit-scale weighted", "by the weighted scale needs at least 8 groups"),
-        ("--schedule goodput --samples 300", "in a step, 3, but the first batch is 4: raise --samples to at least"),
+        ("--schedule goodput --samples 300", "in a step, 3, but the first batch is 4: raise --samples to at"),
         ("--schedule goodput --step-time 1", "--step-time takes T0,T1"),
         ("--schedule goodput --goodput-kappa 0", "--goodput-kappa must be from 0.01 to 100, but is 0.0"),
         ("--schedule late", "above the first one, 4, but it was not given: raise --switch-batch"),
         ("--schedule late --switch-batch 2", "above the first one, 4, but it is 2: raise --switch-batch"),
-        ("--schedule late --switch-batch 8 --switch-at 1.5", "--switch-at must be above 0 and below 1, but is 1.5"),
+        ("--schedule late --switch-batch 8 --switch-at 1.5", "--switch-at must be above 0 and below 1, but is"),
         ("--schedule late --switch-batch 99 --samples 6 --warmup-samples 0", "no step begins between the switch"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(adabatch, texts, arguments, message):
     adabatch.refuses(message, "train", *arguments.format(texts=texts).split(), "--output", texts / "run")
     assert not (texts / "run").exists()
+
+
+def test_a_noise_limit_below_the_first_batch_is_one_warning(adabatch, tmp_path):
+    limited = "--schedule linear-ramp --ramp-samples 64 --max-batch 16 --noise-limit 1000 --model tiny --threads 1"
+    options = [*SMALL.split(), *limited.split(), "--samples", 96, "--validation-interval", 0]
+    done = adabatch("train", *options, "--output", tmp_path / "run")
+    assert done.code == 0
+    assert done.err.count("the noise limit B/1000^2 (trace) is below the first batch of 8 after") == 1
+    batches = [record["batch_size"] for record in read_metrics(tmp_path / "run")]
+    assert max(batches[:3]) > 8  # three steps measure B
+    assert set(batches[3:]) == {8}
 
 
 def test_divergence_has_its_own_exit_code(adabatch, tmp_path):

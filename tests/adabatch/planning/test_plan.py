@@ -242,3 +242,17 @@ def test_a_run_that_resumes_may_be_planned_for_ranks_that_could_not_begin_it(mon
     monkeypatch.setattr(plan, "simulate_steps", lambda *_: [SimulatedStep({}, {})])
     settings = load_settings("demo", overrides={"parallel": "fsdp", "initial_batch": 4})
     assert make_plan(settings, 3).first == MicroBatchPlan(3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # at most a hundredth of the samples, and down to 4 = 1 rank x 4 x 1
+        ({"schedule": "goodput", "samples": 10_000}, (8, 100, (1 + 100, 1 + 2498))),
+        ({"schedule": "exchange", "noise_limit": 1.0}, (8, 200, (1 + 5, 125))),
+        ({"schedule": "linear-ramp", "batch_floor": "norm-test"}, (8, 200, (1 + 5, 125))),
+    ],
+)
+def test_rules_that_look_at_gradients_have_a_range_of_steps(changes, expected):
+    usual = {"samples": 1000, "initial_batch": 8, "micro_batch": 2, "max_micro_batch": 64, "max_batch": 200}
+    assert planned_steps(**usual | {"warmup_samples": 0} | changes) == expected
