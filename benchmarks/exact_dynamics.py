@@ -11,17 +11,17 @@ import time
 import numpy as np
 
 from simulate.exact.contest import RULES, run_contest
-from simulate.exact.dynamics import Method, Steps, final_risk, risk_and_gradients
+from simulate.exact.dynamics import Dynamics, Steps, final_risk, risk_and_gradients
 from simulate.exact.optimum import BOTH, RATE_SCHEDULE, optimize, start
 from simulate.exact.sampled import sampled_risks
 from simulate.exact.tasks import power_law_tasks, sobol_tasks
 
-PEAK = {Method.SGD: 0.4, Method.ADAM_LIKE: 0.04}
+PEAK = {Dynamics.SGD: 0.4, Dynamics.ADAM_LIKE: 0.04}
 
 
 def speed() -> None:
     tasks, chosen = sobol_tasks(64), dict(list(RULES.items())[:12])
-    for method in Method:
+    for method in Dynamics:
         started = time.process_time()
         run = run_contest(method, tasks, chosen, [PEAK[method]], np.random.default_rng(0))
         seconds = time.process_time() - started
@@ -39,7 +39,7 @@ def sampling() -> None:
     )
     batch = np.repeat(np.geomspace(2, 64, 60)[:, None], 3, axis=1)
     steps = Steps(batch, np.full_like(batch, 0.1), np.ones_like(batch))
-    for method in Method:
+    for method in Dynamics:
         risks = sampled_risks(method, tasks, steps, 2000, np.random.default_rng(1))
         error = risks.std(axis=1) / np.sqrt(risks.shape[1])
         off = (risks.mean(axis=1) - final_risk(method, tasks, steps)) / error
@@ -51,12 +51,12 @@ def adjoint() -> None:
     rng = np.random.default_rng(2)
     batch = np.exp(rng.uniform(0, 5, (200, 8)))
     steps = Steps(batch, rng.uniform(0.01, 0.05, batch.shape), np.ones_like(batch))
-    for method in Method:
+    for method in Dynamics:
         found, worst = risk_and_gradients(method, tasks, steps), 0.0
         for _ in range(20):
             along = rng.standard_normal((2, *batch.shape))
 
-            def risk(move: float, along: np.ndarray = along, method: Method = method) -> np.ndarray:
+            def risk(move: float, along: np.ndarray = along, method: Dynamics = method) -> np.ndarray:
                 moved = steps.batch * np.exp(move * along[0]), steps.rate * np.exp(move * along[1])
                 return final_risk(method, tasks, Steps(*moved, steps.fraction))
 
@@ -69,7 +69,7 @@ def adjoint() -> None:
 
 def optimum() -> None:
     tasks = sobol_tasks(12, seed=1).at(range(12), 0.25)
-    for method in Method:
+    for method in Dynamics:
         rates = [PEAK[method] * factor for factor in (0.5, 1, 2)]
         run = run_contest(method, tasks, RULES, rates)
         risks = run.risk.reshape(len(RULES), len(tasks), len(rates))

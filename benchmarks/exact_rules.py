@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from simulate.exact.contest import RULES, contest
-from simulate.exact.dynamics import Method
+from simulate.exact.dynamics import Dynamics
 from simulate.exact.knots import KnotSchedules
 from simulate.exact.optimum import DECAY, optimize, start
 from simulate.exact.survey import budget_for
@@ -21,7 +21,7 @@ from simulate.exact.tasks import sobol_tasks
 
 TASKS, SEED = 96, 2
 BUDGETS = (0.5, 1.0, 2.0)
-RATES = {Method.SGD: [1.6, 1.2, 0.8, 0.4], Method.ADAM_LIKE: [0.16, 0.08, 0.04, 0.02]}
+RATES = {Dynamics.SGD: [1.6, 1.2, 0.8, 0.4], Dynamics.ADAM_LIKE: [0.16, 0.08, 0.04, 0.02]}
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     print("python", *sys.argv, "\n")
     tasks = sobol_tasks(count, SEED)
     print(f"{'':<16}{'mean':>8}{'90%':>8}{'worst':>8}    time over the best constant, {count} tasks")
-    for method in Method:
+    for method in Dynamics:
         middle = optimize(method, tasks, DECAY, start(method, tasks), iterations=20).schedules
         reference = [
             optimize(method, tasks.at(range(count), budget), DECAY, _longer(middle, budget), iterations=8).risk

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 
-from simulate.exact.dynamics import Method
+from simulate.exact.dynamics import Dynamics
 from simulate.exact.exchange import EXAMPLES, best_rate, example_task, run_exchange
 
 BATCH = 32.0
@@ -19,7 +19,7 @@ SCALES = ("trace", "weighted", "l1")
 def main() -> None:
     started = time.process_time()
     print("python", *sys.argv, "\n")
-    for method in Method:
+    for method in Dynamics:
         print(f"{method}: price (steps relative to decay alone)")
         limits = [(scale, eta) for scale in SCALES for eta in (0.5, 1.0, 2.0)]
         for share in (0.5, 1.0):

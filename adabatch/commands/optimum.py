@@ -56,7 +56,7 @@ def optimum(
     Power-law regression in second moments; every schedule is tuned for every task. Times are relative to the best
     constant batch whose learning rate falls as a power of what is left: geometric mean, best and worst task.
     """
-    from simulate.exact.dynamics import Method
+    from simulate.exact.dynamics import Dynamics
     from simulate.exact.survey import survey
     from simulate.exact.tasks import Resource, sobol_tasks
 
@@ -66,7 +66,7 @@ def optimum(
     typer.echo(f"{tasks} tasks, equal {equal}, {iterations} iterations; relative to {REFERENCE}")
     records: list[dict[str, str | float]] = []
     for name in optimizer or list(Optimizer):
-        found = survey(Method(name), chosen, iterations)
+        found = survey(Dynamics(name), chosen, iterations)
         typer.echo(f"{name:<40}{'mean':>8}{'best':>8}{'worst':>8}")
         for label, ratios in (*found.relative.items(), (OVER_RATES, found.over_rates)):
             typer.echo(line(f"  {label}", ratios.tolist()))

@@ -2,13 +2,13 @@
 
 Batches are given in units of B_sat, as somebody who knows the machine and not the task would. Learning rates fall
 over the budget from a peak that belongs to B_sat; for the Adam-like step they follow the batch by the square
-root, for SGD, whose best rates are near the edge of stability whatever the batch is, they do not. Peak and path
+root, for SGD, whose best rates are near the edge of stability for every batch, they do not. Peak and path
 are given, or the best of a grid for every rule and task.
 
 Example:
     >>> from simulate.exact.tasks import sobol_tasks
     >>> tasks = sobol_tasks(2).at(range(2), 0.1)
-    >>> found = contest(Method.SGD, tasks, {name: RULES[name] for name in ("constant 1", "norm test 1")}, [0.2])
+    >>> found = contest(Dynamics.SGD, tasks, {name: RULES[name] for name in ("constant 1", "norm test 1")}, [0.2])
     >>> found["norm test 1"].shape
     (2,)
 """
@@ -28,7 +28,7 @@ from adabatch.schedules.late import Late
 from adabatch.schedules.learning_rate import LearningRate
 from adabatch.schedules.paths import LearningRatePath, Linear
 from adabatch.schedules.step_times import StepTime
-from simulate.exact.dynamics import Method
+from simulate.exact.dynamics import Dynamics
 from simulate.exact.rules import RuleRuns, budget_in_samples, fixed_rate, run_rules
 from simulate.exact.tasks import Tasks
 
@@ -110,9 +110,9 @@ OF_BUDGET = frozenset({"ramp", "stagewise", "seesaw", "exchange 1/2", "exchange 
 """Those that are told their budget in samples."""
 
 
-def peaks(method: Method) -> list[float]:
+def peaks(method: Dynamics) -> list[float]:
     """A grid of peak rates, by factors of 2."""
-    largest, count = (1.6, 6) if method is Method.SGD else (0.32, 7)
+    largest, count = (1.6, 6) if method is Dynamics.SGD else (0.32, 7)
     return [largest / 2**i for i in range(count)]
 
 
@@ -123,7 +123,7 @@ def _with_budget(
 
 
 def run_contest(
-    method: Method,
+    method: Dynamics,
     tasks: Tasks,
     rules: Mapping[str, Build],
     rates: Sequence[float],
@@ -140,7 +140,7 @@ def run_contest(
         noise: of the moments; None: their expectations.
         path: of the rate; None: linear to 0.
     """
-    scaling = "none" if method is Method.SGD else "sqrt"
+    scaling = "none" if method is Dynamics.SGD else "sqrt"
     built: list[BatchSizeSchedule] = []
     followed: list[LearningRate] = []
     for name, build in rules.items():
@@ -162,7 +162,7 @@ def run_contest(
 
 
 def contest(
-    method: Method,
+    method: Dynamics,
     tasks: Tasks,
     rules: Mapping[str, Build],
     rates: Sequence[float],

@@ -18,7 +18,7 @@ Example:
     >>> from simulate.exact.tasks import sobol_tasks
     >>> tasks = sobol_tasks(2)
     >>> steps = Steps(np.full((5, 2), 8.0), np.full((5, 2), 0.1), np.ones((5, 2)))
-    >>> found = risk_and_gradients(Method.ADAM_LIKE, tasks, steps)
+    >>> found = risk_and_gradients(Dynamics.ADAM_LIKE, tasks, steps)
     >>> found.batch.shape, bool((found.batch < 0).all()), bool((found.risk < 1).all())
     ((5, 2), True, True)
 """
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from simulate.exact.tasks import Tasks
 from theory.schedules.second_moments import Regression, gradient_second_moment
 
-__all__ = ["Gradients", "Method", "Steps", "final_risk", "risk_and_gradients", "step"]
+__all__ = ["Gradients", "Dynamics", "Steps", "final_risk", "risk_and_gradients", "step"]
 
 Array = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ LARGEST = 1e30
 """A run that diverges stays here, so that nothing overflows."""
 
 
-class Method(StrEnum):
+class Dynamics(StrEnum):
     """What makes a step."""
 
     SGD = "sgd"
@@ -86,14 +86,16 @@ class Gradients:
     fraction: Array
 
 
-def step(method: Method, problem: Regression, errors: Array, rate: Array, batch: Array, fraction: Array) -> Array:
+def step(
+    method: Dynamics, problem: Regression, errors: Array, rate: Array, batch: Array, fraction: Array
+) -> Array:
     """c after a step of which a fraction counts; rate, batch and fraction of shape [rows]."""
-    move = problem.sgd if method is Method.SGD else problem.adam_like
+    move = problem.sgd if method is Dynamics.SGD else problem.adam_like
     after = move(errors, rate, batch)
     return np.minimum(errors + fraction[:, None] * (after - errors), LARGEST)
 
 
-def final_risk(method: Method, tasks: Tasks, steps: Steps) -> Array:
+def final_risk(method: Dynamics, tasks: Tasks, steps: Steps) -> Array:
     """R at the end of every row, [rows]."""
     errors, _ = _forward(method, _by_length(tasks, steps), keep=False)
     risks = np.empty(len(tasks))
@@ -101,7 +103,7 @@ def final_risk(method: Method, tasks: Tasks, steps: Steps) -> Array:
     return risks
 
 
-def risk_and_gradients(method: Method, tasks: Tasks, steps: Steps) -> Gradients:
+def risk_and_gradients(method: Dynamics, tasks: Tasks, steps: Steps) -> Gradients:
     """R at the end of every row, and its derivatives in every batch, rate and fraction."""
     order = _order(steps)
     sorted_runs = _by_length(tasks, steps)
@@ -129,7 +131,7 @@ def _first(problem: Regression, rows: int) -> Regression:
 
 
 def _forward(
-    method: Method, runs: tuple[Tasks, Steps, NDArray[np.int64]], keep: bool
+    method: Dynamics, runs: tuple[Tasks, Steps, NDArray[np.int64]], keep: bool
 ) -> tuple[Array, list[Array]]:
     """Final risks, and c before every step for the rows under way."""
     tasks, steps, active = runs
@@ -150,12 +152,12 @@ def _forward(
 
 
 def _backward(
-    method: Method, runs: tuple[Tasks, Steps, NDArray[np.int64]], history: list[Array]
+    method: Dynamics, runs: tuple[Tasks, Steps, NDArray[np.int64]], history: list[Array]
 ) -> tuple[Array, Array, Array]:
     tasks, steps, _ = runs
     adjoint = tasks.problem.eigenvalues * tasks.problem.multiplicities
     by_batch, by_rate, by_fraction = (np.zeros_like(steps.batch) for _ in range(3))
-    backward = _sgd_backward if method is Method.SGD else _adam_like_backward
+    backward = _sgd_backward if method is Dynamics.SGD else _adam_like_backward
     with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges: its caller looks at the risk
         for k in range(len(history) - 1, -1, -1):
             errors = history[k]

@@ -9,8 +9,8 @@ Example:
     >>> from simulate.exact.tasks import power_law_tasks
     >>> one = np.ones(1)
     >>> task = power_law_tasks(1.5 * one, 1.5 * one, one, 512 * one, 64 * one, 100, Resource.SAMPLES)
-    >>> decay = run_exchange(Method.SGD, task, 8.0, 0.1, share=0.0)
-    >>> traded = run_exchange(Method.SGD, task, 8.0, 0.1, share=1.0)
+    >>> decay = run_exchange(Dynamics.SGD, task, 8.0, 0.1, share=0.0)
+    >>> traded = run_exchange(Dynamics.SGD, task, 8.0, 0.1, share=1.0)
     >>> decay.steps, traded.steps, bool(abs(traded.risk / decay.risk - 1) < 0.03)
     (2048, 1027, True)
 """
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulate.exact.dynamics import Method, step
+from simulate.exact.dynamics import Dynamics, step
 from simulate.exact.tasks import Resource, Tasks
 
 __all__ = ["EXAMPLES", "LOW_NOISE", "Exchanged", "best_rate", "example_task", "run_exchange"]
@@ -66,7 +66,7 @@ def example_task(name: str, samples: float = 2.0**15) -> Tasks:
 
 
 def run_exchange(
-    method: Method,
+    method: Dynamics,
     task: Tasks,
     batch: float,
     rate: float,
@@ -85,7 +85,7 @@ def run_exchange(
         eta: of the ceiling; None: there is none.
         scale: ``trace``, ``l1`` or ``weighted``.
     """
-    exponent = 2.0 if method is Method.ADAM_LIKE else 1.0
+    exponent = 2.0 if method is Dynamics.ADAM_LIKE else 1.0
     errors, budget, used, held, largest, steps = task.errors, float(task.budget[0]), 0.0, 0, batch, 0
     while used < budget - 1e-9:
         left = max(1 - used / budget, LEAST)
@@ -102,8 +102,8 @@ def run_exchange(
     return Exchanged(risk, steps, largest, held / steps, float(task.problem.noise_scales(errors)["trace"][0]))
 
 
-def best_rate(method: Method, task: Tasks, batch: float) -> float:
+def best_rate(method: Dynamics, task: Tasks, batch: float) -> float:
     """a0 on a grid of powers of 2, for linear decay at a constant batch."""
-    top = 1 / float(task.problem.eigenvalues.sum()) if method is Method.SGD else 0.25
+    top = 1 / float(task.problem.eigenvalues.sum()) if method is Dynamics.SGD else 0.25
     rates: list[float] = (top * 2.0 ** -np.arange(0.0, 8.0)).tolist()
     return min(rates, key=lambda rate: run_exchange(method, task, batch, rate, share=0.0).risk)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulate.exact.dynamics import Method, Steps, final_risk, risk_and_gradients
+from simulate.exact.dynamics import Dynamics, Steps, final_risk, risk_and_gradients
 from simulate.exact.tasks import Resource, Tasks
 
 __all__ = ["KNOTS", "KnotSchedules", "Progress", "fitted", "log_of_remainder"]
@@ -157,11 +157,11 @@ class KnotSchedules:
         batches, rates, fractions, starts = (np.array(column) for column in zip(*columns, strict=True))
         return Steps(batches, rates, fractions), Progress.of(starts)
 
-    def risk(self, method: Method) -> Array:
+    def risk(self, method: Dynamics) -> Array:
         """R at the end, [rows]."""
         return final_risk(method, self.tasks, self.timetable()[0])
 
-    def risk_and_gradients(self, method: Method) -> tuple[Array, Array, Array]:
+    def risk_and_gradients(self, method: Dynamics) -> tuple[Array, Array, Array]:
         """R at the end [rows], and its derivatives in both rows of coefficients, each [rows, KNOTS]."""
         rows = np.argsort(self.tasks.duration, kind="stable")
         risk, by_batch, by_rate = np.empty(len(rows)), np.empty_like(self.log_batch), np.empty_like(self.log_rate)
@@ -171,7 +171,7 @@ class KnotSchedules:
             risk[part], by_batch[part], by_rate[part] = chosen._risk_and_gradients(method)
         return risk, by_batch, by_rate
 
-    def _risk_and_gradients(self, method: Method) -> tuple[Array, Array, Array]:
+    def _risk_and_gradients(self, method: Dynamics) -> tuple[Array, Array, Array]:
         steps, progress = self.timetable()
         found = risk_and_gradients(method, self.tasks, steps)
         low, high = self.bounds()

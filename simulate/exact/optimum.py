@@ -8,8 +8,8 @@ from the global one.
 Example:
     >>> from simulate.exact.tasks import sobol_tasks
     >>> tasks = sobol_tasks(2, seed=5)
-    >>> constant = optimize(Method.ADAM_LIKE, tasks, CONSTANT, start(Method.ADAM_LIKE, tasks), iterations=5)
-    >>> both = optimize(Method.ADAM_LIKE, tasks, BOTH, constant.schedules, iterations=5)
+    >>> constant = optimize(Dynamics.ADAM_LIKE, tasks, CONSTANT, start(Dynamics.ADAM_LIKE, tasks), iterations=5)
+    >>> both = optimize(Dynamics.ADAM_LIKE, tasks, BOTH, constant.schedules, iterations=5)
     >>> bool((both.risk < constant.risk).all())
     True
 """
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulate.exact.dynamics import Method
+from simulate.exact.dynamics import Dynamics
 from simulate.exact.knots import KNOTS, KnotSchedules, log_of_remainder
 from simulate.exact.tasks import Tasks
 
@@ -100,10 +100,10 @@ class Optimum:
     risk: Array
 
 
-def start(method: Method, tasks: Tasks) -> KnotSchedules:
+def start(method: Dynamics, tasks: Tasks) -> KnotSchedules:
     """The best of a coarse grid: constant batches, linear decay of the rate."""
     batches = tasks.saturation * 4.0 ** np.arange(-2, 3)[:, None]
-    rates = 4.0 ** -np.arange(0.0 if method is Method.SGD else 1.0, 7.0)
+    rates = 4.0 ** -np.arange(0.0 if method is Dynamics.SGD else 1.0, 7.0)
     best = None
     for batch in batches:
         for rate in rates:
@@ -116,7 +116,7 @@ def start(method: Method, tasks: Tasks) -> KnotSchedules:
 
 
 def optimize(
-    method: Method, tasks: Tasks, family: Family, *starts: KnotSchedules, iterations: int = 60
+    method: Dynamics, tasks: Tasks, family: Family, *starts: KnotSchedules, iterations: int = 60
 ) -> Optimum:
     """The best schedules of a family, by L-BFGS on log R.
 
@@ -147,7 +147,7 @@ def optimize(
 
 
 def _better(
-    method: Method, best: tuple[KnotSchedules, Array] | None, other: KnotSchedules
+    method: Dynamics, best: tuple[KnotSchedules, Array] | None, other: KnotSchedules
 ) -> tuple[KnotSchedules, Array]:
     """Row by row the schedules with the smaller risk."""
     risk = other.risk(method)

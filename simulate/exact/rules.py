@@ -18,7 +18,7 @@ Example:
     >>> from adabatch.schedules import Constant
     >>> from simulate.exact.tasks import sobol_tasks
     >>> tasks = sobol_tasks(2)
-    >>> run = run_rules(Method.SGD, tasks, [Constant(8), Constant(64)], [fixed_rate(0.1)] * 2)
+    >>> run = run_rules(Dynamics.SGD, tasks, [Constant(8), Constant(64)], [fixed_rate(0.1)] * 2)
     >>> bool((run.risk < 1).all()), bool((run.samples == run.steps * np.array([8, 64])).all())
     (True, True)
 """
@@ -35,7 +35,7 @@ from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import BatchSizeSchedule
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.paths import Constant, LearningRatePath
-from simulate.exact.dynamics import Method, step
+from simulate.exact.dynamics import Dynamics, step
 from simulate.exact.knots import KnotSchedules, fitted
 from simulate.exact.tasks import Resource, Tasks
 from theory.schedules.second_moments import Regression
@@ -100,7 +100,7 @@ def fixed_rate(
 
 
 def run_rules(
-    method: Method,
+    method: Dynamics,
     tasks: Tasks,
     rules: Sequence[BatchSizeSchedule],
     rates: Sequence[LearningRate],

@@ -5,7 +5,7 @@ those the features have the mean Lambda e r_j / v and the covariance Lambda - La
 
     g = (1/b) sum_j r_j x_j = chi^2(b) Lambda e / b + sqrt(v chi^2(b)) / b (y - k (y . e) Lambda e),
 
-y ~ N(0, Lambda), k = (1 - sigma / sqrt(v)) / <e, Lambda e>: d numbers per batch, whatever its size.
+y ~ N(0, Lambda), k = (1 - sigma / sqrt(v)) / <e, Lambda e>: d numbers per batch of any size.
 
 Example:
     >>> rng = np.random.default_rng(0)
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.gradient_moments import GradientMoments
-from simulate.exact.dynamics import Method, Steps
+from simulate.exact.dynamics import Dynamics, Steps
 from simulate.exact.tasks import Tasks
 
 __all__ = ["Adam", "group_moments", "sampled_gradients", "sampled_risks"]
@@ -81,7 +81,7 @@ class Adam:
         return self.first / (1 - self.beta1**self.steps) / (np.sqrt(corrected) + 1e-12)
 
 
-def sampled_risks(method: Method, tasks: Tasks, steps: Steps, replicas: int, rng: np.random.Generator) -> Array:
+def sampled_risks(method: Dynamics, tasks: Tasks, steps: Steps, replicas: int, rng: np.random.Generator) -> Array:
     """R at the end of sampled runs of the same steps, [rows, replicas]: their mean is what the dynamics say.
 
     The start is drawn with E(w_i - w*_i)^2 = c_i. The Adam-like step divides by sqrt(E g_i^2) of the dynamics.
@@ -96,7 +96,7 @@ def sampled_risks(method: Method, tasks: Tasks, steps: Steps, replicas: int, rng
         for k in range(int(steps.counts[row])):
             batch, rate = steps.batch[k, row], steps.rate[k, row]
             gradient = sampled_gradients(rng, eigenvalues, errors, noise, np.full(replicas, batch))[:, 0]
-            if method is Method.ADAM_LIKE:
+            if method is Dynamics.ADAM_LIKE:
                 second = task.problem.squared_gradients(moments) + task.problem.variances(moments) / batch
                 gradient = gradient / np.sqrt(np.repeat(second[0], counts))
                 moments = task.problem.adam_like(moments, rate, batch)

@@ -8,7 +8,7 @@ is found in the same way from the constant batch with its best rate schedule: 1 
 Example:
     >>> from simulate.exact.tasks import sobol_tasks
     >>> tasks = sobol_tasks(2).at(range(2), 0.1)
-    >>> found = survey(Method.ADAM_LIKE, tasks, iterations=4)
+    >>> found = survey(Dynamics.ADAM_LIKE, tasks, iterations=4)
     >>> list(found.relative) == [family.name for family in (CONSTANT, BATCH_SCHEDULE, RATE_SCHEDULE, BOTH)]
     True
 """
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.worth import evenness, mean_noise_scale, progress, schedule_over_constant
-from simulate.exact.dynamics import Method, step
+from simulate.exact.dynamics import Dynamics, step
 from simulate.exact.knots import KnotSchedules, fitted
 from simulate.exact.optimum import (
     BATCH_SCHEDULE,
@@ -81,7 +81,7 @@ class Survey:
 
 
 def survey(
-    method: Method, tasks: Tasks, iterations: int = 60, advance: Callable[[float], None] = lambda fraction: None
+    method: Dynamics, tasks: Tasks, iterations: int = 60, advance: Callable[[float], None] = lambda fraction: None
 ) -> Survey:
     """Optimise all families on all tasks.
 
@@ -111,7 +111,7 @@ def survey(
     )
 
 
-def _survey(method: Method, tasks: Tasks, iterations: int) -> Survey:
+def _survey(method: Dynamics, tasks: Tasks, iterations: int) -> Survey:
     rows = range(len(tasks))
 
     def at_budgets(family: Family, budgets: tuple[float, ...], begin: KnotSchedules) -> list[Optimum]:
@@ -151,11 +151,11 @@ def _named(*found: Optimum) -> list[tuple[Family, Optimum]]:
 
 
 def budget_for(budgets: tuple[float, ...], risks: Array, wanted: Array) -> Array:
-    """The budget in which a family ends at a risk, [rows]; beyond its ends as the nearest piece goes on.
+    """The budget in which a family ends at a risk, [rows]; beyond its ends by the slope of the nearest piece.
 
     Args:
         budgets: ascending.
-        risks: at those, [rows, budgets]; counted as falling, whatever small rises an optimiser left.
+        risks: at those, [rows, budgets]; small rises that an optimiser left count as falling.
         wanted: [rows].
 
     >>> budget_for((1.0, 2.0), np.array([[0.4, 0.1]]), np.array([0.2]))
@@ -179,7 +179,7 @@ class Along:
     scale: Array
 
 
-def along(method: Method, schedules: KnotSchedules) -> list[Along]:
+def along(method: Dynamics, schedules: KnotSchedules) -> list[Along]:
     """The runs of schedules, one per row, with the trace's noise scale before every step."""
     tasks = schedules.tasks
     steps, places = schedules.timetable()
@@ -194,7 +194,7 @@ def along(method: Method, schedules: KnotSchedules) -> list[Along]:
     ]
 
 
-def _runs(method: Method, found: Optimum) -> list[tuple[Along, float]]:
+def _runs(method: Dynamics, found: Optimum) -> list[tuple[Along, float]]:
     saturations = found.schedules.tasks.saturation.tolist()
     return list(zip(along(method, found.schedules), saturations, strict=True))
 
@@ -205,7 +205,7 @@ def _shape(run: Along, saturation: float) -> tuple[float, float]:
     return mean_noise_scale(run.scale, weights) / saturation, evenness(run.scale, weights)
 
 
-def _following(method: Method, found: Optimum) -> KnotSchedules:
+def _following(method: Dynamics, found: Optimum) -> KnotSchedules:
     """The same with batches in proportion to sqrt(B_noise), at the same mean of the logarithm."""
     logs = np.array([fitted(run.at, np.sqrt(run.scale)) for run, _ in _runs(method, found)])
     schedules = found.schedules

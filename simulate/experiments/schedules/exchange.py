@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulate.exact.dynamics import Method
+from simulate.exact.dynamics import Dynamics
 from simulate.exact.exchange import EXAMPLES, LOW_NOISE, example_task, run_exchange
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
@@ -25,9 +25,9 @@ def run(settings: Settings, advance: Advance) -> Result:
     rows: list[dict[str, Any]] = []
     for name in chosen:
         task, rate = example_task(name, SAMPLES), RATES[name]
-        decay = run_exchange(Method.ADAM_LIKE, task, BATCH, rate, 0.0)
+        decay = run_exchange(Dynamics.ADAM_LIKE, task, BATCH, rate, 0.0)
         for scale, eta in LIMITS:
-            found = run_exchange(Method.ADAM_LIKE, task, BATCH, rate, 1.0, eta, scale)
+            found = run_exchange(Dynamics.ADAM_LIKE, task, BATCH, rate, 1.0, eta, scale)
             limit = scale if eta is None else f"{scale}, eta {eta:g}"
             price, steps = found.risk / decay.risk - 1, found.steps / decay.steps
             rows.append({"task": name, "limit": limit, "price": price, "steps": steps, "held": found.held})

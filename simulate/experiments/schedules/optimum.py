@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulate.exact.contest import RULES, run_contest
-from simulate.exact.dynamics import Method
+from simulate.exact.dynamics import Dynamics
 from simulate.exact.optimum import BOTH, CONSTANT, optimize, start
 from simulate.exact.tasks import sobol_tasks
 from simulate.experiments.result import Result, Table
@@ -15,7 +15,7 @@ from simulate.outcomes import Assertion, Expectation, Outcome
 __all__ = ["run"]
 
 CHOSEN = ("constant 1", "constant 4", "ramp", "seesaw", "exchange 1", "norm test 1", "goodput 1.4", "goodput 2")
-RATES = {Method.SGD: (1.6, 0.8, 0.4), Method.ADAM_LIKE: (0.16, 0.08, 0.04)}
+RATES = {Dynamics.SGD: (1.6, 0.8, 0.4), Dynamics.ADAM_LIKE: (0.16, 0.08, 0.04)}
 
 
 def run(settings: Settings, advance: Advance) -> Result:
@@ -25,7 +25,7 @@ def run(settings: Settings, advance: Advance) -> Result:
     tasks = sobol_tasks(count, settings.seed).at(range(count), duration)
     rules = {name: RULES[name] for name in CHOSEN}
     rows, rule_claims, constant_claims = [], [], []
-    for method in Method:
+    for method in Dynamics:
         rates = RATES[method]
         noise = np.random.default_rng(settings.seed)
         played = run_contest(method, tasks, rules, rates, noise)
@@ -43,7 +43,7 @@ def run(settings: Settings, advance: Advance) -> Result:
                 rule_claims.append(Assertion(f"{method}, task {row}, {name}", 1 / ratio, "<=", 1.01))
             worse = float(constant.risk[row] / optimum.risk[row])
             constant_claims.append(Assertion(f"{method}, task {row}", worse, "<=", 1.01))
-        advance(1 / len(Method))
+        advance(1 / len(Dynamics))
     return Result(
         name="optimum",
         title="Batch rules against the optimum",

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulate.exact.dynamics import Method, Steps, final_risk, risk_and_gradients
+from simulate.exact.dynamics import Dynamics, Steps, final_risk, risk_and_gradients
 from simulate.exact.tasks import Resource, Tasks, blocks, power_law_tasks, sobol_tasks
 
-METHODS = list(Method)
+METHODS = list(Dynamics)
 
 
 def random_steps(rows: int, longest: int, seed: int, largest_rate: float = 0.1) -> Steps:
@@ -25,7 +25,7 @@ def random_steps(rows: int, longest: int, seed: int, largest_rate: float = 0.1) 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_adjoint_is_the_derivative_in_every_batch_rate_and_fraction(method: Method) -> None:
+def test_the_adjoint_is_the_derivative_in_every_batch_rate_and_fraction(method: Dynamics) -> None:
     tasks, steps = sobol_tasks(4, seed=3), random_steps(4, 12, seed=1)
     found = risk_and_gradients(method, tasks, steps)
     assert found.risk == pytest.approx(final_risk(method, tasks, steps), rel=1e-14)
@@ -45,13 +45,13 @@ def test_the_adjoint_is_the_derivative_in_every_batch_rate_and_fraction(method: 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_rows_are_runs_of_their_own(method: Method) -> None:
+def test_rows_are_runs_of_their_own(method: Dynamics) -> None:
     tasks, steps = sobol_tasks(5, seed=2), random_steps(5, 30, seed=4)
     together = final_risk(method, tasks, steps)
     for row in range(5):
         errors, problem = tasks.errors[row], tasks.at([row]).problem
         for k in range(int(steps.counts[row])):
-            after = getattr(problem, "sgd" if method is Method.SGD else "adam_like")(
+            after = getattr(problem, "sgd" if method is Dynamics.SGD else "adam_like")(
                 errors[None], steps.rate[k, [row]], steps.batch[k, [row]]
             )[0]
             errors = errors + steps.fraction[k, row] * (after - errors)
@@ -61,7 +61,7 @@ def test_rows_are_runs_of_their_own(method: Method) -> None:
 def test_a_run_that_diverges_has_a_large_risk_and_no_warning() -> None:
     tasks = sobol_tasks(2)
     steps = Steps(np.ones((400, 2)), np.full((400, 2), 50.0), np.ones((400, 2)))
-    assert (risk_and_gradients(Method.SGD, tasks, steps).risk > 1e20).all()
+    assert (risk_and_gradients(Dynamics.SGD, tasks, steps).risk > 1e20).all()
 
 
 @given(st.integers(1, 3000), st.integers(1, 20), st.integers(1, 8))

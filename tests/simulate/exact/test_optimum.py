@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulate.exact.dynamics import Method
+from simulate.exact.dynamics import Dynamics
 from simulate.exact.knots import KNOTS, KnotSchedules, Progress, fitted, log_of_remainder
 from simulate.exact.optimum import BOTH, CONSTANT, DECAY, RATE_SCHEDULE, minimize_rows, optimize, start
 from simulate.exact.tasks import Resource, Tasks, sobol_tasks
@@ -16,9 +16,9 @@ def short_tasks(count: int, resource: Resource = Resource.TIME, seed: int = 0, d
     return Tasks(tasks.problem, tasks.errors, np.full(count, duration), tasks.saturation, resource)
 
 
-@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize("method", list(Dynamics))
 @pytest.mark.parametrize("resource", list(Resource))
-def test_gradients_at_knots_are_derivatives(method: Method, resource: Resource) -> None:
+def test_gradients_at_knots_are_derivatives(method: Dynamics, resource: Resource) -> None:
     rng = np.random.default_rng(1)
     tasks = short_tasks(3, resource)
     level = np.log(tasks.saturation / 3)[:, None]
@@ -80,8 +80,8 @@ def test_an_error_in_the_objective_reaches_the_caller() -> None:
         minimize_rows(broken, np.zeros((2, 2)), 5)
 
 
-@pytest.mark.parametrize("method", list(Method))
-def test_a_larger_family_is_never_worse_and_both_schedules_gain(method: Method) -> None:
+@pytest.mark.parametrize("method", list(Dynamics))
+def test_a_larger_family_is_never_worse_and_both_schedules_gain(method: Dynamics) -> None:
     tasks = short_tasks(3, seed=7, duration=40.0)
     first = start(method, tasks)
     decay = optimize(method, tasks, DECAY, first, iterations=15)
@@ -99,6 +99,6 @@ def test_at_equal_samples_a_batch_schedule_gains_next_to_nothing() -> None:
     tasks = short_tasks(2, Resource.SAMPLES, seed=3, duration=20.0)
     tasks = Tasks(tasks.problem, tasks.errors, tasks.duration, np.full(2, 8.0), tasks.resource)
     begin = KnotSchedules.constant(tasks, np.ones(2), np.full(2, 0.02))
-    rates = optimize(Method.ADAM_LIKE, tasks, RATE_SCHEDULE, begin, iterations=20)
-    both = optimize(Method.ADAM_LIKE, tasks, BOTH, rates.schedules, iterations=15)
+    rates = optimize(Dynamics.ADAM_LIKE, tasks, RATE_SCHEDULE, begin, iterations=20)
+    both = optimize(Dynamics.ADAM_LIKE, tasks, BOTH, rates.schedules, iterations=15)
     assert (both.risk > 0.98 * rates.risk).all()

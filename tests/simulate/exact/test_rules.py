@@ -10,7 +10,7 @@ from adabatch.schedules.exchange import Exchange
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.paths import Linear
 from simulate.exact.contest import RULES, contest, run_contest
-from simulate.exact.dynamics import Method, Steps, final_risk
+from simulate.exact.dynamics import Dynamics, Steps, final_risk
 from simulate.exact.exchange import example_task, run_exchange
 from simulate.exact.rules import budget_in_samples, exact_moments, fixed_rate, run_rules
 from simulate.exact.sampled import group_moments, sampled_gradients
@@ -24,8 +24,8 @@ def short_tasks(count: int, resource: Resource = Resource.TIME) -> Tasks:
     return Tasks(tasks.problem, tasks.errors, np.full(count, 50.0), np.full(count, 16.0), resource)
 
 
-@pytest.mark.parametrize("method", list(Method))
-def test_constant_rules_make_the_steps_of_constant_batches(method: Method) -> None:
+@pytest.mark.parametrize("method", list(Dynamics))
+def test_constant_rules_make_the_steps_of_constant_batches(method: Dynamics) -> None:
     tasks = short_tasks(2)
     run = run_rules(method, tasks, [Constant(16), Constant(48)], [fixed_rate(0.05)] * 2)
     assert run.steps.tolist() == [25, 13]  # 50 / 2, 50 / 4 rounded up
@@ -37,7 +37,7 @@ def test_constant_rules_make_the_steps_of_constant_batches(method: Method) -> No
 
 def test_at_equal_samples_the_last_batch_is_cut() -> None:
     tasks = power_law_tasks(1.5 * ONE, 1.5 * ONE, ONE, 25 * ONE, 8 * ONE, 20, Resource.SAMPLES)
-    run = run_rules(Method.SGD, tasks, [Constant(30)], [fixed_rate(0.05)])
+    run = run_rules(Dynamics.SGD, tasks, [Constant(30)], [fixed_rate(0.05)])
     assert run.batch == [[30, 30, 30, 10]]
 
 
@@ -81,7 +81,7 @@ def test_the_norm_test_reaches_the_noise_scale_that_it_is_told() -> None:
     tasks = power_law_tasks(1.5 * ONE, 1.5 * ONE, ONE, 20 * ONE, 8 * ONE, dimension=50)
     scale = float(tasks.problem.noise_scales(tasks.errors)["trace"][0])
     rule = NormTest(eta=0.5, initial=2, maximum=10**6, estimator="debiased")
-    run_rules(Method.SGD, tasks, [rule], [fixed_rate(1e-12)])
+    run_rules(Dynamics.SGD, tasks, [rule], [fixed_rate(1e-12)])
     assert rule.batch_size == np.ceil(scale / 0.25)
 
 
@@ -90,18 +90,18 @@ def test_the_exchange_rule_does_what_its_formula_does() -> None:
     task = example_task("mid", samples=2.0**12)
     rates = LearningRate(0.03, 0.0, 0, 2**12, BatchScaling("sqrt", 16), Linear())
     rule = Exchange(16, 2**12, rates, share=0.5)
-    run = run_rules(Method.ADAM_LIKE, task, [rule], [rates])
-    formula = run_exchange(Method.ADAM_LIKE, task, 16.0, 0.03, share=0.5)
+    run = run_rules(Dynamics.ADAM_LIKE, task, [rule], [rates])
+    formula = run_exchange(Dynamics.ADAM_LIKE, task, 16.0, 0.03, share=0.5)
     assert int(run.steps[0]) == pytest.approx(formula.steps, rel=0.03)
     assert float(run.risk[0]) == pytest.approx(formula.risk, rel=0.05)
-    decay = run_exchange(Method.ADAM_LIKE, task, 16.0, 0.03, share=0.0)
+    decay = run_exchange(Dynamics.ADAM_LIKE, task, 16.0, 0.03, share=0.0)
     assert formula.steps < 0.52 * decay.steps
 
 
 def test_a_ceiling_lowers_the_price_where_the_batch_outgrows_the_noise_scale() -> None:
     task = example_task("low noise", samples=2.0**13)
     decay, free, held = (
-        run_exchange(Method.ADAM_LIKE, task, 32.0, 2.0**-5, share, eta, "weighted")
+        run_exchange(Dynamics.ADAM_LIKE, task, 32.0, 2.0**-5, share, eta, "weighted")
         for share, eta in ((0.0, None), (1.0, None), (1.0, 2.0))
     )
     assert free.risk > 1.1 * decay.risk
@@ -129,9 +129,9 @@ def test_a_contest_takes_the_best_rate_for_every_rule_and_task() -> None:
     tasks = short_tasks(2)
     chosen = {name: RULES[name] for name in ("constant 1", "seesaw", "norm test 1")}
     rates = [0.4, 0.1]
-    best = contest(Method.SGD, tasks, chosen, rates)
-    risks = run_contest(Method.SGD, tasks, chosen, rates).risk.reshape(3, 2, 2)
+    best = contest(Dynamics.SGD, tasks, chosen, rates)
+    risks = run_contest(Dynamics.SGD, tasks, chosen, rates).risk.reshape(3, 2, 2)
     for i, name in enumerate(chosen):
         assert best[name] == pytest.approx(risks[i].min(axis=1))
-    alone = run_contest(Method.SGD, tasks.at([1]), {"seesaw": RULES["seesaw"]}, [0.1]).risk
+    alone = run_contest(Dynamics.SGD, tasks.at([1]), {"seesaw": RULES["seesaw"]}, [0.1]).risk
     assert alone == pytest.approx(risks[1, 1, 1:])

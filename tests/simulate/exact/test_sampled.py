@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulate.exact.dynamics import Method, Steps, final_risk
+from simulate.exact.dynamics import Dynamics, Steps, final_risk
 from simulate.exact.sampled import Adam, group_moments, sampled_gradients, sampled_risks
 from simulate.exact.tasks import Tasks, power_law_tasks
 
@@ -52,8 +52,8 @@ def small() -> tuple[Tasks, Steps]:
     return tasks, Steps(batch, rate, np.ones_like(batch))
 
 
-@pytest.mark.parametrize("method", list(Method))
-def test_the_dynamics_are_the_mean_of_sampled_runs(method: Method, small: tuple[Tasks, Steps]) -> None:
+@pytest.mark.parametrize("method", list(Dynamics))
+def test_the_dynamics_are_the_mean_of_sampled_runs(method: Dynamics, small: tuple[Tasks, Steps]) -> None:
     tasks, steps = small
     sampled = sampled_risks(method, tasks, steps, 1500, np.random.default_rng(5))
     exact = final_risk(method, tasks, steps)
