@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from simulate.exact.tasks import Tasks
 from theory.schedules.second_moments import Regression, gradient_second_moment
 
-__all__ = ["Gradients", "Dynamics", "Steps", "final_risk", "risk_and_gradients", "step"]
+__all__ = ["Dynamics", "Gradients", "Steps", "final_risk", "risk_and_gradients", "step"]
 
 Array = NDArray[np.float64]
 
