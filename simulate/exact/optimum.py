@@ -19,7 +19,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ __all__ = [
     "BOTH",
     "CONSTANT",
     "DECAY",
+    "LINEAR_DECAY",
     "RATE_SCHEDULE",
     "Family",
     "Optimum",
@@ -60,27 +61,34 @@ class Family:
         name: for tables.
         batch: [KNOTS, parameters of the batch].
         rate: [KNOTS, parameters of the rate].
+        fall: what log a falls by in any case, [KNOTS].
     """
 
     name: str
     batch: Array
     rate: Array
+    fall: Array = field(default_factory=lambda: np.zeros(KNOTS))
 
     def parameters(self, schedules: KnotSchedules) -> Array:
         """Those of the nearest schedules of this family (least squares), [rows, parameters]."""
         fits = [
             np.linalg.lstsq(columns, values.T, rcond=None)[0].T
-            for columns, values in ((self.batch, schedules.log_batch), (self.rate, schedules.log_rate))
+            for columns, values in (
+                (self.batch, schedules.log_batch),
+                (self.rate, schedules.log_rate - self.fall),
+            )
         ]
         return np.concatenate(fits, axis=1)
 
     def schedules(self, tasks: Tasks, parameters: Array) -> KnotSchedules:
         """The schedules of these parameters, [rows, parameters]."""
         split = self.batch.shape[1]
-        return KnotSchedules(tasks, parameters[:, :split] @ self.batch.T, parameters[:, split:] @ self.rate.T)
+        log_rate = parameters[:, split:] @ self.rate.T + self.fall
+        return KnotSchedules(tasks, parameters[:, :split] @ self.batch.T, log_rate)
 
 
 CONSTANT = Family("constant batch, constant rate", CONSTANT_PATH, CONSTANT_PATH)
+LINEAR_DECAY = Family("constant batch, linear decay", CONSTANT_PATH, CONSTANT_PATH, log_of_remainder())
 DECAY = Family("constant batch, power decay", CONSTANT_PATH, DECAY_PATH)
 RATE_SCHEDULE = Family("constant batch, best rate schedule", CONSTANT_PATH, ANY_PATH)
 BATCH_SCHEDULE = Family("best batch schedule, constant rate", ANY_PATH, CONSTANT_PATH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulate.exact.contest import RULES, run_contest
+from simulate.exact.contest import RULES, peaks, run_contest
 from simulate.exact.dynamics import Dynamics
 from simulate.exact.optimum import BOTH, CONSTANT, optimize, start
 from simulate.exact.tasks import sobol_tasks
@@ -15,7 +15,6 @@ from simulate.outcomes import Assertion, Expectation, Outcome
 __all__ = ["run"]
 
 CHOSEN = ("constant 1", "constant 4", "ramp", "seesaw", "exchange 1", "norm test 1", "goodput 1.4", "goodput 2")
-RATES = {Dynamics.SGD: (1.6, 0.8, 0.4), Dynamics.ADAM_LIKE: (0.16, 0.08, 0.04)}
 
 
 def run(settings: Settings, advance: Advance) -> Result:
@@ -26,7 +25,7 @@ def run(settings: Settings, advance: Advance) -> Result:
     rules = {name: RULES[name] for name in CHOSEN}
     rows, rule_claims, constant_claims = [], [], []
     for method in Dynamics:
-        rates = RATES[method]
+        rates = peaks(method)
         noise = np.random.default_rng(settings.seed)
         played = run_contest(method, tasks, rules, rates, noise)
         risks = played.risk.reshape(len(rules), count, len(rates))
@@ -49,7 +48,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="Batch rules against the optimum",
         summary=(
             f"{count} power-law tasks at equal time t0 + t1 b, exact second moments; the trainer's own rules with "
-            "noisy moments, each with the best of three rates, against the best batches and rates of each task."
+            "noisy moments, each with the best of several rates, against the best batches and rates of each task."
         ),
         outcomes=(
             Outcome(

@@ -18,12 +18,13 @@ def plot_schedule_limit(table: Table, axes: Axes) -> Axes:
     """Time of the best schedule over the best constant against rho: closed form as lines, search as dots.
 
     Args:
-        table: columns power, rho, searched, closed_form, roofline.
+        table: columns power, rho, searched, closed_form, roofline; B grows from 1 to 100 with a power of the
+            progress n.
         axes: to draw on.
     """
     for color, power in zip(CYCLE, table.values("power"), strict=False):
         rows = table.where(power=power)
-        axes.plot(rows["rho"], rows["closed_form"], color=color, label=rf"$B \sim n^{{{power:g}}}$")
+        axes.plot(rows["rho"], rows["closed_form"], color=color, label=rf"$B = 1 + 99\, n^{{{power:g}}}$")
         axes.plot(rows["rho"], rows["searched"], "o", color=color, markersize=3, markerfacecolor="none")
     axes.plot(rows["rho"], rows["roofline"], color=GREY, linestyle=":", label="on a roofline")
     axes.set(xscale="log", xlabel=r"$\rho$ = mean $B$ / $B_\mathrm{sat}$", ylabel="best schedule / best constant")
@@ -71,6 +72,8 @@ def plot_rules(table: Table, axes: Axes, method: str) -> Axes:
     axes.set_yticks(range(len(rules)), rules)
     axes.set_ylim(len(rules) - 0.5, -0.5)
     axes.set(xscale="log", xlabel="risk / optimum's risk", title=method)
+    for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        formatted("{x:g}")
     return axes
 
 
@@ -92,7 +95,7 @@ def exchange_figure(table: Table) -> Figure:
     return figure
 
 
-@drawn_from("rules_and_optimum", "A dot per task, each rule at the best of three rates; bars: medians.")
+@drawn_from("rules_and_optimum", "A dot per task, each rule at its best rate; bars: medians.")
 def rules_figure(table: Table) -> Figure:
     """Rules next to the optimum, a panel per method."""
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
