@@ -53,15 +53,24 @@ def test_a_refusal_names_the_file_that_holds_the_number(tmp_path):
 
 
 TEXTS = [item.name for _, item, hint in options() if hint is str or type(None) in typing.get_args(hint)]
+DEFAULTS = {item.name: item.default for _, item, _ in options()}
 
 
 @pytest.mark.parametrize("name", [*TEXTS, "data"])
 def test_an_empty_text_is_refused_unless_it_is_the_default(name):
-    if name == "replay_run":
+    if DEFAULTS[name] == "":
         assert load_settings(overrides={name: ""}) == Settings()
         return
     with pytest.raises(ValueError, match=f"{option_of(name)} is empty: give it a value"):
         load_settings(overrides={name: ""})
+
+
+def test_only_these_texts_are_empty_by_default():
+    assert {name for name, default in DEFAULTS.items() if default == ""} == {
+        "replay_run",
+        "length_stages",
+        "lr_replay",
+    }
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
