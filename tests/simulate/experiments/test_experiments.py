@@ -98,6 +98,9 @@ def test_what_is_expected_is_spelled_out():
         "Theorem 1 / 20",
         "Theorem 2 / 20",
         "RMSProp, eta 1.5",
+        "Limit on a roofline",
+        "Exchange without a ceiling",
+        "Constants against the optimum",
     }
     assert {name for name, value in expected.items() if value is Expectation.REFUTED} == {
         "Theorem B.1 as published, far from the minimiser",

@@ -92,6 +92,22 @@ TABLES = {
     ),
     "batch_demand": Table.of_rows(_sizes(k) for k in (1, 2, 4)),
     "estimator_bias": Table.of_rows(_bias(workers, batch) for workers in (2, 4) for batch in (16, 64)),
+    "schedule_limit": Table.of_rows(
+        {"power": power, "rho": rho, "searched": 0.9, "closed_form": 1 - 0.1 / power, "roofline": 1.0}
+        for power in (1.0, 2.0)
+        for rho in (0.1, 1.0, 10.0)
+    ),
+    "exchange": Table.of_rows(
+        {"task": task, "limit": limit, "price": 0.01 * place, "steps": 0.3 + 0.1 * place}
+        for task in ("noisy", "clean")
+        for place, limit in enumerate(("none", "trace, eta 2", "weighted, eta 2"))
+    ),
+    "rules_and_optimum": Table.of_rows(
+        {"method": method, "rule": rule, "ratio": ratio}
+        for method in ("sgd", "adam-like")
+        for rule in ("constant", "norm test")
+        for ratio in (1.0, 1.1, 1.5)
+    ),
 }
 
 
@@ -132,6 +148,9 @@ def test_plot_functions_return_their_axes():
         "rmsprop": (figures.plot_divergence,),
         "batch_demand": (figures.plot_batch_demand, "noisy"),
         "estimator_bias": (figures.plot_estimator_bias,),
+        "schedule_limit": (figures.plot_schedule_limit,),
+        "exchange": (figures.plot_exchange,),
+        "rules_and_optimum": (figures.plot_rules, "adam-like"),
     }
     for name, (plot, *arguments) in plots.items():
         axes = Figure().subplots()
