@@ -16,8 +16,10 @@ Example:
     >>> from simulate.exact.tasks import sobol_tasks
     >>> tasks, batch = sobol_tasks(2), np.array([8.0, 64.0])
     >>> steps, _ = KnotSchedules.constant(tasks, batch, np.array([0.1, 0.2])).timetable()
-    >>> bool(np.allclose(steps.batch, batch)), bool((steps.counts == np.ceil(tasks.budget /
-    tasks.cost(batch))).all()) (True, True)
+    >>> bool(np.allclose(steps.batch, batch))
+    True
+    >>> bool((steps.counts == np.ceil(tasks.budget / tasks.cost(batch))).all())
+    True
 """
 
 from __future__ import annotations
