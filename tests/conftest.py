@@ -47,6 +47,14 @@ def _one_thread():
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _no_open_window():
+    """accelerate has one state per process: a test that ends within a window does not leave it to the next."""
+    yield
+    if (state := sys.modules.get("accelerate.state")) and state.GradientState._shared_state:
+        state.GradientState()._set_sync_gradients(True)
+
+
 @pytest.fixture
 def adabatch(monkeypatch, capsys):
     """The command, run in this process."""
