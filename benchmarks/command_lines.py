@@ -70,6 +70,7 @@ RIGHT: dict[str, list[list[str]]] = {
     "ablate": [EXPERIMENT],
     "plot": [["run", "--output", "figures"], ["run/metrics.jsonl"]],
     "worth": [["loop.jsonl", "--saturation", "16", "--output", "figures"], ["loop.jsonl", "--json"]],
+    "optimum": [words("--tasks 1 --optimizer sgd --iterations 1 --duration 0.01 --output optimum.json")],
     "export": [["run", "--to", "exported"], ["run/checkpoints", "--to", "exported"]],
     "prepare": [["--data", "good.txt", "--sequence-length", "32", "--processes", "1"]],
     "claims": [[], ["--json"], ["--show", "Thm B.1"]],

@@ -140,9 +140,7 @@ def context(samples):
 def test_a_batch_takes_a_hundredth_of_the_budget():
     assert Goodput.from_settings(settings(), context(3000)).maximum == 30
     assert Goodput.from_settings(settings(), context(10**6)).maximum == 128
-    with pytest.raises(
-        ValueError, match="of 700 samples in a step, 7, but the first batch is 8"
-    ):
+    with pytest.raises(ValueError, match="of 700 samples in a step, 7, but the first batch is 8"):
         Goodput.from_settings(settings(), context(700))
 
 
