@@ -89,7 +89,7 @@ def parse_step_time(text: str) -> StepTime:
     """The value of ``--step-time T0,T1``, in seconds per step and seconds per sample.
 
     Raises:
-        ValueError: for text that is not two numbers, t0 < 0 or t1 <= 0.
+        ValueError: for text that is not two numbers, t0 outside [0, 1e9] or t1 outside [1e-12, 1e9].
 
     >>> parse_step_time("0.2,0.01")
     StepTime(fixed=0.2, per_sample=0.01, fixed_error=0.0, per_sample_error=0.0, covariance=0.0)
@@ -98,10 +98,10 @@ def parse_step_time(text: str) -> StepTime:
         fixed, per_sample = map(float, text.split(","))
     except ValueError:
         fixed = per_sample = math.nan
-    if not (0 <= fixed < math.inf and 0 < per_sample < math.inf):
+    if not (0 <= fixed <= 1e9 and 1e-12 <= per_sample <= 1e9):  # beyond, their ratio may not be a float
         raise ValueError(
-            "--step-time takes T0,T1, the seconds per step (at least 0) and per sample (above 0), such as "
-            f"0.2,0.01, not {text!r}"
+            "--step-time takes T0,T1, the seconds per step (from 0 to 1e9) and per sample (from 1e-12 to 1e9), "
+            f"such as 0.2,0.01, not {text!r}"
         )
     return StepTime(fixed, per_sample)
 

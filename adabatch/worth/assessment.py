@@ -128,8 +128,9 @@ def assess(evidence: Evidence, course: NoiseCourse, step_time: StepTime, source:
         f"goodput, {KAPPA:g} b*": KAPPA * best_batch(scales, saturation),
         "norm test at eta 1: b at least B": np.maximum.accumulate(scales, axis=1),
     }
+    batches = {name: np.maximum(batch, 1.0) for name, batch in batches.items()}  # no step takes less
     constant = batches["best constant batch"]
-    batches["best constant under noise limit 1: b at most B"] = np.minimum(constant, scales)
+    batches["best constant under noise limit 1: b at most B"] = np.minimum(constant, np.maximum(scales, 1.0))
     times = {name: _time(batch, scales, saturation, weights) for name, batch in batches.items()}
     own = saturation[:, 0] * len(evidence.batches) + evidence.batches.sum()
     least, best = times["best schedule, b*"], times["best constant batch"]

@@ -38,6 +38,9 @@ LARGEST_ERROR, LARGEST_OF_QUARTER = 0.25, 0.5
 FLOOR = 0.1
 """A draw's means are at least this share of the part's own, which keeps the ratio finite."""
 
+TINY = 1e-12
+"""A relative variance that changes no figure."""
+
 
 @dataclass(frozen=True)
 class NoiseCourse:
@@ -84,12 +87,14 @@ def noise_course(evidence: Evidence) -> NoiseCourse:
     Raises:
         ValueError: if not even the quarters of the run are resolved.
     """
-    end = float(evidence.samples[-1])
+    # records of a resumed loop may begin late
+    begin, end = float(evidence.samples[0] - evidence.batches[0]), float(evidence.samples[-1])
     measured = evidence.measured
     samples = evidence.samples[measured]
     moments = np.stack([evidence.trace[measured], evidence.squared_gradient[measured]])
-    weights = np.diff(samples, prepend=0)
-    parts = _halved(samples, moments, weights, (0.0, end), 0)
+    moments /= np.abs(moments).max() or 1.0  # squares of small units would not be floats
+    weights = np.diff(samples, prepend=begin)
+    parts = _halved(samples, moments, weights, (begin, end), 0)
     if parts is None:
         smallest, largest = evidence.batches.min(), evidence.batches.max()
         raise ValueError(
@@ -100,10 +105,12 @@ def noise_course(evidence: Evidence) -> NoiseCourse:
     random = np.random.default_rng(SEED)
     scales = []
     for part in parts:
-        drawn = random.multivariate_normal(part.means, part.covariance, DRAWS, method="cholesky")
-        trace, squared_gradient = np.maximum(np.vstack([part.means, drawn]), FLOOR * part.means).T
+        # relative to the means; a variance of 0, of moments without noise, is kept positive
+        relative = part.covariance / np.outer(part.means, part.means) + TINY * np.eye(2)
+        drawn = random.multivariate_normal(np.ones(2), relative, DRAWS, method="cholesky")
+        trace, squared_gradient = (np.maximum(np.vstack([np.ones(2), drawn]), FLOOR) * part.means).T
         scales.append(trace / squared_gradient)
-    return NoiseCourse(np.array([0.0, *(part.end for part in parts)]), np.stack(scales, axis=1))
+    return NoiseCourse(np.array([begin, *(part.end for part in parts)]), np.stack(scales, axis=1))
 
 
 def _halved(

@@ -94,9 +94,10 @@ def read_evidence(path: Path) -> Evidence:
 def _require_statistics(evidence: Evidence) -> None:
     steps, measured = len(evidence.samples), int(evidence.measured.sum())
     if not measured:
+        left_out = f", apart from {evidence.left_out} values that are not finite" if evidence.left_out else ""
         raise ValueError(
-            f"{evidence.name} has no gradient statistics in its {steps} steps: train with --monitor-interval 1, "
-            "or with a norm test"
+            f"{evidence.name} has no gradient statistics in its {steps} steps{left_out}: train with "
+            "--monitor-interval 1, or with a norm test"
         )
     if measured < LEAST_MEASURED:
         raise ValueError(
@@ -188,6 +189,11 @@ def _own_steps(path: Path) -> Iterator[tuple[float, ...]]:
             raise ValueError(
                 f"{where}: step {now[0]:g} with {now[1]:g} samples comes after step {last[0]:g} with {last[1]:g}: "
                 "both must grow from line to line"
+            )
+        if number > 1 and now[1] - last[1] < step[1]:
+            raise ValueError(
+                f"{where}: a batch of {step[1]:g} after {last[1]:g} samples makes more than {now[1]:g}: samples "
+                "counts those of all steps, this one included, in the unit of batch_size"
             )
         last = now
         yield step

@@ -160,6 +160,9 @@ def test_runs_that_say_too_little(adabatch, steps, tmp_path, figures):
     silent = [{**record, "noise_trace": None, "grad_sq_norm": None} for record in as_trainer_records(steps)]
     message = "has no gradient statistics in its 600 steps: train with --monitor-interval 1, or with a norm test"
     adabatch.refuses(message, "worth", run(silent), *figures)
+    wild = [{**step, "trace": math.nan} for step in steps]
+    message = "in its 600 steps, apart from 600 values that are not finite: train with"
+    adabatch.refuses(message, "worth", write_lines(tmp_path / "wild.jsonl", wild), *figures)
     message = "has gradient statistics of 10 of its 10 steps, and at least 40 are needed"
     adabatch.refuses(message, "worth", run(as_trainer_records(steps[:10])), *figures)
     adabatch.refuses("has no gradient statistics in its 0 steps", "worth", run([]), *figures)
@@ -181,6 +184,8 @@ def test_options_that_do_not_fit(adabatch, loop, figures):
     adabatch.refuses("'--saturation': it must be above 0", "worth", loop, "--saturation", 0, *figures)
     adabatch.refuses("--step-time takes T0,T1", "worth", loop, "--step-time", "1;2", *figures)
     adabatch.refuses("--step-time with T0 = 0: ", "worth", loop, "--step-time", "0,1", *figures)
+    for times in ("1e308,1", "1,1e-308", "-1,1", "1,0", "nan,1", "1,2,3"):
+        adabatch.refuses("--step-time takes T0,T1", "worth", loop, "--step-time", times, *figures)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +193,7 @@ def test_options_that_do_not_fit(adabatch, loop, figures):
     [
         ({"step": 1}, "line 2: step 1 with 32 samples comes after step 1 with 16: both must grow"),
         ({"samples": 16}, "line 2: step 2 with 16 samples comes after step 1 with 16: both must grow"),
+        ({"samples": 31}, "line 2: a batch of 16 after 16 samples makes more than 31: samples counts those of"),
         ({"samples": None}, "line 2: samples must be a whole number above 0, but is null"),
         ({"batch_size": 0}, "line 2: batch_size must be a whole number above 0, but is 0"),
         ({"batch_size": 2.5}, "line 2: batch_size must be a whole number above 0, but is 2.5"),

@@ -134,3 +134,34 @@ def test_a_noise_scale_that_is_not_resolved_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"never resolved: on batches of 4 to 4 .* measure on larger batches"):
         noise_course(evidence)
     noise_course(evidence_of(tmp_path, lambda share: 1e5, [100_000] * 400))
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e80])
+def test_neither_the_unit_of_the_gradient_nor_a_late_beginning_matters(tmp_path, unit):
+    steps = noisy_steps(exponential, [16] * 400)
+    plain = noise_course(read_evidence(write_lines(tmp_path / "plain.jsonl", steps)))
+    other = [
+        {
+            **step,
+            "samples": step["samples"] + 10**6,  # the records of a loop that was resumed
+            "trace": unit * step["trace"],
+            "squared_norm": unit * step["squared_norm"],
+        }
+        for step in steps
+    ]
+    course = noise_course(read_evidence(write_lines(tmp_path / "other.jsonl", other)))
+    assert course.edges == pytest.approx(plain.edges + 10**6)
+    np.testing.assert_allclose(course.scales, plain.scales, rtol=1e-6)
+
+
+def test_moments_without_noise(tmp_path):
+    steps = [{**step, "trace": 48.0, "squared_norm": 5.0} for step in noisy_steps(constant, [16] * 400)]
+    found = noise_course(read_evidence(write_lines(tmp_path / "exact.jsonl", steps)))
+    np.testing.assert_allclose(found.scales, 24.0, rtol=1e-4)
+
+
+def test_no_batch_is_below_one_sample(tmp_path):
+    evidence = evidence_of(tmp_path, lambda share: 0.2, [16] * 400)
+    found = assess(evidence, noise_course(evidence), StepTime(1e-6, 1.0), "x")
+    assert [rule.smallest for rule in found.rules] == [16, 1, 1, 1, 1, 1]
+    assert found.rules[1].samples == pytest.approx(found.rules[1].steps)
