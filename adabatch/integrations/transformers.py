@@ -376,6 +376,24 @@ def _check_arguments(args: TrainingArguments, schedule: BatchSizeSchedule | None
             "per_device_train_batch_size first and switch it off, or only measure (no schedule)",
         ),
     ]
+    if schedule is not None:
+        problems += [
+            (
+                schedule.learning_rate_scaling,
+                f"{schedule.name} makes its own learning rate, and the Trainer's scheduler another one: take "
+                "another schedule, or a loop of your own",
+            ),
+            (
+                schedule.needs_step_times,
+                f"{schedule.name} fits how long steps take, which this callback does not tell it: give it "
+                "step_time",
+            ),
+            (
+                schedule.needs_coordinates,
+                f"{schedule.name} looks at the coordinates, which this callback does not measure: take the scalar "
+                "test, and the trace for a noise limit",
+            ),
+        ]
     for wrong, message in problems:
         if wrong:
             raise ValueError(message)

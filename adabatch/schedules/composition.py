@@ -184,8 +184,14 @@ class Composed(BatchSizeSchedule):
         return super().state_dict() | parts | limit
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
+        """Continue from a saved state.
+
+        Raises:
+            KeyError: for that of another composition.
+        """
         super().load_state_dict(state)
+        if len(state["parts"]) != len(self.parts):
+            raise KeyError("parts")
         for part, saved in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(saved)
         if self.limit is not None:

@@ -76,10 +76,11 @@ class Exchange(BatchSizeSchedule):
             raise ValueError("an exchange needs a scaling of the learning rate: take sqrt (Adam) or linear (SGD)")
         self.power = share / self.scaling.exponent
         self.learning_rate_scaling = scaling
-        if not rates.path.falls or rates.minimum == rates.peak:
+        if not rates.path.falls or rates.fallen(rates.total_samples) >= 1:
             raise NeverGrowsError(
                 "the learning rate never falls, so that there is nothing to exchange for a larger batch: take "
-                "--lr-path linear, cosine, wsd or inverse-sqrt, and --min-lr below --lr"
+                "--lr-path linear, cosine, wsd or inverse-sqrt, --min-lr below --lr and --warmup-samples below "
+                "--samples"
             )
         super().__init__(initial, maximum, multiple_of)
 

@@ -142,12 +142,13 @@ class Goodput(BatchSizeSchedule):
         self.noise.add(self._usable(moments))
         target, by = self._target()
         least, most = self.unrounded / MOST_CHANGE, self.unrounded * MOST_CHANGE
-        self.unrounded = max(1.0, min(max(target, least), most, float(self.maximum)))
-        if not by and not least <= target <= most:
+        wanted = min(max(target, float(self.rounding.round_up(1))), float(self.maximum))
+        self.unrounded = min(max(wanted, least), most)
+        if not by and wanted != self.unrounded:
             by = "limit of 10% per step"
         if target > self.maximum == self.unrounded:
             by = "maximum"
-        return Decision(round(self.unrounded), round(target), decided_by=by)
+        return Decision(round(self.unrounded), max(1, round(target)), decided_by=by)
 
     def _target(self) -> tuple[float, str]:
         """The batch that is wanted, and why if it is not the rule's."""
@@ -171,11 +172,12 @@ class Goodput(BatchSizeSchedule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
         super().load_state_dict(state)
-        self.unrounded, self.identified = state["unrounded"], state["identified"]
+        self.unrounded = state["unrounded"]
         self.noise.load_state_dict(state["noise"])
         if self.needs_step_times and "times" in state:  # a run may resume without --step-time that began with it
             self.times.load_state_dict(state["times"])
             self.step_time = self.times.fitted
+        self.identified = state["identified"] and self.step_time is not None
 
 
 class _FittedTimes:

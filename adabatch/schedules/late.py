@@ -47,9 +47,9 @@ class Late(Stagewise):
         self, initial: int, switch_batch: int, switch_at: float, total_samples: int, multiple_of: int = 1
     ) -> None:
         if switch_batch <= initial:
-            given = f"it is {switch_batch}" if switch_batch else "it was not given"
+            given = f"it is {switch_batch}: raise" if switch_batch else "it was not given: give"
             raise ValueError(
-                f"a late switch is to a batch above the first one, {initial}, but {given}: raise --switch-batch"
+                f"a late switch is to a batch above the first one, {initial}, but {given} --switch-batch"
             )
         Range(0, 1, above=True, below=True, advice="it is a fraction of the budget (--switch-at)").require(
             switch_at, "the late switch"

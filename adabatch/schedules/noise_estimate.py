@@ -108,6 +108,7 @@ class NoiseEstimate:
         scale: ``trace``, ``l1`` or ``weighted`` (:mod:`adabatch.moments.noise_scale`).
 
     Attributes:
+        name: of the scale.
         count: measured steps.
 
     >>> from adabatch.moments.gradient_moments import GradientMoments
@@ -119,7 +120,7 @@ class NoiseEstimate:
     """
 
     def __init__(self, scale: str = "trace") -> None:
-        self.scale = SCALES[scale]
+        self.name, self.scale = scale, SCALES[scale]
         self.noise, self.gradient = _Average(), _Average()
         self.count = 0
 
@@ -145,9 +146,11 @@ class NoiseEstimate:
     def state_dict(self) -> dict[str, Any]:
         """Both averages, as exact floats."""
         pairs = {name: [a.value, a.magnitude] for name, a in (("noise", self.noise), ("gradient", self.gradient))}
-        return {"count": self.count, **pairs}
+        return {"scale": self.name, "count": self.count, **pairs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved state."""
+        """Continue from a saved state; averages of another scale are of no use, and start again."""
+        if state["scale"] != self.name:
+            return
         self.count = state["count"]
         self.noise, self.gradient = _Average(*state["noise"]), _Average(*state["gradient"])

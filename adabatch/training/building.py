@@ -130,8 +130,7 @@ def build_lengths(settings: Settings) -> LengthStages:
 def _rates_to_exchange(settings: Settings) -> LearningRate:
     if settings.optimizer.lr_replay:
         raise ValueError(
-            f"--schedule {settings.schedule.schedule} makes its own learning rates: leave out --lr-replay, or "
-            "take another schedule"
+            "exchange and seesaw make their own learning rates: leave out --lr-replay, or take another schedule"
         )
     return _path(settings, BatchScaling())
 

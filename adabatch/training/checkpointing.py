@@ -15,7 +15,7 @@ from adabatch.checkpoints.loading import load_checkpoint
 from adabatch.files import keep_copy
 from adabatch.reporting.metrics import METRICS
 from adabatch.reporting.resumption import describe_records, problem_with_records
-from adabatch.settings import to_saved
+from adabatch.settings import ScheduleSettings, from_saved, to_saved
 from adabatch.training.run import Run
 
 __all__ = ["checkpoints_folder", "resume_run", "save_run"]
@@ -61,11 +61,29 @@ def resume_run(run: Run, path: Path) -> None:
         run.memory.load_state_dict(progress)
         _restore_sampler(run, path, progress)
     except (KeyError, TypeError, AttributeError) as error:
+        _refuse_other_rule(path, progress, run.settings.schedule)
         raise damaged(path, f"{error!r}") from None
     if progress["world_size"] != run.ranks.world_size:
         run.schedule.forget_seconds()
     _round_batch(run)
     run.resumed_from = path
+
+
+def _refuse_other_rule(path: Path, progress: dict[str, Any], settings: ScheduleSettings) -> None:
+    """Say so if the checkpoint holds the state of another batch rule, which was allowed (``--allow``)."""
+    saved = from_saved(progress["settings"], f"the checkpoint {path}").schedule
+    then, now = _rule(saved), _rule(settings)
+    if then != now:
+        raise AgreedError(
+            f"the checkpoint {path} holds the state of {then}, from which {now} cannot continue: use the original "
+            "batch rule, or start again with --resume never --overwrite"
+        )
+
+
+def _rule(settings: ScheduleSettings) -> str:
+    floor = "" if settings.batch_floor == "none" else f" --batch-floor {settings.batch_floor}"
+    limit = " with a noise limit" if settings.noise_limit else ""
+    return f"--schedule {settings.schedule}{floor}{limit}"
 
 
 def _earlier_coupling(run: Run, progress: dict[str, Any]) -> dict[str, Any]:

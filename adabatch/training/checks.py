@@ -1,7 +1,7 @@
 """What a start refuses before any rank works, in this order; numbers out of range are refused before, as read.
 
 1. Ranks: whether the mesh can be made of them.
-2. Validation without samples, and names that ``--allow`` does not know.
+2. Validation without samples, names that ``--allow`` does not know, and a replay of the run itself.
 3. The batch-size schedule, what moves with the batch, and the split of the first batch.
 4. Device, model, corpus, and whether the model's sizes can be divided among tensor-parallel ranks.
 
@@ -23,7 +23,7 @@ from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.parallel import choose_device
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.llama import model_config
-from adabatch.reporting.metrics import read_metrics
+from adabatch.reporting.metrics import METRICS, read_metrics
 from adabatch.schedules import BatchSizeSchedule
 from adabatch.schedules.coupling import Coupling
 from adabatch.settings import ParallelSettings, Settings, options
@@ -97,6 +97,7 @@ def check_settings(settings: Settings, world_size: int, resumed: bool = False) -
     """
     _check_mesh(settings.parallel, world_size)
     _check_choices(settings)
+    _check_replayed(settings)
     start = Start.of(settings)
     _check_batches(settings, start.schedule, world_size // settings.parallel.tensor_parallel, resumed)
     return start
@@ -164,6 +165,17 @@ def _check_choices(settings: Settings) -> None:
             raise ValueError(f"--allow {name} names no setting: take names such as {', '.join(sorted(known)[:3])}")
 
 
+def _check_replayed(settings: Settings) -> None:
+    """Raise ValueError for a replay of the run itself, whose records are overwritten or continued."""
+    own = Path(settings.run.output).resolve()
+    replayed = {"replay-run": settings.schedule.replay_run, "lr-replay": settings.optimizer.lr_replay}
+    for option, value in replayed.items():
+        if value and Path(value).resolve() in (own, own / METRICS):
+            raise ValueError(
+                f"--{option} {value} is this run's own folder: name another run, or another --output for this one"
+            )
+
+
 def _who_measures(settings: Settings) -> str:
     """What asks for several groups, in words."""
     given = settings.schedule
@@ -180,7 +192,8 @@ def _check_batches(settings: Settings, schedule: BatchSizeSchedule, ranks: int, 
         raise ValueError(
             f"{_who_measures(settings)} needs at least {schedule.groups_needed} groups (ranks x micro-batches), "
             f"but the first batch of {schedule.batch_size} in micro-batches of {settings.schedule.micro_batch} on "
-            f"{ranks} rank makes {groups}: add --ranks, lower --micro-batch or raise --initial-batch"
+            f"{ranks} rank{'s' * (ranks > 1)} makes {groups}: add --ranks, lower --micro-batch or raise "
+            "--initial-batch"
         )
     if not resumed:
         schedule.require_growth(groups)

@@ -67,7 +67,7 @@ def texts(tmp_path):
         ("--schedule goodput --samples 300", "in a step, 3, but the first batch is 4: raise --samples to at"),
         ("--schedule goodput --step-time 1", "--step-time takes T0,T1"),
         ("--schedule goodput --goodput-kappa 0", "--goodput-kappa must be from 0.01 to 100, but is 0.0"),
-        ("--schedule late", "above the first one, 4, but it was not given: raise --switch-batch"),
+        ("--schedule late", "above the first one, 4, but it was not given: give --switch-batch"),
         ("--schedule late --switch-batch 2", "above the first one, 4, but it is 2: raise --switch-batch"),
         ("--schedule late --switch-batch 8 --switch-at 1.5", "--switch-at must be above 0 and below 1, but is"),
         ("--schedule late --switch-batch 99 --samples 6 --warmup-samples 0", "no step begins between the switch"),

@@ -10,6 +10,9 @@ from torch.utils.data import IterableDataset
 from transformers import Trainer, TrainerCallback, set_seed
 
 from adabatch.integrations.transformers import AdaptiveBatchCallback
+from adabatch.schedules import Composed, Exchange, Goodput, L1NormTest, NoiseLimit, Seesaw
+from adabatch.schedules.learning_rate import LearningRate
+from adabatch.schedules.step_times import StepTime
 from tests.support.trainer_runs import (
     MICRO_BATCH,
     RecordingTrainer,
@@ -321,6 +324,21 @@ def test_one_callback_in_two_trainers(tmp_path):
 def test_refuses_at_the_start(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path, AdaptiveBatchCallback(stages()), **changes)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (Exchange(8, 32, LearningRate(1e-3, 0.0, 0, 96)), "exchange makes its own learning rate"),
+        (Seesaw(8, 32, LearningRate(1e-3, 0.0, 0, 96)), "seesaw makes its own learning rate"),
+        (Goodput(8, 32), "goodput fits how long steps take, .* give it step_time"),
+        (Composed(Goodput(8, 32, StepTime(1.0, 0.1)), limit=NoiseLimit(1.0, "l1")), "looks at the coordinates"),
+        (L1NormTest(eta=0.8, initial=8, maximum=32), "norm-test looks at the coordinates"),
+    ],
+)
+def test_refuses_schedules_that_need_more_than_it_measures(tmp_path, schedule, message):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, AdaptiveBatchCallback(schedule))
 
 
 def test_refuses_two_callbacks_and_other_callers(tmp_path):

@@ -105,9 +105,12 @@ def test_an_exchange_leaves_the_path_as_it_is(share, path, scaling, minimum, rou
         last = batch
 
 
-@pytest.mark.parametrize(("path", "minimum"), [(Constant(), 0.0), (Cyclic(3), 0.0), (Linear(), 1.0)])
-def test_a_path_that_never_falls_has_nothing_to_exchange(path, minimum):
-    rates = LearningRate(1.0, minimum, 0, 100, path=path)
+@pytest.mark.parametrize(
+    ("path", "minimum", "warmup"),
+    [(Constant(), 0.0, 0), (Cyclic(3), 0.0, 0), (Linear(), 1.0, 0), (Linear(), 0.0, 100)],
+)
+def test_a_path_that_never_falls_has_nothing_to_exchange(path, minimum, warmup):
+    rates = LearningRate(1.0, minimum, warmup, 100, path=path)
     with pytest.raises(NeverGrowsError, match="--lr-path linear"):
         Exchange(4, 64, rates)
     with pytest.raises(NeverGrowsError, match="never falls by the factor 2"):

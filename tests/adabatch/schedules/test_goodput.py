@@ -66,6 +66,14 @@ def test_decisions_say_what_held_the_batch_back():
     assert [settled.update(moments(settled.batch_size)).decided_by for _ in range(9)][-1] == "goodput"
 
 
+def test_at_the_smallest_batch_nothing_holds_it_and_it_grows_again_at_once():
+    schedule = Goodput(64, 640, StepTime(fixed=0.0, per_sample=0.1), multiple_of=16)
+    decided = [schedule.update(moments(schedule.batch_size)) for _ in range(40)]
+    assert (decided[-1].batch_size, decided[-1].proposal, decided[-1].decided_by) == (16, 1, "goodput")
+    schedule.step_time = TIME
+    assert run(schedule, 2) == [16, 32]
+
+
 def clocked(schedule: Goodput, steps: int, seconds, seed: int = 0) -> list[int]:
     """Batches of a run whose steps take this long, with jitter and outliers, told one step late."""
     draw, batches, last = np.random.default_rng(seed), [], None
@@ -126,6 +134,15 @@ def test_a_state_through_json_continues_bit_for_bit_while_times_are_fitted():
     resumed.load_state_dict(json.loads(json.dumps(whole.state_dict())))
     assert clocked(resumed, 200, TIME.seconds, seed=5) == clocked(whole, 200, TIME.seconds, seed=5)
     assert resumed.state_dict() == whole.state_dict()
+
+
+def test_times_that_were_given_no_longer_are_explored():
+    given = Goodput(4, 400, TIME, kappa=1.0)
+    run(given, 20)
+    resumed = Goodput(4, 400, kappa=1.0)
+    resumed.load_state_dict(given.state_dict())
+    resumed.observe_seconds(1.0, resumed.batch_size)
+    assert resumed.update(moments(resumed.batch_size)).decided_by == "exploration of step times"
 
 
 def settings(**changes):

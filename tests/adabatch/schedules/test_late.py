@@ -19,7 +19,7 @@ def test_switches_once_when_the_samples_are_seen() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((8, 0, 0.75, 1000), "above the first one, 8, but it was not given: raise --switch-batch"),
+        ((8, 0, 0.75, 1000), "above the first one, 8, but it was not given: give --switch-batch"),
         ((8, 8, 0.75, 1000), "above the first one, 8, but it is 8"),
         ((8, 4, 0.75, 1000), "above the first one, 8, but it is 4"),
         ((8, 16, 1.0, 1000), "must be above 0 and below 1, but is 1.0: it is a fraction of the budget"),

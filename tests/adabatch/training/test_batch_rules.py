@@ -7,12 +7,14 @@ import math
 
 import pytest
 
+from adabatch.checkpoints.errors import AgreedError
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.reporting.metrics import TIMED
 from adabatch.schedules import Goodput, MicroBatchPlan
 from adabatch.schedules.learning_rate import LearningRate
 from adabatch.schedules.paths import Linear
 from adabatch.settings import load_settings
+from adabatch.training.checks import check_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
 from adabatch.training.step_clock import WARM_UP, StepClock
@@ -90,6 +92,32 @@ def test_a_resumed_run_continues_bit_for_bit(tmp_path, changes):
     resumed = open_tiny(tmp_path / "cut", resume="auto", **changes)
     assert 0 < resumed.schedule.steps < len(whole)
     assert timeless(begun[: resumed.schedule.steps] + list(train(resumed))) == timeless(whole)
+
+
+def test_a_run_that_resumes_by_another_rule(tmp_path):
+    changes = COMPOSED | {"samples": 60, "checkpoint_interval": 40}
+    list(train(open_tiny(tmp_path, **changes)))
+    for other, words in (
+        ({"batch_floor": "none"}, "--schedule exchange with a noise limit"),
+        ({"batch_floor": "none", "noise_limit": 0.0, "schedule": "norm-test"}, "--schedule norm-test"),
+    ):
+        allowed = {"resume": "auto", "allow": tuple(other)}
+        with pytest.raises(AgreedError, match=f"norm-test with a noise limit, from which {words} cannot"):
+            open_tiny(tmp_path, **changes | other | allowed)
+    scale = {"noise_limit_scale": "l1", "resume": "auto", "allow": ("noise_limit_scale",)}
+    limit = open_tiny(tmp_path, **changes | scale).schedule.limit
+    assert limit.estimate.count == 0  # averages of the trace are not those of the l1 norm
+
+
+@pytest.mark.parametrize("option", ["lr_replay", "replay_run"])
+@pytest.mark.parametrize("name", ["", "metrics.jsonl"])
+def test_a_run_does_not_replay_itself(tmp_path, option, name):
+    schedule = "replay" if option == "replay_run" else "constant"
+    settings = load_settings(
+        overrides=TINY | {"output": str(tmp_path), option: str(tmp_path / name), "schedule": schedule}
+    )
+    with pytest.raises(ValueError, match=rf"--{option.replace('_', '-')} .* is this run's own folder"):
+        check_settings(settings, 1)
 
 
 def test_late_switches_in_a_run(tmp_path):

@@ -200,8 +200,9 @@ RECORDS = [{"step": k, "samples": 4 * k, "batch_size": 4, "lr": 1e-3} for k in (
         (RECORDS[::-1], {}, "ascending samples"),
         (RECORDS, {"lr_scaling": "sqrt"}, "leave out --lr-scaling sqrt"),
         (RECORDS, {"noise_limit": 1.0}, "leave out --noise-limit"),
-        (RECORDS, {"schedule": "exchange"}, "--schedule exchange makes its own learning rates"),
-        (RECORDS, {"schedule": "seesaw"}, "--schedule seesaw makes its own learning rates"),
+        (RECORDS, {"schedule": "exchange"}, "exchange and seesaw make their own learning rates"),
+        (RECORDS, {"schedule": "seesaw"}, "exchange and seesaw make their own learning rates"),
+        (RECORDS, {"batch_floor": "exchange"}, "exchange and seesaw make their own learning rates"),
     ],
 )
 def test_what_a_replay_of_learning_rates_refuses(tmp_path, records, changes, message):
