@@ -1,9 +1,9 @@
 """One setting for all tasks: batch rules in the exact dynamics against constant batches tuned for each task.
 
 ``python benchmarks/exact_rules.py`` prints exact_rules.txt (half an hour of a core): 96 fresh tasks (Sobol points
-of another seed than any that a setting was chosen on). Rules are told noisy moments of the step before. Every rule,
-and the constant batch that it is compared with, has the best peak rate for each task, on the same path: one that
-stays, or one that falls linearly to 0. Times are those at equal risk.
+of another seed than any that a setting was chosen on). Rules are told noisy moments of the step before. Every
+rule, and the constant batch that it is compared with, has the best peak rate for each task, on the same path: one
+that stays, or one that falls linearly to 0. Times are those at equal risk.
 """
 
 from __future__ import annotations
