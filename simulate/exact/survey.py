@@ -47,6 +47,9 @@ BUDGETS = (0.5, 0.75, 1.0, 1.4, 2.0)
 NEAR = (1.0, 1.2, 1.5)
 """Of the constant batch with its best rate schedule."""
 
+FURTHEST = 100.0
+"""How far beyond a family's budgets :func:`budget_for` goes: where risk hardly falls, its slope tells nothing."""
+
 TOGETHER = 32
 """Tasks that are optimised together: their runs are kept in memory."""
 
@@ -151,7 +154,9 @@ def _named(*found: Optimum) -> list[tuple[Family, Optimum]]:
 
 
 def budget_for(budgets: tuple[float, ...], risks: Array, wanted: Array) -> Array:
-    """The budget in which a family ends at a risk, [rows]; beyond its ends by the slope of the nearest piece.
+    """The budget in which a family ends at a risk, [rows].
+
+    Beyond its ends by the slope of the nearest piece, and by a factor of at most :data:`FURTHEST`.
 
     Args:
         budgets: ascending.
@@ -166,8 +171,8 @@ def budget_for(budgets: tuple[float, ...], risks: Array, wanted: Array) -> Array
         falling = np.minimum.accumulate(curve) - 1e-9 * np.arange(len(x))
         piece = int(np.clip(np.searchsorted(-falling, -target) - 1, 0, len(x) - 2))
         slope = (x[piece + 1] - x[piece]) / (falling[piece + 1] - falling[piece])
-        found[row] = np.exp(x[piece] + slope * (target - falling[piece]))
-    return found
+        found[row] = x[piece] + slope * (target - falling[piece])
+    return np.exp(np.clip(found, x[0] - np.log(FURTHEST), x[-1] + np.log(FURTHEST)))
 
 
 @dataclass(frozen=True, eq=False)
