@@ -28,6 +28,7 @@ class Plan:
     Attributes:
         settings: of the run.
         coupling: what moves with its batch.
+        scaling: of the learning rate by the batch, the settings' or the schedule's own.
         parameters: of the whole model.
         first: the first step's batch.
         largest: the largest batch that the schedule may come to.
@@ -39,6 +40,7 @@ class Plan:
 
     settings: Settings
     coupling: Coupling
+    scaling: str
     parameters: int
     first: MicroBatchPlan
     largest: MicroBatchPlan
@@ -82,6 +84,7 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     return Plan(
         settings=settings,
         coupling=start.coupling,
+        scaling=schedule.learning_rate_scaling or settings.optimizer.lr_scaling,
         parameters=_parameters(config),
         first=first,
         largest=largest,

@@ -53,7 +53,7 @@ def overview_table(plan: Plan) -> Table:
     table.add_row("tokens", f"{plan.tokens:,}")
     table.add_row("sequence length", plan.coupling.lengths.text)
     table.add_row("learning rate", _learning_rate(plan.settings.optimizer))
-    if moving := ", ".join(_moving(plan.settings.optimizer)):
+    if moving := ", ".join(_moving(plan.settings.optimizer, plan.scaling)):
         table.add_row("moves with the batch", moving)
     fewest, most = plan.steps
     table.add_row("steps", f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}, as the gradients decide")
@@ -69,9 +69,9 @@ def _learning_rate(settings: OptimizerSettings) -> str:
     return f"{settings.lr_path} from {settings.lr:g} to {settings.min_lr:g}{warmup}"
 
 
-def _moving(settings: OptimizerSettings) -> Iterator[str]:
-    if settings.lr_scaling != "none":
-        yield f"learning rate ({settings.lr_scaling})"
+def _moving(settings: OptimizerSettings, scaling: str) -> Iterator[str]:
+    if scaling != "none":
+        yield f"learning rate ({scaling})"
     if settings.beta2_half_life:
         yield f"beta2 (half-life of {settings.beta2_half_life:,.15g} samples)"
     if settings.weight_decay_scaling != "none":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ LARGEST_ERROR = 0.5
 
 LARGEST = 1e150
 """Nothing that is computed from numbers up to this overflows; beyond, they count as not finite."""
+
+Step = tuple[str, float, tuple[float, ...]]
+"""Where a step stands in a file, its number, and the seven columns of :class:`Evidence`."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,9 @@ def read_evidence(path: Path) -> Evidence:
     Raises:
         ValueError: for what is not a run, a wrong line, or too few steps with statistics.
     """
-    own = path.is_file() and path.name != METRICS and _is_own_loop(path)
-    steps = list(_own_steps(path)) if own else [_trainer_step(record, path) for record in read_metrics(path)]
+    file = path / METRICS if path.is_dir() else path
+    own = file.is_file() and _is_own_loop(file)
+    steps = list(_in_order(_own_steps(file) if own else _trainer_steps(path)))
     columns = np.array(steps, dtype=float).reshape(-1, 7).T
     samples, batches, micro_batches, lengths, seconds, trace, squared_norm = columns
     with np.errstate(invalid="ignore"):
@@ -149,9 +153,33 @@ def step_time_of(evidence: Evidence, saturation: float | None, given: str | None
     )
 
 
-def _trainer_step(record: Record, path: Path) -> tuple[float, ...]:
+def _in_order(steps: Iterable[Step]) -> Iterator[tuple[float, ...]]:
+    """The steps' columns, if steps and samples grow and the samples are those of the batches."""
+    last = (0.0, 0.0)
+    for where, number, columns in steps:
+        now, batch = (number, columns[0]), columns[1]
+        if now[0] <= last[0] or now[1] <= last[1]:
+            raise ValueError(
+                f"{where}: step {now[0]:g} with {now[1]:g} samples comes after step {last[0]:g} with {last[1]:g}: "
+                "both must grow from line to line"
+            )
+        if now[1] - last[1] < batch:
+            raise ValueError(
+                f"{where}: a batch of {batch:g} after {last[1]:g} samples makes more than {now[1]:g}: samples "
+                "counts those of all steps, this one included, in the unit of batch_size"
+            )
+        last = now
+        yield columns
+
+
+def _trainer_steps(path: Path) -> Iterator[Step]:
+    for record in read_metrics(path):
+        where = f"{path}, step {record['step']}"
+        yield where, record["step"], _trainer_step(record, where)
+
+
+def _trainer_step(record: Record, where: str) -> tuple[float, ...]:
     """One step of metrics.jsonl, where a null may stand for what was not measured or for what is not finite."""
-    where = f"{path}, step {record['step']}"
     batch = _value(record, "batch_size", where, count=True)
     trace, squared_norm = (_value(record, name, where) for name in ("noise_trace", "grad_sq_norm"))
     if math.isnan(trace) != math.isnan(squared_norm):  # one of both was measured and is not finite
@@ -170,9 +198,8 @@ def _is_own_loop(path: Path) -> bool:
     return b'"trace"' in first or b'"squared_norm"' in first
 
 
-def _own_steps(path: Path) -> Iterator[tuple[float, ...]]:
+def _own_steps(path: Path) -> Iterator[Step]:
     """The steps of another loop's file; a last line that is cut short is left out."""
-    last = (0.0, 0.0)
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
         try:
             record = json.loads(line)
@@ -184,19 +211,7 @@ def _own_steps(path: Path) -> Iterator[tuple[float, ...]]:
         if not isinstance(record, dict):
             raise ValueError(f"{where} is not a JSON object: each line is one step (docs/own_loop.md)")
         step = _own_step(record, where)
-        now = (record["step"], step[0])
-        if now[0] <= last[0] or now[1] <= last[1]:
-            raise ValueError(
-                f"{where}: step {now[0]:g} with {now[1]:g} samples comes after step {last[0]:g} with {last[1]:g}: "
-                "both must grow from line to line"
-            )
-        if number > 1 and now[1] - last[1] < step[1]:
-            raise ValueError(
-                f"{where}: a batch of {step[1]:g} after {last[1]:g} samples makes more than {now[1]:g}: samples "
-                "counts those of all steps, this one included, in the unit of batch_size"
-            )
-        last = now
-        yield step
+        yield where, record["step"], step
 
 
 def _own_step(record: Record, where: str) -> tuple[float, ...]:

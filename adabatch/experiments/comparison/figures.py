@@ -93,7 +93,7 @@ def gaps_figure(selection: Selection) -> Figure:
 def wall_clock_figure(selection: Selection) -> Figure:
     """Simulated time to the losses of the two largest constants, over the fastest constant's, against B_sat."""
     targets = selection.constants[:-3:-1]
-    figure, places = panels(1, 2, size=(10.5, 4.6), sharey=True)
+    figure, places = panels(1, len(targets), size=(5.25 * len(targets), 4.6), sharey=True)  # one or two
     for axes, target in zip(places, targets, strict=True):
         for variant in selection.variants:
             times = [relative_time(selection, variant, target, size) for size in SATURATING_BATCHES]
@@ -105,7 +105,7 @@ def wall_clock_figure(selection: Selection) -> Figure:
         axes.set_title(f"to the loss of {target.label}", fontsize=10)
         axes.axhline(1, color="0.5", linewidth=1)
     places[0].set_ylabel("time over fastest constant")
-    figure.legend(*places[1].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    figure.legend(*places[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     return figure
 
 

@@ -228,9 +228,17 @@ def test_lines_that_are_no_steps(adabatch, loop, tmp_path, figures):
     adabatch.refuses("text.txt, line 1: no record", "worth", tmp_path / "text.txt", *figures)
 
 
+@pytest.mark.parametrize("given", ["run", "run/metrics.jsonl"])
+def test_another_loop_may_call_its_file_as_the_trainer_does(adabatch, steps, tmp_path, figures, given):
+    write_lines(tmp_path / "run" / "metrics.jsonl", steps)
+    assert "600 steps, 600 with gradient" in adabatch.output("worth", tmp_path / given, *figures)
+
+
 def test_damaged_records_of_the_trainer(adabatch, steps, tmp_path, figures):
     records = as_trainer_records(steps)
     for changed, message in (
+        ({"step": 1}, "step 1: step 1 with 32 samples comes after step 1 with 16: both must grow"),
+        ({"samples": 20}, "step 2: a batch of 16 after 16 samples makes more than 20: samples counts those"),
         ({"micro_batch": "x"}, 'step 2: micro_batch must be a whole number above 0, but is "x"'),
         ({"tokens": None}, "step 2: tokens must be a whole number above 0, but is null"),
         ({"seconds": "x"}, "line 2: no record"),

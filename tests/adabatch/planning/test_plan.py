@@ -146,6 +146,10 @@ def test_a_plan_says_what_moves(monkeypatch, capsys):
         "beta2 (half-life of 20,000 samples), weight decay (linear)",
     ):
         assert text in printed.out
+    options = "--preset demo --schedule exchange --lr-path linear --min-lr 0 --dry-run"
+    code, printed = run_command(monkeypatch, capsys, *options.split())
+    assert code == 0
+    assert "learning rate (sqrt)" in printed.out  # exchange's own
 
 
 def test_what_cannot_be_planned_is_said(monkeypatch, capsys):

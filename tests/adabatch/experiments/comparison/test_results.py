@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from adabatch.experiments.comparison.figures import wall_clock_figure
 from adabatch.experiments.comparison.results import Comparison, RunResult
 from adabatch.experiments.comparison.runs import Key
 from adabatch.experiments.comparison.tables import gap_table, loss_table, wall_clock_table
@@ -46,6 +47,13 @@ RUNS = {
 }
 COMPARISON = Comparison([*CONSTANTS, ADAPTIVE, RAMP], RUNS)
 SELECTION = COMPARISON.at(0.1)
+
+
+@pytest.mark.parametrize("constants", [1, 2])
+def test_wall_clock_is_drawn_for_one_constant_or_two(constants):
+    variants = [*CONSTANTS[:constants], ADAPTIVE]
+    chosen = {key: found for key, found in RUNS.items() if key.variant in {variant.name for variant in variants}}
+    assert len(wall_clock_figure(Comparison(variants, chosen).at(0.1)).axes) == constants
 
 
 def test_gaps_are_paired_with_each_seeds_own_frontier():
