@@ -15,7 +15,10 @@ from adabatch.schedules.step_times import LEAST_RATIO, StepTime, StepTimes, pars
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
     from adabatch.moments.gradient_moments import GradientMoments
 
-__all__ = ["Goodput", "GoodputOptions"]
+__all__ = ["KAPPA", "Goodput", "GoodputOptions"]
+
+KAPPA = 1.4
+"""Times b*, by default."""
 
 MOST_CHANGE = 1.1
 """Of a step, up or down."""
@@ -37,7 +40,7 @@ LARGEST_SHARE = 100
 class GoodputOptions:
     """Options of goodput."""
 
-    goodput_kappa: Annotated[float, Range(0.01, 100)] = 1.4
+    goodput_kappa: Annotated[float, Range(0.01, 100)] = KAPPA
     """goodput: times the batch that makes most progress per second where noise and step times are as measured."""
     step_time: str | None = None
     """goodput: T0,T1, the seconds per step and per sample, such as 0.2,0.01; it makes a run reproducible. Without
@@ -88,7 +91,7 @@ class Goodput(BatchSizeSchedule):
         initial: int,
         maximum: int,
         step_time: StepTime | None = None,
-        kappa: float = 1.4,
+        kappa: float = KAPPA,
         multiple_of: int = 1,
     ) -> None:
         Range(0.01, 100).require(kappa, "kappa")

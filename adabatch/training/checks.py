@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from os.path import join, realpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,10 +168,10 @@ def _check_choices(settings: Settings) -> None:
 
 def _check_replayed(settings: Settings) -> None:
     """Raise ValueError for a replay of the run itself, whose records are overwritten or continued."""
-    own = Path(settings.run.output).resolve()
+    own = realpath(settings.run.output)
     replayed = {"replay-run": settings.schedule.replay_run, "lr-replay": settings.optimizer.lr_replay}
     for option, value in replayed.items():
-        if value and Path(value).resolve() in (own, own / METRICS):
+        if value and realpath(value) in (own, join(own, METRICS)):
             raise ValueError(
                 f"--{option} {value} is this run's own folder: name another run, or another --output for this one"
             )

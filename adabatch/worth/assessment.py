@@ -20,6 +20,7 @@ from adabatch.moments.worth import (
     schedule_over_constant,
     time_of_progress,
 )
+from adabatch.schedules.goodput import KAPPA
 from adabatch.schedules.step_times import StepTime
 from adabatch.worth.course import SEED, NoiseCourse
 from adabatch.worth.evidence import Evidence
@@ -28,9 +29,6 @@ __all__ = ["Assessment", "Estimate", "RuleInModel", "assess"]
 
 LEVEL = 0.9
 """Nominal coverage of the intervals."""
-
-KAPPA = 1.4
-"""Of the rule goodput, b = kappa b*."""
 
 
 class Estimate(NamedTuple):

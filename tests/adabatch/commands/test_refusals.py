@@ -52,6 +52,13 @@ def test_an_output_that_cannot_be_a_folder(adabatch, folder, output, message):
     adabatch.refuses(message, "train", *SMALL, "--output", output)
 
 
+@pytest.mark.parametrize("option", ["--lr-replay", "--replay-run"])
+@pytest.mark.parametrize("name", ["loop", "dangling", LONG])
+def test_a_run_to_replay_that_is_not_there(adabatch, folder, option, name):
+    rule = ["--schedule", "replay"] if option == "--replay-run" else []
+    adabatch.refuses(name[:100], "train", *SMALL, *rule, option, name)
+
+
 @pytest.mark.parametrize("cache", ["a-file", "/proc/x", LONG])
 def test_a_cache_that_cannot_be_one(adabatch, folder, monkeypatch, cache):
     message = f"name another --cache or ADABATCH_CACHE than {cache[:100]}"
