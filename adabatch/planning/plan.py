@@ -12,7 +12,7 @@ from adabatch.data.tokenizer import open_tokenizer, padded_vocabulary
 from adabatch.distributed.communication import Traffic
 from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
-from adabatch.schedules import BatchSizeSchedule, Goodput, MicroBatching, MicroBatchPlan
+from adabatch.schedules import BatchSizeSchedule, Constant, Goodput, MicroBatching, MicroBatchPlan
 from adabatch.schedules.coupling import Coupling
 from adabatch.settings import Settings, overlay
 from adabatch.training.building import build_micro_batching
@@ -135,6 +135,9 @@ def step_range(
         falls = all(isinstance(part, Goodput) for part in schedule.parts)
         smallest = micro_batching.plan(1 if falls else first.batch_size)
         return first, largest, (fewest, 1 + max(0, -(-(samples - first.batch_size) // smallest.batch_size)))
+    if isinstance(schedule, Constant):  # at once, however long the run
+        steps = -(-samples // first.batch_size)
+        return first, first, (steps, steps)
     biggest = schedule.batch_size
     while schedule.samples < samples:
         biggest = max(biggest, schedule.batch_size)

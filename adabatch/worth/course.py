@@ -38,6 +38,9 @@ LARGEST_ERROR, LARGEST_OF_QUARTER = 0.25, 0.5
 FLOOR = 0.1
 """A draw's means are at least this share of the part's own, which keeps the ratio finite."""
 
+LARGEST_WEIGHT = 10.0
+"""Times the part's median, so that the first step after a gap does not stand for all of it."""
+
 TINY = 1e-12
 """A relative variance that changes no figure."""
 
@@ -96,6 +99,7 @@ def noise_course(evidence: Evidence) -> NoiseCourse:
     weights = np.diff(samples, prepend=begin)
     parts = _halved(samples, moments, weights, (begin, end), 0)
     if parts is None:
+        _require_measurements(evidence.name, samples, np.linspace(begin, end, 2**LEAST_HALVINGS + 1))
         smallest, largest = evidence.batches.min(), evidence.batches.max()
         raise ValueError(
             f"the noise scale of {evidence.name} is never resolved: on batches of {smallest:.0f} to {largest:.0f} "
@@ -113,6 +117,18 @@ def noise_course(evidence: Evidence) -> NoiseCourse:
     return NoiseCourse(np.array([begin, *(part.end for part in parts)]), np.stack(scales, axis=1))
 
 
+def _require_measurements(name: str, samples: np.ndarray, edges: np.ndarray) -> None:
+    """Raise ValueError for a quarter of the run in which hardly any step has statistics."""
+    counts = np.diff(np.searchsorted(samples, edges, side="right"))
+    least = int(counts.argmin())
+    if counts[least] < LEAST_STEPS:
+        raise ValueError(
+            f"{name} has gradient statistics of {counts[least]} steps from {edges[least]:.0f} to "
+            f"{edges[least + 1]:.0f} samples, and at least {LEAST_STEPS} in each quarter are needed (a norm test "
+            "at its maximum measures nothing): train with a smaller --monitor-interval, or for longer"
+        )
+
+
 def _halved(
     samples: np.ndarray, moments: np.ndarray, weights: np.ndarray, span: tuple[float, float], halvings: int
 ) -> list[_Part] | None:
@@ -128,7 +144,8 @@ def _halved(
         ]
         if halves[0] is not None and halves[1] is not None:
             return halves[0] + halves[1]
-    part = _Part(start, end, *_mean(moments[:, inside], weights[inside]))
+    most = LARGEST_WEIGHT * np.median(weights[inside])
+    part = _Part(start, end, *_mean(moments[:, inside], np.minimum(weights[inside], most)))
     largest = LARGEST_ERROR if halvings > LEAST_HALVINGS else LARGEST_OF_QUARTER
     return [part] if halvings >= LEAST_HALVINGS and part.resolved(largest) else None
 

@@ -34,6 +34,7 @@ def planned_steps(preset="demo", **changes):
     ("changes", "expected"),
     [
         ({"schedule": "constant", "initial_batch": 8}, (8, 8, (12, 12))),
+        ({"schedule": "constant", "initial_batch": 8, "samples": 10**12}, (8, 8, (10**12 // 8,) * 2)),
         (
             {"schedule": "stagewise", "stage_batches": (8, 16), "stage_fractions": (0.5, 0.5)},
             (8, 16, (9, 9)),
@@ -43,7 +44,7 @@ def planned_steps(preset="demo", **changes):
     ],
 )
 def test_steps_of_a_schedule(changes, expected):
-    assert planned_steps(samples=96, warmup_samples=16, **changes) == expected
+    assert planned_steps(**{"samples": 96, "warmup_samples": 16} | changes) == expected
 
 
 @pytest.mark.parametrize(

@@ -165,3 +165,22 @@ def test_no_batch_is_below_one_sample(tmp_path):
     found = assess(evidence, noise_course(evidence), StepTime(1e-6, 1.0), "x")
     assert [rule.smallest for rule in found.rules] == [16, 1, 1, 1, 1, 1]
     assert found.rules[1].samples == pytest.approx(found.rules[1].steps)
+
+
+def without_statistics(steps, begin, end):
+    silent = {"trace": None, "squared_norm": None}
+    return [{**step, **(silent if begin < step["step"] <= end else {})} for step in steps]
+
+
+def test_gaps_between_measurements(tmp_path):
+    """The first step after a gap must not stand for all of it; a quarter without statistics is named."""
+    steps = noisy_steps(exponential, [16] * 800)
+    whole = noise_course(read_evidence(write_lines(tmp_path / "whole.jsonl", steps)))
+    gap = noise_course(read_evidence(write_lines(tmp_path / "gap.jsonl", without_statistics(steps, 380, 520))))
+    means = [np.average(course.scales[0], weights=np.diff(course.edges)) for course in (whole, gap)]
+    assert means[1] == pytest.approx(means[0], rel=0.1)
+    silent = read_evidence(write_lines(tmp_path / "silent.jsonl", without_statistics(steps, 604, 800)))
+    with pytest.raises(
+        ValueError, match=r"statistics of 4 steps from 9600 to 12800 samples, and at least 8 in each"
+    ):
+        noise_course(silent)
