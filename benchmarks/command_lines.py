@@ -90,7 +90,7 @@ GROWING = words(
     "--samples --validation-samples --sequence-length --initial-batch --max-batch --micro-batch --max-micro-batch "
     "--ranks --parallel --replicas --tensor-parallel --vocabulary-size --streaming-validation-tokens --processes "
     "--seeds --steps --experiment --threads --model --preset --tokenizer --data --resume --allow --max-restarts "
-    "--objective --optimizer"
+    "--objective --optimizer --tasks --iterations --duration"
 )
 """Options that get only values that are to be refused where a line trains, prepares or measures."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -60,8 +61,12 @@ def optimum(
     from simulate.exact.survey import survey
     from simulate.exact.tasks import Resource, sobol_tasks
 
-    if output is not None and equal is not Equal.TIME:
-        raise ValueError(f"--output is the table of what is saved at equal time: give --equal time, not {equal}")
+    if output is not None:
+        if equal is not Equal.TIME:
+            raise ValueError(
+                f"--output is the table of what is saved at equal time: give --equal time, not {equal}"
+            )
+        _check_is_writable(output)
     chosen = sobol_tasks(tasks, seed, Resource(equal)).at(range(tasks), duration)
     typer.echo(f"{tasks} tasks, equal {equal}, {iterations} iterations; relative to {REFERENCE}")
     records: list[dict[str, str | float]] = []
@@ -77,6 +82,16 @@ def optimum(
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         write_json(output, {"command": command_line(), "date": date, "tasks": records})
         typer.echo(f"written to {output}")
+
+
+def _check_is_writable(output: Path) -> None:
+    """Refuse at the start what could not be written after minutes."""
+    if output.is_dir():
+        raise ValueError(f"--output {output} is a folder: name a file")
+    if not (output.parent.is_dir() and os.access(output.parent, os.W_OK)):
+        raise ValueError(
+            f"--output {output} cannot be written: {output.parent} is not a folder to write in; name another"
+        )
 
 
 REFERENCE = "a constant batch with power decay"

@@ -60,3 +60,11 @@ def test_schedules_that_are_hardly_optimised_still_have_a_time(adabatch, equal):
 )
 def test_what_is_refused(adabatch, words, message):
     adabatch.refuses(message, *QUICK, *words)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_computed(adabatch, tmp_path):
+    (tmp_path / "a-file").write_text("x")
+    adabatch.refuses(f"--output {tmp_path} is a folder: name a file", *QUICK, "--output", tmp_path)
+    for folder in (tmp_path / "missing", tmp_path / "a-file"):
+        message = f"--output {folder}/x.json cannot be written: {folder} is not a folder to write in"
+        adabatch.refuses(message, *QUICK, "--output", folder / "x.json")
