@@ -32,6 +32,9 @@ TIMED_FIRST = 8
 EXPLORED = 4
 """Times the first batch: from there on t0 and t1 are taken as they are."""
 
+UNTIMED = 20
+"""Steps in a row whose time a loop may leave out: the first ones of a start, and some that were skipped."""
+
 LARGEST_SHARE = 100
 """A batch takes at most one in this many of the samples of the run."""
 
@@ -73,7 +76,7 @@ class Goodput(BatchSizeSchedule):
 
     Raises:
         ValueError: for kappa out of range, and for batches that differ too little to fit t0 and t1; in ``update``,
-            without moments.
+            without moments, and where t0 and t1 are to be fitted and nobody tells how long steps take.
 
     >>> from adabatch.moments.gradient_moments import GradientMoments
     >>> schedule = Goodput(16, 64, StepTime(fixed=1.0, per_sample=0.1), kappa=1.0)    # B_sat = 10
@@ -107,6 +110,7 @@ class Goodput(BatchSizeSchedule):
         self.noise, self.times = NoiseEstimate(), _FittedTimes()
         self.identified = step_time is not None
         self.unrounded = float(initial)
+        self.untimed = 0
 
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> Goodput:
@@ -132,6 +136,7 @@ class Goodput(BatchSizeSchedule):
 
     def observe_seconds(self, seconds: float, batch_size: int, micro_batch: int = 0, length: int = 0) -> None:
         """Take in how long an earlier step took; ignored where t0 and t1 were given."""
+        self.untimed = 0
         if self.needs_step_times:
             self.times.add(seconds, batch_size, micro_batch, length)
             self.step_time = self.times.fitted
@@ -143,6 +148,12 @@ class Goodput(BatchSizeSchedule):
 
     def _decide(self, moments: GradientMoments | None) -> Decision:
         self.noise.add(self._usable(moments))
+        self.untimed += 1
+        if self.needs_step_times and self.untimed > UNTIMED:
+            raise ValueError(
+                f"goodput fits the times of steps, and {UNTIMED} steps went by without one: call "
+                "observe_seconds(seconds, batch_size) before each update(), or give step_time"
+            )
         target, by = self._target()
         least, most = self.unrounded / MOST_CHANGE, self.unrounded * MOST_CHANGE
         wanted = min(max(target, float(self.rounding.round_up(1))), float(self.maximum))

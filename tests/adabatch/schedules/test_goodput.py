@@ -104,6 +104,16 @@ def test_grows_as_long_as_larger_batches_take_no_longer():
     assert batches[-1] == 64
 
 
+def test_a_loop_that_never_tells_the_time_hears_of_it():
+    schedule = Goodput(4, 400)
+    for _ in range(3):
+        run(schedule, 20)
+        schedule.observe_seconds(1.0, 4)
+    with pytest.raises(ValueError, match=r"observe_seconds\(seconds, batch_size\) before each update"):
+        run(schedule, 21)
+    run(Goodput(4, 400, TIME), 50)
+
+
 def test_given_times_are_not_fitted():
     schedule = Goodput(4, 400, TIME, kappa=1.0)
     assert not schedule.needs_step_times
