@@ -13,6 +13,7 @@ from simulate.experiments.result import Table
 from simulate.noise import NOISES
 from simulate.objectives import OBJECTIVES, GemanMcClure, PseudoHuber, Quadratic
 from simulate.optimizers import OPTIMIZERS, Adam
+from simulate.verify_bounds import EXPERIMENTS
 
 
 def test_a_small_run(adabatch, tmp_path):
@@ -241,4 +242,4 @@ def test_everything_comes_out_as_it_should(adabatch, tmp_path):  # --quick is on
     ended = adabatch("verify-bounds", "--output", tmp_path / "out")
     assert ended.code == 0, ended.out[-3000:]
     record = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert len(record["experiments"]) == 12
+    assert [experiment["name"] for experiment in record["experiments"]] == list(EXPERIMENTS)

@@ -131,7 +131,7 @@ def test_an_uncertain_saturation_widens_the_intervals(tmp_path):
 
 def test_a_noise_scale_that_is_not_resolved_is_refused(tmp_path):
     evidence = evidence_of(tmp_path, lambda share: 1e5, [4] * 400)
-    with pytest.raises(ValueError, match=r"never resolved: on batches of 4 to 4 .* measure on larger batches"):
+    with pytest.raises(ValueError, match=r"never resolved: on batches of 4 the .* measure on larger batches"):
         noise_course(evidence)
     noise_course(evidence_of(tmp_path, lambda share: 1e5, [100_000] * 400))
 
