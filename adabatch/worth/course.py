@@ -100,11 +100,10 @@ def noise_course(evidence: Evidence) -> NoiseCourse:
     parts = _halved(samples, moments, weights, (begin, end), 0)
     if parts is None:
         _require_measurements(evidence.name, samples, np.linspace(begin, end, 2**LEAST_HALVINGS + 1))
-        smallest, largest = evidence.batches.min(), evidence.batches.max()
-        span = f"{smallest:.0f} to {largest:.0f}" if smallest < largest else f"{smallest:.0f}"
         raise ValueError(
-            f"the noise scale of {evidence.name} is never resolved: on batches of {span} the gradient cannot be "
-            "told from its noise in each quarter of the run; measure on larger batches, or over more steps"
+            f"the noise scale of {evidence.name} is never resolved: on batches of {evidence.span} the gradient "
+            "cannot be told from its noise in each quarter of the run; measure on larger batches, or over more "
+            "steps"
         )
     random = np.random.default_rng(SEED)
     scales = []

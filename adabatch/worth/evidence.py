@@ -56,6 +56,12 @@ class Evidence:
     left_out: int
 
     @property
+    def span(self) -> str:
+        """The smallest and the largest batch, in words."""
+        least, most = self.batches.min(), self.batches.max()
+        return f"{least:.0f} to {most:.0f}" if least < most else f"{least:.0f}"
+
+    @property
     def measured(self) -> np.ndarray:
         """At which steps there are statistics."""
         finite: np.ndarray = np.isfinite(self.squared_gradient)
@@ -142,8 +148,7 @@ def step_time_of(evidence: Evidence, saturation: float | None, given: str | None
     if not np.isfinite(evidence.seconds).any():
         why = "has no times of its steps"
     elif fit is None:
-        least, most = evidence.batches.min(), evidence.batches.max()
-        why = f"has batches of {least:.0f} to {most:.0f}, whose times do not tell t0 from t1"
+        why = f"has batches of {evidence.span}, whose times do not tell t0 from t1"
     else:
         why = f"does not resolve its t0 of {fit.fixed:.3g} +- {fit.fixed_error:.2g} s per step and t1 of "
         why += f"{fit.per_sample:.3g} +- {fit.per_sample_error:.2g} s per sample"

@@ -167,11 +167,11 @@ def test_runs_that_say_too_little(adabatch, steps, tmp_path, figures):
     adabatch.refuses(message, "worth", run(as_trainer_records(steps[:10])), *figures)
     adabatch.refuses("has no gradient statistics in its 0 steps", "worth", run([]), *figures)
     noise = write_lines(tmp_path / "noise.jsonl", noisy_steps(lambda share: 1e5, [4] * 300))
-    adabatch.refuses("is never resolved: on batches of 4 to 4 the gradient", "worth", noise, *figures)
+    adabatch.refuses("is never resolved: on batches of 4 the gradient", "worth", noise, *figures)
     without = [{**record, "tokens_per_second": None} for record in as_trainer_records(steps)]
     adabatch.refuses("has no times of its steps: give --saturation B_SAT, ", "worth", run(without), *figures)
     same = write_lines(tmp_path / "same.jsonl", noisy_steps(growing, [16] * 600))
-    message = "has batches of 16 to 16, whose times do not tell t0 from t1: give --saturation B_SAT"
+    message = "has batches of 16, whose times do not tell t0 from t1: give --saturation B_SAT"
     adabatch.refuses(message, "worth", same, *figures)
     cheap = write_lines(tmp_path / "cheap.jsonl", noisy_steps(growing, RAMP, fixed=1e-4))
     adabatch.refuses("does not resolve its t0 of ", "worth", cheap, *figures)
