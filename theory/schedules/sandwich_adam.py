@@ -162,4 +162,4 @@ def path_solution(
         drift = -2 * contraction * problem.eigenvalues * errors / np.sqrt(problem.variances(errors))
         return np.asarray(density * drift + noise * density**2)
 
-    return integrate(derivative, errors, *(ends or (0.0, float(path.samples))))
+    return integrate(derivative, errors, path, ends)

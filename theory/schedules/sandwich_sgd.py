@@ -56,6 +56,7 @@ Example:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -166,11 +167,24 @@ def path_solution(
         drift = -2 * contraction * problem.eigenvalues * errors
         return np.asarray(density * drift + noise * density**2 * problem.variances(errors))
 
-    return integrate(derivative, errors, *(ends or (0.0, float(path.samples))))
+    return integrate(derivative, errors, path, ends)
 
 
-def integrate(derivative: Callable[[float, Array], Array], errors: Array, first: float, last: float) -> Array:
-    """The solution of an equation in S at S = ``last``, to ten digits."""
+def integrate(
+    derivative: Callable[[float, Array], Array],
+    errors: Array,
+    path: LearningRatePath,
+    ends: tuple[float, float] | None = None,
+) -> Array:
+    """The solution of an equation in S on a path to ten digits, between its kinks one after the other."""
+    first, last = ends or (0.0, float(path.samples))
+    kinks = [seen for x in path.shape.kinks if first < (seen := x * float(path.samples)) < last]
+    for begin, end in itertools.pairwise([first, *kinks, last]):
+        errors = _smooth(derivative, errors, begin, end)
+    return errors
+
+
+def _smooth(derivative: Callable[[float, Array], Array], errors: Array, first: float, last: float) -> Array:
     scale = np.abs(errors) + (last - first) * np.abs(derivative(first, errors)) + 1e-300
     solved = solve_ivp(
         lambda seen, now: derivative(min(seen, last), now),  # the solver's last stage may round beyond the end

@@ -52,6 +52,11 @@ __all__ = ["Cosine", "OneMinusSqrt", "Power", "Shape", "StableThenDecay"]
 class Shape(ABC):
     """p(x) for 0 <= x <= 1, never rising, from p(0) = 1."""
 
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """The x in between at which p is not smooth, ascending; an integration should stop there."""
+        return ()
+
     @abstractmethod
     def __call__(self, x: Value) -> Value:
         """p(x)."""
@@ -173,6 +178,12 @@ class StableThenDecay(Shape):
         """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless 0 < f <= 1."""
         fraction = self.fraction
         require((fraction > 0) & (fraction <= 1), "0 < fraction <= 1", describe("fraction", fraction), "take 0.2")
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where the decay begins, and its own."""
+        begins = float(1 - self.fraction)
+        return (begins, *(begins + float(self.fraction) * kink for kink in self.decay.kinks))
 
     def _within_decay(self, x: Value) -> Value:
         return maximum(1 - (1 - x) / self.fraction, 0)

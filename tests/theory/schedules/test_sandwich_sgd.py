@@ -13,7 +13,7 @@ from tests.support.learning_rate_paths import path_steps, regressions
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.sandwich_sgd import largest_move, lower_errors, path_solution, risk_bound, run, upper_errors
 from theory.schedules.second_moments import Regression, gradient_variance, sgd_step
-from theory.schedules.shapes import Power
+from theory.schedules.shapes import OneMinusSqrt, Power, StableThenDecay
 
 MODES = st.tuples(st.floats(0.01, 2), st.floats(0, 5), st.floats(0.1, 5), st.floats(0.01, 1), st.floats(0.5, 50))
 SLACK = 1e-8
@@ -51,6 +51,16 @@ def within_the_sandwich(steps, drawn):
 @settings(deadline=None, max_examples=15)
 def test_every_schedule_is_within_the_sandwich(steps, drawn):
     within_the_sandwich(steps, drawn)
+
+
+def test_a_step_across_a_kink_is_solved_to_its_digits():
+    """One mode without noise has the solution exp(-2 theta T + 2 nu int dS / r^2), here over a root's kink."""
+    shape, problem = StableThenDecay(0.6, OneMinusSqrt()), Regression(np.array([1.0]), 0.0, 1.0)
+    path = LearningRatePath(shape=shape, samples=4045.0, initial_ratio=106_657.0)
+    steps = PathSteps(path, np.array([0.0, 1356.0, 2422.0, 4045.0]))
+    solved = path_solution(problem, path, np.array([1.0]), contraction=1.1, noise=0.9)
+    exact = np.exp(-2.2 * steps.rates.sum() + 1.8 * steps.noises.sum())
+    assert solved[0] == pytest.approx(exact, rel=1e-10)
 
 
 @pytest.mark.slow
