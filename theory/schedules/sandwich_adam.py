@@ -56,13 +56,15 @@ Example:
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
 from theory.bound import Bound
 from theory.schedules.path import ROUNDING, LearningRatePath, PathSteps
-from theory.schedules.sandwich_sgd import integrate
+from theory.schedules.path_equation import solution, solution_over_steps
 from theory.schedules.second_moments import Regression
 
 __all__ = ["largest_move", "lower_errors", "path_solution", "risk_bound", "run", "upper_errors"]
@@ -137,29 +139,13 @@ def lower_errors(problem: Regression, steps: PathSteps, errors: Array) -> Array:
     largest = problem.eigenvalues.max()
     growth = steps.noises * (np.sum(problem.multiplicities * problem.eigenvalues) + largest) / problem.noise
     contractions = -np.exp(growth / 2) * np.log1p(-moves) / moves
-    for k, (contraction, share) in enumerate(zip(contractions, steps.noise_shares, strict=True)):
-        ends = steps.ends[k], steps.ends[k + 1]
-        errors = path_solution(problem, steps.path, errors, contraction=contraction, noise=share, ends=ends)
-    return errors
+    return solution_over_steps(_terms, problem, steps, errors, contractions, steps.noise_shares)
 
 
-def path_solution(
-    problem: Regression,
-    path: LearningRatePath,
-    errors: Array,
-    *,
-    contraction: float = 1.0,
-    noise: float = 1.0,
-    ends: tuple[float, float] | None = None,
-) -> Array:
-    """The solution of Q(theta, nu): dC_i/dS = -2 theta lambda_i C_i / (r sqrt(V_i(C))) + nu / r^2.
+def _terms(problem: Regression, errors: Array) -> tuple[Array, Array]:
+    """2 lambda_i C_i / sqrt(V_i(C)) and 1."""
+    return 2 * problem.eigenvalues * errors / np.sqrt(problem.variances(errors)), np.ones_like(errors)
 
-    Arguments as of :func:`theory.schedules.sandwich_sgd.path_solution`.
-    """
 
-    def derivative(seen: float, errors: Array) -> Array:
-        density = path.density(seen)
-        drift = -2 * contraction * problem.eigenvalues * errors / np.sqrt(problem.variances(errors))
-        return np.asarray(density * drift + noise * density**2)
-
-    return integrate(derivative, errors, path, ends)
+path_solution = partial(solution, _terms)
+"""The solution of Q(theta, nu), see :func:`theory.schedules.path_equation.solution`."""

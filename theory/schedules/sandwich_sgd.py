@@ -56,19 +56,18 @@ Example:
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 
 from adabatch.moments.hypotheses import describe, require
 from theory.bound import Bound
 from theory.schedules.path import ROUNDING, LearningRatePath, PathSteps
+from theory.schedules.path_equation import solution, solution_over_steps
 from theory.schedules.second_moments import Regression
 
-__all__ = ["integrate", "largest_move", "lower_errors", "path_solution", "risk_bound", "run", "upper_errors"]
+__all__ = ["largest_move", "lower_errors", "path_solution", "risk_bound", "run", "upper_errors"]
 
 Array = NDArray[np.float64]
 
@@ -133,65 +132,13 @@ def lower_errors(problem: Regression, steps: PathSteps, errors: Array) -> Array:
     contractions = -np.log1p(-moves) / moves
     squares = 2 * problem.eigenvalues.max() ** 2 + np.sum(problem.multiplicities * problem.eigenvalues**2)
     shares = steps.noise_shares * np.exp(-steps.noises * squares)
-    for k, (contraction, share) in enumerate(zip(contractions, shares, strict=True)):
-        ends = steps.ends[k], steps.ends[k + 1]
-        errors = path_solution(problem, steps.path, errors, contraction=contraction, noise=share, ends=ends)
-    return errors
+    return solution_over_steps(_terms, problem, steps, errors, contractions, shares)
 
 
-def path_solution(
-    problem: Regression,
-    path: LearningRatePath,
-    errors: Array,
-    *,
-    contraction: float = 1.0,
-    noise: float = 1.0,
-    ends: tuple[float, float] | None = None,
-) -> Array:
-    """The solution of P(theta, nu): dC_i/dS = -2 theta lambda_i C_i / r + nu V_i(C) / r^2.
-
-    Args:
-        problem: one regression.
-        path: 1 / r.
-        errors: C at the start, shape [modes].
-        contraction: theta.
-        noise: nu.
-        ends: from and to how many samples; None: 0 and D.
-
-    Returns:
-        C at the end, to ten digits.
-    """
-
-    def derivative(seen: float, errors: Array) -> Array:
-        density = path.density(seen)
-        drift = -2 * contraction * problem.eigenvalues * errors
-        return np.asarray(density * drift + noise * density**2 * problem.variances(errors))
-
-    return integrate(derivative, errors, path, ends)
+def _terms(problem: Regression, errors: Array) -> tuple[Array, Array]:
+    """2 lambda_i C_i and V_i(C)."""
+    return 2 * problem.eigenvalues * errors, problem.variances(errors)
 
 
-def integrate(
-    derivative: Callable[[float, Array], Array],
-    errors: Array,
-    path: LearningRatePath,
-    ends: tuple[float, float] | None = None,
-) -> Array:
-    """The solution of an equation in S on a path to ten digits, between its kinks one after the other."""
-    first, last = ends or (0.0, float(path.samples))
-    kinks = [seen for x in path.shape.kinks if first < (seen := x * float(path.samples)) < last]
-    for begin, end in itertools.pairwise([first, *kinks, last]):
-        errors = _smooth(derivative, errors, begin, end)
-    return errors
-
-
-def _smooth(derivative: Callable[[float, Array], Array], errors: Array, first: float, last: float) -> Array:
-    scale = np.abs(errors) + (last - first) * np.abs(derivative(first, errors)) + 1e-300
-    solved = solve_ivp(
-        lambda seen, now: derivative(min(seen, last), now),  # the solver's last stage may round beyond the end
-        (first, last),
-        errors,
-        method="DOP853",
-        rtol=1e-10,
-        atol=1e-14 * scale,
-    )
-    return np.asarray(solved.y[:, -1])
+path_solution = partial(solution, _terms)
+"""The solution of P(theta, nu), see :func:`theory.schedules.path_equation.solution`."""
