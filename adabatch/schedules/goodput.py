@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -166,6 +165,8 @@ class Goodput(BatchSizeSchedule):
 
     def _target(self) -> tuple[float, str]:
         """The batch that is wanted, and why if it is not the rule's."""
+        from adabatch.moments.worth import best_batch
+
         time = self.step_time
         if not self.identified and time is not None:
             self.identified = time.resolved or self.unrounded >= self.enough
@@ -175,7 +176,7 @@ class Goodput(BatchSizeSchedule):
         if self.noise.count < LEAST_STEPS:
             return self.unrounded, ""
         scale = min(self.noise.value, float(UNRESOLVED * self.taken))
-        return self.kappa * math.sqrt(scale * time.saturation), ""
+        return self.kappa * float(best_batch(scale, time.saturation)), ""
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes, as ints and exact floats."""

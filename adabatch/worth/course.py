@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adabatch.moments.noise_scale import noise_scale
 from adabatch.worth.evidence import Evidence
 
 __all__ = ["NoiseCourse", "noise_course"]
@@ -112,7 +113,7 @@ def noise_course(evidence: Evidence) -> NoiseCourse:
         relative = part.covariance / np.outer(part.means, part.means) + TINY * np.eye(2)
         drawn = random.multivariate_normal(np.ones(2), relative, DRAWS, method="cholesky")
         trace, squared_gradient = (np.maximum(np.vstack([np.ones(2), drawn]), FLOOR) * part.means).T
-        scales.append(trace / squared_gradient)
+        scales.append(noise_scale(trace, squared_gradient))
     return NoiseCourse(np.array([begin, *(part.end for part in parts)]), np.stack(scales, axis=1))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adabatch.moments.worth import price_of_factor
+from adabatch.moments.worth import best_batch, price_of_factor
 from adabatch.reporting.figures import BLUE, GREEN, GREY, LABELS, ORANGE, panels, plain_numbers
 from adabatch.worth.assessment import Assessment, Estimate
 from adabatch.worth.evidence import Evidence
@@ -43,7 +43,7 @@ def plot_batches(found: Assessment, evidence: Evidence, axes: Axes) -> Axes:
 def plot_price(found: Assessment, evidence: Evidence, axes: Axes) -> Axes:
     """The time of the run's own batches and of the best constant one over that of b*, in per cent above it."""
     scales = np.interp(evidence.samples, found.samples, [estimate.value for estimate in found.noise_scale])
-    best = np.sqrt(scales * found.saturation.value)
+    best = best_batch(scales, found.saturation.value)
     for batches, label, color in (
         (evidence.batches, "the run's own batch", GREEN),
         (found.constant.value, "best constant batch", BLUE),

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adabatch.moments.noise_scale import noise_scale
 from adabatch.moments.worth import evenness, mean_noise_scale, progress, schedule_over_constant
 from simulate.exact.dynamics import Dynamics, step
 from simulate.exact.knots import KnotSchedules, fitted
@@ -190,7 +191,7 @@ def along(method: Dynamics, schedules: KnotSchedules) -> list[Along]:
     steps, places = schedules.timetable()
     errors, scales = tasks.errors, []
     for k in range(len(steps.batch)):
-        scales.append(tasks.problem.trace(errors) / tasks.problem.squared_norm(errors))
+        scales.append(noise_scale(tasks.problem.trace(errors), tasks.problem.squared_norm(errors)))
         errors = step(method, tasks.problem, errors, steps.rate[k], steps.batch[k], steps.fraction[k])
     stacked = np.array(scales)
     counts = steps.counts
