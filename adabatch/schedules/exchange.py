@@ -14,7 +14,27 @@ from adabatch.schedules.registry import RunContext, register
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
     from adabatch.moments.gradient_moments import GradientMoments
 
-__all__ = ["Exchange", "ExchangeOptions", "Seesaw", "SeesawOptions"]
+__all__ = ["Exchange", "ExchangeOptions", "Seesaw", "SeesawOptions", "exchanged_batch"]
+
+
+def exchanged_batch(initial: float, fallen: float, power: float) -> float:
+    """initial fallen^(-power), the batch where the rate would have fallen to this share of its peak.
+
+    Args:
+        initial: the batch at the peak.
+        fallen: in [0, 1].
+        power: of the growth, the exchanged share over the exponent of the rate's scaling by the batch.
+
+    Returns:
+        Not rounded; infinite beyond what a float holds, such as where the rate has fallen to 0.
+
+    >>> exchanged_batch(8.0, 0.5, 2.0), exchanged_batch(8.0, 0.0, 2.0)
+    (32.0, inf)
+    """
+    try:
+        return float(initial * fallen**-power)
+    except (OverflowError, ZeroDivisionError):
+        return math.inf
 
 
 @dataclass(frozen=True)
@@ -94,12 +114,9 @@ class Exchange(BatchSizeSchedule):
         return self.rates.mean(start, start + batch_size) * self.scaling.factor(batch_size)
 
     def _decide(self, moments: GradientMoments | None) -> Decision:
-        fallen = self.rates.fallen(self.seen)
-        # As logarithms: a path may fall to 0, and to less than a float's power.
-        growth = -self.power * math.log(fallen) if fallen > 0 else math.inf
-        most = math.log(self.maximum / self.initial)
-        proposal = self.maximum if growth >= most else math.ceil(self.initial * math.exp(growth) - 1e-9)
-        return Decision(proposal, proposal, decided_by="maximum" if growth > most else "")
+        wanted = exchanged_batch(self.initial, self.rates.fallen(self.seen), self.power)
+        proposal = math.ceil(min(wanted, float(self.maximum)) - 1e-9)
+        return Decision(proposal, proposal, decided_by="maximum" if wanted > self.maximum else "")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adabatch.schedules.exchange import exchanged_batch
+from adabatch.schedules.learning_rate import BatchScaling
 from simulate.exact.dynamics import Dynamics, step
 from simulate.exact.tasks import Resource, Tasks
 
@@ -85,18 +87,18 @@ def run_exchange(
         eta: of the ceiling; None: there is none.
         scale: ``trace``, ``l1`` or ``weighted``.
     """
-    exponent = 2.0 if method is Dynamics.ADAM_LIKE else 1.0
+    scaling = BatchScaling("sqrt" if method is Dynamics.ADAM_LIKE else "linear")
     errors, budget, used, held, largest, steps = task.errors, float(task.budget[0]), 0.0, 0, batch, 0
     while used < budget - 1e-9:
         left = max(1 - used / budget, LEAST)
-        wanted = batch * left ** (-exponent * share)
+        wanted = exchanged_batch(batch, left, share / scaling.exponent)
         now = wanted
         if eta is not None:
             now = min(now, max(batch, float(task.problem.noise_scales(errors)[scale][0]) / eta**2))
             held += now < wanted
         now = min(now, max(budget - used, 1.0))
-        factor = (now / batch) ** (1 / exponent)
-        errors = step(method, task.problem, errors, np.array([rate * left * factor]), np.array([now]), np.ones(1))
+        taken = rate * left * scaling.factor(now / batch)
+        errors = step(method, task.problem, errors, np.array([taken]), np.array([now]), np.ones(1))
         used, steps, largest = used + now, steps + 1, max(largest, now)
     risk = float(task.problem.risk(errors)[0])
     return Exchanged(risk, steps, largest, held / steps, float(task.problem.noise_scales(errors)["trace"][0]))

@@ -90,7 +90,7 @@ def test_what_a_noisy_step_does_falls_as_the_stairs_whatever_the_rounding(factor
     rounding=ROUNDINGS,
 )
 def test_an_exchange_leaves_the_path_as_it_is(share, path, scaling, minimum, rounding):
-    """The integral of lr / b^(exponent) over the samples is the path's, whatever is exchanged and rounded."""
+    """The integral of lr / b^(exponent) over the samples is the path's for every share and rounding."""
     rates = LearningRate(1.0, minimum, 600, 6000, path=path)
     schedule = Exchange(12, 480, rates, share, scaling)
     schedule.round_by(rounding)
