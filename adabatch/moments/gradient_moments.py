@@ -90,8 +90,6 @@ def squared_deviation(groups: Value, sum_of_squares: Value, squared_norm: Value)
         squared_norm: ||g||^2, g the mean of the g_j.
     """
     difference = sum_of_squares - groups * squared_norm
-    if type(difference) is float:  # what rules decide on, thousands of times in a simulation
-        return max(difference, 0.0)
     if is_symbolic(difference):
         return difference
     return maximum(difference, 0.0)
@@ -190,8 +188,6 @@ def sums_rounding(mean_rounding: Value, norm_rounding: Value = 0.0) -> Value:
 
 def require_groups(groups: Value) -> None:
     """Raise unless there are at least two groups: one group has no variance between groups."""
-    if type(groups) is int and groups >= 2:
-        return
     require(
         groups >= 2,
         "at least 2 groups (ranks x micro-batches)",

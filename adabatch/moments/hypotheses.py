@@ -43,6 +43,8 @@ def require(condition: Value, hypothesis: str, given: str, nearest: str = "") ->
     ...
     adabatch.moments.hypotheses.HypothesisError: requires a > 1, but a = 0.5; take a above 1
     """
+    if condition is True:  # of plain numbers, the usual case
+        return
     if is_symbolic(condition):
         holds = bool(condition != False)  # noqa: E712  (SymPy's `false` equals False; a relation does not)
     else:
@@ -53,6 +55,6 @@ def require(condition: Value, hypothesis: str, given: str, nearest: str = "") ->
 
 def describe(name: str, value: Any) -> str:
     """``name = value`` with arrays shown by their range."""
-    if is_symbolic(value) or np.ndim(value) == 0:
+    if isinstance(value, int | float) or is_symbolic(value) or np.ndim(value) == 0:
         return f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}"
     return f"{name} in [{np.min(value):.6g}, {np.max(value):.6g}]"
