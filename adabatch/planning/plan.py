@@ -21,6 +21,18 @@ from adabatch.training.checks import check_model, check_settings, resumes
 __all__ = ["Plan", "make_plan", "planned_parameters", "step_range"]
 
 
+STANDING_IN = {
+    "batch_floor": "none",
+    "noise_limit": 0.0,
+    "noise_limit_scale": "trace",
+    "test": "scalar",
+    "monitor_coordinates": False,
+}
+"""What is simulated: a schedule that measures, or one that does not, and what it computes on the device.
+
+Coordinate-wise statistics compute on the host, with numbers that a simulation does not have."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run would need.
@@ -76,8 +88,9 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     data_parallel_ranks = world_size // settings.parallel.tensor_parallel
     micro_batching = build_micro_batching(settings.schedule, schedule.batch_size, data_parallel_ranks, resumed)
     first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
-    # Coordinate-wise statistics compute on the host, with numbers that a simulation does not have.
-    counted = overlay(settings, {"test": "scalar", "monitor_coordinates": False})
+    counted = overlay(
+        settings, STANDING_IN | {"schedule": "norm-test" if schedule.groups_needed > 1 else "constant"}
+    )
     at_largest = at_first = _simulate(counted, config, largest)
     if settings.parallel.tensor_parallel > 1 and first.micro_batch != largest.micro_batch:
         at_first = _simulate(counted, config, first)  # activations are communicated too

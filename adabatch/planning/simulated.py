@@ -130,16 +130,7 @@ def _batch(layout: MicroBatching) -> int:
 def _of_batch(settings: Settings, layout: MicroBatching) -> Settings:
     """The settings with a schedule that starts at this layout's batch, below its maximum if it measures."""
     schedule = settings.schedule
-    measures = schedule.noise_limit or {"norm-test", "goodput"} & {schedule.schedule, schedule.batch_floor}
-    changed = replace(
-        schedule,
-        schedule="norm-test" if measures else "constant",
-        batch_floor="none",
-        noise_limit=0.0,
-        noise_limit_scale="trace",
-        initial_batch=_batch(layout),
-        max_batch=1000 * _batch(layout),
-    )
+    changed = replace(schedule, initial_batch=_batch(layout), max_batch=1000 * _batch(layout))
     return replace(settings, schedule=changed)
 
 
