@@ -125,7 +125,7 @@ def _require_measurements(name: str, samples: np.ndarray, edges: np.ndarray) -> 
         raise ValueError(
             f"{name} has gradient statistics of {counts[least]} steps from {edges[least]:.0f} to "
             f"{edges[least + 1]:.0f} samples, and at least {LEAST_STEPS} in each quarter are needed (a norm test "
-            "at its maximum measures nothing): train with a smaller --monitor-interval, or for longer"
+            "at its maximum measures nothing): train with --monitor-interval 1, or for longer"
         )
 
 
@@ -151,10 +151,14 @@ def _halved(
 
 
 def _mean(moments: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The weighted mean of both moments, and its covariance by the differences between successive blocks."""
+    """The weighted mean of both moments, and its covariance by the differences between neighbouring blocks."""
     blocks = np.array_split(np.arange(len(weights)), min(BLOCKS, len(weights)))
     totals = np.array([weights[block].sum() for block in blocks])
     means = np.array([moments[:, block] @ weights[block] for block in blocks]) / totals[:, None]
+    # Each block has the variance that its own differences tell: where the gradient falls steeply and batches are
+    # small, blocks differ much and count for little.
     differences = np.diff(means, axis=0)
-    covariance = differences.T @ differences / (2 * len(differences)) * (totals @ totals) / totals.sum() ** 2
+    around = np.concatenate([differences[:1], differences, differences[-1:]])
+    before, after = (totals[:, None] * half for half in (around[:-1], around[1:]))
+    covariance = (before.T @ before + after.T @ after) / 4 / totals.sum() ** 2
     return totals @ means / totals.sum(), covariance

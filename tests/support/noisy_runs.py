@@ -19,6 +19,7 @@ def noisy_steps(
     seed: int = 0,
     fixed: float = 0.05,
     per_sample: float = 0.002,
+    squared_gradient: Callable[[float], float] = lambda share: 1 / (1 + 5 * share),
 ) -> list[dict[str, Any]]:
     """Steps as another loop would record them.
 
@@ -28,13 +29,14 @@ def noisy_steps(
         seed: of the noise.
         fixed: t0, in seconds.
         per_sample: t1, in seconds.
+        squared_gradient: ||G||^2 by the share of the samples seen.
     """
     random = np.random.default_rng(seed)
     seen = np.cumsum(batches)
     steps = []
     for step, (batch, samples) in enumerate(zip(batches, seen, strict=True), start=1):
         share = float(samples / seen[-1])
-        squared = 1 / (1 + 5 * share)
+        squared = squared_gradient(share)
         trace = scale(share) * squared
         noise = random.standard_normal(DIMENSIONS) * np.sqrt(trace / batch / DIMENSIONS)
         noise[0] += np.sqrt(squared)

@@ -55,6 +55,23 @@ def test_savings_of_noisy_runs_are_unbiased_and_their_intervals_cover(tmp_path, 
     assert np.mean([saving.value for saving in savings]) == pytest.approx(truth, abs=0.003)
 
 
+def test_a_steep_fall_on_small_batches_is_not_taken_for_noise(tmp_path):
+    """As at the start of a run: the squared gradient falls hundredfold in the first per cent of the samples."""
+
+    def scale(share):
+        return 2 + 400 * share
+
+    batches = [4] * 60 + [16] * 60 + [64] * 60 + [128] * 150
+    steps = noisy_steps(scale, batches, squared_gradient=lambda share: 0.1 + 40 * math.exp(-share / 0.001))
+    course = noise_course(read_evidence(write_lines(tmp_path / "steep.jsonl", steps)))
+    shares = course.middles / course.edges[-1]
+    later = shares > 0.05
+    assert later.sum() >= 3
+    np.testing.assert_allclose(course.scales[0, later], [scale(share) for share in shares[later]], rtol=0.4)
+    low, high = np.quantile(course.scales[1:], [0.005, 0.995], axis=0)[:, later]
+    assert all(low[i] <= scale(share) <= high[i] for i, share in enumerate(shares[later]))
+
+
 def test_noise_alone_would_look_like_something_to_save(tmp_path):
     """The control: without the correction a constant noise scale has a saving in every run."""
     evidence = evidence_of(tmp_path, constant, [16] * 800)
