@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from adabatch.reporting.metrics import Record, read_metrics
-from adabatch.settings import CONFIG, Settings, load_settings, overlay, to_saved
+from adabatch.settings import Settings, overlay, to_saved
 
-__all__ = ["ExperimentRun", "changed_settings"]
+__all__ = ["ExperimentRun", "digest"]
 
 CHANGEABLE = frozenset({"output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"})
 """Settings that do not change the results of a run: its folder may be moved, or named from elsewhere."""
 
-RUN_DEPTH = 3
-"""Folders that name a run below its experiment's ``runs``: variant, learning rate, seed."""
+REPLAYED = ("replay_run", "lr_replay")
+"""Settings that name another run of the experiment."""
 
 
 @dataclass(frozen=True, eq=False)
 class ExperimentRun:
     """A training run of an experiment.
 
+    Its folder is named after its settings, so that a run is found again whatever it is wanted for: when a schedule
+    or a seed is added, and when a search and a table want the same one.
+
     Attributes:
-        name: of the run among the others, unique; also its folder below ``runs``.
+        name: for the user; begins the folder's name, and need not be unique.
         experiment: folder of the experiment.
-        settings: of the run, once the run that it needs is finished; :meth:`resolved` adds its folder.
-        needs: a run that must be finished first.
+        settings: of the run, once the runs that it needs are finished; :meth:`resolved` adds its folder.
+        needs: runs that must be finished first.
     """
 
     name: str
     experiment: Path
     settings: Callable[[], Settings]
-    needs: ExperimentRun | None = None
+    needs: tuple[ExperimentRun, ...] = ()
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """Of the run."""
-        return self.experiment / "runs" / self.name
+        """Of the run; the runs that it needs must be finished."""
+        return self.experiment / "runs" / f"{self.name}-{digest(self.settings())}"
 
     @property
     def log(self) -> Path:
@@ -46,7 +52,7 @@ class ExperimentRun:
         return self.folder / "log.txt"
 
     def resolved(self) -> Settings:
-        """The run's settings; the run that it needs must be finished."""
+        """The run's settings; the runs that it needs must be finished."""
         settings = self.settings()
         kept = {"output": str(self.folder), "resume": "auto", "figures": False}
         return overlay(settings, kept | {"threads": settings.parallel.threads or 1})
@@ -56,35 +62,34 @@ class ExperimentRun:
         return read_metrics(self.folder)
 
     def ready(self) -> bool:
-        """Whether the run that it needs is finished."""
-        return self.needs is None or self.needs.finished()
+        """Whether the runs that it needs are finished."""
+        return all(run.finished() for run in self.needs)
 
     def finished(self) -> bool:
-        """Whether the run was executed to its last sample, with these settings.
-
-        Raises:
-            ValueError: if the folder holds a run with other settings.
-        """
-        if not self.ready() or not (self.folder / CONFIG).is_file():
+        """Whether the run was executed to its last sample."""
+        if not self.ready() or not (self.folder / "metrics.jsonl").is_file():
             return False
-        wanted = self.resolved()
-        differences = changed_settings(load_settings(file=self.folder / CONFIG), wanted)
-        if differences:
-            raise ValueError(
-                f"the folder {self.folder} holds a run with other settings ({'; '.join(differences)}): take "
-                "another --output, or delete that folder"
-            )
-        records = self.records() if (self.folder / "metrics.jsonl").is_file() else []
-        return bool(records) and int(records[-1]["samples"]) >= wanted.run.samples
+        records = self.records()
+        return bool(records) and int(records[-1]["samples"]) >= self.settings().run.samples
 
 
-def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
-    """The settings that differ, but for where and how a run is kept."""
-    old, new = _results_depend_on(saved), _results_depend_on(wanted)
-    return [f"{name} is {old[name]}, wanted {value}" for name, value in new.items() if old[name] != value]
+def digest(settings: Settings) -> str:
+    """Twelve digits that tell runs of different results apart.
+
+    It is of the settings that are not the default ones, so that a setting that a later version adds changes
+    nothing; a replayed run counts by the name of its folder, which is that of its settings.
+
+    >>> digest(Settings()) == digest(overlay(Settings(), {"output": "elsewhere"})) != digest(
+    ...     overlay(Settings(), {"seed": 1}))
+    True
+    """
+    chosen = _values(settings)
+    differing = {name: value for name, value in _values(Settings()).items() if chosen[name] != value}
+    text = json.dumps({name: chosen[name] for name in sorted(differing)})
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _results_depend_on(settings: Settings) -> dict[str, Any]:
+def _values(settings: Settings) -> dict[str, Any]:
     values = {name: value for section in to_saved(settings).values() for name, value in section.items()}
-    values["replay_run"] = Path(values["replay_run"]).parts[-RUN_DEPTH:]  # which run, wherever the experiment lies
+    values |= {name: Path(values[name]).name for name in REPLAYED}
     return {name: value for name, value in values.items() if name not in CHANGEABLE}

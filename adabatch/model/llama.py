@@ -35,15 +35,17 @@ SIZES = (
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     name: dict(zip(SIZES, sizes, strict=True))
     for name, *sizes in (
+        ("nano", 24, 80, 2, 2, 2, 1024, None),
         ("tiny", 64, 176, 2, 4, 4, 1024, None),
         ("demo", 128, 352, 2, 4, 4, 1024, None),
+        ("mini", 160, 432, 3, 5, 5, 1024, None),
         ("llama-34m", 512, 1408, 8, 8, 8, 2048, None),
         ("microllama-300m", 1024, 5632, 12, 16, 4, 2048, 32000),
         ("tinyllama-1.1b", 2048, 5632, 22, 32, 4, 2048, 32000),
         ("openllama-3b", 3200, 8640, 26, 32, 32, 2048, 32000),
     )
 }
-"""Three small Llamas, and the released models' public configurations; a vocabulary of None is
+"""Five small Llamas, and the released models' public configurations; a vocabulary of None is
 taken from the tokenizer."""
 
 

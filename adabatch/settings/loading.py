@@ -28,7 +28,9 @@ from typing import Any, Literal
 from adabatch.settings.paths import absolute, with_home
 from adabatch.settings.sections import SECTIONS, Settings
 
-__all__ = ["RENAMED", "field_docs", "load_settings", "merge", "options", "overlay", "preset_summaries"]
+__all__ = ["RENAMED", "field_docs", "load_settings", "merge", "options", "overlay", "preset_summaries",
+    "settings_in_file",
+]
 
 RENAMED: Mapping[str, str] = {
     "preset.microllama-300m": "preset.paper-microllama",
@@ -133,6 +135,19 @@ def overlay(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
             raise ValueError(f"the setting {name!r} is not known: take one of {', '.join(sorted(sections))}")
         by_section.setdefault(sections[name], {})[name] = value
     return merge(settings, by_section, COMMAND_LINE)
+
+
+def settings_in_file(path: Path) -> dict[str, Any]:
+    """What a settings file sets, by field name, with paths absolute.
+
+    Raises:
+        ValueError: for a file that cannot be read, an unknown section or setting, or a value of the wrong type.
+    """
+    values = _read_toml(path)
+    resolved = merge(Settings(), values, str(path), path.parent)
+    return {
+        name: getattr(getattr(resolved, section), name) for section, entries in values.items() for name in entries
+    }
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

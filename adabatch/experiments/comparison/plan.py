@@ -1,0 +1,175 @@
+"""Which runs a comparison is made of: those of the search, the results, the controls and the other budgets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
+from pathlib import Path
+
+from adabatch.experiments.comparison.points import Axes, Point, settings_at
+from adabatch.experiments.comparison.results import RunResult
+from adabatch.experiments.comparison.schedules import Schedule, constant_schedule
+from adabatch.experiments.comparison.search import Effort, Search, Try
+from adabatch.experiments.run import ExperimentRun
+from adabatch.settings import Settings, overlay
+
+__all__ = ["BUDGETS", "Plan"]
+
+SEARCH_SEEDS = 1000
+"""From the results' seeds to those of the search."""
+
+BUDGETS = (0.5, 2**-0.5, 2**0.5, 2.0)
+"""Times the samples of the comparison: what constant batches reach in less time, and in more."""
+
+
+@dataclass(eq=False)
+class Plan:
+    """The runs of a comparison, each made once.
+
+    Attributes:
+        base: settings of all runs.
+        schedules: that are compared.
+        seeds: of the results.
+        folder: of the comparison.
+        effort: of each search.
+    """
+
+    base: Settings
+    schedules: Sequence[Schedule]
+    seeds: Sequence[int]
+    folder: Path
+    effort: Effort = field(default_factory=Effort)
+
+    def __post_init__(self) -> None:
+        self._runs: dict[tuple[object, ...], ExperimentRun] = {}
+        self._losses: dict[ExperimentRun, float] = {}
+
+    @cached_property
+    def constants(self) -> list[Schedule]:
+        """The constant schedules, smallest batch first."""
+        found = [schedule for schedule in self.schedules if schedule.kind == "constant"]
+        return sorted(found, key=lambda schedule: int(schedule.overrides["initial_batch"]))
+
+    @cached_property
+    def controlled(self) -> list[Schedule]:
+        """The schedules that move the learning rate."""
+        return [schedule for schedule in self.schedules if schedule.moves_rate(self.base)]
+
+    def run(self, schedule: Schedule, point: Point, seed: int, budget: float = 1.0) -> ExperimentRun:
+        """A schedule at a point."""
+        key = (schedule.name, point, seed, budget)
+        if key not in self._runs:
+            settings = cache(partial(settings_at, self.base, schedule, point, seed, budget))
+            self._runs[key] = ExperimentRun(f"{schedule.name}-seed-{seed}", self.folder, settings)
+        return self._runs[key]
+
+    def search(self, schedule: Schedule) -> Search:
+        """A schedule's search as far as its runs are finished."""
+        search = Search(Axes.of(schedule), self.effort, {})
+        while wanted := search.wanted():
+            found = {one: self._loss(self.search_run(schedule, one)) for one in wanted}
+            new = {one: loss for one, loss in found.items() if loss is not None}
+            search = Search(search.axes, search.effort, {**search.losses, **new})
+            if len(new) < len(wanted):
+                break
+        return search
+
+    def search_run(self, schedule: Schedule, one: Try) -> ExperimentRun:
+        """A run of a search."""
+        return self.run(schedule, one.point, self.base.data.seed + SEARCH_SEEDS + one.seed)
+
+    def wanted_tries(self) -> list[ExperimentRun]:
+        """The runs that the searches want next."""
+        return [
+            self.search_run(schedule, one)
+            for schedule in self.schedules
+            for one in self.search(schedule).wanted()
+        ]
+
+    def points(self) -> dict[str, Point]:
+        """The best point of each schedule whose search is over."""
+        searches = {schedule.name: self.search(schedule) for schedule in self.schedules}
+        return {name: search.best() for name, search in searches.items() if search.over}
+
+    def results(self, name: str, budget: float = 1.0) -> dict[int, ExperimentRun]:
+        """The runs of a tuned schedule at its best point, by seed."""
+        (schedule,) = [schedule for schedule in self.schedules if schedule.name == name]
+        return {seed: self.run(schedule, self.points()[name], seed, budget) for seed in self.seeds}
+
+    def controls(self) -> dict[str, tuple[dict[int, ExperimentRun], dict[int, ExperimentRun]]]:
+        """Both controls of each tuned schedule that moves the rate: rates replayed, and batches replayed, by seed."""
+        points = self.points()
+        constant_points = [points[constant.name] for constant in self.constants if constant.name in points]
+        if len(constant_points) < len(self.constants):
+            return {}
+        return {
+            schedule.name: (
+                {seed: self.rates_replayed(schedule, points[schedule.name], seed) for seed in self.seeds},
+                {
+                    seed: self.batches_replayed(schedule, points[schedule.name], constant_points, seed)
+                    for seed in self.seeds
+                },
+            )
+            for schedule in self.controlled
+            if schedule.name in points
+        }
+
+    def result_runs(self) -> list[ExperimentRun]:
+        """Results, then controls, then the other budgets of the constant batches."""
+        tuned = list(self.points())
+        runs = [run for name in tuned for run in self.results(name).values()]
+        runs += [run for both in self.controls().values() for control in both for run in control.values()]
+        constants = [constant.name for constant in self.constants if constant.name in tuned]
+        for budget in BUDGETS:
+            runs += [run for name in constants for run in self.results(name, budget).values()]
+        return runs
+
+    def rates_replayed(self, schedule: Schedule, point: Point, seed: int) -> ExperimentRun:
+        """The first control: a constant batch that makes as many steps, with the learning rates of the run."""
+        source = self.run(schedule, point, seed)
+
+        def settings() -> Settings:
+            steps = source.records()[-1]["step"]
+            constant = constant_schedule(self.base, max(1, round(self.base.run.samples / steps)))
+            return self._replaying(constant, seed, {"lr_replay": str(source.folder)})
+
+        return self._derived(f"rates-of-{schedule.name}", seed, settings, (source,))
+
+    def batches_replayed(
+        self, schedule: Schedule, point: Point, constant_points: Sequence[Point], seed: int
+    ) -> ExperimentRun:
+        """The second control: the run's batches with the learning rates of a constant batch.
+
+        Of the constant batches it is the one whose number of steps is nearest.
+        """
+        source = self.run(schedule, point, seed)
+        constants = [
+            self.run(constant, at, seed) for constant, at in zip(self.constants, constant_points, strict=True)
+        ]
+
+        def settings() -> Settings:
+            steps = math.log(source.records()[-1]["step"])
+            nearest = min(constants, key=lambda run: abs(math.log(run.records()[-1]["step"]) - steps))
+            given = {"replay_run": str(source.folder), "lr_replay": str(nearest.folder)}
+            given["length_stages"] = source.settings().schedule.length_stages
+            replay = Schedule("", "", "fixed", {"schedule": "replay"})
+            return self._replaying(replay, seed, given)
+
+        return self._derived(f"batches-of-{schedule.name}", seed, settings, (source, *constants))
+
+    def _replaying(self, schedule: Schedule, seed: int, replayed: dict[str, str]) -> Settings:
+        return overlay(settings_at(self.base, schedule, Point(), seed), replayed)
+
+    def _derived(self, name: str, seed: int, settings: object, needs: tuple[ExperimentRun, ...]) -> ExperimentRun:
+        key = (name, seed, *needs)
+        if key not in self._runs:
+            self._runs[key] = ExperimentRun(f"{name}-seed-{seed}", self.folder, cache(settings), needs)
+        return self._runs[key]
+
+    def _loss(self, run: ExperimentRun) -> float | None:
+        """The final validation loss of a finished run."""
+        if run not in self._losses and run.finished():
+            self._losses[run] = RunResult.of(run).final_loss
+        return self._losses.get(run)
