@@ -47,8 +47,8 @@ class Effort:
         seeds: of the finalists, the first one among them.
     """
 
-    points: int = 18
-    finalists: int = 3
+    points: int = 16
+    finalists: int = 2
     seeds: int = 3
 
     @property
