@@ -83,7 +83,6 @@ def standard_schedules(base: Settings, constant_batches: Sequence[int] = ()) -> 
         _norm_test("norm-test-1-sqrt", "norm test, eta 1, sqrt rate", eta=1.0, **sqrt),
         _norm_test("norm-test-0.7", "norm test, eta 0.7", eta=0.7),
         _norm_test("norm-test-0.7-sqrt", "norm test, eta 0.7, sqrt rate", eta=0.7, **sqrt),
-        _norm_test("l1-1-sqrt", "l1 test, eta 1, sqrt rate", test="l1", eta=1.0, **sqrt),
         *(_goodput(size) for size in (first, 4 * first, 16 * first)),
         _goodput(4 * first, **sqrt),
         Schedule("ramp-sqrt", f"ramp {first} to {most}, sqrt rate", "fixed", whole_budget | sqrt),
