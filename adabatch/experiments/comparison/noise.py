@@ -1,16 +1,111 @@
-"""What eta means: the batch that a norm test settled at, against the noise scale measured in the same run."""
+"""The noise scale along the runs: against the batches that are compared, and against the batch of a norm test."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
 
+from scipy.stats import sem
+
+from adabatch.experiments.comparison.results import Comparison
 from adabatch.moments.noise_scale import noise_scale, stationary_batch_size
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
-__all__ = ["Equilibrium", "equilibrium"]
+__all__ = ["Equilibrium", "NoiseRange", "equilibrium", "noise_scales"]
+
+LEAST_TESTS = 4
+"""Of fewer measured steps nothing is said."""
+
+
+@dataclass(frozen=True)
+class NoiseRange:
+    """The noise scales of a comparison's runs against its constant batches.
+
+    Where the noise scale lies outside of the batches, the comparison does not show what a batch size costs: all of
+    them are too small to save steps, or all too large to save samples.
+
+    Attributes:
+        lowest: noise scale of a quarter of a run, among those resolved; not a number if none is.
+        highest: the same.
+        smallest_batch: of the constant schedules.
+        largest_batch: of the constant schedules.
+        quarters: in which the noise scale was measured, over all runs.
+        unresolved: of these, those in which the noise hides the gradient.
+    """
+
+    lowest: float
+    highest: float
+    smallest_batch: int
+    largest_batch: int
+    quarters: int
+    unresolved: int = 0
+
+    @property
+    def within(self) -> bool:
+        """Whether all quarters are resolved and their noise scales lie between the smallest and largest batch."""
+        inside = self.smallest_batch <= self.lowest and self.highest <= self.largest_batch
+        return inside and self.unresolved == 0
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> NoiseRange | None:
+        """From the runs of adaptive schedules with scalar tests; None if they measured nothing."""
+        adaptive = [schedule.name for schedule in comparison.schedules if schedule.kind == "adaptive"]
+        runs = chain.from_iterable(comparison.results[name].values() for name in adaptive)
+        scales = [
+            scale
+            for run in runs
+            if run.settings.schedule.test == "scalar"
+            for scale in noise_scales(run.records())
+            if not math.isnan(scale)
+        ]
+        batches = [int(constant.overrides["initial_batch"]) for constant in comparison.constants]
+        if not scales or not batches:
+            return None
+        resolved = [scale for scale in scales if math.isfinite(scale)] or [math.nan]
+        unresolved = sum(map(math.isinf, scales))
+        return cls(min(resolved), max(resolved), batches[0], batches[-1], len(scales), unresolved)
+
+
+def noise_scales(records: Sequence[Record]) -> list[float]:
+    """B_noise in each quarter of a run's samples: tr Sigma and ||G||^2 are averaged apart, then divided.
+
+    ||G||^2 is ||g||^2 - tr Sigma / b, which is unbiased but may be negative in a single step.
+
+    Args:
+        records: of a run's steps.
+
+    Returns:
+        Four numbers; not a number where fewer than four steps were measured, infinite where the mean ||G||^2 is at
+        most twice its standard error: there it may be noise alone, and no ratio is to be trusted.
+
+    >>> step = {"batch_size": 4, "noise_trace": 16.0, "grad_sq_norm": 6.0}
+    >>> noise_scales([step | {"samples": 4 * number} for number in range(1, 17)])
+    [8.0, 8.0, 8.0, 8.0]
+    """
+    quarters: list[list[Record]] = [[], [], [], []]
+    for record in records:
+        before = record["samples"] - record["batch_size"]
+        quarters[4 * before // records[-1]["samples"]].append(record)
+    return [_noise_scale(quarter) for quarter in quarters]
+
+
+def _noise_scale(records: Sequence[Record]) -> float:
+    measured = [record for record in records if record.get("noise_trace") is not None]
+    if len(measured) < LEAST_TESTS:
+        return math.nan
+    gradients = [_squared_gradient(record) for record in measured]
+    if not fmean(gradients) > 2 * float(sem(gradients)):
+        return math.inf
+    return float(noise_scale(fmean(record["noise_trace"] for record in measured), fmean(gradients)))
+
+
+def _squared_gradient(record: Record) -> float:
+    """||g||^2 - tr Sigma / b, whose mean is ||G||^2."""
+    return float(record["grad_sq_norm"] - record["noise_trace"] / record["batch_size"])
 
 
 @dataclass(frozen=True)
@@ -45,10 +140,10 @@ def equilibrium(records: Sequence[Record], settings: Settings) -> Equilibrium | 
     """
     tested = [record for record in records if record.get("noise_trace") is not None]
     later = tested[len(tested) // 2 :]
-    if len(tested) < 4:
+    if len(tested) < LEAST_TESTS:
         return None
     trace = fmean([record["noise_trace"] for record in later])
-    gradient = fmean([record["grad_sq_norm"] - record["noise_trace"] / record["batch_size"] for record in later])
+    gradient = fmean(map(_squared_gradient, later))
     if gradient <= 0:
         return None
     scale = float(noise_scale(trace, gradient))
