@@ -153,7 +153,7 @@ def survival_table(claims: Claims, comparisons: Comparisons) -> TextTable:
         rows.append((claim.sentence.replace("|", "\\|"), *cells))
     note = (
         "Whether the figures of each comparison, on their own, allow the sentence; –: the comparison lacks a "
-        "schedule or figure that the sentence is about. The numbers in a sentence are those of the page's comparisons."
+        "schedule or figure that the sentence is about. Numbers in a sentence are those of the page's comparisons."
     )
     return TextTable(f"Sentences of {claims.page}", note, ("sentence", *comparisons), rows)
 
@@ -182,8 +182,8 @@ def _claim(number: int, content: Any) -> Claim:
             and all(type(value) in (int, float) for value in content.get("given", []))
         ):
             raise ValueError(
-                "a claim has a sentence, at least one condition in the list holds, and perhaps numbers in the list "
-                "given, and nothing else"
+                "a claim has a sentence, the list holds of at least one condition, perhaps the list given of "
+                "numbers, and nothing else"
             )
         conditions = tuple(Condition.parse(str(text)) for text in content["holds"])
         return Claim(" ".join(content["sentence"].split()), conditions, tuple(content.get("given", [])))

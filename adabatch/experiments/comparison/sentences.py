@@ -12,7 +12,7 @@ __all__ = ["Block", "blocks", "decimal_numbers", "sentences", "shows"]
 ABBREVIATION = re.compile(
     r"(?:^|[^\w.])(?:e\.g|i\.e|cf|vs|al|figs?|eqs?|sec|thm|prop|approx|resp|dr)\.$", flags=re.IGNORECASE
 )
-ENCLOSED = re.compile(r"\([^()]*\)|`[^`]*`")
+ENCLOSED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|`[^`]*`")
 END = re.compile(r"[.!?…][)\]*_\"'”’†]*\s+(?![\"'“‘(\[*_]*[a-zà-öø-ÿα-ω])")
 BULLET = re.compile(r"\s*[-*+]\s+(.*)")
 NO_PROSE = re.compile(r"#{1,6}\s.*|\|.*\||!\[.*\]\(.*\)")
@@ -73,7 +73,7 @@ def sentences(text: str) -> list[str]:
 
 
 def _without_ends_inside(text: str) -> str:
-    """The text, of equal length, without what parentheses and code enclose: there no sentence ends.
+    """The text, of equal length, without what parentheses, brackets and code enclose: there no sentence ends.
 
     But for the last point in parentheses that enclose whole sentences.
     """
