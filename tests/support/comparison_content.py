@@ -26,7 +26,7 @@ def schedule(
         "label": label,
         "kind": "fixed",
         "moves_rate": any(each is not None for each in rates_replayed),
-        "steps": float(steps),
+        "steps": steps + (count - 1) / 2,
         "mean_batch": 2048 * 16 / steps,
         "loss": _interval(losses),
         "gap": _interval(gaps),

@@ -16,6 +16,7 @@ ENCLOSED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|`[^`]*`")
 END = re.compile(r"[.!?…][)\]*_\"'”’†]*\s+(?![\"'“‘(\[*_]*[a-zà-öø-ÿα-ω])")
 BULLET = re.compile(r"\s*[-*+]\s+(.*)")
 NO_PROSE = re.compile(r"#{1,6}\s.*|\|.*\||!\[.*\]\(.*\)")
+LINK = re.compile(r"\[[^\]]*\]\(#[^)]*\)")
 NUMBER = re.compile(
     r"(?<![A-Za-z0-9.])[-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+(?:e[-−+]?\d+)?|(?<=\d)e[-−+]?\d+)(?!\.?\d)"
 )
@@ -30,7 +31,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    r"""Paragraphs and items of lists, without headings, tables, figures and code.
+    r"""Paragraphs and items of lists, without headings, tables, figures, code, and links to parts of the page.
 
     >>> blocks("# Title\n\nA paragraph.\n\n- One item,\n  in two lines.\n- Another.")[1:]
     [Block(text='One item, in two lines.', bullet=True), Block(text='Another.', bullet=True)]
@@ -52,7 +53,8 @@ def blocks(page: str) -> list[Block]:
         else:
             found.append(Block(stripped, False))
             ended = False
-    return [Block(" ".join(block.text.split()), block.bullet) for block in found]
+    lines = [Block(" ".join(text.split()), bullet) for text, bullet in found]
+    return [line for line in lines if not LINK.fullmatch(line.text)]
 
 
 def sentences(text: str) -> list[str]:
@@ -86,7 +88,7 @@ def _without_ends_inside(text: str) -> str:
 def _filled(match: re.Match[str]) -> str:
     inside = match.group()[1:-1]
     if match.group()[0] == "`":
-        return f"`{'_' * len(inside)}´"
+        return f"´{'_' * len(inside)}´"  # no letter, which might seem to continue a sentence
     first = inside[:1] if inside[:1].isalpha() else "_"  # a small letter shows that the sentence continues
     last = "." if inside.endswith(".") and not ABBREVIATION.search(inside) else "_"
     filled = (first + "_" * (len(inside) - 2) + last)[: len(inside)]

@@ -13,6 +13,8 @@ from adabatch.experiments.comparison.sentences import blocks, decimal_numbers, s
 PAGE = """\
 # Results. Not a sentence
 
+- [A link. To a part](#part)
+
 Two lines
 of a paragraph.
 | a table | 0.5 |
@@ -60,6 +62,10 @@ def test_blocks_of_a_page():
         ("See [a. B](c.md). `exchange` ends.", ["See [a. B](c.md).", "`exchange` ends."]),
         ("It ends... here. −0.1 is less. 8 seeds.", ["It ends... here.", "−0.1 is less.", "8 seeds."]),
         ("An unclosed (parenthesis. Ends.", ["An unclosed (parenthesis.", "Ends."]),
+        (
+            "With `a` it ends. With `b` too. `c` `d`. And",
+            ["With `a` it ends.", "With `b` too.", "`c` `d`.", "And"],
+        ),
         ("By 0.1 etc. (see below) and more.", None),
         ("", []),
     ],
@@ -74,7 +80,13 @@ def test_sentences_together_are_the_text(text):
     assert " ".join(sentences(text)) == " ".join(text.split())
 
 
-@given(st.lists(st.sampled_from(["It gains 0.012 (a lot. Or not).", "Why?", "**No.**", "The 8 runs, e.g. A."])))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["It gains 0.012 (a lot. Or not).", "Why?", "**No.**", "The 8 runs, e.g. `a`.", "`b` ends [it](c)."]
+        )
+    )
+)
 def test_joined_sentences_are_found_again(parts):
     assert sentences("\n".join(parts)) == parts
 
