@@ -152,9 +152,9 @@ def _schedule(content: Mapping[str, Any], figure: Figure) -> Mapping[str, Any]:
     return schedules[figure.owner]
 
 
-def _section_value(section: Mapping[str, Any], figure: Figure) -> float:
-    if section.get(figure.name, 0) is None:
-        raise AbsentError(f"{figure} was not resolved in this comparison")
+def _section_value(section: Mapping[str, Any] | None, figure: Figure) -> float:
+    if section is None or section.get(figure.name, 0) is None:
+        raise AbsentError(f"{figure} was not measured in this comparison, or not resolved")
     numbers = {name: value for name, value in section.items() if type(value) in (int, float)}
     if figure.name not in numbers:
         raise ValueError(f"{figure} is not known: {figure.owner} has {_listed(numbers)}")

@@ -120,7 +120,7 @@ def test_a_diverged_run_is_not_left_out():
         ("late.minus_rates_replayed", "late has no minus_rates_replayed"),
         ("late.time.B_sat 16", "late has times for B_sat 64"),
         ("late.time.B_sat 1", "late has times for B_sat 64"),
-        ("noise_scale.lowest", "was not resolved"),
+        ("noise_scale.lowest", "was not measured in this comparison, or not resolved"),
     ],
 )
 def test_what_a_comparison_lacks(text, message):
@@ -134,3 +134,9 @@ def test_unknown_names_of_a_section(name):
     with pytest.raises(ValueError, match="setting has parameters, samples, tokens_per_parameter") as caught:
         reading(f"setting.{name}", comparison(late=schedule(GAPS)))
     assert not isinstance(caught.value, AbsentError)
+
+
+def test_a_comparison_without_a_noise_scale():
+    content = comparison(late=schedule(GAPS)) | {"noise_scale": None}
+    with pytest.raises(AbsentError, match="was not measured"):
+        reading("noise_scale.highest", content)
