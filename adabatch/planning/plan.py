@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from torch import device
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig
 
-from adabatch.data.tokenizer import open_tokenizer, padded_vocabulary
 from adabatch.distributed.communication import Traffic
-from adabatch.model.llama import model_config, parameter_count
 from adabatch.planning.simulated import SimulatedStep, simulate_steps
 from adabatch.schedules import BatchSizeSchedule, Constant, Goodput, MicroBatching, MicroBatchPlan
 from adabatch.schedules.coupling import Coupling
 from adabatch.settings import Settings, overlay
 from adabatch.training.building import build_micro_batching
-from adabatch.training.checks import check_model, check_settings, resumes
+from adabatch.training.checks import check_settings, resumes
+from adabatch.training.model_size import config_parameters, planned_config
 
-__all__ = ["Plan", "make_plan", "planned_parameters", "step_range"]
+__all__ = ["Plan", "make_plan", "step_range"]
 
 
 STANDING_IN = {
@@ -84,7 +81,7 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
     world_size, resumed = settings.parallel.ranks, resumes(settings)
     start = check_settings(settings, world_size, resumed)
     schedule = start.schedule
-    config = _config(settings)
+    config = planned_config(settings)
     data_parallel_ranks = world_size // settings.parallel.tensor_parallel
     micro_batching = build_micro_batching(settings.schedule, schedule.batch_size, data_parallel_ranks, resumed)
     first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
@@ -98,7 +95,7 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
         settings=settings,
         coupling=start.coupling,
         scaling=schedule.learning_rate_scaling or settings.optimizer.lr_scaling,
-        parameters=_parameters(config),
+        parameters=config_parameters(config),
         first=first,
         largest=largest,
         steps=steps,
@@ -106,30 +103,6 @@ def make_plan(settings: Settings, ranks: int | None = None) -> Plan:
         traffic=at_first.traffic(first.accumulation),
         traffic_at_largest=at_largest.traffic(largest.accumulation),
     )
-
-
-def planned_parameters(settings: Settings) -> int:
-    """Number of parameters of the model that the settings name, counted without its memory.
-
-    >>> planned_parameters(Settings())
-    469632
-    """
-    return _parameters(_config(settings))
-
-
-def _parameters(config: LlamaConfig) -> int:
-    with device("meta"):
-        return parameter_count(LlamaForCausalLM(config))
-
-
-def _config(settings: Settings) -> LlamaConfig:
-    data, config = settings.data, check_model(settings, None)
-    has_its_own = config.vocab_size == model_config(settings.model.model, 8, data.sequence_length).vocab_size
-    if data.tokenizer == "bpe":  # it may learn fewer tokens than it was asked for: what it asks for is no reason
-        return config if has_its_own else check_model(settings, padded_vocabulary(data.vocabulary_size))
-    if has_its_own and not (data.tokenizer == "bytes" or Path(data.tokenizer).expanduser().exists()):
-        return config  # the tokenizer would have to be downloaded
-    return check_model(settings, padded_vocabulary(open_tokenizer(data.tokenizer).size))
 
 
 def step_range(
