@@ -1,125 +1,186 @@
-"""Figures of a comparison: curves against samples, the frontier, the paired gaps, simulated wall-clock."""
+"""Figures of a comparison, one for each question."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-from adabatch.experiments.comparison.results import BySeed, Comparison, Selection
-from adabatch.experiments.comparison.tables import relative_time
-from adabatch.experiments.comparison.variants import Variant
+from adabatch.experiments.comparison.findings import CONTRASTS, Contrast, Findings
+from adabatch.experiments.comparison.frontier import Frontier
+from adabatch.experiments.comparison.hardware import RelativeTime
+from adabatch.experiments.comparison.results import BySeed, Comparison
+from adabatch.experiments.comparison.rows import COLOURS, MARKERS, Mark, rows_figure, rows_in_panels
+from adabatch.experiments.comparison.schedules import Schedule
+from adabatch.experiments.comparison.tuning_figure import tuning_figure
+from adabatch.experiments.intervals import Interval
 from adabatch.reporting.figures import panels, plain_numbers, write_figures
+from adabatch.reporting.metrics import Record
 from adabatch.reporting.overlays import Curve, curves_figure, points_of
 from adabatch.reporting.series import smoothing_width
 
 __all__ = ["save_comparison_figures"]
 
-SATURATING_BATCHES = tuple(2.0**power for power in np.arange(2, 8.25, 0.25))
-MARKERS = {"constant": "s", "fixed": "^", "adaptive": "o"}
-COLOURS = (0, 2, 4, 6, 8, 10, 12, 16, 18, 1, 3, 5, 7, 9, 11, 13, 17, 19)
-"""Of the map tab20, strong ones first, without its greys: those are the constants'."""
+CURVES = 4
+"""Schedules drawn beside the smallest and the largest constant batch: those of the lowest gaps."""
 
 
-def save_comparison_figures(comparison: Comparison, folder: Path) -> list[Path]:
-    """Draw everything, each figure as PNG and PDF, for every learning rate and for each schedule's best."""
+def save_comparison_figures(findings: Findings, folder: Path) -> list[Path]:
+    """Draw what is finished, each figure as PNG and PDF."""
+    comparison = findings.comparison
     figures = {
-        f"{what}-{name}": figure
-        for name, selection in comparison.selections().items()
-        for what, figure in _figures(selection).items()
+        "frontier": frontier_figure(comparison),
+        "tuning": tuning_figure(comparison),
+        "curves": training_figure(comparison),
     }
+    if findings.contrasts:
+        figures["gaps"] = gaps_figure(findings)
+    if _controlled(findings):
+        figures["controls"] = controls_figure(findings)
+    if any(any(findings.times[schedule.name].values()) for schedule in _others(comparison)):
+        figures["time"] = time_figure(findings)
     return write_figures(figures, folder)
 
 
-def _figures(selection: Selection) -> dict[str, Figure]:
-    figures, runs = {}, selection.runs
-    ends = [run.records[-1]["samples"] for by_seed in runs.values() for run in by_seed.values()]
-    width = smoothing_width(max(ends))
-    for kind in ("fixed", "adaptive"):
-        shown = [variant for variant in selection.variants if variant.kind in ("constant", kind)]
-        curves = [
-            Curve(v.label, _style(v, selection), partial(_mean_curve, runs[v.name], width=width)) for v in shown
-        ]
-        figures[f"curves-{kind}"] = curves_figure(curves, width)
-    if selection.frontiers:
-        figures["frontier"] = frontier_figure(selection)
-        figures["gaps"] = gaps_figure(selection)
-        figures["wall-clock"] = wall_clock_figure(selection)
-    return figures
-
-
-def frontier_figure(selection: Selection) -> Figure:
-    """Final validation loss against optimizer steps; the constants' frontier as a line."""
-    figure, (axes,) = panels(1, size=(8.5, 5.2))
-    points = []
-    for variant in selection.variants:
-        runs, style = selection.runs[variant.name].values(), _style(variant, selection)
-        steps, losses = [run.steps for run in runs], [run.final_loss for run in runs]
-        mean = float(np.mean(steps)), float(np.mean(losses))
-        axes.plot(steps, losses, "." if variant.kind == "constant" else "x", markersize=4, alpha=0.5, **style)
-        axes.plot(*mean, MARKERS[variant.kind], markersize=7, label=variant.label, **style)
-        points += [mean] if variant.kind == "constant" else []
-    axes.plot(*zip(*sorted(points), strict=True), color="0.5", linewidth=1.2, zorder=0)
+def frontier_figure(comparison: Comparison) -> Figure:
+    """Final validation loss against steps, the intervals those of the gaps to the constants' frontier of means."""
+    figure, (axes,) = panels(1, size=(8, 5))
+    means = {schedule.name: _mean_point(comparison.results[schedule.name]) for schedule in comparison.schedules}
+    constants = [means[schedule.name] for schedule in comparison.constants]
+    frontier = Frontier.of_points(constants)
+    if len(frontier.steps) > 1:
+        steps = np.geomspace(frontier.steps[0], frontier.steps[-1], 200)[1:-1]
+        losses = np.array([frontier.loss_at(each) for each in steps], dtype=float)
+        axes.plot(steps, losses, color="0.6", linewidth=1.2, zorder=0)
+    for schedule in comparison.schedules:
+        if not math.isfinite(means[schedule.name][1]):
+            continue
+        gap = comparison.gap(schedule.name) if schedule.kind != "constant" else None
+        half = gap.half_width if gap and math.isfinite(gap.half_width) else None
+        look = _look(schedule, comparison)
+        axes.errorbar(*means[schedule.name], yerr=half, capsize=2, linestyle="", label=schedule.label, **look)
     axes.set_xscale("log")
-    ticks = sorted({round(steps) for steps, _ in points})
-    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
-    axes.xaxis.set_minor_formatter("")
+    axes.xaxis.set_major_locator(FixedLocator(sorted({round(at) for at, _ in constants})))
+    axes.xaxis.set_minor_locator(NullLocator())
+    plain_numbers(axes.xaxis)
     axes.set(xlabel="optimizer steps", ylabel="final validation loss (nats per token)")
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
 
 
-def gaps_figure(selection: Selection) -> Figure:
-    """The paired gap to the constants' frontier at equal steps, with its interval and each seed's value."""
-    shown = [v for v in selection.variants if v.kind != "constant" and selection.gaps(v.name)]
-    figure, (axes,) = panels(1, size=(8, 1.2 + 0.36 * len(shown)))
-    for row, variant in enumerate(reversed(shown)):
-        interval, style = selection.gap(variant.name), _style(variant, selection)
-        gaps = list(selection.gaps(variant.name).values())
-        axes.plot(gaps, [row] * len(gaps), "|", markersize=9, alpha=0.6, **style)
-        if interval is not None:
-            half = interval.half_width if np.isfinite(interval.half_width) else 0.0
-            axes.errorbar(interval.mean, row, xerr=half, fmt=MARKERS[variant.kind], capsize=3, **style)
-    axes.axvline(0, color="0.5", linewidth=1)
-    axes.set_yticks(range(len(shown)), [variant.label for variant in reversed(shown)])
-    axes.set_xlabel("validation loss minus that of constant batches at equal steps (nats)")
+def gaps_figure(findings: Findings) -> Figure:
+    """The gap to the constants' frontier at equal steps, with its interval and each seed's value."""
+    comparison, shown = findings.comparison, _others(findings.comparison)
+    marks = [_of_interval(comparison.gap(schedule.name)) for schedule in shown]
+    label = "validation loss minus that of constant batches at equal steps (nats)"
+    figure = rows_figure([schedule.label for schedule in shown], {"mean": marks}, 0, label)
+    for row, schedule in enumerate(shown):
+        gaps = list(comparison.gaps(schedule.name).values())
+        figure.axes[0].plot(gaps, [-row] * len(gaps), "|", markersize=9, alpha=0.5, color="0.3", zorder=0)
     return figure
 
 
-def wall_clock_figure(selection: Selection) -> Figure:
-    """Simulated time to the losses of the two largest constants, over the fastest constant's, against B_sat."""
-    targets = selection.constants[:-3:-1]
-    figure, places = panels(1, len(targets), size=(5.25 * len(targets), 4.6), sharey=True)  # one or two
-    for axes, target in zip(places, targets, strict=True):
-        for variant in selection.variants:
-            times = [relative_time(selection, variant, target, size) for size in SATURATING_BATCHES]
-            ratios, style = np.array(times, dtype=float), _style(variant, selection)  # None becomes NaN
-            axes.plot(SATURATING_BATCHES, ratios, label=variant.label, linewidth=1.3, **style)
-        axes.set_xscale("log", base=2)
-        plain_numbers(axes.xaxis)
-        axes.set_xlabel("batch at which the hardware saturates")
-        axes.set_title(f"to the loss of {target.label}", fontsize=10)
-        axes.axhline(1, color="0.5", linewidth=1)
-    places[0].set_ylabel("time over fastest constant")
-    figure.legend(*places[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+def controls_figure(findings: Findings) -> Figure:
+    """Whether a gain is that of the batches: the gap, and the loss minus that of each control."""
+    shown = _controlled(findings)
+    contrasts = [findings.contrasts[schedule.name] for schedule in shown]
+    names = dict(zip(CONTRASTS, ("gap", "minus its rates replayed", "minus its batches replayed"), strict=True))
+    series = {name: [_of_contrast(each[what]) for each in contrasts] for what, name in names.items()}
+    return rows_figure(
+        [schedule.label for schedule in shown],
+        series,
+        0,
+        "difference of validation losses (nats), negative is better",
+    )
+
+
+def time_figure(findings: Findings) -> Figure:
+    """Time to each schedule's loss on several kinds of hardware, over that of the fastest constant batch."""
+    shown = _others(findings.comparison)
+    times = [findings.times[schedule.name] for schedule in shown]
+    series = {name: [_of_time(each[name]) for each in times] for name in times[0]}
+    label = "time to equal loss, over the fastest constant batch's (below 1 it pays; arrows are bounds)"
+    figure = rows_in_panels([schedule.label for schedule in shown], series, 1, label)
+    axis = figure.axes[0].xaxis
+    figure.axes[0].set_xscale("log", base=2)
+    axis.set_major_locator(LogLocator(base=2, subs=(1, 1.5)))
+    axis.set_minor_locator(NullLocator())
+    plain_numbers(axis)
     return figure
 
 
-def _mean_curve(runs: BySeed, name: str, width: float) -> tuple[Any, Any]:
+def training_figure(comparison: Comparison) -> Figure:
+    """Loss and batch of the smallest and largest constant and of schedules of low gaps, means over seeds."""
+    lowest = sorted(_others(comparison), key=lambda each: _mean_or_infinite(comparison.gap(each.name)))
+    shown = [*comparison.constants[:1], *comparison.constants[1:][-1:], *lowest[:CURVES]]
+    width = smoothing_width(comparison.base.run.samples)
+    curves = []
+    for schedule in shown:
+        look = {"color": _look(schedule, comparison)["color"]}
+        records = [run.records() for run in comparison.results[schedule.name].values()]
+        curves.append(Curve(schedule.label, look, partial(_mean_curve, records, width=width)))
+    return curves_figure(curves, width)
+
+
+def _mean_curve(runs: Sequence[Sequence[Record]], name: str, width: float) -> tuple[Any, Any]:
     """A quantity against samples, averaged over seeds at the points of the seed that has the fewest."""
-    curves = [points_of(run.records, name, width) for run in runs.values()]
+    curves = [points_of(records, name, width) for records in runs]
     points = min((x for x, _ in curves if x), key=len, default=[])
     return points, np.mean([np.interp(points, x, y) for x, y in curves if x], axis=0) if points else []
 
 
-def _style(variant: Variant, selection: Selection) -> dict[str, Any]:
-    """Constants in shades of grey, the others each in a colour of their own."""
-    constants = [other for other in selection.variants if other.kind == "constant"]
-    if variant in constants:
-        return {"color": str(0.25 + 0.5 * constants.index(variant) / max(1, len(constants) - 1))}
-    others = [other for other in selection.variants if other not in constants]
-    return {"color": matplotlib.colormaps["tab20"](COLOURS[others.index(variant) % len(COLOURS)])}
+def _others(comparison: Comparison) -> list[Schedule]:
+    """The schedules that are not constant."""
+    return [schedule for schedule in comparison.schedules if schedule.kind != "constant"]
+
+
+def _controlled(findings: Findings) -> list[Schedule]:
+    """The schedules of which a control is finished."""
+    controls = ("minus_rates_replayed", "minus_batches_replayed")
+    contrasts = findings.contrasts
+    return [each for each in _others(findings.comparison) if any(contrasts[each.name][what] for what in controls)]
+
+
+def _mean_point(runs: BySeed) -> tuple[float, float]:
+    """Steps and final loss, means over seeds."""
+    return fmean(run.steps for run in runs.values()), fmean(run.final_loss for run in runs.values())
+
+
+def _mean_or_infinite(interval: Interval | None) -> float:
+    """To sort by."""
+    return math.inf if interval is None or math.isnan(interval.mean) else interval.mean
+
+
+def _of_interval(interval: Interval | None) -> Mark | None:
+    if interval is None or not math.isfinite(interval.mean):
+        return None
+    return Mark(interval.mean, interval.low, interval.high)
+
+
+def _of_contrast(contrast: Contrast | None) -> Mark | None:
+    return None if contrast is None else _of_interval(contrast.interval)
+
+
+def _of_time(time: RelativeTime | None) -> Mark | None:
+    if time is None:
+        return None
+    if time.bound != "exact":
+        return Mark(time.ratio, -math.inf, math.inf, ">" if time.bound == "at least" else "<")
+    return Mark(time.ratio, time.low, time.high)
+
+
+def _look(schedule: Schedule, comparison: Comparison) -> dict[str, Any]:
+    """Constants in shades of grey, the others each with a pair of colour and marker."""
+    if schedule in comparison.constants:
+        place = comparison.constants.index(schedule) / max(1, len(comparison.constants) - 1)
+        return {"color": str(0.65 * place), "marker": "s"}
+    number = _others(comparison).index(schedule)
+    marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
+    return {"color": COLOURS[number % len(COLOURS)], "marker": marker}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from adabatch.experiments.comparison.schedules import Schedule
 from adabatch.settings import Settings, overlay
 
-__all__ = ["PATHS", "WARMUPS", "Axes", "Point"]
+__all__ = ["PATHS", "WARMUPS", "Axes", "Point", "rate_at", "settings_at"]
 
 WARMUPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 """Shares of the budget."""
@@ -82,7 +82,7 @@ def settings_at(base: Settings, schedule: Schedule, point: Point, seed: int, bud
         seed: of initial weights and order of samples.
         budget: times the base's samples; the warm-up stays the same share of it.
     """
-    samples, rate = round(budget * base.run.samples), base.optimizer.lr * 2 ** (point.rate / 2)
+    samples, rate = round(budget * base.run.samples), rate_at(base, point)
     tuned = {
         "seed": seed,
         "samples": samples,
@@ -91,3 +91,12 @@ def settings_at(base: Settings, schedule: Schedule, point: Point, seed: int, bud
         "warmup_samples": round(WARMUPS[point.warmup] * samples),
     }
     return overlay(base, tuned | dict(list(PATHS.values())[point.path]) | dict(schedule.overrides))
+
+
+def rate_at(base: Settings, point: Point) -> float:
+    """The peak learning rate of a point.
+
+    >>> rate_at(Settings(), Point(rate=2)) / Settings().optimizer.lr
+    2.0
+    """
+    return float(base.optimizer.lr * 2 ** (point.rate / 2))

@@ -61,6 +61,16 @@ class RunResult:
         return int(self.batch_sizes.sum())
 
     @property
+    def mean_batch(self) -> float:
+        """Samples per step."""
+        return self.samples / self.steps
+
+    @property
+    def largest_batch(self) -> int:
+        """Samples of the largest step."""
+        return int(self.batch_sizes.max())
+
+    @property
     def settings(self) -> Settings:
         """Of the run."""
         return self.run.settings()

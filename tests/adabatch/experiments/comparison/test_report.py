@@ -1,0 +1,111 @@
+"""The files of a report."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from adabatch.experiments.comparison import report
+from adabatch.experiments.comparison.report import write_report
+from adabatch.experiments.intervals import mean_interval
+from adabatch.training.model_size import planned_parameters
+from tests.adabatch.experiments.comparison.synthetic import BASE, made_up
+
+COMPARISON = made_up()
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr(report, "save_comparison_figures", lambda findings, folder: [])
+
+
+def written(comparison, folder):
+    text = write_report(comparison, folder, "`adabatch compare`")
+    return text, json.loads((folder / "comparison.json").read_text())
+
+
+def test_the_files(tmp_path):
+    text, _ = written(COMPARISON, tmp_path)
+    assert (tmp_path / "comparison.md").read_text() == text
+    names = {"comparison.md", "comparison.json"}
+    names |= {f"{name}.csv" for name in ("losses", "times", "tuning", "noise", "runs", "search")}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    head = text.split("###")[0]
+    assert head.startswith("`adabatch compare`\n\nModel nano")
+    assert "4 seeds" in head
+    assert "up to 8 points and 10 runs" in head
+
+
+def test_the_same_runs_make_the_same_files(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        written(COMPARISON, tmp_path / name)
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+
+
+def test_the_setting(tmp_path):
+    _, found = written(COMPARISON, tmp_path)
+    parameters = planned_parameters(BASE)
+    assert found["level"] == 0.95
+    assert found["setting"] == {
+        "model": "nano",
+        "parameters": parameters,
+        "samples": 960,
+        "tokens_per_parameter": pytest.approx(960 * 16 / parameters),
+        "seeds": 4,
+        "search_points": 8,
+        "search_runs": 10,
+    }
+    assert found["noise_scale"]["within"] is True
+    assert (found["noise_scale"]["smallest_batch"], found["noise_scale"]["largest_batch"]) == (8, 32)
+
+
+def test_a_schedule(tmp_path):
+    _, found = written(COMPARISON, tmp_path)
+    schedule = found["schedules"]["norm-test-1-sqrt"]
+    assert (schedule["kind"], schedule["moves_rate"], schedule["path"]) == ("adaptive", True, "wsd 40%")
+    assert (schedule["rate"], schedule["warmup"]) == (pytest.approx(0.004), pytest.approx(0.05))
+    assert schedule["tries"] == len(COMPARISON.searches["norm-test-1-sqrt"].losses)
+    assert (schedule["steps"], schedule["largest_batch"]) == (70, 32)
+    gap = mean_interval(list(COMPARISON.gaps("norm-test-1-sqrt").values()))
+    assert schedule["gap"]["mean"] == gap.mean
+    assert (schedule["gap"]["low"], schedule["gap"]["high"]) == (gap.low, gap.high)
+    assert schedule["gap"]["p"] == gap.p_value
+    assert schedule["gap"]["p_holm"] > gap.p_value
+    assert schedule["loss"]["p"] is schedule["loss"]["p_holm"] is None
+    assert set(schedule["time"]["B_sat 8"]) == {"ratio", "low", "high", "bound"}
+    assert schedule["by_seed"]["2"] == {
+        "loss": COMPARISON.losses("norm-test-1-sqrt")[2],
+        "steps": 70,
+        "gap": COMPARISON.gaps("norm-test-1-sqrt")[2],
+        "rates_replayed": COMPARISON.rates_replayed["norm-test-1-sqrt"][2].final_loss,
+        "batches_replayed": COMPARISON.batches_replayed["norm-test-1-sqrt"][2].final_loss,
+    }
+
+
+def test_a_constant_has_no_gap(tmp_path):
+    _, found = written(COMPARISON, tmp_path)
+    constant = found["schedules"]["constant-16"]
+    assert constant["gap"] is constant["minus_rates_replayed"] is constant["by_seed"]["0"]["gap"] is None
+
+
+def test_what_is_finished_of_a_comparison_is_reported(tmp_path):
+    part = made_up(("constant-8", "norm-test-1-sqrt"), seeds=range(1))
+    part = replace(part, rates_replayed={}, batches_replayed={}, budgets={})
+    text, found = written(part, tmp_path)
+    assert "1 seed." in text
+    schedule = found["schedules"]["norm-test-1-sqrt"]
+    assert schedule["gap"] is schedule["minus_rates_replayed"] is schedule["time"]["B_sat 8"] is None
+    assert schedule["loss"]["low"] is schedule["loss"]["seeds_needed"] is None
+
+
+def test_losses_that_are_no_numbers_are_null(tmp_path):
+    runs = {seed: replace(run, final_loss=math.inf) for seed, run in COMPARISON.results["cyclic"].items()}
+    _, found = written(replace(COMPARISON, results={**COMPARISON.results, "cyclic": runs}), tmp_path)
+    cyclic = found["schedules"]["cyclic"]
+    assert cyclic["loss"]["mean"] is cyclic["gap"]["p"] is cyclic["by_seed"]["0"]["loss"] is None
+    assert cyclic["by_seed"]["0"]["steps"] == 70
