@@ -35,11 +35,9 @@ CURVES = 4
 def save_comparison_figures(findings: Findings, folder: Path) -> list[Path]:
     """Draw what is finished, each figure as PNG and PDF."""
     comparison = findings.comparison
-    figures = {
-        "frontier": frontier_figure(comparison),
-        "tuning": tuning_figure(comparison),
-        "curves": training_figure(comparison),
-    }
+    figures = {"frontier": frontier_figure(comparison), "curves": training_figure(comparison)}
+    if any(search.losses for search in comparison.searches.values()):
+        figures["tuning"] = tuning_figure(comparison)
     if findings.contrasts:
         figures["gaps"] = gaps_figure(findings)
     if _controlled(findings):

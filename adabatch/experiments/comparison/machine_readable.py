@@ -81,7 +81,7 @@ def _schedule(schedule: Schedule, findings: Findings) -> dict[str, Any]:
         "rate": tuned.rate,
         "path": tuned.path,
         "warmup": tuned.warmup,
-        "edges": search.edges(),
+        "edges": list(tuned.edges),
         "tries": len(search.losses),
         "steps": fmean(run.steps for run in runs),
         "mean_batch": fmean(run.mean_batch for run in runs),

@@ -57,11 +57,11 @@ def setting_text(setting: Setting) -> str:
 
     >>> print(setting_text(Setting("nano", 1000, 32000, 16.0, 8, 18, 24)))
     Model nano (1,000 parameters), 32,000 samples a run (16 tokens per parameter), 8 seeds.
-    Each schedule was tuned with up to 18 points and 24 runs.
+    A schedule that was tuned here had up to 18 points and 24 runs.
     """
     seeds = f"{setting.seeds} seed{'s' if setting.seeds != 1 else ''}"
     return (
         f"Model {setting.model} ({setting.parameters:,} parameters), {setting.samples:,} samples a run "
         f"({setting.tokens_per_parameter:.3g} tokens per parameter), {seeds}.\n"
-        f"Each schedule was tuned with up to {setting.search_points} points and {setting.search_runs} runs."
+        f"A schedule that was tuned here had up to {setting.search_points} points and {setting.search_runs} runs."
     )

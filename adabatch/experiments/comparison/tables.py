@@ -93,7 +93,7 @@ def _tuning_row(schedule: Schedule, comparison: Comparison) -> tuple[str, ...]:
         *(text if by_search else f"({text})" for by_search, text in cells),
         str(len(search.ranking())),
         str(len(search.losses)),
-        ", ".join(EDGES[edge] for edge in search.edges()) or MISSING,
+        ", ".join(EDGES[edge] for edge in tuned.edges) or MISSING,
     )
 
 

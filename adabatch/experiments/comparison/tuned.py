@@ -20,12 +20,14 @@ class Tuned:
         path: its name in :data:`adabatch.experiments.comparison.points.PATHS`, or as the schedule sets it.
         warmup: share of the samples.
         axes: which of them were tuned; the schedule itself sets the others.
+        edges: of these, in which the point lies at the edge of what was tried; none where nothing was tried.
     """
 
     rate: float
     path: str
     warmup: float
     axes: Axes
+    edges: tuple[str, ...]
 
     @classmethod
     def of(cls, comparison: Comparison, schedule: Schedule) -> Tuned:
@@ -34,4 +36,6 @@ class Tuned:
         settings = settings_at(comparison.base, schedule, point, comparison.base.data.seed)
         optimizer = settings.optimizer
         path = list(PATHS)[point.path] if axes.path else optimizer.lr_path
-        return cls(optimizer.lr, path, optimizer.warmup_samples / settings.run.samples, axes)
+        search = comparison.searches[schedule.name]
+        edges = tuple(search.edges()) if search.losses else ()
+        return cls(optimizer.lr, path, optimizer.warmup_samples / settings.run.samples, axes, edges)

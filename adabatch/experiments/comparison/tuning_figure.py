@@ -24,8 +24,8 @@ __all__ = ["tuning_figure"]
 ACROSS = 4
 """Panels of the searches in a line."""
 
-SHOWN = 0.9
-"""Share of the tries that the panels of the searches show; the others are far above."""
+SHOWN = 0.8
+"""Share of a schedule's tries within its panel: the others may be so far above that no difference would show."""
 
 OWN_PATH = "0.4"
 
@@ -33,20 +33,22 @@ CHOSEN: dict[str, Any] = {"marker": "o", "linestyle": "", "color": "black", "fil
 
 
 def tuning_figure(comparison: Comparison) -> Figure:
-    """Loss of each try against its learning rate, a panel for each schedule; the point chosen in a ring."""
-    shown = [name for name, search in comparison.searches.items() if search.losses]
+    """Loss of each try against its learning rate, a panel for each schedule; the point chosen in a ring.
+
+    Args:
+        comparison: with at least one try.
+    """
+    shown = {name: search for name, search in comparison.searches.items() if search.losses}
     across = min(ACROSS, len(shown))
     lines = math.ceil(len(shown) / across)
-    figure, places = panels(lines, across, size=(8, 1.2 + 1.5 * lines), sharex=True, sharey=True)
-    losses = [loss for name in shown for loss in comparison.searches[name].losses.values() if math.isfinite(loss)]
-    top = float(np.quantile(losses, SHOWN)) if losses else 1.0
+    figure, places = panels(lines, across, size=(8, 1.2 + 1.5 * lines), sharex=True)
     labels = {schedule.name: schedule.label for schedule in comparison.schedules}
-    for axes, name in zip(places, shown, strict=False):
+    for axes, (name, search) in zip(places, shown.items(), strict=False):
         axes.set_title(labels.get(name, name), fontsize=8)
-        _draw_search(axes, comparison.searches[name], comparison.base, top)
+        _draw_search(axes, search, comparison.base)
     for axes in places[len(shown) :]:
         axes.set_visible(False)
-    for axes in places[max(0, len(shown) - across) : len(shown)]:
+    for axes in places[len(shown) - across : len(shown)]:
         axes.tick_params(labelbottom=True)
     _rates_axis(places, comparison)
     figure.supxlabel("peak learning rate", fontsize=10)
@@ -55,12 +57,15 @@ def tuning_figure(comparison: Comparison) -> Figure:
     return figure
 
 
-def _draw_search(axes: Axes, search: Search, base: Settings, top: float) -> None:
-    """The tries, those above ``top`` (or diverged) as arrows there, and the mean of the chosen one's seeds."""
-    for (point, _), loss in search.losses.items():
+def _draw_search(axes: Axes, search: Search, base: Settings) -> None:
+    """The tries, those far above the others (or diverged) as arrows, and the mean of the chosen one's seeds."""
+    finite = [loss for loss in search.losses.values() if math.isfinite(loss)]
+    top = float(np.quantile(finite, SHOWN)) if finite else 0.0
+    for (point, seed), loss in search.losses.items():
         marker, shown = ("o", loss) if loss <= top else ("^", top)
-        color = COLOURS[point.path] if search.axes.path else OWN_PATH
-        axes.plot(rate_at(base, point), shown, marker, color=color, markersize=4, alpha=0.8)
+        look = {"color": COLOURS[point.path] if search.axes.path else OWN_PATH}
+        look |= {"markerfacecolor": "none"} if seed else {}
+        axes.plot(rate_at(base, point), shown, marker, markersize=4, alpha=0.8, **look)  # type: ignore[arg-type]
     if search.over:
         best = search.best()
         axes.plot(rate_at(base, best), min(search.mean_loss(best), top), **CHOSEN)
@@ -84,5 +89,7 @@ def _search_legend() -> list[Line2D]:
         Line2D([], [], marker="o", linestyle="", color=COLOURS[n], label=path) for n, path in enumerate(PATHS)
     ]
     paths.append(Line2D([], [], marker="o", linestyle="", color=OWN_PATH, label="the schedule's own path"))
+    hollow = {"markerfacecolor": "none", "label": "on further seeds"}
+    others = Line2D([], [], marker="o", linestyle="", color="0.7", **hollow)  # type: ignore[arg-type]
     above = Line2D([], [], marker="^", linestyle="", color="0.7", label="above, or diverged")
-    return [*paths, above, Line2D([], [], label="chosen (mean of its seeds)", **CHOSEN)]
+    return [*paths, others, above, Line2D([], [], label="chosen (mean of its seeds)", **CHOSEN)]

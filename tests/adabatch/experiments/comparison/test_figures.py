@@ -39,18 +39,24 @@ def places(axes):
 
 def test_a_figure_for_each_question(written, tmp_path):
     save_comparison_figures(FINDINGS, tmp_path)
-    assert written == ["frontier", "tuning", "curves", "gaps", "controls", "time"]
+    assert written == ["frontier", "curves", "tuning", "gaps", "controls", "time"]
 
 
 def test_what_is_not_finished_has_no_figure(written, tmp_path):
     part = replace(COMPARISON, rates_replayed={}, batches_replayed={}, budgets={})
     save_comparison_figures(Findings.of(part), tmp_path)
-    assert written == ["frontier", "tuning", "curves", "gaps"]
+    assert written == ["frontier", "curves", "tuning", "gaps"]
 
 
 def test_constants_alone_are_drawn(written, tmp_path):
     save_comparison_figures(Findings.of(synthetic.made_up(("constant-8", "constant-32"), range(1))), tmp_path)
-    assert written == ["frontier", "tuning", "curves"]
+    assert written == ["frontier", "curves", "tuning"]
+
+
+def test_points_that_were_found_elsewhere_have_no_search_to_draw(written, tmp_path):
+    untried = {name: replace(search, losses={}) for name, search in COMPARISON.searches.items()}
+    save_comparison_figures(Findings.of(replace(COMPARISON, searches=untried)), tmp_path)
+    assert "tuning" not in written
 
 
 def test_the_frontier_goes_through_the_constants_means():
@@ -102,6 +108,9 @@ def test_searches_are_drawn_by_path_with_what_was_chosen():
     assert len(tries) == len(search.losses)
     assert {line.get_color() for line in tries} <= set(COLOURS)
     assert chosen.get_ydata()[0] == search.mean_loss(search.best())
+    assert sum(line.get_markerfacecolor() == "none" for line in tries) == sum(
+        one.seed > 0 for one in search.losses
+    )
     assert not {line.get_color() for line in shown["cyclic"].lines} & set(COLOURS)
 
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 
 from adabatch.experiments.comparison import report
+from adabatch.experiments.comparison.findings import CONTRASTS, Findings
+from adabatch.experiments.comparison.readings import Figure, read_figure
 from adabatch.experiments.comparison.report import write_report
 from adabatch.experiments.intervals import mean_interval
 from adabatch.training.model_size import planned_parameters
@@ -17,9 +19,24 @@ from tests.adabatch.experiments.comparison.synthetic import BASE, made_up
 COMPARISON = made_up()
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr(report, "save_comparison_figures", lambda findings, folder: [])
+@pytest.fixture(autouse=True, scope="module")
+def no_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "save_comparison_figures", lambda findings, folder: [])
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The report of the whole comparison."""
+    folder = tmp_path_factory.mktemp("report")
+    written(COMPARISON, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def content(folder):
+    return json.loads((folder / "comparison.json").read_text())
 
 
 def written(comparison, folder):
@@ -27,31 +44,28 @@ def written(comparison, folder):
     return text, json.loads((folder / "comparison.json").read_text())
 
 
-def test_the_files(tmp_path):
-    text, _ = written(COMPARISON, tmp_path)
-    assert (tmp_path / "comparison.md").read_text() == text
+def test_the_files(folder):
+    text = (folder / "comparison.md").read_text()
     names = {"comparison.md", "comparison.json"}
     names |= {f"{name}.csv" for name in ("losses", "times", "tuning", "noise", "runs", "search")}
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert {path.name for path in folder.iterdir()} == names
     head = text.split("###")[0]
     assert head.startswith("`adabatch compare`\n\nModel nano")
     assert "4 seeds" in head
     assert "up to 8 points and 10 runs" in head
 
 
-def test_the_same_runs_make_the_same_files(tmp_path):
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        written(COMPARISON, tmp_path / name)
-    for path in (tmp_path / "first").iterdir():
-        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+def test_the_same_runs_make_the_same_files(folder, tmp_path):
+    text, _ = written(made_up(), tmp_path)
+    assert text == (tmp_path / "comparison.md").read_text()
+    for path in folder.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 
 
-def test_the_setting(tmp_path):
-    _, found = written(COMPARISON, tmp_path)
+def test_the_setting(content):
     parameters = planned_parameters(BASE)
-    assert found["level"] == 0.95
-    assert found["setting"] == {
+    assert content["level"] == 0.95
+    assert content["setting"] == {
         "model": "nano",
         "parameters": parameters,
         "samples": 960,
@@ -60,13 +74,12 @@ def test_the_setting(tmp_path):
         "search_points": 8,
         "search_runs": 10,
     }
-    assert found["noise_scale"]["within"] is True
-    assert (found["noise_scale"]["smallest_batch"], found["noise_scale"]["largest_batch"]) == (8, 32)
+    assert content["noise_scale"]["within"] is True
+    assert (content["noise_scale"]["smallest_batch"], content["noise_scale"]["largest_batch"]) == (8, 32)
 
 
-def test_a_schedule(tmp_path):
-    _, found = written(COMPARISON, tmp_path)
-    schedule = found["schedules"]["norm-test-1-sqrt"]
+def test_a_schedule(content):
+    schedule = content["schedules"]["norm-test-1-sqrt"]
     assert (schedule["kind"], schedule["moves_rate"], schedule["path"]) == ("adaptive", True, "wsd 40%")
     assert (schedule["rate"], schedule["warmup"]) == (pytest.approx(0.004), pytest.approx(0.05))
     assert schedule["tries"] == len(COMPARISON.searches["norm-test-1-sqrt"].losses)
@@ -87,9 +100,21 @@ def test_a_schedule(tmp_path):
     }
 
 
-def test_a_constant_has_no_gap(tmp_path):
-    _, found = written(COMPARISON, tmp_path)
-    constant = found["schedules"]["constant-16"]
+@pytest.mark.parametrize("what", ["gap", "minus_rates_replayed", "minus_batches_replayed"])
+def test_what_claims_read_is_what_was_written(content, what):
+    read = read_figure(content, Figure("norm-test-1-sqrt", what))
+    interval = CONTRASTS[what](COMPARISON, "norm-test-1-sqrt")
+    assert (read.least, read.low, read.high) == pytest.approx((interval.mean, interval.low, interval.high))
+
+
+def test_claims_read_times_and_the_noise_scale(content):
+    time = Findings.of(COMPARISON).times["cyclic"]["B_sat 32"]
+    assert read_figure(content, Figure("cyclic", "time.B_sat 32")).least == pytest.approx(time.ratio)
+    assert read_figure(content, Figure("noise_scale", "highest")).least == pytest.approx(12)
+
+
+def test_a_constant_has_no_gap(content):
+    constant = content["schedules"]["constant-16"]
     assert constant["gap"] is constant["minus_rates_replayed"] is constant["by_seed"]["0"]["gap"] is None
 
 

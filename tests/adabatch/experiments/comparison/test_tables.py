@@ -14,7 +14,8 @@ from adabatch.experiments.comparison.noise import NoiseRange
 from adabatch.experiments.comparison.raw_tables import runs_table, search_table
 from adabatch.experiments.comparison.tables import loss_table, noise_table, time_table, tuning_table
 from adabatch.experiments.intervals import Interval, mean_interval, seeds_needed
-from tests.adabatch.experiments.comparison.synthetic import SCHEDULES, made_up, search_of
+from adabatch.settings import overlay
+from tests.adabatch.experiments.comparison.synthetic import BASE, SCHEDULES, made_up, result, search_of
 
 COMPARISON = made_up()
 FINDINGS = Findings.of(COMPARISON)
@@ -81,6 +82,14 @@ def test_what_was_chosen_and_what_a_schedule_sets_itself():
     assert rows["constant 16, cyclic"]["path"] == "(cyclic)"
 
 
+def test_points_that_were_found_elsewhere_have_no_tries():
+    untried = {name: replace(search, losses={}) for name, search in COMPARISON.searches.items()}
+    elsewhere = replace(COMPARISON, searches=untried)
+    row = by_label(tuning_table(elsewhere))["constant 16"]
+    assert (row["path"], row["points"], row["runs"], row["at the edge"]) == ("wsd 40%", "0", "0", "–")
+    assert search_table(elsewhere).rows == []
+
+
 def test_every_try_is_in_the_search_table():
     found = lines(search_table(COMPARISON))
     assert len(found) == sum(len(search.losses) for search in COMPARISON.searches.values())
@@ -119,6 +128,9 @@ def test_the_noise_scale_against_the_batches():
 
 
 def test_tests_on_coordinates_have_no_noise_scale():
-    comparison = made_up(("constant-8", "constant-32", "l1-1-sqrt"))
+    settings = overlay(BASE, {"schedule": "norm-test", "test": "l1"})
+    results = {**COMPARISON.results, "norm-test-0.7": {0: result([8] * 120, 2.0, settings, noise=12.0)}}
+    schedules = [each for each in COMPARISON.schedules if each.name != "norm-test-1-sqrt"]
+    comparison = replace(COMPARISON, schedules=schedules, results=results)
     noise = NoiseRange(8.0, 9.0, 8, 32, 4)
     assert noise_table(Findings.of(comparison), noise).rows == []
