@@ -109,7 +109,7 @@ def noise_table(findings: Findings, noise: NoiseRange) -> TextTable:
     rows = [_noise_row(schedule, list(comparison.results[schedule.name].values())) for schedule in adaptive]
     unresolved = f"; {noise.unresolved} of {noise.quarters} quarters are not resolved" if noise.unresolved else ""
     note = (
-        f"Over all runs {noise.lowest:.3g} to {noise.highest:.3g}, {'' if noise.within else 'not '}within the "
+        f"Over all runs {range_text([noise.lowest, noise.highest])}, {'' if noise.within else 'not '}within the "
         f"constant batches of {noise.smallest_batch} to {noise.largest_batch}{unresolved}. Quarters of the "
         "samples: lowest and highest of the seeds; ∞: the noise hides the gradient; –: not measured. What eta "
         "means: over the later half of the tests, at equilibrium b eta^2 / B_noise is 1 for the debiased "

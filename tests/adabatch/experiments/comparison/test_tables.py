@@ -122,7 +122,7 @@ def test_the_noise_scale_against_the_batches():
     rows = by_label(table)
     assert set(rows) == {"norm test, eta 1, sqrt rate", "norm test, eta 0.7"}
     assert rows["norm test, eta 0.7"]["2nd"] == "12"
-    assert "12 to 12, within the constant batches of 8 to 32" in table.note
+    assert "Over all runs 12, within the constant batches of 8 to 32" in table.note
     outside = noise_table(FINDINGS, NoiseRange(2.0, 90.0, 8, 32, 16, unresolved=3))
     assert "2 to 90, not within the constant batches of 8 to 32; 3 of 16 quarters are not resolved" in outside.note
 
