@@ -9,41 +9,94 @@ import typer
 
 from adabatch.commands.options import Processes, Quick, ReportOnly, command_line, names, numbers, with_settings
 from adabatch.commands.values import FOLDER, number
+from adabatch.experiments.comparison.schedules import standard_schedules
+from adabatch.experiments.comparison.search import Effort
 from adabatch.ranges import Range
-from adabatch.settings import Settings
+from adabatch.settings import Settings, load_settings
+
+PRESET = "comparison"
+
+KNOWN = ", ".join(schedule.name for schedule in standard_schedules(load_settings(PRESET)))
+"""The names of the built-in schedules."""
 
 
-@with_settings("comparison")
+@with_settings(PRESET)
 def compare(
     settings: Settings,
-    variants: Annotated[str, typer.Option(help="Names separated by commas; empty: all.")] = "",
+    schedules: Annotated[
+        str,
+        typer.Option(
+            help="Names separated by commas; empty: all. Constant batches always take part. The numbers in names "
+            f"follow --initial-batch and --constant-batches; with the preset {PRESET} the names are {KNOWN}."
+        ),
+    ] = "",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="<name:settings>",
+            help="A schedule of your own next to those: a name, a colon, and settings (careful:eta=0.5,ema=0.99) "
+            "or a settings file (careful:mine.toml, which may be the config.toml of a run). What it sets is not "
+            "tuned. May be repeated.",
+        ),
+    ] = None,
     seeds: Annotated[
         int,
         typer.Option(
-            **number(int, Range(1, 10_000)), help="Seeds; each fixes the weights and the order of samples."
+            **number(int, Range(1, 1000)),
+            help="Seeds of the results; each fixes the weights and the order of samples. Searches take others.",
         ),
-    ] = 3,
-    learning_rates: Annotated[
-        str, typer.Option(help="Peak learning rates separated by commas; empty: that of the settings.")
-    ] = "",
+    ] = 8,
     constant_batches: Annotated[
-        str, typer.Option(help="Batches of the constant schedules; empty: powers of 2.")
+        str,
+        typer.Option(
+            help="Constant batches separated by commas, two or more; empty: 1, 2, 3, 4, 6 and 8 times "
+            "--initial-batch."
+        ),
     ] = "",
+    points: Annotated[
+        int,
+        typer.Option(
+            **number(int, Range(1, 1000)),
+            help="Learning rates, paths and warm-ups that the search for each schedule tries, around --lr.",
+        ),
+    ] = Effort().points,
+    tuned_by: Annotated[
+        Path | None,
+        typer.Option(
+            **FOLDER,
+            help="Folder of another comparison: search nothing, take what it found for each schedule, learning "
+            "rates relative to --lr. For a larger model, or to repeat a comparison with another --seed.",
+        ),
+    ] = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option(
+            **FOLDER,
+            help="File of the sentences of a page of results, such as docs/results/claims.json: print which of "
+            "them hold in this comparison.",
+        ),
+    ] = None,
     processes: Processes = 0,
     quick: Quick = False,
     report_only: ReportOnly = False,
     output: Annotated[Path, typer.Option(**FOLDER, help="Folder of the comparison.")] = Path("runs/compare"),
 ) -> None:
-    """Train several batch-size schedules at equal samples over paired seeds; tables and figures.
+    """Tune batch-size schedules, and compare them at equal samples over paired seeds; tables and figures.
 
-    Stopped and started again, it resumes where it was. The options below set what all runs share.
+    Every schedule gets the same search for its learning rate, path and warm-up. One that moves the learning rate
+    with the batch is also compared with its rates at a constant batch, and its batches at a constant's rates.
+    Stopped and started again, it resumes where it was, with more schedules or seeds too. The options below set
+    what all runs share.
     """
     from adabatch.experiments.comparison.compare import compare as execute
     from adabatch.experiments.request import Request
 
     execute(
         Request(settings, output, seeds, processes, quick, report_only, command_line()),
-        names(variants),
-        numbers(learning_rates, float, "--learning-rates"),
+        names(schedules),
+        variant or (),
         numbers(constant_batches, int, "--constant-batches"),
+        Effort(points=points),
+        tuned_by,
+        claims,
     )

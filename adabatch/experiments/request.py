@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adabatch.experiments.progress import Progress
 from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.runner import execute
 from adabatch.locks import exclusive
@@ -50,12 +51,16 @@ class Request:
         part = f"\n\n{finished} of {planned} {what} are finished; the report is of these."
         return f"`{self.command}`{part if finished < planned else ''}"
 
-    def train(self, runs: Sequence[ExperimentRun]) -> None:
+    def train(self, runs: Sequence[ExperimentRun], progress: Progress | None = None) -> None:
         """Train the runs that are not finished, unless only a report is wanted.
+
+        Args:
+            runs: see :func:`~adabatch.experiments.runner.execute`.
+            progress: of the experiment that they are a part of; None: they are all of it.
 
         Raises:
             ValueError: if another process holds the folder, or a run fails.
         """
         if not self.report_only:
             with exclusive(self.output, wait=False):
-                execute(runs, self.processes)
+                execute(runs, self.processes, progress)

@@ -5,24 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adabatch.reporting.metrics import Record, read_metrics
+from adabatch.reporting.metrics import METRICS, Record, read_metrics
 from adabatch.settings import Settings, overlay, to_saved
 
-__all__ = ["ExperimentRun", "digest"]
+__all__ = ["CHANGEABLE", "ExperimentRun", "digest"]
 
-CHANGEABLE = frozenset({"output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"})
-"""Settings that do not change the results of a run: its folder may be moved, or named from elsewhere."""
+CHANGEABLE = frozenset(
+    {
+        *("output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"),
+        *("checkpoint_interval", "checkpoint_minutes", "time_limit", "keep", "async_checkpoints"),
+        *("timeout", "max_restarts"),
+    }
+)
+"""Settings that do not change the results of a run: where it lies, what else it writes, when it stops."""
 
 REPLAYED = ("replay_run", "lr_replay")
 """Settings that name another run of the experiment."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ExperimentRun:
     """A training run of an experiment.
 
@@ -40,6 +46,7 @@ class ExperimentRun:
     experiment: Path
     settings: Callable[[], Settings]
     needs: tuple[ExperimentRun, ...] = ()
+    _finished: bool = field(default=False, init=False, repr=False)
 
     @cached_property
     def folder(self) -> Path:
@@ -66,11 +73,11 @@ class ExperimentRun:
         return all(run.finished() for run in self.needs)
 
     def finished(self) -> bool:
-        """Whether the run was executed to its last sample."""
-        if not self.ready() or not (self.folder / "metrics.jsonl").is_file():
-            return False
-        records = self.records()
-        return bool(records) and int(records[-1]["samples"]) >= self.settings().run.samples
+        """Whether the run was executed to its last sample; once it was, its records are not read again."""
+        if not self._finished and self.ready() and (self.folder / METRICS).is_file():
+            records = self.records()
+            self._finished = bool(records) and int(records[-1]["samples"]) >= self.settings().run.samples
+        return self._finished
 
 
 def digest(settings: Settings) -> str:

@@ -19,6 +19,7 @@ from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.signals import CONTINUES, StopRequest, end_at_once, hold_back_in_children, listening
 from adabatch.exit_codes import code_of_signal
 from adabatch.experiments.devices import place_runs
+from adabatch.experiments.progress import Progress, Work
 from adabatch.experiments.run import ExperimentRun
 from adabatch.experiments.worker import run_in_this_process
 
@@ -35,7 +36,7 @@ def log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
+def execute(runs: Sequence[ExperimentRun], processes: int = 0, progress: Progress | None = None) -> None:
     """Train what is not finished yet; returns when every run is.
 
     A run is a process of its own, on its share of the visible GPUs or on the threads that its settings name. It
@@ -45,6 +46,7 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
     Args:
         runs: earlier ones are started first; the runs that one needs must be among them.
         processes: runs at once; 0: as many as the visible GPUs, or without one the cores, have room for.
+        progress: of the experiment that the runs are a part of; None: they are all of it.
 
     Raises:
         ValueError: for a number of processes below 0, settings that cannot work, a folder that holds a run with
@@ -54,16 +56,20 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
     if processes < 0:
         raise ValueError(f"--processes must be 0 (as many as there is room for) or more, but is {processes}")
     pending = [run for run in runs if not run.finished()]
-    done = len(runs) - len(pending)
-    if done:
-        log(f"{done} of {len(runs)} runs are finished already")
+    progress = progress or Progress(Work(len(runs), 0))
+    known = len(progress.finished)
+    progress.finished |= {run for run in runs if run.finished()}
+    if len(progress.finished) > known:
+        log(f"{progress.count()} are finished already")
     if not pending:
         return
     first = next(run for run in pending if run.ready())
     placement = place_runs(first.resolved().parallel, len(pending), processes)
-    tokenizers = (run.folder / TOKENIZER_FILE for run in runs)  # a trained one, of a run that is under way
+    tokenizers = (
+        run.folder / TOKENIZER_FILE for run in runs if run.ready()
+    )  # a trained one, of a run that is under way
     corpus = prepare_with_progress(first.resolved().data, next(filter(Path.is_file, tokenizers), None))
-    log(f"{len(pending)} runs, {placement.text}")
+    log(f"{len(pending)} run{'s' if len(pending) > 1 else ''}, {placement.text}")
     free, used = list(placement.shares), {}
     with _one_thread(), _stop_request() as stop, _processes() as active:
         while pending or active:
@@ -72,9 +78,9 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0) -> None:
                 used[run] = free.pop(0)
                 active[run] = _start(run, corpus, used[run])
             for run, seconds in _ended(active, stop):
-                done += 1
                 free.append(used.pop(run))
-                log(f"{done} of {len(runs)}: {run.name} in {seconds:.0f} s")
+                progress.add(run, seconds)
+                log(f"{progress.count()}: {run.name} in {seconds:.0f} s{progress.left(len(placement.shares))}")
 
 
 def _start(run: ExperimentRun, corpus: Path, gpus: Sequence[str]) -> BaseProcess:

@@ -28,7 +28,14 @@ from typing import Any, Literal
 from adabatch.settings.paths import absolute, with_home
 from adabatch.settings.sections import SECTIONS, Settings
 
-__all__ = ["RENAMED", "field_docs", "load_settings", "merge", "options", "overlay", "preset_summaries",
+__all__ = [
+    "RENAMED",
+    "field_docs",
+    "load_settings",
+    "merge",
+    "options",
+    "overlay",
+    "preset_summaries",
     "settings_in_file",
 ]
 

@@ -19,7 +19,9 @@ PATHS: Mapping[str, frozenset[str]] = {
     "data": _DATA,
     "validation_data": _DATA,
     "tokenizer": frozenset({"bytes", "bpe"}),
-    "model": frozenset({"nano", "tiny", "demo", "mini", "llama-34m", "microllama-300m", "tinyllama-1.1b", "openllama-3b"}),
+    "model": frozenset(
+        {"nano", "tiny", "demo", "mini", "llama-34m", "microllama-300m", "tinyllama-1.1b", "openllama-3b"}
+    ),
     "replay_run": frozenset({""}),
     "lr_replay": frozenset({""}),
     "cache": frozenset(),

@@ -46,8 +46,8 @@ class ModelSettings(Section):
     """Which Llama is trained, from random initialisation."""
 
     model: str = "demo"
-    """A built-in architecture (nano, tiny, demo, mini, llama-34m, microllama-300m, tinyllama-1.1b, openllama-3b), or the path
-    of a Llama configuration file (config.json)."""
+    """A built-in architecture (nano, tiny, demo, mini, llama-34m, microllama-300m, tinyllama-1.1b, openllama-3b),
+    or the path of a Llama configuration file (config.json)."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ COMMANDS = {
     "adabatch plot runs/mine runs/torchrun": "",
     "adabatch export runs/mine --to runs/exported": "",
     "adabatch compare --output runs/comparison": (
-        "--quick --seeds 1 --variants constant-16,constant-64,unbiased-0.8"
+        "--quick --seeds 1 --points 1 --constant-batches 8,32 --schedules norm-test-1"
     ),
     "adabatch ablate --output runs/ablation": "--quick --etas 0.2,0.8 --vary groups --samples 64",
     "adabatch claims": "",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adabatch.experiments.ablation.grid import Blocks, point_name, point_settings, standard_blocks
 from adabatch.experiments.ablation.report import Ablation, PointResult, write_ablation
+from adabatch.experiments.progress import Progress, Work
 from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun
 from adabatch.schedules.base import NeverGrowsError
@@ -38,7 +39,8 @@ def ablate(request: Request, etas: Sequence[float], vary: Sequence[str] = ()) ->
     base = request.settings(QUICK)
     blocks = _chosen_blocks(base, vary)
     runs = runs_by_point(base, blocks, etas, request.seed_range(), request.output)
-    request.train([run for point in runs.values() for run in point])
+    every = [run for point in runs.values() for run in point]
+    request.train(every, Progress(Work.of(every)))
     results = {
         name: PointResult.of_runs([run.records() for run in point], point[0].resolved().schedule.max_batch)
         for name, point in runs.items()
@@ -81,6 +83,6 @@ def runs_by_point(
             del points[name]
 
     def run(name: str, seed: int) -> ExperimentRun:
-        return ExperimentRun(f"{name}/seed-{seed}", folder, partial(overlay, points[name], {"seed": seed}))
+        return ExperimentRun(f"{name}-seed-{seed}", folder, partial(overlay, points[name], {"seed": seed}))
 
     return {name: [run(name, seed) for seed in seeds] for name in points}

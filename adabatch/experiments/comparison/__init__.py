@@ -1,6 +1,6 @@
 """Batch-size schedules compared honestly: equal samples, paired seeds, intervals, and resumable runs.
 
-variants (what is compared) -> runs (variant x learning rate x seed) -> runner (one process per run) ->
-results (read from each run's metrics) -> paired differences, the constant schedules' frontier, simulated
-wall-clock -> tables and figures.
+schedules (what is compared) -> searches (the same effort for each schedule's rate, path and warm-up) -> plan
+(results over seeds, controls, other budgets) -> runner (one process per run) -> results (read from each run's
+metrics) -> paired differences, the constant schedules' frontier, simulated time -> tables and figures.
 """

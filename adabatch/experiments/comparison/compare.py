@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from adabatch.experiments.comparison.claims import load_claims, print_survival
 from adabatch.experiments.comparison.plan import BUDGETS, Plan
-from adabatch.experiments.comparison.points import Point
+from adabatch.experiments.comparison.points import Point, settings_at
 from adabatch.experiments.comparison.report import write_report
 from adabatch.experiments.comparison.results import BySeed, Comparison, RunResult
-from adabatch.experiments.comparison.schedules import Schedule, choose_schedules, standard_schedules
+from adabatch.experiments.comparison.schedules import choose_schedules, own_schedules, standard_schedules
 from adabatch.experiments.comparison.search import Effort
+from adabatch.experiments.comparison.tuned_file import read_tuned, write_tuned
+from adabatch.experiments.progress import Progress
 from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun
+from adabatch.experiments.runner import log
+from adabatch.settings import Settings
 from adabatch.training.checks import check_settings
 
 __all__ = ["compare", "gather"]
 
-QUICK = {"samples": 256, "validation_interval": 256, "validation_samples": 8, "sequence_length": 32}
+SMALLEST_BATCHES = {"initial_batch": 2, "max_batch": 32, "micro_batch": 1}
+"""Goodput takes no larger first batch in so few samples."""
+
+QUICK = {
+    "samples": 256,
+    "validation_interval": 256,
+    "validation_samples": 8,
+    "sequence_length": 32,
+} | SMALLEST_BATCHES
 """Settings of the smallest comparison, for a first look and for tests."""
+
+EFFORT = Effort()
 
 QUICK_EFFORT = Effort(points=2, finalists=1, seeds=2)
 
@@ -25,47 +42,82 @@ QUICK_EFFORT = Effort(points=2, finalists=1, seeds=2)
 def compare(
     request: Request,
     names: Sequence[str] = (),
-    own: Sequence[Schedule] = (),
+    variants: Sequence[str] = (),
     constant_batches: Sequence[int] = (),
-    effort: Effort | None = None,
+    effort: Effort = EFFORT,
+    tuned_by: Path | None = None,
+    claims: Path | None = None,
 ) -> None:
     """Tune every schedule, train the runs that are not finished, then write tables and figures.
 
     Args:
         request: what every experiment is asked for.
         names: of the schedules; all if none. Constant ones always take part.
-        own: schedules of the user's.
+        variants: schedules of the user's; see :func:`adabatch.experiments.comparison.schedules.own_schedules`.
         constant_batches: see :func:`adabatch.experiments.comparison.schedules.standard_schedules`.
         effort: of each search.
+        tuned_by: the folder of a comparison whose points are taken in place of searches.
+        claims: the file of a page's sentences, to be checked against this comparison.
 
     Raises:
         ValueError: for a request that cannot work, and for a run that fails.
     """
+    if claims is not None:
+        load_claims(claims)  # before anything is trained
     base = request.settings(QUICK)
     if not base.run.validation_interval:
         raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
-    known = [*standard_schedules(base, constant_batches), *own]
-    schedules = choose_schedules(known, [*names, *(schedule.name for schedule in own)] if names else ())
-    effort = effort or (QUICK_EFFORT if request.quick else Effort())
-    plan = Plan(base, schedules, request.seed_range(), request.output, effort)
-    for schedule in schedules:
-        check_settings(plan.run(schedule, Point(), plan.seeds[0]).resolved(), base.parallel.ranks)
-    tune(plan, request)
-    request.train(plan.result_runs())
+    plan = _plan(request, base, names, variants, constant_batches, effort, tuned_by)
+    train(plan, request)
     comparison = gather(plan)
     if not comparison.results:
-        raise ValueError(f"no schedule of this comparison is finished in {request.output}: leave out --report-only")
-    heading = request.heading(len(comparison.results), len(schedules), "schedules")
+        raise ValueError(
+            f"no schedule of this comparison is finished in {request.output}: leave out --report-only"
+        )
+    write_tuned(comparison.points, request.output)
+    heading = request.heading(len(comparison.results), len(plan.schedules), "schedules")
     print(write_report(comparison, request.output, heading))
+    if claims is not None:
+        print(print_survival(claims, request.output / "comparison.json"))
     print(f"tables: {request.output / 'comparison.md'}   figures: {request.output / 'figures'}")
 
 
-def tune(plan: Plan, request: Request) -> None:
-    """Train what the searches want, all schedules' next tries together, until nothing is left."""
+def _plan(
+    request: Request,
+    base: Settings,
+    names: Sequence[str],
+    variants: Sequence[str],
+    constant_batches: Sequence[int],
+    effort: Effort,
+    tuned_by: Path | None,
+) -> Plan:
+    """The runs, once every schedule is known to be one that can be trained."""
+    known = standard_schedules(base, constant_batches)
+    schedules = [*choose_schedules(known, names), *own_schedules(variants, base, known)]
+    for schedule in schedules:
+        try:
+            check_settings(settings_at(base, schedule, Point(), base.data.seed), base.parallel.ranks)
+        except ValueError as refusal:
+            raise ValueError(f"the schedule {schedule.name}: {refusal}; or leave it out (--schedules)") from None
+    tuned = {} if tuned_by is None else read_tuned(tuned_by, [schedule.name for schedule in schedules])
+    if request.quick:
+        effort = replace(QUICK_EFFORT, points=min(effort.points, QUICK_EFFORT.points))
+    return Plan(base, schedules, request.seed_range(), request.output, effort, tuned)
+
+
+def train(plan: Plan, request: Request) -> None:
+    """Train the searches, all schedules' next tries together until nothing is left, and then the results."""
+    if request.report_only:
+        return
+    progress = Progress(plan.work(), plan.finished_runs())
+    if progress.finished:
+        log(f"{progress.count()} are finished already")
     while wanted := plan.wanted_tries():
-        if request.report_only:
-            return
-        request.train(wanted)
+        request.train(wanted, progress)
+        progress.planned = plan.work()
+        progress.finished |= plan.finished_runs()  # a search goes on past tries that were finished before
+    write_tuned(plan.points(), request.output)
+    request.train(plan.result_runs(), progress)
 
 
 def gather(plan: Plan) -> Comparison:

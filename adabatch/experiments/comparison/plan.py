@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from adabatch.experiments.comparison.points import Axes, Point, settings_at
 from adabatch.experiments.comparison.results import RunResult
 from adabatch.experiments.comparison.schedules import Schedule, constant_schedule
 from adabatch.experiments.comparison.search import Effort, Search, Try
+from adabatch.experiments.progress import Work
 from adabatch.experiments.run import ExperimentRun
 from adabatch.settings import Settings, overlay
 
@@ -34,6 +35,7 @@ class Plan:
         seeds: of the results.
         folder: of the comparison.
         effort: of each search.
+        tuned: points found elsewhere, by schedule; these are not searched.
     """
 
     base: Settings
@@ -41,10 +43,18 @@ class Plan:
     seeds: Sequence[int]
     folder: Path
     effort: Effort = field(default_factory=Effort)
+    tuned: Mapping[str, Point] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if len(self.seeds) > SEARCH_SEEDS:
+            raise ValueError(
+                f"a comparison has at most {SEARCH_SEEDS} seeds, since its searches take those after them, but "
+                f"{len(self.seeds)} are asked for (--seeds)"
+            )
         self._runs: dict[tuple[object, ...], ExperimentRun] = {}
         self._losses: dict[ExperimentRun, float] = {}
+        self._searches: dict[str, Search] = {}
+        self._points: dict[str, Point] = dict(self.tuned)
 
     @cached_property
     def constants(self) -> list[Schedule]:
@@ -66,13 +76,16 @@ class Plan:
         return self._runs[key]
 
     def search(self, schedule: Schedule) -> Search:
-        """A schedule's search as far as its runs are finished."""
-        search = Search(Axes.of(schedule), self.effort, {})
-        while wanted := search.wanted():
+        """A schedule's search as far as its runs are finished; empty where its point was found elsewhere."""
+        search = self._searches.get(schedule.name, Search(Axes.of(schedule), self.effort, {}))
+        while schedule.name not in self._points:
+            wanted = search.wanted()
             found = {one: self._loss(self.search_run(schedule, one)) for one in wanted}
             new = {one: loss for one, loss in found.items() if loss is not None}
-            search = Search(search.axes, search.effort, {**search.losses, **new})
-            if len(new) < len(wanted):
+            search = self._searches[schedule.name] = replace(search, losses={**search.losses, **new})
+            if not wanted:
+                self._points[schedule.name] = search.best()
+            elif len(new) < len(wanted):
                 break
         return search
 
@@ -86,12 +99,35 @@ class Plan:
             self.search_run(schedule, one)
             for schedule in self.schedules
             for one in self.search(schedule).wanted()
+            if schedule.name not in self._points
         ]
 
     def points(self) -> dict[str, Point]:
-        """The best point of each schedule whose search is over."""
-        searches = {schedule.name: self.search(schedule) for schedule in self.schedules}
-        return {name: search.best() for name, search in searches.items() if search.over}
+        """The best point of each schedule whose search is over, or was not needed."""
+        for schedule in self.schedules:
+            self.search(schedule)
+        names = [schedule.name for schedule in self.schedules]
+        return {name: self._points[name] for name in names if name in self._points}
+
+    def finished_runs(self) -> set[ExperimentRun]:
+        """What is finished of the searches so far and of the results."""
+        return {run for run in {*self.result_runs(), *self._runs.values()} if run.finished()}
+
+    def work(self) -> Work:
+        """All runs, finished or not; of a search that is not over, the most that it can take."""
+        points = self.points()
+        searches = sum(
+            len(self.search(schedule).losses) if schedule.name in points else self.effort.runs
+            for schedule in self.schedules
+        )
+        results = len(self.seeds) * (len(self.schedules) + 2 * len(self.controlled))
+        each_budget = len(self.seeds) * len(self.constants)
+        whole = searches + results + each_budget * sum(BUDGETS)
+        return Work(
+            runs=searches + results + each_budget * len(BUDGETS),
+            samples=round(whole * self.base.run.samples),
+            at_most=len(points) < len(self.schedules),
+        )
 
     def results(self, name: str, budget: float = 1.0) -> dict[int, ExperimentRun]:
         """The runs of a tuned schedule at its best point, by seed."""
@@ -99,7 +135,7 @@ class Plan:
         return {seed: self.run(schedule, self.points()[name], seed, budget) for seed in self.seeds}
 
     def controls(self) -> dict[str, tuple[dict[int, ExperimentRun], dict[int, ExperimentRun]]]:
-        """Both controls of each tuned schedule that moves the rate: rates replayed, and batches replayed, by seed."""
+        """Both controls of each tuned schedule that moves the rate, by seed: rates replayed, batches replayed."""
         points = self.points()
         constant_points = [points[constant.name] for constant in self.constants if constant.name in points]
         if len(constant_points) < len(self.constants):
@@ -132,7 +168,9 @@ class Plan:
 
         def settings() -> Settings:
             steps = source.records()[-1]["step"]
-            constant = constant_schedule(self.base, max(1, round(self.base.run.samples / steps)))
+            ranks = self.base.parallel.ranks
+            size = ranks * max(1, round(self.base.run.samples / steps / ranks))
+            constant = constant_schedule(self.base, size)
             return self._replaying(constant, seed, {"lr_replay": str(source.folder)})
 
         return self._derived(f"rates-of-{schedule.name}", seed, settings, (source,))
@@ -162,7 +200,9 @@ class Plan:
     def _replaying(self, schedule: Schedule, seed: int, replayed: dict[str, str]) -> Settings:
         return overlay(settings_at(self.base, schedule, Point(), seed), replayed)
 
-    def _derived(self, name: str, seed: int, settings: object, needs: tuple[ExperimentRun, ...]) -> ExperimentRun:
+    def _derived(
+        self, name: str, seed: int, settings: Callable[[], Settings], needs: tuple[ExperimentRun, ...]
+    ) -> ExperimentRun:
         key = (name, seed, *needs)
         if key not in self._runs:
             self._runs[key] = ExperimentRun(f"{name}-seed-{seed}", self.folder, cache(settings), needs)

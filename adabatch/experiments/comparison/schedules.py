@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from adabatch.settings import Settings, options, overlay
+from adabatch.experiments.run import CHANGEABLE
+from adabatch.schedules import BatchSizeSchedule
+from adabatch.settings import Settings, options, overlay, to_saved
 from adabatch.settings.loading import settings_in_file
-from adabatch.training.building import build_schedule
 
 __all__ = [
     "Schedule",
     "choose_schedules",
     "constant_batch",
     "constant_schedule",
-    "own_schedule",
+    "own_schedules",
     "standard_schedules",
 ]
 
@@ -26,7 +27,10 @@ Kind = Literal["constant", "fixed", "adaptive"]
 COMMON = frozenset({"data", "parallel", "run"})
 """Sections that all schedules share: what another schedule had of them would not be comparable."""
 
-SHARED = frozenset({"model", "sequence_length", "epsilon", "beta1"})
+SHARED = frozenset({"model", "epsilon", "beta1"})
+"""Settings of other sections that all schedules share."""
+
+SWITCHES = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Schedule:
     def moves_rate(self, base: Settings) -> bool:
         """Whether the learning rate follows the batch, so that a gain may be the rate's."""
         settings = overlay(base, self.overrides)
-        scaling = build_schedule(settings).learning_rate_scaling or settings.optimizer.lr_scaling
+        scaling = _built(settings).learning_rate_scaling or settings.optimizer.lr_scaling
         return self.kind != "constant" and (scaling != "none" or settings.schedule.noise_limit > 0)
 
 
@@ -74,6 +78,7 @@ def standard_schedules(base: Settings, constant_batches: Sequence[int] = ()) -> 
         )
     twice = constant_batch(base, 2 * first)
     most, sqrt = 8 * first, {"lr_scaling": "sqrt"}
+    limited = {"exchange_share": 1.0, "noise_limit": 1.0}
     whole_budget = {"schedule": "linear-ramp", "ramp_samples": base.run.samples, "max_batch": most}
     stages = {"schedule": "stagewise", "stage_batches": (first, 2 * first, 4 * first)}
     halves = f"{max(2, base.data.sequence_length // 2)}:0.3,{base.data.sequence_length}:1"
@@ -90,48 +95,90 @@ def standard_schedules(base: Settings, constant_batches: Sequence[int] = ()) -> 
         Schedule("seesaw", "Seesaw", "fixed", {"schedule": "seesaw"}),
         _exchange("exchange-half", "exchange, share 1/2", exchange_share=0.5),
         _exchange("exchange", "exchange, share 1", exchange_share=1.0),
-        _exchange("exchange-limited", "exchange, share 1, limit 1", exchange_share=1.0, noise_limit=1.0),
+        _exchange("exchange-limited", "exchange, share 1, limit 1", kind="adaptive", **limited),
         Schedule("late", f"late, {4 * first} at 75%", "fixed", {"schedule": "late", "switch_batch": 4 * first}),
         Schedule("cyclic", f"constant {2 * first}, cyclic", "fixed", twice | {"lr_path": "cyclic"}),
         Schedule("lengths", f"constant {2 * first}, lengths", "fixed", twice | {"length_stages": halves}),
     ]
 
 
-def own_schedule(text: str) -> Schedule:
-    """A schedule of the user's: ``name:key=value,key=value`` or ``name:file.toml``.
+def own_schedules(texts: Sequence[str], base: Settings, known: Sequence[Schedule] = ()) -> list[Schedule]:
+    """Schedules of the user's, each ``name:key=value,key=value`` or ``name:file.toml``.
 
     Args:
-        text: as given with ``--variant``. In a settings file only the sections that schedules differ in count, in
-            which it may name anything.
+        texts: as given with ``--variant``. A settings file may be the ``config.toml`` of a run.
+        base: settings of all runs; what a schedule does not set is theirs.
+        known: schedules whose names are taken.
 
     Raises:
-        ValueError: for text of another form, an unknown setting, and one that all schedules must share.
+        ValueError: for text of another form, a name that is taken, settings that no run can have, and those that
+            all schedules must share.
 
-    >>> own_schedule("careful:eta=0.5,stage_batches=8,16").overrides
-    {'eta': '0.5', 'stage_batches': '8,16'}
+    >>> (careful,) = own_schedules(["careful:schedule=stagewise,stage_batches=8,16,32"], Settings())
+    >>> careful.kind, careful.overrides["stage_batches"]
+    ('fixed', '8,16,32')
     """
-    name, colon, given = text.partition(":")
-    if not colon or not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or not given:
+    taken, own = {schedule.name for schedule in known}, []
+    for text in texts:
+        schedule = _own_schedule(text, base)
+        if schedule.name in taken:
+            raise ValueError(f"--variant {schedule.name}: there is a schedule of this name: take another one")
+        taken.add(schedule.name)
+        own.append(schedule)
+    return own
+
+
+def _own_schedule(text: str, base: Settings) -> Schedule:
+    name, _, given = text.partition(":")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or not given:
         raise ValueError(
             f"--variant takes a name of letters and digits, a colon, and settings or a settings file, such as "
             f"careful:schedule=norm-test,eta=0.5 or careful:mine.toml, not {text!r}"
         )
-    if given.endswith(".toml"):
-        overrides = settings_in_file(Path(given))
-    else:
-        parts = [part.partition("=") for part in re.split(r",(?=\w+=)", given)]
-        if not all(equals and value for _, equals, value in parts):
-            raise ValueError(f"--variant {name}: settings are key=value, separated by commas, not {given!r}")
-        overrides = {key.strip().replace("-", "_"): value for key, _, value in parts}
+    try:
+        overrides = settings_in_file(Path(given)) if given.endswith(".toml") else _settings_in_text(given)
+        overrides = _without_shared(overrides, base)
+        schedule = _built(overlay(base, overrides))
+    except ValueError as refusal:
+        raise ValueError(f"--variant {name}: {refusal}") from None
+    return Schedule(name, name, "adaptive" if schedule.groups_needed > 1 else "fixed", overrides)
+
+
+def _settings_in_text(text: str) -> dict[str, Any]:
+    """The settings in ``key=value,key=value``; a value may have commas too."""
+    parts = [part.partition("=") for part in re.split(r",(?=[\w-]+=)", text)]
+    if not all(key and value for key, _, value in parts):
+        raise ValueError(f"settings are key=value, separated by commas, not {text!r}")
+    switches = {item.name for _, item, hint in options() if hint is bool}
+    values: dict[str, Any] = {key.strip().replace("-", "_"): value.strip() for key, _, value in parts}
+    for key in values.keys() & switches:
+        if values[key] not in SWITCHES:
+            raise ValueError(f"{key} is true or false, not {values[key]!r}")
+        values[key] = SWITCHES[values[key]]
+    return values
+
+
+def _without_shared(overrides: Mapping[str, Any], base: Settings) -> dict[str, Any]:
+    """Those that schedules may differ in.
+
+    Raises:
+        ValueError: if another one is not the base's.
+    """
     sections = {item.name: section for section, item, _ in options()}
-    shared = [key for key in overrides if sections.get(key) in COMMON or key in SHARED]
-    if shared:
+    values, wanted = to_saved(overlay(base, overrides)), to_saved(base)
+    shared = [key for key in overrides if key in SHARED or sections[key] in COMMON]
+    places = [(sections[key], key) for key in shared if key not in CHANGEABLE]
+    differing = [
+        f"{key} = {values[section][key]} (the comparison's is {wanted[section][key]})"
+        for section, key in places
+        if values[section][key] != wanted[section][key]
+    ]
+    if differing:
         raise ValueError(
-            f"--variant {name} sets {', '.join(shared)}, which all schedules of a comparison must share: leave it "
-            "out there, and give it to the comparison itself"
+            f"all schedules of a comparison share {', '.join(differing)}: leave that out, or give it to the "
+            "comparison itself"
         )
-    adaptive = overrides.get("schedule", "norm-test") in ("norm-test", "goodput")
-    return Schedule(name, name, "adaptive" if adaptive else "fixed", overrides)
+    return {key: value for key, value in overrides.items() if key not in shared}
 
 
 def choose_schedules(known: Sequence[Schedule], names: Sequence[str]) -> list[Schedule]:
@@ -144,8 +191,8 @@ def choose_schedules(known: Sequence[Schedule], names: Sequence[str]) -> list[Sc
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise ValueError(
-            f"the schedule {unknown[0]!r} is not known: take one or more of {', '.join(by_name)} (--schedules), or "
-            "describe it with --variant"
+            f"the schedule {unknown[0]!r} is not known: take one or more of {', '.join(by_name)} (--schedules), "
+            "or describe it with --variant"
         )
     chosen = set(names or by_name)
     return [schedule for schedule in known if schedule.name in chosen or schedule.kind == "constant"]
@@ -177,5 +224,11 @@ def _goodput(saturation: int, **overrides: Any) -> Schedule:
     )
 
 
-def _exchange(name: str, label: str, **overrides: Any) -> Schedule:
-    return Schedule(name, label, "fixed", {"schedule": "exchange"} | overrides)
+def _exchange(name: str, label: str, kind: Kind = "fixed", **overrides: Any) -> Schedule:
+    return Schedule(name, label, kind, {"schedule": "exchange"} | overrides)
+
+
+def _built(settings: Settings) -> BatchSizeSchedule:
+    from adabatch.training.building import build_schedule  # torch, which the command's help need not wait for
+
+    return build_schedule(settings)

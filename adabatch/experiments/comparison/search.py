@@ -2,8 +2,8 @@
 
 1. Coarse: the start's rate, half and twice of it, each with a short and a long warm-up.
 2. Paths: the best of these on every other path.
-3. Fine: the neighbours of the best, one step in rate, path or warm-up, until none of them is better or the tries are
-   used up.
+3. Fine: the neighbours of the best, one step in rate, path or warm-up, until none of them is better or the tries
+   are used up.
 4. Final: the best points on further seeds; the lowest mean is taken.
 
 The next points follow from the losses so far, so that a search resumes by asking for its runs again. Its seeds are
@@ -12,7 +12,7 @@ not those of the results: else the best of many tries would be best by luck.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -78,20 +78,16 @@ class Search:
     def wanted(self) -> list[Try]:
         """The tries that come next; none once the search is over.
 
-        Those of a stage come together, finished or not, so that the runs under way are the same however it was
-        interrupted.
+        A stage follows from the finished stages before it alone, so that the tries are the same wherever the
+        search was interrupted.
         """
-        stage = self._coarse()
-        for _ in range(self.effort.points):
-            open_points = [point for point in stage if Try(point, 0) not in self.losses]
-            if open_points:
-                return [Try(point, 0) for point in open_points]
-            stage = self._next_points()
-            if not stage:
-                break
-        finals = [Try(point, seed) for point in self.ranking() for seed in range(1, self.effort.seeds)]
-        finals = finals[: self.effort.finalists * (self.effort.seeds - 1)]
-        return [one for one in finals if one not in self.losses]
+        tried: dict[Point, float] = {}
+        while stage := self._next_points(tried):
+            if open_tries := self._open(Try(point, 0) for point in stage):
+                return open_tries
+            tried |= {point: self.losses[Try(point, 0)] for point in stage}
+        finalists = _ranked(tried)[: self.effort.finalists]
+        return self._open(Try(point, seed) for point in finalists for seed in range(1, self.effort.seeds))
 
     @property
     def over(self) -> bool:
@@ -101,7 +97,7 @@ class Search:
     def ranking(self) -> list[Point]:
         """The points tried, best first on the first seed."""
         first = {one.point: loss for one, loss in self.losses.items() if one.seed == 0}
-        return sorted(first, key=lambda point: (first[point], point))
+        return _ranked(first)
 
     def mean_loss(self, point: Point) -> float:
         """Over the seeds on which a point was tried."""
@@ -112,7 +108,12 @@ class Search:
         return min(self.ranking()[: self.effort.finalists], key=lambda point: (self.mean_loss(point), point))
 
     def edges(self) -> list[str]:
-        """The directions in which the best point lies at the edge of what was tried: no point lies beyond it."""
+        """The directions in which the best point lies at the edge of what was tried: no point lies beyond it.
+
+        None where nothing was tried, as for a point that was found elsewhere.
+        """
+        if not self.losses:
+            return []
         best, tried = self.best(), self.ranking()
         found = []
         for axis in Point._fields:
@@ -122,24 +123,29 @@ class Search:
                 found.append(axis)
         return found
 
+    def _open(self, tries: Iterable[Try]) -> list[Try]:
+        return [one for one in tries if one not in self.losses]
+
     def _coarse(self) -> list[Point]:
         start = Point()
-        grid = {
-            start._replace(rate=rate if self.axes.rate else 0, warmup=warmup if self.axes.warmup else start.warmup): 0
-            for rate in COARSE_RATES
-            for warmup in COARSE_WARMUPS
-        }
-        return list(grid)[: self.effort.points]
+        rates = COARSE_RATES if self.axes.rate else (start.rate,)
+        warmups = COARSE_WARMUPS if self.axes.warmup else (start.warmup,)
+        return [start._replace(rate=rate, warmup=warmup) for rate in rates for warmup in warmups]
 
-    def _next_points(self) -> list[Point]:
-        """What the points tried so far lead to: the other paths, then the neighbours of the best."""
-        tried = self.ranking()
-        others = [tried[0]._replace(path=path) for path in range(len(PATHS))]
-        seen_paths = {point.path for point in tried}
-        if self.axes.path and len(seen_paths) == 1:
-            candidates = others
+    def _next_points(self, tried: Mapping[Point, float]) -> list[Point]:
+        """What the points tried so far lead to: the other paths of the best, then its neighbours."""
+        if not tried:
+            return self._coarse()[: self.effort.points]
+        best = _ranked(tried)[0]
+        if self.axes.path and len({point.path for point in tried}) == 1:
+            candidates = [best._replace(path=path) for path in range(len(PATHS))]
         else:
             steps = [(axis, way) for axis in ("rate", "warmup", "path") for way in (-1, 1)]
-            candidates = [tried[0]._replace(**{axis: getattr(tried[0], axis) + way}) for axis, way in steps]
+            candidates = [best._replace(**{axis: getattr(best, axis) + way}) for axis, way in steps]
         new = [point for point in candidates if self.axes.holds(point) and point not in tried]
         return new[: self.effort.points - len(tried)]
+
+
+def _ranked(losses: Mapping[Point, float]) -> list[Point]:
+    """The points by loss, best first; equal ones in the order of the lattice."""
+    return sorted(losses, key=lambda point: (losses[point], point))

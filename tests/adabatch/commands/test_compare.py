@@ -7,14 +7,23 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+from adabatch.reporting.metrics import read_metrics
 from tests.support.command import COMMAND
 
-SMALL = ["compare", "--quick", "--seeds", "2", "--constant-batches", "16,32", "--output", "out"]
-SMALL += ["--variants", "constant-16,constant-32,ramp"]
-REPORT = ["comparison.md", "comparison.json", "runs.csv", "losses-lr-0.003.csv", "gaps-lr-0.003.csv"]
+SMALL = ["compare", "--quick", "--seeds", "1", "--points", "1", "--constant-batches", "8,16", "--output", "out"]
+SMALL += [
+    "--schedules",
+    "norm-test-1-sqrt",
+    "--variant",
+    "mine:schedule=linear-ramp,ramp_samples=128,initial_batch=8",
+]
+
+RUNS = 4 * 2 + 4 + 2 + 2 * 4
+"""Tries on two seeds, results, controls of the norm test, other budgets of the constants."""
 
 
 @pytest.fixture(scope="module")
@@ -23,35 +32,62 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     done = subprocess.run([*COMMAND, *SMALL], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert f"\n{RUNS} of {RUNS} runs: " in done.stderr
+    assert f"\n1 of at most {RUNS} runs: " in done.stderr
+    assert "; about " in done.stderr
     return folder / "out", done.stdout
+
+
+def records(folder: Path, name: str) -> list[dict]:
+    """Of the result of this name, not at another budget; its last batch may go beyond the 256 samples."""
+    found = [read_metrics(path) for path in folder.glob(f"runs/{name}-seed-0-*")]
+    (result,) = [run for run in found if 256 <= run[-1]["samples"] < 300]
+    return result
+
+
+def report(folder: Path) -> dict[str, bytes]:
+    """The tables, but for the one of measured times."""
+    files = [path for path in folder.glob("*.*") if path.suffix in (".md", ".json", ".csv")]
+    return {path.name: path.read_bytes() for path in files if path.stem != "speed"}
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_tables_and_figures(whole):
     folder, output = whole
-    assert "norm test, eta 0.8" in output
-    assert "Throughput" in output
-    report = json.loads((folder / "comparison.json").read_text())
-    assert len(report["runs"]) == 2 * 4
-    assert len({run["final_loss"] for run in report["runs"]}) > 2
-    for what in ("curves-fixed", "curves-adaptive", "frontier", "gaps", "wall-clock"):
-        assert (folder / "figures" / f"{what}-lr-0.003.png").stat().st_size > 5000
-        assert (folder / "figures" / f"{what}-lr-0.003.pdf").stat().st_size > 5000
+    assert "norm test, eta 1, sqrt rate" in output
+    written = json.loads((folder / "comparison.json").read_text())
+    schedules = ["constant-8", "constant-16", "norm-test-1-sqrt", "mine"]
+    assert list(written["schedules"]) == list(json.loads((folder / "tuned.json").read_text())) == schedules
+    assert len(list(folder.glob("runs/*"))) == RUNS
+    figures = [path.stat().st_size for path in (folder / "figures").iterdir()]
+    assert figures
+    assert min(figures) > 5000
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_controls_replay_what_they_should(whole):
+    """The rates on a constant batch of as many steps, but for what the last batch goes beyond; and the batches."""
+    run, rates, batches = (
+        records(whole[0], name)
+        for name in ("norm-test-1-sqrt", "rates-of-norm-test-1-sqrt", "batches-of-norm-test-1-sqrt")
+    )
+    (size,) = {record["batch_size"] for record in rates[:-1]}
+    assert size == pytest.approx(256 / len(run), abs=0.5)
+    total = sum(record["lr"] * record["batch_size"] for record in run)
+    assert sum(record["lr"] * record["batch_size"] for record in rates) == pytest.approx(total, rel=0.01)
+    assert [record["batch_size"] for record in batches] == [record["batch_size"] for record in run]
+    assert [record["lr"] for record in batches] != [record["lr"] for record in run]
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_equal_seeds_share_weights_and_samples(whole):
-    """The loss of the first step is that of the initial weights: equal for equal first batches and seeds."""
-
-    def first_loss(variant, seed):
-        lines = (whole[0] / f"runs/{variant}/lr-0.003/seed-{seed}/metrics.jsonl").read_text().splitlines()
-        return json.loads(lines[0])["loss"]
-
-    assert first_loss("constant-16", 0) == pytest.approx(first_loss("unbiased-0.8", 0), rel=1e-6)
-    assert first_loss("constant-16", 1) == pytest.approx(first_loss("ramp", 1), rel=1e-6)
-    assert abs(first_loss("constant-16", 0) - first_loss("constant-16", 1)) > 1e-4
+    """The loss of the first step is that of the initial weights: equal for equal first batches."""
+    first = {name: records(whole[0], name)[0]["loss"] for name in ("constant-8", "constant-16", "mine")}
+    assert first["constant-8"] == pytest.approx(first["mine"], rel=1e-6)
+    assert abs(first["constant-8"] - first["constant-16"]) > 1e-4
 
 
 @pytest.mark.slow
@@ -60,54 +96,53 @@ def test_killed_and_started_again_gives_the_same_tables(whole, adabatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     process = subprocess.Popen([*COMMAND, *SMALL], stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + 200
-    while len(list(tmp_path.glob("out/runs/*/*/*/metrics.jsonl"))) < 3:
+    while len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) < 3:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    begun = len(list(tmp_path.glob("out/runs/*/*/*/config.toml")))
-    assert begun < 8
+    assert len(list(tmp_path.glob("out/runs/*/config.toml"))) < RUNS
     assert not (tmp_path / "out" / "comparison.md").exists()
     time.sleep(1)  # its runs notice
     done = adabatch(*SMALL)
     assert done.code == 0, done.err
-    assert "runs are finished already" in done.err
-    for name in REPORT:
-        assert (tmp_path / "out" / name).read_bytes() == (whole[0] / name).read_bytes(), name
+    assert f"of at most {RUNS} runs are finished already" in done.err
+    assert report(tmp_path / "out") == report(whole[0])
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_a_finished_comparison_trains_nothing(whole, adabatch, monkeypatch):
     monkeypatch.chdir(whole[0].parent)
-    text = (whole[0] / "comparison.md").read_text()
-    before = {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")}
-    printed = adabatch.output(*SMALL, "--report-only")
-    assert "norm test, eta 0.8" in printed
-    assert (whole[0] / "comparison.md").read_text() == text
-    assert {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")} == before
+    before = report(whole[0])
+    times = {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")}
+    assert "norm test, eta 1, sqrt rate" in adabatch.output(*SMALL, "--report-only")
+    assert f"{RUNS} of {RUNS} runs are finished already" in adabatch(*SMALL).err
+    assert report(whole[0]) == before
+    assert {path: path.stat().st_mtime_ns for path in whole[0].rglob("metrics.jsonl")} == times
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_other_settings_in_the_same_folder_are_refused(whole, adabatch, monkeypatch):
+def test_other_settings_are_other_runs(whole, adabatch, monkeypatch):
     monkeypatch.chdir(whole[0].parent)
-    message = "holds a run with other settings (weight_decay is 0.1, wanted 0.5)"
-    adabatch.refuses(message, *SMALL, "--weight-decay", "0.5")
+    message = "no schedule of this comparison is finished in out: leave out --report-only"
+    adabatch.refuses(message, *SMALL, "--report-only", "--weight-decay", "0.5")
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_a_run_that_fails_is_named_with_its_log(adabatch, tmp_path, monkeypatch):
+def test_a_run_that_fails_is_named_with_its_log(whole, adabatch, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    place = tmp_path / "out/runs/constant-16/lr-0.003/seed-0"
+    (first,) = whole[0].glob("runs/constant-8-seed-1000-*")
+    place = Path("out/runs") / first.name
     place.mkdir(parents=True)
     (place / "checkpoints").write_text("in the way")
     done = adabatch(*SMALL)
     assert done.code == 2
-    assert "the run constant-16/lr-0.003/seed-0 failed" in done.err
-    assert f"see {place.relative_to(tmp_path) / 'log.txt'}" in done.err
+    assert "the run constant-8-seed-1000 failed" in done.err
+    assert f"see {place / 'log.txt'}" in done.err
     assert "Traceback" not in done.err
 
 
@@ -123,16 +158,21 @@ def test_plot_draws_runs_together(whole, adabatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            "compare --variants constant-17",
-            "the variant 'constant-17' is not known: take one or more of constant-16",
-        ),
-        ("compare --seeds 0", "'--seeds': it must be from 1 to 10,000, but is 0"),
-        ("compare --learning-rates 1,x", "--learning-rates takes numbers separated by commas"),
+        ("compare --schedules constant-17", "'constant-17' is not known: take one or more of constant-8, const"),
+        ("compare --seeds 0", "'--seeds': it must be from 1 to 1,000, but is 0"),
+        ("compare --points 0", "'--points': it must be from 1 to 1,000, but is 0"),
+        ("compare --variant mine", "--variant takes a name of letters and digits, a colon, and settings"),
+        ("compare --variant mine:eta=1 --variant mine:eta=2", "--variant mine: there is a schedule of this name"),
+        ("compare --variant mine:samples=9", "share samples = 9 (the comparison's is"),
+        ("compare --noise-limit 1", "the schedule constant-8: the batch never goes beyond the first one"),
+        ("compare --quick --report-only", "no schedule of this comparison is finished"),
         ("compare --constant-batches 16", "at least two different constant batches"),
+        ("compare --constant-batches 16,x", "--constant-batches takes numbers separated by commas"),
+        ("compare --tuned-by missing", "missing has no tuned.json: name the folder of a comparison"),
+        ("compare --claims missing", "missing is not a file of claims"),
         ("compare --processes -1", "'--processes': it must be from 0 to 1,024, but is -1"),
         ("compare --validation-interval 0", "--validation-interval above 0"),
-        ("compare --report-only", "no run of this comparison is finished"),
+        ("compare --report-only", "no schedule of this comparison is finished"),
         ("plot missing", "no metrics at missing"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 import typer
 
 from adabatch.commands.application import app
-from adabatch.settings import Settings, options, preset_summaries
+from adabatch.experiments.comparison.schedules import standard_schedules
+from adabatch.settings import Settings, load_settings, options, preset_summaries
 
 GROUP = typer.main.get_command(app)
 COMMANDS = {name: GROUP.get_command(None, name) for name in GROUP.list_commands(None)}  # type: ignore[attr-defined]
@@ -49,7 +50,7 @@ def test_every_option_shows_its_default(shown, command):
     ("command", "line"),
     [
         ("train", "--dry-run Print settings, memory, communication and steps; train nothing. [default: off]"),
-        ("compare", "--variants Names separated by commas; empty: all. [default: empty]"),
+        ("compare", "--tuned-by Folder of another comparison: search nothing, take what it found"),
         ("compare", "[default: comparison]"),
         ("export", "--overwrite Replace an earlier export there. [default: off]"),
         ("plot", "--output Folder of the figure. [default: runs/figures]"),
@@ -68,6 +69,11 @@ def test_the_default_of_every_setting(shown):
         if isinstance(value, int | float) and not isinstance(value, bool):
             option = text.split(f" --{item.name.replace('_', '-')} ", 1)[1]
             assert option.split("[default: ", 1)[1].split("]")[0] == str(value), item.name
+
+
+def test_compare_lists_every_schedule(shown):
+    text = shown("compare")
+    assert all(f" {schedule.name}" in text for schedule in standard_schedules(load_settings("comparison")))
 
 
 def test_train_lists_the_presets_with_a_word_about_each(shown):

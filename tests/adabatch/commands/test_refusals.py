@@ -91,7 +91,7 @@ def test_a_cache_that_cannot_be_one(adabatch, folder, monkeypatch, cache):
         (["train", "--eta", "1e-200"], "--eta must be from 1e-06 to 1,000,000, but is 1e-200"),
         (["train", "--vocabulary-size", str(2**62)], "--vocabulary-size must be from 1 to 1,048,576"),
         (["train", "--plan-ranks", "0"], "'--plan-ranks': it must be from 1 to 65,536, but is 0"),
-        (["compare", "--seeds", "0"], "'--seeds': it must be from 1 to 10,000, but is 0"),
+        (["compare", "--seeds", "0"], "'--seeds': it must be from 1 to 1,000, but is 0"),
         (["verify-bounds", "--eta", "nan"], "'--eta': it must be from 0 to 1,000,000, but is nan"),
         (["train", "--beta2-half-life", "0.5"], "--beta2-half-life must be 0 (beta2 in every step) or from 1 to"),
         (["train", "--weight-decay-scaling", "cubic"], "weight_decay_scaling = 'cubic' is not known: take one of"),

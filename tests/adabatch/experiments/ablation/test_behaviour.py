@@ -98,7 +98,7 @@ def test_a_point_of_several_blocks_is_run_once_per_seed(tmp_path):
     runs = runs_by_point(BASE, standard_blocks(BASE), (0.8,), (3, 5), tmp_path)
     both = runs["unbiased-eta-0.8-interval-1-max-128-micro-4"]
     assert [run.resolved().data.seed for run in both] == [3, 5]
-    assert [run.folder.name for run in both] == ["seed-3", "seed-5"]
+    assert [run.name.partition("-seed-")[2] for run in both] == ["3", "5"]
     assert len(runs) == 1 + 2 + 2 + 2 + 3  # without the published estimator, which saturates at 4.7
 
 

@@ -1,0 +1,50 @@
+"""Points of the lattice, and the settings that they make."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adabatch.experiments.comparison.points import PATHS, WARMUPS, Axes, Point, settings_at
+from adabatch.experiments.comparison.schedules import Schedule, constant_schedule
+from adabatch.settings import load_settings, overlay
+
+BASE = load_settings("comparison", overrides={"min_lr": 8e-4})
+POINTS = st.builds(Point, st.integers(-6, 6), st.integers(0, len(PATHS) - 1), st.integers(0, len(WARMUPS) - 1))
+
+
+@settings(max_examples=40)
+@given(POINTS, st.integers(0, 9), st.sampled_from([0.5, 1.0, 2.0]))
+def test_every_point_is_its_rate_path_and_warmup(point, seed, budget):
+    made = settings_at(BASE, constant_schedule(BASE, 32), point, seed, budget)
+    rates, samples = made.optimizer, made.run.samples
+    assert rates.lr == pytest.approx(BASE.optimizer.lr * 2 ** (point.rate / 2))
+    assert rates.min_lr / rates.lr == pytest.approx(0.1)
+    assert samples == budget * BASE.run.samples
+    assert rates.warmup_samples / samples == pytest.approx(WARMUPS[point.warmup], abs=1 / samples)
+    path = list(PATHS.values())[point.path]
+    assert overlay(made, path) == made
+    assert (made.data.seed, made.schedule.initial_batch) == (seed, 32)
+
+
+@settings(max_examples=40)
+@given(POINTS, st.sets(st.sampled_from(["lr", "lr_path", "decay_fraction", "warmup_samples"])))
+def test_what_a_schedule_sets_itself_is_not_tuned(point, names):
+    own = {"lr": 0.5, "lr_path": "inverse-sqrt", "decay_fraction": 0.33, "warmup_samples": 7}
+    schedule = Schedule("own", "own", "fixed", {name: own[name] for name in names})
+    made = settings_at(BASE, schedule, point, 0)
+    assert all(getattr(made.optimizer, name) == own[name] for name in names)
+    axes = Axes.of(schedule)
+    assert axes == Axes(
+        "lr" not in names, not names & {"lr_path", "decay_fraction"}, "warmup_samples" not in names
+    )
+    start = Point()
+    moved = [getattr(axes, axis) for axis in Point._fields if getattr(point, axis) != getattr(start, axis)]
+    assert axes.holds(point) == all(moved)
+
+
+@pytest.mark.parametrize("point", [Point(path=-1), Point(path=6), Point(warmup=-1), Point(warmup=7)])
+def test_the_lattice_has_ends(point):
+    assert not Axes().holds(point)
+    assert Axes().holds(Point(rate=40))

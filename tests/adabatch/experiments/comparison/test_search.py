@@ -1,0 +1,119 @@
+"""The search on loss surfaces that are known: what it finds, how much it tries, and that nothing interrupts it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adabatch.experiments.comparison.points import PATHS, WARMUPS, Axes, Point
+from adabatch.experiments.comparison.search import Effort, Search, Try
+
+Loss = Callable[[Try], float]
+
+ALL_AXES, EFFORT = Axes(), Effort()
+AXES = st.builds(Axes, st.booleans(), st.booleans(), st.booleans())
+EFFORTS = st.builds(Effort, st.integers(1, 25), st.integers(1, 4), st.integers(1, 3))
+SURFACES = st.integers(0, 2**32).map(lambda seed: lambda one: hash((seed, *one.point, one.seed)) % 997 / 997)
+"""Losses without any order."""
+
+
+def bowl(rate: int, path: int, warmup: int, steep: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Loss:
+    """A separable quadratic with its minimum there."""
+    lowest = Point(rate, path, warmup)
+    return lambda one: sum(
+        each * (value - best) ** 2 for each, value, best in zip(steep, one.point, lowest, strict=True)
+    )
+
+
+def searched(loss: Loss, axes: Axes = ALL_AXES, effort: Effort = EFFORT) -> tuple[Search, list[list[Try]]]:
+    """The search to its end, and what it asked for."""
+    search, asked = Search(axes, effort, {}), []
+    while wanted := search.wanted():
+        asked.append(wanted)
+        search = Search(axes, effort, {**search.losses, **{one: loss(one) for one in wanted}})
+    return search, asked
+
+
+@settings(max_examples=60)
+@given(st.integers(-3, 3), st.integers(0, 5), st.integers(1, 5), st.tuples(*3 * [st.floats(0.1, 10)]))
+def test_near_minima_are_found_within_18_points(rate, path, warmup, steep):
+    search, _ = searched(bowl(rate, path, warmup, steep), effort=Effort(points=18))
+    assert search.best() == Point(rate, path, warmup)
+
+
+@settings(max_examples=40)
+@given(st.integers(-12, 12), st.integers(0, 5), st.integers(0, 6), st.tuples(*3 * [st.floats(0.1, 10)]))
+def test_any_minimum_of_the_lattice_is_found_if_the_effort_allows(rate, path, warmup, steep):
+    loss = bowl(rate, path, warmup, steep)
+    search, _ = searched(loss, effort=Effort(points=200))
+    lattice = product(range(-13, 14), range(len(PATHS)), range(len(WARMUPS)))
+    assert search.best() == min((Point(*point) for point in lattice), key=lambda point: loss(Try(point, 0)))
+    assert ("rate" in search.edges()) is False
+    assert ("warmup" in search.edges()) == (warmup in (0, len(WARMUPS) - 1))
+
+
+def test_a_far_minimum_is_not_found_within_few_points_and_is_said_to_be_beyond():
+    search, _ = searched(bowl(9, 1, 3))
+    assert search.best().rate < 9
+    assert search.edges() == ["rate"]
+    assert searched(bowl(0, 1, 3))[0].edges() == []
+
+
+@settings(max_examples=40)
+@given(SURFACES, AXES, EFFORTS)
+def test_nothing_is_asked_twice_nor_beyond_the_effort_nor_off_the_axes(loss, axes, effort):
+    search, asked = searched(loss, axes, effort)
+    tries = [one for stage in asked for one in stage]
+    assert len(set(tries)) == len(tries) <= effort.runs
+    assert len({one.point for one in tries}) <= effort.points
+    assert all(axes.holds(one.point) for one in tries)
+    assert {one.seed for one in tries} <= set(range(effort.seeds))
+    assert search.over
+    assert search.best() in {one.point for one in tries}
+
+
+@settings(max_examples=40)
+@given(SURFACES, AXES, EFFORTS, st.randoms(use_true_random=False))
+def test_wherever_it_is_interrupted_it_asks_for_the_same_tries(loss, axes, effort, random):
+    """Here some of a stage's runs finish, in any order, and the others have to be asked for again."""
+    whole, _ = searched(loss, axes, effort)
+    losses: dict[Try, float] = {}
+    while wanted := Search(axes, effort, losses).wanted():
+        some = random.sample(wanted, random.randint(1, len(wanted)))
+        losses |= {one: loss(one) for one in some}
+    assert losses == whole.losses
+    assert Search(axes, effort, losses).best() == whole.best()
+
+
+@settings(max_examples=40)
+@given(SURFACES, EFFORTS, st.floats(0, 1))
+def test_losses_that_are_infinite_are_survived(loss, effort, share):
+    search, _ = searched(lambda one: math.inf if loss(one) < share else loss(one), effort=effort)
+    finite = [value for one, value in search.losses.items() if one.seed == 0 and value < math.inf]
+    first = search.losses[Try(search.ranking()[0], 0)]
+    assert first == min(finite, default=math.inf)
+
+
+def test_the_finalist_of_the_lowest_mean_is_taken():
+    """The best on the first seed is the worst of two on the others."""
+    effort = Effort(points=6, finalists=2, seeds=3)
+    ranked = searched(lambda one: bowl(1, 1, 3)(one), effort=effort)[0].ranking()
+    search, asked = searched(lambda one: ranked.index(one.point) * (1 if one.seed == 0 else -2), effort=effort)
+    assert [one.point for one in asked[-1]] == [ranked[0]] * 2 + [ranked[1]] * 2
+    assert search.best() == ranked[1]
+
+
+def test_a_point_found_elsewhere_has_no_edges():
+    assert Search(Axes(), Effort(), {}).edges() == []
+
+
+@pytest.mark.parametrize("axis", Point._fields)
+def test_a_fixed_axis_stays_at_the_start(axis):
+    _, asked = searched(bowl(4, 4, 5), Axes(**{axis: False}))
+    tried = {getattr(one.point, axis) for stage in asked for one in stage}
+    assert tried == {getattr(Point(), axis)}
