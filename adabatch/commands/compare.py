@@ -10,7 +10,7 @@ import typer
 from adabatch.commands.options import Processes, Quick, ReportOnly, command_line, names, numbers, with_settings
 from adabatch.commands.values import FOLDER, number
 from adabatch.experiments.comparison.schedules import standard_schedules
-from adabatch.experiments.comparison.search import Effort
+from adabatch.experiments.comparison.tuning.search import Effort
 from adabatch.ranges import Range
 from adabatch.settings import Settings, load_settings
 

@@ -64,7 +64,7 @@ def configuration(settings: Settings, records: Sequence[Record] = ()) -> Configu
     >>> configuration(Settings()).dimension
     469632
     """
-    from adabatch.planning.plan import planned_parameters
+    from adabatch.training.model_size import planned_parameters
     from theory.adam.constants import normalized_step_bound
     from theory.coverage import Configuration, NormTestKind
 

@@ -32,7 +32,7 @@ REPLAYED = ("replay_run", "lr_replay")
 class ExperimentRun:
     """A training run of an experiment.
 
-    Its folder is named after its settings, so that a run is found again whatever it is wanted for: when a schedule
+    Its folder is named after its settings, so that a run is found again for every purpose: when a schedule
     or a seed is added, and when a search and a table want the same one.
 
     Attributes:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adabatch.experiments.comparison.claims import load_claims, print_survival
-from adabatch.experiments.comparison.plan import BUDGETS, Plan
-from adabatch.experiments.comparison.points import Point, settings_at
-from adabatch.experiments.comparison.report import write_report
+from adabatch.experiments.comparison.claims.claims import load_claims, print_survival
+from adabatch.experiments.comparison.plan import BUDGETS, ComparisonPlan
+from adabatch.experiments.comparison.report.report import write_report
 from adabatch.experiments.comparison.results import BySeed, Comparison, RunResult
 from adabatch.experiments.comparison.schedules import choose_schedules, own_schedules, standard_schedules
-from adabatch.experiments.comparison.search import Effort
-from adabatch.experiments.comparison.tuned_file import read_tuned, write_tuned
+from adabatch.experiments.comparison.tuning.points import Point, settings_at
+from adabatch.experiments.comparison.tuning.search import Effort
+from adabatch.experiments.comparison.tuning.tuned_file import read_tuned, write_tuned
 from adabatch.experiments.progress import Progress
 from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun
@@ -90,7 +90,7 @@ def _plan(
     constant_batches: Sequence[int],
     effort: Effort,
     tuned_by: Path | None,
-) -> Plan:
+) -> ComparisonPlan:
     """The runs, once every schedule is known to be one that can be trained."""
     known = standard_schedules(base, constant_batches)
     schedules = [*choose_schedules(known, names), *own_schedules(variants, base, known)]
@@ -102,10 +102,10 @@ def _plan(
     tuned = {} if tuned_by is None else read_tuned(tuned_by, [schedule.name for schedule in schedules])
     if request.quick:
         effort = replace(QUICK_EFFORT, points=min(effort.points, QUICK_EFFORT.points))
-    return Plan(base, schedules, request.seed_range(), request.output, effort, tuned)
+    return ComparisonPlan(base, schedules, request.seed_range(), request.output, effort, tuned)
 
 
-def train(plan: Plan, request: Request) -> None:
+def train(plan: ComparisonPlan, request: Request) -> None:
     """Train the searches, all schedules' next tries together until nothing is left, and then the results."""
     if request.report_only:
         return
@@ -120,7 +120,7 @@ def train(plan: Plan, request: Request) -> None:
     request.train(plan.result_runs(), progress)
 
 
-def gather(plan: Plan) -> Comparison:
+def gather(plan: ComparisonPlan) -> Comparison:
     """The comparison as far as it is finished."""
     points = plan.points()
     results = {name: by_seed for name in points if (by_seed := _finished(plan.results(name)))}

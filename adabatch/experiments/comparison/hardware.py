@@ -76,7 +76,7 @@ def relative_time(comparison: Comparison, schedule: str, hardware: Hardware) -> 
 
     What a constant batch needs for a loss is interpolated between its runs of a half to twice the samples, seed by
     seed. Where the fastest one would reach the loss with even fewer samples, the ratio is a lower bound; where
-    none reaches it with the most samples, an upper bound. The fastest constant batch is found anew for each seed,
+    none reaches it with the most samples, an upper bound. The fastest constant batch is found for each seed again,
     which favours the constant batches slightly.
 
     Args:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 
-from adabatch.experiments.comparison.points import Axes, Point, settings_at
 from adabatch.experiments.comparison.results import RunResult
 from adabatch.experiments.comparison.schedules import Schedule, constant_schedule
-from adabatch.experiments.comparison.search import Effort, Search, Try
+from adabatch.experiments.comparison.tuning.points import Axes, Point, settings_at
+from adabatch.experiments.comparison.tuning.search import Effort, Search, Try
 from adabatch.experiments.progress import Work
 from adabatch.experiments.run import ExperimentRun
 from adabatch.settings import Settings, overlay
 
-__all__ = ["BUDGETS", "Plan"]
+__all__ = ["BUDGETS", "ComparisonPlan"]
 
 SEARCH_SEEDS = 1000
 """From the results' seeds to those of the search."""
@@ -26,7 +26,7 @@ BUDGETS = (0.5, 2**-0.5, 2**0.5, 2.0)
 
 
 @dataclass(eq=False)
-class Plan:
+class ComparisonPlan:
     """The runs of a comparison, each made once.
 
     Attributes:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.experiments.comparison.frontier import Frontier
-from adabatch.experiments.comparison.points import Point
 from adabatch.experiments.comparison.schedules import Schedule
-from adabatch.experiments.comparison.search import Search
+from adabatch.experiments.comparison.tuning.points import Point
+from adabatch.experiments.comparison.tuning.search import Search
 from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
 from adabatch.experiments.run import ExperimentRun
 from adabatch.reporting.metrics import Record

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from adabatch.experiments.comparison.plan import BUDGETS
-from adabatch.experiments.comparison.points import Axes
 from adabatch.experiments.comparison.results import BySeed, Comparison, RunResult
 from adabatch.experiments.comparison.schedules import Schedule, standard_schedules
-from adabatch.experiments.comparison.search import Effort, Search
+from adabatch.experiments.comparison.tuning.points import Axes
+from adabatch.experiments.comparison.tuning.search import Effort, Search
 from adabatch.settings import Settings, load_settings, overlay
 
 BASE = load_settings("comparison", overrides={"samples": 960, "initial_batch": 8, "sequence_length": 16})

@@ -7,10 +7,10 @@ from zlib import crc32
 
 import pytest
 
-from adabatch.experiments.comparison.plan import BUDGETS, SEARCH_SEEDS, Plan
-from adabatch.experiments.comparison.points import Point
+from adabatch.experiments.comparison.plan import BUDGETS, SEARCH_SEEDS, ComparisonPlan
 from adabatch.experiments.comparison.schedules import choose_schedules, own_schedules, standard_schedules
-from adabatch.experiments.comparison.search import Effort
+from adabatch.experiments.comparison.tuning.points import Point
+from adabatch.experiments.comparison.tuning.search import Effort
 from adabatch.experiments.run import ExperimentRun
 from adabatch.settings import load_settings
 from tests.support.finished_runs import finish
@@ -20,9 +20,9 @@ KNOWN = standard_schedules(BASE, (8, 16, 32))
 EFFORT = Effort(points=8, finalists=2, seeds=2)
 
 
-def plan_in(folder, names=("norm-test-1-sqrt", "stagewise"), seeds=(0, 1), **options) -> Plan:
+def plan_in(folder, names=("norm-test-1-sqrt", "stagewise"), seeds=(0, 1), **options) -> ComparisonPlan:
     own = own_schedules(["mine:lr=0.1,lr_path=linear,warmup_samples=64"], BASE)
-    return Plan(BASE, [*choose_schedules(KNOWN, names), *own], seeds, folder, EFFORT, **options)
+    return ComparisonPlan(BASE, [*choose_schedules(KNOWN, names), *own], seeds, folder, EFFORT, **options)
 
 
 def loss_of(run: ExperimentRun) -> float:
@@ -35,14 +35,14 @@ def train(runs: list[ExperimentRun]) -> None:
             finish(run, loss_of(run))
 
 
-def train_searches(plan: Plan) -> None:
+def train_searches(plan: ComparisonPlan) -> None:
     while wanted := plan.wanted_tries():
         assert not any(run.finished() for run in wanted)
         train(wanted)
 
 
 @pytest.fixture
-def searched(tmp_path) -> Plan:
+def searched(tmp_path) -> ComparisonPlan:
     plan = plan_in(tmp_path)
     train_searches(plan)
     return plan
@@ -88,7 +88,7 @@ def test_wherever_it_is_interrupted_the_runs_are_the_same(searched, tmp_path):
 
 def test_a_search_that_is_over_is_not_computed_again(searched, monkeypatch):
     points = searched.points()
-    monkeypatch.setattr("adabatch.experiments.comparison.search.Search.best", None)
+    monkeypatch.setattr("adabatch.experiments.comparison.tuning.search.Search.best", None)
     monkeypatch.setattr(ExperimentRun, "records", None)
     assert searched.points() == points
 

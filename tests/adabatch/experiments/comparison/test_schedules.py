@@ -6,13 +6,13 @@ import re
 
 import pytest
 
-from adabatch.experiments.comparison.points import Point, settings_at
 from adabatch.experiments.comparison.schedules import (
     choose_schedules,
     constant_batch,
     own_schedules,
     standard_schedules,
 )
+from adabatch.experiments.comparison.tuning.points import Point, settings_at
 from adabatch.settings import load_settings, overlay, to_toml
 from adabatch.training.building import build_schedule
 from adabatch.training.checks import check_settings

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.experiments.comparison.points import PATHS, WARMUPS, Point
-from adabatch.experiments.comparison.tuned_file import TUNED, read_tuned, write_tuned
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Point
+from adabatch.experiments.comparison.tuning.tuned_file import TUNED, read_tuned, write_tuned
 
 POINTS = st.builds(Point, st.integers(-30, 30), st.integers(0, len(PATHS) - 1), st.integers(0, len(WARMUPS) - 1))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adabatch.experiments.comparison.sentences import blocks, decimal_numbers, sentences, shows
+from adabatch.experiments.comparison.claims.sentences import blocks, decimal_numbers, sentences, shows
 
 PAGE = """\
 # Results. Not a sentence

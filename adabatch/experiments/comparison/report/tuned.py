@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adabatch.experiments.comparison.points import PATHS, Axes, settings_at
 from adabatch.experiments.comparison.results import Comparison
 from adabatch.experiments.comparison.schedules import Schedule
+from adabatch.experiments.comparison.tuning.points import PATHS, Axes, settings_at
 
 __all__ = ["Tuned"]
 
@@ -17,7 +17,7 @@ class Tuned:
 
     Attributes:
         rate: the peak learning rate.
-        path: its name in :data:`adabatch.experiments.comparison.points.PATHS`, or as the schedule sets it.
+        path: its name in :data:`adabatch.experiments.comparison.tuning.points.PATHS`, or as the schedule sets it.
         warmup: share of the samples.
         axes: which of them were tuned; the schedule itself sets the others.
         edges: of these, in which the point lies at the edge of what was tried; none where nothing was tried.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adabatch.experiments.comparison.readings import BY_SEED, Figure, Reading, read_difference, read_figure
+from adabatch.experiments.comparison.claims.readings import BY_SEED, Figure, Reading, read_difference, read_figure
 
 __all__ = ["Condition"]
 

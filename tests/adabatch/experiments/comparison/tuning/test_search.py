@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.experiments.comparison.points import PATHS, WARMUPS, Axes, Point
-from adabatch.experiments.comparison.search import Effort, Search, Try
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point
+from adabatch.experiments.comparison.tuning.search import Effort, Search, Try
 
 Loss = Callable[[Try], float]
 

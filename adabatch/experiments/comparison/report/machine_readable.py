@@ -9,9 +9,9 @@ from typing import Any
 from adabatch.experiments.comparison.findings import CONTRASTS, Contrast, Findings
 from adabatch.experiments.comparison.hardware import RelativeTime
 from adabatch.experiments.comparison.noise import NoiseRange
+from adabatch.experiments.comparison.report.tuned import Tuned
 from adabatch.experiments.comparison.results import Comparison
 from adabatch.experiments.comparison.schedules import Schedule
-from adabatch.experiments.comparison.tuned import Tuned
 from adabatch.experiments.intervals import LEVEL, Interval, mean_interval, seeds_needed
 from adabatch.reporting.metrics import finite_or_null
 from adabatch.training.model_size import planned_parameters

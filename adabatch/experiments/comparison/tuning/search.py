@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from adabatch.experiments.comparison.points import PATHS, WARMUPS, Axes, Point
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point
 
 __all__ = ["Effort", "Search", "Try"]
 

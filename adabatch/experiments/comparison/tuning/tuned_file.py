@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from adabatch.experiments.comparison.points import PATHS, WARMUPS, Point
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Point
 from adabatch.files import write_text
 
 __all__ = ["TUNED", "read_tuned", "write_tuned"]
@@ -44,7 +44,7 @@ def read_tuned(folder: Path, names: Iterable[str]) -> dict[str, Point]:
         found = {name: _point(entry) for name, entry in json.loads(file.read_text("utf-8")).items()}
     except (ValueError, TypeError, LookupError, AttributeError):
         raise ValueError(
-            f"{file} is damaged, or of another version: the command that made it writes it anew (--report-only)"
+            f"{file} is damaged, or of another version: the command that made it writes it again (--report-only)"
         ) from None
     missing = [name for name in names if name not in found]
     if missing:

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from adabatch.experiments.comparison.points import PATHS, Point, rate_at
+from adabatch.experiments.comparison.report.rows import COLOURS
 from adabatch.experiments.comparison.results import Comparison
-from adabatch.experiments.comparison.rows import COLOURS
-from adabatch.experiments.comparison.search import Search
+from adabatch.experiments.comparison.tuning.points import PATHS, Point, rate_at
+from adabatch.experiments.comparison.tuning.search import Search
 from adabatch.reporting.figures import panels
 from adabatch.settings import Settings
 

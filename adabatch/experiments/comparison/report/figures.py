@@ -16,10 +16,10 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from adabatch.experiments.comparison.findings import CONTRASTS, Contrast, Findings
 from adabatch.experiments.comparison.frontier import Frontier
 from adabatch.experiments.comparison.hardware import RelativeTime
+from adabatch.experiments.comparison.report.rows import COLOURS, MARKERS, Mark, rows_figure, rows_in_panels
+from adabatch.experiments.comparison.report.tuning_figure import tuning_figure
 from adabatch.experiments.comparison.results import BySeed, Comparison
-from adabatch.experiments.comparison.rows import COLOURS, MARKERS, Mark, rows_figure, rows_in_panels
 from adabatch.experiments.comparison.schedules import Schedule
-from adabatch.experiments.comparison.tuning_figure import tuning_figure
 from adabatch.experiments.intervals import Interval
 from adabatch.reporting.figures import panels, plain_numbers, write_figures
 from adabatch.reporting.metrics import Record
@@ -29,7 +29,7 @@ from adabatch.reporting.series import smoothing_width
 __all__ = ["save_comparison_figures"]
 
 CURVES = 4
-"""Schedules drawn beside the smallest and the largest constant batch: those of the lowest gaps."""
+"""Schedules drawn with the smallest and the largest constant batch: those of the lowest gaps."""
 
 
 def save_comparison_figures(findings: Findings, folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from adabatch.experiments.comparison.readings import (
+from adabatch.experiments.comparison.claims.readings import (
     AbsentError,
     Figure,
     Reading,

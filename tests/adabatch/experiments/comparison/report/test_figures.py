@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adabatch.experiments.comparison.figures import (
+from adabatch.experiments.comparison.findings import Findings
+from adabatch.experiments.comparison.report.figures import (
     controls_figure,
     frontier_figure,
     gaps_figure,
     save_comparison_figures,
 )
-from adabatch.experiments.comparison.findings import Findings
-from adabatch.experiments.comparison.rows import COLOURS, Mark, rows_figure, rows_in_panels
-from adabatch.experiments.comparison.tuning_figure import tuning_figure
+from adabatch.experiments.comparison.report.rows import COLOURS, Mark, rows_figure, rows_in_panels
+from adabatch.experiments.comparison.report.tuning_figure import tuning_figure
 from tests.adabatch.experiments.comparison import synthetic
 
 COMPARISON = synthetic.made_up()
@@ -27,7 +27,7 @@ FINDINGS = Findings.of(COMPARISON)
 def written(monkeypatch):
     """The names that would be written; writing PNG and PDF is tested where it is done."""
     names = []
-    module = "adabatch.experiments.comparison.figures.write_figures"
+    module = "adabatch.experiments.comparison.report.figures.write_figures"
     monkeypatch.setattr(module, lambda figures, folder: names.extend(figures) or [])
     return names
 

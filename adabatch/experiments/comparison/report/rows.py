@@ -70,7 +70,7 @@ def rows_figure(rows: Sequence[str], series: Series, reference: float, label: st
 
 
 def rows_in_panels(rows: Sequence[str], series: Series, reference: float, label: str) -> Figure:
-    """Each quantity in a panel of its own, beside each other; arguments as of :func:`rows_figure`."""
+    """Each quantity in a panel of its own, next to each other; arguments as of :func:`rows_figure`."""
     height = max(3.0, 1.2 + 0.24 * len(rows))
     figure, places = panels(1, len(series), size=(WIDTH, height), sharex=True, sharey=True)
     for number, (axes, (name, marks)) in enumerate(zip(places, series.items(), strict=True)):

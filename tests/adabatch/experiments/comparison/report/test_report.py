@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from adabatch.experiments.comparison import report
+from adabatch.experiments.comparison.claims.readings import Figure, read_figure
 from adabatch.experiments.comparison.findings import CONTRASTS, Findings
-from adabatch.experiments.comparison.readings import Figure, read_figure
-from adabatch.experiments.comparison.report import write_report
+from adabatch.experiments.comparison.report import report
+from adabatch.experiments.comparison.report.report import write_report
 from adabatch.experiments.intervals import mean_interval
 from adabatch.training.model_size import planned_parameters
 from tests.adabatch.experiments.comparison.synthetic import BASE, made_up

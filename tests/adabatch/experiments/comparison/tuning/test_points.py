@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.experiments.comparison.points import PATHS, WARMUPS, Axes, Point, settings_at
 from adabatch.experiments.comparison.schedules import Schedule, constant_schedule
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point, settings_at
 from adabatch.settings import load_settings, overlay
 
 BASE = load_settings("comparison", overrides={"min_lr": 8e-4})

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from adabatch.experiments.comparison.cells import MISSING, contrast_text, interval_text, range_text, time_text
 from adabatch.experiments.comparison.findings import CONTRASTS, Findings
 from adabatch.experiments.comparison.noise import NoiseRange, equilibrium, noise_scales
+from adabatch.experiments.comparison.report.cells import (
+    MISSING,
+    contrast_text,
+    interval_text,
+    range_text,
+    time_text,
+)
+from adabatch.experiments.comparison.report.tuned import Tuned
 from adabatch.experiments.comparison.results import Comparison, RunResult
 from adabatch.experiments.comparison.schedules import Schedule
-from adabatch.experiments.comparison.tuned import Tuned
 from adabatch.experiments.intervals import LEVEL, mean_interval, seeds_needed
 from adabatch.experiments.text import TextTable
 

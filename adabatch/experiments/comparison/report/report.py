@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from adabatch.experiments.comparison.figures import save_comparison_figures
 from adabatch.experiments.comparison.findings import Findings
-from adabatch.experiments.comparison.machine_readable import Setting, as_json
-from adabatch.experiments.comparison.raw_tables import runs_table, search_table
+from adabatch.experiments.comparison.report.figures import save_comparison_figures
+from adabatch.experiments.comparison.report.machine_readable import Setting, as_json
+from adabatch.experiments.comparison.report.raw_tables import runs_table, search_table
+from adabatch.experiments.comparison.report.tables import loss_table, noise_table, time_table, tuning_table
 from adabatch.experiments.comparison.results import Comparison
-from adabatch.experiments.comparison.tables import loss_table, noise_table, time_table, tuning_table
 from adabatch.experiments.text import TextTable
 from adabatch.files import write_text
 
@@ -56,12 +56,12 @@ def setting_text(setting: Setting) -> str:
     """Under which circumstances the schedules are compared, in a sentence or two.
 
     >>> print(setting_text(Setting("nano", 1000, 32000, 16.0, 8, 18, 24)))
-    Model nano (1,000 parameters), 32,000 samples a run (16 tokens per parameter), 8 seeds.
+    Model nano (1,000 parameters), 32,000 samples per run (16 tokens per parameter), 8 seeds.
     A schedule that was tuned here had up to 18 points and 24 runs.
     """
     seeds = f"{setting.seeds} seed{'s' if setting.seeds != 1 else ''}"
     return (
-        f"Model {setting.model} ({setting.parameters:,} parameters), {setting.samples:,} samples a run "
+        f"Model {setting.model} ({setting.parameters:,} parameters), {setting.samples:,} samples per run "
         f"({setting.tokens_per_parameter:.3g} tokens per parameter), {seeds}.\n"
         f"A schedule that was tuned here had up to {setting.search_points} points and {setting.search_runs} runs."
     )

@@ -8,8 +8,8 @@ A file such as docs/results/claims.json lists them::
         "given": []}]}
 
 ``holds`` are conditions on the comparison.json of a folder in docs/results (see
-:mod:`adabatch.experiments.comparison.conditions`), of which there is at least one. Every decimal number of the
-sentence is, at its digits, the mean or the half width of a condition's figure, or one of those ``given``.
+:mod:`adabatch.experiments.comparison.claims.conditions`), of which there is at least one. Every decimal number of
+the sentence is, at its digits, the mean or the half width of a condition's figure, or one of those ``given``.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from adabatch.experiments.comparison.conditions import Condition
-from adabatch.experiments.comparison.readings import AbsentError, Reading
-from adabatch.experiments.comparison.sentences import blocks, decimal_numbers, sentences, shows
+from adabatch.experiments.comparison.claims.conditions import Condition
+from adabatch.experiments.comparison.claims.readings import AbsentError, Reading
+from adabatch.experiments.comparison.claims.sentences import blocks, decimal_numbers, sentences, shows
 from adabatch.experiments.text import TextTable
 
 __all__ = [
     "Claim",
     "Claims",
-    "Verdict",
+    "ClaimCheck",
     "check",
     "load_claims",
     "page_faults",
@@ -69,7 +69,7 @@ class Claims:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimCheck:
     """Whether a claim holds.
 
     Attributes:
@@ -113,7 +113,7 @@ def read_comparisons(claims: Claims, folder: Path) -> dict[str, Mapping[str, Any
     return {name: _read_comparison(folder / name / "comparison.json") for name in sorted(names)}
 
 
-def check(claims: Claims, comparisons: Comparisons) -> list[Verdict]:
+def check(claims: Claims, comparisons: Comparisons) -> list[ClaimCheck]:
     """Whether each claim holds, and what shows it.
 
     Raises:
@@ -194,7 +194,7 @@ def _instead(sentence: str, on_page: Iterable[str]) -> str:
     return "".join(f" (it has: {each})" for each in get_close_matches(sentence, on_page, n=1))
 
 
-def _verdict(number: int, claim: Claim, comparisons: Comparisons) -> Verdict:
+def _verdict(number: int, claim: Claim, comparisons: Comparisons) -> ClaimCheck:
     readings = []
     for condition in claim.holds:
         with _naming(number, claim.sentence):
@@ -207,7 +207,7 @@ def _verdict(number: int, claim: Claim, comparisons: Comparisons) -> Verdict:
     held = [condition.holds(reading) for condition, reading in zip(claim.holds, readings, strict=True)]
     evidence = map(_evidence, claim.holds, readings, held)
     unshown = list(_unshown(claim, readings, comparisons))
-    return Verdict(claim.sentence, all(held) and not unshown, (*evidence, *unshown))
+    return ClaimCheck(claim.sentence, all(held) and not unshown, (*evidence, *unshown))
 
 
 def _evidence(condition: Condition, reading: Reading, holds: bool) -> str:

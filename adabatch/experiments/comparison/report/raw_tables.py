@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from adabatch.experiments.comparison.plan import SEARCH_SEEDS
-from adabatch.experiments.comparison.points import PATHS, WARMUPS, rate_at
 from adabatch.experiments.comparison.results import Comparison, RunResult
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, rate_at
 from adabatch.experiments.text import TextTable
 
 __all__ = ["runs_table", "search_table"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adabatch.experiments.comparison.claims import (
+from adabatch.experiments.comparison.claims.claims import (
     Claims,
     check,
     load_claims,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adabatch.experiments.comparison.conditions import Condition
-from adabatch.experiments.comparison.readings import Reading
+from adabatch.experiments.comparison.claims.conditions import Condition
+from adabatch.experiments.comparison.claims.readings import Reading
 from tests.support.comparison_content import comparison, schedule
 
 CONTENT = comparison(

@@ -1,0 +1,1 @@
+"""The sentences of a page of results, checked against the figures that allow them."""
