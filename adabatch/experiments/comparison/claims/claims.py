@@ -31,8 +31,8 @@ from adabatch.experiments.text import TextTable
 
 __all__ = [
     "Claim",
-    "Claims",
     "ClaimCheck",
+    "Claims",
     "check",
     "load_claims",
     "page_faults",
