@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from statistics import fmean
+from statistics import fmean, median
 
 from scipy.stats import sem
 
@@ -23,51 +23,48 @@ LEAST_TESTS = 4
 
 @dataclass(frozen=True)
 class NoiseRange:
-    """The noise scales of a comparison's runs against its constant batches.
+    """The noise scale along the runs of a comparison, against its constant batches.
 
     Where the noise scale lies outside of the batches, the comparison does not show what a batch size costs: all of
     them are too small to save steps, or all too large to save samples.
 
     Attributes:
-        lowest: noise scale of a quarter of a run, among those resolved; not a number if none is.
-        highest: the same.
+        quarters: medians over all runs in each quarter of the samples; infinite where in most runs the noise hides
+            the gradient.
         smallest_batch: of the constant schedules.
         largest_batch: of the constant schedules.
-        quarters: in which the noise scale was measured, over all runs.
-        unresolved: of these, those in which the noise hides the gradient.
     """
 
-    lowest: float
-    highest: float
+    quarters: tuple[float, ...]
     smallest_batch: int
     largest_batch: int
-    quarters: int
-    unresolved: int = 0
+
+    @property
+    def lowest(self) -> float:
+        """Of the quarters."""
+        return min(self.quarters)
+
+    @property
+    def highest(self) -> float:
+        """Of the quarters."""
+        return max(self.quarters)
 
     @property
     def within(self) -> bool:
-        """Whether all quarters are resolved and their noise scales lie between the smallest and largest batch."""
-        inside = self.smallest_batch <= self.lowest and self.highest <= self.largest_batch
-        return inside and self.unresolved == 0
+        """Whether all quarters lie between the smallest and the largest batch."""
+        return self.smallest_batch <= self.lowest and self.highest <= self.largest_batch
 
     @classmethod
     def of(cls, comparison: Comparison) -> NoiseRange | None:
-        """From the runs of adaptive schedules with scalar tests; None if they measured nothing."""
+        """From the runs of adaptive schedules with scalar tests; None if they measured nothing in a quarter."""
         adaptive = [schedule.name for schedule in comparison.schedules if schedule.kind == "adaptive"]
         runs = chain.from_iterable(comparison.results[name].values() for name in adaptive)
-        scales = [
-            scale
-            for run in runs
-            if run.settings.schedule.test == "scalar"
-            for scale in noise_scales(run.records())
-            if not math.isnan(scale)
-        ]
+        scales = [noise_scales(run.records()) for run in runs if run.settings.schedule.test == "scalar"]
+        measured = [[scale for scale in quarter if not math.isnan(scale)] for quarter in zip(*scales, strict=True)]
         batches = [int(constant.overrides["initial_batch"]) for constant in comparison.constants]
-        if not scales or not batches:
+        if not batches or not measured or not all(measured):
             return None
-        resolved = [scale for scale in scales if math.isfinite(scale)] or [math.nan]
-        unresolved = sum(map(math.isinf, scales))
-        return cls(min(resolved), max(resolved), batches[0], batches[-1], len(scales), unresolved)
+        return cls(tuple(map(median, measured)), batches[0], batches[-1])
 
 
 def noise_scales(records: Sequence[Record]) -> list[float]:

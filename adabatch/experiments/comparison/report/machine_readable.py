@@ -141,5 +141,9 @@ def time_json(time: RelativeTime | None) -> dict[str, Any] | None:
 
 
 def noise_json(noise: NoiseRange | None) -> dict[str, Any] | None:
-    """The noise scales measured, and whether they lie within the constant batches."""
-    return None if noise is None else finite_or_null(asdict(noise) | {"within": noise.within})
+    """The noise scale along the runs, and whether it lies within the constant batches."""
+    if noise is None:
+        return None
+    scales = {"lowest": noise.lowest, "highest": noise.highest}
+    batches = {"smallest_batch": noise.smallest_batch, "largest_batch": noise.largest_batch}
+    return finite_or_null(scales) | batches | {"within": noise.within}

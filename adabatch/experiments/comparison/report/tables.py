@@ -113,11 +113,11 @@ def noise_table(findings: Findings, noise: NoiseRange) -> TextTable:
     comparison = findings.comparison
     adaptive = [schedule for schedule in comparison.schedules if schedule.kind == "adaptive"]
     rows = [_noise_row(schedule, list(comparison.results[schedule.name].values())) for schedule in adaptive]
-    unresolved = f"; {noise.unresolved} of {noise.quarters} quarters are not resolved" if noise.unresolved else ""
+    medians = ", ".join(range_text([scale]) for scale in noise.quarters)
     note = (
-        f"Over all runs {range_text([noise.lowest, noise.highest])}, {'' if noise.within else 'not '}within the "
-        f"constant batches of {noise.smallest_batch} to {noise.largest_batch}{unresolved}. Quarters of the "
-        "samples: lowest and highest of the seeds; ∞: the noise hides the gradient; –: not measured. What eta "
+        f"Quarters of the samples; medians over all runs: {medians}, {'' if noise.within else 'not all '}within "
+        f"the constant batches of {noise.smallest_batch} to {noise.largest_batch}. In the table "
+        "the lowest and highest of the seeds; ∞: the noise hides the gradient; –: not measured. What eta "
         "means: over the later half of the tests, at equilibrium b eta^2 / B_noise is 1 for the debiased "
         "estimator and 1 − eta^2 for the unbiased one; growth that never falls adds to it."
     )
