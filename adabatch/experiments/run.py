@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adabatch.reporting.metrics import METRICS, Record, read_metrics
@@ -90,10 +91,14 @@ def digest(settings: Settings) -> str:
     ...     overlay(Settings(), {"seed": 1}))
     True
     """
-    chosen = _values(settings)
-    differing = {name: value for name, value in _values(Settings()).items() if chosen[name] != value}
-    text = json.dumps({name: chosen[name] for name in sorted(differing)})
+    chosen, default = _values(settings), _default_values()
+    text = json.dumps({name: chosen[name] for name in sorted(chosen) if chosen[name] != default[name]})
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def _default_values() -> Mapping[str, Any]:
+    return MappingProxyType(_values(Settings()))
 
 
 def _values(settings: Settings) -> dict[str, Any]:

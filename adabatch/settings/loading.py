@@ -54,11 +54,16 @@ LARGEST = 2**63 - 1
 
 
 @functools.cache
+def _hints(section: str) -> Mapping[str, Any]:
+    """The type of each setting of a section."""
+    return types.MappingProxyType(typing.get_type_hints(SECTIONS[section]))
+
+
+@functools.cache
 def options() -> tuple[tuple[str, Field[Any], Any], ...]:
     """Section, field and resolved type of every setting, in order."""
-    hints = {section: typing.get_type_hints(cls) for section, cls in SECTIONS.items()}
     return tuple(
-        (section, item, hints[section][item.name]) for section, cls in SECTIONS.items() for item in fields(cls)
+        (section, item, _hints(section)[item.name]) for section, cls in SECTIONS.items() for item in fields(cls)
     )
 
 
@@ -189,7 +194,7 @@ def merge(settings: Settings, values: Mapping[str, Any], source: str, folder: Pa
             raise ValueError(f"{source}: the section [{section}] is not known: take one of {', '.join(SECTIONS)}")
         if not isinstance(entries, Mapping):
             raise ValueError(f"{source}: {section} must be a section, [{section}], not a value")
-        hints = typing.get_type_hints(SECTIONS[section])
+        hints = _hints(section)
         for name in entries:
             if name not in hints:
                 raise ValueError(

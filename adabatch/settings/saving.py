@@ -47,8 +47,9 @@ def to_saved(settings: Settings) -> dict[str, dict[str, Any]]:
     >>> to_saved(Settings())["data"]["data"]
     'stdlib'
     """
+    here = Path.cwd()
     sections = {
-        section: {name: absolute(name, value, Path.cwd()) for name, value in values.items()}
+        section: {name: absolute(name, value, here) for name, value in values.items()}
         for section, values in asdict(settings).items()
     }
     saved: dict[str, dict[str, Any]] = json.loads(json.dumps(sections))
