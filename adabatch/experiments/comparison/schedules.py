@@ -52,7 +52,7 @@ class Schedule:
     def moves_rate(self, base: Settings) -> bool:
         """Whether the learning rate follows the batch, so that a gain may be the rate's."""
         settings = overlay(base, self.overrides)
-        scaling = _built(settings).learning_rate_scaling or settings.optimizer.lr_scaling
+        scaling = _built(base, self.overrides).learning_rate_scaling or settings.optimizer.lr_scaling
         return self.kind != "constant" and (scaling != "none" or settings.schedule.noise_limit > 0)
 
 
@@ -138,7 +138,7 @@ def _own_schedule(text: str, base: Settings) -> Schedule:
     try:
         overrides = settings_in_file(Path(given)) if given.endswith(".toml") else _settings_in_text(given)
         overrides = _without_shared(overrides, base)
-        schedule = _built(overlay(base, overrides))
+        schedule = _built(base, overrides)
     except ValueError as refusal:
         raise ValueError(f"--variant {name}: {refusal}") from None
     return Schedule(name, name, "adaptive" if schedule.groups_needed > 1 else "fixed", overrides)
@@ -228,7 +228,8 @@ def _exchange(name: str, label: str, kind: Kind = "fixed", **overrides: Any) -> 
     return Schedule(name, label, kind, {"schedule": "exchange"} | overrides)
 
 
-def _built(settings: Settings) -> BatchSizeSchedule:
+def _built(base: Settings, overrides: Mapping[str, Any]) -> BatchSizeSchedule:
+    """The batch schedule, with a warm-up that fits into any budget: it is tuned."""
     from adabatch.training.building import build_schedule  # torch, which the command's help need not wait for
 
-    return build_schedule(settings)
+    return build_schedule(overlay(base, {"warmup_samples": base.run.samples // 10} | dict(overrides)))
