@@ -42,7 +42,7 @@ def test_which_schedules_move_the_learning_rate():
     assert {"norm-test-1-sqrt", "goodput-32-sqrt", "ramp-sqrt", "seesaw", "exchange", "exchange-limited"} < moving
     assert not moving & {"norm-test-1", "goodput-32", "stagewise", "late", "cyclic", "lengths", "constant-8"}
     assert own("mine:noise_limit=1").moves_rate(BASE)
-    short = overlay(BASE, {"samples": BASE.optimizer.warmup_samples // 2})
+    short = overlay(BASE, {"samples": 800, "warmup_samples": 900})
     assert {schedule.name for schedule in standard_schedules(short) if schedule.moves_rate(short)} == moving
 
 
