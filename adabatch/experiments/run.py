@@ -20,7 +20,7 @@ CHANGEABLE = frozenset(
     {
         *("output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"),
         *("checkpoint_interval", "checkpoint_minutes", "time_limit", "keep", "async_checkpoints"),
-        *("timeout", "max_restarts"),
+        *("timeout", "max_restarts", "max_skipped"),
     }
 )
 """Settings that do not change the results of a run: where it lies, what else it writes, when it stops."""
@@ -63,6 +63,7 @@ class ExperimentRun:
         """The run's settings; the runs that it needs must be finished."""
         settings = self.settings()
         kept = {"output": str(self.folder), "resume": "auto", "figures": False}
+        kept |= {"max_skipped": 0}  # a run that diverges is a result too
         return overlay(settings, kept | {"threads": settings.parallel.threads or 1})
 
     def records(self) -> list[Record]:

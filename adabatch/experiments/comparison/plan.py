@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from adabatch.experiments.comparison.results import RunResult
-from adabatch.experiments.comparison.schedules import Schedule, constant_schedule
+from adabatch.experiments.comparison.schedules import Schedule, constant_batch
 from adabatch.experiments.comparison.tuning.points import Axes, Point, settings_at
 from adabatch.experiments.comparison.tuning.search import Effort, Search, Try
 from adabatch.experiments.progress import Work
@@ -176,8 +177,7 @@ class ComparisonPlan:
             steps = source.records()[-1]["step"]
             ranks = self.base.parallel.ranks
             size = ranks * max(1, round(self.base.run.samples / steps / ranks))
-            constant = constant_schedule(self.base, size)
-            return self._replaying(constant, seed, {"lr_replay": str(source.folder)})
+            return _replaying(source, constant_batch(self.base, size) | {"lr_replay": str(source.folder)})
 
         return self._derived(f"rates-of-{schedule.name}", seed, settings, (source,))
 
@@ -196,15 +196,10 @@ class ComparisonPlan:
         def settings() -> Settings:
             steps = math.log(source.records()[-1]["step"])
             nearest = min(constants, key=lambda run: abs(math.log(run.records()[-1]["step"]) - steps))
-            given = {"replay_run": str(source.folder), "lr_replay": str(nearest.folder)}
-            given["length_stages"] = source.settings().schedule.length_stages
-            replay = Schedule("", "", "fixed", {"schedule": "replay"})
-            return self._replaying(replay, seed, given)
+            replayed = {"replay_run": str(source.folder), "lr_replay": str(nearest.folder)}
+            return _replaying(source, {"schedule": "replay"} | replayed)
 
         return self._derived(f"batches-of-{schedule.name}", seed, settings, (source, *constants))
-
-    def _replaying(self, schedule: Schedule, seed: int, replayed: dict[str, str]) -> Settings:
-        return overlay(settings_at(self.base, schedule, Point(), seed), replayed)
 
     def _derived(
         self, name: str, seed: int, settings: Callable[[], Settings], needs: tuple[ExperimentRun, ...]
@@ -219,3 +214,9 @@ class ComparisonPlan:
         if run not in self._losses and run.finished():
             self._losses[run] = RunResult.of(run).final_loss
         return self._losses.get(run)
+
+
+def _replaying(source: ExperimentRun, replayed: Mapping[str, Any]) -> Settings:
+    """The settings of a run but for its batches and learning rates."""
+    alone = {"lr_scaling": "none", "noise_limit": 0.0, "batch_floor": "none"}
+    return overlay(source.settings(), alone | dict(replayed))
