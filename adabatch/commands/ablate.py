@@ -24,6 +24,14 @@ def ablate(
         ),
     ] = "",
     seeds: Annotated[int, typer.Option(**number(int, Range(1, 10_000)), help="Seeds per point.")] = 1,
+    frontier: Annotated[
+        Path | None,
+        typer.Option(
+            **FOLDER,
+            help="Folder of a comparison of the same model, data and samples: the loss of each point is also held "
+            "against its constant batches at as many steps.",
+        ),
+    ] = None,
     processes: Processes = 0,
     quick: Quick = False,
     report_only: ReportOnly = False,
@@ -41,4 +49,5 @@ def ablate(
         Request(settings, output, seeds, processes, quick, report_only, command_line()),
         numbers(etas, float, "--etas"),
         names(vary),
+        frontier,
     )

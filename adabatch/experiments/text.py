@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["TextTable"]
+from adabatch.experiments.intervals import Interval
+
+__all__ = ["MISSING", "TextTable", "difference_text", "interval_text"]
+
+MISSING = "–"
+"""A cell of which nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -44,3 +50,24 @@ class TextTable:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
         return text.getvalue()
+
+
+def interval_text(interval: Interval, digits: int = 4) -> str:
+    """Mean ± half width.
+
+    >>> interval_text(Interval(-1.5, 0.25, 3), 2)
+    '−1.50 ± 0.25'
+    """
+    spread = f" ± {interval.half_width:.{digits}f}" if math.isfinite(interval.half_width) else ""
+    return f"{interval.mean:.{digits}f}{spread}".replace("-", "−")
+
+
+def difference_text(interval: Interval | None, digits: int = 4) -> str:
+    """The same of a difference, with its sign.
+
+    >>> difference_text(Interval(1.5, 0.25, 3), 2), difference_text(None)
+    ('+1.50 ± 0.25', '–')
+    """
+    if interval is None:
+        return MISSING
+    return ("+" if interval.mean > 0 else "") + interval_text(interval, digits)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from adabatch.experiments.ablation.grid import Blocks, point_name, point_settings, standard_blocks
 from adabatch.experiments.ablation.report import Ablation, PointResult, write_ablation
+from adabatch.experiments.comparison.frontier import read_frontiers
 from adabatch.experiments.progress import Progress, Work
 from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun
+from adabatch.reporting.metrics import Record
 from adabatch.schedules.base import NeverGrowsError
 from adabatch.settings import Settings, overlay
 from adabatch.training.checks import check_settings
@@ -21,13 +23,16 @@ QUICK = {"samples": 192, "warmup_samples": 32, "validation_samples": 8, "sequenc
 """Settings of the smallest ablation, for a first look and for tests."""
 
 
-def ablate(request: Request, etas: Sequence[float], vary: Sequence[str] = ()) -> None:
+def ablate(
+    request: Request, etas: Sequence[float], vary: Sequence[str] = (), frontier: Path | None = None
+) -> None:
     """Train the runs that are not finished, then write tables and heat maps and print the tables.
 
     Args:
         request: what every experiment is asked for.
         etas: of the grid; each is crossed with one other setting at a time.
         vary: names of the other settings; all if none.
+        frontier: the folder of a comparison, whose constant batches the points are held against.
 
     Raises:
         ValueError: for a request that cannot work, and for a run that fails.
@@ -37,12 +42,13 @@ def ablate(request: Request, etas: Sequence[float], vary: Sequence[str] = ()) ->
     if not etas:
         raise ValueError("an ablation needs at least one eta (--etas)")
     base = request.settings(QUICK)
+    frontiers = {} if frontier is None else read_frontiers(frontier, base.model.model, base.run.samples)
     blocks = _chosen_blocks(base, vary)
     runs = runs_by_point(base, blocks, etas, request.seed_range(), request.output)
     every = [run for point in runs.values() for run in point]
     request.train(every, Progress(Work.of(every)))
     results = {
-        name: PointResult.of_runs([run.records() for run in point], point[0].resolved().schedule.max_batch)
+        name: PointResult.of_runs(_by_seed(point), point[0].resolved().schedule.max_batch, frontiers)
         for name, point in runs.items()
         if all(run.finished() for run in point)
     }
@@ -51,6 +57,10 @@ def ablate(request: Request, etas: Sequence[float], vary: Sequence[str] = ()) ->
     heading = request.heading(len(results), len(runs), "points")
     print(write_ablation(Ablation(base, blocks, etas, results), request.output, heading))
     print(f"tables: {request.output / 'ablation.md'}   heat maps: {request.output / 'ablation.png'}")
+
+
+def _by_seed(runs: Sequence[ExperimentRun]) -> dict[int, list[Record]]:
+    return {run.settings().data.seed: run.records() for run in runs}
 
 
 def _chosen_blocks(base: Settings, vary: Sequence[str]) -> Blocks:

@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 
 from adabatch.experiments.ablation.behaviour import AT_ONCE, FEW_INCREASES, Behaviour, behaviour, reached_at
 from adabatch.experiments.ablation.grid import Blocks, Levels, point_name, point_settings
-from adabatch.experiments.text import TextTable
+from adabatch.experiments.comparison.frontier import Frontier
+from adabatch.experiments.intervals import Interval, mean_interval
+from adabatch.experiments.text import MISSING, TextTable, difference_text
 from adabatch.files import write_text
 from adabatch.reporting.console import summary
 from adabatch.reporting.figures import plain_numbers, write_figures
@@ -42,6 +44,7 @@ class PointResult:
         sizes: different batch sizes.
         reached: share of the samples before the largest batch; NaN if a seed never reached it.
         loss: final validation loss; NaN without validation.
+        gap: of the loss, to constant batches at as many steps; None without these, or outside of their steps.
     """
 
     behaviours: tuple[Behaviour, ...]
@@ -50,20 +53,35 @@ class PointResult:
     sizes: float
     reached: float
     loss: float
+    gap: Interval | None = None
 
     @classmethod
-    def of_runs(cls, runs: Sequence[Sequence[Record]], maximum: int) -> PointResult:
-        """From the records of each seed."""
-        values = [summary(records) for records in runs]
-        reached = [reached_at(records, maximum) for records in runs]
-        losses = (value["final validation loss"] for value in values)
+    def of_runs(
+        cls, runs: Mapping[int, Sequence[Record]], maximum: int, frontiers: Mapping[int, Frontier] | None = None
+    ) -> PointResult:
+        """From the records of each seed.
+
+        Args:
+            runs: records by seed.
+            maximum: the largest batch allowed.
+            frontiers: of constant batches, by seed.
+        """
+        values = {seed: summary(records) for seed, records in runs.items()}
+        reached = [reached_at(records, maximum) for records in runs.values()]
+        losses = {seed: value["final validation loss"] for seed, value in values.items()}
+        gaps = [
+            losses[seed] - reference
+            for seed, frontier in (frontiers or {}).items()
+            if losses.get(seed) is not None and (reference := frontier.loss_at(values[seed]["steps"])) is not None
+        ]
         return cls(
-            behaviours=tuple(behaviour(records, maximum) for records in runs),
-            steps=fmean([value["steps"] for value in values]),
-            mean_batch=fmean([value["mean batch"] for value in values]),
-            sizes=fmean([len({record["batch_size"] for record in records}) for records in runs]),
+            behaviours=tuple(behaviour(records, maximum) for records in runs.values()),
+            steps=fmean([value["steps"] for value in values.values()]),
+            mean_batch=fmean([value["mean batch"] for value in values.values()]),
+            sizes=fmean([len({record["batch_size"] for record in records}) for records in runs.values()]),
             reached=fmean([math.nan if share is None else share for share in reached]),
-            loss=fmean([math.nan if loss is None else loss for loss in losses]),
+            loss=fmean([math.nan if loss is None else loss for loss in losses.values()]),
+            gap=mean_interval(gaps) if gaps else None,
         )
 
     @property
@@ -102,6 +120,8 @@ def write_ablation(ablation: Ablation, folder: Path, heading: str) -> str:
     ``heading`` begins the text.
     """
     tables = [_block_table(ablation, name, levels) for name, levels in ablation.blocks.items()]
+    if any(result.gap for result in ablation.results.values()):
+        tables += [_gap_table(ablation, name, levels) for name, levels in ablation.blocks.items()]
     text = f"{heading}\n\n{DEFINITION}\n\n" + "\n".join(table.markdown() for table in tables)
     write_text(folder / "ablation.md", text)
     write_text(folder / "ablation.csv", _points_table(ablation.results).csv())
@@ -151,10 +171,27 @@ def _block_table(ablation: Ablation, name: str, levels: Levels) -> TextTable:
     return TextTable(f"eta and {name}", "What the batch did, and its mean.", columns, rows)
 
 
-def _points_table(results: Mapping[str, PointResult]) -> TextTable:
-    columns = ("point", "behaviour", "steps", "mean_batch", "sizes", "largest_reached_at", "final_val_loss")
+def _gap_table(ablation: Ablation, name: str, levels: Levels) -> TextTable:
     rows = [
-        (name, o.word, f"{o.steps:g}", repr(o.mean_batch), f"{o.sizes:g}", repr(o.reached), repr(o.loss))
+        (level, *(difference_text(point.gap if point else None, 3) for point in row))
+        for level, row in zip(levels, ablation.table(levels), strict=True)
+    ]
+    note = (
+        "Final validation loss minus that of tuned constant batches at as many steps, paired by seed, with its "
+        f"95% t interval; {MISSING}: fewer or more steps than any of these."
+    )
+    columns = (name, *(f"eta {eta:g}" for eta in ablation.etas))
+    return TextTable(f"eta and {name}: gap to constant batches", note, columns, rows)
+
+
+def _points_table(results: Mapping[str, PointResult]) -> TextTable:
+    columns: tuple[str, ...] = ("point", "behaviour", "steps", "mean_batch", "sizes", "largest_reached_at")
+    columns += ("final_val_loss", "gap", "gap_half_width")
+    rows = [
+        (
+            *(name, o.word, f"{o.steps:g}", repr(o.mean_batch), f"{o.sizes:g}", repr(o.reached), repr(o.loss)),
+            *(("", "") if o.gap is None else (repr(o.gap.mean), repr(o.gap.half_width))),
+        )
         for name, o in results.items()
     ]
     return TextTable("Points", "", columns, rows)

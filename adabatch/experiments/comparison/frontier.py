@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-__all__ = ["Frontier"]
+__all__ = ["Frontier", "read_frontiers"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,33 @@ class Frontier:
         if not self.steps or not self.steps[0] < steps < self.steps[-1]:
             return None
         return float(PchipInterpolator(np.log(self.steps), self.losses)(math.log(steps)))
+
+
+def read_frontiers(folder: Path, model: str, samples: int) -> dict[int, Frontier]:
+    """The frontiers of a finished comparison, by seed, for runs of the same model and samples.
+
+    Args:
+        folder: of the comparison.
+        model: of the runs that are held against it.
+        samples: of these runs.
+
+    Raises:
+        ValueError: if the folder has no comparison, or one of another model or budget.
+    """
+    file = folder / "comparison.json"
+    if not file.is_file():
+        raise ValueError(f"{folder} has no {file.name}: name the folder of a finished comparison (--frontier)")
+    content = json.loads(file.read_text("utf-8"))
+    found = (content["setting"]["model"], content["setting"]["samples"])
+    if found != (model, samples):
+        raise ValueError(
+            f"the comparison in {folder} is of the model {found[0]} on {found[1]} samples, and these runs are of "
+            f"{model} on {samples}: name another one (--frontier), or change --model and --samples"
+        )
+    constants = [each["by_seed"] for each in content["schedules"].values() if each["kind"] == "constant"]
+    seeds = set.intersection(*(set(by_seed) for by_seed in constants))
+    points = {seed: [(by_seed[seed]["steps"], by_seed[seed]["loss"]) for by_seed in constants] for seed in seeds}
+    return {
+        int(seed): Frontier.of_points([(steps, math.inf if loss is None else loss) for steps, loss in pairs])
+        for seed, pairs in sorted(points.items())
+    }

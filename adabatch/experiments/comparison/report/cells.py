@@ -7,21 +7,9 @@ from collections.abc import Sequence
 
 from adabatch.experiments.comparison.findings import Contrast
 from adabatch.experiments.comparison.hardware import RelativeTime
-from adabatch.experiments.intervals import Interval
+from adabatch.experiments.text import MISSING, difference_text
 
-__all__ = ["MISSING", "contrast_text", "interval_text", "range_text", "time_text"]
-
-MISSING = "–"
-
-
-def interval_text(interval: Interval, digits: int = 4) -> str:
-    """Mean ± half width.
-
-    >>> interval_text(Interval(-1.5, 0.25, 3), 2)
-    '−1.50 ± 0.25'
-    """
-    spread = f" ± {interval.half_width:.{digits}f}" if math.isfinite(interval.half_width) else ""
-    return f"{interval.mean:.{digits}f}{spread}".replace("-", "−")
+__all__ = ["contrast_text", "range_text", "time_text"]
 
 
 def contrast_text(contrast: Contrast | None, seeds: int) -> str:
@@ -35,9 +23,9 @@ def contrast_text(contrast: Contrast | None, seeds: int) -> str:
     if contrast is None:
         return MISSING
     interval = contrast.interval
-    sign, star = "+" if interval.mean > 0 else "", " *" if contrast.resolved else ""
+    star = " *" if contrast.resolved else ""
     fewer = f" (n {interval.count})" if interval.count != seeds else ""
-    return f"{sign}{interval_text(interval)}{fewer}{star}"
+    return f"{difference_text(interval)}{fewer}{star}"
 
 
 def time_text(time: RelativeTime | None) -> str:

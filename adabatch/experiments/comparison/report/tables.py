@@ -7,18 +7,12 @@ from statistics import fmean
 
 from adabatch.experiments.comparison.findings import CONTRASTS, Findings
 from adabatch.experiments.comparison.noise import NoiseRange, equilibrium, noise_scales
-from adabatch.experiments.comparison.report.cells import (
-    MISSING,
-    contrast_text,
-    interval_text,
-    range_text,
-    time_text,
-)
+from adabatch.experiments.comparison.report.cells import contrast_text, range_text, time_text
 from adabatch.experiments.comparison.report.tuned import Tuned
 from adabatch.experiments.comparison.results import Comparison, RunResult
 from adabatch.experiments.comparison.schedules import Schedule
 from adabatch.experiments.intervals import LEVEL, mean_interval, seeds_needed
-from adabatch.experiments.text import TextTable
+from adabatch.experiments.text import MISSING, TextTable, interval_text
 
 __all__ = ["loss_table", "noise_table", "time_table", "tuning_table"]
 

@@ -111,7 +111,7 @@ def test_a_point_that_never_grows_is_left_out(tmp_path):
 
 
 def test_result_of_two_seeds():
-    result = PointResult.of_runs([records(16, 128), records(16, 16, loss=3.0)], 128)
+    result = PointResult.of_runs({0: records(16, 128), 1: records(16, 16, loss=3.0)}, 128)
     assert result.word == "jumps / never grows"
     assert result.mean_batch == (72 + 16) / 2
     assert result.loss == 2.5
@@ -122,8 +122,8 @@ def test_report_of_a_part_of_the_points(tmp_path):
     blocks = {"test interval": standard_blocks(BASE)["test interval"]}
     etas = (0.2, 0.8)
     results = {
-        name_of(0.2, {}): PointResult.of_runs([records(16, 128)], 128),
-        name_of(0.8, {}): PointResult.of_runs([records(16, 20, 24)], 128),
+        name_of(0.2, {}): PointResult.of_runs({0: records(16, 128)}, 128),
+        name_of(0.8, {}): PointResult.of_runs({0: records(16, 20, 24)}, 128),
     }
     ablation = Ablation(BASE, blocks, etas, results)
     text = write_ablation(ablation, tmp_path, "adabatch ablate")

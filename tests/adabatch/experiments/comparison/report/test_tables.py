@@ -10,10 +10,11 @@ from dataclasses import replace
 from adabatch.experiments.comparison.findings import Contrast, Findings
 from adabatch.experiments.comparison.hardware import RelativeTime
 from adabatch.experiments.comparison.noise import NoiseRange
-from adabatch.experiments.comparison.report.cells import contrast_text, interval_text, time_text
+from adabatch.experiments.comparison.report.cells import contrast_text, time_text
 from adabatch.experiments.comparison.report.raw_tables import runs_table, search_table
 from adabatch.experiments.comparison.report.tables import loss_table, noise_table, time_table, tuning_table
 from adabatch.experiments.intervals import Interval, mean_interval, seeds_needed
+from adabatch.experiments.text import interval_text
 from adabatch.settings import overlay
 from tests.adabatch.experiments.comparison.synthetic import BASE, SCHEDULES, made_up, result, search_of
 
