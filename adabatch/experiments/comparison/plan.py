@@ -17,7 +17,7 @@ from adabatch.experiments.progress import Work
 from adabatch.experiments.run import ExperimentRun
 from adabatch.settings import Settings, overlay
 
-__all__ = ["BUDGETS", "ComparisonPlan"]
+__all__ = ["BUDGETS", "ComparisonPlan", "equal_steps"]
 
 SEARCH_SEEDS = 1000
 """From the results' seeds to those of the search."""
@@ -174,10 +174,8 @@ class ComparisonPlan:
         source = self.run(schedule, point, seed)
 
         def settings() -> Settings:
-            steps = source.records()[-1]["step"]
-            ranks = self.base.parallel.ranks
-            size = ranks * max(1, round(self.base.run.samples / steps / ranks))
-            return _replaying(source, constant_batch(self.base, size) | {"lr_replay": str(source.folder)})
+            batches = equal_steps(source.settings(), source.records()[-1]["step"])
+            return _replaying(source, batches | {"lr_replay": str(source.folder)})
 
         return self._derived(f"rates-of-{schedule.name}", seed, settings, (source,))
 
@@ -186,20 +184,20 @@ class ComparisonPlan:
     ) -> ExperimentRun:
         """The second control: the run's batches with the learning rates of a constant batch.
 
-        Of the constant batches it is the one whose number of steps is nearest.
+        Of the constant batches it is the one whose number of steps is nearest to that of the first seed's run.
         """
-        source = self.run(schedule, point, seed)
+        first, source = (self.run(schedule, point, each) for each in (self.seeds[0], seed))
         constants = [
             self.run(constant, at, seed) for constant, at in zip(self.constants, constant_points, strict=True)
         ]
 
         def settings() -> Settings:
-            steps = math.log(source.records()[-1]["step"])
+            steps = math.log(first.records()[-1]["step"])
             nearest = min(constants, key=lambda run: abs(math.log(run.records()[-1]["step"]) - steps))
             replayed = {"replay_run": str(source.folder), "lr_replay": str(nearest.folder)}
             return _replaying(source, {"schedule": "replay"} | replayed)
 
-        return self._derived(f"batches-of-{schedule.name}", seed, settings, (source, *constants))
+        return self._derived(f"batches-of-{schedule.name}", seed, settings, (first, source, *constants))
 
     def _derived(
         self, name: str, seed: int, settings: Callable[[], Settings], needs: tuple[ExperimentRun, ...]
@@ -216,7 +214,34 @@ class ComparisonPlan:
         return self._losses.get(run)
 
 
+def equal_steps(settings: Settings, steps: int) -> dict[str, Any]:
+    """A constant batch with which a run makes a number of steps, or two neighbouring ones where none does.
+
+    Args:
+        settings: of a run; its budget, ranks and largest micro-batch count.
+        steps: wanted.
+
+    >>> found = equal_steps(overlay(Settings(), {"samples": 100}), 12)      # 8 steps on 8, then 4 on 9
+    >>> found["stage_batches"], found["stage_fractions"]
+    ((8, 9), (0.635, 0.365))
+    """
+    samples, parallel = settings.run.samples, settings.parallel
+    unit = parallel.ranks // parallel.tensor_parallel
+    smaller = max(1, samples // (steps * unit)) * unit
+    larger_steps = max(0, math.ceil((samples - steps * smaller) / unit))
+    if larger_steps == 0 or larger_steps >= steps:
+        return constant_batch(settings, smaller + (unit if larger_steps else 0))
+    share = ((steps - larger_steps) * smaller - 0.5) / samples  # a half, so that rounding does not move its end
+    stages = {"stage_batches": (smaller, smaller + unit), "stage_fractions": (share, 1 - share)}
+    first = constant_batch(settings, smaller)
+    return first | stages | {"schedule": "stagewise", "max_batch": smaller + unit}
+
+
 def _replaying(source: ExperimentRun, replayed: Mapping[str, Any]) -> Settings:
     """The settings of a run but for its batches and learning rates."""
-    alone = {"lr_scaling": "none", "noise_limit": 0.0, "batch_floor": "none"}
-    return overlay(source.settings(), alone | dict(replayed))
+    settings = source.settings()
+    alone = {"lr_scaling": "none", "noise_limit": 0.0, "noise_limit_scale": "trace", "batch_floor": "none"}
+    if settings.optimizer.weight_decay_scaling != "none":  # else the reference would be the control's first batch
+        reference = settings.optimizer.lr_reference_batch or settings.schedule.initial_batch
+        alone |= {"lr_reference_batch": reference}
+    return overlay(settings, alone | dict(replayed))

@@ -6,13 +6,17 @@ import math
 from zlib import crc32
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adabatch.experiments.comparison.plan import BUDGETS, SEARCH_SEEDS, ComparisonPlan
+from adabatch.experiments.comparison.plan import BUDGETS, SEARCH_SEEDS, ComparisonPlan, equal_steps
 from adabatch.experiments.comparison.schedules import choose_schedules, own_schedules, standard_schedules
 from adabatch.experiments.comparison.tuning.points import Point
 from adabatch.experiments.comparison.tuning.search import Effort
 from adabatch.experiments.run import ExperimentRun
-from adabatch.settings import load_settings
+from adabatch.settings import load_settings, overlay
+from adabatch.training.building import build_micro_batching, build_schedule
+from adabatch.training.checks import check_settings
 from tests.support.finished_runs import finish
 
 BASE = load_settings("comparison", overrides={"samples": 640, "max_batch": 64})
@@ -20,9 +24,16 @@ KNOWN = standard_schedules(BASE, (8, 16, 32))
 EFFORT = Effort(points=8, finalists=2, seeds=2)
 
 
-def plan_in(folder, names=("norm-test-1-sqrt", "stagewise"), seeds=(0, 1), **options) -> ComparisonPlan:
-    own = own_schedules(["mine:lr=0.1,lr_path=linear,warmup_samples=64"], BASE)
-    return ComparisonPlan(BASE, [*choose_schedules(KNOWN, names), *own], seeds, folder, EFFORT, **options)
+CONSTANT = "constant-8"
+RAMP = "schedule=linear-ramp,ramp_samples=400"
+FIXED = "lr=0.1,lr_path=linear,warmup_samples=64"
+
+
+def plan_in(
+    folder, names=("norm-test-1-sqrt", "stagewise"), seeds=(0, 1), own=(f"mine:{FIXED}",), **options
+) -> ComparisonPlan:
+    schedules = [*choose_schedules(KNOWN, names), *own_schedules(own, BASE)]
+    return ComparisonPlan(BASE, schedules, seeds, folder, EFFORT, **options)
 
 
 def loss_of(run: ExperimentRun) -> float:
@@ -127,15 +138,54 @@ def test_controls_have_the_runs_steps_and_its_batches(searched):
         steps = len(run.records())
         replayed = rates[seed].settings()
         assert replayed.optimizer.lr_replay == str(run.folder)
-        assert replayed.schedule.schedule == "constant"
-        assert math.ceil(640 / replayed.schedule.initial_batch) == pytest.approx(steps, abs=640 / 8**2)
-        assert abs(replayed.schedule.initial_batch - 640 / steps) <= 0.5
+        assert steps_of(replayed) == steps
         replayed = batches[seed].settings()
         assert (replayed.schedule.schedule, replayed.schedule.replay_run) == ("replay", str(run.folder))
         constants = [searched.results(name)[seed] for name in ("constant-8", "constant-16", "constant-32")]
-        nearest = min(constants, key=lambda each: abs(math.log(len(each.records()) / steps)))
+        first = len(searched.results("norm-test-1-sqrt")[0].records())
+        nearest = min(constants, key=lambda each: abs(math.log(len(each.records()) / first)))
         assert replayed.optimizer.lr_replay == str(nearest.folder)
         assert {rates[seed].settings().data.seed, replayed.data.seed} == {seed}
+
+
+def steps_of(settings):
+    """Steps that a schedule without measurements makes, one by one."""
+    schedule = build_schedule(settings)
+    schedule.round_by(build_micro_batching(settings.schedule, schedule.batch_size, settings.parallel.ranks))
+    while schedule.samples < settings.run.samples:
+        schedule.update()
+    return schedule.steps
+
+
+@given(samples=st.integers(1, 3000), share=st.floats(0, 1), ranks=st.sampled_from([1, 1, 2, 4]))
+def test_a_constant_batch_or_two_neighbours_make_any_number_of_steps(samples, share, ranks):
+    most = max(1, samples // ranks)
+    steps = max(1, round(share * most))
+    base = overlay(BASE, {"samples": samples, "warmup_samples": 0, "ranks": ranks, "max_micro_batch": 4096})
+    settings = overlay(base, equal_steps(base, steps))
+    assert steps_of(settings) == steps
+    batches = settings.schedule.stage_batches if settings.schedule.schedule == "stagewise" else (0,)
+    assert max(batches) - min(batches) in (0, ranks)
+
+
+@pytest.mark.parametrize(
+    "given_settings",
+    ["lr_scaling=sqrt,noise_limit=1,noise_limit_scale=l1", "lr_scaling=sqrt,max_micro_batch=4"],
+)
+def test_controls_of_any_schedule_can_be_trained(tmp_path, given_settings):
+    plan = plan_in(tmp_path, [CONSTANT], (0,), [f"mine:{RAMP},{given_settings}"])
+    train_searches(plan)
+    train([run for by_seed in map(plan.results, plan.points()) for run in by_seed.values()])
+    for control in plan.controls()["mine"]:
+        check_settings(control[0].settings(), 1)
+
+
+def test_a_control_decays_parameters_as_the_run_did(tmp_path):
+    plan = plan_in(tmp_path, [CONSTANT], (0,), [f"mine:{RAMP},lr_scaling=sqrt,weight_decay_scaling=sqrt"])
+    train_searches(plan)
+    train([run for by_seed in map(plan.results, plan.points()) for run in by_seed.values()])
+    for control in plan.controls()["mine"]:
+        assert control[0].settings().optimizer.lr_reference_batch == BASE.schedule.initial_batch
 
 
 def test_controls_wait_for_every_constant(tmp_path):
