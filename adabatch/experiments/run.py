@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from adabatch.reporting.metrics import METRICS, Record, read_metrics
+from adabatch.reporting.metrics import Record, last_record, read_metrics
 from adabatch.settings import Settings, overlay, to_saved
 
-__all__ = ["CHANGEABLE", "ExperimentRun", "digest"]
+__all__ = ["CHANGEABLE", "ExperimentRun", "changed_settings", "digest", "final_loss"]
 
 CHANGEABLE = frozenset(
     {
@@ -62,7 +63,8 @@ class ExperimentRun:
     def resolved(self) -> Settings:
         """The run's settings; the runs that it needs must be finished."""
         settings = self.settings()
-        kept = {"output": str(self.folder), "resume": "auto", "figures": False}
+        kept = {"output": str(self.folder), "resume": "auto", "figures": False, "keep": 1}
+        kept |= {"allow": REPLAYED}  # the experiment may have been moved
         kept |= {"max_skipped": 0}  # a run that diverges is a result too
         return overlay(settings, kept | {"threads": settings.parallel.threads or 1})
 
@@ -76,10 +78,32 @@ class ExperimentRun:
 
     def finished(self) -> bool:
         """Whether the run was executed to its last sample; once it was, its records are not read again."""
-        if not self._finished and self.ready() and (self.folder / METRICS).is_file():
-            records = self.records()
-            self._finished = bool(records) and int(records[-1]["samples"]) >= self.settings().run.samples
+        if not self._finished and self.ready():
+            record = last_record(self.folder)
+            self._finished = record is not None and int(record["samples"]) >= self.settings().run.samples
         return self._finished
+
+
+def final_loss(records: Sequence[Record]) -> float | None:
+    """The last validation loss of a run; infinite where it was not a number, None where none was measured.
+
+    >>> final_loss([{"val_loss": 2.0}, {}]), final_loss([{"val_loss": 2.0}, {"val_loss": None}]), final_loss([{}])
+    (2.0, inf, None)
+    """
+    losses = [record["val_loss"] for record in records if "val_loss" in record]
+    if not losses:
+        return None
+    return math.inf if losses[-1] is None else float(losses[-1])
+
+
+def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
+    """The settings that differ and change results, each as a text.
+
+    >>> changed_settings(Settings(), overlay(Settings(), {"seed": 1, "output": "elsewhere"}))
+    ['seed was 0 and is 1']
+    """
+    old, new = _values(saved), _values(wanted)
+    return [f"{name} was {old[name]} and is {value}" for name, value in new.items() if old[name] != value]
 
 
 def digest(settings: Settings) -> str:

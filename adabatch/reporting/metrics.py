@@ -38,6 +38,9 @@ METRICS = "metrics.jsonl"
 TIMED = frozenset({"seconds", "tokens_per_second"})
 """Fields of a record that are measured with a clock: equal runs differ in them."""
 
+LONGEST_RECORD = 2**20
+"""Bytes; far more than a record with statistics of every layer has."""
+
 NUMBERS = (
     "loss",
     "lr",
@@ -65,6 +68,17 @@ def read_metrics(path: str | Path) -> list[Record]:
     with path.open("rb") as file:
         lines = enumerate(file, start=1)
         return [_record(line, f"{path}, line {number}") for number, line in lines if line.endswith(b"\n")]
+
+
+def last_record(folder: Path) -> Record | None:
+    """The newest record of a run, or None if there is none; without reading all of them."""
+    path = folder / METRICS
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LONGEST_RECORD))
+        *_, line = [b"", *(line for line in file if line.endswith(b"\n"))]
+    return parse_record(line)
 
 
 def _record(line: bytes, where: str) -> Record:

@@ -43,7 +43,7 @@ class PointResult:
         mean_batch: samples per step.
         sizes: different batch sizes.
         reached: share of the samples before the largest batch; NaN if a seed never reached it.
-        loss: final validation loss; NaN without validation.
+        loss: final validation loss; NaN without validation, infinite if a run diverged.
         gap: of the loss, to constant batches at as many steps; None without these, or outside of their steps.
     """
 

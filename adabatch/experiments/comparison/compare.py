@@ -16,9 +16,9 @@ from adabatch.experiments.comparison.tuning.search import Effort
 from adabatch.experiments.comparison.tuning.tuned_file import read_tuned, write_tuned
 from adabatch.experiments.progress import Progress
 from adabatch.experiments.request import Request
-from adabatch.experiments.run import ExperimentRun
+from adabatch.experiments.run import ExperimentRun, changed_settings
 from adabatch.experiments.runner import log
-from adabatch.settings import Settings
+from adabatch.settings import CONFIG, Settings, load_settings, write_config
 from adabatch.training.checks import check_settings
 
 __all__ = ["compare", "gather"]
@@ -68,14 +68,16 @@ def compare(
     if not base.run.validation_interval:
         raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
     plan = _plan(request, base, names, variants, constant_batches, effort, tuned_by)
-    train(plan, request)
+    _refuse_other_settings(base, request.output)
+    if not request.report_only:
+        write_config(base, request.output)
+        train(plan, request)
     comparison = gather(plan)
     if not comparison.results:
         raise ValueError(
             f"no schedule of this comparison is finished in {request.output}: leave out --report-only"
         )
-    write_tuned(comparison.points, request.output)
-    heading = request.heading(len(comparison.results), len(plan.schedules), "schedules")
+    heading = request.heading(len(plan.finished_runs()), plan.work().runs, "runs")
     print(write_report(comparison, request.output, heading))
     if claims is not None:
         print(print_survival(claims, request.output / "comparison.json"))
@@ -99,16 +101,25 @@ def _plan(
             check_settings(settings_at(base, schedule, Point(), base.data.seed), base.parallel.ranks)
         except ValueError as refusal:
             raise ValueError(f"the schedule {schedule.name}: {refusal}; or leave it out (--schedules)") from None
-    tuned = {} if tuned_by is None else read_tuned(tuned_by, [schedule.name for schedule in schedules])
+    seeds = request.seed_range()
+    tuned = {} if tuned_by is None else read_tuned(tuned_by, [schedule.name for schedule in schedules], seeds)
     if request.quick:
         effort = replace(QUICK_EFFORT, points=min(effort.points, QUICK_EFFORT.points))
-    return ComparisonPlan(base, schedules, request.seed_range(), request.output, effort, tuned)
+    return ComparisonPlan(base, schedules, seeds, request.output, effort, tuned)
+
+
+def _refuse_other_settings(base: Settings, folder: Path) -> None:
+    """Raise ValueError if the folder's comparison had other settings: its tables would be of something else."""
+    saved = load_settings(file=folder / CONFIG) if (folder / CONFIG).is_file() else base
+    if differences := changed_settings(saved, base):
+        raise ValueError(
+            f"the folder {folder} has a comparison with other settings ({'; '.join(differences)}): take another "
+            "--output, or the settings that it had"
+        )
 
 
 def train(plan: ComparisonPlan, request: Request) -> None:
     """Train the searches, all schedules' next tries together until nothing is left, and then the results."""
-    if request.report_only:
-        return
     progress = Progress(plan.work(), plan.finished_runs())
     if progress.finished:
         log(f"{progress.count()} are finished already")
@@ -116,7 +127,8 @@ def train(plan: ComparisonPlan, request: Request) -> None:
         request.train(wanted, progress)
         progress.planned = plan.work()
         progress.finished |= plan.finished_runs()  # a search goes on past tries that were finished before
-    write_tuned(plan.points(), request.output)
+    if not plan.tuned:
+        write_tuned(plan.points(), plan.search_seeds, request.output)
     request.train(plan.result_runs(), progress)
 
 

@@ -64,6 +64,11 @@ class ComparisonPlan:
         return sorted(found, key=lambda schedule: int(schedule.overrides["initial_batch"]))
 
     @property
+    def search_seeds(self) -> list[int]:
+        """The seeds of the searches."""
+        return [self.base.data.seed + SEARCH_SEEDS + number for number in range(self.effort.seeds)]
+
+    @property
     def budget_seeds(self) -> Sequence[int]:
         """The seeds on which constant batches have other budgets too: half of them, which is enough for times."""
         return self.seeds[: (len(self.seeds) + 1) // 2]
@@ -97,7 +102,7 @@ class ComparisonPlan:
 
     def search_run(self, schedule: Schedule, one: Try) -> ExperimentRun:
         """A run of a search."""
-        return self.run(schedule, one.point, self.base.data.seed + SEARCH_SEEDS + one.seed)
+        return self.run(schedule, one.point, self.search_seeds[one.seed])
 
     def wanted_tries(self) -> list[ExperimentRun]:
         """The runs that the searches want next."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,7 @@ from adabatch.experiments.comparison.schedules import Schedule
 from adabatch.experiments.comparison.tuning.points import Point
 from adabatch.experiments.comparison.tuning.search import Search
 from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
-from adabatch.experiments.run import ExperimentRun
+from adabatch.experiments.run import ExperimentRun, final_loss
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
@@ -44,11 +43,11 @@ class RunResult:
             ValueError: if no validation loss was measured.
         """
         records = run.records()
-        losses = [record["val_loss"] for record in records if "val_loss" in record]
-        if not losses:
+        loss = final_loss(records)
+        if loss is None:
             raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
         sizes = np.array([record["batch_size"] for record in records], dtype=np.int64)
-        return cls(sizes, math.inf if losses[-1] is None else float(losses[-1]), run)
+        return cls(sizes, loss, run)
 
     @property
     def steps(self) -> int:

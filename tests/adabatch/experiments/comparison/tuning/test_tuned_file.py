@@ -18,22 +18,38 @@ POINTS = st.builds(Point, st.integers(-30, 30), st.integers(0, len(PATHS) - 1), 
 @given(st.dictionaries(st.text(max_size=5), POINTS, max_size=5))
 def test_what_is_written_is_read(tmp_path_factory, points):
     folder = tmp_path_factory.mktemp("tuned")
-    write_tuned(points, folder)
-    assert read_tuned(folder, points) == points
+    write_tuned(points, [1000], folder)
+    assert read_tuned(folder, points, [0, 1]) == points
 
 
 def test_the_file_is_readable(tmp_path):
-    write_tuned({"seesaw": Point(-1, 4, 0)}, tmp_path)
-    assert json.loads((tmp_path / TUNED).read_text()) == {"seesaw": {"rate": -1, "path": "linear", "warmup": 0.01}}
+    write_tuned({"seesaw": Point(-1, 4, 0)}, [1000, 1001], tmp_path)
+    assert json.loads((tmp_path / TUNED).read_text()) == {
+        "search_seeds": [1000, 1001],
+        "points": {"seesaw": {"rate": -1, "path": "linear", "warmup": 0.01}},
+    }
+
+
+def test_other_schedules_of_the_file_stay(tmp_path):
+    write_tuned({"seesaw": Point(-1, 4, 0), "late": Point(1)}, [1000], tmp_path)
+    write_tuned({"late": Point(2)}, [1000], tmp_path)
+    assert read_tuned(tmp_path, ["seesaw", "late"], []) == {"seesaw": Point(-1, 4, 0), "late": Point(2)}
+
+
+def test_seeds_of_the_searches_are_refused(tmp_path):
+    write_tuned({"late": Point()}, [1000, 1001], tmp_path)
+    assert read_tuned(tmp_path, ["late"], range(998, 1000))
+    with pytest.raises(ValueError, match=r"used the seeds \[1000, 1001\]: take another --seed, or fewer --seeds"):
+        read_tuned(tmp_path, ["late"], range(998, 1010))
 
 
 def test_schedules_that_are_missing_are_named(tmp_path):
-    write_tuned({"seesaw": Point(), "late": Point()}, tmp_path)
-    assert read_tuned(tmp_path, ["late"]) == {"late": Point()}
+    write_tuned({"seesaw": Point(), "late": Point()}, [], tmp_path)
+    assert read_tuned(tmp_path, ["late"], []) == {"late": Point()}
     with pytest.raises(ValueError, match=r"has no constant-8, mine: leave these out \(--schedules"):
-        read_tuned(tmp_path, ["late", "constant-8", "mine"])
+        read_tuned(tmp_path, ["late", "constant-8", "mine"], [])
     with pytest.raises(ValueError, match=r"elsewhere has no tuned.json: name the folder .*--tuned-by"):
-        read_tuned(tmp_path / "elsewhere", ["late"])
+        read_tuned(tmp_path / "elsewhere", ["late"], [])
 
 
 @pytest.mark.parametrize(
@@ -41,14 +57,16 @@ def test_schedules_that_are_missing_are_named(tmp_path):
     [
         "",
         "[]",
-        '{"late": 1}',
-        '{"late": {"rate": 1, "path": "linear"}}',
-        '{"late": {"rate": 1.5, "path": "linear", "warmup": 0.01}}',
-        '{"late": {"rate": 1, "path": "steep", "warmup": 0.01}}',
-        '{"late": {"rate": 1, "path": "linear", "warmup": 0.3}}',
+        '{"points": {}}',
+        '{"search_seeds": ["x"], "points": {}}',
+        '{"search_seeds": [], "points": {"late": 1}}',
+        '{"search_seeds": [], "points": {"late": {"rate": 1, "path": "linear"}}}',
+        '{"search_seeds": [], "points": {"late": {"rate": 1.5, "path": "linear", "warmup": 0.01}}}',
+        '{"search_seeds": [], "points": {"late": {"rate": 1, "path": "steep", "warmup": 0.01}}}',
+        '{"search_seeds": [], "points": {"late": {"rate": 1, "path": "linear", "warmup": 0.3}}}',
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path, text):
     (tmp_path / TUNED).write_text(text)
     with pytest.raises(ValueError, match=r"tuned.json is damaged, or of another version.*--report-only"):
-        read_tuned(tmp_path, ["late"])
+        read_tuned(tmp_path, ["late"], [])
