@@ -77,8 +77,7 @@ def _read(file: Path) -> dict[str, Any]:
             raise ValueError("no seeds")
     except (ValueError, TypeError, LookupError, AttributeError):
         raise ValueError(
-            f"{file} is damaged, or of another version: delete it, and run the command that made it again "
-            "(--report-only)"
+            f"{file} is damaged, or of another version: delete it, and run the command that made it again"
         ) from None
     return content
 
