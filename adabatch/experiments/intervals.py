@@ -20,7 +20,7 @@ LEVEL = 0.95
 """Nominal coverage of the intervals."""
 
 MOST_SEEDS = 1_000_000
-"""Above that nobody wants to know how many seeds are needed."""
+"""Larger numbers of seeds are not reported."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Interval:
         count: of seeds.
 
     >>> interval = mean_interval([0.1, 0.2, 0.3])
-    >>> interval.excludes_zero, round(interval.p_value, 4)
-    (False, 0.0742)
+    >>> interval.low < 0 < interval.high, round(interval.p_value, 4)
+    (True, 0.0742)
     """
 
     mean: float
@@ -51,11 +51,6 @@ class Interval:
     def high(self) -> float:
         """Upper end."""
         return self.mean + self.half_width
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.low > 0 or self.high < 0
 
     @property
     def standard_error(self) -> float | None:

@@ -53,11 +53,13 @@ class TextTable:
 
 
 def interval_text(interval: Interval, digits: int = 4) -> str:
-    """Mean ± half width.
+    """Mean ± half width, or that a run diverged.
 
-    >>> interval_text(Interval(-1.5, 0.25, 3), 2)
-    '−1.50 ± 0.25'
+    >>> interval_text(Interval(-1.5, 0.25, 3), 2), interval_text(Interval(math.inf, math.inf, 3))
+    ('−1.50 ± 0.25', 'diverged')
     """
+    if not math.isfinite(interval.mean):
+        return "diverged"
     spread = f" ± {interval.half_width:.{digits}f}" if math.isfinite(interval.half_width) else ""
     return f"{interval.mean:.{digits}f}{spread}".replace("-", "−")
 
@@ -70,4 +72,4 @@ def difference_text(interval: Interval | None, digits: int = 4) -> str:
     """
     if interval is None:
         return MISSING
-    return ("+" if interval.mean > 0 else "") + interval_text(interval, digits)
+    return ("+" if 0 < interval.mean < math.inf else "") + interval_text(interval, digits)

@@ -16,12 +16,20 @@ def schedule(
     steps: int = 300,
     label: str = "a schedule",
     time: Mapping[str, Any] | None = None,
+    p_holm: float | None = None,
 ) -> dict[str, Any]:
-    """One schedule, with one value for each seed; losses are by default the gaps above 1.5."""
+    """One schedule, with one value for each seed; losses are by default the gaps above 1.5.
+
+    Holm's correction changes no p value unless an adjusted one is given.
+    """
     count = len(gaps)
     losses = losses or [1.5 + (gap or 0.0) for gap in gaps]
     rates_replayed = rates_replayed or [None] * count
     minus = [a - b for a, b in zip(losses, rates_replayed, strict=True) if a is not None and b is not None]
+    gap, minus_rates = _interval(gaps), _interval(minus)
+    for tested in (gap, minus_rates):
+        if tested is not None and p_holm is not None:
+            tested["p_holm"] = p_holm
     return {
         "label": label,
         "kind": "fixed",
@@ -29,8 +37,8 @@ def schedule(
         "steps": steps + (count - 1) / 2,
         "mean_batch": 2048 * 16 / steps,
         "loss": _interval(losses),
-        "gap": _interval(gaps),
-        "minus_rates_replayed": _interval(minus),
+        "gap": gap,
+        "minus_rates_replayed": minus_rates,
         "minus_batches_replayed": None,
         "time": dict(time or {}),
         "by_seed": {
@@ -67,4 +75,5 @@ def _interval(values: Sequence[float | None]) -> dict[str, Any] | None:
     if not known:
         return None
     interval = mean_interval(known)
-    return {"mean": fmean(known), "low": interval.low, "high": interval.high, "seeds": len(known)}
+    ends = {"low": interval.low, "high": interval.high}
+    return {"mean": fmean(known), **ends, "seeds": len(known), "p_holm": interval.p_value}

@@ -142,6 +142,7 @@ def gather(plan: ComparisonPlan) -> Comparison:
     return Comparison(
         base=plan.base,
         schedules=schedules,
+        constants=plan.constants,
         searches={schedule.name: plan.search(schedule) for schedule in plan.schedules},
         points=points,
         results=results,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -27,7 +26,7 @@ class Contrast:
 
     Attributes:
         interval: over seeds, without regard to the other contrasts.
-        adjusted: p value after Holm over the family; None where a single seed, or a run that diverged, gives none.
+        adjusted: p value after Holm over the family; None for a single seed, which cannot be tested.
     """
 
     interval: Interval
@@ -71,14 +70,17 @@ class Findings:
 
 
 def contrasts(comparison: Comparison) -> dict[str, dict[str, Contrast | None]]:
-    """The contrasts of every schedule that is not constant, their p values adjusted together."""
+    """The contrasts of every schedule that is not constant, their p values adjusted together.
+
+    One with a run that diverged counts as p = 1: a family that shrank would make the other claims easier.
+    """
     names = [schedule.name for schedule in comparison.schedules if schedule.kind != "constant"]
     found = {name: {what: contrast(comparison, name) for what, contrast in CONTRASTS.items()} for name in names}
     p_values = {
-        f"{what} of {name}": interval.p_value
+        f"{what} of {name}": 1.0 if interval.p_value is None else interval.p_value
         for name, intervals in found.items()
         for what, interval in intervals.items()
-        if interval is not None and interval.p_value is not None and math.isfinite(interval.p_value)
+        if interval is not None and interval.count > 1
     }
     adjusted = holm(p_values)
     return {

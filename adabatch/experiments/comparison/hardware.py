@@ -17,7 +17,7 @@ from adabatch.experiments.intervals import mean_interval
 __all__ = ["Bound", "Hardware", "RelativeTime", "relative_time", "standard_hardware"]
 
 Bound = Literal["exact", "at least", "at most"]
-"""Whether a number is meant, or a bound on it, as where the constant batches' budgets end."""
+"""Whether the ratio is meant or a bound on it: the constant batches' times are known within their budgets only."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Hardware:
     roofline: bool = False
 
     def time(self, batch_sizes: ArrayLike) -> float:
-        """Of steps with these batches."""
+        """Of steps with these batches, in samples of full length."""
         relative = np.asarray(batch_sizes) / self.saturation
         return float((np.maximum(1, relative) if self.roofline else 1 + relative).sum())
 
@@ -62,12 +62,14 @@ class RelativeTime:
         ratio: geometric mean over seeds; below 1 the schedule is faster.
         low: lower end of its interval; 0 for one seed, and where only an upper bound is known.
         high: upper end; infinite for one seed, and where only a lower bound is known.
+        seeds: their number: those on which all constant batches have other budgets too.
         bound: whether the ratio is meant, or a bound on it.
     """
 
     ratio: float
     low: float
     high: float
+    seeds: int
     bound: Bound = "exact"
 
 
@@ -75,9 +77,10 @@ def relative_time(comparison: Comparison, schedule: str, hardware: Hardware) -> 
     """A schedule's time over the least in which any constant batch, at any of its budgets, reaches the same loss.
 
     What a constant batch needs for a loss is interpolated between its runs of a half to twice the samples, seed by
-    seed. Where the fastest one would reach the loss with even fewer samples, the ratio is a lower bound; where
-    none reaches it with the most samples, an upper bound. The fastest constant batch is found for each seed again,
-    which favours the constant batches slightly.
+    seed. Where none reaches it with the most samples, the ratio is an upper bound. It is a lower bound where a
+    constant batch might be faster than the fastest one known: because it reached the loss with the fewest samples
+    already, or because it missed the loss with the most, in less time. The fastest constant batch is found for
+    each seed again, which favours the constant batches slightly.
 
     Args:
         comparison: with the budgets of the constant schedules.
@@ -95,17 +98,17 @@ def relative_time(comparison: Comparison, schedule: str, hardware: Hardware) -> 
             return None
         if curves := _curves(comparison, seed, hardware):
             least, bound = _least_time(curves, run.final_loss)
-            logs.append(math.log(hardware.time(run.batch_sizes) / least))
+            logs.append(math.log(hardware.time(run.loads) / least))
             bounds |= {bound}
     if not logs or {"at least", "at most"} <= bounds:
         return None
     interval = mean_interval(logs)
     ratio, low, high = map(math.exp, (interval.mean, interval.low, interval.high))
     if "at least" in bounds:
-        return RelativeTime(ratio, low, math.inf, "at least")
+        return RelativeTime(ratio, low, math.inf, len(logs), "at least")
     if "at most" in bounds:
-        return RelativeTime(ratio, 0.0, high, "at most")
-    return RelativeTime(ratio, low, high)
+        return RelativeTime(ratio, 0.0, high, len(logs), "at most")
+    return RelativeTime(ratio, low, high, len(logs))
 
 
 Curve = Sequence[tuple[float, float]]
@@ -117,11 +120,11 @@ def _curves(comparison: Comparison, seed: int, hardware: Hardware) -> list[Curve
     curves = []
     for constant in comparison.constants:
         budgets = comparison.budgets.get(constant.name, {})
-        by_budget = [comparison.results[constant.name], *budgets.values()]
+        by_budget = [comparison.results.get(constant.name, {}), *budgets.values()]
         if not budgets or any(seed not in by_seed for by_seed in by_budget):
             return []
         runs = [by_seed[seed] for by_seed in by_budget]
-        curve = _falling([(hardware.time(run.batch_sizes), run.final_loss) for run in runs])
+        curve = _falling([(hardware.time(run.loads), run.final_loss) for run in runs])
         curves += [curve] if curve else []
     return curves
 
@@ -142,8 +145,10 @@ def _least_time(curves: Sequence[Curve], loss: float) -> tuple[float, Bound]:
     reaching = [curve for curve in curves if curve[-1][1] <= loss]
     if not reaching:
         return min(curve[-1][0] for curve in curves), "at most"
-    least, best = min((_time_to(curve, loss), curve) for curve in reaching)
-    return least, "at least" if loss > best[0][1] else "exact"
+    least = min(_time_to(curve, loss) for curve in reaching)
+    with_fewer_samples = any(curve[0][1] < loss for curve in curves)
+    with_more_samples = any(curve[-1][1] > loss and curve[-1][0] < least for curve in curves)
+    return least, "at least" if with_fewer_samples or with_more_samples else "exact"
 
 
 def _time_to(curve: Curve, loss: float) -> float:

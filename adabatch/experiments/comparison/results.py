@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from adabatch.experiments.comparison.frontier import Frontier
 from adabatch.experiments.comparison.schedules import Schedule
@@ -29,11 +29,13 @@ class RunResult:
         batch_sizes: samples of each step.
         final_loss: the last validation loss, in nats per token; infinite where it was not a number.
         run: which; :meth:`records` and ``settings`` are read from it.
+        lengths: of each step's sequences, as a share of the full length.
     """
 
     batch_sizes: NDArray[np.int64]
     final_loss: float
     run: ExperimentRun
+    lengths: ArrayLike = 1.0
 
     @classmethod
     def of(cls, run: ExperimentRun) -> RunResult:
@@ -47,7 +49,14 @@ class RunResult:
         if loss is None:
             raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
         sizes = np.array([record["batch_size"] for record in records], dtype=np.int64)
-        return cls(sizes, loss, run)
+        full = run.settings().data.sequence_length
+        lengths = np.array([record.get("sequence_length", full) for record in records]) / full
+        return cls(sizes, loss, run, lengths)
+
+    @property
+    def loads(self) -> NDArray[np.float64]:
+        """Samples of each step in units of full length: half as many where sequences are half as long."""
+        return np.multiply(self.batch_sizes, self.lengths, dtype=np.float64)
 
     @property
     def steps(self) -> int:
@@ -89,6 +98,8 @@ class Comparison:
     Attributes:
         base: settings of all runs.
         schedules: those with a result, in order.
+        constants: all constant schedules that are planned, smallest batch first. A seed that one of them lacks has
+            no frontier: a line through the others would be another one.
         searches: by the schedule's name.
         points: the rate, path and warm-up of each schedule's results.
         results: by schedule and seed.
@@ -100,6 +111,7 @@ class Comparison:
 
     base: Settings
     schedules: Sequence[Schedule]
+    constants: Sequence[Schedule]
     searches: Mapping[str, Search]
     points: Mapping[str, Point]
     results: Mapping[str, BySeed]
@@ -108,15 +120,9 @@ class Comparison:
     budgets: Mapping[str, Mapping[float, BySeed]] = field(default_factory=dict)
 
     @cached_property
-    def constants(self) -> list[Schedule]:
-        """The constant schedules, smallest batch first."""
-        constants = [schedule for schedule in self.schedules if schedule.kind == "constant"]
-        return sorted(constants, key=lambda schedule: int(schedule.overrides["initial_batch"]))
-
-    @cached_property
     def frontiers(self) -> dict[int, Frontier]:
         """The constant schedules' frontier of each seed that all of them have."""
-        runs = [self.results[schedule.name] for schedule in self.constants]
+        runs = [self.results.get(schedule.name, {}) for schedule in self.constants]
         seeds = set.intersection(*(set(by_seed) for by_seed in runs)) if runs else set()
         return {
             seed: Frontier.of_points([(run[seed].steps, run[seed].final_loss) for run in runs])
@@ -147,10 +153,6 @@ class Comparison:
     def minus_batches_replayed(self, schedule: str) -> Interval | None:
         """Loss minus that of the same batches with a constant batch's learning rates, paired."""
         return paired_difference(self.losses(schedule), _losses(self.batches_replayed.get(schedule, {})))
-
-    def difference(self, schedule: str, other: str) -> Interval | None:
-        """Final loss above another schedule's, paired: the comparison at equal samples."""
-        return paired_difference(self.losses(schedule), self.losses(other))
 
 
 def _losses(by_seed: BySeed) -> dict[int, float]:

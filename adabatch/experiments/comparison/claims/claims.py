@@ -15,7 +15,6 @@ the sentence is, at its digits, the mean or the half width of a condition's figu
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,7 +218,7 @@ def _unshown(claim: Claim, readings: Sequence[Reading], comparisons: Comparisons
     """Of each number of the sentence that is neither given nor a figure's: that it is not."""
     schedules = [comparisons[condition.comparison]["schedules"] for condition in claim.holds]
     names = {name for each in schedules for key, entry in each.items() for name in (key, entry["label"])}
-    known = [*claim.given, *(value for reading in readings for value in reading.numbers if math.isfinite(value))]
+    known = [*claim.given, *(value for reading in readings for value in reading.numbers)]
     for number in decimal_numbers(claim.sentence, sorted(names)):
         if not any(shows(number, value) for value in known):
             yield f"the number {number} is not shown by a figure of the conditions, nor given"

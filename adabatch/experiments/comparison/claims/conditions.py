@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adabatch.experiments.comparison.claims.readings import BY_SEED, Figure, Reading, read_difference, read_figure
+from adabatch.experiments.comparison.claims.readings import (
+    BY_SEED,
+    AbsentError,
+    Figure,
+    Reading,
+    read_difference,
+    read_figure,
+)
+from adabatch.experiments.intervals import LEVEL
 
 __all__ = ["Condition"]
 
@@ -30,6 +39,11 @@ FORM = re.compile(
 @dataclass(frozen=True)
 class Condition:
     """One condition.
+
+    Whether a schedule's gap, or its loss minus a control's, is resolved below or above 0 is one test among those
+    of the whole comparison: the interval lies on that side of 0, and the p value after Holm's correction is below
+    0.05. Unresolved is what is neither. With a single seed nothing was tested, and the figure counts as absent.
+    Against other limits than 0, and for other figures and differences of two, the interval alone decides.
 
     Attributes:
         comparison: name of the comparison, a folder in docs/results.
@@ -71,17 +85,26 @@ class Condition:
         """The value of the figure, or of the difference, in the content of a comparison.json.
 
         Raises:
-            AbsentError: where the comparison does not have it.
+            AbsentError: where the comparison does not have it, or did not test it.
             ValueError: for an unknown name.
         """
-        return (
-            read_figure(content, *self.figures)
-            if len(self.figures) == 1
-            else read_difference(content, *self.figures)
-        )
+        if len(self.figures) == 2:
+            return read_difference(content, *self.figures)
+        reading = read_figure(content, *self.figures)
+        if self.tested and reading.adjusted is None and math.isfinite(reading.least):
+            raise AbsentError(f"{self.what} was not tested: more than one seed is needed")
+        return reading
+
+    @property
+    def tested(self) -> bool:
+        """Whether it is about one of the tests of the comparison."""
+        about_zero = not self.relation.startswith("mean") and self.limits in ((), (0.0,))
+        return about_zero and len(self.figures) == 1 and self.figures[0].tested
 
     def holds(self, reading: Reading) -> bool:
         """Whether the relation holds; never for a figure that is not finite, since a run diverged."""
+        if self.tested and not (reading.adjusted is not None and reading.adjusted < 1 - LEVEL):
+            return self.relation == "unresolved" and math.isfinite(reading.least)
         match self.relation:
             case "resolved below":
                 return reading.high < self.limits[0]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
 
-__all__ = ["AbsentError", "Figure", "Reading", "read_difference", "read_figure"]
+__all__ = ["BY_SEED", "AbsentError", "Figure", "Reading", "read_difference", "read_figure"]
 
-BY_SEED = ("loss", "steps", "gap", "minus_rates_replayed", "minus_batches_replayed")
+TESTED = ("gap", "minus_rates_replayed", "minus_batches_replayed")
+"""Figures whose difference from 0 is tested, all of a comparison together."""
+
+BY_SEED = ("loss", "steps", *TESTED)
 OF_SCHEDULES = (*BY_SEED, "mean_batch", "time.<hardware>")
 SECTIONS = ("setting", "noise_scale")
 
@@ -34,6 +37,7 @@ class Reading:
         numbers: what a sentence may show of it: the mean and the half width; of a ratio, whose interval is not
             symmetric, the ratio and both ends.
         text: for the reader.
+        adjusted: p value that the mean is 0, after Holm over the comparison; None where that was not tested.
     """
 
     least: float
@@ -42,6 +46,7 @@ class Reading:
     high: float
     numbers: tuple[float, ...]
     text: str
+    adjusted: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,11 @@ class Figure:
         return self.name in BY_SEED
 
     @property
+    def tested(self) -> bool:
+        """Whether its difference from 0 is tested, together with all others of the comparison."""
+        return self.name in TESTED
+
+    @property
     def ratio(self) -> bool:
         """Whether 1 stands for no difference, and not 0."""
         return self.name.startswith("time.")
@@ -97,8 +107,9 @@ def read_figure(content: Mapping[str, Any], figure: Figure) -> Reading:
         ValueError: for an unknown name.
     """
     if figure.by_seed:
-        values = _by_seed(content, figure)
-        return _of_interval(mean_interval(list(values.values())), figure, figure.name not in ("loss", "steps"))
+        interval = mean_interval(list(_by_seed(content, figure).values()))
+        reading = _of_interval(interval, figure, signed=figure.tested)
+        return _with_test(reading, _schedule(content, figure)[figure.name]) if figure.tested else reading
     if figure.owner in SECTIONS and figure.owner not in content["schedules"]:
         return _of_number(_section_value(content[figure.owner], figure))
     schedule = _schedule(content, figure)
@@ -170,6 +181,14 @@ def _of_interval(interval: Interval, figure: Figure, signed: bool) -> Reading:
     text = f"{interval.mean:{form}}{spread} (n {interval.count})"
     mean = interval.mean
     return Reading(mean, mean, interval.low, interval.high, (mean, interval.half_width), text)
+
+
+def _with_test(reading: Reading, tested: Mapping[str, Any] | None) -> Reading:
+    """With the p value; none where a run diverged, of which nothing holds."""
+    if tested is None or tested["p_holm"] is None or not math.isfinite(reading.least):
+        return reading
+    adjusted = float(tested["p_holm"])
+    return replace(reading, adjusted=adjusted, text=f"{reading.text}, p {adjusted:.2g} after Holm")
 
 
 def _of_number(value: float) -> Reading:

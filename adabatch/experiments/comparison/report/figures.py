@@ -35,7 +35,7 @@ CURVES = 4
 def save_comparison_figures(findings: Findings, folder: Path) -> list[Path]:
     """Draw what is finished, each figure as PNG and PDF."""
     comparison = findings.comparison
-    figures = {"frontier": frontier_figure(comparison), "curves": training_figure(comparison)}
+    figures = {"frontier": frontier_figure(findings), "curves": training_figure(findings)}
     if any(search.losses for search in comparison.searches.values()):
         figures["tuning"] = tuning_figure(comparison)
     if findings.contrasts:
@@ -47,20 +47,24 @@ def save_comparison_figures(findings: Findings, folder: Path) -> list[Path]:
     return write_figures(figures, folder)
 
 
-def frontier_figure(comparison: Comparison) -> Figure:
-    """Final validation loss against steps, the intervals those of the gaps to the constants' frontier of means."""
+def frontier_figure(findings: Findings) -> Figure:
+    """Final validation loss against steps, the intervals those of the gaps to the constants' frontier of means.
+
+    The frontier is drawn once all constant schedules have results.
+    """
+    comparison = findings.comparison
     figure, (axes,) = panels(1, size=(8, 5))
     means = {schedule.name: _mean_point(comparison.results[schedule.name]) for schedule in comparison.schedules}
-    constants = [means[schedule.name] for schedule in comparison.constants]
+    constants = [means[schedule.name] for schedule in _finished_constants(comparison)]
     frontier = Frontier.of_points(constants)
-    if len(frontier.steps) > 1:
+    if len(frontier.steps) > 1 and len(constants) == len(comparison.constants):
         steps = np.geomspace(frontier.steps[0], frontier.steps[-1], 200)[1:-1]
         losses = np.array([frontier.loss_at(each) for each in steps], dtype=float)
         axes.plot(steps, losses, color="0.6", linewidth=1.2, zorder=0)
     for schedule in comparison.schedules:
         if not math.isfinite(means[schedule.name][1]):
             continue
-        gap = comparison.gap(schedule.name) if schedule.kind != "constant" else None
+        gap = _gap(findings, schedule)
         half = gap.half_width if gap and math.isfinite(gap.half_width) else None
         look = _look(schedule, comparison)
         axes.errorbar(*means[schedule.name], yerr=half, capsize=2, linestyle="", label=schedule.label, **look)
@@ -76,7 +80,7 @@ def frontier_figure(comparison: Comparison) -> Figure:
 def gaps_figure(findings: Findings) -> Figure:
     """The gap to the constants' frontier at equal steps, with its interval and each seed's value."""
     comparison, shown = findings.comparison, _others(findings.comparison)
-    marks = [_of_interval(comparison.gap(schedule.name)) for schedule in shown]
+    marks = [_of_contrast(findings.contrasts[schedule.name]["gap"]) for schedule in shown]
     label = "validation loss minus that of constant batches at equal steps (nats)"
     figure = rows_figure([schedule.label for schedule in shown], {"mean": marks}, 0, label)
     for row, schedule in enumerate(shown):
@@ -104,7 +108,10 @@ def time_figure(findings: Findings) -> Figure:
     shown = _others(findings.comparison)
     times = [findings.times[schedule.name] for schedule in shown]
     series = {name: [_of_time(each[name]) for each in times] for name in times[0]}
-    label = "time to equal loss, over the fastest constant batch's (below 1 it pays; arrows are bounds)"
+    label = (
+        "time to equal loss, over the fastest constant batch's\n"
+        "(below 1 the schedule is faster; arrows are bounds)"
+    )
     figure = rows_in_panels([schedule.label for schedule in shown], series, 1, label)
     axis = figure.axes[0].xaxis
     figure.axes[0].set_xscale("log", base=2)
@@ -114,10 +121,12 @@ def time_figure(findings: Findings) -> Figure:
     return figure
 
 
-def training_figure(comparison: Comparison) -> Figure:
+def training_figure(findings: Findings) -> Figure:
     """Loss and batch of the smallest and largest constant and of schedules of low gaps, means over seeds."""
-    lowest = sorted(_others(comparison), key=lambda each: _mean_or_infinite(comparison.gap(each.name)))
-    shown = [*comparison.constants[:1], *comparison.constants[1:][-1:], *lowest[:CURVES]]
+    comparison = findings.comparison
+    lowest = sorted(_others(comparison), key=lambda each: _mean_or_infinite(_gap(findings, each)))
+    constants = _finished_constants(comparison)
+    shown = [*constants[:1], *constants[1:][-1:], *lowest[:CURVES]]
     width = smoothing_width(comparison.base.run.samples)
     curves = []
     for schedule in shown:
@@ -139,6 +148,17 @@ def _others(comparison: Comparison) -> list[Schedule]:
     return [schedule for schedule in comparison.schedules if schedule.kind != "constant"]
 
 
+def _finished_constants(comparison: Comparison) -> list[Schedule]:
+    """The constant schedules with results, smallest batch first."""
+    return [schedule for schedule in comparison.constants if schedule in comparison.schedules]
+
+
+def _gap(findings: Findings, schedule: Schedule) -> Interval | None:
+    """None of a constant schedule, and where runs are missing."""
+    contrast = findings.contrasts.get(schedule.name, {}).get("gap")
+    return contrast.interval if contrast else None
+
+
 def _controlled(findings: Findings) -> list[Schedule]:
     """The schedules of which a control is finished."""
     controls = ("minus_rates_replayed", "minus_batches_replayed")
@@ -156,14 +176,10 @@ def _mean_or_infinite(interval: Interval | None) -> float:
     return math.inf if interval is None or math.isnan(interval.mean) else interval.mean
 
 
-def _of_interval(interval: Interval | None) -> Mark | None:
-    if interval is None or not math.isfinite(interval.mean):
-        return None
-    return Mark(interval.mean, interval.low, interval.high)
-
-
 def _of_contrast(contrast: Contrast | None) -> Mark | None:
-    return None if contrast is None else _of_interval(contrast.interval)
+    if contrast is None or not math.isfinite(contrast.interval.mean):
+        return None
+    return Mark(contrast.interval.mean, contrast.interval.low, contrast.interval.high)
 
 
 def _of_time(time: RelativeTime | None) -> Mark | None:

@@ -26,18 +26,30 @@ class Setting:
     Attributes:
         model: its name.
         parameters: of it.
+        data: names of what it is trained on.
+        tokenizer: of the data.
+        sequence_length: tokens of a sample of full length.
         samples: of each run.
-        tokens_per_parameter: of each run.
+        tokens_per_parameter: of each run whose sequences all have full length.
+        validation_samples: of each validation loss.
+        precision: in which the model is computed.
         seeds: of the results, at most.
-        search_points: of each schedule's search, at most.
-        search_runs: of each schedule's search, at most.
+        first_seed: of the results.
+        search_points: of each schedule's search, at most; 0 where all points were found by another comparison.
+        search_runs: of each schedule's search, at most; likewise.
     """
 
     model: str
     parameters: int
+    data: list[str]
+    tokenizer: str
+    sequence_length: int
     samples: int
     tokens_per_parameter: float
+    validation_samples: int
+    precision: str
     seeds: int
+    first_seed: int
     search_points: int
     search_runs: int
 
@@ -46,16 +58,22 @@ class Setting:
         """Of a comparison."""
         base, parameters = comparison.base, planned_parameters(comparison.base)
         tokens = base.run.samples * base.data.sequence_length
-        effort = next(iter(comparison.searches.values())).effort
+        searched = [search.effort for search in comparison.searches.values() if search.losses]
         seeds = max(len(by_seed) for by_seed in comparison.results.values())
         return cls(
             model=base.model.model,
             parameters=parameters,
+            data=list(base.data.names(base.data.data)),
+            tokenizer=base.data.tokenizer,
+            sequence_length=base.data.sequence_length,
             samples=base.run.samples,
             tokens_per_parameter=tokens / parameters,
+            validation_samples=base.run.validation_samples,
+            precision=base.parallel.precision,
             seeds=seeds,
-            search_points=effort.points,
-            search_runs=effort.runs,
+            first_seed=base.data.seed,
+            search_points=max((effort.points for effort in searched), default=0),
+            search_runs=max((effort.runs for effort in searched), default=0),
         )
 
 
@@ -89,12 +107,13 @@ def _schedule(schedule: Schedule, findings: Findings) -> dict[str, Any]:
         "loss": interval_json(mean_interval([run.final_loss for run in runs])),
         **{what: contrast_json(contrast) for what, contrast in contrasts.items()},
         "time": {hardware: time_json(time) for hardware, time in findings.times[name].items()},
-        "by_seed": _by_seed(name, comparison),
+        "by_seed": _by_seed(schedule, comparison),
     }
 
 
-def _by_seed(name: str, comparison: Comparison) -> dict[str, Any]:
-    gaps = comparison.gaps(name) if name not in {each.name for each in comparison.constants} else {}
+def _by_seed(schedule: Schedule, comparison: Comparison) -> dict[str, Any]:
+    name = schedule.name
+    gaps = comparison.gaps(name) if schedule.kind != "constant" else {}
     rates, batches = (
         {seed: run.final_loss for seed, run in control.get(name, {}).items()}
         for control in (comparison.rates_replayed, comparison.batches_replayed)

@@ -49,19 +49,23 @@ def comparison_tables(findings: Findings) -> dict[str, TextTable]:
         "times": time_table(findings),
         "tuning": tuning_table(findings.comparison),
     }
-    return tables | ({"noise": noise_table(findings, findings.noise)} if findings.noise else {})
+    return tables | ({"noise": noise_table(findings.comparison, findings.noise)} if findings.noise else {})
 
 
 def setting_text(setting: Setting) -> str:
     """Under which circumstances the schedules are compared, in a sentence or two.
 
-    >>> print(setting_text(Setting("nano", 1000, 32000, 16.0, 8, 18, 24)))
-    Model nano (1,000 parameters), 32,000 samples per run (16 tokens per parameter), 8 seeds.
+    >>> print(setting_text(Setting("nano", 1000, ["stdlib"], "bytes", 64, 32000, 16.0, 256, "fp32", 8, 0, 18, 24)))
+    Model nano (1,000 parameters) on stdlib, 32,000 samples per run (16 tokens per parameter), 8 seeds from 0 on.
     A schedule that was tuned here had up to 18 points and 24 runs.
     """
-    seeds = f"{setting.seeds} seed{'s' if setting.seeds != 1 else ''}"
-    return (
-        f"Model {setting.model} ({setting.parameters:,} parameters), {setting.samples:,} samples per run "
-        f"({setting.tokens_per_parameter:.3g} tokens per parameter), {seeds}.\n"
+    tuned = (
         f"A schedule that was tuned here had up to {setting.search_points} points and {setting.search_runs} runs."
+        if setting.search_runs
+        else "Learning rates, paths and warm-ups were found by another comparison."
+    )
+    return (
+        f"Model {setting.model} ({setting.parameters:,} parameters) on {', '.join(setting.data)}, "
+        f"{setting.samples:,} samples per run ({setting.tokens_per_parameter:.3g} tokens per parameter), "
+        f"{setting.seeds} seed{'s' if setting.seeds != 1 else ''} from {setting.first_seed} on.\n{tuned}"
     )

@@ -25,17 +25,19 @@ PRECISION = 0.01
 
 def loss_table(findings: Findings) -> TextTable:
     """Steps, mean batch, loss and contrasts of every schedule, and the seeds that its gap needs."""
-    columns = ("schedule", "seeds", "steps", "mean batch", "loss", "gap", "− rates replayed", "− batches replayed")
+    columns = ("schedule", "seeds", "steps", "mean batch", "loss", "gap")
+    controls = ("minus rates replayed", "minus batches replayed")
     note = (
         "Final validation losses in nats per token at equal samples, means over seeds ± half of the 95% t "
-        "interval. Gap: minus the constant batches' loss at as many steps. − rates replayed: minus a constant "
-        "batch with as many steps and the schedule's learning rates. − batches replayed: minus the schedule's "
-        "batches with a constant batch's learning rates. Differences are paired by seed (n where fewer are "
-        f"finished); negative is better. *: below {1 - LEVEL:.0%} after Holm's correction over all differences "
-        f"of the table. Last column: seeds that would give the gap to ±{PRECISION:g}."
+        "interval. A schedule that shortens its sequences sees fewer tokens in as many samples. Gap: minus the "
+        "constant batches' loss at as many steps. Minus rates replayed: minus a constant batch with as many steps "
+        "and the schedule's learning rates. Minus batches replayed: minus the schedule's batches with a constant "
+        "batch's learning rates. Differences are paired by seed (n where fewer are finished); negative is better. "
+        f"*: below {1 - LEVEL:.0%} after Holm's correction over all differences of the table. Last column: seeds "
+        f"needed to know the gap to ±{PRECISION:g}."
     )
     rows = [_loss_row(schedule, findings) for schedule in findings.comparison.schedules]
-    return TextTable("Losses at equal samples", note, (*columns, f"seeds for ±{PRECISION:g}"), rows)
+    return TextTable("Losses at equal samples", note, (*columns, *controls, f"seeds for ±{PRECISION:g}"), rows)
 
 
 def _loss_row(schedule: Schedule, findings: Findings) -> tuple[str, ...]:
@@ -63,11 +65,24 @@ def time_table(findings: Findings) -> TextTable:
     ]
     note = (
         "A schedule's time over the least in which a tuned constant batch, given half to twice the samples, "
-        "comes to the same loss; below 1 it pays. A step on b samples takes 1 + b / B_sat, on a roofline "
-        "max(1, b / B_sat). Geometric means over seeds with their 95% t intervals. ≤, ≥: a bound, since no "
-        "constant batch's losses enclose the schedule's."
+        "comes to the same loss; below 1 the schedule is faster. A step on b samples takes 1 + b / B_sat, on a "
+        "roofline max(1, b / B_sat); a shortened sequence counts as part of a sample. Geometric means with their "
+        f"95% t intervals{_time_seeds(findings)}. ≥: the ratio is at least this, since a constant batch might be "
+        "faster that missed the loss with the most samples it was given, or reached it with the fewest already. "
+        "≤: it is at most this, since no constant batch reached the loss. With more or fewer samples, constant "
+        "batches keep the learning rate tuned at the comparison's own, which slightly favours the schedules."
     )
     return TextTable("Time to equal loss", note, ("schedule", *names), rows)
+
+
+def _time_seeds(findings: Findings) -> str:
+    """On how many seeds the times rest; nothing where there are none."""
+    times = [time for by_hardware in findings.times.values() for time in by_hardware.values() if time]
+    counts = sorted({time.seeds for time in times})
+    if not counts:
+        return ""
+    most = max(map(len, findings.comparison.results.values()))
+    return f" over {' or '.join(map(str, counts))} of the {most} seeds"
 
 
 def tuning_table(comparison: Comparison) -> TextTable:
@@ -75,8 +90,8 @@ def tuning_table(comparison: Comparison) -> TextTable:
     columns = ("schedule", "learning rate", "path", "warm-up", "points", "runs", "at the edge")
     note = (
         "The point of the lowest mean loss on the seeds of the search. Warm-up: share of the samples. In "
-        "brackets: set by the schedule itself. At the edge: nothing beyond it was tried, and more may be had "
-        "there."
+        "brackets: set by the schedule itself. At the edge: nothing beyond it was tried, so that a better point "
+        "may lie beyond it."
     )
     return TextTable("Tuning", note, columns, [_tuning_row(each, comparison) for each in comparison.schedules])
 
@@ -97,14 +112,13 @@ def _tuning_row(schedule: Schedule, comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def noise_table(findings: Findings, noise: NoiseRange) -> TextTable:
+def noise_table(comparison: Comparison, noise: NoiseRange) -> TextTable:
     """The noise scale along the runs that measured it, and the batch that eta makes of it.
 
     Args:
-        findings: of a comparison.
+        comparison: whose runs measured it.
         noise: the range of all its noise scales.
     """
-    comparison = findings.comparison
     adaptive = [schedule for schedule in comparison.schedules if schedule.kind == "adaptive"]
     rows = [_noise_row(schedule, list(comparison.results[schedule.name].values())) for schedule in adaptive]
     medians = ", ".join(range_text([scale]) for scale in noise.quarters)

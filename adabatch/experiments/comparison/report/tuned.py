@@ -36,6 +36,5 @@ class Tuned:
         settings = settings_at(comparison.base, schedule, point, comparison.base.data.seed)
         optimizer = settings.optimizer
         path = list(PATHS)[point.path] if axes.path else optimizer.lr_path
-        search = comparison.searches[schedule.name]
-        edges = tuple(search.edges()) if search.losses else ()
+        edges = tuple(comparison.searches[schedule.name].edges())
         return cls(optimizer.lr, path, optimizer.warmup_samples / settings.run.samples, axes, edges)

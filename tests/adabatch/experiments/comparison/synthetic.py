@@ -98,4 +98,5 @@ def made_up(names: tuple[str, ...] = CHOSEN, seeds: range = range(4)) -> Compari
         if schedule.kind == "constant"
     }
     points = {name: search.best() for name, search in searches.items()}
-    return Comparison(BASE, schedules, searches, points, results, rates, batches, budgets)
+    constants = [schedule for schedule in schedules if schedule.kind == "constant"]
+    return Comparison(BASE, schedules, constants, searches, points, results, rates, batches, budgets)

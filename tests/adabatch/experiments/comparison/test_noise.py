@@ -124,7 +124,7 @@ def test_quarters_with_few_measured_steps_are_left_open():
     assert all(map(math.isnan, noise_scales([])))
 
 
-CONSTANTS = [Schedule(f"constant-{b}", "", "constant", {"initial_batch": b}) for b in (64, 8)]
+CONSTANTS = [Schedule(f"constant-{b}", "", "constant", {"initial_batch": b}) for b in (8, 64)]
 ADAPTIVE = [Schedule("norm-test", "", "adaptive"), Schedule("l1", "", "adaptive")]
 
 
@@ -137,7 +137,7 @@ def result(records, **overrides):
 def comparison(*runs, l1=(), constants=CONSTANTS):
     results = {"norm-test": dict(enumerate(runs)), "l1": dict(enumerate(l1))}
     results |= {each.name: {0: result(steps(8, 1e9, 1e9, 40))} for each in constants}
-    return Comparison(settings(), [*constants, *ADAPTIVE], {}, {}, results)
+    return Comparison(settings(), [*constants, *ADAPTIVE], constants, {}, {}, results)
 
 
 def test_medians_of_the_quarters_of_all_runs():

@@ -23,7 +23,8 @@ NAMES = ("constant-32", "constant-8", "norm-test-1-sqrt")
 def comparison(losses, batch=16, **parts) -> Comparison:
     results = {f"constant-{size}": of_losses(by_seed, size) for size, by_seed in LOSSES.items()}
     results["norm-test-1-sqrt"] = of_losses(losses, batch)
-    return Comparison(BASE, [SCHEDULES[name] for name in NAMES], {}, {}, results, **parts)
+    constants = [SCHEDULES[name] for name in ("constant-8", "constant-32")]
+    return Comparison(BASE, [SCHEDULES[name] for name in NAMES], constants, {}, {}, results, **parts)
 
 
 def of_losses(losses, batch=16):
@@ -60,8 +61,16 @@ def test_runs_without_validation_are_refused(tmp_path):
         RunResult.of(run_with(tmp_path, records))
 
 
-def test_constants_are_ordered_by_their_batch():
-    assert [schedule.name for schedule in comparison({}).constants] == ["constant-8", "constant-32"]
+def test_steps_on_shorter_sequences_are_smaller_loads(tmp_path):
+    """Of 16 tokens, and of 8: in units of full length, 16 tokens, the latter are halves."""
+    records = result([8, 8, 16], 2.5).records()
+    for record, length in zip(records, (8, 8, 16), strict=True):
+        record["sequence_length"] = length
+    found = RunResult.of(run_with(tmp_path, records))
+    assert list(found.loads) == [4, 4, 16]
+    assert (found.samples, found.largest_batch) == (32, 16)
+    plain = result([8, 8, 16], 2.5)
+    assert list(plain.loads) == list(plain.batch_sizes)
 
 
 def test_gaps_are_to_each_seeds_own_frontier():
@@ -69,7 +78,6 @@ def test_gaps_are_to_each_seeds_own_frontier():
     found = comparison({0: 2.4, 1: 2.7})
     assert found.gaps("norm-test-1-sqrt") == pytest.approx({0: -0.1, 1: 0.1})
     assert found.gap("norm-test-1-sqrt").mean == pytest.approx(0)
-    assert found.difference("norm-test-1-sqrt", "constant-8").mean == pytest.approx((0.4 + 0.6) / 2)
 
 
 def test_a_gap_needs_the_seed_of_all_constants_and_steps_between_theirs():
@@ -77,6 +85,16 @@ def test_a_gap_needs_the_seed_of_all_constants_and_steps_between_theirs():
     assert comparison({0: 2.4}, batch=4).gaps("norm-test-1-sqrt") == {}
     assert comparison({0: 2.4}, batch=4).gap("norm-test-1-sqrt") is None
     assert comparison({}).gap("another") is None
+
+
+def test_a_seed_that_a_planned_constant_lacks_has_no_frontier():
+    """A line through the constants that are finished would be another frontier."""
+    found = comparison({0: 2.4, 1: 2.7})
+    planned = [*found.constants[:1], SCHEDULES["constant-16"], *found.constants[1:]]
+    assert replace(found, constants=planned).gaps("norm-test-1-sqrt") == {}
+    third = {"constant-16": of_losses({1: 2.6}, 16)}
+    later = replace(found, constants=planned, results={**found.results, **third})
+    assert later.gaps("norm-test-1-sqrt") == pytest.approx({1: 0.1})
 
 
 def test_controls_are_paired_by_seed():

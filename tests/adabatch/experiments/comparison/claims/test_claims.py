@@ -77,8 +77,8 @@ def test_a_page_that_is_right(claims):
         "The exchange ends +0.020 ± 0.012 nats (e.g. of `loss`.) above constant"
     )
     assert verdicts[1].evidence == (
-        "29k: exchange.gap = +0.0200 ± 0.0124 (n 3): resolved above 0",
-        "29k: exchange.gap = +0.0200 ± 0.0124 (n 3): mean between -0.03 and 0.03",
+        "29k: exchange.gap = +0.0200 ± 0.0124 (n 3), p 0.02 after Holm: resolved above 0",
+        "29k: exchange.gap = +0.0200 ± 0.0124 (n 3), p 0.02 after Holm: mean between -0.03 and 0.03",
     )
     assert verdicts[2].evidence[0].startswith("29k: norm-test-0.7.gap - exchange.gap = -0.0050 ± 0.0")
 
@@ -86,14 +86,14 @@ def test_a_page_that_is_right(claims):
 @pytest.mark.parametrize(
     ("flipped", "evidence"),
     [
-        ("29k: exchange.gap resolved below 0", "+0.0200 ± 0.0124 (n 3): this does not hold: resolved below 0"),
-        ("29k: exchange.gap unresolved", "+0.0200 ± 0.0124 (n 3): this does not hold: unresolved"),
+        ("29k: exchange.gap resolved below 0", "this does not hold: resolved below 0"),
+        ("29k: exchange.gap unresolved", "this does not hold: unresolved"),
     ],
 )
 def test_a_flipped_relation_is_rejected(tmp_path, flipped, evidence):
     verdict = check(claims_of(altered(0, holds=[flipped]), tmp_path), {"29k": CONTENT})[0]
     assert not verdict.holds
-    assert verdict.evidence == (f"29k: exchange.gap = {evidence}",)
+    assert verdict.evidence == (f"29k: exchange.gap = +0.0200 ± 0.0124 (n 3), p 0.02 after Holm: {evidence}",)
 
 
 @pytest.mark.parametrize(
@@ -191,13 +191,15 @@ def test_which_claims_survive_another_comparison(tmp_path, claims):
         "noisy": comparison(**{"exchange": schedule([-0.05, 0.05, 0.02]), "norm_test_0.7": NORM_TEST}),
         "better": comparison(exchange=schedule([-0.015, -0.025, -0.02])),
         "outside": comparison(**{"exchange": schedule([None] * 3), "norm_test_0.7": NORM_TEST}),
+        "many": comparison(exchange=schedule([0.015, 0.025, 0.02], p_holm=0.2)),
+        "lone": comparison(exchange=schedule([0.02])),
     }
     table = survival_table(claims, others)
     assert table.columns == ("sentence", *others)
     assert [cells for _, *cells in table.rows] == [
-        ["yes", "no", "no", "–"],
-        ["yes", "no", "no", "–"],
-        ["yes", "yes", "–", "–"],
+        ["yes", "no", "no", "–", "no", "–"],
+        ["yes", "no", "no", "–", "no", "–"],
+        ["yes", "yes", "–", "–", "–", "–"],
     ]
     for name, content in others.items():  # the twin: the claims, rewritten for that comparison, checked
         rewritten = json.loads(json.dumps(CLAIMS).replace("29k:", f"{name}:"))

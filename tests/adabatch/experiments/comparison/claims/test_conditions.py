@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adabatch.experiments.comparison.claims.conditions import Condition
-from adabatch.experiments.comparison.claims.readings import Reading
+from adabatch.experiments.comparison.claims.readings import AbsentError, Reading
 from tests.support.comparison_content import comparison, schedule
 
 CONTENT = comparison(
@@ -20,6 +20,7 @@ CONTENT = comparison(
             "B_sat 16": {"ratio": 0.7, "low": None, "high": 0.8, "bound": "at most"},
             "B_sat 256": {"ratio": 1.3, "low": 1.2, "high": None, "bound": "at least"},
         }),
+        "many": schedule([0.02, 0.03, 0.025], rates_replayed=[1.5, 1.5, 1.5], p_holm=0.06),
         "lone": schedule([0.5]),
         "diverged": schedule([None] * 2, [None, 1.5]),
     }
@@ -51,8 +52,17 @@ CONTENT = comparison(
         ("late.time.B_sat 256 mean above 1", True),
         ("late.time.B_sat 256 mean between 1 and 2", False),
         ("late.time.B_sat 256 resolved above 1", True),
-        ("lone.gap resolved above 0", False),
+        ("many.gap resolved above 0", False),
+        ("many.gap unresolved", True),
+        ("many.gap resolved above 0.001", True),
+        ("many.gap mean above 0", True),
+        ("many.minus_rates_replayed resolved above 0", False),
+        ("many.minus_rates_replayed unresolved", True),
+        ("many.gap - late.gap resolved above 0", True),
+        ("many.loss resolved above 0", True),
         ("lone.gap mean above 0", True),
+        ("lone.gap resolved above 0.1", False),
+        ("lone.loss resolved above 0", False),
         ("setting.tokens_per_parameter mean above 16", True),
         ("noise_scale.highest mean below 1e2", True),
     ],
@@ -103,11 +113,12 @@ def test_conditions_that_cannot_hold(text, message):
 numbers = st.floats(-9, 9)
 
 
-@given(numbers, numbers, st.floats(0, 5))
-def test_at_most_one_of_above_below_and_unresolved(mean, limit, half):
-    value = Reading(mean, mean, mean - half, mean + half, (mean, half), "")
+@given(numbers, numbers, st.floats(0, 5), st.floats(0, 1))
+def test_at_most_one_of_above_below_and_unresolved(mean, limit, half, adjusted):
+    value = Reading(mean, mean, mean - half, mean + half, (mean, half), "", adjusted)
     words = ("resolved above 0", "resolved below 0", "unresolved")
-    assert sum(Condition.parse(f"a: b.gap {each}").holds(value) for each in words) == 1
+    for figure in ("b.gap", "b.loss", "b.gap - c.gap"):
+        assert sum(Condition.parse(f"a: {figure} {each}").holds(value) for each in words) == 1
     above, below = (Condition.parse(f"a: b.gap mean {each} {limit:.17f}") for each in ("above", "below"))
     assert (above.holds(value), below.holds(value)) == (mean > above.limits[0], mean < below.limits[0])
 
@@ -118,8 +129,14 @@ def test_a_condition_is_read_back_from_its_words(figure, limit, resolved):
     assert Condition.parse(f"29k: {condition.what} {condition.wanted}") == condition
 
 
+@pytest.mark.parametrize("relation", ["resolved above 0", "resolved below −0.0", "unresolved"])
+def test_of_one_seed_nothing_was_tested(relation):
+    with pytest.raises(AbsentError, match=r"lone\.gap was not tested: more than one seed is needed"):
+        Condition.parse(f"29k: lone.gap {relation}").read(CONTENT)
+
+
 def test_one_seed_resolves_nothing():
-    value = Condition.parse("29k: lone.gap unresolved").read(CONTENT)
+    value = Condition.parse("29k: lone.gap mean above 0").read(CONTENT)
     assert (value.low, value.high) == (-math.inf, math.inf)
     assert value.text == "+0.5000 (n 1)"
 
@@ -129,5 +146,6 @@ def test_one_seed_resolves_nothing():
     ["resolved above 0", "resolved below 9", "unresolved", "mean above 0", "mean below 9", "mean between 0 and 9"],
 )
 def test_nothing_holds_where_a_run_diverged(relation):
-    condition = Condition.parse(f"29k: diverged.loss {relation}")
-    assert not condition.holds(condition.read(CONTENT))
+    for figure in ("loss", "gap"):
+        condition = Condition.parse(f"29k: diverged.{figure} {relation}")
+        assert not condition.holds(condition.read(CONTENT))

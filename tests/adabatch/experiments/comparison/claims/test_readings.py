@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from adabatch.experiments.comparison.claims.readings import (
+    TESTED,
     AbsentError,
     Figure,
     Reading,
     read_difference,
     read_figure,
 )
+from adabatch.experiments.comparison.findings import CONTRASTS
 from tests.support.comparison_content import comparison, schedule
 
 GAPS = [0.01, 0.02, 0.015]
@@ -53,7 +55,9 @@ def test_figures_by_hand():
     gap = reading("late.gap", content)
     half = 4.302653 * 0.005 / math.sqrt(3)
     assert gap.numbers == pytest.approx((0.015, half), rel=1e-6)
-    assert gap.text == "+0.0150 ± 0.0124 (n 3)"
+    assert gap.text == "+0.0150 ± 0.0124 (n 3), p 0.035 after Holm"
+    assert gap.adjusted == pytest.approx(stats.ttest_1samp(GAPS, 0).pvalue)
+    assert reading("late.loss", content).adjusted is None
     assert reading("late.loss", content).text == "1.5150 ± 0.0124 (n 3)"
     assert reading("late.steps", content).text == "301.0 ± 2.5 (n 3)"
     assert reading("late.mean_batch", content).text == "109.227"
@@ -61,6 +65,10 @@ def test_figures_by_hand():
     assert reading("late.time.B_sat 64", content) == Reading(
         0.8, 0.8, 0.7, 0.9, (0.8, 0.7, 0.9), "0.800 (0.700 to 0.900)"
     )
+
+
+def test_the_tested_figures_are_the_family_of_a_comparison():
+    assert set(TESTED) == set(CONTRASTS)
 
 
 def test_bounds_on_a_time():

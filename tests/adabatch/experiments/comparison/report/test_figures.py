@@ -60,7 +60,7 @@ def test_points_that_were_found_elsewhere_have_no_search_to_draw(written, tmp_pa
 
 
 def test_the_frontier_goes_through_the_constants_means():
-    (axes,) = frontier_figure(COMPARISON).axes
+    (axes,) = frontier_figure(FINDINGS).axes
     steps, losses = axes.lines[0].get_data()
     for name in ("constant-8", "constant-16", "constant-32"):
         run = COMPARISON.results[name][0]
@@ -71,8 +71,22 @@ def test_the_frontier_goes_through_the_constants_means():
 
 def test_a_schedule_that_diverged_is_left_out():
     runs = {seed: replace(run, final_loss=math.inf) for seed, run in COMPARISON.results["cyclic"].items()}
-    (axes,) = frontier_figure(replace(COMPARISON, results={**COMPARISON.results, "cyclic": runs})).axes
+    diverged = replace(COMPARISON, results={**COMPARISON.results, "cyclic": runs})
+    (axes,) = frontier_figure(Findings.of(diverged)).axes
     assert len(places(axes)) == len(COMPARISON.schedules) - 1
+
+
+def test_no_frontier_is_drawn_before_all_planned_constants_have_results(written, tmp_path):
+    def lines(comparison):
+        (axes,) = frontier_figure(Findings.of(comparison)).axes
+        return sum(len(line.get_xdata()) > 2 for line in axes.lines)
+
+    planned = [*COMPARISON.constants, synthetic.SCHEDULES["constant-8"]]
+    planned[-1] = replace(planned[-1], name="constant-64", overrides={"initial_batch": 64})
+    part = replace(COMPARISON, constants=planned)
+    assert (lines(COMPARISON), lines(part)) == (1, 0)
+    save_comparison_figures(Findings.of(part), tmp_path)
+    assert written == ["frontier", "curves", "tuning", "gaps", "controls"]
 
 
 def test_gaps_are_drawn_with_each_seeds_value():

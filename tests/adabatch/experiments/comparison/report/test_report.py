@@ -51,7 +51,8 @@ def test_the_files(folder):
     assert {path.name for path in folder.iterdir()} == names
     head = text.split("###")[0]
     assert head.startswith("`adabatch compare`\n\nModel nano")
-    assert "4 seeds" in head
+    assert "parameters) on stdlib, 960 samples" in head
+    assert "4 seeds from 0 on." in head
     assert "up to 8 points and 10 runs" in head
 
 
@@ -68,9 +69,15 @@ def test_the_setting(content):
     assert content["setting"] == {
         "model": "nano",
         "parameters": parameters,
+        "data": ["stdlib"],
+        "tokenizer": "bytes",
+        "sequence_length": 16,
         "samples": 960,
         "tokens_per_parameter": pytest.approx(960 * 16 / parameters),
+        "validation_samples": BASE.run.validation_samples,
+        "precision": "fp32",
         "seeds": 4,
+        "first_seed": 0,
         "search_points": 8,
         "search_runs": 10,
     }
@@ -90,7 +97,8 @@ def test_a_schedule(content):
     assert schedule["gap"]["p"] == gap.p_value
     assert schedule["gap"]["p_holm"] > gap.p_value
     assert schedule["loss"]["p"] is schedule["loss"]["p_holm"] is None
-    assert set(schedule["time"]["B_sat 8"]) == {"ratio", "low", "high", "bound"}
+    assert set(schedule["time"]["B_sat 8"]) == {"ratio", "low", "high", "seeds", "bound"}
+    assert schedule["time"]["B_sat 8"]["seeds"] == 4
     assert schedule["by_seed"]["2"] == {
         "loss": COMPARISON.losses("norm-test-1-sqrt")[2],
         "steps": 70,
@@ -122,10 +130,18 @@ def test_what_is_finished_of_a_comparison_is_reported(tmp_path):
     part = made_up(("constant-8", "norm-test-1-sqrt"), seeds=range(1))
     part = replace(part, rates_replayed={}, batches_replayed={}, budgets={})
     text, found = written(part, tmp_path)
-    assert "1 seed." in text
+    assert "1 seed from 0 on." in text
     schedule = found["schedules"]["norm-test-1-sqrt"]
     assert schedule["gap"] is schedule["minus_rates_replayed"] is schedule["time"]["B_sat 8"] is None
     assert schedule["loss"]["low"] is schedule["loss"]["seeds_needed"] is None
+
+
+def test_points_that_another_comparison_found_were_not_searched(tmp_path):
+    untried = {name: replace(search, losses={}) for name, search in COMPARISON.searches.items()}
+    text, found = written(replace(COMPARISON, searches=untried), tmp_path)
+    assert (found["setting"]["search_points"], found["setting"]["search_runs"]) == (0, 0)
+    assert "Learning rates, paths and warm-ups were found by another comparison." in text
+    assert "up to" not in text.split("###")[0]
 
 
 def test_losses_that_are_no_numbers_are_null(tmp_path):

@@ -36,9 +36,9 @@ def test_losses_and_contrasts():
     assert [constant[name] for name in ("seeds", "steps", "mean batch", "gap")] == ["4", "60", "16.0", "–"]
     assert moving["gap"].startswith("−0.0")
     assert moving["gap"].endswith(" *")
-    assert "*" not in moving["− rates replayed"]
-    assert moving["− batches replayed"].startswith("−0.0500")
-    assert rows["norm test, eta 0.7"]["− rates replayed"] == "–"
+    assert "*" not in moving["minus rates replayed"]
+    assert moving["minus batches replayed"].startswith("−0.0500")
+    assert rows["norm test, eta 0.7"]["minus rates replayed"] == "–"
     gap = COMPARISON.gap("norm-test-1-sqrt")
     assert moving["seeds for ±0.01"] == str(seeds_needed(gap, 0.01))
     assert moving["loss"] == interval_text(mean_interval(list(COMPARISON.losses("norm-test-1-sqrt").values())))
@@ -47,26 +47,47 @@ def test_losses_and_contrasts():
 def test_missing_controls_and_budgets_are_dashes():
     findings = Findings.of(replace(COMPARISON, rates_replayed={}, batches_replayed={}, budgets={}))
     row = by_label(loss_table(findings))["norm test, eta 1, sqrt rate"]
-    assert row["− rates replayed"] == row["− batches replayed"] == "–"
+    assert row["minus rates replayed"] == row["minus batches replayed"] == "–"
     assert set(by_label(time_table(findings))["constant 16"].values()) == {"constant 16", "–"}
 
 
 def test_a_star_is_of_the_family_and_not_of_the_interval_alone():
     interval = Interval(-0.02, 0.01, 5)
-    assert interval.excludes_zero
+    assert interval.high < 0
     assert contrast_text(Contrast(interval, 0.2), 5) == "−0.0200 ± 0.0100"
     assert contrast_text(Contrast(interval, 0.04), 6) == "−0.0200 ± 0.0100 (n 5) *"
     assert contrast_text(Contrast(Interval(0.02, math.inf, 1), None), 1) == "+0.0200"
 
 
 def test_times_and_bounds_on_them():
-    assert time_text(RelativeTime(0.9, 0.8, 1.0)) == "0.90 (0.80 to 1.00)"
-    assert time_text(RelativeTime(0.9, 0.0, math.inf)) == "0.90"
-    assert time_text(RelativeTime(0.9, 0.0, 0.95, "at most")) == "≤ 0.90"
-    assert time_text(RelativeTime(1.2, 1.1, math.inf, "at least")) == "≥ 1.20"
+    assert time_text(RelativeTime(0.9, 0.8, 1.0, 4)) == "0.90 (0.80 to 1.00)"
+    assert time_text(RelativeTime(0.9, 0.0, math.inf, 1)) == "0.90"
+    assert time_text(RelativeTime(0.9, 0.0, 0.95, 4, "at most")) == "≤ 0.90"
+    assert time_text(RelativeTime(1.2, 1.1, math.inf, 4, "at least")) == "≥ 1.20"
     table = time_table(FINDINGS)
     assert len(table.rows) == len(COMPARISON.schedules)
     assert by_label(table)["constant 32"]["B_sat 128"] == time_text(FINDINGS.times["constant-32"]["B_sat 128"])
+
+
+def test_the_note_says_on_how_many_seeds_times_rest():
+    first_two = {
+        name: {budget: {seed: runs[seed] for seed in (0, 1)} for budget, runs in budgets.items()}
+        for name, budgets in COMPARISON.budgets.items()
+    }
+    note = time_table(Findings.of(replace(COMPARISON, budgets=first_two))).note
+    assert "95% t intervals over 2 of the 4 seeds. ≥: the ratio is at least this" in note
+    assert "t intervals. ≥" in time_table(Findings.of(replace(COMPARISON, budgets={}))).note
+
+
+def test_what_diverged_is_said_in_words():
+    runs = COMPARISON.results["norm-test-1-sqrt"]
+    diverged = {**runs, 0: replace(runs[0], final_loss=math.inf)}
+    control = {"norm-test-1-sqrt": {seed: replace(run, final_loss=math.inf) for seed, run in runs.items()}}
+    results = {**COMPARISON.results, "norm-test-1-sqrt": diverged}
+    found = replace(COMPARISON, results=results, rates_replayed=control)
+    row = by_label(loss_table(Findings.of(found)))["norm test, eta 1, sqrt rate"]
+    contrasts = ("gap", "minus rates replayed", "minus batches replayed")
+    assert {row[name] for name in ("loss", *contrasts)} == {"diverged"}
 
 
 def test_what_was_chosen_and_what_a_schedule_sets_itself():
@@ -119,12 +140,12 @@ def test_every_run_is_in_the_runs_table():
 
 def test_the_noise_scale_against_the_batches():
     noise = FINDINGS.noise
-    table = noise_table(FINDINGS, noise)
+    table = noise_table(COMPARISON, noise)
     rows = by_label(table)
     assert set(rows) == {"norm test, eta 1, sqrt rate", "norm test, eta 0.7"}
     assert rows["norm test, eta 0.7"]["2nd"] == "12"
     assert "medians over all runs: 12, 12, 12, 12, within the constant batches of 8 to 32" in table.note
-    outside = noise_table(FINDINGS, NoiseRange((2.0, 10.0, 90.0, math.inf), 8, 32))
+    outside = noise_table(COMPARISON, NoiseRange((2.0, 10.0, 90.0, math.inf), 8, 32))
     assert "2, 10, 90, ∞, not all within the constant batches of 8 to 32" in outside.note
 
 
@@ -134,4 +155,4 @@ def test_tests_on_coordinates_have_no_noise_scale():
     schedules = [each for each in COMPARISON.schedules if each.name != "norm-test-1-sqrt"]
     comparison = replace(COMPARISON, schedules=schedules, results=results)
     noise = NoiseRange((8.0, 8.0, 9.0, 9.0), 8, 32)
-    assert noise_table(Findings.of(comparison), noise).rows == []
+    assert noise_table(comparison, noise).rows == []
