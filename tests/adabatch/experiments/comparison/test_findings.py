@@ -56,7 +56,7 @@ def test_what_is_missing_or_diverged_is_not_tested():
 
 
 def test_a_run_that_diverged_does_not_make_other_claims_easier():
-    """The family is as large as before: the others' p values are those of Holm with a p value of 1 for this one."""
+    """The family is as large as before: p values are adjusted by Holm with one of 1 for this contrast."""
     runs = COMPARISON.results["cyclic"]
     diverged = {**runs, 0: replace(runs[0], final_loss=math.inf)}
     found = contrasts(replace(COMPARISON, results={**COMPARISON.results, "cyclic": diverged}))
