@@ -15,6 +15,7 @@ __all__ = ["contrast_text", "range_text", "time_text"]
 def contrast_text(contrast: Contrast | None, seeds: int) -> str:
     """A difference with its sign, its number of seeds if that is not the one given, and a star if it is resolved.
 
+    >>> from adabatch.experiments.intervals import Interval
     >>> contrast_text(Contrast(Interval(-0.05, 0.01, 3), 0.01), 3), contrast_text(None, 3)
     ('−0.0500 ± 0.0100 *', '–')
     >>> contrast_text(Contrast(Interval(0.05, 0.01, 2), 0.06), 3)
