@@ -42,7 +42,12 @@ def ablate(
     if not etas:
         raise ValueError("an ablation needs at least one eta (--etas)")
     base = request.settings(QUICK)
-    frontiers = {} if frontier is None else read_frontiers(frontier, base.model.model, base.run.samples)
+    frontiers = {} if frontier is None else read_frontiers(frontier, base)
+    if frontier is not None and not frontiers.keys() & set(request.seed_range()):
+        raise ValueError(
+            f"the comparison in {frontier} shares no seed with these runs: its seeds are "
+            f"{', '.join(map(str, frontiers)) or 'none'} (--seed, --frontier)"
+        )
     blocks = _chosen_blocks(base, vary)
     runs = runs_by_point(base, blocks, etas, request.seed_range(), request.output)
     every = [run for point in runs.values() for run in point]

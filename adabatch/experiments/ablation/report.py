@@ -177,8 +177,8 @@ def _gap_table(ablation: Ablation, name: str, levels: Levels) -> TextTable:
         for level, row in zip(levels, ablation.table(levels), strict=True)
     ]
     note = (
-        "Final validation loss minus that of tuned constant batches at as many steps, paired by seed, with its "
-        f"95% t interval; {MISSING}: fewer or more steps than any of these."
+        "Final validation loss, at the learning rate of this ablation, minus that of tuned constant batches at as "
+        f"many steps, paired by seed, with its 95% t interval; {MISSING}: fewer or more steps than any of these."
     )
     columns = (name, *(f"eta {eta:g}" for eta in ablation.etas))
     return TextTable(f"eta and {name}: gap to constant batches", note, columns, rows)

@@ -7,11 +7,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-__all__ = ["Frontier", "read_frontiers"]
+from adabatch.settings import Settings
+from adabatch.settings.data import DataSettings
+
+__all__ = ["Frontier", "read_frontiers", "shared_setting"]
 
 
 @dataclass(frozen=True)
@@ -52,31 +56,47 @@ class Frontier:
         return float(PchipInterpolator(np.log(self.steps), self.losses)(math.log(steps)))
 
 
-def read_frontiers(folder: Path, model: str, samples: int) -> dict[int, Frontier]:
-    """The frontiers of a finished comparison, by seed, for runs of the same model and samples.
+def read_frontiers(folder: Path, settings: Settings) -> dict[int, Frontier]:
+    """The frontiers of a finished comparison, by seed, for runs on the same model, data and samples.
 
     Args:
         folder: of the comparison.
-        model: of the runs that are held against it.
-        samples: of these runs.
+        settings: of these runs.
 
     Raises:
-        ValueError: if the folder has no comparison, or one of another model or budget.
+        ValueError: if the folder has no comparison, or one of another model, data or budget.
     """
     file = folder / "comparison.json"
     if not file.is_file():
         raise ValueError(f"{folder} has no {file.name}: name the folder of a finished comparison (--frontier)")
     content = json.loads(file.read_text("utf-8"))
-    found = (content["setting"]["model"], content["setting"]["samples"])
-    if found != (model, samples):
+    wanted = shared_setting(settings)
+    if differences := [
+        f"{name} is {content['setting'].get(name)} there and {value} here"
+        for name, value in wanted.items()
+        if content["setting"].get(name) != value
+    ]:
         raise ValueError(
-            f"the comparison in {folder} is of the model {found[0]} on {found[1]} samples, and these runs are of "
-            f"{model} on {samples}: name another one (--frontier), or change --model and --samples"
+            f"the comparison in {folder} cannot be the frontier of these runs ({'; '.join(differences)}): name "
+            "another one (--frontier), or take its settings"
         )
     constants = [each["by_seed"] for each in content["schedules"].values() if each["kind"] == "constant"]
-    seeds = set.intersection(*(set(by_seed) for by_seed in constants))
+    seeds = set.intersection(*map(set, constants)) if constants else set()
     points = {seed: [(by_seed[seed]["steps"], by_seed[seed]["loss"]) for by_seed in constants] for seed in seeds}
     return {
         int(seed): Frontier.of_points([(steps, math.inf if loss is None else loss) for steps, loss in pairs])
         for seed, pairs in sorted(points.items())
+    }
+
+
+def shared_setting(settings: Settings) -> dict[str, Any]:
+    """What runs must share so that their losses can be compared, as comparison.json has it."""
+    return {
+        "model": settings.model.model,
+        "samples": settings.run.samples,
+        "data": list(DataSettings.names(settings.data.data)),
+        "tokenizer": settings.data.tokenizer,
+        "sequence_length": settings.data.sequence_length,
+        "validation_samples": settings.run.validation_samples,
+        "precision": settings.parallel.precision,
     }

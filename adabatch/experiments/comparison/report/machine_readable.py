@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from adabatch.experiments.comparison.findings import CONTRASTS, Contrast, Findings
+from adabatch.experiments.comparison.frontier import shared_setting
 from adabatch.experiments.comparison.hardware import RelativeTime
 from adabatch.experiments.comparison.noise import NoiseRange
 from adabatch.experiments.comparison.report.tuned import Tuned
@@ -61,15 +62,9 @@ class Setting:
         searched = [search.effort for search in comparison.searches.values() if search.losses]
         seeds = max(len(by_seed) for by_seed in comparison.results.values())
         return cls(
-            model=base.model.model,
+            **shared_setting(base),
             parameters=parameters,
-            data=list(base.data.names(base.data.data)),
-            tokenizer=base.data.tokenizer,
-            sequence_length=base.data.sequence_length,
-            samples=base.run.samples,
             tokens_per_parameter=tokens / parameters,
-            validation_samples=base.run.validation_samples,
-            precision=base.parallel.precision,
             seeds=seeds,
             first_seed=base.data.seed,
             search_points=max((effort.points for effort in searched), default=0),

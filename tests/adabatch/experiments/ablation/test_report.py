@@ -7,8 +7,10 @@ import json
 import pytest
 
 from adabatch.experiments.ablation.report import PointResult
-from adabatch.experiments.comparison.frontier import read_frontiers
+from adabatch.experiments.comparison.frontier import read_frontiers, shared_setting
+from adabatch.settings import load_settings, overlay
 
+SETTINGS = load_settings("comparison", overrides={"samples": 960})
 CONSTANTS = {8: (120, 2.0), 16: (60, 2.2), 32: (30, 2.6)}
 """Steps and loss by batch."""
 
@@ -27,7 +29,7 @@ def folder(tmp_path):
         for size, (steps, loss) in CONSTANTS.items()
     }
     schedules["other"] = {"kind": "fixed", "by_seed": {"0": {"steps": 1, "loss": 0.0}}}
-    content = {"setting": {"model": "nano", "samples": 960}, "schedules": schedules}
+    content = {"setting": shared_setting(SETTINGS) | {"seeds": 3}, "schedules": schedules}
     (tmp_path / "comparison.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -40,7 +42,7 @@ def run(steps, loss):
 
 
 def test_the_gap_is_to_constant_batches_of_the_same_seed_at_as_many_steps(folder):
-    frontiers = read_frontiers(folder, "nano", 960)
+    frontiers = read_frontiers(folder, SETTINGS)
     assert {seed: (frontier.steps, frontier.losses) for seed, frontier in frontiers.items()} == {
         0: ((30, 60, 120), (2.6, 2.2, 2.0)),
         1: ((30, 60, 120), (3.6, 3.2, 3.0)),
@@ -53,14 +55,15 @@ def test_the_gap_is_to_constant_batches_of_the_same_seed_at_as_many_steps(folder
 
 
 def test_no_gap_without_constant_batches_or_outside_of_them(folder):
-    frontiers = read_frontiers(folder, "nano", 960)
+    frontiers = read_frontiers(folder, SETTINGS)
     assert PointResult.of_runs({0: run(60, 2.25)}, 32).gap is None
     assert PointResult.of_runs({0: run(20, 2.9)}, 32, frontiers).gap is None
     assert PointResult.of_runs({0: run(60, None)}, 32, frontiers).gap is None
 
 
 def test_another_comparison_is_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match="is of the model nano on 960 samples, and these runs are of tiny on 960"):
-        read_frontiers(folder, "tiny", 960)
+    for name, value in {"model": "tiny", "data": "site-packages", "sequence_length": 32}.items():
+        with pytest.raises(ValueError, match=rf"cannot be the frontier of these runs \({name} is .* there and "):
+            read_frontiers(folder, overlay(SETTINGS, {name: value}))
     with pytest.raises(ValueError, match=r"has no comparison.json: name the folder of a finished comparison"):
-        read_frontiers(tmp_path / "nothing", "nano", 960)
+        read_frontiers(tmp_path / "nothing", SETTINGS)
