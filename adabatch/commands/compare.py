@@ -10,7 +10,7 @@ import typer
 from adabatch.commands.options import Processes, Quick, ReportOnly, command_line, names, numbers, with_settings
 from adabatch.commands.values import FOLDER, number
 from adabatch.experiments.comparison.schedules import standard_schedules
-from adabatch.experiments.comparison.tuning.search import Effort
+from adabatch.experiments.comparison.tuning.search import FEWEST_POINTS, Effort
 from adabatch.ranges import Range
 from adabatch.settings import Settings, load_settings
 
@@ -35,8 +35,9 @@ def compare(
         typer.Option(
             metavar="<name:settings>",
             help="A schedule of your own next to those: a name, a colon, and settings (careful:eta=0.5,ema=0.99) "
-            "or a settings file (careful:mine.toml, which may be the config.toml of a run). What it sets is not "
-            "tuned. May be repeated.",
+            "or a settings file (careful:mine.toml, which may be the config.toml of a run; its sections run and "
+            "parallel and its seed are left out, since the comparison sets these). What it sets is not tuned. May "
+            "be repeated.",
         ),
     ] = None,
     seeds: Annotated[
@@ -57,7 +58,8 @@ def compare(
         int,
         typer.Option(
             **number(int, Range(1, 1000)),
-            help="Learning rates, paths and warm-ups that the search for each schedule tries, around --lr.",
+            help="Learning rates, paths and warm-ups that the search for each schedule tries, around --lr; at "
+            f"least {FEWEST_POINTS}, except with --quick.",
         ),
     ] = Effort().points,
     tuned_by: Annotated[
@@ -83,11 +85,17 @@ def compare(
 ) -> None:
     """Tune batch-size schedules, and compare them at equal samples over paired seeds; tables and figures.
 
-    Every schedule gets the same search for its learning rate, path and warm-up. One that moves the learning rate
-    with the batch is also compared with its rates at a constant batch, and its batches at a constant's rates.
-    Stopped and started again, it resumes where it was, with more schedules or seeds too. The options below set
-    what all runs share.
+    Every schedule gets the same search for its learning rate, path and warm-up: searches begin at --lr, and
+    --lr-path, --decay-fraction and --warmup-samples do nothing here. A schedule that moves the learning rate with
+    the batch, or sets more of the optimizer, is also compared with its rates at a constant batch, and its batches
+    at a constant's rates. Stopped and started again, it resumes where it was, with more schedules or seeds too.
+    The options below set what all runs share.
     """
+    if points < FEWEST_POINTS and not quick:
+        raise ValueError(
+            f"--points must be at least {FEWEST_POINTS}, but is {points}: a search begins with as many, and fewer "
+            "would leave out the learning rates above --lr; give more, or --quick for a first look"
+        )
     from adabatch.experiments.comparison.compare import compare as execute
     from adabatch.experiments.request import Request
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,21 @@ class Request:
     command: str
 
     def settings(self, smallest: Mapping[str, Any]) -> Settings:
-        """Those of all runs; with the values of the smallest experiment where that is asked for."""
+        """Those of all runs; with the values of the smallest experiment where that is asked for.
+
+        Raises:
+            ValueError: for a time limit, and under torchrun.
+        """
+        if self.base.run.time_limit is not None:
+            raise ValueError(
+                "a time limit would end single runs, not the whole experiment: leave out --time-limit; the "
+                "command may be stopped at any time, and resumes when it is started again"
+            )
+        if "RANK" in os.environ:
+            raise ValueError(
+                "RANK is set, as under torchrun, but an experiment starts its runs and their ranks itself: start "
+                "one process without torchrun, or unset RANK, and give --ranks and --processes"
+            )
         return overlay(self.base, smallest) if self.quick else self.base
 
     def seed_range(self) -> range:

@@ -100,7 +100,9 @@ def _plan(
         try:
             check_settings(settings_at(base, schedule, Point(), base.data.seed), base.parallel.ranks)
         except ValueError as refusal:
-            raise ValueError(f"the schedule {schedule.name}: {refusal}; or leave it out (--schedules)") from None
+            others = "take other constant batches (--constant-batches, --initial-batch)"
+            way = others if schedule.kind == "constant" else "leave it out (--schedules)"
+            raise ValueError(f"the schedule {schedule.name}: {refusal}; or {way}") from None
     seeds = request.seed_range()
     tuned = {} if tuned_by is None else read_tuned(tuned_by, [schedule.name for schedule in schedules], seeds)
     if request.quick:

@@ -76,7 +76,7 @@ class ComparisonPlan:
     @cached_property
     def controlled(self) -> list[Schedule]:
         """The schedules that move the learning rate."""
-        return [schedule for schedule in self.schedules if schedule.moves_rate(self.base)]
+        return [schedule for schedule in self.schedules if schedule.needs_control(self.base)]
 
     def run(self, schedule: Schedule, point: Point, seed: int, budget: float = 1.0) -> ExperimentRun:
         """A schedule at a point."""

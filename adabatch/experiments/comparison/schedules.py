@@ -27,8 +27,14 @@ Kind = Literal["constant", "fixed", "adaptive"]
 COMMON = frozenset({"data", "parallel", "run"})
 """Sections that all schedules share: what another schedule had of them would not be comparable."""
 
+OF_THE_COMPARISON = frozenset({"parallel", "run"})
+"""Sections that a settings file may have, as that of a run does, but does not set: they are the comparison's."""
+
 SHARED = frozenset({"model", "epsilon", "beta1"})
 """Settings of other sections that all schedules share."""
+
+TUNED = frozenset({"lr", "min_lr", "lr_path", "decay_fraction", "lr_cycles", "warmup_samples"})
+"""Settings of the optimizer that are tuned for every schedule, or are a part of its path."""
 
 SWITCHES = {"true": True, "false": False}
 
@@ -49,11 +55,18 @@ class Schedule:
     kind: Kind
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
-    def moves_rate(self, base: Settings) -> bool:
-        """Whether the learning rate follows the batch, so that a gain may be the rate's."""
+    def needs_control(self, base: Settings) -> bool:
+        """Whether a gain over constant batches may be the optimizer's rather than that of the batches.
+
+        It may be where the learning rate follows the batch, and where the schedule sets anything else of the
+        optimizer than what is tuned for the constant batches too.
+        """
         settings = overlay(base, self.overrides)
+        own, common = vars(settings.optimizer), vars(base.optimizer)
+        alone = any(own[name] != common[name] for name in own.keys() - TUNED)
         scaling = _built(base, self.overrides).learning_rate_scaling or settings.optimizer.lr_scaling
-        return self.kind != "constant" and (scaling != "none" or settings.schedule.noise_limit > 0)
+        follows = scaling != "none" or settings.schedule.noise_limit > 0
+        return self.kind != "constant" and (follows or alone)
 
 
 def standard_schedules(base: Settings, constant_batches: Sequence[int] = ()) -> list[Schedule]:
@@ -106,7 +119,8 @@ def own_schedules(texts: Sequence[str], base: Settings, known: Sequence[Schedule
     """Schedules of the user's, each ``name:key=value,key=value`` or ``name:file.toml``.
 
     Args:
-        texts: as given with ``--variant``. A settings file may be the ``config.toml`` of a run.
+        texts: as given with ``--variant``. A settings file may be the ``config.toml`` of a run: its sections
+            ``run`` and ``parallel`` and its seed are left out, since they are the comparison's to set.
         base: settings of all runs; what a schedule does not set is theirs.
         known: schedules whose names are taken.
 
@@ -136,12 +150,19 @@ def _own_schedule(text: str, base: Settings) -> Schedule:
             f"careful:schedule=norm-test,eta=0.5 or careful:mine.toml, not {text!r}"
         )
     try:
-        overrides = settings_in_file(Path(given)) if given.endswith(".toml") else _settings_in_text(given)
+        overrides = _settings_of_file(Path(given)) if given.endswith(".toml") else _settings_in_text(given)
         overrides = _without_shared(overrides, base)
         schedule = _built(base, overrides)
     except ValueError as refusal:
         raise ValueError(f"--variant {name}: {refusal}") from None
     return Schedule(name, name, "adaptive" if schedule.groups_needed > 1 else "fixed", overrides)
+
+
+def _settings_of_file(path: Path) -> dict[str, Any]:
+    """What a settings file sets of a schedule, of its model and of its data."""
+    sections = {item.name: section for section, item, _ in options()}
+    values = settings_in_file(path).items()
+    return {key: value for key, value in values if key != "seed" and sections[key] not in OF_THE_COMPARISON}
 
 
 def _settings_in_text(text: str) -> dict[str, Any]:

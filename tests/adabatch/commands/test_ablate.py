@@ -38,6 +38,7 @@ def test_grid_table_and_heat_map(adabatch, tmp_path, monkeypatch):
         ("--etas 0", "--eta must be from 1e-06 to 1,000,000"),
         ("--vary colour", "'colour' is not varied: take one or more of estimator, test interval"),
         ("--seeds 0", "it must be from 1 to 10,000, but is 0"),
+        ("--time-limit 3h", "leave out --time-limit; the command may be stopped at any time"),
         ("--report-only", "no point of this ablation is finished"),
     ],
 )

@@ -154,6 +154,13 @@ def test_plot_draws_runs_together(whole, adabatch, tmp_path):
         ("compare --schedules constant-17", "'constant-17' is not known: take one or more of constant-8, const"),
         ("compare --seeds 0", "'--seeds': it must be from 1 to 1,000, but is 0"),
         ("compare --points 0", "'--points': it must be from 1 to 1,000, but is 0"),
+        ("compare --points 5", "--points must be at least 6, but is 5: a search begins with as many"),
+        ("compare --quick --points 5 --report-only", "no schedule of this comparison is finished"),
+        ("compare --time-limit 3h", "leave out --time-limit; the command may be stopped at any time"),
+        (
+            "compare --ranks 2 --constant-batches 16,7 --report-only",
+            "constant batches (--constant-batches, --init",
+        ),
         ("compare --variant mine", "--variant takes a name of letters and digits, a colon, and settings"),
         ("compare --variant mine:eta=1 --variant mine:eta=2", "--variant mine: there is a schedule of this name"),
         ("compare --variant mine:samples=9", "share samples = 9 (the comparison's is"),

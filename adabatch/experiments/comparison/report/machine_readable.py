@@ -90,7 +90,7 @@ def _schedule(schedule: Schedule, findings: Findings) -> dict[str, Any]:
     return {
         "label": schedule.label,
         "kind": schedule.kind,
-        "moves_rate": schedule.moves_rate(comparison.base),
+        "moves_rate": schedule.needs_control(comparison.base),
         "rate": tuned.rate,
         "path": tuned.path,
         "warmup": tuned.warmup,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from adabatch.experiments.comparison.schedules import Schedule
 from adabatch.settings import Settings, overlay
 
-__all__ = ["PATHS", "WARMUPS", "Axes", "Point", "rate_at", "settings_at"]
+__all__ = ["PATHS", "WARMUPS", "Axes", "Point", "distinct", "rate_at", "settings_at"]
 
 WARMUPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 """Shares of the budget."""
@@ -23,6 +23,8 @@ PATHS: Mapping[str, Mapping[str, Any]] = {
     "cosine": {"lr_path": "cosine"},
 }
 """The paths tried, by what they are called in tables; the first five fall earlier and earlier."""
+
+LINEAR = list(PATHS).index("linear")
 
 
 class Point(NamedTuple):
@@ -56,9 +58,10 @@ class Axes:
     @classmethod
     def of(cls, schedule: Schedule) -> Axes:
         """Those of a schedule."""
-        given = schedule.overrides
-        fixed_path = given.keys() & {"lr_path", "decay_fraction", "lr_replay"}
-        return cls("lr" not in given, not fixed_path, "warmup_samples" not in given)
+        given = schedule.overrides.keys()
+        if "lr_replay" in given:  # the other run's rates, with its path and its warm-up
+            return cls(False, False, False)
+        return cls("lr" not in given, not given & {"lr_path", "decay_fraction"}, "warmup_samples" not in given)
 
     def holds(self, point: Point) -> bool:
         """Whether a point lies in the lattice, and differs from the start in tuned directions only."""
@@ -72,6 +75,16 @@ class Axes:
         )
 
 
+def distinct(point: Point) -> Point:
+    """One point for all that are the same run: a wsd path that falls from the end of the warm-up on is linear.
+
+    >>> distinct(Point(path=3, warmup=5)) == distinct(Point(path=4, warmup=5))  # wsd 70% after 40%, and linear
+    True
+    """
+    falling = list(PATHS.values())[point.path].get("decay_fraction", 0.0)
+    return point._replace(path=LINEAR) if WARMUPS[point.warmup] + falling >= 1 else point
+
+
 def settings_at(base: Settings, schedule: Schedule, point: Point, seed: int, budget: float = 1.0) -> Settings:
     """The settings of a schedule's run.
 
@@ -82,7 +95,8 @@ def settings_at(base: Settings, schedule: Schedule, point: Point, seed: int, bud
         seed: of initial weights and order of samples.
         budget: times the base's samples; the warm-up stays the same share of it.
     """
-    samples, rate = round(budget * base.run.samples), rate_at(base, point)
+    samples, own = round(budget * base.run.samples), dict(schedule.overrides)
+    rate = overlay(base, {"lr": rate_at(base, point)} | own).optimizer.lr
     tuned = {
         "seed": seed,
         "samples": samples,
@@ -90,7 +104,7 @@ def settings_at(base: Settings, schedule: Schedule, point: Point, seed: int, bud
         "min_lr": rate * base.optimizer.min_lr / base.optimizer.lr,
         "warmup_samples": round(WARMUPS[point.warmup] * samples),
     }
-    return overlay(base, tuned | dict(list(PATHS.values())[point.path]) | dict(schedule.overrides))
+    return overlay(base, tuned | dict(list(PATHS.values())[point.path]) | own)
 
 
 def rate_at(base: Settings, point: Point) -> float:

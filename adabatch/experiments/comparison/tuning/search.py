@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point, distinct
 
-__all__ = ["Effort", "Search", "Try"]
+__all__ = ["FEWEST_POINTS", "Effort", "Search", "Try"]
 
 COARSE_RATES = (0, -2, 2)
 COARSE_WARMUPS = (WARMUPS.index(0.05), WARMUPS.index(0.2))
+
+FEWEST_POINTS = len(COARSE_RATES) * len(COARSE_WARMUPS)
+"""Of a search that is one: with fewer, no learning rate above the start's is tried."""
 
 
 class Try(NamedTuple):
@@ -140,10 +143,17 @@ class Search:
         if self.axes.path and len({point.path for point in tried}) == 1:
             candidates = [best._replace(path=path) for path in range(len(PATHS))]
         else:
-            steps = [(axis, way) for axis in ("rate", "warmup", "path") for way in (-1, 1)]
-            candidates = [best._replace(**{axis: getattr(best, axis) + way}) for axis, way in steps]
-        new = [point for point in candidates if self.axes.holds(point) and point not in tried]
+            candidates = [self._next(best, axis, way) for axis in ("rate", "warmup", "path") for way in (-1, 1)]
+        known = {distinct(point) for point in tried}
+        new = [point for point in candidates if self.axes.holds(point) and distinct(point) not in known]
         return new[: self.effort.points - len(tried)]
+
+    def _next(self, best: Point, axis: str, way: int) -> Point:
+        """The nearest point in a direction that is another run; it may lie beyond the lattice."""
+        point = best
+        while self.axes.holds(point) and distinct(point) == distinct(best):
+            point = point._replace(**{axis: getattr(point, axis) + way})
+        return point
 
 
 def _ranked(losses: Mapping[Point, float]) -> list[Point]:

@@ -81,7 +81,7 @@ def made_up(names: tuple[str, ...] = CHOSEN, seeds: range = range(4)) -> Compari
         if schedule.kind == "constant":
             results[schedule.name] = constants_results(schedule.overrides["initial_batch"], seeds)
             continue
-        moves, settings = schedule.moves_rate(BASE), overlay(BASE, schedule.overrides)
+        moves, settings = schedule.needs_control(BASE), overlay(BASE, schedule.overrides)
         noise = 12.0 if schedule.kind == "adaptive" else None
         losses = {seed: loss_of(16, 960, seed) - 0.05 * moves + 0.004 * math.cos(9 * seed) for seed in seeds}
         sizes = [8] * 40 + [16] * 20 + [32] * 10

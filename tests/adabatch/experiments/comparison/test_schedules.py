@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from adabatch.experiments.comparison.schedules import (
+    TUNED,
+    Schedule,
     choose_schedules,
     constant_batch,
     own_schedules,
@@ -37,13 +40,45 @@ def test_every_built_in_schedule_can_be_trained_and_is_of_its_kind(base):
         assert (schedule.kind == "adaptive") == measures, schedule.name
 
 
-def test_which_schedules_move_the_learning_rate():
-    moving = {schedule.name for schedule in standard_schedules(BASE) if schedule.moves_rate(BASE)}
-    assert {"norm-test-1-sqrt", "goodput-32-sqrt", "ramp-sqrt", "seesaw", "exchange", "exchange-limited"} < moving
-    assert not moving & {"norm-test-1", "goodput-32", "stagewise", "late", "cyclic", "lengths", "constant-8"}
-    assert own("mine:noise_limit=1").moves_rate(BASE)
+def controlled(base) -> set[str]:
+    return {schedule.name for schedule in standard_schedules(base) if schedule.needs_control(base)}
+
+
+def test_which_schedules_need_a_control():
+    sqrt = {"norm-test-1-sqrt", "norm-test-0.7-sqrt", "goodput-32-sqrt", "ramp-sqrt", "seesaw"}
+    assert controlled(BASE) == sqrt | {"exchange-half", "exchange", "exchange-limited"}
+    assert own("mine:noise_limit=1").needs_control(BASE)
     short = overlay(BASE, {"samples": 800, "warmup_samples": 900})
-    assert {schedule.name for schedule in standard_schedules(short) if schedule.moves_rate(short)} == moving
+    assert controlled(short) == controlled(BASE)
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ("weight_decay=0.3", True),
+        ("clip=0", True),
+        ("beta2=0.99", True),
+        ("beta2_half_life=500", True),
+        ("weight_decay_scaling=linear", True),
+        ("lr_replay=other", True),
+        ("schedule=constant,max_batch=8,beta2=0.99", True),
+        ("weight_decay=0.1", False),  # as in the base
+        ("lr=0.1,min_lr=0.01,lr_path=cyclic,lr_cycles=3,warmup_samples=99", False),
+        ("decay_fraction=0.3,eta=0.5", False),
+    ],
+)
+def test_what_is_set_of_the_optimizer_needs_a_control_unless_it_is_tuned_for_all(given, needed):
+    assert own(f"mine:{given}").needs_control(BASE) == needed
+    constant = replace(own(f"mine:{given}"), kind="constant")
+    assert not constant.needs_control(BASE)
+
+
+def test_every_setting_of_the_optimizer_that_is_not_tuned_needs_a_control():
+    words = {"lr_path": "cyclic", "lr_scaling": "sqrt", "weight_decay_scaling": "sqrt", "lr_replay": "other"}
+    for name, value in vars(BASE.optimizer).items():
+        changed = words.get(name) or (value + 1 if isinstance(value, int) else value / 2 or 1.0)
+        schedule = Schedule("mine", "mine", "adaptive", {name: changed})
+        assert schedule.needs_control(BASE) == (name not in TUNED), name
 
 
 def test_constants_are_those_given_or_multiples_of_the_first_batch():
@@ -119,10 +154,24 @@ def test_the_settings_of_a_run_are_taken_if_what_all_share_agrees(tmp_path):
     assert schedule.overrides.keys() >= {"eta", "lr", "initial_batch"}
     assert not schedule.overrides.keys() & {"model", "data", "seed", "samples", "output", "epsilon", "threads"}
     assert overlay(BASE, schedule.overrides) == overlay(BASE, {"eta": 0.3})
-    file.write_text(to_toml(overlay(run, {"samples": 77, "model": "tiny", "beta1": 0.8})))
-    message = "share model = tiny (the comparison's is nano), beta1 = 0.8 (the comparison's is 0.9), samples = 77"
+    assert not schedule.needs_control(BASE)
+    file.write_text(to_toml(overlay(run, {"clip": 0.5})))
+    assert own(f"mine:{file}").needs_control(BASE)
+    file.write_text(to_toml(overlay(run, {"sequence_length": 32, "model": "tiny", "beta1": 0.8})))
+    message = "share model = tiny (the comparison's is nano), sequence_length = 32 (the comparison's is 64), beta1"
     with pytest.raises(ValueError, match=re.escape(message)):
         own(f"mine:{file}")
+
+
+def test_what_the_comparison_sets_is_left_out_of_a_file_and_refused_in_text(tmp_path):
+    """All of the sections run and parallel, and the seed: those of another run, which the file is of."""
+    others = {"samples": 77, "seed": 5, "ranks": 2, "precision": "bf16", "monitor_layers": True, "threads": 3}
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(overlay(BASE, {"eta": 0.3} | others)))
+    assert overlay(BASE, own(f"mine:{file}").overrides) == overlay(BASE, {"eta": 0.3})
+    for text in ("samples=77", "seed=5", "ranks=2", "precision=bf16", "monitor_layers=true"):
+        with pytest.raises(ValueError, match=f"all schedules of a comparison share {text.partition('=')[0]}"):
+            own(f"mine:eta=0.3,{text}")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.experiments.comparison.schedules import Schedule, constant_schedule
-from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point, settings_at
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point, distinct, settings_at
 from adabatch.settings import load_settings, overlay
+from adabatch.training.building import build_coupling
 
 BASE = load_settings("comparison", overrides={"min_lr": 8e-4})
 POINTS = st.builds(Point, st.integers(-6, 6), st.integers(0, len(PATHS) - 1), st.integers(0, len(WARMUPS) - 1))
@@ -39,9 +43,46 @@ def test_what_a_schedule_sets_itself_is_not_tuned(point, names):
     assert axes == Axes(
         "lr" not in names, not names & {"lr_path", "decay_fraction"}, "warmup_samples" not in names
     )
+    assert made.optimizer.min_lr / made.optimizer.lr == pytest.approx(0.1)
     start = Point()
     moved = [getattr(axes, axis) for axis in Point._fields if getattr(point, axis) != getattr(start, axis)]
     assert axes.holds(point) == all(moved)
+
+
+def test_the_final_rate_is_the_same_share_of_a_schedules_own_peak_unless_it_sets_that_too():
+    def made(**overrides):
+        return settings_at(BASE, Schedule("own", "own", "fixed", overrides), Point(2), 0).optimizer
+
+    assert made(lr="0.5").min_lr == pytest.approx(0.05)  # as text, from the command line
+    assert made(lr=0.5, min_lr=0.01).min_lr == 0.01
+    assert made(min_lr=0.01).min_lr == 0.01
+    assert made().min_lr == pytest.approx(2 * BASE.optimizer.min_lr)
+
+
+def test_replayed_learning_rates_leave_nothing_to_tune():
+    assert Axes.of(Schedule("own", "own", "fixed", {"lr_replay": "other"})) == Axes(False, False, False)
+    assert Axes.of(Schedule("own", "own", "fixed", {"eta": 0.5})) == Axes()
+
+
+@pytest.mark.parametrize("samples", [9600, 34560, 254976])
+def test_points_are_distinct_if_their_learning_rates_are(samples):
+    """The twin draws the paths: the same curves are one point, and no others."""
+    base = overlay(BASE, {"samples": samples})
+
+    def curve(point):
+        rates = build_coupling(settings_at(base, constant_schedule(base, 32), point, 0), 32).learning_rate
+        return np.array([rates.mean(at, at + 32) / base.optimizer.lr for at in range(0, samples, samples // 40)])
+
+    lattice = [Point(0, path, warmup) for path in range(len(PATHS)) for warmup in range(len(WARMUPS))]
+    curves = {point: curve(point) for point in lattice}
+    for one, other in combinations(lattice, 2):
+        same = bool(np.all(abs(curves[one] - curves[other]) < 1e-4))
+        assert (distinct(one) == distinct(other)) == same, (one, other)
+    assert {distinct(point) for point in lattice} == set(lattice) - {
+        Point(0, 3, 5),
+        Point(0, 2, 6),
+        Point(0, 3, 6),
+    }
 
 
 @pytest.mark.parametrize("point", [Point(path=-1), Point(path=6), Point(warmup=-1), Point(warmup=7)])

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point
-from adabatch.experiments.comparison.tuning.search import Effort, Search, Try
+from adabatch.experiments.comparison.tuning.points import PATHS, WARMUPS, Axes, Point, distinct
+from adabatch.experiments.comparison.tuning.search import FEWEST_POINTS, Effort, Search, Try
 
 Loss = Callable[[Try], float]
 
@@ -23,10 +23,10 @@ SURFACES = st.integers(0, 2**32).map(lambda seed: lambda one: hash((seed, *one.p
 
 
 def bowl(rate: int, path: int, warmup: int, steep: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Loss:
-    """A separable quadratic with its minimum there."""
+    """A separable quadratic with its minimum there; points that are the same run have the same loss."""
     lowest = Point(rate, path, warmup)
     return lambda one: sum(
-        each * (value - best) ** 2 for each, value, best in zip(steep, one.point, lowest, strict=True)
+        each * (value - best) ** 2 for each, value, best in zip(steep, distinct(one.point), lowest, strict=True)
     )
 
 
@@ -42,17 +42,20 @@ def searched(loss: Loss, axes: Axes = ALL_AXES, effort: Effort = EFFORT) -> tupl
 @settings(max_examples=60)
 @given(st.integers(-3, 3), st.integers(0, 5), st.integers(1, 5), st.tuples(*3 * [st.floats(0.1, 10)]))
 def test_near_minima_are_found_within_18_points(rate, path, warmup, steep):
+    assume(distinct(Point(0, path, warmup)).path == path)
     search, _ = searched(bowl(rate, path, warmup, steep), effort=Effort(points=18))
-    assert search.best() == Point(rate, path, warmup)
+    assert distinct(search.best()) == Point(rate, path, warmup)
 
 
 @settings(max_examples=40)
 @given(st.integers(-12, 12), st.integers(0, 5), st.integers(0, 6), st.tuples(*3 * [st.floats(0.1, 10)]))
 def test_any_minimum_of_the_lattice_is_found_if_the_effort_allows(rate, path, warmup, steep):
+    assume(distinct(Point(0, path, warmup)).path == path)
     loss = bowl(rate, path, warmup, steep)
     search, _ = searched(loss, effort=Effort(points=200))
     lattice = product(range(-13, 14), range(len(PATHS)), range(len(WARMUPS)))
-    assert search.best() == min((Point(*point) for point in lattice), key=lambda point: loss(Try(point, 0)))
+    lowest = min((Point(*point) for point in lattice), key=lambda point: loss(Try(point, 0)))
+    assert distinct(search.best()) == distinct(lowest)
     assert ("rate" in search.edges()) is False
     assert ("warmup" in search.edges()) == (warmup in (0, len(WARMUPS) - 1))
 
@@ -73,6 +76,7 @@ def test_nothing_is_asked_twice_nor_beyond_the_effort_nor_off_the_axes(loss, axe
     assert len({one.point for one in tries}) <= effort.points
     assert all(axes.holds(one.point) for one in tries)
     assert {one.seed for one in tries} <= set(range(effort.seeds))
+    assert len({distinct(one.point) for one in tries}) == len({one.point for one in tries})  # no run twice
     assert search.over
     assert search.best() in {one.point for one in tries}
 
@@ -88,6 +92,35 @@ def test_wherever_it_is_interrupted_it_asks_for_the_same_tries(loss, axes, effor
         losses |= {one: loss(one) for one in some}
     assert losses == whole.losses
     assert Search(axes, effort, losses).best() == whole.best()
+
+
+@pytest.mark.parametrize(
+    ("best", "new"),
+    [
+        (Point(0, 4, 5), {Point(0, 2, 5), Point(0, 5, 5)}),  # from linear past wsd 70%, which is linear after 40%
+        (Point(0, 2, 6), {Point(0, 1, 6), Point(0, 5, 6)}),  # from wsd 40%, which is linear after 60%
+        (Point(0, 2, 5), {Point(0, 1, 5), Point(0, 3, 5)}),  # to wsd 70%, as long as linear has not been tried
+    ],
+)
+def test_neighbours_are_other_runs(best, new):
+    others = [Point(rate, path, warmup) for rate, path, warmup in product(range(-2, 3), range(6), range(7))]
+    far = {point: 1.0 for point in others if (point.rate, point.warmup) != (0, best.warmup)}
+    found = Search(Axes(), Effort(points=1000), {})._next_points({**far, best: 0.0})
+    assert set(found) == new
+
+
+@settings(max_examples=20)
+@given(st.integers(-3, 3), st.integers(0, 5), st.integers(0, 4), st.tuples(*3 * [st.floats(0.1, 10)]))
+def test_other_points_are_asked_for_as_by_a_search_that_knows_no_same_runs(rate, path, warmup, steep):
+    """Until the first point that is the same run as one before."""
+    loss = bowl(rate, path, warmup, steep)
+    tries = [one for stage in searched(loss)[1] for one in stage]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adabatch.experiments.comparison.tuning.search.distinct", lambda point: point)
+        before = [one for stage in searched(loss)[1] for one in stage]
+    runs = [distinct(one.point) for one in before if one.seed == 0]
+    same = next((at for at, run in enumerate(runs) if run in runs[:at]), len(before))
+    assert tries[:same] == before[:same]
 
 
 @settings(max_examples=40)
@@ -106,6 +139,14 @@ def test_the_finalist_of_the_lowest_mean_is_taken():
     search, asked = searched(lambda one: ranked.index(one.point) * (1 if one.seed == 0 else -2), effort=effort)
     assert [one.point for one in asked[-1]] == [ranked[0]] * 2 + [ranked[1]] * 2
     assert search.best() == ranked[1]
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2, 3])
+def test_the_fewest_points_have_rates_on_both_sides_of_the_start(missing):
+    """The last two are those above it."""
+    _, asked = searched(bowl(0, 1, 3), effort=Effort(points=FEWEST_POINTS - missing, finalists=1, seeds=1))
+    rates = [one.point.rate for stage in asked for one in stage]
+    assert rates == [0, 0, -2, -2, 2, 2][: FEWEST_POINTS - missing]
 
 
 def test_a_point_found_elsewhere_has_no_edges():
