@@ -93,8 +93,8 @@ def compare(
     """
     if points < FEWEST_POINTS and not quick:
         raise ValueError(
-            f"--points must be at least {FEWEST_POINTS}, but is {points}: a search begins with as many, and fewer "
-            "would leave out the learning rates above --lr; give more, or --quick for a first look"
+            f"--points must be at least {FEWEST_POINTS}, but is {points}: a search begins with as many, the "
+            "learning rates above --lr last; give more, or --quick for a first look"
         )
     from adabatch.experiments.comparison.compare import compare as execute
     from adabatch.experiments.request import Request

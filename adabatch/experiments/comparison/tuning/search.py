@@ -25,7 +25,7 @@ COARSE_RATES = (0, -2, 2)
 COARSE_WARMUPS = (WARMUPS.index(0.05), WARMUPS.index(0.2))
 
 FEWEST_POINTS = len(COARSE_RATES) * len(COARSE_WARMUPS)
-"""Of a search that is one: with fewer, no learning rate above the start's is tried."""
+"""The coarse ones; fewer would leave out rates above the start's, which come last."""
 
 
 class Try(NamedTuple):
