@@ -95,17 +95,23 @@ def test_wherever_it_is_interrupted_it_asks_for_the_same_tries(loss, axes, effor
 
 
 @pytest.mark.parametrize(
-    ("best", "new"),
+    ("best", "tried", "new"),
     [
-        (Point(0, 4, 5), {Point(0, 2, 5), Point(0, 5, 5)}),  # from linear past wsd 70%, which is linear after 40%
-        (Point(0, 2, 6), {Point(0, 1, 6), Point(0, 5, 6)}),  # from wsd 40%, which is linear after 60%
-        (Point(0, 2, 5), {Point(0, 1, 5), Point(0, 3, 5)}),  # to wsd 70%, as long as linear has not been tried
+        (
+            Point(0, 4, 5),
+            [],
+            {Point(0, 2, 5), Point(0, 5, 5)},
+        ),  # from linear past wsd 70%, which is linear after 40%
+        (Point(0, 2, 6), [], {Point(0, 1, 6), Point(0, 5, 6)}),  # from wsd 40%, which is linear after 60%
+        (Point(0, 2, 5), [], {Point(0, 1, 5), Point(0, 3, 5)}),  # to wsd 70%, as long as linear is not tried
+        (Point(0, 2, 5), [Point(0, 4, 5)], {Point(0, 1, 5)}),
     ],
 )
-def test_neighbours_are_other_runs(best, new):
+def test_neighbours_are_other_runs(best, tried, new):
     others = [Point(rate, path, warmup) for rate, path, warmup in product(range(-2, 3), range(6), range(7))]
     far = {point: 1.0 for point in others if (point.rate, point.warmup) != (0, best.warmup)}
-    found = Search(Axes(), Effort(points=1000), {})._next_points({**far, best: 0.0})
+    known = {**far, **dict.fromkeys(tried, 1.0), best: 0.0}
+    found = Search(Axes(), Effort(points=1000), {})._next_points(known)
     assert set(found) == new
 
 
