@@ -36,7 +36,7 @@ QUICK = {
 
 EFFORT = Effort()
 
-QUICK_EFFORT = Effort(points=2, finalists=1, seeds=2)
+QUICK_EFFORT = Effort(points=2, finalists=1, seeds=2, closing=0)
 
 
 def compare(

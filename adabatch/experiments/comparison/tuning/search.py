@@ -45,7 +45,8 @@ class Effort:
     """How much is tried for each schedule.
 
     Attributes:
-        points: at most, on the first seed.
+        points: at most, on the first seed, apart from the last ones:
+        closing: further points, at most, where nothing lies beyond the best in a direction.
         finalists: points that are tried on further seeds.
         seeds: of the finalists, the first one among them.
     """
@@ -53,11 +54,12 @@ class Effort:
     points: int = 16
     finalists: int = 2
     seeds: int = 3
+    closing: int = 4
 
     @property
     def runs(self) -> int:
         """At most, for each schedule."""
-        return self.points + self.finalists * (self.seeds - 1)
+        return self.points + self.closing + self.finalists * (self.seeds - 1)
 
 
 @dataclass(frozen=True)
@@ -117,14 +119,7 @@ class Search:
         """
         if not self.losses:
             return []
-        best, tried = self.best(), self.ranking()
-        found = []
-        for axis in Point._fields:
-            values = {getattr(point, axis) for point in tried}
-            inside = min(values) < getattr(best, axis) < max(values)
-            if axis != "path" and getattr(self.axes, axis) and not inside:
-                found.append(axis)
-        return found
+        return self._edges(self.best(), self.ranking())
 
     def _open(self, tries: Iterable[Try]) -> list[Try]:
         return [one for one in tries if one not in self.losses]
@@ -146,7 +141,29 @@ class Search:
             candidates = [self._next(best, axis, way) for axis in ("rate", "warmup", "path") for way in (-1, 1)]
         known = {distinct(point) for point in tried}
         new = [point for point in candidates if self.axes.holds(point) and distinct(point) not in known]
-        return new[: self.effort.points - len(tried)]
+        return new[: max(0, self.effort.points - len(tried))] or self._beyond(tried)
+
+    def _beyond(self, tried: Mapping[Point, float]) -> list[Point]:
+        """Neighbours of the finalists in directions in which no point beyond them was tried."""
+        new = {
+            self._next(best, axis, way): None
+            for best in _ranked(tried)[: self.effort.finalists]
+            for axis in self._edges(best, tried)
+            for way in (-1, 1)
+        }
+        known = {distinct(point) for point in tried}
+        open_points = [point for point in new if self.axes.holds(point) and distinct(point) not in known]
+        return open_points[: max(0, self.effort.points + self.effort.closing - len(tried))]
+
+    def _edges(self, best: Point, tried: Iterable[Point]) -> list[str]:
+        """The tuned directions in which no point lies beyond this one, on one side or the other."""
+        found = []
+        for axis in ("rate", "warmup"):
+            values = {getattr(point, axis) for point in tried}
+            inside = min(values) < getattr(best, axis) < max(values)
+            if getattr(self.axes, axis) and not inside:
+                found.append(axis)
+        return found
 
     def _next(self, best: Point, axis: str, way: int) -> Point:
         """The nearest point in a direction that is another run; it may lie beyond the lattice."""
