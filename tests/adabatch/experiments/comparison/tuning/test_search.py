@@ -73,7 +73,7 @@ def test_nothing_is_asked_twice_nor_beyond_the_effort_nor_off_the_axes(loss, axe
     search, asked = searched(loss, axes, effort)
     tries = [one for stage in asked for one in stage]
     assert len(set(tries)) == len(tries) <= effort.runs
-    assert len({one.point for one in tries}) <= effort.points
+    assert len({one.point for one in tries}) <= effort.points + effort.closing
     assert all(axes.holds(one.point) for one in tries)
     assert {one.seed for one in tries} <= set(range(effort.seeds))
     assert len({distinct(one.point) for one in tries}) == len({one.point for one in tries})  # no run twice
@@ -150,9 +150,21 @@ def test_the_finalist_of_the_lowest_mean_is_taken():
 @pytest.mark.parametrize("missing", [0, 1, 2, 3])
 def test_the_fewest_points_have_rates_on_both_sides_of_the_start(missing):
     """The last two are those above it."""
-    _, asked = searched(bowl(0, 1, 3), effort=Effort(points=FEWEST_POINTS - missing, finalists=1, seeds=1))
+    _, asked = searched(bowl(0, 1, 3), effort=Effort(FEWEST_POINTS - missing, finalists=1, seeds=1, closing=0))
     rates = [one.point.rate for stage in asked for one in stage]
     assert rates == [0, 0, -2, -2, 2, 2][: FEWEST_POINTS - missing]
+
+
+@pytest.mark.parametrize("minimum", [(0, 1, 6), (0, 1, 1), (5, 1, 3)])
+def test_a_search_at_an_edge_goes_on_for_a_few_points(minimum):
+    """Without them it ends where nothing lies beyond its best rate or warm-up."""
+    loss = bowl(*minimum)
+    short, _ = searched(loss, effort=Effort(points=8, closing=0))
+    longer, _ = searched(loss, effort=Effort(points=8, closing=4))
+    assert short.edges()
+    assert len(longer.edges()) < len(short.edges()) or longer.mean_loss(longer.best()) < short.mean_loss(
+        short.best()
+    )
 
 
 def test_a_point_found_elsewhere_has_no_edges():
