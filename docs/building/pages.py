@@ -38,7 +38,7 @@ GUIDE = [
 ]
 RESULTS = [
     {"Does it pay?": "results.md"},
-    {"All comparisons": "results/comparison.md"},
+    {"All comparisons": "results/29k/comparison.md"},
     {"All ablations": "results/ablation.md"},
     {"Log": "log.md"},
 ]
