@@ -126,11 +126,12 @@ def training_figure(findings: Findings) -> Figure:
     comparison = findings.comparison
     lowest = sorted(_others(comparison), key=lambda each: _mean_or_infinite(_gap(findings, each)))
     constants = _finished_constants(comparison)
-    shown = [*constants[:1], *constants[1:][-1:], *lowest[:CURVES]]
+    ends = [*constants[:1], *constants[1:][-1:]]
+    colours = [_look(constant, comparison)["color"] for constant in ends] + list(COLOURS)
     width = smoothing_width(comparison.base.run.samples)
     curves = []
-    for schedule in shown:
-        look = {"color": _look(schedule, comparison)["color"]}
+    for schedule, colour in zip([*ends, *lowest[:CURVES]], colours, strict=False):
+        look = {"color": colour}
         records = [run.records() for run in comparison.results[schedule.name].values()]
         curves.append(Curve(schedule.label, look, partial(_mean_curve, records, width=width)))
     return curves_figure(curves, width)

@@ -60,7 +60,7 @@ def constants_results(size: int, seeds: range, budget: float = 1.0) -> BySeed:
 
 def search_of(schedule: Schedule) -> Search:
     """Played to its end with losses of a bowl around half the base's rate."""
-    search = Search(Axes.of(schedule), Effort(points=8, finalists=2, seeds=2), {})
+    search = Search(Axes.of(schedule), Effort(points=8, finalists=2, seeds=2, closing=0), {})
     while wanted := search.wanted():
         losses = {
             one: 2.0 + 0.01 * (one.point.rate + 1) ** 2 + 0.01 * abs(one.point.path - 2) + 0.001 * one.seed
