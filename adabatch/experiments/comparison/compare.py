@@ -70,6 +70,7 @@ def compare(
     plan = _plan(request, base, names, variants, constant_batches, effort, tuned_by)
     _refuse_other_settings(base, request.output)
     if not request.report_only:
+        request.output.mkdir(parents=True, exist_ok=True)
         write_config(base, request.output)
         train(plan, request)
     comparison = gather(plan)
