@@ -67,7 +67,7 @@ class Setting:
             tokens_per_parameter=tokens / parameters,
             seeds=seeds,
             first_seed=base.data.seed,
-            search_points=max((effort.points for effort in searched), default=0),
+            search_points=max((effort.points + effort.closing for effort in searched), default=0),
             search_runs=max((effort.runs for effort in searched), default=0),
         )
 
