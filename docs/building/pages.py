@@ -39,6 +39,7 @@ GUIDE = [
 RESULTS = [
     {"Does it pay?": "results.md"},
     {"All comparisons": "results/29k/comparison.md"},
+    {"On other seeds": "results/29k-seeds/comparison.md"},
     {"eta and the test interval": "results/29k-eta/ablation.md"},
     {"All ablations": "results/ablation.md"},
     {"Log": "log.md"},
