@@ -70,7 +70,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A duration as one says it.
+    """A duration in words.
 
     >>> duration(41.6), duration(3400), duration(8000)
     ('42 s', '57 min', '2.2 h')

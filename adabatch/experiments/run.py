@@ -72,6 +72,21 @@ class ExperimentRun:
         """The records of a finished run."""
         return read_metrics(self.folder)
 
+    def last_record(self) -> Record | None:
+        """The newest record, of a run under way too; without reading all of them."""
+        return last_record(self.folder)
+
+    def steps(self) -> int:
+        """Optimizer steps of a finished run.
+
+        Raises:
+            ValueError: if the run has no records.
+        """
+        record = self.last_record()
+        if record is None:
+            raise ValueError(f"no metrics in {self.folder}: the run has not begun")
+        return int(record["step"])
+
     def ready(self) -> bool:
         """Whether the runs that it needs are finished."""
         return all(run.finished() for run in self.needs)
@@ -79,7 +94,7 @@ class ExperimentRun:
     def finished(self) -> bool:
         """Whether the run was executed to its last sample; once it was, its records are not read again."""
         if not self._finished and self.ready():
-            record = last_record(self.folder)
+            record = self.last_record()
             self._finished = record is not None and int(record["samples"]) >= self.settings().run.samples
         return self._finished
 

@@ -49,8 +49,8 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0, progress: Progres
         progress: of the experiment that the runs are a part of; None: they are all of it.
 
     Raises:
-        ValueError: for a number of processes below 0, settings that cannot work, a folder that holds a run with
-            other settings, or a run that fails (the message names its log).
+        ValueError: for a number of processes below 0, settings that cannot work, or a run that fails (the message
+            names its log).
         SystemExit: at a stop signal, with its exit code, when the runs under way have saved a checkpoint.
     """
     if processes < 0:
@@ -65,9 +65,8 @@ def execute(runs: Sequence[ExperimentRun], processes: int = 0, progress: Progres
         return
     first = next(run for run in pending if run.ready())
     placement = place_runs(first.resolved().parallel, len(pending), processes)
-    tokenizers = (
-        run.folder / TOKENIZER_FILE for run in runs if run.ready()
-    )  # a trained one, of a run that is under way
+    # A trained tokenizer, of a run that is under way.
+    tokenizers = (run.folder / TOKENIZER_FILE for run in runs if run.ready())
     corpus = prepare_with_progress(first.resolved().data, next(filter(Path.is_file, tokenizers), None))
     log(f"{len(pending)} run{'s' if len(pending) > 1 else ''}, {placement.text}")
     free, used = list(placement.shares), {}

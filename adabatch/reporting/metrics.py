@@ -77,8 +77,8 @@ def last_record(folder: Path) -> Record | None:
         return None
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LONGEST_RECORD))
-        *_, line = [b"", *(line for line in file if line.endswith(b"\n"))]
-    return parse_record(line)
+        whole, _, _ = file.read().rpartition(b"\n")  # a last line may be cut short
+    return parse_record(whole.rpartition(b"\n")[2])
 
 
 def _record(line: bytes, where: str) -> Record:

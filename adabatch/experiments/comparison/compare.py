@@ -129,7 +129,7 @@ def train(plan: ComparisonPlan, request: Request) -> None:
     while wanted := plan.wanted_tries():
         request.train(wanted, progress)
         progress.planned = plan.work()
-        progress.finished |= plan.finished_runs()  # a search goes on past tries that were finished before
+        progress.finished |= plan.finished_runs()  # also tries of an earlier start
     if not plan.tuned:
         write_tuned(plan.points(), plan.search_seeds, request.output)
     request.train(plan.result_runs(), progress)

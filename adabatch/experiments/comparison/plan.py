@@ -9,7 +9,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from adabatch.experiments.comparison.results import RunResult
+from adabatch.experiments.comparison.results import measured_loss
 from adabatch.experiments.comparison.schedules import Schedule, constant_batch
 from adabatch.experiments.comparison.tuning.points import Axes, Point, settings_at
 from adabatch.experiments.comparison.tuning.search import Effort, Search, Try
@@ -75,7 +75,7 @@ class ComparisonPlan:
 
     @cached_property
     def controlled(self) -> list[Schedule]:
-        """The schedules that move the learning rate."""
+        """The schedules that move the learning rate, or set more of the optimizer."""
         return [schedule for schedule in self.schedules if schedule.needs_control(self.base)]
 
     def run(self, schedule: Schedule, point: Point, seed: int, budget: float = 1.0) -> ExperimentRun:
@@ -147,7 +147,7 @@ class ComparisonPlan:
         return {seed: self.run(schedule, self.points()[name], seed, budget) for seed in seeds}
 
     def controls(self) -> dict[str, tuple[dict[int, ExperimentRun], dict[int, ExperimentRun]]]:
-        """Both controls of each tuned schedule that moves the rate, by seed: rates replayed, batches replayed."""
+        """Both controls of each tuned schedule that needs them, by seed: rates replayed, batches replayed."""
         points = self.points()
         constant_points = [points[constant.name] for constant in self.constants if constant.name in points]
         if len(constant_points) < len(self.constants):
@@ -179,7 +179,7 @@ class ComparisonPlan:
         source = self.run(schedule, point, seed)
 
         def settings() -> Settings:
-            batches = equal_steps(source.settings(), source.records()[-1]["step"])
+            batches = equal_steps(source.settings(), source.steps())
             return _replaying(source, batches | {"lr_replay": str(source.folder)})
 
         return self._derived(f"rates-of-{schedule.name}", seed, settings, (source,))
@@ -197,8 +197,8 @@ class ComparisonPlan:
         ]
 
         def settings() -> Settings:
-            steps = math.log(first.records()[-1]["step"])
-            nearest = min(constants, key=lambda run: abs(math.log(run.records()[-1]["step"]) - steps))
+            steps = math.log(first.steps())
+            nearest = min(constants, key=lambda run: abs(math.log(run.steps()) - steps))
             replayed = {"replay_run": str(source.folder), "lr_replay": str(nearest.folder)}
             return _replaying(source, {"schedule": "replay"} | replayed)
 
@@ -215,7 +215,7 @@ class ComparisonPlan:
     def _loss(self, run: ExperimentRun) -> float | None:
         """The final validation loss of a finished run."""
         if run not in self._losses and run.finished():
-            self._losses[run] = RunResult.of(run).final_loss
+            self._losses[run] = measured_loss([record] if (record := run.last_record()) else [])
         return self._losses.get(run)
 
 

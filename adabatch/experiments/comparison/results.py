@@ -18,7 +18,7 @@ from adabatch.experiments.run import ExperimentRun, final_loss
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
-__all__ = ["BySeed", "Comparison", "RunResult"]
+__all__ = ["BySeed", "Comparison", "RunResult", "measured_loss"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +45,10 @@ class RunResult:
             ValueError: if no validation loss was measured.
         """
         records = run.records()
-        loss = final_loss(records)
-        if loss is None:
-            raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
         sizes = np.array([record["batch_size"] for record in records], dtype=np.int64)
         full = run.settings().data.sequence_length
         lengths = np.array([record.get("sequence_length", full) for record in records]) / full
-        return cls(sizes, loss, run, lengths)
+        return cls(sizes, measured_loss(records), run, lengths)
 
     @property
     def loads(self) -> NDArray[np.float64]:
@@ -86,6 +83,18 @@ class RunResult:
     def records(self) -> list[Record]:
         """Of every step; read from the run's folder each time, since all runs' take too much memory."""
         return self.run.records()
+
+
+def measured_loss(records: Sequence[Record]) -> float:
+    """The final loss of a run, from its records or the last one, which is validated.
+
+    Raises:
+        ValueError: if no validation loss was measured.
+    """
+    loss = final_loss(records)
+    if loss is None:
+        raise ValueError("a comparison needs validation losses: set --validation-interval above 0")
+    return loss
 
 
 BySeed = Mapping[int, RunResult]

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from adabatch.experiments.comparison.findings import CONTRASTS
 from adabatch.experiments.intervals import Interval, mean_interval, paired_difference
 
 __all__ = ["BY_SEED", "AbsentError", "Figure", "Reading", "read_difference", "read_figure"]
 
-TESTED = ("gap", "minus_rates_replayed", "minus_batches_replayed")
+TESTED = tuple(CONTRASTS)
 """Figures whose difference from 0 is tested, all of a comparison together."""
 
 BY_SEED = ("loss", "steps", *TESTED)

@@ -2,8 +2,8 @@
 
 1. Coarse: the start's rate, half and twice of it, each with a short and a long warm-up.
 2. Paths: the best of these on every other path.
-3. Fine: the neighbours of the best, one step in rate, path or warm-up, until none of them is better or the tries
-   are used up.
+3. Fine: the neighbours of the best, one step in rate, path or warm-up, until none of them is better or the points
+   are used up; then a few more where nothing lies beyond the best rate or warm-up.
 4. Final: the best points on further seeds; the lowest mean is taken.
 
 The next points follow from the losses so far, so that a search resumes by asking for its runs again. Its seeds are
@@ -45,10 +45,10 @@ class Effort:
     """How much is tried for each schedule.
 
     Attributes:
-        points: at most, on the first seed, apart from the last ones:
-        closing: further points, at most, where nothing lies beyond the best in a direction.
+        points: at most, on the first seed.
         finalists: points that are tried on further seeds.
         seeds: of the finalists, the first one among them.
+        closing: points after those, at most, where nothing lies beyond the best in a direction.
     """
 
     points: int = 16
@@ -139,21 +139,23 @@ class Search:
             candidates = [best._replace(path=path) for path in range(len(PATHS))]
         else:
             candidates = [self._next(best, axis, way) for axis in ("rate", "warmup", "path") for way in (-1, 1)]
-        known = {distinct(point) for point in tried}
-        new = [point for point in candidates if self.axes.holds(point) and distinct(point) not in known]
-        return new[: max(0, self.effort.points - len(tried))] or self._beyond(tried)
+        return self._new(candidates, tried, self.effort.points) or self._beyond(tried)
 
     def _beyond(self, tried: Mapping[Point, float]) -> list[Point]:
         """Neighbours of the finalists in directions in which no point beyond them was tried."""
-        new = {
-            self._next(best, axis, way): None
+        candidates = [
+            self._next(best, axis, way)
             for best in _ranked(tried)[: self.effort.finalists]
             for axis in self._edges(best, tried)
             for way in (-1, 1)
-        }
+        ]
+        return self._new(candidates, tried, self.effort.points + self.effort.closing)
+
+    def _new(self, candidates: Iterable[Point], tried: Mapping[Point, float], most: int) -> list[Point]:
+        """Those in the lattice that are another run than any tried, as many as make ``most`` tries of all."""
         known = {distinct(point) for point in tried}
-        open_points = [point for point in new if self.axes.holds(point) and distinct(point) not in known]
-        return open_points[: max(0, self.effort.points + self.effort.closing - len(tried))]
+        inside = filter(self.axes.holds, dict.fromkeys(candidates))
+        return [point for point in inside if distinct(point) not in known][: max(0, most - len(tried))]
 
     def _edges(self, best: Point, tried: Iterable[Point]) -> list[str]:
         """The tuned directions in which no point lies beyond this one, on one side or the other."""

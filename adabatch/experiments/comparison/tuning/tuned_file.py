@@ -42,7 +42,8 @@ def read_tuned(folder: Path, names: Iterable[str], seeds: Iterable[int]) -> dict
         seeds: of the results, which must not be those of the searches: the best of many tries is partly luck.
 
     Raises:
-        ValueError: if there is no such file, it is damaged, a schedule is not in it, or a seed was searched on.
+        ValueError: if there is no such file, it is damaged, a schedule is not in it, or a seed of the
+            results is one of the searches.
     """
     file = folder / TUNED
     if not file.is_file():

@@ -88,7 +88,7 @@ def test_results_are_at_the_best_point(searched):
 
 
 def test_wherever_it_is_interrupted_the_runs_are_the_same(searched, tmp_path):
-    """Each time every other run of those wanted is finished, then all is planned anew."""
+    """Each time every other run of those wanted is finished, then all is planned again."""
     other = tmp_path / "other"
     while wanted := plan_in(other).wanted_tries():
         train(wanted[::2])
