@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from adabatch.experiments.ablation.behaviour import AT_ONCE, FEW_INCREASES, Behaviour, behaviour, reached_at
 from adabatch.experiments.ablation.grid import Blocks, Levels, point_name, point_settings
@@ -142,6 +143,7 @@ def heat_maps(ablation: Ablation) -> Figure:
     panels[-1].set_xlabel("eta")
     bar = figure.colorbar(panels[0].images[0], ax=list(panels), shrink=0.6, label="mean batch (sequences)")
     plain_numbers(bar.ax.yaxis)
+    bar.ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # all nine between two tens would overlap
     bar.ax.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
     figure.suptitle("J jumps   N never grows   A adapts; below: final validation loss", fontsize=10)
     return figure

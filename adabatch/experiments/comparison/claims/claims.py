@@ -94,7 +94,9 @@ def load_claims(path: Path) -> Claims:
         content = json.loads(path.read_text(encoding="utf-8"))
         listed = list(content["claims"])
         return Claims(str(content["page"]), tuple(_claim(number, each) for number, each in enumerate(listed, 1)))
-    except (FileNotFoundError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is not a file of claims: it does not exist (--claims)") from error
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f'{path} is not a file of claims ({error!r}): it is JSON as {{"page": "results.md", "claims": [...]}}'
         ) from error
