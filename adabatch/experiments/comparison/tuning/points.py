@@ -11,8 +11,8 @@ from adabatch.settings import Settings, overlay
 
 __all__ = ["PATHS", "WARMUPS", "Axes", "Point", "distinct", "rate_at", "settings_at"]
 
-WARMUPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
-"""Shares of the budget."""
+WARMUPS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
+"""Shares of the budget, from no warm-up at all."""
 
 PATHS: Mapping[str, Mapping[str, Any]] = {
     "wsd 10%": {"lr_path": "wsd", "decay_fraction": 0.1},
@@ -38,7 +38,7 @@ class Point(NamedTuple):
 
     rate: int = 0
     path: int = 1
-    warmup: int = 3
+    warmup: int = WARMUPS.index(0.1)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Axes:
 def distinct(point: Point) -> Point:
     """One point for all that are the same run: a wsd path that falls from the end of the warm-up on is linear.
 
-    >>> distinct(Point(path=3, warmup=5)) == distinct(Point(path=4, warmup=5))  # wsd 70% after 40%, and linear
+    >>> distinct(Point(path=3, warmup=6)) == distinct(Point(path=4, warmup=6))  # wsd 70% after 40%, and linear
     True
     """
     falling = list(PATHS.values())[point.path].get("decay_fraction", 0.0)

@@ -73,7 +73,7 @@ class Search:
 
     >>> search = Search(Axes(), Effort(), {})
     >>> len(search.wanted()), search.wanted()[0]
-    (6, Try(point=Point(rate=0, path=1, warmup=2), seed=0))
+    (6, Try(point=Point(rate=0, path=1, warmup=3), seed=0))
     """
 
     axes: Axes
@@ -158,11 +158,14 @@ class Search:
         return [point for point in inside if distinct(point) not in known][: max(0, most - len(tried))]
 
     def _edges(self, best: Point, tried: Iterable[Point]) -> list[str]:
-        """The tuned directions in which no point lies beyond this one, on one side or the other."""
+        """The tuned directions in which no point lies beyond this one, on one side or the other.
+
+        No warm-up is no edge: nothing can lie below it.
+        """
         found = []
         for axis in ("rate", "warmup"):
-            values = {getattr(point, axis) for point in tried}
-            inside = min(values) < getattr(best, axis) < max(values)
+            value, values = getattr(best, axis), {getattr(point, axis) for point in tried}
+            inside = (min(values) < value or (axis == "warmup" and value == 0)) and value < max(values)
             if getattr(self.axes, axis) and not inside:
                 found.append(axis)
         return found
