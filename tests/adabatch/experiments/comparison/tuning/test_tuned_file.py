@@ -26,7 +26,7 @@ def test_the_file_is_readable(tmp_path):
     write_tuned({"seesaw": Point(-1, 4, 0)}, [1000, 1001], tmp_path)
     assert json.loads((tmp_path / TUNED).read_text()) == {
         "search_seeds": [1000, 1001],
-        "points": {"seesaw": {"rate": -1, "path": "linear", "warmup": 0.01}},
+        "points": {"seesaw": {"rate": -1, "path": "linear", "warmup": 0.0}},
     }
 
 
@@ -61,8 +61,8 @@ def test_schedules_that_are_missing_are_named(tmp_path):
         '{"search_seeds": ["x"], "points": {}}',
         '{"search_seeds": [], "points": {"late": 1}}',
         '{"search_seeds": [], "points": {"late": {"rate": 1, "path": "linear"}}}',
-        '{"search_seeds": [], "points": {"late": {"rate": 1.5, "path": "linear", "warmup": 0.01}}}',
-        '{"search_seeds": [], "points": {"late": {"rate": 1, "path": "steep", "warmup": 0.01}}}',
+        '{"search_seeds": [], "points": {"late": {"rate": 1.5, "path": "linear", "warmup": 0.0}}}',
+        '{"search_seeds": [], "points": {"late": {"rate": 1, "path": "steep", "warmup": 0.0}}}',
         '{"search_seeds": [], "points": {"late": {"rate": 1, "path": "linear", "warmup": 0.3}}}',
     ],
 )
