@@ -67,7 +67,8 @@ def compare(
         typer.Option(
             **FOLDER,
             help="Folder of another comparison: search nothing, take what it found for each schedule, learning "
-            "rates relative to --lr. For a larger model, or to repeat a comparison with another --seed.",
+            "rates relative to --lr, batches to --initial-batch. For a larger model, or to repeat a comparison "
+            "with another --seed.",
         ),
     ] = None,
     claims: Annotated[

@@ -105,7 +105,8 @@ def _plan(
             way = others if schedule.kind == "constant" else "leave it out (--schedules)"
             raise ValueError(f"the schedule {schedule.name}: {refusal}; or {way}") from None
     seeds = request.seed_range()
-    tuned = {} if tuned_by is None else read_tuned(tuned_by, [schedule.name for schedule in schedules], seeds)
+    first, chosen = base.schedule.initial_batch, [schedule.name for schedule in schedules]
+    tuned = {} if tuned_by is None else read_tuned(tuned_by, chosen, seeds, first)
     if request.quick:
         effort = replace(QUICK_EFFORT, points=min(effort.points, QUICK_EFFORT.points))
     return ComparisonPlan(base, schedules, seeds, request.output, effort, tuned)
@@ -131,7 +132,7 @@ def train(plan: ComparisonPlan, request: Request) -> None:
         progress.planned = plan.work()
         progress.finished |= plan.finished_runs()  # also tries of an earlier start
     if not plan.tuned:
-        write_tuned(plan.points(), plan.search_seeds, request.output)
+        write_tuned(plan.points(), plan.search_seeds, plan.base.schedule.initial_batch, request.output)
     request.train(plan.result_runs(), progress)
 
 
