@@ -26,6 +26,14 @@ CHANGEABLE = frozenset(
 )
 """Settings that do not change the results of a run: where it lies, what else it writes, when it stops."""
 
+FIRST_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        **{"estimator": "unbiased", "eta": 0.8, "ema": 0.0},
+        **{"lr_path": "cosine", "min_lr": 3e-4, "warmup_samples": 512},
+    }
+)
+"""What the settings with another default today had first: the names of folders go on from these."""
+
 REPLAYED = ("replay_run", "lr_replay")
 """Settings that name another run of the experiment."""
 
@@ -124,8 +132,8 @@ def changed_settings(saved: Settings, wanted: Settings) -> list[str]:
 def digest(settings: Settings) -> str:
     """Twelve digits that tell runs of different results apart.
 
-    It is of the settings that are not the default ones, so that a setting that a later version adds changes
-    nothing; a replayed run counts by the name of its folder, which is that of its settings.
+    It is of the settings that are not the first defaults, so that a setting that a later version adds, or another
+    default, changes nothing; a replayed run counts by the name of its folder, which is that of its settings.
 
     >>> digest(Settings()) == digest(overlay(Settings(), {"output": "elsewhere"})) != digest(
     ...     overlay(Settings(), {"seed": 1}))
@@ -138,7 +146,7 @@ def digest(settings: Settings) -> str:
 
 @cache
 def _default_values() -> Mapping[str, Any]:
-    return MappingProxyType(_values(Settings()))
+    return MappingProxyType(_values(overlay(Settings(), FIRST_DEFAULTS)))
 
 
 def _values(settings: Settings) -> dict[str, Any]:

@@ -47,10 +47,10 @@ class NormTestOptions:
     """norm-test: which test. scalar compares l2 norms and costs next to nothing; l1 sums the coordinates' standard
     deviations; coordinate asks that a share of the coordinates meet it. The last two keep and communicate squares
     of all gradients on test steps (--test-interval)."""
-    eta: Annotated[float, Range(SMALLEST_ETA, LARGEST_ETA, advice=USUAL_ETA)] = 0.8
+    eta: Annotated[float, Range(SMALLEST_ETA, LARGEST_ETA, advice=USUAL_ETA)] = 1.0
     """norm-test: relative error of the gradient asked for; smaller asks for larger batches. The unbiased estimator
     needs eta below 1: from there on it never grows the batch."""
-    estimator: Literal["paper", "unbiased", "debiased"] = "unbiased"
+    estimator: Literal["paper", "unbiased", "debiased"] = "debiased"
     """norm-test, scalar: which variance and squared norm are compared."""
     l1_denominator: Literal["plug-in", "conservative"] = "plug-in"
     """norm-test, l1: the batch gradient's own l1 norm, or an estimate from below by two halves of the batch."""
@@ -61,7 +61,7 @@ class NormTestOptions:
     neighbours; memory and traffic fall with it, and sums are estimates to 1% or so. 1 takes all."""
     test_interval: Annotated[int, Range(1, 10**9)] = 1
     """norm-test: test every this many steps."""
-    ema: Annotated[float, Range(0, 1, below=True)] = 0.0
+    ema: Annotated[float, Range(0, 1, below=True)] = 0.9
     """norm-test: decay of the averages of numerator and denominator; 0 uses each step's own."""
     max_growth: Annotated[float, Range(1, 1e9, above=True, zero="no limit")] = 8.0
     """norm-test: a test may ask for at most this many times the current batch; 0 does not limit."""

@@ -121,7 +121,7 @@ def _with_batch_rules(section: C) -> C:
 def _with_paths(section: C) -> C:
     """With the learning-rate paths and their options."""
     what = "The learning rate's path after the warm-up, in samples."
-    return _with_choices(section, "lr_path", "cosine", what, path_summaries(), [PathOptions])
+    return _with_choices(section, "lr_path", "wsd", what, path_summaries(), [PathOptions])
 
 
 @_with_batch_rules
@@ -168,7 +168,7 @@ class OptimizerSettings(Section):
     lr_path: str
     lr: Annotated[float, Range(0, LARGEST_RATE, above=True)] = 3e-3
     """Peak learning rate."""
-    min_lr: Annotated[float, Range(0, LARGEST_RATE)] = 3e-4
+    min_lr: Annotated[float, Range(0, LARGEST_RATE)] = 0.0
     """Learning rate at the end of the path; what inverse-sqrt approaches."""
     lr_scaling: Literal["none", "sqrt", "linear"] = "none"
     """How the learning rate follows the batch: not at all, times the square root of the batch over the reference
@@ -179,7 +179,7 @@ class OptimizerSettings(Section):
     lr_replay: str = ""
     """The learning rates of another run, by the samples seen, in place of a path, its warm-up and its scaling: the
     other run's folder, or its metrics.jsonl."""
-    warmup_samples: Samples = 512
+    warmup_samples: Samples = 1024
     """Linear warm-up from 0 over this many samples."""
     beta1: Decay = 0.9
     """Decay of the first moment."""

@@ -20,7 +20,7 @@ COMMANDS = {
     "source .venv/bin/activate": "",
     "adabatch --version": "",
     "adabatch --help": "",
-    "adabatch train --preset demo --parallel fsdp --ranks 2 --schedule norm-test --eta 0.8 "
+    "adabatch train --preset demo --parallel fsdp --ranks 2 --schedule norm-test --eta 0.7 "
     "--output runs/mine": SHORT,
     "adabatch train --help": "",
     "torchrun --nnodes 1 --nproc-per-node 2 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint localhost:29400 "

@@ -18,10 +18,13 @@ from adabatch.experiments.progress import Progress
 from adabatch.experiments.request import Request
 from adabatch.experiments.run import ExperimentRun, changed_settings
 from adabatch.experiments.runner import log
-from adabatch.settings import CONFIG, Settings, load_settings, write_config
+from adabatch.settings import CONFIG, Settings, load_settings, overlay, write_config
 from adabatch.training.checks import check_settings
 
 __all__ = ["compare", "gather"]
+
+SEARCHED = ("lr_path", "decay_fraction", "warmup_samples")
+"""What no run takes from the comparison's settings, since every schedule has its own."""
 
 SMALLEST_BATCHES = {"initial_batch": 2, "max_batch": 32, "micro_batch": 1}
 """Goodput takes no larger first batch in so few samples."""
@@ -115,6 +118,7 @@ def _plan(
 def _refuse_other_settings(base: Settings, folder: Path) -> None:
     """Raise ValueError if the folder's comparison had other settings: its tables would be of something else."""
     saved = load_settings(file=folder / CONFIG) if (folder / CONFIG).is_file() else base
+    saved = overlay(saved, {name: getattr(base.optimizer, name) for name in SEARCHED})
     if differences := changed_settings(saved, base):
         raise ValueError(
             f"the folder {folder} has a comparison with other settings ({'; '.join(differences)}): take another "
