@@ -28,8 +28,12 @@ CHANGEABLE = frozenset(
 
 FIRST_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
-        **{"estimator": "unbiased", "eta": 0.8, "ema": 0.0},
-        **{"lr_path": "cosine", "min_lr": 3e-4, "warmup_samples": 512},
+        "estimator": "unbiased",
+        "eta": 0.8,
+        "ema": 0.0,
+        "lr_path": "cosine",
+        "min_lr": 3e-4,
+        "warmup_samples": 512,
     }
 )
 """What the settings with another default today had first: the names of folders go on from these."""

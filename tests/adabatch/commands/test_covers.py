@@ -41,7 +41,7 @@ def left(settings: Settings, records: tuple = ()) -> list[str]:
 def test_a_preset_is_not_covered_and_says_what_would_have_to_change(monkeypatch, capsys) -> None:
     assert adabatch(monkeypatch, "covers", "--preset", "demo") == 0
     shown = capsys.readouterr().out
-    assert "469,632 parameters; batches by norm-test, the scalar norm test at eta = 0.8" in shown
+    assert "469,632 parameters; batches by norm-test, the scalar norm test at eta = 1" in shown
     assert "no step has been recorded" in shown
     assert "not covered; nearest: theorem of the scalar norm test" in shown
     assert "change: the l1 or the coordinate-wise test in place of the scalar one" in shown
@@ -79,7 +79,7 @@ def test_every_setting_that_matters_is_read() -> None:
     settings = load_settings(overrides={"beta1": 0.8, "beta2": 0.99, "eta": 0.1, "test": "l1", "clip": 0.0})
     found = configuration(settings)
     assert (found.beta1, found.beta2, found.eta, found.test) == (0.8, 0.99, 0.1, NormTestKind.L1)
-    assert (found.epsilon, found.bias_correction, found.warmup_steps, found.decays) == (1e-8, True, 128, True)
+    assert (found.epsilon, found.bias_correction, found.warmup_steps, found.decays) == (1e-8, True, 256, True)
     assert (found.clips, found.groups, found.enforced) == (False, 4, False)
     assert found.largest_weight == pytest.approx(0.2 / (0.01 * (1 - 0.64 / 0.99)) ** 0.5 / 0.1)
 

@@ -40,7 +40,7 @@ def planned_steps(preset="demo", **changes):
             (8, 16, (9, 9)),
         ),
         ({"initial_batch": 8, "max_batch": 16}, (8, 16, (7, 12))),
-        ({"schedule": "seesaw", "initial_batch": 8, "max_batch": 16}, (8, 16, (10, 10))),
+        ({"schedule": "seesaw", "lr_path": "cosine", "initial_batch": 8, "max_batch": 16}, (8, 16, (10, 10))),
     ],
 )
 def test_steps_of_a_schedule(changes, expected):
@@ -127,7 +127,7 @@ def test_the_command_prints_a_plan_and_writes_nothing(monkeypatch, capsys, tmp_p
     options += f" --output {tmp_path / 'run'}"
     code, printed = run_command(monkeypatch, capsys, *options.split())
     assert code == 0
-    for text in ("[schedule]", "eta = 0.8", "469,632", "1,572,864", "as the gradients decide", "optimizer (two"):
+    for text in ("[schedule]", "eta = 1.0", "469,632", "1,572,864", "as the gradients decide", "optimizer (two"):
         assert text in printed.out
     for text in ("all-gather", "reduce-scatter", "all-reduce", "16 ranks x"):
         assert text in printed.out
@@ -143,7 +143,7 @@ def test_a_plan_says_what_moves(monkeypatch, capsys):
     for text in (
         "108,800",  # 300 x 64 + 700 x 128 tokens
         "64 until 300 samples, then 128",
-        "wsd from 0.003 to 0.0003 after a warm-up of 100 samples",
+        "wsd from 0.003 to 0 after a warm-up of 100 samples",
         "beta2 (half-life of 20,000 samples), weight decay (linear)",
     ):
         assert text in printed.out

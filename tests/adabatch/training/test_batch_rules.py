@@ -33,7 +33,8 @@ TINY = {
     "lr_path": "linear",
 }
 
-COMPOSED = {"schedule": "exchange", "noise_limit": 1.0, "batch_floor": "norm-test", "eta": 0.9}
+FLOOR = {"batch_floor": "norm-test", "estimator": "unbiased", "eta": 0.9, "ema": 0.0}
+COMPOSED = {"schedule": "exchange", "noise_limit": 1.0} | FLOOR
 GOODPUT = {"schedule": "goodput", "step_time": "0.5,0.01", "initial_batch": 2, "samples": 320}
 
 

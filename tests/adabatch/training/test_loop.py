@@ -44,7 +44,7 @@ NAMES = {
 
 
 def test_records_have_the_names_that_scripts_rely_on(tmp_path):
-    records = list(train(open_single(tmp_path)))
+    records = list(train(open_single(tmp_path, estimator="unbiased", eta=0.8, ema=0.0)))
     assert all(set(record) >= NAMES for record in records)
     assert [r["step"] for r in records] == list(range(1, len(records) + 1))
     assert records[-1]["samples"] == sum(r["batch_size"] for r in records) >= 96
@@ -91,7 +91,9 @@ def test_scaling_multiplies_the_rate_as_the_batch_grows(tmp_path, scaling, refer
 
 
 def test_seesaw_trains_with_its_own_rate_and_resumes(tmp_path):
-    changes = {"schedule": "seesaw", "max_batch": 16, "min_lr": 1e-4, "checkpoint_interval": 32}
+    changes = {"schedule": "seesaw", "lr_path": "cosine", "max_batch": 16, "min_lr": 1e-4} | {
+        "checkpoint_interval": 32
+    }
     whole = list(train(open_single(tmp_path / "whole", **changes)))
     sizes = [r["batch_size"] for r in whole]
     assert sizes == sorted(sizes)
@@ -201,12 +203,13 @@ def test_gradients_that_are_not_finite_skip_the_step_and_the_test(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "changes", [{"test": "l1", "eta": 0.5}, {"test": "l1", "eta": 0.5, "l1_denominator": "conservative"}]
+    "changes",
+    [{"test": "l1", "eta": 0.5, "ema": 0.0, "l1_denominator": kind} for kind in ("plug-in", "conservative")],
 )
 def test_the_l1_test_grows_the_batch_and_logs_what_it_compares(tmp_path, changes):
     records = list(train(open_single(tmp_path, **changes)))
     tested = [r for r in records if r["test_statistic"] is not None]
-    name = "grad_l1_norm_conservative" if "l1_denominator" in changes else "grad_l1_norm"
+    name = "grad_l1_norm_conservative" if changes["l1_denominator"] == "conservative" else "grad_l1_norm"
     for record in tested:
         if record[name] > 0:
             expected = record["sum_of_deviations"] ** 2 / (0.5 * record[name]) ** 2
@@ -276,7 +279,7 @@ def test_bf16_trains_and_no_validation_is_possible(tmp_path):
         (1, {"max_batch": 4}, "raise --max-batch"),
         (1, {"max_skipped": -1}, "--max-skipped"),
         (1, {"max_growth": 0.5}, "--max-growth"),
-        (1, {"eta": 1.0}, "unbiased test at eta 1 passes at any batch"),
+        (1, {"estimator": "unbiased"}, "unbiased test at eta 1 passes at any batch"),
         (1, {"eta": 1e-200}, "take --eta between"),
         (1, {"estimator": "paper", "eta": 2.0}, "published test .* at eta 2 asks for less than"),
         (1, {"test_interval": 1000}, "lower --test-interval or raise --samples"),

@@ -75,7 +75,7 @@ def test_schedules_that_are_missing_are_named(tmp_path):
         '{"search_seeds": [], "first_batch": 8, "points": {"late": {"rate": 1, "path": "linear"}}}',
         '{"search_seeds": [], "points": {}}',
         '{"search_seeds": [], "first_batch": 0, "points": {}}',
-        '{"search_seeds": [], "first_batch": 8, "points": {"late": {"rate": 1.5, "path": "wsd 10%", "warmup": 0}}}',
+        '{"search_seeds": [], "first_batch": 8, "points": {"late": {"rate": 1.5, "path": "linear", "warmup": 0}}}',
         '{"search_seeds": [], "first_batch": 8, "points": {"late": {"rate": 1, "path": "steep", "warmup": 0.0}}}',
         '{"search_seeds": [], "first_batch": 8, "points": {"late": {"rate": 1, "path": "linear", "warmup": 0.3}}}',
     ],
