@@ -36,7 +36,7 @@ FIRST_DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "warmup_samples": 512,
     }
 )
-"""What the settings with another default today had first: the names of folders go on from these."""
+"""What the settings with another default today had first: names of folders continue to count from these."""
 
 REPLAYED = ("replay_run", "lr_replay")
 """Settings that name another run of the experiment."""

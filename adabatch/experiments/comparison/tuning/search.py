@@ -160,7 +160,7 @@ class Search:
     def _edges(self, best: Point, tried: Iterable[Point]) -> list[str]:
         """The tuned directions in which no point lies beyond this one, on one side or the other.
 
-        No warm-up is no edge: nothing can lie below it.
+        No warm-up does not count as one: nothing can lie below it.
         """
         found = []
         for axis in ("rate", "warmup"):
