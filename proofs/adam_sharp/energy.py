@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.adam_sharp.stopping import decay_step
-from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, horizon, q, r, same_minimum, series
+from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, horizon, q, r, same_extremum, series
 from proofs.steps import Step, identity, nonnegative, prose, proves
 from theory.adam.constants import second_moment_weight
 from theory.adam_sharp import constants
 
-__all__ = ["lemma_h"]
+__all__ = ["decay_step", "lemma_h"]
 
 
 @proves(
@@ -26,6 +25,19 @@ def lemma_h() -> Iterator[Step]:
     yield from _each_step()
     yield from _summed()
     yield from _convolved()
+
+
+def decay_step() -> Step:
+    """Lemma L2 with epsilon: beta1^m / (sqrt(v_k) + eps) <= r^m / (sqrt(v_j) + eps), k = j + m."""
+    root, power, t = sympy.symbols("V Q t", positive=True)
+    return nonnegative(
+        r"$\frac{\beta_1^m}{q^m\sqrt{v_j}+\epsilon}\le\frac{r^m}{\sqrt{v_j}+\epsilon}$, "
+        r"as $v_{j+m}\ge q^{2m}v_j$, $q=\sqrt{\beta_2}$",
+        1 / (power * (root + epsilon)) - 1 / (power * root + epsilon),
+        [root, epsilon, t],
+        {power: 1 / (1 + t)},
+        "an old gradient's weight decays at least like r^m in units of its own denominator; Q = q^m",
+    )
 
 
 def _each_step() -> Iterator[Step]:
@@ -73,7 +85,7 @@ def _summed() -> Iterator[Step]:
         sympy.expand_log(-5 * sympy.log(beta2) + total, force=True),
         "written out for n = 5; needs u_0 > 0",
     )
-    yield same_minimum(
+    yield same_extremum(
         r"$H=\min\{K'd/c,\ (K'd\ln(1/\beta_2)+\sum_iE\ln(u_{K',i}/u_{0,i}))/c\}$",
         constants.gradient_energy(horizon, dimension, beta2, growth),
         [horizon * dimension / c, (growth - horizon * dimension * sympy.log(beta2)) / c],

@@ -1,4 +1,4 @@
-"""The free parameter zeta: which eta leave one, and the closed form of the best one."""
+"""Which eta Theorem 2 covers: for all betas, and at given ones."""
 
 from __future__ import annotations
 
@@ -7,110 +7,86 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.adam_sharp.symbols import beta1, beta2, eta, r
-from proofs.steps import Evidence, Step, checked, identity, nonnegative, proves
+from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
 from theory.adam.constants import squared_noise_growth
-from theory.adam_sharp import constants, parameters, theorem2
+from theory.adam_sharp import constants, theorem2
 
-__all__ = ["admissible_eta", "best_zeta"]
+__all__ = ["admissible_eta"]
 
-y, Y, P, R, W, T, a, b = sympy.symbols("y Y P R W T a b", positive=True)
-ZETA = y / (2 - y)
-"""zeta by y = 2 zeta / (1 + zeta), in (0, 1)."""
-
-
-@proves(
-    "Best zeta",
-    "the free parameter zeta in closed form",
-    r"With $y=2\zeta/(1+\zeta)$, $Q=\tau^3(P+2R/y)/(Y-y)$ is least at "
-    r"$y=2RY/(2R+\sqrt{4R^2+2PRY})$.",
-    source="Theorem 2",
-)
-def best_zeta() -> Iterator[Step]:
-    """The closed form of the zeta that makes Q least."""
-    threshold = theorem2.freezing_threshold(beta1, beta2, eta)
-    factor = constants.freezing_factor(beta1, eta, ZETA)
-    alignment = constants.theorem2_alignment(beta1, beta2, eta, ZETA)
-    objective = (P + 2 * R / y) / (Y - y)
-    fixed = (W**2 - 4 * R**2) / (2 * R * Y)
-    zeta = parameters.best_zeta(1 - Y, fixed, R)
-    chosen = 2 * zeta / (1 + zeta)
-    yield identity(
-        r"$\lambda/\kappa_R=\tau^3/(Y-y)$, $Y=1-\tau\eta^2/(1-r\eta^2)$",
-        factor / alignment,
-        squared_noise_growth(eta) ** sympy.Rational(3, 2) / (1 - threshold - y),
-    )
-    yield identity(r"$z=2/y$", constants.drift_multiplier(ZETA), 2 / y)
-    yield identity(
-        r"$y^2(Y-y)^2\frac{d}{dy}\frac{P+2R/y}{Y-y}=Py^2+4Ry-2RY$",
-        sympy.cancel(sympy.diff(objective, y) * y**2 * (Y - y) ** 2),
-        P * y**2 + 4 * R * y - 2 * R * Y,
-        "increasing in y, negative at 0: one minimum",
-    )
-    yield identity(
-        r"which vanishes at $y=\frac{2RY}{2R+\sqrt{4R^2+2PRY}}$",
-        sympy.cancel(fixed * chosen**2 + 4 * R * chosen),
-        2 * R * Y,
-        "with the root as W, so P = (W^2 - 4 R^2) / (2 R Y)",
-    )
-    yield nonnegative(
-        r"and is nonnegative at $y=Y/2$, so the best $\zeta$ is at most $1/3$",
-        (P * y**2 + 4 * R * y - 2 * R * Y).subs(y, Y / 2),
-        [P, R, Y],
-    )
+T, a, b = sympy.symbols("T a b", positive=True)
 
 
 @proves(
     "Admissible eta",
     "which eta Theorem 2 covers",
-    r"Some $\zeta\in(0,1)$ has $R\eta^2<1$ iff $\eta^2(r+\sqrt{1+\eta^2})<1$; for all betas "
-    r"$\eta\le.6733$ does.",
+    r"If $\eta^2(1+r)<1$ then $\kappa>0$ at every $N$; so $\eta\le.7071$ does for all betas. $\kappa>0$ at some $N$ "
+    r"only if $\frac{\eta^2}{1-r\eta^2}<H_\infty=\sum_mr^m/\sqrt{1+a_m/(1+\eta^2)}$, whose two sides meet at one "
+    r"$\eta\le1$; and if so, where $\Lambda=\Lambda_1$.",
     source="Theorem 2",
 )
-def admissible_eta(universal: int = 6734) -> Iterator[Step]:
-    """Some zeta meets the condition iff eta^2 (r + sqrt(1 + eta^2)) < 1; so does eta <= .6733 for all betas.
+def admissible_eta(universal: int = 7071) -> Iterator[Step]:
+    """The condition free of the betas, and the closed form.
 
-    ``universal`` is that constant's upper neighbour, in units of 1e-4.
+    ``universal`` is that constant, in units of 1e-4.
     """
-    zeta = sympy.Symbol("zeta", positive=True)
-    limit = theorem2.freezing_threshold(beta1, beta2, eta)
-    ratio = constants.freezing_ratio(zeta)
-    cubic = T**3 + (1 - r**2) * T**2 + 2 * r * T - 1
-    root = sympy.sqrt(squared_noise_growth(eta))
-
-    def numeric_roots() -> Evidence:
-        pairs = [(0.9, 0.95), (0.9, 0.999), (0.5, 0.9), (0.0001, 0.5)]
-        residuals = [
-            cubic.subs({r: x / w**0.5, T: theorem2.largest_admissible_eta(x, w) ** 2}).evalf() for x, w in pairs
-        ]
-        worst = max(abs(value) for value in residuals)
-        return Evidence(bool(worst < 1e-14), f"largest residual {worst:.1e}")
+    gain, frozen, noisy = sympy.symbols("h phi H", positive=True)
+    swap = constants.swap_growth(beta1, beta2, eta)
+    kappa = constants.theorem2_alignment(gain, swap, eta)
+    yield identity(
+        r"$\Lambda\le C$ and $h\ge1$: $\kappa\ge(1-C\eta^2)/(1+\eta^2)$, and $(1-r\eta^2)(1-C\eta^2)=1-(1+r)\eta^2$",
+        sympy.cancel(kappa.subs(gain, 1) * squared_noise_growth(eta) * (1 - r * eta**2)),
+        1 - (1 + r) * eta**2,
+    )
 
     def bracket() -> Evidence:
-        etas = [sympy.Rational(k, 10000) for k in (universal - 1, universal)]
-        left, right = (cubic.subs({r: 1, T: e**2}) for e in etas)
-        return Evidence(bool(left < 0 < right), f"{float(left):.2e} at {etas[0]}, {float(right):.2e} at {etas[1]}")
+        square = 2 * sympy.Rational(universal, 10000) ** 2
+        return Evidence(bool(square < 1), f"2 eta^2 = {float(square):.6f} at eta = {universal / 10000}")
 
+    yield checked(rf"$2\eta^2<1$ at $\eta=.{universal}$, and $1+r<2$", bracket)
     yield identity(
-        r"$R\eta^2=\frac{1+\zeta}{1-\zeta}\cdot\frac{\tau\eta^2}{1-r\eta^2}$",
-        constants.sign_penalty(beta1, beta2, eta, zeta) * eta**2,
-        ratio * limit,
-        "so some zeta has R eta^2 < 1 iff the last factor is below 1 (zeta -> 0)",
+        r"$\Lambda\ge\min(C,C/\varphi_N)=C/\varphi_N$: $\kappa\le(H_N-C\eta^2)/((1+\eta^2)\varphi_N)$, $=$ if $\Lambda=\Lambda_1$",
+        constants.theorem2_alignment(noisy / frozen, constants.jump_penalty(swap, frozen), eta)
+        * (1 + eta**2)
+        * frozen,
+        noisy - swap * eta**2,
+        "phi_N >= 1, and H_N rises to its limit",
     )
-    yield identity(
-        r"$(1-r\eta^2)(1-\frac{\tau\eta^2}{1-r\eta^2})=1-\eta^2(r+\sqrt{1+\eta^2})$",
-        sympy.cancel((1 - r * eta**2) * (1 - limit)),
-        1 - eta**2 * (r + root),
-    )
-    yield identity(
-        r"$T^2(1+T)-(1-rT)^2=T^3+(1-r^2)T^2+2rT-1$ with $T=\eta^2$: the same sign",
-        T**2 * squared_noise_growth(sympy.sqrt(T)) - (1 - r * T) ** 2,
-        cubic,
-    )
-    yield checked(r"theory's largest $\eta$ is the root", numeric_roots)
     yield nonnegative(
-        r"$\frac{d}{dr}=2T(1-rT)\ge0$ for $r,T\in[0,1]$: $r\to1$ is the worst case",
-        sympy.diff(cubic, r),
+        r"$\frac{d}{dT}\ln\frac1{\sqrt{1+a/(1+T)}}=\frac{a/(1+T)}{2(1+T)(1+a/(1+T))}\le\frac1{2(1+T)}$, $T=\eta^2$",
+        1 / (2 * (1 + T)) - sympy.cancel(sympy.diff(-sympy.log(1 + a / (1 + T)) / 2, T)),
+        [a, T],
+        reason="so the logarithm of H grows at most as fast",
+    )
+    yield nonnegative(
+        r"$-\frac d{dT}\ln(\frac1T-r)=\frac1{T(1-rT)}>\frac1{2(1+T)}$: $H_\infty(\frac1T-r)$ falls, and meets $1$ once",
+        sympy.cancel(sympy.diff(-sympy.log(1 / T - r), T)) - 1 / (2 * (1 + T)),
         [a, b],
         {r: 1 / (1 + a), T: 1 / (1 + b)},
     )
-    yield checked(r"$T^3+2T-1$ changes sign between $\eta=.6733$ and $\eta=.6734$", bracket)
+    yield nonnegative(
+        r"at $T=1$: $H_\infty\le\sum_mr^m=C$, so the root is at most 1",
+        1 - 1 / (1 + a),
+        [a],
+        reason="1 / (1 + a_m / y) <= 1, so every term is at most r^m",
+    )
+    yield from _of_theory()
+
+
+def _of_theory() -> Iterator[Step]:
+    """theory's largest eta is where the closed form meets, at betas in use."""
+
+    def residual(momentum: float, decay: float) -> float:
+        square, ratio = theorem2.largest_admissible_eta(momentum, decay) ** 2, momentum / decay**0.5
+        ages = [(decay**-m - 1) / (1 - decay) for m in range(500)]
+        limit = sum(ratio**m / (1 + age / (1 + square)) ** 0.5 for m, age in enumerate(ages))
+        return float(abs(limit * (1 / square - ratio) - 1))
+
+    def check() -> Evidence:
+        worst = max(residual(0.9, 0.95), residual(0.9, 0.999), residual(0.5, 0.9))
+        return Evidence(worst < 1e-12, f"largest residual {worst:.1e}")
+
+    yield checked(r"theory's largest $\eta$ is the root, at $(.9,.95)$, $(.9,.999)$ and $(.5,.9)$", check)
+    yield prose(
+        r"$\Lambda_1$ is the largest of the three there",
+        "where it is not (r close to 1), theory's largest eta is where Lambda eta^2 = h, which is smaller.",
+    )

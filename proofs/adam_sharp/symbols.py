@@ -26,14 +26,13 @@ __all__ = [
     "horizon",
     "q",
     "r",
-    "same_minimum",
+    "same_extremum",
     "series",
     "v0",
-    "zeta",
 ]
 
 beta1, beta2 = BETA1, BETA2
-eta, zeta, epsilon, dimension, horizon = sympy.symbols("eta zeta epsilon d K'", positive=True)
+eta, epsilon, dimension, horizon = sympy.symbols("eta epsilon d K'", positive=True)
 L, Delta, K, alpha, v0, first = sympy.symbols("L Delta K alpha v_0 G_1", positive=True)
 PROBLEM = Problem(smoothness=L, dimension=dimension, initial_gap=Delta, steps=K, initial_gradient_norm=first)
 ADAM = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=alpha, sum_sqrt_v0=v0, epsilon=epsilon)
@@ -50,16 +49,17 @@ def series(statement: str, term: Expression, index: sympy.Symbol, value: Express
     return vanishing(statement, residuals, reason)
 
 
-def same_minimum(
+def same_extremum(
     statement: str, expression: Expression, candidates: Sequence[Expression], reason: str = ""
 ) -> Step:
-    """``expression`` is the minimum of exactly these candidates."""
+    """``expression`` is the minimum, or the maximum, of exactly these candidates."""
 
     def check() -> Evidence:
-        given = list(expression.args) if isinstance(expression, sympy.Min) else [expression]
+        extremum = isinstance(expression, sympy.Min | sympy.Max)
+        given = list(expression.args) if extremum else [expression]
         unmatched = [a for a in given if all(difference(a, c) for c in candidates)]
         if unmatched or len(given) != len(candidates):
             return Evidence(False, f"not among the proven bounds: {unmatched or given}")
-        return Evidence(True, f"minimum of {len(given)} proven bounds")
+        return Evidence(True, f"{type(expression).__name__} of {len(given)} proven bounds")
 
     return checked(statement, check, reason)

@@ -25,29 +25,29 @@ from proofs.adam_sharp.symbols import (
     q,
     r,
     v0,
-    zeta,
 )
 from proofs.adam_sharp.weights import lemma_p
 from proofs.adam_sharp.windows import lemma_l7
-from proofs.steps import Step, by_lemma, identity, prose, proves, vanishing
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
 from theory.adam.constants import alignment_at, preconditioner_growth, preconditioner_start
-from theory.adam_sharp import theorem2
+from theory.adam_sharp import constants, theorem2
 
 __all__ = ["theorem_2"]
 
-H, E = sympy.symbols("H E", positive=True)
+H, E, kappa = sympy.symbols("H E kappa", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 extra = sympy.Symbol("N", integer=True, positive=True)
 tau = sympy.sqrt(1 + eta**2)
+d, t, w = sympy.symbols("d t w", positive=True)
 
 
 @proves(
     "Theorem 2",
-    "Adam for any betas, eta < .6734",
-    r"If $R\eta^2<1$, then for all $\alpha>0$, $K\ge1$: "
+    "Adam for any betas, eta < .7071 or more",
+    r"If $\kappa>0$, then for all $\alpha>0$, $K\ge1$: "
     r"$\sum_{k\le K}E\|G_k\|_1\le\frac12(B_2Q+\sqrt{B_2^2Q^2+4A_2Q})$.",
     source="Theorem 2",
-    uses=("M", "S", "D", "H", "Q'", "P", "L7'", "L8", "L5"),
+    uses=("M", "V", "S", "H", "D", "L5'", "Q'", "P", "L7'", "L8"),
 )
 def theorem_2() -> Iterator[Step]:
     """Theorem 2: the bound assembled from H and E."""
@@ -66,10 +66,8 @@ def theorem_2() -> Iterator[Step]:
 
 def _assembly() -> Iterator[Step]:
     """Every constant of the bound that theory returns, against the statement."""
-    bound = theorem2.bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(zeta, window, extra), H, E)
+    bound = theorem2.bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(window, extra), H, E, kappa)
     const, terms = bound.constants, bound.terms
-    factor = tau * (1 + zeta) / (1 - zeta)
-    penalty = factor / (1 - r * eta**2)
     omega = 1 - beta1 ** (extra + 1)
     p1 = (1 - beta1) / (1 - beta1 * q)
     p2 = sympy.sqrt(beta1 * (1 - beta2) / (1 - beta1 * beta2))
@@ -82,9 +80,9 @@ def _assembly() -> Iterator[Step]:
     named = bound.value.subs({const["A2"]: A2, const["B2"]: B2, terms["Q"]: Q})
     growth_1 = sympy.sqrt(1 - beta2) + tau * q * sympy.sqrt(1 - x**2) / (1 - x)
     yield identity(
-        r"$Q=\frac\lambda{\kappa_R}(\Delta/\alpha+\alpha LE)$",
+        r"$Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$",
         terms["Q"],
-        factor / alignment_at(penalty, eta) * (Delta / alpha + alpha * L * E),
+        (Delta / alpha + alpha * L * E) / kappa,
     )
     yield identity(r"$B_2=(p_1B_1+p_2)/\omega^2$", const["B2"] * omega**2, p1 * growth_1 + p2)
     yield identity(r"$A_2=(p_1A_1+Kd\epsilon)/\omega^2$", start * omega**2, p1 * start_1 + K * dimension * epsilon)
@@ -97,10 +95,25 @@ def _no_momentum() -> Iterator[Step]:
     """beta1 = 0, M = 1, N = 0, E = K d / (2 c): Theorem 1's A, B and kappa."""
     zero, one = sympy.Integer(0), sympy.Integer(1)
     bound = theorem2.bound_at_cost(
-        PROBLEM, replace(ADAM, beta1=zero), theorem2.FreeParameters(zeta, one, zero), H, E
+        PROBLEM, replace(ADAM, beta1=zero), theorem2.FreeParameters(one, zero), H, E, kappa
     )
-    yield identity(r"$\beta_1=0$: $\lambda=R=\omega=1$", bound.constants["lambda"] * bound.constants["omega"], 1)
-    yield identity(r"$\kappa_R=(1-\eta^2)/(1+\eta^2)$", bound.constants["kappa_R"], alignment_at(1, eta))
+    base = sympy.Symbol("beta_2", positive=True)
+    first = constants.frozen_weight(zero, base, zero), constants.noisy_weight(zero, base, eta, zero)
+    jump = constants.jump_penalty(constants.swap_growth(zero, base, eta), first[0])
+    yield identity(r"$\beta_1=0$: $\omega=1$", bound.constants["omega"], 1)
+    yield identity(r"$\varphi_N=H_N=C=1$ at $\beta_1=0$", first[0] * first[1] * jump, 1)
+    slope = constants.slope_penalty(one, 1 + d, 0, one, eta)
+    without_root = sympy.simplify(slope + 1 / (tau * (1 + 2 / tau**2)))
+    yield nonnegative(
+        r"$\Lambda_3\le(1+d)/(1+2/y)\le1$ at $\beta_1=0$, where $\mu=1+d\le2$ and $S_0=0$",
+        1 - without_root,
+        [t, w],
+        {d: 1 / (1 + w), eta: sympy.sqrt(1 / (1 + t))},
+        "and Lambda_2 = y / 16 <= 1, so Lambda = Lambda_1 = 1",
+    )
+    yield identity(
+        r"$\kappa=(1-\eta^2)/(1+\eta^2)$", constants.theorem2_alignment(1, jump, eta), alignment_at(1, eta)
+    )
     yield identity(r"$B_2=B$ at $M=1$", bound.constants["B2"], preconditioner_growth(beta2, eta))
     yield identity(
         r"$A_2=A+Kd\epsilon$ at $M=1$",

@@ -61,7 +61,7 @@ def lemma_p() -> Iterator[Step]:
     )
     yield prose(
         r"$[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$",
-        "x_m <= beta2^(m/2) sqrt(D) + sqrt(1 - beta2^m) |G| + epsilon (zeta only helps), averaged over m with "
+        "x_m <= beta2^(m/2) sqrt(D) + sqrt(1 - beta2^m) |G| + epsilon, averaged over m with "
         "the weights (1 - beta1) beta1^m, m <= N, whose sum is omega <= 1",
     )
 

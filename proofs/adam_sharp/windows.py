@@ -27,7 +27,7 @@ from proofs.adam_sharp.symbols import (
     eta,
     first,
     q,
-    same_minimum,
+    same_extremum,
     v0,
 )
 from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves
@@ -108,7 +108,7 @@ def _drift_steps() -> Iterator[Step]:
         K * per_step.subs(step, mean_square),
         "Cauchy-Schwarz over the M - 1 steps of a window and over the K windows, each step in M - 1 windows",
     )
-    yield same_minimum(
+    yield same_extremum(
         r"$s_t=\min\{C_m,\frac{1-\beta_1}{1-r}\sqrt{H/(Kd)}\}$",
         constants.mean_step(H, K, dimension, beta1, beta2),
         [normalized_step_bound(beta1, beta2), mean_square],

@@ -1,29 +1,23 @@
 r"""The constants of Theorem 2, the sharper theorem on Adam: each written once, by the lemma it comes from.
 
-Notation of the statements: r = beta1 / sqrt(beta2), c = 1 - beta2, tau^2 = 1 + eta^2, and three free parameters of
-the proof: zeta in (0, 1), the relative change of a gradient at which its momentum is given up (lemma S); M >= 1,
-the window over which second moments are unrolled (lemma L7'); N >= 0, how many virtual steps with exact gradients
-follow the K real ones (lemma P). K' = K + N and x = beta2^(M/2).
-
-At beta1 = 0 there is no momentum to freeze or to swap: lambda = R = 1 there, and zeta and N play no part.
+Notation of the statements: r = beta1 / sqrt(beta2), c = 1 - beta2, y = tau^2 = 1 + eta^2, C = 1 / (1 - r eta^2),
+and two free parameters of the proof: M >= 1, the window over which second moments are unrolled (lemma L7'), and
+N >= 0, how many virtual steps with exact gradients follow the K real ones (lemma P). K' = K + N, x = beta2^(M/2).
 
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions. Differences from 1 are formed without
     cancellation, up to beta2 = 1 - 1e-8 and beyond.
 
 Example:
-    >>> int(freezing_factor(0.0, 0.2, zeta=0.1)), round(freezing_factor(0.9, 0.2, zeta=0.1), 4)
-    (1, 1.2464)
-    >>> round(sign_penalty(0.9, 0.95, 0.2, zeta=0.1), 4)
-    1.2942
+    >>> round(swap_growth(0.9, 0.95, 0.2), 4), round(curvature_penalty(0.5), 6)
+    (1.0384, 0.078125)
 """
 
 from __future__ import annotations
 
-from adabatch.moments.numeric import Value, log, minimum, one_minus_power, sqrt, where
+from adabatch.moments.numeric import Value, log, maximum, minimum, one_minus_power, sqrt
 from theory.adam.constants import (
-    alignment_at,
-    freezing_constant,
+    drift_constant,
     momentum_gap,
     momentum_ratio,
     normalized_step_bound,
@@ -34,28 +28,33 @@ from theory.adam.constants import (
 from theory.problem import AdamParameters, Problem
 
 __all__ = [
+    "curvature_penalty",
     "denominator_growth",
     "denominator_start",
-    "drift_multiplier",
     "energy_cost",
-    "freezing_factor",
-    "freezing_ratio",
     "frozen_second_moment",
+    "frozen_weight",
     "gradient_energy",
+    "jump_penalty",
     "kept_momentum",
     "mean_step",
     "mixture",
     "momentum_gain",
     "momentum_growth",
     "momentum_root",
+    "noisy_weight",
     "preconditioned_sum",
     "second_order_cost",
-    "sign_penalty",
+    "slope_penalty",
     "swap_growth",
     "theorem2_alignment",
     "theorem2_growth",
     "theorem2_start",
     "uniform_cost",
+    "uphill_decay",
+    "uphill_penalty",
+    "uphill_start",
+    "uphill_weight",
     "window_drift",
 ]
 
@@ -74,46 +73,101 @@ def mixture(at_one: Value, at_zero: Value, eta: Value) -> Value:
 
 
 # ----------------------------------------------------------------------------------------------------
-# Lemma S: the sum of a gradient's momentum, for as long as the gradient keeps within zeta of what it was.
+# Lemmas V and S: the sum of a gradient's momentum, if the gradient did not change.
 
 
-def freezing_ratio(zeta: Value) -> Value:
-    """u = (1 + zeta) / (1 - zeta): how much gradients within zeta of each other can differ."""
-    return (1 + zeta) / (1 - zeta)
-
-
-def frozen_second_moment(second_moment: Value, gradient: Value, age: Value, beta2: Value, zeta: Value) -> Value:
-    """beta2^n v + (1 - beta2^n) (1 - zeta)^2 G^2: v after n more steps with the least gradient allowed."""
-    return beta2**age * second_moment + one_minus_power(beta2, age) * ((1 - zeta) * gradient) ** 2
+def frozen_second_moment(second_moment: Value, gradient: Value, age: Value, beta2: Value) -> Value:
+    """beta2^m v + (1 - beta2^m) G^2: v after m more steps with the gradient G."""
+    return beta2**age * second_moment + one_minus_power(beta2, age) * gradient**2
 
 
 def swap_growth(beta1: Value, beta2: Value, eta: Value) -> Value:
-    """C = 1 / (1 - r eta^2): how much more than the frozen sum noise can make of uphill momentum."""
+    """C = 1 / (1 - r eta^2): how much more than its newest gradient's share noise can make of uphill momentum."""
     return 1 / (1 - momentum_ratio(beta1, beta2) * eta**2)
 
 
-def freezing_factor(beta1: Value, eta: Value, zeta: Value) -> Value:
-    """lambda = tau (1 + zeta) / (1 - zeta), and 1 at beta1 = 0: what freezing costs downhill momentum."""
-    return where(beta1 == 0, 1, sqrt(squared_noise_growth(eta)) * freezing_ratio(zeta))
+def uphill_decay(beta1: Value, beta2: Value, eta: Value) -> Value:
+    """p = beta1 (1 - eta^2) C, below beta1: how fast uphill momentum is forgotten (lemma V).
+
+    >>> uphill_decay(0.0, 0.95, 0.5), round(uphill_decay(0.9, 0.95, 0.5), 4)
+    (0.0, 0.8776)
+    """
+    return beta1 * (1 - eta**2) * swap_growth(beta1, beta2, eta)
 
 
-def sign_penalty(beta1: Value, beta2: Value, eta: Value, zeta: Value) -> Value:
-    """R = lambda / (1 - r eta^2), and 1 at beta1 = 0: the weight of uphill momentum, rho in Theorem 1."""
-    return where(beta1 == 0, 1, freezing_factor(beta1, eta, zeta) * swap_growth(beta1, beta2, eta))
+# ----------------------------------------------------------------------------------------------------
+# Lemma Q': one step. In units of the newest gradient, the m-th term of the momentum has
+# a_m = (beta2^-m - 1) / c, and 1 + a_m = beta2^-m (1 - beta2^(m+1)) / c. Both forms are proven equal; these have
+# no powers that overflow.
 
 
-def theorem2_alignment(beta1: Value, beta2: Value, eta: Value, zeta: Value) -> Value:
-    """kappa_R = (1 - R eta^2) / (1 + eta^2): the descent left under noise; it must be positive."""
-    return alignment_at(sign_penalty(beta1, beta2, eta, zeta), eta)
+def frozen_weight(beta1: Value, beta2: Value, age: Value) -> Value:
+    """r^m / sqrt(1 + a_m) = beta1^m sqrt(c / (1 - beta2^(m+1))): the m-th term of phi_N.
+
+    >>> frozen_weight(0.9, 0.95, 0), frozen_weight(0.0, 0.95, 0)
+    (1.0, 1.0)
+    """
+    return beta1**age * sqrt(second_moment_weight(beta2) / one_minus_power(beta2, age + 1))
+
+
+def noisy_weight(beta1: Value, beta2: Value, eta: Value, age: Value) -> Value:
+    """r^m / sqrt(1 + a_m / y) = beta1^m sqrt(c y / (1 - beta2^m + c y beta2^m)): the m-th term of H_N."""
+    fresh = second_moment_weight(beta2) * squared_noise_growth(eta)
+    return beta1**age * sqrt(fresh / (one_minus_power(beta2, age) + fresh * beta2**age))
+
+
+def uphill_weight(beta1: Value, beta2: Value, eta: Value, age: Value) -> Value:
+    """pi^m / sqrt(a_m) = p^m sqrt(c / (1 - beta2^m)), pi = p / sqrt(beta2): the m-th term of S_0, m >= 1."""
+    return uphill_decay(beta1, beta2, eta) ** age * sqrt(second_moment_weight(beta2) / one_minus_power(beta2, age))
+
+
+def uphill_start(beta1: Value, beta2: Value, eta: Value) -> Value:
+    """mu = max(1, (pi / r) sqrt(1 + beta2)), pi / r = (1 - eta^2) C."""
+    return maximum(1, (1 - eta**2) * swap_growth(beta1, beta2, eta) * sqrt(1 + beta2))
+
+
+def jump_penalty(swap: Value, frozen_sum: Value) -> Value:
+    """Lambda_1 = C / phi_N: what a gradient of the wrong sign costs as it tends to 0."""
+    return swap / frozen_sum
+
+
+def curvature_penalty(eta: Value) -> Value:
+    """Lambda_2 = y / 16: that a parabola stays below the response to gradients of the right sign."""
+    return squared_noise_growth(eta) / 16
+
+
+def slope_penalty(swap: Value, start: Value, uphill_sum: Value, frozen_sum: Value, eta: Value) -> Value:
+    """Lambda_3 = (C (mu + S_0) / phi_N - 1 / sqrt(y)) / (1 + 2 / y): the slope there."""
+    y = squared_noise_growth(eta)
+    return (swap * (start + uphill_sum) / frozen_sum - 1 / sqrt(y)) / (1 + 2 / y)
+
+
+def uphill_penalty(beta1: Value, beta2: Value, eta: Value, frozen_sum: Value, uphill_sum: Value) -> Value:
+    """Lambda = min(C, max(Lambda_1, Lambda_2, Lambda_3)): the weight of the variance in kappa.
+
+    Args:
+        beta1: in [0, sqrt(beta2)).
+        beta2: in (0, 1).
+        eta: at most 1.
+        frozen_sum: phi_N = sum_{m <= N} :func:`frozen_weight`, or a lower bound on it.
+        uphill_sum: S_0 = sum_{m >= 1} :func:`uphill_weight`, or an upper bound on it.
+    """
+    swap, start = swap_growth(beta1, beta2, eta), uphill_start(beta1, beta2, eta)
+    slope = slope_penalty(swap, start, uphill_sum, frozen_sum, eta)
+    return minimum(swap, maximum(maximum(jump_penalty(swap, frozen_sum), curvature_penalty(eta)), slope))
+
+
+def theorem2_alignment(gain: Value, penalty: Value, eta: Value) -> Value:
+    """kappa = (h - Lambda eta^2) / (1 + eta^2): the descent left under noise; it must be positive.
+
+    >>> theorem2_alignment(gain=1.0, penalty=1.0, eta=0.5)
+    0.6
+    """
+    return (gain - penalty * eta**2) / squared_noise_growth(eta)
 
 
 # ----------------------------------------------------------------------------------------------------
 # Lemmas D and H: what the drift of the gradients costs, to second order in the step size.
-
-
-def drift_multiplier(zeta: Value) -> Value:
-    """z = 1 + 1 / zeta: 1 for reading old gradients as new ones, 1 / zeta for giving up momentum (lemma D)."""
-    return 1 + 1 / zeta
 
 
 def momentum_gain(beta1: Value, beta2: Value) -> Value:
@@ -139,33 +193,25 @@ def gradient_energy(horizon: Value, dimension: Value, beta2: Value, log_growth: 
     return minimum(uniform, grown)
 
 
-def uniform_cost(horizon: Value, dimension: Value, beta1: Value, beta2: Value, zeta: Value) -> Value:
-    """K' d (C_m^2 / 2 + C_m z (1 - beta1) r / (sqrt(c) (1 - r)^2)): every step at its largest (L1, L3)."""
-    step = normalized_step_bound(beta1, beta2)
-    return horizon * dimension * step * (step / 2 + drift_multiplier(zeta) * freezing_constant(beta1, beta2))
+def uniform_cost(horizon: Value, dimension: Value, beta1: Value, beta2: Value) -> Value:
+    """K' d Gamma, with Theorem 1's Gamma: every step at its largest (L1, L3)."""
+    return horizon * dimension * drift_constant(beta1, beta2)
 
 
-def energy_cost(energy: Value, beta1: Value, beta2: Value, zeta: Value) -> Value:
-    """((1 - beta1) / (1 - r))^2 (1/2 + z r / (1 - r)) H: steps by their squares (lemma D)."""
+def energy_cost(energy: Value, beta1: Value, beta2: Value) -> Value:
+    """((1 - beta1) / (1 - r))^2 (1/2 + r / (1 - r)) H: steps by their squares (lemma D)."""
     drift = momentum_ratio(beta1, beta2) / momentum_gap(beta1, beta2)
-    return momentum_gain(beta1, beta2) ** 2 * energy * (1 + 2 * drift_multiplier(zeta) * drift) / 2
+    return momentum_gain(beta1, beta2) ** 2 * energy * (1 + 2 * drift) / 2
 
 
-def second_order_cost(
-    horizon: Value, dimension: Value, energy: Value, beta1: Value, beta2: Value, zeta: Value
-) -> Value:
+def second_order_cost(horizon: Value, dimension: Value, energy: Value, beta1: Value, beta2: Value) -> Value:
     """E: the smaller of :func:`uniform_cost` and :func:`energy_cost`."""
-    return minimum(
-        uniform_cost(horizon, dimension, beta1, beta2, zeta),
-        energy_cost(energy, beta1, beta2, zeta),
-    )
+    return minimum(uniform_cost(horizon, dimension, beta1, beta2), energy_cost(energy, beta1, beta2))
 
 
-def preconditioned_sum(
-    problem: Problem, adam: AdamParameters, cost: Value, factor: Value, alignment: Value
-) -> Value:
-    """Q = (lambda / kappa_R) (Delta / alpha + alpha L E): the bound on (1 - beta1) sum E[G^2 Phi] (lemma Q')."""
-    return factor / alignment * (problem.initial_gap / adam.alpha + adam.alpha * problem.smoothness * cost)
+def preconditioned_sum(problem: Problem, adam: AdamParameters, cost: Value, alignment: Value) -> Value:
+    """Q = (Delta / alpha + alpha L E) / kappa: the bound on (1 - beta1) sum E[G^2 Phi] (lemma Q')."""
+    return (problem.initial_gap / adam.alpha + adam.alpha * problem.smoothness * cost) / alignment
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -1,22 +1,15 @@
-r"""The free parameters of Theorem 2, chosen: the best zeta in closed form, M and N over a small grid.
+r"""The free parameters of Theorem 2, chosen: M and N over a small grid, and the best step size.
 
 Problem:
-    Theorem 2 (:mod:`theory.adam_sharp.theorem2`) holds for every zeta in (0, 1), window M >= 1 and number N >= 0
-    of virtual steps. Which choice gives the smallest bound, and which step size makes that smallest?
+    Theorem 2 (:mod:`theory.adam_sharp.theorem2`) holds for every window M >= 1 and number N >= 0 of virtual steps
+    at which kappa > 0. Which choice gives the smallest bound, and which step size makes that smallest?
 
 Algorithm:
-    - **zeta** enters Q alone. With y = 2 zeta / (1 + zeta), so that 1 / u = (1 - zeta) / (1 + zeta) = 1 - y and
-      z = 2 / y, and with Y = 1 - tau eta^2 / (1 - r eta^2),
-
-          Q = tau^3 (P + 2 R / y) / (Y - y),   0 < y < Y,
-
-      where P = Delta / alpha + alpha L E_0, R = alpha L E_1 and E = E_0 + E_1 z. It is least at
-      y = 2 R Y / (2 R + sqrt(4 R^2 + 2 P R Y)). E is the smaller of two such sums; both are tried.
     - **M** and **N** run over geometric grids up to about 22 / (1 - beta2) and 45 / (1 - beta1). Their ratio is
       sqrt(2), and 2 for M below 1/16 of 1 / (1 - beta2), which is best for short runs only. On 1,500 random
       problems four times finer grids gain at most 1% in M, and 1.5% in N.
-    - **The step size**: for each M, N and form of E, minimising the bound over alpha and y is a geometric program.
-      So the bound at its best zeta is convex on log axes, and golden section finds its minimum, for all at once.
+    - **The step size**: for each M and N, minimising the bound over alpha is a geometric program: the bound is
+      convex on log axes, and golden section finds its minimum, for all at once.
 
     The grids depend on the betas alone, so that the best bound is still monotone in K, eta, d, L and Delta.
 
@@ -29,10 +22,10 @@ Example:
     >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.5, step_size=1e-4)
     >>> bound = best_bound(problem, adam)
     >>> round(bound.value / 10**6, 3), bound.parameters["M"], bound.parameters["N"]
-    (3.887, 160.0, 114.0)
+    (0.245, 80.0, 114.0)
     >>> alpha = best_step_size(problem, adam)
-    >>> round(best_bound(problem, replace(adam, step_size=alpha)).value / 10**6, 3)
-    0.96
+    >>> round(best_bound(problem, replace(adam, step_size=alpha)).value / 10**6, 4)
+    0.1405
 """
 
 from __future__ import annotations
@@ -44,14 +37,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.numeric import Value, item, sqrt
-from theory.adam_sharp.constants import energy_cost, gradient_energy, uniform_cost
-from theory.adam_sharp.theorem2 import (
-    FreeParameters,
-    bound_at,
-    bound_at_cost,
-    freezing_threshold,
-    require_condition,
-)
+from theory.adam_sharp.constants import gradient_energy, second_order_cost
+from theory.adam_sharp.momentum_sums import momentum_sums
+from theory.adam_sharp.theorem2 import FreeParameters, bound_at, bound_at_cost, require_condition
 from theory.bound import Bound
 from theory.problem import AdamParameters, Problem, common_shape, map_values
 
@@ -59,7 +47,6 @@ __all__ = [
     "best_bound",
     "best_parameters",
     "best_step_size",
-    "best_zeta",
     "golden_section",
     "largest_extra_steps",
     "window_grid",
@@ -69,22 +56,6 @@ Array = NDArray[np.float64]
 WINDOW_SCALES = np.concatenate([[0.0], 2.0 ** np.arange(-27.0, -4.0), 2.0 ** np.arange(-4.0, 5.0, 0.5)])
 EXTRA_SCALES = np.concatenate([[0.0], 2.0 ** np.arange(-3.0, 6.0, 0.5)])
 GOLDEN = (np.sqrt(5.0) - 1) / 2
-
-
-def best_zeta(threshold: Value, fixed: Value, drift: Value) -> Value:
-    """The zeta that makes (P + 2 R / y) / (Y - y), y = 2 zeta / (1 + zeta), least.
-
-    Args:
-        threshold: 1 - Y = tau eta^2 / (1 - r eta^2) < 1.
-        fixed: P >= 0.
-        drift: R > 0.
-
-    >>> round(best_zeta(threshold=0.0, fixed=1.0, drift=0.0016), 4)
-    0.0275
-    """
-    room = 1 - threshold
-    y = 2 * drift * room / (2 * drift + sqrt(4 * drift**2 + 2 * fixed * drift * room))
-    return y / (2 - y)
 
 
 def window_grid(beta2: Value) -> Array:
@@ -112,18 +83,22 @@ def largest_extra_steps(beta1: Value) -> Value:
 
 @dataclass(frozen=True)
 class _Grid:
-    """A problem with a trailing axis for the choices of M, N and of the form of E."""
+    """A problem with a trailing axis for the choices of M and N, and what does not depend on the step size."""
 
     problem: Problem
     adam: AdamParameters
-    window: Array
-    extra_steps: Array
-    uniform: Array
+    free: FreeParameters
+    energy: Value
+    cost: Value
+    alignment: Array
 
-    @property
-    def threshold(self) -> Value:
-        """1 - Y of :func:`best_zeta`."""
-        return freezing_threshold(self.adam.beta1, self.adam.beta2, self.adam.eta)
+    def values(self, step_size: Value) -> Array:
+        """The bound for every choice on the grid; infinite where kappa <= 0."""
+        adam = replace(self.adam, step_size=step_size)
+        positive = self.alignment > 0
+        kappa = np.where(positive, self.alignment, 1.0)
+        bound = bound_at_cost(self.problem, adam, self.free, self.energy, self.cost, kappa)
+        return np.where(positive, np.asarray(bound.value), np.inf)
 
 
 def _grid(problem: Problem, adam: AdamParameters) -> _Grid:
@@ -135,45 +110,13 @@ def _grid(problem: Problem, adam: AdamParameters) -> _Grid:
 
     problem, adam = map_values(problem, with_trailing_axis), map_values(adam, with_trailing_axis)
     windows, extras = window_grid(adam.beta2[..., 0]), extra_grid(adam.beta1[..., 0])
-    axes = np.broadcast_arrays(windows[..., :, None, None], extras[..., None, :, None], np.array([True, False]))
-    return _Grid(problem, adam, *(axis.reshape(*shape, -1) for axis in axes))
-
-
-def _evaluate(grid: _Grid, step_size: Value) -> tuple[Array, Array]:
-    """The bound and the best zeta for every choice on the grid."""
-    problem, adam = grid.problem, replace(grid.adam, step_size=step_size)
-    energy, cost = _costs(grid)
-    at_zero, slope = _affine_in_drift(adam, cost)
-    scale = adam.alpha * problem.smoothness
-    fixed = problem.initial_gap / adam.alpha + scale * at_zero
-    zeta = np.where(slope > 0, best_zeta(grid.threshold, fixed, scale * np.where(slope > 0, slope, 1.0)), 0.5)
-    free = FreeParameters(zeta, grid.window, grid.extra_steps)
-    return np.asarray(bound_at_cost(problem, adam, free, energy, cost(zeta)).value), zeta
-
-
-def _costs(grid: _Grid) -> tuple[Value, Callable[[Value], Value]]:
-    """H, and the chosen form of E as a function of zeta."""
-    adam, dimension, horizon = grid.adam, grid.problem.dimension, grid.problem.steps + grid.extra_steps
-    energy = gradient_energy(horizon, dimension, adam.beta2, adam.log_growth)
-
-    def cost(zeta: Value) -> Value:
-        return np.where(
-            grid.uniform,
-            uniform_cost(horizon, dimension, adam.beta1, adam.beta2, zeta),
-            energy_cost(energy, adam.beta1, adam.beta2, zeta),
-        )
-
-    return energy, cost
-
-
-def _affine_in_drift(adam: AdamParameters, cost: Callable[[Value], Value]) -> tuple[Value, Value]:
-    """E_0 and E_1 of E = E_0 + E_1 z, z = 1 + 1 / zeta, read off at z = 0 (zeta = -1) and z = 1 (zeta = oo).
-
-    E_1 is 0 at beta1 = 0 only; a rounding error there moves zeta off its best value, and nothing else.
-    """
-    at_zero = cost(-1.0)
-    slope = np.maximum(cost(np.inf) - at_zero, np.finfo(float).eps * at_zero)
-    return at_zero, np.where(np.asarray(adam.beta1) > 0, slope, 0.0)
+    kappa = momentum_sums(adam.beta1, adam.beta2, adam.eta, extras).alignment
+    axes = np.broadcast_arrays(windows[..., :, None], extras[..., None, :], np.asarray(kappa)[..., None, :])
+    window, extra, alignment = (axis.reshape(*shape, -1) for axis in axes)
+    horizon = problem.steps + extra
+    energy = gradient_energy(horizon, problem.dimension, adam.beta2, adam.log_growth)
+    cost = second_order_cost(horizon, problem.dimension, energy, adam.beta1, adam.beta2)
+    return _Grid(problem, adam, FreeParameters(window, extra), energy, cost, alignment)
 
 
 def _pick(values: Array, best: NDArray[np.intp]) -> Value:
@@ -182,11 +125,10 @@ def _pick(values: Array, best: NDArray[np.intp]) -> Value:
 
 
 def best_parameters(problem: Problem, adam: AdamParameters) -> FreeParameters:
-    """zeta, M and N that make Theorem 2's bound least (at the run's step size), elementwise."""
+    """M and N that make Theorem 2's bound least (at the run's step size), elementwise."""
     grid = _grid(problem, adam)
-    values, zeta = _evaluate(grid, grid.adam.alpha)
-    best = np.argmin(values, axis=-1)
-    return FreeParameters(_pick(zeta, best), _pick(grid.window, best), _pick(grid.extra_steps, best))
+    best = np.argmin(grid.values(grid.adam.alpha), axis=-1)
+    return FreeParameters(_pick(grid.free.window, best), _pick(grid.free.extra_steps, best))
 
 
 def best_bound(problem: Problem, adam: AdamParameters) -> Bound:
@@ -208,23 +150,11 @@ def best_step_size(problem: Problem, adam: AdamParameters) -> Value:
     """
     problem.require_gap()
     grid = _grid(problem, adam)
-    high = np.log(_largest_step_size(grid)) + 0.1
-    logarithm = golden_section(lambda a: _evaluate(grid, np.exp(a))[0], high - 40.0, high)
-    values, _ = _evaluate(grid, np.exp(logarithm))
-    return _pick(np.exp(logarithm), np.argmin(values, axis=-1))
-
-
-def _largest_step_size(grid: _Grid) -> Array:
-    """Where Q, minimised over zeta too, is least: A2 increases with alpha, so the best alpha is not larger.
-
-    There alpha^2 = Delta / (L E), E = E_0 + 2 E_1 / y, y = 2 E_1 Y / (3 E_1 + sqrt(9 E_1^2 + 4 E_0 E_1 Y)).
-    """
-    at_zero, slope = _affine_in_drift(grid.adam, _costs(grid)[1])
-    room = 1 - grid.threshold
-    momentum = np.where(slope > 0, slope, 1.0)
-    y = 2 * momentum * room / (3 * momentum + sqrt(9 * momentum**2 + 4 * at_zero * momentum * room))
-    cost = np.where(slope > 0, at_zero + 2 * momentum / y, at_zero)
-    return np.asarray(sqrt(grid.problem.initial_gap / (grid.problem.smoothness * cost)))
+    # Q is least at alpha^2 = Delta / (L E), and A2 increases with alpha: the best alpha is not larger.
+    least = grid.problem.initial_gap / (grid.problem.smoothness * grid.cost)
+    high = np.log(np.asarray(sqrt(least))) + 0.1
+    logarithm = golden_section(lambda a: grid.values(np.exp(a)), high - 40.0, high)
+    return _pick(np.exp(logarithm), np.argmin(grid.values(np.exp(logarithm)), axis=-1))
 
 
 def golden_section(function: Callable[[Array], Array], low: Array, high: Array, steps: int = 80) -> Array:

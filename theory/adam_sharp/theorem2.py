@@ -1,4 +1,4 @@
-r"""Adam under the coordinate-wise norm test, sharper: Theorem 2, for any betas and eta < .6734.
+r"""Adam under the coordinate-wise norm test, sharper: Theorem 2, for any betas and eta < .7071 or more.
 
 Problem:
     As in corrected Theorem 1 (:mod:`theory.adam.theorem1`): L is L-smooth and bounded below, Delta = L(w_1) - inf
@@ -10,65 +10,64 @@ Algorithm (Adam without bias correction; m_0 = 0, any v_0 >= 0, 0 / 0 := 0):
     w_{k+1} = w_k - alpha m_k / (sqrt(v_k) + epsilon),  0 <= beta1 < sqrt(beta2) < 1, epsilon >= 0 constant.
 
 Guarantee:
-    For zeta in (0, 1) and integers M >= 1, N >= 0, with the constants of :mod:`theory.adam_sharp.constants`:
-    if R eta^2 < 1 then for every alpha > 0 and K >= 1
+    For integers M >= 1, N >= 0, eta <= 1, with the constants of :mod:`theory.adam_sharp.constants`:
+    if kappa = (h - Lambda eta^2) / (1 + eta^2) > 0 then for every alpha > 0 and K >= 1
 
         sum_k E||G_k||_1 <= (B2 Q + sqrt(B2^2 Q^2 + 4 A2 Q)) / 2,
-        Q = (lambda / kappa_R) (Delta / alpha + alpha L E).
+        Q = (Delta / alpha + alpha L E) / kappa.
 
-    Some zeta meets the condition iff eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2) (for beta1 = 0:
-    eta < 1). For all betas eta < .6734 does: the root of eta^2 (1 + sqrt(1 + eta^2)) = 1.
+    kappa increases with N. As N -> oo, and where Lambda_1 is the largest of the Lambda_i, the condition is
+    eta^2 / (1 - r eta^2) < sum_m r^m / sqrt(1 + a_m / (1 + eta^2)), r = beta1 / sqrt(beta2),
+    a_m = (beta2^-m - 1) / (1 - beta2). For all betas eta^2 (1 + r) < 1 suffices, and so does eta <= .7071. No
+    constant free of the betas can be .8839 or more (:mod:`theory.adam_sharp.sharpness_example`).
 
-    The free parameters belong to the proof, not to the algorithm: any choice gives a bound, and
-    :mod:`theory.adam_sharp.parameters` finds the best one. Constants free of the betas cannot allow any eta < 1
-    (:mod:`theory.adam_sharp.sharpness_example`).
+    M and N belong to the proof, not to the algorithm: any choice gives a bound, and
+    :mod:`theory.adam_sharp.parameters` finds the best one.
+
+    Not covered: bias correction and step multipliers, where Theorem 1 (:mod:`theory.adam.variants`,
+    :mod:`theory.training.step_schedules`) applies.
 
 References:
     Lau et al., CPAL 2025, arXiv 2412.21124 (the algorithm and the test); the theorem and its proof, by lemmas
-    M, S, D, H, Q', P and L7': :mod:`proofs.adam_sharp`.
+    M, V, S, H, D, L5', Q', P and L7': :mod:`proofs.adam_sharp`.
 
 Shapes:
-    Floats, numpy arrays (broadcast together) or SymPy expressions.
+    Floats or numpy arrays (broadcast together); :func:`bound_at_cost` takes SymPy expressions too.
 
 Example:
     >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
     >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.5, step_size=1e-4)
-    >>> bound = bound_at(problem, adam, FreeParameters(zeta=0.1, window=100, extra_steps=40))
+    >>> bound = bound_at(problem, adam, FreeParameters(window=100, extra_steps=40))
     >>> round(bound.value / 10**6, 3)
-    4.953
+    0.253
     >>> round(largest_admissible_eta(0.9, 0.95), 4), round(largest_admissible_eta(0.99e-4, 1e-8), 4)
-    (0.6844, 0.6748)
+    (0.9557, 0.7089)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from scipy.optimize import brentq
 
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, is_symbolic, log, sqrt, where
-from theory.adam.constants import (
-    momentum_ratio,
-    normalized_step_bound,
-    solve_self_bounding,
-    squared_noise_growth,
-)
+from adabatch.moments.numeric import Value, is_symbolic, item, log, sqrt
+from theory.adam.constants import normalized_step_bound, solve_self_bounding, squared_noise_growth
 from theory.adam_sharp.constants import (
     denominator_growth,
     denominator_start,
-    freezing_factor,
     gradient_energy,
     kept_momentum,
     mean_step,
     preconditioned_sum,
     second_order_cost,
-    sign_penalty,
-    theorem2_alignment,
     theorem2_growth,
     theorem2_start,
     window_drift,
 )
+from theory.adam_sharp.momentum_sums import momentum_sums
 from theory.bound import Bound
 from theory.problem import AdamParameters, Problem, require_betas, require_eta
 
@@ -91,19 +90,15 @@ class FreeParameters:
     """The free parameters of the proof; any admissible choice gives a bound.
 
     Attributes:
-        zeta: in (0, 1) with R eta^2 < 1: momentum is given up where a gradient changes by more than this.
         window: M >= 1, over how many steps second moments are unrolled.
         extra_steps: N >= 0, virtual steps after the K real ones.
     """
 
-    zeta: Value
     window: Value = 1
     extra_steps: Value = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(self.zeta > 0, "0 < zeta < 1", describe("zeta", self.zeta), "take zeta in (0, 1)")
-        require(self.zeta < 1, "0 < zeta < 1", describe("zeta", self.zeta), "take zeta in (0, 1)")
         require(self.window >= 1, "window M >= 1", describe("window", self.window), "take window = 1")
         extra = describe("extra_steps", self.extra_steps)
         require(self.extra_steps >= 0, "extra_steps N >= 0", extra, "take extra_steps = 0")
@@ -114,44 +109,58 @@ class FreeParameters:
 
 
 def freezing_threshold(beta1: Value, beta2: Value, eta: Value) -> Value:
-    """tau eta^2 / (1 - r eta^2): R eta^2 < 1 iff (1 - zeta) / (1 + zeta) exceeds it; eta^2 at beta1 = 0."""
-    generic = eta**2 * sqrt(squared_noise_growth(eta)) / (1 - momentum_ratio(beta1, beta2) * eta**2)
-    return where(beta1 == 0, eta**2, generic)
+    """Lambda eta^2 / h as N -> oo, for eta <= 1: the condition is that it is below 1; eta^2 at beta1 = 0.
+
+    >>> freezing_threshold(0.0, 0.95, 0.5), round(freezing_threshold(0.9, 0.95, 0.5), 4)
+    (0.25, 0.0634)
+    """
+    sums = momentum_sums(beta1, beta2, eta, np.inf)
+    return item(np.asarray(sums.penalty * np.asarray(eta) ** 2 / sums.gain))
 
 
 def largest_admissible_eta(beta1: Value, beta2: Value) -> Value:
-    """The root of eta^2 (r + sqrt(1 + eta^2)) = 1 (1 at beta1 = 0): the supremum of the admissible eta.
+    """The eta at which :func:`freezing_threshold` is 1 (1 at beta1 = 0): the supremum of the admissible eta.
 
-    In T = eta^2 it is the positive root of T^3 + (1 - r^2) T^2 + 2 r T - 1, found by Newton's method from the
-    right, where the polynomial is increasing and convex.
+    The threshold is at most 1 at eta^2 = 1 / (1 + r), and at least 1 at eta = 1.
 
     Raises:
         HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1.
     """
     require_betas(beta1, beta2)
-    r = momentum_ratio(np.asarray(beta1, dtype=float), np.asarray(beta2, dtype=float))
-    square = np.ones_like(r)
-    for _ in range(12):
-        value = ((square + (1 - r**2)) * square + 2 * r) * square - 1
-        slope = (3 * square + 2 * (1 - r**2)) * square + 2 * r
-        square = square - value / slope
-    return where(np.asarray(beta1) == 0, 1.0, sqrt(square))
+    pairs = np.broadcast(np.asarray(beta1, dtype=float), np.asarray(beta2, dtype=float))
+    roots = [_threshold_root(float(momentum), float(decay)) for momentum, decay in pairs]
+    return item(np.array(roots).reshape(pairs.shape))
+
+
+@lru_cache(maxsize=1024)
+def _threshold_root(beta1: float, beta2: float) -> float:
+    if beta1 == 0:
+        return 1.0
+
+    def excess(eta: float) -> float:
+        return float(freezing_threshold(beta1, beta2, eta)) - 1
+
+    low = float(1 / np.sqrt(1 + beta1 / np.sqrt(beta2))) * (1 - 1e-12)
+    return float(brentq(excess, low, 1.0, xtol=1e-15)) if excess(1.0) > 0 else 1.0
+
+
+CONDITION = "Lambda eta^2 < h (for which eta^2 (1 + r) < 1, r = beta1 / sqrt(beta2), is enough; eta < 1)"
 
 
 def require_condition(beta1: Value, beta2: Value, eta: Value) -> None:
-    """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless some zeta in (0, 1) has R eta^2 < 1.
+    """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless some N has kappa > 0.
 
-    >>> require_condition(0.9, 0.95, 0.7)  # doctest: +ELLIPSIS
+    >>> require_condition(0.9, 0.95, 0.96)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    adabatch.moments.hypotheses.HypothesisError: requires eta^2 (r + sqrt(1 + eta^2)) < 1, ... is eta = 0.684364
+    adabatch.moments.hypotheses.HypothesisError: requires Lambda eta^2 < h ... admissible values is eta = 0.955...
     """
     require_betas(beta1, beta2)
     if is_symbolic(beta1, beta2, eta):
         return
-    meets = freezing_threshold(beta1, beta2, np.minimum(eta, 1.0)) < where(np.asarray(eta) < 1, 1.0, 0.0)
-    condition = "eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2) (eta < 1 for beta1 = 0)"
-    require_eta(eta, meets, condition, largest_admissible_eta(beta1, beta2), beta1=beta1, beta2=beta2)
+    within = np.asarray(eta) < 1
+    meets = (np.asarray(freezing_threshold(beta1, beta2, item(np.clip(eta, 0.0, 1.0)))) < 1) & within
+    require_eta(eta, meets, CONDITION, largest_admissible_eta(beta1, beta2), beta1=beta1, beta2=beta2)
 
 
 def log_growth_bound(
@@ -188,56 +197,41 @@ def bound_at(problem: Problem, adam: AdamParameters, free: FreeParameters) -> Bo
     """Theorem 2's bound on sum_k E||grad L(w_k)||_1 at given free parameters.
 
     Raises:
-        HypothesisError: if R eta^2 >= 1 for this zeta; it names the largest admissible zeta.
+        HypothesisError: if kappa <= 0 at this N: eta is not admissible, or N is too small for it.
     """
     horizon = problem.steps + free.extra_steps
     energy = gradient_energy(horizon, problem.dimension, adam.beta2, adam.log_growth)
-    cost = second_order_cost(horizon, problem.dimension, energy, adam.beta1, adam.beta2, free.zeta)
-    return bound_at_cost(problem, adam, free, energy, cost)
+    cost = second_order_cost(horizon, problem.dimension, energy, adam.beta1, adam.beta2)
+    return bound_at_cost(problem, adam, free, energy, cost, _alignment(adam, free.extra_steps))
 
 
-def require_alignment(adam: AdamParameters, zeta: Value) -> Value:
-    """kappa_R, or an error where it is not positive, or no zeta makes it so."""
-    kappa = theorem2_alignment(adam.beta1, adam.beta2, adam.eta, zeta)
-    if not is_symbolic(kappa) and not np.all((kappa > 0) & (np.asarray(adam.eta) < 1)):
+def _alignment(adam: AdamParameters, extra_steps: Value) -> Value:
+    """kappa, or an error where it is not positive at this N, or at no N."""
+    kappa = momentum_sums(adam.beta1, adam.beta2, item(np.clip(adam.eta, 0.0, 1.0)), extra_steps).alignment
+    if not np.all((np.asarray(kappa) > 0) & (np.asarray(adam.eta) < 1)):
         require_condition(adam.beta1, adam.beta2, adam.eta)
-        threshold = freezing_threshold(adam.beta1, adam.beta2, adam.eta)
-        largest = (1 - threshold) / (1 + threshold)
-        given = f"{describe('zeta', zeta)}, {describe('eta', adam.eta)}"
-        require(
-            False, "R eta^2 < 1", given, f"the supremum of the admissible values is {describe('zeta', largest)}"
-        )
+        given = f"{describe('extra_steps', extra_steps)}, {describe('eta', adam.eta)}"
+        require(False, "kappa > 0", given, "take a larger extra_steps, which increases kappa")
     return kappa
 
 
 def bound_at_cost(
-    problem: Problem, adam: AdamParameters, free: FreeParameters, energy: Value, cost: Value
+    problem: Problem, adam: AdamParameters, free: FreeParameters, energy: Value, cost: Value, alignment: Value
 ) -> Bound:
-    """Theorem 2 with its H and E given: the rest of its constants, and the bound."""
+    """Theorem 2 with its H, E and kappa given: the rest of its constants, and the bound."""
     beta1, beta2, eta, window = adam.beta1, adam.beta2, adam.eta, free.window
-    kappa = require_alignment(adam, free.zeta)
-    factor = freezing_factor(beta1, eta, free.zeta)
     step = mean_step(energy, problem.steps, problem.dimension, beta1, beta2)
     drift = window_drift(problem, adam, window, step)
     kept = kept_momentum(beta1, free.extra_steps)
     growth = denominator_growth(beta2, eta, window)
     start = denominator_start(problem, adam, window, drift)
-    q = preconditioned_sum(problem, adam, cost, factor, kappa)
+    q = preconditioned_sum(problem, adam, cost, alignment)
     growth_2 = theorem2_growth(beta1, beta2, growth, kept)
     start_2 = theorem2_start(problem, adam, start, kept)
     return Bound(
         value=solve_self_bounding(growth_2, start_2, q),
         theorem=NAME,
-        constants={
-            "lambda": factor,
-            "R": sign_penalty(beta1, beta2, eta, free.zeta),
-            "kappa_R": kappa,
-            "omega": kept,
-            "A1": start,
-            "B1": growth,
-            "A2": start_2,
-            "B2": growth_2,
-        },
+        constants={"kappa": alignment, "omega": kept, "A1": start, "B1": growth, "A2": start_2, "B2": growth_2},
         terms={"Q": q, "H": energy, "E": cost, "s_t": step, "e_M": drift},
-        parameters={"zeta": free.zeta, "M": window, "N": free.extra_steps},
+        parameters={"M": window, "N": free.extra_steps},
     )

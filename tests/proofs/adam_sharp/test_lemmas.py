@@ -7,18 +7,20 @@ import pytest
 import sympy
 
 from proofs.adam_sharp.alignment import lemma_q
+from proofs.adam_sharp.coupling import lemma_s
 from proofs.adam_sharp.drift import lemma_d
 from proofs.adam_sharp.energy import lemma_h
+from proofs.adam_sharp.minorant import lemma_l5_half_line
 from proofs.adam_sharp.mixture import lemma_m
-from proofs.adam_sharp.parameters import admissible_eta, best_zeta
-from proofs.adam_sharp.stopping import lemma_s
+from proofs.adam_sharp.parameters import admissible_eta
 from proofs.adam_sharp.theorem2 import theorem_2
+from proofs.adam_sharp.uphill import lemma_v
 from proofs.adam_sharp.weights import lemma_p
 from proofs.adam_sharp.windows import lemma_l7
 from proofs.steps import Method, by_lemma, run
 from tests.support.altered_proofs import altered
 from theory.adam_sharp import constants as constants
-from theory.adam_sharp import parameters, theorem2
+from theory.adam_sharp import theorem2
 
 LESS, MORE = sympy.Rational(99, 100), sympy.Rational(101, 100)
 
@@ -28,7 +30,8 @@ def scaled(function, by=LESS):
 
 
 @pytest.mark.parametrize(
-    "proof", [lemma_m, lemma_s, lemma_h, lemma_d, lemma_q, lemma_p, lemma_l7, best_zeta, admissible_eta]
+    "proof",
+    [lemma_m, lemma_v, lemma_s, lemma_h, lemma_d, lemma_l5_half_line, lemma_q, lemma_p, lemma_l7, admissible_eta],
 )
 def test_lemma_holds(proof):
     result = run(proof())
@@ -47,25 +50,28 @@ def smaller_mixture(at_one, at_zero, eta):
     return at_one + LESS * eta**2 * (at_zero - at_one)
 
 
-def without_zeta(second_moment, gradient, age, beta2, zeta):
-    return constants.frozen_second_moment(second_moment, gradient, age, beta2, 0)
+def wrong_forgetting(second_moment, gradient, age, beta2):
+    return beta2**age * second_moment + (1 - beta2 ** (age - 1)) * gradient**2
 
 
-def wrong_forgetting(second_moment, gradient, age, beta2, zeta):
-    return beta2**age * second_moment + (1 - beta2 ** (age - 1)) * ((1 - zeta) * gradient) ** 2
+def slope_without_start(swap, start, uphill_sum, frozen_sum, eta):
+    return constants.slope_penalty(swap, 0, uphill_sum, frozen_sum, eta)
 
 
-def without_tau(beta1, eta, zeta):
-    return constants.freezing_ratio(zeta)
+def penalty_of_two(beta1, beta2, eta, frozen_sum, uphill_sum):
+    """min(C, max(Lambda_1, Lambda_2)): the slope forgotten."""
+    swap = constants.swap_growth(beta1, beta2, eta)
+    return sympy.Min(swap, sympy.Max(constants.jump_penalty(swap, frozen_sum), constants.curvature_penalty(eta)))
+
+
+def of_a_square(beta1, beta2, eta, age):
+    """y^2 for y in the terms of H."""
+    return constants.noisy_weight(beta1, beta2, sympy.sqrt((1 + eta**2) ** 2 - 1), age)
 
 
 def energy_without_log(horizon, dimension, beta2, log_growth=None):
     energy = horizon * dimension / (1 - beta2)
     return energy if log_growth is None else sympy.Min(energy, log_growth / (1 - beta2))
-
-
-def uniform_without_zeta(horizon, dimension, beta1, beta2, zeta):
-    return constants.uniform_cost(horizon, dimension, beta1, beta2, sympy.oo)
 
 
 def growth_without_root(beta2, eta, window):
@@ -80,20 +86,24 @@ def start_of_m_windows(problem, adam, window, drift):
     return constants.denominator_start(too_large, adam, window, drift)
 
 
-def penalty_without_lambda(beta1, beta2, eta, zeta):
-    return constants.swap_growth(beta1, beta2, eta)
-
-
 CONTROLS = {
     "M: smaller constant": (lemma_m, {"constants.mixture": smaller_mixture}, "mathrm{Var}"),
-    "S: C too small": (lemma_s, {"constants.swap_growth": scaled(constants.swap_growth)}, "phi_0"),
-    "S: C without noise": (lemma_s, {"constants.swap_growth": lambda *_: sympy.Integer(1)}, "phi_0"),
-    "S: mixture too small": (lemma_s, {"constants.mixture": lambda one, zero, eta: zero}, "C\\sum"),
-    "S: lambda too small": (lemma_s, {"constants.freezing_factor": scaled(constants.freezing_factor)}, "M_{m+1}"),
-    "S: lambda without tau": (lemma_s, {"constants.freezing_factor": without_tau}, "M_{m+1}"),
-    "S: gradients taken as constant": (lemma_s, {"constants.frozen_second_moment": without_zeta}, "phi_{m+1}"),
-    "S: memory one step short": (lemma_s, {"constants.frozen_second_moment": wrong_forgetting}, "phi_{m+1}"),
-    "S: R too small": (lemma_s, {"constants.sign_penalty": scaled(constants.sign_penalty)}, "R/\\lambda"),
+    "V: C too small": (lemma_v, {"constants.swap_growth": scaled(constants.swap_growth)}, "f_0"),
+    "V: C without noise": (lemma_v, {"constants.swap_growth": lambda *_: sympy.Integer(1)}, "f_0"),
+    "V: p x .97": (
+        lemma_v,
+        {"constants.uphill_decay": scaled(constants.uphill_decay, sympy.Rational(97, 100))},
+        "f_m",
+    ),
+    "V: mixture too small": (lemma_v, {"constants.mixture": lambda one, zero, eta: zero}, "f_m"),
+    "V: memory one step short": (lemma_v, {"constants.frozen_second_moment": wrong_forgetting}, "f_{m+1}"),
+    "S: memory one step short": (lemma_s, {"constants.frozen_second_moment": wrong_forgetting}, "M_{m+1}"),
+    "S: tau^2 too small": (lemma_s, {"squared_noise_growth": scaled(constants.squared_noise_growth)}, "M_{m+1}"),
+    "L5': 1/24 for 1/16": (
+        lemma_l5_half_line,
+        {"curvature_penalty": scaled(constants.curvature_penalty, sympy.Rational(2, 3))},
+        "sigma",
+    ),
     "H: without ln(1/beta2)": (lemma_h, {"constants.gradient_energy": energy_without_log}, "min"),
     "H: smaller": (
         lemma_h,
@@ -101,25 +111,47 @@ CONTROLS = {
         "min",
     ),
     "H: smaller gain": (lemma_h, {"constants.momentum_gain": scaled(constants.momentum_gain)}, "convolution"),
-    "D: z = 1/zeta": (lemma_d, {"constants.drift_multiplier": lambda zeta: 1 / zeta}, "G_j"),
-    "D: first form without 1/zeta": (lemma_d, {"constants.uniform_cost": uniform_without_zeta}, "first form"),
+    "D: first form too small": (lemma_d, {"constants.uniform_cost": scaled(constants.uniform_cost)}, "first form"),
     "D: second form too small": (lemma_d, {"constants.energy_cost": scaled(constants.energy_cost)}, "other form"),
     "D: E not the minimum of the forms": (
         lemma_d,
         {"constants.second_order_cost": scaled(constants.second_order_cost)},
         "smaller of the two",
     ),
-    "Q': R below 1": (lemma_q, {"constants.sign_penalty": penalty_without_lambda}, "kappa_R"),
-    "Q': kappa too large": (
+    "Q': kappa x 1.005": (
         lemma_q,
-        {"constants.theorem2_alignment": scaled(constants.theorem2_alignment, MORE)},
-        "mean",
+        {"constants.theorem2_alignment": scaled(constants.theorem2_alignment, sympy.Rational(1005, 1000))},
+        "kappa",
     ),
+    "Q': Lambda_1 x .97": (
+        lemma_q,
+        {"constants.jump_penalty": scaled(constants.jump_penalty, sympy.Rational(97, 100))},
+        "Lambda_1",
+    ),
+    "Q': Lambda_2 too small": (
+        lemma_q,
+        {"constants.curvature_penalty": scaled(constants.curvature_penalty)},
+        "Lambda_2",
+    ),
+    "Q': Lambda_3 without mu": (lemma_q, {"constants.slope_penalty": slope_without_start}, "Lambda_3"),
+    "Q': Lambda without Lambda_3": (lemma_q, {"constants.uphill_penalty": penalty_of_two}, "max"),
+    "Q': mu too small": (lemma_q, {"constants.uphill_start": scaled(constants.uphill_start)}, "mu"),
+    "Q': p x .97": (
+        lemma_q,
+        {"constants.uphill_weight": scaled(constants.uphill_weight, sympy.Rational(97, 100))},
+        "pi^m",
+    ),
+    "Q': phi with one step more": (
+        lemma_q,
+        {"constants.frozen_weight": lambda b1, b2, m: constants.frozen_weight(b1, b2, m + 1)},
+        "a_m",
+    ),
+    "Q': y^2 for y in H": (lemma_q, {"constants.noisy_weight": of_a_square}, "a_m/y"),
     "Q': Q too small": (lemma_q, {"constants.preconditioned_sum": scaled(constants.preconditioned_sum)}, "solved"),
     "Q': one step too old": (
         lemma_q,
-        {"constants.frozen_second_moment": lambda v, G, n, b, z: b ** (n + 1) * v + G**2},
-        "s_m",
+        {"constants.frozen_second_moment": lambda v, G, n, b: b ** (n + 1) * v + G**2},
+        "second moment",
     ),
     "P: omega with N + 2 terms": (
         lemma_p,
@@ -139,19 +171,13 @@ CONTROLS = {
     "L7': A1 with more windows": (lemma_l7, {"constants.denominator_start": start_of_m_windows}, "A_1"),
     "L7': e_M too small": (lemma_l7, {"constants.window_drift": scaled(constants.window_drift)}, "e_M"),
     "L7': s_t too small": (lemma_l7, {"constants.mean_step": scaled(constants.mean_step)}, "s_t"),
-    "zeta not the best": (best_zeta, {"parameters.best_zeta": scaled(parameters.best_zeta)}, "vanishes"),
-    "zeta: z = 1/zeta": (best_zeta, {"constants.drift_multiplier": lambda zeta: 1 / zeta}, "z=2/y"),
-    "eta: threshold too small": (
-        admissible_eta,
-        {"theorem2.freezing_threshold": scaled(theorem2.freezing_threshold)},
-        "R\\eta^2",
-    ),
     "eta: largest too large": (
         admissible_eta,
         {"theorem2.largest_admissible_eta": lambda *betas: 1.0001 * theorem2.largest_admissible_eta(*betas)},
         "root",
     ),
-    "eta: .6735 for all betas": (admissible_eta, {"universal": 6735}, "changes sign"),
+    "eta: C too small": (admissible_eta, {"constants.swap_growth": scaled(constants.swap_growth)}, "C"),
+    "eta: .7072 for all betas": (admissible_eta, {"universal": 7072}, "2\\eta^2"),
 }
 
 
@@ -199,5 +225,5 @@ def test_theorem_2_is_rejected_when_its_assembly_is_altered(name):
 
 
 def test_a_used_lemma_that_fails_fails_the_proof():
-    step = by_lemma("eta up to .6735 for all betas", admissible_eta(universal=6735))
+    step = by_lemma("eta up to .7072 for all betas", admissible_eta(universal=7072))
     assert not step.check().holds
