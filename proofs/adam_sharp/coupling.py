@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.adam_sharp.energy import decay_step
-from proofs.adam_sharp.symbols import beta2, epsilon, eta
+from proofs.adam_sharp.symbols import epsilon, eta
 from proofs.adam_sharp.uphill import lemma_v
 from proofs.steps import Expression, Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import squared_noise_growth

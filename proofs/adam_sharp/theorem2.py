@@ -23,7 +23,6 @@ from proofs.adam_sharp.symbols import (
     eta,
     first,
     q,
-    r,
     v0,
 )
 from proofs.adam_sharp.weights import lemma_p
