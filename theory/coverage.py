@@ -238,7 +238,7 @@ def _coordinate(run: Configuration) -> Coverage:
     if first or (largest >= sharp and not second):
         condition, kappa = "eta^2 < 1 - beta1 / sqrt(beta2)", alignment_at(rho, run.eta)
         return _condition("Theorem 1 (corrected)", condition, run.eta, largest, met=first, rho=rho, kappa=kappa)
-    condition = "eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)"
+    condition = "Lambda eta^2 < h"
     return _condition("Theorem 2", condition, run.eta, sharp, met=second)
 
 

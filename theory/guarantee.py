@@ -8,7 +8,7 @@ Guarantee:
     The smaller of the two theorems' bounds, elementwise, with the theorem and the free parameters that gave it.
     Theorem 1 (:mod:`theory.adam.theorem1`, with epsilon :mod:`theory.adam.variants`) needs eta^2 < 1 - beta1 /
     sqrt(beta2); Theorem 2 (:mod:`theory.adam_sharp.theorem2`) needs
-    eta^2 (beta1 / sqrt(beta2) + sqrt(1 + eta^2)) < 1, of which eta < .6734 is enough.
+    Lambda eta^2 < h, for which eta^2 (1 + beta1 / sqrt(beta2)) < 1 is enough, and so is eta <= .7071.
 
     Either covers Adam without bias correction, at a constant step size.
 
@@ -23,11 +23,11 @@ Example:
     >>> bound = adam_guarantee(problem, AdamParameters(beta1=0.9, beta2=0.95, eta=0.2, step_size=1e-4))
     >>> round(bound.value / 10**6, 3), bound.theorem
     (1.312, 'Theorem 2 (sharper, for any betas)')
-    >>> too_noisy = AdamParameters(beta1=0.9, beta2=0.95, eta=0.7, step_size=1e-4)
+    >>> too_noisy = AdamParameters(beta1=0.9, beta2=0.95, eta=0.96, step_size=1e-4)
     >>> adam_guarantee(problem, too_noisy)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    adabatch.moments.hypotheses.HypothesisError: requires ... of the admissible values is eta = 0.684364
+    adabatch.moments.hypotheses.HypothesisError: requires ... of the admissible values is eta = 0.955...
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def largest_admissible_eta(beta1: Value, beta2: Value) -> Value:
         HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1.
 
     >>> round(largest_admissible_eta(0.9, 0.95), 4), round(largest_admissible_eta(0.1, 0.95), 4)
-    (0.6844, 0.9473)
+    (0.9557, 0.9905)
     """
     return maximum(theorem1.largest_admissible_eta(beta1, beta2), theorem2.largest_admissible_eta(beta1, beta2))
 
@@ -75,7 +75,7 @@ def adam_guarantee(problem: Problem, adam: AdamParameters) -> Bound:
     Returns:
         A bound whose ``theorem`` names the better theorem (for arrays, all that were best somewhere), with
         ``terms`` "Theorem 1" and "Theorem 2": both bounds, infinite where a theorem does not apply. ``parameters``
-        has ``theorem`` (1 or 2), and Theorem 2's ``zeta``, ``M`` and ``N``.
+        has ``theorem`` (1 or 2), and Theorem 2's ``M`` and ``N``.
 
     Raises:
         HypothesisError: where neither theorem applies; it names the largest admissible eta.
@@ -109,7 +109,7 @@ def require_applicable(beta1: Value, beta2: Value, eta: Value) -> None:
     """Raise ``HypothesisError`` unless one of the theorems applies at each (betas, eta)."""
     require_betas(beta1, beta2)
     meets, largest = np.logical_or(*applicable(beta1, beta2, eta)), largest_admissible_eta(beta1, beta2)
-    condition = "Theorem 1's eta^2 < 1 - r or Theorem 2's eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)"
+    condition = "Theorem 1's eta^2 < 1 - r or Theorem 2's Lambda eta^2 < h, r = beta1 / sqrt(beta2)"
     require_eta(eta, meets, condition, largest, beta1=beta1, beta2=beta2)
 
 

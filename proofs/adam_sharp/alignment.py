@@ -42,8 +42,9 @@ OPEN = {r: 1 / (1 + a), eta: sympy.sqrt(1 / (1 + s)), q: 1 / (1 + d)}
 @proves(
     "Q'",
     "preconditioned sum",
-    r"For $n\ge N$: $E_j[a^+W_n(v_j)-a^-V_n(v_j)]\ge\kappa G_j^2\Phi_j$, $\kappa=(h-\Lambda\eta^2)/(1+\eta^2)$. If "
-    r"$\kappa>0$ then $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$.",
+    r"For $n\ge N$: $E_j[a^+W_n(v_j)-a^-V_n(v_j)]\ge\kappa G_j^2\Phi_j$, "
+    r"$\kappa=(h-\Lambda\eta^2)/(1+\eta^2)$. If $\kappa>0$ then "
+    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$.",
     source="Theorem 2, lemma Q'",
     uses=("S", "D", "L5'"),
 )
@@ -115,7 +116,8 @@ def _with_epsilon() -> Iterator[Step]:
         "Y^2 = s + y a_m + x^2, om_m = r^m / sqrt(1 + e/W), S_m = s + y a_m + W e",
     )
     yield identity(
-        r"$\frac1{W+e}=\frac1{\sqrt{1+e/W}\sqrt{W^2+We}}$: the $m$-th term of $\phi$ is $\omega_m/\sqrt{1+s+a_m+W_me_m}$",
+        r"$\frac1{W+e}=\frac1{\sqrt{1+e/W}\sqrt{W^2+We}}$: the $m$-th term of $\phi$ is "
+        r"$\omega_m/\sqrt{1+s+a_m+W_me_m}$",
         (1 + e / root) * (root**2 + root * e),
         (root + e) ** 2,
     )
@@ -240,7 +242,7 @@ def _wrong_sign_by_swap() -> Iterator[Step]:
 
 
 def _wrong_sign_by_slopes() -> Iterator[Step]:
-    """x = -u < 0 with Lambda >= Lambda_1 and Lambda_3, both sides times (W_0 + e_0) / u; g = Lambda (W_0+e_0) phi."""
+    """x = -u < 0 with Lambda >= Lambda_1, Lambda_3: times (W_0 + e_0) / u, with g = Lambda (W_0 + e_0) phi."""
     g = sympy.Symbol("g", positive=True)
     swap, start, uphill = sympy.symbols("C mu S_0", positive=True)
     yield identity(

@@ -5,9 +5,9 @@ Fix a coordinate and a step j <= K'; units in which the sign of G_j is 1; n = K'
     D_k = sum_{t=j}^{k-1} |G_{t+1} - G_t|,   W_n(v) = sum_{m <= n} beta1^m / (sqrt(beta2^m v + (1 - beta2^m) tau^2
     G^2) + epsilon),   and V_n as in lemma V.
 
-The noise X_t = g_t / G_t (1 where G_t = 0) is kept, and the gradients are replaced by ones that meet the hypotheses
-of the two bounds: by min(|G_t|, G) for the lower bound W, by max(G_t, G) for the upper bound V. Path by path, what
-this changes is paid for by D_k. Nothing is given up at a stopping time, and there is no parameter to choose.
+The noise X_t = g_t / G_t (1 where G_t = 0) is kept, and the gradients are replaced by ones that meet the
+hypotheses of the two bounds: min(|G_t|, G) for the lower bound W, max(G_t, G) for the upper bound V. Path by path,
+D_k pays for what this changes. Nothing is given up at a stopping time: there is no parameter to choose.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def lemma_d() -> Iterator[Step]:
     yield series(r"$\sum_{n\ge0}nr^n=r/(1-r)^2$", n * r**n, n, r / (1 - r) ** 2)
     yield from _uniform_steps()
     yield by_lemma(
-        r"$\sum_i\frac{|g_{j,i}|}{\sqrt{v_{j,i}}+\epsilon}\sum_{k>j}r^{k-j}E[D_{k,i}|F_{j+1}]$ is lost for every $j$",
+        r"$\sum_i\frac{|g_{j,i}|}{\sqrt{v_{j,i}}+\epsilon}\sum_{k>j}r^{k-j}E[D_{k,i}|F_{j+1}]$ is lost, each $j$",
         lemma_s,
     )
     yield by_lemma(
@@ -57,7 +57,7 @@ def lemma_d() -> Iterator[Step]:
         r"\sum_kE\|\cdot\|^2$, and $\sum_ih_{j,i}D_{k,i}\le h_j\sum_{t=j}^{k-1}\|G_{t+1}-G_t\|$",
         "the descent lemma summed over K' steps; m_k = (1-beta1) sum_j beta1^(k-j) g_j, exchanged sums, lemma S "
         "for every j; Cauchy-Schwarz over coordinates and ||G_{t+1} - G_t|| <= L ||w_{t+1} - w_t||. The virtual "
-        "steps K+1..K' continue from w_{K+1} with g = G, which meets the test; they do not change the K real ones.",
+        "steps K+1..K' continue from w_{K+1} with g = G, which meets the test; the K real ones stay.",
     )
 
 

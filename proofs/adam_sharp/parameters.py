@@ -19,9 +19,9 @@ T, a, b = sympy.symbols("T a b", positive=True)
 @proves(
     "Admissible eta",
     "which eta Theorem 2 covers",
-    r"If $\eta^2(1+r)<1$ then $\kappa>0$ at every $N$; so $\eta\le.7071$ does for all betas. $\kappa>0$ at some $N$ "
-    r"only if $\frac{\eta^2}{1-r\eta^2}<H_\infty=\sum_mr^m/\sqrt{1+a_m/(1+\eta^2)}$, whose two sides meet at one "
-    r"$\eta\le1$; and if so, where $\Lambda=\Lambda_1$.",
+    r"If $\eta^2(1+r)<1$ then $\kappa>0$ at every $N$; so $\eta\le.7071$ does for all betas. $\kappa>0$ at some "
+    r"$N$ only if $\frac{\eta^2}{1-r\eta^2}<H_\infty=\sum_mr^m/\sqrt{1+a_m/(1+\eta^2)}$, whose two sides meet at "
+    r"one $\eta\le1$; and if so, where $\Lambda=\Lambda_1$.",
     source="Theorem 2",
 )
 def admissible_eta(universal: int = 7071) -> Iterator[Step]:
@@ -33,7 +33,7 @@ def admissible_eta(universal: int = 7071) -> Iterator[Step]:
     swap = constants.swap_growth(beta1, beta2, eta)
     kappa = constants.theorem2_alignment(gain, swap, eta)
     yield identity(
-        r"$\Lambda\le C$ and $h\ge1$: $\kappa\ge(1-C\eta^2)/(1+\eta^2)$, and $(1-r\eta^2)(1-C\eta^2)=1-(1+r)\eta^2$",
+        r"$\Lambda\le C$, $h\ge1$: $\kappa\ge(1-C\eta^2)/(1+\eta^2)$, and $(1-r\eta^2)(1-C\eta^2)=1-(1+r)\eta^2$",
         sympy.cancel(kappa.subs(gain, 1) * squared_noise_growth(eta) * (1 - r * eta**2)),
         1 - (1 + r) * eta**2,
     )
@@ -44,7 +44,8 @@ def admissible_eta(universal: int = 7071) -> Iterator[Step]:
 
     yield checked(rf"$2\eta^2<1$ at $\eta=.{universal}$, and $1+r<2$", bracket)
     yield identity(
-        r"$\Lambda\ge\min(C,C/\varphi_N)=C/\varphi_N$: $\kappa\le(H_N-C\eta^2)/((1+\eta^2)\varphi_N)$, $=$ if $\Lambda=\Lambda_1$",
+        r"$\Lambda\ge\min(C,C/\varphi_N)=C/\varphi_N$: $\kappa\le(H_N-C\eta^2)/((1+\eta^2)\varphi_N)$, "
+        r"with equality if $\Lambda=\Lambda_1$",
         constants.theorem2_alignment(noisy / frozen, constants.jump_penalty(swap, frozen), eta)
         * (1 + eta**2)
         * frozen,
@@ -52,13 +53,14 @@ def admissible_eta(universal: int = 7071) -> Iterator[Step]:
         "phi_N >= 1, and H_N rises to its limit",
     )
     yield nonnegative(
-        r"$\frac{d}{dT}\ln\frac1{\sqrt{1+a/(1+T)}}=\frac{a/(1+T)}{2(1+T)(1+a/(1+T))}\le\frac1{2(1+T)}$, $T=\eta^2$",
+        r"$\frac{d}{dT}\ln\frac1{\sqrt{1+a/(1+T)}}=\frac{a/(1+T)}{2(1+T)(1+a/(1+T))}\le\frac1{2(1+T)}$",
         1 / (2 * (1 + T)) - sympy.cancel(sympy.diff(-sympy.log(1 + a / (1 + T)) / 2, T)),
         [a, T],
         reason="so the logarithm of H grows at most as fast",
     )
     yield nonnegative(
-        r"$-\frac d{dT}\ln(\frac1T-r)=\frac1{T(1-rT)}>\frac1{2(1+T)}$: $H_\infty(\frac1T-r)$ falls, and meets $1$ once",
+        r"$-\frac d{dT}\ln(\frac1T-r)=\frac1{T(1-rT)}>\frac1{2(1+T)}$: $H_\infty(\frac1T-r)$ falls, "
+        r"and meets $1$ once",
         sympy.cancel(sympy.diff(-sympy.log(1 / T - r), T)) - 1 / (2 * (1 + T)),
         [a, b],
         {r: 1 / (1 + a), T: 1 / (1 + b)},

@@ -53,10 +53,7 @@ class AdamSetting:
         return f"({self.beta1:g}, {self.beta2:g}), eta {self.eta:g}"
 
     def covered_by(self, theorem: str) -> bool:
-        """Whether Theorem 1, eta^2 < 1 - r, or Theorem 2, eta^2 (r + sqrt(1 + eta^2)) < 1, applies.
-
-        r = beta1/sqrt(beta2); for beta1 = 0 Theorem 2 asks for eta < 1 only.
-        """
+        """Whether Theorem 1, eta^2 < 1 - beta1/sqrt(beta2), or Theorem 2, Lambda eta^2 < h, applies."""
         return bool(applicable(self.beta1, self.beta2, self.eta)[THEOREMS.index(theorem)])
 
 

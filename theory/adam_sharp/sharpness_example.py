@@ -1,7 +1,7 @@
 r"""Why eta < 1 does not suffice once there is momentum: noise that meets the test and drives Adam uphill.
 
 Problem:
-    Theorem 2 covers every admissible pair of betas for eta < .6734; without momentum eta < 1 does. Is there a
+    Theorem 2 covers every admissible pair of betas for eta <= .7071; without momentum eta < 1 does. Is there a
     theorem for all betas and all eta < 1?
 
 Algorithm:
@@ -16,9 +16,12 @@ Algorithm:
 
 Guarantee:
     Where G hardly changes (small alpha), E[m / sqrt(v)] = +.0693 (eta = .85), -.0053 (.90), -.0791 (.95): at .9
-    Adam moves uphill, for example on sqrt(1 + w^2) - 1, which is convex. So a constant that is free of the betas
-    lies in [.6734, .90). At the betas in use, such as (.9, .95), this adversary is harmless: nothing is claimed
-    there.
+    Adam moves uphill, for example on sqrt(1 + w^2) - 1, which is convex.
+
+    As r -> 1, beta2 -> 0 and the strength grows, n lows have probability (1 - q) q^n, q = eta^2 / (1 + eta^2), and
+    m / sqrt(v) tends to 1 for n = 0 and to -sqrt(n) else: the sign changes at sum_n sqrt(n) q^n = 1, eta = .8839.
+    So the largest constant that is free of the betas lies in [.7071, .8839]. At the betas in use, such as
+    (.9, .95), this adversary is harmless: nothing is claimed there.
 
 References:
     Theorem 2 (:mod:`theory.adam_sharp.theorem2`) and the condition there; arXiv 2412.21124 (the coordinate-wise
@@ -30,8 +33,8 @@ Shapes:
 Example:
     >>> [round(expected_direction(eta), 4) for eta in (0.85, 0.90, 0.95)]
     [0.0693, -0.0053, -0.0791]
-    >>> round(critical_eta(), 3)
-    0.896
+    >>> round(critical_eta(), 3), round(limiting_eta(), 6)
+    (0.896, 0.883886)
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ __all__ = [
     "critical_eta",
     "expected_direction",
     "high_value",
+    "limiting_eta",
     "low_probability",
     "low_value",
 ]
@@ -196,6 +200,19 @@ def critical_eta(beta1: float = BETA1, beta2: float = BETA2, strength: float = S
         "take r = beta1 / sqrt(beta2) close to 1 and beta2 small",
     )
     return float(brentq(lambda eta: expected_direction(eta, beta1, beta2, strength), 0.05, 1.0, xtol=1e-10))
+
+
+def limiting_eta() -> float:
+    """The root of sum_n sqrt(n) q^n = 1, q = eta^2 / (1 + eta^2): what :func:`critical_eta` falls to at worst.
+
+    No theorem for all betas can admit an eta above it.
+    """
+    runs = np.arange(1, 200)
+
+    def excess(eta: float) -> float:
+        return float((np.sqrt(runs) * (eta**2 / (1 + eta**2)) ** runs).sum()) - 1
+
+    return float(brentq(excess, 0.5, 1.0, xtol=1e-13))
 
 
 class RunLengthNoise:

@@ -51,7 +51,7 @@ def plot_ratio_map(table: Table, axes: Axes, theorem: str, plane: str, norm: Log
 
 CONDITIONS = (
     (r"Theorem 1: $\eta^2 < 1 - \beta_1/\sqrt{\beta_2}$", RED, "-"),
-    (r"Theorem 2: $\eta^2\,(\beta_1/\sqrt{\beta_2} + \sqrt{1+\eta^2}) < 1$", INK, "-"),
+    (r"Theorem 2: $\Lambda\eta^2 < h$", INK, "-"),
     (r"published: $\beta_1 \leq \sqrt{\beta_2} - 8(1+\eta^2)(1-\beta_2)/\beta_2^2$", PINK, "--"),
     (r"$\beta_1 < \sqrt{\beta_2}$", GREY, ":"),
 )

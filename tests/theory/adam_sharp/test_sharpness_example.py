@@ -11,6 +11,7 @@ from theory.adam_sharp.sharpness_example import (
     critical_eta,
     expected_direction,
     high_value,
+    limiting_eta,
     low_probability,
     low_value,
 )
@@ -58,7 +59,21 @@ def test_the_drift_turns_uphill_between_85_and_90():
 
 
 def test_theorem_2_does_not_cover_it():
-    assert 0.6734 < largest_admissible_eta(BETA1, BETA2) < critical_eta()
+    assert 0.7071 < largest_admissible_eta(BETA1, BETA2) < limiting_eta() < critical_eta()
+
+
+def test_the_limit_of_the_example():
+    """sum_n sqrt(n) q^n = 1 at q = .438598; finite betas and strengths come down to it and do not go below."""
+    eta = limiting_eta()
+    q = eta**2 / (1 + eta**2)
+    assert (round(eta, 6), round(q, 6)) == (0.883886, 0.438598)
+    assert sum(n**0.5 * q**n for n in range(1, 120)) == pytest.approx(1, abs=1e-12)
+    closer = [
+        critical_eta(r * b2**0.5, b2, s)
+        for r, b2, s in ((0.99, 1e-8, 30.0), (0.999, 1e-10, 100.0), (0.99999, 1e-14, 1000.0))
+    ]
+    assert closer == sorted(closer, reverse=True)
+    assert eta < closer[-1] < eta + 1e-3
 
 
 def test_the_enumeration_has_converged():

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from theory.adam_sharp.sharpness_example import BETA1, BETA2, RunLengthNoise, critical_eta, expected_direction
+from theory.adam_sharp.sharpness_example import (
+    BETA1,
+    BETA2,
+    RunLengthNoise,
+    critical_eta,
+    expected_direction,
+    limiting_eta,
+)
 from theory.adam_sharp.theorem2 import largest_admissible_eta
 from theory.audit.evidence import Assertion, ClaimEvidence
 from theory.l1.theorem3 import find_certificate
 
 __all__ = ["any_eta_below_one", "eta_at_the_usual_betas"]
 
-UNIVERSAL_ETA = 0.6733
+UNIVERSAL_ETA = 0.7071
 
 
 def any_eta_below_one(eta: float = 0.9) -> ClaimEvidence:
@@ -32,6 +39,10 @@ def any_eta_below_one(eta: float = 0.9) -> ClaimEvidence:
         ),
         supporting=(
             Assertion("eta at which this noise turns Adam around", critical_eta(), "<", 1.0),
+            Assertion("the least such eta, as r -> 1 and beta2 -> 0", limiting_eta(), "<", 0.8839),
+            Assertion(
+                "and it is approached from above", critical_eta(0.99999e-7, 1e-14, 1000.0), "~", 0.884, 1e-3
+            ),
             Assertion("the enumerated mean at eta = .95", expected_direction(0.95), "~", *run),
         ),
         note="The noise has mean 1 and variance eta^2 at every step; its low values decay as fast as sqrt(v) "
