@@ -68,6 +68,7 @@ def _mean_of_the_smaller() -> Iterator[Step]:
         [root, epsilon],
         reason="its second derivative, at z = Z^2; so E 1/(sqrt(v)+eps) >= 1/(sqrt(E v)+eps)",
     )
+    yield identity(r"$M_0=v$", mean(sympy.Integer(0)), v)
     yield identity(
         r"$M_{m+1}=\beta_2M_m+c\tau^2G^2$, $M_m=\beta_2^mv+(1-\beta_2^m)\tau^2G^2$",
         sympy.expand(mean(m + 1), power_exp=True),

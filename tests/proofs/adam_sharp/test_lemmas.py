@@ -97,7 +97,7 @@ CONTROLS = {
     ),
     "V: mixture too small": (lemma_v, {"constants.mixture": lambda one, zero, eta: zero}, "f_m"),
     "V: memory one step short": (lemma_v, {"constants.frozen_second_moment": wrong_forgetting}, "f_{m+1}"),
-    "S: memory one step short": (lemma_s, {"constants.frozen_second_moment": wrong_forgetting}, "M_{m+1}"),
+    "S: memory one step short": (lemma_s, {"constants.frozen_second_moment": wrong_forgetting}, "M_0"),
     "S: tau^2 too small": (lemma_s, {"squared_noise_growth": scaled(constants.squared_noise_growth)}, "M_{m+1}"),
     "L5': 1/24 for 1/16": (
         lemma_l5_half_line,
