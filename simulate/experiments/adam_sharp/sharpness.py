@@ -11,7 +11,7 @@ from simulate.outcomes import Assertion, Kind, Outcome, at_most
 
 __all__ = ["WITHIN", "run"]
 
-WITHIN = 15.0
+WITHIN = 9.0
 V0 = 1e-4
 SETTINGS = (AdamSetting(0.9, 0.95, 0.2), AdamSetting(0.9, 0.95, 0.5), AdamSetting(0.9, 0.999, 0.2))
 SHOWN = ("pseudo-huber", "quadratic", "rastrigin")

@@ -31,7 +31,7 @@ def test_a_small_run(adabatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--beta1", "0.9", "--beta2", "0.95", "--eta", "0.7"], "admissible values is eta = 0.684364"),
+        (["--beta1", "0.9", "--beta2", "0.95", "--eta", "0.97"], "admissible values is eta = 0.955738"),
         (["--objective", "sphere"], "unknown objective 'sphere'; known:"),
         (["--optimizer", "lion"], "unknown optimizer 'lion'; known:"),
         (["--experiment", "slope"], "unknown experiment 'slope'; known:"),

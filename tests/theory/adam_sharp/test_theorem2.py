@@ -474,7 +474,7 @@ def tree_settings(count):
 
 
 def test_lemma_s_on_exact_trees():
-    for setting in tree_settings(1500):
+    for setting in tree_settings(400):
         for drift in (0.0, DRAWS.choice([0.05, 0.5, 3.0])):
             total, loss = momentum_on_a_tree(5, *setting, drift)
             lower, upper = both_bounds(5, *setting)
@@ -536,7 +536,7 @@ class Perturbed:
     alignment: float
 
 
-def least_gaps(change, count=1500):
+def least_gaps(change, count=400):
     """The least of F(x) - parabola, and of its mean - kappa phi, over random states of lemma Q'."""
     draws = np.random.default_rng(11)
     x = np.concatenate([np.geomspace(1e-6, 1e3, 120), np.linspace(0.02, 3, 60)])
