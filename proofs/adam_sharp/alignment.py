@@ -29,7 +29,7 @@ __all__ = ["lemma_q"]
 a, d, s, t, e, u, w = sympy.symbols("a d s t e u w", positive=True)
 S, C, phi, P, H, Hp, x, y = sympy.symbols("S C phi P H H' x y", positive=True)
 m = sympy.Symbol("m", integer=True, nonnegative=True)
-base, decay, ratio = sympy.symbols("beta_2 p r", positive=True)
+base = sympy.Symbol("beta_2", positive=True)
 c = second_moment_weight(base)
 age_ratio = (base**-m - 1) / c
 
@@ -85,23 +85,17 @@ def _units() -> Iterator[Step]:
         )
     yield identity(r"$1+a_m=\beta_2^{-m}(1-\beta_2^{m+1})/c$", 1 + age_ratio, base**-m * (1 - base ** (m + 1)) / c)
     fresh = squared_noise_growth(eta)
-    forms = (
-        (r"r^m/\sqrt{1+a_m}", constants.frozen_weight, (), beta1**m, 1 + age_ratio),
-        (r"r^m/\sqrt{1+a_m/y}", constants.noisy_weight, (eta,), beta1**m, 1 + age_ratio / fresh),
-        (
-            r"\pi^m/\sqrt{a_m}",
-            constants.uphill_weight,
-            (eta,),
-            constants.uphill_decay(beta1, beta2, eta) ** m,
-            age_ratio,
-        ),
-    )
-    for text, weight, more, power, under in forms:
-        at = {base: beta2}
+    decay = constants.uphill_decay(beta1, beta2, eta)
+    noisy, uphill = (f(beta1, beta2, eta, m) for f in (constants.noisy_weight, constants.uphill_weight))
+    for text, weight, power, under in (
+        (r"r^m/\sqrt{1+a_m}", constants.frozen_weight(beta1, beta2, m), beta1**m, 1 + age_ratio),
+        (r"r^m/\sqrt{1+a_m/y}", noisy, beta1**m, 1 + age_ratio / fresh),
+        (r"\pi^m/\sqrt{a_m}", uphill, decay**m, age_ratio),
+    ):
         yield identity(
             rf"${text}$: the summand that theory adds up, squared",
-            sympy.powsimp(sympy.expand_power_base(weight(beta1, beta2, *more, m) ** 2 / power**2, force=True)),
-            (base**-m / under).subs(at),
+            sympy.powsimp(sympy.expand_power_base(weight**2 / power**2, force=True)),
+            (base**-m / under).subs({base: beta2}),
             "r = beta1 / sqrt(beta2), pi = p / sqrt(beta2); divided by the power of beta1, or of p",
         )
 

@@ -40,7 +40,7 @@ def test_it_is_the_better_of_the_two(ratio, beta2, part, steps, epsilon):
 
 
 def test_without_epsilon_it_is_theorem_1_itself_where_that_is_better():
-    arguments = {**PROBLEM, "step_size": 1e-3, "beta1": 1e-6, "beta2": 0.5, "eta": 0.9}
+    arguments = {**PROBLEM, "step_size": 1.0, "beta1": 1e-9, "beta2": 0.01, "eta": 0.9}
     bound = evaluate(adam_guarantee, **arguments)
     assert bound.parameters["theorem"] == 1
     assert bound.value == pytest.approx(evaluate(theorem1.gradient_norm_sum_bound, **arguments).value, rel=1e-12)
