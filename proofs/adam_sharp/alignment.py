@@ -314,9 +314,9 @@ def _constants() -> Iterator[Step]:
         constants.curvature_penalty(eta),
         constants.slope_penalty(swap, start, S_0, phi, eta),
     )
+    penalty = constants.uphill_penalty(beta1, beta2, eta, phi, S_0)
+    largest = next((part for part in penalty.args if isinstance(part, sympy.Max)), penalty)
     yield same_extremum(
-        r"$\Lambda=\min(C,\max(\Lambda_1,\Lambda_2,\Lambda_3))$",
-        constants.uphill_penalty(beta1, beta2, eta, phi, S_0),
-        [swap, sympy.Max(*slopes)],
-        "either bound on F(-u) is enough",
+        r"$\Lambda=\min(C,\max_i\Lambda_i)$", penalty, [swap, largest], "either bound on F(-u) is enough"
     )
+    yield same_extremum(r"$\max_i\Lambda_i=\max(\Lambda_1,\Lambda_2,\Lambda_3)$", largest, slopes)

@@ -134,8 +134,8 @@ CONTROLS = {
         "Lambda_2",
     ),
     "Q': Lambda_3 without mu": (lemma_q, {"constants.slope_penalty": slope_without_start}, "Lambda_3"),
-    "Q': Lambda without Lambda_3": (lemma_q, {"constants.uphill_penalty": penalty_of_two}, "max"),
-    "Q': mu too small": (lemma_q, {"constants.uphill_start": scaled(constants.uphill_start)}, "mu"),
+    "Q': Lambda without Lambda_3": (lemma_q, {"constants.uphill_penalty": penalty_of_two}, "max_i"),
+    "Q': mu too small": (lemma_q, {"constants.uphill_start": scaled(constants.uphill_start)}, "mu=\\max"),
     "Q': p x .97": (
         lemma_q,
         {"constants.uphill_weight": scaled(constants.uphill_weight, sympy.Rational(97, 100))},
@@ -184,9 +184,7 @@ CONTROLS = {
 @pytest.mark.parametrize("name", CONTROLS)
 def test_perturbed_statement_is_rejected(name):
     lemma, changed, words = CONTROLS[name]
-    failures = altered(lemma, changed).failures
-    assert failures, f"{name}: not rejected"
-    assert any(words in s.step.statement for s in failures), [s.step.statement for s in failures]
+    assert altered(lemma, changed, only=words).failures, f"{name}: not rejected"
 
 
 def assembly_with(change):
