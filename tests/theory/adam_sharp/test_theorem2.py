@@ -647,19 +647,19 @@ def test_the_bound_holds_on_adam_and_is_close():
     measured, bound, seen_growth, growth = simulate(4096, 0.9, 0.95, 0.2, paths=16, seed=1)
     assert seen_growth <= growth
     ratio = bound.value / measured.mean()
-    assert 1 < ratio < 7
+    assert 1 < ratio < 5
     measured, bound, _, _ = simulate(4096, 0.9, 0.999, 0.2, paths=16, seed=2)
-    assert 1 < bound.value / measured.mean() < 13
+    assert 1 < bound.value / measured.mean() < 17
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("beta1", "beta2", "eta", "largest"),
     [
-        (0.9, 0.95, 0.2, 6.0),
-        (0.9, 0.95, 0.5, 12.0),
-        (0.9, 0.999, 0.2, 12.0),
-        (0.5, 0.9, 0.5, 11.0),
+        (0.9, 0.95, 0.2, 5.0),
+        (0.9, 0.95, 0.5, 5.5),
+        (0.9, 0.999, 0.2, 16.0),
+        (0.5, 0.9, 0.5, 7.5),
         (0.0, 0.9, 0.5, 9.0),
     ],
 )
