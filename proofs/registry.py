@@ -51,6 +51,13 @@ MODULES: tuple[str, ...] = (
     "proofs.training.step_schedules",
     "proofs.training.estimated_variance",
     "proofs.training.violated_steps",
+    "proofs.samples.sgd",
+    "proofs.samples.contraction",
+    "proofs.samples.adam",
+    "proofs.samples.growth",
+    "proofs.samples.tails",
+    "proofs.samples.relaxed_smoothness",
+    "proofs.samples.a_posteriori",
 )
 """The modules that hold proofs, lemmas before what uses them."""
 

@@ -1,0 +1,1 @@
+"""Proofs of what a run under a norm test costs in samples."""

@@ -1,0 +1,53 @@
+r"""Theorem 3 with the deviations that a run has had, whichever test it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sympy
+
+from proofs.adam.symbols import PROBLEM, alpha, gap, noise
+from proofs.l1.theorem3 import theorem_3
+from proofs.samples.adam import descent_sum
+from proofs.steps import Step, by_lemma, identity, proves
+from theory.l1.theorem3 import bound_terms
+from theory.samples import a_posteriori as theory
+from theory.samples.adam import kept_descent
+
+__all__ = ["measured_deviations"]
+
+gain, weight, lipschitz, start, size, deviations = sympy.symbols("J lambda Lambda P s_t D", positive=True)
+
+
+@proves(
+    "Theorem 3 after the run",
+    "the averaged l1 ratio that a run has had is enough",
+    r"Given a certificate, with $D = \sum_kE\sum_i\mathrm{sd}_{k,i}$: $J\sum_kE\|G_k\|_1 \le \lambda D + "
+    r"\Delta/\alpha "
+    r"+ \alpha KLd\,(s_t^2/2+\Lambda s_t) + P$; at $\eta_{\mathrm{eff}} = D/\sum_kE\|G_k\|_1$ it is Theorem 3.",
+    source="this project",
+    uses=("Theorem 3 (l1 test, given a certificate)",),
+)
+def measured_deviations() -> Iterator[Step]:
+    """Theorem 3's sums with D in place of eta S, and back."""
+    right = sum(bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
+    found = theory.measured_sum(right, deviations, gain, weight)
+    yield by_lemma(
+        r"J S - \lambda D \le \text{right side}", theorem_3, reason="the test enters only by D <= eta S"
+    )
+    yield from descent_sum(r"\text{the same sums, over } T \text{ steps}", sympy.Integer(0))
+    yield identity(
+        r"J\cdot\text{bound} - \lambda D = \text{right side}", gain * found - weight * deviations, right
+    )
+    total = right / kept_descent(gain, weight, noise)
+    yield identity(
+        r"D = \eta_{\mathrm{eff}}S: \; S = \text{right side}/(J-\lambda\eta_{\mathrm{eff}})",
+        theory.measured_sum(right, noise * total, gain, weight),
+        total,
+        "Theorem 3 at eta_eff",
+    )
+    yield identity(
+        r"\text{the bound falls to } \text{right side}/J \text{ without noise}",
+        found.subs(deviations, 0) * gain - gap / alpha,
+        right - gap / alpha,
+    )

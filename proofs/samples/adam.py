@@ -1,0 +1,131 @@
+r"""Steps and samples of Adam under the l1 test, from Theorem 3's inequality stopped at the goal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sympy
+
+from proofs.adam.l1_step import lemma_l1
+from proofs.adam.symbols import PROBLEM, alpha, gap, noise, steps
+from proofs.l1.theorem3 import certificate_potential, certificate_telescoping, theorem_3
+from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from theory.l1.theorem3 import bound_terms
+from theory.samples import adam as theory
+
+__all__ = ["floored_l1_test", "samples_of_adam"]
+
+gain, weight, lipschitz, start, size = sympy.symbols("J lambda Lambda P C_m", positive=True)
+level, time, total, kept, floor = sympy.symbols("epsilon T S kappa f", positive=True)
+excess = sympy.Symbol("h", nonnegative=True)
+MOVED = theory.drift(PROBLEM, size, lipschitz)
+
+
+@proves(
+    "samples of Adam",
+    "Adam under the l1 test to a goal: steps and samples",
+    r"Given a certificate, $T$ the first step with $\|G\|_1 \le \epsilon$, $\alpha LdM < "
+    r"(J-\lambda\eta)\epsilon$: "
+    r"$E\,T \le (\Delta/\alpha+P)/((J-\lambda\eta)\epsilon-\alpha LdM)$, $E\sum_{k<T}b_k \le E\,T\,"
+    r"\max(1,\lceil s^2/(\eta\epsilon)^2\rceil)$; noise-dominated, least at $\eta = J/(2\lambda)$.",
+    source="this project",
+    uses=("L1", "certificate potential", "certificate telescoping"),
+)
+def samples_of_adam() -> Iterator[Step]:
+    """Theorem 3's sums stopped at T, and the best step size and eta."""
+    yield by_lemma(r"\|u_k\| \le \sqrt d\,C_m \text{ at every step}", lemma_l1)
+    yield by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential)
+    yield by_lemma(r"\text{the certificate inequality, step by step}", certificate_telescoping)
+    yield prose(
+        r"\text{all sums over } k < T\wedge K \text{ in place of } k \le K",
+        "{k < T} is known before step k, so each step's conditional inequality is multiplied by its indicator; "
+        "K -> oo by monotone convergence",
+    )
+    yield from descent_sum(r"(J-\lambda\eta)\,S \le \Delta/\alpha + \alpha\,E[T]\,LdM + P", sympy.Integer(0))
+    found = theory.expected_steps(gap, start, alpha, kept, level, MOVED)
+    yield identity(
+        r"\kappa\epsilon\,E\,T = \Delta/\alpha + \alpha\,E[T]\,LdM + P \text{ at the bound}",
+        kept * level * found,
+        gap / alpha + alpha * found * MOVED + start,
+        "kappa = J - lambda eta; S >= epsilon E T; the bound solves the inequality for E T",
+    )
+    best = theory.best_step_size(kept, level, MOVED)
+    yield identity(
+        r"\alpha = \kappa\epsilon/(2LdM): \; 4LdM\Delta/(\kappa\epsilon)^2 + 2P/(\kappa\epsilon)",
+        theory.expected_steps(gap, start, best, kept, level, MOVED),
+        4 * MOVED * gap / (kept * level) ** 2 + 2 * start / (kept * level),
+    )
+    yield _best(best)
+    eta = sympy.Symbol("eta", positive=True)
+    objective = eta * theory.kept_descent(gain, weight, eta)
+    yield vanishing(
+        r"\frac{d}{d\eta}\,\eta(J-\lambda\eta) = 0 \text{ at } J/(2\lambda); \; \text{second derivative } "
+        r"-2\lambda",
+        lambda: [
+            sympy.diff(objective, eta).subs(eta, theory.best_eta(gain, weight)),
+            sympy.diff(objective, eta, 2) + 2 * weight,
+        ],
+        "samples go like (eta (J - lambda eta))^-2",
+    )
+
+
+def _best(best: sympy.Expr) -> Step:
+    """alpha (kappa epsilon - alpha LdM), which divides Delta, is a parabola with its top at the best alpha."""
+    parabola = alpha * (kept * level - alpha * MOVED)
+    return identity(
+        r"\alpha(\kappa\epsilon-\alpha LdM) = \text{its value at the best} - LdM(\alpha-\alpha^*)^2",
+        sympy.expand(parabola),
+        sympy.expand(parabola.subs(alpha, best) - MOVED * (alpha - best) ** 2),
+        "P = 0: no other step size is better",
+    )
+
+
+def descent_sum(statement: str, taken: sympy.Expr) -> Iterator[Step]:
+    """The descent lemma summed, with the alignment of the telescoped certificate and a curvature's share of S.
+
+    Args:
+        statement: of the sum.
+        taken: what the curvature's growth takes of S.
+    """
+    moved = alpha * time * MOVED
+    alignment = gain * total - weight * noise * total - start
+    curved = alpha * MOVED * time + taken * total
+    descent = gap - alpha * alignment + alpha * curved
+    right = gap / alpha + moved + start
+    yield identity(
+        statement,
+        descent,
+        alpha * (right - (theory.kept_descent(gain, weight, noise) - taken) * total),
+        "the left side, from the descent lemma and the drift of the potential, is at least 0",
+    )
+
+
+@proves(
+    "l1 test with a floor",
+    "Theorem 3 under the l1 test with a floor",
+    r"$\sum_i \mathrm{sd}_{k,i} \le \eta\max(\|G_k\|_1, f)$: Theorem 3's bound on $\frac1K\sum_kE\|G_k\|_1$ "
+    r"grows by "
+    r"$\lambda\eta f/(J-\lambda\eta)$, and $b_k \le \max(1,\lceil s^2/(\eta f)^2\rceil)$.",
+    source="this project",
+    uses=("Theorem 3 (l1 test, given a certificate)",),
+)
+def floored_l1_test() -> Iterator[Step]:
+    """The deviations exceed those of the plain test by at most eta f per step."""
+    right = sum(bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
+    left = gain * total - weight * noise * (total + steps * floor)
+    remaining = theory.kept_descent(gain, weight, noise)
+    yield by_lemma(r"J S - \lambda\sum_kE\sum_i\mathrm{sd}_{k,i} \le \text{right side}", theorem_3)
+    yield prose(r"\max(\|G\|_1, f) \le \|G\|_1 + f", "summed: the deviations are at most eta (S + K f)")
+    yield identity(
+        r"J S - \lambda\eta(S+Kf) = \text{right side at } S = \frac{\text{right side}}{J-\lambda\eta} + "
+        r"K\frac{\lambda\eta f}{J-\lambda\eta}",
+        left.subs(total, right / remaining + steps * theory.floor_cost(gain, weight, noise, floor)),
+        right,
+    )
+    noisy = sympy.Symbol("s", positive=True)
+    asked = noisy**2 / (noise * (floor + excess)) ** 2
+    yield nonnegative(
+        r"s^2/(\eta f)^2 \ge s^2/(\eta\max(\|G\|_1,f))^2",
+        asked.subs(excess, 0) - asked,
+        [noisy, noise, floor, excess],
+    )
