@@ -86,6 +86,7 @@ class CoordinateMoments(GradientMoments):
         ratios: sigma_i^2 / g_i^2 over the coordinates.
         weighted_sums: their ratio is the weighted noise scale; None if they were not measured
             (:func:`adabatch.moments.noise_scale.weighted_sums`).
+        norm_floor: f; the ratios are sigma_i^2 / max(g_i^2, f^2).
     """
 
     sum_of_standard_deviations: float
@@ -93,6 +94,7 @@ class CoordinateMoments(GradientMoments):
     conservative_l1_norm: float | None
     ratios: RatioHistogram
     weighted_sums: tuple[float, float] | None = None
+    norm_floor: float = 0.0
 
     @property
     def effective_dimensions(self) -> EffectiveDimensions:

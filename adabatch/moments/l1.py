@@ -39,7 +39,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adabatch.moments.gradient_moments import covariance_trace, require_groups, squared_deviation
-from adabatch.moments.numeric import Value, absolute, exp, is_symbolic, log_gamma, quotient, sign, sqrt, total
+from adabatch.moments.numeric import (
+    Value,
+    absolute,
+    exp,
+    is_symbolic,
+    log_gamma,
+    maximum,
+    quotient,
+    sign,
+    sqrt,
+    total,
+)
 from adabatch.moments.statistic import statistic_from_estimates
 
 __all__ = [
@@ -178,8 +189,12 @@ def conservative_l1_norm(group_gradients: Value) -> Value:
     return total((sign(others) * group_gradients).mean(axis=0))
 
 
-def noise_to_gradient(groups: Value, group_size: Value, sum_of_squares: Value, mean: Value) -> Value:
-    """sigma_i^2 / g_i^2 in samples, coordinate by coordinate: the coordinate-wise test at eta wants it <= eta^2 b.
+def noise_to_gradient(
+    groups: Value, group_size: Value, sum_of_squares: Value, mean: Value, floor: Value = 0.0
+) -> Value:
+    """sigma_i^2 / max(g_i^2, f^2) in samples, coordinate by coordinate.
+
+    The coordinate-wise test at eta wants it <= eta^2 b.
 
     The batch that a quantile of the coordinates asks for is the quantile of this ratio over eta^2. The variance is
     the unbiased m sum_j (g_ji - g_i)^2 / (J-1). Without noise the ratio is 0, with noise and without gradient
@@ -190,6 +205,7 @@ def noise_to_gradient(groups: Value, group_size: Value, sum_of_squares: Value, m
         group_size: m.
         sum_of_squares: sum_j g_ji^2, any shape.
         mean: g_i, the same shape.
+        floor: f >= 0; a smaller g_i counts as this.
 
     Raises:
         HypothesisError: for fewer than two groups.
@@ -197,7 +213,8 @@ def noise_to_gradient(groups: Value, group_size: Value, sum_of_squares: Value, m
     >>> noise_to_gradient(2, 3, 10.0, 2.0), noise_to_gradient(2, 3, 0.0, 0.0), noise_to_gradient(2, 3, 2.0, 0.0)
     (1.5, 0.0, inf)
     """
-    return quotient(covariance_trace(groups, group_size, sum_of_squares, mean**2), mean**2)
+    counted = maximum(mean**2, floor**2) if floor else mean**2
+    return quotient(covariance_trace(groups, group_size, sum_of_squares, mean**2), counted)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class L1NormTest(_OnCoordinates):
         test_interval: test every this many steps.
         ema: in [0, 1): both sums are averaged with this decay before the division.
         max_growth: see :class:`~adabatch.schedules.norm_tests.NormTest`.
+        norm_floor: f >= 0; the test is sum_i sigma_i / sqrt(b) <= eta max(||G||_1, f).
 
     Raises:
         ValueError: see :class:`~adabatch.schedules.norm_tests.NormTest`; in ``update``, for moments without
@@ -59,10 +60,10 @@ class L1NormTest(_OnCoordinates):
         test_interval: int = 1,
         ema: float = 0.0,
         max_growth: float = 0.0,
+        norm_floor: float = 0.0,
     ) -> None:
-        super().__init__(
-            eta, initial, maximum, multiple_of, test_interval=test_interval, ema=ema, max_growth=max_growth
-        )
+        of_all = (test_interval, ema, max_growth, norm_floor)
+        super().__init__(eta, initial, maximum, multiple_of, "unbiased", *of_all)
         self.conservative = conservative
 
     @classmethod
@@ -83,7 +84,7 @@ class L1NormTest(_OnCoordinates):
     def _ratio(self, noise: float, gradient: float) -> float:
         from adabatch.moments.l1 import l1_statistic
 
-        return float(l1_statistic(noise, gradient, self.eta))
+        return float(l1_statistic(noise, self._floored(gradient, self.norm_floor), self.eta))
 
 
 @register_test("coordinate")
@@ -102,6 +103,8 @@ class CoordinateTest(_OnCoordinates):
         test_interval: test every this many steps.
         ema: in [0, 1): the quantile is averaged with this decay.
         max_growth: see :class:`~adabatch.schedules.norm_tests.NormTest`.
+        norm_floor: f >= 0; the test is sigma_i^2 / b <= eta^2 max(g_i^2, f^2). The statistics must know it
+            (``CoordinateStatistics(model, norm_floor=f)``).
 
     Raises:
         ValueError: for a quantile outside (0, 1), and as :class:`L1NormTest`.
@@ -117,15 +120,15 @@ class CoordinateTest(_OnCoordinates):
         test_interval: int = 1,
         ema: float = 0.0,
         max_growth: float = 0.0,
+        norm_floor: float = 0.0,
     ) -> None:
         if not 0 < quantile < 1:
             raise ValueError(
                 f"the quantile must be between 0 and 1, but is {quantile}: take 0.5 to have half of the "
                 "coordinates meet the test (--coordinate-quantile)"
             )
-        super().__init__(
-            eta, initial, maximum, multiple_of, test_interval=test_interval, ema=ema, max_growth=max_growth
-        )
+        of_all = (test_interval, ema, max_growth, norm_floor)
+        super().__init__(eta, initial, maximum, multiple_of, "unbiased", *of_all)
         self.quantile = quantile
 
     @classmethod
@@ -134,7 +137,19 @@ class CoordinateTest(_OnCoordinates):
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:
         """The quantile of noise over gradient; against 1, which averages to 1 as the quantile does to itself."""
-        return _of_coordinates(moments).ratios.quantile(self.quantile), 1.0
+        moments = _of_coordinates(moments)
+        if moments.norm_floor != self.norm_floor:
+            raise ValueError(
+                f"the moments were measured with a floor of {moments.norm_floor:g}, but the test's is "
+                f"{self.norm_floor:g}: take CoordinateStatistics(model, norm_floor={self.norm_floor:g})"
+            )
+        return moments.ratios.quantile(self.quantile), 1.0
+
+    def _ratio(self, noise: float, gradient: float) -> float:
+        """The floor is in the ratios already, coordinate by coordinate."""
+        from adabatch.moments.statistic import statistic_from_estimates
+
+        return float(statistic_from_estimates(noise, gradient, self.eta))
 
 
 def _of_coordinates(moments: GradientMoments) -> CoordinateMoments:

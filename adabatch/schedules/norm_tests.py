@@ -21,7 +21,12 @@ __all__ = ["NormTest", "NormTestOptions", "register_test"]
 SMALLEST_ETA, LARGEST_ETA = 1e-6, 1e6
 """Beyond these no gradient makes a test that is neither at the maximum at once nor passed for ever."""
 
+LARGEST_FLOOR = 1e30
+"""Of a gradient's norm, as of the one that clips."""
+
 USUAL_ETA = "take --eta between about 0.05 and 1; smaller asks for the maximum at once, larger never for more"
+
+NormFloor = Annotated[float, Range(0, LARGEST_FLOOR)]
 
 T = TypeVar("T", bound="type[NormTest]")
 
@@ -65,6 +70,10 @@ class NormTestOptions:
     """norm-test: decay of the averages of numerator and denominator; 0 uses each step's own."""
     max_growth: Annotated[float, Range(1, 1e9, above=True, zero="no limit")] = 8.0
     """norm-test: a test may ask for at most this many times the current batch; 0 does not limit."""
+    norm_floor: NormFloor = 0.0
+    """norm-test: a gradient whose norm is below counts as if it had this norm (l2 for scalar, l1 for l1, each
+    coordinate's own size for coordinate), so that no test asks for more than variance / (eta floor)^2, however
+    small the gradient becomes; 0: no floor."""
 
 
 @register_test("scalar")
@@ -89,13 +98,16 @@ class NormTest(BatchSizeSchedule):
             before the division; 0 uses the step's own.
         max_growth: a proposal beyond this many times b is limited to that, against a single test that goes wild;
             0 does not limit, as Algorithm 1.
+        norm_floor: f >= 0; the test is variance <= eta^2 max(||G||^2, f^2), which a gradient that is not resolved
+            meets too where f > 0 is large enough. Without a floor no number bounds the samples that a run asks for
+            (:mod:`theory.samples.sgd`).
 
     Attributes:
         unresolved: how often the denominator was not positive, so that b stayed.
 
     Raises:
         ValueError: for eta out of range, an unknown estimator, test_interval < 1, ema outside [0, 1), max_growth
-            neither 0 nor above 1, initial > maximum.
+            neither 0 nor above 1, a floor below 0, initial > maximum.
 
     >>> from adabatch.moments.gradient_moments import GradientMoments
     >>> schedule = NormTest(eta=0.5, initial=6, maximum=64)
@@ -117,10 +129,12 @@ class NormTest(BatchSizeSchedule):
         test_interval: int = 1,
         ema: float = 0.0,
         max_growth: float = 0.0,
+        norm_floor: float = 0.0,
     ) -> None:
         from adabatch.moments.statistic import Estimator
 
         Range(SMALLEST_ETA, LARGEST_ETA, advice=USUAL_ETA).require(eta, "eta")
+        Range(0, LARGEST_FLOOR).require(norm_floor, "norm_floor")
         if estimator not in list(Estimator):
             known = ", ".join(Estimator)
             raise ValueError(f"the estimator {estimator!r} is not known: take one of {known} (--estimator)")
@@ -135,7 +149,7 @@ class NormTest(BatchSizeSchedule):
                 f"the growth limit must be above 1, or 0 for none, but is {max_growth} (--max-growth)"
             )
         super().__init__(initial, maximum, multiple_of)
-        self.max_growth = max_growth
+        self.max_growth, self.norm_floor = max_growth, norm_floor
         self.eta, self.estimator = eta, Estimator(estimator)
         self.test_interval, self.ema = test_interval, ema
         self.average_variance = self.average_squared_norm = 0.0
@@ -184,6 +198,7 @@ class NormTest(BatchSizeSchedule):
             test_interval=settings.test_interval,
             ema=settings.ema,
             max_growth=settings.max_growth,
+            norm_floor=settings.norm_floor,
             **test._own_options(settings),
         )
         if settings.test_interval > 1 and context.samples <= settings.test_interval * settings.initial_batch:
@@ -245,7 +260,12 @@ class NormTest(BatchSizeSchedule):
         """T from what :meth:`_compared` gives, in its unit."""
         from adabatch.moments.statistic import statistic_from_estimates
 
-        return float(statistic_from_estimates(noise, gradient, self.eta))
+        return float(statistic_from_estimates(noise, self._floored(gradient, self.norm_floor**2), self.eta))
+
+    @staticmethod
+    def _floored(gradient: float, floor: float) -> float:
+        """The larger of the two, NaN if the gradient is; without a floor the gradient as it is, also below 0."""
+        return floor if floor > 0 and gradient < floor else gradient
 
     def _averaged(self, variance: float, squared_norm: float) -> tuple[float, float]:
         """Both averages over the tests so far; their common bias towards 0 cancels in the ratio."""

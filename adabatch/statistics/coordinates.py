@@ -78,6 +78,7 @@ class CoordinateStatistics(GradientStatistics):
             over all. The scalar moments always see everything; shares and quantiles are read from a sample.
         weighted: also sum what the weighted noise scale needs, of five groups or more. Unbiased for Gaussian
             groups; where gradients have heavy tails (rare tokens), few groups underestimate that scale.
+        norm_floor: of the coordinate-wise test: a smaller |g_i| counts as this in the ratios.
 
     Raises:
         ValueError: see :class:`~adabatch.statistics.GradientStatistics`; also for a stride below 1, complex
@@ -104,6 +105,7 @@ class CoordinateStatistics(GradientStatistics):
         stride: int = STRIDE,
         *,
         weighted: bool = False,
+        norm_floor: float = 0.0,
         reduction: Literal["mean", "sum"] = "mean",
         averaged: Collection[str] = (),
         idle: Literal["refuse", "zero"] = "refuse",
@@ -113,7 +115,7 @@ class CoordinateStatistics(GradientStatistics):
         _require_real(model)
         self._buckets: list[Bucket] = []
         super().__init__(model, process_group, part_of, reduction=reduction, averaged=averaged, idle=idle)
-        self.conservative, self.weighted = conservative, weighted
+        self.conservative, self.weighted, self.norm_floor = conservative, weighted, norm_floor
         try:
             _require_same_order(self._leaves, idle)
             self._buckets = buckets_of(self._leaves, self.layout, 1 + conservative, stride)
@@ -174,7 +176,8 @@ class CoordinateStatistics(GradientStatistics):
         size = sizes.samples if sizes.tokens is None else sizes.tokens
         # Of a group's own gradient over what the hooks saw, where all groups have one size.
         self._factor = groups / (self.layout.divisor * sizes.loss_scale)
-        sweep = _Sweep(groups, size, self._factor, self.conservative, self.weighted, self._device)
+        floor = self.norm_floor / self._factor
+        sweep = _Sweep(groups, size, self._factor, self.conservative, self.weighted, floor, self._device)
         for bucket in self._buckets:
             sweep.add(*bucket.finish(), every=bucket.coprime(EVERY))
         return sweep.totals()
@@ -193,6 +196,7 @@ class CoordinateStatistics(GradientStatistics):
             conservative_l1_norm=conservative if self.conservative else None,
             ratios=RatioHistogram(np.array(counts)),
             weighted_sums=(weighted[0], weighted[1]) if self.weighted else None,
+            norm_floor=self.norm_floor,
         )
 
 
@@ -254,6 +258,7 @@ class _Sweep:
         factor: of a group's gradient over what its hooks saw, in whose range the arithmetic stays.
         conservative: whether there are sums for the conservative l1 norm.
         weighted: whether the sums of the weighted noise scale are asked for.
+        floor: of the coordinates' gradients, in the range of the arithmetic.
         device: of the sums.
     """
 
@@ -264,10 +269,11 @@ class _Sweep:
         factor: float,
         conservative: bool,
         weighted: bool,
+        floor: float,
         device: torch.device,
     ) -> None:
         self._groups, self._group_size = groups, group_size
-        self._factor, self._conservative, self._weighted = factor, conservative, weighted
+        self._factor, self._conservative, self._weighted, self._floor = factor, conservative, weighted, floor
         self._sums = torch.zeros(3 + 2 * weighted, dtype=torch.float64, device=device)
         self._counts = torch.zeros(CODES, dtype=torch.float64, device=device)
 
@@ -293,7 +299,8 @@ class _Sweep:
                 pair = torch.stack(weighted_sums(n, m, part[0], means))
                 self._sums[3:] += pair.double() * (weight * self._factor)
         every = every if len(mean) > SAMPLED else 1
-        ratios = noise_to_gradient(n, m, values[0, ::every], mean[::every].to(values.dtype) / self._factor)
+        means = mean[::every].to(values.dtype) / self._factor
+        ratios = noise_to_gradient(n, m, values[0, ::every], means, self._floor)
         counts = torch.bincount(_codes(ratios), minlength=CODES)
         self._counts += counts.double() * (weight * len(mean) / max(len(ratios), 1))
 

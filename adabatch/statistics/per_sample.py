@@ -68,6 +68,7 @@ def per_sample_moments(
     chunk: int = 8,
     coordinates: bool = False,
     process_group: dist.ProcessGroup | None = None,
+    norm_floor: float = 0.0,
 ) -> GradientMoments:
     """Moments over single samples, Eq. (3): S = sum_s ||g_s||^2 and ||g||^2, summed in fp64.
 
@@ -85,6 +86,7 @@ def per_sample_moments(
             measured).
         process_group: ranks that hold the same model and other samples; sums of the parameters' size are
             all-reduced over it.
+        norm_floor: of the coordinate-wise test, with ``coordinates``.
 
     Raises:
         ValueError: for a wrapped model, one without trainable parameters, one that does not allow it (see above),
@@ -114,7 +116,7 @@ def per_sample_moments(
     count = _all_reduced(torch.tensor(len(tensors[0]), device=tensors[0].device), process_group)
     for leaf in sums.values():
         leaf.all_reduce(process_group)
-    return _moments(int(count), list(sums.values()), coordinates)
+    return _moments(int(count), list(sums.values()), coordinates, norm_floor)
 
 
 class _Loss(nn.Module):
@@ -179,7 +181,7 @@ def _all_reduced(values: Tensor, process_group: dist.ProcessGroup | None) -> Ten
     return values
 
 
-def _moments(samples: int, sums: list[_Sums], coordinates: bool) -> GradientMoments:
+def _moments(samples: int, sums: list[_Sums], coordinates: bool, norm_floor: float) -> GradientMoments:
     """From the sums over all samples."""
     sum_of_squares = float(torch.stack([_sum(leaf.squares) for leaf in sums]).sum())
     squared_norm = float(torch.stack([_sum((leaf.gradient / samples).square()) for leaf in sums]).sum())
@@ -203,7 +205,8 @@ def _moments(samples: int, sums: list[_Sums], coordinates: bool) -> GradientMome
         sum_of_standard_deviations=float(sum_of_standard_deviations(samples, 1, squares, mean)),
         plug_in_l1_norm=float(plug_in_l1_norm(mean)),
         conservative_l1_norm=None,
-        ratios=RatioHistogram.of(np.asarray(noise_to_gradient(samples, 1, squares, mean))),
+        ratios=RatioHistogram.of(np.asarray(noise_to_gradient(samples, 1, squares, mean, norm_floor))),
+        norm_floor=norm_floor,
     )
 
 

@@ -82,6 +82,7 @@ def build_statistics(model: nn.Module, settings: Settings, schedule: BatchSizeSc
         conservative=given.l1_denominator == "conservative" or limited_by == "l1",
         stride=given.coordinate_stride,
         weighted=limited_by == "weighted",
+        norm_floor=given.norm_floor if given.test == "coordinate" else 0.0,
     )
 
 

@@ -208,6 +208,7 @@ def build(**changes):
         "schedule": "linear-ramp", "batch_floor": "none", "noise_limit": 0.0, "noise_limit_scale": "trace",
         "initial_batch": 8, "max_batch": 64, "ramp_samples": 400, "exchange_share": 1.0, "seesaw_factor": 2.0,
         "test": "scalar", "eta": 0.8, "estimator": "unbiased", "test_interval": 1, "ema": 0.0, "max_growth": 8.0,
+        "norm_floor": 0.0,
         "step_time": "0.2,0.01", "goodput_kappa": 1.4, "replay_run": "x",
     }  # fmt: skip
     context = RunContext(BUDGET, linear, lambda path: [{"batch_size": 8}, {"batch_size": 9}])

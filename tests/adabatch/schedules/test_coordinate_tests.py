@@ -53,6 +53,38 @@ def test_the_coordinate_test_asks_for_its_quantile():
     assert schedule.update(moments()).batch_size == 8  # 1 / 0.5^2 is met
 
 
+@pytest.mark.parametrize(
+    ("floor", "asked"),
+    [(0.0, 36), (1.0, 36), (4.0, 9)],  # 6^2 / (0.5 max(2, floor))^2
+)
+def test_the_l1_test_counts_a_smaller_norm_as_its_floor(floor, asked):
+    assert L1NormTest(eta=0.5, initial=8, maximum=64, norm_floor=floor).update(moments()).batch_size == asked
+    unresolved = L1NormTest(eta=0.5, initial=8, maximum=64, conservative=True, norm_floor=4.0)
+    assert unresolved.update(moments(conservative=-1.0)).batch_size == 9
+
+
+def test_the_coordinate_test_has_its_floor_in_every_coordinate():
+    weights = torch.tensor([[3.0, 0.1, -0.001]])
+    found = {}
+    for floor in (0.0, 0.5):
+        model = nn.Linear(3, 1, bias=False)
+        statistics = CoordinateStatistics(model, norm_floor=floor)
+        for side in (-1.0, 1.0):
+            (model(weights + side * torch.tensor([[1.0, 0.2, 0.002]])).sum() / 2).backward()
+            statistics.end_microbatch(samples=1)
+        found[floor] = statistics.finish()
+    # sigma^2 = 2 (side)^2: 2, .08, 8e-6; over g^2 = 9, .01, 1e-6, or over at least .25
+    for floor, ratios in ((0.0, [2 / 9, 8.0, 8.0]), (0.5, [2 / 9, 0.32, 3.2e-5])):
+        exact = RatioHistogram.of(np.array(ratios) * (1 - 1e-6))
+        for share in (0.3, 0.6, 1.0):
+            assert found[floor].ratios.quantile(share) == pytest.approx(exact.quantile(share), rel=0.01)
+    test = CoordinateTest(0.5, 2, 64, quantile=0.9, norm_floor=0.5)
+    assert test.update(found[0.5]).batch_size == 2  # .32 / .25
+    assert CoordinateTest(0.5, 2, 64, quantile=0.9).update(found[0.0]).batch_size in (32, 33)
+    with pytest.raises(ValueError, match=r"floor of 0, but the test's is 0\.5: take CoordinateStatistics"):
+        CoordinateTest(0.5, 2, 64, norm_floor=0.5).update(found[0.0])
+
+
 def test_without_noise_nothing_grows_and_without_gradient_everything_does():
     assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[0.0] * 4)).batch_size == 8
     assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[math.inf] * 4)).batch_size == 64

@@ -63,8 +63,13 @@ def norm_tests(draw):
     kind, own = draw(
         st.sampled_from(
             [
-                *[(NormTest, {"estimator": name}) for name in ("paper", "unbiased", "debiased")],
-                *[(L1NormTest, {"conservative": conservative}) for conservative in (False, True)],
+                *[
+                    (NormTest, {"estimator": name, "norm_floor": floor})
+                    for name in ("paper", "unbiased", "debiased")
+                    for floor in (0.0, 1.0)
+                ],
+                *[(L1NormTest, {"conservative": True, "norm_floor": floor}) for floor in (0.0, 1.0)],
+                (L1NormTest, {"conservative": False}),
                 (CoordinateTest, {"quantile": 0.5}),
             ]
         )

@@ -61,6 +61,23 @@ def test_records_say_what_decided_and_keep_the_path(tmp_path):
         assert after["lr"] == pytest.approx(mean * math.sqrt(after["batch_size"] / 4))
 
 
+@pytest.mark.parametrize("test", ["scalar", "l1", "coordinate"])
+def test_a_floor_bounds_what_the_tests_ask_for(tmp_path, test):
+    """All three: never more than without a floor, nor than the noise over the floor."""
+    floor = {"scalar": 2.0, "l1": 1e5, "coordinate": 1e3}[test]
+    changes = {"test": test, "eta": 0.6, "norm_floor": floor, "monitor_interval": 1, "samples": 48}
+    records = list(train(open_tiny(tmp_path, **changes)))
+    for record in records:
+        if test == "scalar":
+            asked = record["noise_trace"] / (0.36 * max(record["grad_sq_norm"], floor**2))
+        elif test == "l1":
+            asked = (record["sum_of_deviations"] / (0.6 * max(record["grad_l1_norm"], floor))) ** 2
+        else:
+            asked = 0.0  # to the resolution of the histogram: far below a sample
+        assert record["test_statistic"] == pytest.approx(asked, rel=1e-6, abs=1e-3)
+        assert record["batch_size"] == 4
+
+
 def test_a_limit_multiplies_a_rate_that_does_not_follow_the_batch(tmp_path):
     changes = {"schedule": "linear-ramp", "ramp_samples": 100, "noise_limit": 2.0}
     records = list(train(open_tiny(tmp_path, **changes)))
@@ -80,10 +97,11 @@ WEIGHTED = {"schedule": "linear-ramp", "ramp_samples": 60, "noise_limit": 1.0, "
     "changes",
     [
         COMPOSED | {"samples": 120},
+        {"norm_floor": 0.5, "eta": 0.7, "samples": 120},
         pytest.param(GOODPUT, marks=pytest.mark.slow),  # batches of 2 and 4
         pytest.param(WEIGHTED | {"initial_batch": 8, "samples": 120}, marks=pytest.mark.slow),
     ],
-    ids=["composed", "goodput", "weighted"],
+    ids=["composed", "floor", "goodput", "weighted"],
 )
 def test_a_resumed_run_continues_bit_for_bit(tmp_path, changes):
     changes = changes | {"checkpoint_interval": 40}

@@ -78,6 +78,7 @@ def folder(finished, tmp_path):
         ({"schedule": "constant"}, "schedule  norm-test  constant"),
         ({"samples": 96}, "samples  48     96"),
         ({"precision": "bf16"}, "precision  fp32   bf16"),
+        ({"norm_floor": 0.5}, "norm_floor  0.0    0.5"),
         ({"eta": 0.5, "beta2": 0.99}, "eta      0.4    0.5"),
     ],
 )
