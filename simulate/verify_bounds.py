@@ -96,6 +96,7 @@ EXPERIMENTS: Registry[_Experiment] = Registry(
         "schedule-limit": _Experiment("schedules.limit", 0.3),
         "exchange": _Experiment("schedules.exchange", 2),
         "optimum": _Experiment("schedules.optimum", 3),
+        "samples": _Experiment("samples.experiment", 1),
     },
 )
 """Experiments by name, in the order they are run."""

@@ -22,6 +22,7 @@ from simulate.report.figures.refutations import (
     plot_published_theorem,
     plot_scalar_test,
 )
+from simulate.report.figures.samples import plot_samples
 from simulate.report.figures.schedules import plot_exchange, plot_rules, plot_schedule_limit
 from simulate.report.figures.style import FIGURES, STYLE, FigureRecipe
 
@@ -39,6 +40,7 @@ __all__ = [
     "plot_ratio_map",
     "plot_ratios",
     "plot_rules",
+    "plot_samples",
     "plot_scalar_test",
     "plot_schedule_limit",
     "plot_statistic",

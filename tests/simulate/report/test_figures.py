@@ -102,6 +102,15 @@ TABLES = {
         for task in ("noisy", "clean")
         for place, limit in enumerate(("none", "trace, eta 2", "weighted, eta 2"))
     ),
+    "samples": Table.of_rows(
+        {"panel": panel, "curve": curve, "x": x, "measured": 2.0 / x, "bound": 3.0 / x}
+        for panel, curves in (
+            ("hyperbola", ("steps", "samples", "steps, attained", "samples, attained")),
+            *((panel, ("one", "two")) for panel in ("eta", "square", "gain", "tail", "measured")),
+        )
+        for curve in curves
+        for x in (0.5, 1.0)
+    ),
     "rules_and_optimum": Table.of_rows(
         {"method": method, "rule": rule, "ratio": ratio}
         for method in ("sgd", "adam-like")
@@ -151,6 +160,7 @@ def test_plot_functions_return_their_axes():
         "schedule_limit": (figures.plot_schedule_limit,),
         "exchange": (figures.plot_exchange,),
         "rules_and_optimum": (figures.plot_rules, "adam-like"),
+        "samples": (figures.plot_samples, "tail"),
     }
     for name, (plot, *arguments) in plots.items():
         axes = Figure().subplots()

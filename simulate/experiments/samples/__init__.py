@@ -1,0 +1,1 @@
+"""Measured costs in samples, against the theorems on them."""

@@ -1,0 +1,50 @@
+"""The theorems on samples, measured: one figure, a panel per statement."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulate.experiments.result import Result, Table
+from simulate.experiments.samples import demand, goals, measured
+from simulate.experiments.settings import Advance, Settings
+
+__all__ = ["run"]
+
+
+def run(settings: Settings, advance: Advance) -> Result:
+    """All of them, with Gaussian samples and the exact tests."""
+    seeds = settings.seeds or settings.by_level(16, 32, 256)
+    generator = np.random.default_rng(settings.seed)
+    steps = settings.by_level((64, 128, 256), (64, 128, 256, 512), (64, 128, 256, 512, 1024, 2048))
+    ratios = (1e2, 1e4, 1e6)
+    length = settings.by_level(256, 1024, 4096)
+    parts = (
+        lambda: goals.sgd_to_goal(seeds, generator),
+        lambda: goals.adam_to_goal(seeds, generator),
+        lambda: demand.square_of_steps(seeds, generator, steps),
+        lambda: goals.gain_over_constant_batches(seeds, generator, ratios),
+        lambda: demand.tail_of_batches(settings.by_level(300_000, 1_000_000, 3_000_000), generator),
+        lambda: measured.after_the_run(seeds, generator, length),
+        lambda: measured.growing_curvature(seeds, generator, length),
+        measured.one_run,
+    )
+    rows, outcomes = [], []
+    for part in parts:
+        found, stated = part()
+        rows += found
+        outcomes += stated
+        advance(1 / len(parts))
+    return Result(
+        name="samples",
+        title="Samples rather than steps",
+        summary=(
+            f"Gaussian samples, the exact tests' smallest batches, {seeds} seeds. SGD to a squared gradient "
+            f"norm on "
+            "a quadratic; Adam at betas (0.5, 0.9) to an l1 norm on a pseudo-Huber function; Adam under the "
+            "l1 test "
+            "for a number of steps; quadratics of condition 1, 4 and 16 to a gap; the batch of the second step; "
+            "constant batches judged after the run."
+        ),
+        outcomes=outcomes,
+        tables={"samples": Table.of_rows(rows)},
+    )
