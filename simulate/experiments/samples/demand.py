@@ -18,7 +18,8 @@ from theory.samples.goal import largest_batch
 
 __all__ = ["hill", "square_of_steps", "tail_of_batches"]
 
-Found = tuple[list[dict[str, Any]], list[Outcome]]
+Rows = list[dict[str, Any]]
+Found = tuple[Rows, list[Outcome]]
 
 ETA, FLOOR, DIMENSION = 0.5, 0.5, 20
 
@@ -26,7 +27,7 @@ ETA, FLOOR, DIMENSION = 0.5, 0.5, 20
 def square_of_steps(seeds: int, generator: np.random.Generator, steps: tuple[int, ...]) -> Found:
     """Adam under the l1 test for ever longer runs, without and with a floor."""
     objective, deviation = GemanMcClure(dimension=DIMENSION), np.ones(DIMENSION)
-    rows = []
+    rows: Rows = []
     for count in steps:
         optimizer = Adam(0.3 / np.sqrt(count), 0.9, 0.95)
         for curve, floor in (("l1 test", 0.0), ("with a floor", FLOOR)):
@@ -112,7 +113,8 @@ def hill(batches: Array, share: float = 1e-3, level: float = 0.999) -> Slope:
 
 def tail_of_batches(draws: int, generator: np.random.Generator) -> Found:
     """The batch of the second step: one SGD step from G_1 = 1 in each coordinate, sigma = 1, eta = 0.8."""
-    eta, rows, indices = 0.8, [], {}
+    eta, indices = 0.8, {}
+    rows: Rows = []
     alpha = 1 / (1 + eta**2)
     mean, deviation = 1 - alpha, alpha * eta
     for test, dimension in (("coordinate-wise", 1), ("coordinate-wise", 8), ("scalar", 3), ("l1", 4)):

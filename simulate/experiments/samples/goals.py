@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simulate.experiments.samples.runs import run_until
-from simulate.noise import NOISES
+from simulate.noise.laws import cantelli
 from simulate.objectives import PseudoHuber
 from simulate.optimizers import SGD, Adam
 from simulate.outcomes import Assertion, Expectation, Kind, Outcome, at_most
@@ -32,9 +32,9 @@ def stopped_exactly(eta: float) -> float:
     >>> round(stopped_exactly(1.0), 12)
     2.0
     """
-    (values, probabilities) = NOISES["cantelli"](eta=eta).atoms
-    alpha, alive, expected = best_step_size(1.0, eta), 1.0, 0.0
-    stays = sum(p for value, p in zip(values, probabilities, strict=True) if abs(1 - alpha * value) > 1e-9)
+    law = cantelli(eta).atoms
+    alpha, alive, expected = float(best_step_size(1.0, eta)), 1.0, 0.0
+    stays = sum(float(law[1][i]) for i in range(2) if abs(1 - alpha * float(law[0][i])) > 1e-9)
     for _ in range(2000):
         expected += alive
         alive *= stays
@@ -47,7 +47,8 @@ def sgd_to_goal(seeds: int, generator: np.random.Generator) -> Found:
     problem = Problem(smoothness=1.0, dimension=DIMENSION, initial_gap=float(start @ start) / 2, steps=1)
     goal = Goal(level=0.5, noise=float(deviation @ deviation))
     units = sgd.exact_gradient_steps(problem, goal), sgd.least_noisy_samples(problem, goal)
-    rows, exact = [], []
+    rows: Rows = []
+    exact = []
     for eta in (0.5, 0.7, 1.0, 1.4, 2.0):
         cost = run_until(
             lambda w: w,
@@ -101,7 +102,8 @@ def adam_to_goal(seeds: int, generator: np.random.Generator) -> Found:
     start, deviation = objective.start(), np.array([20.0])
     first = objective.gradient(start[None])[0]
     potential = certificate.initial_potential(first, np.zeros(1))
-    goal, rows = Goal(level=0.5, noise=20.0), []
+    goal = Goal(level=0.5, noise=20.0)
+    rows: Rows = []
     best = float(adam.best_eta(certificate.gain, certificate.noise_weight))
     for eta in (0.2, 0.4, best, 0.8, 1.0, 1.1):
         bound = adam.samples_to_goal(certificate, objective.problem(1), goal, eta=eta, initial_potential=potential)
@@ -159,7 +161,8 @@ def best_constant_batch(curvatures: Array, gaps: Array, variances: Array, level:
 
 def gain_over_constant_batches(seeds: int, generator: np.random.Generator, ratios: tuple[float, ...]) -> Found:
     """Samples against ln(Delta / e): flat for the norm test, growing for the best constant batch."""
-    eta, level, rows, gains = 2.0, 1e-2, [], {}
+    eta, level, gains = 2.0, 1e-2, {}
+    rows: Rows = []
     alpha = best_step_size(1.0, eta)
     variances = np.full(DIMENSION, 1 / DIMENSION)
     for condition in (1.0, 4.0, 16.0):

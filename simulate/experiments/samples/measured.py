@@ -32,7 +32,7 @@ def after_the_run(seeds: int, generator: np.random.Generator, steps: int) -> Fou
     """Adam with constant batches: no test at all, and the bound of the deviations that there were."""
     objective, alpha, deviation = PseudoHuber(dimension=4, initial=3.0), 3e-3, np.full(4, 3.0)
     problem, start = objective.problem(steps), objective.start()
-    right = sum(bound_terms(problem, alpha, CERTIFICATE.lipschitz_constant, STEP).values())
+    right = float(sum(bound_terms(problem, alpha, CERTIFICATE.lipschitz_constant, STEP).values()))
     right += CERTIFICATE.initial_potential(objective.gradient(start[None])[0], np.zeros(4))
     rows, ratios = [], []
     for batch in (16.0, 64.0, 256.0, 1024.0):

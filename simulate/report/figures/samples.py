@@ -37,10 +37,13 @@ def plot_samples(table: Table, axes: Axes, panel: str) -> Axes:
             chosen = rows.where(curve=curve)
             axes.plot(chosen["x"], chosen["measured"], "o-", color=color, markersize=3, linewidth=0.7, label=curve)
             axes.plot(chosen["x"], chosen["bound"], color=color, linestyle="--")
-    axes.set_xscale("log")
     across, up, title = PANELS[panel]
-    axes.set(yscale="log", xlabel=across, ylabel=up, title=title)
-    axes.legend(fontsize=6)
+    scale = "linear" if panel in ("eta", "measured") else "log"
+    axes.set(xscale=scale, yscale="log", xlabel=across, ylabel=up, title=title)
+    axes.minorticks_off()
+    if panel == "gain":  # room for the legend
+        axes.set_ylim(top=3e3)
+    axes.legend(fontsize=5.5)
     return axes
 
 
