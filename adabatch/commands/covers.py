@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adabatch.commands.recorded_run import after_the_run
 from adabatch.commands.values import FOLDER, PATH
 from adabatch.reporting.metrics import Record, read_metrics
 from adabatch.settings import CONFIG, Settings, load_settings
@@ -31,6 +32,9 @@ def covers(
 ) -> None:
     """Which theorem covers a run, and what would have to change for one that none covers.
 
+    Of a run that has measured its coordinates, also whether the ratio of noise to gradient that it has had certifies
+    it afterwards, whichever test it ran.
+
     Exit code 0 either way: most runs that train a model leave some hypothesis.
     """
     from theory.coverage import coverage
@@ -49,6 +53,8 @@ def covers(
     typer.echo(f"{described.dimension:,} parameters; {batch}")
     typer.echo(recorded_tests(records))
     typer.echo(coverage(described).summary())
+    for line in after_the_run(run, settings, records):
+        typer.echo(line)
 
 
 def configuration(settings: Settings, records: Sequence[Record] = ()) -> Configuration:
@@ -78,7 +84,7 @@ def configuration(settings: Settings, records: Sequence[Record] = ()) -> Configu
         test=NormTestKind(schedule.test),
         dimension=planned_parameters(settings),
         epsilon=optimizer.epsilon,
-        bias_correction=True,
+        bias_correction=optimizer.bias_correction,
         warmup_steps=-(-optimizer.warmup_samples // schedule.initial_batch),
         decays=optimizer.min_lr < optimizer.lr,
         weight_decay=decay,

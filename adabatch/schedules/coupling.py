@@ -29,6 +29,7 @@ class StepHyperparameters:
         beta2: decay of the second moment in this step.
         weight_decay: decoupled.
         bias_factor: f, by which the optimizer's bias correction of the second moment is off (:meth:`for_adamw`).
+        momentum_factor: 1 - beta1^n where moments are used uncorrected, else 1.
     """
 
     batch_size: int
@@ -37,6 +38,7 @@ class StepHyperparameters:
     beta2: float
     weight_decay: float
     bias_factor: float = 1.0
+    momentum_factor: float = 1.0
 
     def for_adamw(self, beta1: float, epsilon: float) -> dict[str, Any]:
         """The options of a parameter group of ``torch.optim.AdamW``.
@@ -46,7 +48,8 @@ class StepHyperparameters:
 
             lr m / (sqrt(v / (1 - prod beta2_k)) + eps) = (lr f) m / (sqrt(v / (1 - beta2^n)) + eps f),
 
-        so that AdamW is handed lr f, eps f and weight_decay / f: lr x weight_decay stays.
+        so that AdamW is handed lr f, eps f and weight_decay / f: lr x weight_decay stays. Without bias correction f^2
+        is 1 / (1 - beta2^n), and the learning rate makes up for AdamW's division of m by 1 - beta1^n too.
 
         Args:
             beta1: decay of the first moment.
@@ -55,11 +58,12 @@ class StepHyperparameters:
         >>> StepHyperparameters(8, 64, 0.5, 0.75, 0.25, bias_factor=0.5).for_adamw(0.9, 1e-8)
         {'lr': 0.25, 'betas': (0.9, 0.75), 'eps': 5e-09, 'weight_decay': 0.5}
         """
+        scale = self.bias_factor * self.momentum_factor
         return {
-            "lr": self.learning_rate * self.bias_factor,
+            "lr": self.learning_rate * scale,
             "betas": (beta1, self.beta2),
             "eps": epsilon * self.bias_factor,
-            "weight_decay": self.weight_decay / self.bias_factor,
+            "weight_decay": self.weight_decay / scale,
         }
 
 
@@ -107,6 +111,7 @@ class Coupling:
         decay_scaling: lambda by the batch. The decay over the same samples, lr x lambda / b each, stays where this
             scaling and the learning rate's multiply to b.
         lengths: tokens of a sample by the samples seen.
+        uncorrected_beta1: beta1 where both moments are used without bias correction; None: they are corrected.
         updates: optimizer steps taken, without those that were skipped.
         log_product: sum of ln beta2_k over them; None: each had the constant beta2.
         tokens: of all steps so far.
@@ -130,6 +135,7 @@ class Coupling:
     weight_decay: float
     decay_scaling: BatchScaling
     lengths: LengthStages
+    uncorrected_beta1: float | None = None
     updates: int = 0
     log_product: float | None = None
     tokens: int = 0
@@ -144,6 +150,7 @@ class Coupling:
             beta2=self.second_moment.of_batch(batch_size),
             weight_decay=self.weight_decay * self.decay_scaling.factor(batch_size),
             bias_factor=self._bias_factor(batch_size),
+            momentum_factor=1.0 if (beta1 := self.uncorrected_beta1) is None else 1 - beta1 ** (self.updates + 1),
         )
 
     def advance(self, step: StepHyperparameters, skipped: bool = False) -> None:
@@ -164,10 +171,12 @@ class Coupling:
 
     def _bias_factor(self, batch_size: int) -> float:
         log_product = self._log_product_after(batch_size)
-        if log_product is None:
+        corrected = self.uncorrected_beta1 is None
+        if log_product is None and corrected:
             return 1.0
         assumed = 1 - self.second_moment.of_batch(batch_size) ** (self.updates + 1)  # as AdamW computes it
-        return math.sqrt(-math.expm1(log_product) / assumed)
+        weights = -math.expm1(log_product) if log_product is not None and corrected else 1.0
+        return math.sqrt(weights / assumed)
 
     def state_dict(self) -> dict[str, Any]:
         """The counts and the sum, exactly."""

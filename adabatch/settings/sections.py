@@ -189,7 +189,10 @@ class OptimizerSettings(Section):
     """Half-life of the second moment, in samples: beta2 = 2^(-batch / half-life), so that it averages over as many
     samples while the batch grows; 0: --beta2 in every step."""
     epsilon: Annotated[float, Range(0, 1)] = 1e-8
-    """Added to the root of the second moment."""
+    """Added to the root of the second moment; at 0 a coordinate that never had a gradient rests."""
+    bias_correction: bool = True
+    """Divide Adam's moments by what their weights add up to, as AdamW does; the theorems are for moments as they
+    are."""
     weight_decay: Annotated[float, Range(0, 1000)] = 0.1
     """Decoupled, on every parameter (as in the paper)."""
     weight_decay_scaling: Literal["none", "sqrt", "linear"] = "none"

@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 
+LEAST_ROOT = 1e-22
+"""In place of an epsilon of 0, so that 0 / 0 is 0: roots of fp32's least positive numbers are of this size."""
+
 ReadRecords = Callable[[Path], Sequence[Mapping[str, Any]]]
 """Reads the records of another run, from its folder."""
 
@@ -116,6 +119,7 @@ def build_coupling(settings: Settings, first_batch: int, read_records: ReadRecor
         weight_decay=given.weight_decay,
         decay_scaling=BatchScaling(given.weight_decay_scaling, reference),
         lengths=build_lengths(settings),
+        uncorrected_beta1=None if given.bias_correction else given.beta1,
     )
 
 
@@ -160,7 +164,7 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> AdamW:
         [{"params": parameters} for parameters in by_mesh.values()],
         lr=settings.lr,
         betas=(settings.beta1, settings.beta2),
-        eps=settings.epsilon,
+        eps=settings.epsilon or LEAST_ROOT,
         weight_decay=settings.weight_decay,
         fused=on_gpu,
         foreach=not on_gpu,
