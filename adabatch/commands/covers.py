@@ -32,8 +32,8 @@ def covers(
 ) -> None:
     """Which theorem covers a run, and what would have to change for one that none covers.
 
-    Of a run that has measured its coordinates, also whether the ratio of noise to gradient that it has had certifies
-    it afterwards, whichever test it ran.
+    Of a run that has measured its coordinates, also whether the ratio of noise to gradient that it has had
+    certifies it afterwards, whichever test it ran.
 
     Exit code 0 either way: most runs that train a model leave some hypothesis.
     """

@@ -63,6 +63,6 @@ def after_the_run(run: Path | None, settings: Settings, records: Sequence[Record
 def _seen_once(run: Path, samples: int) -> bool:
     """Whether the training set has at least as many samples as the run has taken; False where it is not known."""
     for path in reversed(complete_checkpoints(run / "checkpoints")):
-        epoch = saved_progress(path)["corpus"].get("samples")
+        epoch = saved_progress(path)["corpus"].get("train", {}).get("samples")
         return isinstance(epoch, int) and samples <= epoch
     return False

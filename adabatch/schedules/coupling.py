@@ -48,8 +48,8 @@ class StepHyperparameters:
 
             lr m / (sqrt(v / (1 - prod beta2_k)) + eps) = (lr f) m / (sqrt(v / (1 - beta2^n)) + eps f),
 
-        so that AdamW is handed lr f, eps f and weight_decay / f: lr x weight_decay stays. Without bias correction f^2
-        is 1 / (1 - beta2^n), and the learning rate makes up for AdamW's division of m by 1 - beta1^n too.
+        so that AdamW is handed lr f, eps f and weight_decay / f: lr x weight_decay stays. Without bias correction
+        f^2 is 1 / (1 - beta2^n), and the learning rate makes up for AdamW's division of m by 1 - beta1^n too.
 
         Args:
             beta1: decay of the first moment.

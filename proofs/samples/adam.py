@@ -115,7 +115,13 @@ def floored_l1_test() -> Iterator[Step]:
     left = gain * total - weight * noise * (total + steps * floor)
     remaining = theory.kept_descent(gain, weight, noise)
     yield by_lemma(r"J S - \lambda\sum_kE\sum_i\mathrm{sd}_{k,i} \le \text{right side}", theorem_3)
-    yield prose(r"\max(\|G\|_1, f) \le \|G\|_1 + f", "summed: the deviations are at most eta (S + K f)")
+    for case, largest in ((r"\|G\|_1 \ge f", floor + excess), (r"\|G\|_1 \le f", floor)):
+        yield nonnegative(
+            rf"\|G\|_1 + f - \max(\|G\|_1, f) \ge 0, \; {case}",
+            (largest if largest is not floor else excess) + floor - largest,
+            [floor, excess],
+            reason="summed: the deviations are at most eta (S + K f)",
+        )
     yield identity(
         r"J S - \lambda\eta(S+Kf) = \text{right side at } S = \frac{\text{right side}}{J-\lambda\eta} + "
         r"K\frac{\lambda\eta f}{J-\lambda\eta}",

@@ -16,6 +16,8 @@ from adabatch.schedules import Replay
 from adabatch.schedules.coupling import Coupling, SecondMomentDecay
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.length_stages import LengthStages
+from adabatch.settings import OptimizerSettings
+from adabatch.training.building import build_optimizer
 from adabatch.training.loop import optimizer_step
 
 BETA1, EPSILON, DECAY = 0.9, 1e-3, 0.1
@@ -128,6 +130,28 @@ def test_a_constant_beta2_changes_nothing():
         coupling.advance(step)
         schedule.update()
     assert coupling.state_dict() == {"updates": 3, "log_product": None, "tokens": 8 * (4 + 128 + 32)}
+
+
+@pytest.mark.parametrize("half_life", [0.0, 40.0])
+def test_moments_without_bias_correction(half_life):
+    """m / (sqrt(v) + epsilon) by its formula, and a coordinate that never had a gradient rests at epsilon 0."""
+    for epsilon in (EPSILON, 0.0):
+        coupling, schedule = replace(coupling_of(half_life), uncorrected_beta1=BETA1), Replay([4, 8, 4, 16])
+        generator, x, m, v = np.random.default_rng(3), np.array([1.0, -2.0, 3.0]), np.zeros(3), np.zeros(3)
+        model = torch.nn.ParameterList([torch.nn.Parameter(torch.from_numpy(x.copy()))])
+        optimizer = build_optimizer(model, OptimizerSettings(beta1=BETA1, epsilon=epsilon, weight_decay=DECAY))
+        for _ in range(4):
+            step = coupling.next_step(schedule)
+            gradient = generator.normal(size=3) * [1.0, 1.0, 0.0]
+            model[0].grad = torch.from_numpy(gradient.copy())
+            optimizer_step(optimizer, step)
+            m = BETA1 * m + (1 - BETA1) * gradient
+            v = step.beta2 * v + (1 - step.beta2) * gradient**2
+            moved = np.divide(m, np.sqrt(v) + epsilon, out=np.zeros(3), where=v > 0)
+            x = x - step.learning_rate * (step.weight_decay * x + moved)
+            np.testing.assert_allclose(model[0].detach().numpy(), x, rtol=1e-12)
+            coupling.advance(step)
+            schedule.update()
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.0, 100.0), (100.0, 0.0), (100.0, 1000.0)])
