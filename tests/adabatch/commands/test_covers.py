@@ -9,7 +9,10 @@ import pytest
 
 from adabatch.commands import main
 from adabatch.commands.covers import configuration, recorded_tests
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import Settings, load_settings, to_toml
+from adabatch.training.loop import train
+from adabatch.training.opening import open_run
 from theory.coverage import NormTestKind, coverage
 
 PLAIN = {"warmup_samples": 0, "weight_decay": 0.0, "clip": 0.0, "epsilon": 0.0}
@@ -66,6 +69,52 @@ def test_a_settings_file(monkeypatch, capsys, tmp_path) -> None:
     assert "the coordinate norm test at eta = 0.2" in shown
     assert "leaves: a clipping factor of at least phi0 > 0" in shown
     assert "leaves: a test met by every coordinate" in shown
+
+
+MEASURED = {"sum_of_deviations": 4.0, "grad_l1_norm": 3.0, "grad_l1_norm_conservative": 2.0}
+
+
+def test_a_run_is_judged_by_the_noise_that_it_has_had(monkeypatch, capsys, tmp_path) -> None:
+    """4 / sqrt(16) over 2 in every step: 0.5; and what keeps it from being certified."""
+    (tmp_path / "config.toml").write_text(to_toml(load_settings("demo")))
+    records = [step(16, 1.0, loss=2.0, lr=1e-3, samples=16 * k, **MEASURED) for k in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    checkpoint = tmp_path / "checkpoints" / "step-00000003"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "complete.json").write_text("{}")
+    for epoch, seen in ((48, "met: fresh samples"), (47, "NOT MET: fresh samples")):
+        progress = {"step": 3, "samples": 48, "schedule": {}, "settings": {}, "world_size": 1}
+        corpus = {"train": {"samples": epoch, "tokenizer": {"fingerprint": "x"}}, "vocabulary_size": 9}
+        (checkpoint / "progress.json").write_text(json.dumps(progress | {"corpus": corpus}))
+        assert adabatch(monkeypatch, "covers", tmp_path) == 0
+        shown = capsys.readouterr().out
+        assert "a posteriori: eta_eff = 0.5 [0.5, 0.5]" in shown
+        assert f"  {seen}" in shown
+        assert "  NOT MET: no clipping (largest norm 1" in shown
+        assert "  met: eta_eff below J / lambda, with its interval (0.5 < 1.371)" in shown
+        assert "  it would be certified: mean of E||G_k||_1 <= " in shown
+
+
+def test_a_run_without_measured_coordinates_says_how_to_measure_them(monkeypatch, capsys, tmp_path) -> None:
+    (tmp_path / "config.toml").write_text(to_toml(load_settings("demo")))
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(step(8, 9.0)) + "\n")
+    assert adabatch(monkeypatch, "covers", tmp_path) == 0
+    assert "--l1-denominator conservative and --coordinate-stride 1" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_preset_meets_every_hypothesis(monkeypatch, capsys, tmp_path) -> None:
+    options = {"samples": 1280, "validation_interval": 0, "figures": False, "output": str(tmp_path / "run")}
+    settings = load_settings("certified", overrides=options)
+    run = open_run(settings, DistributedContext())
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "config.toml").write_text(to_toml(settings))
+    with (tmp_path / "run" / "metrics.jsonl").open("w") as file:
+        file.writelines(json.dumps(record) + "\n" for record in train(run))
+    assert adabatch(monkeypatch, "covers", tmp_path / "run") == 0
+    shown = capsys.readouterr().out
+    assert "NOT MET" not in shown
+    assert "  certified: mean of E||G_k||_1 <= " in shown
 
 
 @pytest.mark.parametrize("arguments", [(), ("RUN", "--preset", "demo"), ("RUN",)])
