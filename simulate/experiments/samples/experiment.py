@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulate.experiments.result import Result, Table
-from simulate.experiments.samples import demand, goals, measured
+from simulate.experiments.samples import bias, demand, goals, measured
 from simulate.experiments.settings import Advance, Settings
 
 __all__ = ["run"]
@@ -27,6 +27,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         lambda: measured.after_the_run(seeds, generator, length),
         lambda: measured.growing_curvature(seeds, generator, length),
         measured.one_run,
+        lambda: bias.bias_of_adam(settings.by_level(16, 32, 64), generator, 800),
     )
     rows, outcomes = [], []
     for part in parts:
@@ -43,7 +44,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             "a quadratic; Adam at betas (0.5, 0.9) to an l1 norm on a pseudo-Huber function; Adam under the "
             "l1 test "
             "for a number of steps; quadratics of condition 1, 4 and 16 to a gap; the batch of the second step; "
-            "constant batches judged after the run."
+            "constant batches judged after the run; Adam on w^2 / 2 with skewed noise."
         ),
         outcomes=outcomes,
         tables={"samples": Table.of_rows(rows)},
