@@ -151,5 +151,5 @@ def floored_test() -> Iterator[Step]:
         r"\sigma^2/(\eta^2f^2) \ge \sigma^2/(\eta^2\max(\|G\|^2,f^2))",
         asked.subs(excess, 0) - asked,
         [variance, eta, floor, excess],
-        reason="at every step, whatever the run has done",
+        reason="at every step, after any course of the run",
     )

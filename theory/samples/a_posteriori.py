@@ -19,7 +19,7 @@ Algorithm:
 
 Guarantee:
     - J sum_k E||G_k||_1 <= lambda D + Delta / alpha + alpha K L d (s_t^2 / 2 + Lambda s_t) + P, where D is
-      sum_k E sum_i sd_{k,i}, whatever it is; so (J - lambda eta_eff) S is at most the same without lambda D.
+      sum_k E sum_i sd_{k,i}, large or small; so (J - lambda eta_eff) S is at most the same without lambda D.
     - of the estimates, nothing is guaranteed beyond their expectations; the interval is asymptotic, of one run.
 
 References:

@@ -13,7 +13,7 @@ Guarantee:
 
         (J - lambda eta - alpha L1 d M) sum_k E||G_k||_1 <= Delta / alpha + alpha K L0 d M + P,
 
-    P the initial potential: L1 costs nothing but a part of the descent, as the step is bounded whatever the
+    P the initial potential: L1 costs nothing but a part of the descent, as the step is bounded for every
     gradient. L1 = 0 gives Theorem 3 with s_t = C_m.
 
 References:

@@ -16,7 +16,7 @@ Guarantee:
     - samples: E sum_{k<T} b_k <= E T max(1, ceil(sigma^2 / (eta^2 epsilon))) <= E T + N_min (1 + 1 / eta^2),
       N_min = 2 L Delta sigma^2 / epsilon^2.
     - so the two bounds lie on the hyperbola (K / K_min - 1) (N / N_min - 1) = 1, N without the one sample that any
-      step takes; eta = 1 is its middle. Where a step costs the time of tau samples besides its own, the total
+      step takes; eta = 1 is its middle. Where a step costs the time of tau samples on top of its own, the total
       time is bounded least at eta^4 = (sigma^2 / epsilon) / (1 + tau).
     - floor, after any K steps and for any alpha < 2 / (L (1 + eta^2)):
 
@@ -122,7 +122,7 @@ def best_eta(goal: Goal, latency: Value = 0) -> Value:
 
     Args:
         goal: epsilon and sigma^2.
-        latency: tau >= 0, what a step costs besides its samples, in samples.
+        latency: tau >= 0, what a step costs on top of its samples, in samples.
     """
     require(latency >= 0, "latency >= 0", describe("latency", latency), "take 0 where only samples count")
     return (goal.noise / goal.level / (1 + latency)) ** 0.25

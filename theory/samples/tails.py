@@ -19,8 +19,8 @@ Guarantee:
       E min(b, B) >= c sqrt(B): no bound on expected samples can hold. It is enough that G_i has a density that is
       positive near 0.
     - scalar: for m = 0 and equal s, E ||G||^-2 = 1 / (s^2 (d - 2)) for d >= 3, and infinite for d <= 2.
-    - in general the tail index is j / 2, and E b < oo if and only if j >= 3: a share below 1, or a floor, mends
-      the coordinate-wise test.
+    - in general the tail index is j / 2, and E b < oo if and only if j >= 3: a share below 1, or a floor, makes
+      the coordinate-wise test's finite.
 
 References:
     Proof: :mod:`proofs.samples.tails`. Hill (1975) for the estimate of the index in the experiment.
