@@ -1,4 +1,4 @@
-"""What a run under a test pays: the square of its steps, or infinitely much in expectation; a floor bounds both."""
+"""What a run under a test pays: at least the square of its steps, or infinitely much; a floor bounds both."""
 
 from __future__ import annotations
 

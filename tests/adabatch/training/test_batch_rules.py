@@ -65,7 +65,7 @@ def test_records_say_what_decided_and_keep_the_path(tmp_path):
 def test_a_floor_bounds_what_the_tests_ask_for(tmp_path, test):
     """All three: never more than without a floor, nor than the noise over the floor."""
     floor = {"scalar": 1e2, "l1": 1e5, "coordinate": 1e3}[test]
-    changes = {"test": test, "eta": 0.6, "norm_floor": floor, "monitor_interval": 1, "samples": 48}
+    changes = {"test": test, "eta": 0.6, "norm_floor": floor, "monitor_interval": 1, "samples": 48, "ema": 0.0}
     records = list(train(open_tiny(tmp_path, **changes)))
     for record in records:
         if test == "scalar":
