@@ -98,7 +98,7 @@ def bias_of_adam(
     ]
 
 
-_EXPECTED = (("batch", -1.1, -0.9), ("1 - beta2", 0.9, 1.1), ("step size", -0.1, 0.1))
+_EXPECTED = (("batch", -1.15, -0.85), ("1 - beta2", 0.85, 1.15), ("step size", -0.12, 0.12))
 """The slope's interval must meet these: -1, 1 to the first order, and 0."""
 
 
