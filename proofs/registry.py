@@ -45,6 +45,7 @@ MODULES: tuple[str, ...] = (
     "proofs.adam_sharp.theorem2",
     "proofs.l1.theorem",
     "proofs.l1.theorem3",
+    "proofs.l1.costs",
     "proofs.training.scalar_divergence",
     "proofs.training.clipping",
     "proofs.training.weight_decay",

@@ -6,11 +6,10 @@ Problem:
     What do they say about a given configuration?
 
 Algorithm:
-    1. The test and what is added to Adam select the theorem: :mod:`theory.adam.theorem1` or, beyond its eta,
-       :mod:`theory.adam_sharp.theorem2` (coordinate-wise test); :mod:`theory.training.step_schedules`,
-       :mod:`theory.training.weight_decay` or :mod:`theory.training.clipping` (the same test, and one addition);
-       :mod:`theory.l1.theorem` or, where a certificate is known, :mod:`theory.l1.theorem3` (l1 test);
-       :mod:`theory.l1.theorem` again (scalar test, with a condition on the dimension).
+    1. The test and what is added to Adam select the theorem: that of :func:`theory.guarantee.theorems` with the
+       best rate (coordinate-wise and l1 test); :mod:`theory.training.step_schedules`,
+       :mod:`theory.training.weight_decay` or :mod:`theory.training.clipping` (coordinate-wise test, and one
+       addition); :mod:`theory.l1.theorem` (scalar test, with a condition on the dimension).
     2. Every hypothesis that the configuration leaves is listed as a :class:`Departure`, with what is known there
        and what would have to change.
 
@@ -24,9 +23,8 @@ References:
 
 Example:
     >>> exact = Configuration(beta1=0.9, beta2=0.95, eta=0.2, test=NormTestKind.COORDINATE)
-    >>> print(coverage(exact).summary())
-    covered: Theorem 1 (corrected): eta^2 < 1 - beta1 / sqrt(beta2)
-      rho = 13.0515, kappa = 0.459557, largest eta = 0.276802
+    >>> print(coverage(exact).summary())                                              # doctest: +ELLIPSIS
+    covered: Theorem 3 (coordinate-wise norm test): ...
     >>> trained = Configuration(beta1=0.9, beta2=0.95, eta=0.2, test=NormTestKind.SCALAR, dimension=10**9)
     >>> print(coverage(trained).summary())                                            # doctest: +ELLIPSIS
     not covered; nearest: theorem of the scalar norm test: eta sqrt(d) small
@@ -39,17 +37,16 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 
 from adabatch.moments.hypotheses import HypothesisError, describe, require
 from adabatch.moments.numeric import sqrt
 from theory.adam import theorem1
 from theory.adam.constants import alignment_at, momentum_amplification
 from theory.adam.variants import bias_correction as bias_correction_constants
-from theory.adam_sharp import theorem2
+from theory.guarantee import NormTestKind, Standing, standings
 from theory.l1 import theorem
-from theory.l1.theorem3 import NUMERICAL_SUPPORT, find_certificate
+from theory.l1.theorem3 import NAMES
 from theory.problem import require_betas
 from theory.training import clipping
 from theory.training.estimated_variance import coordinate_passing_probability
@@ -60,19 +57,8 @@ from theory.training.weight_decay import largest_admissible_decay
 __all__ = ["Configuration", "Coverage", "Departure", "NormTestKind", "coverage"]
 
 
-PLAIN_ADAM = "Adam without bias correction, warm-up, decay, weight decay, clipping and epsilon"
+PLAIN_ADAM = "Adam without bias correction, warm-up, decay, weight decay and clipping"
 VIOLATIONS = "at the cost of their gradients and excess deviations (theory.training.violated_steps)"
-
-
-class NormTestKind(StrEnum):
-    """Which norm test the run uses."""
-
-    SCALAR = "scalar"
-    """E||g - G||^2 <= eta^2 ||G||^2."""
-    L1 = "l1"
-    """sum_i sd_i <= eta ||G||_1."""
-    COORDINATE = "coordinate"
-    """sd_i <= eta |G_i| for every coordinate."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +123,14 @@ class Coverage:
         condition: its condition on eta.
         constants: by name.
         departures: the hypotheses left; none if the theorem applies.
+        alternatives: every theorem on plain Adam under the run's test, side by side.
     """
 
     theorem: str
     condition: str
     constants: Mapping[str, float] = field(default_factory=dict)
     departures: tuple[Departure, ...] = ()
+    alternatives: tuple[Standing, ...] = ()
 
     @property
     def covered(self) -> bool:
@@ -159,6 +147,18 @@ class Coverage:
             lines += [f"    known: {departure.known}", f"    change: {departure.change}"]
         return "\n".join(lines)
 
+    def table(self) -> str:
+        """The alternatives as lines of text: the largest eta of each, and its rate constant where it applies."""
+        if not self.alternatives:
+            return ""
+        width = max(len(standing.name) for standing in self.alternatives)
+        lines = [f"{'plain Adam under this test':{width}}  eta below  (1/K) sum E||G||_1 / sqrt(L d Delta / K)"]
+        for standing in self.alternatives:
+            constant = "does not apply" if standing.constant is None else f"{standing.constant:.4g}"
+            largest = f"{standing.largest_eta:.4g}" if standing.largest_eta else "none"
+            lines.append(f"{standing.name:{width}}  {largest:>9}  {constant}")
+        return "\n".join(lines)
+
 
 def coverage(configuration: Configuration) -> Coverage:
     """Which theorem covers the configuration, with which constants, or what it leaves.
@@ -171,7 +171,14 @@ def coverage(configuration: Configuration) -> Coverage:
     select = {NormTestKind.COORDINATE: _coordinate, NormTestKind.L1: _l1, NormTestKind.SCALAR: _scalar}
     selected = select[configuration.test](configuration)
     departures = (*selected.departures, *_combined(configuration), *_inexact(configuration))
-    return Coverage(selected.theorem, selected.condition, selected.constants, departures)
+    alternatives = selected.alternatives
+    if not alternatives and configuration.test is not NormTestKind.SCALAR:
+        alternatives = _standings(configuration)
+    return replace(selected, departures=departures, alternatives=alternatives)
+
+
+def _standings(run: Configuration) -> tuple[Standing, ...]:
+    return standings(run.beta1, run.beta2, run.eta, run.test, epsilon=run.epsilon)
 
 
 def _validate(run: Configuration) -> None:
@@ -222,7 +229,7 @@ def _condition(
 
 
 def _coordinate(run: Configuration) -> Coverage:
-    """Theorem 1, its variant for the addition, or Theorem 2."""
+    """Theorem 1's variant for the addition, or the best theorem on plain Adam."""
     additions = _additions(run)
     rho = float(momentum_amplification(run.beta1, run.beta2))
     if "clipping" in additions:
@@ -230,16 +237,37 @@ def _coordinate(run: Configuration) -> Coverage:
     if "weight decay" in additions:
         return _decayed(run, rho)
     if "learning-rate schedule" in additions:
-        return _scheduled(run, rho)
-    betas = run.beta1, run.beta2
-    largest, sharp = theorem1.largest_admissible_eta(*betas), float(theorem2.largest_admissible_eta(*betas))
-    first = _meets(theorem1.require_condition, *betas, run.eta)
-    second = _meets(theorem2.require_condition, *betas, run.eta)
-    if first or (largest >= sharp and not second):
-        condition, kappa = "eta^2 < 1 - beta1 / sqrt(beta2)", alignment_at(rho, run.eta)
-        return _condition("Theorem 1 (corrected)", condition, run.eta, largest, met=first, rho=rho, kappa=kappa)
-    condition = "Lambda eta^2 < h"
-    return _condition("Theorem 2", condition, run.eta, sharp, met=second)
+        return _falling(run) or _scheduled(run, rho)
+    return _plain(run)
+
+
+def _falling(run: Configuration) -> Coverage | None:
+    """Theorem 3 where step sizes only fall and a certificate covers the run, or None."""
+    if run.bias_correction or run.warmup_steps > 0:
+        return None
+    plain = _plain(replace(run, decays=False))
+    covering = [s for s in plain.alternatives if s.name in NAMES.values() and s.constant is not None]
+    if not covering:
+        return None
+    best = min(covering, key=lambda standing: standing.constant or 0.0)
+    name, condition = (
+        f"{best.name}, step sizes that fall",
+        f"{best.condition}; the test holds on average, so weighted",
+    )
+    return Coverage(name, condition, {"largest eta": best.largest_eta}, alternatives=plain.alternatives)
+
+
+def _plain(run: Configuration) -> Coverage:
+    """Of the theorems on plain Adam under the run's test, that with the best rate, or with the largest eta."""
+    found = _standings(run)
+    covering = [standing for standing in found if standing.constant is not None]
+    if covering:
+        best = min(covering, key=lambda standing: standing.constant or 0.0)
+        constants = {"rate constant": float(best.constant or 0.0), "largest eta": best.largest_eta}
+        return Coverage(best.name, best.condition, constants, alternatives=found)
+    nearest = max(found, key=lambda standing: standing.largest_eta)
+    coverage = _condition(nearest.name, nearest.condition, run.eta, nearest.largest_eta, met=False)
+    return replace(coverage, alternatives=found)
 
 
 def _clipped(run: Configuration, rho: float) -> Coverage:
@@ -295,35 +323,26 @@ def _scheduled(run: Configuration, rho: float) -> Coverage:
     return _condition(name, condition, run.eta, rho_s**-0.5, met=kappa > 0, **constants)
 
 
-def _beyond_plain_adam(run: Configuration, known: str) -> tuple[Departure, ...]:
-    """What is added to Adam, where the theorem is for plain Adam."""
-    additions = _additions(run)
-    return (Departure(f"no {', '.join(additions)}", known, PLAIN_ADAM),) if additions else ()
-
-
 def _l1(run: Configuration) -> Coverage:
     """Theorem 3 where there is a certificate, else the l1 theorem without one."""
-    known = "nothing: the theorems on the l1 test are for plain Adam, without epsilon"
-    departures = _beyond_plain_adam(run, known)
-    try:
-        certificate = find_certificate(run.beta1, run.beta2, run.eta)
-    except HypothesisError as error:
-        largest = theorem.largest_admissible_eta(run.beta1, run.beta2)
-        if run.eta > largest:
-            known = f"the theorem without a certificate covers eta below {largest:.3g}"
-            departures = (Departure("a certificate for these betas and eta", known, error.nearest), *departures)
-        name, condition = "theorem of the l1 norm test", "eta (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1"
-        return Coverage(name, condition, {"largest eta": largest}, departures)
-    constants = {"J": certificate.gain, "lambda": certificate.noise_weight, "largest eta": certificate.largest_eta}
-    condition = f"eta < J / lambda on average ({NUMERICAL_SUPPORT})"
-    return Coverage("Theorem 3", condition, constants, departures)
+    additions = [name for name in _additions(run) if name != "epsilon"]
+    falling = _falling(run) if additions == ["learning-rate schedule"] else None
+    if falling is not None or not additions:
+        return falling or _plain(run)
+    plain = _plain(run)
+    known = "nothing: the theorems on the l1 test are for plain Adam, and Theorem 3 for step sizes that fall"
+    return replace(
+        plain, departures=(Departure(f"no {', '.join(additions)}", known, PLAIN_ADAM), *plain.departures)
+    )
 
 
 def _scalar(run: Configuration) -> Coverage:
     """The theorem with a condition on the dimension, and the counterexample beyond."""
     dimension = run.dimension or 1
     largest = theorem.largest_admissible_eta(run.beta1, run.beta2, dimension=float(dimension))
-    departures = _beyond_plain_adam(run, "nothing: the theorem is for plain Adam")
+    additions = ", ".join(_additions(run))
+    known = "nothing: the theorem is for plain Adam, without epsilon"
+    departures = (Departure(f"no {additions}", known, PLAIN_ADAM),) if additions else ()
     if run.eta > largest:
         hypothesis = f"scalar test with eta < {largest:.3g} in dimension {dimension}"
         change = f"the l1 or the coordinate-wise test in place of the scalar one, or eta below {largest:.3g}"

@@ -1,16 +1,21 @@
-r"""What is guaranteed for Adam: the better of corrected Theorem 1 and Theorem 2, in one call.
+r"""What is guaranteed for Adam: the best of the theorems that apply, in one call.
 
 Problem:
-    Given an objective's constants, Adam's betas and the eta of the coordinate-wise norm test: which bound on
-    sum_k E||grad L(w_k)||_1 holds, and is there one?
+    Given an objective's constants, Adam's betas and the eta of a norm test: which bound on
+    sum_k E||grad L(w_k)||_1 holds, which is best, and at which step size?
 
 Guarantee:
-    The smaller of the two theorems' bounds, elementwise, with the theorem and the free parameters that gave it.
-    Theorem 1 (:mod:`theory.adam.theorem1`, with epsilon :mod:`theory.adam.variants`) needs eta^2 < 1 - beta1 /
-    sqrt(beta2); Theorem 2 (:mod:`theory.adam_sharp.theorem2`) needs
-    Lambda eta^2 < h, for which eta^2 (1 + beta1 / sqrt(beta2)) < 1 is enough, and so is eta <= .7071.
+    The smallest of the theorems' bounds, elementwise, with the theorem that gave it. Under the coordinate-wise
+    test
 
-    Either covers Adam without bias correction, at a constant step size.
+    - Theorem 1 (:mod:`theory.adam.theorem1`, with epsilon :mod:`theory.adam.variants`): eta^2 < 1 - r;
+    - Theorem 2 (:mod:`theory.adam_sharp.theorem2`): eta^2 (r + sqrt(1 + eta^2)) < 1, which eta < .6734 meets;
+    - Theorem 3 (:mod:`theory.l1.theorem3`), for betas with a certificate: of the kind l1, since the test implies
+      the l1 test with the same eta, eta < J / lambda; of the kind variance, eta^2 < J / lambda;
+
+    and under the l1 test its theorem without a certificate (:mod:`theory.l1.theorem`) and Theorem 3 with the kind
+    l1. r = beta1 / sqrt(beta2). Each covers Adam without bias correction, at a constant step size. Theorem 3's
+    certificates say themselves how far they are proven; ``numerical=False`` leaves out what is not proven.
 
 References:
     Lau et al., CPAL 2025, arXiv 2412.21124, corrected.
@@ -20,11 +25,14 @@ Shapes:
 
 Example:
     >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
-    >>> bound = adam_guarantee(problem, AdamParameters(beta1=0.9, beta2=0.95, eta=0.2, step_size=1e-4))
-    >>> round(bound.value / 10**6, 3), bound.theorem
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2, step_size=1e-4)
+    >>> proven = adam_guarantee(problem, adam, numerical=False)
+    >>> round(proven.value / 10**6, 3), proven.theorem
     (0.2, 'Theorem 2 (sharper, for any betas)')
-    >>> too_noisy = AdamParameters(beta1=0.9, beta2=0.95, eta=0.96, step_size=1e-4)
-    >>> adam_guarantee(problem, too_noisy)  # doctest: +ELLIPSIS
+    >>> adam_guarantee(problem, adam).value < proven.value / 3
+    True
+    >>> too_noisy = AdamParameters(beta1=0.9, beta2=0.95, eta=0.7, step_size=1e-4)
+    >>> adam_guarantee(problem, too_noisy, numerical=False)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     adabatch.moments.hypotheses.HypothesisError: requires ... of the admissible values is eta = 0.955...
@@ -32,69 +40,297 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adabatch.moments.numeric import Value, item, maximum
+from adabatch.moments.numeric import Value, item, maximum, where
 from theory.adam import theorem1, variants
 from theory.adam.constants import alignment
 from theory.adam_sharp import theorem2
 from theory.adam_sharp.parameters import best_bound, best_step_size
 from theory.adam_sharp.theorem2 import freezing_threshold
 from theory.bound import Bound
+from theory.l1 import theorem as l1_theorem
+from theory.l1.costs import Kind
+from theory.l1.theorem3 import (
+    NAMES,
+    available_certificates,
+    best_certified_step_size,
+    certified_bound,
+)
 from theory.problem import AdamParameters, Problem, common_shape, map_values, require_betas, require_eta
 
-__all__ = ["adam_guarantee", "applicable", "largest_admissible_eta", "recommended_step_size", "require_applicable"]
+__all__ = [
+    "NormTestKind",
+    "Standing",
+    "Theorem",
+    "adam_guarantee",
+    "applicable",
+    "largest_admissible_eta",
+    "recommended_step_size",
+    "require_applicable",
+    "standings",
+    "theorems",
+]
 
 Array = NDArray[np.float64]
-NAMES = (theorem1.NAME, theorem2.NAME)
+Mask = NDArray[np.bool_]
+LONG = 1e16
+"""Steps at which a bound is its leading term, to many digits."""
 
 
-def largest_admissible_eta(beta1: Value, beta2: Value) -> Value:
-    """The supremum of the eta that one of the two theorems covers.
+class NormTestKind(StrEnum):
+    """Which norm test the run uses."""
+
+    SCALAR = "scalar"
+    """E||g - G||^2 <= eta^2 ||G||^2."""
+    L1 = "l1"
+    """sum_i sd_i <= eta ||G||_1."""
+    COORDINATE = "coordinate"
+    """sd_i <= eta |G_i| for every coordinate."""
+
+
+@dataclass(frozen=True)
+class Theorem:
+    """A theorem as the guarantee sees it.
+
+    Attributes:
+        name: as in a bound's ``terms``.
+        condition: on eta and the betas, in words.
+        largest_eta: the supremum of the eta that it covers, by the betas and epsilon; 0 where it covers none.
+        covers: where it applies, by Adam's parameters.
+        bound: the bound where it applies.
+        best_step_size: the step size that makes it least.
+    """
+
+    name: str
+    condition: str
+    largest_eta: Callable[[AdamParameters], Value]
+    covers: Callable[[AdamParameters], Mask]
+    bound: Callable[[Problem, AdamParameters], Bound]
+    best_step_size: Callable[[Problem, AdamParameters], Value]
+
+
+def _theorem_1() -> Theorem:
+    return Theorem(
+        name="Theorem 1",
+        condition="eta^2 < 1 - beta1 / sqrt(beta2)",
+        largest_eta=lambda adam: theorem1.largest_admissible_eta(adam.beta1, adam.beta2),
+        covers=lambda adam: applicable(adam.beta1, adam.beta2, adam.eta)[0],
+        bound=lambda *given: replace(variants.gradient_norm_sum_bound(*given), theorem=theorem1.NAME),
+        best_step_size=theorem1.best_step_size,
+    )
+
+
+def _theorem_2() -> Theorem:
+    """The one place where the sharper theorem enters."""
+    return Theorem(
+        name="Theorem 2",
+        condition="eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)",
+        largest_eta=lambda adam: theorem2.largest_admissible_eta(adam.beta1, adam.beta2),
+        covers=lambda adam: applicable(adam.beta1, adam.beta2, adam.eta)[1],
+        bound=best_bound,
+        best_step_size=best_step_size,
+    )
+
+
+def _without_certificate() -> Theorem:
+    def largest_eta(adam: AdamParameters) -> Value:
+        limits = _of_betas(l1_theorem.largest_admissible_eta, adam.beta1, adam.beta2)
+        return where(np.asarray(adam.epsilon) == 0, limits, 0.0)
+
+    return Theorem(
+        name="theorem of the l1 norm test",
+        condition="eta (1 + rho) (1 + T sqrt(beta2)/(1 - sqrt(beta2))) < 1, no epsilon",
+        largest_eta=largest_eta,
+        covers=lambda adam: np.asarray((adam.eta <= largest_eta(adam)) & (np.asarray(adam.epsilon) == 0)),
+        bound=l1_theorem.l1_test_bound,
+        best_step_size=theorem1.best_step_size,
+    )
+
+
+def _certified(kind: Kind, numerical: bool) -> Theorem:
+    """Theorem 3 with the best of the certificates of a kind: for their betas only."""
+    known = [c for c in available_certificates() if c.kind is kind and (numerical or c.proven)]
+    ratio = "J / lambda" if kind is Kind.L1 else "sqrt(J / lambda)"
+    support = " / ".join(sorted({c.support for c in known}))
+
+    def largest_eta(adam: AdamParameters) -> Value:
+        return reduce(maximum, (c.largest_eta_covered(adam) for c in known), 0.0)
+
+    def best(problem: Problem, adam: AdamParameters) -> tuple[Array, Array]:
+        """The least bound of the certificates, each at its own step size if none is given, and that step size."""
+        values = np.full((len(known), *common_shape(problem, adam)), np.inf)
+        steps = np.full_like(values, np.nan)
+        for k, certificate in enumerate(known):
+            chosen = certificate.covers(adam) & np.ones(values.shape[1:], bool)
+            if chosen.any():
+                some, run = _where(chosen, problem, adam)
+                if run.step_size is None:
+                    run = replace(run, step_size=best_certified_step_size(certificate, some, run))
+                values[k][chosen] = certified_bound(certificate, some, run).value
+                steps[k][chosen] = run.step_size
+        which = values.argmin(axis=0)[None]
+        return np.take_along_axis(values, which, axis=0)[0], np.take_along_axis(steps, which, axis=0)[0]
+
+    return Theorem(
+        name=NAMES[kind],
+        condition=f"eta < {ratio} of a certificate for these betas ({support or 'there is none'})",
+        largest_eta=largest_eta,
+        covers=lambda adam: reduce(np.logical_or, (c.covers(adam) for c in known), np.zeros((), bool)),
+        bound=lambda problem, adam: Bound(best(problem, adam)[0], f"{NAMES[kind]}: {support}"),
+        best_step_size=lambda problem, adam: best(problem, replace(adam, step_size=None))[1],
+    )
+
+
+def theorems(test: NormTestKind = NormTestKind.COORDINATE, *, numerical: bool = True) -> tuple[Theorem, ...]:
+    """The theorems on Adam under a test, those with certificates last.
+
+    Args:
+        test: coordinate-wise or l1; the scalar test has one theorem, in :mod:`theory.l1.theorem`, and none here.
+        numerical: whether certificates count whose inequality is supported numerically only.
+    """
+    if test is NormTestKind.SCALAR:
+        return ()
+    if test is NormTestKind.L1:
+        return _without_certificate(), _certified(Kind.L1, numerical)
+    return _theorem_1(), _theorem_2(), _certified(Kind.L1, numerical), _certified(Kind.VARIANCE, numerical)
+
+
+def largest_admissible_eta(
+    beta1: Value, beta2: Value, test: NormTestKind = NormTestKind.COORDINATE, *, numerical: bool = True
+) -> Value:
+    """The supremum of the eta that one of the theorems covers.
 
     Raises:
         HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1.
 
-    >>> round(largest_admissible_eta(0.9, 0.95), 4), round(largest_admissible_eta(0.1, 0.95), 4)
+    >>> round(largest_admissible_eta(0.9, 0.95, numerical=False), 4), round(largest_admissible_eta(0.1, 0.95), 4)
     (0.9557, 0.9905)
     """
-    return maximum(theorem1.largest_admissible_eta(beta1, beta2), theorem2.largest_admissible_eta(beta1, beta2))
+    return _largest(theorems(test, numerical=numerical), AdamParameters(beta1=beta1, beta2=beta2, eta=0.0))
 
 
-def adam_guarantee(problem: Problem, adam: AdamParameters) -> Bound:
-    """The better bound of the two theorems on sum_k E||grad L(w_k)||_1.
+def _largest(candidates: Sequence[Theorem], adam: AdamParameters) -> Value:
+    return reduce(maximum, (theorem.largest_eta(adam) for theorem in candidates))
+
+
+def adam_guarantee(
+    problem: Problem,
+    adam: AdamParameters,
+    test: NormTestKind = NormTestKind.COORDINATE,
+    *,
+    numerical: bool = True,
+) -> Bound:
+    """The best bound of the theorems on sum_k E||grad L(w_k)||_1.
 
     Args:
-        problem: Theorem 2 alone uses its ``initial_gradient_norm``.
+        problem: Theorems 2 and 3 use its ``initial_gradient_norm``.
         adam: see :func:`recommended_step_size`; ``log_growth`` is worth giving where v_0 > 0 or epsilon > 0.
+        test: coordinate-wise or l1.
+        numerical: whether certificates count whose inequality is supported numerically only.
 
     Returns:
-        A bound whose ``theorem`` names the better theorem (for arrays, all that were best somewhere), with
-        ``terms`` "Theorem 1" and "Theorem 2": both bounds, infinite where a theorem does not apply. ``parameters``
-        has ``theorem`` (1 or 2), and Theorem 2's ``M`` and ``N``.
+    >>> round(largest_admissible_eta(0.9, 0.95, numerical=False), 4), round(largest_admissible_eta(0.1, 0.95), 4)
+    (0.9557, 0.9905)
 
     Raises:
-        HypothesisError: where neither theorem applies; it names the largest admissible eta.
+        HypothesisError: where no theorem applies; it names the largest admissible eta.
     """
-    require_applicable(adam.beta1, adam.beta2, adam.eta)
+    candidates = theorems(test, numerical=numerical)
+    _require_some(candidates, adam)
     problem, adam, shape = _flatten(problem, adam)
-    first_applies, second_applies = applicable(adam.beta1, adam.beta2, adam.eta)
-    first, _ = _evaluate(variants.gradient_norm_sum_bound, problem, adam, first_applies)
-    second, free = _evaluate(best_bound, problem, adam, second_applies)
-    which = np.where(first <= second, 1, 2)
+    found = [_evaluate(theorem, problem, adam) for theorem in candidates]
+    values = np.array([value for value, _, _ in found])
+    which = values.argmin(axis=0)
+    full_names = [name for _, name, _ in found]
+    free = {name: value for _, _, parameters in found for name, value in parameters.items()}
     return Bound(
-        value=item(np.minimum(first, second).reshape(shape)),
-        theorem=" / ".join(name for k, name in enumerate(NAMES, start=1) if np.any(which == k)),
-        terms={"Theorem 1": item(first.reshape(shape)), "Theorem 2": item(second.reshape(shape))},
-        parameters={k: item(v.reshape(shape)) for k, v in {"theorem": which, **free}.items()},
+        value=item(values.min(axis=0).reshape(shape)),
+        theorem=" / ".join(full_names[k] for k in range(len(candidates)) if np.any(which == k)),
+        terms={t.name: item(v.reshape(shape)) for t, v in zip(candidates, values, strict=True)},
+        parameters={k: item(v.reshape(shape)) for k, v in {"theorem": which + 1, **free}.items()},
     )
 
 
-def applicable(beta1: Value, beta2: Value, eta: Value) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def recommended_step_size(
+    problem: Problem,
+    adam: AdamParameters,
+    test: NormTestKind = NormTestKind.COORDINATE,
+    *,
+    numerical: bool = True,
+) -> Value:
+    """The step size that makes :func:`adam_guarantee` least: the best theorem's own best step size.
+
+    Raises:
+        HypothesisError: where no theorem applies, or at Delta = 0 (the bound only falls with alpha).
+
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2)
+    >>> alpha = recommended_step_size(problem, adam, numerical=False)
+    >>> at_best = adam_guarantee(problem, replace(adam, step_size=alpha), numerical=False)
+    >>> f"{alpha:.3g}", round(at_best.value / 10**6, 3)
+    ('3.08e-05', 0.114)
+    """
+    candidates = theorems(test, numerical=numerical)
+    _require_some(candidates, adam)
+    problem.require_gap()
+    problem, adam, shape = _flatten(problem, adam)
+    values, steps = (
+        np.array(part) for part in zip(*(_at_best(t, problem, adam) for t in candidates), strict=True)
+    )
+    return item(np.take_along_axis(steps, values.argmin(axis=0)[None], axis=0)[0].reshape(shape))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a theorem says at some betas and eta, next to the others.
+
+    Attributes:
+        name: of the theorem.
+        condition: in words.
+        largest_eta: the supremum of the eta that it covers; 0 if none.
+        constant: A with (1/K) sum_k E||G_k||_1 <= A sqrt(L d Delta / K) + o(K^-1/2) at its own step size, from
+            v_0 = 0 and without epsilon; None where it does not apply.
+    """
+
+    name: str
+    condition: str
+    largest_eta: float
+    constant: float | None
+
+
+def standings(
+    beta1: float,
+    beta2: float,
+    eta: float,
+    test: NormTestKind = NormTestKind.COORDINATE,
+    *,
+    epsilon: float = 0.0,
+    numerical: bool = True,
+) -> tuple[Standing, ...]:
+    """All theorems of a test side by side; with epsilon, those that cover it.
+
+    >>> [(s.name, s.constant is not None) for s in standings(0.9, 0.95, 0.5)][:2]
+    [('Theorem 1', False), ('Theorem 2', True)]
+    """
+    adam = AdamParameters(beta1=beta1, beta2=beta2, eta=eta)
+    problem, flat, _ = _flatten(Problem(smoothness=1.0, dimension=1, initial_gap=1.0, steps=LONG), adam)
+    with_epsilon = replace(adam, epsilon=epsilon)
+    found = []
+    for theorem in theorems(test, numerical=numerical):
+        value = _at_best(theorem, problem, flat)[0] / np.sqrt(LONG)
+        constant = float(value[0]) if bool(theorem.covers(with_epsilon)) else None
+        found.append(Standing(theorem.name, theorem.condition, float(theorem.largest_eta(with_epsilon)), constant))
+    return tuple(found)
+
+
+def applicable(beta1: Value, beta2: Value, eta: Value) -> tuple[Mask, Mask]:
     """Where Theorem 1 applies, and where Theorem 2.
 
     >>> [bool(x) for x in applicable(0.9, 0.95, 0.5)]
@@ -106,11 +342,18 @@ def applicable(beta1: Value, beta2: Value, eta: Value) -> tuple[NDArray[np.bool_
 
 
 def require_applicable(beta1: Value, beta2: Value, eta: Value) -> None:
-    """Raise ``HypothesisError`` unless one of the theorems applies at each (betas, eta)."""
+    """Raise ``HypothesisError`` unless Theorem 1 or Theorem 2 applies at each (betas, eta)."""
     require_betas(beta1, beta2)
-    meets, largest = np.logical_or(*applicable(beta1, beta2, eta)), largest_admissible_eta(beta1, beta2)
-    condition = "Theorem 1's eta^2 < 1 - r or Theorem 2's Lambda eta^2 < h, r = beta1 / sqrt(beta2)"
-    require_eta(eta, meets, condition, largest, beta1=beta1, beta2=beta2)
+    limits = theorem1.largest_admissible_eta(beta1, beta2), theorem2.largest_admissible_eta(beta1, beta2)
+    condition = "Theorem 1's eta^2 < 1 - r or Theorem 2's eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)"
+    meets = np.logical_or(*applicable(beta1, beta2, eta))
+    require_eta(eta, meets, condition, maximum(*limits), beta1=beta1, beta2=beta2)
+
+
+def _require_some(candidates: Sequence[Theorem], adam: AdamParameters) -> None:
+    condition = " or ".join(f"{theorem.name}'s {theorem.condition}" for theorem in candidates)
+    meets = reduce(np.logical_or, (theorem.covers(adam) for theorem in candidates))
+    require_eta(adam.eta, meets, condition, _largest(candidates, adam), beta1=adam.beta1, beta2=adam.beta2)
 
 
 def _flatten(problem: Problem, adam: AdamParameters) -> tuple[Problem, AdamParameters, tuple[int, ...]]:
@@ -123,48 +366,37 @@ def _flatten(problem: Problem, adam: AdamParameters) -> tuple[Problem, AdamParam
     return map_values(problem, vector), map_values(adam, vector), shape
 
 
-def _evaluate(
-    bound_of: Callable[[Problem, AdamParameters], Bound],
-    problem: Problem,
-    adam: AdamParameters,
-    applies: NDArray[np.bool_],
-) -> tuple[Array, dict[str, Array]]:
-    """A theorem's bound where it applies, infinity elsewhere; and its free parameters, NaN elsewhere."""
+def _evaluate(theorem: Theorem, problem: Problem, adam: AdamParameters) -> tuple[Array, str, dict[str, Array]]:
+    """A theorem's bound, infinite where it does not apply; its full name; its free parameters, NaN there."""
+    applies = np.broadcast_to(theorem.covers(adam), np.shape(adam.eta))
     values = np.full(applies.shape, np.inf)
     if not applies.any():
-        return values, {}
-    bound = bound_of(*_where(applies, problem, adam))
+        return values, theorem.name, {}
+    bound = theorem.bound(*_where(applies, problem, adam))
     values[applies] = bound.value
     free = {}
     for name, value in bound.parameters.items():
         free[name] = np.full(applies.shape, np.nan)
         free[name][applies] = value
-    return values, free
+    return values, bound.theorem, free
 
 
-def _where(chosen: NDArray[np.bool_], problem: Problem, adam: AdamParameters) -> tuple[Problem, AdamParameters]:
+def _at_best(theorem: Theorem, problem: Problem, adam: AdamParameters) -> tuple[Array, Array]:
+    """The theorem's bound at its own best step size, infinite where it does not apply, and that step size."""
+    applies = np.broadcast_to(theorem.covers(adam), np.shape(adam.eta))
+    values, steps = np.full(applies.shape, np.inf), np.ones(applies.shape)
+    if applies.any():
+        some, run = _where(applies, problem, adam)
+        steps[applies] = theorem.best_step_size(some, run)
+        values[applies] = theorem.bound(some, replace(run, step_size=steps[applies])).value
+    return values, steps
+
+
+def _where(chosen: Mask, problem: Problem, adam: AdamParameters) -> tuple[Problem, AdamParameters]:
     return map_values(problem, lambda value: value[chosen]), map_values(adam, lambda value: value[chosen])
 
 
-def recommended_step_size(problem: Problem, adam: AdamParameters) -> Value:
-    """The step size that makes :func:`adam_guarantee` least: the better theorem's own best step size.
-
-    Raises:
-        HypothesisError: where neither theorem applies, or at Delta = 0 (the bound only falls with alpha).
-
-    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
-    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2)
-    >>> alpha = recommended_step_size(problem, adam)
-    >>> f"{alpha:.3g}", round(adam_guarantee(problem, replace(adam, step_size=alpha)).value / 10**6, 3)
-    ('3.08e-05', 0.114)
-    """
-    require_applicable(adam.beta1, adam.beta2, adam.eta)
-    problem.require_gap()
-    problem, adam, shape = _flatten(problem, adam)
-    first = np.asarray(theorem1.best_step_size(problem, adam))
-    second = first.copy()
-    _, applies = applicable(adam.beta1, adam.beta2, adam.eta)
-    if applies.any():
-        second[applies] = best_step_size(*_where(applies, problem, adam))
-    values = [np.asarray(adam_guarantee(problem, replace(adam, step_size=step)).value) for step in (first, second)]
-    return item(np.where(values[0] <= values[1], first, second).reshape(shape))
+def _of_betas(function: Callable[[float, float], float], beta1: Value, beta2: Value) -> Value:
+    """A function of two floats at each pair of betas."""
+    pairs = np.broadcast(beta1, beta2)
+    return item(np.array([function(float(b1), float(b2)) for b1, b2 in pairs]).reshape(pairs.shape))

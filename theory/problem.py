@@ -107,6 +107,9 @@ class AdamParameters:
         for name in ("sum_sqrt_v0", "epsilon"):
             value = getattr(self, name)
             require(value >= 0, f"{name} >= 0", describe(name, value), "take 0 or more")
+        if self.log_growth is not None:
+            growth = describe("log_growth", self.log_growth)
+            require(self.log_growth == self.log_growth, "log_growth not NaN", growth, "None if it is not known")
 
     @property
     def alpha(self) -> Value:

@@ -32,8 +32,9 @@ def covers(
 ) -> None:
     """Which theorem covers a run, and what would have to change for one that none covers.
 
-    Of a run that has measured its coordinates, also whether the ratio of noise to gradient that it has had
-    certifies it afterwards, whichever test it ran.
+    All theorems on plain Adam under the run's test are shown side by side. Of a run that has measured its
+    coordinates, also whether the ratio of noise to gradient that it has had certifies it afterwards, whichever
+    test it ran.
 
     Exit code 0 either way: most runs that train a model leave some hypothesis.
     """
@@ -52,7 +53,8 @@ def covers(
     batch = f"batches by {settings.schedule.schedule}, the {described.test} norm test at eta = {described.eta:g}"
     typer.echo(f"{described.dimension:,} parameters; {batch}")
     typer.echo(recorded_tests(records))
-    typer.echo(coverage(described).summary())
+    found = coverage(described)
+    typer.echo("\n".join(filter(None, (found.summary(), found.table()))))
     for line in after_the_run(run, settings, records):
         typer.echo(line)
 

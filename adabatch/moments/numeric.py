@@ -1,4 +1,6 @@
-"""Elementary functions that take floats, numpy arrays, torch tensors or SymPy expressions alike.
+"""Elementary functions that take floats, Fractions, numpy arrays, torch tensors or SymPy expressions alike.
+
+Of Fractions, the least, the greatest, sizes and whole powers are Fractions again, roots and logarithms floats.
 
 Every formula of :mod:`theory` is written once with these, so that the trainer evaluates it on floats and on
 tensors where they lie, the simulations on arrays, and :mod:`proofs` on symbols. Neither SymPy nor torch is ever
@@ -9,6 +11,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -58,6 +62,11 @@ def _apply(name: str, symbolic_name: str, *values: Value) -> Value:
     torch = _torch(*values)
     if torch is not None:
         return getattr(torch, name)(*map(torch.as_tensor, values))
+    if any(isinstance(value, Fraction) for value in values):  # numpy has no roots of them
+        exact: dict[str, Callable[..., Value]] = {"minimum": min, "maximum": max, "abs": abs}
+        if name in exact and not any(isinstance(value, np.ndarray) for value in values):
+            return exact[name](*values)
+        values = tuple(float(value) if isinstance(value, Fraction) else value for value in values)
     return item(getattr(np, name)(*values))
 
 
@@ -188,7 +197,7 @@ def one_minus_power(base: Value, exponent: Value) -> Value:
     >>> one_minus_power(0.5, 2), one_minus_power(0.0, 3), one_minus_power(0.0, 0)
     (0.75, 1.0, 0.0)
     """
-    if is_symbolic(base, exponent):
+    if is_symbolic(base, exponent) or isinstance(base, Fraction):
         return 1 - base**exponent
     positive = where(np.asarray(base) > 0, base, 0.5)
     result = where(np.asarray(base) > 0, -expm1(exponent * log(positive)), np.asarray(exponent) > 0)

@@ -1,10 +1,11 @@
 r"""Checks a certificate's inequality by searching for a state and a law that violate it.
 
 Problem:
-    :mod:`theory.l1.theorem3` needs, for all |z| <= C_m, s >= 0 and every law X with mean 1 and deviation x,
-    E[z' + h(z', s')] + lambda x >= J + h(z, s). Two-point laws suffice (:mod:`proofs.l1.theorem3`): X = 1 - a with
-    probability b / (a + b), else 1 + b, whose mean is 1 and whose variance is a b. The atoms themselves are
-    kept, not a and b: the lower one may be as small as sqrt(s).
+    :mod:`theory.l1.theorem3` needs, for all |z| <= C_m, s >= 0 and every law X with mean 1,
+    E[z' + h(z', s')] + lambda x >= J + h(z, s), x the deviation of X or, by the kind, its variance. Two-point
+    laws suffice (:mod:`proofs.l1.theorem3`): X = 1 - a with probability b / (a + b), else 1 + b, whose mean is 1
+    and whose variance is a b. The atoms themselves are kept, not a and b: the lower one may be as small as
+    sqrt(s).
 
 Algorithm:
     The **margin** of a state and a law is left side minus right side. It is minimised
@@ -113,11 +114,11 @@ class SearchResult:
 
 
 def margin(certificate: Certificate, z: ArrayLike, s: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> Array:
-    """E[z' + h(z', s')] + lambda sd(X) - J - h(z, s) for the law with mean 1 on two atoms (broadcast)."""
+    """E[z' + h(z', s')] + lambda x - J - h(z, s) for the law with mean 1 on two atoms (broadcast)."""
     a, b = 1 - np.asarray(lower, float), np.asarray(upper, float) - 1
     weight = b / (a + b)
     mean = weight * certificate.step_value(z, s, lower) + (1 - weight) * certificate.step_value(z, s, upper)
-    noise = certificate.noise_weight * np.sqrt(a * b)
+    noise = certificate.noise_weight * certificate.kind.cost(a * b)
     return np.asarray(mean + noise - certificate.gain - certificate.potential(z, s))
 
 
@@ -178,7 +179,7 @@ def _grid_search(
     z, s = _state_grid(certificate, effort)
     lower, upper = _atom_grid(certificate, effort)
     a, b = 1 - lower[:, None], upper - 1
-    weight, noise = b / (a + b), certificate.noise_weight * np.sqrt(a * b)
+    weight, noise = b / (a + b), certificate.noise_weight * certificate.kind.cost(a * b)
     margins, chosen = np.empty(len(z)), np.empty(len(z), int)
     scratch = np.empty((block, *weight.shape))
     for start in range(0, len(z), block):
@@ -212,11 +213,11 @@ def _random_search(certificate: Certificate, effort: Effort, generator: np.rando
     s = np.exp(generator.uniform(certificate.log_s_grid[0] - 3, certificate.log_s_grid[-1] + 3, n))
     first, second = _random_law(generator, s), _random_law(generator, s)
     two = margin(certificate, z, s, *first)
-    # A mixture of two laws has up to four atoms, and more deviation than the mean of theirs.
+    # A mixture of two laws has up to four atoms, the mean of their variances, and so no less deviation.
     share = generator.random(n)
     variance, other = ((1 - lower) * (upper - 1) for lower, upper in (first, second))
-    mixed_deviation = np.sqrt(share * variance + (1 - share) * other)
-    excess = mixed_deviation - share * np.sqrt(variance) - (1 - share) * np.sqrt(other)
+    cost = certificate.kind.cost
+    excess = cost(share * variance + (1 - share) * other) - share * cost(variance) - (1 - share) * cost(other)
     mixed = share * two + (1 - share) * margin(certificate, z, s, *second) + certificate.noise_weight * excess
     return [_worst("random", two, z, s, *first), _worst("mixture", mixed, z, s, *first)]
 
@@ -250,7 +251,8 @@ def main() -> int:
         report = check_certificate(certificate, Effort())
         numbers = f"lambda {certificate.noise_weight:g}, J {certificate.gain:.4f}, Lambda"
         constants = f"{numbers} {certificate.lipschitz_constant:.1f}, eta < {certificate.largest_eta:.3f}"
-        print(f"({certificate.beta1:g}, {certificate.beta2:g}): {constants} [{report.seconds:.0f} s]")
+        name = f"({certificate.beta1:g}, {certificate.beta2:g}) {certificate.kind}"
+        print(f"{name}: {constants} [{report.seconds:.0f} s]")
         for worst in report.searches:
             print(f"    {worst}")
         failed |= not report.holds

@@ -2,11 +2,12 @@ r"""Finds a certificate for Theorem 3 by dynamic programming.
 
 Problem:
     For the given betas and noise weight lambda, find a potential h and the largest J of the certificate
-    inequality (:mod:`theory.l1.theorem3`): J + h(z, s) <= min over laws X of E[z' + h(z', s')] + lambda sd(X).
+    inequality (:mod:`theory.l1.theorem3`): J + h(z, s) <= min over laws X of E[z' + h(z', s')] + lambda x, with
+    x = sd(X) for the kind ``l1``, Var(X) for the kind ``variance``.
 
 Algorithm:
     It is the Bellman equation of an adversary who picks the law X in every state (z, s) and pays lambda per
-    unit of deviation: J is the least average of z' + lambda sd(X) that he can reach. Policy iteration on a grid of
+    unit of x: J is the least average of z' + lambda x that he can reach. Policy iteration on a grid of
     states and two-point laws: improve the law in every state, then solve the linear system for (h, J). Then J is
     lowered to what holds between the grid points too (:mod:`proofs.certificates.check`), and by a safety margin.
 
@@ -32,7 +33,7 @@ from scipy.sparse.linalg import spsolve
 
 from proofs.certificates.check import Effort, check_certificate, margin
 from theory.adam.constants import normalized_step_bound, second_moment_weight
-from theory.l1.theorem3 import Certificate, grid_cell, next_state, save_certificate, tail_potential
+from theory.l1.theorem3 import Certificate, Kind, grid_cell, next_state, save_certificate, tail_potential
 
 __all__ = ["Grid", "certificate_file", "find", "lower_gain", "main"]
 
@@ -55,7 +56,7 @@ class Grid:
             keeps the momentum against it for log(1/s) steps.
         s_dense: where the denser grid begins.
         s_max: above it the potential falls like -C sqrt(s).
-        tail_share: C as a share of lambda / sqrt(c), in (0, 1].
+        tail_share: C as a share of lambda / sqrt(c), in (0, 1] for the kind ``l1``.
         per_decade: atoms per decade.
         tolerance: policy iteration stops where J is known this well.
     """
@@ -84,13 +85,15 @@ class _Policy:
     upper: Array
 
 
-def find(beta1: float, beta2: float, noise_weight: float, grid: Grid, iterations: int = 60) -> Certificate:
+def find(
+    beta1: float, beta2: float, noise_weight: float, grid: Grid, kind: Kind = Kind.L1, iterations: int = 60
+) -> Certificate:
     """A certificate for the grid points, without safety margin.
 
     Raises:
         RuntimeError: if policy iteration does not settle, or settles at J <= 0 (lambda is too small).
     """
-    certificate = _start(beta1, beta2, noise_weight, grid)
+    certificate = _start(beta1, beta2, noise_weight, grid, kind)
     atoms = _atoms(grid)
     policy = None
     for _ in range(iterations):
@@ -119,14 +122,14 @@ def lower_gain(certificate: Certificate, effort: Effort, safety: float) -> Certi
     return replace(certificate, gain=gain)
 
 
-def _start(beta1: float, beta2: float, noise_weight: float, grid: Grid) -> Certificate:
+def _start(beta1: float, beta2: float, noise_weight: float, grid: Grid, kind: Kind) -> Certificate:
     slope = grid.tail_share * noise_weight / np.sqrt(second_moment_weight(beta2))
     reach = normalized_step_bound(beta1, beta2)
     dense = np.linspace(np.log(grid.s_dense), np.log(grid.s_max), grid.s_points)
     log_s = np.concatenate([np.linspace(np.log(grid.s_min), dense[0], grid.low_points, endpoint=False), dense])
     values = np.broadcast_to(-slope * np.exp(log_s / 2), (grid.z_points, len(log_s))).copy()
     z = np.linspace(-reach, reach, grid.z_points)
-    return Certificate(beta1, beta2, noise_weight, 1.0, slope, z, log_s, values)
+    return Certificate(beta1, beta2, noise_weight, 1.0, slope, z, log_s, values, kind)
 
 
 def _atoms(grid: Grid) -> tuple[Array, Array]:
@@ -146,7 +149,7 @@ def _states(certificate: Certificate) -> tuple[Array, Array]:
 
 
 def _improve(certificate: Certificate, atoms: tuple[Array, Array], known: _Policy | None) -> tuple[Array, _Policy]:
-    """In every state the least E[z' + h(z', s')] + lambda sd over the laws, and a law that reaches it."""
+    """In every state the least E[z' + h(z', s')] + lambda x over the laws, and a law that reaches it."""
     z, s = _states(certificate)
     below = s == s[0]
     best, policy = _best_laws(certificate, z, s, atoms, known)
@@ -179,7 +182,7 @@ def _best_of_grid(
     certificate: Certificate, z: Array, s: Array, lower: Array, upper: Array, block: int = 256
 ) -> tuple[Array, Array, Array]:
     a, b = 1 - lower[:, None], upper - 1
-    weight, noise = b / (a + b), certificate.noise_weight * np.sqrt(a * b)
+    weight, noise = b / (a + b), certificate.noise_weight * certificate.kind.cost(a * b)
     best, chosen = np.empty(len(z)), np.empty(len(z), int)
     for start in range(0, len(z), block):
         part = slice(start, start + block)
@@ -216,7 +219,7 @@ def _evaluate(certificate: Certificate, policy: _Policy) -> Certificate:
     a, b = 1 - policy.lower, policy.upper - 1
     noisy = a + b > 0
     lower_weight = np.where(noisy, b / np.where(noisy, a + b, 1.0), 1.0)
-    reward = certificate.noise_weight * np.sqrt(a * b)
+    reward = certificate.noise_weight * certificate.kind.cost(a * b)
     transition = sparse.csr_matrix((n, n))
     for x, weight in ((policy.lower, lower_weight), (policy.upper, 1 - lower_weight)):
         new_z, new_s = next_state(certificate.beta1, certificate.beta2, z, s, x)
@@ -248,15 +251,17 @@ def _interpolation(certificate: Certificate, z: Array, s: Array) -> sparse.csr_m
 def certificate_file(certificate: Certificate) -> str:
     """The file name of a certificate."""
     betas = f"beta1_{certificate.beta1:g}_beta2_{certificate.beta2:g}"
-    return f"{betas}_lambda_{certificate.noise_weight:g}.npz"
+    weight = "lambda" if certificate.kind is Kind.L1 else certificate.kind
+    return f"{betas}_{weight}_{certificate.noise_weight:g}.npz"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Find, lower, report and save a certificate."""
-    parser = argparse.ArgumentParser(description="Find a certificate for Theorem 3.")
+    parser = argparse.ArgumentParser(description="Find a certificate for Theorem 3 or its twin.")
     parser.add_argument("--beta1", type=float, required=True)
     parser.add_argument("--beta2", type=float, required=True)
     parser.add_argument("--noise-weight", type=float, default=0.3, help="lambda: a small one allows a large eta")
+    parser.add_argument("--kind", type=Kind, choices=list(Kind), default=Kind.L1, help="how noise is weighed")
     for field in fields(Grid):
         option = f"--{field.name.replace('_', '-')}"
         parser.add_argument(option, type=type(field.default), default=field.default)
@@ -265,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     start = time.perf_counter()
     grid = Grid(**{field.name: getattr(given, field.name) for field in fields(Grid)})
-    found = find(given.beta1, given.beta2, given.noise_weight, grid)
+    found = find(given.beta1, given.beta2, given.noise_weight, grid, given.kind)
     certificate = lower_gain(found, Effort(), given.safety)
     given.output.mkdir(parents=True, exist_ok=True)
     path = given.output / certificate_file(certificate)

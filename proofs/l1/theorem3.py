@@ -1,4 +1,4 @@
-r"""Theorem 3: a certificate's inequality implies a bound under the averaged l1 norm test.
+r"""Theorem 3 and its twin: a certificate's inequality implies a bound under the averaged test of its kind.
 
 The inequality itself is not proven here: it is a hypothesis, which :mod:`proofs.certificates.check` supports
 numerically for the certificates that come with the package.
@@ -28,6 +28,7 @@ from proofs.steps import (
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp.constants import gradient_energy, mean_step
 from theory.l1 import theorem3 as theory
+from theory.l1.costs import Kind, kept_gain
 
 __all__ = ["certificate_potential", "certificate_telescoping", "theorem_3", "two_point_laws"]
 
@@ -43,9 +44,9 @@ gradient, second_moment, s_max, slope = sympy.symbols("G v s_max C", positive=Tr
 @proves(
     "two-point laws",
     "which laws a certificate must be checked for",
-    r"If $E\varphi(X) + \lambda\,\mathrm{sd}(X) \ge t$ for all laws with mean 1 on at most two points "
-    r"$1-a$, $1+b$, with weights $b/(a+b)$, $a/(a+b)$ and $\mathrm{sd} = \sqrt{ab}$, then it holds for "
-    r"all laws with mean 1 ($\varphi$ bounded below by a linear function).",
+    r"If $E\varphi(X) + \lambda x \ge t$, with $x = \mathrm{sd}(X)$ or $x = \mathrm{Var}(X)$, for all laws with "
+    r"mean 1 on at most two points $1-a$, $1+b$, with weights $b/(a+b)$, $a/(a+b)$ and $\mathrm{Var} = ab$, then "
+    r"it holds for all laws with mean 1 ($\varphi$ bounded below by a linear function).",
     source=SOURCE,
 )
 def two_point_laws(
@@ -65,7 +66,7 @@ def two_point_laws(
     yield prose(
         r"\inf_{E X = 1} E\psi(X) \text{ is the convex envelope of } \psi \text{ at } 1, \; "
         r"\psi(x) = \varphi(x) + \lambda(x-1)^2/(2q)",
-        "on the line an envelope is approached by mixtures of two points (Caratheodory), for every q",
+        "on the line it is approached by mixtures of two points (Caratheodory), for every q; Var is q = 1/2",
     )
 
 
@@ -140,8 +141,10 @@ def _tail_sign(boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
 @proves(
     "certificate telescoping",
     "the certificate inequality summed over the steps",
-    r"$\sum_k E\langle G_k, m_k/\sqrt{v_k}\rangle \ge J\sum_k E\|G_k\|_1 - \lambda\sum_k E\sum_i "
-    r"\mathrm{sd}_{k,i} - \Lambda\sum_k E\|G_{k+1}-G_k\|_1 + \sum_i|G_{1,i}|\,h(0, v_{0,i}/G_{1,i}^2)$.",
+    r"For $s_1 \ge s_2 \ge \dots > 0$ and $x_{k,i} = \mathrm{sd}_{k,i}$ (l1) or $\mathrm{sd}_{k,i}^2/|G_{k,i}|$ "
+    r"(variance): $\sum_k s_k E\langle G_k, m_k/\sqrt{v_k}\rangle \ge J\sum_k s_k E\|G_k\|_1 - \lambda\sum_k s_k "
+    r"E\sum_i x_{k,i} - \Lambda\sum_{k<K} s_{k+1} E\|G_{k+1}-G_k\|_1 + s_1\sum_i|G_{1,i}|\,h(0, "
+    r"v_{0,i}/G_{1,i}^2)$.",
     source=SOURCE,
     uses=("certificate potential", "two-point laws"),
 )
@@ -149,8 +152,10 @@ def certificate_telescoping() -> Iterator[Step]:
     """Summed over the steps, the certificate inequality bounds the alignment of Adam's step with the gradient."""
     yield from _one_step()
     yield from _zero_gradient()
-    yield _telescoped()
-    yield prose(r"-\Phi_K \ge 0 \text{ because } h \le 0; \quad m_0 = 0")
+    yield from _telescoped()
+    yield prose(
+        r"-s_K\Phi_K(G_K) \ge 0, \; (s_k - s_{k+1})\Phi_k(G_k) \le 0 \text{ because } h \le 0; \quad m_0 = 0"
+    )
 
 
 def _one_step() -> Iterator[Step]:
@@ -169,14 +174,20 @@ def _one_step() -> Iterator[Step]:
         "G > 0; for G < 0 with g and m of the other sign",
     )
     yield by_lemma(
-        r"E_k[G m_k/\sqrt{v_k} + \Phi_k(G)] + \lambda\,\mathrm{sd} \ge J|G| + \Phi_{k-1}(G)",
+        r"E_k[G m_k/\sqrt{v_k} + \Phi_k(G)] + \lambda x_k \ge J|G| + \Phi_{k-1}(G)",
         two_point_laws(),
         reason="the certificate inequality times |G|: the deviation of X = g/G is sd(g)/|G|",
     )
+    deviation = sympy.Symbol("sigma", positive=True)
+    for kind, statement, expected in (
+        (Kind.L1, r"|G|\,\mathrm{sd}(g/G) = \mathrm{sd}(g)", deviation),
+        (Kind.VARIANCE, r"|G|\,\mathrm{Var}(g/G) = \mathrm{Var}(g)/|G|", deviation**2 / gradient),
+    ):
+        yield identity(statement, gradient * kind.cost((deviation / gradient) ** 2), expected)
 
 
 def _zero_gradient() -> Iterator[Step]:
-    """G = 0: -C E sqrt(v_k) + lambda sd >= -C sqrt(v_{k-1}), by lambda >= C sqrt(c)."""
+    """G = 0: -C E sqrt(v_k) + lambda sd >= -C sqrt(v_{k-1}), by lambda >= C sqrt(c); or there is no noise."""
     root, size, extra = sympy.symbols("p g h", nonnegative=True)
     c = sympy.Symbol("c", positive=True)
     yield nonnegative(
@@ -192,52 +203,73 @@ def _zero_gradient() -> Iterator[Step]:
         [root, size, extra, slope],
         reason="E|g| <= sd at G = 0",
     )
+    yield nonnegative(
+        r"G = 0 \text{ under the coordinate-wise test}: g = 0, \; C\sqrt v - C\sqrt{\beta_2 v} \ge 0",
+        (slope * root - slope * q * root).subs(q, 1 / (1 + extra)),
+        [root, extra, slope],
+    )
 
 
-def _telescoped(length: int = 4) -> Step:
-    """Sum of Phi_{k-1}(G_k) - Phi_k(G_k), rearranged into differences at one state each (K = ``length``)."""
-    at = [[sympy.Symbol(f"Phi_{k}(G_{j})") for j in range(length + 2)] for k in range(length + 1)]
-    left = sum(at[k - 1][k] - at[k][k] for k in range(1, length + 1))
-    moved = sum(at[k][k + 1] - at[k][k] for k in range(1, length))
-    return identity(
-        r"\sum_k [\Phi_{k-1}(G_k) - \Phi_k(G_k)] = \Phi_0(G_1) - \Phi_K(G_K) + \sum_{k<K}[\Phi_k(G_{k+1}) - "
-        r"\Phi_k(G_k)]",
-        left,
-        at[0][1] - at[length][length] + moved,
-        f"K = {length}; the last sum is at least -Lambda sum |G_{{k+1}} - G_k|",
+def _telescoped() -> Iterator[Step]:
+    """Sum of s_k [Phi_k(G_k) - Phi_{k-1}(G_k)], rearranged into differences at one state each, by induction."""
+    s, later = sympy.symbols("s_K s_{K+1}", positive=True)
+    before, here, there, after = sympy.symbols(
+        "Phi_{K-1}(G_K) Phi_K(G_K) Phi_K(G_{K+1}) Phi_{K+1}(G_{K+1})", real=True
+    )
+    statement = (
+        r"T_K = \sum_{k\le K} s_k[\Phi_k(G_k) - \Phi_{k-1}(G_k)] = s_K\Phi_K(G_K) - s_1\Phi_0(G_1) + \sum_{k<K}"
+        r"[(s_k - s_{k+1})\Phi_k(G_k) + s_{k+1}(\Phi_k(G_k) - \Phi_k(G_{k+1}))]"
+    )
+    yield identity(statement + r", \; K = 1", s * (here - before), s * here - s * before)
+    grown = later * after - s * here + (s - later) * here + later * (here - there)
+    yield identity(
+        r"T_{K+1} - T_K \text{ is that of the right side}",
+        later * (after - there),
+        grown,
+        "the induction step; each difference at one state is at least -Lambda |G_{k+1} - G_k|",
     )
 
 
 @proves(
-    "Theorem 3 (l1 test, given a certificate)",
-    "Adam under the averaged l1 norm test",
-    r"Given a certificate with $\lambda\eta < J$ and $\sum_k E\sum_i \mathrm{sd}_{k,i} \le \eta\sum_k "
-    r"E\|G_k\|_1$: $(J-\lambda\eta)\sum_k E\|G_k\|_1 \le \Delta/\alpha + \alpha KLd\,(s_t^2/2 + \Lambda s_t) + "
-    r"\sum_i |G_{1,i}|(-h(0, v_{0,i}/G_{1,i}^2))$. That the certificates found satisfy their inequality is "
-    r"supported numerically only.",
+    "Theorem 3 (given a certificate)",
+    "Adam under the averaged l1 test, or the averaged coordinate-wise test",
+    r"Let a certificate be given, and $x_{k,i} = \mathrm{sd}_{k,i}$, $J' = J - \lambda\eta > 0$ (l1) or "
+    r"$x_{k,i} = \mathrm{sd}_{k,i}^2/|G_{k,i}|$, $J' = J - \lambda\eta^2 > 0$ (variance). If the step size has "
+    r"multipliers $s_1 \ge s_2 \ge \dots > 0$ and $\sum_k s_k E\sum_i x_{k,i} \le \eta^p\sum_k s_k E\|G_k\|_1$ "
+    r"with $p = 1$ (l1) or $2$ (variance): $J'\sum_k s_k E\|G_k\|_1 \le \Delta/\alpha + \alpha L d\sum_k s_k^2\,"
+    r"(s_t^2/2 + \Lambda s_t) + s_1\sum_i |G_{1,i}|(-h(0, v_{0,i}/G_{1,i}^2))$, $s_t = C_m$ unless $s_k = 1$. The "
+    r"inequality of the certificates found is supported numerically only.",
     source=SOURCE,
     uses=("L1", "certificate potential", "certificate telescoping"),
 )
 def theorem_3() -> Iterator[Step]:
     """The bound, from the telescoped inequality and the descent lemma."""
     kept, lipschitz, start, total, size = sympy.symbols("J_eta Lambda Phi_0 S s_t", positive=True)
-    gain, weight = sympy.symbols("J lambda", positive=True)
-    right = sum(theory.bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
-    drift = smoothness * dimension * alpha * steps * size
-    alignment = gain * total - weight * noise * total - lipschitz * drift - start
-    descent = gap - alpha * alignment + smoothness * alpha**2 * steps * dimension * size**2 / 2
+    gain, weight, squares = sympy.symbols("J lambda Sigma_2", positive=True)
+    right = sum(theory.bound_terms(PROBLEM, alpha, lipschitz, size, squares).values()) + start
+    drift = smoothness * dimension * alpha * squares * size
     yield prose(r"\text{the certificate inequality is a hypothesis}", "supported by search, not proven")
     yield by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential)
     yield by_lemma(r"\text{alignment of step and gradient}", certificate_telescoping)
     yield from _mean_step()
-    yield identity(
-        r"\Delta - \alpha\,[JS - \lambda\eta S - \Lambda\alpha KLd\,s_t - \Phi_0] + \tfrac12 "
-        r"L\alpha^2Kd\,s_t^2 = \alpha\,[\text{right side} - (J-\lambda\eta)S]",
-        descent,
-        alpha * (right - (gain - weight * noise) * total),
-        "the descent lemma, summed: the left side is >= E L(w_{K+1}) - inf L >= 0",
+    yield nonnegative(
+        r"s_k s_{k+1} \le s_k^2 \text{ for } s_k = s_{k+1} + t", *_falling(), reason="E||u_k|| <= sqrt(d) C_m"
     )
-    yield identity(r"S \le \text{right side}/(J-\lambda\eta)", kept * (right / kept), right)
+    for kind, power in ((Kind.L1, 1), (Kind.VARIANCE, 2)):
+        alignment = gain * total - weight * noise**power * total - lipschitz * drift - start
+        yield identity(
+            r"\Delta - \alpha\,[JS - \lambda\eta^p S - \Lambda\alpha Ld\,\Sigma_2 s_t - \Phi_0] + \tfrac12 "
+            rf"L\alpha^2\Sigma_2 d\,s_t^2 = \alpha\,[\text{{right side}} - J'S], \; p = {power}",
+            gap - alpha * alignment + smoothness * alpha**2 * squares * dimension * size**2 / 2,
+            alpha * (right - kept_gain(kind, gain, weight, noise) * total),
+            "the descent lemma, summed, S = sum s_k E||G_k||_1: the left side is >= E L(w_{K+1}) - inf L >= 0",
+        )
+    yield identity(r"S \le \text{right side}/J'", kept * (right / kept), right)
+
+
+def _falling() -> tuple[Any, list[sympy.Symbol]]:
+    later, extra = sympy.symbols("s t", nonnegative=True)
+    return (later + extra) ** 2 - (later + extra) * later, [later, extra]
 
 
 def _mean_step() -> Iterator[Step]:

@@ -12,21 +12,26 @@ import sympy
 
 from proofs.certificates.check import (
     QUICK,
-    Effort,
     check_certificate,
     margin,
 )
 from proofs.certificates.compute import Grid, find, lower_gain, main
-from proofs.l1 import theorem3
-from proofs.steps import CheckedProof, run
+from proofs.l1 import costs, theorem3
+from proofs.steps import CheckedProof, Provable, run
 from tests.support.altered_proofs import altered
 from theory.adam_sharp.constants import mean_step
 from theory.l1 import theorem3 as theory
+from theory.l1.costs import Kind, small_step_share
 from theory.l1.theorem3 import Certificate, available_certificates, find_certificate, load_certificate
 
+ALL = available_certificates()
 certificates = pytest.mark.parametrize(
-    "certificate", available_certificates(), ids=lambda c: f"{c.beta1}-{c.beta2}-{c.noise_weight}"
+    "certificate", ALL, ids=lambda c: f"{c.kind}-{c.beta1}-{c.beta2}-{c.noise_weight}"
 )
+of_each_kind = pytest.mark.parametrize(
+    "certificate", [next(c for c in ALL if c.kind is kind and c.beta1 == 0) for kind in Kind], ids=list(Kind)
+)
+"""Without momentum checks are quick."""
 
 
 def rejected(checked: CheckedProof, fragment: str) -> bool:
@@ -38,9 +43,11 @@ def rejected(checked: CheckedProof, fragment: str) -> bool:
 # The proof.
 
 
-@pytest.mark.parametrize("name", theorem3.__all__)
-def test_proofs_hold(name: str) -> None:
-    result = run(getattr(theorem3, name)())
+@pytest.mark.parametrize(
+    "lemma", [getattr(module, name) for module in (theorem3, costs) for name in module.__all__ if name != "SOURCE"]
+)
+def test_proofs_hold(lemma: Provable) -> None:
+    result = run(lemma())
     assert result.holds, [f.step.statement for f in result.failures]
 
 
@@ -98,6 +105,32 @@ def test_a_smaller_term_is_rejected(name: str) -> None:
     assert rejected(altered(theorem3.theorem_3, {"theory.bound_terms": terms}), r"\text{right side}")
 
 
+def test_a_wrong_power_of_eta_is_rejected() -> None:
+    def of_l1(_: Kind, gain: Any, weight: Any, eta: Any) -> Any:
+        return gain - weight * eta
+
+    assert rejected(altered(theorem3.theorem_3, {"kept_gain": of_l1}), "p = 2")
+
+
+def smaller_share(kind: Kind, eta: Any, share: Any) -> Any:
+    found = small_step_share(kind, eta, share)
+    return found if kind is Kind.L1 else found * sympy.Rational(9, 10)
+
+
+@pytest.mark.parametrize(
+    ("lemma", "formula", "false", "fragment"),
+    [
+        (costs.variance_as_deviation, "deviation_weight", lambda w, b, p: b + sympy.sqrt(w * p), r"\kappa"),
+        (costs.variance_as_deviation, "worst_loss", lambda b1, b2, c, lip: lip, "-D"),
+        (costs.floor_cost, "kept_gain", lambda kind, gain, weight, eta: gain - weight * eta**3, "epsilon_i"),
+        (costs.epsilon_cost, "epsilon_step", lambda b1, b2, eps, q: eps / q, "cost of a step"),
+        (costs.epsilon_cost, "small_step_share", smaller_share, "p_q"),
+    ],
+)
+def test_a_wrong_cost_is_rejected(lemma: Provable, formula: str, false: Callable[..., Any], fragment: str) -> None:
+    assert rejected(altered(lemma, {f"theory.{formula}": false}), fragment)
+
+
 def test_a_smaller_mean_step_is_rejected() -> None:
     def smaller(*arguments: Any) -> Any:
         return mean_step(*arguments) * sympy.Rational(95, 100)
@@ -113,7 +146,8 @@ def slow_margin(certificate: Certificate, z: float, s: float, atoms: list[tuple[
     """The certificate inequality's margin for any finite law, in plain Python."""
     mean = sum(p * x for x, p in atoms)
     assert mean == pytest.approx(1, abs=1e-9)
-    total = certificate.noise_weight * sum(p * (x - 1) ** 2 for x, p in atoms) ** 0.5
+    variance = sum(p * (x - 1) ** 2 for x, p in atoms)
+    total = certificate.noise_weight * (variance**0.5 if certificate.kind == "l1" else variance)
     for x, p in atoms:
         new_s = certificate.beta2 * s + (1 - certificate.beta2) * x * x
         new_z = (certificate.beta1 * z * s**0.5 + (1 - certificate.beta1) * x) / new_s**0.5
@@ -132,6 +166,7 @@ def test_margin_against_a_slow_twin(certificate: Certificate) -> None:
         assert float(margin(certificate, z, s, lower, upper)) == pytest.approx(slow, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.slow
 @certificates
 def test_committed_certificates_pass_the_quick_check(certificate: Certificate) -> None:
     report = check_certificate(certificate)
@@ -154,30 +189,23 @@ def test_three_point_laws_do_no_worse(certificate: Certificate) -> None:
         assert slow_margin(certificate, z, s, law) > 0
 
 
-@pytest.mark.slow
-@certificates
-def test_committed_certificates_pass_the_thorough_check(certificate: Certificate) -> None:
-    report = check_certificate(certificate, Effort(), seed=7)
-    assert report.holds, str(report.worst)
-
-
 # ----------------------------------------------------------------------------------------------------
 # Negative controls: the checker rejects what is not a certificate.
 
 
-@certificates
+@of_each_kind
 def test_five_percent_more_gain_is_rejected(certificate: Certificate) -> None:
     assert not check_certificate(replace(certificate, gain=1.05 * certificate.gain)).holds
 
 
-@certificates
+@of_each_kind
 @pytest.mark.parametrize("factor", [0.9, 0.5])
 def test_a_scaled_potential_is_rejected(certificate: Certificate, factor: float) -> None:
     scaled = replace(certificate, values=factor * certificate.values)
     assert not check_certificate(scaled).holds
 
 
-@certificates
+@of_each_kind
 def test_a_smaller_noise_weight_is_rejected(certificate: Certificate) -> None:
     share = 0.9
     weaker = replace(
@@ -204,10 +232,11 @@ def test_one_bad_cell_is_found() -> None:
 # The program that finds certificates.
 
 
-def test_a_certificate_is_found_and_checked_again() -> None:
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_certificate_is_found_and_checked_again(kind: Kind) -> None:
     """RMSProp with a short memory, on a coarse grid: from nothing to a file that passes the check."""
     grid = Grid(z_points=2, s_points=60, low_points=40, s_min=1e-12, s_max=20.0, tail_share=0.9, per_decade=6)
-    found = find(0.0, 0.5, 2.0, grid)
+    found = find(0.0, 0.5, 2.0, grid, kind)
     lowered = lower_gain(found, QUICK, safety=0.05)
     assert 0 < lowered.gain < found.gain
     assert check_certificate(lowered).holds

@@ -145,8 +145,11 @@ def bias_correction_multiplier(step: Value, beta1: Value, beta2: Value) -> Value
     return sqrt(one_minus_power(beta2, step)) / one_minus_power(beta1, step)
 
 
-def bias_correction(beta1: float, beta2: float) -> StepMultipliers:
-    """The constants of bias correction, for runs of any length (rounding apart, the exact suprema).
+def bias_correction(beta1: float, beta2: float, steps: int | None = None) -> StepMultipliers:
+    """The constants of bias correction, for a run of K = ``steps`` or, without it, for runs of any length.
+
+    Rounding apart, both are the exact suprema. A short run's are better: its s_k have not risen to 1, and its
+    sums end with it.
 
     Once beta1^j is negligible, s_{j+n} / s_j = sqrt((1 - beta2^{j+n}) / (1 - beta2^j)) falls with j, so that the
     supremum of rho_s lies before, and s_k rises to its limit 1. The recursion starts so much later that what
@@ -158,10 +161,15 @@ def bias_correction(beta1: float, beta2: float) -> StepMultipliers:
 
     >>> round(bias_correction(0.9, 0.999).amplification, 2)
     11.17
+    >>> own = bias_correction(0.9, 0.999, steps=100)
+    >>> round(own.amplification, 2), round(own.highest, 3)
+    (11.17, 0.316)
     """
     require_betas(beta1, beta2)
     settled = _steps_until_negligible(1 - beta1)
     length = settled + _steps_until_negligible(momentum_gap(beta1, beta2))
+    if steps is not None and steps <= min(length, LONGEST_RECURSION):
+        return step_multipliers(bias_correction_multiplier(np.arange(1, steps + 1), beta1, beta2), beta1, beta2)
     if length > LONGEST_RECURSION:
         raise ValueError(
             f"bias correction at beta1 = {beta1}, beta2 = {beta2} takes {length} steps to settle, more than "
@@ -170,7 +178,8 @@ def bias_correction(beta1: float, beta2: float) -> StepMultipliers:
     multipliers = bias_correction_multiplier(np.arange(1, length + 1), beta1, beta2)
     limit = momentum_amplification(beta1, beta2)
     sums = amplifications(multipliers.tolist(), momentum_ratio(beta1, beta2), after=limit)
-    lowest, highest = float(multipliers[:settled].min()), max(1.0, float(multipliers[:settled].max()))
+    last = 1.0 if steps is None else float(bias_correction_multiplier(steps, beta1, beta2))
+    lowest, highest = float(multipliers[:settled].min()), max(last, float(multipliers[:settled].max()))
     return StepMultipliers(max(sums[:settled]), lowest, highest)
 
 

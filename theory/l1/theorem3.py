@@ -1,30 +1,33 @@
-r"""Theorem 3: Adam converges under the l1 norm test at usable eta, given a certificate.
+r"""Theorem 3 and its twin: Adam converges under the l1 or the coordinate-wise norm test, given a certificate.
 
 Problem:
     :mod:`theory.l1.theorem` proves a theorem for the l1 norm test whose eta is tiny. Here the alignment of
     Adam's step with the gradient is bounded by a potential function instead, found by dynamic programming.
 
 Algorithm:
-    Adam (Eq. 6), no epsilon, 0 <= beta1 < sqrt(beta2) < 1, c = 1 - beta2. Only the *averaged* l1 test is used:
+    Adam (Eq. 6), 0 <= beta1 < sqrt(beta2) < 1, c = 1 - beta2. With sd_{k,i}^2 = Var_k g_{k,i}, each **kind** of
+    certificate uses its test on average only, 0/0 = 0:
 
-        sum_k E sum_i sd_{k,i} <= eta sum_k E||G_k||_1,         sd_{k,i}^2 = Var_k g_{k,i}.
+        l1:        sum_k E sum_i sd_{k,i} <= eta sum_k E||G_k||_1             (the l1 test),
+        variance:  sum_k E sum_i sd_{k,i}^2 / |G_{k,i}| <= eta^2 sum_k E||G_k||_1,  sd = 0 where G = 0
+                                                                              (the coordinate-wise test).
 
     A coordinate's state is z = m / sqrt(v), signed by its gradient G, and s = v / G^2; a step with X = g / G gives
 
         s' = beta2 s + c X^2,        z' = (beta1 z sqrt(s) + (1 - beta1) X) / sqrt(s').
 
     A **certificate** is a potential h(z, s) <= 0 with numbers lambda, J, C: h is constant in s below s_min, equal
-    to h(z, s_max) - C (sqrt(s) - sqrt(s_max)) above s_max, lambda >= C sqrt(c), and for all |z| <= C_m, s > 0 and
-    every law X with E X = 1 and standard deviation x
+    to h(z, s_max) - C (sqrt(s) - sqrt(s_max)) above s_max, and for all |z| <= C_m, s > 0 and every law X with
+    E X = 1, and x = sd(X) (kind l1, with lambda >= C sqrt(c)) or x = Var(X) (kind variance),
 
         E[z' + h(z', s')] + lambda x >= J + h(z, s).            (certificate inequality)
 
 Guarantee:
     With Lambda = sup |h - 2 s h_s| and the mean step s_t = min(C_m, ((1-beta1)/(1-r)) sqrt(H/(K d))): if
-    lambda eta < J, then for all alpha > 0 and K >= 1
+    J' = J - lambda eta (l1) or J - lambda eta^2 (variance) is positive, then for all alpha > 0 and K >= 1
 
-        (J - lambda eta) sum_k E||G_k||_1 <= Delta/alpha + alpha K L d (s_t^2/2 + Lambda s_t)
-                                             + sum_i |G_{1,i}| (-h(0, v_{0,i} / G_{1,i}^2)).
+        J' sum_k E||G_k||_1 <= Delta/alpha + alpha K L d (s_t^2/2 + Lambda s_t)
+                               + sum_i |G_{1,i}| (-h(0, v_{0,i} / G_{1,i}^2)).
 
     **What is proven and what is not.** That the certificate inequality implies the bound is proven
     (:mod:`proofs.l1.theorem3`). The inequality itself is, for the certificates that come with the package,
@@ -32,6 +35,13 @@ Guarantee:
     two-point laws (which suffice, :func:`proofs.l1.theorem3.two_point_laws`) on grids, at random and by local
     descent, in double precision, and J was lowered by a safety margin (:mod:`proofs.certificates`). It is not an
     interval proof.
+
+Files:
+    A certificate is an ``.npz`` with one entry for each field of :class:`Certificate`, by its name: the numbers
+    ``beta1``, ``beta2``, ``noise_weight`` (lambda), ``gain`` (J) and ``tail_slope`` (C), the float64 arrays
+    ``z_grid`` [n_z], ``log_s_grid`` [n_s] and ``values`` [n_z, n_s], and the string ``kind``, ``"l1"`` or
+    ``"variance"``; a file without ``kind`` is of the kind ``"l1"``. They are named
+    ``beta1_<beta1>_beta2_<beta2>_lambda_<lambda>.npz``, of the kind variance ``..._variance_<lambda>.npz``.
 
 References:
     :mod:`proofs.l1.theorem3` (the proof), :mod:`proofs.certificates.compute` (how certificates are found) and
@@ -61,19 +71,24 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, is_symbolic, sqrt, where
+from adabatch.moments.numeric import Value, is_symbolic, item, sqrt, where
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp.constants import gradient_energy, mean_step
 from theory.bound import Bound
+from theory.l1.costs import Kind, deviation_weight, epsilon_step, kept_gain, small_step_share, worst_loss
 from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "NUMERICAL_SUPPORT",
     "Certificate",
+    "Kind",
     "available_certificates",
+    "best_certified_step_size",
     "bound_terms",
+    "certificates_at",
     "certified_bound",
     "find_certificate",
     "grid_cell",
@@ -88,6 +103,9 @@ Array = NDArray[np.float64]
 
 NUMERICAL_SUPPORT = "proven given its certificate; the certificate's inequality is supported numerically only"
 """How far Theorem 3 is proven: said in every bound that it gives."""
+NAMES = {Kind.L1: "Theorem 3 (averaged l1 norm test)", Kind.VARIANCE: "Theorem 3 (coordinate-wise norm test)"}
+SHARES = np.concatenate([2.0 ** np.arange(-30.0, -4.0), np.arange(1.0, 16.0) / 16])
+"""The q that are tried with epsilon: how small a step X = g / G still counts."""
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -130,10 +148,11 @@ class Certificate:
         beta2: < 1.
         noise_weight: lambda > 0.
         gain: J > 0, lowered by the safety margin.
-        tail_slope: C with 0 < C sqrt(c) <= lambda.
+        tail_slope: C > 0; of the kind ``"l1"`` with C sqrt(c) <= lambda.
         z_grid: increasing, from -C_m to C_m, shape [n_z].
         log_s_grid: increasing, from log s_min to log s_max, shape [n_s].
         values: h on the grid, shape [n_z, n_s], none positive.
+        kind: ``"l1"`` or ``"variance"``.
     """
 
     beta1: float
@@ -144,8 +163,10 @@ class Certificate:
     z_grid: Array
     log_s_grid: Array
     values: Array
+    kind: Kind = Kind.L1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", Kind(self.kind))
         require_betas(self.beta1, self.beta2)
         shape = (len(self.z_grid), len(self.log_s_grid))
         require(self.values.shape == shape, f"values of shape {shape}", f"shape = {self.values.shape}")
@@ -159,10 +180,11 @@ class Certificate:
         ends = bool(np.allclose([self.z_grid[0], self.z_grid[-1]], [-reach, reach], rtol=1e-12))
         require(ends, "z_grid from -C_m to C_m", describe("z_grid", self.z_grid), f"C_m = {reach:.17g}")
         require(self.gain > 0, "J > 0", describe("J", self.gain))
-        limit = self.noise_weight / np.sqrt(second_moment_weight(self.beta2))
-        slope = describe("C", self.tail_slope)
+        # Of the kind variance there is no noise where G = 0, and C is free.
+        limit = self.noise_weight / np.sqrt(second_moment_weight(self.beta2)) if self.kind is Kind.L1 else np.inf
         allowed = 0 < self.tail_slope <= limit * (1 + 1e-12)
-        require(allowed, "0 < C <= lambda / sqrt(c)", slope, f"take C up to {limit:.6g}")
+        slope = describe("C", self.tail_slope)
+        require(allowed, "0 < C <= lambda / sqrt(c)", slope, f"take C > 0 up to {limit:.6g}")
 
     @property
     def s_max(self) -> float:
@@ -171,8 +193,65 @@ class Certificate:
 
     @property
     def largest_eta(self) -> float:
-        """J / lambda: Theorem 3 needs eta below it."""
-        return self.gain / self.noise_weight
+        """J / lambda, or its root for the variance: the theorem needs eta below it."""
+        ratio = self.gain / self.noise_weight
+        return ratio if self.kind is Kind.L1 else float(np.sqrt(ratio))
+
+    def kept(self, eta: Value) -> Value:
+        """J' at this eta."""
+        return kept_gain(self.kind, self.gain, self.noise_weight, eta)
+
+    @property
+    def proven(self) -> bool:
+        """Whether the certificate inequality is proven: of none so far."""
+        return False
+
+    @property
+    def support(self) -> str:
+        """How far the theorem is proven with this certificate."""
+        return "proven with its certificate" if self.proven else NUMERICAL_SUPPORT
+
+    def fits(self, beta1: Value, beta2: Value) -> NDArray[np.bool_]:
+        """Whether these are the certificate's betas (broadcast together)."""
+        near = [np.isclose(x, own, rtol=0, atol=1e-12) for x, own in ((beta1, self.beta1), (beta2, self.beta2))]
+        return np.asarray(near[0] & near[1])
+
+    def largest_eta_covered(self, adam: AdamParameters) -> Value:
+        """The supremum of the eta that the bound allows at these betas and this epsilon; 0 at other betas."""
+        largest = where(np.asarray(adam.epsilon) > 0, self.largest_eta_with_epsilon, self.largest_eta)
+        return where(self.fits(adam.beta1, adam.beta2), largest, 0.0)
+
+    def covers(self, adam: AdamParameters) -> NDArray[np.bool_]:
+        """Where the bound holds (broadcast together)."""
+        return np.asarray(np.asarray(adam.eta) < self.largest_eta_covered(adam))
+
+    @property
+    def largest_step(self) -> float:
+        """C_m."""
+        return float(normalized_step_bound(self.beta1, self.beta2))
+
+    @property
+    def largest_eta_with_epsilon(self) -> float:
+        """The supremum of the eta that the bound allows with epsilon > 0: at the smallest share q."""
+
+        def left(eta: float) -> float:
+            return float(self.kept(eta) - self.largest_step * small_step_share(self.kind, eta, SHARES[0]))
+
+        return float(brentq(left, 0.0, self.largest_eta))
+
+    @cached_property
+    def deviation_weight(self) -> float:
+        """Of the kind variance: the lambda of the same potential as a certificate of the kind l1."""
+        drop = self.tail_slope * np.sqrt(second_moment_weight(self.beta2))
+        loss = worst_loss(self.beta1, self.beta2, self.tail_slope, self.lipschitz_constant)
+        return float(deviation_weight(self.noise_weight, drop, self.gain + loss))
+
+    @cached_property
+    def start_constant(self) -> float:
+        """h_0 >= sup_s (-h(0, s) - C sqrt(s)): in each cell from -h's larger end and the least s."""
+        start = -self.potential(0.0, np.exp(self.log_s_grid))
+        in_cells = np.maximum(start[:-1], start[1:]) - self.tail_slope * np.exp(self.log_s_grid[:-1] / 2)
+        return float(max(start[0], in_cells.max(), start[-1] - self.tail_slope * np.sqrt(self.s_max)))
 
     @cached_property
     def lipschitz_constant(self) -> float:
@@ -241,23 +320,31 @@ def available_certificates() -> tuple[Certificate, ...]:
     return tuple(load_certificate(path) for path in sorted(folder.glob("*.npz")))
 
 
-def find_certificate(beta1: float, beta2: float, eta: float = 0.0) -> Certificate:
-    """The committed certificate for these betas with the smallest Lambda / (J - lambda eta).
+def certificates_at(beta1: float, beta2: float, kind: Kind) -> list[Certificate]:
+    """The committed certificates of a kind for these betas; empty if there is none."""
+    return [c for c in available_certificates() if c.kind is kind and bool(c.fits(beta1, beta2))]
+
+
+def find_certificate(beta1: float, beta2: float, eta: float = 0.0, kind: Kind = Kind.L1) -> Certificate:
+    """The committed certificate for these betas whose bound at its best step size is least.
+
+    Without v_0 and epsilon, that is the one with the smallest (s_t/2 + Lambda) / J'^2.
 
     Raises:
         HypothesisError: if there is none; it lists the betas that have one, or the largest eta.
     """
-    certificates = available_certificates()
     given = f"beta1 = {beta1:g}, beta2 = {beta2:g}"
-    at_betas = [c for c in certificates if np.allclose([c.beta1, c.beta2], [beta1, beta2], rtol=0, atol=1e-12)]
-    known = ", ".join(sorted({f"({c.beta1:g}, {c.beta2:g})" for c in certificates}))
+    at_betas = certificates_at(beta1, beta2, kind)
+    known = ", ".join(sorted({f"({c.beta1:g}, {c.beta2:g})" for c in available_certificates() if c.kind is kind}))
     advice = f"take one of {known}, or compute one with proofs.certificates.compute"
-    require(bool(at_betas), "betas with a certificate", given, advice)
+    require(bool(at_betas), f"betas with a certificate of kind {kind}", given, advice)
     largest = max(c.largest_eta for c in at_betas)
     advice = f"take eta below {largest:.4g}"
-    require(0 <= eta < largest, "0 <= eta < J / lambda", f"eta = {eta:g} at {given}", advice)
+    condition = f"0 <= eta < {'J / lambda' if kind is Kind.L1 else 'sqrt(J / lambda)'}"
+    require(0 <= eta < largest, condition, f"eta = {eta:g} at {given}", advice)
     usable = [c for c in at_betas if c.largest_eta > eta]
-    return min(usable, key=lambda c: c.lipschitz_constant / (c.gain - c.noise_weight * eta))
+    step = normalized_step_bound(beta1, beta2)
+    return min(usable, key=lambda c: (step / 2 + c.lipschitz_constant) / c.kept(eta) ** 2)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -265,51 +352,86 @@ def find_certificate(beta1: float, beta2: float, eta: float = 0.0) -> Certificat
 
 
 def certified_bound(
-    certificate: Certificate, problem: Problem, adam: AdamParameters, first_gradient: ArrayLike, v0: ArrayLike
+    certificate: Certificate,
+    problem: Problem,
+    adam: AdamParameters,
+    first_gradient: ArrayLike | None = None,
+    v0: ArrayLike | None = None,
+    *,
+    floors: Value = 0.0,
+    multipliers: ArrayLike | None = None,
 ) -> Bound:
-    """Theorem 3: bound on sum_k E||grad L(w_k)||_1 under the averaged l1 test.
+    """Theorem 3 or its twin: bound on sum_k E||grad L(w_k)||_1 under the averaged test of the certificate's kind.
 
     Args:
-        certificate: for the run's betas, with lambda eta < J.
-        problem: L, d, Delta and K.
-        adam: eta is of the l1 test, on average over the steps; ``log_growth`` makes s_t smaller.
-        first_gradient: G_1, shape [d] (a scalar stands for d equal coordinates).
+        certificate: for the run's betas, with J' > 0.
+        problem: L, d, Delta and K; ||G_1||_1 where ``first_gradient`` is not given.
+        adam: eta is of the test, on average over the steps; ``log_growth`` makes s_t smaller. With epsilon, the
+            share q (:mod:`theory.l1.costs`) is chosen of a grid.
+        first_gradient: G_1, shape [d] (a scalar stands for d equal coordinates), with ``v0``.
         v0: shape [d] or a scalar, in place of ``adam.sum_sqrt_v0``.
+        floors: sum_i eps_i of the test's floors.
+        multipliers: non-increasing s_k > 0, shape [K], of the step sizes alpha s_k: then sum_k s_k E||G_k||_1 is
+            bounded, the test's averages are weighted with s_k, and s_t is C_m.
 
     Raises:
-        HypothesisError: for other betas than the certificate's, or if lambda eta >= J, naming the largest eta.
+        HypothesisError: for other betas than the certificate's, or if J' <= 0, naming the largest eta.
+
+    >>> certificate = find_certificate(0.9, 0.95, 0.5, Kind.VARIANCE)
+    >>> problem = Problem(smoothness=1.0, dimension=10, initial_gap=1.0, steps=10**6)
+    >>> adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.5, step_size=4e-5)
+    >>> certified_bound(certificate, problem, adam).value / 10**6 < 0.1
+    True
     """
-    beta1, beta2 = certificate.beta1, certificate.beta2
-    given = f"{describe('beta1', adam.beta1)}, {describe('beta2', adam.beta2)}"
-    same = np.allclose([adam.beta1, adam.beta2], [beta1, beta2], rtol=0, atol=1e-12)
-    require(same, f"the certificate's betas ({beta1:g}, {beta2:g})", given, "see find_certificate")
-    kept = certificate.gain - certificate.noise_weight * adam.eta
-    advice = f"take eta below J / lambda = {certificate.largest_eta:.6g}"
-    require(kept > 0, "lambda eta < J", describe("eta", adam.eta), advice)
-    energy = gradient_energy(problem.steps, problem.dimension, beta2, adam.log_growth)
-    step = mean_step(energy, problem.steps, problem.dimension, beta1, beta2)
-    terms = bound_terms(problem, adam.alpha, certificate.lipschitz_constant, step)
-    terms["initial potential"] = _initial(certificate, problem.dimension, first_gradient, v0)
+    _require_hypotheses(certificate, adam)
+    decrease = _Decrease.of(problem, multipliers)
+    step = _mean_step(certificate, problem, adam) if multipliers is None else certificate.largest_step
+    terms = bound_terms(problem, adam.alpha, certificate.lipschitz_constant, step, decrease.squares)
+    terms["initial potential"] = decrease.first * _initial(certificate, problem, adam, first_gradient, v0)
+    kept, costs = _costs(certificate, problem, adam, floors, sum(terms.values()), decrease.total)
+    constants = {
+        "lambda": certificate.noise_weight,
+        "J": certificate.gain,
+        "C": certificate.tail_slope,
+        "Lambda": certificate.lipschitz_constant,
+        "J'": kept,
+        "s_t": step,
+    }
+    terms |= costs
+    weighted = "" if multipliers is None else "s_k "
     return Bound(
         value=sum(terms.values()) / kept,
-        theorem=f"Theorem 3 (averaged l1 norm test): {NUMERICAL_SUPPORT}",
-        constants={
-            "lambda": certificate.noise_weight,
-            "J": certificate.gain,
-            "C": certificate.tail_slope,
-            "Lambda": certificate.lipschitz_constant,
-            "J - lambda eta": kept,
-            "s_t": step,
-        },
+        theorem=f"{NAMES[certificate.kind]}: {certificate.support}",
+        quantity=f"sum_k {weighted}E||grad L(w_k)||_1",
+        constants=constants,
         terms={name: term / kept for name, term in terms.items()},
     )
 
 
+def best_certified_step_size(certificate: Certificate, problem: Problem, adam: AdamParameters) -> Value:
+    """alpha = sqrt(Delta / (K L d (s_t^2/2 + Lambda s_t))), which makes the bound least.
+
+    Raises:
+        HypothesisError: at Delta = 0, where w_1 is a minimiser and the bound only falls with the step size.
+    """
+    problem.require_gap()
+    step = _mean_step(certificate, problem, adam)
+    unit = bound_terms(problem, 1.0, certificate.lipschitz_constant, step)
+    return sqrt(problem.initial_gap / (unit["second order"] + unit["potential drift"]))
+
+
 def bound_terms(
-    problem: Problem, step_size: Value, lipschitz_constant: Value, mean_step: Value
+    problem: Problem,
+    step_size: Value,
+    lipschitz_constant: Value,
+    mean_step: Value,
+    squares: Value | None = None,
 ) -> dict[str, Value]:
-    """Theorem 3's right side but for the initial potential: gap, the descent lemma's square, the drift."""
-    moved = step_size * problem.steps * problem.smoothness * problem.dimension
+    """The right side but for the initial potential: gap, the descent lemma's square, the drift.
+
+    ``squares`` is sum_k s_k^2 of the multipliers of the step size, K without them.
+    """
+    moved = step_size * (problem.steps if squares is None else squares) * problem.smoothness * problem.dimension
     return {
         "initial gap": problem.initial_gap / step_size,
         "second order": moved * mean_step**2 / 2,
@@ -317,8 +439,86 @@ def bound_terms(
     }
 
 
-def _initial(certificate: Certificate, dimension: Value, first_gradient: ArrayLike, v0: ArrayLike) -> float:
-    gradient, start = np.broadcast_arrays(np.asarray(first_gradient, float), np.asarray(v0, float))
+@dataclass(frozen=True)
+class _Decrease:
+    """sum s_k, sum s_k^2 and s_1 of the step sizes alpha s_k; K, K and 1 where they are constant."""
+
+    total: Value
+    squares: Value
+    first: Value
+
+    @classmethod
+    def of(cls, problem: Problem, multipliers: ArrayLike | None) -> _Decrease:
+        if multipliers is None:
+            return cls(problem.steps, problem.steps, 1.0)
+        s = np.asarray(multipliers, float)
+        given = f"{s.size} multipliers for {problem.steps} steps"
+        require(s.shape == (problem.steps,), "a multiplier for each step", given, "give s_1 to s_K")
+        falls = bool(s[-1] > 0 and np.all(np.diff(s) <= 0) and np.isfinite(s[0]))
+        advice = "a step size that rises, as by warm-up or bias correction, is not covered"
+        require(falls, "s_1 >= s_2 >= ... > 0", describe("multipliers", s), advice)
+        return cls(float(s.sum()), float(s @ s), float(s[0]))
+
+
+def _require_hypotheses(certificate: Certificate, adam: AdamParameters) -> None:
+    beta1, beta2 = certificate.beta1, certificate.beta2
+    given = f"{describe('beta1', adam.beta1)}, {describe('beta2', adam.beta2)}"
+    same = np.all(certificate.fits(adam.beta1, adam.beta2))
+    require(same, f"the certificate's betas ({beta1:g}, {beta2:g})", given, "see find_certificate")
+    power, root = ("", "") if certificate.kind is Kind.L1 else ("^2", " the root of")
+    advice = f"take eta below{root} J / lambda = {certificate.largest_eta:.6g}"
+    require(certificate.kept(adam.eta) > 0, f"lambda eta{power} < J", describe("eta", adam.eta), advice)
+
+
+def _mean_step(certificate: Certificate, problem: Problem, adam: AdamParameters) -> Value:
+    energy = gradient_energy(problem.steps, problem.dimension, certificate.beta2, adam.log_growth)
+    return mean_step(energy, problem.steps, problem.dimension, certificate.beta1, certificate.beta2)
+
+
+def _costs(
+    certificate: Certificate, problem: Problem, adam: AdamParameters, floors: Value, others: Value, total: Value
+) -> tuple[Value, dict[str, Value]]:
+    """J' and the terms of the floors and of epsilon, at the share q of a grid that makes the bound least."""
+    beta1, beta2, kind, eta = certificate.beta1, certificate.beta2, certificate.kind, adam.eta
+    require(floors >= 0, "floors >= 0", describe("floors", floors), "take 0 or more")
+    weight = certificate.noise_weight if kind is Kind.L1 else certificate.deviation_weight
+    floor, kept = total * weight * eta * floors, certificate.kept(eta)
+    if np.all(np.asarray(adam.epsilon) == 0):
+        return kept, {"floors": floor} if np.any(np.asarray(floors) > 0) else {}
+    share = SHARES.reshape(-1, *[1] * np.ndim(others + floor + eta + adam.epsilon))
+    reach = certificate.largest_step
+    # Below its floor a coordinate may lose its whole step (variance), or adds to the average of x (l1).
+    lost = reach if kind is Kind.VARIANCE else reach * eta / (2 * (1 - share))
+    left = np.asarray(kept - reach * small_step_share(kind, eta, share) * (np.asarray(adam.epsilon) > 0))
+    advice = f"take eta below {certificate.largest_eta_with_epsilon:.4g}, or epsilon = 0"
+    require(left.max(axis=0) > 0, "J' > 0 with epsilon", describe("eta", eta), advice)
+    taken = total * (problem.dimension * epsilon_step(beta1, beta2, adam.epsilon, share) + lost * floors)
+    cost = floor + taken
+    values = np.where(left > 0, (others + cost) / np.where(left > 0, left, 1.0), np.inf)
+    best = values.argmin(axis=0)
+
+    def chosen(value: Value) -> Value:
+        every = np.broadcast_to(value, values.shape)
+        return item(np.take_along_axis(every, best[None], axis=0)[0])
+
+    return chosen(left), {"floors and epsilon": chosen(cost)}
+
+
+def _initial(
+    certificate: Certificate,
+    problem: Problem,
+    adam: AdamParameters,
+    first_gradient: ArrayLike | None,
+    v0: ArrayLike | None,
+) -> Value:
+    """From G_1 and v_0, or from ||G_1||_1 and sum_i sqrt(v_{0,i}): -G h(0, v/G^2) <= h_0 |G| + C sqrt(v)."""
+    if first_gradient is None:
+        known = certificate.start_constant * problem.first_gradient_norm
+        return known + certificate.tail_slope * adam.sum_sqrt_v0
+    gradient, start = np.broadcast_arrays(
+        np.asarray(first_gradient, float), np.asarray(0.0 if v0 is None else v0, float)
+    )
+    dimension = problem.dimension
     if gradient.ndim == 0:
         return float(dimension) * certificate.initial_potential(gradient, start)
     given = f"{gradient.shape[-1]} coordinates with dimension = {dimension}"

@@ -65,6 +65,10 @@ __all__ = [
 ]
 
 
+ROUNDING = 1e-9
+"""How far r_e and nu may be beyond their limits, which spectra of nearly rank one attain."""
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """What the bound needs to know of one group's mean gradient g_1, with mean G and covariance S.
@@ -83,17 +87,17 @@ class Spectrum:
         """Raise ``HypothesisError`` for a value out of its range."""
         beta, rank, share = self.squared_norm_variance, self.effective_rank, self.largest_share
         require(beta >= 0, "beta >= 0", describe("beta", beta), "it is a variance")
-        require(rank >= 1, "r_e >= 1", describe("r_e", rank), "take r_e = (tr S)^2 / tr S^2")
+        require(rank >= 1 - ROUNDING, "r_e >= 1", describe("r_e", rank), "take r_e = (tr S)^2 / tr S^2")
         given = f"{describe('nu', share)}, {describe('r_e', rank)}"
         advice = f"lambda_max^2 <= tr S^2: take {describe('nu', 1 / sqrt(rank))} at most"
-        require((share * share * rank <= 1 + 1e-9) & (share > 0), "0 < nu <= 1 / sqrt(r_e)", given, advice)
+        require((share * share * rank <= 1 + ROUNDING) & (share > 0), "0 < nu <= 1 / sqrt(r_e)", given, advice)
 
     @classmethod
     def of(cls, eigenvalues: Any) -> Spectrum:
         """Of Gaussian gradients, where beta = 2 / r_e, from the eigenvalues of S (in any unit)."""
         values = np.asarray(eigenvalues, dtype=float)
         trace = float(values.sum())
-        rank = trace**2 / float((values**2).sum())
+        rank = max(trace**2 / float((values**2).sum()), 1.0)  # of rank one it rounds to below 1
         return cls(2 / rank, rank, float(values.max()) / trace)
 
 

@@ -14,6 +14,7 @@ from adabatch.settings import Settings, load_settings, to_toml
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
 from theory.coverage import NormTestKind, coverage
+from theory.l1.theorem3 import NAMES
 
 PLAIN = {"warmup_samples": 0, "weight_decay": 0.0, "clip": 0.0, "epsilon": 0.0}
 
@@ -68,6 +69,8 @@ def test_a_settings_file(monkeypatch, capsys, tmp_path) -> None:
     shown = capsys.readouterr().out
     assert "the coordinate norm test at eta = 0.2" in shown
     assert "leaves: a clipping factor of at least phi0 > 0" in shown
+    table = shown[shown.index("plain Adam under this test") :].splitlines()
+    assert [line.split("  ")[0] for line in table[1:]] == ["Theorem 1", "Theorem 2", *NAMES.values()]
     assert "leaves: a test met by every coordinate" in shown
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -28,6 +29,27 @@ def test_functions_of_two_values(name):
     assert function(0.2, 0.7) in (0.2, 0.7)
     np.testing.assert_allclose(function(np.array([0.2]), 0.7), function(0.2, 0.7))
     assert float(function(x, 0.7).subs(x, 0.2)) == pytest.approx(function(0.2, 0.7))
+
+
+def test_fractions_stay_exact_where_they_can():
+    third, half = Fraction(1, 3), Fraction(1, 2)
+    for value, expected in [
+        (numeric.minimum(third, half), third),
+        (numeric.maximum(third, 0), third),
+        (numeric.absolute(-half), half),
+        (numeric.one_minus_power(third, 2), Fraction(8, 9)),
+    ]:
+        assert (type(value), value) == (Fraction, expected)
+
+
+@pytest.mark.parametrize("name", ["sqrt", "log", "log1p", "exp", "expm1", "hypot"])
+def test_roots_and_logarithms_of_fractions_are_floats(name):
+    values = (Fraction(1, 3), Fraction(1, 2))[: 2 if name == "hypot" else 1]
+    found = getattr(numeric, name)(*values)
+    assert isinstance(found, float)
+    assert found == getattr(numeric, name)(*map(float, values))
+    with_array = numeric.maximum(Fraction(1, 3), np.array([0.0, 1.0]))
+    np.testing.assert_array_equal(with_array, [1 / 3, 1])
 
 
 def test_where():

@@ -56,6 +56,30 @@ def test_bias_correction_against_direct_sums_in_fifty_digits(beta1: float, beta2
     assert min(s) == pytest.approx(constants.lowest, rel=1e-12)
 
 
+@pytest.mark.parametrize("steps", [1, 30, 400, 1201])
+@pytest.mark.parametrize(("beta1", "beta2"), [(0.9, 0.95), (0.9, 0.999), (0.0, 0.9)])
+def test_a_runs_own_bias_correction_against_direct_sums(beta1: float, beta2: float, steps: int) -> None:
+    r = beta1 / beta2**0.5
+    s = [(1 - beta2**k) ** 0.5 / (1 - beta1**k) for k in range(1, steps + 1)]
+    direct = max(sum(s[i] * r ** (i - j) for i in range(j, min(j + 400, steps))) / s[j] for j in range(steps))
+    own = variants.bias_correction(beta1, beta2, steps)
+    assert own.amplification == pytest.approx(direct, rel=1e-9)
+    assert (own.lowest, own.highest) == pytest.approx((min(s), max(s)), rel=1e-9)
+
+
+def test_a_short_runs_bound_is_less_than_that_of_any_length() -> None:
+    """At (.9, .999) and K = 100 the largest multiplier is .32, not 1."""
+    given = {**PROBLEM, "steps": 100, "beta1": 0.9, "beta2": 0.999, "eta": 0.1}
+    any_length, own = (
+        evaluate(
+            variants.gradient_norm_sum_bound, **given, multipliers=variants.bias_correction(0.9, 0.999, steps)
+        )
+        for steps in (None, 100)
+    )
+    assert own.constants["hi^2 Gamma"] < 0.11 * any_length.constants["hi^2 Gamma"]
+    assert own.value < any_length.value
+
+
 @given(st.integers(1, 10**9), st.floats(0, 0.999999), st.floats(1e-6, 1 - 1e-8))
 @settings(deadline=None, max_examples=300)
 def test_multiplier_keeps_its_digits(step: int, beta1: float, beta2: float) -> None:

@@ -5,7 +5,7 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.gradient_moments import GradientMoments
@@ -152,3 +152,14 @@ def test_hypotheses(change, message):
     bound()
     with pytest.raises(HypothesisError, match=message):
         bound(**change)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(1e-12, 1e3), min_size=1, max_size=5), st.sampled_from([1.0, 1e-14, 1e-20]))
+@example([0.1, 0.30000000000000004], 1e-20)
+def test_spectra_of_nearly_rank_one_are_accepted(eigenvalues, decay):
+    """Their r_e is 1, and rounds to 1 - 2e-16."""
+    values = np.array(eigenvalues) * decay ** np.arange(len(eigenvalues))
+    spectrum = Spectrum.of(values)
+    assert 1 <= spectrum.effective_rank <= len(values) * (1 + 1e-9)
+    assert Spectrum(2.0, 1 - 2.3e-16, 1.0).effective_rank < 1
