@@ -11,7 +11,7 @@ from tests.support.blocked import without
 from tests.support.repository import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"tomli-w": "tomli_w"}
+MODULES = {"tomli-w": "tomli_w", "python-flint": "flint"}
 TORCH = {"torch"}
 
 

@@ -143,7 +143,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Home": "index.md"},
         {"Guide": GUIDE},
         {"Results": RESULTS},
-        {"Theory": "theory.md"},
+        {"Theory": [{"Claims and proofs": "theory.md"}, {"Certificates": "theory_certificates.md"}]},
         {"Reference": [{package: tree_of(package)} for package in PACKAGES]},
         {"Project": PROJECT},
     ]

@@ -22,9 +22,10 @@ from tests.support.altered_proofs import altered
 from theory.adam_sharp.constants import mean_step
 from theory.l1 import theorem3 as theory
 from theory.l1.costs import Kind, small_step_share
-from theory.l1.theorem3 import Certificate, available_certificates, find_certificate, load_certificate
+from theory.l1.theorem3 import Certificate, certificate_files, find_certificate, load_certificate
 
-ALL = available_certificates()
+ALL = [load_certificate(path, recorded=False) for path in certificate_files()]
+"""With lambda and J as found, which leave hardly any margin, not as verified."""
 certificates = pytest.mark.parametrize(
     "certificate", ALL, ids=lambda c: f"{c.kind}-{c.beta1}-{c.beta2}-{c.noise_weight}"
 )

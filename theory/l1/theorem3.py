@@ -30,11 +30,12 @@ Guarantee:
                                + sum_i |G_{1,i}| (-h(0, v_{0,i} / G_{1,i}^2)).
 
     **What is proven and what is not.** That the certificate inequality implies the bound is proven
-    (:mod:`proofs.l1.theorem3`). The inequality itself is, for the certificates that come with the package,
-    supported *numerically only*: a checker apart from the program that found them searched the states and the
-    two-point laws (which suffice, :func:`proofs.l1.theorem3.two_point_laws`) on grids, at random and by local
-    descent, in double precision, and J was lowered by a safety margin (:mod:`proofs.certificates`). It is not an
-    interval proof.
+    (:mod:`proofs.l1.theorem3`). Of the certificates that come with the package the inequality has been found
+    numerically, and then verified with directed rounding for all states and laws
+    (:mod:`proofs.certificates.verify`), with a lambda a little larger and a J a little smaller than those of the
+    file: those that are used. The result is recorded next to each file (:mod:`theory.l1.verification`). A
+    certificate without such a record is supported numerically only, and every bound says which of the two holds
+    (:attr:`Certificate.support`).
 
 Files:
     A certificate is an ``.npz`` with one entry for each field of :class:`Certificate`, by its name: the numbers
@@ -64,10 +65,11 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -79,15 +81,18 @@ from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp.constants import gradient_energy, mean_step
 from theory.bound import Bound
 from theory.l1.costs import Kind, deviation_weight, epsilon_step, kept_gain, small_step_share, worst_loss
+from theory.l1.verification import Verification, read_record
 from theory.problem import AdamParameters, Problem, require_betas
 
 __all__ = [
     "NUMERICAL_SUPPORT",
+    "VERIFIED_SUPPORT",
     "Certificate",
     "Kind",
     "available_certificates",
     "best_certified_step_size",
     "bound_terms",
+    "certificate_files",
     "certificates_at",
     "certified_bound",
     "find_certificate",
@@ -106,6 +111,8 @@ NUMERICAL_SUPPORT = "proven given its certificate; the certificate's inequality 
 NAMES = {Kind.L1: "Theorem 3 (averaged l1 norm test)", Kind.VARIANCE: "Theorem 3 (coordinate-wise norm test)"}
 SHARES = np.concatenate([2.0 ** np.arange(-30.0, -4.0), np.arange(1.0, 16.0) / 16])
 """The q that are tried with epsilon: how small a step X = g / G still counts."""
+VERIFIED_SUPPORT = "proven; its certificate is verified with directed rounding"
+"""The same where the certificate's inequality has been verified (:mod:`proofs.certificates.verify`)."""
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -153,6 +160,7 @@ class Certificate:
         log_s_grid: increasing, from log s_min to log s_max, shape [n_s].
         values: h on the grid, shape [n_z, n_s], none positive.
         kind: ``"l1"`` or ``"variance"``.
+        record: of its verification, if it was loaded with one; a changed copy has none.
     """
 
     beta1: float
@@ -164,6 +172,7 @@ class Certificate:
     log_s_grid: Array
     values: Array
     kind: Kind = Kind.L1
+    record: Verification | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", Kind(self.kind))
@@ -187,6 +196,16 @@ class Certificate:
         require(allowed, "0 < C <= lambda / sqrt(c)", slope, f"take C > 0 up to {limit:.6g}")
 
     @property
+    def proven(self) -> bool:
+        """Whether the certificate inequality is proven: verified with directed rounding, as its record says."""
+        return self.record is not None
+
+    @property
+    def support(self) -> str:
+        """How far the theorem is proven with this certificate."""
+        return VERIFIED_SUPPORT if self.proven else NUMERICAL_SUPPORT
+
+    @property
     def s_max(self) -> float:
         """Where the tail begins."""
         return float(np.exp(self.log_s_grid[-1]))
@@ -200,16 +219,6 @@ class Certificate:
     def kept(self, eta: Value) -> Value:
         """J' at this eta."""
         return kept_gain(self.kind, self.gain, self.noise_weight, eta)
-
-    @property
-    def proven(self) -> bool:
-        """Whether the certificate inequality is proven: of none so far."""
-        return False
-
-    @property
-    def support(self) -> str:
-        """How far the theorem is proven with this certificate."""
-        return "proven with its certificate" if self.proven else NUMERICAL_SUPPORT
 
     def fits(self, beta1: Value, beta2: Value) -> NDArray[np.bool_]:
         """Whether these are the certificate's betas (broadcast together)."""
@@ -299,25 +308,40 @@ def grid_cell(grid: Array, x: Array) -> tuple[NDArray[np.int64], Array]:
 
 def save_certificate(certificate: Certificate, path: Path) -> None:
     """Write a certificate as ``.npz``."""
-    np.savez_compressed(path, **{f.name: getattr(certificate, f.name) for f in fields(certificate)})
+    stored = [f.name for f in fields(certificate) if f.name != "record"]
+    np.savez_compressed(path, **{name: getattr(certificate, name) for name in stored})
 
 
-def load_certificate(path: Path) -> Certificate:
+def load_certificate(path: Path, recorded: bool = True) -> Certificate:
     """Read a certificate, and check all of its conditions but the inequality.
 
+    Args:
+        path: an ``.npz`` file.
+        recorded: whether lambda and J are those of the record of its verification, where it has one.
+
     Raises:
-        HypothesisError: if one of them is violated.
+        HypothesisError: if one of them is violated, or if the record is of another file.
     """
     with np.load(path) as data:
-        numbers = {name: data[name] for name in data.files}
-    return Certificate(**{k: v.item() if v.ndim == 0 else v for k, v in numbers.items()})
+        entries = {name: data[name] for name in data.files}
+    numbers: dict[str, Any] = {k: v.item() if v.ndim == 0 else v for k, v in entries.items()}
+    record = read_record(path) if recorded else None
+    if record is not None:
+        numbers |= {"noise_weight": record.noise_weight, "gain": record.gain}
+    certificate = Certificate(**numbers)
+    object.__setattr__(certificate, "record", record)
+    return certificate
+
+
+def certificate_files() -> list[Path]:
+    """The files of the certificates that come with the package."""
+    return sorted(Path(str(files("theory.l1") / "certificates")).glob("*.npz"))
 
 
 @lru_cache
 def available_certificates() -> tuple[Certificate, ...]:
     """The certificates that come with the package."""
-    folder = Path(str(files("theory.l1") / "certificates"))
-    return tuple(load_certificate(path) for path in sorted(folder.glob("*.npz")))
+    return tuple(map(load_certificate, certificate_files()))
 
 
 def certificates_at(beta1: float, beta2: float, kind: Kind) -> list[Certificate]:
