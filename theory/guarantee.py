@@ -236,8 +236,9 @@ def adam_guarantee(
         numerical: whether certificates count whose inequality is supported numerically only.
 
     Returns:
-    >>> round(largest_admissible_eta(0.9, 0.95, numerical=False), 4), round(largest_admissible_eta(0.1, 0.95), 4)
-    (0.9557, 0.9905)
+        A bound whose ``theorem`` names the best theorem (for arrays, all that were best somewhere), with every
+        theorem's bound as ``terms``, infinite where it does not apply. ``parameters`` has ``theorem`` (its number
+        in ``terms``, from 1), and Theorem 2's ``M`` and ``N``.
 
     Raises:
         HypothesisError: where no theorem applies; it names the largest admissible eta.
