@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 # tests, which share what they trained; of slow ones it takes a file, whose tests may share a port too.
 WORKERS := --numprocesses auto --dist
 
-.PHONY: install demo test test-slow test-gpu test-other-pythons lint docs check faults properties readme
+.PHONY: mutants install demo test test-slow test-gpu test-other-pythons lint docs check faults properties readme
 
 install: $(VENV)/.installed
 
@@ -69,3 +69,7 @@ properties: install
 # README's commands in order, from a fresh clone of the last commit, in a shell that has nothing active.
 readme:
 	bash tests/readme_in_a_shell.sh
+
+# Small changes of theory's formulas: are they noticed? Hours for all of them; OPTIONS='--limit 200' for every n-th.
+mutants: install
+	$(BIN)/python benchmarks/mutants.py $(OPTIONS)

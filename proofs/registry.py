@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
+from typing import Any
 
 from proofs.steps import Proof, Provable
 
-__all__ = ["MODULES", "all_proofs", "find_proof", "proofs_of"]
+__all__ = ["MODULES", "all_proofs", "find_proof", "lemmas_with_conclusions", "proofs_of"]
 
 MODULES: tuple[str, ...] = (
     "proofs.estimators.expectations",
     "proofs.estimators.weighted_groups",
+    "proofs.adam.descent",
     "proofs.adam.l1_step",
     "proofs.adam.l2_decay",
     "proofs.adam.l3_freeze",
@@ -69,6 +71,13 @@ def proofs_of(module_name: str) -> tuple[Proof, ...]:
     module = importlib.import_module(module_name)
     found = [entry for entry in vars(module).values() if isinstance(entry, Provable)]
     return tuple(entry() for entry in found if entry.__module__ == module_name)
+
+
+def lemmas_with_conclusions() -> tuple[Provable[Any], ...]:
+    """What a composition may cite, in reading order."""
+    modules = [(name, importlib.import_module(name)) for name in MODULES]
+    found = [(name, entry) for name, m in modules for entry in vars(m).values() if isinstance(entry, Provable)]
+    return tuple(entry for name, entry in found if entry.__module__ == name and entry.lemma.conclusions)
 
 
 def all_proofs() -> tuple[Proof, ...]:

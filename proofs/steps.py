@@ -31,9 +31,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache, update_wrapper
+from functools import cache, cached_property, update_wrapper
 from itertools import combinations
-from typing import Any, Generic, ParamSpec
+from typing import Any, Generic, ParamSpec, Protocol
 
 import sympy
 
@@ -48,6 +48,7 @@ __all__ = [
     "by_lemma",
     "cauchy_schwarz",
     "checked",
+    "checked_once",
     "difference",
     "identity",
     "nonnegative",
@@ -69,6 +70,8 @@ class Method(StrEnum):
     POLYNOMIAL = "polynomial certificate"
     CHECK = "computation"
     LEMMA = "earlier lemma"
+    COMPOSITION = "nonnegative combination"
+    SUMMATION = "summation"
     PROSE = "prose (not mechanised)"
 
 
@@ -89,12 +92,31 @@ class Step:
         method: how it is established.
         check: computes the evidence.
         reason: why it is true or why it is needed, in words.
+        relation: what is checked, if the statement is its rendering (:mod:`proofs.relations`).
+        composition: the combination of facts, if it is one (:mod:`proofs.composition`).
     """
 
     statement: str
     method: Method
     check: Callable[[], Evidence]
     reason: str = ""
+    relation: Any = None
+    composition: Any = None
+
+    @cached_property
+    def checked(self) -> Evidence:
+        """The evidence, computed once for all that build on the step."""
+        return self.check()
+
+
+class Conclusion(Protocol):
+    """What a lemma concludes (:class:`proofs.composition.Conclusion`)."""
+
+    def latex(self) -> str:
+        """As a statement."""
+
+    def established(self, steps: Sequence[Step]) -> Step:
+        """The step that says which of the lemma's own steps established it."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +130,7 @@ class Proof:
         steps: in order.
         source: where the statement comes from.
         uses: names of the proofs that its steps apply.
+        conclusions: what later compositions may cite; each is the relation of one of the steps.
     """
 
     name: str
@@ -116,6 +139,7 @@ class Proof:
     steps: tuple[Step, ...]
     source: str = ""
     uses: tuple[str, ...] = ()
+    conclusions: tuple[Any, ...] = ()
 
 
 class Provable(Generic[P]):
@@ -130,13 +154,22 @@ class Provable(Generic[P]):
 
     def __call__(self, *numbers: P.args, **named: P.kwargs) -> Proof:
         """The proof, at these numbers."""
-        return replace(self.lemma, steps=tuple(self.steps(*numbers, **named)))
+        steps = tuple(self.steps(*numbers, **named))
+        return replace(self.lemma, steps=(*steps, *(c.established(steps) for c in self.lemma.conclusions)))
 
 
 def proves(
-    name: str, title: str, statement: str, *, source: str = "", uses: tuple[str, ...] = ()
+    name: str,
+    title: str,
+    statement: str = "",
+    *,
+    source: str = "",
+    uses: tuple[str, ...] = (),
+    concludes: Sequence[Conclusion] = (),
 ) -> Callable[[Callable[P, Iterator[Step]]], Provable[P]]:
     """Decorates a function that yields the steps of a proof; the arguments are the attributes of :class:`Proof`.
+
+    A proof with conclusions needs no statement: the statement is the conclusions as they are checked.
 
     Example:
         >>> @proves("square", "a square is not negative", "$x^2 >= 0$")
@@ -146,7 +179,8 @@ def proves(
         >>> run(square()).holds
         True
     """
-    lemma = Proof(name, title, statement, (), source, uses)
+    stated = "; ".join(conclusion.latex() for conclusion in concludes)
+    lemma = Proof(name, title, f"{statement} {stated}".strip(), (), source, uses, tuple(concludes))
     return lambda steps: Provable(steps, lemma)
 
 
@@ -188,7 +222,7 @@ def run(proof: Proof) -> CheckedProof:
     results = []
     for step in proof.steps:
         start = time.perf_counter()
-        evidence = step.check()
+        evidence = step.checked
         results.append(CheckedStep(step, evidence, time.perf_counter() - start))
     return CheckedProof(proof, tuple(results))
 
@@ -292,7 +326,8 @@ def vanishing(statement: str, residuals: Callable[[], Sequence[Expression]], rea
 
 
 @cache
-def _checked_once(lemma: Callable[[], Proof]) -> CheckedProof:
+def checked_once(lemma: Callable[[], Proof]) -> CheckedProof:
+    """A lemma at its defaults, checked once per process."""
     return run(lemma())
 
 
@@ -305,7 +340,7 @@ def by_lemma(
     """
 
     def check() -> Evidence:
-        result = run(lemma) if isinstance(lemma, Proof) else _checked_once(lemma)
+        result = run(lemma) if isinstance(lemma, Proof) else checked_once(lemma)
         if not result.holds:
             return Evidence(False, f"{result.proof.name} does not hold")
         for step in hypotheses:

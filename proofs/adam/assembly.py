@@ -2,16 +2,54 @@ r"""The last steps that the theorems on training share: from the preconditioned 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from proofs.adam.l7_denominators import lemma_l7
-from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, alpha, initial_sum, noise, same
-from proofs.steps import Step, by_lemma
+import sympy
+
+from proofs.adam.descent import descent_lemma
+from proofs.adam.l1_step import lemma_l1
+from proofs.adam.l3_freeze import lemma_l3
+from proofs.adam.l4_swap import lemma_l4
+from proofs.adam.l6_descent import lemma_l6
+from proofs.adam.l7_denominators import UNIT
+from proofs.adam.l8_self_bounding import lemma_l8, t
+from proofs.adam.symbols import (
+    ADAM,
+    BETA1,
+    BETA2,
+    BETAS,
+    PROBLEM,
+    RHO,
+    SETTING,
+    A,
+    B,
+    alpha,
+    initial_sum,
+    noise,
+    r,
+    same,
+)
+from proofs.composition import Assumption, Fact, cite, composed, hypothesis
+from proofs.relations import Range, Relation, named
+from proofs.steps import Step
+from proofs.sums import ALIGNED, DENOMINATORS, FROZEN, NORMS, PRECONDITIONED, PROGRESS, SQUARES
 from theory.adam import constants
 
-__all__ = ["DESCENT", "GROWTH", "KAPPA", "START", "self_bounding"]
+__all__ = [
+    "ADMISSIBLE",
+    "DESCENDING",
+    "DESCENT",
+    "GROWTH",
+    "KAPPA",
+    "QBAR",
+    "START",
+    "TESTED",
+    "closing",
+    "preconditioned_bound",
+    "self_bounding",
+]
 
 START = constants.preconditioner_start(BETA2, initial_sum)
 """A of lemma L7."""
@@ -22,11 +60,48 @@ KAPPA = constants.alignment(BETA1, BETA2, noise)
 DESCENT = alpha * constants.descent_budget(PROBLEM, ADAM, constants.drift_constant(BETA1, BETA2))
 """Delta + alpha^2 K L d Gamma: what the descent lemma leaves, summed over the steps."""
 
+TESTED = SETTING | {Assumption.COORDINATE_TEST}
+"""What Theorem 1 assumes."""
+ADMISSIBLE = (*BETAS, Range(noise, 0, sympy.sqrt(1 - r), power=2, strict=True))
+"""0 <= beta1 < sqrt(beta2) < 1 and eta^2 < 1 - r."""
+QBAR, SIGMA = named("Qbar", r"\bar Q", positive=True), named("sigma", "S_+", positive=True)
+
+
+DESCENDING = (cite(descent_lemma), cite(lemma_l1), cite(lemma_l3), cite(lemma_l4))
+"""What bounds W(rho), of which a theorem says how much of it is descent."""
+BUDGET, DRIFT = named("budget", "P", positive=True), named("Gamma", r"\Gamma", positive=True)
+
+
+def preconditioned_bound(
+    goal: Relation, facts: Sequence[Fact] = (), sums: Sequence[Any] = (), assumes: frozenset[Assumption] = TESTED
+) -> Step:
+    """Bound (1): the descent lemma with L1, L3, L4, and L6 or other ``facts`` on what is aligned."""
+    cited = (*DESCENDING, *(facts or (cite(lemma_l6),)))
+    return composed(goal, cited, (PROGRESS, SQUARES, FROZEN, ALIGNED(RHO), PRECONDITIONED, *sums), assumes)
+
+
+def closing(denominators: Fact | None = None, climb: Any = 0) -> Step:
+    """S <= S_+ from Q <= Qbar + l S, R <= A + B S and L8 at t = (A + B S_+) / S_+.
+
+    S_+ is the root of S_+^2 = (Qbar + l S_+) (A + B S_+), and names Qbar here, so that all is rational in it.
+    """
+    ratio = (A + B * SIGMA) / SIGMA
+    q_bar = named("Qbar", r"\bar Q", positive=True)
+    value = SIGMA / ratio - climb * SIGMA
+    ranges = (*UNIT, Range(climb, 0, 1 / ratio)) if climb else UNIT
+    if denominators:  # A >= 0 and B > 0 stand for themselves
+        denominators = replace(denominators, relation=replace(denominators.relation, where={}))
+    facts = (
+        hypothesis(Relation(PRECONDITIONED, "<=", q_bar + climb * NORMS, {q_bar: value})),
+        denominators or Fact(Relation(DENOMINATORS, "<=", A + B * NORMS), "denominators"),
+        cite(lemma_l8, {t: ratio}),
+    )
+    goal = Relation(NORMS, "<=", SIGMA, {q_bar: value}, ranges)
+    return composed(goal, facts, (PRECONDITIONED, DENOMINATORS, NORMS), TESTED)
+
 
 def self_bounding(value: Any, q: Any, start: Any = START) -> Iterator[Step]:
-    """L7 and L8, and that the bound is the larger root of S^2 = Q (``start`` + B S)."""
-    yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
-    yield by_lemma(r"S^2 \le \bar Q(A+BS), \text{ solved}", lemma_l8)
+    """The bound is the larger root of S^2 = Q (``start`` + B S)."""
     yield same(
         r"\text{the bound } S_+ \text{ has } (2S_+ - B\bar Q)^2 = B^2\bar Q^2 + 4A\bar Q",
         ((2 * value - GROWTH * q) ** 2, (GROWTH * q) ** 2 + 4 * start * q),

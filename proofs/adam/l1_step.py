@@ -9,49 +9,126 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, b, r
-from proofs.steps import Step, identity, nonnegative, prose, proves
+from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, alpha, dimension, r, steps
+from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
+from proofs.relations import Relation, equation, inequality, named
+from proofs.steps import Step, proves
+from proofs.sums import SQUARES, moved, square
 from theory.adam.constants import normalized_step_bound
 
 __all__ = ["lemma_l1"]
+
+m, g = sympy.symbols("m_{k-1} g_k", real=True)
+v = sympy.Symbol("v_{k-1}", nonnegative=True)
+C_IS = {C_M: normalized_step_bound(BETA1, BETA2)}
+n = sympy.Symbol("n", integer=True, nonnegative=True)
+length, length_2 = named("u_norm", r"\|u_k\|", nonnegative=True), named("u_norm_2", r"\|u_k\|^2", nonnegative=True)
+new_v = named("v_now", "v_k", positive=True)
+now, before = (
+    named("x_now", "C_m^2 v_k - m_k^2", real=True),
+    named("x_old", r"C_m^2 v_{k-1} - m_{k-1}^2", real=True),
+)
 
 
 @proves(
     "L1",
     "bounded steps",
-    r"$|m_k| \le C_m \sqrt{v_k}$ with $C_m = (1-\beta_1)/\sqrt{c(1-r^2)}$, for all gradients; hence "
-    r"$\|w_{k+1}-w_k\|_2 \le \alpha\sqrt{d}\,C_m$. The constant is the least one.",
+    r"$|m_k| \le C_m\sqrt{v_k}$ for all gradients, with $C_m = (1-\beta_1)/\sqrt{c(1-r^2)}$, the least such "
+    r"constant; so $\|w_{k+1}-w_k\|_2 \le \alpha\sqrt d\,C_m$, and summed:",
+    concludes=(
+        Conclusion(
+            Relation(
+                SQUARES,
+                "<=",
+                steps * dimension * C_M**2,
+                C_IS,
+                BETAS,
+            ),
+            frozenset({Assumption.ADAM}),
+        ),
+        Conclusion(
+            Relation(
+                moved,
+                "<=",
+                n * alpha * sympy.sqrt(dimension) * C_M,
+                C_IS,
+                BETAS,
+            ),
+            frozenset({Assumption.ADAM}),
+        ),
+    ),
     source="corrected Theorem 1; Lemma B.2 of arXiv 2412.21124 (its first inequality)",
 )
 def lemma_l1() -> Iterator[Step]:
     """|m_k| <= C_m sqrt(v_k) and C_m is the least such constant."""
-    m, g = sympy.symbols("m g", real=True)
-    v = sympy.Symbol("v", nonnegative=True)
     bound = sympy.cancel(normalized_step_bound(BETA1, BETA2) ** 2)
-    new_m, new_v = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * g**2
-    square = (BETA2 * (1 - r**2) * m - BETA1 * (1 - BETA1) * g) ** 2 / (BETA2 * (1 - r**2))
-    growth = BETA2 / BETA1  # equality for g_j = growth^j: both moments settle, in units of g_k and g_k^2
-    momentum, second_moment = (1 - BETA1) / (1 - BETA1 / growth), (1 - BETA2) / (1 - BETA2 / growth**2)
-    yield identity(
-        r"C_m^2 v_k - m_k^2 = \beta_2 (C_m^2 v_{k-1} - m_{k-1}^2) "
-        r"+ \frac{(\beta_2(1-r^2) m_{k-1} - \beta_1(1-\beta_1) g_k)^2}{\beta_2(1-r^2)}",
-        bound * new_v - new_m**2,
-        BETA2 * (bound * v - m**2) + square,
-        "induction over k, from m_0 = 0 and v_0 >= 0",
+    after_m, after_v = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * g**2
+    gained = named("x_gain", "y_k^2", nonnegative=True)
+    root = BETA2 * (1 - r**2) * m - BETA1 * (1 - BETA1) * g
+    unrolled = equation(
+        now,
+        BETA2 * before + gained,
+        "Adam's recursion",
+        {
+            now: bound * after_v - after_m**2,
+            before: bound * v - m**2,
+            gained: root**2 / (BETA2 * (1 - r**2)),
+        },
     )
-    yield nonnegative(r"\beta_2 (1-r^2) \ge 0", BETA2 * (1 - r**2), [a, b], UNIT_INTERVALS)
-    yield identity(
-        r"g_j = (\beta_2/\beta_1)^j: \lim_k m_k^2 / v_k = C_m^2",
-        momentum**2 / second_moment,
-        bound,
-        "no smaller constant will do",
+    yield unrolled
+    first = inequality(bound * v, ">=", 0, BETAS, "m_0 = 0")
+    yield first
+    bounded = induction(
+        Relation(now, ">=", 0, ranges=BETAS),
+        Relation(before, ">=", 0),
+        first,
+        (from_step(unrolled), hypothesis(Relation(gained, ">=", 0))),
+        (now, before, gained),
+        "y_k^2 is a square over beta2 (1 - r^2) > 0",
     )
-    yield identity(
-        r"m_k/g_k \to M = (\beta_1/\lambda) M + 1-\beta_1, \quad "
-        r"v_k/g_k^2 \to V = (\beta_2/\lambda^2) V + c",
-        momentum - BETA1 / growth * momentum + second_moment - BETA2 / growth**2 * second_moment,
-        1 - BETA1 + 1 - BETA2,
-        "the two limits, lambda = beta2 / beta1",
+    yield bounded
+    yield from _summed(bounded, bound)
+    yield from _least(bound)
+
+
+def _summed(bounded: Step, bound: sympy.Expr) -> Iterator[Step]:
+    """u^2 = m^2 / v <= C_m^2, in each of K d terms."""
+    size = equation(
+        now, (bound - square) * new_v, "where v_k = 0 all gradients were 0, and 0/0 := 0", _in_moments(bound)
     )
-    yield prose(r"\|w_{k+1}-w_k\|_2 \le \alpha\sqrt d\,C_m", "d coordinates of at most alpha C_m each")
-    yield prose(r"v_k = 0 \text{ forces } g_1 = \dots = g_k = 0, m_k = 0", "the convention 0/0 := 0 is harmless")
+    yield size
+    each = composed(
+        Relation(square, "<=", C_M**2, C_IS, BETAS), (from_step(size), from_step(bounded)), (now, square)
+    )
+    yield each
+    yield summed(each, {square: SQUARES}, count=steps * dimension)
+    over_coordinates = summed(each, {square: length_2}, count=dimension, reason="over the coordinates")
+    yield over_coordinates
+    one_step = rooted(over_coordinates, length_2, length, sympy.sqrt(dimension) * C_M)
+    yield one_step
+    scaled = composed(
+        Relation(alpha * length, "<=", alpha * sympy.sqrt(dimension) * C_M, C_IS, BETAS),
+        (from_step(one_step),),
+        (length,),
+        reason="alpha u_k is the step",
+    )
+    yield scaled
+    yield summed(scaled, {length: moved / alpha}, count=n, reason="over n steps, by the triangle inequality")
+
+
+def _in_moments(bound: sympy.Expr) -> dict[sympy.Symbol, sympy.Expr]:
+    momentum = sympy.Symbol("m_k", real=True)
+    return {now: bound * new_v - momentum**2, square: momentum**2 / new_v}
+
+
+def _least(bound: sympy.Expr) -> Iterator[Step]:
+    """Equality in the limit of g_j = (beta2 / beta1)^j: both moments settle, in units of g_k and g_k^2."""
+    growth = BETA2 / BETA1
+    momentum, second_moment = sympy.symbols("M V", positive=True)
+    limits = {
+        momentum: (1 - BETA1) / (1 - BETA1 / growth),
+        second_moment: (1 - BETA2) / (1 - BETA2 / growth**2),
+    }
+    yield equation(momentum, BETA1 / growth * momentum + 1 - BETA1, "the limit of m_k / g_k", limits)
+    yield equation(second_moment, BETA2 / growth**2 * second_moment + 1 - BETA2, "that of v_k / g_k^2", limits)
+    yield equation(momentum**2 / second_moment, bound, "no smaller constant will do", limits)

@@ -7,55 +7,95 @@ from typing import Any
 
 import sympy
 
-from proofs.steps import Step, identity, nonnegative, proves
+from proofs.adam.symbols import BETA2, BETAS, dimension, q
+from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
+from proofs.relations import Relation, equation, inequality, named
+from proofs.steps import Step, proves
+from proofs.sums import normalized
 from theory.adam.constants import second_moment_weight
 
 __all__ = ["lemma_l2"]
 
-beta2 = sympy.Symbol("beta2", positive=True)
-weight, v = sympy.symbols("c v", nonnegative=True)
+n = sympy.Symbol("n", integer=True, nonnegative=True)
+old, g = sympy.symbols("v_{k-1} g_k", nonnegative=True)
+reference = named("v_j", "v_j", nonnegative=True)
+now, before = (
+    named("kept", r"v_k - \beta_2^n v_j", real=True),
+    named("kept_before", r"v_{k-1} - \beta_2^{n-1} v_j", real=True),
+)
+normalized_2 = named("normalized_2", r"\|g_{k-n}/\sqrt{v_k}\|^2", nonnegative=True)
+fresh = named("fresh", "c g_k^2", nonnegative=True)
+WEIGHT = second_moment_weight(BETA2)
+UNIT = BETAS[1:]
 
 
-def _kept(n: int | sympy.Symbol, memory: sympy.Symbol) -> Any:
+def _kept(age: Any) -> Any:
     """What is left of a second moment after n steps."""
-    return memory**n
-
-
-def _unrolled(age: int) -> Step:
-    """v_{j+n} - c beta2^n g_j^2 as a polynomial in v_{j-1} and the squared gradients."""
-    squares = sympy.symbols(f"h0:{age + 1}", nonnegative=True)
-    unrolled = v
-    for square in squares:
-        unrolled = beta2 * unrolled + weight * square
-    difference = sympy.expand(unrolled - weight * _kept(age, beta2) * squares[0])
-    return nonnegative(
-        rf"v_{{j+{age}}} \ge c\, \beta_2^{{{age}}} g_j^2 \text{{ (unrolled)}}",
-        difference,
-        [beta2, weight, v, *squares],
-    )
+    return BETA2**age
 
 
 @proves(
     "L2",
     "slow decay",
-    r"$v_k \ge \beta_2^{k-j} v_j$ and $v_j \ge c\,g_j^2$, so "
-    r"$|g_j|/\sqrt{v_k} \le c^{-1/2} \beta_2^{-(k-j)/2}$ for $j \le k$.",
+    r"$v_k \ge \beta_2^{k-j} v_j$ and $v_j \ge c\,g_j^2$, so that over the $d$ coordinates, for $j = k-n \le k$:",
+    concludes=(
+        Conclusion(
+            Relation(normalized, "<=", sympy.sqrt(dimension) / (sympy.sqrt(WEIGHT) * q**n), ranges=UNIT),
+            frozenset({Assumption.ADAM}),
+        ),
+    ),
     source="corrected Theorem 1",
 )
 def lemma_l2() -> Iterator[Step]:
-    """v_{j+n} >= kept(n, beta2) v_j, hence g_j^2 / v_{j+n} <= 1 / (c kept(n, beta2))."""
-    n = sympy.Symbol("n", integer=True, positive=True)
-    old, g = sympy.symbols("v_old g", nonnegative=True)
-    reference = sympy.Symbol("v_j", nonnegative=True)
-    new = beta2 * old + second_moment_weight(beta2) * g**2
-    yield identity(r"v_k \ge \beta_2^{k-j} v_j \text{ at } k = j", _kept(0, beta2), 1)
-    yield identity(
-        r"v_k - \beta_2^{n} v_j = \beta_2 (v_{k-1} - \beta_2^{n-1} v_j) + c\,g_k^2",
-        new - _kept(n, beta2) * reference,
-        beta2 * (old - _kept(n - 1, beta2) * reference) + second_moment_weight(beta2) * g**2,
-        "induction over n = k - j",
+    """v_{j+n} >= kept(n) v_j, hence g_j^2 / v_{j+n} <= 1 / (c kept(n))."""
+    recursion = equation(
+        now,
+        BETA2 * before + fresh,
+        "Adam's recursion",
+        {
+            now: BETA2 * old + WEIGHT * g**2 - _kept(n) * reference,
+            before: old - _kept(n - 1) * reference,
+            fresh: WEIGHT * g**2,
+        },
     )
-    yield identity(
-        r"v_j - c\,g_j^2 = \beta_2 v_{j-1} \ge 0", new - second_moment_weight(beta2) * g**2, beta2 * old
+    yield recursion
+    first = inequality(reference, ">=", _kept(0) * reference, UNIT, "n = 0")
+    yield first
+    decay = induction(
+        Relation(now, ">=", 0, ranges=UNIT),
+        Relation(before, ">=", 0),
+        first,
+        (from_step(recursion), hypothesis(Relation(fresh, ">=", 0))),
+        (now, before, fresh),
     )
-    yield from (_unrolled(age) for age in range(4))
+    yield decay
+    own = inequality(BETA2 * old + WEIGHT * g**2, ">=", WEIGHT * g**2, UNIT, "v_j >= c g_j^2")
+    yield own
+    yield from _normalized(decay)
+
+
+def _normalized(decay: Step) -> Iterator[Step]:
+    """v_k >= beta2^n v_j >= beta2^n c g_j^2, divided by v_k; its root over d coordinates."""
+    each = named("each", "g_{j,i}^2/v_{k,i}", nonnegative=True)
+    now_v, gradient = named("v_k", "v_k", positive=True), sympy.Symbol("g_j", nonnegative=True)
+    slack = named("spare", "v_j - c g_j^2", nonnegative=True)
+    split = equation(
+        now,
+        now_v * (1 - WEIGHT * _kept(n) * each) - _kept(n) * slack,
+        where={
+            now: now_v - _kept(n) * reference,
+            slack: reference - WEIGHT * gradient**2,
+            each: gradient**2 / now_v,
+        },
+    )
+    yield split
+    bounded = composed(
+        Relation(each, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT),
+        (from_step(decay), from_step(split), hypothesis(Relation(slack, ">=", 0))),
+        (now, each, slack),
+        reason="v_j >= c g_j^2",
+    )
+    yield bounded
+    total = summed(bounded, {each: normalized_2}, count=dimension, reason="over the coordinates")
+    yield total
+    yield rooted(total, normalized_2, normalized, sympy.sqrt(dimension) / (sympy.sqrt(WEIGHT) * q**n))

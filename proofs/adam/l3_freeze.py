@@ -6,82 +6,115 @@ bounded (L2); its sum over the past is an arithmetic-geometric series.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
-from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, dimension, q, r, smoothness
-from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves
-from theory.adam.constants import freezing_constant, momentum_ratio, normalized_step_bound, second_moment_weight
+from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, E_1, alpha, dimension, r, smoothness, steps
+from proofs.composition import Assumption, Conclusion, Fact, cite, composed, from_step, summed
+from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.steps import Step, proves
+from proofs.sums import FROZEN, PROGRESS, moved, normalized
+from theory.adam.constants import freezing_constant, normalized_step_bound
 
 __all__ = ["lemma_l3"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
+FREEZING = named("F", r"F", positive=True)
+DEFINED = {
+    E_1: alpha * smoothness * dimension * C_M * FREEZING,
+    FREEZING: freezing_constant(BETA1, BETA2),
+    C_M: normalized_step_bound(BETA1, BETA2),
+}
+C_IS = {C_M: DEFINED[C_M]}
+NEEDED = frozenset({Assumption.SMOOTH, Assumption.ADAM})
+distance = named("distance", r"\|G_k - G_{k-n}\|", nonnegative=True)
+DRIFT = named("D_sum", r"{\textstyle\sum_k\sum_n} \delta_{k,n}", real=True)
+drift = named("drift", r"\delta_{k,n}", real=True)
+tail, later = named("tail", "T(n)", nonnegative=True), named("later", "T(n+1)", nonnegative=True)
 
 
 @proves(
     "L3",
     "freezing the past",
-    r"$\langle G_k, m_k/\sqrt{v_k}\rangle \ge (1-\beta_1)\sum_{j \le k}\beta_1^{k-j}"
-    r"\sum_i G_{j,i}g_{j,i}/\sqrt{v_{k,i}} - E_1$ with "
-    r"$E_1 = \alpha L d (1-\beta_1) C_m\, r/(\sqrt c\,(1-r)^2)$.",
+    concludes=(
+        Conclusion(
+            Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * E_1, DEFINED, BETAS),
+            NEEDED,
+        ),
+    ),
     source="corrected Theorem 1",
     uses=("L1", "L2"),
 )
 def lemma_l3() -> Iterator[Step]:
     """The freezing error alpha L d C_m ``freezing(beta1, beta2)`` per step."""
-    tail = r**n * (n / (1 - r) + r / (1 - r) ** 2)
-    distance = smoothness * n * alpha * sympy.sqrt(dimension) * normalized_step_bound(BETA1, BETA2)
-    direction = sympy.sqrt(dimension) / (sympy.sqrt(second_moment_weight(BETA2)) * q**n)
-    term = (1 - BETA1) * BETA1**n * distance * direction
-    error = alpha * smoothness * dimension * normalized_step_bound(BETA1, BETA2) * freezing_constant(BETA1, BETA2)
-    per_unit = error / sympy.cancel(r / (1 - r) ** 2)
-    yield _decomposition()
-    yield cauchy_schwarz(
-        r"\|x\|^2\|y\|^2 - \langle x,y\rangle^2 = \sum_{i<j}(x_i y_j - x_j y_i)^2 \ge 0",
-        sympy.symbols("x1:4", real=True),
-        sympy.symbols("y1:4", real=True),
-        "Cauchy-Schwarz, d = 3",
+    old, true, fresh, weight = sympy.symbols("G_{k-n} G_k g_{k-n} w_n", real=True)
+    root = sympy.Symbol("sqrt(v_k)", positive=True)
+    yield from _weights()
+    yield equation(
+        weight * true * fresh / root,
+        weight * old * fresh / root + weight * (true - old) * fresh / root,
+        "each term of m_k; the second is -delta_{k,n}",
     )
-    yield by_lemma(r"\|G_k - G_j\| \le L\,(k-j)\,\alpha\sqrt d\,C_m", lemma_l1, reason="smoothness")
-    yield by_lemma(
-        r"\|g_j/\sqrt{v_k}\| \le \sqrt{d/c}\;\beta_2^{-(k-j)/2}",
-        lemma_l2,
-        (identity(r"\beta_1/\sqrt{\beta_2} = r", momentum_ratio(BETA1, BETA2), r),),
+    split = equation(
+        PROGRESS, (1 - BETA1) * FROZEN - DRIFT, "its sums over n and k", {DRIFT: (1 - BETA1) * FROZEN - PROGRESS}
     )
-    yield identity(
-        r"n r^n = T(n) - T(n+1), \quad T(n) = r^n\left(\frac{n}{1-r} + \frac{r}{(1-r)^2}\right)",
-        tail - tail.subs(n, n + 1),
-        n * r**n,
-        "the partial sums of n r^n telescope",
+    yield split
+    over_k = yield from _drift()
+    yield composed(
+        Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * E_1, DEFINED, BETAS),
+        (from_step(split), from_step(over_k)),
+        (PROGRESS, FROZEN, DRIFT),
+        NEEDED,
     )
-    yield nonnegative(r"T(n) \ge 0, \text{ so } \sum_n n r^n \le T(0)", tail / r**n, [a, b, n], UNIT_INTERVALS)
-    yield identity(
-        r"(1-\beta_1)\beta_1^n \|G_k-G_j\|\,\|g_j/\sqrt{v_k}\| \le n r^n E_1 / T(0)",
-        sympy.powsimp(sympy.expand_power_base(term), force=True),
-        n * r**n * per_unit,
-        "so that the sum over n = k - j is at most E_1",
-    )
-    yield prose(r"\text{norms: triangle inequality over the steps } j..k-1")
 
 
-def _decomposition(length: int = 4) -> Step:
-    """The inner product split exactly, for one coordinate and k = ``length``."""
-    true = sympy.symbols(f"G1:{length + 1}", real=True)
-    noisy = sympy.symbols(f"g1:{length + 1}", real=True)
-    root = sympy.Symbol("u", positive=True)
-    momentum = sympy.Integer(0)
-    for gradient in noisy:
-        momentum = BETA1 * momentum + (1 - BETA1) * gradient
-    last = true[-1]
-    weights = [(1 - BETA1) * BETA1 ** (length - 1 - j) for j in range(length)]
-    frozen = sum(w * old * g / root for w, old, g in zip(weights, true, noisy, strict=True))
-    drift = sum(w * (last - old) * g / root for w, old, g in zip(weights, true, noisy, strict=True))
-    return identity(
-        r"G_k m_k/\sqrt{v_k} = (1-\beta_1)\sum_j \beta_1^{k-j} [G_j + (G_k - G_j)] g_j/\sqrt{v_k}",
-        last * momentum / root,
-        frozen + drift,
-        f"one coordinate, k = {length}",
+def _weights() -> Iterator[Step]:
+    """m_k = sum_n w_n g_{k-n}, by the recursion of its coefficients."""
+    w = lambda age: (1 - BETA1) * BETA1**age  # noqa: E731
+    yield equation(w(0), 1 - BETA1, "m_k = sum_n w_n g_{k-n}, w_n = (1-beta1) beta1^n: the weight of g_k")
+    yield equation(w(n + 1), BETA1 * w(n), "and every older weight is beta1 times what it was")
+
+
+def _drift() -> Generator[Step, None, Step]:
+    """|delta_{k,n}| <= n r^n E_1 (1-r)^2 / r: smoothness, L1 and L2, with Cauchy-Schwarz over the coordinates."""
+    weight = (1 - BETA1) * BETA1**n
+    changed = composed(
+        Relation(
+            drift, "<=", weight * normalized * smoothness * n * alpha * sympy.sqrt(dimension) * C_M, C_IS, BETAS
+        ),
+        (
+            Fact(Relation(drift, "<=", weight * distance * normalized), "Cauchy-Schwarz"),
+            Fact(Relation(distance, "<=", smoothness * moved), "smoothness"),
+            cite(lemma_l1, part=1),
+        ),
+        (drift, distance, moved),
+        NEEDED,
     )
+    yield changed
+    bounded = composed(
+        Relation(drift, "<=", n * r**n * E_1 * (1 - r) ** 2 / r, DEFINED, BETAS),
+        (from_step(changed), cite(lemma_l2)),
+        (drift, normalized),
+        NEEDED,
+    )
+    yield bounded
+    value = r**n * (n / (1 - r) + r / (1 - r) ** 2)
+    telescoping = equation(n * r**n, tail - later, "n r^n telescopes", {tail: value, later: value.subs(n, n + 1)})
+    yield telescoping
+    yield inequality(value, ">=", 0, (*BETAS, Range(n)), "T(n) >= 0: the last may be dropped")
+    each = composed(
+        Relation(drift, "<=", (tail - later) * E_1 * (1 - r) ** 2 / r, DEFINED, BETAS),
+        (from_step(telescoping), from_step(bounded)),
+        (drift, tail, later),
+    )
+    yield each
+    over_n = summed(
+        each, {drift: drift}, {(tail, later): r / (1 - r) ** 2}, reason="over n = 0, 1, ..: T(0) = r / (1-r)^2"
+    )
+    yield over_n
+    over_k = summed(over_n, {drift: DRIFT}, count=steps, reason="over k = 1..K, in expectation")
+    yield over_k
+    return over_k

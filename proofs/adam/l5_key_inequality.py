@@ -11,20 +11,25 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.steps import Expression, Step, identity, nonnegative, prose, proves
+from proofs.adam.symbols import KAPPA_RHO, noise
+from proofs.composition import Conclusion, Fact, composed, from_step
+from proofs.relations import Range, Relation, equation, named
+from proofs.steps import Expression, Step, identity, nonnegative, proves
+from proofs.sums import response, root_of_one
 from theory.adam.constants import alignment_at, squared_noise_growth
 from theory.adam.key_inequality import minorant as theory_minorant
 from theory.adam.key_inequality import normalized_response
 
 __all__ = ["lemma_l5", "minorant_mean"]
 
-s, a, b, p, z, w = sympy.symbols("s a b p z w", nonnegative=True)
+s, a, p, z, w = sympy.symbols("s a p z w", nonnegative=True)
 x, u, y = sympy.symbols("x u y", positive=True)
 rho = sympy.Symbol("rho", positive=True)
-eta = sympy.Symbol("eta", nonnegative=True)
+eta = noise
 
-ETA = sympy.sqrt(1 / (1 + b))
-"""eta in (0, 1], as b ranges over [0, oo); eta = 0 follows by continuity."""
+UNIT = Range(noise, 0, 1, power=2)
+ETA, b = UNIT.parametrised, UNIT.variable
+"""eta in [0, 1], as b ranges over [0, oo]; eta = 1 follows by continuity."""
 
 
 @proves(
@@ -32,9 +37,15 @@ ETA = sympy.sqrt(1 / (1 + b))
     "key inequality",
     r"Let $s \ge 0$, $\rho \ge 1$, $0 \le \eta \le 1$, $y = 1+\eta^2$, $t = s(s+1)/(s+y^2)^2$ and "
     r"$f_s(x) = x/\sqrt{s+x^2}$ for $x \ge 0$, $\rho$ times that for $x < 0$. For all real $x$, "
-    r"$\sqrt{s+1}\, f_s(x) \ge 1 + t(x-1) - (1+\rho)(x/y-1)^2$. Hence $E X = 1$ and "
-    r"$\mathrm{Var} X \le \eta^2$ imply $E f_s(X) \ge \kappa/\sqrt{s+1}$, "
-    r"$\kappa = (1-\rho\eta^2)/(1+\eta^2)$.",
+    r"$\sqrt{s+1}\, f_s(x) \ge 1 + t(x-1) - (1+\rho)(x/y-1)^2$. Hence, where $E X = 1$ and "
+    r"$\mathrm{Var} X \le \eta^2$:",
+    concludes=(
+        Conclusion(
+            Relation(
+                response, ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, (UNIT, Range(rho, 1))
+            )
+        ),
+    ),
     source="corrected Theorem 1",
 )
 def lemma_l5(least_amplification: int | Expression = 1) -> Iterator[Step]:
@@ -43,7 +54,7 @@ def lemma_l5(least_amplification: int | Expression = 1) -> Iterator[Step]:
     yield from _below_one(least_amplification)
     yield from _up_to_y()
     yield from _beyond_y(least_amplification)
-    yield from _expectation()
+    yield from _expectation(least_amplification)
     yield from _sharpness()
 
 
@@ -167,18 +178,30 @@ def minorant_mean(noise: Expression, amplification: Expression, variance: Expres
     return sum(parabola.coeff_monomial(x**power) * moment for power, moment in enumerate((1, 1, 1 + variance)))
 
 
-def _expectation() -> Iterator[Step]:
-    """The parabola's expectation, at the largest variance eta^2, is kappa."""
-    variance = sympy.Symbol("V", nonnegative=True)
-    mean = minorant_mean(eta, rho, variance)
-    yield prose(r"E[\sqrt{s+1} f_s(X)] \ge E[\text{parabola}(X)]", "monotonicity of the expectation")
-    yield nonnegative(
-        r"E[\text{parabola}(X)] \text{ falls with } \mathrm{Var} X", -sympy.diff(mean, variance), [eta, rho]
+def _expectation(least: Expression) -> Iterator[Step]:
+    """The parabola's expectation is at least kappa, and sqrt(s + 1) E f_s(X) is at least that."""
+    variance, mean = named("Var", r"\mathrm{Var} X", nonnegative=True), named("mean", r"E P(X)", real=True)
+    ranges = (UNIT, Range(rho, least))
+    moments = equation(
+        mean,
+        minorant_mean(eta, rho, variance),
+        "P the parabola, E X = 1",
+        {mean: minorant_mean(eta, rho, variance)},
     )
-    yield identity(
-        r"E X = 1, \mathrm{Var} X = \eta^2: E[\text{parabola}(X)] = (1-\rho\eta^2)/(1+\eta^2)",
-        mean.subs(variance, eta**2),
-        alignment_at(rho, eta),
+    yield moments
+    bounded = composed(
+        Relation(mean, ">=", KAPPA_RHO, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
+        (from_step(moments), Fact(Relation(variance, "<=", eta**2), "the variance of X")),
+        (mean, variance),
+    )
+    yield bounded
+    yield composed(
+        Relation(response, ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
+        (
+            Fact(Relation(response, ">=", root_of_one * mean), "the four ranges, in expectation"),
+            from_step(bounded),
+        ),
+        (response, mean),
     )
 
 

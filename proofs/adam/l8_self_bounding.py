@@ -1,4 +1,4 @@
-r"""Lemma L8: from the preconditioned sum Q and the denominators A + B S to the sum of the gradient norms S."""
+r"""Lemma L8: from the preconditioned sum Q and the denominators R = A + B S to the sum of the gradient norms S."""
 
 from __future__ import annotations
 
@@ -6,40 +6,58 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.steps import Step, cauchy_schwarz, identity, nonnegative, prose, proves
+from proofs.adam.symbols import A, B
+from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
+from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.steps import Step, proves
+from proofs.sums import DENOMINATORS, NORMS, PRECONDITIONED, denominator, norm, preconditioned
 from theory.adam.constants import solve_self_bounding
 
-__all__ = ["lemma_l8"]
+__all__ = ["lemma_l8", "t"]
+
+t = sympy.Symbol("t", positive=True)
+LINEAR = Relation(2 * NORMS, "<=", t * PRECONDITIONED + DENOMINATORS / t, ranges=(Range(t, 0, strict=True),))
 
 
 @proves(
     "L8",
     "self-bounding sum",
-    r"$S^2 \le Q\,(A + B S)$, and so $S \le \frac12\bigl(BQ + \sqrt{B^2Q^2+4AQ}\bigr) \le BQ + A/B$.",
+    r"$S^2 \le Q R$ (Cauchy-Schwarz), in its linear form for every $t > 0$; with $R \le A + BS$ it gives "
+    r"$S \le S_+ = \frac12(BQ + \sqrt{B^2Q^2+4AQ}) \le BQ + A/B$.",
+    concludes=(Conclusion(LINEAR),),
     source="corrected Theorem 1",
 )
 def lemma_l8() -> Iterator[Step]:
-    """S^2 <= Q (A + B S) implies S <= ``solution(B, A, Q)`` <= B Q + A / B."""
-    start, growth, q, total = sympy.symbols("A B Q S", positive=True)
-    root = solve_self_bounding(growth, start, q)
-    other = growth * q - root
-    yield cauchy_schwarz(
-        r"(x_1^2+x_2^2)(y_1^2+y_2^2) - (x_1y_1+x_2y_2)^2 = (x_1y_2-x_2y_1)^2",
-        sympy.symbols("x_1:3", real=True),
-        sympy.symbols("y_1:3", real=True),
-        "Cauchy-Schwarz with |G| = (|G| / D^(1/4)) D^(1/4), two terms",
+    """2 S <= t Q + R / t for all t > 0, and the root of S^2 = Q (A + B S)."""
+    q, total = sympy.symbols("Q S", positive=True)
+    gradient, root = sympy.Symbol("|G_k|", nonnegative=True), sympy.Symbol("sqrt(D_k)", positive=True)
+    square = named("gap_2", r"(t|G_k| - \sqrt{D_k})^2/(t\sqrt{D_k})", nonnegative=True)
+    perfect = equation(
+        t * preconditioned + denominator / t - 2 * norm,
+        square,
+        where={
+            preconditioned: gradient**2 / root,
+            denominator: root,
+            norm: gradient,
+            square: (t * gradient - root) ** 2 / (t * root),
+        },
     )
-    yield identity(
-        r"S^2 - Q(A+BS) = (S-S_+)(S-S_-), \quad S_- = BQ - S_+",
-        total**2 - q * (start + growth * total),
-        (total - root) * (total - other),
-        "negative exactly between the roots",
+    yield perfect
+    each = composed(
+        Relation(2 * norm, "<=", t * preconditioned + denominator / t, ranges=LINEAR.ranges),
+        (from_step(perfect), hypothesis(Relation(square, ">=", 0))),
+        (norm, preconditioned, denominator, square),
     )
-    yield identity(r"S_+ S_- = -AQ \le 0", root * other, -start * q, "so S_- <= 0 <= S_+")
-    yield nonnegative(
-        r"(2(BQ+A/B) - BQ)^2 - (2 S_+ - BQ)^2 \ge 0",
-        sympy.expand((growth * q + 2 * start / growth) ** 2 - sympy.expand((2 * root - growth * q) ** 2)),
-        [start, growth, q],
-        reason="S_+ <= B Q + A / B",
+    yield each
+    yield summed(each, {norm: NORMS, preconditioned: PRECONDITIONED, denominator: DENOMINATORS})
+    larger = solve_self_bounding(B, A, q)
+    smaller = B * q - larger
+    yield equation(total**2 - q * (A + B * total), sympy.expand((total - larger) * (total - smaller)), "S_+ = S_1")
+    yield equation(larger * smaller, -A * q, "so the other root is not positive")
+    yield inequality(
+        sympy.expand((B * q + 2 * A / B) ** 2),
+        ">=",
+        sympy.expand((2 * larger - B * q) ** 2),
+        (),
+        "S_+ <= B Q + A / B",
     )
-    yield prose(r"\text{expectation and both sums: Cauchy-Schwarz for the product measure}")

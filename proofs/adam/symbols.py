@@ -13,6 +13,9 @@ from typing import Any
 
 import sympy
 
+from proofs.composition import Assumption
+from proofs.relations import NAMES, Range, named
+from proofs.roots import noise, open_roots, q, r, rationalized
 from proofs.steps import Evidence, Step, checked, told_apart
 from theory.problem import AdamParameters, Problem
 
@@ -20,8 +23,16 @@ __all__ = [
     "ADAM",
     "BETA1",
     "BETA2",
+    "BETAS",
+    "C_M",
+    "E_1",
+    "KAPPA_RHO",
     "PROBLEM",
+    "RHO",
+    "SETTING",
     "UNIT_INTERVALS",
+    "A",
+    "B",
     "a",
     "alpha",
     "b",
@@ -32,40 +43,31 @@ __all__ = [
     "open_roots",
     "q",
     "r",
+    "rationalized",
     "same",
     "smoothness",
     "steps",
 ]
 
-r, q = sympy.symbols("r q", positive=True)
 a, b = sympy.symbols("a b", nonnegative=True)
 BETA1, BETA2 = r * q, q**2
 UNIT_INTERVALS = {r: 1 - 1 / (1 + a), q: 1 - 1 / (1 + b)}
 smoothness, dimension, gap, steps, alpha = sympy.symbols("L d Delta K alpha", positive=True)
-noise, initial_sum = sympy.symbols("eta V_0", nonnegative=True)
+initial_sum = sympy.Symbol("V_0", nonnegative=True)
 PROBLEM = Problem(smoothness=smoothness, dimension=dimension, initial_gap=gap, steps=steps)
 ADAM = AdamParameters(beta1=BETA1, beta2=BETA2, eta=noise, step_size=alpha, sum_sqrt_v0=initial_sum)
 """What the theorems' bounds are evaluated on."""
 
+NAMES.update({r: "r", q: r"\sqrt{\beta_2}", noise: r"\eta", smoothness: "L", gap: r"\Delta"})
+BETAS = (Range(r, 0, 1, strict=True), Range(q, 0, 1, strict=True))
+"""0 <= beta1 < sqrt(beta2) < 1, with strict ends (r = 0 by continuity)."""
+SETTING = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW, Assumption.UNBIASED, Assumption.KNOWN_BEFORE})
+SETTING |= {Assumption.ADAM}
+"""What every theorem on Adam assumes apart from its test."""
 
-def _rationalized(expression: Any) -> Any:
-    """The expression in x, y, z > 0 with r = (1-x^2)/(1+x^2), q = (1-y^2)/(1+y^2), eta = (z-1/z)/2.
-
-    x and y in (0, 1) and z >= 1 give every admissible r, q and eta.
-    """
-    x, y, z = sympy.symbols("x y z", positive=True)
-    triples = {r: (1 - x**2) / (1 + x**2), q: (1 - y**2) / (1 + y**2), noise: (z - 1 / z) / 2}
-
-    return open_roots(sympy.sympify(expression).subs(triples))
-
-
-def open_roots(expression: Any) -> Any:
-    """Square roots of perfect squares of positive symbols are taken."""
-
-    def is_root(part: Any) -> bool:
-        return bool(part.is_Pow and part.exp.is_Rational and part.exp.q == 2)
-
-    return expression.replace(is_root, lambda root: sympy.powdenest(sympy.factor(root.base) ** root.exp))
+C_M, E_1 = named("C_m", "C_m", positive=True), named("E_1", "E_1", positive=True)
+RHO, KAPPA_RHO = named("rho", r"\rho", positive=True), named("kappa", r"\kappa", positive=True)
+A, B = named("A", "A", nonnegative=True), named("B", "B", positive=True)
 
 
 def same(statement: str, *sides: tuple[Any, Any], reason: str = "") -> Step:
@@ -75,7 +77,7 @@ def same(statement: str, *sides: tuple[Any, Any], reason: str = "") -> Step:
         for left, right in sides:
             found = told_apart(left / right, 1)
             if not found and sympy.expand(left - right) != 0:
-                quotient = sympy.cancel(_rationalized(left / right))
+                quotient = sympy.cancel(rationalized(left / right))
                 found = "" if quotient == 1 else f"quotient {quotient}"[:200]
             if found:
                 return Evidence(False, found)

@@ -6,14 +6,47 @@ Each proof says what changes in the lemmas; everything else is the theorem's pro
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import sympy
 
+from proofs.adam.assembly import QBAR, TESTED, closing
+from proofs.adam.descent import descent_lemma
+from proofs.adam.l3_freeze import DEFINED as FROZEN_AT
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
-from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, noise, r, same
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from proofs.adam.l7_denominators import AB_ARE, UNIT, lemma_l7
+from proofs.adam.symbols import (
+    ADAM,
+    BETA1,
+    BETA2,
+    BETAS,
+    C_M,
+    E_1,
+    PROBLEM,
+    A,
+    B,
+    dimension,
+    noise,
+    r,
+    same,
+    steps,
+)
+from proofs.composition import Fact, cite, composed, from_step, hypothesis, summed
+from proofs.relations import Range, Relation, equation, named
+from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves, vanishing
+from proofs.sums import (
+    ALIGNED,
+    DENOMINATORS,
+    FROZEN,
+    NORMS,
+    PRECONDITIONED,
+    PROGRESS,
+    SQUARES,
+    denominator,
+    preconditioned,
+)
 from theory.adam import variants as theory
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
@@ -74,9 +107,29 @@ def epsilon_proof() -> Iterator[Step]:
         "in the range x < 0 its value at S is at most -rho max(1, u) by L5",
     )
     yield by_lemma(r"L5 \text{ at } S", lemma_l5)
-    yield prose(r"L7: \sum_k\sum_i E(\sqrt{D_{k,i}}+\epsilon) \le A + Kd\epsilon + B S")
-    yield by_lemma(r"L8 \text{ with } A + Kd\epsilon", lemma_l8)
+    yield from _epsilon_denominators()
     yield from _epsilon_cost()
+
+
+def _epsilon_denominators() -> Iterator[Step]:
+    """L7 with epsilon added to each of the K d denominators, and the theorem's A + K d epsilon."""
+    epsilon = named("epsilon", r"\epsilon", positive=True)
+    with_it = named("R_eps", r"{\textstyle\sum_{k,i}} E(\sqrt{D_{k,i}}+\epsilon)", nonnegative=True)
+    each_with_it = named("r_eps", r"(\sqrt{D_{k,i}}+\epsilon)", nonnegative=True)
+    found = theory.gradient_norm_sum_bound(PROBLEM, replace(ADAM, epsilon=epsilon)).constants
+    start = named("A_eps", r"A_\epsilon", positive=True)
+    one = equation(each_with_it, denominator + epsilon, where={each_with_it: denominator + epsilon})
+    yield one
+    added = summed(one, {each_with_it: with_it, denominator: DENOMINATORS}, count=steps * dimension)
+    yield added
+    yield composed(
+        Relation(with_it, "<=", start + B * NORMS, {start: found["A + K d epsilon"], **AB_ARE}, UNIT),
+        (from_step(added), cite(lemma_l7)),
+        (with_it, DENOMINATORS, NORMS),
+        TESTED,
+    )
+    yield same(r"B \text{ is L7's}", (found["B"], AB_ARE[B]))
+    yield closing(Fact(Relation(DENOMINATORS, "<=", A + B * NORMS), "the step before, A + K d epsilon for A"))
 
 
 def _epsilon_cost() -> Iterator[Step]:
@@ -113,6 +166,8 @@ def multiplier_proof() -> Iterator[Step]:
     total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(rho, lo, hi)).value
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     yield _recursion()
+    yield from _weighted_sums(lo, hi, rho, total)
+    yield _extremes()
     yield prose(
         r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
         "hi^2 E_1, and hi^2 in the descent lemma's square",
@@ -131,6 +186,59 @@ def multiplier_proof() -> Iterator[Step]:
         "R_j / s_j = 1 + r (s_{j+1} / s_j) (R_{j+1} / s_{j+1})",
     )
     yield by_lemma(r"s_k = 1: \rho_s = \rho", lemma_l4)
+
+
+def _weighted_sums(lo: Any, hi: Any, rho: Any, total: Any) -> Iterator[Step]:
+    """lo <= s_k <= hi in the sums: W_s >= kappa_s sum_k s_k q_k >= lo kappa_s Q, and N_s <= hi^2 N."""
+    weighted = named("Q_s", r"{\textstyle\sum_{k,i}} s_k E[G_{k,i}^2/\sqrt{D_{k,i}}]", nonnegative=True)
+    moved = named("N_s", r"{\textstyle\sum_k} s_k^2 E\|u_k\|^2", nonnegative=True)
+    share, step = named("kappa_s", r"\kappa_s", positive=True), sympy.Symbol("s_k", positive=True)
+    within, of_term = Range(step, lo, hi), named("q_s", r"s_kG_k^2/\sqrt{D_k}", nonnegative=True)
+    scaled = equation(of_term, step * preconditioned, where={of_term: step * preconditioned})
+    yield scaled
+    for goal, sense, bound in ((of_term, ">=", lo), (of_term, "<=", hi)):
+        yield composed(
+            Relation(
+                goal, sense, bound * preconditioned, ranges=(Range(lo, 0, strict=True), Range(hi, lo), within)
+            ),
+            (from_step(scaled), hypothesis(Relation(preconditioned, ">=", 0))),
+            (of_term, preconditioned),
+        )
+    constants = {E_1: FROZEN_AT[E_1], **FROZEN_AT}
+    goal = Relation(
+        PRECONDITIONED,
+        "<=",
+        QBAR,
+        {QBAR: total, share: alignment_at(rho, noise), **constants},
+        (*BETAS, Range(rho, 1), Range(noise, 0, sympy.sqrt(1 / rho), power=2, strict=True)),
+    )
+    yield composed(
+        goal,
+        (
+            cite(descent_lemma),
+            Fact(Relation(SQUARES, "<=", hi**2 * moved), "s_k <= hi in the square of a step"),
+            Fact(Relation(moved, "<=", steps * dimension * C_M**2, constants), "L1"),
+            Fact(Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * hi**2 * E_1, constants), "L3, hi twice"),
+            Fact(Relation(FROZEN, ">=", ALIGNED(rho)), "L4 with s_k"),
+            Fact(Relation(ALIGNED(rho), ">=", share * weighted, {share: alignment_at(rho, noise)}), "L6 at rho_s"),
+            Fact(Relation(weighted, ">=", lo * PRECONDITIONED), "s_k >= lo"),
+        ),
+        (PROGRESS, SQUARES, moved, FROZEN, ALIGNED(rho), weighted, PRECONDITIONED),
+        TESTED,
+    )
+
+
+def _extremes() -> Step:
+    """The numbers that :func:`step_multipliers` returns bound every multiplier and are attained."""
+
+    def check() -> Evidence:
+        for given in ((1.0, 0.5, 2.0), (0.25, 0.25), (3.0, 1.0, 0.125, 7.0), (2.0,)):
+            found = theory.step_multipliers(given, 0.5, 0.81)
+            if (found.lowest, found.highest) != (min(given), max(given)):
+                return Evidence(False, f"{given}: [{found.lowest}, {found.highest}]")
+        return Evidence(True, "4 sequences")
+
+    return checked(r"lo = \min_k s_k, \; hi = \max_k s_k", check)
 
 
 def _recursion(length: int = 5) -> Step:

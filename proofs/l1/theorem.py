@@ -10,16 +10,17 @@ import numpy as np
 import sympy
 
 from adabatch.moments import l1 as estimators
-from proofs.adam.assembly import DESCENT
-from proofs.adam.l1_step import lemma_l1
-from proofs.adam.l3_freeze import lemma_l3
-from proofs.adam.l4_swap import lemma_l4
+from proofs.adam.assembly import DESCENT, QBAR, closing, preconditioned_bound
+from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
+    BETAS,
     PROBLEM,
+    RHO,
+    SETTING,
     UNIT_INTERVALS,
     a,
     alpha,
@@ -31,7 +32,10 @@ from proofs.adam.symbols import (
     r,
     same,
 )
+from proofs.composition import Assumption, Fact
+from proofs.relations import Relation, named
 from proofs.steps import Evidence, Step, by_lemma, cauchy_schwarz, checked, identity, nonnegative, prose, proves
+from proofs.sums import ALIGNED, NORMS, PRECONDITIONED
 from theory.adam import constants
 from theory.bound import Bound
 from theory.l1 import theorem as theory
@@ -39,6 +43,8 @@ from theory.l1 import theorem as theory
 __all__ = ["effective_dimensions", "key_lemma", "l1_estimators", "l1_theorem", "scalar_theorem"]
 
 Function = Callable[..., Any]
+DEVIATIONS = named("SD_sum", r"{\textstyle\sum_k\sum_i} E\,\mathrm{sd}_{k,i}", nonnegative=True)
+NOISE_COST = named("nu", r"\nu'", positive=True)
 SOURCE = "the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 
 
@@ -129,7 +135,7 @@ def _key_expectation() -> Iterator[Step]:
 def l1_theorem() -> Iterator[Step]:
     """The bound under the l1 norm test."""
     found = theory.l1_test_bound(PROBLEM, ADAM)
-    yield from _descent(found)
+    yield from _descent(found, noise, SETTING | {Assumption.L1_TEST})
     yield identity(
         r"\nu'\,\|G_k\|_1 \text{ at } \nu = \eta",
         found.constants["nu'"],
@@ -158,7 +164,7 @@ def scalar_theorem() -> Iterator[Step]:
     squares = sympy.Symbol("V2", positive=True)
     found = theory.scalar_test_bound(PROBLEM, ADAM, squares)
     first, second, third = sympy.symbols("x_1:4", nonnegative=True)
-    yield from _descent(found)
+    yield from _descent(found, noise * sympy.sqrt(dimension), SETTING | {Assumption.SCALAR_TEST})
     yield cauchy_schwarz(
         r"3\textstyle\sum x_i^2 - (\sum x_i)^2 = \sum_{i<j}(x_i-x_j)^2",
         (1, 1, 1),
@@ -184,13 +190,26 @@ def scalar_theorem() -> Iterator[Step]:
     yield from _solution(found)
 
 
-def _descent(found: Bound) -> Iterator[Step]:
+def _descent(found: Bound, tested: Any, assumes: frozenset[Assumption]) -> Iterator[Step]:
     budget = found.terms["initial gap"] + found.terms["drift"]
-    yield prose(r"\text{descent lemma, summed over } k, \text{ as for Theorem 1}")
-    yield by_lemma(r"\|m_k/\sqrt{v_k}\|^2 \le d\,C_m^2", lemma_l1)
-    yield by_lemma(r"\text{gradients frozen, at the cost of } E_1", lemma_l3)
-    yield by_lemma(r"\text{the sums over } k \text{ and } j \text{ swapped}", lemma_l4)
     yield by_lemma(r"\text{conditional descent}", key_lemma)
+    share = theory.l1_noise_cost(BETA1, BETA2, 1)
+    yield preconditioned_bound(
+        Relation(
+            PRECONDITIONED,
+            "<=",
+            QBAR + NOISE_COST * NORMS,
+            {QBAR: budget, NOISE_COST: found.constants["nu'"], **RHO_IS},
+            BETAS,
+        ),
+        (
+            Fact(Relation(ALIGNED(RHO), ">=", PRECONDITIONED - share * DEVIATIONS), "l1 key lemma"),
+            Fact(Relation(DEVIATIONS, "<=", tested * NORMS), "the test"),
+        ),
+        (DEVIATIONS, NORMS),
+        assumes,
+    )
+    yield closing(climb=NOISE_COST)
     yield identity(
         r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",
         sympy.expand(alpha * (1 - BETA1) * budget),

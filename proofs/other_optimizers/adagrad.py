@@ -2,69 +2,117 @@ r"""Coordinate AdaGrad under the coordinate-wise norm test: L5 at rho = 1, and a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import sympy
 
-from proofs.adam.l5_key_inequality import lemma_l5
-from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.adam.descent import descent_lemma
+from proofs.adam.l5_key_inequality import lemma_l5, rho
+from proofs.adam.symbols import PROBLEM, alpha
+from proofs.composition import Assumption, Conclusion, cite, composed, from_step, hypothesis, summed
+from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.steps import Step, proves
+from proofs.sums import PROGRESS, SQUARES, response, root_of_one, square
 from theory.adam.constants import alignment_at
 from theory.adam.key_inequality import normalized_response
 from theory.other_optimizers.adagrad import preconditioned_sum_bound
 
 __all__ = ["adagrad_theorem"]
 
+eta, u, old = (
+    named("eta", r"\eta", nonnegative=True),
+    sympy.Symbol("u", nonnegative=True),
+    sympy.Symbol("v_{k-1}", positive=True),
+)
+bounded = named("Qbar", r"\bar Q", positive=True)
+LOGARITHM = named("H", r"{\textstyle\sum_i} E\log(v_{K,i}/v_{0,i})", nonnegative=True)
+Q = named("Q_ada", r"{\textstyle\sum_{k,i}} E[G_{k,i}^2/\sqrt{v_{k-1,i}+G_{k,i}^2}]", nonnegative=True)
+gap = named("log_gap", r"\ell_k", nonnegative=True)
+before, after = named("log_before", r"\log v_{k-1}", real=True), named("log_after", r"\log v_k", real=True)
+term, response_term = (
+    named("q_ada", r"G_k^2/\sqrt{v_{k-1}+G_k^2}", nonnegative=True),
+    named("i_ada", r"E_k[G_kg_k]/\sqrt{v_k}", real=True),
+)
+RANGES = (Range(eta, 0, 1, power=2, strict=True),)
+NEEDED = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW, Assumption.UNBIASED, Assumption.KNOWN_BEFORE})
+NEEDED |= {Assumption.COORDINATE_TEST}
+BOUND = preconditioned_sum_bound(PROBLEM, step_size=alpha, eta=eta, log_growth=LOGARITHM).value
+
 
 @proves(
     "AdaGrad",
     "coordinate AdaGrad under the coordinate-wise norm test",
-    r"$v_0 > 0$, $\eta < 1$: $\sum_k\sum_i E[G_{k,i}^2/\sqrt{v_{k-1,i}+G_{k,i}^2}] \le "
-    r"\frac{1+\eta^2}{(1-\eta^2)\alpha}\bigl[\Delta + "
-    r"\tfrac{L\alpha^2}{2}\sum_i E\log(v_{K,i}/v_{0,i})\bigr]$.",
+    r"For $v_0 > 0$, $v_k = v_{k-1} + g_k^2$, steps $\alpha g_k/\sqrt{v_k}$:",
+    concludes=(Conclusion(Relation(Q, "<=", bounded, {bounded: BOUND}, RANGES), NEEDED),),
     source="lemma L5 at rho = 1",
-    uses=("L5",),
+    uses=("descent lemma", "L5"),
 )
 def adagrad_theorem() -> Iterator[Step]:
     """The bound, and kappa at rho = 1."""
-    true, old, ratio, growth = sympy.symbols("G v X H", positive=True)
-    eta, u = sympy.symbols("eta u", nonnegative=True)
-    total = preconditioned_sum_bound(PROBLEM, step_size=alpha, eta=eta, log_growth=growth).value
-    s = old / true**2
-    log_gap = sympy.log(1 + u) - 1 + 1 / (1 + u)
-    yield prose(
-        r"L(w_{k+1}) \le L(w_k) - \alpha\sum_i G_i g_i/\sqrt{v_{k,i}} "
-        r"+ \tfrac{L\alpha^2}2\sum_i g_i^2/v_{k,i}",
-        "descent lemma",
+    aligned = yield from _aligned()
+    size = yield from _logarithm()
+    yield composed(
+        Relation(
+            Q,
+            "<=",
+            bounded,
+            {bounded: preconditioned_sum_bound(PROBLEM, step_size=alpha, eta=eta, log_growth=LOGARITHM).value},
+            RANGES,
+        ),
+        (cite(descent_lemma), from_step(aligned), from_step(size)),
+        (PROGRESS, SQUARES, Q),
+        NEEDED,
     )
-    yield identity(
-        r"(G\cdot XG)^2/v_k = \bigl(|G|\, X/\sqrt{s+X^2}\bigr)^2, \quad s = v_{k-1}/G^2",
+    yield equation(alignment_at(1, eta) * (1 + eta**2), 1 - eta**2, "kappa at rho = 1")
+
+
+def _aligned() -> Generator[Step, None, Step]:
+    """E_k[G g / sqrt(v)] >= kappa G^2 / sqrt(v_{k-1} + G^2): L5 at rho = 1, in units of |G|."""
+    true, ratio = sympy.symbols("|G_k| X", positive=True)
+    s = old / true**2
+    yield equation(
         (true * ratio * true) ** 2 / (old + (ratio * true) ** 2),
         (true * normalized_response(ratio, s)) ** 2,
-        "X = g / G; both sides have the sign of X",
+        "X = g / G, s = v_{k-1} / G^2; both roots have the sign of X",
     )
-    yield by_lemma(
-        r"E_k[G g_k/\sqrt{v_k}] \ge \kappa\,|G|/\sqrt{s+1}, \; \rho = 1",
-        lemma_l5,
-        (identity(r"G^4/(v_{k-1}+G^2) = G^2/(s+1)", true**4 / (old + true**2), true**2 / (s + 1)),),
-        "kappa |G| / sqrt(s+1) = kappa G^2 / sqrt(v_{k-1} + G^2)",
+    terms = equation(response_term, true * response, where={response_term: true * response})
+    yield terms
+    yield equation(true**4 / (old + true**2), (true / sympy.sqrt(s + 1)) ** 2, "and at X = 1")
+    at_one = equation(term, true * root_of_one, "its root", {term: true * root_of_one})
+    yield at_one
+    each = composed(
+        Relation(response_term, ">=", alignment_at(1, eta) * term, ranges=RANGES),
+        (from_step(terms), from_step(at_one), cite(lemma_l5, {rho: sympy.Integer(1)})),
+        (response_term, term, response, root_of_one),
+        NEEDED,
     )
-    yield identity(
-        r"g_k^2/v_k = 1 - v_{k-1}/v_k = 1 - 1/(1+u), \; 1+u = v_k/v_{k-1}",
-        (u * old) / (old + u * old),
-        1 - 1 / (1 + u),
+    yield each
+    total = summed(each, {response_term: PROGRESS, term: Q})
+    yield total
+    return total
+
+
+def _logarithm() -> Generator[Step, None, Step]:
+    """g_k^2 / v_k <= log(v_k / v_{k-1}), which telescopes."""
+    log_gap = sympy.log(1 + u) - 1 + 1 / (1 + u)
+    yield equation((u * old) / (old + u * old), 1 - 1 / (1 + u), "g_k^2 / v_k, where v_k = (1 + u) v_{k-1}")
+    yield equation(log_gap.subs(u, 0), 0, "log(1+u) - 1 + 1/(1+u) is 0 at u = 0")
+    yield inequality(sympy.diff(log_gap, u), ">=", 0, (Range(u),), "and does not fall")
+    split = equation(
+        gap,
+        after - before - square,
+        "so the gap between log(v_k / v_{k-1}) and g_k^2 / v_k is not negative",
+        {gap: log_gap, square: 1 - 1 / (1 + u), after: sympy.log(1 + u) + before},
     )
-    yield identity(r"\log(1+u) - 1 + 1/(1+u) = 0 \text{ at } u = 0", log_gap.subs(u, 0), 0)
-    yield nonnegative(
-        r"\text{and its derivative is } \ge 0, \text{ so } g_k^2/v_k \le \log(v_k/v_{k-1})",
-        sympy.diff(log_gap, u),
-        [u],
-        reason="summed over k the logarithms telescope to log(v_K / v_0)",
+    yield split
+    each = composed(
+        Relation(square, "<=", after - before),
+        (from_step(split), hypothesis(Relation(gap, ">=", 0))),
+        (square, after, before, gap),
     )
-    yield identity(
-        r"\alpha\kappa\cdot\text{bound} = \Delta + \tfrac{L\alpha^2}2\sum_i E\log(v_{K,i}/v_{0,i})",
-        alpha * alignment_at(1, eta) * total,
-        gap + smoothness * alpha**2 / 2 * growth,
-        "the sum over k",
+    yield each
+    total = summed(
+        each, {square: SQUARES, after: LOGARITHM, before: sympy.Integer(0)}, reason="the logarithms telescope"
     )
-    yield identity(r"\kappa(1+\eta^2) = 1-\eta^2", alignment_at(1, eta) * (1 + eta**2), 1 - eta**2)
+    yield total
+    return total

@@ -3,22 +3,46 @@ r"""SGD under the norm test and gradient descent with relative errors: descent, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import sympy
 
+from proofs.adam.descent import descent_lemma
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
-from proofs.steps import Step, identity, nonnegative, prose, proves
+from proofs.composition import Assumption, Fact, cite, composed
+from proofs.relations import Range, Relation, named
+from proofs.steps import Step, identity, nonnegative, proves
+from proofs.sums import PROGRESS, SQUARES
 from theory.other_optimizers import sgd as theory
 
 __all__ = ["relative_error_theorem", "sgd_theorem"]
 
 eta, gradient = sympy.symbols("eta G", positive=True)
 error, inner, level = sympy.symbols("e p f", real=True)
+below_share = named("share", r"\alpha L(1+\eta^2)", nonnegative=True)
 free = sympy.Symbol("h", nonnegative=True)
-TELESCOPING = prose(
-    r"\text{summed over } k = 1..K: \text{descent} \cdot \sum_k E\|G_k\|^2 \le \Delta",
-    "L(w_{K+1}) >= inf L; dividing by K and the descent per step gives the bound",
-)
+T_SUM = named("T_sum", r"{\textstyle\sum_k} E\|G_k\|^2", nonnegative=True)
+ERRORS = named("V_sum", r"{\textstyle\sum_k} E\|g_k-G_k\|^2", nonnegative=True)
+INNER = named("P_sum", r"{\textstyle\sum_k} E\langle G_k, g_k-G_k\rangle", real=True)
+bound = named("bound", r"\bar T", positive=True)
+NEEDED = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW, Assumption.SCALAR_TEST})
+UNBIASED = NEEDED | {Assumption.UNBIASED, Assumption.KNOWN_BEFORE}
+
+
+def _bound(value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact, assumes: frozenset[Assumption]) -> Step:
+    """sum_k E||G_k||^2 <= K ``value`` at the step size ``step``, with u_k = g_k = G_k + (g_k - G_k)."""
+    return composed(
+        Relation(T_SUM, "<=", steps * bound, {bound: value}, ranges),
+        (
+            cite(descent_lemma, {alpha: step}),
+            Fact(Relation(PROGRESS, "=", T_SUM + INNER), "u_k = g_k"),
+            Fact(Relation(SQUARES, "=", T_SUM + 2 * INNER + ERRORS), "its square"),
+            Fact(Relation(ERRORS, "<=", eta**2 * T_SUM), "the norm test"),
+            *facts,
+        ),
+        (PROGRESS, SQUARES, T_SUM, INNER, ERRORS),
+        assumes,
+    )
 
 
 @proves(
@@ -35,12 +59,9 @@ def sgd_theorem() -> Iterator[Step]:
     variance = sympy.Symbol("V", nonnegative=True)
     expected = alpha * gradient**2 - smoothness * alpha**2 / 2 * (gradient**2 + variance)
     per_step = theory.descent_per_step(smoothness, alpha, eta)
+    below = below_share / (smoothness * (1 + eta**2))  # alpha < 2/(L(1+eta^2))
     after = level * (1 - 2 * alpha * smoothness + alpha**2 * smoothness**2 * (1 + eta**2))  # on L w^2 / 2
     short = (1 - 1 / (1 + free)) * theory.best_step_size(smoothness, eta)
-    yield prose(
-        r"E_k L(w_{k+1}) \le L(w_k) - \alpha\|G_k\|^2 + \tfrac{L\alpha^2}2 E_k\|g_k\|^2",
-        "descent lemma, and E_k g_k = G_k",
-    )
     yield identity(
         r"E_k\|g_k\|^2 = \|G_k\|^2 + V, \; V = \eta^2\|G_k\|^2: \text{the descent is } "
         r"\alpha(1-\alpha L(1+\eta^2)/2)\|G_k\|^2",
@@ -49,7 +70,13 @@ def sgd_theorem() -> Iterator[Step]:
         "it falls with V, so the largest V is worst",
     )
     yield nonnegative(r"\text{the descent falls with } V", -sympy.diff(expected, variance), [smoothness, alpha])
-    yield TELESCOPING
+    yield _bound(
+        value.subs(alpha, below),
+        below,
+        (Range(below_share, 0, 2, strict=True),),
+        Fact(Relation(INNER, "=", 0), "E_k g_k = G_k"),
+        assumes=UNBIASED,
+    )
     yield identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap)
     yield nonnegative(
         r"\text{descent} \ge \alpha/2 \text{ for } \alpha \le 1/(L(1+\eta^2))",
@@ -87,9 +114,6 @@ def relative_error_theorem() -> Iterator[Step]:
     fall = step * (gradient**2 + inner) - smoothness * step**2 / 2 * norm_of_g
     per_step = theory.relative_error_descent(smoothness, eta)
     after = level * eta**2
-    yield prose(
-        r"L(w_{k+1}) \le L(w_k) - \alpha\langle G_k,g_k\rangle + \tfrac{L\alpha^2}2\|g_k\|^2", "descent lemma"
-    )
     yield identity(
         r"\langle G,g\rangle/L - \|g\|^2/(2L) = (\|G\|^2 - \|g-G\|^2)/(2L)",
         fall,
@@ -101,7 +125,7 @@ def relative_error_theorem() -> Iterator[Step]:
         fall.subs(error, eta * gradient),
         per_step * gradient**2,
     )
-    yield TELESCOPING
+    yield _bound(value, step, (Range(eta, 0, 1, power=2, strict=True),), assumes=NEEDED)
     yield identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap)
     yield identity(
         r"L w^2/2, g = (1 \pm \eta) G: f_k - f_{k+1} = \text{descent} \cdot G_k^2",

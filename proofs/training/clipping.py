@@ -7,12 +7,16 @@ from typing import Any
 
 import sympy
 
-from proofs.adam.assembly import DESCENT, KAPPA, self_bounding
+from proofs.adam.assembly import DESCENT, KAPPA, QBAR, closing, preconditioned_bound, self_bounding
 from proofs.adam.l3_freeze import lemma_l3
-from proofs.adam.l4_swap import lemma_l4
+from proofs.adam.l4_swap import RHO_IS, lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
-from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, alpha, noise, r, same
+from proofs.adam.l7_denominators import lemma_l7
+from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, alpha, noise, r, same
+from proofs.composition import Fact, cite
+from proofs.relations import Range, Relation, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.sums import ALIGNED, PRECONDITIONED
 from theory.adam.constants import momentum_amplification
 from theory.adam.key_inequality import normalized_response
 from theory.adam.normalized_step import rare_value, rare_variance
@@ -23,6 +27,11 @@ __all__ = ["clipping_counterexample", "clipping_theorem"]
 
 s, a, e = sympy.symbols("s a e", nonnegative=True)
 x, floor, rho, delta, eta = sympy.symbols("x phi_0 rho delta eta", positive=True)
+CLIPPED = (
+    *BETAS,
+    Range(floor, 0, 1, strict=True),
+    Range(noise, 0, sympy.sqrt(floor * (1 - r)), power=2, strict=True),
+)
 
 
 @proves(
@@ -86,6 +95,13 @@ def _assembly() -> Iterator[Step]:
     """The bound returned is the root of S^2 = Q (A + B S) with this kappa."""
     found = theory.clipped_bound(PROBLEM, ADAM, floor=floor)
     kappa = theory.clipped_alignment(momentum_amplification(BETA1, BETA2), noise, floor)
+    share = named("kappa_phi", r"\kappa_\phi", positive=True)
+    clipped = {share: theory.clipped_alignment(RHO, noise, floor)}
+    yield preconditioned_bound(
+        Relation(PRECONDITIONED, "<=", QBAR, {QBAR: found.terms["Qbar"], **clipped, **RHO_IS}, CLIPPED),
+        (Fact(Relation(ALIGNED(RHO), ">=", share * PRECONDITIONED, clipped), "L5 at rho / phi_0"),),
+    )
+    yield closing(cite(lemma_l7))
     yield same(
         r"\alpha(1-\beta_1)\,\kappa\,\bar Q = \text{ the descent summed over the steps}",
         (alpha * (1 - BETA1) * kappa * found.terms["Qbar"], DESCENT),

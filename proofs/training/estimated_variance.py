@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import sympy
 
+from proofs.composition import Fact, composed
+from proofs.relations import Relation, named
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
 from theory.training import estimated_variance as theory
 
@@ -109,10 +111,29 @@ def _cantelli() -> Iterator[Step]:
         theory.cantelli(variance, margin),
         "Markov for the square: 1{x >= m} <= ((x + t)/(m + t))^2",
     )
+    yield from _tail()
     yield nonnegative(
         r"\text{it grows with } V",
         theory.cantelli(variance + more, margin) - theory.cantelli(variance, margin),
         [variance, more, margin],
+    )
+
+
+def _tail() -> Iterator[Step]:
+    """P (m + t)^2 <= E (Z - E Z + t)^2 = Var Z + t^2 and Var Z <= W V^2, m = delta / (1 + delta) V."""
+    passed, spread = (
+        named("p_pass", r"P(Z \ge 0)", nonnegative=True),
+        named("Var_Z", r"\mathrm{Var} Z", nonnegative=True),
+    )
+    relative, away = named("W", "W", positive=True), theory.relative_margin(delta) * variance
+    shift = relative * variance**2 / away
+    yield composed(
+        Relation(passed, "<=", theory.cantelli(relative, theory.relative_margin(delta))),
+        (
+            Fact(Relation(passed * (away + shift) ** 2, "<=", spread + shift**2), "Markov for the square"),
+            Fact(Relation(spread, "<=", relative * variance**2), "the variance of the margin"),
+        ),
+        (passed, spread),
     )
 
 

@@ -8,18 +8,25 @@ from typing import Any
 import numpy as np
 import sympy
 
+from proofs.adam.assembly import closing
+from proofs.adam.descent import descent_lemma
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.l6_descent import lemma_l6
-from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import BETA1, BETA2, q, r
+from proofs.adam.symbols import BETA1, BETA2, BETAS, SETTING, alpha, dimension, gap, q, r, smoothness
+from proofs.composition import Assumption, Fact, cite, composed
+from proofs.relations import Relation
 from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves, vanishing
+from proofs.sums import ALIGNED, FROZEN, PRECONDITIONED, PROGRESS, SQUARES
+from theory.adam import constants
 from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
 
 __all__ = ["step_schedules"]
 
 
+STEP_IS, FREEZING_IS = constants.normalized_step_bound(BETA1, BETA2), constants.freezing_constant(BETA1, BETA2)
+DRIFT_IS = constants.drift_constant(BETA1, BETA2)
 LENGTH = 4
 """K of the symbolic sums."""
 FIRST = 2
@@ -47,13 +54,44 @@ def step_schedules() -> Iterator[Step]:
         (_at_least_one(),),
     )
     yield _denominators()
-    yield by_lemma(r"S^2 \le Q(A+BS), \text{ solved, with the weights } s_k", lemma_l8)
+    yield from _composed()
     yield _warm_up()
     yield _against_direct_sums()
     yield prose(
         r"\varepsilon_k \le \varepsilon \text{ adds } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ to } A",
         "theta_j keeps its range, as in the variants of the corrected Theorem 1",
     )
+
+
+def _composed() -> Iterator[Step]:
+    """Q_s <= P / ((1-beta1) kappa_s) from the weighted sums, and the root with L8."""
+    squares, early, energy = sympy.symbols("N_s J_s Sigma_2", nonnegative=True)
+    budget, share = sympy.Symbol("P", positive=True), sympy.Symbol("kappa_s", positive=True)
+    rho = sympy.Symbol("rho_s", positive=True)
+    gamma = {budget: gap / alpha + alpha * smoothness * dimension * DRIFT_IS * energy + (1 - BETA1) * early}
+    yield composed(
+        Relation((1 - BETA1) * share * PRECONDITIONED, "<=", budget, gamma, BETAS),
+        (
+            cite(descent_lemma),
+            Fact(Relation(SQUARES, "<=", squares), "the steps are s_k u_k"),
+            Fact(Relation(squares, "<=", dimension * STEP_IS**2 * energy), "L1, with sum s_k^2"),
+            Fact(
+                Relation(
+                    PROGRESS,
+                    ">=",
+                    (1 - BETA1) * FROZEN - alpha * smoothness * dimension * STEP_IS * FREEZING_IS * energy,
+                ),
+                "the weighted freezing error",
+            ),
+            Fact(
+                Relation(FROZEN, ">=", ALIGNED(rho) - early), "the weighted swap; steps before k0 climb at most J"
+            ),
+            Fact(Relation(ALIGNED(rho), ">=", share * PRECONDITIONED), "L6 at rho_s"),
+        ),
+        (PROGRESS, SQUARES, squares, FROZEN, ALIGNED(rho), PRECONDITIONED),
+        SETTING | {Assumption.COORDINATE_TEST},
+    )
+    yield closing()
 
 
 def _freezing() -> Iterator[Step]:

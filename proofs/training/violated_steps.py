@@ -6,11 +6,24 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.adam.assembly import DESCENT, KAPPA, START, self_bounding
+from proofs.adam.assembly import (
+    ADMISSIBLE,
+    DESCENT,
+    KAPPA,
+    QBAR,
+    START,
+    closing,
+    preconditioned_bound,
+    self_bounding,
+)
 from proofs.adam.l2_decay import lemma_l2
-from proofs.adam.l6_descent import lemma_l6
-from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, alpha, same
+from proofs.adam.l4_swap import RHO_IS
+from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
+from proofs.adam.symbols import ADAM, BETA1, BETA2, KAPPA_RHO, PROBLEM, RHO, A, B, alpha, same
+from proofs.composition import Fact
+from proofs.relations import Relation
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.sums import ALIGNED, DENOMINATORS, NORMS, PRECONDITIONED
 from theory.adam.constants import momentum_amplification, preconditioner_start, squared_noise_growth
 from theory.training import violated_steps as theory
 
@@ -85,11 +98,24 @@ def _memory() -> Iterator[Step]:
 
 
 def _assembly() -> Iterator[Step]:
-    """The bound returned."""
+    """The sums, and the bound returned."""
     violated, deviation = sympy.symbols("F X", nonnegative=True)
     found = theory.violated_bound(PROBLEM, ADAM, violated_gradient=violated, excess_deviation=deviation)
     total = found.terms["Qbar"] + found.terms["violated gradient"]
     climbed = theory.uphill_cost(momentum_amplification(BETA1, BETA2), KAPPA, BETA2) * violated
+    cost = theory.uphill_cost(RHO, KAPPA_RHO, BETA2)
+    yield preconditioned_bound(
+        Relation(PRECONDITIONED, "<=", QBAR, {QBAR: total, **KAPPA_IS, **RHO_IS}, ADMISSIBLE),
+        (
+            Fact(
+                Relation(ALIGNED(RHO), ">=", KAPPA_RHO * PRECONDITIONED - cost * violated),
+                "L6 off V_k, its cost on V_k",
+            ),
+        ),
+    )
+    yield closing(
+        Fact(Relation(DENOMINATORS, "<=", A + B * NORMS), "L7 with the memory of violated steps"),
+    )
     yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q' = \Delta + \alpha^2KLd\,\Gamma + "
         r"\alpha(1-\beta_1)\tfrac{\kappa+\rho}{\sqrt c}F",

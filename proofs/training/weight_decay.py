@@ -7,15 +7,34 @@ from typing import Any
 
 import sympy
 
-from proofs.adam.assembly import GROWTH, KAPPA, START
+from proofs.adam.assembly import ADMISSIBLE, GROWTH, KAPPA, QBAR, START, TESTED, closing
+from proofs.adam.descent import descent_lemma
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
-from proofs.adam.l4_swap import lemma_l4
-from proofs.adam.l6_descent import lemma_l6
+from proofs.adam.l4_swap import RHO_IS, lemma_l4
+from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
 from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import ADAM, BETA1, BETA2, PROBLEM, UNIT_INTERVALS, a, b, same
+from proofs.adam.symbols import (
+    ADAM,
+    BETA1,
+    BETA2,
+    KAPPA_RHO,
+    PROBLEM,
+    RHO,
+    UNIT_INTERVALS,
+    a,
+    alpha,
+    b,
+    dimension,
+    same,
+    smoothness,
+    steps,
+)
+from proofs.composition import Fact, cite, composed
+from proofs.relations import Relation, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.sums import ALIGNED, FROZEN, NORMS, PRECONDITIONED, PROGRESS, SQUARES
 from theory.adam import constants
 from theory.training import weight_decay as theory
 
@@ -42,15 +61,50 @@ def weight_decay_theorem() -> Iterator[Step]:
         r"\langle G_k, \lambda w_k\rangle \ge -\lambda W\|G_k\|_1", "Hoelder; its sum over k is at most lambda W S"
     )
     yield from _drift()
-    yield by_lemma(r"\text{the sums swapped}", lemma_l4)
-    yield by_lemma(r"E_j[(G_jg_j)^+ - \rho(G_jg_j)^-]/\sqrt{v_j} \ge \kappa G_j^2/\sqrt{D_j}", lemma_l6)
-    yield by_lemma(r"\sum_k\sum_i E\sqrt{D_{k,i}} \le A + B\,S", lemma_l7)
-    yield prose(
-        r"(1-\beta_1)\kappa\,Q \le P_W + \lambda W S \text{ and } S^2 \le Q(A+BS)",
-        "descent lemma summed; Cauchy-Schwarz",
-    )
+    yield from _composed()
     yield from _root()
     yield from _simpler()
+
+
+def _composed() -> Iterator[Step]:
+    """(1 - beta1) kappa Q <= P_W + lambda W S, and its root with L7 and L8."""
+    inner, adam_part = (
+        named("H_sum", r"{\textstyle\sum_k} E\langle G_k,\lambda w_k\rangle", real=True),
+        named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/\sqrt{v_k}\rangle", real=True),
+    )
+    size, freezing = named("s_W", "s", positive=True), constants.freezing_constant(BETA1, BETA2)
+    rate, width = sympy.symbols("lambda W", positive=True)
+    budget_w = theory.weight_decay_bound(PROBLEM, ADAM, weight_decay=rate, largest_weight=width).terms["P_W"]
+    at_size = {QBAR: budget_w, size: constants.normalized_step_bound(BETA1, BETA2) + rate * width}
+    yield composed(
+        Relation(
+            (1 - BETA1) * KAPPA_RHO * PRECONDITIONED,
+            "<=",
+            QBAR + rate * width * NORMS,
+            {**at_size, **KAPPA_IS, **RHO_IS},
+            ADMISSIBLE,
+        ),
+        (
+            cite(descent_lemma),
+            Fact(Relation(PROGRESS, "=", adam_part + inner), "u_k = m_k / sqrt(v_k) + lambda w_k"),
+            Fact(Relation(SQUARES, "<=", steps * dimension * size**2, at_size), "L1 and |w_k| <= W"),
+            Fact(Relation(inner, ">=", -rate * width * NORMS), "Hoelder"),
+            Fact(
+                Relation(
+                    adam_part,
+                    ">=",
+                    (1 - BETA1) * FROZEN - steps * alpha * smoothness * dimension * size * freezing,
+                    at_size,
+                ),
+                "L3 with steps of size s",
+            ),
+            cite(lemma_l4),
+            cite(lemma_l6),
+        ),
+        (PROGRESS, adam_part, inner, SQUARES, FROZEN, ALIGNED(RHO), PRECONDITIONED, NORMS),
+        TESTED,
+    )
+    yield closing(cite(lemma_l7), pull)
 
 
 def _drift() -> Iterator[Step]:

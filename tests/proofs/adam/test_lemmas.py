@@ -12,12 +12,13 @@ import z3
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
-from proofs.adam.l3_freeze import lemma_l3
-from proofs.adam.l4_swap import lemma_l4
+from proofs.adam.l3_freeze import DEFINED, FREEZING, lemma_l3
+from proofs.adam.l4_swap import RHO_IS, lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l6_descent import lemma_l6
-from proofs.adam.l7_denominators import lemma_l7
+from proofs.adam.l7_denominators import AB_ARE, lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
+from proofs.adam.symbols import BETA1, RHO, B, noise, r
 from proofs.adam.theorem1 import theorem_1
 from proofs.steps import CheckedProof, Method, by_lemma, run
 from tests.support.altered_proofs import altered
@@ -90,19 +91,18 @@ PERTURBED: dict[str, Callable[[], CheckedProof]] = {
         lemma_l1,
         {"normalized_step_bound": lambda b1, b2: (1 - b1) / sympy.sqrt((1 - b2) * constants.momentum_gap(b1, b2))},
     ),
-    "L2 without decay": lambda: altered(lemma_l2, {"_kept": lambda n, b2: sympy.Integer(1)}),
-    "L2 with a slower decay": lambda: altered(lemma_l2, {"_kept": lambda n, b2: b2 ** (n / sympy.Integer(2))}),
+    "L2 without decay": lambda: altered(lemma_l2, {"_kept": lambda n: sympy.Integer(1)}),
+    "L2 with a slower decay": lambda: altered(
+        lemma_l2, {"_kept": lambda n: sympy.Symbol("q", positive=True) ** n}
+    ),
     "L3 with a freezing error 1% smaller": lambda: altered(
-        lemma_l3, {"freezing_constant": scaled(constants.freezing_constant, 1 / ONE_PERCENT)}
+        lemma_l3, {"DEFINED": {**DEFINED, FREEZING: DEFINED[FREEZING] / ONE_PERCENT}}
     ),
     "L3 with sum r^n for sum n r^n": lambda: altered(
-        lemma_l3,
-        {"freezing_constant": lambda b1, b2: constants.freezing_constant(b1, b2) * constants.momentum_gap(b1, b2)},
+        lemma_l3, {"DEFINED": {**DEFINED, FREEZING: DEFINED[FREEZING] * (1 - r)}}
     ),
-    "L4 with rho 1% smaller": lambda: altered(
-        lemma_l4, {"momentum_amplification": scaled(constants.momentum_amplification, 1 / ONE_PERCENT)}
-    ),
-    "L4 with rho of beta1": lambda: altered(lemma_l4, {"momentum_amplification": lambda b1, b2: 1 / (1 - b1)}),
+    "L4 with rho 1% smaller": lambda: altered(lemma_l4, {"RHO_IS": {RHO: RHO_IS[RHO] / ONE_PERCENT}}),
+    "L4 with rho of beta1": lambda: altered(lemma_l4, {"RHO_IS": {RHO: 1 / (1 - BETA1)}}),
     "L5 with kappa 1% larger": lambda: altered(
         lemma_l5, {"alignment_at": scaled(constants.alignment_at, ONE_PERCENT)}
     ),
@@ -121,12 +121,8 @@ PERTURBED: dict[str, Callable[[], CheckedProof]] = {
     "L7 with A 1% smaller": lambda: altered(
         lemma_l7, {"constants.preconditioner_start": scaled(constants.preconditioner_start, 1 / ONE_PERCENT)}
     ),
-    "L7 with B 1% smaller": lambda: altered(
-        lemma_l7, {"constants.preconditioner_growth": scaled(constants.preconditioner_growth, 1 / ONE_PERCENT)}
-    ),
-    "L7 with B without tau": lambda: altered(
-        lemma_l7, {"constants.preconditioner_growth": lambda b2, eta: constants.preconditioner_growth(b2, 0 * eta)}
-    ),
+    "L7 with B 1% smaller": lambda: altered(lemma_l7, {"AB_ARE": {**AB_ARE, B: AB_ARE[B] / ONE_PERCENT}}),
+    "L7 with B without tau": lambda: altered(lemma_l7, {"AB_ARE": {**AB_ARE, B: AB_ARE[B].subs(noise, 0)}}),
     "L8 with 2 A Q for 4 A Q": lambda: altered(lemma_l8, {"solve_self_bounding": wrong_root}),
     "L8 with a root 1% smaller": lambda: altered(
         lemma_l8, {"solve_self_bounding": scaled(constants.solve_self_bounding, 1 / ONE_PERCENT)}

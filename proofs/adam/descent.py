@@ -1,0 +1,50 @@
+"""The descent lemma, summed over the steps: what a run can progress along its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sympy
+
+from proofs.adam.symbols import alpha, gap, smoothness
+from proofs.composition import Assumption, Conclusion, Fact, composed, summed
+from proofs.relations import Relation, equation, named
+from proofs.steps import Step, proves
+from proofs.sums import PROGRESS, SQUARES, progress
+
+__all__ = ["descent_lemma"]
+
+NEEDED = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW})
+now, later = (
+    named("f_k", r"L(w_k) - \inf L", nonnegative=True),
+    named("f_later", r"L(w_{k+1}) - \inf L", nonnegative=True),
+)
+size, rest = named("u_2", r"\|u_k\|^2", nonnegative=True), named("rest", r"\rho_k", real=True)
+
+
+@proves(
+    "descent lemma",
+    "smoothness, summed over the steps",
+    r"For steps $w_{k+1} = w_k - \alpha u_k$:",
+    concludes=(Conclusion(Relation(alpha * PROGRESS, "<=", gap + smoothness * alpha**2 / 2 * SQUARES), NEEDED),),
+    source="Nesterov (2004), Lemma 1.2.3",
+)
+def descent_lemma() -> Iterator[Step]:
+    """L(w - alpha u) <= L(w) - alpha <G, u> + L alpha^2 ||u||^2 / 2, and its sum."""
+    x = sympy.Symbol("x", positive=True)
+    yield equation(
+        sympy.Integral(smoothness * x * alpha**2 * size, (x, 0, 1)).doit(),
+        smoothness * alpha**2 / 2 * size,
+        "the remainder is at most the integral over x in [0, 1] of ||grad L(w - x alpha u) - G|| alpha ||u||",
+    )
+    each = composed(
+        Relation(later + alpha * progress, "<=", now + smoothness * alpha**2 / 2 * size),
+        (
+            Fact(Relation(later, "<=", now - alpha * progress + rest), "the fundamental theorem of calculus"),
+            Fact(Relation(rest, "<=", smoothness * alpha**2 / 2 * size), "smoothness"),
+        ),
+        (later, now, progress, size, rest),
+        NEEDED,
+    )
+    yield each
+    yield summed(each, {progress: PROGRESS, size: SQUARES}, {(now, later): gap}, reason="summed; L(w_1) - inf L")

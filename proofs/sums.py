@@ -1,0 +1,63 @@
+r"""The named sums over a run that compositions are about, and their terms; each is defined by its LaTeX.
+
+A sum is a SymPy symbol (or an undefined function of a parameter), so that a relation between sums is an ordinary
+expression, linear in them. Lower-case names are the terms of one step (and coordinate), upper-case their sums over
+k = 1..K (and i = 1..d) in expectation.
+"""
+
+from __future__ import annotations
+
+import sympy
+
+from proofs.relations import named
+
+__all__ = [
+    "ALIGNED",
+    "DENOMINATORS",
+    "FROZEN",
+    "NORMS",
+    "PRECONDITIONED",
+    "PROGRESS",
+    "SQUARES",
+    "aligned",
+    "denominator",
+    "frozen",
+    "moved",
+    "norm",
+    "normalized",
+    "preconditioned",
+    "progress",
+    "response",
+    "root_of_one",
+    "square",
+]
+
+
+PROGRESS = named("I_sum", r"{\textstyle\sum_k} E\langle G_k, u_k\rangle", real=True)
+"""I = sum_k E<G_k, u_k>, u_k = m_k / sqrt(v_k) the step per alpha."""
+SQUARES = named("N_sum", r"{\textstyle\sum_k} E\|u_k\|^2", nonnegative=True)
+FROZEN = named(
+    "F_sum", r"{\textstyle\sum_k\sum_{j\le k}}\beta_1^{k-j} E\langle G_j, g_j/\sqrt{v_k}\rangle", real=True
+)
+ALIGNED = sympy.Function("W")
+"""W(rho) = sum_j sum_i E[(G_j g_j)^+ - rho (G_j g_j)^-] / sqrt(v_j)."""
+PRECONDITIONED = named("Q_sum", r"{\textstyle\sum_{k,i}} E[G_{k,i}^2/\sqrt{D_{k,i}}]", nonnegative=True)
+DENOMINATORS = named("R_sum", r"{\textstyle\sum_{k,i}} E\sqrt{D_{k,i}}", nonnegative=True)
+NORMS = named("S_sum", r"{\textstyle\sum_k} E\|G_k\|_1", nonnegative=True)
+
+progress = named("i_term", r"\langle G_k, u_k\rangle", real=True)
+square = named("u_term", "u_{k,i}^2", nonnegative=True)
+frozen = named("f_term", r"\theta_j G_jg_j", real=True)
+aligned = named("w_term", r"E_k[(G_kg_k)^+ - \rho(G_kg_k)^-]/\sqrt{v_k}", real=True)
+preconditioned = named("q_term", r"G_k^2/\sqrt{D_k}", nonnegative=True)
+denominator = named("r_term", r"\sqrt{D_k}", nonnegative=True)
+norm = named("s_term", "|G_k|", nonnegative=True)
+
+moved = named("moved", r"\|w_k - w_{k-n}\|", nonnegative=True)
+"""How far n steps lead."""
+normalized = named("normalized", r"\|g_{k-n}/\sqrt{v_k}\|", nonnegative=True)
+"""A gradient of n steps ago, by the root of today's second moment."""
+
+response = named("response", r"E f_s(X)", real=True)
+"""Of lemma L5: f_s(x) = x / sqrt(s + x^2) for x >= 0, rho times that for x < 0."""
+root_of_one = named("root_of_one", r"1/\sqrt{s+1}", nonnegative=True)
