@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class JsonLines:
             begin, offset = offset, offset + len(line)
             mine = number % self.modulus == self.residue
             number += 1
+            if begin == 0:
+                line = line.removeprefix(BOM_UTF8)  # before a blank line too, which is none to read
             if mine and line.strip() and held_out(f"{self.file.name}:{begin}", self.fraction) == self.validation:
                 text = self._text(line, begin)
                 if text is None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ hostile = st.one_of(
     st.lists(
         st.sampled_from([b"\x00", b"\n", b"\r\n", b"\xff", b"\xe6\x97", b"a", "日".encode()]), max_size=30
     ).map(b"".join),
+    st.builds(str.encode, st.text(max_size=20), st.sampled_from(["utf-16", "utf-32", "utf-8-sig"])),
 )
-"""NUL bytes, invalid UTF-8, characters cut in two, lines of any kind, nothing at all."""
+"""NUL bytes, invalid UTF-8, characters cut in two, byte-order marks, lines of any kind, nothing at all."""
 
 fractions = st.sampled_from([0.0, 0.05, 0.5, 1.0])
 
@@ -56,39 +58,77 @@ def written(folder: Path, contents: list[bytes], ending: str) -> list[NamedFile]
     piece=st.integers(4, 9),
     shards=st.integers(1, 5),
 )
+@example(contents=[b"\xfe\xff", b"\x00"], fraction=0.0, piece=4, shards=1)
+@example(contents=["日本\n語".encode("utf-16"), b"\xef\xbb\xbfab\n"], fraction=0.5, piece=4, shards=3)
+@example(contents=["日本\n語".encode("utf-32"), b"\xff\xfea"], fraction=0.05, piece=4, shards=3)
+@example(contents=["a\0".encode("utf-16"), b"\xff\xfe"], fraction=0.0, piece=4, shards=2)
+@example(contents=["é日\n😀語".encode("utf-16"), b"\xff\xfe"], fraction=0.0, piece=4, shards=2)
 def test_every_byte_of_every_text_file_is_read_once(tmp_path, contents, fraction, piece, shards):
-    files = written(tmp_path, contents, ".txt")
-    if bad := [number for number, content in enumerate(contents) if not is_text(content)]:
-        with pytest.raises(ValueError, match=rf"{bad[0]}\.txt is (an? |not |gzipped|compressed )"):
-            TextSource(files, fraction)
+    files, texts = written(tmp_path, contents, ".txt"), [as_text(content) for content in contents]
+    if refused_when_opened(contents, ".txt", lambda: TextSource(files, fraction)):
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_files, "PIECE", piece)
         source = TextSource(files, fraction)
+        if bad := [f"{number}" for number, text in enumerate(texts) if text is None]:
+            with pytest.raises(ValueError, match=rf"({'|'.join(bad)})\.txt is not "):
+                list(read_parts([*source.parts(False), *source.parts(True)]))
+            return
         training, held_out = source.parts(False), source.parts(True)
-        for file, content in zip(files, contents, strict=True):
+        trained = [text_of(training, file.path) for file in files]
+        for file, text, first in zip(files, texts, trained, strict=True):
             both = sorted((part.start, part.stop) for part in [*training, *held_out] if part.path == file.path)
-            read = [b"".join(document.text for document in read_parts(p for p in training if p.path == file.path))]
-            read.append(b"".join(d.text for d in read_parts(p for p in held_out if p.path == file.path)))
-            assert b"".join(read) == content
+            assert first + text_of(held_out, file.path) == text.encode()
             assert [start for start, _ in both[1:]] == [stop for _, stop in both[:-1]]
         ends = sum(document.ends for document in read_parts(training))
-        assert ends == len({part.path for part in training})
+        assert ends == sum(map(bool, trained))
         dealt = [part for index in range(shards) for part in source.shard(index, shards)]
         assert covered(dealt) == covered(training)
+        assert [text_of(dealt, file.path) for file in files] == trained
         assert sum(document.ends for document in read_parts(dealt)) == ends
 
 
-def is_text(content: bytes) -> bool:
+MARKS = {
+    "utf-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+    "utf-16": (b"\xff\xfe", b"\xfe\xff"),
+    "utf-8-sig": (b"\xef\xbb\xbf",),
+}
+"""The byte-order marks that Python's codecs of these names take off; UTF-16's begins as one of UTF-32 does."""
+
+
+def announced(content: bytes) -> str:
+    """The encoding that a file's first bytes announce."""
+    return next((encoding for encoding, marks in MARKS.items() if content.startswith(marks)), "utf-8")
+
+
+def as_text(content: bytes) -> str | None:
+    """What a file says, in the encoding that it announces; None if it is not text, or a PDF document."""
     try:
-        return "\0" not in content.decode()
+        text = content.decode(announced(content))
     except UnicodeDecodeError:
+        return None
+    return None if "\0" in text or content.startswith(b"%PDF-") else text
+
+
+def refused_when_opened(contents: list[bytes], ending: str, opened: Callable[[], object]) -> bool:
+    """Whether one is not text and then refused at once; what announces its encoding is refused when it is read."""
+    texts = (as_text(content) if announced(content) == "utf-8" else "" for content in contents)
+    if (bad := next((number for number, text in enumerate(texts) if text is None), None)) is None:
         return False
+    with pytest.raises(ValueError, match=rf"{bad}\{ending} is (an? |not |gzipped|compressed )"):
+        opened()
+    return True
+
+
+def text_of(parts, path: Path) -> bytes:
+    """What is read of a file, its pieces in the order of their places."""
+    pieces = [piece for part in parts if part.path == path for piece in part.read()]
+    return b"".join(document.text for document, _ in sorted(pieces, key=lambda piece: piece[1][0]))
 
 
 def covered(parts) -> Counter:
-    """How often each byte of each file is read."""
-    return Counter((part.path, offset) for part in parts for offset in range(part.start, part.stop))
+    """How often each byte is read of each file that can be read from anywhere."""
+    return Counter((p.path, offset) for p in parts if p.format.seekable for offset in range(p.start, p.stop))
 
 
 @pytest.mark.parametrize("name", ["long.txt", "long.jsonl"])
@@ -131,7 +171,9 @@ bad_lines = st.one_of(
 def texts_of(content: bytes) -> list[bytes] | None:
     """The texts of a file's lines, by other code; None if one of them is not an object with a text."""
     texts = []
-    for line in content.split(b"\n"):
+    if (text := as_text(content)) is None:
+        return None
+    for line in text.encode().split(b"\n"):
         if not line.strip():
             continue
         try:
@@ -150,7 +192,7 @@ def read_or_refused(parts) -> list[bytes] | None:
         return [document.text for document in read_parts(parts) if not document.missing]
     except ValueError as error:
         refusal = str(error)
-    assert "line " in refusal
+    assert "line " in refusal or "is not valid UTF-" in refusal
     return None
 
 
@@ -164,11 +206,12 @@ def read_or_refused(parts) -> list[bytes] | None:
 )
 @example(contents=[b"[" * 100_000], fraction=0.0, shards=1)
 @example(contents=[b'{"text": ' + b"9" * 5000 + b"}"], fraction=0.0, shards=1)
+@example(contents=['{"text": "日本"}\n\n{"text": "語"}'.encode("utf-16")], fraction=0.5, shards=3)
+@example(contents=[b'\xef\xbb\xbf\n{"text": "a"}', b"\xfe\xff"], fraction=0.0, shards=2)
+@example(contents=[b"\xfe\xff\x00"], fraction=0.05, shards=1)
 def test_json_lines_are_read_once_or_refused(tmp_path, contents, fraction, shards):
     files = written(tmp_path, contents, ".jsonl")
-    if not all(map(is_text, contents)):
-        with pytest.raises(ValueError, match=r"\.jsonl is (an? |not |gzipped|compressed )"):
-            JsonLinesSource(files, "text", fraction)
+    if refused_when_opened(contents, ".jsonl", lambda: JsonLinesSource(files, "text", fraction)):
         return
     source = JsonLinesSource(files, "text", fraction)
     expected = [texts_of(content) for content in contents]
@@ -216,16 +259,20 @@ def folder(tmp_path):
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(contents=st.lists(hostile.filter(bool), min_size=1, max_size=3))
+@given(contents=st.lists(hostile, min_size=1, max_size=3))
+@example(contents=[b"\xfe\xff", b"\x00"])
+@example(contents=["日本".encode("utf-16"), b"\xff\xfe", b"\xef\xbb\xbfa", b""])
+@example(contents=[b"\xff\xfea"])
 def test_prepared_tokens_are_the_bytes(folder, contents):
     written(folder / "data", contents, ".txt")
-    if not all(map(is_text, contents)):
+    texts = [as_text(content) for content in contents]
+    if None in texts:
         with pytest.raises(ValueError, match=r"\.txt is (an? |not |gzipped|compressed )"):
             prepare(prepared(folder, validation_fraction=0.0))
         return
     place = prepare(prepared(folder, validation_fraction=0.0))
     tokens = np.fromfile(place / "train.tokens", dtype="<u2")
-    assert tokens.tolist() == [token for content in contents for token in [*content, 256]]
+    assert tokens.tolist() == [token for text in filter(None, texts) for token in [*text.encode(), 256]]
 
 
 def test_a_file_that_is_cut_while_it_is_read(folder, monkeypatch):
