@@ -45,10 +45,15 @@ def environment(wheel, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Where Python keeps what it compiles, once for all commands: not in the environment."""
+    return str(tmp_path_factory.mktemp("compiled"))
+
+
 def outside(**more: str) -> dict[str, str]:
-    """Environment variables without a path to the clone; Python keeps nothing that it compiles."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | more
+    """Environment variables without a path to the clone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | more
 
 
 def files(environment: Path) -> dict[str, tuple[int, int]]:
@@ -67,9 +72,13 @@ def files(environment: Path) -> dict[str, tuple[int, int]]:
         ("train --preset demo --samples 64 --warmup-samples 16 --validation-samples 4 --threads 1", "mean batch"),
     ],
 )
-def test_the_wheel_without_the_clone_runs_and_writes_nothing_next_to_itself(environment, tmp_path, command, shown):
+def test_the_wheel_without_the_clone_runs_and_writes_nothing_next_to_itself(
+    environment, compiled, tmp_path, command, shown
+):
     """The extra [theory] as pip brings it; to train, the third-party packages of the environment of the tests."""
-    packages = {"PYTHONPATH": sysconfig.get_path("purelib")} if "train" in command else {}
+    packages = {"PYTHONPYCACHEPREFIX": compiled}
+    if "train" in command:  # they are compiled where they lie
+        packages = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": sysconfig.get_path("purelib")}
     before = files(environment)
     printed = run(
         environment / "bin" / "adabatch",
@@ -82,13 +91,15 @@ def test_the_wheel_without_the_clone_runs_and_writes_nothing_next_to_itself(envi
 
 
 @pytest.mark.slow
-def test_the_extra_theory_brings_no_torch_and_the_packages_come_from_the_wheel(environment, tmp_path):
+def test_the_extra_theory_brings_no_torch_and_the_packages_come_from_the_wheel(environment, compiled, tmp_path):
     code = """
 import adabatch, proofs, simulate, theory
 from importlib.util import find_spec
 print(find_spec("torch"), *[module.__file__ for module in (adabatch, proofs, simulate, theory)])
 """
-    torch, *homes = run(environment / "bin" / "python", "-c", code, cwd=tmp_path, env=outside()).split()
+    torch, *homes = run(
+        environment / "bin" / "python", "-c", code, cwd=tmp_path, env=outside(PYTHONPYCACHEPREFIX=compiled)
+    ).split()
     assert torch == "None"
     assert len(homes) == 4
     assert all(Path(home).is_relative_to(environment) for home in homes)

@@ -5,7 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 
+from tests.support import spawning
 from tests.support.spawning import RankPool
 
 pytestmark = pytest.mark.distributed
@@ -33,3 +35,18 @@ def test_a_crash_is_tried_once_more_and_a_failure_is_not(tmp_path):
         with pytest.raises(AssertionError, match="this is wrong"):
             pool.run(fail)
         assert pool.run(crash, str(tmp_path), 0) == [0, 1]  # new ranks
+
+
+def another_group(rank, world_size):
+    """This rank's process, which has one more process group from here on."""
+    dist.new_group()
+    return os.getpid()
+
+
+def test_ranks_with_many_process_groups_are_started_again(monkeypatch):
+    with RankPool(2) as pool:
+        first, then = pool.run(another_group), pool.run(another_group)
+        assert then == first
+        monkeypatch.setattr(spawning, "MOST_THREADS", 0)
+        assert pool.run(another_group) == first  # its result is not lost
+        assert not set(pool.run(another_group)) & set(first)

@@ -17,12 +17,18 @@ from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import psutil
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
 TIMEOUT = 120
 """Seconds within which a collective must end."""
+
+MOST_THREADS = 40
+"""Ranks with more threads are started again: each process group keeps three, one of which wakes a hundred times a
+second, and models, meshes and caches of torch keep the group. A hundred groups on ten idle ranks took a third of a
+core."""
 
 PRELOADED = ["adabatch.training.launch", "adabatch.statistics", "transformers.models.llama.modeling_llama"]
 """What the ranks' common ancestor imports: to import it took a rank some ten seconds."""
@@ -57,7 +63,8 @@ def shared_pool(world_size: int) -> RankPool:
 class RankPool:
     """Ranks that stay up between calls, so that hundreds of examples cost one start.
 
-    After a failure the ranks are started again with the next call: one may have left the others waiting.
+    After a failure the ranks are started again with the next call: one may have left the others waiting. So are
+    ranks that have gathered more than ``MOST_THREADS``.
 
     Forked from one server, they share its hash seed and the environment of its start: that the order of a set
     decides nothing is seen with ``method="spawn"`` only.
@@ -105,6 +112,8 @@ class RankPool:
             for connection in wait(list(waiting)):
                 rank = waiting.pop(connection)
                 results[rank] = self._receive(rank)
+        if psutil.Process(self._ranks[0][0].pid).num_threads() > MOST_THREADS:
+            self._kill()  # there is nothing left to lose: each has sent its result
         return results
 
     def _receive(self, rank: int) -> Any:
