@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import settings
 
 from tests.support.command import Command
+
+TESTS = Path(__file__).parent
 
 settings.register_profile("adabatch", deadline=None)  # a busy machine is no failure
 settings.load_profile("adabatch")
@@ -61,9 +64,14 @@ def adabatch(monkeypatch, capsys):
     return Command(monkeypatch, capsys)
 
 
-def pytest_ignore_collect(collection_path):
-    """Without torch, leave out the files that compare with it (`make test-other-pythons`)."""
-    if collection_path.suffix != ".py" or find_spec("torch") is not None:
+def pytest_ignore_collect(collection_path, config):
+    """Leave out what has nothing to run: without torch, the files that compare with it (`make test-other-pythons`);
+    of slow tests, doctests and files that have none."""
+    if collection_path.suffix != ".py":
+        return None
+    if config.getoption("markexpr") == "slow":
+        return TESTS not in collection_path.parents or "slow" not in collection_path.read_text() or None
+    if find_spec("torch") is not None:
         return None
     return bool(re.search(r"^(import|from) torch\b", collection_path.read_text(), flags=re.MULTILINE)) or None
 
@@ -87,6 +95,12 @@ def pytest_collection_modifyitems(config, items):
         function._hypothesis_internal_use_settings = more
 
 
+def pytest_collection():
+    """Modules keep nearly all that their import makes: looking for garbage in it, again and again, finds little."""
+    gc.disable()
+
+
 def pytest_collection_finish():
     """Full garbage collections pass over what collected modules hold: accelerate asks for one at each training."""
     gc.freeze()
+    gc.enable()
