@@ -65,8 +65,7 @@ def adabatch(monkeypatch, capsys):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out what has nothing to run: without torch, the files that compare with it (`make test-other-pythons`);
-    of slow tests, doctests and files that have none."""
+    """Leave out, without torch, the files that compare with it; of slow tests, doctests and files without any."""
     if collection_path.suffix != ".py":
         return None
     if config.getoption("markexpr") == "slow":
@@ -96,7 +95,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection():
-    """Modules keep nearly all that their import makes: looking for garbage in it, again and again, finds little."""
+    """What imports make is kept: looking through it for garbage, again and again, finds little."""
     gc.disable()
 
 
