@@ -18,6 +18,9 @@ from tests.support.command import Command
 
 TESTS = Path(__file__).parent
 
+LONGEST = ("test_elastic_runs.py", "test_readme.py", "test_faults.py", "test_packaging.py", "test_compare.py")
+"""Files whose slow tests take more than a minute."""
+
 settings.register_profile("adabatch", deadline=None)  # a busy machine is no failure
 settings.load_profile("adabatch")
 
@@ -86,7 +89,12 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)  # hypothesis marks its tests before
 def pytest_collection_modifyitems(config, items):
-    """More examples for ``make properties``: what is found once in twenty runs should not wait for that one."""
+    """More examples for ``make properties``: what is found once in twenty runs should not wait for that one.
+
+    Of the slow tests, the files that take minutes come first, so that no worker is left with one at the end.
+    """
+    if config.getoption("markexpr") == "slow":
+        items.sort(key=lambda item: (*LONGEST, item.path.name).index(item.path.name))
     times = config.getoption("--examples-times")
     for function in {getattr(item, "function", None) for item in items if item.get_closest_marker("hypothesis")}:
         given = getattr(function, "_hypothesis_internal_use_settings", settings.default)
