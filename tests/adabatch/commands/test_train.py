@@ -108,7 +108,7 @@ def test_a_gpu_that_is_absent(adabatch, tmp_path):
 
 
 def test_an_earlier_run_is_not_overwritten_unasked(adabatch, tmp_path):
-    arguments = ["train", *SMALL.split(), "--output", tmp_path]
+    arguments = ["train", *SMALL.split(), "--model", "tiny", "--no-figures", "--output", tmp_path]
     assert adabatch(*arguments).code == 0
     adabatch.refuses("holds an earlier run", *arguments)
     assert adabatch(*arguments, "--overwrite").code == 0
