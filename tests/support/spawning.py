@@ -27,8 +27,7 @@ TIMEOUT = 120
 
 MOST_THREADS = 40
 """Ranks with more threads are started again: each process group keeps three, one of which wakes a hundred times a
-second, and models, meshes and caches of torch keep the group. A hundred groups on ten idle ranks took a third of a
-core."""
+second, and models, meshes and caches of torch keep the group. They took half a core while all ranks were idle."""
 
 PRELOADED = ["adabatch.training.launch", "adabatch.statistics", "transformers.models.llama.modeling_llama"]
 """What the ranks' common ancestor imports: to import it took a rank some ten seconds."""
