@@ -51,12 +51,19 @@ NAMES: dict[Any, str] = {}
 """LaTeX of symbols whose own name is not what a reader expects (sums of :mod:`proofs.sums`, q for sqrt(beta2))."""
 
 _ROOT, _SQUARE = sympy.Symbol("q", positive=True), sympy.Symbol(r"\beta_2", positive=True)
+_RATIO, _PRODUCT = sympy.Symbol("r", positive=True), sympy.Symbol(r"\beta_1", positive=True)
 
 
 def named(name: str, latex: str, **assumptions: bool) -> Any:
-    """A symbol that is printed as ``latex`` (in parentheses where it is a sum)."""
+    """A symbol that is printed as ``latex`` (in parentheses where it is a sum).
+
+    Raises:
+        ValueError: if it is printed otherwise elsewhere: the page would depend on which module came first.
+    """
     symbol = sympy.Symbol(name, **assumptions)
-    NAMES[symbol] = rf"\left({latex}\right)" if " - " in latex or " + " in latex else latex
+    printed = rf"\left({latex}\right)" if " - " in latex or " + " in latex else latex
+    if NAMES.setdefault(symbol, printed) != printed:
+        raise ValueError(f"the symbol {name} is {NAMES[symbol]} already, so that it cannot be {printed}")
     return symbol
 
 
@@ -144,8 +151,8 @@ class Relation:
 
 
 def written(expression: Expression) -> str:
-    """LaTeX of an expression, with :data:`NAMES`."""
-    opened = sympy.sympify(expression).replace(
+    """LaTeX of an expression, with :data:`NAMES`; beta1 is written for r sqrt(beta2), in which proofs compute."""
+    opened = sympy.sympify(expression).subs(_ROOT * _RATIO, _PRODUCT).replace(
         lambda part: part.is_Pow and part.base == _ROOT and part.exp.is_Integer and part.exp % 2 == 0,
         lambda part: _SQUARE ** (part.exp / 2),
     )

@@ -51,7 +51,7 @@ tail, later = named("tail", "T(n)", nonnegative=True), named("later", "T(n+1)", 
 def lemma_l3() -> Iterator[Step]:
     """The freezing error alpha L d C_m ``freezing(beta1, beta2)`` per step."""
     old, true, fresh, weight = sympy.symbols("G_{k-n} G_k g_{k-n} w_n", real=True)
-    root = sympy.Symbol("sqrt(v_k)", positive=True)
+    root = named("root_v", r"\sqrt{v_k}", positive=True)
     yield from _weights()
     yield equation(
         weight * true * fresh / root,

@@ -28,9 +28,9 @@ plus, minus = (
 )
 term, later = (
     named("term", r"\beta_1^n\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True),
-    named("later", r"\rho r^{n+1}", nonnegative=True),
+    named("swapped_later", r"\rho r^{n+1}", nonnegative=True),
 )
-now = named("tail", r"\rho r^n", nonnegative=True)
+now = named("swapped", r"\rho r^n", nonnegative=True)
 RHO_IS = {RHO: momentum_amplification(BETA1, BETA2)}
 
 

@@ -26,7 +26,7 @@ gain, weight, lipschitz, start, size, deviations = sympy.symbols("J lambda Lambd
     r"\Delta/\alpha "
     r"+ \alpha KLd\,(s_t^2/2+\Lambda s_t) + P$; at $\eta_{\mathrm{eff}} = D/\sum_kE\|G_k\|_1$ it is Theorem 3.",
     source="this project",
-    uses=("Theorem 3 (l1 test, given a certificate)",),
+    uses=("Theorem 3 (given a certificate)",),
 )
 def measured_deviations() -> Iterator[Step]:
     """Theorem 3's sums with D in place of eta S, and back."""

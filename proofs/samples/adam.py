@@ -107,7 +107,7 @@ def descent_sum(statement: str, taken: sympy.Expr) -> Iterator[Step]:
     r"grows by "
     r"$\lambda\eta f/(J-\lambda\eta)$, and $b_k \le \max(1,\lceil s^2/(\eta f)^2\rceil)$.",
     source="this project",
-    uses=("Theorem 3 (l1 test, given a certificate)",),
+    uses=("Theorem 3 (given a certificate)",),
 )
 def floored_l1_test() -> Iterator[Step]:
     """The deviations exceed those of the plain test by at most eta f per step."""

@@ -33,7 +33,7 @@ Example:
     >>> from theory.l1.theorem3 import find_certificate
     >>> certificate = find_certificate(0.5, 0.9)
     >>> round(best_eta(certificate.gain, certificate.noise_weight), 3)
-    0.636
+    0.587
     >>> problem = Problem(smoothness=1.0, dimension=1, initial_gap=1.0, steps=1)
     >>> found = steps_to_goal(certificate, problem, Goal(level=0.5, noise=10.0), eta=0.6, initial_potential=0.0)
     >>> round(found.value), round(found.parameters["alpha"], 6)
