@@ -46,7 +46,11 @@ BASE: Mapping[str, Any] = {
     "initial_batch": 8,
     "micro_batch": 2,  # four groups
     "max_batch": 128,
+    "estimator": "unbiased",
     "eta": 0.8,
+    "ema": 0.0,
+    "lr_path": "cosine",
+    "min_lr": 3e-4,
     "threads": 1,
 }
 RUNS: dict[str, Mapping[str, Any]] = {

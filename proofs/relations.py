@@ -152,9 +152,13 @@ class Relation:
 
 def written(expression: Expression) -> str:
     """LaTeX of an expression, with :data:`NAMES`; beta1 is written for r sqrt(beta2), in which proofs compute."""
-    opened = sympy.sympify(expression).subs(_ROOT * _RATIO, _PRODUCT).replace(
-        lambda part: part.is_Pow and part.base == _ROOT and part.exp.is_Integer and part.exp % 2 == 0,
-        lambda part: _SQUARE ** (part.exp / 2),
+    opened = (
+        sympy.sympify(expression)
+        .subs(_ROOT * _RATIO, _PRODUCT)
+        .replace(
+            lambda part: part.is_Pow and part.base == _ROOT and part.exp.is_Integer and part.exp % 2 == 0,
+            lambda part: _SQUARE ** (part.exp / 2),
+        )
     )
     text = sympy.latex(opened, symbol_names=NAMES, root_notation=True)
     return str(text).replace(r"\leq", r"\le").replace(r"\geq", r"\ge")

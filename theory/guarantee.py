@@ -9,7 +9,8 @@ Guarantee:
     test
 
     - Theorem 1 (:mod:`theory.adam.theorem1`, with epsilon :mod:`theory.adam.variants`): eta^2 < 1 - r;
-    - Theorem 2 (:mod:`theory.adam_sharp.theorem2`): eta^2 (r + sqrt(1 + eta^2)) < 1, which eta < .6734 meets;
+    - Theorem 2 (:mod:`theory.adam_sharp.theorem2`): Lambda eta^2 < h, for which eta^2 (1 + r) < 1 is enough, and
+      so is eta <= .7071;
     - Theorem 3 (:mod:`theory.l1.theorem3`), for betas with a certificate: of the kind l1, since the test implies
       the l1 test with the same eta, eta < J / lambda; of the kind variance, eta^2 < J / lambda;
 
@@ -131,7 +132,7 @@ def _theorem_2() -> Theorem:
     """The one place where the sharper theorem enters."""
     return Theorem(
         name="Theorem 2",
-        condition="eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)",
+        condition="Lambda eta^2 < h",
         largest_eta=lambda adam: theorem2.largest_admissible_eta(adam.beta1, adam.beta2),
         covers=lambda adam: applicable(adam.beta1, adam.beta2, adam.eta)[1],
         bound=best_bound,
@@ -346,7 +347,7 @@ def require_applicable(beta1: Value, beta2: Value, eta: Value) -> None:
     """Raise ``HypothesisError`` unless Theorem 1 or Theorem 2 applies at each (betas, eta)."""
     require_betas(beta1, beta2)
     limits = theorem1.largest_admissible_eta(beta1, beta2), theorem2.largest_admissible_eta(beta1, beta2)
-    condition = "Theorem 1's eta^2 < 1 - r or Theorem 2's eta^2 (r + sqrt(1 + eta^2)) < 1, r = beta1 / sqrt(beta2)"
+    condition = "Theorem 1's eta^2 < 1 - beta1 / sqrt(beta2) or Theorem 2's Lambda eta^2 < h"
     meets = np.logical_or(*applicable(beta1, beta2, eta))
     require_eta(eta, meets, condition, maximum(*limits), beta1=beta1, beta2=beta2)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adabatch.commands.recorded_run import after_the_run
 from adabatch.commands.values import FOLDER, PATH
 from adabatch.reporting.metrics import Record, read_metrics
 from adabatch.settings import CONFIG, Settings, load_settings
@@ -38,6 +37,7 @@ def covers(
 
     Exit code 0 either way: most runs that train a model leave some hypothesis.
     """
+    from adabatch.commands.recorded_run import after_the_run
     from theory.coverage import coverage
 
     if (run is None) == (preset is None and config is None):

@@ -94,7 +94,7 @@ def test_a_run_is_judged_by_the_noise_that_it_has_had(monkeypatch, capsys, tmp_p
         assert "a posteriori: eta_eff = 0.5 [0.5, 0.5]" in shown
         assert f"  {seen}" in shown
         assert "  NOT MET: no clipping (largest norm 1" in shown
-        assert "  met: eta_eff below J / lambda, with its interval (0.5 < 1.371)" in shown
+        assert "  met: eta_eff below J / lambda, with its interval (0.5 < 1.264)" in shown
         assert "  it would be certified: mean of E||G_k||_1 <= " in shown
 
 

@@ -41,7 +41,9 @@ def widened(path: Path) -> Certificate:
 def some(certificate: Certificate, count: int, seed: int = 0) -> tuple[Inequality, Boxes]:
     inequality = Inequality(certificate)
     boxes = cover(inequality)
-    return inequality, boxes.take(np.random.default_rng(seed).choice(len(boxes.z1), count, replace=False))
+    return inequality, boxes.take(
+        np.random.default_rng(seed).choice(len(boxes.z1), min(count, len(boxes.z1)), replace=False)
+    )
 
 
 # ----------------------------------------------------------------------------------------------------

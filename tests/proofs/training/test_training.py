@@ -194,7 +194,7 @@ def test_rejects(name):
 
 
 def test_clipping_needs_the_amplification_above_one():
-    """L5 shown for amplifications of at least 2 does not establish its conclusion: rho / phi0 may be as small as 1."""
+    """L5 shown for amplifications of at least 2 does not establish its conclusion: rho / phi0 may be 1."""
     lemma = next(s for s in clipping_theorem(least=2).steps if "E[f^+" in s.statement)
     evidence = lemma.check()
     assert not evidence.holds

@@ -101,6 +101,7 @@ def test_what_is_expected_is_spelled_out():
         "Limit on a roofline",
         "Exchange without a ceiling",
         "Constants against the optimum",
+        "The same bound without a floor",
     }
     assert {name for name, value in expected.items() if value is Expectation.REFUTED} == {
         "Theorem B.1 as published, far from the minimiser",
@@ -111,6 +112,9 @@ def test_what_is_expected_is_spelled_out():
         "Estimated test, noisy",
         "Eq. 5",
         "Algorithm 1, growth",
+        "Adam's bias at a constant batch",
+        "One run, from second moments",
+        "Gain at every condition",
     }
 
 
