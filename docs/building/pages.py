@@ -40,6 +40,7 @@ RESULTS = [
     {"Does it pay?": "results.md"},
     {"All comparisons": "results/29k/comparison.md"},
     {"On other seeds": "results/29k-seeds/comparison.md"},
+    {"On another corpus": "results/29k-site/comparison.md"},
     {"eta and the test interval": "results/29k-eta/ablation.md"},
     {"All ablations": "results/ablation.md"},
     {"Log": "log.md"},
