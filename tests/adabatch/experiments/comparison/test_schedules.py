@@ -76,7 +76,8 @@ def test_what_is_set_of_the_optimizer_needs_a_control_unless_it_is_tuned_for_all
 def test_every_setting_of_the_optimizer_that_is_not_tuned_needs_a_control():
     words = {"lr_path": "cyclic", "lr_scaling": "sqrt", "weight_decay_scaling": "sqrt", "lr_replay": "other"}
     for name, value in vars(BASE.optimizer).items():
-        changed = words.get(name) or (value + 1 if isinstance(value, int) else value / 2 or 1.0)
+        number = value + 1 if isinstance(value, int) else value / 2 or 1.0 if isinstance(value, float) else None
+        changed = not value if isinstance(value, bool) else words.get(name, number)
         schedule = Schedule("mine", "mine", "adaptive", {name: changed})
         assert schedule.needs_control(BASE) == (name not in TUNED), name
 
