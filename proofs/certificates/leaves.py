@@ -29,7 +29,7 @@ from theory.l1.theorem3 import Certificate, Kind
 __all__ = ["Leaf", "confirmed"]
 
 flint.ctx.prec = 106
-MOST_PARTS = 4000
+MOST_PARTS = 100_000
 
 
 class Leaf(NamedTuple):
