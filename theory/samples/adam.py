@@ -37,7 +37,7 @@ Example:
     >>> problem = Problem(smoothness=1.0, dimension=1, initial_gap=1.0, steps=1)
     >>> found = steps_to_goal(certificate, problem, Goal(level=0.5, noise=10.0), eta=0.6, initial_potential=0.0)
     >>> round(found.value), round(found.parameters["alpha"], 6)
-    (3330, 0.003576)
+    (4315, 0.003141)
 """
 
 from __future__ import annotations
