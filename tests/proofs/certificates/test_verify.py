@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from adabatch.commands import application
 from adabatch.moments.hypotheses import HypothesisError
-from proofs.certificates import report
+from proofs.certificates import leaves, report
 from proofs.certificates import verify as verification
 from proofs.certificates.atoms import Atoms, Boxes, Inequality
 from proofs.certificates.branching import RefusedError, UnsettledError, ViolationError, settle
@@ -192,7 +192,8 @@ def test_a_budget_that_is_used_up_names_the_box():
         settle(inequality, boxes, budget=100)
 
 
-def test_the_second_program_refuses_a_false_leaf():
+def test_the_second_program_refuses_a_false_leaf(monkeypatch):
+    monkeypatch.setattr(leaves, "MOST_PARTS", 500)
     found = load_certificate(SMALL, recorded=False)
     raised = replace(found, gain=1.3 * found.gain)
     with pytest.raises(ViolationError) as caught:
