@@ -159,13 +159,14 @@ def _certified(kind: Kind, numerical: bool) -> Theorem:
     """Theorem 3 with the best of the certificates of a kind: for their betas only."""
     known = [c for c in available_certificates() if c.kind is kind and (numerical or c.proven)]
     ratio = "J / lambda" if kind is Kind.L1 else "sqrt(J / lambda)"
-    support = " / ".join(sorted({c.support for c in known}))
 
     def largest_eta(adam: AdamParameters) -> Value:
         return reduce(maximum, (c.largest_eta_covered(adam) for c in known), 0.0)
 
-    def best(problem: Problem, adam: AdamParameters) -> tuple[Array, Array]:
-        """The least bound of the certificates, each at its own step size if none is given, and that step size."""
+    def best(problem: Problem, adam: AdamParameters) -> tuple[Array, Array, str]:
+        """The least bound of the certificates, each at its own step size if none is given, that step size, and how
+        far those certificates are proven that gave it.
+        """
         values = np.full((len(known), *common_shape(problem, adam)), np.inf)
         steps = np.full_like(values, np.nan)
         for k, certificate in enumerate(known):
@@ -177,14 +178,19 @@ def _certified(kind: Kind, numerical: bool) -> Theorem:
                 values[k][chosen] = certified_bound(certificate, some, run).value
                 steps[k][chosen] = run.step_size
         which = values.argmin(axis=0)[None]
-        return np.take_along_axis(values, which, axis=0)[0], np.take_along_axis(steps, which, axis=0)[0]
+        support = " / ".join(sorted({known[k].support for k in np.unique(which)}))
+        return np.take_along_axis(values, which, axis=0)[0], np.take_along_axis(steps, which, axis=0)[0], support
+
+    def bound(problem: Problem, adam: AdamParameters) -> Bound:
+        value, _, support = best(problem, adam)
+        return Bound(value, f"{NAMES[kind]}: {support}")
 
     return Theorem(
         name=NAMES[kind],
-        condition=f"eta < {ratio} of a certificate for these betas ({support or 'there is none'})",
+        condition=f"eta < {ratio} of a certificate for these betas",
         largest_eta=largest_eta,
         covers=lambda adam: reduce(np.logical_or, (c.covers(adam) for c in known), np.zeros((), bool)),
-        bound=lambda problem, adam: Bound(best(problem, adam)[0], f"{NAMES[kind]}: {support}"),
+        bound=bound,
         best_step_size=lambda problem, adam: best(problem, replace(adam, step_size=None))[1],
     )
 
@@ -295,7 +301,7 @@ class Standing:
 
     Attributes:
         name: of the theorem.
-        condition: in words.
+        condition: in words, with how far the certificate is proven where the theorem rests on one.
         largest_eta: the supremum of the eta that it covers; 0 if none.
         constant: A with (1/K) sum_k E||G_k||_1 <= A sqrt(L d Delta / K) + o(K^-1/2) at its own step size, from
             v_0 = 0 and without epsilon; None where it does not apply.
@@ -326,9 +332,13 @@ def standings(
     with_epsilon = replace(adam, epsilon=epsilon)
     found = []
     for theorem in theorems(test, numerical=numerical):
-        value = _at_best(theorem, problem, flat)[0] / np.sqrt(LONG)
-        constant = float(value[0]) if bool(theorem.covers(with_epsilon)) else None
-        found.append(Standing(theorem.name, theorem.condition, float(theorem.largest_eta(with_epsilon)), constant))
+        values, steps = _at_best(theorem, problem, flat)
+        constant, condition = None, theorem.condition
+        if bool(theorem.covers(with_epsilon)):
+            constant = float(values[0] / np.sqrt(LONG))
+            support = theorem.bound(problem, replace(flat, step_size=steps)).theorem.partition(": ")[2]
+            condition += f" ({support})" if support else ""
+        found.append(Standing(theorem.name, condition, float(theorem.largest_eta(with_epsilon)), constant))
     return tuple(found)
 
 

@@ -127,7 +127,7 @@ def test_a_committed_certificate_covers_its_test():
         run = Configuration(certificate.beta1, certificate.beta2, certificate.largest_eta * 0.999, test)
         found = coverage(run)
         assert found.covered
-        assert "numerically" in found.summary()
+        assert "verified with directed rounding" in found.summary()
         assert not coverage(dataclasses.replace(run, eta=100.0)).covered
 
 

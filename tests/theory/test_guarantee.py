@@ -105,11 +105,20 @@ def test_numerical_certificates_are_left_out_on_request():
             assert np.isfinite(proven.terms[NAMES[certificate.kind]]) == bool(same)
 
 
-def test_a_bound_says_how_far_its_certificate_is_proven():
-    for betas in ({"beta1": 0.9, "beta2": 0.95}, {"beta1": 0.5, "beta2": 0.9}):
-        bound = evaluate(adam_guarantee, **PROBLEM, **{**ADAM, **betas})
-        assert bound.value < 0.8 * bound.terms["Theorem 2"]
-        assert bound.theorem.endswith((NUMERICAL_SUPPORT, VERIFIED_SUPPORT))
+@pytest.mark.parametrize("betas", sorted({(c.beta1, c.beta2) for c in available_certificates()}))
+@pytest.mark.parametrize("kind", Kind)
+def test_a_bound_says_how_far_the_certificate_that_gave_it_is_proven(kind, betas):
+    known = certificates_at(*betas, kind)
+    if not known:
+        pytest.skip("no certificate of this kind at these betas")
+    arguments = {**PROBLEM, **ADAM, "beta1": betas[0], "beta2": betas[1]}
+    best = min((evaluate(partial(certified_bound, c), **arguments) for c in known), key=lambda bound: bound.value)
+    test = NormTestKind.L1 if kind is Kind.L1 else NormTestKind.COORDINATE
+    bound = evaluate(adam_guarantee, **arguments, test=test)
+    assert bound.terms[NAMES[kind]] == pytest.approx(best.value, rel=1e-12)
+    assert (bound.theorem == best.theorem) == (bound.value == bound.terms[NAMES[kind]])
+    (standing,) = [s for s in standings(*betas, 0.2, test) if s.name == NAMES[kind]]
+    assert [support in standing.condition for support in (NUMERICAL_SUPPORT, VERIFIED_SUPPORT)].count(True) == 1
 
 
 def test_under_the_l1_test_only_its_theorems_count():
