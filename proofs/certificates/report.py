@@ -16,22 +16,23 @@ from proofs.certificates.verify import cover, verify, verify_boxes, verify_file
 from theory.l1.theorem3 import Certificate, certificate_files, load_certificate
 from theory.l1.verification import Verification, read_record
 
-__all__ = ["GAIN_SHARE", "NOISE_SHARE", "spot_check", "table", "verify_files"]
+__all__ = ["MARGIN", "spot_check", "table", "verify_files"]
 
-NOISE_SHARE = 1.03
-"""lambda is verified at this multiple of the file's, which leaves no margin."""
-GAIN_SHARE = 0.95
-"""J likewise."""
+MARGIN = 0.05
+"""J is verified at this share below the file's, which leaves no margin, and lambda at 0.6 of it above."""
 SAMPLE = 6
 """Boxes of states of each certificate that the quick check settles again."""
 SMALL = 500
 """A certificate with at most that many boxes of states is settled whole by the quick check."""
 
 
-def verify_files(
-    paths: Sequence[Path] = (), noise_share: float = NOISE_SHARE, gain_share: float = GAIN_SHARE
-) -> bool:
-    """Verify certificates, those that come with the package if none are given; whether all hold."""
+def verify_files(paths: Sequence[Path] = (), margin: float = MARGIN) -> bool:
+    """Verify certificates, those that come with the package if none are given; whether all hold.
+
+    Args:
+        paths: of the files.
+        margin: J is lowered by this share, and lambda raised by 0.6 of it; smaller takes more boxes.
+    """
     files = list(paths) or certificate_files()
     refused = []
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
@@ -39,7 +40,7 @@ def verify_files(
         for path in files:
             found = load_certificate(path, recorded=False)
             bar = progress.add_task(path.stem, total=None)
-            numbers = round(noise_share * found.noise_weight, 12), round(gain_share * found.gain, 6)
+            numbers = round((1 + 0.6 * margin) * found.noise_weight, 12), round((1 - margin) * found.gain, 6)
 
             def show(done: int, total: int, bar: int = int(bar)) -> None:
                 progress.update(bar, completed=done, total=total)  # type: ignore[arg-type]
