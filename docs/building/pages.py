@@ -41,6 +41,7 @@ RESULTS = [
     {"All comparisons": "results/29k/comparison.md"},
     {"On other seeds": "results/29k-seeds/comparison.md"},
     {"On another corpus": "results/29k-site/comparison.md"},
+    {"A larger model": "results/134k/comparison.md"},
     {"eta and the test interval": "results/29k-eta/ablation.md"},
     {"All ablations": "results/ablation.md"},
     {"Log": "log.md"},
