@@ -129,7 +129,6 @@ def _theorem_1() -> Theorem:
 
 
 def _theorem_2() -> Theorem:
-    """The one place where the sharper theorem enters."""
     return Theorem(
         name="Theorem 2",
         condition="Lambda eta^2 < h",
@@ -289,9 +288,8 @@ def recommended_step_size(
     _require_some(candidates, adam)
     problem.require_gap()
     problem, adam, shape = _flatten(problem, adam)
-    values, steps = (
-        np.array(part) for part in zip(*(_at_best(t, problem, adam) for t in candidates), strict=True)
-    )
+    found = [_at_best(theorem, problem, adam) for theorem in candidates]
+    values, steps = np.array([value for value, _, _ in found]), np.array([step for _, step, _ in found])
     return item(np.take_along_axis(steps, values.argmin(axis=0)[None], axis=0)[0].reshape(shape))
 
 
@@ -332,11 +330,11 @@ def standings(
     with_epsilon = replace(adam, epsilon=epsilon)
     found = []
     for theorem in theorems(test, numerical=numerical):
-        values, steps = _at_best(theorem, problem, flat)
+        values, _, full_name = _at_best(theorem, problem, flat)
         constant, condition = None, theorem.condition
         if bool(theorem.covers(with_epsilon)):
             constant = float(values[0] / np.sqrt(LONG))
-            support = theorem.bound(problem, replace(flat, step_size=steps)).theorem.partition(": ")[2]
+            support = full_name.partition(": ")[2]
             condition += f" ({support})" if support else ""
         found.append(Standing(theorem.name, condition, float(theorem.largest_eta(with_epsilon)), constant))
     return tuple(found)
@@ -393,15 +391,14 @@ def _evaluate(theorem: Theorem, problem: Problem, adam: AdamParameters) -> tuple
     return values, bound.theorem, free
 
 
-def _at_best(theorem: Theorem, problem: Problem, adam: AdamParameters) -> tuple[Array, Array]:
-    """The theorem's bound at its own best step size, infinite where it does not apply, and that step size."""
+def _at_best(theorem: Theorem, problem: Problem, adam: AdamParameters) -> tuple[Array, Array, str]:
+    """Its bound at its own best step size, infinite where it does not apply; that step size; its full name."""
     applies = np.broadcast_to(theorem.covers(adam), np.shape(adam.eta))
-    values, steps = np.full(applies.shape, np.inf), np.ones(applies.shape)
+    steps = np.ones(applies.shape)
     if applies.any():
-        some, run = _where(applies, problem, adam)
-        steps[applies] = theorem.best_step_size(some, run)
-        values[applies] = theorem.bound(some, replace(run, step_size=steps[applies])).value
-    return values, steps
+        steps[applies] = theorem.best_step_size(*_where(applies, problem, adam))
+    values, full_name, _ = _evaluate(theorem, problem, replace(adam, step_size=steps))
+    return values, steps, full_name
 
 
 def _where(chosen: Mask, problem: Problem, adam: AdamParameters) -> tuple[Problem, AdamParameters]:

@@ -1,7 +1,7 @@
 r"""Theorem 3 and its twin: a certificate's inequality implies a bound under the averaged test of its kind.
 
-The inequality itself is not proven here: it is a hypothesis, which :mod:`proofs.certificates.check` supports
-numerically for the certificates that come with the package.
+The inequality itself is not proven here: it is a hypothesis, which :mod:`proofs.certificates` verifies for
+certificates with a record, and supports numerically for the others.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def _telescoped() -> Iterator[Step]:
     r"multipliers $s_1 \ge s_2 \ge \dots > 0$ and $\sum_k s_k E\sum_i x_{k,i} \le \eta^p\sum_k s_k E\|G_k\|_1$ "
     r"with $p = 1$ (l1) or $2$ (variance): $J'\sum_k s_k E\|G_k\|_1 \le \Delta/\alpha + \alpha L d\sum_k s_k^2\,"
     r"(s_t^2/2 + \Lambda s_t) + s_1\sum_i |G_{1,i}|(-h(0, v_{0,i}/G_{1,i}^2))$, $s_t = C_m$ unless $s_k = 1$. The "
-    r"inequality of the certificates found is supported numerically only.",
+    r"inequality is verified for certificates with a record, and supported numerically for the others.",
     source=SOURCE,
     uses=("L1", "certificate potential", "certificate telescoping"),
 )

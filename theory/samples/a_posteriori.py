@@ -45,7 +45,7 @@ from scipy.stats import t as student
 
 from adabatch.moments.hypotheses import HypothesisError, require
 from adabatch.moments.numeric import Value
-from theory.l1.theorem3 import NUMERICAL_SUPPORT, Certificate, bound_terms, find_certificate
+from theory.l1.theorem3 import Certificate, bound_terms, find_certificate
 from theory.problem import Problem
 
 __all__ = [
@@ -250,7 +250,7 @@ def a_posteriori_report(run: RecordedRun) -> list[str]:
     certified = all(hypothesis.met for hypothesis in found)
     lines.append(
         f"  {'certified' if certified else 'it would be certified'}: mean of E||G_k||_1 <= {at_rest:.4g} + "
-        f"{curved:.4g} L over {run.steps} steps, L the smoothness (Theorem 3: {NUMERICAL_SUPPORT})"
+        f"{curved:.4g} L over {run.steps} steps, L the smoothness (Theorem 3: {certificate.support})"
     )
     return lines
 

@@ -46,7 +46,7 @@ from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value
 from theory.adam.constants import normalized_step_bound
 from theory.bound import Bound
-from theory.l1.theorem3 import NUMERICAL_SUPPORT, Certificate
+from theory.l1.theorem3 import Certificate
 from theory.problem import Problem
 from theory.samples.goal import Goal, largest_batch, require_positive
 
@@ -138,7 +138,7 @@ def steps_to_goal(
     require(alpha < limit, "alpha L d M < (J - lambda eta) epsilon", describe("step_size", alpha), f"< {limit:g}")
     return Bound(
         value=expected_steps(problem.initial_gap, initial_potential, alpha, kept, goal.level, moved),
-        theorem=f"steps of Adam under the l1 test: {NUMERICAL_SUPPORT}",
+        theorem=f"steps of Adam under the l1 test: {certificate.support}",
         quantity="E T",
         constants={"J - lambda eta": kept, "L d M": moved},
         parameters={"alpha": alpha},
@@ -166,7 +166,7 @@ def samples_to_goal(
     batch = largest_batch(goal.noise**2, goal.level**2, eta)
     return Bound(
         value=steps.value * batch,
-        theorem=f"samples of Adam under the l1 test: {NUMERICAL_SUPPORT}",
+        theorem=f"samples of Adam under the l1 test: {certificate.support}",
         quantity="E sum_{k<T} b_k",
         constants={**steps.constants, "E T": steps.value, "largest batch": batch},
         parameters=steps.parameters,
