@@ -36,6 +36,7 @@ class Expectation(StrEnum):
     HOLDS = "holds"
     REFUTED = "refuted"
     CONTROL = "control fails"
+    MEASURED = "no bound"
 
 
 class Kind(StrEnum):
@@ -80,8 +81,10 @@ class Outcome:
         """Whether the outcome is the one expected, on evidence that counts.
 
         Without comparisons, with a NaN among the numbers, or with a supporting comparison that fails, it is not:
-        a simulation that broke down refutes nothing.
+        a simulation that broke down refutes nothing. What is only measured must be finite.
         """
+        if self.expected is Expectation.MEASURED:
+            return all(math.isfinite(comparison.left) for comparison in self.asserted)
         everything = [*self.asserted, *self.supporting]
         if not self.asserted or any(math.isnan(c.left) or math.isnan(c.right) for c in everything):
             return False
@@ -120,7 +123,7 @@ class Outcome:
     def verdict(self) -> str:
         """In words: what came out, and, if that is not what should have, that it failed."""
         if self.as_expected:
-            return {"holds": "holds", "refuted": "refuted", "control fails": "caught"}[self.expected]
+            return "caught" if self.expected is Expectation.CONTROL else str(self.expected)
         return "FAILED"
 
     def as_dict(self) -> dict[str, Any]:

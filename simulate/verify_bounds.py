@@ -6,8 +6,8 @@ Instance:
 
 Algorithm:
     Settings, registries and objectives are checked (:mod:`simulate.admission`) -> experiments (one file each in
-    :mod:`simulate.experiments`) -> verdicts and tables -> figures with the CSV each was drawn from ->
-    ``report.json`` and ``report.html``.
+    :mod:`simulate.experiments`; studies of parts in :mod:`simulate.laboratory`) -> verdicts and tables -> figures
+    with the CSV each was drawn from -> ``report.json`` and ``report.html``.
 
 Guarantee:
     The exit code is 0 if and only if everything that should hold holds, everything that should be refuted is
@@ -27,10 +27,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -45,10 +46,14 @@ from simulate.registry import Registry
 from simulate.report.contents import Report
 from simulate.report.numbers import number, ratio
 
+if TYPE_CHECKING:
+    from simulate.laboratory.parts import Kind
+
 __all__ = [
     "EXPERIMENTS",
     "Level",
     "Settings",
+    "asks_for_studies",
     "outcome_table",
     "require_verdicts",
     "resolve",
@@ -66,7 +71,7 @@ class _Experiment:
     @property
     def function(self) -> Callable[[Settings, Advance], Result]:
         """Its ``run``, imported."""
-        run: Callable[[Settings, Advance], Result] = import_module(f"simulate.experiments.{self.module}").run
+        run: Callable[[Settings, Advance], Result] = import_module(f"simulate.{self.module}").run
         return run
 
     def run(self, settings: Settings, advance: Advance) -> Result:
@@ -81,22 +86,23 @@ class _Experiment:
 EXPERIMENTS: Registry[_Experiment] = Registry(
     "experiment",
     {
-        "bounds": _Experiment("adam.bounds", 12),
-        "slopes": _Experiment("adam.slopes", 8),
-        "sharpness": _Experiment("adam_sharp.sharpness", 1),
-        "sign-descent": _Experiment("other_optimizers.sign_descent", 0.2),
-        "ratio-map": _Experiment("adam.ratio_map", 5),
-        "related-bounds": _Experiment("related_bounds", 2),
-        "published-theorem": _Experiment("audit.published_theorem", 0.6),
-        "scalar-test": _Experiment("training.scalar_divergence", 6),
-        "clipping": _Experiment("training.clipping", 1),
-        "rmsprop": _Experiment("other_optimizers.rmsprop", 0.4),
-        "batch-demand": _Experiment("estimators.batch_demand", 1.5),
-        "estimator-bias": _Experiment("estimators.bias", 1.5),
-        "schedule-limit": _Experiment("schedules.limit", 0.3),
-        "exchange": _Experiment("schedules.exchange", 2),
-        "optimum": _Experiment("schedules.optimum", 3),
-        "samples": _Experiment("samples.experiment", 1),
+        "bounds": _Experiment("experiments.adam.bounds", 12),
+        "slopes": _Experiment("experiments.adam.slopes", 8),
+        "sharpness": _Experiment("experiments.adam_sharp.sharpness", 1),
+        "sign-descent": _Experiment("experiments.other_optimizers.sign_descent", 0.2),
+        "ratio-map": _Experiment("experiments.adam.ratio_map", 5),
+        "related-bounds": _Experiment("laboratory.related_bounds", 2),
+        "published-theorem": _Experiment("experiments.audit.published_theorem", 0.6),
+        "scalar-test": _Experiment("experiments.training.scalar_divergence", 6),
+        "clipping": _Experiment("experiments.training.clipping", 1),
+        "rmsprop": _Experiment("experiments.other_optimizers.rmsprop", 0.4),
+        "batch-demand": _Experiment("experiments.estimators.batch_demand", 1.5),
+        "estimator-bias": _Experiment("experiments.estimators.bias", 1.5),
+        "schedule-limit": _Experiment("experiments.schedules.limit", 0.3),
+        "exchange": _Experiment("experiments.schedules.exchange", 2),
+        "optimum": _Experiment("experiments.schedules.optimum", 3),
+        "samples": _Experiment("experiments.samples.experiment", 1),
+        "studies": _Experiment("laboratory.own_parts", 1),
     },
 )
 """Experiments by name, in the order they are run."""
@@ -122,16 +128,20 @@ def resolve(settings: Settings) -> tuple[str, ...]:
     from simulate.admission import require_built_in_rules, require_objectives
     from simulate.experiments.adam.bounds import chosen_adam_settings
     from simulate.experiments.rows import chosen_objectives
-    from simulate.optimizers import OPTIMIZERS
+    from simulate.laboratory.parts import find
 
     require_built_in_rules()
+    _register_objectives(settings)
     for name in settings.experiments:
         if name in RENAMED:
             raise ValueError(f"experiment {name!r} was renamed: use --experiment {RENAMED[name]}")
         _ = EXPERIMENTS[name]
-    for name in settings.optimizers:
-        _ = OPTIMIZERS[name]
+    for kind, texts in _parts(settings).items():
+        for text in texts:
+            find(kind, text)
     chosen_objectives(settings)
+    if asks_for_studies(settings) and not settings.experiments:
+        settings = replace(settings, experiments=("studies",))
     without_adam = () if chosen_adam_settings(settings) else ADAM_EXPERIMENTS
     for name, least in (("steps", 16), ("seeds", 1), ("seed", 0)):
         value = getattr(settings, name)
@@ -150,6 +160,32 @@ def resolve(settings: Settings) -> tuple[str, ...]:
     return names
 
 
+def asks_for_studies(settings: Settings) -> bool:
+    """Whether noise, a bound or an optimizer was asked for that no experiment but studies takes."""
+    others = [name for name in settings.optimizers if _experiments_on(name) == ["studies"]]
+    return bool(settings.noises or settings.bounds or others)
+
+
+def _parts(settings: Settings) -> dict[Kind, tuple[str, ...]]:
+    """What was asked for, by kind."""
+    return {
+        "objective": settings.objectives,
+        "optimizer": settings.optimizers,
+        "noise": settings.noises,
+        "bound": settings.bounds,
+    }
+
+
+def _register_objectives(settings: Settings) -> None:
+    """Objectives of your own, and built-in ones with settings, under the texts that name them."""
+    from simulate.laboratory.parts import find
+    from simulate.objectives import OBJECTIVES
+
+    for text in settings.objectives:
+        if text not in OBJECTIVES and set(text) & set(":,"):
+            OBJECTIVES[text] = find("objective", text).make
+
+
 def _require_options_read(names: tuple[str, ...], settings: Settings) -> None:
     """Raise ValueError for an option that would change nothing, naming the experiments that read it."""
     for given in given_options(settings):
@@ -161,10 +197,10 @@ def _require_options_read(names: tuple[str, ...], settings: Settings) -> None:
 
 def _experiments_on(optimizer: str) -> list[str]:
     """The experiments that a choice of this optimizer has an effect on: those with theorems on it."""
-    from simulate.experiments.related_bounds import CHECKS
+    from simulate.laboratory.related_bounds import BUILT_IN
 
-    related = ["related-bounds"] if any(check.optimizer == optimizer for check in CHECKS) else []
-    return [*(ADAM_EXPERIMENTS if optimizer in ("adam", "rmsprop") else ()), *related]
+    related = ["related-bounds"] if any(check.optimizer == optimizer for check in BUILT_IN) else []
+    return [*(ADAM_EXPERIMENTS if optimizer in ("adam", "rmsprop") else ()), *related, "studies"]
 
 
 def _require_one_of(given: str, readers: list[str], names: tuple[str, ...]) -> None:
@@ -259,7 +295,7 @@ def _notes(names: tuple[str, ...], results: Sequence[Result], settings: Settings
             yield f"{option(given, settings)} has no effect on {', '.join(others)}."
     for result in results:
         if result.unchecked:
-            yield f"No verdict: {result.unchecked} ({result.name})."
+            yield f"No verdict: {result.unchecked.rstrip('.')} ({result.name})."
 
 
 def _console() -> Console:

@@ -18,8 +18,22 @@ SEEDS, SEED = number(int, Range(1, 10**6)), number(int, Range(0, 2**63 - 1))
 def verify_bounds(
     quick: Annotated[bool, typer.Option("--quick", help="Under 20 seconds.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Longer runs, more seeds, the whole grid.")] = False,
-    objective: Annotated[list[str] | None, typer.Option(help="Objective of the grid; may be repeated.")] = None,
-    optimizer: Annotated[list[str] | None, typer.Option(help="Optimizer; may be repeated.")] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Objective, with settings as in rastrigin,dimension=20; your own as in mine.py:Steep or "
+            "package.module:Steep. May be repeated; so may the next three. Names: adabatch list."
+        ),
+    ] = None,
+    optimizer: Annotated[list[str] | None, typer.Option(help="Optimizer, likewise.")] = None,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(help="Noise, likewise: studies of all these parts are run, and nothing else."),
+    ] = None,
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(help="Bound, likewise; without one the theorem on the optimizer, if there is one."),
+    ] = None,
     experiment: Annotated[list[str] | None, typer.Option(help="Run only this one; may be repeated.")] = None,
     beta1: Annotated[float | None, typer.Option(**DECAY, help="Adam's beta1, in place of the grid's.")] = None,
     beta2: Annotated[float | None, typer.Option(**DECAY, help="Adam's beta2, in place of the grid's.")] = None,
@@ -49,6 +63,8 @@ def verify_bounds(
         level=Level.of_flags(quick=quick, full=full),
         objectives=tuple(objective or ()),
         optimizers=tuple(optimizer or ()),
+        noises=tuple(noise or ()),
+        bounds=tuple(bound or ()),
         experiments=tuple(experiment or ()),
         beta1=beta1,
         beta2=beta2,

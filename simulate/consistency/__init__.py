@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from simulate.consistency.basics import built, require_basics
 from simulate.consistency.gradient import require_gradient
 from simulate.consistency.infimum import descend, require_infimum
@@ -31,8 +33,9 @@ from simulate.consistency.points import visited_points
 from simulate.consistency.probe import Probe
 from simulate.consistency.smoothness import require_smoothness
 from simulate.objectives import Objective
+from simulate.streams import Array
 
-__all__ = ["require_consistent"]
+__all__ = ["require_consistent", "require_consistent_at"]
 
 
 def require_consistent(name: str, build: Callable[..., Objective]) -> None:
@@ -54,3 +57,21 @@ def require_consistent(name: str, build: Callable[..., Objective]) -> None:
     ends = descend(probe, points, curvature)
     require_gradient(probe, ends, scale)
     require_smoothness(probe, ends, scale)
+
+
+def require_consistent_at(name: str, objective: Objective, points: Array) -> None:
+    """Compare gradient, L and infimum at points that a run came to.
+
+    Args:
+        name: of the objective, for messages.
+        objective: that was run.
+        points: shape [points, d].
+
+    Raises:
+        ValueError: see :func:`require_consistent`.
+    """
+    probe = Probe(name, objective)
+    scale = float(np.abs(points - probe.start).max()) or 1.0
+    require_gradient(probe, points, scale)
+    require_smoothness(probe, points, scale)
+    require_infimum(probe, points)

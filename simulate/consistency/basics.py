@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulate.consistency.infimum import require_infimum
-from simulate.consistency.probe import Probe
+from simulate.consistency.probe import Probe, point
 from simulate.objectives import Objective
 
 __all__ = ["built", "require_basics"]
@@ -45,7 +45,10 @@ def require_basics(probe: Probe, again: Objective) -> None:
         raise probe.refusal(f"smoothness must be a positive number, not {objective.smoothness}")
     if not np.isfinite(objective.infimum):
         raise probe.refusal(f"infimum must be a number, not {objective.infimum}")
-    _require_shape(probe, "start()", np.asarray(objective.start()), (objective.dimension,))
+    start = np.asarray(objective.start())
+    _require_shape(probe, "start()", start, (objective.dimension,))
+    if not np.isfinite(start).all():
+        raise probe.refusal(f"start() must be finite, not {point(start)}")
     for constant in ("dimension", "smoothness", "infimum"):
         _require_same(probe, constant, getattr(objective, constant), getattr(again, constant))
     _require_same(probe, "start()", objective.start(), again.start())

@@ -27,7 +27,7 @@ __all__ = ["given_options", "option", "options_read"]
 OF_THE_COMMAND = frozenset({"experiments", "output", "overwrite"})
 """Settings that no experiment reads: which are run, and where the report goes."""
 
-_FLAGS = {"objectives": "--objective", "optimizers": "--optimizer"}
+_FLAGS = {"objectives": "--objective", "optimizers": "--optimizer", "noises": "--noise", "bounds": "--bound"}
 _FIELDS = frozenset(item.name for item in fields(Settings))
 
 

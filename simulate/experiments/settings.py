@@ -76,6 +76,12 @@ class Settings:
     output: Path = Path("runs/verify-bounds")
     """Folder for report.json, report.html, figures and their data."""
 
+    noises: tuple[str, ...] = ()
+    """Noise of studies."""
+
+    bounds: tuple[str, ...] = ()
+    """Bounds of studies."""
+
     overwrite: bool = False
     """Whether an output folder that exists may be replaced."""
 

@@ -10,6 +10,9 @@ Algorithm (coordinate-wise, all seeds at once; s_k is 1 or bias correction's fac
     AdaGrad    v_k = v_{k-1} + g_k^2;  w_{k+1} = w_k - alpha h_k g_k / (sqrt(v_k) + eps)
     =========  ==================================================================================
 
+    Without a theorem here: momentum SGD, NAdam, AMSGrad (:mod:`~simulate.optimizers.momentum`), signSGD, Signum,
+    Lion and Muon (:mod:`~simulate.optimizers.sign`).
+
     Without bias correction s_k = 1 and eps_k = eps; with it s_k = sqrt(1 - beta2^k) / (1 - beta1^k) and
     eps_k = eps sqrt(1 - beta2^k). 0/0 := 0: where a denominator is 0 the coordinate does not move.
 
@@ -34,24 +37,47 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulate.optimizers.base import Optimizer, OptimizerState, zero_safe_ratio
+from simulate.optimizers.momentum import AMSGrad, MomentumSGD, NAdam
 from simulate.optimizers.rules import SGD, AdaGrad, Adam, AdamW, RMSProp
+from simulate.optimizers.sign import Lion, Muon, SignSGD, Signum
 from simulate.registry import Registry
 
 __all__ = [
     "OPTIMIZERS",
     "SGD",
+    "AMSGrad",
     "AdaGrad",
     "Adam",
     "AdamW",
+    "Lion",
+    "MomentumSGD",
+    "Muon",
+    "NAdam",
     "Optimizer",
     "OptimizerState",
     "RMSProp",
+    "SignSGD",
+    "Signum",
     "zero_safe_ratio",
 ]
 
-OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry(
-    "optimizer", {kind.name: kind for kind in (Adam, AdamW, RMSProp, SGD, AdaGrad)}
+KINDS: tuple[type[Optimizer], ...] = (
+    Adam,
+    AdamW,
+    RMSProp,
+    SGD,
+    AdaGrad,
+    MomentumSGD,
+    NAdam,
+    AMSGrad,
+    SignSGD,
+    Signum,
+    Lion,
+    Muon,
 )
+
+OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer", {kind.name: kind for kind in KINDS})
 """Optimizers by name; the values take ``step_size`` and their own settings.
 
-A theorem is on one of these: ``verify-bounds`` refuses to run where one was added, replaced or removed."""
+The theorems are on the first five: ``verify-bounds`` refuses to run where an entry was added, replaced or removed.
+One of your own is named on the command line, or handed to :func:`simulate.laboratory.study`."""

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from simulate.streams import Array
+from theory.problem import Problem
 
 __all__ = ["Optimizer", "OptimizerState", "Schedule", "Setting", "zero_safe_ratio"]
 
@@ -69,12 +70,21 @@ class Optimizer(ABC):
             step: k, from 1.
         """
 
-    @abstractmethod
     def denominators(self, gradient: Array, state: OptimizerState) -> Array | None:
         """sqrt(D_k), shape [seeds, d], before step k: what the theorems precondition G_k^2 with.
 
-        D_k = beta2 v_{k-1} + (1 - beta2) G_k^2 for Adam, v_{k-1} + G_k^2 for AdaGrad, None for SGD.
+        D_k = beta2 v_{k-1} + (1 - beta2) G_k^2 for Adam, v_{k-1} + G_k^2 for AdaGrad, None without a theorem.
         """
+        return None
+
+    @classmethod
+    def natural_step_size(cls, problem: Problem) -> float:
+        """A step size for K steps, for studies that are given none.
+
+        sqrt(Delta / (L d K)), at which bounds on the average of ||G_k||_1 fall like K^-1/2, for optimizers whose
+        steps do not scale with the gradient.
+        """
+        return float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension * problem.steps)))
 
 
 def zero_safe_ratio(numerator: Array, denominator: Array) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from simulate.optimizers.base import Optimizer, OptimizerState, Setting, zero_safe_ratio
 from simulate.streams import Array
+from theory.problem import Problem
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "RMSProp"]
 
@@ -33,11 +34,19 @@ class Adam(Optimizer):
 
     def step(self, w: Array, g: Array, state: OptimizerState, step: int) -> Array:
         """One step; see :class:`Optimizer`."""
+        self._update_moments(g, state)
+        return w - self._move(state.first_moment, state.second_moment, step)
+
+    def _update_moments(self, g: Array, state: OptimizerState) -> None:
+        """m_k and v_k from m_{k-1} and v_{k-1}."""
         first, second = state.first_moment, state.second_moment
         first *= self.beta1
         first += (1 - self.beta1) * g
         second *= self.beta2
         second += (1 - self.beta2) * g * g
+
+    def _move(self, first: Array, second: Array, step: int) -> Array:
+        """alpha h_k s_k first / (sqrt(second) + eps_k)."""
         rate, epsilon = self.rate(step), self.epsilon
         if self.bias_correction:
             root = np.sqrt(1 - self.beta2**step)
@@ -46,9 +55,9 @@ class Adam(Optimizer):
         denominators += epsilon
         move = zero_safe_ratio(first, denominators)
         move *= rate
-        return w - move
+        return move
 
-    def denominators(self, gradient: Array, state: OptimizerState) -> Array:
+    def denominators(self, gradient: Array, state: OptimizerState) -> Array | None:
         """sqrt(beta2 v_{k-1} + (1 - beta2) G_k^2)."""
         return np.sqrt(self.beta2 * state.second_moment + (1 - self.beta2) * gradient * gradient)
 
@@ -100,6 +109,11 @@ class AdaGrad(Optimizer):
         """sqrt(v_{k-1} + G_k^2)."""
         return np.sqrt(state.second_moment + gradient * gradient)
 
+    @classmethod
+    def natural_step_size(cls, problem: Problem) -> float:
+        """sqrt(Delta / (L d)): v adds up, so that steps shrink like K^-1/2 by themselves."""
+        return float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension)))
+
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
@@ -111,5 +125,7 @@ class SGD(Optimizer):
         """One step; see :class:`Optimizer`."""
         return w - self.rate(step) * g
 
-    def denominators(self, gradient: Array, state: OptimizerState) -> None:
-        """None: SGD does not precondition."""
+    @classmethod
+    def natural_step_size(cls, problem: Problem) -> float:
+        """1 / (2 L)."""
+        return float(0.5 / problem.smoothness)

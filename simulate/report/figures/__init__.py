@@ -24,6 +24,7 @@ from simulate.report.figures.refutations import (
 )
 from simulate.report.figures.samples import plot_samples
 from simulate.report.figures.schedules import plot_exchange, plot_rules, plot_schedule_limit
+from simulate.report.figures.studies import plot_studies
 from simulate.report.figures.style import FIGURES, STYLE, FigureRecipe
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "plot_scalar_test",
     "plot_schedule_limit",
     "plot_statistic",
+    "plot_studies",
     "save_figures",
 ]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adabatch.moments.hypotheses import HypothesisError
-from simulate.experiments import related_bounds
+from simulate.laboratory import related_bounds
 from simulate.experiments.adam import bounds, slopes
 from simulate.experiments.adam.theorems import BOUNDS, own_rows, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.adam_sharp import sharpness
@@ -376,7 +376,7 @@ def _gradients(objective, noise):
 def test_each_related_theorem_would_be_caught_if_it_were_wrong():
     """Every check compares two positive numbers, so that a bound below the measured value is noticed."""
     result = quick("related-bounds")[0]
-    assert {v.name for v in result.outcomes} == {check.name for check in related_bounds.CHECKS}
+    assert {v.name for v in result.outcomes} == {check.name for check in related_bounds.BUILT_IN}
     for outcome in result.outcomes:
         assert outcome.measured > 0
         too_small = Assertion("too small", outcome.measured, "<=", 0.99 * outcome.measured)

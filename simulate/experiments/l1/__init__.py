@@ -1,1 +1,0 @@
-"""Measurements for theory.l1."""

@@ -1,0 +1,72 @@
+"""Studies of what was asked for: every objective with every noise, optimizer and bound; your own are checked.
+
+Without noise, bound and optimizer: all built-in optimizers, each with the theorem on it, or measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simulate.experiments.result import Result, Table
+from simulate.experiments.settings import Advance, Settings
+from simulate.laboratory.parts import is_own
+from simulate.laboratory.result import StudyResult, Verdict
+from simulate.laboratory.study import USUAL_ETA, prepared
+from simulate.optimizers import OPTIMIZERS
+
+__all__ = ["run"]
+
+
+def run(settings: Settings, advance: Advance) -> Result:
+    """All combinations."""
+    objectives = tuple(dict.fromkeys(settings.objectives)) or settings.by_level(
+        ("pseudo-huber",),
+        ("pseudo-huber", "rastrigin"),
+        ("pseudo-huber", "rastrigin", "geman-mcclure", "xy-chain"),
+    )
+    noises = tuple(dict.fromkeys(settings.noises)) or (f"gaussian,eta={USUAL_ETA}",)
+    optimizers = tuple(dict.fromkeys(settings.optimizers)) or _optimizers(bool(settings.noises or settings.bounds))
+    bounds: tuple[str | None, ...] = tuple(dict.fromkeys(settings.bounds)) or (None,)
+    steps = settings.steps or settings.by_level(256, 1024, 8192)
+    seeds = settings.seeds or settings.by_level(8, 16, 64)
+    wanted = [(o, n, p, b) for o in objectives for n in noises for p in optimizers for b in bounds]
+    results = []
+    for objective, noise, optimizer, bound in wanted:
+        one = prepared(objective, noise, optimizer, bound, steps=steps, seeds=seeds, seed=settings.seed)
+        own = any(part is not None and is_own(part) for part in (objective, noise, optimizer, bound))
+        results.append(one.run(checked=own or bool(settings.noises)))
+        advance(1 / len(wanted))
+    return Result(
+        name="studies",
+        title="Optimizers under noise, with the bound on each",
+        summary=_summary(objectives, noises, steps, seeds, results),
+        outcomes=[result.outcome for result in results],
+        unchecked=" ".join(dict.fromkeys(_without_bound(results))),
+        tables={"studies": Table.of_rows(row for result in results for row in result.table.rows())},
+    )
+
+
+def _optimizers(asked: bool) -> tuple[str, ...]:
+    """All; Adam alone where noise or a bound was asked for."""
+    return ("adam",) if asked else tuple(OPTIMIZERS)
+
+
+def _summary(
+    objectives: tuple[str, ...], noises: tuple[str, ...], steps: int, seeds: int, results: list[StudyResult]
+) -> str:
+    return (
+        f"{', '.join(objectives)}; noise {', '.join(noises)}; K up to {steps}, {seeds} seeds; step sizes natural "
+        f"unless given. {' '.join(_checked(results))}"
+    ).strip()
+
+
+def _without_bound(results: list[StudyResult]) -> Iterator[str]:
+    """Why there is no bound where there is a theorem on the optimizer."""
+    return (result.statement for result in results if result.verdict is Verdict.NO_BOUND and result.statement)
+
+
+def _checked(results: list[StudyResult]) -> Iterator[str]:
+    """What was checked of which parts, each once."""
+    said = dict.fromkeys(line for result in results for line in result.checked)
+    if said:
+        yield f"Checked: {'; '.join(said)}."

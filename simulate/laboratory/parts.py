@@ -1,0 +1,216 @@
+"""Parts by name: built-in ones, and classes of your own from a module or a file, with their settings.
+
+    pseudo-huber                      built in
+    rastrigin,dimension=20            with settings
+    mypackage.mine:Steep              a class, or a function that returns one's instance
+    mine.py:Steep,condition=1e4       from a file
+
+Example:
+    >>> find("objective", "quadratic,dimension=3,condition=2").make()
+    Quadratic(dimension=3, largest=1.0, condition=2, initial=1.0)
+    >>> find("optimizer", "lyon")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown optimizer 'lyon'; known: adagrad, ...; or name your own, as in mine.py:MyOptimizer
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from simulate.laboratory.bounds import BoundRule
+from simulate.laboratory.theorems import BOUNDS
+from simulate.noise import NOISES, Noise
+from simulate.objectives import OBJECTIVES, Objective
+from simulate.optimizers import OPTIMIZERS, Optimizer
+from simulate.registry import Registry
+
+__all__ = ["KINDS", "Kind", "Part", "find", "is_own"]
+
+Kind = Literal["objective", "optimizer", "noise", "bound"]
+
+
+@dataclass(frozen=True)
+class _KindOfPart:
+    """Where the built-in ones are, and what all are instances of."""
+
+    registry: Registry[Any]
+    base: type
+    named: str
+    methods: tuple[str, ...]
+
+
+KINDS: Mapping[Kind, _KindOfPart] = {
+    "objective": _KindOfPart(
+        OBJECTIVES, Objective, "simulate.objectives.Objective", ("start", "value", "gradient", "smoothness")
+    ),
+    "optimizer": _KindOfPart(OPTIMIZERS, Optimizer, "simulate.optimizers.Optimizer", ("step",)),
+    "noise": _KindOfPart(NOISES, Noise, "simulate.noise.Noise", ("begin",)),
+    "bound": _KindOfPart(BOUNDS, BoundRule, "simulate.laboratory.BoundRule", ("value",)),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part with its settings.
+
+    Attributes:
+        kind: of which it is.
+        text: as it was asked for.
+        factory: makes it.
+        settings: as given.
+    """
+
+    kind: Kind
+    text: str
+    factory: Callable[..., Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def own(self) -> bool:
+        """Whether it is not built in."""
+        return is_own(self.text)
+
+    def takes(self, name: str) -> bool:
+        """Whether it has a setting of this name that is not given."""
+        parameters = _parameters(self.factory)
+        return name not in self.settings and (name in parameters)
+
+    def make(self, **more: Any) -> Any:
+        """Make one.
+
+        Args:
+            more: settings besides those that were given.
+
+        Raises:
+            ValueError: if it cannot be made, or is not of its kind, naming the part and what is missing.
+        """
+        missing = getattr(self.factory, "__abstractmethods__", None)
+        if missing:
+            names = ", ".join(f"{name}()" for name in sorted(missing))
+            raise ValueError(f"{self.kind} {self.text!r} lacks {names}")
+        try:
+            made = self.factory(**self.settings, **more)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.kind} {self.text!r} cannot be made: {error}") from error
+        kind = KINDS[self.kind]
+        if not isinstance(made, kind.base):
+            lacks = [f"{name}()" for name in kind.methods if not hasattr(made, name)]
+            methods = f"; it lacks {', '.join(lacks)}" if lacks else "; make it a subclass"
+            raise ValueError(f"{self.kind} {self.text!r} is not a {kind.named}{methods}")
+        return made
+
+
+def is_own(text: str) -> bool:
+    """Whether a part is named by module or file: it has a colon.
+
+    >>> is_own("mine.py:Steep,condition=3"), is_own("rastrigin,dimension=3")
+    (True, False)
+    """
+    return ":" in text.split(",")[0]
+
+
+def find(kind: Kind, text: str) -> Part:
+    """The part that a text names; nothing is made yet.
+
+    Args:
+        kind: of part.
+        text: a name or ``module:attribute`` or ``file.py:attribute``, then ``,key=value`` for each setting.
+
+    Raises:
+        ValueError: for what does not exist, naming what does.
+    """
+    name, *rest = text.split(",")
+    factory = _own(kind, name) if is_own(name) else _built_in(kind, name)
+    settings = dict(_setting(kind, text, item) for item in rest)
+    parameters = _parameters(factory)
+    for key in settings:
+        if key not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise ValueError(f"{kind} {name!r} has no setting {key!r}; its settings are: {known}")
+    return Part(kind, text, factory, settings)
+
+
+def _built_in(kind: Kind, name: str) -> Callable[..., Any]:
+    try:
+        factory: Callable[..., Any] = KINDS[kind].registry[name]
+    except ValueError as error:
+        raise ValueError(f"{error}; or name your own, as in mine.py:My{kind.capitalize()}") from None
+    return factory
+
+
+def _own(kind: Kind, name: str) -> Callable[..., Any]:
+    place, _, attribute = name.partition(":")
+    module = _module(kind, name, place)
+    if not hasattr(module, attribute):
+        base = KINDS[kind].base
+        there = [
+            key
+            for key, value in vars(module).items()
+            if inspect.isclass(value) and value.__module__ == module.__name__
+        ]
+        fitting = [key for key in there if base is Noise or issubclass(vars(module)[key], base)]
+        raise ValueError(
+            f"{kind} {name!r}: {place} has no {attribute!r}; it has: {', '.join(fitting or there) or 'no class'}"
+        )
+    found: Any = getattr(module, attribute)
+    if not callable(found):
+        raise ValueError(
+            f"{kind} {name!r} must be a class or a function that makes one, not a {type(found).__name__}"
+        )
+    factory: Callable[..., Any] = found
+    return factory
+
+
+def _module(kind: Kind, name: str, place: str) -> ModuleType:
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        path = Path(place).resolve()
+        if not path.is_file():
+            raise ValueError(f"{kind} {name!r}: there is no file {place}")
+        module_name = f"adabatch_own_{path.stem}_{abs(hash(path))}"
+        if module_name in sys.modules:
+            return sys.modules[module_name]
+        specification = importlib.util.spec_from_file_location(module_name, path)
+        assert specification is not None
+        assert specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[module_name] = module
+        try:
+            specification.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{kind} {name!r}: importing {place} failed: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _setting(kind: Kind, text: str, item: str) -> tuple[str, Any]:
+    key, equals, value = item.partition("=")
+    if not equals or not key.isidentifier():
+        raise ValueError(f"{kind} {text!r}: a setting is written key=value, not {item!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def _parameters(factory: Callable[..., Any]) -> tuple[str, ...]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    try:
+        return tuple(p.name for p in inspect.signature(factory).parameters.values() if p.kind in kinds)
+    except (TypeError, ValueError):
+        return ()

@@ -1,0 +1,284 @@
+"""The theorems as bounds on runs: each reads the optimizer, eta and the problem, and returns its bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from adabatch.moments.hypotheses import require
+from simulate.laboratory.bounds import BoundRule, Run
+from simulate.noise import Clipped
+from simulate.noise.exact_tests import Test
+from simulate.optimizers import SGD, AdaGrad, Adam, AdamW
+from simulate.registry import Registry
+from simulate.streams import Array
+from theory.adam import variants
+from theory.adam_sharp.parameters import best_bound
+from theory.bound import Bound
+from theory.guarantee import adam_guarantee
+from theory.l1 import theorem as l1_theorem
+from theory.l1 import theorem3
+from theory.l1.costs import Kind
+from theory.other_optimizers import adagrad, sgd
+from theory.training import clipping, step_schedules, violated_steps
+from theory.training.weight_decay import weight_bound, weight_decay_bound
+
+__all__ = ["BOUNDS", "Schedule", "usual_bound"]
+
+
+class Theorem1(BoundRule):
+    """Theorem 1 on sum_k E||G_k||_1 under the coordinate-wise test, with epsilon and bias correction."""
+
+    name = "theorem-1"
+    test: ClassVar[Test | None] = "coordinate-wise"
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        adam = run.adam
+        assert isinstance(run.optimizer, Adam)
+        corrected = run.optimizer.bias_correction
+        multipliers = variants.bias_correction(adam.beta1, adam.beta2, run.steps) if corrected else None
+        return variants.gradient_norm_sum_bound(run.problem, adam, multipliers)
+
+
+def _without_bias_correction(run: Run) -> None:
+    plain = not getattr(run.optimizer, "bias_correction", False)
+    require(plain, "no bias correction", "bias_correction = True", "take it away, or choose theorem-1")
+
+
+class Theorem2(BoundRule):
+    """Theorem 2 on sum_k E||G_k||_1 under the coordinate-wise test, at its best free parameters."""
+
+    name = "theorem-2"
+    test: ClassVar[Test | None] = "coordinate-wise"
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        _without_bias_correction(run)
+        return best_bound(run.problem, run.adam)
+
+
+class Certified(BoundRule):
+    """Theorem 3 on sum_k E||G_k||_1, given a certificate of a kind."""
+
+    kind: ClassVar[Kind]
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        _without_bias_correction(run)
+        adam, v0 = run.adam, run.optimizer.initial_second_moment
+        certificate = theorem3.find_certificate(adam.beta1, adam.beta2, adam.eta, self.kind)
+        gradient = run.trajectory.first_gradient[0]
+        return theorem3.certified_bound(certificate, run.problem, adam, gradient, v0=v0)
+
+
+class CertifiedL1(Certified):
+    """Theorem 3 on sum_k E||G_k||_1 under the l1 test, for betas with a certificate."""
+
+    name, kind = "theorem-3-l1", Kind.L1
+    test: ClassVar[Test | None] = "l1"
+
+
+class CertifiedVariance(Certified):
+    """Theorem 3 on sum_k E||G_k||_1 under the coordinate-wise test, for betas with a certificate."""
+
+    name, kind = "theorem-3-variance", Kind.VARIANCE
+    test: ClassVar[Test | None] = "coordinate-wise"
+
+
+class Guarantee(BoundRule):
+    """The best of Theorems 1, 2 and 3 on sum_k E||G_k||_1 under the coordinate-wise test."""
+
+    name = "guarantee"
+    test: ClassVar[Test | None] = "coordinate-wise"
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        if getattr(run.optimizer, "bias_correction", False):
+            return Theorem1().value(run)
+        return adam_guarantee(run.problem, run.adam)
+
+
+class L1Test(BoundRule):
+    """The theorem without a certificate on sum_k E||G_k||_1 under the l1 test."""
+
+    name = "l1-test"
+    test: ClassVar[Test | None] = "l1"
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        _without_bias_correction(run)
+        return l1_theorem.l1_test_bound(run.problem, run.adam)
+
+
+class ScalarTest(BoundRule):
+    """The theorem on sum_k E||G_k||_2 of Adam under the norm-wise test, for eta of the order of 1/sqrt(d)."""
+
+    name, measured = "scalar-test", "l2_sum"
+    test: ClassVar[Test | None] = "norm-wise"
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        _without_bias_correction(run)
+        return l1_theorem.scalar_test_bound(run.problem, run.adam)
+
+
+class WeightDecay(BoundRule):
+    """The theorem on sum_k E||G_k||_1 of AdamW under the coordinate-wise test, for small weight decay."""
+
+    name = "weight-decay"
+    test: ClassVar[Test | None] = "coordinate-wise"
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        optimizer = run.optimizer
+        require(type(optimizer) is AdamW, "AdamW", optimizer.name, "choose adamw")
+        assert isinstance(optimizer, AdamW)
+        _without_bias_correction(run)
+        adam, decay = run.adam_like(optimizer), float(optimizer.weight_decay)
+        start = float(np.abs(run.objective.start()).max())
+        largest = weight_bound(adam.beta1, adam.beta2, decay, start, adam.alpha, run.steps)
+        return weight_decay_bound(run.problem, adam, decay, float(largest))
+
+
+@dataclass(frozen=True)
+class Schedule(BoundRule):
+    """The theorem on sum_k s_k E||G_k||_1 of Adam with step sizes alpha s_k, once a warm-up is over.
+
+    Attributes:
+        warmup: steps that are not counted.
+    """
+
+    name: ClassVar[str] = "schedule"
+    test: ClassVar[Test | None] = "coordinate-wise"
+    warmup: int = 0
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        optimizer = run.optimizer
+        require(type(optimizer) is Adam, "Adam", optimizer.name, "choose adam")
+        assert isinstance(optimizer, Adam)
+        _without_bias_correction(run)
+        schedule = optimizer.schedule or (lambda step: 1.0)
+        multipliers = np.array([schedule(step) for step in range(1, run.steps + 1)])
+        first = self.warmup + 1
+        return step_schedules.schedule_bound(run.problem, run.adam_like(optimizer), multipliers, first=first)
+
+    def measure(self, run: Run) -> Array:
+        """sum of s_k ||G_k||_1 over the steps after the warm-up."""
+        sums = run.trajectory.weighted_l1_sum
+        before = sums[run.trajectory.steps.index(self.warmup)] if self.warmup else 0.0
+        return np.asarray(sums[run.record] - before)
+
+    def records(self, steps: int) -> tuple[int, ...]:
+        """The end of the warm-up."""
+        return (self.warmup,) if self.warmup else ()
+
+
+class Clipping(BoundRule):
+    """The theorem on sum_k E||G_k||_1 of Adam with clipped gradients, whose clip factors have a floor.
+
+    The floor is that of two-valued noise with deviation eta, where ||G|| is largest at the start or bounded by
+    sqrt(d) (pseudo-Huber).
+    """
+
+    name, unbiased = "clipping", False
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        noise = run.noise
+        require(isinstance(noise, Clipped), "clipped noise", type(noise).__name__, "choose simulate.noise.Clipped")
+        assert isinstance(noise, Clipped)
+        _without_bias_correction(run)
+        floor = noise.threshold / ((1 + run.eta) * float(np.sqrt(run.objective.dimension)))
+        return clipping.clipped_bound(run.problem, run.adam, min(floor, 1.0))
+
+
+class ViolatedSteps(BoundRule):
+    """The theorem on sum_k E||G_k||_1 of Adam where some steps violate the coordinate-wise test."""
+
+    name, deviations = "violated-steps", True
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        _without_bias_correction(run)
+        return violated_steps.violated_bound(
+            run.problem,
+            run.adam,
+            violated_gradient=run.mean("missed_l1_sum"),
+            excess_deviation=run.mean("deviation_sum"),
+        )
+
+
+class StochasticGradientDescent(BoundRule):
+    """The theorem on the mean of E||G_k||_2^2 of SGD under the norm-wise test."""
+
+    name, measured, tight = "sgd", "average_squared", True
+    test: ClassVar[Test | None] = "norm-wise"
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        plain = type(run.optimizer) is SGD and run.optimizer.schedule is None
+        require(plain, "SGD without a schedule", run.optimizer.name, "choose sgd")
+        alpha = float(run.optimizer.step_size)
+        return sgd.average_squared_norm_bound(run.problem, step_size=alpha, eta=run.eta)
+
+    def measure(self, run: Run) -> Array:
+        """The mean of ||G_k||^2, a little smaller: it may equal its bound, and rounding must not decide."""
+        return super().measure(run) * (1 - 1e-12)
+
+
+class AdaGradSum(BoundRule):
+    """The theorem on the preconditioned sum of AdaGrad under the coordinate-wise test."""
+
+    name, measured, preconditioned = "adagrad", "preconditioned_sum", True
+    test: ClassVar[Test | None] = "coordinate-wise"
+
+    def value(self, run: Run) -> Bound:
+        """See :class:`BoundRule`."""
+        optimizer = run.optimizer
+        plain = type(optimizer) is AdaGrad and optimizer.schedule is None and optimizer.epsilon == 0
+        require(plain, "AdaGrad without schedule and epsilon", optimizer.name, "choose adagrad")
+        whole = run.record == len(run.trajectory.steps) - 1
+        require(whole, "the run's last K", f"K = {run.steps}", "v is known at the end only")
+        end = run.trajectory.final_state.second_moment
+        start = np.broadcast_to(np.asarray(optimizer.initial_second_moment, dtype=float), end.shape)
+        require(bool((start > 0).all()), "v_0 > 0", "v_0 = 0", "give initial_second_moment=1e-2, say")
+        growth = float(np.mean(adagrad.accumulator_log_growth(start, end)))
+        alpha = float(optimizer.step_size)
+        return adagrad.preconditioned_sum_bound(run.problem, step_size=alpha, eta=run.eta, log_growth=growth)
+
+
+RULES: tuple[type[BoundRule], ...] = (
+    Guarantee,
+    Theorem1,
+    Theorem2,
+    CertifiedL1,
+    CertifiedVariance,
+    L1Test,
+    ScalarTest,
+    WeightDecay,
+    Schedule,
+    Clipping,
+    ViolatedSteps,
+    StochasticGradientDescent,
+    AdaGradSum,
+)
+
+BOUNDS: Registry[type[BoundRule]] = Registry("bound", {rule.name: rule for rule in RULES})
+"""The theorems by name."""
+
+USUAL = {
+    "adam": "guarantee",
+    "rmsprop": "guarantee",
+    "adamw": "weight-decay",
+    "sgd": "sgd",
+    "adagrad": "adagrad",
+}
+
+
+def usual_bound(optimizer: str) -> str | None:
+    """The name of the bound on an optimizer, None if there is no theorem on it."""
+    return USUAL.get(optimizer)

@@ -1,0 +1,69 @@
+"""Studies: what was measured, and the bound."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from simulate.experiments.result import Table
+from simulate.report.figures.style import CYCLE, INK, WIDTH, band, drawn_from
+
+__all__ = ["plot_studies"]
+
+MOST = 6
+"""Studies in a panel; a table with more is drawn in part."""
+
+
+def plot_studies(table: Table, axes: Axes, objective: str) -> Axes:
+    """Measured means with their intervals against K, one colour per study of an objective, and their bounds.
+
+    Args:
+        table: columns objective, noise, optimizer, bound, K, measured, low, high, value (NaN for no bound).
+        axes: to draw on; both scales become logarithmic.
+        objective: whose rows are drawn.
+    """
+    rows = table.where(objective=objective)
+    studies = list(dict.fromkeys(zip(rows["optimizer"], rows["noise"], rows["bound"], strict=True)))
+    for color, (optimizer, noise, bound) in zip(CYCLE, studies[:MOST], strict=False):
+        part = rows.where(optimizer=optimizer, noise=noise, bound=bound)
+        band(axes, part["K"], part["low"].clip(part["measured"] * 1e-3), part["high"], color, 0.25)
+        axes.plot(part["K"], part["measured"], color=color, marker="o", markersize=2.5)
+        axes.plot(
+            part["K"], part["value"], color=color, linestyle=":" if bound == "no bound" else "--", linewidth=1.0
+        )
+    axes.set(xscale="log", yscale="log", title=objective, xlabel="steps $K$")
+    handles = [
+        Line2D([], [], color=color, marker="o", markersize=2.5, label=f"{optimizer}, {noise}: {bound}")
+        for color, (optimizer, noise, bound) in zip(CYCLE, studies, strict=False)
+    ]
+    axes.legend(handles=handles, fontsize=6.5)
+    return axes
+
+
+@drawn_from(
+    "studies",
+    "What a bound is on, against K: mean over seeds with its 99% interval, and the bound. Without a bound the sum "
+    "of gradient norms, and what is guaranteed for Adam under the same noise.",
+)
+def studies_figure(table: Table) -> Figure:
+    """An objective per panel."""
+    objectives = table.values("objective")
+    columns = min(2, len(objectives))
+    lines = -(-len(objectives) // columns)
+    figure = Figure(figsize=(WIDTH * (0.6 if columns == 1 else 1), 0.5 + 2.4 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, objective in zip(grid, objectives, strict=False):
+        plot_studies(table, axes, objective)
+    for axes in grid[len(objectives) :]:
+        axes.set_visible(False)
+    for axes in grid[::columns]:
+        axes.set_ylabel("measured, and bound")
+    styles = [
+        Line2D([], [], color=INK, linestyle="--", linewidth=1.0, label="bound"),
+        Line2D(
+            [], [], color=INK, linestyle=":", linewidth=1.0, label="guaranteed for Adam, where there is no bound"
+        ),
+    ]
+    figure.legend(handles=styles, loc="outside lower center", ncols=2)
+    return figure
