@@ -27,6 +27,7 @@ COMMANDS = (
     "covers",
     "prove",
     "verify-bounds",
+    "list",
     "optimum",
 )
 """In the order of the help; each is a function in the module of this package that has its name."""

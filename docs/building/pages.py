@@ -28,6 +28,7 @@ COPIED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGE
 COPIED |= {"SECURITY.md": "security.md"}
 GUIDE = [
     {"Your own loop": "own_loop.md"},
+    {"Your own method": "own_method.md"},
     {"Which batch rule?": "batch_rules.md"},
     {"When the batch does not grow": "batch_growth.md"},
     {"Learning rate": "learning_rate.md"},

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from simulate.laboratory.bounds import BoundRule, Run
 from simulate.laboratory.parts import find
-from simulate.laboratory.result import StudyResult, Verdict
+from simulate.laboratory.result import StudyResult, StudyVerdict
 from simulate.laboratory.study import Study, study
 from simulate.laboratory.theorems import BOUNDS
 
-__all__ = ["BOUNDS", "BoundRule", "Run", "Study", "StudyResult", "Verdict", "find", "study"]
+__all__ = ["BOUNDS", "BoundRule", "Run", "Study", "StudyResult", "StudyVerdict", "find", "study"]

@@ -145,7 +145,7 @@ class BoundRule(ABC):
         return result
 
     def records(self, steps: int) -> tuple[int, ...]:
-        """Numbers of steps that a run must record for it, besides the study's own."""
+        """Numbers of steps that a run must record for it, apart from the study's own."""
         return ()
 
     @property

@@ -22,7 +22,7 @@ from simulate.streams import Array, SeedStreams
 
 __all__ = ["require_noise"]
 
-DRAWS = 4096
+DRAWS = 2048
 """Stochastic gradients at a point."""
 VISITED = (1, 4, 16, 64)
 """Steps of the short run at which its point is looked at."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
 from simulate.laboratory.parts import is_own
-from simulate.laboratory.result import StudyResult, Verdict
+from simulate.laboratory.result import StudyResult, StudyVerdict
 from simulate.laboratory.study import USUAL_ETA, prepared
 from simulate.optimizers import OPTIMIZERS
 
@@ -62,7 +62,7 @@ def _summary(
 
 def _without_bound(results: list[StudyResult]) -> Iterator[str]:
     """Why there is no bound where there is a theorem on the optimizer."""
-    return (result.statement for result in results if result.verdict is Verdict.NO_BOUND and result.statement)
+    return (result.statement for result in results if result.verdict is StudyVerdict.NO_BOUND and result.statement)
 
 
 def _checked(results: list[StudyResult]) -> Iterator[str]:

@@ -34,7 +34,7 @@ from simulate.objectives import OBJECTIVES, Objective
 from simulate.optimizers import OPTIMIZERS, Optimizer
 from simulate.registry import Registry
 
-__all__ = ["KINDS", "Kind", "Part", "find", "is_own"]
+__all__ = ["KINDS", "Kind", "Part", "find", "is_own", "settings_of"]
 
 Kind = Literal["objective", "optimizer", "noise", "bound"]
 
@@ -82,14 +82,14 @@ class Part:
 
     def takes(self, name: str) -> bool:
         """Whether it has a setting of this name that is not given."""
-        parameters = _parameters(self.factory)
+        parameters = settings_of(self.factory)
         return name not in self.settings and (name in parameters)
 
     def make(self, **more: Any) -> Any:
         """Make one.
 
         Args:
-            more: settings besides those that were given.
+            more: settings next to those that were given.
 
         Raises:
             ValueError: if it cannot be made, or is not of its kind, naming the part and what is missing.
@@ -132,7 +132,7 @@ def find(kind: Kind, text: str) -> Part:
     name, *rest = text.split(",")
     factory = _own(kind, name) if is_own(name) else _built_in(kind, name)
     settings = dict(_setting(kind, text, item) for item in rest)
-    parameters = _parameters(factory)
+    parameters = settings_of(factory)
     for key in settings:
         if key not in parameters:
             known = ", ".join(parameters) or "none"
@@ -208,7 +208,12 @@ def _setting(kind: Kind, text: str, item: str) -> tuple[str, Any]:
         return key, value
 
 
-def _parameters(factory: Callable[..., Any]) -> tuple[str, ...]:
+def settings_of(factory: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of what a class or function takes.
+
+    >>> settings_of(NOISES["gaussian"])
+    ('eta',)
+    """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     try:
         return tuple(p.name for p in inspect.signature(factory).parameters.values() if p.kind in kinds)

@@ -17,10 +17,10 @@ from simulate.rates import Slope
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["StudyResult", "Verdict"]
+__all__ = ["StudyResult", "StudyVerdict"]
 
 
-class Verdict(StrEnum):
+class StudyVerdict(StrEnum):
     """What the runs say of a bound."""
 
     HOLDS = "holds"
@@ -54,7 +54,7 @@ class StudyResult:
     statement: str
     seeds: int
     table: Table
-    verdict: Verdict
+    verdict: StudyVerdict
     slope: Slope | None
     checked: tuple[str, ...] = ()
 
@@ -66,19 +66,21 @@ class StudyResult:
     def __str__(self) -> str:
         """One line."""
         slope = "" if self.slope is None else f", slope {self.slope}"
-        found = "" if self.verdict is Verdict.NO_BOUND else f" {self.verdict}, smallest ratio {self.ratio:.3g}"
+        found = (
+            "" if self.verdict is StudyVerdict.NO_BOUND else f" {self.verdict}, smallest ratio {self.ratio:.3g}"
+        )
         return f"{self.optimizer} on {self.objective} under {self.noise}: {self.bound}{found}{slope}"
 
     @property
     def outcome(self) -> Outcome:
         """As a report of ``verify-bounds`` takes it."""
-        without, unresolved = self.verdict is Verdict.NO_BOUND, self.verdict is Verdict.UNRESOLVED
+        without, unresolved = self.verdict is StudyVerdict.NO_BOUND, self.verdict is StudyVerdict.UNRESOLVED
         rows = self.table.rows()[-1:] if without else self.table.rows()
         if unresolved:  # within its interval the mean may be what the bound allows
             rows = [row | {"measured": row["low"]} for row in rows]
         return Outcome(
             name=f"{self.bound}: {self.optimizer}, {self.noise}, {self.objective}",
-            statement=self.statement or "Σ ‖G‖₁ is measured, and put beside what is guaranteed for Adam.",
+            statement=self.statement or "Σ ‖G‖₁ is measured, and put next to what is guaranteed for Adam.",
             asserted=at_most(rows, "K = {K}", bound="value"),
             expected=Expectation.MEASURED if without else Expectation.HOLDS,
             kind=Kind.OTHER if without else Kind.UPPER,

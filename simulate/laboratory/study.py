@@ -17,9 +17,9 @@ Guarantee:
 Example:
     >>> result = study("quadratic,dimension=2", "gaussian,eta=0.5", "sgd", steps=64, seeds=4)
     >>> result.verdict, result.bound, result.ratio > 1
-    (<Verdict.HOLDS: 'holds'>, 'sgd', True)
+    (<StudyVerdict.HOLDS: 'holds'>, 'sgd', True)
     >>> study("quadratic,dimension=2", "gaussian,eta=0.5", "lion", steps=64, seeds=4).verdict
-    <Verdict.NO_BOUND: 'no bound'>
+    <StudyVerdict.NO_BOUND: 'no bound'>
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from simulate.laboratory.bounds import BoundRule, Run, stated_eta
 from simulate.laboratory.noise_check import require_noise
 from simulate.laboratory.optimizer_check import require_optimizer
 from simulate.laboratory.parts import find
-from simulate.laboratory.result import StudyResult, Verdict
+from simulate.laboratory.result import StudyResult, StudyVerdict
 from simulate.laboratory.theorems import BOUNDS, usual_bound
 from simulate.noise import Noise
 from simulate.objectives import Objective
@@ -62,7 +62,7 @@ ROUNDING = 1e-9
 USUAL_ETA = 0.2
 """For noise that is asked for by name and needs an eta."""
 USUAL_BETAS = (0.9, 0.95)
-"""Of the guarantee that methods without a theorem are put beside."""
+"""Of the guarantee that methods without a theorem are put next to."""
 
 
 @dataclass(frozen=True)
@@ -359,10 +359,10 @@ def _interval(values: Array) -> tuple[float, float]:
     return mean, float(student.ppf((1 + LEVEL) / 2, len(values) - 1)) * spread
 
 
-def _verdict(table: Table) -> Verdict:
+def _verdict(table: Table) -> StudyVerdict:
     if table.values("bound") == ["no bound"]:
-        return Verdict.NO_BOUND
+        return StudyVerdict.NO_BOUND
     allowed = table["value"] * (1 + ROUNDING)
     if (table["low"] > allowed).any():
-        return Verdict.VIOLATED
-    return Verdict.HOLDS if (table["measured"] <= allowed).all() else Verdict.UNRESOLVED
+        return StudyVerdict.VIOLATED
+    return StudyVerdict.HOLDS if (table["measured"] <= allowed).all() else StudyVerdict.UNRESOLVED

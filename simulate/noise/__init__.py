@@ -23,14 +23,14 @@ from collections.abc import Callable
 
 from simulate.noise.additive import Additive, Concentrated, Isotropic
 from simulate.noise.adversarial import Adversarial
-from simulate.noise.base import Draw, Noise, Source
+from simulate.noise.base import Draw, Noise, Source, Stateless
 from simulate.noise.clipped import Clipped
 from simulate.noise.exact_tests import TESTS
 from simulate.noise.finite_sum import FiniteSumBatches
 from simulate.noise.laws import Exact, Gaussian, Skewed, cantelli, rademacher, rare_spike, two_point
 from simulate.registry import Registry
 
-__all__ = ["NOISES", "TESTS", "Clipped", "Draw", "FiniteSumBatches", "Noise", "Source"]
+__all__ = ["NOISES", "TESTS", "Clipped", "Draw", "FiniteSumBatches", "Noise", "Source", "Stateless"]
 
 NOISES: Registry[Callable[..., Noise]] = Registry(
     "noise",

@@ -8,7 +8,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulate.optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp, zero_safe_ratio
+from simulate.noise.laws import Exact
+from simulate.objectives import PseudoHuber
+from simulate.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    AMSGrad,
+    Lion,
+    MomentumSGD,
+    Muon,
+    NAdam,
+    Optimizer,
+    RMSProp,
+    SignSGD,
+    Signum,
+    zero_safe_ratio,
+)
+from simulate.optimizers.sign import orthogonalized
+from simulate.trajectory import run
 from theory.adam.constants import normalized_step_bound
 from theory.adam.variants import bias_correction_multiplier
 
@@ -201,5 +221,85 @@ def test_no_step_of_adam_exceeds_its_bound(values, share, beta2):
 def test_registry():
     assert all(isinstance(factory(0.1), Optimizer) for factory in OPTIMIZERS.values())
     assert all(factory(0.1).name == name for name, factory in OPTIMIZERS.items())
-    with pytest.raises(ValueError, match="unknown optimizer 'lion'; known: adagrad, adam, adamw, rmsprop, sgd"):
-        OPTIMIZERS["lion"]
+    with pytest.raises(ValueError, match="unknown optimizer 'lyon'; known: adagrad, adam, adamw, amsgrad, lion, "):
+        OPTIMIZERS["lyon"]
+
+
+def torch_path(kind, sequence, **settings):
+    """The final weights of torch.optim's optimizer, shape [seeds, d]."""
+    w = torch.ones(sequence.shape[1:], dtype=torch.float64, requires_grad=True)
+    optimizer = kind([w], **settings)
+    for g in sequence:
+        w.grad = torch.tensor(g)
+        optimizer.step()
+    return w.detach().numpy()
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_sgd_is_that_of_torch(nesterov):
+    ours, _ = run_batched(MomentumSGD(0.1, 0.8, nesterov=nesterov), gradients())
+    theirs = torch_path(torch.optim.SGD, gradients(), lr=0.1, momentum=0.8, nesterov=nesterov)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_amsgrad_is_that_of_torch_and_differs_from_adam():
+    shrinking = gradients() * np.geomspace(1, 1e-3, STEPS)[:, None, None]
+    settings = {"epsilon": 1e-8, "bias_correction": True}
+    ours, _ = run_batched(AMSGrad(0.1, 0.9, 0.95, **settings), shrinking)
+    theirs = torch_path(torch.optim.Adam, shrinking, lr=0.1, betas=(0.9, 0.95), eps=1e-8, amsgrad=True)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    assert not np.allclose(ours, run_batched(Adam(0.1, 0.9, 0.95, **settings), shrinking)[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_nadam_against_a_scalar_twin(corrected):
+    ours, _ = run_batched(NAdam(0.1, 0.9, 0.95, epsilon=1e-6, bias_correction=corrected), gradients())
+    for seed in range(SEEDS):
+        w, m, v = 1.0, 0.0, 0.0
+        for k, g in enumerate(gradients()[:, seed, 0], start=1):
+            m, v = 0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g * g
+            ahead, v_hat = 0.1 * g + 0.9 * m, v
+            if corrected:
+                ahead, v_hat = 0.1 * g / (1 - 0.9**k) + 0.9 * m / (1 - 0.9 ** (k + 1)), v / (1 - 0.95**k)
+            w -= 0.1 * ahead / (math.sqrt(v_hat) + 1e-6)
+        assert ours[seed, 0] == pytest.approx(w, rel=1e-12)
+
+
+def test_steps_of_one_length_against_scalar_twins():
+    sequence = gradients()
+    sign, _ = run_batched(SignSGD(0.1), sequence)
+    np.testing.assert_allclose(sign, 1 - 0.1 * np.sign(sequence).sum(axis=0), atol=1e-12)
+    signum, _ = run_batched(Signum(0.1, 0.8), sequence)
+    lion, _ = run_batched(Lion(0.1, 0.9, 0.99, weight_decay=0.3), sequence)
+    for seed in range(SEEDS):
+        w, m, u, kept = 1.0, 0.0, 1.0, 0.0
+        for g in sequence[:, seed, 1]:
+            m = 0.8 * m + 0.2 * g
+            w -= 0.1 * math.copysign(1, m)
+            u = u - 0.1 * 0.3 * u - 0.1 * math.copysign(1, 0.9 * kept + 0.1 * g)
+            kept = 0.99 * kept + 0.01 * g
+        assert signum[seed, 1] == pytest.approx(w, abs=1e-12)
+        assert lion[seed, 1] == pytest.approx(u, abs=1e-12)
+
+
+def test_muon_steps_along_an_orthogonal_matrix():
+    """All singular values of a step are alpha; a rank-one momentum is stepped along alone; zero rests."""
+    generator = np.random.default_rng(3)
+    w, g = np.zeros((2, 12)), generator.standard_normal((2, 12))
+    muon = Muon(0.5)
+    moved = muon.step(w, g, muon.start(w), 1).reshape(2, 3, 4)
+    np.testing.assert_allclose(np.linalg.svd(moved, compute_uv=False), 0.5, rtol=1e-12)
+    one = np.einsum("i,j->ij", [3.0, 4.0], [0.0, 5.0])[None]
+    np.testing.assert_allclose(orthogonalized(one), one / 25, atol=1e-12)
+    np.testing.assert_array_equal(orthogonalized(np.zeros((1, 2, 3))), 0)
+    with pytest.raises(ValueError, match="rows must divide the dimension 12, and 5 does not"):
+        Muon(0.5, rows=5).start(w)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_descends_at_its_natural_step_size(name):
+    objective = PseudoHuber(dimension=4)
+    kind = OPTIMIZERS[name]
+    optimizer = kind(kind.natural_step_size(objective.problem(256)))
+    trajectory = run(objective, Exact(), optimizer, 256, 1)
+    assert trajectory.value[-1, 0] < 0.2 * objective.problem(1).initial_gap

@@ -104,7 +104,7 @@ def test_a_file_of_the_same_name_is_no_report(tmp_path, content):
         ({"experiments": ("printed-theorem",)}, "was renamed: use --experiment published-theorem"),
         ({"experiments": ("slope",)}, "unknown experiment 'slope'; known: batch-demand, bounds, clipping"),
         ({"objectives": ("sphere",)}, "unknown objective 'sphere'; known: directional-huber, geman-mcclure"),
-        ({"optimizers": ("lion",)}, "unknown optimizer 'lion'; known: adagrad, adam, adamw, rmsprop, sgd"),
+        ({"optimizers": ("lyon",)}, "unknown optimizer 'lyon'; known: adagrad, adam, adamw, amsgrad, lion, "),
         ({"eta": 0.96}, r"supremum of the admissible values is eta = 0\.955738"),
         ({"beta1": 0.9, "beta2": 0.999, "eta": 1.2}, r"supremum of the admissible values is eta = 0\.95975"),
         ({"eta": -0.1}, "eta >= 0"),

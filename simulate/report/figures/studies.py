@@ -59,11 +59,9 @@ def studies_figure(table: Table) -> Figure:
         axes.set_visible(False)
     for axes in grid[::columns]:
         axes.set_ylabel("measured, and bound")
-    styles = [
-        Line2D([], [], color=INK, linestyle="--", linewidth=1.0, label="bound"),
-        Line2D(
-            [], [], color=INK, linestyle=":", linewidth=1.0, label="guaranteed for Adam, where there is no bound"
-        ),
-    ]
-    figure.legend(handles=styles, loc="outside lower center", ncols=2)
+    bounds = set(table.values("bound"))
+    styles = {"--": "bound"} if bounds - {"no bound"} else {}
+    styles |= {":": "guaranteed for Adam, where there is no bound"} if "no bound" in bounds else {}
+    handles = [Line2D([], [], color=INK, linestyle=style, linewidth=1.0, label=styles[style]) for style in styles]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

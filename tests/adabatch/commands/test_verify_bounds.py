@@ -33,7 +33,7 @@ def test_a_small_run(adabatch, tmp_path):
     [
         (["--beta1", "0.9", "--beta2", "0.95", "--eta", "0.97"], "admissible values is eta = 0.955738"),
         (["--objective", "sphere"], "unknown objective 'sphere'; known:"),
-        (["--optimizer", "lion"], "unknown optimizer 'lion'; known:"),
+        (["--optimizer", "lyon"], "unknown optimizer 'lyon'; known:"),
         (["--experiment", "slope"], "unknown experiment 'slope'; known:"),
         (["--quick", "--full"], "--quick and --full exclude each other"),
     ],

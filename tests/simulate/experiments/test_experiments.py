@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from adabatch.moments.hypotheses import HypothesisError
-from simulate.laboratory import related_bounds
 from simulate.experiments.adam import bounds, slopes
 from simulate.experiments.adam.theorems import BOUNDS, own_rows, theorem_1_bounds, theorem_2_bounds
 from simulate.experiments.adam_sharp import sharpness
@@ -27,6 +26,7 @@ from simulate.experiments.rows import (
 )
 from simulate.experiments.settings import Level, Settings
 from simulate.experiments.training import clipping, scalar_divergence
+from simulate.laboratory import related_bounds
 from simulate.noise import NOISES, Clipped, FiniteSumBatches
 from simulate.noise.exact_tests import replacement_free_batch_size
 from simulate.objectives import OBJECTIVES, PseudoHuber, Regression

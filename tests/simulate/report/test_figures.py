@@ -63,6 +63,13 @@ def _bias(workers, batch):
 
 
 TABLES = {
+    "studies": Table.of_rows(
+        {"objective": o, "noise": "gaussian", "optimizer": p, "bound": b, "K": k, "measured": 2.0 * k}
+        | {"low": 1.9 * k, "high": 2.1 * k, "value": 5.0 * k, "ratio": 2.5}
+        for o in ("rastrigin", "quadratic", "network")
+        for p, b in (("adam", "guarantee"), ("lion", "no bound"))
+        for k in (1, 4, 16)
+    ),
     "convergence": _convergence(),
     "ratios": Table.of_rows(
         {"theorem": t, "setting": "(0, 0.9), eta 0.5", "step_factor": f, "ratio": 10.0 * f + 2}
