@@ -39,8 +39,7 @@ COMMANDS = {
     "adabatch prove L5 --show": "",
     "adabatch verify-bounds --quick --output runs/bounds": "",
     "adabatch covers runs/mine": "",
-    "adabatch verify-bounds --optimizer examples/own_optimizer.py:CautiousLion --noise gaussian,eta=0.5 "
-    "--output runs/own": "--quick",
+    "adabatch verify-bounds --optimizer examples/own_optimizer.py:CautiousLion --output runs/own": "--quick",
     "adabatch list bounds": "",
     "python3 -m venv .venv-theory": "",
     ".venv-theory/bin/pip install '.[theory]'": "",
