@@ -48,8 +48,25 @@ def optimum(
         typer.Option(**number(float, Range(0.01, 100)), help="Multiplies the budgets of 200 to 3,000 step times."),
     ] = 1.0,
     seed: Annotated[int, typer.Option(**number(int, Range(0, 2**31 - 1)), help="Of the tasks.")] = 0,
+    plane: Annotated[
+        bool,
+        typer.Option(
+            "--plane",
+            help="Batch rules against the optimum over the plane of source and capacity instead, on about as many "
+            "tasks; minutes.",
+        ),
+    ] = False,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(help="--plane: a rule by name, or your own as mine.py:build; may be repeated. None: all."),
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(**FOLDER, help="JSON of rho, s and saving per task, as adabatch worth reads it.")
+        Path | None,
+        typer.Option(
+            **FOLDER,
+            help="JSON of rho, s and saving per task, as adabatch worth reads it; with --plane the folder of the "
+            "figure and its CSV, runs/plane if none is given.",
+        ),
     ] = None,
 ) -> None:
     """The best batch and learning-rate schedules in the exact dynamics, and what they save.
@@ -57,6 +74,12 @@ def optimum(
     Power-law regression in second moments; every schedule is tuned for every task. Times are relative to the best
     constant batch whose learning rate falls as a power of what is left: geometric mean, best and worst task.
     """
+    if plane:
+        chosen_methods = [str(name) for name in optimizer or list(Optimizer)]
+        _plane(chosen_methods, tasks, tuple(rule or ()), iterations, duration, output or Path("runs/plane"))
+        return
+    if rule:
+        raise ValueError("--rule is for --plane: give it too, or leave --rule out")
     from simulate.exact.dynamics import Dynamics
     from simulate.exact.survey import survey
     from simulate.exact.tasks import Resource, sobol_tasks
@@ -82,6 +105,42 @@ def optimum(
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         write_json(output, {"command": command_line(), "date": date, "tasks": records})
         typer.echo(f"written to {output}")
+
+
+def _plane(
+    methods: list[str], tasks: int, rules: tuple[str, ...], iterations: int, duration: float, folder: Path
+) -> None:
+    """Run every method's plane, print the mean ratios, and write figure and CSV."""
+    from rich.progress import Progress
+
+    from simulate.exact.dynamics import Dynamics
+    from simulate.exact.plane import DURATION, chosen_rules, plane
+    from simulate.report.figures import save_figures
+    from simulate.table import Table
+
+    wanted = chosen_rules(rules)
+    side = max(2, round(tasks**0.5))
+    rows = []
+    with Progress(transient=True) as progress:
+        task = progress.add_task(f"{side} x {side} tasks", total=len(methods))
+        for method in methods:
+            found = plane(
+                Dynamics(method),
+                side,
+                wanted,
+                DURATION * duration,
+                iterations,
+                lambda fraction: progress.advance(task, fraction),
+            )
+            rows += found.rows()
+    table = Table.of_rows(rows)
+    typer.echo(f"{side} x {side} tasks, equal time, {iterations} iterations; risk over the optimum's")
+    for method in methods:
+        typer.echo(f"{method:<40}{'mean':>8}{'best':>8}{'worst':>8}")
+        for name in wanted:
+            typer.echo(line(f"  {name}", table.where(method=method, rule=name)["ratio"].tolist()))
+    save_figures({"plane": table}, folder)
+    typer.echo(f"written to {folder}")
 
 
 def _check_is_writable(output: Path) -> None:

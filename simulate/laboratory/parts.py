@@ -17,14 +17,9 @@ Example:
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 from simulate.laboratory.bounds import BoundRule
@@ -32,6 +27,7 @@ from simulate.laboratory.theorems import BOUNDS
 from simulate.noise import NOISES, Noise
 from simulate.objectives import OBJECTIVES, Objective
 from simulate.optimizers import OPTIMIZERS, Optimizer
+from simulate.own_code import own_attribute
 from simulate.registry import Registry
 
 __all__ = ["KINDS", "Kind", "Part", "find", "is_own", "settings_of"]
@@ -130,7 +126,7 @@ def find(kind: Kind, text: str) -> Part:
         ValueError: for what does not exist, naming what does.
     """
     name, *rest = text.split(",")
-    factory = _own(kind, name) if is_own(name) else _built_in(kind, name)
+    factory = _factory(kind, name)
     settings = dict(_setting(kind, text, item) for item in rest)
     parameters = settings_of(factory)
     for key in settings:
@@ -140,62 +136,15 @@ def find(kind: Kind, text: str) -> Part:
     return Part(kind, text, factory, settings)
 
 
-def _built_in(kind: Kind, name: str) -> Callable[..., Any]:
+def _factory(kind: Kind, name: str) -> Callable[..., Any]:
+    if is_own(name):
+        base = KINDS[kind].base
+        return own_attribute(kind, name, object if base is Noise else base)
     try:
         factory: Callable[..., Any] = KINDS[kind].registry[name]
     except ValueError as error:
         raise ValueError(f"{error}; or name your own, as in mine.py:My{kind.capitalize()}") from None
     return factory
-
-
-def _own(kind: Kind, name: str) -> Callable[..., Any]:
-    place, _, attribute = name.partition(":")
-    module = _module(kind, name, place)
-    if not hasattr(module, attribute):
-        base = KINDS[kind].base
-        there = [
-            key
-            for key, value in vars(module).items()
-            if inspect.isclass(value) and value.__module__ == module.__name__
-        ]
-        fitting = [key for key in there if base is Noise or issubclass(vars(module)[key], base)]
-        raise ValueError(
-            f"{kind} {name!r}: {place} has no {attribute!r}; it has: {', '.join(fitting or there) or 'no class'}"
-        )
-    found: Any = getattr(module, attribute)
-    if not callable(found):
-        raise ValueError(
-            f"{kind} {name!r} must be a class or a function that makes one, not a {type(found).__name__}"
-        )
-    factory: Callable[..., Any] = found
-    return factory
-
-
-def _module(kind: Kind, name: str, place: str) -> ModuleType:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        path = Path(place).resolve()
-        if not path.is_file():
-            raise ValueError(f"{kind} {name!r}: there is no file {place}")
-        module_name = f"adabatch_own_{path.stem}_{abs(hash(path))}"
-        if module_name in sys.modules:
-            return sys.modules[module_name]
-        specification = importlib.util.spec_from_file_location(module_name, path)
-        assert specification is not None
-        assert specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[module_name] = module
-        try:
-            specification.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-    except ValueError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{kind} {name!r}: importing {place} failed: {type(error).__name__}: {error}") from error
-    return module
 
 
 def _setting(kind: Kind, text: str, item: str) -> tuple[str, Any]:

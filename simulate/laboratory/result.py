@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulate.experiments.result import Table
 from simulate.outcomes import Expectation, Kind, Outcome, at_most
 from simulate.rates import Slope
+from simulate.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -34,7 +34,6 @@ from scipy.stats import t as student
 
 from adabatch.moments.hypotheses import HypothesisError
 from simulate.consistency import require_consistent, require_consistent_at
-from simulate.experiments.result import Table
 from simulate.laboratory.bounds import BoundRule, Run, stated_eta
 from simulate.laboratory.noise_check import require_noise
 from simulate.laboratory.optimizer_check import require_optimizer
@@ -46,6 +45,7 @@ from simulate.objectives import Objective
 from simulate.optimizers import Optimizer
 from simulate.rates import log_log_slope
 from simulate.streams import Array
+from simulate.table import Table
 from simulate.trajectory import Trajectory, powers_of_two
 from simulate.trajectory import run as run_trajectory
 from theory.guarantee import adam_guarantee, recommended_step_size

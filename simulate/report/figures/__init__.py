@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from simulate.experiments.result import Table
 from simulate.report.figures.batches import plot_batch_demand, plot_estimator_bias, plot_statistic
 from simulate.report.figures.convergence import plot_convergence, plot_ratios
+from simulate.report.figures.plane import plot_plane
 from simulate.report.figures.ratio_map import plot_ratio_map
 from simulate.report.figures.refutations import (
     plot_clipping,
@@ -37,6 +38,7 @@ __all__ = [
     "plot_divergence",
     "plot_estimator_bias",
     "plot_exchange",
+    "plot_plane",
     "plot_published_theorem",
     "plot_ratio_map",
     "plot_ratios",

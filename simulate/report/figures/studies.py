@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simulate.experiments.result import Table
 from simulate.report.figures.style import CYCLE, INK, WIDTH, band, drawn_from
+from simulate.table import Table
 
 __all__ = ["plot_studies"]
 

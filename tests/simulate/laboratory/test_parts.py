@@ -75,7 +75,7 @@ REFUSALS = [
     ),
     ("objective", "mine.py:Lacks", r"objective 'mine.py:Lacks' lacks gradient\(\), smoothness\(\), value\(\)"),
     ("objective", "mine.py:Nothing", r"is not a simulate.objectives.Objective; it lacks start\(\), value\(\)"),
-    ("objective", "mine.py:number", "must be a class or a function that makes one, not a int"),
+    ("objective", "mine.py:number", "must be a class or a function, not of the type int"),
     ("objective", "absent.py:Steep", "there is no file absent.py"),
     ("optimizer", "broken.py:Steep", "importing broken.py failed: ModuleNotFoundError: No module named 'nowhere"),
     ("optimizer", "no_such_module:Steep", "importing no_such_module failed: ModuleNotFoundError"),

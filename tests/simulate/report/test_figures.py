@@ -63,6 +63,13 @@ def _bias(workers, batch):
 
 
 TABLES = {
+    "plane": Table.of_rows(
+        {"method": m, "rule": r, "capacity": c, "source": s, "ratio": 1.0 + c * s}
+        for m in ("sgd", "adam-like")
+        for r in ("constant 1", "ramp")
+        for c in (1.0, 2.0)
+        for s in (1.0, 1.5, 2.0)
+    ),
     "studies": Table.of_rows(
         {"objective": o, "noise": "gaussian", "optimizer": p, "bound": b, "K": k, "measured": 2.0 * k}
         | {"low": 1.9 * k, "high": 2.1 * k, "value": 5.0 * k, "ratio": 2.5}

@@ -1,0 +1,50 @@
+"""Rules over the plane of source and capacity: the same numbers as by hand, own rules, the command's files."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from adabatch.commands.application import app
+from adabatch.schedules import Constant
+from simulate.exact.contest import RULES, contest, peaks
+from simulate.exact.dynamics import Dynamics
+from simulate.exact.plane import chosen_rules, plane, plane_tasks
+from simulate.exact.tasks import RANGES
+from simulate.table import Table
+
+
+def test_ratios_are_the_contests_risks_over_an_optimum_that_no_rule_beats():
+    found = plane(Dynamics.SGD, 2, ("constant 1", "late"), duration=20.0, iterations=8)
+    tasks = plane_tasks(2, 20.0)
+    risks = contest(
+        Dynamics.SGD, tasks, {name: RULES[name] for name in ("constant 1", "late")}, peaks(Dynamics.SGD)
+    )
+    ratio = found.where(rule="late")["ratio"] / found.where(rule="constant 1")["ratio"]
+    np.testing.assert_allclose(ratio, risks["late"] / risks["constant 1"], rtol=1e-12)
+    assert found["ratio"].min() > 0.99
+    assert set(found["capacity"]) == set(RANGES["spectrum"])
+
+
+def test_rules_are_chosen_by_name_or_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from adabatch.schedules import Constant\ndef one(tasks, row, rates):\n    return Constant(4)\n"
+    )
+    rules = chosen_rules(["ramp", "mine.py:one"])
+    assert isinstance(rules["mine.py:one"](plane_tasks(1), 0, None), Constant)
+    assert list(chosen_rules([])) == list(RULES)
+    with pytest.raises(ValueError, match=r"unknown rule 'hill'; known: constant 1, .*as in mine\.py:build"):
+        chosen_rules(["hill"])
+    with pytest.raises(ValueError, match=r"rule 'mine\.py:two': mine\.py has no 'two'; it has: one"):
+        chosen_rules(["mine.py:two"])
+
+
+def test_the_command_writes_figure_and_table(tmp_path):
+    options = ["--tasks", "4", "--duration", "0.05", "--iterations", "2", "--optimizer", "sgd", "--rule", "late"]
+    result = CliRunner().invoke(app, ["optimum", "--plane", *options, "--output", str(tmp_path / "plane")])
+    assert result.exit_code == 0, result.output
+    assert "  late" in result.output
+    assert len(Table.read_csv(tmp_path / "plane" / "plane.csv")) == 4
+    assert (tmp_path / "plane" / "plane.png").exists()
+    refused = CliRunner().invoke(app, ["optimum", "--rule", "late"])
+    assert "--rule is for --plane" in str(refused.exception)
