@@ -56,6 +56,7 @@ class Check:
         name: for the report.
         statement: what is guaranteed, in words.
         optimizer: whose theorem it is, as in ``--optimizer``.
+        theorem: the module of :mod:`theory` that states it.
         compare: measured value and bound.
         kind: of the bound.
         only_on: the one objective it is about; None for any.
@@ -64,6 +65,7 @@ class Check:
     name: str
     statement: str
     optimizer: str
+    theorem: str
     compare: Callable[[Case], tuple[float, Bound]]
     kind: Kind = Kind.UPPER
     only_on: Objective | None = None

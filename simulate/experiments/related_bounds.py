@@ -14,6 +14,7 @@ from simulate.experiments.settings import Advance, Settings
 from simulate.experiments.training.bounds import CHECKS as TRAINING
 from simulate.objectives import OBJECTIVES
 from simulate.outcomes import Outcome, at_most
+from simulate.text import counted
 
 __all__ = ["CHECKS", "run"]
 
@@ -45,8 +46,11 @@ def run(settings: Settings, advance: Advance) -> Result:
     return Result(
         name="related-bounds",
         title="The other theorems, where their hypotheses are met",
-        summary=f"{', '.join(names)}; K = {steps}, {seeds} seeds; each theorem at a step size it allows.",
+        summary=(
+            f"{', '.join(names)}; K = {steps}, {counted(seeds, 'seed')}; each theorem at a step size it allows."
+        ),
         outcomes=[_outcome(check, table) for check in checks],
+        theorems=tuple(dict.fromkeys(check.theorem for check in checks)),
         tables={"related_bounds": table},
     )
 

@@ -80,9 +80,21 @@ class Table:
 
     @classmethod
     def read_csv(cls, path: Path) -> Table:
-        """Read what :meth:`write_csv` wrote; numbers become numbers again."""
-        with path.open(newline="") as file:
-            header, *lines = list(csv.reader(file))
+        """Read what :meth:`write_csv` wrote; numbers become numbers again.
+
+        Raises:
+            ValueError: for a file without rows, or with a line that does not have a value for each column.
+        """
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                header, *lines = list(csv.reader(file)) or [[]]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path} is not a table of verify-bounds: {error}") from None
+        if not lines:
+            raise ValueError(f"{path} is not a table of verify-bounds: it has no rows")
+        for number, line in enumerate(lines, start=2):
+            if len(line) != len(header):
+                raise ValueError(f"{path}, line {number}: {len(line)} values for {len(header)} columns")
         return cls({name: [_parsed(line[i]) for line in lines] for i, name in enumerate(header)})
 
 
@@ -102,6 +114,7 @@ class Result:
         outcomes: on the statements it bears on.
         tables: by the name of the figure drawn from it; other tables are only written as CSV.
         unchecked: on what no verdict could be given, and why; empty if on everything there is one.
+        theorems: the modules of :mod:`theory` that state what is checked.
     """
 
     name: str
@@ -110,6 +123,7 @@ class Result:
     outcomes: Sequence[Outcome]
     tables: Mapping[str, Table] = field(default_factory=dict)
     unchecked: str = ""
+    theorems: Sequence[str] = ()
 
 
 def _plain(value: Any) -> Any:

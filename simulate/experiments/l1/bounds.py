@@ -45,13 +45,32 @@ def _certified(kind: Kind) -> Callable[[Case], tuple[float, Bound]]:
 
 
 CHECKS = (
-    Check("l1 norm test", "Σ ‖G‖₁ where the l1 test holds at the eta of its theorem", "rmsprop", _l1_test),
-    Check("Scalar test, small eta", "Σ ‖G‖₂, eta of the order of 1/sqrt(d)", "rmsprop", _scalar_test),
-    Check("Theorem 3, l1", "Σ ‖G‖₁ under the l1 test at eta .2, given a certificate", "adam", _certified(Kind.L1)),
+    Check(
+        "l1 norm test",
+        "Σ ‖G‖₁ where the l1 test holds at the eta of its theorem",
+        "rmsprop",
+        theorem.__name__,
+        _l1_test,
+    ),
+    Check(
+        "Scalar test, small eta",
+        "Σ ‖G‖₂ at an eta of the order of 1/sqrt(d)",
+        "rmsprop",
+        theorem.__name__,
+        _scalar_test,
+    ),
+    Check(
+        "Theorem 3, l1",
+        "Given a certificate, Σ ‖G‖₁ under the l1 test at eta .2",
+        "adam",
+        theorem3.__name__,
+        _certified(Kind.L1),
+    ),
     Check(
         "Theorem 3, coordinate-wise",
-        "Σ ‖G‖₁ under the coordinate-wise test at eta .8, given a certificate",
+        "Given a certificate, Σ ‖G‖₁ under the coordinate-wise test at eta .8",
         "adam",
+        theorem3.__name__,
         _certified(Kind.VARIANCE),
     ),
 )

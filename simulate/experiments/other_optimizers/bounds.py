@@ -42,9 +42,17 @@ def _adagrad(case: Case) -> tuple[float, Bound]:
 
 
 CHECKS = (
-    Check("SGD", "(1/K) Σ ‖G‖² under the norm test (4)", "sgd", _sgd),
+    Check("SGD", "(1/K) Σ ‖G‖² under the norm test (4)", "sgd", sgd.__name__, _sgd),
     Check(
-        "SGD, sharp case", "(1/K) Σ ‖G‖² without noise", "sgd", _sgd_sharp, Kind.TIGHT, Quadratic(condition=1.0)
+        "SGD, sharp case",
+        "(1/K) Σ ‖G‖² without noise",
+        "sgd",
+        sgd.__name__,
+        _sgd_sharp,
+        Kind.TIGHT,
+        Quadratic(condition=1.0),
     ),
-    Check("AdaGrad", "The preconditioned sum under the coordinate-wise test", "adagrad", _adagrad),
+    Check(
+        "AdaGrad", "The preconditioned sum under the coordinate-wise test", "adagrad", adagrad.__name__, _adagrad
+    ),
 )

@@ -65,8 +65,27 @@ def _violated(case: Case) -> tuple[float, Bound]:
 
 
 CHECKS = (
-    Check("AdamW", "Σ ‖G‖₁ with decoupled weight decay", "adamw", _weight_decay),
-    Check("Schedules", "Σ s_k ‖G_k‖₁ after warm-up, with cosine and bias correction", "adam", _schedule),
-    Check("Clipping with a floor", "Σ ‖G‖₁, gradients halved at most", "adam", _clipping, only_on=PseudoHuber()),
-    Check("Violated steps", "Σ ‖G‖₁ where a capped batch violates the test", "adam", _violated),
+    Check("AdamW", "Σ ‖G‖₁ with decoupled weight decay", "adamw", "theory.training.weight_decay", _weight_decay),
+    Check(
+        "Schedules",
+        "Σ s_k ‖G_k‖₁ with cosine and bias correction, from the end of the warm-up,",
+        "adam",
+        step_schedules.__name__,
+        _schedule,
+    ),
+    Check(
+        "Clipping with a floor",
+        "Σ ‖G‖₁ where clipping halves gradients at most",
+        "adam",
+        clipping.__name__,
+        _clipping,
+        only_on=PseudoHuber(),
+    ),
+    Check(
+        "Violated steps",
+        "Σ ‖G‖₁ where a capped batch violates the test",
+        "adam",
+        violated_steps.__name__,
+        _violated,
+    ),
 )

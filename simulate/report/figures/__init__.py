@@ -6,8 +6,10 @@ the PDF and the PNG, and :func:`draw` draws a figure from a table, for example o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -28,7 +30,9 @@ from simulate.report.figures.style import FIGURES, STYLE, FigureRecipe
 
 __all__ = [
     "FIGURES",
+    "KINDS",
     "FigureRecipe",
+    "Look",
     "draw",
     "plot_batch_demand",
     "plot_clipping",
@@ -45,7 +49,27 @@ __all__ = [
     "plot_schedule_limit",
     "plot_statistic",
     "save_figures",
+    "write_figure",
 ]
+
+
+KINDS = ("png", "pdf", "svg")
+"""What a figure can be written as."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How figures are written.
+
+    Attributes:
+        kinds: of files, of :data:`KINDS`.
+        size: width and height in inches; None for the figure's own, and a height of None for its proportions.
+        style: settings of matplotlib, over the style of the reports.
+    """
+
+    kinds: Sequence[str] = ("png", "pdf")
+    size: tuple[float, float | None] | None = None
+    style: Mapping[str, Any] = field(default_factory=dict)
 
 
 def draw(name: str, table: Table) -> Figure:
@@ -58,10 +82,32 @@ def draw(name: str, table: Table) -> Figure:
         return FIGURES[name].draw(table)
 
 
+def write_figure(name: str, table: Table, folder: Path, look: Look | None = None) -> list[Path]:
+    """Write a figure in a folder, a file per kind: ``<name>.png``, ``<name>.pdf``.
+
+    The files depend on the table and the look only: no dates are stored.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    look = look or Look()
+    # Of a file with a fixed salt, matplotlib makes the same names for the same shapes.
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name, **look.style}):
+        figure = FIGURES[name].draw(table)
+        if look.size is not None:
+            width, height = look.size
+            own = figure.get_size_inches()
+            figure.set_size_inches(width, height or width * own[1] / own[0])
+        figure.draw_without_rendering()  # laid out once: all kinds take it as it is
+        figure.set_layout_engine("none")
+        for kind in look.kinds:
+            date = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[kind]
+            figure.savefig(folder / f"{name}.{kind}", metadata={date: None})
+    return [folder / f"{name}.{kind}" for kind in look.kinds]
+
+
 def save_figures(tables: Mapping[str, Table], folder: Path) -> dict[str, Path]:
     """Write every table as CSV, and the figure drawn from it (if there is one) as PDF and PNG.
-
-    The files depend on the tables only: no dates are stored.
 
     Returns:
         The PNG of each figure.
@@ -71,9 +117,5 @@ def save_figures(tables: Mapping[str, Table], folder: Path) -> dict[str, Path]:
     for name, table in tables.items():
         table.write_csv(folder / f"{name}.csv")
         if name in FIGURES:
-            with mpl.rc_context(STYLE):
-                figure, written[name] = draw(name, table), folder / f"{name}.png"
-                figure.savefig(written[name], dpi=200, metadata={"Software": None})
-                figure.set_layout_engine("none")  # it has been laid out: the PDF takes it as it is
-                figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+            written[name] = write_figure(name, table, folder)[0]
     return written

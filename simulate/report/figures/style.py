@@ -36,6 +36,7 @@ GREY, INK, PINK = "#8d99ae", "#222222", "#f25fb0"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 
 STYLE: dict[str, Any] = {
+    "figure.dpi": 200,
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 9,
