@@ -38,10 +38,10 @@ GREEK = {
     "lambda": "λ", "mu": "μ", "nu": "ν", "omega": "ω", "phi": "φ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ",
     "Gamma": "Γ", "Delta": "Δ", "Lambda": "Λ", "Sigma": "Σ",
 }  # fmt: skip
-WORDS = GREEK | {"sum": "Σ", "sqrt": "√", "grad": "∇", "oo": "∞"}
+WORDS = GREEK | {"sum": "Σ", "prod": "Π", "int": "∫", "sqrt": "√", "grad": "∇", "oo": "∞"}
 SIGNS = {"&lt;=": "≤", "&gt;=": "≥", "-&gt;": "→", "=&gt;": "⇒", "||": "‖", " - ": " − ", " +- ": " ± "}
 _WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(WORDS)})(?![A-Za-z])")
-_RAISED = re.compile(r"([_^])(?:\{([^{}]*)\}|\(([\w /+−-]+)\)|(-?(?:\d+/\d+|\w+)))")
+_RAISED = re.compile(r"([_^])(?:\{([^{}]*)\}|\(([\w /+−-]+)\)|(-?(?:\d+/\d+|[\w∞]+)))")
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Section:
 
     Attributes:
         name: Problem, Algorithm or Guarantee, with what the docstring adds to it.
-        paragraphs: typeset, each with whether it is set off as it stands (a formula, a table) or is running text.
+        paragraphs: typeset, each after its kind: ``text``, ``formula`` or ``table``.
     """
 
     name: str
-    paragraphs: tuple[tuple[bool, Markup], ...]
+    paragraphs: tuple[tuple[str, Markup], ...]
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,18 @@ def _section(text: str) -> Section:
     return Section(head.rstrip(":"), tuple(_paragraphs(paragraphs)))
 
 
-def _paragraphs(paragraphs: list[str]) -> Iterator[tuple[bool, Markup]]:
+def _paragraphs(paragraphs: list[str]) -> Iterator[tuple[str, Markup]]:
     """Typeset, up to the proof, if there is one."""
     for paragraph in paragraphs:
         if paragraph.startswith("Proof."):
             return
         for item in re.split(r"\n(?=- |\(\d\) )", paragraph):
-            if "\n===" in item:  # a table is kept as it is aligned
-                yield True, escape(item)
-                continue
-            set_off = any(line.startswith("    ") for line in item.splitlines())
-            yield set_off, typeset(textwrap.dedent(item) if set_off else " ".join(item.split()))
+            if "\n===" in item:  # kept as it is aligned
+                yield "table", escape(textwrap.dedent(item))
+            elif item.startswith("(") or any(line.startswith("    ") for line in item.splitlines()):
+                yield "formula", typeset(textwrap.dedent(item))
+            else:
+                yield "text", typeset(" ".join(item.split()))
 
 
 def typeset(text: str) -> Markup:

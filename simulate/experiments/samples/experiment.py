@@ -42,8 +42,8 @@ def run(settings: Settings, advance: Advance) -> Result:
         summary=(
             f"Gaussian samples, the exact tests' smallest batches, {counted(seeds, 'seed')}. SGD to a squared "
             "gradient norm on a quadratic; Adam at betas (0.5, 0.9) to an l1 norm on a pseudo-Huber function; "
-            "Adam under the l1 test for a number of steps; quadratics of condition 1, 4 and 16 to a gap; the batch of "
-            "the second step; constant batches judged after the run; Adam on w^2 / 2 with skewed noise."
+            "Adam under the l1 test for a number of steps; quadratics of condition 1, 4 and 16 to a gap; the "
+            "batch of the second step; constant batches judged after the run; Adam on w^2 / 2 with skewed noise."
         ),
         outcomes=outcomes,
         theorems=(
