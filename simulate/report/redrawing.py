@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from simulate.report.figures import FIGURES, Look, write_figure
+from simulate.report.figures import FIGURES, write_figure
 from simulate.report.saved import SavedReport
 
 __all__ = ["redraw"]
 
 
-def redraw(report: Path, output: Path, look: Look) -> list[Path]:
+def redraw(report: Path, output: Path, **look: Any) -> list[Path]:
     """Draw every figure of a report's folder.
 
     Args:
         report: folder of the report.
         output: folder of the figures, made if need be.
-        look: how they are written.
+        look: how they are written, as of :func:`~simulate.report.figures.write_figure`.
 
     Returns:
         The files.
@@ -33,7 +34,7 @@ def redraw(report: Path, output: Path, look: Look) -> list[Path]:
     written: list[Path] = []
     for name, table in tables.items():
         try:
-            written += write_figure(name, table, output, look)
+            written += write_figure(name, table, output, **look)
         except (ValueError, TypeError, KeyError, IndexError) as error:  # what a table of other columns leads to
             raise ValueError(f"{saved.tables[name]} is not the table of the figure {name!r}: {error}") from error
     return written

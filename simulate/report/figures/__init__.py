@@ -7,7 +7,6 @@ the PDF and the PNG, and :func:`draw` draws a figure from a table, for example o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,7 @@ from simulate.report.figures.style import FIGURES, STYLE, FigureRecipe
 
 __all__ = [
     "FIGURES",
-    "KINDS",
     "FigureRecipe",
-    "Look",
     "draw",
     "plot_batch_demand",
     "plot_clipping",
@@ -53,25 +50,6 @@ __all__ = [
 ]
 
 
-KINDS = ("png", "pdf", "svg")
-"""What a figure can be written as."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How figures are written.
-
-    Attributes:
-        kinds: of files, of :data:`KINDS`.
-        size: width and height in inches; None for the figure's own, and a height of None for its proportions.
-        style: settings of matplotlib, over the style of the reports.
-    """
-
-    kinds: Sequence[str] = ("png", "pdf")
-    size: tuple[float, float | None] | None = None
-    style: Mapping[str, Any] = field(default_factory=dict)
-
-
 def draw(name: str, table: Table) -> Figure:
     """One figure from its table, in the style of the others.
 
@@ -82,28 +60,41 @@ def draw(name: str, table: Table) -> Figure:
         return FIGURES[name].draw(table)
 
 
-def write_figure(name: str, table: Table, folder: Path, look: Look | None = None) -> list[Path]:
+def write_figure(
+    name: str,
+    table: Table,
+    folder: Path,
+    *,
+    kinds: Sequence[str] = ("png", "pdf"),
+    size: tuple[float, float | None] | None = None,
+    style: Mapping[str, Any] | None = None,
+) -> list[Path]:
     """Write a figure in a folder, a file per kind: ``<name>.png``, ``<name>.pdf``.
 
-    The files depend on the table and the look only: no dates are stored.
+    The same arguments make the same files: no dates are stored.
+
+    Args:
+        name: of the figure.
+        table: it is drawn from.
+        folder: that exists.
+        kinds: of files: png, pdf, svg.
+        size: width and height in inches; None for the figure's own, and a height of None for its proportions.
+        style: settings of matplotlib, over those of the reports.
 
     Raises:
         ValueError: for an unknown name.
     """
-    look = look or Look()
-    # Of a file with a fixed salt, matplotlib makes the same names for the same shapes.
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name, **look.style}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name, **(style or {})}):
         figure = FIGURES[name].draw(table)
-        if look.size is not None:
-            width, height = look.size
-            own = figure.get_size_inches()
-            figure.set_size_inches(width, height or width * own[1] / own[0])
+        if size is not None:
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(size[0], size[1] or size[0] * height / width)
         figure.draw_without_rendering()  # laid out once: all kinds take it as it is
         figure.set_layout_engine("none")
-        for kind in look.kinds:
+        for kind in kinds:
             date = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[kind]
             figure.savefig(folder / f"{name}.{kind}", metadata={date: None})
-    return [folder / f"{name}.{kind}" for kind in look.kinds]
+    return [folder / f"{name}.{kind}" for kind in kinds]
 
 
 def save_figures(tables: Mapping[str, Table], folder: Path) -> dict[str, Path]:

@@ -112,7 +112,7 @@ def plot_ratios(table: Table, axes: Axes, theorem: str) -> Axes:
     dots: dict[str, Any] = {"markersize": 2.2, "alpha": 0.5, "rasterized": len(rows) > 2000, "linestyle": ""}
     for color, marker, shift, setting in zip(CYCLE, MARKERS, spread, settings, strict=False):
         part = rows.where(setting=setting)
-        look = {"color": color, "marker": marker, "label": _pretty(setting), **dots}
+        look: dict[str, Any] = {"color": color, "marker": marker, "label": _pretty(setting), **dots}
         axes.plot(part["step_factor"] * 10.0**shift, part["ratio"], **look)
     axes.axhline(1.0, color=INK, linewidth=0.8)
     place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "top"}

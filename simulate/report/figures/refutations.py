@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -91,7 +93,7 @@ def plot_clipping(table: Table, axes: Axes) -> Axes:
         axes: to draw on.
     """
     for clipped, color, style, label in ((True, RED, "-", "clipped"), (False, BLUE, "--", "not clipped")):
-        look = {"color": color, "linestyle": style, "alpha": 0.85, "linewidth": 1}
+        look: dict[str, Any] = {"color": color, "linestyle": style, "alpha": 0.85, "linewidth": 1}
         for number, seed in enumerate(table.values("seed")):
             rows, name = table.where(clipped=clipped, seed=seed), None if number else label
             axes.plot(rows["step"], rows["a_dot_w"], label=name, **look)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +25,7 @@ def plot_schedule_limit(table: Table, axes: Axes) -> Axes:
     """
     for color, marker, power in zip(CYCLE, MARKERS, table.values("power"), strict=False):
         rows = table.where(power=power)
-        look = {"color": color, "marker": marker, "markersize": 3, "markerfacecolor": "none"}
+        look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3, "markerfacecolor": "none"}
         axes.plot(rows["rho"], rows["closed_form"], color=color)
         axes.plot(rows["rho"], rows["searched"], linestyle="", **look)
         growth = "n" if power == 1 else f"n^{power:g}"
