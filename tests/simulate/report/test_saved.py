@@ -9,6 +9,7 @@ import pytest
 
 from simulate.experiments.adam.theorems import BOUNDS, theorem_1_bounds
 from simulate.experiments.settings import Level, Settings
+from simulate.report.comparison import changes, compare
 from simulate.report.redrawing import redraw
 from simulate.report.saved import SavedReport
 from simulate.verify_bounds import verify_bounds
@@ -18,7 +19,7 @@ from simulate.verify_bounds import verify_bounds
 def report(tmp_path_factory):
     """A small report with two figures."""
     folder = tmp_path_factory.mktemp("reports") / "report"
-    chosen = ("sign-descent", "rmsprop", "published-theorem")
+    chosen = ("sign-descent", "rmsprop", "schedule-limit")
     assert verify_bounds(Settings(level=Level.QUICK, experiments=chosen, output=folder)) == 0
     return folder
 
@@ -31,7 +32,7 @@ def damaged(report, tmp_path):
 
 def test_figures_are_redrawn_as_they_were(report, tmp_path, adabatch):
     printed = adabatch.output("plot", report, "--output", tmp_path / "drawn")
-    names = [f"{name}.{kind}" for name in ("published_theorem", "rmsprop") for kind in ("pdf", "png")]
+    names = [f"{name}.{kind}" for name in ("rmsprop", "schedule_limit") for kind in ("pdf", "png")]
     assert sorted(os.listdir(tmp_path / "drawn")) == names
     assert printed.count("figure: ") == 4
     for name in names:
@@ -78,7 +79,7 @@ def test_bad_looks_are_one_line(report, tmp_path, monkeypatch, adabatch, words, 
 
 def _shorten(folder):
     file = folder / "figures" / "rmsprop.csv"
-    file.write_text(file.read_text()[:-20])
+    file.write_text(file.read_text()[:-50])
 
 
 def _other_version(folder):
@@ -105,7 +106,7 @@ def _other_version(folder):
         ),
         (
             lambda folder: shutil.copy(
-                folder / "figures" / "published_theorem.csv", folder / "figures" / "rmsprop.csv"
+                folder / "figures" / "schedule_limit.csv", folder / "figures" / "rmsprop.csv"
             ),
             "rmsprop.csv is not the table of the figure 'rmsprop': unknown column 'eta'",
         ),
@@ -139,12 +140,23 @@ def test_a_report_without_figures_and_a_folder_without_a_report(adabatch, tmp_pa
         redraw(tmp_path, tmp_path / "drawn")
 
 
-def test_the_same_run_again_changes_nothing(report, tmp_path, capsys):
-    settings = SavedReport.read(report).settings
-    chosen = tuple(settings["experiments"])
-    verify_bounds(Settings(level=Level.QUICK, experiments=chosen, output=tmp_path / "again", against=report))
-    assert "are in both. Their verdicts, ratios and slopes are the same." in capsys.readouterr().out
-    assert "ratios and slopes are the same." in (tmp_path / "again" / "report.html").read_text()
+def test_a_report_next_to_itself_is_the_same(report):
+    saved = SavedReport.read(report)
+    found = compare(saved, {**saved.settings, "output": "elsewhere"}, saved.verdicts)
+    assert found.changes == ()
+    assert found.conclusion == "6 verdicts are in both. Their verdicts, ratios and slopes are the same."
+
+
+def test_slopes_are_compared_with_their_intervals():
+    slope = {"value": -0.5, "low": -0.6, "high": -0.4}
+    before = {"claim": {"outcome": "holds", "ratio": None, "slope": slope}}
+    wider = {"claim": {"outcome": "holds", "ratio": None, "slope": {**slope, "high": -0.3}}}
+    without = {"claim": {"outcome": "holds", "ratio": None, "slope": None}}
+    assert list(changes(before, before)) == []
+    (change,) = changes(before, wider)
+    assert str(change) == "claim, slope: -0.500 [-0.600, -0.400] -> -0.500 [-0.600, -0.300]"
+    (change,) = changes(before, without)
+    assert (change.what, change.after) == ("slope", "–")
 
 
 def test_a_constant_that_changed_is_seen(report, tmp_path, monkeypatch, capsys):
@@ -160,7 +172,7 @@ def test_a_constant_that_changed_is_seen(report, tmp_path, monkeypatch, capsys):
     after = SavedReport.read(tmp_path / "new").verdicts["Theorem 1, sign descent"]["ratio"]
     assert f"Theorem 1, sign descent, ratio: {before:.6g} -> {after:.6g}" in printed
     assert "RMSProp, eta" not in printed.partition("are in both")[2]
-    assert "experiments, setting: sign-descent, rmsprop, published-theorem -> sign-descent, rmsprop" in printed
-    assert "Theorem 1 on the counterexamples, verdict: holds -> –" in printed
+    assert "experiments, setting: sign-descent, rmsprop, schedule-limit -> sign-descent, rmsprop" in printed
+    assert "Limit of batch schedules, verdict: holds -> –" in printed
     page = (tmp_path / "new" / "report.html").read_text()
     assert "<td>Theorem 1, sign descent</td><td>verdict</td>" in page
