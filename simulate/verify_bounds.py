@@ -42,7 +42,7 @@ from simulate.experiments.result import Result
 from simulate.experiments.settings import Advance, Level, Settings
 from simulate.outcomes import Outcome
 from simulate.registry import Registry
-from simulate.report.comparison import Comparison, compare
+from simulate.report.comparison import SideBySide, compare
 from simulate.report.contents import Report
 from simulate.report.numbers import number, ratio
 from simulate.report.saved import SavedReport
@@ -290,7 +290,7 @@ def _run(names: tuple[str, ...], settings: Settings, console: Console) -> tuple[
     return results, seconds
 
 
-def _write(report: Report, settings: Settings, comparison: Comparison | None) -> None:
+def _write(report: Report, settings: Settings, comparison: SideBySide | None) -> None:
     """report.json, report.html and figures; an earlier report in the same folder is replaced."""
     from simulate.report.figures import FIGURES, save_figures
     from simulate.report.html import html_report

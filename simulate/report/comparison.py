@@ -15,7 +15,7 @@ from typing import Any
 from simulate.report.saved import SavedReport
 from simulate.text import counted
 
-__all__ = ["Change", "Comparison", "changes", "compare"]
+__all__ = ["Change", "SideBySide", "changes", "compare"]
 
 SAME = 1e-6
 """Relative difference up to which numbers are the same: runs repeat, but another machine rounds otherwise."""
@@ -46,7 +46,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SideBySide:
     """A report next to an earlier one.
 
     Attributes:
@@ -69,13 +69,13 @@ class Comparison:
 
 def compare(
     before: SavedReport, settings: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]
-) -> Comparison:
+) -> SideBySide:
     """An earlier report and the verdicts of another, by their names, with the settings they came from."""
     names = [name for name in dict.fromkeys([*before.settings, *settings]) if name not in WITHOUT_EFFECT]
     pairs = [(name, _shown(before.settings.get(name)), _shown(settings.get(name))) for name in names]
     changed = [Change(name, "setting", old, new) for name, old, new in pairs if old != new]
     changed += changes(before.verdicts, verdicts)
-    return Comparison(str(before.folder), tuple(changed), len(before.verdicts.keys() & verdicts.keys()))
+    return SideBySide(str(before.folder), tuple(changed), len(before.verdicts.keys() & verdicts.keys()))
 
 
 def changes(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from simulate.outcomes import Expectation
-from simulate.report.comparison import Comparison
+from simulate.report.comparison import SideBySide
 from simulate.report.contents import Report
 from simulate.report.figures.style import STYLE, WIDTH
 from simulate.report.numbers import number, ratio
@@ -32,7 +32,7 @@ def html_report(
     figures: Mapping[str, Path],
     captions: Mapping[str, str],
     folder: Path,
-    comparison: Comparison | None = None,
+    comparison: SideBySide | None = None,
 ) -> str:
     """The whole page, from ``templates/report.html``.
 

@@ -111,14 +111,14 @@ def _paragraphs(paragraphs: list[str]) -> Iterator[tuple[str, Markup]]:
 
 def typeset(text: str) -> Markup:
     """Plain text with the signs that stand for its words, raised and lowered parts, and names of code as code."""
-    parts = re.split(r"(:\w+:`~?[^`]+`|``[^`]+``|\*\*[^*]+\*\*)", text)
+    parts = re.split(r"(:\w+:`~?[^`]+`|``[^`]+``|\*\*[^*]+\*\*|(?<![\w*])\*\w[\w ]*\w\*)", text)
     return Markup("").join(_marked(part) if i % 2 else _formula(part) for i, part in enumerate(parts))
 
 
 def _marked(text: str) -> Markup:
     """A role or a literal as code, emphasis as emphasis."""
-    if text.startswith("**"):
-        return Markup("<b>{}</b>").format(text.strip("*"))
+    if text.startswith("*"):
+        return Markup("<b>{}</b>" if text.startswith("**") else "<i>{}</i>").format(text.strip("*"))
     return Markup("<code>{}</code>").format(text.partition("`")[2].strip("`~"))
 
 

@@ -53,9 +53,9 @@ def test_size_format_and_style(report, tmp_path, adabatch):
     ("words", "message"),
     [
         (["--format", "gif"], "unknown format 'gif'; known: png, pdf, svg"),
-        (["--size", "wide"], "'wide' is no size: give a width in inches"),
-        (["--size", "0.1"], "'0.1' is no size"),
-        (["--size", "4x400"], "'4x400' is no size"),
+        (["--size", "wide"], "'wide' is not a size: give a width in inches"),
+        (["--size", "0.1"], "'0.1' is not a size"),
+        (["--size", "4x400"], "'4x400' is not a size"),
         (["--style", "none.mplstyle"], "no file none.mplstyle: name a style sheet of matplotlib (--style)"),
         (
             ["--style", "bad.mplstyle"],

@@ -64,7 +64,10 @@ def test_the_guarantee_is_that_of_the_docstring():
             "see :mod:`theory.adam.theorem1` and ``log_growth``",
             "see <code>theory.adam.theorem1</code> and <code>log_growth</code>",
         ),
-        ("<script> & **bold**", "&lt;script&gt; &amp; <b>bold</b>"),
+        (
+            "<script> & **bold**, *an equality* 2 * 3 * 4",
+            "&lt;script&gt; &amp; <b>bold</b>, <i>an equality</i> 2 * 3 * 4",
+        ),
     ],
 )
 def test_typesetting(text, shown):
