@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,58 +94,67 @@ def show_json(claims: Sequence[Claim], check: bool) -> bool:
 
 
 def show_claims(check: bool) -> bool:
-    """Print the table of claims, with evidence if they are to be checked; whether all are confirmed."""
+    """Print the claims one below the other, with evidence if they are to be checked; whether all are confirmed."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(markup=False, emoji=False)
-    last = "evidence" if check else "what holds instead"
-    table = Table("place", "statement", "verdict", last, title="Claims of arXiv 2412.21124", show_lines=True)
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print("Claims of arXiv 2412.21124\n", style="bold")
     disagreeing: list[str] = []
     start = time.perf_counter()
     with console.status("checking") as status:
         for claim in CLAIMS:
             status.update(f"checking {claim.place}")
-            verdict = Text(claim.verdict, style=_COLOURS.get(claim.verdict, "white"))
-            text = claim.correction
+            verdict, lines = Text(claim.verdict, style=_COLOURS.get(claim.verdict, "white")), [claim.correction]
             if check:
                 result = check_claim(claim)
-                text = _evidence(result)
+                lines = _evidence(result)
                 if not result.confirmed:
                     disagreeing.append(claim.place)
                     found = f": {claim.verdict} on record, {result.evidence.verdict} found"
                     verdict = Text.assemble(("NOT CONFIRMED", "red"), found)
-            table.add_row(claim.place, claim.statement, verdict, text)
-    console.print(table)
+            console.print(Text.assemble((claim.place, "bold"), ": ", verdict))
+            for line in (claim.statement, *(f"- {line}" for line in lines if line)):
+                console.print(_wrapped(line, console.width), soft_wrap=True)
+            console.print()
     if check:
         confirmed = len(CLAIMS) - len(disagreeing)
         console.print(f"{confirmed} of {len(CLAIMS)} verdicts confirmed, {time.perf_counter() - start:.1f} s")
     return not disagreeing
 
 
-def _evidence(result: CheckedClaim) -> str:
+def _wrapped(text: str, width: int) -> str:
+    """Indented lines of at most 100 characters, those after the first of an item below its text."""
+    rest = "    " if text.startswith("- ") else "  "
+    lines = textwrap.wrap(
+        text, min(width, 100), initial_indent="  ", subsequent_indent=rest, break_on_hyphens=False
+    )
+    return "\n".join(lines)
+
+
+def _evidence(result: CheckedClaim) -> list[str]:
     """Every assertion, what the statement asserts first, and the proofs."""
     evidence = result.evidence
     numbers = [str(assertion) for group in _GROUPS for assertion in getattr(evidence, group)] or [evidence.note]
     proofs = [f"{name}: proof {'holds' if holds else 'FAILS'}" for name, holds in result.proofs.items()]
-    return "\n".join([*numbers, *proofs])
+    return [*numbers, *proofs]
 
 
 def show_claim(claim: Claim) -> bool:
     """Check one claim and print all its evidence; whether its verdict is confirmed."""
     result = check_claim(claim)
-    evidence = result.evidence
-    print(f"{claim.place}: {claim.verdict}\n\n{claim.statement}\n\n  {plain(claim.latex)}\n")
-    if claim.correction:
-        print(f"{claim.correction}\n")
+    evidence, columns = result.evidence, shutil.get_terminal_size().columns
+    print(f"{claim.place}: {claim.verdict}\n")
+    for text in filter(None, (claim.statement, plain(claim.latex), claim.correction)):
+        print(f"{_wrapped(text, columns)}\n")
     for group, title in _GROUPS.items():
         assertions = getattr(evidence, group)
         if assertions:
             print(f"{title}:")
         for assertion in assertions:
-            print(f"  {'ok   ' if assertion.holds else 'FAILS'} {assertion}")
+            print(_wrapped(f"- {'holds' if assertion.holds else 'FAILS'}: {assertion}", columns))
     for name, holds in result.proofs.items():
         print(f"proof of {name}: {'holds' if holds else 'FAILS'}")
-    print(f"\n{evidence.note}\n\n{'confirmed' if result.confirmed else 'NOT CONFIRMED'}: {evidence.verdict}")
+    confirmed = "confirmed" if result.confirmed else "NOT CONFIRMED"
+    print(f"\n{_wrapped(evidence.note, columns)}\n\n{confirmed}: {evidence.verdict}")
     return result.confirmed

@@ -53,18 +53,22 @@ class Table:
         Raises:
             ValueError: for an unknown name; the message lists the known ones.
         """
+        return np.asarray(self._column(name))
+
+    def _column(self, name: str) -> Sequence[Any]:
         if name not in self.columns:
             raise ValueError(f"unknown column {name!r}; known are: {', '.join(self.columns)}")
-        return np.asarray(self.columns[name])
+        return self.columns[name]
 
     def where(self, **values: Any) -> Table:
         """The rows in which the columns have the given values."""
-        chosen = [i for i in range(len(self)) if all(self.columns[k][i] == v for k, v in values.items())]
+        wanted = [(self._column(name), value) for name, value in values.items()]
+        chosen = [i for i in range(len(self)) if all(column[i] == value for column, value in wanted)]
         return Table({name: [column[i] for i in chosen] for name, column in self.columns.items()})
 
     def values(self, name: str) -> list[Any]:
         """The different values of a column, in the order of their first appearance."""
-        return list(dict.fromkeys(self.columns[name]))
+        return list(dict.fromkeys(self._column(name)))
 
     def rows(self) -> list[dict[str, Any]]:
         """One record per row."""
@@ -79,9 +83,21 @@ class Table:
 
     @classmethod
     def read_csv(cls, path: Path) -> Table:
-        """Read what :meth:`write_csv` wrote; numbers become numbers again."""
-        with path.open(newline="") as file:
-            header, *lines = list(csv.reader(file))
+        """Read what :meth:`write_csv` wrote; numbers become numbers again.
+
+        Raises:
+            ValueError: for a file without rows, or with a line that does not have a value for each column.
+        """
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                header, *lines = list(csv.reader(file)) or [[]]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path} is not a table of verify-bounds: {error}") from None
+        if not lines:
+            raise ValueError(f"{path} is not a table of verify-bounds: it has no rows")
+        for number, line in enumerate(lines, start=2):
+            if len(line) != len(header):
+                raise ValueError(f"{path}, line {number}: {len(line)} values for {len(header)} columns")
         return cls({name: [_parsed(line[i]) for line in lines] for i, name in enumerate(header)})
 
 

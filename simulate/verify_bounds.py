@@ -43,8 +43,10 @@ from simulate.experiments.result import Result
 from simulate.experiments.settings import Advance, Level, Settings
 from simulate.outcomes import Outcome
 from simulate.registry import Registry
+from simulate.report.comparison import SideBySide, compare
 from simulate.report.contents import Report
 from simulate.report.numbers import number, ratio
+from simulate.report.saved import SavedReport
 
 if TYPE_CHECKING:
     from simulate.laboratory.parts import Kind
@@ -247,22 +249,24 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
         ValueError: see :func:`resolve`, and :func:`require_verdicts`.
     """
     names = resolve(settings)
+    earlier = None if settings.against is None else SavedReport.read(settings.against)
     console = _console()
     results, seconds = _run(names, settings, console)
     require_verdicts(results, settings)
     for note in _notes(names, results, settings):
         console.print(note, style="yellow")
-    values = asdict(settings) | {"output": str(settings.output)}
+    values = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()}
     report = Report(command, values, results, seconds, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     console.print(outcome_table(report.outcomes))
+    comparison = None if earlier is None else compare(earlier, values, report.verdicts)
     with console.status("drawing figures"):
-        _write(report, settings)
-    outcomes = report.outcomes
-    failed = [outcome.name for outcome in outcomes if not outcome.as_expected]
-    if report.passed:
-        console.print(f"All {len(outcomes)} verdicts came out as they should.", style="green")
-    else:
-        console.print(f"{len(failed)} of {len(outcomes)} verdicts did not: {'; '.join(failed)}", style="red")
+        _write(report, settings, comparison)
+    if comparison is not None:
+        console.print(f"Next to {comparison.folder}: {comparison.conclusion}", soft_wrap=True)
+        for change in comparison.changes:
+            console.print(f"  {change}", soft_wrap=True)
+    failed = "".join(f"\n  {outcome.name}" for outcome in report.outcomes if not outcome.as_expected)
+    console.print(report.conclusion + failed, style="green" if report.passed else "red")
     console.print(f"Report: {settings.output / 'report.html'}", soft_wrap=True)
     return 0 if report.passed else 1
 
@@ -322,7 +326,7 @@ def _run(names: tuple[str, ...], settings: Settings, console: Console) -> tuple[
     return results, seconds
 
 
-def _write(report: Report, settings: Settings) -> None:
+def _write(report: Report, settings: Settings, comparison: SideBySide | None) -> None:
     """report.json, report.html and figures; an earlier report in the same folder is replaced."""
     from simulate.report.figures import FIGURES, save_figures
     from simulate.report.html import html_report
@@ -332,7 +336,8 @@ def _write(report: Report, settings: Settings) -> None:
     tables = {name: table for result in report.results for name, table in result.tables.items()}
     figures = save_figures(tables, settings.output / "figures")
     captions = {name: recipe.caption for name, recipe in FIGURES.items()}
-    (settings.output / "report.html").write_text(html_report(report, figures, captions), encoding="utf-8")
+    page = html_report(report, figures, captions, settings.output, comparison)
+    (settings.output / "report.html").write_text(page, encoding="utf-8")
     (settings.output / "report.json").write_text(report.to_json(), encoding="utf-8")
 
 

@@ -50,6 +50,10 @@ def verify_bounds(
         "runs/verify-bounds"
     ),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report there.")] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(**FOLDER, help="Folder of an earlier report: which verdicts, ratios and slopes changed."),
+    ] = None,
 ) -> None:
     """Measured gradient norms against the theorems' bounds, with refutations and negative controls.
 
@@ -74,5 +78,6 @@ def verify_bounds(
         seed=seed,
         output=output,
         overwrite=overwrite,
+        against=against,
     )
     raise typer.Exit(verify(settings, command_line()))

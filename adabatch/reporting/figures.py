@@ -156,15 +156,16 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write figures by name into a folder, made if need be, each as PNG and as PDF; returns the paths.
+def write_figures(figures: Mapping[str, Figure], folder: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
+    """Write figures by name into a folder, made if need be, each as PNG and as PDF, or as other kinds of files;
+    returns the paths.
 
     A figure that does not show all of its curves says so below them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for figure in figures.values():
         note_what_is_left_out(figure)
-    paths = [(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in KINDS]
+    paths = [(figure, folder / f"{name}.{kind}") for name, figure in figures.items() for kind in kinds]
     for figure, path in paths:
         temporary = path.with_name(path.stem + ".tmp" + path.suffix)
         figure.savefig(temporary, dpi=160)

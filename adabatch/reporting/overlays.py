@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adabatch.reporting.figures import LABELS, panels, plain_numbers, write_figures
+from adabatch.reporting.figures import KINDS, LABELS, panels, plain_numbers, write_figures
 from adabatch.reporting.left_out import left_out
 from adabatch.reporting.metrics import Record, read_metrics
 from adabatch.reporting.series import series, smoothed_series, smoothing_text, smoothing_width
@@ -23,7 +23,15 @@ from adabatch.reporting.series import series, smoothed_series, smoothing_text, s
 __all__ = ["Curve", "curves_figure", "draw_runs", "overlay_figure", "points_of", "run_labels"]
 
 
-def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> list[Path]:
+def draw_runs(
+    paths: Sequence[Path],
+    output: Path,
+    against: str = "samples",
+    *,
+    kinds: Sequence[str] = KINDS,
+    size: tuple[float, float | None] | None = None,
+    style: Mapping[str, Any] | None = None,
+) -> list[Path]:
     """Draw runs together as ``runs.png`` and ``runs.pdf`` in the folder ``output``; returns the paths.
 
     What the figure does not show of the runs stands below it, and as a whole on the standard error.
@@ -32,6 +40,9 @@ def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> 
         paths: folders of runs or their metrics files, at least one.
         output: folder, made if need be.
         against: ``samples`` or ``step``.
+        kinds: of files.
+        size: width and height in inches; a height of None keeps the proportions.
+        style: settings of matplotlib.
 
     Raises:
         ValueError: for a run without metrics or steps, or another axis.
@@ -42,10 +53,14 @@ def draw_runs(paths: Sequence[Path], output: Path, against: str = "samples") -> 
     for label, records in runs.items():
         if not records:
             raise ValueError(f"there is nothing to draw: the run {label} has no step in its metrics")
-    figure = overlay_figure(runs, against)
-    for line in left_out(figure):
-        print(f"not shown: {line}", file=sys.stderr)
-    return write_figures({"runs": figure}, output)
+    with matplotlib.rc_context(dict(style or {})):
+        figure = overlay_figure(runs, against)
+        if size is not None:
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(size[0], size[1] or size[0] * height / width)
+        for line in left_out(figure):
+            print(f"not shown: {line}", file=sys.stderr)
+        return write_figures({"runs": figure}, output, kinds)
 
 
 def run_labels(paths: Sequence[Path]) -> list[str]:

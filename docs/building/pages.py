@@ -47,6 +47,11 @@ RESULTS = [
     {"All ablations": "results/ablation.md"},
     {"Log": "log.md"},
 ]
+THEORY = [
+    {"Claims and proofs": "theory.md"},
+    {"Certificates": "theory_certificates.md"},
+    {"Measured against the bounds": "verify_bounds.md"},
+]
 PROJECT = [
     {"Contributing": "contributing.md"},
     {"Changelog": "changelog.md"},
@@ -146,7 +151,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Home": "index.md"},
         {"Guide": GUIDE},
         {"Results": RESULTS},
-        {"Theory": [{"Claims and proofs": "theory.md"}, {"Certificates": "theory_certificates.md"}]},
+        {"Theory": THEORY},
         {"Reference": [{package: tree_of(package)} for package in PACKAGES]},
         {"Project": PROJECT},
     ]

@@ -24,8 +24,8 @@ from simulate.experiments.settings import Settings
 
 __all__ = ["given_options", "option", "options_read"]
 
-OF_THE_COMMAND = frozenset({"experiments", "output", "overwrite"})
-"""Settings that no experiment reads: which are run, and where the report goes."""
+OF_THE_COMMAND = frozenset({"experiments", "output", "overwrite", "against"})
+"""Settings that no experiment reads: which are run, where the report goes, and what it is compared with."""
 
 _FLAGS = {"objectives": "--objective", "optimizers": "--optimizer", "noises": "--noise", "bounds": "--bound"}
 _FIELDS = frozenset(item.name for item in fields(Settings))

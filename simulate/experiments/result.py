@@ -22,6 +22,7 @@ class Result:
         outcomes: on the statements it bears on.
         tables: by the name of the figure drawn from it; other tables are only written as CSV.
         unchecked: on what no verdict could be given, and why; empty if on everything there is one.
+        theorems: the modules of :mod:`theory` that state what is checked.
     """
 
     name: str
@@ -30,3 +31,4 @@ class Result:
     outcomes: Sequence[Outcome]
     tables: Mapping[str, Table] = field(default_factory=dict)
     unchecked: str = ""
+    theorems: Sequence[str] = ()

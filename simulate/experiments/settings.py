@@ -85,6 +85,9 @@ class Settings:
     overwrite: bool = False
     """Whether an output folder that exists may be replaced."""
 
+    against: Path | None = None
+    """Folder of an earlier report, to compare with."""
+
     def by_level(self, quick: T, default: T, full: T) -> T:
         """The value for this level.
 

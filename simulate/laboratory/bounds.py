@@ -116,6 +116,7 @@ class BoundRule(ABC):
         preconditioned: whether runs must record the preconditioned sum.
         deviations: whether runs must record the sum of deviations.
         tight: whether its ratio to what is measured comes near 1 somewhere.
+        theorem: the module of :mod:`theory` that states it; empty for one of your own.
     """
 
     name: ClassVar[str]
@@ -125,6 +126,7 @@ class BoundRule(ABC):
     preconditioned: ClassVar[bool] = False
     deviations: ClassVar[bool] = False
     tight: ClassVar[bool] = False
+    theorem: ClassVar[str] = ""
 
     @property
     def statement(self) -> str:

@@ -13,6 +13,7 @@ from simulate.laboratory.parts import is_own
 from simulate.laboratory.result import StudyResult, StudyVerdict
 from simulate.laboratory.study import USUAL_ETA, prepared
 from simulate.optimizers import OPTIMIZERS
+from simulate.text import counted
 
 __all__ = ["run"]
 
@@ -30,17 +31,19 @@ def run(settings: Settings, advance: Advance) -> Result:
     steps = settings.steps or settings.by_level(256, 1024, 8192)
     seeds = settings.seeds or settings.by_level(8, 16, 64)
     wanted = [(o, n, p, b) for o in objectives for n in noises for p in optimizers for b in bounds]
-    results = []
+    results, stated = [], []
     for objective, noise, optimizer, bound in wanted:
         one = prepared(objective, noise, optimizer, bound, steps=steps, seeds=seeds, seed=settings.seed)
         own = any(part is not None and is_own(part) for part in (objective, noise, optimizer, bound))
         results.append(one.run(checked=own or bool(settings.noises)))
+        stated += [one.bound.theorem] if one.bound is not None and one.bound.theorem else []
         advance(1 / len(wanted))
     return Result(
         name="studies",
         title="Optimizers under noise, with the bound on each",
         summary=_summary(objectives, noises, steps, seeds, results),
         outcomes=[result.outcome for result in results],
+        theorems=tuple(dict.fromkeys(stated)),
         unchecked=" ".join(dict.fromkeys(_without_bound(results))),
         tables={"studies": Table.of_rows(row for result in results for row in result.table.rows())},
     )
@@ -55,8 +58,8 @@ def _summary(
     objectives: tuple[str, ...], noises: tuple[str, ...], steps: int, seeds: int, results: list[StudyResult]
 ) -> str:
     return (
-        f"{', '.join(objectives)}; noise {', '.join(noises)}; K up to {steps}, {seeds} seeds; step sizes natural "
-        f"unless given. {' '.join(_checked(results))}"
+        f"{', '.join(objectives)}; noise {', '.join(noises)}; K up to {steps}, {counted(seeds, 'seed')}; step sizes "
+        f"natural unless given. {' '.join(_checked(results))}"
     ).strip()
 
 

@@ -19,6 +19,7 @@ from simulate.noise import NOISES, Clipped, Noise
 from simulate.objectives import OBJECTIVES, Objective, PseudoHuber, Quadratic
 from simulate.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer
 from simulate.outcomes import Kind, Outcome, at_most
+from simulate.text import counted
 from theory.adam import theorem1
 from theory.adam.constants import normalized_step_bound
 from theory.l1 import theorem as l1_theorem
@@ -144,15 +145,26 @@ BUILT_IN = (
     ),
     BuiltIn("AdaGrad", "The preconditioned sum under the coordinate-wise test", "adagrad", _adagrad),
     BuiltIn("AdamW", "Σ ‖G‖₁ with decoupled weight decay", "adamw", _weight_decay),
-    BuiltIn("Schedules", "Σ s_k ‖G_k‖₁ after warm-up, with cosine and bias correction", "adam", _schedule),
-    BuiltIn("Clipping with a floor", "Σ ‖G‖₁, gradients halved at most", "adam", _clipping, only_on=PseudoHuber()),
+    BuiltIn(
+        "Schedules",
+        "Σ s_k ‖G_k‖₁ with cosine and bias correction, from the end of the warm-up,",
+        "adam",
+        _schedule,
+    ),
+    BuiltIn(
+        "Clipping with a floor",
+        "Σ ‖G‖₁ where clipping halves gradients at most",
+        "adam",
+        _clipping,
+        only_on=PseudoHuber(),
+    ),
     BuiltIn("Violated steps", "Σ ‖G‖₁ where a capped batch violates the test", "adam", _violated),
     BuiltIn("l1 norm test", "Σ ‖G‖₁ where the l1 test holds at the eta of its theorem", "rmsprop", _l1_test),
-    BuiltIn("Scalar test, small eta", "Σ ‖G‖₂, eta of the order of 1/sqrt(d)", "rmsprop", _scalar_test),
-    BuiltIn("Theorem 3, l1", "Σ ‖G‖₁ under the l1 test at eta .2, given a certificate", "adam", _certified_l1),
+    BuiltIn("Scalar test, small eta", "Σ ‖G‖₂ at an eta of the order of 1/sqrt(d)", "rmsprop", _scalar_test),
+    BuiltIn("Theorem 3, l1", "Given a certificate, Σ ‖G‖₁ under the l1 test at eta .2", "adam", _certified_l1),
     BuiltIn(
         "Theorem 3, coordinate-wise",
-        "Σ ‖G‖₁ under the coordinate-wise test at eta .8, given a certificate",
+        "Given a certificate, Σ ‖G‖₁ under the coordinate-wise test at eta .8",
         "adam",
         _certified_variance,
     ),
@@ -173,7 +185,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         chosen = [one for one in chosen if one.only_on is None or one.only_on.name in names]
     runs = [(name, one, OBJECTIVES[name]()) for one in chosen if one.only_on is None for name in names]
     runs += [(one.only_on.name, one, one.only_on) for one in chosen if one.only_on is not None]
-    rows = []
+    rows, stated = [], []
     for name, one, objective in runs:
         study = Study(
             objective,
@@ -183,6 +195,7 @@ def run(settings: Settings, advance: Advance) -> Result:
         )
         (row,) = study.run((steps,), checked=False).table.rows()
         measured, bound = row["measured"], row["value"]
+        stated += [study.bound.theorem] if study.bound is not None else []
         rows.append(
             {"theorem": one.name, "objective": name, "K": steps, "measured": measured, "bound": bound}
             | {"ratio": bound / measured}
@@ -192,8 +205,9 @@ def run(settings: Settings, advance: Advance) -> Result:
     return Result(
         name="related-bounds",
         title="The other theorems, where their hypotheses are met",
-        summary=f"{', '.join(names)}; K = {steps}, {seeds} seeds; each theorem at a step size it allows.",
+        summary=f"{', '.join(names)}; K = {steps}, {counted(seeds, 'seed')}; each theorem at a step size it allows.",
         outcomes=[_outcome(one, table) for one in chosen],
+        theorems=tuple(dict.fromkeys(stated)),
         tables={"related_bounds": table},
     )
 

@@ -31,6 +31,7 @@ __all__ = ["BOUNDS", "Schedule", "usual_bound"]
 class Theorem1(BoundRule):
     """Theorem 1 on sum_k E||G_k||_1 under the coordinate-wise test, with epsilon and bias correction."""
 
+    theorem = "theory.adam.theorem1"
     name = "theorem-1"
     test: ClassVar[Test | None] = "coordinate-wise"
 
@@ -51,6 +52,7 @@ def _without_bias_correction(run: Run) -> None:
 class Theorem2(BoundRule):
     """Theorem 2 on sum_k E||G_k||_1 under the coordinate-wise test, at its best free parameters."""
 
+    theorem = "theory.adam_sharp.theorem2"
     name = "theorem-2"
     test: ClassVar[Test | None] = "coordinate-wise"
 
@@ -63,6 +65,7 @@ class Theorem2(BoundRule):
 class Certified(BoundRule):
     """Theorem 3 on sum_k E||G_k||_1, given a certificate of a kind."""
 
+    theorem = "theory.l1.theorem3"
     kind: ClassVar[Kind]
 
     def value(self, run: Run) -> Bound:
@@ -91,6 +94,7 @@ class CertifiedVariance(Certified):
 class Guarantee(BoundRule):
     """The best of Theorems 1, 2 and 3 on sum_k E||G_k||_1 under the coordinate-wise test."""
 
+    theorem = "theory.guarantee"
     name = "guarantee"
     test: ClassVar[Test | None] = "coordinate-wise"
 
@@ -104,6 +108,7 @@ class Guarantee(BoundRule):
 class L1Test(BoundRule):
     """The theorem without a certificate on sum_k E||G_k||_1 under the l1 test."""
 
+    theorem = "theory.l1.theorem"
     name = "l1-test"
     test: ClassVar[Test | None] = "l1"
 
@@ -116,6 +121,7 @@ class L1Test(BoundRule):
 class ScalarTest(BoundRule):
     """The theorem on sum_k E||G_k||_2 of Adam under the norm-wise test, for eta of the order of 1/sqrt(d)."""
 
+    theorem = "theory.l1.theorem"
     name, measured = "scalar-test", "l2_sum"
     test: ClassVar[Test | None] = "norm-wise"
 
@@ -128,6 +134,7 @@ class ScalarTest(BoundRule):
 class WeightDecay(BoundRule):
     """The theorem on sum_k E||G_k||_1 of AdamW under the coordinate-wise test, for small weight decay."""
 
+    theorem = "theory.training.weight_decay"
     name = "weight-decay"
     test: ClassVar[Test | None] = "coordinate-wise"
 
@@ -151,6 +158,7 @@ class Schedule(BoundRule):
         warmup: steps that are not counted.
     """
 
+    theorem: ClassVar[str] = "theory.training.step_schedules"
     name: ClassVar[str] = "schedule"
     test: ClassVar[Test | None] = "coordinate-wise"
     warmup: int = 0
@@ -184,6 +192,7 @@ class Clipping(BoundRule):
     sqrt(d) (pseudo-Huber).
     """
 
+    theorem = "theory.training.clipping"
     name, unbiased = "clipping", False
 
     def value(self, run: Run) -> Bound:
@@ -199,6 +208,7 @@ class Clipping(BoundRule):
 class ViolatedSteps(BoundRule):
     """The theorem on sum_k E||G_k||_1 of Adam where some steps violate the coordinate-wise test."""
 
+    theorem = "theory.training.violated_steps"
     name, deviations = "violated-steps", True
 
     def value(self, run: Run) -> Bound:
@@ -215,6 +225,7 @@ class ViolatedSteps(BoundRule):
 class StochasticGradientDescent(BoundRule):
     """The theorem on the mean of E||G_k||_2^2 of SGD under the norm-wise test."""
 
+    theorem = "theory.other_optimizers.sgd"
     name, measured, tight = "sgd", "average_squared", True
     test: ClassVar[Test | None] = "norm-wise"
 
@@ -233,6 +244,7 @@ class StochasticGradientDescent(BoundRule):
 class AdaGradSum(BoundRule):
     """The theorem on the preconditioned sum of AdaGrad under the coordinate-wise test."""
 
+    theorem = "theory.other_optimizers.adagrad"
     name, measured, preconditioned = "adagrad", "preconditioned_sum", True
     test: ClassVar[Test | None] = "coordinate-wise"
 

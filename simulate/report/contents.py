@@ -12,8 +12,12 @@ from typing import Any
 
 from simulate.experiments.result import Result
 from simulate.outcomes import Outcome
+from simulate.text import counted
 
-__all__ = ["Report", "software_versions"]
+__all__ = ["FORMAT", "Report", "software_versions"]
+
+FORMAT = 1
+"""Of report.json and its tables; counted up where an earlier reader would misread them."""
 
 
 def software_versions() -> dict[str, str]:
@@ -57,9 +61,25 @@ class Report:
         """Whether there are verdicts, and all came out as they should."""
         return bool(self.outcomes) and all(outcome.as_expected for outcome in self.outcomes)
 
+    @property
+    def conclusion(self) -> str:
+        """How many verdicts came out as they should, in a sentence."""
+        count, failed = len(self.outcomes), sum(not outcome.as_expected for outcome in self.outcomes)
+        if failed or not count:
+            return f"{failed} of {counted(count, 'verdict')} did not."
+        if count == 1:
+            return "The one verdict came out as it should."
+        return f"All {count} verdicts came out as they should."
+
+    @property
+    def verdicts(self) -> dict[str, dict[str, Any]]:
+        """The verdicts as JSON has them, by their names."""
+        return {outcome.name: _standard(outcome.as_dict()) for outcome in self.outcomes}
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
+            "format": FORMAT,
             "command": self.command,
             "created": self.created,
             "versions": dict(self.versions),
@@ -71,6 +91,7 @@ class Report:
                     "title": result.title,
                     "summary": result.summary,
                     "seconds": round(self.seconds[result.name], 3),
+                    "theorems": list(result.theorems),
                     "tables": [f"figures/{name}.csv" for name in result.tables],
                     "verdicts": [outcome.as_dict() for outcome in result.outcomes],
                 }

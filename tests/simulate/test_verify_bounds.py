@@ -42,7 +42,7 @@ def test_a_claim_that_fails_gives_exit_code_1(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(BOUNDS, "Theorem 1", lambda *a: theorem_1_bounds(*a) * 0.9)
     assert verify_bounds(_settings(tmp_path)) == 1
     assert json.loads((tmp_path / "out" / "report.json").read_text())["passed"] is False
-    assert "1 of 4 verdicts did not: Theorem 1, sign descent" in capsys.readouterr().out
+    assert "1 of 4 verdicts did not.\n  Theorem 1, sign descent" in capsys.readouterr().out
 
 
 def test_a_refutation_that_no_longer_refutes_gives_exit_code_1(tmp_path, monkeypatch):

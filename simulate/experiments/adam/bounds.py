@@ -28,6 +28,7 @@ from simulate.experiments.rows import (
 from simulate.experiments.settings import Advance, Settings
 from simulate.objectives import OBJECTIVES, Objective
 from simulate.outcomes import Expectation, Kind, Outcome, at_most
+from simulate.text import counted
 
 __all__ = ["WEAKENED", "chosen_adam_settings", "run"]
 
@@ -169,10 +170,11 @@ def _result(table: Table, control: Sequence[dict[str, Any]], steps: int, seeds: 
             f"{len(table)} cases: {', '.join(table.values('objective'))}; "
             f"noise {', '.join(table.values('noise'))}; Adam {', '.join(table.values('variant'))}; "
             "v_0 in {0, 1e-4, 1}; step sizes from 0.01 to 100 times the theorems' own; "
-            f"K up to {steps}; means over {seeds} seeds. Theorem 2 has no bias correction. "
+            f"K up to {steps}; means over {counted(seeds, 'seed')}. Theorem 2 has no bias correction. "
             f"Smallest bound / measured: {_smallest(table)}."
         ),
         outcomes=outcomes,
+        theorems=("theory.adam.theorem1", "theory.adam_sharp.theorem2", "theory.adam.variants"),
         tables={"ratios": table},
     )
 

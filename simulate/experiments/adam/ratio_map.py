@@ -16,6 +16,7 @@ from simulate.experiments.rows import AdamSetting
 from simulate.experiments.settings import Advance, Settings
 from simulate.objectives import OBJECTIVES
 from simulate.outcomes import Kind, Outcome, at_most
+from simulate.text import counted
 
 __all__ = ["run"]
 
@@ -40,9 +41,10 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="Where the theorems apply, and how far they are from measured sums",
         summary=(
             f"{OBJECTIVE}, Gaussian noise, v_0 = {V0:g}, K = {steps}, each theorem at its own step size; "
-            f"{len(seeds)} seeds per point."
+            f"{counted(len(seeds), 'seed')} per point."
         ),
         outcomes=[_outcome(theorem, result) for theorem in BOUNDS],
+        theorems=("theory.adam.theorem1", "theory.adam_sharp.theorem2", "theory.audit.published_adam"),
         tables={"ratio_map": result},
     )
 

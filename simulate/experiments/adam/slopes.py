@@ -22,6 +22,7 @@ from simulate.objectives import OBJECTIVES
 from simulate.outcomes import Assertion, Outcome
 from simulate.rates import Slope, is_pre_asymptotic, log_log_slope
 from simulate.streams import Array
+from simulate.text import counted
 
 __all__ = ["LEAST_STEPS", "SQUARED_MEMORIES", "Curve", "run"]
 
@@ -94,9 +95,11 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="Measured rates",
         summary=(
             f"Gaussian noise, v_0 = 0, alpha = sqrt(Delta/(L d K)), K = {horizons[0]} to {horizons[-1]}, "
-            f"{len(seeds)} seeds. Pre-asymptotic, so that no slope is asserted: {_pre_asymptotic(curves)}."
+            f"{counted(len(seeds), 'seed')}. "
+            f"Pre-asymptotic, so that no slope is asserted: {_pre_asymptotic(curves)}."
         ),
         outcomes=_outcomes(curves, own_setting={settings.beta1, settings.beta2, settings.eta} != {None}),
+        theorems=("theory.adam.theorem1", "theory.adam_sharp.theorem2"),
         tables={
             "convergence": Table.of_rows(row for curve in curves for row in _rows(curve)),
             "slopes": _slopes(curves),

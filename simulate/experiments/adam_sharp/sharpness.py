@@ -8,6 +8,7 @@ from simulate.experiments.rows import AdamSetting
 from simulate.experiments.settings import Advance, Settings
 from simulate.objectives import OBJECTIVES
 from simulate.outcomes import Assertion, Kind, Outcome, at_most
+from simulate.text import counted
 
 __all__ = ["WITHIN", "run"]
 
@@ -29,10 +30,11 @@ def run(settings: Settings, advance: Advance) -> Result:
         name="sharpness",
         title="Theorem 2 at its own step size",
         summary=(
-            f"Gaussian noise, v_0 = {V0:g}, K = {steps}, {seeds} seeds. "
+            f"Gaussian noise, v_0 = {V0:g}, K = {steps}, {counted(seeds, 'seed')}. "
             "Theorem 1 at the same step size for comparison."
         ),
         outcomes=[_outcome(setting, table) for setting in SETTINGS],
+        theorems=("theory.adam_sharp.theorem2", "theory.adam.theorem1"),
         tables={"sharpness": table},
     )
 

@@ -80,6 +80,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             "that makes the bound least. The corrected Theorem 1 holds on both."
         ),
         outcomes=(*(_refutation(table, e) for e in (FAR_AWAY, STEEP)), _corrected(table)),
+        theorems=("theory.audit.published_adam", "theory.adam.theorem1"),
         tables={"published_theorem": table},
     )
 

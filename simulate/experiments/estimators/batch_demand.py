@@ -23,6 +23,7 @@ from simulate.objectives import FiniteSum, NoisyRegression, Objective, Regressio
 from simulate.optimizers import Adam, Optimizer, OptimizerState
 from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.streams import SeedStreams
+from simulate.text import counted
 from simulate.trajectory import Trajectory
 from simulate.trajectory import run as run_trajectory
 
@@ -79,10 +80,12 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="What the coordinate-wise test costs on finite sums",
         summary=(
             f"Robust regression, n = {population}, betas ({BETA1}, {BETA2}), eta = {ETA}, "
-            f"K = {steps}, {seeds} seeds. Realizable: the noise vanishes with the gradient. Noisy: the gradient "
-            "vanishes and the variance does not, so that the coordinate-wise test asks for nearly everything."
+            f"K = {steps}, {counted(seeds, 'seed')}. Realizable: the noise vanishes with the gradient. "
+            "Noisy: the gradient vanishes and the variance does not, so that the coordinate-wise test "
+            "asks for nearly everything."
         ),
         outcomes=outcomes,
+        theorems=("theory.estimators.exact_tests",),
         tables={"batch_demand": Table.of_rows(tables)},
     )
 

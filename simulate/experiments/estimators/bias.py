@@ -77,6 +77,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"samples at J = {SHOWN}, eta = {ETA:g}."
         ),
         outcomes=(_published(table), _unbiased(table), _saturation(table, population, batches[-1])),
+        theorems=("theory.estimators.expectations",),
         tables={"estimator_bias": table},
     )
 

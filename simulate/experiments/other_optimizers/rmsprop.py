@@ -15,6 +15,7 @@ from simulate.noise import NOISES
 from simulate.objectives import PseudoHuber
 from simulate.optimizers import RMSProp
 from simulate.outcomes import Assertion, Expectation, Outcome
+from simulate.text import counted
 from simulate.trajectory import run as run_trajectory
 from theory.adam.normalized_step import mean_normalized_step, rare_variance, two_point_law
 from theory.adam.theorem1 import largest_admissible_eta
@@ -48,10 +49,11 @@ def run(settings: Settings, advance: Advance) -> Result:
         title="RMSProp beyond eta = 1",
         summary=(
             f"sqrt(1 + w^2) - 1 from w = {START:g}, beta2 = {BETA2:g}, alpha = {STEP_SIZE:g}, K = {steps}, "
-            f"{seeds} seeds: X = -{DELTA:g} with probability {1 - CLIMBS:g} (eta 1.5) or {1 - CONVERGES:g} "
-            "(eta 0.9)."
+            f"{counted(seeds, 'seed')}: X = -{DELTA:g} with probability {1 - CLIMBS:g} (eta 1.5) or "
+            f"{1 - CONVERGES:g} (eta 0.9)."
         ),
         outcomes=(_control(start, ends[CLIMBS], steps), _converges(start, ends[CONVERGES], steps)),
+        theorems=("theory.adam.theorem1", "theory.adam.normalized_step"),
         tables={"rmsprop": Table.of_rows(rows)},
     )
 

@@ -50,5 +50,6 @@ def run(settings: Settings, advance: Advance) -> Result:
                 note="bound / measured: " + ", ".join(f"{r['ratio']:.3f} (K = {r['K']})" for r in rows) + ".",
             ),
         ),
+        theorems=("theory.adam.theorem1",),
         tables={"sign_descent": Table.of_rows(rows)},
     )

@@ -7,6 +7,7 @@ import numpy as np
 from simulate.experiments.result import Result, Table
 from simulate.experiments.samples import bias, demand, goals, measured
 from simulate.experiments.settings import Advance, Settings
+from simulate.text import counted
 
 __all__ = ["run"]
 
@@ -39,13 +40,20 @@ def run(settings: Settings, advance: Advance) -> Result:
         name="samples",
         title="Samples rather than steps",
         summary=(
-            f"Gaussian samples, the exact tests' smallest batches, {seeds} seeds. SGD to a squared gradient "
-            f"norm on "
-            "a quadratic; Adam at betas (0.5, 0.9) to an l1 norm on a pseudo-Huber function; Adam under the "
-            "l1 test "
-            "for a number of steps; quadratics of condition 1, 4 and 16 to a gap; the batch of the second step; "
-            "constant batches judged after the run; Adam on w^2 / 2 with skewed noise."
+            f"Gaussian samples, the exact tests' smallest batches, {counted(seeds, 'seed')}. SGD to a squared "
+            "gradient norm on a quadratic; Adam at betas (0.5, 0.9) to an l1 norm on a pseudo-Huber function; "
+            "Adam under the l1 test for a number of steps; quadratics of condition 1, 4 and 16 to a gap; the "
+            "batch of the second step; constant batches judged after the run; Adam on w^2 / 2 with skewed noise."
         ),
         outcomes=outcomes,
+        theorems=(
+            "theory.samples.sgd",
+            "theory.samples.adam",
+            "theory.samples.growth",
+            "theory.samples.contraction",
+            "theory.samples.tails",
+            "theory.samples.a_posteriori",
+            "theory.samples.relaxed_smoothness",
+        ),
         tables={"samples": Table.of_rows(rows)},
     )

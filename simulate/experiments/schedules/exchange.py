@@ -60,5 +60,6 @@ def run(settings: Settings, advance: Advance) -> Result:
                 expected=Expectation.CONTROL,
             ),
         ),
+        theorems=("theory.schedules.adam_descent",),
         tables={"exchange": Table.of_rows(rows)},
     )

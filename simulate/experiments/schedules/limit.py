@@ -55,6 +55,7 @@ def run(settings: Settings, advance: Advance) -> Result:
                 expected=Expectation.CONTROL,
             ),
         ),
+        theorems=("theory.schedules.limit",),
         tables={"schedule_limit": Table.of_rows(rows)},
     )
 

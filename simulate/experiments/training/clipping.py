@@ -39,6 +39,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             "converges."
         ),
         outcomes=(_climbs(paths, steps), _converges(paths)),
+        theorems=("theory.training.clipping",),
         tables={
             "clipping": Table.of_rows(
                 {"clipped": clip, "seed": seed, **point}

@@ -116,6 +116,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             _scalar_outcome(paths["scalar"]),
             *(_descent(name, batches[name], paths[name]) for name in ("coordinate-wise", "l1")),
         ),
+        theorems=("theory.training.scalar_divergence", "theory.l1.theorem"),
         tables={
             "scalar_test": Table.of_rows(
                 {"test": test, "batch_size": batches[test], **point}

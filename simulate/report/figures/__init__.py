@@ -6,8 +6,9 @@ the PDF and the PNG, and :func:`draw` draws a figure from a table, for example o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -49,6 +50,7 @@ __all__ = [
     "plot_statistic",
     "plot_studies",
     "save_figures",
+    "write_figure",
 ]
 
 
@@ -62,10 +64,45 @@ def draw(name: str, table: Table) -> Figure:
         return FIGURES[name].draw(table)
 
 
+def write_figure(
+    name: str,
+    table: Table,
+    folder: Path,
+    *,
+    kinds: Sequence[str] = ("png", "pdf"),
+    size: tuple[float, float | None] | None = None,
+    style: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write a figure in a folder, a file per kind: ``<name>.png``, ``<name>.pdf``.
+
+    The same arguments make the same files: no dates are stored.
+
+    Args:
+        name: of the figure.
+        table: it is drawn from.
+        folder: that exists.
+        kinds: of files: png, pdf, svg.
+        size: width and height in inches; None for the figure's own, and a height of None for its proportions.
+        style: settings of matplotlib, over those of the reports.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name, **(style or {})}):
+        figure = FIGURES[name].draw(table)
+        if size is not None:
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(size[0], size[1] or size[0] * height / width)
+        figure.draw_without_rendering()  # laid out once: all kinds take it as it is
+        figure.set_layout_engine("none")
+        for kind in kinds:
+            date = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[kind]
+            figure.savefig(folder / f"{name}.{kind}", metadata={date: None})
+    return [folder / f"{name}.{kind}" for kind in kinds]
+
+
 def save_figures(tables: Mapping[str, Table], folder: Path) -> dict[str, Path]:
     """Write every table as CSV, and the figure drawn from it (if there is one) as PDF and PNG.
-
-    The files depend on the tables only: no dates are stored.
 
     Returns:
         The PNG of each figure.
@@ -75,9 +112,5 @@ def save_figures(tables: Mapping[str, Table], folder: Path) -> dict[str, Path]:
     for name, table in tables.items():
         table.write_csv(folder / f"{name}.csv")
         if name in FIGURES:
-            with mpl.rc_context(STYLE):
-                figure, written[name] = draw(name, table), folder / f"{name}.png"
-                figure.savefig(written[name], dpi=200, metadata={"Software": None})
-                figure.set_layout_engine("none")  # it has been laid out: the PDF takes it as it is
-                figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+            written[name] = write_figure(name, table, folder)[0]
     return written

@@ -17,6 +17,7 @@ from simulate.report.figures.style import (
     GREEN,
     GREY,
     INK,
+    MARKERS,
     ORANGE,
     RED,
     WIDTH,
@@ -39,13 +40,13 @@ def plot_batch_demand(table: Table, axes: Axes, problem: str) -> Axes:
     """
     rows = table.where(problem=problem)
     steps = rows["K"]
-    for name, color, label in (
-        ("coordinate_wise", BLUE, "coordinate-wise, exact"),
-        ("norm_wise", GREEN, "norm-wise (4), exact"),
-        ("estimated", ORANGE, "coordinate-wise, estimated"),
+    for name, color, style, label in (
+        ("coordinate_wise", BLUE, "-", "coordinate-wise, exact"),
+        ("norm_wise", GREEN, "-.", "norm-wise (4), exact"),
+        ("estimated", ORANGE, "--", "coordinate-wise, estimated"),
     ):
         band(axes, steps, rows[f"{name}_low"], rows[f"{name}_high"], color, 0.18)
-        axes.plot(steps, rows[name], color=color, label=label)
+        axes.plot(steps, rows[name], color=color, linestyle=style, label=label)
     population = float(rows["population"][0])
     axes.axhline(population, color=INK, linewidth=0.8, linestyle=":")
     axes.annotate(
@@ -60,7 +61,11 @@ def plot_batch_demand(table: Table, axes: Axes, problem: str) -> Axes:
     return axes
 
 
-@drawn_from("batch_demand", "Batch demanded along a run on finite sums; median and 10% to 90% of the seeds.")
+@drawn_from(
+    "batch_demand",
+    "Batch that each test asks for along a run on finite sums of n terms, without replacement: median over the "
+    "seeds, and a band from 10% to 90% of them.",
+)
 def batch_demand_figure(table: Table) -> Figure:
     """Batches asked for, a problem per panel."""
     figure, first = panels(plot_batch_demand, table, "problem", 2.9, "batch size (samples)", sharey=True)
@@ -75,17 +80,17 @@ def plot_estimator_bias(table: Table, axes: Axes) -> Axes:
         table: columns workers, batch_size, published_exact, published_mean, unbiased_mean.
         axes: to draw on.
     """
-    for color, workers in zip(CYCLE, table.values("workers"), strict=False):
+    for color, marker, workers in zip(CYCLE, MARKERS, table.values("workers"), strict=False):
         rows = table.where(workers=workers)
         batch = rows["batch_size"]
         axes.plot(batch, rows["published_exact"], color=color, linewidth=1.1)
-        axes.plot(batch, rows["published_mean"], "o", color=color, markersize=3, label=f"$J = {workers}$")
-        axes.plot(batch, rows["unbiased_mean"], "s", color=color, markersize=3, markerfacecolor="none")
+        axes.plot(batch, rows["published_mean"], marker, color=color, markersize=3, label=f"$J = {workers}$")
+        axes.plot(batch, rows["unbiased_mean"], marker, color=color, markersize=3, markerfacecolor="none")
     axes.axhline(1.0, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xscale("log", base=2)
-    axes.set(yscale="log", xlabel="global batch size $b$", ylabel=r"estimate / $\mathrm{tr}\,\Sigma$")
+    axes.set(yscale="log", xlabel="global batch size $b$ (samples)", ylabel=r"estimate / $\mathrm{tr}\,\Sigma$")
     handles, labels = axes.get_legend_handles_labels()
-    handles.append(Line2D([], [], color=INK, marker="s", linestyle="", markersize=3, markerfacecolor="none"))
+    handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=3, markerfacecolor="none"))
     axes.legend(handles, [*labels, r"times $b/(J-1)$"], loc="lower left")
     axes.set_title("published variance (Eq. 5), and corrected")
     return axes
@@ -112,7 +117,7 @@ def plot_statistic(table: Table, axes: Axes, workers: int, eta: float) -> Axes:
     axes.axhline(level, color=RED, linewidth=0.8, linestyle=":")
     axes.annotate(f"$(J-1)/\\eta^2 = {level:g}$", (batch[0], level), (0, 4), ha="left", color=RED, **note)
     axes.set_xscale("log", base=2)
-    axes.set(yscale="log", xlabel="global batch size $b$", ylabel="test statistic $T$ (samples)")
+    axes.set(yscale="log", xlabel="global batch size $b$ (samples)", ylabel="test statistic $T$ (samples)")
     axes.set_ylim(top=30 * float(np.nanmax(rows["median_debiased"])))
     axes.legend(loc="upper left")
     axes.set_title(rf"noise dominates, $J = {workers}$, $\eta = {eta:g}$")
@@ -121,8 +126,9 @@ def plot_statistic(table: Table, axes: Axes, workers: int, eta: float) -> Axes:
 
 @drawn_from(
     "estimator_bias",
-    "Left: the variance between workers against the per-sample variance. Right: medians of the statistics made "
-    "from it.",
+    "Left: the variance between J workers over the per-sample variance: exact expectations (lines), means of "
+    "samples (filled), and the same times b / (J - 1) (hollow, all at 1). Right: medians of the statistics made "
+    "from it; above T = b a test asks for a larger batch.",
 )
 def estimator_bias_figure(table: Table) -> Figure:
     """What the variance estimators read, and the statistics made from them."""

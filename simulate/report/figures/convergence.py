@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simulate.experiments.result import Table
-from simulate.report.figures.style import CYCLE, GREY, INK, WIDTH, band, drawn_from, panels
+from simulate.report.figures.style import CYCLE, GREY, INK, MARKERS, WIDTH, band, drawn_from, panels
 
 __all__ = ["plot_convergence", "plot_ratios"]
 
@@ -25,11 +25,11 @@ def plot_convergence(table: Table, axes: Axes, objective: str) -> Axes:
         objective: whose rows are drawn.
     """
     rows = table.where(objective=objective)
-    for color, setting in zip(CYCLE, _shown_settings(table), strict=False):
+    for color, marker, setting in zip(CYCLE, MARKERS, _shown_settings(table), strict=False):
         part = rows.where(setting=setting)
         steps = part["K"]
         band(axes, steps, part["low"], part["high"], color, 0.25)
-        axes.plot(steps, part["mean"], color=color, marker="o", markersize=2.5)
+        axes.plot(steps, part["mean"], color=color, marker=marker, markersize=2.8)
         bound = np.fmin(part["theorem_1"].astype(float), part["theorem_2"].astype(float))
         axes.plot(steps, bound, color=color, linestyle="--", linewidth=1.0)
     axes.set_xscale("log", base=2)
@@ -57,7 +57,9 @@ def _guide(axes: Axes, rows: Table) -> None:
 
 @drawn_from(
     "convergence",
-    "Average gradient norm against K at step size sqrt(Delta / (L d K)); band: 10% to 90% of the seeds.",
+    "Average gradient norm against K at step size sqrt(Delta / (L d K)), a run for each K: mean over the seeds, "
+    "and a band from 10% to 90% of them. Dashed: the smaller of both theorems' bounds. Settings are (beta1, "
+    "beta2), eta; of more than three every second is drawn.",
 )
 def convergence_figure(table: Table) -> Figure:
     """Measured gradient norms against K, an objective per panel."""
@@ -74,7 +76,7 @@ def convergence_figure(table: Table) -> Figure:
         axes.set_xlabel("steps $K$")
         axes.xaxis.set_tick_params(labelbottom=True)
     for axes in grid[::columns]:
-        axes.set_ylabel(r"$\frac{1}{K}\sum_k \|\nabla L(w_k)\|_1$")
+        axes.set_ylabel(r"mean of $\|\nabla L(w_k)\|_1$ over $k \leq K$")
     figure.legend(handles=_convergence_legend(table), loc="outside lower center", ncols=3)
     return figure
 
@@ -86,9 +88,10 @@ def _pretty(setting: str) -> str:
 
 
 def _convergence_legend(table: Table) -> list[Line2D]:
-    colors = zip(CYCLE, _shown_settings(table), strict=False)
+    looks = zip(CYCLE, MARKERS, _shown_settings(table), strict=False)
     handles = [
-        Line2D([], [], color=color, marker="o", markersize=2.5, label=_pretty(name)) for color, name in colors
+        Line2D([], [], color=color, marker=marker, markersize=2.8, label=_pretty(name))
+        for color, marker, name in looks
     ]
     handles.append(Line2D([], [], color=INK, linestyle="--", linewidth=1.0, label="bound of the better theorem"))
     handles.append(Line2D([], [], color=GREY, linestyle=(0, (5, 2)), linewidth=0.9, label="guide of slope $-1/2$"))
@@ -106,21 +109,25 @@ def plot_ratios(table: Table, axes: Axes, theorem: str) -> Axes:
     rows = table.where(theorem=theorem)
     settings = table.values("setting")
     spread = np.linspace(-0.15, 0.15, max(len(settings), 2))
-    dots: dict[str, Any] = {"markersize": 3.5, "alpha": 0.5, "rasterized": len(rows) > 2000}
-    for color, shift, setting in zip(CYCLE, spread, settings, strict=False):
+    dots: dict[str, Any] = {"markersize": 2.2, "alpha": 0.5, "rasterized": len(rows) > 2000, "linestyle": ""}
+    for color, marker, shift, setting in zip(CYCLE, MARKERS, spread, settings, strict=False):
         part = rows.where(setting=setting)
-        axes.plot(
-            part["step_factor"] * 10.0**shift, part["ratio"], ".", color=color, label=_pretty(setting), **dots
-        )
+        look: dict[str, Any] = {"color": color, "marker": marker, "label": _pretty(setting), **dots}
+        axes.plot(part["step_factor"] * 10.0**shift, part["ratio"], **look)
     axes.axhline(1.0, color=INK, linewidth=0.8)
     place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "top"}
-    axes.annotate("a bound below 1 is violated", (0.02, 1.0), (0, -3), fontsize=7.5, **place)
+    axes.annotate("below 1 a bound would be violated", (0.02, 1.0), (0, -3), fontsize=7.5, **place)
     axes.set(xscale="log", yscale="log", title=theorem, xlabel="step size / the theorem's own")
     axes.set_ylim(bottom=0.1)
     return axes
 
 
-@drawn_from("ratios", "Bound over measured sum, every case of the grid. Above 1 the bound holds.")
+@drawn_from(
+    "ratios",
+    "Bound over measured sum, a dot for each case of the grid that the theorem covers. Above 1 the bound holds. "
+    "Settings are shifted sideways, to be told apart; step sizes between powers of 10 are those of the other "
+    "theorem.",
+)
 def ratios_figure(table: Table) -> Figure:
     """Bound over measured sum, a theorem per panel."""
     figure, first = panels(plot_ratios, table, "theorem", 3.0, "bound / measured sum", sharey=True)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from simulate.experiments.result import Table
 from simulate.report.figures.style import GREY, INK, PINK, RED, WIDTH, drawn_from
@@ -38,20 +39,23 @@ def plot_ratio_map(table: Table, axes: Axes, theorem: str, plane: str, norm: Log
     ratio = np.full((len(y), len(x)), np.nan)
     ratio[np.searchsorted(y, rows["y"]), np.searchsorted(x, rows["beta1"])] = rows["ratio"]
     mesh = axes.pcolormesh(x, y, ratio, norm=norm, cmap="viridis_r", shading="nearest", rasterized=True)
-    axes.set_facecolor("#eeeeee")
+    axes.patch.set(facecolor="#f4f4f4", edgecolor="#bbbbbb", hatch="////", linewidth=0)  # told from light colours
     axes.grid(False)
     curves = _conditions(plane, float(rows["fixed"][0]), x, y)
     for curve, (_, color, style) in zip(curves, CONDITIONS, strict=True):
         if curve is not None:
-            axes.plot(*curve, color=color, linestyle=style, linewidth=1.4)
+            axes.plot(*curve, color=color, linestyle=style, linewidth=1.4, path_effects=[OUTLINE])
     yscale, ylabel = ("log", r"$1-\beta_2$") if plane == "betas" else ("linear", r"$\eta$")
     axes.set(yscale=yscale, ylabel=ylabel, xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     return axes, mesh
 
 
+OUTLINE = withStroke(linewidth=2.6, foreground="white", alpha=0.8)
+"""Of lines that cross light and dark cells."""
+
 CONDITIONS = (
     (r"Theorem 1: $\eta^2 < 1 - \beta_1/\sqrt{\beta_2}$", RED, "-"),
-    (r"Theorem 2: $\Lambda\eta^2 < h$", INK, "-"),
+    (r"Theorem 2: $\Lambda\eta^2 < h$", INK, "-."),
     (r"published: $\beta_1 \leq \sqrt{\beta_2} - 8(1+\eta^2)(1-\beta_2)/\beta_2^2$", PINK, "--"),
     (r"$\beta_1 < \sqrt{\beta_2}$", GREY, ":"),
 )
@@ -72,8 +76,10 @@ def _conditions(plane: str, fixed: float, beta1: Any, y: Any) -> tuple[Any, ...]
 
 @drawn_from(
     "ratio_map",
-    "Bound over measured sum at the theorem's own step size; grey where the theorem does not apply. "
-    "At eta = 0.2 Theorem 2 applies to all betas.",
+    "Bound over measured sum at the theorem's own step size, a cell per run; the colours end where the bar's "
+    "arrow does. Hatched grey cells have no bound: the theorem's condition fails at their centre, or beta1 >= "
+    "sqrt(beta2), beyond which nothing is run. Lines are where the conditions end; at eta = 0.2 Theorem 2's "
+    "ends with beta1 < sqrt(beta2).",
 )
 def ratio_map_figure(table: Table) -> Figure:
     """Both theorems over the betas and over eta."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,7 +34,8 @@ def plot_published_theorem(table: Table, axes: Axes, counterexample: str) -> Axe
 
 @drawn_from(
     "published_theorem",
-    "The published theorem refuted: the sum exceeds its bound (shaded), and stays below the corrected one.",
+    "The published theorem refuted on two functions of one variable: the sum of the gradient norms exceeds its "
+    "bound (shaded), and stays below the corrected one.",
 )
 def published_theorem_figure(table: Table) -> Figure:
     """The published bound against the measured sum, a counterexample per panel."""
@@ -65,7 +68,9 @@ def plot_scalar_test(table: Table, axes: Axes) -> Axes:
 
 @drawn_from(
     "scalar_test",
-    "Adam on one convex function, with the batch that each test asks for: it climbs under the scalar test.",
+    "Adam on one convex function, with the batch b (in samples) that each test asks for: it climbs under the "
+    "scalar test. The runs under the other tests, which nearly coincide, end after the steps of the right "
+    "panel.",
 )
 def scalar_test_figure(table: Table) -> Figure:
     """The whole run, and its beginning, where the two convergent runs are seen."""
@@ -87,14 +92,19 @@ def plot_clipping(table: Table, axes: Axes) -> Axes:
         table: columns clipped, seed, step, a_dot_w.
         axes: to draw on.
     """
-    for clipped, color, label in ((True, RED, "clipped"), (False, BLUE, "not clipped")):
+    for clipped, color, style, label in ((True, RED, "-", "clipped"), (False, BLUE, "--", "not clipped")):
+        look: dict[str, Any] = {"color": color, "linestyle": style, "alpha": 0.85, "linewidth": 1}
         for number, seed in enumerate(table.values("seed")):
             rows, name = table.where(clipped=clipped, seed=seed), None if number else label
-            axes.plot(rows["step"], rows["a_dot_w"], color=color, alpha=0.85, linewidth=1, label=name)
+            axes.plot(rows["step"], rows["a_dot_w"], label=name, **look)
     return _finish_paths(axes)
 
 
-@drawn_from("clipping", "Clipping without a floor on its factor: the coordinate-wise test holds, and Adam climbs.")
+@drawn_from(
+    "clipping",
+    "Clipping without a floor on its factor: the coordinate-wise test holds, and Adam climbs. A line for each "
+    "seed.",
+)
 def clipping_figure(table: Table) -> Figure:
     """Runs with clipping."""
     return one_panel(plot_clipping, table)
@@ -107,16 +117,20 @@ def plot_divergence(table: Table, axes: Axes) -> Axes:
         table: columns eta, K, mean, low, high.
         axes: to draw on.
     """
-    for color, eta in zip((RED, BLUE), table.values("eta"), strict=False):
+    for color, style, eta in zip((RED, BLUE), ("-", "--"), table.values("eta"), strict=False):
         rows = table.where(eta=eta)
         band(axes, rows["K"], rows["low"], rows["high"], color, 0.2)
-        axes.plot(rows["K"], rows["mean"], color=color, label=rf"$\eta = {eta:g}$")
+        axes.plot(rows["K"], rows["mean"], color=color, linestyle=style, label=rf"$\eta = {eta:g}$")
     axes.set_xscale("log", base=2)
     axes.set(yscale="log", xlabel="steps $K$", ylabel="$L(w_{K+1}) - \\inf L$")
     return axes
 
 
-@drawn_from("rmsprop", "RMSProp at beta2 = 1e-4 under two-point noise: eta > 1 may diverge, eta < 1 converges.")
+@drawn_from(
+    "rmsprop",
+    "RMSProp at beta2 = 1e-4 under two-point noise: eta > 1 may diverge, eta < 1 converges. Mean over the "
+    "seeds, and a band from 10% to 90% of them.",
+)
 def divergence_figure(table: Table) -> Figure:
     """Runs of RMSProp."""
     return one_panel(plot_divergence, table)

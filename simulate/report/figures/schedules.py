@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from simulate.experiments.result import Table
-from simulate.report.figures.style import CYCLE, GREY, INK, WIDTH, drawn_from
+from simulate.report.figures.style import COLUMN, CYCLE, GREY, INK, MARKERS, WIDTH, drawn_from
 
 __all__ = ["plot_exchange", "plot_rules", "plot_schedule_limit"]
 
@@ -22,36 +23,38 @@ def plot_schedule_limit(table: Table, axes: Axes) -> Axes:
             progress n.
         axes: to draw on.
     """
-    for color, power in zip(CYCLE, table.values("power"), strict=False):
+    for color, marker, power in zip(CYCLE, MARKERS, table.values("power"), strict=False):
         rows = table.where(power=power)
-        axes.plot(rows["rho"], rows["closed_form"], color=color, label=rf"$B = 1 + 99\, n^{{{power:g}}}$")
-        axes.plot(rows["rho"], rows["searched"], "o", color=color, markersize=3, markerfacecolor="none")
+        look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3, "markerfacecolor": "none"}
+        axes.plot(rows["rho"], rows["closed_form"], color=color)
+        axes.plot(rows["rho"], rows["searched"], linestyle="", **look)
+        growth = "n" if power == 1 else f"n^{power:g}"
+        axes.plot([], [], label=rf"$B = 1 + 99\,{growth}$", **look)
     axes.plot(rows["rho"], rows["roofline"], color=GREY, linestyle=":", label="on a roofline")
     axes.set(xscale="log", xlabel=r"$\rho$ = mean $B$ / $B_\mathrm{sat}$", ylabel="best schedule / best constant")
     axes.set_title("time at equal progress")
     return axes
 
 
-def plot_exchange(table: Table, axes: Axes) -> Axes:
-    """Price of the exchange against its steps, a marker per limit and a colour per task.
+def plot_exchange(table: Table, axes: Axes, quantity: str) -> Axes:
+    """Price or steps of the exchange under each ceiling, a marker and a colour per task.
 
     Args:
-        table: columns task, limit, price, steps.
+        table: columns task, limit, and the quantity.
         axes: to draw on.
+        quantity: ``price`` or ``steps``.
     """
-    markers = dict(zip(table.values("limit"), "xo^vsDP", strict=False))
-    for color, task in zip(CYCLE, table.values("task"), strict=False):
-        for row in table.where(task=task).rows():
-            face = color if row["limit"].startswith("weighted") else "none"
-            style: dict[str, Any] = {"color": color, "markerfacecolor": face, "markersize": 5}
-            axes.plot(row["steps"], 100 * row["price"], markers[row["limit"]], **style)
-        axes.plot([], [], color=color, linewidth=4, label=task)
-    for limit, marker in markers.items():
-        face = INK if limit.startswith("weighted") else "none"
-        label = "no ceiling" if limit == "none" else limit.replace("eta ", r"$\eta$ ")
-        axes.plot([], [], marker, color=INK, markerfacecolor=face, markersize=5, linestyle="", label=label)
-    axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set(xlabel="steps relative to decay alone", ylabel="price: excess loss (%)")
+    limits = table.values("limit")
+    tasks = table.values("task")
+    for color, marker, task, shift in zip(CYCLE, MARKERS, tasks, np.linspace(-0.2, 0.2, len(tasks)), strict=False):
+        values = table.where(task=task)[quantity] * (100 if quantity == "price" else 1)
+        places = np.arange(len(values)) + shift
+        axes.plot(values, places, marker, color=color, markersize=4, linestyle="", label=task)
+    axes.axvline(0 if quantity == "price" else 1, color=GREY, linewidth=0.8)
+    names = ["no ceiling" if limit == "none" else limit.replace("eta ", r"$\eta$ ") for limit in limits]
+    axes.set_yticks(range(len(limits)), names)
+    axes.set_ylim(len(limits) - 0.5, -0.5)
+    axes.set_xlabel({"price": "price: excess loss (%)", "steps": "steps / steps of decay alone"}[quantity])
     return axes
 
 
@@ -71,31 +74,48 @@ def plot_rules(table: Table, axes: Axes, method: str) -> Axes:
     axes.axvline(1, color=GREY, linewidth=0.8)
     axes.set_yticks(range(len(rules)), rules)
     axes.set_ylim(len(rules) - 0.5, -0.5)
-    axes.set(xscale="log", xlabel="risk / optimum's risk", title=method)
-    for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        formatted("{x:g}")
+    axes.set(xscale="log", xlabel="risk / optimum's risk", title={"sgd": "SGD", "adam-like": "Adam-like"}[method])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     return axes
 
 
-@drawn_from("schedule_limit", "Lines: closed form. Circles: search over batches. On a roofline nothing is saved.")
+@drawn_from(
+    "schedule_limit",
+    "Time of the best batch schedule over that of the best constant batch, where the noise scale B grows with "
+    "the progress n, from 0 to 1. Lines: closed form. Markers: search over batches. On a roofline nothing is "
+    "saved.",
+)
 def schedule_limit_figure(table: Table) -> Figure:
     """What a schedule saves against rho."""
-    figure = Figure(figsize=(0.6 * WIDTH, 2.6), layout="constrained")
+    figure = Figure(figsize=(COLUMN, 2.9), layout="constrained")
     axes = plot_schedule_limit(table, figure.subplots())
-    axes.legend(loc="lower left")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
-@drawn_from("exchange", "Decay exchanged in whole; filled markers: ceilings by the weighted noise scale.")
+@drawn_from(
+    "exchange",
+    "Decay exchanged in whole, by task: what the exchange costs and the steps it takes, without a ceiling, and "
+    "under ceilings b <= B / eta^2 by the trace's or the weighted noise scale B. Grey: decay alone.",
+)
 def exchange_figure(table: Table) -> Figure:
-    """Price against steps."""
-    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
-    axes = plot_exchange(table, figure.subplots())
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    """Price and steps."""
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    plot_exchange(table, left, "price")
+    plot_exchange(table, right, "steps")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
-@drawn_from("rules_and_optimum", "A dot per task, each rule at its best rate; bars: medians.")
+@drawn_from(
+    "rules_and_optimum",
+    "Risk of each rule, at its best rate, over that of the optimum on the same task: a dot per task, bars for "
+    "medians. Numbers: the constant's batch over t0 / t1, the share of the decay that is exchanged, the norm "
+    "test's eta, the goodput's kappa.",
+)
 def rules_figure(table: Table) -> Figure:
     """Rules next to the optimum, a panel per method."""
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")

@@ -14,11 +14,13 @@ from simulate.registry import Registry
 
 __all__ = [
     "BLUE",
+    "COLUMN",
     "CYCLE",
     "FIGURES",
     "GREEN",
     "GREY",
     "INK",
+    "MARKERS",
     "ORANGE",
     "PINK",
     "RED",
@@ -34,8 +36,11 @@ __all__ = [
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8e5ea2", "#56b4e9"
 GREY, INK, PINK = "#8d99ae", "#222222", "#f25fb0"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
+MARKERS = ("o", "s", "^", "D", "v", "P")
+"""One for each colour of the cycle, so that curves can be told apart without colours."""
 
 STYLE: dict[str, Any] = {
+    "figure.dpi": 200,
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 9,
@@ -56,8 +61,8 @@ STYLE: dict[str, Any] = {
 }
 """For paper: small serif type that matches text set in Times."""
 
-WIDTH = 7.0
-"""Inches: the width of a page's text."""
+WIDTH, COLUMN = 7.0, 3.4
+"""Inches: the width of a page's text, and of a column where there are two."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,8 @@ def band(axes: Axes, x: Any, low: Any, high: Any, color: str, alpha: float) -> N
 
 
 def one_panel(plot: Callable[[Table, Axes], object], table: Table) -> Figure:
-    """A figure of a single panel, a little wider than half a page."""
-    figure = Figure(figsize=(0.55 * WIDTH, 2.5), layout="constrained")
+    """A figure of a single panel, a column wide."""
+    figure = Figure(figsize=(COLUMN, 2.4), layout="constrained")
     axes = figure.subplots()
     plot(table, axes)
     axes.legend()

@@ -202,7 +202,7 @@ def test_an_option_that_applies_to_some_is_taken_and_the_others_are_named(adabat
 
 def test_an_experiment_named_twice_is_run_once(adabatch, tmp_path):
     words = ["verify-bounds", "--quick", *["--experiment", "sign-descent"] * 2, "--output", tmp_path / "out"]
-    assert "All 1 verdicts" in adabatch.output(*words)
+    assert "The one verdict came out as it should." in adabatch.output(*words)
 
 
 @pytest.mark.parametrize("others", [[], ["--experiment", "sign-descent"]])

@@ -172,7 +172,7 @@ def test_plot_functions_return_their_axes():
         "batch_demand": (figures.plot_batch_demand, "noisy"),
         "estimator_bias": (figures.plot_estimator_bias,),
         "schedule_limit": (figures.plot_schedule_limit,),
-        "exchange": (figures.plot_exchange,),
+        "exchange": (figures.plot_exchange, "price"),
         "rules_and_optimum": (figures.plot_rules, "adam-like"),
         "samples": (figures.plot_samples, "tail"),
     }

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -45,7 +46,11 @@ def _result(asserted=(TRUE,)):
         "Summary <script>alert(1)</script>",
         outcomes,
         {"scalar_test": Table.of_rows(rows)},
+        theorems=STATED,
     )
+
+
+STATED = ("theory.adam.theorem1", "theory.other_optimizers.sgd")
 
 
 def _report(*results):
@@ -54,11 +59,11 @@ def _report(*results):
     return Report("adabatch verify-bounds --quick", settings, chosen, {r.name: 1.25 for r in chosen}, "2025-01-01")
 
 
-def _page(tmp_path, *results):
+def _page(tmp_path, *results, comparison=None):
     report = _report(*results)
     tables = {name: table for result in report.results for name, table in result.tables.items()}
     captions = {name: recipe.caption for name, recipe in FIGURES.items()}
-    return html_report(report, save_figures(tables, tmp_path / "figures"), captions)
+    return html_report(report, save_figures(tables, tmp_path / "figures"), captions, tmp_path, comparison)
 
 
 class _Tags(HTMLParser):
@@ -115,11 +120,15 @@ def test_page_is_well_formed_and_asks_for_nothing(tmp_path):
     assert parsed.balanced
     assert not parsed.open
     assert "script" not in [tag for tag, _ in parsed.tags]
-    sources = [
-        attributes[key] for _, attributes in parsed.tags for key in ("src", "href", "srcset") if key in attributes
-    ]
+    sources = [attributes[key] for _, attributes in parsed.tags for key in ("src", "srcset") if key in attributes]
     assert sources
     assert all(source.startswith("data:image/png;base64,") for source in sources)
+    links = [attributes["href"] for tag, attributes in parsed.tags if "href" in attributes and tag == "a"]
+    assert not [tag for tag, attributes in parsed.tags if "href" in attributes and tag != "a"]
+    places = {attributes["id"] for _, attributes in parsed.tags if "id" in attributes}
+    assert {link[1:] for link in links if link.startswith("#")} == places - {"contents"} - set(STATED)
+    assert all((tmp_path / link).is_file() for link in links if not link.startswith("#"))
+    assert sum(not link.startswith("#") for link in links) == len(STATED)
     assert not re.search(r"url\(|@import|https?://", page)
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in parsed.tags
 
@@ -139,12 +148,33 @@ def test_page_holds_figures_verdicts_and_how_to_run_it_again(tmp_path):
         "adabatch verify-bounds --quick",
         "the first 30 of 80 rows",
         FIGURES["scalar_test"].caption,
+        "Adam under the coordinate-wise norm test: the corrected Theorem 1",
+        "So the average gradient norm is O(K",
         f"numpy {software_versions()['numpy']}",
     ):
         assert needed in text, needed
     image = re.search(r'base64,([^"]+)"', page)
     assert image
     assert base64.b64decode(image[1]) == (tmp_path / "figures" / "scalar_test.png").read_bytes()
+
+
+def test_a_statement_is_shown_once_and_named_where_it_is_used_again(tmp_path):
+    page = _page(tmp_path, _result(), replace(_result(), name="again"))
+    assert page.count("So the average gradient norm is O(K") == 1
+    assert '<a href="#theory.adam.theorem1">Adam under' in page
+
+
+def test_single_figures_are_a_column_wide(tmp_path):
+    rows = [{"clipped": c, "seed": 0, "step": k, "a_dot_w": 1.0 * k} for c in (True, False) for k in range(3)]
+    page = _page(tmp_path, replace(_result(), tables={"clipping": Table.of_rows(rows)}))
+    assert page.count('<figure class="single">') == 1
+    assert '<figure class="single">' not in _page(tmp_path)
+
+
+def test_a_verdict_alone_is_singular(tmp_path):
+    alone = replace(_result(), outcomes=_result().outcomes[:1])
+    assert "The one verdict came out as it should." in _page(tmp_path, alone)
+    assert _report(replace(alone, outcomes=())).conclusion == "0 of 0 verdicts did not."
 
 
 def test_page_of_a_failed_run_says_so(tmp_path):
