@@ -15,7 +15,7 @@ from proofs.training.scalar_divergence import (
 )
 from proofs.training.step_schedules import step_schedules
 from proofs.training.violated_steps import violated_steps
-from proofs.training.weight_decay import weight_bound, weight_decay_theorem
+from proofs.training.weight_decay import weight_bound, weight_decay_gap, weight_decay_theorem
 from tests.support.altered_proofs import altered
 from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training import clipping
@@ -34,6 +34,7 @@ PROOFS = [
     clipping_counterexample,
     weight_decay_theorem,
     weight_bound,
+    weight_decay_gap,
     step_schedules,
     estimated_test,
     violated_steps,
@@ -156,6 +157,15 @@ REJECTED = {
     ),
     "a reversing factor 1% larger": lambda: altered(
         clipping_counterexample, {"theory.reversing_factor": larger(clipping.reversing_factor)}
+    ),
+    "milder clipping": lambda: altered(clipping_counterexample, {"size_ratio": 60}),
+    "a drift with f n for f sqrt(n)": lambda: altered(
+        clipping_counterexample,
+        {"theory.clipped_drift": lambda a, n, f, u, v: clipping.clipped_drift(a, n, f * sympy.sqrt(n), u, v)},
+    ),
+    "a gap 1% larger": lambda: altered(weight_decay_gap, {"least": "0.0198"}),
+    "a gap of other noise": lambda: altered(
+        weight_decay_gap, {"wrong_probability": larger(clipping.wrong_probability)}
     ),
     "weight decay without its square": lambda: altered(
         weight_decay_theorem, {"theory.decayed_drift": decay_without_its_square}
