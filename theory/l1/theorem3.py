@@ -65,7 +65,7 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -94,6 +94,7 @@ __all__ = [
     "bound_terms",
     "certificate_files",
     "certificates_at",
+    "certificates_of",
     "certified_bound",
     "find_certificate",
     "grid_cell",
@@ -255,6 +256,13 @@ class Certificate:
         loss = worst_loss(self.beta1, self.beta2, self.tail_slope, self.lipschitz_constant)
         return float(deviation_weight(self.noise_weight, drop, self.gain + loss))
 
+    @property
+    def for_deviations(self) -> Certificate:
+        """Of the kind variance: the certificate of the kind l1 that it is (:mod:`theory.l1.costs`)."""
+        same = replace(self, noise_weight=self.deviation_weight, kind=Kind.L1)
+        object.__setattr__(same, "record", self.record)
+        return same
+
     @cached_property
     def start_constant(self) -> float:
         """h_0 >= sup_s (-h(0, s) - C sqrt(s)): in each cell from -h's larger end and the least s."""
@@ -342,6 +350,21 @@ def certificate_files() -> list[Path]:
 def available_certificates() -> tuple[Certificate, ...]:
     """The certificates that come with the package."""
     return tuple(map(load_certificate, certificate_files()))
+
+
+@lru_cache
+def certificates_of(kind: Kind) -> tuple[Certificate, ...]:
+    """All whose inequality is of this kind: of the kind l1 also those of the kind variance, at a larger lambda.
+
+    They allow small eta only, and are better there. The converse does not follow, and is not needed: the
+    coordinate-wise test implies the l1 test.
+
+    >>> len(certificates_of(Kind.L1)) == len(available_certificates())
+    True
+    """
+    own = tuple(c for c in available_certificates() if c.kind is kind)
+    others = (c.for_deviations for c in available_certificates() if c.kind is not kind)
+    return own if kind is Kind.VARIANCE else (*own, *others)
 
 
 def certificates_at(beta1: float, beta2: float, kind: Kind) -> list[Certificate]:
