@@ -15,8 +15,9 @@ Guarantee:
       the l1 test with the same eta, eta < J / lambda; of the kind variance, eta^2 < J / lambda;
 
     and under the l1 test its theorem without a certificate (:mod:`theory.l1.theorem`) and Theorem 3 with the kind
-    l1, which at small eta those of the kind variance are too (:mod:`theory.l1.costs`). r = beta1 / sqrt(beta2). Each covers Adam without bias correction, at a constant step size. Theorem 3's
-    certificates say themselves how far they are proven; ``numerical=False`` leaves out what is not proven.
+    l1, which at small eta those of the kind variance are too (:mod:`theory.l1.costs`). r = beta1 / sqrt(beta2).
+    Each covers Adam without bias correction, at a constant step size. Theorem 3's certificates say themselves how
+    far they are proven; ``numerical=False`` leaves out what is not proven.
 
 References:
     Lau et al., CPAL 2025, arXiv 2412.21124, corrected.

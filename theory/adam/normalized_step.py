@@ -70,11 +70,11 @@ class Law:
     probabilities: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        total = math.fsum(self.probabilities)
+        total, least = math.fsum(self.probabilities), float(min(self.probabilities))
         require(
-            min(self.probabilities) >= 0 and abs(total - 1) < 1e-12,
+            least >= 0 and abs(total - 1) < 1e-12,
             "probabilities >= 0 that sum to 1",
-            f"they sum to {total:.12g}, the least is {min(self.probabilities):.6g}",
+            f"they sum to {total:.12g}, the least is {least:.6g}",
             "divide them by their sum",
         )
 

@@ -380,7 +380,7 @@ def find_certificate(beta1: float, beta2: float, eta: float = 0.0, kind: Kind = 
     Raises:
         HypothesisError: if there is none; it lists the betas that have one, or the largest eta.
     """
-    given = f"beta1 = {beta1:g}, beta2 = {beta2:g}"
+    given = f"{describe('beta1', beta1)}, {describe('beta2', beta2)}"
     at_betas = certificates_at(beta1, beta2, kind)
     known = ", ".join(sorted({f"({c.beta1:g}, {c.beta2:g})" for c in available_certificates() if c.kind is kind}))
     advice = f"take one of {known}, or compute one with proofs.certificates.compute"
@@ -388,7 +388,7 @@ def find_certificate(beta1: float, beta2: float, eta: float = 0.0, kind: Kind = 
     largest = max(c.largest_eta for c in at_betas)
     advice = f"take eta below {largest:.4g}"
     condition = f"0 <= eta < {'J / lambda' if kind is Kind.L1 else 'sqrt(J / lambda)'}"
-    require(0 <= eta < largest, condition, f"eta = {eta:g} at {given}", advice)
+    require(0 <= eta < largest, condition, f"{describe('eta', eta)} at {given}", advice)
     usable = [c for c in at_betas if c.largest_eta > eta]
     step = normalized_step_bound(beta1, beta2)
     return min(usable, key=lambda c: (step / 2 + c.lipschitz_constant) / c.kept(eta) ** 2)
