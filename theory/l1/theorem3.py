@@ -240,7 +240,7 @@ class Certificate:
         """C_m."""
         return float(normalized_step_bound(self.beta1, self.beta2))
 
-    @property
+    @cached_property
     def largest_eta_with_epsilon(self) -> float:
         """The supremum of the eta that the bound allows with epsilon > 0: at the smallest share q."""
 

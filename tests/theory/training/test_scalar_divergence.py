@@ -68,25 +68,6 @@ def test_no_smaller_threshold_at_beta2_999_in_this_family():
     assert 1.1e5 < min(grid) < 1.13e5
 
 
-def test_the_mean_step_at_beta2_999_by_simulation():
-    rng, n, p, delta = np.random.default_rng(1), 20_000, 3.1e-5, 0.062
-    law = two_point_law(delta, p)
-    m, v, seen = np.full(n, -delta), np.full(n, delta**2), []
-    for k in range(30_000):
-        m *= 0.9
-        m -= 0.1 * delta
-        v *= 0.999
-        v += 0.001 * delta**2
-        hit = rng.choice(n, rng.binomial(n, p), replace=False, shuffle=False)
-        m[hit] += 0.1 * (law.values[1] + delta)
-        v[hit] += 0.001 * (law.values[1] ** 2 - delta**2)
-        if k >= 24_000 and k % 4000 == 0:
-            seen.append((m / np.sqrt(v)).mean())
-    # v forgets a hit of this size over some 20000 steps: the snapshots count as one
-    error = (m / np.sqrt(v)).std() / np.sqrt(n)
-    assert abs(np.mean(seen) - mean_normalized_step(law, 0.9, 0.999)) < 4 * error
-
-
 def test_without_memory_the_threshold_tends_to_the_golden_ratio_to_the_fifth():
     golden = ((1 + 5**0.5) / 2) ** 5
     best = (3 - 5**0.5) / 4
