@@ -40,7 +40,10 @@ def measured_sums(objective: Objective, rows: Sequence[Row], seeds: Sequence[int
 def theorem_1_bounds(
     objective: Objective, rows: Sequence[Row], steps: Sequence[int], variant: Variant = AS_PUBLISHED
 ) -> Array:
-    """Theorem 1's bound on sum_k E||G_k||_1, shape [rows, steps]; under bias correction at its own K."""
+    """Theorem 1's bound on sum_k E||G_k||_1, shape [rows, steps]; under bias correction at its own K.
+
+    NaN where it does not apply without bias correction either, though a short run's multipliers may allow more.
+    """
     bounds = np.full((len(rows), len(steps)), np.nan)
     for setting in dict.fromkeys(row.setting for row in rows):
         chosen = [i for i, row in enumerate(rows) if row.setting == setting]
@@ -54,7 +57,7 @@ def theorem_1_bounds(
             multipliers, covered = None, setting.covered_by("Theorem 1")
             if variant.bias_correction:
                 multipliers = variants.bias_correction(setting.beta1, setting.beta2, count)
-                covered = setting.eta < multipliers.largest_admissible_eta
+                covered &= bool(setting.eta < multipliers.largest_admissible_eta)
             if covered:
                 found = variants.gradient_norm_sum_bound(objective.problem(count), adam, multipliers)
                 bounds[chosen, j] = found.value
