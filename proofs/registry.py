@@ -48,6 +48,7 @@ MODULES: tuple[str, ...] = (
     "proofs.l1.theorem",
     "proofs.l1.theorem3",
     "proofs.l1.costs",
+    "proofs.adam.normalized_step",
     "proofs.training.scalar_divergence",
     "proofs.training.clipping",
     "proofs.training.weight_decay",

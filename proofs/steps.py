@@ -69,6 +69,7 @@ class Method(StrEnum):
     IDENTITY = "identity"
     POLYNOMIAL = "polynomial certificate"
     CHECK = "computation"
+    INTERVALS = "interval arithmetic"
     LEMMA = "earlier lemma"
     COMPOSITION = "nonnegative combination"
     SUMMATION = "summation"

@@ -15,8 +15,9 @@ Guarantee:
       the l1 test with the same eta, eta < J / lambda; of the kind variance, eta^2 < J / lambda;
 
     and under the l1 test its theorem without a certificate (:mod:`theory.l1.theorem`) and Theorem 3 with the kind
-    l1. r = beta1 / sqrt(beta2). Each covers Adam without bias correction, at a constant step size. Theorem 3's
-    certificates say themselves how far they are proven; ``numerical=False`` leaves out what is not proven.
+    l1, which at small eta those of the kind variance are too (:mod:`theory.l1.costs`). r = beta1 / sqrt(beta2).
+    Each covers Adam without bias correction, at a constant step size. Theorem 3's certificates say themselves how
+    far they are proven; ``numerical=False`` leaves out what is not proven.
 
 References:
     Lau et al., CPAL 2025, arXiv 2412.21124, corrected.
@@ -60,8 +61,8 @@ from theory.l1 import theorem as l1_theorem
 from theory.l1.costs import Kind
 from theory.l1.theorem3 import (
     NAMES,
-    available_certificates,
     best_certified_step_size,
+    certificates_of,
     certified_bound,
 )
 from theory.problem import AdamParameters, Problem, common_shape, map_values, require_betas, require_eta
@@ -156,7 +157,7 @@ def _without_certificate() -> Theorem:
 
 def _certified(kind: Kind, numerical: bool) -> Theorem:
     """Theorem 3 with the best of the certificates of a kind: for their betas only."""
-    known = [c for c in available_certificates() if c.kind is kind and (numerical or c.proven)]
+    known = [c for c in certificates_of(kind) if numerical or c.proven]
     ratio = "J / lambda" if kind is Kind.L1 else "sqrt(J / lambda)"
 
     def largest_eta(adam: AdamParameters) -> Value:

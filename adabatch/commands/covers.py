@@ -50,12 +50,13 @@ def covers(
         records = read_metrics(run) if (run / "metrics.jsonl").is_file() else ()
     settings = load_settings(preset, config)
     described = configuration(settings, records)
+    assert described.dimension is not None  # counted once for both reports
     batch = f"batches by {settings.schedule.schedule}, the {described.test} norm test at eta = {described.eta:g}"
     typer.echo(f"{described.dimension:,} parameters; {batch}")
     typer.echo(recorded_tests(records))
     found = coverage(described)
     typer.echo("\n".join(filter(None, (found.summary(), found.table()))))
-    for line in after_the_run(run, settings, records):
+    for line in after_the_run(run, settings, records, described.dimension):
         typer.echo(line)
 
 

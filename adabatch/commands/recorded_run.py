@@ -16,15 +16,15 @@ __all__ = ["after_the_run"]
 NEEDED = ("sum_of_deviations", "grad_l1_norm_conservative", "grad_l1_norm")
 
 
-def after_the_run(run: Path | None, settings: Settings, records: Sequence[Record]) -> list[str]:
+def after_the_run(run: Path | None, settings: Settings, records: Sequence[Record], dimension: int) -> list[str]:
     """The certificate a posteriori, as lines: its ratio, hypothesis by hypothesis, its bound; or what it needs.
 
     Args:
         run: its folder; None: there is no run, and nothing to say.
         settings: of the run.
         records: of its steps.
+        dimension: number of parameters.
     """
-    from adabatch.training.model_size import planned_parameters
     from theory.samples.a_posteriori import RecordedRun, a_posteriori_report
 
     if run is None or not records:
@@ -51,7 +51,7 @@ def after_the_run(run: Path | None, settings: Settings, records: Sequence[Record
         repeated=not _seen_once(run, int(records[-1]["samples"])),
         fewest_groups=min(int(record["batch_size"]) // int(record["micro_batch"]) for record in measured),
         every_coordinate=schedule.coordinate_stride == 1,
-        dimension=planned_parameters(settings),
+        dimension=dimension,
         deviations=[float(r["sum_of_deviations"]) / math.sqrt(r["batch_size"]) for r in measured],
         l1_norms=[float(record["grad_l1_norm_conservative"]) for record in measured],
         first_gradient=float(first.get("grad_l1_norm", math.nan)),

@@ -197,8 +197,9 @@ def one_minus_power(base: Value, exponent: Value) -> Value:
     >>> one_minus_power(0.5, 2), one_minus_power(0.0, 3), one_minus_power(0.0, 0)
     (0.75, 1.0, 0.0)
     """
-    if is_symbolic(base, exponent) or isinstance(base, Fraction):
+    if is_symbolic(base, exponent) or (isinstance(base, Fraction) and np.ndim(exponent) == 0):
         return 1 - base**exponent
-    positive = where(np.asarray(base) > 0, base, 0.5)
-    result = where(np.asarray(base) > 0, -expm1(exponent * log(positive)), np.asarray(exponent) > 0)
+    base = float(base) if isinstance(base, Fraction) else base
+    zero = np.asarray(base) == 0  # and not > 0: NaN is not 0
+    result = where(zero, np.asarray(exponent) > 0, -expm1(exponent * log(where(zero, 0.5, base))))
     return result * 1.0

@@ -21,9 +21,10 @@ Example:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import sympy
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["ROUNDING", "TINY", "Enclosure", "down", "up"]
@@ -59,6 +60,12 @@ class Enclosure(NamedTuple):
         """The points x themselves."""
         point = np.asarray(x, float)
         return cls(point, point)
+
+    @classmethod
+    def around(cls, number: Any) -> Enclosure:
+        """A number that SymPy has exactly."""
+        nearest = np.asarray(float(sympy.N(number, 30)))
+        return cls(down(nearest), up(nearest))
 
     def __add__(self, other: Enclosure) -> Enclosure:  # type: ignore[override]
         return Enclosure(down(self.low + other.low), up(self.high + other.high))
@@ -104,6 +111,13 @@ class Enclosure(NamedTuple):
     def exp(self) -> Enclosure:
         """The exponential."""
         return Enclosure(down(np.exp(self.low), LIBRARY_ROUNDING), up(np.exp(self.high), LIBRARY_ROUNDING))
+
+    def sums(self) -> Enclosure:
+        """Of the first 1, 2, ... along the first axis; n additions round by n - 1 units of the sum of sizes."""
+        share = len(self.low) * ROUNDING
+        low, high = (np.cumsum(end, axis=0) for end in self)
+        slack_low, slack_high = (share * np.cumsum(np.abs(end), axis=0) + TINY for end in self)
+        return Enclosure(low - slack_low, high + slack_high)
 
     def hull(self, other: Enclosure) -> Enclosure:
         """The smallest interval around both."""

@@ -8,16 +8,18 @@ from typing import Any
 import sympy
 
 from proofs.adam.assembly import DESCENT, KAPPA, QBAR, closing, preconditioned_bound, self_bounding
+from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import RHO_IS, lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l7_denominators import lemma_l7
+from proofs.adam.normalized_step import MeanSteps, mean_step, within
 from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, alpha, noise, r, same
 from proofs.composition import Fact, cite
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from proofs.sums import ALIGNED, PRECONDITIONED
-from theory.adam.constants import momentum_amplification
+from theory.adam.constants import momentum_amplification, normalized_step_bound
 from theory.adam.key_inequality import normalized_response
 from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training import clipping as theory
@@ -27,6 +29,15 @@ __all__ = ["clipping_counterexample", "clipping_theorem"]
 
 s, a, e = sympy.symbols("s a e", nonnegative=True)
 x, floor, rho, delta, eta = sympy.symbols("x phi_0 rho delta eta", positive=True)
+beta1, beta2, ratio, count = sympy.symbols("beta_1 beta_2 f n", positive=True)
+INSTANCE = {
+    beta1: sympy.Rational(9, 10),
+    beta2: sympy.Rational(999, 1000),
+    eta: sympy.Rational(3, 10),
+    delta: sympy.Rational(1, 10),
+    ratio: sympy.Integer(200),
+    count: sympy.Integer(4 * 10**8),
+}
 CLIPPED = (
     *BETAS,
     Range(floor, 0, 1, strict=True),
@@ -129,10 +140,15 @@ def _assembly() -> Iterator[Step]:
     "clipping can turn Adam around",
     r"With $q = \eta^2/(\eta^2+(1+\delta)^2)$ the coordinate-wise test is met by "
     r"$X_1 \in \{0, 1/(1-q)\}$ and $X_i \in \{-\delta, (1+q\delta)/(1-q)\}$; a factor below "
-    r"$\delta q/(1+\delta q)$ on the second values alone makes the mean of $X_i$ negative.",
+    r"$\delta q/(1+\delta q)$ on the second values alone makes the mean of $X_i$ negative. On Huber's function of "
+    r"$a\cdot w$, $a = (f\sqrt n, 1, \dots, 1)$, clipped at $C = \delta\sqrt n$, the steps do not depend on the "
+    r"path while $a\cdot w \ge 1$; at $(.9,.999)$, $\eta = .3$, $f = 200$, $n = 4\cdot10^8$ their stationary mean "
+    r"is uphill, and $a\cdot w \to \infty$ with a probability that tends to 1 as $\alpha \to 0$, from every start "
+    r"above 1.",
     source="this project",
+    uses=("L1", "mean step"),
 )
-def clipping_counterexample() -> Iterator[Step]:
+def clipping_counterexample(size_ratio: Any = INSTANCE[ratio]) -> Iterator[Step]:
     """The test is met with the probability q, and clipping below the reversing factor turns the mean around."""
     q = theory.wrong_probability(eta, delta)
     right, right_1 = rare_value(delta, 1 - q), rare_value(0, 1 - q)
@@ -156,7 +172,37 @@ def clipping_counterexample() -> Iterator[Step]:
         eta**2 * ((1 - delta) ** 2 + eta**2 * (1 + delta)) / (4 * (1 + delta) * (1 + delta + eta**2)),
         "of the order of eta^2, as is the theorem's condition phi0 > rho eta^2",
     )
+    yield identity(
+        r"\text{the rare event is not clipped: its norm is } \delta\sqrt n = C",
+        theory.clip_factor(sympy.sqrt(count) * delta, sympy.sqrt(count) * delta),
+        1,
+        "where a.w >= 1, and less elsewhere",
+    )
+    yield from _climbs({**INSTANCE, ratio: size_ratio})
+
+
+def _climbs(at: dict[Any, Any]) -> Iterator[Step]:
+    """The mean step of the n coordinates by intervals; that of the first one is at most C_m."""
+    q = theory.wrong_probability(at[eta], at[delta])
+    right, right_1 = rare_value(at[delta], 1 - q), rare_value(0, 1 - q)
+    norm = sympy.sqrt(at[count] * ((at[ratio] * right_1) ** 2 + right**2))
+    factor = theory.clip_factor(norm, at[delta] * sympy.sqrt(at[count]))
+    step_bound = normalized_step_bound(at[beta1], at[beta2])
+    clipped = (-at[delta], factor * right), (q, 1 - q)
+    noisy = MeanSteps(*clipped, at[beta1], at[beta2], steps=15_000, log_step=sympy.Rational(1, 2))
+
+    def drift() -> tuple[float, float]:
+        ends = [
+            theory.clipped_drift(1, at[count], at[ratio], u, step_bound) / at[count] for u in noisy.stationary()
+        ]
+        return min(map(float, ends)), max(map(float, ends))
+
+    yield by_lemma(r"u = \lim E\,m_k/\sqrt{v_k}: \text{ quadrature and forgetting}", mean_step)
+    yield within("u", ("-0.27", "-0.22"), noisy.stationary, at, "of the n coordinates, clipped")
+    yield by_lemma(r"|m_k|/\sqrt{v_k} \le C_m, \text{ the first coordinate's}", lemma_l1)
+    yield within(r"|u| - f\,C_m/\sqrt n", ("0.14", "0.2"), drift, at, "at most the drift over alpha n: uphill")
     yield prose(
-        r"\text{the rare event is not clipped: its norm is } \delta\sqrt n\,|H'| \le C = \delta\sqrt n",
-        "|H'| < 1; the others' is at least f sqrt(n) |H'| / (1 - q)",
+        r"a\cdot w_k \ge 1 \text{ for all } k, \quad \lim (a\cdot w_k)/(\alpha k) \ge n|u|-f\sqrt n\,C_m > 0",
+        "the ergodic theorem for the steps at the gradient a, one event each: their sums over alpha tend to oo, "
+        "so that the least of them is finite, and times alpha above 1 - a.w_1 for small alpha",
     )

@@ -58,8 +58,8 @@ def _summary(
     objectives: tuple[str, ...], noises: tuple[str, ...], steps: int, seeds: int, results: list[StudyResult]
 ) -> str:
     return (
-        f"{', '.join(objectives)}; noise {', '.join(noises)}; K up to {steps}, {counted(seeds, 'seed')}; step sizes "
-        f"natural unless given. {' '.join(_checked(results))}"
+        f"{', '.join(objectives)}; noise {', '.join(noises)}; K up to {steps}, {counted(seeds, 'seed')}; "
+        f"step sizes natural unless given. {' '.join(_checked(results))}"
     ).strip()
 
 

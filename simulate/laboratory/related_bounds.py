@@ -205,7 +205,9 @@ def run(settings: Settings, advance: Advance) -> Result:
     return Result(
         name="related-bounds",
         title="The other theorems, where their hypotheses are met",
-        summary=f"{', '.join(names)}; K = {steps}, {counted(seeds, 'seed')}; each theorem at a step size it allows.",
+        summary=(
+            f"{', '.join(names)}; K = {steps}, {counted(seeds, 'seed')}; each theorem at a step size it allows."
+        ),
         outcomes=[_outcome(one, table) for one in chosen],
         theorems=tuple(dict.fromkeys(stated)),
         tables={"related_bounds": table},

@@ -13,7 +13,6 @@ from proofs.registry import MODULES
 ROOT = Path(__file__).parent.parent.parent
 PROVEN_ELSEWHERE = {
     "adam/key_inequality": "proofs/adam/l5_key_inequality",
-    "adam/normalized_step": "a quadrature, no theorem; its laws in proofs/training/scalar_divergence",
     "adam_sharp/sharpness_example": "an example, enumerated exactly in theory.audit.checks.sharpness",
     "audit/corrected_adam": "its log step in proofs/audit/published_adam; the bound itself is not proven",
     "estimators/finite_population": "proofs/estimators/expectations",

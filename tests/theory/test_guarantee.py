@@ -26,6 +26,7 @@ from theory.l1.theorem3 import (
     VERIFIED_SUPPORT,
     available_certificates,
     certificates_at,
+    certificates_of,
     certified_bound,
 )
 
@@ -50,7 +51,7 @@ def bounds_one_by_one(arguments):
     if second:
         found["Theorem 2"] = evaluate(best_bound, **arguments).value
     for kind, name in NAMES.items():
-        for certificate in certificates_at(beta1, beta2, kind):
+        for certificate in certificates_of(kind):
             if bool(certificate.covers(parameters(**arguments)[1])):
                 value = evaluate(partial(certified_bound, certificate), **arguments).value
                 found[name] = min(value, found.get(name, np.inf))
@@ -108,10 +109,11 @@ def test_numerical_certificates_are_left_out_on_request():
 @pytest.mark.parametrize("betas", sorted({(c.beta1, c.beta2) for c in available_certificates()}))
 @pytest.mark.parametrize("kind", Kind)
 def test_a_bound_says_how_far_the_certificate_that_gave_it_is_proven(kind, betas):
-    known = certificates_at(*betas, kind)
-    if not known:
-        pytest.skip("no certificate of this kind at these betas")
     arguments = {**PROBLEM, **ADAM, "beta1": betas[0], "beta2": betas[1]}
+    adam = parameters(**arguments)[1]
+    known = [c for c in certificates_of(kind) if c.covers(adam)]
+    if not known:
+        pytest.skip("no certificate of this kind at these betas and eta")
     best = min((evaluate(partial(certified_bound, c), **arguments) for c in known), key=lambda bound: bound.value)
     test = NormTestKind.L1 if kind is Kind.L1 else NormTestKind.COORDINATE
     bound = evaluate(adam_guarantee, **arguments, test=test)
@@ -119,6 +121,18 @@ def test_a_bound_says_how_far_the_certificate_that_gave_it_is_proven(kind, betas
     assert (bound.theorem == best.theorem) == (bound.value == bound.terms[NAMES[kind]])
     (standing,) = [s for s in standings(*betas, 0.2, test) if s.name == NAMES[kind]]
     assert [support in standing.condition for support in (NUMERICAL_SUPPORT, VERIFIED_SUPPORT)].count(True) == 1
+
+
+@pytest.mark.parametrize(("betas", "eta"), [((0.5, 0.9), 0.02), ((0.9, 0.95), 0.01), ((0.0, 0.9), 0.15)])
+def test_certificates_of_the_variance_serve_the_l1_test_at_small_eta(betas, eta):
+    own = [c for c in certificates_at(*betas, Kind.L1) if c.largest_eta > eta]
+    arguments = {**PROBLEM, "beta1": betas[0], "beta2": betas[1], "eta": eta, "step_size": 1e-3}
+    found = evaluate(adam_guarantee, **arguments, test=NormTestKind.L1, numerical=False)
+    assert VERIFIED_SUPPORT in found.theorem
+    assert all(found.value < evaluate(partial(certified_bound, c), **arguments).value for c in own)
+    # and not at an eta that is not small
+    beyond = [c for c in certificates_of(Kind.L1) if c.fits(*betas) and c.largest_eta > 0.2]
+    assert len(beyond) == len(certificates_at(*betas, Kind.L1))
 
 
 def test_under_the_l1_test_only_its_theorems_count():

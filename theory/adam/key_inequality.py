@@ -50,7 +50,8 @@ def normalized_response(x: Value, s: Value, offset: Value = 0) -> Value:
     if is_symbolic(x, s, offset):
         return x / (sqrt(s + x**2) + offset)
     root = hypot(sqrt(s), x) + offset
-    return where(root > 0, x / where(root > 0, root, 1.0), 0.0)
+    nothing = root == 0  # and not its opposite: NaN is not nothing
+    return where(nothing, 0.0, x / where(nothing, 1.0, root))
 
 
 def effective_history(s: Value, offset: Value) -> Value:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, item
 from theory.adam_sharp.constants import (
     frozen_weight,
@@ -32,6 +33,7 @@ from theory.adam_sharp.constants import (
     uphill_penalty,
     uphill_weight,
 )
+from theory.problem import require_betas
 
 __all__ = ["TERMS", "MomentumSums", "momentum_sums"]
 
@@ -79,7 +81,13 @@ class MomentumSums:
 
 
 def momentum_sums(beta1: Value, beta2: Value, eta: Value, extra_steps: Value) -> MomentumSums:
-    """The sums at N = ``extra_steps`` (infinity allowed), elementwise; 0 <= beta1 < sqrt(beta2) < 1, eta <= 1."""
+    """The sums at N = ``extra_steps`` (infinity allowed), elementwise; eta <= 1.
+
+    Raises:
+        HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1 and N >= 0.
+    """
+    require_betas(beta1, beta2)
+    require(extra_steps >= 0, "N >= 0", describe("N", extra_steps), "take N = 0 or more")
     given = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (beta1, beta2, eta, extra_steps)))
     flat = np.stack([x.ravel() for x in given])
     settings, group = np.unique(flat[:3], axis=1, return_inverse=True)

@@ -53,7 +53,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, is_symbolic, item, log, sqrt
+from adabatch.moments.numeric import Value, absolute, is_symbolic, item, log, sqrt
 from theory.adam.constants import normalized_step_bound, solve_self_bounding, squared_noise_growth
 from theory.adam_sharp.constants import (
     denominator_growth,
@@ -183,7 +183,7 @@ def log_growth_bound(
     >>> round(log_growth_bound(problem, adam, sum_v0=0.1, sum_log_v0=-46.0517, extra_steps=400), 2)
     143.52
     """
-    finite = True if is_symbolic(sum_log_v0) else np.isfinite(sum_log_v0)
+    finite = True if is_symbolic(sum_log_v0) else absolute(sum_log_v0) < np.inf
     require(finite, "sum_i ln(v_{0,i} + epsilon^2) finite", describe("sum_log_v0", sum_log_v0), "use v_0 > 0")
     d = problem.dimension
     step = adam.alpha * sqrt(d) * normalized_step_bound(adam.beta1, adam.beta2)

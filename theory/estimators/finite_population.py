@@ -94,13 +94,15 @@ def smallest_batch_size(
     sample is enough; where the gradient vanishes and the variance does not, only b = n passes.
 
     Raises:
-        HypothesisError: unless eta > 0 and n >= 2.
+        HypothesisError: unless eta > 0, n >= 2, sigma^2 >= 0 and G^2 >= 0.
 
     >>> smallest_batch_size(3.0, 1.0, 0.5, 100.0), smallest_batch_size(3.0, 0.0, 0.5, 100.0)
     (11.0, 100.0)
     """
     require(eta > 0, "eta > 0", describe("eta", eta), "take eta between about 0.05 and 1")
     require_batch(1, population)
+    for name, value in (("sigma^2", population_variance), ("G^2", squared_gradient)):
+        require(value >= 0, f"{name} >= 0", describe(name, value), "it is a square, and not NaN")
     slack = (population - 1) * eta**2 * squared_gradient
     if is_symbolic(slack, population_variance):
         return ceiling(population * population_variance / (population_variance + slack))

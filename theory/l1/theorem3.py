@@ -65,7 +65,7 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -94,6 +94,7 @@ __all__ = [
     "bound_terms",
     "certificate_files",
     "certificates_at",
+    "certificates_of",
     "certified_bound",
     "find_certificate",
     "grid_cell",
@@ -239,7 +240,7 @@ class Certificate:
         """C_m."""
         return float(normalized_step_bound(self.beta1, self.beta2))
 
-    @property
+    @cached_property
     def largest_eta_with_epsilon(self) -> float:
         """The supremum of the eta that the bound allows with epsilon > 0: at the smallest share q."""
 
@@ -254,6 +255,13 @@ class Certificate:
         drop = self.tail_slope * np.sqrt(second_moment_weight(self.beta2))
         loss = worst_loss(self.beta1, self.beta2, self.tail_slope, self.lipschitz_constant)
         return float(deviation_weight(self.noise_weight, drop, self.gain + loss))
+
+    @property
+    def for_deviations(self) -> Certificate:
+        """Of the kind variance: the certificate of the kind l1 that it is (:mod:`theory.l1.costs`)."""
+        same = replace(self, noise_weight=self.deviation_weight, kind=Kind.L1)
+        object.__setattr__(same, "record", self.record)
+        return same
 
     @cached_property
     def start_constant(self) -> float:
@@ -344,6 +352,21 @@ def available_certificates() -> tuple[Certificate, ...]:
     return tuple(map(load_certificate, certificate_files()))
 
 
+@lru_cache
+def certificates_of(kind: Kind) -> tuple[Certificate, ...]:
+    """All whose inequality is of this kind: of the kind l1 also those of the kind variance, at a larger lambda.
+
+    They allow small eta only, and are better there. The converse does not follow, and is not needed: the
+    coordinate-wise test implies the l1 test.
+
+    >>> len(certificates_of(Kind.L1)) == len(available_certificates())
+    True
+    """
+    own = tuple(c for c in available_certificates() if c.kind is kind)
+    others = (c.for_deviations for c in available_certificates() if c.kind is not kind)
+    return own if kind is Kind.VARIANCE else (*own, *others)
+
+
 def certificates_at(beta1: float, beta2: float, kind: Kind) -> list[Certificate]:
     """The committed certificates of a kind for these betas; empty if there is none."""
     return [c for c in available_certificates() if c.kind is kind and bool(c.fits(beta1, beta2))]
@@ -357,7 +380,7 @@ def find_certificate(beta1: float, beta2: float, eta: float = 0.0, kind: Kind = 
     Raises:
         HypothesisError: if there is none; it lists the betas that have one, or the largest eta.
     """
-    given = f"beta1 = {beta1:g}, beta2 = {beta2:g}"
+    given = f"{describe('beta1', beta1)}, {describe('beta2', beta2)}"
     at_betas = certificates_at(beta1, beta2, kind)
     known = ", ".join(sorted({f"({c.beta1:g}, {c.beta2:g})" for c in available_certificates() if c.kind is kind}))
     advice = f"take one of {known}, or compute one with proofs.certificates.compute"
@@ -365,7 +388,7 @@ def find_certificate(beta1: float, beta2: float, eta: float = 0.0, kind: Kind = 
     largest = max(c.largest_eta for c in at_betas)
     advice = f"take eta below {largest:.4g}"
     condition = f"0 <= eta < {'J / lambda' if kind is Kind.L1 else 'sqrt(J / lambda)'}"
-    require(0 <= eta < largest, condition, f"eta = {eta:g} at {given}", advice)
+    require(0 <= eta < largest, condition, f"{describe('eta', eta)} at {given}", advice)
     usable = [c for c in at_betas if c.largest_eta > eta]
     step = normalized_step_bound(beta1, beta2)
     return min(usable, key=lambda c: (step / 2 + c.lipschitz_constant) / c.kept(eta) ** 2)

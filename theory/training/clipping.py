@@ -13,12 +13,16 @@ Guarantee:
 
         kappa_phi = (phi0 - rho eta^2) / (1 + eta^2).
 
-    Without a floor it can fail (:class:`ClippingDivergence`): L(w) = sqrt(1 + (a.w)^2) - 1 with
-    a = (f sqrt(n), 1, ..., 1), and one joint event of probability q = eta^2 / (eta^2 + (1+delta)^2) in which
-    X_1 = 0 and all other X_i = -delta; outside it X_1 and X_i make the means 1. The coordinate-wise test is met,
-    with equality on the n coordinates. Clipping at C = delta sqrt(n) spares the rare, wrong gradients and cuts the
-    common, right ones by about delta / f. Their mean turns negative once that factor is below
-    delta q / (1 + delta q), which is of the order of eta^2, and for large n they outweigh coordinate 1.
+    Without a floor it can fail (:class:`ClippingDivergence`): L(w) = H(a.w), H(x) = x^2/2 for |x| <= 1 and
+    |x| - 1/2 beyond (Huber), with a = (f sqrt(n), 1, ..., 1), and one joint event of probability
+    q = eta^2 / (eta^2 + (1+delta)^2) in which X_1 = 0 and all other X_i = -delta; outside it X_1 and X_i make the
+    means 1. The coordinate-wise test is met, with equality on the n coordinates. Clipping at C = delta sqrt(n)
+    spares the rare, wrong gradients and cuts the common, right ones by about delta / f. Their mean turns negative
+    once that factor is below
+    delta q / (1 + delta q), which is of the order of eta^2, and for large n they outweigh coordinate 1. While
+    a.w >= 1 the gradient is a, so that the steps do not depend on the path: where their stationary mean is uphill
+    (:func:`clipped_drift`; intervals show it for the example), a.w -> oo with a probability that tends to 1 as
+    alpha -> 0, from every start above 1.
 
 References:
     Proof: :mod:`proofs.training.clipping`. Clipping at 1.0 is what Lau et al., arXiv 2412.21124, train with;
@@ -67,6 +71,7 @@ __all__ = [
     "clip_factor",
     "clipped_alignment",
     "clipped_bound",
+    "clipped_drift",
     "largest_admissible_eta",
     "require_condition",
     "reversing_factor",
@@ -148,6 +153,21 @@ def reversing_factor(eta: Value, delta: Value) -> Value:
     return wrong / (1 + wrong)
 
 
+def clipped_drift(
+    step_size: Value, count: Value, size_ratio: Value, mean_step: Value, first_mean_step: Value
+) -> Value:
+    """-alpha (n u + f sqrt(n) u_1): the mean change of a.w per step, u = E m/sqrt(v) where a.w >= 1.
+
+    Args:
+        step_size: alpha.
+        count: n.
+        size_ratio: f.
+        mean_step: u of the n coordinates.
+        first_mean_step: u_1, of the first coordinate.
+    """
+    return -step_size * (count * mean_step + size_ratio * sqrt(count) * first_mean_step)
+
+
 @dataclass(frozen=True)
 class ClippingDivergence:
     """The counterexample: the coordinate-wise test holds, and clipping makes Adam climb.
@@ -191,7 +211,7 @@ class ClippingDivergence:
         return self.delta * float(np.sqrt(self.count))
 
     def drift(self, step_size: float) -> float:
-        """Mean change of a.w per clipped step, where a.w is large (there |grad H| = 1): uphill if positive."""
+        """Mean change of a.w per clipped step in the stationary state, where a.w >= 1: uphill if positive."""
         q, (right_1, right) = self.wrong_probability, self.right_values
         norm = float(np.sqrt(self.count * ((self.size_ratio * right_1) ** 2 + right**2)))
         factor = clip_factor(norm, self.threshold)
@@ -199,7 +219,7 @@ class ClippingDivergence:
         first = Law((1e-6 * right_1, right_1), (q, 1 - q))  # 1e-6 for 0: the step is continuous there
         step_1 = mean_normalized_step(first, self.beta1, self.beta2)
         step = mean_normalized_step(noisy, self.beta1, self.beta2)
-        return -step_size * (self.count * step + self.size_ratio * float(np.sqrt(self.count)) * step_1)
+        return float(clipped_drift(step_size, self.count, self.size_ratio, step, step_1))
 
 
 def simulate(
@@ -223,7 +243,7 @@ def simulate(
     path[0] = value = start
     for k in range(steps):
         noise = np.array([0.0, -instance.delta]) if wrong[k] else np.array([right_1, right])
-        gradient = value / np.sqrt(1 + value * value) * slopes * noise
+        gradient = min(1.0, max(-1.0, value)) * slopes * noise
         if clip:
             norm = np.sqrt(gradient[0] ** 2 + instance.count * gradient[1] ** 2)
             gradient = gradient * clip_factor(norm, instance.threshold)

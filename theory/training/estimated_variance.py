@@ -173,8 +173,9 @@ def coordinate_passing_probability(
     """
     require_groups(groups)
     require(eta > 0, "eta > 0", describe("eta", eta), "take eta > 0")
-    level = np.sqrt(1 + np.square(eta)) / eta if debiased else 1 / np.asarray(eta)
-    freedom = np.asarray(groups) - 1
+    groups, eta, signal = (np.asarray(value, float) for value in (groups, eta, signal))
+    level = np.sqrt(1 + np.square(eta)) / eta if debiased else 1 / eta
+    freedom = groups - 1
     upper = stats.nct.sf(level, freedom, signal) + stats.nct.cdf(-level, freedom, signal)
     central = 2 * stats.t.sf(level, freedom)
-    return where(np.asarray(signal) == 0, central, upper)
+    return where(signal == 0, central, upper)

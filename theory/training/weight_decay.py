@@ -24,8 +24,10 @@ Guarantee:
 
         max_{|x_i| <= 1/lambda} <G, w - x> = <G, w> + ||G||_1 / lambda,
 
-    does not vanish when eta > 0, however small the step: where G keeps its sign, lambda w tends to
-    u = E m/sqrt(v) < 1, and lambda gap to (1 - u) ||G||_1 (:func:`limiting_gap`).
+    does not vanish when eta > 0, however small the step: where G keeps its size and sign, as that of
+    H(w - w*), H Huber's function, with w* far outside the box, E lambda w tends to u = E m/sqrt(v) < 1, and the
+    mean of lambda gap to (1 - u) ||G||_1, at every step size (:func:`limiting_gap`; at (.9, .95) and eta .2
+    intervals give 1 - u in [.0196, .0198]).
 
 References:
     Proof: :mod:`proofs.training.weight_decay`. Lau et al., arXiv 2412.21124, train with weight decay 0.1; their
@@ -188,9 +190,9 @@ def frank_wolfe_gap(gradient: NDArray[np.float64], weights: NDArray[np.float64],
 
 
 def limiting_gap(noise: Law, beta1: float, beta2: float) -> float:
-    """lambda times the Frank-Wolfe gap, per ||G||_1, that AdamW is left with as alpha -> 0: 1 - E m/sqrt(v).
+    """lambda times the mean Frank-Wolfe gap, per ||G||_1, that AdamW is left with: 1 - E m/sqrt(v).
 
-    It belongs to a minimiser far outside the box, so that G keeps its sign, and to g_i = X_i G_i, X of law
+    It belongs to a minimiser far outside the box, where G keeps its size and sign, and to g_i = X_i G_i, X of law
     ``noise`` (mean 1). Without noise it is 0.
     """
     return 1 - mean_normalized_step(noise, beta1, beta2)
@@ -207,7 +209,7 @@ def simulate_box_gap(
     paths: int = 64,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """AdamW on sqrt(1 + (w - minimiser)^2) - 1 from w = 0: lambda times the gap, averaged over the last half.
+    """AdamW on Huber's function of w - minimiser from w = 0: lambda times the gap, averaged over the last half.
 
     Returns:
         One value per path, shape [paths].
@@ -215,8 +217,7 @@ def simulate_box_gap(
     generator = np.random.default_rng(seed)
     weights, momentum, second, gap = np.zeros((4, paths))
     for k in range(steps):
-        distance = weights - minimiser
-        gradient = distance / np.sqrt(1 + distance**2)
+        gradient = np.clip(weights - minimiser, -1, 1)
         if k >= steps // 2:
             gap += frank_wolfe_gap(gradient[:, None], weights[:, None], weight_decay) * weight_decay
         noisy = gradient * generator.choice(noise.values, size=paths, p=noise.probabilities)

@@ -50,3 +50,11 @@ def test_products_of_intervals_contain_the_products_of_their_ends(ends):
     for x in (a, b):
         for y in (c, d):
             assert contains(product, Fraction(x) * Fraction(y))
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=20))
+def test_sums_contain_the_exact_sums(numbers):
+    found = Enclosure.of(np.array(numbers)).sums()
+    for n in range(1, len(numbers) + 1):
+        total = sum(map(Fraction, numbers[:n]))
+        assert Fraction(float(found.low[n - 1])) <= total <= Fraction(float(found.high[n - 1]))

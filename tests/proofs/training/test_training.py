@@ -8,12 +8,16 @@ import sympy
 from proofs.steps import Method, run
 from proofs.training.clipping import clipping_counterexample, clipping_theorem
 from proofs.training.estimated_variance import estimated_test
-from proofs.training.scalar_divergence import scalar_test_divergence, smallest_threshold
+from proofs.training.scalar_divergence import (
+    scalar_test_at_usual_betas,
+    scalar_test_divergence,
+    smallest_threshold,
+)
 from proofs.training.step_schedules import step_schedules
 from proofs.training.violated_steps import violated_steps
-from proofs.training.weight_decay import weight_bound, weight_decay_theorem
+from proofs.training.weight_decay import weight_bound, weight_decay_gap, weight_decay_theorem
 from tests.support.altered_proofs import altered
-from theory.adam.normalized_step import rare_variance
+from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training import clipping
 from theory.training import estimated_variance as estimation
 from theory.training import scalar_divergence as scalar
@@ -24,11 +28,13 @@ from theory.training import weight_decay as decay
 ONE_PERCENT_MORE, ONE_PERCENT_LESS = sympy.Rational(101, 100), sympy.Rational(99, 100)
 PROOFS = [
     scalar_test_divergence,
+    scalar_test_at_usual_betas,
     smallest_threshold,
     clipping_theorem,
     clipping_counterexample,
     weight_decay_theorem,
     weight_bound,
+    weight_decay_gap,
     step_schedules,
     estimated_test,
     violated_steps,
@@ -112,6 +118,26 @@ REJECTED = {
     "a noise variance 1% larger": lambda: altered(
         scalar_test_divergence, {"rare_variance": larger(rare_variance)}
     ),
+    "a failure probability with half the margin": lambda: altered(
+        scalar_test_divergence,
+        {
+            "theory.failure_probability": lambda *given: scalar.failure_probability(
+                *given[:-2], given[-2] / 2, given[-1]
+            )
+        },
+    ),
+    "a ceiling that forgets the rare values": lambda: altered(
+        scalar_test_divergence,
+        {"theory.mean_step_ceiling": lambda b1, b2, d, p, n: scalar.mean_step_ceiling(b1, b2, d, p, n) - p * n**2},
+    ),
+    "mean steps below -.446": lambda: altered(scalar_test_at_usual_betas, {"highest": "-0.446"}),
+    "a threshold of 42232": lambda: altered(scalar_test_at_usual_betas, {"dimension": 42232}),
+    "a rare value 1% larger at the usual betas": lambda: altered(
+        scalar_test_at_usual_betas, {"rare_value": larger(rare_value)}
+    ),
+    "a sign without the past": lambda: altered(
+        smallest_threshold, {"theory.sign_step_ceiling": lambda b2, d, p: (2 * p - 1) / sympy.sqrt(1 - b2)}
+    ),
     "a smallest threshold of 11.2": lambda: altered(smallest_threshold, {"constant": sympy.Rational(112, 10)}),
     "kappa_phi 1% larger": lambda: altered(
         clipping_theorem, {"theory.clipped_alignment": larger(clipping.clipped_alignment)}
@@ -131,6 +157,15 @@ REJECTED = {
     ),
     "a reversing factor 1% larger": lambda: altered(
         clipping_counterexample, {"theory.reversing_factor": larger(clipping.reversing_factor)}
+    ),
+    "milder clipping": lambda: altered(clipping_counterexample, {"size_ratio": 60}),
+    "a drift with f n for f sqrt(n)": lambda: altered(
+        clipping_counterexample,
+        {"theory.clipped_drift": lambda a, n, f, u, v: clipping.clipped_drift(a, n, f * sympy.sqrt(n), u, v)},
+    ),
+    "a gap 1% larger": lambda: altered(weight_decay_gap, {"least": "0.0198"}),
+    "a gap of other noise": lambda: altered(
+        weight_decay_gap, {"wrong_probability": larger(clipping.wrong_probability)}
     ),
     "weight decay without its square": lambda: altered(
         weight_decay_theorem, {"theory.decayed_drift": decay_without_its_square}

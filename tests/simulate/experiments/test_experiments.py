@@ -36,6 +36,7 @@ from simulate.report.figures import FIGURES
 from simulate.trajectory import run as run_trajectory
 from simulate.verify_bounds import EXPERIMENTS
 from theory.adam import theorem1
+from theory.adam.variants import bias_correction, gradient_norm_sum_bound
 from theory.guarantee import adam_guarantee
 from theory.problem import AdamParameters
 from theory.training.scalar_divergence import simulate as simulate_path
@@ -176,7 +177,16 @@ def test_theorem_2_says_nothing_under_bias_correction():
     objective, rows = OBJECTIVES["quadratic"](), [Row(AdamSetting(0.9, 0.95, 0.2), 0.01)]
     variant = Variant("bias correction", bias_correction=True)
     assert np.isnan(theorem_2_bounds(objective, rows, [10], variant)).all()
-    assert np.isfinite(theorem_1_bounds(objective, rows, [10], variant)).all()
+    found = theorem_1_bounds(objective, rows, [10, 1000], variant)
+    adam = AdamParameters(beta1=0.9, beta2=0.95, eta=0.2, step_size=0.01)
+    for k, steps in enumerate((10, 1000)):
+        problem = objective.problem(steps)
+        own = bias_correction(0.9, 0.95, steps)
+        assert found[0, k] == gradient_norm_sum_bound(problem, adam, own).value
+        assert found[0, k] <= gradient_norm_sum_bound(problem, adam, bias_correction(0.9, 0.95)).value
+    assert (
+        found[0, 0] < 0.7 * gradient_norm_sum_bound(objective.problem(10), adam, bias_correction(0.9, 0.95)).value
+    )
 
 
 def test_inadmissible_eta_names_the_nearest():

@@ -1,8 +1,7 @@
-"""Adam's mean step: the quadrature against enumeration, mpmath and simulation."""
+"""Adam's mean step: the quadrature against enumeration and simulation (against intervals: tests/proofs/adam)."""
 
 import itertools
 
-import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,27 +36,6 @@ def test_after_some_steps_against_all_histories(steps):
     found = mean_normalized_step(LAW, 0.5, 0.6, steps=steps)
     assert found == pytest.approx(enumerated(LAW, 0.5, 0.6, steps), abs=1e-9)
     assert mean_normalized_step(LAW, 0.5, 0.6, steps=10_000) == pytest.approx(mean_normalized_step(LAW, 0.5, 0.6))
-
-
-def test_against_fifty_digits():
-    beta1, beta2 = mpmath.mpf("0.5"), mpmath.mpf("0.5")
-    with mpmath.workdps(50):
-        lags = range(80)
-
-        def integrand(t):
-            product, total = mpmath.mpf(1), mpmath.mpf(0)
-            for j in lags:
-                factors = [
-                    p * mpmath.exp(-(1 - beta2) * beta2**j * (t * x) ** 2)
-                    for x, p in zip(LAW.values, LAW.probabilities, strict=True)
-                ]
-                whole = sum(factors)
-                total += beta1**j * sum(f * x for f, x in zip(factors, LAW.values, strict=True)) / whole
-                product *= whole
-            return product * total
-
-        reference = 2 / mpmath.sqrt(mpmath.pi) * (1 - beta1) * mpmath.quad(integrand, [0, 2, 12], maxdegree=5)
-    assert mean_normalized_step(LAW, 0.5, 0.5) == pytest.approx(float(reference), abs=1e-9)
 
 
 def test_against_simulation():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -31,6 +31,32 @@ def test_the_smaller_of_variance_and_worst_loss_is_below_the_line(weight, slope,
     kappa = deviation_weight(weight, slope, kept)
     assert kappa >= slope
     assert min(weight * x**2, kept + slope * x) <= kappa * x * (1 + 1e-12)
+
+
+@given(st.floats(-1, 1), st.floats(-6, 6), st.floats(-3, 3), st.floats(-3, 3))
+@settings(deadline=None, max_examples=200)
+def test_a_certificate_of_the_variance_is_one_of_the_l1_kind(z, log_s, log_a, log_b):
+    """On the two-point law of 1 - a and 1 + b."""
+    below, above, s = 10**log_a, 10**log_b, 10**log_s
+    chance, deviation = above / (above + below), np.sqrt(above * below)
+    for certificate in theorem3.certificates_at(0.5, 0.9, Kind.VARIANCE):
+        same, state = certificate.for_deviations, z * certificate.largest_step
+        low, high = same.step_value(state, s, 1 - below), same.step_value(state, s, 1 + above)
+        left = chance * low + (1 - chance) * high - same.potential(state, s)
+        assert left + same.noise_weight * deviation >= same.gain - 1e-9
+        assert (same.kind, same.proven) == (Kind.L1, certificate.proven)
+
+
+def test_a_tenth_of_the_weight_is_not_enough():
+    certificate = theorem3.certificates_at(0.5, 0.9, Kind.VARIANCE)[-1].for_deviations
+    z, s, a, b = np.meshgrid([-1.0, 0.0, 1.0], np.geomspace(1e-4, 1e4, 9), *2 * [np.geomspace(1e-2, 1e2, 25)])
+    state, chance = z * certificate.largest_step, b / (a + b)
+    mean = chance * certificate.step_value(state, s, 1 - a) + (1 - chance) * certificate.step_value(
+        state, s, 1 + b
+    )
+    left = mean - certificate.potential(state, s) - certificate.gain
+    assert np.min(left + certificate.noise_weight * np.sqrt(a * b)) >= 0
+    assert np.min(left + certificate.noise_weight / 10 * np.sqrt(a * b)) < 0
 
 
 @kinds

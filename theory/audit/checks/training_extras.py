@@ -13,7 +13,7 @@ __all__ = ["descent_under_clipping", "stationarity_under_weight_decay"]
 def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, steps: int = 3000) -> ClaimEvidence:
     """Experiments: does Adam on clipped gradients descend while the coordinate-wise test holds at every step?
 
-    Betas (.9, .999), eta = .3, n = 4e8 coordinates that move together, L = sqrt(1 + (a.w)^2) - 1 from a.w = 3.
+    Betas (.9, .999), eta = .3, n = 4e8 coordinates that move together, L = Huber(a.w) from a.w = 3.
     """
     instance = ClippingDivergence(beta1=0.9, beta2=0.999, eta=0.3, delta=0.1, size_ratio=size_ratio, count=4e8)
     clipped = float(simulate(instance, alpha, steps)[-1])
@@ -32,16 +32,16 @@ def descent_under_clipping(size_ratio: float = 200.0, alpha: float = 1e-11, step
 def stationarity_under_weight_decay(eta: float = 0.2, steps: int = 8000) -> ClaimEvidence:
     """Experiments: does the stationarity measure of AdamW, the Frank-Wolfe gap of its box, vanish under the test?
 
-    Betas (.9, .95), weight decay .1, sqrt(1 + (w - 100)^2) - 1 from w = 0, whose minimiser lies outside the box.
+    Betas (.9, .95), weight decay .1, |w - 100| - 1/2 (Huber) from w = 0: the minimiser lies outside the box.
     """
     delta = 1e-3
     noise = two_point_law(delta, (1 + delta) ** 2 / ((1 + delta) ** 2 + eta**2))
     limit = limiting_gap(noise, 0.9, 0.95)
     seen = float(simulate_box_gap(noise, 0.9, 0.95, step_size=0.02, steps=steps).mean())
     return ClaimEvidence(
-        published=(Assertion(f"lambda times the gap as alpha -> 0, eta = {eta:g}", limit, "<=", 1e-6),),
+        published=(Assertion(f"lambda times the mean gap, eta = {eta:g}", limit, "<=", 1e-6),),
         supporting=(
             Assertion(f"the gap of a run of {steps} steps against it", seen, "~", limit, 0.15 * limit + 2e-3),
         ),
-        note="Where G keeps its sign, lambda w tends to E m/sqrt(v) < 1, not to the corner of the box.",
+        note="Where G keeps its sign, lambda w tends in the mean to E m/sqrt(v) < 1, not the corner of the box.",
     )
