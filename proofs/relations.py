@@ -146,7 +146,8 @@ class Relation:
         """What is printed: the relation, its quantifiers, the definitions of its names."""
         parts = [f"{written(self.left)} {SIGNS[self.sense]} {written(self.right)}"]
         parts += [r.latex() for r in self.ranges]
-        parts += [f"{written(name)} = {written(value)}" for name, value in self.where.items()]
+        defined = [(written(name), written(value)) for name, value in self.where.items()]
+        parts += [f"{name} = {value}" for name, value in defined if name != value]
         return r", \quad ".join(parts)
 
 
@@ -186,9 +187,11 @@ def certified(expression: Expression, ranges: Sequence[Range], strict: bool = Fa
     """``expression >= 0`` (or > 0) on the ranges, by coefficients; every other symbol must be nonnegative."""
     opened = sympy.sympify(expression)
     powers = {
-        p: sympy.Dummy(positive=True) for p in opened.atoms(sympy.Pow) if p.exp.free_symbols and p.is_positive
+        p: sympy.Dummy(positive=True)
+        for p in opened.atoms(sympy.Pow, sympy.exp)
+        if p.exp.free_symbols and p.is_positive
     }
-    opened = substituted(opened.subs(powers), ranges)  # x^n is a positive number like any other
+    opened = substituted(opened.subs(powers), ranges)  # x^n and e^n are positive numbers like any other
     roots = {p for p in opened.atoms(sympy.Pow) if p.exp.is_Rational and p.exp.q == 2}
     if roots:
         opened = opened.replace(lambda p: p in roots, _stand_in)
