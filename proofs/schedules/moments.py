@@ -14,7 +14,7 @@ from proofs.relations import Relation, equation, named
 from proofs.steps import Step
 from theory.schedules.second_moments import gradient_variance
 
-__all__ = ["BELOW", "ABOVE", "State", "curvature", "label_noise", "largest", "variances"]
+__all__ = ["BELOW", "ABOVE", "State", "curvature", "label_noise", "in_order", "largest", "variances"]
 
 curvature = named("lambda_i", r"\lambda_i", positive=True)
 largest = named("lambda_max", r"\lambda_{\max}", positive=True)
@@ -79,3 +79,11 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
         facts.append(from_step(noise, given))
     sums = (above.variance, below.variance, above.error, below.error, above.risk, below.risk, label_noise)
     yield composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
+
+
+def in_order(small: State, large: State) -> Iterator[Step]:
+    """The induction hypothesis, first, and what it says of the variances, last."""
+    start = Relation(large.error, ">=", small.error)
+    hypothesis = composed(start, (Fact(start, "induction hypothesis"),), (large.error, small.error))
+    yield hypothesis
+    yield from variances(hypothesis, large, small)

@@ -3,8 +3,6 @@ r"""The sandwich of SGD's schedules on one path: one step from both sides, and t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
@@ -14,7 +12,7 @@ from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
 from proofs.schedules.elementary import s as share_of_power
 from proofs.schedules.elementary import z as exponent
-from proofs.schedules.moments import State, curvature, label_noise, largest, variances
+from proofs.schedules.moments import State, curvature, in_order, largest, variances
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate, ratio
 from proofs.steps import Step, prose, proves
@@ -60,13 +58,6 @@ def sgd_in_modes() -> Iterator[Step]:
         + batch**2 * squared_gradient(curvature, error) / ratio**2,
         "r = b / a: there is no noise scale in it",
     )
-
-
-def errors_in_order(small: State, large: State) -> tuple[Step, ...]:
-    """The induction hypothesis, c_i <= u_i in every mode, and what it says of the variances."""
-    start = Relation(large.error, ">=", small.error)
-    hypothesis = composed(start, (Fact(start, "induction hypothesis"),), (large.error, small.error))
-    return (hypothesis, *variances(hypothesis, large, small))
 
 
 UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES))
@@ -124,7 +115,7 @@ def upper_step() -> Iterator[Step]:
         reason="J = int rho dT is I_k over the step",
     )
     yield whole
-    *order, ordered = errors_in_order(C, U)
+    *order, ordered = in_order(C, U)
     yield from (*order, ordered)
     yield composed(
         UPPER,
@@ -286,7 +277,7 @@ def lower_step() -> Iterator[Step]:
         reason="nu = chi_k e^{-w_k} <= 1, and J <= I_k",
     )
     yield whole
-    *order, ordered = errors_in_order(L, C)
+    *order, ordered = in_order(L, C)
     yield from (*order, ordered)
     yield composed(
         LOWER,

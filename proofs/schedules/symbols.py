@@ -6,7 +6,7 @@ import sympy
 
 from proofs.relations import named
 
-rate = named("rate_k", "a_k", nonnegative=True)
+rate = named("rate_k", "a_k", positive=True)
 batch = named("batch_k", "b_k", positive=True)
 noise_of_path = named("I_k", "I_k", nonnegative=True)
 """I_k = int dS / r^2 over the step."""
