@@ -65,7 +65,7 @@ def step_share(shape: Shape, exponent: Value, ceiling: Value | None = None) -> V
         exponent: e > 0.
         ceiling: 1 / g, the largest batch over the first, > 1; None: no ceiling.
     """
-    whole = shape.remaining(0.0, exponent)
+    whole = shape.remaining(0 * exponent, exponent)
     if ceiling is None:
         return whole
     require(ceiling > 1, "ceiling > 1", describe("ceiling", ceiling), "give the largest batch over the first")
