@@ -47,9 +47,7 @@ def increasing(relation: Relation, symbol: Any, factor: Expression = 1, reason: 
 
     multiplied = "" if factor == 1 else f", times ${written(factor)}$,"
     text = f"the difference{multiplied} rises with ${written(symbol)}$ from its value at the start"
-    return Step(
-        relation.latex(), Method.CHECK, check, text + (f"; {reason}" if reason else ""), relation=relation
-    )
+    return Step(relation.latex(), Method.CHECK, check, text + (f"; {reason}" if reason else ""), relation=relation)
 
 
 def _without_exponentials(expression: Expression, ranges: Sequence[Range]) -> Expression:

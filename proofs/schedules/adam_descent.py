@@ -3,6 +3,7 @@ r"""An idealised Adam on any smooth objective: descent along a path, and what ea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,19 +26,32 @@ curvature = named("L_i", "L_i", nonnegative=True)
 eta, root_of_batch = sympy.symbols("eta beta", positive=True)
 """b = beta^2."""
 rate_of_learning = rate / sympy.sqrt(batch)
-term, DRIFT = named("drift_i", r"G_i^2/\sqrt{V_i+bG_i^2}", nonnegative=True), named("drift", "W_b", nonnegative=True)
+term, DRIFT = (
+    named("drift_i", r"G_i^2/\sqrt{V_i+bG_i^2}", nonnegative=True),
+    named("drift", "W_b", nonnegative=True),
+)
 """sum_i G_i^2 / sqrt(V_i + b G_i^2)."""
 SETTING = (
-    r"$f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ (Hessian at most $\mathrm{diag}(L_i)$), bounded "
-    r"below; $w_i' = w_i-\mathrm{lr}\,g_i/\sqrt{E[g_i^2|w]}$, $E[g|w] = G = \nabla f(w)$, $\mathrm{Var}[g_i|w] = V_i/b$ "
-    r"with $V_i > 0$; $a = \mathrm{lr}\sqrt b$ by rule (R) on a path in samples fixed before the run, any lr; $b_k$ "
-    r"may depend on the past, not on its own samples. $W_b = \sum_iG_i^2/\sqrt{V_i+bG_i^2}$."
+    r"$f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ (Hessian at most "
+    r"$\mathrm{diag}(L_i)$), bounded below; $w_i' = w_i-\mathrm{lr}\,g_i/\sqrt{E[g_i^2|w]}$, $E[g|w] = G = "
+    r"\nabla f(w)$, $\mathrm{Var}[g_i|w] = V_i/b$ with $V_i > 0$; $a = \mathrm{lr}\sqrt b$ by rule (R) on a path "
+    r"in samples fixed before the run, any lr; $b_k$ may depend on the past, not on its own samples. $W_b = "
+    r"\sum_iG_i^2/\sqrt{V_i+bG_i^2}$."
 )
 
 value, next_value = named("f_gap", "f_k", nonnegative=True), named("f_gap_next", r"E_kf_{k+1}", real=True)
-inner_term, INNER = named("inner_i", r"E[G_id_i]", real=True), named("inner_sum", r"E\langle G,d\rangle", real=True)
-size_term, SIZES = named("size_i", r"L_iE\,d_i^2", nonnegative=True), named("size_sum", r"\sum_iL_iE\,d_i^2", nonnegative=True)
-weighted, DRIFTS = named("a W", r"a_kW_{b_k}", nonnegative=True), named("drift_sum", r"\sum_k E\,a_kW_{b_k}", nonnegative=True)
+inner_term, INNER = (
+    named("inner_i", r"E[G_id_i]", real=True),
+    named("inner_sum", r"E\langle G,d\rangle", real=True),
+)
+size_term, SIZES = (
+    named("size_i", r"L_iE\,d_i^2", nonnegative=True),
+    named("size_sum", r"\sum_iL_iE\,d_i^2", nonnegative=True),
+)
+weighted, DRIFTS = (
+    named("a W", r"a_kW_{b_k}", nonnegative=True),
+    named("drift_sum", r"\sum_k E\,a_kW_{b_k}", nonnegative=True),
+)
 
 
 @proves(
@@ -102,7 +116,10 @@ weight, inverse_scale = named("omega_i", r"\omega_i", nonnegative=True), named("
 """G_i^2 / sqrt(V_i), and what 1 / B is in the linear forms."""
 WEIGHTS, FOURTHS = named("W_0", "W_0", positive=True), named("fourth", r"\sum_iG_i^4V_i^{-3/2}", positive=True)
 fourth = named("fourth_i", r"G_i^4V_i^{-3/2}", nonnegative=True)
-NORM, DEVIATIONS = named("norm_1", r"\|G\|_1", positive=True), named("deviations", r"\sum_i\sqrt{V_i}", positive=True)
+NORM, DEVIATIONS = (
+    named("norm_1", r"\|G\|_1", positive=True),
+    named("deviations", r"\sum_i\sqrt{V_i}", positive=True),
+)
 SQUARES, TRACE = named("norm_2", r"\|G\|^2", positive=True), named("trace", r"\sum_iV_i", positive=True)
 deviation, own_square, own_variance = (
     named("root_V", r"\sqrt{V_i}", positive=True),
@@ -141,7 +158,9 @@ def _weighted() -> Iterator[Step]:
     """(1 + b y)^{-1/2} above its tangent at 1/B, in p = (1 + b y)^{-1/2} and P = (1 + b/B)^{-1/2}."""
     p, whole = sympy.symbols("p P", positive=True)
     tangent = sympy.Rational(3, 2) * whole - whole**3 / (2 * p**2)
-    yield equation(p - tangent, (p - whole) ** 2 * (2 * p + whole) / (2 * p**2), "so p lies above its tangent at P")
+    yield equation(
+        p - tangent, (p - whole) ** 2 * (2 * p + whole) / (2 * p**2), "so p lies above its tangent at P"
+    )
     level = sympy.Symbol("P", positive=True)
     root = sympy.sqrt(variance + batch * gradient**2)
     definitions = {
@@ -211,13 +230,17 @@ def _l1() -> Iterator[Step]:
     )
     yield found
     best = NORM / (DEVIATIONS + sympy.sqrt(batch) * NORM)
-    yield composed(_kept(NoiseScale.L1), (from_step(found, at={tangent: best, root_of_batch: sympy.sqrt(batch)}),), (DRIFT,))
+    yield composed(
+        _kept(NoiseScale.L1), (from_step(found, at={tangent: best, root_of_batch: sympy.sqrt(batch)}),), (DRIFT,)
+    )
 
 
 def _trace() -> Iterator[Step]:
     """V_i <= tr Sigma and G_i^2 <= ||G||^2 under the root."""
     root, bound = named("s_root", r"\sqrt{V_i+bG_i^2}", positive=True), named("s_whole", r"s", positive=True)
-    larger = inequality(own_square / bound, "<=", own_square / root, (Range(root, 0, bound),), "s = sqrt(tr + b ||G||^2)")
+    larger = inequality(
+        own_square / bound, "<=", own_square / root, (Range(root, 0, bound),), "s = sqrt(tr + b ||G||^2)"
+    )
     yield larger
     each = composed(
         Relation(term, ">=", own_square / bound),
@@ -244,10 +267,10 @@ def _formulas() -> Iterator[Step]:
         TRACE: sum(variances),
     }
     numbers = [np.array(values, dtype=float) for values in (squares, variances)]
-    for scale, (criterion, inverse) in SCALES.items():
-        pairs_of = ((scale.criterion(*numbers), criterion), (scale.of(*numbers), 1 / inverse))
-        stated = rf"C = {written(criterion)}, \quad B = {written(1 / inverse)}: \text{{ the functions, {scale}}}"
-        yield checked(stated, lambda pairs_of=pairs_of: _agree(pairs_of, sums))
+    for scale, (amount, inverse) in SCALES.items():
+        pairs_of = ((scale.criterion(*numbers), amount), (scale.of(*numbers), 1 / inverse))
+        stated = rf"C = {written(amount)}, \quad B = {written(1 / inverse)}: \text{{ the functions, {scale}}}"
+        yield checked(stated, partial(_agree, pairs_of, sums))
 
 
 def _agree(pairs: Sequence[tuple[Any, Any]], sums: Mapping[Any, Any]) -> Evidence:
@@ -258,9 +281,7 @@ def _agree(pairs: Sequence[tuple[Any, Any]], sums: Mapping[Any, Any]) -> Evidenc
 @proves(
     "order of noise scales",
     "the weighted noise scale is at most the l1 scale, and its criterion the largest",
-    concludes=(
-        Conclusion(Relation(FOURTHS / WEIGHTS, ">=", (NORM / DEVIATIONS) ** 2)),
-    ),
+    concludes=(Conclusion(Relation(FOURTHS / WEIGHTS, ">=", (NORM / DEVIATIONS) ** 2)),),
     source="power means; this project",
 )
 def order_of_noise_scales() -> Iterator[Step]:
@@ -272,7 +293,11 @@ def order_of_noise_scales() -> Iterator[Step]:
         (weight, gradient, deviation),
     ):
         values = {fourth: gradient**4 / deviation**3, weight: gradient**2 / deviation}
-        rest = named(f"rest of {upper}", rf"\left({written(middle)}-y{written(lower)}\right)^2/{written(lower)}", nonnegative=True)
+        rest = named(
+            f"rest of {upper}",
+            rf"\left({written(middle)}-y{written(lower)}\right)^2/{written(lower)}",
+            nonnegative=True,
+        )
         perfect = equation(
             upper,
             2 * level * middle - level**2 * lower + rest,
@@ -291,7 +316,10 @@ def order_of_noise_scales() -> Iterator[Step]:
         yield found[-1]
     yield composed(
         order_of_noise_scales.lemma.conclusions[0].relation,
-        (from_step(found[0], at={level: WEIGHTS / DEVIATIONS}), from_step(found[1], at={level: NORM / DEVIATIONS})),
+        (
+            from_step(found[0], at={level: WEIGHTS / DEVIATIONS}),
+            from_step(found[1], at={level: NORM / DEVIATIONS}),
+        ),
         (FOURTHS, NORM**2),
         reason="at y the weighted mean",
     )
@@ -317,7 +345,9 @@ least_square = named("least_2", r"\kappa^{2}", positive=True)
     SETTING + r" $b_k \le B_k/\eta^2$ with one noise scale; weighted, l1, trace:",
     concludes=tuple(
         Conclusion(
-            Relation(CRITERIA[scale] / time, "<=", theory.criterion_bound(PROBLEM, PATH, eta=eta, scale=scale).value)
+            Relation(
+                CRITERIA[scale] / time, "<=", theory.criterion_bound(PROBLEM, PATH, eta=eta, scale=scale).value
+            )
         )
         for scale in SCALES
     ),
@@ -351,7 +381,9 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
             (weighted, DRIFT, criterion, kept),
         )
         yield each
-        whole = summed(each, {weighted: DRIFTS, criterion: CRITERIA[scale]}, reason="summed over the steps, in expectation")
+        whole = summed(
+            each, {weighted: DRIFTS, criterion: CRITERIA[scale]}, reason="summed over the steps, in expectation"
+        )
         yield whole
         goal = criteria_below_the_noise_scale.lemma.conclusions[part].relation
         yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]))
@@ -362,7 +394,9 @@ def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Iterator[Step]:
     _, inverse = SCALES[scale]
     top = 1 / (sympy.sqrt(inverse) * eta)
     if scale is NoiseScale.L1:
-        yield inequality(least, "<=", kept, (Range(root_of_batch, 0, top),), "b <= B / eta^2", {least: bound, kept: now})
+        yield inequality(
+            least, "<=", kept, (Range(root_of_batch, 0, top),), "b <= B / eta^2", {least: bound, kept: now}
+        )
         return
     squares = inequality(
         least_square,

@@ -21,15 +21,18 @@ root, ROOTS = named("root_w", r"\sqrt w", nonnegative=True), named("roots", r"\i
 cost, COST = named("w/r", "w/r", nonnegative=True), named("cost", r"\int_0^T(w/r)\,du", nonnegative=True)
 level = sympy.Symbol("y", positive=True)
 multiple, smallest = sympy.symbols("m r_lo", positive=True)
-best, COST_OF_BEST = named("w/r*", "w/r^*", nonnegative=True), named("cost*", r"\int_0^T(w/r^*)\,du", nonnegative=True)
+best, COST_OF_BEST = (
+    named("w/r*", "w/r^*", nonnegative=True),
+    named("cost*", r"\int_0^T(w/r^*)\,du", nonnegative=True),
+)
 own = named("r*", "r^*", positive=True)
 
 
 @proves(
     "best path",
     "the best path where noise costs int w / r",
-    r"$w(u) \ge 0$ does not depend on $r$, $\int_0^Tr\,du = D$, equality iff $r = D\sqrt w/\int\sqrt w$. If $r \ge "
-    r"r_{\mathrm{lo}}$, $r^* = \max(r_{\mathrm{lo}}, m\sqrt w)$ with $\int r^* = D$ costs least:",
+    r"$w(u) \ge 0$ does not depend on $r$, $\int_0^Tr\,du = D$, equality iff $r = D\sqrt w/\int\sqrt w$. If $r "
+    r"\ge r_{\mathrm{lo}}$, $r^* = \max(r_{\mathrm{lo}}, m\sqrt w)$ with $\int r^* = D$ costs least:",
     concludes=(
         Conclusion(Relation(COST, ">=", ROOTS**2 / samples)),
         Conclusion(Relation(COST, ">=", COST_OF_BEST)),
@@ -58,17 +61,18 @@ def best_path() -> Iterator[Step]:
     yield composed(free, (from_step(whole, at={level: ROOTS / samples}),), (COST,))
     cells = [np.array(sympy.symbols(f"{x}1:4", positive=True)) for x in ("w", "u")]
     least = theory.noise_cost(cells[0] ** 2, cells[0] * samples / (cells[0] * cells[1]).sum(), cells[1])
+    of_cells = named("cost_of_cells", r"\sum_j(w_j/r_j)u_j", positive=True)
     yield equation(
-        named("least", r"\sum_j(w_j/r_j)u_j", positive=True),
+        of_cells,
         (cells[0] * cells[1]).sum() ** 2 / samples,
         "three cells, by the function, at r = D sqrt(w) / int sqrt(w); w stands for sqrt(w)",
-        {named("least", r"\sum_j(w_j/r_j)u_j", positive=True): least},
+        {of_cells: least},
     )
     yield from _bounded_below(bounded)
 
 
 def _bounded_below(goal: Relation) -> Iterator[Step]:
-    """w / r >= w / r* - (r - r*) / m^2 at every u: where r* = m sqrt w, and where r* = r_lo >= m sqrt w and r >= r*."""
+    """w / r >= w / r* - (r - r*) / m^2 at every u: where r* = r_lo >= m sqrt w, and where r* = m sqrt w."""
     line = Relation(cost, ">=", best - (ratio - own) / multiple**2)
     held = {own: smallest, best: root**2 / smallest, cost: root**2 / ratio}
     ranges = (Range(ratio, smallest), Range(root, 0, smallest / multiple))
@@ -97,8 +101,8 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
 @proves(
     "linear decay",
     "the best path for the last iterate is linear decay",
-    r"$w = 1/(T-u)$: $r^* = r_0/(1-x)$ and $\int w/r^* = 4T/D$, of all paths fixed before the run on which $a_kL \le "
-    r"\theta$ does not bind; $w = (1+T-u)^{-k}$, $0 < k < 2$: $p = ((c+1-x)/(c+1))^{k/(2-k)}$ with $c = "
+    r"$w = 1/(T-u)$: $r^* = r_0/(1-x)$ and $\int w/r^* = 4T/D$, of all paths fixed before the run on which $a_kL "
+    r"\le \theta$ does not bind; $w = (1+T-u)^{-k}$, $0 < k < 2$: $p = ((c+1-x)/(c+1))^{k/(2-k)}$ with $c = "
     r"1/((1+T)^{1-k/2}-1)$, so $(1-x)^{k/(2-k)}$ as $T \to \infty$.",
     source="Defazio et al., arXiv 2310.07831, for linear decay; functional scaling laws",
     uses=("best path",),
@@ -130,7 +134,7 @@ def linear_decay() -> Iterator[Step]:
     yield equation(
         slope,
         (start**power - 1) / power * share ** (1 / power) / share,
-        "z = 1 + T - u as a function of x: z^h = 1 + y (z_0^h - 1), h = 1 - k/2, has dz/dx proportional to z^{k/2}",
+        "z = 1 + T - u: z^h = 1 + y (z_0^h - 1) with h = 1 - k/2 has dz/dx proportional to z^{k/2}",
         {slope: sympy.diff(share ** (1 / power), left)},
     )
     yield equation(
@@ -138,4 +142,6 @@ def linear_decay() -> Iterator[Step]:
     )
     limit = named("limit of p", r"\lim z^h/z_0^h", real=True)
     large = sympy.Symbol("Z", positive=True)  # z_0^h
-    yield equation(limit, left, "T to infinity", {limit: sympy.limit((1 + left * (large - 1)) / large, large, sympy.oo)})
+    yield equation(
+        limit, left, "T to infinity", {limit: sympy.limit((1 + left * (large - 1)) / large, large, sympy.oo)}
+    )

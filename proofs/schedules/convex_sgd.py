@@ -22,7 +22,7 @@ from proofs.schedules.symbols import (
     samples,
     time,
 )
-from proofs.steps import Evidence, Step, checked, prose, proves
+from proofs.steps import Evidence, Step, checked, proves
 from theory.schedules import convex_sgd as theory
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.shapes import Power
@@ -60,8 +60,8 @@ weighted_steepness = named("a grad_2", r"a_k\|\nabla f\|^{2}", nonnegative=True)
 STEEPNESSES = named("A_sum", r"\sum_k E\,a_k\|\nabla f(w_k)\|^2", nonnegative=True)
 MOVES = (Range(largest, 0, 1), Range(rate, 0, largest / smoothness))
 SETTING = (
-    r"$f$ is $L$-smooth, $E_kg_k = \nabla f(w_k)$, rule (R) on a path in samples with $D$ and $r$ fixed before the "
-    r"run, $a_kL \le \theta \le 1$; $b_k$ may depend on the past, not on its own samples."
+    r"$f$ is $L$-smooth, $E_kg_k = \nabla f(w_k)$, rule (R) on a path in samples with $D$ and $r$ fixed before "
+    r"the run, $a_kL \le \theta \le 1$; $b_k$ may depend on the past, not on its own samples."
 )
 
 
@@ -205,7 +205,10 @@ at_z, next_at_z = named("f(z)", "f(z_k)", real=True), named("f(z_next)", "f(z_{k
 """f(z_k) - f*, z_0 = w*, z_{k+1} = (1 - a_k / G_k) z_k + (a_k / G_k) w_{k+1}."""
 mixture, next_mixture = named("Z_k", "Z_k", nonnegative=True), named("Z_next", r"E_kZ_{k+1}", real=True)
 rise, last = named("rise", r"Z_{k+1}-Z_k", real=True), named("f_n", "E f(w_n)-f^*", nonnegative=True)
-apart, next_apart = named("zw", r"\|z_k-w_k\|^2", nonnegative=True), named("zw_next", r"E_k\|z_k-w_{k+1}\|^2", nonnegative=True)
+apart, next_apart = (
+    named("zw", r"\|z_k-w_k\|^2", nonnegative=True),
+    named("zw_next", r"E_k\|z_k-w_{k+1}\|^2", nonnegative=True),
+)
 weighed, next_weighed = (
     named("V_k", r"\|z_k-w_k\|^2/G_k", nonnegative=True),
     named("V_next", r"E_k\|z_{k+1}-w_{k+1}\|^2/G_{k+1}", nonnegative=True),
@@ -256,7 +259,9 @@ def last_iterate() -> Iterator[Step]:
     yield composed(first, (from_step(whole, given=(rate,)),), (last, EXCESSES))
     *steps, of_path = _by_the_path()
     yield from (*steps, of_path)
-    yield composed(second, (from_step(whole, given=(rate,)), from_step(of_path)), (last, EXCESSES, last_iterate_noise))
+    yield composed(
+        second, (from_step(whole, given=(rate,)), from_step(of_path)), (last, EXCESSES, last_iterate_noise)
+    )
     yield from _in_closed_form()
 
 
@@ -264,10 +269,16 @@ def _points() -> Iterator[Step]:
     z, w, g = sympy.symbols("z w g", real=True)
     share = rate / left
     yield equation(
-        (1 - share) * z + share * w - w, (1 - share) * (z - w), "z_{k+1} - w_{k+1}, in every coordinate; w = w_{k+1}"
+        (1 - share) * z + share * w - w,
+        (1 - share) * (z - w),
+        "z_{k+1} - w_{k+1}, in every coordinate; w = w_{k+1}",
     )
     yield inequality(
-        (1 - share) ** 2 / (left - rate), "<=", 1 / left, (Range(rate, 0, left),), "so its weight falls; G_{k+1} = G_k - a_k"
+        (1 - share) ** 2 / (left - rate),
+        "<=",
+        1 / left,
+        (Range(rate, 0, left),),
+        "so its weight falls; G_{k+1} = G_k - a_k",
     )
     yield equation(
         g * (w - rate * g - z),
@@ -278,13 +289,18 @@ def _points() -> Iterator[Step]:
     yield composed(
         Relation(next_at_z, "<=", mixed, ranges=(Range(rate, 0, left),)),
         (
-            Fact(Relation(next_at_z, "<=", (1 - share) * at_z + share * value), "convexity; f_k stands for f(w_{k+1})"),
+            Fact(
+                Relation(next_at_z, "<=", (1 - share) * at_z + share * value),
+                "convexity; f_k stands for f(w_{k+1})",
+            ),
             Fact(Relation(at_z, "<=", mixture), "induction hypothesis"),
         ),
         (next_at_z, at_z, mixture, value),
         reason="Z_{k+1} = (1 - a_k/G_k) Z_k + (a_k/G_k) (f(w_{k+1}) - f*) is at least f(z_{k+1}) - f*",
     )
-    yield equation(next_mixture, value, "where a_k = G_k, so that Z_n = f(w_n) - f*", {next_mixture: mixed.subs(rate, left)})
+    yield equation(
+        next_mixture, value, "where a_k = G_k, so that Z_n = f(w_n) - f*", {next_mixture: mixed.subs(rate, left)}
+    )
 
 
 def _one_step() -> Step:
@@ -314,7 +330,10 @@ def _one_step() -> Step:
 def _by_the_path() -> Iterator[Step]:
     """e_k summed is at most (1 + theta) times the path's integral; the last step says it."""
     ahead = sympy.Symbol("tau", positive=True)
-    point, density = named("point", r"\varrho^{2}/\tau", nonnegative=True), named("density_2", r"\varrho^{2}", nonnegative=True)
+    point, density = (
+        named("point", r"\varrho^{2}/\tau", nonnegative=True),
+        named("density_2", r"\varrho^{2}", nonnegative=True),
+    )
     pointwise = inequality(
         density / left,
         "<=",
@@ -341,7 +360,9 @@ def _by_the_path() -> Iterator[Step]:
         (excess, noise_of_path, part),
     )
     yield each
-    yield summed(each, {excess: EXCESSES, part: last_iterate_noise}, reason="summed over the steps, in expectation")
+    yield summed(
+        each, {excess: EXCESSES, part: last_iterate_noise}, reason="summed over the steps, in expectation"
+    )
 
 
 def _in_closed_form() -> Iterator[Step]:
@@ -372,9 +393,9 @@ def _in_closed_form() -> Iterator[Step]:
 @proves(
     "best ratio",
     "SGD on one path: the best ratio of batch and rate, and the best power",
-    r"On $p = (1-x)^m$ the last-iterate bound at its best $r_0$ is $d_0\sigma\sqrt{(1+\theta)/D}\,(m+1)/\sqrt m$, least "
-    r"at $m = 1$; there a first batch of $b$ has $a_0L \le \theta$ iff $D \ge (bLd_0)^2/(\theta^2\sigma^2(1+\theta))$. "
-    r"Of the averages a constant path is best.",
+    r"On $p = (1-x)^m$ the last-iterate bound at its best $r_0$ is $d_0\sigma\sqrt{(1+\theta)/D}\,(m+1)/\sqrt "
+    r"m$, least at $m = 1$; there a first batch of $b$ has $a_0L \le \theta$ iff $D \ge "
+    r"(bLd_0)^2/(\theta^2\sigma^2(1+\theta))$. Of the averages a constant path is best.",
     source="this project; Defazio et al., arXiv 2310.07831, for linear decay",
     uses=("last iterate", "average of convex f"),
 )
@@ -387,7 +408,9 @@ def best_ratio() -> Iterator[Step]:
     bound = theory.last_iterate_bound(problem, path, largest).value
     least = bound.subs(first_ratio, best)
     yield equation(
-        bound - least, (m + 1) * apart_**2 / (2 * samples * first_ratio) * (first_ratio - best) ** 2, "so best is least"
+        bound - least,
+        (m + 1) * apart_**2 / (2 * samples * first_ratio) * (first_ratio - best) ** 2,
+        "so best is least",
     )
     yield equation(least**2, apart_**2 * variance * (1 + largest) / samples * (m + 1) ** 2 / m)
     yield equation((m + 1) ** 2 / m - 4, (m - 1) ** 2 / m, "least at m = 1")
@@ -413,8 +436,8 @@ def best_ratio() -> Iterator[Step]:
 @proves(
     "without rule (R)",
     "rates that depend on the past have no such guarantee",
-    r"On $w^2/2$ from $w_0 = w^* = 0$, $b_k = 1$, $a_k = 1$ until the first rare value of the noise and 0 after it: "
-    r"$E f(w_n)$ exceeds the last-iterate bound of the planned $n$ steps without limit.",
+    r"On $w^2/2$ from $w_0 = w^* = 0$, $b_k = 1$, $a_k = 1$ until the first rare value of the noise and 0 after "
+    r"it: $E f(w_n)$ exceeds the last-iterate bound of the planned $n$ steps without limit.",
     source="this project",
     uses=("last iterate",),
 )
@@ -425,10 +448,17 @@ def without_rule() -> Iterator[Step]:
     rare, usual = sympy.sqrt(odds), -1 / sympy.sqrt(odds)
     for name, power, target in (("E\\xi", 1, 0), ("E\\xi^{2}", 2, 1)):
         moment = named(name, name, real=True)
-        yield equation(moment, target, "p = 1 / (1 + o)", {moment: (rare**power + odds * usual**power) / (1 + odds)})
+        yield equation(
+            moment, target, "p = 1 / (1 + o)", {moment: (rare**power + odds * usual**power) / (1 + odds)}
+        )
     w, xi, n = sympy.Symbol("w", real=True), sympy.Symbol("xi", real=True), sympy.Symbol("n", positive=True)
     moved_to = named("w_next", "w_{k+1}", real=True)
-    yield equation(moved_to, -xi, "a = 1: the last noise is all that counts", {moved_to: sympy.Add(w, -(w + xi), evaluate=False)})
+    yield equation(
+        moved_to,
+        -xi,
+        "a = 1: the last noise is all that counts",
+        {moved_to: sympy.Add(w, -(w + xi), evaluate=False)},
+    )
     expected = _frozen(chance, n)
     yield equation(
         expected.subs(chance, 1 / (1 + odds)),
@@ -437,7 +467,9 @@ def without_rule() -> Iterator[Step]:
     )
     yield checked(r"p = 1/1000: E f(w_n) > 1.69, 2.75, 4.58 \text{ times the bound, } n = 10, 20, 40", _beyond)
     limit = named("limit", r"\lim_{p\to0}E f(w_n)", real=True)
-    yield equation(limit, n / 2, "against sum_k 1/k, which grows as ln n", {limit: sympy.limit(expected, chance, 0)})
+    yield equation(
+        limit, n / 2, "against sum_k 1/k, which grows as ln n", {limit: sympy.limit(expected, chance, 0)}
+    )
 
 
 def _frozen(chance: Any, steps: Any) -> Any:
@@ -446,7 +478,9 @@ def _frozen(chance: Any, steps: Any) -> Any:
 
 
 def _beyond() -> Evidence:
-    problem = theory.SmoothProblem(smoothness=sympy.Integer(1), variance=sympy.Integer(1), distance=sympy.Integer(0))
+    problem = theory.SmoothProblem(
+        smoothness=sympy.Integer(1), variance=sympy.Integer(1), distance=sympy.Integer(0)
+    )
     ratios = []
     for n in (10, 20, 40):
         path = LearningRatePath(shape=Power(0), samples=sympy.Integer(n), initial_ratio=sympy.Integer(1))

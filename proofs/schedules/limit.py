@@ -14,9 +14,15 @@ from proofs.steps import Step, proves
 __all__ = ["limit_of_schedules"]
 
 fixed, each_sample, batch = sympy.symbols("t_0 t_1 b", positive=True)
-root, MEAN_ROOT = named("root_B", r"\sqrt B", positive=True), named("mean_root_B", r"\overline{\sqrt B}", positive=True)
+root, MEAN_ROOT = (
+    named("root_B", r"\sqrt B", positive=True),
+    named("mean_root_B", r"\overline{\sqrt B}", positive=True),
+)
 scale, MEAN = named("B_now", "B", positive=True), named("mean_B", r"\overline{B}", positive=True)
-spent, TIME_SPENT = named("time_now", r"\tau_b", positive=True), named("time_mean", r"\overline{\tau}", positive=True)
+spent, TIME_SPENT = (
+    named("time_now", r"\tau_b", positive=True),
+    named("time_mean", r"\overline{\tau}", positive=True),
+)
 """The time per progress at one noise scale, and its mean over the progress."""
 rho, evenness = sympy.Symbol("rho", positive=True), named("evenness", "s", positive=True)
 
@@ -24,11 +30,13 @@ rho, evenness = sympy.Symbol("rho", positive=True), named("evenness", "s", posit
 @proves(
     "limit of batch schedules",
     "what a batch schedule saves at most in the model of McCandlish et al.",
-    r"A step makes $1/(1+B/b)$ of the progress and takes $t_0+t_1b$; means over progress. For any batches, with equality "
-    r"iff $b = \sqrt{Bt_0/t_1}$:",
+    r"A step makes $1/(1+B/b)$ of the progress and takes $t_0+t_1b$; means over progress. For any batches, with "
+    r"equality iff $b = \sqrt{Bt_0/t_1}$:",
     concludes=(
         Conclusion(
-            Relation(TIME_SPENT, ">=", fixed + each_sample * MEAN + 2 * sympy.sqrt(fixed * each_sample) * MEAN_ROOT)
+            Relation(
+                TIME_SPENT, ">=", fixed + each_sample * MEAN + 2 * sympy.sqrt(fixed * each_sample) * MEAN_ROOT
+            )
         ),
     ),
     source="McCandlish et al., arXiv 1812.06162, for the model; this project",
@@ -69,7 +77,9 @@ def limit_of_schedules() -> Iterator[Step]:
         ("b <= t_0/t_1", top / (1 + late), fixed),
     ):
         found = (ratio * most).subs(batch, at)
-        yield inequality(found, ">=", fixed + each_sample * root**2, (), f"a roofline, {case}: no batch beats t_0 / t_1")
+        yield inequality(
+            found, ">=", fixed + each_sample * root**2, (), f"a roofline, {case}: no batch beats t_0 / t_1"
+        )
 
 
 def _ratio() -> Iterator[Step]:
@@ -91,7 +101,10 @@ def _ratio() -> Iterator[Step]:
         {slack: (1 - evenness) / 2 * ((1 - root_of_rho) / (1 + root_of_rho)) ** 2},
     )
     off, batch_ratio = sympy.Symbol("c", positive=True), root_of_rho + 1 / root_of_rho
-    times = [(1 + mean / b) * (fixed + each_sample * b) for b in (sympy.sqrt(mean * fixed / each_sample) * x for x in (off, 1))]
+    times = [
+        (1 + mean / b) * (fixed + each_sample * b)
+        for b in (sympy.sqrt(mean * fixed / each_sample) * x for x in (off, 1))
+    ]
     price = named("price", r"\tau_{cb^*}/\tau_{b^*}", positive=True)
     yield equation(
         price,

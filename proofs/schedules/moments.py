@@ -7,14 +7,15 @@ R = sum_j lambda_j c_j. Names: ``below`` c_i of the smaller state, ``above`` u_i
 from __future__ import annotations
 
 from collections.abc import Iterator
+
 import sympy
 
 from proofs.composition import Fact, composed, from_step, summed
-from proofs.relations import Relation, equation, named
+from proofs.relations import Relation, named
 from proofs.steps import Step
 from theory.schedules.second_moments import gradient_variance
 
-__all__ = ["BELOW", "ABOVE", "State", "curvature", "label_noise", "in_order", "largest", "variances"]
+__all__ = ["ABOVE", "BELOW", "State", "curvature", "in_order", "label_noise", "largest", "variances"]
 
 curvature = named("lambda_i", r"\lambda_i", positive=True)
 largest = named("lambda_max", r"\lambda_{\max}", positive=True)
@@ -43,7 +44,7 @@ BELOW, ABOVE = State("c"), State("u")
 
 
 def variances(each: Step, above: State, below: State, share: Step | None = None) -> Iterator[Step]:
-    """V_i(above) >= share V_i(below), from the same of every error and a share of at most 1; the last step says it.
+    """V_i(above) >= share V_i(below), from the same of every error and a share of at most 1: the last step.
 
     Args:
         each: above.error >= share * below.error, for every mode.

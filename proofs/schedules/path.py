@@ -74,7 +74,7 @@ def noise_of_a_step() -> Iterator[Step]:
     source="Kantorovich's inequality",
 )
 def share_of_a_step() -> Iterator[Step]:
-    """(M - 1/r)(1/r - m) >= 0 integrated; then the last step, and every step of the linear path, in closed form."""
+    """(M - 1/r)(1/r - m) >= 0 integrated; the last step, and those of the linear path, in closed form."""
     high = (1 + variation) * low
     each = inequality(
         (high + low) * x - high * low,
@@ -107,7 +107,11 @@ def _closed_forms() -> Iterator[Step]:
     closed = 1 - part**2 / 12 / (left**2 - left * part + part**2 / 3)
     yield equation(linear, closed, "linear decay from y = 1 - x down to y - h")
     yield inequality(
-        closed, ">=", sympy.Rational(3, 4), (Range(left, 0, strict=True), Range(part, 0, left)), "its last step is 3/4"
+        closed,
+        ">=",
+        sympy.Rational(3, 4),
+        (Range(left, 0, strict=True), Range(part, 0, left)),
+        "its last step is 3/4",
     )
     yield prose(r"\chi_k \text{ is used step by step: the bound by } q \text{ is } 0 \text{ at a last step}")
 

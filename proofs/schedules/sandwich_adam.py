@@ -21,7 +21,7 @@ from proofs.steps import Step, prose, proves
 from theory.schedules import sandwich_adam as theory
 from theory.schedules.second_moments import adam_like_step, gradient_variance, squared_gradient
 
-__all__ = ["adam_in_modes", "lower_step", "monotone_step", "upper_step"]
+__all__ = ["adam_in_modes", "lower_step", "upper_step"]
 
 C, U, U_T, L, L_T = State("c"), State("u"), State("u", "t"), State("l"), State("l", "t")
 level = sympy.Symbol("N", nonnegative=True)
@@ -35,7 +35,7 @@ pull = named("pull", "h_i", nonnegative=True)
 """h_i = 2 theta lambda_i / sqrt(V_i(t)), by which the error of mode i falls."""
 PACE = named("pace", "g_i", nonnegative=True)
 """g y_i / a, by which the error of mode i falls at least, g = -ln(1 - q) / q."""
-u, l, J, V = (sympy.Function(name)(TIME) for name in ("u", "l", "J", "V"))
+u, low, J, V = (sympy.Function(name)(TIME) for name in ("u", "l", "J", "V"))
 
 
 def moved(state: str) -> Any:
@@ -93,7 +93,9 @@ def _bounded(value: Any, factor: Any, variance: Any, scale: Any) -> tuple[Step, 
     return squares, rooted(squares, squared(value), value, bound)
 
 
-def _pulled(sense: str, theta: Any, share: Any, kappa: Any, at: tuple[Any, State, State], between: Range) -> Iterator[Step]:
+def _pulled(
+    sense: str, theta: Any, share: Any, kappa: Any, at: tuple[Any, State, State], between: Range
+) -> Iterator[Step]:
     """h_i against share y_i / a within the step, by their squares; ``between`` says where V_i(t) lies."""
     y, start, now = at
     is_square = {
@@ -106,7 +108,9 @@ def _pulled(sense: str, theta: Any, share: Any, kappa: Any, at: tuple[Any, State
     yield squares
     goal = Relation(squared(pull), sense, (share * y / rate) ** 2)
     named_square = Fact(Relation(squared(y), "=", y**2), "y_i")
-    compared = composed(goal, (from_step(squares, given=(now.variance,)), named_square), (squared(pull), squared(y)))
+    compared = composed(
+        goal, (from_step(squares, given=(now.variance,)), named_square), (squared(pull), squared(y))
+    )
     yield compared
     if sense == "<=":
         yield rooted(compared, squared(pull), pull, share * y / rate)
@@ -204,10 +208,10 @@ UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), Range(Y_U,
 @proves(
     "sandwich of Adam, above",
     "an idealised Adam on one path: what batches below the noise scale cost at most",
-    r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the run; "
-    r"$2\sqrt{\lambda_{\max}}a_k/\sigma \le q \le 1$ and $\kappa \le (1+b_k/B_i)^{-1/2}$ for all $i$, $k$. $u$ "
-    r"solves $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and $c_i \le u_i$ in every mode before "
-    r"a step; then after it, with $y_i(u) = 2\kappa a_k\lambda_i/\sqrt{V_i(u)}$:",
+    r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the "
+    r"run; $2\sqrt{\lambda_{\max}}a_k/\sigma \le q \le 1$ and $\kappa \le (1+b_k/B_i)^{-1/2}$ for all $i$, $k$. "
+    r"$u$ solves $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and $c_i \le u_i$ in every "
+    r"mode before a step; then after it, with $y_i(u) = 2\kappa a_k\lambda_i/\sqrt{V_i(u)}$:",
     concludes=(Conclusion(UPPER),),
     source="this project",
     uses=("exponentials", "noise of a step", "Adam in modes"),
@@ -348,8 +352,8 @@ def _growing_variances() -> Iterator[Step]:
 @proves(
     "sandwich of Adam, below",
     "an idealised Adam on one path: no schedule falls below the solution of another equation",
-    r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the run. In "
-    r"step $k$, $l$ solves $dl_i/dT = -2\theta_k\lambda_il_i/\sqrt{V_i(l)} + \chi_k/r$ with $q = "
+    r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the "
+    r"run. In step $k$, $l$ solves $dl_i/dT = -2\theta_k\lambda_il_i/\sqrt{V_i(l)} + \chi_k/r$ with $q = "
     r"2\sqrt{\lambda_{\max}}a_k/\sigma < 1$, $\theta_k = -e^{w_k/2}\ln(1-q)/q$, $w_k = "
     r"I_k(\sum_i\lambda_i+\lambda_{\max})/\sigma^2$, $\chi_k = (a_k^2/b_k)/I_k$, and $c_i \ge l_i$ in every mode "
     r"before the step; then after it, with $y_i = 2a_k\lambda_i/\sqrt{V_i}$:",
@@ -375,10 +379,10 @@ def lower_step() -> Iterator[Step]:
     yield from (*steps, fast)
     fade = sympy.exp(pace * Y_L * (TIME / rate - 1))
     whole = along(
-        chi * J - fade * l,
-        {l: -pull * l + chi * density, J: density},
-        {l: L.error, J: 0, TIME: 0},
-        {l: lower_after, J: noise_of_path, TIME: rate},
+        chi * J - fade * low,
+        {low: -pull * low + chi * density, J: density},
+        {low: L.error, J: 0, TIME: 0},
+        {low: lower_after, J: noise_of_path, TIME: rate},
         (from_step(fast), Fact(Relation(PACE, "=", pace * Y_L / rate), "g_i")),
         (pull, PACE),
         IN_THE_STEP,

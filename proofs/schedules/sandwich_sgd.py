@@ -3,6 +3,7 @@ r"""The sandwich of SGD's schedules on one path: one step from both sides, and t
 from __future__ import annotations
 
 from collections.abc import Iterator
+
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
@@ -28,7 +29,7 @@ C, U, U_T = State("c"), State("u"), State("u", "t")
 L, L_T = State("l"), State("l", "t")
 after = named("c_next", r"c_i'", nonnegative=True)
 upper_after, lower_after = (named(f"{x}_next", rf"{x}_i'", nonnegative=True) for x in "ul")
-u, l, J, V = (sympy.Function(name)(TIME) for name in ("u", "l", "J", "V"))
+u, low, J, V = (sympy.Function(name)(TIME) for name in ("u", "l", "J", "V"))
 IN_THE_STEP = (Range(curvature, 0, largest), Range(rate, 0, move / largest), Range(TIME, 0, rate))
 MODES = IN_THE_STEP[:2]
 ONE_STEP = Relation(
@@ -68,8 +69,8 @@ NOISE = theory.upper_noise(move)
     "sandwich of SGD, above",
     "SGD on one path: no schedule exceeds the solution of one equation",
     r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. $u$ solves $du_i/dT = "
-    r"-2\lambda_iu_i + e^{2q}V_i(u)/r$, and $c_i \le u_i$ in every mode before a step with $a_k\lambda_{\max} \le q "
-    r"\le 1$; then after it",
+    r"-2\lambda_iu_i + e^{2q}V_i(u)/r$, and $c_i \le u_i$ in every mode before a step with $a_k\lambda_{\max} "
+    r"\le q \le 1$; then after it",
     concludes=(Conclusion(UPPER),),
     source="this project",
     uses=("exponentials", "noise of a step", "SGD in modes"),
@@ -203,7 +204,9 @@ def _growing_variances() -> Iterator[Step]:
         reason="summed over the modes",
     )
     yield total
-    alone = inequality(curvature**2 * L_T.variance, "<=", largest**2 * L_T.variance, (Range(curvature, 0, largest),))
+    alone = inequality(
+        curvature**2 * L_T.variance, "<=", largest**2 * L_T.variance, (Range(curvature, 0, largest),)
+    )
     yield alone
     together = composed(
         Relation(
@@ -263,13 +266,15 @@ def lower_step() -> Iterator[Step]:
         (chi, 1 / batch),
         reason="chi_k <= 1, so that nu = chi_k e^{-w_k} <= 1",
     )
-    yield increasing(Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="theta >= 0")
+    yield increasing(
+        Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="theta >= 0"
+    )
     fade = sympy.exp(2 * contraction * curvature * (TIME - rate))
     whole = along(
-        chi * L.variance * J - fade * l,
-        {l: -2 * contraction * curvature * l + chi * sympy.exp(-budget) * density * L_T.variance, J: density},
-        {l: L.error, J: 0, TIME: 0},
-        {l: lower_after, J: noise_of_path, TIME: rate},
+        chi * L.variance * J - fade * low,
+        {low: -2 * contraction * curvature * low + chi * sympy.exp(-budget) * density * L_T.variance, J: density},
+        {low: L.error, J: 0, TIME: 0},
+        {low: lower_after, J: noise_of_path, TIME: rate},
         (from_step(grown, given=(growth, J_T)),),
         (L_T.variance,),
         IN_THE_STEP,

@@ -18,8 +18,8 @@ m, e, y, excess = sympy.symbols("m e y t", positive=True)
 @proves(
     "shapes",
     "the integrals of learning-rate shapes",
-    r"$-\frac{d}{dx}\int_x^1p^e = p(x)^e$, and the integral is 0 at $x = 1$, for $(1-x)^m$, $1-\sqrt x$, $\cos(\pi x/2)^m$ "
-    r"and a constant followed by one of them.",
+    r"$-\frac{d}{dx}\int_x^1p^e = p(x)^e$, and the integral is 0 at $x = 1$, for $(1-x)^m$, $1-\sqrt x$, "
+    r"$\cos(\pi x/2)^m$ and a constant followed by one of them.",
     source="elementary",
 )
 def shapes() -> Iterator[Step]:
@@ -54,7 +54,7 @@ def _stable_then_decay() -> Iterator[Step]:
 
 
 def _cosine() -> Iterator[Step]:
-    """t = sin(pi (1 - x) / 2)^2 makes it (1 / pi) times an incomplete beta integral of a = (m e + 1) / 2 and 1/2."""
+    """t = sin(pi (1 - x) / 2)^2 makes it 1 / pi of an incomplete beta integral of a = (m e + 1) / 2 and 1/2."""
     angle = sympy.Symbol("phi", positive=True)  # pi (1 - x) / 2
     a = (m * e + 1) / 2
     sine, cosine = sympy.sin(angle), sympy.cos(angle)

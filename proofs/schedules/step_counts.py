@@ -24,8 +24,8 @@ FEWEST = theory.fewest_steps(PATH, smoothness, largest)
 @proves(
     "fewest steps",
     "the fewest steps that keep a_k L <= theta on a path",
-    r"Rule (R), $a_kL \le \theta$ in every step. Equality iff every $a_kL = \theta$, which $n = TL/\theta$ steps at a "
-    r"constant rate attain where that is an integer:",
+    r"Rule (R), $a_kL \le \theta$ in every step. Equality iff every $a_kL = \theta$, which $n = TL/\theta$ steps "
+    r"at a constant rate attain where that is an integer:",
     concludes=(Conclusion(Relation(count, ">=", FEWEST)),),
     source="this project",
 )
@@ -37,7 +37,7 @@ def fewest_steps() -> Iterator[Step]:
     whole = summed(each, {rate: time}, count=count, reason="summed over the steps: sum a_k = T by rule (R)")
     yield whole
     yield composed(fewest_steps.lemma.conclusions[0].relation, (from_step(whole),), (count, time))
-    spare = named("spare", r"\sum_k(\theta-a_kL)", nonnegative=True)
+    spare = named("spare_moves", r"\sum_k(\theta-a_kL)", nonnegative=True)
     yield equation(
         count - FEWEST,
         spare / largest,
@@ -83,7 +83,9 @@ def steps_of_a_law() -> Iterator[Step]:
     """A full step counts between b_k / b_{k+1} and 1; the logarithms telescope."""
     grows = Range(end_batch, batch)
     most = inequality(point, "<=", 1 / batch, (Range(point, 0, 1 / batch),), "b(S) >= b_k within the step")
-    least = inequality(point, ">=", 1 / end_batch, (Range(point, 1 / end_batch),), "b(S) <= b_{k+1} within the step")
+    least = inequality(
+        point, ">=", 1 / end_batch, (Range(point, 1 / end_batch),), "b(S) <= b_{k+1} within the step"
+    )
     yield from (most, least)
     below, above = (
         summed(step, {point: WITHIN}, count=batch, reason="integrated over the b_k samples of a full step")
@@ -103,9 +105,7 @@ def steps_of_a_law() -> Iterator[Step]:
         "so the sum of the logarithms is that of the last batch over the first",
     )
     full = count - 1
-    up = summed(
-        each, {WITHIN: FULL, GROWTH: TOTAL_GROWTH}, count=full, reason="summed over the n - 1 full steps"
-    )
+    up = summed(each, {WITHIN: FULL, GROWTH: TOTAL_GROWTH}, count=full, reason="summed over the n - 1 full steps")
     down = summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
     yield from (up, down)
     cut = sympy.Symbol("c", positive=True)
@@ -138,8 +138,8 @@ def steps_of_a_law() -> Iterator[Step]:
 @proves(
     "shares of steps",
     "the steps of usual paths over those of a constant batch",
-    r"$\int_0^1 p^e$, for $b = b_0p^{-e}$: $(1-x)^m$: $1/(1+me)$; $1-\sqrt x$: $2/((e+1)(e+2))$; linear decay with "
-    r"$b \le b_0/g$: $1/(1+e)+g^{(1+e)/e}e/(1+e)$.",
+    r"$\int_0^1 p^e$, for $b = b_0p^{-e}$: $(1-x)^m$: $1/(1+me)$; $1-\sqrt x$: $2/((e+1)(e+2))$; linear decay "
+    r"with $b \le b_0/g$: $1/(1+e)+g^{(1+e)/e}e/(1+e)$.",
     source="this project",
     uses=("shapes",),
 )
