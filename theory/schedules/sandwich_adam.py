@@ -26,16 +26,9 @@ Guarantee:
     batches that are fixed before the run only. Where a rises along the path (more than half of an Adam-like
     decay given to the batch), q is that of the end, and the statement ends where q > 1.
 
-    Proof, upper. Let theta = kappa e^{-q/2}. On the step h_i = 2 theta lambda_i / sqrt(V_i(u)) has int h_i <=
-    q, so V_i falls at most by e^{-q}, int h_i <= y_i = 2 kappa a lambda_i / sqrt(V_i(u(T_k))) <= q, and
-    u_i(T_{k+1}) >= e^{-y_i} u_i + e^q e^{-y_i} I_k >= (1 - y_i) u_i + a^2 / b >= c_i': c -> c_i (1 - y_i(c)) is
-    increasing, as V_i is in every c_j and d(c_i y_i) / dc_i <= y_i <= 1.
-    Proof, lower. V_i' <= nu rho lambda_i (sum lambda + lambda_i) along l, so V_i grows at most by e^{w_k} on
-    the step, int h_i >= -y_i ln(1 - q_k) / q_k with y_i at kappa = 1, and l_i(T_{k+1}) <= (1 - y_i) l_i + chi_k
-    I_k <= c_i'. Not machine-checked.
-
 References:
     Malladi et al., arXiv 2205.10287 (sqrt(b) / lr as Adam's invariant where noise dominates).
+    Proof: :mod:`proofs.schedules.sandwich_adam`.
 
 Shapes:
     One problem: errors and eigenvalues of shape [modes].

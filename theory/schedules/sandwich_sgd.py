@@ -25,17 +25,9 @@ Guarantee:
 
     Batches may depend on the past in the upper half: if a_k lambda_max <= q always, E(w_i - w*_i)^2 <= u_i(T).
 
-    Proof, upper. c -> (1 - z)^2 c + (a^2 / b) V(c) has nonnegative coefficients; let c <= u at T_k. On the step
-    u_i(T_k + t) >= e^{-2 lambda_i t} u_i and N(u) falls at most by e^{-2 lambda_max t}, so by variation of
-    constants u_i(T_{k+1}) >= e^{-2 z_i} u_i + e^{2q} e^{-2q} I_k V_i(u) >= (1 - z_i)^2 u_i + (a^2 / b) V_i(u)
-    >= c_i'. For batches that depend on the past, the solution at D from (S_k, (w - w*)^2) is affine in the
-    latter, so that the same line makes it a supermartingale.
-    Proof, lower. Along l, V_i' <= nu rho (lambda_i^2 + lambda_max^2 + sum lambda^2) V_i with nu <= 1, so V_i <=
-    e^{w_k} V_i(T_k) on the step, and l_i(T_{k+1}) <= e^{-2 theta z_i} l_i + chi_k I_k V_i(l) <= (1 - z_i)^2 l_i
-    + (a^2 / b) V_i(l) <= c_i', since -ln(1 - z) / z increases. Not machine-checked.
-
 References:
     Seesaw, arXiv 2510.14717, compares two schedules with bounded constants; here they tend to 1 with q.
+    Proof: :mod:`proofs.schedules.sandwich_sgd`.
 
 Shapes:
     One problem: errors and eigenvalues of shape [modes].
