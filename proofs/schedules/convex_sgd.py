@@ -68,7 +68,7 @@ SETTING = (
 @proves(
     "average squared gradient",
     "SGD on one path: the average squared gradient of any smooth f",
-    SETTING + r" $E_k\|g_k-\nabla f\|^2 \le (\sigma^2+M\|\nabla f\|^2)/b_k$.",
+    SETTING + r" $E_k\|g_k-\nabla f\|^2 \le (\sigma^2+M\|\nabla f\|^2)/b_k$, $r \ge r_0$.",
     concludes=(
         Conclusion(
             Relation(

@@ -90,7 +90,10 @@ def _ratio() -> Iterator[Step]:
     of_constant = fixed + each_sample * mean + cross * sympy.sqrt(mean)
     share = named("share", r"\overline{\tau}/\tau_{\mathrm{constant}}", positive=True)
     yield equation(
-        share, schedule_over_constant(rho, evenness), "both at their best", {share: of_schedule / of_constant}
+        share,
+        schedule_over_constant(rho, evenness),
+        "both at their best: the constant batch by the first step at the mean of B",
+        {share: of_schedule / of_constant},
     )
     root_of_rho = sympy.Symbol("v", positive=True)
     slack = named("slack", r"\frac{1-s}{2}\left(\frac{1-\sqrt\rho}{1+\sqrt\rho}\right)^2", nonnegative=True)

@@ -202,6 +202,9 @@ def _within(noise: Any) -> Iterator[Step]:
     yield from variances(each, U_T, U, below_one)
 
 
+POSITIVE = prose(
+    r"\text{errors stay} \ge 0 \text{ along the equation}", "where one is 0 its derivative is nu rho >= 0"
+)
 UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), Range(Y_U, 0, move)))
 
 
@@ -219,6 +222,7 @@ UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), Range(Y_U,
 def upper_step() -> Iterator[Step]:
     """Within a step V_i falls at most by e^-q, so u falls at most as far as the step's y_i says."""
     weaker, noise = theory.upper_factors(move, kept)
+    yield POSITIVE
     *steps, grown = _within(noise)
     yield from (*steps, grown)
     *steps, slow = _pulled(
@@ -363,6 +367,7 @@ def _growing_variances() -> Iterator[Step]:
 )
 def lower_step() -> Iterator[Step]:
     """l takes at most the noise of the step, and falls at least as far as an unslowed step."""
+    yield POSITIVE
     *steps, grown = _growing_variances()
     yield from (*steps, grown)
     yield composed(

@@ -61,6 +61,10 @@ def sgd_in_modes() -> Iterator[Step]:
     )
 
 
+POSITIVE = prose(
+    r"\text{errors stay} \ge 0 \text{ along the equation}",
+    "it is linear, and in the derivative of an error no coefficient but that of this error is negative",
+)
 UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES))
 NOISE = theory.upper_noise(move)
 
@@ -77,10 +81,7 @@ NOISE = theory.upper_noise(move)
 )
 def upper_step() -> Iterator[Step]:
     """u falls at most as without noise, so the noise it takes is at least that of the step."""
-    yield prose(
-        r"u_i, V_i(u) \ge 0 \text{ along the path}",
-        "the equation is linear, and no coefficient but that of u_i itself is negative",
-    )
+    yield POSITIVE
     falls = {u: -2 * curvature * u + NOISE * density * U_T.variance, J: density}
     slowly = along(
         sympy.exp(2 * curvature * TIME) * u,
@@ -258,6 +259,7 @@ def _growing_variances() -> Iterator[Step]:
 )
 def lower_step() -> Iterator[Step]:
     """l takes at most the noise of the step, and falls at least as far."""
+    yield POSITIVE
     *steps, grown = _growing_variances()
     yield from (*steps, grown)
     yield composed(
