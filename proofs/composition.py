@@ -143,14 +143,15 @@ def hypothesis(relation: Relation) -> Fact:
     return Fact(relation)
 
 
-def from_step(step: Step, given: Sequence[Any] = ()) -> Fact:
+def from_step(step: Step, given: Sequence[Any] = (), at: Mapping[Any, Expression] | None = None) -> Fact:
     """The relation of an earlier step of the same proof; its ranges are hypotheses, but for symbols in ``given``.
 
-    A symbol is given where it was shown before to be in its range, in every term that the step sums.
+    A symbol is given where it was shown before to be in its range, in every term that the step sums; a symbol
+    without a range takes the value ``at`` it, which has its sign.
     """
     if step.relation is None:
         raise ValueError("the step has no relation to build on")
-    relation = replace(step.relation, ranges=())
+    relation = replace(step.relation, ranges=()).at(at or {})
     return Fact(
         relation,
         "step",

@@ -62,6 +62,16 @@ MODULES: tuple[str, ...] = (
     "proofs.samples.tails",
     "proofs.samples.relaxed_smoothness",
     "proofs.samples.a_posteriori",
+    "proofs.schedules.elementary",
+    "proofs.schedules.path",
+    "proofs.schedules.sandwich_sgd",
+    "proofs.schedules.sandwich_adam",
+    "proofs.schedules.adam_descent",
+    "proofs.schedules.convex_sgd",
+    "proofs.schedules.shapes",
+    "proofs.schedules.step_counts",
+    "proofs.schedules.best_path",
+    "proofs.schedules.limit",
 )
 """The modules that hold proofs, lemmas before what uses them."""
 

@@ -146,7 +146,8 @@ class Relation:
         """What is printed: the relation, its quantifiers, the definitions of its names."""
         parts = [f"{written(self.left)} {SIGNS[self.sense]} {written(self.right)}"]
         parts += [r.latex() for r in self.ranges]
-        parts += [f"{written(name)} = {written(value)}" for name, value in self.where.items()]
+        defined = [(written(name), written(value)) for name, value in self.where.items()]
+        parts += [f"{name} = {value}" for name, value in defined if name != value]
         return r", \quad ".join(parts)
 
 
@@ -182,13 +183,27 @@ def _stand_in(power: Expression) -> Expression:
     return _root_of(power.base) ** power.exp.p
 
 
+def _without_powers(expression: Expression, powers: dict[Any, sympy.Dummy]) -> Expression:
+    """x^n and e^n are positive numbers like any other, the same wherever they occur; ``powers`` collects them."""
+
+    def number(power: Expression) -> sympy.Dummy:
+        return powers.setdefault(power, sympy.Dummy(positive=True))
+
+    def opened(power: Expression) -> Expression:
+        terms = sympy.Add.make_args(sympy.expand(power.exp))
+        falls = [term.could_extract_minus_sign() for term in terms]
+        numbers = (number(sympy.exp(-t if f else t)) for t, f in zip(terms, falls, strict=True))
+        return sympy.Mul(*(1 / n if f else n for n, f in zip(numbers, falls, strict=True)))
+
+    found = [p for p in expression.atoms(sympy.Pow, sympy.exp) if p.exp.free_symbols and p.is_positive]
+    return expression.xreplace({p: opened(p) if isinstance(p, sympy.exp) else number(p) for p in found})
+
+
 def certified(expression: Expression, ranges: Sequence[Range], strict: bool = False) -> Evidence:
     """``expression >= 0`` (or > 0) on the ranges, by coefficients; every other symbol must be nonnegative."""
-    opened = sympy.sympify(expression)
-    powers = {
-        p: sympy.Dummy(positive=True) for p in opened.atoms(sympy.Pow) if p.exp.free_symbols and p.is_positive
-    }
-    opened = substituted(opened.subs(powers), ranges)  # x^n is a positive number like any other
+    powers: dict[Any, sympy.Dummy] = {}
+    opened = _without_powers(sympy.sympify(expression), powers)
+    opened = _without_powers(substituted(opened, ranges), powers)
     roots = {p for p in opened.atoms(sympy.Pow) if p.exp.is_Rational and p.exp.q == 2}
     if roots:
         opened = opened.replace(lambda p: p in roots, _stand_in)

@@ -37,14 +37,9 @@ Guarantee:
     gradient makes B_tr large, and the drift at b = B_tr arbitrarily small. Averages do not see the last samples
     of a run.
 
-    Proof. E d_i^2 = lr^2 = a^2 / b and E[G_i d_i] = -lr G_i^2 / sqrt(G_i^2 + V_i / b). ``weighted``: Jensen's
-    inequality for y -> (1 + b y)^{-1/2} with the weights G_i^2 / sqrt(V_i) at y = G_i^2 / V_i. ``l1``: sqrt(V +
-    b G^2) <= sqrt(V) + sqrt(b) |G| and Cauchy-Schwarz. ``trace``: V_i <= sum V, G_i^2 <= ||G||^2 . B_w <= B_1:
-    with weights sqrt(V_i) and y_i = |G_i| / sqrt(V_i), 1 / B_w = mean y^4 / mean y^2 >= mean y^2 >= (mean y)^2
-    = 1 / B_1. Not machine-checked.
-
 References:
     Bernstein et al., arXiv 1802.04434 (sign descent and the l1 norm); arXiv 2602.03001 (the l1 noise scale).
+    Proof: :mod:`proofs.schedules.adam_descent`.
 
 Shapes:
     G_i^2 and V_i have the coordinates on the last axis; the rest broadcasts with the leading ones.

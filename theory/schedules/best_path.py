@@ -15,12 +15,10 @@ Guarantee:
     and the integral is 4 T / D. w = (1 + T - u)^{-k}, 0 < k < 2, gives p close to (1 - x)^{k / (2 - k)}, linear
     iff k = 1.
 
-    Proof. Cauchy-Schwarz for sqrt(w / r) and sqrt(r). With the bound, int w / r is convex in r, and
-    r = max(r_lo, m sqrt(w)) satisfies the conditions of Karush, Kuhn and Tucker. Not machine-checked.
-
 References:
     arXiv 2602.14208, 2602.04774, 2609.40148 (best batches and rates of functional scaling laws); Defazio et al.,
     arXiv 2310.07831 (linear decay).
+    Proof: :mod:`proofs.schedules.best_path`.
 
 Shapes:
     Cells of intrinsic time on the last axis: weights, lengths and ratios of shape [cells].

@@ -33,21 +33,11 @@ Guarantee (theta = max_k a_k L <= 1; T = int dS / r; integrals over the run's D 
     depend on the past are not covered: on w^2 / 2 with rare spikes of the noise, rates that fall to 0 after the
     first spike end at 1.7, 2.8, 4.6 times the third bound of the planned 10, 20, 40 steps.
 
-    Proofs (written, not machine-checked).
-    First: E f(w') <= f - a (1 - a L / 2) ||grad f||^2 + (L/2) a^2 E||noise||^2, a^2 / b <= I_k, a / b <= 1 / r_0.
-    Second: <grad f, w - w*> >= f - f* + ||grad f||^2 / (2L), so that E||w' - w*||^2 is at most
-    ||w - w*||^2 - 2a (f - f*) - a (1/L - a) ||grad f||^2 + (a^2 / b) sigma^2.
-    Third: let v_k = 1 / (T - T_k), z_0 = w*, z_k = (v_{k-1} / v_k) z_{k-1} + (1 - v_{k-1} / v_k) w_k, a
-    function of w_0..w_k, as T is known. By smoothness, convexity, the three-point identity and 1 / (2a) >= L/2,
-    E[f(w_{k+1}) - f(z_k)] <= E(||z_k - w_k||^2 - ||z_k - w_{k+1}||^2) / (2a) + (a/2) (1 + a L) sigma^2 / b.
-    Times v_k a_k and summed, distances telescope to v_0 d_0^2 / 2, as v_k ||z_k - w_k||^2 <= v_{k-1} ||z_{k-1}
-    - w_k||^2, and of f(z_k) <= (v_0 / v_k) f* + sum_{s=1}^k ((v_s - v_{s-1}) / v_k) f(w_s) every f(w_s) with s
-    < n cancels.
-
 References:
     The last iterate: Zamani and Glineur, arXiv 2307.11134; Liu and Zhou, arXiv 2312.08531. Linear decay:
     Defazio et al., arXiv 2310.07831; Schaipp et al., arXiv 2501.18965. Batches on a path, and that depend on
     the past: here.
+    Proof: :mod:`proofs.schedules.convex_sgd`.
 
 Shapes:
     Floats, numpy arrays (broadcast together) or SymPy expressions.
@@ -226,7 +216,8 @@ def best_initial_ratio(problem: SmoothProblem, shape: Shape, samples: Value, lar
     """The r_0 = b / lr for which :func:`last_iterate_bound` is least: (sigma / d_0) sqrt((1 + theta) D A J).
 
     A = int p and J = int p^2 / int_x^1 p dx; for linear decay A J = 1. The largest a_k L must then be theta at
-    most: no batch may exceed r_0 theta / L at the start.
+    most: no batch may exceed r_0 theta / L at the start. For linear decay with first batches of b that needs
+    D >= (b L d_0)^2 / (theta^2 sigma^2 (1 + theta)).
 
     Args:
         problem: its ``distance`` > 0 and its variance > 0 are needed.

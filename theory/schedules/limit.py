@@ -20,17 +20,12 @@ Guarantee:
     equal samples nothing is: progress per sample, 1 / (b + B), falls in b. A batch that is off by a factor c costs
     (c + 1/c + r) / (2 + r), r = sqrt(rho) + 1 / sqrt(rho) >= 2 at that B.
 
-    Proof. (1 + B / b) (t0 + t1 b) = t0 + t1 B + t1 b + t0 B / b, and the mean of the last two over progress is
-    at least 2 sqrt(t0 t1) mean sqrt(B) for any batches (AM-GM at each), and at least 2 sqrt(t0 t1 mean B) for a
-    constant one. Divide by t0: 1 + rho + 2 s sqrt rho against 1 + rho + 2 sqrt rho. On a roofline the
-    time is max(t0 + t0 B / b, t1 b + t1 B), a falling and a rising function of b, which meet at b = t0 / t1. Not
-    machine-checked.
-
     The hypotheses leave out that a run's loss depends on its learning rates too, and that B depends on the
     batches.
 
 References:
     McCandlish et al., arXiv 1812.06162, section 2.2 (the model).
+    Proof: :mod:`proofs.schedules.limit`.
 
 Shapes:
     Noise scales and progress are vectors; B_sat broadcasts.

@@ -25,11 +25,9 @@ Guarantee:
     At the last step of p = (1 - x)^m, where r is unbounded, chi_k = (2 m + 1) / (m + 1)^2 (linear: 3/4), and on
     the linear path from y = 1 - x down to y - h it is 1 - (h^2 / 12) / (y^2 - y h + h^2 / 3) >= 3/4.
 
-    Proof. Cauchy-Schwarz (1 against 1 / r over the step) and Kantorovich's inequality; the closed forms by
-    integration. Not machine-checked.
-
 References:
     Seesaw, arXiv 2510.14717, and Malladi et al., arXiv 2205.10287 (the ratios of SGD and of Adam).
+    Proof: :mod:`proofs.schedules.path`.
 
 Shapes:
     Batches and ends of steps are vectors, [n] and [n + 1]; of numbers, or of SymPy expressions (dtype object) on a

@@ -26,16 +26,9 @@ Guarantee:
     batches that are fixed before the run only. Where a rises along the path (more than half of an Adam-like
     decay given to the batch), q is that of the end, and the statement ends where q > 1.
 
-    Proof, upper. Let theta = kappa e^{-q/2}. On the step h_i = 2 theta lambda_i / sqrt(V_i(u)) has int h_i <=
-    q, so V_i falls at most by e^{-q}, int h_i <= y_i = 2 kappa a lambda_i / sqrt(V_i(u(T_k))) <= q, and
-    u_i(T_{k+1}) >= e^{-y_i} u_i + e^q e^{-y_i} I_k >= (1 - y_i) u_i + a^2 / b >= c_i': c -> c_i (1 - y_i(c)) is
-    increasing, as V_i is in every c_j and d(c_i y_i) / dc_i <= y_i <= 1.
-    Proof, lower. V_i' <= nu rho lambda_i (sum lambda + lambda_i) along l, so V_i grows at most by e^{w_k} on
-    the step, int h_i >= -y_i ln(1 - q_k) / q_k with y_i at kappa = 1, and l_i(T_{k+1}) <= (1 - y_i) l_i + chi_k
-    I_k <= c_i'. Not machine-checked.
-
 References:
     Malladi et al., arXiv 2205.10287 (sqrt(b) / lr as Adam's invariant where noise dominates).
+    Proof: :mod:`proofs.schedules.sandwich_adam`.
 
 Shapes:
     One problem: errors and eigenvalues of shape [modes].
@@ -62,12 +55,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
+from adabatch.moments.numeric import Value, exp, log1p, sqrt
 from theory.bound import Bound
 from theory.schedules.path import ROUNDING, LearningRatePath, PathSteps
 from theory.schedules.path_equation import solution, solution_over_steps
 from theory.schedules.second_moments import Regression
 
-__all__ = ["largest_move", "lower_errors", "path_solution", "risk_bound", "run", "upper_errors"]
+__all__ = [
+    "largest_move",
+    "lower_contraction",
+    "lower_errors",
+    "move",
+    "path_solution",
+    "risk_bound",
+    "run",
+    "upper_errors",
+    "upper_factors",
+    "variance_growth",
+]
 
 Array = NDArray[np.float64]
 
@@ -89,7 +94,35 @@ def largest_move(problem: Regression, steps: PathSteps) -> float:
 
 def _moves(problem: Regression, steps: PathSteps) -> Array:
     require(problem.noise > 0, "sigma^2 > 0", describe("noise", problem.noise), "see adam_descent without noise")
-    return np.asarray(2 * np.sqrt(problem.eigenvalues.max() / problem.noise) * steps.rates)
+    return np.asarray(move(problem.eigenvalues.max(), problem.noise, steps.rates))
+
+
+def move(eigenvalue: Value, noise: Value, rate: Value) -> Value:
+    """q_k = 2 sqrt(lambda_max) a_k / sigma, of lambda_max and sigma^2.
+
+    >>> move(4.0, noise=16.0, rate=0.5)
+    0.5
+    """
+    return 2 * sqrt(eigenvalue / noise) * rate
+
+
+def upper_factors(largest_move: Value, kept: Value) -> tuple[Value, Value]:
+    """theta = kappa e^{-q/2} and nu = e^q of the upper equation."""
+    return kept * exp(-largest_move / 2), exp(largest_move)
+
+
+def lower_contraction(move: Value, growth: Value) -> Value:
+    """theta_k = -e^{w_k/2} ln(1 - q_k) / q_k of the lower equation.
+
+    >>> round(lower_contraction(0.5, growth=0.0), 4)        # 2 ln 2
+    1.3863
+    """
+    return -exp(growth / 2) * log1p(-move) / move
+
+
+def variance_growth(largest_eigenvalue: Value, eigenvalues: Value, noise: Value) -> Value:
+    """w_k / I_k = (sum_i lambda_i + lambda_max) / sigma^2, the rate at which variances grow at most."""
+    return (eigenvalues + largest_eigenvalue) / noise
 
 
 def upper_errors(
@@ -110,8 +143,8 @@ def upper_errors(
     given = f"{describe('q', largest_move)}, {describe('kappa', kept)}"
     hypothesis = "0 < q = 2 sqrt(lambda_max) max a_k / sigma <= 1 and 0 < kappa <= 1"
     require(0 < largest_move <= 1 + ROUNDING and 0 < kept <= 1, hypothesis, given, "take smaller rates")
-    contraction, growth = kept * float(np.exp(-largest_move / 2)), float(np.exp(largest_move))
-    return path_solution(problem, path, errors, contraction=contraction, noise=growth)
+    contraction, noise = upper_factors(largest_move, kept)
+    return path_solution(problem, path, errors, contraction=contraction, noise=noise)
 
 
 def risk_bound(
@@ -137,8 +170,9 @@ def lower_errors(problem: Regression, steps: PathSteps, errors: Array) -> Array:
     moves = _moves(problem, steps)
     require(np.max(moves) < 1, "q < 1", describe("q", float(np.max(moves))), "take smaller rates")
     largest = problem.eigenvalues.max()
-    growth = steps.noises * (np.sum(problem.multiplicities * problem.eigenvalues) + largest) / problem.noise
-    contractions = -np.exp(growth / 2) * np.log1p(-moves) / moves
+    trace = np.sum(problem.multiplicities * problem.eigenvalues)
+    growth = steps.noises * variance_growth(largest, trace, problem.noise)
+    contractions = lower_contraction(moves, growth)
     return solution_over_steps(_terms, problem, steps, errors, contractions, steps.noise_shares)
 
 

@@ -25,17 +25,9 @@ Guarantee:
 
     Batches may depend on the past in the upper half: if a_k lambda_max <= q always, E(w_i - w*_i)^2 <= u_i(T).
 
-    Proof, upper. c -> (1 - z)^2 c + (a^2 / b) V(c) has nonnegative coefficients; let c <= u at T_k. On the step
-    u_i(T_k + t) >= e^{-2 lambda_i t} u_i and N(u) falls at most by e^{-2 lambda_max t}, so by variation of
-    constants u_i(T_{k+1}) >= e^{-2 z_i} u_i + e^{2q} e^{-2q} I_k V_i(u) >= (1 - z_i)^2 u_i + (a^2 / b) V_i(u)
-    >= c_i'. For batches that depend on the past, the solution at D from (S_k, (w - w*)^2) is affine in the
-    latter, so that the same line makes it a supermartingale.
-    Proof, lower. Along l, V_i' <= nu rho (lambda_i^2 + lambda_max^2 + sum lambda^2) V_i with nu <= 1, so V_i <=
-    e^{w_k} V_i(T_k) on the step, and l_i(T_{k+1}) <= e^{-2 theta z_i} l_i + chi_k I_k V_i(l) <= (1 - z_i)^2 l_i
-    + (a^2 / b) V_i(l) <= c_i', since -ln(1 - z) / z increases. Not machine-checked.
-
 References:
     Seesaw, arXiv 2510.14717, compares two schedules with bounded constants; here they tend to 1 with q.
+    Proof: :mod:`proofs.schedules.sandwich_sgd`.
 
 Shapes:
     One problem: errors and eigenvalues of shape [modes].
@@ -62,12 +54,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
+from adabatch.moments.numeric import Value, exp, log1p
 from theory.bound import Bound
 from theory.schedules.path import ROUNDING, LearningRatePath, PathSteps
 from theory.schedules.path_equation import solution, solution_over_steps
 from theory.schedules.second_moments import Regression
 
-__all__ = ["largest_move", "lower_errors", "path_solution", "risk_bound", "run", "upper_errors"]
+__all__ = [
+    "largest_move",
+    "lower_contraction",
+    "lower_errors",
+    "path_solution",
+    "risk_bound",
+    "run",
+    "upper_errors",
+    "upper_noise",
+    "variance_growth",
+]
 
 Array = NDArray[np.float64]
 
@@ -103,8 +106,7 @@ def upper_errors(problem: Regression, path: LearningRatePath, errors: Array, lar
         given,
         "take a smaller rate, or less growth",
     )
-    growth = float(np.exp(2 * largest_move))
-    return path_solution(problem, path, errors, noise=growth)
+    return path_solution(problem, path, errors, noise=upper_noise(largest_move))
 
 
 def risk_bound(problem: Regression, path: LearningRatePath, errors: Array, largest_move: float) -> Bound:
@@ -114,7 +116,7 @@ def risk_bound(problem: Regression, path: LearningRatePath, errors: Array, large
         value=float(problem.risk(upper)),
         quantity="R = sum_i lambda_i E(w_i - w*_i)^2 at the end",
         theorem="sandwich of SGD's schedules on one path",
-        constants={"q": largest_move, "noise factor": float(np.exp(2 * largest_move))},
+        constants={"q": largest_move, "noise factor": upper_noise(largest_move)},
         terms={"errors": upper},
     )
 
@@ -129,10 +131,29 @@ def lower_errors(problem: Regression, steps: PathSteps, errors: Array) -> Array:
     require(
         np.max(moves) < 1, "q = max a_k lambda_max < 1", describe("q", float(np.max(moves))), "take smaller rates"
     )
-    contractions = -np.log1p(-moves) / moves
-    squares = 2 * problem.eigenvalues.max() ** 2 + np.sum(problem.multiplicities * problem.eigenvalues**2)
-    shares = steps.noise_shares * np.exp(-steps.noises * squares)
-    return solution_over_steps(_terms, problem, steps, errors, contractions, shares)
+    squares = np.sum(problem.multiplicities * problem.eigenvalues**2)
+    growth = steps.noises * variance_growth(problem.eigenvalues.max(), squares)
+    shares = steps.noise_shares * np.exp(-growth)
+    return solution_over_steps(_terms, problem, steps, errors, lower_contraction(moves), shares)
+
+
+def upper_noise(largest_move: Value) -> Value:
+    """e^{2q}, the factor of the noise in the upper equation."""
+    return exp(2 * largest_move)
+
+
+def lower_contraction(move: Value) -> Value:
+    """theta_k = -ln(1 - q_k) / q_k, the factor of the decay in the lower equation.
+
+    >>> round(lower_contraction(0.5), 4)        # 2 ln 2
+    1.3863
+    """
+    return -log1p(-move) / move
+
+
+def variance_growth(largest_eigenvalue: Value, squared_eigenvalues: Value) -> Value:
+    """w_k / I_k = 2 lambda_max^2 + sum_i lambda_i^2, the rate at which variances grow at most."""
+    return 2 * largest_eigenvalue**2 + squared_eigenvalues
 
 
 def _terms(problem: Regression, errors: Array) -> tuple[Array, Array]:

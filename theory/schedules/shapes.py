@@ -16,12 +16,10 @@ Guarantee:
 
     (1 + cos(pi x)) / 2 = cos(pi x / 2)^2, so the usual cosine is Cosine(2) and the quarter cosine Cosine(1).
 
-    Proof. Substitute y = 1 - x; t = sin(pi y / 2)^2, which makes it (1 / pi) times an incomplete beta integral;
-    v = 1 - sqrt(x). Not machine-checked.
-
 References:
     Haegele et al., arXiv 2405.18392 (1 - sqrt and a constant rate before it); Seesaw, arXiv 2510.14717 (the
     quarter cosine).
+    Proof: :mod:`proofs.schedules.shapes`.
 
 Shapes:
     x and the power are floats or numpy arrays; with :class:`Power`, SymPy expressions too.

@@ -20,12 +20,9 @@ Guarantee:
       the step. With the last-iterate guarantee of :mod:`theory.schedules.convex_sgd`, to go from theta = 1/2 to
       1 halves the steps and costs (1 + 1) / (1 + 1/2) = 4/3 in its noise term.
 
-    Proof. A full step has int dS / b(S) <= b_k / b(S_k) = 1, and >= b_k / b(S_{k+1}), with 1 - 1/t <= ln t for
-    t = b(S_{k+1}) / b(S_k); the sum telescopes, and the last step counts at most 1. sum_k a_k = T by rule (R).
-    Not machine-checked.
-
 References:
     Seesaw, arXiv 2510.14717: e = 1 on a quarter cosine takes 2 / pi of the steps.
+    Proof: :mod:`proofs.schedules.step_counts`.
 
 Shapes:
     Floats, numpy arrays (broadcast together) or, of :class:`~theory.schedules.shapes.Power`, SymPy expressions.
@@ -65,7 +62,7 @@ def step_share(shape: Shape, exponent: Value, ceiling: Value | None = None) -> V
         exponent: e > 0.
         ceiling: 1 / g, the largest batch over the first, > 1; None: no ceiling.
     """
-    whole = shape.remaining(0.0, exponent)
+    whole = shape.remaining(0 * exponent, exponent)
     if ceiling is None:
         return whole
     require(ceiling > 1, "ceiling > 1", describe("ceiling", ceiling), "give the largest batch over the first")

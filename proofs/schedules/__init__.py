@@ -1,0 +1,1 @@
+"""Proofs of the statements on schedules that follow one learning-rate path."""

@@ -1,0 +1,410 @@
+r"""An idealised Adam on any smooth objective: descent along a path, and what each noise scale keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import sympy
+
+from proofs.composition import Conclusion, Fact, cite, composed, from_step, hypothesis, rooted, summed
+from proofs.relations import Range, Relation, equation, inequality, named, written
+from proofs.schedules.path import noise_of_a_step
+from proofs.schedules.symbols import PATH, batch, noise_of_path, path_noise, rate, time
+from proofs.steps import Evidence, Step, checked, proves
+from theory.schedules import adam_descent as theory
+from theory.schedules.adam_descent import NoiseScale
+
+__all__ = ["criteria_below_the_noise_scale", "descent_on_a_path", "order_of_noise_scales", "what_a_batch_keeps"]
+
+gap, smoothness = sympy.symbols("Delta", nonnegative=True), named("L_sum", r"\sum_iL_i", nonnegative=True)
+PROBLEM = theory.CoordinateProblem(initial_gap=gap, coordinate_smoothness=smoothness)
+gradient, variance = named("|G_i|", "|G_i|", positive=True), named("V_i", "V_i", positive=True)
+curvature = named("L_i", "L_i", nonnegative=True)
+eta, root_of_batch = sympy.symbols("eta beta", positive=True)
+"""b = beta^2."""
+rate_of_learning = rate / sympy.sqrt(batch)
+term, DRIFT = (
+    named("drift_i", r"G_i^2/\sqrt{V_i+bG_i^2}", nonnegative=True),
+    named("drift", "W_b", nonnegative=True),
+)
+"""sum_i G_i^2 / sqrt(V_i + b G_i^2)."""
+SETTING = (
+    r"$f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ (Hessian at most "
+    r"$\mathrm{diag}(L_i)$), bounded below; $w_i' = w_i-\mathrm{lr}\,g_i/\sqrt{E[g_i^2|w]}$, $E[g|w] = G = "
+    r"\nabla f(w)$, $\mathrm{Var}[g_i|w] = V_i/b$ with $V_i > 0$; $a = \mathrm{lr}\sqrt b$ by rule (R) on a path "
+    r"in samples fixed before the run, any lr; $b_k$ may depend on the past, not on its own samples. $W_b = "
+    r"\sum_iG_i^2/\sqrt{V_i+bG_i^2}$."
+)
+
+value, next_value = named("f_gap", "f_k", nonnegative=True), named("f_gap_next", r"E_kf_{k+1}", real=True)
+inner_term, INNER = (
+    named("inner_i", r"E[G_id_i]", real=True),
+    named("inner_sum", r"E\langle G,d\rangle", real=True),
+)
+size_term, SIZES = (
+    named("size_i", r"L_iE\,d_i^2", nonnegative=True),
+    named("size_sum", r"\sum_iL_iE\,d_i^2", nonnegative=True),
+)
+weighted, DRIFTS = (
+    named("a W", r"a_kW_{b_k}", nonnegative=True),
+    named("drift_sum", r"\sum_k E\,a_kW_{b_k}", nonnegative=True),
+)
+
+
+@proves(
+    "descent of Adam on a path",
+    "an idealised Adam on any smooth f: the descent along a path, for any batches",
+    SETTING,
+    concludes=(Conclusion(Relation(DRIFTS, "<=", theory.descent_sum_bound(PROBLEM, PATH).value)),),
+    source="this project",
+    uses=("noise of a step",),
+)
+def descent_on_a_path() -> Iterator[Step]:
+    """One coordinate, all of them, and the steps."""
+    second = gradient**2 + variance / batch
+    one = equation(
+        inner_term,
+        -rate * term,
+        "E g_i = G_i and lr = a / sqrt b",
+        {
+            inner_term: -rate_of_learning * gradient**2 / sympy.sqrt(second),
+            term: gradient**2 / sympy.sqrt(variance + batch * gradient**2),
+        },
+    )
+    yield one
+    moved = equation(
+        size_term,
+        rate**2 / batch * curvature,
+        "E d_i^2 = lr^2 E g_i^2 / E g_i^2 = lr^2",
+        {size_term: curvature * rate_of_learning**2 * second / second},
+    )
+    yield moved
+    inner = summed(one, {inner_term: INNER, term: DRIFT}, reason="summed over the coordinates")
+    sizes = summed(moved, {size_term: SIZES, curvature: smoothness}, reason="summed over the coordinates")
+    yield from (inner, sizes)
+    exact = composed(
+        Relation(next_value, "<=", value + theory.expected_change(DRIFT, rate, batch, smoothness)),
+        (
+            Fact(Relation(next_value, "<=", value + INNER + SIZES / 2), "coordinate-wise smoothness"),
+            from_step(inner),
+            from_step(sizes),
+        ),
+        (next_value, value, INNER, SIZES, DRIFT),
+    )
+    yield exact
+    each = composed(
+        Relation(next_value + weighted, "<=", value + smoothness / 2 * noise_of_path),
+        (from_step(exact), Fact(Relation(weighted, "=", rate * DRIFT), "the terms"), cite(noise_of_a_step)),
+        (next_value, value, DRIFT, weighted, noise_of_path),
+    )
+    yield each
+    whole = summed(
+        each,
+        {weighted: DRIFTS, noise_of_path: path_noise},
+        {(value, next_value): gap},
+        reason="summed over the steps, in expectation",
+    )
+    yield whole
+    goal = descent_on_a_path.lemma.conclusions[0].relation
+    yield composed(goal, (from_step(whole),), (DRIFTS, path_noise))
+
+
+weight, inverse_scale = named("omega_i", r"\omega_i", nonnegative=True), named("inverse_B", "1/B", positive=True)
+"""G_i^2 / sqrt(V_i), and what 1 / B is in the linear forms."""
+WEIGHTS, FOURTHS = named("W_0", "W_0", positive=True), named("fourth", r"\sum_iG_i^4V_i^{-3/2}", positive=True)
+fourth = named("fourth_i", r"G_i^4V_i^{-3/2}", nonnegative=True)
+NORM, DEVIATIONS = (
+    named("norm_1", r"\|G\|_1", positive=True),
+    named("deviations", r"\sum_i\sqrt{V_i}", positive=True),
+)
+SQUARES, TRACE = named("norm_2", r"\|G\|^2", positive=True), named("trace", r"\sum_iV_i", positive=True)
+deviation, own_square, own_variance = (
+    named("root_V", r"\sqrt{V_i}", positive=True),
+    named("G_i_square", "G_i^2", nonnegative=True),
+    named("V_i_term", "V_i", nonnegative=True),
+)
+SCALES = {
+    NoiseScale.WEIGHTED: (WEIGHTS, FOURTHS / WEIGHTS),
+    NoiseScale.L1: (NORM**2 / DEVIATIONS, (NORM / DEVIATIONS) ** 2),
+    NoiseScale.TRACE: (SQUARES / sympy.sqrt(TRACE), SQUARES / TRACE),
+}
+"""The criterion and 1 / B of each scale."""
+
+
+def _kept(scale: NoiseScale) -> Relation:
+    criterion, inverse = SCALES[scale]
+    return Relation(DRIFT, ">=", criterion * scale.kept(batch * inverse))
+
+
+@proves(
+    "what a batch keeps",
+    "the drift at any batch, by three noise scales",
+    r"With $W_0 = \sum_iG_i^2/\sqrt{V_i}$; weighted, l1, trace:",
+    concludes=tuple(Conclusion(_kept(scale)) for scale in SCALES),
+    source="Jensen's and Cauchy-Schwarz's inequalities; this project",
+)
+def what_a_batch_keeps() -> Iterator[Step]:
+    """A tangent, summed over the coordinates; the other two coordinate by coordinate."""
+    yield from _weighted()
+    yield from _l1()
+    yield from _trace()
+    yield from _formulas()
+
+
+def _weighted() -> Iterator[Step]:
+    """(1 + b y)^{-1/2} above its tangent at 1/B, in p = (1 + b y)^{-1/2} and P = (1 + b/B)^{-1/2}."""
+    p, whole = sympy.symbols("p P", positive=True)
+    tangent = sympy.Rational(3, 2) * whole - whole**3 / (2 * p**2)
+    yield equation(
+        p - tangent, (p - whole) ** 2 * (2 * p + whole) / (2 * p**2), "so p lies above its tangent at P"
+    )
+    level = sympy.Symbol("P", positive=True)
+    root = sympy.sqrt(variance + batch * gradient**2)
+    definitions = {
+        term: gradient**2 / root,
+        weight: gradient**2 / sympy.sqrt(variance),
+        fourth: gradient**4 / sympy.sqrt(variance) ** 3,
+    }
+    share = named("p_i", "p_i", positive=True)
+    excess = named("above", r"\omega_i(p_i-P)^2(2p_i+P)/(2p_i^2)", nonnegative=True)
+    exactly = equation(
+        term,
+        weight * sympy.Rational(3, 2) * level - level**3 / 2 * (weight + batch * fourth) + excess,
+        "omega_i p_i, by 1 / p_i^2 = 1 + b G_i^2 / V_i",
+        {
+            excess: weight * (share - level) ** 2 * (2 * share + level) / (2 * share**2),
+            share: sympy.sqrt(variance) / root,
+            **definitions,
+        },
+    )
+    yield exactly
+    each = composed(
+        Relation(term, ">=", weight * sympy.Rational(3, 2) * level - level**3 / 2 * (weight + batch * fourth)),
+        (from_step(exactly), hypothesis(Relation(excess, ">=", 0))),
+        (term, weight, fourth, excess),
+    )
+    yield each
+    found = summed(each, {term: DRIFT, weight: WEIGHTS, fourth: FOURTHS}, reason="summed over the coordinates")
+    yield found
+    at = 1 / sympy.sqrt(1 + batch * FOURTHS / WEIGHTS)
+    yield composed(_kept(NoiseScale.WEIGHTED), (from_step(found, at={level: at}),), (DRIFT,))
+
+
+def _l1() -> Iterator[Step]:
+    """G^2 / s >= 2 t |G| - t^2 s for s = sqrt(V + b G^2) <= sqrt V + sqrt b |G|, at the best t."""
+    tangent, root = sympy.Symbol("y", positive=True), named("s_root", r"\sqrt{V_i+bG_i^2}", positive=True)
+    sides = deviation + root_of_batch * gradient
+    root_square = named("s_root_2", "V_i+bG_i^2", nonnegative=True)
+    triangle = inequality(
+        root_square,
+        "<=",
+        sides**2,
+        reason="b = beta^2",
+        where={root_square: deviation**2 + root_of_batch**2 * gradient**2},
+    )
+    yield triangle
+    shorter = rooted(triangle, root_square, root, sides)
+    yield shorter
+    rest = named("rest_i", r"(|G_i|-y\sqrt{V_i+bG_i^2})^2/\sqrt{V_i+bG_i^2}", nonnegative=True)
+    perfect = equation(
+        term,
+        2 * tangent * gradient - tangent**2 * root + rest,
+        where={term: gradient**2 / root, rest: (gradient - tangent * root) ** 2 / root},
+    )
+    yield perfect
+    each = composed(
+        Relation(term, ">=", 2 * tangent * gradient - tangent**2 * sides),
+        (
+            from_step(perfect),
+            hypothesis(Relation(rest, ">=", 0)),
+            from_step(shorter),
+        ),
+        (term, rest, root, gradient, deviation),
+    )
+    yield each
+    found = summed(
+        each, {term: DRIFT, gradient: NORM, deviation: DEVIATIONS}, reason="summed over the coordinates"
+    )
+    yield found
+    best = NORM / (DEVIATIONS + sympy.sqrt(batch) * NORM)
+    yield composed(
+        _kept(NoiseScale.L1), (from_step(found, at={tangent: best, root_of_batch: sympy.sqrt(batch)}),), (DRIFT,)
+    )
+
+
+def _trace() -> Iterator[Step]:
+    """V_i <= tr Sigma and G_i^2 <= ||G||^2 under the root."""
+    root, bound = named("s_root", r"\sqrt{V_i+bG_i^2}", positive=True), named("s_whole", r"s", positive=True)
+    larger = inequality(
+        own_square / bound, "<=", own_square / root, (Range(root, 0, bound),), "s = sqrt(tr + b ||G||^2)"
+    )
+    yield larger
+    each = composed(
+        Relation(term, ">=", own_square / bound),
+        (Fact(Relation(term, "=", own_square / root), "the terms"), from_step(larger, given=(root,))),
+        (term, own_square),
+    )
+    yield each
+    found = summed(each, {term: DRIFT, own_square: SQUARES}, reason="summed over the coordinates")
+    yield found
+    whole = sympy.sqrt(TRACE + batch * SQUARES)
+    yield composed(_kept(NoiseScale.TRACE), (from_step(found, at={bound: whole}),), (DRIFT,))
+
+
+def _formulas() -> Iterator[Step]:
+    """The functions that schedules and bounds use are these sums, in three coordinates of numbers."""
+    squares, variances = [sympy.Integer(n) for n in (2, 3, 7)], [sympy.Integer(n) for n in (5, 1, 4)]
+    pairs = list(zip(squares, variances, strict=True))
+    sums = {
+        WEIGHTS: sum(g / sympy.sqrt(v) for g, v in pairs),
+        FOURTHS: sum(g**2 / sympy.sqrt(v) ** 3 for g, v in pairs),
+        NORM: sum(sympy.sqrt(g) for g in squares),
+        DEVIATIONS: sum(sympy.sqrt(v) for v in variances),
+        SQUARES: sum(squares),
+        TRACE: sum(variances),
+    }
+    numbers = [np.array(values, dtype=float) for values in (squares, variances)]
+    for scale, (amount, inverse) in SCALES.items():
+        pairs_of = ((scale.criterion(*numbers), amount), (scale.of(*numbers), 1 / inverse))
+        stated = rf"C = {written(amount)}, \quad B = {written(1 / inverse)}: \text{{ the functions, {scale}}}"
+        yield checked(stated, partial(_agree, pairs_of, sums))
+
+
+def _agree(pairs: Sequence[tuple[Any, Any]], sums: Mapping[Any, Any]) -> Evidence:
+    errors = [abs(found / float(stated.subs(sums)) - 1) for found, stated in pairs]
+    return Evidence(max(errors) < 1e-14, f"relative error {max(errors):.0e}")
+
+
+@proves(
+    "order of noise scales",
+    "the weighted noise scale is at most the l1 scale, and its criterion the largest",
+    concludes=(Conclusion(Relation(FOURTHS / WEIGHTS, ">=", (NORM / DEVIATIONS) ** 2)),),
+    source="power means; this project",
+)
+def order_of_noise_scales() -> Iterator[Step]:
+    """Means of y = |G_i| / sqrt(V_i) with the weights sqrt(V_i): y^4 against y^2, y^2 against y."""
+    level = sympy.Symbol("y", positive=True)
+    found = []
+    for upper, middle, lower in (
+        (fourth, weight, deviation),
+        (weight, gradient, deviation),
+    ):
+        values = {fourth: gradient**4 / deviation**3, weight: gradient**2 / deviation}
+        rest = named(
+            f"rest of {upper}",
+            rf"\left({written(middle)}-y{written(lower)}\right)^2/{written(lower)}",
+            nonnegative=True,
+        )
+        perfect = equation(
+            upper,
+            2 * level * middle - level**2 * lower + rest,
+            where={rest: (middle - level * lower) ** 2 / lower, **values},
+        )
+        yield perfect
+        each = composed(
+            Relation(upper, ">=", 2 * level * middle - level**2 * lower),
+            (from_step(perfect), hypothesis(Relation(rest, ">=", 0))),
+            (upper, middle, lower, rest),
+        )
+        yield each
+        sums = {fourth: FOURTHS, weight: WEIGHTS, gradient: NORM, deviation: DEVIATIONS}
+        terms = {name: sums[name] for name in (upper, middle, lower)}
+        found.append(summed(each, terms, reason="summed over the coordinates"))
+        yield found[-1]
+    yield composed(
+        order_of_noise_scales.lemma.conclusions[0].relation,
+        (
+            from_step(found[0], at={level: WEIGHTS / DEVIATIONS}),
+            from_step(found[1], at={level: NORM / DEVIATIONS}),
+        ),
+        (FOURTHS, NORM**2),
+        reason="at y the weighted mean",
+    )
+
+
+criterion = named("criterion", "a_kC_k", nonnegative=True)
+CRITERIA = {
+    scale: named(f"criteria {scale}", rf"\sum_k E\,a_k{text}", nonnegative=True)
+    for scale, text in (
+        (NoiseScale.WEIGHTED, "W_0"),
+        (NoiseScale.L1, r"\|G\|_1^2/\sum_i\sqrt{V_i}"),
+        (NoiseScale.TRACE, r"\|G\|^2/\sqrt{\sum_iV_i}"),
+    )
+}
+"""Of each scale, over the run."""
+kept, least = named("kept", r"\kappa_b", positive=True), named("least", r"\kappa", positive=True)
+least_square = named("least_2", r"\kappa^{2}", positive=True)
+
+
+@proves(
+    "descent below a noise scale",
+    "an idealised Adam below a noise scale: what the ceiling costs in that scale's criterion",
+    SETTING + r" $b_k \le B_k/\eta^2$ with one noise scale; weighted, l1, trace:",
+    concludes=tuple(
+        Conclusion(
+            Relation(
+                CRITERIA[scale] / time, "<=", theory.criterion_bound(PROBLEM, PATH, eta=eta, scale=scale).value
+            )
+        )
+        for scale in SCALES
+    ),
+    source="this project",
+    uses=("descent of Adam on a path", "what a batch keeps"),
+)
+def criteria_below_the_noise_scale() -> Iterator[Step]:
+    """The drift keeps at least what it keeps at the ceiling."""
+    for part, scale in enumerate(SCALES):
+        amount, inverse = SCALES[scale]
+        now, bound = scale.kept(root_of_batch**2 * inverse), scale.kept(1 / eta**2)
+        *steps, at_least = _at_the_ceiling(scale, now, bound)
+        yield from (*steps, at_least)
+        keeps = composed(
+            Relation(DRIFT, ">=", amount * kept, {kept: now}),
+            (
+                cite(what_a_batch_keeps, {batch: root_of_batch**2}, part),
+                Fact(Relation(kept, "=", now), "what the batch keeps"),
+            ),
+            (DRIFT, kept),
+        )
+        yield keeps
+        each = composed(
+            Relation(weighted, ">=", least * criterion, {least: bound}),
+            (
+                Fact(Relation(weighted, "=", rate * DRIFT), "the terms"),
+                Fact(Relation(criterion, "=", rate * amount), "the terms"),
+                from_step(keeps),
+                from_step(at_least, given=(root_of_batch,)),
+            ),
+            (weighted, DRIFT, criterion, kept),
+        )
+        yield each
+        whole = summed(
+            each, {weighted: DRIFTS, criterion: CRITERIA[scale]}, reason="summed over the steps, in expectation"
+        )
+        yield whole
+        goal = criteria_below_the_noise_scale.lemma.conclusions[part].relation
+        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]))
+
+
+def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Iterator[Step]:
+    """What is kept falls with the batch, so that it is least at the ceiling; the last step says it."""
+    _, inverse = SCALES[scale]
+    top = 1 / (sympy.sqrt(inverse) * eta)
+    if scale is NoiseScale.L1:
+        yield inequality(
+            least, "<=", kept, (Range(root_of_batch, 0, top),), "b <= B / eta^2", {least: bound, kept: now}
+        )
+        return
+    squares = inequality(
+        least_square,
+        "<=",
+        kept**2,
+        (Range(root_of_batch, 0, top, power=2),),
+        "b <= B / eta^2",
+        {least_square: bound**2, kept: now},
+    )
+    yield squares
+    yield rooted(squares, least_square, least, kept)

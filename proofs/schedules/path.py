@@ -1,0 +1,122 @@
+r"""Rule (R): the noise that a step takes of its path, from both sides, and in closed form where r is unbounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import sympy
+
+from proofs.calculus import square
+from proofs.composition import Conclusion, cite, composed, from_step, summed
+from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.schedules.symbols import batch, first_ratio, noise_of_path, rate, samples
+from proofs.steps import Step, prose, proves
+from theory.schedules.path import LearningRatePath, PathSteps, kantorovich_share
+from theory.schedules.shapes import Power
+
+__all__ = ["noise_of_a_step", "share_of_a_step", "squares_over_a_step"]
+
+x = named("inverse_r", r"\varrho", nonnegative=True)
+"""rho = 1 / r."""
+x_square = named("inverse_r_2", r"\varrho^{2}", nonnegative=True)
+rate_square = named("rate_k_2", "a_k^{2}", nonnegative=True)
+level = sympy.Symbol("y", nonnegative=True)
+low = named("low", "m", positive=True)
+variation = sympy.Symbol("q", nonnegative=True)
+OVER_THE_STEP = {x: rate, x_square: noise_of_path}
+"""int dS / r = a_k (rule (R)) and int dS / r^2 = I_k."""
+
+
+@proves(
+    "squares over a step",
+    "the square of a difference, integrated over a step's samples",
+    concludes=(
+        Conclusion(Relation(2 * level * rate, "<=", noise_of_path + level**2 * batch, ranges=(Range(level),))),
+    ),
+    source="Cauchy-Schwarz in its linear form",
+)
+def squares_over_a_step() -> Iterator[Step]:
+    """int (1/r - y)^2 dS >= 0."""
+    each = square(x - level, {x**2: x_square})
+    yield each
+    found = summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)")
+    yield found
+    goal = squares_over_a_step.lemma.conclusions[0].relation
+    yield composed(goal, (from_step(found),), (rate, noise_of_path))
+
+
+@proves(
+    "noise of a step",
+    "rule (R): a step's noise is at most the path's, for any batch",
+    r"$a_k = \int dS/r$, $I_k = \int dS/r^2$ over the step's $b_k$ samples:",
+    concludes=(Conclusion(Relation(rate**2 / batch, "<=", noise_of_path)),),
+    uses=("squares over a step",),
+    source="Cauchy-Schwarz",
+)
+def noise_of_a_step() -> Iterator[Step]:
+    """At y = a / b."""
+    goal = noise_of_a_step.lemma.conclusions[0].relation
+    yield composed(goal, (cite(squares_over_a_step, {level: rate / batch}),), (noise_of_path,))
+
+
+@proves(
+    "share of a step",
+    "what a step leaves of the path's noise: chi_k",
+    r"$\chi_k = (a_k^2/b_k)/I_k$ where $1/r$ lies between $m$ and $(1+q)m$ in the step:",
+    concludes=(
+        Conclusion(
+            Relation(
+                rate**2 / batch, ">=", kantorovich_share(variation) * noise_of_path, ranges=(Range(variation),)
+            )
+        ),
+    ),
+    source="Kantorovich's inequality",
+)
+def share_of_a_step() -> Iterator[Step]:
+    """(M - 1/r)(1/r - m) >= 0 integrated; the last step, and those of the linear path, in closed form."""
+    high = (1 + variation) * low
+    each = inequality(
+        (high + low) * x - high * low,
+        ">=",
+        x_square,
+        (Range(variation), Range(x, low, high)),
+        "(M - 1/r)(1/r - m) >= 0, M = (1 + q) m",
+        {x_square: x**2},
+    )
+    yield each
+    whole = summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step")
+    yield whole
+    middle = square((high + low) * rate - 2 * high * low * batch, {rate**2: rate_square})
+    yield middle
+    least = kantorovich_share(variation) * noise_of_path
+    yield composed(
+        Relation(rate_square / batch, ">=", least, {rate_square: rate**2}, (Range(variation),)),
+        (from_step(whole, given=(x,)), from_step(middle)),
+        (noise_of_path, rate, rate_square),
+    )
+    yield from _closed_forms()
+
+
+def _closed_forms() -> Iterator[Step]:
+    m = sympy.Symbol("m", nonnegative=True)
+    left, part = sympy.symbols("y h", positive=True)
+    last = _shares(Power(m), [1 - left, 1])[0]
+    yield equation(last, (2 * m + 1) / (m + 1) ** 2, "the last step of p = (1 - x)^m, where r is unbounded")
+    linear = _shares(Power(1), [1 - left, 1 - left + part])[0]
+    closed = 1 - part**2 / 12 / (left**2 - left * part + part**2 / 3)
+    yield equation(linear, closed, "linear decay from y = 1 - x down to y - h")
+    yield inequality(
+        closed,
+        ">=",
+        sympy.Rational(3, 4),
+        (Range(left, 0, strict=True), Range(part, 0, left)),
+        "its last step is 3/4",
+    )
+    yield prose(r"\chi_k \text{ is used step by step: the bound by } q \text{ is } 0 \text{ at a last step}")
+
+
+def _shares(shape: Power, ends: list[sympy.Expr]) -> np.ndarray:
+    """chi_k by the code that schedules use."""
+    path = LearningRatePath(shape=shape, samples=samples, initial_ratio=first_ratio)
+    return PathSteps(path, np.array([samples * end for end in ends])).noise_shares

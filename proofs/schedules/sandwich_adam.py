@@ -1,0 +1,424 @@
+r"""The sandwich of an idealised Adam's schedules on one path: one step from both sides, and the induction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import sympy
+
+from proofs.calculus import TIME, along, exponents, increasing
+from proofs.composition import Conclusion, Fact, cite, composed, from_step, rooted, summed
+from proofs.relations import Range, Relation, equation, inequality, named, written
+from proofs.schedules.elementary import against_exponentials, against_powers
+from proofs.schedules.elementary import q as move_of_power
+from proofs.schedules.elementary import s as share_of_power
+from proofs.schedules.elementary import z as exponent
+from proofs.schedules.moments import State, curvature, in_order, label_noise, largest, variances
+from proofs.schedules.path import noise_of_a_step
+from proofs.schedules.symbols import batch, chi, noise_of_path, rate
+from proofs.steps import Step, prose, proves
+from theory.schedules import sandwich_adam as theory
+from theory.schedules.second_moments import adam_like_step, gradient_variance, squared_gradient
+
+__all__ = ["adam_in_modes", "lower_step", "upper_step"]
+
+C, U, U_T, L, L_T = State("c"), State("u"), State("u", "t"), State("l"), State("l", "t")
+level = sympy.Symbol("N", nonnegative=True)
+move, kept, density, contraction = sympy.symbols("q kappa rho theta", nonnegative=True)
+after = named("c_next", r"c_i'", nonnegative=True)
+taken = named("taken", "n_k", nonnegative=True)
+"""a^2 / b, the noise of the step."""
+own = named("G_i_2", r"G_i^{2}", nonnegative=True)
+upper_after, lower_after = (named(f"{x}_next", rf"{x}_i'", nonnegative=True) for x in "ul")
+pull = named("pull", "h_i", nonnegative=True)
+"""h_i = 2 theta lambda_i / sqrt(V_i(t)), by which the error of mode i falls."""
+PACE = named("pace", "g_i", nonnegative=True)
+"""g y_i / a, by which the error of mode i falls at least, g = -ln(1 - q) / q."""
+u, low, J, V = (sympy.Function(name)(TIME) for name in ("u", "l", "J", "V"))
+
+
+def moved(state: str) -> Any:
+    """y_i at a state: 2 kappa a lambda_i / sqrt(V_i)."""
+    return named(f"y_i({state})", f"y_i({state})", nonnegative=True)
+
+
+Y_C, Y_U, Y_L = moved("c"), moved("u"), moved("l")
+slowed, paced = named("s_i", "s_i", positive=True), named("p_i", "p_i", nonnegative=True)
+"""1 / sqrt(V_i + b G_i^2), and kappa / sqrt(V_i)."""
+LARGEST = Range(rate, 0, move / theory.move(largest, label_noise, 1), power=2)
+"""2 sqrt(lambda_max) a_k / sigma <= q."""
+MODES = (Range(curvature, 0, largest),)
+IN_THE_STEP = (Range(TIME, 0, rate),)
+ONE_STEP = Relation(
+    after,
+    "=",
+    C.error - 2 * rate * curvature * C.error / sympy.sqrt(C.variance + batch * own) + rate**2 / batch,
+    {
+        after: adam_like_step(curvature, C.error, level, rate / sympy.sqrt(batch), batch),
+        C.variance: gradient_variance(curvature, C.error, level),
+        own: squared_gradient(curvature, C.error),
+    },
+)
+
+
+@proves(
+    "Adam in modes",
+    "an idealised step of Adam on Gaussian regression, by its path and its batch",
+    r"At the learning rate $a_k/\sqrt{b_k}$:",
+    concludes=(Conclusion(ONE_STEP),),
+    source="this project",
+)
+def adam_in_modes() -> Iterator[Step]:
+    """The recursion in the effective rate; B_i = V_i / G_i^2 slows it down by 1 / sqrt(1 + b / B_i)."""
+    yield equation(ONE_STEP.left, ONE_STEP.right, where=ONE_STEP.where)
+    yield equation(
+        (1 / sympy.sqrt(1 + batch * own / C.variance)) ** 2 / C.variance,
+        1 / (C.variance + batch * own),
+        "b / B_i = b G_i^2 / V_i",
+    )
+
+
+def squared(symbol: Any) -> Any:
+    """The name of a symbol's square."""
+    return named(f"{symbol}_2", rf"{written(symbol)}^{{2}}", nonnegative=True)
+
+
+def _bounded(value: Any, factor: Any, variance: Any, scale: Any) -> tuple[Step, Step]:
+    """2 factor lambda scale / sqrt(V_i) <= q scale / a, from V_i >= lambda_i sigma^2 and the largest rate."""
+    ranges = (Range(factor, 0, 1), *MODES, LARGEST, Range(variance, curvature * label_noise))
+    bound = sympy.cancel(move * scale / rate)
+    is_square = {squared(value): 4 * factor**2 * curvature**2 * scale**2 / variance}
+    squares = inequality(squared(value), "<=", bound**2, ranges, "V_i >= lambda_i sigma^2", is_square)
+    return squares, rooted(squares, squared(value), value, bound)
+
+
+def _pulled(
+    sense: str, theta: Any, share: Any, kappa: Any, at: tuple[Any, State, State], between: Range
+) -> Iterator[Step]:
+    """h_i against share y_i / a within the step, by their squares; ``between`` says where V_i(t) lies."""
+    y, start, now = at
+    is_square = {
+        squared(pull): 4 * theta**2 * curvature**2 / now.variance,
+        squared(y): 4 * kappa**2 * rate**2 * curvature**2 / start.variance,
+    }
+    squares = inequality(
+        squared(pull), sense, share**2 * squared(y) / rate**2, (between,), "by the variances", is_square
+    )
+    yield squares
+    goal = Relation(squared(pull), sense, (share * y / rate) ** 2)
+    named_square = Fact(Relation(squared(y), "=", y**2), "y_i")
+    compared = composed(
+        goal, (from_step(squares, given=(now.variance,)), named_square), (squared(pull), squared(y))
+    )
+    yield compared
+    if sense == "<=":
+        yield rooted(compared, squared(pull), pull, share * y / rate)
+        return
+    target = PACE
+    flipped = composed(
+        Relation(squared(target), "<=", pull**2),
+        (
+            from_step(compared),
+            Fact(Relation(squared(target), "=", (share * y / rate) ** 2), "g_i"),
+            Fact(Relation(squared(pull), "=", pull**2), "h_i"),
+        ),
+        (squared(pull), squared(target)),
+    )
+    yield flipped
+    yield rooted(flipped, squared(target), target, pull)
+
+
+def _one_step(sense: str, slower: Step) -> Step:
+    """c' against c (1 - y) + a^2 / b, y = 2 a lambda p, by how ``slower`` compares p with s."""
+    recursion = Relation(after, "=", C.error - 2 * rate * curvature * C.error * slowed + taken)
+    return composed(
+        Relation(after, sense, C.error * (1 - Y_C) + taken),
+        (
+            Fact(recursion, "Adam in modes"),
+            Fact(Relation(Y_C, "=", 2 * rate * curvature * paced), "y_i"),
+            from_step(slower, given=(kept,)),
+        ),
+        (after, Y_C, slowed, paced, taken),
+    )
+
+
+def _order(small: State, large: State, y_small: Any, y_large: Any) -> Iterator[Step]:
+    """x (1 - y(x)) is monotone: x <= X in every mode, so V(x) <= V(X), y(x) >= y(X), and 1 - y(X) >= 0."""
+    hypothesis, *steps, ordered = in_order(small, large)
+    yield from (hypothesis, *steps, ordered)
+    pace = 4 * kept**2 * rate**2 * curvature**2
+    y_2 = squared(y_large)
+    squares = inequality(
+        y_2,
+        "<=",
+        pace / small.variance,
+        (Range(large.variance, small.variance),),
+        "by the variances",
+        {y_2: pace / large.variance},
+    )
+    yield squares
+    y_small_2 = Relation(pace / small.variance, "=", y_small**2)
+    falls = composed(
+        Relation(y_2, "<=", y_small**2),
+        (from_step(squares, given=(large.variance,)), Fact(y_small_2, "y_i")),
+        (y_2, 1 / small.variance),
+    )
+    yield falls
+    slower = rooted(falls, y_2, y_large, y_small)
+    yield slower
+    yield composed(
+        Relation(small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1),)),
+        (from_step(hypothesis), from_step(slower)),
+        (large.error, y_small),
+    )
+
+
+def _within(noise: Any) -> Iterator[Step]:
+    """V_i(t) >= e^-q V_i along the upper solution; the last step."""
+    squares, slow = _bounded(pull, contraction, U_T.variance, 1)
+    yield from (squares, slow)
+    falls = along(
+        sympy.exp(move * TIME / rate) * u,
+        {u: -pull * u + noise * density},
+        {u: U.error, TIME: 0},
+        {u: U_T.error, TIME: TIME},
+        (from_step(slow, given=(curvature, contraction, rate, U_T.variance)),),
+        (pull,),
+        IN_THE_STEP,
+    )
+    yield falls
+    least, found = sympy.exp(-move), sympy.exp(-move * TIME / rate)
+    faster = exponents(least, "<=", found, IN_THE_STEP)
+    yield faster
+    each = composed(
+        Relation(U_T.error, ">=", least * U.error, ranges=IN_THE_STEP),
+        (from_step(falls), from_step(faster)),
+        (U_T.error, least),
+    )
+    yield each
+    below_one = exponents(least, "<=", sympy.Integer(1))
+    yield below_one
+    yield from variances(each, U_T, U, below_one)
+
+
+POSITIVE = prose(
+    r"\text{errors stay} \ge 0 \text{ along the equation}", "where one is 0 its derivative is nu rho >= 0"
+)
+UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), Range(Y_U, 0, move)))
+
+
+@proves(
+    "sandwich of Adam, above",
+    "an idealised Adam on one path: what batches below the noise scale cost at most",
+    r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the "
+    r"run; $2\sqrt{\lambda_{\max}}a_k/\sigma \le q \le 1$ and $\kappa \le (1+b_k/B_i)^{-1/2}$ for all $i$, $k$. "
+    r"$u$ solves $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and $c_i \le u_i$ in every "
+    r"mode before a step; then after it, with $y_i(u) = 2\kappa a_k\lambda_i/\sqrt{V_i(u)}$:",
+    concludes=(Conclusion(UPPER),),
+    source="this project",
+    uses=("exponentials", "noise of a step", "Adam in modes"),
+)
+def upper_step() -> Iterator[Step]:
+    """Within a step V_i falls at most by e^-q, so u falls at most as far as the step's y_i says."""
+    weaker, noise = theory.upper_factors(move, kept)
+    yield POSITIVE
+    *steps, grown = _within(noise)
+    yield from (*steps, grown)
+    *steps, slow = _pulled(
+        "<=", weaker, 1, kept, (Y_U, U, U_T), Range(U_T.variance, sympy.exp(-move) * U.variance)
+    )
+    yield from (*steps, slow)
+    whole = along(
+        sympy.exp(Y_U * (TIME / rate - 1)) * u - sympy.exp(move - Y_U) * J,
+        {u: -pull * u + noise * density, J: density},
+        {u: U.error, J: 0, TIME: 0},
+        {u: upper_after, J: noise_of_path, TIME: rate},
+        (from_step(slow),),
+        (pull,),
+        IN_THE_STEP,
+        names={named("fade_y", r"e^{-y_it/a_k}", nonnegative=True): sympy.exp(-Y_U * TIME / rate)},
+        reason="J is I_k over the step",
+    )
+    yield whole
+    yield from _bounded(Y_U, kept, U.variance, rate)
+    *steps, ordered = _order(C, U, Y_C, Y_U)
+    yield from (*steps, ordered)
+    kept_2 = inequality(
+        squared(paced),
+        "<=",
+        slowed**2,
+        (Range(kept, 0, 1 / sympy.sqrt(1 + batch * own / C.variance), power=2),),
+        "kappa <= (1 + b / B_i)^{-1/2}",
+        {squared(paced): kept**2 / C.variance, slowed: 1 / sympy.sqrt(C.variance + batch * own)},
+    )
+    yield kept_2
+    slower = rooted(kept_2, squared(paced), paced, slowed)
+    yield slower
+    stepped = _one_step("<=", slower)
+    yield stepped
+    enough = exponents(sympy.exp(move - Y_U), ">=", sympy.Integer(1), UPPER.ranges)
+    yield enough
+    yield composed(
+        UPPER,
+        (
+            from_step(whole),
+            cite(against_exponentials, {exponent: Y_U}),
+            from_step(enough),
+            cite(noise_of_a_step),
+            Fact(Relation(taken, "=", rate**2 / batch), "n_k"),
+            from_step(stepped),
+            from_step(ordered),
+        ),
+        (after, upper_after, sympy.exp(-Y_U), sympy.exp(move - Y_U), taken, Y_C, 1 / batch),
+    )
+    yield prose(r"c(0) = u(0), \text{ so } c_i(k) \le u_i(T_k) \text{ for all } k", "by induction")
+
+
+growth, budget, pace = sympy.symbols("nu w g", nonnegative=True)
+J_T = named("J_t", "J_t", nonnegative=True)
+trace = named("S_1", r"\textstyle\sum_i\lambda_i", nonnegative=True)
+slope, error_slope, term_slope, risk_slope = (
+    named("V_slope", r"\dot V_i", real=True),
+    named("l_slope", r"\dot l_i", real=True),
+    named("lambda l_slope", r"\lambda_i\dot l_i", real=True),
+    named("R_slope", r"\dot R", real=True),
+)
+curvature_term = named("lambda_i_term", r"\lambda_i", nonnegative=True)
+SPREAD = named("spread", "W", positive=True)
+"""w_k / I_k."""
+SHARE = Fact(Relation(taken, "=", chi * noise_of_path), "chi_k")
+LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), Range(Y_C, 0, move), Range(Y_L, 0, move)))
+
+
+def _growing_variances() -> Iterator[Step]:
+    """e^-w V_i(t) <= V_i along the lower solution, w = (sum lambda + lambda_max) I_k / sigma^2; the last step."""
+    mode = inequality(
+        error_slope,
+        "<=",
+        growth * density,
+        where={error_slope: -pull * L_T.error + growth * density},
+        reason="the equation, without its decay",
+    )
+    yield mode
+    term = composed(
+        Relation(term_slope, "<=", growth * density * curvature_term),
+        (
+            from_step(mode),
+            Fact(Relation(term_slope, "=", curvature * error_slope), "the terms of R'"),
+            Fact(Relation(curvature_term, "=", curvature), "the terms of the trace"),
+        ),
+        (term_slope, curvature_term, error_slope),
+    )
+    yield term
+    risk = summed(term, {term_slope: risk_slope, curvature_term: trace}, reason="summed over the modes")
+    yield risk
+    moves = composed(
+        Relation(slope, "<=", growth * density * curvature * (trace + largest), ranges=MODES),
+        (
+            Fact(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), "V_i"),
+            from_step(mode),
+            from_step(risk),
+        ),
+        (slope, error_slope, risk_slope),
+    )
+    yield moves
+    noisy = composed(
+        Relation(curvature * (trace + largest), "<=", SPREAD * L_T.variance, ranges=MODES),
+        (
+            Fact(Relation(L_T.variance, ">=", curvature * label_noise), "V_i = lambda_i^2 l_i + lambda_i N"),
+            Fact(Relation(SPREAD, "=", theory.variance_growth(largest, trace, label_noise)), "W = w_k / I_k"),
+        ),
+        (L_T.variance, trace),
+    )
+    yield noisy
+    spread = along(
+        -V * sympy.exp(-growth * SPREAD * J),
+        {V: slope, J: density},
+        {V: L.variance, J: 0, TIME: 0},
+        {V: L_T.variance, J: J_T, TIME: TIME},
+        (from_step(moves), from_step(noisy)),
+        (slope, L_T.variance, trace),
+        MODES,
+        now={V: L_T.variance},
+    )
+    yield spread
+    least, found = sympy.exp(-budget), sympy.exp(-growth * SPREAD * J_T)
+    within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(J_T, 0, budget / SPREAD)))
+    yield within
+    yield composed(
+        Relation(least * L_T.variance, "<=", L.variance, ranges=(*MODES, *within.relation.ranges)),
+        (from_step(spread), from_step(within)),
+        (L.variance, found),
+    )
+
+
+@proves(
+    "sandwich of Adam, below",
+    "an idealised Adam on one path: no schedule falls below the solution of another equation",
+    r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the "
+    r"run. In step $k$, $l$ solves $dl_i/dT = -2\theta_k\lambda_il_i/\sqrt{V_i(l)} + \chi_k/r$ with $q = "
+    r"2\sqrt{\lambda_{\max}}a_k/\sigma < 1$, $\theta_k = -e^{w_k/2}\ln(1-q)/q$, $w_k = "
+    r"I_k(\sum_i\lambda_i+\lambda_{\max})/\sigma^2$, $\chi_k = (a_k^2/b_k)/I_k$, and $c_i \ge l_i$ in every mode "
+    r"before the step; then after it, with $y_i = 2a_k\lambda_i/\sqrt{V_i}$:",
+    concludes=(Conclusion(LOWER),),
+    source="this project",
+    uses=("Bernoulli's inequality", "Adam in modes", "noise of a step"),
+)
+def lower_step() -> Iterator[Step]:
+    """l takes at most the noise of the step, and falls at least as far as an unslowed step."""
+    yield POSITIVE
+    *steps, grown = _growing_variances()
+    yield from (*steps, grown)
+    yield composed(
+        Relation(chi * noise_of_path, "<=", noise_of_path),
+        (SHARE, Fact(Relation(taken, "=", rate**2 / batch), "n_k"), cite(noise_of_a_step)),
+        (chi, taken, 1 / batch),
+        reason="chi_k <= 1, so that nu = chi_k serves",
+    )
+    yield increasing(Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="g >= 0")
+    theta = theory.lower_contraction(move, budget).subs(sympy.log(1 - move), -pace * move)
+    *steps, fast = _pulled(
+        ">=", theta, pace, 1, (Y_L, L, L_T), Range(L_T.variance, 0, sympy.exp(budget) * L.variance)
+    )
+    yield from (*steps, fast)
+    fade = sympy.exp(pace * Y_L * (TIME / rate - 1))
+    whole = along(
+        chi * J - fade * low,
+        {low: -pull * low + chi * density, J: density},
+        {low: L.error, J: 0, TIME: 0},
+        {low: lower_after, J: noise_of_path, TIME: rate},
+        (from_step(fast), Fact(Relation(PACE, "=", pace * Y_L / rate), "g_i")),
+        (pull, PACE),
+        IN_THE_STEP,
+        names={named("fade_l", r"e^{-gy_i(1-t/a_k)}", nonnegative=True): fade},
+        reason="J is I_k over the step",
+    )
+    yield whole
+    yield from _bounded(Y_L, kept, L.variance, rate)
+    yield from _bounded(Y_C, kept, C.variance, rate)
+    *steps, ordered = _order(L, C, Y_L, Y_C)
+    yield from (*steps, ordered)
+    unslowed = inequality(
+        squared(slowed),
+        "<=",
+        paced**2,
+        where={squared(slowed): 1 / (C.variance + batch * own), paced: 1 / sympy.sqrt(C.variance)},
+    )
+    yield unslowed
+    slower = rooted(unslowed, squared(slowed), slowed, paced)
+    yield slower
+    stepped = _one_step(">=", slower)
+    yield stepped
+    yield composed(
+        LOWER,
+        (
+            from_step(whole, at={pace: -sympy.log(1 - move) / move}),
+            cite(against_powers, {move_of_power: move, share_of_power: Y_L / move}),
+            SHARE,
+            from_step(stepped),
+            from_step(ordered),
+        ),
+        (after, lower_after, sympy.exp(Y_L / move * sympy.log(1 - move)), taken, Y_C, chi),
+    )
+    yield prose(r"c(0) = l(0), \text{ so } c_i(k) \ge l_i(T_k) \text{ for all } k", "by induction")

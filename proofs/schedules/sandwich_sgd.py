@@ -1,0 +1,301 @@
+r"""The sandwich of SGD's schedules on one path: one step from both sides, and the induction over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sympy
+
+from proofs.calculus import TIME, along, exponents, increasing
+from proofs.composition import Conclusion, Fact, cite, composed, from_step, summed
+from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.schedules.elementary import against_exponentials, against_powers
+from proofs.schedules.elementary import q as move_of_power
+from proofs.schedules.elementary import s as share_of_power
+from proofs.schedules.elementary import z as exponent
+from proofs.schedules.moments import State, curvature, in_order, largest, variances
+from proofs.schedules.path import noise_of_a_step
+from proofs.schedules.symbols import batch, chi, noise_of_path, rate, ratio
+from proofs.steps import Step, prose, proves
+from theory.schedules import sandwich_sgd as theory
+from theory.schedules.second_moments import gradient_variance, sgd_step, squared_gradient
+
+__all__ = ["lower_step", "sgd_in_modes", "upper_step"]
+
+error, level = sympy.symbols("c_i N", nonnegative=True)
+move = sympy.Symbol("q", nonnegative=True)
+density, contraction = sympy.symbols("rho theta", nonnegative=True)
+C, U, U_T = State("c"), State("u"), State("u", "t")
+L, L_T = State("l"), State("l", "t")
+after = named("c_next", r"c_i'", nonnegative=True)
+upper_after, lower_after = (named(f"{x}_next", rf"{x}_i'", nonnegative=True) for x in "ul")
+u, low, J, V = (sympy.Function(name)(TIME) for name in ("u", "l", "J", "V"))
+IN_THE_STEP = (Range(curvature, 0, largest), Range(rate, 0, move / largest), Range(TIME, 0, rate))
+MODES = IN_THE_STEP[:2]
+ONE_STEP = Relation(
+    after,
+    "=",
+    (1 - rate * curvature) ** 2 * C.error + rate**2 / batch * C.variance,
+    {
+        after: sgd_step(curvature, C.error, level, rate, batch),
+        C.variance: gradient_variance(curvature, C.error, level),
+    },
+)
+
+
+@proves(
+    "SGD in modes",
+    "a step of SGD on Gaussian regression, by its path and its batch",
+    concludes=(Conclusion(ONE_STEP),),
+    source="this project",
+)
+def sgd_in_modes() -> Iterator[Step]:
+    """The recursion in V_i; at a = b / r the batch enters by its last term only."""
+    yield equation(ONE_STEP.left, ONE_STEP.right, where=ONE_STEP.where)
+    yield equation(
+        sgd_step(curvature, error, level, batch / ratio, batch),
+        error
+        + batch * (-2 * curvature * error / ratio + gradient_variance(curvature, error, level) / ratio**2)
+        + batch**2 * squared_gradient(curvature, error) / ratio**2,
+        "r = b / a: there is no noise scale in it",
+    )
+
+
+POSITIVE = prose(
+    r"\text{errors stay} \ge 0 \text{ along the equation}",
+    "it is linear, and in the derivative of an error no coefficient but that of this error is negative",
+)
+UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES))
+NOISE = theory.upper_noise(move)
+
+
+@proves(
+    "sandwich of SGD, above",
+    "SGD on one path: no schedule exceeds the solution of one equation",
+    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. $u$ solves $du_i/dT = "
+    r"-2\lambda_iu_i + e^{2q}V_i(u)/r$, and $c_i \le u_i$ in every mode before a step with $a_k\lambda_{\max} "
+    r"\le q \le 1$; then after it",
+    concludes=(Conclusion(UPPER),),
+    source="this project",
+    uses=("exponentials", "noise of a step", "SGD in modes"),
+)
+def upper_step() -> Iterator[Step]:
+    """u falls at most as without noise, so the noise it takes is at least that of the step."""
+    yield POSITIVE
+    falls = {u: -2 * curvature * u + NOISE * density * U_T.variance, J: density}
+    slowly = along(
+        sympy.exp(2 * curvature * TIME) * u,
+        falls,
+        {u: U.error, TIME: 0},
+        {u: U_T.error, TIME: TIME},
+        ranges=IN_THE_STEP,
+    )
+    yield slowly
+    fastest, own = sympy.exp(-2 * largest * TIME), sympy.exp(-2 * curvature * TIME)
+    faster = exponents(fastest, "<=", own, IN_THE_STEP)
+    yield faster
+    each = composed(
+        Relation(U_T.error, ">=", fastest * U.error, ranges=IN_THE_STEP),
+        (from_step(slowly), from_step(faster)),
+        (U_T.error, fastest),
+    )
+    yield each
+    below_one = exponents(fastest, "<=", sympy.Integer(1), IN_THE_STEP)
+    yield below_one
+    *steps, kept = variances(each, U_T, U, below_one)
+    yield from (*steps, kept)
+    enough = exponents(fastest, ">=", sympy.exp(2 * curvature * (rate - TIME) - 2 * move), IN_THE_STEP)
+    yield enough
+    whole = along(
+        sympy.exp(2 * curvature * (TIME - rate)) * u - U.variance * J,
+        falls,
+        {u: U.error, J: 0, TIME: 0},
+        {u: upper_after, J: noise_of_path, TIME: rate},
+        (from_step(kept), from_step(enough)),
+        (U_T.variance, fastest),
+        IN_THE_STEP,
+        reason="J = int rho dT is I_k over the step",
+    )
+    yield whole
+    *order, ordered = in_order(C, U)
+    yield from (*order, ordered)
+    yield composed(
+        UPPER,
+        (
+            cite(sgd_in_modes),
+            from_step(whole),
+            cite(against_exponentials, {exponent: rate * curvature}, part=1),
+            cite(noise_of_a_step),
+            from_step(order[0]),
+            from_step(ordered),
+        ),
+        (after, upper_after, sympy.exp(-2 * rate * curvature), noise_of_path, C.error, C.variance),
+    )
+    yield prose(
+        r"c(0) = u(0), \text{ so } c_i(k) \le u_i(T_k) \text{ for all } k",
+        "by induction. Where b_k depends on the past: the same step holds for E_k(w_i - w*_i)^2, and what the "
+        "equation makes of a state until D is affine with coefficients >= 0, so that it is a supermartingale",
+    )
+
+
+growth, budget = sympy.symbols("nu w", nonnegative=True)
+squares_sum = named("S_2", r"\textstyle\sum_i\lambda_i^{2}", nonnegative=True)
+weighted = named("VS", r"{\textstyle\sum_j}\lambda_jV_j", nonnegative=True)
+weighted_term = named("VS_i", r"\lambda_iV_i", nonnegative=True)
+curvature_square = named("lambda_i_2", r"\lambda_i^{2}", nonnegative=True)
+J_T = named("J_t", "J_t", nonnegative=True)
+slope = named("V_slope", r"\dot V_i", real=True)
+error_slope = named("l_slope", r"\dot l_i", real=True)
+term_slope = named("lambda l_slope", r"\lambda_i\dot l_i", real=True)
+risk_slope = named("R_slope", r"\dot R", real=True)
+SPREAD = theory.variance_growth(largest, squares_sum)
+POWER = sympy.exp(curvature / largest * sympy.log(1 - rate * largest))
+SHARE = Fact(Relation(rate**2 / batch, "=", chi * noise_of_path), "chi_k")
+LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), *MODES))
+
+
+def _growing_variances() -> Iterator[Step]:
+    """e^-w V_i(t) <= V_i(0) along the lower solution, w = (2 lambda_max^2 + sum lambda^2) I_k."""
+    decay = -2 * contraction * curvature * L_T.error
+    mode = inequality(
+        error_slope,
+        "<=",
+        growth * density * L_T.variance,
+        where={error_slope: decay + growth * density * L_T.variance},
+        reason="the equation, without its decay",
+    )
+    yield mode
+    term = composed(
+        Relation(term_slope, "<=", growth * density * weighted_term),
+        (
+            from_step(mode),
+            Fact(Relation(term_slope, "=", curvature * error_slope), "the terms of R'"),
+            Fact(Relation(weighted_term, "=", curvature * L_T.variance), "lambda_i V_i"),
+        ),
+        (term_slope, weighted_term, error_slope, L_T.variance),
+    )
+    yield term
+    risk = summed(term, {term_slope: risk_slope, weighted_term: weighted}, reason="summed over the modes")
+    yield risk
+    moves = composed(
+        Relation(slope, "<=", growth * density * (curvature**2 * L_T.variance + curvature * weighted)),
+        (
+            Fact(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), "V_i"),
+            from_step(mode),
+            from_step(risk),
+        ),
+        (slope, error_slope, risk_slope, L_T.variance, weighted),
+    )
+    yield moves
+    each = inequality(
+        weighted_term,
+        "<=",
+        largest**2 * L_T.term + curvature_square * level,
+        (Range(curvature, 0, largest),),
+        where={
+            weighted_term: curvature * gradient_variance(curvature, L_T.error, level),
+            L_T.term: curvature * L_T.error,
+            curvature_square: curvature**2,
+        },
+    )
+    yield each
+    total = summed(
+        each,
+        {weighted_term: weighted, L_T.term: L_T.risk, curvature_square: squares_sum},
+        reason="summed over the modes",
+    )
+    yield total
+    alone = inequality(
+        curvature**2 * L_T.variance, "<=", largest**2 * L_T.variance, (Range(curvature, 0, largest),)
+    )
+    yield alone
+    together = composed(
+        Relation(
+            curvature**2 * L_T.variance + curvature * weighted,
+            "<=",
+            SPREAD * L_T.variance,
+            ranges=(Range(curvature, 0, largest),),
+        ),
+        (
+            from_step(total, given=(curvature,)),
+            from_step(alone),
+            Fact(Relation(L_T.variance, ">=", curvature * level), "V_i = lambda_i^2 l_i + lambda_i N"),
+            Fact(Relation(level, ">=", L_T.risk), "N = R + sigma^2"),
+        ),
+        (L_T.variance, weighted, L_T.risk, level),
+    )
+    yield together
+    spread = along(
+        -V * sympy.exp(-growth * SPREAD * J),
+        {V: slope, J: density},
+        {V: L.variance, J: 0, TIME: 0},
+        {V: L_T.variance, J: J_T, TIME: TIME},
+        (from_step(moves), from_step(together)),
+        (slope, L_T.variance, weighted),
+        IN_THE_STEP[:1],
+        now={V: L_T.variance},
+    )
+    yield spread
+    least, found = sympy.exp(-budget), sympy.exp(-growth * SPREAD * J_T)
+    within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(J_T, 0, budget / SPREAD)))
+    yield within
+    yield composed(
+        Relation(least * L_T.variance, "<=", L.variance, ranges=(*IN_THE_STEP[:1], *within.relation.ranges)),
+        (from_step(spread), from_step(within)),
+        (L.variance, found),
+    )
+
+
+@proves(
+    "sandwich of SGD, below",
+    "SGD on one path: no schedule falls below the solution of another equation",
+    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. $l$ solves $dl_i/dT = "
+    r"-2\theta_k\lambda_il_i + \chi_ke^{-w_k}V_i(l)/r$ in step $k$, $a_k\lambda_{\max} = q < 1$, $\theta_k = "
+    r"-\ln(1-q)/q$, $\chi_k = (a_k^2/b_k)/I_k$, $w_k = I_k(2\lambda_{\max}^2+\sum_i\lambda_i^2)$, and $c_i \ge "
+    r"l_i$ in every mode before the step; then after it",
+    concludes=(Conclusion(LOWER),),
+    source="this project",
+    uses=("Bernoulli's inequality", "SGD in modes", "noise of a step"),
+)
+def lower_step() -> Iterator[Step]:
+    """l takes at most the noise of the step, and falls at least as far."""
+    yield POSITIVE
+    *steps, grown = _growing_variances()
+    yield from (*steps, grown)
+    yield composed(
+        Relation(chi * noise_of_path, "<=", noise_of_path),
+        (SHARE, cite(noise_of_a_step)),
+        (chi, 1 / batch),
+        reason="chi_k <= 1, so that nu = chi_k e^{-w_k} <= 1",
+    )
+    yield increasing(
+        Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="theta >= 0"
+    )
+    fade = sympy.exp(2 * contraction * curvature * (TIME - rate))
+    whole = along(
+        chi * L.variance * J - fade * low,
+        {low: -2 * contraction * curvature * low + chi * sympy.exp(-budget) * density * L_T.variance, J: density},
+        {low: L.error, J: 0, TIME: 0},
+        {low: lower_after, J: noise_of_path, TIME: rate},
+        (from_step(grown, given=(growth, J_T)),),
+        (L_T.variance,),
+        IN_THE_STEP,
+        names={named("fade", r"e^{-2\theta\lambda_i(a_k-t)}", nonnegative=True): fade},
+        reason="nu = chi_k e^{-w_k} <= 1, and J <= I_k",
+    )
+    yield whole
+    *order, ordered = in_order(L, C)
+    yield from (*order, ordered)
+    yield composed(
+        LOWER,
+        (
+            cite(sgd_in_modes),
+            from_step(whole, at={contraction: theory.lower_contraction(rate * largest)}),
+            cite(against_powers, {move_of_power: rate * largest, share_of_power: curvature / largest}, part=1),
+            SHARE,
+            from_step(order[0]),
+            from_step(ordered),
+        ),
+        (after, lower_after, POWER**2, C.error, C.variance, chi),
+    )
+    yield prose(r"c(0) = l(0), \text{ so } c_i(k) \ge l_i(T_k) \text{ for all } k", "by induction")

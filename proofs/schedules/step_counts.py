@@ -1,0 +1,159 @@
+r"""How many steps a path needs: the fewest, and those of a batch that grows by a law."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sympy
+
+from proofs.composition import Conclusion, Fact, cite, composed, from_step, summed
+from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.schedules.elementary import logarithm
+from proofs.schedules.elementary import t as quotient
+from proofs.schedules.symbols import PATH, batch, rate, time
+from proofs.steps import Step, prose, proves
+from theory.schedules import step_counts as theory
+from theory.schedules.shapes import OneMinusSqrt, Power
+
+__all__ = ["fewest_steps", "shares_of_steps", "steps_of_a_law"]
+
+count, smoothness, largest = sympy.symbols("n L theta", positive=True)
+FEWEST = theory.fewest_steps(PATH, smoothness, largest)
+
+
+@proves(
+    "fewest steps",
+    "the fewest steps that keep a_k L <= theta on a path",
+    r"Rule (R), $a_kL \le \theta$ in every step. Equality iff every $a_kL = \theta$, which $n = TL/\theta$ steps "
+    r"at a constant rate attain where that is an integer:",
+    concludes=(Conclusion(Relation(count, ">=", FEWEST)),),
+    source="this project",
+)
+def fewest_steps() -> Iterator[Step]:
+    """sum a_k = T by rule (R); each a_k is at most theta / L."""
+    moves = Relation(smoothness * rate, "<=", largest)
+    each = composed(moves, (Fact(moves, "a_k L <= theta"),), (rate,))
+    yield each
+    whole = summed(each, {rate: time}, count=count, reason="summed over the steps: sum a_k = T by rule (R)")
+    yield whole
+    yield composed(fewest_steps.lemma.conclusions[0].relation, (from_step(whole),), (count, time))
+    spare = named("spare_moves", r"\sum_k(\theta-a_kL)", nonnegative=True)
+    yield equation(
+        count - FEWEST,
+        spare / largest,
+        "terms >= 0, all 0 iff every a_k L = theta",
+        {spare: count * largest - smoothness * time},
+    )
+    yield prose(
+        r"T(S_k) = k\theta/L \text{ has a solution } S_k \text{ for every } k \le TL/\theta",
+        "T(S) rises continuously from 0 to T",
+    )
+
+
+end_batch, last_batch, first_batch = (
+    named("b_next", "b_{k+1}", positive=True),
+    named("b_last", "b(S_{n-1})", positive=True),
+    named("b_first", "b_0", positive=True),
+)
+point, WITHIN, FULL = (
+    named("1/b(S)", "1/b(S)", nonnegative=True),
+    named("q_k", r"\int_{S_k}^{S_{k+1}}dS/b(S)", nonnegative=True),
+    named("q_full", r"\int_0^{S_{n-1}}dS/b(S)", nonnegative=True),
+)
+whole, LAST = (
+    named("integral", r"\int_0^DdS/b(S)", nonnegative=True),
+    named("q_last", r"\int_{S_{n-1}}^DdS/b(S)", nonnegative=True),
+)
+GROWTH = sympy.log(end_batch / batch)
+TOTAL_GROWTH = named("ln b", r"\ln b(S_{n-1})/b_0", nonnegative=True)
+
+
+@proves(
+    "steps of a law",
+    "the steps of a batch that grows by a law, counted",
+    r"$b_k = b(S_k)$ with a law $b$ that never falls (rounded, if the batches are), the last batch cut:",
+    concludes=(
+        Conclusion(Relation(count, ">=", whole)),
+        Conclusion(Relation(count, "<=", theory.step_count_bound(whole, first_batch, last_batch).value)),
+    ),
+    source="this project",
+    uses=("logarithm",),
+)
+def steps_of_a_law() -> Iterator[Step]:
+    """A full step counts between b_k / b_{k+1} and 1; the logarithms telescope."""
+    grows = Range(end_batch, batch)
+    most = inequality(point, "<=", 1 / batch, (Range(point, 0, 1 / batch),), "b(S) >= b_k within the step")
+    least = inequality(
+        point, ">=", 1 / end_batch, (Range(point, 1 / end_batch),), "b(S) <= b_{k+1} within the step"
+    )
+    yield from (most, least)
+    below, above = (
+        summed(step, {point: WITHIN}, count=batch, reason="integrated over the b_k samples of a full step")
+        for step in (most, least)
+    )
+    yield from (below, above)
+    each = composed(
+        Relation(1, "<=", WITHIN + GROWTH, ranges=(grows,)),
+        (from_step(above, given=(point,)), cite(logarithm, {quotient: end_batch / batch})),
+        (WITHIN, GROWTH),
+    )
+    yield each
+    middle = sympy.Symbol("b", positive=True)
+    yield equation(
+        sympy.log(middle / first_batch) + sympy.log(end_batch / middle),
+        sympy.log(end_batch / first_batch),
+        "so the sum of the logarithms is that of the last batch over the first",
+    )
+    full = count - 1
+    up = summed(each, {WITHIN: FULL, GROWTH: TOTAL_GROWTH}, count=full, reason="summed over the n - 1 full steps")
+    down = summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
+    yield from (up, down)
+    cut = sympy.Symbol("c", positive=True)
+    last = inequality(cut / last_batch, "<=", 1, (Range(cut, 0, last_batch),), "the last batch, cut to c samples")
+    yield last
+    parts = Fact(Relation(whole, "=", FULL + LAST), "the integral in two")
+    lower, upper = (conclusion.relation for conclusion in steps_of_a_law.lemma.conclusions)
+    yield composed(
+        lower,
+        (
+            from_step(down, given=(point,)),
+            parts,
+            Fact(Relation(LAST, "<=", cut / last_batch), "b(S) >= b(S_{n-1}) within the last step"),
+            from_step(last, given=(cut,)),
+        ),
+        (whole, FULL, LAST, cut),
+    )
+    yield composed(
+        upper,
+        (
+            from_step(up, given=(end_batch, point)),
+            parts,
+            Fact(Relation(LAST, ">=", 0), "b > 0"),
+            Fact(Relation(TOTAL_GROWTH, "=", sympy.log(last_batch / first_batch)), "the sum of the logarithms"),
+        ),
+        (whole, FULL, LAST, TOTAL_GROWTH),
+    )
+
+
+@proves(
+    "shares of steps",
+    "the steps of usual paths over those of a constant batch",
+    r"$\int_0^1 p^e$, for $b = b_0p^{-e}$: $(1-x)^m$: $1/(1+me)$; $1-\sqrt x$: $2/((e+1)(e+2))$; linear decay "
+    r"with $b \le b_0/g$: $1/(1+e)+g^{(1+e)/e}e/(1+e)$.",
+    source="this project",
+    uses=("shapes",),
+)
+def shares_of_steps() -> Iterator[Step]:
+    """The integrals of the shapes over the whole run, as the function returns them."""
+    m, e, h = sympy.symbols("m e h", positive=True)
+    for name, found, stated in (
+        ("(1-x)^m", theory.step_share(Power(m), e), 1 / (1 + m * e)),
+        (r"1-\sqrt x", theory.step_share(OneMinusSqrt(), e), 2 / ((e + 1) * (e + 2))),
+        (
+            r"1-x, g = h^e",
+            theory.step_share(Power(sympy.Integer(1)), e, h**-e),
+            1 / (1 + e) + h ** (1 + e) * e / (1 + e),
+        ),
+    ):
+        share = named(f"share of {name}", rf"\int p^e, \; {name}", nonnegative=True)
+        yield equation(share, stated, where={share: found})
