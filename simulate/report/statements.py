@@ -4,7 +4,7 @@ Nobody retypes a statement: what is shown is what :mod:`theory` says of itself.
 
 Example:
     >>> shown = statement("theory.adam.theorem1")
-    >>> shown.title, [section.name for section in shown.sections]
+    >>> shown.title, [section.name.split()[0] for section in shown.sections]
     ('Adam under the coordinate-wise norm test: the corrected Theorem 1', ['Problem', 'Algorithm', 'Guarantee'])
     >>> typeset("(1) eta^2 < 1 - beta1 / sqrt(beta2)")
     Markup('(1) η<sup>2</sup> &lt; 1 − β<sub>1</sub> / √(β<sub>2</sub>)')
@@ -38,9 +38,11 @@ GREEK = {
     "lambda": "λ", "mu": "μ", "nu": "ν", "omega": "ω", "phi": "φ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ",
     "Gamma": "Γ", "Delta": "Δ", "Lambda": "Λ", "Sigma": "Σ",
 }  # fmt: skip
-WORDS = GREEK | {"sum": "Σ", "prod": "Π", "int": "∫", "sqrt": "√", "grad": "∇", "oo": "∞"}
+WORDS = GREEK | {"sqrt": "√", "grad": "∇", "oo": "∞"}
+OVER = {"sum": "Σ", "prod": "Π", "int": "∫"}
+"""Words of English too: signs where a range follows, as in sum_k."""
 SIGNS = {"&lt;=": "≤", "&gt;=": "≥", "-&gt;": "→", "=&gt;": "⇒", "||": "‖", " - ": " − ", " +- ": " ± "}
-_WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(WORDS)})(?![A-Za-z])")
+_WORD = re.compile(rf"(?<![A-Za-z])(?:({'|'.join(WORDS)})(?![A-Za-z])|({'|'.join(OVER)})(?=_))")
 _RAISED = re.compile(r"([_^])(?:\{([^{}]*)\}|\(([\w /+−-]+)\)|(-?(?:\d+/\d+|[\w∞]+)))")
 
 
@@ -126,7 +128,7 @@ def _formula(text: str) -> Markup:
     marked = str(escape(text))
     for sign, better in SIGNS.items():
         marked = marked.replace(sign, better)
-    marked = _WORD.sub(lambda word: WORDS[word[1]], marked)
+    marked = _WORD.sub(lambda word: (WORDS | OVER)[word[0]], marked)
     marked = re.sub(r"β([12])", r"β<sub>\1</sub>", marked)
     marked = _RAISED.sub(_raised, marked)
     return Markup(marked)

@@ -59,7 +59,7 @@ def test_the_guarantee_is_that_of_the_docstring():
             "K^-1/2, beta1^(k-1), int_0^oo",
             "K<sup>-1/2</sup>, β<sub>1</sub><sup>k-1</sup>, ∫<sub>0</sub><sup>∞</sup>",
         ),
-        ("alphabet, beta, sum_k sqrt(x)", "alphabet, β, Σ<sub>k</sub> √(x)"),
+        ("alphabet, beta, sum_k sqrt(x), the sum of it", "alphabet, β, Σ<sub>k</sub> √(x), the sum of it"),
         (
             "see :mod:`theory.adam.theorem1` and ``log_growth``",
             "see <code>theory.adam.theorem1</code> and <code>log_growth</code>",
