@@ -31,8 +31,8 @@ Guarantee:
 
     At beta1 = 0, beta2 -> 0 u_k tends to 2 p - 1 (:func:`sign_step_ceiling`), and the smallest threshold of
     d eta^2 is min_p (1-p) / (p (1-2p)^2) = ((1+sqrt(5))/2)^5 = 11.09 at p = (3-sqrt(5))/4, as delta -> 0. (At
-    (.9, .999) the smallest kap^2/u^2 in this family is 1.1e5, but 2.2e4 with u averaged over the first 8000 steps
-    from v_0 = 0, which are longer.)
+    (.9, .999) a grid over this family, evidence and not a proof, has 1.1e5 as its smallest kap^2/u^2, but 2.2e4
+    with u averaged over the first 8000 steps from v_0 = 0, which are longer.)
 
 References:
     Lau et al., arXiv 2412.21124, Section 4, puts test (4) in the place of the coordinate-wise test of its
