@@ -31,7 +31,7 @@ __all__ = ["average_of_convex", "average_squared_gradient", "best_ratio", "last_
 
 smoothness = sympy.Symbol("L", positive=True)
 relative, gap, distance = sympy.symbols("M Delta d_0", nonnegative=True)
-largest = sympy.Symbol("theta", positive=True)
+largest = named("theta_max", r"\theta", positive=True)
 variance = named("sigma_2", r"\sigma^{2}", positive=True)
 noise = named("xi_2", r"E_k\|\xi\|^2", nonnegative=True)
 """Of the step's gradient; xi = g - grad f, E_k xi = 0."""

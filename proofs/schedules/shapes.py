@@ -65,7 +65,7 @@ def _cosine() -> Iterator[Step]:
         lambda: [_over(inside, sine, cosine) - 2 / sympy.pi],
         "so the integral over 1 - x of sin^{me}",
     )
-    beta = named("beta", r"B(a, \frac12)", positive=True)
+    beta = named("beta_function", r"B(a, \frac12)", positive=True)
     yield equation(
         beta / sympy.pi,
         sympy.gamma(a) / sympy.gamma(a + sympy.Rational(1, 2)) / sympy.sqrt(sympy.pi),

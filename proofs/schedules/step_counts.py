@@ -17,7 +17,8 @@ from theory.schedules.shapes import OneMinusSqrt, Power
 
 __all__ = ["fewest_steps", "shares_of_steps", "steps_of_a_law"]
 
-count, smoothness, largest = sympy.symbols("n L theta", positive=True)
+count, smoothness = sympy.symbols("n L", positive=True)
+largest = named("theta_max", r"\theta", positive=True)
 FEWEST = theory.fewest_steps(PATH, smoothness, largest)
 
 
