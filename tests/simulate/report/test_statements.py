@@ -1,10 +1,10 @@
 """Statements are theory's own, typeset."""
 
 import sys
-from importlib import import_module
 
 import pytest
 
+from simulate.laboratory import BOUNDS
 from simulate.report import statements
 from simulate.report.statements import documentation, statement, typeset
 from simulate.verify_bounds import EXPERIMENTS
@@ -19,9 +19,8 @@ def theorems_named_by_experiments() -> set[str]:
         c for m in loaded for f in vars(m).values() if (code := getattr(f, "__code__", None)) for c in _all(code)
     ]
     named = {c for constant in constants for c in (constant if isinstance(constant, tuple) else (constant,))}
-    checks = import_module("simulate.experiments.related_bounds").CHECKS
     return {name for name in named if isinstance(name, str) and name.startswith("theory.")} | {
-        c.theorem for c in checks
+        bound.theorem for bound in BOUNDS.values()
     }
 
 
