@@ -19,9 +19,7 @@ def _size(text: Any) -> tuple[float, float | None]:
     match = re.fullmatch(r"(\d+\.?\d*)(?:x(\d+\.?\d*))?", str(text))
     width, height = (float(part) if part else None for part in match.groups()) if match else (None, None)
     if width is None or not all(1 <= length <= 40 for length in (width, height or width)):
-        raise typer.BadParameter(
-            f"{text!r} is not a size: give a width in inches, or width x height such as 3.4x2.6"
-        )
+        raise typer.BadParameter(f"{text!r} is not a size: give a width in inches, or also a height: 3.4x2.6")
     return width, height
 
 
