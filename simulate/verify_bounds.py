@@ -87,6 +87,7 @@ EXPERIMENTS: Registry[_Experiment] = Registry(
         "sign-descent": _Experiment("other_optimizers.sign_descent", 0.2),
         "ratio-map": _Experiment("adam.ratio_map", 5),
         "related-bounds": _Experiment("related_bounds", 2),
+        "near-tight": _Experiment("near_tight", 0.3),
         "published-theorem": _Experiment("audit.published_theorem", 0.6),
         "scalar-test": _Experiment("training.scalar_divergence", 6),
         "clipping": _Experiment("training.clipping", 1),

@@ -166,7 +166,7 @@ def _mean_square(instance: Instance, tree: Tree) -> Array:
 def _steps_to_goal(instance: Instance, tree: Tree) -> Array:
     """The expected number of steps, of the tree's, before G^2 <= goal for the first time; of one copy."""
     reached = np.cumsum(tree.gradients**2 <= instance.goal, axis=-2) > 0
-    result: Array = tree.expected(~reached * 1.0).sum(-1)
+    result: Array = tree.expected(np.where(reached, 0.0, 1.0)).sum(-1)
     return result
 
 
@@ -327,13 +327,13 @@ TARGETS: dict[str, Target] = {
     "Scalar test": Target("Σ E‖G‖₂ in one dimension", _adam, _gradient_sum, _scalar_test),
     "AdaGrad": Target("Σ E G²/√D", _adagrad_optimizer, _preconditioned_sum, _adagrad),
     "SGD": Target("(1/K) Σ E‖G‖²", _sgd_optimizer, _mean_square, _sgd),
-    "SGD, steps": Target(
+    "SGD, steps to a goal": Target(
         "E T",
         _sgd_optimizer,
         _steps_to_goal,
         lambda i, t: sgd_samples.steps_to_goal(problem_of(i), _goal(i, t), eta=i.eta),
     ),
-    "SGD, samples": Target(
+    "SGD, samples to a goal": Target(
         "E Σ b_k",
         _sgd_optimizer,
         _steps_to_goal,
