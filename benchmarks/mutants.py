@@ -5,9 +5,10 @@
 Mutants come from the syntax tree of every module of theory: a constant 1% larger, a mean for a sum, < for >, K for
 1, min for max, + for -. One is one change at one place; others are by hand (:data:`NAMED`). Each is tried in a
 process of its own, which loads the module from the changed tree: nothing on disk changes. Its checks are only those
-that import the module, the nearest first, and the first that fails ends it: proofs, then claims, then the quick
-experiments of verify-bounds, the near-tight instances before the others. What survives these three is left to the
-unit tests of theory, to show whether anything notices. Each has a minute of CPU; without an end it counts as noticed.
+that import the module, and the first that fails ends it: proofs (those of the same room first), then claims, then
+the quick experiments of verify-bounds, the near-tight instances before the others. What survives these three is
+left to the unit tests of theory, to show whether anything notices. Each has a minute of CPU; without an end it
+counts as noticed.
 
 What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory.
 """
@@ -409,17 +410,21 @@ def nearest_first(module: str, candidates: list[str]) -> list[str]:
 
 Check = Callable[[], str]
 """Returns what it noticed, "" for nothing."""
+Verifiers = Callable[[str], Iterator[tuple[str, str, Check]]]
+"""Of a module: stage, name and check, in the order in which they are tried."""
 
 
 def checks(module: str) -> Iterator[tuple[str, str, Check]]:
     """The verifiers of a module in order: stage, name, check. They import the project, so in a process of its own."""
-    yield from _proofs(module)
-    yield from _claims(module)
-    yield from _experiments(module)
-    yield from _unit_tests(module)
+    yield from proofs(module)
+    yield from claims(module)
+    yield from near_tight(module)
+    yield from other_experiments(module)
+    yield from unit_tests(module)
 
 
-def _proofs(module: str) -> Iterator[tuple[str, str, Check]]:
+def proofs(module: str) -> Iterator[tuple[str, str, Check]]:
+    """Those of the same room first."""
     from proofs.registry import MODULES, proofs_of
     from proofs.steps import run
 
@@ -434,7 +439,8 @@ def _proofs(module: str) -> Iterator[tuple[str, str, Check]]:
         yield "prove", name, lambda name=name: check(name)  # type: ignore[misc]
 
 
-def _claims(module: str) -> Iterator[tuple[str, str, Check]]:
+def claims(module: str) -> Iterator[tuple[str, str, Check]]:
+    """Those whose check imports the module."""
     from theory.audit.claims import CLAIMS
 
     def check(claim: Any) -> str:
@@ -446,23 +452,31 @@ def _claims(module: str) -> Iterator[tuple[str, str, Check]]:
             yield "claims", claim.place, lambda claim=claim: check(claim)  # type: ignore[misc]
 
 
-def _experiments(module: str) -> Iterator[tuple[str, str, Check]]:
+def near_tight(module: str) -> Iterator[tuple[str, str, Check]]:
+    """The experiment of this name."""
+    if module in imports("simulate.experiments.near_tight"):
+        yield "verify", "near-tight", lambda: _experiment("near-tight")
+
+
+def other_experiments(module: str) -> Iterator[tuple[str, str, Check]]:
+    """The others, the shortest first."""
+    from simulate.verify_bounds import EXPERIMENTS
+
+    for name in sorted(EXPERIMENTS, key=lambda name: EXPERIMENTS[name].weight):
+        if name != "near-tight" and module in imports(f"simulate.experiments.{EXPERIMENTS[name].module}"):
+            yield "verify", name, lambda name=name: _experiment(name)  # type: ignore[misc]
+
+
+def _experiment(name: str) -> str:
     from simulate.experiments.settings import Level, Settings
     from simulate.verify_bounds import EXPERIMENTS
 
-    settings = Settings(level=Level.QUICK)
-
-    def check(name: str) -> str:
-        outcomes = EXPERIMENTS[name].run(settings, lambda _: None).outcomes
-        return "; ".join(f"{o.name}: {o.verdict}" for o in outcomes if not o.as_expected)
-
-    for name in sorted(EXPERIMENTS, key=lambda name: (name != "near-tight", EXPERIMENTS[name].weight)):
-        if module in imports(f"simulate.experiments.{EXPERIMENTS[name].module}"):
-            yield "verify", name, lambda name=name: check(name)  # type: ignore[misc]
+    outcomes = EXPERIMENTS[name].run(Settings(level=Level.QUICK), lambda _: None).outcomes
+    return "; ".join(f"{o.name}: {o.verdict}" for o in outcomes if not o.as_expected)
 
 
-def _unit_tests(module: str) -> Iterator[tuple[str, str, Check]]:
-    """The module's examples and those tests of theory that import it, the most alike path first."""
+def unit_tests(module: str) -> Iterator[tuple[str, str, Check]]:
+    """Those of theory that import the module, the most alike path first."""
 
     def check(paths: list[str]) -> str:
         import pytest
@@ -485,10 +499,10 @@ def _unit_tests(module: str) -> Iterator[tuple[str, str, Check]]:
         yield "tests", name, lambda name=name: check([name])  # type: ignore[misc]
 
 
-def caught_by(mutant: Mutant) -> str:
+def caught_by(mutant: Mutant, verifiers: Verifiers = checks) -> str:
     """What notices the mutant, "" if nothing does; for this process only, whose modules are then changed."""
     sys.meta_path.insert(0, _Changed(mutant))
-    for stage, name, check in checks(mutant.module):
+    for stage, name, check in verifiers(mutant.module):
         try:
             problem = check()
         except Exception as error:
@@ -498,7 +512,7 @@ def caught_by(mutant: Mutant) -> str:
     return ""
 
 
-def try_mutant(mutant: Mutant) -> tuple[str, float]:
+def try_mutant(mutant: Mutant, verifiers: Verifiers = checks) -> tuple[str, float]:
     """:func:`caught_by` in a forked process of at most :data:`SECONDS` of CPU, and the CPU that it took."""
     reading, writing = os.pipe()
     process = os.fork()
@@ -509,7 +523,7 @@ def try_mutant(mutant: Mutant) -> tuple[str, float]:
             os.dup2(silent, 1)
             os.dup2(silent, 2)
             try:
-                found = caught_by(mutant)
+                found = caught_by(mutant, verifiers)
             except BaseException as error:  # at import: the module cannot be loaded at all
                 found = f"import, {mutant.module}: {type(error).__name__}: {error}"[:120]
             os.write(writing, (found or "-").encode())

@@ -91,7 +91,7 @@ class Search:
                 x = take(1)[:, 0]
                 power = 2 if name == "v0" else 1
                 needed = self.bound in ("AdaGrad", "log growth") and name == "v0"
-                values[name] = np.where((x > 0) | needed, np.exp(4 * (x - 1)) * unit**power, 0.0)
+                values[name] = np.where((x > 0) | needed, np.exp(4 * (np.clip(x, -3, 3) - 1)) * unit**power, 0.0)
         values["below"], values["above"] = deviation * np.exp(spread), deviation * np.exp(-spread)
         return rounded(Instance(bound=self.bound, **self.fixed, **values))
 

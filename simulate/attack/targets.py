@@ -319,7 +319,9 @@ TARGETS: dict[str, Target] = {
         "Σ E‖G‖₁, ε > 0, test with a floor", _adam, _gradient_sum, _theorem3(Kind.VARIANCE)
     ),
     "AdamW": Target("Σ E‖G‖₁ with weight decay", _adam, _gradient_sum, _weight_decay),
-    "AdamW, weights": Target("|w_k|", _adam, lambda i, t: np.abs(t.weights).max((-2, -1)), _weight_bound),
+    "AdamW, weights": Target(
+        "|w_{K+1}|", _adam, lambda i, t: np.abs(t.weights[..., -1, :]).max(-1), _weight_bound
+    ),
     "Schedules": Target("Σ s_k E‖G_k‖₁ from k0 on", _adam, _gradient_sum, _schedule),
     "Clipping with a floor": Target("Σ E‖G‖₁, gradients clipped", _adam, _gradient_sum, _clipping),
     "Violated steps": Target("Σ E‖G‖₁, test violated", _adam, _gradient_sum, _violated, violated=True),
