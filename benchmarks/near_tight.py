@@ -86,7 +86,9 @@ class Search:
                 deviation = deviation * np.exp(3 * take(1))[..., None]
             elif name in ("start", "weight_decay"):
                 x = take(1)[:, 0]
-                values[name] = 3 * x * alpha if name == "start" else np.exp(-np.abs(2 * x)) / 10 / alpha
+                values[name] = (
+                    3 * x * alpha if name == "start" else np.exp(-np.minimum(np.abs(2 * x), 10)) / 10 / alpha
+                )
             else:  # v0, epsilon, floor: 0 or positive
                 x = take(1)[:, 0]
                 power = 2 if name == "v0" else 1
@@ -202,7 +204,7 @@ SEARCHES = (
     Search("Theorem 3, epsilon and floor", 6, settings(0.0, 0.9, 0.3), ("v0", "epsilon", "floor")),
     Search("AdamW", 6, settings(0.0, 1e-2, 0.3), ("v0", "start", "weight_decay")),
     Search("AdamW", 6, settings(0.2, 0.3, 0.2), ("v0", "start", "weight_decay")),
-    Search("AdamW, weights", 6, settings(0.2, 0.3, 0.3, copies=1), ("v0", "start", "weight_decay")),
+    Search("AdamW, weights", 6, settings(0.2, 0.3, 0.3, copies=1), ("v0", "weight_decay")),
     Search("Schedules", 6, settings(0.0, 1e-2, 0.5), ("v0", "epsilon", "multipliers")),
     Search("Schedules", 6, settings(0.2, 0.3, 0.3, first_step=3), ("v0", "epsilon", "multipliers")),
     Search("Clipping with a floor", 7, settings(0.0, 1e-4, 0.3), ("v0", "factors"), 0.8),
@@ -212,8 +214,10 @@ SEARCHES = (
     Search("l1 norm test", 7, settings(0.0, 1e-4, 0.3), ("v0",)),
     Search("l1 norm test", 7, settings(0.0, 0.5, 0.1), ("v0",)),
     Search("Scalar test", 7, settings(0.0, 1e-4, 0.3, copies=1), ("v0",)),
+    Search("AdaGrad", 7, {"eta": 0.0, "smoothness": 2.0, "step_size": 0.125, "copies": 3}, ("v0",)),
     Search("AdaGrad", 7, {"eta": 0.5, "smoothness": 2.0, "step_size": 0.125, "copies": 3}, ("v0",)),
     Search("SGD", 6, {"eta": 0.5, "smoothness": 2.0, "step_size": 0.4, "copies": 3}),
+    Search("SGD", 6, {"eta": 0.3, "smoothness": 2.0, "step_size": 0.25}, ("floor",)),
     Search("SGD", 6, {"eta": 1.5, "smoothness": 2.0, "step_size": 0.25}, ("floor",)),
 )
 
