@@ -6,8 +6,8 @@ Mutants come from the syntax tree of every module of theory: a constant 1% large
 1, min for max, + for -. One is one change at one place; others are by hand (:data:`NAMED`). Each is tried in a
 process of its own, which loads the module from the changed tree: nothing on disk changes. Its checks are those
 that import the module, and the first that fails ends it: quick proofs of the same room, the near-tight instances,
-the other proofs, claims, the other experiments of verify-bounds --quick. What survives them is left to theory's unit
-tests, to show whether anything notices. Each has a minute of CPU; without an end it counts as noticed.
+the other proofs, claims, the other experiments of verify-bounds --quick. What survives them is left to the unit
+tests of theory, to show whether anything notices. Each has a minute of CPU; without an end it counts as noticed.
 
 What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory.
 """

@@ -177,7 +177,14 @@ def _evolve(
 
 def settings(beta1: float, beta2: float, eta: float, **more: Any) -> dict[str, Any]:
     """The fixed ones, at an L, alpha and d other than 1, so that no power of them can go unnoticed."""
-    return {"beta1": beta1, "beta2": beta2, "eta": eta, "smoothness": 2.0, "step_size": 0.125, "copies": 3} | more
+    return {
+        "beta1": beta1,
+        "beta2": beta2,
+        "eta": eta,
+        "smoothness": 2.0,
+        "step_size": 0.125,
+        "dimension": 3,
+    } | more
 
 
 SEARCHES = (
@@ -191,6 +198,7 @@ SEARCHES = (
     Search("Theorem 1, multipliers", 6, settings(0.2, 0.3, 0.3), ("v0", "epsilon", "multipliers")),
     Search("Theorem 1, bias correction", 7, settings(0.0, 1e-3, 0.3), ("v0", "epsilon")),
     Search("Theorem 1, bias correction", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon")),
+    Search("Theorem 1, bias correction of any length", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon")),
     Search("Theorem 2", 6, settings(0.0, 1e-6, 0.3), ("v0",)),
     Search("Theorem 2", 6, settings(0.0, 1e-3, 0.5), ("v0", "epsilon")),
     Search("Theorem 2", 6, settings(0.2, 0.3, 0.3), ("v0", "epsilon")),
@@ -204,7 +212,7 @@ SEARCHES = (
     Search("Theorem 3, epsilon and floor", 6, settings(0.0, 0.9, 0.3), ("v0", "epsilon", "floor")),
     Search("AdamW", 6, settings(0.0, 1e-2, 0.3), ("v0", "start", "weight_decay")),
     Search("AdamW", 6, settings(0.2, 0.3, 0.2), ("v0", "start", "weight_decay")),
-    Search("AdamW, weights", 6, settings(0.2, 0.3, 0.3, copies=1), ("v0", "weight_decay")),
+    Search("AdamW, weights", 6, settings(0.2, 0.3, 0.3, dimension=1), ("v0", "weight_decay")),
     Search("Schedules", 6, settings(0.0, 1e-2, 0.5), ("v0", "epsilon", "multipliers")),
     Search("Schedules", 6, settings(0.2, 0.3, 0.3, first_step=3), ("v0", "epsilon", "multipliers")),
     Search("Clipping with a floor", 7, settings(0.0, 1e-4, 0.3), ("v0", "factors"), 0.8),
@@ -213,10 +221,10 @@ SEARCHES = (
     Search("Violated steps", 6, settings(0.2, 0.3, 0.3), ("v0", "violated")),
     Search("l1 norm test", 7, settings(0.0, 1e-4, 0.3), ("v0",)),
     Search("l1 norm test", 7, settings(0.0, 0.5, 0.1), ("v0",)),
-    Search("Scalar test", 7, settings(0.0, 1e-4, 0.3, copies=1), ("v0",)),
-    Search("AdaGrad", 7, {"eta": 0.0, "smoothness": 2.0, "step_size": 0.125, "copies": 3}, ("v0",)),
-    Search("AdaGrad", 7, {"eta": 0.5, "smoothness": 2.0, "step_size": 0.125, "copies": 3}, ("v0",)),
-    Search("SGD", 6, {"eta": 0.5, "smoothness": 2.0, "step_size": 0.4, "copies": 3}),
+    Search("Scalar test", 7, settings(0.0, 1e-4, 0.3, dimension=1), ("v0",)),
+    Search("AdaGrad", 7, {"eta": 0.0, "smoothness": 2.0, "step_size": 0.125, "dimension": 3}, ("v0",)),
+    Search("AdaGrad", 7, {"eta": 0.5, "smoothness": 2.0, "step_size": 0.125, "dimension": 3}, ("v0",)),
+    Search("SGD", 6, {"eta": 0.5, "smoothness": 2.0, "step_size": 0.4, "dimension": 3}),
     Search("SGD", 6, {"eta": 0.3, "smoothness": 2.0, "step_size": 0.25}, ("floor",)),
     Search("SGD", 6, {"eta": 1.5, "smoothness": 2.0, "step_size": 0.25}, ("floor",)),
 )

@@ -40,7 +40,7 @@ class Instance:
     Attributes:
         bound: the name of what it is nearly tight for, in :data:`simulate.attack.targets.TARGETS`.
         ratio: bound / measured, as found when it was written; 0: not known.
-        copies: d, independent coordinates that are all like this one.
+        dimension: d, independent coordinates that are all like this one.
         smoothness: L.
         step_size: alpha.
         beta1: decay of m.
@@ -65,7 +65,7 @@ class Instance:
 
     bound: str
     ratio: float = 0.0
-    copies: int = 1
+    dimension: int = 1
     smoothness: float = 1.0
     step_size: float = 1.0
     beta1: float = 0.0

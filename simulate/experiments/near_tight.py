@@ -39,8 +39,8 @@ def run(settings: Settings, advance: Advance) -> Result:
     outcomes.append(
         replace(
             least,
-            name=f"{least.name}, 1% smaller",
-            statement="The bound that comes nearest, 1% smaller, is a bound too.",
+            name="The tightest bound, 1% smaller",
+            statement=f"The bound that comes nearest ({least.name}), 1% smaller, is a bound too.",
             asserted=control,
             expected=Expectation.CONTROL,
         )

@@ -14,7 +14,7 @@ from benchmarks.mutants import ROOT, chosen_mutants, imports, modules, mutants, 
 SAMPLE = (
     "theory.adam.constants: B without its 1",
     "theory.adam.constants.freezing_constant: 1 1% larger",
-    "theory.other_optimizers.sgd.descent_per_step: - for +",
+    "theory.other_optimizers.sgd.descent_per_step: + for -",
     "theory.other_optimizers.adagrad: drift halved",
     "theory.adam_sharp.theorem2: log growth: K for K'",
     "theory.adam_sharp.constants.mean_step: minimum -> maximum",

@@ -80,7 +80,7 @@ def test_adam_with_forty_digits() -> None:
                 total += chance / sum(chances) * later(w - move, first, second, step + 1)
             return total
 
-        exact = instance.copies * later(mpmath.mpf(0), mpmath.mpf(0), mpmath.mpf(float(instance.v0)), 0)
+        exact = instance.dimension * later(mpmath.mpf(0), mpmath.mpf(0), mpmath.mpf(float(instance.v0)), 0)
     assert float(compare(instance)[0]) == pytest.approx(float(exact), rel=1e-12)
 
 
