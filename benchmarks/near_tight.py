@@ -36,6 +36,8 @@ class Search:
     fixed: dict[str, Any]
     free: tuple[str, ...] = ()
     clip: float = 1.0
+    positive: bool = False
+    """Whether v_0, epsilon and floor, where they are free, are not 0, so that the bound's terms of them show."""
 
     @property
     def label(self) -> str:
@@ -80,7 +82,7 @@ class Search:
                 for key, factor in (("low_factors", low), ("high_factors", high)):
                     values[key] = self.clip + (1 - self.clip) * np.clip(0.5 + factor, 0, 1)
             elif name == "violated":
-                boost = take(self.steps)
+                boost = np.maximum(take(self.steps), np.arange(self.steps) == 1)
                 deviation = deviation * np.where(boost > 0.5, np.exp(2 * boost - 1), 1)[..., None]
             elif name == "noise":
                 deviation = deviation * np.exp(3 * take(1))[..., None]
@@ -92,6 +94,7 @@ class Search:
             else:  # v0, epsilon, floor: 0 or positive
                 x = take(1)[:, 0]
                 power = 2 if name == "v0" else 1
+                x = np.maximum(x, 0.3) if self.positive else x
                 needed = self.bound in ("AdaGrad", "log growth") and name == "v0"
                 values[name] = np.where((x > 0) | needed, np.exp(4 * (np.clip(x, -3, 3) - 1)) * unit**power, 0.0)
         values["below"], values["above"] = deviation * np.exp(spread), deviation * np.exp(-spread)
@@ -189,36 +192,38 @@ def settings(beta1: float, beta2: float, eta: float, **more: Any) -> dict[str, A
 
 SEARCHES = (
     Search("Theorem 1", 7, settings(0.0, 1e-6, 0.3), ("v0",)),
-    Search("Theorem 1", 7, settings(0.2, 0.3, 0.3), ("v0",)),
+    Search("Theorem 1", 7, settings(0.2, 0.3, 0.3), ("v0",), positive=True),
     Search("Theorem 1, preconditioned", 7, settings(0.0, 1e-6, 0.3), ("v0", "epsilon")),
-    Search("Theorem 1, preconditioned", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon")),
-    Search("Theorem 1, epsilon", 7, settings(0.0, 1e-4, 0.5), ("v0", "epsilon")),
-    Search("Theorem 1, epsilon", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon")),
+    Search("Theorem 1, preconditioned", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon"), positive=True),
+    Search("Theorem 1, epsilon", 7, settings(0.0, 1e-4, 0.5), ("v0", "epsilon"), positive=True),
+    Search("Theorem 1, epsilon", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon"), positive=True),
     Search("Theorem 1, multipliers", 6, settings(0.0, 1e-4, 0.3), ("v0", "epsilon", "multipliers")),
-    Search("Theorem 1, multipliers", 6, settings(0.2, 0.3, 0.3), ("v0", "epsilon", "multipliers")),
+    Search("Theorem 1, multipliers", 6, settings(0.2, 0.3, 0.3), ("v0", "epsilon", "multipliers"), positive=True),
     Search("Theorem 1, bias correction", 7, settings(0.0, 1e-3, 0.3), ("v0", "epsilon")),
-    Search("Theorem 1, bias correction", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon")),
-    Search("Theorem 1, bias correction of any length", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon")),
+    Search("Theorem 1, bias correction", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon"), positive=True),
+    Search(
+        "Theorem 1, bias correction of any length", 7, settings(0.2, 0.3, 0.3), ("v0", "epsilon"), positive=True
+    ),
     Search("Theorem 2", 6, settings(0.0, 1e-6, 0.3), ("v0",)),
     Search("Theorem 2", 6, settings(0.0, 1e-3, 0.5), ("v0", "epsilon")),
-    Search("Theorem 2", 6, settings(0.2, 0.3, 0.3), ("v0", "epsilon")),
+    Search("Theorem 2", 6, settings(0.2, 0.3, 0.3), ("v0", "epsilon"), positive=True),
     Search("log growth", 6, settings(0.0, 0.5, 0.5), ("v0", "epsilon")),
-    Search("log growth", 6, settings(0.5, 0.9, 0.5), ("v0", "epsilon")),
+    Search("log growth", 6, settings(0.5, 0.9, 0.5), ("v0", "epsilon"), positive=True),
     Search("Theorem 3, l1", 6, settings(0.0, 0.95, 0.2), ("v0", "noise")),
-    Search("Theorem 3, l1", 6, settings(0.9, 0.95, 0.2), ("v0", "noise")),
+    Search("Theorem 3, l1", 6, settings(0.9, 0.95, 0.2), ("v0", "noise"), positive=True),
     Search("Theorem 3, coordinate-wise", 6, settings(0.0, 0.9, 0.8), ("v0", "noise")),
-    Search("Theorem 3, coordinate-wise", 6, settings(0.9, 0.95, 0.8), ("v0", "noise")),
+    Search("Theorem 3, coordinate-wise", 6, settings(0.9, 0.95, 0.8), ("v0", "noise"), positive=True),
     Search("Theorem 3, falling steps", 6, settings(0.0, 0.9, 0.8), ("v0", "noise", "falling")),
-    Search("Theorem 3, epsilon and floor", 6, settings(0.0, 0.9, 0.3), ("v0", "epsilon", "floor")),
+    Search("Theorem 3, epsilon and floor", 6, settings(0.0, 0.9, 0.3), ("v0", "epsilon", "floor"), positive=True),
     Search("AdamW", 6, settings(0.0, 1e-2, 0.3), ("v0", "start", "weight_decay")),
-    Search("AdamW", 6, settings(0.2, 0.3, 0.2), ("v0", "start", "weight_decay")),
+    Search("AdamW", 6, settings(0.2, 0.3, 0.2), ("v0", "start", "weight_decay"), positive=True),
     Search("AdamW, weights", 6, settings(0.2, 0.3, 0.3, dimension=1), ("v0", "weight_decay")),
     Search("Schedules", 6, settings(0.0, 1e-2, 0.5), ("v0", "epsilon", "multipliers")),
-    Search("Schedules", 6, settings(0.2, 0.3, 0.3, first_step=3), ("v0", "epsilon", "multipliers")),
+    Search("Schedules", 6, settings(0.2, 0.3, 0.3, first_step=3), ("v0", "epsilon", "multipliers"), positive=True),
     Search("Clipping with a floor", 7, settings(0.0, 1e-4, 0.3), ("v0", "factors"), 0.8),
-    Search("Clipping with a floor", 7, settings(0.2, 0.3, 0.3), ("v0", "factors"), 0.6),
+    Search("Clipping with a floor", 7, settings(0.2, 0.3, 0.3), ("v0", "factors"), 0.6, positive=True),
     Search("Violated steps", 6, settings(0.0, 1e-2, 0.3), ("v0", "violated")),
-    Search("Violated steps", 6, settings(0.2, 0.3, 0.3), ("v0", "violated")),
+    Search("Violated steps", 6, settings(0.2, 0.3, 0.3), ("v0", "violated"), positive=True),
     Search("l1 norm test", 7, settings(0.0, 1e-4, 0.3), ("v0",)),
     Search("l1 norm test", 7, settings(0.0, 0.5, 0.1), ("v0",)),
     Search("Scalar test", 7, settings(0.0, 1e-4, 0.3, dimension=1), ("v0",)),
@@ -226,7 +231,7 @@ SEARCHES = (
     Search("AdaGrad", 7, {"eta": 0.5, "smoothness": 2.0, "step_size": 0.125, "dimension": 3}, ("v0",)),
     Search("SGD", 6, {"eta": 0.5, "smoothness": 2.0, "step_size": 0.4, "dimension": 3}),
     Search("SGD", 6, {"eta": 0.3, "smoothness": 2.0, "step_size": 0.25}, ("floor",)),
-    Search("SGD", 6, {"eta": 1.5, "smoothness": 2.0, "step_size": 0.25}, ("floor",)),
+    Search("SGD", 6, {"eta": 1.5, "smoothness": 2.0, "step_size": 0.25}, ("floor",), positive=True),
 )
 
 

@@ -97,7 +97,7 @@ def hypotheses(instance: Instance, tree: Tree) -> list[Assertion]:
 
 
 def compare(instance: Instance) -> tuple[Array, Array, Tree]:
-    """The measured sum over all copies, the bound (infinite where a hypothesis fails), and the tree.
+    """The measured sum over all coordinates, the bound (infinite where a hypothesis fails), and the tree.
 
     Args:
         instance: one or a population.
@@ -164,7 +164,7 @@ def _mean_square(instance: Instance, tree: Tree) -> Array:
 
 
 def _steps_to_goal(instance: Instance, tree: Tree) -> Array:
-    """The expected number of steps, of the tree's, before G^2 <= goal for the first time; of one copy."""
+    """The expected number of steps, of the tree's, before G^2 <= goal for the first time; of one coordinate."""
     reached = np.cumsum(tree.gradients**2 <= instance.goal, axis=-2) > 0
     result: Array = tree.expected(np.where(reached, 0.0, 1.0)).sum(-1)
     return result
@@ -299,7 +299,7 @@ def _adagrad_optimizer(instance: Instance) -> Optimizer:
 TARGETS: dict[str, Target] = {
     "Theorem 1": Target("Σ E‖G‖₁", _adam, _gradient_sum, _plain(theorem1.gradient_norm_sum_bound)),
     "Theorem 1, preconditioned": Target(
-        "Σ E G²/√D", _adam, _preconditioned_sum, _plain(theorem1.preconditioned_sum_bound)
+        "Σ E G²/√D", _adam, _preconditioned_sum, _plain(variants.preconditioned_sum_bound)
     ),
     "Theorem 1, epsilon": Target("Σ E‖G‖₁, ε > 0", _adam, _gradient_sum, _plain(variants.gradient_norm_sum_bound)),
     "Theorem 1, multipliers": Target("Σ E‖G‖₁, step sizes α s_k", _adam, _plain_sum, _with_multipliers),
@@ -314,7 +314,7 @@ TARGETS: dict[str, Target] = {
         "Σ E ln (v_K + ε²)/(v_0 + ε²)",
         _adam,
         _log_growth,
-        lambda i, t: Bound(_a_priori_growth(i, 0.0), "log growth"),
+        lambda i, t: Bound(_a_priori_growth(i, float(largest_extra_steps(i.beta1))), "log growth"),
     ),
     "Theorem 3, l1": Target("Σ E‖G‖₁", _adam, _gradient_sum, _theorem3(Kind.L1, True), Kind.L1),
     "Theorem 3, coordinate-wise": Target(
