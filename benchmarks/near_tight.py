@@ -82,7 +82,8 @@ class Search:
                 for key, factor in (("low_factors", low), ("high_factors", high)):
                     values[key] = self.clip + (1 - self.clip) * np.clip(0.5 + factor, 0, 1)
             elif name == "violated":
-                boost = np.maximum(take(self.steps), np.arange(self.steps) == 1)
+                boost, second = take(self.steps), np.arange(self.steps) == 1  # the second step is, at least
+                boost, deviation = np.maximum(boost, second), np.where(second[:, None], eta, deviation)
                 deviation = deviation * np.where(boost > 0.5, np.exp(2 * boost - 1), 1)[..., None]
             elif name == "noise":
                 deviation = deviation * np.exp(3 * take(1))[..., None]

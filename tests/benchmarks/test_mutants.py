@@ -18,7 +18,7 @@ SAMPLE = (
     "theory.other_optimizers.adagrad: drift halved",
     "theory.adam_sharp.theorem2: log growth: K for K'",
     "theory.adam_sharp.constants.mean_step: minimum -> maximum",
-    "theory.training.step_schedules: rho_s from k0 + 1 on",
+    "theory.training.step_schedules: v_0 forgotten twice as fast",
     "theory.training.violated_steps: memory without sqrt(beta2)",
     "theory.l1.theorem3: Lambda 5% smaller",
     "theory.samples.goal.largest_batch",
