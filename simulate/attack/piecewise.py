@@ -58,15 +58,17 @@ class PiecewiseLinear:
     @property
     def gap(self) -> Array:
         """f(0) - inf f, shape [...]."""
-        heights = self._knots[1]
+        heights, middle = self._knots[1], self.slopes.shape[-1] // 2
         areas = self.width[..., None] * (heights[..., :-1] + heights[..., 1:]) / 2
-        values = np.concatenate([np.zeros_like(areas[..., :1]), np.cumsum(areas, -1)], -1)
+        # From 0 outwards, so that what is far away and high costs no digits.
+        climbs = np.cumsum(areas[..., middle:], -1)
+        falls = -np.cumsum(areas[..., :middle][..., ::-1], -1)[..., ::-1]
+        values = np.concatenate([falls, np.zeros_like(climbs[..., :1]), climbs], -1)
         low, high = heights[..., :-1], heights[..., 1:]
         bottom = (low < 0) & (high > 0)
-        valleys = np.where(bottom, values[..., :-1] - low**2 / (2 * np.where(bottom, self.slopes, 1)), np.inf)
+        valleys = np.where(bottom, values[..., :-1] - low**2 / (2 * np.where(bottom, self.slopes, 1)), 0.0)
         beyond = (np.maximum(heights[..., 0], 0) ** 2, np.minimum(heights[..., -1], 0) ** 2)
         left, right = (square / (2 * self.smoothness) for square in beyond)
-        inner = np.minimum(values.min(-1), valleys.min(-1))
-        least = np.minimum(inner, np.minimum(values[..., 0] - left, values[..., -1] - right))
-        gap: Array = values[..., self.slopes.shape[-1] // 2] - least
+        ends = np.minimum(values[..., 0] - left, values[..., -1] - right)
+        gap: Array = -np.minimum(np.minimum(values.min(-1), valleys.min(-1)), ends)
         return gap

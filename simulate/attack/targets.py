@@ -90,6 +90,9 @@ def hypotheses(instance: Instance, tree: Tree) -> list[Assertion]:
     """What the theorem of a single instance's bound assumes of it, found in the tree."""
     target, objective = TARGETS[instance.bound], instance.objective
     found = [Assertion("largest slope", float(np.abs(objective.slopes).max()), "<=", objective.smoothness)]
+    problem = problem_of(instance)
+    most = replace(problem, initial_gradient_norm=None).first_gradient_norm
+    found.append(Assertion("||G_1||_1", float(problem.first_gradient_norm) * (1 - 1e-12), "<=", float(most)))
     found.append(Assertion("total probability", float(tree.probabilities.sum()), "~", 1.0, 1e-12))
     if target.averaged is None and not target.violated:
         found.append(Assertion("sd / |G|", float(instance.largest_deviation), "<=", instance.eta))
