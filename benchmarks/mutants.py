@@ -1,13 +1,15 @@
 """Mutants of theory: which changes of a formula do the proofs, the claims and the measurements notice?
 
-    python benchmarks/mutants.py [--limit N] [--modules theory.adam ...] >> benchmarks/mutants.txt
+    python benchmarks/mutants.py [--every 9] [--modules theory.adam ...] [--only TEXT] > benchmarks/mutants.txt
 
-Mutants come from the syntax tree of every module of theory: a constant 1% larger, a sum for a mean, < for >, K for
-1, min for max, + for -. One is one change at one place. Each runs in a process of its own, in which the module is
-loaded from the changed tree: nothing on disk changes. Its checks are only those that import the module, nearest
-first, and the first that fails ends it: proofs, then claims, then the quick experiments of verify-bounds.
+Mutants come from the syntax tree of every module of theory: a constant 1% larger, a mean for a sum, < for >, K for
+1, min for max, + for -. One is one change at one place; others are by hand (:data:`NAMED`). Each is tried in a
+process of its own, which loads the module from the changed tree: nothing on disk changes. Its checks are those
+that import the module, and the first that fails ends it: quick proofs of the same room, the near-tight instances,
+the other proofs, claims, the other experiments of verify-bounds --quick. What survives them is left to the unit
+tests of theory, to show whether anything notices. Each has a minute of CPU; without an end it counts as noticed.
 
-A mutant that nothing catches is listed as SURVIVED, unless :data:`EQUIVALENT` says why it is the same theory.
+What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory.
 """
 
 from __future__ import annotations
@@ -17,18 +19,40 @@ import ast
 import importlib
 import importlib.abc
 import importlib.util
-import subprocess
+import os
+import re
+import resource
 import sys
 import time
-from collections.abc import Iterator
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EQUIVALENT", "Mutant", "mutants", "named_mutants"]
+__all__ = ["Mutant", "chosen_mutants", "modules", "mutants", "named_mutants", "try_mutant"]
 
 ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 60
+"""Of CPU for a mutant."""
+SLOW_PROOFS = frozenset(
+    f"proofs.{name}"
+    for name in (
+        "adam.theorem1",
+        "adam.variants",
+        "adam_sharp.theorem2",
+        "estimators.weighted_groups",
+        "l1.theorem",
+        "training.clipping",
+        "training.violated_steps",
+    )
+)
+"""They take two to eight seconds each, and so come after the near-tight instances, which take half a second."""
+PRELOADED = ("numpy", "scipy.optimize", "scipy.stats", "sympy", "flint", "mpmath", "rich.progress")
+"""Imported once, before processes are forked: none is of this project."""
 SWAPPED = {"minimum": "maximum", "maximum": "minimum", "min": "max", "max": "min", "sum": "mean", "mean": "sum"}
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.Gt,
@@ -36,9 +60,6 @@ COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.LtE: ast.GtE,
     ast.GtE: ast.LtE,
 }
-
-EQUIVALENT: dict[str, str] = {}
-"""Mutants that are the same theory, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +85,25 @@ def _source(module: str) -> str:
 
 
 class _Change(ast.NodeTransformer):
-    """Counts the places of a tree that can change and changes the ``chosen`` one (none for -1)."""
+    """Counts the places of a tree that can change and changes the ``chosen`` one (none for -1).
+
+    A place is named by its function, the line around it and the change; no line numbers, which move.
+    """
 
     def __init__(self, chosen: int) -> None:
-        self.chosen, self.scope = chosen, [""]
+        self.chosen, self.scope, self.statement = chosen, [""], ""
         self.places: list[str] = []
 
     def _here(self, text: str) -> bool:
-        self.places.append(f"{text} in {self.scope[-1]}")
+        self.places.append(f"{self.scope[-1]}: {text} in {self.statement}")
         return len(self.places) - 1 == self.chosen
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.stmt) and not hasattr(node, "body"):
+            self.statement = " ".join(ast.unparse(node).split())[:100]
+        elif isinstance(node, (ast.If, ast.While)):
+            self.statement = ast.unparse(node.test)[:100]
+        return super().visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
         self.scope.append(node.name)
@@ -94,7 +125,7 @@ class _Change(ast.NodeTransformer):
     def visit_Constant(self, node: ast.Constant) -> Any:
         if isinstance(node.value, bool) or not isinstance(node.value, (int, float)) or len(self.scope) == 1:
             return node
-        if node.value and self._here(f"{node.value} 1% larger (line {node.lineno})"):
+        if node.value and self._here(f"{node.value} 1% larger"):
             scaled = ast.BinOp(ast.Constant(node.value * 101), ast.Div(), ast.Constant(100))
             return ast.copy_location(scaled, node)
         return node
@@ -107,13 +138,13 @@ class _Change(ast.NodeTransformer):
         self.generic_visit(node)
         other: ast.operator | None = {ast.Add: ast.Sub(), ast.Sub: ast.Add()}.get(type(node.op))
         sign = "+ for -" if isinstance(node.op, ast.Sub) else "- for +"
-        if other is not None and len(self.scope) > 1 and self._here(f"{sign} (line {node.lineno})"):
+        if other is not None and len(self.scope) > 1 and self._here(f"{sign}"):
             node.op = other
         return node
 
     def visit_Compare(self, node: ast.Compare) -> Any:
         self.generic_visit(node)
-        if len(self.scope) > 1 and type(node.ops[0]) in COMPARED and self._here(f"< for > (line {node.lineno})"):
+        if len(self.scope) > 1 and type(node.ops[0]) in COMPARED and self._here("< for >"):
             node.ops[0] = COMPARED[type(node.ops[0])]()
         return node
 
@@ -123,7 +154,7 @@ class _Change(ast.NodeTransformer):
         if name in SWAPPED and len(self.scope) > 1:
             if isinstance(node.func, ast.Name) and name in ("sum", "mean"):
                 return node
-            if self._here(f"{name} -> {SWAPPED[name]} (line {node.lineno})"):
+            if self._here(f"{name} -> {SWAPPED[name]}"):
                 if isinstance(node.func, ast.Attribute):
                     node.func.attr = SWAPPED[name]
                 else:
@@ -132,7 +163,7 @@ class _Change(ast.NodeTransformer):
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
         inside = node.attr == "steps" and isinstance(node.ctx, ast.Load) and len(self.scope) > 1
-        if inside and self._here(f"K -> 1 (line {node.lineno})"):
+        if inside and self._here("K -> 1"):
             return ast.copy_location(ast.Constant(1), node)
         return self.generic_visit(node)
 
@@ -158,17 +189,115 @@ def mutants(module: str) -> Iterator[Mutant]:
     """All mutants of one module."""
     change = _Change(-1)
     change.visit(ast.parse(_source(module)))
+    seen = Counter[str]()
     for place, text in enumerate(change.places):
-        yield Mutant(module, f"{module}: {text}", place)
+        seen[text] += 1
+        again = f" (place {seen[text]})" if seen[text] > 1 else ""
+        yield Mutant(module, f"{module}.{text}{again}", place)
 
 
 NAMED = (
     ("theory.adam.variants", "epsilon once, not K times", "+ moved * problem.steps", "+ moved"),
     ("theory.adam.variants", "step_multipliers: hi is the mean", "float(values.max()))", "float(values.mean()))"),
     ("theory.adam.variants", "hi for hi^2", "chosen.highest**2", "chosen.highest"),
+    ("theory.adam.variants", "bias correction: rho_s of the first step", "max(sums[:settled])", "sums[0]"),
+    ("theory.adam.variants", "bias correction: half of hi", "max(last, float(m", "0.5 * max(last, float(m"),
     ("theory.problem", "||G_1|| default sqrt(L d Delta)", "self.initial_gap * 2)", "self.initial_gap)"),
+    (
+        "theory.adam.constants",
+        "C_m 1% smaller",
+        "return (1 - beta1) * sqrt(beta2 /",
+        "return 0.99 * (1 - beta1) * sqrt(beta2 /",
+    ),
+    (
+        "theory.adam.constants",
+        "Gamma 1% smaller",
+        "* step_variance(beta1, beta2)",
+        "* step_variance(beta1, beta2) * 99 / 100",
+    ),
     ("theory.adam.constants", "B without its 1", "(1 + tau * sqrt(beta2)", "(tau * sqrt(beta2)"),
+    (
+        "theory.adam.constants",
+        "kappa: 0.99 rho eta^2",
+        "amplification * eta**2)",
+        "amplification * eta**2 * 99 / 100)",
+    ),
     ("theory.adam.constants", "freezing with 1-r for (1-r)^2", "* gap**2)\n", "* gap)\n"),
+    (
+        "theory.adam.constants",
+        "numbers only: momentum_gap's square 1% larger",
+        "(beta2 - square) - rounding",
+        "1.01 * (beta2 - square)",
+    ),
+    (
+        "theory.adam_sharp.constants",
+        "C with eta^3",
+        "momentum_ratio(beta1, beta2) * eta**2)",
+        "momentum_ratio(beta1, beta2) * eta**3)",
+    ),
+    (
+        "theory.adam_sharp.constants",
+        "H uniform 1% smaller",
+        "second_moment_weight(beta2)\n    if log",
+        "second_moment_weight(beta2) * 99 / 100\n    if log",
+    ),
+    ("theory.adam_sharp.constants", "e_M with M-2", "* step * (window - 1)", "* step * (window - 2)"),
+    (
+        "theory.adam_sharp.constants",
+        "omega for omega^2 in B2",
+        "momentum_growth(beta1, beta2)) / kept**2",
+        "momentum_growth(beta1, beta2)) / kept",
+    ),
+    (
+        "theory.adam_sharp.constants",
+        "s_t 1% smaller",
+        "sqrt(energy / (steps * dimension))",
+        "sqrt(energy / (steps * dimension)) * 99 / 100",
+    ),
+    ("theory.adam_sharp.theorem2", "log growth: K for K'", "problem.steps + extra_steps - 1", "problem.steps - 1"),
+    (
+        "theory.adam_sharp.theorem2",
+        "log growth without tau^2",
+        "squared_noise_growth(adam.eta) * gradient**2",
+        "gradient**2",
+    ),
+    ("theory.adam_sharp.theorem2", "log growth: d ln V for d ln(V / d)", "return d * log(", "return log("),
+    (
+        "theory.adam_sharp.theorem2",
+        "bound_at: horizon without N",
+        "problem.steps + free.extra_steps",
+        "problem.steps",
+    ),
+    (
+        "theory.adam_sharp.theorem2",
+        "eta < 1 dropped at beta1 = 0",
+        "np.asarray(eta) < 1\n",
+        "np.asarray(eta) < 2\n",
+    ),
+    (
+        "theory.adam_sharp.parameters",
+        "E at N = 0 in the search",
+        "horizon = problem.steps + extra",
+        "horizon = problem.steps + 0 * extra",
+    ),
+    (
+        "theory.guarantee",
+        "kappa > -.1 is enough",
+        "alignment(beta1, beta2, eta)) > 0",
+        "alignment(beta1, beta2, eta)) > -0.1",
+    ),
+    (
+        "theory.training.clipping",
+        "floor^1.01",
+        "floor * alignment_at(amplification / floor, eta)",
+        "floor * alignment_at(amplification, eta)",
+    ),
+    (
+        "theory.training.weight_decay",
+        "weights: box 1% smaller",
+        "moved * (box - start)",
+        "moved * (box * 0.99 - start)",
+    ),
     ("theory.training.weight_decay", "0.9 lambda W B", "pull * growth\n", "pull * growth * 9 / 10\n"),
     (
         "theory.training.step_schedules",
@@ -176,12 +305,59 @@ NAMED = (
         "[..., None] * moved",
         "[..., None] * moved / 2",
     ),
+    (
+        "theory.training.step_schedules",
+        "v_0 forgotten twice as fast",
+        "beta2 ** ((first - 1) / 2)",
+        "beta2 ** (first - 1)",
+    ),
+    (
+        "theory.training.step_schedules",
+        "rho_s from k0 + 1 on",
+        "[..., first - 1 :] / s[..., first - 1 :]",
+        "[..., first:] / s[..., first:]",
+    ),
     ("theory.training.violated_steps", "memory without sqrt(beta2)", "return sqrt(beta2) * sqrt(", "return sqrt("),
-    ("theory.l1.theorem", "rho for 1 + rho", "(1 + momentum_amplification(", "(momentum_amplification("),
-    ("theory.other_optimizers.adagrad", "drift halved", "/ (2 * kappa)", "/ (4 * kappa)"),
     ("theory.training.estimated_variance", "half of Var U", "products = 2 *", "products ="),
+    ("theory.l1.theorem", "rho for 1 + rho", "(1 + momentum_amplification(", "(momentum_amplification("),
+    ("theory.l1.theorem", "T = sqrt(1 + eta^2)", "sqrt(eta * (2 + eta))", "eta"),
+    ("theory.l1.theorem3", "Lambda: h - s h_s", "- 2 * slopes).max()", "- slopes).max()"),
+    (
+        "theory.l1.theorem3",
+        "Lambda without the tail",
+        "float(max(inside, below, above))",
+        "float(max(inside, below))",
+    ),
+    (
+        "theory.l1.theorem3",
+        "Lambda 5% smaller",
+        "float(max(inside, below, above))",
+        "0.95 * float(max(inside, below, above))",
+    ),
+    ("theory.l1.theorem3", "initial potential without the tail", "self.tail_slope * excess", "0 * excess"),
+    ("theory.l1.theorem3", "J 2% larger than the record's", '"gain": record.gain', '"gain": 1.02 * record.gain'),
+    ("theory.other_optimizers.adagrad", "drift halved", "/ (2 * kappa)", "/ (4 * kappa)"),
+    ("theory.other_optimizers.sgd", "descent: eta for eta^2", "squared_noise_growth(eta) / 2)", "(1 + eta) / 2)"),
     ("adabatch.moments.numeric", "one_minus_power 1% smaller", "return result * 1.0", "return result * 0.99"),
+    (
+        "adabatch.moments.numeric",
+        "hypot 1% smaller",
+        'else _apply("hypot", "", x, y)',
+        'else 0.99 * _apply("hypot", "", x, y)',
+    ),
     ("adabatch.moments.numeric", "minimum -> maximum", '"minimum", "Min"', '"maximum", "Min"'),
+    (
+        "adabatch.moments.l1",
+        "c4 1% larger",
+        "return sqrt(2 / (groups - 1))",
+        "return 1.01 * sqrt(2 / (groups - 1))",
+    ),
+    (
+        "adabatch.moments.l1",
+        "conservative norm with own signs",
+        "group_gradients.sum(axis=0) - group_gradients",
+        "group_gradients.sum(axis=0) + 0 * group_gradients",
+    ),
 )
 """By hand: (module, description, text, its replacement)."""
 
@@ -244,21 +420,26 @@ def nearest_first(module: str, candidates: list[str]) -> list[str]:
     return sorted(using, key=lambda name: (-len(set(room) & set(name.split("."))), len(imports(name))))
 
 
-def caught_by(mutant: Mutant, stages: tuple[str, ...] = ("prove", "claims", "verify")) -> str:
-    """What notices the mutant, "" if nothing does; for this process only, whose modules are then changed."""
-    sys.meta_path.insert(0, _Changed(mutant))
-    for stage in stages:
-        for name, check in {"prove": _proofs, "claims": _claims, "verify": _experiments}[stage](mutant.module):
-            try:
-                problem = check()
-            except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
-            if problem:
-                return f"{stage}, {name}: {' '.join(problem.split())[:100]}"
-    return ""
+Check = Callable[[], str]
+"""Returns what it noticed, "" for nothing."""
+Verifiers = Callable[[str], Iterator[tuple[str, str, Check]]]
+"""Of a module: stage, name and check, in the order in which they are tried."""
 
 
-def _proofs(module: str) -> Iterator[tuple[str, Any]]:
+def checks(module: str) -> Iterator[tuple[str, str, Check]]:
+    """The verifiers of a module in order; they import the project: in a process of its own."""
+    found = list(proofs(module))
+    own = [check for check in found if check[1].split(".")[1] in module and check[1] not in SLOW_PROOFS]
+    yield from own
+    yield from near_tight(module)
+    yield from (check for check in found if check not in own)
+    yield from claims(module)
+    yield from other_experiments(module)
+    yield from unit_tests(module)
+
+
+def proofs(module: str) -> Iterator[tuple[str, str, Check]]:
+    """Those of the same room first."""
     from proofs.registry import MODULES, proofs_of
     from proofs.steps import run
 
@@ -270,78 +451,150 @@ def _proofs(module: str) -> Iterator[tuple[str, Any]]:
         return ""
 
     for name in nearest_first(module, list(MODULES)):
-        yield name, lambda name=name: check(name)
+        yield "prove", name, lambda name=name: check(name)  # type: ignore[misc]
 
 
-def _claims(module: str) -> Iterator[tuple[str, Any]]:
+def claims(module: str) -> Iterator[tuple[str, str, Check]]:
+    """Those whose check imports the module."""
     from theory.audit.claims import CLAIMS
 
+    def check(claim: Any) -> str:
+        verdict = claim.check().verdict
+        return "" if verdict is claim.verdict else f"verdict: {verdict}"
+
     for claim in CLAIMS:
-        yield claim.place, lambda claim=claim: "" if claim.check().verdict is claim.verdict else "another verdict"
+        if module in imports(claim.check.__module__):
+            yield "claims", claim.place, lambda claim=claim: check(claim)  # type: ignore[misc]
 
 
-def _experiments(module: str) -> Iterator[tuple[str, Any]]:
+def near_tight(module: str) -> Iterator[tuple[str, str, Check]]:
+    """The experiment of this name."""
+    if module in imports("simulate.experiments.near_tight"):
+        yield "verify", "near-tight", lambda: _experiment("near-tight")
+
+
+def other_experiments(module: str) -> Iterator[tuple[str, str, Check]]:
+    """The others, the shortest first."""
+    from simulate.verify_bounds import EXPERIMENTS
+
+    for name in sorted(EXPERIMENTS, key=lambda name: EXPERIMENTS[name].weight):
+        if name != "near-tight" and module in imports(f"simulate.experiments.{EXPERIMENTS[name].module}"):
+            yield "verify", name, lambda name=name: _experiment(name)  # type: ignore[misc]
+
+
+def _experiment(name: str) -> str:
     from simulate.experiments.settings import Level, Settings
     from simulate.verify_bounds import EXPERIMENTS
 
-    settings = Settings(level=Level.QUICK, output=ROOT / "build" / "mutants")
-    for name in EXPERIMENTS:
-        experiment = EXPERIMENTS[name]
+    outcomes = EXPERIMENTS[name].run(Settings(level=Level.QUICK), lambda _: None).outcomes
+    return "; ".join(f"{o.name}: {o.verdict}" for o in outcomes if not o.as_expected)
 
-        def check(experiment: Any = experiment) -> str:
-            verdicts = experiment.run(settings, lambda _: None).verdicts
-            return "; ".join(f"{v.name}: {v.outcome}" for v in verdicts if not v.as_expected)
 
-        yield name, check
+def unit_tests(module: str) -> Iterator[tuple[str, str, Check]]:
+    """Those of theory that import the module, the most alike path first."""
+
+    def check(paths: list[str]) -> str:
+        import pytest
+
+        found: list[str] = []
+
+        class Failures:
+            def pytest_runtest_logreport(self, report: Any) -> None:
+                if report.failed:
+                    found.append(report.nodeid)
+
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
+        code = pytest.main([*options, *paths], plugins=[Failures()])
+        return found[0] if found else "" if code in (0, 5) else f"exit code {int(code)}"
+
+    names = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests" / "theory").rglob("test_*.py"))]
+    using = [name for name in names if module in imports(name.removesuffix(".py").replace("/", "."))]
+    room = set(module.split("."))
+    for name in sorted(using, key=lambda name: -len(room & set(re.split(r"[/._]", name)))):
+        yield "tests", name, lambda name=name: check([name])  # type: ignore[misc]
+
+
+def caught_by(mutant: Mutant, verifiers: Verifiers = checks) -> str:
+    """What notices the mutant, "" if nothing does; for this process only, whose modules are then changed."""
+    sys.meta_path.insert(0, _Changed(mutant))
+    for stage, name, check in verifiers(mutant.module):
+        try:
+            problem = check()
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            return f"{stage}, {name}: {' '.join(problem.split())[:90]}"
+    return ""
+
+
+def try_mutant(mutant: Mutant, verifiers: Verifiers = checks) -> tuple[str, float]:
+    """:func:`caught_by` in a forked process of at most :data:`SECONDS` of CPU, and the CPU that it took."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+            silent = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silent, 1)
+            os.dup2(silent, 2)
+            try:
+                found = caught_by(mutant, verifiers)
+            except BaseException as error:  # at import: the module cannot be loaded at all
+                found = f"import, {mutant.module}: {type(error).__name__}: {error}"[:120]
+            os.write(writing, (found or "-").encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read().decode()
+    usage = os.wait4(process, 0)[2]
+    found = answer or f"no end within {SECONDS} s of CPU"
+    return "" if found == "-" else found, usage.ru_utime + usage.ru_stime
+
+
+def reasons() -> dict[str, str]:
+    """Why mutants that nothing notices are the same theory: by regular expressions of descriptions."""
+    table = tomllib.loads((ROOT / "benchmarks" / "mutants.toml").read_text(encoding="utf-8"))
+    return {entry["mutant"]: entry["reason"] for entry in table["equivalent"]}
+
+
+def reason_of(mutant: Mutant, known: dict[str, str]) -> str:
+    """The first that applies, or ""."""
+    return next((reason for pattern, reason in known.items() if re.search(pattern, mutant.description)), "")
+
+
+def chosen_mutants(every: int, beginnings: tuple[str, ...] = ("",)) -> list[Mutant]:
+    """Those by hand, and of each module every n-th, from its first: the same ones at each call."""
+    by_hand = [mutant for mutant in named_mutants() if mutant.module.startswith(beginnings)]
+    return by_hand + [m for name in modules() if name.startswith(beginnings) for m in list(mutants(name))[::every]]
 
 
 def main() -> None:
-    """Run mutants, one process each, and print a line for each as it ends."""
+    """Try mutants, two at a time, and print a line for each and the counts at the end."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--modules", nargs="*", default=None, help="only these modules (beginnings of names)")
-    parser.add_argument("--limit", type=int, default=10**6, help="every n-th, so that about this many run")
-    parser.add_argument("--list", action="store_true", help="print them and run none")
-    parser.add_argument("--only", default="", help="(used by itself) run this one here")
-    parser.add_argument("--timeout", type=float, default=600, help="seconds for each")
+    parser.add_argument("--modules", nargs="*", default=[""], help="only these modules (beginnings of names)")
+    parser.add_argument("--every", type=int, default=1, help="of each module every n-th")
+    parser.add_argument("--only", default="", help="those whose description contains this")
+    parser.add_argument("--list", action="store_true", help="print them and try none")
     given = parser.parse_args()
-    chosen = [
-        m
-        for name in modules()
-        if given.modules is None or name.startswith(tuple(given.modules))
-        for m in mutants(name)
-    ]
-    chosen = [*named_mutants(), *chosen] if given.modules is None else chosen
-    if given.only:
-        mutant = next(m for m in [*named_mutants(), *chosen] if m.description == given.only)
-        print(caught_by(mutant))
+    chosen = [m for m in chosen_mutants(given.every, tuple(given.modules)) if given.only in m.description]
+    if given.list:
+        print("\n".join(mutant.description for mutant in chosen))
         return
-    stride = max(1, len(chosen) // given.limit)
-    chosen = chosen[: len(NAMED)] + chosen[len(NAMED) :: stride] if given.modules is None else chosen[::stride]
-    counts = {"caught": 0, "equivalent": 0, "survived": 0, "unfinished": 0}
-    for mutant in chosen:
-        if given.list:
-            print(mutant.description)
-            continue
-        start = time.perf_counter()
-        command = [sys.executable, __file__, "--only", mutant.description]
-        if given.modules is not None:
-            command += ["--modules", *given.modules]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=given.timeout, cwd=ROOT)
-            found = done.stdout.strip().splitlines()[-1:] or [
-                f"exit: {done.stderr.strip().splitlines()[-1:]}" * (done.returncode != 0)
-            ]
-        except subprocess.TimeoutExpired:
-            found = ["unfinished"]
-        reason = EQUIVALENT.get(mutant.description, "")
-        kind = "caught" if found[0] else "equivalent" if reason else "survived"
-        kind = "unfinished" if found == ["unfinished"] else kind
-        counts[kind] += 1
-        print(
-            f"{kind:10} {mutant.description} | {found[0] or reason} | {time.perf_counter() - start:.0f} s",
-            flush=True,
-        )
-    print(", ".join(f"{count} {kind}" for kind, count in counts.items()) + f" of {len(chosen)}")
+    for name in PRELOADED:
+        importlib.import_module(name)
+    known, counts, start = reasons(), Counter[str](), time.perf_counter()
+    total = 0.0
+    with ThreadPoolExecutor(2) as pool:
+        for mutant, (found, seconds) in zip(chosen, pool.map(try_mutant, chosen), strict=True):
+            reason = "" if found else reason_of(mutant, known)
+            kind = found.split(",")[0] if found else "equivalent" if reason else "SURVIVED"
+            counts["no end" if kind.startswith("no end") else kind] += 1
+            total += seconds
+            print(f"{mutant.description} | {found or f'{kind}: {reason}'} | {seconds:.0f} s", flush=True)
+    clock = (time.perf_counter() - start) / 60
+    print(f"\n{len(chosen)} mutants, {total / 60:.0f} minutes of CPU, {clock:.0f} by the clock:")
+    print(", ".join(f"{count} {kind}" for kind, count in counts.most_common()))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, absolute, maximum, total
+from adabatch.moments.numeric import Value, absolute, expm1, is_symbolic, log1p, maximum, minimum, total
 from theory.adam.constants import (
     alignment,
     descent_budget,
@@ -104,8 +104,13 @@ def weight_bound(
     require_betas(beta1, beta2)
     _require_step(weight_decay, step_size)
     box = normalized_step_bound(beta1, beta2) / weight_decay
-    kept = (1 - step_size * weight_decay) ** steps
-    return maximum(start, kept * start + (1 - kept) * box)
+    pulled = step_size * weight_decay
+    if is_symbolic(pulled, steps):
+        kept = (1 - pulled) ** steps
+        return maximum(start, kept * start + (1 - kept) * box)
+    # q^K rounds to 1 where alpha lambda is tiny, and box is huge there; 2^-53 below 1 there is a logarithm.
+    moved = -expm1(steps * log1p(-minimum(pulled, 1 - 2.0**-53)))
+    return maximum(start, start + moved * (box - start))
 
 
 def decayed_drift(beta1: Value, beta2: Value, decay_pull: Value) -> Value:

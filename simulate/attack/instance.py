@@ -1,0 +1,133 @@
+"""An instance: a function of one variable, two-point noise for each step and state, and the optimizer's settings.
+
+As JSON its numbers are written with all their digits: what is read replays exactly.
+
+Example:
+    >>> instance = Instance(bound="SGD", smoothness=2.0, step_size=0.25, eta=0.5, width=1.0, first=2.0,
+    ...                     slopes=[2.0, 2.0], below=[[0.5, 0.5]], above=[[0.5, 0.5]])
+    >>> again = Instance(**json.loads(json.dumps(instance.to_dict())))
+    >>> again.steps, again.to_dict() == instance.to_dict()
+    (1, True)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+
+import numpy as np
+
+from simulate.attack.piecewise import PiecewiseLinear
+from simulate.streams import Array
+
+__all__ = ["Instance", "near_tight_instances"]
+
+PER_CANDIDATE = {
+    "width": 0, "first": 0, "slopes": 1, "below": 2, "above": 2, "low_factors": 2, "high_factors": 2,
+    "multipliers": 1, "start": 0, "weight_decay": 0, "v0": 0, "epsilon": 0, "floor": 0,
+}  # fmt: skip
+"""Fields that may differ between the candidates of a population, with the number of their own axes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One instance, or a population of candidates: then the arrays have a leading axis [candidates].
+
+    The stochastic gradient of step k is G X with X = 1 - below (low) or X = 1 + above (high), of mean 1. Both
+    depend on k and on whether m_{k-1} G_k is negative: shape [K, 2].
+
+    Attributes:
+        bound: the name of what it is nearly tight for, in :data:`simulate.attack.targets.TARGETS`.
+        ratio: bound / measured, as found when it was written; 0: not known.
+        dimension: d, independent coordinates that are all like this one.
+        smoothness: L.
+        step_size: alpha.
+        beta1: decay of m.
+        beta2: decay of v.
+        eta: of the test.
+        first_step: k0, from which on gradients count.
+        goal: the squared gradient norm at which counting stops; 0: never.
+        width: of the cells of the gradient, see :class:`~simulate.attack.piecewise.PiecewiseLinear`.
+        first: G_1.
+        slopes: of the cells, shape [n].
+        below: 1 - X where X is low, shape [K, 2].
+        above: X - 1 where X is high, shape [K, 2].
+        low_factors: by which a low gradient is clipped, shape [K, 2].
+        high_factors: by which a high gradient is clipped, shape [K, 2].
+        multipliers: s_k, shape [K].
+        start: w_1, which weight decay pulls to 0.
+        weight_decay: lambda.
+        v0: v_0.
+        epsilon: outside the root.
+        floor: the test's, on |G|: below it the noise is that of a gradient of this size.
+    """
+
+    bound: str
+    ratio: float = 0.0
+    dimension: int = 1
+    smoothness: float = 1.0
+    step_size: float = 1.0
+    beta1: float = 0.0
+    beta2: float = 0.0
+    eta: float = 0.0
+    first_step: int = 1
+    goal: float = 0.0
+    width: Array
+    first: Array
+    slopes: Array
+    below: Array
+    above: Array
+    low_factors: Array | None = None
+    high_factors: Array | None = None
+    multipliers: Array | None = None
+    start: Array = 0.0  # type: ignore[assignment]
+    weight_decay: Array = 0.0  # type: ignore[assignment]
+    v0: Array = 0.0  # type: ignore[assignment]
+    epsilon: Array = 0.0  # type: ignore[assignment]
+    floor: Array = 0.0  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        for name in PER_CANDIDATE:
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, np.asarray(value, dtype=float))
+
+    @property
+    def steps(self) -> int:
+        """K."""
+        return int(self.below.shape[-2])
+
+    @property
+    def objective(self) -> PiecewiseLinear:
+        """The function, with w_1 at 0."""
+        return PiecewiseLinear(self.smoothness, self.width, self.first, self.slopes)
+
+    @property
+    def largest_deviation(self) -> Array:
+        """The least eta for which every step meets the test, shape [...]."""
+        largest: Array = np.sqrt((self.below * self.above).max((-2, -1)))
+        return largest
+
+    def candidate(self, index: int) -> Instance:
+        """One of a population."""
+        chosen = {
+            name: value[index]
+            for name, axes in PER_CANDIDATE.items()
+            if (value := getattr(self, name)) is not None and value.ndim > axes
+        }
+        return replace(self, **chosen)
+
+    def to_dict(self) -> dict[str, object]:
+        """What differs from the defaults, as JSON has it."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        plain = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()
+        }
+        defaults = {item.name: item.default for item in fields(self)}
+        return {name: value for name, value in plain.items() if value != defaults[name]}
+
+
+def near_tight_instances() -> tuple[Instance, ...]:
+    """The committed ones, found by ``benchmarks/near_tight.py``."""
+    lines = (files("simulate.attack") / "near_tight.jsonl").read_text(encoding="utf-8").splitlines()
+    return tuple(Instance(**json.loads(line)) for line in lines)

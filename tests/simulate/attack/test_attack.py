@@ -1,0 +1,150 @@
+"""Trees against a recursion in exact and in long arithmetic; near-tight rows, and what refuses them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+from simulate.attack import targets
+from simulate.attack.instance import Instance, near_tight_instances
+from simulate.attack.targets import TARGETS, compare, hypotheses
+from simulate.attack.tree import grow
+from simulate.experiments.near_tight import run
+from simulate.experiments.settings import Settings
+from simulate.optimizers import SGD
+
+INSTANCES = near_tight_instances()
+
+
+def gradient(instance: Instance, w: Any) -> Any:
+    """G(w) within the cells, in the arithmetic of w."""
+    width, slopes = Fraction(float(instance.width)), [Fraction(x) for x in instance.slopes.tolist()]
+    cell, value = w // width, Fraction(float(instance.first))
+    middle = len(slopes) // 2
+    for k in range(abs(int(cell)) if cell < 0 else int(cell)):
+        value += width * slopes[middle + k] if cell >= 0 else -width * slopes[middle - 1 - k]
+    return value + slopes[middle + int(cell)] * (w - cell * width)
+
+
+def test_stochastic_gradient_descent_in_rationals() -> None:
+    instance = Instance(
+        bound="SGD",
+        eta=0.5,
+        smoothness=2.0,
+        step_size=0.25,
+        width=0.75,
+        first=3.0,
+        slopes=[1.0, -0.5, 2.0, 1.5, 2.0, 1.0, -1.0, 0.25],
+        below=[[0.5, 0.5], [0.25, 0.5], [0.5, 0.125]],
+        above=[[0.5, 0.5], [0.5, 0.5], [0.25, 0.5]],
+    )
+
+    def squares(w: Fraction, step: int) -> Fraction:
+        """sum of E G^2 from this step on; SGD has no momentum, so the first law holds."""
+        if step == instance.steps:
+            return Fraction(0)
+        g = gradient(instance, w)
+        below, above = (Fraction(float(table[step, 0])) for table in (instance.below, instance.above))
+        low, high = (w - Fraction(1, 4) * g * x for x in (1 - below, 1 + above))
+        later = below * squares(high, step + 1) + above * squares(low, step + 1)
+        return g**2 + later / (below + above)
+
+    exact = squares(Fraction(0), 0) / instance.steps
+    measured, bound, _tree = compare(instance)
+    assert float(measured) == pytest.approx(float(exact), rel=1e-14)
+    assert exact <= Fraction(float(bound))
+
+
+def test_adam_with_forty_digits() -> None:
+    instance = next(i for i in INSTANCES if i.bound == "Theorem 1" and i.beta1 > 0)
+    with mpmath.workdps(40):
+        beta1, beta2, alpha = (mpmath.mpf(x) for x in (instance.beta1, instance.beta2, instance.step_size))
+
+        def later(w: Any, m: Any, v: Any, step: int) -> Any:
+            if step == instance.steps:
+                return mpmath.mpf(0)
+            g = mpmath.mpf(float(instance.objective.gradient(np.array([float(w)]))[0]))
+            law = int(m * g < 0)
+            below, above = (mpmath.mpf(float(t[step, law])) for t in (instance.below, instance.above))
+            sizes, chances = ([1 - below, 1 + above], [above, below]) if below + above else ([1], [1])
+            total = abs(g)
+            for x, chance in zip(sizes, chances, strict=True):
+                first, second = beta1 * m + (1 - beta1) * g * x, beta2 * v + (1 - beta2) * (g * x) ** 2
+                move = alpha * first / mpmath.sqrt(second) if second else 0
+                total += chance / sum(chances) * later(w - move, first, second, step + 1)
+            return total
+
+        exact = instance.dimension * later(mpmath.mpf(0), mpmath.mpf(0), mpmath.mpf(float(instance.v0)), 0)
+    assert float(compare(instance)[0]) == pytest.approx(float(exact), rel=1e-12)
+
+
+def test_gap_is_the_descent_of_the_integral() -> None:
+    for instance in INSTANCES[::5]:
+        objective = instance.objective
+        reach = float(instance.width) * len(instance.slopes) + float(
+            np.abs(objective.gradient(np.array([-1e9, 0])))[1]
+        )
+        points = np.linspace(-reach - 100 * reach, reach + 100 * reach, 400_001)
+        heights = objective.gradient(points)
+        climbs = np.concatenate([[0.0], np.cumsum((heights[1:] + heights[:-1]) / 2 * np.diff(points))])
+        start = np.interp(0.0, points, climbs)
+        assert start - climbs.min() == pytest.approx(float(objective.gap), rel=1e-2)
+
+
+def test_a_population_is_its_candidates() -> None:
+    chosen = [i for i in INSTANCES if i.bound == "Theorem 1" and i.steps == INSTANCES[0].steps]
+    names = ("width", "first", "slopes", "below", "above", "v0")
+    together = replace(chosen[0], **{name: np.stack([getattr(i, name) for i in chosen]) for name in names})
+    alone = [grow(together.candidate(i), SGD(0.1)).gradient_norms for i in range(len(chosen))]
+    assert np.array_equal(grow(together, SGD(0.1)).gradient_norms, np.stack(alone))
+
+
+def test_every_bound_has_a_row_that_replays() -> None:
+    assert {instance.bound for instance in INSTANCES} == set(TARGETS)
+    for instance in INSTANCES:
+        again = Instance(**json.loads(json.dumps(instance.to_dict())))
+        assert [float(x) for x in compare(again)[:2]] == [float(x) for x in compare(instance)[:2]]
+
+
+def test_rows_come_out_as_expected_and_one_percent_less_does_not() -> None:
+    result = run(Settings(), lambda _: None)
+    assert [o.name for o in result.outcomes if not o.as_expected] == []
+    assert min(o.ratio for o in result.outcomes[:-1]) < 1.001
+    assert result.outcomes[-1].verdict == "caught"
+
+
+def test_a_bound_that_is_a_tenth_too_small_is_broken() -> None:
+    tight = [instance for instance in INSTANCES if instance.ratio < 1.1]
+    assert {instance.bound for instance in tight} >= {
+        "Theorem 1",
+        "log growth",
+        "AdaGrad",
+        "SGD",
+        "SGD, steps to a goal",
+    }
+    for instance in tight:
+        measured, bound, _tree = compare(instance)
+        assert bound / 1.1 < measured <= bound * (1 + 1e-12), instance.bound
+
+
+def test_noise_beyond_the_test_is_no_evidence() -> None:
+    instance = next(i for i in INSTANCES if i.bound == "Theorem 1")
+    noisier = replace(instance, above=instance.above * 1.01)
+    assert all(a.holds for a in hypotheses(instance, compare(instance)[2]))
+    assert not all(a.holds for a in hypotheses(noisier, compare(noisier)[2]))
+    steeper = replace(instance, slopes=instance.slopes * 1.01)
+    assert not all(a.holds for a in hypotheses(steeper, compare(steeper)[2]))
+
+
+def test_the_averaged_ratio_of_a_constant_deviation() -> None:
+    instance = next(i for i in INSTANCES if i.bound == "Theorem 3, l1")
+    level = replace(instance, below=np.full_like(instance.below, 0.5), above=np.full_like(instance.above, 0.5))
+    tree = compare(level)[2]
+    assert float(targets.averaged_eta(level, tree, targets.Kind.L1)) == pytest.approx(0.5)
+    assert float(targets.averaged_eta(level, tree, targets.Kind.VARIANCE)) == pytest.approx(0.5)
