@@ -77,20 +77,21 @@ RIGHT: dict[str, list[list[str]]] = {
     "covers": [["run"], ["--preset", "demo"], ["--config", "good.toml"]],
     "prove": [["L5"], ["L5", "--show"]],
     "verify-bounds": [["--quick", "--experiment", "sign-descent", "--seeds", "1", "--output", "out/report"]],
+    "list": [["bounds"], ["experiments"]],
 }
 """Lines that are right, by command."""
 
 WEIGHTS = {"train": 8, "prepare": 4, "plot": 3, "export": 3, "covers": 3, "compare": 2, "ablate": 2}
 """How often a command is drawn, where not once."""
 
-LONG = words("--compile --run --full --write-docs --quick --report-only --no-report-only --dry-run")
+LONG = words("--compile --run --full --write-docs --quick --report-only --no-report-only --dry-run --plane")
 """Flags that would change how long a line takes; the last ones are in the right lines where they belong."""
 
 GROWING = words(
     "--samples --validation-samples --sequence-length --initial-batch --max-batch --micro-batch --max-micro-batch "
     "--ranks --parallel --replicas --tensor-parallel --vocabulary-size --streaming-validation-tokens --processes "
     "--seeds --steps --experiment --threads --model --preset --tokenizer --data --resume --allow --max-restarts "
-    "--objective --optimizer --tasks --iterations --duration"
+    "--objective --optimizer --noise --bound --rule --tasks --iterations --duration"
 )
 """Options that get only values that are to be refused where a line trains, prepares or measures."""
 

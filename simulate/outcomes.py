@@ -84,7 +84,7 @@ class Outcome:
         a simulation that broke down refutes nothing. What is only measured must be finite.
         """
         if self.expected is Expectation.MEASURED:
-            return all(math.isfinite(comparison.left) for comparison in self.asserted)
+            return bool(self.asserted) and all(math.isfinite(comparison.left) for comparison in self.asserted)
         everything = [*self.asserted, *self.supporting]
         if not self.asserted or any(math.isnan(c.left) or math.isnan(c.right) for c in everything):
             return False

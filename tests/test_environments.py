@@ -70,7 +70,7 @@ def test_the_statistics_say_that_they_need_torch():
     [
         ("claims", "Thm B.1"),
         ("prove L5", "1 of 1 proofs hold"),
-        ("verify-bounds --quick --experiment sign-descent", "verdicts came out as they should"),
+        ("verify-bounds --quick --experiment sign-descent", "verdict came out as it should"),
         ("--version", "adabatch 0."),
     ],
 )

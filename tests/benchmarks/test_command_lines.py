@@ -58,4 +58,9 @@ def test_options_are_those_of_the_commands():
     assert (options["--samples"], options["--lr"], options["--data"]) == (int, float, str)
     assert options["--no-figures"] is bool
     assert options["--dry-run"] is bool
-    assert lines.options_of("plot") == {"--against": str, "--output": lines.Path}
+    assert lines.options_of("covers")["--config"] is lines.Path
+    assert lines.options_of("plot") == {
+        "--against": str,
+        "--output": lines.Path,
+        "--style": lines.Path,
+    } | dict.fromkeys(("--format", "--size"), str)
