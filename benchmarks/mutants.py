@@ -5,9 +5,10 @@
 Mutants come from the syntax tree of every module of theory: a constant 1% larger, a mean for a sum, < for >, K for
 1, min for max, + for -. One is one change at one place; others are by hand (:data:`NAMED`). Each is tried in a
 process of its own, which loads the module from the changed tree: nothing on disk changes. Its checks are those
-that import the module, and the first that fails ends it: quick proofs of the same room, the near-tight instances,
-the other proofs, claims, the other experiments of verify-bounds --quick. What survives them is left to the unit
-tests of theory, to show whether anything notices. Each has a minute of CPU; without an end it counts as noticed.
+that import the module, the cheapest first, and the first that fails ends it: the near-tight instances, quick proofs
+of the same room, the other proofs, claims, the other experiments of verify-bounds --quick. What survives them is left
+to the unit tests of theory, to show whether anything notices. Each has a minute of CPU; without an end it counts as
+noticed.
 
 What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory.
 """
@@ -50,7 +51,7 @@ SLOW_PROOFS = frozenset(
         "training.violated_steps",
     )
 )
-"""They take two to eight seconds each, and so come after the near-tight instances, which take half a second."""
+"""They take two to eight seconds each, and so come after the others of their room."""
 PRELOADED = ("numpy", "scipy.optimize", "scipy.stats", "sympy", "flint", "mpmath", "rich.progress")
 """Imported once, before processes are forked: none is of this project."""
 SWAPPED = {"minimum": "maximum", "maximum": "minimum", "min": "max", "max": "min", "sum": "mean", "mean": "sum"}
@@ -430,8 +431,8 @@ def checks(module: str) -> Iterator[tuple[str, str, Check]]:
     """The verifiers of a module in order; they import the project: in a process of its own."""
     found = list(proofs(module))
     own = [check for check in found if check[1].split(".")[1] in module and check[1] not in SLOW_PROOFS]
-    yield from own
     yield from near_tight(module)
+    yield from own
     yield from (check for check in found if check not in own)
     yield from claims(module)
     yield from other_experiments(module)
