@@ -1,14 +1,14 @@
 """Mutants of theory: which changes of a formula do the proofs, the claims and the measurements notice?
 
-    python benchmarks/mutants.py [--every 9] [--modules theory.adam ...] [--only TEXT] > benchmarks/mutants.txt
+    python benchmarks/mutants.py [--every 13] [--modules theory.adam ...] [--only TEXT] > benchmarks/mutants.txt
 
 Mutants come from the syntax tree of every module of theory: a constant 1% larger, a mean for a sum, < for >, K for
 1, min for max, + for -. One is one change at one place; others are by hand (:data:`NAMED`). Each is tried in a
 process of its own, which loads the module from the changed tree: nothing on disk changes. Its checks are those
-that import the module, the cheapest first, and the first that fails ends it: the near-tight instances, quick proofs
-of the same room, the other proofs, claims, the other experiments of verify-bounds --quick. What survives them is left
-to the unit tests of theory, to show whether anything notices. Each has a minute of CPU; without an end it counts as
-noticed.
+that import the module, and the first that fails ends it; the cheapest come first: the near-tight instances, quick
+proofs of the same room, the other proofs, claims, the other experiments of verify-bounds --quick. What survives
+them is left to the unit tests of theory, to show whether anything notices. Each has a minute of CPU; without an
+end it counts as noticed.
 
 What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory.
 """
