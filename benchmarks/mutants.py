@@ -1,13 +1,14 @@
 """Mutants of theory: which changes of a formula do the proofs, the claims and the measurements notice?
 
-    python benchmarks/mutants.py [--every 9] [--modules theory.adam ...] [--only TEXT] > benchmarks/mutants.txt
+    python benchmarks/mutants.py [--every 13] [--modules theory.adam ...] [--only TEXT] > benchmarks/mutants.txt
 
 Mutants come from the syntax tree of every module of theory: a constant 1% larger, a mean for a sum, < for >, K for
-1, min for max, + for -. One is one change at one place; others are by hand (:data:`NAMED`). Each is tried in a
+1, min for max, + for -. One is one change at one place; others are by hand. Each is tried in a
 process of its own, which loads the module from the changed tree: nothing on disk changes. Its checks are those
-that import the module, and the first that fails ends it: quick proofs of the same room, the near-tight instances,
-the other proofs, claims, the other experiments of verify-bounds --quick. What survives them is left to the unit
-tests of theory, to show whether anything notices. Each has a minute of CPU; without an end it counts as noticed.
+that import the module, and the first that fails ends it; the cheapest come first: the near-tight instances, quick
+proofs of the same room, the other proofs, claims, the other experiments of verify-bounds --quick. What survives
+them is left to the unit tests of theory, to show whether anything notices. Each has a minute of CPU; without an
+end it counts as noticed.
 
 What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory.
 """
@@ -50,7 +51,7 @@ SLOW_PROOFS = frozenset(
         "training.violated_steps",
     )
 )
-"""They take two to eight seconds each, and so come after the near-tight instances, which take half a second."""
+"""They take two to eight seconds each, and so come after the others of their room."""
 PRELOADED = ("numpy", "scipy.optimize", "scipy.stats", "sympy", "flint", "mpmath", "rich.progress")
 """Imported once, before processes are forked: none is of this project."""
 SWAPPED = {"minimum": "maximum", "maximum": "minimum", "min": "max", "max": "min", "sum": "mean", "mean": "sum"}
@@ -196,179 +197,18 @@ def mutants(module: str) -> Iterator[Mutant]:
         yield Mutant(module, f"{module}.{text}{again}", place)
 
 
-NAMED = (
-    ("theory.adam.variants", "epsilon once, not K times", "+ moved * problem.steps", "+ moved"),
-    ("theory.adam.variants", "step_multipliers: hi is the mean", "float(values.max()))", "float(values.mean()))"),
-    ("theory.adam.variants", "hi for hi^2", "chosen.highest**2", "chosen.highest"),
-    ("theory.adam.variants", "bias correction: rho_s of the first step", "max(sums[:settled])", "sums[0]"),
-    ("theory.adam.variants", "bias correction: half of hi", "max(last, float(m", "0.5 * max(last, float(m"),
-    ("theory.problem", "||G_1|| default sqrt(L d Delta)", "self.initial_gap * 2)", "self.initial_gap)"),
-    (
-        "theory.adam.constants",
-        "C_m 1% smaller",
-        "return (1 - beta1) * sqrt(beta2 /",
-        "return 0.99 * (1 - beta1) * sqrt(beta2 /",
-    ),
-    (
-        "theory.adam.constants",
-        "Gamma 1% smaller",
-        "* step_variance(beta1, beta2)",
-        "* step_variance(beta1, beta2) * 99 / 100",
-    ),
-    ("theory.adam.constants", "B without its 1", "(1 + tau * sqrt(beta2)", "(tau * sqrt(beta2)"),
-    (
-        "theory.adam.constants",
-        "kappa: 0.99 rho eta^2",
-        "amplification * eta**2)",
-        "amplification * eta**2 * 99 / 100)",
-    ),
-    ("theory.adam.constants", "freezing with 1-r for (1-r)^2", "* gap**2)\n", "* gap)\n"),
-    (
-        "theory.adam.constants",
-        "numbers only: momentum_gap's square 1% larger",
-        "(beta2 - square) - rounding",
-        "1.01 * (beta2 - square)",
-    ),
-    (
-        "theory.adam_sharp.constants",
-        "C with eta^3",
-        "momentum_ratio(beta1, beta2) * eta**2)",
-        "momentum_ratio(beta1, beta2) * eta**3)",
-    ),
-    (
-        "theory.adam_sharp.constants",
-        "H uniform 1% smaller",
-        "second_moment_weight(beta2)\n    if log",
-        "second_moment_weight(beta2) * 99 / 100\n    if log",
-    ),
-    ("theory.adam_sharp.constants", "e_M with M-2", "* step * (window - 1)", "* step * (window - 2)"),
-    (
-        "theory.adam_sharp.constants",
-        "omega for omega^2 in B2",
-        "momentum_growth(beta1, beta2)) / kept**2",
-        "momentum_growth(beta1, beta2)) / kept",
-    ),
-    (
-        "theory.adam_sharp.constants",
-        "s_t 1% smaller",
-        "sqrt(energy / (steps * dimension))",
-        "sqrt(energy / (steps * dimension)) * 99 / 100",
-    ),
-    ("theory.adam_sharp.theorem2", "log growth: K for K'", "problem.steps + extra_steps - 1", "problem.steps - 1"),
-    (
-        "theory.adam_sharp.theorem2",
-        "log growth without tau^2",
-        "squared_noise_growth(adam.eta) * gradient**2",
-        "gradient**2",
-    ),
-    ("theory.adam_sharp.theorem2", "log growth: d ln V for d ln(V / d)", "return d * log(", "return log("),
-    (
-        "theory.adam_sharp.theorem2",
-        "bound_at: horizon without N",
-        "problem.steps + free.extra_steps",
-        "problem.steps",
-    ),
-    (
-        "theory.adam_sharp.theorem2",
-        "eta < 1 dropped at beta1 = 0",
-        "np.asarray(eta) < 1\n",
-        "np.asarray(eta) < 2\n",
-    ),
-    (
-        "theory.adam_sharp.parameters",
-        "E at N = 0 in the search",
-        "horizon = problem.steps + extra",
-        "horizon = problem.steps + 0 * extra",
-    ),
-    (
-        "theory.guarantee",
-        "kappa > -.1 is enough",
-        "alignment(beta1, beta2, eta)) > 0",
-        "alignment(beta1, beta2, eta)) > -0.1",
-    ),
-    (
-        "theory.training.clipping",
-        "floor^1.01",
-        "floor * alignment_at(amplification / floor, eta)",
-        "floor * alignment_at(amplification, eta)",
-    ),
-    (
-        "theory.training.weight_decay",
-        "weights: box 1% smaller",
-        "moved * (box - start)",
-        "moved * (box * 0.99 - start)",
-    ),
-    ("theory.training.weight_decay", "0.9 lambda W B", "pull * growth\n", "pull * growth * 9 / 10\n"),
-    (
-        "theory.training.step_schedules",
-        "early gradients move half",
-        "[..., None] * moved",
-        "[..., None] * moved / 2",
-    ),
-    (
-        "theory.training.step_schedules",
-        "v_0 forgotten twice as fast",
-        "beta2 ** ((first - 1) / 2)",
-        "beta2 ** (first - 1)",
-    ),
-    (
-        "theory.training.step_schedules",
-        "rho_s from k0 + 1 on",
-        "[..., first - 1 :] / s[..., first - 1 :]",
-        "[..., first:] / s[..., first:]",
-    ),
-    ("theory.training.violated_steps", "memory without sqrt(beta2)", "return sqrt(beta2) * sqrt(", "return sqrt("),
-    ("theory.training.estimated_variance", "half of Var U", "products = 2 *", "products ="),
-    ("theory.l1.theorem", "rho for 1 + rho", "(1 + momentum_amplification(", "(momentum_amplification("),
-    ("theory.l1.theorem", "T = sqrt(1 + eta^2)", "sqrt(eta * (2 + eta))", "eta"),
-    ("theory.l1.theorem3", "Lambda: h - s h_s", "- 2 * slopes).max()", "- slopes).max()"),
-    (
-        "theory.l1.theorem3",
-        "Lambda without the tail",
-        "float(max(inside, below, above))",
-        "float(max(inside, below))",
-    ),
-    (
-        "theory.l1.theorem3",
-        "Lambda 5% smaller",
-        "float(max(inside, below, above))",
-        "0.95 * float(max(inside, below, above))",
-    ),
-    ("theory.l1.theorem3", "initial potential without the tail", "self.tail_slope * excess", "0 * excess"),
-    ("theory.l1.theorem3", "J 2% larger than the record's", '"gain": record.gain', '"gain": 1.02 * record.gain'),
-    ("theory.other_optimizers.adagrad", "drift halved", "/ (2 * kappa)", "/ (4 * kappa)"),
-    ("theory.other_optimizers.sgd", "descent: eta for eta^2", "squared_noise_growth(eta) / 2)", "(1 + eta) / 2)"),
-    ("adabatch.moments.numeric", "one_minus_power 1% smaller", "return result * 1.0", "return result * 0.99"),
-    (
-        "adabatch.moments.numeric",
-        "hypot 1% smaller",
-        'else _apply("hypot", "", x, y)',
-        'else 0.99 * _apply("hypot", "", x, y)',
-    ),
-    ("adabatch.moments.numeric", "minimum -> maximum", '"minimum", "Min"', '"maximum", "Min"'),
-    (
-        "adabatch.moments.l1",
-        "c4 1% larger",
-        "return sqrt(2 / (groups - 1))",
-        "return 1.01 * sqrt(2 / (groups - 1))",
-    ),
-    (
-        "adabatch.moments.l1",
-        "conservative norm with own signs",
-        "group_gradients.sum(axis=0) - group_gradients",
-        "group_gradients.sum(axis=0) + 0 * group_gradients",
-    ),
-)
-"""By hand: (module, description, text, its replacement)."""
+def table() -> dict[str, Any]:
+    """``benchmarks/mutants.toml``."""
+    return tomllib.loads((ROOT / "benchmarks" / "mutants.toml").read_text(encoding="utf-8"))
 
 
 def named_mutants() -> Iterator[Mutant]:
-    """The mutants of :data:`NAMED`.
+    """The mutants by hand.
 
     Raises:
         ValueError: if the text of one is no longer there.
     """
-    for module, description, old, new in NAMED:
+    for module, description, old, new in table()["by_hand"]:
         if old not in _source(module):
             raise ValueError(f"{module} no longer has {old!r}; change the mutant {description!r}")
         yield Mutant(module, f"{module}: {description}", replacement=(old, new))
@@ -430,8 +270,8 @@ def checks(module: str) -> Iterator[tuple[str, str, Check]]:
     """The verifiers of a module in order; they import the project: in a process of its own."""
     found = list(proofs(module))
     own = [check for check in found if check[1].split(".")[1] in module and check[1] not in SLOW_PROOFS]
-    yield from own
     yield from near_tight(module)
+    yield from own
     yield from (check for check in found if check not in own)
     yield from claims(module)
     yield from other_experiments(module)
@@ -554,8 +394,7 @@ def try_mutant(mutant: Mutant, verifiers: Verifiers = checks) -> tuple[str, floa
 
 def reasons() -> dict[str, str]:
     """Why mutants that nothing notices are the same theory: by regular expressions of descriptions."""
-    table = tomllib.loads((ROOT / "benchmarks" / "mutants.toml").read_text(encoding="utf-8"))
-    return {entry["mutant"]: entry["reason"] for entry in table["equivalent"]}
+    return {entry["mutant"]: entry["reason"] for entry in table()["equivalent"]}
 
 
 def reason_of(mutant: Mutant, known: dict[str, str]) -> str:
