@@ -28,7 +28,7 @@ from typing import Any
 
 import sympy
 
-from proofs.roots import rationalized
+from proofs.roots import rational_zero, rationalized
 from proofs.steps import Evidence, Method, Step, difference, nonnegative, told_apart
 
 __all__ = [
@@ -236,9 +236,11 @@ def vanishes(expression: Expression) -> str:
     if found or expression == 0 or sympy.expand(expression) == 0:
         return found
     roots = any(p.exp.is_Rational and p.exp.q == 2 for p in sympy.sympify(expression).atoms(sympy.Pow))
-    if sympy.cancel(rationalized(expression) if roots else expression) == 0:
-        return ""
-    return difference(expression, 0)
+    rational = rationalized(expression) if roots else expression
+    try:
+        return "" if rational_zero(rational) else difference(expression, 0)
+    except TypeError:
+        return "" if sympy.cancel(rational) == 0 else difference(expression, 0)
 
 
 def holds(relation: Relation) -> Evidence:
