@@ -70,7 +70,7 @@ def proofs_of(module_name: str) -> tuple[Proof, ...]:
     """The proofs of one module, built but not yet checked, in the order of its source."""
     module = importlib.import_module(module_name)
     found = [entry for entry in vars(module).values() if isinstance(entry, Provable)]
-    return tuple(entry() for entry in found if entry.__module__ == module_name)
+    return tuple(entry.proof for entry in found if entry.__module__ == module_name)
 
 
 def lemmas_with_conclusions() -> tuple[Provable[Any], ...]:
