@@ -43,6 +43,7 @@ from typing import Any
 
 import sympy
 
+from proofs.points import Point, combined
 from proofs.relations import Range, Relation, certified, same_relation, vanishes, written
 from proofs.steps import Evidence, Method, Provable, Step, checked_once
 
@@ -51,10 +52,14 @@ __all__ = [
     "Composition",
     "Conclusion",
     "Fact",
+    "Ground",
+    "assumed",
+    "by_cases",
     "cite",
     "composed",
     "compositions",
     "from_step",
+    "granted",
     "hypothesis",
     "induction",
     "rooted",
@@ -69,6 +74,7 @@ class Assumption(StrEnum):
     """What is assumed of the objective, the noise and the optimizer, apart from what holds of parameters."""
 
     SMOOTH = "L-smooth"
+    RELAXED_SMOOTH = "(L0, L1)-smooth"
     BOUNDED_BELOW = "bounded below"
     UNBIASED = "E_k g_k = G_k"
     KNOWN_BEFORE = "the batch size is known before the step"
@@ -76,26 +82,59 @@ class Assumption(StrEnum):
     SCALAR_TEST = "scalar norm test"
     L1_TEST = "l1 norm test"
     ADAM = "Adam's recursion, m_0 = 0, v_0 >= 0"
-    GRADIENTS_ONLY = "any gradients"
+    NORMALIZED = "E X = 1 and Var X <= eta^2"
+    SECOND_MOMENT = "E_k g_k^2 <= (1 + eta^2) G_k^2"
+    CERTIFICATE = "a certificate's inequality"
 
 
-IMPLIED = {
-    Assumption.COORDINATE_TEST: {Assumption.SCALAR_TEST, Assumption.L1_TEST},
-    Assumption.ADAM: {Assumption.GRADIENTS_ONLY},
-}
+class Ground(StrEnum):
+    """Why a fact needs no proof of its own: a definition, or a named theorem of the literature."""
+
+    DEFINITION = "by definition"
+    SQUARE = "a square is not negative"
+    INDUCTION = "induction hypothesis"
+    CALCULUS = "the fundamental theorem of calculus"
+    CAUCHY_SCHWARZ = "Cauchy-Schwarz"
+    HOELDER = "Hoelder's inequality"
+    JENSEN = "Jensen's inequality"
+    MARKOV = "Markov's inequality"
+    MINKOWSKI = "Minkowski's inequality"
+    YOUNG = "Young's inequality for convolutions"
+    EXPECTATION = "the pointwise inequality before, in expectation"
+    PART = "a sum of nonnegative terms is at least a part of it"
+
+
+IMPLIED: tuple[tuple[frozenset[Assumption], frozenset[Assumption]], ...] = (
+    (
+        frozenset({Assumption.COORDINATE_TEST}),
+        frozenset({Assumption.SCALAR_TEST, Assumption.L1_TEST}),
+    ),
+    (
+        frozenset({Assumption.COORDINATE_TEST, Assumption.UNBIASED}),
+        frozenset({Assumption.NORMALIZED, Assumption.SECOND_MOMENT}),
+    ),
+)
+"""All of the first imply the second; X is g_k / G_k, in expectation given the past."""
 
 
 def with_implied(assumed: frozenset[Assumption]) -> frozenset[Assumption]:
     """The assumptions together with those that they imply."""
-    return assumed.union(*(IMPLIED.get(a, set()) for a in assumed))
+    return assumed.union(*(conclusions for premises, conclusions in IMPLIED if premises <= assumed))
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a lemma concludes: a relation between named sums, and what it assumes."""
+    """What a lemma concludes: a relation between named sums, and what it assumes.
+
+    Attributes:
+        relation: for all values in its ranges.
+        assumes: what its proof assumes.
+        universal: the symbols without a range that may stand for anything of their sign, in a citation too.
+    """
 
     relation: Relation
     assumes: frozenset[Assumption] = frozenset()
+    universal: tuple[Any, ...] = ()
 
     def latex(self) -> str:
         """The statement of the lemma: what it assumes, and the relation."""
@@ -123,11 +162,12 @@ class Fact:
 
     Attributes:
         relation: linear in the sums.
-        source: the lemma's name, "step" or "hypothesis".
+        source: the lemma's name, "step", an assumption, a :class:`Ground`, or "hypothesis".
         lemma: the lemma cited, if one is.
         hypotheses: its ranges at the cited values: (value, range) pairs.
         assumes: what the lemma assumes.
         step: the earlier step, if it is one of the same proof.
+        ground: why it needs no proof.
     """
 
     relation: Relation
@@ -136,40 +176,84 @@ class Fact:
     hypotheses: tuple[tuple[Expression, Range], ...] = ()
     assumes: frozenset[Assumption] = frozenset()
     step: Step | None = None
+    ground: Ground | None = None
 
 
 def hypothesis(relation: Relation) -> Fact:
-    """What the theorem assumes of the sums themselves."""
+    """The sign of a symbol, or what a statement assumes of the sums themselves."""
     return Fact(relation)
 
 
-def from_step(step: Step, given: Sequence[Any] = ()) -> Fact:
-    """The relation of an earlier step of the same proof; its ranges are hypotheses, but for symbols in ``given``.
+def assumed(relation: Relation, assumption: Assumption) -> Fact:
+    """What an assumption says of the sums."""
+    return Fact(relation, str(assumption), assumes=frozenset({assumption}))
 
-    A symbol is given where it was shown before to be in its range, in every term that the step sums.
+
+def granted(relation: Relation, ground: Ground, *steps: Step) -> Fact:
+    """What holds by definition, by a named theorem, or by ``steps`` that say so before expectations are taken."""
+    return Fact(relation, str(ground), ground=ground, step=every(*steps) if steps else None)
+
+
+def every(*steps: Step) -> Step:
+    """All of the steps, as one."""
+    failing = lambda: next((s.checked for s in steps if not s.checked.holds), Evidence(True))  # noqa: E731
+    return Step("", Method.CHECK, failing)
+
+
+def from_step(step: Step, within: Mapping[Any, Sequence[Step]] | None = None, opaque: Sequence[Any] = ()) -> Fact:
+    """The relation of an earlier step of the same proof; its ranges are hypotheses.
+
+    Args:
+        step: has a relation.
+        within: the steps that showed, in every term that is summed, that a symbol is in its range.
+        opaque: names that stand for themselves: what is concluded holds for any value of them.
+
+    Raises:
+        ValueError: for a step without a relation, or if the steps of ``within`` do not show both ends.
     """
     if step.relation is None:
         raise ValueError("the step has no relation to build on")
-    relation = replace(step.relation, ranges=())
+    shown = dict(within or {})
+    for r in (r for r in step.relation.ranges if r.symbol in shown):
+        for bound in (Relation(r.symbol, ">=", r.low), Relation(r.symbol, "<=", r.high)):
+            found = [s.relation for s in shown[r.symbol] if s.relation is not None]
+            if not any(same_relation(replace(f, ranges=()), replace(bound, where=f.where)) for f in found):
+                raise ValueError(f"nothing shows that {bound.latex()}")
+    relation = stripped(step.relation, opaque)
     return Fact(
         relation,
         "step",
-        hypotheses=tuple((r.symbol, r) for r in step.relation.ranges if r.symbol not in given),
-        step=step,
+        hypotheses=tuple((r.symbol, r) for r in step.relation.ranges if r.symbol not in shown),
+        step=every(step, *(s for steps in shown.values() for s in steps)) if shown else step,
     )
 
 
-def cite(lemma: Provable[Any], at: Mapping[Any, Expression] | None = None, part: int = 0) -> Fact:
-    """A conclusion of a lemma, at values of its parameters (the others stand for themselves)."""
+def stripped(relation: Relation, opaque: Sequence[Any]) -> Relation:
+    """Without its ranges, and without the definitions of the names in ``opaque``."""
+    where = {name: value for name, value in relation.where.items() if name not in opaque}
+    return replace(relation, ranges=(), where=where)
+
+
+def cite(
+    lemma: Provable[Any], at: Mapping[Any, Expression] | None = None, part: int = 0, opaque: Sequence[Any] = ()
+) -> Fact:
+    """A conclusion of a lemma, at values of its parameters (the others stand for themselves).
+
+    Raises:
+        ValueError: for a conclusion that the lemma does not have, or a value of what is not a parameter of it.
+    """
     if len(lemma.lemma.conclusions) <= part:
         raise ValueError(f"{lemma.lemma.name} has no conclusion {part + 1} to cite")
     conclusion: Conclusion = lemma.lemma.conclusions[part]
     values = dict(at or {})
+    fixed = set(values) - {r.symbol for r in conclusion.relation.ranges} - set(conclusion.universal)
+    if fixed:
+        raise ValueError(f"{lemma.lemma.name} is not proven for other values of {fixed}")
     hypotheses = []
     for r in conclusion.relation.ranges:
         bounds = (sympy.sympify(bound).subs(values, simultaneous=True) for bound in (r.low, r.high))
         hypotheses.append((values.get(r.symbol, r.symbol), replace(r, low=next(bounds), high=next(bounds))))
-    relation = replace(conclusion.relation.at(values), ranges=())
+    relation = stripped(conclusion.relation.at(values), opaque)
     return Fact(relation, lemma.lemma.name, lemma, tuple(hypotheses), conclusion.assumes)
 
 
@@ -241,6 +325,8 @@ class Composition:
 
     def check(self, facts: bool = True) -> Evidence:
         """The combination, found and verified; the facts themselves too unless ``facts`` is False."""
+        if not self.facts:
+            return Evidence(False, "nothing is cited")
         for fact in self.facts if facts else ():
             problem = self._unmatched(fact)
             if problem:
@@ -256,10 +342,31 @@ class Composition:
             return Evidence(False, next(c for c in (*columns, goal) if isinstance(c, str)))
         if any(all(_is_zero(c) for c in row[:-1]) for row in rows[:-1]):
             return Evidence(False, "a fact that is about none of the sums")
+        refuted = self._refuted(rows)
+        if refuted:
+            return Evidence(False, refuted)
         found = _solved([row[:-1] for row in rows[:-1]], rows[-1][:-1])
         if found == DEPENDENT:  # then nothing may be left over: the constant is one more sum
             found = _solved(rows[:-1], rows[-1])
         return Evidence(False, found) if isinstance(found, str) else self._verified(found, rows)
+
+    def _refuted(self, rows: list[list[Expression]]) -> str:
+        """What is wrong at one point of the ranges already; exact algebra has the last word where nothing is."""
+        found = combined(rows[:-1], rows[-1], Point(self._names, self.ranges))
+        if found is None:
+            return ""
+        multipliers, left = found
+        worst = max(range(len(left) - 1), key=lambda i: abs(left[i]), default=0)
+        if len(left) > 1 and left[worst] != 0:
+            return f"{written(self.sums[worst])} does not cancel"
+        for fact, multiplier in zip(self.facts, multipliers, strict=True):
+            if multiplier == 0:
+                return f"{fact.source} is not needed"
+            if multiplier < 0 and fact.relation.sense != "=":
+                return f"the multiplier {multiplier:.3g} of {fact.source} is negative"
+        if left[-1] < 0 or (left[-1] != 0 and self.goal.sense == "="):
+            return f"what is left is not >= 0: {left[-1]:.3g} at a point"
+        return ""
 
     def _verified(self, found: list[Expression], rows: list[list[Expression]]) -> Evidence:
         """That these multipliers have the right signs, cancel every sum, and leave nothing negative."""
@@ -370,7 +477,7 @@ def induction(
     now: Relation, before: Relation, base: Step, facts: Sequence[Fact], sums: Sequence[Any], reason: str = ""
 ) -> Step:
     """A relation for every step: ``base`` is its first case, and ``now`` follows from ``before`` and the facts."""
-    composition = Composition(now, (Fact(replace(before, ranges=()), "induction hypothesis"), *facts), tuple(sums))
+    composition = Composition(now, (granted(replace(before, ranges=()), Ground.INDUCTION), *facts), tuple(sums))
 
     def check() -> Evidence:
         return composition.check() if base.checked.holds else Evidence(False, "the first case does not hold")
@@ -430,13 +537,28 @@ def summed(
     return Step(relation.latex(), Method.SUMMATION, check, reason, relation=relation)
 
 
+def by_cases(goal: Relation, *cases: tuple[Mapping[Any, Expression], Step]) -> Step:
+    """A relation whose terms take different values in different cases, each with the step that shows it there."""
+
+    def check() -> Evidence:
+        for values, step in cases:
+            if not step.checked.holds:
+                return Evidence(False, "a case does not hold")
+            if step.relation is None or not same_relation(step.relation, goal.at(values)):
+                return Evidence(False, f"not what is needed where {values}")
+        return Evidence(True, f"{len(cases)} cases")
+
+    reason = "; ".join(", ".join(f"{name} = {value}" for name, value in case.items()) for case, _ in cases)
+    return Step(goal.latex(), Method.CHECK, check, f"in each case: {reason}", relation=goal)
+
+
 def rooted(step: Step, squared: Any, value: Any, bound: Expression) -> Step:
     """``value <= bound`` from a step's ``squared <= bound^2``: value^2 - 2 bound value + bound^2 is a square."""
     one = step.relation
     assert one is not None
     goal = replace(one, left=value, sense="<=", right=bound, where={**one.where})
     perfect = Relation(squared - 2 * bound * value + bound**2, ">=", 0, one.where)
-    facts = (from_step(step), Fact(perfect, f"({written(value)} - {written(bound)})^2 >= 0"))
+    facts = (from_step(step), granted(perfect, Ground.SQUARE))
     return composed(goal, facts, (squared, value), reason=f"{written(squared)} is the square of {written(value)}")
 
 

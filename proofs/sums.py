@@ -14,22 +14,29 @@ from proofs.relations import named
 __all__ = [
     "ALIGNED",
     "DENOMINATORS",
+    "DEVIATIONS",
     "FROZEN",
+    "MOMENTS",
     "NORMS",
     "PRECONDITIONED",
     "PROGRESS",
     "SQUARES",
     "aligned",
     "denominator",
+    "deviation",
     "frozen",
+    "length",
     "moved",
     "norm",
     "normalized",
+    "past",
     "preconditioned",
     "progress",
     "response",
+    "root_moment",
     "root_of_one",
     "square",
+    "travelled",
 ]
 
 
@@ -44,6 +51,8 @@ ALIGNED = sympy.Function("W")
 PRECONDITIONED = named("Q_sum", r"{\textstyle\sum_{k,i}} E[G_{k,i}^2/\sqrt{D_{k,i}}]", nonnegative=True)
 DENOMINATORS = named("R_sum", r"{\textstyle\sum_{k,i}} E\sqrt{D_{k,i}}", nonnegative=True)
 NORMS = named("S_sum", r"{\textstyle\sum_k} E\|G_k\|_1", nonnegative=True)
+DEVIATIONS = named("SD_sum", r"{\textstyle\sum_k\sum_i} E\,\mathrm{sd}_{k,i}", nonnegative=True)
+MOMENTS = named("T_rms", r"{\textstyle\sum_k\sum_i} E\sqrt{E_k g_{k,i}^2}", nonnegative=True)
 
 progress = named("i_term", r"\langle G_k, u_k\rangle", real=True)
 square = named("u_term", "u_{k,i}^2", nonnegative=True)
@@ -52,6 +61,11 @@ aligned = named("w_term", r"E_k[(G_kg_k)^+ - \rho(G_kg_k)^-]/\sqrt{v_k}", real=T
 preconditioned = named("q_term", r"G_k^2/\sqrt{D_k}", nonnegative=True)
 denominator = named("r_term", r"\sqrt{D_k}", nonnegative=True)
 norm = named("s_term", "|G_k|", nonnegative=True)
+deviation = named("sd_term", r"\mathrm{sd}_k", nonnegative=True)
+root_moment = named("rms_term", r"\sqrt{E_k g_k^2}", nonnegative=True)
+past = named("past", r"{\textstyle\sum_{j\le k}}\beta_1^{k-j} \langle G_j, g_j/\sqrt{v_k}\rangle", real=True)
+length = named("u_norm", r"\|u_k\|", nonnegative=True)
+travelled = named("travelled", r"{\textstyle\sum_n} r^n\|w_k - w_{k-n}\|", nonnegative=True)
 
 moved = named("moved", r"\|w_k - w_{k-n}\|", nonnegative=True)
 """How far n steps lead."""

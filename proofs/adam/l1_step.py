@@ -13,7 +13,7 @@ from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, alpha, dimension, r, s
 from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
 from proofs.relations import Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import SQUARES, moved, square
+from proofs.sums import SQUARES, length, moved, square
 from theory.adam.constants import normalized_step_bound
 
 __all__ = ["lemma_l1"]
@@ -22,7 +22,7 @@ m, g = sympy.symbols("m_{k-1} g_k", real=True)
 v = sympy.Symbol("v_{k-1}", nonnegative=True)
 C_IS = {C_M: normalized_step_bound(BETA1, BETA2)}
 n = sympy.Symbol("n", integer=True, nonnegative=True)
-length, length_2 = named("u_norm", r"\|u_k\|", nonnegative=True), named("u_norm_2", r"\|u_k\|^2", nonnegative=True)
+length_2 = named("u_norm_2", r"\|u_k\|^2", nonnegative=True)
 new_v = named("v_now", "v_k", positive=True)
 now, before = (
     named("x_now", "C_m^2 v_k - m_k^2", real=True),
@@ -35,27 +35,14 @@ now, before = (
     "bounded steps",
     r"$|m_k| \le C_m\sqrt{v_k}$ for all gradients, with $C_m = (1-\beta_1)/\sqrt{c(1-r^2)}$, the least such "
     r"constant; so $\|w_{k+1}-w_k\|_2 \le \alpha\sqrt d\,C_m$, and summed:",
-    concludes=(
-        Conclusion(
-            Relation(
-                SQUARES,
-                "<=",
-                steps * dimension * C_M**2,
-                C_IS,
-                BETAS,
-            ),
-            frozenset({Assumption.ADAM}),
-        ),
-        Conclusion(
-            Relation(
-                moved,
-                "<=",
-                n * alpha * sympy.sqrt(dimension) * C_M,
-                C_IS,
-                BETAS,
-            ),
-            frozenset({Assumption.ADAM}),
-        ),
+    concludes=tuple(
+        Conclusion(Relation(left, "<=", right, C_IS, BETAS), frozenset({Assumption.ADAM}))
+        for left, right in (
+            (SQUARES, steps * dimension * C_M**2),
+            (moved, n * alpha * sympy.sqrt(dimension) * C_M),
+            (length, sympy.sqrt(dimension) * C_M),
+            (square, C_M**2),
+        )
     ),
     source="corrected Theorem 1; Lemma B.2 of arXiv 2412.21124 (its first inequality)",
 )

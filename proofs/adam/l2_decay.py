@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -14,7 +15,7 @@ from proofs.steps import Step, proves
 from proofs.sums import normalized
 from theory.adam.constants import second_moment_weight
 
-__all__ = ["lemma_l2"]
+__all__ = ["fresh_share", "kept", "lemma_l2", "n"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 old, g = sympy.symbols("v_{k-1} g_k", nonnegative=True)
@@ -24,6 +25,8 @@ now, before = (
     named("kept_before", r"v_{k-1} - \beta_2^{n-1} v_j", real=True),
 )
 normalized_2 = named("normalized_2", r"\|g_{k-n}/\sqrt{v_k}\|^2", nonnegative=True)
+kept = named("kept_root", r"\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True)
+fresh_share = named("fresh_share", r"|g_k|/\sqrt{v_k}", nonnegative=True)
 fresh = named("fresh", "c g_k^2", nonnegative=True)
 WEIGHT = second_moment_weight(BETA2)
 UNIT = BETAS[1:]
@@ -43,6 +46,8 @@ def _kept(age: Any) -> Any:
             Relation(normalized, "<=", sympy.sqrt(dimension) / (sympy.sqrt(WEIGHT) * q**n), ranges=UNIT),
             frozenset({Assumption.ADAM}),
         ),
+        Conclusion(Relation(kept, "<=", 1 / q**n, ranges=UNIT), frozenset({Assumption.ADAM})),
+        Conclusion(Relation(fresh_share, "<=", 1 / sympy.sqrt(WEIGHT), ranges=UNIT), frozenset({Assumption.ADAM})),
     ),
     source="corrected Theorem 1",
 )
@@ -99,3 +104,22 @@ def _normalized(decay: Step) -> Iterator[Step]:
     total = summed(bounded, {each: normalized_2}, count=dimension, reason="over the coordinates")
     yield total
     yield rooted(total, normalized_2, normalized, sympy.sqrt(dimension) / (sympy.sqrt(WEIGHT) * q**n))
+    yield from _roots(decay, now_v, bounded, each)
+
+
+def _roots(decay: Step, now_v: Any, bounded: Step, each: Any) -> Iterator[Step]:
+    """sqrt(v_j / v_{j+n}) <= q^-n, and |g_k| / sqrt(v_k) <= 1 / sqrt(c): the case n = 0."""
+    kept_2, share_2 = (named(f"{s}_2", rf"{latex}", nonnegative=True) for s, latex in (
+        (kept, "v_j/v_{j+n}"), (fresh_share, "g_k^2/v_k")))
+    ratio = equation(now, now_v * (1 - _kept(n) * kept_2), where={
+        now: now_v - _kept(n) * reference, kept_2: reference / now_v})
+    yield ratio
+    old_share = composed(
+        Relation(kept_2, "<=", 1 / _kept(n), ranges=UNIT), (from_step(decay), from_step(ratio)), (now, kept_2))
+    yield old_share
+    yield rooted(old_share, kept_2, kept, 1 / q**n)
+    at_once = replace(bounded, relation=bounded.relation.at({n: 0, each: share_2}))
+    now_share = composed(Relation(share_2, "<=", 1 / WEIGHT, ranges=UNIT), (from_step(at_once),), (share_2,),
+                         reason="n = 0")
+    yield now_share
+    yield rooted(now_share, share_2, fresh_share, 1 / sympy.sqrt(WEIGHT))

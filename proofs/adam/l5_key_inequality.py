@@ -7,12 +7,12 @@ slope and its curvature are computed, not retyped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sympy
 
 from proofs.adam.symbols import KAPPA_RHO, noise
-from proofs.composition import Conclusion, Fact, composed, from_step
+from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, from_step, granted
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Expression, Step, identity, nonnegative, proves
 from proofs.sums import response, root_of_one
@@ -43,18 +43,22 @@ ETA, b = UNIT.parametrised, UNIT.variable
         Conclusion(
             Relation(
                 response, ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, (UNIT, Range(rho, 1))
-            )
+            ),
+            frozenset({Assumption.NORMALIZED}),
         ),
     ),
     source="corrected Theorem 1",
 )
 def lemma_l5(least_amplification: int | Expression = 1) -> Iterator[Step]:
     """The response, the parabola below it and kappa, for all rho >= ``least_amplification``."""
-    yield from _negative(least_amplification)
-    yield from _below_one(least_amplification)
-    yield from _up_to_y()
-    yield from _beyond_y(least_amplification)
-    yield from _expectation(least_amplification)
+    pointwise = [
+        *_negative(least_amplification),
+        *_below_one(least_amplification),
+        *_up_to_y(),
+        *_beyond_y(least_amplification),
+    ]
+    yield from pointwise
+    yield from _expectation(least_amplification, pointwise)
     yield from _sharpness()
 
 
@@ -178,7 +182,7 @@ def minorant_mean(noise: Expression, amplification: Expression, variance: Expres
     return sum(parabola.coeff_monomial(x**power) * moment for power, moment in enumerate((1, 1, 1 + variance)))
 
 
-def _expectation(least: Expression) -> Iterator[Step]:
+def _expectation(least: Expression, pointwise: Sequence[Step]) -> Iterator[Step]:
     """The parabola's expectation is at least kappa, and sqrt(s + 1) E f_s(X) is at least that."""
     variance, mean = named("Var", r"\mathrm{Var} X", nonnegative=True), named("mean", r"E P(X)", real=True)
     ranges = (UNIT, Range(rho, least))
@@ -191,17 +195,19 @@ def _expectation(least: Expression) -> Iterator[Step]:
     yield moments
     bounded = composed(
         Relation(mean, ">=", KAPPA_RHO, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
-        (from_step(moments), Fact(Relation(variance, "<=", eta**2), "the variance of X")),
+        (from_step(moments), assumed(Relation(variance, "<=", eta**2), Assumption.NORMALIZED)),
         (mean, variance),
+        frozenset({Assumption.NORMALIZED}),
     )
     yield bounded
     yield composed(
         Relation(response, ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
         (
-            Fact(Relation(response, ">=", root_of_one * mean), "the four ranges, in expectation"),
+            granted(Relation(response, ">=", root_of_one * mean), Ground.EXPECTATION, *pointwise),
             from_step(bounded),
         ),
         (response, mean),
+        frozenset({Assumption.NORMALIZED}),
     )
 
 

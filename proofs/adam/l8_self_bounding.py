@@ -24,7 +24,7 @@ LINEAR = Relation(2 * NORMS, "<=", t * PRECONDITIONED + DENOMINATORS / t, ranges
     "self-bounding sum",
     r"$S^2 \le Q R$ (Cauchy-Schwarz), in its linear form for every $t > 0$; with $R \le A + BS$ it gives "
     r"$S \le S_+ = \frac12(BQ + \sqrt{B^2Q^2+4AQ}) \le BQ + A/B$.",
-    concludes=(Conclusion(LINEAR),),
+    concludes=(Conclusion(LINEAR, universal=(NORMS, PRECONDITIONED, DENOMINATORS)),),
     source="corrected Theorem 1",
 )
 def lemma_l8() -> Iterator[Step]:
