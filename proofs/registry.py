@@ -29,6 +29,7 @@ MODULES: tuple[str, ...] = (
     "proofs.adam.l6_descent",
     "proofs.adam.l7_denominators",
     "proofs.adam.l8_self_bounding",
+    "proofs.adam.multipliers",
     "proofs.adam.theorem1",
     "proofs.audit.published_adam",
     "proofs.adam.variants",

@@ -14,32 +14,39 @@ import sympy
 from proofs.adam.assembly import QBAR, TESTED, closing
 from proofs.adam.descent import descent_lemma
 from proofs.adam.l3_freeze import DEFINED as FROZEN_AT
-from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
+from proofs.adam.l6_descent import KAPPA_IS
 from proofs.adam.l7_denominators import AB_ARE, UNIT, lemma_l7
+from proofs.adam.multipliers import (
+    ALIGNED_S,
+    ENERGY,
+    FROZEN_S,
+    PRECONDITIONED_S,
+    PROGRESS_S,
+    SQUARES_S,
+    s,
+    s_2,
+    weighted_sums,
+)
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
     BETAS,
-    C_M,
-    E_1,
     PROBLEM,
+    RHO,
     A,
     B,
-    dimension,
     noise,
     r,
     same,
     steps,
 )
-from proofs.composition import Fact, cite, composed, from_step, hypothesis, summed
+from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, summed
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves, vanishing
 from proofs.sums import (
-    ALIGNED,
     DENOMINATORS,
-    FROZEN,
     NORMS,
     PRECONDITIONED,
     PROGRESS,
@@ -162,21 +169,15 @@ def _epsilon_cost() -> Iterator[Step]:
 )
 def multiplier_proof() -> Iterator[Step]:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
-    lo, hi, rho = sympy.symbols("lo hi rho_s", positive=True)
-    total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(rho, lo, hi)).value
+    lo, hi = sympy.symbols("lo hi", positive=True)
+    total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(RHO, lo, hi)).value
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     yield _recursion()
-    yield from _weighted_sums(lo, hi, rho, total)
+    yield from _within(lo, hi, total)
     yield _extremes()
-    yield prose(
-        r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
-        "hi^2 E_1, and hi^2 in the descent lemma's square",
-    )
-    yield prose(r"L4: s_j \le \theta_j\sqrt{v_j} \le \rho_s s_j", "theta_j = sum_k s_k beta1^{k-j} / sqrt(v_k)")
-    yield prose(r"L6 \text{ with } \rho_s \ge 1: \sum_j s_j \kappa_s G_j^2/\sqrt{D_j} \ge lo\,\kappa_s Q")
     yield same(
         r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
-        (lo * (1 - BETA1) * alignment_at(rho, noise) * total, budget),
+        (lo * (1 - BETA1) * alignment_at(RHO, noise) * total, budget),
     )
     yield nonnegative(
         r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",
@@ -185,46 +186,47 @@ def multiplier_proof() -> Iterator[Step]:
         {r: 1 - 1 / (1 + a)},
         "R_j / s_j = 1 + r (s_{j+1} / s_j) (R_{j+1} / s_{j+1})",
     )
-    yield by_lemma(r"s_k = 1: \rho_s = \rho", lemma_l4)
 
 
-def _weighted_sums(lo: Any, hi: Any, rho: Any, total: Any) -> Iterator[Step]:
-    """lo <= s_k <= hi in the sums: W_s >= kappa_s sum_k s_k q_k >= lo kappa_s Q, and N_s <= hi^2 N."""
-    weighted = named("Q_s", r"{\textstyle\sum_{k,i}} s_k E[G_{k,i}^2/\sqrt{D_{k,i}}]", nonnegative=True)
-    moved = named("N_s", r"{\textstyle\sum_k} s_k^2 E\|u_k\|^2", nonnegative=True)
-    share, step = named("kappa_s", r"\kappa_s", positive=True), sympy.Symbol("s_k", positive=True)
-    within, of_term = Range(step, lo, hi), named("q_s", r"s_kG_k^2/\sqrt{D_k}", nonnegative=True)
-    scaled = equation(of_term, step * preconditioned, where={of_term: step * preconditioned})
-    yield scaled
-    for goal, sense, bound in ((of_term, ">=", lo), (of_term, "<=", hi)):
-        yield composed(
-            Relation(
-                goal, sense, bound * preconditioned, ranges=(Range(lo, 0, strict=True), Range(hi, lo), within)
-            ),
-            (from_step(scaled), hypothesis(Relation(preconditioned, ">=", 0))),
-            (of_term, preconditioned),
-        )
-    constants = {E_1: FROZEN_AT[E_1], **FROZEN_AT}
-    goal = Relation(
-        PRECONDITIONED,
-        "<=",
-        QBAR,
-        {QBAR: total, share: alignment_at(rho, noise), **constants},
-        (*BETAS, Range(rho, 1), Range(noise, 0, sympy.sqrt(1 / rho), power=2, strict=True)),
+def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
+    """The weighted sums with lo <= s_k <= hi: sum_k s_k^2 <= K hi^2, and Q_s >= lo Q."""
+    squared = composed(
+        Relation(s_2, "<=", hi**2), (granted(Relation(s_2, "<=", hi**2), Ground.DEFINITION),), (s_2,), reason="hi"
     )
-    yield composed(
-        goal,
-        (
-            cite(descent_lemma),
-            Fact(Relation(SQUARES, "<=", hi**2 * moved), "s_k <= hi in the square of a step"),
-            Fact(Relation(moved, "<=", steps * dimension * C_M**2, constants), "L1"),
-            Fact(Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * hi**2 * E_1, constants), "L3, hi twice"),
-            Fact(Relation(FROZEN, ">=", ALIGNED(rho)), "L4 with s_k"),
-            Fact(Relation(ALIGNED(rho), ">=", share * weighted, {share: alignment_at(rho, noise)}), "L6 at rho_s"),
-            Fact(Relation(weighted, ">=", lo * PRECONDITIONED), "s_k >= lo"),
-        ),
-        (PROGRESS, SQUARES, moved, FROZEN, ALIGNED(rho), weighted, PRECONDITIONED),
-        TESTED,
+    yield squared
+    energy = summed(squared, {s_2: ENERGY}, count=steps)
+    yield energy
+    of_term = named("q_s", r"s_kG_k^2/\sqrt{D_k}", nonnegative=True)
+    scaled = equation(of_term, s * preconditioned, where={of_term: s * preconditioned})
+    yield scaled
+    above = composed(
+        Relation(of_term, ">=", lo * preconditioned, ranges=(Range(lo, 0, strict=True), Range(s, lo))),
+        (from_step(scaled), hypothesis(Relation(preconditioned, ">=", 0))),
+        (of_term, preconditioned),
+    )
+    yield above
+    least = composed(Relation(s, ">=", lo), (granted(Relation(s, ">=", lo), Ground.DEFINITION),), (s,), reason="lo")
+    yield least
+    weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
+    yield weighted
+    yield closing(
+        composed(
+            Relation(
+                PRECONDITIONED,
+                "<=",
+                QBAR,
+                {QBAR: total, **KAPPA_IS, **FROZEN_AT},
+                (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True)),
+            ),
+            (
+                cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
+                *(cite(weighted_sums, part=part) for part in range(4)),
+                from_step(energy),
+                from_step(weighted, {s: (least,)}),
+            ),
+            (PROGRESS_S, SQUARES_S, FROZEN_S, ALIGNED_S, PRECONDITIONED_S, PRECONDITIONED, ENERGY),
+            TESTED,
+        )
     )
 
 
