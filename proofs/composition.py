@@ -216,6 +216,8 @@ def from_step(step: Step, within: Mapping[Any, Sequence[Step]] | None = None, op
     shown = dict(within or {})
     for r in (r for r in step.relation.ranges if r.symbol in shown):
         for bound in (Relation(r.symbol, ">=", r.low), Relation(r.symbol, "<=", r.high)):
+            if bound.right in (sympy.oo, -sympy.oo):
+                continue
             found = [s.relation for s in shown[r.symbol] if s.relation is not None]
             if not any(same_relation(replace(f, ranges=()), replace(bound, where=f.where)) for f in found):
                 raise ValueError(f"nothing shows that {bound.latex()}")

@@ -1,4 +1,4 @@
-"""Expressions at one point of their ranges: what is false is nearly always false there already, which takes no time.
+"""Expressions at one point of their ranges, where nearly all that is false is seen to be false at once.
 
 Example:
     >>> x, y = sympy.symbols("x y", positive=True)
@@ -73,7 +73,7 @@ class Point:
 def combined(
     columns: Sequence[Sequence[Expression]], goal: Sequence[Expression], at: Point
 ) -> tuple[list[float], list[float]] | None:
-    """The multipliers x for which sum_j x_j columns[j] is nearest to ``goal`` there, and what is left over.
+    """The multipliers x for which sum_j x_j columns[j] is nearest to ``goal``, and what is left over.
 
     The last entry of a column is its constant, which takes no part in the search. None where there is more than one
     choice, or where not all entries are real numbers.

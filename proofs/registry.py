@@ -26,6 +26,7 @@ MODULES: tuple[str, ...] = (
     "proofs.adam.l3_freeze",
     "proofs.adam.l4_swap",
     "proofs.adam.l5_key_inequality",
+    "proofs.adam.l5_epsilon",
     "proofs.adam.l6_descent",
     "proofs.adam.l7_denominators",
     "proofs.adam.l8_self_bounding",

@@ -89,7 +89,7 @@ def closing(
 ) -> Step:
     """S <= S_+ from ``bound``, which is share Q <= Qbar + l S, R <= A + B S and L8 at t = (A + B S_+) / S_+.
 
-    S_+ is the root of share S_+^2 = (Qbar + l S_+) (A + B S_+), and names Qbar here, so that all is rational in it.
+    S_+ is the root of share S_+^2 = (Qbar + l S_+) (A + B S_+), and names Qbar here: all is rational in it.
     All constants of ``bound`` and of the denominators' bound (lemma L7's, unless given) stand for themselves.
     """
     ratio = (A + B * SIGMA) / SIGMA

@@ -26,7 +26,13 @@ size, rest = named("u_2", r"\|u_k\|^2", nonnegative=True), named("rest", r"\rho_
     "descent lemma",
     "smoothness, summed over the steps",
     r"For steps $w_{k+1} = w_k - \alpha u_k$:",
-    concludes=(Conclusion(Relation(alpha * PROGRESS, "<=", gap + smoothness * alpha**2 / 2 * SQUARES), NEEDED, (alpha, PROGRESS, SQUARES)),),
+    concludes=(
+        Conclusion(
+            Relation(alpha * PROGRESS, "<=", gap + smoothness * alpha**2 / 2 * SQUARES),
+            NEEDED,
+            (alpha, PROGRESS, SQUARES),
+        ),
+    ),
     source="Nesterov (2004), Lemma 1.2.3",
 )
 def descent_lemma() -> Iterator[Step]:

@@ -13,7 +13,7 @@ from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, alpha, dimension, r, s
 from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
 from proofs.relations import Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import SQUARES, length, moved, square
+from proofs.sums import SQUARES, epsilon, length, moved, square
 from theory.adam.constants import normalized_step_bound
 
 __all__ = ["lemma_l1"]
@@ -22,6 +22,7 @@ m, g = sympy.symbols("m_{k-1} g_k", real=True)
 v = sympy.Symbol("v_{k-1}", nonnegative=True)
 C_IS = {C_M: normalized_step_bound(BETA1, BETA2)}
 n = sympy.Symbol("n", integer=True, nonnegative=True)
+bare = named("bare", "m_{k,i}^2/v_{k,i}", nonnegative=True)
 length_2 = named("u_norm_2", r"\|u_k\|^2", nonnegative=True)
 new_v = named("v_now", "v_k", positive=True)
 now, before = (
@@ -81,11 +82,19 @@ def lemma_l1() -> Iterator[Step]:
 def _summed(bounded: Step, bound: sympy.Expr) -> Iterator[Step]:
     """u^2 = m^2 / v <= C_m^2, in each of K d terms."""
     size = equation(
-        now, (bound - square) * new_v, "where v_k = 0 all gradients were 0, and 0/0 := 0", _in_moments(bound)
+        now, (bound - bare) * new_v, "where v_k = 0 all gradients were 0, and 0/0 := 0", _in_moments(bound)
     )
     yield size
+    without = composed(
+        Relation(bare, "<=", C_M**2, C_IS, BETAS), (from_step(size), from_step(bounded)), (now, bare)
+    )
+    yield without
+    root, momentum = named("root_v", r"\sqrt{v_k}", positive=True), sympy.Symbol("|m_k|", nonnegative=True)
+    at = {square: momentum**2 / (root + epsilon) ** 2, bare: momentum**2 / root**2}
+    shrunk = inequality(square, "<=", bare, where=at)
+    yield shrunk
     each = composed(
-        Relation(square, "<=", C_M**2, C_IS, BETAS), (from_step(size), from_step(bounded)), (now, square)
+        Relation(square, "<=", C_M**2, C_IS, BETAS), (from_step(shrunk), from_step(without)), (square, bare)
     )
     yield each
     yield summed(each, {square: SQUARES}, count=steps * dimension)
@@ -105,7 +114,7 @@ def _summed(bounded: Step, bound: sympy.Expr) -> Iterator[Step]:
 
 def _in_moments(bound: sympy.Expr) -> dict[sympy.Symbol, sympy.Expr]:
     momentum = sympy.Symbol("m_k", real=True)
-    return {now: bound * new_v - momentum**2, square: momentum**2 / new_v}
+    return {now: bound * new_v - momentum**2, bare: momentum**2 / new_v}
 
 
 def _least(bound: sympy.Expr) -> Iterator[Step]:

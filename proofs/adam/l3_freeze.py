@@ -13,7 +13,7 @@ import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
-from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, E_1, alpha, dimension, q, r, smoothness, steps
+from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, E_1, alpha, dimension, r, smoothness, steps
 from proofs.composition import (
     Assumption,
     Conclusion,
@@ -28,7 +28,7 @@ from proofs.composition import (
 )
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import FROZEN, PROGRESS, moved, normalized, past, progress, travelled
+from proofs.sums import FROZEN, PROGRESS, epsilon, moved, normalized, past, progress, travelled
 from theory.adam.constants import freezing_constant, normalized_step_bound, second_moment_weight
 
 __all__ = ["FREEZING_COST", "lemma_l3", "telescoped", "travel"]
@@ -44,7 +44,10 @@ NEEDED = frozenset({Assumption.SMOOTH, Assumption.ADAM})
 FREEZING_COST = (1 - BETA1) * smoothness * sympy.sqrt(dimension) / sympy.sqrt(second_moment_weight(BETA2))
 """Of every unit of :data:`~proofs.sums.travelled`."""
 distance = named("distance", r"\|G_k - G_{k-n}\|", nonnegative=True)
-drift, drifts = named("drift", r"\delta_{k,n}", real=True), named("drifts", r"{\textstyle\sum_n} \delta_{k,n}", real=True)
+drift, drifts = (
+    named("drift", r"\delta_{k,n}", real=True),
+    named("drifts", r"{\textstyle\sum_n} \delta_{k,n}", real=True),
+)
 reach = named("reach", r"r^n\|w_k - w_{k-n}\|", nonnegative=True)
 tail, later = named("tail", "T(n)", nonnegative=True), named("later", "T(n+1)", nonnegative=True)
 PER_STEP = Relation(progress, ">=", (1 - BETA1) * past - FREEZING_COST * travelled, ranges=BETAS)
@@ -61,7 +64,7 @@ SUMMED = Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * E_1, DEFINED, B
 def lemma_l3() -> Iterator[Step]:
     """The freezing error alpha L d C_m ``freezing(beta1, beta2)`` per step."""
     old, true, fresh, weight = sympy.symbols("G_{k-n} G_k g_{k-n} w_n", real=True)
-    root = named("root_v", r"\sqrt{v_k}", positive=True)
+    root = named("root_v", r"\sqrt{v_k}", positive=True) + epsilon
     yield from _weights()
     yield equation(
         weight * true * fresh / root,
@@ -147,7 +150,7 @@ def telescoped(left: Any, total: Any, factor: Any, *facts: Fact, where: Any = No
 
 
 def travel(size: Any, moves: Fact) -> Generator[Step, None, Step]:
-    """How far the steps led, in r^n: at most alpha sqrt(d) ``size`` r / (1-r)^2, if n steps ``moves`` n times that."""
+    """How far steps of alpha sqrt(d) ``size`` led (n of them: ``moves``), weighted by r^n and summed."""
     scaled = equation(reach, r**n * moved, where={reach: r**n * moved})
     yield scaled
     near = composed(

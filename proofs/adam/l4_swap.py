@@ -1,7 +1,7 @@
 r"""Lemma L4: summed over the steps, each gradient is divided by its own second moment.
 
-theta_j = sum_{k >= j} beta1^{k-j} / sqrt(v_k) lies between 1 and rho times 1 / sqrt(v_j): what points downhill
-counts at least once, what points uphill at most rho times.
+theta_j = sum_{k >= j} beta1^{k-j} / (sqrt(v_k) + epsilon_k) lies between 1 and rho times its first term: what
+points downhill counts at least once, what points uphill at most rho times.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from theory.adam.constants import momentum_amplification
 __all__ = ["RHO_IS", "aged", "lemma_l4", "swapped", "term", "weight"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
-weight = named("theta", r"\theta_j\sqrt{v_j}", positive=True)
+weight = named("theta", r"\theta_j(\sqrt{v_j}+\epsilon_j)", positive=True)
 plus, minus = (
-    named("plus", r"(G_jg_j)^+/\sqrt{v_j}", nonnegative=True),
-    named("minus", r"(G_jg_j)^-/\sqrt{v_j}", nonnegative=True),
+    named("plus", r"(G_jg_j)^+/(\sqrt{v_j}+\epsilon_j)", nonnegative=True),
+    named("minus", r"(G_jg_j)^-/(\sqrt{v_j}+\epsilon_j)", nonnegative=True),
 )
 term, later = (
-    named("term", r"\beta_1^n\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True),
+    named("term", r"\beta_1^n(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True),
     named("swapped_later", r"\rho r^{n+1}", nonnegative=True),
 )
 now = named("swapped", r"\rho r^n", nonnegative=True)
@@ -70,12 +70,12 @@ def lemma_l4() -> Iterator[Step]:
         (from_step(at_rho, {weight: within}),),
         (FROZEN, ALIGNED(RHO)),
         frozenset({Assumption.ADAM}),
-        reason="theta_j sqrt(v_j) in [1, rho] by the steps before",
+        reason="theta_j (sqrt(v_j) + epsilon_j) in [1, rho] by the steps before",
     )
 
 
 def _range() -> Generator[Step, None, tuple[Step, Step]]:
-    """theta_j sqrt(v_j) is between its first term, which is 1, and sum_n r^n <= rho."""
+    """theta_j (sqrt(v_j) + epsilon_j) is between its first term, which is 1, and sum_n r^n <= rho."""
     old = yield from aged()
     telescoping = equation(r**n, now - later, where={now: RHO * r**n, later: RHO * r ** (n + 1), **RHO_IS})
     yield telescoping
@@ -97,7 +97,7 @@ def _range() -> Generator[Step, None, tuple[Step, Step]]:
 
 
 def aged() -> Generator[Step, None, Step]:
-    """Term n of theta_j sqrt(v_j), for multipliers of 1, is at most r^n."""
+    """Term n of theta_j (sqrt(v_j) + epsilon_j), for multipliers of 1, is at most r^n."""
     by_age = equation(term, BETA1**n * kept, where={term: BETA1**n * kept})
     yield by_age
     old = composed(

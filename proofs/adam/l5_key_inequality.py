@@ -20,7 +20,7 @@ from theory.adam.constants import alignment_at, squared_noise_growth
 from theory.adam.key_inequality import minorant as theory_minorant
 from theory.adam.key_inequality import normalized_response
 
-__all__ = ["lemma_l5", "minorant_mean"]
+__all__ = ["UNIT", "lemma_l5", "mean", "minorant_mean"]
 
 s, a, p, z, w = sympy.symbols("s a p z w", nonnegative=True)
 x, u, y = sympy.symbols("x u y", positive=True)
@@ -30,6 +30,8 @@ eta = noise
 UNIT = Range(noise, 0, 1, power=2)
 ETA, b = UNIT.parametrised, UNIT.variable
 """eta in [0, 1], as b ranges over [0, oo]; eta = 1 follows by continuity."""
+mean = named("mean", r"E P(X)", real=True)
+"""Of the parabola P on the right, at s."""
 
 
 @proves(
@@ -39,13 +41,12 @@ ETA, b = UNIT.parametrised, UNIT.variable
     r"$f_s(x) = x/\sqrt{s+x^2}$ for $x \ge 0$, $\rho$ times that for $x < 0$. For all real $x$, "
     r"$\sqrt{s+1}\, f_s(x) \ge 1 + t(x-1) - (1+\rho)(x/y-1)^2$. Hence, where $E X = 1$ and "
     r"$\mathrm{Var} X \le \eta^2$:",
-    concludes=(
+    concludes=tuple(
         Conclusion(
-            Relation(
-                response, ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, (UNIT, Range(rho, 1))
-            ),
+            Relation(left, ">=", right, {KAPPA_RHO: alignment_at(rho, eta)}, (UNIT, Range(rho, 1))),
             frozenset({Assumption.NORMALIZED}),
-        ),
+        )
+        for left, right in ((response, KAPPA_RHO * root_of_one), (mean, KAPPA_RHO))
     ),
     source="corrected Theorem 1",
 )
@@ -184,7 +185,7 @@ def minorant_mean(noise: Expression, amplification: Expression, variance: Expres
 
 def _expectation(least: Expression, pointwise: Sequence[Step]) -> Iterator[Step]:
     """The parabola's expectation is at least kappa, and sqrt(s + 1) E f_s(X) is at least that."""
-    variance, mean = named("Var", r"\mathrm{Var} X", nonnegative=True), named("mean", r"E P(X)", real=True)
+    variance = named("Var", r"\mathrm{Var} X", nonnegative=True)
     ranges = (UNIT, Range(rho, least))
     moments = equation(
         mean,

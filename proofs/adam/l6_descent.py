@@ -7,13 +7,13 @@ from typing import Any
 
 import sympy
 
-from proofs.adam.l5_key_inequality import lemma_l5
+from proofs.adam.l5_epsilon import lemma_l5_epsilon
 from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.adam.symbols import BETA2, BETAS, KAPPA_RHO, RHO, noise
 from proofs.composition import Assumption, Conclusion, cite, composed, from_step, summed
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Step, prose, proves
-from proofs.sums import ALIGNED, PRECONDITIONED, aligned, preconditioned, response, root_of_one
+from proofs.sums import ALIGNED, PRECONDITIONED, aligned, epsilon, preconditioned, response_e, root_of_one_e
 from theory.adam.constants import alignment_at, second_moment_weight
 from theory.adam.key_inequality import normalized_response
 
@@ -33,15 +33,15 @@ RANGES = (*BETAS[1:], Range(noise, 0, 1, power=2), Range(RHO, 1))
         Conclusion(Relation(aligned, ">=", KAPPA_RHO * preconditioned, KAPPA_IS, RANGES), NEEDED),
     ),
     source="corrected Theorem 1",
-    uses=("L5",),
+    uses=("L5 with epsilon",),
 )
 def lemma_l6() -> Iterator[Step]:
-    """E_k[((G g)^+ - rho (G g)^-) / sqrt(v_k)] >= kappa G^2 / sqrt(D_k)."""
-    terms, at_one = yield from in_units(response)
+    """E_k[((G g)^+ - rho (G g)^-) / (sqrt(v_k) + epsilon)] >= kappa G^2 / (sqrt(D_k) + epsilon)."""
+    terms, at_one = yield from in_units(response_e)
     each = composed(
         Relation(aligned, ">=", KAPPA_RHO * preconditioned, KAPPA_IS, RANGES),
-        (from_step(terms), from_step(at_one), cite(lemma_l5, {amplification: RHO})),
-        (aligned, preconditioned, response, root_of_one),
+        (from_step(terms), from_step(at_one), cite(lemma_l5_epsilon, {amplification: RHO})),
+        (aligned, preconditioned, response_e, root_of_one_e),
         NEEDED,
         reason="E X = 1 and Var X = Var g / G^2 <= eta^2, by the test",
     )
@@ -52,21 +52,26 @@ def lemma_l6() -> Iterator[Step]:
 
 def in_units(answer: Any) -> Generator[Step, None, tuple[Step, Step]]:
     """``aligned`` is |G| / sqrt(c) times the response ``answer``, and ``preconditioned`` that at X = 1."""
-    true, old, ratio = sympy.symbols("|G_k| v_{k-1} X", positive=True)
+    true, old, ratio, root = sympy.symbols("|G_k| v_{k-1} X T", positive=True)
     weight, scale = second_moment_weight(BETA2), named("scale", r"|G_k|/\sqrt c", positive=True)
     s = BETA2 * old / (weight * true**2)
     scale_is = {scale: true / sympy.sqrt(weight)}
+    size = sympy.sqrt(weight) * true
     yield equation(
-        (true * ratio * true) ** 2 / (BETA2 * old + weight * (ratio * true) ** 2),
-        (scale * normalized_response(ratio, s)) ** 2,
-        "X = g / G, s = beta2 v_{k-1} / (c G^2), squared: both roots have the sign of X, and rho goes with it",
+        BETA2 * old + weight * (ratio * true) ** 2,
+        size**2 * (ratio / normalized_response(ratio, s)) ** 2,
+        "X = g / G, s = beta2 v_{k-1} / (c G^2): the root is sqrt(c) |G| T, T^2 = s + X^2",
+    )
+    yield equation(
+        true * ratio * true / (size * root + epsilon),
+        scale * ratio / (root + epsilon / size),
+        "e = epsilon / (sqrt(c) |G|); both sides have the sign of X, and rho goes with it; X = 1 gives D_k",
         scale_is,
     )
     terms = equation(aligned, scale * answer, "so, in expectation", {aligned: scale * answer})
     yield terms
-    yield equation(
-        true**4 / (BETA2 * old + weight * true**2), (scale / sympy.sqrt(s + 1)) ** 2, "and at X = 1", scale_is
+    at_one = equation(
+        preconditioned, scale * root_of_one_e, "and at X = 1", {preconditioned: scale * root_of_one_e}
     )
-    at_one = equation(preconditioned, scale * root_of_one, "its root", {preconditioned: scale * root_of_one})
     yield at_one
     return terms, at_one

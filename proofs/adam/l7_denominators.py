@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy
 
-from proofs.adam.symbols import BETA2, BETAS, A, B, initial_sum, noise, q
+from proofs.adam.symbols import BETA2, BETAS, A, B, dimension, initial_sum, noise, q, steps
 from proofs.composition import (
     Assumption,
     Conclusion,
@@ -26,13 +26,13 @@ from proofs.composition import (
 )
 from proofs.relations import Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import DENOMINATORS, MOMENTS, NORMS, denominator, norm, root_moment
+from proofs.sums import DENOMINATORS, MOMENTS, NORMS, denominator, epsilon, norm, root_moment
 from theory.adam import constants
 
 __all__ = ["AB_ARE", "BY_MOMENTS", "C_IS", "NEEDED", "PHI", "ROOT_C", "after", "before", "lemma_l7", "one_step"]
 
 AB_ARE = {
-    A: constants.preconditioner_start(BETA2, initial_sum),
+    A: constants.preconditioner_start(BETA2, initial_sum) + steps * dimension * epsilon,
     B: constants.preconditioner_growth(BETA2, noise),
 }
 NEEDED_BEFORE = frozenset({Assumption.ADAM})
@@ -66,7 +66,13 @@ def lemma_l7() -> Iterator[Step]:
     """sum_k sum_i E sqrt(D_{k,i}) <= A + B S."""
     own, next_one = yield from one_step()
     step = composed(
-        Relation(denominator + PHI * (after - before), "<=", ROOT_C * norm + PHI * ROOT_C * root_moment, C_IS, UNIT),
+        Relation(
+            denominator + PHI * (after - before),
+            "<=",
+            ROOT_C * norm + PHI * ROOT_C * root_moment + epsilon,
+            C_IS,
+            UNIT,
+        ),
         (from_step(own), from_step(next_one)),
         (denominator, after, before, norm, root_moment),
         NEEDED_BEFORE,
@@ -75,7 +81,10 @@ def lemma_l7() -> Iterator[Step]:
     yield step
     yield inequality(PHI, ">=", 0, UNIT)
     total = summed(
-        step, {denominator: DENOMINATORS, norm: NORMS, root_moment: MOMENTS}, {(before, after): initial_sum}
+        step,
+        {denominator: DENOMINATORS, norm: NORMS, root_moment: MOMENTS},
+        {(before, after): initial_sum},
+        count=steps * dimension,
     )
     yield total
     named_start = composed(BY_MOMENTS, (from_step(total),), (DENOMINATORS, NORMS, MOMENTS), NEEDED_BEFORE)
@@ -97,10 +106,18 @@ def lemma_l7() -> Iterator[Step]:
 
 def one_step() -> Generator[Step, None, tuple[Step, Step]]:
     """Today's denominator and tomorrow's second moment, by today's second moment and gradient."""
-    own = yield from _below_sum(denominator, norm, "D_k = beta2 v_{k-1} + c G_k^2", Ground.DEFINITION)
-    next_one = yield from _below_sum(
-        after, root_moment, "E_k v_k = beta2 v_{k-1} + c E_k g_k^2", Ground.JENSEN
+    plain = named("root_D", r"\sqrt{D_k}", nonnegative=True)
+    root = yield from _below_sum(plain, norm, "D_k = beta2 v_{k-1} + c G_k^2", Ground.DEFINITION)
+    whole = equation(denominator, plain + epsilon, where={denominator: plain + epsilon})
+    yield whole
+    own = composed(
+        Relation(denominator, "<=", q * before + ROOT_C * norm + epsilon, C_IS, UNIT),
+        (from_step(root), from_step(whole)),
+        (plain, denominator),
+        NEEDED_BEFORE,
     )
+    yield own
+    next_one = yield from _below_sum(after, root_moment, "E_k v_k = beta2 v_{k-1} + c E_k g_k^2", Ground.JENSEN)
     return own, next_one
 
 

@@ -1,7 +1,7 @@
-r"""Lemmas L1, L3, L4, L6 and L7 with step multipliers: the k-th step is alpha s_k u_k, and every sum is weighted by s_k.
+r"""Lemmas L1, L3, L4, L6 and L7 with step multipliers: the k-th step is alpha s_k u_k, and s_k weighs every sum.
 
-rho stands for rho_s = sup_j sum_n (s_{j+n} / s_j) r^n here, and z for z_s = sup_j sum_n (s_{j+1+n} / s_j) q^n, both
-over the steps that are summed.
+rho stands for rho_s = sup_j sum_n (s_{j+n} / s_j) r^n here, and z for z_s = sup_j sum_n (s_{j+1+n} / s_j) q^n,
+both over the steps that are summed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from proofs.adam.l4_swap import aged, swapped, term, weight
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
 from proofs.adam.l6_descent import RANGES as TESTED_RANGES
 from proofs.adam.l7_denominators import C_IS, ROOT_C, TAU_IS, UNIT, after, before, one_step, tau
-from proofs.adam.symbols import BETA1, BETAS, C_M, E_1, KAPPA_RHO, RHO, alpha, dimension, noise, q, r
+from proofs.adam.symbols import BETA1, BETAS, C_M, E_1, KAPPA_RHO, RHO, alpha, dimension, q, r
 from proofs.composition import (
     Assumption,
     Conclusion,
@@ -35,6 +35,7 @@ from proofs.steps import Step, proves
 from proofs.sums import (
     aligned,
     denominator,
+    epsilon,
     frozen,
     length,
     norm,
@@ -58,6 +59,7 @@ __all__ = [
     "PROGRESS_S",
     "SQUARES_S",
     "START_S",
+    "STEPS_S",
     "lookahead",
     "s",
     "weighted_denominators",
@@ -72,13 +74,21 @@ momentum = named("T_k", r"{\textstyle\sum_n} s_{k+n}r^n", nonnegative=True)
 ENERGY = named("Sigma_2", r"{\textstyle\sum_k} s_k^2", nonnegative=True)
 PROGRESS_S = named("I_s", r"{\textstyle\sum_k} s_kE\langle G_k, u_k\rangle", real=True)
 SQUARES_S = named("N_s", r"{\textstyle\sum_k} s_k^2 E\|u_k\|^2", nonnegative=True)
-FROZEN_S = named("F_s", r"{\textstyle\sum_k}s_k{\textstyle\sum_{j\le k}}\beta_1^{k-j}E\langle G_j,g_j/\sqrt{v_k}\rangle",
-                 real=True)
+FROZEN_S = named(
+    "F_s",
+    r"{\textstyle\sum_k}s_k{\textstyle\sum_{j\le k}}\beta_1^{k-j}E\langle G_j,g_j/(\sqrt{v_k}+\epsilon)\rangle",
+    real=True,
+)
 FROZEN_EARLY = named("F_early", r"{\textstyle\sum_{j<k_0}}E\,\theta_jG_jg_j", real=True)
-ALIGNED_S = named("W_s", r"{\textstyle\sum_{k,i}}s_k E[(G_kg_k)^+ - \rho(G_kg_k)^-]/\sqrt{v_k}", real=True)
-PRECONDITIONED_S = named("Q_s", r"{\textstyle\sum_{k,i}} s_k E[G_{k,i}^2/\sqrt{D_{k,i}}]", nonnegative=True)
+ALIGNED_S = named(
+    "W_s", r"{\textstyle\sum_{k,i}}s_k E[(G_kg_k)^+ - \rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", real=True
+)
+PRECONDITIONED_S = named(
+    "Q_s", r"{\textstyle\sum_{k,i}} s_k E[G_{k,i}^2/(\sqrt{D_{k,i}}+\epsilon)]", nonnegative=True
+)
 NORMS_S = named("S_s", r"{\textstyle\sum_k} s_k E\|G_k\|_1", nonnegative=True)
-DENOMINATORS_S = named("R_s", r"{\textstyle\sum_{k,i}} s_k E\sqrt{D_{k,i}}", nonnegative=True)
+DENOMINATORS_S = named("R_s", r"{\textstyle\sum_{k,i}} s_k E(\sqrt{D_{k,i}}+\epsilon)", nonnegative=True)
+STEPS_S = named("s_sum", r"{\textstyle\sum_k} s_k", nonnegative=True)
 EARLY = named("J_s", r"{\textstyle\sum_{j<k_0}} T_jE\|G_j\|_1", nonnegative=True)
 START_S = named("A_s", r"\sqrt{\beta_2}Z_{k_0}V_{k_0-1}", nonnegative=True)
 lookahead = named("z", "z", nonnegative=True)
@@ -138,9 +148,13 @@ def _squares() -> Iterator[Step]:
 def _freezing() -> Iterator[Step]:
     """s_k times L3's step; s_k s_{k-i} <= (s_k^2 + s_{k-i}^2) / 2, and each square occurs at most n times."""
     far = yield from _travelled()
-    named_terms = [_times(progress, r"s_k\langle G_k,u_k\rangle", s, progress),
-                   _times(past, r"s_k{\textstyle\sum_{j\le k}}\beta_1^{k-j}\langle G_j,g_j/\sqrt{v_k}\rangle", s, past),
-                   _times(travelled, r"s_k{\textstyle\sum_n}r^n\|w_k-w_{k-n}\|", s, travelled)]
+    named_terms = [
+        _times(progress, r"s_k\langle G_k,u_k\rangle", s, progress),
+        _times(
+            past, r"s_k{\textstyle\sum_{j\le k}}\beta_1^{k-j}\langle G_j,g_j/(\sqrt{v_k}+\epsilon)\rangle", s, past
+        ),
+        _times(travelled, r"s_k{\textstyle\sum_n}r^n\|w_k-w_{k-n}\|", s, travelled),
+    ]
     yield from named_terms
     gained, kept, moved = map(product_of, named_terms)
     each = composed(
@@ -165,8 +179,10 @@ TRAVELLED_S = named("travelled_s", r"{\textstyle\sum_k}s_k{\textstyle\sum_n}r^n\
 
 def _travelled() -> Generator[Step, None, Step]:
     hop = named("hop", r"\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
-    hops, part = named("hops", r"{\textstyle\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True), named(
-        "then_sum", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True)
+    hops, part = (
+        named("hops", r"{\textstyle\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True),
+        named("then_sum", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True),
+    )
     path = named("path", r"{\textstyle\sum_{i\le n}\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
     reach = named("reach_s", r"r^n{\textstyle\sum_k}s_k\|w_k-w_{k-n}\|", nonnegative=True)
     size = alpha * sympy.sqrt(dimension) * C_M
@@ -207,7 +223,9 @@ def _travelled() -> Generator[Step, None, Step]:
 def _swap() -> Iterator[Step]:
     """s_k <= theta_k sqrt(v_k) <= sum_n s_{k+n} r^n <= rho s_k."""
     old = yield from aged()
-    by_age = _times(term, r"s_{k+n}\beta_1^n\sqrt{v_k}/\sqrt{v_{k+n}}", later_s, term)
+    by_age = _times(
+        term, r"s_{k+n}\beta_1^n(\sqrt{v_k}+\epsilon_k)/(\sqrt{v_{k+n}}+\epsilon_{k+n})", later_s, term
+    )
     yield by_age
     ahead = named("ahead", "s_{k+n}r^n", nonnegative=True)
     scaled = equation(ahead, later_s * r**n, where={ahead: later_s * r**n})
@@ -221,8 +239,9 @@ def _swap() -> Iterator[Step]:
     yield each
     over_n = summed(each, {product_of(by_age): weight, ahead: momentum}, reason="over n")
     yield over_n
-    below = composed(Relation(weight, ">=", s), (granted(Relation(weight, ">=", s), Ground.PART),), (weight,),
-                     reason="n = 0")
+    below = composed(
+        Relation(weight, ">=", s), (granted(Relation(weight, ">=", s), Ground.PART),), (weight,), reason="n = 0"
+    )
     yield below
     above = composed(
         Relation(weight, "<=", RHO * s, ranges=BETAS),
@@ -233,7 +252,7 @@ def _swap() -> Iterator[Step]:
     )
     yield above
     swap = yield from swapped(s)
-    of_term = _times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/\sqrt{v_k}", s, aligned)
+    of_term = _times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned)
     yield of_term
     ranges = (*BETAS, Range(RHO, 1))
     kept = composed(
@@ -279,8 +298,10 @@ def _early(over_n: Step) -> Iterator[Step]:
 
 
 def _descent() -> Iterator[Step]:
-    terms = [_times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/\sqrt{v_k}", s, aligned),
-             _times(preconditioned, r"s_kG_k^2/\sqrt{D_k}", s, preconditioned)]
+    terms = [
+        _times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned),
+        _times(preconditioned, r"s_kG_k^2/(\sqrt{D_k}+\epsilon)", s, preconditioned),
+    ]
     yield from terms
     left, right = map(product_of, terms)
     each = composed(
@@ -300,7 +321,11 @@ def _descent() -> Iterator[Step]:
     concludes=(
         Conclusion(
             Relation(
-                DENOMINATORS_S, "<=", START_S + ROOT_C * (1 + tau * q * lookahead) * NORMS_S, {**C_IS, **TAU_IS}, UNIT
+                DENOMINATORS_S,
+                "<=",
+                START_S + ROOT_C * (1 + tau * q * lookahead) * NORMS_S + dimension * epsilon * STEPS_S,
+                {**C_IS, **TAU_IS},
+                UNIT,
             ),
             ADAM | {Assumption.SECOND_MOMENT},
         ),
@@ -319,28 +344,50 @@ def weighted_denominators() -> Iterator[Step]:
     where = {potential: q * ahead * before, passed: q * ahead_next * after}
     potentials = [equation(name, value, where={name: value}) for name, value in where.items()]
     recursion = {ahead: s + q * ahead_next}
-    of_term = _times(denominator, r"s_k\sqrt{D_k}", s, denominator)
+    of_term = _times(denominator, r"s_k(\sqrt{D_k}+\epsilon)", s, denominator)
     of_norm = _times(norm, "s_k|G_k|", s, norm)
     yield from (*potentials, of_term, of_norm)
     left, right = product_of(of_term), product_of(of_norm)
     needed = ADAM | {Assumption.SECOND_MOMENT}
     step = composed(
-        Relation(left + passed, "<=", potential + ROOT_C * right + q * ROOT_C * ahead_next * tau * norm,
-                 {**C_IS, **TAU_IS, **recursion}, UNIT),
-        (from_step(own), from_step(next_one), *map(from_step, (*potentials, of_term, of_norm)),
-         assumed(Relation(root_moment, "<=", tau * norm, TAU_IS), Assumption.SECOND_MOMENT)),
+        Relation(
+            left + passed,
+            "<=",
+            potential + ROOT_C * right + q * ROOT_C * ahead_next * tau * norm + s * epsilon,
+            {**C_IS, **TAU_IS, **recursion},
+            UNIT,
+        ),
+        (
+            from_step(own),
+            from_step(next_one),
+            *map(from_step, (*potentials, of_term, of_norm)),
+            assumed(Relation(root_moment, "<=", tau * norm, TAU_IS), Assumption.SECOND_MOMENT),
+        ),
         (denominator, after, before, norm, root_moment, left, right, potential, passed),
         needed,
     )
     yield step
     each = composed(
-        Relation(left + passed, "<=", potential + ROOT_C * (1 + tau * q * lookahead) * right,
-                 {**C_IS, **TAU_IS, **recursion}, UNIT),
-        (from_step(step), granted(Relation(ahead_next, "<=", lookahead * s), Ground.DEFINITION), from_step(of_norm)),
+        Relation(
+            left + passed,
+            "<=",
+            potential + ROOT_C * (1 + tau * q * lookahead) * right + s * epsilon,
+            {**C_IS, **TAU_IS},
+            UNIT,
+        ),
+        (
+            from_step(step),
+            granted(Relation(ahead_next, "<=", lookahead * s), Ground.DEFINITION),
+            from_step(of_norm),
+        ),
         (left, passed, potential, ahead_next, right),
         needed,
         reason="z",
     )
     yield each
-    yield summed(each, {left: DENOMINATORS_S, right: NORMS_S}, {(potential, passed): START_S},
-                 reason="summed over k >= k_0")
+    yield summed(
+        each,
+        {left: DENOMINATORS_S, right: NORMS_S, s: dimension * STEPS_S},
+        {(potential, passed): START_S},
+        reason="summed over k >= k_0",
+    )

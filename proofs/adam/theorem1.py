@@ -42,7 +42,7 @@ from proofs.steps import Step, identity, proves, vanishing
 from proofs.sums import PRECONDITIONED
 from theory.adam import constants, theorem1
 
-__all__ = ["theorem_1"]
+__all__ = ["bound_1", "theorem_1"]
 
 
 BOUND_1 = Relation(
@@ -74,11 +74,15 @@ def theorem_1() -> Iterator[Step]:
     yield _sign_descent()
 
 
+def bound_1() -> Step:
+    """Bound (1), for every epsilon >= 0."""
+    value = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
+    return preconditioned_bound(replace(BOUND_1, where={**BOUND_1.where, QBAR: value}))
+
+
 def _bound_1() -> Generator[Step, None, Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
-    bound = preconditioned_bound(
-        replace(BOUND_1, where={**BOUND_1.where, QBAR: theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value})
-    )
+    bound = bound_1()
     yield bound
     yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",

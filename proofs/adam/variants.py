@@ -14,9 +14,8 @@ import sympy
 from proofs.adam.assembly import QBAR, TESTED, closing
 from proofs.adam.descent import descent_lemma
 from proofs.adam.l3_freeze import DEFINED as FROZEN_AT
-from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l6_descent import KAPPA_IS
-from proofs.adam.l7_denominators import AB_ARE, UNIT, lemma_l7
+from proofs.adam.l7_denominators import AB_ARE
 from proofs.adam.multipliers import (
     ALIGNED_S,
     ENERGY,
@@ -28,39 +27,18 @@ from proofs.adam.multipliers import (
     s_2,
     weighted_sums,
 )
-from proofs.adam.symbols import (
-    ADAM,
-    BETA1,
-    BETA2,
-    BETAS,
-    PROBLEM,
-    RHO,
-    A,
-    B,
-    noise,
-    r,
-    same,
-    steps,
-)
+from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, A, B, noise, r, same, steps
+from proofs.adam.theorem1 import bound_1
 from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, summed
 from proofs.relations import Range, Relation, equation, named
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves, vanishing
-from proofs.sums import (
-    DENOMINATORS,
-    NORMS,
-    PRECONDITIONED,
-    PROGRESS,
-    SQUARES,
-    denominator,
-    preconditioned,
-)
+from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
+from proofs.sums import PRECONDITIONED, PROGRESS, SQUARES, epsilon, preconditioned
 from theory.adam import variants as theory
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
-from theory.adam.key_inequality import effective_history, minorant, normalized_response
 
 __all__ = ["bias_correction_proof", "epsilon_proof", "multiplier_proof"]
 
-R, e, u, a, h, x = sympy.symbols("R e u a h x", positive=True)
+a, h, x = sympy.symbols("a h x", positive=True)
 
 
 @proves(
@@ -69,74 +47,15 @@ R, e, u, a, h, x = sympy.symbols("R e u a h x", positive=True)
     r"With the step $m/(\sqrt v+\epsilon)$ the theorem holds with $A + Kd\epsilon$ for $A$; the average "
     r"grows by at most $\min(\sqrt{\bar Q d\epsilon/K}, d\epsilon/B)$.",
     source="corrected Theorem 1, variants",
-    uses=("L4", "L5", "L8"),
+    uses=("Theorem 1 (corrected)", "L7", "L8"),
 )
 def epsilon_proof() -> Iterator[Step]:
-    """Epsilon outside the root, with L5 at the effective history S(s, e) = ``history(s, e)``."""
-    s, eta, rho, z = sympy.symbols("s eta rho z", positive=True)
-    root = sympy.Symbol("T", positive=True)  # sqrt(s + x^2) for the same s, where R = sqrt(s + 1)
-    effective = effective_history(R**2 - 1, e)
-    with_offset = ((R + e) / (root + e)) ** 2
-    without = (effective + 1) / (effective + 1 + root**2 - R**2)
-    yield prose(r"L1, L2, L3: \text{a larger denominator only shrinks both sides}")
-    yield nonnegative(
-        r"L4: T b + \epsilon \ge b\,(T + \epsilon), \; b = \beta_2^{n/2} \in (0,1)",
-        root * z + e - z * (root + e),
-        [a, root, e],
-        {z: 1 - 1 / (1 + a)},
-        "so theta_j lies in [1, rho] / (sqrt(v_j) + epsilon)",
-    )
-    yield identity(
-        r"\frac{(R+e)^2}{(T+e)^2} - \frac{S+1}{S+x^2} = "
-        r"\frac{e(R-T)^2(R+e)}{(T+e)^2(S+x^2)}, \; R^2 = s+1, T^2 = s+x^2",
-        with_offset - without,
-        e * (R - root) ** 2 * (R + e) / ((root + e) ** 2 * (R * e + root**2)),
-        "for x >= 0 the offset response is above L5's at S = s + e sqrt(s+1)",
-    )
-    yield nonnegative(
-        r"R u \le \sqrt{s+u^2}, \; 0 < u \le 1",
-        1 / normalized_response(x, s) ** 2 - (s + 1),
-        [s, a],
-        {x: 1 / (1 + a)},
-        "so (R+e)u / (T+e) <= 1: the range x < 0 of L5, first half",
-    )
-    yield nonnegative(
-        r"R \le \sqrt{s+u^2}, \; u \ge 1",
-        (x / normalized_response(x, s)) ** 2 - (s + 1),
-        [s, a],
-        {x: 1 + a},
-        "so (R+e)u / (T+e) <= u: second half",
-    )
-    yield identity(
-        r"\text{the parabola with offset } e \text{ is L5's at } S",
-        minorant(x, s, eta, rho, e),
-        minorant(x, effective_history(s, e), eta, rho),
-        "in the range x < 0 its value at S is at most -rho max(1, u) by L5",
-    )
-    yield by_lemma(r"L5 \text{ at } S", lemma_l5)
-    yield from _epsilon_denominators()
-    yield from _epsilon_cost()
-
-
-def _epsilon_denominators() -> Iterator[Step]:
-    """L7 with epsilon added to each of the K d denominators, and the theorem's A + K d epsilon."""
-    epsilon = named("epsilon", r"\epsilon", positive=True)
-    with_it = named("R_eps", r"{\textstyle\sum_{k,i}} E(\sqrt{D_{k,i}}+\epsilon)", nonnegative=True)
-    each_with_it = named("r_eps", r"(\sqrt{D_{k,i}}+\epsilon)", nonnegative=True)
+    """Theorem 1's bound on Q holds for every epsilon, and lemma L7's A has K d epsilon in it."""
     found = theory.gradient_norm_sum_bound(PROBLEM, replace(ADAM, epsilon=epsilon)).constants
-    start = named("A_eps", r"A_\epsilon", positive=True)
-    one = equation(each_with_it, denominator + epsilon, where={each_with_it: denominator + epsilon})
-    yield one
-    added = summed(one, {each_with_it: with_it, denominator: DENOMINATORS}, count=steps * dimension)
-    yield added
-    yield composed(
-        Relation(with_it, "<=", start + B * NORMS, {start: found["A + K d epsilon"], **AB_ARE}, UNIT),
-        (from_step(added), cite(lemma_l7)),
-        (with_it, DENOMINATORS, NORMS),
-        TESTED,
-    )
+    yield same(r"A + Kd\epsilon \text{ is L7's}", (found["A + K d epsilon"], AB_ARE[A]))
     yield same(r"B \text{ is L7's}", (found["B"], AB_ARE[B]))
-    yield closing(Fact(Relation(DENOMINATORS, "<=", A + B * NORMS), "the step before, A + K d epsilon for A"))
+    yield closing(bound_1())
+    yield from _epsilon_cost()
 
 
 def _epsilon_cost() -> Iterator[Step]:
@@ -205,7 +124,9 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
         (of_term, preconditioned),
     )
     yield above
-    least = composed(Relation(s, ">=", lo), (granted(Relation(s, ">=", lo), Ground.DEFINITION),), (s,), reason="lo")
+    least = composed(
+        Relation(s, ">=", lo), (granted(Relation(s, ">=", lo), Ground.DEFINITION),), (s,), reason="lo"
+    )
     yield least
     weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
     yield weighted
