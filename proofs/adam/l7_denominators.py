@@ -58,7 +58,7 @@ BY_MOMENTS = Relation(
     "denominators",
     concludes=(
         Conclusion(Relation(DENOMINATORS, "<=", A + B * NORMS, AB_ARE, UNIT), NEEDED),
-        Conclusion(BY_MOMENTS, frozenset({Assumption.ADAM}), (DENOMINATORS, NORMS, MOMENTS, initial_sum)),
+        Conclusion(BY_MOMENTS, frozenset({Assumption.ADAM}), (DENOMINATORS, NORMS, MOMENTS, initial_sum, epsilon)),
     ),
     source="corrected Theorem 1",
 )
