@@ -48,9 +48,7 @@ ROOT_C = named("root_c", r"\sqrt c", positive=True)
 C_IS = {ROOT_C: sympy.sqrt(constants.second_moment_weight(BETA2))}
 PHI = constants.preconditioner_start(BETA2, sympy.Integer(1))
 """Phi(1)."""
-BY_MOMENTS = Relation(
-    DENOMINATORS, "<=", A + ROOT_C * NORMS + PHI * ROOT_C * MOMENTS, {A: AB_ARE[A], **C_IS}, UNIT
-)
+BY_MOMENTS = Relation(DENOMINATORS, "<=", AB_ARE[A] + ROOT_C * NORMS + PHI * ROOT_C * MOMENTS, C_IS, UNIT)
 
 
 @proves(

@@ -105,7 +105,9 @@ C_IS_M = {C_M: DEFINED[C_M]}
     concludes=(
         Conclusion(Relation(SQUARES_S, "<=", dimension * C_M**2 * ENERGY, C_IS_M, BETAS), ADAM),
         Conclusion(Relation(PROGRESS_S, ">=", (1 - BETA1) * FROZEN_S - E_1 * ENERGY, DEFINED, BETAS), NEEDED),
-        Conclusion(Relation(FROZEN_S, ">=", ALIGNED_S, ranges=(*BETAS, Range(RHO, 1))), ADAM),
+        Conclusion(
+            Relation(FROZEN_S, ">=", ALIGNED_S, ranges=(*BETAS, Range(RHO, 1))), ADAM, (FROZEN_S, ALIGNED_S)
+        ),
         Conclusion(Relation(ALIGNED_S, ">=", KAPPA_RHO * PRECONDITIONED_S, KAPPA_IS, TESTED_RANGES), TESTED),
         Conclusion(Relation(FROZEN_EARLY, ">=", -EARLY / ROOT_C, C_IS, BETAS), ADAM),
     ),
