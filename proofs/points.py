@@ -75,8 +75,8 @@ def combined(
 ) -> tuple[list[float], list[float]] | None:
     """The multipliers x for which sum_j x_j columns[j] is nearest to ``goal``, and what is left over.
 
-    The last entry of a column is its constant, which takes no part in the search. None where there is more than one
-    choice, or where not all entries are real numbers.
+    The last entry of a column is its constant, which takes no part in the search. None where there is more than
+    one choice, or where not all entries are real numbers.
     """
     try:
         matrix = np.array([[at.value(sympy.sympify(entry)) for entry in column] for column in columns]).T

@@ -34,7 +34,7 @@ from proofs.adam.symbols import (
     steps,
 )
 from proofs.composition import Ground, cite, composed, from_step, granted, summed
-from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.relations import Range, Relation, inequality, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, proves
 from proofs.sums import (
     ALIGNED,
@@ -148,7 +148,7 @@ def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
     moves = summed(scaled, {whole: moved / alpha}, count=n, reason="over n steps, by the triangle inequality")
     yield moves
     far = yield from travel(size, from_step(moves))
-    freezing = steps * alpha * smoothness * dimension * size * constants.freezing_constant(BETA1, BETA2) / steps
+    freezing = alpha * smoothness * dimension * size * constants.freezing_constant(BETA1, BETA2)
     each = composed(
         Relation(progress, ">=", (1 - BETA1) * past - freezing, AT_SIZE, BETAS),
         (cite(lemma_l3, part=1), from_step(far)),
