@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import sympy
@@ -290,8 +290,7 @@ class Composition:
 
     def _opened(self, relation: Relation) -> list[Expression] | str:
         """The coefficient of every sum, and the constant, in the names of constants."""
-        slack = sympy.sympify(relation.slack).subs(dict(zip(self.sums, self._stand_ins, strict=True)))
-        return _coefficients(slack, self._stand_ins)
+        return _coefficients(sympy.sympify(relation.slack), self.sums)
 
     def _defined(self, expression: Expression) -> Expression:
         """With definitions in the place of the names of constants."""
@@ -299,10 +298,6 @@ class Composition:
             if name not in self.sums:
                 expression = sympy.sympify(expression).subs(name, value)
         return expression
-
-    @cached_property
-    def _stand_ins(self) -> tuple[sympy.Dummy, ...]:
-        return tuple(sympy.Dummy(str(atom), real=True) for atom in self.sums)
 
     @cached_property
     def _names(self) -> dict[Any, Expression]:
@@ -333,24 +328,43 @@ class Composition:
             problem = self._unmatched(fact)
             if problem:
                 return Evidence(False, problem)
-        for relation in (self.goal, *(fact.relation for fact in self.facts)):
-            clash = [n for n, value in relation.where.items() if vanishes(self._names[n] - value)]
-            if clash:
-                return Evidence(False, f"{clash[0]} stands for two things")
         columns = [self._opened(fact.relation) for fact in self.facts]
         goal = self._opened(self.goal)
         rows = [column for column in (*columns, goal) if not isinstance(column, str)]
         if len(rows) <= len(columns):
             return Evidence(False, next(c for c in (*columns, goal) if isinstance(c, str)))
-        if any(all(_is_zero(c) for c in row[:-1]) for row in rows[:-1]):
-            return Evidence(False, "a fact that is about none of the sums")
-        refuted = self._refuted(rows)
-        if refuted:
-            return Evidence(False, refuted)
+        wrong = self._alone(rows) or self._clash() or self._refuted(rows)
+        if wrong:
+            return Evidence(False, wrong)
         found = _solved([row[:-1] for row in rows[:-1]], rows[-1][:-1])
         if found == DEPENDENT:  # then nothing may be left over: the constant is one more sum
             found = _solved(rows[:-1], rows[-1])
         return Evidence(False, found) if isinstance(found, str) else self._verified(found, rows)
+
+    def _alone(self, rows: list[list[Expression]]) -> str:
+        """A fact about none of the sums, or a sum that occurs only once, so that nothing can cancel it."""
+        at = Point(self._names, self.ranges)
+
+        def occurs(coefficient: Expression) -> bool:
+            try:
+                return coefficient != 0 and at.value(coefficient) != 0
+            except (ArithmeticError, TypeError, ValueError):
+                return True
+
+        if any(all(entry == 0 for entry in row[:-1]) for row in rows[:-1]):
+            return "a fact that is about none of the sums"
+        for place, atom in enumerate(self.sums):
+            where = [row[place] for row in rows if row[place] != 0]
+            if len(where) == 1 and occurs(where[0]):
+                return f"{written(atom)} does not cancel"
+        return ""
+
+    def _clash(self) -> str:
+        for relation in (self.goal, *(fact.relation for fact in self.facts)):
+            for name, value in relation.where.items():
+                if self._names[name] != value and vanishes(self._names[name] - value):
+                    return f"{name} stands for two things"
+        return ""
 
     def _refuted(self, rows: list[list[Expression]]) -> str:
         """What is wrong at one point of the ranges already; exact algebra has the last word where nothing is."""
@@ -420,13 +434,21 @@ def _coefficient(slack: Expression, atom: Any) -> Expression:
     return sympy.diff(slack.subs(atom, stand_in), stand_in)
 
 
-def _coefficients(slack: Expression, atoms: Sequence[Any]) -> list[Expression] | str:
+@cache
+def _stand_in(atom: Any) -> sympy.Dummy:
+    return sympy.Dummy(str(atom), real=True)
+
+
+@cache
+def _coefficients(slack: Expression, sums: tuple[Any, ...]) -> list[Expression] | str:
     """The coefficient of every sum, and the constant; a message where it is not linear in them."""
-    found = [sympy.diff(slack, atom) for atom in atoms]
+    atoms = [_stand_in(atom) for atom in sums]
+    opened = slack.xreplace(dict(zip(sums, atoms, strict=True)))
+    found = [sympy.diff(opened, atom) for atom in atoms]
     found = [c if c.free_symbols.isdisjoint(atoms) else sympy.cancel(c) for c in found]
     if not all(c.free_symbols.isdisjoint(atoms) for c in found):
         return f"{slack} is not linear in the sums"
-    return [*found, slack.xreplace(dict.fromkeys(atoms, sympy.Integer(0)))]
+    return [*found, opened.xreplace(dict.fromkeys(atoms, sympy.Integer(0)))]
 
 
 def _depth(name: Any, names: Mapping[Any, Expression]) -> int:
