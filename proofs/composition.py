@@ -321,19 +321,20 @@ class Composition:
         return expression
 
     def check(self, facts: bool = True) -> Evidence:
-        """The combination, found and verified; the facts themselves too unless ``facts`` is False."""
+        """The combination, found and verified; that the facts were proven, too, unless ``facts`` is False."""
         if not self.facts:
             return Evidence(False, "nothing is cited")
-        for fact in self.facts if facts else ():
-            problem = self._unmatched(fact)
-            if problem:
-                return Evidence(False, problem)
+        problem = next(filter(None, map(self._unassumed, self.facts)), "")
+        problem = problem or next(filter(None, map(_unproven, self.facts if facts else ())), "")
+        if problem:
+            return Evidence(False, problem)
         columns = [self._opened(fact.relation) for fact in self.facts]
         goal = self._opened(self.goal)
         rows = [column for column in (*columns, goal) if not isinstance(column, str)]
         if len(rows) <= len(columns):
             return Evidence(False, next(c for c in (*columns, goal) if isinstance(c, str)))
         wrong = self._alone(rows) or self._clash() or self._refuted(rows)
+        wrong = wrong or next(filter(None, map(self._out_of_range, self.facts)), "")
         if wrong:
             return Evidence(False, wrong)
         found = _solved([row[:-1] for row in rows[:-1]], rows[-1][:-1])
@@ -367,8 +368,11 @@ class Composition:
         return ""
 
     def _refuted(self, rows: list[list[Expression]]) -> str:
-        """What is wrong at one point of the ranges already; exact algebra has the last word where nothing is."""
-        found = combined(rows[:-1], rows[-1], Point(self._names, self.ranges))
+        """What is wrong at some point of the ranges; exact algebra has the last word where nothing is."""
+        return next(filter(None, (self._refuted_at(rows, number) for number in range(4))), "")
+
+    def _refuted_at(self, rows: list[list[Expression]], number: int) -> str:
+        found = combined(rows[:-1], rows[-1], Point(self._names, self.ranges, number))
         if found is None:
             return ""
         multipliers, left = found
@@ -409,14 +413,11 @@ class Composition:
                 return Evidence(False, f"what is left, {str(rest)[:120]}, is not >= 0: {kept.detail}")
         return Evidence(True, "multipliers " + ", ".join(str(m) for m in found))
 
-    def _unmatched(self, fact: Fact) -> str:
-        if fact.step is not None and not fact.step.checked.holds:
-            return "a step that it builds on does not hold"
-        if fact.lemma is not None and not checked_once(fact.lemma).holds:
-            return f"{fact.source} does not hold"
+    def _unassumed(self, fact: Fact) -> str:
         missing = fact.assumes - with_implied(self.assumes)
-        if missing:
-            return f"{fact.source} assumes {', '.join(sorted(missing))}"
+        return f"{fact.source} assumes {', '.join(sorted(missing))}" if missing else ""
+
+    def _out_of_range(self, fact: Fact) -> str:
         for value, r in fact.hypotheses:
             for low, high in ((r.low, value), (value, r.high)):
                 if sympy.oo in (low, high, -low):
@@ -432,6 +433,14 @@ def _coefficient(slack: Expression, atom: Any) -> Expression:
     """The coefficient of one sum: the derivative, in a relation that is linear in it."""
     stand_in = sympy.Dummy()
     return sympy.diff(slack.subs(atom, stand_in), stand_in)
+
+
+def _unproven(fact: Fact) -> str:
+    if fact.step is not None and not fact.step.checked.holds:
+        return "a step that it builds on does not hold"
+    if fact.lemma is not None and not checked_once(fact.lemma).holds:
+        return f"{fact.source} does not hold"
+    return ""
 
 
 @cache

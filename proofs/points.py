@@ -16,6 +16,7 @@ from zlib import crc32
 
 import numpy as np
 import sympy
+from sympy.core.function import AppliedUndef
 
 from proofs.relations import Range
 
@@ -29,10 +30,12 @@ TOLERANCE = 1e-7
 class Point:
     """A value for every symbol: by its definition, else within its range, else by its sign.
 
-    The values depend on the names only, so that the same point is met in every run.
+    The values depend on the names and on ``number`` only, so that the same points are met in every run; they are
+    of order one at number 0, and further apart at later ones.
     """
 
-    def __init__(self, names: Mapping[Any, Expression], ranges: Sequence[Range]) -> None:
+    def __init__(self, names: Mapping[Any, Expression], ranges: Sequence[Range], number: int = 0) -> None:
+        self._number = number
         self._names, self._ranges = names, {r.symbol: r for r in ranges}
         self._known: dict[Any, float] = {}
 
@@ -54,11 +57,12 @@ class Point:
             return self.value(sympy.sympify(self._names[part]))
         if part in self._ranges:
             return self.value(sympy.sympify(self._ranges[part].parametrised))
-        if part.is_Symbol:
-            drawn = crc32(part.name.encode()) % 997 / 997
+        if part.is_Symbol or isinstance(part, AppliedUndef):
+            drawn = crc32(f"{part}{self._number or ''}".encode()) % 997 / 997
             if part.is_integer:
                 return 2.0 + round(3 * drawn)
-            return 0.3 + drawn if part.is_nonnegative or drawn < 0.5 else -drawn
+            size = (0.3 + drawn) * 10 ** (self._number * (2 * drawn - 1))
+            return size if part.is_nonnegative or drawn < 0.5 else -size
         if part.is_Add:
             return math.fsum(self.value(term) for term in part.args)
         if part.is_Mul:

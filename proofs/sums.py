@@ -30,6 +30,7 @@ __all__ = [
     "moved",
     "norm",
     "normalized",
+    "own_moved",
     "past",
     "preconditioned",
     "progress",
@@ -79,12 +80,14 @@ travelled = named("travelled", r"{\textstyle\sum_n} r^n\|w_k - w_{k-n}\|", nonne
 
 moved = named("moved", r"\|w_k - w_{k-n}\|", nonnegative=True)
 """How far n steps lead."""
+own_moved = named("own_moved", r"\|{\textstyle\sum_{j=k-n}^{k-1}} \alpha u_j\|", nonnegative=True)
+"""The same where the steps are Adam's own."""
 normalized = named("normalized", r"\|g_{k-n}/(\sqrt{v_k}+\epsilon)\|", nonnegative=True)
 """A gradient of n steps ago, by today's denominator."""
 
-response = named("response", r"E f_s(X)", real=True)
-"""Of lemma L5: f_s(x) = x / sqrt(s + x^2) for x >= 0, rho times that for x < 0."""
+response = sympy.Function("f", real=True)
+"""Of lemma L5: f(rho) = E f_s(X), f_s(x) = x / sqrt(s + x^2) for x >= 0, rho times that for x < 0."""
 root_of_one = named("root_of_one", r"1/\sqrt{s+1}", nonnegative=True)
-response_e = named("response_e", r"E f_{s,e}(X)", real=True)
-"""With epsilon: f_{s,e}(x) = x / (sqrt(s + x^2) + e) for x >= 0, rho times that for x < 0."""
+response_e = sympy.Function("f_e", real=True)
+"""With epsilon: f_e(rho) = E f_{s,e}(X), f_{s,e}(x) = x / (sqrt(s + x^2) + e) for x >= 0, rho times that else."""
 root_of_one_e = named("root_of_one_e", r"1/(\sqrt{s+1}+e)", nonnegative=True)

@@ -13,7 +13,7 @@ from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, alpha, dimension, r, s
 from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
 from proofs.relations import Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import SQUARES, epsilon, length, moved, square
+from proofs.sums import SQUARES, epsilon, length, own_moved, square
 from theory.adam.constants import normalized_step_bound
 
 __all__ = ["lemma_l1"]
@@ -40,7 +40,7 @@ now, before = (
         Conclusion(Relation(left, "<=", right, C_IS, BETAS), frozenset({Assumption.ADAM}))
         for left, right in (
             (SQUARES, steps * dimension * C_M**2),
-            (moved, n * alpha * sympy.sqrt(dimension) * C_M),
+            (own_moved, n * alpha * sympy.sqrt(dimension) * C_M),
             (length, sympy.sqrt(dimension) * C_M),
             (square, C_M**2),
         )
@@ -109,7 +109,7 @@ def _summed(bounded: Step, bound: sympy.Expr) -> Iterator[Step]:
         reason="alpha u_k is the step",
     )
     yield scaled
-    yield summed(scaled, {length: moved / alpha}, count=n, reason="over n steps, by the triangle inequality")
+    yield summed(scaled, {length: own_moved / alpha}, count=n, reason="over n steps, by the triangle inequality")
 
 
 def _in_moments(bound: sympy.Expr) -> dict[sympy.Symbol, sympy.Expr]:

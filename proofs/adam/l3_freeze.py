@@ -28,7 +28,7 @@ from proofs.composition import (
 )
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import FROZEN, PROGRESS, epsilon, moved, normalized, past, progress, travelled
+from proofs.sums import FROZEN, PROGRESS, epsilon, moved, normalized, own_moved, past, progress, travelled
 from theory.adam.constants import freezing_constant, normalized_step_bound, second_moment_weight
 
 __all__ = ["FREEZING_COST", "lemma_l3", "telescoped", "travel"]
@@ -78,7 +78,7 @@ def lemma_l3() -> Iterator[Step]:
     over_n = yield from _drift()
     each = composed(PER_STEP, (from_step(split), from_step(over_n)), (progress, past, drifts, travelled), NEEDED)
     yield each
-    far = yield from travel(C_M, cite(lemma_l1, part=1))
+    far = yield from travel(C_M, own_moved, cite(lemma_l1, part=1))
     with_adam = composed(
         Relation(progress, ">=", (1 - BETA1) * past - E_1, DEFINED, BETAS),
         (from_step(each), from_step(far)),
@@ -149,14 +149,14 @@ def telescoped(left: Any, total: Any, factor: Any, *facts: Fact, where: Any = No
     return over_n
 
 
-def travel(size: Any, moves: Fact) -> Generator[Step, None, Step]:
-    """How far steps of alpha sqrt(d) ``size`` led (n of them: ``moves``), weighted by r^n and summed."""
+def travel(size: Any, steps_of: Any, moves: Fact) -> Generator[Step, None, Step]:
+    """How far steps of alpha sqrt(d) ``size`` led, weighted by r^n; n of them lead ``steps_of``, by ``moves``."""
     scaled = equation(reach, r**n * moved, where={reach: r**n * moved})
     yield scaled
     near = composed(
         Relation(reach, "<=", n * r**n * alpha * sympy.sqrt(dimension) * size, moves.relation.where, BETAS),
-        (from_step(scaled), moves),
-        (reach, moved),
+        (from_step(scaled), granted(Relation(moved, "=", steps_of), Ground.DEFINITION), moves),
+        (reach, moved, steps_of),
         frozenset(moves.assumes),
     )
     yield near

@@ -21,7 +21,7 @@ __all__ = ["lemma_l5_epsilon"]
 NEEDED = frozenset({Assumption.NORMALIZED})
 R, e, u, a, x = sympy.symbols("R e u a x", positive=True)
 WITH_EPSILON = Relation(
-    response_e,
+    response_e(amplification),
     ">=",
     KAPPA_RHO * root_of_one_e,
     {KAPPA_RHO: alignment_at(amplification, noise)},
@@ -45,10 +45,12 @@ def lemma_l5_epsilon() -> Iterator[Step]:
     yield composed(
         WITH_EPSILON,
         (
-            granted(Relation(response_e, ">=", root_of_one_e * mean), Ground.EXPECTATION, *pointwise),
+            granted(
+                Relation(response_e(amplification), ">=", root_of_one_e * mean), Ground.EXPECTATION, *pointwise
+            ),
             cite(lemma_l5, part=1),
         ),
-        (response_e, mean),
+        (response_e(amplification), mean),
         NEEDED,
         reason="P the parabola at S, above which f is by L5's four ranges",
     )

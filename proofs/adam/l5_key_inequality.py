@@ -46,7 +46,7 @@ mean = named("mean", r"E P(X)", real=True)
             Relation(left, ">=", right, {KAPPA_RHO: alignment_at(rho, eta)}, (UNIT, Range(rho, 1))),
             frozenset({Assumption.NORMALIZED}),
         )
-        for left, right in ((response, KAPPA_RHO * root_of_one), (mean, KAPPA_RHO))
+        for left, right in ((response(rho), KAPPA_RHO * root_of_one), (mean, KAPPA_RHO))
     ),
     source="corrected Theorem 1",
 )
@@ -202,12 +202,12 @@ def _expectation(least: Expression, pointwise: Sequence[Step]) -> Iterator[Step]
     )
     yield bounded
     yield composed(
-        Relation(response, ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
+        Relation(response(rho), ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
         (
-            granted(Relation(response, ">=", root_of_one * mean), Ground.EXPECTATION, *pointwise),
+            granted(Relation(response(rho), ">=", root_of_one * mean), Ground.EXPECTATION, *pointwise),
             from_step(bounded),
         ),
-        (response, mean),
+        (response(rho), mean),
         frozenset({Assumption.NORMALIZED}),
     )
 

@@ -37,11 +37,11 @@ RANGES = (*BETAS[1:], Range(noise, 0, 1, power=2), Range(RHO, 1))
 )
 def lemma_l6() -> Iterator[Step]:
     """E_k[((G g)^+ - rho (G g)^-) / (sqrt(v_k) + epsilon)] >= kappa G^2 / (sqrt(D_k) + epsilon)."""
-    terms, at_one = yield from in_units(response_e)
+    terms, at_one = yield from in_units(response_e(RHO))
     each = composed(
         Relation(aligned, ">=", KAPPA_RHO * preconditioned, KAPPA_IS, RANGES),
         (from_step(terms), from_step(at_one), cite(lemma_l5_epsilon, {amplification: RHO})),
-        (aligned, preconditioned, response_e, root_of_one_e),
+        (aligned, preconditioned, response_e(RHO), root_of_one_e),
         NEEDED,
         reason="E X = 1 and Var X = Var g / G^2 <= eta^2, by the test",
     )

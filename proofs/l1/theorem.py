@@ -141,7 +141,7 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
         named("spread", "E|X-1|", nonnegative=True),
         named("sd_X", r"\mathrm{sd}(X)", nonnegative=True),
     )
-    terms, at_one = yield from in_units(response_e)
+    terms, at_one = yield from in_units(response_e(RHO))
     scale = named("scale", r"|G_k|/\sqrt c", positive=True)
     root = sympy.sqrt(constants.second_moment_weight(BETA2))
     in_gradient = equation(
@@ -153,11 +153,13 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
         (
             from_step(terms),
             from_step(at_one),
-            granted(Relation(response_e, ">=", root_of_one_e - weight * spread), Ground.EXPECTATION, *pointwise),
+            granted(
+                Relation(response_e(RHO), ">=", root_of_one_e - weight * spread), Ground.EXPECTATION, *pointwise
+            ),
             granted(Relation(spread, "<=", relative), Ground.JENSEN),
             from_step(in_gradient),
         ),
-        (aligned, preconditioned, response_e, root_of_one_e, spread, relative, deviation),
+        (aligned, preconditioned, response_e(RHO), root_of_one_e, spread, relative, deviation),
         NOISY,
     )
     yield each

@@ -6,13 +6,13 @@ from collections.abc import Generator, Iterator, Sequence
 
 import sympy
 
-from proofs.adam.assembly import DESCENT, KAPPA, QBAR, TESTED, closing, preconditioned_bound, self_bounding
+from proofs.adam.assembly import DESCENT, KAPPA, QBAR, closing, preconditioned_bound, self_bounding
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l5_epsilon import lemma_l5_epsilon
 from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.adam.l6_descent import in_units
-from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, alpha, noise, r, same
-from proofs.composition import Ground, cite, composed, from_step, granted, summed
+from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, SETTING, alpha, noise, r, same
+from proofs.composition import Assumption, Ground, cite, composed, from_step, granted, summed
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, identity, nonnegative, prose, proves
 from proofs.sums import ALIGNED, PRECONDITIONED, aligned, preconditioned, response_e, root_of_one_e
@@ -31,6 +31,8 @@ CLIPPED = (
     Range(floor, 0, 1, strict=True),
     Range(noise, 0, sympy.sqrt(floor * (1 - r)), power=2, strict=True),
 )
+NEEDED = (SETTING - {Assumption.UNBIASED}) | {Assumption.NORMALIZED, Assumption.SECOND_MOMENT}
+"""The clipped gradients that Adam sees are biased; the test holds before clipping."""
 CLIPPED_AT = (Range(noise, 0, 1, power=2), Range(floor, 0, 1, strict=True), Range(RHO, 1))
 CLIPPED_SHARE = named("kappa_phi", r"\kappa_\phi", positive=True)
 clipped_response = named("clipped", r"E f_{s,e}(\phi X)", real=True)
@@ -82,11 +84,13 @@ def _expectation(pointwise: Sequence[Step]) -> Generator[Step, None, Step]:
         (
             from_step(terms),
             from_step(at_one),
-            granted(Relation(clipped_response, ">=", floor * response_e), Ground.EXPECTATION, *pointwise),
+            granted(
+                Relation(clipped_response, ">=", floor * response_e(RHO / floor)), Ground.EXPECTATION, *pointwise
+            ),
             cite(lemma_l5_epsilon, {amplification: RHO / floor}),
         ),
-        (aligned, preconditioned, clipped_response, response_e, root_of_one_e),
-        TESTED,
+        (aligned, preconditioned, clipped_response, response_e(RHO / floor), root_of_one_e),
+        NEEDED,
     )
     yield each
     total = summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED})
@@ -102,9 +106,10 @@ def _assembly(clipped: Step) -> Iterator[Step]:
     bound = preconditioned_bound(
         Relation(PRECONDITIONED, "<=", QBAR, {QBAR: found.terms["Qbar"], **share, **RHO_IS}, CLIPPED),
         (from_step(clipped),),
+        assumes=NEEDED,
     )
     yield bound
-    yield closing(bound)
+    yield closing(bound, assumes=NEEDED)
     yield same(
         r"\alpha(1-\beta_1)\,\kappa\,\bar Q = \text{ the descent summed over the steps}",
         (alpha * (1 - BETA1) * kappa * found.terms["Qbar"], DESCENT),

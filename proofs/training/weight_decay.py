@@ -44,7 +44,6 @@ from proofs.sums import (
     PROGRESS,
     SQUARES,
     length,
-    moved,
     past,
     progress,
     travelled,
@@ -65,6 +64,7 @@ whole, whole_2 = (
 size_of_w = named("lambda_w", r"\|\lambda w_k\|", nonnegative=True)
 INNER = named("H_sum", r"{\textstyle\sum_k} E\langle G_k,\lambda w_k\rangle", real=True)
 ADAM_PART = named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True)
+DECAYED = named("decayed_moved", r"\|{\textstyle\sum_{j=k-n}^{k-1}} \alpha(u_j+\lambda w_j)\|", nonnegative=True)
 size = named("s_W", "s", positive=True)
 LARGEST = constants.normalized_step_bound(BETA1, BETA2) + pull
 AT_SIZE = {size: C_M + pull, C_M: constants.normalized_step_bound(BETA1, BETA2)}
@@ -145,9 +145,9 @@ def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
         SETTING,
     )
     yield scaled
-    moves = summed(scaled, {whole: moved / alpha}, count=n, reason="over n steps, by the triangle inequality")
+    moves = summed(scaled, {whole: DECAYED / alpha}, count=n, reason="over n steps, by the triangle inequality")
     yield moves
-    far = yield from travel(size, from_step(moves))
+    far = yield from travel(size, DECAYED, from_step(moves))
     freezing = alpha * smoothness * dimension * size * constants.freezing_constant(BETA1, BETA2)
     each = composed(
         Relation(progress, ">=", (1 - BETA1) * past - freezing, AT_SIZE, BETAS),
