@@ -61,7 +61,10 @@ __all__ = [
     "START_S",
     "STEPS_S",
     "lookahead",
+    "product_of",
     "s",
+    "s_2",
+    "times",
     "weighted_denominators",
     "weighted_sums",
 ]
@@ -122,7 +125,7 @@ def weighted_sums() -> Iterator[Step]:
     yield from _descent()
 
 
-def _times(symbol: Any, latex: str, factor: Any, of: Any) -> Step:
+def times(symbol: Any, latex: str, factor: Any, of: Any) -> Step:
     """A name for ``factor`` times a term."""
     product = named(f"{factor}_{of}", latex, real=True)
     return equation(product, factor * of, where={product: factor * of})
@@ -135,7 +138,7 @@ def product_of(step: Step) -> Any:
 
 
 def _squares() -> Iterator[Step]:
-    size = _times(square, "s_k^2u_{k,i}^2", s_2, square)
+    size = times(square, "s_k^2u_{k,i}^2", s_2, square)
     yield size
     each = composed(
         Relation(product_of(size), "<=", C_M**2 * s_2, C_IS_M, BETAS),
@@ -151,11 +154,11 @@ def _freezing() -> Iterator[Step]:
     """s_k times L3's step; s_k s_{k-i} <= (s_k^2 + s_{k-i}^2) / 2, and each square occurs at most n times."""
     far = yield from _travelled()
     named_terms = [
-        _times(progress, r"s_k\langle G_k,u_k\rangle", s, progress),
-        _times(
+        times(progress, r"s_k\langle G_k,u_k\rangle", s, progress),
+        times(
             past, r"s_k{\textstyle\sum_{j\le k}}\beta_1^{k-j}\langle G_j,g_j/(\sqrt{v_k}+\epsilon)\rangle", s, past
         ),
-        _times(travelled, r"s_k{\textstyle\sum_n}r^n\|w_k-w_{k-n}\|", s, travelled),
+        times(travelled, r"s_k{\textstyle\sum_n}r^n\|w_k-w_{k-n}\|", s, travelled),
     ]
     yield from named_terms
     gained, kept, moved = map(product_of, named_terms)
@@ -225,9 +228,7 @@ def _travelled() -> Generator[Step, None, Step]:
 def _swap() -> Iterator[Step]:
     """s_k <= theta_k sqrt(v_k) <= sum_n s_{k+n} r^n <= rho s_k."""
     old = yield from aged()
-    by_age = _times(
-        term, r"s_{k+n}\beta_1^n(\sqrt{v_k}+\epsilon_k)/(\sqrt{v_{k+n}}+\epsilon_{k+n})", later_s, term
-    )
+    by_age = times(term, r"s_{k+n}\beta_1^n(\sqrt{v_k}+\epsilon_k)/(\sqrt{v_{k+n}}+\epsilon_{k+n})", later_s, term)
     yield by_age
     ahead = named("ahead", "s_{k+n}r^n", nonnegative=True)
     scaled = equation(ahead, later_s * r**n, where={ahead: later_s * r**n})
@@ -254,7 +255,7 @@ def _swap() -> Iterator[Step]:
     )
     yield above
     swap = yield from swapped(s)
-    of_term = _times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned)
+    of_term = times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned)
     yield of_term
     ranges = (*BETAS, Range(RHO, 1))
     kept = composed(
@@ -277,7 +278,7 @@ def _swap() -> Iterator[Step]:
 
 def _early(over_n: Step) -> Iterator[Step]:
     """Steps whose test may fail climb at most sum_n s_{k+n} r^n |G_k| / sqrt(c)."""
-    product = _times(norm, r"T_k|G_k|", momentum, norm)
+    product = times(norm, r"T_k|G_k|", momentum, norm)
     yield product
     by_share = composed(
         Relation(frozen, ">=", -weight * norm / ROOT_C, C_IS, BETAS),
@@ -301,8 +302,8 @@ def _early(over_n: Step) -> Iterator[Step]:
 
 def _descent() -> Iterator[Step]:
     terms = [
-        _times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned),
-        _times(preconditioned, r"s_kG_k^2/(\sqrt{D_k}+\epsilon)", s, preconditioned),
+        times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned),
+        times(preconditioned, r"s_kG_k^2/(\sqrt{D_k}+\epsilon)", s, preconditioned),
     ]
     yield from terms
     left, right = map(product_of, terms)
@@ -346,8 +347,8 @@ def weighted_denominators() -> Iterator[Step]:
     where = {potential: q * ahead * before, passed: q * ahead_next * after}
     potentials = [equation(name, value, where={name: value}) for name, value in where.items()]
     recursion = {ahead: s + q * ahead_next}
-    of_term = _times(denominator, r"s_k(\sqrt{D_k}+\epsilon)", s, denominator)
-    of_norm = _times(norm, "s_k|G_k|", s, norm)
+    of_term = times(denominator, r"s_k(\sqrt{D_k}+\epsilon)", s, denominator)
+    of_norm = times(norm, "s_k|G_k|", s, norm)
     yield from (*potentials, of_term, of_norm)
     left, right = product_of(of_term), product_of(of_norm)
     needed = ADAM | {Assumption.SECOND_MOMENT}
