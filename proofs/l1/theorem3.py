@@ -68,7 +68,16 @@ from theory.adam_sharp.constants import gradient_energy, mean_step
 from theory.l1 import theorem3 as theory
 from theory.l1.costs import Kind, kept_gain
 
-__all__ = ["certificate_potential", "certificate_telescoping", "theorem_3", "two_point_laws"]
+__all__ = [
+    "BY_COSTS",
+    "COSTS_S",
+    "NEEDED",
+    "STEP_IS",
+    "certificate_potential",
+    "certificate_telescoping",
+    "theorem_3",
+    "two_point_laws",
+]
 
 Function = Callable[..., Any]
 SOURCE = "a theorem for the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
@@ -331,7 +340,7 @@ def _zero_gradient() -> Iterator[Step]:
     r"(s_t^2/2 + \Lambda s_t) + s_1\sum_i |G_{1,i}|(-h(0, v_{0,i}/G_{1,i}^2))$, $s_t = C_m$ unless $s_k = 1$. The "
     r"inequality is verified for certificates with a record, and supported numerically for the others. Whatever "
     r"the $x_{k,i}$, with $s_t = C_m$:",
-    concludes=(Conclusion(BY_COSTS, NEEDED),),
+    concludes=(Conclusion(BY_COSTS, NEEDED, (NORMS_S, COSTS_S, ENERGY)),),
     source=SOURCE,
     uses=("descent lemma", "L1", "weighted sums", "certificate telescoping"),
 )
