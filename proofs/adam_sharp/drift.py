@@ -123,7 +123,7 @@ def _energy_step(H: sympy.Symbol) -> Step:
 
 
 def _young() -> Iterator[Step]:
-    """sum_k sum_n r^n h_{k-n} sum_{i <= n} s_{k-i} <= r / (1-r)^2 (||h||^2 + ||s||^2) / 2, by h s <= (h^2 + s^2) / 2."""
+    """sum_{k,n} r^n h_{k-n} sum_{i <= n} s_{k-i} <= r / (1-r)^2 (||h||^2 + ||s||^2) / 2 by squares."""
     product, h_2, u_2 = (
         named("h_s", "h_{k-n}s_{k-i}", nonnegative=True),
         named("h_2", "h_{k-n}^2", nonnegative=True),

@@ -45,7 +45,7 @@ from theory.adam.constants import (
 )
 from theory.adam_sharp import constants
 
-__all__ = ["UNROLLED", "X", "drift", "lemma_l7", "window"]
+__all__ = ["UNROLLED", "X", "drift", "lemma_l7", "window", "with_x"]
 
 S, H, step, drift = sympy.symbols("S H s_t e_M", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
@@ -55,15 +55,16 @@ MOMENTS_ROOT = named("V_sum", r"{\textstyle\sum_{k,i}} E\sqrt{v_{k-1,i}}", nonne
 SPREAD = tau * sympy.sqrt(1 - X**2)
 
 
-def _with_x(constant: Any) -> Any:
+def with_x(constant: Any) -> Any:
+    """A constant with x in the place of beta2^(M/2)."""
     return constant.subs(sympy.sqrt(beta2**window), X).subs(beta2**window, X**2)
 
 
 UNROLLED = Relation(
     ROOTS,
     "<=",
-    _with_x(constants.denominator_start(PROBLEM, ADAM, window, drift))
-    + _with_x(constants.denominator_growth(beta2, eta, window)) * NORMS,
+    with_x(constants.denominator_start(PROBLEM, ADAM, window, drift))
+    + with_x(constants.denominator_growth(beta2, eta, window)) * NORMS,
     ranges=(Range(X, 0, 1, strict=True), Range(q, 0, 1, strict=True)),
 )
 
