@@ -28,7 +28,7 @@ from typing import Any
 
 import sympy
 
-from proofs.roots import rationalized
+from proofs.roots import rational_zero, rationalized
 from proofs.steps import Evidence, Method, Step, difference, nonnegative, told_apart
 
 __all__ = [
@@ -101,6 +101,11 @@ class Range:
         else:
             value = low**self.power + (high**self.power - low**self.power) * t / (1 + t)
         return value if self.power == 1 else sympy.sqrt(value)
+
+    def at(self, values: Mapping[Any, Expression]) -> Range:
+        """With values of symbols in its ends."""
+        low, high = (sympy.sympify(end).subs(dict(values), simultaneous=True) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
 
     def latex(self) -> str:
         """``0 <= x < 1`` in LaTeX, without infinite ends."""
@@ -251,9 +256,11 @@ def vanishes(expression: Expression) -> str:
     if found or expression == 0 or sympy.expand(expression) == 0:
         return found
     roots = any(p.exp.is_Rational and p.exp.q == 2 for p in sympy.sympify(expression).atoms(sympy.Pow))
-    if sympy.cancel(rationalized(expression) if roots else expression) == 0:
-        return ""
-    return difference(expression, 0)
+    rational = rationalized(expression) if roots else expression
+    try:
+        return "" if rational_zero(rational) else difference(expression, 0)
+    except TypeError:
+        return "" if sympy.cancel(rational) == 0 else difference(expression, 0)
 
 
 def holds(relation: Relation) -> Evidence:

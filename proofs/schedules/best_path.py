@@ -95,7 +95,7 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
     sums = {cost: COST, best: COST_OF_BEST, ratio: samples, own: samples}
     whole = summed(above, sums, reason="the same in both cases; integrated over u: both use D samples")
     yield whole
-    yield composed(goal, (from_step(whole, given=(root,)),), (COST, COST_OF_BEST))
+    yield composed(goal, (from_step(whole, known=(root,)),), (COST, COST_OF_BEST))
 
 
 @proves(
