@@ -139,7 +139,7 @@ def upper_step() -> Iterator[Step]:
 
 
 growth, budget = sympy.symbols("nu w", nonnegative=True)
-squares_sum = named("S_2", r"\textstyle\sum_i\lambda_i^{2}", nonnegative=True)
+squares_sum = named("lambda_2_sum", r"\textstyle\sum_i\lambda_i^{2}", nonnegative=True)
 weighted = named("VS", r"{\textstyle\sum_j}\lambda_jV_j", nonnegative=True)
 weighted_term = named("VS_i", r"\lambda_iV_i", nonnegative=True)
 curvature_square = named("lambda_i_2", r"\lambda_i^{2}", nonnegative=True)
