@@ -375,7 +375,7 @@ def induction(
     def check() -> Evidence:
         return composition.check() if base.checked.holds else Evidence(False, "the first case does not hold")
 
-    text = f"induction from {base.statement}" + (f"; {reason}" if reason else "")
+    text = f"induction from ${base.statement}$" + (f"; {reason}" if reason else "")
     return Step(now.latex(), Method.COMPOSITION, check, text, relation=now, composition=composition)
 
 
@@ -436,8 +436,8 @@ def rooted(step: Step, squared: Any, value: Any, bound: Expression) -> Step:
     assert one is not None
     goal = replace(one, left=value, sense="<=", right=bound, where={**one.where})
     perfect = Relation(squared - 2 * bound * value + bound**2, ">=", 0, one.where)
-    facts = (from_step(step), Fact(perfect, f"({written(value)} - {written(bound)})^2 >= 0"))
-    return composed(goal, facts, (squared, value), reason=f"{written(squared)} is the square of {written(value)}")
+    facts = (from_step(step), Fact(perfect, rf"$({written(value)} - {written(bound)})^2 \ge 0$"))
+    return composed(goal, facts, (squared, value), reason=f"${written(squared)}$ is the square of ${written(value)}$")
 
 
 def compositions(steps: Sequence[Step]) -> Iterator[Composition]:

@@ -12,7 +12,7 @@ Example:
     >>> x, y = sympy.symbols("x y", positive=True)
     >>> unit = Range(x, 0, 1)
     >>> print(Relation(x**2, "<=", x, ranges=(unit,)).latex())
-    x^{2} \le x, \quad 0 \le x \le 1
+    x^{2} \le x \quad \text{for all } 0 \le x \le 1
     >>> holds(Relation(x**2, "<=", x, ranges=(unit,))).holds, holds(Relation(x, "<=", x**2, ranges=(unit,))).holds
     (True, False)
     >>> holds(Relation(y, "<=", 2 * x**2, where={y: x**2 + x**2})).holds
@@ -21,7 +21,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -142,12 +142,14 @@ class Relation:
         where = {name: sympy.sympify(value).subs(old, simultaneous=True) for name, value in self.where.items()}
         return replace(self, left=left, right=right, ranges=kept, where=where)
 
-    def latex(self) -> str:
-        """What is printed: the relation, its quantifiers, the definitions of its names."""
-        parts = [f"{written(self.left)} {SIGNS[self.sense]} {written(self.right)}"]
-        parts += [r.latex() for r in self.ranges]
-        parts += [f"{written(name)} = {written(value)}" for name, value in self.where.items()]
-        return r", \quad ".join(parts)
+    def latex(self, known: Collection[Any] = ()) -> str:
+        """What is printed: the relation, its quantifiers, the definitions of its names, but for what is known."""
+        text = f"{written(self.left)} {SIGNS[self.sense]} {written(self.right)}"
+        ranges = [r.latex() for r in self.ranges if r.symbol not in known]
+        defined = [(written(name), written(value)) for name, value in self.where.items() if name not in known]
+        defined = [f"{name} = {value}" for name, value in defined if name != value]
+        text += r" \quad \text{for all } " + r", \; ".join(ranges) if ranges else ""
+        return text + (r", \quad \text{where } " + r", \; ".join(defined) if defined else "")
 
 
 def written(expression: Expression) -> str:
@@ -160,7 +162,8 @@ def written(expression: Expression) -> str:
             lambda part: _SQUARE ** (part.exp / 2),
         )
     )
-    text = sympy.latex(opened, symbol_names=NAMES, root_notation=True)
+    as_they_are = {symbol: symbol.name for symbol in opened.free_symbols if "|" in symbol.name}
+    text = sympy.latex(opened, symbol_names=as_they_are | NAMES, root_notation=True)
     return str(text).replace(r"\leq", r"\le").replace(r"\geq", r"\ge")
 
 

@@ -12,7 +12,7 @@ import sympy
 
 from proofs.adam.symbols import BETA2, BETAS, A, B, initial_sum, noise, q
 from proofs.composition import Assumption, Conclusion, Fact, composed, from_step, hypothesis, rooted, summed
-from proofs.relations import Relation, equation, inequality, named
+from proofs.relations import Relation, equation, inequality, named, written
 from proofs.steps import Step, proves
 from proofs.sums import DENOMINATORS, NORMS, denominator, norm
 from theory.adam import constants
@@ -63,7 +63,7 @@ def lemma_l7() -> Iterator[Step]:
 
 def _below_sum(root: sympy.Symbol, factor: sympy.Expr, reason: str) -> Generator[Step, None, Step]:
     """sqrt(x^2 + y^2) <= x + y for x = sqrt(beta2 v_{k-1}), y = sqrt(c) factor |G|, x, y >= 0."""
-    squared = named(f"{root}_2", rf"({root.name.replace('_', '')})^2", nonnegative=True)
+    squared = named(f"{root}_2", rf"({written(root)})^2", nonnegative=True)
     bound = q * before + ROOT_C * factor * norm
     cross = named("cross", r"2\sqrt{\beta_2 v_{k-1}\,c}\,|G_k|", nonnegative=True)
     where = {**C_IS, **(TAU_IS if factor == tau else {})}

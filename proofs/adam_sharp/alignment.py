@@ -44,7 +44,7 @@ OPEN = {r: 1 / (1 + a), eta: sympy.sqrt(1 / (1 + s)), q: 1 / (1 + d)}
     "preconditioned sum",
     r"For $n\ge N$: $E_j[a^+W_n(v_j)-a^-V_n(v_j)]\ge\kappa G_j^2\Phi_j$, "
     r"$\kappa=(h-\Lambda\eta^2)/(1+\eta^2)$. If $\kappa>0$ then "
-    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$.",
+    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$.",
     source="Theorem 2, lemma Q'",
     uses=("S", "D", "L5'"),
 )
@@ -58,9 +58,9 @@ def lemma_q() -> Iterator[Step]:
     yield from _wrong_sign_by_slopes()
     yield from _constants()
     cost, kappa = sympy.symbols("E kappa", positive=True)
-    yield by_lemma(r"with lemma S, the losses are at most $\alpha^2LE$", lemma_d)
+    yield by_lemma(r"with lemma S, the losses are at most $\alpha^2L\mathcal{E}$", lemma_d)
     yield identity(
-        r"$(1-\beta_1)\kappa\sum E[G^2\Phi]\le\Delta/\alpha+\alpha LE$, solved: $Q$",
+        r"$(1-\beta_1)\kappa\sum E[G^2\Phi]\le\Delta/\alpha+\alpha L\mathcal{E}$, solved: $Q$",
         kappa * constants.preconditioned_sum(PROBLEM, ADAM, cost, kappa),
         Delta / alpha + alpha * L * cost,
     )
@@ -175,7 +175,7 @@ def _worst_state() -> Iterator[Step]:
         r"$H_n/\varphi_n$ rises with $n$: $\frac{H+x}{\varphi+w}\ge\frac H\varphi$ for $x=w(\frac H\varphi+u)$",
         (H + w * (H / phi + u)) / (phi + w) - H / phi,
         [H, phi, w, u],
-        reason="its terms rise, so H/phi >= H_n/phi_n >= H_N/phi_N = h for n >= N",
+        reason="its terms rise, so H/phi >= H_n/varphi_n >= H_N/varphi_N = h for n >= N",
     )
 
 
@@ -201,7 +201,7 @@ def _chebyshev() -> Step:
 def _wrong_sign_by_swap() -> Iterator[Step]:
     """x = -u < 0 with Lambda = C."""
     yield identity(
-        r"$-F_{\_}(-u)=P(1+u/y)^2+uH'+(H-yH')(2u/y+u^2/y^2)$",
+        r"$-F_-(-u)=P(1+u/y)^2+uH'+(H-yH')(2u/y+u^2/y^2)$",
         -parabola(-u, H, Hp, P, y),
         P * (1 + u / y) ** 2 + u * Hp + (H - y * Hp) * (2 * u / y + u**2 / y**2),
         "H >= y H', as (1 + sigma)^(-1/2) >= sigma (1 + sigma)^(-3/2): only P's term is needed here",

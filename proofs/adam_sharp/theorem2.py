@@ -50,9 +50,9 @@ d, t, w = sympy.symbols("d t w", positive=True)
 )
 def theorem_2() -> Iterator[Step]:
     """Theorem 2: the bound assembled from H and E."""
-    yield by_lemma(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q)
-    yield by_lemma(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p)
-    yield by_lemma(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7)
+    yield by_lemma(r"lemma Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q)
+    yield by_lemma(r"lemma P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p)
+    yield by_lemma(r"lemma L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7)
     yield by_lemma(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8)
     yield from _assembly()
     yield from _no_momentum()
@@ -79,7 +79,7 @@ def _assembly() -> Iterator[Step]:
     named = bound.value.subs({const["A2"]: A2, const["B2"]: B2, terms["Q"]: Q})
     growth_1 = sympy.sqrt(1 - beta2) + tau * q * sympy.sqrt(1 - x**2) / (1 - x)
     yield identity(
-        r"$Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$",
+        r"$Q=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$",
         terms["Q"],
         (Delta / alpha + alpha * L * E) / kappa,
     )

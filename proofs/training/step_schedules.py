@@ -58,7 +58,7 @@ def step_schedules() -> Iterator[Step]:
     yield _warm_up()
     yield _against_direct_sums()
     yield prose(
-        r"\varepsilon_k \le \varepsilon \text{ adds } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ to } A",
+        r"\epsilon_k \le \epsilon \text{ adds } d\,\epsilon\sum_{k\ge k_0} s_k \text{ to } A",
         "theta_j keeps its range, as in the variants of the corrected Theorem 1",
     )
 
