@@ -58,6 +58,7 @@ _ACCENTS = "bar hat tilde widehat widetilde overline underline"
 _ATOM = re.compile(
     r"\\(?:text|begin|end)\s*\{(?P<words>[^{}]*)\}"
     r"|\\(?P<roman>mathrm|operatorname)\s*\{(?P<name>[^{}]*)\}"
+    r"|\\mathbb\s*(?:\{R\}|R)"
     r"|\\mathbb\s*\{?E\}?(?P<mean>)"
     r"|\\mathcal\s*\{(?P<script>\w)\}"
     rf"|\\(?P<accent>{_ACCENTS.replace(' ', '|')})\s*(?P<under>\{{[^{{}}]*\}}|\\[A-Za-z]+|[A-Za-z])"
@@ -153,6 +154,7 @@ def _symbol(found: re.Match[str]) -> str | None:
 def _spelled(symbol: str) -> str:
     """One spelling: no braces around a single sign, no spaces."""
     symbol = re.sub(r"_\{(\\?\w)\}", r"_\1", symbol.replace(r"\,", ""))
+    symbol = re.sub(r"_(\\mathrm\{\w+\})$", r"_{\1}", symbol)
     return re.sub(r"\s+", " ", symbol).replace("{ ", "{")
 
 
@@ -246,6 +248,7 @@ def unused(proofs: Iterable[Proof]) -> list[str]:
     for name, proof in found.items():
         used = {_spelled(s) for _, latex in texts(proof) for s in symbols_in(latex)}
         used |= {_spelled(s) for meaning in own(name).values() for s in symbols_in(_formulas(meaning))}
+        used |= {s for symbol in used for s in symbols_in(symbol[len(_base(symbol)) + 1 :])}
         bases = {_base(symbol) for symbol in used}
         for key in own(name):
             symbol = _spelled(symbols_in(key)[0])
