@@ -8,12 +8,19 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from proofs.composition import Assumption
 from proofs.notation import family, own
 from proofs.pages.typesetting import typeset
 from proofs.relations import Relation, written
 from proofs.steps import Method, Proof, Step
 
-__all__ = ["anchor", "proofs_page", "statement_lines"]
+__all__ = ["FAMILIES", "anchor", "proofs_page", "statement_lines"]
+
+FAMILIES = {
+    "certificate": ("Symbols of certificates", "symbols-of-certificates"),
+    "theorem2": ("Symbols of Theorem 2", "symbols-of-theorem-2"),
+}
+"""Titles of the tables of families on the setting's page, and their addresses."""
 
 HEAD = """\
 # Proofs
@@ -68,11 +75,10 @@ def statement_lines(proof: Proof) -> list[str]:
         return lines
     relations = [conclusion.relation for conclusion in proof.conclusions]
     ranges = list(dict.fromkeys(r.latex() for relation in relations for r in relation.ranges))
-    assumed = dict.fromkeys(a for c in proof.conclusions for a in type(next(iter(c.assumes), None)) if a in c.assumes) if any(c.assumes for c in proof.conclusions) else {}
-    names = [f"[{a}]" for a in assumed]
-    conditions = [f"Assume {_listed([typeset(str(a)) for a in assumed])}."] if names else []
-    every = f"For all ${', ; '.join(ranges)}$:".replace(", ;", r",\;") if ranges else ""
-    lines += [" ".join([*conditions, every]).strip(), ""] if conditions or every else []
+    assumed = {a: None for c in proof.conclusions for a in sorted(c.assumes, key=list(Assumption).index)}
+    parts = [f"Assumptions: {', '.join(typeset(a) for a in assumed)}."] if assumed else []
+    parts += [f"For all ${', '.join(ranges)}$:"] if ranges else []
+    lines += [" ".join(parts), ""] if parts else []
     known = [name for relation in relations for name in (*relation.where, *(r.symbol for r in relation.ranges))]
     lines += [f"- ${relation.latex(known)}$" for relation in relations]
     definitions = dict(pair for relation in relations for pair in _definitions(relation))
@@ -121,10 +127,10 @@ def _symbol_lines(proof: Proof) -> list[str]:
     symbols = own(proof.name)
     shared = family(proof.name)
     lines = [f"- ${symbol}$: {meaning}" for symbol, meaning in symbols.items()]
-    intro = f"Symbols of this proof, next to [those of its family](setting.md#{shared})" if shared else "Symbols of this proof"
-    if not lines and shared:
-        return [f"Symbols: [those of its family](setting.md#{shared}).", ""]
-    return [f"{intro}:", "", *lines, ""] if lines else []
+    if not shared and not lines:
+        return []
+    of_family = f", next to [those of its family](setting.md#{FAMILIES[shared][1]})" if shared else ""
+    return [f"Symbols of this proof{of_family}{':' if lines else ''}", "", *lines, ""]
 
 
 def _known(proof: Proof) -> dict[Any, Any]:
@@ -148,7 +154,9 @@ def _known(proof: Proof) -> dict[Any, Any]:
 
 def _throughout(proof: Proof, known: dict[Any, Any]) -> str:
     """The ranges and definitions that hold in the whole proof and are not part of its statement."""
-    stated = {name for c in proof.conclusions for name in (*c.relation.where, *(r.symbol for r in c.relation.ranges))}
+    stated = {
+        name for c in proof.conclusions for name in (*c.relation.where, *(r.symbol for r in c.relation.ranges))
+    }
     parts = []
     for name, found in known.items():
         value = next(iter(found))

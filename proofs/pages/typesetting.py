@@ -16,7 +16,9 @@ import re
 
 __all__ = ["in_table", "latex_of", "typeset"]
 
-_GREEK = "alpha beta gamma Gamma delta Delta epsilon zeta eta theta Theta kappa lambda Lambda mu nu xi pi rho sigma "
+_GREEK = (
+    "alpha beta gamma Gamma delta Delta epsilon zeta eta theta Theta kappa lambda Lambda mu nu xi pi rho sigma "
+)
 _GREEK += "Sigma tau phi varphi Phi psi Psi omega Omega"
 _FUNCTIONS = "sum log ln exp min max sup inf sinh sqrt"
 _NAMES = {name: rf"\{name}" for name in f"{_GREEK} {_FUNCTIONS}".split()}
@@ -24,15 +26,15 @@ _NAMES |= {name: rf"\mathrm{{{name}}}" for name in ("Var", "sd", "tr", "sgn", "c
 _NAMES |= {"eps": r"\epsilon", "Sigma-hat": r"\hat\Sigma", "grad": r"\nabla", "oo": r"\infty", "vt": r"\tilde v"}
 _NAMES |= {"om": r"\omega", "hi": "hi", "lo": "lo"}
 _SIGNS = {"<=": r"\le", ">=": r"\ge", "->": r"\to", "||": r"\|", "-+": r"\mp", "..": r"\ldots ", "*": r"\cdot"}
-_SIGNS |= {"{": r"\{", "}": r"\}", "⟨": r"\langle ", "⟩": r"\rangle", "√": r"\sqrt"}
+_SIGNS |= {"{": r"\{", "}": r"\}", "⟨": r"\langle ", "⟩": r"\rangle", "√": r"\sqrt", "·": r"\cdot "}
 _OPERATIONS = {"<=", ">=", "<", ">", "=", "->", "+", "-", "/", "^", "*", "-+", ":=", ".."}
 _OPEN, _CLOSE = "([{⟨", ")]}⟩"
 
 _TOKEN = re.compile(
     r"(?P<space>\s+)"
-    r"|(?P<words>(?:[Ll]emmas?|[Tt]heorems?|Proposition|bound|step|Eq\.|part) [A-Z0-9(][\w.']*(?! [=<>])"
-    r"|L\d(?:'(?!s))?(?:'s)?(?![_\w])|O~?\(\w+\)|\w+'s\b|[A-Z]\w*-[a-z]+|l[12]\b|\d+\s*%|\d+(?:st|nd|rd|th)\b)"
-    r"|(?P<math>Sigma-hat|[A-Za-z]+\d?~?'*(?:_\{[^}]*\}|_\w+|_[+-])?|(?:\d+)?\.?\d+(?:e-?\d+)?(?![A-Za-z]{2})"
+    r"|(?P<words>'s\b|(?:[Ll]emmas?|[Tt]heorems?|Proposition|bound|step|Eq\.|part) [A-Z0-9(][\w.']*(?! [=<>])"
+    r"|L\d(?:'(?!s))?(?:'s)?(?![_\w])|\(?[A-Z]\.\d\)?|[A-Za-z]{2,}'s\b|(?!Sigma)[A-Z]\w*-[a-z]+|l[12]\b|\d+\s*%|\d+(?:st|nd|rd|th)\b)"
+    r"|(?P<math>Sigma-hat|[A-Za-z]+\d?~?(?:'(?!s\b))*(?:_\{[^}]*\}|_\w+|_[+-])?|(?:\d+)?\.?\d+(?:e-?\d+)?(?![A-Za-z]{2})"
     r"|<=|>=|->|\|\|(?:_\w+)?|-\+|:=|(?<=\d)\.\.(?=[\dK])|[-+/^=<>|(){}\[\]*⟨⟩])"
     r"|(?P<other>.)"
 )
@@ -83,7 +85,9 @@ def _formula(run: str) -> str:
     if inner is not None:  # "x = e (e = 0 and ...": the bracket belongs to the words
         return _formula(run[:inner]) + " " + _formula(run[inner + 1 :])
     core, before, after = run, "", ""
-    while core and (core[0] in " )]},⟩" or (core[0] in "([" and _balance(core) > 0) or re.match(r"\.(?!\d)", core)):
+    while core and (
+        core[0] in " )]},⟩" or (core[0] in "([" and _balance(core) > 0) or re.match(r"\.(?!\d)", core)
+    ):
         before, core = before + core[0], core[1:]
     while core and (core[-1] in " ([{,.-" or (core[-1] in ")]" and _balance(core) < 0)):
         core, after = core[:-1], core[-1] + after
@@ -119,7 +123,8 @@ def latex_of(formula: str) -> str:
         end = at + 4 + _closes(text[at + 4 :])
         text = f"{text[:at]}√{{{text[at + 5 : end]}}}{text[end + 1 :]}"
     text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text)
-    text = re.sub(r"\^(-?[\d.]+|-[a-z])", r"^{\1}", text)
+    text = re.sub(r"\^(-\d+/\d+|-?[\d.]+|-[a-z])", r"^{\1}", text)
+    text = re.sub(r"(?<=\d)e(-?\d+)", r"·10^{\1}", text)
     text = re.sub(r"_([A-Za-z]{2,}|\d\d+)", r"_«\1»", text)
     text = re.sub(r"(\w)\*(?=\s|$|[),;])", r"\1^{∗}", text)
     out: list[str] = []
