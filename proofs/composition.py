@@ -437,7 +437,9 @@ def rooted(step: Step, squared: Any, value: Any, bound: Expression) -> Step:
     goal = replace(one, left=value, sense="<=", right=bound, where={**one.where})
     perfect = Relation(squared - 2 * bound * value + bound**2, ">=", 0, one.where)
     facts = (from_step(step), Fact(perfect, rf"$({written(value)} - {written(bound)})^2 \ge 0$"))
-    return composed(goal, facts, (squared, value), reason=f"${written(squared)}$ is the square of ${written(value)}$")
+    return composed(
+        goal, facts, (squared, value), reason=f"${written(squared)}$ is the square of ${written(value)}$"
+    )
 
 
 def compositions(steps: Sequence[Step]) -> Iterator[Composition]:

@@ -1,10 +1,10 @@
 r"""Every symbol of the theory pages, from one source: ``notation.toml``.
 
 Problem:
-    A reader of a statement must know what each of its symbols means. The file has a table ``setting`` of the symbols
-    that all proofs share, in an order in which each is explained by those before it, a table for each proof of
-    the symbols that are its own (they go before the setting's), and a sentence for each
-    :class:`~proofs.composition.Assumption`.
+    A reader of a statement must know what each of its symbols means. The file has tables ``setting`` of the
+    symbols that all proofs share, in an order in which each is explained by those before it, ``families`` of those
+    that some proofs share, a table for each proof of the symbols that are its own, which go before the others, and
+    a sentence for each :class:`~proofs.composition.Assumption`.
 
     A key is what is printed, in LaTeX; the value says what it means, and perhaps in which range. An index in a key
     (``G_k``, ``v_{k,i}``) stands for any index, and may be dropped where one step or one coordinate is meant;
@@ -28,6 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from proofs.composition import Assumption
 from proofs.pages.typesetting import typeset
@@ -35,9 +36,11 @@ from proofs.relations import written
 from proofs.steps import Proof
 
 __all__ = [
+    "assumed",
     "assumption",
     "families",
     "family",
+    "mentioned",
     "own",
     "setting",
     "symbols_in",
@@ -47,13 +50,14 @@ __all__ = [
     "unused",
 ]
 
-_STRUCTURE = """
-    frac tfrac dfrac sqrt sum prod int left right bigl bigr Bigl Bigr Big big le ge leq geq ne neq lt gt to in notin
-    infty langle rangle dots ldots cdots cdot times pm mp partial forall exists quad qquad text colon implies iff
-    Rightarrow mapsto leftarrow approx equiv propto downarrow uparrow log ln exp min max sup inf lim arctan sinh
-    textstyle displaystyle limits lVert rVert Vert vert wedge vee mid sim lceil rceil backslash nabla mathbb lfloor
-    rfloor tan sin cos ll gg circ
-""".split()
+_STRUCTURE = re.compile(
+    r"frac|tfrac|dfrac|sqrt|sum|prod|int|left|right|bigl|bigr|Bigl|Bigr|Big|big|le|ge|leq|geq|ne|neq|lt|gt|to|in"
+    r"|notin|infty|langle|rangle|dots|ldots|cdots|cdot|times|pm|mp|partial|forall|exists|quad|qquad|text|colon"
+    r"|implies|iff|Rightarrow|mapsto|leftarrow|approx|equiv|propto|downarrow|uparrow|log|ln|exp|min|max|sup|inf|lim"
+    r"|arctan|sinh|textstyle|displaystyle|limits|lVert|rVert|Vert|vert|wedge|vee|mid|sim|lceil|rceil|backslash"
+    r"|nabla|mathbb|lfloor|rfloor|tan|sin|cos|ll|gg|circ"
+)
+"""Commands that are no symbols."""
 _ACCENTS = "bar hat tilde widehat widetilde overline underline"
 _ATOM = re.compile(
     r"\\(?:text|begin|end)\s*\{(?P<words>[^{}]*)\}"
@@ -74,29 +78,49 @@ FIXED = {"C_m", "s_t"}
 
 
 @cache
-def _tables() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+def _tables() -> Any:
     text = files("proofs").joinpath("notation.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 
-def setting() -> Mapping[str, Mapping[str, str]]:
+def setting() -> dict[str, dict[str, str]]:
     """What all proofs share: by group, symbol and meaning."""
-    return _tables()["setting"]
+    return dict(_tables()["setting"])
 
 
 def own(proof: str) -> dict[str, str]:
     """The symbols that a proof defines for itself."""
-    return {key: text for key, text in _tables()["proofs"].get(proof, {}).items() if key != "of"}
+    return {key: text for key, text in _tables()["proofs"].get(proof, {}).items() if key not in ("of", "assumes")}
+
+
+def assumed(proof: Proof) -> tuple[Assumption, ...]:
+    """What a proof assumes: as its conclusions say, or as ``notation.toml`` does where they say nothing."""
+    stated = {a for conclusion in proof.conclusions for a in conclusion.assumes}
+    names = stated or _tables()["proofs"].get(proof.name, {}).get("assumes", ())
+    return tuple(a for a in Assumption if a in names)
 
 
 def family(proof: str) -> str:
     """The family whose symbols a proof uses, "" if none."""
-    return _tables()["proofs"].get(proof, {}).get("of", "")
+    return str(_tables()["proofs"].get(proof, {}).get("of", ""))
 
 
-def families() -> Mapping[str, Mapping[str, str]]:
+def families() -> dict[str, dict[str, str]]:
     """Symbols that some proofs share, by family."""
-    return _tables()["families"]
+    return dict(_tables()["families"])
+
+
+def mentioned(proof: Proof) -> dict[str, str]:
+    """The proof's own symbols that its statement uses, and those that their explanations use."""
+    used = {_spelled(symbol) for symbol in symbols_in(_formulas(proof.statement))}
+    found: dict[str, str] = {}
+    while True:
+        bases = used | {_base(symbol) for symbol in used}
+        more = {k: v for k, v in own(proof.name).items() if {(s := _spelled(symbols_in(k)[0])), _base(s)} & bases}
+        if more == found:
+            return found
+        found = more
+        used |= {_spelled(s) for meaning in found.values() for s in symbols_in(_formulas(meaning))}
 
 
 def assumption(name: str) -> str:
@@ -109,7 +133,7 @@ def assumption(name: str) -> str:
 
 
 def symbols_in(latex: str) -> tuple[str, ...]:
-    """The symbols of a formula in LaTeX, each once, in order; an index is part of a symbol and counts itself too."""
+    """The symbols of a formula in LaTeX, each once, in order; an index is a part of its symbol."""
     return tuple(dict.fromkeys(_symbols(latex)))
 
 
@@ -147,7 +171,7 @@ def _symbol(found: re.Match[str]) -> str | None:
     if found["accent"]:
         return rf"\{found['accent']} {found['under'].strip('{}')}"
     if found["command"]:
-        return None if found["command"] in _STRUCTURE else rf"\{found['command']}"
+        return None if _STRUCTURE.fullmatch(found["command"]) else rf"\{found['command']}"
     return found["letter"] or found["wide"]
 
 
@@ -246,6 +270,8 @@ def unused(proofs: Iterable[Proof]) -> list[str]:
     found = {proof.name: proof for proof in proofs}
     lines = [f"[proofs.{name!r}]: there is no such proof" for name in _tables()["proofs"] if name not in found]
     for name, proof in found.items():
+        if any(c.assumes for c in proof.conclusions) and "assumes" in _tables()["proofs"].get(name, {}):
+            lines.append(f"[proofs.{name!r}]: its conclusions say what it assumes: delete `assumes`")
         used = {_spelled(s) for _, latex in texts(proof) for s in symbols_in(latex)}
         used |= {_spelled(s) for meaning in own(name).values() for s in symbols_in(_formulas(meaning))}
         used |= {s for symbol in used for s in symbols_in(symbol[len(_base(symbol)) + 1 :])}

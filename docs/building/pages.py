@@ -46,6 +46,13 @@ RESULTS = [
     {"All ablations": "results/ablation.md"},
     {"Log": "log.md"},
 ]
+THEORY = [
+    {"Claims": "theory/claims.md"},
+    {"The setting": "theory/setting.md"},
+    {"Theorems": "theory/theorems.md"},
+    {"Proofs": "theory/proofs.md"},
+    {"Certificates": "theory/certificates.md"},
+]
 PROJECT = [
     {"Contributing": "contributing.md"},
     {"Changelog": "changelog.md"},
@@ -145,7 +152,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Home": "index.md"},
         {"Guide": GUIDE},
         {"Results": RESULTS},
-        {"Theory": [{"Claims and proofs": "theory.md"}, {"Certificates": "theory_certificates.md"}]},
+        {"Theory": THEORY},
         {"Reference": [{package: tree_of(package)} for package in PACKAGES]},
         {"Project": PROJECT},
     ]

@@ -44,7 +44,8 @@ OPEN = {r: 1 / (1 + a), eta: sympy.sqrt(1 / (1 + s)), q: 1 / (1 + d)}
     "preconditioned sum",
     r"For $n\ge N$: $E_j[a^+W_n(v_j)-a^-V_n(v_j)]\ge\kappa G_j^2\Phi_j$, "
     r"$\kappa=(h-\Lambda\eta^2)/(1+\eta^2)$. If $\kappa>0$ then "
-    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$.",
+    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q"
+    r"=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$.",
     source="Theorem 2, lemma Q'",
     uses=("S", "D", "L5'"),
 )

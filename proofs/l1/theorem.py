@@ -272,8 +272,8 @@ def _solution(found: Bound) -> Iterator[Step]:
     "effective dimensions",
     "the scalar test against the l1 test",
     r"The scalar test with $\eta_s$ implies the l1 test with $\eta = \eta_s\sqrt{d_{\mathrm{sd}}/d_G}$, "
-    r"$d_{\mathrm{sd}} = (\sum_i\mathrm{sd}_i)^2/\sum_i\mathrm{sd}_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the "
-    r"scalar test is an equality.",
+    r"$d_{\mathrm{sd}} = (\sum_i\mathrm{sd}_i)^2/\sum_i\mathrm{sd}_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with "
+    r"equality where the scalar test is an equality.",
     source=SOURCE,
 )
 def effective_dimensions() -> Iterator[Step]:

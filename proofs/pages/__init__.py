@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 __all__ = ["FOLDER", "pages", "write_pages"]
@@ -9,6 +10,7 @@ __all__ = ["FOLDER", "pages", "write_pages"]
 FOLDER = Path(__file__).resolve().parent.parent.parent / "docs" / "theory"
 
 
+@cache
 def pages() -> dict[str, str]:
     """The text of every page, by its file's name."""
     from proofs.pages.claims import claims_page

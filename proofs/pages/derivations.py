@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
-from proofs.composition import Assumption
-from proofs.notation import family, own
+from proofs.notation import assumed, family, own
 from proofs.pages.typesetting import typeset
 from proofs.relations import Relation, written
 from proofs.steps import Method, Proof, Step
 
-__all__ = ["FAMILIES", "anchor", "proofs_page", "statement_lines"]
+__all__ = ["FAMILIES", "anchor", "proofs_page", "statement_lines", "symbol_lines"]
 
 FAMILIES = {
     "certificate": ("Symbols of certificates", "symbols-of-certificates"),
@@ -22,30 +22,10 @@ FAMILIES = {
 }
 """Titles of the tables of families on the setting's page, and their addresses."""
 
-HEAD = """\
-# Proofs
-
-This page is written by `adabatch prove --write-docs` from the code that checks the proofs; a test keeps it in step.
-Symbols and assumptions are those of [the setting](setting.md); what a proof defines for itself stands at its head.
-
-`adabatch prove` checks every step, and `adabatch prove L5 --show` prints what each check saw. How a step is
-established is said in italics:
-
-| | |
-|---|---|
-| *identity* | the difference of the two sides is zero, by exact algebra |
-| *polynomial certificate* | with variables in $[0,\\infty)$ for the ranges, no coefficient of the difference is negative |
-| *nonnegative combination* | the facts named, times multipliers that are at least 0, add up to the statement; found and checked by exact linear algebra |
-| *summation* | an earlier step, summed over steps or coordinates; what one step passes to the next telescopes |
-| *earlier lemma* | another proof, checked again, with its hypotheses |
-| *computation* | a limit, a series, an exact enumeration, or the comparison with the formula that the code evaluates |
-| *in words* | argued here, not checked by a machine |
-"""
-
 
 def proofs_page(modules: Sequence[tuple[str, Sequence[Proof]]]) -> str:
     """The page, from the proofs of each module in reading order."""
-    lines, package = [HEAD], ""
+    lines, package = [files("proofs.pages").joinpath("proofs.md").read_text(encoding="utf-8")], ""
     named = {proof.name for _, proofs in modules for proof in proofs}
     for module, proofs in modules:
         if module.rpartition(".")[0] != package:
@@ -68,23 +48,22 @@ def anchor(proof: Proof) -> str:
 
 
 def statement_lines(proof: Proof) -> list[str]:
-    """What a proof states: its words, and its conclusions with assumptions, ranges and definitions, each once."""
+    """What a proof states: assumptions, words, and its conclusions, with ranges and definitions once."""
     stated = "; ".join(conclusion.latex() for conclusion in proof.conclusions)
-    lines = [typeset(proof.statement[: len(proof.statement) - len(stated)].strip()), ""]
-    if not proof.conclusions:
-        return lines
+    words = typeset(proof.statement[: len(proof.statement) - len(stated)].strip())
+    names = ", ".join(typeset(a) for a in assumed(proof))
+    lines = [f"Assumptions: {names}.", ""] if names else []
+    lines += [words, ""] if words else []
     relations = [conclusion.relation for conclusion in proof.conclusions]
     ranges = list(dict.fromkeys(r.latex() for relation in relations for r in relation.ranges))
-    assumed = {a: None for c in proof.conclusions for a in sorted(c.assumes, key=list(Assumption).index)}
-    parts = [f"Assumptions: {', '.join(typeset(a) for a in assumed)}."] if assumed else []
-    parts += [f"For all ${', '.join(ranges)}$:"] if ranges else []
-    lines += [" ".join(parts), ""] if parts else []
+    if relations:
+        lines += [f"For all ${', '.join(ranges)}$:" if ranges else "Then:", ""]
     known = [name for relation in relations for name in (*relation.where, *(r.symbol for r in relation.ranges))]
     lines += [f"- ${relation.latex(known)}$" for relation in relations]
     definitions = dict(pair for relation in relations for pair in _definitions(relation))
     if definitions:
         lines += ["", "Here " + _listed([f"${name} = {value}$" for name, value in definitions.items()]) + "."]
-    return [*lines, ""]
+    return [*lines, ""] if relations else lines
 
 
 def _definitions(relation: Relation) -> Iterator[tuple[str, str]]:
@@ -100,7 +79,7 @@ def _listed(parts: Sequence[str]) -> str:
 def _proof_lines(proof: Proof, named: Collection[str]) -> Iterator[str]:
     yield f"### {proof.name}: {typeset(proof.title)}"
     yield ""
-    yield from _symbol_lines(proof)
+    yield from symbol_lines(proof, own(proof.name))
     yield "**Statement.** " + "\n".join(statement_lines(proof)).lstrip()
     known = _known(proof)
     throughout = _throughout(proof, known)
@@ -113,7 +92,7 @@ def _proof_lines(proof: Proof, named: Collection[str]) -> Iterator[str]:
     if conclusions:
         found = [next((k for k, s in enumerate(steps, 1) if s.relation == c), None) for c in conclusions]
         which = _listed([f"({k})" for k in found if k])
-        yield f"{len(steps) + 1}. The statement is {which or 'a consequence'} (*computation*: compared as relations)"
+        yield f"{len(steps) + 1}. The statement is {which or 'a consequence'} (*computation*: as relations)"
     yield ""
     if proof.uses:
         yield f"Uses {', '.join(proof.uses)}."
@@ -123,8 +102,8 @@ def _proof_lines(proof: Proof, named: Collection[str]) -> Iterator[str]:
         yield ""
 
 
-def _symbol_lines(proof: Proof) -> list[str]:
-    symbols = own(proof.name)
+def symbol_lines(proof: Proof, symbols: Mapping[str, str]) -> list[str]:
+    """A list of a proof's own symbols, and where those of its family are."""
     shared = family(proof.name)
     lines = [f"- ${symbol}$: {meaning}" for symbol, meaning in symbols.items()]
     if not shared and not lines:

@@ -81,9 +81,10 @@ def _is_math(token: str, found: list[tuple[str, str]], k: int, depth: int) -> bo
 
 def _formula(run: str) -> str:
     """A run of mathematical tokens between dollar signs, without the brackets of the words around it."""
-    inner = next((m.start() for m in re.finditer(r"(?<=[\w)\]]) \(", run) if _balance(run[m.start() :]) > 0), None)
-    if inner is not None:  # "x = e (e = 0 and ...": the bracket belongs to the words
-        return _formula(run[:inner]) + " " + _formula(run[inner + 1 :])
+    for found in re.finditer(r"(?<=[\w)\]+]) (?=\()", run):
+        group = run[found.end() : found.end() + _closes(run[found.end() :])]
+        if _balance(run[found.end() :]) > 0 or re.search(r"[<>=]", group):  # the bracket belongs to the words
+            return _formula(run[: found.start()]) + " " + _formula(run[found.end() :])
     core, before, after = run, "", ""
     while core and (
         core[0] in " )]},⟩" or (core[0] in "([" and _balance(core) > 0) or re.match(r"\.(?!\d)", core)
@@ -131,7 +132,7 @@ def latex_of(formula: str) -> str:
     groups: list[bool] = []
     for piece in _PIECE.findall(text):
         if piece == "{":
-            groups.append(bool(out) and out[-1][-1:] in ("^", "_") or out[-1:] == [r"\sqrt"])
+            groups.append((bool(out) and out[-1][-1:] in ("^", "_")) or out[-1:] == [r"\sqrt"])
             out.append("{" if groups[-1] else r"\{")
         elif piece == "}":
             out.append("}" if groups and groups.pop() else r"\}")

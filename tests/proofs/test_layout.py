@@ -67,4 +67,7 @@ def test_a_written_proof_is_there_and_says_what_it_is(module):
 
 def test_every_folder_of_proofs_is_one_of_theory():
     folders = {path.parent.name for path in (ROOT / "proofs").glob("*/__init__.py")}
-    assert folders - {path.parent.name for path in (ROOT / "theory").glob("*/__init__.py")} == {"certificates"}
+    assert folders - {path.parent.name for path in (ROOT / "theory").glob("*/__init__.py")} == {
+        "certificates",
+        "pages",
+    }
