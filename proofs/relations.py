@@ -21,7 +21,8 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -142,14 +143,26 @@ class Relation:
         where = {name: sympy.sympify(value).subs(old, simultaneous=True) for name, value in self.where.items()}
         return replace(self, left=left, right=right, ranges=kept, where=where)
 
-    def latex(self, known: Collection[Any] = ()) -> str:
-        """What is printed: the relation, its quantifiers, the definitions of its names, but for what is known."""
+    def latex(self) -> str:
+        """What is printed: the relation, its quantifiers, the definitions of its names."""
         text = f"{written(self.left)} {SIGNS[self.sense]} {written(self.right)}"
-        ranges = [r.latex() for r in self.ranges if r.symbol not in known]
-        defined = [(written(name), written(value)) for name, value in self.where.items() if name not in known]
-        defined = [f"{name} = {value}" for name, value in defined if name != value]
+        ranges = [r.latex() for r in self.ranges]
+        pairs = [(written(name), written(value)) for name, value in self.where.items()]
+        defined = [f"{name} = {value}" for name, value in pairs if name != value]
         text += r" \quad \text{for all } " + r", \; ".join(ranges) if ranges else ""
         return text + (r", \quad \text{where } " + r", \; ".join(defined) if defined else "")
+
+
+def _bracketed(part: Expression) -> Expression:
+    """A product or a power with brackets around the names in it that are quotients."""
+    quotients = {s: NAMES[s] for s in part.args if s in NAMES and "/" in _outside_brackets(NAMES[s])}
+    return part.xreplace(
+        {s: sympy.Symbol(rf"\left({name}\right)", positive=True) for s, name in quotients.items()}
+    )
+
+
+def _outside_brackets(latex: str) -> str:
+    return re.sub(r"\[.*\]|\(.*\)|\\langle.*\\rangle|\\\|.*\\\|", "", latex)
 
 
 def written(expression: Expression) -> str:
@@ -162,6 +175,7 @@ def written(expression: Expression) -> str:
             lambda part: _SQUARE ** (part.exp / 2),
         )
     )
+    opened = opened.replace(lambda part: part.is_Mul or part.is_Pow, _bracketed)
     as_they_are = {symbol: symbol.name for symbol in opened.free_symbols if "|" in symbol.name}
     text = sympy.latex(opened, symbol_names=as_they_are | NAMES, root_notation=True)
     return str(text).replace(r"\leq", r"\le").replace(r"\geq", r"\ge")

@@ -10,11 +10,11 @@ from importlib.resources import files
 from typing import Any
 
 from proofs.notation import assumed, family, own
-from proofs.pages.typesetting import typeset
-from proofs.relations import Relation, written
+from proofs.pages.typesetting import breakable, typeset
+from proofs.relations import SIGNS, Relation, written
 from proofs.steps import Method, Proof, Step
 
-__all__ = ["FAMILIES", "anchor", "proofs_page", "statement_lines", "symbol_lines"]
+__all__ = ["FAMILIES", "anchor", "heading", "proofs_page", "statement_lines", "symbol_lines"]
 
 FAMILIES = {
     "certificate": ("Symbols of certificates", "symbols-of-certificates"),
@@ -24,16 +24,15 @@ FAMILIES = {
 
 
 def proofs_page(modules: Sequence[tuple[str, Sequence[Proof]]]) -> str:
-    """The page, from the proofs of each module in reading order."""
-    lines, package = [files("proofs.pages").joinpath("proofs.md").read_text(encoding="utf-8")], ""
-    named = {proof.name for _, proofs in modules for proof in proofs}
+    """The page, from the proofs of each module in reading order, each package's together."""
+    lines = [files("proofs.pages").joinpath("proofs.md").read_text(encoding="utf-8")]
+    packages: dict[str, list[Proof]] = {}
     for module, proofs in modules:
-        if module.rpartition(".")[0] != package:
-            package = module.rpartition(".")[0]
-            summary = (importlib.import_module(package).__doc__ or package).split("\n")[0]
-            lines += [f"## {typeset(summary).rstrip('.')}", ""]
-        for proof in proofs:
-            lines += [*_proof_lines(proof, named)]
+        packages.setdefault(module.rpartition(".")[0], []).extend(proofs)
+    for package, found in packages.items():
+        summary = (importlib.import_module(package).__doc__ or package).split("\n")[0]
+        lines += [f"## {summary.rstrip('.').replace('<', '&lt;')}", ""]
+        lines += [line for proof in found for line in _proof_lines(proof)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -43,8 +42,13 @@ def anchor(proof: Proof) -> str:
     >>> anchor(Proof("L5'", "key inequality, on the half-line", "", ()))
     'l5-key-inequality-on-the-half-line'
     """
-    words = re.sub(r"[^\w\s-]", "", f"{proof.name}: {typeset(proof.title)}").strip().lower()
+    words = re.sub(r"[^\w\s-]", "", f"{proof.name}: {proof.title}").strip().lower()
     return re.sub(r"[-\s]+", "-", words)
+
+
+def heading(proof: Proof) -> str:
+    """Name and title, without formulas: a table of contents has none."""
+    return f"{proof.name}: {proof.title}".replace("<=", "≤").replace("<", "&lt;")
 
 
 def statement_lines(proof: Proof) -> list[str]:
@@ -53,31 +57,32 @@ def statement_lines(proof: Proof) -> list[str]:
     words = typeset(proof.statement[: len(proof.statement) - len(stated)].strip())
     names = ", ".join(typeset(a) for a in assumed(proof))
     lines = [f"Assumptions: {names}.", ""] if names else []
-    lines += [words, ""] if words else []
+    lines += [breakable(words), ""] if words else []
     relations = [conclusion.relation for conclusion in proof.conclusions]
     ranges = list(dict.fromkeys(r.latex() for relation in relations for r in relation.ranges))
     if relations:
         lines += [f"For all ${', '.join(ranges)}$:" if ranges else "Then:", ""]
     known = [name for relation in relations for name in (*relation.where, *(r.symbol for r in relation.ranges))]
-    lines += [f"- ${relation.latex(known)}$" for relation in relations]
+    lines += [f"- {_relation(relation, known)}" for relation in relations]
     definitions = dict(pair for relation in relations for pair in _definitions(relation))
     if definitions:
-        lines += ["", "Here " + _listed([f"${name} = {value}$" for name, value in definitions.items()]) + "."]
+        lines += ["", breakable("Here " + _listed([f"${n} = {v}$" for n, v in definitions.items()]) + ".")]
     return [*lines, ""] if relations else lines
 
 
-def _definitions(relation: Relation) -> Iterator[tuple[str, str]]:
+def _definitions(relation: Relation, known: Collection[Any] = ()) -> Iterator[tuple[str, str]]:
     for name, value in relation.where.items():
-        if written(name) != written(value):
+        if name not in known and written(name) != written(value):
             yield written(name), written(value)
 
 
 def _listed(parts: Sequence[str]) -> str:
+    """One, two and three."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def _proof_lines(proof: Proof, named: Collection[str]) -> Iterator[str]:
-    yield f"### {proof.name}: {typeset(proof.title)}"
+def _proof_lines(proof: Proof) -> Iterator[str]:
+    yield f"### {heading(proof)}"
     yield ""
     yield from symbol_lines(proof, own(proof.name))
     yield "**Statement.** " + "\n".join(statement_lines(proof)).lstrip()
@@ -113,46 +118,49 @@ def symbol_lines(proof: Proof, symbols: Mapping[str, str]) -> list[str]:
 
 
 def _known(proof: Proof) -> dict[Any, Any]:
-    """Names and ranges that are the same in all steps where they occur, and so are printed once.
-
-    Definitions of the conclusions stand in the statement; others are collected where two steps share them.
-    """
+    """Definitions and ranges that are printed once: those of the statement or of several steps."""
+    ranges = {r.symbol: {r} for c in proof.conclusions for r in c.relation.ranges}
     values: dict[Any, set[Any]] = {}
     count: Counter[Any] = Counter()
-    for step in proof.steps:
-        if step.relation is None:
-            continue
-        for name, value in step.relation.where.items():
+    for relation in (step.relation for step in proof.steps if step.relation is not None):
+        for name, value in relation.where.items():
             values.setdefault(name, set()).add(value)
             count[name] += 1
-        for r in step.relation.ranges:
-            values.setdefault(r.symbol, set()).add(r)
-            count[r.symbol] += 1
-    return {name: found for name, found in values.items() if len(found) == 1 and count[name] > 1}
+        for r in relation.ranges:
+            if r.symbol in ranges:
+                ranges[r.symbol].add(r)
+    shared = {name: next(iter(found)) for name, found in values.items() if len(found) == 1 and count[name] > 1}
+    return shared | {symbol: next(iter(found)) for symbol, found in ranges.items() if len(found) == 1}
 
 
-def _throughout(proof: Proof, known: dict[Any, Any]) -> str:
-    """The ranges and definitions that hold in the whole proof and are not part of its statement."""
+def _throughout(proof: Proof, known: Mapping[Any, Any]) -> str:
+    """The definitions that hold in the whole proof and are not part of its statement."""
     stated = {
         name for c in proof.conclusions for name in (*c.relation.where, *(r.symbol for r in c.relation.ranges))
     }
-    parts = []
-    for name, found in known.items():
-        value = next(iter(found))
-        if name in stated:
-            continue
-        parts.append(f"${value.latex()}$" if hasattr(value, "latex") else f"${written(name)} = {written(value)}$")
-    return _listed(parts) if parts else ""
+    return _listed(
+        [f"${written(name)} = {written(value)}$" for name, value in known.items() if name not in stated]
+    )
+
+
+def _relation(relation: Relation, known: Collection[Any] = ()) -> str:
+    """A relation in words and formulas that a line may break between."""
+    text = f"${written(relation.left)} {SIGNS[relation.sense]} {written(relation.right)}$"
+    ranges = [f"${r.latex()}$" for r in relation.ranges if r.symbol not in known]
+    defined = [f"${n} = {v}$" for n, v in _definitions(relation, known)]
+    defined = [definition for definition in defined if definition != text]
+    text += f" for all {', '.join(ranges)}" if ranges else ""
+    return text + (f", where {_listed(defined)}" if defined else "")
 
 
 def _step_line(number: int, step: Step, steps: Sequence[Step], known: Collection[Any]) -> str:
     method = "in words" if step.method is Method.PROSE else str(step.method)
     if step.relation is not None and step.statement == step.relation.latex():
-        statement = f"${step.relation.latex(known)}$"
+        statement = _relation(step.relation, known)
     else:
         statement = typeset(step.statement) if "$" in step.statement else f"${step.statement}$"
     reason = _reason(step, steps)
-    return f"{number}. {statement} (*{method}*{f': {typeset(reason)}' if reason else ''})"
+    return f"{number}. {breakable(statement)} (*{method}*{f': {typeset(reason)}' if reason else ''})"
 
 
 def _reason(step: Step, steps: Sequence[Step]) -> str:

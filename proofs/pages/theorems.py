@@ -11,8 +11,7 @@ import numpy as np
 
 from adabatch.moments.hypotheses import HypothesisError
 from proofs.notation import mentioned
-from proofs.pages.derivations import anchor, statement_lines, symbol_lines
-from proofs.pages.typesetting import typeset
+from proofs.pages.derivations import anchor, heading, statement_lines, symbol_lines
 from proofs.steps import Proof
 from theory.adam.constants import normalized_step_bound
 from theory.adam.theorem1 import largest_admissible_eta, theorem_constants
@@ -83,7 +82,7 @@ def number(value: Any) -> str:
 
 def _statement(proof: Proof) -> str:
     """One theorem: its title, its own symbols, what it states, where it is proven."""
-    lines = [f"### {proof.name}: {typeset(proof.title)}", "", *statement_lines(proof)]
+    lines = [f"### {heading(proof)}", "", *statement_lines(proof)]
     lines += symbol_lines(proof, mentioned(proof))
     return "\n".join([*lines, f"[Proof](proofs.md#{anchor(proof)})"])
 

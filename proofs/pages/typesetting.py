@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["in_table", "latex_of", "typeset"]
+__all__ = ["breakable", "in_table", "latex_of", "typeset"]
 
 _GREEK = (
     "alpha beta gamma Gamma delta Delta epsilon zeta eta theta Theta kappa lambda Lambda mu nu xi pi rho sigma "
@@ -29,6 +29,9 @@ _SIGNS = {"<=": r"\le", ">=": r"\ge", "->": r"\to", "||": r"\|", "-+": r"\mp", "
 _SIGNS |= {"{": r"\{", "}": r"\}", "⟨": r"\langle ", "⟩": r"\rangle", "√": r"\sqrt", "·": r"\cdot "}
 _OPERATIONS = {"<=", ">=", "<", ">", "=", "->", "+", "-", "/", "^", "*", "-+", ":=", ".."}
 _OPEN, _CLOSE = "([{⟨", ")]}⟩"
+
+WIDE = 160
+"""Characters of LaTeX from which on a formula is in parts that may stand on two lines."""
 
 _TOKEN = re.compile(
     r"(?P<space>\s+)"
@@ -47,9 +50,36 @@ def typeset(text: str) -> str:
     return "".join(part if part.startswith("$") else _with_formulas(part) for part in parts)
 
 
+def breakable(text: str) -> str:
+    r"""The text with its wide formulas in parts: a line may end before a relation, or before a sum goes on.
+
+    >>> breakable("$x = " + " + ".join(["\\frac{a + b}{c}"] * 12) + "$").count("$ $")
+    12
+    """
+    return re.sub(rf"\$([^$]{{{WIDE},}})\$", lambda found: f"${_parts(found[1])}$", text)
+
+
+def _parts(formula: str) -> str:
+    if r"\begin" in formula:
+        return formula
+    depth, parts = 0, [""]
+    for piece in re.split(
+        r"(\\(?:left|right|langle|rangle|le|ge)(?![a-z])|[{}()\[\]]|[=+,]|(?<![{^_( ])-)", formula
+    ):
+        depth += piece in ("{", "(", "[", r"\left", r"\langle")
+        depth -= piece in ("}", ")", "]", r"\right", r"\rangle")
+        if depth == 0 and piece in ("=", "+", "-", r"\le", r"\ge") and parts[-1].strip():
+            parts.append(piece)
+        else:
+            parts[-1] += piece
+            parts += [""] if depth == 0 and piece == "," else []
+    return "$ $".join(part.strip() for part in parts if part.strip())
+
+
 def in_table(text: str) -> str:
     """Markdown that may stand in a table's cell: no bar ends the cell."""
-    return text.replace(r"\|", r"\Vert ").replace("|", r"\vert ").replace("\n", " ")
+    bars = text.replace(r"\|", r"\Vert ").replace("|", r"\vert ").replace("\n", " ")
+    return re.sub(r"(\\[Vv]ert) (?![A-Za-z])", r"\1", bars)
 
 
 def _with_formulas(text: str) -> str:

@@ -25,4 +25,4 @@ def test_formulas_in_words(typed: str, set_: str) -> None:
 
 
 def test_a_cell_has_no_bars() -> None:
-    assert in_table(r"$\|x\| \le |y|$") == r"$\Vert x\Vert  \le \vert y\vert $"
+    assert in_table(r"$\|x\| \le |y|$") == r"$\Vert x\Vert \le \vert y\vert$"
