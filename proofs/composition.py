@@ -531,7 +531,7 @@ def induction(
     def check() -> Evidence:
         return composition.check() if base.checked.holds else Evidence(False, "the first case does not hold")
 
-    text = f"induction from {base.statement}" + (f"; {reason}" if reason else "")
+    text = f"induction from ${base.statement}$" + (f"; {reason}" if reason else "")
     return Step(now.latex(), Method.COMPOSITION, check, text, relation=now, composition=composition)
 
 
@@ -608,7 +608,9 @@ def rooted(step: Step, squared: Any, value: Any, bound: Expression) -> Step:
     goal = replace(one, left=value, sense="<=", right=bound, where={**one.where})
     perfect = Relation(squared - 2 * bound * value + bound**2, ">=", 0, one.where)
     facts = (from_step(step), granted(perfect, Ground.SQUARE))
-    return composed(goal, facts, (squared, value), reason=f"{written(squared)} is the square of {written(value)}")
+    return composed(
+        goal, facts, (squared, value), reason=f"${written(squared)}$ is the square of ${written(value)}$"
+    )
 
 
 def compositions(steps: Sequence[Step]) -> Iterator[Composition]:

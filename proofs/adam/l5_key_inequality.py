@@ -219,7 +219,7 @@ def _sharpness() -> Iterator[Step]:
     yield identity(r"E X = 1 \text{ for } P(X=y) = 1/y, P(X=0-) = \eta^2/y", high * top, 1)
     yield identity(r"\mathrm{Var} X = \eta^2 \text{ for this } X", high * top**2 - 1, eta**2)
     yield identity(
-        r"E f_0(X) = \kappa \text{ for this } X: L5 is sharp",
+        r"E f_0(X) = \kappa \text{ for this } X\text{: L5 is sharp}",
         high * normalized_response(u, 0) - (1 - high) * rho * normalized_response(u, 0),
         alignment_at(rho, eta),
     )

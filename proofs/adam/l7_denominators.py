@@ -24,7 +24,7 @@ from proofs.composition import (
     rooted,
     summed,
 )
-from proofs.relations import Relation, equation, inequality, named
+from proofs.relations import Relation, equation, inequality, named, written
 from proofs.steps import Step, proves
 from proofs.sums import DENOMINATORS, MOMENTS, NORMS, denominator, epsilon, norm, root_moment
 from theory.adam import constants
@@ -121,7 +121,7 @@ def one_step() -> Generator[Step, None, tuple[Step, Step]]:
 
 def _below_sum(root: Any, size: Any, reason: str, ground: Ground) -> Generator[Step, None, Step]:
     """sqrt(x^2 + y^2) <= x + y for x = sqrt(beta2 v_{k-1}), y = sqrt(c) ``size``, x, y >= 0."""
-    squared = named(f"{root}_2", rf"({root.name.replace('_', '')})^2", nonnegative=True)
+    squared = named(f"{root}_2", rf"({written(root)})^2", nonnegative=True)
     bound = q * before + ROOT_C * size
     cross = named("cross", r"2\sqrt{\beta_2 v_{k-1}\,c}\,|G_k|", nonnegative=True)
     squares = BETA2 * before**2 + ROOT_C**2 * size**2

@@ -66,7 +66,8 @@ BOUNDED = Relation(share * Q_PHI, "<=", Delta / alpha + alpha * L * cost_of_drif
     "preconditioned sum",
     r"For $n\ge N$: $E_j[a^+W_n(v_j)-a^-V_n(v_j)]\ge\kappa G_j^2\Phi_j$, "
     r"$\kappa=(h-\Lambda\eta^2)/(1+\eta^2)$. If $\kappa>0$ then "
-    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$.",
+    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q"
+    r"=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$.",
     concludes=(Conclusion(BOUNDED, PAST_AND_TEST),),
     source="Theorem 2, lemma Q'",
     uses=("descent lemma", "S", "D", "L5'"),
@@ -204,7 +205,7 @@ def _worst_state() -> Iterator[Step]:
         r"$H_n/\varphi_n$ rises with $n$: $\frac{H+x}{\varphi+w}\ge\frac H\varphi$ for $x=w(\frac H\varphi+u)$",
         (H + w * (H / phi + u)) / (phi + w) - H / phi,
         [H, phi, w, u],
-        reason="its terms rise, so H/phi >= H_n/phi_n >= H_N/phi_N = h for n >= N",
+        reason="its terms rise, so H/phi >= H_n/varphi_n >= H_N/varphi_N = h for n >= N",
     )
 
 
@@ -230,7 +231,7 @@ def _chebyshev() -> Step:
 def _wrong_sign_by_swap() -> Iterator[Step]:
     """x = -u < 0 with Lambda = C."""
     yield identity(
-        r"$-F_{\_}(-u)=P(1+u/y)^2+uH'+(H-yH')(2u/y+u^2/y^2)$",
+        r"$-F_-(-u)=P(1+u/y)^2+uH'+(H-yH')(2u/y+u^2/y^2)$",
         -parabola(-u, H, Hp, P, y),
         P * (1 + u / y) ** 2 + u * Hp + (H - y * Hp) * (2 * u / y + u**2 / y**2),
         "H >= y H', as (1 + sigma)^(-1/2) >= sigma (1 + sigma)^(-3/2): only P's term is needed here",

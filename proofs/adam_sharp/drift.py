@@ -43,8 +43,8 @@ DRIFT = Relation(PROGRESS_V - alpha * L / 2 * SQUARES_V, ">=", (1 - beta1) * KEP
 @proves(
     "D",
     "drift",
-    r"The descent lemma's second-order term and lemma S's losses are at most $\alpha^2LE$, "
-    r"$E=\min\{K'd\frac{(1-\beta_1)^2}c[\frac1{2(1-r^2)}+\frac r{(1-r)^2\sqrt{1-r^2}}],\ "
+    r"The descent lemma's second-order term and lemma S's losses are at most $\alpha^2L\mathcal{E}$, "
+    r"$\mathcal{E}=\min\{K'd\frac{(1-\beta_1)^2}c[\frac1{2(1-r^2)}+\frac r{(1-r)^2\sqrt{1-r^2}}],\ "
     r"(\frac{1-\beta_1}{1-r})^2[\frac12+\frac r{1-r}]H\}$.",
     concludes=(Conclusion(DRIFT, PAST_AND_TEST),),
     source="Theorem 2, lemma D",
@@ -78,7 +78,7 @@ def lemma_d() -> Iterator[Step]:
         PAST_AND_TEST,
     )
     yield same_extremum(
-        r"$E$ is the smaller of the two",
+        r"$\mathcal{E}$ is the smaller of the two",
         constants.second_order_cost(horizon, dimension, H, beta1, beta2),
         [
             constants.uniform_cost(horizon, dimension, beta1, beta2),
@@ -105,7 +105,7 @@ def _uniform_steps() -> Iterator[Step]:
         "lemma L1, by Cauchy-Schwarz with weights r^(k-j); epsilon only helps",
     )
     yield identity(
-        r"$\frac12dC_m^2+(1-\beta_1)\sqrt{d/c}\,\sqrt dC_m\sum_nnr^n$ a step: the first form of $E$",
+        r"$\frac12dC_m^2+(1-\beta_1)\sqrt{d/c}\,\sqrt dC_m\sum_nnr^n$ a step: the first form of $\mathcal{E}$",
         constants.uniform_cost(horizon, dimension, beta1, beta2) / (horizon * dimension),
         (1 - beta1) ** 2 / c * (1 / (2 * (1 - r**2)) + r / ((1 - r) ** 2 * root)),
         "Theorem 1's Gamma, with C_m as above",

@@ -106,7 +106,7 @@ def _assembly() -> Iterator[Step]:
     named = bound.value.subs({const["A2"]: A2, const["B2"]: B2, terms["Q"]: Q})
     growth_1 = sympy.sqrt(1 - beta2) + tau * q * sympy.sqrt(1 - x**2) / (1 - x)
     yield identity(
-        r"$Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$",
+        r"$Q=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$",
         terms["Q"],
         (Delta / alpha + alpha * L * E) / kappa,
     )

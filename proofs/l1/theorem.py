@@ -303,7 +303,7 @@ def _solution(found: Bound) -> Iterator[Step]:
         r"B^2S^2 - (A+BS)(BS-A) = A^2 \ge 0",
         growth**2 * total**2 - (start + growth * total) * (growth * total - start),
         start**2,
-        "so S/B - A/B^2 <= S^2/(A+BS): the simpler form",
+        "so S/B - A/B^2 <= S^2/(A + B S): the simpler form",
     )
     yield same(r"\text{the bound is } S_+", (found.value, theory.solve_with_noise(a_0, b_0, budget, nu)))
     yield same(
@@ -319,9 +319,9 @@ def _solution(found: Bound) -> Iterator[Step]:
 @proves(
     "effective dimensions",
     "the scalar test against the l1 test",
-    r"The scalar test with $\eta_s$ implies the l1 test with $\eta = \eta_s\sqrt{d_{sd}/d_G}$, "
-    r"$d_{sd} = (\sum sd_i)^2/\sum sd_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the "
-    r"scalar test is an equality.",
+    r"The scalar test with $\eta_s$ implies the l1 test with $\eta = \eta_s\sqrt{d_{\mathrm{sd}}/d_G}$, "
+    r"$d_{\mathrm{sd}} = (\sum_i\mathrm{sd}_i)^2/\sum_i\mathrm{sd}_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with "
+    r"equality where the scalar test is an equality.",
     source=SOURCE,
 )
 def effective_dimensions() -> Iterator[Step]:
@@ -332,8 +332,8 @@ def effective_dimensions() -> Iterator[Step]:
     )
     larger, factor = sympy.symbols("h f", positive=True)
     yield identity(
-        r"\frac{\sum_i sd_i}{\|G\|_1} = \eta_s\sqrt{d_{sd}/d_G} \text{ at } "
-        r"\eta_s = \sqrt{\textstyle\sum_i sd_i^2}/\|G\|_2",
+        r"\frac{\sum_i \mathrm{sd}_i}{\|G\|_1} = \eta_s\sqrt{d_{\mathrm{sd}}/d_G} \text{ at } "
+        r"\eta_s = \sqrt{\textstyle\sum_i \mathrm{sd}_i^2}/\|G\|_2",
         sum_sd / l1,
         eta_l1,
     )
