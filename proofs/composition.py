@@ -38,11 +38,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import sympy
 
+from proofs.points import Point, combined
 from proofs.relations import Range, Relation, certified, same_relation, vanishes, written
 from proofs.steps import Evidence, Method, Provable, Step, checked_once
 
@@ -51,10 +52,14 @@ __all__ = [
     "Composition",
     "Conclusion",
     "Fact",
+    "Ground",
+    "assumed",
+    "by_cases",
     "cite",
     "composed",
     "compositions",
     "from_step",
+    "granted",
     "hypothesis",
     "induction",
     "rooted",
@@ -69,6 +74,7 @@ class Assumption(StrEnum):
     """What is assumed of the objective, the noise and the optimizer, apart from what holds of parameters."""
 
     SMOOTH = "L-smooth"
+    RELAXED_SMOOTH = "(L0, L1)-smooth"
     BOUNDED_BELOW = "bounded below"
     UNBIASED = "E_k g_k = G_k"
     KNOWN_BEFORE = "the batch size is known before the step"
@@ -76,26 +82,64 @@ class Assumption(StrEnum):
     SCALAR_TEST = "scalar norm test"
     L1_TEST = "l1 norm test"
     ADAM = "Adam's recursion, m_0 = 0, v_0 >= 0"
-    GRADIENTS_ONLY = "any gradients"
+    NORMALIZED = "E X = 1 and Var X <= eta^2"
+    SECOND_MOMENT = "E_k g_k^2 <= (1 + eta^2) G_k^2"
+    CERTIFICATE = "a certificate's inequality"
+    CONVEX = "convex"
+    COORDINATE_SMOOTH = "coordinate-wise smooth"
+    NOISE = "a noise of bounded variance over b"
+    SMALL_STEPS = "a_k L <= theta in every step"
+    GROWING_BATCH = "a batch that never falls"
 
 
-IMPLIED = {
-    Assumption.COORDINATE_TEST: {Assumption.SCALAR_TEST, Assumption.L1_TEST},
-    Assumption.ADAM: {Assumption.GRADIENTS_ONLY},
-}
+class Ground(StrEnum):
+    """Why a fact needs no proof of its own: a definition, or a named theorem of the literature."""
+
+    DEFINITION = "by definition"
+    SQUARE = "a square is not negative"
+    INDUCTION = "induction hypothesis"
+    CALCULUS = "the fundamental theorem of calculus"
+    CAUCHY_SCHWARZ = "Cauchy-Schwarz"
+    HOELDER = "Hoelder's inequality"
+    JENSEN = "Jensen's inequality"
+    MARKOV = "Markov's inequality"
+    MINKOWSKI = "Minkowski's inequality"
+    YOUNG = "Young's inequality for convolutions"
+    EXPECTATION = "the pointwise inequality before, in expectation"
+    PART = "a sum of nonnegative terms is at least a part of it"
+
+
+IMPLIED: tuple[tuple[frozenset[Assumption], frozenset[Assumption]], ...] = (
+    (
+        frozenset({Assumption.COORDINATE_TEST}),
+        frozenset({Assumption.SCALAR_TEST, Assumption.L1_TEST}),
+    ),
+    (
+        frozenset({Assumption.COORDINATE_TEST, Assumption.UNBIASED}),
+        frozenset({Assumption.NORMALIZED, Assumption.SECOND_MOMENT}),
+    ),
+)
+"""All of the first imply the second; X is g_k / G_k, in expectation given the past."""
 
 
 def with_implied(assumed: frozenset[Assumption]) -> frozenset[Assumption]:
     """The assumptions together with those that they imply."""
-    return assumed.union(*(IMPLIED.get(a, set()) for a in assumed))
+    return assumed.union(*(conclusions for premises, conclusions in IMPLIED if premises <= assumed))
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a lemma concludes: a relation between named sums, and what it assumes."""
+    """What a lemma concludes: a relation between named sums, and what it assumes.
+
+    Attributes:
+        relation: for all values in its ranges.
+        assumes: what its proof assumes.
+        universal: the symbols without a range that may stand for anything of their sign, in a citation too.
+    """
 
     relation: Relation
     assumes: frozenset[Assumption] = frozenset()
+    universal: tuple[Any, ...] = ()
 
     def latex(self) -> str:
         """The statement of the lemma: what it assumes, and the relation."""
@@ -123,11 +167,12 @@ class Fact:
 
     Attributes:
         relation: linear in the sums.
-        source: the lemma's name, "step" or "hypothesis".
+        source: the lemma's name, "step", an assumption, a :class:`Ground`, or "hypothesis".
         lemma: the lemma cited, if one is.
         hypotheses: its ranges at the cited values: (value, range) pairs.
         assumes: what the lemma assumes.
         step: the earlier step, if it is one of the same proof.
+        ground: why it needs no proof.
     """
 
     relation: Relation
@@ -136,42 +181,98 @@ class Fact:
     hypotheses: tuple[tuple[Expression, Range], ...] = ()
     assumes: frozenset[Assumption] = frozenset()
     step: Step | None = None
+    ground: Ground | None = None
 
 
 def hypothesis(relation: Relation) -> Fact:
-    """What the theorem assumes of the sums themselves."""
+    """The sign of a symbol, or what a statement assumes of the sums themselves."""
     return Fact(relation)
 
 
-def from_step(step: Step, given: Sequence[Any] = (), at: Mapping[Any, Expression] | None = None) -> Fact:
-    """The relation of an earlier step of the same proof; its ranges are hypotheses, but for symbols in ``given``.
+def assumed(relation: Relation, *assumptions: Assumption) -> Fact:
+    """What an assumption, or several together, say of the sums."""
+    return Fact(relation, ", ".join(assumptions), assumes=frozenset(assumptions))
 
-    A symbol is given where it was shown before to be in its range, in every term that the step sums; a symbol
-    without a range takes the value ``at`` it, which has its sign.
+
+def granted(relation: Relation, ground: Ground, *steps: Step) -> Fact:
+    """What holds by definition, by a named theorem, or by ``steps`` that say so before expectations are taken."""
+    return Fact(relation, str(ground), ground=ground, step=every(*steps) if steps else None)
+
+
+def every(*steps: Step) -> Step:
+    """All of the steps, as one."""
+    failing = lambda: next((s.checked for s in steps if not s.checked.holds), Evidence(True))  # noqa: E731
+    return Step("", Method.CHECK, failing)
+
+
+def from_step(
+    step: Step,
+    within: Mapping[Any, Sequence[Step]] | None = None,
+    opaque: Sequence[Any] = (),
+    at: Mapping[Any, Expression] | None = None,
+    known: Sequence[Any] = (),
+) -> Fact:
+    """The relation of an earlier step of the same proof; its ranges are hypotheses.
+
+    Args:
+        step: has a relation.
+        within: the steps that showed, in every term that is summed, that a symbol is in its range.
+        opaque: names that stand for themselves: what is concluded holds for any value of them.
+        at: values of symbols; a value of what has a range must lie in it, another must have the symbol's sign.
+        known: symbols whose range is not compared: the text of the proof says why every term is in it, no step
+            of it does. Prefer ``within``.
+
+    Raises:
+        ValueError: for a step without a relation, or if the steps of ``within`` do not show both ends.
     """
     if step.relation is None:
         raise ValueError("the step has no relation to build on")
-    relation = replace(step.relation, ranges=()).at(at or {})
+    shown = dict(within or {})
+    for r in (r for r in step.relation.ranges if r.symbol in shown):
+        for bound in (Relation(r.symbol, ">=", r.low), Relation(r.symbol, "<=", r.high)):
+            if bound.right in (sympy.oo, -sympy.oo):
+                continue
+            found = [s.relation for s in shown[r.symbol] if s.relation is not None]
+            if not any(same_relation(replace(f, ranges=()), replace(bound, where=f.where)) for f in found):
+                raise ValueError(f"nothing shows that {bound.latex()}")
+    values = dict(at or {})
+    relation = stripped(step.relation.at(values), opaque)
     return Fact(
         relation,
         "step",
-        hypotheses=tuple((r.symbol, r) for r in step.relation.ranges if r.symbol not in given),
-        step=step,
+        hypotheses=tuple(
+            (values.get(r.symbol, r.symbol), r.at(values))
+            for r in step.relation.ranges
+            if r.symbol not in shown and r.symbol not in known
+        ),
+        step=every(step, *(s for steps in shown.values() for s in steps)) if shown else step,
     )
 
 
-def cite(lemma: Provable[Any], at: Mapping[Any, Expression] | None = None, part: int = 0) -> Fact:
-    """A conclusion of a lemma, at values of its parameters (the others stand for themselves)."""
+def stripped(relation: Relation, opaque: Sequence[Any]) -> Relation:
+    """Without its ranges, and without the definitions of the names in ``opaque``."""
+    where = {name: value for name, value in relation.where.items() if name not in opaque}
+    return replace(relation, ranges=(), where=where)
+
+
+def cite(
+    lemma: Provable[Any], at: Mapping[Any, Expression] | None = None, part: int = 0, opaque: Sequence[Any] = ()
+) -> Fact:
+    """A conclusion of a lemma, at values of its parameters (the others stand for themselves).
+
+    Raises:
+        ValueError: for a conclusion that the lemma does not have, or a value of what is not a parameter of it.
+    """
     if len(lemma.lemma.conclusions) <= part:
         raise ValueError(f"{lemma.lemma.name} has no conclusion {part + 1} to cite")
     conclusion: Conclusion = lemma.lemma.conclusions[part]
     values = dict(at or {})
-    hypotheses = []
-    for r in conclusion.relation.ranges:
-        bounds = (sympy.sympify(bound).subs(values, simultaneous=True) for bound in (r.low, r.high))
-        hypotheses.append((values.get(r.symbol, r.symbol), replace(r, low=next(bounds), high=next(bounds))))
-    relation = replace(conclusion.relation.at(values), ranges=())
-    return Fact(relation, lemma.lemma.name, lemma, tuple(hypotheses), conclusion.assumes)
+    fixed = set(values) - {r.symbol for r in conclusion.relation.ranges} - set(conclusion.universal)
+    if fixed:
+        raise ValueError(f"{lemma.lemma.name} is not proven for other values of {fixed}")
+    hypotheses = tuple((values.get(r.symbol, r.symbol), r.at(values)) for r in conclusion.relation.ranges)
+    relation = stripped(conclusion.relation.at(values), opaque)
+    return Fact(relation, lemma.lemma.name, lemma, hypotheses, conclusion.assumes)
 
 
 @dataclass(frozen=True)
@@ -205,8 +306,7 @@ class Composition:
 
     def _opened(self, relation: Relation) -> list[Expression] | str:
         """The coefficient of every sum, and the constant, in the names of constants."""
-        slack = sympy.sympify(relation.slack).subs(dict(zip(self.sums, self._stand_ins, strict=True)))
-        return _coefficients(slack, self._stand_ins)
+        return _coefficients(sympy.sympify(relation.slack), self.sums)
 
     def _defined(self, expression: Expression) -> Expression:
         """With definitions in the place of the names of constants."""
@@ -214,10 +314,6 @@ class Composition:
             if name not in self.sums:
                 expression = sympy.sympify(expression).subs(name, value)
         return expression
-
-    @cached_property
-    def _stand_ins(self) -> tuple[sympy.Dummy, ...]:
-        return tuple(sympy.Dummy(str(atom), real=True) for atom in self.sums)
 
     @cached_property
     def _names(self) -> dict[Any, Expression]:
@@ -241,26 +337,72 @@ class Composition:
         return expression
 
     def check(self, facts: bool = True) -> Evidence:
-        """The combination, found and verified; the facts themselves too unless ``facts`` is False."""
-        for fact in self.facts if facts else ():
-            problem = self._unmatched(fact)
-            if problem:
-                return Evidence(False, problem)
-        for relation in (self.goal, *(fact.relation for fact in self.facts)):
-            clash = [n for n, value in relation.where.items() if vanishes(self._names[n] - value)]
-            if clash:
-                return Evidence(False, f"{clash[0]} stands for two things")
+        """The combination, found and verified; that the facts were proven, too, unless ``facts`` is False."""
+        if not self.facts:
+            return Evidence(False, "nothing is cited")
+        problem = next(filter(None, map(self._unassumed, self.facts)), "")
+        problem = problem or next(filter(None, map(_unproven, self.facts if facts else ())), "")
+        if problem:
+            return Evidence(False, problem)
         columns = [self._opened(fact.relation) for fact in self.facts]
         goal = self._opened(self.goal)
         rows = [column for column in (*columns, goal) if not isinstance(column, str)]
         if len(rows) <= len(columns):
             return Evidence(False, next(c for c in (*columns, goal) if isinstance(c, str)))
-        if any(all(_is_zero(c) for c in row[:-1]) for row in rows[:-1]):
-            return Evidence(False, "a fact that is about none of the sums")
+        wrong = self._alone(rows) or self._clash() or self._refuted(rows)
+        wrong = wrong or next(filter(None, map(self._out_of_range, self.facts)), "")
+        if wrong:
+            return Evidence(False, wrong)
         found = _solved([row[:-1] for row in rows[:-1]], rows[-1][:-1])
         if found == DEPENDENT:  # then nothing may be left over: the constant is one more sum
             found = _solved(rows[:-1], rows[-1])
         return Evidence(False, found) if isinstance(found, str) else self._verified(found, rows)
+
+    def _alone(self, rows: list[list[Expression]]) -> str:
+        """A fact about none of the sums, or a sum that occurs only once, so that nothing can cancel it."""
+        at = Point(self._names, self.ranges)
+
+        def occurs(coefficient: Expression) -> bool:
+            try:
+                return coefficient != 0 and at.value(coefficient) != 0
+            except (ArithmeticError, TypeError, ValueError):
+                return True
+
+        if any(all(entry == 0 for entry in row[:-1]) for row in rows[:-1]):
+            return "a fact that is about none of the sums"
+        for place, atom in enumerate(self.sums):
+            where = [row[place] for row in rows if row[place] != 0]
+            if len(where) == 1 and occurs(where[0]):
+                return f"{written(atom)} does not cancel"
+        return ""
+
+    def _clash(self) -> str:
+        for relation in (self.goal, *(fact.relation for fact in self.facts)):
+            for name, value in relation.where.items():
+                if self._names[name] != value and vanishes(self._names[name] - value):
+                    return f"{name} stands for two things"
+        return ""
+
+    def _refuted(self, rows: list[list[Expression]]) -> str:
+        """What is wrong at some point of the ranges; exact algebra has the last word where nothing is."""
+        return next(filter(None, (self._refuted_at(rows, number) for number in range(4))), "")
+
+    def _refuted_at(self, rows: list[list[Expression]], number: int) -> str:
+        found = combined(rows[:-1], rows[-1], Point(self._names, self.ranges, number))
+        if found is None:
+            return ""
+        multipliers, left = found
+        worst = max(range(len(left) - 1), key=lambda i: abs(left[i]), default=0)
+        if len(left) > 1 and left[worst] != 0:
+            return f"{written(self.sums[worst])} does not cancel"
+        for fact, multiplier in zip(self.facts, multipliers, strict=True):
+            if multiplier == 0 and number == 0:  # small beside others at points that are far apart
+                return f"{fact.source} is not needed"
+            if multiplier < 0 and fact.relation.sense != "=":
+                return f"the multiplier {multiplier:.3g} of {fact.source} is negative"
+        if left[-1] < 0 or (left[-1] != 0 and self.goal.sense == "="):
+            return f"what is left is not >= 0: {left[-1]:.3g} at a point"
+        return ""
 
     def _verified(self, found: list[Expression], rows: list[list[Expression]]) -> Evidence:
         """That these multipliers have the right signs, cancel every sum, and leave nothing negative."""
@@ -287,14 +429,11 @@ class Composition:
                 return Evidence(False, f"what is left, {str(rest)[:120]}, is not >= 0: {kept.detail}")
         return Evidence(True, "multipliers " + ", ".join(str(m) for m in found))
 
-    def _unmatched(self, fact: Fact) -> str:
-        if fact.step is not None and not fact.step.checked.holds:
-            return "a step that it builds on does not hold"
-        if fact.lemma is not None and not checked_once(fact.lemma).holds:
-            return f"{fact.source} does not hold"
+    def _unassumed(self, fact: Fact) -> str:
         missing = fact.assumes - with_implied(self.assumes)
-        if missing:
-            return f"{fact.source} assumes {', '.join(sorted(missing))}"
+        return f"{fact.source} assumes {', '.join(sorted(missing))}" if missing else ""
+
+    def _out_of_range(self, fact: Fact) -> str:
         for value, r in fact.hypotheses:
             for low, high in ((r.low, value), (value, r.high)):
                 if sympy.oo in (low, high, -low):
@@ -312,13 +451,29 @@ def _coefficient(slack: Expression, atom: Any) -> Expression:
     return sympy.diff(slack.subs(atom, stand_in), stand_in)
 
 
-def _coefficients(slack: Expression, atoms: Sequence[Any]) -> list[Expression] | str:
+def _unproven(fact: Fact) -> str:
+    if fact.step is not None and not fact.step.checked.holds:
+        return "a step that it builds on does not hold"
+    if fact.lemma is not None and not checked_once(fact.lemma).holds:
+        return f"{fact.source} does not hold"
+    return ""
+
+
+@cache
+def _stand_in(atom: Any) -> sympy.Dummy:
+    return sympy.Dummy(str(atom), real=True)
+
+
+@cache
+def _coefficients(slack: Expression, sums: tuple[Any, ...]) -> list[Expression] | str:
     """The coefficient of every sum, and the constant; a message where it is not linear in them."""
-    found = [sympy.diff(slack, atom) for atom in atoms]
+    atoms = [_stand_in(atom) for atom in sums]
+    opened = slack.xreplace(dict(zip(sums, atoms, strict=True)))
+    found = [sympy.diff(opened, atom) for atom in atoms]
     found = [c if c.free_symbols.isdisjoint(atoms) else sympy.cancel(c) for c in found]
     if not all(c.free_symbols.isdisjoint(atoms) for c in found):
         return f"{slack} is not linear in the sums"
-    return [*found, slack.xreplace(dict.fromkeys(atoms, sympy.Integer(0)))]
+    return [*found, opened.xreplace(dict.fromkeys(atoms, sympy.Integer(0)))]
 
 
 def _depth(name: Any, names: Mapping[Any, Expression]) -> int:
@@ -371,12 +526,12 @@ def induction(
     now: Relation, before: Relation, base: Step, facts: Sequence[Fact], sums: Sequence[Any], reason: str = ""
 ) -> Step:
     """A relation for every step: ``base`` is its first case, and ``now`` follows from ``before`` and the facts."""
-    composition = Composition(now, (Fact(replace(before, ranges=()), "induction hypothesis"), *facts), tuple(sums))
+    composition = Composition(now, (granted(replace(before, ranges=()), Ground.INDUCTION), *facts), tuple(sums))
 
     def check() -> Evidence:
         return composition.check() if base.checked.holds else Evidence(False, "the first case does not hold")
 
-    text = f"induction from {base.statement}" + (f"; {reason}" if reason else "")
+    text = f"induction from ${base.statement}$" + (f"; {reason}" if reason else "")
     return Step(now.latex(), Method.COMPOSITION, check, text, relation=now, composition=composition)
 
 
@@ -431,14 +586,31 @@ def summed(
     return Step(relation.latex(), Method.SUMMATION, check, reason, relation=relation)
 
 
+def by_cases(goal: Relation, *cases: tuple[Mapping[Any, Expression], Step]) -> Step:
+    """A relation whose terms take different values in different cases, each with the step that shows it there."""
+
+    def check() -> Evidence:
+        for values, step in cases:
+            if not step.checked.holds:
+                return Evidence(False, "a case does not hold")
+            if step.relation is None or not same_relation(step.relation, goal.at(values)):
+                return Evidence(False, f"not what is needed where {values}")
+        return Evidence(True, f"{len(cases)} cases")
+
+    reason = "; ".join(", ".join(f"{name} = {value}" for name, value in case.items()) for case, _ in cases)
+    return Step(goal.latex(), Method.CHECK, check, f"in each case: {reason}", relation=goal)
+
+
 def rooted(step: Step, squared: Any, value: Any, bound: Expression) -> Step:
     """``value <= bound`` from a step's ``squared <= bound^2``: value^2 - 2 bound value + bound^2 is a square."""
     one = step.relation
     assert one is not None
     goal = replace(one, left=value, sense="<=", right=bound, where={**one.where})
     perfect = Relation(squared - 2 * bound * value + bound**2, ">=", 0, one.where)
-    facts = (from_step(step), Fact(perfect, f"({written(value)} - {written(bound)})^2 >= 0"))
-    return composed(goal, facts, (squared, value), reason=f"{written(squared)} is the square of {written(value)}")
+    facts = (from_step(step), granted(perfect, Ground.SQUARE))
+    return composed(
+        goal, facts, (squared, value), reason=f"${written(squared)}$ is the square of ${written(value)}$"
+    )
 
 
 def compositions(steps: Sequence[Step]) -> Iterator[Composition]:

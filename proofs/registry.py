@@ -26,9 +26,11 @@ MODULES: tuple[str, ...] = (
     "proofs.adam.l3_freeze",
     "proofs.adam.l4_swap",
     "proofs.adam.l5_key_inequality",
+    "proofs.adam.l5_epsilon",
     "proofs.adam.l6_descent",
     "proofs.adam.l7_denominators",
     "proofs.adam.l8_self_bounding",
+    "proofs.adam.multipliers",
     "proofs.adam.theorem1",
     "proofs.audit.published_adam",
     "proofs.adam.variants",
@@ -81,7 +83,7 @@ def proofs_of(module_name: str) -> tuple[Proof, ...]:
     """The proofs of one module, built but not yet checked, in the order of its source."""
     module = importlib.import_module(module_name)
     found = [entry for entry in vars(module).values() if isinstance(entry, Provable)]
-    return tuple(entry() for entry in found if entry.__module__ == module_name)
+    return tuple(entry.proof for entry in found if entry.__module__ == module_name)
 
 
 def lemmas_with_conclusions() -> tuple[Provable[Any], ...]:

@@ -12,7 +12,7 @@ Example:
     >>> x, y = sympy.symbols("x y", positive=True)
     >>> unit = Range(x, 0, 1)
     >>> print(Relation(x**2, "<=", x, ranges=(unit,)).latex())
-    x^{2} \le x, \quad 0 \le x \le 1
+    x^{2} \le x \quad \text{for all } 0 \le x \le 1
     >>> holds(Relation(x**2, "<=", x, ranges=(unit,))).holds, holds(Relation(x, "<=", x**2, ranges=(unit,))).holds
     (True, False)
     >>> holds(Relation(y, "<=", 2 * x**2, where={y: x**2 + x**2})).holds
@@ -21,6 +21,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -28,7 +29,7 @@ from typing import Any
 
 import sympy
 
-from proofs.roots import rationalized
+from proofs.roots import rational_zero, rationalized
 from proofs.steps import Evidence, Method, Step, difference, nonnegative, told_apart
 
 __all__ = [
@@ -102,6 +103,11 @@ class Range:
             value = low**self.power + (high**self.power - low**self.power) * t / (1 + t)
         return value if self.power == 1 else sympy.sqrt(value)
 
+    def at(self, values: Mapping[Any, Expression]) -> Range:
+        """With values of symbols in its ends."""
+        low, high = (sympy.sympify(end).subs(dict(values), simultaneous=True) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
     def latex(self) -> str:
         """``0 <= x < 1`` in LaTeX, without infinite ends."""
         sign = " < " if self.strict else r" \le "
@@ -144,11 +150,24 @@ class Relation:
 
     def latex(self) -> str:
         """What is printed: the relation, its quantifiers, the definitions of its names."""
-        parts = [f"{written(self.left)} {SIGNS[self.sense]} {written(self.right)}"]
-        parts += [r.latex() for r in self.ranges]
-        defined = [(written(name), written(value)) for name, value in self.where.items()]
-        parts += [f"{name} = {value}" for name, value in defined if name != value]
-        return r", \quad ".join(parts)
+        text = f"{written(self.left)} {SIGNS[self.sense]} {written(self.right)}"
+        ranges = [r.latex() for r in self.ranges]
+        pairs = [(written(name), written(value)) for name, value in self.where.items()]
+        defined = [f"{name} = {value}" for name, value in pairs if name != value]
+        text += r" \quad \text{for all } " + r", \; ".join(ranges) if ranges else ""
+        return text + (r", \quad \text{where } " + r", \; ".join(defined) if defined else "")
+
+
+def _bracketed(part: Expression) -> Expression:
+    """A product or a power with brackets around the names in it that are quotients."""
+    quotients = {s: NAMES[s] for s in part.args if s in NAMES and "/" in _outside_brackets(NAMES[s])}
+    return part.xreplace(
+        {s: sympy.Symbol(rf"\left({name}\right)", positive=True) for s, name in quotients.items()}
+    )
+
+
+def _outside_brackets(latex: str) -> str:
+    return re.sub(r"\[.*\]|\(.*\)|\\langle.*\\rangle|\\\|.*\\\|", "", latex)
 
 
 def written(expression: Expression) -> str:
@@ -161,7 +180,9 @@ def written(expression: Expression) -> str:
             lambda part: _SQUARE ** (part.exp / 2),
         )
     )
-    text = sympy.latex(opened, symbol_names=NAMES, root_notation=True)
+    opened = opened.replace(lambda part: part.is_Mul or part.is_Pow, _bracketed)
+    as_they_are = {symbol: symbol.name for symbol in opened.free_symbols if "|" in symbol.name}
+    text = sympy.latex(opened, symbol_names=as_they_are | NAMES, root_notation=True)
     return str(text).replace(r"\leq", r"\le").replace(r"\geq", r"\ge")
 
 
@@ -251,9 +272,11 @@ def vanishes(expression: Expression) -> str:
     if found or expression == 0 or sympy.expand(expression) == 0:
         return found
     roots = any(p.exp.is_Rational and p.exp.q == 2 for p in sympy.sympify(expression).atoms(sympy.Pow))
-    if sympy.cancel(rationalized(expression) if roots else expression) == 0:
-        return ""
-    return difference(expression, 0)
+    rational = rationalized(expression) if roots else expression
+    try:
+        return "" if rational_zero(rational) else difference(expression, 0)
+    except TypeError:
+        return "" if sympy.cancel(rational) == 0 else difference(expression, 0)
 
 
 def holds(relation: Relation) -> Evidence:

@@ -1,4 +1,4 @@
-r"""Proofs as text: a derivation for the terminal, and the page docs/theory.md.
+r"""Proofs as text for the terminal.
 
 Statements are LaTeX; :func:`plain` turns them into something a terminal can show.
 
@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
-from importlib.resources import files
-from pathlib import Path
 
-from proofs.steps import CheckedProof, Method, Proof
-from theory.audit.claims import Claim
+from proofs.steps import CheckedProof, Method
 
-__all__ = ["THEORY_PAGE", "derivation", "plain", "theory_page", "write_theory_page"]
+__all__ = ["derivation", "plain"]
 
 _SYMBOLS = {
     "alpha": "α", "beta": "β", "gamma": "γ", "Gamma": "Γ", "delta": "δ", "Delta": "Δ", "eps": "ε", "epsilon": "ε",
@@ -77,79 +73,11 @@ def derivation(result: CheckedProof) -> str:
         seen = "in words" if prose else f"{holds} [{step.method}: {checked.evidence.detail}]"
         lines += _wrapped(seen, "      ")
         if step.reason:
-            lines += _wrapped(f"({step.reason})", "      ")
+            reason = re.sub(r"\$[^$]*\$", lambda formula: plain(formula.group()), step.reason)
+            lines += _wrapped(f"({reason})", "      ")
     verdict = "holds" if result.holds else "DOES NOT HOLD"
     return "\n".join([*lines, "", f"  {proof.name} {verdict}, {result.seconds:.2f} s"])
 
 
 def _wrapped(text: str, first: str, rest: str | None = None, width: int = 100) -> list[str]:
     return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=first if rest is None else rest)
-
-
-PREFACE = """\
-# Theory: claims and proofs
-
-This page is written by `adabatch prove --write-docs` from the code; a test keeps it in step.
-
-- What each claim's check computes: `adabatch claims --run`, and `adabatch claims --show "Thm B.1"`.
-- What each proof step computes: `adabatch prove`, and `adabatch prove L5 --show`.
-
-Notation: r = beta1 / sqrt(beta2), c = 1 - beta2, rho = 1 / (1 - r), tau^2 = 1 + eta^2, Delta = L(w_1) - inf L,
-G_k = grad L(w_k), d the dimension. Steps marked *in words* are not mechanised.
-"""
-
-
-def theory_page(claims: Iterable[Claim], proofs: Sequence[Proof]) -> str:
-    """The Markdown page, with LaTeX between dollar signs."""
-    lines = [PREFACE, "## The paper's claims", ""]
-    for claim in claims:
-        lines += _claim_lines(claim)
-    lines += [files("theory.schedules").joinpath("statements.md").read_text(encoding="utf-8"), "## Proofs", ""]
-    for proof in proofs:
-        lines += _proof_lines(proof)
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _prose(text: str) -> str:
-    """Words for Markdown: inner products and products are not markup."""
-    return text.replace("<", "&lt;").replace("*", r"\*")
-
-
-def _claim_lines(claim: Claim) -> list[str]:
-    lines = [f"### {claim.place}: {claim.verdict}", "", _prose(claim.statement), "", claim.latex, ""]
-    if claim.correction:
-        lines += [_prose(claim.correction), ""]
-    proved = f" Proofs: {', '.join(claim.proofs)}." if claim.proofs else ""
-    return [*lines, f"Checked by {', '.join(claim.methods)}.{proved}", ""]
-
-
-def _proof_lines(proof: Proof) -> list[str]:
-    lines = [f"### {proof.name}: {proof.title}", "", proof.statement, ""]
-    for number, step in enumerate(proof.steps, 1):
-        method = "in words" if step.method is Method.PROSE else str(step.method)
-        statement = step.statement if "$" in step.statement else f"${step.statement}$"
-        reason = f": {_prose(step.reason)}" if step.reason else ""
-        lines.append(f"{number}. {statement} (*{method}*{reason})")
-    if proof.uses:
-        lines += ["", f"Uses {', '.join(proof.uses)}."]
-    if proof.source:
-        lines += ["", f"Source: {proof.source}."]
-    return [*lines, ""]
-
-
-THEORY_PAGE = Path(__file__).resolve().parent.parent / "docs" / "theory.md"
-
-
-def write_theory_page(path: Path = THEORY_PAGE) -> Path:
-    """Write docs/theory.md for all claims and proofs.
-
-    Raises:
-        ValueError: if its folder does not exist, as where adabatch was installed from a wheel.
-    """
-    from proofs.registry import all_proofs
-    from theory.audit.claims import CLAIMS
-
-    if not path.parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent}: --write-docs writes a clone's page; run it there")
-    path.write_text(theory_page(CLAIMS, all_proofs()), encoding="utf-8")
-    return path

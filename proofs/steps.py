@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property, update_wrapper
 from itertools import combinations
-from typing import Any, Generic, ParamSpec, Protocol
+from typing import Any, Generic, ParamSpec, Protocol, cast
 
 import sympy
 
@@ -152,6 +152,11 @@ class Provable(Generic[P]):
     def __init__(self, steps: Callable[P, Iterator[Step]], lemma: Proof) -> None:
         self.steps, self.lemma = steps, lemma
         update_wrapper(self, steps)
+
+    @cached_property
+    def proof(self) -> Proof:
+        """The proof at its defaults, built once, so that no step of it is checked twice."""
+        return cast(Callable[[], Proof], self)()
 
     def __call__(self, *numbers: P.args, **named: P.kwargs) -> Proof:
         """The proof, at these numbers."""
@@ -329,7 +334,7 @@ def vanishing(statement: str, residuals: Callable[[], Sequence[Expression]], rea
 @cache
 def checked_once(lemma: Callable[[], Proof]) -> CheckedProof:
     """A lemma at its defaults, checked once per process."""
-    return run(lemma())
+    return run(lemma.proof if isinstance(lemma, Provable) else lemma())
 
 
 def by_lemma(

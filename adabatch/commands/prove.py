@@ -20,7 +20,7 @@ def prove(
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print each derivation, step by step.")] = False,
-    write_docs: Annotated[bool, typer.Option("--write-docs", help="Write docs/theory.md and stop.")] = False,
+    write_docs: Annotated[bool, typer.Option("--write-docs", help="Write docs/theory and stop.")] = False,
     margin: Annotated[
         float,
         typer.Option(
@@ -38,9 +38,10 @@ def prove(
     if names and names[0] == "certificates":
         raise typer.Exit(0 if _certificates([Path(name) for name in names[1:]], margin) else 1)
     if write_docs:
-        from proofs.rendering import write_theory_page
+        from proofs.pages import write_pages
 
-        typer.echo(f"wrote {write_theory_page()}")
+        for path in write_pages():
+            typer.echo(f"wrote {path}")
         return
     from proofs.report import selected, show_derivations, show_table
 

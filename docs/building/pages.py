@@ -48,8 +48,11 @@ RESULTS = [
     {"Log": "log.md"},
 ]
 THEORY = [
-    {"Claims and proofs": "theory.md"},
-    {"Certificates": "theory_certificates.md"},
+    {"Claims": "theory/claims.md"},
+    {"The setting": "theory/setting.md"},
+    {"Theorems": "theory/theorems.md"},
+    {"Proofs": "theory/proofs.md"},
+    {"Certificates": "theory/certificates.md"},
     {"Measured against the bounds": "verify_bounds.md"},
 ]
 PROJECT = [

@@ -3,7 +3,6 @@ r"""The last steps that the theorems on training share: from the preconditioned 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -13,7 +12,7 @@ from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3
 from proofs.adam.l4_swap import lemma_l4
 from proofs.adam.l6_descent import lemma_l6
-from proofs.adam.l7_denominators import UNIT
+from proofs.adam.l7_denominators import UNIT, lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8, t
 from proofs.adam.symbols import (
     ADAM,
@@ -31,7 +30,7 @@ from proofs.adam.symbols import (
     r,
     same,
 )
-from proofs.composition import Assumption, Fact, cite, composed, hypothesis
+from proofs.composition import Assumption, Fact, cite, composed, from_step
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step
 from proofs.sums import ALIGNED, DENOMINATORS, FROZEN, NORMS, PRECONDITIONED, PROGRESS, SQUARES
@@ -80,24 +79,32 @@ def preconditioned_bound(
     return composed(goal, cited, (PROGRESS, SQUARES, FROZEN, ALIGNED(RHO), PRECONDITIONED, *sums), assumes)
 
 
-def closing(denominators: Fact | None = None, climb: Any = 0) -> Step:
-    """S <= S_+ from Q <= Qbar + l S, R <= A + B S and L8 at t = (A + B S_+) / S_+.
+def closing(
+    bound: Step,
+    denominators: Fact | None = None,
+    climb: Any = 0,
+    share: Any = 1,
+    sums: tuple[Any, Any, Any] = (PRECONDITIONED, DENOMINATORS, NORMS),
+    assumes: frozenset[Assumption] = TESTED,
+) -> Step:
+    """S <= S_+ from ``bound``, which is share Q <= Qbar + l S, R <= A + B S and L8 at t = (A + B S_+) / S_+.
 
-    S_+ is the root of S_+^2 = (Qbar + l S_+) (A + B S_+), and names Qbar here, so that all is rational in it.
+    S_+ is the root of share S_+^2 = (Qbar + l S_+) (A + B S_+), and names Qbar here: all is rational in it.
+    All constants of ``bound`` and of the denominators' bound (lemma L7's, unless given) stand for themselves.
     """
     ratio = (A + B * SIGMA) / SIGMA
-    q_bar = named("Qbar", r"\bar Q", positive=True)
-    value = SIGMA / ratio - climb * SIGMA
-    ranges = (*UNIT, Range(climb, 0, 1 / ratio)) if climb else UNIT
-    if denominators:  # A >= 0 and B > 0 stand for themselves
-        denominators = replace(denominators, relation=replace(denominators.relation, where={}))
+    assert bound.relation is not None
+    ranges = (*UNIT, *(r for r in bound.relation.ranges if r not in UNIT))
+    if climb:
+        ranges = (*ranges, Range(climb, 0, share / ratio))
+    preconditioned, denominator, norms = sums
     facts = (
-        hypothesis(Relation(PRECONDITIONED, "<=", q_bar + climb * NORMS, {q_bar: value})),
-        denominators or Fact(Relation(DENOMINATORS, "<=", A + B * NORMS), "denominators"),
-        cite(lemma_l8, {t: ratio}),
+        from_step(bound, opaque=tuple(bound.relation.where)),
+        denominators or cite(lemma_l7, opaque=(A, B)),
+        cite(lemma_l8, {t: ratio, PRECONDITIONED: preconditioned, DENOMINATORS: denominator, NORMS: norms}),
     )
-    goal = Relation(NORMS, "<=", SIGMA, {q_bar: value}, ranges)
-    return composed(goal, facts, (PRECONDITIONED, DENOMINATORS, NORMS), TESTED)
+    value = share * SIGMA / ratio - climb * SIGMA
+    return composed(Relation(norms, "<=", SIGMA, {QBAR: value}, ranges), facts, sums, assumes)
 
 
 def self_bounding(value: Any, q: Any, start: Any = START) -> Iterator[Step]:

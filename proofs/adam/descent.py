@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.adam.symbols import alpha, gap, smoothness
-from proofs.composition import Assumption, Conclusion, Fact, composed, summed
+from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, granted, summed
 from proofs.relations import Relation, equation, named
 from proofs.steps import Step, proves
 from proofs.sums import PROGRESS, SQUARES, progress
@@ -26,7 +26,13 @@ size, rest = named("u_2", r"\|u_k\|^2", nonnegative=True), named("rest", r"\rho_
     "descent lemma",
     "smoothness, summed over the steps",
     r"For steps $w_{k+1} = w_k - \alpha u_k$:",
-    concludes=(Conclusion(Relation(alpha * PROGRESS, "<=", gap + smoothness * alpha**2 / 2 * SQUARES), NEEDED),),
+    concludes=(
+        Conclusion(
+            Relation(alpha * PROGRESS, "<=", gap + smoothness * alpha**2 / 2 * SQUARES),
+            NEEDED,
+            (alpha, PROGRESS, SQUARES),
+        ),
+    ),
     source="Nesterov (2004), Lemma 1.2.3",
 )
 def descent_lemma() -> Iterator[Step]:
@@ -40,8 +46,8 @@ def descent_lemma() -> Iterator[Step]:
     each = composed(
         Relation(later + alpha * progress, "<=", now + smoothness * alpha**2 / 2 * size),
         (
-            Fact(Relation(later, "<=", now - alpha * progress + rest), "the fundamental theorem of calculus"),
-            Fact(Relation(rest, "<=", smoothness * alpha**2 / 2 * size), "smoothness"),
+            granted(Relation(later, "<=", now - alpha * progress + rest), Ground.CALCULUS),
+            assumed(Relation(rest, "<=", smoothness * alpha**2 / 2 * size), Assumption.SMOOTH),
         ),
         (later, now, progress, size, rest),
         NEEDED,

@@ -13,7 +13,7 @@ from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, alpha, dimension, r, s
 from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
 from proofs.relations import Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import SQUARES, moved, square
+from proofs.sums import SQUARES, epsilon, length, own_moved, square
 from theory.adam.constants import normalized_step_bound
 
 __all__ = ["lemma_l1"]
@@ -22,7 +22,8 @@ m, g = sympy.symbols("m_{k-1} g_k", real=True)
 v = sympy.Symbol("v_{k-1}", nonnegative=True)
 C_IS = {C_M: normalized_step_bound(BETA1, BETA2)}
 n = sympy.Symbol("n", integer=True, nonnegative=True)
-length, length_2 = named("u_norm", r"\|u_k\|", nonnegative=True), named("u_norm_2", r"\|u_k\|^2", nonnegative=True)
+bare = named("bare", "m_{k,i}^2/v_{k,i}", nonnegative=True)
+length_2 = named("u_norm_2", r"\|u_k\|^2", nonnegative=True)
 new_v = named("v_now", "v_k", positive=True)
 now, before = (
     named("x_now", "C_m^2 v_k - m_k^2", real=True),
@@ -35,27 +36,14 @@ now, before = (
     "bounded steps",
     r"$|m_k| \le C_m\sqrt{v_k}$ for all gradients, with $C_m = (1-\beta_1)/\sqrt{c(1-r^2)}$, the least such "
     r"constant; so $\|w_{k+1}-w_k\|_2 \le \alpha\sqrt d\,C_m$, and summed:",
-    concludes=(
-        Conclusion(
-            Relation(
-                SQUARES,
-                "<=",
-                steps * dimension * C_M**2,
-                C_IS,
-                BETAS,
-            ),
-            frozenset({Assumption.ADAM}),
-        ),
-        Conclusion(
-            Relation(
-                moved,
-                "<=",
-                n * alpha * sympy.sqrt(dimension) * C_M,
-                C_IS,
-                BETAS,
-            ),
-            frozenset({Assumption.ADAM}),
-        ),
+    concludes=tuple(
+        Conclusion(Relation(left, "<=", right, C_IS, BETAS), frozenset({Assumption.ADAM}))
+        for left, right in (
+            (SQUARES, steps * dimension * C_M**2),
+            (own_moved, n * alpha * sympy.sqrt(dimension) * C_M),
+            (length, sympy.sqrt(dimension) * C_M),
+            (square, C_M**2),
+        )
     ),
     source="corrected Theorem 1; Lemma B.2 of arXiv 2412.21124 (its first inequality)",
 )
@@ -94,11 +82,19 @@ def lemma_l1() -> Iterator[Step]:
 def _summed(bounded: Step, bound: sympy.Expr) -> Iterator[Step]:
     """u^2 = m^2 / v <= C_m^2, in each of K d terms."""
     size = equation(
-        now, (bound - square) * new_v, "where v_k = 0 all gradients were 0, and 0/0 := 0", _in_moments(bound)
+        now, (bound - bare) * new_v, "where v_k = 0 all gradients were 0, and 0/0 := 0", _in_moments(bound)
     )
     yield size
+    without = composed(
+        Relation(bare, "<=", C_M**2, C_IS, BETAS), (from_step(size), from_step(bounded)), (now, bare)
+    )
+    yield without
+    root, momentum = named("root_v", r"\sqrt{v_k}", positive=True), sympy.Symbol("|m_k|", nonnegative=True)
+    at = {square: momentum**2 / (root + epsilon) ** 2, bare: momentum**2 / root**2}
+    shrunk = inequality(square, "<=", bare, where=at)
+    yield shrunk
     each = composed(
-        Relation(square, "<=", C_M**2, C_IS, BETAS), (from_step(size), from_step(bounded)), (now, square)
+        Relation(square, "<=", C_M**2, C_IS, BETAS), (from_step(shrunk), from_step(without)), (square, bare)
     )
     yield each
     yield summed(each, {square: SQUARES}, count=steps * dimension)
@@ -113,12 +109,12 @@ def _summed(bounded: Step, bound: sympy.Expr) -> Iterator[Step]:
         reason="alpha u_k is the step",
     )
     yield scaled
-    yield summed(scaled, {length: moved / alpha}, count=n, reason="over n steps, by the triangle inequality")
+    yield summed(scaled, {length: own_moved / alpha}, count=n, reason="over n steps, by the triangle inequality")
 
 
 def _in_moments(bound: sympy.Expr) -> dict[sympy.Symbol, sympy.Expr]:
     momentum = sympy.Symbol("m_k", real=True)
-    return {now: bound * new_v - momentum**2, square: momentum**2 / new_v}
+    return {now: bound * new_v - momentum**2, bare: momentum**2 / new_v}
 
 
 def _least(bound: sympy.Expr) -> Iterator[Step]:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import sympy
 
 from proofs.adam.symbols import BETA2, BETAS, dimension, q
-from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Ground,
+    composed,
+    from_step,
+    granted,
+    hypothesis,
+    induction,
+    rooted,
+    summed,
+)
 from proofs.relations import Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import normalized
+from proofs.sums import epsilon, normalized
 from theory.adam.constants import second_moment_weight
 
-__all__ = ["lemma_l2"]
+__all__ = ["fresh_share", "kept", "lemma_l2", "n"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 old, g = sympy.symbols("v_{k-1} g_k", nonnegative=True)
@@ -23,7 +35,10 @@ now, before = (
     named("kept", r"v_k - \beta_2^n v_j", real=True),
     named("kept_before", r"v_{k-1} - \beta_2^{n-1} v_j", real=True),
 )
-normalized_2 = named("normalized_2", r"\|g_{k-n}/\sqrt{v_k}\|^2", nonnegative=True)
+normalized_2 = named("normalized_2", r"\|g_{k-n}/(\sqrt{v_k}+\epsilon)\|^2", nonnegative=True)
+kept = named("kept_root", r"(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True)
+fresh_share = named("fresh_share", r"|g_k|/(\sqrt{v_k}+\epsilon)", nonnegative=True)
+now_v, root = named("v_k", "v_k", positive=True), named("root_v", r"\sqrt{v_k}", positive=True)
 fresh = named("fresh", "c g_k^2", nonnegative=True)
 WEIGHT = second_moment_weight(BETA2)
 UNIT = BETAS[1:]
@@ -43,6 +58,8 @@ def _kept(age: Any) -> Any:
             Relation(normalized, "<=", sympy.sqrt(dimension) / (sympy.sqrt(WEIGHT) * q**n), ranges=UNIT),
             frozenset({Assumption.ADAM}),
         ),
+        Conclusion(Relation(kept, "<=", 1 / q**n, ranges=UNIT), frozenset({Assumption.ADAM})),
+        Conclusion(Relation(fresh_share, "<=", 1 / sympy.sqrt(WEIGHT), ranges=UNIT), frozenset({Assumption.ADAM})),
     ),
     source="corrected Theorem 1",
 )
@@ -72,13 +89,17 @@ def lemma_l2() -> Iterator[Step]:
     own = inequality(BETA2 * old + WEIGHT * g**2, ">=", WEIGHT * g**2, UNIT, "v_j >= c g_j^2")
     yield own
     yield from _normalized(decay)
+    yield from _denominators(decay)
 
 
 def _normalized(decay: Step) -> Iterator[Step]:
-    """v_k >= beta2^n v_j >= beta2^n c g_j^2, divided by v_k; its root over d coordinates."""
+    """v_k >= beta2^n v_j >= beta2^n c g_j^2, divided by v_k; its root over d coordinates, and for n = 0."""
     each = named("each", "g_{j,i}^2/v_{k,i}", nonnegative=True)
-    now_v, gradient = named("v_k", "v_k", positive=True), sympy.Symbol("g_j", nonnegative=True)
-    slack = named("spare", "v_j - c g_j^2", nonnegative=True)
+    own_2, share_2 = (
+        named("own_2", r"g_{j,i}^2/(\sqrt{v_{k,i}}+\epsilon)^2", nonnegative=True),
+        named("share_2", r"g_k^2/(\sqrt{v_k}+\epsilon)^2", nonnegative=True),
+    )
+    gradient, slack = sympy.Symbol("|g_j|", nonnegative=True), named("spare", "v_j - c g_j^2", nonnegative=True)
     split = equation(
         now,
         now_v * (1 - WEIGHT * _kept(n) * each) - _kept(n) * slack,
@@ -96,6 +117,68 @@ def _normalized(decay: Step) -> Iterator[Step]:
         reason="v_j >= c g_j^2",
     )
     yield bounded
-    total = summed(bounded, {each: normalized_2}, count=dimension, reason="over the coordinates")
+    at = {each: gradient**2 / root**2, own_2: gradient**2 / (root + epsilon) ** 2}
+    shrunk = inequality(own_2, "<=", each, where=at)
+    yield shrunk
+    with_epsilon = composed(
+        Relation(own_2, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT),
+        (from_step(bounded), from_step(shrunk)),
+        (each, own_2),
+    )
+    yield with_epsilon
+    total = summed(with_epsilon, {own_2: normalized_2}, count=dimension, reason="over the coordinates")
     yield total
     yield rooted(total, normalized_2, normalized, sympy.sqrt(dimension) / (sympy.sqrt(WEIGHT) * q**n))
+    at_once = replace(with_epsilon, relation=with_epsilon.relation.at({n: 0, own_2: share_2}))
+    now_share = composed(
+        Relation(share_2, "<=", 1 / WEIGHT, ranges=UNIT), (from_step(at_once),), (share_2,), reason="n = 0"
+    )
+    yield now_share
+    yield rooted(now_share, share_2, fresh_share, 1 / sympy.sqrt(WEIGHT))
+
+
+def _denominators(decay: Step) -> Iterator[Step]:
+    """(sqrt(v_j) + epsilon_j) / (sqrt(v_{j+n}) + epsilon_{j+n}) <= q^-n, as epsilon does not fall."""
+    bare_2, bare = (
+        named("bare_2", "v_j/v_{j+n}", nonnegative=True),
+        named("bare_kept", r"\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True),
+    )
+    at = {now: now_v - _kept(n) * reference, bare_2: reference / now_v}
+    ratio = equation(now, now_v * (1 - _kept(n) * bare_2), where=at)
+    yield ratio
+    old = composed(
+        Relation(bare_2, "<=", 1 / _kept(n), ranges=UNIT), (from_step(decay), from_step(ratio)), (now, bare_2)
+    )
+    yield old
+    without = rooted(old, bare_2, bare, 1 / q**n)
+    yield without
+    age, younger = (
+        named("age", r"\beta_2^{-n/2}", positive=True),
+        named("younger", r"\beta_2^{-(n-1)/2}", positive=True),
+    )
+    older = equation(age, younger / q, where={age: 1 / q**n, younger: 1 / q ** (n - 1)})
+    yield older
+    start = inequality(1, ">=", 1, (), "n = 0")
+    yield start
+    aged = induction(
+        Relation(age, ">=", 1, ranges=UNIT), Relation(younger, ">=", 1), start, (from_step(older),), (age, younger)
+    )
+    yield aged
+    is_age = equation(age, 1 / q**n, where={age: 1 / q**n})
+    yield is_age
+    later = named("epsilon_later", r"\epsilon_{j+n}", nonnegative=True)
+    whole = equation(
+        kept, (root * bare + epsilon) / (root + later), where={kept: (root * bare + epsilon) / (root + later)}
+    )
+    yield whole
+    yield composed(
+        Relation(kept, "<=", 1 / q**n, ranges=UNIT),
+        (
+            from_step(without),
+            from_step(whole),
+            from_step(aged),
+            from_step(is_age),
+            granted(Relation(epsilon, "<=", later), Ground.DEFINITION),
+        ),
+        (kept, bare, age, epsilon),
+    )

@@ -1,25 +1,37 @@
 r"""Lemma L3: in <G_k, m_k / sqrt(v_k)> the gradients of the past may be replaced by their own true gradients.
 
-The cost is that of smoothness (G_k - G_j), of steps that are bounded (L1) and of normalised gradients that are
-bounded (L2); its sum over the past is an arithmetic-geometric series.
+The cost is that of smoothness (G_k - G_j), of how far the steps between led, and of normalised gradients that are
+bounded (L2), whatever the steps are; with Adam's own (L1) its sum over the past is an arithmetic-geometric series.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
 from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, E_1, alpha, dimension, r, smoothness, steps
-from proofs.composition import Assumption, Conclusion, Fact, cite, composed, from_step, summed
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Fact,
+    Ground,
+    assumed,
+    cite,
+    composed,
+    from_step,
+    granted,
+    summed,
+)
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
-from proofs.sums import FROZEN, PROGRESS, moved, normalized
-from theory.adam.constants import freezing_constant, normalized_step_bound
+from proofs.sums import FROZEN, PROGRESS, epsilon, moved, normalized, own_moved, past, progress, travelled
+from theory.adam.constants import freezing_constant, normalized_step_bound, second_moment_weight
 
-__all__ = ["lemma_l3"]
+__all__ = ["FREEZING_COST", "lemma_l3", "telescoped", "travel"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 FREEZING = named("F", r"F", positive=True)
@@ -28,30 +40,31 @@ DEFINED = {
     FREEZING: freezing_constant(BETA1, BETA2),
     C_M: normalized_step_bound(BETA1, BETA2),
 }
-C_IS = {C_M: DEFINED[C_M]}
 NEEDED = frozenset({Assumption.SMOOTH, Assumption.ADAM})
+FREEZING_COST = (1 - BETA1) * smoothness * sympy.sqrt(dimension) / sympy.sqrt(second_moment_weight(BETA2))
+"""Of every unit of :data:`~proofs.sums.travelled`."""
 distance = named("distance", r"\|G_k - G_{k-n}\|", nonnegative=True)
-DRIFT = named("D_sum", r"{\textstyle\sum_k\sum_n} \delta_{k,n}", real=True)
-drift = named("drift", r"\delta_{k,n}", real=True)
+drift, drifts = (
+    named("drift", r"\delta_{k,n}", real=True),
+    named("drifts", r"{\textstyle\sum_n} \delta_{k,n}", real=True),
+)
+reach = named("reach", r"r^n\|w_k - w_{k-n}\|", nonnegative=True)
 tail, later = named("tail", "T(n)", nonnegative=True), named("later", "T(n+1)", nonnegative=True)
+PER_STEP = Relation(progress, ">=", (1 - BETA1) * past - FREEZING_COST * travelled, ranges=BETAS)
+SUMMED = Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * E_1, DEFINED, BETAS)
 
 
 @proves(
     "L3",
     "freezing the past",
-    concludes=(
-        Conclusion(
-            Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * E_1, DEFINED, BETAS),
-            NEEDED,
-        ),
-    ),
+    concludes=(Conclusion(SUMMED, NEEDED), Conclusion(PER_STEP, NEEDED)),
     source="corrected Theorem 1",
     uses=("L1", "L2"),
 )
 def lemma_l3() -> Iterator[Step]:
     """The freezing error alpha L d C_m ``freezing(beta1, beta2)`` per step."""
     old, true, fresh, weight = sympy.symbols("G_{k-n} G_k g_{k-n} w_n", real=True)
-    root = named("root_v", r"\sqrt{v_k}", positive=True)
+    root = named("root_v", r"\sqrt{v_k}", positive=True) + epsilon
     yield from _weights()
     yield equation(
         weight * true * fresh / root,
@@ -59,16 +72,21 @@ def lemma_l3() -> Iterator[Step]:
         "each term of m_k; the second is -delta_{k,n}",
     )
     split = equation(
-        PROGRESS, (1 - BETA1) * FROZEN - DRIFT, "its sums over n and k", {DRIFT: (1 - BETA1) * FROZEN - PROGRESS}
+        progress, (1 - BETA1) * past - drifts, "their sum over n", {drifts: (1 - BETA1) * past - progress}
     )
     yield split
-    over_k = yield from _drift()
-    yield composed(
-        Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * E_1, DEFINED, BETAS),
-        (from_step(split), from_step(over_k)),
-        (PROGRESS, FROZEN, DRIFT),
+    over_n = yield from _drift()
+    each = composed(PER_STEP, (from_step(split), from_step(over_n)), (progress, past, drifts, travelled), NEEDED)
+    yield each
+    far = yield from travel(C_M, own_moved, cite(lemma_l1, part=1))
+    with_adam = composed(
+        Relation(progress, ">=", (1 - BETA1) * past - E_1, DEFINED, BETAS),
+        (from_step(each), from_step(far)),
+        (progress, past, travelled),
         NEEDED,
     )
+    yield with_adam
+    yield summed(with_adam, {progress: PROGRESS, past: FROZEN}, count=steps)
 
 
 def _weights() -> Iterator[Step]:
@@ -79,42 +97,71 @@ def _weights() -> Iterator[Step]:
 
 
 def _drift() -> Generator[Step, None, Step]:
-    """|delta_{k,n}| <= n r^n E_1 (1-r)^2 / r: smoothness, L1 and L2, with Cauchy-Schwarz over the coordinates."""
+    """delta_{k,n} is at most ``FREEZING_COST`` r^n ||w_k - w_{k-n}||: smoothness, Cauchy-Schwarz and L2."""
     weight = (1 - BETA1) * BETA1**n
     changed = composed(
-        Relation(
-            drift, "<=", weight * normalized * smoothness * n * alpha * sympy.sqrt(dimension) * C_M, C_IS, BETAS
-        ),
+        Relation(drift, "<=", weight * normalized * smoothness * moved, ranges=BETAS),
         (
-            Fact(Relation(drift, "<=", weight * distance * normalized), "Cauchy-Schwarz"),
-            Fact(Relation(distance, "<=", smoothness * moved), "smoothness"),
-            cite(lemma_l1, part=1),
+            granted(Relation(drift, "<=", weight * distance * normalized), Ground.CAUCHY_SCHWARZ),
+            assumed(Relation(distance, "<=", smoothness * moved), Assumption.SMOOTH),
         ),
         (drift, distance, moved),
         NEEDED,
     )
     yield changed
+    scaled = equation(reach, r**n * moved, where={reach: r**n * moved})
+    yield scaled
     bounded = composed(
-        Relation(drift, "<=", n * r**n * E_1 * (1 - r) ** 2 / r, DEFINED, BETAS),
+        Relation(drift, "<=", FREEZING_COST * r**n * moved, ranges=BETAS),
         (from_step(changed), cite(lemma_l2)),
         (drift, normalized),
         NEEDED,
     )
     yield bounded
+    in_reach = composed(
+        Relation(drift, "<=", FREEZING_COST * reach, ranges=BETAS),
+        (from_step(bounded), from_step(scaled)),
+        (drift, moved, reach),
+    )
+    yield in_reach
+    over_n = summed(in_reach, {drift: drifts, reach: travelled}, reason="over n = 0, 1, ..")
+    yield over_n
+    return over_n
+
+
+def telescoped(left: Any, total: Any, factor: Any, *facts: Fact, where: Any = None) -> Generator[Step, None, Step]:
+    """``total <= factor r / (1-r)^2``, from facts that bound a term ``left`` by ``factor`` n r^n."""
     value = r**n * (n / (1 - r) + r / (1 - r) ** 2)
     telescoping = equation(n * r**n, tail - later, "n r^n telescopes", {tail: value, later: value.subs(n, n + 1)})
     yield telescoping
     yield inequality(value, ">=", 0, (*BETAS, Range(n)), "T(n) >= 0: the last may be dropped")
     each = composed(
-        Relation(drift, "<=", (tail - later) * E_1 * (1 - r) ** 2 / r, DEFINED, BETAS),
-        (from_step(telescoping), from_step(bounded)),
-        (drift, tail, later),
+        Relation(left, "<=", factor * (tail - later), where or {}, BETAS),
+        (from_step(telescoping), *facts),
+        (left, tail, later),
+        frozenset().union(*(fact.assumes for fact in facts)),
     )
     yield each
     over_n = summed(
-        each, {drift: drift}, {(tail, later): r / (1 - r) ** 2}, reason="over n = 0, 1, ..: T(0) = r / (1-r)^2"
+        each, {left: total}, {(tail, later): r / (1 - r) ** 2}, reason="over n = 0, 1, ..: T(0) = r / (1-r)^2"
     )
     yield over_n
-    over_k = summed(over_n, {drift: DRIFT}, count=steps, reason="over k = 1..K, in expectation")
-    yield over_k
-    return over_k
+    return over_n
+
+
+def travel(size: Any, steps_of: Any, moves: Fact) -> Generator[Step, None, Step]:
+    """How far steps of alpha sqrt(d) ``size`` led, weighted by r^n; n of them lead ``steps_of``, by ``moves``."""
+    scaled = equation(reach, r**n * moved, where={reach: r**n * moved})
+    yield scaled
+    near = composed(
+        Relation(reach, "<=", n * r**n * alpha * sympy.sqrt(dimension) * size, moves.relation.where, BETAS),
+        (from_step(scaled), granted(Relation(moved, "=", steps_of), Ground.DEFINITION), moves),
+        (reach, moved, steps_of),
+        frozenset(moves.assumes),
+    )
+    yield near
+    return (
+        yield from telescoped(
+            reach, travelled, alpha * sympy.sqrt(dimension) * size, from_step(near), where=moves.relation.where
+        )
+    )

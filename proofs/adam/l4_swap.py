@@ -1,33 +1,44 @@
 r"""Lemma L4: summed over the steps, each gradient is divided by its own second moment.
 
-theta_j = sum_{k >= j} beta1^{k-j} / sqrt(v_k) lies between 1 and rho times 1 / sqrt(v_j): what points downhill
-counts at least once, what points uphill at most rho times.
+theta_j = sum_{k >= j} beta1^{k-j} / (sqrt(v_k) + epsilon_k) lies between 1 and rho times its first term: what
+points downhill counts at least once, what points uphill at most rho times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import sympy
 
-from proofs.adam.l2_decay import lemma_l2
-from proofs.adam.symbols import BETA1, BETA2, BETAS, RHO, q, r
-from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, summed
+from proofs.adam.l2_decay import kept, lemma_l2
+from proofs.adam.symbols import BETA1, BETA2, BETAS, RHO, r
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Ground,
+    cite,
+    composed,
+    from_step,
+    granted,
+    hypothesis,
+    summed,
+)
 from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.steps import Step, by_lemma, proves
+from proofs.steps import Step, proves
 from proofs.sums import ALIGNED, FROZEN, aligned, frozen
 from theory.adam.constants import momentum_amplification
 
-__all__ = ["RHO_IS", "lemma_l4"]
+__all__ = ["RHO_IS", "aged", "lemma_l4", "swapped", "term", "weight"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
-weight = named("theta", r"\theta_j\sqrt{v_j}", positive=True)
+weight = named("theta", r"\theta_j(\sqrt{v_j}+\epsilon_j)", positive=True)
 plus, minus = (
-    named("plus", r"(G_jg_j)^+/\sqrt{v_j}", nonnegative=True),
-    named("minus", r"(G_jg_j)^-/\sqrt{v_j}", nonnegative=True),
+    named("plus", r"(G_jg_j)^+/(\sqrt{v_j}+\epsilon_j)", nonnegative=True),
+    named("minus", r"(G_jg_j)^-/(\sqrt{v_j}+\epsilon_j)", nonnegative=True),
 )
 term, later = (
-    named("term", r"\beta_1^n\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True),
+    named("term", r"\beta_1^n(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True),
     named("swapped_later", r"\rho r^{n+1}", nonnegative=True),
 )
 now = named("swapped", r"\rho r^n", nonnegative=True)
@@ -49,52 +60,72 @@ def lemma_l4() -> Iterator[Step]:
         sympy.Piecewise((BETA1 ** (k - j), sympy.Ge(k, j)), (0, True)),
         "both double sums are over the pairs j <= k: F = sum_j G_j g_j theta_j (finite sums commute)",
     )
-    yield from _range()
-    yield from _signs()
+    within = yield from _range()
+    each = yield from swapped(sympy.Integer(1))
+    yield inequality(RHO_IS[RHO], ">=", 1, BETAS, "so that [1, rho] is not empty")
+    at_rho = summed(each, {frozen: FROZEN, aligned: ALIGNED(RHO)})
+    yield at_rho
+    yield composed(
+        Relation(FROZEN, ">=", ALIGNED(RHO), RHO_IS, BETAS),
+        (from_step(at_rho, {weight: within}),),
+        (FROZEN, ALIGNED(RHO)),
+        frozenset({Assumption.ADAM}),
+        reason="theta_j (sqrt(v_j) + epsilon_j) in [1, rho] by the steps before",
+    )
 
 
-def _range() -> Iterator[Step]:
-    """theta_j sqrt(v_j) is between its first term, which is 1, and sum_n r^n <= rho."""
-    yield by_lemma(r"\sqrt{v_{j+n}} \ge \beta_2^{n/2}\sqrt{v_j}", lemma_l2)
-    yield equation(BETA1**n / q**n, r**n, "so term n of theta_j sqrt(v_j) is at most r^n")
+def _range() -> Generator[Step, None, tuple[Step, Step]]:
+    """theta_j (sqrt(v_j) + epsilon_j) is between its first term, which is 1, and sum_n r^n <= rho."""
+    old = yield from aged()
     telescoping = equation(r**n, now - later, where={now: RHO * r**n, later: RHO * r ** (n + 1), **RHO_IS})
     yield telescoping
     yield inequality(RHO_IS[RHO] * r**n, ">=", 0, (*BETAS, Range(n)), "the last may be dropped")
     bounded = composed(
         Relation(term, "<=", now - later, ranges=BETAS),
-        (hypothesis(Relation(term, "<=", r**n)), from_step(telescoping)),
+        (from_step(old), from_step(telescoping)),
         (term, now, later),
-        reason="L2",
+        frozenset({Assumption.ADAM}),
     )
     yield bounded
-    yield summed(bounded, {term: weight}, {(now, later): RHO}, reason="over n: T(0) = rho")
+    above = summed(bounded, {term: weight}, {(now, later): RHO}, reason="over n: T(0) = rho")
+    yield above
+    below = composed(
+        Relation(weight, ">=", 1), (granted(Relation(weight, ">=", 1), Ground.PART),), (weight,), reason="n = 0"
+    )
+    yield below
+    return above, below
 
 
-def _signs() -> Iterator[Step]:
-    """theta (p - m) >= p - rho m for theta in [1, rho] and p, m >= 0."""
-    ranges = (*BETAS, Range(RHO, 1), Range(weight, 1, RHO))
+def aged() -> Generator[Step, None, Step]:
+    """Term n of theta_j (sqrt(v_j) + epsilon_j), for multipliers of 1, is at most r^n."""
+    by_age = equation(term, BETA1**n * kept, where={term: BETA1**n * kept})
+    yield by_age
+    old = composed(
+        Relation(term, "<=", r**n, ranges=BETAS),
+        (from_step(by_age), cite(lemma_l2, part=1)),
+        (term, kept),
+        frozenset({Assumption.ADAM}),
+    )
+    yield old
+    return old
+
+
+def swapped(least: Any) -> Generator[Step, None, Step]:
+    """theta (p - m) >= ``least`` (p - rho m) for theta in [least, rho least] and p, m >= 0."""
+    ranges = (*BETAS, Range(RHO, 1), *((Range(least, 0, strict=True),) if least != 1 else ()))
+    in_signs = equation(frozen, weight * (plus - minus), "G_j g_j theta_j", {frozen: weight * (plus - minus)})
+    yield in_signs
+    at_rho = equation(aligned, plus - RHO * minus, where={aligned: plus - RHO * minus})
+    yield at_rho
     each = composed(
-        Relation(frozen, ">=", aligned, ranges=ranges),
+        Relation(frozen, ">=", least * aligned, ranges=(*ranges, Range(weight, least, RHO * least))),
         (
-            from_step(
-                equation(frozen, weight * (plus - minus), "G_j g_j theta_j", {frozen: weight * (plus - minus)})
-            ),
-            from_step(
-                equation(aligned, plus - RHO * minus, "its value at theta = 1, rho", {aligned: plus - RHO * minus})
-            ),
+            from_step(in_signs),
+            from_step(at_rho),
             hypothesis(Relation(plus, ">=", 0)),
             hypothesis(Relation(minus, ">=", 0)),
         ),
         (frozen, aligned, plus, minus),
     )
     yield each
-    at_rho = summed(each, {frozen: FROZEN, aligned: ALIGNED(RHO)})
-    yield at_rho
-    yield inequality(RHO_IS[RHO], ">=", 1, BETAS, "so that [1, rho] is not empty")
-    yield composed(
-        Relation(FROZEN, ">=", ALIGNED(RHO), RHO_IS, BETAS),
-        (from_step(at_rho, given=(weight, RHO)),),
-        (FROZEN, ALIGNED(RHO)),
-        frozenset({Assumption.ADAM}),
-        reason="theta_j sqrt(v_j) in [1, rho] by the steps before",
-    )
+    return each

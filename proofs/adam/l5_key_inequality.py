@@ -7,12 +7,12 @@ slope and its curvature are computed, not retyped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sympy
 
 from proofs.adam.symbols import KAPPA_RHO, noise
-from proofs.composition import Conclusion, Fact, composed, from_step
+from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, from_step, granted
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Expression, Step, identity, nonnegative, proves
 from proofs.sums import response, root_of_one
@@ -20,7 +20,7 @@ from theory.adam.constants import alignment_at, squared_noise_growth
 from theory.adam.key_inequality import minorant as theory_minorant
 from theory.adam.key_inequality import normalized_response
 
-__all__ = ["lemma_l5", "minorant_mean"]
+__all__ = ["UNIT", "lemma_l5", "mean", "minorant_mean"]
 
 s, a, p, z, w = sympy.symbols("s a p z w", nonnegative=True)
 x, u, y = sympy.symbols("x u y", positive=True)
@@ -30,6 +30,8 @@ eta = noise
 UNIT = Range(noise, 0, 1, power=2)
 ETA, b = UNIT.parametrised, UNIT.variable
 """eta in [0, 1], as b ranges over [0, oo]; eta = 1 follows by continuity."""
+mean = named("mean", r"E P(X)", real=True)
+"""Of the parabola P on the right, at s."""
 
 
 @proves(
@@ -39,22 +41,25 @@ ETA, b = UNIT.parametrised, UNIT.variable
     r"$f_s(x) = x/\sqrt{s+x^2}$ for $x \ge 0$, $\rho$ times that for $x < 0$. For all real $x$, "
     r"$\sqrt{s+1}\, f_s(x) \ge 1 + t(x-1) - (1+\rho)(x/y-1)^2$. Hence, where $E X = 1$ and "
     r"$\mathrm{Var} X \le \eta^2$:",
-    concludes=(
+    concludes=tuple(
         Conclusion(
-            Relation(
-                response, ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, (UNIT, Range(rho, 1))
-            )
-        ),
+            Relation(left, ">=", right, {KAPPA_RHO: alignment_at(rho, eta)}, (UNIT, Range(rho, 1))),
+            frozenset({Assumption.NORMALIZED}),
+        )
+        for left, right in ((response(rho), KAPPA_RHO * root_of_one), (mean, KAPPA_RHO))
     ),
     source="corrected Theorem 1",
 )
 def lemma_l5(least_amplification: int | Expression = 1) -> Iterator[Step]:
     """The response, the parabola below it and kappa, for all rho >= ``least_amplification``."""
-    yield from _negative(least_amplification)
-    yield from _below_one(least_amplification)
-    yield from _up_to_y()
-    yield from _beyond_y(least_amplification)
-    yield from _expectation(least_amplification)
+    pointwise = [
+        *_negative(least_amplification),
+        *_below_one(least_amplification),
+        *_up_to_y(),
+        *_beyond_y(least_amplification),
+    ]
+    yield from pointwise
+    yield from _expectation(least_amplification, pointwise)
     yield from _sharpness()
 
 
@@ -178,9 +183,9 @@ def minorant_mean(noise: Expression, amplification: Expression, variance: Expres
     return sum(parabola.coeff_monomial(x**power) * moment for power, moment in enumerate((1, 1, 1 + variance)))
 
 
-def _expectation(least: Expression) -> Iterator[Step]:
+def _expectation(least: Expression, pointwise: Sequence[Step]) -> Iterator[Step]:
     """The parabola's expectation is at least kappa, and sqrt(s + 1) E f_s(X) is at least that."""
-    variance, mean = named("Var", r"\mathrm{Var} X", nonnegative=True), named("mean", r"E P(X)", real=True)
+    variance = named("Var", r"\mathrm{Var} X", nonnegative=True)
     ranges = (UNIT, Range(rho, least))
     moments = equation(
         mean,
@@ -191,17 +196,19 @@ def _expectation(least: Expression) -> Iterator[Step]:
     yield moments
     bounded = composed(
         Relation(mean, ">=", KAPPA_RHO, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
-        (from_step(moments), Fact(Relation(variance, "<=", eta**2), "the variance of X")),
+        (from_step(moments), assumed(Relation(variance, "<=", eta**2), Assumption.NORMALIZED)),
         (mean, variance),
+        frozenset({Assumption.NORMALIZED}),
     )
     yield bounded
     yield composed(
-        Relation(response, ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
+        Relation(response(rho), ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
         (
-            Fact(Relation(response, ">=", root_of_one * mean), "the four ranges, in expectation"),
+            granted(Relation(response(rho), ">=", root_of_one * mean), Ground.EXPECTATION, *pointwise),
             from_step(bounded),
         ),
-        (response, mean),
+        (response(rho), mean),
+        frozenset({Assumption.NORMALIZED}),
     )
 
 
@@ -212,7 +219,7 @@ def _sharpness() -> Iterator[Step]:
     yield identity(r"E X = 1 \text{ for } P(X=y) = 1/y, P(X=0-) = \eta^2/y", high * top, 1)
     yield identity(r"\mathrm{Var} X = \eta^2 \text{ for this } X", high * top**2 - 1, eta**2)
     yield identity(
-        r"E f_0(X) = \kappa \text{ for this } X: L5 is sharp",
+        r"E f_0(X) = \kappa \text{ for this } X\text{: L5 is sharp}",
         high * normalized_response(u, 0) - (1 - high) * rho * normalized_response(u, 0),
         alignment_at(rho, eta),
     )

@@ -7,23 +7,36 @@ sum_i E sqrt(D_{k,i}) plus the growth of Phi is at most B E||G_k||_1, and A = Ph
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import sympy
 
-from proofs.adam.symbols import BETA2, BETAS, A, B, initial_sum, noise, q
-from proofs.composition import Assumption, Conclusion, Fact, composed, from_step, hypothesis, rooted, summed
-from proofs.relations import Relation, equation, inequality, named
+from proofs.adam.symbols import BETA2, BETAS, A, B, dimension, initial_sum, noise, q, steps
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Ground,
+    assumed,
+    composed,
+    from_step,
+    granted,
+    hypothesis,
+    rooted,
+    summed,
+)
+from proofs.relations import Relation, equation, inequality, named, written
 from proofs.steps import Step, proves
-from proofs.sums import DENOMINATORS, NORMS, denominator, norm
+from proofs.sums import DENOMINATORS, MOMENTS, NORMS, denominator, epsilon, norm, root_moment
 from theory.adam import constants
 
-__all__ = ["AB_ARE", "NEEDED", "lemma_l7"]
+__all__ = ["AB_ARE", "BY_MOMENTS", "C_IS", "NEEDED", "PHI", "ROOT_C", "after", "before", "lemma_l7", "one_step"]
 
 AB_ARE = {
-    A: constants.preconditioner_start(BETA2, initial_sum),
+    A: constants.preconditioner_start(BETA2, initial_sum) + steps * dimension * epsilon,
     B: constants.preconditioner_growth(BETA2, noise),
 }
-NEEDED = frozenset({Assumption.UNBIASED, Assumption.COORDINATE_TEST, Assumption.ADAM})
+NEEDED_BEFORE = frozenset({Assumption.ADAM})
+NEEDED = NEEDED_BEFORE | {Assumption.SECOND_MOMENT}
 UNIT = BETAS[1:]
 before, after = (
     named("V_before", r"\sqrt{v_{k-1}}", nonnegative=True),
@@ -33,56 +46,96 @@ tau = named("tau", r"\tau", positive=True)
 TAU_IS = {tau: sympy.sqrt(constants.squared_noise_growth(noise))}
 ROOT_C = named("root_c", r"\sqrt c", positive=True)
 C_IS = {ROOT_C: sympy.sqrt(constants.second_moment_weight(BETA2))}
+PHI = constants.preconditioner_start(BETA2, sympy.Integer(1))
+"""Phi(1)."""
+BY_MOMENTS = Relation(DENOMINATORS, "<=", AB_ARE[A] + ROOT_C * NORMS + PHI * ROOT_C * MOMENTS, C_IS, UNIT)
 
 
 @proves(
     "L7",
     "denominators",
-    concludes=(Conclusion(Relation(DENOMINATORS, "<=", A + B * NORMS, AB_ARE, UNIT), NEEDED),),
+    concludes=(
+        Conclusion(Relation(DENOMINATORS, "<=", A + B * NORMS, AB_ARE, UNIT), NEEDED),
+        Conclusion(BY_MOMENTS, frozenset({Assumption.ADAM}), (DENOMINATORS, NORMS, MOMENTS, initial_sum, epsilon)),
+    ),
     source="corrected Theorem 1",
 )
 def lemma_l7() -> Iterator[Step]:
     """sum_k sum_i E sqrt(D_{k,i}) <= A + B S."""
-    own = yield from _below_sum(denominator, sympy.Integer(1), "D_k = beta2 v_{k-1} + c G_k^2")
-    next_one = yield from _below_sum(
-        after, tau, "E_k v_k <= beta2 v_{k-1} + c tau^2 G_k^2 (Proposition 1, Jensen)"
-    )
-    start = constants.preconditioner_start(BETA2, sympy.Integer(1))
+    own, next_one = yield from one_step()
     step = composed(
-        Relation(denominator + start * (after - before), "<=", B * norm, {**AB_ARE, **C_IS}, UNIT),
+        Relation(
+            denominator + PHI * (after - before),
+            "<=",
+            ROOT_C * norm + PHI * ROOT_C * root_moment + epsilon,
+            C_IS,
+            UNIT,
+        ),
         (from_step(own), from_step(next_one)),
-        (denominator, after, before, norm),
-        NEEDED,
+        (denominator, after, before, norm, root_moment),
+        NEEDED_BEFORE,
         reason="one step, with Phi(V) = sqrt(beta2) / (1 - sqrt(beta2)) V",
     )
     yield step
-    yield inequality(AB_ARE[A], ">=", 0, UNIT)
-    yield inequality(AB_ARE[B], ">=", 0, UNIT)
-    yield summed(step, {denominator: DENOMINATORS, norm: NORMS}, {(before, after): initial_sum})
-
-
-def _below_sum(root: sympy.Symbol, factor: sympy.Expr, reason: str) -> Generator[Step, None, Step]:
-    """sqrt(x^2 + y^2) <= x + y for x = sqrt(beta2 v_{k-1}), y = sqrt(c) factor |G|, x, y >= 0."""
-    squared = named(f"{root}_2", rf"({root.name.replace('_', '')})^2", nonnegative=True)
-    bound = q * before + ROOT_C * factor * norm
-    cross = named("cross", r"2\sqrt{\beta_2 v_{k-1}\,c}\,|G_k|", nonnegative=True)
-    where = {**C_IS, **(TAU_IS if factor == tau else {})}
-    exact = equation(
-        cross,
-        bound**2 - (BETA2 * before**2 + ROOT_C**2 * factor**2 * norm**2),
-        reason,
-        {cross: 2 * q * before * ROOT_C * factor * norm, **where},
+    yield inequality(PHI, ">=", 0, UNIT)
+    total = summed(
+        step,
+        {denominator: DENOMINATORS, norm: NORMS, root_moment: MOMENTS},
+        {(before, after): initial_sum},
+        count=steps * dimension,
     )
+    yield total
+    named_start = composed(BY_MOMENTS, (from_step(total),), (DENOMINATORS, NORMS, MOMENTS), NEEDED_BEFORE)
+    yield named_start
+    tested = assumed(Relation(root_moment, "<=", tau * norm, TAU_IS), Assumption.SECOND_MOMENT)
+    of_norm = composed(
+        Relation(root_moment, "<=", tau * norm, TAU_IS), (tested,), (root_moment,), frozenset(tested.assumes)
+    )
+    yield of_norm
+    moments = summed(of_norm, {root_moment: MOMENTS, norm: NORMS})
+    yield moments
+    yield composed(
+        Relation(DENOMINATORS, "<=", A + B * NORMS, AB_ARE, UNIT),
+        (from_step(named_start), from_step(moments)),
+        (DENOMINATORS, NORMS, MOMENTS),
+        NEEDED,
+    )
+
+
+def one_step() -> Generator[Step, None, tuple[Step, Step]]:
+    """Today's denominator and tomorrow's second moment, by today's second moment and gradient."""
+    plain = named("root_D", r"\sqrt{D_k}", nonnegative=True)
+    root = yield from _below_sum(plain, norm, "D_k = beta2 v_{k-1} + c G_k^2", Ground.DEFINITION)
+    whole = equation(denominator, plain + epsilon, where={denominator: plain + epsilon})
+    yield whole
+    own = composed(
+        Relation(denominator, "<=", q * before + ROOT_C * norm + epsilon, C_IS, UNIT),
+        (from_step(root), from_step(whole)),
+        (plain, denominator),
+        NEEDED_BEFORE,
+    )
+    yield own
+    next_one = yield from _below_sum(after, root_moment, "E_k v_k = beta2 v_{k-1} + c E_k g_k^2", Ground.JENSEN)
+    return own, next_one
+
+
+def _below_sum(root: Any, size: Any, reason: str, ground: Ground) -> Generator[Step, None, Step]:
+    """sqrt(x^2 + y^2) <= x + y for x = sqrt(beta2 v_{k-1}), y = sqrt(c) ``size``, x, y >= 0."""
+    squared = named(f"{root}_2", rf"({written(root)})^2", nonnegative=True)
+    bound = q * before + ROOT_C * size
+    cross = named("cross", r"2\sqrt{\beta_2 v_{k-1}\,c}\,|G_k|", nonnegative=True)
+    squares = BETA2 * before**2 + ROOT_C**2 * size**2
+    exact = equation(cross, bound**2 - squares, reason, {cross: 2 * q * before * ROOT_C * size, **C_IS})
     yield exact
     below = composed(
-        Relation(squared, "<=", bound**2, where, UNIT),
+        Relation(squared, "<=", bound**2, C_IS, UNIT),
         (
-            Fact(Relation(squared, "<=", BETA2 * before**2 + ROOT_C**2 * factor**2 * norm**2, where), reason),
+            granted(Relation(squared, "<=", squares, C_IS), ground),
             from_step(exact),
             hypothesis(Relation(cross, ">=", 0)),
         ),
         (squared, cross),
-        NEEDED,
+        NEEDED_BEFORE,
     )
     yield below
     result = rooted(below, squared, root, bound)

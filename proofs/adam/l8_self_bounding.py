@@ -24,14 +24,17 @@ LINEAR = Relation(2 * NORMS, "<=", t * PRECONDITIONED + DENOMINATORS / t, ranges
     "self-bounding sum",
     r"$S^2 \le Q R$ (Cauchy-Schwarz), in its linear form for every $t > 0$; with $R \le A + BS$ it gives "
     r"$S \le S_+ = \frac12(BQ + \sqrt{B^2Q^2+4AQ}) \le BQ + A/B$.",
-    concludes=(Conclusion(LINEAR),),
+    concludes=(Conclusion(LINEAR, universal=(NORMS, PRECONDITIONED, DENOMINATORS)),),
     source="corrected Theorem 1",
 )
 def lemma_l8() -> Iterator[Step]:
     """2 S <= t Q + R / t for all t > 0, and the root of S^2 = Q (A + B S)."""
     q, total = sympy.symbols("Q S", positive=True)
-    gradient, root = sympy.Symbol("|G_k|", nonnegative=True), named("root_D", r"\sqrt{D_k}", positive=True)
-    square = named("gap_2", r"(t|G_k| - \sqrt{D_k})^2/(t\sqrt{D_k})", nonnegative=True)
+    gradient, root = (
+        sympy.Symbol("|G_k|", nonnegative=True),
+        named("root_D_eps", r"\sqrt{D_k}+\epsilon", positive=True),
+    )
+    square = named("gap_2", r"(t|G_k| - \sqrt{D_k} - \epsilon)^2/(t(\sqrt{D_k}+\epsilon))", nonnegative=True)
     perfect = equation(
         t * preconditioned + denominator / t - 2 * norm,
         square,

@@ -2,7 +2,7 @@ r"""The corrected Theorem 1: lemmas L1 to L8 put together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 import sympy
@@ -21,7 +21,6 @@ from proofs.adam.assembly import (
 )
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l6_descent import KAPPA_IS
-from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
@@ -37,13 +36,13 @@ from proofs.adam.symbols import (
     smoothness,
     steps,
 )
-from proofs.composition import Conclusion, cite
+from proofs.composition import Conclusion
 from proofs.relations import Relation, equation
 from proofs.steps import Step, identity, proves, vanishing
 from proofs.sums import PRECONDITIONED
 from theory.adam import constants, theorem1
 
-__all__ = ["theorem_1"]
+__all__ = ["bound_1", "theorem_1"]
 
 
 BOUND_1 = Relation(
@@ -68,17 +67,23 @@ BOUND_1 = Relation(
 )
 def theorem_1() -> Iterator[Step]:
     """Gamma, the bounds (1), (2) and (3), and the step size of (3)."""
-    yield from _bound_1()
+    bound = yield from _bound_1()
+    yield closing(bound)
     yield from _bound_2()
     yield from _bound_3()
     yield _sign_descent()
 
 
-def _bound_1() -> Iterator[Step]:
+def bound_1() -> Step:
+    """Bound (1), for every epsilon >= 0."""
+    value = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
+    return preconditioned_bound(replace(BOUND_1, where={**BOUND_1.where, QBAR: value}))
+
+
+def _bound_1() -> Generator[Step, None, Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
-    yield preconditioned_bound(
-        replace(BOUND_1, where={**BOUND_1.where, QBAR: theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value})
-    )
+    bound = bound_1()
+    yield bound
     yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
         (alpha * (1 - BETA1) * KAPPA * theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value, DESCENT),
@@ -86,13 +91,13 @@ def _bound_1() -> Iterator[Step]:
     yield equation(
         sympy.cancel(KAPPA) * (1 + noise**2) * (1 - r), 1 - r - noise**2, "kappa > 0 exactly where eta^2 < 1 - r"
     )
+    return bound
 
 
 def _bound_2() -> Iterator[Step]:
     """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
     found = theorem1.gradient_norm_sum_bound(PROBLEM, ADAM).value
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
-    yield closing(cite(lemma_l7))
     yield from self_bounding(found, q_bar)
 
 

@@ -14,46 +14,31 @@ import sympy
 from proofs.adam.assembly import QBAR, TESTED, closing
 from proofs.adam.descent import descent_lemma
 from proofs.adam.l3_freeze import DEFINED as FROZEN_AT
-from proofs.adam.l4_swap import lemma_l4
-from proofs.adam.l5_key_inequality import lemma_l5
-from proofs.adam.l7_denominators import AB_ARE, UNIT, lemma_l7
-from proofs.adam.symbols import (
-    ADAM,
-    BETA1,
-    BETA2,
-    BETAS,
-    C_M,
-    E_1,
-    PROBLEM,
-    A,
-    B,
-    dimension,
-    noise,
-    r,
-    same,
-    steps,
+from proofs.adam.l6_descent import KAPPA_IS
+from proofs.adam.l7_denominators import AB_ARE
+from proofs.adam.multipliers import (
+    ALIGNED_S,
+    ENERGY,
+    FROZEN_S,
+    PRECONDITIONED_S,
+    PROGRESS_S,
+    SQUARES_S,
+    s,
+    s_2,
+    weighted_sums,
 )
-from proofs.composition import Fact, cite, composed, from_step, hypothesis, summed
+from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, A, B, noise, r, same, steps
+from proofs.adam.theorem1 import bound_1
+from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, summed
 from proofs.relations import Range, Relation, equation, named
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves, vanishing
-from proofs.sums import (
-    ALIGNED,
-    DENOMINATORS,
-    FROZEN,
-    NORMS,
-    PRECONDITIONED,
-    PROGRESS,
-    SQUARES,
-    denominator,
-    preconditioned,
-)
+from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
+from proofs.sums import PRECONDITIONED, PROGRESS, SQUARES, epsilon, preconditioned
 from theory.adam import variants as theory
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
-from theory.adam.key_inequality import effective_history, minorant, normalized_response
 
 __all__ = ["bias_correction_proof", "epsilon_proof", "multiplier_proof"]
 
-R, e, u, a, h, x = sympy.symbols("R e u a h x", positive=True)
+a, h, x = sympy.symbols("a h x", positive=True)
 
 
 @proves(
@@ -62,74 +47,15 @@ R, e, u, a, h, x = sympy.symbols("R e u a h x", positive=True)
     r"With the step $m/(\sqrt v+\epsilon)$ the theorem holds with $A + Kd\epsilon$ for $A$; the average "
     r"grows by at most $\min(\sqrt{\bar Q d\epsilon/K}, d\epsilon/B)$.",
     source="corrected Theorem 1, variants",
-    uses=("L4", "L5", "L8"),
+    uses=("Theorem 1 (corrected)", "L7", "L8"),
 )
 def epsilon_proof() -> Iterator[Step]:
-    """Epsilon outside the root, with L5 at the effective history S(s, e) = ``history(s, e)``."""
-    s, eta, rho, z = sympy.symbols("s eta rho z", positive=True)
-    root = sympy.Symbol("T", positive=True)  # sqrt(s + x^2) for the same s, where R = sqrt(s + 1)
-    effective = effective_history(R**2 - 1, e)
-    with_offset = ((R + e) / (root + e)) ** 2
-    without = (effective + 1) / (effective + 1 + root**2 - R**2)
-    yield prose(r"L1, L2, L3: \text{a larger denominator only shrinks both sides}")
-    yield nonnegative(
-        r"L4: T b + \epsilon \ge b\,(T + \epsilon), \; b = \beta_2^{n/2} \in (0,1)",
-        root * z + e - z * (root + e),
-        [a, root, e],
-        {z: 1 - 1 / (1 + a)},
-        "so theta_j lies in [1, rho] / (sqrt(v_j) + epsilon)",
-    )
-    yield identity(
-        r"\frac{(R+e)^2}{(T+e)^2} - \frac{S+1}{S+x^2} = "
-        r"\frac{e(R-T)^2(R+e)}{(T+e)^2(S+x^2)}, \; R^2 = s+1, T^2 = s+x^2",
-        with_offset - without,
-        e * (R - root) ** 2 * (R + e) / ((root + e) ** 2 * (R * e + root**2)),
-        "for x >= 0 the offset response is above L5's at S = s + e sqrt(s+1)",
-    )
-    yield nonnegative(
-        r"R u \le \sqrt{s+u^2}, \; 0 < u \le 1",
-        1 / normalized_response(x, s) ** 2 - (s + 1),
-        [s, a],
-        {x: 1 / (1 + a)},
-        "so (R+e)u / (T+e) <= 1: the range x < 0 of L5, first half",
-    )
-    yield nonnegative(
-        r"R \le \sqrt{s+u^2}, \; u \ge 1",
-        (x / normalized_response(x, s)) ** 2 - (s + 1),
-        [s, a],
-        {x: 1 + a},
-        "so (R+e)u / (T+e) <= u: second half",
-    )
-    yield identity(
-        r"\text{the parabola with offset } e \text{ is L5's at } S",
-        minorant(x, s, eta, rho, e),
-        minorant(x, effective_history(s, e), eta, rho),
-        "in the range x < 0 its value at S is at most -rho max(1, u) by L5",
-    )
-    yield by_lemma(r"L5 \text{ at } S", lemma_l5)
-    yield from _epsilon_denominators()
-    yield from _epsilon_cost()
-
-
-def _epsilon_denominators() -> Iterator[Step]:
-    """L7 with epsilon added to each of the K d denominators, and the theorem's A + K d epsilon."""
-    epsilon = named("epsilon", r"\epsilon", positive=True)
-    with_it = named("R_eps", r"{\textstyle\sum_{k,i}} E(\sqrt{D_{k,i}}+\epsilon)", nonnegative=True)
-    each_with_it = named("r_eps", r"(\sqrt{D_{k,i}}+\epsilon)", nonnegative=True)
+    """Theorem 1's bound on Q holds for every epsilon, and lemma L7's A has K d epsilon in it."""
     found = theory.gradient_norm_sum_bound(PROBLEM, replace(ADAM, epsilon=epsilon)).constants
-    start = named("A_eps", r"A_\epsilon", positive=True)
-    one = equation(each_with_it, denominator + epsilon, where={each_with_it: denominator + epsilon})
-    yield one
-    added = summed(one, {each_with_it: with_it, denominator: DENOMINATORS}, count=steps * dimension)
-    yield added
-    yield composed(
-        Relation(with_it, "<=", start + B * NORMS, {start: found["A + K d epsilon"], **AB_ARE}, UNIT),
-        (from_step(added), cite(lemma_l7)),
-        (with_it, DENOMINATORS, NORMS),
-        TESTED,
-    )
+    yield same(r"A + Kd\epsilon \text{ is L7's}", (found["A + K d epsilon"], AB_ARE[A]))
     yield same(r"B \text{ is L7's}", (found["B"], AB_ARE[B]))
-    yield closing(Fact(Relation(DENOMINATORS, "<=", A + B * NORMS), "the step before, A + K d epsilon for A"))
+    yield closing(bound_1())
+    yield from _epsilon_cost()
 
 
 def _epsilon_cost() -> Iterator[Step]:
@@ -162,21 +88,15 @@ def _epsilon_cost() -> Iterator[Step]:
 )
 def multiplier_proof() -> Iterator[Step]:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
-    lo, hi, rho = sympy.symbols("lo hi rho_s", positive=True)
-    total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(rho, lo, hi)).value
+    lo, hi = sympy.symbols("lo hi", positive=True)
+    total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(RHO, lo, hi)).value
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     yield _recursion()
-    yield from _weighted_sums(lo, hi, rho, total)
+    yield from _within(lo, hi, total)
     yield _extremes()
-    yield prose(
-        r"L3: \|G_k-G_j\| \le L\,hi\,\alpha (k-j) \sqrt d\,C_m \text{ and } s_k \le hi",
-        "hi^2 E_1, and hi^2 in the descent lemma's square",
-    )
-    yield prose(r"L4: s_j \le \theta_j\sqrt{v_j} \le \rho_s s_j", "theta_j = sum_k s_k beta1^{k-j} / sqrt(v_k)")
-    yield prose(r"L6 \text{ with } \rho_s \ge 1: \sum_j s_j \kappa_s G_j^2/\sqrt{D_j} \ge lo\,\kappa_s Q")
     yield same(
         r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
-        (lo * (1 - BETA1) * alignment_at(rho, noise) * total, budget),
+        (lo * (1 - BETA1) * alignment_at(RHO, noise) * total, budget),
     )
     yield nonnegative(
         r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",
@@ -185,46 +105,49 @@ def multiplier_proof() -> Iterator[Step]:
         {r: 1 - 1 / (1 + a)},
         "R_j / s_j = 1 + r (s_{j+1} / s_j) (R_{j+1} / s_{j+1})",
     )
-    yield by_lemma(r"s_k = 1: \rho_s = \rho", lemma_l4)
 
 
-def _weighted_sums(lo: Any, hi: Any, rho: Any, total: Any) -> Iterator[Step]:
-    """lo <= s_k <= hi in the sums: W_s >= kappa_s sum_k s_k q_k >= lo kappa_s Q, and N_s <= hi^2 N."""
-    weighted = named("Q_s", r"{\textstyle\sum_{k,i}} s_k E[G_{k,i}^2/\sqrt{D_{k,i}}]", nonnegative=True)
-    moved = named("N_s", r"{\textstyle\sum_k} s_k^2 E\|u_k\|^2", nonnegative=True)
-    share, step = named("kappa_s", r"\kappa_s", positive=True), sympy.Symbol("s_k", positive=True)
-    within, of_term = Range(step, lo, hi), named("q_s", r"s_kG_k^2/\sqrt{D_k}", nonnegative=True)
-    scaled = equation(of_term, step * preconditioned, where={of_term: step * preconditioned})
-    yield scaled
-    for goal, sense, bound in ((of_term, ">=", lo), (of_term, "<=", hi)):
-        yield composed(
-            Relation(
-                goal, sense, bound * preconditioned, ranges=(Range(lo, 0, strict=True), Range(hi, lo), within)
-            ),
-            (from_step(scaled), hypothesis(Relation(preconditioned, ">=", 0))),
-            (of_term, preconditioned),
-        )
-    constants = {E_1: FROZEN_AT[E_1], **FROZEN_AT}
-    goal = Relation(
-        PRECONDITIONED,
-        "<=",
-        QBAR,
-        {QBAR: total, share: alignment_at(rho, noise), **constants},
-        (*BETAS, Range(rho, 1), Range(noise, 0, sympy.sqrt(1 / rho), power=2, strict=True)),
+def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
+    """The weighted sums with lo <= s_k <= hi: sum_k s_k^2 <= K hi^2, and Q_s >= lo Q."""
+    squared = composed(
+        Relation(s_2, "<=", hi**2), (granted(Relation(s_2, "<=", hi**2), Ground.DEFINITION),), (s_2,), reason="hi"
     )
-    yield composed(
-        goal,
-        (
-            cite(descent_lemma),
-            Fact(Relation(SQUARES, "<=", hi**2 * moved), "s_k <= hi in the square of a step"),
-            Fact(Relation(moved, "<=", steps * dimension * C_M**2, constants), "L1"),
-            Fact(Relation(PROGRESS, ">=", (1 - BETA1) * FROZEN - steps * hi**2 * E_1, constants), "L3, hi twice"),
-            Fact(Relation(FROZEN, ">=", ALIGNED(rho)), "L4 with s_k"),
-            Fact(Relation(ALIGNED(rho), ">=", share * weighted, {share: alignment_at(rho, noise)}), "L6 at rho_s"),
-            Fact(Relation(weighted, ">=", lo * PRECONDITIONED), "s_k >= lo"),
-        ),
-        (PROGRESS, SQUARES, moved, FROZEN, ALIGNED(rho), weighted, PRECONDITIONED),
-        TESTED,
+    yield squared
+    energy = summed(squared, {s_2: ENERGY}, count=steps)
+    yield energy
+    of_term = named("q_s", r"s_kG_k^2/\sqrt{D_k}", nonnegative=True)
+    scaled = equation(of_term, s * preconditioned, where={of_term: s * preconditioned})
+    yield scaled
+    above = composed(
+        Relation(of_term, ">=", lo * preconditioned, ranges=(Range(lo, 0, strict=True), Range(s, lo))),
+        (from_step(scaled), hypothesis(Relation(preconditioned, ">=", 0))),
+        (of_term, preconditioned),
+    )
+    yield above
+    least = composed(
+        Relation(s, ">=", lo), (granted(Relation(s, ">=", lo), Ground.DEFINITION),), (s,), reason="lo"
+    )
+    yield least
+    weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
+    yield weighted
+    yield closing(
+        composed(
+            Relation(
+                PRECONDITIONED,
+                "<=",
+                QBAR,
+                {QBAR: total, **KAPPA_IS, **FROZEN_AT},
+                (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True)),
+            ),
+            (
+                cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
+                *(cite(weighted_sums, part=part) for part in range(4)),
+                from_step(energy),
+                from_step(weighted, {s: (least,)}),
+            ),
+            (PROGRESS_S, SQUARES_S, FROZEN_S, ALIGNED_S, PRECONDITIONED_S, PRECONDITIONED, ENERGY),
+            TESTED,
+        )
     )
 
 

@@ -17,10 +17,31 @@ from itertools import combinations
 
 import sympy
 
+from proofs.adam.descent import descent_lemma
 from proofs.adam_sharp.drift import lemma_d
 from proofs.adam_sharp.minorant import lemma_l5_half_line, parabola
-from proofs.adam_sharp.symbols import ADAM, PROBLEM, Delta, L, alpha, beta1, beta2, eta, q, r, same_extremum
+from proofs.adam_sharp.symbols import (
+    KEPT,
+    PAST_AND_TEST,
+    PROGRESS_V,
+    Q_PHI,
+    SQUARES_V,
+    Delta,
+    L,
+    alpha,
+    beta1,
+    beta2,
+    cost_of_drift,
+    eta,
+    q,
+    r,
+    same_extremum,
+    share,
+)
+from proofs.composition import Conclusion, Ground, cite, composed, granted
+from proofs.relations import Relation
 from proofs.steps import Expression, Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.sums import PROGRESS, SQUARES
 from theory.adam.constants import second_moment_weight, squared_noise_growth
 from theory.adam_sharp import constants
 
@@ -37,6 +58,7 @@ UP_TO_TWO = {y: 1 + 1 / (1 + d)}
 """y = 1 + eta^2 in (1, 2)."""
 OPEN = {r: 1 / (1 + a), eta: sympy.sqrt(1 / (1 + s)), q: 1 / (1 + d)}
 """r, eta^2 and sqrt(beta2) in (0, 1)."""
+BOUNDED = Relation(share * Q_PHI, "<=", Delta / alpha + alpha * L * cost_of_drift)
 
 
 @proves(
@@ -44,25 +66,33 @@ OPEN = {r: 1 / (1 + a), eta: sympy.sqrt(1 / (1 + s)), q: 1 / (1 + d)}
     "preconditioned sum",
     r"For $n\ge N$: $E_j[a^+W_n(v_j)-a^-V_n(v_j)]\ge\kappa G_j^2\Phi_j$, "
     r"$\kappa=(h-\Lambda\eta^2)/(1+\eta^2)$. If $\kappa>0$ then "
-    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$.",
+    r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q"
+    r"=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$.",
+    concludes=(Conclusion(BOUNDED, PAST_AND_TEST),),
     source="Theorem 2, lemma Q'",
-    uses=("S", "D", "L5'"),
+    uses=("descent lemma", "S", "D", "L5'"),
 )
 def lemma_q() -> Iterator[Step]:
     """Lemma Q': the three Lambdas, h, kappa and Q."""
-    yield from _units()
-    yield from _with_epsilon()
-    yield from _parabola()
-    yield from _worst_state()
-    yield from _wrong_sign_by_swap()
-    yield from _wrong_sign_by_slopes()
-    yield from _constants()
-    cost, kappa = sympy.symbols("E kappa", positive=True)
-    yield by_lemma(r"with lemma S, the losses are at most $\alpha^2LE$", lemma_d)
-    yield identity(
-        r"$(1-\beta_1)\kappa\sum E[G^2\Phi]\le\Delta/\alpha+\alpha LE$, solved: $Q$",
-        kappa * constants.preconditioned_sum(PROBLEM, ADAM, cost, kappa),
-        Delta / alpha + alpha * L * cost,
+    own = [
+        *_units(),
+        *_with_epsilon(),
+        *_parabola(),
+        *_worst_state(),
+        *_wrong_sign_by_swap(),
+        *_wrong_sign_by_slopes(),
+        *_constants(),
+    ]
+    yield from own
+    yield composed(
+        BOUNDED,
+        (
+            cite(descent_lemma, {PROGRESS: PROGRESS_V, SQUARES: SQUARES_V}),
+            cite(lemma_d),
+            granted(Relation((1 - beta1) * KEPT, ">=", share * Q_PHI), Ground.EXPECTATION, *own),
+        ),
+        (PROGRESS_V, SQUARES_V, KEPT, Q_PHI),
+        PAST_AND_TEST,
     )
     yield prose(
         r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$",
@@ -175,7 +205,7 @@ def _worst_state() -> Iterator[Step]:
         r"$H_n/\varphi_n$ rises with $n$: $\frac{H+x}{\varphi+w}\ge\frac H\varphi$ for $x=w(\frac H\varphi+u)$",
         (H + w * (H / phi + u)) / (phi + w) - H / phi,
         [H, phi, w, u],
-        reason="its terms rise, so H/phi >= H_n/phi_n >= H_N/phi_N = h for n >= N",
+        reason="its terms rise, so H/phi >= H_n/varphi_n >= H_N/varphi_N = h for n >= N",
     )
 
 
@@ -201,7 +231,7 @@ def _chebyshev() -> Step:
 def _wrong_sign_by_swap() -> Iterator[Step]:
     """x = -u < 0 with Lambda = C."""
     yield identity(
-        r"$-F_{\_}(-u)=P(1+u/y)^2+uH'+(H-yH')(2u/y+u^2/y^2)$",
+        r"$-F_-(-u)=P(1+u/y)^2+uH'+(H-yH')(2u/y+u^2/y^2)$",
         -parabola(-u, H, Hp, P, y),
         P * (1 + u / y) ** 2 + u * Hp + (H - y * Hp) * (2 * u / y + u**2 / y**2),
         "H >= y H', as (1 + sigma)^(-1/2) >= sigma (1 + sigma)^(-3/2): only P's term is needed here",

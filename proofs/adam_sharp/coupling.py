@@ -17,8 +17,10 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.adam_sharp.energy import decay_step
-from proofs.adam_sharp.symbols import epsilon, eta
+from proofs.adam_sharp.symbols import KEPT, LOST, PAST_AND_TEST, PROGRESS_V, beta1, epsilon, eta
 from proofs.adam_sharp.uphill import lemma_v
+from proofs.composition import Conclusion, Ground, composed, granted
+from proofs.relations import Relation
 from proofs.steps import Expression, Step, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import squared_noise_growth
 from theory.adam_sharp import constants
@@ -29,6 +31,7 @@ v, G, d, h, x, w, z, B = sympy.symbols("v G d h x w z B", positive=True)
 m = sympy.Symbol("m", integer=True, positive=True)
 base = sympy.Symbol("beta_2", positive=True)
 tau = sympy.sqrt(squared_noise_growth(eta))
+COUPLED = Relation(PROGRESS_V, ">=", (1 - beta1) * (KEPT - LOST))
 
 
 @proves(
@@ -36,16 +39,16 @@ tau = sympy.sqrt(squared_noise_growth(eta))
     "coupling",
     r"$E[\sum_{k=j}^{K'}\frac{\beta_1^{k-j}G_kg_j}{\sqrt{v_k}+\epsilon}|F_{j+1}]\ge a^+W_n(v_j)-a^-V_n(v_j)"
     r"-\frac{|g_j|}{\sqrt{v_j}+\epsilon}\sum_{k>j}r^{k-j}E[D_k|F_{j+1}]$.",
+    concludes=(Conclusion(COUPLED, PAST_AND_TEST),),
     source="Theorem 2, lemma S",
     uses=("V",),
 )
 def lemma_s() -> Iterator[Step]:
     """Lemma S: the two couplings, path by path."""
-    yield decay_step()
-    yield from _mean_of_the_smaller()
-    yield from _downhill()
+    own = [decay_step(), *_mean_of_the_smaller(), *_downhill(), *_uphill()]
+    yield from own
     yield by_lemma(r"$E\sum_m\beta_1^m\tilde s_{j+m}\le V_n(v_j)$ with $\max(G_t,G)$ for $G_t$", lemma_v)
-    yield from _uphill()
+    yield composed(COUPLED, (granted(COUPLED, Ground.EXPECTATION, *own),), (PROGRESS_V, KEPT, LOST), PAST_AND_TEST)
     yield prose(
         r"the lower side for $g_j>0$, the upper side for $g_j<0$, times $\beta_1^{k-j}|g_j|$ and summed over $k$",
         "G_t is known before g_t is drawn, so the changed gradients are too, and X_t keeps its mean and variance. "

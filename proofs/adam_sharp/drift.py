@@ -10,22 +10,43 @@ from collections.abc import Iterator
 
 import sympy
 
+from proofs.adam.l3_freeze import telescoped
 from proofs.adam_sharp.coupling import lemma_s
 from proofs.adam_sharp.energy import lemma_h
-from proofs.adam_sharp.symbols import beta1, beta2, dimension, horizon, r, same_extremum, series
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.adam_sharp.symbols import (
+    KEPT,
+    LOST,
+    PAST_AND_TEST,
+    PROGRESS_V,
+    SQUARES_V,
+    L,
+    alpha,
+    beta1,
+    beta2,
+    cost_of_drift,
+    dimension,
+    horizon,
+    r,
+    same_extremum,
+    series,
+)
+from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, summed
+from proofs.relations import Relation, equation, named
+from proofs.steps import Step, by_lemma, identity, prose, proves
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp import constants
 
 __all__ = ["lemma_d"]
+DRIFT = Relation(PROGRESS_V - alpha * L / 2 * SQUARES_V, ">=", (1 - beta1) * KEPT - alpha * L * cost_of_drift)
 
 
 @proves(
     "D",
     "drift",
-    r"The descent lemma's second-order term and lemma S's losses are at most $\alpha^2LE$, "
-    r"$E=\min\{K'd\frac{(1-\beta_1)^2}c[\frac1{2(1-r^2)}+\frac r{(1-r)^2\sqrt{1-r^2}}],\ "
+    r"The descent lemma's second-order term and lemma S's losses are at most $\alpha^2L\mathcal{E}$, "
+    r"$\mathcal{E}=\min\{K'd\frac{(1-\beta_1)^2}c[\frac1{2(1-r^2)}+\frac r{(1-r)^2\sqrt{1-r^2}}],\ "
     r"(\frac{1-\beta_1}{1-r})^2[\frac12+\frac r{1-r}]H\}$.",
+    concludes=(Conclusion(DRIFT, PAST_AND_TEST),),
     source="Theorem 2, lemma D",
     uses=("S", "H"),
 )
@@ -33,19 +54,31 @@ def lemma_d() -> Iterator[Step]:
     """Lemma D: the two forms of E."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     H = sympy.Symbol("H", positive=True)
-    yield series(r"$\sum_{n\ge0}nr^n=r/(1-r)^2$", n * r**n, n, r / (1 - r) ** 2)
-    yield from _uniform_steps()
-    yield by_lemma(
-        r"$\sum_i\frac{|g_{j,i}|}{\sqrt{v_{j,i}}+\epsilon}\sum_{k>j}r^{k-j}E[D_{k,i}|F_{j+1}]$ is lost, each $j$",
-        lemma_s,
-    )
+    own = [
+        series(r"$\sum_{n\ge0}nr^n=r/(1-r)^2$", n * r**n, n, r / (1 - r) ** 2),
+        *_uniform_steps(),
+        _energy_step(H),
+        *_young(),
+    ]
+    yield from own
     yield by_lemma(
         r"$\sum_jE h_j^2\le H$, $\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h
     )
-    yield _cauchy_schwarz()
-    yield _energy_step(H)
+    yield composed(
+        DRIFT,
+        (
+            cite(lemma_s),
+            granted(
+                Relation((1 - beta1) * LOST + alpha * L / 2 * SQUARES_V, "<=", alpha * L * cost_of_drift),
+                Ground.YOUNG,
+                *own,
+            ),
+        ),
+        (PROGRESS_V, SQUARES_V, KEPT, LOST),
+        PAST_AND_TEST,
+    )
     yield same_extremum(
-        r"$E$ is the smaller of the two",
+        r"$\mathcal{E}$ is the smaller of the two",
         constants.second_order_cost(horizon, dimension, H, beta1, beta2),
         [
             constants.uniform_cost(horizon, dimension, beta1, beta2),
@@ -72,7 +105,7 @@ def _uniform_steps() -> Iterator[Step]:
         "lemma L1, by Cauchy-Schwarz with weights r^(k-j); epsilon only helps",
     )
     yield identity(
-        r"$\frac12dC_m^2+(1-\beta_1)\sqrt{d/c}\,\sqrt dC_m\sum_nnr^n$ a step: the first form of $E$",
+        r"$\frac12dC_m^2+(1-\beta_1)\sqrt{d/c}\,\sqrt dC_m\sum_nnr^n$ a step: the first form of $\mathcal{E}$",
         constants.uniform_cost(horizon, dimension, beta1, beta2) / (horizon * dimension),
         (1 - beta1) ** 2 / c * (1 / (2 * (1 - r**2)) + r / ((1 - r) ** 2 * root)),
         "Theorem 1's Gamma, with C_m as above",
@@ -89,20 +122,50 @@ def _energy_step(H: sympy.Symbol) -> Step:
     )
 
 
-def _cauchy_schwarz() -> Step:
-    """The freezing double sum against a quadratic form, for K' = 4: AM-GM term by term."""
-    count = 4
-    h = sympy.symbols(f"h1:{count + 1}", positive=True)
-    u = sympy.symbols(f"u1:{count + 1}", positive=True)
-    ratio = sympy.symbols("a", positive=True)
-    places = [(j, t, k) for k in range(count) for j in range(k) for t in range(j, k)]
-    with_squares = sum(r ** (k - j) * (h[j] * u[t] + (h[j] - u[t]) ** 2 / 2) for j, t, k in places)
-    series_bound = sum(n * r**n for n in range(count))
-    difference = series_bound * (sum(x**2 for x in h) + sum(x**2 for x in u)) / 2 - with_squares
-    return nonnegative(
-        r"$\sum_{k}\sum_{j<k}r^{k-j}h_j\sum_{t=j}^{k-1}s_t\le(\sum_nnr^n)\,\frac12(\|h\|^2+\|s\|^2)$",
-        sympy.expand(difference),
-        [*h, *u, ratio],
-        {r: 1 / (1 + ratio)},
-        "up to squares (h_j - s_t)^2 each square occurs at most n times with r^n; scaled, ||h|| ||s||. K' = 4",
+def _young() -> Iterator[Step]:
+    """sum_{k,n} r^n h_{k-n} sum_{i <= n} s_{k-i} <= r / (1-r)^2 (||h||^2 + ||s||^2) / 2 by squares."""
+    product, h_2, u_2 = (
+        named("h_s", "h_{k-n}s_{k-i}", nonnegative=True),
+        named("h_2", "h_{k-n}^2", nonnegative=True),
+        named("hop_2", "s_{k-i}^2", nonnegative=True),
     )
+    over, h_part, u_part = (
+        named("h_s_sum", r"{\textstyle\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
+        named("h_2_part", r"{\textstyle\sum_k}h_{k-n}^2", nonnegative=True),
+        named("hop_2_part", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True),
+    )
+    h_all, u_all = named("h_all", r"\|h\|^2", nonnegative=True), named("hop_all", r"\|s\|^2", nonnegative=True)
+    path, aged, total = (
+        named("h_path", r"{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
+        named("h_aged", r"r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
+        named("h_total", r"{\textstyle\sum_n}r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
+    )
+    n = sympy.Symbol("n", integer=True, nonnegative=True)
+    mean = (h_all + u_all) / 2
+    each = composed(
+        Relation(product, "<=", (h_2 + u_2) / 2),
+        (granted(Relation(2 * product, "<=", h_2 + u_2), Ground.SQUARE),),
+        (product, h_2, u_2),
+    )
+    yield each
+    over_k = summed(
+        each, {product: over, h_2: h_part, u_2: u_part}, reason="over k; scaled, ||h|| ||s|| is the least"
+    )
+    yield over_k
+    whole = composed(
+        Relation(over, "<=", mean),
+        (
+            from_step(over_k),
+            granted(Relation(h_part, "<=", h_all), Ground.PART),
+            granted(Relation(u_part, "<=", u_all), Ground.PART),
+        ),
+        (over, h_part, u_part),
+    )
+    yield whole
+    over_i = summed(whole, {over: path}, count=n, reason="over i = 1..n")
+    yield over_i
+    scaled = equation(aged, r**n * path, where={aged: r**n * path})
+    yield scaled
+    by_age = composed(Relation(aged, "<=", n * r**n * mean), (from_step(over_i), from_step(scaled)), (aged, path))
+    yield by_age
+    yield from telescoped(aged, total, mean, from_step(by_age))

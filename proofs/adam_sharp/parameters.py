@@ -50,7 +50,7 @@ def admissible_eta(universal: int = 7071) -> Iterator[Step]:
         * (1 + eta**2)
         * frozen,
         noisy - swap * eta**2,
-        "phi_N >= 1, and H_N rises to its limit",
+        "varphi_N >= 1, and H_N rises to its limit",
     )
     yield nonnegative(
         r"$\frac{d}{dT}\ln\frac1{\sqrt{1+a/(1+T)}}=\frac{a/(1+T)}{2(1+T)(1+a/(1+T))}\le\frac1{2(1+T)}$",

@@ -7,34 +7,43 @@ from dataclasses import replace
 
 import sympy
 
-from proofs.adam.l8_self_bounding import lemma_l8
+from proofs.adam.assembly import QBAR, closing
+from proofs.adam.symbols import BETAS, A, B
 from proofs.adam_sharp.alignment import lemma_q
 from proofs.adam_sharp.symbols import (
     ADAM,
+    PAST_AND_TEST,
     PROBLEM,
+    Q_PHI,
+    R_PHI,
+    ROOTS,
     Delta,
     K,
     L,
     alpha,
     beta1,
     beta2,
+    cost_of_drift,
     dimension,
     epsilon,
     eta,
     first,
     q,
+    share,
     v0,
 )
-from proofs.adam_sharp.weights import lemma_p
-from proofs.adam_sharp.windows import lemma_l7
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from proofs.adam_sharp.weights import OMEGA, lemma_p
+from proofs.adam_sharp.windows import X, drift, lemma_l7, window, with_x
+from proofs.composition import cite, composed, from_step
+from proofs.relations import Range, Relation
+from proofs.steps import Step, identity, nonnegative, proves, vanishing
+from proofs.sums import NORMS
 from theory.adam.constants import alignment_at, preconditioner_growth, preconditioner_start
 from theory.adam_sharp import constants, theorem2
 
 __all__ = ["theorem_2"]
 
 H, E, kappa = sympy.symbols("H E kappa", positive=True)
-window = sympy.Symbol("M", integer=True, positive=True)
 extra = sympy.Symbol("N", integer=True, positive=True)
 tau = sympy.sqrt(1 + eta**2)
 d, t, w = sympy.symbols("d t w", positive=True)
@@ -46,20 +55,38 @@ d, t, w = sympy.symbols("d t w", positive=True)
     r"If $\kappa>0$, then for all $\alpha>0$, $K\ge1$: "
     r"$\sum_{k\le K}E\|G_k\|_1\le\frac12(B_2Q+\sqrt{B_2^2Q^2+4A_2Q})$.",
     source="Theorem 2",
-    uses=("M", "V", "S", "H", "D", "L5'", "Q'", "P", "L7'", "L8"),
+    uses=("Q'", "P", "L7'", "L8"),
 )
 def theorem_2() -> Iterator[Step]:
     """Theorem 2: the bound assembled from H and E."""
-    yield by_lemma(r"Q': $(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q$", lemma_q)
-    yield by_lemma(r"P: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$", lemma_p)
-    yield by_lemma(r"L7': $\sum_k\sum_iE\sqrt{D_{k,i}}\le A_1+B_1S$", lemma_l7)
-    yield by_lemma(r"L8: $S^2\le Q(A_2+B_2S)$ implies the bound", lemma_l8)
+    yield from _composed()
     yield from _assembly()
     yield from _no_momentum()
-    yield prose(
-        r"$S^2\le(\sum E[(1-\beta_1)G^2\Phi])(\sum E[((1-\beta_1)\Phi)^{-1}])\le Q(A_2+B_2S)$",
-        "Cauchy-Schwarz for the sum over steps and coordinates and the expectation; S is finite, since w_1 is "
-        "fixed and steps are bounded (L1)",
+
+
+def _composed() -> Iterator[Step]:
+    """Q' and P, L7', L8 with the constants that theory returns."""
+    bound = theorem2.bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(window, extra), H, cost_of_drift, share)
+    const, q_bar = bound.constants, bound.terms["Q"]
+    start, growth = (
+        with_x(value.subs(bound.terms["e_M"], drift)).subs(1 - beta1 ** (extra + 1), OMEGA)
+        for value in (const["A2"], const["B2"])
+    )
+    first_part = composed(
+        Relation(Q_PHI, "<=", QBAR, {QBAR: q_bar}, BETAS), (cite(lemma_q),), (Q_PHI,), PAST_AND_TEST
+    )
+    yield first_part
+    ranges = (*BETAS, Range(X, 0, 1, strict=True))
+    denominators = composed(
+        Relation(R_PHI, "<=", A + B * NORMS, {A: start, B: growth}, ranges),
+        (cite(lemma_p), cite(lemma_l7)),
+        (R_PHI, ROOTS, NORMS),
+        PAST_AND_TEST,
+    )
+    yield denominators
+    in_range = replace(first_part, relation=replace(first_part.relation, ranges=ranges))
+    yield closing(
+        in_range, from_step(denominators, opaque=(A, B)), sums=(Q_PHI, R_PHI, NORMS), assumes=PAST_AND_TEST
     )
 
 
@@ -79,7 +106,7 @@ def _assembly() -> Iterator[Step]:
     named = bound.value.subs({const["A2"]: A2, const["B2"]: B2, terms["Q"]: Q})
     growth_1 = sympy.sqrt(1 - beta2) + tau * q * sympy.sqrt(1 - x**2) / (1 - x)
     yield identity(
-        r"$Q=\frac1\kappa(\Delta/\alpha+\alpha LE)$",
+        r"$Q=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$",
         terms["Q"],
         (Delta / alpha + alpha * L * E) / kappa,
     )

@@ -6,11 +6,22 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.adam_sharp.symbols import ADAM, PROBLEM, K, beta1, beta2, dimension, epsilon, q, series
+from proofs.adam_sharp.symbols import PAST_AND_TEST, R_PHI, ROOTS, K, beta1, beta2, dimension, epsilon, q, series
+from proofs.composition import Conclusion, Ground, composed, granted
+from proofs.relations import Relation, named
 from proofs.steps import Step, cauchy_schwarz, identity, nonnegative, prose, proves
+from proofs.sums import NORMS
 from theory.adam_sharp import constants
 
-__all__ = ["lemma_p"]
+__all__ = ["OMEGA", "lemma_p"]
+OMEGA = named("omega", r"\omega", positive=True)
+RECIPROCALS = Relation(
+    OMEGA**2 * R_PHI,
+    "<=",
+    constants.momentum_root(beta1, beta2) * ROOTS
+    + constants.momentum_growth(beta1, beta2) * NORMS
+    + K * dimension * epsilon,
+)
 
 
 @proves(
@@ -19,19 +30,29 @@ __all__ = ["lemma_p"]
     r"For $j\le K$: $[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$, with "
     r"$p_1=\frac{1-\beta_1}{1-\beta_1\sqrt{\beta_2}}$, $p_2=\sqrt{\beta_1c/(1-\beta_1\beta_2)}$, "
     r"$\omega=1-\beta_1^{N+1}$.",
+    concludes=(Conclusion(RECIPROCALS, PAST_AND_TEST),),
     source="Theorem 2, lemma P",
 )
 def lemma_p() -> Iterator[Step]:
     """Lemma P: omega, p1, p2, B2 and A2."""
+    own = [*_of_one()]
+    yield from own
+    yield composed(
+        RECIPROCALS, (granted(RECIPROCALS, Ground.CAUCHY_SCHWARZ, *own),), (R_PHI, ROOTS, NORMS), PAST_AND_TEST
+    )
+    yield prose(
+        r"$[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$",
+        "x_m <= beta2^(m/2) sqrt(D) + sqrt(1 - beta2^m) |G| + epsilon, averaged over m with "
+        "the weights (1 - beta1) beta1^m, m <= N, whose sum is omega <= 1",
+    )
+
+
+def _of_one() -> Iterator[Step]:
+    """One reciprocal: a weighted mean, and what its weights sum to."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     extra = sympy.Symbol("N", integer=True, nonnegative=True)
     momentum, ratio = sympy.symbols("beta_1 p", positive=True)
-    x, y, B1, A1, S, omega = sympy.symbols("x y B1 A1 S omega", positive=True)
-    summed = (
-        constants.momentum_root(beta1, beta2) * (A1 + B1 * S)
-        + constants.momentum_growth(beta1, beta2) * S
-        + K * dimension * epsilon
-    )
+    x, y = sympy.symbols("x y", positive=True)
     yield _weighted_mean()
     yield identity(
         r"$(1-\beta_1)\sum_{m\le N}\beta_1^m=\omega$",
@@ -51,18 +72,6 @@ def lemma_p() -> Iterator[Step]:
         1 - (1 - beta1) / (1 - beta1 * beta2),
         constants.momentum_growth(beta1, beta2) ** 2,
         "the weights (1 - beta1) beta1^m sum to 1, and the root is concave; geometric series in beta1 beta2",
-    )
-    yield identity(
-        r"$\omega^{-2}(p_1(A_1+B_1S)+p_2S+Kd\epsilon)=A_2+B_2S$",
-        summed / omega**2,
-        constants.theorem2_start(PROBLEM, ADAM, A1, omega)
-        + S * constants.theorem2_growth(beta1, beta2, B1, omega),
-        "summed over steps and coordinates, with lemma L7' for the sum of sqrt(D)",
-    )
-    yield prose(
-        r"$[(1-\beta_1)\Phi_j]^{-1}\le\omega^{-2}(p_1\sqrt{D_j}+p_2|G_j|+\epsilon)$",
-        "x_m <= beta2^(m/2) sqrt(D) + sqrt(1 - beta2^m) |G| + epsilon, averaged over m with "
-        "the weights (1 - beta1) beta1^m, m <= N, whose sum is omega <= 1",
     )
 
 

@@ -10,6 +10,7 @@ g_j = G_j X_j, by Minkowski; for k <= M the same with l = 1 and k - 1 steps. So 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import sympy
 
@@ -17,7 +18,9 @@ from adabatch.moments.numeric import one_minus_power
 from proofs.adam_sharp.energy import lemma_h
 from proofs.adam_sharp.symbols import (
     ADAM,
+    PAST_AND_TEST,
     PROBLEM,
+    ROOTS,
     K,
     L,
     alpha,
@@ -30,7 +33,10 @@ from proofs.adam_sharp.symbols import (
     same_extremum,
     v0,
 )
+from proofs.composition import Conclusion, Ground, composed, granted
+from proofs.relations import Range, Relation, named
 from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves
+from proofs.sums import NORMS
 from theory.adam.constants import (
     normalized_step_bound,
     preconditioner_growth,
@@ -39,11 +45,28 @@ from theory.adam.constants import (
 )
 from theory.adam_sharp import constants
 
-__all__ = ["lemma_l7"]
+__all__ = ["UNROLLED", "X", "drift", "lemma_l7", "window", "with_x"]
 
 S, H, step, drift = sympy.symbols("S H s_t e_M", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 tau = sympy.sqrt(squared_noise_growth(eta))
+X = named("x_window", "x", positive=True)
+MOMENTS_ROOT = named("V_root_sum", r"{\textstyle\sum_{k,i}} E\sqrt{v_{k-1,i}}", nonnegative=True)
+SPREAD = tau * sympy.sqrt(1 - X**2)
+
+
+def with_x(constant: Any) -> Any:
+    """A constant with x in the place of beta2^(M/2)."""
+    return constant.subs(sympy.sqrt(beta2**window), X).subs(beta2**window, X**2)
+
+
+UNROLLED = Relation(
+    ROOTS,
+    "<=",
+    with_x(constants.denominator_start(PROBLEM, ADAM, window, drift))
+    + with_x(constants.denominator_growth(beta2, eta, window)) * NORMS,
+    ranges=(Range(X, 0, 1, strict=True), Range(q, 0, 1, strict=True)),
+)
 
 
 @proves(
@@ -54,11 +77,48 @@ tau = sympy.sqrt(squared_noise_growth(eta))
     r"$A_1=\sqrt{\beta_2}[\frac{\sum_i\sqrt{v_{0,i}}}{1-\sqrt{\beta_2}}"
     r"+\frac{\tau(M-1)\sqrt{1-x^2}\|G_1\|_1+Ke_M}{1-x}]$; "
     r"at $M=1$ these are the $A$ and $B$ of Theorem 1.",
+    concludes=(Conclusion(UNROLLED, PAST_AND_TEST),),
     source="Theorem 2, lemma L7'",
     uses=("H",),
 )
 def lemma_l7() -> Iterator[Step]:
     """Lemma L7' with its B1, A1, e_M and s_t."""
+    own = [*_windows(), *_drift_steps()]
+    yield from own
+    yield from _window_of_one()
+    yield prose(
+        r"$(1-x)V\le\frac{1-x}{1-\sqrt{\beta_2}}\sum_i\sqrt{v_{0,i}}+\tau\sqrt{1-x^2}((M-1)\|G_1\|_1+S)+Ke_M$",
+        "sum over k <= K; the first window's k-th step unrolls k - 1 gradients, none at k = 1; the windows "
+        "after it meet every |G_l|, l <= K - M, once. G_l is known when X_l, X_{l+1}, ... are drawn.",
+    )
+
+    root = nonnegative(
+        r"$(a+b)^2\ge a^2+b^2$, so $\sqrt{D_k}\le\sqrt{\beta_2v_{k-1}}+\sqrt c|G_k|$", 2 * v0 * S, [v0, S]
+    )
+    yield root
+    yield composed(
+        UNROLLED,
+        (
+            granted(
+                Relation(ROOTS, "<=", q * MOMENTS_ROOT + sympy.sqrt(1 - beta2) * NORMS), Ground.MINKOWSKI, root
+            ),
+            granted(
+                Relation(
+                    (1 - X) * MOMENTS_ROOT,
+                    "<=",
+                    v0 * (1 - X) / (1 - q) + SPREAD * ((window - 1) * first + NORMS) + K * drift,
+                ),
+                Ground.MINKOWSKI,
+                *own,
+            ),
+        ),
+        (ROOTS, MOMENTS_ROOT, NORMS),
+        PAST_AND_TEST,
+    )
+
+
+def _windows() -> Iterator[Step]:
+    """What a window of M steps sums to."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     base = sympy.Symbol("b", positive=True)
     yield cauchy_schwarz(
@@ -78,14 +138,6 @@ def lemma_l7() -> Iterator[Step]:
         (1 - q) * sympy.summation(q**n, (n, 0, window - 1)).args[1][0],
         1 - q**window,
         "what v_0 contributes to the first M steps; the windows after them carry it by x",
-    )
-    yield from _drift_steps()
-    yield from _solve()
-    yield from _window_of_one()
-    yield prose(
-        r"$(1-x)V\le\frac{1-x}{1-\sqrt{\beta_2}}\sum_i\sqrt{v_{0,i}}+\tau\sqrt{1-x^2}((M-1)\|G_1\|_1+S)+Ke_M$",
-        "sum over k <= K; the first window's k-th step unrolls k - 1 gradients, none at k = 1; the windows "
-        "after it meet every |G_l|, l <= K - M, once. G_l is known when X_l, X_{l+1}, ... are drawn.",
     )
 
 
@@ -112,27 +164,6 @@ def _drift_steps() -> Iterator[Step]:
         r"$s_t=\min\{C_m,\frac{1-\beta_1}{1-r}\sqrt{H/(Kd)}\}$",
         constants.mean_step(H, K, dimension, beta1, beta2),
         [normalized_step_bound(beta1, beta2), mean_square],
-    )
-
-
-def _solve() -> Iterator[Step]:
-    """sqrt(beta2) V + sqrt(c) S from the inequality for V."""
-    x = sympy.Symbol("x", positive=True)
-    spread = tau * sympy.sqrt(1 - x**2)
-    own = (v0 * (1 - x) / (1 - q) + spread * ((window - 1) * first + S) + K * drift) / (1 - x)
-    claimed = constants.denominator_start(PROBLEM, ADAM, window, drift) + S * constants.denominator_growth(
-        beta2, eta, window
-    )
-    claimed = claimed.subs(sympy.sqrt(beta2**window), x).subs(beta2**window, x**2)
-    yield nonnegative(
-        r"$(a+b)^2\ge a^2+b^2$, so $\sqrt{D_k}\le\sqrt{\beta_2v_{k-1}}+\sqrt c|G_k|$",
-        (v0 + S) ** 2 - v0**2 - S**2,
-        [v0, S],
-    )
-    yield identity(
-        r"$\sqrt{\beta_2}V+\sqrt cS=A_1+B_1S$",
-        sympy.expand(q * own + sympy.sqrt(1 - beta2) * S),
-        sympy.expand(claimed),
     )
 
 

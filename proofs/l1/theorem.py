@@ -2,7 +2,7 @@ r"""The l1 norm test: its key lemma, its theorem, the scalar test's analogue, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 import sympy
 
 from adabatch.moments import l1 as estimators
-from proofs.adam.assembly import DESCENT, QBAR, closing, preconditioned_bound
+from proofs.adam.assembly import QBAR, closing, preconditioned_bound
 from proofs.adam.l4_swap import RHO_IS
-from proofs.adam.l7_denominators import lemma_l7
+from proofs.adam.l6_descent import in_units
+from proofs.adam.l7_denominators import TAU_IS, lemma_l7, tau
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
@@ -22,28 +23,52 @@ from proofs.adam.symbols import (
     RHO,
     SETTING,
     UNIT_INTERVALS,
+    A,
+    B,
     a,
-    alpha,
     dimension,
     initial_sum,
     noise,
     open_roots,
-    q,
     r,
     same,
 )
-from proofs.composition import Assumption, Fact
-from proofs.relations import Relation, named
-from proofs.steps import Evidence, Step, by_lemma, cauchy_schwarz, checked, identity, nonnegative, prose, proves
-from proofs.sums import ALIGNED, NORMS, PRECONDITIONED
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Fact,
+    Ground,
+    assumed,
+    cite,
+    composed,
+    from_step,
+    granted,
+    summed,
+)
+from proofs.relations import Relation, equation, named
+from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
+from proofs.sums import (
+    ALIGNED,
+    DENOMINATORS,
+    DEVIATIONS,
+    MOMENTS,
+    NORMS,
+    PRECONDITIONED,
+    aligned,
+    deviation,
+    epsilon,
+    norm,
+    preconditioned,
+    response_e,
+    root_moment,
+    root_of_one_e,
+)
 from theory.adam import constants
 from theory.bound import Bound
 from theory.l1 import theorem as theory
 
 __all__ = ["effective_dimensions", "key_lemma", "l1_estimators", "l1_theorem", "scalar_theorem"]
 
-Function = Callable[..., Any]
-DEVIATIONS = named("SD_sum", r"{\textstyle\sum_k\sum_i} E\,\mathrm{sd}_{k,i}", nonnegative=True)
 NOISE_COST = named("nu", r"\nu'", positive=True)
 SOURCE = "the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 
@@ -52,70 +77,94 @@ SOURCE = "the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 # The key lemma.
 
 
+KEY = Relation(aligned, ">=", preconditioned - theory.l1_noise_cost(BETA1, BETA2, 1) * deviation, ranges=BETAS)
+KEY_SUM = Relation(
+    ALIGNED(RHO), ">=", PRECONDITIONED - theory.l1_noise_cost(BETA1, BETA2, 1) * DEVIATIONS, ranges=BETAS
+)
+NOISY = frozenset({Assumption.UNBIASED, Assumption.KNOWN_BEFORE, Assumption.ADAM})
+
+
 @proves(
     "l1 key lemma",
     "conditional descent under any noise",
-    r"$E_k[((Gg)^+ - \rho(Gg)^-)/\sqrt{v_k}] \ge G^2/\sqrt{D_k} - (1+\rho)\,\mathrm{sd}_k(g)/\sqrt c$ "
-    r"with $D_k = \beta_2 v_{k-1} + c\,G^2$, for any noise with $E_k g = G$.",
+    r"With $D_k = \beta_2 v_{k-1} + c\,G^2$, for any noise with $E_k g = G$:",
+    concludes=(Conclusion(KEY_SUM, NOISY),),
     source=SOURCE,
 )
 def key_lemma() -> Iterator[Step]:
     """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, for any law."""
-    deviation = sympy.Symbol("sigma", positive=True)
+    sigma = sympy.Symbol("sigma", positive=True)
     root_weight = sympy.sqrt(constants.second_moment_weight(BETA2))
-    weight = sympy.cancel(theory.l1_noise_cost(BETA1, BETA2, deviation) * root_weight / deviation)
-    yield from _key_scaling()
-    yield from _key_cases(weight, sympy.cancel(constants.momentum_amplification(BETA1, BETA2)))
-    yield from _key_expectation()
-
-
-def _key_scaling() -> Iterator[Step]:
-    gradient, second_moment, x = sympy.symbols("G v x", positive=True)
-    c = constants.second_moment_weight(BETA2)
-    s = BETA2 * second_moment / (c * gradient**2)
-    left = gradient * (x * gradient) / sympy.sqrt(BETA2 * second_moment + c * (x * gradient) ** 2)
-    scaled = gradient * x / (sympy.sqrt(c) * sympy.sqrt(s + x**2))
-    yield identity(
-        r"Gg/\sqrt{v_k} = \tfrac{|G|}{\sqrt c}\,\tfrac{x}{\sqrt{s+x^2}}, \quad x = g/G, \;"
-        r"s = \beta_2 v_{k-1}/(cG^2); \text{ squared}",
-        left**2,
-        scaled**2,
-        "both sides have the sign of x; at x = 1 it is G^2 / sqrt(D_k)",
-    )
-    yield prose(r"G = 0: \text{ the left side is } 0, \text{ the right side is not positive}")
+    weight = sympy.cancel(theory.l1_noise_cost(BETA1, BETA2, sigma) * root_weight / sigma)
+    pointwise = [*_key_cases(weight, sympy.cancel(constants.momentum_amplification(BETA1, BETA2)))]
+    yield from pointwise
+    yield from _key_expectation(weight, pointwise)
 
 
 def _key_cases(weight: Any, rho: Any) -> Iterator[Step]:
-    """f_s(x) + (1 + rho)|x - 1| >= f_s(1), f_s(x) = x / sqrt(s + x^2), times rho where x < 0."""
-    s, u, h = sympy.symbols("s u h", nonnegative=True)
+    """f(x) + (1 + rho)|x - 1| >= f(1), f(x) = x / (sqrt(s + x^2) + e), times rho where x < 0."""
+    s, u, h, e, t, T = sympy.symbols("s u h e t T", nonnegative=True)
     x = 1 - 1 / (1 + u)
-    at_one = 1 - 1 / (1 + h)  # f_s(1) = 1 / sqrt(s + 1), anywhere in (0, 1]
-    yield nonnegative(r"f_s(1) \le 1: (s+1) - 1 \ge 0", (s + 1) - 1, [s])
-    yield nonnegative(r"x = -u < 0: f_s(x) \ge -\rho, \text{ squared}", (s + u**2) - u**2, [s, u])
+    at_one = 1 - 1 / (1 + h)  # f(1) = 1 / (sqrt(s + 1) + e), anywhere in (0, 1]
+    yield nonnegative(r"f(1) \le 1: (s+1) - 1 \ge 0", (s + 1) - 1, [s])
+    yield nonnegative(
+        r"x = -u < 0: \sqrt{s+u^2} + e \ge u, \text{ squared}: f(x) \ge -\rho", (s + u**2) - u**2, [s, u]
+    )
     yield nonnegative(
         r"x = -u < 0: -\rho + (1+\rho)(1+u) - 1 \ge 0", -rho + weight * (1 + u) - 1, [u, a], {r: UNIT_INTERVALS[r]}
     )
-    yield nonnegative(r"0 \le x \le 1: f_s(x) \ge x f_s(1), \text{ squared}", (s + 1) - (s + x**2), [s, u])
+    yield nonnegative(r"0 \le x \le 1: \sqrt{s+x^2} \le \sqrt{s+1}, \text{ squared}", (s + 1) - (s + x**2), [s, u])
     yield nonnegative(
-        r"0 \le x \le 1: x f_s(1) + (1+\rho)(1-x) - f_s(1) \ge 0",
+        r"0 \le x \le 1: f(x) \ge x f(1), \; \sqrt{s+1} = T + t", x / (T + e) - x / (T + t + e), [u, T, e, t]
+    )
+    yield nonnegative(
+        r"0 \le x \le 1: x f(1) + (1+\rho)(1-x) - f(1) \ge 0",
         x * at_one + weight * (1 - x) - at_one,
         [u, h, a],
         {r: UNIT_INTERVALS[r]},
     )
     yield nonnegative(
-        r"x = 1+u \ge 1: f_s(x) \ge f_s(1), \text{ squared}", (1 + u) ** 2 * (s + 1) - (s + (1 + u) ** 2), [s, u]
+        r"x = 1+u \ge 1: x\sqrt{s+1} \ge \sqrt{s+x^2}, \text{ squared}",
+        (1 + u) ** 2 * (s + 1) - (s + (1 + u) ** 2),
+        [s, u],
+    )
+    yield nonnegative(
+        r"x = 1+u \ge 1: x(\sqrt{s+1}+e) \ge \sqrt{s+x^2}+e, \; x\sqrt{s+1} = T + t",
+        (T + t + (1 + u) * e) - (T + e),
+        [T, t, u, e],
     )
 
 
-def _key_expectation() -> Iterator[Step]:
-    y, deviation = sympy.symbols("y sigma", positive=True)
-    yield identity(
-        r"\frac{y^2+\sigma^2}{2\sigma} - y = \frac{(y-\sigma)^2}{2\sigma}",
-        (y**2 + deviation**2) / (2 * deviation) - y,
-        (y - deviation) ** 2 / (2 * deviation),
-        "y = |X - 1|: E|X - 1| <= sd(X) = sd(g) / |G|",
+def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
+    """In expectation, in the units of one coordinate, and summed."""
+    spread, relative = (
+        named("spread", "E|X-1|", nonnegative=True),
+        named("sd_X", r"\mathrm{sd}(X)", nonnegative=True),
     )
-    yield prose(r"\text{expectation of the pointwise inequality, times } |G|/\sqrt c")
+    terms, at_one = yield from in_units(response_e(RHO))
+    scale = named("scale", r"|G_k|/\sqrt c", positive=True)
+    root = sympy.sqrt(constants.second_moment_weight(BETA2))
+    in_gradient = equation(
+        relative, deviation / (scale * root), "X = g / G", {relative: deviation / (scale * root)}
+    )
+    yield in_gradient
+    each = composed(
+        KEY,
+        (
+            from_step(terms),
+            from_step(at_one),
+            granted(
+                Relation(response_e(RHO), ">=", root_of_one_e - weight * spread), Ground.EXPECTATION, *pointwise
+            ),
+            granted(Relation(spread, "<=", relative), Ground.JENSEN),
+            from_step(in_gradient),
+        ),
+        (aligned, preconditioned, response_e(RHO), root_of_one_e, spread, relative, deviation),
+        NOISY,
+    )
+    yield each
+    yield prose(r"G = 0: \text{ the left side is } 0, \text{ the right side is not positive}")
+    yield summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED, deviation: DEVIATIONS})
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -130,23 +179,32 @@ def _key_expectation() -> Iterator[Step]:
     r"$S \le [P/(1-\beta_1) + A/B^2]/[1/B - \nu']$, with $\nu' = (1+\rho)\eta/\sqrt c$, "
     r"$B = \sqrt c\,(1 + (1+\eta)\sqrt{\beta_2}/(1-\sqrt{\beta_2}))$.",
     source=SOURCE,
-    uses=("L1", "L3", "L4", "l1 key lemma"),
+    uses=("descent lemma", "L1", "L3", "L4", "L7", "L8", "l1 key lemma"),
 )
 def l1_theorem() -> Iterator[Step]:
     """The bound under the l1 norm test."""
     found = theory.l1_test_bound(PROBLEM, ADAM)
-    yield from _descent(found, noise, SETTING | {Assumption.L1_TEST})
-    yield identity(
-        r"\nu'\,\|G_k\|_1 \text{ at } \nu = \eta",
-        found.constants["nu'"],
-        theory.l1_noise_cost(BETA1, BETA2, noise),
+    assumes = SETTING | {Assumption.L1_TEST}
+    tested = assumed(Relation(DEVIATIONS, "<=", noise * NORMS), Assumption.L1_TEST)
+    bound = _descent(found, NORMS, (), tested, assumes=assumes)
+    yield bound
+    moment = composed(
+        Relation(root_moment, "<=", norm + deviation),
+        (granted(Relation(root_moment, "<=", norm + deviation), Ground.MINKOWSKI),),
+        (root_moment, norm, deviation),
+        reason="E_k g^2 = G^2 + sd^2",
     )
-    yield prose(
-        r"E_k|g_{k,i}| \le |G_{k,i}| + \mathrm{sd}_k(g_{k,i}), \text{ so } "
-        r"\textstyle\sum_i E_k|g_{k,i}| \le (1+\eta)\|G_k\|_1"
+    yield moment
+    moments = summed(moment, {root_moment: MOMENTS, norm: NORMS, deviation: DEVIATIONS})
+    yield moments
+    denominators = composed(
+        Relation(DENOMINATORS, "<=", A + B * NORMS, _constants(found), BETAS[1:]),
+        (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments), tested),
+        (DENOMINATORS, NORMS, MOMENTS, DEVIATIONS),
+        assumes,
     )
-    yield from _denominators(found, lambda growth: growth - 1, initial_sum)
-    yield prose(r"S^2 \le \textstyle\sum E[G^2/\sqrt{D}]\,\sum E\sqrt{D}: \text{ Cauchy-Schwarz, as in L8}")
+    yield denominators
+    yield closing(bound, from_step(denominators, opaque=(A, B)), NOISE_COST, assumes=assumes)
     yield from _solution(found)
 
 
@@ -157,82 +215,72 @@ def l1_theorem() -> Iterator[Step]:
     r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and "
     r"$\sqrt{\sum_i v_{0,i}}$ in $A$.",
     source=SOURCE,
-    uses=("L1", "L3", "L4", "L7", "l1 key lemma"),
+    uses=("descent lemma", "L1", "L3", "L4", "L7", "L8", "l1 key lemma"),
 )
 def scalar_theorem() -> Iterator[Step]:
-    """The bound under the scalar test, where eta sqrt(d) takes the place of eta."""
+    """The bound under the scalar test, where eta sqrt(d) takes the place of eta; L7 is about vectors."""
     squares = sympy.Symbol("V2", positive=True)
     found = theory.scalar_test_bound(PROBLEM, ADAM, squares)
-    first, second, third = sympy.symbols("x_1:4", nonnegative=True)
-    yield from _descent(found, noise * sympy.sqrt(dimension), SETTING | {Assumption.SCALAR_TEST})
-    yield cauchy_schwarz(
-        r"3\textstyle\sum x_i^2 - (\sum x_i)^2 = \sum_{i<j}(x_i-x_j)^2",
-        (1, 1, 1),
-        (first, second, third),
-        "so that sum_i sd_i <= sqrt(d) sqrt(sum_i sd_i^2) <= eta sqrt(d) ||G||_2 (d = 3)",
+    assumes = SETTING | {Assumption.SCALAR_TEST}
+    norms, whole, roots, moments, spread = (
+        named("S_2", r"{\textstyle\sum_k} E\|G_k\|_2", nonnegative=True),
+        named("Q_2", r"{\textstyle\sum_k} E[\|G_k\|_2^2/(\sum_iD_{k,i})^{1/2}]", nonnegative=True),
+        named("R_2", r"{\textstyle\sum_k} E(\sum_iD_{k,i})^{1/2}", nonnegative=True),
+        named("T_2", r"{\textstyle\sum_k} E(E_k\|g_k\|_2^2)^{1/2}", nonnegative=True),
+        named("SD_2", r"{\textstyle\sum_k} E(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True),
     )
-    yield identity(
-        r"\nu'\,\|G_k\|_2 \text{ at } \nu = \eta\sqrt d",
-        found.constants["nu'"],
-        theory.l1_noise_cost(BETA1, BETA2, noise * sympy.sqrt(dimension)),
+    larger, one, two = sympy.symbols("h D_1 D_2", nonnegative=True)
+    root = nonnegative(r"D_i \le \textstyle\sum_j D_j", (one + two + larger) - one, [one, two, larger])
+    yield root
+    bound = _descent(
+        found,
+        norms,
+        (whole, spread),
+        granted(Relation(DEVIATIONS, "<=", sympy.sqrt(dimension) * spread), Ground.CAUCHY_SCHWARZ),
+        assumed(Relation(spread, "<=", noise * norms), Assumption.SCALAR_TEST),
+        granted(Relation(whole, "<=", PRECONDITIONED), Ground.EXPECTATION, root),
+        left=whole,
+        assumes=assumes,
     )
-    yield nonnegative(
-        r"D_i \le \textstyle\sum_j D_j: \sum_i G_i^2/\sqrt{D_i} \ge \|G\|^2/\sqrt{\sum_j D_j}",
-        (first + second) - first,
-        [first, second],
+    yield bound
+    vectors = {DENOMINATORS: roots, NORMS: norms, MOMENTS: moments, initial_sum: sympy.sqrt(squares), epsilon: 0}
+    denominators = composed(
+        Relation(roots, "<=", A + B * norms, _constants(found), BETAS[1:]),
+        (
+            cite(lemma_l7, vectors, part=1),
+            assumed(Relation(moments, "<=", tau * norms, TAU_IS), Assumption.SCALAR_TEST),
+        ),
+        (roots, norms, moments),
+        assumes,
     )
-    yield prose(
-        r"E_k\sqrt{\textstyle\sum_i v_{k,i}} \le \sqrt{\beta_2 \sum_i v_{k-1,i}} + \sqrt c\,\tau\|G_k\|_2",
-        "as in L7, with the root of the sum for the sum of the roots",
+    yield denominators
+    yield closing(
+        bound, from_step(denominators, opaque=(A, B)), NOISE_COST, sums=(whole, roots, norms), assumes=assumes
     )
-    yield by_lemma(r"\text{L7's inequalities}", lemma_l7)
-    yield from _denominators(found, lambda growth: sympy.sqrt(growth**2 - 1), sympy.sqrt(squares))
     yield from _solution(found)
 
 
-def _descent(found: Bound, tested: Any, assumes: frozenset[Assumption]) -> Iterator[Step]:
+def _constants(found: Bound) -> dict[Any, Any]:
+    return {A: found.constants["A"], B: open_roots(sympy.sympify(found.constants["B"]))}
+
+
+def _descent(
+    found: Bound,
+    norms: Any,
+    sums: Sequence[Any],
+    *facts: Fact,
+    left: Any = PRECONDITIONED,
+    assumes: frozenset[Assumption],
+) -> Step:
+    """Q <= P / (1 - beta1) + nu' S: the descent lemma, L1, L3, L4 and the key lemma."""
     budget = found.terms["initial gap"] + found.terms["drift"]
-    yield by_lemma(r"\text{conditional descent}", key_lemma)
-    share = theory.l1_noise_cost(BETA1, BETA2, 1)
-    yield preconditioned_bound(
-        Relation(
-            PRECONDITIONED,
-            "<=",
-            QBAR + NOISE_COST * NORMS,
-            {QBAR: budget, NOISE_COST: found.constants["nu'"], **RHO_IS},
-            BETAS,
-        ),
-        (
-            Fact(Relation(ALIGNED(RHO), ">=", PRECONDITIONED - share * DEVIATIONS), "l1 key lemma"),
-            Fact(Relation(DEVIATIONS, "<=", tested * NORMS), "the test"),
-        ),
-        (DEVIATIONS, NORMS),
+    where = {QBAR: budget, NOISE_COST: found.constants["nu'"], **RHO_IS}
+    return preconditioned_bound(
+        Relation(left, "<=", QBAR + NOISE_COST * norms, where, BETAS),
+        (cite(key_lemma), *facts),
+        (DEVIATIONS, norms, *sums),
         assumes,
     )
-    yield closing(climb=NOISE_COST)
-    yield identity(
-        r"\alpha(1-\beta_1)\,\frac{P}{1-\beta_1} = \Delta + \alpha^2 K L d\,\Gamma",
-        sympy.expand(alpha * (1 - BETA1) * budget),
-        sympy.expand(DESCENT),
-    )
-
-
-def _denominators(found: Bound, eta_of_growth: Function, start: Any) -> Iterator[Step]:
-    """One step of the telescoping of L7, where the root mean square or mean of g is at most T times G's norm."""
-    total, norm, growth = sympy.symbols("V G T", positive=True)
-    root_weight = sympy.sqrt(constants.second_moment_weight(BETA2))
-    new = q * total + root_weight * growth * norm
-    stepped = (
-        q * total
-        + root_weight * norm
-        + constants.preconditioner_start(BETA2, new)
-        - constants.preconditioner_start(BETA2, total)
-    )
-    cost = open_roots(found.constants["B"].subs(noise, eta_of_growth(growth)))
-    yield identity(
-        r"\text{one step of the denominators costs } B\,\|G_k\|", stepped, cost * norm, "E_k|g| <= T |G|"
-    )
-    yield identity(r"A = \Phi(V_0)", found.constants["A"], constants.preconditioner_start(BETA2, start))
 
 
 def _solution(found: Bound) -> Iterator[Step]:
@@ -255,7 +303,7 @@ def _solution(found: Bound) -> Iterator[Step]:
         r"B^2S^2 - (A+BS)(BS-A) = A^2 \ge 0",
         growth**2 * total**2 - (start + growth * total) * (growth * total - start),
         start**2,
-        "so S/B - A/B^2 <= S^2/(A+BS): the simpler form",
+        "so S/B - A/B^2 <= S^2/(A + B S): the simpler form",
     )
     yield same(r"\text{the bound is } S_+", (found.value, theory.solve_with_noise(a_0, b_0, budget, nu)))
     yield same(
@@ -271,9 +319,9 @@ def _solution(found: Bound) -> Iterator[Step]:
 @proves(
     "effective dimensions",
     "the scalar test against the l1 test",
-    r"The scalar test with $\eta_s$ implies the l1 test with $\eta = \eta_s\sqrt{d_{sd}/d_G}$, "
-    r"$d_{sd} = (\sum sd_i)^2/\sum sd_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with equality where the "
-    r"scalar test is an equality.",
+    r"The scalar test with $\eta_s$ implies the l1 test with $\eta = \eta_s\sqrt{d_{\mathrm{sd}}/d_G}$, "
+    r"$d_{\mathrm{sd}} = (\sum_i\mathrm{sd}_i)^2/\sum_i\mathrm{sd}_i^2$, $d_G = \|G\|_1^2/\|G\|_2^2$, with "
+    r"equality where the scalar test is an equality.",
     source=SOURCE,
 )
 def effective_dimensions() -> Iterator[Step]:
@@ -284,8 +332,8 @@ def effective_dimensions() -> Iterator[Step]:
     )
     larger, factor = sympy.symbols("h f", positive=True)
     yield identity(
-        r"\frac{\sum_i sd_i}{\|G\|_1} = \eta_s\sqrt{d_{sd}/d_G} \text{ at } "
-        r"\eta_s = \sqrt{\textstyle\sum_i sd_i^2}/\|G\|_2",
+        r"\frac{\sum_i \mathrm{sd}_i}{\|G\|_1} = \eta_s\sqrt{d_{\mathrm{sd}}/d_G} \text{ at } "
+        r"\eta_s = \sqrt{\textstyle\sum_i \mathrm{sd}_i^2}/\|G\|_2",
         sum_sd / l1,
         eta_l1,
     )

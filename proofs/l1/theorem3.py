@@ -6,13 +6,50 @@ certificates with a record, and supports numerically for the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import sympy
 
+from proofs.adam.descent import descent_lemma
 from proofs.adam.l1_step import lemma_l1
-from proofs.adam.symbols import BETA1, BETA2, PROBLEM, alpha, dimension, gap, noise, q, smoothness, steps
+from proofs.adam.multipliers import (
+    ENERGY,
+    NORMS_S,
+    PROGRESS_S,
+    SQUARES_S,
+    product_of,
+    s,
+    s_2,
+    times,
+    weighted_sums,
+)
+from proofs.adam.symbols import (
+    BETA1,
+    BETA2,
+    BETAS,
+    C_M,
+    PROBLEM,
+    alpha,
+    dimension,
+    noise,
+    q,
+    smoothness,
+    steps,
+)
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Ground,
+    assumed,
+    cite,
+    composed,
+    from_step,
+    granted,
+    hypothesis,
+    summed,
+)
+from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import (
     Evidence,
     Step,
@@ -25,16 +62,52 @@ from proofs.steps import (
     proves,
     vanishing,
 )
+from proofs.sums import PROGRESS, SQUARES, length, norm, progress
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp.constants import gradient_energy, mean_step
 from theory.l1 import theorem3 as theory
 from theory.l1.costs import Kind, kept_gain
 
-__all__ = ["certificate_potential", "certificate_telescoping", "theorem_3", "two_point_laws"]
+__all__ = [
+    "BY_COSTS",
+    "COSTS_S",
+    "NEEDED",
+    "STEP_IS",
+    "certificate_potential",
+    "certificate_telescoping",
+    "theorem_3",
+    "two_point_laws",
+]
 
 Function = Callable[..., Any]
 SOURCE = "a theorem for the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 gradient, second_moment, s_max, slope = sympy.symbols("G v s_max C", positive=True)
+gain, noise_weight, lipschitz, start = sympy.symbols("J lambda Lambda P", positive=True)
+cost, change = (
+    named("x_term", "x_k", nonnegative=True),
+    named("change", "|G_{k+1} - G_k|", nonnegative=True),
+)
+here, before, there = (
+    named("psi_here", r"-\Phi_k(G_k)", nonnegative=True),
+    named("psi_before", r"-\Phi_{k-1}(G_k)", nonnegative=True),
+    named("psi_there", r"-\Phi_k(G_{k+1})", nonnegative=True),
+)
+s_next = named("s_next", "s_{k+1}", nonnegative=True)
+FALLING = Range(s_next, 0, s)
+COSTS_S = named("X_s", r"{\textstyle\sum_k} s_kE{\textstyle\sum_i}x_{k,i}", nonnegative=True)
+CHANGES_S = named("C_s", r"{\textstyle\sum_k} s_{k+1}E\|G_{k+1}-G_k\|_1", nonnegative=True)
+LIPSCHITZ = Relation(there, "<=", here + lipschitz * change)
+TELESCOPED = Relation(PROGRESS_S, ">=", gain * NORMS_S - noise_weight * COSTS_S - lipschitz * CHANGES_S - start)
+CERTIFIED = frozenset({Assumption.CERTIFICATE, Assumption.ADAM, Assumption.UNBIASED, Assumption.KNOWN_BEFORE})
+NEEDED = CERTIFIED | {Assumption.SMOOTH, Assumption.BOUNDED_BELOW}
+STEP_IS = {C_M: normalized_step_bound(BETA1, BETA2)}
+BY_COSTS = Relation(
+    gain * NORMS_S,
+    "<=",
+    noise_weight * COSTS_S + sum(theory.bound_terms(PROBLEM, alpha, lipschitz, C_M, ENERGY).values()) + start,
+    STEP_IS,
+    BETAS,
+)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -78,11 +151,18 @@ def two_point_laws(
     "certificate potential",
     "the potential is Lipschitz in the gradient",
     r"$\Phi(G) = |G|\,h(\mathrm{sgn}(G)\,m/\sqrt v, v/G^2)$, $\Phi(0) = -C\sqrt v$, is Lipschitz with "
-    r"constant $\Lambda = \sup|h - 2 s h_s|$.",
+    r"constant $\Lambda = \sup|h - 2 s h_s|$:",
+    concludes=(Conclusion(LIPSCHITZ),),
     source=SOURCE,
 )
 def certificate_potential() -> Iterator[Step]:
     """It is Lipschitz in G with constant Lambda = sup |h - 2 s h_s|, across G = 0 too."""
+    slopes = [*_slopes()]
+    yield from slopes
+    yield composed(LIPSCHITZ, (granted(LIPSCHITZ, Ground.CALCULUS, *slopes),), (there, here, change))
+
+
+def _slopes() -> Iterator[Step]:
     s, z, boundary, other = sympy.symbols("s z h_1 h_2", real=True)
     positive_s = sympy.Symbol("s", positive=True)
     h = sympy.Function("h")
@@ -141,10 +221,9 @@ def _tail_sign(boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
 @proves(
     "certificate telescoping",
     "the certificate inequality summed over the steps",
-    r"For $s_1 \ge s_2 \ge \dots > 0$ and $x_{k,i} = \mathrm{sd}_{k,i}$ (l1) or $\mathrm{sd}_{k,i}^2/|G_{k,i}|$ "
-    r"(variance): $\sum_k s_k E\langle G_k, m_k/\sqrt{v_k}\rangle \ge J\sum_k s_k E\|G_k\|_1 - \lambda\sum_k s_k "
-    r"E\sum_i x_{k,i} - \Lambda\sum_{k<K} s_{k+1} E\|G_{k+1}-G_k\|_1 + s_1\sum_i|G_{1,i}|\,h(0, "
-    r"v_{0,i}/G_{1,i}^2)$.",
+    r"For $s_1 \ge s_2 \ge \dots > 0$, $x_{k,i} = \mathrm{sd}_{k,i}$ (l1) or $\mathrm{sd}_{k,i}^2/|G_{k,i}|$ "
+    r"(variance) and $P = s_1\sum_i|G_{1,i}|(-h(0, v_{0,i}/G_{1,i}^2))$:",
+    concludes=(Conclusion(TELESCOPED, CERTIFIED),),
     source=SOURCE,
     uses=("certificate potential", "two-point laws"),
 )
@@ -152,10 +231,51 @@ def certificate_telescoping() -> Iterator[Step]:
     """Summed over the steps, the certificate inequality bounds the alignment of Adam's step with the gradient."""
     yield from _one_step()
     yield from _zero_gradient()
-    yield from _telescoped()
-    yield prose(
-        r"-s_K\Phi_K(G_K) \ge 0, \; (s_k - s_{k+1})\Phi_k(G_k) \le 0 \text{ because } h \le 0; \quad m_0 = 0"
+    named_terms = [
+        times(progress, r"s_k\langle G_k,u_k\rangle", s, progress),
+        times(norm, "s_k|G_k|", s, norm),
+        times(cost, "s_kx_k", s, cost),
+        times(before, r"-s_k\Phi_{k-1}(G_k)", s, before),
+        times(change, "s_{k+1}|G_{k+1} - G_k|", s_next, change),
+        times(there, r"-s_{k+1}\Phi_k(G_{k+1})", s_next, there),
+    ]
+    yield from named_terms
+    aligned, norms, costs, old, moved, new = map(product_of, named_terms)
+    each = composed(
+        Relation(
+            aligned, ">=", gain * norms - noise_weight * costs - lipschitz * moved - old + new, ranges=(FALLING,)
+        ),
+        (
+            assumed(
+                Relation(progress - here + noise_weight * cost, ">=", gain * norm - before), Assumption.CERTIFICATE
+            ),
+            cite(certificate_potential),
+            hypothesis(Relation(here, ">=", 0)),
+            *map(from_step, named_terms),
+        ),
+        (progress, norm, cost, before, change, there, here, aligned, norms, costs, old, moved, new),
+        CERTIFIED,
+        reason="the certificate inequality times s_k |G_k|; h <= 0 and s_{k+1} <= s_k",
     )
+    yield each
+    total = summed(
+        each, {aligned: PROGRESS_S, norms: NORMS_S, costs: COSTS_S, moved: CHANGES_S}, {(old, new): start}
+    )
+    yield total
+    falls = yield from _falls()
+    yield composed(
+        TELESCOPED, (from_step(total, {s_next: falls}),), (PROGRESS_S, NORMS_S, COSTS_S, CHANGES_S), CERTIFIED
+    )
+
+
+def _falls() -> Generator[Step, None, tuple[Step, Step]]:
+    """0 <= s_{k+1} <= s_k."""
+    above = Relation(s_next, "<=", s)
+    falling = composed(above, (granted(above, Ground.DEFINITION),), (s_next,), reason="the step sizes do not rise")
+    positive = inequality(s_next, ">=", 0)
+    yield falling
+    yield positive
+    return falling, positive
 
 
 def _one_step() -> Iterator[Step]:
@@ -210,26 +330,6 @@ def _zero_gradient() -> Iterator[Step]:
     )
 
 
-def _telescoped() -> Iterator[Step]:
-    """Sum of s_k [Phi_k(G_k) - Phi_{k-1}(G_k)], rearranged into differences at one state each, by induction."""
-    s, later = sympy.symbols("s_K s_{K+1}", positive=True)
-    before, here, there, after = sympy.symbols(
-        "Phi_{K-1}(G_K) Phi_K(G_K) Phi_K(G_{K+1}) Phi_{K+1}(G_{K+1})", real=True
-    )
-    statement = (
-        r"T_K = \sum_{k\le K} s_k[\Phi_k(G_k) - \Phi_{k-1}(G_k)] = s_K\Phi_K(G_K) - s_1\Phi_0(G_1) + \sum_{k<K}"
-        r"[(s_k - s_{k+1})\Phi_k(G_k) + s_{k+1}(\Phi_k(G_k) - \Phi_k(G_{k+1}))]"
-    )
-    yield identity(statement + r", \; K = 1", s * (here - before), s * here - s * before)
-    grown = later * after - s * here + (s - later) * here + later * (here - there)
-    yield identity(
-        r"T_{K+1} - T_K \text{ is that of the right side}",
-        later * (after - there),
-        grown,
-        "the induction step; each difference at one state is at least -Lambda |G_{k+1} - G_k|",
-    )
-
-
 @proves(
     "Theorem 3 (given a certificate)",
     "Adam under the averaged l1 test, or the averaged coordinate-wise test",
@@ -238,38 +338,80 @@ def _telescoped() -> Iterator[Step]:
     r"multipliers $s_1 \ge s_2 \ge \dots > 0$ and $\sum_k s_k E\sum_i x_{k,i} \le \eta^p\sum_k s_k E\|G_k\|_1$ "
     r"with $p = 1$ (l1) or $2$ (variance): $J'\sum_k s_k E\|G_k\|_1 \le \Delta/\alpha + \alpha L d\sum_k s_k^2\,"
     r"(s_t^2/2 + \Lambda s_t) + s_1\sum_i |G_{1,i}|(-h(0, v_{0,i}/G_{1,i}^2))$, $s_t = C_m$ unless $s_k = 1$. The "
-    r"inequality is verified for certificates with a record, and supported numerically for the others.",
+    r"inequality is verified for certificates with a record, and supported numerically for the others. Whatever "
+    r"the $x_{k,i}$, with $s_t = C_m$:",
+    concludes=(Conclusion(BY_COSTS, NEEDED, (NORMS_S, COSTS_S, ENERGY)),),
     source=SOURCE,
-    uses=("L1", "certificate potential", "certificate telescoping"),
+    uses=("descent lemma", "L1", "weighted sums", "certificate telescoping"),
 )
 def theorem_3() -> Iterator[Step]:
     """The bound, from the telescoped inequality and the descent lemma."""
-    kept, lipschitz, start, total, size = sympy.symbols("J_eta Lambda Phi_0 S s_t", positive=True)
-    gain, weight, squares = sympy.symbols("J lambda Sigma_2", positive=True)
-    right = sum(theory.bound_terms(PROBLEM, alpha, lipschitz, size, squares).values()) + start
-    drift = smoothness * dimension * alpha * squares * size
-    yield prose(r"\text{the certificate inequality is a hypothesis}", "supported by search, not proven")
-    yield by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential)
-    yield by_lemma(r"\text{alignment of step and gradient}", certificate_telescoping)
-    yield from _mean_step()
-    yield nonnegative(
-        r"s_k s_{k+1} \le s_k^2 \text{ for } s_k = s_{k+1} + t", *_falling(), reason="E||u_k|| <= sqrt(d) C_m"
+    changes = yield from _changes()
+    bound = composed(
+        BY_COSTS,
+        (
+            cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
+            cite(weighted_sums),
+            cite(certificate_telescoping),
+            from_step(changes),
+        ),
+        (PROGRESS_S, SQUARES_S, NORMS_S, COSTS_S, CHANGES_S, ENERGY),
+        NEEDED,
     )
-    for kind, power in ((Kind.L1, 1), (Kind.VARIANCE, 2)):
-        alignment = gain * total - weight * noise**power * total - lipschitz * drift - start
-        yield identity(
-            r"\Delta - \alpha\,[JS - \lambda\eta^p S - \Lambda\alpha Ld\,\Sigma_2 s_t - \Phi_0] + \tfrac12 "
-            rf"L\alpha^2\Sigma_2 d\,s_t^2 = \alpha\,[\text{{right side}} - J'S], \; p = {power}",
-            gap - alpha * alignment + smoothness * alpha**2 * squares * dimension * size**2 / 2,
-            alpha * (right - kept_gain(kind, gain, weight, noise) * total),
-            "the descent lemma, summed, S = sum s_k E||G_k||_1: the left side is >= E L(w_{K+1}) - inf L >= 0",
+    yield bound
+    right = sum(theory.bound_terms(PROBLEM, alpha, lipschitz, C_M, ENERGY).values()) + start
+    for kind, power, test in (
+        (Kind.L1, 1, Assumption.L1_TEST),
+        (Kind.VARIANCE, 2, Assumption.COORDINATE_TEST),
+    ):
+        yield composed(
+            Relation(kept_gain(kind, gain, noise_weight, noise) * NORMS_S, "<=", right, STEP_IS, BETAS),
+            (from_step(bound), assumed(Relation(COSTS_S, "<=", noise**power * NORMS_S), test)),
+            (NORMS_S, COSTS_S),
+            NEEDED | {test},
+            reason=f"on average: p = {power}",
         )
-    yield identity(r"S \le \text{right side}/J'", kept * (right / kept), right)
+    yield from _mean_step()
 
 
-def _falling() -> tuple[Any, list[sympy.Symbol]]:
-    later, extra = sympy.symbols("s t", nonnegative=True)
-    return (later + extra) ** 2 - (later + extra) * later, [later, extra]
+def _changes() -> Generator[Step, None, Step]:
+    """s_{k+1} ||G_{k+1} - G_k||_1 <= s_k^2 alpha L d C_m."""
+    distance, hop = (
+        named("grad_distance", r"\|G_{k+1}-G_k\|_2", nonnegative=True),
+        named("one_hop", r"\|w_{k+1}-w_k\|_2", nonnegative=True),
+    )
+    change_1 = named("change_1", r"\|G_{k+1}-G_k\|_1", nonnegative=True)
+    product = times(change_1, r"s_{k+1}\|G_{k+1}-G_k\|_1", s_next, change_1)
+    square_of_s = equation(s_2, s**2, where={s_2: s**2})
+    yield product
+    yield square_of_s
+    each = composed(
+        Relation(
+            product_of(product), "<=", alpha * smoothness * dimension * C_M * s_2, STEP_IS, (*BETAS, FALLING)
+        ),
+        (
+            from_step(product),
+            granted(Relation(change_1, "<=", sympy.sqrt(dimension) * distance), Ground.CAUCHY_SCHWARZ),
+            assumed(Relation(distance, "<=", smoothness * hop), Assumption.SMOOTH),
+            granted(Relation(hop, "=", alpha * s * length), Ground.DEFINITION),
+            cite(lemma_l1, part=2),
+            from_step(square_of_s),
+        ),
+        (product_of(product), change_1, distance, hop, length, s_2),
+        NEEDED,
+    )
+    yield each
+    total = summed(each, {product_of(product): CHANGES_S, s_2: ENERGY})
+    yield total
+    falls = yield from _falls()
+    kept = composed(
+        Relation(CHANGES_S, "<=", alpha * smoothness * dimension * C_M * ENERGY, STEP_IS, BETAS),
+        (from_step(total, {s_next: falls}),),
+        (CHANGES_S, ENERGY),
+        NEEDED,
+    )
+    yield kept
+    return kept
 
 
 def _mean_step() -> Iterator[Step]:
@@ -285,10 +427,6 @@ def _mean_step() -> Iterator[Step]:
     )
     yield checked(
         r"s_t \le C_m, \text{ with equality where nothing is known of } v", lambda: _step_is(without, c_m)
-    )
-    yield prose(
-        r"\|G_{k+1}-G_k\|_1 \le \sqrt d\,L\,\|w_{k+1}-w_k\| = \sqrt d\,L\alpha\|u_k\|",
-        "smoothness in l2, Cauchy-Schwarz over the coordinates",
     )
 
 

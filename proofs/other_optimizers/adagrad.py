@@ -75,7 +75,9 @@ def _aligned() -> Generator[Step, None, Step]:
         (true * normalized_response(ratio, s)) ** 2,
         "X = g / G, s = v_{k-1} / G^2; both roots have the sign of X",
     )
-    terms = equation(response_term, true * response, where={response_term: true * response})
+    terms = equation(
+        response_term, true * response(sympy.Integer(1)), where={response_term: true * response(sympy.Integer(1))}
+    )
     yield terms
     yield equation(true**4 / (old + true**2), (true / sympy.sqrt(s + 1)) ** 2, "and at X = 1")
     at_one = equation(term, true * root_of_one, "its root", {term: true * root_of_one})
@@ -83,7 +85,7 @@ def _aligned() -> Generator[Step, None, Step]:
     each = composed(
         Relation(response_term, ">=", alignment_at(1, eta) * term, ranges=RANGES),
         (from_step(terms), from_step(at_one), cite(lemma_l5, {rho: sympy.Integer(1)})),
-        (response_term, term, response, root_of_one),
+        (response_term, term, response(sympy.Integer(1)), root_of_one),
         NEEDED,
     )
     yield each

@@ -9,7 +9,7 @@ import sympy
 
 from proofs.adam.descent import descent_lemma
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
-from proofs.composition import Assumption, Fact, cite, composed
+from proofs.composition import Assumption, Fact, Ground, assumed, cite, composed, granted
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, identity, nonnegative, proves
 from proofs.sums import PROGRESS, SQUARES
@@ -35,9 +35,9 @@ def _bound(value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact, assum
         Relation(T_SUM, "<=", steps * bound, {bound: value}, ranges),
         (
             cite(descent_lemma, {alpha: step}),
-            Fact(Relation(PROGRESS, "=", T_SUM + INNER), "u_k = g_k"),
-            Fact(Relation(SQUARES, "=", T_SUM + 2 * INNER + ERRORS), "its square"),
-            Fact(Relation(ERRORS, "<=", eta**2 * T_SUM), "the norm test"),
+            granted(Relation(PROGRESS, "=", T_SUM + INNER), Ground.DEFINITION),
+            granted(Relation(SQUARES, "=", T_SUM + 2 * INNER + ERRORS), Ground.DEFINITION),
+            assumed(Relation(ERRORS, "<=", eta**2 * T_SUM), Assumption.SCALAR_TEST),
             *facts,
         ),
         (PROGRESS, SQUARES, T_SUM, INNER, ERRORS),
@@ -74,7 +74,7 @@ def sgd_theorem() -> Iterator[Step]:
         value.subs(alpha, below),
         below,
         (Range(below_share, 0, 2, strict=True),),
-        Fact(Relation(INNER, "=", 0), "E_k g_k = G_k"),
+        assumed(Relation(INNER, "=", 0), Assumption.UNBIASED),
         assumes=UNBIASED,
     )
     yield identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import sympy
 
+from proofs.adam.multipliers import NORMS_S
 from proofs.adam.symbols import PROBLEM, alpha, gap, noise
-from proofs.l1.theorem3 import theorem_3
-from proofs.samples.adam import descent_sum
-from proofs.steps import Step, by_lemma, identity, proves
+from proofs.composition import cite, composed
+from proofs.l1.theorem3 import BY_COSTS, COSTS_S, NEEDED, theorem_3
+from proofs.steps import Step, identity, proves
 from theory.l1.theorem3 import bound_terms
 from theory.samples import a_posteriori as theory
 from theory.samples.adam import kept_descent
@@ -32,10 +33,7 @@ def measured_deviations() -> Iterator[Step]:
     """Theorem 3's sums with D in place of eta S, and back."""
     right = sum(bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
     found = theory.measured_sum(right, deviations, gain, weight)
-    yield by_lemma(
-        r"J S - \lambda D \le \text{right side}", theorem_3, reason="the test enters only by D <= eta S"
-    )
-    yield from descent_sum(r"\text{the same sums, over } T \text{ steps}", sympy.Integer(0))
+    yield composed(BY_COSTS, (cite(theorem_3),), (NORMS_S, COSTS_S), NEEDED, reason="D for the sum of x")
     yield identity(
         r"J\cdot\text{bound} - \lambda D = \text{right side}", gain * found - weight * deviations, right
     )

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.adam.l1_step import lemma_l1
-from proofs.adam.symbols import PROBLEM, alpha, gap, noise, steps
-from proofs.l1.theorem3 import certificate_potential, certificate_telescoping, theorem_3
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from proofs.adam.multipliers import ENERGY, NORMS_S
+from proofs.adam.symbols import BETAS, C_M, PROBLEM, alpha, gap, noise, steps
+from proofs.composition import Assumption, Ground, assumed, cite, composed, granted
+from proofs.l1.theorem3 import COSTS_S, NEEDED, STEP_IS, theorem_3
+from proofs.relations import Range, Relation, named
+from proofs.steps import Step, identity, nonnegative, prose, proves, vanishing
 from theory.l1.theorem3 import bound_terms
 from theory.samples import adam as theory
 
@@ -18,6 +20,7 @@ __all__ = ["floored_l1_test", "samples_of_adam"]
 gain, weight, lipschitz, start, size = sympy.symbols("J lambda Lambda P C_m", positive=True)
 level, time, total, kept, floor = sympy.symbols("epsilon T S kappa f", positive=True)
 excess = sympy.Symbol("h", nonnegative=True)
+stopped = named("E_T", "E[T]", nonnegative=True)
 MOVED = theory.drift(PROBLEM, size, lipschitz)
 
 
@@ -29,19 +32,33 @@ MOVED = theory.drift(PROBLEM, size, lipschitz)
     r"$E\,T \le (\Delta/\alpha+P)/((J-\lambda\eta)\epsilon-\alpha LdM)$, $E\sum_{k<T}b_k \le E\,T\,"
     r"\max(1,\lceil s^2/(\eta\epsilon)^2\rceil)$; noise-dominated, least at $\eta = J/(2\lambda)$.",
     source="this project",
-    uses=("L1", "certificate potential", "certificate telescoping"),
+    uses=("Theorem 3 (given a certificate)",),
 )
 def samples_of_adam() -> Iterator[Step]:
     """Theorem 3's sums stopped at T, and the best step size and eta."""
-    yield by_lemma(r"\|u_k\| \le \sqrt d\,C_m \text{ at every step}", lemma_l1)
-    yield by_lemma(r"\Phi \text{ is } \Lambda\text{-Lipschitz in } G", certificate_potential)
-    yield by_lemma(r"\text{the certificate inequality, step by step}", certificate_telescoping)
     yield prose(
         r"\text{all sums over } k < T\wedge K \text{ in place of } k \le K",
         "{k < T} is known before step k, so each step's conditional inequality is multiplied by its indicator; "
         "K -> oo by monotone convergence",
     )
-    yield from descent_sum(r"(J-\lambda\eta)\,S \le \Delta/\alpha + \alpha\,E[T]\,LdM + P", sympy.Integer(0))
+    moved = alpha * theory.drift(PROBLEM, C_M, lipschitz) * stopped
+    yield composed(
+        Relation(
+            theory.kept_descent(gain, weight, noise) * level * stopped,
+            "<=",
+            gap / alpha + moved + start,
+            STEP_IS,
+            (*BETAS, Range(noise, 0, gain / weight)),
+        ),
+        (
+            cite(theorem_3, {ENERGY: stopped}),
+            assumed(Relation(COSTS_S, "<=", noise * NORMS_S), Assumption.L1_TEST),
+            granted(Relation(NORMS_S, ">=", level * stopped), Ground.DEFINITION),
+        ),
+        (NORMS_S, COSTS_S, stopped),
+        NEEDED | {Assumption.L1_TEST},
+        reason="s_k = 1; ||G_k||_1 > epsilon before T",
+    )
     found = theory.expected_steps(gap, start, alpha, kept, level, MOVED)
     yield identity(
         r"\kappa\epsilon\,E\,T = \Delta/\alpha + \alpha\,E[T]\,LdM + P \text{ at the bound}",
@@ -80,26 +97,6 @@ def _best(best: sympy.Expr) -> Step:
     )
 
 
-def descent_sum(statement: str, taken: sympy.Expr) -> Iterator[Step]:
-    """The descent lemma summed, with the alignment of the telescoped certificate and a curvature's share of S.
-
-    Args:
-        statement: of the sum.
-        taken: what the curvature's growth takes of S.
-    """
-    moved = alpha * time * MOVED
-    alignment = gain * total - weight * noise * total - start
-    curved = alpha * MOVED * time + taken * total
-    descent = gap - alpha * alignment + alpha * curved
-    right = gap / alpha + moved + start
-    yield identity(
-        statement,
-        descent,
-        alpha * (right - (theory.kept_descent(gain, weight, noise) - taken) * total),
-        "the left side, from the descent lemma and the drift of the potential, is at least 0",
-    )
-
-
 @proves(
     "l1 test with a floor",
     "Theorem 3 under the l1 test with a floor",
@@ -114,14 +111,28 @@ def floored_l1_test() -> Iterator[Step]:
     right = sum(bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
     left = gain * total - weight * noise * (total + steps * floor)
     remaining = theory.kept_descent(gain, weight, noise)
-    yield by_lemma(r"J S - \lambda\sum_kE\sum_i\mathrm{sd}_{k,i} \le \text{right side}", theorem_3)
+    by_case = []
     for case, largest in ((r"\|G\|_1 \ge f", floor + excess), (r"\|G\|_1 \le f", floor)):
-        yield nonnegative(
-            rf"\|G\|_1 + f - \max(\|G\|_1, f) \ge 0, \; {case}",
-            (largest if largest is not floor else excess) + floor - largest,
-            [floor, excess],
-            reason="summed: the deviations are at most eta (S + K f)",
-        )
+        by_case += [
+            nonnegative(
+                rf"\|G\|_1 + f - \max(\|G\|_1, f) \ge 0, \; {case}",
+                (largest if largest is not floor else excess) + floor - largest,
+                [floor, excess],
+                reason="summed: the deviations are at most eta (S + K f)",
+            )
+        ]
+    yield from by_case
+    right_side = sum(bound_terms(PROBLEM, alpha, lipschitz, C_M, ENERGY).values()) + start
+    with_floor = right_side + weight * noise * steps * floor
+    yield composed(
+        Relation(theory.kept_descent(gain, weight, noise) * NORMS_S, "<=", with_floor, STEP_IS, BETAS),
+        (
+            cite(theorem_3),
+            granted(Relation(COSTS_S, "<=", noise * (NORMS_S + steps * floor)), Ground.EXPECTATION, *by_case),
+        ),
+        (NORMS_S, COSTS_S),
+        NEEDED,
+    )
     yield identity(
         r"J S - \lambda\eta(S+Kf) = \text{right side at } S = \frac{\text{right side}}{J-\lambda\eta} + "
         r"K\frac{\lambda\eta f}{J-\lambda\eta}",

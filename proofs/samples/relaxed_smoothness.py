@@ -78,5 +78,5 @@ def relaxed_theorem() -> Iterator[Step]:
         r"\kappa S - \alpha L_1dM\,S = \text{right side at the bound}, \; \kappa = J-\lambda\eta",
         (kept - share) * found,
         right,
-        "what grows with the gradient is summed to alpha L1 d M S",
+        "what grows with the gradient is summed to alpha L_1 d M S",
     )

@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 import sympy
 
-from proofs.composition import Conclusion, Fact, cite, composed, from_step, hypothesis, rooted, summed
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Ground,
+    assumed,
+    cite,
+    composed,
+    from_step,
+    granted,
+    hypothesis,
+    rooted,
+    summed,
+)
 from proofs.relations import Range, Relation, equation, inequality, named, written
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import PATH, batch, noise_of_path, path_noise, rate, time
@@ -39,6 +51,7 @@ SETTING = (
     r"\sum_iG_i^2/\sqrt{V_i+bG_i^2}$."
 )
 
+ASSUMED = frozenset({Assumption.COORDINATE_SMOOTH})
 value, next_value = named("f_gap", "f_k", nonnegative=True), named("f_gap_next", r"E_kf_{k+1}", real=True)
 inner_term, INNER = (
     named("inner_i", r"E[G_id_i]", real=True),
@@ -58,7 +71,7 @@ weighted, DRIFTS = (
     "descent of Adam on a path",
     "an idealised Adam on any smooth f: the descent along a path, for any batches",
     SETTING,
-    concludes=(Conclusion(Relation(DRIFTS, "<=", theory.descent_sum_bound(PROBLEM, PATH).value)),),
+    concludes=(Conclusion(Relation(DRIFTS, "<=", theory.descent_sum_bound(PROBLEM, PATH).value), ASSUMED),),
     source="this project",
     uses=("noise of a step",),
 )
@@ -88,16 +101,21 @@ def descent_on_a_path() -> Iterator[Step]:
     exact = composed(
         Relation(next_value, "<=", value + theory.expected_change(DRIFT, rate, batch, smoothness)),
         (
-            Fact(Relation(next_value, "<=", value + INNER + SIZES / 2), "coordinate-wise smoothness"),
+            assumed(Relation(next_value, "<=", value + INNER + SIZES / 2), Assumption.COORDINATE_SMOOTH),
             from_step(inner),
             from_step(sizes),
         ),
         (next_value, value, INNER, SIZES, DRIFT),
+        ASSUMED,
     )
     yield exact
     each = composed(
         Relation(next_value + weighted, "<=", value + smoothness / 2 * noise_of_path),
-        (from_step(exact), Fact(Relation(weighted, "=", rate * DRIFT), "the terms"), cite(noise_of_a_step)),
+        (
+            from_step(exact),
+            granted(Relation(weighted, "=", rate * DRIFT), Ground.DEFINITION),
+            cite(noise_of_a_step),
+        ),
         (next_value, value, DRIFT, weighted, noise_of_path),
     )
     yield each
@@ -143,7 +161,7 @@ def _kept(scale: NoiseScale) -> Relation:
     "what a batch keeps",
     "the drift at any batch, by three noise scales",
     r"With $W_0 = \sum_iG_i^2/\sqrt{V_i}$; weighted, l1, trace:",
-    concludes=tuple(Conclusion(_kept(scale)) for scale in SCALES),
+    concludes=tuple(Conclusion(_kept(scale), universal=(batch,)) for scale in SCALES),
     source="Jensen's and Cauchy-Schwarz's inequalities; this project",
 )
 def what_a_batch_keeps() -> Iterator[Step]:
@@ -244,7 +262,7 @@ def _trace() -> Iterator[Step]:
     yield larger
     each = composed(
         Relation(term, ">=", own_square / bound),
-        (Fact(Relation(term, "=", own_square / root), "the terms"), from_step(larger, given=(root,))),
+        (granted(Relation(term, "=", own_square / root), Ground.DEFINITION), from_step(larger, known=(root,))),
         (term, own_square),
     )
     yield each
@@ -347,7 +365,8 @@ least_square = named("least_2", r"\kappa^{2}", positive=True)
         Conclusion(
             Relation(
                 CRITERIA[scale] / time, "<=", theory.criterion_bound(PROBLEM, PATH, eta=eta, scale=scale).value
-            )
+            ),
+            ASSUMED,
         )
         for scale in SCALES
     ),
@@ -365,7 +384,7 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
             Relation(DRIFT, ">=", amount * kept, {kept: now}),
             (
                 cite(what_a_batch_keeps, {batch: root_of_batch**2}, part),
-                Fact(Relation(kept, "=", now), "what the batch keeps"),
+                granted(Relation(kept, "=", now), Ground.DEFINITION),
             ),
             (DRIFT, kept),
         )
@@ -373,10 +392,10 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
         each = composed(
             Relation(weighted, ">=", least * criterion, {least: bound}),
             (
-                Fact(Relation(weighted, "=", rate * DRIFT), "the terms"),
-                Fact(Relation(criterion, "=", rate * amount), "the terms"),
+                granted(Relation(weighted, "=", rate * DRIFT), Ground.DEFINITION),
+                granted(Relation(criterion, "=", rate * amount), Ground.DEFINITION),
                 from_step(keeps),
-                from_step(at_least, given=(root_of_batch,)),
+                from_step(at_least, known=(root_of_batch,)),
             ),
             (weighted, DRIFT, criterion, kept),
         )
@@ -386,7 +405,7 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
         )
         yield whole
         goal = criteria_below_the_noise_scale.lemma.conclusions[part].relation
-        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]))
+        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]), ASSUMED)
 
 
 def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Iterator[Step]:

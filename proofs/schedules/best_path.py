@@ -20,7 +20,7 @@ __all__ = ["best_path", "linear_decay"]
 root, ROOTS = named("root_w", r"\sqrt w", nonnegative=True), named("roots", r"\int_0^T\sqrt w\,du", positive=True)
 cost, COST = named("w/r", "w/r", nonnegative=True), named("cost", r"\int_0^T(w/r)\,du", nonnegative=True)
 level = sympy.Symbol("y", positive=True)
-multiple, smallest = sympy.symbols("m r_lo", positive=True)
+multiple, smallest = sympy.Symbol("m", positive=True), named("r_lo", r"r_{\mathrm{lo}}", positive=True)
 best, COST_OF_BEST = (
     named("w/r*", "w/r^*", nonnegative=True),
     named("cost*", r"\int_0^T(w/r^*)\,du", nonnegative=True),
@@ -95,7 +95,7 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
     sums = {cost: COST, best: COST_OF_BEST, ratio: samples, own: samples}
     whole = summed(above, sums, reason="the same in both cases; integrated over u: both use D samples")
     yield whole
-    yield composed(goal, (from_step(whole, given=(root,)),), (COST, COST_OF_BEST))
+    yield composed(goal, (from_step(whole, known=(root,)),), (COST, COST_OF_BEST))
 
 
 @proves(

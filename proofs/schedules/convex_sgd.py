@@ -2,13 +2,24 @@ r"""SGD on one path: three guarantees, each one step of a potential; and what ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
 import sympy
 
-from proofs.composition import Conclusion, Fact, cite, composed, from_step, summed
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Fact,
+    Ground,
+    assumed,
+    cite,
+    composed,
+    from_step,
+    granted,
+    summed,
+)
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import (
@@ -41,15 +52,17 @@ value, next_value = named("f_gap", "f_k", nonnegative=True), named("f_gap_next",
 drop = named("inner", r"E_k\langle\nabla f, g\rangle", real=True)
 length = named("step_2", r"E_k\|g\|^2", nonnegative=True)
 GRADIENT = (
-    Fact(Relation(length, "=", steepness + noise), "E_k g = grad f"),
-    Fact(Relation(drop, "=", steepness), "E_k g = grad f"),
+    assumed(Relation(length, "=", steepness + noise), Assumption.UNBIASED),
+    assumed(Relation(drop, "=", steepness), Assumption.UNBIASED),
 )
+NOISY = frozenset({Assumption.SMOOTH, Assumption.UNBIASED, Assumption.NOISE})
+NOISY_CONVEX = NOISY | {Assumption.CONVEX}
 STEP = (Range(rate, 0, 1 / smoothness),)
 """a L <= 1."""
 
 
 def _bounded_noise(largest_noise: Any) -> Fact:
-    return Fact(Relation(noise, "<=", largest_noise / batch), "the variance of b samples")
+    return assumed(Relation(noise, "<=", largest_noise / batch), Assumption.NOISE)
 
 
 def _problem(**known: Any) -> theory.SmoothProblem:
@@ -81,7 +94,8 @@ SETTING = (
                     Range(largest, 0, 1),
                     Range(relative, 0, (2 - largest) * first_ratio / smoothness, strict=True),
                 ),
-            )
+            ),
+            NOISY,
         ),
     ),
     source="descent lemma",
@@ -105,16 +119,18 @@ def average_squared_gradient() -> Iterator[Step]:
             value + smoothness * variance / 2 * noise_of_path,
         ),
         (
-            Fact(
-                Relation(next_value, "<=", value - rate * drop + smoothness * rate**2 / 2 * length), "smoothness"
+            assumed(
+                Relation(next_value, "<=", value - rate * drop + smoothness * rate**2 / 2 * length),
+                Assumption.SMOOTH,
             ),
             *GRADIENT,
             _bounded_noise(variance + relative * steepness),
             cite(noise_of_a_step),
-            from_step(loses, given=(largest, rate, first_ratio)),
-            Fact(Relation(weighted_steepness, "=", rate * steepness), "the terms"),
+            from_step(loses, known=(largest, rate, first_ratio)),
+            granted(Relation(weighted_steepness, "=", rate * steepness), Ground.DEFINITION),
         ),
         (next_value, value, drop, length, noise, steepness, weighted_steepness, noise_of_path),
+        NOISY,
     )
     yield each
     whole = summed(
@@ -148,7 +164,8 @@ CONVEX = SETTING + r" $f$ is convex with a minimiser $w^*$, $E_k\|g_k-\nabla f\|
                 GAPS / time,
                 "<=",
                 theory.average_gap_bound(_problem(distance=distance), PATH, largest).value,
-            )
+            ),
+            NOISY_CONVEX,
         ),
     ),
     source="Nesterov (2004), Theorem 2.1.5; this project for the path",
@@ -161,19 +178,20 @@ def average_of_convex() -> Iterator[Step]:
     each = composed(
         Relation(2 * weighted_gap + next_distance, "<=", squared_distance + variance * noise_of_path),
         (
-            Fact(
+            granted(
                 Relation(next_distance, "=", squared_distance - 2 * rate * alignment + rate**2 * length),
-                "w_{k+1} = w_k - a_k g_k",
+                Ground.DEFINITION,
             ),
-            Fact(
+            assumed(
                 Relation(alignment, ">=", value + steepness / (2 * smoothness)),
-                "convex and smooth (Nesterov 2004, Theorem 2.1.5)",
+                Assumption.SMOOTH,
+                Assumption.CONVEX,
             ),
             GRADIENT[0],
             _bounded_noise(variance),
             cite(noise_of_a_step),
-            from_step(shorter, given=(rate,)),
-            Fact(Relation(weighted_gap, "=", rate * value), "the terms"),
+            from_step(shorter, known=(rate,)),
+            granted(Relation(weighted_gap, "=", rate * value), Ground.DEFINITION),
         ),
         (
             next_distance,
@@ -186,6 +204,7 @@ def average_of_convex() -> Iterator[Step]:
             weighted_gap,
             noise_of_path,
         ),
+        NOISY_CONVEX,
     )
     yield each
     whole = summed(
@@ -230,14 +249,15 @@ THETA = Range(largest, 0, 1)
     "SGD on one path: the last iterate of convex f, whichever batches follow the path",
     CONVEX,
     concludes=(
-        Conclusion(Relation(last, "<=", distance**2 / (2 * time) + variance / 2 * EXCESSES)),
+        Conclusion(Relation(last, "<=", distance**2 / (2 * time) + variance / 2 * EXCESSES), NOISY_CONVEX),
         Conclusion(
             Relation(
                 last,
                 "<=",
                 theory.last_iterate_bound(_problem(distance=distance), PATH, largest).value,
                 ranges=(THETA,),
-            )
+            ),
+            NOISY_CONVEX,
         ),
     ),
     source="Zamani and Glineur, arXiv 2307.11134, for the points z_k; this project for the path",
@@ -245,8 +265,7 @@ THETA = Range(largest, 0, 1)
 )
 def last_iterate() -> Iterator[Step]:
     """A potential Z_k + ||z_k - w_k||^2 / (2 G_k), which is 0 + d_0^2 / (2 T) first and f(w_n) - f* last."""
-    yield from _points()
-    each = _one_step()
+    each = _one_step(*(yield from _points()))
     yield each
     whole = summed(
         each,
@@ -256,74 +275,83 @@ def last_iterate() -> Iterator[Step]:
     )
     yield whole
     first, second = (conclusion.relation for conclusion in last_iterate.lemma.conclusions)
-    yield composed(first, (from_step(whole, given=(rate,)),), (last, EXCESSES))
+    yield composed(first, (from_step(whole, known=(rate,)),), (last, EXCESSES))
     *steps, of_path = _by_the_path()
     yield from (*steps, of_path)
     yield composed(
-        second, (from_step(whole, given=(rate,)), from_step(of_path)), (last, EXCESSES, last_iterate_noise)
+        second, (from_step(whole, known=(rate,)), from_step(of_path)), (last, EXCESSES, last_iterate_noise)
     )
     yield from _in_closed_form()
 
 
-def _points() -> Iterator[Step]:
+def _points() -> Generator[Step, None, tuple[Step, Step, Step, Step]]:
+    """What moves together, how its weight falls, three points, and that Z_k is at least f(z_k) - f*."""
     z, w, g = sympy.symbols("z w g", real=True)
     share = rate / left
-    yield equation(
+    moves = equation(
         (1 - share) * z + share * w - w,
         (1 - share) * (z - w),
         "z_{k+1} - w_{k+1}, in every coordinate; w = w_{k+1}",
     )
-    yield inequality(
+    falls = inequality(
         (1 - share) ** 2 / (left - rate),
         "<=",
         1 / left,
         (Range(rate, 0, left),),
         "so its weight falls; G_{k+1} = G_k - a_k",
     )
-    yield equation(
+    three_points = equation(
         g * (w - rate * g - z),
         ((z - w) ** 2 - (z - w + rate * g) ** 2 - (rate * g) ** 2) / (2 * rate),
         "the three-point identity, in every coordinate; w = w_k",
     )
+    yield from (moves, falls, three_points)
     mixed = (1 - share) * mixture + share * value
-    yield composed(
+    below = composed(
         Relation(next_at_z, "<=", mixed, ranges=(Range(rate, 0, left),)),
         (
-            Fact(
-                Relation(next_at_z, "<=", (1 - share) * at_z + share * value),
-                "convexity; f_k stands for f(w_{k+1})",
-            ),
-            Fact(Relation(at_z, "<=", mixture), "induction hypothesis"),
+            assumed(Relation(next_at_z, "<=", (1 - share) * at_z + share * value), Assumption.CONVEX),
+            granted(Relation(at_z, "<=", mixture), Ground.INDUCTION),
         ),
         (next_at_z, at_z, mixture, value),
+        frozenset({Assumption.CONVEX}),
         reason="Z_{k+1} = (1 - a_k/G_k) Z_k + (a_k/G_k) (f(w_{k+1}) - f*) is at least f(z_{k+1}) - f*",
     )
+    yield below
     yield equation(
         next_mixture, value, "where a_k = G_k, so that Z_n = f(w_n) - f*", {next_mixture: mixed.subs(rate, left)}
     )
+    return moves, falls, three_points, below
 
 
-def _one_step() -> Step:
+def _one_step(moves: Step, falls: Step, three_points: Step, below: Step) -> Step:
     share = rate / left
     return composed(
         Relation(rise + next_weighed / 2, "<=", weighed / 2 + variance / 2 * excess, ranges=STEP),
         (
-            Fact(Relation(rise, "=", next_mixture - mixture), "Z"),
-            Fact(Relation(next_mixture, "=", (1 - share) * mixture + share * next_value), "Z"),
-            Fact(Relation(at_z, "<=", mixture), "f(z_k) - f* <= Z_k"),
-            Fact(Relation(next_value - at_z, "<=", across + smoothness / 2 * moved), "smoothness and convexity"),
-            Fact(Relation(across, "=", towards + rate * noise), "w_k, z_k and a_k are known before the step"),
-            Fact(Relation(towards, "=", (apart - next_apart - moved) / (2 * rate)), "three points"),
-            Fact(Relation(moved, ">=", rate**2 * noise), "E_k g = grad f"),
-            Fact(Relation(next_weighed, "<=", next_apart / left), "the weight falls"),
-            Fact(Relation(weighed, "=", apart / left), "the weight"),
+            granted(Relation(rise, "=", next_mixture - mixture), Ground.DEFINITION),
+            granted(Relation(next_mixture, "=", (1 - share) * mixture + share * next_value), Ground.DEFINITION),
+            granted(Relation(at_z, "<=", mixture), Ground.INDUCTION, below),
+            assumed(
+                Relation(next_value - at_z, "<=", across + smoothness / 2 * moved),
+                Assumption.SMOOTH,
+                Assumption.CONVEX,
+            ),
+            assumed(Relation(across, "=", towards + rate * noise), Assumption.UNBIASED),
+            granted(
+                Relation(towards, "=", (apart - next_apart - moved) / (2 * rate)), Ground.EXPECTATION, three_points
+            ),
+            assumed(Relation(moved, ">=", rate**2 * noise), Assumption.UNBIASED),
+            granted(Relation(next_weighed, "<=", next_apart / left), Ground.EXPECTATION, moves, falls),
+            granted(Relation(weighed, "=", apart / left), Ground.DEFINITION),
             _bounded_noise(variance),
-            Fact(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), "e_k"),
+            granted(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), Ground.DEFINITION),
         ),
         (
             rise, next_mixture, mixture, at_z, next_value, across, towards, moved, apart, next_apart, weighed,
             next_weighed, noise, excess,
         ),
+        NOISY_CONVEX,
     )  # fmt: skip
 
 
@@ -352,10 +380,10 @@ def _by_the_path() -> Iterator[Step]:
     each = composed(
         Relation(excess, "<=", (1 + largest) * part),
         (
-            Fact(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), "e_k"),
+            granted(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), Ground.DEFINITION),
             cite(noise_of_a_step),
-            from_step(within, given=(ahead,)),
-            from_step(larger, given=(largest, rate)),
+            from_step(within, known=(ahead,)),
+            from_step(larger, known=(largest, rate)),
         ),
         (excess, noise_of_path, part),
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.composition import Fact, composed, from_step, summed
+from proofs.composition import Ground, composed, from_step, granted, summed
 from proofs.relations import Relation, named
 from proofs.steps import Step
 from theory.schedules.second_moments import gradient_variance
@@ -54,13 +54,13 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     """
     kept = share.relation.left if share else sympy.Integer(1)
     ranges = each.relation.ranges
-    given = tuple(r.symbol for r in ranges)
+    known = tuple(r.symbol for r in ranges)
     term = composed(
         Relation(above.term, ">=", kept * below.term, ranges=ranges),
         (
-            from_step(each, given),
-            Fact(Relation(above.term, "=", curvature * above.error), "the terms of R"),
-            Fact(Relation(below.term, "=", curvature * below.error), "the terms of R"),
+            from_step(each, known=known),
+            granted(Relation(above.term, "=", curvature * above.error), Ground.DEFINITION),
+            granted(Relation(below.term, "=", curvature * below.error), Ground.DEFINITION),
         ),
         (above.error, below.error, above.term, below.term),
     )
@@ -68,16 +68,16 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     total = summed(term, {above.term: above.risk, below.term: below.risk}, reason="summed over the modes")
     yield total
     facts = [
-        Fact(above.definition, "V_i"),
-        Fact(below.definition, "V_i"),
-        from_step(each, given),
-        from_step(total, given),
+        granted(above.definition, Ground.DEFINITION),
+        granted(below.definition, Ground.DEFINITION),
+        from_step(each, known=known),
+        from_step(total, known=known),
     ]
     if share:
         less = Relation(label_noise, ">=", kept * label_noise, ranges=ranges)
-        noise = composed(less, (from_step(share, given),), (kept,))
+        noise = composed(less, (from_step(share, known=known),), (kept,))
         yield noise
-        facts.append(from_step(noise, given))
+        facts.append(from_step(noise, known=known))
     sums = (above.variance, below.variance, above.error, below.error, above.risk, below.risk, label_noise)
     yield composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
 
@@ -85,6 +85,6 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
 def in_order(small: State, large: State) -> Iterator[Step]:
     """The induction hypothesis, first, and what it says of the variances, last."""
     start = Relation(large.error, ">=", small.error)
-    hypothesis = composed(start, (Fact(start, "induction hypothesis"),), (large.error, small.error))
+    hypothesis = composed(start, (granted(start, Ground.INDUCTION),), (large.error, small.error))
     yield hypothesis
     yield from variances(hypothesis, large, small)

@@ -92,7 +92,7 @@ def share_of_a_step() -> Iterator[Step]:
     least = kantorovich_share(variation) * noise_of_path
     yield composed(
         Relation(rate_square / batch, ">=", least, {rate_square: rate**2}, (Range(variation),)),
-        (from_step(whole, given=(x,)), from_step(middle)),
+        (from_step(whole, known=(x,)), from_step(middle)),
         (noise_of_path, rate, rate_square),
     )
     yield from _closed_forms()

@@ -8,7 +8,7 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
-from proofs.composition import Conclusion, Fact, cite, composed, from_step, rooted, summed
+from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, rooted, summed
 from proofs.relations import Range, Relation, equation, inequality, named, written
 from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
@@ -17,7 +17,7 @@ from proofs.schedules.elementary import z as exponent
 from proofs.schedules.moments import State, curvature, in_order, label_noise, largest, variances
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate
-from proofs.steps import Step, prose, proves
+from proofs.steps import Step, by_lemma, prose, proves
 from theory.schedules import sandwich_adam as theory
 from theory.schedules.second_moments import adam_like_step, gradient_variance, squared_gradient
 
@@ -107,9 +107,9 @@ def _pulled(
     )
     yield squares
     goal = Relation(squared(pull), sense, (share * y / rate) ** 2)
-    named_square = Fact(Relation(squared(y), "=", y**2), "y_i")
+    named_square = granted(Relation(squared(y), "=", y**2), Ground.DEFINITION)
     compared = composed(
-        goal, (from_step(squares, given=(now.variance,)), named_square), (squared(pull), squared(y))
+        goal, (from_step(squares, known=(now.variance,)), named_square), (squared(pull), squared(y))
     )
     yield compared
     if sense == "<=":
@@ -120,8 +120,8 @@ def _pulled(
         Relation(squared(target), "<=", pull**2),
         (
             from_step(compared),
-            Fact(Relation(squared(target), "=", (share * y / rate) ** 2), "g_i"),
-            Fact(Relation(squared(pull), "=", pull**2), "h_i"),
+            granted(Relation(squared(target), "=", (share * y / rate) ** 2), Ground.DEFINITION),
+            granted(Relation(squared(pull), "=", pull**2), Ground.DEFINITION),
         ),
         (squared(pull), squared(target)),
     )
@@ -135,9 +135,9 @@ def _one_step(sense: str, slower: Step) -> Step:
     return composed(
         Relation(after, sense, C.error * (1 - Y_C) + taken),
         (
-            Fact(recursion, "Adam in modes"),
-            Fact(Relation(Y_C, "=", 2 * rate * curvature * paced), "y_i"),
-            from_step(slower, given=(kept,)),
+            granted(recursion, Ground.DEFINITION, by_lemma("", adam_in_modes)),
+            granted(Relation(Y_C, "=", 2 * rate * curvature * paced), Ground.DEFINITION),
+            from_step(slower, known=(kept,)),
         ),
         (after, Y_C, slowed, paced, taken),
     )
@@ -161,7 +161,7 @@ def _order(small: State, large: State, y_small: Any, y_large: Any) -> Iterator[S
     y_small_2 = Relation(pace / small.variance, "=", y_small**2)
     falls = composed(
         Relation(y_2, "<=", y_small**2),
-        (from_step(squares, given=(large.variance,)), Fact(y_small_2, "y_i")),
+        (from_step(squares, known=(large.variance,)), granted(y_small_2, Ground.DEFINITION)),
         (y_2, 1 / small.variance),
     )
     yield falls
@@ -183,7 +183,7 @@ def _within(noise: Any) -> Iterator[Step]:
         {u: -pull * u + noise * density},
         {u: U.error, TIME: 0},
         {u: U_T.error, TIME: TIME},
-        (from_step(slow, given=(curvature, contraction, rate, U_T.variance)),),
+        (from_step(slow, known=(curvature, contraction, rate, U_T.variance)),),
         (pull,),
         IN_THE_STEP,
     )
@@ -266,7 +266,7 @@ def upper_step() -> Iterator[Step]:
             cite(against_exponentials, {exponent: Y_U}),
             from_step(enough),
             cite(noise_of_a_step),
-            Fact(Relation(taken, "=", rate**2 / batch), "n_k"),
+            granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION),
             from_step(stepped),
             from_step(ordered),
         ),
@@ -287,7 +287,7 @@ slope, error_slope, term_slope, risk_slope = (
 curvature_term = named("lambda_i_term", r"\lambda_i", nonnegative=True)
 SPREAD = named("spread", "W", positive=True)
 """w_k / I_k."""
-SHARE = Fact(Relation(taken, "=", chi * noise_of_path), "chi_k")
+SHARE = granted(Relation(taken, "=", chi * noise_of_path), Ground.DEFINITION)
 LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), Range(Y_C, 0, move), Range(Y_L, 0, move)))
 
 
@@ -305,8 +305,8 @@ def _growing_variances() -> Iterator[Step]:
         Relation(term_slope, "<=", growth * density * curvature_term),
         (
             from_step(mode),
-            Fact(Relation(term_slope, "=", curvature * error_slope), "the terms of R'"),
-            Fact(Relation(curvature_term, "=", curvature), "the terms of the trace"),
+            granted(Relation(term_slope, "=", curvature * error_slope), Ground.DEFINITION),
+            granted(Relation(curvature_term, "=", curvature), Ground.DEFINITION),
         ),
         (term_slope, curvature_term, error_slope),
     )
@@ -316,7 +316,7 @@ def _growing_variances() -> Iterator[Step]:
     moves = composed(
         Relation(slope, "<=", growth * density * curvature * (trace + largest), ranges=MODES),
         (
-            Fact(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), "V_i"),
+            granted(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), Ground.DEFINITION),
             from_step(mode),
             from_step(risk),
         ),
@@ -326,8 +326,8 @@ def _growing_variances() -> Iterator[Step]:
     noisy = composed(
         Relation(curvature * (trace + largest), "<=", SPREAD * L_T.variance, ranges=MODES),
         (
-            Fact(Relation(L_T.variance, ">=", curvature * label_noise), "V_i = lambda_i^2 l_i + lambda_i N"),
-            Fact(Relation(SPREAD, "=", theory.variance_growth(largest, trace, label_noise)), "W = w_k / I_k"),
+            granted(Relation(L_T.variance, ">=", curvature * label_noise), Ground.PART),
+            granted(Relation(SPREAD, "=", theory.variance_growth(largest, trace, label_noise)), Ground.DEFINITION),
         ),
         (L_T.variance, trace),
     )
@@ -372,7 +372,7 @@ def lower_step() -> Iterator[Step]:
     yield from (*steps, grown)
     yield composed(
         Relation(chi * noise_of_path, "<=", noise_of_path),
-        (SHARE, Fact(Relation(taken, "=", rate**2 / batch), "n_k"), cite(noise_of_a_step)),
+        (SHARE, granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION), cite(noise_of_a_step)),
         (chi, taken, 1 / batch),
         reason="chi_k <= 1, so that nu = chi_k serves",
     )
@@ -388,7 +388,7 @@ def lower_step() -> Iterator[Step]:
         {low: -pull * low + chi * density, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(fast), Fact(Relation(PACE, "=", pace * Y_L / rate), "g_i")),
+        (from_step(fast), granted(Relation(PACE, "=", pace * Y_L / rate), Ground.DEFINITION)),
         (pull, PACE),
         IN_THE_STEP,
         names={named("fade_l", r"e^{-gy_i(1-t/a_k)}", nonnegative=True): fade},

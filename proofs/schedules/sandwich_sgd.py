@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
-from proofs.composition import Conclusion, Fact, cite, composed, from_step, summed
+from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
@@ -139,7 +139,7 @@ def upper_step() -> Iterator[Step]:
 
 
 growth, budget = sympy.symbols("nu w", nonnegative=True)
-squares_sum = named("S_2", r"\textstyle\sum_i\lambda_i^{2}", nonnegative=True)
+squares_sum = named("lambda_2_sum", r"\textstyle\sum_i\lambda_i^{2}", nonnegative=True)
 weighted = named("VS", r"{\textstyle\sum_j}\lambda_jV_j", nonnegative=True)
 weighted_term = named("VS_i", r"\lambda_iV_i", nonnegative=True)
 curvature_square = named("lambda_i_2", r"\lambda_i^{2}", nonnegative=True)
@@ -150,7 +150,7 @@ term_slope = named("lambda l_slope", r"\lambda_i\dot l_i", real=True)
 risk_slope = named("R_slope", r"\dot R", real=True)
 SPREAD = theory.variance_growth(largest, squares_sum)
 POWER = sympy.exp(curvature / largest * sympy.log(1 - rate * largest))
-SHARE = Fact(Relation(rate**2 / batch, "=", chi * noise_of_path), "chi_k")
+SHARE = granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION)
 LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), *MODES))
 
 
@@ -169,8 +169,8 @@ def _growing_variances() -> Iterator[Step]:
         Relation(term_slope, "<=", growth * density * weighted_term),
         (
             from_step(mode),
-            Fact(Relation(term_slope, "=", curvature * error_slope), "the terms of R'"),
-            Fact(Relation(weighted_term, "=", curvature * L_T.variance), "lambda_i V_i"),
+            granted(Relation(term_slope, "=", curvature * error_slope), Ground.DEFINITION),
+            granted(Relation(weighted_term, "=", curvature * L_T.variance), Ground.DEFINITION),
         ),
         (term_slope, weighted_term, error_slope, L_T.variance),
     )
@@ -180,7 +180,7 @@ def _growing_variances() -> Iterator[Step]:
     moves = composed(
         Relation(slope, "<=", growth * density * (curvature**2 * L_T.variance + curvature * weighted)),
         (
-            Fact(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), "V_i"),
+            granted(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), Ground.DEFINITION),
             from_step(mode),
             from_step(risk),
         ),
@@ -217,10 +217,10 @@ def _growing_variances() -> Iterator[Step]:
             ranges=(Range(curvature, 0, largest),),
         ),
         (
-            from_step(total, given=(curvature,)),
+            from_step(total, known=(curvature,)),
             from_step(alone),
-            Fact(Relation(L_T.variance, ">=", curvature * level), "V_i = lambda_i^2 l_i + lambda_i N"),
-            Fact(Relation(level, ">=", L_T.risk), "N = R + sigma^2"),
+            granted(Relation(L_T.variance, ">=", curvature * level), Ground.PART),
+            granted(Relation(level, ">=", L_T.risk), Ground.PART),
         ),
         (L_T.variance, weighted, L_T.risk, level),
     )
@@ -277,7 +277,7 @@ def lower_step() -> Iterator[Step]:
         {low: -2 * contraction * curvature * low + chi * sympy.exp(-budget) * density * L_T.variance, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(grown, given=(growth, J_T)),),
+        (from_step(grown, known=(growth, J_T)),),
         (L_T.variance,),
         IN_THE_STEP,
         names={named("fade", r"e^{-2\theta\lambda_i(a_k-t)}", nonnegative=True): fade},

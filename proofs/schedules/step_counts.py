@@ -6,7 +6,18 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.composition import Conclusion, Fact, cite, composed, from_step, summed
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Ground,
+    assumed,
+    cite,
+    composed,
+    from_step,
+    granted,
+    hypothesis,
+    summed,
+)
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.elementary import logarithm
 from proofs.schedules.elementary import t as quotient
@@ -19,6 +30,7 @@ __all__ = ["fewest_steps", "shares_of_steps", "steps_of_a_law"]
 
 count, smoothness = sympy.symbols("n L", positive=True)
 largest = named("theta_max", r"\theta", positive=True)
+SMALL_STEPS, GROWING = frozenset({Assumption.SMALL_STEPS}), frozenset({Assumption.GROWING_BATCH})
 FEWEST = theory.fewest_steps(PATH, smoothness, largest)
 
 
@@ -27,13 +39,13 @@ FEWEST = theory.fewest_steps(PATH, smoothness, largest)
     "the fewest steps that keep a_k L <= theta on a path",
     r"Rule (R), $a_kL \le \theta$ in every step. Equality iff every $a_kL = \theta$, which $n = TL/\theta$ steps "
     r"at a constant rate attain where that is an integer:",
-    concludes=(Conclusion(Relation(count, ">=", FEWEST)),),
+    concludes=(Conclusion(Relation(count, ">=", FEWEST), SMALL_STEPS),),
     source="this project",
 )
 def fewest_steps() -> Iterator[Step]:
     """sum a_k = T by rule (R); each a_k is at most theta / L."""
     moves = Relation(smoothness * rate, "<=", largest)
-    each = composed(moves, (Fact(moves, "a_k L <= theta"),), (rate,))
+    each = composed(moves, (assumed(moves, Assumption.SMALL_STEPS),), (rate,), SMALL_STEPS)
     yield each
     whole = summed(each, {rate: time}, count=count, reason="summed over the steps: sum a_k = T by rule (R)")
     yield whole
@@ -74,8 +86,8 @@ TOTAL_GROWTH = named("ln b", r"\ln b(S_{n-1})/b_0", nonnegative=True)
     "the steps of a batch that grows by a law, counted",
     r"$b_k = b(S_k)$ with a law $b$ that never falls (rounded, if the batches are), the last batch cut:",
     concludes=(
-        Conclusion(Relation(count, ">=", whole)),
-        Conclusion(Relation(count, "<=", theory.step_count_bound(whole, first_batch, last_batch).value)),
+        Conclusion(Relation(count, ">=", whole), GROWING),
+        Conclusion(Relation(count, "<=", theory.step_count_bound(whole, first_batch, last_batch).value), GROWING),
     ),
     source="this project",
     uses=("logarithm",),
@@ -95,16 +107,17 @@ def steps_of_a_law() -> Iterator[Step]:
     yield from (below, above)
     each = composed(
         Relation(1, "<=", WITHIN + GROWTH, ranges=(grows,)),
-        (from_step(above, given=(point,)), cite(logarithm, {quotient: end_batch / batch})),
+        (from_step(above, known=(point,)), cite(logarithm, {quotient: end_batch / batch})),
         (WITHIN, GROWTH),
     )
     yield each
     middle = sympy.Symbol("b", positive=True)
-    yield equation(
+    telescopes = equation(
         sympy.log(middle / first_batch) + sympy.log(end_batch / middle),
         sympy.log(end_batch / first_batch),
         "so the sum of the logarithms is that of the last batch over the first",
     )
+    yield telescopes
     full = count - 1
     up = summed(each, {WITHIN: FULL, GROWTH: TOTAL_GROWTH}, count=full, reason="summed over the n - 1 full steps")
     down = summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
@@ -112,25 +125,28 @@ def steps_of_a_law() -> Iterator[Step]:
     cut = sympy.Symbol("c", positive=True)
     last = inequality(cut / last_batch, "<=", 1, (Range(cut, 0, last_batch),), "the last batch, cut to c samples")
     yield last
-    parts = Fact(Relation(whole, "=", FULL + LAST), "the integral in two")
+    parts = granted(Relation(whole, "=", FULL + LAST), Ground.DEFINITION)
     lower, upper = (conclusion.relation for conclusion in steps_of_a_law.lemma.conclusions)
     yield composed(
         lower,
         (
-            from_step(down, given=(point,)),
+            from_step(down, known=(point,)),
             parts,
-            Fact(Relation(LAST, "<=", cut / last_batch), "b(S) >= b(S_{n-1}) within the last step"),
-            from_step(last, given=(cut,)),
+            assumed(Relation(LAST, "<=", cut / last_batch), Assumption.GROWING_BATCH),
+            from_step(last, known=(cut,)),
         ),
         (whole, FULL, LAST, cut),
+        GROWING,
     )
     yield composed(
         upper,
         (
-            from_step(up, given=(end_batch, point)),
+            from_step(up, known=(end_batch, point)),
             parts,
-            Fact(Relation(LAST, ">=", 0), "b > 0"),
-            Fact(Relation(TOTAL_GROWTH, "=", sympy.log(last_batch / first_batch)), "the sum of the logarithms"),
+            hypothesis(Relation(LAST, ">=", 0)),
+            granted(
+                Relation(TOTAL_GROWTH, "=", sympy.log(last_batch / first_batch)), Ground.DEFINITION, telescopes
+            ),
         ),
         (whole, FULL, LAST, TOTAL_GROWTH),
     )

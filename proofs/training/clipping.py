@@ -2,23 +2,23 @@ r"""Clipping: the corrected Theorem 1 with a floor on the clipping factor, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import sympy
 
 from proofs.adam.assembly import DESCENT, KAPPA, QBAR, closing, preconditioned_bound, self_bounding
 from proofs.adam.l1_step import lemma_l1
-from proofs.adam.l3_freeze import lemma_l3
-from proofs.adam.l4_swap import RHO_IS, lemma_l4
-from proofs.adam.l5_key_inequality import lemma_l5
-from proofs.adam.l7_denominators import lemma_l7
+from proofs.adam.l4_swap import RHO_IS
+from proofs.adam.l5_epsilon import lemma_l5_epsilon
+from proofs.adam.l5_key_inequality import rho as amplification
+from proofs.adam.l6_descent import in_units
 from proofs.adam.normalized_step import MeanSteps, mean_step, within
-from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, alpha, noise, r, same
-from proofs.composition import Fact, cite
+from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, SETTING, alpha, noise, r, same
+from proofs.composition import Assumption, Ground, cite, composed, from_step, granted, summed
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
-from proofs.sums import ALIGNED, PRECONDITIONED
+from proofs.sums import ALIGNED, PRECONDITIONED, aligned, preconditioned, response_e, root_of_one_e
 from theory.adam.constants import momentum_amplification, normalized_step_bound
 from theory.adam.key_inequality import normalized_response
 from theory.adam.normalized_step import rare_value, rare_variance
@@ -43,6 +43,11 @@ CLIPPED = (
     Range(floor, 0, 1, strict=True),
     Range(noise, 0, sympy.sqrt(floor * (1 - r)), power=2, strict=True),
 )
+NEEDED = (SETTING - {Assumption.UNBIASED}) | {Assumption.NORMALIZED, Assumption.SECOND_MOMENT}
+"""The clipped gradients that Adam sees are biased; the test holds before clipping."""
+CLIPPED_AT = (Range(noise, 0, 1, power=2), Range(floor, 0, 1, strict=True), Range(RHO, 1))
+CLIPPED_SHARE = named("kappa_phi", r"\kappa_\phi", positive=True)
+clipped_response = named("clipped", r"E f_{s,e}(\phi X)", real=True)
 
 
 @proves(
@@ -51,19 +56,14 @@ CLIPPED = (
     r"If the factor $\phi_k \in [\phi_0, 1]$ and $\eta^2 < \phi_0(1-r)$, the corrected Theorem 1 holds "
     r"for Adam on $\phi_k g_k$, with $\kappa_\phi = (\phi_0-\rho\eta^2)/(1+\eta^2)$ for $\kappa$.",
     source="this project",
-    uses=("L3", "L4", "L5", "L7", "L8"),
+    uses=("L1", "L3", "L4", "L5 with epsilon", "L7", "L8"),
 )
-def clipping_theorem(least: Any = 1) -> Iterator[Step]:
-    """kappa_phi and the bound; ``least`` is the least amplification L5 is applied at."""
-    yield by_lemma(r"\text{freezing, for the gradients } \phi_j g_j", lemma_l3, reason="any gradients")
-    yield by_lemma(r"\text{swapping, with } a_j = G_j \phi_j g_j", lemma_l4, reason="any reals")
-    yield from _response()
-    yield from _expectation(least)
-    yield prose(
-        r"E_k\sqrt{v_k} \le \sqrt{\beta_2 v_{k-1}} + \sqrt c\,\tau|G_k|",
-        "phi <= 1, so E (phi g)^2 <= E g^2 <= tau^2 G^2: the denominators (L7) are as before",
-    )
-    yield from _assembly()
+def clipping_theorem() -> Iterator[Step]:
+    """kappa_phi and the bound. L1 to L4 are about any gradients; E (phi g)^2 <= E g^2, as L7 needs."""
+    pointwise = [*_response()]
+    yield from pointwise
+    aligned_at_floor = yield from _expectation(pointwise)
+    yield from _assembly(aligned_at_floor)
 
 
 def _response() -> Iterator[Step]:
@@ -80,43 +80,51 @@ def _response() -> Iterator[Step]:
         [s, e, x],
         reason="what points uphill shrinks, or stays",
     )
-
-
-def _expectation(least: Any) -> Iterator[Step]:
-    """L5 at the amplification rho / phi0."""
     yield identity(
         r"\phi_0 f^+ - \rho f^- = \phi_0\,[f^+ - (\rho/\phi_0) f^-]",
         floor * (x - rho / floor * s),
         floor * x - rho * s,
     )
-    yield by_lemma(
-        r"E[f^+ - (\rho/\phi_0) f^-] \ge \frac{1-(\rho/\phi_0)\eta^2}{1+\eta^2}\,/\sqrt{s+1}",
-        lemma_l5(least_amplification=least),
-        (nonnegative(r"\rho/\phi_0 \ge 1", rho / floor - least, [a, e], {rho: 1 + a, floor: 1 / (1 + e)}),),
-        "eta^2 < phi0 (1 - r) <= 1",
-    )
-    yield identity(
-        r"\phi_0\frac{1-(\rho/\phi_0)\eta^2}{1+\eta^2} = \kappa_\phi",
-        theory.clipped_alignment(rho, noise, floor),
-        (floor - rho * noise**2) / (1 + noise**2),
-    )
 
 
-def _assembly() -> Iterator[Step]:
+def _expectation(pointwise: Sequence[Step]) -> Generator[Step, None, Step]:
+    """L5 at the amplification rho / phi0, in the units of one coordinate, summed."""
+    share = theory.clipped_alignment(RHO, noise, floor)
+    terms, at_one = yield from in_units(clipped_response)
+    each = composed(
+        Relation(aligned, ">=", CLIPPED_SHARE * preconditioned, {CLIPPED_SHARE: share}, CLIPPED_AT),
+        (
+            from_step(terms),
+            from_step(at_one),
+            granted(
+                Relation(clipped_response, ">=", floor * response_e(RHO / floor)), Ground.EXPECTATION, *pointwise
+            ),
+            cite(lemma_l5_epsilon, {amplification: RHO / floor}),
+        ),
+        (aligned, preconditioned, clipped_response, response_e(RHO / floor), root_of_one_e),
+        NEEDED,
+    )
+    yield each
+    total = summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED})
+    yield total
+    return total
+
+
+def _assembly(clipped: Step) -> Iterator[Step]:
     """The bound returned is the root of S^2 = Q (A + B S) with this kappa."""
     found = theory.clipped_bound(PROBLEM, ADAM, floor=floor)
     kappa = theory.clipped_alignment(momentum_amplification(BETA1, BETA2), noise, floor)
-    share = named("kappa_phi", r"\kappa_\phi", positive=True)
-    clipped = {share: theory.clipped_alignment(RHO, noise, floor)}
-    yield preconditioned_bound(
-        Relation(PRECONDITIONED, "<=", QBAR, {QBAR: found.terms["Qbar"], **clipped, **RHO_IS}, CLIPPED),
-        (Fact(Relation(ALIGNED(RHO), ">=", share * PRECONDITIONED, clipped), "L5 at rho / phi_0"),),
+    share = {CLIPPED_SHARE: theory.clipped_alignment(RHO, noise, floor)}
+    bound = preconditioned_bound(
+        Relation(PRECONDITIONED, "<=", QBAR, {QBAR: found.terms["Qbar"], **share, **RHO_IS}, CLIPPED),
+        (from_step(clipped),),
+        assumes=NEEDED,
     )
-    yield closing(cite(lemma_l7))
+    yield bound
+    yield closing(bound, assumes=NEEDED)
     yield same(
         r"\alpha(1-\beta_1)\,\kappa\,\bar Q = \text{ the descent summed over the steps}",
         (alpha * (1 - BETA1) * kappa * found.terms["Qbar"], DESCENT),
-        reason="the descent lemma, L3, L4, and the expectation",
     )
     yield from self_bounding(found.value, found.terms["Qbar"])
     yield identity(

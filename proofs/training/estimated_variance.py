@@ -3,12 +3,12 @@ r"""The test on estimated variances: Cantelli's inequality and the variance of t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import sympy
 
-from proofs.composition import Fact, composed
+from proofs.composition import Ground, composed, granted
 from proofs.relations import Relation, named
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
 from theory.training import estimated_variance as theory
@@ -34,8 +34,9 @@ def estimated_test() -> Iterator[Step]:
     """The margin, the bound on its variance and the tail inequality."""
     yield from (_decomposition(count) for count in (2, 3, 4))
     yield from _expectation()
-    yield from _variances()
-    yield from _cantelli()
+    parts = [*_variances()]
+    yield from parts
+    yield from _cantelli(parts)
     yield _enumeration()
     yield from _student()
 
@@ -102,7 +103,7 @@ def _variances() -> Iterator[Step]:
     )
 
 
-def _cantelli() -> Iterator[Step]:
+def _cantelli(parts: Sequence[Step]) -> Iterator[Step]:
     """P(Z - E Z >= m) <= E (Z - E Z + t)^2 / (m + t)^2 at t = V / m."""
     shift = variance / margin
     yield identity(
@@ -111,7 +112,7 @@ def _cantelli() -> Iterator[Step]:
         theory.cantelli(variance, margin),
         "Markov for the square: 1{x >= m} <= ((x + t)/(m + t))^2",
     )
-    yield from _tail()
+    yield from _tail(parts)
     yield nonnegative(
         r"\text{it grows with } V",
         theory.cantelli(variance + more, margin) - theory.cantelli(variance, margin),
@@ -119,7 +120,7 @@ def _cantelli() -> Iterator[Step]:
     )
 
 
-def _tail() -> Iterator[Step]:
+def _tail(parts: Sequence[Step]) -> Iterator[Step]:
     """P (m + t)^2 <= E (Z - E Z + t)^2 = Var Z + t^2 and Var Z <= W V^2, m = delta / (1 + delta) V."""
     passed, spread = (
         named("p_pass", r"P(Z \ge 0)", nonnegative=True),
@@ -130,8 +131,8 @@ def _tail() -> Iterator[Step]:
     yield composed(
         Relation(passed, "<=", theory.cantelli(relative, theory.relative_margin(delta))),
         (
-            Fact(Relation(passed * (away + shift) ** 2, "<=", spread + shift**2), "Markov for the square"),
-            Fact(Relation(spread, "<=", relative * variance**2), "the variance of the margin"),
+            granted(Relation(passed * (away + shift) ** 2, "<=", spread + shift**2), Ground.MARKOV),
+            granted(Relation(spread, "<=", relative * variance**2), Ground.DEFINITION, *parts),
         ),
         (passed, spread),
     )

@@ -3,21 +3,54 @@ r"""Step multipliers: the sums of the corrected Theorem 1, weighted."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import sympy
 
-from proofs.adam.assembly import closing
+from proofs.adam.assembly import QBAR, closing
 from proofs.adam.descent import descent_lemma
-from proofs.adam.l1_step import lemma_l1
-from proofs.adam.l2_decay import lemma_l2
-from proofs.adam.l6_descent import lemma_l6
-from proofs.adam.symbols import BETA1, BETA2, BETAS, SETTING, alpha, dimension, gap, q, r, smoothness
-from proofs.composition import Assumption, Fact, cite, composed
-from proofs.relations import Relation
-from proofs.steps import Evidence, Step, by_lemma, checked, identity, nonnegative, prose, proves, vanishing
-from proofs.sums import ALIGNED, FROZEN, PRECONDITIONED, PROGRESS, SQUARES
+from proofs.adam.l6_descent import KAPPA_IS
+from proofs.adam.l7_denominators import C_IS, ROOT_C, TAU_IS, tau
+from proofs.adam.multipliers import (
+    ALIGNED_S,
+    DENOMINATORS_S,
+    EARLY,
+    ENERGY,
+    FROZEN_EARLY,
+    FROZEN_S,
+    NORMS_S,
+    PRECONDITIONED_S,
+    PROGRESS_S,
+    SQUARES_S,
+    START_S,
+    STEPS_S,
+    lookahead,
+    weighted_denominators,
+    weighted_sums,
+)
+from proofs.adam.symbols import (
+    BETA1,
+    BETA2,
+    BETAS,
+    KAPPA_RHO,
+    RHO,
+    SETTING,
+    A,
+    B,
+    alpha,
+    dimension,
+    gap,
+    noise,
+    q,
+    r,
+    smoothness,
+)
+from proofs.composition import Assumption, Ground, cite, composed, from_step, granted
+from proofs.relations import Range, Relation, named
+from proofs.steps import Evidence, Step, checked, proves, vanishing
+from proofs.sums import PROGRESS, SQUARES, epsilon
 from theory.adam import constants
 from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
@@ -25,150 +58,62 @@ from theory.training import step_schedules as theory
 __all__ = ["step_schedules"]
 
 
-STEP_IS, FREEZING_IS = constants.normalized_step_bound(BETA1, BETA2), constants.freezing_constant(BETA1, BETA2)
-DRIFT_IS = constants.drift_constant(BETA1, BETA2)
-LENGTH = 4
-"""K of the symbolic sums."""
-FIRST = 2
-"""k0 of the symbolic sums."""
-multipliers = sympy.symbols(f"s1:{LENGTH + 1}", positive=True)
-weight, tau = sympy.symbols("u tau", positive=True)  # u = sqrt(c)
+FROZEN_LATE = named("F_late", r"{\textstyle\sum_{j\ge k_0}}E\,\theta_jG_jg_j", real=True)
+ADMISSIBLE = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True))
 
 
 @proves(
     "step schedules",
     "Adam with warm-up, decay and bias correction",
-    r"For $s_k > 0$, $k_0 \ge 1$ and $\rho_s\eta^2 < 1$, with $\rho_s$, $z_s$, $g_j$, $P$, $A$, $B$ as in "
-    r"theory.step\_schedules, $\sum_{k \ge k_0} s_k E\|G_k\|_1 \le \frac12(BQ+\sqrt{B^2Q^2+4AQ})$, "
+    r"For $s_k > 0$, $k_0 \ge 1$ and $\rho_s\eta^2 < 1$, with the symbols of this proof, "
+    r"$\sum_{k \ge k_0} s_k E\|G_k\|_1 \le \frac12(BQ+\sqrt{B^2Q^2+4AQ})$, "
     r"$Q = P/((1-\beta_1)\kappa_s)$.",
     source="this project",
-    uses=("L1", "L2", "L6", "L8"),
+    uses=("descent lemma", "weighted sums", "weighted denominators", "L8"),
 )
 def step_schedules() -> Iterator[Step]:
     """The sums over the schedule, and the bound."""
-    yield from _freezing()
-    yield from _swap()
-    yield by_lemma(
-        r"E_j[(G_jg_j)^+ - \rho_s(G_jg_j)^-]/\sqrt{v_j} \ge \kappa_s G_j^2/\sqrt{D_j}, \quad j \ge k_0",
-        lemma_l6,
-        (_at_least_one(),),
+    drift = alpha * smoothness * dimension * constants.drift_constant(BETA1, BETA2) * ENERGY
+    budget = gap / alpha + drift + (1 - BETA1) * EARLY / ROOT_C
+    late, assumes = {FROZEN_S: FROZEN_LATE}, SETTING | {Assumption.COORDINATE_TEST}
+    bound = composed(
+        Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED_S, "<=", budget, {**KAPPA_IS, **C_IS}, ADMISSIBLE),
+        (
+            cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
+            cite(weighted_sums),
+            cite(weighted_sums, part=1),
+            granted(Relation(FROZEN_S, "=", FROZEN_EARLY + FROZEN_LATE), Ground.DEFINITION),
+            cite(weighted_sums, part=4),
+            cite(weighted_sums, late, part=2),
+            cite(weighted_sums, part=3),
+        ),
+        (PROGRESS_S, SQUARES_S, FROZEN_S, FROZEN_EARLY, FROZEN_LATE, ALIGNED_S, PRECONDITIONED_S, EARLY, ENERGY),
+        assumes,
     )
-    yield _denominators()
-    yield from _composed()
+    yield bound
+    in_name = composed(
+        replace(bound.relation, right=QBAR, where={QBAR: budget, **bound.relation.where}),
+        (from_step(bound),),
+        (PRECONDITIONED_S,),
+        assumes,
+    )
+    yield in_name
+    start, growth = START_S + dimension * epsilon * STEPS_S, ROOT_C * (1 + tau * q * lookahead)
+    denominators = composed(
+        Relation(DENOMINATORS_S, "<=", A + B * NORMS_S, {A: start, B: growth, **C_IS, **TAU_IS}, BETAS[1:]),
+        (cite(weighted_denominators),),
+        (DENOMINATORS_S, NORMS_S),
+        assumes,
+    )
+    yield denominators
+    yield closing(
+        in_name,
+        from_step(denominators, opaque=(A, B)),
+        share=(1 - BETA1) * KAPPA_RHO,
+        sums=(PRECONDITIONED_S, DENOMINATORS_S, NORMS_S),
+    )
     yield _warm_up()
     yield _against_direct_sums()
-    yield prose(
-        r"\varepsilon_k \le \varepsilon \text{ adds } d\,\varepsilon\sum_{k\ge k_0} s_k \text{ to } A",
-        "theta_j keeps its range, as in the variants of the corrected Theorem 1",
-    )
-
-
-def _composed() -> Iterator[Step]:
-    """Q_s <= P / ((1-beta1) kappa_s) from the weighted sums, and the root with L8."""
-    squares, early, energy = sympy.symbols("N_s J_s Sigma_2", nonnegative=True)
-    budget, share = sympy.Symbol("P", positive=True), sympy.Symbol("kappa_s", positive=True)
-    rho = sympy.Symbol("rho_s", positive=True)
-    gamma = {budget: gap / alpha + alpha * smoothness * dimension * DRIFT_IS * energy + (1 - BETA1) * early}
-    yield composed(
-        Relation((1 - BETA1) * share * PRECONDITIONED, "<=", budget, gamma, BETAS),
-        (
-            cite(descent_lemma),
-            Fact(Relation(SQUARES, "<=", squares), "the steps are s_k u_k"),
-            Fact(Relation(squares, "<=", dimension * STEP_IS**2 * energy), "L1, with sum s_k^2"),
-            Fact(
-                Relation(
-                    PROGRESS,
-                    ">=",
-                    (1 - BETA1) * FROZEN - alpha * smoothness * dimension * STEP_IS * FREEZING_IS * energy,
-                ),
-                "the weighted freezing error",
-            ),
-            Fact(
-                Relation(FROZEN, ">=", ALIGNED(rho) - early), "the weighted swap; steps before k0 climb at most J"
-            ),
-            Fact(Relation(ALIGNED(rho), ">=", share * PRECONDITIONED), "L6 at rho_s"),
-        ),
-        (PROGRESS, SQUARES, squares, FROZEN, ALIGNED(rho), PRECONDITIONED),
-        SETTING | {Assumption.COORDINATE_TEST},
-    )
-    yield closing()
-
-
-def _freezing() -> Iterator[Step]:
-    """The freezing error's sum over the steps is at most r/(1-r)^2 sum s_k^2."""
-    pairs = [(j, k) for k in range(LENGTH) for j in range(k)]
-    products = sum(r ** (k - j) * multipliers[k] * sum(multipliers[j:k]) for j, k in pairs)
-    halves = sum(
-        r ** (k - j) * sum((multipliers[k] ** 2 + multipliers[i] ** 2) / 2 for i in range(j, k)) for j, k in pairs
-    )
-    whole = sum(n * r**n for n in range(LENGTH)) * sum(s**2 for s in multipliers)
-    first, second = sympy.symbols("x y", real=True)
-    yield by_lemma(r"\|w_{i+1}-w_i\| \le \alpha s_i\sqrt d\,C_m", lemma_l1)
-    yield identity(
-        r"\tfrac12(x^2+y^2) - xy = \tfrac12(x-y)^2",
-        (first**2 + second**2) / 2 - first * second,
-        (first - second) ** 2 / 2,
-    )
-    yield nonnegative(
-        r"\sum_k\sum_{j<k} r^{k-j}s_k\sum_{i=j}^{k-1}s_i \le \sum_n n r^n\sum_k s_k^2, \quad K = 4",
-        whole - halves,
-        [r, *multipliers],
-        reason="with s_k s_i <= (s_k^2 + s_i^2)/2: every step lies in n of the pairs of distance n at most",
-    )
-    yield vanishing(
-        r"\text{both sides of it were the sums meant}",
-        lambda: [(products - halves).subs(dict.fromkeys(multipliers, 1))],
-        "they agree where all multipliers are equal",
-    )
-
-
-def _swap() -> Iterator[Step]:
-    """sum_k s_k sum_{j<=k} beta1^{k-j} a_j / sqrt(v_k), with sqrt(v_{j+n}) >= sqrt(beta2)^n sqrt(v_j)."""
-    terms = sympy.symbols(f"a1:{LENGTH + 1}", positive=True)
-    sums = theory.momentum_sums(list(multipliers), BETA1, BETA2)
-    double = sum(
-        multipliers[k] * (BETA1 / q) ** (k - j) * terms[j] for k in range(LENGTH) for j in range(LENGTH) if j <= k
-    )
-    yield by_lemma(
-        r"\beta_1^n/\sqrt{v_{j+n}} \le r^n/\sqrt{v_j}",
-        lemma_l2,
-        reason="so theta_j = sum_k beta1^{k-j} s_k/sqrt(v_k) lies in [s_j, sum_n s_{j+n} r^n]/sqrt(v_j)",
-    )
-    yield identity(
-        r"\sum_k s_k\sum_{j\le k} r^{k-j}x_j = \sum_j x_j\sum_n s_{j+n}r^n",
-        sympy.expand(double),
-        sympy.expand(sum(x * t for x, t in zip(terms, sums, strict=True))),
-        "K = 4; j >= k0: at most rho_s s_j. j < k0: |G_j g_j|/sqrt(v_j) <= c^{-1/2}|G_j|, counted in P",
-    )
-
-
-def _at_least_one() -> Step:
-    """rho_s >= 1, as L5 asks."""
-    sums = theory.momentum_sums(list(multipliers), BETA1, BETA2)
-    return nonnegative(r"\rho_s \ge 1", sums[1] / multipliers[1] - 1, [r, *multipliers])
-
-
-def _denominators() -> Step:
-    """L7, weighted: with E sqrt(v_{k-1}) <= q^{k-1} V_0 + sqrt(c) tau sum_j q^{k-1-j} G_j."""
-    gradients, start = sympy.symbols(f"G1:{LENGTH + 1}", positive=True), sympy.Symbol("V_0", positive=True)
-    sums = [*theory.second_moment_sums(list(multipliers), BETA2), 0]
-    total = sympy.Integer(0)
-    for k in range(FIRST - 1, LENGTH):
-        kept = q**k * start + weight * tau * sum(q ** (k - 1 - j) * gradients[j] for j in range(k))
-        total += multipliers[k] * (q * kept + weight * gradients[k])
-    early = q ** (FIRST - 1) * start + weight * tau * sum(
-        q ** (FIRST - 2 - j) * gradients[j] for j in range(FIRST - 1)
-    )
-    claimed = q * early * sums[FIRST - 1] + sum(
-        (weight * multipliers[j] + weight * tau * q * sums[j + 1]) * gradients[j] for j in range(FIRST - 1, LENGTH)
-    )
-    return identity(
-        r"\sum_{k\ge k_0} s_k E\sqrt{D_k} \le A + \sqrt c\sum_{j\ge k_0}"
-        r"(s_j + \tau\sqrt{\beta_2}\sum_n s_{j+1+n}\beta_2^{n/2})\,G_j \le A + B\,S",
-        sympy.expand(total),
-        sympy.expand(claimed),
-        "K = 4, k0 = 2; the inner sum is at most z_s s_j",
-    )
 
 
 def _warm_up() -> Step:

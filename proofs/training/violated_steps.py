@@ -2,7 +2,8 @@ r"""Violated steps: what they can climb, and what they leave in the second momen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 import sympy
 
@@ -16,23 +17,67 @@ from proofs.adam.assembly import (
     preconditioned_bound,
     self_bounding,
 )
-from proofs.adam.l2_decay import lemma_l2
+from proofs.adam.l2_decay import fresh_share, lemma_l2
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
-from proofs.adam.symbols import ADAM, BETA1, BETA2, KAPPA_RHO, PROBLEM, RHO, A, B, alpha, same
-from proofs.composition import Fact
-from proofs.relations import Relation
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
-from proofs.sums import ALIGNED, DENOMINATORS, NORMS, PRECONDITIONED
-from theory.adam.constants import momentum_amplification, preconditioner_start, squared_noise_growth
+from proofs.adam.l6_descent import NEEDED as NEEDED_BY_L6
+from proofs.adam.l7_denominators import TAU_IS, lemma_l7, tau
+from proofs.adam.symbols import (
+    ADAM,
+    BETA1,
+    BETA2,
+    BETAS,
+    KAPPA_RHO,
+    PROBLEM,
+    RHO,
+    SETTING,
+    A,
+    B,
+    alpha,
+    noise,
+    same,
+)
+from proofs.composition import (
+    Assumption,
+    Ground,
+    by_cases,
+    cite,
+    composed,
+    from_step,
+    granted,
+    hypothesis,
+    rooted,
+    summed,
+)
+from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.steps import Step, proves
+from proofs.sums import (
+    ALIGNED,
+    DENOMINATORS,
+    MOMENTS,
+    NORMS,
+    PRECONDITIONED,
+    aligned,
+    epsilon,
+    norm,
+    preconditioned,
+    root_moment,
+)
+from theory.adam.constants import momentum_amplification, second_moment_weight
 from theory.training import violated_steps as theory
 
 __all__ = ["violated_steps"]
 
 
-old, ratio = sympy.symbols("v x", nonnegative=True)
-gradient, excess, weight, kappa, rho = sympy.symbols("G e c kappa rho", positive=True)
-eta = sympy.Symbol("eta", nonnegative=True)
+violated, deviation, excess = (
+    named("violated", r"1\{V_k\}|G_k|", nonnegative=True),
+    named("sd_2", r"E_k g_k^2", nonnegative=True),
+    named("excess", r"(\mathrm{sd}_k - \eta|G_k|)^+", nonnegative=True),
+)
+VIOLATED, EXCESS = sympy.symbols("F X", nonnegative=True)
+CLIMBING = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2))
+NEEDED = SETTING | {Assumption.NORMALIZED}
+"""The test holds off V_k, which is decided before step k."""
 
 
 @proves(
@@ -46,76 +91,18 @@ eta = sympy.Symbol("eta", nonnegative=True)
 )
 def violated_steps() -> Iterator[Step]:
     """The costs of a violation, and the bound."""
-    yield from _climb()
-    yield from _memory()
-    yield from _assembly()
-
-
-def _climb() -> Iterator[Step]:
-    """On V_k the conditional descent is at least kappa G^2 / sqrt(D) - (kappa + rho) |G| / sqrt(c)."""
-    beta2 = sympy.Symbol("beta2", positive=True)
-    worst = -rho * gradient / sympy.sqrt(1 - beta2)
-    best = kappa * gradient / sympy.sqrt(1 - beta2)
-    yield by_lemma(
-        r"E_k[(Gg)^+ - \rho(Gg)^-]/\sqrt{v_k} \ge \kappa G^2/\sqrt{D_k} \text{ off } V_k",
-        lemma_l6,
-        reason="V_k is decided before step k",
-    )
-    yield by_lemma(r"|g_k|/\sqrt{v_k} \le c^{-1/2}", lemma_l2, reason="n = 0, for any noise")
-    yield nonnegative(
-        r"G^2/c - G^4/D_k \ge 0, \quad D_k = b + c\,G^2",
-        gradient**2 / weight - gradient**4 / (old + weight * gradient**2),
-        [old, weight, gradient],
-        reason="so kappa G^2 / sqrt(D_k) <= kappa |G| / sqrt(c)",
-    )
-    yield identity(
-        r"-\rho|G|/\sqrt c = \kappa|G|/\sqrt c - (\kappa+\rho)|G|/\sqrt c",
-        worst,
-        best - theory.uphill_cost(rho, kappa, beta2) * gradient,
-        "on V_k the left side is at least -rho |G| / sqrt(c)",
-    )
-
-
-def _memory() -> Iterator[Step]:
-    """sqrt(G^2 + sd^2) <= tau |G| + (sd - eta |G|)^+, which enters L7's potential."""
-    beta2 = sympy.Symbol("beta2", positive=True)
-    tau = sympy.sqrt(squared_noise_growth(eta))
-    mean_square = gradient**2 + (eta * gradient + excess) ** 2
-    difference = sympy.expand((tau * gradient + excess) ** 2 - mean_square)
-    yield identity(
-        r"(\tau G+e)^2 - (G^2+(\eta G+e)^2) = 2eG(\tau-\eta) \ge 0",
-        difference,
-        2 * excess * gradient * (tau - eta),
-        "sd = eta G + e; tau^2 = 1 + eta^2 > eta^2",
-    )
-    yield identity(
-        r"\Phi(\sqrt c\,e) = \frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,e",
-        preconditioner_start(beta2, sympy.sqrt(1 - beta2) * excess),
-        theory.excess_memory(beta2) * excess,
-        "Phi of L7: E_k sqrt(v_k) is larger by at most sqrt(c) e, and Phi is linear",
-    )
-    yield prose(r"\text{summed over the coordinates and steps: } A + \Phi(\sqrt c\,X)")
-
-
-def _assembly() -> Iterator[Step]:
-    """The sums, and the bound returned."""
-    violated, deviation = sympy.symbols("F X", nonnegative=True)
-    found = theory.violated_bound(PROBLEM, ADAM, violated_gradient=violated, excess_deviation=deviation)
+    found = theory.violated_bound(PROBLEM, ADAM, violated_gradient=VIOLATED, excess_deviation=EXCESS)
     total = found.terms["Qbar"] + found.terms["violated gradient"]
-    climbed = theory.uphill_cost(momentum_amplification(BETA1, BETA2), KAPPA, BETA2) * violated
-    cost = theory.uphill_cost(RHO, KAPPA_RHO, BETA2)
-    yield preconditioned_bound(
+    climbed = theory.uphill_cost(momentum_amplification(BETA1, BETA2), KAPPA, BETA2) * VIOLATED
+    aligned_sum = yield from _climb()
+    bound = preconditioned_bound(
         Relation(PRECONDITIONED, "<=", QBAR, {QBAR: total, **KAPPA_IS, **RHO_IS}, ADMISSIBLE),
-        (
-            Fact(
-                Relation(ALIGNED(RHO), ">=", KAPPA_RHO * PRECONDITIONED - cost * violated),
-                "L6 off V_k, its cost on V_k",
-            ),
-        ),
+        (from_step(aligned_sum),),
+        assumes=NEEDED,
     )
-    yield closing(
-        Fact(Relation(DENOMINATORS, "<=", A + B * NORMS), "L7 with the memory of violated steps"),
-    )
+    yield bound
+    denominators = yield from _memory(found.constants)
+    yield closing(bound, from_step(denominators, opaque=(A, B)), assumes=NEEDED)
     yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q' = \Delta + \alpha^2KLd\,\Gamma + "
         r"\alpha(1-\beta_1)\tfrac{\kappa+\rho}{\sqrt c}F",
@@ -123,4 +110,68 @@ def _assembly() -> Iterator[Step]:
         (KAPPA * found.terms["violated gradient"], climbed),
         reason="the descent lemma summed, with the loss on the violated steps",
     )
-    yield from self_bounding(found.value, total, START + theory.excess_memory(BETA2) * deviation)
+    yield from self_bounding(found.value, total, START + theory.excess_memory(BETA2) * EXCESS)
+
+
+def _climb() -> Generator[Step, None, Step]:
+    """On V_k the conditional descent is at least kappa G^2 / sqrt(D) - (kappa + rho) |G| / sqrt(c)."""
+    cost, more = theory.uphill_cost(RHO, KAPPA_RHO, BETA2), sympy.Symbol("x", nonnegative=True)
+    goal = Relation(aligned, ">=", KAPPA_RHO * preconditioned - cost * violated, KAPPA_IS, CLIMBING)
+    off = composed(goal.at({violated: 0}), (cite(lemma_l6, part=1),), (aligned, preconditioned), NEEDED_BY_L6)
+    yield off
+    root_c = sympy.sqrt(second_moment_weight(BETA2))
+    largest = norm**2 / (root_c * norm + more + epsilon)
+    small = inequality(
+        preconditioned, "<=", norm / root_c, BETAS[1:], "sqrt(D_k) = sqrt(c) |G| + x", {preconditioned: largest}
+    )
+    yield small
+    on = composed(
+        goal.at({violated: norm}),
+        (
+            granted(Relation(aligned, ">=", -RHO * norm * fresh_share), Ground.DEFINITION),
+            cite(lemma_l2, part=2),
+            from_step(small),
+        ),
+        (aligned, preconditioned, fresh_share),
+        NEEDED,
+    )
+    yield on
+    each = by_cases(goal, ({violated: 0}, off), ({violated: norm}, on))
+    yield each
+    total = summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED, violated: VIOLATED})
+    yield total
+    return total
+
+
+def _memory(constants: Mapping[str, Any]) -> Generator[Step, None, Step]:
+    """sqrt(G^2 + sd^2) <= tau |G| + (sd - eta |G|)^+, which enters L7's moments."""
+    bound = tau * norm + excess
+    cross = named("cross_excess", r"2e|G_k|(\tau-\eta)", nonnegative=True)
+    squares = norm**2 + (noise * norm + excess) ** 2
+    exact = equation(
+        cross, bound**2 - squares, "tau^2 = 1 + eta^2", {cross: 2 * excess * norm * (tau - noise), **TAU_IS}
+    )
+    yield exact
+    below = composed(
+        Relation(deviation, "<=", bound**2, TAU_IS),
+        (
+            granted(Relation(deviation, "<=", squares), Ground.DEFINITION),
+            from_step(exact),
+            hypothesis(Relation(cross, ">=", 0)),
+        ),
+        (deviation, cross),
+        reason="sd <= eta |G| + e",
+    )
+    yield below
+    rms = rooted(below, deviation, root_moment, bound)
+    yield rms
+    moments = summed(rms, {root_moment: MOMENTS, norm: NORMS, excess: EXCESS})
+    yield moments
+    denominators = composed(
+        Relation(DENOMINATORS, "<=", A + B * NORMS, {A: constants["A"], B: constants["B"]}, BETAS[1:]),
+        (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments)),
+        (DENOMINATORS, NORMS, MOMENTS),
+        NEEDED,
+    )
+    yield denominators
+    return denominators

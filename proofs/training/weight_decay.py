@@ -2,7 +2,7 @@ r"""Decoupled weight decay: the bound, what it may cost, and what cannot be cove
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import sympy
@@ -10,19 +10,21 @@ import sympy
 from proofs.adam.assembly import ADMISSIBLE, GROWTH, KAPPA, QBAR, START, TESTED, closing
 from proofs.adam.descent import descent_lemma
 from proofs.adam.l1_step import lemma_l1
-from proofs.adam.l2_decay import lemma_l2
+from proofs.adam.l3_freeze import lemma_l3, travel
 from proofs.adam.l4_swap import RHO_IS, lemma_l4
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
-from proofs.adam.l7_denominators import lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.normalized_step import MeanSteps, mean_step, within
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
+    BETAS,
+    C_M,
     KAPPA_RHO,
     PROBLEM,
     RHO,
+    SETTING,
     UNIT_INTERVALS,
     a,
     alpha,
@@ -32,10 +34,21 @@ from proofs.adam.symbols import (
     smoothness,
     steps,
 )
-from proofs.composition import Fact, cite, composed
-from proofs.relations import Relation, named
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
-from proofs.sums import ALIGNED, FROZEN, NORMS, PRECONDITIONED, PROGRESS, SQUARES
+from proofs.composition import Ground, cite, composed, from_step, granted, summed
+from proofs.relations import Range, Relation, inequality, named
+from proofs.steps import Step, by_lemma, identity, nonnegative, proves
+from proofs.sums import (
+    ALIGNED,
+    FROZEN,
+    NORMS,
+    PRECONDITIONED,
+    PROGRESS,
+    SQUARES,
+    length,
+    past,
+    progress,
+    travelled,
+)
 from theory.adam import constants
 from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training import weight_decay as theory
@@ -46,6 +59,18 @@ __all__ = ["weight_bound", "weight_decay_gap", "weight_decay_theorem"]
 
 pull = sympy.Symbol("l", nonnegative=True)  # lambda W
 start, growth, budget, total, margin, descent = sympy.symbols("A B P S h D", positive=True)
+n = sympy.Symbol("n", integer=True, nonnegative=True)
+whole, whole_2 = (
+    named("u_decayed", r"\|u_k + \lambda w_k\|", nonnegative=True),
+    named("u_decayed_2", r"\|u_k + \lambda w_k\|^2", nonnegative=True),
+)
+size_of_w = named("lambda_w", r"\|\lambda w_k\|", nonnegative=True)
+INNER = named("H_sum", r"{\textstyle\sum_k} E\langle G_k,\lambda w_k\rangle", real=True)
+ADAM_PART = named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True)
+DECAYED = named("decayed_moved", r"\|{\textstyle\sum_{j=k-n}^{k-1}} \alpha(u_j+\lambda w_j)\|", nonnegative=True)
+size = named("s_W", "s", positive=True)
+LARGEST = constants.normalized_step_bound(BETA1, BETA2) + pull
+AT_SIZE = {size: C_M + pull, C_M: constants.normalized_step_bound(BETA1, BETA2)}
 
 
 @proves(
@@ -55,76 +80,107 @@ start, growth, budget, total, margin, descent = sympy.symbols("A B P S h D", pos
     r"$(1-\beta_1)\kappa S^2 \le (P_W + \lambda W S)(A + B S)$ with $P_W = \Delta/\alpha + \alpha K L d\,"
     r"[s^2/2 + (1-\beta_1)sr/(\sqrt c(1-r)^2)]$, $s = C_m + \lambda W$.",
     source="this project",
-    uses=("L1", "L2", "L4", "L6", "L7", "L8"),
+    uses=("descent lemma", "L1", "L3", "L4", "L6", "L7", "L8"),
 )
 def weight_decay_theorem() -> Iterator[Step]:
     """The bound and its second-order cost."""
-    yield by_lemma(r"\|m_k/\sqrt{v_k} + \lambda w_k\| \le \sqrt d\,s", lemma_l1, reason="|w_k| <= W")
-    yield prose(
-        r"\langle G_k, \lambda w_k\rangle \ge -\lambda W\|G_k\|_1", "Hoelder; its sum over k is at most lambda W S"
-    )
-    yield from _drift()
-    yield from _composed()
-    yield from _root()
-    yield from _simpler()
-
-
-def _composed() -> Iterator[Step]:
-    """(1 - beta1) kappa Q <= P_W + lambda W S, and its root with L7 and L8."""
-    inner, adam_part = (
-        named("H_sum", r"{\textstyle\sum_k} E\langle G_k,\lambda w_k\rangle", real=True),
-        named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/\sqrt{v_k}\rangle", real=True),
-    )
-    size, freezing = named("s_W", "s", positive=True), constants.freezing_constant(BETA1, BETA2)
-    rate, width = sympy.symbols("lambda W", positive=True)
-    budget_w = theory.weight_decay_bound(PROBLEM, ADAM, weight_decay=rate, largest_weight=width).terms["P_W"]
-    at_size = {QBAR: budget_w, size: constants.normalized_step_bound(BETA1, BETA2) + rate * width}
-    yield composed(
-        Relation(
-            (1 - BETA1) * KAPPA_RHO * PRECONDITIONED,
-            "<=",
-            QBAR + rate * width * NORMS,
-            {**at_size, **KAPPA_IS, **RHO_IS},
-            ADMISSIBLE,
-        ),
-        (
-            cite(descent_lemma),
-            Fact(Relation(PROGRESS, "=", adam_part + inner), "u_k = m_k / sqrt(v_k) + lambda w_k"),
-            Fact(Relation(SQUARES, "<=", steps * dimension * size**2, at_size), "L1 and |w_k| <= W"),
-            Fact(Relation(inner, ">=", -rate * width * NORMS), "Hoelder"),
-            Fact(
-                Relation(
-                    adam_part,
-                    ">=",
-                    (1 - BETA1) * FROZEN - steps * alpha * smoothness * dimension * size * freezing,
-                    at_size,
-                ),
-                "L3 with steps of size s",
-            ),
-            cite(lemma_l4),
-            cite(lemma_l6),
-        ),
-        (PROGRESS, adam_part, inner, SQUARES, FROZEN, ALIGNED(RHO), PRECONDITIONED, NORMS),
-        TESTED,
-    )
-    yield closing(cite(lemma_l7), pull)
-
-
-def _drift() -> Iterator[Step]:
-    """The square of a step, and the freezing error with steps of size s."""
-    step = constants.normalized_step_bound(BETA1, BETA2) + pull
-    yield by_lemma(
-        r"|g_j|/\sqrt{v_k} \le c^{-1/2}\beta_2^{-(k-j)/2}", lemma_l2, reason="v has no weight decay in it"
-    )
+    length_w = yield from _steps()
+    squares = yield from _squares(length_w)
+    adam = yield from _adam_part(length_w)
     yield identity(
         r"\Gamma_W = s^2/2 + s\,(1-\beta_1)r/(\sqrt c(1-r)^2)",
         theory.decayed_drift(BETA1, BETA2, pull),
-        step**2 / 2 + step * constants.freezing_constant(BETA1, BETA2),
-        "the descent lemma's square, and L3's sum with s in the place of C_m",
+        LARGEST**2 / 2 + LARGEST * constants.freezing_constant(BETA1, BETA2),
     )
     yield same(
         r"\Gamma_W = \Gamma \text{ at } \lambda = 0",
         (theory.decayed_drift(BETA1, BETA2, 0), constants.drift_constant(BETA1, BETA2)),
+    )
+    bound = _bound(squares, adam)
+    yield bound
+    yield closing(bound, climb=pull, share=(1 - BETA1) * KAPPA_RHO)
+    yield from _root()
+    yield from _simpler()
+
+
+def _steps() -> Generator[Step, None, Step]:
+    """A step is at most sqrt(d) s: L1, and |w_k| <= W in every coordinate."""
+    length_w = composed(
+        Relation(whole, "<=", sympy.sqrt(dimension) * size, AT_SIZE, BETAS),
+        (
+            granted(Relation(whole, "<=", length + size_of_w), Ground.MINKOWSKI),
+            cite(lemma_l1, part=2),
+            granted(Relation(size_of_w, "<=", sympy.sqrt(dimension) * pull), Ground.DEFINITION),
+        ),
+        (whole, length, size_of_w),
+        SETTING,
+        reason="l = lambda W",
+    )
+    yield length_w
+    return length_w
+
+
+def _squares(length_w: Step) -> Generator[Step, None, Step]:
+    largest = sympy.sqrt(dimension) * size
+    positive = inequality(whole, ">=", 0)
+    yield positive
+    at = {whole_2: whole**2}
+    squared = inequality(whole_2, "<=", dimension * size**2, (Range(whole, 0, largest),), where=at)
+    yield squared
+    each = composed(
+        Relation(whole_2, "<=", dimension * size**2, AT_SIZE, BETAS),
+        (from_step(squared, {whole: (positive, length_w)}),),
+        (whole_2,),
+        SETTING,
+    )
+    yield each
+    total = summed(each, {whole_2: SQUARES}, count=steps)
+    yield total
+    return total
+
+
+def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
+    """L3, whose steps are at most alpha sqrt(d) s here."""
+    scaled = composed(
+        Relation(alpha * whole, "<=", alpha * sympy.sqrt(dimension) * size, AT_SIZE, BETAS),
+        (from_step(length_w),),
+        (whole,),
+        SETTING,
+    )
+    yield scaled
+    moves = summed(scaled, {whole: DECAYED / alpha}, count=n, reason="over n steps, by the triangle inequality")
+    yield moves
+    far = yield from travel(size, DECAYED, from_step(moves))
+    freezing = alpha * smoothness * dimension * size * constants.freezing_constant(BETA1, BETA2)
+    each = composed(
+        Relation(progress, ">=", (1 - BETA1) * past - freezing, AT_SIZE, BETAS),
+        (cite(lemma_l3, part=1), from_step(far)),
+        (progress, past, travelled),
+        SETTING,
+    )
+    yield each
+    total = summed(each, {progress: ADAM_PART, past: FROZEN}, count=steps)
+    yield total
+    return total
+
+
+def _bound(squares: Step, adam: Step) -> Step:
+    """(1 - beta1) kappa Q <= P_W + lambda W S."""
+    found = theory.weight_decay_bound(PROBLEM, ADAM, weight_decay=pull, largest_weight=1)
+    where = {QBAR: found.terms["P_W"], **AT_SIZE, **KAPPA_IS, **RHO_IS}
+    return composed(
+        Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED, "<=", QBAR + pull * NORMS, where, ADMISSIBLE),
+        (
+            cite(descent_lemma),
+            granted(Relation(PROGRESS, "=", ADAM_PART + INNER), Ground.DEFINITION),
+            from_step(squares),
+            granted(Relation(INNER, ">=", -pull * NORMS), Ground.HOELDER),
+            from_step(adam),
+            cite(lemma_l4),
+            cite(lemma_l6),
+        ),
+        (PROGRESS, ADAM_PART, INNER, SQUARES, FROZEN, ALIGNED(RHO), PRECONDITIONED, NORMS),
+        TESTED,
     )
 
 

@@ -30,7 +30,7 @@ SHOWN = ("Problem", "Algorithm", "Guarantee")
 """Sections of the docstring that make the statement; references, proofs and examples are left to the page."""
 
 CLONE = Path(__file__).resolve().parent.parent.parent
-PAGES = ("build/site/reference/{page}/index.html", "docs/theory.md")
+PAGES = ("build/site/reference/{page}/index.html", "docs/theory/theorems.md")
 """Where a clone documents a theorem: on its page of the site, where that is built, else among all of them."""
 
 GREEK = {

@@ -5,10 +5,9 @@ import sympy
 
 from proofs.audit.published_adam import lemma_b1, proposition_1
 from proofs.registry import all_proofs
-from proofs.rendering import THEORY_PAGE, derivation, plain, theory_page, write_theory_page
+from proofs.rendering import derivation, plain
 from proofs.report import methods, selected, show_table
 from proofs.steps import Proof, identity, run
-from theory.audit.claims import CLAIMS
 
 
 @pytest.mark.parametrize(
@@ -45,27 +44,6 @@ def test_derivation_shows_every_step_and_the_failing_one() -> None:
     text = derivation(run(wrong))
     assert "FAILS [identity: residual -0.333333 at {x: 1/3}]" in text
     assert "W DOES NOT HOLD" in text
-
-
-def test_the_page_is_in_step_with_the_code() -> None:
-    assert THEORY_PAGE.read_text(encoding="utf-8") == theory_page(CLAIMS, all_proofs()), (
-        "docs/theory.md is out of date: run `adabatch prove --write-docs`"
-    )
-
-
-def test_the_page_is_not_written_where_there_is_no_clone(tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"there is no folder .*/docs: --write-docs writes a clone's page"):
-        write_theory_page(tmp_path / "docs" / "theory.md")
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_page_changes_with_a_statement(tmp_path) -> None:
-    page = write_theory_page(tmp_path / "theory.md").read_text(encoding="utf-8")
-    for claim in CLAIMS:
-        assert claim.latex in page
-    for proof in all_proofs():
-        assert f"### {proof.name}: {proof.title}" in page
-    assert theory_page(CLAIMS[1:], all_proofs()) != page
 
 
 def test_table_and_methods(capsys: pytest.CaptureFixture[str]) -> None:

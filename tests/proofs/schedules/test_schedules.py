@@ -9,7 +9,7 @@ import pytest
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing, square
-from proofs.composition import Fact, compositions
+from proofs.composition import compositions, hypothesis
 from proofs.relations import Range, Relation
 from proofs.schedules import (
     adam_descent,
@@ -147,7 +147,7 @@ def test_growth_along_an_equation_needs_its_facts_and_its_names():
     assert found.check().holds
     assert found.relation == Relation(start, "<=", end * sympy.exp(rate))
     assert not grows(2 * rate).check().holds
-    bounded = Fact(Relation(x, "<=", rate))
+    bounded = hypothesis(Relation(x, "<=", rate))
     assert grows(x, (bounded,), (x,)).check().holds
     assert not grows(x).check().holds
     assert not grows(x, (bounded,), (x,), {fade: sympy.exp(rate * TIME)}).check().holds

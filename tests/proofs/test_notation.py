@@ -1,0 +1,103 @@
+"""No symbol of a proof that nothing defines, and no definition that nothing uses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sympy
+
+from proofs import notation
+from proofs.adam.l1_step import lemma_l1
+from proofs.composition import Assumption
+from proofs.notation import assumption, symbols_in, undefined, unexplained, unused
+from proofs.registry import all_proofs
+from proofs.relations import equation
+from proofs.steps import Step, prose
+
+
+@pytest.mark.parametrize(
+    ("latex", "symbols"),
+    [
+        (r"\frac{\beta_1^n}{\sqrt{v_{k-1}}+\epsilon}", (r"\beta_1", "n", "v_{k-1}", r"\epsilon")),
+        (r"\bar Q' \le \tilde v_k + \hat\Sigma", (r"\bar Q'", r"\tilde v_k", r"\hat \Sigma")),
+        (
+            r"\mathbb{E}\,\mathrm{Var}_{i\in B} \text{ where } \mathcal{E} = b^*",
+            ("E", r"\mathrm{Var}_{i\in B}", r"\mathcal{E}", "b^*"),
+        ),
+        (r"L5 \text{ at } s: L_0", ("s", "L_0")),
+        (r"x \in \mathbb{R}, \; B_\mathrm{noise}", ("x", r"B_\mathrm{noise}")),
+        (r"0 \le \infty \text{ (if $z$ is)}", ("z",)),
+    ],
+)
+def test_symbols_of_latex(latex: str, symbols: tuple[str, ...]) -> None:
+    assert symbols_in(latex) == symbols
+
+
+def test_every_symbol_of_every_proof_is_defined() -> None:
+    missing = [line for proof in all_proofs() for line in undefined(proof)]
+    assert not missing, "\n" + "\n".join(missing)
+
+
+def test_every_explanation_uses_what_was_explained_before() -> None:
+    assert not unexplained(), "\n" + "\n".join(unexplained())
+
+
+def test_no_definition_is_left_over() -> None:
+    found = unused(all_proofs())
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_every_assumption_is_a_sentence() -> None:
+    for name in Assumption:
+        try:
+            assert assumption(name)
+        except KeyError:
+            pytest.fail(
+                f"the assumption {name!r} has no sentence: add it to [assumptions] in proofs/notation.toml"
+            )
+    unknown = set(notation._tables()["assumptions"]) - {str(name) for name in Assumption}
+    assert not unknown, f"no assumptions any more: delete {unknown} from proofs/notation.toml"
+    for proof, table in notation._tables()["proofs"].items():
+        assert set(table.get("assumes", ())) <= set(map(str, Assumption)), proof
+        assert table.get("of", "certificate") in notation.families(), proof
+
+
+def with_step(step: Step) -> list[str]:
+    proof = lemma_l1()
+    return undefined(replace(proof, steps=(*proof.steps, step)))
+
+
+def test_an_undefined_symbol_is_named_with_its_place() -> None:
+    assert with_step(prose(r"m_{k-n} \le C_m")) == []
+    (line,) = with_step(prose(r"m_k \le \Xi_k", "of the past"))
+    number = len(lemma_l1().steps) + 1
+    assert line.startswith(
+        rf"\Xi_k in step {number} of 'L1' is not defined: define it in proofs/notation.toml, under"
+    )
+    assert '[proofs."L1"]' in line
+    assert with_step(prose("m_k", "where psi > 0"))[0].startswith(r"\psi in step")
+    assert with_step(prose("$m_q$"))[0].startswith("m_q in step")
+    assert with_step(prose("m' = 0"))[0].startswith("m' in step")
+
+
+def test_what_a_relation_defines_is_defined() -> None:
+    psi, m = sympy.symbols(r"\psi m_k", positive=True)
+    assert with_step(equation(psi, m, where={psi: m})) == []
+    assert with_step(equation(psi, m))[0].startswith(r"\psi in step")
+
+
+def test_a_definition_that_is_not_used_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    proofs = (lemma_l1(),)
+    table = {**notation._tables(), "proofs": {"L1": {r"\xi": "any number"}, "L0": {}}}
+    monkeypatch.setattr(notation, "_tables", lambda: table)
+    assert unused(proofs) == [
+        "[proofs.'L0']: there is no such proof",
+        r"\xi is defined for 'L1', which does not use it",
+    ]
+
+
+def test_an_explanation_before_its_symbols_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"setting": {"all": {"r": "$1-c$", "c": "a number"}}, "families": {}, "proofs": {}}
+    monkeypatch.setattr(notation, "_tables", lambda: table)
+    assert unexplained() == ["[setting, all] r: c is not explained before"]
