@@ -52,6 +52,7 @@ def surviving(composition: Composition, index: int) -> tuple[str, list[str], int
 def main() -> None:
     """Print the table; exit with 1 if a proof holds without one of its facts, or with another in its place."""
     survivors = 0
+    print("$ python benchmarks/citations.py")
     print(f"{'proof':32} {'no.':>3} {'left out':34} {'exchanged':>9}  what is said without it")
     for name, number, composition in cited():
         if not composition.check().holds:

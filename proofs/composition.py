@@ -349,7 +349,7 @@ class Composition:
         rows = [column for column in (*columns, goal) if not isinstance(column, str)]
         if len(rows) <= len(columns):
             return Evidence(False, next(c for c in (*columns, goal) if isinstance(c, str)))
-        wrong = self._alone(rows) or self._clash() or self._refuted(rows)
+        wrong = self._lone_sum(rows) or self._clash() or self._refuted(rows)
         wrong = wrong or next(filter(None, map(self._out_of_range, self.facts)), "")
         if wrong:
             return Evidence(False, wrong)
@@ -358,7 +358,7 @@ class Composition:
             found = _solved(rows[:-1], rows[-1])
         return Evidence(False, found) if isinstance(found, str) else self._verified(found, rows)
 
-    def _alone(self, rows: list[list[Expression]]) -> str:
+    def _lone_sum(self, rows: list[list[Expression]]) -> str:
         """A fact about none of the sums, or a sum that occurs only once, so that nothing can cancel it."""
         at = Point(self._names, self.ranges)
 

@@ -41,6 +41,7 @@ MODULES: tuple[str, ...] = (
     "proofs.adam_sharp.energy",
     "proofs.adam_sharp.coupling",
     "proofs.adam_sharp.drift",
+    "proofs.adam_sharp.growth",
     "proofs.adam_sharp.minorant",
     "proofs.adam_sharp.alignment",
     "proofs.adam_sharp.weights",

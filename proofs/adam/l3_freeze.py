@@ -1,7 +1,7 @@
 r"""Lemma L3: in <G_k, m_k / sqrt(v_k)> the gradients of the past may be replaced by their own true gradients.
 
 The cost is that of smoothness (G_k - G_j), of how far the steps between led, and of normalised gradients that are
-bounded (L2), whatever the steps are; with Adam's own (L1) its sum over the past is an arithmetic-geometric series.
+bounded (L2), for steps of any kind; with Adam's own (L1) its sum over the past is an arithmetic-geometric series.
 """
 
 from __future__ import annotations

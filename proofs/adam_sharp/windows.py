@@ -51,7 +51,7 @@ S, H, step, drift = sympy.symbols("S H s_t e_M", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 tau = sympy.sqrt(squared_noise_growth(eta))
 X = named("x_window", "x", positive=True)
-MOMENTS_ROOT = named("V_root_sum", r"{\textstyle\sum_{k,i}} E\sqrt{v_{k-1,i}}", nonnegative=True)
+MOMENTS_ROOT = named("root_v_sum", r"{\textstyle\sum_{k,i}} E\sqrt{v_{k-1,i}}", nonnegative=True)
 SPREAD = tau * sympy.sqrt(1 - X**2)
 
 

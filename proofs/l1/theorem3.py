@@ -338,8 +338,8 @@ def _zero_gradient() -> Iterator[Step]:
     r"multipliers $s_1 \ge s_2 \ge \dots > 0$ and $\sum_k s_k E\sum_i x_{k,i} \le \eta^p\sum_k s_k E\|G_k\|_1$ "
     r"with $p = 1$ (l1) or $2$ (variance): $J'\sum_k s_k E\|G_k\|_1 \le \Delta/\alpha + \alpha L d\sum_k s_k^2\,"
     r"(s_t^2/2 + \Lambda s_t) + s_1\sum_i |G_{1,i}|(-h(0, v_{0,i}/G_{1,i}^2))$, $s_t = C_m$ unless $s_k = 1$. The "
-    r"inequality is verified for certificates with a record, and supported numerically for the others. Whatever "
-    r"the $x_{k,i}$, with $s_t = C_m$:",
+    r"inequality is verified for certificates with a record, and supported numerically for the others. For any "
+    r"$x_{k,i}$, with $s_t = C_m$:",
     concludes=(Conclusion(BY_COSTS, NEEDED, (NORMS_S, COSTS_S, ENERGY)),),
     source=SOURCE,
     uses=("descent lemma", "L1", "weighted sums", "certificate telescoping"),

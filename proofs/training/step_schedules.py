@@ -112,8 +112,29 @@ def step_schedules() -> Iterator[Step]:
         share=(1 - BETA1) * KAPPA_RHO,
         sums=(PRECONDITIONED_S, DENOMINATORS_S, NORMS_S),
     )
+    yield _recursions()
     yield _warm_up()
     yield _against_direct_sums()
+
+
+def _recursions(length: int = 4) -> Step:
+    """T_k = s_k + r T_{k+1} and Z_k = s_k + q Z_{k+1}, as theory sums them, for symbolic multipliers."""
+    multipliers = list(sympy.symbols(f"s1:{length + 1}", positive=True))
+
+    def residuals() -> list[Any]:
+        found = [
+            (theory.momentum_sums(multipliers, BETA1, BETA2), r),
+            (theory.second_moment_sums(multipliers, BETA2), q),
+        ]
+        return [
+            own - one - ratio * later
+            for sums, ratio in found
+            for own, one, later in zip(sums, multipliers, [*sums[1:], 0], strict=True)
+        ]
+
+    return vanishing(
+        r"T_k = s_k + rT_{k+1}, \; Z_k = s_k + \sqrt{\beta_2}Z_{k+1}: \text{ theory's sums}", residuals
+    )
 
 
 def _warm_up() -> Step:

@@ -16,7 +16,7 @@ from proofs.adam.l3_freeze import DEFINED, FREEZING, lemma_l3
 from proofs.adam.l4_swap import RHO_IS, lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l6_descent import lemma_l6
-from proofs.adam.l7_denominators import AB_ARE, lemma_l7
+from proofs.adam.l7_denominators import AB_ARE, PHI, lemma_l7
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.symbols import BETA1, RHO, B, noise, r
 from proofs.adam.theorem1 import theorem_1
@@ -118,9 +118,7 @@ PERTURBED: dict[str, Callable[[], CheckedProof]] = {
     "L5 with a response of s + 2 x^2": lambda: altered(
         lemma_l5, {"normalized_response": lambda x, s: x / sympy.sqrt(s + 2 * x**2)}
     ),
-    "L7 with A 1% smaller": lambda: altered(
-        lemma_l7, {"constants.preconditioner_start": scaled(constants.preconditioner_start, 1 / ONE_PERCENT)}
-    ),
+    "L7 with A 1% smaller": lambda: altered(lemma_l7, {"PHI": PHI / ONE_PERCENT}),
     "L7 with B 1% smaller": lambda: altered(lemma_l7, {"AB_ARE": {**AB_ARE, B: AB_ARE[B] / ONE_PERCENT}}),
     "L7 with B without tau": lambda: altered(lemma_l7, {"AB_ARE": {**AB_ARE, B: AB_ARE[B].subs(noise, 0)}}),
     "L8 with 2 A Q for 4 A Q": lambda: altered(lemma_l8, {"solve_self_bounding": wrong_root}),

@@ -10,6 +10,7 @@ from proofs.adam_sharp.alignment import lemma_q
 from proofs.adam_sharp.coupling import lemma_s
 from proofs.adam_sharp.drift import lemma_d
 from proofs.adam_sharp.energy import lemma_h
+from proofs.adam_sharp.growth import FIRST, KNOWN_GROWTH, first_gradient, log_growth
 from proofs.adam_sharp.minorant import lemma_l5_half_line
 from proofs.adam_sharp.mixture import lemma_m
 from proofs.adam_sharp.parameters import admissible_eta
@@ -39,6 +40,16 @@ def test_lemma_holds(proof):
     mechanised = [s for s in result.steps if s.step.method is not Method.PROSE]
     assert len(mechanised) >= 4
     assert proof.__doc__
+
+
+@pytest.mark.parametrize(
+    ("proof", "name", "relation"),
+    [(first_gradient, "FIRST", FIRST), (log_growth, "KNOWN_GROWTH", KNOWN_GROWTH)],
+)
+def test_what_is_known_before_a_run_and_that_no_less_is(proof, name, relation):
+    assert run(proof.proof).holds
+    smaller = replace(relation, right=relation.right - sympy.Rational(1, 100))
+    assert not altered(proof, {name: smaller}).holds
 
 
 def test_theorem_2_holds():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import sympy
 
+from proofs.adam.l5_epsilon import lemma_l5_epsilon
 from proofs.adam.variants import bias_correction_proof, epsilon_proof, multiplier_proof
 from proofs.other_optimizers.adagrad import adagrad_theorem
 from proofs.other_optimizers.sgd import relative_error_theorem, sgd_theorem
@@ -86,10 +87,10 @@ PERTURBED: dict[str, Callable[[], CheckedProof]] = {
     "AdaGrad with kappa 1% larger": lambda: altered(
         adagrad_theorem, {"alignment_at": lambda rho, eta: ONE_PERCENT * alignment_at(rho, eta)}
     ),
-    "epsilon with S = s + e": lambda: altered(epsilon_proof, {"effective_history": lambda s, e: s + e}),
-    "epsilon with S = s": lambda: altered(epsilon_proof, {"effective_history": lambda s, e: s}),
+    "epsilon with S = s + e": lambda: altered(lemma_l5_epsilon, {"effective_history": lambda s, e: s + e}),
+    "epsilon with S = s": lambda: altered(lemma_l5_epsilon, {"effective_history": lambda s, e: s}),
     "epsilon with S = s + 2 e sqrt(s + 1)": lambda: altered(
-        epsilon_proof, {"effective_history": lambda s, e: s + 2 * e * sympy.sqrt(s + 1)}
+        lemma_l5_epsilon, {"effective_history": lambda s, e: s + 2 * e * sympy.sqrt(s + 1)}
     ),
     "multipliers without lo": lambda: altered(
         multiplier_proof, {"theory.preconditioned_sum_bound": lowest_forgotten}
