@@ -64,7 +64,8 @@ def _parts(formula: str) -> str:
         return formula
     depth, parts = 0, [""]
     for piece in re.split(
-        r"(\\(?:left|right|langle|rangle|le|ge)(?![a-z])|[{}()\[\]]|[=+,]|(?<![{^_( ])-)", formula
+        r"(\\(?:left|right|langle|rangle|le|ge)(?![a-z])|[{}()\[\]]|[=,]|(?<![{^_(])\+|(?<=[\w)}\]])-|(?<=[\w)}\]] )-)",
+        formula,
     ):
         depth += piece in ("{", "(", "[", r"\left", r"\langle")
         depth -= piece in ("}", ")", "]", r"\right", r"\rangle")
