@@ -57,7 +57,7 @@ _STRUCTURE = re.compile(
     r"|arctan|sinh|textstyle|displaystyle|limits|lVert|rVert|Vert|vert|wedge|vee|mid|sim|lceil|rceil|backslash"
     r"|nabla|mathbb|lfloor|rfloor|tan|sin|cos|ll|gg|circ"
 )
-"""Commands that are no symbols."""
+"""Commands without a meaning of their own."""
 _ACCENTS = "bar hat dot tilde widehat widetilde overline underline"
 _ATOM = re.compile(
     r"\\(?:text|begin|end)\s*\{(?P<words>[^{}]*)\}"
@@ -74,7 +74,7 @@ _ATOM = re.compile(
 _INDEX = r"_(?:\{(?P<braced>(?:[^{}]|\{[^{}]*\})*)\}|(?P<bare>\\mathrm\{\w+\}|\\[A-Za-z]+|\w|[+*-]))"
 _NAMED = re.compile(r"_(?:\{(?:\\(?:mathrm|text|max|min).*|eff)\}|[+-]|\\phi|\\epsilon|\\infty)$|\^\*?[+*]?$")
 FIXED = {"C_m", "s_t"}
-"""Names whose letter below is no index."""
+"""Names whose letter below belongs to them."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The page docs/theory/theorems.md: every theorem with its constants at betas in use, beside the literature's."""
+"""The page docs/theory/theorems.md: every theorem with its constants at betas in use, next to the literature's."""
 
 from __future__ import annotations
 

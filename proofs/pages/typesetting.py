@@ -30,6 +30,10 @@ _SIGNS |= {"{": r"\{", "}": r"\}", "⟨": r"\langle ", "⟩": r"\rangle", "√":
 _OPERATIONS = {"<=", ">=", "<", ">", "=", "->", "+", "-", "/", "^", "*", "-+", ":=", ".."}
 _OPEN, _CLOSE = "([{⟨", ")]}⟩"
 
+SEPARATORS = (
+    r"(\\(?:left|right|langle|rangle|le|ge)(?![a-z])|[{}()\[\]]"
+    r"|[=,]|(?<![{^_(])\+|(?<=[\w)}\]])-|(?<=[\w)}\]] )-)"
+)
 WIDE = 160
 """Characters of LaTeX from which on a formula is in parts that may stand on two lines."""
 
@@ -51,7 +55,7 @@ def typeset(text: str) -> str:
 
 
 def breakable(text: str) -> str:
-    r"""The text with its wide formulas in parts: a line may end before a relation, or before a sum goes on.
+    r"""The text with wide formulas in parts: a line may end before a relation or the next term of a sum.
 
     >>> breakable("$x = " + " + ".join(["\\frac{a + b}{c}"] * 12) + "$").count("$ $")
     12
@@ -63,9 +67,7 @@ def _parts(formula: str) -> str:
     if r"\begin" in formula:
         return formula
     depth, parts = 0, [""]
-    for piece in re.split(
-        r"(\\(?:left|right|langle|rangle|le|ge)(?![a-z])|[{}()\[\]]|[=+,]|(?<![{^_( ])-)", formula
-    ):
+    for piece in re.split(SEPARATORS, formula):
         depth += piece in ("{", "(", "[", r"\left", r"\langle")
         depth -= piece in ("}", ")", "]", r"\right", r"\rangle")
         if depth == 0 and piece in ("=", "+", "-", r"\le", r"\ge") and parts[-1].strip():

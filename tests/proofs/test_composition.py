@@ -121,11 +121,11 @@ def test_an_induction_needs_its_first_case() -> None:
 
 def test_what_is_printed_is_what_is_checked() -> None:
     step = equation(x + 1, y, where={y: 1 + x})
-    assert step.statement == "x + 1 = y, \\quad y = x + 1"
+    assert step.statement == r"x + 1 = y, \quad \text{where } y = x + 1"
     assert step.check().holds
     assert not equation(x + 1, y, where={y: 2 + x}).check().holds
     narrow = Relation(t**2, "<=", t, ranges=(Range(t, 0, 1),))
-    assert narrow.latex() == r"t^{2} \le t, \quad 0 \le t \le 1"
+    assert narrow.latex() == r"t^{2} \le t \quad \text{for all } 0 \le t \le 1"
     assert holds(narrow).holds
     assert not holds(replace(narrow, ranges=(Range(t, 0, 2),))).holds
 

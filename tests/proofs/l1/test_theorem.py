@@ -142,11 +142,12 @@ def test_a_wrong_effective_dimension_is_rejected() -> None:
 
     assert rejected(
         altered(proofs.effective_dimensions, {"estimators.effective_dimensions": without_square}),
-        r"\sqrt{d_{sd}/d_G}",
+        r"\sqrt{d_{\mathrm{sd}}/d_G}",
     )
     inverted = lambda eta, dims: eta * sympy.sqrt(dims.gradient / dims.noise)  # noqa: E731
     assert rejected(
-        altered(proofs.effective_dimensions, {"estimators.implied_l1_eta": inverted}), r"\sqrt{d_{sd}/d_G}"
+        altered(proofs.effective_dimensions, {"estimators.implied_l1_eta": inverted}),
+        r"\sqrt{d_{\mathrm{sd}}/d_G}",
     )
 
 
