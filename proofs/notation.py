@@ -31,9 +31,9 @@ from importlib.resources import files
 from typing import Any
 
 from proofs.composition import Assumption
-from proofs.pages.typesetting import typeset
 from proofs.relations import written
 from proofs.steps import Proof
+from proofs.typesetting import typeset
 
 __all__ = [
     "assumed",

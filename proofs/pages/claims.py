@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from proofs.pages.derivations import anchor
-from proofs.pages.typesetting import in_table, typeset
 from proofs.steps import Proof
+from proofs.typesetting import in_table, typeset
 from theory.audit.claims import Claim
 
 __all__ = ["claims_page"]

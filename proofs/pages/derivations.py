@@ -10,9 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 from proofs.notation import assumed, family, own
-from proofs.pages.typesetting import breakable, typeset
 from proofs.relations import SIGNS, Relation, written
 from proofs.steps import Method, Proof, Step
+from proofs.typesetting import breakable, typeset
 
 __all__ = ["FAMILIES", "anchor", "heading", "proofs_page", "statement_lines", "symbol_lines"]
 

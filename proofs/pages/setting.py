@@ -8,7 +8,7 @@ from importlib.resources import files
 from proofs.composition import Assumption
 from proofs.notation import assumption, families, setting
 from proofs.pages.derivations import FAMILIES
-from proofs.pages.typesetting import in_table, typeset
+from proofs.typesetting import in_table, typeset
 
 __all__ = ["setting_page"]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proofs.pages.typesetting import in_table, typeset
+from proofs.typesetting import in_table, typeset
 
 
 @pytest.mark.parametrize(
