@@ -44,6 +44,7 @@ RESULTS = [
     {"On another corpus": "results/29k-site/comparison.md"},
     {"A larger model": "results/134k/comparison.md"},
     {"eta and the test interval": "results/29k-eta/ablation.md"},
+    {"eta in a larger model": "results/134k-eta/ablation.md"},
     {"All ablations": "results/ablation.md"},
     {"Log": "log.md"},
 ]
