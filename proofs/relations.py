@@ -181,7 +181,7 @@ def written(expression: Expression) -> str:
         )
     )
     opened = opened.replace(lambda part: part.is_Mul or part.is_Pow, _bracketed)
-    as_they_are = {symbol: symbol.name for symbol in opened.free_symbols if "|" in symbol.name}
+    as_they_are = {s: s.name for s in opened.free_symbols if "|" in s.name or s.name.startswith(r"\left(")}
     text = sympy.latex(opened, symbol_names=as_they_are | NAMES, root_notation=True)
     return str(text).replace(r"\leq", r"\le").replace(r"\geq", r"\ge")
 
