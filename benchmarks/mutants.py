@@ -230,27 +230,37 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 @cache
+def _imported(module: str) -> frozenset[str]:
+    """The modules of this repository that a module imports itself; names in them may be among these."""
+    path = ROOT / (module.replace(".", "/") + ".py")
+    path = path if path.exists() else ROOT / module.replace(".", "/") / "__init__.py"
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if path.exists() else ():
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return frozenset(name for name in found if name.split(".")[0] in ("theory", "proofs", "simulate", "adabatch"))
+
+
+@cache
 def imports(module: str) -> frozenset[str]:
     """The modules of this repository that a module imports, itself included, at any depth."""
     found, todo = {module}, [module]
     while todo:
-        name = todo.pop()
-        path = ROOT / (name.replace(".", "/") + ".py")
-        path = path if path.exists() else ROOT / name.replace(".", "/") / "__init__.py"
-        if not path.exists():
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            else:
-                continue
-            for new in names:
-                if new.split(".")[0] in ("theory", "proofs", "simulate", "adabatch") and new not in found:
-                    found.add(new)
-                    todo.append(new)
+        new = _imported(todo.pop()) - found
+        found |= new
+        todo += new
     return frozenset(found)
+
+
+def preload() -> None:
+    """What all processes share, before they are forked: other people's libraries, and who imports whom."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    for room in ("theory", "proofs", "simulate", "tests/theory"):
+        for path in (ROOT / room).rglob("*.py"):
+            imports(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
 def nearest_first(module: str, candidates: list[str]) -> list[str]:
@@ -420,8 +430,7 @@ def main() -> None:
     if given.list:
         print("\n".join(mutant.description for mutant in chosen))
         return
-    for name in PRELOADED:
-        importlib.import_module(name)
+    preload()
     known, counts, start = reasons(), Counter[str](), time.perf_counter()
     total = 0.0
     with ThreadPoolExecutor(2) as pool:

@@ -59,7 +59,7 @@ def noticed(names: tuple[str, ...], stage: str) -> str:
     code = (
         "import sys, benchmarks.mutants as m\n"
         "every = [*m.named_mutants(), *(x for name in m.modules() for x in m.mutants(name))]\n"
-        "for name in m.PRELOADED: __import__(name)\n"
+        "m.preload()\n"
         f"for name in {names!r}:\n"
         "    mutant = next(x for x in every if name in x.description)\n"
         f"    print(name, '|', m.try_mutant(mutant, m.{stage})[0])\n"
