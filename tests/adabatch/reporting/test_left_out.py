@@ -103,7 +103,7 @@ def test_what_is_printed_is_what_the_figure_says(tmp_path, capsys, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "adabatch.reporting.overlays.write_figures",
-        lambda figures, folder: seen.extend(map(note_what_is_left_out, figures.values())) or [],
+        lambda figures, folder, *_: seen.extend(map(note_what_is_left_out, figures.values())) or [],
     )
     draw_runs([tmp_path], tmp_path)
     (figure,) = seen

