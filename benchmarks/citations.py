@@ -3,7 +3,7 @@
     python benchmarks/citations.py > benchmarks/citations.txt
 
 A proof that still holds without one of its facts would not need it, and would not have proven what it says. In the
-place of a fact every conclusion of every other lemma is cited in turn, and every other fact of the same proof.
+place of a fact every conclusion of every other lemma is cited in turn, at the same assumptions.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ def _conclusions() -> tuple[Fact, ...]:
     return tuple(cite(x, part=i) for x in lemmas_with_conclusions() for i in range(len(x.lemma.conclusions)))
 
 
-def others(composition: Composition, index: int) -> list[Fact]:
-    """What may be cited in the place of one fact and says something else: the conclusions of all lemmas."""
+def others(proof: str, composition: Composition, index: int) -> list[Fact]:
+    """What may be cited in the place of a fact and says something else: the conclusions of all other lemmas."""
     relation = composition.facts[index].relation
     symbols = relation.slack.free_symbols
     return [
         fact
         for fact in _conclusions()
-        if fact.relation.slack.free_symbols != symbols or not same_relation(fact.relation, relation)
+        if fact.source != proof
+        and (fact.relation.slack.free_symbols != symbols or not same_relation(fact.relation, relation))
     ]
 
 
-def surviving(composition: Composition, index: int) -> tuple[str, list[str], int]:
+def surviving(proof: str, composition: Composition, index: int) -> tuple[str, list[str], int]:
     """What is said without a fact ("" if the proof holds), what may take its place, and how many were tried."""
     without = composition.without(index).check(facts=False)
-    tried = others(composition, index)
+    tried = others(proof, composition, index)
     kept = [fact.source for fact in tried if composition.exchanged(index, fact).check(facts=False).holds]
     return "" if without.holds else without.detail, kept, len(tried)
 
@@ -58,7 +59,7 @@ def main() -> None:
         if not composition.check().holds:
             raise SystemExit(f"{name}, composition {number}, does not hold as it is")
         for index, fact in enumerate(composition.facts):
-            without, kept, tried = surviving(composition, index)
+            without, kept, tried = surviving(name, composition, index)
             survivors += (not without) + len(kept)
             exchanged = f"{tried - len(kept)}/{tried}"
             shown = without or "IT HOLDS"

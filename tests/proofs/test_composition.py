@@ -36,7 +36,7 @@ def test_every_citation_is_needed() -> None:
     for name, number, composition in cited():
         for index, fact in enumerate(composition.facts):
             assert not composition.without(index).check(facts=False).holds, (name, number, fact.source)
-            tried = others(composition, index)
+            tried = others(name, composition, index)
             for other in tried[count % 9 :: 9]:
                 exchanged = composition.exchanged(index, other).check(facts=False)
                 assert not exchanged.holds, (name, number, fact.source, other.source)
