@@ -97,8 +97,9 @@ def test_what_would_come_from_another_server_is_found(line):
 
 
 @pytest.mark.slow
-def test_formulas_are_drawn_without_a_script(site):
-    page = (site / "theory" / "index.html").read_text()
+@pytest.mark.parametrize("name", ["claims", "setting", "theorems", "proofs"])
+def test_formulas_are_drawn_without_a_script(site, name):
+    page = (site / "theory" / name / "index.html").read_text()
     assert page.count("<math") > 100
     assert "arithmatex" not in page
 
