@@ -396,7 +396,7 @@ class Composition:
         if len(left) > 1 and left[worst] != 0:
             return f"{written(self.sums[worst])} does not cancel"
         for fact, multiplier in zip(self.facts, multipliers, strict=True):
-            if multiplier == 0 and number == 0:  # small beside others at points that are far apart
+            if multiplier == 0 and number == 0:  # it may only be small where points are far apart
                 return f"{fact.source} is not needed"
             if multiplier < 0 and fact.relation.sense != "=":
                 return f"the multiplier {multiplier:.3g} of {fact.source} is negative"

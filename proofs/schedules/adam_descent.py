@@ -23,8 +23,8 @@ from proofs.composition import (
     summed,
 )
 from proofs.relations import Range, Relation, equation, inequality, named, written
-from proofs.schedules.path import noise_of_a_step
-from proofs.schedules.symbols import PATH, batch, noise_of_path, path_noise, rate, time
+from proofs.schedules.path import all_steps, noise_of_a_step
+from proofs.schedules.symbols import PATH, batch, noise_of_path, rate, time
 from proofs.steps import Evidence, Step, checked, proves
 from theory.schedules import adam_descent as theory
 from theory.schedules.adam_descent import NoiseScale
@@ -119,15 +119,7 @@ def descent_on_a_path() -> Iterator[Step]:
         (next_value, value, DRIFT, weighted, noise_of_path),
     )
     yield each
-    whole = summed(
-        each,
-        {weighted: DRIFTS, noise_of_path: path_noise},
-        {(value, next_value): gap},
-        reason="summed over the steps, in expectation",
-    )
-    yield whole
-    goal = descent_on_a_path.lemma.conclusions[0].relation
-    yield composed(goal, (from_step(whole),), (DRIFTS, path_noise))
+    yield from all_steps(each, weighted, DRIFTS, (value, next_value, gap), descent_on_a_path)
 
 
 weight, inverse_scale = named("omega_i", r"\omega_i", nonnegative=True), named("inverse_B", "1/B", positive=True)

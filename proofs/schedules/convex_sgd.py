@@ -21,14 +21,13 @@ from proofs.composition import (
     summed,
 )
 from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.schedules.path import noise_of_a_step
+from proofs.schedules.path import all_steps, noise_of_a_step
 from proofs.schedules.symbols import (
     PATH,
     batch,
     first_ratio,
     last_iterate_noise,
     noise_of_path,
-    path_noise,
     rate,
     samples,
     time,
@@ -133,15 +132,7 @@ def average_squared_gradient() -> Iterator[Step]:
         NOISY,
     )
     yield each
-    whole = summed(
-        each,
-        {weighted_steepness: STEEPNESSES, noise_of_path: path_noise},
-        {(value, next_value): gap},
-        reason="summed over the steps, in expectation",
-    )
-    yield whole
-    goal = average_squared_gradient.lemma.conclusions[0].relation
-    yield composed(goal, (from_step(whole),), (STEEPNESSES, path_noise))
+    yield from all_steps(each, weighted_steepness, STEEPNESSES, (value, next_value, gap), average_squared_gradient)
 
 
 squared_distance, next_distance = named("d_k", "d_k", nonnegative=True), named("d_next", r"E_kd_{k+1}", real=True)
@@ -207,15 +198,9 @@ def average_of_convex() -> Iterator[Step]:
         NOISY_CONVEX,
     )
     yield each
-    whole = summed(
-        each,
-        {weighted_gap: GAPS, noise_of_path: path_noise},
-        {(squared_distance, next_distance): distance**2},
-        reason="summed over the steps, in expectation",
+    yield from all_steps(
+        each, weighted_gap, GAPS, (squared_distance, next_distance, distance**2), average_of_convex
     )
-    yield whole
-    goal = average_of_convex.lemma.conclusions[0].relation
-    yield composed(goal, (from_step(whole),), (GAPS, path_noise))
 
 
 left = named("G_k", "G_k", positive=True)

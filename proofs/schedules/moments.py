@@ -7,26 +7,51 @@ R = sum_j lambda_j c_j. Names: ``below`` c_i of the smaller state, ``above`` u_i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import sympy
 
+from proofs.calculus import TIME, along, exponents
 from proofs.composition import Ground, composed, from_step, granted, summed
-from proofs.relations import Relation, named
+from proofs.relations import Range, Relation, inequality, named
 from proofs.steps import Step
 from theory.schedules.second_moments import gradient_variance
 
-__all__ = ["ABOVE", "BELOW", "State", "curvature", "in_order", "label_noise", "largest", "variances"]
+__all__ = [
+    "ABOVE",
+    "BELOW",
+    "NOISE_SO_FAR",
+    "NOISE_SO_FAR_T",
+    "State",
+    "budget",
+    "curvature",
+    "density",
+    "growing",
+    "growth",
+    "in_order",
+    "label_noise",
+    "largest",
+    "variances",
+]
+
+Expression = Any
 
 curvature = named("lambda_i", r"\lambda_i", positive=True)
 largest = named("lambda_max", r"\lambda_{\max}", positive=True)
 label_noise = named("sigma_2", r"\sigma^{2}", nonnegative=True)
+density, growth, budget = sympy.symbols("rho nu w", nonnegative=True)
+"""1 / r, and in the lower solution the factor of its noise and w_k."""
+NOISE_SO_FAR = sympy.Function("J")(TIME)
+"""J = int rho dT within a step, I_k at its end."""
+NOISE_SO_FAR_T = named("J_t", "J_t", nonnegative=True)
 
 
 class State:
-    """One state of all modes: the names of a mode's error and variance, and of R."""
+    """One state of all modes: the names of a mode's error and variance, of R, and of the error after a step."""
 
     def __init__(self, letter: str, time: str = "") -> None:
         at = f"({time})" if time else ""
+        self.after = named(f"{letter}_next", rf"{letter}_i'", nonnegative=True)
         self.error = named(f"{letter}_i{at}", f"{letter}_i{at}", nonnegative=True)
         self.variance = named(f"V_i({letter}{at})", f"V_i({letter}{at})", nonnegative=True)
         self.risk = named(f"R({letter}{at})", f"R({letter}{at})", nonnegative=True)
@@ -88,3 +113,84 @@ def in_order(small: State, large: State) -> Iterator[Step]:
     hypothesis = composed(start, (granted(start, Ground.INDUCTION),), (large.error, small.error))
     yield hypothesis
     yield from variances(hypothesis, large, small)
+
+
+def growing(
+    start: State,
+    now: State,
+    decay: Expression,
+    noise: Expression,
+    sums: tuple[Any, Any],
+    spread: Expression,
+    bounded: Step,
+) -> Iterator[Step]:
+    """e^-w V_i(t) <= V_i(0) along an equation whose modes take nu rho times some noise: the last step.
+
+    Args:
+        start: of the step.
+        now: t into it.
+        decay: of a mode's error, which only helps.
+        noise: that a mode takes, times nu rho.
+        sums: names of lambda_i times the noise, and of its sum over the modes.
+        spread: W, w in units of I_k.
+        bounded: lambda_i^2 noise + lambda_i sum <= W V_i(t).
+    """
+    modes = (Range(curvature, 0, largest),)
+    term_noise, all_noise = sums
+    error_slope, term_slope, risk_slope, slope = (
+        named("l_slope", r"\dot l_i", real=True),
+        named("lambda l_slope", r"\lambda_i\dot l_i", real=True),
+        named("R_slope", r"\dot R", real=True),
+        named("V_slope", r"\dot V_i", real=True),
+    )
+    mode = inequality(
+        error_slope,
+        "<=",
+        growth * density * noise,
+        where={error_slope: decay + growth * density * noise},
+        reason="the equation, without its decay",
+    )
+    yield mode
+    atoms = (noise,) if noise.free_symbols else ()
+    term = composed(
+        Relation(term_slope, "<=", growth * density * term_noise),
+        (
+            from_step(mode),
+            granted(Relation(term_slope, "=", curvature * error_slope), Ground.DEFINITION),
+            granted(Relation(term_noise, "=", curvature * noise), Ground.DEFINITION),
+        ),
+        (term_slope, term_noise, error_slope, *atoms),
+    )
+    yield term
+    risk = summed(term, {term_slope: risk_slope, term_noise: all_noise}, reason="summed over the modes")
+    yield risk
+    moves = composed(
+        Relation(slope, "<=", growth * density * (curvature**2 * noise + curvature * all_noise)),
+        (
+            granted(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), Ground.DEFINITION),
+            from_step(mode),
+            from_step(risk),
+        ),
+        (slope, error_slope, risk_slope, *atoms, all_noise),
+    )
+    yield moves
+    variance = sympy.Function("V")(TIME)
+    spreads = along(
+        -variance * sympy.exp(-growth * spread * NOISE_SO_FAR),
+        {variance: slope, NOISE_SO_FAR: density},
+        {variance: start.variance, NOISE_SO_FAR: 0, TIME: 0},
+        {variance: now.variance, NOISE_SO_FAR: NOISE_SO_FAR_T, TIME: TIME},
+        (from_step(moves), from_step(bounded)),
+        (slope, now.variance, all_noise),
+        modes,
+        now={variance: now.variance},
+    )
+    yield spreads
+    least, found = sympy.exp(-budget), sympy.exp(-growth * spread * NOISE_SO_FAR_T)
+    within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(NOISE_SO_FAR_T, 0, budget / spread)))
+    yield within
+    yield composed(
+        Relation(least * now.variance, "<=", start.variance, ranges=(*modes, *within.relation.ranges)),
+        (from_step(spreads), from_step(within)),
+        (start.variance, found),
+    )

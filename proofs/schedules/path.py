@@ -3,6 +3,7 @@ r"""Rule (R): the noise that a step takes of its path, from both sides, and in c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import sympy
@@ -10,12 +11,12 @@ import sympy
 from proofs.calculus import square
 from proofs.composition import Conclusion, cite, composed, from_step, summed
 from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.schedules.symbols import batch, first_ratio, noise_of_path, rate, samples
-from proofs.steps import Step, prose, proves
+from proofs.schedules.symbols import batch, first_ratio, noise_of_path, path_noise, rate, samples
+from proofs.steps import Provable, Step, prose, proves
 from theory.schedules.path import LearningRatePath, PathSteps, kantorovich_share
 from theory.schedules.shapes import Power
 
-__all__ = ["noise_of_a_step", "share_of_a_step", "squares_over_a_step"]
+__all__ = ["all_steps", "noise_of_a_step", "share_of_a_step", "squares_over_a_step"]
 
 x = named("inverse_r", r"\varrho", nonnegative=True)
 """rho = 1 / r."""
@@ -26,6 +27,29 @@ low = named("low", "m", positive=True)
 variation = sympy.Symbol("q", nonnegative=True)
 OVER_THE_STEP = {x: rate, x_square: noise_of_path}
 """int dS / r = a_k (rule (R)) and int dS / r^2 = I_k."""
+
+
+def all_steps(
+    each: Step, term: Any, total: Any, telescoping: tuple[Any, Any, Any], lemma: Provable[Any]
+) -> Iterator[Step]:
+    """What a lemma concludes of a whole path, from one step of it.
+
+    Args:
+        each: linear in ``term`` and the noise of the step.
+        term: of one step.
+        total: its sum in expectation.
+        telescoping: what a step passes on, before and after it, and its value at the start.
+        lemma: whose first conclusion it is.
+    """
+    before, after, start = telescoping
+    whole = summed(
+        each,
+        {term: total, noise_of_path: path_noise},
+        {(before, after): start},
+        reason="summed over the steps, in expectation",
+    )
+    yield whole
+    yield composed(lemma.lemma.conclusions[0].relation, (from_step(whole),), (total, path_noise))
 
 
 @proves(

@@ -8,13 +8,24 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
-from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, rooted, summed
+from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, rooted
 from proofs.relations import Range, Relation, equation, inequality, named, written
 from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
 from proofs.schedules.elementary import s as share_of_power
 from proofs.schedules.elementary import z as exponent
-from proofs.schedules.moments import State, curvature, in_order, label_noise, largest, variances
+from proofs.schedules.moments import NOISE_SO_FAR as J
+from proofs.schedules.moments import (
+    State,
+    budget,
+    curvature,
+    density,
+    growing,
+    in_order,
+    label_noise,
+    largest,
+    variances,
+)
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate
 from proofs.steps import Step, by_lemma, prose, proves
@@ -25,17 +36,16 @@ __all__ = ["adam_in_modes", "lower_step", "upper_step"]
 
 C, U, U_T, L, L_T = State("c"), State("u"), State("u", "t"), State("l"), State("l", "t")
 level = sympy.Symbol("N", nonnegative=True)
-move, kept, density, contraction = sympy.symbols("q kappa rho theta", nonnegative=True)
-after = named("c_next", r"c_i'", nonnegative=True)
+move, kept, contraction = sympy.symbols("q kappa theta", nonnegative=True)
+after, upper_after, lower_after = C.after, U.after, L.after
 taken = named("taken", "n_k", nonnegative=True)
 """a^2 / b, the noise of the step."""
 own = named("G_i_2", r"G_i^{2}", nonnegative=True)
-upper_after, lower_after = (named(f"{x}_next", rf"{x}_i'", nonnegative=True) for x in "ul")
 pull = named("pull", "h_i", nonnegative=True)
 """h_i = 2 theta lambda_i / sqrt(V_i(t)), by which the error of mode i falls."""
 PACE = named("pace", "g_i", nonnegative=True)
 """g y_i / a, by which the error of mode i falls at least, g = -ln(1 - q) / q."""
-u, low, J, V = (sympy.Function(name)(TIME) for name in ("u", "l", "J", "V"))
+u, low = (sympy.Function(name)(TIME) for name in ("u", "l"))
 
 
 def moved(state: str) -> Any:
@@ -275,82 +285,13 @@ def upper_step() -> Iterator[Step]:
     yield prose(r"c(0) = u(0), \text{ so } c_i(k) \le u_i(T_k) \text{ for all } k", "by induction")
 
 
-growth, budget, pace = sympy.symbols("nu w g", nonnegative=True)
-J_T = named("J_t", "J_t", nonnegative=True)
+pace = sympy.Symbol("g", nonnegative=True)
 trace = named("S_1", r"\textstyle\sum_i\lambda_i", nonnegative=True)
-slope, error_slope, term_slope, risk_slope = (
-    named("V_slope", r"\dot V_i", real=True),
-    named("l_slope", r"\dot l_i", real=True),
-    named("lambda l_slope", r"\lambda_i\dot l_i", real=True),
-    named("R_slope", r"\dot R", real=True),
-)
 curvature_term = named("lambda_i_term", r"\lambda_i", nonnegative=True)
 SPREAD = named("spread", "W", positive=True)
 """w_k / I_k."""
 SHARE = granted(Relation(taken, "=", chi * noise_of_path), Ground.DEFINITION)
 LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), Range(Y_C, 0, move), Range(Y_L, 0, move)))
-
-
-def _growing_variances() -> Iterator[Step]:
-    """e^-w V_i(t) <= V_i along the lower solution, w = (sum lambda + lambda_max) I_k / sigma^2; the last step."""
-    mode = inequality(
-        error_slope,
-        "<=",
-        growth * density,
-        where={error_slope: -pull * L_T.error + growth * density},
-        reason="the equation, without its decay",
-    )
-    yield mode
-    term = composed(
-        Relation(term_slope, "<=", growth * density * curvature_term),
-        (
-            from_step(mode),
-            granted(Relation(term_slope, "=", curvature * error_slope), Ground.DEFINITION),
-            granted(Relation(curvature_term, "=", curvature), Ground.DEFINITION),
-        ),
-        (term_slope, curvature_term, error_slope),
-    )
-    yield term
-    risk = summed(term, {term_slope: risk_slope, curvature_term: trace}, reason="summed over the modes")
-    yield risk
-    moves = composed(
-        Relation(slope, "<=", growth * density * curvature * (trace + largest), ranges=MODES),
-        (
-            granted(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), Ground.DEFINITION),
-            from_step(mode),
-            from_step(risk),
-        ),
-        (slope, error_slope, risk_slope),
-    )
-    yield moves
-    noisy = composed(
-        Relation(curvature * (trace + largest), "<=", SPREAD * L_T.variance, ranges=MODES),
-        (
-            granted(Relation(L_T.variance, ">=", curvature * label_noise), Ground.PART),
-            granted(Relation(SPREAD, "=", theory.variance_growth(largest, trace, label_noise)), Ground.DEFINITION),
-        ),
-        (L_T.variance, trace),
-    )
-    yield noisy
-    spread = along(
-        -V * sympy.exp(-growth * SPREAD * J),
-        {V: slope, J: density},
-        {V: L.variance, J: 0, TIME: 0},
-        {V: L_T.variance, J: J_T, TIME: TIME},
-        (from_step(moves), from_step(noisy)),
-        (slope, L_T.variance, trace),
-        MODES,
-        now={V: L_T.variance},
-    )
-    yield spread
-    least, found = sympy.exp(-budget), sympy.exp(-growth * SPREAD * J_T)
-    within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(J_T, 0, budget / SPREAD)))
-    yield within
-    yield composed(
-        Relation(least * L_T.variance, "<=", L.variance, ranges=(*MODES, *within.relation.ranges)),
-        (from_step(spread), from_step(within)),
-        (L.variance, found),
-    )
 
 
 @proves(
@@ -368,7 +309,16 @@ def _growing_variances() -> Iterator[Step]:
 def lower_step() -> Iterator[Step]:
     """l takes at most the noise of the step, and falls at least as far as an unslowed step."""
     yield POSITIVE
-    *steps, grown = _growing_variances()
+    noisy = composed(
+        Relation(curvature**2 + curvature * trace, "<=", SPREAD * L_T.variance, ranges=MODES),
+        (
+            granted(Relation(L_T.variance, ">=", curvature * label_noise), Ground.PART),
+            granted(Relation(SPREAD, "=", theory.variance_growth(largest, trace, label_noise)), Ground.DEFINITION),
+        ),
+        (L_T.variance, trace),
+    )
+    yield noisy
+    *steps, grown = growing(L, L_T, -pull * L_T.error, sympy.Integer(1), (curvature_term, trace), SPREAD, noisy)
     yield from (*steps, grown)
     yield composed(
         Relation(chi * noise_of_path, "<=", noise_of_path),

@@ -13,7 +13,19 @@ from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
 from proofs.schedules.elementary import s as share_of_power
 from proofs.schedules.elementary import z as exponent
-from proofs.schedules.moments import State, curvature, in_order, largest, variances
+from proofs.schedules.moments import NOISE_SO_FAR as J
+from proofs.schedules.moments import NOISE_SO_FAR_T as J_T
+from proofs.schedules.moments import (
+    State,
+    budget,
+    curvature,
+    density,
+    growing,
+    growth,
+    in_order,
+    largest,
+    variances,
+)
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate, ratio
 from proofs.steps import Step, prose, proves
@@ -24,12 +36,11 @@ __all__ = ["lower_step", "sgd_in_modes", "upper_step"]
 
 error, level = sympy.symbols("c_i N", nonnegative=True)
 move = sympy.Symbol("q", nonnegative=True)
-density, contraction = sympy.symbols("rho theta", nonnegative=True)
+contraction = sympy.Symbol("theta", nonnegative=True)
 C, U, U_T = State("c"), State("u"), State("u", "t")
 L, L_T = State("l"), State("l", "t")
-after = named("c_next", r"c_i'", nonnegative=True)
-upper_after, lower_after = (named(f"{x}_next", rf"{x}_i'", nonnegative=True) for x in "ul")
-u, low, J, V = (sympy.Function(name)(TIME) for name in ("u", "l", "J", "V"))
+after, upper_after, lower_after = C.after, U.after, L.after
+u, low = (sympy.Function(name)(TIME) for name in ("u", "l"))
 IN_THE_STEP = (Range(curvature, 0, largest), Range(rate, 0, move / largest), Range(TIME, 0, rate))
 MODES = IN_THE_STEP[:2]
 ONE_STEP = Relation(
@@ -138,55 +149,18 @@ def upper_step() -> Iterator[Step]:
     )
 
 
-growth, budget = sympy.symbols("nu w", nonnegative=True)
 squares_sum = named("lambda_2_sum", r"\textstyle\sum_i\lambda_i^{2}", nonnegative=True)
 weighted = named("VS", r"{\textstyle\sum_j}\lambda_jV_j", nonnegative=True)
 weighted_term = named("VS_i", r"\lambda_iV_i", nonnegative=True)
 curvature_square = named("lambda_i_2", r"\lambda_i^{2}", nonnegative=True)
-J_T = named("J_t", "J_t", nonnegative=True)
-slope = named("V_slope", r"\dot V_i", real=True)
-error_slope = named("l_slope", r"\dot l_i", real=True)
-term_slope = named("lambda l_slope", r"\lambda_i\dot l_i", real=True)
-risk_slope = named("R_slope", r"\dot R", real=True)
 SPREAD = theory.variance_growth(largest, squares_sum)
 POWER = sympy.exp(curvature / largest * sympy.log(1 - rate * largest))
 SHARE = granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION)
 LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), *MODES))
 
 
-def _growing_variances() -> Iterator[Step]:
-    """e^-w V_i(t) <= V_i(0) along the lower solution, w = (2 lambda_max^2 + sum lambda^2) I_k."""
-    decay = -2 * contraction * curvature * L_T.error
-    mode = inequality(
-        error_slope,
-        "<=",
-        growth * density * L_T.variance,
-        where={error_slope: decay + growth * density * L_T.variance},
-        reason="the equation, without its decay",
-    )
-    yield mode
-    term = composed(
-        Relation(term_slope, "<=", growth * density * weighted_term),
-        (
-            from_step(mode),
-            granted(Relation(term_slope, "=", curvature * error_slope), Ground.DEFINITION),
-            granted(Relation(weighted_term, "=", curvature * L_T.variance), Ground.DEFINITION),
-        ),
-        (term_slope, weighted_term, error_slope, L_T.variance),
-    )
-    yield term
-    risk = summed(term, {term_slope: risk_slope, weighted_term: weighted}, reason="summed over the modes")
-    yield risk
-    moves = composed(
-        Relation(slope, "<=", growth * density * (curvature**2 * L_T.variance + curvature * weighted)),
-        (
-            granted(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), Ground.DEFINITION),
-            from_step(mode),
-            from_step(risk),
-        ),
-        (slope, error_slope, risk_slope, L_T.variance, weighted),
-    )
-    yield moves
+def _bounded() -> Iterator[Step]:
+    """lambda_i^2 V_i + lambda_i sum_j lambda_j V_j <= (2 lambda_max^2 + sum lambda^2) V_i: the last step."""
     each = inequality(
         weighted_term,
         "<=",
@@ -225,25 +199,6 @@ def _growing_variances() -> Iterator[Step]:
         (L_T.variance, weighted, L_T.risk, level),
     )
     yield together
-    spread = along(
-        -V * sympy.exp(-growth * SPREAD * J),
-        {V: slope, J: density},
-        {V: L.variance, J: 0, TIME: 0},
-        {V: L_T.variance, J: J_T, TIME: TIME},
-        (from_step(moves), from_step(together)),
-        (slope, L_T.variance, weighted),
-        IN_THE_STEP[:1],
-        now={V: L_T.variance},
-    )
-    yield spread
-    least, found = sympy.exp(-budget), sympy.exp(-growth * SPREAD * J_T)
-    within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(J_T, 0, budget / SPREAD)))
-    yield within
-    yield composed(
-        Relation(least * L_T.variance, "<=", L.variance, ranges=(*IN_THE_STEP[:1], *within.relation.ranges)),
-        (from_step(spread), from_step(within)),
-        (L.variance, found),
-    )
 
 
 @proves(
@@ -260,7 +215,10 @@ def _growing_variances() -> Iterator[Step]:
 def lower_step() -> Iterator[Step]:
     """l takes at most the noise of the step, and falls at least as far."""
     yield POSITIVE
-    *steps, grown = _growing_variances()
+    *steps, together = _bounded()
+    yield from (*steps, together)
+    decay = -2 * contraction * curvature * L_T.error
+    *steps, grown = growing(L, L_T, decay, L_T.variance, (weighted_term, weighted), SPREAD, together)
     yield from (*steps, grown)
     yield composed(
         Relation(chi * noise_of_path, "<=", noise_of_path),

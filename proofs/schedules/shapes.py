@@ -63,7 +63,7 @@ def _cosine() -> Iterator[Step]:
         r"\frac1\pi t^{a-1}(1-t)^{-1/2}\frac{dt}{d\varphi} = \frac2\pi\sin(\varphi)^{me}, \; t = \sin(\varphi)^2, "
         r"\varphi = \pi(1-x)/2",
         lambda: [_over(inside, sine, cosine) - 2 / sympy.pi],
-        "so the integral over 1 - x of sin^{me}",
+        "so the integral is one of a power of the sine",
     )
     beta = named("beta_function", r"B(a, \frac12)", positive=True)
     yield equation(

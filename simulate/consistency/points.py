@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from simulate.consistency.probe import Probe
-from simulate.experiments.rows import rate_step_size
 from simulate.noise import NOISES, Draw, Source
 from simulate.objectives import Objective
 from simulate.optimizers import Adam, Optimizer, OptimizerState
@@ -56,7 +55,7 @@ def visited_points(probe: Probe) -> tuple[Array, float]:
     """
     objective, start = probe.objective, probe.start
     visits = _Visits(powers_of_two(STEPS))
-    rates = rate_step_size(objective.problem(STEPS)) * np.array(FACTORS)[:, None]
+    rates = Adam.natural_step_size(objective.problem(STEPS)) * np.array(FACTORS)[:, None]
     run(objective, visits, Adam(rates, np.array(BETA1)[:, None], 0.95), STEPS, len(FACTORS))
     visited = np.array(visits.points)  # [records, runs, d]
     scale = float(np.abs(visited[:, :2] - start).max()) or 1.0

@@ -87,7 +87,7 @@ def plane(
     Returns:
         Columns method, rule, capacity, source, ratio.
     """
-    chosen = rules if isinstance(rules, Mapping) else {name: RULES[name] for name in rules}
+    chosen = rules if isinstance(rules, Mapping) else chosen_rules(rules)
     tasks, rates, count = plane_tasks(side, duration), peaks(method), side * side
     risks, best = [], []
     noise = np.random.default_rng(0)

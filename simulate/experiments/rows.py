@@ -14,7 +14,6 @@ from simulate.optimizers import Adam
 from simulate.streams import Array
 from simulate.trajectory import Trajectory, run
 from theory.guarantee import applicable, require_applicable
-from theory.problem import Problem
 
 __all__ = [
     "AS_PUBLISHED",
@@ -26,7 +25,6 @@ __all__ = [
     "chosen_objectives",
     "chosen_settings",
     "mean_over_seeds",
-    "rate_step_size",
     "run_rows",
 ]
 
@@ -99,11 +97,6 @@ def chosen_objectives(settings: Settings) -> tuple[str, ...]:
     for name in names:
         _ = OBJECTIVES[name]
     return names
-
-
-def rate_step_size(problem: Problem) -> float:
-    """sqrt(Delta / (L d K)): at this step size every theorem's bound on the average falls like K^-1/2."""
-    return float(np.sqrt(problem.initial_gap / (problem.smoothness * problem.dimension * problem.steps)))
 
 
 @dataclass(frozen=True)

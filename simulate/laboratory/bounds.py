@@ -81,19 +81,42 @@ class Run:
 
     @property
     def adam(self) -> AdamParameters:
-        """Adam's settings and eta, as the theorems on Adam take them.
+        """Adam's settings and eta, as the theorems on plain Adam take them.
 
         Raises:
-            HypothesisError: if the optimizer is not Adam or RMSProp, or has a schedule.
+            HypothesisError: if the optimizer is not Adam or RMSProp, has a schedule, or corrects its bias.
+        """
+        return self.adam_like(self.plain_adam)
+
+    @property
+    def plain_adam(self) -> Adam:
+        """The optimizer, with or without bias correction.
+
+        Raises:
+            HypothesisError: if it is not Adam or RMSProp, or has a schedule.
         """
         optimizer = self.optimizer
         plain = type(optimizer) in (Adam, RMSProp) and optimizer.schedule is None
         require(plain, "Adam or RMSProp without a schedule", optimizer.name, "choose adam, or a bound on yours")
         assert isinstance(optimizer, Adam)
-        return self.adam_like(optimizer)
+        return optimizer
 
-    def adam_like(self, optimizer: Adam) -> AdamParameters:
-        """The same of an optimizer that does more than Adam, for a theorem on it."""
+    def adam_like(self, optimizer: Adam, corrected: bool = False) -> AdamParameters:
+        """The settings and eta of an optimizer that may do more than Adam, for a theorem on it.
+
+        Args:
+            optimizer: the run's.
+            corrected: whether the theorem allows bias correction.
+
+        Raises:
+            HypothesisError: for bias correction that it does not allow.
+        """
+        require(
+            corrected or not optimizer.bias_correction,
+            "no bias correction",
+            "bias_correction = True",
+            "take it away, or choose theorem-1",
+        )
         v0 = np.broadcast_to(np.asarray(optimizer.initial_second_moment, dtype=float), (self.objective.dimension,))
         return AdamParameters(
             beta1=float(optimizer.beta1),

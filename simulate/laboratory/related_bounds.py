@@ -103,7 +103,7 @@ def _clipping(objective: Objective, steps: int) -> Parts:
     eta, floor = 0.3, 0.5
     threshold = floor * (1 + eta) * float(np.sqrt(objective.dimension))
     noise = Clipped(NOISES["rademacher"](eta=eta), threshold)
-    return noise, _adam(objective, steps, 0.5, 0.9, eta), theorems.Clipping()
+    return noise, _adam(objective, steps, 0.5, 0.9, eta), theorems.Clipping(floor)
 
 
 def _violated(objective: Objective, steps: int) -> Parts:

@@ -37,16 +37,10 @@ class Theorem1(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        adam = run.adam
-        assert isinstance(run.optimizer, Adam)
-        corrected = run.optimizer.bias_correction
+        optimizer = run.plain_adam
+        adam, corrected = run.adam_like(optimizer, corrected=True), optimizer.bias_correction
         multipliers = variants.bias_correction(adam.beta1, adam.beta2, run.steps) if corrected else None
         return variants.gradient_norm_sum_bound(run.problem, adam, multipliers)
-
-
-def _without_bias_correction(run: Run) -> None:
-    plain = not getattr(run.optimizer, "bias_correction", False)
-    require(plain, "no bias correction", "bias_correction = True", "take it away, or choose theorem-1")
 
 
 class Theorem2(BoundRule):
@@ -58,7 +52,6 @@ class Theorem2(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        _without_bias_correction(run)
         return best_bound(run.problem, run.adam)
 
 
@@ -70,7 +63,6 @@ class Certified(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        _without_bias_correction(run)
         adam, v0 = run.adam, run.optimizer.initial_second_moment
         certificate = theorem3.find_certificate(adam.beta1, adam.beta2, adam.eta, self.kind)
         gradient = run.trajectory.first_gradient[0]
@@ -100,7 +92,7 @@ class Guarantee(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        if getattr(run.optimizer, "bias_correction", False):
+        if run.plain_adam.bias_correction:
             return Theorem1().value(run)
         return adam_guarantee(run.problem, run.adam)
 
@@ -114,7 +106,6 @@ class L1Test(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        _without_bias_correction(run)
         return l1_theorem.l1_test_bound(run.problem, run.adam)
 
 
@@ -127,7 +118,6 @@ class ScalarTest(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        _without_bias_correction(run)
         return l1_theorem.scalar_test_bound(run.problem, run.adam)
 
 
@@ -143,7 +133,6 @@ class WeightDecay(BoundRule):
         optimizer = run.optimizer
         require(type(optimizer) is AdamW, "AdamW", optimizer.name, "choose adamw")
         assert isinstance(optimizer, AdamW)
-        _without_bias_correction(run)
         adam, decay = run.adam_like(optimizer), float(optimizer.weight_decay)
         start = float(np.abs(run.objective.start()).max())
         largest = weight_bound(adam.beta1, adam.beta2, decay, start, adam.alpha, run.steps)
@@ -168,7 +157,6 @@ class Schedule(BoundRule):
         optimizer = run.optimizer
         require(type(optimizer) is Adam, "Adam", optimizer.name, "choose adam")
         assert isinstance(optimizer, Adam)
-        _without_bias_correction(run)
         schedule = optimizer.schedule or (lambda step: 1.0)
         multipliers = np.array([schedule(step) for step in range(1, run.steps + 1)])
         first = self.warmup + 1
@@ -185,24 +173,24 @@ class Schedule(BoundRule):
         return (self.warmup,) if self.warmup else ()
 
 
+@dataclass(frozen=True)
 class Clipping(BoundRule):
     """The theorem on sum_k E||G_k||_1 of Adam with clipped gradients, whose clip factors have a floor.
 
-    The floor is that of two-valued noise with deviation eta, where ||G|| is largest at the start or bounded by
-    sqrt(d) (pseudo-Huber).
+    Attributes:
+        floor: what no clip factor is below; that it is so is up to you, and may need gradients that are bounded.
     """
 
-    theorem = "theory.training.clipping"
-    name, unbiased = "clipping", False
+    theorem: ClassVar[str] = "theory.training.clipping"
+    name: ClassVar[str] = "clipping"
+    unbiased: ClassVar[bool] = False
+    floor: float
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
         noise = run.noise
         require(isinstance(noise, Clipped), "clipped noise", type(noise).__name__, "choose simulate.noise.Clipped")
-        assert isinstance(noise, Clipped)
-        _without_bias_correction(run)
-        floor = noise.threshold / ((1 + run.eta) * float(np.sqrt(run.objective.dimension)))
-        return clipping.clipped_bound(run.problem, run.adam, min(floor, 1.0))
+        return clipping.clipped_bound(run.problem, run.adam, self.floor)
 
 
 class ViolatedSteps(BoundRule):
@@ -213,7 +201,6 @@ class ViolatedSteps(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        _without_bias_correction(run)
         return violated_steps.violated_bound(
             run.problem,
             run.adam,

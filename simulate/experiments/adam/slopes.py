@@ -16,9 +16,10 @@ import numpy as np
 from simulate.experiments.adam.bounds import chosen_adam_settings
 from simulate.experiments.adam.theorems import BOUNDS
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import AdamSetting, Row, by_seed, chosen_objectives, rate_step_size, run_rows
+from simulate.experiments.rows import AdamSetting, Row, by_seed, chosen_objectives, run_rows
 from simulate.experiments.settings import Advance, Settings
 from simulate.objectives import OBJECTIVES
+from simulate.optimizers import Adam
 from simulate.outcomes import Assertion, Outcome
 from simulate.rates import Slope, is_pre_asymptotic, log_log_slope
 from simulate.streams import Array
@@ -115,7 +116,7 @@ def _curves(
     averages, bounds = [], []
     for steps in horizons:
         problem = objective.problem(steps)
-        rows = [Row(setting, rate_step_size(problem)) for setting in adam_settings]
+        rows = [Row(setting, Adam.natural_step_size(problem)) for setting in adam_settings]
         trajectory = run_rows(objective, "gaussian", rows, seeds, steps, [steps])
         averages.append(by_seed(trajectory.average_l1, len(seeds))[:, 0])
         bounds.append(np.array([bound(objective, rows, [steps])[:, 0] for bound in BOUNDS.values()]) / steps)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulate.experiments.result import Result, Table
-from simulate.experiments.rows import rate_step_size
 from simulate.experiments.settings import Advance, Settings
 from simulate.noise import Draw, FiniteSumBatches, Noise, Source
 from simulate.noise.exact_tests import Test, replacement_free_batch_size
@@ -93,7 +92,7 @@ def run(settings: Settings, advance: Advance) -> Result:
 def _problem(
     objective: Regression, label: str, steps: int, seeds: Sequence[int], advance: Advance
 ) -> tuple[list[dict[str, object]], list[Outcome]]:
-    alpha = rate_step_size(objective.problem(steps))
+    alpha = Adam.natural_step_size(objective.problem(steps))
     recorded = sorted({int(k) for k in np.geomspace(1, steps, 40)})
 
     def trajectory(noise: Noise) -> Trajectory:

@@ -6,36 +6,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simulate.report.figures.style import CYCLE, INK, WIDTH, band, drawn_from
+from simulate.report.figures.style import CYCLE, INK, MARKERS, WIDTH, band, drawn_from
 from simulate.table import Table
 
 __all__ = ["plot_studies"]
-
-MOST = 6
-"""Studies in a panel; a table with more is drawn in part."""
 
 
 def plot_studies(table: Table, axes: Axes, objective: str) -> Axes:
     """Measured means with their intervals against K, one colour per study of an objective, and their bounds.
 
     Args:
-        table: columns objective, noise, optimizer, bound, K, measured, low, high, value (NaN for no bound).
+        table: columns objective, noise, optimizer, bound, K, measured, low, high, value (NaN for
+            no bound); of more than six studies the first six are drawn.
         axes: to draw on; both scales become logarithmic.
         objective: whose rows are drawn.
     """
     rows = table.where(objective=objective)
     studies = list(dict.fromkeys(zip(rows["optimizer"], rows["noise"], rows["bound"], strict=True)))
-    for color, (optimizer, noise, bound) in zip(CYCLE, studies[:MOST], strict=False):
+    for color, marker, (optimizer, noise, bound) in zip(CYCLE, MARKERS, studies, strict=False):
         part = rows.where(optimizer=optimizer, noise=noise, bound=bound)
         band(axes, part["K"], part["low"].clip(part["measured"] * 1e-3), part["high"], color, 0.25)
-        axes.plot(part["K"], part["measured"], color=color, marker="o", markersize=2.5)
+        axes.plot(part["K"], part["measured"], color=color, marker=marker, markersize=2.8)
         axes.plot(
             part["K"], part["value"], color=color, linestyle=":" if bound == "no bound" else "--", linewidth=1.0
         )
     axes.set(xscale="log", yscale="log", title=objective, xlabel="steps $K$")
     handles = [
-        Line2D([], [], color=color, marker="o", markersize=2.5, label=f"{optimizer}, {noise}: {bound}")
-        for color, (optimizer, noise, bound) in zip(CYCLE, studies, strict=False)
+        Line2D([], [], color=color, marker=marker, markersize=2.8, label=f"{optimizer}, {noise}: {bound}")
+        for color, marker, (optimizer, noise, bound) in zip(CYCLE, MARKERS, studies, strict=False)
     ]
     axes.legend(handles=handles, fontsize=6.5)
     return axes
@@ -44,7 +42,8 @@ def plot_studies(table: Table, axes: Axes, objective: str) -> Axes:
 @drawn_from(
     "studies",
     "What a bound is on, against K: mean over seeds with its 99% interval, and the bound. Without a bound the sum "
-    "of gradient norms, and what is guaranteed for Adam under the same noise.",
+    "of gradient norms, and what is guaranteed for Adam under the same noise. Of more than six studies of an "
+    "objective the first six.",
 )
 def studies_figure(table: Table) -> Figure:
     """An objective per panel."""

@@ -95,7 +95,7 @@ MISFITS = [
     ("guarantee", "gaussian,eta=0.5", "amsgrad", "requires Adam or RMSProp without a schedule"),
     ("theorem-2", "gaussian,eta=0.2", "adam,bias_correction=True", "requires no bias correction"),
     ("weight-decay", "gaussian,eta=0.2", "adam", "requires AdamW"),
-    ("clipping", "gaussian,eta=0.2", "adam", "requires clipped noise"),
+    ("clipping,floor=0.5", "gaussian,eta=0.2", "adam", "requires clipped noise"),
     ("adagrad", "gaussian,eta=0.2", "sgd", "requires AdaGrad"),
     ("theorem-3-l1", "gaussian,eta=5", "adam", "requires"),
 ]
