@@ -81,8 +81,12 @@ class Mutant:
         return ast.unparse(ast.fix_missing_locations(_Change(self.place).visit(ast.parse(text))))
 
 
+def _path(module: str) -> Path:
+    return ROOT / (module.replace(".", "/") + ".py")
+
+
 def _source(module: str) -> str:
-    return (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    return _path(module).read_text(encoding="utf-8")
 
 
 class _Change(ast.NodeTransformer):
@@ -223,7 +227,7 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname != self.mutant.module:
             return None
-        return importlib.util.spec_from_loader(fullname, self, origin="mutant")
+        return importlib.util.spec_from_file_location(fullname, _path(fullname), loader=self)
 
     def exec_module(self, module: Any) -> None:
         exec(compile(self.mutant.source, f"<{self.mutant.module}>", "exec"), module.__dict__)
@@ -232,7 +236,7 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 @cache
 def _imported(module: str) -> frozenset[str]:
     """The modules of this repository that a module imports itself; names in them may be among these."""
-    path = ROOT / (module.replace(".", "/") + ".py")
+    path = _path(module)
     path = path if path.exists() else ROOT / module.replace(".", "/") / "__init__.py"
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if path.exists() else ():
