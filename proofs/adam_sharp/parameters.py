@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import sympy
 
 from proofs.adam_sharp.symbols import beta1, beta2, eta, r
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
 from theory.adam.constants import squared_noise_growth
-from theory.adam_sharp import constants, theorem2
+from theory.adam_sharp import constants, momentum_sums, theorem2
 
 __all__ = ["admissible_eta"]
 
@@ -87,7 +88,15 @@ def _of_theory() -> Iterator[Step]:
         worst = max(residual(0.9, 0.95), residual(0.9, 0.999), residual(0.5, 0.9))
         return Evidence(worst < 1e-12, f"largest residual {worst:.1e}")
 
+    def tail() -> Evidence:
+        setting = (0.9999, 0.99999, 0.3)
+        ages = np.arange(1.0, 2.0**20)  # theory adds up 2^14 and a geometric tail
+        directly = float(np.sum(constants.uphill_weight(*setting, ages)))
+        share = momentum_sums.momentum_sums(*setting, np.inf).uphill / directly
+        return Evidence(bool(1 <= share < 1.02), f"theory's S_0 / sum of 2^20 terms = {share:.6f}")
+
     yield checked(r"theory's largest $\eta$ is the root, at $(.9,.95)$, $(.9,.999)$ and $(.5,.9)$", check)
+    yield checked(r"theory's $S_0$ is not below its first $2^{20}$ terms, at $(.9999,.99999)$, $\eta=.3$", tail)
     yield prose(
         r"$\Lambda_1$ is the largest of the three there",
         "where it is not (r close to 1), theory's largest eta is where Lambda eta^2 = h, which is smaller.",

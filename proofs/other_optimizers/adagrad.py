@@ -15,7 +15,7 @@ from proofs.steps import Step, proves
 from proofs.sums import PROGRESS, SQUARES, response, root_of_one, square
 from theory.adam.constants import alignment_at
 from theory.adam.key_inequality import normalized_response
-from theory.other_optimizers.adagrad import preconditioned_sum_bound
+from theory.other_optimizers.adagrad import largest_admissible_eta, preconditioned_sum_bound
 
 __all__ = ["adagrad_theorem"]
 
@@ -64,6 +64,8 @@ def adagrad_theorem() -> Iterator[Step]:
         NEEDED,
     )
     yield equation(alignment_at(1, eta) * (1 + eta**2), 1 - eta**2, "kappa at rho = 1")
+    supremum = sympy.nsimplify(largest_admissible_eta())
+    yield equation(alignment_at(1, supremum), 0, "and at the supremum of the admissible eta it is 0")
 
 
 def _aligned() -> Generator[Step, None, Step]:

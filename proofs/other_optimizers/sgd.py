@@ -84,6 +84,11 @@ def sgd_theorem() -> Iterator[Step]:
         [smoothness, eta, free],
     )
     yield identity(
+        r"\text{at } \alpha = 2/(L(1+\eta^2)) \text{ the descent is } 0",
+        theory.descent_per_step(smoothness, theory.largest_step_size(smoothness, eta), eta),
+        sympy.Integer(0),
+    )
+    yield identity(
         r"L w^2/2: f_k - E_k f_{k+1} = \text{descent} \cdot G_k^2",
         level - after,
         per_step * (2 * smoothness * level),

@@ -270,7 +270,9 @@ def _scalar_test(instance: Instance, tree: Tree) -> Bound:
     return theorem.scalar_test_bound(problem_of(instance), adam_of(instance), float(instance.v0))
 
 
-def _theorem3(kind: Kind, averaged: bool = False) -> Callable[[Instance, Tree], Bound]:
+def _theorem3(kind: Kind, averaged: bool = False, norms: bool = False) -> Callable[[Instance, Tree], Bound]:
+    """With G_1 and v_0, or with their norms only."""
+
     def bound(instance: Instance, tree: Tree) -> Bound:
         eta = float(averaged_eta(instance, tree, kind)) if averaged else instance.eta
         certificate = theorem3.find_certificate(instance.beta1, instance.beta2, eta, kind)
@@ -278,8 +280,8 @@ def _theorem3(kind: Kind, averaged: bool = False) -> Callable[[Instance, Tree], 
             certificate,
             problem_of(instance),
             replace(adam_of(instance), eta=eta),
-            instance.first,
-            instance.v0,
+            None if norms else instance.first,
+            None if norms else instance.v0,
             floors=instance.dimension * float(instance.floor),
             multipliers=instance.multipliers,
         )
@@ -325,6 +327,9 @@ TARGETS: dict[str, Target] = {
     ),
     "Theorem 3, falling steps": Target(
         "Σ s_k E‖G_k‖₁", _adam, _gradient_sum, _theorem3(Kind.VARIANCE, True), Kind.VARIANCE
+    ),
+    "Theorem 3, of norms": Target(
+        "Σ E‖G‖₁, from ‖G_1‖₁ and Σ √v_0", _adam, _gradient_sum, _theorem3(Kind.VARIANCE, norms=True)
     ),
     "Theorem 3, epsilon and floor": Target(
         "Σ E‖G‖₁, ε > 0, test with a floor", _adam, _gradient_sum, _theorem3(Kind.VARIANCE)

@@ -91,5 +91,7 @@ def test_refuses_what_it_cannot_do():
         mean_normalized_step(LAW, 0.99, 0.95)
     with pytest.raises(HypothesisError, match="sum to 1"):
         Law((1.0, 2.0), (0.5, 0.6))
+    with pytest.raises(HypothesisError):
+        Law((1.0, 2.0), (1.5, -0.5))
     with pytest.raises(HypothesisError, match="0 < p < 1"):
         two_point_law(0.1, 1.0)

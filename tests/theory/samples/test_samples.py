@@ -237,6 +237,8 @@ def test_the_interval_of_the_ratio_covers_it():
         found = a_posteriori.effective_eta(noise, gradient)
         covered += found.low <= 0.5 <= found.high
     assert 270 <= covered <= 299  # nominally 285
+    ratio = a_posteriori.effective_eta([1.0, 2.0, 0.0], [2.0, 2.0, 2.0], sections=3)  # residuals 0, 1, -1
+    assert ratio.high - ratio.value == pytest.approx(4.302652730 * math.sqrt(3.0) / 6)  # t of 2 at 97.5%
     assert a_posteriori.effective_eta([1.0], [2.0]).high == math.inf
     assert a_posteriori.effective_eta([1.0, 1.0], [1.0, -2.0]).value == math.inf
 

@@ -145,6 +145,14 @@ def test_time_that_is_not_stretched_is_rejected():
     assert path_solution(problem, steps.path, errors, noise=0.0) > batch_free
 
 
+def test_a_mode_of_multiplicity_two_is_two_modes():
+    once = Regression(np.array([1.0, 0.5]), noise=1.0, multiplicities=np.array([2.0, 1.0]))
+    twice = Regression(np.array([1.0, 1.0, 0.5]), noise=1.0)
+    steps = small_steps(PathSteps.from_proportions(Power(0), [1.0] * 4, 1e3, 1.0), twice, 0.5)
+    found = lower_errors(once, steps, np.array([0.5, 1.0]))
+    assert lower_errors(twice, steps, np.array([0.5, 0.5, 1.0])) == pytest.approx(found[[0, 0, 1]], rel=1e-12)
+
+
 def test_hypotheses():
     problem, errors = Regression(np.array([1.0]), noise=1.0), np.array([1.0])
     steps = small_steps(PathSteps.from_proportions(Power(0), [1.0], 10.0, 1.0), problem, 1.2)
