@@ -1,0 +1,123 @@
+"""Plans of models with many layers from models with few: a repeated layer is planned once, and counted.
+
+In a model of L equal layers, what a step communicates is affine in L. So is what is alive while the first or the last
+layer is computed, forwards or backwards: the others hold the same each. From layer to layer in between, memory grows
+or falls by the same, so that the peak of a step is at the first, the second, the last but one or the last layer, at
+the embedding or at the head. Steps of models with two and three layers therefore say what one with any number needs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from adabatch.distributed.communication import Collective, Traffic
+from adabatch.planning.simulated import SimulatedStep, bucket_indices, simulate_steps
+from adabatch.schedules import MicroBatching
+from adabatch.settings import Settings
+
+__all__ = ["FEWEST", "between", "ddp_buckets", "simulate_layers", "with_layers"]
+
+FEWEST = 2
+"""Layers of the smaller of the two models: a first and a last. The larger has one between them."""
+
+EMBEDDING_AND_HEAD = ("embedding", "head", "embedding, backward")
+
+Progress = Callable[[str], None]
+"""Is told what is being planned."""
+
+
+def simulate_layers(
+    settings: Settings, config: LlamaConfig, layouts: Sequence[MicroBatching], progress: Progress = lambda _: None
+) -> list[SimulatedStep]:
+    """As :func:`adabatch.planning.simulated.simulate_steps`, in a time that does not depend on the number of layers.
+
+    Args:
+        settings: of the run.
+        config: of the model.
+        layouts: J, M and m of each step.
+        progress: is told what is simulated.
+    """
+    layers = config.num_hidden_layers
+    if layers <= FEWEST + 1:
+        progress(f"{layers} layers")
+        return simulate_steps(settings, config, layouts)
+    pair = []
+    for count in (FEWEST, FEWEST + 1):
+        progress(f"{count} of {layers} layers")
+        pair.append(simulate_steps(settings, with_layers(config, count), layouts))
+    more = layers - FEWEST
+    steps = [
+        SimulatedStep(
+            {kind: between(two.traffic[kind], three.traffic[kind], more) for kind in two.traffic},
+            {kind: between(two.repeated[kind], three.repeated[kind], more) for kind in two.repeated},
+            {phase: dict(+parts) for phase, parts in _peaks(two.peaks, three.peaks, more)},
+        )
+        for two, three in zip(*pair, strict=True)
+    ]
+    if settings.parallel.parallel == "ddp":
+        _count_buckets(steps, config)
+    return steps
+
+
+def with_layers(config: LlamaConfig, count: int) -> LlamaConfig:
+    """The configuration with this many layers."""
+    changed = deepcopy(config)
+    changed.num_hidden_layers = count
+    if getattr(changed, "layer_types", None):
+        changed.layer_types = changed.layer_types[:count]
+    return changed
+
+
+def between(first: Traffic, second: Traffic, steps: int) -> Traffic:
+    """``first``, and ``steps`` times what the second has more."""
+    return first + (second - first) * steps
+
+
+Peaks = Mapping[str, Mapping[str, int]]
+
+
+def _peaks(two: Peaks, three: Peaks, more: int) -> Iterator[tuple[str, Counter[str]]]:
+    """The peak of each phase in a model that has this many layers more than two."""
+    for phase in EMBEDDING_AND_HEAD:
+        yield phase, _further(two[phase], two[phase], three[phase], more)
+    for way in ("forward", "backward"):
+        ends = [(two[f"{way} 0"], three[f"{way} 0"]), (two[f"{way} 1"], three[f"{way} 2"])]
+        for (small, large), name, neighbour in zip(ends, ("first", "last"), ("second", "last but one"), strict=True):
+            yield f"{way}, {name} layer", _further(small, small, large, more)
+            yield f"{way}, {neighbour} layer", _further(three[f"{way} 1"], small, large, more - 1)
+
+
+def _further(start: Mapping[str, int], small: Mapping[str, int], large: Mapping[str, int], times: int) -> Counter[str]:
+    """By part, ``start`` and ``times`` what ``large`` has more than ``small``."""
+    sizes = {part: large.get(part, 0) - small.get(part, 0) for part in {**small, **large}}
+    return Counter({part: start.get(part, 0) + times * sizes.get(part, 0) for part in {**start, **sizes}})
+
+
+def _count_buckets(steps: Sequence[SimulatedStep], config: LlamaConfig) -> None:
+    """DDP's buckets hold several layers or parts of one: how many there are does not follow from a few layers."""
+    counts = [len(ddp_buckets(with_layers(config, count))) for count in (FEWEST, FEWEST + 1)]
+    own = len(ddp_buckets(config))
+    extrapolated = counts[0] + (counts[1] - counts[0]) * (config.num_hidden_layers - FEWEST)
+    for step in steps:
+        for collective, counted in step.traffic.items():
+            if collective.kind == "all-reduce":
+                step.traffic[collective] = counted + Traffic(own - extrapolated)
+
+
+def ddp_buckets(config: LlamaConfig) -> list[list[int]]:
+    """Which parameters, the last first, share each of DDP's buckets."""
+    with torch.device("meta"):
+        model = LlamaForCausalLM(with_layers(config, 1))
+    outer = [p for name, p in model.named_parameters() if ".layers." not in name]
+    layer: nn.Module = model.model.layers[0]
+    repeated = [*layer.parameters()] * config.num_hidden_layers
+    # in the model's order: the embedding, the layers, the last norm and the head
+    return bucket_indices([outer[0], *repeated, *outer[1:]][::-1])
+
+
