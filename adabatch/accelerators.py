@@ -18,7 +18,10 @@ import difflib
 import re
 from dataclasses import dataclass
 
-__all__ = ["ACCELERATORS", "Accelerator", "accelerator_named", "accelerator_of"]
+__all__ = ["ACCELERATORS", "AUTO", "Accelerator", "accelerator_named", "accelerator_of"]
+
+AUTO = "auto"
+"""In place of a name: the GPU that is there."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ def accelerator_named(name: str) -> Accelerator:
         near = difflib.get_close_matches(name.lower(), ACCELERATORS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(
-            f"the GPU {name!r} is not known: take --gpu {known}, or give your own figures: --peak-tflops, "
-            f"--gpu-memory{hint}"
+            f"the GPU {name!r} is not known: take --gpu {known}, and for another one its own figures in place of "
+            f"theirs (--peak-tflops, --gpu-memory){hint}"
         )
     return found
 

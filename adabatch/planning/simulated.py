@@ -123,6 +123,7 @@ def _observe_steps(run: Run, layouts: Sequence[MicroBatching], memory: _Observer
 def _simulate_step(run: Run, layout: MicroBatching) -> None:
     """A test step with the given batch; the schedule's own decision is overwritten."""
     run.micro_batching = layout
+    run.memory.worked = layout.max_micro_batch  # a size that is new would be tried first
     run.schedule.batch_size = _batch(layout)
     run.schedule.steps = run.settings.schedule.test_interval - 1
     training_step(run)
