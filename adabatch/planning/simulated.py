@@ -151,7 +151,6 @@ class _Phases:
         self.handles = [
             run.model.register_forward_pre_hook(lambda *_: self._begin_forward()),
             run.model.register_forward_hook(lambda *_: self._end_forward()),
-            run.optimizer.register_step_pre_hook(lambda *_: self._end_of_backward()),
         ]
         layers = cast(LlamaForCausalLM, getattr(run.model, "module", run.model)).model.layers
         for number, layer in enumerate(layers):
@@ -160,6 +159,7 @@ class _Phases:
                 layer.register_forward_hook(partial(self._leave_layer, number)),
             ]
         run.watchdog = cast(Watchdog, self)
+        self._step, run.optimizer.step = run.optimizer.step, self._end_of_backward  # type: ignore[method-assign]
 
     def at(self, name: str) -> None:
         """A micro-batch begins: what the ones before it have left are gradients."""
@@ -206,8 +206,11 @@ class _Phases:
         values[0].register_hook(begin)
 
     def _end_of_backward(self) -> None:
+        """In place of the optimizer's step, which is taken once: then its state is there."""
         self.memory.decide("gradients")
         self.peaks = self.memory.peaks()
+        if self.memory.part == GATHERED:
+            self._step()
 
     def __enter__(self) -> _Phases:
         return self
