@@ -1,9 +1,10 @@
 """Plans of models with many layers from models with few: a repeated layer is planned once, and counted.
 
-In a model of L equal layers, what a step communicates is affine in L. So is what is alive while the first or the last
-layer is computed, forwards or backwards: the others hold the same each. From layer to layer in between, memory grows
-or falls by the same, so that the peak of a step is at the first, the second, the last but one or the last layer, at
-the embedding or at the head. Steps of models with two and three layers therefore say what one with any number needs.
+In a model of L equal layers, what a step communicates is affine in L, and so is what is alive at the embedding and at
+the head. While a layer is computed, the others hold the same each: from layer to layer memory grows or falls by the
+same, so that the peak of the layers is at the first, the second, the last but one or the last. At the first two, one
+layer more in the model adds what it adds at the embedding, before the forward or after the backward pass; at the last
+two, what it adds at the head. Steps of models with two and three layers therefore say what one with any number needs.
 """
 
 from __future__ import annotations
@@ -84,19 +85,26 @@ Peaks = Mapping[str, Mapping[str, int]]
 
 def _peaks(two: Peaks, three: Peaks, more: int) -> Iterator[tuple[str, Counter[str]]]:
     """The peak of each phase in a model that has this many layers more than two."""
+    added = {phase: _difference(two[phase], three[phase]) for phase in EMBEDDING_AND_HEAD}
     for phase in EMBEDDING_AND_HEAD:
-        yield phase, _further(two[phase], two[phase], three[phase], more)
-    for way in ("forward", "backward"):
-        ends = [(two[f"{way} 0"], three[f"{way} 0"]), (two[f"{way} 1"], three[f"{way} 2"])]
-        for (small, large), name, neighbour in zip(ends, ("first", "last"), ("second", "last but one"), strict=True):
-            yield f"{way}, {name} layer", _further(small, small, large, more)
-            yield f"{way}, {neighbour} layer", _further(three[f"{way} 1"], small, large, more - 1)
+        yield phase, _further(three[phase], added[phase], more - 1)
+    for way, outside in (("forward", "embedding"), ("backward", "embedding, backward")):
+        for name, number, at in (
+            ("first", 0, outside),
+            ("second", 1, outside),
+            ("last but one", 1, "head"),
+            ("last", 2, "head"),
+        ):
+            yield f"{way}, {name} layer", _further(three[f"{way} {number}"], added[at], more - 1)
 
 
-def _further(start: Mapping[str, int], small: Mapping[str, int], large: Mapping[str, int], times: int) -> Counter[str]:
-    """By part, ``start`` and ``times`` what ``large`` has more than ``small``."""
-    sizes = {part: large.get(part, 0) - small.get(part, 0) for part in {**small, **large}}
-    return Counter({part: start.get(part, 0) + times * sizes.get(part, 0) for part in {**start, **sizes}})
+def _difference(few: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    return {part: more.get(part, 0) - few.get(part, 0) for part in {**few, **more}}
+
+
+def _further(start: Mapping[str, int], added: Mapping[str, int], times: int) -> Counter[str]:
+    """By part, ``start`` and ``times`` what is added."""
+    return Counter({part: start.get(part, 0) + times * added.get(part, 0) for part in {**start, **added}})
 
 
 def _count_buckets(steps: Sequence[SimulatedStep], config: LlamaConfig) -> None:
