@@ -4,7 +4,7 @@ In a model of L equal layers, what a step communicates is affine in L, and so is
 the head. While a layer is computed, the others hold the same each: from layer to layer memory grows or falls by the
 same, so that the peak of the layers is at the first, the second, the last but one or the last. At the first two, one
 layer more in the model adds what it adds at the embedding, before the forward or after the backward pass; at the last
-two, what it adds at the head. Steps of models with two and three layers therefore say what one with any number needs.
+two, what it adds at the head, or where the layers' backward pass begins. Steps of models with two and three layers therefore say what one with any number needs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["FEWEST", "between", "ddp_buckets", "simulate_layers", "with_layers"]
 FEWEST = 2
 """Layers of the smaller of the two models: a first and a last. The larger has one between them."""
 
-EMBEDDING_AND_HEAD = ("embedding", "head", "embedding, backward")
+OUTSIDE = ("embedding", "head", "turn", "embedding, backward")
 
 Progress = Callable[[str], None]
 """Is told what is being planned."""
@@ -85,15 +85,15 @@ Peaks = Mapping[str, Mapping[str, int]]
 
 def _peaks(two: Peaks, three: Peaks, more: int) -> Iterator[tuple[str, Counter[str]]]:
     """The peak of each phase in a model that has this many layers more than two."""
-    added = {phase: _difference(two[phase], three[phase]) for phase in EMBEDDING_AND_HEAD}
-    for phase in EMBEDDING_AND_HEAD:
+    added = {phase: _difference(two[phase], three[phase]) for phase in OUTSIDE}
+    for phase in OUTSIDE:
         yield phase, _further(three[phase], added[phase], more - 1)
-    for way, outside in (("forward", "embedding"), ("backward", "embedding, backward")):
+    for way, bottom, top in (("forward", "embedding", "head"), ("backward", "embedding, backward", "turn")):
         for name, number, at in (
-            ("first", 0, outside),
-            ("second", 1, outside),
-            ("last but one", 1, "head"),
-            ("last", 2, "head"),
+            ("first", 0, bottom),
+            ("second", 1, bottom),
+            ("last but one", 1, top),
+            ("last", 2, top),
         ):
             yield f"{way}, {name} layer", _further(three[f"{way} {number}"], added[at], more - 1)
 

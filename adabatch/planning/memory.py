@@ -79,7 +79,7 @@ class LiveMemory(TorchDispatchMode):
             for storage in made:
                 self._follow(storage, self.part)
             if made:  # else no more is alive than at the operation before
-                self._look()
+                self.look()
         return result
 
     def watch(self, values: Iterable[Any], part: str) -> None:
@@ -98,7 +98,7 @@ class LiveMemory(TorchDispatchMode):
     def forget_peaks(self) -> None:
         """Start looking for the peaks again."""
         self._peaks.clear()
-        self._look()
+        self.look()
 
     def peaks(self) -> dict[str, dict[str, int]]:
         """Bytes of each part when all together were most, by phase."""
@@ -135,7 +135,8 @@ class LiveMemory(TorchDispatchMode):
         self._gathered.pop(key, None)
         self._undecided.pop(key, None)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Keep what is alive now if that is the most of the phase."""
         for key, reference in self._gathered.items():
             storage, use = reference(), self._uses[key]
             if storage is not None:

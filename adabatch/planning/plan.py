@@ -244,9 +244,7 @@ def _step_model(
     """Two steps of as few micro-batches as the run's have, up to two: from the second on nothing is new."""
     ranks, micro_batch = course.largest.world_size, course.largest.micro_batch
     accumulation = min(2, max(course.first.accumulation, course.largest.accumulation))
-    other = course.first.micro_batch
-    if other == micro_batch:
-        other = 1 if micro_batch > 1 else 2
+    other = 8 * micro_batch  # a larger one, as which is the largest that fits follows from both
     layouts = [MicroBatching(ranks, accumulation, size) for size in (other, micro_batch)]
     first, second = simulate_layers(settings, config, layouts, progress)
     return StepModel(accumulation, other, micro_batch, first, second)

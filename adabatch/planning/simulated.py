@@ -46,7 +46,7 @@ class SimulatedStep:
         traffic: by collective and its ranks.
         repeated: the part of it that a micro-batch more would add; empty where there was one only.
         peaks: bytes of each part when all together were most, on one rank, by phase of forward and backward: the
-            embedding, each layer, the head.
+            embedding, each layer, the head, and the moment when the layers' backward pass begins (``turn``).
     """
 
     traffic: dict[Collective, Traffic]
@@ -147,7 +147,7 @@ class _Phases:
         self.memory, self.micro_batches = memory, 0
         self.repeated: dict[Collective, Traffic] = {}
         self.peaks: dict[str, dict[str, int]] = {}
-        self._in_forward = False
+        self._in_forward, self._last = False, ""
         self.handles = [
             run.model.register_forward_pre_hook(lambda *_: self._begin_forward()),
             run.model.register_forward_hook(lambda *_: self._end_forward()),
@@ -195,11 +195,15 @@ class _Phases:
         if self._in_forward:
             self.memory.phase = "head"
             self._begin_backward_at(tree_leaves(output), f"backward {number}")
+            self._last = f"backward {number}"
 
     def _begin_backward_at(self, values: Sequence[Any], phase: str) -> None:
         """The phase begins when the gradient of the first of these that has one is there."""
 
         def begin(_: Tensor) -> None:
+            if phase == self._last:
+                self.memory.phase = "turn"
+                self.memory.look()
             self.memory.phase = phase
 
         values = [value for value in values if isinstance(value, Tensor) and value.requires_grad]

@@ -74,6 +74,6 @@ def save_figures(tables: Mapping[str, Table], folder: Path) -> dict[str, Path]:
             with mpl.rc_context(STYLE):
                 figure, written[name] = draw(name, table), folder / f"{name}.png"
                 figure.savefig(written[name], dpi=200, metadata={"Software": None})
-                figure.set_layout_engine("none")  # it has been laid out: the PDF takes it as it is
+                figure.set_layout_engine(None)  # it has been laid out; "none" would still draw it once more
                 figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     return written
