@@ -22,7 +22,7 @@ from adabatch.training.building import build_micro_batching, build_schedule
 from adabatch.training.checks import check_settings, resumes
 from adabatch.training.model_size import config_parameters, planned_config
 
-__all__ = ["Course", "Plan", "course_of", "make_plan", "other_courses"]
+__all__ = ["STANDING_IN", "Course", "Plan", "course_of", "make_plan", "other_courses"]
 
 
 STANDING_IN = {
@@ -30,11 +30,14 @@ STANDING_IN = {
     "noise_limit": 0.0,
     "noise_limit_scale": "trace",
     "test": "scalar",
+    "estimator": "debiased",
+    "eta": 1.0,
     "monitor_coordinates": False,
 }
 """What is simulated: a schedule that measures, or one that does not, and what it computes on the device.
 
-Coordinate-wise statistics compute on the host, with numbers that a simulation does not have."""
+Coordinate-wise statistics compute on the host, with numbers that a simulation does not have; and a test at another
+level may refuse the batches that are simulated."""
 
 MOST_STEPS = 100_000
 """Schedules that a plan compares are played step by step, up to this many."""
