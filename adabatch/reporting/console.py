@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from adabatch.checkpoints.saving import SaveCost
 
 SECONDS_BETWEEN_LINES = 5.0
+
+LEAST_STEPS = 9
+"""Of which the time left is told, or those of the last hundredth of the samples if they are more."""
 
 
 class ProgressReport:
@@ -84,30 +89,32 @@ class ProgressReport:
 
 
 class TimeLeft:
-    """Seconds until the budget is spent: those of the samples to come at the speed of the last steps, and of what
-    happens between steps (validation, checkpoints) as often as before.
+    """Seconds until the budget is spent: those of the samples to come at the median speed of the last steps, and of
+    what happens between steps (validation, checkpoints) as often as before.
 
     Args:
         samples: the budget.
         done: samples seen before.
 
     >>> left = TimeLeft(100, clock=iter([0.0, 3.0]).__next__)
-    >>> left.after({"samples": 10, "batch_size": 10, "seconds": 2.0, "tokens_per_second": 1.0})    # 90 (0.2 + 0.1)
+    >>> round(left.after({"samples": 10, "batch_size": 10, "seconds": 2.0}), 6)    # 90 (0.2 + 0.1)
     27.0
     """
 
     def __init__(self, samples: int, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self._samples, self._done, self._clock = samples, done, clock
         self._start, self._in_steps = clock(), 0.0
-        self._per_sample = RunningMean(smoothing_width(samples), done)
+        self._width, self._steps = smoothing_width(samples), deque[tuple[int, float]]()
 
     def after(self, record: Record) -> float:
         """After one more step."""
         seconds = step_seconds(record)
         self._in_steps += seconds
-        self._per_sample.add(seconds / record["batch_size"], record["samples"])
+        self._steps.append((record["samples"], seconds / record["batch_size"]))
+        while len(self._steps) > LEAST_STEPS and self._steps[0][0] < record["samples"] - self._width:
+            self._steps.popleft()
         others = self._clock() - self._start - self._in_steps
-        per_sample = self._per_sample.value + max(0.0, others) / (record["samples"] - self._done)
+        per_sample = median(speed for _, speed in self._steps) + max(0.0, others) / (record["samples"] - self._done)
         return max(0, self._samples - record["samples"]) * per_sample
 
 

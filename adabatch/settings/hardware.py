@@ -56,7 +56,7 @@ class HardwareSettings(Section):
         """Operations per second of the GPU at most; None if that is not known.
 
         >>> HardwareSettings(gpu="B200").peak(), HardwareSettings().peak("a CPU")
-        (2.25e+15, None)
+        (2250000000000000.0, None)
         """
         known = self.known(device_name)
         tflops = self.peak_tflops or (known.tflops if known else 0.0)

@@ -179,7 +179,7 @@ def test_runs_that_say_too_little(adabatch, steps, tmp_path, figures):
 
 
 def test_options_that_do_not_fit(adabatch, loop, figures):
-    message = "--saturation and --step-time both tell B_sat = t0 / t1: give one of them"
+    message = "--saturation, --step-time and --gpu each tell B_sat = t0 / t1: give one of them"
     adabatch.refuses(message, "worth", loop, "--saturation", 16, "--step-time", "1,2", *figures)
     adabatch.refuses("'--saturation': it must be above 0", "worth", loop, "--saturation", 0, *figures)
     adabatch.refuses("--step-time takes T0,T1", "worth", loop, "--step-time", "1;2", *figures)
