@@ -1,8 +1,8 @@
 """Figures of accelerators: what they compute, hold and move at most. One place for all that is reckoned with them.
 
-From the vendor's data sheets, each for the SXM module in a server of eight: dense BF16 (half of what is stated with
-sparsity), memory in GB of 10^9 bytes and its bandwidth, NVLink in one direction (half of the stated total), and one
-network adapter for each GPU.
+From the vendor's data sheets, each for the SXM module in a server of eight: dense BF16 (half of what is stated
+with sparsity), memory in GB of 10^9 bytes and its bandwidth, NVLink in one direction (half of the stated
+total), and one network adapter for each GPU.
 
 References:
     NVIDIA A100 80GB data sheet (2021): 312 Tflop/s, 2,039 GB/s, NVLink 600 GB/s; DGX A100: 8 x 200 Gb/s.

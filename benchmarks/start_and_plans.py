@@ -2,8 +2,8 @@
 
     python benchmarks/start_and_plans.py [--whole paper-tinyllama ...] [--rounds 3] [--output FILE]
 
-Starts: least of the rounds, each in a process of its own. Plans: after imports, each preset once after a plan of the
-demo. Whole: the same steps simulated on all layers, whose peak and traffic the plan's are divided by.
+Starts: least of the rounds, each in a process of its own. Plans: after imports, each preset once after a plan
+of the demo. Whole: the same steps simulated on all layers, whose peak and traffic the plan's are divided by.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def plans(whole: Sequence[str]) -> list[str]:
         start = time.process_time()
         plan = make_plan(load_settings(preset))
         seconds, size = time.process_time() - start, sum(plan.memory.values())
-        row = f"| {preset} | {plan.parameters:,} | {plan.settings.parallel.ranks} | {size / 1e9:.1f} | {seconds:.2f} |"
+        ranks = plan.settings.parallel.ranks
+        row = f"| {preset} | {plan.parameters:,} | {ranks} | {size / 1e9:.1f} | {seconds:.2f} |"
         if preset in whole:
             model = plan.step
             step, slow = whole_step(preset, model.accumulation, (model.other, model.micro_batch))

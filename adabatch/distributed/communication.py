@@ -132,7 +132,10 @@ class CommunicationCounter(TorchDispatchMode):
             return
         payload = 0 if kind == "barrier" else max(_bytes(value) for value in (*args, result))
         ranks, stride = _members(args)
-        collective, counted = Collective(kind, ranks, stride), Traffic(1, payload, payload * ring_share(kind, ranks))
+        collective, counted = (
+            Collective(kind, ranks, stride),
+            Traffic(1, payload, payload * ring_share(kind, ranks)),
+        )
         self.collectives[collective] = self.collectives.get(collective, Traffic()) + counted
 
 
@@ -146,9 +149,9 @@ def _members(args: tuple[Any, ...]) -> tuple[int, int]:
     """Number and distance of the ranks of the process group among the arguments: a boxed one, else the last group
     or name of one.
     """
-    group = next((value for value in args if isinstance(value, ScriptObject)), None)
-    if group is not None:
-        group = dist.ProcessGroup.unbox(group)
+    boxed = next((value for value in args if isinstance(value, ScriptObject)), None)
+    if boxed is not None:
+        group = dist.ProcessGroup.unbox(boxed)
     else:
         last = next(value for value in reversed(args) if isinstance(value, str | dist.ProcessGroup))
         group = _resolve_process_group(last) if isinstance(last, str) else last  # type: ignore[arg-type]

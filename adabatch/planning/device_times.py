@@ -23,7 +23,9 @@ def step_time_on(run: Path, gpu: str) -> StepTime:
     """
     folder = run if run.is_dir() else run.parent
     if not (folder / CONFIG).is_file():
-        raise ValueError(f"{run} has no {CONFIG}, which says what a step computes: give --step-time T0,T1 in place of --gpu")
+        raise ValueError(
+            f"{run} has no {CONFIG}, which says what a step computes: give --step-time T0,T1 in place of --gpu"
+        )
     plan = make_plan(overlay(load_settings(file=folder / CONFIG), {"gpu": gpu, "resume": "never"}))
     first, largest = plan.course.first, plan.course.largest
     if largest == first:

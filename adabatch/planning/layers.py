@@ -1,10 +1,11 @@
 """Plans of models with many layers from models with few: a repeated layer is planned once, and counted.
 
-In a model of L equal layers, what a step communicates is affine in L, and so is what is alive at the embedding and at
-the head. While a layer is computed, the others hold the same each: from layer to layer memory grows or falls by the
-same, so that the peak of the layers is at the first, the second, the last but one or the last. At the first two, one
-layer more in the model adds what it adds at the embedding, before the forward or after the backward pass; at the last
-two, what it adds at the head, or where the layers' backward pass begins. Steps of models with two and three layers therefore say what one with any number needs.
+In a model of L equal layers, what a step communicates is affine in L, and so is what is alive at the embedding
+and at the head. While a layer is computed, the others hold the same each: from layer to layer memory grows or
+falls by the same, so that the peak of the layers is at the first, the second, the last but one or the last. At
+the first two, one layer more in the model adds what it adds at the embedding, before the forward or after the
+backward pass; at the last two, what it adds at the head, or where the layers' backward pass begins. Steps of
+models with two and three layers therefore say what one with any number needs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from adabatch.distributed.communication import Collective, Traffic
+from adabatch.distributed.communication import Traffic
 from adabatch.planning.simulated import SimulatedStep, bucket_indices, simulate_steps
 from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
@@ -36,7 +37,8 @@ Progress = Callable[[str], None]
 def simulate_layers(
     settings: Settings, config: LlamaConfig, layouts: Sequence[MicroBatching], progress: Progress = lambda _: None
 ) -> list[SimulatedStep]:
-    """As :func:`adabatch.planning.simulated.simulate_steps`, in a time that does not depend on the number of layers.
+    """As :func:`adabatch.planning.simulated.simulate_steps`, in a time that does not depend on the number of
+    layers.
 
     Args:
         settings: of the run.
@@ -127,5 +129,3 @@ def ddp_buckets(config: LlamaConfig) -> list[list[int]]:
     repeated = [*layer.parameters()] * config.num_hidden_layers
     # in the model's order: the embedding, the layers, the last norm and the head
     return bucket_indices([outer[0], *repeated, *outer[1:]][::-1])
-
-

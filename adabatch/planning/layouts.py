@@ -1,8 +1,9 @@
 """Which layouts of a model over GPUs fit into their memory: estimates, to choose what to plan exactly.
 
-Weights, optimizer and gradients are counted by what each kind of parallelism shards; activations by what a layer of
-the trainer's Llama keeps for its backward pass in bf16, in bytes per token of width d and intermediate size f:
-16 d + (8 d + 8 f) / T with T tensor-parallel ranks, or 2 d where activations are computed again; at the head, 12 V + 16 d.
+Weights, optimizer and gradients are counted by what each kind of parallelism shards; activations by what a
+layer of the trainer's Llama keeps for its backward pass in bf16, in bytes per token of width d and intermediate
+size f: 16 d + (8 d + 8 f) / T with T tensor-parallel ranks, or 2 d where activations are computed again; at the
+head, 12 V + 16 d.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Layout:
             words.append(f"--tensor-parallel {self.tensor_parallel}")
         if self.accumulation_sync:
             words.append("--accumulation-sync")
-        words.append("--activation-checkpointing" if self.activation_checkpointing else "--no-activation-checkpointing")
+        words.append(
+            "--activation-checkpointing" if self.activation_checkpointing else "--no-activation-checkpointing"
+        )
         return " ".join(words)
 
 
@@ -82,7 +85,9 @@ def layouts(config: LlamaConfig, ranks: int, gpus_per_node: int) -> Iterator[Lay
         for again in (False, True):
             for layout in group:
                 for sync in (False, True) if layout.parallel in ("fsdp", "hsdp") else (False,):
-                    yield Layout(layout.parallel, layout.shards, layout.tensor_parallel, sync, again, layout.replicas)
+                    yield Layout(
+                        layout.parallel, layout.shards, layout.tensor_parallel, sync, again, layout.replicas
+                    )
 
 
 def _heads(config: LlamaConfig) -> int:
@@ -110,17 +115,17 @@ def estimated_bytes(
     bytes_of_states = 12 * own
     size = 2 if settings.precision == "bf16" else 4
     if layout.parallel in ("single", "ddp"):
-        gradients = (8 if layout.parallel == "ddp" else 4) * parameters  # DDP has buckets of them too
-        gathered = size * parameters if size == 2 else 0  # autocast keeps its casts
+        gradients = (8.0 if layout.parallel == "ddp" else 4.0) * parameters  # DDP has buckets of them too
+        gathered = 2.0 * parameters if size == 2 else 0.0  # autocast keeps its casts
     else:
-        gradients = 4 * own if layout.accumulation_sync else 4 * parameters / shared
+        gradients = 4.0 * own if layout.accumulation_sync else 4 * parameters / shared
         gathered = size * (2 * layer + outer / shared) + 4 * max(layer, outer / shared)
     kept = 16 * width + (8 * width + 8 * inner) / shared
     saved = 2 * width if layout.activation_checkpointing else kept
     # in the layer that is computed: what it keeps, if that is made again, and the gradients of it
     layer_peak = 12 * width + 10 * inner / shared + (kept if layout.activation_checkpointing else 0)
     head = 12 * vocabulary + 16 * width
-    activations = tokens * (layers * saved + max(layer_peak, head)) * size / 2
+    activations: float = tokens * (layers * saved + max(layer_peak, head)) * size / 2
     return bytes_of_states + gradients + gathered + activations
 
 
@@ -145,7 +150,9 @@ def fitting_layouts(
     """
     found: dict[Layout, tuple[float, int]] = {}
     for layout in layouts(config, settings.ranks, gpus_per_node):
-        if any((layout.parallel, layout.tensor_parallel) == (seen.parallel, seen.tensor_parallel) for seen in found):
+        if any(
+            (layout.parallel, layout.tensor_parallel) == (seen.parallel, seen.tensor_parallel) for seen in found
+        ):
             continue
         one, two = (estimated_bytes(config, parameters, layout, n * length, settings) for n in (1, 2))
         if one <= room:

@@ -234,7 +234,9 @@ def other_courses(plan: Plan) -> dict[str, Course]:
         rules |= {name: {"schedule": name} for name in ("stagewise", "linear-ramp") if name != given.schedule}
     for name, changes in rules.items():
         try:
-            schedule = build_schedule(overlay(plan.settings, {"batch_floor": "none", "noise_limit": 0.0} | changes))
+            schedule = build_schedule(
+                overlay(plan.settings, {"batch_floor": "none", "noise_limit": 0.0} | changes)
+            )
             found[name] = course_of(schedule, plan.micro_batching, samples)
         except ValueError:  # its own options are not set
             continue

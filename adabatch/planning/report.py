@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +12,7 @@ from rich.table import Table
 from adabatch.accelerators import ACCELERATORS
 from adabatch.planning.layouts import Layout, capacity, estimated_bytes, layouts
 from adabatch.planning.plan import Course, Plan, make_plan, other_courses
+from adabatch.planning.step_time import REACHED
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import OptimizerSettings, Settings, to_toml
 from adabatch.terminal import console as new_console
@@ -89,10 +90,12 @@ def require_a_layout(plan: Plan) -> None:
 
     enough = next((n for n in (given.ranks * 2**k for k in range(1, 17)) if least(n) <= plan.room), None)
     larger = [other for other in ACCELERATORS.values() if least(given.ranks) <= capacity(other.memory)]
-    advice = [f"--plan-ranks {enough}"] * (enough is not None) + [f"--gpu {larger[0].name.lower()}" for _ in larger[:1]]
+    advice = [f"--plan-ranks {enough}"] * (enough is not None) + [
+        f"--gpu {larger[0].name.lower()}" for _ in larger[:1]
+    ]
     raise ValueError(
-        f"{settings.model.model} fits into {given.ranks} x {gpu.name} ({gpu.memory:g} GB) in no layout: one sequence "
-        f"of {length} needs {least(given.ranks) / 1e9:,.0f} GB at least; "
+        f"{settings.model.model} fits into {given.ranks} x {gpu.name} ({gpu.memory:g} GB) in no layout: one "
+        f"sequence of {length} needs {least(given.ranks) / 1e9:,.0f} GB at least; "
         f"{'take ' + ' or '.join(advice) if advice else 'shorten --sequence-length'}"
     )
 
@@ -182,8 +185,8 @@ def time_table(plan: Plan) -> Table:
     hardware, gpu = plan.settings.hardware, plan.gpu
     table = Table(
         title=f"Time of a step on {plan.settings.parallel.ranks} x {gpu.name}",
-        caption=f"A model: {hardware.utilisation:.0%} of {gpu.tflops:g} Tflop/s (--utilisation, --peak-tflops); links of "
-        f"{gpu.link:g} GB/s in nodes of {hardware.gpus_per_node}, {gpu.network:g} between, of which 80% is reached. "
+        caption=f"A model: {hardware.utilisation:.0%} of {gpu.tflops:g} Tflop/s (--utilisation, --peak-tflops); "
+        f"{gpu.link:g} GB/s in nodes of {hardware.gpus_per_node}, {gpu.network:g} between, {REACHED:.0%} reached. "
         "Communication of data parallelism is hidden behind computation as far as that lasts.",
     )
     table.add_column("batch")
@@ -221,12 +224,13 @@ def schedules_table(plan: Plan) -> Table:
     table.add_column("schedule")
     for name in ("steps", "hours", "GPU-hours") + ("price",) * (hardware.gpu_hour_price > 0):
         table.add_column(name, justify="right")
-    share = plan.tokens / (plan.settings.run.samples * plan.settings.data.sequence_length)  # of progressive lengths
+    whole = plan.settings.run.samples * plan.settings.data.sequence_length
+    share = plan.tokens / whole  # less than 1 with progressive lengths
     for name, course in {plan.settings.schedule.schedule: plan.course, **other_courses(plan)}.items():
         hours = [share * plan.seconds_of(batches) / 3600 for batches in (course.fewest, course.most)]
-        cells = [_span(*map(float, course.steps), whole=True), _span(*hours), _span(*(ranks * h for h in hours))]
+        cells = [_span(course.steps), _span(hours), _span(ranks * each for each in hours)]
         if hardware.gpu_hour_price:
-            cells.append(_span(*(ranks * h * hardware.gpu_hour_price for h in hours)))
+            cells.append(_span(ranks * each * hardware.gpu_hour_price for each in hours))
         table.add_row(_named(name, course), *cells)
     return table
 
@@ -235,10 +239,9 @@ def _named(name: str, course: Course) -> str:
     return f"{name}, as the gradients decide" if course.fewest != course.most else name
 
 
-def _span(low: float, high: float, whole: bool = False) -> str:
+def _span(values: Iterable[float]) -> str:
     """One number, or two where they differ when they are shown."""
-    low, high = sorted((low, high))
-    shown = [f"{value:,.0f}" if whole or value >= 1000 else f"{value:.3g}" for value in (low, high)]
+    shown = [f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in sorted(values)]
     return shown[0] if shown[0] == shown[1] else " to ".join(shown)
 
 

@@ -7,7 +7,7 @@ earnest, so that the collectives and the live memory counted here are the ones t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -159,7 +159,8 @@ class _Phases:
                 layer.register_forward_hook(partial(self._leave_layer, number)),
             ]
         run.watchdog = cast(Watchdog, self)
-        self._step, run.optimizer.step = run.optimizer.step, self._end_of_backward  # type: ignore[method-assign]
+        self._step: Callable[[], object] = run.optimizer.step
+        run.optimizer.step = self._end_of_backward  # type: ignore[method-assign,assignment]
 
     def at(self, name: str) -> None:
         """A micro-batch begins: what the ones before it have left are gradients."""
@@ -266,9 +267,9 @@ def bucket_indices(parameters: Sequence[Tensor]) -> list[list[int]]:
 
 
 class _Observer(LiveMemory):
-    """Follows memory, counts collectives, and answers what is read off a tensor that has no numbers: sums in fp64 are
-    0 (as of a gradient that vanishes, which all checks let pass), and anything else, such as the optimizer's count of
-    steps, is 1.
+    """Follows memory, counts collectives, and answers what is read off a tensor that has no numbers: sums in
+    fp64 are 0 (as of a gradient that vanishes, which all checks let pass), and anything else, such as the
+    optimizer's count of steps, is 1.
 
     One mode rather than three, since between two modes torch asks each fake tensor for its device.
     """

@@ -33,7 +33,8 @@ class StepModel:
     @property
     def memory(self) -> dict[str, int]:
         """Bytes by part when most is alive, in a step with micro-batches of m."""
-        return dict(max(self.second.peaks.values(), key=lambda parts: sum(parts.values()), default={}))
+        peaks: list[dict[str, int]] = [{}, *self.second.peaks.values()]
+        return max(peaks, key=lambda parts: sum(parts.values()))
 
     def peak(self, micro_batch: int) -> float:
         """Bytes when most is alive, with micro-batches of this size."""
@@ -41,11 +42,12 @@ class StepModel:
 
     def largest_micro_batch(self, capacity: float) -> int:
         """The largest micro-batch whose peak is within the capacity; 0 if there is none."""
-        rooms = [
-            math.inf if slope <= 0 and here <= capacity else self.micro_batch + (capacity - here) / (slope or 1e-9)
-            for here, slope in self._lines()
-        ]
-        least = min(rooms, default=math.inf)
+        least = math.inf
+        for here, slope in self._lines():
+            if slope > 0:
+                least = min(least, self.micro_batch + (capacity - here) / slope)
+            elif here > capacity:
+                return 0
         return 2**24 if least == math.inf else max(0, math.floor(least))
 
     def traffic(self, accumulation: int, micro_batch: int) -> dict[Collective, Traffic]:

@@ -1,9 +1,10 @@
 """How long a step takes, from what it computes and moves and from figures of the hardware.
 
-A model, not a measurement. Computation reaches a share of the GPU's peak that is given. Collectives take the bytes
-that a rank sends in a ring over the bandwidth between its members, of which :data:`REACHED` is reached, and a latency.
-Those of data parallelism are hidden behind computation as far as it lasts, those of tensor parallelism are waited
-for. The optimizer and the norm test take the bytes that they read and write over the bandwidth of the memory.
+A model, not a measurement. Computation reaches a share of the GPU's peak that is given. Collectives take the
+bytes that a rank sends in a ring over the bandwidth between its members, of which :data:`REACHED` is reached,
+and a latency. Those of data parallelism are hidden behind computation as far as it lasts, those of tensor
+parallelism are waited for. The optimizer and the norm test take the bytes that they read and write over the
+bandwidth of the memory.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from adabatch.distributed.communication import Collective, Traffic
 __all__ = ["StepSeconds", "StepWork", "group_bandwidth", "seconds_of_traffic", "step_seconds"]
 
 REACHED = 0.8
-"""The share of a bandwidth that is reached; what NCCL's and copy benchmarks report is 0.75 to 0.9 of the data sheets."""
+"""The share of a bandwidth that is reached; what NCCL's and copy benchmarks report is 0.75 to 0.9 of the data
+sheets."""
 
 LATENCY = 10e-6
 """Seconds of a collective of two ranks, doubled ranks adding as much: launch, and a hop in a tree."""
@@ -105,7 +107,9 @@ def seconds_of_traffic(traffic: Mapping[Collective, Traffic], gpu: Accelerator, 
     )
 
 
-def step_seconds(work: StepWork, gpu: Accelerator, ranks: int, gpus_per_node: int, utilisation: float) -> StepSeconds:
+def step_seconds(
+    work: StepWork, gpu: Accelerator, ranks: int, gpus_per_node: int, utilisation: float
+) -> StepSeconds:
     """Seconds of a step on this hardware.
 
     Args:

@@ -89,8 +89,8 @@ class ProgressReport:
 
 
 class TimeLeft:
-    """Seconds until the budget is spent: those of the samples to come at the median speed of the last steps, and of
-    what happens between steps (validation, checkpoints) as often as before.
+    """Seconds until the budget is spent: those of the samples to come at the median speed of the last steps,
+    and of what happens between steps (validation, checkpoints) as often as before.
 
     Args:
         samples: the budget.
@@ -114,12 +114,16 @@ class TimeLeft:
         while len(self._steps) > LEAST_STEPS and self._steps[0][0] < record["samples"] - self._width:
             self._steps.popleft()
         others = self._clock() - self._start - self._in_steps
-        per_sample = median(speed for _, speed in self._steps) + max(0.0, others) / (record["samples"] - self._done)
-        return max(0, self._samples - record["samples"]) * per_sample
+        per_sample = median(speed for _, speed in self._steps) + max(0.0, others) / (
+            record["samples"] - self._done
+        )
+        left: float = max(0, self._samples - record["samples"]) * per_sample
+        return left
 
 
 def _duration(seconds: float) -> str:
-    """
+    """Days, hours, minutes and seconds.
+
     >>> _duration(59.6), _duration(3725.0), _duration(200_000.0)
     ('1:00', '1:02:05', '2 d 7:33:20')
     """
@@ -209,5 +213,8 @@ def summary_table(records: Sequence[Record], costs: Sequence[SaveCost] = ()) -> 
     table.add_column(justify="right")
     for name, value in (summary(records) | checkpoint_summary(costs)).items():
         if value is not None:
-            table.add_row(name, value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}")
+            table.add_row(
+                name,
+                value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}",
+            )
     return table

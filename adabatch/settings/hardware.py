@@ -38,7 +38,8 @@ class HardwareSettings(Section):
     gpus_per_node: Annotated[int, Range(1, 65_536)] = 8
     """GPUs that are linked to each other directly."""
     utilisation: Annotated[float, Range(0, 1, above=True)] = 0.4
-    """Plans: the share of its peak that a GPU reaches while it computes; --profile and the records tell your own."""
+    """Plans: the share of its peak that a GPU reaches while it computes; --profile and the records tell your
+    own."""
     gpu_hour_price: Annotated[float, Range(0, 1e6)] = 0.0
     """Plans: the price of a GPU for an hour, in any currency; 0 prices nothing."""
 
@@ -63,7 +64,8 @@ class HardwareSettings(Section):
         return tflops * 1e12 or None
 
     def planned(self, device_name: str = "") -> Accelerator:
-        """What a plan reckons with: the figures given here, and for the others those of :meth:`known`, or an H100's.
+        """What a plan reckons with: the figures given here, and for the others those of :meth:`known`, or an
+        H100's.
 
         >>> HardwareSettings(gpu_memory=96.0).planned()    # doctest: +ELLIPSIS
         Accelerator(name='H100 with other figures', tflops=989.0, memory=96.0, memory_bandwidth=3350.0, ...)

@@ -18,7 +18,8 @@ PROFILE, TRACE = "profile", "trace.json"
 
 @contextmanager
 def tracing(steps: int, folder: Path) -> Iterator[Callable[[], None]]:
-    """Trace steps after the first ones, which compile and allocate; what is yielded is to be called after each step.
+    """Trace steps after the first ones, which compile and allocate; what is yielded is to be called after each
+    step.
 
     Args:
         steps: how many; 0 traces nothing.

@@ -15,7 +15,12 @@ LAYOUTS = {
     "single": {},
     "ddp, bf16": {"parallel": "ddp", "ranks": 4, "precision": "bf16"},
     "ddp": {"parallel": "ddp", "ranks": 4},
-    "ddp, bf16, checkpointing": {"parallel": "ddp", "ranks": 2, "precision": "bf16", "activation_checkpointing": True},
+    "ddp, bf16, checkpointing": {
+        "parallel": "ddp",
+        "ranks": 2,
+        "precision": "bf16",
+        "activation_checkpointing": True,
+    },
     "fsdp": SHARDED,
     "fsdp, whole between": SHARDED | {"reshard_after_forward": False},
     "fsdp, every micro-batch reduced": SHARDED | {"accumulation_sync": True, "activation_checkpointing": True},
@@ -42,7 +47,9 @@ def compare(name, micro_batches, layers):
         assert by_kind(fast.repeated) == by_kind(whole.repeated)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "ddp, bf16")) for name in LAYOUTS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "ddp, bf16")) for name in LAYOUTS]
+)
 def test_five_layers_follow_from_two_and_three(name):
     compare(name, (32, 1), layers=5)
 

@@ -19,7 +19,10 @@ H100 = ACCELERATORS["h100"]
 
 
 def test_a_step_by_hand():
-    traffic = {Collective("all-gather", 8, 8): Traffic(0, 0, 50e9), Collective("all-reduce", 8, 1): Traffic(0, 0, 450e9)}
+    traffic = {
+        Collective("all-gather", 8, 8): Traffic(0, 0, 50e9),
+        Collective("all-reduce", 8, 1): Traffic(0, 0, 450e9),
+    }
     work = StepWork(1, 989e12 * 64, 0.0, traffic, tensor_parallel=8, shard=0.0, observed=3350e9)
     step = step_seconds(work, H100, ranks=64, gpus_per_node=8, utilisation=0.5)
     assert (step.compute, step.optimizer) == (2.0, 0.0)
@@ -34,9 +37,20 @@ def test_collectives_of_one_rank_take_no_time_and_of_more_take_longer():
 
 @pytest.fixture(scope="module")
 def plan():
-    """Of a small Llama whose micro-batch grows and which accumulates."""
-    sizes = {"micro_batch": 2, "max_micro_batch": 4, "initial_batch": 8, "max_batch": 64}
-    return make_plan(load_settings("demo", overrides=sizes | {"parallel": "fsdp", "ranks": 2, "samples": 1024, "warmup_samples": 0}))
+    """Of a small Llama whose micro-batch grows and which accumulates, under a test that refuses large batches."""
+    sizes = {
+        "micro_batch": 2,
+        "max_micro_batch": 4,
+        "initial_batch": 8,
+        "max_batch": 64,
+        "estimator": "paper",
+        "eta": 0.25,
+    }
+    return make_plan(
+        load_settings(
+            "demo", overrides=sizes | {"parallel": "fsdp", "ranks": 2, "samples": 1024, "warmup_samples": 0}
+        )
+    )
 
 
 def test_time_of_the_plan_is_that_of_its_operations_and_traffic(plan):
@@ -87,7 +101,9 @@ def test_a_model_that_fits_nowhere_is_refused_with_what_would_do(plan):
     nowhere = replace(plan, config=config, parameters=config_parameters(config), step=large)
     require_a_layout(nowhere)  # other layouts would do
     nowhere = replace(nowhere, gpu=replace(H100, memory=7.0))
-    with pytest.raises(ValueError, match=r"2 x H100 \(7 GB\) in no layout: .* take --plan-ranks \d+ or --gpu a100"):
+    with pytest.raises(
+        ValueError, match=r"2 x H100 \(7 GB\) in no layout: .* take --plan-ranks \d+ or --gpu a100"
+    ):
         require_a_layout(nowhere)
 
 
@@ -118,7 +134,7 @@ def test_estimates_are_near_exact_plans(layout):
 
 @pytest.mark.parametrize("name", ["h1000", "", "V100"])
 def test_a_gpu_that_is_not_known(name):
-    with pytest.raises(ValueError, match="take --gpu a100, h100, h200, b200|--gpu is empty"):
+    with pytest.raises(ValueError, match=r"take --gpu a100, h100, h200, b200|--gpu is empty"):
         load_settings("demo", overrides={"gpu": name})
 
 
