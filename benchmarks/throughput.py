@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from adabatch.accelerators import accelerator_of
 from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext, choose_device, parallelize
 from adabatch.model.llama import build_model, flops_per_token, model_config, parameter_count
@@ -31,9 +32,6 @@ from adabatch.training.checks import Start
 from adabatch.training.loop import training_step
 from adabatch.training.opening import assemble_run
 from adabatch.training.run import Run
-
-PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.0}
-"""Dense bf16 tera-operations a second, by a part of the GPU's name."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32", "schedule": "constant"},
@@ -100,8 +98,8 @@ def peak_tflops(given: float | None) -> float | None:
     """The device's peak, given or by name."""
     if given is not None or not torch.cuda.is_available():
         return given
-    name = torch.cuda.get_device_name()
-    return next((peak for part, peak in PEAKS.items() if part in name), None)
+    known = accelerator_of(torch.cuda.get_device_name())
+    return known and known.tflops
 
 
 def where_the_time_goes(run: Run) -> str:

@@ -14,7 +14,7 @@ from adabatch.settings import Settings, from_saved, to_saved
 
 __all__ = ["CHANGEABLE", "RECORDS", "check_compatible", "damaged", "saved_progress"]
 
-CHANGEABLE_SECTIONS = ("parallel", "run")
+CHANGEABLE_SECTIONS = ("parallel", "run", "hardware")
 """Where a run computes, how fast, and what it writes: free to change on resuming, except for FIXED."""
 
 FIXED = frozenset({"precision", "samples"})

@@ -27,6 +27,10 @@ def worth(
         str | None,
         typer.Option(help="T0,T1: seconds per step and per sample, in place of a fit.", metavar="<t0,t1>"),
     ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="a100, h100, h200 or b200: the step times that a plan has for this run on that GPU."),
+    ] = None,
     output: Annotated[Path, typer.Option(**FOLDER, help="Folder of the figure.")] = Path("runs/worth"),
     json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON in place of the text.")] = False,
 ) -> None:
@@ -46,8 +50,13 @@ def worth(
     from adabatch.worth.report import report
 
     evidence = read_evidence(run)
+    planned = None
+    if gpu is not None:
+        from adabatch.planning.device_times import step_time_on
+
+        planned = step_time_on(run, gpu), f"--gpu {gpu}"
     course = noise_course(evidence)
-    found = assess(evidence, course, *step_time_of(evidence, saturation, step_time))
+    found = assess(evidence, course, *step_time_of(evidence, saturation, step_time, planned))
     nearby = optimum_nearby(found.rho.value, found.s.value)
     figure = write_figures({"worth": worth_figure(found, evidence)}, output)[0]
     if json:

@@ -7,8 +7,9 @@ reduce-scatter reads), and what a rank *sends* under the ring algorithm.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.distributed as dist
 from torch import ScriptObject, Tensor
@@ -17,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["CommunicationCounter", "Traffic", "ring_share"]
+__all__ = ["Collective", "CommunicationCounter", "Traffic", "by_kind", "ring_share"]
 
 KINDS = {
     "allreduce": "all-reduce",
@@ -64,11 +65,36 @@ class Traffic:
         return Traffic(self.calls * times, self.payload * times, self.sent * times)
 
 
+class Collective(NamedTuple):
+    """A kind of collective, and who takes part: this many ranks, each ``stride`` after the one before.
+
+    >>> Collective("all-gather", ranks=8, stride=4).kind
+    'all-gather'
+    """
+
+    kind: str
+    ranks: int
+    stride: int
+
+
+def by_kind(collectives: Mapping[Collective, Traffic]) -> dict[str, Traffic]:
+    """The traffic of each kind of collective, over all groups of ranks.
+
+    >>> groups = {Collective("all-reduce", 2, 1): Traffic(1, 8, 8.0), Collective("all-reduce", 4, 2): Traffic(1)}
+    >>> by_kind(groups)
+    {'all-reduce': Traffic(calls=2, payload=8, sent=8.0)}
+    """
+    kinds: dict[str, Traffic] = {}
+    for collective, counted in collectives.items():
+        kinds[collective.kind] = kinds.get(collective.kind, Traffic()) + counted
+    return kinds
+
+
 class CommunicationCounter(TorchDispatchMode):
     """Counts the collectives that this process issues while it is entered.
 
     Attributes:
-        traffic: :class:`Traffic` by collective, such as ``all-reduce``.
+        collectives: :class:`Traffic` by :class:`Collective`; ``traffic`` has it by kind, such as ``all-reduce``.
 
     Example::
 
@@ -79,7 +105,12 @@ class CommunicationCounter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.traffic: dict[str, Traffic] = {}
+        self.collectives: dict[Collective, Traffic] = {}
+
+    @property
+    def traffic(self) -> dict[str, Traffic]:
+        """Of each kind of collective."""
+        return by_kind(self.collectives)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -88,17 +119,24 @@ class CommunicationCounter(TorchDispatchMode):
         if any(issubclass(kind, DTensor) for kind in types):
             return NotImplemented  # a sharded tensor's operation comes back here in terms of its shards
         result = func(*args, **(kwargs or {}))
-        if func.namespace in ("c10d", "_c10d_functional"):
-            self._count(func._opname, args, result)
+        self.count(func, args, result)
         return result
 
-    def _count(self, name: str, args: tuple[Any, ...], result: Any) -> None:
+    def count(self, func: Any, args: tuple[Any, ...], result: Any) -> None:
+        """Count an operation that has run, if it is a collective."""
+        if func.namespace not in ("c10d", "_c10d_functional"):
+            return
+        name = func._opname
         kind = next((kind for part, kind in KINDS.items() if part in name.replace("_", "")), None)
         if kind is None:  # waiting for a collective, or point to point
             return
         payload = 0 if kind == "barrier" else max(_bytes(value) for value in (*args, result))
-        counted = Traffic(1, payload, payload * ring_share(kind, _group_size(args)))
-        self.traffic[kind] = self.traffic.get(kind, Traffic()) + counted
+        ranks, stride = _members(args)
+        collective, counted = (
+            Collective(kind, ranks, stride),
+            Traffic(1, payload, payload * ring_share(kind, ranks)),
+        )
+        self.collectives[collective] = self.collectives.get(collective, Traffic()) + counted
 
 
 def _bytes(value: Any) -> int:
@@ -107,10 +145,15 @@ def _bytes(value: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _group_size(args: tuple[Any, ...]) -> int:
-    """The size of the process group among the arguments: a boxed one, else the last group or name of one."""
+def _members(args: tuple[Any, ...]) -> tuple[int, int]:
+    """Number and distance of the ranks of the process group among the arguments: a boxed one, else the last group
+    or name of one.
+    """
     boxed = next((value for value in args if isinstance(value, ScriptObject)), None)
     if boxed is not None:
-        return dist.ProcessGroup.unbox(boxed).size()
-    group = next(value for value in reversed(args) if isinstance(value, str | dist.ProcessGroup))
-    return (_resolve_process_group(group) if isinstance(group, str) else group).size()  # type: ignore[arg-type]
+        group = dist.ProcessGroup.unbox(boxed)
+    else:
+        last = next(value for value in reversed(args) if isinstance(value, str | dist.ProcessGroup))
+        group = _resolve_process_group(last) if isinstance(last, str) else last  # type: ignore[arg-type]
+    ranks = dist.get_process_group_ranks(group)
+    return len(ranks), ranks[1] - ranks[0] if len(ranks) > 1 else 1

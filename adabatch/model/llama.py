@@ -43,6 +43,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         ("microllama-300m", 1024, 5632, 12, 16, 4, 2048, 32000),
         ("tinyllama-1.1b", 2048, 5632, 22, 32, 4, 2048, 32000),
         ("openllama-3b", 3200, 8640, 26, 32, 32, 2048, 32000),
+        ("llama2-7b", 4096, 11008, 32, 32, 32, 4096, 32000),
+        ("llama2-13b", 5120, 13824, 40, 40, 40, 4096, 32000),
+        ("llama2-70b", 8192, 28672, 80, 64, 8, 4096, 32000),
     )
 }
 """Five small Llamas, and the released models' public configurations; a vocabulary of None is

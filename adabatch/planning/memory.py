@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, UntypedStorage
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -35,10 +36,12 @@ class _Use:
 class LiveMemory(TorchDispatchMode):
     """Follows every storage that operations make while this is entered, and what :meth:`watch` was told of.
 
-    The peak is kept together with what each part held at that moment. Memory inside an operation is not seen.
+    The peak of each phase is kept together with what each part held at that moment. Memory inside an operation is
+    not seen.
 
     Attributes:
         part: what storages made from now on are for; :data:`GATHERED` and :data:`UNDECIDED` are special.
+        phase: the name of what is being computed, whose peak is kept.
         live: bytes alive, by part.
 
     >>> import torch
@@ -49,7 +52,7 @@ class LiveMemory(TorchDispatchMode):
     ...     gradient = torch.zeros(128)
     ...     total = float(torch.zeros(512).sum())
     >>> memory.decide("gradients")
-    >>> peak = memory.peak_by_part()
+    >>> peak = memory.peaks()[""]
     >>> memory.live["kept"], peak["kept"], peak["gradients"], peak[UNDECIDED] >= 2048
     (1024, 1024, 512, True)
     """
@@ -61,7 +64,8 @@ class LiveMemory(TorchDispatchMode):
         self._uses: dict[int, _Use] = {}
         self._gathered: dict[int, weakref.ref[UntypedStorage]] = {}
         self._undecided: dict[int, _Use] = {}
-        self._peak: tuple[Counter[str], list[_Use]] = (Counter(), [])
+        self.phase = ""
+        self._peaks: dict[str, tuple[Counter[str], list[_Use]]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -70,10 +74,12 @@ class LiveMemory(TorchDispatchMode):
         if any(issubclass(kind, DTensor) for kind in types):
             return NotImplemented  # comes back in terms of the local tensors
         result = func(*args, **(kwargs or {}))
-        for storage in _storages(tree_leaves(result)):
-            if storage._cdata not in self._uses:
+        if func is not torch.ops.prim.device.default:
+            made = [storage for storage in _storages(tree_leaves(result)) if storage._cdata not in self._uses]
+            for storage in made:
                 self._follow(storage, self.part)
-        self._look()
+            if made:  # else no more is alive than at the operation before
+                self.look()
         return result
 
     def watch(self, values: Iterable[Any], part: str) -> None:
@@ -89,18 +95,21 @@ class LiveMemory(TorchDispatchMode):
         for key in list(self._undecided):
             self._move(key, part)
 
-    def forget_peak(self) -> None:
-        """Start looking for the peak again."""
-        self._peak = (Counter(), [])
-        self._look()
+    def forget_peaks(self) -> None:
+        """Start looking for the peaks again."""
+        self._peaks.clear()
+        self.look()
 
-    def peak_by_part(self) -> dict[str, int]:
-        """Bytes of each part when all together were most."""
-        parts, undecided = Counter(self._peak[0]), self._peak[1]
-        for use in undecided:
-            parts[UNDECIDED] -= use.size
-            parts[use.part] += use.size
-        return dict(+parts)
+    def peaks(self) -> dict[str, dict[str, int]]:
+        """Bytes of each part when all together were most, by phase."""
+        found = {}
+        for phase, (held, undecided) in self._peaks.items():
+            parts = Counter(held)
+            for use in undecided:
+                parts[UNDECIDED] -= use.size
+                parts[use.part] += use.size
+            found[phase] = dict(+parts)
+        return found
 
     def _follow(self, storage: UntypedStorage, part: str) -> None:
         key, use = storage._cdata, _Use(storage.nbytes(), part)
@@ -126,14 +135,16 @@ class LiveMemory(TorchDispatchMode):
         self._gathered.pop(key, None)
         self._undecided.pop(key, None)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Keep what is alive now if that is the most of the phase."""
         for key, reference in self._gathered.items():
             storage, use = reference(), self._uses[key]
             if storage is not None:
                 self.live[use.part] += storage.nbytes() - use.size
                 use.size = storage.nbytes()
-        if self.live.total() > self._peak[0].total():
-            self._peak = (self.live.copy(), list(self._undecided.values()))
+        total = self.live.total()
+        if self.phase not in self._peaks or total > self._peaks[self.phase][0].total():
+            self._peaks[self.phase] = (self.live.copy(), list(self._undecided.values()))
 
 
 def _storages(values: Iterable[Any]) -> Iterator[UntypedStorage]:

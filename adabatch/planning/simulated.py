@@ -7,7 +7,7 @@ earnest, so that the collectives and the live memory counted here are the ones t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,11 +20,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from adabatch.data.corpus import Corpus
-from adabatch.distributed.communication import CommunicationCounter, Traffic
+from adabatch.distributed.communication import Collective, CommunicationCounter, Traffic
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
@@ -35,7 +35,7 @@ from adabatch.training.loop import training_step
 from adabatch.training.opening import assemble_run
 from adabatch.training.run import Run
 
-__all__ = ["SimulatedStep", "fake_world", "observe_steps", "simulate_steps"]
+__all__ = ["SimulatedStep", "bucket_indices", "fake_world", "simulate_steps"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,15 @@ class SimulatedStep:
     """What one step did.
 
     Attributes:
-        traffic: by collective.
-        memory: bytes of each part at the peak of forward and backward, on one rank.
+        traffic: by collective and its ranks.
+        repeated: the part of it that a micro-batch more would add; empty where there was one only.
+        peaks: bytes of each part when all together were most, on one rank, by phase of forward and backward: the
+            embedding, each layer, the head, and the moment when the layers' backward pass begins (``turn``).
     """
 
-    traffic: dict[str, Traffic]
-    memory: dict[str, int]
+    traffic: dict[Collective, Traffic]
+    repeated: dict[Collective, Traffic]
+    peaks: dict[str, dict[str, int]]
 
 
 @contextmanager
@@ -66,12 +69,15 @@ def fake_world(world_size: int) -> Iterator[None]:
 def simulate_steps(
     settings: Settings, config: LlamaConfig, layouts: Sequence[MicroBatching]
 ) -> list[SimulatedStep]:
-    """A test step of each layout, on rank 0 of a run that is under way.
+    """A test step of each layout, on rank 0 of a run: the first of the run, whose memory grows, and those after.
 
     Args:
         settings: of the run; ``compile`` is left out, which changes neither collectives nor gradients.
         config: of the model.
         layouts: J, M and m; at least two groups each if the run tests. ``max_micro_batch`` is taken for m.
+
+    Returns:
+        What each step did; the optimizer's state counts from the second step on.
     """
     length, parallel = settings.data.sequence_length, replace(settings.parallel, compile=False, device="cpu")
     ranks = DistributedContext(0, parallel.ranks, tensor_parallel=parallel.tensor_parallel)
@@ -82,7 +88,8 @@ def simulate_steps(
         wrapped = parallelize(model, replace(parallel, parallel="single") if replicated else parallel, ranks)
         if replicated:
             wrapped = _ReplicatedByHand(wrapped)
-        with FakeTensorMode(allow_non_fake_inputs=True), _Numbers():
+        memory = _Observer(GATHERED)
+        with FakeTensorMode(allow_non_fake_inputs=True), memory:
             wrapped.to_empty(device="cpu")
             if isinstance(wrapped, _ReplicatedByHand):
                 wrapped.make_buckets()
@@ -92,32 +99,31 @@ def simulate_steps(
             corpus = cast(Corpus, SimpleNamespace(train=samples, validation=None))
             planned = _of_batch(replace(settings, parallel=parallel), layouts[-1])
             run = assemble_run(planned, ranks, corpus, wrapped, Start.of(planned), layouts[-1])
-            return observe_steps(run, layouts)
+            return _observe_steps(run, layouts, memory)
 
 
-def observe_steps(run: Run, layouts: Sequence[MicroBatching]) -> list[SimulatedStep]:
-    """Take a step, then one of each layout, and report what these did. The run's tensors may be real ones."""
-    memory = LiveMemory(GATHERED)
+def _observe_steps(run: Run, layouts: Sequence[MicroBatching], memory: _Observer) -> list[SimulatedStep]:
+    """Take a step of each layout, and report what these did."""
     memory.watch([*run.model.parameters(), *run.model.buffers()], "weights")
     if isinstance(run.model, _ReplicatedByHand):
         memory.watch(run.model.buckets, "gradients")
-    with memory, _Phases(run, memory) as phases:
-        _simulate_step(run, layouts[0])
-        states = [value for state in run.optimizer.state.values() for value in state.values()]
-        memory.watch(states, "optimizer")
-        steps = []
+    steps = []
+    with _Phases(run, memory) as phases:
         for layout in layouts:
+            memory.counter, phases.micro_batches = CommunicationCounter(), 0
+            _simulate_step(run, layout)
+            steps.append(SimulatedStep(memory.counter.collectives, phases.repeated, phases.peaks))
+            states = [value for state in run.optimizer.state.values() for value in state.values()]
+            memory.watch(states, "optimizer")
             memory.part = UNDECIDED
-            memory.forget_peak()
-            with CommunicationCounter() as counter:
-                _simulate_step(run, layout)
-            steps.append(SimulatedStep(counter.traffic, phases.at_peak))
+            memory.forget_peaks()
     return steps
 
 
 def _simulate_step(run: Run, layout: MicroBatching) -> None:
     """A test step with the given batch; the schedule's own decision is overwritten."""
     run.micro_batching = layout
+    run.memory.worked = layout.max_micro_batch  # a size that is new would be tried first
     run.schedule.batch_size = _batch(layout)
     run.schedule.steps = run.settings.schedule.test_interval - 1
     training_step(run)
@@ -137,28 +143,79 @@ def _of_batch(settings: Settings, layout: MicroBatching) -> Settings:
 class _Phases:
     """Tells the memory what is being computed: it stands where the run's watchdog stood, and hooks the model."""
 
-    def __init__(self, run: Run, memory: LiveMemory) -> None:
-        self.memory = memory
-        self.at_peak: dict[str, int] = {}
+    def __init__(self, run: Run, memory: _Observer) -> None:
+        self.memory, self.micro_batches = memory, 0
+        self.repeated: dict[Collective, Traffic] = {}
+        self.peaks: dict[str, dict[str, int]] = {}
+        self._in_forward, self._last = False, ""
         self.handles = [
-            run.model.register_forward_pre_hook(lambda *_: self._begin("activations")),
-            run.model.register_forward_hook(lambda *_: self._begin(UNDECIDED)),
-            run.optimizer.register_step_pre_hook(lambda *_: self._end_of_backward()),
+            run.model.register_forward_pre_hook(lambda *_: self._begin_forward()),
+            run.model.register_forward_hook(lambda *_: self._end_forward()),
         ]
+        layers = cast(LlamaForCausalLM, getattr(run.model, "module", run.model)).model.layers
+        for number, layer in enumerate(layers):
+            self.handles += [
+                layer.register_forward_pre_hook(partial(self._enter_layer, number), with_kwargs=True),
+                layer.register_forward_hook(partial(self._leave_layer, number)),
+            ]
         run.watchdog = cast(Watchdog, self)
+        self._step: Callable[[], object] = run.optimizer.step
+        run.optimizer.step = self._end_of_backward  # type: ignore[method-assign,assignment]
 
     def at(self, name: str) -> None:
         """A micro-batch begins: what the ones before it have left are gradients."""
         if self.memory.part == UNDECIDED:
             self.memory.decide("gradients")
+        if name != "forward and backward":
+            return
+        if self.micro_batches <= 1:  # DDP's broadcast is once per step
+            seen = self.memory.counter.collectives if self.micro_batches else {}
+            self.repeated = {kind: counted for kind, counted in seen.items() if kind.kind != "broadcast"}
+        self.micro_batches += 1
 
     def _begin(self, part: str) -> None:
         if self.memory.part != GATHERED:  # the first step makes what stays
             self.memory.part = part
 
+    def _begin_forward(self) -> None:
+        self._in_forward, self.memory.phase = True, "embedding"
+        self._begin("activations")
+
+    def _end_forward(self) -> None:
+        self._in_forward = False
+        self._begin(UNDECIDED)
+
+    def _enter_layer(self, number: int, _: nn.Module, inputs: Any, named: Any) -> None:
+        if not self._in_forward:  # computed again in the backward pass
+            return
+        self.memory.phase = f"forward {number}"
+        if number == 0:
+            self._begin_backward_at([*inputs, *named.values()], "embedding, backward")
+
+    def _leave_layer(self, number: int, _: nn.Module, inputs: Any, output: Any) -> None:
+        if self._in_forward:
+            self.memory.phase = "head"
+            self._begin_backward_at(tree_leaves(output), f"backward {number}")
+            self._last = f"backward {number}"
+
+    def _begin_backward_at(self, values: Sequence[Any], phase: str) -> None:
+        """The phase begins when the gradient of the first of these that has one is there."""
+
+        def begin(_: Tensor) -> None:
+            if phase == self._last:
+                self.memory.phase = "turn"
+                self.memory.look()
+            self.memory.phase = phase
+
+        values = [value for value in values if isinstance(value, Tensor) and value.requires_grad]
+        values[0].register_hook(begin)
+
     def _end_of_backward(self) -> None:
+        """In place of the optimizer's step, which is taken once: then its state is there."""
         self.memory.decide("gradients")
-        self.at_peak = self.memory.peak_by_part()
+        self.peaks = self.memory.peaks()
+        if self.memory.part == GATHERED:
+            self._step()
 
     def __enter__(self) -> _Phases:
         return self
@@ -188,9 +245,7 @@ class _ReplicatedByHand(DistributedDataParallel):
     def make_buckets(self) -> None:
         """Lay gradients out as DDP does: in reverse order, a small bucket first, then buckets of 25 MiB."""
         parameters = [p for p in self.module.parameters() if p.requires_grad][::-1]
-        limits = [dist._DEFAULT_FIRST_BUCKET_BYTES, 25 * 2**20]
-        assignment, _ = dist._compute_bucket_assignment_by_size(parameters, limits)
-        for indices in assignment:
+        for indices in bucket_indices(parameters):
             members = [parameters[index] for index in indices]
             bucket = torch.empty(sum(p.numel() for p in members), dtype=members[0].dtype)
             self.buckets.append(bucket)
@@ -204,14 +259,36 @@ class _ReplicatedByHand(DistributedDataParallel):
             dist.all_reduce(bucket)
 
 
-class _Numbers(TorchDispatchMode):
-    """What is read off a tensor that has no numbers: sums in fp64 are 0 (as of a gradient that vanishes, which all
-    checks let pass), and anything else, such as the optimizer's count of steps, is 1.
+def bucket_indices(parameters: Sequence[Tensor]) -> list[list[int]]:
+    """Which parameters, the last first, share each of DDP's buckets."""
+    limits = [dist._DEFAULT_FIRST_BUCKET_BYTES, 25 * 2**20]
+    indices: list[list[int]] = dist._compute_bucket_assignment_by_size(list(parameters), limits)[0]
+    return indices
+
+
+class _Observer(LiveMemory):
+    """Follows memory, counts collectives, and answers what is read off a tensor that has no numbers: sums in
+    fp64 are 0 (as of a gradient that vanishes, which all checks let pass), and anything else, such as the
+    optimizer's count of steps, is 1.
+
+    One mode rather than three, since between two modes torch asks each fake tensor for its device.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to say so takes long
+
+    def __init__(self, part: str) -> None:
+        super().__init__(part)
+        self.counter = CommunicationCounter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        """Run the operation and look at it."""
         if func is torch.ops.aten._local_scalar_dense.default:
             return 0.0 if args[0].dtype == torch.float64 else 1
-        return func(*args, **(kwargs or {}))
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        if result is not NotImplemented:
+            self.counter.count(func, args, result)
+        return result

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from adabatch.reporting.metrics import Record, step_seconds, step_tokens
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 
+LEAST_STEPS = 9
+"""Of which the time left is told, or those of the last hundredth of the samples if they are more."""
+
 
 class ProgressReport:
-    """Loss (smoothed over a hundredth of the samples), batch size and tokens/s while a run trains.
+    """Loss (smoothed over a hundredth of the samples), batch size, speed and time left while a run trains.
 
     On a terminal a progress bar counted in samples; elsewhere one line every few seconds.
 
@@ -38,17 +43,15 @@ class ProgressReport:
         self.console = console or new_console(stderr=True)
         self._samples, self._last_line = samples, 0.0
         self._loss = RunningMean(smoothing_width(samples), done)
+        self._left = TimeLeft(samples, done)
         columns = [
             TextColumn("step {task.fields[step]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.completed:.0f}/{task.total:.0f} samples"),
-            TextColumn(
-                "loss {task.fields[loss]:.3f}  batch {task.fields[batch]}  {task.fields[rate]:,.0f} tokens/s"
-            ),
-            TimeRemainingColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  batch {task.fields[batch]}  {task.fields[speed]}"),
         ]
         self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self._task = self._bar.add_task("", total=samples, completed=done, step=0, loss=0.0, batch=0, rate=0.0)
+        self._task = self._bar.add_task("", total=samples, completed=done, step=0, loss=0.0, batch=0, speed="")
 
     def __enter__(self) -> ProgressReport:
         self._bar.start()
@@ -62,13 +65,14 @@ class ProgressReport:
         if math.isfinite(record["loss"]):
             self._loss.add(record["loss"], record["samples"])
         loss = self._loss.value
+        speed = f"{_speed(record)}  {_duration(self._left.after(record))} left"
         self._bar.update(
             self._task,
             completed=min(record["samples"], self._samples),
             step=record["step"],
             loss=loss,
             batch=record["batch_size"],
-            rate=record["tokens_per_second"],
+            speed=speed,
         )
         if self.console.is_terminal:
             return
@@ -78,10 +82,68 @@ class ProgressReport:
             ending = "" if validated is None else f"  validation {validated:.4f}"
             print(
                 f"step {record['step']}  samples {record['samples']}/{self._samples}  loss {loss:.4f}  "
-                f"batch {record['batch_size']}  {record['tokens_per_second']:,.0f} tokens/s{ending}",
+                f"batch {record['batch_size']}  {speed}{ending}",
                 file=self.console.file,
                 flush=True,
             )
+
+
+class TimeLeft:
+    """Seconds until the budget is spent: those of the samples to come at the median speed of the last steps,
+    and of what happens between steps (validation, checkpoints) as often as before.
+
+    Args:
+        samples: the budget.
+        done: samples seen before.
+
+    >>> left = TimeLeft(100, clock=iter([0.0, 3.0]).__next__)
+    >>> round(left.after({"samples": 10, "batch_size": 10, "seconds": 2.0}), 6)    # 90 (0.2 + 0.1)
+    27.0
+    """
+
+    def __init__(self, samples: int, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._samples, self._done, self._clock = samples, done, clock
+        self._start, self._in_steps = clock(), 0.0
+        self._width, self._steps = smoothing_width(samples), deque[tuple[int, float]]()
+
+    def after(self, record: Record) -> float:
+        """After one more step."""
+        seconds = step_seconds(record)
+        self._in_steps += seconds
+        self._steps.append((record["samples"], seconds / record["batch_size"]))
+        while len(self._steps) > LEAST_STEPS and self._steps[0][0] < record["samples"] - self._width:
+            self._steps.popleft()
+        others = self._clock() - self._start - self._in_steps
+        per_sample = median(speed for _, speed in self._steps) + max(0.0, others) / (
+            record["samples"] - self._done
+        )
+        left: float = max(0, self._samples - record["samples"]) * per_sample
+        return left
+
+
+def _duration(seconds: float) -> str:
+    """Days, hours, minutes and seconds.
+
+    >>> _duration(59.6), _duration(3725.0), _duration(200_000.0)
+    ('1:00', '1:02:05', '2 d 7:33:20')
+    """
+    days, rest = divmod(round(seconds), 86_400)
+    hours, minutes = divmod(rest // 60, 60)
+    clock = f"{hours}:{minutes:02}:{rest % 60:02}" if hours or days else f"{minutes}:{rest % 60:02}"
+    return f"{days} d {clock}" if days else clock
+
+
+def _speed(record: Record) -> str:
+    """Tokens, time, operations and utilisation of a step."""
+    seconds = step_seconds(record)
+    parts = [f"{record['tokens_per_second']:,.0f} tokens/s", f"{seconds:.3g} s/step"]
+    if record.get("flops") and seconds:
+        parts += [f"{record['flops'] / seconds / 1e12:.3g} Tflop/s", f"MFU {_share(record.get('mfu'))}"]
+    return "  ".join(parts)
+
+
+def _share(mfu: float | None) -> str:
+    return "n/a" if mfu is None else f"{mfu:.1%}"
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
@@ -109,6 +171,21 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "skipped steps": last["skipped"],
         "seconds in steps": seconds,
         "tokens/s": sum(map(step_tokens, records)) / seconds,
+        **_work(records, seconds),
+    }
+
+
+def _work(records: Sequence[Record], seconds: float) -> dict[str, Any]:
+    """Operations and MFU of a run; nothing of an earlier version's records, which lack them."""
+    counted = [record for record in records if record.get("flops")]
+    if not counted or not seconds:
+        return {}
+    known = [record for record in counted if record.get("mfu")]
+    share = sum(step_seconds(record) * record["mfu"] for record in known) / (sum(map(step_seconds, known)) or 1.0)
+    return {
+        "operations": float(sum(record["flops"] for record in counted)),
+        "seconds per step": seconds / len(records),
+        "MFU": _share(share if known else None),
     }
 
 
@@ -136,5 +213,8 @@ def summary_table(records: Sequence[Record], costs: Sequence[SaveCost] = ()) -> 
     table.add_column(justify="right")
     for name, value in (summary(records) | checkpoint_summary(costs)).items():
         if value is not None:
-            table.add_row(name, f"{value:,}" if isinstance(value, int) else f"{value:,.4g}")
+            table.add_row(
+                name,
+                value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}",
+            )
     return table

@@ -35,7 +35,7 @@ Record = dict[str, Any]
 METRICS = "metrics.jsonl"
 """The file of the records in a run's folder."""
 
-TIMED = frozenset({"seconds", "tokens_per_second"})
+TIMED = frozenset({"seconds", "tokens_per_second", "mfu"})
 """Fields of a record that are measured with a clock: equal runs differ in them."""
 
 LONGEST_RECORD = 2**20
@@ -50,6 +50,8 @@ NUMBERS = (
     "test_statistic",
     "seconds",
     "tokens_per_second",
+    "flops",
+    "mfu",
     "skipped",
 )
 """Fields of a record that reports compute with: numbers, or null where there is none."""

@@ -1,6 +1,7 @@
 """Settings of a training run: sections, reading, writing, presets."""
 
 from adabatch.settings.data import DataSettings
+from adabatch.settings.hardware import HardwareSettings
 from adabatch.settings.loading import RENAMED, field_docs, load_settings, options, overlay, preset_summaries
 from adabatch.settings.saving import CONFIG, from_saved, to_saved, to_toml, write_config
 from adabatch.settings.sections import (
@@ -18,6 +19,7 @@ __all__ = [
     "RENAMED",
     "SECTIONS",
     "DataSettings",
+    "HardwareSettings",
     "ModelSettings",
     "OptimizerSettings",
     "ParallelSettings",

@@ -21,6 +21,7 @@ PATHS: Mapping[str, frozenset[str]] = {
     "tokenizer": frozenset({"bytes", "bpe"}),
     "model": frozenset(
         {"nano", "tiny", "demo", "mini", "llama-34m", "microllama-300m", "tinyllama-1.1b", "openllama-3b"}
+        | {"llama2-7b", "llama2-13b", "llama2-70b"}
     ),
     "replay_run": frozenset({""}),
     "lr_replay": frozenset({""}),

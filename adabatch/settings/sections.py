@@ -14,6 +14,7 @@ from adabatch.schedules.norm_tests import LARGEST_ETA, SMALLEST_ETA
 from adabatch.schedules.paths import PathOptions, path_summaries
 from adabatch.schedules.registry import batch_rules
 from adabatch.settings.data import DataSettings
+from adabatch.settings.hardware import HardwareSettings
 from adabatch.settings.section import Section
 
 __all__ = [
@@ -46,8 +47,8 @@ class ModelSettings(Section):
     """Which Llama is trained, from random initialisation."""
 
     model: str = "demo"
-    """A built-in architecture (nano, tiny, demo, mini, llama-34m, microllama-300m, tinyllama-1.1b, openllama-3b),
-    or the path of a Llama configuration file (config.json)."""
+    """A built-in architecture (nano, tiny, demo, mini, llama-34m, microllama-300m, tinyllama-1.1b, openllama-3b,
+    llama2-7b, llama2-13b, llama2-70b), or the path of a Llama configuration file (config.json)."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,9 @@ class RunSettings(Section):
     """Draw figures of the run at its end (adabatch plot draws them later)."""
     tensorboard: bool = False
     """Write TensorBoard event files too."""
+    profile: Annotated[int, Range(0, 1000)] = 0
+    """Trace this many steps of the main rank with torch's profiler, the first ones after those that compile and
+    allocate: profile/trace.json in the run's folder, for chrome://tracing or Perfetto."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +269,7 @@ class Settings:
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    hardware: HardwareSettings = field(default_factory=HardwareSettings)
 
 
 SECTIONS: dict[str, type] = {
@@ -274,4 +279,5 @@ SECTIONS: dict[str, type] = {
     "schedule": ScheduleSettings,
     "optimizer": OptimizerSettings,
     "run": RunSettings,
+    "hardware": HardwareSettings,
 }

@@ -113,7 +113,7 @@ class SquaredNorms:
         if tensor.layout is not torch.strided or tensor.dtype.is_complex:
             tensor = _real_values(tensor)
         place = self._places[index]
-        if not self._on_cpu:
+        if self._on_host is None:  # on a GPU, or in a plan for one
             torch.linalg.vector_norm(tensor.reshape(-1), dtype=place.dtype, out=place)
         elif tensor.dtype is torch.float64:
             self._put_double(index, tensor, place)

@@ -36,6 +36,7 @@ from adabatch.training.divergence import TrainingDivergedError
 from adabatch.training.loop import train
 from adabatch.training.memory_guard import is_out_of_memory
 from adabatch.training.opening import open_run
+from adabatch.training.profiling import tracing
 from adabatch.training.run import Run
 from adabatch.training.run_folder import known_launch, run_folder, run_folder_of_ranks
 from adabatch.training.stopping import resuming_command, seconds_of
@@ -197,8 +198,10 @@ def _report_steps(run: Run, folder: Path, console: Console) -> None:
         MetricsWriter(folder, run.schedule.steps, run.settings.run.tensorboard) as metrics,
         ProgressReport(run.settings.run.samples, run.samples, console) as progress,
         listening(run.stopping.request.note),
+        tracing(run.settings.run.profile, folder) as trace,
     ):
         for record in train(run):
+            trace()
             metrics.write(record)
             progress.show(record)
             if record["decided_by"] == FIRST_BATCH and not low_limit:

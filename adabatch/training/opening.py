@@ -24,6 +24,7 @@ from adabatch.training.memory_guard import MemoryGuard
 from adabatch.training.run import Run
 from adabatch.training.step_clock import StepClock
 from adabatch.training.stopping import Stopping
+from adabatch.training.throughput import Throughput
 
 __all__ = ["assemble_run", "open_run"]
 
@@ -90,4 +91,5 @@ def assemble_run(
         watchdog=Watchdog(ranks, settings.parallel.timeout),
         stopping=Stopping(settings.run, ranks),
         clock=StepClock(ranks),
+        throughput=Throughput.of(model, settings.hardware, ranks),
     )

@@ -26,6 +26,7 @@ def step_record(
     seconds: float,
 ) -> Record:
     """What metrics.jsonl keeps of a step; the batch is the one just used."""
+    flops = run.throughput.flops(plan.batch_size, step.sequence_length)
     record: Record = {
         "step": run.schedule.steps,
         "samples": run.samples,
@@ -43,6 +44,8 @@ def step_record(
         "test_statistic": None,
         "seconds": seconds,
         "tokens_per_second": plan.batch_size * step.sequence_length / seconds,
+        "flops": flops,
+        "mfu": run.throughput.utilisation(flops, seconds),
         "proposal": decision.proposal,
         "decision": decision.reason,
         "decided_by": decision.decided_by,

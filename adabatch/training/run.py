@@ -20,6 +20,7 @@ from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
 from adabatch.training.step_clock import StepClock
 from adabatch.training.stopping import Stopping
+from adabatch.training.throughput import Throughput
 
 __all__ = ["Run"]
 
@@ -43,6 +44,7 @@ class Run:
     watchdog: Watchdog
     stopping: Stopping
     clock: StepClock
+    throughput: Throughput
     resumed_from: Path | None = None
 
     @property

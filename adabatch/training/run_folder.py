@@ -24,6 +24,7 @@ from adabatch.reporting.metrics import METRICS, parse_record, read_metrics
 from adabatch.reporting.tensorboard import EVENTS
 from adabatch.settings import CONFIG, Settings
 from adabatch.training.checkpointing import checkpoints_folder
+from adabatch.training.profiling import PROFILE, TRACE
 
 __all__ = ["known_launch", "launch_name", "run_folder", "run_folder_of_ranks"]
 
@@ -133,6 +134,7 @@ def _remove_earlier_run(folder: Path) -> None:
 
     remove_checkpoints(checkpoints_folder(str(folder)))
     remove_by_name(folder / "figures", figure_files())
+    remove_by_name(folder / PROFILE, re.escape(TRACE))
     remove_by_name(folder / "tensorboard", rf"events\.out\.tfevents\..*{re.escape(EVENTS)}")
     for name in (METRICS, CONFIG, TOKENIZER_FILE, MARKER):
         _remove_top_level(folder, name)

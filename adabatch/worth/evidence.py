@@ -116,7 +116,9 @@ def _require_statistics(evidence: Evidence) -> None:
         )
 
 
-def step_time_of(evidence: Evidence, saturation: float | None, given: str | None) -> tuple[StepTime, str]:
+def step_time_of(
+    evidence: Evidence, saturation: float | None, given: str | None, planned: tuple[StepTime, str] | None = None
+) -> tuple[StepTime, str]:
     """t0 and t1 with their source: as given, else fitted to the run's own steps.
 
     Args:
@@ -124,12 +126,15 @@ def step_time_of(evidence: Evidence, saturation: float | None, given: str | None
             size alone where their batches differ enough.
         saturation: the value of ``--saturation``; t1 is then the unit of time.
         given: the text of ``--step-time``.
+        planned: times for a GPU, and where they are from.
 
     Raises:
-        ValueError: where both are given, or neither and the run does not tell t0 from t1.
+        ValueError: where two are given, or none and the run does not tell t0 from t1.
     """
-    if saturation is not None and given is not None:
-        raise ValueError("--saturation and --step-time both tell B_sat = t0 / t1: give one of them")
+    if sum(source is not None for source in (saturation, given, planned)) > 1:
+        raise ValueError("--saturation, --step-time and --gpu each tell B_sat = t0 / t1: give one of them")
+    if planned is not None:
+        return planned
     if saturation is not None:
         return StepTime(saturation, 1.0), "--saturation"
     if given is not None:

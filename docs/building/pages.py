@@ -33,6 +33,7 @@ GUIDE = [
     {"When the batch does not grow": "batch_growth.md"},
     {"Learning rate": "learning_rate.md"},
     {"What would a schedule save?": "worth.md"},
+    {"What would a run need?": "plans.md"},
     {"Data": "data.md"},
     {"Reliability": "reliability.md"},
     {"Terms": "glossary.md"},

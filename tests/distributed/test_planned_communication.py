@@ -58,6 +58,7 @@ def test_what_is_planned_is_what_is_sent(world_size, names):
     counted = run_ranks(count_steps, world_size, names)
     for name in names:
         settings = settings_of(name, world_size)
-        planned = make_plan(settings).traffic
+        plan = make_plan(settings)
+        planned = plan.traffic(plan.course.first)
         for on_rank in counted:
             assert on_rank[name] == planned, name

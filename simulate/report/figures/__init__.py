@@ -94,7 +94,7 @@ def write_figure(
             width, height = figure.get_size_inches()
             figure.set_size_inches(size[0], size[1] or size[0] * height / width)
         figure.draw_without_rendering()  # laid out once: all kinds take it as it is
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would still draw it once more for each kind
         for kind in kinds:
             date = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[kind]
             figure.savefig(folder / f"{name}.{kind}", metadata={date: None})

@@ -9,6 +9,8 @@ import re
 import pytest
 
 from adabatch.moments.worth import schedule_over_constant
+from adabatch.planning.plan import make_plan
+from adabatch.settings import CONFIG, load_settings, write_config
 from tests.support.noisy_runs import as_trainer_records, noisy_steps, write_lines
 
 RAMP = [16 + 48 * k // 599 for k in range(600)]
@@ -179,7 +181,7 @@ def test_runs_that_say_too_little(adabatch, steps, tmp_path, figures):
 
 
 def test_options_that_do_not_fit(adabatch, loop, figures):
-    message = "--saturation and --step-time both tell B_sat = t0 / t1: give one of them"
+    message = "--saturation, --step-time and --gpu each tell B_sat = t0 / t1: give one of them"
     adabatch.refuses(message, "worth", loop, "--saturation", 16, "--step-time", "1,2", *figures)
     adabatch.refuses("'--saturation': it must be above 0", "worth", loop, "--saturation", 0, *figures)
     adabatch.refuses("--step-time takes T0,T1", "worth", loop, "--step-time", "1;2", *figures)
@@ -251,3 +253,19 @@ def test_damaged_records_of_the_trainer(adabatch, steps, tmp_path, figures):
     write_lines(tmp_path / "run" / "metrics.jsonl", records)
     message = "step 2: batch_size must be a whole number above 0, but is missing"
     adabatch.refuses(message, "worth", tmp_path / "run", *figures)
+
+
+def test_the_step_times_of_a_gpu_are_those_of_a_plan(adabatch, tmp_path, steps, figures):
+    changes = {"initial_batch": 16, "max_batch": 64, "micro_batch": 4, "max_micro_batch": 16, "samples": 4096}
+    write_config(load_settings("demo", overrides=changes), tmp_path)
+    run = write_lines(tmp_path / "metrics.jsonl", as_trainer_records(steps))
+    shown = adabatch.output("worth", run, "--gpu", "a100", *figures)
+    plan = make_plan(load_settings(file=tmp_path / CONFIG, overrides={"gpu": "a100"}))
+    first, largest = (plan.seconds(batch).all for batch in (plan.course.first, plan.course.largest))
+    per_sample = (largest - first) / 48
+    assert f"{first - 16 * per_sample:.3g} s and {per_sample:.3g} s per sample (given by --gpu a100)" in shown
+    adabatch.refuses("the GPU 'a1000' is not known: take --gpu a100", "worth", run, "--gpu", "a1000", *figures)
+    (tmp_path / CONFIG).unlink()
+    adabatch.refuses(
+        "has no config.toml, which says what a step computes", "worth", run, "--gpu", "a100", *figures
+    )

@@ -78,5 +78,5 @@ def test_a_part_decided_later_counts_in_the_peak_before():
         memory.decide("gradients")
         del kept
         torch.zeros(10)
-    assert memory.peak_by_part() == {"gradients": 4000, "temporary": 4000}
+    assert memory.peaks()[""] == {"gradients": 4000, "temporary": 4000}
     assert memory.live.total() == 0

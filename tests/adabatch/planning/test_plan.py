@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adabatch.commands import main
 from adabatch.planning import plan
-from adabatch.planning.plan import make_plan, step_range
+from adabatch.planning.plan import course_of, make_plan
 from adabatch.planning.simulated import SimulatedStep, fake_world
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import load_settings
@@ -26,8 +26,8 @@ def planned_steps(preset="demo", **changes):
     settings = load_settings(preset, overrides=changes)
     schedule = build_schedule(settings)
     micro_batching = build_micro_batching(settings.schedule, schedule.batch_size, settings.parallel.ranks)
-    first, largest, steps = step_range(schedule, micro_batching, settings.run.samples)
-    return first.batch_size, largest.batch_size, steps
+    course = course_of(schedule, micro_batching, settings.run.samples)
+    return course.first.batch_size, course.largest.batch_size, course.steps
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,17 @@ def test_thousands_of_ranks():
     )
     few, many = make_plan(settings, 4), make_plan(settings, 4096)
     assert many.settings.parallel.ranks == 4096
-    assert (few.first, many.first) == (MicroBatchPlan(4, 1024, 1), MicroBatchPlan(4096, 1, 1))
+    assert (few.course.first, many.course.first) == (MicroBatchPlan(4, 1024, 1), MicroBatchPlan(4096, 1, 1))
     assert many.memory["weights"] < few.memory["weights"] / 40
     matrices = 4 * many.parameters
-    assert many.traffic["reduce-scatter"].payload > matrices  # padded: 4096 ranks share 128 columns unevenly
-    assert few.traffic["reduce-scatter"].payload == pytest.approx(matrices, rel=0.01)
+    scattered = [plan.traffic(plan.course.first)["reduce-scatter"].payload for plan in (few, many)]
+    assert scattered[1] > matrices  # padded: 4096 ranks share 128 columns unevenly
+    assert scattered[0] == pytest.approx(matrices, rel=0.01)
 
 
 def test_nothing_is_communicated_by_one_process():
-    assert make_plan(load_settings("demo")).traffic == {}
+    plan = make_plan(load_settings("demo"))
+    assert plan.traffic(plan.course.first) == {}
 
 
 def test_the_process_group_is_gone_afterwards():
@@ -217,7 +219,7 @@ def test_a_plan_refuses_what_a_start_on_that_many_ranks_refuses(text, changes, r
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks, "choose_device", lambda parallel, rank: None)
         patch.setattr(checks, "find_checkpoint", lambda *_: Path("a checkpoint") if resumed else None)
-        patch.setattr(plan, "simulate_steps", lambda *_: [SimulatedStep({}, {})])
+        patch.setattr(plan, "simulate_layers", lambda *_: [SimulatedStep({}, {}, {})] * 2)
         expected = refusal(lambda: check_start(started, text[1], resumed=checks.resumes(started)))
         assert refusal(lambda: make_plan(settings, ranks)) == expected
         event(f"refused: {expected is not None}")
@@ -244,9 +246,9 @@ def test_a_tokenizer_that_does_not_fit_the_model_is_refused(adabatch, tmp_path):
 
 def test_a_run_that_resumes_may_be_planned_for_ranks_that_could_not_begin_it(monkeypatch):
     monkeypatch.setattr(checks, "find_checkpoint", lambda *_: Path("a checkpoint"))
-    monkeypatch.setattr(plan, "simulate_steps", lambda *_: [SimulatedStep({}, {})])
+    monkeypatch.setattr(plan, "simulate_layers", lambda *_: [SimulatedStep({}, {}, {})] * 2)
     settings = load_settings("demo", overrides={"parallel": "fsdp", "initial_batch": 4})
-    assert make_plan(settings, 3).first == MicroBatchPlan(3, 2, 1)
+    assert make_plan(settings, 3).course.first == MicroBatchPlan(3, 2, 1)
 
 
 @pytest.mark.parametrize(

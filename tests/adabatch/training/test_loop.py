@@ -39,7 +39,7 @@ def open_single(folder, **changes):
 
 NAMES = {
     *("step", "samples", "tokens", "loss", "lr", "batch_size", "micro_batch", "accumulation", "grad_norm"),
-    *("noise_trace", "grad_sq_norm", "test_statistic", "seconds", "tokens_per_second"),
+    *("noise_trace", "grad_sq_norm", "test_statistic", "seconds", "tokens_per_second", "flops", "mfu"),
 }
 
 
@@ -50,6 +50,8 @@ def test_records_have_the_names_that_scripts_rely_on(tmp_path):
     assert records[-1]["samples"] == sum(r["batch_size"] for r in records) >= 96
     assert all(r["tokens"] == 32 * r["samples"] for r in records)
     assert all(r["batch_size"] == r["micro_batch"] * r["accumulation"] for r in records)
+    assert all(r["mfu"] is None for r in records)
+    assert len({r["flops"] / r["batch_size"] for r in records}) == 1
     validated = [r["samples"] for r in records if "val_loss" in r]
     assert len(validated) == 2
     assert validated[-1] == records[-1]["samples"]
@@ -294,3 +296,10 @@ def test_bf16_trains_and_no_validation_is_possible(tmp_path):
 def test_what_is_refused_before_anything_starts(tmp_path, world_size, changes, message):
     with pytest.raises(ValueError, match=message):
         check_settings(settings(tmp_path, **changes), world_size)
+
+
+def test_utilisation_is_that_of_the_peak_that_is_given(tmp_path):
+    run = open_single(tmp_path, peak_tflops=0.5)
+    record = next(train(run))
+    assert record["mfu"] == pytest.approx(record["flops"] / record["seconds"] / 0.5e12)
+    assert open_single(tmp_path, gpu="h100").throughput.peak is None  # this is a CPU

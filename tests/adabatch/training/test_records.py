@@ -35,6 +35,7 @@ def record(moments: GradientMoments, schedule: Any, estimator: str) -> dict[str,
         samples=8,
         memory=SimpleNamespace(limit=None),
         guard=SimpleNamespace(skipped=0),
+        throughput=SimpleNamespace(flops=lambda batch, length: 6.0 * batch * length, utilisation=lambda *_: None),
     )
     reduced = ReducedStep(moments, 2.0, [])
     return step_record(run, MicroBatchPlan(2, 2, 2), 1.0, step, reduced, Decision(8, 8, "not tested"), 1.0)

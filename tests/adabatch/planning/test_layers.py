@@ -1,0 +1,60 @@
+"""Steps of a model with many layers, from models with two and three, against the model's own step."""
+
+import pytest
+
+from adabatch.distributed.communication import by_kind
+from adabatch.planning.layers import ddp_buckets, simulate_layers, with_layers
+from adabatch.planning.simulated import simulate_steps
+from adabatch.schedules import MicroBatching
+from adabatch.settings import load_settings
+from adabatch.training.model_size import planned_config
+
+TOLERANCE = 0.01
+SHARDED = {"parallel": "fsdp", "ranks": 4, "precision": "bf16"}
+LAYOUTS = {
+    "single": {},
+    "ddp, bf16": {"parallel": "ddp", "ranks": 4, "precision": "bf16"},
+    "ddp": {"parallel": "ddp", "ranks": 4},
+    "ddp, bf16, checkpointing": {
+        "parallel": "ddp",
+        "ranks": 2,
+        "precision": "bf16",
+        "activation_checkpointing": True,
+    },
+    "fsdp": SHARDED,
+    "fsdp, whole between": SHARDED | {"reshard_after_forward": False},
+    "fsdp, every micro-batch reduced": SHARDED | {"accumulation_sync": True, "activation_checkpointing": True},
+    "hsdp": SHARDED | {"parallel": "hsdp"},
+    "tensor parallel": SHARDED | {"tensor_parallel": 2},
+    "sequence parallel": SHARDED | {"tensor_parallel": 2, "sequence_parallel": True},
+}
+
+
+def peaks(step):
+    return {phase: sum(parts.values()) for phase, parts in step.peaks.items()}
+
+
+def compare(name, micro_batches, layers):
+    """Both ways of planning a layout, which must agree in memory and, exactly, in traffic."""
+    settings = load_settings("demo", overrides={"model": "llama-34m", "sequence_length": 64, **LAYOUTS[name]})
+    ranks = settings.parallel.ranks // settings.parallel.tensor_parallel
+    layouts = [MicroBatching(ranks, 2, size) for size in micro_batches]
+    config = with_layers(planned_config(settings), layers)
+    pairs = zip(simulate_steps(settings, config, layouts), simulate_layers(settings, config, layouts), strict=True)
+    for whole, fast in pairs:
+        assert max(peaks(fast).values()) == pytest.approx(max(peaks(whole).values()), rel=TOLERANCE)
+        assert by_kind(fast.traffic) == by_kind(whole.traffic)
+        assert by_kind(fast.repeated) == by_kind(whole.repeated)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "ddp, bf16")) for name in LAYOUTS]
+)
+def test_five_layers_follow_from_two_and_three(name):
+    compare(name, (32, 1), layers=5)
+
+
+def test_buckets_are_those_of_the_whole_model():
+    config = planned_config(load_settings("demo", overrides={"model": "llama-34m"}))
+    # a byte vocabulary: 8 layers of 12 MiB; the first bucket closes at 1 MiB, the others at 25 MiB
+    assert [len(ddp_buckets(with_layers(config, count))) for count in (1, 8)] == [2, 5]
