@@ -3,9 +3,9 @@
 As JSON its numbers are written with all their digits: what is read replays exactly.
 
 Example:
-    >>> instance = Instance(bound="SGD", smoothness=2.0, step_size=0.25, eta=0.5, width=1.0, first=2.0,
-    ...                     slopes=[2.0, 2.0], below=[[0.5, 0.5]], above=[[0.5, 0.5]])
-    >>> again = Instance(**json.loads(json.dumps(instance.to_dict())))
+    >>> instance = Instance(bound="sgd", optimizer="sgd", smoothness=2.0, step_size=0.25, eta=0.5, width=1.0,
+    ...                     first=2.0, slopes=[2.0, 2.0], below=[[0.5, 0.5]], above=[[0.5, 0.5]])
+    >>> again = Instance.of_dict(json.loads(json.dumps(instance.to_dict())))
     >>> again.steps, again.to_dict() == instance.to_dict()
     (1, True)
 """
@@ -15,19 +15,25 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from simulate.attack.piecewise import PiecewiseLinear
+from simulate.attack.rational import rationals
 from simulate.streams import Array
 
-__all__ = ["Instance", "near_tight_instances"]
+__all__ = ["LARGEST_STEPS", "PER_CANDIDATE", "Instance", "near_tight_instances", "read_instance"]
 
 PER_CANDIDATE = {
     "width": 0, "first": 0, "slopes": 1, "below": 2, "above": 2, "low_factors": 2, "high_factors": 2,
     "multipliers": 1, "start": 0, "weight_decay": 0, "v0": 0, "epsilon": 0, "floor": 0,
 }  # fmt: skip
 """Fields that may differ between the candidates of a population, with the number of their own axes."""
+
+LARGEST_STEPS = 12
+"""A tree has 2^K paths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +44,17 @@ class Instance:
     depend on k and on whether m_{k-1} G_k is negative: shape [K, 2].
 
     Attributes:
-        bound: the name of what it is nearly tight for, in :data:`simulate.attack.targets.TARGETS`.
+        bound: what it is nearly tight for, as :func:`simulate.laboratory.find` takes it.
+        optimizer: likewise; coordinate-wise. It gets the settings below that it takes.
         ratio: bound / measured, as found when it was written; 0: not known.
+        averaged: of which kind ("l1" or "variance") the test is that holds on average only, with the least eta for
+            which it does; "": it holds at every step with ``eta``.
         dimension: d, independent coordinates that are all like this one.
         smoothness: L.
         step_size: alpha.
         beta1: decay of m.
         beta2: decay of v.
         eta: of the test.
-        first_step: k0, from which on gradients count.
         goal: the squared gradient norm at which counting stops; 0: never.
         width: of the cells of the gradient, see :class:`~simulate.attack.piecewise.PiecewiseLinear`.
         first: G_1.
@@ -64,14 +72,15 @@ class Instance:
     """
 
     bound: str
+    optimizer: str = "adam"
     ratio: float = 0.0
+    averaged: str = ""
     dimension: int = 1
     smoothness: float = 1.0
     step_size: float = 1.0
     beta1: float = 0.0
     beta2: float = 0.0
     eta: float = 0.0
-    first_step: int = 1
     goal: float = 0.0
     width: Array
     first: Array
@@ -90,7 +99,8 @@ class Instance:
     def __post_init__(self) -> None:
         for name in PER_CANDIDATE:
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, np.asarray(value, dtype=float))
+                exact = np.asarray(value).dtype.kind == "O"
+                object.__setattr__(self, name, value if exact else np.asarray(value, dtype=float))
 
     @property
     def steps(self) -> int:
@@ -117,6 +127,53 @@ class Instance:
         }
         return replace(self, **chosen)
 
+    def rational(self) -> Instance:
+        """The same in fractions."""
+        names = [*PER_CANDIDATE, "smoothness", "step_size", "beta1", "beta2", "eta"]
+        values = {name: rationals(value) for name in names if (value := getattr(self, name)) is not None}
+        exact: dict[str, Any] = {n: x if n in PER_CANDIDATE else x.item() for n, x in values.items()}
+        return replace(self, **exact)
+
+    @classmethod
+    def of_dict(cls, values: Any) -> Instance:
+        """What :meth:`to_dict` made.
+
+        Raises:
+            ValueError: for anything else, naming what is wrong.
+        """
+        if not isinstance(values, dict):
+            raise ValueError("it holds no object of names and values")
+        known = {item.name for item in fields(cls)}
+        needed = known.intersection(("bound", "width", "first", "slopes", "below", "above"))
+        for what, names in (("lacks", needed - set(values)), ("has an unknown", set(values) - known)):
+            if names:
+                raise ValueError(f"it {what} {', '.join(map(repr, sorted(names)))}")
+        plain = {name: values[name] for name in values if name not in PER_CANDIDATE}
+        for name, value in plain.items():
+            if isinstance(value, bool) or isinstance(value, str) != (name in ("bound", "optimizer", "averaged")):
+                raise ValueError(f"its {name} is {value!r}")
+        try:
+            made = cls(**values)
+            numbers = [getattr(made, name) for name in values if name not in ("bound", "optimizer", "averaged")]
+            finite = all(np.isfinite(number).all() for number in numbers)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"its numbers cannot be read: {error}") from None
+        made._require_shapes()
+        if not finite:
+            raise ValueError("its numbers are not all finite")
+        return made
+
+    def _require_shapes(self) -> None:
+        """Raise ValueError unless it is one instance, of few steps."""
+        steps = len(self.below) if self.below.ndim else 0
+        if not 1 <= steps <= LARGEST_STEPS:
+            raise ValueError(f"it must have 1 to {LARGEST_STEPS} steps, not {steps}")
+        for name, axes in PER_CANDIDATE.items():
+            value = getattr(self, name)
+            wanted = ((), (steps,), (steps, 2))[axes] if name != "slopes" else (max(2, self.slopes.size),)
+            if value is not None and value.shape != wanted:
+                raise ValueError(f"its {name} must have the shape {wanted}, not {value.shape}")
+
     def to_dict(self) -> dict[str, object]:
         """What differs from the defaults, as JSON has it."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -127,7 +184,19 @@ class Instance:
         return {name: value for name, value in plain.items() if value != defaults[name]}
 
 
+def read_instance(file: Path) -> Instance:
+    """One instance from a file of JSON.
+
+    Raises:
+        ValueError: for a file that holds none.
+    """
+    try:
+        return Instance.of_dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{file} is not an instance, as adabatch attack writes it: {error}") from None
+
+
 def near_tight_instances() -> tuple[Instance, ...]:
-    """The committed ones, found by ``benchmarks/near_tight.py``."""
+    """The committed ones, found by ``benchmarks/attack.py``."""
     lines = (files("simulate.attack") / "near_tight.jsonl").read_text(encoding="utf-8").splitlines()
     return tuple(Instance(**json.loads(line)) for line in lines)

@@ -24,6 +24,7 @@ class Tree:
         deviations: sd_k, shape [..., K, 2^K].
         denominators: sqrt(D_k) before step k, without epsilon, shape [..., K, 2^K]; 0 for SGD.
         weights: w_1 to w_{K+1}, shape [..., K + 1, 2^K].
+        first_moment: m_K, shape [..., 2^K].
         second_moment: v_K, shape [..., 2^K].
     """
 
@@ -32,6 +33,7 @@ class Tree:
     deviations: Array
     denominators: Array
     weights: Array
+    first_moment: Array
     second_moment: Array
 
     def expected(self, values: Array) -> Array:
@@ -67,7 +69,8 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
     shape = (*population, 2**steps)
     high = (np.arange(2**steps)[None] >> np.arange(steps)[::-1, None]) % 2 == 1
     start, floor = instance.start[..., None], instance.floor[..., None]
-    w, probabilities = np.zeros(shape) + start, np.ones(shape)
+    kind = instance.first.dtype
+    w, probabilities = np.zeros(shape, kind) + start, np.ones(shape, kind)
     state: OptimizerState = optimizer.start(w)
     gradients, deviations, denominators, weights = [], [], [], [w]
     for k in range(steps):
@@ -88,7 +91,7 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
         before = optimizer.denominators(gradient, state)
         gradients.append(gradient)
         deviations.append(np.sqrt(below * above) * size)
-        denominators.append(np.zeros(shape) if before is None else before)
+        denominators.append(np.zeros(shape, kind) if before is None else before)
         probabilities = probabilities * np.where(high[k], share, 1 - share)
         w = optimizer.step(w, drawn, state, k + 1)
         weights.append(w)
@@ -102,5 +105,6 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
         stacked(deviations),
         stacked(denominators),
         stacked(weights),
+        state.first_moment,
         state.second_moment,
     )
