@@ -94,7 +94,7 @@ EXPERIMENTS: Registry[_Experiment] = Registry(
         "sign-descent": _Experiment("experiments.other_optimizers.sign_descent", 0.2),
         "ratio-map": _Experiment("experiments.adam.ratio_map", 5),
         "related-bounds": _Experiment("laboratory.related_bounds", 2),
-        "near-tight": _Experiment("experiments.near_tight", 0.3),
+        "near-tight": _Experiment("attack.near_tight", 0.3),
         "published-theorem": _Experiment("experiments.audit.published_theorem", 0.6),
         "scalar-test": _Experiment("experiments.training.scalar_divergence", 6),
         "clipping": _Experiment("experiments.training.clipping", 1),

@@ -54,7 +54,7 @@ class PiecewiseLinear:
     def gradient(self, w: Array) -> Array:
         """G(w), shape [..., points]."""
         points, heights = self._knots
-        left, outside, before, end = self._place(w)
+        left, outside, _, end = self._place(w)
         inside = _of(heights, left) + _of(self.slopes, left) * (w - _of(points, left))
         faded = np.sign(end) * np.maximum(np.abs(end) - self.smoothness * outside, 0)
         return np.where(outside > 0, faded, inside)

@@ -67,9 +67,9 @@ class Space:
     Attributes:
         steps: K.
         fixed: the fields of :class:`Instance` that are the same for all candidates.
-        free: of :data:`FREE`, what varies next to the function and the noise: v_0, epsilon, s_k (``multipliers``, or
-            ``falling`` ones), clip factors, steps that violate the test, the size of the noise as a whole (for a
-            test on average), the test's floor, w_1, lambda.
+        free: of :data:`FREE`, what varies next to the function and the noise: v_0, epsilon, s_k (``multipliers``
+            or, never rising, ``falling``), clip factors, steps that violate the test, the size of the noise as a
+            whole (for a test on average), the test's floor, w_1, lambda.
         positive: whether v_0, epsilon and the floor, where they are free, are not 0.
     """
 
@@ -295,8 +295,8 @@ def attack(
                     pending |= {pool.submit(_evolve, *task()) for _ in done}
     if not best.point.size:
         raise ValueError(
-            f"no admissible instance was found for {space.label} among {best.evaluated}: on none the bound applies "
-            "and something is measured; try other betas, another eta, or --vary"
+            f"no admissible instance was found for {space.label} among {best.evaluated}: on none the bound "
+            "applies and something is measured; try other betas, another eta, or --vary"
         )
     return best
 

@@ -5,7 +5,6 @@ Each is named as in ``simulate.attack.targets:LogGrowth``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np

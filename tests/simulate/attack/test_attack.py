@@ -15,7 +15,7 @@ from simulate.attack import targets
 from simulate.attack.exact_run import averaged_eta, compare, hypotheses, measured_exactly, rule_of
 from simulate.attack.instance import Instance, near_tight_instances
 from simulate.attack.tree import grow
-from simulate.experiments.near_tight import run
+from simulate.attack.near_tight import run
 from simulate.experiments.settings import Settings
 from simulate.laboratory import BOUNDS
 from simulate.optimizers import SGD
