@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
-from adabatch.moments.hypotheses import HypothesisError
 from simulate.attack.instance import Instance
 from simulate.attack.tree import Tree, grow
-from simulate.laboratory.bounds import BoundRule, Run
+from simulate.laboratory.bounds import Run
 from simulate.laboratory.parts import Part, find
 from simulate.noise import Clipped, Noise
 from simulate.objectives import Objective
 from simulate.optimizers import Optimizer, OptimizerState
-from simulate.outcomes import Assertion
 from simulate.streams import Array, SeedStreams
 from simulate.trajectory import Trajectory
 from theory.l1.costs import Kind
 from theory.problem import Problem
 
-__all__ = [
-    "ExactRun",
-    "averaged_eta",
-    "compare",
-    "hypotheses",
-    "measured_exactly",
-    "optimizer_of",
-    "ratios",
-    "rule_of",
-]
+__all__ = ["ExactRun", "averaged_eta", "optimizer_of", "runs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +99,6 @@ class ExactRun(Run):
         """sum_k sum_i E(sd_{k,i} - eta |G_{k,i}|)^+."""
         excess = np.maximum(self.tree.deviations - self.instance.eta * np.abs(self.tree.gradients), 0)
         return self.instance.dimension * float(self.tree.expected(excess).sum())
-
-
-@lru_cache(maxsize=64)
-def rule_of(bound: str) -> BoundRule:
-    """The bound of this name, with its settings."""
-    rule: BoundRule = find("bound", bound).make()
-    return rule
 
 
 @lru_cache(maxsize=64)
@@ -213,10 +195,15 @@ def _run(
     )
 
 
-def runs(instance: Instance) -> Iterator[ExactRun]:
-    """The run of an instance, or of each candidate of a population."""
+def runs(instance: Instance, also: tuple[int, ...] = ()) -> Iterator[ExactRun]:
+    """The run of an instance, or of each candidate of a population.
+
+    Args:
+        instance: one or a population.
+        also: numbers of steps, next to K, after which sums are recorded.
+    """
     tree = grow(instance, optimizer_of(instance))
-    records = tuple(sorted({*rule_of(instance.bound).records(instance.steps), instance.steps}))
+    records = tuple(sorted({*also, instance.steps}))
     recorded, gap = _recorded(instance, tree, records), np.asarray(instance.objective.gap)
     if tree.probabilities.ndim == 1:
         yield _run(instance, tree, float(gap), recorded, records)
@@ -226,54 +213,3 @@ def runs(instance: Instance) -> Iterator[ExactRun]:
         one = Tree(**{name: value[i] for name, value in vars(tree).items()})
         values = {name: value[i] for name, value in recorded.items()}
         yield _run(instance.candidate(i), one, float(gap[i]), values, records)
-
-
-def compare(instance: Instance) -> tuple[float, float, ExactRun]:
-    """The expectation that is bounded, the bound, and the run.
-
-    Raises:
-        HypothesisError: where the bound does not apply.
-        ValueError: if it returns what is not a positive number.
-    """
-    (run,) = runs(instance)
-    rule = rule_of(instance.bound)
-    return run.expected(rule.measure(run)), rule.at(run), run
-
-
-def measured_exactly(instance: Instance) -> Any:
-    """The expectation that is bounded, as a fraction; roots have 256 bits."""
-    (run,) = runs(instance.rational())
-    return run.tree.expected(rule_of(instance.bound).measure(run))
-
-
-def ratios(instance: Instance) -> Array:
-    """bound / measured of each candidate; infinite where a hypothesis fails or nothing is measured.
-
-    Raises:
-        ValueError: if the bound returns what is not a positive number.
-    """
-    rule, found = rule_of(instance.bound), []
-    with np.errstate(all="ignore"):
-        for run in runs(instance):
-            try:
-                measured = run.expected(rule.measure(run))
-                found.append(rule.at(run) / measured if measured > 0 else np.inf)
-            except HypothesisError:
-                found.append(np.inf)
-    known: Array = np.nan_to_num(np.array(found), nan=np.inf)
-    return known
-
-
-def hypotheses(run: ExactRun) -> list[Assertion]:
-    """What bounds assume of the run of a single instance, found in its tree."""
-    instance, objective, problem = run.instance, run.instance.objective, run.problem
-    most = replace(problem, initial_gradient_norm=None).first_gradient_norm
-    found = [
-        Assertion("largest slope", float(np.abs(objective.slopes).max()), "<=", objective.smoothness),
-        Assertion("||G_1||_1", float(problem.first_gradient_norm) * (1 - 1e-12), "<=", float(most)),
-        Assertion("-(least probability)", -float(run.tree.probabilities.min()), "<=", 0.0),
-        Assertion("total probability", float(run.tree.probabilities.sum()), "~", 1.0, 1e-12),
-    ]
-    if not instance.averaged and not rule_of(instance.bound).deviations:
-        found.append(Assertion("sd / |G|", float(instance.largest_deviation), "<=", instance.eta))
-    return found

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulate.attack.exact_run import ExactRun, compare, hypotheses, rule_of
+from simulate.attack.comparison import compare, hypotheses
+from simulate.attack.exact_run import ExactRun
 from simulate.attack.instance import near_tight_instances
+from simulate.attack.targets import rule_of
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
 from simulate.outcomes import Assertion, Expectation, Kind, Outcome

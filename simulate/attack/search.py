@@ -34,8 +34,9 @@ import cma
 import numpy as np
 
 from adabatch.moments.hypotheses import HypothesisError
-from simulate.attack.exact_run import compare, ratios, rule_of
+from simulate.attack.comparison import compare, ratios
 from simulate.attack.instance import PER_CANDIDATE, Instance
+from simulate.attack.targets import rule_of
 from simulate.laboratory.theorems import USUAL
 from simulate.streams import Array
 

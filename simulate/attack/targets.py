@@ -1,19 +1,19 @@
-"""Bounds that only the exact run of an instance can be measured against; the others are the laboratory's.
-
-Each is named as in ``simulate.attack.targets:LogGrowth``.
-"""
+"""The bounds that an instance is measured against: the laboratory's, your own, and some that only exact runs know."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from simulate.attack.exact_run import ExactRun
 from simulate.laboratory.bounds import BoundRule, Run
+from simulate.laboratory.parts import find
 from simulate.laboratory.theorems import CertifiedVariance, StochasticGradientDescent, Theorem1, Theorem2
 from simulate.noise.exact_tests import Test
 from simulate.optimizers import AdamW
+from simulate.registry import Registry
 from simulate.streams import Array
 from theory.adam import theorem1, variants
 from theory.bound import Bound
@@ -22,18 +22,7 @@ from theory.samples import sgd as sgd_samples
 from theory.samples.goal import Goal
 from theory.training import weight_decay
 
-__all__ = [
-    "AnyLength",
-    "FlooredTest",
-    "LogGrowth",
-    "OfNorms",
-    "Plain",
-    "Preconditioned",
-    "SamplesToGoal",
-    "SgdFlooredTest",
-    "StepsToGoal",
-    "Weights",
-]
+__all__ = ["TARGETS", "rule_of"]
 
 
 def _exact(run: Run) -> ExactRun:
@@ -183,3 +172,31 @@ class SamplesToGoal(StepsToGoal):
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
         return sgd_samples.samples_to_goal(run.problem, self.goal(run), eta=run.eta)
+
+
+RULES: tuple[type[BoundRule], ...] = (
+    Plain,
+    AnyLength,
+    Preconditioned,
+    LogGrowth,
+    OfNorms,
+    FlooredTest,
+    Weights,
+    SgdFlooredTest,
+    StepsToGoal,
+    SamplesToGoal,
+)
+
+TARGETS: Registry[type[BoundRule]] = Registry("bound", {rule.name: rule for rule in RULES})
+"""Those that only exact runs know, by name."""
+
+
+@lru_cache(maxsize=64)
+def rule_of(bound: str) -> BoundRule:
+    """The bound of this name with its settings: of :data:`TARGETS`, the laboratory's, or your own.
+
+    Raises:
+        ValueError: if there is none, or it cannot be made.
+    """
+    rule: BoundRule = TARGETS[bound]() if bound in TARGETS else find("bound", bound).make()
+    return rule

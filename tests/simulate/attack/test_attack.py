@@ -11,11 +11,12 @@ import mpmath
 import numpy as np
 import pytest
 
-from simulate.attack import targets
-from simulate.attack.exact_run import averaged_eta, compare, hypotheses, measured_exactly, rule_of
+from simulate.attack.comparison import compare, hypotheses, measured_exactly
+from simulate.attack.exact_run import averaged_eta
 from simulate.attack.instance import Instance, near_tight_instances
-from simulate.attack.tree import grow
 from simulate.attack.near_tight import run
+from simulate.attack.targets import TARGETS, rule_of
+from simulate.attack.tree import grow
 from simulate.experiments.settings import Settings
 from simulate.laboratory import BOUNDS
 from simulate.optimizers import SGD
@@ -66,7 +67,7 @@ def test_stochastic_gradient_descent_in_rationals() -> None:
 
 
 def test_adam_with_forty_digits() -> None:
-    instance = next(i for i in INSTANCES if i.bound.endswith(":Plain") and i.beta1 > 0)
+    instance = next(i for i in INSTANCES if i.bound == "theorem-1-plain" and i.beta1 > 0)
     with mpmath.workdps(40):
         beta1, beta2, alpha = (mpmath.mpf(x) for x in (instance.beta1, instance.beta2, instance.step_size))
 
@@ -101,7 +102,7 @@ def test_value_falls_by_the_gap_and_has_the_gradient() -> None:
 
 
 def test_a_population_is_its_candidates() -> None:
-    chosen = [i for i in INSTANCES if i.bound.endswith(":Plain") and i.steps == INSTANCES[0].steps]
+    chosen = [i for i in INSTANCES if i.bound == "theorem-1-plain" and i.steps == INSTANCES[0].steps]
     names = ("width", "first", "slopes", "below", "above", "v0")
     together = replace(chosen[0], **{name: np.stack([getattr(i, name) for i in chosen]) for name in names})
     alone = [grow(together.candidate(i), SGD(0.1)).gradient_norms for i in range(len(chosen))]
@@ -111,7 +112,7 @@ def test_a_population_is_its_candidates() -> None:
 def test_every_bound_has_a_row_that_replays() -> None:
     rules = {rule_of(instance.bound).name for instance in INSTANCES}
     theorems = {name for name in BOUNDS if name != "guarantee"}  # the least of three that are there
-    assert rules == theorems | {getattr(targets, name).name for name in targets.__all__}
+    assert rules == theorems | set(TARGETS)
     for instance in INSTANCES:
         again = Instance.of_dict(json.loads(json.dumps(instance.to_dict())))
         assert compare(again)[:2] == compare(instance)[:2]
@@ -134,7 +135,7 @@ def test_a_bound_that_is_a_tenth_too_small_is_broken() -> None:
 
 
 def test_noise_beyond_the_test_is_no_evidence() -> None:
-    instance = next(i for i in INSTANCES if i.bound.endswith(":Plain"))
+    instance = next(i for i in INSTANCES if i.bound == "theorem-1-plain")
     noisier = replace(instance, above=instance.above * 1.01)
     assert all(a.holds for a in hypotheses(compare(instance)[2]))
     assert not all(a.holds for a in hypotheses(compare(noisier)[2]))

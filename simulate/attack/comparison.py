@@ -1,0 +1,69 @@
+"""Bound against measured, on one instance or on a population of candidates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from adabatch.moments.hypotheses import HypothesisError
+from simulate.attack.exact_run import ExactRun, runs
+from simulate.attack.instance import Instance
+from simulate.attack.targets import rule_of
+from simulate.outcomes import Assertion
+from simulate.streams import Array
+
+__all__ = ["compare", "hypotheses", "measured_exactly", "ratios"]
+
+
+def compare(instance: Instance) -> tuple[float, float, ExactRun]:
+    """The expectation that is bounded, the bound, and the run.
+
+    Raises:
+        HypothesisError: where the bound does not apply.
+        ValueError: if it returns what is not a positive number.
+    """
+    rule = rule_of(instance.bound)
+    (run,) = runs(instance, rule.records(instance.steps))
+    return run.expected(rule.measure(run)), rule.at(run), run
+
+
+def measured_exactly(instance: Instance) -> Any:
+    """The expectation that is bounded, as a fraction; roots have 256 bits."""
+    rule = rule_of(instance.bound)
+    (run,) = runs(instance.rational(), rule.records(instance.steps))
+    return run.tree.expected(rule.measure(run))
+
+
+def ratios(instance: Instance) -> Array:
+    """bound / measured of each candidate; infinite where a hypothesis fails or nothing is measured.
+
+    Raises:
+        ValueError: if the bound returns what is not a positive number.
+    """
+    rule, found = rule_of(instance.bound), []
+    with np.errstate(all="ignore"):
+        for run in runs(instance, rule.records(instance.steps)):
+            try:
+                measured = run.expected(rule.measure(run))
+                found.append(rule.at(run) / measured if measured > 0 else np.inf)
+            except HypothesisError:
+                found.append(np.inf)
+    known: Array = np.nan_to_num(np.array(found), nan=np.inf)
+    return known
+
+
+def hypotheses(run: ExactRun) -> list[Assertion]:
+    """What bounds assume of the run of a single instance, found in its tree."""
+    instance, objective, problem = run.instance, run.instance.objective, run.problem
+    most = replace(problem, initial_gradient_norm=None).first_gradient_norm
+    found = [
+        Assertion("largest slope", float(np.abs(objective.slopes).max()), "<=", objective.smoothness),
+        Assertion("||G_1||_1", float(problem.first_gradient_norm) * (1 - 1e-12), "<=", float(most)),
+        Assertion("-(least probability)", -float(run.tree.probabilities.min()), "<=", 0.0),
+        Assertion("total probability", float(run.tree.probabilities.sum()), "~", 1.0, 1e-12),
+    ]
+    if not instance.averaged and not rule_of(instance.bound).deviations:
+        found.append(Assertion("sd / |G|", float(instance.largest_deviation), "<=", instance.eta))
+    return found
