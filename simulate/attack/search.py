@@ -35,9 +35,11 @@ import numpy as np
 
 from adabatch.moments.hypotheses import HypothesisError
 from simulate.attack.comparison import compare, ratios
+from simulate.attack.exact_run import optimizer_of
 from simulate.attack.instance import PER_CANDIDATE, Instance
 from simulate.attack.targets import rule_of
 from simulate.laboratory.theorems import USUAL
+from simulate.optimizers import Optimizer
 from simulate.streams import Array
 
 __all__ = ["FREE", "Found", "Space", "attack", "space_of"]
@@ -82,8 +84,9 @@ class Space:
     @property
     def label(self) -> str:
         """In words."""
-        beta1, beta2, eta = (self.fixed.get(name, 0.0) for name in ("beta1", "beta2", "eta"))
-        return f"{self.fixed['bound']} at betas ({beta1:g}, {beta2:g}), eta {eta:g}"
+        fixed = self.fixed
+        betas = f"betas ({fixed['beta1']:g}, {fixed['beta2']:g}), " if "beta1" in fixed else ""
+        return f"{fixed['bound']} at {betas}eta {fixed['eta']:g}"
 
     @property
     def size(self) -> int:
@@ -187,26 +190,42 @@ def space_of(
         "eta": eta,
     }
     fixed |= {} if chosen.split(",")[0] in ("sgd", "adagrad") else {"beta1": betas[0], "beta2": betas[1]}
-    wanted = USUALLY_FREE.get(rule.name, ("v0",)) if free is None else tuple(free)
-    for name in wanted:
+    made = optimizer_of(_middle(Space(steps, fixed, ())))
+    _require_coordinate_wise(chosen, made)
+    remembers = made.denominators(np.ones((1, 1)), made.start(np.ones((1, 1)))) is not None
+    usual_free = USUALLY_FREE.get(rule.name, ("v0", "epsilon") if remembers else ())
+    space = Space(steps, fixed, usual_free if free is None else tuple(free))
+    for name in space.free:
         if name not in FREE:
             raise ValueError(f"unknown {name!r} to vary; known: {', '.join(FREE)}")
-    space = Space(steps, fixed, wanted)
+    if free is None and _refusal(replace(space, positive=True)):  # epsilon must be 0
+        space = replace(space, free=tuple(name for name in space.free if name != "epsilon"))
     refused = _refusal(space)
     if refused and not _refusal(replace(space, positive=True)):
-        space, refused = replace(space, positive=True), ""
+        return replace(space, positive=True)
     if refused:
         raise ValueError(f"bound {bound!r} applies to no instance of {chosen} at eta {eta:g}: {refused}")
-    more = replace(space, free=("v0", "epsilon"))
-    if free is None and wanted == ("v0",) and not _refusal(replace(more, positive=True)):
-        return more
     return space
+
+
+def _middle(space: Space) -> Instance:
+    return space.population(np.zeros((1, space.size))).candidate(0)
+
+
+def _require_coordinate_wise(name: str, optimizer: Optimizer) -> None:
+    """Raise ValueError unless it does with each coordinate what it would do with it alone."""
+    w, g = np.array([[0.3, -1.0, 2.0, 0.1]]), np.array([[1.0, -3.0, 0.2, 5.0]])
+    parts = [optimizer.step(w[:, [i]], g[:, [i]], optimizer.start(w[:, [i]]), 1) for i in range(w.shape[1])]
+    if not np.allclose(optimizer.step(w, g, optimizer.start(w), 1), np.concatenate(parts, axis=1)):
+        raise ValueError(
+            f"optimizer {name!r} does not treat coordinates one by one, as instances do; choose another"
+        )
 
 
 def _refusal(space: Space) -> str:
     """Why the bound does not apply to the point in the middle; "" if it does."""
     try:
-        compare(space.population(np.zeros((1, space.size))).candidate(0))
+        compare(_middle(space))
     except HypothesisError as error:
         return str(error)
     return ""
@@ -269,9 +288,9 @@ def attack(
     Raises:
         ValueError: if the bound applies to no candidate, or returns what is not a positive number.
     """
-    begun, best = time.monotonic(), Found(space)
-    numbers = iter(range(10**9))
+    best, numbers = Found(space), iter(range(10**9))
     count = processes or os.cpu_count() or 1
+    begun = time.monotonic()
 
     def task() -> tuple[Any, ...]:
         number = next(numbers)
@@ -287,6 +306,8 @@ def attack(
             best.add(_evolve(*task()))
     else:
         with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+            wait([pool.submit(rule_of, bound) for bound in [space.fixed["bound"]] * count])  # all have started
+            begun = time.monotonic()
             pending: set[Future[Found]] = {pool.submit(_evolve, *task()) for _ in range(count)}
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)

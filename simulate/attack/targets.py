@@ -1,4 +1,4 @@
-"""The bounds that an instance is measured against: the laboratory's, your own, and some that only exact runs know."""
+"""The bounds that an instance is measured against: the laboratory's, your own, and those of exact runs only."""
 
 from __future__ import annotations
 
