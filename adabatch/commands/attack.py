@@ -71,21 +71,16 @@ def attack(
 ) -> None:
     """Search the instance on which a bound is tightest, or breaks, in exact expectations.
 
-    Functions of one variable with a piecewise linear gradient, two-point noises that look at the optimizer's state,
-    v_0 and more, by covariance matrix adaptation. Exit code 1 if the bound is broken. If it is not, nothing is
-    proven.
+    Functions of one variable with a piecewise linear gradient, two-point noises that look at the optimizer's
+    state, v_0 and more, by covariance matrix adaptation. Exit code 1 if the bound is broken. If it is not, nothing
+    is proven.
     """
-    from dataclasses import replace
-
     from simulate.attack.comparison import compare, hypotheses
     from simulate.attack.drawing import drawn
-    from simulate.attack.instance import read_instance
     from simulate.report.figures import save_figures
 
     if replay is not None:
-        instance = read_instance(replay)
-        instance = instance if bound is None else replace(instance, bound=bound)
-        after = ""
+        instance, after = _saved(replay, bound, optimizer), ""
     elif bound is None:
         raise ValueError("name a bound, as adabatch list bounds has it, or give --replay FILE")
     else:
@@ -97,8 +92,9 @@ def attack(
         instance, after = _search(bound, where, seconds, processes, seed, scale_bound)
     measured, value, run = compare(instance)
     wrong = [assertion for assertion in hypotheses(run) if not assertion.holds]
-    if wrong:
-        raise ValueError(f"{replay} is no instance for {instance.bound}: {wrong[0]} does not hold")
+    if wrong or not 0 < measured < float("inf"):
+        reason = f"{wrong[0].what}, {wrong[0].numbers}" if wrong else f"{measured:g} is measured"
+        raise ValueError(f"{replay} is no evidence on {instance.bound!r}: {reason}")
     ratio = scale_bound * value / measured
     scaled = "" if scale_bound == 1 else f"{scale_bound:g} times "
     typer.echo(f"{scaled}bound {scale_bound * value:.10g}, measured {measured:.10g}: ratio {ratio:.6g}")
@@ -113,24 +109,40 @@ def attack(
     raise typer.Exit(int(broken))
 
 
+def _saved(file: Path, bound: str | None, optimizer: str | None) -> Instance:
+    """The instance in a file; code of yours runs only if the command line names it."""
+    from dataclasses import replace
+
+    from simulate.attack.instance import read_instance
+    from simulate.laboratory.parts import is_own
+
+    saved = read_instance(file)
+    for given, named, option in ((bound, saved.bound, "BOUND"), (optimizer, saved.optimizer, "--optimizer")):
+        if given is None and is_own(named):
+            raise ValueError(f"{file} wants {named!r}, which is your own code: give it as {option} too")
+    return replace(saved, bound=bound or saved.bound, optimizer=optimizer or saved.optimizer)
+
+
 def _search(
     bound: str, where: dict[str, Any], seconds: float, processes: int, seed: int, scale: float
 ) -> tuple[Instance, str]:
     """The best instance, and when the bound broke, in words."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from simulate.attack.search import attack as search
     from simulate.attack.search import space_of
 
     space = space_of(bound, **where)
-    with Progress(transient=True) as progress:
+    console = Console()
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(space.label, total=seconds)
 
         def advance(gone: float, ratio: float) -> None:
             progress.update(task, completed=gone, description=f"{space.label}: ratio {scale * ratio:.4g}")
 
         found = search(space, seconds, processes=processes, seed=seed, advance=advance)
-    typer.echo(f"{space.label}, {', '.join(space.free)} free: {found.evaluated:,} instances in {seconds:g} s")
+    typer.echo(f"{space.label_with_free}: {found.evaluated:,} instances in {seconds:g} s")
     return found.instance, f" after {found.after((1 - ROUNDING) / scale):.1f} s"
 
 

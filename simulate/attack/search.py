@@ -89,6 +89,11 @@ class Space:
         return f"{fixed['bound']} at {betas}eta {fixed['eta']:g}"
 
     @property
+    def label_with_free(self) -> str:
+        """With what varies."""
+        return ", ".join((self.label, *(f"any {name}" for name in self.free)))
+
+    @property
     def size(self) -> int:
         """How many numbers are searched."""
         table = 2 * self.steps
@@ -217,9 +222,7 @@ def _require_coordinate_wise(name: str, optimizer: Optimizer) -> None:
     w, g = np.array([[0.3, -1.0, 2.0, 0.1]]), np.array([[1.0, -3.0, 0.2, 5.0]])
     parts = [optimizer.step(w[:, [i]], g[:, [i]], optimizer.start(w[:, [i]]), 1) for i in range(w.shape[1])]
     if not np.allclose(optimizer.step(w, g, optimizer.start(w), 1), np.concatenate(parts, axis=1)):
-        raise ValueError(
-            f"optimizer {name!r} does not treat coordinates one by one, as instances do; choose another"
-        )
+        raise ValueError(f"optimizer {name!r} mixes coordinates, and instances have one: choose another")
 
 
 def _refusal(space: Space) -> str:
@@ -338,7 +341,8 @@ def _evolve(
         "randn": lambda *shape: generator.standard_normal(shape),
     }
     strategy = cma.CMAEvolutionStrategy(start, 0.6 if mean is None else 0.15, options)
-    while not strategy.stop() and time.monotonic() < end and best.ratio >= enough:
+    going = True
+    while going:
         points = strategy.ask()
         found = ratios(space.population(np.array(points)))
         strategy.tell(points, np.log(np.minimum(found, 1e9)).tolist())
@@ -347,4 +351,5 @@ def _evolve(
         if found[least] < best.ratio:
             best.ratio, best.point = float(found[least]), np.array(points[least])
             best.history.append((time.monotonic() - begun, best.ratio))
+        going = not strategy.stop() and time.monotonic() < end and best.ratio >= enough
     return best
