@@ -15,8 +15,8 @@ from adabatch.ranges import Range
 if TYPE_CHECKING:
     from simulate.attack.instance import Instance
 
-ROUNDING = 1e-12
-"""Of sums in floating point: where a bound is attained, it is not broken."""
+ROUNDING = 1e-9
+"""Of a gap and of sums in floating point: where a bound is attained, it is not broken."""
 
 
 def attack(

@@ -65,7 +65,7 @@ def test_an_own_bound_is_broken_and_replayed_where_it_is_named(adabatch, folder)
     assert adabatch("attack", "mine.py:Wishful", *replay).code == 1
     example = f"{ROOT}/examples/own_bound.py:LeadingTerms"
     assert adabatch("attack", example, *replay).code == 0
-    assert adabatch("attack", f"{example},factor=1e4", *replay).code == 1
+    assert adabatch("attack", f"{example},factor=1e9", *replay).code == 1
 
 
 @pytest.mark.parametrize(

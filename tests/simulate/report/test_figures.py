@@ -194,7 +194,7 @@ def test_plot_functions_return_their_axes():
 
 
 def test_unknown_figure_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown figure 'rates'; known: batch_demand, clipping"):
+    with pytest.raises(ValueError, match=r"unknown figure 'rates'; known: attack, batch_demand, clipping"):
         figures.draw("rates", TABLES["ratios"])
 
 
