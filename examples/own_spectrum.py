@@ -22,5 +22,6 @@ if __name__ == "__main__":
     from simulate.exact.plane import chosen_rules, over_optimum
 
     rules = chosen_rules(("constant 1", "ramp"))
-    for name, ratio in zip(rules, over_optimum(Dynamics.SGD, two_clusters(), rules, iterations=10), strict=True):
+    found = over_optimum(Dynamics.SGD, two_clusters(), rules, iterations=10)
+    for name, ratio in zip(rules, found.rules, strict=True):
         print(f"{name}: risk over the optimum's {ratio[0]:.2f}")

@@ -170,7 +170,7 @@ def _rules(methods: list[str], tasks: Tasks, names: tuple[str, ...], iterations:
     rules = chosen_rules(names)
     typer.echo(f"tasks: {len(tasks)}, equal {tasks.resource}, {iterations} iterations; risk over the optimum's")
     for method in methods:
-        ratios = over_optimum(Dynamics(method), tasks, rules, iterations)
+        ratios = over_optimum(Dynamics(method), tasks, rules, iterations).rules
         typer.echo(f"{method:<40}{'mean':>8}{'best':>8}{'worst':>8}")
         for name, row in zip(rules, ratios, strict=True):
             typer.echo(line(f"  {name}", row.tolist()))

@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from simulate.exact.tasks import RANGES, Tasks, power_law_tasks
 from simulate.own_code import own_attribute
 from simulate.table import Table
 
-__all__ = ["DURATION", "chosen_rules", "over_optimum", "plane", "plane_tasks"]
+__all__ = ["DURATION", "OverOptimum", "chosen_rules", "over_optimum", "plane", "plane_tasks"]
 
 NOISE, DURATION, SATURATION = 0.1, 300.0, 32.0
 """Of all tasks of a plane: label noise, budget in step times t0, and B_sat in samples."""
@@ -67,25 +68,40 @@ def plane_tasks(side: int, duration: float = DURATION) -> Tasks:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class OverOptimum:
+    """Risks over that of the best batches and rates.
+
+    Attributes:
+        rules: each with the best of several peak rates on each task, [rules, tasks].
+        constant: the best constant batch at its best constant rate, [tasks].
+    """
+
+    rules: NDArray[np.float64]
+    constant: NDArray[np.float64]
+
+
 def over_optimum(
     method: Dynamics,
     tasks: Tasks,
     rules: Mapping[str, Build],
     iterations: int = 40,
     advance: Callable[[float], None] = lambda fraction: None,
-) -> NDArray[np.float64]:
-    """Every rule's risk over that of the best batches and rates, [rules, tasks].
+    seed: int = 0,
+) -> OverOptimum:
+    """Rules next to the optimum.
 
     Args:
         method: what makes a step.
         tasks: any.
-        rules: by name; each gets the best of several peak rates on each task.
+        rules: by name.
         iterations: of L-BFGS.
         advance: told which fraction of the work is done.
+        seed: of the moments that rules are told.
     """
     rates, count = peaks(method), len(tasks)
     risks, best = [], []
-    noise = np.random.default_rng(0)
+    noise = np.random.default_rng(seed)
     for name, build in rules.items():
         played = run_contest(method, tasks, {name: build}, rates, noise)
         risk = played.risk.reshape(count, len(rates))
@@ -100,7 +116,7 @@ def over_optimum(
     starts = [begin, constant.schedules, *(best[i] for i in order)]
     optimum = optimize(method, tasks, BOTH, *starts, iterations=iterations)
     advance(0.5)
-    return np.array(risks) / optimum.risk
+    return OverOptimum(np.array(risks) / optimum.risk, constant.risk / optimum.risk)
 
 
 def plane(
@@ -125,7 +141,7 @@ def plane(
         Columns method, rule, capacity, source, ratio.
     """
     chosen = rules if isinstance(rules, Mapping) else chosen_rules(rules)
-    ratios = over_optimum(method, plane_tasks(side, duration), chosen, iterations, advance)
+    ratios = over_optimum(method, plane_tasks(side, duration), chosen, iterations, advance).rules
     capacity = np.repeat(np.linspace(*RANGES["spectrum"], side), side)
     source = np.tile(np.linspace(*RANGES["energy"], side), side)
     return Table.of_rows(

@@ -92,7 +92,7 @@ def test_the_command_takes_tasks_of_your_own(tmp_path, monkeypatch):
     assert survey.output.startswith("1 tasks, equal time, 2 iterations; relative to"), survey.output
     rules = CliRunner().invoke(app, [*words, "--rule", "late"])
     tasks = own_tasks("spectra.py:one").at([0], 0.5)
-    (ratio,) = over_optimum(Dynamics.SGD, tasks, chosen_rules(["late"]), 2)
+    (ratio,) = over_optimum(Dynamics.SGD, tasks, chosen_rules(["late"]), 2).rules
     assert [f"{ratio[0]:.3f}"] * 3 == rules.output.splitlines()[-1].split()[1:]
     both = CliRunner().invoke(app, [*words, "--plane"])
     assert "--plane has tasks of its own" in str(both.exception)
