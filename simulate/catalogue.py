@@ -25,7 +25,7 @@ def _line(documented: Any) -> str:
 
 
 def _experiments() -> dict[str, str]:
-    from simulate.verify_bounds import EXPERIMENTS
+    from simulate.experiments.known import EXPERIMENTS
 
     return {name: _line(sys.modules[experiment.function.__module__]) for name, experiment in EXPERIMENTS.items()}
 

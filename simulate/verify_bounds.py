@@ -25,28 +25,27 @@ Example:
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from simulate.experiments.options import given_options, option, options_read
+from simulate.experiments.known import EXPERIMENTS
+from simulate.experiments.options import given_options, option
 from simulate.experiments.result import Result
-from simulate.experiments.settings import Advance, Level, Settings
+from simulate.experiments.settings import Level, Settings
+from simulate.kept import KeptResults
 from simulate.outcomes import Outcome
-from simulate.registry import Registry
 from simulate.report.comparison import SideBySide, compare
 from simulate.report.contents import Report
 from simulate.report.numbers import number, ratio
 from simulate.report.saved import SavedReport
+from simulate.running import register_objectives, run_experiments
 
 if TYPE_CHECKING:
     from simulate.laboratory.parts import Kind
@@ -62,53 +61,6 @@ __all__ = [
     "verify_bounds",
 ]
 
-
-@dataclass(frozen=True)
-class _Experiment:
-    """Where an experiment lives, and how long it takes, in units of the others'."""
-
-    module: str
-    weight: float
-
-    @property
-    def function(self) -> Callable[[Settings, Advance], Result]:
-        """Its ``run``, imported."""
-        run: Callable[[Settings, Advance], Result] = import_module(f"simulate.{self.module}").run
-        return run
-
-    def run(self, settings: Settings, advance: Advance) -> Result:
-        """Import it and run it."""
-        return self.function(settings, advance)
-
-    def reads(self, option: str) -> bool:
-        """Whether it reads this setting."""
-        return option in options_read(self.function)
-
-
-EXPERIMENTS: Registry[_Experiment] = Registry(
-    "experiment",
-    {
-        "bounds": _Experiment("experiments.adam.bounds", 12),
-        "slopes": _Experiment("experiments.adam.slopes", 8),
-        "sharpness": _Experiment("experiments.adam_sharp.sharpness", 1),
-        "sign-descent": _Experiment("experiments.other_optimizers.sign_descent", 0.2),
-        "ratio-map": _Experiment("experiments.adam.ratio_map", 5),
-        "related-bounds": _Experiment("laboratory.related_bounds", 2),
-        "near-tight": _Experiment("attack.near_tight", 0.3),
-        "published-theorem": _Experiment("experiments.audit.published_theorem", 0.6),
-        "scalar-test": _Experiment("experiments.training.scalar_divergence", 6),
-        "clipping": _Experiment("experiments.training.clipping", 1),
-        "rmsprop": _Experiment("experiments.other_optimizers.rmsprop", 0.4),
-        "batch-demand": _Experiment("experiments.estimators.batch_demand", 1.5),
-        "estimator-bias": _Experiment("experiments.estimators.bias", 1.5),
-        "schedule-limit": _Experiment("experiments.schedules.limit", 0.3),
-        "exchange": _Experiment("experiments.schedules.exchange", 2),
-        "optimum": _Experiment("experiments.schedules.optimum", 3),
-        "samples": _Experiment("experiments.samples.experiment", 1),
-        "studies": _Experiment("laboratory.own_parts", 1),
-    },
-)
-"""Experiments by name, in the order they are run."""
 
 RENAMED = {"printed-theorem": "published-theorem"}
 """Earlier names of experiments."""
@@ -134,7 +86,7 @@ def resolve(settings: Settings) -> tuple[str, ...]:
     from simulate.laboratory.parts import find
 
     require_built_in_rules()
-    _register_objectives(settings)
+    register_objectives(settings)
     for name in settings.experiments:
         if name in RENAMED:
             raise ValueError(f"experiment {name!r} was renamed: use --experiment {RENAMED[name]}")
@@ -177,16 +129,6 @@ def _parts(settings: Settings) -> dict[Kind, tuple[str, ...]]:
         "noise": settings.noises,
         "bound": settings.bounds,
     }
-
-
-def _register_objectives(settings: Settings) -> None:
-    """Objectives of your own, and built-in ones with settings, under the texts that name them."""
-    from simulate.laboratory.parts import find
-    from simulate.objectives import OBJECTIVES
-
-    for text in settings.objectives:
-        if text not in OBJECTIVES and set(text) & set(":,"):
-            OBJECTIVES[text] = find("objective", text).make
 
 
 def _require_options_read(names: tuple[str, ...], settings: Settings) -> None:
@@ -236,12 +178,16 @@ def _remove_report(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -> int:
+def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds", processes: int = 1) -> int:
     """Run, print and write everything.
+
+    Experiments that are finished are kept until the report is written, so that the same call goes on with the
+    others after an interrupt.
 
     Args:
         settings: what to run.
         command: as typed, for the report.
+        processes: experiments at once.
 
     Returns:
         The exit code: 0 if all verdicts came out as they should, else 1.
@@ -252,7 +198,8 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
     names = resolve(settings)
     earlier = None if settings.against is None else SavedReport.read(settings.against)
     console = _console()
-    results, seconds = _run(names, settings, console)
+    kept = KeptResults.of(settings)
+    results, seconds = run_experiments(names, settings, processes, kept, console)
     require_verdicts(results, settings)
     for note in _notes(names, results, settings):
         console.print(note, style="yellow")
@@ -262,6 +209,7 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds") -
     comparison = None if earlier is None else compare(earlier, values, report.verdicts)
     with console.status("drawing figures"):
         _write(report, settings, comparison)
+    kept.remove()
     if comparison is not None:
         console.print(f"Next to {comparison.folder}: {comparison.conclusion}", soft_wrap=True)
         for change in comparison.changes:
@@ -307,24 +255,6 @@ def _console() -> Console:
     """As wide as the terminal; elsewhere (a pipe, a log) wide enough for one line per verdict."""
     console = Console(markup=False, emoji=False)
     return console if console.is_terminal else Console(width=120, markup=False, emoji=False)
-
-
-def _run(names: tuple[str, ...], settings: Settings, console: Console) -> tuple[list[Result], dict[str, float]]:
-    """The experiments one after the other, under one progress bar."""
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    results, seconds = [], {}
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("", total=sum(EXPERIMENTS[name].weight for name in names))
-        for name in names:
-            experiment, started = EXPERIMENTS[name], time.perf_counter()
-            progress.update(task, description=name)
-
-            def advance(fraction: float, weight: float = experiment.weight) -> None:
-                progress.advance(task, fraction * weight)
-
-            results.append(experiment.run(settings, advance))
-            seconds[name] = time.perf_counter() - started
-    return results, seconds
 
 
 def _write(report: Report, settings: Settings, comparison: SideBySide | None) -> None:

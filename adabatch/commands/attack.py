@@ -9,6 +9,7 @@ import typer
 
 from adabatch.commands.options import names, numbers
 from adabatch.commands.values import FOLDER, PATH, number
+from adabatch.cores import visible_cores
 from adabatch.files import write_json
 from adabatch.ranges import Range
 
@@ -141,7 +142,7 @@ def _search(
         def advance(gone: float, ratio: float) -> None:
             progress.update(task, completed=gone, description=f"{space.label}: ratio {scale * ratio:.4g}")
 
-        found = search(space, seconds, processes=processes, seed=seed, advance=advance)
+        found = search(space, seconds, processes=processes or visible_cores(), seed=seed, advance=advance)
     typer.echo(f"{space.label_with_free}: {found.evaluated:,} instances in {seconds:g} s")
     return found.instance, f" after {found.after((1 - ROUNDING) / scale):.1f} s"
 

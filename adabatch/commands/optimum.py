@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from adabatch.commands.options import command_line
 from adabatch.commands.values import FOLDER, number
 from adabatch.files import write_json
 from adabatch.ranges import Range
+
+if TYPE_CHECKING:
+    from simulate.exact.tasks import Tasks
 
 
 class Optimizer(StrEnum):
@@ -56,9 +59,19 @@ def optimum(
             "tasks; minutes.",
         ),
     ] = False,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Tasks of your own in place of Sobol points, as mine.py:build: a function that returns "
+            "simulate.exact.tasks.Tasks, such as spectrum_task(eigenvalues, errors, ...)."
+        ),
+    ] = None,
     rule: Annotated[
         list[str] | None,
-        typer.Option(help="--plane: a rule by name, or your own as mine.py:build; may be repeated. None: all."),
+        typer.Option(
+            help="--plane, --task: a batch rule against the optimum, by name or your own as mine.py:build; may "
+            "be repeated. None: all in the plane."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -74,15 +87,17 @@ def optimum(
     Power-law regression in second moments; every schedule is tuned for every task. Times are relative to the best
     constant batch whose learning rate falls as a power of what is left: geometric mean, best and worst task.
     """
+    methods = [str(name) for name in optimizer or list(Optimizer)]
     if plane:
-        chosen_methods = [str(name) for name in optimizer or list(Optimizer)]
-        _plane(chosen_methods, tasks, tuple(rule or ()), iterations, duration, output or Path("runs/plane"))
+        if task is not None:
+            raise ValueError("--plane has tasks of its own: leave --task out, or take --task with --rule")
+        _plane(methods, tasks, tuple(rule or ()), iterations, duration, output or Path("runs/plane"))
         return
-    if rule:
-        raise ValueError("--rule is for --plane: give it too, or leave --rule out")
+    if rule and task is None:
+        raise ValueError("--rule is for --plane or --task: give one of them too, or leave --rule out")
     from simulate.exact.dynamics import Dynamics
     from simulate.exact.survey import survey
-    from simulate.exact.tasks import Resource, sobol_tasks
+    from simulate.exact.tasks import Resource, own_tasks, sobol_tasks
 
     if output is not None:
         if equal is not Equal.TIME:
@@ -90,17 +105,21 @@ def optimum(
                 f"--output is the table of what is saved at equal time: give --equal time, not {equal}"
             )
         _check_is_writable(output)
-    chosen = sobol_tasks(tasks, seed, Resource(equal)).at(range(tasks), duration)
-    typer.echo(f"{tasks} tasks, equal {equal}, {iterations} iterations; relative to {REFERENCE}")
+    chosen = sobol_tasks(tasks, seed, Resource(equal)) if task is None else own_tasks(task)
+    chosen = chosen.at(range(len(chosen)), duration)
+    if rule:
+        _rules(methods, chosen, tuple(rule), iterations)
+        return
+    typer.echo(f"{len(chosen)} tasks, equal {chosen.resource}, {iterations} iterations; relative to {REFERENCE}")
     records: list[dict[str, str | float]] = []
-    for name in optimizer or list(Optimizer):
+    for name in methods:
         found = survey(Dynamics(name), chosen, iterations)
         typer.echo(f"{name:<40}{'mean':>8}{'best':>8}{'worst':>8}")
         for label, ratios in (*found.relative.items(), (OVER_RATES, found.over_rates)):
             typer.echo(line(f"  {label}", ratios.tolist()))
         typer.echo(line("  closed form for the last line", (1 - found.predicted).tolist()))
         columns = zip(found.rho.tolist(), found.s.tolist(), found.saving.tolist(), strict=True)
-        records += [{"optimizer": str(name), "rho": rho, "s": s, "saving": saving} for rho, s, saving in columns]
+        records += [{"optimizer": name, "rho": rho, "s": s, "saving": saving} for rho, s, saving in columns]
     if output is not None:
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         write_json(output, {"command": command_line(), "date": date, "tasks": records})
@@ -141,6 +160,20 @@ def _plane(
             typer.echo(line(f"  {name}", table.where(method=method, rule=name)["ratio"].tolist()))
     save_figures({"plane": table}, folder)
     typer.echo(f"written to {folder}")
+
+
+def _rules(methods: list[str], tasks: Tasks, names: tuple[str, ...], iterations: int) -> None:
+    """Print every rule's risk over the optimum's."""
+    from simulate.exact.dynamics import Dynamics
+    from simulate.exact.plane import chosen_rules, over_optimum
+
+    rules = chosen_rules(names)
+    typer.echo(f"tasks: {len(tasks)}, equal {tasks.resource}, {iterations} iterations; risk over the optimum's")
+    for method in methods:
+        ratios = over_optimum(Dynamics(method), tasks, rules, iterations).rules
+        typer.echo(f"{method:<40}{'mean':>8}{'best':>8}{'worst':>8}")
+        for name, row in zip(rules, ratios, strict=True):
+            typer.echo(line(f"  {name}", row.tolist()))
 
 
 def _check_is_writable(output: Path) -> None:

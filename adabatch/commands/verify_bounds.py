@@ -9,6 +9,7 @@ import typer
 
 from adabatch.commands.options import command_line
 from adabatch.commands.values import FOLDER, number
+from adabatch.cores import visible_cores
 from adabatch.ranges import Range
 
 DECAY, ETA = number(float, Range(0, 1, below=True)), number(float, Range(0, 1e6))
@@ -54,8 +55,16 @@ def verify_bounds(
         Path | None,
         typer.Option(**FOLDER, help="Folder of an earlier report: which verdicts, ratios and slopes changed."),
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            **number(int, Range(0, 1024)), help="Experiments at once; 0: as many as cores, but with --quick one."
+        ),
+    ] = 0,
 ) -> None:
     """Measured gradient norms against the theorems' bounds, with refutations and negative controls.
+
+    Stopped and started again, the same command goes on with the experiments that are not finished.
 
     Exit code 1 if a verdict does not come out as it should; 2, and no report, where nothing would be checked, an
     option applies to no chosen experiment, or an objective's gradient, L or infimum disagrees with its values.
@@ -80,4 +89,5 @@ def verify_bounds(
         overwrite=overwrite,
         against=against,
     )
-    raise typer.Exit(verify(settings, command_line()))
+    cores = 1 if quick else visible_cores()
+    raise typer.Exit(verify(settings, command_line(), processes or cores))

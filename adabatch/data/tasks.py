@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from adabatch.cores import visible_cores
 from adabatch.data.documents import CONTEXT, PIECE, Document, Part, Source, batches, cut_document
 from adabatch.data.tokenizer import Tokenizer, token_type
 from adabatch.distributed.signals import STOP_SIGNALS, end_with_parent, hold_back_in_children
@@ -150,18 +151,13 @@ def run_tasks(
     left = [task for task, count in zip(tasks, before, strict=True) if count is None]
     tokens = sum(count.tokens for count in before if count is not None)
     done = len(tasks) - len(left)
-    processes = min(processes or available_cores(), len(left))
+    processes = min(processes or visible_cores(), len(left))
     work = partial(_write_task, folder, tokenizer)
     results = map(work, left) if processes <= 1 else _in_processes(work, left, processes)
     for count in results:
         done, tokens = done + 1, tokens + count.tokens
         if progress is not None:
             progress(done, len(tasks), tokens)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_task(folder: Path, tokenizer: Tokenizer, task: Task) -> TokenCount:

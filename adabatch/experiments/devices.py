@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from adabatch.cores import visible_cores
 from adabatch.settings import ParallelSettings
 
-__all__ = ["Placement", "place_runs", "visible_cores", "visible_gpus"]
+__all__ = ["Placement", "place_runs", "visible_gpus"]
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -19,11 +20,6 @@ def visible_gpus() -> tuple[str, ...]:
     if named is None:
         return tuple(map(str, range(count)))
     return tuple(name.strip() for name in named.split(","))[:count]
-
-
-def visible_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

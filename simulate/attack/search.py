@@ -22,7 +22,6 @@ Example:
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -283,7 +282,7 @@ def attack(
     Args:
         space: what.
         seconds: of the clock.
-        processes: that search at the same time; 0: one per core.
+        processes: that search at the same time.
         seed: of the starts and of the search.
         enough: the search ends once bound / measured is below it.
         advance: told the seconds gone and the best ratio so far, now and then.
@@ -292,7 +291,6 @@ def attack(
         ValueError: if the bound applies to no candidate, or returns what is not a positive number.
     """
     best, numbers = Found(space), iter(range(10**9))
-    count = processes or os.cpu_count() or 1
     begun = time.monotonic()
 
     def task() -> tuple[Any, ...]:
@@ -304,14 +302,14 @@ def attack(
         advance(min(time.monotonic() - begun, seconds), best.ratio)
         return time.monotonic() < begun + seconds and best.ratio >= enough
 
-    if count == 1:
+    if processes == 1:
         while going():
             best.add(_evolve(*task()))
     else:
-        with ProcessPoolExecutor(count, get_context("spawn")) as pool:
-            wait([pool.submit(rule_of, bound) for bound in [space.fixed["bound"]] * count])  # all have started
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            wait([pool.submit(rule_of, bound) for bound in [space.fixed["bound"]] * processes])  # all have started
             begun = time.monotonic()
-            pending: set[Future[Found]] = {pool.submit(_evolve, *task()) for _ in range(count)}
+            pending: set[Future[Found]] = {pool.submit(_evolve, *task()) for _ in range(processes)}
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:

@@ -13,8 +13,10 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulate.exact.contest import RULES, Build, peaks, run_contest
 from simulate.exact.dynamics import Dynamics
@@ -23,7 +25,7 @@ from simulate.exact.tasks import RANGES, Tasks, power_law_tasks
 from simulate.own_code import own_attribute
 from simulate.table import Table
 
-__all__ = ["DURATION", "chosen_rules", "plane", "plane_tasks"]
+__all__ = ["DURATION", "OverOptimum", "chosen_rules", "over_optimum", "plane", "plane_tasks"]
 
 NOISE, DURATION, SATURATION = 0.1, 300.0, 32.0
 """Of all tasks of a plane: label noise, budget in step times t0, and B_sat in samples."""
@@ -66,6 +68,57 @@ def plane_tasks(side: int, duration: float = DURATION) -> Tasks:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class OverOptimum:
+    """Risks over that of the best batches and rates.
+
+    Attributes:
+        rules: each with the best of several peak rates on each task, [rules, tasks].
+        constant: the best constant batch at its best constant rate, [tasks].
+    """
+
+    rules: NDArray[np.float64]
+    constant: NDArray[np.float64]
+
+
+def over_optimum(
+    method: Dynamics,
+    tasks: Tasks,
+    rules: Mapping[str, Build],
+    iterations: int = 40,
+    advance: Callable[[float], None] = lambda fraction: None,
+    seed: int = 0,
+) -> OverOptimum:
+    """Rules next to the optimum.
+
+    Args:
+        method: what makes a step.
+        tasks: any.
+        rules: by name.
+        iterations: of L-BFGS.
+        advance: told which fraction of the work is done.
+        seed: of the moments that rules are told.
+    """
+    rates, count = peaks(method), len(tasks)
+    risks, best = [], []
+    noise = np.random.default_rng(seed)
+    for name, build in rules.items():
+        played = run_contest(method, tasks, {name: build}, rates, noise)
+        risk = played.risk.reshape(count, len(rates))
+        picked = np.arange(count) * len(rates) + risk.argmin(axis=1)
+        risks.append(risk.min(axis=1))
+        best.append(played.schedules(picked.tolist()))
+        advance(0.5 / len(rules))
+    begin = start(method, tasks)
+    constant = optimize(method, tasks, CONSTANT, begin, iterations=iterations)
+    # From the two rules with the best mean too: L-BFGS finds local optima.
+    order = np.argsort(np.log(risks).mean(axis=1))[:2]
+    starts = [begin, constant.schedules, *(best[i] for i in order)]
+    optimum = optimize(method, tasks, BOTH, *starts, iterations=iterations)
+    advance(0.5)
+    return OverOptimum(np.array(risks) / optimum.risk, constant.risk / optimum.risk)
+
+
 def plane(
     method: Dynamics,
     side: int,
@@ -88,23 +141,7 @@ def plane(
         Columns method, rule, capacity, source, ratio.
     """
     chosen = rules if isinstance(rules, Mapping) else chosen_rules(rules)
-    tasks, rates, count = plane_tasks(side, duration), peaks(method), side * side
-    risks, best = [], []
-    noise = np.random.default_rng(0)
-    for name, build in chosen.items():
-        played = run_contest(method, tasks, {name: build}, rates, noise)
-        risk = played.risk.reshape(count, len(rates))
-        picked = np.arange(count) * len(rates) + risk.argmin(axis=1)
-        risks.append(risk.min(axis=1))
-        best.append(played.schedules(picked.tolist()))
-        advance(0.5 / len(chosen))
-    begin = start(method, tasks)
-    constant = optimize(method, tasks, CONSTANT, begin, iterations=iterations)
-    # From the two rules with the best mean too: L-BFGS finds local optima.
-    order = np.argsort(np.log(risks).mean(axis=1))[:2]
-    starts = [begin, constant.schedules, *(best[i] for i in order)]
-    optimum = optimize(method, tasks, BOTH, *starts, iterations=iterations)
-    advance(0.5)
+    ratios = over_optimum(method, plane_tasks(side, duration), chosen, iterations, advance).rules
     capacity = np.repeat(np.linspace(*RANGES["spectrum"], side), side)
     source = np.tile(np.linspace(*RANGES["energy"], side), side)
     return Table.of_rows(
@@ -113,8 +150,8 @@ def plane(
             "rule": name,
             "capacity": capacity[point],
             "source": source[point],
-            "ratio": risks[i][point] / optimum.risk[point],
+            "ratio": ratios[i][point],
         }
         for i, name in enumerate(chosen)
-        for point in range(count)
+        for point in range(side * side)
     )

@@ -20,9 +20,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from simulate.own_code import own_attribute
 from theory.schedules.second_moments import Regression
 
-__all__ = ["Resource", "Tasks", "blocks", "power_law_tasks", "sobol_tasks"]
+__all__ = ["Resource", "Tasks", "blocks", "own_tasks", "power_law_tasks", "sobol_tasks", "spectrum_task"]
 
 Array = NDArray[np.float64]
 
@@ -98,6 +99,71 @@ class Tasks:
         )
         durations = self.duration[chosen] * duration
         return Tasks(problem, self.errors[chosen], durations, self.saturation[chosen], self.resource)
+
+
+def spectrum_task(
+    eigenvalues: Sequence[float] | Array,
+    errors: Sequence[float] | Array,
+    noise: float,
+    duration: float,
+    saturation: float,
+    resource: Resource = Resource.TIME,
+) -> Tasks:
+    """One task from any spectrum, every mode by itself.
+
+    Args:
+        eigenvalues: lambda_i of the inputs' covariance, [modes].
+        errors: c_i = E (w_i - w*_i)^2 at the start, [modes].
+        noise: sigma^2 of the labels.
+        duration: see :class:`Tasks`.
+        saturation: see :class:`Tasks`.
+        resource: see :class:`Tasks`.
+
+    >>> task = spectrum_task([1.0, 0.1], [1.0, 4.0], noise=0.5, duration=100, saturation=16)
+    >>> len(task), task.problem.risk(task.errors)
+    (1, array([1.4]))
+    """
+    modes = np.asarray(eigenvalues, dtype=float)[None]
+    problem = Regression(modes, np.array([float(noise)]), np.ones(modes.shape[1], dtype=int))
+    start = np.asarray(errors, dtype=float)[None]
+    return Tasks(problem, start, np.array([float(duration)]), np.array([float(saturation)]), resource)
+
+
+def own_tasks(name: str) -> Tasks:
+    """Tasks of your own: what a function without arguments returns, from a module or a file.
+
+    Args:
+        name: as in ``mine.py:build``.
+
+    Raises:
+        ValueError: if it cannot be called, or does not return tasks that can be run.
+    """
+    found = own_attribute("task", name)()
+    if not isinstance(found, Tasks):
+        raise ValueError(
+            f"task {name!r} must return simulate.exact.tasks.Tasks, as spectrum_task does, "
+            f"not {type(found).__name__}"
+        )
+    problem = found.problem
+    if problem.eigenvalues.shape != found.errors.shape:
+        raise ValueError(
+            f"task {name!r}: {problem.eigenvalues.shape[-1]} eigenvalues, but {found.errors.shape[-1]} errors; "
+            "every mode needs both"
+        )
+    positive = {"eigenvalues": problem.eigenvalues, "duration": found.duration, "saturation": found.saturation}
+    for label, values in positive.items():
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise ValueError(
+                f"task {name!r}: {label} must be above 0 and finite, but are from {values.min():g} on"
+            )
+    for label, values in {"errors": found.errors, "noise": problem.noise}.items():
+        if not (np.isfinite(values).all() and (values >= 0).all()):
+            raise ValueError(
+                f"task {name!r}: {label} must be 0 or more and finite, but are from {values.min():g} on"
+            )
+    if not found.errors.any(axis=1).all():
+        raise ValueError(f"task {name!r}: all errors are 0 at the start: nothing is left to learn")
+    return found
 
 
 def blocks(dimension: int, singles: int = 12, per_octave: int = 4) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SAID = {
     "own_objective": "adam on log-cosh under gaussian,eta=0.2: guarantee holds",
     "own_noise": "adam on geman-mcclure under laplace: guarantee holds",
+    "own_spectrum": "ramp: risk over the optimum's",
     "own_optimizer": "cautious-lion on rastrigin under gaussian,eta=0.5: no bound, slope -0.",
     "own_bound": "leading-terms violated",
     "own_template": "my-optimizer on my-objective under mynoise: my-bound holds",

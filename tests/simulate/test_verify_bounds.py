@@ -1,15 +1,16 @@
 """verify-bounds: settings are checked before anything runs, files are written, the exit code says the truth."""
 
+import csv
 import json
 
 import pytest
 
-from simulate import verify_bounds as module
 from simulate.experiments.adam.theorems import BOUNDS, theorem_1_bounds
+from simulate.experiments.known import EXPERIMENTS, Experiment
 from simulate.experiments.result import Result
 from simulate.experiments.settings import Level
 from simulate.outcomes import Assertion, Outcome
-from simulate.verify_bounds import EXPERIMENTS, Settings, require_verdicts, resolve, verify_bounds
+from simulate.verify_bounds import Settings, require_verdicts, resolve, verify_bounds
 
 
 def _settings(tmp_path, **more):
@@ -118,7 +119,7 @@ def test_bad_input_is_found_before_anything_runs(tmp_path, monkeypatch, given, m
     def fail(*_):
         raise AssertionError("an experiment was started")
 
-    monkeypatch.setattr(module._Experiment, "run", fail)
+    monkeypatch.setattr(Experiment, "run", fail)
     with pytest.raises(ValueError, match=message):
         verify_bounds(_settings(tmp_path, **{"experiments": (), **given}))
     assert not (tmp_path / "out").exists()
@@ -174,9 +175,8 @@ def test_restricted_grid_runs_what_was_asked_for(tmp_path):
         steps=64,
         seeds=2,
     )
-    results, seconds = module._run(("bounds",), settings, module._console())
-    table = results[0].tables["ratios"]
-    assert table.values("objective") == ["quadratic"]
-    assert table.values("setting") == ["(0.5, 0.9), eta 0.3"]
-    assert max(table["K"]) == 64
-    assert set(seconds) == {"bounds"}
+    verify_bounds(settings)
+    rows = list(csv.DictReader((tmp_path / "out" / "figures" / "ratios.csv").open()))
+    assert {row["objective"] for row in rows} == {"quadratic"}
+    assert {row["setting"] for row in rows} == {"(0.5, 0.9), eta 0.3"}
+    assert max(int(row["K"]) for row in rows) == 64

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from simulate.exact.contest import RULES, peaks, run_contest
+from simulate.exact.contest import RULES
 from simulate.exact.dynamics import Dynamics
-from simulate.exact.optimum import BOTH, CONSTANT, optimize, start
+from simulate.exact.plane import over_optimum
 from simulate.exact.tasks import sobol_tasks
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
@@ -25,22 +23,13 @@ def run(settings: Settings, advance: Advance) -> Result:
     rules = {name: RULES[name] for name in CHOSEN}
     rows, rule_claims, constant_claims = [], [], []
     for method in Dynamics:
-        rates = peaks(method)
-        noise = np.random.default_rng(settings.seed)
-        played = run_contest(method, tasks, rules, rates, noise)
-        risks = played.risk.reshape(len(rules), count, len(rates))
-        best = risks.transpose(1, 0, 2).reshape(count, -1).argmin(axis=1)
-        picked = (best // len(rates) * count + np.arange(count)) * len(rates) + best % len(rates)
-        begin = start(method, tasks)
-        constant = optimize(method, tasks, CONSTANT, begin, iterations=iterations)
-        starts = begin, constant.schedules, played.schedules(picked.tolist())
-        optimum = optimize(method, tasks, BOTH, *starts, iterations=iterations)
+        found = over_optimum(method, tasks, rules, iterations, seed=settings.seed)
         for row in range(count):
             for i, name in enumerate(CHOSEN):
-                ratio = float(risks[i, row].min() / optimum.risk[row])
+                ratio = float(found.rules[i, row])
                 rows.append({"method": str(method), "task": row, "rule": name, "ratio": ratio})
                 rule_claims.append(Assertion(f"{method}, task {row}, {name}", 1 / ratio, "<=", 1.01))
-            worse = float(constant.risk[row] / optimum.risk[row])
+            worse = float(found.constant[row])
             constant_claims.append(Assertion(f"{method}, task {row}", worse, "<=", 1.01))
         advance(1 / len(Dynamics))
     return Result(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from simulate.experiments.adam import slopes
+from simulate.experiments.known import EXPERIMENTS
 from simulate.experiments.result import Table
 from simulate.noise import NOISES
 from simulate.objectives import OBJECTIVES, GemanMcClure, PseudoHuber, Quadratic
 from simulate.optimizers import OPTIMIZERS, Adam
-from simulate.verify_bounds import EXPERIMENTS
 
 
 def test_a_small_run(adabatch, tmp_path):

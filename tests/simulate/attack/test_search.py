@@ -56,6 +56,7 @@ def test_a_bound_made_too_small_is_broken_and_the_instance_replays(tmp_path) -> 
         assert all(assertion.holds for assertion in hypotheses(run))
 
 
+@pytest.mark.slow
 def test_processes_search_together() -> None:
     seen = []
     space = space_of("sgd", eta=0.5, steps=3)

@@ -12,6 +12,7 @@ from simulate.experiments.adam.theorems import BOUNDS, own_rows, theorem_1_bound
 from simulate.experiments.adam_sharp import sharpness
 from simulate.experiments.audit import published_theorem
 from simulate.experiments.estimators import batch_demand, bias
+from simulate.experiments.known import EXPERIMENTS
 from simulate.experiments.options import options_read
 from simulate.experiments.other_optimizers import rmsprop, sign_descent
 from simulate.experiments.rows import (
@@ -34,7 +35,6 @@ from simulate.optimizers import Adam
 from simulate.outcomes import Assertion, Expectation
 from simulate.report.figures import FIGURES
 from simulate.trajectory import run as run_trajectory
-from simulate.verify_bounds import EXPERIMENTS
 from theory.adam import theorem1
 from theory.adam.variants import bias_correction, gradient_norm_sum_bound
 from theory.guarantee import adam_guarantee

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
+from simulate.experiments.known import EXPERIMENTS
 from simulate.experiments.options import OF_THE_COMMAND, option, options_read
 from simulate.experiments.settings import Level, Settings
-from simulate.verify_bounds import EXPERIMENTS
 
 
 def _inner(number: int, settings: Settings) -> object:

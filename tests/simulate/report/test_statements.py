@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
+from simulate.experiments.known import EXPERIMENTS
 from simulate.laboratory import BOUNDS
 from simulate.report import statements
 from simulate.report.statements import documentation, statement, typeset
-from simulate.verify_bounds import EXPERIMENTS
 
 
 def theorems_named_by_experiments() -> set[str]:
