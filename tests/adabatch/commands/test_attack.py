@@ -85,7 +85,7 @@ def test_an_own_bound_is_broken_and_replayed_where_it_is_named(adabatch, folder)
         (("theorem-1", "--vary", "v1"), "unknown 'v1' to vary"),
         (("sgd", "--steps", 13), "'--steps': it must be from 1 to 12, but is 13"),
         (("--replay", "mine.py"), "mine.py is not an instance, as adabatch attack writes it: "),
-        (("--replay", "steep.json"), "steep.json is no evidence on 'sgd': largest slope, 3 > 2"),
+        (("--replay", "steep.json"), "steep.json is not evidence on 'sgd': largest slope, 3 > 2"),
         (("theorem-1", "--replay", "steep.json"), "requires Adam or RMSProp, but sgd"),
         (("--replay", "nothing.json"), "nothing.json does not exist"),
     ],
