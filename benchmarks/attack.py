@@ -26,11 +26,13 @@ FILE = Path(__file__).parent.parent / "simulate" / "attack" / "near_tight.jsonl"
 BROKEN = 1 / 0.9
 
 
-def space(bound: str, steps: int, *at: float, free: str = "v0", positive: bool = False, **more: Any) -> Space:
+def space(
+    bound: str, steps: int, *at: float, free: str = "v0", positive: bool = False, quiet: int = 0, **more: Any
+) -> Space:
     """A search for a bound at beta1, beta2 and eta, or at eta alone."""
     named = dict(zip(("eta",) if len(at) == 1 else ("beta1", "beta2", "eta"), at, strict=True))
     fixed = {"bound": bound, "dimension": DIMENSION, "smoothness": SMOOTHNESS, "step_size": STEP_SIZE}
-    return Space(steps, fixed | named | more, tuple(free.split()), positive)
+    return Space(steps, fixed | named | more, tuple(free.split()), positive, quiet)
 
 
 BIAS: dict[str, Any] = {"optimizer": "adam,bias_correction=True"}

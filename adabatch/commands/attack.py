@@ -33,8 +33,11 @@ def attack(
         float, typer.Option(**number(float, Range(0, 1e6)), help="Of the test that the noise meets at every step.")
     ] = 0.2,
     steps: Annotated[
-        int, typer.Option(**number(int, Range(1, 12)), help="K; an instance has 2^K paths, and all are summed.")
+        int, typer.Option(**number(int, Range(0, 12)), help="Steps with noise: of n, all 2^n paths are summed.")
     ] = 7,
+    quiet_steps: Annotated[
+        int, typer.Option(**number(int, Range(0, 9_000)), help="Steps without noise after them.")
+    ] = 0,
     optimizer: Annotated[
         str | None,
         typer.Option(help="As adabatch list optimizers has it, or your own; none: the one that the bound is on."),
@@ -88,8 +91,10 @@ def attack(
         pair = numbers(betas, float, "--betas")
         if len(pair) != 2:
             raise ValueError(f"--betas takes two numbers, as in 0.9,0.95, not {betas!r}")
-        where: dict[str, Any] = {"optimizer": optimizer, "betas": (pair[0], pair[1]), "eta": eta, "steps": steps}
-        where["free"] = None if vary is None else names(vary)
+        if not steps + quiet_steps:
+            raise ValueError("--steps 0 leaves nothing: give --quiet-steps")
+        where: dict[str, Any] = {"optimizer": optimizer, "betas": (pair[0], pair[1]), "eta": eta}
+        where |= {"steps": steps, "quiet": quiet_steps, "free": None if vary is None else names(vary)}
         instance, after = _search(bound, where, seconds, processes, seed, scale_bound)
     measured, value, run = compare(instance)
     wrong = [assertion for assertion in hypotheses(run) if not assertion.holds]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulate.attack.exact_run import ExactRun
+from simulate.attack.tree import noisy_steps
 from simulate.table import Table
 
 __all__ = ["drawn"]
@@ -31,11 +32,11 @@ def _function(run: ExactRun) -> Iterator[dict[str, Any]]:
 
 def _steps(run: ExactRun) -> Iterator[dict[str, Any]]:
     """Paths that have been the same so far make one step."""
-    tree, steps = run.tree, run.instance.steps
-    for k in range(steps):
-        alike = 2 ** (steps - 1 - k)
+    tree, splits = run.tree, noisy_steps(run.instance)
+    for k in range(run.instance.steps):
+        alike = 2 ** int(splits[k + 1 :].sum())
         likely = tree.probabilities.reshape(-1, alike).sum(-1)
-        for first, probability in zip(range(0, 2**steps, alike), likely.tolist(), strict=True):
+        for first, probability in zip(range(0, 2 ** int(splits.sum()), alike), likely.tolist(), strict=True):
             if probability > UNLIKELY:
                 values = {"w": tree.weights[k, first], "to": tree.weights[k + 1, first]}
                 values |= {"gradient": tree.gradients[k, first], "probability": probability}

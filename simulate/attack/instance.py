@@ -24,7 +24,7 @@ from simulate.attack.piecewise import PiecewiseLinear
 from simulate.attack.rational import rationals
 from simulate.streams import Array
 
-__all__ = ["LARGEST_STEPS", "PER_CANDIDATE", "Instance", "near_tight_instances", "read_instance"]
+__all__ = ["MOST_NOISY", "MOST_STEPS", "PER_CANDIDATE", "Instance", "near_tight_instances", "read_instance"]
 
 PER_CANDIDATE = {
     "width": 0, "first": 0, "slopes": 1, "below": 2, "above": 2, "low_factors": 2, "high_factors": 2,
@@ -32,8 +32,8 @@ PER_CANDIDATE = {
 }  # fmt: skip
 """Fields that may differ between the candidates of a population, with the number of their own axes."""
 
-LARGEST_STEPS = 12
-"""A tree has 2^K paths."""
+MOST_NOISY, MOST_STEPS = 12, 10_000
+"""Steps with noise: n of them make 2^n paths. And steps at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +166,12 @@ class Instance:
     def _require_shapes(self) -> None:
         """Raise ValueError unless it is one instance, of few steps."""
         steps = len(self.below) if self.below.ndim else 0
-        if not 1 <= steps <= LARGEST_STEPS:
-            raise ValueError(f"it must have 1 to {LARGEST_STEPS} steps, not {steps}")
+        if self.above.shape != self.below.shape:
+            raise ValueError(f"its above must have the shape {self.below.shape}, not {self.above.shape}")
+        noisy = int((self.below + self.above > 0).reshape(steps, -1).any(-1).sum()) if steps else 0
+        if not 1 <= steps <= MOST_STEPS or noisy > MOST_NOISY:
+            allowed = f"1 to {MOST_STEPS} steps, {MOST_NOISY} with noise at most"
+            raise ValueError(f"it must have {allowed}, but has {steps} and {noisy}")
         for name, axes in PER_CANDIDATE.items():
             value = getattr(self, name)
             wanted = ((), (steps,), (steps, 2))[axes] if name != "slopes" else (max(2, self.slopes.size),)

@@ -2,12 +2,12 @@ r"""An adversary: it searches the instance on which a bound is tightest, or brea
 
 Problem:
     Over functions of one variable whose gradient is piecewise linear with slopes in [-L, L], two-point noises that
-    depend on the step and on the sign of m G, v_0 and whatever else is left free: which makes bound / measured
+    depend on the step and on the sign of m G, v_0 and what else may vary: which make bound / measured
     least? Below 1 the bound is broken.
 
 Algorithm:
     Covariance matrix adaptation (Hansen's, by the package cma) on the logarithm of bound / measured, 40 candidates
-    a generation, each with exact expectations over its 2^K paths. When a search has settled, the next starts: two
+    a generation, each with exact expectations over all paths. When a search has settled, the next starts: two
     of three at random, the third from the best point so far with small steps. All cores search at the same time.
 
 Guarantee:
@@ -41,19 +41,19 @@ from simulate.laboratory.theorems import USUAL
 from simulate.optimizers import Optimizer
 from simulate.streams import Array
 
-__all__ = ["FREE", "Found", "Space", "attack", "space_of"]
+__all__ = ["VARIABLES", "Found", "Space", "attack", "space_of"]
 
 CELLS = 16
 CANDIDATES = 40
 SMOOTHNESS, STEP_SIZE, DIMENSION = 2.0, 0.125, 3
 """Other than 1, so that no power of L, alpha or d can go unnoticed."""
 
-FREE = (
+VARIABLES = (
     "v0", "epsilon", "multipliers", "falling", "factors", "violated", "noise", "floor", "start", "weight_decay",
 )  # fmt: skip
 """What may be searched next to the function and the noise: see :attr:`Space.free`."""
 
-USUALLY_FREE = {
+USUALLY_VARIED = {
     "schedule": ("v0", "epsilon", "multipliers"),
     "clipping": ("v0", "factors"),
     "violated-steps": ("v0", "violated"),
@@ -67,18 +67,20 @@ class Space:
     """What is searched.
 
     Attributes:
-        steps: K.
+        steps: with noise; all 2^steps paths are summed.
         fixed: the fields of :class:`Instance` that are the same for all candidates.
-        free: of :data:`FREE`, what varies next to the function and the noise: v_0, epsilon, s_k (``multipliers``
-            or, never rising, ``falling``), clip factors, steps that violate the test, the size of the noise as a
-            whole (for a test on average), the test's floor, w_1, lambda.
+        free: of :data:`VARIABLES`, what varies next to the function and the noise: v_0, epsilon, s_k
+            (``multipliers`` or, never rising, ``falling``), clip factors, steps that violate the test, the size of
+            the noise as a whole (for a test on average), the test's floor, w_1, lambda.
         positive: whether v_0, epsilon and the floor, where they are free, are not 0.
+        quiet: steps without noise that follow, so that K = steps + quiet.
     """
 
     steps: int
     fixed: dict[str, Any]
     free: tuple[str, ...] = ("v0",)
     positive: bool = False
+    quiet: int = 0
 
     @property
     def label(self) -> str:
@@ -146,6 +148,12 @@ class Space:
                 power = 2 if name == "v0" else 1
                 values[name] = np.where(x > 0, np.exp(4 * (np.clip(x, -3, 3) - 1)) * unit**power, 0.0)
         values["below"], values["above"] = deviation * np.exp(spread), deviation * np.exp(-spread)
+        if self.quiet:
+            for name, ends in (("below", 0.0), ("above", 0.0), ("low_factors", 1.0), ("high_factors", 1.0)):
+                if name in values:
+                    values[name] = np.pad(values[name], ((0, 0), (0, self.quiet), (0, 0)), constant_values=ends)
+            if "multipliers" in values:
+                values["multipliers"] = np.pad(values["multipliers"], ((0, 0), (0, self.quiet)), "edge")
         return _rounded(Instance(**self.fixed, **values))
 
 
@@ -167,6 +175,7 @@ def space_of(
     betas: tuple[float, float] = (0.9, 0.95),
     eta: float = 0.2,
     steps: int = 7,
+    quiet: int = 0,
     free: Iterable[str] | None = None,
 ) -> Space:
     """Where to search for a bound.
@@ -176,7 +185,8 @@ def space_of(
         optimizer: likewise; None for the one that the bound is on, Adam if it is your own.
         betas: of Adam.
         eta: of the test that the noise meets at every step.
-        steps: K.
+        steps: with noise.
+        quiet: without, after them.
         free: None for what the bound allows.
 
     Raises:
@@ -197,11 +207,11 @@ def space_of(
     made = optimizer_of(_middle(Space(steps, fixed, ())))
     _require_coordinate_wise(chosen, made)
     remembers = made.denominators(np.ones((1, 1)), made.start(np.ones((1, 1)))) is not None
-    usual_free = USUALLY_FREE.get(rule.name, ("v0", "epsilon") if remembers else ())
-    space = Space(steps, fixed, usual_free if free is None else tuple(free))
+    usual_free = USUALLY_VARIED.get(rule.name, ("v0", "epsilon") if remembers else ())
+    space = Space(steps, fixed, usual_free if free is None else tuple(free), quiet=quiet)
     for name in space.free:
-        if name not in FREE:
-            raise ValueError(f"unknown {name!r} to vary; known: {', '.join(FREE)}")
+        if name not in VARIABLES:
+            raise ValueError(f"unknown {name!r} to vary; known: {', '.join(VARIABLES)}")
     if free is None and _refusal(replace(space, positive=True)):  # epsilon must be 0
         space = replace(space, free=tuple(name for name in space.free if name != "epsilon"))
     refused = _refusal(space)

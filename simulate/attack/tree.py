@@ -1,4 +1,7 @@
-"""Exact expectations: all 2^K paths of two-point noises, each with its probability; nothing is sampled."""
+"""Exact expectations: all paths of two-point noises, each with its probability; nothing is sampled.
+
+A step without noise splits no path: of K steps, n with noise, there are P = 2^n.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulate.attack.instance import Instance
 from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array
 
-__all__ = ["Tree", "grow"]
+__all__ = ["Tree", "grow", "noisy_steps"]
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,13 @@ class Tree:
     """What an optimizer did on all paths.
 
     Attributes:
-        probabilities: of the paths, shape [..., 2^K].
-        gradients: G_k, shape [..., K, 2^K].
-        deviations: sd_k, shape [..., K, 2^K].
-        denominators: sqrt(D_k) before step k, without epsilon, shape [..., K, 2^K]; 0 for SGD.
-        weights: w_1 to w_{K+1}, shape [..., K + 1, 2^K].
-        first_moment: m_K, shape [..., 2^K].
-        second_moment: v_K, shape [..., 2^K].
+        probabilities: of the paths, shape [..., P].
+        gradients: G_k, shape [..., K, P].
+        deviations: sd_k, shape [..., K, P].
+        denominators: sqrt(D_k) before step k, without epsilon, shape [..., K, P]; 0 for SGD.
+        weights: w_1 to w_{K+1}, shape [..., K + 1, P].
+        first_moment: m_K, shape [..., P].
+        second_moment: v_K, shape [..., P].
     """
 
     probabilities: Array
@@ -37,7 +41,7 @@ class Tree:
     second_moment: Array
 
     def expected(self, values: Array) -> Array:
-        """E of values on paths, shape [..., 2^K] -> [...] or [..., K, 2^K] -> [..., K]."""
+        """E of values on paths, shape [..., P] -> [...] or [..., K, P] -> [..., K]."""
         each = values.ndim > self.probabilities.ndim
         weights = self.probabilities[..., None, :] if each else self.probabilities
         result: Array = (values * weights).sum(-1)
@@ -49,12 +53,18 @@ class Tree:
         return self.expected(np.abs(self.gradients))
 
 
+def noisy_steps(instance: Instance) -> NDArray[np.bool_]:
+    """Which steps have noise, of a population for any candidate, shape [K]."""
+    noise = instance.below + instance.above > 0
+    return np.asarray(noise.any(-1).reshape(-1, instance.steps).any(0))
+
+
 def grow(instance: Instance, optimizer: Optimizer) -> Tree:
     """Run the optimizer on every path.
 
     Args:
         instance: one, or a population.
-        optimizer: coordinate-wise; its settings broadcast against [..., 2^K].
+        optimizer: coordinate-wise; its settings broadcast against [..., P].
 
     >>> import numpy as np
     >>> from simulate.optimizers import SGD
@@ -66,8 +76,10 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
     """
     steps, objective = instance.steps, instance.objective
     population = np.broadcast_shapes(instance.first.shape, instance.below.shape[:-2])
-    shape = (*population, 2**steps)
-    high = (np.arange(2**steps)[None] >> np.arange(steps)[::-1, None]) % 2 == 1
+    splits = noisy_steps(instance)
+    shape = (*population, 2 ** int(splits.sum()))
+    later = splits.sum() - np.cumsum(splits)
+    high = splits[:, None] & ((np.arange(shape[-1])[None] >> later[:, None]) % 2 == 1)
     start, floor = instance.start[..., None], instance.floor[..., None]
     kind = instance.first.dtype
     w, probabilities = np.zeros(shape, kind) + start, np.ones(shape, kind)
@@ -83,7 +95,7 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
 
         below, above = chosen(instance.below), chosen(instance.above)
         noisy = below + above > 0
-        share = np.where(noisy, below / np.where(noisy, below + above, 1), 0.5)
+        share = np.where(noisy, below / np.where(noisy, below + above, 1), 0.5 if splits[k] else 0)
         size = np.maximum(np.abs(gradient), floor)
         drawn = gradient + np.where(high[k], above, -below) * size * np.where(gradient < 0, -1, 1)
         if instance.low_factors is not None and instance.high_factors is not None:

@@ -83,7 +83,7 @@ def test_an_own_bound_is_broken_and_replayed_where_it_is_named(adabatch, folder)
         (("theorem-1", "--eta", 0.99), "the supremum of the admissible values is eta = 0.27"),
         (("theorem-1", "--betas", "0.9"), "--betas takes two numbers, as in 0.9,0.95, not '0.9'"),
         (("theorem-1", "--vary", "v1"), "unknown 'v1' to vary"),
-        (("sgd", "--steps", 13), "'--steps': it must be from 1 to 12, but is 13"),
+        (("sgd", "--steps", 13), "'--steps': it must be from 0 to 12, but is 13"),
         (("--replay", "mine.py"), "mine.py is not an instance, as adabatch attack writes it: "),
         (("--replay", "steep.json"), "steep.json is not evidence on 'sgd': largest slope, 3 > 2"),
         (("theorem-1", "--replay", "steep.json"), "requires Adam or RMSProp, but sgd"),
