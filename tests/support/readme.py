@@ -44,7 +44,6 @@ COMMANDS = {
     "adabatch attack theorem-1 --betas 0,0.0001 --eta 0.3 --output runs/attack": (
         "--seconds 1 --processes 1 --steps 3"
     ),
-    "adabatch attack --replay runs/attack/instance.json --exact": "",
     "python3 -m venv .venv-theory": "",
     ".venv-theory/bin/pip install '.[theory]'": "",
     ".venv-theory/bin/adabatch claims": "",
