@@ -16,6 +16,9 @@ from simulate.streams import Array
 
 __all__ = ["compare", "hypotheses", "measured_exactly", "ratios"]
 
+MOST_IN_FRACTIONS = 40
+"""Steps."""
+
 
 def compare(instance: Instance) -> tuple[float, float, ExactRun]:
     """The expectation that is bounded, the bound, and the run.
@@ -30,7 +33,13 @@ def compare(instance: Instance) -> tuple[float, float, ExactRun]:
 
 
 def measured_exactly(instance: Instance) -> Any:
-    """The expectation that is bounded, as a fraction; roots have 256 bits."""
+    """The expectation that is bounded, as a fraction; roots have 256 bits.
+
+    Raises:
+        ValueError: for many steps: fractions become longer with each.
+    """
+    if instance.steps > MOST_IN_FRACTIONS:
+        raise ValueError(f"in fractions at most {MOST_IN_FRACTIONS} steps can be measured, not {instance.steps}")
     rule = rule_of(instance.bound)
     (run,) = runs(instance.rational(), rule.records(instance.steps))
     return run.tree.expected(rule.measure(run))

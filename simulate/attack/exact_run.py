@@ -112,7 +112,7 @@ def _part(optimizer: str) -> tuple[Part, tuple[str, ...]]:
 def optimizer_of(instance: Instance) -> Optimizer:
     """The optimizer with the instance's settings; of a population they have an axis for its paths."""
     part, taken = _part(instance.optimizer)
-    s = instance.multipliers
+    s = instance.step_multipliers
 
     def each(value: Any) -> Any:
         return value[..., None] if np.ndim(value) else value.item() if isinstance(value, np.ndarray) else value
@@ -137,7 +137,8 @@ def averaged_eta(instance: Instance, tree: Tree, kind: Kind) -> Array:
     size = np.abs(tree.gradients)
     relative = np.divide(tree.deviations, size, out=np.zeros_like(size), where=size > 0)
     noise = tree.expected(tree.deviations if kind is Kind.L1 else tree.deviations * relative)
-    weights = np.ones(instance.steps) if instance.multipliers is None else instance.multipliers
+    s = instance.step_multipliers
+    weights = np.ones(instance.steps) if s is None else s
     ratio: Array = (weights * noise).sum(-1) / (weights * tree.gradient_norms).sum(-1)
     return ratio if kind is Kind.L1 else np.sqrt(ratio)
 
@@ -146,7 +147,7 @@ def _recorded(instance: Instance, tree: Tree, records: tuple[int, ...]) -> dict[
     """What a trajectory records, over all coordinates, each [..., records, 2^K]; NaN for what is not known."""
     size = np.abs(tree.gradients)
     missed = tree.deviations > instance.eta * size * (1 + 1e-12)
-    weights = 1.0 if instance.multipliers is None else instance.multipliers[..., None]
+    weights = 1.0 if (s := instance.step_multipliers) is None else s[..., None]
     preconditioned = np.zeros_like(size)
     np.divide(size**2, tree.denominators, out=preconditioned, where=tree.denominators > 0)
     each = {

@@ -41,7 +41,7 @@ class Instance:
     """One instance, or a population of candidates: then the arrays have a leading axis [candidates].
 
     The stochastic gradient of step k is G X with X = 1 - below (low) or X = 1 + above (high), of mean 1. Both
-    depend on k and on whether m_{k-1} G_k is negative: shape [K, 2].
+    depend on k and on whether m_{k-1} G_k is negative: shape [n, 2], of the first n steps.
 
     Attributes:
         bound: what it is nearly tight for, as :func:`simulate.laboratory.find` takes it.
@@ -55,15 +55,16 @@ class Instance:
         beta1: decay of m.
         beta2: decay of v.
         eta: of the test.
+        quiet: steps without noise and clipping, with the last s_k, that follow those of the tables.
         goal: the squared gradient norm at which counting stops; 0: never.
         width: of the cells of the gradient, see :class:`~simulate.attack.piecewise.PiecewiseLinear`.
         first: G_1.
         slopes: of the cells, shape [n].
-        below: 1 - X where X is low, shape [K, 2].
-        above: X - 1 where X is high, shape [K, 2].
-        low_factors: by which a low gradient is clipped, shape [K, 2].
-        high_factors: by which a high gradient is clipped, shape [K, 2].
-        multipliers: s_k, shape [K].
+        below: 1 - X where X is low, shape [n, 2].
+        above: X - 1 where X is high, shape [n, 2].
+        low_factors: by which a low gradient is clipped, shape [n, 2].
+        high_factors: by which a high gradient is clipped, shape [n, 2].
+        multipliers: s_k, shape [n], of which the last is kept.
         start: w_1, which weight decay pulls to 0.
         weight_decay: lambda.
         v0: v_0.
@@ -81,6 +82,7 @@ class Instance:
     beta1: float = 0.0
     beta2: float = 0.0
     eta: float = 0.0
+    quiet: int = 0
     goal: float = 0.0
     width: Array
     first: Array
@@ -105,7 +107,13 @@ class Instance:
     @property
     def steps(self) -> int:
         """K."""
-        return int(self.below.shape[-2])
+        return int(self.below.shape[-2]) + self.quiet
+
+    @property
+    def step_multipliers(self) -> Array | None:
+        """s_k, shape [..., K]; None if all are 1."""
+        s = self.multipliers
+        return None if s is None else s[..., np.minimum(np.arange(self.steps), s.shape[-1] - 1)]
 
     @property
     def objective(self) -> PiecewiseLinear:
@@ -115,7 +123,7 @@ class Instance:
     @property
     def largest_deviation(self) -> Array:
         """The least eta for which every step meets the test, shape [...]."""
-        largest: Array = np.sqrt((self.below * self.above).max((-2, -1)))
+        largest: Array = np.sqrt((self.below * self.above).max((-2, -1), initial=0.0))
         return largest
 
     def candidate(self, index: int) -> Instance:
@@ -165,16 +173,15 @@ class Instance:
 
     def _require_shapes(self) -> None:
         """Raise ValueError unless it is one instance, of few steps."""
-        steps = len(self.below) if self.below.ndim else 0
-        if self.above.shape != self.below.shape:
-            raise ValueError(f"its above must have the shape {self.below.shape}, not {self.above.shape}")
-        noisy = int((self.below + self.above > 0).reshape(steps, -1).any(-1).sum()) if steps else 0
-        if not 1 <= steps <= MOST_STEPS or noisy > MOST_NOISY:
-            allowed = f"1 to {MOST_STEPS} steps, {MOST_NOISY} with noise at most"
-            raise ValueError(f"it must have {allowed}, but has {steps} and {noisy}")
+        noisy = len(self.below) if self.below.ndim else 0
+        total = noisy + self.quiet
+        if not (noisy <= MOST_NOISY and noisy <= total and 1 <= total <= MOST_STEPS):
+            allowed = f"1 to {MOST_STEPS} steps, of which {MOST_NOISY} have noise at most"
+            raise ValueError(f"it must have {allowed}, but has {noisy} and {self.quiet} without")
         for name, axes in PER_CANDIDATE.items():
             value = getattr(self, name)
-            wanted = ((), (steps,), (steps, 2))[axes] if name != "slopes" else (max(2, self.slopes.size),)
+            wanted = ((), (noisy,), (noisy, 2))[axes] if name != "slopes" else (max(2, self.slopes.size),)
+            wanted = (max(1, noisy),) if name == "multipliers" else wanted
             if value is not None and value.shape != wanted:
                 raise ValueError(f"its {name} must have the shape {wanted}, not {value.shape}")
 

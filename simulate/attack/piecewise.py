@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class PiecewiseLinear:
     first: Array
     slopes: Array
 
-    @property
+    @cached_property
     def _knots(self) -> tuple[Array, Array]:
         """The points between cells and the gradients there, shape [..., n + 1]."""
         cells = self.slopes.shape[-1]
@@ -41,7 +42,7 @@ class PiecewiseLinear:
         heights = climbed - climbed[..., cells // 2, None] + self.first[..., None]
         return (np.arange(cells + 1) - cells // 2) * self.width[..., None], heights
 
-    @property
+    @cached_property
     def _levels(self) -> Array:
         """The function at those points, 0 at 0, shape [..., n + 1]."""
         heights, middle = self._knots[1], self.slopes.shape[-1] // 2

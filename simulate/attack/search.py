@@ -97,8 +97,8 @@ class Space:
     @property
     def size(self) -> int:
         """How many numbers are searched."""
-        table = 2 * self.steps
-        lengths = {"multipliers": self.steps, "falling": self.steps, "factors": 2 * table, "violated": self.steps}
+        table, scheduled = 2 * self.steps, max(1, self.steps)
+        lengths = {"multipliers": scheduled, "falling": scheduled, "factors": 2 * table, "violated": self.steps}
         return 2 + CELLS + 2 * table + sum(lengths.get(name, 1) for name in self.free)
 
     def population(self, z: Array) -> Instance:
@@ -123,7 +123,7 @@ class Space:
 
         for name in self.free:
             if name in ("multipliers", "falling"):
-                s = np.exp(1.5 * take(self.steps))
+                s = np.exp(1.5 * take(max(1, self.steps)))
                 s = np.minimum.accumulate(s, axis=-1) if name == "falling" else s
                 values["multipliers"] = s / s.max(-1, keepdims=True)
             elif name == "factors":
@@ -139,22 +139,15 @@ class Space:
                 deviation = deviation * np.exp(3 * take(1))[..., None]
             elif name in ("start", "weight_decay"):
                 x = take(1)[:, 0]
-                values[name] = (
-                    3 * x * alpha if name == "start" else np.exp(-np.minimum(np.abs(2 * x), 10)) / 10 / alpha
-                )
+                small = np.exp(-np.minimum(np.abs(2 * x), 10)) / (2 * (self.steps + self.quiet) * alpha)
+                values[name] = 3 * x * alpha if name == "start" else small
             else:  # v0, epsilon, floor: 0 or positive
                 x = take(1)[:, 0]
                 x = np.maximum(x, 0.3) if self.positive else x
                 power = 2 if name == "v0" else 1
                 values[name] = np.where(x > 0, np.exp(4 * (np.clip(x, -3, 3) - 1)) * unit**power, 0.0)
         values["below"], values["above"] = deviation * np.exp(spread), deviation * np.exp(-spread)
-        if self.quiet:
-            for name, ends in (("below", 0.0), ("above", 0.0), ("low_factors", 1.0), ("high_factors", 1.0)):
-                if name in values:
-                    values[name] = np.pad(values[name], ((0, 0), (0, self.quiet), (0, 0)), constant_values=ends)
-            if "multipliers" in values:
-                values["multipliers"] = np.pad(values["multipliers"], ((0, 0), (0, self.quiet)), "edge")
-        return _rounded(Instance(**self.fixed, **values))
+        return _rounded(Instance(quiet=self.quiet, **self.fixed, **values))
 
 
 def _rounded(instance: Instance) -> Instance:

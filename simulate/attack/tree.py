@@ -55,8 +55,10 @@ class Tree:
 
 def noisy_steps(instance: Instance) -> NDArray[np.bool_]:
     """Which steps have noise, of a population for any candidate, shape [K]."""
-    noise = instance.below + instance.above > 0
-    return np.asarray(noise.any(-1).reshape(-1, instance.steps).any(0))
+    noise, steps = (instance.below + instance.above > 0).any(-1), instance.below.shape[-2]
+    splits: NDArray[np.bool_] = np.zeros(instance.steps, bool)
+    splits[:steps] = noise.reshape(-1, steps).any(0) if steps else False
+    return splits
 
 
 def grow(instance: Instance, optimizer: Optimizer) -> Tree:
@@ -93,18 +95,21 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
             row = np.broadcast_to(table[..., k, :], (*population, 2))
             return np.take_along_axis(row, against, -1)
 
-        below, above = chosen(instance.below), chosen(instance.above)
-        noisy = below + above > 0
-        share = np.where(noisy, below / np.where(noisy, below + above, 1), 0.5 if splits[k] else 0)
-        size = np.maximum(np.abs(gradient), floor)
-        drawn = gradient + np.where(high[k], above, -below) * size * np.where(gradient < 0, -1, 1)
-        if instance.low_factors is not None and instance.high_factors is not None:
-            drawn = drawn * np.where(high[k], chosen(instance.high_factors), chosen(instance.low_factors))
+        drawn, deviation = gradient, np.zeros(shape, kind)
+        if k < steps - instance.quiet:
+            below, above = chosen(instance.below), chosen(instance.above)
+            noisy = below + above > 0
+            share = np.where(noisy, below / np.where(noisy, below + above, 1), 0.5 if splits[k] else 0)
+            size = np.maximum(np.abs(gradient), floor)
+            drawn = gradient + np.where(high[k], above, -below) * size * np.where(gradient < 0, -1, 1)
+            deviation = np.sqrt(below * above) * size
+            probabilities = probabilities * np.where(high[k], share, 1 - share)
+            if instance.low_factors is not None and instance.high_factors is not None:
+                drawn = drawn * np.where(high[k], chosen(instance.high_factors), chosen(instance.low_factors))
         before = optimizer.denominators(gradient, state)
         gradients.append(gradient)
-        deviations.append(np.sqrt(below * above) * size)
+        deviations.append(deviation)
         denominators.append(np.zeros(shape, kind) if before is None else before)
-        probabilities = probabilities * np.where(high[k], share, 1 - share)
         w = optimizer.step(w, drawn, state, k + 1)
         weights.append(w)
 

@@ -109,6 +109,16 @@ def test_a_population_is_its_candidates() -> None:
     assert grow(together, SGD(0.1)).gradient_norms == pytest.approx(np.stack(alone), rel=1e-13)
 
 
+def test_quiet_steps_are_steps_without_noise() -> None:
+    instance = next(i for i in INSTANCES if i.bound == "schedule")
+    tables = {name: np.concatenate([getattr(instance, name), np.zeros((3, 2))]) for name in ("below", "above")}
+    multipliers = np.concatenate([instance.multipliers, [instance.multipliers[-1]] * 3])
+    assert (
+        compare(replace(instance, quiet=3))[:2]
+        == compare(replace(instance, multipliers=multipliers, **tables))[:2]
+    )
+
+
 def test_every_bound_has_a_row_that_replays() -> None:
     rules = {rule_of(instance.bound).name for instance in INSTANCES}
     theorems = {name for name in BOUNDS if name != "guarantee"}  # the least of three that are there

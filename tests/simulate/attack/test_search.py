@@ -112,7 +112,7 @@ INSTANCE = near_tight_instances()[0].to_dict()
         (json.dumps({**INSTANCE, "v0": [1, 2]}), "its v0 must have the shape"),
         (
             json.dumps({**INSTANCE, "below": [[1, 2]] * 13, "above": [[1, 2]] * 13}),
-            "12 with noise at most, but has 13 and 13",
+            "of which 12 have noise at most, but has 13 and 0 without",
         ),
         (json.dumps({**INSTANCE, "first": float("nan")}), "its numbers are not all finite"),
     ],
