@@ -3,8 +3,8 @@
     python benchmarks/attack.py [--seconds 60] [--processes 2] [--only theorem-1] [--all] [--write]
 
 A minute on two cores each, from nothing: the search knows no earlier instance. Known: what earlier searches found,
-with other code, more time and, for Theorem 2, its earlier constants. Without ``--all`` one or two settings for each
-theorem. With ``--write`` what is nearer to 1 than the row of ``simulate/attack/near_tight.jsonl`` replaces it:
+with other code, more time and, for Theorem 2, its earlier constants. Without ``--all`` one or two settings for
+each theorem. With ``--write`` what is nearer to 1 than the row of ``simulate/attack/near_tight.jsonl`` replaces it:
 ``verify-bounds --experiment near-tight``.
 """
 
@@ -144,10 +144,8 @@ def main() -> None:
         before, after = kept.get(key(found.instance)), found.after(BROKEN)
         row = format(before.ratio, ".5g") if before else "-"
         less = "not broken" if found.ratio >= BROKEN else f"broken after {after:.0f} s"
-        print(
-            f"{where.label:<50}{where.steps + where.quiet:>4}{ratio or '-':>9}{row:>9}{found.ratio:>10.6f}{found.evaluated:>11,}  {less}",
-            flush=True,
-        )
+        print(f"{where.label:<50}{where.steps + where.quiet:>4}{ratio or '-':>9}{row:>9}", end="")
+        print(f"{found.ratio:>10.6f}{found.evaluated:>11,}  {less}", flush=True)
         if given.write and found.ratio >= 1 and (before is None or found.ratio < before.ratio):
             kept[key(found.instance)] = found.instance
             rows = sorted(kept.values(), key=lambda i: (rule_of(i.bound).name, *key(i)))
