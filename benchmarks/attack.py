@@ -4,8 +4,8 @@
 
 A minute on two cores each, from nothing: the search knows no earlier instance. Known: what earlier searches found,
 with other code, more time and, for Theorem 2, its earlier constants. Without ``--all`` one or two settings for
-each theorem. With ``--write`` what is nearer to 1 than the row of ``simulate/attack/near_tight.jsonl`` replaces it:
-``verify-bounds --experiment near-tight``.
+each theorem. With ``--write`` what is nearer to 1 than the row of ``simulate/attack/near_tight.jsonl`` replaces
+it, for ``verify-bounds --experiment near-tight``.
 """
 
 from __future__ import annotations
