@@ -100,7 +100,7 @@ def attack(
     wrong = [assertion for assertion in hypotheses(run) if not assertion.holds]
     if wrong or not 0 < measured < float("inf"):
         reason = f"{wrong[0].what}, {wrong[0].numbers}" if wrong else f"{measured:g} is measured"
-        raise ValueError(f"{replay} is not evidence on {instance.bound!r}: {reason}")
+        raise ValueError(f"{replay or 'what was found'} is not evidence on {instance.bound!r}: {reason}")
     ratio = scale_bound * value / measured
     scaled = "" if scale_bound == 1 else f"{scale_bound:g} times "
     typer.echo(f"{scaled}bound {scale_bound * value:.10g}, measured {measured:.10g}: ratio {ratio:.6g}")

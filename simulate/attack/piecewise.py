@@ -85,7 +85,9 @@ class PiecewiseLinear:
         heights, values = self._knots[1], self._levels
         low, high = heights[..., :-1], heights[..., 1:]
         bottom = (low < 0) & (high > 0)
-        valleys = np.where(bottom, values[..., :-1] - low**2 / (2 * np.where(bottom, self.slopes, 1)), 0.0)
+        nearer = np.where(np.abs(low) < np.abs(high), values[..., :-1], values[..., 1:])  # costs the fewest digits
+        depth = np.minimum(np.abs(low), np.abs(high)) ** 2 / (2 * np.where(bottom, self.slopes, 1))
+        valleys = np.where(bottom, nearer - depth, 0.0)
         beyond = (np.maximum(heights[..., 0], 0) ** 2, np.minimum(heights[..., -1], 0) ** 2)
         left, right = (square / (2 * self.smoothness) for square in beyond)
         ends = np.minimum(values[..., 0] - left, values[..., -1] - right)
