@@ -68,7 +68,7 @@ def hypotheses(run: ExactRun) -> list[Assertion]:
     most = replace(problem, initial_gradient_norm=None).first_gradient_norm
     found = [
         Assertion("largest slope", float(np.abs(objective.slopes).max()), "<=", objective.smoothness),
-        Assertion("||G_1||_1", float(problem.first_gradient_norm) * (1 - 1e-9), "<=", float(most)),
+        Assertion("||G_1||_1", float(problem.first_gradient_norm) * (1 - 1e-12), "<=", float(most)),
         Assertion("-(least probability)", -float(run.tree.probabilities.min()), "<=", 0.0),
         Assertion("total probability", float(run.tree.probabilities.sum()), "~", 1.0, 1e-12),
     ]
