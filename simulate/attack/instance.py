@@ -99,10 +99,13 @@ class Instance:
     floor: Array = 0.0  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        for name in PER_CANDIDATE:
+        for name, axes in PER_CANDIDATE.items():
             if (value := getattr(self, name)) is not None:
-                exact = np.asarray(value).dtype.kind == "O"
-                object.__setattr__(self, name, value if exact else np.asarray(value, dtype=float))
+                array = (
+                    np.asarray(value) if np.asarray(value).dtype.kind == "O" else np.asarray(value, dtype=float)
+                )
+                rowless = axes == 2 and array.shape == (0,)  # a table without steps, as JSON has it
+                object.__setattr__(self, name, array.reshape(0, 2) if rowless else array)
 
     @property
     def steps(self) -> int:
