@@ -10,7 +10,7 @@ import numpy as np
 from adabatch.moments.hypotheses import HypothesisError
 from simulate.attack.exact_run import ExactRun, runs
 from simulate.attack.instance import Instance
-from simulate.attack.targets import rule_of
+from simulate.attack.targets import excluded, rule_of
 from simulate.outcomes import Assertion
 from simulate.streams import Array
 
@@ -72,6 +72,12 @@ def hypotheses(run: ExactRun) -> list[Assertion]:
         Assertion("-(least probability)", -float(run.tree.probabilities.min()), "<=", 0.0),
         Assertion("total probability", float(run.tree.probabilities.sum()), "~", 1.0, 1e-12),
     ]
-    if not instance.averaged and not rule_of(instance.bound).deviations:
+    outside = excluded(instance.bound)
+    if not instance.averaged and "violated" in outside:
         found.append(Assertion("sd / |G|", float(instance.largest_deviation), "<=", instance.eta))
+    if "floor" in outside:
+        found.append(Assertion("floor of the test", float(instance.floor), "<=", 0.0))
+    if "factors" in outside and instance.low_factors is not None and instance.high_factors is not None:
+        least = min(1.0, *instance.low_factors.ravel(), *instance.high_factors.ravel())
+        found.append(Assertion("clip factor", least, ">=", 1.0))
     return found

@@ -36,7 +36,7 @@ from adabatch.moments.hypotheses import HypothesisError
 from simulate.attack.comparison import compare, ratios
 from simulate.attack.exact_run import optimizer_of
 from simulate.attack.instance import PER_CANDIDATE, Instance
-from simulate.attack.targets import rule_of
+from simulate.attack.targets import excluded, rule_of
 from simulate.laboratory.theorems import USUAL
 from simulate.optimizers import Optimizer
 from simulate.streams import Array
@@ -205,6 +205,8 @@ def space_of(
     for name in space.free:
         if name not in VARIABLES:
             raise ValueError(f"unknown {name!r} to vary; known: {', '.join(VARIABLES)}")
+        if name in excluded(bound):
+            raise ValueError(f"bound {bound!r} does not cover {name!r}: leave it out of what varies")
     if free is None and _refusal(replace(space, positive=True)):  # epsilon must be 0
         space = replace(space, free=tuple(name for name in space.free if name != "epsilon"))
     refused = _refusal(space)

@@ -9,7 +9,7 @@ import numpy as np
 
 from simulate.attack.exact_run import ExactRun
 from simulate.laboratory.bounds import BoundRule, Run
-from simulate.laboratory.parts import find
+from simulate.laboratory.parts import find, is_own
 from simulate.laboratory.theorems import CertifiedVariance, StochasticGradientDescent, Theorem1, Theorem2
 from simulate.noise.exact_tests import Test
 from simulate.optimizers import AdamW
@@ -22,7 +22,7 @@ from theory.samples import sgd as sgd_samples
 from theory.samples.goal import Goal
 from theory.training import weight_decay
 
-__all__ = ["TARGETS", "rule_of"]
+__all__ = ["TARGETS", "excluded", "rule_of"]
 
 
 def _exact(run: Run) -> ExactRun:
@@ -104,7 +104,7 @@ class OfNorms(CertifiedVariance):
 class FlooredTest(CertifiedVariance):
     """Theorem 3 on sum_k E||G_k||_1 under the coordinate-wise test with a floor."""
 
-    name = "theorem-3-floor"
+    name, floored = "theorem-3-floor", True
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
@@ -135,7 +135,7 @@ class Weights(BoundRule):
 class SgdFlooredTest(StochasticGradientDescent):
     """The theorem on the mean of E||G_k||_2^2 of SGD under the norm-wise test with a floor."""
 
-    name = "sgd-floor"
+    name, floored = "sgd-floor", True
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
@@ -200,3 +200,18 @@ def rule_of(bound: str) -> BoundRule:
     """
     rule: BoundRule = TARGETS[bound]() if bound in TARGETS else find("bound", bound).make()
     return rule
+
+
+def excluded(bound: str) -> set[str]:
+    """What a bound's hypotheses exclude: clip factors, steps that violate the test, a floor of the test.
+
+    >>> sorted(excluded("theorem-1")), excluded("clipping,floor=0.5") & {"factors"}
+    (['factors', 'floor', 'violated'], set())
+    """
+    rule = rule_of(bound)
+    covered = {
+        "factors": not rule.unbiased,
+        "violated": rule.deviations,
+        "floor": bound in TARGETS or is_own(bound),
+    }
+    return {name for name, may in covered.items() if not may}

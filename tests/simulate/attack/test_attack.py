@@ -149,6 +149,11 @@ def test_noise_beyond_the_test_is_no_evidence() -> None:
     noisier = replace(instance, above=instance.above * 1.01)
     assert all(a.holds for a in hypotheses(compare(instance)[2]))
     assert not all(a.holds for a in hypotheses(compare(noisier)[2]))
+    assert not all(a.holds for a in hypotheses(compare(replace(instance, floor=1.0))[2]))
+    clipped = replace(
+        instance, low_factors=np.full_like(instance.below, 0.5), high_factors=np.ones_like(instance.below)
+    )
+    assert not all(a.holds for a in hypotheses(compare(clipped)[2]))
     steeper = replace(instance, slopes=instance.slopes * 1.01)
     assert not all(a.holds for a in hypotheses(compare(steeper)[2]))
 

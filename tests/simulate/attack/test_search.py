@@ -73,6 +73,7 @@ def test_processes_search_together() -> None:
         ("theorem-1", {"optimizer": "sgd"}, "applies to no instance of sgd .*: requires Adam or RMSProp, but sgd"),
         ("theorem-1", {"optimizer": "muon"}, "optimizer 'muon' mixes coordinates"),
         ("theorem-1", {"free": ("v1",)}, "unknown 'v1' to vary; known: v0, "),
+        ("theorem-1", {"free": ("factors",)}, "bound 'theorem-1' does not cover 'factors'"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused(bound: str, more: dict, message: str) -> None:
