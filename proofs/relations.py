@@ -308,8 +308,14 @@ def inequality(
     return Step(relation.latex(), Method.POLYNOMIAL, lambda: holds(relation), reason, relation=relation)
 
 
-def tiled(symbol: Any, pieces: Sequence[Step], low: Expression = -sympy.oo, high: Expression = sympy.oo) -> Step:
-    """The ranges of ``symbol`` in the relations of ``pieces`` leave no gap between ``low`` and ``high``."""
+def tiled(
+    goal: Relation,
+    symbol: Any,
+    pieces: Sequence[Step],
+    low: Expression = -sympy.oo,
+    high: Expression = sympy.oo,
+) -> Step:
+    """``goal`` is what each of ``pieces`` says, on ranges of ``symbol`` without a gap between ``low`` and ``high``."""
     found = [r for step in pieces if step.relation for r in step.relation.ranges if r.symbol == symbol]
 
     def check() -> Evidence:
@@ -317,11 +323,18 @@ def tiled(symbol: Any, pieces: Sequence[Step], low: Expression = -sympy.oo, high
         for r in found:
             if reached == r.low or (sympy.sympify(reached) - r.low).is_nonnegative:
                 reached = r.high
-        gap = sympy.sympify(reached) != high
-        return Evidence(not gap, f"from {reached} on {symbol} is not covered" if gap else f"{len(found)} ranges")
+        if sympy.sympify(reached) != high:
+            return Evidence(False, f"from {reached} on {symbol} is not covered")
+        for step in pieces:
+            assert step.relation
+            own = (r for r in step.relation.ranges if r.symbol == symbol)
+            here = replace(goal, where=step.relation.where, ranges=(*goal.ranges, *own))
+            if not step.checked.holds or not same_relation(step.relation, here):
+                return Evidence(False, f"not what is said for {[r.latex() for r in step.relation.ranges]}")
+        return Evidence(True, f"{len(found)} ranges")
 
-    text = rf"{written(symbol)} \in [{written(low)}, {written(high)}] \text{{ is covered by the ranges before}}"
-    return Step(text, Method.CHECK, check)
+    text = f"in every case, as ${written(symbol)}$ is in one of the ranges before"
+    return Step(goal.latex(), Method.CHECK, check, text, goal)
 
 
 def same_relation(found: Relation, stated: Relation) -> bool:

@@ -95,6 +95,7 @@ class Step:
         reason: why it is true or why it is needed, in words.
         relation: what is checked, if the statement is its rendering (:mod:`proofs.relations`).
         composition: the combination of facts, if it is one (:mod:`proofs.composition`).
+        assumes: what it and the steps that it builds on assume.
     """
 
     statement: str
@@ -103,6 +104,7 @@ class Step:
     reason: str = ""
     relation: Any = None
     composition: Any = None
+    assumes: frozenset[Any] = frozenset()
 
     @cached_property
     def checked(self) -> Evidence:

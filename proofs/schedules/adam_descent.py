@@ -20,6 +20,7 @@ from proofs.composition import (
     granted,
     hypothesis,
     rooted,
+    stated,
     summed,
 )
 from proofs.relations import Range, Relation, equation, inequality, named, written
@@ -52,6 +53,7 @@ SETTING = (
 )
 
 ASSUMED = frozenset({Assumption.COORDINATE_SMOOTH})
+BELOW = ASSUMED | {Assumption.BELOW_NOISE_SCALE}
 value, next_value = named("f_gap", "f_k", nonnegative=True), named("f_gap_next", r"E_kf_{k+1}", real=True)
 inner_term, INNER = (
     named("inner_i", r"E[G_id_i]", real=True),
@@ -248,13 +250,17 @@ def _l1() -> Iterator[Step]:
 def _trace() -> Iterator[Step]:
     """V_i <= tr Sigma and G_i^2 <= ||G||^2 under the root."""
     root, bound = named("s_root", r"\sqrt{V_i+bG_i^2}", positive=True), named("s_whole", r"s", positive=True)
+    square = named("s_root_2", "V_i+bG_i^2", nonnegative=True)
+    part = stated(granted(Relation(square, "<=", bound**2), Ground.PART))
+    shorter = rooted(part, square, root, bound)
+    yield from (part, shorter)
     larger = inequality(
         own_square / bound, "<=", own_square / root, (Range(root, 0, bound),), "s = sqrt(tr + b ||G||^2)"
     )
     yield larger
     each = composed(
         Relation(term, ">=", own_square / bound),
-        (granted(Relation(term, "=", own_square / root), Ground.DEFINITION), from_step(larger, known=(root,))),
+        (granted(Relation(term, "=", own_square / root), Ground.DEFINITION), from_step(larger, {root: (shorter,)})),
         (term, own_square),
     )
     yield each
@@ -352,13 +358,13 @@ least_square = named("least_2", r"\kappa^{2}", positive=True)
 @proves(
     "descent below a noise scale",
     "an idealised Adam below a noise scale: what the ceiling costs in that scale's criterion",
-    SETTING + r" $b_k \le B_k/\eta^2$ with one noise scale; weighted, l1, trace:",
+    SETTING + r" $B_k$ is one of the noise scales; weighted, l1, trace:",
     concludes=tuple(
         Conclusion(
             Relation(
                 CRITERIA[scale] / time, "<=", theory.criterion_bound(PROBLEM, PATH, eta=eta, scale=scale).value
             ),
-            ASSUMED,
+            BELOW,
         )
         for scale in SCALES
     ),
@@ -370,8 +376,8 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
     for part, scale in enumerate(SCALES):
         amount, inverse = SCALES[scale]
         now, bound = scale.kept(root_of_batch**2 * inverse), scale.kept(1 / eta**2)
-        *steps, at_least = _at_the_ceiling(scale, now, bound)
-        yield from (*steps, at_least)
+        ceiling, *steps, at_least = _at_the_ceiling(scale, now, bound)
+        yield from (ceiling, *steps, at_least)
         keeps = composed(
             Relation(DRIFT, ">=", amount * kept, {kept: now}),
             (
@@ -387,7 +393,7 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
                 granted(Relation(weighted, "=", rate * DRIFT), Ground.DEFINITION),
                 granted(Relation(criterion, "=", rate * amount), Ground.DEFINITION),
                 from_step(keeps),
-                from_step(at_least, known=(root_of_batch,)),
+                from_step(at_least, {root_of_batch: (ceiling,)}),
             ),
             (weighted, DRIFT, criterion, kept),
         )
@@ -397,13 +403,14 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
         )
         yield whole
         goal = criteria_below_the_noise_scale.lemma.conclusions[part].relation
-        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]), ASSUMED)
+        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]), BELOW)
 
 
 def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Iterator[Step]:
-    """What is kept falls with the batch, so that it is least at the ceiling; the last step says it."""
+    """The ceiling, first; what is kept falls with the batch, so that it is least there: the last step says it."""
     _, inverse = SCALES[scale]
     top = 1 / (sympy.sqrt(inverse) * eta)
+    yield stated(assumed(Relation(root_of_batch, "<=", top), Assumption.BELOW_NOISE_SCALE))
     if scale is NoiseScale.L1:
         yield inequality(
             least, "<=", kept, (Range(root_of_batch, 0, top),), "b <= B / eta^2", {least: bound, kept: now}

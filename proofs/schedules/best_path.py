@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import sympy
 
-from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
+from proofs.composition import Conclusion, Ground, composed, from_step, granted, hypothesis, stated, summed
 from proofs.relations import Range, Relation, equation, inequality, named, tiled
 from proofs.schedules.symbols import ratio, samples, time
 from proofs.steps import Step, proves
@@ -73,7 +73,7 @@ def best_path() -> Iterator[Step]:
 
 def _bounded_below(goal: Relation) -> Iterator[Step]:
     """w / r >= w / r* - (r - r*) / m^2 at every u: where r* = r_lo >= m sqrt w, and where r* = m sqrt w."""
-    line = Relation(cost, ">=", best - (ratio - own) / multiple**2)
+    line = Relation(cost, ">=", best - (ratio - own) / multiple**2, ranges=(Range(ratio, smallest),))
     held = {own: smallest, best: root**2 / smallest, cost: root**2 / ratio}
     ranges = (Range(ratio, smallest), Range(root, 0, smallest / multiple))
     at_bound = inequality(cost, ">=", line.right, ranges, "where r* = r_lo, as r >= r_lo", held)
@@ -91,11 +91,14 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
         reason="where r* = m sqrt(w)",
     )
     yield above
-    yield tiled(root, (at_bound, above), sympy.Integer(0), sympy.oo)
+    each = tiled(line, root, (at_bound, above), sympy.Integer(0), sympy.oo)
+    yield each
     sums = {cost: COST, best: COST_OF_BEST, ratio: samples, own: samples}
-    whole = summed(above, sums, reason="the same in both cases; integrated over u: both use D samples")
+    whole = summed(each, sums, reason="integrated over u: both use D samples")
     yield whole
-    yield composed(goal, (from_step(whole, known=(root,)),), (COST, COST_OF_BEST))
+    no_less = stated(granted(Relation(ratio, ">=", smallest), Ground.DEFINITION))
+    yield no_less
+    yield composed(goal, (from_step(whole, {ratio: (no_less,)}),), (COST, COST_OF_BEST))
 
 
 @proves(

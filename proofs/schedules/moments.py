@@ -79,11 +79,10 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     """
     kept = share.relation.left if share else sympy.Integer(1)
     ranges = each.relation.ranges
-    known = tuple(r.symbol for r in ranges)
     term = composed(
         Relation(above.term, ">=", kept * below.term, ranges=ranges),
         (
-            from_step(each, known=known),
+            from_step(each),
             granted(Relation(above.term, "=", curvature * above.error), Ground.DEFINITION),
             granted(Relation(below.term, "=", curvature * below.error), Ground.DEFINITION),
         ),
@@ -95,14 +94,14 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     facts = [
         granted(above.definition, Ground.DEFINITION),
         granted(below.definition, Ground.DEFINITION),
-        from_step(each, known=known),
-        from_step(total, known=known),
+        from_step(each),
+        from_step(total),
     ]
     if share:
         less = Relation(label_noise, ">=", kept * label_noise, ranges=ranges)
-        noise = composed(less, (from_step(share, known=known),), (kept,))
+        noise = composed(less, (from_step(share),), (kept,))
         yield noise
-        facts.append(from_step(noise, known=known))
+        facts.append(from_step(noise))
     sums = (above.variance, below.variance, above.error, below.error, above.risk, below.risk, label_noise)
     yield composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
 

@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 
 from proofs.calculus import square
-from proofs.composition import Conclusion, cite, composed, from_step, summed
+from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, stated, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.symbols import batch, first_ratio, noise_of_path, path_noise, rate, samples
 from proofs.steps import Provable, Step, prose, proves
@@ -111,12 +111,16 @@ def share_of_a_step() -> Iterator[Step]:
     yield each
     whole = summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step")
     yield whole
+    ends = [
+        stated(granted(Relation(x, sense, end), Ground.DEFINITION)) for sense, end in ((">=", low), ("<=", high))
+    ]
+    yield from ends
     middle = square((high + low) * rate - 2 * high * low * batch, {rate**2: rate_square})
     yield middle
     least = kantorovich_share(variation) * noise_of_path
     yield composed(
         Relation(rate_square / batch, ">=", least, {rate_square: rate**2}, (Range(variation),)),
-        (from_step(whole, known=(x,)), from_step(middle)),
+        (from_step(whole, {x: ends}), from_step(middle)),
         (noise_of_path, rate, rate_square),
     )
     yield from _closed_forms()

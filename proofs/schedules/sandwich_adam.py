@@ -119,7 +119,7 @@ def _pulled(
     goal = Relation(squared(pull), sense, (share * y / rate) ** 2)
     named_square = granted(Relation(squared(y), "=", y**2), Ground.DEFINITION)
     compared = composed(
-        goal, (from_step(squares, known=(now.variance,)), named_square), (squared(pull), squared(y))
+        goal, (from_step(squares), named_square), (squared(pull), squared(y))
     )
     yield compared
     if sense == "<=":
@@ -147,7 +147,7 @@ def _one_step(sense: str, slower: Step) -> Step:
         (
             granted(recursion, Ground.DEFINITION, by_lemma("", adam_in_modes)),
             granted(Relation(Y_C, "=", 2 * rate * curvature * paced), Ground.DEFINITION),
-            from_step(slower, known=(kept,)),
+            from_step(slower),
         ),
         (after, Y_C, slowed, paced, taken),
     )
@@ -171,7 +171,7 @@ def _order(small: State, large: State, y_small: Any, y_large: Any) -> Iterator[S
     y_small_2 = Relation(pace / small.variance, "=", y_small**2)
     falls = composed(
         Relation(y_2, "<=", y_small**2),
-        (from_step(squares, known=(large.variance,)), granted(y_small_2, Ground.DEFINITION)),
+        (from_step(squares), granted(y_small_2, Ground.DEFINITION)),
         (y_2, 1 / small.variance),
     )
     yield falls
@@ -193,7 +193,7 @@ def _within(noise: Any) -> Iterator[Step]:
         {u: -pull * u + noise * density},
         {u: U.error, TIME: 0},
         {u: U_T.error, TIME: TIME},
-        (from_step(slow, known=(curvature, contraction, rate, U_T.variance)),),
+        (from_step(slow),),
         (pull,),
         IN_THE_STEP,
     )

@@ -191,7 +191,7 @@ def _bounded() -> Iterator[Step]:
             ranges=(Range(curvature, 0, largest),),
         ),
         (
-            from_step(total, known=(curvature,)),
+            from_step(total),
             from_step(alone),
             granted(Relation(L_T.variance, ">=", curvature * level), Ground.PART),
             granted(Relation(level, ">=", L_T.risk), Ground.PART),
@@ -235,7 +235,7 @@ def lower_step() -> Iterator[Step]:
         {low: -2 * contraction * curvature * low + chi * sympy.exp(-budget) * density * L_T.variance, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(grown, known=(growth, J_T)),),
+        (from_step(grown),),
         (L_T.variance,),
         IN_THE_STEP,
         names={named("fade", r"e^{-2\theta\lambda_i(a_k-t)}", nonnegative=True): fade},

@@ -16,9 +16,10 @@ from proofs.composition import (
     from_step,
     granted,
     hypothesis,
+    stated,
     summed,
 )
-from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.relations import Range, Relation, equation, named
 from proofs.schedules.elementary import logarithm
 from proofs.schedules.elementary import t as quotient
 from proofs.schedules.symbols import PATH, batch, rate, time
@@ -94,20 +95,23 @@ TOTAL_GROWTH = named("ln b", r"\ln b(S_{n-1})/b_0", nonnegative=True)
 )
 def steps_of_a_law() -> Iterator[Step]:
     """A full step counts between b_k / b_{k+1} and 1; the logarithms telescope."""
-    grows = Range(end_batch, batch)
-    most = inequality(point, "<=", 1 / batch, (Range(point, 0, 1 / batch),), "b(S) >= b_k within the step")
-    least = inequality(
-        point, ">=", 1 / end_batch, (Range(point, 1 / end_batch),), "b(S) <= b_{k+1} within the step"
+    grows, most, least = (
+        stated(assumed(Relation(left, sense, right), Assumption.GROWING_BATCH))
+        for left, sense, right in (
+            (end_batch, ">=", batch),
+            (point, "<=", 1 / batch),
+            (point, ">=", 1 / end_batch),
+        )
     )
-    yield from (most, least)
+    yield from (grows, most, least)
     below, above = (
         summed(step, {point: WITHIN}, count=batch, reason="integrated over the b_k samples of a full step")
         for step in (most, least)
     )
     yield from (below, above)
     each = composed(
-        Relation(1, "<=", WITHIN + GROWTH, ranges=(grows,)),
-        (from_step(above, known=(point,)), cite(logarithm, {quotient: end_batch / batch})),
+        Relation(1, "<=", WITHIN + GROWTH, ranges=(Range(end_batch, batch),)),
+        (from_step(above), cite(logarithm, {quotient: end_batch / batch})),
         (WITHIN, GROWTH),
     )
     yield each
@@ -123,17 +127,15 @@ def steps_of_a_law() -> Iterator[Step]:
     down = summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
     yield from (up, down)
     cut = sympy.Symbol("c", positive=True)
-    last = inequality(cut / last_batch, "<=", 1, (Range(cut, 0, last_batch),), "the last batch, cut to c samples")
-    yield last
     parts = granted(Relation(whole, "=", FULL + LAST), Ground.DEFINITION)
     lower, upper = (conclusion.relation for conclusion in steps_of_a_law.lemma.conclusions)
     yield composed(
         lower,
         (
-            from_step(down, known=(point,)),
+            from_step(down),
             parts,
             assumed(Relation(LAST, "<=", cut / last_batch), Assumption.GROWING_BATCH),
-            from_step(last, known=(cut,)),
+            granted(Relation(cut, "<=", last_batch), Ground.DEFINITION),
         ),
         (whole, FULL, LAST, cut),
         GROWING,
@@ -141,7 +143,7 @@ def steps_of_a_law() -> Iterator[Step]:
     yield composed(
         upper,
         (
-            from_step(up, known=(end_batch, point)),
+            from_step(up, {end_batch: (grows,)}),
             parts,
             hypothesis(Relation(LAST, ">=", 0)),
             granted(
