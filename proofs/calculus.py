@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy
 
-from proofs.composition import Composition, Fact, every
+from proofs.composition import Composition, Fact, assumed_by
 from proofs.relations import Range, Relation, certified, written
 from proofs.steps import Evidence, Method, Step
 
@@ -142,5 +142,5 @@ def along(
     relation = Relation(at(start), "<=", at(end), ranges=kept)
     from_facts = f", from {', '.join(fact.source for fact in facts)}" if facts else ""
     text = rf"${written(quantity)}$ never falls{from_facts}" + (f": {reason}" if reason else "")
-    assumes = every(*(fact.step for fact in facts if fact.step)).assumes
+    assumes = assumed_by(step for fact in facts for step in fact.steps)
     return Step(relation.latex(), Method.CHECK, check, text, relation, composition, assumes)

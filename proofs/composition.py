@@ -173,7 +173,7 @@ class Fact:
         lemma: the lemma cited, if one is.
         hypotheses: its ranges at the cited values: (value, range) pairs.
         assumes: what the lemma assumes.
-        step: the earlier step, if it is one of the same proof.
+        steps: the earlier steps of the same proof that it is, or that show that it applies.
         ground: why it needs no proof.
     """
 
@@ -182,7 +182,7 @@ class Fact:
     lemma: Provable[Any] | None = None
     hypotheses: tuple[tuple[Expression, Range], ...] = ()
     assumes: frozenset[Assumption] = frozenset()
-    step: Step | None = None
+    steps: tuple[Step, ...] = ()
     ground: Ground | None = None
 
 
@@ -198,22 +198,18 @@ def assumed(relation: Relation, *assumptions: Assumption) -> Fact:
 
 def granted(relation: Relation, ground: Ground, *steps: Step) -> Fact:
     """What holds by definition, by a named theorem, or by ``steps`` that say so before expectations are taken."""
-    return Fact(relation, str(ground), ground=ground, step=every(*steps) if steps else None)
+    return Fact(relation, str(ground), ground=ground, steps=steps)
 
 
-def every(*steps: Step) -> Step:
-    """All of the steps, as one."""
-    failing = lambda: next((s.checked for s in steps if not s.checked.holds), Evidence(True))  # noqa: E731
-    return Step("", Method.CHECK, failing, assumes=_assumed_by(steps))
+def assumed_by(steps: Iterable[Step]) -> frozenset[Assumption]:
+    """What any of the steps assumes."""
+    return frozenset().union(*(step.assumes for step in steps))
 
 
-def _assumed_by(steps: Iterable[Step | None]) -> frozenset[Assumption]:
-    return frozenset().union(*(step.assumes for step in steps if step))
-
-
-def stated(fact: Fact) -> Step:
-    """What an assumption or a definition says of one symbol, as a step, so that its range is compared."""
-    return composed(fact.relation, (fact,), (fact.relation.left,), fact.assumes)
+def stated(fact: Fact, reason: str = "") -> Step:
+    """What an assumption, a definition or a named theorem says, as a step that others can build on."""
+    step = composed(fact.relation, (fact,), (fact.relation.left,), fact.assumes)
+    return replace(step, method=Method.GIVEN, reason=fact.source + (f": {reason}" if reason else ""))
 
 
 def from_step(
@@ -255,7 +251,7 @@ def from_step(
             for r in dict.fromkeys(r for s in built_on if s.relation for r in s.relation.ranges)
             if r.symbol not in shown
         ),
-        step=every(*built_on) if shown else step,
+        steps=built_on,
     )
 
 
@@ -462,7 +458,7 @@ def _coefficient(slack: Expression, atom: Any) -> Expression:
 
 
 def _unproven(fact: Fact) -> str:
-    if fact.step is not None and not fact.step.checked.holds:
+    if not all(step.checked.holds for step in fact.steps):
         return "a step that it builds on does not hold"
     if fact.lemma is not None and not checked_once(fact.lemma).holds:
         return f"{fact.source} does not hold"
@@ -527,9 +523,9 @@ def composed(
 ) -> Step:
     """The goal as a nonnegative combination of the facts."""
     composition = Composition(goal, tuple(facts), tuple(sums), assumes)
-    names = ", ".join(fact.source for fact in facts)
+    names = ", ".join(dict.fromkeys(fact.source for fact in facts))
     text = f"from {names}" + (f": {reason}" if reason else "")
-    assumed_of_all = assumes | _assumed_by(fact.step for fact in facts)
+    assumed_of_all = assumes | assumed_by(step for fact in facts for step in fact.steps)
     return Step(goal.latex(), Method.COMPOSITION, composition.check, text, goal, composition, assumed_of_all)
 
 
@@ -543,7 +539,7 @@ def induction(
         return composition.check() if base.checked.holds else Evidence(False, "the first case does not hold")
 
     text = f"induction from ${base.statement}$" + (f"; {reason}" if reason else "")
-    assumes = _assumed_by((base, *(fact.step for fact in facts)))
+    assumes = assumed_by((base, *(step for fact in facts for step in fact.steps)))
     return Step(now.latex(), Method.COMPOSITION, check, text, now, composition, assumes)
 
 
@@ -610,7 +606,7 @@ def by_cases(goal: Relation, *cases: tuple[Mapping[Any, Expression], Step]) -> S
         return Evidence(True, f"{len(cases)} cases")
 
     reason = "; ".join(", ".join(f"{name} = {value}" for name, value in case.items()) for case, _ in cases)
-    assumes = _assumed_by(step for _, step in cases)
+    assumes = assumed_by(step for _, step in cases)
     return Step(goal.latex(), Method.CHECK, check, f"in each case: {reason}", goal, assumes=assumes)
 
 

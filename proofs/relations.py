@@ -315,7 +315,7 @@ def tiled(
     low: Expression = -sympy.oo,
     high: Expression = sympy.oo,
 ) -> Step:
-    """``goal`` is what each of ``pieces`` says, on ranges of ``symbol`` without a gap between ``low`` and ``high``."""
+    """``goal``, as each of ``pieces`` says it on ranges of ``symbol`` without a gap from ``low`` to ``high``."""
     found = [r for step in pieces if step.relation for r in step.relation.ranges if r.symbol == symbol]
 
     def check() -> Evidence:

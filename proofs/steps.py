@@ -73,6 +73,7 @@ class Method(StrEnum):
     LEMMA = "earlier lemma"
     COMPOSITION = "nonnegative combination"
     SUMMATION = "summation"
+    GIVEN = "given"
     PROSE = "prose (not mechanised)"
 
 

@@ -22,6 +22,7 @@ from proofs.composition import (
     from_step,
     granted,
     hypothesis,
+    stated,
     summed,
 )
 from proofs.relations import Range, Relation, equation, inequality, named
@@ -89,9 +90,7 @@ def _range() -> Generator[Step, None, tuple[Step, Step]]:
     yield bounded
     above = summed(bounded, {term: weight}, {(now, later): RHO}, reason="over n: T(0) = rho")
     yield above
-    below = composed(
-        Relation(weight, ">=", 1), (granted(Relation(weight, ">=", 1), Ground.PART),), (weight,), reason="n = 0"
-    )
+    below = stated(granted(Relation(weight, ">=", 1), Ground.PART), "n = 0")
     yield below
     return above, below
 

@@ -29,7 +29,7 @@ from proofs.adam.multipliers import (
 )
 from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, A, B, noise, r, same, steps
 from proofs.adam.theorem1 import bound_1
-from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, summed
+from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, stated, summed
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
 from proofs.sums import PRECONDITIONED, PROGRESS, SQUARES, epsilon, preconditioned
@@ -109,9 +109,7 @@ def multiplier_proof() -> Iterator[Step]:
 
 def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
     """The weighted sums with lo <= s_k <= hi: sum_k s_k^2 <= K hi^2, and Q_s >= lo Q."""
-    squared = composed(
-        Relation(s_2, "<=", hi**2), (granted(Relation(s_2, "<=", hi**2), Ground.DEFINITION),), (s_2,), reason="hi"
-    )
+    squared = stated(granted(Relation(s_2, "<=", hi**2), Ground.DEFINITION))
     yield squared
     energy = summed(squared, {s_2: ENERGY}, count=steps)
     yield energy
@@ -124,9 +122,7 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
         (of_term, preconditioned),
     )
     yield above
-    least = composed(
-        Relation(s, ">=", lo), (granted(Relation(s, ">=", lo), Ground.DEFINITION),), (s,), reason="lo"
-    )
+    least = stated(granted(Relation(s, ">=", lo), Ground.DEFINITION))
     yield least
     weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
     yield weighted

@@ -43,6 +43,7 @@ from proofs.composition import (
     composed,
     from_step,
     granted,
+    stated,
     summed,
 )
 from proofs.relations import Relation, equation, named
@@ -188,11 +189,8 @@ def l1_theorem() -> Iterator[Step]:
     tested = assumed(Relation(DEVIATIONS, "<=", noise * NORMS), Assumption.L1_TEST)
     bound = _descent(found, NORMS, (), tested, assumes=assumes)
     yield bound
-    moment = composed(
-        Relation(root_moment, "<=", norm + deviation),
-        (granted(Relation(root_moment, "<=", norm + deviation), Ground.MINKOWSKI),),
-        (root_moment, norm, deviation),
-        reason="E_k g^2 = G^2 + sd^2",
+    moment = stated(
+        granted(Relation(root_moment, "<=", norm + deviation), Ground.MINKOWSKI), "E_k g^2 = G^2 + sd^2"
     )
     yield moment
     moments = summed(moment, {root_moment: MOMENTS, norm: NORMS, deviation: DEVIATIONS})

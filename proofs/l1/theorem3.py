@@ -47,6 +47,7 @@ from proofs.composition import (
     from_step,
     granted,
     hypothesis,
+    stated,
     summed,
 )
 from proofs.relations import Range, Relation, equation, inequality, named
@@ -159,7 +160,7 @@ def certificate_potential() -> Iterator[Step]:
     """It is Lipschitz in G with constant Lambda = sup |h - 2 s h_s|, across G = 0 too."""
     slopes = [*_slopes()]
     yield from slopes
-    yield composed(LIPSCHITZ, (granted(LIPSCHITZ, Ground.CALCULUS, *slopes),), (there, here, change))
+    yield stated(granted(LIPSCHITZ, Ground.CALCULUS, *slopes))
 
 
 def _slopes() -> Iterator[Step]:
@@ -270,8 +271,7 @@ def certificate_telescoping() -> Iterator[Step]:
 
 def _falls() -> Generator[Step, None, tuple[Step, Step]]:
     """0 <= s_{k+1} <= s_k."""
-    above = Relation(s_next, "<=", s)
-    falling = composed(above, (granted(above, Ground.DEFINITION),), (s_next,), reason="the step sizes do not rise")
+    falling = stated(granted(Relation(s_next, "<=", s), Ground.DEFINITION), "the step sizes do not rise")
     positive = inequality(s_next, ">=", 0)
     yield falling
     yield positive

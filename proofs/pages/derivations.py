@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from proofs.composition import Fact
 from proofs.notation import assumed, family, own
 from proofs.relations import SIGNS, Relation, written
 from proofs.steps import Method, Proof, Step
@@ -169,12 +170,18 @@ def _reason(step: Step, steps: Sequence[Step]) -> str:
     """The reason of a step, with the numbers of the steps that it builds on."""
     reason = step.reason
     if step.composition is not None:
-        sources = [fact.source for fact in step.composition.facts]
-        numbered = [
-            f"({k})" if (k := next((k for k, s in enumerate(steps, 1) if s is fact.step), 0)) else fact.source
-            for fact in step.composition.facts
-        ]
-        reason = reason.replace(f"from {', '.join(sources)}", f"from {', '.join(numbered)}", 1)
+        facts = step.composition.facts
+        sources = ", ".join(dict.fromkeys(fact.source for fact in facts))
+        numbered = ", ".join(dict.fromkeys(_source(fact, steps) for fact in facts))
+        reason = reason.replace(f"from {sources}", f"from {numbered}", 1)
     for k, earlier in enumerate(steps, 1):
         reason = reason.replace(f"${earlier.statement}$", f"({k})")
     return reason
+
+
+def _source(fact: Fact, steps: Sequence[Step]) -> str:
+    """Where a fact comes from, with the numbers of the steps that it is, or that show that it applies."""
+    numbers = [f"({k})" for s in fact.steps for k, earlier in enumerate(steps, 1) if earlier is s]
+    if fact.ground or not numbers:
+        return fact.source + (f", by {_listed(numbers)}" if numbers else "")
+    return numbers[0] + (f" with {_listed(numbers[1:])}" if numbers[1:] else "")

@@ -260,7 +260,10 @@ def _trace() -> Iterator[Step]:
     yield larger
     each = composed(
         Relation(term, ">=", own_square / bound),
-        (granted(Relation(term, "=", own_square / root), Ground.DEFINITION), from_step(larger, {root: (shorter,)})),
+        (
+            granted(Relation(term, "=", own_square / root), Ground.DEFINITION),
+            from_step(larger, {root: (shorter,)}),
+        ),
         (term, own_square),
     )
     yield each

@@ -149,7 +149,9 @@ def _ratio() -> Generator[Step, None, Step]:
     """r_0 <= b / a by rule (R), from r >= r_0."""
     least = stated(granted(Relation(inverse_r, "<=", 1 / first_ratio), Ground.DEFINITION))
     yield least
-    whole = summed(least, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)")
+    whole = summed(
+        least, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)"
+    )
     yield whole
     ratio = composed(Relation(first_ratio, "<=", batch / rate), (from_step(whole),), (batch,))
     yield ratio

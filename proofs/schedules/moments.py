@@ -12,8 +12,10 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents
-from proofs.composition import Ground, composed, from_step, granted, summed
+from proofs.composition import Ground, cite, composed, from_step, granted, stated, summed
 from proofs.relations import Range, Relation, inequality, named
+from proofs.schedules.path import noise_of_a_step
+from proofs.schedules.symbols import batch, chi, noise_of_path, rate
 from proofs.steps import Step
 from theory.schedules.second_moments import gradient_variance
 
@@ -108,8 +110,7 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
 
 def in_order(small: State, large: State) -> Iterator[Step]:
     """The induction hypothesis, first, and what it says of the variances, last."""
-    start = Relation(large.error, ">=", small.error)
-    hypothesis = composed(start, (granted(start, Ground.INDUCTION),), (large.error, small.error))
+    hypothesis = stated(granted(Relation(large.error, ">=", small.error), Ground.INDUCTION))
     yield hypothesis
     yield from variances(hypothesis, large, small)
 
@@ -122,6 +123,7 @@ def growing(
     sums: tuple[Any, Any],
     spread: Expression,
     bounded: Step,
+    factor: Expression,
 ) -> Iterator[Step]:
     """e^-w V_i(t) <= V_i(0) along an equation whose modes take nu rho times some noise: the last step.
 
@@ -133,7 +135,30 @@ def growing(
         sums: names of lambda_i times the noise, and of its sum over the modes.
         spread: W, w in units of I_k.
         bounded: lambda_i^2 noise + lambda_i sum <= W V_i(t).
+        factor: nu, chi_k or less.
     """
+    shares = composed(
+        Relation(chi, "<=", 1),
+        (granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION), cite(noise_of_a_step)),
+        (chi, 1 / batch),
+    )
+    yield shares
+    fades = exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
+    facts = [granted(Relation(growth, "=", factor), Ground.DEFINITION)]
+    if factor != chi:
+        yield fades
+        facts.append(from_step(fades))
+    smaller = composed(Relation(growth, "<=", chi), facts, (growth, sympy.exp(-budget)))
+    below_one = composed(Relation(growth, "<=", 1), (from_step(smaller), from_step(shares)), (growth, chi))
+    so_far = composed(
+        Relation(NOISE_SO_FAR_T, "<=", budget / spread),
+        (
+            granted(Relation(NOISE_SO_FAR_T, "<=", noise_of_path), Ground.PART),
+            granted(Relation(budget, "=", spread * noise_of_path), Ground.DEFINITION),
+        ),
+        (NOISE_SO_FAR_T, noise_of_path, budget),
+    )
+    yield from (smaller, below_one, so_far)
     modes = (Range(curvature, 0, largest),)
     term_noise, all_noise = sums
     error_slope, term_slope, risk_slope, slope = (
@@ -189,7 +214,7 @@ def growing(
     within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(NOISE_SO_FAR_T, 0, budget / spread)))
     yield within
     yield composed(
-        Relation(least * now.variance, "<=", start.variance, ranges=(*modes, *within.relation.ranges)),
-        (from_step(spreads), from_step(within)),
+        Relation(least * now.variance, "<=", start.variance, ranges=modes),
+        (from_step(spreads), from_step(within, {growth: (below_one,), NOISE_SO_FAR_T: (so_far,)})),
         (start.variance, found),
     )

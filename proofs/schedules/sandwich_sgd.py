@@ -14,14 +14,12 @@ from proofs.schedules.elementary import q as move_of_power
 from proofs.schedules.elementary import s as share_of_power
 from proofs.schedules.elementary import z as exponent
 from proofs.schedules.moments import NOISE_SO_FAR as J
-from proofs.schedules.moments import NOISE_SO_FAR_T as J_T
 from proofs.schedules.moments import (
     State,
     budget,
     curvature,
     density,
     growing,
-    growth,
     in_order,
     largest,
     variances,
@@ -218,28 +216,24 @@ def lower_step() -> Iterator[Step]:
     *steps, together = _bounded()
     yield from (*steps, together)
     decay = -2 * contraction * curvature * L_T.error
-    *steps, grown = growing(L, L_T, decay, L_T.variance, (weighted_term, weighted), SPREAD, together)
+    factor = chi * sympy.exp(-budget)
+    noise = (L_T.variance, (weighted_term, weighted), SPREAD, together, factor)
+    *steps, grown = growing(L, L_T, decay, *noise)
     yield from (*steps, grown)
-    yield composed(
-        Relation(chi * noise_of_path, "<=", noise_of_path),
-        (SHARE, cite(noise_of_a_step)),
-        (chi, 1 / batch),
-        reason="chi_k <= 1, so that nu = chi_k e^{-w_k} <= 1",
-    )
     yield increasing(
         Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="theta >= 0"
     )
     fade = sympy.exp(2 * contraction * curvature * (TIME - rate))
     whole = along(
         chi * L.variance * J - fade * low,
-        {low: -2 * contraction * curvature * low + chi * sympy.exp(-budget) * density * L_T.variance, J: density},
+        {low: -2 * contraction * curvature * low + factor * density * L_T.variance, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
         (from_step(grown),),
         (L_T.variance,),
         IN_THE_STEP,
         names={named("fade", r"e^{-2\theta\lambda_i(a_k-t)}", nonnegative=True): fade},
-        reason="nu = chi_k e^{-w_k} <= 1, and J <= I_k",
+        reason="nu = chi_k e^{-w_k}",
     )
     yield whole
     *order, ordered = in_order(L, C)

@@ -45,8 +45,7 @@ FEWEST = theory.fewest_steps(PATH, smoothness, largest)
 )
 def fewest_steps() -> Iterator[Step]:
     """sum a_k = T by rule (R); each a_k is at most theta / L."""
-    moves = Relation(smoothness * rate, "<=", largest)
-    each = composed(moves, (assumed(moves, Assumption.SMALL_STEPS),), (rate,), SMALL_STEPS)
+    each = stated(assumed(Relation(rate, "<=", largest / smoothness), Assumption.SMALL_STEPS))
     yield each
     whole = summed(each, {rate: time}, count=count, reason="summed over the steps: sum a_k = T by rule (R)")
     yield whole
@@ -165,7 +164,7 @@ def steps_of_a_law() -> Iterator[Step]:
 def shares_of_steps() -> Iterator[Step]:
     """The integrals of the shapes over the whole run, as the function returns them."""
     m, e, h = sympy.symbols("m e h", positive=True)
-    for name, found, stated in (
+    for name, found, closed in (
         ("(1-x)^m", theory.step_share(Power(m), e), 1 / (1 + m * e)),
         (r"1-\sqrt x", theory.step_share(OneMinusSqrt(), e), 2 / ((e + 1) * (e + 2))),
         (
@@ -175,4 +174,4 @@ def shares_of_steps() -> Iterator[Step]:
         ),
     ):
         share = named(f"share of {name}", rf"\int p^e, \; {name}", nonnegative=True)
-        yield equation(share, stated, where={share: found})
+        yield equation(share, closed, where={share: found})
