@@ -54,7 +54,8 @@ def epsilon_proof() -> Iterator[Step]:
     found = theory.gradient_norm_sum_bound(PROBLEM, replace(ADAM, epsilon=epsilon)).constants
     yield same(r"A + Kd\epsilon \text{ is L7's}", (found["A + K d epsilon"], AB_ARE[A]))
     yield same(r"B \text{ is L7's}", (found["B"], AB_ARE[B]))
-    yield closing(bound_1())
+    bound = bound_1()
+    yield from (bound, closing(bound))
     yield from _epsilon_cost()
 
 
@@ -126,25 +127,24 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
     yield least
     weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
     yield weighted
-    yield closing(
-        composed(
-            Relation(
-                PRECONDITIONED,
-                "<=",
-                QBAR,
-                {QBAR: total, **KAPPA_IS, **FROZEN_AT},
-                (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True)),
-            ),
-            (
-                cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
-                *(cite(weighted_sums, part=part) for part in range(4)),
-                from_step(energy),
-                from_step(weighted, {s: (least,)}),
-            ),
-            (PROGRESS_S, SQUARES_S, FROZEN_S, ALIGNED_S, PRECONDITIONED_S, PRECONDITIONED, ENERGY),
-            TESTED,
-        )
+    bound = composed(
+        Relation(
+            PRECONDITIONED,
+            "<=",
+            QBAR,
+            {QBAR: total, **KAPPA_IS, **FROZEN_AT},
+            (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True)),
+        ),
+        (
+            cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
+            *(cite(weighted_sums, part=part) for part in range(4)),
+            from_step(energy),
+            from_step(weighted, {s: (least,)}),
+        ),
+        (PROGRESS_S, SQUARES_S, FROZEN_S, ALIGNED_S, PRECONDITIONED_S, PRECONDITIONED, ENERGY),
+        TESTED,
     )
+    yield from (bound, closing(bound))
 
 
 def _extremes() -> Step:

@@ -29,7 +29,7 @@ from proofs.schedules.moments import (
 )
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate
-from proofs.steps import Step, by_lemma, prose, proves
+from proofs.steps import Step, prose, proves
 from theory.schedules import sandwich_adam as theory
 from theory.schedules.second_moments import adam_like_step, gradient_variance, squared_gradient
 
@@ -159,15 +159,17 @@ def _pulled(
 
 def _one_step(sense: str, slower: Fact) -> Step:
     """c' against c (1 - y) + a^2 / b, y = 2 a lambda p, by how ``slower`` compares p with s."""
-    recursion = Relation(after, "=", C.error - 2 * rate * curvature * C.error * slowed + taken)
+    root = 1 / sympy.sqrt(C.variance + batch * own)
     return composed(
         Relation(after, sense, C.error * (1 - Y_C) + taken),
         (
-            granted(recursion, Ground.DEFINITION, by_lemma("", adam_in_modes)),
+            cite(adam_in_modes, opaque=tuple(ONE_STEP.where)),
+            granted(Relation(slowed, "=", root), Ground.DEFINITION),
+            granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION),
             granted(Relation(Y_C, "=", 2 * rate * curvature * paced), Ground.DEFINITION),
             slower,
         ),
-        (after, Y_C, slowed, paced, taken),
+        (after, Y_C, root, slowed, paced, rate**2 / batch, taken),
     )
 
 
