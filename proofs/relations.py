@@ -33,6 +33,7 @@ from proofs.roots import rational_zero, rationalized
 from proofs.steps import Evidence, Method, Step, difference, nonnegative, told_apart
 
 __all__ = [
+    "CONSTANTS",
     "Range",
     "Relation",
     "certified",
@@ -50,6 +51,9 @@ Expression = Any
 SIGNS = {"<=": r"\le", ">=": r"\ge", "=": "="}
 NAMES: dict[Any, str] = {}
 """LaTeX of symbols whose own name is not what a reader expects (sums of :mod:`proofs.sums`, q for sqrt(beta2))."""
+
+CONSTANTS: dict[Any, Any] = {}
+"""Symbols of the setting's page and their values: where a relation defines one as this, no page does so again."""
 
 _ROOT, _SQUARE = sympy.Symbol("q", positive=True), sympy.Symbol(r"\beta_2", positive=True)
 _RATIO, _PRODUCT = sympy.Symbol("r", positive=True), sympy.Symbol(r"\beta_1", positive=True)

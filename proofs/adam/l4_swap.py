@@ -25,7 +25,7 @@ from proofs.composition import (
     stated,
     summed,
 )
-from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.relations import CONSTANTS, Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import ALIGNED, FROZEN, aligned, frozen
 from theory.adam.constants import momentum_amplification
@@ -44,6 +44,7 @@ term, later = (
 )
 now = named("swapped", r"\rho r^n", nonnegative=True)
 RHO_IS = {RHO: momentum_amplification(BETA1, BETA2)}
+CONSTANTS.update(RHO_IS)
 
 
 @proves(

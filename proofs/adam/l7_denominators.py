@@ -24,7 +24,7 @@ from proofs.composition import (
     rooted,
     summed,
 )
-from proofs.relations import Relation, equation, inequality, named, written
+from proofs.relations import CONSTANTS, Relation, equation, inequality, named, written
 from proofs.steps import Step, proves
 from proofs.sums import DENOMINATORS, MOMENTS, NORMS, denominator, epsilon, norm, root_moment
 from theory.adam import constants
@@ -46,6 +46,7 @@ tau = named("tau", r"\tau", positive=True)
 TAU_IS = {tau: sympy.sqrt(constants.squared_noise_growth(noise))}
 ROOT_C = named("root_c", r"\sqrt c", positive=True)
 C_IS = {ROOT_C: sympy.sqrt(constants.second_moment_weight(BETA2))}
+CONSTANTS.update(C_IS | TAU_IS)
 PHI = constants.preconditioner_start(BETA2, sympy.Integer(1))
 """Phi(1)."""
 BY_MOMENTS = Relation(DENOMINATORS, "<=", AB_ARE[A] + ROOT_C * NORMS + PHI * ROOT_C * MOMENTS, C_IS, UNIT)

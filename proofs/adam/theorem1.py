@@ -25,6 +25,9 @@ from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
+    BUDGET,
+    GAMMA_IS,
+    KAPPA_RHO,
     PROBLEM,
     alpha,
     dimension,
@@ -49,7 +52,7 @@ BOUND_1 = Relation(
     PRECONDITIONED,
     "<=",
     QBAR,
-    {QBAR: theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value, **KAPPA_IS, **RHO_IS},
+    {QBAR: BUDGET / ((1 - BETA1) * KAPPA_RHO), **GAMMA_IS, **KAPPA_IS, **RHO_IS},
     ADMISSIBLE,
 )
 
@@ -76,8 +79,7 @@ def theorem_1() -> Iterator[Step]:
 
 def bound_1() -> Step:
     """Bound (1), for every epsilon >= 0."""
-    value = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
-    return preconditioned_bound(replace(BOUND_1, where={**BOUND_1.where, QBAR: value}))
+    return preconditioned_bound(BOUND_1)
 
 
 def _bound_1() -> Generator[Step, None, Step]:

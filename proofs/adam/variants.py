@@ -27,7 +27,23 @@ from proofs.adam.multipliers import (
     s_2,
     weighted_sums,
 )
-from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, A, B, noise, r, same, steps
+from proofs.adam.symbols import (
+    ADAM,
+    BETA1,
+    BETA2,
+    BETAS,
+    GAMMA,
+    GAMMA_IS,
+    KAPPA_RHO,
+    PROBLEM,
+    RHO,
+    A,
+    B,
+    noise,
+    r,
+    same,
+    steps,
+)
 from proofs.adam.theorem1 import bound_1
 from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, stated, summed
 from proofs.relations import Range, Relation, equation, named
@@ -90,14 +106,15 @@ def _epsilon_cost() -> Iterator[Step]:
 def multiplier_proof() -> Iterator[Step]:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
     lo, hi = sympy.symbols("lo hi", positive=True)
-    total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(RHO, lo, hi)).value
+    found = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(RHO, lo, hi)).value
+    total = descent_budget(PROBLEM, ADAM, hi**2 * GAMMA) / (lo * (1 - BETA1) * KAPPA_RHO)
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     yield _recursion()
     yield from _within(lo, hi, total)
     yield _extremes()
     yield same(
         r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
-        (lo * (1 - BETA1) * alignment_at(RHO, noise) * total, budget),
+        (lo * (1 - BETA1) * alignment_at(RHO, noise) * found, budget),
     )
     yield nonnegative(
         r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",
@@ -132,7 +149,7 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
             PRECONDITIONED,
             "<=",
             QBAR,
-            {QBAR: total, **KAPPA_IS, **FROZEN_AT},
+            {QBAR: total, **GAMMA_IS, **KAPPA_IS, **FROZEN_AT},
             (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True)),
         ),
         (

@@ -10,15 +10,17 @@ import numpy as np
 import sympy
 
 from adabatch.moments import l1 as estimators
-from proofs.adam.assembly import QBAR, closing, preconditioned_bound
+from proofs.adam.assembly import DESCENT, QBAR, closing, preconditioned_bound
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l6_descent import in_units
-from proofs.adam.l7_denominators import TAU_IS, lemma_l7, tau
+from proofs.adam.l7_denominators import C_IS, ROOT_C, TAU_IS, lemma_l7, tau
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
     BETAS,
+    BUDGET,
+    GAMMA_IS,
     PROBLEM,
     RHO,
     SETTING,
@@ -26,6 +28,7 @@ from proofs.adam.symbols import (
     A,
     B,
     a,
+    alpha,
     dimension,
     initial_sum,
     noise,
@@ -187,7 +190,7 @@ def l1_theorem() -> Iterator[Step]:
     found = theory.l1_test_bound(PROBLEM, ADAM)
     assumes = SETTING | {Assumption.L1_TEST}
     tested = assumed(Relation(DEVIATIONS, "<=", noise * NORMS), Assumption.L1_TEST)
-    bound = _descent(found, NORMS, (), tested, assumes=assumes)
+    bound = _descent(noise, NORMS, (), tested, assumes=assumes)
     yield bound
     moment = stated(
         granted(Relation(root_moment, "<=", norm + deviation), Ground.MINKOWSKI), "E_k g^2 = G^2 + sd^2"
@@ -231,7 +234,7 @@ def scalar_theorem() -> Iterator[Step]:
     root = nonnegative(r"D_i \le \textstyle\sum_j D_j", (one + two + larger) - one, [one, two, larger])
     yield root
     bound = _descent(
-        found,
+        sympy.sqrt(dimension) * noise,
         norms,
         (whole, spread),
         granted(Relation(DEVIATIONS, "<=", sympy.sqrt(dimension) * spread), Ground.CAUCHY_SCHWARZ),
@@ -263,7 +266,7 @@ def _constants(found: Bound) -> dict[Any, Any]:
 
 
 def _descent(
-    found: Bound,
+    noise_of_test: Any,
     norms: Any,
     sums: Sequence[Any],
     *facts: Fact,
@@ -271,8 +274,8 @@ def _descent(
     assumes: frozenset[Assumption],
 ) -> Step:
     """Q <= P / (1 - beta1) + nu' S: the descent lemma, L1, L3, L4 and the key lemma."""
-    budget = found.terms["initial gap"] + found.terms["drift"]
-    where = {QBAR: budget, NOISE_COST: found.constants["nu'"], **RHO_IS}
+    cost = (1 + RHO) * noise_of_test / ROOT_C
+    where = {QBAR: BUDGET / (1 - BETA1), NOISE_COST: cost, **GAMMA_IS, **RHO_IS, **C_IS}
     return preconditioned_bound(
         Relation(left, "<=", QBAR + NOISE_COST * norms, where, BETAS),
         (cite(key_lemma), *facts),
@@ -291,6 +294,7 @@ def _solution(found: Bound) -> Iterator[Step]:
     simpler = found.terms["simpler form"]
     budget = found.terms["initial gap"] + found.terms["drift"]
     a_0, b_0, nu = (found.constants[name] for name in ("A", "B", "nu'"))
+    yield same(r"\alpha P = \Delta + \alpha^2KLd\,\Gamma", (alpha * (1 - BETA1) * budget, DESCENT))
     yield identity(
         r"S^2 - (A+BS)(P+\nu'S) = (1-B\nu')(S-S_+)(S-S_-), \quad S_- = -\frac{AP}{(1-B\nu')S_+} < 0",
         residual,

@@ -11,7 +11,7 @@ from typing import Any
 
 from proofs.composition import Fact
 from proofs.notation import assumed, family, own
-from proofs.relations import SIGNS, Relation, written
+from proofs.relations import CONSTANTS, SIGNS, Relation, written
 from proofs.steps import Method, Proof, Step
 from proofs.typesetting import breakable, typeset
 
@@ -75,7 +75,7 @@ def statement_lines(proof: Proof) -> list[str]:
 
 def _definitions(relation: Relation, known: Collection[Any] = ()) -> Iterator[tuple[str, str]]:
     for name, value in relation.where.items():
-        if name not in known and written(name) != written(value):
+        if name not in known and written(name) != written(value) and CONSTANTS.get(name) != value:
             yield written(name), written(value)
 
 
@@ -142,7 +142,11 @@ def _throughout(proof: Proof, known: Mapping[Any, Any]) -> str:
         name for c in proof.conclusions for name in (*c.relation.where, *(r.symbol for r in c.relation.ranges))
     }
     return _listed(
-        [f"${written(name)} = {written(value)}$" for name, value in known.items() if name not in stated]
+        [
+            f"${written(name)} = {written(value)}$"
+            for name, value in known.items()
+            if name not in stated and CONSTANTS.get(name) != value
+        ]
     )
 
 

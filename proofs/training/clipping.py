@@ -14,7 +14,21 @@ from proofs.adam.l5_epsilon import lemma_l5_epsilon
 from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.adam.l6_descent import in_units
 from proofs.adam.normalized_step import MeanSteps, mean_step, within
-from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, SETTING, alpha, noise, r, same
+from proofs.adam.symbols import (
+    ADAM,
+    BETA1,
+    BETA2,
+    BETAS,
+    BUDGET,
+    GAMMA_IS,
+    PROBLEM,
+    RHO,
+    SETTING,
+    alpha,
+    noise,
+    r,
+    same,
+)
 from proofs.composition import Assumption, Ground, cite, composed, from_step, granted, summed
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
@@ -116,7 +130,13 @@ def _assembly(clipped: Step) -> Iterator[Step]:
     kappa = theory.clipped_alignment(momentum_amplification(BETA1, BETA2), noise, floor)
     share = {CLIPPED_SHARE: theory.clipped_alignment(RHO, noise, floor)}
     bound = preconditioned_bound(
-        Relation(PRECONDITIONED, "<=", QBAR, {QBAR: found.terms["Qbar"], **share, **RHO_IS}, CLIPPED),
+        Relation(
+            PRECONDITIONED,
+            "<=",
+            QBAR,
+            {QBAR: BUDGET / ((1 - BETA1) * CLIPPED_SHARE), **GAMMA_IS, **share, **RHO_IS},
+            CLIPPED,
+        ),
         (from_step(clipped),),
         assumes=NEEDED,
     )

@@ -34,6 +34,8 @@ from proofs.adam.symbols import (
     BETA1,
     BETA2,
     BETAS,
+    GAMMA,
+    GAMMA_IS,
     KAPPA_RHO,
     RHO,
     SETTING,
@@ -51,7 +53,6 @@ from proofs.composition import Assumption, Ground, cite, composed, from_step, gr
 from proofs.relations import Range, Relation, named
 from proofs.steps import Evidence, Step, checked, proves, vanishing
 from proofs.sums import PROGRESS, SQUARES, epsilon
-from theory.adam import constants
 from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
 
@@ -73,11 +74,13 @@ ADMISSIBLE = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=
 )
 def step_schedules() -> Iterator[Step]:
     """The sums over the schedule, and the bound."""
-    drift = alpha * smoothness * dimension * constants.drift_constant(BETA1, BETA2) * ENERGY
+    drift = alpha * smoothness * dimension * GAMMA * ENERGY
     budget = gap / alpha + drift + (1 - BETA1) * EARLY / ROOT_C
     late, assumes = {FROZEN_S: FROZEN_LATE}, SETTING | {Assumption.COORDINATE_TEST}
     bound = composed(
-        Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED_S, "<=", budget, {**KAPPA_IS, **C_IS}, ADMISSIBLE),
+        Relation(
+            (1 - BETA1) * KAPPA_RHO * PRECONDITIONED_S, "<=", budget, {**GAMMA_IS, **KAPPA_IS, **C_IS}, ADMISSIBLE
+        ),
         (
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             cite(weighted_sums),

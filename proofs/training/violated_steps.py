@@ -21,12 +21,14 @@ from proofs.adam.l2_decay import fresh_share, lemma_l2
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
 from proofs.adam.l6_descent import NEEDED as NEEDED_BY_L6
-from proofs.adam.l7_denominators import TAU_IS, lemma_l7, tau
+from proofs.adam.l7_denominators import C_IS, ROOT_C, TAU_IS, lemma_l7, tau
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
     BETAS,
+    BUDGET,
+    GAMMA_IS,
     KAPPA_RHO,
     PROBLEM,
     RHO,
@@ -92,11 +94,13 @@ NEEDED = SETTING | {Assumption.NORMALIZED}
 def violated_steps() -> Iterator[Step]:
     """The costs of a violation, and the bound."""
     found = theory.violated_bound(PROBLEM, ADAM, violated_gradient=VIOLATED, excess_deviation=EXCESS)
+    lost = (KAPPA_RHO + RHO) * VIOLATED / (KAPPA_RHO * ROOT_C)
     total = found.terms["Qbar"] + found.terms["violated gradient"]
+    where = {QBAR: BUDGET / ((1 - BETA1) * KAPPA_RHO) + lost, **GAMMA_IS, **KAPPA_IS, **RHO_IS, **C_IS}
     climbed = theory.uphill_cost(momentum_amplification(BETA1, BETA2), KAPPA, BETA2) * VIOLATED
     aligned_sum = yield from _climb()
     bound = preconditioned_bound(
-        Relation(PRECONDITIONED, "<=", QBAR, {QBAR: total, **KAPPA_IS, **RHO_IS}, ADMISSIBLE),
+        Relation(PRECONDITIONED, "<=", QBAR, where, ADMISSIBLE),
         (from_step(aligned_sum),),
         assumes=NEEDED,
     )

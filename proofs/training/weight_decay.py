@@ -13,6 +13,7 @@ from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3, travel
 from proofs.adam.l4_swap import RHO_IS, lemma_l4
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
+from proofs.adam.l7_denominators import C_IS, ROOT_C
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.normalized_step import MeanSteps, mean_step, within
 from proofs.adam.symbols import (
@@ -30,6 +31,7 @@ from proofs.adam.symbols import (
     alpha,
     b,
     dimension,
+    r,
     same,
     smoothness,
     steps,
@@ -68,7 +70,7 @@ size_of_w = named("lambda_w", r"\|\lambda w_k\|", nonnegative=True)
 INNER = named("H_sum", r"{\textstyle\sum_k} E\langle G_k,\lambda w_k\rangle", real=True)
 ADAM_PART = named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True)
 DECAYED = named("decayed_moved", r"\|{\textstyle\sum_{j=k-n}^{k-1}} \alpha(u_j+\lambda w_j)\|", nonnegative=True)
-size = named("s_W", "s", positive=True)
+size, DRIFT = named("s_W", "s", positive=True), named("Gamma_W", r"\Gamma_W", positive=True)
 LARGEST = constants.normalized_step_bound(BETA1, BETA2) + pull
 AT_SIZE = {size: C_M + pull, C_M: constants.normalized_step_bound(BETA1, BETA2)}
 
@@ -166,8 +168,9 @@ def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
 
 def _bound(squares: Step, adam: Step) -> Step:
     """(1 - beta1) kappa Q <= P_W + lambda W S."""
-    found = theory.weight_decay_bound(PROBLEM, ADAM, weight_decay=pull, largest_weight=1)
-    where = {QBAR: found.terms["P_W"], **AT_SIZE, **KAPPA_IS, **RHO_IS}
+    drift = size**2 / 2 + (1 - BETA1) * size * r * RHO**2 / ROOT_C
+    budget = constants.descent_budget(PROBLEM, ADAM, DRIFT)
+    where = {QBAR: budget, DRIFT: drift, **AT_SIZE, **KAPPA_IS, **RHO_IS, **C_IS}
     return composed(
         Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED, "<=", QBAR + pull * NORMS, where, ADMISSIBLE),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,11 @@ import sympy
 
 from proofs import notation
 from proofs.adam.l1_step import lemma_l1
+from proofs.adam.symbols import noise, q, r
 from proofs.composition import Assumption
 from proofs.notation import assumption, symbols_in, undefined, unexplained, unused
 from proofs.registry import all_proofs
-from proofs.relations import equation
+from proofs.relations import CONSTANTS, equation, written
 from proofs.steps import Step, prose
 
 
@@ -101,3 +103,31 @@ def test_an_explanation_before_its_symbols_is_found(monkeypatch: pytest.MonkeyPa
     table = {"setting": {"all": {"r": "$1-c$", "c": "a number"}}, "families": {}, "proofs": {}}
     monkeypatch.setattr(notation, "_tables", lambda: table)
     assert unexplained() == ["[setting, all] r: c is not explained before"]
+
+
+def _value(latex: str, known: dict[str, float]) -> float:
+    """A constant as the setting writes it, computed: fractions, roots, products without a sign."""
+    text, part = latex, r"\s*(?:(\w)|\{([^{}]*)\})"
+    while (
+        inner := re.sub(
+            rf"\\frac{part}{part}", r"((\1\2)/(\3\4))", re.sub(rf"\\sqrt{part}", r"((\1\2)**.5)", text)
+        )
+    ) != text:
+        text = inner
+    for name in sorted(known, key=len, reverse=True):
+        text = text.replace(name, f" {known[name]!r} ")
+    text = re.sub(r"(?<=[\d).])\s*(?=\()|(?<=[\d)])\s+(?=[\d(])", "*", text.replace("^", "**"))
+    return float(eval(text))
+
+
+def test_constants_of_the_setting_are_those_of_theory() -> None:
+    """Pages leave their definitions out, so that the setting's must be the same."""
+    at = {q: 0.9, r: 0.7, noise: 0.3}
+    known = {r"\beta_1": 0.63, r"\beta_2": 0.81, r"\eta": 0.3}
+    defined = {name: text for group in notation.setting().values() for name, text in group.items()}
+    for name in ("r", "c", r"\tau", r"\rho", r"\kappa", r"\gamma", "C_m", r"\Gamma"):
+        known[name] = _value(re.search(r"\$([^$]*?)(?:\\in[^$]*|\\ge[^$]*)?\$", defined[name])[1], known)
+    known[r"\sqrt c"] = known["c"] ** 0.5
+    for name, value in CONSTANTS.items():
+        number = value.subs(CONSTANTS).subs(at)
+        assert float(number) == pytest.approx(known[written(name)]), name
