@@ -13,7 +13,7 @@ from adabatch.moments import l1 as estimators
 from proofs.adam.assembly import DESCENT, QBAR, closing, preconditioned_bound
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l6_descent import in_units
-from proofs.adam.l7_denominators import C_IS, ROOT_C, TAU_IS, lemma_l7, tau
+from proofs.adam.l7_denominators import C_IS, PHI, ROOT_C, TAU_IS, growing, lemma_l7, tau
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
@@ -32,7 +32,6 @@ from proofs.adam.symbols import (
     dimension,
     initial_sum,
     noise,
-    open_roots,
     r,
     same,
 )
@@ -199,14 +198,14 @@ def l1_theorem() -> Iterator[Step]:
     moments = summed(moment, {root_moment: MOMENTS, norm: NORMS, deviation: DEVIATIONS})
     yield moments
     denominators = composed(
-        Relation(DENOMINATORS, "<=", A + B * NORMS, _constants(found), BETAS[1:]),
+        Relation(DENOMINATORS, "<=", A + B * NORMS, growing(initial_sum, 1 + noise), BETAS[1:]),
         (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments), tested),
         (DENOMINATORS, NORMS, MOMENTS, DEVIATIONS),
         assumes,
     )
     yield denominators
     yield closing(bound, from_step(denominators, opaque=(A, B)), NOISE_COST, assumes=assumes)
-    yield from _solution(found)
+    yield from _solution(found, initial_sum, 1 + noise)
 
 
 @proves(
@@ -246,7 +245,7 @@ def scalar_theorem() -> Iterator[Step]:
     yield bound
     vectors = {DENOMINATORS: roots, NORMS: norms, MOMENTS: moments, initial_sum: sympy.sqrt(squares), epsilon: 0}
     denominators = composed(
-        Relation(roots, "<=", A + B * norms, _constants(found), BETAS[1:]),
+        Relation(roots, "<=", A + B * norms, growing(sympy.sqrt(squares), tau) | TAU_IS, BETAS[1:]),
         (
             cite(lemma_l7, vectors, part=1),
             assumed(Relation(moments, "<=", tau * norms, TAU_IS), Assumption.SCALAR_TEST),
@@ -258,11 +257,7 @@ def scalar_theorem() -> Iterator[Step]:
     yield closing(
         bound, from_step(denominators, opaque=(A, B)), NOISE_COST, sums=(whole, roots, norms), assumes=assumes
     )
-    yield from _solution(found)
-
-
-def _constants(found: Bound) -> dict[Any, Any]:
-    return {A: found.constants["A"], B: open_roots(sympy.sympify(found.constants["B"]))}
+    yield from _solution(found, sympy.sqrt(squares), sympy.sqrt(1 + noise**2))
 
 
 def _descent(
@@ -284,7 +279,7 @@ def _descent(
     )
 
 
-def _solution(found: Bound) -> Iterator[Step]:
+def _solution(found: Bound, initial: Any, moment: Any) -> Iterator[Step]:
     """S^2 <= (A + B S)(P + nu' S) solved; P, nu' and 1 - B nu' > 0 stand for themselves."""
     start, growth, descent, kept, total = sympy.symbols("A B P kappa_nu S", positive=True)
     cost = (1 - kept) / growth
@@ -294,6 +289,11 @@ def _solution(found: Bound) -> Iterator[Step]:
     simpler = found.terms["simpler form"]
     budget = found.terms["initial gap"] + found.terms["drift"]
     a_0, b_0, nu = (found.constants[name] for name in ("A", "B", "nu'"))
+    yield same(
+        r"A, \; B: \text{ the functions}",
+        (a_0, PHI * initial),
+        (b_0, sympy.sqrt(1 - BETA2) * (1 + moment * PHI)),
+    )
     yield same(r"\alpha P = \Delta + \alpha^2KLd\,\Gamma", (alpha * (1 - BETA1) * budget, DESCENT))
     yield identity(
         r"S^2 - (A+BS)(P+\nu'S) = (1-B\nu')(S-S_+)(S-S_-), \quad S_- = -\frac{AP}{(1-B\nu')S_+} < 0",

@@ -10,6 +10,7 @@ import sympy
 from proofs.adam.assembly import (
     ADMISSIBLE,
     DESCENT,
+    GROWTH,
     KAPPA,
     QBAR,
     START,
@@ -21,7 +22,7 @@ from proofs.adam.l2_decay import fresh_share, lemma_l2
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
 from proofs.adam.l6_descent import NEEDED as NEEDED_BY_L6
-from proofs.adam.l7_denominators import C_IS, ROOT_C, TAU_IS, lemma_l7, tau
+from proofs.adam.l7_denominators import C_IS, PHI, ROOT_C, TAU_IS, growing, lemma_l7, tau
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
@@ -36,6 +37,7 @@ from proofs.adam.symbols import (
     A,
     B,
     alpha,
+    initial_sum,
     noise,
     same,
 )
@@ -172,10 +174,17 @@ def _memory(constants: Mapping[str, Any]) -> Generator[Step, None, Step]:
     moments = summed(rms, {root_moment: MOMENTS, norm: NORMS, excess: EXCESS})
     yield moments
     denominators = composed(
-        Relation(DENOMINATORS, "<=", A + B * NORMS, {A: constants["A"], B: constants["B"]}, BETAS[1:]),
+        Relation(
+            DENOMINATORS, "<=", A + B * NORMS, growing(initial_sum + ROOT_C * EXCESS, tau) | TAU_IS, BETAS[1:]
+        ),
         (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments)),
         (DENOMINATORS, NORMS, MOMENTS),
         NEEDED,
     )
     yield denominators
+    yield same(
+        r"A, \; B: \text{ the functions}",
+        (constants["A"], PHI * (initial_sum + sympy.sqrt(1 - BETA2) * EXCESS)),
+        (constants["B"], GROWTH),
+    )
     return denominators
