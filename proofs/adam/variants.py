@@ -60,8 +60,9 @@ a, h, x = sympy.symbols("a h x", positive=True)
 @proves(
     "epsilon",
     "epsilon outside the root",
-    r"With the step $m/(\sqrt v+\epsilon)$ the theorem holds with $A + Kd\epsilon$ for $A$; the average "
-    r"grows by at most $\min(\sqrt{\bar Q d\epsilon/K}, d\epsilon/B)$.",
+    r"For Adam with the step $m_k/(\sqrt{v_k}+\epsilon)$ the corrected Theorem 1 holds with $A + Kd\epsilon$ "
+    r"in the place of $A$; its bound on the average gradient norm grows by at most $\min(\sqrt{\bar Q "
+    r"d\epsilon/K}, d\epsilon/B)$.",
     source="corrected Theorem 1, variants",
     uses=("Theorem 1 (corrected)", "L7", "L8"),
 )
@@ -97,9 +98,9 @@ def _epsilon_cost() -> Iterator[Step]:
 @proves(
     "multipliers",
     "step multipliers",
-    r"With the steps $\alpha s_k$ the theorem holds with $\rho_s = \sup_j\sum_n (s_{j+n}/s_j) r^n$ for "
-    r"$\rho$ and $\bar Q = (\Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma)/(lo\,(1-\beta_1)\kappa_s)$; "
-    r"non-increasing multipliers have $\rho_s \le \rho$.",
+    r"For Adam with the step sizes $\alpha s_k$ the corrected Theorem 1 holds with $\rho_s = \sup_j\sum_n "
+    r"(s_{j+n}/s_j) r^n$ in the place of $\rho$ and with $\bar Q = (\Delta/\alpha + \alpha\,hi^2 "
+    r"KLd\,\Gamma)/(lo\,(1-\beta_1)\kappa_s)$. Where the multipliers do not increase, $\rho_s \le \rho$.",
     source="corrected Theorem 1, variants",
     uses=("L4",),
 )
@@ -191,9 +192,10 @@ def _recursion(length: int = 5) -> Step:
 @proves(
     "bias correction",
     "bias correction as step multipliers",
-    r"$\hat m_k/(\sqrt{\hat v_k}+\epsilon) = s_k m_k/(\sqrt{v_k}+\epsilon_k)$ with "
-    r"$s_k = \sqrt{1-\beta_2^k}/(1-\beta_1^k)$, $\epsilon_k = \epsilon\sqrt{1-\beta_2^k}$; and "
-    r"$\sup_j\sum_n (s_{j+n}/s_j) r^n$ is found among finitely many $j$.",
+    r"Adam with bias correction is Adam with step multipliers: $\hat m_k/(\sqrt{\hat v_k}+\epsilon) = s_k "
+    r"m_k/(\sqrt{v_k}+\epsilon_k)$ with $s_k = \sqrt{1-\beta_2^k}/(1-\beta_1^k)$ and $\epsilon_k = "
+    r"\epsilon\sqrt{1-\beta_2^k}$; and $\sup_j\sum_n (s_{j+n}/s_j) r^n$ is attained among finitely many $j$, "
+    r"which are known.",
     source="corrected Theorem 1, variants",
 )
 def bias_correction_proof() -> Iterator[Step]:

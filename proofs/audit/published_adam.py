@@ -28,7 +28,7 @@ eta, slack, norm = sympy.symbols("eta s ell", nonnegative=True)
 @proves(
     "Sec. 3.1",
     "the norm condition implies the inner product",
-    r"$\|g-G\|\le\eta\|G\| \implies \langle g,G\rangle\ge(1-\eta)\|G\|^2$.",
+    r"If $\|g-G\|\le\eta\|G\|$, then $\langle g,G\rangle\ge(1-\eta)\|G\|^2$.",
     source="Lau et al., Sec. 3.1, the direction that holds",
 )
 def inner_product() -> Iterator[Step]:
@@ -233,8 +233,8 @@ def lemma_b2() -> Iterator[Step]:
 
 @proves(
     "Lemma B.4, log step",
-    "solving x <= a + b log x",
-    r"$x\le a+b\log x$, $x,b>0$ $\implies$ $x\le2a+2b\log(2b/e)$.",
+    "solving an inequality with a logarithm",
+    r"If $x\le a+b\log x$ with $x>0$ and $b>0$, then $x\le2a+2b\log(2b/e)$.",
     source="the inequality behind Lau et al., Lemma B.4",
 )
 def log_step() -> Iterator[Step]:

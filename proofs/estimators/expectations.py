@@ -94,7 +94,7 @@ def finite_population() -> Iterator[Step]:
     r"$\mathbb{E}\frac1n\sum_j\|g_j-g\|^2 = \mathrm{tr}\,\Sigma\,(n-1)/b$, "
     r"$\mathbb{E}\frac{m}{n-1}\sum_j\|g_j-g\|^2=\mathrm{tr}\,\Sigma$, "
     r"$\mathbb{E}\|g\|^2=\|G\|^2+\mathrm{tr}\,\Sigma/b$; for Gaussian ones the variances of "
-    r"theory.estimator\_moments.",
+    r"these estimators are as computed below.",
     source="Lau et al., Eq. (5), corrected",
 )
 def variance_of_groups() -> Iterator[Step]:

@@ -211,9 +211,9 @@ def l1_theorem() -> Iterator[Step]:
 @proves(
     "Theorem (scalar test)",
     "Adam under the scalar norm test, with a condition on the dimension",
-    r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step, the theorem of the l1 test holds for "
-    r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and "
-    r"$\sqrt{\sum_i v_{0,i}}$ in $A$.",
+    r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step, the theorem of the l1 test holds for $S = "
+    r"\sum_k E\|G_k\|_2$, with $\nu = \eta\sqrt d$ in the place of $\eta$ in $\nu'$, $\tau$ in the place of "
+    r"$1+\eta$ in $B$, and $\sqrt{\sum_i v_{0,i}}$ in the place of $V_0$ in $A$.",
     source=SOURCE,
     uses=("descent lemma", "L1", "L3", "L4", "L7", "L8", "l1 key lemma"),
 )

@@ -106,7 +106,7 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
         yield f"Uses {', '.join(proof.uses)}."
         yield ""
     if proof.source:
-        yield f"Source: {proof.source}."
+        yield f"Source: {typeset(proof.source)}."
         yield ""
 
 

@@ -45,11 +45,12 @@ term, DRIFT = (
 )
 """sum_i G_i^2 / sqrt(V_i + b G_i^2)."""
 SETTING = (
-    r"$f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ (Hessian at most "
-    r"$\mathrm{diag}(L_i)$), bounded below; $w_i' = w_i-\mathrm{lr}\,g_i/\sqrt{E[g_i^2|w]}$, $E[g|w] = G = "
-    r"\nabla f(w)$, $\mathrm{Var}[g_i|w] = V_i/b$ with $V_i > 0$; $a = \mathrm{lr}\sqrt b$ by rule (R) on a path "
-    r"in samples fixed before the run, any lr; $b_k$ may depend on the past, not on its own samples. $W_b = "
-    r"\sum_iG_i^2/\sqrt{V_i+bG_i^2}$."
+    r"Let $f$ be bounded below, with $f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ for "
+    r"all $w$ and $d$, as where its Hessian is at most $\mathrm{diag}(L_i)$. The idealised Adam divides by "
+    r"the exact second moment: $w_{k+1,i} = w_{k,i}-\mathrm{lr}\,g_i/\sqrt{E_kg_i^2}$ with $E_kg = G = \nabla "
+    r"f(w_k)$ and $E_k(g_i-G_i)^2 = V_i/b_k$, $V_i > 0$. Its effective rate $a_k = \mathrm{lr}\sqrt{b_k}$ "
+    r"follows rule (R) on a path in samples that is fixed before the run; $b_k$ may depend on the past, not "
+    r"on its own samples. Let $W_b = \sum_iG_i^2/\sqrt{V_i+bG_i^2}$ at $w_k$."
 )
 
 ASSUMED = frozenset({Assumption.COORDINATE_SMOOTH})
@@ -83,7 +84,7 @@ def descent_on_a_path() -> Iterator[Step]:
     one = equation(
         inner_term,
         -rate * term,
-        "E g_i = G_i and lr = a / sqrt b",
+        "E_k g_i = G_i; the learning rate is a_k / sqrt(b_k)",
         {
             inner_term: -rate_of_learning * gradient**2 / sympy.sqrt(second),
             term: gradient**2 / sympy.sqrt(variance + batch * gradient**2),
@@ -93,7 +94,7 @@ def descent_on_a_path() -> Iterator[Step]:
     moved = equation(
         size_term,
         rate**2 / batch * curvature,
-        "E d_i^2 = lr^2 E g_i^2 / E g_i^2 = lr^2",
+        r"$E\,d_i^2=\mathrm{lr}^2\,E_kg_i^2/E_kg_i^2=\mathrm{lr}^2=a_k^2/b_k$",
         {size_term: curvature * rate_of_learning**2 * second / second},
     )
     yield moved
@@ -154,7 +155,7 @@ def _kept(scale: NoiseScale) -> Relation:
 @proves(
     "what a batch keeps",
     "the drift at any batch, by three noise scales",
-    r"With $W_0 = \sum_iG_i^2/\sqrt{V_i}$; weighted, l1, trace:",
+    r"With $W_0 = \sum_iG_i^2/\sqrt{V_i}$, by the weighted, the l1 and the trace noise scale, in this order:",
     concludes=tuple(Conclusion(_kept(scale), universal=(batch,)) for scale in SCALES),
     source="Jensen's and Cauchy-Schwarz's inequalities; this project",
 )
@@ -361,7 +362,7 @@ least_square = named("least_2", r"\kappa^{2}", positive=True)
 @proves(
     "descent below a noise scale",
     "an idealised Adam below a noise scale: what the ceiling costs in that scale's criterion",
-    SETTING + r" $B_k$ is one of the noise scales; weighted, l1, trace:",
+    SETTING + r" Let $B_k$ be the weighted, the l1 or the trace noise scale at $w_k$. Then, in this order:",
     concludes=tuple(
         Conclusion(
             Relation(

@@ -79,15 +79,15 @@ weighted_steepness = named("a grad_2", r"a_k\|\nabla f\|^{2}", nonnegative=True)
 STEEPNESSES = named("A_sum", r"\sum_k E\,a_k\|\nabla f(w_k)\|^2", nonnegative=True)
 MOVES = (THETA, Range(rate, 0, largest / smoothness))
 SETTING = (
-    r"$f$ is $L$-smooth, $E_kg_k = \nabla f(w_k)$, rule (R) on a path in samples with $D$ and $r$ fixed before "
-    r"the run, $\theta \le 1$; $b_k$ may depend on the past, not on its own samples."
+    r"SGD on an $L$-smooth $f$ with $E_kg_k = \nabla f(w_k)$ follows rule (R) on a path in samples, with $D$ "
+    r"and $r$ fixed before the run, with $\theta \le 1$; $b_k$ may depend on the past, not on its own samples."
 )
 
 
 @proves(
     "average squared gradient",
     "SGD on one path: the average squared gradient of any smooth f",
-    SETTING + r" $E_k\|g_k-\nabla f\|^2 \le (\sigma^2+M\|\nabla f\|^2)/b_k$, $r \ge r_0$.",
+    SETTING + r" Let $E_k\|g_k-\nabla f\|^2 \le (\sigma^2+M\|\nabla f\|^2)/b_k$ and $r \ge r_0$.",
     concludes=(
         Conclusion(
             Relation(
@@ -165,7 +165,7 @@ weighted_gap, GAPS = (
     named("a f", "a_kf_k", nonnegative=True),
     named("F_sum", r"\sum_k E\,a_k(f(w_k)-f^*)", nonnegative=True),
 )
-CONVEX = SETTING + r" $f$ is convex with a minimiser $w^*$, $E_k\|g_k-\nabla f\|^2 \le \sigma^2/b_k$."
+CONVEX = SETTING + r" Let $f$ be convex with a minimiser $w^*$, and $E_k\|g_k-\nabla f\|^2 \le \sigma^2/b_k$."
 
 
 @proves(
@@ -271,7 +271,7 @@ part = named("part", r"\int_{S_k}^{S_{k+1}}dS/(r^2(T-T(S)))", nonnegative=True)
             NOISY_CONVEX,
         ),
     ),
-    source="Zamani and Glineur, arXiv 2307.11134, for the points z_k; this project for the path",
+    source="Zamani and Glineur, arXiv 2307.11134, for the points $z_k$; this project for the path",
     uses=("noise of a step",),
 )
 def last_iterate() -> Iterator[Step]:
@@ -433,9 +433,10 @@ def _in_closed_form() -> Iterator[Step]:
 @proves(
     "best ratio",
     "SGD on one path: the best ratio of batch and rate, and the best power",
-    r"On $p = (1-x)^m$ the last-iterate bound at its best $r_0$ is $d_0\sigma\sqrt{(1+\theta)/D}\,(m+1)/\sqrt "
-    r"m$, least at $m = 1$; there a first batch of $b$ has $a_0L \le \theta$ iff $D \ge "
-    r"(bLd_0)^2/(\theta^2\sigma^2(1+\theta))$. Of the averages a constant path is best.",
+    r"On the path $p = (1-x)^m$ the bound on the last iterate, at the $r_0$ that makes it least, is "
+    r"$d_0\sigma\sqrt{(1+\theta)/D}\,(m+1)/\sqrt m$, which is least at $m = 1$. There a first batch of $b$ "
+    r"samples meets $a_0L \le \theta$ exactly where $D \ge (bLd_0)^2/(\theta^2\sigma^2(1+\theta))$. The bound "
+    r"on the average of $f$ is least at $m = 0$, a constant path.",
     source="this project; Defazio et al., arXiv 2310.07831, for linear decay",
     uses=("last iterate", "average of convex f"),
 )
@@ -476,8 +477,9 @@ def best_ratio() -> Iterator[Step]:
 @proves(
     "without rule (R)",
     "rates that depend on the past have no such guarantee",
-    r"On $w^2/2$ from $w_0 = w^* = 0$, $b_k = 1$, $a_k = 1$ until the first rare value of the noise and 0 after "
-    r"it: $E f(w_n)$ exceeds the last-iterate bound of the planned $n$ steps without limit.",
+    r"On $f(w) = w^2/2$ from $w_1 = w^* = 0$ with $b_k = 1$, let $a_k = 1$ until the noise takes its rare "
+    r"value for the first time, and 0 after it. Then $E f(w_n)$ exceeds the last-iterate bound of the planned "
+    r"$n$ steps by a factor that grows without limit as $n$ grows.",
     source="this project",
     uses=("last iterate",),
 )

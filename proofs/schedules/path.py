@@ -73,7 +73,7 @@ def squares_over_a_step() -> Iterator[Step]:
 @proves(
     "noise of a step",
     "rule (R): a step's noise is at most the path's, for any batch",
-    r"$a_k = \int dS/r$, $I_k = \int dS/r^2$ over the step's $b_k$ samples:",
+    r"With $a_k = \int dS/r$ and $I_k = \int dS/r^2$ over the $b_k$ samples of the step:",
     concludes=(Conclusion(Relation(rate**2 / batch, "<=", noise_of_path)),),
     uses=("squares over a step",),
     source="Cauchy-Schwarz",
@@ -86,8 +86,9 @@ def noise_of_a_step() -> Iterator[Step]:
 
 @proves(
     "share of a step",
-    "what a step leaves of the path's noise: chi_k",
-    r"$\chi_k = (a_k^2/b_k)/I_k$ where $1/r$ lies between $m$ and $(1+q)m$ in the step:",
+    "how much of the path's noise a step keeps",
+    r"If $1/r$ lies between $m$ and $(1+q)m$ within the step, then $\chi_k = (a_k^2/b_k)/I_k$ is bounded "
+    r"below by $q$ alone:",
     concludes=(
         Conclusion(
             Relation(

@@ -258,9 +258,10 @@ UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LA
     "sandwich of Adam, above",
     "an idealised Adam on one path: what batches below the noise scale cost at most",
     r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the "
-    r"run; $2\sqrt{\lambda_{\max}}a_k/\sigma \le q \le 1$ and $\kappa \le (1+b_k/B_i)^{-1/2}$ for all $i$, $k$. "
-    r"$u$ solves $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and $c_i \le u_i$ in every "
-    r"mode before a step; then after it, with $y_i(u) = 2\kappa a_k\lambda_i/\sqrt{V_i(u)}$:",
+    r"run. Let $2\sqrt{\lambda_{\max}}a_k/\sigma \le q \le 1$ and $\kappa \le (1+b_k/B_i)^{-1/2}$ for all $i$ "
+    r"and $k$, let $u$ solve $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and let $c_i "
+    r"\le u_i$ in every mode before a step. Then the same holds after it, and so after every step from $c = "
+    r"u$:",
     concludes=(Conclusion(UPPER),),
     source="this project",
     uses=("exponentials", "noise of a step", "Adam in modes"),
@@ -333,10 +334,10 @@ LOWER = Relation(after, ">=", lower_after, ranges=UPPER.ranges)
     "sandwich of Adam, below",
     "an idealised Adam on one path: no schedule falls below the solution of another equation",
     r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the "
-    r"run. In step $k$, $l$ solves $dl_i/dT = -2\theta_k\lambda_il_i/\sqrt{V_i(l)} + \chi_k/r$ with $q = "
+    r"run. Let $l$ solve $dl_i/dT = -2\theta_k\lambda_il_i/\sqrt{V_i(l)} + \chi_k/r$ in step $k$, with $q = "
     r"2\sqrt{\lambda_{\max}}a_k/\sigma < 1$, $\theta_k = -e^{w_k/2}\ln(1-q)/q$, $w_k = "
-    r"I_k(\sum_i\lambda_i+\lambda_{\max})/\sigma^2$, $\chi_k = (a_k^2/b_k)/I_k$, and $c_i \ge l_i$ in every mode "
-    r"before the step; then after it, with $y_i = 2a_k\lambda_i/\sqrt{V_i}$:",
+    r"I_k(\sum_i\lambda_i+\lambda_{\max})/\sigma^2$ and $\chi_k = (a_k^2/b_k)/I_k$, and let $c_i \ge l_i$ in "
+    r"every mode before the step. Then the same holds after it, and so after every step from $c = l$:",
     concludes=(Conclusion(LOWER),),
     source="this project",
     uses=("Bernoulli's inequality", "Adam in modes", "noise of a step"),

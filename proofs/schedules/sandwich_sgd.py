@@ -81,9 +81,9 @@ NOISE = theory.upper_noise(move)
 @proves(
     "sandwich of SGD, above",
     "SGD on one path: no schedule exceeds the solution of one equation",
-    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. $u$ solves $du_i/dT = "
-    r"-2\lambda_iu_i + e^{2q}V_i(u)/r$, and $c_i \le u_i$ in every mode before a step with $a_k\lambda_{\max} "
-    r"\le q \le 1$; then after it",
+    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. Let $u$ solve "
+    r"$du_i/dT = -2\lambda_iu_i + e^{2q}V_i(u)/r$, and let $c_i \le u_i$ in every mode before a step with "
+    r"$a_k\lambda_{\max} \le q \le 1$. Then the same holds after it, and so after every step from $c = u$:",
     concludes=(Conclusion(UPPER),),
     source="this project",
     uses=("exponentials", "noise of a step", "SGD in modes"),
@@ -142,7 +142,7 @@ def upper_step() -> Iterator[Step]:
     )
     yield prose(
         r"c(0) = u(0), \text{ so } c_i(k) \le u_i(T_k) \text{ for all } k",
-        "by induction. Where b_k depends on the past: the same step holds for E_k(w_i - w*_i)^2, and what the "
+        "by induction. Where b_k depends on the past: the same step holds for $E_k(w_i-w^*_i)^2$, and what the "
         "equation makes of a state until D is affine with coefficients >= 0, so that it is a supermartingale",
     )
 
@@ -202,10 +202,11 @@ def _bounded() -> Iterator[Step]:
 @proves(
     "sandwich of SGD, below",
     "SGD on one path: no schedule falls below the solution of another equation",
-    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. $l$ solves $dl_i/dT = "
-    r"-2\theta_k\lambda_il_i + \chi_ke^{-w_k}V_i(l)/r$ in step $k$, $a_k\lambda_{\max} = q < 1$, $\theta_k = "
-    r"-\ln(1-q)/q$, $\chi_k = (a_k^2/b_k)/I_k$, $w_k = I_k(2\lambda_{\max}^2+\sum_i\lambda_i^2)$, and $c_i \ge "
-    r"l_i$ in every mode before the step; then after it",
+    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. Let $l$ solve "
+    r"$dl_i/dT = -2\theta_k\lambda_il_i + \chi_ke^{-w_k}V_i(l)/r$ in step $k$, with $a_k\lambda_{\max} = q < "
+    r"1$, $\theta_k = -\ln(1-q)/q$, $\chi_k = (a_k^2/b_k)/I_k$ and $w_k = "
+    r"I_k(2\lambda_{\max}^2+\sum_i\lambda_i^2)$, and let $c_i \ge l_i$ in every mode before the step. Then "
+    r"the same holds after it, and so after every step from $c = l$:",
     concludes=(Conclusion(LOWER),),
     source="this project",
     uses=("Bernoulli's inequality", "SGD in modes", "noise of a step"),

@@ -37,9 +37,9 @@ FEWEST = theory.fewest_steps(PATH, smoothness, largest)
 
 @proves(
     "fewest steps",
-    "the fewest steps that keep a_k L <= theta on a path",
-    r"Rule (R), $a_kL \le \theta$ in every step. Equality iff every $a_kL = \theta$, which $n = TL/\theta$ steps "
-    r"at a constant rate attain where that is an integer:",
+    "the fewest steps on a path, where each is small",
+    r"On a path by rule (R), the number of steps is bounded below, with equality exactly where every $a_kL = "
+    r"\theta$. Where $TL/\theta$ is an integer, a constant rate with a batch that follows the path attains it:",
     concludes=(Conclusion(Relation(count, ">=", FEWEST), SMALL_STEPS),),
     source="this project",
 )
@@ -84,7 +84,8 @@ TOTAL_GROWTH = named("ln b", r"\ln b(S_{n-1})/b_0", nonnegative=True)
 @proves(
     "steps of a law",
     "the steps of a batch that grows by a law, counted",
-    r"$b_k = b(S_k)$ with a law $b$ that never falls (rounded, if the batches are), the last batch cut:",
+    r"Let the batches be $b_k = b(S_k)$ with a law $b(S)$ that never falls (a rounded one, where batches are "
+    r"rounded), but for the last batch, which is cut so that the run ends at $D$ samples:",
     concludes=(
         Conclusion(Relation(count, ">=", whole), GROWING),
         Conclusion(Relation(count, "<=", theory.step_count_bound(whole, first_batch, last_batch).value), GROWING),
@@ -156,8 +157,9 @@ def steps_of_a_law() -> Iterator[Step]:
 @proves(
     "shares of steps",
     "the steps of usual paths over those of a constant batch",
-    r"$\int_0^1 p^e$, for $b = b_0p^{-e}$: $(1-x)^m$: $1/(1+me)$; $1-\sqrt x$: $2/((e+1)(e+2))$; linear decay "
-    r"with $b \le b_0/g$: $1/(1+e)+g^{(1+e)/e}e/(1+e)$.",
+    r"A batch $b = b_0p^{-e}$ on a path of the shape $p$ takes $\int_0^1p^e\,dx$ of the steps of a constant "
+    r"batch $b_0$: for $p = (1-x)^m$ this is $1/(1+me)$; for $p = 1-\sqrt x$ it is $2/((e+1)(e+2))$; and for "
+    r"linear decay with batches of at most $b_0/g$ it is $1/(1+e)+g^{(1+e)/e}e/(1+e)$.",
     source="this project",
     uses=("shapes",),
 )

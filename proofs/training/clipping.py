@@ -67,8 +67,9 @@ clipped_response = named("clipped", r"E f_{s,e}(\phi X)", real=True)
 @proves(
     "clipping",
     "Adam on clipped gradients",
-    r"If the factor $\phi_k \in [\phi_0, 1]$ and $\eta^2 < \phi_0(1-r)$, the corrected Theorem 1 holds "
-    r"for Adam on $\phi_k g_k$, with $\kappa_\phi = (\phi_0-\rho\eta^2)/(1+\eta^2)$ for $\kappa$.",
+    r"Let Adam run on the clipped gradients $\phi_k g_k$, with factors $\phi_k \in [\phi_0, 1]$ that may "
+    r"depend on $g_k$, and let $\eta^2 < \phi_0(1-r)$. Then the corrected Theorem 1 holds with $\kappa_\phi = "
+    r"(\phi_0-\rho\eta^2)/(1+\eta^2)$ in the place of $\kappa$.",
     source="this project",
     uses=("L1", "L3", "L4", "L5 with epsilon", "L7", "L8"),
 )

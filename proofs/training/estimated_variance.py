@@ -24,10 +24,11 @@ trace, largest, square, groups = sympy.symbols("t l t_2 J", positive=True)
 @proves(
     "estimated test",
     "how often the estimated test passes when it should not",
-    r"If $V = \mathrm{tr}\,S/J \ge (1+\delta)\eta^2\|G\|^2$, the test "
-    r"$\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes "
-    r"with probability at most $W/(W+(\delta/(1+\delta))^2)$, "
-    r"$W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + 2(1+\eta^2J)^2/(J(J-1)r_e)$.",
+    r"Let the gradients of $J$ groups be independent, with one law. If $V = \mathrm{tr}\,S/J \ge "
+    r"(1+\delta)\eta^2\|G\|^2$, so that the norm test at $\eta$ is violated by the factor $1+\delta$, then "
+    r"the estimated test $\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes with probability at most "
+    r"$W/(W+(\delta/(1+\delta))^2)$, with $W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + "
+    r"2(1+\eta^2J)^2/(J(J-1)r_e)$.",
     source="this project",
 )
 def estimated_test() -> Iterator[Step]:

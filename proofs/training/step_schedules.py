@@ -66,9 +66,9 @@ ADMISSIBLE = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=
 @proves(
     "step schedules",
     "Adam with warm-up, decay and bias correction",
-    r"For $s_k > 0$, $k_0 \ge 1$ and $\rho_s\eta^2 < 1$, with the symbols of this proof, "
-    r"$\sum_{k \ge k_0} s_k E\|G_k\|_1 \le \frac12(BQ+\sqrt{B^2Q^2+4AQ})$, "
-    r"$Q = P/((1-\beta_1)\kappa_s)$.",
+    r"For Adam with the step sizes $\alpha s_k$, $s_k > 0$, and every $k_0 \ge 1$ for which $\rho_s\eta^2 < "
+    r"1$: $\sum_{k \ge k_0} s_k E\|G_k\|_1 \le \frac12(BQ+\sqrt{B^2Q^2+4AQ})$ with $Q = "
+    r"P/((1-\beta_1)\kappa_s)$ and the symbols of this proof.",
     source="this project",
     uses=("descent lemma", "weighted sums", "weighted denominators", "L8"),
 )

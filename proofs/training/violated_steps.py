@@ -87,9 +87,10 @@ NEEDED = SETTING | {Assumption.NORMALIZED}
 @proves(
     "violated steps",
     "Adam where the test is violated now and then",
-    r"With $F = \sum E[|G_{k,i}|1\{V_{k,i}\}]$ and $X = \sum E(\mathrm{sd}_{k,i}-\eta|G_{k,i}|)^+$ the "
-    r"corrected Theorem 1 holds with $\bar Q + (\kappa+\rho)F/(\kappa\sqrt c)$ and "
-    r"$A + \frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,X$.",
+    r"Let the coordinate-wise test be violated at some steps and coordinates, with $F = \sum_{k,i} "
+    r"E[|G_{k,i}|1\{V_{k,i}\}]$ and $X = \sum_{k,i} E(\mathrm{sd}_{k,i}-\eta|G_{k,i}|)^+$. Then the corrected "
+    r"Theorem 1 holds with $\bar Q + (\kappa+\rho)F/(\kappa\sqrt c)$ in the place of $\bar Q$ and $A + "
+    r"\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,X$ in the place of $A$.",
     source="this project",
     uses=("L2", "L6", "L7", "L8"),
 )

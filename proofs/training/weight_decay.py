@@ -78,9 +78,10 @@ AT_SIZE = {size: C_M + pull, C_M: constants.normalized_step_bound(BETA1, BETA2)}
 @proves(
     "weight decay",
     "AdamW under the coordinate-wise norm test",
-    r"If $\sup_k\|w_k\|_\infty \le W$ and $\lambda W < (1-\beta_1)\kappa/B$, then "
-    r"$(1-\beta_1)\kappa S^2 \le (P_W + \lambda W S)(A + B S)$ with $P_W = \Delta/\alpha + \alpha K L d\,"
-    r"[s^2/2 + (1-\beta_1)sr/(\sqrt c(1-r)^2)]$, $s = C_m + \lambda W$.",
+    r"Let Adam decay its weights, $w_{k+1} = w_k-\alpha(m_k/\sqrt{v_k}+\lambda w_k)$. If $\|w_k\|_\infty \le "
+    r"W$ for all $k$ and $\lambda W < (1-\beta_1)\kappa/B$, then $S = \sum_kE\|G_k\|_1$ satisfies "
+    r"$(1-\beta_1)\kappa S^2 \le (P_W + \lambda W S)(A + B S)$ with $P_W = \Delta/\alpha + \alpha K L "
+    r"d\,[s^2/2 + (1-\beta_1)sr/(\sqrt c(1-r)^2)]$ and $s = C_m + \lambda W$.",
     source="this project",
     uses=("descent lemma", "L1", "L3", "L4", "L6", "L7", "L8"),
 )
@@ -223,8 +224,10 @@ def _simpler() -> Iterator[Step]:
 @proves(
     "weight decay, size of the weights",
     "AdamW stays in a box",
-    r"If $\alpha\lambda \le 1$, $\|w_{K+1}\|_\infty \le \max(w, q^Kw + (1-q^K)C_m/\lambda)$, "
-    r"$q = 1-\alpha\lambda$, $w = \|w_1\|_\infty$; and $C_m > (1-\beta_1)\kappa/B$.",
+    r"If $\alpha\lambda \le 1$, Adam with weight decay has $\|w_{K+1}\|_\infty \le \max(w, q^Kw + "
+    r"(1-q^K)C_m/\lambda)$, with $q = 1-\alpha\lambda$ and $w = \|w_1\|_\infty$. This bound does not give "
+    r"what the theorem on weight decay asks for, $\lambda W < (1-\beta_1)\kappa/B$: its limit $C_m/\lambda$ "
+    r"is no such $W$, as $C_m > (1-\beta_1)\kappa/B$.",
     source="this project",
     uses=("L1",),
 )
@@ -269,10 +272,12 @@ def weight_bound() -> Iterator[Step]:
 @proves(
     "weight decay, gap",
     "the Frank-Wolfe gap that noise leaves to AdamW",
-    r"On $H(w-w^*)$, $H$ Huber's function, $w^* > 1 + C_m/\lambda$, from $w_1 = 0$, under noise that meets the "
-    r"coordinate-wise test, $E\lambda w_k \to u = \lim E\,m_k/\sqrt{v_k}$ at every step size "
-    r"$\alpha \le 1/\lambda$, and the mean of $\lambda$ times the gap tends to $(1-u)\|G\|_1$; at $(.9,.95)$, "
-    r"$\eta = .2$, $1 - u \ge .0196$.",
+    r"Let Adam with weight decay run on $L(w) = H(w-w^*)$, with $H$ Huber's function and $w^* > 1 + "
+    r"C_m/\lambda$, from $w_1 = 0$, under a noise that meets the coordinate-wise test. Then $E\lambda w_k \to "
+    r"u = \lim E\,m_k/\sqrt{v_k}$ at every step size $\alpha \le 1/\lambda$, and the Frank-Wolfe gap "
+    r"$\|G\|_1/\lambda + \langle G, w\rangle$ over the box $\|w\|_\infty \le 1/\lambda$, times $\lambda$, "
+    r"tends to $(1-u)\|G\|_1$ in expectation; at $(.9,.95)$ and $\eta = .2$ there is a noise with $1 - u \ge "
+    r".0196$.",
     source="this project",
     uses=("mean step", "weight decay, size of the weights"),
 )
