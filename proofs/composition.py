@@ -605,7 +605,9 @@ def by_cases(goal: Relation, *cases: tuple[Mapping[Any, Expression], Step]) -> S
                 return Evidence(False, f"not what is needed where {values}")
         return Evidence(True, f"{len(cases)} cases")
 
-    reason = "; ".join(", ".join(f"{name} = {value}" for name, value in case.items()) for case, _ in cases)
+    reason = "; ".join(
+        ", ".join(f"${written(name)} = {written(value)}$" for name, value in case.items()) for case, _ in cases
+    )
     assumes = assumed_by(step for _, step in cases)
     return Step(goal.latex(), Method.CHECK, check, f"in each case: {reason}", goal, assumes=assumes)
 

@@ -420,10 +420,7 @@ def _mean_step() -> Iterator[Step]:
     c_m = normalized_step_bound(BETA1, BETA2)
     yield by_lemma(r"\|u_k\| \le \sqrt d\,C_m, \quad u_k = m_k/\sqrt{v_k}", lemma_l1)
     yield cauchy_schwarz(
-        r"2(x_1^2+x_2^2) - (x_1+x_2)^2 = (x_1-x_2)^2",
-        (1, 1),
-        sympy.symbols("x_1:3", real=True),
-        "(sum_k ||u_k||)^2 <= K sum_k ||u_k||^2 <= K ((1-beta1)/(1-r))^2 H by lemma H (K = 2)",
+        r"(\textstyle\sum_k\|u_k\|)^2 \le K\sum_k\|u_k\|^2", "which is at most K ((1-beta1)/(1-r))^2 H by lemma H"
     )
     yield checked(
         r"s_t \le C_m, \text{ with equality where nothing is known of } v", lambda: _step_is(without, c_m)

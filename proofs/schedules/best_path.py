@@ -78,7 +78,9 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
     line = Relation(cost, ">=", best - (ratio - own) / multiple**2, ranges=(Range(ratio, smallest),))
     held = {own: smallest, best: root**2 / smallest, cost: root**2 / ratio}
     ranges = (Range(ratio, smallest), Range(root, 0, smallest / multiple))
-    at_bound = inequality(cost, ">=", line.right, ranges, "where r* = r_lo, as r >= r_lo", held)
+    at_bound = inequality(
+        cost, ">=", line.right, ranges, r"where $r^* = r_{\mathrm{lo}}$, as $r \ge r_{\mathrm{lo}}$", held
+    )
     yield at_bound
     free = {own: multiple * root, best: root / multiple, cost: root**2 / ratio}
     rest = named("above_line", r"(r-m\sqrt w)^2/(m^2r)", nonnegative=True)

@@ -23,7 +23,7 @@ x = named("inverse_r", r"\varrho", nonnegative=True)
 x_square = named("inverse_r_2", r"\varrho^{2}", nonnegative=True)
 rate_square = named("rate_k_2", "a_k^{2}", nonnegative=True)
 level = sympy.Symbol("y", nonnegative=True)
-low = named("low", "m", positive=True)
+low = named("low", r"\varrho_{\min}", positive=True)
 variation = sympy.Symbol("q", nonnegative=True)
 OVER_THE_STEP = {x: rate, x_square: noise_of_path}
 """int dS / r = a_k (rule (R)) and int dS / r^2 = I_k."""
@@ -87,7 +87,8 @@ def noise_of_a_step() -> Iterator[Step]:
 @proves(
     "share of a step",
     "how much of the path's noise a step keeps",
-    r"If $1/r$ lies between $m$ and $(1+q)m$ within the step, then $\chi_k = (a_k^2/b_k)/I_k$ is bounded "
+    r"If $\varrho$ lies between $\varrho_{\min}$ and $(1+q)\varrho_{\min}$ within the step, then "
+    r"$\chi_k = (a_k^2/b_k)/I_k$ is bounded "
     r"below by $q$ alone:",
     concludes=(
         Conclusion(
@@ -99,14 +100,14 @@ def noise_of_a_step() -> Iterator[Step]:
     source="Kantorovich's inequality",
 )
 def share_of_a_step() -> Iterator[Step]:
-    """(M - 1/r)(1/r - m) >= 0 integrated; the last step, and those of the linear path, in closed form."""
+    """(M - rho)(rho - rho_min) >= 0 integrated; the last step, and those of the linear path, in closed form."""
     high = (1 + variation) * low
     each = inequality(
         (high + low) * x - high * low,
         ">=",
         x_square,
         (Range(variation), Range(x, low, high)),
-        "(M - 1/r)(1/r - m) >= 0, M = (1 + q) m",
+        r"$(M-\varrho)(\varrho-\varrho_{\min}) \ge 0$ with $M = (1+q)\varrho_{\min}$",
         {x_square: x**2},
     )
     yield each

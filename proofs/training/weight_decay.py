@@ -233,14 +233,13 @@ def _simpler() -> Iterator[Step]:
 )
 def weight_bound() -> Iterator[Step]:
     """|w_{k+1}| <= q |w_k| + alpha C_m, solved; and the condition never covers the whole box."""
-    rate, step_size, first, share = sympy.symbols("lambda alpha w n", positive=True)
+    rate, step_size, first, share, power = sympy.symbols("lambda alpha w n p", positive=True)  # p = q^k
     box = constants.normalized_step_bound(BETA1, BETA2) / rate
     kept = 1 - step_size * rate
 
-    def last(count: Any) -> Any:
-        return kept**count * first + (1 - kept**count) * box
+    def bounded(power: Any) -> Any:
+        return power * first + (1 - power) * box
 
-    found = theory.weight_bound(BETA1, BETA2, rate, first, step_size, 3)
     slack = (
         constants.normalized_step_bound(BETA1, BETA2) ** 2
         - ((1 - BETA1) / constants.preconditioner_growth(BETA2, 0)) ** 2
@@ -248,17 +247,19 @@ def weight_bound() -> Iterator[Step]:
     yield by_lemma(r"|w_{k+1}| \le (1-\alpha\lambda)|w_k| + \alpha C_m", lemma_l1)
     yield identity(
         r"x_{k+1} = q x_k + \alpha C_m \text{ for } x_k = q^kw + (1-q^k)C_m/\lambda",
-        sympy.expand(last(3)),
-        sympy.expand(kept * last(2) + step_size * rate * box),
-    )
-    yield identity(
-        r"\text{the bound is } \max(w, x_K)", found, sympy.Max(first, last(3)), "K = 3; x_k is monotone"
+        bounded(kept * power),
+        kept * bounded(power) + step_size * rate * box,
     )
     yield identity(
         r"x_{k+1} - x_k = q^k\,\alpha\lambda\,(C_m/\lambda - w)",
-        sympy.expand(last(3) - last(2)),
-        sympy.expand(kept**2 * step_size * rate * (box - first)),
+        bounded(kept * power) - bounded(power),
+        power * step_size * rate * (box - first),
         "monotone, so that max(w, x_K) bounds all k <= K",
+    )
+    yield identity(
+        r"\max(w, x_K): \text{ the function}",
+        theory.weight_bound(BETA1, BETA2, rate, first, step_size, steps),
+        sympy.Max(first, bounded(kept**steps)),
     )
     yield nonnegative(
         r"C_m^2 \ge ((1-\beta_1)/B)^2 \text{ at } \eta = 0",

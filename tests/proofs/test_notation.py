@@ -131,3 +131,33 @@ def test_constants_of_the_setting_are_those_of_theory() -> None:
     for name, value in CONSTANTS.items():
         number = value.subs(CONSTANTS).subs(at)
         assert float(number) == pytest.approx(known[written(name)]), name
+
+
+def _tables_of_symbols() -> dict[str, dict[str, str]]:
+    tables = {f"setting, {name}": table for name, table in notation.setting().items()}
+    tables |= {f"families.{name}": table for name, table in notation.families().items()}
+    return tables | {f"proofs, {name}": notation.own(name) for name in notation._tables()["proofs"]}
+
+
+def _alike(tables: dict[str, dict[str, str]]) -> list[str]:
+    """Entries of one table that a reader cannot tell apart, such as r_{lo} and r_lo in roman type."""
+    found = []
+    for name, table in tables.items():
+        printed = [re.sub(r"\\(?:mathrm|text|operatorname)|[{}\s]|\\,", "", key) for key in table]
+        found += [f"[{name}] {key}" for key, shown in zip(table, printed, strict=True) if printed.count(shown) > 1]
+    return found
+
+
+TWICE = re.compile(r"; (?:else|elsewhere|in the (?:last|first|third)|in single)|\$, or \w")
+
+
+def test_no_two_entries_print_alike_and_none_has_two_meanings() -> None:
+    tables = _tables_of_symbols()
+    assert not _alike(tables)
+    assert _alike({"one": {"r_{lo}": "a", r"r_{\mathrm{lo}}": "b", "r_l": "c"}}) == [
+        "[one] r_{lo}", r"[one] r_{\mathrm{lo}}"
+    ]  # fmt: skip
+    entries = [(name, key, text) for name, table in tables.items() for key, text in table.items()]
+    twice = [(name, key) for name, key, text in entries if TWICE.search(text)]
+    assert twice == [("setting, The problem", "L")]  # the objective, and its smoothness, as everywhere
+    assert TWICE.search("the number of steps; in the last step any number")
