@@ -77,6 +77,10 @@ RIGHT: dict[str, list[list[str]]] = {
     "covers": [["run"], ["--preset", "demo"], ["--config", "good.toml"]],
     "prove": [["L5"], ["L5", "--show"]],
     "verify-bounds": [["--quick", "--experiment", "sign-descent", "--seeds", "1", "--output", "out/report"]],
+    "attack": [
+        words("sgd --seconds 0.1 --processes 1 --steps 2 --output out/attack"),
+        words("--replay instance.json --exact --output out/attack"),
+    ],
     "list": [["bounds"], ["experiments"]],
 }
 """Lines that are right, by command."""
@@ -91,7 +95,7 @@ GROWING = words(
     "--samples --validation-samples --sequence-length --initial-batch --max-batch --micro-batch --max-micro-batch "
     "--ranks --parallel --replicas --tensor-parallel --vocabulary-size --streaming-validation-tokens --processes "
     "--seeds --steps --experiment --threads --model --preset --tokenizer --data --resume --allow --max-restarts "
-    "--objective --optimizer --noise --bound --rule --tasks --iterations --duration"
+    "--objective --optimizer --noise --bound --rule --tasks --iterations --duration --seconds"
 )
 """Options that get only values that are to be refused where a line trains, prepares or measures."""
 
@@ -150,8 +154,8 @@ PATHS = words(
     "a-file/below locked locked/below unwritable unwritable/below missing missing/below empty-folder "
     "[red]x[/blue].txt $x$.txt ~nouser/x ~/x /proc/x /proc/self/mem /dev/null /dev/full /dev/zero/x / . .. run "
     "run/metrics.jsonl run/checkpoints damaged-0 damaged-1 damaged-2 damaged-3 damaged-4 good.toml wrong.toml "
-    "loop.jsonl binary.toml unreadable.toml config.json bad-config.json list-config.json zero-config.json "
-    "dynamic-config.json tokenizer.json one-unreadable exported out"
+    "loop.jsonl instance.json binary.toml unreadable.toml config.json bad-config.json list-config.json "
+    "zero-config.json dynamic-config.json tokenizer.json one-unreadable exported out"
 )
 PATHS += ["n" * 300, "a/" * 3000, "x\udcff", "", "\u200b", "good.txt/", "sub folder/é.txt"]
 
@@ -181,7 +185,7 @@ ENVIRONMENTS: list[dict[str, str | None]] = [
 ]
 ENCODINGS = ["utf-8", "utf-8", "utf-8", "cp1252", "latin-1", "ascii"]
 
-VERDICTS = {"verify-bounds", "prove", "claims"}
+VERDICTS = {"verify-bounds", "attack", "prove", "claims"}
 """Commands that end with 1 where a verdict does not come out."""
 
 
@@ -317,6 +321,7 @@ def furnish(folder: Path, run: Path | None) -> None:
         "binary.bin": bytes(range(256)) * 40,
         "latin.txt": "é".encode("latin-1") * 5000,
         "loop.jsonl": LOOP,
+        "instance.json": json.dumps(INSTANCE),
         "good.jsonl": json.dumps({"text": text}) + "\n",
         "bad.jsonl": '{"text": 3}\nnot json\n',
         "a-file": "x",
@@ -370,6 +375,10 @@ LOOP = "".join(
     for step, samples in ((step, 24 * step + 8 * (step % 2)) for step in range(1, 81))
 )
 """The steps of another loop, for ``worth``."""
+
+INSTANCE = {"bound": "sgd", "optimizer": "sgd", "smoothness": 2.0, "step_size": 0.25, "eta": 0.5, "width": 1.0}
+INSTANCE |= {"first": 2.0, "slopes": [2.0, 2.0], "below": [[0.5, 0.5]], "above": [[0.5, 0.5]]}
+"""Of one step, for ``attack``."""
 
 SHORT_RECORD = '{"step": 1, "samples": 4, "loss": null}'
 

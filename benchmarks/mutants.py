@@ -325,7 +325,7 @@ def claims(module: str) -> Iterator[tuple[str, str, Check]]:
 
 def near_tight(module: str) -> Iterator[tuple[str, str, Check]]:
     """The experiment of this name."""
-    if module in imports("simulate.experiments.near_tight"):
+    if module in imports("simulate.attack.near_tight"):
         yield "verify", "near-tight", lambda: _experiment("near-tight")
 
 

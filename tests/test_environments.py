@@ -86,6 +86,7 @@ def test_the_extra_theory_is_enough_for_its_commands(tmp_path, arguments, shown)
         ("torch", "train --preset demo", "adabatch train needs torch: pip install 'adabatch[train]'"),
         ("filelock", "train --preset demo", "adabatch train needs filelock: pip install 'adabatch[train]'"),
         ("scipy", "verify-bounds", "adabatch verify-bounds needs scipy: pip install 'adabatch[theory]'"),
+        ("cma", "attack sgd", "adabatch attack needs cma: pip install 'adabatch[theory]'"),
         ("sympy", "prove L5", "adabatch prove needs sympy: pip install 'adabatch[theory]'"),
         ("typer", "claims", "adabatch claims needs typer: pip install 'adabatch[theory]'"),
         ("typer", "--help", "adabatch needs typer: pip install 'adabatch[train]'"),

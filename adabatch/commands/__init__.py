@@ -25,7 +25,7 @@ from adabatch.terminal import prepare_streams
 
 __all__ = ["main"]
 
-THEORY_COMMANDS = frozenset({"claims", "list", "prove", "verify-bounds"})
+THEORY_COMMANDS = frozenset({"attack", "claims", "list", "prove", "verify-bounds"})
 """Commands whose packages come with the extra ``theory``; ``covers`` needs both extras, the others ``train``."""
 
 CONTINUED = frozenset({"ablate", "compare", "prepare"})

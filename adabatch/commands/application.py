@@ -27,6 +27,7 @@ COMMANDS = (
     "covers",
     "prove",
     "verify-bounds",
+    "attack",
     "list",
     "optimum",
 )

@@ -1,4 +1,7 @@
-"""Exact expectations: all 2^K paths of two-point noises, each with its probability; nothing is sampled."""
+"""Exact expectations: all paths of two-point noises, each with its probability; nothing is sampled.
+
+A step without noise splits no path: of K steps, n with noise, there are P = 2^n.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulate.attack.instance import Instance
 from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array
 
-__all__ = ["Tree", "grow"]
+__all__ = ["Tree", "grow", "noisy_steps"]
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,13 @@ class Tree:
     """What an optimizer did on all paths.
 
     Attributes:
-        probabilities: of the paths, shape [..., 2^K].
-        gradients: G_k, shape [..., K, 2^K].
-        deviations: sd_k, shape [..., K, 2^K].
-        denominators: sqrt(D_k) before step k, without epsilon, shape [..., K, 2^K]; 0 for SGD.
-        weights: w_1 to w_{K+1}, shape [..., K + 1, 2^K].
-        second_moment: v_K, shape [..., 2^K].
+        probabilities: of the paths, shape [..., P].
+        gradients: G_k, shape [..., K, P].
+        deviations: sd_k, shape [..., K, P].
+        denominators: sqrt(D_k) before step k, without epsilon, shape [..., K, P]; 0 for SGD.
+        weights: w_1 to w_{K+1}, shape [..., K + 1, P].
+        first_moment: m_K, shape [..., P].
+        second_moment: v_K, shape [..., P].
     """
 
     probabilities: Array
@@ -32,10 +37,11 @@ class Tree:
     deviations: Array
     denominators: Array
     weights: Array
+    first_moment: Array
     second_moment: Array
 
     def expected(self, values: Array) -> Array:
-        """E of values on paths, shape [..., 2^K] -> [...] or [..., K, 2^K] -> [..., K]."""
+        """E of values on paths, shape [..., P] -> [...] or [..., K, P] -> [..., K]."""
         each = values.ndim > self.probabilities.ndim
         weights = self.probabilities[..., None, :] if each else self.probabilities
         result: Array = (values * weights).sum(-1)
@@ -47,12 +53,20 @@ class Tree:
         return self.expected(np.abs(self.gradients))
 
 
+def noisy_steps(instance: Instance) -> NDArray[np.bool_]:
+    """Which steps have noise, of a population for any candidate, shape [K]."""
+    noise, steps = (instance.below + instance.above > 0).any(-1), instance.below.shape[-2]
+    splits: NDArray[np.bool_] = np.zeros(instance.steps, bool)
+    splits[:steps] = noise.reshape(-1, steps).any(0) if steps else False
+    return splits
+
+
 def grow(instance: Instance, optimizer: Optimizer) -> Tree:
     """Run the optimizer on every path.
 
     Args:
         instance: one, or a population.
-        optimizer: coordinate-wise; its settings broadcast against [..., 2^K].
+        optimizer: coordinate-wise; its settings broadcast against [..., P].
 
     >>> import numpy as np
     >>> from simulate.optimizers import SGD
@@ -64,10 +78,13 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
     """
     steps, objective = instance.steps, instance.objective
     population = np.broadcast_shapes(instance.first.shape, instance.below.shape[:-2])
-    shape = (*population, 2**steps)
-    high = (np.arange(2**steps)[None] >> np.arange(steps)[::-1, None]) % 2 == 1
+    splits = noisy_steps(instance)
+    shape = (*population, 2 ** int(splits.sum()))
+    later = splits.sum() - np.cumsum(splits)
+    high = splits[:, None] & ((np.arange(shape[-1])[None] >> later[:, None]) % 2 == 1)
     start, floor = instance.start[..., None], instance.floor[..., None]
-    w, probabilities = np.zeros(shape) + start, np.ones(shape)
+    kind = instance.first.dtype
+    w, probabilities = np.zeros(shape, kind) + start, np.ones(shape, kind)
     state: OptimizerState = optimizer.start(w)
     gradients, deviations, denominators, weights = [], [], [], [w]
     for k in range(steps):
@@ -78,18 +95,21 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
             row = np.broadcast_to(table[..., k, :], (*population, 2))
             return np.take_along_axis(row, against, -1)
 
-        below, above = chosen(instance.below), chosen(instance.above)
-        noisy = below + above > 0
-        share = np.where(noisy, below / np.where(noisy, below + above, 1), 0.5)
-        size = np.maximum(np.abs(gradient), floor)
-        drawn = gradient + np.where(high[k], above, -below) * size * np.where(gradient < 0, -1, 1)
-        if instance.low_factors is not None and instance.high_factors is not None:
-            drawn = drawn * np.where(high[k], chosen(instance.high_factors), chosen(instance.low_factors))
+        drawn, deviation = gradient, np.zeros(shape, kind)
+        if k < steps - instance.quiet:
+            below, above = chosen(instance.below), chosen(instance.above)
+            noisy = below + above > 0
+            share = np.where(noisy, below / np.where(noisy, below + above, 1), 0.5 if splits[k] else 0)
+            size = np.maximum(np.abs(gradient), floor)
+            drawn = gradient + np.where(high[k], above, -below) * size * np.where(gradient < 0, -1, 1)
+            deviation = np.sqrt(below * above) * size
+            probabilities = probabilities * np.where(high[k], share, 1 - share)
+            if instance.low_factors is not None and instance.high_factors is not None:
+                drawn = drawn * np.where(high[k], chosen(instance.high_factors), chosen(instance.low_factors))
         before = optimizer.denominators(gradient, state)
         gradients.append(gradient)
-        deviations.append(np.sqrt(below * above) * size)
-        denominators.append(np.zeros(shape) if before is None else before)
-        probabilities = probabilities * np.where(high[k], share, 1 - share)
+        deviations.append(deviation)
+        denominators.append(np.zeros(shape, kind) if before is None else before)
         w = optimizer.step(w, drawn, state, k + 1)
         weights.append(w)
 
@@ -102,5 +122,6 @@ def grow(instance: Instance, optimizer: Optimizer) -> Tree:
         stacked(deviations),
         stacked(denominators),
         stacked(weights),
+        state.first_moment,
         state.second_moment,
     )

@@ -45,7 +45,7 @@ EXPERIMENTS: Registry[Experiment] = Registry(
         "sign-descent": Experiment("experiments.other_optimizers.sign_descent", 0.2),
         "ratio-map": Experiment("experiments.adam.ratio_map", 5),
         "related-bounds": Experiment("laboratory.related_bounds", 2),
-        "near-tight": Experiment("experiments.near_tight", 0.3),
+        "near-tight": Experiment("attack.near_tight", 0.3),
         "published-theorem": Experiment("experiments.audit.published_theorem", 0.6),
         "scalar-test": Experiment("experiments.training.scalar_divergence", 6),
         "clipping": Experiment("experiments.training.clipping", 1),

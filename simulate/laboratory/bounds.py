@@ -77,7 +77,28 @@ class Run:
 
     def mean(self, recorded: str) -> float:
         """The mean over seeds of what a trajectory recorded, such as "l1_sum", after K steps."""
-        return float(getattr(self.trajectory, recorded)[self.record].mean())
+        return self.expected(getattr(self.trajectory, recorded)[self.record])
+
+    def expected(self, values: Array) -> float:
+        """The mean over seeds of one number for each."""
+        return float(values.mean())
+
+    @property
+    def excess_deviation(self) -> float:
+        """What sum_k sum_i E(sd_{k,i} - eta |G_{k,i}|)^+ is at most: here the sum of all deviations."""
+        return self.mean("deviation_sum")
+
+    @property
+    def v0(self) -> Array:
+        """v_0, shape [d]."""
+        start = np.asarray(self.optimizer.initial_second_moment, dtype=float)
+        return np.broadcast_to(start, (self.objective.dimension,))
+
+    @property
+    def multipliers(self) -> Array | None:
+        """h_1, ..., h_K of the optimizer's schedule; None without one."""
+        schedule = self.optimizer.schedule
+        return None if schedule is None else np.array([schedule(step) for step in range(1, self.steps + 1)])
 
     @property
     def adam(self) -> AdamParameters:
@@ -95,9 +116,20 @@ class Run:
         Raises:
             HypothesisError: if it is not Adam or RMSProp, or has a schedule.
         """
+        optimizer = self.scheduled_adam
+        require(optimizer.schedule is None, "no schedule", "one", "take it away, or choose theorem-1")
+        return optimizer
+
+    @property
+    def scheduled_adam(self) -> Adam:
+        """The optimizer, with or without bias correction and a schedule.
+
+        Raises:
+            HypothesisError: if it is not Adam or RMSProp.
+        """
         optimizer = self.optimizer
-        plain = type(optimizer) in (Adam, RMSProp) and optimizer.schedule is None
-        require(plain, "Adam or RMSProp without a schedule", optimizer.name, "choose adam, or a bound on yours")
+        plain = type(optimizer) in (Adam, RMSProp)
+        require(plain, "Adam or RMSProp", optimizer.name, "choose adam, or a bound on yours")
         assert isinstance(optimizer, Adam)
         return optimizer
 
@@ -117,13 +149,12 @@ class Run:
             "bias_correction = True",
             "take it away, or choose theorem-1",
         )
-        v0 = np.broadcast_to(np.asarray(optimizer.initial_second_moment, dtype=float), (self.objective.dimension,))
         return AdamParameters(
             beta1=float(optimizer.beta1),
             beta2=float(optimizer.beta2),
             eta=self.eta,
             step_size=float(optimizer.step_size),
-            sum_sqrt_v0=float(np.sqrt(v0).sum()),
+            sum_sqrt_v0=float(np.sqrt(self.v0).sum()),
             epsilon=float(optimizer.epsilon),
         )
 

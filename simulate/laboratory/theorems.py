@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +15,8 @@ from simulate.optimizers import SGD, AdaGrad, Adam, AdamW
 from simulate.registry import Registry
 from simulate.streams import Array
 from theory.adam import variants
-from theory.adam_sharp.parameters import best_bound
+from theory.adam_sharp.parameters import best_bound, largest_extra_steps
+from theory.adam_sharp.theorem2 import log_growth_bound
 from theory.bound import Bound
 from theory.guarantee import adam_guarantee
 from theory.l1 import theorem as l1_theorem
@@ -29,7 +30,7 @@ __all__ = ["BOUNDS", "Schedule", "usual_bound"]
 
 
 class Theorem1(BoundRule):
-    """Theorem 1 on sum_k E||G_k||_1 under the coordinate-wise test, with epsilon and bias correction."""
+    """Theorem 1 on sum_k E||G_k||_1 under the coordinate-wise test, with epsilon, bias correction, schedules."""
 
     theorem = "theory.adam.theorem1"
     name = "theorem-1"
@@ -37,10 +38,19 @@ class Theorem1(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        optimizer = run.plain_adam
-        adam, corrected = run.adam_like(optimizer, corrected=True), optimizer.bias_correction
-        multipliers = variants.bias_correction(adam.beta1, adam.beta2, run.steps) if corrected else None
-        return variants.gradient_norm_sum_bound(run.problem, adam, multipliers)
+        adam = run.adam_like(run.scheduled_adam, corrected=True)
+        return variants.gradient_norm_sum_bound(run.problem, adam, self.multipliers(run))
+
+    @staticmethod
+    def multipliers(run: Run) -> variants.StepMultipliers | None:
+        """Of the schedule and bias correction; None without both."""
+        optimizer, scheduled = run.scheduled_adam, run.multipliers
+        betas = float(optimizer.beta1), float(optimizer.beta2)
+        if scheduled is None:
+            return variants.bias_correction(*betas, run.steps) if optimizer.bias_correction else None
+        if optimizer.bias_correction:
+            scheduled = scheduled * variants.bias_correction_multiplier(np.arange(1, run.steps + 1), *betas)
+        return variants.step_multipliers(scheduled, *betas)
 
 
 class Theorem2(BoundRule):
@@ -52,21 +62,33 @@ class Theorem2(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        return best_bound(run.problem, run.adam)
+        bound, adam = best_bound(run.problem, run.adam), run.adam
+        if not (run.v0 + adam.epsilon > 0).all():
+            return bound
+        growth = replace(adam, log_growth=self.log_growth(run))
+        return min(bound, best_bound(run.problem, growth), key=lambda found: float(found.value))
+
+    @staticmethod
+    def log_growth(run: Run) -> float:
+        """Of sum_i E ln((v_{K,i} + epsilon^2) / (v_{0,i} + epsilon^2)), an upper bound."""
+        adam, known = run.adam, float(np.log(run.v0 + run.adam.epsilon**2).sum())
+        extra_steps = float(largest_extra_steps(adam.beta1))
+        return float(log_growth_bound(run.problem, adam, float(run.v0.sum()), known, extra_steps))
 
 
 class Certified(BoundRule):
-    """Theorem 3 on sum_k E||G_k||_1, given a certificate of a kind."""
+    """Theorem 3 on sum_k h_k E||G_k||_1, given a certificate of a kind, where step sizes do not rise."""
 
     theorem = "theory.l1.theorem3"
+    measured = "weighted_l1_sum"
     kind: ClassVar[Kind]
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        adam, v0 = run.adam, run.optimizer.initial_second_moment
+        adam, v0 = run.adam_like(run.scheduled_adam), run.optimizer.initial_second_moment
         certificate = theorem3.find_certificate(adam.beta1, adam.beta2, adam.eta, self.kind)
-        gradient = run.trajectory.first_gradient[0]
-        return theorem3.certified_bound(certificate, run.problem, adam, gradient, v0=v0)
+        gradient, multipliers = run.trajectory.first_gradient[0], run.multipliers
+        return theorem3.certified_bound(certificate, run.problem, adam, gradient, v0=v0, multipliers=multipliers)
 
 
 class CertifiedL1(Certified):
@@ -118,7 +140,7 @@ class ScalarTest(BoundRule):
 
     def value(self, run: Run) -> Bound:
         """See :class:`BoundRule`."""
-        return l1_theorem.scalar_test_bound(run.problem, run.adam)
+        return l1_theorem.scalar_test_bound(run.problem, run.adam, float(run.v0.sum()))
 
 
 class WeightDecay(BoundRule):
@@ -157,9 +179,8 @@ class Schedule(BoundRule):
         optimizer = run.optimizer
         require(type(optimizer) is Adam, "Adam", optimizer.name, "choose adam")
         assert isinstance(optimizer, Adam)
-        schedule = optimizer.schedule or (lambda step: 1.0)
-        multipliers = np.array([schedule(step) for step in range(1, run.steps + 1)])
-        first = self.warmup + 1
+        multipliers, first = run.multipliers, self.warmup + 1
+        multipliers = np.ones(run.steps) if multipliers is None else multipliers
         return step_schedules.schedule_bound(run.problem, run.adam_like(optimizer), multipliers, first=first)
 
     def measure(self, run: Run) -> Array:
@@ -205,7 +226,7 @@ class ViolatedSteps(BoundRule):
             run.problem,
             run.adam,
             violated_gradient=run.mean("missed_l1_sum"),
-            excess_deviation=run.mean("deviation_sum"),
+            excess_deviation=run.excess_deviation,
         )
 
 
@@ -243,9 +264,8 @@ class AdaGradSum(BoundRule):
         whole = run.record == len(run.trajectory.steps) - 1
         require(whole, "the run's last K", f"K = {run.steps}", "v is known at the end only")
         end = run.trajectory.final_state.second_moment
-        start = np.broadcast_to(np.asarray(optimizer.initial_second_moment, dtype=float), end.shape)
-        require(bool((start > 0).all()), "v_0 > 0", "v_0 = 0", "give initial_second_moment=1e-2, say")
-        growth = float(np.mean(adagrad.accumulator_log_growth(start, end)))
+        require(bool((run.v0 > 0).all()), "v_0 > 0", "v_0 = 0", "give initial_second_moment=1e-2, say")
+        growth = run.expected(adagrad.accumulator_log_growth(run.v0, end))
         alpha = float(optimizer.step_size)
         return adagrad.preconditioned_sum_bound(run.problem, step_size=alpha, eta=run.eta, log_growth=growth)
 

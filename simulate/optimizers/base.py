@@ -98,6 +98,7 @@ def zero_safe_ratio(numerator: Array, denominator: Array) -> Array:
     """
     if denominator.all():  # nearly always, and then twice as fast
         return numerator / denominator
-    ratio = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
+    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
+    ratio = np.zeros(shape, np.result_type(numerator, denominator))
     np.divide(numerator, denominator, out=ratio, where=denominator > 0)
     return ratio

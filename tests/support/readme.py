@@ -41,6 +41,9 @@ COMMANDS = {
     "adabatch covers runs/mine": "",
     "adabatch verify-bounds --optimizer examples/own_optimizer.py:CautiousLion --output runs/own": "--quick",
     "adabatch list bounds": "",
+    "adabatch attack theorem-1 --betas 0,0.0001 --eta 0.3 --output runs/attack": (
+        "--seconds 1 --processes 1 --steps 3"
+    ),
     "python3 -m venv .venv-theory": "",
     ".venv-theory/bin/pip install '.[theory]'": "",
     ".venv-theory/bin/adabatch claims": "",

@@ -14,6 +14,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from simulate.experiments.result import Table
+from simulate.report.figures.attack import plot_gradient, plot_paths
 from simulate.report.figures.batches import plot_batch_demand, plot_estimator_bias, plot_statistic
 from simulate.report.figures.convergence import plot_convergence, plot_ratios
 from simulate.report.figures.plane import plot_plane
@@ -39,6 +40,8 @@ __all__ = [
     "plot_divergence",
     "plot_estimator_bias",
     "plot_exchange",
+    "plot_gradient",
+    "plot_paths",
     "plot_plane",
     "plot_published_theorem",
     "plot_ratio_map",

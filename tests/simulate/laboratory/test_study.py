@@ -92,7 +92,7 @@ def test_every_optimizer_can_be_studied(name):
 MISFITS = [
     ("guarantee", "isotropic,eta=0.5", "adam", "requires the coordinate-wise test"),
     ("sgd", "gaussian,eta=0.5", "adam", "requires SGD without a schedule"),
-    ("guarantee", "gaussian,eta=0.5", "amsgrad", "requires Adam or RMSProp without a schedule"),
+    ("guarantee", "gaussian,eta=0.5", "amsgrad", "requires Adam or RMSProp, but amsgrad"),
     ("theorem-2", "gaussian,eta=0.2", "adam,bias_correction=True", "requires no bias correction"),
     ("weight-decay", "gaussian,eta=0.2", "adam", "requires AdamW"),
     ("clipping,floor=0.5", "gaussian,eta=0.2", "adam", "requires clipped noise"),

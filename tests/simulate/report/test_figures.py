@@ -63,6 +63,11 @@ def _bias(workers, batch):
 
 
 TABLES = {
+    "attack": Table.of_rows(
+        {"part": part, "step": 1, "w": w, "to": w - 0.1, "gradient": w, "probability": 0.5}
+        for part in ("function", "step")
+        for w in (-1.0, 0.0, 1.0)
+    ),
     "plane": Table.of_rows(
         {"method": m, "rule": r, "capacity": c, "source": s, "ratio": 1.0 + c * s}
         for m in ("sgd", "adam-like")
@@ -189,7 +194,7 @@ def test_plot_functions_return_their_axes():
 
 
 def test_unknown_figure_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown figure 'rates'; known: batch_demand, clipping"):
+    with pytest.raises(ValueError, match=r"unknown figure 'rates'; known: attack, batch_demand, clipping"):
         figures.draw("rates", TABLES["ratios"])
 
 
