@@ -124,6 +124,10 @@ def test_the_schedules_amplification_is_an_upper_bound(betas, warmup, corrected)
     s = warmup_cosine(5000, warmup) * (bias_correction(5000, *betas) if corrected else 1)
     exact = schedule_amplification(s, *betas, first=int(constants["k0"]))
     assert exact <= constants["rho_s"] * (1 + 1e-9)
+    if warmup and corrected:
+        alone = coverage(dataclasses.replace(configuration, bias_correction=False)).constants["rho_s"]
+        last, first = (1 - betas[1] ** np.array([1e6, constants["k0"]])) ** 0.5
+        assert constants["rho_s"] == pytest.approx(alone * last / first, rel=1e-12)
     if warmup != 20:  # near the start of v, bias correction itself rises
         assert constants["rho_s"] < 2.5 * float(momentum_amplification(*betas))
 
