@@ -368,9 +368,7 @@ def _scalar_knowledge(run: Configuration) -> str:
 
 def _combined(run: Configuration) -> tuple[Departure, ...]:
     additions = _additions(run)
-    if run.test is not NormTestKind.COORDINATE:
-        return ()
-    if additions == ["epsilon"] or len(additions) < 2:
+    if run.test is not NormTestKind.COORDINATE or len(additions) < 2:
         return ()
     known = f"no theorem covers {' and '.join(additions)} together"
     return (Departure("one addition at a time", known, f"keep one of {', '.join(additions)}"),)

@@ -1,6 +1,7 @@
 """Coverage: the theorem that is named applies, and what is said not to be covered is refused by the bounds."""
 
 import dataclasses
+import itertools
 import math
 from unittest.mock import patch
 
@@ -80,6 +81,17 @@ def test_step_sizes_that_only_fall_are_covered_by_a_certificate():
         assert "step sizes that fall" in coverage(run).theorem
         for rises in ({"warmup_steps": 10}, {"bias_correction": True}):
             assert not coverage(dataclasses.replace(run, **rises)).covered
+
+
+ADDITIONS = {"decays": True}, {"weight_decay": 0.01, "largest_weight": 1.0}, {"clips": True, "clip_floor": 0.9}
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(ADDITIONS, 2)))
+def test_two_additions_at_once_are_not_covered(one, other):
+    run = Configuration(0.5, 0.9, 1e-3, **COORDINATE)
+    assert all(coverage(dataclasses.replace(run, **alone)).covered for alone in (one, other))
+    both = coverage(dataclasses.replace(run, **one, **other))
+    assert [departure.hypothesis for departure in both.departures] == ["one addition at a time"]
 
 
 def test_all_theorems_stand_side_by_side():
