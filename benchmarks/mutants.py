@@ -11,7 +11,7 @@ them is left to the unit tests of theory, to show whether anything notices. Each
 without an end it counts as noticed.
 
 What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory. Descriptions say
-which numbers are no part of a formula: tolerances of solvers, and in the checks of claims an example's numbers and
+which numbers belong to no formula: tolerances of solvers, and in the checks of claims an example's numbers and
 the margins that assertions leave.
 """
 
@@ -98,7 +98,7 @@ def _source(module: str) -> str:
 
 
 def _roles(tree: ast.AST, of_a_claim: bool) -> dict[ast.AST, str]:
-    """What numbers are for, where they are no part of a formula."""
+    """What numbers are for, where they belong to no formula."""
     roles: dict[ast.AST, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg in TOLERANCES:
