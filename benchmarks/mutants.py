@@ -1,6 +1,6 @@
 """Mutants of theory: which changes of a formula do the proofs, the claims and the measurements notice?
 
-    python benchmarks/mutants.py [--every 13] [--modules theory.adam ...] [--only TEXT] > benchmarks/mutants.txt
+    python benchmarks/mutants.py [--every 13] [--modules theory.adam ...] [--only TEXT] [--again TABLE]
 
 Mutants come from the syntax tree of every module of theory: a constant 1% larger, a mean for a sum, < for >, K for
 1, min for max, + for -. One is one change at one place; others are by hand. Each is tried in a
@@ -32,7 +32,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +321,14 @@ def checks(module: str) -> Iterator[tuple[str, str, Check]]:
     yield from unit_tests(module)
 
 
+def checks_again(noticed: str, module: str) -> Iterator[tuple[str, str, Check]]:
+    """The check that noticed the mutant in an earlier run, "stage, name", and then all."""
+    stage, _, name = noticed.partition(", ")
+    for verifiers in STAGES.get(stage, ()):
+        yield from (check for check in verifiers(module) if check[1] == name)
+    yield from checks(module)
+
+
 def proofs(module: str) -> Iterator[tuple[str, str, Check]]:
     """Those of the same room first."""
     from proofs.registry import MODULES, proofs_of
@@ -397,6 +405,14 @@ def unit_tests(module: str) -> Iterator[tuple[str, str, Check]]:
         yield "tests", name, lambda name=name: check([name])  # type: ignore[misc]
 
 
+STAGES: dict[str, tuple[Verifiers, ...]] = {
+    "verify": (near_tight, other_experiments),
+    "prove": (proofs,),
+    "claims": (claims,),
+    "tests": (unit_tests,),
+}
+
+
 def caught_by(mutant: Mutant, verifiers: Verifiers = checks) -> str:
     """What notices the mutant, "" if nothing does; for this process only, whose modules are then changed."""
     sys.meta_path.insert(0, _Changed(mutant))
@@ -451,12 +467,20 @@ def chosen_mutants(every: int, beginnings: tuple[str, ...] = ("",)) -> list[Muta
     return by_hand + [m for name in modules() if name.startswith(beginnings) for m in list(mutants(name))[::every]]
 
 
+def noticed_in(table: Path | None) -> dict[str, str]:
+    """What noticed each mutant of a printed table, "stage, name"."""
+    lines = table.read_text(encoding="utf-8").splitlines() if table else []
+    rows = [line.rsplit(" | ", 2) for line in lines if line.endswith(" s")]
+    return {row[0]: row[1].split(": ")[0] for row in rows if len(row) == 3}
+
+
 def main() -> None:
     """Try mutants, two at a time, and print a line for each and the counts at the end."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--modules", nargs="*", default=[""], help="only these modules (beginnings of names)")
     parser.add_argument("--every", type=int, default=1, help="of each module every n-th")
     parser.add_argument("--only", default="", help="those whose description contains this")
+    parser.add_argument("--again", type=Path, metavar="TABLE", help="try first what noticed a mutant there")
     parser.add_argument("--list", action="store_true", help="print them and try none")
     given = parser.parse_args()
     chosen = [m for m in chosen_mutants(given.every, tuple(given.modules)) if given.only in m.description]
@@ -465,9 +489,13 @@ def main() -> None:
         return
     preload()
     known, counts, start = reasons(), Counter[str](), time.perf_counter()
-    total = 0.0
+    total, earlier = 0.0, noticed_in(given.again)
+
+    def attempt(mutant: Mutant) -> tuple[str, float]:
+        return try_mutant(mutant, partial(checks_again, earlier.get(mutant.description, "")))
+
     with ThreadPoolExecutor(2) as pool:
-        for mutant, (found, seconds) in zip(chosen, pool.map(try_mutant, chosen), strict=True):
+        for mutant, (found, seconds) in zip(chosen, pool.map(attempt, chosen), strict=True):
             reason = "" if found else reason_of(mutant, known)
             kind = found.split(",")[0] if found else "equivalent" if reason else "SURVIVED"
             counts["no end" if kind.startswith("no end") else kind] += 1
