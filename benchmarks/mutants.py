@@ -1,16 +1,18 @@
 """Mutants of theory: which changes of a formula do the proofs, the claims and the measurements notice?
 
-    python benchmarks/mutants.py [--every 13] [--modules theory.adam ...] [--only TEXT] > benchmarks/mutants.txt
+    python benchmarks/mutants.py [--every 13] [--modules theory.adam ...] [--only TEXT] [--again TABLE]
 
 Mutants come from the syntax tree of every module of theory: a constant 1% larger, a mean for a sum, < for >, K for
 1, min for max, + for -. One is one change at one place; others are by hand. Each is tried in a
 process of its own, which loads the module from the changed tree: nothing on disk changes. Its checks are those
 that import the module, and the first that fails ends it; the cheapest come first: the near-tight instances, quick
 proofs of the same room, the other proofs, claims, the other experiments of verify-bounds --quick. What survives
-them is left to the unit tests of theory, to show whether anything notices. Each has a minute of CPU; without an
-end it counts as noticed.
+them is left to the unit tests of theory, to show whether anything notices. Each has five minutes of CPU;
+without an end it counts as noticed.
 
-What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory.
+What nothing notices must have a reason in ``benchmarks/mutants.toml`` why it is the same theory. Descriptions say
+which numbers belong to no formula: tolerances of solvers, and in the checks of claims an example's numbers and
+the margins that assertions leave.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,11 @@ COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.GtE: ast.LtE,
 }
 
+TOLERANCES = frozenset({"xtol", "rtol", "atol", "epsabs", "epsrel"})
+"""Keywords of solvers and comparisons."""
+GIVEN = (ast.Tuple, ast.List, ast.Call, ast.keyword, ast.Assign)
+"""What a number that stands alone in it is given to."""
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -78,7 +85,8 @@ class Mutant:
         text = _source(self.module)
         if self.place < 0:
             return text.replace(*self.replacement, 1)
-        return ast.unparse(ast.fix_missing_locations(_Change(self.place).visit(ast.parse(text))))
+        tree = _Change(self.module, self.place).visit(ast.parse(text))
+        return ast.unparse(ast.fix_missing_locations(tree))
 
 
 def _path(module: str) -> Path:
@@ -89,15 +97,34 @@ def _source(module: str) -> str:
     return _path(module).read_text(encoding="utf-8")
 
 
+def _roles(tree: ast.AST, of_a_claim: bool) -> dict[ast.AST, str]:
+    """What numbers are for, where they belong to no formula."""
+    roles: dict[ast.AST, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in TOLERANCES:
+            roles |= dict.fromkeys(ast.walk(node), "tolerance ")
+        elif of_a_claim and isinstance(node, ast.Call) and _is_call(node, "Assertion"):
+            if ast.unparse(node.args[2]) != "'=='":
+                roles |= dict.fromkeys((inner for given in node.args[3:] for inner in ast.walk(given)), "margin ")
+        elif of_a_claim and (isinstance(node, GIVEN) or (isinstance(node, ast.UnaryOp) and node in roles)):
+            roles |= dict.fromkeys(ast.iter_child_nodes(node), "example's ")
+    return roles
+
+
 class _Change(ast.NodeTransformer):
     """Counts the places of a tree that can change and changes the ``chosen`` one (none for -1).
 
     A place is named by its function, the line around it and the change; no line numbers, which move.
     """
 
-    def __init__(self, chosen: int) -> None:
-        self.chosen, self.scope, self.statement = chosen, [""], ""
+    def __init__(self, module: str, chosen: int) -> None:
+        self.module, self.chosen, self.scope, self.statement = module, chosen, [""], ""
         self.places: list[str] = []
+        self.roles: dict[ast.AST, str] = {}
+
+    def visit_Module(self, node: ast.Module) -> Any:
+        self.roles = _roles(node, self.module.startswith("theory.audit.checks."))
+        return self.generic_visit(node)
 
     def _here(self, text: str) -> bool:
         self.places.append(f"{self.scope[-1]}: {text} in {self.statement}")
@@ -106,8 +133,8 @@ class _Change(ast.NodeTransformer):
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.stmt) and not hasattr(node, "body"):
             self.statement = " ".join(ast.unparse(node).split())[:100]
-        elif isinstance(node, (ast.If, ast.While)):
-            self.statement = ast.unparse(node.test)[:100]
+        elif isinstance(node, (ast.If, ast.While, ast.For)):
+            self.statement = ast.unparse(node.iter if isinstance(node, ast.For) else node.test)[:100]
         return super().visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
@@ -130,7 +157,7 @@ class _Change(ast.NodeTransformer):
     def visit_Constant(self, node: ast.Constant) -> Any:
         if isinstance(node.value, bool) or not isinstance(node.value, (int, float)) or len(self.scope) == 1:
             return node
-        if node.value and self._here(f"{node.value} 1% larger"):
+        if node.value and self._here(f"{self.roles.get(node, '')}{node.value} 1% larger"):
             scaled = ast.BinOp(ast.Constant(node.value * 101), ast.Div(), ast.Constant(100))
             return ast.copy_location(scaled, node)
         return node
@@ -194,7 +221,7 @@ def modules() -> list[str]:
 
 def mutants(module: str) -> Iterator[Mutant]:
     """All mutants of one module."""
-    change = _Change(-1)
+    change = _Change(module, -1)
     change.visit(ast.parse(_source(module)))
     seen = Counter[str]()
     for place, text in enumerate(change.places):
@@ -294,6 +321,14 @@ def checks(module: str) -> Iterator[tuple[str, str, Check]]:
     yield from unit_tests(module)
 
 
+def checks_again(noticed: str, module: str) -> Iterator[tuple[str, str, Check]]:
+    """The check that noticed the mutant in an earlier run, "stage, name", and then all."""
+    stage, _, name = noticed.partition(", ")
+    for verifiers in STAGES.get(stage, ()):
+        yield from (check for check in verifiers(module) if check[1] == name)
+    yield from checks(module)
+
+
 def proofs(module: str) -> Iterator[tuple[str, str, Check]]:
     """Those of the same room first."""
     from proofs.registry import MODULES, proofs_of
@@ -370,6 +405,14 @@ def unit_tests(module: str) -> Iterator[tuple[str, str, Check]]:
         yield "tests", name, lambda name=name: check([name])  # type: ignore[misc]
 
 
+STAGES: dict[str, tuple[Verifiers, ...]] = {
+    "verify": (near_tight, other_experiments),
+    "prove": (proofs,),
+    "claims": (claims,),
+    "tests": (unit_tests,),
+}
+
+
 def caught_by(mutant: Mutant, verifiers: Verifiers = checks) -> str:
     """What notices the mutant, "" if nothing does; for this process only, whose modules are then changed."""
     sys.meta_path.insert(0, _Changed(mutant))
@@ -424,12 +467,20 @@ def chosen_mutants(every: int, beginnings: tuple[str, ...] = ("",)) -> list[Muta
     return by_hand + [m for name in modules() if name.startswith(beginnings) for m in list(mutants(name))[::every]]
 
 
+def noticed_in(table: Path | None) -> dict[str, str]:
+    """What noticed each mutant of a printed table, "stage, name"."""
+    lines = table.read_text(encoding="utf-8").splitlines() if table else []
+    rows = [line.rsplit(" | ", 2) for line in lines if line.endswith(" s")]
+    return {row[0]: row[1].split(": ")[0] for row in rows if len(row) == 3}
+
+
 def main() -> None:
     """Try mutants, two at a time, and print a line for each and the counts at the end."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--modules", nargs="*", default=[""], help="only these modules (beginnings of names)")
     parser.add_argument("--every", type=int, default=1, help="of each module every n-th")
     parser.add_argument("--only", default="", help="those whose description contains this")
+    parser.add_argument("--again", type=Path, metavar="TABLE", help="try first what noticed a mutant there")
     parser.add_argument("--list", action="store_true", help="print them and try none")
     given = parser.parse_args()
     chosen = [m for m in chosen_mutants(given.every, tuple(given.modules)) if given.only in m.description]
@@ -438,9 +489,13 @@ def main() -> None:
         return
     preload()
     known, counts, start = reasons(), Counter[str](), time.perf_counter()
-    total = 0.0
+    total, earlier = 0.0, noticed_in(given.again)
+
+    def attempt(mutant: Mutant) -> tuple[str, float]:
+        return try_mutant(mutant, partial(checks_again, earlier.get(mutant.description, "")))
+
     with ThreadPoolExecutor(2) as pool:
-        for mutant, (found, seconds) in zip(chosen, pool.map(try_mutant, chosen), strict=True):
+        for mutant, (found, seconds) in zip(chosen, pool.map(attempt, chosen), strict=True):
             reason = "" if found else reason_of(mutant, known)
             kind = found.split(",")[0] if found else "equivalent" if reason else "SURVIVED"
             counts["no end" if kind.startswith("no end") else kind] += 1

@@ -185,7 +185,7 @@ def main(words: Sequence[str] | None = None) -> None:
     python = litgpt_python(options.litgpt)
     lines = [
         f"# python benchmarks/trainer_speed.py {' '.join(words if words is not None else sys.argv[1:])}",
-        f"# {LENGTH} tokens a sequence, {MICRO_BATCHES} micro-batches a step; a thread per process",
+        f"# {LENGTH} tokens per sequence, {MICRO_BATCHES} micro-batches per step; a thread per process",
         "size   ranks loop                               CPU ms   wall ms  tokens/s     MB   ratio [95% interval]",
     ]
     print(*lines, sep="\n")

@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy
 
-from proofs.composition import Composition, Fact
+from proofs.composition import Composition, Fact, assumed_by
 from proofs.relations import Range, Relation, certified, written
 from proofs.steps import Evidence, Method, Step
 
@@ -142,4 +142,5 @@ def along(
     relation = Relation(at(start), "<=", at(end), ranges=kept)
     from_facts = f", from {', '.join(fact.source for fact in facts)}" if facts else ""
     text = rf"${written(quantity)}$ never falls{from_facts}" + (f": {reason}" if reason else "")
-    return Step(relation.latex(), Method.CHECK, check, text, relation=relation, composition=composition)
+    assumes = assumed_by(step for fact in facts for step in fact.steps)
+    return Step(relation.latex(), Method.CHECK, check, text, relation, composition, assumes)

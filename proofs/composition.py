@@ -35,7 +35,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache, cached_property
@@ -63,6 +63,7 @@ __all__ = [
     "hypothesis",
     "induction",
     "rooted",
+    "stated",
     "summed",
     "with_implied",
 ]
@@ -90,6 +91,7 @@ class Assumption(StrEnum):
     NOISE = "a noise of bounded variance over b"
     SMALL_STEPS = "a_k L <= theta in every step"
     GROWING_BATCH = "a batch that never falls"
+    BELOW_NOISE_SCALE = "b_k <= B_k / eta^2 in every step"
 
 
 class Ground(StrEnum):
@@ -153,7 +155,7 @@ class Conclusion:
             for number, step in enumerate(steps, 1):
                 if step.relation is None or not same_relation(step.relation, self.relation):
                     continue
-                if step.composition and step.composition.assumes - with_implied(self.assumes):
+                if step.assumes - with_implied(self.assumes):
                     continue
                 return Evidence(step.checked.holds, f"step {number}")
             return Evidence(False, "no step establishes it")
@@ -171,7 +173,7 @@ class Fact:
         lemma: the lemma cited, if one is.
         hypotheses: its ranges at the cited values: (value, range) pairs.
         assumes: what the lemma assumes.
-        step: the earlier step, if it is one of the same proof.
+        steps: the earlier steps of the same proof that it is, or that show that it applies.
         ground: why it needs no proof.
     """
 
@@ -180,7 +182,7 @@ class Fact:
     lemma: Provable[Any] | None = None
     hypotheses: tuple[tuple[Expression, Range], ...] = ()
     assumes: frozenset[Assumption] = frozenset()
-    step: Step | None = None
+    steps: tuple[Step, ...] = ()
     ground: Ground | None = None
 
 
@@ -196,13 +198,18 @@ def assumed(relation: Relation, *assumptions: Assumption) -> Fact:
 
 def granted(relation: Relation, ground: Ground, *steps: Step) -> Fact:
     """What holds by definition, by a named theorem, or by ``steps`` that say so before expectations are taken."""
-    return Fact(relation, str(ground), ground=ground, step=every(*steps) if steps else None)
+    return Fact(relation, str(ground), ground=ground, steps=steps)
 
 
-def every(*steps: Step) -> Step:
-    """All of the steps, as one."""
-    failing = lambda: next((s.checked for s in steps if not s.checked.holds), Evidence(True))  # noqa: E731
-    return Step("", Method.CHECK, failing)
+def assumed_by(steps: Iterable[Step]) -> frozenset[Assumption]:
+    """What any of the steps assumes."""
+    return frozenset().union(*(step.assumes for step in steps))
+
+
+def stated(fact: Fact, reason: str = "") -> Step:
+    """What an assumption, a definition or a named theorem says, as a step that others can build on."""
+    step = composed(fact.relation, (fact,), (fact.relation.left,), fact.assumes)
+    return replace(step, method=Method.GIVEN, reason=fact.source + (f": {reason}" if reason else ""))
 
 
 def from_step(
@@ -210,7 +217,6 @@ def from_step(
     within: Mapping[Any, Sequence[Step]] | None = None,
     opaque: Sequence[Any] = (),
     at: Mapping[Any, Expression] | None = None,
-    known: Sequence[Any] = (),
 ) -> Fact:
     """The relation of an earlier step of the same proof; its ranges are hypotheses.
 
@@ -219,8 +225,6 @@ def from_step(
         within: the steps that showed, in every term that is summed, that a symbol is in its range.
         opaque: names that stand for themselves: what is concluded holds for any value of them.
         at: values of symbols; a value of what has a range must lie in it, another must have the symbol's sign.
-        known: symbols whose range is not compared: the text of the proof says why every term is in it, no step
-            of it does. Prefer ``within``.
 
     Raises:
         ValueError: for a step without a relation, or if the steps of ``within`` do not show both ends.
@@ -230,22 +234,24 @@ def from_step(
     shown = dict(within or {})
     for r in (r for r in step.relation.ranges if r.symbol in shown):
         for bound in (Relation(r.symbol, ">=", r.low), Relation(r.symbol, "<=", r.high)):
-            if bound.right in (sympy.oo, -sympy.oo):
+            evident = bound.sense == ">=" and bound.right == 0 and r.symbol.is_nonnegative
+            if evident or bound.right in (sympy.oo, -sympy.oo):
                 continue
             found = [s.relation for s in shown[r.symbol] if s.relation is not None]
             if not any(same_relation(replace(f, ranges=()), replace(bound, where=f.where)) for f in found):
                 raise ValueError(f"nothing shows that {bound.latex()}")
     values = dict(at or {})
     relation = stripped(step.relation.at(values), opaque)
+    built_on = (step, *(s for steps in shown.values() for s in steps))
     return Fact(
         relation,
         "step",
         hypotheses=tuple(
             (values.get(r.symbol, r.symbol), r.at(values))
-            for r in step.relation.ranges
-            if r.symbol not in shown and r.symbol not in known
+            for r in dict.fromkeys(r for s in built_on if s.relation for r in s.relation.ranges)
+            if r.symbol not in shown
         ),
-        step=every(step, *(s for steps in shown.values() for s in steps)) if shown else step,
+        steps=built_on,
     )
 
 
@@ -452,7 +458,7 @@ def _coefficient(slack: Expression, atom: Any) -> Expression:
 
 
 def _unproven(fact: Fact) -> str:
-    if fact.step is not None and not fact.step.checked.holds:
+    if not all(step.checked.holds for step in fact.steps):
         return "a step that it builds on does not hold"
     if fact.lemma is not None and not checked_once(fact.lemma).holds:
         return f"{fact.source} does not hold"
@@ -517,9 +523,10 @@ def composed(
 ) -> Step:
     """The goal as a nonnegative combination of the facts."""
     composition = Composition(goal, tuple(facts), tuple(sums), assumes)
-    names = ", ".join(fact.source for fact in facts)
+    names = ", ".join(dict.fromkeys(fact.source for fact in facts))
     text = f"from {names}" + (f": {reason}" if reason else "")
-    return Step(goal.latex(), Method.COMPOSITION, composition.check, text, relation=goal, composition=composition)
+    assumed_of_all = assumes | assumed_by(step for fact in facts for step in fact.steps)
+    return Step(goal.latex(), Method.COMPOSITION, composition.check, text, goal, composition, assumed_of_all)
 
 
 def induction(
@@ -532,7 +539,8 @@ def induction(
         return composition.check() if base.checked.holds else Evidence(False, "the first case does not hold")
 
     text = f"induction from ${base.statement}$" + (f"; {reason}" if reason else "")
-    return Step(now.latex(), Method.COMPOSITION, check, text, relation=now, composition=composition)
+    assumes = assumed_by((base, *(step for fact in facts for step in fact.steps)))
+    return Step(now.latex(), Method.COMPOSITION, check, text, now, composition, assumes)
 
 
 def summed(
@@ -583,7 +591,7 @@ def summed(
                 return Evidence(False, f"{before} does not telescope")
         return Evidence(True, f"{len(sums)} sums, {len(moved)} telescoping")
 
-    return Step(relation.latex(), Method.SUMMATION, check, reason, relation=relation)
+    return Step(relation.latex(), Method.SUMMATION, check, reason, relation, assumes=step.assumes)
 
 
 def by_cases(goal: Relation, *cases: tuple[Mapping[Any, Expression], Step]) -> Step:
@@ -597,8 +605,11 @@ def by_cases(goal: Relation, *cases: tuple[Mapping[Any, Expression], Step]) -> S
                 return Evidence(False, f"not what is needed where {values}")
         return Evidence(True, f"{len(cases)} cases")
 
-    reason = "; ".join(", ".join(f"{name} = {value}" for name, value in case.items()) for case, _ in cases)
-    return Step(goal.latex(), Method.CHECK, check, f"in each case: {reason}", relation=goal)
+    reason = "; ".join(
+        ", ".join(f"${written(name)} = {written(value)}$" for name, value in case.items()) for case, _ in cases
+    )
+    assumes = assumed_by(step for _, step in cases)
+    return Step(goal.latex(), Method.CHECK, check, f"in each case: {reason}", goal, assumes=assumes)
 
 
 def rooted(step: Step, squared: Any, value: Any, bound: Expression) -> Step:

@@ -112,15 +112,20 @@ def families() -> dict[str, dict[str, str]]:
 
 def mentioned(proof: Proof) -> dict[str, str]:
     """The proof's own symbols that its statement uses, and those that their explanations use."""
-    used = {_spelled(symbol) for symbol in symbols_in(_formulas(proof.statement))}
+    return _reached(proof.name, _formulas(proof.statement))
+
+
+def _reached(name: str, latex: str) -> dict[str, str]:
+    """A proof's own symbols that formulas use, and those that their explanations use, and so on."""
     found: dict[str, str] = {}
     while True:
+        used = {_spelled(s) for s in symbols_in(" ".join((latex, *map(_formulas, found.values()))))}
+        used |= {s for symbol in used for s in symbols_in(symbol[len(_base(symbol)) + 1 :])}
         bases = used | {_base(symbol) for symbol in used}
-        more = {k: v for k, v in own(proof.name).items() if {(s := _spelled(symbols_in(k)[0])), _base(s)} & bases}
+        more = {k: v for k, v in own(name).items() if {(s := _spelled(symbols_in(k)[0])), _base(s)} & bases}
         if more == found:
             return found
         found = more
-        used |= {_spelled(s) for meaning in found.values() for s in symbols_in(_formulas(meaning))}
 
 
 def assumption(name: str) -> str:
@@ -272,12 +277,8 @@ def unused(proofs: Iterable[Proof]) -> list[str]:
     for name, proof in found.items():
         if any(c.assumes for c in proof.conclusions) and "assumes" in _tables()["proofs"].get(name, {}):
             lines.append(f"[proofs.{name!r}]: its conclusions say what it assumes: delete `assumes`")
-        used = {_spelled(s) for _, latex in texts(proof) for s in symbols_in(latex)}
-        used |= {_spelled(s) for meaning in own(name).values() for s in symbols_in(_formulas(meaning))}
-        used |= {s for symbol in used for s in symbols_in(symbol[len(_base(symbol)) + 1 :])}
-        bases = {_base(symbol) for symbol in used}
-        for key in own(name):
-            symbol = _spelled(symbols_in(key)[0])
-            if not {symbol, _base(symbol)} & used and _base(symbol) not in bases:
-                lines.append(f"{key} is defined for {name!r}, which does not use it")
+        reached = _reached(name, " ".join(latex for _, latex in texts(proof)))
+        lines += [
+            f"{key} is defined for {name!r}, which does not use it" for key in own(name) if key not in reached
+        ]
     return lines

@@ -33,6 +33,7 @@ from proofs.roots import rational_zero, rationalized
 from proofs.steps import Evidence, Method, Step, difference, nonnegative, told_apart
 
 __all__ = [
+    "CONSTANTS",
     "Range",
     "Relation",
     "certified",
@@ -50,6 +51,9 @@ Expression = Any
 SIGNS = {"<=": r"\le", ">=": r"\ge", "=": "="}
 NAMES: dict[Any, str] = {}
 """LaTeX of symbols whose own name is not what a reader expects (sums of :mod:`proofs.sums`, q for sqrt(beta2))."""
+
+CONSTANTS: dict[Any, Any] = {}
+"""Symbols of the setting's page and their values: where a relation defines one as this, no page does so again."""
 
 _ROOT, _SQUARE = sympy.Symbol("q", positive=True), sympy.Symbol(r"\beta_2", positive=True)
 _RATIO, _PRODUCT = sympy.Symbol("r", positive=True), sympy.Symbol(r"\beta_1", positive=True)
@@ -308,8 +312,14 @@ def inequality(
     return Step(relation.latex(), Method.POLYNOMIAL, lambda: holds(relation), reason, relation=relation)
 
 
-def tiled(symbol: Any, pieces: Sequence[Step], low: Expression = -sympy.oo, high: Expression = sympy.oo) -> Step:
-    """The ranges of ``symbol`` in the relations of ``pieces`` leave no gap between ``low`` and ``high``."""
+def tiled(
+    goal: Relation,
+    symbol: Any,
+    pieces: Sequence[Step],
+    low: Expression = -sympy.oo,
+    high: Expression = sympy.oo,
+) -> Step:
+    """``goal``, as each of ``pieces`` says it on ranges of ``symbol`` without a gap from ``low`` to ``high``."""
     found = [r for step in pieces if step.relation for r in step.relation.ranges if r.symbol == symbol]
 
     def check() -> Evidence:
@@ -317,11 +327,18 @@ def tiled(symbol: Any, pieces: Sequence[Step], low: Expression = -sympy.oo, high
         for r in found:
             if reached == r.low or (sympy.sympify(reached) - r.low).is_nonnegative:
                 reached = r.high
-        gap = sympy.sympify(reached) != high
-        return Evidence(not gap, f"from {reached} on {symbol} is not covered" if gap else f"{len(found)} ranges")
+        if sympy.sympify(reached) != high:
+            return Evidence(False, f"from {reached} on {symbol} is not covered")
+        for step in pieces:
+            assert step.relation
+            own = (r for r in step.relation.ranges if r.symbol == symbol)
+            here = replace(goal, where=step.relation.where, ranges=(*goal.ranges, *own))
+            if not step.checked.holds or not same_relation(step.relation, here):
+                return Evidence(False, f"not what is said for {[r.latex() for r in step.relation.ranges]}")
+        return Evidence(True, f"{len(found)} ranges")
 
-    text = rf"{written(symbol)} \in [{written(low)}, {written(high)}] \text{{ is covered by the ranges before}}"
-    return Step(text, Method.CHECK, check)
+    text = f"in every case, as ${written(symbol)}$ is in one of the ranges before"
+    return Step(goal.latex(), Method.CHECK, check, text, goal)
 
 
 def same_relation(found: Relation, stated: Relation) -> bool:

@@ -32,7 +32,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property, update_wrapper
-from itertools import combinations
 from typing import Any, Generic, ParamSpec, Protocol, cast
 
 import sympy
@@ -47,6 +46,7 @@ __all__ = [
     "Step",
     "by_lemma",
     "cauchy_schwarz",
+    "chebyshev",
     "checked",
     "checked_once",
     "difference",
@@ -73,6 +73,7 @@ class Method(StrEnum):
     LEMMA = "earlier lemma"
     COMPOSITION = "nonnegative combination"
     SUMMATION = "summation"
+    GIVEN = "given"
     PROSE = "prose (not mechanised)"
 
 
@@ -95,6 +96,7 @@ class Step:
         reason: why it is true or why it is needed, in words.
         relation: what is checked, if the statement is its rendering (:mod:`proofs.relations`).
         composition: the combination of facts, if it is one (:mod:`proofs.composition`).
+        assumes: what it and the steps that it builds on assume.
     """
 
     statement: str
@@ -103,6 +105,7 @@ class Step:
     reason: str = ""
     relation: Any = None
     composition: Any = None
+    assumes: frozenset[Any] = frozenset()
 
     @cached_property
     def checked(self) -> Evidence:
@@ -265,14 +268,28 @@ def identity(statement: str, left: Expression, right: Expression, reason: str = 
     return Step(statement, Method.IDENTITY, check, reason)
 
 
-def cauchy_schwarz(
-    statement: str, left: Sequence[Expression], right: Sequence[Expression], reason: str = ""
-) -> Step:
-    """Lagrange's identity for x = ``left``, y = ``right``: |x|^2 |y|^2 - <x, y>^2 is a sum of squares."""
-    pairs = list(zip(left, right, strict=True))
-    norms = sum(x**2 for x in left) * sum(y**2 for y in right)
-    squares = sum((x * z - w * y) ** 2 for (x, y), (w, z) in combinations(pairs, 2))
-    return identity(statement, norms - sum(x * y for x, y in pairs) ** 2, squares, reason)
+def cauchy_schwarz(statement: str, reason: str = "") -> Step:
+    """(sum x y)^2 <= sum x^2 sum y^2 for any number of terms: one more pair adds sum_i (x_i y - x y_i)^2 >= 0."""
+    x, y, before, after = sympy.symbols("x y x_i y_i", real=True)
+    sums = squares_x, squares_y, products = sympy.symbols("S_xx S_yy S_xy", real=True)
+    added = sympy.expand((before * y - x * after) ** 2)
+    added = added.subs(dict(zip((before**2, after**2, before * after), sums, strict=True)), simultaneous=True)
+    larger = (squares_x + x**2) * (squares_y + y**2) - (products + x * y) ** 2
+    why = "Cauchy-Schwarz, by induction: one more term adds a sum of squares to the difference"
+    difference = larger - (squares_x * squares_y - products**2)
+    return identity(statement, difference, added, f"{why}; {reason}".rstrip("; "))
+
+
+def chebyshev(statement: str, reason: str = "") -> Step:
+    """sum w sum w x y >= sum w x sum w y, x and y rising together, for any number of terms and weights w >= 0."""
+    w, x, y, x_i, y_i = sympy.symbols("w x y x_i y_i", real=True)
+    weights, of_x, of_y, of_both = sympy.symbols("S_w S_x S_y S_xy", real=True)
+    opened = sympy.expand((x_i - x) * (y_i - y) - x * y)
+    added = opened.subs({x_i * y_i: of_both, x_i: of_x, y_i: of_y}, simultaneous=True) + weights * x * y
+    larger = (weights + w) * (of_both + w * x * y) - (of_x + w * x) * (of_y + w * y)
+    why = "Chebyshev's sum inequality, by induction: one more term adds products of differences of one sign"
+    difference = larger - (weights * of_both - of_x * of_y)
+    return identity(statement, difference, w * added, f"{why}; {reason}".rstrip("; "))
 
 
 def nonnegative(

@@ -16,10 +16,8 @@ import re
 
 __all__ = ["breakable", "in_table", "latex_of", "typeset"]
 
-_GREEK = (
-    "alpha beta gamma Gamma delta Delta epsilon zeta eta theta Theta kappa lambda Lambda mu nu xi pi rho sigma "
-)
-_GREEK += "Sigma tau phi varphi Phi psi Psi omega Omega"
+_GREEK = "alpha beta gamma Gamma delta Delta epsilon zeta eta theta Theta kappa lambda Lambda mu nu xi pi rho "
+_GREEK += "sigma chi Sigma tau phi varphi Phi psi Psi omega Omega"
 _FUNCTIONS = "sum log ln exp min max sup inf sinh sqrt"
 _NAMES = {name: rf"\{name}" for name in f"{_GREEK} {_FUNCTIONS}".split()}
 _NAMES |= {name: rf"\mathrm{{{name}}}" for name in ("Var", "sd", "tr", "sgn", "ceil")}

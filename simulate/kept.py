@@ -80,7 +80,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] in ("simulate", "theory") or (module, name) in NUMPY:
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of a result")
+        raise pickle.UnpicklingError(f"{module}.{name} does not belong to a result")
 
 
 NUMPY = {

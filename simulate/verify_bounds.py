@@ -181,7 +181,7 @@ def _remove_report(folder: Path) -> None:
 def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds", processes: int = 1) -> int:
     """Run, print and write everything.
 
-    Experiments that are finished are kept until the report is written, so that the same call goes on with the
+    Experiments that are finished are kept until the report is written, so that the same call continues with the
     others after an interrupt.
 
     Args:

@@ -316,7 +316,7 @@ def _scheduled(run: Configuration, rho: float) -> Coverage:
         rho_s = float(bias_correction_constants(run.beta1, run.beta2).amplification)
     elif run.bias_correction:
         # s_k times sqrt(1-beta2^k)/(1-beta1^k): its rise after k0 is at most that of sqrt(1-beta2^k)
-        rho_s *= 1 / float(sqrt(1 - run.beta2**first))
+        rho_s /= float(sqrt(1 - run.beta2**first))
     name, condition = "Theorem 1 (corrected) with step multipliers", "rho_s eta^2 < 1"
     kappa = alignment_at(rho_s, run.eta)
     constants = {"rho_s": rho_s, "kappa_s": kappa, "k0": float(first)}
@@ -368,9 +368,7 @@ def _scalar_knowledge(run: Configuration) -> str:
 
 def _combined(run: Configuration) -> tuple[Departure, ...]:
     additions = _additions(run)
-    if run.test is not NormTestKind.COORDINATE:
-        return ()
-    if additions == ["epsilon"] or len(additions) < 2:
+    if run.test is not NormTestKind.COORDINATE or len(additions) < 2:
         return ()
     known = f"no theorem covers {' and '.join(additions)} together"
     return (Departure("one addition at a time", known, f"keep one of {', '.join(additions)}"),)

@@ -68,7 +68,6 @@ QBAR, SIGMA = named("Qbar", r"\bar Q", positive=True), named("sigma", "S_+", pos
 
 DESCENDING = (cite(descent_lemma), cite(lemma_l1), cite(lemma_l3), cite(lemma_l4))
 """What bounds W(rho), of which a theorem says how much of it is descent."""
-BUDGET, DRIFT = named("budget", "P", positive=True), named("Gamma", r"\Gamma", positive=True)
 
 
 def preconditioned_bound(

@@ -11,7 +11,7 @@ import sympy
 
 from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, alpha, dimension, r, steps
 from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
-from proofs.relations import Relation, equation, inequality, named
+from proofs.relations import CONSTANTS, Relation, equation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import SQUARES, epsilon, length, own_moved, square
 from theory.adam.constants import normalized_step_bound
@@ -21,6 +21,7 @@ __all__ = ["lemma_l1"]
 m, g = sympy.symbols("m_{k-1} g_k", real=True)
 v = sympy.Symbol("v_{k-1}", nonnegative=True)
 C_IS = {C_M: normalized_step_bound(BETA1, BETA2)}
+CONSTANTS.update(C_IS)
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 bare = named("bare", "m_{k,i}^2/v_{k,i}", nonnegative=True)
 length_2 = named("u_norm_2", r"\|u_k\|^2", nonnegative=True)

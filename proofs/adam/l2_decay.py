@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -129,9 +128,11 @@ def _normalized(decay: Step) -> Iterator[Step]:
     total = summed(with_epsilon, {own_2: normalized_2}, count=dimension, reason="over the coordinates")
     yield total
     yield rooted(total, normalized_2, normalized, sympy.sqrt(dimension) / (sympy.sqrt(WEIGHT) * q**n))
-    at_once = replace(with_epsilon, relation=with_epsilon.relation.at({n: 0, own_2: share_2}))
     now_share = composed(
-        Relation(share_2, "<=", 1 / WEIGHT, ranges=UNIT), (from_step(at_once),), (share_2,), reason="n = 0"
+        Relation(share_2, "<=", 1 / WEIGHT, ranges=UNIT),
+        (from_step(with_epsilon, at={n: 0, own_2: share_2}),),
+        (share_2,),
+        reason="n = 0",
     )
     yield now_share
     yield rooted(now_share, share_2, fresh_share, 1 / sympy.sqrt(WEIGHT))

@@ -13,7 +13,7 @@ import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import lemma_l2
-from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, E_1, alpha, dimension, r, smoothness, steps
+from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, E_1, alpha, dimension, r, same, smoothness, steps
 from proofs.composition import (
     Assumption,
     Conclusion,
@@ -37,7 +37,7 @@ n = sympy.Symbol("n", integer=True, nonnegative=True)
 FREEZING = named("F", r"F", positive=True)
 DEFINED = {
     E_1: alpha * smoothness * dimension * C_M * FREEZING,
-    FREEZING: freezing_constant(BETA1, BETA2),
+    FREEZING: (1 - BETA1) * r / ((1 - r) ** 2 * sympy.sqrt(second_moment_weight(BETA2))),
     C_M: normalized_step_bound(BETA1, BETA2),
 }
 NEEDED = frozenset({Assumption.SMOOTH, Assumption.ADAM})
@@ -86,6 +86,7 @@ def lemma_l3() -> Iterator[Step]:
         NEEDED,
     )
     yield with_adam
+    yield same(r"F: \text{ the function}", (freezing_constant(BETA1, BETA2), DEFINED[FREEZING]))
     yield summed(with_adam, {progress: PROGRESS, past: FROZEN}, count=steps)
 
 

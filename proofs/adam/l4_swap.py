@@ -22,9 +22,10 @@ from proofs.composition import (
     from_step,
     granted,
     hypothesis,
+    stated,
     summed,
 )
-from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.relations import CONSTANTS, Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import ALIGNED, FROZEN, aligned, frozen
 from theory.adam.constants import momentum_amplification
@@ -43,6 +44,7 @@ term, later = (
 )
 now = named("swapped", r"\rho r^n", nonnegative=True)
 RHO_IS = {RHO: momentum_amplification(BETA1, BETA2)}
+CONSTANTS.update(RHO_IS)
 
 
 @proves(
@@ -89,9 +91,7 @@ def _range() -> Generator[Step, None, tuple[Step, Step]]:
     yield bounded
     above = summed(bounded, {term: weight}, {(now, later): RHO}, reason="over n: T(0) = rho")
     yield above
-    below = composed(
-        Relation(weight, ">=", 1), (granted(Relation(weight, ">=", 1), Ground.PART),), (weight,), reason="n = 0"
-    )
+    below = stated(granted(Relation(weight, ">=", 1), Ground.PART), "n = 0")
     yield below
     return above, below
 

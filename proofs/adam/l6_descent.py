@@ -11,7 +11,7 @@ from proofs.adam.l5_epsilon import lemma_l5_epsilon
 from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.adam.symbols import BETA2, BETAS, KAPPA_RHO, RHO, noise
 from proofs.composition import Assumption, Conclusion, cite, composed, from_step, summed
-from proofs.relations import Range, Relation, equation, named
+from proofs.relations import CONSTANTS, Range, Relation, equation, named
 from proofs.steps import Step, prose, proves
 from proofs.sums import ALIGNED, PRECONDITIONED, aligned, epsilon, preconditioned, response_e, root_of_one_e
 from theory.adam.constants import alignment_at, second_moment_weight
@@ -21,6 +21,7 @@ __all__ = ["KAPPA_IS", "NEEDED", "in_units", "lemma_l6"]
 
 NEEDED = frozenset({Assumption.UNBIASED, Assumption.KNOWN_BEFORE, Assumption.COORDINATE_TEST, Assumption.ADAM})
 KAPPA_IS = {KAPPA_RHO: alignment_at(RHO, noise)}
+CONSTANTS.update(KAPPA_IS)
 RANGES = (*BETAS[1:], Range(noise, 0, 1, power=2), Range(RHO, 1))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy
 
-from proofs.adam.symbols import BETA2, BETAS, A, B, dimension, initial_sum, noise, q, steps
+from proofs.adam.symbols import BETA2, BETAS, A, B, dimension, initial_sum, noise, q, same, steps
 from proofs.composition import (
     Assumption,
     Conclusion,
@@ -24,17 +24,25 @@ from proofs.composition import (
     rooted,
     summed,
 )
-from proofs.relations import Relation, equation, inequality, named, written
+from proofs.relations import CONSTANTS, Relation, equation, inequality, named, written
 from proofs.steps import Step, proves
 from proofs.sums import DENOMINATORS, MOMENTS, NORMS, denominator, epsilon, norm, root_moment
 from theory.adam import constants
 
-__all__ = ["AB_ARE", "BY_MOMENTS", "C_IS", "NEEDED", "PHI", "ROOT_C", "after", "before", "lemma_l7", "one_step"]
+__all__ = [
+    "AB_ARE",
+    "BY_MOMENTS",
+    "C_IS",
+    "NEEDED",
+    "PHI",
+    "ROOT_C",
+    "after",
+    "before",
+    "growing",
+    "lemma_l7",
+    "one_step",
+]
 
-AB_ARE = {
-    A: constants.preconditioner_start(BETA2, initial_sum) + steps * dimension * epsilon,
-    B: constants.preconditioner_growth(BETA2, noise),
-}
 NEEDED_BEFORE = frozenset({Assumption.ADAM})
 NEEDED = NEEDED_BEFORE | {Assumption.SECOND_MOMENT}
 UNIT = BETAS[1:]
@@ -46,8 +54,18 @@ tau = named("tau", r"\tau", positive=True)
 TAU_IS = {tau: sympy.sqrt(constants.squared_noise_growth(noise))}
 ROOT_C = named("root_c", r"\sqrt c", positive=True)
 C_IS = {ROOT_C: sympy.sqrt(constants.second_moment_weight(BETA2))}
-PHI = constants.preconditioner_start(BETA2, sympy.Integer(1))
+CONSTANTS.update(C_IS | TAU_IS)
+PHI = q / (1 - q)
 """Phi(1)."""
+
+
+def growing(start: Any, moment: Any) -> dict[Any, Any]:
+    """A and B, where the root of second moments starts at ``start`` and a moment is at most ``moment`` |G|."""
+    return {A: PHI * start, B: ROOT_C * (1 + moment * PHI), **C_IS}
+
+
+AB_ARE = growing(initial_sum, tau) | TAU_IS
+AB_ARE[A] += steps * dimension * epsilon
 BY_MOMENTS = Relation(DENOMINATORS, "<=", AB_ARE[A] + ROOT_C * NORMS + PHI * ROOT_C * MOMENTS, C_IS, UNIT)
 
 
@@ -62,6 +80,11 @@ BY_MOMENTS = Relation(DENOMINATORS, "<=", AB_ARE[A] + ROOT_C * NORMS + PHI * ROO
 )
 def lemma_l7() -> Iterator[Step]:
     """sum_k sum_i E sqrt(D_{k,i}) <= A + B S."""
+    yield same(
+        r"A - Kd\epsilon = \Phi(1)V_0, \; B = \sqrt c\,(1+\tau\Phi(1)): \text{ the functions}",
+        (constants.preconditioner_start(BETA2, initial_sum), PHI * initial_sum),
+        (constants.preconditioner_growth(BETA2, noise), AB_ARE[B].subs(C_IS | TAU_IS)),
+    )
     own, next_one = yield from one_step()
     step = composed(
         Relation(

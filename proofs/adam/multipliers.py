@@ -28,6 +28,7 @@ from proofs.composition import (
     composed,
     from_step,
     granted,
+    stated,
     summed,
 )
 from proofs.relations import Range, Relation, equation, named
@@ -242,9 +243,7 @@ def _swap() -> Iterator[Step]:
     yield each
     over_n = summed(each, {product_of(by_age): weight, ahead: momentum}, reason="over n")
     yield over_n
-    below = composed(
-        Relation(weight, ">=", s), (granted(Relation(weight, ">=", s), Ground.PART),), (weight,), reason="n = 0"
-    )
+    below = stated(granted(Relation(weight, ">=", s), Ground.PART), "n = 0")
     yield below
     above = composed(
         Relation(weight, "<=", RHO * s, ranges=BETAS),

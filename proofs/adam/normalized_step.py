@@ -69,7 +69,7 @@ def mean_step() -> Iterator[Step]:
     yield _positive(sympy.pi / 4, angle)
     yield prose(
         r"\text{the rule is off by at most } 2M/(e^{2\pi a/h}-1), \; M = C_m/\sqrt{1/9}, \; a = \tfrac23",
-        "Theorem 5.1 of Trefethen and Weideman: analytic and integrable by M where |Im ln t| < a",
+        "Theorem 5.1 of Trefethen and Weideman: analytic and integrable by M where $|\\mathrm{Im}\\ln t| < a$",
     )
     yield identity(
         r"2\cdot 3C_m/(e^{4/h}-1) = \text{ the error stated}",

@@ -14,9 +14,10 @@ from typing import Any
 import sympy
 
 from proofs.composition import Assumption
-from proofs.relations import NAMES, Range, named
+from proofs.relations import CONSTANTS, NAMES, Range, named
 from proofs.roots import noise, open_roots, q, r, rationalized
 from proofs.steps import Evidence, Step, checked, told_apart
+from theory.adam.constants import descent_budget, drift_constant
 from theory.problem import AdamParameters, Problem
 
 __all__ = [
@@ -24,8 +25,11 @@ __all__ = [
     "BETA1",
     "BETA2",
     "BETAS",
+    "BUDGET",
     "C_M",
     "E_1",
+    "GAMMA",
+    "GAMMA_IS",
     "KAPPA_RHO",
     "PROBLEM",
     "RHO",
@@ -67,6 +71,11 @@ SETTING |= {Assumption.ADAM}
 
 C_M, E_1 = named("C_m", "C_m", positive=True), named("E_1", "E_1", positive=True)
 RHO, KAPPA_RHO = named("rho", r"\rho", positive=True), named("kappa", r"\kappa", positive=True)
+GAMMA = named("Gamma", r"\Gamma", positive=True)
+GAMMA_IS = {GAMMA: drift_constant(BETA1, BETA2)}
+BUDGET = descent_budget(PROBLEM, ADAM, GAMMA)
+"""Delta / alpha + alpha K L d Gamma."""
+CONSTANTS.update(GAMMA_IS)
 A, B = named("A", "A", nonnegative=True), named("B", "B", positive=True)
 
 

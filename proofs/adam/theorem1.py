@@ -25,6 +25,9 @@ from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
+    BUDGET,
+    GAMMA_IS,
+    KAPPA_RHO,
     PROBLEM,
     alpha,
     dimension,
@@ -49,7 +52,7 @@ BOUND_1 = Relation(
     PRECONDITIONED,
     "<=",
     QBAR,
-    {QBAR: theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value, **KAPPA_IS, **RHO_IS},
+    {QBAR: BUDGET / ((1 - BETA1) * KAPPA_RHO), **GAMMA_IS, **KAPPA_IS, **RHO_IS},
     ADMISSIBLE,
 )
 
@@ -57,10 +60,11 @@ BOUND_1 = Relation(
 @proves(
     "Theorem 1 (corrected)",
     "Adam under the coordinate-wise norm test",
-    r"For all $\alpha > 0$ and $K \ge 1$: (1) below; "
-    r"(2) $\sum_k E\|G_k\|_1 \le \frac12(B\bar Q + \sqrt{B^2\bar Q^2+4A\bar Q})$; "
-    r"(3) at $\alpha = \sqrt{\Delta/(KLd\,\Gamma)}$, $\frac1K\sum_k E\|G_k\|_1 \le \frac{2\gamma}{\kappa}"
-    r"\bigl(1+\tau\tfrac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\bigr)\sqrt{Ld\Delta/K} + \frac{A}{BK}$.",
+    r"For all $\alpha > 0$ and $K \ge 1$ three bounds hold: (1) the one below, on the preconditioned sum; (2) "
+    r"$\sum_k E\|G_k\|_1 \le \frac12(B\bar Q + \sqrt{B^2\bar Q^2+4A\bar Q})$; and (3) at the step size "
+    r"$\alpha = \sqrt{\Delta/(KLd\,\Gamma)}$, $\frac1K\sum_k E\|G_k\|_1 \le "
+    r"\frac{2\gamma}{\kappa}\bigl(1+\tau\tfrac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\bigr)\sqrt{Ld\Delta/K} + "
+    r"\frac{A}{BK}$. Bound (1):",
     concludes=(Conclusion(BOUND_1, TESTED),),
     source="a correction of Theorem 1 and Theorem B.1 of arXiv 2412.21124",
     uses=("descent lemma", "L1", "L3", "L4", "L6", "L7", "L8"),
@@ -76,8 +80,7 @@ def theorem_1() -> Iterator[Step]:
 
 def bound_1() -> Step:
     """Bound (1), for every epsilon >= 0."""
-    value = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
-    return preconditioned_bound(replace(BOUND_1, where={**BOUND_1.where, QBAR: value}))
+    return preconditioned_bound(BOUND_1)
 
 
 def _bound_1() -> Generator[Step, None, Step]:

@@ -15,7 +15,7 @@ from proofs.adam.assembly import QBAR, TESTED, closing
 from proofs.adam.descent import descent_lemma
 from proofs.adam.l3_freeze import DEFINED as FROZEN_AT
 from proofs.adam.l6_descent import KAPPA_IS
-from proofs.adam.l7_denominators import AB_ARE
+from proofs.adam.l7_denominators import AB_ARE, C_IS, TAU_IS
 from proofs.adam.multipliers import (
     ALIGNED_S,
     ENERGY,
@@ -27,9 +27,25 @@ from proofs.adam.multipliers import (
     s_2,
     weighted_sums,
 )
-from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, A, B, noise, r, same, steps
+from proofs.adam.symbols import (
+    ADAM,
+    BETA1,
+    BETA2,
+    BETAS,
+    GAMMA,
+    GAMMA_IS,
+    KAPPA_RHO,
+    PROBLEM,
+    RHO,
+    A,
+    B,
+    noise,
+    r,
+    same,
+    steps,
+)
 from proofs.adam.theorem1 import bound_1
-from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, summed
+from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, stated, summed
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
 from proofs.sums import PRECONDITIONED, PROGRESS, SQUARES, epsilon, preconditioned
@@ -44,8 +60,9 @@ a, h, x = sympy.symbols("a h x", positive=True)
 @proves(
     "epsilon",
     "epsilon outside the root",
-    r"With the step $m/(\sqrt v+\epsilon)$ the theorem holds with $A + Kd\epsilon$ for $A$; the average "
-    r"grows by at most $\min(\sqrt{\bar Q d\epsilon/K}, d\epsilon/B)$.",
+    r"For Adam with the step $m_k/(\sqrt{v_k}+\epsilon)$ the corrected Theorem 1 holds with $A + Kd\epsilon$ "
+    r"in the place of $A$; its bound on the average gradient norm grows by at most $\min(\sqrt{\bar Q "
+    r"d\epsilon/K}, d\epsilon/B)$.",
     source="corrected Theorem 1, variants",
     uses=("Theorem 1 (corrected)", "L7", "L8"),
 )
@@ -53,8 +70,9 @@ def epsilon_proof() -> Iterator[Step]:
     """Theorem 1's bound on Q holds for every epsilon, and lemma L7's A has K d epsilon in it."""
     found = theory.gradient_norm_sum_bound(PROBLEM, replace(ADAM, epsilon=epsilon)).constants
     yield same(r"A + Kd\epsilon \text{ is L7's}", (found["A + K d epsilon"], AB_ARE[A]))
-    yield same(r"B \text{ is L7's}", (found["B"], AB_ARE[B]))
-    yield closing(bound_1())
+    yield same(r"B \text{ is L7's}", (found["B"], AB_ARE[B].subs(C_IS | TAU_IS)))
+    bound = bound_1()
+    yield from (bound, closing(bound))
     yield from _epsilon_cost()
 
 
@@ -80,23 +98,24 @@ def _epsilon_cost() -> Iterator[Step]:
 @proves(
     "multipliers",
     "step multipliers",
-    r"With the steps $\alpha s_k$ the theorem holds with $\rho_s = \sup_j\sum_n (s_{j+n}/s_j) r^n$ for "
-    r"$\rho$ and $\bar Q = (\Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma)/(lo\,(1-\beta_1)\kappa_s)$; "
-    r"non-increasing multipliers have $\rho_s \le \rho$.",
+    r"For Adam with the step sizes $\alpha s_k$ the corrected Theorem 1 holds with $\rho_s = \sup_j\sum_n "
+    r"(s_{j+n}/s_j) r^n$ in the place of $\rho$ and with $\bar Q = (\Delta/\alpha + \alpha\,hi^2 "
+    r"KLd\,\Gamma)/(lo\,(1-\beta_1)\kappa_s)$. Where the multipliers do not increase, $\rho_s \le \rho$.",
     source="corrected Theorem 1, variants",
     uses=("L4",),
 )
 def multiplier_proof() -> Iterator[Step]:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
     lo, hi = sympy.symbols("lo hi", positive=True)
-    total = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(RHO, lo, hi)).value
+    found = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(RHO, lo, hi)).value
+    total = descent_budget(PROBLEM, ADAM, hi**2 * GAMMA) / (lo * (1 - BETA1) * KAPPA_RHO)
     budget = descent_budget(PROBLEM, ADAM, hi**2 * drift_constant(BETA1, BETA2))
     yield _recursion()
     yield from _within(lo, hi, total)
     yield _extremes()
     yield same(
         r"lo\,(1-\beta_1)\kappa_s\,\bar Q = \Delta/\alpha + \alpha\,hi^2 KLd\,\Gamma",
-        (lo * (1 - BETA1) * alignment_at(RHO, noise) * total, budget),
+        (lo * (1 - BETA1) * alignment_at(RHO, noise) * found, budget),
     )
     yield nonnegative(
         r"s_{j+1} \le s_j \Rightarrow \textstyle\sum_n (s_{j+n}/s_j) r^n \le \rho: \text{ induction step}",
@@ -109,9 +128,7 @@ def multiplier_proof() -> Iterator[Step]:
 
 def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
     """The weighted sums with lo <= s_k <= hi: sum_k s_k^2 <= K hi^2, and Q_s >= lo Q."""
-    squared = composed(
-        Relation(s_2, "<=", hi**2), (granted(Relation(s_2, "<=", hi**2), Ground.DEFINITION),), (s_2,), reason="hi"
-    )
+    squared = stated(granted(Relation(s_2, "<=", hi**2), Ground.DEFINITION))
     yield squared
     energy = summed(squared, {s_2: ENERGY}, count=steps)
     yield energy
@@ -124,31 +141,28 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
         (of_term, preconditioned),
     )
     yield above
-    least = composed(
-        Relation(s, ">=", lo), (granted(Relation(s, ">=", lo), Ground.DEFINITION),), (s,), reason="lo"
-    )
+    least = stated(granted(Relation(s, ">=", lo), Ground.DEFINITION))
     yield least
     weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
     yield weighted
-    yield closing(
-        composed(
-            Relation(
-                PRECONDITIONED,
-                "<=",
-                QBAR,
-                {QBAR: total, **KAPPA_IS, **FROZEN_AT},
-                (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True)),
-            ),
-            (
-                cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
-                *(cite(weighted_sums, part=part) for part in range(4)),
-                from_step(energy),
-                from_step(weighted, {s: (least,)}),
-            ),
-            (PROGRESS_S, SQUARES_S, FROZEN_S, ALIGNED_S, PRECONDITIONED_S, PRECONDITIONED, ENERGY),
-            TESTED,
-        )
+    bound = composed(
+        Relation(
+            PRECONDITIONED,
+            "<=",
+            QBAR,
+            {QBAR: total, **GAMMA_IS, **KAPPA_IS, **FROZEN_AT},
+            (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True)),
+        ),
+        (
+            cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
+            *(cite(weighted_sums, part=part) for part in range(4)),
+            from_step(energy),
+            from_step(weighted, {s: (least,)}),
+        ),
+        (PROGRESS_S, SQUARES_S, FROZEN_S, ALIGNED_S, PRECONDITIONED_S, PRECONDITIONED, ENERGY),
+        TESTED,
     )
+    yield from (bound, closing(bound))
 
 
 def _extremes() -> Step:
@@ -178,9 +192,10 @@ def _recursion(length: int = 5) -> Step:
 @proves(
     "bias correction",
     "bias correction as step multipliers",
-    r"$\hat m_k/(\sqrt{\hat v_k}+\epsilon) = s_k m_k/(\sqrt{v_k}+\epsilon_k)$ with "
-    r"$s_k = \sqrt{1-\beta_2^k}/(1-\beta_1^k)$, $\epsilon_k = \epsilon\sqrt{1-\beta_2^k}$; and "
-    r"$\sup_j\sum_n (s_{j+n}/s_j) r^n$ is found among finitely many $j$.",
+    r"Adam with bias correction is Adam with step multipliers: $\hat m_k/(\sqrt{\hat v_k}+\epsilon) = s_k "
+    r"m_k/(\sqrt{v_k}+\epsilon_k)$ with $s_k = \sqrt{1-\beta_2^k}/(1-\beta_1^k)$ and $\epsilon_k = "
+    r"\epsilon\sqrt{1-\beta_2^k}$; and $\sup_j\sum_n (s_{j+n}/s_j) r^n$ is attained among finitely many $j$, "
+    r"which are known.",
     source="corrected Theorem 1, variants",
 )
 def bias_correction_proof() -> Iterator[Step]:

@@ -1,4 +1,4 @@
-"""Theorem 2 on Adam (any betas, eta < .7071 or more): lemmas M, V, S, H, D, L5', Q', P, L7', and the theorem.
+"""Theorem 2, on Adam at any betas: its lemmas and the theorem.
 
 ================================================  =========  ===================================================
 module                                            lemma      what it shows

@@ -12,8 +12,7 @@ A parabola F_ lies below F on both sides of 0, and its mean is at least kappa ph
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Iterator
 
 import sympy
 
@@ -40,7 +39,7 @@ from proofs.adam_sharp.symbols import (
 )
 from proofs.composition import Conclusion, Ground, cite, composed, granted
 from proofs.relations import Relation
-from proofs.steps import Expression, Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.steps import Step, by_lemma, chebyshev, identity, nonnegative, prose, proves
 from proofs.sums import PROGRESS, SQUARES
 from theory.adam.constants import second_moment_weight, squared_noise_growth
 from theory.adam_sharp import constants
@@ -64,7 +63,7 @@ BOUNDED = Relation(share * Q_PHI, "<=", Delta / alpha + alpha * L * cost_of_drif
 @proves(
     "Q'",
     "preconditioned sum",
-    r"For $n\ge N$: $E_j[a^+W_n(v_j)-a^-V_n(v_j)]\ge\kappa G_j^2\Phi_j$, "
+    r"For $n\ge N$: $E_j[(G_jg_j)^+W_n(v_j)-(G_jg_j)^-V_n(v_j)]\ge\kappa G_j^2\Phi_j$, "
     r"$\kappa=(h-\Lambda\eta^2)/(1+\eta^2)$. If $\kappa>0$ then "
     r"$(1-\beta_1)\sum_{j\le K}\sum_iE[G_{j,i}^2\Phi_{j,i}]\le Q"
     r"=\frac1\kappa(\Delta/\alpha+\alpha L\mathcal{E})$.",
@@ -181,7 +180,10 @@ def _parabola() -> Iterator[Step]:
 
 def _worst_state() -> Iterator[Step]:
     """H / phi >= h: weights that are heavier for large m make means of increasing terms larger."""
-    yield _chebyshev()
+    yield chebyshev(
+        r"\text{the mean of a product of two increasing sequences is at least the product of their means}",
+        "for any weights",
+    )
     yield nonnegative(
         r"$W_m/\sqrt{1+a_m}=\sqrt{1+s/(1+a_m)}$ falls with $a_m$",
         s / (1 + a) - s / (1 + a + t),
@@ -206,25 +208,6 @@ def _worst_state() -> Iterator[Step]:
         (H + w * (H / phi + u)) / (phi + w) - H / phi,
         [H, phi, w, u],
         reason="its terms rise, so H/phi >= H_n/varphi_n >= H_N/varphi_N = h for n >= N",
-    )
-
-
-def _chebyshev() -> Step:
-    """Chebyshev's sum inequality as Lagrange's identity, for three terms."""
-    count = 3
-    weights, quotients, values = (
-        sympy.symbols(f"{letter}1:{count + 1}", positive=True) for letter in ("w", "q", "f")
-    )
-
-    def mean(*factors: Sequence[Expression]) -> Expression:
-        return sum(w0 * sympy.prod(part) for w0, *part in zip(weights, *factors, strict=True))
-
-    pairs = combinations(zip(weights, quotients, values, strict=True), 2)
-    return identity(
-        r"$\sum w\sum wqf-\sum wq\sum wf=\sum_{i<l}w_iw_l(q_i-q_l)(f_i-f_l)$, $\ge0$ if $q$ and $f$ rise together",
-        mean() * mean(quotients, values) - mean(quotients) * mean(values),
-        sum(wi * wl * (qi - ql) * (fi - fl) for (wi, qi, fi), (wl, ql, fl) in pairs),
-        "written out for three terms",
     )
 
 

@@ -72,11 +72,11 @@ def _composed() -> Iterator[Step]:
         with_x(value.subs(bound.terms["e_M"], drift)).subs(1 - beta1 ** (extra + 1), OMEGA)
         for value in (const["A2"], const["B2"])
     )
+    ranges = (*BETAS, Range(X, 0, 1, strict=True))
     first_part = composed(
-        Relation(Q_PHI, "<=", QBAR, {QBAR: q_bar}, BETAS), (cite(lemma_q),), (Q_PHI,), PAST_AND_TEST
+        Relation(Q_PHI, "<=", QBAR, {QBAR: q_bar}, ranges), (cite(lemma_q),), (Q_PHI,), PAST_AND_TEST
     )
     yield first_part
-    ranges = (*BETAS, Range(X, 0, 1, strict=True))
     denominators = composed(
         Relation(R_PHI, "<=", A + B * NORMS, {A: start, B: growth}, ranges),
         (cite(lemma_p), cite(lemma_l7)),
@@ -84,9 +84,8 @@ def _composed() -> Iterator[Step]:
         PAST_AND_TEST,
     )
     yield denominators
-    in_range = replace(first_part, relation=replace(first_part.relation, ranges=ranges))
     yield closing(
-        in_range, from_step(denominators, opaque=(A, B)), sums=(Q_PHI, R_PHI, NORMS), assumes=PAST_AND_TEST
+        first_part, from_step(denominators, opaque=(A, B)), sums=(Q_PHI, R_PHI, NORMS), assumes=PAST_AND_TEST
     )
 
 

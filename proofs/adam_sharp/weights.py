@@ -76,12 +76,7 @@ def _of_one() -> Iterator[Step]:
 
 
 def _weighted_mean() -> Step:
-    """(sum w)^2 <= (sum w / x) (sum w x), for three terms."""
-    pairs = list(zip(sympy.symbols("w1:4", positive=True), sympy.symbols("x1:4", positive=True), strict=True))
+    """(sum w)^2 <= (sum w / x) (sum w x)."""
     return cauchy_schwarz(
-        r"$(\sum w_m)^2\le\sum\frac{w_m}{x_m}\sum w_mx_m$: the difference is "
-        r"$\sum_{m<l}w_mw_l\frac{(x_m-x_l)^2}{x_mx_l}$",
-        [sympy.sqrt(w / x) for w, x in pairs],
-        [sympy.sqrt(w * x) for w, x in pairs],
-        "written out for three terms",
+        r"$(\sum_m w_m)^2\le\sum_m\frac{w_m}{x_m}\sum_m w_mx_m$", r"of $\sqrt{w_m/x_m}$ and $\sqrt{w_mx_m}$"
     )

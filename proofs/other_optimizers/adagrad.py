@@ -42,7 +42,8 @@ BOUND = preconditioned_sum_bound(PROBLEM, step_size=alpha, eta=eta, log_growth=L
 @proves(
     "AdaGrad",
     "coordinate AdaGrad under the coordinate-wise norm test",
-    r"For $v_0 > 0$, $v_k = v_{k-1} + g_k^2$, steps $\alpha g_k/\sqrt{v_k}$:",
+    r"For AdaGrad, which computes $v_k = v_{k-1} + g_k^2$ from a fixed $v_0 > 0$ and takes the steps $\alpha "
+    r"g_k/\sqrt{v_k}$ in each coordinate:",
     concludes=(Conclusion(Relation(Q, "<=", bounded, {bounded: BOUND}, RANGES), NEEDED),),
     source="lemma L5 at rho = 1",
     uses=("descent lemma", "L5"),

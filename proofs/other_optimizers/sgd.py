@@ -48,9 +48,10 @@ def _bound(value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact, assum
 @proves(
     "SGD",
     "SGD under the norm test",
-    r"$E_k g_k = G_k$, $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$, $0 < \alpha < 2/(L(1+\eta^2))$: "
-    r"$\frac1K\sum_k E\|G_k\|^2 \le \Delta/(K\alpha(1-\alpha L(1+\eta^2)/2))$, at most "
-    r"$2\Delta/(\alpha K)$ for $\alpha \le 1/(L(1+\eta^2))$. Sharp as $K \to \infty$.",
+    r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step and $0 < \alpha < 2/(L(1+\eta^2))$, then "
+    r"$\frac1K\sum_k E\|G_k\|^2 \le \Delta/(K\alpha(1-\alpha L(1+\eta^2)/2))$, which is at most "
+    r"$2\Delta/(\alpha K)$ where $\alpha \le 1/(L(1+\eta^2))$. On $Lw^2/2$ under a noise of the largest "
+    r"variance, the ratio of the two sides tends to 1 as $K \to \infty$.",
     source="descent lemma; norm test of Byrd, Chin, Nocedal, Wu (2012)",
 )
 def sgd_theorem() -> Iterator[Step]:
@@ -107,8 +108,9 @@ def sgd_theorem() -> Iterator[Step]:
 @proves(
     "relative error",
     "gradient descent with relative errors",
-    r"$E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ with $\eta < 1$, biased or not, $\alpha = 1/L$: "
-    r"$\frac1K\sum_k E\|G_k\|^2 \le 2L\Delta/((1-\eta^2)K)$. Sharp as $K \to \infty$.",
+    r"If $E_k\|g_k-G_k\|^2 \le \eta^2\|G_k\|^2$ at every step with $\eta < 1$, whether $g_k$ is biased or "
+    r"not, then at the step size $\alpha = 1/L$: $\frac1K\sum_k E\|G_k\|^2 \le 2L\Delta/((1-\eta^2)K)$. On "
+    r"$Lw^2/2$ with $g_k = (1\pm\eta)G_k$ the ratio of the two sides tends to 1 as $K \to \infty$.",
     source="descent lemma",
 )
 def relative_error_theorem() -> Iterator[Step]:

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from proofs.composition import Fact
 from proofs.notation import assumed, family, own
-from proofs.relations import SIGNS, Relation, written
+from proofs.relations import CONSTANTS, SIGNS, Relation, written
 from proofs.steps import Method, Proof, Step
 from proofs.typesetting import breakable, typeset
 
@@ -74,7 +75,7 @@ def statement_lines(proof: Proof) -> list[str]:
 
 def _definitions(relation: Relation, known: Collection[Any] = ()) -> Iterator[tuple[str, str]]:
     for name, value in relation.where.items():
-        if name not in known and written(name) != written(value):
+        if name not in known and written(name) != written(value) and CONSTANTS.get(name) != value:
             yield written(name), written(value)
 
 
@@ -105,7 +106,7 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
         yield f"Uses {', '.join(proof.uses)}."
         yield ""
     if proof.source:
-        yield f"Source: {proof.source}."
+        yield f"Source: {typeset(proof.source)}."
         yield ""
 
 
@@ -141,7 +142,11 @@ def _throughout(proof: Proof, known: Mapping[Any, Any]) -> str:
         name for c in proof.conclusions for name in (*c.relation.where, *(r.symbol for r in c.relation.ranges))
     }
     return _listed(
-        [f"${written(name)} = {written(value)}$" for name, value in known.items() if name not in stated]
+        [
+            f"${written(name)} = {written(value)}$"
+            for name, value in known.items()
+            if name not in stated and CONSTANTS.get(name) != value
+        ]
     )
 
 
@@ -169,12 +174,18 @@ def _reason(step: Step, steps: Sequence[Step]) -> str:
     """The reason of a step, with the numbers of the steps that it builds on."""
     reason = step.reason
     if step.composition is not None:
-        sources = [fact.source for fact in step.composition.facts]
-        numbered = [
-            f"({k})" if (k := next((k for k, s in enumerate(steps, 1) if s is fact.step), 0)) else fact.source
-            for fact in step.composition.facts
-        ]
-        reason = reason.replace(f"from {', '.join(sources)}", f"from {', '.join(numbered)}", 1)
+        facts = step.composition.facts
+        sources = ", ".join(dict.fromkeys(fact.source for fact in facts))
+        numbered = ", ".join(dict.fromkeys(_source(fact, steps) for fact in facts))
+        reason = reason.replace(f"from {sources}", f"from {numbered}", 1)
     for k, earlier in enumerate(steps, 1):
         reason = reason.replace(f"${earlier.statement}$", f"({k})")
     return reason
+
+
+def _source(fact: Fact, steps: Sequence[Step]) -> str:
+    """Where a fact comes from, with the numbers of the steps that it is, or that show that it applies."""
+    numbers = [f"({k})" for s in fact.steps for k, earlier in enumerate(steps, 1) if earlier is s]
+    if fact.ground or not numbers:
+        return fact.source + (f", by {_listed(numbers)}" if numbers else "")
+    return numbers[0] + (f" with {_listed(numbers[1:])}" if numbers[1:] else "")

@@ -23,9 +23,10 @@ gain, weight, lipschitz, start, size, deviations = sympy.symbols("J lambda Lambd
 @proves(
     "Theorem 3 after the run",
     "the averaged l1 ratio that a run has had is enough",
-    r"Given a certificate, with $D = \sum_kE\sum_i\mathrm{sd}_{k,i}$: $J\sum_kE\|G_k\|_1 \le \lambda D + "
-    r"\Delta/\alpha "
-    r"+ \alpha KLd\,(s_t^2/2+\Lambda s_t) + P$; at $\eta_{\mathrm{eff}} = D/\sum_kE\|G_k\|_1$ it is Theorem 3.",
+    r"Let a certificate of the kind l1 be given and $D = \sum_kE\sum_i\mathrm{sd}_{k,i}$, for any batches, "
+    r"whether they pass a test or not. Then $J\sum_kE\|G_k\|_1 \le \lambda D + \Delta/\alpha + \alpha "
+    r"KLd\,(s_t^2/2+\Lambda s_t) + P$, which is Theorem 3's bound at $\eta_{\mathrm{eff}} = "
+    r"D/\sum_kE\|G_k\|_1$.",
     source="this project",
     uses=("Theorem 3 (given a certificate)",),
 )

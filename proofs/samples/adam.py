@@ -27,10 +27,12 @@ MOVED = theory.drift(PROBLEM, size, lipschitz)
 @proves(
     "samples of Adam",
     "Adam under the l1 test to a goal: steps and samples",
-    r"Given a certificate, $T$ the first step with $\|G\|_1 \le \epsilon$, $\alpha LdM < "
-    r"(J-\lambda\eta)\epsilon$: "
-    r"$E\,T \le (\Delta/\alpha+P)/((J-\lambda\eta)\epsilon-\alpha LdM)$, $E\sum_{k<T}b_k \le E\,T\,"
-    r"\max(1,\lceil s^2/(\eta\epsilon)^2\rceil)$; noise-dominated, least at $\eta = J/(2\lambda)$.",
+    r"Let a certificate of the kind l1 be given, let Adam take a step size with $\alpha LdM < "
+    r"(J-\lambda\eta)\epsilon$ and the smallest batches that pass the l1 norm test, and let $T$ be the first "
+    r"step with $\|G_T\|_1 \le \epsilon$. Then $E\,T \le (\Delta/\alpha+P)/((J-\lambda\eta)\epsilon-\alpha "
+    r"LdM)$ and $E\sum_{k<T}b_k \le E\,T\,\max(1,\lceil s^2/(\eta\epsilon)^2\rceil)$. At $P = 0$ and the best "
+    r"step size $\alpha^* = (J-\lambda\eta)\epsilon/(2LdM)$ the second bound, with $s^2/(\eta\epsilon)^2$ for "
+    r"the last factor, is least at $\eta = J/(2\lambda)$.",
     source="this project",
     uses=("Theorem 3 (given a certificate)",),
 )
@@ -100,9 +102,9 @@ def _best(best: sympy.Expr) -> Step:
 @proves(
     "l1 test with a floor",
     "Theorem 3 under the l1 test with a floor",
-    r"$\sum_i \mathrm{sd}_{k,i} \le \eta\max(\|G_k\|_1, f)$: Theorem 3's bound on $\frac1K\sum_kE\|G_k\|_1$ "
-    r"grows by "
-    r"$\lambda\eta f/(J-\lambda\eta)$, and $b_k \le \max(1,\lceil s^2/(\eta f)^2\rceil)$.",
+    r"If the batches meet $\sum_i \mathrm{sd}_{k,i} \le \eta\max(\|G_k\|_1, f)$ at every step, then Theorem "
+    r"3's bound on $\frac1K\sum_kE\|G_k\|_1$ holds with $\lambda\eta f/(J-\lambda\eta)$ added to it; the "
+    r"smallest such batches have $b_k \le \max(1,\lceil s^2/(\eta f)^2\rceil)$.",
     source="this project",
     uses=("Theorem 3 (given a certificate)",),
 )

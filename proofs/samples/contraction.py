@@ -36,10 +36,10 @@ def tangent(value: sympy.Expr, weight: sympy.Expr) -> sympy.Expr:
 @proves(
     "samples of SGD, contracting gaps",
     "SGD under the Polyak-Lojasiewicz condition: no logarithm in the samples",
-    r"$\|\nabla L\|^2 \ge 2\mu(L-\inf L)$, $q = 1-2\mu\alpha(1-\alpha L(1+\eta^2)/2) \in (0,1)$, $T$ the "
-    r"first step "
-    r"with a gap of at most $e$: $E\,T \le (1+\ln(\Delta/e))/(1-q)$ and $E\sum_{k<T}b_k \le E\,T + "
-    r"\frac{\sigma^2}{2\mu\eta^2(1-q)}(2/e-1/\Delta)$.",
+    r"Let $\|\nabla L\|^2 \ge 2\mu(L-\inf L)$ everywhere, let SGD take a step size $\alpha$ with $q = "
+    r"1-2\mu\alpha(1-\alpha L(1+\eta^2)/2) \in (0,1)$ and the smallest batches that pass the exact norm test, "
+    r"and let $T$ be the first step with $L(w_T)-\inf L \le e$. Then $E\,T \le (1+\ln(\Delta/e))/(1-q)$ and "
+    r"$E\sum_{k<T}b_k \le E\,T + \frac{\sigma^2}{2\mu\eta^2(1-q)}(2/e-1/\Delta)$.",
     source="this project",
     uses=("SGD",),
 )
@@ -128,10 +128,10 @@ def _sums(c: sympy.Expr) -> Iterator[Step]:
 @proves(
     "constant batch",
     "what SGD needs with a constant batch",
-    r"On $\mu w^2/2$ with $\mathrm{tr}\,\Sigma = \sigma^2$, $\mu\alpha = a < 1$: $E[\text{gap}_{K+1}] \le "
-    r"e$ only if "
-    r"$Kb \ge \varphi(a)\ln(\Delta/e)\,\sigma^2/(4\mu e)$, $\varphi(a) = a/((2-a)(-\ln(1-a)))$, which falls "
-    r"with $a$.",
+    r"Let SGD with a constant batch $b$ and a step size $\alpha = a/\mu$, $0 < a < 1$, run on $L(w) = \mu "
+    r"w^2/2$, where the gradient of one sample has the variance $\sigma^2$. If after $K$ steps $E\,L(w_{K+1}) "
+    r"\le e < \Delta$, then the run has used $Kb \ge \varphi(a)\ln(\Delta/e)\,\sigma^2/(4\mu e)$ samples, "
+    r"with $\varphi(a) = a/((2-a)(-\ln(1-a)))$, which falls from $1/2$ as $a$ grows.",
     source="this project",
 )
 def constant_batch() -> Iterator[Step]:

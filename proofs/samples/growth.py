@@ -19,8 +19,10 @@ odds, excess = sympy.symbols("o e", nonnegative=True)
 @proves(
     "samples grow as the square of the steps",
     "a run that obeys a norm test pays at least the square of its steps",
-    r"$b_k \ge (n/(\eta x_k))^2$, $X = \sum_{k\le K}E\,x_k$: $E\sum_{k\le K}b_k \ge (n/\eta)^2K^3/X^2$; with "
-    r"$X \le C\sqrt K$ at least $(n/(\eta C))^2K^2$. Equality where all $x_k$ are equal.",
+    r"If the batches obey $b_k \ge (n/(\eta x_k))^2$ at every step, as those of a norm test do where the "
+    r"noise of one sample is $n$, then $E\sum_{k\le K}b_k \ge (n/\eta)^2K^3/X^2$ with $X = \sum_{k\le "
+    r"K}E\,x_k$, with equality where all $x_k$ are equal to one number and the batches are as small as they "
+    r"may be. Where $X \le C\sqrt K$ this is at least $(n/(\eta C))^2K^2$.",
     source="power mean inequality",
 )
 def square_of_the_steps() -> Iterator[Step]:
@@ -54,10 +56,11 @@ def square_of_the_steps() -> Iterator[Step]:
 @proves(
     "one run",
     "what a bound on an expectation says of one run, and that second moments say no more",
-    r"$Y \ge 0$, $E\,Y \le S$: $P(Y > S/\delta) \le \delta$. On $w^2/2$ at $\alpha = 1/(1+\eta^2)$ a law with the "
-    r"test's variance makes $G_1^2+G_2^2$, of mean $(2-\alpha)G_1^2$, exceed "
-    r"$\frac{(\alpha\eta)^2}{8\delta}G_1^2$ with "
-    r"probability $\delta$, for $\delta \le 1/2$ and $(1-\delta)/\delta \ge 4\eta^2$.",
+    r"If $Y \ge 0$ and $E\,Y \le S$, then $P(Y > S/\delta) \le \delta$. And a bound on second moments gives "
+    r"no more: for SGD on $w^2/2$ at $\alpha = 1/(1+\eta^2)$, whenever $\delta \le 1/2$ and "
+    r"$(1-\delta)/\delta \ge 4\eta^2$, there is a law of the noise with mean 0 and the largest variance that "
+    r"the norm test allows, under which $G_1^2+G_2^2$, whose mean is $(2-\alpha)G_1^2$, exceeds "
+    r"$\frac{(\alpha\eta)^2}{8\delta}G_1^2$ with the probability $\delta$.",
     source="Markov's inequality; this project",
 )
 def one_run() -> Iterator[Step]:

@@ -22,11 +22,10 @@ excess = sympy.Symbol("e", nonnegative=True)
 @proves(
     "Theorem 3, relaxed smoothness",
     "Adam under the averaged l1 test on (L0, L1)-smooth objectives",
-    r"$\|\nabla L(x)-\nabla L(y)\| \le (L_0+L_1\|\nabla L(x)\|)\|x-y\|$ for $\|x-y\| \le 1/L_1$, "
-    r"$L_1\alpha\sqrt d\,C_m "
-    r"\le 1$, $M = C_m^2/2+\Lambda C_m$: $(J-\lambda\eta-\alpha L_1dM)\sum_kE\|G_k\|_1 \le \Delta/\alpha + "
-    r"\alpha KL_0dM "
-    r"+ P$.",
+    r"Let a certificate of the kind l1 be given, let $\|\nabla L(x)-\nabla L(y)\| \le (L_0+L_1\|\nabla "
+    r"L(x)\|)\|x-y\|$ for all $\|x-y\| \le 1/L_1$, and let $\alpha L_1\sqrt d\,C_m \le 1$, so that no step is "
+    r"longer than that. Then, with $M = C_m^2/2+\Lambda C_m$: $(J-\lambda\eta-\alpha L_1dM)\sum_kE\|G_k\|_1 "
+    r"\le \Delta/\alpha + \alpha KL_0dM + P$.",
     source="Zhang, He, Sra, Jadbabaie (2020) for the condition; this project",
     uses=("L1", "certificate potential", "certificate telescoping"),
 )

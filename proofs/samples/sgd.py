@@ -23,9 +23,11 @@ GOAL = Goal(level=level, noise=variance)
 @proves(
     "samples of SGD",
     "SGD to a goal: steps and samples on a hyperbola",
-    r"$\alpha = 1/(L(1+\eta^2))$, smallest batches of the exact norm test, $T$ the first step with $\|G\|^2 \le "
-    r"\epsilon$: $E\,T \le (1+\eta^2)\,2L\Delta/\epsilon$ and $E\sum_{k<T}b_k \le E\,T + (1+1/\eta^2)\,2L\Delta"
-    r"\sigma^2/\epsilon^2$; $(K/K_{\min}-1)(N/N_{\min}-1) = 1$. Steps and samples are attained.",
+    r"Let SGD take the step size $\alpha = 1/(L(1+\eta^2))$ and, at every step, the smallest batch that "
+    r"passes the exact norm test, and let $T$ be the first step with $\|G_T\|^2 \le \epsilon$. Then $E\,T \le "
+    r"K$ and $E\sum_{k<T}b_k \le E\,T + N$, with $K = (1+\eta^2)\,2L\Delta/\epsilon$ and $N = "
+    r"(1+1/\eta^2)\,2L\Delta\sigma^2/\epsilon^2$. As $\eta$ varies these two lie on a hyperbola, "
+    r"$(K/K_{\min}-1)(N/N_{\min}-1) = 1$. There is an objective on which both bounds are equalities.",
     source="McCandlish et al. (2018) for the shape; this project",
     uses=("SGD",),
 )
@@ -114,8 +116,9 @@ def _attained(taken: sympy.Expr) -> Iterator[Step]:
 @proves(
     "norm test with a floor",
     "SGD under the norm test with a floor",
-    r"$\mathrm{tr}\,\Sigma_k/b_k \le \eta^2\max(\|G_k\|^2, f^2)$, $\alpha < 2/(L(1+\eta^2))$: $\frac1K\sum_k "
-    r"E\|G_k\|^2 \le (\Delta/K + \tfrac12L\alpha^2\eta^2f^2)/(\alpha(1-\alpha L(1+\eta^2)/2))$, and $b_k \le "
+    r"If the batches meet $\mathrm{tr}\,\Sigma_k/b_k \le \eta^2\max(\|G_k\|^2, f^2)$ at every step and $0 < "
+    r"\alpha < 2/(L(1+\eta^2))$, then $\frac1K\sum_k E\|G_k\|^2 \le (\Delta/K + "
+    r"\tfrac12L\alpha^2\eta^2f^2)/(\alpha(1-\alpha L(1+\eta^2)/2))$; the smallest such batches have $b_k \le "
     r"\max(1, \lceil\sigma^2/(\eta^2f^2)\rceil)$.",
     source="this project",
     uses=("SGD",),

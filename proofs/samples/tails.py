@@ -19,10 +19,10 @@ x = sympy.Symbol("x", real=True)
 @proves(
     "infinitely many samples",
     "the coordinate-wise test asks for infinitely many samples in expectation",
-    r"$G_i \sim N(m_i, s_i^2)$ independent, $b = \max_i \sigma^2/(\eta G_i)^2$, $t = \sigma/(\eta\sqrt B)$: "
-    r"$2t\rho(B_0) \le P(b > B) \le 2t\sum_i 1/(s_i\sqrt{2\pi})$ for $B \ge B_0$, so the tail index is 1/2, "
-    r"$E\,b = "
-    r"\infty$ and $E\min(b,B) \ge c\sqrt B$.",
+    r"Let the coordinates $G_i \sim N(m_i, s_i^2)$ of the gradient be independent, let the coordinate-wise "
+    r"test ask for $b = \max_i \sigma^2/(\eta G_i)^2$ samples, and let $t = \sigma/(\eta\sqrt B)$. Then "
+    r"$2t\rho(B_0) \le P(b > B) \le 2t\sum_i 1/(s_i\sqrt{2\pi})$ for all $B \ge B_0$. So $P(b > B)$ falls as "
+    r"$B^{-1/2}$, $E\,b = \infty$, and $E\min(b,B) \ge c\sqrt B$ for some $c > 0$.",
     source="this project",
 )
 def infinite_expectation() -> Iterator[Step]:
@@ -73,10 +73,10 @@ def infinite_expectation() -> Iterator[Step]:
 @proves(
     "small norms",
     "how many coordinates must be small at once decides the tail",
-    r"If $b > B$ asks for $j$ coordinates in $(-t,t)$ at once, independent with densities positive near 0, "
-    r"the tail "
-    r"index is $j/2$, and $E\,b < \infty$ exactly for $j \ge 3$; for $G \sim N(0, s^2I)$, $E\|G\|^{-2} = "
-    r"1/(s^2(d-2))$.",
+    r"If $b > B$ exactly where $j$ independent coordinates, with densities that are continuous and positive "
+    r"at 0, are in $(-t,t)$ at once, where $t$ is proportional to $B^{-1/2}$, then $P(b > B)$ falls as "
+    r"$B^{-j/2}$, and $E\,b < \infty$ exactly for $j \ge 3$. For $G \sim N(0, s^2I)$ in $d \ge 3$ dimensions, "
+    r"$E\|G\|^{-2} = 1/(s^2(d-2))$.",
     source="this project",
 )
 def small_norms() -> Iterator[Step]:

@@ -20,6 +20,7 @@ from proofs.composition import (
     granted,
     hypothesis,
     rooted,
+    stated,
     summed,
 )
 from proofs.relations import Range, Relation, equation, inequality, named, written
@@ -44,14 +45,16 @@ term, DRIFT = (
 )
 """sum_i G_i^2 / sqrt(V_i + b G_i^2)."""
 SETTING = (
-    r"$f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ (Hessian at most "
-    r"$\mathrm{diag}(L_i)$), bounded below; $w_i' = w_i-\mathrm{lr}\,g_i/\sqrt{E[g_i^2|w]}$, $E[g|w] = G = "
-    r"\nabla f(w)$, $\mathrm{Var}[g_i|w] = V_i/b$ with $V_i > 0$; $a = \mathrm{lr}\sqrt b$ by rule (R) on a path "
-    r"in samples fixed before the run, any lr; $b_k$ may depend on the past, not on its own samples. $W_b = "
-    r"\sum_iG_i^2/\sqrt{V_i+bG_i^2}$."
+    r"Let $f$ be bounded below, with $f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ for "
+    r"all $w$ and $d$, as where its Hessian is at most $\mathrm{diag}(L_i)$. The idealised Adam divides by "
+    r"the exact second moment: $w_{k+1,i} = w_{k,i}-\mathrm{lr}\,g_i/\sqrt{E_kg_i^2}$ with $E_kg = G = \nabla "
+    r"f(w_k)$ and $E_k(g_i-G_i)^2 = V_i/b_k$, $V_i > 0$. Its effective rate $a_k = \mathrm{lr}\sqrt{b_k}$ "
+    r"follows rule (R) on a path in samples that is fixed before the run; $b_k$ may depend on the past, not "
+    r"on its own samples. Let $W_b = \sum_iG_i^2/\sqrt{V_i+bG_i^2}$ at $w_k$."
 )
 
 ASSUMED = frozenset({Assumption.COORDINATE_SMOOTH})
+BELOW = ASSUMED | {Assumption.BELOW_NOISE_SCALE}
 value, next_value = named("f_gap", "f_k", nonnegative=True), named("f_gap_next", r"E_kf_{k+1}", real=True)
 inner_term, INNER = (
     named("inner_i", r"E[G_id_i]", real=True),
@@ -81,7 +84,7 @@ def descent_on_a_path() -> Iterator[Step]:
     one = equation(
         inner_term,
         -rate * term,
-        "E g_i = G_i and lr = a / sqrt b",
+        "E_k g_i = G_i; the learning rate is a_k / sqrt(b_k)",
         {
             inner_term: -rate_of_learning * gradient**2 / sympy.sqrt(second),
             term: gradient**2 / sympy.sqrt(variance + batch * gradient**2),
@@ -91,7 +94,7 @@ def descent_on_a_path() -> Iterator[Step]:
     moved = equation(
         size_term,
         rate**2 / batch * curvature,
-        "E d_i^2 = lr^2 E g_i^2 / E g_i^2 = lr^2",
+        r"$E\,d_i^2=\mathrm{lr}^2\,E_kg_i^2/E_kg_i^2=\mathrm{lr}^2=a_k^2/b_k$",
         {size_term: curvature * rate_of_learning**2 * second / second},
     )
     yield moved
@@ -152,7 +155,7 @@ def _kept(scale: NoiseScale) -> Relation:
 @proves(
     "what a batch keeps",
     "the drift at any batch, by three noise scales",
-    r"With $W_0 = \sum_iG_i^2/\sqrt{V_i}$; weighted, l1, trace:",
+    r"With $W_0 = \sum_iG_i^2/\sqrt{V_i}$, by the weighted, the l1 and the trace noise scale, in this order:",
     concludes=tuple(Conclusion(_kept(scale), universal=(batch,)) for scale in SCALES),
     source="Jensen's and Cauchy-Schwarz's inequalities; this project",
 )
@@ -248,13 +251,20 @@ def _l1() -> Iterator[Step]:
 def _trace() -> Iterator[Step]:
     """V_i <= tr Sigma and G_i^2 <= ||G||^2 under the root."""
     root, bound = named("s_root", r"\sqrt{V_i+bG_i^2}", positive=True), named("s_whole", r"s", positive=True)
+    square = named("s_root_2", "V_i+bG_i^2", nonnegative=True)
+    part = stated(granted(Relation(square, "<=", bound**2), Ground.PART))
+    shorter = rooted(part, square, root, bound)
+    yield from (part, shorter)
     larger = inequality(
         own_square / bound, "<=", own_square / root, (Range(root, 0, bound),), "s = sqrt(tr + b ||G||^2)"
     )
     yield larger
     each = composed(
         Relation(term, ">=", own_square / bound),
-        (granted(Relation(term, "=", own_square / root), Ground.DEFINITION), from_step(larger, known=(root,))),
+        (
+            granted(Relation(term, "=", own_square / root), Ground.DEFINITION),
+            from_step(larger, {root: (shorter,)}),
+        ),
         (term, own_square),
     )
     yield each
@@ -352,13 +362,13 @@ least_square = named("least_2", r"\kappa^{2}", positive=True)
 @proves(
     "descent below a noise scale",
     "an idealised Adam below a noise scale: what the ceiling costs in that scale's criterion",
-    SETTING + r" $b_k \le B_k/\eta^2$ with one noise scale; weighted, l1, trace:",
+    SETTING + r" Let $B_k$ be the weighted, the l1 or the trace noise scale at $w_k$. Then, in this order:",
     concludes=tuple(
         Conclusion(
             Relation(
                 CRITERIA[scale] / time, "<=", theory.criterion_bound(PROBLEM, PATH, eta=eta, scale=scale).value
             ),
-            ASSUMED,
+            BELOW,
         )
         for scale in SCALES
     ),
@@ -370,8 +380,8 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
     for part, scale in enumerate(SCALES):
         amount, inverse = SCALES[scale]
         now, bound = scale.kept(root_of_batch**2 * inverse), scale.kept(1 / eta**2)
-        *steps, at_least = _at_the_ceiling(scale, now, bound)
-        yield from (*steps, at_least)
+        ceiling, *steps, at_least = _at_the_ceiling(scale, now, bound)
+        yield from (ceiling, *steps, at_least)
         keeps = composed(
             Relation(DRIFT, ">=", amount * kept, {kept: now}),
             (
@@ -387,7 +397,7 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
                 granted(Relation(weighted, "=", rate * DRIFT), Ground.DEFINITION),
                 granted(Relation(criterion, "=", rate * amount), Ground.DEFINITION),
                 from_step(keeps),
-                from_step(at_least, known=(root_of_batch,)),
+                from_step(at_least, {root_of_batch: (ceiling,)}),
             ),
             (weighted, DRIFT, criterion, kept),
         )
@@ -397,13 +407,14 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
         )
         yield whole
         goal = criteria_below_the_noise_scale.lemma.conclusions[part].relation
-        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]), ASSUMED)
+        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]), BELOW)
 
 
 def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Iterator[Step]:
-    """What is kept falls with the batch, so that it is least at the ceiling; the last step says it."""
+    """The ceiling, first; what is kept falls with the batch, so that it is least there: the last step says it."""
     _, inverse = SCALES[scale]
     top = 1 / (sympy.sqrt(inverse) * eta)
+    yield stated(assumed(Relation(root_of_batch, "<=", top), Assumption.BELOW_NOISE_SCALE))
     if scale is NoiseScale.L1:
         yield inequality(
             least, "<=", kept, (Range(root_of_batch, 0, top),), "b <= B / eta^2", {least: bound, kept: now}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import sympy
 
-from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
+from proofs.composition import Conclusion, Ground, composed, from_step, granted, hypothesis, stated, summed
 from proofs.relations import Range, Relation, equation, inequality, named, tiled
 from proofs.schedules.symbols import ratio, samples, time
 from proofs.steps import Step, proves
@@ -30,9 +30,11 @@ own = named("r*", "r^*", positive=True)
 
 @proves(
     "best path",
-    "the best path where noise costs int w / r",
-    r"$w(u) \ge 0$ does not depend on $r$, $\int_0^Tr\,du = D$, equality iff $r = D\sqrt w/\int\sqrt w$. If $r "
-    r"\ge r_{\mathrm{lo}}$, $r^* = \max(r_{\mathrm{lo}}, m\sqrt w)$ with $\int r^* = D$ costs least:",
+    "the best path for a cost of its noise",
+    r"Let $w(u) \ge 0$ not depend on $r$, and $\int_0^Tr\,du = D$. The first bound is an equality exactly "
+    r"where $r = D\sqrt w/\int_0^T\sqrt w\,du$. The second is for paths with $r \ge r_{\mathrm{lo}}$: of "
+    r"these $r^* = \max(r_{\mathrm{lo}}, m\sqrt w)$, with the $m$ that makes $\int_0^Tr^*\,du = D$, costs "
+    r"least.",
     concludes=(
         Conclusion(Relation(COST, ">=", ROOTS**2 / samples)),
         Conclusion(Relation(COST, ">=", COST_OF_BEST)),
@@ -73,10 +75,12 @@ def best_path() -> Iterator[Step]:
 
 def _bounded_below(goal: Relation) -> Iterator[Step]:
     """w / r >= w / r* - (r - r*) / m^2 at every u: where r* = r_lo >= m sqrt w, and where r* = m sqrt w."""
-    line = Relation(cost, ">=", best - (ratio - own) / multiple**2)
+    line = Relation(cost, ">=", best - (ratio - own) / multiple**2, ranges=(Range(ratio, smallest),))
     held = {own: smallest, best: root**2 / smallest, cost: root**2 / ratio}
     ranges = (Range(ratio, smallest), Range(root, 0, smallest / multiple))
-    at_bound = inequality(cost, ">=", line.right, ranges, "where r* = r_lo, as r >= r_lo", held)
+    at_bound = inequality(
+        cost, ">=", line.right, ranges, r"where $r^* = r_{\mathrm{lo}}$, as $r \ge r_{\mathrm{lo}}$", held
+    )
     yield at_bound
     free = {own: multiple * root, best: root / multiple, cost: root**2 / ratio}
     rest = named("above_line", r"(r-m\sqrt w)^2/(m^2r)", nonnegative=True)
@@ -91,19 +95,24 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
         reason="where r* = m sqrt(w)",
     )
     yield above
-    yield tiled(root, (at_bound, above), sympy.Integer(0), sympy.oo)
+    each = tiled(line, root, (at_bound, above), sympy.Integer(0), sympy.oo)
+    yield each
     sums = {cost: COST, best: COST_OF_BEST, ratio: samples, own: samples}
-    whole = summed(above, sums, reason="the same in both cases; integrated over u: both use D samples")
+    whole = summed(each, sums, reason="integrated over u: both use D samples")
     yield whole
-    yield composed(goal, (from_step(whole, known=(root,)),), (COST, COST_OF_BEST))
+    no_less = stated(granted(Relation(ratio, ">=", smallest), Ground.DEFINITION))
+    yield no_less
+    yield composed(goal, (from_step(whole, {ratio: (no_less,)}),), (COST, COST_OF_BEST))
 
 
 @proves(
     "linear decay",
     "the best path for the last iterate is linear decay",
-    r"$w = 1/(T-u)$: $r^* = r_0/(1-x)$ and $\int w/r^* = 4T/D$, of all paths fixed before the run on which $a_kL "
-    r"\le \theta$ does not bind; $w = (1+T-u)^{-k}$, $0 < k < 2$: $p = ((c+1-x)/(c+1))^{k/(2-k)}$ with $c = "
-    r"1/((1+T)^{1-k/2}-1)$, so $(1-x)^{k/(2-k)}$ as $T \to \infty$.",
+    r"Let a path be fixed before the run, and let $a_kL \le \theta$ hold without being asked for. For the "
+    r"last iterate of SGD, $w = 1/(T-u)$: the best path is linear decay, $r^* = r_0/(1-x)$, and "
+    r"$\int_0^Tw/r^*\,du = 4T/D$. For $w = (1+T-u)^{-k}$ with $0 < k < 2$ it has the shape $p = "
+    r"((c+1-x)/(c+1))^{k/(2-k)}$ with $c = 1/((1+T)^{1-k/2}-1)$, which tends to $(1-x)^{k/(2-k)}$ as $T \to "
+    r"\infty$.",
     source="Defazio et al., arXiv 2310.07831, for linear decay; functional scaling laws",
     uses=("best path",),
 )

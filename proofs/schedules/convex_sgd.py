@@ -3,6 +3,7 @@ r"""SGD on one path: three guarantees, each one step of a potential; and what ru
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from proofs.composition import (
     composed,
     from_step,
     granted,
+    stated,
     summed,
 )
 from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.schedules.path import all_steps, noise_of_a_step
+from proofs.schedules.path import OVER_THE_STEP, all_steps, noise_of_a_step
+from proofs.schedules.path import x as inverse_r
 from proofs.schedules.symbols import (
     PATH,
     batch,
@@ -54,10 +57,14 @@ GRADIENT = (
     assumed(Relation(length, "=", steepness + noise), Assumption.UNBIASED),
     assumed(Relation(drop, "=", steepness), Assumption.UNBIASED),
 )
-NOISY = frozenset({Assumption.SMOOTH, Assumption.UNBIASED, Assumption.NOISE})
+NOISY = frozenset({Assumption.SMOOTH, Assumption.UNBIASED, Assumption.NOISE, Assumption.SMALL_STEPS})
 NOISY_CONVEX = NOISY | {Assumption.CONVEX}
-STEP = (Range(rate, 0, 1 / smoothness),)
-"""a L <= 1."""
+STEP, THETA = Range(rate, 0, 1 / smoothness), Range(largest, 0, 1)
+"""a L <= 1, by ``SHORT``: a L <= theta <= 1."""
+SMALL = stated(assumed(Relation(rate, "<=", largest / smoothness), Assumption.SMALL_STEPS))
+SHORT = composed(
+    Relation(rate, "<=", 1 / smoothness, ranges=(THETA,)), (from_step(SMALL),), (rate,), SMALL.assumes
+)
 
 
 def _bounded_noise(largest_noise: Any) -> Fact:
@@ -70,17 +77,17 @@ def _problem(**known: Any) -> theory.SmoothProblem:
 
 weighted_steepness = named("a grad_2", r"a_k\|\nabla f\|^{2}", nonnegative=True)
 STEEPNESSES = named("A_sum", r"\sum_k E\,a_k\|\nabla f(w_k)\|^2", nonnegative=True)
-MOVES = (Range(largest, 0, 1), Range(rate, 0, largest / smoothness))
+MOVES = (THETA, Range(rate, 0, largest / smoothness))
 SETTING = (
-    r"$f$ is $L$-smooth, $E_kg_k = \nabla f(w_k)$, rule (R) on a path in samples with $D$ and $r$ fixed before "
-    r"the run, $a_kL \le \theta \le 1$; $b_k$ may depend on the past, not on its own samples."
+    r"SGD on an $L$-smooth $f$ with $E_kg_k = \nabla f(w_k)$ follows rule (R) on a path in samples, with $D$ "
+    r"and $r$ fixed before the run, with $\theta \le 1$; $b_k$ may depend on the past, not on its own samples."
 )
 
 
 @proves(
     "average squared gradient",
     "SGD on one path: the average squared gradient of any smooth f",
-    SETTING + r" $E_k\|g_k-\nabla f\|^2 \le (\sigma^2+M\|\nabla f\|^2)/b_k$, $r \ge r_0$.",
+    SETTING + r" Let $E_k\|g_k-\nabla f\|^2 \le (\sigma^2+M\|\nabla f\|^2)/b_k$ and $r \ge r_0$.",
     concludes=(
         Conclusion(
             Relation(
@@ -102,6 +109,8 @@ SETTING = (
 )
 def average_squared_gradient() -> Iterator[Step]:
     """The descent of one step, summed."""
+    slowest = yield from _ratio()
+    yield SMALL
     kept = 1 - largest / 2 - smoothness * relative / (2 * first_ratio)
     loses = inequality(
         kept * rate * steepness,
@@ -116,6 +125,7 @@ def average_squared_gradient() -> Iterator[Step]:
             kept * weighted_steepness + next_value,
             "<=",
             value + smoothness * variance / 2 * noise_of_path,
+            ranges=(THETA,),
         ),
         (
             assumed(
@@ -125,7 +135,7 @@ def average_squared_gradient() -> Iterator[Step]:
             *GRADIENT,
             _bounded_noise(variance + relative * steepness),
             cite(noise_of_a_step),
-            from_step(loses, known=(largest, rate, first_ratio)),
+            from_step(loses, {rate: (SMALL,), first_ratio: (slowest,)}),
             granted(Relation(weighted_steepness, "=", rate * steepness), Ground.DEFINITION),
         ),
         (next_value, value, drop, length, noise, steepness, weighted_steepness, noise_of_path),
@@ -135,6 +145,19 @@ def average_squared_gradient() -> Iterator[Step]:
     yield from all_steps(each, weighted_steepness, STEEPNESSES, (value, next_value, gap), average_squared_gradient)
 
 
+def _ratio() -> Generator[Step, None, Step]:
+    """r_0 <= b / a by rule (R), from r >= r_0."""
+    least = stated(granted(Relation(inverse_r, "<=", 1 / first_ratio), Ground.DEFINITION))
+    yield least
+    whole = summed(
+        least, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)"
+    )
+    yield whole
+    ratio = composed(Relation(first_ratio, "<=", batch / rate), (from_step(whole),), (batch,))
+    yield ratio
+    return ratio
+
+
 squared_distance, next_distance = named("d_k", "d_k", nonnegative=True), named("d_next", r"E_kd_{k+1}", real=True)
 """||w_k - w*||^2."""
 alignment = named("P_k", r"\langle\nabla f, w_k-w^*\rangle", real=True)
@@ -142,7 +165,7 @@ weighted_gap, GAPS = (
     named("a f", "a_kf_k", nonnegative=True),
     named("F_sum", r"\sum_k E\,a_k(f(w_k)-f^*)", nonnegative=True),
 )
-CONVEX = SETTING + r" $f$ is convex with a minimiser $w^*$, $E_k\|g_k-\nabla f\|^2 \le \sigma^2/b_k$."
+CONVEX = SETTING + r" Let $f$ be convex with a minimiser $w^*$, and $E_k\|g_k-\nabla f\|^2 \le \sigma^2/b_k$."
 
 
 @proves(
@@ -155,6 +178,7 @@ CONVEX = SETTING + r" $f$ is convex with a minimiser $w^*$, $E_k\|g_k-\nabla f\|
                 GAPS / time,
                 "<=",
                 theory.average_gap_bound(_problem(distance=distance), PATH, largest).value,
+                ranges=(THETA,),
             ),
             NOISY_CONVEX,
         ),
@@ -164,10 +188,11 @@ CONVEX = SETTING + r" $f$ is convex with a minimiser $w^*$, $E_k\|g_k-\nabla f\|
 )
 def average_of_convex() -> Iterator[Step]:
     """The distance of one step, summed."""
-    shorter = inequality(rate**2 * steepness, "<=", rate * steepness / smoothness, STEP)
-    yield shorter
+    shorter = inequality(rate**2 * steepness, "<=", rate * steepness / smoothness, (STEP,))
+    yield from (SMALL, SHORT, shorter)
+    goal = Relation(2 * weighted_gap + next_distance, "<=", squared_distance + variance * noise_of_path)
     each = composed(
-        Relation(2 * weighted_gap + next_distance, "<=", squared_distance + variance * noise_of_path),
+        replace(goal, ranges=(THETA,)),
         (
             granted(
                 Relation(next_distance, "=", squared_distance - 2 * rate * alignment + rate**2 * length),
@@ -181,7 +206,7 @@ def average_of_convex() -> Iterator[Step]:
             GRADIENT[0],
             _bounded_noise(variance),
             cite(noise_of_a_step),
-            from_step(shorter, known=(rate,)),
+            from_step(shorter, {rate: (SHORT,)}),
             granted(Relation(weighted_gap, "=", rate * value), Ground.DEFINITION),
         ),
         (
@@ -226,7 +251,6 @@ excess = named("e_k", "e_k", nonnegative=True)
 """(1 + a_k L) (a_k^2 / b_k) / G_k."""
 EXCESSES = named("e_sum", r"E\sum_k(1+a_kL)(a_k^2/b_k)/(T-T_k)", nonnegative=True)
 part = named("part", r"\int_{S_k}^{S_{k+1}}dS/(r^2(T-T(S)))", nonnegative=True)
-THETA = Range(largest, 0, 1)
 
 
 @proves(
@@ -234,7 +258,9 @@ THETA = Range(largest, 0, 1)
     "SGD on one path: the last iterate of convex f, whichever batches follow the path",
     CONVEX,
     concludes=(
-        Conclusion(Relation(last, "<=", distance**2 / (2 * time) + variance / 2 * EXCESSES), NOISY_CONVEX),
+        Conclusion(
+            Relation(last, "<=", distance**2 / (2 * time) + variance / 2 * EXCESSES, ranges=(THETA,)), NOISY_CONVEX
+        ),
         Conclusion(
             Relation(
                 last,
@@ -245,13 +271,13 @@ THETA = Range(largest, 0, 1)
             NOISY_CONVEX,
         ),
     ),
-    source="Zamani and Glineur, arXiv 2307.11134, for the points z_k; this project for the path",
+    source="Zamani and Glineur, arXiv 2307.11134, for the points $z_k$; this project for the path",
     uses=("noise of a step",),
 )
 def last_iterate() -> Iterator[Step]:
     """A potential Z_k + ||z_k - w_k||^2 / (2 G_k), which is 0 + d_0^2 / (2 T) first and f(w_n) - f* last."""
     each = _one_step(*(yield from _points()))
-    yield each
+    yield from (each, SMALL, SHORT)
     whole = summed(
         each,
         {rise: last, excess: EXCESSES},
@@ -260,12 +286,11 @@ def last_iterate() -> Iterator[Step]:
     )
     yield whole
     first, second = (conclusion.relation for conclusion in last_iterate.lemma.conclusions)
-    yield composed(first, (from_step(whole, known=(rate,)),), (last, EXCESSES))
+    found = from_step(whole, {rate: (SHORT,)})
+    yield composed(first, (found,), (last, EXCESSES))
     *steps, of_path = _by_the_path()
     yield from (*steps, of_path)
-    yield composed(
-        second, (from_step(whole, known=(rate,)), from_step(of_path)), (last, EXCESSES, last_iterate_noise)
-    )
+    yield composed(second, (found, from_step(of_path)), (last, EXCESSES, last_iterate_noise))
     yield from _in_closed_form()
 
 
@@ -312,7 +337,7 @@ def _points() -> Generator[Step, None, tuple[Step, Step, Step, Step]]:
 def _one_step(moves: Step, falls: Step, three_points: Step, below: Step) -> Step:
     share = rate / left
     return composed(
-        Relation(rise + next_weighed / 2, "<=", weighed / 2 + variance / 2 * excess, ranges=STEP),
+        Relation(rise + next_weighed / 2, "<=", weighed / 2 + variance / 2 * excess, ranges=(STEP,)),
         (
             granted(Relation(rise, "=", next_mixture - mixture), Ground.DEFINITION),
             granted(Relation(next_mixture, "=", (1 - share) * mixture + share * next_value), Ground.DEFINITION),
@@ -360,15 +385,17 @@ def _by_the_path() -> Iterator[Step]:
         pointwise, {density: noise_of_path, point: part}, reason="integrated over the samples of the step"
     )
     yield within
+    ahead_of_it = stated(granted(Relation(ahead, "<=", left), Ground.PART))
+    yield ahead_of_it
     larger = inequality((1 + rate * smoothness) * part, "<=", (1 + largest) * part, MOVES)
     yield larger
     each = composed(
-        Relation(excess, "<=", (1 + largest) * part),
+        Relation(excess, "<=", (1 + largest) * part, ranges=(THETA,)),
         (
             granted(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), Ground.DEFINITION),
             cite(noise_of_a_step),
-            from_step(within, known=(ahead,)),
-            from_step(larger, known=(largest, rate)),
+            from_step(within, {ahead: (ahead_of_it,)}),
+            from_step(larger, {rate: (SMALL,)}),
         ),
         (excess, noise_of_path, part),
     )
@@ -406,9 +433,10 @@ def _in_closed_form() -> Iterator[Step]:
 @proves(
     "best ratio",
     "SGD on one path: the best ratio of batch and rate, and the best power",
-    r"On $p = (1-x)^m$ the last-iterate bound at its best $r_0$ is $d_0\sigma\sqrt{(1+\theta)/D}\,(m+1)/\sqrt "
-    r"m$, least at $m = 1$; there a first batch of $b$ has $a_0L \le \theta$ iff $D \ge "
-    r"(bLd_0)^2/(\theta^2\sigma^2(1+\theta))$. Of the averages a constant path is best.",
+    r"On the path $p = (1-x)^m$ the bound on the last iterate, at the $r_0$ that makes it least, is "
+    r"$d_0\sigma\sqrt{(1+\theta)/D}\,(m+1)/\sqrt m$, which is least at $m = 1$. There a first batch of $b$ "
+    r"samples meets $a_0L \le \theta$ exactly where $D \ge (bLd_0)^2/(\theta^2\sigma^2(1+\theta))$. The bound "
+    r"on the average of $f$ is least at $m = 0$, a constant path.",
     source="this project; Defazio et al., arXiv 2310.07831, for linear decay",
     uses=("last iterate", "average of convex f"),
 )
@@ -449,8 +477,9 @@ def best_ratio() -> Iterator[Step]:
 @proves(
     "without rule (R)",
     "rates that depend on the past have no such guarantee",
-    r"On $w^2/2$ from $w_0 = w^* = 0$, $b_k = 1$, $a_k = 1$ until the first rare value of the noise and 0 after "
-    r"it: $E f(w_n)$ exceeds the last-iterate bound of the planned $n$ steps without limit.",
+    r"On $f(w) = w^2/2$ from $w_1 = w^* = 0$ with $b_k = 1$, let $a_k = 1$ until the noise takes its rare "
+    r"value for the first time, and 0 after it. Then $E f(w_n)$ exceeds the last-iterate bound of the planned "
+    r"$n$ steps by a factor that grows without limit as $n$ grows.",
     source="this project",
     uses=("last iterate",),
 )

@@ -42,7 +42,7 @@ BERNOULLI_SQUARE = Relation(POWER**2, "<=", (1 - s * q) ** 2, ranges=SHARES)
 
 @proves(
     "Bernoulli's inequality",
-    "powers of 1 - q below their chords: -ln(1-q)/q increases",
+    "powers below their chords",
     concludes=(Conclusion(BERNOULLI), Conclusion(BERNOULLI_SQUARE)),
     source="Bernoulli's inequality",
 )
@@ -55,7 +55,7 @@ def against_powers() -> Iterator[Step]:
 LOGARITHM = Relation(1 - 1 / t, "<=", sympy.log(t), ranges=(Range(t, 1),))
 
 
-@proves("logarithm", "1 - 1/t below ln t", concludes=(Conclusion(LOGARITHM),), source="elementary")
+@proves("logarithm", "a lower bound on it", concludes=(Conclusion(LOGARITHM),), source="elementary")
 def logarithm() -> Iterator[Step]:
     """Both sides vanish at 1."""
     yield increasing(LOGARITHM, t)

@@ -30,8 +30,9 @@ rho, evenness = sympy.Symbol("rho", positive=True), named("evenness", "s", posit
 @proves(
     "limit of batch schedules",
     "what a batch schedule saves at most in the model of McCandlish et al.",
-    r"A step makes $1/(1+B/b)$ of the progress and takes $t_0+t_1b$; means over progress. For any batches, with "
-    r"equality iff $b = \sqrt{Bt_0/t_1}$:",
+    r"In this model a step with a batch $b$ makes $1/(1+B/b)$ of the progress that it would make without "
+    r"noise, and takes the time $t_0+t_1b$; bars are means over the progress. For any batches, with equality "
+    r"exactly where $b = \sqrt{Bt_0/t_1}$:",
     concludes=(
         Conclusion(
             Relation(

@@ -12,8 +12,10 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents
-from proofs.composition import Ground, composed, from_step, granted, summed
+from proofs.composition import Ground, cite, composed, from_step, granted, stated, summed
 from proofs.relations import Range, Relation, inequality, named
+from proofs.schedules.path import noise_of_a_step
+from proofs.schedules.symbols import batch, chi, noise_of_path, rate
 from proofs.steps import Step
 from theory.schedules.second_moments import gradient_variance
 
@@ -79,11 +81,10 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     """
     kept = share.relation.left if share else sympy.Integer(1)
     ranges = each.relation.ranges
-    known = tuple(r.symbol for r in ranges)
     term = composed(
         Relation(above.term, ">=", kept * below.term, ranges=ranges),
         (
-            from_step(each, known=known),
+            from_step(each),
             granted(Relation(above.term, "=", curvature * above.error), Ground.DEFINITION),
             granted(Relation(below.term, "=", curvature * below.error), Ground.DEFINITION),
         ),
@@ -95,22 +96,21 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     facts = [
         granted(above.definition, Ground.DEFINITION),
         granted(below.definition, Ground.DEFINITION),
-        from_step(each, known=known),
-        from_step(total, known=known),
+        from_step(each),
+        from_step(total),
     ]
     if share:
         less = Relation(label_noise, ">=", kept * label_noise, ranges=ranges)
-        noise = composed(less, (from_step(share, known=known),), (kept,))
+        noise = composed(less, (from_step(share),), (kept,))
         yield noise
-        facts.append(from_step(noise, known=known))
+        facts.append(from_step(noise))
     sums = (above.variance, below.variance, above.error, below.error, above.risk, below.risk, label_noise)
     yield composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
 
 
 def in_order(small: State, large: State) -> Iterator[Step]:
     """The induction hypothesis, first, and what it says of the variances, last."""
-    start = Relation(large.error, ">=", small.error)
-    hypothesis = composed(start, (granted(start, Ground.INDUCTION),), (large.error, small.error))
+    hypothesis = stated(granted(Relation(large.error, ">=", small.error), Ground.INDUCTION))
     yield hypothesis
     yield from variances(hypothesis, large, small)
 
@@ -123,6 +123,7 @@ def growing(
     sums: tuple[Any, Any],
     spread: Expression,
     bounded: Step,
+    factor: Expression,
 ) -> Iterator[Step]:
     """e^-w V_i(t) <= V_i(0) along an equation whose modes take nu rho times some noise: the last step.
 
@@ -134,7 +135,30 @@ def growing(
         sums: names of lambda_i times the noise, and of its sum over the modes.
         spread: W, w in units of I_k.
         bounded: lambda_i^2 noise + lambda_i sum <= W V_i(t).
+        factor: nu, chi_k or less.
     """
+    shares = composed(
+        Relation(chi, "<=", 1),
+        (granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION), cite(noise_of_a_step)),
+        (chi, 1 / batch),
+    )
+    yield shares
+    fades = exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
+    facts = [granted(Relation(growth, "=", factor), Ground.DEFINITION)]
+    if factor != chi:
+        yield fades
+        facts.append(from_step(fades))
+    smaller = composed(Relation(growth, "<=", chi), facts, (growth, sympy.exp(-budget)))
+    below_one = composed(Relation(growth, "<=", 1), (from_step(smaller), from_step(shares)), (growth, chi))
+    so_far = composed(
+        Relation(NOISE_SO_FAR_T, "<=", budget / spread),
+        (
+            granted(Relation(NOISE_SO_FAR_T, "<=", noise_of_path), Ground.PART),
+            granted(Relation(budget, "=", spread * noise_of_path), Ground.DEFINITION),
+        ),
+        (NOISE_SO_FAR_T, noise_of_path, budget),
+    )
+    yield from (smaller, below_one, so_far)
     modes = (Range(curvature, 0, largest),)
     term_noise, all_noise = sums
     error_slope, term_slope, risk_slope, slope = (
@@ -190,7 +214,7 @@ def growing(
     within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(NOISE_SO_FAR_T, 0, budget / spread)))
     yield within
     yield composed(
-        Relation(least * now.variance, "<=", start.variance, ranges=(*modes, *within.relation.ranges)),
-        (from_step(spreads), from_step(within)),
+        Relation(least * now.variance, "<=", start.variance, ranges=modes),
+        (from_step(spreads), from_step(within, {growth: (below_one,), NOISE_SO_FAR_T: (so_far,)})),
         (start.variance, found),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 
 from proofs.calculus import square
-from proofs.composition import Conclusion, cite, composed, from_step, summed
+from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, stated, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.symbols import batch, first_ratio, noise_of_path, path_noise, rate, samples
 from proofs.steps import Provable, Step, prose, proves
@@ -23,7 +23,7 @@ x = named("inverse_r", r"\varrho", nonnegative=True)
 x_square = named("inverse_r_2", r"\varrho^{2}", nonnegative=True)
 rate_square = named("rate_k_2", "a_k^{2}", nonnegative=True)
 level = sympy.Symbol("y", nonnegative=True)
-low = named("low", "m", positive=True)
+low = named("low", r"\varrho_{\min}", positive=True)
 variation = sympy.Symbol("q", nonnegative=True)
 OVER_THE_STEP = {x: rate, x_square: noise_of_path}
 """int dS / r = a_k (rule (R)) and int dS / r^2 = I_k."""
@@ -73,7 +73,7 @@ def squares_over_a_step() -> Iterator[Step]:
 @proves(
     "noise of a step",
     "rule (R): a step's noise is at most the path's, for any batch",
-    r"$a_k = \int dS/r$, $I_k = \int dS/r^2$ over the step's $b_k$ samples:",
+    r"With $a_k = \int dS/r$ and $I_k = \int dS/r^2$ over the $b_k$ samples of the step:",
     concludes=(Conclusion(Relation(rate**2 / batch, "<=", noise_of_path)),),
     uses=("squares over a step",),
     source="Cauchy-Schwarz",
@@ -86,8 +86,10 @@ def noise_of_a_step() -> Iterator[Step]:
 
 @proves(
     "share of a step",
-    "what a step leaves of the path's noise: chi_k",
-    r"$\chi_k = (a_k^2/b_k)/I_k$ where $1/r$ lies between $m$ and $(1+q)m$ in the step:",
+    "how much of the path's noise a step keeps",
+    r"If $\varrho$ lies between $\varrho_{\min}$ and $(1+q)\varrho_{\min}$ within the step, then "
+    r"$\chi_k = (a_k^2/b_k)/I_k$ is bounded "
+    r"below by $q$ alone:",
     concludes=(
         Conclusion(
             Relation(
@@ -98,25 +100,29 @@ def noise_of_a_step() -> Iterator[Step]:
     source="Kantorovich's inequality",
 )
 def share_of_a_step() -> Iterator[Step]:
-    """(M - 1/r)(1/r - m) >= 0 integrated; the last step, and those of the linear path, in closed form."""
+    """(M - rho)(rho - rho_min) >= 0 integrated; the last step, and those of the linear path, in closed form."""
     high = (1 + variation) * low
     each = inequality(
         (high + low) * x - high * low,
         ">=",
         x_square,
         (Range(variation), Range(x, low, high)),
-        "(M - 1/r)(1/r - m) >= 0, M = (1 + q) m",
+        r"$(M-\varrho)(\varrho-\varrho_{\min}) \ge 0$ with $M = (1+q)\varrho_{\min}$",
         {x_square: x**2},
     )
     yield each
     whole = summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step")
     yield whole
+    ends = [
+        stated(granted(Relation(x, sense, end), Ground.DEFINITION)) for sense, end in ((">=", low), ("<=", high))
+    ]
+    yield from ends
     middle = square((high + low) * rate - 2 * high * low * batch, {rate**2: rate_square})
     yield middle
     least = kantorovich_share(variation) * noise_of_path
     yield composed(
         Relation(rate_square / batch, ">=", least, {rate_square: rate**2}, (Range(variation),)),
-        (from_step(whole, known=(x,)), from_step(middle)),
+        (from_step(whole, {x: ends}), from_step(middle)),
         (noise_of_path, rate, rate_square),
     )
     yield from _closed_forms()

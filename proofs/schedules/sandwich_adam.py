@@ -3,12 +3,13 @@ r"""The sandwich of an idealised Adam's schedules on one path: one step from bot
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
-from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, rooted
+from proofs.composition import Conclusion, Fact, Ground, cite, composed, from_step, granted, rooted, stated
 from proofs.relations import Range, Relation, equation, inequality, named, written
 from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
@@ -28,7 +29,7 @@ from proofs.schedules.moments import (
 )
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate
-from proofs.steps import Step, by_lemma, prose, proves
+from proofs.steps import Step, prose, proves
 from theory.schedules import sandwich_adam as theory
 from theory.schedules.second_moments import adam_like_step, gradient_variance, squared_gradient
 
@@ -59,7 +60,8 @@ slowed, paced = named("s_i", "s_i", positive=True), named("p_i", "p_i", nonnegat
 LARGEST = Range(rate, 0, move / theory.move(largest, label_noise, 1), power=2)
 """2 sqrt(lambda_max) a_k / sigma <= q."""
 MODES = (Range(curvature, 0, largest),)
-IN_THE_STEP = (Range(TIME, 0, rate),)
+IN_THE_STEP = (*MODES, LARGEST, Range(TIME, 0, rate))
+KEPT = stated(granted(Relation(kept, "<=", 1), Ground.DEFINITION))
 ONE_STEP = Relation(
     after,
     "=",
@@ -94,32 +96,48 @@ def squared(symbol: Any) -> Any:
     return named(f"{symbol}_2", rf"{written(symbol)}^{{2}}", nonnegative=True)
 
 
-def _bounded(value: Any, factor: Any, variance: Any, scale: Any) -> tuple[Step, Step]:
-    """2 factor lambda scale / sqrt(V_i) <= q scale / a, from V_i >= lambda_i sigma^2 and the largest rate."""
-    ranges = (Range(factor, 0, 1), *MODES, LARGEST, Range(variance, curvature * label_noise))
+def _bounded(value: Any, factor: Any, variance: Any, scale: Any, share: Step | None = None) -> Iterator[Step]:
+    """2 factor lambda scale / sqrt(V_i) <= q scale / a, the last step; ``share`` says that the factor is <= 1."""
+    ranges = (
+        *MODES,
+        LARGEST,
+        Range(variance, curvature * label_noise),
+        *((Range(factor, 0, 1),) if share else ()),
+    )
     bound = sympy.cancel(move * scale / rate)
     is_square = {squared(value): 4 * factor**2 * curvature**2 * scale**2 / variance}
-    squares = inequality(squared(value), "<=", bound**2, ranges, "V_i >= lambda_i sigma^2", is_square)
-    return squares, rooted(squares, squared(value), value, bound)
+    squares = inequality(squared(value), "<=", bound**2, ranges, where=is_square)
+    noisy = stated(granted(Relation(variance, ">=", curvature * label_noise), Ground.PART))
+    shown = {variance: (noisy,)} | ({factor: (share,)} if share else {})
+    each = composed(
+        Relation(squared(value), "<=", bound**2, ranges=(*MODES, LARGEST)),
+        (from_step(squares, shown),),
+        (squared(value),),
+    )
+    yield from (squares, noisy, each, rooted(each, squared(value), value, bound))
 
 
 def _pulled(
-    sense: str, theta: Any, share: Any, kappa: Any, at: tuple[Any, State, State], between: Range
+    sense: str, theta: Any, share: Any, kappa: Any, at: tuple[Any, State, State], between: Step
 ) -> Iterator[Step]:
-    """h_i against share y_i / a within the step, by their squares; ``between`` says where V_i(t) lies."""
+    """h_i against share y_i / a within the step, by their squares; ``between`` bounds V_i(t)."""
     y, start, now = at
     is_square = {
         squared(pull): 4 * theta**2 * curvature**2 / now.variance,
         squared(y): 4 * kappa**2 * rate**2 * curvature**2 / start.variance,
     }
+    bound = between.relation.right
+    of_variance = Range(now.variance, bound) if sense == "<=" else Range(now.variance, 0, bound)
     squares = inequality(
-        squared(pull), sense, share**2 * squared(y) / rate**2, (between,), "by the variances", is_square
+        squared(pull), sense, share**2 * squared(y) / rate**2, (of_variance,), "by the variances", is_square
     )
     yield squares
-    goal = Relation(squared(pull), sense, (share * y / rate) ** 2)
+    goal = Relation(squared(pull), sense, (share * y / rate) ** 2, ranges=between.relation.ranges)
     named_square = granted(Relation(squared(y), "=", y**2), Ground.DEFINITION)
     compared = composed(
-        goal, (from_step(squares, known=(now.variance,)), named_square), (squared(pull), squared(y))
+        goal,
+        (from_step(squares, {now.variance: (between,)}), named_square),
+        (squared(pull), squared(y)),
     )
     yield compared
     if sense == "<=":
@@ -127,7 +145,7 @@ def _pulled(
         return
     target = PACE
     flipped = composed(
-        Relation(squared(target), "<=", pull**2),
+        Relation(squared(target), "<=", pull**2, ranges=goal.ranges),
         (
             from_step(compared),
             granted(Relation(squared(target), "=", (share * y / rate) ** 2), Ground.DEFINITION),
@@ -139,25 +157,27 @@ def _pulled(
     yield rooted(flipped, squared(target), target, pull)
 
 
-def _one_step(sense: str, slower: Step) -> Step:
+def _one_step(sense: str, slower: Fact) -> Step:
     """c' against c (1 - y) + a^2 / b, y = 2 a lambda p, by how ``slower`` compares p with s."""
-    recursion = Relation(after, "=", C.error - 2 * rate * curvature * C.error * slowed + taken)
+    root = 1 / sympy.sqrt(C.variance + batch * own)
     return composed(
         Relation(after, sense, C.error * (1 - Y_C) + taken),
         (
-            granted(recursion, Ground.DEFINITION, by_lemma("", adam_in_modes)),
+            cite(adam_in_modes, opaque=tuple(ONE_STEP.where)),
+            granted(Relation(slowed, "=", root), Ground.DEFINITION),
+            granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION),
             granted(Relation(Y_C, "=", 2 * rate * curvature * paced), Ground.DEFINITION),
-            from_step(slower, known=(kept,)),
+            slower,
         ),
-        (after, Y_C, slowed, paced, taken),
+        (after, Y_C, root, slowed, paced, rate**2 / batch, taken),
     )
 
 
-def _order(small: State, large: State, y_small: Any, y_large: Any) -> Iterator[Step]:
+def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 1) -> Iterator[Step]:
     """x (1 - y(x)) is monotone: x <= X in every mode, so V(x) <= V(X), y(x) >= y(X), and 1 - y(X) >= 0."""
     hypothesis, *steps, ordered = in_order(small, large)
     yield from (hypothesis, *steps, ordered)
-    pace = 4 * kept**2 * rate**2 * curvature**2
+    pace = 4 * kappa**2 * rate**2 * curvature**2
     y_2 = squared(y_large)
     squares = inequality(
         y_2,
@@ -171,7 +191,7 @@ def _order(small: State, large: State, y_small: Any, y_large: Any) -> Iterator[S
     y_small_2 = Relation(pace / small.variance, "=", y_small**2)
     falls = composed(
         Relation(y_2, "<=", y_small**2),
-        (from_step(squares, known=(large.variance,)), granted(y_small_2, Ground.DEFINITION)),
+        (from_step(squares, {large.variance: (ordered,)}), granted(y_small_2, Ground.DEFINITION)),
         (y_2, 1 / small.variance),
     )
     yield falls
@@ -184,16 +204,25 @@ def _order(small: State, large: State, y_small: Any, y_large: Any) -> Iterator[S
     )
 
 
-def _within(noise: Any) -> Iterator[Step]:
+def _within(weaker: Any, noise: Any) -> Iterator[Step]:
     """V_i(t) >= e^-q V_i along the upper solution; the last step."""
-    squares, slow = _bounded(pull, contraction, U_T.variance, 1)
-    yield from (squares, slow)
+    fades = exponents(sympy.exp(-move / 2), "<=", sympy.Integer(1))
+    is_weaker = granted(Relation(contraction, "=", weaker), Ground.DEFINITION)
+    smaller = composed(
+        Relation(contraction, "<=", kept), (is_weaker, from_step(fades)), (contraction, sympy.exp(-move / 2))
+    )
+    below_one = composed(
+        Relation(contraction, "<=", 1), (from_step(smaller), from_step(KEPT)), (contraction, kept)
+    )
+    yield from (KEPT, fades, smaller, below_one)
+    *steps, slow = _bounded(pull, contraction, U_T.variance, 1, below_one)
+    yield from (*steps, slow)
     falls = along(
         sympy.exp(move * TIME / rate) * u,
         {u: -pull * u + noise * density},
         {u: U.error, TIME: 0},
         {u: U_T.error, TIME: TIME},
-        (from_step(slow, known=(curvature, contraction, rate, U_T.variance)),),
+        (from_step(slow),),
         (pull,),
         IN_THE_STEP,
     )
@@ -207,24 +236,32 @@ def _within(noise: Any) -> Iterator[Step]:
         (U_T.error, least),
     )
     yield each
-    below_one = exponents(least, "<=", sympy.Integer(1))
-    yield below_one
-    yield from variances(each, U_T, U, below_one)
+    no_more = exponents(least, "<=", sympy.Integer(1))
+    yield no_more
+    yield from variances(each, U_T, U, no_more)
+
+
+def _at_most_one(y: Any, state: State, factor: Any = 1, share: Step | None = None) -> Iterator[Step]:
+    """y_i <= q, and so at most 1: the last two steps."""
+    *steps, most = _bounded(y, factor, state.variance, rate, share)
+    yield from (*steps, most)
+    yield composed(Relation(y, "<=", 1, ranges=UPPER.ranges), (from_step(most),), (y,))
 
 
 POSITIVE = prose(
     r"\text{errors stay} \ge 0 \text{ along the equation}", "where one is 0 its derivative is nu rho >= 0"
 )
-UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), Range(Y_U, 0, move)))
+UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LARGEST))
 
 
 @proves(
     "sandwich of Adam, above",
     "an idealised Adam on one path: what batches below the noise scale cost at most",
     r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the "
-    r"run; $2\sqrt{\lambda_{\max}}a_k/\sigma \le q \le 1$ and $\kappa \le (1+b_k/B_i)^{-1/2}$ for all $i$, $k$. "
-    r"$u$ solves $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and $c_i \le u_i$ in every "
-    r"mode before a step; then after it, with $y_i(u) = 2\kappa a_k\lambda_i/\sqrt{V_i(u)}$:",
+    r"run. Let $2\sqrt{\lambda_{\max}}a_k/\sigma \le q \le 1$ and $\kappa \le (1+b_k/B_i)^{-1/2}$ for all $i$ "
+    r"and $k$, let $u$ solve $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and let $c_i "
+    r"\le u_i$ in every mode before a step. Then the same holds after it, and so after every step from $c = "
+    r"u$:",
     concludes=(Conclusion(UPPER),),
     source="this project",
     uses=("exponentials", "noise of a step", "Adam in modes"),
@@ -233,11 +270,9 @@ def upper_step() -> Iterator[Step]:
     """Within a step V_i falls at most by e^-q, so u falls at most as far as the step's y_i says."""
     weaker, noise = theory.upper_factors(move, kept)
     yield POSITIVE
-    *steps, grown = _within(noise)
+    *steps, grown = _within(weaker, noise)
     yield from (*steps, grown)
-    *steps, slow = _pulled(
-        "<=", weaker, 1, kept, (Y_U, U, U_T), Range(U_T.variance, sympy.exp(-move) * U.variance)
-    )
+    *steps, slow = _pulled("<=", weaker, 1, kept, (Y_U, U, U_T), grown)
     yield from (*steps, slow)
     whole = along(
         sympy.exp(Y_U * (TIME / rate - 1)) * u - sympy.exp(move - Y_U) * J,
@@ -251,34 +286,35 @@ def upper_step() -> Iterator[Step]:
         reason="J is I_k over the step",
     )
     yield whole
-    yield from _bounded(Y_U, kept, U.variance, rate)
-    *steps, ordered = _order(C, U, Y_C, Y_U)
+    *steps, most, below_one = _at_most_one(Y_U, U, kept, KEPT)
+    yield from (*steps, most, below_one)
+    *steps, ordered = _order(C, U, Y_C, Y_U, kept)
     yield from (*steps, ordered)
+    ceiling = 1 / sympy.sqrt(1 + batch * own / C.variance)
     kept_2 = inequality(
         squared(paced),
         "<=",
         slowed**2,
-        (Range(kept, 0, 1 / sympy.sqrt(1 + batch * own / C.variance), power=2),),
-        "kappa <= (1 + b / B_i)^{-1/2}",
-        {squared(paced): kept**2 / C.variance, slowed: 1 / sympy.sqrt(C.variance + batch * own)},
+        (Range(kept, 0, ceiling, power=2),),
+        where={squared(paced): kept**2 / C.variance, slowed: 1 / sympy.sqrt(C.variance + batch * own)},
     )
-    yield kept_2
     slower = rooted(kept_2, squared(paced), paced, slowed)
-    yield slower
-    stepped = _one_step("<=", slower)
+    below_scale = stated(granted(Relation(kept, "<=", ceiling), Ground.DEFINITION))
+    yield from (kept_2, slower, below_scale)
+    stepped = _one_step("<=", from_step(slower, {kept: (below_scale,)}))
     yield stepped
-    enough = exponents(sympy.exp(move - Y_U), ">=", sympy.Integer(1), UPPER.ranges)
+    enough = exponents(sympy.exp(move - Y_U), ">=", sympy.Integer(1), (Range(Y_U, 0, move),))
     yield enough
     yield composed(
         UPPER,
         (
             from_step(whole),
             cite(against_exponentials, {exponent: Y_U}),
-            from_step(enough),
+            from_step(enough, {Y_U: (most,)}),
             cite(noise_of_a_step),
             granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION),
             from_step(stepped),
-            from_step(ordered),
+            from_step(ordered, {Y_U: (below_one,)}),
         ),
         (after, upper_after, sympy.exp(-Y_U), sympy.exp(move - Y_U), taken, Y_C, 1 / batch),
     )
@@ -291,17 +327,17 @@ curvature_term = named("lambda_i_term", r"\lambda_i", nonnegative=True)
 SPREAD = named("spread", "W", positive=True)
 """w_k / I_k."""
 SHARE = granted(Relation(taken, "=", chi * noise_of_path), Ground.DEFINITION)
-LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), Range(Y_C, 0, move), Range(Y_L, 0, move)))
+LOWER = Relation(after, ">=", lower_after, ranges=UPPER.ranges)
 
 
 @proves(
     "sandwich of Adam, below",
     "an idealised Adam on one path: no schedule falls below the solution of another equation",
     r"Gaussian regression, one pass, $\sigma > 0$, rule (R) on a path in samples and batches fixed before the "
-    r"run. In step $k$, $l$ solves $dl_i/dT = -2\theta_k\lambda_il_i/\sqrt{V_i(l)} + \chi_k/r$ with $q = "
+    r"run. Let $l$ solve $dl_i/dT = -2\theta_k\lambda_il_i/\sqrt{V_i(l)} + \chi_k/r$ in step $k$, with $q = "
     r"2\sqrt{\lambda_{\max}}a_k/\sigma < 1$, $\theta_k = -e^{w_k/2}\ln(1-q)/q$, $w_k = "
-    r"I_k(\sum_i\lambda_i+\lambda_{\max})/\sigma^2$, $\chi_k = (a_k^2/b_k)/I_k$, and $c_i \ge l_i$ in every mode "
-    r"before the step; then after it, with $y_i = 2a_k\lambda_i/\sqrt{V_i}$:",
+    r"I_k(\sum_i\lambda_i+\lambda_{\max})/\sigma^2$ and $\chi_k = (a_k^2/b_k)/I_k$, and let $c_i \ge l_i$ in "
+    r"every mode before the step. Then the same holds after it, and so after every step from $c = l$:",
     concludes=(Conclusion(LOWER),),
     source="this project",
     uses=("Bernoulli's inequality", "Adam in modes", "noise of a step"),
@@ -318,19 +354,18 @@ def lower_step() -> Iterator[Step]:
         (L_T.variance, trace),
     )
     yield noisy
-    *steps, grown = growing(L, L_T, -pull * L_T.error, sympy.Integer(1), (curvature_term, trace), SPREAD, noisy)
+    noise = (sympy.Integer(1), (curvature_term, trace), SPREAD, noisy, chi)
+    *steps, grown = growing(L, L_T, -pull * L_T.error, *noise)
     yield from (*steps, grown)
-    yield composed(
-        Relation(chi * noise_of_path, "<=", noise_of_path),
-        (SHARE, granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION), cite(noise_of_a_step)),
-        (chi, taken, 1 / batch),
-        reason="chi_k <= 1, so that nu = chi_k serves",
-    )
     yield increasing(Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="g >= 0")
-    theta = theory.lower_contraction(move, budget).subs(sympy.log(1 - move), -pace * move)
-    *steps, fast = _pulled(
-        ">=", theta, pace, 1, (Y_L, L, L_T), Range(L_T.variance, 0, sympy.exp(budget) * L.variance)
+    closer = composed(
+        Relation(L_T.variance, "<=", sympy.exp(budget) * L.variance, ranges=MODES),
+        (from_step(grown),),
+        (L_T.variance, L.variance),
     )
+    yield closer
+    theta = theory.lower_contraction(move, budget).subs(sympy.log(1 - move), -pace * move)
+    *steps, fast = _pulled(">=", theta, pace, 1, (Y_L, L, L_T), closer)
     yield from (*steps, fast)
     fade = sympy.exp(pace * Y_L * (TIME / rate - 1))
     whole = along(
@@ -345,8 +380,10 @@ def lower_step() -> Iterator[Step]:
         reason="J is I_k over the step",
     )
     yield whole
-    yield from _bounded(Y_L, kept, L.variance, rate)
-    yield from _bounded(Y_C, kept, C.variance, rate)
+    *steps, most = _bounded(Y_L, 1, L.variance, rate)
+    yield from (*steps, most)
+    *steps, below_one = _at_most_one(Y_C, C)
+    yield from (*steps, below_one)
     *steps, ordered = _order(L, C, Y_L, Y_C)
     yield from (*steps, ordered)
     unslowed = inequality(
@@ -358,17 +395,19 @@ def lower_step() -> Iterator[Step]:
     yield unslowed
     slower = rooted(unslowed, squared(slowed), slowed, paced)
     yield slower
-    stepped = _one_step(">=", slower)
+    stepped = _one_step(">=", from_step(slower))
     yield stepped
-    yield composed(
-        LOWER,
+    bounded = composed(
+        replace(LOWER, ranges=(*LOWER.ranges, Range(Y_L, 0, move))),
         (
             from_step(whole, at={pace: -sympy.log(1 - move) / move}),
             cite(against_powers, {move_of_power: move, share_of_power: Y_L / move}),
             SHARE,
             from_step(stepped),
-            from_step(ordered),
+            from_step(ordered, {Y_C: (below_one,)}),
         ),
         (after, lower_after, sympy.exp(Y_L / move * sympy.log(1 - move)), taken, Y_C, chi),
     )
+    yield bounded
+    yield composed(LOWER, (from_step(bounded, {Y_L: (most,)}),), (after, lower_after))
     yield prose(r"c(0) = l(0), \text{ so } c_i(k) \ge l_i(T_k) \text{ for all } k", "by induction")

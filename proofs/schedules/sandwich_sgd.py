@@ -14,14 +14,12 @@ from proofs.schedules.elementary import q as move_of_power
 from proofs.schedules.elementary import s as share_of_power
 from proofs.schedules.elementary import z as exponent
 from proofs.schedules.moments import NOISE_SO_FAR as J
-from proofs.schedules.moments import NOISE_SO_FAR_T as J_T
 from proofs.schedules.moments import (
     State,
     budget,
     curvature,
     density,
     growing,
-    growth,
     in_order,
     largest,
     variances,
@@ -83,9 +81,9 @@ NOISE = theory.upper_noise(move)
 @proves(
     "sandwich of SGD, above",
     "SGD on one path: no schedule exceeds the solution of one equation",
-    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. $u$ solves $du_i/dT = "
-    r"-2\lambda_iu_i + e^{2q}V_i(u)/r$, and $c_i \le u_i$ in every mode before a step with $a_k\lambda_{\max} "
-    r"\le q \le 1$; then after it",
+    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. Let $u$ solve "
+    r"$du_i/dT = -2\lambda_iu_i + e^{2q}V_i(u)/r$, and let $c_i \le u_i$ in every mode before a step with "
+    r"$a_k\lambda_{\max} \le q \le 1$. Then the same holds after it, and so after every step from $c = u$:",
     concludes=(Conclusion(UPPER),),
     source="this project",
     uses=("exponentials", "noise of a step", "SGD in modes"),
@@ -144,7 +142,7 @@ def upper_step() -> Iterator[Step]:
     )
     yield prose(
         r"c(0) = u(0), \text{ so } c_i(k) \le u_i(T_k) \text{ for all } k",
-        "by induction. Where b_k depends on the past: the same step holds for E_k(w_i - w*_i)^2, and what the "
+        "by induction. Where b_k depends on the past: the same step holds for $E_k(w_i-w^*_i)^2$, and what the "
         "equation makes of a state until D is affine with coefficients >= 0, so that it is a supermartingale",
     )
 
@@ -191,7 +189,7 @@ def _bounded() -> Iterator[Step]:
             ranges=(Range(curvature, 0, largest),),
         ),
         (
-            from_step(total, known=(curvature,)),
+            from_step(total),
             from_step(alone),
             granted(Relation(L_T.variance, ">=", curvature * level), Ground.PART),
             granted(Relation(level, ">=", L_T.risk), Ground.PART),
@@ -204,10 +202,11 @@ def _bounded() -> Iterator[Step]:
 @proves(
     "sandwich of SGD, below",
     "SGD on one path: no schedule falls below the solution of another equation",
-    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. $l$ solves $dl_i/dT = "
-    r"-2\theta_k\lambda_il_i + \chi_ke^{-w_k}V_i(l)/r$ in step $k$, $a_k\lambda_{\max} = q < 1$, $\theta_k = "
-    r"-\ln(1-q)/q$, $\chi_k = (a_k^2/b_k)/I_k$, $w_k = I_k(2\lambda_{\max}^2+\sum_i\lambda_i^2)$, and $c_i \ge "
-    r"l_i$ in every mode before the step; then after it",
+    r"Gaussian regression, one pass, rule (R) on a path in samples fixed before the run. Let $l$ solve "
+    r"$dl_i/dT = -2\theta_k\lambda_il_i + \chi_ke^{-w_k}V_i(l)/r$ in step $k$, with $a_k\lambda_{\max} = q < "
+    r"1$, $\theta_k = -\ln(1-q)/q$, $\chi_k = (a_k^2/b_k)/I_k$ and $w_k = "
+    r"I_k(2\lambda_{\max}^2+\sum_i\lambda_i^2)$, and let $c_i \ge l_i$ in every mode before the step. Then "
+    r"the same holds after it, and so after every step from $c = l$:",
     concludes=(Conclusion(LOWER),),
     source="this project",
     uses=("Bernoulli's inequality", "SGD in modes", "noise of a step"),
@@ -218,28 +217,24 @@ def lower_step() -> Iterator[Step]:
     *steps, together = _bounded()
     yield from (*steps, together)
     decay = -2 * contraction * curvature * L_T.error
-    *steps, grown = growing(L, L_T, decay, L_T.variance, (weighted_term, weighted), SPREAD, together)
+    factor = chi * sympy.exp(-budget)
+    noise = (L_T.variance, (weighted_term, weighted), SPREAD, together, factor)
+    *steps, grown = growing(L, L_T, decay, *noise)
     yield from (*steps, grown)
-    yield composed(
-        Relation(chi * noise_of_path, "<=", noise_of_path),
-        (SHARE, cite(noise_of_a_step)),
-        (chi, 1 / batch),
-        reason="chi_k <= 1, so that nu = chi_k e^{-w_k} <= 1",
-    )
     yield increasing(
         Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="theta >= 0"
     )
     fade = sympy.exp(2 * contraction * curvature * (TIME - rate))
     whole = along(
         chi * L.variance * J - fade * low,
-        {low: -2 * contraction * curvature * low + chi * sympy.exp(-budget) * density * L_T.variance, J: density},
+        {low: -2 * contraction * curvature * low + factor * density * L_T.variance, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(grown, known=(growth, J_T)),),
+        (from_step(grown),),
         (L_T.variance,),
         IN_THE_STEP,
         names={named("fade", r"e^{-2\theta\lambda_i(a_k-t)}", nonnegative=True): fade},
-        reason="nu = chi_k e^{-w_k} <= 1, and J <= I_k",
+        reason="nu = chi_k e^{-w_k}",
     )
     yield whole
     *order, ordered = in_order(L, C)

@@ -18,8 +18,8 @@ m, e, y, excess = sympy.symbols("m e y t", positive=True)
 @proves(
     "shapes",
     "the integrals of learning-rate shapes",
-    r"$-\frac{d}{dx}\int_x^1p^e = p(x)^e$, and the integral is 0 at $x = 1$, for $(1-x)^m$, $1-\sqrt x$, "
-    r"$\cos(\pi x/2)^m$ and a constant followed by one of them.",
+    r"The functions that compute $\int_x^1p^e$ have the derivative $-p(x)^e$ and are 0 at $x = 1$, for the "
+    r"shapes $(1-x)^m$, $1-\sqrt x$, $\cos(\pi x/2)^m$, and a constant followed by one of them.",
     source="elementary",
 )
 def shapes() -> Iterator[Step]:

@@ -16,9 +16,10 @@ from proofs.composition import (
     from_step,
     granted,
     hypothesis,
+    stated,
     summed,
 )
-from proofs.relations import Range, Relation, equation, inequality, named
+from proofs.relations import Range, Relation, equation, named
 from proofs.schedules.elementary import logarithm
 from proofs.schedules.elementary import t as quotient
 from proofs.schedules.symbols import PATH, batch, rate, time
@@ -36,16 +37,15 @@ FEWEST = theory.fewest_steps(PATH, smoothness, largest)
 
 @proves(
     "fewest steps",
-    "the fewest steps that keep a_k L <= theta on a path",
-    r"Rule (R), $a_kL \le \theta$ in every step. Equality iff every $a_kL = \theta$, which $n = TL/\theta$ steps "
-    r"at a constant rate attain where that is an integer:",
+    "the fewest steps on a path, where each is small",
+    r"On a path by rule (R), the number of steps is bounded below, with equality exactly where every $a_kL = "
+    r"\theta$. Where $TL/\theta$ is an integer, a constant rate with a batch that follows the path attains it:",
     concludes=(Conclusion(Relation(count, ">=", FEWEST), SMALL_STEPS),),
     source="this project",
 )
 def fewest_steps() -> Iterator[Step]:
     """sum a_k = T by rule (R); each a_k is at most theta / L."""
-    moves = Relation(smoothness * rate, "<=", largest)
-    each = composed(moves, (assumed(moves, Assumption.SMALL_STEPS),), (rate,), SMALL_STEPS)
+    each = stated(assumed(Relation(rate, "<=", largest / smoothness), Assumption.SMALL_STEPS))
     yield each
     whole = summed(each, {rate: time}, count=count, reason="summed over the steps: sum a_k = T by rule (R)")
     yield whole
@@ -84,7 +84,8 @@ TOTAL_GROWTH = named("ln b", r"\ln b(S_{n-1})/b_0", nonnegative=True)
 @proves(
     "steps of a law",
     "the steps of a batch that grows by a law, counted",
-    r"$b_k = b(S_k)$ with a law $b$ that never falls (rounded, if the batches are), the last batch cut:",
+    r"Let the batches be $b_k = b(S_k)$ with a law $b(S)$ that never falls (a rounded one, where batches are "
+    r"rounded), but for the last batch, which is cut so that the run ends at $D$ samples:",
     concludes=(
         Conclusion(Relation(count, ">=", whole), GROWING),
         Conclusion(Relation(count, "<=", theory.step_count_bound(whole, first_batch, last_batch).value), GROWING),
@@ -94,20 +95,23 @@ TOTAL_GROWTH = named("ln b", r"\ln b(S_{n-1})/b_0", nonnegative=True)
 )
 def steps_of_a_law() -> Iterator[Step]:
     """A full step counts between b_k / b_{k+1} and 1; the logarithms telescope."""
-    grows = Range(end_batch, batch)
-    most = inequality(point, "<=", 1 / batch, (Range(point, 0, 1 / batch),), "b(S) >= b_k within the step")
-    least = inequality(
-        point, ">=", 1 / end_batch, (Range(point, 1 / end_batch),), "b(S) <= b_{k+1} within the step"
+    grows, most, least = (
+        stated(assumed(Relation(left, sense, right), Assumption.GROWING_BATCH))
+        for left, sense, right in (
+            (end_batch, ">=", batch),
+            (point, "<=", 1 / batch),
+            (point, ">=", 1 / end_batch),
+        )
     )
-    yield from (most, least)
+    yield from (grows, most, least)
     below, above = (
         summed(step, {point: WITHIN}, count=batch, reason="integrated over the b_k samples of a full step")
         for step in (most, least)
     )
     yield from (below, above)
     each = composed(
-        Relation(1, "<=", WITHIN + GROWTH, ranges=(grows,)),
-        (from_step(above, known=(point,)), cite(logarithm, {quotient: end_batch / batch})),
+        Relation(1, "<=", WITHIN + GROWTH, ranges=(Range(end_batch, batch),)),
+        (from_step(above), cite(logarithm, {quotient: end_batch / batch})),
         (WITHIN, GROWTH),
     )
     yield each
@@ -123,17 +127,15 @@ def steps_of_a_law() -> Iterator[Step]:
     down = summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
     yield from (up, down)
     cut = sympy.Symbol("c", positive=True)
-    last = inequality(cut / last_batch, "<=", 1, (Range(cut, 0, last_batch),), "the last batch, cut to c samples")
-    yield last
     parts = granted(Relation(whole, "=", FULL + LAST), Ground.DEFINITION)
     lower, upper = (conclusion.relation for conclusion in steps_of_a_law.lemma.conclusions)
     yield composed(
         lower,
         (
-            from_step(down, known=(point,)),
+            from_step(down),
             parts,
             assumed(Relation(LAST, "<=", cut / last_batch), Assumption.GROWING_BATCH),
-            from_step(last, known=(cut,)),
+            granted(Relation(cut, "<=", last_batch), Ground.DEFINITION),
         ),
         (whole, FULL, LAST, cut),
         GROWING,
@@ -141,7 +143,7 @@ def steps_of_a_law() -> Iterator[Step]:
     yield composed(
         upper,
         (
-            from_step(up, known=(end_batch, point)),
+            from_step(up, {end_batch: (grows,)}),
             parts,
             hypothesis(Relation(LAST, ">=", 0)),
             granted(
@@ -155,15 +157,16 @@ def steps_of_a_law() -> Iterator[Step]:
 @proves(
     "shares of steps",
     "the steps of usual paths over those of a constant batch",
-    r"$\int_0^1 p^e$, for $b = b_0p^{-e}$: $(1-x)^m$: $1/(1+me)$; $1-\sqrt x$: $2/((e+1)(e+2))$; linear decay "
-    r"with $b \le b_0/g$: $1/(1+e)+g^{(1+e)/e}e/(1+e)$.",
+    r"A batch $b = b_0p^{-e}$ on a path of the shape $p$ takes $\int_0^1p^e\,dx$ of the steps of a constant "
+    r"batch $b_0$: for $p = (1-x)^m$ this is $1/(1+me)$; for $p = 1-\sqrt x$ it is $2/((e+1)(e+2))$; and for "
+    r"linear decay with batches of at most $b_0/g$ it is $1/(1+e)+g^{(1+e)/e}e/(1+e)$.",
     source="this project",
     uses=("shapes",),
 )
 def shares_of_steps() -> Iterator[Step]:
     """The integrals of the shapes over the whole run, as the function returns them."""
     m, e, h = sympy.symbols("m e h", positive=True)
-    for name, found, stated in (
+    for name, found, closed in (
         ("(1-x)^m", theory.step_share(Power(m), e), 1 / (1 + m * e)),
         (r"1-\sqrt x", theory.step_share(OneMinusSqrt(), e), 2 / ((e + 1) * (e + 2))),
         (
@@ -173,4 +176,4 @@ def shares_of_steps() -> Iterator[Step]:
         ),
     ):
         share = named(f"share of {name}", rf"\int p^e, \; {name}", nonnegative=True)
-        yield equation(share, stated, where={share: found})
+        yield equation(share, closed, where={share: found})

@@ -14,7 +14,21 @@ from proofs.adam.l5_epsilon import lemma_l5_epsilon
 from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.adam.l6_descent import in_units
 from proofs.adam.normalized_step import MeanSteps, mean_step, within
-from proofs.adam.symbols import ADAM, BETA1, BETA2, BETAS, PROBLEM, RHO, SETTING, alpha, noise, r, same
+from proofs.adam.symbols import (
+    ADAM,
+    BETA1,
+    BETA2,
+    BETAS,
+    BUDGET,
+    GAMMA_IS,
+    PROBLEM,
+    RHO,
+    SETTING,
+    alpha,
+    noise,
+    r,
+    same,
+)
 from proofs.composition import Assumption, Ground, cite, composed, from_step, granted, summed
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
@@ -53,8 +67,9 @@ clipped_response = named("clipped", r"E f_{s,e}(\phi X)", real=True)
 @proves(
     "clipping",
     "Adam on clipped gradients",
-    r"If the factor $\phi_k \in [\phi_0, 1]$ and $\eta^2 < \phi_0(1-r)$, the corrected Theorem 1 holds "
-    r"for Adam on $\phi_k g_k$, with $\kappa_\phi = (\phi_0-\rho\eta^2)/(1+\eta^2)$ for $\kappa$.",
+    r"Let Adam run on the clipped gradients $\phi_k g_k$, with factors $\phi_k \in [\phi_0, 1]$ that may "
+    r"depend on $g_k$, and let $\eta^2 < \phi_0(1-r)$. Then the corrected Theorem 1 holds with $\kappa_\phi = "
+    r"(\phi_0-\rho\eta^2)/(1+\eta^2)$ in the place of $\kappa$.",
     source="this project",
     uses=("L1", "L3", "L4", "L5 with epsilon", "L7", "L8"),
 )
@@ -116,7 +131,13 @@ def _assembly(clipped: Step) -> Iterator[Step]:
     kappa = theory.clipped_alignment(momentum_amplification(BETA1, BETA2), noise, floor)
     share = {CLIPPED_SHARE: theory.clipped_alignment(RHO, noise, floor)}
     bound = preconditioned_bound(
-        Relation(PRECONDITIONED, "<=", QBAR, {QBAR: found.terms["Qbar"], **share, **RHO_IS}, CLIPPED),
+        Relation(
+            PRECONDITIONED,
+            "<=",
+            QBAR,
+            {QBAR: BUDGET / ((1 - BETA1) * CLIPPED_SHARE), **GAMMA_IS, **share, **RHO_IS},
+            CLIPPED,
+        ),
         (from_step(clipped),),
         assumes=NEEDED,
     )

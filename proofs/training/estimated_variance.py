@@ -24,15 +24,16 @@ trace, largest, square, groups = sympy.symbols("t l t_2 J", positive=True)
 @proves(
     "estimated test",
     "how often the estimated test passes when it should not",
-    r"If $V = \mathrm{tr}\,S/J \ge (1+\delta)\eta^2\|G\|^2$, the test "
-    r"$\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes "
-    r"with probability at most $W/(W+(\delta/(1+\delta))^2)$, "
-    r"$W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + 2(1+\eta^2J)^2/(J(J-1)r_e)$.",
+    r"Let the gradients of $J$ groups be independent, with one law. If $V = \mathrm{tr}\,S/J \ge "
+    r"(1+\delta)\eta^2\|G\|^2$, so that the norm test at $\eta$ is violated by the factor $1+\delta$, then "
+    r"the estimated test $\hat V \le \eta^2(\|\bar g\|^2-\hat V)$ passes with probability at most "
+    r"$W/(W+(\delta/(1+\delta))^2)$, with $W = (\sqrt{\beta/J}+2\eta\sqrt{\nu/(1+\delta)})^2 + "
+    r"2(1+\eta^2J)^2/(J(J-1)r_e)$.",
     source="this project",
 )
 def estimated_test() -> Iterator[Step]:
     """The margin, the bound on its variance and the tail inequality."""
-    yield from (_decomposition(count) for count in (2, 3, 4))
+    yield _decomposition()
     yield from _expectation()
     parts = [*_variances()]
     yield from parts
@@ -41,21 +42,17 @@ def estimated_test() -> Iterator[Step]:
     yield from _student()
 
 
-def _decomposition(count: int, length: int = 2) -> Step:
+def _decomposition() -> Step:
     """Z in terms of Y_j = g_j - G: a linear part and the products of different groups."""
-    true = sympy.Matrix(sympy.symbols(f"G1:{length + 1}", real=True))
-    noise = [sympy.Matrix(sympy.symbols(f"Y{j}_1:{length + 1}", real=True)) for j in range(count)]
-    mean = sum(noise, sympy.zeros(length, 1)) / count
-    squares, norm = sum((true + y).dot(true + y) for y in noise), (true + mean).dot(true + mean)
-    products = sum(one.dot(two) for one, two in itertools.combinations(noise, 2))
-    linear = eta**2 * true.dot(true + 2 * mean) - sum(y.dot(y) for y in noise) / sympy.Integer(count) ** 2
-    weight = sympy.Integer(2) * (1 + eta**2 * count) / (count**2 * (count - 1))
+    gradient, along, own, products = sympy.symbols("G2 a T U", real=True)  # ||G||^2, <G, Y-bar>, T, U
+    squares = groups * (gradient + 2 * along) + own
+    norm = gradient + 2 * along + (own + 2 * products) / groups**2
+    weight = 2 * (1 + eta**2 * groups) / (groups**2 * (groups - 1))
     return identity(
-        r"Z = \eta^2\|G\|^2 + 2\eta^2\langle G,\bar Y\rangle - T/J^2 + \frac{2(1+\eta^2J)}{J^2(J-1)}U"
-        rf", \quad J = {count}",
-        sympy.expand(theory.estimated_margin(sympy.Integer(count), eta, squares, norm)),
-        sympy.expand(linear + weight * products),
-        "T = sum_j ||Y_j||^2, U = sum_{i<j} <Y_i, Y_j>",
+        r"Z = \eta^2\|G\|^2 + 2\eta^2\langle G,\bar Y\rangle - T/J^2 + \frac{2(1+\eta^2J)}{J^2(J-1)}U",
+        theory.estimated_margin(groups, eta, squares, norm),
+        eta**2 * (gradient + 2 * along) - own / groups**2 + weight * products,
+        r"$T=\sum_j\|Y_j\|^2$ and $U=\sum_{i<j}\langle Y_i,Y_j\rangle$, so that $\|J\bar Y\|^2=T+2U$",
     )
 
 
@@ -104,13 +101,13 @@ def _variances() -> Iterator[Step]:
 
 
 def _cantelli(parts: Sequence[Step]) -> Iterator[Step]:
-    """P(Z - E Z >= m) <= E (Z - E Z + t)^2 / (m + t)^2 at t = V / m."""
+    """P(Z - E Z >= m) <= E (Z - E Z + s)^2 / (m + s)^2 at s = V / m."""
     shift = variance / margin
     yield identity(
-        r"\frac{V+t^2}{(m+t)^2} = \frac{V}{V+m^2} \text{ at } t = V/m",
+        r"\frac{V+s^2}{(m+s)^2} = \frac{V}{V+m^2} \text{ at } s = V/m",
         (variance + shift**2) / (margin + shift) ** 2,
         theory.cantelli(variance, margin),
-        "Markov for the square: 1{x >= m} <= ((x + t)/(m + t))^2",
+        "Markov for the square: 1{x >= m} <= ((x + s)/(m + s))^2",
     )
     yield from _tail(parts)
     yield nonnegative(
@@ -121,7 +118,7 @@ def _cantelli(parts: Sequence[Step]) -> Iterator[Step]:
 
 
 def _tail(parts: Sequence[Step]) -> Iterator[Step]:
-    """P (m + t)^2 <= E (Z - E Z + t)^2 = Var Z + t^2 and Var Z <= W V^2, m = delta / (1 + delta) V."""
+    """P (m + s)^2 <= E (Z - E Z + s)^2 = Var Z + s^2 and Var Z <= W V^2, m = delta / (1 + delta) V."""
     passed, spread = (
         named("p_pass", r"P(Z \ge 0)", nonnegative=True),
         named("Var_Z", r"\mathrm{Var} Z", nonnegative=True),
@@ -179,7 +176,7 @@ def _student() -> Iterator[Step]:
         r"Z = \hat V(\eta^2t^2 - (1+\eta^2)), \quad t = \bar g/\sqrt{\hat V}",
         sympy.expand(theory.estimated_margin(groups, eta, squares, mean_square)),
         sympy.expand(estimate * (eta**2 * t**2 - (1 + eta**2))),
-        "in one coordinate the test passes iff |t| >= sqrt(1 + eta^2)/eta; t is Student's where G_i = 0",
+        "in one coordinate the test passes iff |t| >= sqrt(1 + eta^2)/eta; t is Student's where G = 0 in it",
     )
     yield checked(
         r"P(|t_3| \ge 5) = 1 - \frac2\pi\Bigl(\arctan\frac{5}{\sqrt3}+\frac{5\sqrt3}{28}\Bigr)",

@@ -34,6 +34,8 @@ from proofs.adam.symbols import (
     BETA1,
     BETA2,
     BETAS,
+    GAMMA,
+    GAMMA_IS,
     KAPPA_RHO,
     RHO,
     SETTING,
@@ -51,7 +53,6 @@ from proofs.composition import Assumption, Ground, cite, composed, from_step, gr
 from proofs.relations import Range, Relation, named
 from proofs.steps import Evidence, Step, checked, proves, vanishing
 from proofs.sums import PROGRESS, SQUARES, epsilon
-from theory.adam import constants
 from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
 
@@ -65,19 +66,21 @@ ADMISSIBLE = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=
 @proves(
     "step schedules",
     "Adam with warm-up, decay and bias correction",
-    r"For $s_k > 0$, $k_0 \ge 1$ and $\rho_s\eta^2 < 1$, with the symbols of this proof, "
-    r"$\sum_{k \ge k_0} s_k E\|G_k\|_1 \le \frac12(BQ+\sqrt{B^2Q^2+4AQ})$, "
-    r"$Q = P/((1-\beta_1)\kappa_s)$.",
+    r"For Adam with the step sizes $\alpha s_k$, $s_k > 0$, and every $k_0 \ge 1$ for which $\rho_s\eta^2 < "
+    r"1$: $\sum_{k \ge k_0} s_k E\|G_k\|_1 \le \frac12(BQ+\sqrt{B^2Q^2+4AQ})$ with $Q = "
+    r"P/((1-\beta_1)\kappa_s)$ and the symbols of this proof.",
     source="this project",
     uses=("descent lemma", "weighted sums", "weighted denominators", "L8"),
 )
 def step_schedules() -> Iterator[Step]:
     """The sums over the schedule, and the bound."""
-    drift = alpha * smoothness * dimension * constants.drift_constant(BETA1, BETA2) * ENERGY
+    drift = alpha * smoothness * dimension * GAMMA * ENERGY
     budget = gap / alpha + drift + (1 - BETA1) * EARLY / ROOT_C
     late, assumes = {FROZEN_S: FROZEN_LATE}, SETTING | {Assumption.COORDINATE_TEST}
     bound = composed(
-        Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED_S, "<=", budget, {**KAPPA_IS, **C_IS}, ADMISSIBLE),
+        Relation(
+            (1 - BETA1) * KAPPA_RHO * PRECONDITIONED_S, "<=", budget, {**GAMMA_IS, **KAPPA_IS, **C_IS}, ADMISSIBLE
+        ),
         (
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             cite(weighted_sums),

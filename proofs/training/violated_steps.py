@@ -10,6 +10,7 @@ import sympy
 from proofs.adam.assembly import (
     ADMISSIBLE,
     DESCENT,
+    GROWTH,
     KAPPA,
     QBAR,
     START,
@@ -21,12 +22,14 @@ from proofs.adam.l2_decay import fresh_share, lemma_l2
 from proofs.adam.l4_swap import RHO_IS
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
 from proofs.adam.l6_descent import NEEDED as NEEDED_BY_L6
-from proofs.adam.l7_denominators import TAU_IS, lemma_l7, tau
+from proofs.adam.l7_denominators import C_IS, PHI, ROOT_C, TAU_IS, growing, lemma_l7, tau
 from proofs.adam.symbols import (
     ADAM,
     BETA1,
     BETA2,
     BETAS,
+    BUDGET,
+    GAMMA_IS,
     KAPPA_RHO,
     PROBLEM,
     RHO,
@@ -34,6 +37,7 @@ from proofs.adam.symbols import (
     A,
     B,
     alpha,
+    initial_sum,
     noise,
     same,
 )
@@ -83,20 +87,23 @@ NEEDED = SETTING | {Assumption.NORMALIZED}
 @proves(
     "violated steps",
     "Adam where the test is violated now and then",
-    r"With $F = \sum E[|G_{k,i}|1\{V_{k,i}\}]$ and $X = \sum E(\mathrm{sd}_{k,i}-\eta|G_{k,i}|)^+$ the "
-    r"corrected Theorem 1 holds with $\bar Q + (\kappa+\rho)F/(\kappa\sqrt c)$ and "
-    r"$A + \frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,X$.",
+    r"Let the coordinate-wise test be violated at some steps and coordinates, with $F = \sum_{k,i} "
+    r"E[|G_{k,i}|1\{V_{k,i}\}]$ and $X = \sum_{k,i} E(\mathrm{sd}_{k,i}-\eta|G_{k,i}|)^+$. Then the corrected "
+    r"Theorem 1 holds with $\bar Q + (\kappa+\rho)F/(\kappa\sqrt c)$ in the place of $\bar Q$ and $A + "
+    r"\frac{\sqrt{\beta_2}}{1-\sqrt{\beta_2}}\sqrt c\,X$ in the place of $A$.",
     source="this project",
     uses=("L2", "L6", "L7", "L8"),
 )
 def violated_steps() -> Iterator[Step]:
     """The costs of a violation, and the bound."""
     found = theory.violated_bound(PROBLEM, ADAM, violated_gradient=VIOLATED, excess_deviation=EXCESS)
+    lost = (KAPPA_RHO + RHO) * VIOLATED / (KAPPA_RHO * ROOT_C)
     total = found.terms["Qbar"] + found.terms["violated gradient"]
+    where = {QBAR: BUDGET / ((1 - BETA1) * KAPPA_RHO) + lost, **GAMMA_IS, **KAPPA_IS, **RHO_IS, **C_IS}
     climbed = theory.uphill_cost(momentum_amplification(BETA1, BETA2), KAPPA, BETA2) * VIOLATED
     aligned_sum = yield from _climb()
     bound = preconditioned_bound(
-        Relation(PRECONDITIONED, "<=", QBAR, {QBAR: total, **KAPPA_IS, **RHO_IS}, ADMISSIBLE),
+        Relation(PRECONDITIONED, "<=", QBAR, where, ADMISSIBLE),
         (from_step(aligned_sum),),
         assumes=NEEDED,
     )
@@ -168,10 +175,17 @@ def _memory(constants: Mapping[str, Any]) -> Generator[Step, None, Step]:
     moments = summed(rms, {root_moment: MOMENTS, norm: NORMS, excess: EXCESS})
     yield moments
     denominators = composed(
-        Relation(DENOMINATORS, "<=", A + B * NORMS, {A: constants["A"], B: constants["B"]}, BETAS[1:]),
+        Relation(
+            DENOMINATORS, "<=", A + B * NORMS, growing(initial_sum + ROOT_C * EXCESS, tau) | TAU_IS, BETAS[1:]
+        ),
         (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments)),
         (DENOMINATORS, NORMS, MOMENTS),
         NEEDED,
     )
     yield denominators
+    yield same(
+        r"A, \; B: \text{ the functions}",
+        (constants["A"], PHI * (initial_sum + sympy.sqrt(1 - BETA2) * EXCESS)),
+        (constants["B"], GROWTH),
+    )
     return denominators

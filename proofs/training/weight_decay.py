@@ -13,6 +13,7 @@ from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3, travel
 from proofs.adam.l4_swap import RHO_IS, lemma_l4
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
+from proofs.adam.l7_denominators import C_IS, ROOT_C
 from proofs.adam.l8_self_bounding import lemma_l8
 from proofs.adam.normalized_step import MeanSteps, mean_step, within
 from proofs.adam.symbols import (
@@ -30,6 +31,7 @@ from proofs.adam.symbols import (
     alpha,
     b,
     dimension,
+    r,
     same,
     smoothness,
     steps,
@@ -68,7 +70,7 @@ size_of_w = named("lambda_w", r"\|\lambda w_k\|", nonnegative=True)
 INNER = named("H_sum", r"{\textstyle\sum_k} E\langle G_k,\lambda w_k\rangle", real=True)
 ADAM_PART = named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True)
 DECAYED = named("decayed_moved", r"\|{\textstyle\sum_{j=k-n}^{k-1}} \alpha(u_j+\lambda w_j)\|", nonnegative=True)
-size = named("s_W", "s", positive=True)
+size, DRIFT = named("s_W", "s", positive=True), named("Gamma_W", r"\Gamma_W", positive=True)
 LARGEST = constants.normalized_step_bound(BETA1, BETA2) + pull
 AT_SIZE = {size: C_M + pull, C_M: constants.normalized_step_bound(BETA1, BETA2)}
 
@@ -76,9 +78,10 @@ AT_SIZE = {size: C_M + pull, C_M: constants.normalized_step_bound(BETA1, BETA2)}
 @proves(
     "weight decay",
     "AdamW under the coordinate-wise norm test",
-    r"If $\sup_k\|w_k\|_\infty \le W$ and $\lambda W < (1-\beta_1)\kappa/B$, then "
-    r"$(1-\beta_1)\kappa S^2 \le (P_W + \lambda W S)(A + B S)$ with $P_W = \Delta/\alpha + \alpha K L d\,"
-    r"[s^2/2 + (1-\beta_1)sr/(\sqrt c(1-r)^2)]$, $s = C_m + \lambda W$.",
+    r"Let Adam decay its weights, $w_{k+1} = w_k-\alpha(m_k/\sqrt{v_k}+\lambda w_k)$. If $\|w_k\|_\infty \le "
+    r"W$ for all $k$ and $\lambda W < (1-\beta_1)\kappa/B$, then $S = \sum_kE\|G_k\|_1$ satisfies "
+    r"$(1-\beta_1)\kappa S^2 \le (P_W + \lambda W S)(A + B S)$ with $P_W = \Delta/\alpha + \alpha K L "
+    r"d\,[s^2/2 + (1-\beta_1)sr/(\sqrt c(1-r)^2)]$ and $s = C_m + \lambda W$.",
     source="this project",
     uses=("descent lemma", "L1", "L3", "L4", "L6", "L7", "L8"),
 )
@@ -166,8 +169,9 @@ def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
 
 def _bound(squares: Step, adam: Step) -> Step:
     """(1 - beta1) kappa Q <= P_W + lambda W S."""
-    found = theory.weight_decay_bound(PROBLEM, ADAM, weight_decay=pull, largest_weight=1)
-    where = {QBAR: found.terms["P_W"], **AT_SIZE, **KAPPA_IS, **RHO_IS}
+    drift = size**2 / 2 + (1 - BETA1) * size * r * RHO**2 / ROOT_C
+    budget = constants.descent_budget(PROBLEM, ADAM, DRIFT)
+    where = {QBAR: budget, DRIFT: drift, **AT_SIZE, **KAPPA_IS, **RHO_IS, **C_IS}
     return composed(
         Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED, "<=", QBAR + pull * NORMS, where, ADMISSIBLE),
         (
@@ -220,21 +224,22 @@ def _simpler() -> Iterator[Step]:
 @proves(
     "weight decay, size of the weights",
     "AdamW stays in a box",
-    r"If $\alpha\lambda \le 1$, $\|w_{K+1}\|_\infty \le \max(w, q^Kw + (1-q^K)C_m/\lambda)$, "
-    r"$q = 1-\alpha\lambda$, $w = \|w_1\|_\infty$; and $C_m > (1-\beta_1)\kappa/B$.",
+    r"If $\alpha\lambda \le 1$, Adam with weight decay has $\|w_{K+1}\|_\infty \le \max(w, q^Kw + "
+    r"(1-q^K)C_m/\lambda)$, with $q = 1-\alpha\lambda$ and $w = \|w_1\|_\infty$. This bound does not give "
+    r"what the theorem on weight decay asks for, $\lambda W < (1-\beta_1)\kappa/B$: its limit $C_m/\lambda$ "
+    r"is not such a $W$, as $C_m > (1-\beta_1)\kappa/B$.",
     source="this project",
     uses=("L1",),
 )
 def weight_bound() -> Iterator[Step]:
     """|w_{k+1}| <= q |w_k| + alpha C_m, solved; and the condition never covers the whole box."""
-    rate, step_size, first, share = sympy.symbols("lambda alpha w n", positive=True)
+    rate, step_size, first, share, power = sympy.symbols("lambda alpha w n p", positive=True)  # p = q^k
     box = constants.normalized_step_bound(BETA1, BETA2) / rate
     kept = 1 - step_size * rate
 
-    def last(count: Any) -> Any:
-        return kept**count * first + (1 - kept**count) * box
+    def bounded(power: Any) -> Any:
+        return power * first + (1 - power) * box
 
-    found = theory.weight_bound(BETA1, BETA2, rate, first, step_size, 3)
     slack = (
         constants.normalized_step_bound(BETA1, BETA2) ** 2
         - ((1 - BETA1) / constants.preconditioner_growth(BETA2, 0)) ** 2
@@ -242,17 +247,19 @@ def weight_bound() -> Iterator[Step]:
     yield by_lemma(r"|w_{k+1}| \le (1-\alpha\lambda)|w_k| + \alpha C_m", lemma_l1)
     yield identity(
         r"x_{k+1} = q x_k + \alpha C_m \text{ for } x_k = q^kw + (1-q^k)C_m/\lambda",
-        sympy.expand(last(3)),
-        sympy.expand(kept * last(2) + step_size * rate * box),
-    )
-    yield identity(
-        r"\text{the bound is } \max(w, x_K)", found, sympy.Max(first, last(3)), "K = 3; x_k is monotone"
+        bounded(kept * power),
+        kept * bounded(power) + step_size * rate * box,
     )
     yield identity(
         r"x_{k+1} - x_k = q^k\,\alpha\lambda\,(C_m/\lambda - w)",
-        sympy.expand(last(3) - last(2)),
-        sympy.expand(kept**2 * step_size * rate * (box - first)),
+        bounded(kept * power) - bounded(power),
+        power * step_size * rate * (box - first),
         "monotone, so that max(w, x_K) bounds all k <= K",
+    )
+    yield identity(
+        r"\max(w, x_K): \text{ the function}",
+        theory.weight_bound(BETA1, BETA2, rate, first, step_size, steps),
+        sympy.Max(first, bounded(kept**steps)),
     )
     yield nonnegative(
         r"C_m^2 \ge ((1-\beta_1)/B)^2 \text{ at } \eta = 0",
@@ -266,10 +273,12 @@ def weight_bound() -> Iterator[Step]:
 @proves(
     "weight decay, gap",
     "the Frank-Wolfe gap that noise leaves to AdamW",
-    r"On $H(w-w^*)$, $H$ Huber's function, $w^* > 1 + C_m/\lambda$, from $w_1 = 0$, under noise that meets the "
-    r"coordinate-wise test, $E\lambda w_k \to u = \lim E\,m_k/\sqrt{v_k}$ at every step size "
-    r"$\alpha \le 1/\lambda$, and the mean of $\lambda$ times the gap tends to $(1-u)\|G\|_1$; at $(.9,.95)$, "
-    r"$\eta = .2$, $1 - u \ge .0196$.",
+    r"Let Adam with weight decay run on $L(w) = H(w-w^*)$, with $H$ Huber's function and $w^* > 1 + "
+    r"C_m/\lambda$, from $w_1 = 0$, under a noise that meets the coordinate-wise test. Then $E\lambda w_k \to "
+    r"u = \lim E\,m_k/\sqrt{v_k}$ at every step size $\alpha \le 1/\lambda$, and the Frank-Wolfe gap "
+    r"$\|G\|_1/\lambda + \langle G, w\rangle$ over the box $\|w\|_\infty \le 1/\lambda$, times $\lambda$, "
+    r"tends to $(1-u)\|G\|_1$ in expectation; at $(.9,.95)$ and $\eta = .2$ there is a noise with $1 - u \ge "
+    r".0196$.",
     source="this project",
     uses=("mean step", "weight decay, size of the weights"),
 )

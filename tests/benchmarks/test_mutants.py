@@ -6,10 +6,21 @@ import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants import ROOT, chosen_mutants, imports, modules, mutants, named_mutants, reasons
+from benchmarks.mutants import (
+    ROOT,
+    checks_again,
+    chosen_mutants,
+    imports,
+    modules,
+    mutants,
+    named_mutants,
+    noticed_in,
+    reasons,
+)
 
 SAMPLE = (
     "theory.adam.constants: B without its 1",
@@ -52,6 +63,25 @@ def test_what_is_excused_is_a_mutant_with_a_reason() -> None:
     for pattern, reason in reasons().items():
         assert reason
         assert re.search(pattern, descriptions, re.MULTILINE), pattern
+
+
+def test_what_noticed_a_mutant_is_tried_first_again(tmp_path: Path) -> None:
+    table, check = tmp_path / "table.txt", "tests/theory/adam/test_constants.py"
+    table.write_text(
+        "$ python benchmarks/mutants.py\n"
+        f"m.f: max -> min in x | tests, {check}: {check}::test | 1 s\n"
+        "m.g: 1 1% larger in y | claims, Alg. 1, test: verdict: open | 2 s\n"
+    )
+    found = noticed_in(table)
+    assert found == {"m.f: max -> min in x": f"tests, {check}", "m.g: 1 1% larger in y": "claims, Alg. 1, test"}
+    assert next(checks_again(found["m.f: max -> min in x"], "theory.adam.constants"))[:2] == ("tests", check)
+
+
+def test_numbers_of_examples_and_margins_are_named() -> None:
+    found = [mutant.description for mutant in mutants("theory.audit.checks.algorithm")]
+    assert any("enforced_at_the_step: margin 2.75 1% larger" in text for text in found)
+    assert any("_mean_of_enlarged_batches: 2 1% larger in average" in text for text in found)
+    assert any("started_from_zero: example's 0.99 1% larger" in text for text in found)
 
 
 def noticed(names: tuple[str, ...], stage: str) -> str:

@@ -11,8 +11,11 @@ from benchmarks.citations import cited, others
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.composition import (
+    Assumption,
+    Conclusion,
     Fact,
     Ground,
+    assumed,
     by_cases,
     cite,
     composed,
@@ -20,10 +23,11 @@ from proofs.composition import (
     granted,
     hypothesis,
     induction,
+    stated,
     summed,
 )
 from proofs.points import Point, combined
-from proofs.relations import Range, Relation, certified, equation, holds, inequality
+from proofs.relations import Range, Relation, certified, equation, holds, inequality, tiled
 from proofs.sums import PRECONDITIONED, response, root_of_one
 
 x, y, z = sympy.symbols("x y z", real=True)
@@ -48,7 +52,7 @@ def test_every_fact_has_its_reason() -> None:
     """A lemma, a step, an assumption, a definition or named theorem, or the sign of a symbol."""
     for name, number, composition in cited():
         for fact in composition.facts:
-            assert fact.lemma or fact.step or fact.assumes or fact.ground or _is_sign(fact), (name, number, fact)
+            assert fact.lemma or fact.steps or fact.assumes or fact.ground or _is_sign(fact), (name, number, fact)
 
 
 def _is_sign(fact: Fact) -> bool:
@@ -157,8 +161,30 @@ def test_cases_cover_what_they_say() -> None:
 
 
 def test_a_symbol_is_in_a_range_only_where_both_ends_were_shown() -> None:
-    step = replace(inequality(t, ">=", 0), relation=Relation(x, ">=", 0, ranges=(Range(t, 0, n),)))
-    above, below = (replace(step, relation=Relation(t, sense, end)) for sense, end in (("<=", n), (">=", 0)))
+    step = replace(inequality(t, ">=", 0), relation=Relation(x, ">=", 0, ranges=(Range(t, 1, n),)))
+    above, below = (replace(step, relation=Relation(t, sense, end)) for sense, end in (("<=", n), (">=", 1)))
     assert from_step(step, {t: (above, below)}).hypotheses == ()
     with pytest.raises(ValueError, match="nothing shows"):
         from_step(step, {t: (above,)})
+    for_large_n = replace(above, relation=replace(above.relation, ranges=(Range(n, 2),)))
+    assert from_step(step, {t: (for_large_n, below)}).hypotheses == ((n, Range(n, 2)),)
+
+
+def test_what_a_step_assumes_is_assumed_by_all_that_build_on_it() -> None:
+    convex = Assumption.CONVEX
+    first = stated(assumed(Relation(x, "<=", y), convex))
+    total = summed(first, {x: z, y: t})
+    last = composed(Relation(z, "<=", t), (from_step(total),), (z, t))
+    assert not Conclusion(last.relation).established((last,)).check().holds
+    assert Conclusion(last.relation, frozenset({convex})).established((last,)).check().holds
+
+
+def test_pieces_cover_and_say_the_goal() -> None:
+    goal = Relation(y, "<=", z)
+    low, high = (
+        composed(replace(goal, ranges=(r,)), (hypothesis(goal),), (y, z))
+        for r in (Range(x, -sympy.oo, 0), Range(x, 0))
+    )
+    assert tiled(goal, x, (low, high)).check().holds
+    assert "not covered" in tiled(goal, x, (low,)).check().detail
+    assert "not what is said" in tiled(replace(goal, right=z - 1), x, (low, high)).check().detail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,11 @@ import sympy
 
 from proofs import notation
 from proofs.adam.l1_step import lemma_l1
+from proofs.adam.symbols import noise, q, r
 from proofs.composition import Assumption
 from proofs.notation import assumption, symbols_in, undefined, unexplained, unused
 from proofs.registry import all_proofs
-from proofs.relations import equation
+from proofs.relations import CONSTANTS, equation, written
 from proofs.steps import Step, prose
 
 
@@ -101,3 +103,61 @@ def test_an_explanation_before_its_symbols_is_found(monkeypatch: pytest.MonkeyPa
     table = {"setting": {"all": {"r": "$1-c$", "c": "a number"}}, "families": {}, "proofs": {}}
     monkeypatch.setattr(notation, "_tables", lambda: table)
     assert unexplained() == ["[setting, all] r: c is not explained before"]
+
+
+def _value(latex: str, known: dict[str, float]) -> float:
+    """A constant as the setting writes it, computed: fractions, roots, products without a sign."""
+    text, part = latex, r"\s*(?:(\w)|\{([^{}]*)\})"
+    while (
+        inner := re.sub(
+            rf"\\frac{part}{part}", r"((\1\2)/(\3\4))", re.sub(rf"\\sqrt{part}", r"((\1\2)**.5)", text)
+        )
+    ) != text:
+        text = inner
+    for name in sorted(known, key=len, reverse=True):
+        text = text.replace(name, f" {known[name]!r} ")
+    text = re.sub(r"(?<=[\d).])\s*(?=\()|(?<=[\d)])\s+(?=[\d(])", "*", text.replace("^", "**"))
+    return float(eval(text))
+
+
+def test_constants_of_the_setting_are_those_of_theory() -> None:
+    """Pages leave their definitions out, so that the setting's must be the same."""
+    at = {q: 0.9, r: 0.7, noise: 0.3}
+    known = {r"\beta_1": 0.63, r"\beta_2": 0.81, r"\eta": 0.3}
+    defined = {name: text for group in notation.setting().values() for name, text in group.items()}
+    for name in ("r", "c", r"\tau", r"\rho", r"\kappa", r"\gamma", "C_m", r"\Gamma"):
+        known[name] = _value(re.search(r"\$([^$]*?)(?:\\in[^$]*|\\ge[^$]*)?\$", defined[name])[1], known)
+    known[r"\sqrt c"] = known["c"] ** 0.5
+    for name, value in CONSTANTS.items():
+        number = value.subs(CONSTANTS).subs(at)
+        assert float(number) == pytest.approx(known[written(name)]), name
+
+
+def _tables_of_symbols() -> dict[str, dict[str, str]]:
+    tables = {f"setting, {name}": table for name, table in notation.setting().items()}
+    tables |= {f"families.{name}": table for name, table in notation.families().items()}
+    return tables | {f"proofs, {name}": notation.own(name) for name in notation._tables()["proofs"]}
+
+
+def _alike(tables: dict[str, dict[str, str]]) -> list[str]:
+    """Entries of one table that a reader cannot tell apart, such as r_{lo} and r_lo in roman type."""
+    found = []
+    for name, table in tables.items():
+        printed = [re.sub(r"\\(?:mathrm|text|operatorname)|[{}\s]|\\,", "", key) for key in table]
+        found += [f"[{name}] {key}" for key, shown in zip(table, printed, strict=True) if printed.count(shown) > 1]
+    return found
+
+
+TWICE = re.compile(r"; (?:else|elsewhere|in the (?:last|first|third)|in single)|\$, or \w")
+
+
+def test_no_two_entries_print_alike_and_none_has_two_meanings() -> None:
+    tables = _tables_of_symbols()
+    assert not _alike(tables)
+    assert _alike({"one": {"r_{lo}": "a", r"r_{\mathrm{lo}}": "b", "r_l": "c"}}) == [
+        "[one] r_{lo}", r"[one] r_{\mathrm{lo}}"
+    ]  # fmt: skip
+    entries = [(name, key, text) for name, table in tables.items() for key, text in table.items()]
+    twice = [(name, key) for name, key, text in entries if TWICE.search(text)]
+    assert twice == [("setting, The problem", "L")]  # the objective, and its smoothness, as everywhere
+    assert TWICE.search("the number of steps; in the last step any number")

@@ -6,6 +6,7 @@ import pkgutil
 import pytest
 
 import proofs
+from proofs.composition import compositions
 from proofs.registry import MODULES, all_proofs, find_proof, proofs_of
 from proofs.steps import Method, Provable
 from theory.audit.claims import CLAIMS
@@ -58,3 +59,12 @@ def test_find_proof() -> None:
         find_proof("L99")
     with pytest.raises(ValueError, match=r"ambiguous proof 'Lemma B'; known are: Lemma B.1; Lemma B.2"):
         find_proof("Lemma B")
+
+
+def test_every_step_that_a_proof_builds_on_is_shown() -> None:
+    """What a composition cites of its own proof is a step of that proof, so that it is on the page and checked."""
+    for proof in all_proofs():
+        for composition in compositions(proof.steps):
+            for fact in composition.facts:
+                missing = [step.statement for step in fact.steps if step not in proof.steps]
+                assert not missing, (proof.name, missing)

@@ -1,6 +1,7 @@
 """Coverage: the theorem that is named applies, and what is said not to be covered is refused by the bounds."""
 
 import dataclasses
+import itertools
 import math
 from unittest.mock import patch
 
@@ -82,6 +83,17 @@ def test_step_sizes_that_only_fall_are_covered_by_a_certificate():
             assert not coverage(dataclasses.replace(run, **rises)).covered
 
 
+ADDITIONS = {"decays": True}, {"weight_decay": 0.01, "largest_weight": 1.0}, {"clips": True, "clip_floor": 0.9}
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(ADDITIONS, 2)))
+def test_two_additions_at_once_are_not_covered(one, other):
+    run = Configuration(0.5, 0.9, 1e-3, **COORDINATE)
+    assert all(coverage(dataclasses.replace(run, **alone)).covered for alone in (one, other))
+    both = coverage(dataclasses.replace(run, **one, **other))
+    assert [departure.hypothesis for departure in both.departures] == ["one addition at a time"]
+
+
 def test_all_theorems_stand_side_by_side():
     found = coverage(Configuration(0.9, 0.95, 0.5, **COORDINATE))
     names = [standing.name for standing in found.alternatives]
@@ -124,6 +136,10 @@ def test_the_schedules_amplification_is_an_upper_bound(betas, warmup, corrected)
     s = warmup_cosine(5000, warmup) * (bias_correction(5000, *betas) if corrected else 1)
     exact = schedule_amplification(s, *betas, first=int(constants["k0"]))
     assert exact <= constants["rho_s"] * (1 + 1e-9)
+    if warmup and corrected:
+        alone = coverage(dataclasses.replace(configuration, bias_correction=False)).constants["rho_s"]
+        last, first = (1 - betas[1] ** np.array([1e6, constants["k0"]])) ** 0.5
+        assert constants["rho_s"] == pytest.approx(alone * last / first, rel=1e-12)
     if warmup != 20:  # near the start of v, bias correction itself rises
         assert constants["rho_s"] < 2.5 * float(momentum_amplification(*betas))
 

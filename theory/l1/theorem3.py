@@ -268,7 +268,7 @@ class Certificate:
         """h_0 >= sup_s (-h(0, s) - C sqrt(s)): in each cell from -h's larger end and the least s."""
         start = -self.potential(0.0, np.exp(self.log_s_grid))
         in_cells = np.maximum(start[:-1], start[1:]) - self.tail_slope * np.exp(self.log_s_grid[:-1] / 2)
-        return float(max(start[0], in_cells.max(), start[-1] - self.tail_slope * np.sqrt(self.s_max)))
+        return float(max(start[0], in_cells.max()))  # above s_max it only falls
 
     @cached_property
     def lipschitz_constant(self) -> float:

@@ -165,14 +165,18 @@ class ComparisonPlan:
         }
 
     def result_runs(self) -> list[ExperimentRun]:
-        """Results, then controls, then the other budgets of the constant batches."""
-        tuned = list(self.points())
-        runs = [run for name in tuned for run in self.results(name).values()]
-        runs += [run for both in self.controls().values() for control in both for run in control.values()]
+        """Schedules and their rates replayed, which are pairs; constants, batches replayed, constants' budgets."""
+        tuned, controls = list(self.points()), self.controls()
         constants = [constant.name for constant in self.constants if constant.name in tuned]
-        for budget in BUDGETS:
-            runs += [run for name in constants for run in self.results(name, budget).values()]
-        return runs
+        others = [name for name in tuned if name not in constants]
+        groups = [
+            *(self.results(name) for name in others),
+            *(rates for rates, _ in controls.values()),
+            *(self.results(name) for name in constants),
+            *(batches for _, batches in controls.values()),
+            *(self.results(name, budget) for budget in BUDGETS for name in constants),
+        ]
+        return [run for group in groups for run in group.values()]
 
     def rates_replayed(self, schedule: Schedule, point: Point, seed: int) -> ExperimentRun:
         """The first control: a constant batch that makes as many steps, with the learning rates of the run."""

@@ -27,15 +27,14 @@ def plot_studies(table: Table, axes: Axes, objective: str) -> Axes:
         part = rows.where(optimizer=optimizer, noise=noise, bound=bound)
         band(axes, part["K"], part["low"].clip(part["measured"] * 1e-3), part["high"], color, 0.25)
         axes.plot(part["K"], part["measured"], color=color, marker=marker, markersize=2.8)
-        axes.plot(
-            part["K"], part["value"], color=color, linestyle=":" if bound == "no bound" else "--", linewidth=1.0
-        )
+        style, alone = ":" if bound == "no bound" else "--", "_" if len(part) == 1 else ""
+        axes.plot(part["K"], part["value"], color=color, linestyle=style, marker=alone, linewidth=1.0)
     axes.set(xscale="log", yscale="log", title=objective, xlabel="steps $K$")
     handles = [
         Line2D([], [], color=color, marker=marker, markersize=2.8, label=f"{optimizer}, {noise}: {bound}")
         for color, marker, (optimizer, noise, bound) in zip(CYCLE, MARKERS, studies, strict=False)
     ]
-    axes.legend(handles=handles, fontsize=6.5)
+    axes.legend(handles=handles, fontsize=6.5, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return axes
 
 
@@ -50,7 +49,7 @@ def studies_figure(table: Table) -> Figure:
     objectives = table.values("objective")
     columns = min(2, len(objectives))
     lines = -(-len(objectives) // columns)
-    figure = Figure(figsize=(WIDTH * (0.6 if columns == 1 else 1), 0.5 + 2.4 * lines), layout="constrained")
+    figure = Figure(figsize=(WIDTH * (0.6 if columns == 1 else 1), 0.5 + 3.3 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, objective in zip(grid, objectives, strict=False):
         plot_studies(table, axes, objective)

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import sympy
 
 from adabatch.moments.gradient_moments import covariance_trace, debiased_squared_norm, paper_variance
 from adabatch.moments.noise_scale import stationary_batch_size
 from proofs.estimators.expectations import (
-    expectation,
     finite_population,
     fixed_points,
     plug_in_denominator,
@@ -70,12 +68,3 @@ PERTURBED = {
 @pytest.mark.parametrize("name", PERTURBED)
 def test_a_perturbed_statement_is_rejected(name: str) -> None:
     assert not PERTURBED[name]().holds
-
-
-def test_expectation_of_polynomials_against_simulation() -> None:
-    x, y, s = sympy.symbols("x y s")
-    polynomial = (1 + x + 2 * y) ** 4 + x**3 * y + x
-    draws = np.random.default_rng(0).normal(0, 0.5, (2, 400_000))
-    sample = sympy.lambdify((x, y), polynomial, "numpy")(*draws)
-    exact = float(expectation(polynomial, [x, y], s).subs(s, 0.25))
-    assert abs(sample.mean() - exact) < 5 * sample.std() / np.sqrt(sample.size)

@@ -37,6 +37,7 @@ from theory.adam_sharp.theorem2 import (
     freezing_threshold,
     largest_admissible_eta,
     log_growth_bound,
+    require_condition,
 )
 
 PROBLEM = parameters(
@@ -370,6 +371,13 @@ def test_violated_hypotheses_are_named(values, message):
 def test_parameters_out_of_range_are_named(values, message):
     with pytest.raises(HypothesisError, match=message):
         replace(PARAMETERS, **values)
+
+
+@pytest.mark.parametrize("eta", [1.0, 1.5])
+def test_eta_is_below_1_where_the_threshold_is_an_ulp_below_1(eta):
+    assert 1 - 1e-15 < freezing_threshold(0.0, 0.394643, 1.0) < 1
+    with pytest.raises(HypothesisError, match="eta < 1"):
+        require_condition(0.0, 0.394643, eta)
 
 
 def test_too_few_virtual_steps_are_named():

@@ -26,6 +26,15 @@ def bound_of(kind, eta=0.3, **changes):
     )
 
 
+@kinds
+def test_equal_multipliers_are_a_larger_step_size(kind):
+    costs = {"epsilon": 1e-3, "floors": 0.1}
+    twice = bound_of(kind, **costs, multipliers=[2.0] * RUN["steps"])
+    assert twice.value == pytest.approx(
+        2 * bound_of(kind, **costs, step_size=2 * RUN["step_size"]).value, rel=1e-9
+    )
+
+
 @given(st.floats(1e-3, 1e3), st.floats(0, 1e3), st.floats(1e-3, 1e3), st.floats(1e-6, 1e6))
 def test_the_smaller_of_variance_and_worst_loss_is_below_the_line(weight, slope, kept, x):
     kappa = deviation_weight(weight, slope, kept)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
 
 from adabatch.moments.hypotheses import HypothesisError
-from tests.support.parameters import evaluate
+from tests.support.parameters import evaluate, parameters
 from theory.adam.constants import normalized_step_bound
 from theory.l1 import theorem3 as l1
 from theory.l1.costs import Kind
 from theory.l1.theorem import l1_test_bound, largest_admissible_eta
+from theory.l1.verification import read_record, record_path
 
 Array = NDArray[np.float64]
 L1_BETAS = [(0.0, 0.95), (0.5, 0.9), (0.9, 0.95), (0.9, 0.999)]
@@ -89,6 +90,39 @@ def test_lipschitz_constant_is_the_supremum(certificate: l1.Certificate) -> None
     assert certificate.lipschitz_constant == pytest.approx(max(corners, others, tail), rel=1e-12)
 
 
+def test_a_steep_tail_decides_the_lipschitz_constant() -> None:
+    """Of the kind variance C is free; |G| h(z, v / G^2) has the slope h + C sqrt(s_max) in the tail."""
+    certificate = replace(l1.find_certificate(0.5, 0.9, kind=Kind.VARIANCE), tail_slope=100.0)
+    root, z = np.sqrt(certificate.s_max), certificate.z_grid
+    low, high = (gradient * certificate.potential(z, (root / gradient) ** 2) for gradient in (0.1, 0.2))
+    assert certificate.lipschitz_constant == pytest.approx(np.abs(high - low).max() / 0.1, rel=1e-9)
+
+
+@certificates
+def test_the_start_constant_is_what_the_norms_cost(certificate: l1.Certificate) -> None:
+    s = np.exp(np.linspace(certificate.log_s_grid[0] - 5, certificate.log_s_grid[-1] + 5, 20_000))
+    costs = -certificate.potential(0.0, s) - certificate.tail_slope * np.sqrt(s)
+    assert costs.max() <= certificate.start_constant * (1 + 1e-12)
+    assert costs.max() >= 0.8 * certificate.start_constant
+
+
+def test_the_certificate_changes_where_both_bounds_agree() -> None:
+    def find(eta: float) -> l1.Certificate:
+        return l1.find_certificate(0.9, 0.95, eta, Kind.VARIANCE)
+
+    def best_bound(certificate: l1.Certificate) -> float:
+        problem, adam = parameters(**PROBLEM, beta1=0.9, beta2=0.95, eta=low)
+        step = l1.best_certified_step_size(certificate, problem, adam)
+        return l1.certified_bound(certificate, problem, replace(adam, step_size=step), 0.0, 0.0).value
+
+    low, high = 0.0, 0.68
+    for _ in range(40):
+        eta = (low + high) / 2
+        low, high = (eta, high) if find(eta) is find(0.0) else (low, eta)
+    assert find(low) is not find(high)
+    assert best_bound(find(low)) == pytest.approx(best_bound(find(high)), rel=1e-6)
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.floats(0.0, 0.9), st.floats(-1, 1), st.floats(1e-6, 1e6), st.floats(-1e3, 1e3))
 def test_states_never_leave_the_certificate(ratio: float, share: float, s: float, x: float) -> None:
@@ -134,6 +168,13 @@ def test_certificates_survive_a_file(tmp_path: Path) -> None:
         loaded = l1.load_certificate(tmp_path / "certificate.npz")
         assert (loaded.gain, loaded.kind) == (original.gain, kind)
         np.testing.assert_array_equal(loaded.values, original.values)
+
+
+def test_records_are_written_as_they_are_read() -> None:
+    path = next(path for path in l1.certificate_files() if record_path(path).exists())
+    record = read_record(path)
+    assert record is not None
+    assert record.text() == record_path(path).read_text(encoding="utf-8")
 
 
 def test_a_file_without_a_kind_is_of_the_l1_kind(tmp_path: Path) -> None:

@@ -41,6 +41,14 @@ def test_reach_inverts(shape, value):
     assert shape(0.0) == 1
 
 
+def test_a_path_is_bent_at_its_kinks_only():
+    shape, near = StableThenDecay(0.5, StableThenDecay(0.4, Power(1))), 0.015
+    x = np.linspace(0.03, 0.97, 48)
+    bent = x[np.abs(shape(x - near) - 2 * shape(x) + shape(x + near)) > 1e-9]
+    assert bent == pytest.approx([0.79, 0.81])
+    assert all(min(abs(value - kink) for kink in shape.kinks) < near for value in bent)
+
+
 def test_closed_forms_of_the_table():
     x, e = sympy.symbols("x e", positive=True)
     assert sympy.simplify(sympy.integrate((1 - x) ** 3, (x, 0, 1)) - Power(1).remaining(sympy.Integer(0), 3)) == 0

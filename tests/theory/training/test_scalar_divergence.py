@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
-from theory.adam.normalized_step import mean_normalized_step, rare_variance, two_point_law
+from theory.adam.constants import normalized_step_bound
+from theory.adam.normalized_step import mean_normalized_step, rare_value, rare_variance, two_point_law
 from theory.training.scalar_divergence import (
     ScalarTestDivergence,
     drift,
@@ -92,6 +93,18 @@ def test_the_probability_of_a_step_downhill_in_a_dimension_where_it_is_seen():
     assert 0 < downhill < small.failure_probability(least, steps=3) < 1
     with pytest.raises(HypothesisError, match="higher dimension"):
         dataclasses.replace(small, dimension=100).failure_probability(least, steps=3)
+
+
+@pytest.mark.parametrize("quiet", [1, 2, 10, 40, 80])
+def test_the_ceiling_of_a_quiet_time_is_nearly_attained(quiet):
+    """n steps without a rare value, from every v' up to x^2 and the largest m' next to it."""
+    beta1, beta2, delta, rare = 0.5, 0.9, 1.0, 0.01
+    before, reach = np.linspace(0, rare_value(delta, rare), 2000), normalized_step_bound(beta1, beta2)
+    momentum = beta1**quiet * reach * before - (1 - beta1**quiet) * delta
+    worst = (momentum / np.sqrt(beta2**quiet * before**2 + (1 - beta2**quiet) * delta**2)).max()
+    share = quiet * rare
+    found = (mean_step_ceiling(beta1, beta2, delta, rare, quiet) - share * reach) / (1 - share)
+    assert worst == pytest.approx(found, abs=1e-5)
 
 
 @settings(deadline=None, max_examples=25)

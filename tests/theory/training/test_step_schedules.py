@@ -55,6 +55,13 @@ def test_a_schedule_that_never_rises_costs_nothing(s, r, beta2):
     assert schedule_growth(falling, beta2) <= 1 / root_gap(beta2) * (1 + 1e-9)
 
 
+def test_a_warm_up_and_half_a_cosine():
+    s = warmup_cosine(99, 20, final=0.2)
+    assert s[[9, 19, 59]] == pytest.approx([0.5, 1.0, 0.6])
+    assert (np.diff(s[19:]) < 0).all()
+    assert 0.2 < s[-1] < 0.2 + 1e-3
+
+
 def test_published_amplifications():
     s = warmup_cosine(5000, 400) * bias_correction(5000, 0.9, 0.95)
     found = [schedule_amplification(s, 0.9, 0.95, first) for first in (1, 100, 200)]
@@ -110,6 +117,8 @@ def test_a_constant_schedule_is_the_corrected_theorem():
     found = bound_of(multipliers=np.ones(2000), **problem, **adam)
     plain = evaluate(gradient_norm_sum_bound, **problem, **adam, steps=2000)
     assert found.value == pytest.approx(plain.value, rel=1e-9)
+    larger = evaluate(gradient_norm_sum_bound, **problem | {"step_size": 0.02}, **adam, steps=2000)
+    assert bound_of(multipliers=np.full(2000, 2.0), **problem, **adam).value == pytest.approx(2 * larger.value)
     # epsilon adds d eps K to A
     with_epsilon = bound_of(multipliers=np.ones(2000), **problem, **adam, epsilon=1e-3)
     assert with_epsilon.constants["A"] == pytest.approx(plain.constants["A"] + 3 * 1e-3 * 2000, rel=1e-9)

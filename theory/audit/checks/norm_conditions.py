@@ -24,14 +24,15 @@ def inner_product_equivalence(scale: float = 10.0, eta: float = 0.5, draws: int 
     """Sec. 3.1: is <g, G> >= 0 equivalent to ||g - G|| <= eta ||G||? The example is g = ``scale`` G."""
     gradient = np.array([1.0, -2.0, 2.0])
     batch_gradient = scale * gradient
-    error = float(np.linalg.norm(batch_gradient - gradient) / np.linalg.norm(gradient))
+    norm = np.linalg.norm(gradient)
+    error = float(np.linalg.norm(batch_gradient - gradient) / norm)
     generator = np.random.default_rng(11)
     lengths = generator.uniform(0.0, 1.5, (draws, 1))
     directions = generator.standard_normal((draws, 3))
-    noise = lengths * eta * 3.0 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    noise = lengths * eta * norm * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     within = norm_condition(gradient + noise, gradient, eta)
     smallest = float(np.min(inner_product(gradient + noise, gradient)[within]))
-    floor = float(inner_product_floor(9.0, eta))
+    floor = float(inner_product_floor(norm**2, eta))
     return ClaimEvidence(
         published=(Assertion(f"||g - G|| / ||G|| at g = {scale:g} G, <g, G> > 0", error, "<=", eta),),
         corrected=(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from theory.adam.constants import second_moment_weight
 from theory.adam_sharp.sharpness_example import (
     BETA1,
     BETA2,
@@ -60,7 +61,7 @@ def _mean_direction(eta: float, repetitions: int, steps: int) -> tuple[float, fl
     for step in range(steps):
         gradient = noise(generator.random(repetitions))
         momentum = BETA1 * momentum + (1 - BETA1) * gradient
-        second = BETA2 * second + (1 - BETA2) * gradient**2
+        second = BETA2 * second + second_moment_weight(BETA2) * gradient**2
         if step >= 20:
             total += momentum / np.sqrt(second)
     means = total / (steps - 20)

@@ -152,10 +152,13 @@ class Search:
         return self._new(candidates, tried, self.effort.points + self.effort.closing)
 
     def _new(self, candidates: Iterable[Point], tried: Mapping[Point, float], most: int) -> list[Point]:
-        """Those in the lattice that are another run than any tried, as many as make ``most`` tries of all."""
+        """Those in the lattice that are other runs than those tried, as many as make ``most`` tries of all."""
         known = {distinct(point) for point in tried}
-        inside = filter(self.axes.holds, dict.fromkeys(candidates))
-        return [point for point in inside if distinct(point) not in known][: max(0, most - len(tried))]
+        others: dict[Point, Point] = {}
+        for point in filter(self.axes.holds, candidates):
+            if distinct(point) not in known:
+                others.setdefault(distinct(point), point)  # neighbours of two finalists can be one run
+        return list(others.values())[: max(0, most - len(tried))]
 
     def _edges(self, best: Point, tried: Iterable[Point]) -> list[str]:
         """The tuned directions in which no point lies beyond this one, on one side or the other.

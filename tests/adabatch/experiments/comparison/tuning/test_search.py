@@ -94,6 +94,15 @@ def test_wherever_it_is_interrupted_it_asks_for_the_same_tries(loss, axes, effor
     assert Search(axes, effort, losses).best() == whole.best()
 
 
+def test_neighbours_of_two_finalists_that_are_one_run_are_tried_once():
+    """Beyond linear after 20% and wsd 70% after 20% lie linear and wsd 70% after 40%, which are one run."""
+    finalists = {Point(0, 4, 5): 0.0, Point(0, 3, 5): 0.1}
+    beyond = Search(ALL_AXES, EFFORT, {})._beyond(finalists)
+    assert len({distinct(point) for point in beyond}) == len(beyond)
+    assert Point(0, 4, 6) in beyond
+    assert Point(0, 3, 6) not in beyond
+
+
 @pytest.mark.parametrize(
     ("best", "tried", "new"),
     [
