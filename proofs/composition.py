@@ -152,7 +152,10 @@ class Conclusion:
         """It is the relation of one of the steps, on no smaller ranges and under no more assumptions."""
 
         def check() -> Evidence:
-            for number, step in enumerate(steps, 1):
+            numbered = sorted(
+                enumerate(steps, 1), key=lambda entry: entry[1].relation != self.relation
+            )  # as it is
+            for number, step in numbered:
                 if step.relation is None or not same_relation(step.relation, self.relation):
                     continue
                 if step.assumes - with_implied(self.assumes):
