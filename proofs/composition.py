@@ -103,7 +103,6 @@ class Ground(StrEnum):
     CALCULUS = "the fundamental theorem of calculus"
     CAUCHY_SCHWARZ = "Cauchy-Schwarz"
     HOELDER = "Hoelder's inequality"
-    JENSEN = "Jensen's inequality"
     MARKOV = "Markov's inequality"
     MINKOWSKI = "Minkowski's inequality"
     YOUNG = "Young's inequality for convolutions"
