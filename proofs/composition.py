@@ -97,7 +97,7 @@ class Assumption(StrEnum):
 class Ground(StrEnum):
     """Why a fact needs no proof of its own: a definition, or a named theorem of the literature."""
 
-    DEFINITION = "by definition"
+    DEFINITION = "a definition"
     SQUARE = "a square is not negative"
     INDUCTION = "induction hypothesis"
     CALCULUS = "the fundamental theorem of calculus"
