@@ -35,6 +35,7 @@ from proofs.adam.symbols import (
     r,
     same,
 )
+from proofs.calculus import square
 from proofs.composition import (
     Assumption,
     Conclusion,
@@ -45,6 +46,7 @@ from proofs.composition import (
     composed,
     from_step,
     granted,
+    rooted,
     stated,
     summed,
 )
@@ -151,6 +153,24 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
         relative, deviation / (scale * root), "X = g / G", {relative: deviation / (scale * root)}
     )
     yield in_gradient
+    distance, mean_2, variance = (
+        named("|X-1|", "|X-1|", nonnegative=True),
+        named("spread_2", r"(E|X-1|)^2", nonnegative=True),
+        named("relative_2", r"\mathrm{Var}(X)", nonnegative=True),
+    )
+    deviates = square(distance - spread)
+    yield deviates
+    of_variance = composed(
+        Relation(mean_2, "<=", relative**2),
+        (
+            granted(Relation(mean_2, "<=", variance), Ground.EXPECTATION, deviates),
+            granted(Relation(variance, "=", relative**2), Ground.DEFINITION),
+        ),
+        (mean_2, variance),
+    )
+    yield of_variance
+    below = rooted(of_variance, mean_2, spread, relative)
+    yield below
     each = composed(
         KEY,
         (
@@ -159,7 +179,7 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
             granted(
                 Relation(response_e(RHO), ">=", root_of_one_e - weight * spread), Ground.EXPECTATION, *pointwise
             ),
-            granted(Relation(spread, "<=", relative), Ground.JENSEN),
+            from_step(below),
             from_step(in_gradient),
         ),
         (aligned, preconditioned, response_e(RHO), root_of_one_e, spread, relative, deviation),
