@@ -212,6 +212,6 @@ def excluded(bound: str) -> set[str]:
     covered = {
         "factors": not rule.unbiased,
         "violated": rule.deviations,
-        "floor": bound in TARGETS or is_own(bound),
+        "floor": getattr(rule, "floored", is_own(bound)),
     }
     return {name for name, may in covered.items() if not may}
