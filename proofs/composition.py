@@ -97,13 +97,12 @@ class Assumption(StrEnum):
 class Ground(StrEnum):
     """Why a fact needs no proof of its own: a definition, or a named theorem of the literature."""
 
-    DEFINITION = "by definition"
+    DEFINITION = "a definition"
     SQUARE = "a square is not negative"
     INDUCTION = "induction hypothesis"
     CALCULUS = "the fundamental theorem of calculus"
     CAUCHY_SCHWARZ = "Cauchy-Schwarz"
     HOELDER = "Hoelder's inequality"
-    JENSEN = "Jensen's inequality"
     MARKOV = "Markov's inequality"
     MINKOWSKI = "Minkowski's inequality"
     YOUNG = "Young's inequality for convolutions"
@@ -152,7 +151,10 @@ class Conclusion:
         """It is the relation of one of the steps, on no smaller ranges and under no more assumptions."""
 
         def check() -> Evidence:
-            for number, step in enumerate(steps, 1):
+            numbered = sorted(
+                enumerate(steps, 1), key=lambda entry: entry[1].relation != self.relation
+            )  # as it is
+            for number, step in numbered:
                 if step.relation is None or not same_relation(step.relation, self.relation):
                     continue
                 if step.assumes - with_implied(self.assumes):

@@ -37,7 +37,7 @@ WIDE = 160
 
 _TOKEN = re.compile(
     r"(?P<space>\s+)"
-    r"|(?P<words>'s\b|(?:[Ll]emmas?|[Tt]heorems?|Proposition|bound|step|Eq\.|part) [A-Z0-9(][\w.']*(?! [=<>])"
+    r"|(?P<words>'s\b|(?:[Ll]emmas?|[Tt]heorems?|rule|Proposition|bound|step|Eq\.|part) [A-Z0-9(][\w.']*(?! [=<>])"
     r"|L\d(?:'(?!s))?(?:'s)?(?![_\w])|\(?[A-Z]\.\d\)?|[A-Za-z]{2,}'s\b|(?!Sigma)[A-Z]\w*-[a-z]+|l[12]\b|\d+\s*%|\d+(?:st|nd|rd|th)\b)"
     r"|(?P<math>Sigma-hat|[A-Za-z]+\d?~?(?:'(?!s\b))*(?:_\{[^}]*\}|_\w+|_[+-])?|(?:\d+)?\.?\d+(?:e-?\d+)?(?![A-Za-z]{2})"
     r"|<=|>=|->|\|\|(?:_\w+)?|-\+|:=|(?<=\d)\.\.(?=[\dK])|[-+/^=<>|(){}\[\]*⟨⟩])"

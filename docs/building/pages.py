@@ -44,6 +44,7 @@ RESULTS = [
     {"On other seeds": "results/29k-seeds/comparison.md"},
     {"On another corpus": "results/29k-site/comparison.md"},
     {"A larger model": "results/134k/comparison.md"},
+    {"A million parameters": "results/1m/comparison.md"},
     {"eta and the test interval": "results/29k-eta/ablation.md"},
     {"eta in a larger model": "results/134k-eta/ablation.md"},
     {"All ablations": "results/ablation.md"},

@@ -12,6 +12,7 @@ from typing import Any
 import sympy
 
 from proofs.adam.symbols import BETA2, BETAS, A, B, dimension, initial_sum, noise, q, same, steps
+from proofs.calculus import square
 from proofs.composition import (
     Assumption,
     Conclusion,
@@ -138,11 +139,15 @@ def one_step() -> Generator[Step, None, tuple[Step, Step]]:
         NEEDED_BEFORE,
     )
     yield own
-    next_one = yield from _below_sum(after, root_moment, "E_k v_k = beta2 v_{k-1} + c E_k g_k^2", Ground.JENSEN)
+    now, moment = named("V_now", r"\sqrt{v_k}", nonnegative=True), named("v_now", "v_k", nonnegative=True)
+    pointwise = square(now - after, {now**2: moment})
+    yield pointwise
+    reason = "E_k v_k = beta2 v_{k-1} + c E_k g_k^2"
+    next_one = yield from _below_sum(after, root_moment, reason, Ground.EXPECTATION, pointwise)
     return own, next_one
 
 
-def _below_sum(root: Any, size: Any, reason: str, ground: Ground) -> Generator[Step, None, Step]:
+def _below_sum(root: Any, size: Any, reason: str, ground: Ground, *steps: Step) -> Generator[Step, None, Step]:
     """sqrt(x^2 + y^2) <= x + y for x = sqrt(beta2 v_{k-1}), y = sqrt(c) ``size``, x, y >= 0."""
     squared = named(f"{root}_2", rf"({written(root)})^2", nonnegative=True)
     bound = q * before + ROOT_C * size
@@ -153,7 +158,7 @@ def _below_sum(root: Any, size: Any, reason: str, ground: Ground) -> Generator[S
     below = composed(
         Relation(squared, "<=", bound**2, C_IS, UNIT),
         (
-            granted(Relation(squared, "<=", squares, C_IS), ground),
+            granted(Relation(squared, "<=", squares, C_IS), ground, *steps),
             from_step(exact),
             hypothesis(Relation(cross, ">=", 0)),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import cache
 
 import sympy
 
@@ -78,6 +79,7 @@ def theorem_1() -> Iterator[Step]:
     yield _sign_descent()
 
 
+@cache
 def bound_1() -> Step:
     """Bound (1), for every epsilon >= 0."""
     return preconditioned_bound(BOUND_1)

@@ -35,6 +35,7 @@ from proofs.adam.symbols import (
     r,
     same,
 )
+from proofs.calculus import square
 from proofs.composition import (
     Assumption,
     Conclusion,
@@ -45,6 +46,7 @@ from proofs.composition import (
     composed,
     from_step,
     granted,
+    rooted,
     stated,
     summed,
 )
@@ -151,6 +153,24 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
         relative, deviation / (scale * root), "X = g / G", {relative: deviation / (scale * root)}
     )
     yield in_gradient
+    distance, mean_2, variance = (
+        named("|X-1|", "|X-1|", nonnegative=True),
+        named("spread_2", r"(E|X-1|)^2", nonnegative=True),
+        named("relative_2", r"\mathrm{Var}(X)", nonnegative=True),
+    )
+    deviates = square(distance - spread)
+    yield deviates
+    of_variance = composed(
+        Relation(mean_2, "<=", relative**2),
+        (
+            granted(Relation(mean_2, "<=", variance), Ground.EXPECTATION, deviates),
+            granted(Relation(variance, "=", relative**2), Ground.DEFINITION),
+        ),
+        (mean_2, variance),
+    )
+    yield of_variance
+    below = rooted(of_variance, mean_2, spread, relative)
+    yield below
     each = composed(
         KEY,
         (
@@ -159,7 +179,7 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
             granted(
                 Relation(response_e(RHO), ">=", root_of_one_e - weight * spread), Ground.EXPECTATION, *pointwise
             ),
-            granted(Relation(spread, "<=", relative), Ground.JENSEN),
+            from_step(below),
             from_step(in_gradient),
         ),
         (aligned, preconditioned, response_e(RHO), root_of_one_e, spread, relative, deviation),
@@ -205,7 +225,7 @@ def l1_theorem() -> Iterator[Step]:
     )
     yield denominators
     yield closing(bound, from_step(denominators, opaque=(A, B)), NOISE_COST, assumes=assumes)
-    yield from _solution(found, initial_sum, 1 + noise)
+    yield from _solution(found, initial_sum, 1 + noise, noise)
 
 
 @proves(
@@ -257,7 +277,7 @@ def scalar_theorem() -> Iterator[Step]:
     yield closing(
         bound, from_step(denominators, opaque=(A, B)), NOISE_COST, sums=(whole, roots, norms), assumes=assumes
     )
-    yield from _solution(found, sympy.sqrt(squares), sympy.sqrt(1 + noise**2))
+    yield from _solution(found, sympy.sqrt(squares), sympy.sqrt(1 + noise**2), sympy.sqrt(dimension) * noise)
 
 
 def _descent(
@@ -279,7 +299,7 @@ def _descent(
     )
 
 
-def _solution(found: Bound, initial: Any, moment: Any) -> Iterator[Step]:
+def _solution(found: Bound, initial: Any, moment: Any, noise_of_test: Any) -> Iterator[Step]:
     """S^2 <= (A + B S)(P + nu' S) solved; P, nu' and 1 - B nu' > 0 stand for themselves."""
     start, growth, descent, kept, total = sympy.symbols("A B P kappa_nu S", positive=True)
     cost = (1 - kept) / growth
@@ -290,8 +310,9 @@ def _solution(found: Bound, initial: Any, moment: Any) -> Iterator[Step]:
     budget = found.terms["initial gap"] + found.terms["drift"]
     a_0, b_0, nu = (found.constants[name] for name in ("A", "B", "nu'"))
     yield same(
-        r"A, \; B: \text{ the functions}",
+        r"A, \; B, \; \nu': \text{ the functions}",
         (a_0, PHI * initial),
+        (nu, (1 + 1 / (1 - r)) * noise_of_test / sympy.sqrt(1 - BETA2)),
         (b_0, sympy.sqrt(1 - BETA2) * (1 + moment * PHI)),
     )
     yield same(r"\alpha P = \Delta + \alpha^2KLd\,\Gamma", (alpha * (1 - BETA1) * budget, DESCENT))

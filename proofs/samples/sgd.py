@@ -27,7 +27,8 @@ GOAL = Goal(level=level, noise=variance)
     r"passes the exact norm test, and let $T$ be the first step with $\|G_T\|^2 \le \epsilon$. Then $E\,T \le "
     r"K$ and $E\sum_{k<T}b_k \le E\,T + N$, with $K = (1+\eta^2)\,2L\Delta/\epsilon$ and $N = "
     r"(1+1/\eta^2)\,2L\Delta\sigma^2/\epsilon^2$. As $\eta$ varies these two lie on a hyperbola, "
-    r"$(K/K_{\min}-1)(N/N_{\min}-1) = 1$. There is an objective on which both bounds are equalities.",
+    r"$(K/K_{\min}-1)(N/N_{\min}-1) = 1$. At $\Delta = \epsilon/(2L)$ and $\sigma^2 = \eta^2\epsilon$ there "
+    r"are an objective and a noise with $E\,T = K$ and $E\sum_{k<T}b_k = N$.",
     source="McCandlish et al. (2018) for the shape; this project",
     uses=("SGD",),
 )

@@ -66,6 +66,11 @@ class State:
             self.variance, "=", sympy.expand(gradient_variance(curvature, self.error, self.risk + label_noise))
         )
 
+    def noisy(self) -> Step:
+        """V_i >= lambda_i sigma^2: what is left of V_i is not negative."""
+        goal = Relation(self.variance, ">=", curvature * label_noise)
+        return composed(goal, (granted(self.definition, Ground.DEFINITION),), (self.variance,))
+
 
 BELOW, ABOVE = State("c"), State("u")
 

@@ -96,8 +96,9 @@ def squared(symbol: Any) -> Any:
     return named(f"{symbol}_2", rf"{written(symbol)}^{{2}}", nonnegative=True)
 
 
-def _bounded(value: Any, factor: Any, variance: Any, scale: Any, share: Step | None = None) -> Iterator[Step]:
+def _bounded(value: Any, factor: Any, state: State, scale: Any, share: Step | None = None) -> Iterator[Step]:
     """2 factor lambda scale / sqrt(V_i) <= q scale / a, the last step; ``share`` says that the factor is <= 1."""
+    variance = state.variance
     ranges = (
         *MODES,
         LARGEST,
@@ -107,7 +108,7 @@ def _bounded(value: Any, factor: Any, variance: Any, scale: Any, share: Step | N
     bound = sympy.cancel(move * scale / rate)
     is_square = {squared(value): 4 * factor**2 * curvature**2 * scale**2 / variance}
     squares = inequality(squared(value), "<=", bound**2, ranges, where=is_square)
-    noisy = stated(granted(Relation(variance, ">=", curvature * label_noise), Ground.PART))
+    noisy = state.noisy()
     shown = {variance: (noisy,)} | ({factor: (share,)} if share else {})
     each = composed(
         Relation(squared(value), "<=", bound**2, ranges=(*MODES, LARGEST)),
@@ -215,7 +216,7 @@ def _within(weaker: Any, noise: Any) -> Iterator[Step]:
         Relation(contraction, "<=", 1), (from_step(smaller), from_step(KEPT)), (contraction, kept)
     )
     yield from (KEPT, fades, smaller, below_one)
-    *steps, slow = _bounded(pull, contraction, U_T.variance, 1, below_one)
+    *steps, slow = _bounded(pull, contraction, U_T, 1, below_one)
     yield from (*steps, slow)
     falls = along(
         sympy.exp(move * TIME / rate) * u,
@@ -243,7 +244,7 @@ def _within(weaker: Any, noise: Any) -> Iterator[Step]:
 
 def _at_most_one(y: Any, state: State, factor: Any = 1, share: Step | None = None) -> Iterator[Step]:
     """y_i <= q, and so at most 1: the last two steps."""
-    *steps, most = _bounded(y, factor, state.variance, rate, share)
+    *steps, most = _bounded(y, factor, state, rate, share)
     yield from (*steps, most)
     yield composed(Relation(y, "<=", 1, ranges=UPPER.ranges), (from_step(most),), (y,))
 
@@ -345,15 +346,16 @@ LOWER = Relation(after, ">=", lower_after, ranges=UPPER.ranges)
 def lower_step() -> Iterator[Step]:
     """l takes at most the noise of the step, and falls at least as far as an unslowed step."""
     yield POSITIVE
+    variance = L_T.noisy()
     noisy = composed(
         Relation(curvature**2 + curvature * trace, "<=", SPREAD * L_T.variance, ranges=MODES),
         (
-            granted(Relation(L_T.variance, ">=", curvature * label_noise), Ground.PART),
+            from_step(variance),
             granted(Relation(SPREAD, "=", theory.variance_growth(largest, trace, label_noise)), Ground.DEFINITION),
         ),
         (L_T.variance, trace),
     )
-    yield noisy
+    yield from (variance, noisy)
     noise = (sympy.Integer(1), (curvature_term, trace), SPREAD, noisy, chi)
     *steps, grown = growing(L, L_T, -pull * L_T.error, *noise)
     yield from (*steps, grown)
@@ -380,7 +382,7 @@ def lower_step() -> Iterator[Step]:
         reason="J is I_k over the step",
     )
     yield whole
-    *steps, most = _bounded(Y_L, 1, L.variance, rate)
+    *steps, most = _bounded(Y_L, 1, L, rate)
     yield from (*steps, most)
     *steps, below_one = _at_most_one(Y_C, C)
     yield from (*steps, below_one)

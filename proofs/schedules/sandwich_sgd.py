@@ -21,6 +21,7 @@ from proofs.schedules.moments import (
     density,
     growing,
     in_order,
+    label_noise,
     largest,
     variances,
 )
@@ -191,8 +192,8 @@ def _bounded() -> Iterator[Step]:
         (
             from_step(total),
             from_step(alone),
-            granted(Relation(L_T.variance, ">=", curvature * level), Ground.PART),
-            granted(Relation(level, ">=", L_T.risk), Ground.PART),
+            granted(Relation(L_T.variance, "=", curvature**2 * L_T.error + curvature * level), Ground.DEFINITION),
+            granted(Relation(level, "=", L_T.risk + label_noise), Ground.DEFINITION),
         ),
         (L_T.variance, weighted, L_T.risk, level),
     )

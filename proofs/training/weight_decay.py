@@ -227,7 +227,7 @@ def _simpler() -> Iterator[Step]:
     r"If $\alpha\lambda \le 1$, Adam with weight decay has $\|w_{K+1}\|_\infty \le \max(w, q^Kw + "
     r"(1-q^K)C_m/\lambda)$, with $q = 1-\alpha\lambda$ and $w = \|w_1\|_\infty$. This bound does not give "
     r"what the theorem on weight decay asks for, $\lambda W < (1-\beta_1)\kappa/B$: its limit $C_m/\lambda$ "
-    r"is not such a $W$, as $C_m > (1-\beta_1)\kappa/B$.",
+    r"as $W$ would need $C_m < (1-\beta_1)\kappa/B$, and $C_m$ is larger.",
     source="this project",
     uses=("L1",),
 )

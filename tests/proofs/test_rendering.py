@@ -47,7 +47,7 @@ def test_derivation_shows_every_step_and_the_failing_one() -> None:
 
 
 def test_table_and_methods(capsys: pytest.CaptureFixture[str]) -> None:
-    assert methods(proposition_1()) == "3 identity, 1 certificate"
+    assert methods(proposition_1()) == "2 identity, 1 certificate"
     assert show_table((proposition_1(),))
     x = sympy.Symbol("x")
     wrong = Proof("W", "wrong", "$x = 2x$", (identity("x = 2x", x, 2 * x),))

@@ -16,9 +16,9 @@ from proofs.adam.l3_freeze import DEFINED, FREEZING, lemma_l3
 from proofs.adam.l4_swap import RHO_IS, lemma_l4
 from proofs.adam.l5_key_inequality import lemma_l5
 from proofs.adam.l6_descent import lemma_l6
-from proofs.adam.l7_denominators import AB_ARE, PHI, lemma_l7
+from proofs.adam.l7_denominators import AB_ARE, PHI, lemma_l7, tau
 from proofs.adam.l8_self_bounding import lemma_l8
-from proofs.adam.symbols import BETA1, RHO, B, noise, r
+from proofs.adam.symbols import BETA1, RHO, B, r
 from proofs.adam.theorem1 import theorem_1
 from proofs.steps import CheckedProof, Method, by_lemma, run
 from tests.support.altered_proofs import altered
@@ -120,7 +120,7 @@ PERTURBED: dict[str, Callable[[], CheckedProof]] = {
     ),
     "L7 with A 1% smaller": lambda: altered(lemma_l7, {"PHI": PHI / ONE_PERCENT}),
     "L7 with B 1% smaller": lambda: altered(lemma_l7, {"AB_ARE": {**AB_ARE, B: AB_ARE[B] / ONE_PERCENT}}),
-    "L7 with B without tau": lambda: altered(lemma_l7, {"AB_ARE": {**AB_ARE, B: AB_ARE[B].subs(noise, 0)}}),
+    "L7 with B without tau": lambda: altered(lemma_l7, {"AB_ARE": {**AB_ARE, B: AB_ARE[B].subs(tau, 1)}}),
     "L8 with 2 A Q for 4 A Q": lambda: altered(lemma_l8, {"solve_self_bounding": wrong_root}),
     "L8 with a root 1% smaller": lambda: altered(
         lemma_l8, {"solve_self_bounding": scaled(constants.solve_self_bounding, 1 / ONE_PERCENT)}
