@@ -12,6 +12,7 @@ from adabatch.commands.values import FOLDER, PATH, number
 from adabatch.cores import visible_cores
 from adabatch.files import write_json
 from adabatch.ranges import Range
+from adabatch.terminal import console
 
 if TYPE_CHECKING:
     from simulate.attack.instance import Instance
@@ -133,15 +134,14 @@ def _search(
     bound: str, where: dict[str, Any], seconds: float, processes: int, seed: int, scale: float
 ) -> tuple[Instance, str]:
     """The best instance, and when the bound broke, in words."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from simulate.attack.search import attack as search
     from simulate.attack.search import space_of
 
     space = space_of(bound, **where)
-    console = Console()
-    with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
+    screen = console()
+    with Progress(transient=True, console=screen, disable=not screen.is_terminal) as progress:
         task = progress.add_task(space.label, total=seconds)
 
         def advance(gone: float, ratio: float) -> None:
