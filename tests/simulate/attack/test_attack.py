@@ -91,14 +91,15 @@ def test_adam_with_forty_digits() -> None:
 
 
 def test_value_falls_by_the_gap_and_has_the_gradient() -> None:
-    for instance in INSTANCES[::5]:
+    for instance in [i for i in INSTANCES if not i.quiet][::5]:
         objective = instance.objective
         reach = float(instance.width) * len(instance.slopes) + float(abs(instance.first))
-        points = np.concatenate([np.linspace(-reach, reach, 4_001), [-1e6 * reach, 1e6 * reach]])
+        near = reach * np.linspace(-1, 1, 20_001) ** 3  # scales differ by far
+        points = np.concatenate([near, [-1e6 * reach, 1e6 * reach]])
         values, heights = objective.value(points), objective.gradient(points)
         assert -values.min() == pytest.approx(float(objective.gap), rel=1e-3)
-        rises = (heights[1:-2] + heights[:-3]) / 2 * np.diff(points[:-2])
-        assert np.diff(values[:-2]) == pytest.approx(rises, abs=1e-3 * reach * np.diff(points[:2])[0])
+        rises = (heights[1:-2] + heights[:-3]) / 2 * np.diff(near)
+        assert np.diff(values[:-2]) == pytest.approx(rises, abs=1e-3 * reach * np.diff(near).max())
 
 
 def test_a_population_is_its_candidates() -> None:
@@ -110,7 +111,7 @@ def test_a_population_is_its_candidates() -> None:
 
 
 def test_quiet_steps_are_steps_without_noise() -> None:
-    instance = next(i for i in INSTANCES if i.bound == "schedule")
+    instance = next(i for i in INSTANCES if i.bound == "schedule" and not i.quiet)
     tables = {name: np.concatenate([getattr(instance, name), np.zeros((3, 2))]) for name in ("below", "above")}
     multipliers = np.concatenate([instance.multipliers, [instance.multipliers[-1]] * 3])
     assert (
