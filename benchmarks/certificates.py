@@ -1,6 +1,6 @@
 """The record of each certificate's verification: largest eta, boxes, time, hash.
 
-$ adabatch prove certificates  # some with --margin 0.015 to 0.03
+$ adabatch prove certificates  # some with --margin 0.015 to 0.04
 $ python benchmarks/certificates.py > benchmarks/certificates.txt
 """
 
@@ -11,7 +11,7 @@ from theory.l1.theorem3 import certificate_files
 
 
 def main() -> None:
-    print("# adabatch prove certificates (--margin 0.015 to 0.03 for some) && python benchmarks/certificates.py")
+    print("# adabatch prove certificates (--margin 0.015 to 0.04 for some) && python benchmarks/certificates.py")
     print("# eta below: with the verified lambda and J; found: with those of the file; items: refined boxes of")
     print("# states and laws; leaves: those confirmed in ball arithmetic; CPU s: of all processes together")
     print(table(certificate_files()))
