@@ -2,7 +2,7 @@ r"""An idealised Adam on any smooth objective: descent along a path, and what ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -380,8 +380,7 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
     for part, scale in enumerate(SCALES):
         amount, inverse = SCALES[scale]
         now, bound = scale.kept(root_of_batch**2 * inverse), scale.kept(1 / eta**2)
-        ceiling, *steps, at_least = _at_the_ceiling(scale, now, bound)
-        yield from (ceiling, *steps, at_least)
+        ceiling, at_least = yield from _at_the_ceiling(scale, now, bound)
         keeps = composed(
             Relation(DRIFT, ">=", amount * kept, {kept: now}),
             (
@@ -410,16 +409,18 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
         yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]), BELOW)
 
 
-def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Iterator[Step]:
-    """The ceiling, first; what is kept falls with the batch, so that it is least there: the last step says it."""
+def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Generator[Step, None, tuple[Step, Step]]:
+    """The ceiling; and what is kept falls with the batch, so that it is least there."""
     _, inverse = SCALES[scale]
     top = 1 / (sympy.sqrt(inverse) * eta)
-    yield stated(assumed(Relation(root_of_batch, "<=", top), Assumption.BELOW_NOISE_SCALE))
+    ceiling = stated(assumed(Relation(root_of_batch, "<=", top), Assumption.BELOW_NOISE_SCALE))
+    yield ceiling
     if scale is NoiseScale.L1:
-        yield inequality(
+        at_least = inequality(
             least, "<=", kept, (Range(root_of_batch, 0, top),), "b <= B / eta^2", {least: bound, kept: now}
         )
-        return
+        yield at_least
+        return ceiling, at_least
     squares = inequality(
         least_square,
         "<=",
@@ -429,4 +430,6 @@ def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Iterator[Step]:
         {least_square: bound**2, kept: now},
     )
     yield squares
-    yield rooted(squares, least_square, least, kept)
+    at_least = rooted(squares, least_square, least, kept)
+    yield at_least
+    return ceiling, at_least

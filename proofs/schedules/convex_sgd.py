@@ -288,8 +288,7 @@ def last_iterate() -> Iterator[Step]:
     first, second = (conclusion.relation for conclusion in last_iterate.lemma.conclusions)
     found = from_step(whole, {rate: (SHORT,)})
     yield composed(first, (found,), (last, EXCESSES))
-    *steps, of_path = _by_the_path()
-    yield from (*steps, of_path)
+    of_path = yield from _by_the_path()
     yield composed(second, (found, from_step(of_path)), (last, EXCESSES, last_iterate_noise))
     yield from _in_closed_form()
 
@@ -365,8 +364,8 @@ def _one_step(moves: Step, falls: Step, three_points: Step, below: Step) -> Step
     )  # fmt: skip
 
 
-def _by_the_path() -> Iterator[Step]:
-    """e_k summed is at most (1 + theta) times the path's integral; the last step says it."""
+def _by_the_path() -> Generator[Step, None, Step]:
+    """e_k summed is at most (1 + theta) times the path's integral."""
     ahead = sympy.Symbol("tau", positive=True)
     point, density = (
         named("point", r"\varrho^{2}/\tau", nonnegative=True),
@@ -400,9 +399,11 @@ def _by_the_path() -> Iterator[Step]:
         (excess, noise_of_path, part),
     )
     yield each
-    yield summed(
+    said = summed(
         each, {excess: EXCESSES, part: last_iterate_noise}, reason="summed over the steps, in expectation"
     )
+    yield said
+    return said
 
 
 def _in_closed_form() -> Iterator[Step]:

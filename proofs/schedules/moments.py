@@ -6,7 +6,7 @@ R = sum_j lambda_j c_j. Names: ``below`` c_i of the smaller state, ``above`` u_i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
@@ -75,8 +75,8 @@ class State:
 BELOW, ABOVE = State("c"), State("u")
 
 
-def variances(each: Step, above: State, below: State, share: Step | None = None) -> Iterator[Step]:
-    """V_i(above) >= share V_i(below), from the same of every error and a share of at most 1: the last step.
+def variances(each: Step, above: State, below: State, share: Step | None = None) -> Generator[Step, None, Step]:
+    """V_i(above) >= share V_i(below), from the same of every error and a share of at most 1.
 
     Args:
         each: above.error >= share * below.error, for every mode.
@@ -110,14 +110,17 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
         yield noise
         facts.append(from_step(noise))
     sums = (above.variance, below.variance, above.error, below.error, above.risk, below.risk, label_noise)
-    yield composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
+    said = composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
+    yield said
+    return said
 
 
-def in_order(small: State, large: State) -> Iterator[Step]:
-    """The induction hypothesis, first, and what it says of the variances, last."""
+def in_order(small: State, large: State) -> Generator[Step, None, tuple[Step, Step]]:
+    """The induction hypothesis, and what it says of the variances."""
     hypothesis = stated(granted(Relation(large.error, ">=", small.error), Ground.INDUCTION))
     yield hypothesis
-    yield from variances(hypothesis, large, small)
+    ordered = yield from variances(hypothesis, large, small)
+    return hypothesis, ordered
 
 
 def growing(
@@ -129,8 +132,8 @@ def growing(
     spread: Expression,
     bounded: Step,
     factor: Expression,
-) -> Iterator[Step]:
-    """e^-w V_i(t) <= V_i(0) along an equation whose modes take nu rho times some noise: the last step.
+) -> Generator[Step, None, Step]:
+    """e^-w V_i(t) <= V_i(0) along an equation whose modes take nu rho times some noise.
 
     Args:
         start: of the step.
@@ -142,15 +145,45 @@ def growing(
         bounded: lambda_i^2 noise + lambda_i sum <= W V_i(t).
         factor: nu, chi_k or less.
     """
+    below_one, so_far = yield from _little_noise(factor, spread)
+    modes = (Range(curvature, 0, largest),)
+    slope = named("V_slope", r"\dot V_i", real=True)
+    moves = yield from _moving(slope, decay, noise, sums)
+    variance = sympy.Function("V")(TIME)
+    spreads = along(
+        -variance * sympy.exp(-growth * spread * NOISE_SO_FAR),
+        {variance: slope, NOISE_SO_FAR: density},
+        {variance: start.variance, NOISE_SO_FAR: 0, TIME: 0},
+        {variance: now.variance, NOISE_SO_FAR: NOISE_SO_FAR_T, TIME: TIME},
+        (from_step(moves), from_step(bounded)),
+        (slope, now.variance, sums[1]),
+        modes,
+        now={variance: now.variance},
+    )
+    yield spreads
+    least, found = sympy.exp(-budget), sympy.exp(-growth * spread * NOISE_SO_FAR_T)
+    within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(NOISE_SO_FAR_T, 0, budget / spread)))
+    yield within
+    said = composed(
+        Relation(least * now.variance, "<=", start.variance, ranges=modes),
+        (from_step(spreads), from_step(within, {growth: (below_one,), NOISE_SO_FAR_T: (so_far,)})),
+        (start.variance, found),
+    )
+    yield said
+    return said
+
+
+def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, None, tuple[Step, Step]]:
+    """nu <= 1, and J <= w / W within a step."""
     shares = composed(
         Relation(chi, "<=", 1),
         (granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION), cite(noise_of_a_step)),
         (chi, 1 / batch),
     )
     yield shares
-    fades = exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
     facts = [granted(Relation(growth, "=", factor), Ground.DEFINITION)]
     if factor != chi:
+        fades = exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
         yield fades
         facts.append(from_step(fades))
     smaller = composed(Relation(growth, "<=", chi), facts, (growth, sympy.exp(-budget)))
@@ -164,13 +197,18 @@ def growing(
         (NOISE_SO_FAR_T, noise_of_path, budget),
     )
     yield from (smaller, below_one, so_far)
-    modes = (Range(curvature, 0, largest),)
+    return below_one, so_far
+
+
+def _moving(
+    slope: Any, decay: Expression, noise: Expression, sums: tuple[Any, Any]
+) -> Generator[Step, None, Step]:
+    """dV_i/dt <= nu rho (lambda_i^2 noise + lambda_i sum), from the equation of a mode."""
     term_noise, all_noise = sums
-    error_slope, term_slope, risk_slope, slope = (
+    error_slope, term_slope, risk_slope = (
         named("l_slope", r"\dot l_i", real=True),
         named("lambda l_slope", r"\lambda_i\dot l_i", real=True),
         named("R_slope", r"\dot R", real=True),
-        named("V_slope", r"\dot V_i", real=True),
     )
     mode = inequality(
         error_slope,
@@ -203,23 +241,4 @@ def growing(
         (slope, error_slope, risk_slope, *atoms, all_noise),
     )
     yield moves
-    variance = sympy.Function("V")(TIME)
-    spreads = along(
-        -variance * sympy.exp(-growth * spread * NOISE_SO_FAR),
-        {variance: slope, NOISE_SO_FAR: density},
-        {variance: start.variance, NOISE_SO_FAR: 0, TIME: 0},
-        {variance: now.variance, NOISE_SO_FAR: NOISE_SO_FAR_T, TIME: TIME},
-        (from_step(moves), from_step(bounded)),
-        (slope, now.variance, all_noise),
-        modes,
-        now={variance: now.variance},
-    )
-    yield spreads
-    least, found = sympy.exp(-budget), sympy.exp(-growth * spread * NOISE_SO_FAR_T)
-    within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(NOISE_SO_FAR_T, 0, budget / spread)))
-    yield within
-    yield composed(
-        Relation(least * now.variance, "<=", start.variance, ranges=modes),
-        (from_step(spreads), from_step(within, {growth: (below_one,), NOISE_SO_FAR_T: (so_far,)})),
-        (start.variance, found),
-    )
+    return moves

@@ -2,7 +2,7 @@ r"""The sandwich of an idealised Adam's schedules on one path: one step from bot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -96,8 +96,10 @@ def squared(symbol: Any) -> Any:
     return named(f"{symbol}_2", rf"{written(symbol)}^{{2}}", nonnegative=True)
 
 
-def _bounded(value: Any, factor: Any, state: State, scale: Any, share: Step | None = None) -> Iterator[Step]:
-    """2 factor lambda scale / sqrt(V_i) <= q scale / a, the last step; ``share`` says that the factor is <= 1."""
+def _bounded(
+    value: Any, factor: Any, state: State, scale: Any, share: Step | None = None
+) -> Generator[Step, None, Step]:
+    """2 factor lambda scale / sqrt(V_i) <= q scale / a; ``share`` says that the factor is <= 1."""
     variance = state.variance
     ranges = (
         *MODES,
@@ -115,12 +117,14 @@ def _bounded(value: Any, factor: Any, state: State, scale: Any, share: Step | No
         (from_step(squares, shown),),
         (squared(value),),
     )
-    yield from (squares, noisy, each, rooted(each, squared(value), value, bound))
+    said = rooted(each, squared(value), value, bound)
+    yield from (squares, noisy, each, said)
+    return said
 
 
 def _pulled(
     sense: str, theta: Any, share: Any, kappa: Any, at: tuple[Any, State, State], between: Step
-) -> Iterator[Step]:
+) -> Generator[Step, None, Step]:
     """h_i against share y_i / a within the step, by their squares; ``between`` bounds V_i(t)."""
     y, start, now = at
     is_square = {
@@ -142,8 +146,9 @@ def _pulled(
     )
     yield compared
     if sense == "<=":
-        yield rooted(compared, squared(pull), pull, share * y / rate)
-        return
+        said = rooted(compared, squared(pull), pull, share * y / rate)
+        yield said
+        return said
     target = PACE
     flipped = composed(
         Relation(squared(target), "<=", pull**2, ranges=goal.ranges),
@@ -155,7 +160,9 @@ def _pulled(
         (squared(pull), squared(target)),
     )
     yield flipped
-    yield rooted(flipped, squared(target), target, pull)
+    said = rooted(flipped, squared(target), target, pull)
+    yield said
+    return said
 
 
 def _one_step(sense: str, slower: Fact) -> Step:
@@ -174,10 +181,9 @@ def _one_step(sense: str, slower: Fact) -> Step:
     )
 
 
-def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 1) -> Iterator[Step]:
+def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 1) -> Generator[Step, None, Step]:
     """x (1 - y(x)) is monotone: x <= X in every mode, so V(x) <= V(X), y(x) >= y(X), and 1 - y(X) >= 0."""
-    hypothesis, *steps, ordered = in_order(small, large)
-    yield from (hypothesis, *steps, ordered)
+    hypothesis, ordered = yield from in_order(small, large)
     pace = 4 * kappa**2 * rate**2 * curvature**2
     y_2 = squared(y_large)
     squares = inequality(
@@ -198,15 +204,17 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
     yield falls
     slower = rooted(falls, y_2, y_large, y_small)
     yield slower
-    yield composed(
+    said = composed(
         Relation(small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1),)),
         (from_step(hypothesis), from_step(slower)),
         (large.error, y_small),
     )
+    yield said
+    return said
 
 
-def _within(weaker: Any, noise: Any) -> Iterator[Step]:
-    """V_i(t) >= e^-q V_i along the upper solution; the last step."""
+def _within(weaker: Any, noise: Any) -> Generator[Step, None, Step]:
+    """V_i(t) >= e^-q V_i along the upper solution."""
     fades = exponents(sympy.exp(-move / 2), "<=", sympy.Integer(1))
     is_weaker = granted(Relation(contraction, "=", weaker), Ground.DEFINITION)
     smaller = composed(
@@ -216,8 +224,7 @@ def _within(weaker: Any, noise: Any) -> Iterator[Step]:
         Relation(contraction, "<=", 1), (from_step(smaller), from_step(KEPT)), (contraction, kept)
     )
     yield from (KEPT, fades, smaller, below_one)
-    *steps, slow = _bounded(pull, contraction, U_T, 1, below_one)
-    yield from (*steps, slow)
+    slow = yield from _bounded(pull, contraction, U_T, 1, below_one)
     falls = along(
         sympy.exp(move * TIME / rate) * u,
         {u: -pull * u + noise * density},
@@ -239,14 +246,17 @@ def _within(weaker: Any, noise: Any) -> Iterator[Step]:
     yield each
     no_more = exponents(least, "<=", sympy.Integer(1))
     yield no_more
-    yield from variances(each, U_T, U, no_more)
+    return (yield from variances(each, U_T, U, no_more))
 
 
-def _at_most_one(y: Any, state: State, factor: Any = 1, share: Step | None = None) -> Iterator[Step]:
-    """y_i <= q, and so at most 1: the last two steps."""
-    *steps, most = _bounded(y, factor, state, rate, share)
-    yield from (*steps, most)
-    yield composed(Relation(y, "<=", 1, ranges=UPPER.ranges), (from_step(most),), (y,))
+def _at_most_one(
+    y: Any, state: State, factor: Any = 1, share: Step | None = None
+) -> Generator[Step, None, tuple[Step, Step]]:
+    """y_i <= q, and so at most 1."""
+    most = yield from _bounded(y, factor, state, rate, share)
+    below_one = composed(Relation(y, "<=", 1, ranges=UPPER.ranges), (from_step(most),), (y,))
+    yield below_one
+    return most, below_one
 
 
 POSITIVE = prose(
@@ -271,10 +281,8 @@ def upper_step() -> Iterator[Step]:
     """Within a step V_i falls at most by e^-q, so u falls at most as far as the step's y_i says."""
     weaker, noise = theory.upper_factors(move, kept)
     yield POSITIVE
-    *steps, grown = _within(weaker, noise)
-    yield from (*steps, grown)
-    *steps, slow = _pulled("<=", weaker, 1, kept, (Y_U, U, U_T), grown)
-    yield from (*steps, slow)
+    grown = yield from _within(weaker, noise)
+    slow = yield from _pulled("<=", weaker, 1, kept, (Y_U, U, U_T), grown)
     whole = along(
         sympy.exp(Y_U * (TIME / rate - 1)) * u - sympy.exp(move - Y_U) * J,
         {u: -pull * u + noise * density, J: density},
@@ -287,10 +295,8 @@ def upper_step() -> Iterator[Step]:
         reason="J is I_k over the step",
     )
     yield whole
-    *steps, most, below_one = _at_most_one(Y_U, U, kept, KEPT)
-    yield from (*steps, most, below_one)
-    *steps, ordered = _order(C, U, Y_C, Y_U, kept)
-    yield from (*steps, ordered)
+    most, below_one = yield from _at_most_one(Y_U, U, kept, KEPT)
+    ordered = yield from _order(C, U, Y_C, Y_U, kept)
     ceiling = 1 / sympy.sqrt(1 + batch * own / C.variance)
     kept_2 = inequality(
         squared(paced),
@@ -357,8 +363,7 @@ def lower_step() -> Iterator[Step]:
     )
     yield from (variance, noisy)
     noise = (sympy.Integer(1), (curvature_term, trace), SPREAD, noisy, chi)
-    *steps, grown = growing(L, L_T, -pull * L_T.error, *noise)
-    yield from (*steps, grown)
+    grown = yield from growing(L, L_T, -pull * L_T.error, *noise)
     yield increasing(Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="g >= 0")
     closer = composed(
         Relation(L_T.variance, "<=", sympy.exp(budget) * L.variance, ranges=MODES),
@@ -367,8 +372,7 @@ def lower_step() -> Iterator[Step]:
     )
     yield closer
     theta = theory.lower_contraction(move, budget).subs(sympy.log(1 - move), -pace * move)
-    *steps, fast = _pulled(">=", theta, pace, 1, (Y_L, L, L_T), closer)
-    yield from (*steps, fast)
+    fast = yield from _pulled(">=", theta, pace, 1, (Y_L, L, L_T), closer)
     fade = sympy.exp(pace * Y_L * (TIME / rate - 1))
     whole = along(
         chi * J - fade * low,
@@ -382,12 +386,9 @@ def lower_step() -> Iterator[Step]:
         reason="J is I_k over the step",
     )
     yield whole
-    *steps, most = _bounded(Y_L, 1, L, rate)
-    yield from (*steps, most)
-    *steps, below_one = _at_most_one(Y_C, C)
-    yield from (*steps, below_one)
-    *steps, ordered = _order(L, C, Y_L, Y_C)
-    yield from (*steps, ordered)
+    most = yield from _bounded(Y_L, 1, L, rate)
+    _, below_one = yield from _at_most_one(Y_C, C)
+    ordered = yield from _order(L, C, Y_L, Y_C)
     unslowed = inequality(
         squared(slowed),
         "<=",

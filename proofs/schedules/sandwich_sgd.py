@@ -2,7 +2,7 @@ r"""The sandwich of SGD's schedules on one path: one step from both sides, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import sympy
 
@@ -112,8 +112,7 @@ def upper_step() -> Iterator[Step]:
     yield each
     below_one = exponents(fastest, "<=", sympy.Integer(1), IN_THE_STEP)
     yield below_one
-    *steps, kept = variances(each, U_T, U, below_one)
-    yield from (*steps, kept)
+    kept = yield from variances(each, U_T, U, below_one)
     enough = exponents(fastest, ">=", sympy.exp(2 * curvature * (rate - TIME) - 2 * move), IN_THE_STEP)
     yield enough
     whole = along(
@@ -127,8 +126,7 @@ def upper_step() -> Iterator[Step]:
         reason="J = int rho dT is I_k over the step",
     )
     yield whole
-    *order, ordered = in_order(C, U)
-    yield from (*order, ordered)
+    hypothesis, ordered = yield from in_order(C, U)
     yield composed(
         UPPER,
         (
@@ -136,7 +134,7 @@ def upper_step() -> Iterator[Step]:
             from_step(whole),
             cite(against_exponentials, {exponent: rate * curvature}, part=1),
             cite(noise_of_a_step),
-            from_step(order[0]),
+            from_step(hypothesis),
             from_step(ordered),
         ),
         (after, upper_after, sympy.exp(-2 * rate * curvature), noise_of_path, C.error, C.variance),
@@ -158,7 +156,7 @@ SHARE = granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFI
 LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), *MODES))
 
 
-def _bounded() -> Iterator[Step]:
+def _bounded() -> Generator[Step, None, Step]:
     """lambda_i^2 V_i + lambda_i sum_j lambda_j V_j <= (2 lambda_max^2 + sum lambda^2) V_i: the last step."""
     each = inequality(
         weighted_term,
@@ -198,6 +196,7 @@ def _bounded() -> Iterator[Step]:
         (L_T.variance, weighted, L_T.risk, level),
     )
     yield together
+    return together
 
 
 @proves(
@@ -215,13 +214,11 @@ def _bounded() -> Iterator[Step]:
 def lower_step() -> Iterator[Step]:
     """l takes at most the noise of the step, and falls at least as far."""
     yield POSITIVE
-    *steps, together = _bounded()
-    yield from (*steps, together)
+    together = yield from _bounded()
     decay = -2 * contraction * curvature * L_T.error
     factor = chi * sympy.exp(-budget)
     noise = (L_T.variance, (weighted_term, weighted), SPREAD, together, factor)
-    *steps, grown = growing(L, L_T, decay, *noise)
-    yield from (*steps, grown)
+    grown = yield from growing(L, L_T, decay, *noise)
     yield increasing(
         Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="theta >= 0"
     )
@@ -238,8 +235,7 @@ def lower_step() -> Iterator[Step]:
         reason="nu = chi_k e^{-w_k}",
     )
     yield whole
-    *order, ordered = in_order(L, C)
-    yield from (*order, ordered)
+    hypothesis, ordered = yield from in_order(L, C)
     yield composed(
         LOWER,
         (
@@ -247,7 +243,7 @@ def lower_step() -> Iterator[Step]:
             from_step(whole, at={contraction: theory.lower_contraction(rate * largest)}),
             cite(against_powers, {move_of_power: rate * largest, share_of_power: curvature / largest}, part=1),
             SHARE,
-            from_step(order[0]),
+            from_step(hypothesis),
             from_step(ordered),
         ),
         (after, lower_after, POWER**2, C.error, C.variance, chi),
