@@ -12,6 +12,7 @@ from typing import Any
 
 from simulate.experiments.result import Result
 from simulate.experiments.settings import Settings
+from simulate.own_code import is_own
 
 __all__ = ["KeptResults"]
 
@@ -36,7 +37,7 @@ class KeptResults:
     def of(cls, settings: Settings) -> KeptResults:
         """Those of a call."""
         own = (*settings.objectives, *settings.optimizers, *settings.noises, *settings.bounds)
-        if any(":" in part for part in own):
+        if any(map(is_own, own)):
             return cls(None, "")
         output = settings.output
         of_results = {name: value for name, value in asdict(settings).items() if name not in OF_REPORT}

@@ -11,7 +11,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["own_attribute"]
+__all__ = ["is_own", "own_attribute"]
+
+
+def is_own(text: str) -> bool:
+    """Whether a part is named by module or file: it has a colon.
+
+    >>> is_own("mine.py:Steep,condition=3"), is_own("rastrigin,dimension=3")
+    (True, False)
+    """
+    return ":" in text.split(",")[0]
 
 
 def own_attribute(kind: str, name: str, base: type = object) -> Callable[..., Any]:

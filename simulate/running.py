@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from multiprocessing.queues import SimpleQueue
 
@@ -16,6 +16,7 @@ from simulate.experiments.known import EXPERIMENTS
 from simulate.experiments.result import Result
 from simulate.experiments.settings import Advance, Settings
 from simulate.kept import KeptResults
+from simulate.pools import Pool, plain_pool
 
 __all__ = ["register_objectives", "run_experiments"]
 
@@ -24,7 +25,12 @@ Timed = tuple[Result, float]
 
 
 def run_experiments(
-    names: Sequence[str], settings: Settings, processes: int, kept: KeptResults, console: Console
+    names: Sequence[str],
+    settings: Settings,
+    processes: int,
+    kept: KeptResults,
+    console: Console,
+    pool: Pool = plain_pool,
 ) -> tuple[list[Result], dict[str, float]]:
     """Those that are not kept from an earlier start are run, the longest first if several are run at a time.
 
@@ -34,6 +40,7 @@ def run_experiments(
         processes: experiments at once; 1: in this process.
         kept: results of an earlier start; those of this one are added.
         console: for the progress bar.
+        pool: of workers.
 
     Returns:
         The results, and the seconds that each took.
@@ -47,8 +54,9 @@ def run_experiments(
         task = progress.add_task("", total=sum(EXPERIMENTS[name].weight for name in names))
         progress.advance(task, sum(EXPERIMENTS[name].weight for name in found))
         wanted = [name for name in names if name not in found]
-        run = _in_processes if processes > 1 and len(wanted) > 1 else _one_by_one
-        for name, timed in run(wanted, settings, processes, _Bar(progress, task)):
+        bar, processes = _Bar(progress, task), min(processes, len(wanted))
+        run = partial(_in_processes, processes, pool) if processes > 1 else _one_by_one
+        for name, timed in run(wanted, settings, bar):
             kept.write(name, timed)
             found[name] = timed
     return [found[name][0] for name in names], {name: found[name][1] for name in names}
@@ -67,36 +75,29 @@ class _Bar:
         self.progress.advance(self.task, fraction * EXPERIMENTS[name].weight)
 
 
-def _one_by_one(names: Sequence[str], settings: Settings, _: int, bar: _Bar) -> Iterator[tuple[str, Timed]]:
+def _one_by_one(names: Sequence[str], settings: Settings, bar: _Bar) -> Iterator[tuple[str, Timed]]:
     for name in names:
         bar.begin(name)
         yield name, _timed(name, settings, partial(bar.advance, name))
 
 
 def _in_processes(
-    names: Sequence[str], settings: Settings, processes: int, bar: _Bar
+    processes: int, pool: Pool, names: Sequence[str], settings: Settings, bar: _Bar
 ) -> Iterator[tuple[str, Timed]]:
-    context = multiprocessing.get_context("spawn")
-    queue: SimpleQueue[tuple[str, float]] = context.SimpleQueue()
+    queue: SimpleQueue[tuple[str, float]] = multiprocessing.get_context("spawn").SimpleQueue()
     longest_first = sorted(names, key=lambda name: -EXPERIMENTS[name].weight)
-    with ProcessPoolExecutor(min(processes, len(names)), context, _start, (queue, settings)) as pool:
-        try:
-            pending: dict[Future[Timed], str] = {
-                pool.submit(_in_worker, name, settings): name for name in longest_first
-            }
-            while pending:
-                done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-                while not queue.empty():
-                    name, fraction = queue.get()
-                    bar.begin(name)
-                    bar.advance(name, fraction)
-                for future in done:
-                    yield pending.pop(future), future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+    with pool(processes, _start, queue, settings) as workers:
+        pending: dict[Future[Timed], str] = {
+            workers.submit(_in_worker, name, settings): name for name in longest_first
+        }
+        while pending:
+            done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+            while not queue.empty():
+                name, fraction = queue.get()
+                bar.begin(name)
+                bar.advance(name, fraction)
+            for future in done:
+                yield pending.pop(future), future.result()
 
 
 _queue: SimpleQueue[tuple[str, float]] | None = None

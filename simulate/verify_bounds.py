@@ -41,6 +41,7 @@ from simulate.experiments.result import Result
 from simulate.experiments.settings import Level, Settings
 from simulate.kept import KeptResults
 from simulate.outcomes import Outcome
+from simulate.pools import Pool, plain_pool
 from simulate.report.comparison import SideBySide, compare
 from simulate.report.contents import Report
 from simulate.report.numbers import number, ratio
@@ -178,7 +179,9 @@ def _remove_report(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds", processes: int = 1) -> int:
+def verify_bounds(
+    settings: Settings, command: str = "adabatch verify-bounds", processes: int = 1, pool: Pool = plain_pool
+) -> int:
     """Run, print and write everything.
 
     Experiments that are finished are kept until the report is written, so that the same call continues with the
@@ -188,6 +191,7 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds", p
         settings: what to run.
         command: as typed, for the report.
         processes: experiments at once.
+        pool: of workers.
 
     Returns:
         The exit code: 0 if all verdicts came out as they should, else 1.
@@ -199,7 +203,7 @@ def verify_bounds(settings: Settings, command: str = "adabatch verify-bounds", p
     earlier = None if settings.against is None else SavedReport.read(settings.against)
     console = _console()
     kept = KeptResults.of(settings)
-    results, seconds = run_experiments(names, settings, processes, kept, console)
+    results, seconds = run_experiments(names, settings, processes, kept, console, pool)
     require_verdicts(results, settings)
     for note in _notes(names, results, settings):
         console.print(note, style="yellow")

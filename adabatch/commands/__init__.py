@@ -13,6 +13,7 @@ import warnings
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
 from adabatch.distributed.signals import (
     CONTINUES,
+    QUIET_TRACKER,
     STOP_SIGNALS,
     end_at_once,
     listening,
@@ -28,7 +29,7 @@ __all__ = ["main"]
 THEORY_COMMANDS = frozenset({"attack", "claims", "list", "prove", "verify-bounds"})
 """Commands whose packages come with the extra ``theory``; ``covers`` needs both extras, the others ``train``."""
 
-CONTINUED = frozenset({"ablate", "compare", "prepare"})
+CONTINUED = frozenset({"ablate", "compare", "prepare", "verify-bounds"})
 """Commands that, called again, take up their work where it ended."""
 
 # Here rather than in main: a rank or a worker imports this module, but does not call main.
@@ -41,6 +42,8 @@ def main() -> None:
     try:
         with listening(_end):  # also while typer and a command's packages are imported
             prepare_streams()
+            if QUIET_TRACKER not in sys.warnoptions:
+                sys.warnoptions.append(QUIET_TRACKER)  # for the processes that a command starts
             warnings.formatwarning = _in_one_line
             _check_words()
             refuse_foreign_modules()

@@ -10,6 +10,7 @@ import typer
 from adabatch.commands.options import names, numbers
 from adabatch.commands.values import FOLDER, PATH, number
 from adabatch.cores import visible_cores
+from adabatch.distributed.workers import worker_pool
 from adabatch.files import write_json
 from adabatch.ranges import Range
 from adabatch.terminal import console
@@ -121,7 +122,7 @@ def _saved(file: Path, bound: str | None, optimizer: str | None) -> Instance:
     from dataclasses import replace
 
     from simulate.attack.instance import read_instance
-    from simulate.laboratory.parts import is_own
+    from simulate.own_code import is_own
 
     saved = read_instance(file)
     for given, named, option in ((bound, saved.bound, "BOUND"), (optimizer, saved.optimizer, "--optimizer")):
@@ -147,7 +148,8 @@ def _search(
         def advance(gone: float, ratio: float) -> None:
             progress.update(task, completed=gone, description=f"{space.label}: ratio {scale * ratio:.4g}")
 
-        found = search(space, seconds, processes=processes or visible_cores(), seed=seed, advance=advance)
+        cores = processes or visible_cores()
+        found = search(space, seconds, processes=cores, seed=seed, advance=advance, pool=worker_pool)
     typer.echo(f"{space.label_with_free}: {found.evaluated:,} instances in {seconds:g} s")
     return found.instance, f" after {found.after((1 - ROUNDING) / scale):.1f} s"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,9 @@ from adabatch.ranges import Range
 
 if TYPE_CHECKING:
     from simulate.exact.tasks import Tasks
+
+
+TASKS = 24
 
 
 class Optimizer(StrEnum):
@@ -36,7 +40,9 @@ class Equal(StrEnum):
 
 
 def optimum(
-    tasks: Annotated[int, typer.Option(**number(int, Range(1, 4096)), help="How many tasks (Sobol points).")] = 24,
+    tasks: Annotated[
+        int, typer.Option(**number(int, Range(1, 4096)), help="How many tasks (Sobol points).")
+    ] = TASKS,
     optimizer: Annotated[
         list[Optimizer] | None, typer.Option(help="Optimizer; may be repeated. None given: both.")
     ] = None,
@@ -88,9 +94,15 @@ def optimum(
     constant batch whose learning rate falls as a power of what is left: geometric mean, best and worst task.
     """
     methods = [str(name) for name in optimizer or list(Optimizer)]
+    if plane and task is not None:
+        raise ValueError("--plane has tasks of its own: leave --task out, or take --task with --rule")
+    fixed = {"--equal": equal is not Equal.TIME, "--seed": seed != 0}
     if plane:
-        if task is not None:
-            raise ValueError("--plane has tasks of its own: leave --task out, or take --task with --rule")
+        _refuse_idle("--plane", fixed)
+    if task is not None:
+        _refuse_idle("--task", {"--tasks": tasks != TASKS, **fixed})
+        _refuse_idle("--rule", {"--output": bool(output and rule)})
+    if plane:
         _plane(methods, tasks, tuple(rule or ()), iterations, duration, output or Path("runs/plane"))
         return
     if rule and task is None:
@@ -124,6 +136,12 @@ def optimum(
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         write_json(output, {"command": command_line(), "date": date, "tasks": records})
         typer.echo(f"written to {output}")
+
+
+def _refuse_idle(chosen: str, idle: Mapping[str, bool]) -> None:
+    """Raise ValueError for an option that would change nothing."""
+    if given := [option for option, is_given in idle.items() if is_given]:
+        raise ValueError(f"{given[0]} does nothing with {chosen}: leave it out")
 
 
 def _plane(

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from adabatch.commands.values import number
+from adabatch.cores import visible_cores
+from adabatch.distributed.workers import worker_pool
 from adabatch.ranges import Range
 
 
@@ -60,4 +62,4 @@ def _certificates(paths: list[Path], margin: float) -> bool:
     for path in paths:
         if not path.is_file():
             raise ValueError(f"no file {path}: give .npz files of certificates, or none for those of the package")
-    return verify_files(paths, margin)
+    return verify_files(paths, margin, visible_cores(), worker_pool)

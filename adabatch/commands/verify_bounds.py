@@ -10,6 +10,7 @@ import typer
 from adabatch.commands.options import command_line
 from adabatch.commands.values import FOLDER, number
 from adabatch.cores import visible_cores
+from adabatch.distributed.workers import worker_pool
 from adabatch.ranges import Range
 
 DECAY, ETA = number(float, Range(0, 1, below=True)), number(float, Range(0, 1e6))
@@ -90,4 +91,4 @@ def verify_bounds(
         against=against,
     )
     cores = 1 if quick else visible_cores()
-    raise typer.Exit(verify(settings, command_line(), processes or cores))
+    raise typer.Exit(verify(settings, command_line(), processes or cores, worker_pool))

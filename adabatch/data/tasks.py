@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
@@ -21,7 +19,7 @@ import numpy.typing as npt
 from adabatch.cores import visible_cores
 from adabatch.data.documents import CONTEXT, PIECE, Document, Part, Source, batches, cut_document
 from adabatch.data.tokenizer import Tokenizer, token_type
-from adabatch.distributed.signals import STOP_SIGNALS, end_with_parent, hold_back_in_children
+from adabatch.distributed.workers import worker_pool
 from adabatch.files import new_file, write_json
 
 __all__ = [
@@ -174,30 +172,15 @@ _work: Work
 
 def _in_processes(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[TokenCount]:
     """The counts of the tasks as they are done."""
-    others = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    with hold_back_in_children():  # also here: it starts the process that looks after its semaphores
-        executor = ProcessPoolExecutor(processes, context, _start_worker, (work,))
-    with executor:
-        try:
-            with hold_back_in_children():
-                futures: list[Future[TokenCount]] = [executor.submit(_do, task) for task in tasks]
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:  # an interrupt, or data that cannot be read: what is done is done
-            executor.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:
-                process.kill()
-            raise
+    with worker_pool(processes, _start_worker, work) as pool:
+        for future in as_completed([pool.submit(_do, task) for task in tasks]):
+            yield future.result()
 
 
 def _start_worker(work: Work) -> None:
-    """Turn this process into a worker that leaves stop signals to its parent and does not outlive it."""
+    """Turn this process into a worker."""
     global _work
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes share the cores already
-    end_with_parent()
     _work = work
 
 

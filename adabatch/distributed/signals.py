@@ -25,6 +25,7 @@ from adabatch.exit_codes import FAILED, code_of_signal
 __all__ = [
     "CONTINUES",
     "LAUNCHER",
+    "QUIET_TRACKER",
     "STOP_SIGNALS",
     "StopRequest",
     "die_with_parent",
@@ -49,6 +50,9 @@ LAUNCHER = "ADABATCH_LAUNCHER"
 
 SAME_REQUEST = 0.5
 """Seconds within which a further signal is the same request: ``timeout``, for one, sends each twice."""
+
+QUIET_TRACKER = "ignore:resource_tracker"
+"""An option of Python: a process that ends at once leaves multiprocessing's tracker something to clean up."""
 
 PR_SET_PDEATHSIG = 1
 SHOW_CURSOR = b"\x1b[?25h"
@@ -170,11 +174,9 @@ def hold_back_in_children() -> Iterator[None]:
     """
     # A child inherits what the thread that starts it holds back; another thread of this process stays open to
     # the signals.
-    sys.warnoptions.append(
-        "ignore:resource_tracker"
-    )  # a process that ends at once leaves it something to clean up
+    sys.warnoptions.append(QUIET_TRACKER)
     resource_tracker.ensure_running()  # it would open this thread again where it starts with the first child
-    sys.warnoptions.remove("ignore:resource_tracker")
+    sys.warnoptions.remove(QUIET_TRACKER)
     end = threading.Event()
     threading.Thread(target=end.wait, name="open-to-signals", daemon=True).start()
     former = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from proofs.certificates.atoms import Inequality
 from proofs.certificates.branching import RefusedError
-from proofs.certificates.verify import cover, verify, verify_boxes, verify_file
+from proofs.certificates.verify import Pool, cover, verify, verify_boxes, verify_file
 from theory.l1.theorem3 import Certificate, certificate_files, load_certificate
 from theory.l1.verification import Verification, read_record
 
@@ -26,12 +26,19 @@ SMALL = 500
 """A certificate with at most that many boxes of states is settled whole by the quick check."""
 
 
-def verify_files(paths: Sequence[Path] = (), margin: float = MARGIN) -> bool:
+def verify_files(
+    paths: Sequence[Path] = (),
+    margin: float = MARGIN,
+    processes: int = 1,
+    pool: Pool = ProcessPoolExecutor,
+) -> bool:
     """Verify certificates, those that come with the package if none are given; whether all hold.
 
     Args:
         paths: of the files.
         margin: J is lowered by this share, and lambda raised by 0.6 of it; smaller takes more boxes.
+        processes: at the same time.
+        pool: of workers, from their number.
     """
     files = list(paths) or certificate_files()
     refused = []
@@ -46,7 +53,7 @@ def verify_files(paths: Sequence[Path] = (), margin: float = MARGIN) -> bool:
                 progress.update(bar, completed=done, total=total)  # type: ignore[arg-type]
 
             try:
-                verify_file(path, *numbers, processes=os.cpu_count() or 1, progress=show)
+                verify_file(path, *numbers, processes, show, pool)
             except RefusedError as error:
                 refused.append(f"{path.stem}: {error}")
     print(table(files))

@@ -27,8 +27,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -43,7 +43,10 @@ from proofs.certificates.leaves import confirmed
 from theory.l1.theorem3 import Certificate, Kind, load_certificate
 from theory.l1.verification import Verification, file_hash, record_path
 
-__all__ = ["Done", "cover", "tail_end", "verify", "verify_boxes", "verify_file"]
+__all__ = ["Done", "Pool", "cover", "tail_end", "verify", "verify_boxes", "verify_file"]
+
+Pool = Callable[[int], AbstractContextManager[Executor]]
+"""Makes workers of a number of processes."""
 
 TASK = 64
 """Boxes of a task."""
@@ -158,6 +161,7 @@ def verify_file(
     gain: float | None = None,
     processes: int = 2,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    pool: Pool = ProcessPoolExecutor,
 ) -> Verification:
     """Verify a certificate's file with its own numbers or others, and write the record next to it.
 
@@ -167,6 +171,7 @@ def verify_file(
         gain: J, at most the file's.
         processes: how many to use.
         progress: called with the number of finished tasks and of all.
+        pool: of workers, from their number.
 
     Raises:
         RefusedError: see :func:`verify_boxes`; no record is left then.
@@ -185,7 +190,7 @@ def verify_file(
     with partial.open("w", encoding="utf-8") as file, _removed_if_refused(partial):
         for entry in (header, *map(vars, done.values())):
             file.write(json.dumps(entry) + "\n")
-        for result in _results(tasks, processes):
+        for result in _results(tasks, processes, pool):
             done[result.number] = result
             file.write(json.dumps(vars(result)) + "\n")
             file.flush()
@@ -232,13 +237,9 @@ def _resumed(partial: Path, header: dict[str, Any]) -> dict[int, Done]:
     return {part.number: part for part in finished}
 
 
-def _results(tasks: Sequence[_Task], processes: int) -> Iterator[Done]:
+def _results(tasks: Sequence[_Task], processes: int, pool: Pool) -> Iterator[Done]:
     if processes <= 1:
         yield from map(_run, tasks)
         return
-    with ProcessPoolExecutor(processes) as pool:
-        try:
-            yield from pool.map(_run, tasks)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with pool(processes) as workers:
+        yield from workers.map(_run, tasks)

@@ -24,9 +24,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from typing import Any
 
 import cma
@@ -39,6 +38,7 @@ from simulate.attack.instance import PER_CANDIDATE, Instance
 from simulate.attack.targets import excluded, rule_of
 from simulate.laboratory.theorems import USUAL
 from simulate.optimizers import Optimizer
+from simulate.pools import Pool, plain_pool
 from simulate.streams import Array
 
 __all__ = ["VARIABLES", "Found", "Space", "attack", "space_of"]
@@ -281,6 +281,7 @@ def attack(
     seed: int = 0,
     enough: float = 0.0,
     advance: Callable[[float, float], None] = lambda seconds, ratio: None,
+    pool: Pool = plain_pool,
 ) -> Found:
     """Search for some time.
 
@@ -291,6 +292,7 @@ def attack(
         seed: of the starts and of the search.
         enough: the search ends once bound / measured is below it.
         advance: told the seconds gone and the best ratio so far, now and then.
+        pool: of workers.
 
     Raises:
         ValueError: if the bound applies to no candidate, or returns what is not a positive number.
@@ -311,16 +313,16 @@ def attack(
         while going():
             best.add(_evolve(*task()))
     else:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            wait([pool.submit(rule_of, bound) for bound in [space.fixed["bound"]] * processes])  # all have started
+        with pool(processes) as workers:
+            wait([workers.submit(rule_of, space.fixed["bound"]) for _ in range(processes)])  # all have started
             begun = time.monotonic()
-            pending: set[Future[Found]] = {pool.submit(_evolve, *task()) for _ in range(processes)}
+            pending: set[Future[Found]] = {workers.submit(_evolve, *task()) for _ in range(processes)}
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     best.add(future.result())
                 if going():
-                    pending |= {pool.submit(_evolve, *task()) for _ in done}
+                    pending |= {workers.submit(_evolve, *task()) for _ in done}
     if not best.point.size:
         raise ValueError(
             f"no admissible instance was found for {space.label} among {best.evaluated}: on none the bound "

@@ -9,10 +9,11 @@ import numpy as np
 
 from simulate.attack.exact_run import ExactRun
 from simulate.laboratory.bounds import BoundRule, Run
-from simulate.laboratory.parts import find, is_own
+from simulate.laboratory.parts import find
 from simulate.laboratory.theorems import CertifiedVariance, StochasticGradientDescent, Theorem1, Theorem2
 from simulate.noise.exact_tests import Test
 from simulate.optimizers import AdamW
+from simulate.own_code import is_own
 from simulate.registry import Registry
 from simulate.streams import Array
 from theory.adam import theorem1, variants

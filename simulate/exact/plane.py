@@ -22,7 +22,7 @@ from simulate.exact.contest import RULES, Build, peaks, run_contest
 from simulate.exact.dynamics import Dynamics
 from simulate.exact.optimum import BOTH, CONSTANT, optimize, start
 from simulate.exact.tasks import RANGES, Tasks, power_law_tasks
-from simulate.own_code import own_attribute
+from simulate.own_code import is_own, own_attribute
 from simulate.table import Table
 
 __all__ = ["DURATION", "OverOptimum", "chosen_rules", "over_optimum", "plane", "plane_tasks"]
@@ -43,9 +43,9 @@ def chosen_rules(names: Sequence[str]) -> dict[str, Build]:
     """
     rules = {}
     for name in names or RULES:
-        if ":" not in name and name not in RULES:
+        if not is_own(name) and name not in RULES:
             raise ValueError(f"unknown rule {name!r}; known: {', '.join(RULES)}; or your own, as in mine.py:build")
-        rules[name] = own_attribute("rule", name) if ":" in name else RULES[name]
+        rules[name] = own_attribute("rule", name) if is_own(name) else RULES[name]
     return rules
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 from simulate.experiments.result import Result, Table
 from simulate.experiments.settings import Advance, Settings
-from simulate.laboratory.parts import is_own
 from simulate.laboratory.result import StudyResult, StudyVerdict
 from simulate.laboratory.study import USUAL_ETA, prepared
 from simulate.optimizers import OPTIMIZERS
+from simulate.own_code import is_own
 from simulate.text import counted
 
 __all__ = ["run"]

@@ -27,10 +27,10 @@ from simulate.laboratory.theorems import BOUNDS
 from simulate.noise import NOISES, Noise
 from simulate.objectives import OBJECTIVES, Objective
 from simulate.optimizers import OPTIMIZERS, Optimizer
-from simulate.own_code import own_attribute
+from simulate.own_code import is_own, own_attribute
 from simulate.registry import Registry
 
-__all__ = ["KINDS", "Kind", "Part", "find", "is_own", "settings_of"]
+__all__ = ["KINDS", "Kind", "Part", "find", "settings_of"]
 
 Kind = Literal["objective", "optimizer", "noise", "bound"]
 
@@ -104,15 +104,6 @@ class Part:
             methods = f"; it lacks {', '.join(lacks)}" if lacks else "; make it a subclass"
             raise ValueError(f"{self.kind} {self.text!r} is not a {kind.named}{methods}")
         return made
-
-
-def is_own(text: str) -> bool:
-    """Whether a part is named by module or file: it has a colon.
-
-    >>> is_own("mine.py:Steep,condition=3"), is_own("rastrigin,dimension=3")
-    (True, False)
-    """
-    return ":" in text.split(",")[0]
 
 
 def find(kind: Kind, text: str) -> Part:

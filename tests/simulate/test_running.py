@@ -1,4 +1,4 @@
-"""Experiments at once and one after the other give the same; an interrupted call goes on where it was."""
+"""Experiments at once and one after the other give the same; an interrupted call continues where it was."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_two_processes_find_what_one_does(tmp_path):
     assert plain(result for result, _ in kept) == plain(one)
 
 
-def test_an_interrupted_call_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_call_continues_where_it_was(tmp_path, monkeypatch, capsys):
     run, ran = running._timed, []
 
     def interrupted(name, *rest):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from adabatch.commands import application
+from adabatch.commands import application, prove
 from adabatch.moments.hypotheses import HypothesisError
 from proofs.certificates import leaves, report
 from proofs.certificates import verify as verification
@@ -224,7 +224,7 @@ def test_a_file_that_has_changed_is_refused(tmp_path):
 
 
 def test_the_command_verifies_a_file_and_records_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(report.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(prove, "visible_cores", lambda: 1)
     path = tmp_path / SMALL.name
     shutil.copy(SMALL, path)
     done = CliRunner().invoke(application.app, ["prove", "certificates", str(path)])

@@ -94,5 +94,10 @@ def test_the_command_takes_tasks_of_your_own(tmp_path, monkeypatch):
     tasks = own_tasks("spectra.py:one").at([0], 0.5)
     (ratio,) = over_optimum(Dynamics.SGD, tasks, chosen_rules(["late"]), 2).rules
     assert [f"{ratio[0]:.3f}"] * 3 == rules.output.splitlines()[-1].split()[1:]
+    for option, value in (("--tasks", "3"), ("--seed", "1"), ("--equal", "steps")):
+        idle = CliRunner().invoke(app, [*words, option, value])
+        assert f"{option} does nothing with --task: leave it out" in str(idle.exception)
+    written = CliRunner().invoke(app, [*words, "--rule", "late", "--output", str(tmp_path / "o.json")])
+    assert "--output does nothing with --rule: leave it out" in str(written.exception)
     both = CliRunner().invoke(app, [*words, "--plane"])
     assert "--plane has tasks of its own" in str(both.exception)
