@@ -106,7 +106,7 @@ class _Balls:
                 apart = (new + self.without_tail(new, new_t) - height) / distance
                 whole = arb(max(whole.lower(), (apart - self.tail_over_distance(t_c, x1, x2)).lower()))
             centre += whole
-            d_z, d_t = self.slopes(z, t, arb(x1), arb(x2))
+            d_z, d_t = self.slopes(leaf, z, t, arb(x1), arb(x2))
             slope_z, slope_t = slope_z + d_z / distance, slope_t + d_t / distance
         lost = abs(z - z_c).upper() * abs(slope_z).upper() + abs(t - t_c).upper() * abs(slope_t).upper()
         return centre.lower() + self.noise(leaf) - lost
@@ -143,17 +143,17 @@ class _Balls:
         square = _hull(x1**2, x2**2, *([arb(0)] if x.contains(0) else []))
         return _Step(_hull(*new), self.b2 * t.exp() + self.c * square, u, w)
 
-    def slopes(self, z: arb, t: arb, x1: arb, x2: arb) -> tuple[arb, arb]:
-        """d/dz and d/dt of z' + h(z', s') - h(z, s)."""
+    def slopes(self, leaf: Leaf, z: arb, t: arb, x1: arb, x2: arb) -> tuple[arb, arb]:
+        """d/dz and d/dt of z' + h(z', s') - h(z, s), for z and t in the leaf."""
         step = self.step(z, t, x1, x2)
         c, b1, b2 = self.c, self.b1, self.b2
         new_z, new_t = self.gradient(step.z, step.s.log())
-        own_z, own_t = self.gradient(z, t)
+        own_z, own_t = self.own_gradient(leaf, z, t)
         d_z = (1 + new_z) * b1 * step.u - own_z
         turn = -step.u * ((1 - b1) * b2 * step.w * step.u - c * b1 * z * step.w**2) / 2
         d_t = (1 + new_z) * turn + new_t * b2 * step.u**2 - own_t
         root = (t / 2).exp()
-        own_tail, new_tail = t.lower() >= self.t[-1], step.s.log() > self.t[-1]
+        own_tail, new_tail = leaf.t1 >= self.t[-1], step.s.log() > self.t[-1]
         if own_tail and new_tail:
             return d_z, d_t + self.slope * root * (1 - b2 * step.u) / 2
         if own_tail:
@@ -186,19 +186,32 @@ class _Balls:
 
     def gradient(self, z: arb, t: arb) -> tuple[arb, arb]:
         """h_z and h_t without the tail's, on a ball of (z, t)."""
-        in_z, in_t = [], []
-        for i, z_part, j, t_part in self._parts(z, t):
-            width, height = arb(self.z[i + 1]) - self.z[i], arb(self.t[j + 1]) - self.t[j]
-            (v00, v01), (v10, v11) = ([arb(self.values[k][m]) for m in (j, j + 1)] for k in (i, i + 1))
-            across, along = (z_part - self.z[i]) / width, (t_part - self.t[j]) / height
-            in_z.append(((v10 - v00) + (v11 - v01 - v10 + v00) * along) / width)
-            in_t.append(((v01 - v00) + (v11 - v10 - v01 + v00) * across) / height)
+        parts = [self._cell_gradient(*part) for part in self._parts(z, t)]
+        in_z, in_t = ([part[k] for part in parts] for k in (0, 1))
         if not (t > self.t[0] and t < self.t[-1]):
             in_t.append(arb(0))
         if not (z > self.z[0] and z < self.z[-1]):
             in_z.append(arb(0))
         outside = t < self.t[0] or t > self.t[-1]
         return _hull(*in_z), arb(0) if outside else _hull(*in_t)
+
+    def own_gradient(self, leaf: Leaf, z: arb, t: arb) -> tuple[arb, arb]:
+        """The same where the leaf's states lie, in one cell of the grid: its neighbours' slopes play no part."""
+        i, j = (
+            _cell(grid, low, high) for grid, low, high in ((self.z, leaf.z1, leaf.z2), (self.t, leaf.t1, leaf.t2))
+        )
+        beyond_z = not self.z[i] <= leaf.z1 <= leaf.z2 <= self.z[i + 1]
+        beyond_t = not self.t[j] <= leaf.t1 <= leaf.t2 <= self.t[j + 1]
+        if beyond_z or beyond_t:  # where the potential is constant, or the box is not one of a cell
+            return self.gradient(z, t)
+        return self._cell_gradient(i, z, j, t)
+
+    def _cell_gradient(self, i: int, z: arb, j: int, t: arb) -> tuple[arb, arb]:
+        width, height = arb(self.z[i + 1]) - self.z[i], arb(self.t[j + 1]) - self.t[j]
+        (v00, v01), (v10, v11) = ([arb(self.values[k][m]) for m in (j, j + 1)] for k in (i, i + 1))
+        across, along = (z - self.z[i]) / width, (t - self.t[j]) / height
+        in_z = ((v10 - v00) + (v11 - v01 - v10 + v00) * along) / width
+        return in_z, ((v01 - v00) + (v11 - v10 - v01 + v00) * across) / height
 
     def _bilinear(self, i: int, j: int, z: arb, t: arb) -> arb:
         across = (z - self.z[i]) / (arb(self.z[i + 1]) - self.z[i])
@@ -212,6 +225,11 @@ class _Balls:
     def _parts(self, z: arb, t: arb) -> list[tuple[int, arb, int, arb]]:
         """The cells that a ball meets, and its part in each (clipped to the grid)."""
         return [(i, z_part, j, t_part) for i, z_part in _cells(self.z, z) for j, t_part in _cells(self.t, t)]
+
+
+def _cell(grid: list[float], low: float, high: float) -> int:
+    """The cell that holds the middle."""
+    return min(max(bisect_right(grid, (low + high) / 2) - 1, 0), len(grid) - 2)
 
 
 def _cells(grid: list[float], ball: arb) -> list[tuple[int, arb]]:

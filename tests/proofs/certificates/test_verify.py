@@ -82,6 +82,37 @@ def test_a_minorant_is_below_random_states_and_atoms_of_its_box(path):
     assert np.median(true - minorant.value - steep) < 0.1  # and not uselessly far below
 
 
+@pytest.mark.parametrize("name", ["beta1_0.95_beta2_0.99_variance_0.3", "beta1_0.9_beta2_0.95_lambda_0.3"])
+def test_the_second_programs_bound_is_below_random_states_and_laws_of_a_leaf(name):
+    certificate = load_certificate(FILES[name], recorded=False)
+    generator = np.random.default_rng(4)
+    _, boxes = some(certificate, 8000)
+    finite = boxes.take(np.isfinite(boxes.t1))
+    edges = np.flatnonzero(np.isin(finite.t2, certificate.log_s_grid[[1, -1]]))[:30]
+    balls = leaves._Balls(certificate)
+    gaps = []
+    for k in (*edges, *range(60)):
+        z1, z2, t1, t2 = (float(getattr(finite, side)[k]) for side in ("z1", "z2", "t1", "t2"))
+        x1, y1 = 1 - 10 ** generator.uniform(-2, 1), 1 + 10 ** generator.uniform(-2, 1)
+        leaf = Leaf(z1, z2, t1, t2, x1, x1 + 0.1 * (1 - x1), y1, y1 + 0.1 * (y1 - 1))
+        z, t, x, y = (generator.uniform(*ends, 50) for ends in zip(leaf[::2], leaf[1::2], strict=True))
+        true = margin(certificate, z, np.exp(t), x, y) * (y - x) / ((1 - x) * (y - 1))
+        bound = float(balls.margin(leaf))  # NaN, no bound, where a ball of s' reaches 0
+        gaps.append(np.inf if np.isnan(bound) else true.min() - bound)
+    assert min(gaps) > -1e-9
+    assert np.median(gaps) < 2.0  # and not uselessly far below
+
+
+def test_a_leaf_at_the_last_row_below_the_tail_is_one_part(monkeypatch):
+    """The tail's slope, and a neighbouring cell's, are not the cell's own."""
+    monkeypatch.setattr(leaves, "MOST_PARTS", 4)
+    found = load_certificate(FILES["beta1_0.95_beta2_0.99_variance_0.3"], recorded=False)
+    z, t = found.z_grid[26:28], found.log_s_grid[-2:]
+    leaf = Leaf(*z, *t, 0.9014738746643062, 0.9343159164428716, 1.6938567878737176, 2.0372250954070577)
+    assert confirmed(replace(found, noise_weight=0.309, gain=0.95 * found.gain), leaf)
+    assert not confirmed(replace(found, noise_weight=0.309, gain=1.5 * found.gain), leaf)
+
+
 @shipped
 def test_the_boxes_cover_every_state_below_the_tail(path):
     certificate = widened(path)
