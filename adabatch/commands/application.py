@@ -22,6 +22,7 @@ COMMANDS = (
     "plot",
     "worth",
     "export",
+    "export-schedule",
     "prepare",
     "claims",
     "covers",
