@@ -20,7 +20,7 @@ from typing import Any
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from adabatch.checkpoints.compatibility import saved_progress
 from adabatch.checkpoints.folders import MARKER, checkpoint_step, plain_name, read_json
@@ -30,7 +30,7 @@ from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.files import write_json
 from adabatch.locks import LOCK, occupied
-from adabatch.model.llama import build_model, model_config, parameter_count
+from adabatch.model.language_model import build_model, model_config, parameter_count
 from adabatch.settings import Settings, from_saved
 from adabatch.training.checkpointing import checkpoints_folder
 
@@ -189,7 +189,7 @@ def _same_tokenizer(run: Path, settings: Settings, corpus: dict[str, Any]) -> To
     )
 
 
-def _prepare_for_use(model: LlamaForCausalLM, tokenizer: Tokenizer) -> None:
+def _prepare_for_use(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
     """What generation needs to know: where a text begins and ends, and which values are not tokens."""
     end = tokenizer.end_of_document
     model.config.use_cache = True
@@ -200,7 +200,7 @@ def _prepare_for_use(model: LlamaForCausalLM, tokenizer: Tokenizer) -> None:
     )
 
 
-def _for_transformers(tokenizer: Tokenizer, config: LlamaConfig) -> PreTrainedTokenizerFast:
+def _for_transformers(tokenizer: Tokenizer, config: PreTrainedConfig) -> PreTrainedTokenizerFast:
     """The tokenizer as training used it: with nothing added, and special tokens in a text read as text."""
     definition = tokenizer.definition()
     if definition is not None:

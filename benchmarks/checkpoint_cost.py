@@ -26,7 +26,7 @@ from statistics_cost import configuration
 
 from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.distributed.parallel import DistributedContext, parallelize
-from adabatch.model.llama import build_model, language_model_loss, parameter_count
+from adabatch.model.language_model import build_model, language_model_loss, parameter_count
 from adabatch.settings import OptimizerSettings, ParallelSettings
 from adabatch.training.building import build_optimizer
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from adabatch.data.local_files import stdlib_files
-from adabatch.model.llama import build_model, language_model_loss, parameter_count
+from adabatch.model.language_model import build_model, language_model_loss, parameter_count
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.moments.l1 import l1_statistic
 from adabatch.statistics import CoordinateStatistics

@@ -47,7 +47,7 @@ from transformers import LlamaConfig
 
 from adabatch.distributed.communication import CommunicationCounter
 from adabatch.distributed.parallel import DistributedContext, autocast, parallelize, set_gradient_sync
-from adabatch.model.llama import build_model, language_model_loss, model_config, parameter_count
+from adabatch.model.language_model import build_model, language_model_loss, model_config, parameter_count
 from adabatch.model.parts import model_part
 from adabatch.schedules.coupling import StepHyperparameters
 from adabatch.settings import OptimizerSettings, ParallelSettings

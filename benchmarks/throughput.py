@@ -25,7 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from adabatch.accelerators import accelerator_of
 from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext, choose_device, parallelize
-from adabatch.model.llama import build_model, flops_per_token, model_config, parameter_count
+from adabatch.model.language_model import build_model, flops_per_token, model_config, parameter_count
 from adabatch.settings import Settings, load_settings
 from adabatch.training.building import build_micro_batching
 from adabatch.training.checks import Start

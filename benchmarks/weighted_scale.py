@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from adabatch.data.corpus import open_corpus
-from adabatch.model.llama import build_model, language_model_loss, model_config
+from adabatch.model.language_model import build_model, language_model_loss, model_config
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.noise_scale import noise_scale, weighted_sums
 from adabatch.settings import load_settings

@@ -19,10 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.distributed.rendezvous import rendezvous
 from adabatch.distributed.tensor_parallel import shard_llama
+from adabatch.model.layers import decoder_layers
 from adabatch.settings import ParallelSettings
 
 if TYPE_CHECKING:  # it takes seconds to import
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 __all__ = [
     "DistributedContext",
@@ -160,7 +161,7 @@ def lost_peer(error: BaseException) -> bool:
     return any(sign in str(error) for sign in LOST_PEER)
 
 
-def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: DistributedContext) -> nn.Module:
+def parallelize(model: PreTrainedModel, settings: ParallelSettings, ranks: DistributedContext) -> nn.Module:
     """Checkpoint, compile and wrap the model as the settings ask, and move it to the rank's device.
 
     A model on the meta device stays there, to be materialised after wrapping (``to_empty``).
@@ -180,7 +181,7 @@ def parallelize(model: LlamaForCausalLM, settings: ParallelSettings, ranks: Dist
     mesh = _mesh(settings, ranks)
     if mesh is not None and settings.tensor_parallel > 1:
         shard_llama(model, mesh["tensor"], settings.sequence_parallel)
-    layers = list(model.model.layers)
+    layers = list(decoder_layers(model))
     if settings.compile:
         for layer in layers:
             layer.compile()

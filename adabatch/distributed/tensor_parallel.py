@@ -16,13 +16,16 @@ from torch.distributed.tensor.parallel import (
 )
 
 if TYPE_CHECKING:  # it takes seconds to import
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM, PreTrainedConfig
 
-__all__ = ["check_tensor_parallel", "llama_plan", "shard_llama"]
+__all__ = ["PLANNED_TYPES", "check_tensor_parallel", "llama_plan", "shard_llama"]
+
+PLANNED_TYPES = ("llama",)
+"""The model types that there is a plan for."""
 
 
 def check_tensor_parallel(
-    config: LlamaConfig, ranks: int, sequence_length: int | None = None, sequence_parallel: bool = False
+    config: PreTrainedConfig, ranks: int, sequence_length: int | None = None, sequence_parallel: bool = False
 ) -> None:
     """Refuse a model that these tensor-parallel ranks cannot share evenly.
 
@@ -33,9 +36,16 @@ def check_tensor_parallel(
         sequence_parallel: whether the norms work on a share of each sequence.
 
     Raises:
-        ValueError: if T does not divide attention heads, key-value heads or the intermediate size, nor, with
-            sequence-parallel norms, the sequence length.
+        ValueError: for T above 1, if the model type has no plan, or T does not divide attention heads, key-value
+            heads or the intermediate size, nor, with sequence-parallel norms, the sequence length.
     """
+    if ranks == 1:
+        return
+    if config.model_type not in PLANNED_TYPES:
+        raise ValueError(
+            f"there is no tensor-parallel plan for the model type {config.model_type}, only for "
+            f"{', '.join(PLANNED_TYPES)}: leave out --tensor-parallel"
+        )
     sizes = {
         "attention heads": config.num_attention_heads,
         "key-value heads": config.num_key_value_heads,

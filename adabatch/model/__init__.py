@@ -1,1 +1,1 @@
-"""The Llama 2 family, and the parts that a parameter belongs to."""
+"""The language model that is trained, and the parts that a parameter belongs to."""

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 
 import torch
-from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedConfig
 
 from adabatch.distributed.communication import Traffic
+from adabatch.model.language_model import new_model, with_layers
+from adabatch.model.layers import decoder_layers
 from adabatch.planning.simulated import SimulatedStep, bucket_indices, simulate_steps
 from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
 
-__all__ = ["FEWEST", "between", "ddp_buckets", "simulate_layers", "with_layers"]
+__all__ = ["FEWEST", "between", "ddp_buckets", "simulate_layers"]
 
 FEWEST = 2
 """Layers of the smaller of the two models: a first and a last. The larger has one between them."""
@@ -35,7 +35,10 @@ Progress = Callable[[str], None]
 
 
 def simulate_layers(
-    settings: Settings, config: LlamaConfig, layouts: Sequence[MicroBatching], progress: Progress = lambda _: None
+    settings: Settings,
+    config: PreTrainedConfig,
+    layouts: Sequence[MicroBatching],
+    progress: Progress = lambda _: None,
 ) -> list[SimulatedStep]:
     """As :func:`adabatch.planning.simulated.simulate_steps`, in a time that does not depend on the number of
     layers.
@@ -66,15 +69,6 @@ def simulate_layers(
     if settings.parallel.parallel == "ddp":
         _count_buckets(steps, config)
     return steps
-
-
-def with_layers(config: LlamaConfig, count: int) -> LlamaConfig:
-    """The configuration with this many layers."""
-    changed = deepcopy(config)
-    changed.num_hidden_layers = count
-    if getattr(changed, "layer_types", None):
-        changed.layer_types = changed.layer_types[:count]
-    return changed
 
 
 def between(first: Traffic, second: Traffic, steps: int) -> Traffic:
@@ -109,7 +103,7 @@ def _further(start: Mapping[str, int], added: Mapping[str, int], times: int) -> 
     return Counter({part: start.get(part, 0) + times * added.get(part, 0) for part in {**start, **added}})
 
 
-def _count_buckets(steps: Sequence[SimulatedStep], config: LlamaConfig) -> None:
+def _count_buckets(steps: Sequence[SimulatedStep], config: PreTrainedConfig) -> None:
     """DDP's buckets hold several layers or parts of one: how many there are does not follow from a few layers."""
     counts = [len(ddp_buckets(with_layers(config, count))) for count in (FEWEST, FEWEST + 1)]
     own = len(ddp_buckets(config))
@@ -120,12 +114,15 @@ def _count_buckets(steps: Sequence[SimulatedStep], config: LlamaConfig) -> None:
                 step.traffic[collective] = counted + Traffic(own - extrapolated)
 
 
-def ddp_buckets(config: LlamaConfig) -> list[list[int]]:
+def ddp_buckets(config: PreTrainedConfig) -> list[list[int]]:
     """Which parameters, the last first, share each of DDP's buckets."""
     with torch.device("meta"):
-        model = LlamaForCausalLM(with_layers(config, 1))
-    outer = [p for name, p in model.named_parameters() if ".layers." not in name]
-    layer: nn.Module = model.model.layers[0]
-    repeated = [*layer.parameters()] * config.num_hidden_layers
-    # in the model's order: the embedding, the layers, the last norm and the head
-    return bucket_indices([outer[0], *repeated, *outer[1:]][::-1])
+        model = new_model(with_layers(config, 1))
+    repeated = [*decoder_layers(model).parameters()]
+    own = {id(parameter) for parameter in repeated}
+    parameters = list(model.parameters())
+    first = next(place for place, parameter in enumerate(parameters) if id(parameter) in own)
+    outer = [parameter for parameter in parameters if id(parameter) not in own]
+    # in the model's order: the embeddings, the layers, the last norm and the head
+    ordered = [*outer[:first], *repeated * config.num_hidden_layers, *outer[first:]]
+    return bucket_indices(ordered[::-1])

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from transformers import LlamaConfig
+from transformers import PreTrainedConfig
 
+from adabatch.distributed.tensor_parallel import PLANNED_TYPES
+from adabatch.model.language_model import model_shape
 from adabatch.settings import ParallelSettings
 
 __all__ = ["Layout", "capacity", "estimated_bytes", "fitting_layouts", "layouts"]
@@ -70,7 +72,7 @@ def capacity(memory: float) -> float:
     return 0.95 * memory * 1e9 - 2 * 2**30
 
 
-def layouts(config: LlamaConfig, ranks: int, gpus_per_node: int) -> Iterator[Layout]:
+def layouts(config: PreTrainedConfig, ranks: int, gpus_per_node: int) -> Iterator[Layout]:
     """The layouts of these ranks, those that cost least time first as a rule."""
     sharded = [Layout("fsdp" if ranks > 1 else "single", ranks)]
     nodes = ranks // gpus_per_node
@@ -90,13 +92,13 @@ def layouts(config: LlamaConfig, ranks: int, gpus_per_node: int) -> Iterator[Lay
                     )
 
 
-def _heads(config: LlamaConfig) -> int:
-    heads: int = config.num_key_value_heads
-    return heads
+def _heads(config: PreTrainedConfig) -> int:
+    """How many tensor-parallel ranks can share the attention; 1 for models that have no plan for it."""
+    return model_shape(config).key_value_heads if config.model_type in PLANNED_TYPES else 1
 
 
 def estimated_bytes(
-    config: LlamaConfig, parameters: int, layout: Layout, tokens: int, settings: ParallelSettings
+    config: PreTrainedConfig, parameters: int, layout: Layout, tokens: int, settings: ParallelSettings
 ) -> float:
     """Bytes that tensors take on a rank at their peak, to some tenths.
 
@@ -107,9 +109,9 @@ def estimated_bytes(
         tokens: of a micro-batch.
         settings: for the precision.
     """
-    shared, width, inner = layout.tensor_parallel, config.hidden_size, config.intermediate_size
-    vocabulary, layers = config.vocab_size, config.num_hidden_layers
-    outer = vocabulary * width * (1 if config.tie_word_embeddings else 2)
+    shape, shared = model_shape(config), layout.tensor_parallel
+    width, inner, vocabulary, layers = shape.width, shape.inner, shape.vocabulary, shape.layers
+    outer = vocabulary * width * (1 if shape.tied else 2)
     layer = (parameters - outer) / layers / shared
     own = parameters / shared / layout.shards
     bytes_of_states = 12 * own
@@ -130,7 +132,7 @@ def estimated_bytes(
 
 
 def fitting_layouts(
-    config: LlamaConfig,
+    config: PreTrainedConfig,
     parameters: int,
     settings: ParallelSettings,
     length: int,

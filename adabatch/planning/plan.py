@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from transformers import LlamaConfig
+from transformers import PreTrainedConfig
 
 from adabatch.accelerators import Accelerator
 from adabatch.distributed.communication import Traffic, by_kind
-from adabatch.model.llama import flops_per_token
+from adabatch.model.language_model import flops_per_token
 from adabatch.planning.layers import simulate_layers
 from adabatch.planning.layouts import Layout, capacity, fitting_layouts
 from adabatch.planning.step_model import StepModel
@@ -85,7 +85,7 @@ class Plan:
     settings: Settings
     coupling: Coupling
     scaling: str
-    config: LlamaConfig
+    config: PreTrainedConfig
     parameters: int
     course: Course
     micro_batching: MicroBatching
@@ -244,7 +244,7 @@ def other_courses(plan: Plan) -> dict[str, Course]:
 
 
 def _step_model(
-    settings: Settings, config: LlamaConfig, course: Course, progress: Callable[[str], None]
+    settings: Settings, config: PreTrainedConfig, course: Course, progress: Callable[[str], None]
 ) -> StepModel:
     """Two steps of as few micro-batches as the run's have, up to two: from the second on nothing is new."""
     ranks, micro_batch = course.largest.world_size, course.largest.micro_batch

@@ -21,12 +21,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_leaves
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedConfig
 
 from adabatch.data.corpus import Corpus
 from adabatch.distributed.communication import Collective, CommunicationCounter, Traffic
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
+from adabatch.model.language_model import new_model
+from adabatch.model.layers import decoder_layers
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
 from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
@@ -67,7 +69,7 @@ def fake_world(world_size: int) -> Iterator[None]:
 
 
 def simulate_steps(
-    settings: Settings, config: LlamaConfig, layouts: Sequence[MicroBatching]
+    settings: Settings, config: PreTrainedConfig, layouts: Sequence[MicroBatching]
 ) -> list[SimulatedStep]:
     """A test step of each layout, on rank 0 of a run: the first of the run, whose memory grows, and those after.
 
@@ -83,7 +85,7 @@ def simulate_steps(
     ranks = DistributedContext(0, parallel.ranks, tensor_parallel=parallel.tensor_parallel)
     with fake_world(parallel.ranks):
         with torch.device("meta"):
-            model = LlamaForCausalLM(config)
+            model = new_model(config)
         replicated = parallel.parallel == "ddp"
         wrapped = parallelize(model, replace(parallel, parallel="single") if replicated else parallel, ranks)
         if replicated:
@@ -152,7 +154,7 @@ class _Phases:
             run.model.register_forward_pre_hook(lambda *_: self._begin_forward()),
             run.model.register_forward_hook(lambda *_: self._end_forward()),
         ]
-        layers = cast(LlamaForCausalLM, getattr(run.model, "module", run.model)).model.layers
+        layers = decoder_layers(getattr(run.model, "module", run.model))
         for number, layer in enumerate(layers):
             self.handles += [
                 layer.register_forward_pre_hook(partial(self._enter_layer, number), with_kwargs=True),

@@ -21,7 +21,8 @@ PATHS: Mapping[str, frozenset[str]] = {
     "tokenizer": frozenset({"bytes", "bpe"}),
     "model": frozenset(
         {"nano", "tiny", "demo", "mini", "llama-34m", "microllama-300m", "tinyllama-1.1b", "openllama-3b"}
-        | {"llama2-7b", "llama2-13b", "llama2-70b"}
+        | {"llama2-7b", "llama2-13b", "llama2-70b", "smollm2-135m", "gpt2", "qwen3-0.6b", "gemma-2b", "olmo2-1b"}
+        | {"mistral-7b"}
     ),
     "replay_run": frozenset({""}),
     "lr_replay": frozenset({""}),

@@ -44,11 +44,12 @@ Decay = Annotated[float, Range(0, 1, below=True)]
 
 @dataclass(frozen=True)
 class ModelSettings(Section):
-    """Which Llama is trained, from random initialisation."""
+    """Which model is trained, from random initialisation."""
 
     model: str = "demo"
     """A built-in architecture (nano, tiny, demo, mini, llama-34m, microllama-300m, tinyllama-1.1b, openllama-3b,
-    llama2-7b, llama2-13b, llama2-70b), or the path of a Llama configuration file (config.json)."""
+    llama2-7b, llama2-13b, llama2-70b, smollm2-135m, gpt2, qwen3-0.6b, gemma-2b, olmo2-1b, mistral-7b), or the path
+    of the configuration file (config.json) of any causal language model that transformers knows."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ What the model must allow, for ``vmap``:
   statistics. Dropout draws for each sample. Buffers are read, and what the model writes into them is dropped.
 - Dense gradients: no ``sparse=True``.
 - Attention by operators with a batching rule. ``scaled_dot_product_attention`` is held to its plain (math) form
-  here, so the Llama of :mod:`adabatch.model.llama` works as it is, ``sdpa`` or ``eager``; its key-value cache
-  must be off (``use_cache=False``, as :func:`~adabatch.model.llama.model_config` sets it). Flash attention called
-  directly does not work.
+  here, so the Llama of :mod:`adabatch.model.language_model` works as it is, ``sdpa`` or ``eager``; its key-value
+  cache must be off (``use_cache=False``, as :func:`~adabatch.model.language_model.model_config` sets it). Flash
+  attention called directly does not work.
 
 Example:
     >>> model = nn.Linear(2, 1, bias=False)
@@ -77,7 +77,7 @@ def per_sample_moments(
     Args:
         model: a plain module (module docstring).
         loss: ``loss(model, *samples)``, a mean over samples, such as
-            :func:`adabatch.model.llama.language_model_loss`.
+            :func:`adabatch.model.language_model.language_model_loss`.
         samples: tensors whose first dimension runs over the b samples (of this rank), or tuples, lists and
             dictionaries of them, in one another; ``None`` stays as it is.
         chunk: samples whose gradients are held at a time; memory against speed, the result does not depend on it.

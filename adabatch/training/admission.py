@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.distributed.parallel import SHARDED, autocast, set_gradient_sync
-from adabatch.model.llama import language_model_loss
+from adabatch.model.language_model import language_model_loss
 from adabatch.schedules import MicroBatchPlan
 from adabatch.training.memory_guard import is_out_of_memory, reserve
 from adabatch.training.run import Run

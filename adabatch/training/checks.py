@@ -23,7 +23,7 @@ from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.parallel import choose_device
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
-from adabatch.model.llama import model_config
+from adabatch.model.language_model import model_config
 from adabatch.reporting.metrics import METRICS, read_metrics
 from adabatch.schedules import BatchSizeSchedule
 from adabatch.schedules.coupling import Coupling
@@ -32,7 +32,7 @@ from adabatch.training.building import build_coupling, build_lengths, build_micr
 from adabatch.training.checkpointing import checkpoints_folder
 
 if TYPE_CHECKING:  # it takes seconds to import
-    from transformers import LlamaConfig
+    from transformers import PreTrainedConfig
 
 __all__ = ["Start", "check_model", "check_settings", "check_start", "prepare_for_run", "resumes"]
 
@@ -104,7 +104,7 @@ def check_settings(settings: Settings, world_size: int, resumed: bool = False) -
     return start
 
 
-def check_model(settings: Settings, vocabulary: int | None) -> LlamaConfig:
+def check_model(settings: Settings, vocabulary: int | None) -> PreTrainedConfig:
     """The configuration of the model with this vocabulary (None: its own).
 
     Raises:

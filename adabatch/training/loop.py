@@ -17,7 +17,7 @@ from torch.optim import AdamW
 
 from adabatch.data.order import group_positions
 from adabatch.distributed.parallel import autocast, set_gradient_sync
-from adabatch.model.llama import language_model_loss
+from adabatch.model.language_model import language_model_loss
 from adabatch.reporting.metrics import Record
 from adabatch.schedules import MicroBatchPlan
 from adabatch.schedules.coupling import StepHyperparameters

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from torch import device
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedConfig
 
 from adabatch.data.tokenizer import open_tokenizer, padded_vocabulary
-from adabatch.model.llama import model_config, parameter_count
+from adabatch.model.language_model import model_config, new_model, parameter_count
 from adabatch.settings import Settings
 from adabatch.training.checks import check_model
 
@@ -24,13 +24,13 @@ def planned_parameters(settings: Settings) -> int:
     return config_parameters(planned_config(settings))
 
 
-def config_parameters(config: LlamaConfig) -> int:
+def config_parameters(config: PreTrainedConfig) -> int:
     """Number of parameters of a model of this configuration, counted without its memory."""
     with device("meta"):
-        return parameter_count(LlamaForCausalLM(config))
+        return parameter_count(new_model(config))
 
 
-def planned_config(settings: Settings) -> LlamaConfig:
+def planned_config(settings: Settings) -> PreTrainedConfig:
     """The configuration of the model that the settings name, with the vocabulary that its tokenizer asks for."""
     data, config = settings.data, check_model(settings, None)
     has_its_own = config.vocab_size == model_config(settings.model.model, 8, data.sequence_length).vocab_size

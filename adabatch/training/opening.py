@@ -13,7 +13,7 @@ from adabatch.data.corpus import Corpus, open_corpus
 from adabatch.data.streaming import check_shards
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
-from adabatch.model.llama import build_model, model_config
+from adabatch.model.language_model import build_model, model_config
 from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
 from adabatch.training.building import build_micro_batching, build_optimizer, build_statistics

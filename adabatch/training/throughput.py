@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from adabatch.distributed.parallel import DistributedContext
-from adabatch.model.llama import flops_per_token, parameter_count
+from adabatch.model.language_model import flops_per_token, parameter_count
 from adabatch.settings import HardwareSettings
 
 __all__ = ["Throughput"]

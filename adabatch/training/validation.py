@@ -10,7 +10,7 @@ from torch import nn
 
 from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext, autocast, reshard
-from adabatch.model.llama import language_model_loss
+from adabatch.model.language_model import language_model_loss
 from adabatch.settings import Settings
 
 __all__ = ["bits_per_byte", "validation_loss"]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from adabatch.model.llama import build_model, language_model_loss, model_config, parameter_count
+from adabatch.model.language_model import build_model, language_model_loss, model_config, parameter_count
 from adabatch.reporting.metrics import read_metrics
 
 quick = settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from adabatch.distributed.parallel import DistributedContext
-from adabatch.model.llama import flops_per_token, model_config, parameter_count
+from adabatch.model.language_model import flops_per_token, model_config, parameter_count
 from adabatch.settings import load_settings
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run

@@ -3,7 +3,7 @@
 import pytest
 
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
-from adabatch.model.llama import model_config
+from adabatch.model.language_model import model_config
 
 
 @pytest.mark.parametrize(

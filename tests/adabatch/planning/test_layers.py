@@ -3,7 +3,8 @@
 import pytest
 
 from adabatch.distributed.communication import by_kind
-from adabatch.planning.layers import ddp_buckets, simulate_layers, with_layers
+from adabatch.model.language_model import with_layers
+from adabatch.planning.layers import ddp_buckets, simulate_layers
 from adabatch.planning.simulated import simulate_steps
 from adabatch.schedules import MicroBatching
 from adabatch.settings import load_settings

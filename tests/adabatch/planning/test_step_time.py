@@ -6,7 +6,7 @@ import pytest
 
 from adabatch.accelerators import ACCELERATORS, accelerator_named
 from adabatch.distributed.communication import Collective, Traffic
-from adabatch.model.llama import flops_per_token
+from adabatch.model.language_model import flops_per_token
 from adabatch.planning.layouts import Layout, capacity, estimated_bytes, layouts
 from adabatch.planning.plan import make_plan, other_courses
 from adabatch.planning.report import require_a_layout

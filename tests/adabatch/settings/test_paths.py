@@ -3,7 +3,7 @@
 import pytest
 
 from adabatch.data.sources import COLLECTIONS
-from adabatch.model.llama import ARCHITECTURES
+from adabatch.model.language_model import ARCHITECTURES
 from adabatch.settings import CONFIG, Settings, load_settings, options, preset_summaries, write_config
 from adabatch.settings.paths import PATHS
 

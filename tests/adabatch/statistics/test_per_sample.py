@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from adabatch.model.llama import build_model, language_model_loss, model_config
+from adabatch.model.language_model import build_model, language_model_loss, model_config
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.statistics import GradientStatistics, per_sample_moments
 from adabatch.statistics.leaves import autograd_leaves

@@ -6,7 +6,15 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from adabatch.model.llama import build_model, language_model_loss, model_config, parameter_count
+from adabatch.model.language_model import (
+    build_model,
+    language_model_loss,
+    model_config,
+    model_shape,
+    new_model,
+    parameter_count,
+)
+from adabatch.model.layers import decoder_layers
 
 
 @pytest.mark.parametrize(
@@ -41,6 +49,28 @@ def test_a_configuration_file_or_its_folder(tmp_path):
         assert (config.vocab_size, config.hidden_size, config.use_cache) == (300, 128, False)
 
 
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("gpt2", 124.4),
+        ("smollm2-135m", 134.5),
+        ("qwen3-0.6b", 596.0),
+        ("gemma-2b", 2506),
+        ("olmo2-1b", 1485),
+        ("mistral-7b", 7242),
+    ],
+)
+def test_parameter_counts_of_other_families(name, millions):
+    with torch.device("meta"):
+        model = new_model(model_config(name))
+    assert parameter_count(model) == pytest.approx(1e6 * millions, rel=0.001)
+    shape = model_shape(model.config)
+    assert (len(decoder_layers(model)), model.get_input_embeddings().weight.shape) == (
+        shape.layers,
+        (shape.vocabulary, shape.width),
+    )
+
+
 @pytest.mark.parametrize("pad", [None, 0, 7])
 def test_a_padding_token_is_trained_like_others(tmp_path, pad):
     """Of a released configuration; without one the model is the same, to the bit."""
@@ -58,8 +88,14 @@ def test_what_is_refused(tmp_path):
     bad = tmp_path / "bad.json"
     for text, message in (
         ("{", "is not JSON"),
-        (json.dumps({"model_type": "gpt2"}), "must be of model_type 'llama', but is 'gpt2'"),
-        ("[]", "but is 'list'"),
+        (json.dumps({"model_type": "t5"}), "model_type of a causal language model .* but has 't5'"),
+        (json.dumps({"model_type": "qwen33"}), r"but has 'qwen33'; did you mean qwen3\?"),
+        ("[]", "but has 'list'"),
+        (json.dumps({"model_type": "gpt2", "n_embd": 30}), "cannot be built .*divisible by num_heads"),
+        (
+            json.dumps({"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2}),
+            "cannot be built .*num_attention_heads",
+        ),
     ):
         bad.write_text(text)
         with pytest.raises(ValueError, match=message):
