@@ -24,7 +24,7 @@ def train(
         typer.Option(**number(int, Range(1, 65_536)), help="As --dry-run, for this many ranks, up to thousands."),
     ] = None,
 ) -> None:
-    """Train a Llama with a batch size that may grow by the norm test.
+    """Train a language model with a batch size that may grow by the norm test.
 
     Defaults < --preset < --config < the options below.
     """

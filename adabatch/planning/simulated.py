@@ -93,6 +93,7 @@ def simulate_steps(
         memory = _Observer(GATHERED)
         with FakeTensorMode(allow_non_fake_inputs=True), memory:
             wrapped.to_empty(device="cpu")
+            model.tie_weights()  # which memory of its own for each name has undone
             if isinstance(wrapped, _ReplicatedByHand):
                 wrapped.make_buckets()
             samples = SimpleNamespace(
@@ -239,8 +240,9 @@ class _ReplicatedByHand(DistributedDataParallel):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The module's own; buffers are broadcast once per step."""
-        if self._buffers_due:
-            dist.broadcast(torch.cat([buffer.flatten() for buffer in self.module.buffers()]), src=0)
+        buffers = [buffer.flatten() for buffer in self.module.buffers()]
+        if self._buffers_due and buffers:
+            dist.broadcast(torch.cat(buffers), src=0)
         self._buffers_due = self.require_backward_grad_sync
         return self.module(*inputs, **named)
 

@@ -1,5 +1,7 @@
 """Steps of a model with many layers, from models with two and three, against the model's own step."""
 
+import json
+
 import pytest
 
 from adabatch.distributed.communication import by_kind
@@ -8,7 +10,7 @@ from adabatch.planning.layers import ddp_buckets, simulate_layers
 from adabatch.planning.simulated import simulate_steps
 from adabatch.schedules import MicroBatching
 from adabatch.settings import load_settings
-from adabatch.training.model_size import planned_config
+from adabatch.training.model_size import config_parameters, planned_config
 
 TOLERANCE = 0.01
 SHARDED = {"parallel": "fsdp", "ranks": 4, "precision": "bf16"}
@@ -59,3 +61,16 @@ def test_buckets_are_those_of_the_whole_model():
     config = planned_config(load_settings("demo", overrides={"model": "llama-34m"}))
     # a byte vocabulary: 8 layers of 12 MiB; the first bucket closes at 1 MiB, the others at 25 MiB
     assert [len(ddp_buckets(with_layers(config, count))) for count in (1, 8)] == [2, 5]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_tied_embedding_is_counted_once(tied, tmp_path):
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "vocab_size": 1000}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "gpt2", "tie_word_embeddings": tied, **sizes}))
+    overrides = {"model": str(file), "sequence_length": 16, "schedule": "constant", **LAYOUTS["ddp"]}
+    settings = load_settings("demo", overrides=overrides)
+    config = planned_config(settings)
+    (step,) = simulate_steps(settings, config, [MicroBatching(4, 2, 1)])
+    parameters = config_parameters(config)
+    assert 4 * parameters <= by_kind(step.traffic)["all-reduce"].payload < 4 * parameters + 1000
