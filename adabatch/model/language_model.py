@@ -69,7 +69,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 class ModelShape(NamedTuple):
-    """The sizes of a decoder, whatever its configuration calls them."""
+    """The sizes of a decoder, by one name for each, for all configurations."""
 
     layers: int
     width: int
