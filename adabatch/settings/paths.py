@@ -24,6 +24,7 @@ PATHS: Mapping[str, frozenset[str]] = {
         | {"llama2-7b", "llama2-13b", "llama2-70b", "smollm2-135m", "gpt2", "qwen3-0.6b", "gemma-2b", "olmo2-1b"}
         | {"mistral-7b"}
     ),
+    "init_from": frozenset({""}),
     "replay_run": frozenset({""}),
     "lr_replay": frozenset({""}),
     "cache": frozenset(),

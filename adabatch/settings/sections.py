@@ -50,6 +50,9 @@ class ModelSettings(Section):
     """A built-in architecture (nano, tiny, demo, mini, llama-34m, microllama-300m, tinyllama-1.1b, openllama-3b,
     llama2-7b, llama2-13b, llama2-70b, smollm2-135m, gpt2, qwen3-0.6b, gemma-2b, olmo2-1b, mistral-7b), or the path
     of the configuration file (config.json) of any causal language model that transformers knows."""
+    init_from: str = ""
+    """Start from the weights in this Hugging Face folder (safetensors) rather than from random ones. They must be
+    of --model, which takes the same folder; a run that resumes goes by its checkpoint."""
 
 
 @dataclass(frozen=True)

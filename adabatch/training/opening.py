@@ -14,6 +14,7 @@ from adabatch.data.streaming import check_shards
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.model.language_model import build_model, model_config
+from adabatch.model.weights import load_weights
 from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
 from adabatch.training.building import build_micro_batching, build_optimizer, build_statistics
@@ -51,8 +52,11 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     if ranks.is_main:
         check_shards(settings.data, ranks.data_parallel_size)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
-    model = parallelize(build_model(config, settings.data.seed), settings.parallel, ranks)
     checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)
+    bare = build_model(config, settings.data.seed)
+    if settings.model.init_from and checkpoint is None:
+        load_weights(bare, Path(settings.model.init_from))
+    model = parallelize(bare, settings.parallel, ranks)
     micro_batching = build_micro_batching(
         settings.schedule, start.schedule.batch_size, ranks.data_parallel_size, resumed=checkpoint is not None
     )

@@ -1,0 +1,86 @@
+"""Weights of an earlier training, from a local Hugging Face folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import PreTrainedModel
+
+__all__ = ["load_weights"]
+
+ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def load_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Replace a model's parameters by those in a folder, whole or in shards, each tensor read on its own.
+
+    Args:
+        model: with parameters on the CPU; theirs is the precision that stays.
+        folder: with ``model.safetensors``, or with shards and their index.
+
+    Raises:
+        ValueError: for a folder without such files, a damaged one, or tensors that are not the model's: which.
+    """
+    own = dict(model.named_parameters(remove_duplicate=False))
+    with ExitStack() as opened:
+        files = {path: opened.enter_context(_opened(path)) for path in _files(folder)}
+        found = {name: file for file in files.values() for name in file.keys()}  # noqa: SIM118
+        _check(model, own, {name: tuple(file.get_slice(name).get_shape()) for name, file in found.items()}, folder)
+        with torch.no_grad():
+            for name, parameter in own.items():
+                if name in found:  # of two names for one parameter a file has one
+                    parameter.copy_(found[name].get_tensor(name))
+
+
+def _files(folder: Path) -> Sequence[Path]:
+    if (folder / ONE_FILE).is_file():
+        return [folder / ONE_FILE]
+    if not (folder / INDEX).is_file():
+        raise ValueError(
+            f"{folder} has no weights: name a folder with {ONE_FILE}, or with shards and {INDEX} (--init-from)"
+        )
+    try:
+        shards = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        return [folder / Path(shard).name for shard in sorted(shards)]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ValueError(f"{folder / INDEX} is damaged: copy the folder again (--init-from)") from None
+
+
+def _opened(path: Path) -> safe_open:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read ({error}): copy the folder again (--init-from)") from None
+
+
+def _check(
+    model: PreTrainedModel,
+    own: Mapping[str, Tensor],
+    found: Mapping[str, tuple[int, ...]],
+    folder: Path,
+) -> None:
+    """Raise ValueError unless all parameters are there, in their shapes, and nothing else."""
+    present = {id(own[name]) for name in found if name in own}
+    buffers = {name for name, _ in model.named_buffers()}
+    wrong = [f"{name} is missing" for name, tensor in own.items() if id(tensor) not in present]
+    for name, shape in found.items():
+        if name not in own and name not in buffers:
+            wrong.append(f"{name} is not in the model")
+        elif name in own and shape != tuple(own[name].shape):
+            wrong.append(f"{name} is {_sizes(shape)} there and {_sizes(tuple(own[name].shape))} in the model")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(
+            f"the weights in {folder} do not fit the model: {'; '.join(wrong[:3])}{more}; take --model {folder}, "
+            "whose configuration they are of, or other weights (--init-from)"
+        )
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a number"
