@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from adabatch.commands.options import Processes, Quick, ReportOnly, command_line, names, numbers, with_settings
+from adabatch.commands.options import (
+    ClusterName,
+    ClusterOptions,
+    Processes,
+    Quick,
+    ReportOnly,
+    command_line,
+    names,
+    numbers,
+    with_settings,
+)
 from adabatch.commands.values import FOLDER, number
 from adabatch.ranges import Range
 from adabatch.settings import Settings
@@ -33,6 +43,8 @@ def ablate(
         ),
     ] = None,
     processes: Processes = 0,
+    cluster: ClusterName = "",
+    cluster_options: ClusterOptions = "",
     quick: Quick = False,
     report_only: ReportOnly = False,
     output: Annotated[Path, typer.Option(**FOLDER, help="Folder of the ablation.")] = Path("runs/ablate"),
@@ -46,7 +58,7 @@ def ablate(
     from adabatch.experiments.request import Request
 
     execute(
-        Request(settings, output, seeds, processes, quick, report_only, command_line()),
+        Request(settings, output, seeds, processes, quick, report_only, command_line(), cluster, cluster_options),
         numbers(etas, float, "--etas"),
         names(vary),
         frontier,

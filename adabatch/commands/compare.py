@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from adabatch.commands.options import Processes, Quick, ReportOnly, command_line, names, numbers, with_settings
+from adabatch.commands.options import (
+    ClusterName,
+    ClusterOptions,
+    Processes,
+    Quick,
+    ReportOnly,
+    command_line,
+    names,
+    numbers,
+    with_settings,
+)
 from adabatch.commands.values import FOLDER, number
 from adabatch.experiments.comparison.schedules import standard_schedules
 from adabatch.experiments.comparison.tuning.search import FEWEST_POINTS, Effort
@@ -80,6 +90,8 @@ def compare(
         ),
     ] = None,
     processes: Processes = 0,
+    cluster: ClusterName = "",
+    cluster_options: ClusterOptions = "",
     quick: Quick = False,
     report_only: ReportOnly = False,
     output: Annotated[Path, typer.Option(**FOLDER, help="Folder of the comparison.")] = Path("runs/compare"),
@@ -101,7 +113,7 @@ def compare(
     from adabatch.experiments.request import Request
 
     execute(
-        Request(settings, output, seeds, processes, quick, report_only, command_line()),
+        Request(settings, output, seeds, processes, quick, report_only, command_line(), cluster, cluster_options),
         names(schedules),
         variant or (),
         numbers(constant_batches, int, "--constant-batches"),

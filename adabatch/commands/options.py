@@ -23,13 +23,38 @@ from adabatch.settings.paths import PATHS
 
 Number = TypeVar("Number", int, float)
 
-__all__ = ["Processes", "Quick", "ReportOnly", "command_line", "names", "numbers", "with_settings"]
+__all__ = [
+    "ClusterName",
+    "ClusterOptions",
+    "Processes",
+    "Quick",
+    "ReportOnly",
+    "command_line",
+    "names",
+    "numbers",
+    "with_settings",
+]
 
 Processes = Annotated[
     int,
     typer.Option(
         **number(int, Range(0, 1024)),
-        help="Runs at once; 0: as many as the visible GPUs have room for, without GPUs the cores.",
+        help="Runs at once; 0: as many as the visible GPUs have room for, without GPUs the cores; 16 jobs.",
+    ),
+]
+ClusterName = Annotated[
+    str,
+    typer.Option(
+        metavar="<slurm|local>",
+        help="Train each run in a job of this cluster, through submitit (local: processes of this machine); a job "
+        "that ends early is submitted again, up to twice. Empty: on this machine, without jobs.",
+    ),
+]
+ClusterOptions = Annotated[
+    str,
+    typer.Option(
+        metavar="<name=value,...>",
+        help="What submitit is told of each job, such as timeout_min=600,gpus_per_node=1,slurm_partition=gpu.",
     ),
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Tiny runs, for a first look.")]

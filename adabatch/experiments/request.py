@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adabatch.experiments.cluster import AT_ONCE, Cluster, parse_options
 from adabatch.experiments.progress import Progress
 from adabatch.experiments.run import ExperimentRun
-from adabatch.experiments.runner import execute
+from adabatch.experiments.runner import Backend, Processes, execute
 from adabatch.locks import exclusive
 from adabatch.settings import Settings, overlay
 
@@ -25,10 +26,12 @@ class Request:
         base: settings of all runs.
         output: folder.
         seeds: their number; they count from the base's seed.
-        processes: runs at once; 0: as many as the visible GPUs or the cores have room for.
+        processes: runs at once; 0: as many as the visible GPUs or the cores have room for, or the cluster's usual.
         quick: a tiny version, for a first look.
         report_only: train nothing; report what is finished.
         command: as it was called, for the report.
+        cluster: ``slurm`` or ``local``, whose jobs the runs are; empty: they are processes of this machine.
+        cluster_options: of the jobs, as ``name=value,...``.
     """
 
     base: Settings
@@ -38,6 +41,21 @@ class Request:
     quick: bool
     report_only: bool
     command: str
+    cluster: str = ""
+    cluster_options: str = ""
+
+    def backend(self) -> Backend:
+        """Where the runs are executed.
+
+        Raises:
+            ValueError: for options of a cluster that is not named, or that are not pairs.
+        """
+        if not self.cluster:
+            if self.cluster_options:
+                raise ValueError("--cluster-options are of jobs: name the cluster too (--cluster slurm)")
+            return Processes(self.processes)
+        options = parse_options(self.cluster_options)
+        return Cluster(self.cluster, self.output, options, self.processes or AT_ONCE)
 
     def settings(self, smallest: Mapping[str, Any]) -> Settings:
         """Those of all runs; with the values of the smallest experiment where that is asked for.
@@ -78,4 +96,4 @@ class Request:
         """
         if not self.report_only:
             with exclusive(self.output, wait=False):
-                execute(runs, self.processes, progress)
+                execute(runs, self.backend(), progress)

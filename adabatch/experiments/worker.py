@@ -11,7 +11,7 @@ from adabatch.distributed.signals import end_with_parent, listening, quiet_end
 from adabatch.exit_codes import USER_ERROR
 from adabatch.settings import Settings
 
-__all__ = ["run_in_this_process"]
+__all__ = ["run_in_this_process", "train_logged"]
 
 
 def run_in_this_process(settings: Settings, log: Path, corpus: Path, gpus: Sequence[str]) -> None:
@@ -23,15 +23,20 @@ def run_in_this_process(settings: Settings, log: Path, corpus: Path, gpus: Seque
         corpus: folder of the prepared corpus.
         gpus: of this run, one for each rank; none: it computes on the CPU.
     """
+    if gpus:  # before anything asks CUDA
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    end_with_parent()  # else a restarted experiment would find runs of the old one in its folders
+    os._exit(train_logged(settings, log, corpus))  # without waiting for threads of libraries
+
+
+def train_logged(settings: Settings, log: Path, corpus: Path) -> int:
+    """Train on a prepared corpus; the exit code. From now on the output of this process goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:  # both output streams, those of libraries in C included
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    if gpus:  # before anything asks CUDA
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        print(f"CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}", flush=True)
-    end_with_parent()  # else a restarted experiment would find runs of the old one in its folders
-
+    if gpus := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        print(f"CUDA_VISIBLE_DEVICES={gpus}", flush=True)
     with listening(quiet_end):
         from adabatch.training.launch import launch
 
@@ -42,4 +47,4 @@ def run_in_this_process(settings: Settings, log: Path, corpus: Path, gpus: Seque
             code = USER_ERROR
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # without waiting for threads of libraries
+    return code

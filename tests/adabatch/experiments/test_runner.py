@@ -8,7 +8,7 @@ import time
 import pytest
 
 from adabatch.experiments.request import Request
-from adabatch.experiments.runner import execute
+from adabatch.experiments.runner import Processes, execute
 from adabatch.locks import exclusive
 from adabatch.settings import Settings
 from tests.support.command import COMMAND, still_running
@@ -24,7 +24,7 @@ def test_one_process_trains_in_a_folder(tmp_path):
 def test_no_runs_and_too_few_processes():
     execute([])
     with pytest.raises(ValueError, match="--processes must be 0"):
-        execute([], processes=-1)
+        Processes(-1)
 
 
 @pytest.mark.slow
