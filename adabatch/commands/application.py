@@ -20,6 +20,7 @@ COMMANDS = (
     "compare",
     "ablate",
     "plot",
+    "runs",
     "worth",
     "export",
     "prepare",
