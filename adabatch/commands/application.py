@@ -21,6 +21,7 @@ COMMANDS = (
     "ablate",
     "plot",
     "runs",
+    "evaluate",
     "worth",
     "export",
     "prepare",

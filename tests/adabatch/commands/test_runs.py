@@ -18,8 +18,8 @@ def test_damaged_folders_are_named_and_not_fatal(adabatch, tmp_path):
     assert [line.split()[-1] for line in done.out.splitlines()[1:]] == [f"{tmp_path}/cut", f"{tmp_path}/good"]
     assert done.err.splitlines() == [
         f"left out: {tmp_path}/config: {tmp_path}/config has no config.toml",
-        f"left out: {tmp_path}/records: {tmp_path}/records/metrics.jsonl, line 4: no record (a JSON object with step "
-        "and samples); the file is damaged, or not the metrics of a run",
+        f"left out: {tmp_path}/records: {tmp_path}/records/metrics.jsonl, line 4: no record (a JSON object with "
+        "step and samples); the file is damaged, or not the metrics of a run",
         *[line for line in done.err.splitlines() if "[run] has no setting 'sampels'" in line],
     ]
 

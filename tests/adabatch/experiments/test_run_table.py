@@ -44,7 +44,7 @@ def test_the_numbers_by_hand(tmp_path):
 
 
 def test_the_noise_scale_is_that_of_the_later_half(tmp_path):
-    """Eight steps of B = 8 / (||g||^2 - 8 / 8): 80 with ||g||^2 = 1.1, and 16 with 1.5; unmeasured ones between."""
+    """Eight steps of B = 8 / (||g||^2 - 8 / 8): 80 at ||g||^2 = 1.1, and 16 at 1.5; some are not measured."""
     squares = [1.1] * 4 + [None] * 2 + [1.5] * 4
     measured = [{"noise_trace": square and 8.0, "grad_sq_norm": square} for square in squares]
     assert read_run(leave_run(tmp_path / "a", *measured)).noise_scale == pytest.approx(16)
@@ -83,8 +83,8 @@ def test_each_run_below_is_found_once_and_what_a_run_keeps_is_not_searched(tmp_p
     assert find_runs([tmp_path / "compare", tmp_path]) == runs
     with pytest.raises(ValueError, match=r"there is no folder .*/no: name the folder of a run"):
         find_runs([tmp_path / "no"])
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no run in .*/empty or below: name a folder"):
-        (tmp_path / "empty").mkdir()
         find_runs([tmp_path / "empty"])
 
 
