@@ -46,8 +46,7 @@ def evaluate(
         int | None,
         typer.Option(
             **number(int, Range(0, 10**9)),
-            help="Sequences at most; 0: all. Of --data they are drawn at random, the same for every model with "
-            "this tokenizer; of its own data a run takes the first. "
+            help="Sequences at most, drawn at random, the same for every model with this tokenizer; 0: all. "
             r"\[default: the run's validation_samples, or 256]",
         ),
     ] = None,
@@ -92,7 +91,11 @@ def evaluate(
     if manager is not None:
         found["tasks"] = _scores(subject, names(tasks), manager, batch)
         for task, scores in found["tasks"].items():
-            typer.echo(f"{task}: " + "  ".join(f"{name} {value}" for name, value in scores.items()))
+            texts = (
+                f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in scores.items()
+            )
+            typer.echo(f"{task}: {'  '.join(texts)}")
         if output is not None:
             write_json(output, found)
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
 
 from adabatch.data.tokenizer import open_tokenizer
 from adabatch.model.llama import parameter_count
 from adabatch.settings import DataSettings, ParallelSettings, Settings, overlay
 from adabatch.training.trained_model import holds_checkpoints, load_trained_model
 
-__all__ = ["Subject", "open_subject"]
+__all__ = ["ORDER_SEED", "Subject", "open_subject"]
+
+ORDER_SEED = 0
+"""Of the order in which sequences are drawn: models are compared on the same ones."""
 
 OF_NAMED_DATA = ("data_config", "text_field", "split")
 """Settings that describe ``--data``: those of the run are of its own data."""
@@ -116,6 +118,8 @@ def _of_exported(folder: Path, given: dict[str, Any]) -> Subject:
 
 def _load_exported(folder: Path) -> Any:
     """The model, whose weights must be complete: ``transformers`` would draw at random what is missing."""
+    from transformers import AutoModelForCausalLM  # here, as it takes seconds, and a run's model does without
+
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
@@ -133,12 +137,11 @@ def _load_exported(folder: Path) -> Any:
 def _with_given(settings: Settings, given: dict[str, Any]) -> tuple[Settings, bool]:
     """The settings with what the user has given, and whether the data are still the run's own.
 
-    All of named data is read, in an order that depends on nothing but its length, so that models are compared on
-    the same sequences.
+    Of named data nothing is held out.
     """
     if "data" not in given:
         return overlay(settings, given), True
     default = DataSettings()
-    of_all = {"validation_data": None, "validation_fraction": 0.0, "streaming": False, "seed": 0}
+    of_all = {"validation_data": None, "validation_fraction": 0.0, "streaming": False, "seed": ORDER_SEED}
     fresh = {name: getattr(default, name) for name in OF_NAMED_DATA}
     return overlay(settings, {**of_all, **fresh, **given}), False

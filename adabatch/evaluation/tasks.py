@@ -33,6 +33,10 @@ def open_tasks(tasks: Sequence[str], definitions: Path | None = None) -> TaskMan
 
     if definitions is not None and not definitions.is_dir():
         raise ValueError(f"there is no folder {definitions}: name one with definitions of tasks (--task-folder)")
+    if definitions is not None:  # lm-eval's own are thousands
+        manager = TaskManager(include_path=str(definitions), include_defaults=False)
+        if set(tasks) <= set(manager.all_tasks):
+            return manager
     manager = TaskManager(include_path=None if definitions is None else str(definitions))
     for task in tasks:
         if task not in manager.all_tasks:
@@ -73,5 +77,5 @@ def task_scores(
 
 
 def _metrics(scores: dict[str, Any]) -> dict[str, Any]:
-    """Names such as ``acc,none`` without their filter where that is none."""
+    """Names such as ``acc,none`` without their filter where that is none; a standard error may be the text N/A."""
     return {name.removesuffix(",none"): value for name, value in scores.items() if name not in LEFT_OUT}

@@ -13,10 +13,11 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from adabatch.data.corpus import open_corpus
+from adabatch.data.order import samples_at
 from adabatch.data.progress import prepare_with_progress
 from adabatch.data.token_bytes import token_bytes
 from adabatch.distributed.parallel import autocast, process_group
-from adabatch.evaluation.subject import Subject
+from adabatch.evaluation.subject import ORDER_SEED, Subject
 from adabatch.experiments.intervals import LEVEL, Interval, mean_interval, ratio_interval
 from adabatch.model.llama import sequence_losses
 from adabatch.reporting.metrics import finite_or_null
@@ -99,11 +100,11 @@ class TextLoss:
 
 
 def text_loss(subject: Subject, sequences: int | None = None, batch: int = 8) -> TextLoss:
-    """The loss of the model on the first sequences of its text.
+    """The loss of the model on sequences of its text that are drawn at random, the same at each call.
 
     Args:
         subject: the model and its data, which are prepared unless they are.
-        sequences: at most; 0: all; None: as many as the run validates on.
+        sequences: at most; 0: all; None: as many as the run validates on (which takes the first).
         batch: sequences at once.
 
     Raises:
@@ -115,9 +116,13 @@ def text_loss(subject: Subject, sequences: int | None = None, batch: int = 8) ->
     if subject.own_data and data.validation_data is None and not data.validation_fraction:
         raise ValueError(f"the run of {subject.folder} holds no validation data out: name what to read (--data)")
     corpus = open_corpus(data, prepare_with_progress(data))
+    chosen: Any
     samples: Any = corpus.validation if subject.own_data else corpus.train
     wanted = subject.settings.run.validation_samples if sequences is None else sequences
-    tokens = samples.take(range(min(wanted or samples.length, samples.length)))
+    chosen = range(min(wanted or samples.length, samples.length))
+    if subject.own_data:  # which lie in the order of the text, where neighbours resemble each other
+        chosen = samples_at(chosen, samples.length, ORDER_SEED)
+    tokens = samples.take(chosen)
     losses = _losses(subject.model, tokens, batch, subject.settings.parallel)
     lengths, part = token_bytes(corpus.tokenizer), samples.describe()
     average = np.full(corpus.tokenizer.size, part["bytes"] / part["tokens"])

@@ -72,16 +72,27 @@ def test_by_hand_in_fp64(tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("losses")
-    return trained_run(folder)
+    """It validates on all of its validation data."""
+    return trained_run(tmp_path_factory.mktemp("losses"), validation_samples=1000)
 
 
 def test_a_run_on_its_validation_data_gives_what_training_recorded(run):
     recorded = json.loads((run.parent / "last.json").read_text())
-    found = text_loss(open_subject(run))
-    assert len(found.losses) == 5
+    found, few = (text_loss(open_subject(run), sequences=count) for count in (None, 5))
+    assert found.available == len(found.losses) > 10
     assert found.loss.mean == pytest.approx(recorded["val_loss"], rel=1e-5)
-    assert text_loss(open_subject(run), sequences=0).available > 5
+    assert found.bits_per_byte.mean == pytest.approx(recorded["val_bits_per_byte"], rel=0.02)
+    assert list(few.losses) == pytest.approx(list(found.losses[:5]), rel=1e-5)  # in one order, drawn at random
+
+
+def test_sequences_are_drawn_from_all_of_the_text(run, tmp_path):
+    """Its first half is one letter: in the order of the text, the first quarter would have one loss."""
+    (tmp_path / "halves.txt").write_text("a" * 320 + "".join(chr(33 + k % 90) for k in range(320)))
+    given = {"validation_data": str(tmp_path / "halves.txt")}
+    found = [text_loss(open_subject(run, given=given), sequences=count) for count in (10, 0)]
+    assert found[1].available == 40
+    assert len({round(loss, 4) for loss in found[0].losses}) > 3
+    assert found[0].loss.low < found[1].loss.mean < found[0].loss.high
 
 
 def test_an_export_gives_the_same_losses_on_the_same_sequences(run, tmp_path):
@@ -96,7 +107,7 @@ def test_an_export_gives_the_same_losses_on_the_same_sequences(run, tmp_path):
 
 
 def test_a_run_with_a_tokenizer_of_its_own_reads_other_data_with_that(tmp_path):
-    folder = trained_run(tmp_path, tokenizer="bpe", vocabulary_size=300)
+    folder = trained_run(tmp_path, tokenizer="bpe", vocabulary_size=300, validation_samples=1000)
     recorded = json.loads((tmp_path / "last.json").read_text())
     assert text_loss(open_subject(folder)).loss.mean == pytest.approx(recorded["val_loss"], rel=1e-5)
     (tmp_path / "b.txt").write_text("another text, 2 * batch\n" * 40)

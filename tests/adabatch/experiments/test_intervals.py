@@ -153,7 +153,7 @@ def test_a_ratio_by_hand():
 @pytest.mark.parametrize("spread", [0, 3])
 def test_coverage_of_losses_per_sequence(spread):
     """Skewed losses of sequences of equal and of unequal size; 0.8 of the width covers too rarely."""
-    draw, units, times, ratio = np.random.default_rng(5), 48, 1500, 1.7
+    draw, units, times, ratio = np.random.default_rng(5), 48, 500, 1.7
     sizes = 7.0 + draw.integers(-spread, spread + 1, (times, units))
     totals = sizes * draw.gamma(4.0, ratio / 4.0, (times, units))
     found = [ratio_interval(*each) for each in zip(totals, sizes, strict=True)]
