@@ -69,6 +69,8 @@ RIGHT: dict[str, list[list[str]]] = {
     "compare": [EXPERIMENT],
     "ablate": [EXPERIMENT],
     "plot": [["run", "--output", "figures"], ["run/metrics.jsonl"]],
+    "runs": [["run"], [".", "--sort", "loss", "--format", "csv"]],
+    "evaluate": [["run", "--threads", "1"], words("run --threads 1 --data good.txt --sequence-length 16")],
     "worth": [["loop.jsonl", "--saturation", "16", "--output", "figures"], ["loop.jsonl", "--json"]],
     "optimum": [words("--tasks 1 --optimizer sgd --iterations 1 --duration 0.01 --output optimum.json")],
     "export": [["run", "--to", "exported"], ["run/checkpoints", "--to", "exported"]],
