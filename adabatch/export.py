@@ -16,23 +16,17 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from adabatch.checkpoints.compatibility import saved_progress
-from adabatch.checkpoints.folders import MARKER, checkpoint_step, plain_name, read_json
-from adabatch.checkpoints.loading import choose_checkpoint, load_parameters
-from adabatch.data.preparation import TOKENIZER_FILE
-from adabatch.data.tokenizer import Tokenizer, open_tokenizer
-from adabatch.distributed.parallel import DistributedContext
+from adabatch.checkpoints.folders import plain_name, read_json
+from adabatch.data.tokenizer import Tokenizer
 from adabatch.files import write_json
 from adabatch.locks import LOCK, occupied
-from adabatch.model.language_model import build_model, model_config, parameter_count
-from adabatch.settings import Settings, from_saved
-from adabatch.training.checkpointing import checkpoints_folder
+from adabatch.model.language_model import parameter_count
+from adabatch.training.trained_model import load_trained_model
 
 __all__ = ["Export", "byte_backend", "export_run"]
 
@@ -44,8 +38,6 @@ MANIFEST = "adabatch-export.json"
 
 UNFINISHED = ".adabatch-export-"
 """What the name of the folder begins with in which an export is made."""
-
-ONE_PROCESS = DistributedContext()
 
 
 @dataclass(frozen=True)
@@ -86,20 +78,15 @@ def export_run(run: Path, folder: Path, overwrite: bool = False) -> Export:
 
 def _export(run: Path, folder: Path, earlier: Collection[str]) -> Export:
     """The export, its files first in a folder of their own; those of an earlier one go when all are there."""
-    checkpoint = _find(run)
-    progress = saved_progress(checkpoint)
-    settings = from_saved(progress["settings"], f"the checkpoint {checkpoint}")
-    tokenizer = _same_tokenizer(checkpoint.parent.parent, settings, progress["corpus"])
-    shape = model_config(settings.model.model, progress["corpus"]["vocabulary_size"])
-    model = build_model(shape, settings.data.seed).eval()
-    load_parameters(checkpoint, model, ONE_PROCESS)
+    trained = load_trained_model(run)
+    model, tokenizer = trained.model, trained.tokenizer
     _prepare_for_use(model, tokenizer)
     with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as temporary:
         whole = Path(temporary)
         model.save_pretrained(whole)
         _for_transformers(tokenizer, model.config).save_pretrained(whole)
         _put_in_place(whole, folder, earlier)
-    return Export(folder, checkpoint, checkpoint_step(checkpoint), parameter_count(model))
+    return Export(folder, trained.checkpoint, trained.step, parameter_count(model))
 
 
 @contextmanager
@@ -160,33 +147,6 @@ def _put_in_place(whole: Path, folder: Path, earlier: Collection[str]) -> None:
         (whole / name).chmod(readable & 0o777)
         os.replace(whole / name, folder / name)
     write_json(folder / MANIFEST, {"files": names})
-
-
-def _find(run: Path) -> Path:
-    """The checkpoint that is meant, read through and found intact."""
-    wanted = str(run) if (run / MARKER).is_file() else "auto"
-    checkpoint = choose_checkpoint(wanted, checkpoints_folder(str(run)), ONE_PROCESS)
-    if checkpoint is None:
-        raise ValueError(
-            f"no complete checkpoint in {run}: name the folder of a run that has saved one, such as runs/train, "
-            "or of one checkpoint, such as runs/train/checkpoints/step-00000100"
-        )
-    return checkpoint
-
-
-def _same_tokenizer(run: Path, settings: Settings, corpus: dict[str, Any]) -> Tokenizer:
-    """The tokenizer that the run was trained with: what it saved, or what its settings name if that is it."""
-    for name in (str(run / TOKENIZER_FILE), settings.data.tokenizer):
-        try:
-            tokenizer = open_tokenizer(name, settings.data.end_of_document)
-        except ValueError:
-            continue
-        if tokenizer.fingerprint == corpus["train"]["tokenizer"]["fingerprint"]:
-            return tokenizer
-    raise ValueError(
-        f"neither {run / TOKENIZER_FILE} nor the tokenizer {settings.data.tokenizer} is there and the one that "
-        "the run was trained with: bring it back from a copy"
-    )
 
 
 def _prepare_for_use(model: PreTrainedModel, tokenizer: Tokenizer) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-__all__ = ["LOCK", "exclusive", "occupied"]
+__all__ = ["LOCK", "exclusive", "is_occupied", "occupied"]
 
 LOCK = "adabatch.lock"
 """The file in a folder that stays: who is at work in it."""
@@ -71,6 +71,25 @@ def occupied(folder: Path) -> Iterator[None]:
         if made:
             with suppress(OSError):  # something is in it
                 folder.rmdir()
+
+
+def is_occupied(folder: Path) -> bool:
+    """Whether a process is at work in the folder, in :func:`occupied`; nothing is written.
+
+    >>> with tempfile.TemporaryDirectory() as folder, occupied(Path(folder)):
+    ...     is_occupied(Path(folder))
+    True
+    """
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, *NO_LOCKS):  # held, or the file itself is the lock
+            return True
+        raise
+    return False
 
 
 @contextmanager

@@ -20,6 +20,8 @@ COMMANDS = (
     "compare",
     "ablate",
     "plot",
+    "runs",
+    "evaluate",
     "worth",
     "export",
     "export-schedule",

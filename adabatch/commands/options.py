@@ -8,7 +8,7 @@ import shlex
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,6 +22,7 @@ from adabatch.settings.data import DEFAULT_CACHE
 from adabatch.settings.paths import PATHS
 
 Number = TypeVar("Number", int, float)
+Overrides = Mapping[str, Any]
 
 __all__ = [
     "ClusterName",
@@ -32,6 +33,7 @@ __all__ = [
     "command_line",
     "names",
     "numbers",
+    "with_overrides",
     "with_settings",
 ]
 
@@ -107,29 +109,47 @@ def with_settings(
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        parameters = inspect.signature(command, eval_str=True).parameters.values()
-        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters][1:]
-        taken = {parameter.name for parameter in own}
-        made = [
-            _parameter(section, item, hint)
-            for section, item, hint in options()
-            if section in sections and item.name not in taken
-        ]
-
-        def wrapped(preset: str | None, config: str | None, **given: Any) -> None:
-            chosen = {item.name: given.pop(item.name) for item in made}
-            overrides = {name: value for name, value in chosen.items() if value not in (None, [])}
+        def resolved(overrides: Overrides, preset: str | None, config: str | None, **given: Any) -> None:
             settings = load_settings(preset, config, {**(defaults or {}), **overrides})
             with refusing_os_errors(_named_by(settings, given)):
                 command(settings, **given)
 
-        all_options = [*_source_parameters(preset), *own, *made]
-        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-        wrapped.__signature__ = inspect.Signature(all_options)  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {option.name: option.annotation for option in all_options}
-        return wrapped
+        chosen = [item.name for section, item, _ in options() if section in sections]
+        return _with_options(command, resolved, chosen, _source_parameters(preset))
 
     return decorate
+
+
+def with_overrides(settings: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a typer command an option for each of these settings; its first parameter receives what is given."""
+    return lambda command: _with_options(command, command, settings, [])
+
+
+def _with_options(
+    command: Callable[..., None],
+    execute: Callable[..., None],
+    chosen: Collection[str],
+    first: Sequence[inspect.Parameter],
+) -> Callable[..., None]:
+    """A typer command that hands to ``execute`` the settings that are given, and all other options by name."""
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters][1:]
+    taken = {parameter.name for parameter in own}
+    made = [
+        _parameter(section, item, hint)
+        for section, item, hint in options()
+        if item.name in chosen and item.name not in taken
+    ]
+
+    def wrapped(**given: Any) -> None:
+        values = {item.name: given.pop(item.name) for item in made}
+        execute({name: value for name, value in values.items() if value not in (None, [])}, **given)
+
+    all_options = [*first, *own, *made]
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    wrapped.__signature__ = inspect.Signature(all_options)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {option.name: option.annotation for option in all_options}
+    return wrapped
 
 
 def _named_by(settings: Settings, own: Mapping[str, Any]) -> Named:

@@ -154,6 +154,8 @@ def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSe
 
 def _too_short(part: str, size: int, settings: DataSettings) -> str:
     own, name = part == "validation" and settings.validation_data, "training" if part == "train" else part
+    held_out = settings.validation_data is not None or settings.validation_fraction > 0
+    of, names = f"the {name} part of data" if held_out else "data", DataSettings.names(own or settings.data)
     advice = "use more data or shorten sequence_length"
     if part == "validation" and not own:
         advice = (
@@ -161,8 +163,8 @@ def _too_short(part: str, size: int, settings: DataSettings) -> str:
             f"{settings.validation_fraction:g}; 0 trains without validation) or shorten sequence_length"
         )
     return (
-        f"the {name} part of data {own or settings.data!r} has {size} tokens, less than one sequence of "
-        f"{settings.sequence_length}; {advice}"
+        f"{of} {', '.join(names)!r} has {size} tokens, less than one sequence of {settings.sequence_length}; "
+        f"{advice}"
     )
 
 

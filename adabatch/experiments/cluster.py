@@ -172,7 +172,7 @@ class ClusterJob:
             return 1
 
     def terminate(self) -> None:
-        """Cancel the job; one of an earlier start goes on."""
+        """Cancel the job; one of an earlier start continues."""
         if self.job is not None and self.exitcode is None:
             self.job.cancel()
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import sem, t
 
-__all__ = ["LEVEL", "Interval", "holm", "mean_interval", "paired_difference", "seeds_needed"]
+__all__ = ["LEVEL", "Interval", "holm", "mean_interval", "paired_difference", "ratio_interval", "seeds_needed"]
 
 LEVEL = 0.95
 """Nominal coverage of the intervals."""
@@ -80,6 +82,25 @@ def mean_interval(values: Sequence[float]) -> Interval:
         return Interval(sum(values) / count, math.inf, count)
     half = _quantile(count) * float(sem(values)) if count > 1 else math.inf
     return Interval(fmean(values), half, count)
+
+
+def ratio_interval(totals: ArrayLike, sizes: ArrayLike) -> Interval:
+    """sum(totals) / sum(sizes) of n >= 1 units, with its t interval by linearisation.
+
+    R of the ratio, the residuals totals - R sizes have the mean 0; over the mean size they stand for the values of
+    :func:`mean_interval`, which this is where all sizes are 1 (Cochran, Sampling Techniques, 2.11).
+
+    Args:
+        totals: of each unit, such as its nats, shape [n].
+        sizes: of each unit, such as its bytes, shape [n]; above 0 in all.
+
+    >>> interval = ratio_interval([2.0, 4.0], [1.0, 1.0])
+    >>> interval.mean, interval.half_width == mean_interval([2.0, 4.0]).half_width
+    (3.0, True)
+    """
+    x, size = np.asarray(totals, dtype=float), np.asarray(sizes, dtype=float)
+    ratio = float(x.sum() / size.sum())
+    return replace(mean_interval(((x - ratio * size) / size.mean()).tolist()), mean=ratio)
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Interval | None:

@@ -26,6 +26,7 @@ __all__ = [
     "model_shape",
     "new_model",
     "parameter_count",
+    "sequence_losses",
     "with_layers",
 ]
 
@@ -268,3 +269,15 @@ def language_model_loss(model: nn.Module, tokens: Tensor) -> Tensor:
     """
     loss: Tensor = model(input_ids=tokens, labels=tokens).loss
     return loss
+
+
+def sequence_losses(model: nn.Module, tokens: Tensor) -> Tensor:
+    """:func:`language_model_loss` of each sequence by itself, fp64 [micro_batch].
+
+    Args:
+        model: a causal language model of ``transformers``, wrapped or not.
+        tokens: int64 [micro_batch, sequence_length].
+    """
+    logits = model(input_ids=tokens).logits[:, :-1]
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).transpose(1, 2)
+    return nn.functional.cross_entropy(logits, tokens[:, 1:], reduction="none").double().mean(dim=1)

@@ -17,7 +17,7 @@ from adabatch.reporting.metrics import Record, step_seconds, step_tokens
 from adabatch.reporting.series import RunningMean, smoothed_series, smoothing_text, smoothing_width
 from adabatch.terminal import console as new_console
 
-__all__ = ["ProgressReport", "checkpoint_summary", "summary", "summary_table"]
+__all__ = ["ProgressReport", "checkpoint_summary", "duration", "last_loss", "summary", "summary_table"]
 
 if TYPE_CHECKING:
     from adabatch.checkpoints.saving import SaveCost
@@ -65,7 +65,7 @@ class ProgressReport:
         if math.isfinite(record["loss"]):
             self._loss.add(record["loss"], record["samples"])
         loss = self._loss.value
-        speed = f"{_speed(record)}  {_duration(self._left.after(record))} left"
+        speed = f"{_speed(record)}  {duration(self._left.after(record))} left"
         self._bar.update(
             self._task,
             completed=min(record["samples"], self._samples),
@@ -121,10 +121,10 @@ class TimeLeft:
         return left
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Days, hours, minutes and seconds.
 
-    >>> _duration(59.6), _duration(3725.0), _duration(200_000.0)
+    >>> duration(59.6), duration(3725.0), duration(200_000.0)
     ('1:00', '1:02:05', '2 d 7:33:20')
     """
     days, rest = divmod(round(seconds), 86_400)
@@ -156,8 +156,6 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     """
     last = records[-1]
     validation = [record["val_loss"] for record in records if record.get("val_loss") is not None]
-    width = smoothing_width(last["samples"])
-    losses = [loss for loss in smoothed_series(records, "loss", width)[1] if math.isfinite(loss)]
     seconds = sum(map(step_seconds, records))
     return {
         "steps": last["step"],
@@ -165,7 +163,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "tokens": last["tokens"],
         "mean batch": last["samples"] / last["step"],
         "final batch": last["batch_size"],
-        f"training loss ({smoothing_text(width)})": losses[-1] if losses else None,
+        f"training loss ({smoothing_text(smoothing_width(last['samples']))})": last_loss(records),
         "best validation loss": min(validation) if validation else None,
         "final validation loss": validation[-1] if validation else None,
         "skipped steps": last["skipped"],
@@ -173,6 +171,12 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "tokens/s": sum(map(step_tokens, records)) / seconds,
         **_work(records, seconds),
     }
+
+
+def last_loss(records: Sequence[Record]) -> float | None:
+    """The last training loss, smoothed over a hundredth of the samples; None where no step's was finite."""
+    smoothed = smoothed_series(records, "loss", smoothing_width(records[-1]["samples"]))[1]
+    return next((loss for loss in reversed(smoothed) if math.isfinite(loss)), None)
 
 
 def _work(records: Sequence[Record], seconds: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from adabatch.reporting.tensorboard import TensorBoardWriter, require_tensorboar
 
 __all__ = [
     "METRICS",
+    "RUN_MARKER",
     "TIMED",
     "MetricsWriter",
     "Record",
@@ -34,6 +35,9 @@ Record = dict[str, Any]
 
 METRICS = "metrics.jsonl"
 """The file of the records in a run's folder."""
+
+RUN_MARKER = "adabatch-run.json"
+"""The file that tells a run's folder from any other; it holds the name of the run's last launch."""
 
 TIMED = frozenset({"seconds", "tokens_per_second", "mfu"})
 """Fields of a record that are measured with a clock: equal runs differ in them."""

@@ -20,16 +20,13 @@ from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.files import keep_copy, remove_by_name, temporary_names, write_json
 from adabatch.locks import occupied
-from adabatch.reporting.metrics import METRICS, parse_record, read_metrics
+from adabatch.reporting.metrics import METRICS, RUN_MARKER, parse_record, read_metrics
 from adabatch.reporting.tensorboard import EVENTS
 from adabatch.settings import CONFIG, Settings
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.profiling import PROFILE, TRACE
 
 __all__ = ["known_launch", "launch_name", "run_folder", "run_folder_of_ranks"]
-
-MARKER = "adabatch-run.json"
-"""The file that tells a run's folder from any other; it holds the name of the run's last launch."""
 
 UNNAMED = "none"
 """What torchrun calls a launch to which the user gives no name."""
@@ -83,7 +80,7 @@ def launch_name() -> str:
 def known_launch(output: str) -> bool:
     """Whether this launch has begun a run in the folder before: it has a name, and left it there."""
     try:
-        left = json.loads((Path(output) / MARKER).read_text())
+        left = json.loads((Path(output) / RUN_MARKER).read_text())
     except (OSError, ValueError):
         return False
     return launch_name() != UNNAMED and isinstance(left, dict) and left.get("launch") == launch_name()
@@ -115,12 +112,12 @@ def _make_ready(folder: Path, settings: Settings) -> None:
         _rename_checkpoints(folder)
     elif _is_finished_without_checkpoint(folder, settings):
         _keep_copies(folder, METRICS)
-    write_json(folder / MARKER, {"launch": launch_name()})
+    write_json(folder / RUN_MARKER, {"launch": launch_name()})
 
 
 def _is_run(folder: Path) -> bool:
     """Whether the files with a run's names are of a run."""
-    if (folder / MARKER).is_file():
+    if (folder / RUN_MARKER).is_file():
         return True
     if not (folder / METRICS).is_file():
         return False
@@ -136,7 +133,7 @@ def _remove_earlier_run(folder: Path) -> None:
     remove_by_name(folder / "figures", figure_files())
     remove_by_name(folder / PROFILE, re.escape(TRACE))
     remove_by_name(folder / "tensorboard", rf"events\.out\.tfevents\..*{re.escape(EVENTS)}")
-    for name in (METRICS, CONFIG, TOKENIZER_FILE, MARKER):
+    for name in (METRICS, CONFIG, TOKENIZER_FILE, RUN_MARKER):
         _remove_top_level(folder, name)
 
 

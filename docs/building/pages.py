@@ -34,6 +34,7 @@ GUIDE = [
     {"Learning rate": "learning_rate.md"},
     {"What would a schedule save?": "worth.md"},
     {"What would a run need?": "plans.md"},
+    {"Runs in a table, models on other data": "evaluation.md"},
     {"Data": "data.md"},
     {"Reliability": "reliability.md"},
     {"Terms": "glossary.md"},

@@ -62,7 +62,7 @@ def test_text_shorter_than_a_sequence(tmp_path, streaming):
     path = str(tmp_path / "a.txt")
     if not streaming:
         with pytest.raises(
-            ValueError, match=r"training part .* has 6 tokens, less than one sequence of 64; use more"
+            ValueError, match=r"^data '[^']*a.txt' has 6 tokens, less than one sequence of 64; use more"
         ):
             open_data(tmp_path, path, sequence_length=64, validation_fraction=0.0)
     (tmp_path / "b.txt").write_text("much longer than that one " * 5)

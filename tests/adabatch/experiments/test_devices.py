@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from adabatch.experiments import devices, runner, worker
 from adabatch.experiments.devices import place_runs, visible_gpus
 from adabatch.experiments.run import ExperimentRun
+from adabatch.experiments.runner import Processes
 from adabatch.settings import ParallelSettings, Settings
 
 
@@ -112,11 +113,11 @@ def test_a_run_gets_the_gpus_of_one_that_has_ended(monkeypatch, seed):
     settings = Settings(parallel=ParallelSettings(ranks=2))
     runs = [ExperimentRun(str(number), Path("nowhere"), lambda: settings) for number in range(9)]
 
-    def start(run, corpus, gpus):
-        given_to[run.name] = gpus
-        return object()
+    class OnGpus(Processes):
+        def start(self, run, corpus, gpus):
+            given_to[run.name] = gpus
 
-    def ended(active, stop):
+    def ended(active, starter, stop):
         held = [gpu for run in active for gpu in given_to[run.name]]
         assert len(held) == len(set(held)) == 2 * len(active)
         most.append(len(active))
@@ -126,10 +127,9 @@ def test_a_run_gets_the_gpus_of_one_that_has_ended(monkeypatch, seed):
 
     monkeypatch.setattr(devices, "visible_gpus", lambda: tuple("abcdef"))
     monkeypatch.setattr(runner, "prepare_with_progress", lambda *_: Path("corpus"))
-    monkeypatch.setattr(runner, "_start", start)
     monkeypatch.setattr(runner, "_ended", ended)
-    monkeypatch.setattr(runner, "_processes", lambda: nullcontext({}))
-    runner.execute(runs)
+    monkeypatch.setattr(runner, "_active", lambda: nullcontext({}))
+    runner.execute(runs, OnGpus())
     assert len(given_to) == 9
     assert most[0] == 3
     assert set(given_to.values()) == {("a", "b"), ("c", "d"), ("e", "f")}

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from adabatch.experiments.intervals import holm, mean_interval, paired_difference, seeds_needed
+from adabatch.experiments.intervals import holm, mean_interval, paired_difference, ratio_interval, seeds_needed
 
 losses = st.floats(-1e3, 1e3)
 
@@ -141,3 +141,22 @@ def test_seeds_needed_where_nothing_can_be_said():
     assert seeds_needed(mean_interval([-1e9, 1e9])) is None
     with pytest.raises(ValueError, match="half_width must be above 0, but is 0"):
         seeds_needed(mean_interval([2.0, 2.1]), 0)
+
+
+def test_a_ratio_by_hand():
+    """R = 9 / 6; the residuals over the mean size of 2 are 0.25, 0, -0.25: s = 0.25."""
+    interval = ratio_interval([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
+    assert interval.mean == 1.5
+    assert interval.half_width == pytest.approx(4.302653 * 0.25 / math.sqrt(3), rel=1e-6)
+
+
+@pytest.mark.parametrize("spread", [0, 3])
+def test_coverage_of_losses_per_sequence(spread):
+    """Skewed losses of sequences of equal and of unequal size; 0.8 of the width covers too rarely."""
+    draw, units, times, ratio = np.random.default_rng(5), 48, 500, 1.7
+    sizes = 7.0 + draw.integers(-spread, spread + 1, (times, units))
+    totals = sizes * draw.gamma(4.0, ratio / 4.0, (times, units))
+    found = [ratio_interval(*each) for each in zip(totals, sizes, strict=True)]
+    for width, low, high in ((1.0, 0.93, 0.97), (0.8, 0.80, 0.91)):
+        covered = np.mean([abs(each.mean - ratio) <= width * each.half_width for each in found])
+        assert low <= covered <= high
