@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 __all__ = [
@@ -20,6 +21,12 @@ __all__ = [
     "model_config",
     "parameter_count",
 ]
+
+CAUSAL = "causal"
+"""The attention of ``transformers``' ``sdpa`` under a name for which no mask is made: samples are neither padded nor
+packed, and looking whether they are would wait for a GPU in every forward pass."""
+
+AttentionInterface.register(CAUSAL, sdpa_attention_forward)
 
 SIZES = (
     "hidden_size",
@@ -73,7 +80,7 @@ def model_config(
     if values.get("vocab_size") is None:
         values["vocab_size"] = vocabulary_size or 32000
     # The samples hold no padding; as a padding token, one of their tokens would have an embedding of 0 for ever.
-    always = {"use_cache": False, "attn_implementation": "sdpa", "pad_token_id": None}
+    always = {"use_cache": False, "attn_implementation": CAUSAL, "pad_token_id": None}
     config = _checked_config(model, values | always)
     if vocabulary_size is not None and vocabulary_size > config.vocab_size:
         raise ValueError(
@@ -100,10 +107,10 @@ def _checked_config(model: str, values: dict[str, Any]) -> LlamaConfig:
         one_layer = LlamaConfig(**values | {"num_hidden_layers": 1, "layer_types": None})  # others are alike
         LlamaRotaryEmbedding(one_layer)(torch.zeros(1), torch.arange(2)[None])
         # Some scalings of the positions look at numbers, which tensors without memory do not have.
-        one_layer = LlamaConfig(**one_layer.to_dict() | {"rope_parameters": None})
+        changed = {"rope_parameters": None, "attn_implementation": CAUSAL}
+        one_layer = LlamaConfig(**one_layer.to_dict() | changed)
         with torch.device("meta"), torch.no_grad():
-            mask = torch.ones((1, 1, 2, 2), dtype=torch.bool)  # given, since making one looks at numbers
-            LlamaForCausalLM(one_layer)(input_ids=torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask)
+            LlamaForCausalLM(one_layer)(input_ids=torch.zeros((1, 2), dtype=torch.int64))
     except Exception as error:  # each wrong value has an error of its own, in transformers or in torch
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
