@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
@@ -10,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import adabatch.training.loop
 from adabatch.distributed.communication import CommunicationCounter
 from adabatch.distributed.parallel import DistributedContext
+from adabatch.model.llama import language_model_loss
 from adabatch.settings import load_settings
-from adabatch.training.loop import training_step
+from adabatch.training.loop import accumulate_gradients, next_batch, training_step
 from adabatch.training.opening import open_run
 from tests.support.spawning import run_ranks
 
@@ -76,6 +79,36 @@ def test_another_read_is_noticed(tmp_path, monkeypatch):
     value = torch.ones(())
     monkeypatch.setattr(adabatch.training.loop, "clip_gradients", lambda *_: float(value))
     assert reads_of_a_step(run) == (["numpy", "__float__"], 1)
+
+
+class Launches(TorchDispatchMode):
+    """How often each operation is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls[str(func)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_that_is_not_measured_computes_what_a_plain_step_does(tmp_path):
+    """Apart from its loss, added up: nothing per parameter, whose gradients nobody looks at."""
+    run = opened(tmp_path, **MEASURED["not measured"])
+    plan = run.micro_batching.plan(run.schedule.batch_size)
+    with Launches() as own:
+        accumulate_gradients(run, plan, 32)
+    run.optimizer.zero_grad()
+    with Launches() as plain:
+        for tokens in next_batch(run, plan, 32):
+            (language_model_loss(run.model, tokens) / plan.accumulation).backward()
+    assert not plain.calls - own.calls
+    assert own.calls - plain.calls == {
+        "aten.zeros.default": 1,
+        "aten.detach.default": plan.accumulation,
+        "aten.add_.Tensor": plan.accumulation,
+    }
 
 
 def all_reduces(rank, world_size, folder):
