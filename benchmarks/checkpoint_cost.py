@@ -5,9 +5,9 @@
 Two ranks under FSDP2 (gloo), a Llama of 20M parameters with AdamW's state. For each kind of save: how long
 training stood still, how long the save took in all, its bytes; medians. Nothing is trained between saves.
 
-Then one rank, one thread, trains while it saves in the background: the time of the steps that lie within a save, over
-that of as many steps after it, in pairs; a second core should be free. The step that begins a save stands still for
-the copy of the state on top of that.
+Then one rank, one thread, trains while it saves in the background: the wall time of the steps that lie within a
+save over that of as many steps after it; a second core should be free. The step that begins a save stands still
+for the copy of the state on top of that.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def main() -> None:
     ratios = sorted(within / after for within, after, _ in trained)
     usual, still = (median(column) for column in list(zip(*trained, strict=True))[1:])
     print(
-        f"training while saving in the background: a step takes {median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}] "
-        f"of the usual {usual:.2f} s; the step that begins the save {still:.2f} s more"
+        f"training while saving in the background: a step takes {median(ratios):.2f} "
+        f"[{ratios[0]:.2f}, {ratios[-1]:.2f}] of the usual {usual:.2f} s; "
+        f"the step that begins the save {still:.2f} s more"
     )
 
 

@@ -1,11 +1,11 @@
-"""What tokenizing costs: training from a stream of JSON lines next to the cache, and MB/s next to `tokenizers` alone.
+"""What tokenizing costs: training from JSON lines next to the cache, and MB/s next to `tokenizers` alone.
 
     python benchmarks/streaming_speed.py --output benchmarks/streaming_speed.txt
     python benchmarks/streaming_speed.py --sizes 134k --blocks 4 --megabytes 4       # does it run?
 
-Two ranks under FSDP2 (gloo), a thread each, train one model on the same text with the same BPE tokenizer: a block of
-steps from the cached tokens, a block from the stream, and so on in turns. CPU seconds are those of a rank with all of
-its threads; the ratios are of the sums over all blocks, as a stream's buffers are filled in bursts.
+Two ranks under FSDP2 (gloo), a thread each, train one model on the same text with the same BPE tokenizer: a block
+of steps from the cached tokens, a block from the stream, and so on in turns. CPU seconds are those of a rank with
+all of its threads; the ratios are of the sums over all blocks, as a stream's buffers are filled in bursts.
 
 Tokenizing in one process, by CPU seconds: the library's `encode_batch_fast` on texts in memory, and what `adabatch
 prepare` does from the JSON lines to the tokens on disk; with two processes the CPU seconds of both.
@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -33,10 +34,10 @@ from data_loading import cpu_seconds, prepared
 from trainer_speed import LENGTH, MICRO_BATCHES, MODEL, SIZES
 
 from adabatch.data.corpus import Corpus, open_corpus
+from adabatch.data.documents import Document
 from adabatch.data.local_files import stdlib_files
 from adabatch.data.samples import SampleSource
 from adabatch.data.tasks import encode_documents
-from adabatch.data.documents import Document
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import Settings, load_settings
 from adabatch.training.loop import training_step
@@ -90,7 +91,9 @@ def settings_of(folder: Path, size: str, streaming: bool) -> Settings:
 
 
 class InTurns(SampleSource):
-    """A rank's own samples one after another, whatever steps another source has taken in between."""
+    """A rank's own samples one after another, however many steps another source has taken in between."""
+
+    length = None
 
     def __init__(self, source: SampleSource, rank: int) -> None:
         self.source, self.next = source, rank
@@ -100,11 +103,17 @@ class InTurns(SampleSource):
         first, self.next = self.next, self.next + RANKS * len(positions)
         return self.source.take(range(first, self.next, RANKS))
 
+    def describe(self) -> dict[str, Any]:
+        """That of the source."""
+        return self.source.describe()
+
 
 def on_rank(rank: int, folder: str, size: str, blocks: int, block: int) -> None:
     """Train in turns; the main rank leaves the seconds."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store-{size}", RANKS), rank=rank, world_size=RANKS)
+    dist.init_process_group(
+        "gloo", store=dist.FileStore(f"{folder}/store-{size}", RANKS), rank=rank, world_size=RANKS
+    )
     cached = settings_of(Path(folder), size, streaming=False)
     run = open_run(cached, DistributedContext(rank, RANKS))
     streamed = open_corpus(settings_of(Path(folder), size, streaming=True).data)
@@ -131,9 +140,7 @@ def training(folder: Path, sizes: Sequence[str], blocks: int) -> Iterator[str]:
     yield "size   CPU ms per step, cached   streamed   ratio   wall: cached   streamed   ratio"
     for size in sizes:
         block = max(2, BLOCK * 134 // int(size.replace("k", "").replace("m", "000")))
-        multiprocessing.start_processes(
-            on_rank, (str(folder), size, blocks, block), RANKS, start_method="spawn"
-        )
+        multiprocessing.start_processes(on_rank, (str(folder), size, blocks, block), RANKS, start_method="spawn")
         seconds = json.loads((folder / "seconds.json").read_text())
         (cpu, wall), (own_cpu, own_wall) = (
             [1000 * sum(column) / (blocks * block) for column in zip(*seconds[name], strict=True)]
@@ -168,7 +175,7 @@ def tokenizing(folder: Path, texts: Sequence[str], rounds: int) -> Iterator[str]
         for processes in (1, 2):
             with tempfile.TemporaryDirectory() as cache:
                 file = Path(cache, "tokenizer.json")
-                file.write_text(str(tokenizer.definition()))  # type: ignore[attr-defined]
+                file.write_text(str(tokenizer.definition()))
                 options = ["--data", str(folder / "lines.jsonl"), "--cache", cache, "--tokenizer", str(file)]
                 start = cpu_seconds()
                 prepared([*options, "--streaming"])

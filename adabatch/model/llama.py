@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 CAUSAL = "causal"
-"""The attention of ``transformers``' ``sdpa`` under a name for which no mask is made: samples are neither padded nor
-packed, and looking whether they are would wait for a GPU in every forward pass."""
+"""``sdpa`` of ``transformers`` under a name for which it makes no mask: samples are neither padded nor packed, and
+looking whether they are would wait for a GPU in every forward pass."""
 
 AttentionInterface.register(CAUSAL, sdpa_attention_forward)
 
