@@ -4,6 +4,10 @@
 
 Two ranks under FSDP2 (gloo), a Llama of 20M parameters with AdamW's state. For each kind of save: how long
 training stood still, how long the save took in all, its bytes; medians. Nothing is trained between saves.
+
+Then one rank, one thread, trains while it saves in the background: the wall time of the steps that lie within a
+save over that of as many steps after it; a second core should be free. The step that begins a save stands still
+for the copy of the state on top of that.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import argparse
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -59,6 +64,36 @@ def rank_main(rank: int, folder: str, saves: int) -> None:
     dist.destroy_process_group()
 
 
+def steps_while_saving(folder: str, saves: int) -> list[tuple[float, float, float]]:
+    """By save: seconds of a step within it, of one after it, and those for which training stood still."""
+    torch.set_num_threads(1)
+    config = configuration("20m", 64)
+    model = build_model(config, 0)
+    optimizer = build_optimizer(model, OptimizerSettings())
+    tokens = torch.randint(config.vocab_size, (4, 64))
+    saver = CheckpointSaver(Path(folder, "training"), DistributedContext(), keep=1, asynchronous=True)
+
+    def step() -> float:
+        start = time.perf_counter()
+        language_model_loss(model, tokens).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return time.perf_counter() - start
+
+    found = []
+    for number in range(saves + 1):
+        step()
+        saver.save(number, model, optimizer, {})
+        within = []
+        while saver._thread is not None and saver._thread.is_alive():
+            within.append(step())
+        saver.wait()
+        after = [step() for _ in within]
+        if number:  # the first save allocates the copy
+            found.append((median(within), median(after), saver.costs[-1].blocked))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--saves", type=int, default=5)
@@ -66,6 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.start_processes(rank_main, (folder, options.saves), nprocs=RANKS, start_method="spawn")
         measured = json.loads(Path(folder, "costs.json").read_text())
+        trained = steps_while_saving(folder, options.saves)
     command = f"python benchmarks/checkpoint_cost.py --saves {options.saves}"
     table = Table(title=f"{command}: {measured['parameters'] / 1e6:.1f}M parameters")
     for name in ("save", "training stood still (s)", "in all (s)", "MB"):
@@ -75,6 +111,13 @@ def main() -> None:
         seconds = [f"{middle[name]:.2f}" for name in ("blocked", "seconds")]
         table.add_row(kind, *seconds, f"{middle['bytes'] / 1e6:.0f}")
     Console(width=110).print(table)
+    ratios = sorted(within / after for within, after, _ in trained)
+    usual, still = (median(column) for column in list(zip(*trained, strict=True))[1:])
+    print(
+        f"training while saving in the background: a step takes {median(ratios):.2f} "
+        f"[{ratios[0]:.2f}, {ratios[-1]:.2f}] of the usual {usual:.2f} s; "
+        f"the step that begins the save {still:.2f} s more"
+    )
 
 
 if __name__ == "__main__":

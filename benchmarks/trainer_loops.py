@@ -65,15 +65,28 @@ def optimizer_of(model: nn.Module) -> torch.optim.AdamW:
 
 
 def bare(job: Job, steps: int, rank: int = 0) -> None:
-    """A plain loop; under FSDP2 the mean over micro-batches is reduced with each of them, torch's default."""
+    """A plain loop, in a process group of its own if there are several ranks."""
     torch.set_num_threads(1)
+    if job.ranks > 1:
+        folder = Path(job.tokens).parent
+        store = torch.distributed.FileStore(str(folder / f"store-{steps}"), job.ranks)
+        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=job.ranks)
+    losses = bare_steps(job, steps, rank)
+    for _ in range(steps):
+        loss = next(losses)
+    print(float(loss) * job.micro_batches)
+    if job.ranks > 1:
+        torch.distributed.destroy_process_group()
+
+
+def bare_steps(job: Job, steps: int, rank: int = 0) -> Iterator[Tensor]:
+    """The plain loop's last loss of each step; under FSDP2 the mean is reduced with each micro-batch, torch's
+    default.
+    """
     model = llama(job)
     if job.ranks > 1:
         from torch.distributed.fsdp import fully_shard
 
-        folder = Path(job.tokens).parent
-        store = torch.distributed.FileStore(str(folder / f"store-{steps}"), job.ranks)
-        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=job.ranks)
         for layer in model.model.layers:  # type: ignore[union-attr]
             fully_shard(layer)
         fully_shard(model)
@@ -87,9 +100,7 @@ def bare(job: Job, steps: int, rank: int = 0) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         optimizer.zero_grad()
-    print(float(loss.detach()) * job.micro_batches)
-    if job.ranks > 1:
-        torch.distributed.destroy_process_group()
+        yield loss.detach()
 
 
 def accelerate(job: Job, steps: int) -> None:

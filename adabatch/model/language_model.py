@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AttentionInterface, PreTrainedConfig, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
 from adabatch.model.layers import decoder_layers
@@ -29,6 +30,15 @@ __all__ = [
     "sequence_losses",
     "with_layers",
 ]
+
+UNMASKED = "causal"
+"""``sdpa`` of ``transformers`` under a name for which it makes no mask: samples are neither padded nor packed, and
+looking whether they are would wait for a GPU in every forward pass."""
+
+PLAIN = frozenset({"llama", "gpt2", "qwen2", "qwen3", "gemma", "olmo", "olmo2", "mistral"})
+"""Model types whose mask is the causal one, unless they have a sliding window."""
+
+AttentionInterface.register(UNMASKED, sdpa_attention_forward)
 
 SIZES = (
     "hidden_size",
@@ -123,7 +133,7 @@ def model_config(
     if values.get("vocab_size") is None:
         values["vocab_size"] = vocabulary_size or 32000
     # The samples hold no padding; as a padding token, one of their tokens would have an embedding of 0 for ever.
-    always = {"use_cache": False, "attn_implementation": "sdpa", "pad_token_id": None}
+    always = {"use_cache": False, "pad_token_id": None}
     config = _checked_config(model, values | always)
     if vocabulary_size is not None and vocabulary_size > config.vocab_size:
         raise ValueError(
@@ -145,9 +155,16 @@ def _config(values: dict[str, Any]) -> PreTrainedConfig:
     if family != "llama":  # what begins and ends a text is the tokenizer's matter
         values |= {"bos_token_id": None, "eos_token_id": None}
     made = CONFIG_MAPPING[family](**values)
-    if not _class(made)._supports_sdpa:
-        made._attn_implementation = "eager"
+    made._attn_implementation = _attention(made)
     return made
+
+
+def _attention(config: PreTrainedConfig) -> str:
+    """How attention is computed, as ``transformers`` names it."""
+    if not _class(config)._supports_sdpa:
+        return "eager"
+    window = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    return "sdpa" if window or config.model_type not in PLAIN else UNMASKED
 
 
 def _class(config: PreTrainedConfig) -> type[PreTrainedModel]:
@@ -172,9 +189,11 @@ def _checked_config(model: str, values: dict[str, Any]) -> PreTrainedConfig:
             # Some scalings of the positions look at numbers, which tensors without memory do not have.
             one_layer = _config(one_layer.to_dict() | {"rope_parameters": None})
         with torch.device("meta"), torch.no_grad():
-            mask = torch.ones((1, 1, 2, 2), dtype=torch.bool)  # given, since making one looks at numbers
             built = new_model(one_layer)
-            built(input_ids=torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask)
+            # Given where there is one, since making it looks at numbers.
+            mask = torch.ones((1, 1, 2, 2), dtype=torch.bool)
+            masked = built.config._attn_implementation != UNMASKED
+            built(torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask if masked else None)
         decoder_layers(built)
     except Exception as error:  # each wrong value has an error of its own, in transformers or in torch
         reason = " ".join(str(error).split()) or type(error).__name__

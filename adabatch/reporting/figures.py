@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
+from adabatch.reporting.figure_names import FIGURES, KINDS
 from adabatch.reporting.left_out import note_what_is_left_out
 from adabatch.reporting.metrics import Record
 from adabatch.reporting.part_figures import has_parts, parts_figure
 from adabatch.reporting.series import series, smoothed, smoothed_series, smoothing_text, smoothing_width
 
 __all__ = [
-    "figure_files",
     "panels",
     "plain_numbers",
     "plot_batch_size",
@@ -29,11 +29,6 @@ __all__ = [
     "training_figure",
     "write_figures",
 ]
-
-FIGURES = ("training", "training-steps", "moments", "moments-steps", "layers")
-"""What the figures of a run are called."""
-
-KINDS = ("png", "pdf")
 
 LABELS = {"samples": "samples (sequences)", "step": "steps"}
 BLUE, ORANGE, GREEN, GREY = "#20639b", "#d1495b", "#3a7d44", "#8d99ae"
@@ -122,16 +117,6 @@ def save_figures(records: Sequence[Record], folder: Path) -> list[Path]:
     if has_parts(records):
         figures.append(parts_figure(records))
     return write_figures(dict(zip(FIGURES, figures, strict=False)), folder)
-
-
-def figure_files() -> str:
-    """A pattern of the names that :func:`save_figures` writes, temporary ones included.
-
-    >>> import re
-    >>> re.fullmatch(figure_files(), "moments-steps.tmp.pdf") is not None
-    True
-    """
-    return rf"({'|'.join(FIGURES)})(\.tmp)?\.({'|'.join(KINDS)})"
 
 
 def panels(rows: int, columns: int = 1, *, size: tuple[float, float], **shared: Any) -> tuple[Figure, list[Axes]]:

@@ -15,7 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adabatch.reporting.figures import KINDS, LABELS, panels, plain_numbers, write_figures
+from adabatch.reporting.figure_names import KINDS
+from adabatch.reporting.figures import LABELS, panels, plain_numbers, write_figures
 from adabatch.reporting.left_out import left_out
 from adabatch.reporting.metrics import Record, read_metrics
 from adabatch.reporting.series import series, smoothed_series, smoothing_text, smoothing_width

@@ -40,6 +40,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from adabatch.moments.gradient_moments import (
     GradientMoments,
@@ -206,8 +207,9 @@ class GradientStatistics:
         """The hook's: add this leaf's squared norm to the current group."""
         if self._seen[index] or (self._counted[index] and self._dropped(index)):
             self._refuse_gradient(index)
-        whole = gradient.detach() if gradient.requires_grad else gradient
-        own = local(like(whole, self._leaves[index].tensor))
+        whole = own = gradient.detach() if gradient.requires_grad else gradient
+        if isinstance(whole, DTensor):
+            own = local(like(whole, self._leaves[index].tensor))
         self._norms.put(index, own)
         self._seen[index] = True
         self._probe.take(index, own, whole)

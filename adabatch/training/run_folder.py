@@ -20,6 +20,7 @@ from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.files import keep_copy, remove_by_name, temporary_names, write_json
 from adabatch.locks import occupied
+from adabatch.reporting.figure_names import figure_files
 from adabatch.reporting.metrics import METRICS, RUN_MARKER, parse_record, read_metrics
 from adabatch.reporting.tensorboard import EVENTS
 from adabatch.settings import CONFIG, Settings
@@ -127,8 +128,6 @@ def _is_run(folder: Path) -> bool:
 
 def _remove_earlier_run(folder: Path) -> None:
     """Delete what a run writes. The marker goes last: what a kill leaves is still known to be a run's."""
-    from adabatch.reporting.figures import figure_files  # here, as matplotlib takes a second to import
-
     remove_checkpoints(checkpoints_folder(str(folder)))
     remove_by_name(folder / "figures", figure_files())
     remove_by_name(folder / PROFILE, re.escape(TRACE))

@@ -1,4 +1,4 @@
-"""Training on a GPU: bf16, fused AdamW, and memory that runs out in earnest."""
+"""Training on a GPU: bf16, AdamW, and memory that runs out in earnest."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_bf16_trains_as_fp32_does(device, tmp_path):
     assert half[-1]["batch_size"] > half[0]["batch_size"]
 
 
-def test_the_optimizer_is_adamw_fused_on_a_gpu(device):
+def test_the_optimizer_is_adamw_fused(device):
     settings = OptimizerSettings(weight_decay=0.1)
     steps = []
     for fused in (True, False):
@@ -56,7 +56,7 @@ def test_the_optimizer_is_adamw_fused_on_a_gpu(device):
         model = nn.Sequential(nn.Linear(7, 13), nn.Tanh(), nn.Linear(13, 3)).to(device)
         if fused:
             optimizer = build_optimizer(model, settings)
-            assert optimizer.defaults["fused"] is (device.type == "cuda")
+            assert optimizer.defaults["fused"]
         else:
             optimizer = torch.optim.AdamW(
                 model.parameters(),

@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from adabatch.model.language_model import (
+    UNMASKED,
     build_model,
     language_model_loss,
     model_config,
@@ -69,6 +70,29 @@ def test_parameter_counts_of_other_families(name, millions):
         shape.layers,
         (shape.vocabulary, shape.width),
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"model_type": "mistral", "sliding_window": None}, UNMASKED),
+        ({"model_type": "mistral", "sliding_window": 4}, "sdpa"),
+        ({"model_type": "qwen3"}, UNMASKED),
+        ({"model_type": "qwen3", "use_sliding_window": True, "sliding_window": 4}, "sdpa"),
+        ({"model_type": "gpt_neox"}, "sdpa"),
+    ],
+)
+def test_only_a_causal_mask_is_left_out(tmp_path, values, expected):
+    """The logits are those of the model as transformers loads it, with a mask."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 64}
+    sizes |= {"num_key_value_heads": 2}
+    (tmp_path / "config.json").write_text(json.dumps(sizes | values))
+    model = build_model(model_config(str(tmp_path)), 0).eval()
+    assert model.config._attn_implementation == expected
+    model.save_pretrained(tmp_path / "saved")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "saved").eval()
+    tokens = torch.arange(24).reshape(2, 12)
+    torch.testing.assert_close(model(tokens).logits, loaded(tokens).logits)
 
 
 @pytest.mark.parametrize("pad", [None, 0, 7])

@@ -1,19 +1,20 @@
-"""What a step waits for: one read of the device, and on several ranks one all-reduce of scalars.
-
-Apart from that the Llama of ``transformers`` reads one flag per forward pass: whether sequences are packed.
-"""
+"""What a step waits for: one read of the device, and on several ranks one all-reduce of scalars."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import adabatch.training.loop
 from adabatch.distributed.communication import CommunicationCounter
 from adabatch.distributed.parallel import DistributedContext
+from adabatch.model.language_model import language_model_loss
 from adabatch.settings import load_settings
-from adabatch.training.loop import training_step
+from adabatch.training.loop import accumulate_gradients, next_batch, training_step
 from adabatch.training.opening import open_run
 from tests.support.spawning import run_ranks
 
@@ -42,8 +43,16 @@ class HostReads(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def reads_of_the_model(run) -> list[str]:
-    return ["__bool__"] * run.micro_batching.plan(run.schedule.batch_size).accumulation
+class ScalarReads(TorchDispatchMode):
+    """The kernels that bring a scalar to the host, whoever asks for it: torch's own optimizer and hooks too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
 
 
 def opened(output, rank=0, world_size=1, **changes):
@@ -54,27 +63,52 @@ def opened(output, rank=0, world_size=1, **changes):
     return run
 
 
-def reads_of_a_step(run, monkeypatch) -> list[str]:
-    # AdamW on a CPU reads its own counters of steps, which lie on the host.
-    monkeypatch.setattr(adabatch.training.loop, "optimizer_step", lambda *_: None)
-    with HostReads() as reads:
+def reads_of_a_step(run) -> tuple[list[str], int]:
+    with HostReads() as reads, ScalarReads() as scalars:
         training_step(run)
-    return reads.names
+    return reads.names, scalars.count
 
 
 @pytest.mark.parametrize("changes", MEASURED.values(), ids=MEASURED)
-def test_a_step_reads_the_device_once(tmp_path, monkeypatch, changes):
-    run = opened(tmp_path, **changes)
-    expected = reads_of_the_model(run)
-    assert reads_of_a_step(run, monkeypatch) == [*expected, "numpy"]
+def test_a_step_reads_the_device_once(tmp_path, changes):
+    assert reads_of_a_step(opened(tmp_path, **changes)) == (["numpy"], 0)
 
 
 def test_another_read_is_noticed(tmp_path, monkeypatch):
     run = opened(tmp_path)
-    expected = reads_of_the_model(run)
     value = torch.ones(())
     monkeypatch.setattr(adabatch.training.loop, "clip_gradients", lambda *_: float(value))
-    assert reads_of_a_step(run, monkeypatch) == [*expected, "numpy", "__float__"]
+    assert reads_of_a_step(run) == (["numpy", "__float__"], 1)
+
+
+class Launches(TorchDispatchMode):
+    """How often each operation is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls[str(func)] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_that_is_not_measured_computes_what_a_plain_step_does(tmp_path):
+    """Apart from its loss, added up: nothing per parameter, whose gradients nobody looks at."""
+    run = opened(tmp_path, **MEASURED["not measured"])
+    plan = run.micro_batching.plan(run.schedule.batch_size)
+    with Launches() as own:
+        accumulate_gradients(run, plan, 32)
+    run.optimizer.zero_grad()
+    with Launches() as plain:
+        for tokens in next_batch(run, plan, 32):
+            (language_model_loss(run.model, tokens) / plan.accumulation).backward()
+    assert not plain.calls - own.calls
+    assert own.calls - plain.calls == {
+        "aten.zeros.default": 1,
+        "aten.detach.default": plan.accumulation,
+        "aten.add_.Tensor": plan.accumulation,
+    }
 
 
 def all_reduces(rank, world_size, folder):
