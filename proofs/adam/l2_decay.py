@@ -79,7 +79,8 @@ def lemma_l2() -> Iterator[Step]:
     yield first
     decay = induction(
         Relation(now, ">=", 0, ranges=UNIT),
-        Relation(before, ">=", 0),
+        {now: before},
+        {now: reference - _kept(0) * reference},
         first,
         (from_step(recursion), hypothesis(Relation(fresh, ">=", 0))),
         (now, before, fresh),
@@ -162,7 +163,7 @@ def _denominators(decay: Step) -> Iterator[Step]:
     start = inequality(1, ">=", 1, (), "n = 0")
     yield start
     aged = induction(
-        Relation(age, ">=", 1, ranges=UNIT), Relation(younger, ">=", 1), start, (from_step(older),), (age, younger)
+        Relation(age, ">=", 1, ranges=UNIT), {age: younger}, {age: 1}, start, (from_step(older),), (age, younger)
     )
     yield aged
     is_age = equation(age, 1 / q**n, where={age: 1 / q**n})

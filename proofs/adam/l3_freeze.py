@@ -22,6 +22,7 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
+    defined,
     from_step,
     granted,
     summed,
@@ -156,7 +157,7 @@ def travel(size: Any, steps_of: Any, moves: Fact) -> Generator[Step, None, Step]
     yield scaled
     near = composed(
         Relation(reach, "<=", n * r**n * alpha * sympy.sqrt(dimension) * size, moves.relation.where, BETAS),
-        (from_step(scaled), granted(Relation(moved, "=", steps_of), Ground.DEFINITION), moves),
+        (from_step(scaled), defined(moved, steps_of), moves),
         (reach, moved, steps_of),
         frozenset(moves.assumes),
     )

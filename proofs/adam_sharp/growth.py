@@ -21,6 +21,7 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
+    defined,
     from_step,
     granted,
     hypothesis,
@@ -156,7 +157,7 @@ def _second_moments(size: Step) -> Generator[Step, None, Step]:
         Relation(old, "<=", bound),
         first,
         (
-            granted(Relation(now, "=", BETA2 * old + (1 - BETA2) * fresh), Ground.DEFINITION),
+            defined(now, BETA2 * old + (1 - BETA2) * fresh),
             granted(Relation(fresh, "<=", squared_noise_growth(eta) * largest**2), Ground.DEFINITION, size),
         ),
         (now, old, fresh),

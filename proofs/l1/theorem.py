@@ -44,6 +44,7 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
+    defined,
     from_step,
     granted,
     rooted,
@@ -164,7 +165,7 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
         Relation(mean_2, "<=", relative**2),
         (
             granted(Relation(mean_2, "<=", variance), Ground.EXPECTATION, deviates),
-            granted(Relation(variance, "=", relative**2), Ground.DEFINITION),
+            defined(variance, relative**2),
         ),
         (mean_2, variance),
     )

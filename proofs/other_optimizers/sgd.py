@@ -9,7 +9,7 @@ import sympy
 
 from proofs.adam.descent import descent_lemma
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
-from proofs.composition import Assumption, Fact, Ground, assumed, cite, composed, granted
+from proofs.composition import Assumption, Fact, assumed, cite, composed, defined
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, identity, nonnegative, proves
 from proofs.sums import PROGRESS, SQUARES
@@ -35,8 +35,8 @@ def _bound(value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact, assum
         Relation(T_SUM, "<=", steps * bound, {bound: value}, ranges),
         (
             cite(descent_lemma, {alpha: step}),
-            granted(Relation(PROGRESS, "=", T_SUM + INNER), Ground.DEFINITION),
-            granted(Relation(SQUARES, "=", T_SUM + 2 * INNER + ERRORS), Ground.DEFINITION),
+            defined(PROGRESS, T_SUM + INNER),
+            defined(SQUARES, T_SUM + 2 * INNER + ERRORS),
             assumed(Relation(ERRORS, "<=", eta**2 * T_SUM), Assumption.SCALAR_TEST),
             *facts,
         ),

@@ -16,6 +16,7 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
+    defined,
     from_step,
     granted,
     hypothesis,
@@ -116,7 +117,7 @@ def descent_on_a_path() -> Iterator[Step]:
         Relation(next_value + weighted, "<=", value + smoothness / 2 * noise_of_path),
         (
             from_step(exact),
-            granted(Relation(weighted, "=", rate * DRIFT), Ground.DEFINITION),
+            defined(weighted, rate * DRIFT),
             cite(noise_of_a_step),
         ),
         (next_value, value, DRIFT, weighted, noise_of_path),
@@ -262,7 +263,7 @@ def _trace() -> Iterator[Step]:
     each = composed(
         Relation(term, ">=", own_square / bound),
         (
-            granted(Relation(term, "=", own_square / root), Ground.DEFINITION),
+            defined(term, own_square / root),
             from_step(larger, {root: (shorter,)}),
         ),
         (term, own_square),
@@ -385,7 +386,7 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
             Relation(DRIFT, ">=", amount * kept, {kept: now}),
             (
                 cite(what_a_batch_keeps, {batch: root_of_batch**2}, part),
-                granted(Relation(kept, "=", now), Ground.DEFINITION),
+                defined(kept, now),
             ),
             (DRIFT, kept),
         )
@@ -393,8 +394,8 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
         each = composed(
             Relation(weighted, ">=", least * criterion, {least: bound}),
             (
-                granted(Relation(weighted, "=", rate * DRIFT), Ground.DEFINITION),
-                granted(Relation(criterion, "=", rate * amount), Ground.DEFINITION),
+                defined(weighted, rate * DRIFT),
+                defined(criterion, rate * amount),
                 from_step(keeps),
                 from_step(at_least, {root_of_batch: (ceiling,)}),
             ),

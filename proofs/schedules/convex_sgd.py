@@ -17,6 +17,7 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
+    defined,
     from_step,
     granted,
     stated,
@@ -136,7 +137,7 @@ def average_squared_gradient() -> Iterator[Step]:
             _bounded_noise(variance + relative * steepness),
             cite(noise_of_a_step),
             from_step(loses, {rate: (SMALL,), first_ratio: (slowest,)}),
-            granted(Relation(weighted_steepness, "=", rate * steepness), Ground.DEFINITION),
+            defined(weighted_steepness, rate * steepness),
         ),
         (next_value, value, drop, length, noise, steepness, weighted_steepness, noise_of_path),
         NOISY,
@@ -194,10 +195,7 @@ def average_of_convex() -> Iterator[Step]:
     each = composed(
         replace(goal, ranges=(THETA,)),
         (
-            granted(
-                Relation(next_distance, "=", squared_distance - 2 * rate * alignment + rate**2 * length),
-                Ground.DEFINITION,
-            ),
+            defined(next_distance, squared_distance - 2 * rate * alignment + rate**2 * length),
             assumed(
                 Relation(alignment, ">=", value + steepness / (2 * smoothness)),
                 Assumption.SMOOTH,
@@ -207,7 +205,7 @@ def average_of_convex() -> Iterator[Step]:
             _bounded_noise(variance),
             cite(noise_of_a_step),
             from_step(shorter, {rate: (SHORT,)}),
-            granted(Relation(weighted_gap, "=", rate * value), Ground.DEFINITION),
+            defined(weighted_gap, rate * value),
         ),
         (
             next_distance,
@@ -338,8 +336,8 @@ def _one_step(moves: Step, falls: Step, three_points: Step, below: Step) -> Step
     return composed(
         Relation(rise + next_weighed / 2, "<=", weighed / 2 + variance / 2 * excess, ranges=(STEP,)),
         (
-            granted(Relation(rise, "=", next_mixture - mixture), Ground.DEFINITION),
-            granted(Relation(next_mixture, "=", (1 - share) * mixture + share * next_value), Ground.DEFINITION),
+            defined(rise, next_mixture - mixture),
+            defined(next_mixture, (1 - share) * mixture + share * next_value),
             granted(Relation(at_z, "<=", mixture), Ground.INDUCTION, below),
             assumed(
                 Relation(next_value - at_z, "<=", across + smoothness / 2 * moved),
@@ -352,9 +350,9 @@ def _one_step(moves: Step, falls: Step, three_points: Step, below: Step) -> Step
             ),
             assumed(Relation(moved, ">=", rate**2 * noise), Assumption.UNBIASED),
             granted(Relation(next_weighed, "<=", next_apart / left), Ground.EXPECTATION, moves, falls),
-            granted(Relation(weighed, "=", apart / left), Ground.DEFINITION),
+            defined(weighed, apart / left),
             _bounded_noise(variance),
-            granted(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), Ground.DEFINITION),
+            defined(excess, (1 + rate * smoothness) * rate**2 / batch / left),
         ),
         (
             rise, next_mixture, mixture, at_z, next_value, across, towards, moved, apart, next_apart, weighed,
@@ -391,7 +389,7 @@ def _by_the_path() -> Generator[Step, None, Step]:
     each = composed(
         Relation(excess, "<=", (1 + largest) * part, ranges=(THETA,)),
         (
-            granted(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), Ground.DEFINITION),
+            defined(excess, (1 + rate * smoothness) * rate**2 / batch / left),
             cite(noise_of_a_step),
             from_step(within, {ahead: (ahead_of_it,)}),
             from_step(larger, {rate: (SMALL,)}),

@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents
-from proofs.composition import Ground, cite, composed, from_step, granted, stated, summed
+from proofs.composition import Ground, cite, composed, defined, from_step, granted, stated, summed
 from proofs.relations import Range, Relation, inequality, named
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate
@@ -90,8 +90,8 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
         Relation(above.term, ">=", kept * below.term, ranges=ranges),
         (
             from_step(each),
-            granted(Relation(above.term, "=", curvature * above.error), Ground.DEFINITION),
-            granted(Relation(below.term, "=", curvature * below.error), Ground.DEFINITION),
+            defined(above.term, curvature * above.error),
+            defined(below.term, curvature * below.error),
         ),
         (above.error, below.error, above.term, below.term),
     )
@@ -177,11 +177,11 @@ def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Non
     """nu <= 1, and J <= w / W within a step."""
     shares = composed(
         Relation(chi, "<=", 1),
-        (granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION), cite(noise_of_a_step)),
+        (defined(rate**2 / batch, chi * noise_of_path), cite(noise_of_a_step)),
         (chi, 1 / batch),
     )
     yield shares
-    facts = [granted(Relation(growth, "=", factor), Ground.DEFINITION)]
+    facts = [defined(growth, factor)]
     if factor != chi:
         fades = exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
         yield fades
@@ -192,7 +192,7 @@ def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Non
         Relation(NOISE_SO_FAR_T, "<=", budget / spread),
         (
             granted(Relation(NOISE_SO_FAR_T, "<=", noise_of_path), Ground.PART),
-            granted(Relation(budget, "=", spread * noise_of_path), Ground.DEFINITION),
+            defined(budget, spread * noise_of_path),
         ),
         (NOISE_SO_FAR_T, noise_of_path, budget),
     )
@@ -223,8 +223,8 @@ def _moving(
         Relation(term_slope, "<=", growth * density * term_noise),
         (
             from_step(mode),
-            granted(Relation(term_slope, "=", curvature * error_slope), Ground.DEFINITION),
-            granted(Relation(term_noise, "=", curvature * noise), Ground.DEFINITION),
+            defined(term_slope, curvature * error_slope),
+            defined(term_noise, curvature * noise),
         ),
         (term_slope, term_noise, error_slope, *atoms),
     )
@@ -234,7 +234,7 @@ def _moving(
     moves = composed(
         Relation(slope, "<=", growth * density * (curvature**2 * noise + curvature * all_noise)),
         (
-            granted(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), Ground.DEFINITION),
+            defined(slope, curvature**2 * error_slope + curvature * risk_slope),
             from_step(mode),
             from_step(risk),
         ),

@@ -9,7 +9,18 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
-from proofs.composition import Conclusion, Fact, Ground, cite, composed, from_step, granted, rooted, stated
+from proofs.composition import (
+    Conclusion,
+    Fact,
+    Ground,
+    cite,
+    composed,
+    defined,
+    from_step,
+    granted,
+    rooted,
+    stated,
+)
 from proofs.relations import Range, Relation, equation, inequality, named, written
 from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
@@ -138,7 +149,7 @@ def _pulled(
     )
     yield squares
     goal = Relation(squared(pull), sense, (share * y / rate) ** 2, ranges=between.relation.ranges)
-    named_square = granted(Relation(squared(y), "=", y**2), Ground.DEFINITION)
+    named_square = defined(squared(y), y**2)
     compared = composed(
         goal,
         (from_step(squares, {now.variance: (between,)}), named_square),
@@ -154,8 +165,8 @@ def _pulled(
         Relation(squared(target), "<=", pull**2, ranges=goal.ranges),
         (
             from_step(compared),
-            granted(Relation(squared(target), "=", (share * y / rate) ** 2), Ground.DEFINITION),
-            granted(Relation(squared(pull), "=", pull**2), Ground.DEFINITION),
+            defined(squared(target), (share * y / rate) ** 2),
+            defined(squared(pull), pull**2),
         ),
         (squared(pull), squared(target)),
     )
@@ -172,9 +183,9 @@ def _one_step(sense: str, slower: Fact) -> Step:
         Relation(after, sense, C.error * (1 - Y_C) + taken),
         (
             cite(adam_in_modes, opaque=tuple(ONE_STEP.where)),
-            granted(Relation(slowed, "=", root), Ground.DEFINITION),
-            granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION),
-            granted(Relation(Y_C, "=", 2 * rate * curvature * paced), Ground.DEFINITION),
+            defined(slowed, root),
+            defined(taken, rate**2 / batch),
+            defined(Y_C, 2 * rate * curvature * paced),
             slower,
         ),
         (after, Y_C, root, slowed, paced, rate**2 / batch, taken),
@@ -216,7 +227,7 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
 def _within(weaker: Any, noise: Any) -> Generator[Step, None, Step]:
     """V_i(t) >= e^-q V_i along the upper solution."""
     fades = exponents(sympy.exp(-move / 2), "<=", sympy.Integer(1))
-    is_weaker = granted(Relation(contraction, "=", weaker), Ground.DEFINITION)
+    is_weaker = defined(contraction, weaker)
     smaller = composed(
         Relation(contraction, "<=", kept), (is_weaker, from_step(fades)), (contraction, sympy.exp(-move / 2))
     )
@@ -319,7 +330,7 @@ def upper_step() -> Iterator[Step]:
             cite(against_exponentials, {exponent: Y_U}),
             from_step(enough, {Y_U: (most,)}),
             cite(noise_of_a_step),
-            granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION),
+            defined(taken, rate**2 / batch),
             from_step(stepped),
             from_step(ordered, {Y_U: (below_one,)}),
         ),
@@ -333,7 +344,7 @@ trace = named("S_1", r"\textstyle\sum_i\lambda_i", nonnegative=True)
 curvature_term = named("lambda_i_term", r"\lambda_i", nonnegative=True)
 SPREAD = named("spread", "W", positive=True)
 """w_k / I_k."""
-SHARE = granted(Relation(taken, "=", chi * noise_of_path), Ground.DEFINITION)
+SHARE = defined(taken, chi * noise_of_path)
 LOWER = Relation(after, ">=", lower_after, ranges=UPPER.ranges)
 
 
@@ -357,7 +368,7 @@ def lower_step() -> Iterator[Step]:
         Relation(curvature**2 + curvature * trace, "<=", SPREAD * L_T.variance, ranges=MODES),
         (
             from_step(variance),
-            granted(Relation(SPREAD, "=", theory.variance_growth(largest, trace, label_noise)), Ground.DEFINITION),
+            defined(SPREAD, theory.variance_growth(largest, trace, label_noise)),
         ),
         (L_T.variance, trace),
     )
@@ -379,7 +390,7 @@ def lower_step() -> Iterator[Step]:
         {low: -pull * low + chi * density, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(fast), granted(Relation(PACE, "=", pace * Y_L / rate), Ground.DEFINITION)),
+        (from_step(fast), defined(PACE, pace * Y_L / rate)),
         (pull, PACE),
         IN_THE_STEP,
         names={named("fade_l", r"e^{-gy_i(1-t/a_k)}", nonnegative=True): fade},

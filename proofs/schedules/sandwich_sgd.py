@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
-from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, summed
+from proofs.composition import Conclusion, cite, composed, defined, from_step, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
@@ -152,7 +152,7 @@ weighted_term = named("VS_i", r"\lambda_iV_i", nonnegative=True)
 curvature_square = named("lambda_i_2", r"\lambda_i^{2}", nonnegative=True)
 SPREAD = theory.variance_growth(largest, squares_sum)
 POWER = sympy.exp(curvature / largest * sympy.log(1 - rate * largest))
-SHARE = granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION)
+SHARE = defined(rate**2 / batch, chi * noise_of_path)
 LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), *MODES))
 
 
@@ -190,8 +190,8 @@ def _bounded() -> Generator[Step, None, Step]:
         (
             from_step(total),
             from_step(alone),
-            granted(Relation(L_T.variance, "=", curvature**2 * L_T.error + curvature * level), Ground.DEFINITION),
-            granted(Relation(level, "=", L_T.risk + label_noise), Ground.DEFINITION),
+            defined(L_T.variance, curvature**2 * L_T.error + curvature * level),
+            defined(level, L_T.risk + label_noise),
         ),
         (L_T.variance, weighted, L_T.risk, level),
     )

@@ -13,6 +13,7 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
+    defined,
     from_step,
     granted,
     hypothesis,
@@ -127,7 +128,7 @@ def steps_of_a_law() -> Iterator[Step]:
     down = summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
     yield from (up, down)
     cut = sympy.Symbol("c", positive=True)
-    parts = granted(Relation(whole, "=", FULL + LAST), Ground.DEFINITION)
+    parts = defined(whole, FULL + LAST)
     lower, upper = (conclusion.relation for conclusion in steps_of_a_law.lemma.conclusions)
     yield composed(
         lower,

@@ -49,7 +49,7 @@ from proofs.adam.symbols import (
     r,
     smoothness,
 )
-from proofs.composition import Assumption, Ground, cite, composed, from_step, granted
+from proofs.composition import Assumption, cite, composed, defined, from_step
 from proofs.relations import Range, Relation, named
 from proofs.steps import Evidence, Step, checked, proves, vanishing
 from proofs.sums import PROGRESS, SQUARES, epsilon
@@ -85,7 +85,7 @@ def step_schedules() -> Iterator[Step]:
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             cite(weighted_sums),
             cite(weighted_sums, part=1),
-            granted(Relation(FROZEN_S, "=", FROZEN_EARLY + FROZEN_LATE), Ground.DEFINITION),
+            defined(FROZEN_S, FROZEN_EARLY + FROZEN_LATE),
             cite(weighted_sums, part=4),
             cite(weighted_sums, late, part=2),
             cite(weighted_sums, part=3),

@@ -36,7 +36,7 @@ from proofs.adam.symbols import (
     smoothness,
     steps,
 )
-from proofs.composition import Ground, cite, composed, from_step, granted, summed
+from proofs.composition import Ground, cite, composed, defined, from_step, granted, summed
 from proofs.relations import Range, Relation, inequality, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, proves
 from proofs.sums import (
@@ -176,7 +176,7 @@ def _bound(squares: Step, adam: Step) -> Step:
         Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED, "<=", QBAR + pull * NORMS, where, ADMISSIBLE),
         (
             cite(descent_lemma),
-            granted(Relation(PROGRESS, "=", ADAM_PART + INNER), Ground.DEFINITION),
+            defined(PROGRESS, ADAM_PART + INNER),
             from_step(squares),
             granted(Relation(INNER, ">=", -pull * NORMS), Ground.HOELDER),
             from_step(adam),
