@@ -90,6 +90,7 @@ class Assumption(StrEnum):
     CERTIFICATE = "a certificate's inequality"
     CONVEX = "convex"
     COORDINATE_SMOOTH = "coordinate-wise smooth"
+    BOUNDED_WEIGHTS = "|w_{k,i}| <= W in every step"
     NOISE = "a noise of bounded variance over b"
     SMALL_STEPS = "a_k L <= theta in every step"
     GROWING_BATCH = "a batch that never falls"

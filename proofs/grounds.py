@@ -8,9 +8,9 @@ place of the names the relation must be an instance of the theorem:
 - a **square**: the slack is a quadratic in some symbol whose discriminant is 0;
 - **Minkowski**: norms of vectors, the vector on the left being the sum of those on the right;
 - **Cauchy-Schwarz** and **Hölder**: an inner product and the norms of its two vectors;
-- a **part** of a sum: both are sums of the same terms, of which none is negative, over indices one within the other;
-- an **extremum**: an infimum or supremum over steps, and the value at one step;
-- the **fundamental theorem of calculus**: a difference of values of a function, and the integral of its derivative.
+- a **part** of a sum: both are sums of the same nonnegative terms, and one has the indices of the other and more;
+- an **extremum**: an infimum or supremum, and one of the values;
+- the **fundamental theorem of calculus**: a difference of a function's values, and the integral of its derivative.
 
 Vectors are real symbols: what is linear in a vector holds in every coordinate.
 
@@ -49,6 +49,7 @@ __all__ = [
 
 Expression = Any
 Meaning = Mapping[Any, Expression]
+DIMENSION = sympy.Symbol("d", positive=True)
 
 
 class Ground(StrEnum):
@@ -64,7 +65,7 @@ class Ground(StrEnum):
     YOUNG = "Young's inequality for convolutions"
     EXPECTATION = "the pointwise inequality before, in expectation"
     PART = "a sum of nonnegative terms is at least a part of it"
-    EXTREMUM = "an infimum is at most, a supremum at least the value at one step"
+    EXTREMUM = "an infimum is at most, a supremum at least each of its values"
 
 
 class _Norm(sympy.Function):  # type: ignore[misc]
@@ -75,6 +76,8 @@ class _Norm(sympy.Function):  # type: ignore[misc]
 
     @classmethod
     def eval(cls, vector: Expression) -> Expression:
+        if vector.could_extract_minus_sign():
+            return cls(-vector)
         factors, rest = sympy.factor_terms(vector).as_independent(
             lambda x: x.is_nonnegative is not True, as_Add=False
         )
@@ -125,13 +128,24 @@ def opened(expression: Expression, meaning: Meaning) -> Expression:
 
 def nonnegative_value(value: Expression, ranges: Sequence[Range], strict: bool = False) -> bool:
     """Whether a value is certified not to be negative: even powers of real numbers are not."""
+    value = sympy.sympify(value)
+    if value.is_nonnegative and not strict:
+        return True
     squares: dict[Any, sympy.Dummy] = {}
 
     def even(power: Expression) -> sympy.Dummy:
         return squares.setdefault(power, sympy.Dummy(nonnegative=True))
 
-    value = sympy.sympify(value).replace(
-        lambda p: p.is_Pow and p.exp.is_Integer and p.exp.is_even and p.exp > 0 and p.base.is_real, even
+    value = value.replace(
+        lambda p: (
+            p.is_Pow
+            and p.exp.is_Integer
+            and p.exp.is_even
+            and p.exp > 0
+            and p.base.is_real
+            and not p.base.is_nonnegative
+        ),
+        even,
     )
     return certified(value, ranges, strict).holds
 
@@ -144,6 +158,11 @@ def unjustified(ground: Ground, relation: Relation, meaning: Meaning, ranges: Se
 
 def _slack(relation: Relation, meaning: Meaning) -> Expression:
     return sympy.expand(opened(opened(relation.slack, relation.where), meaning))
+
+
+def _factor(slack: Expression, atom: Expression) -> Expression:
+    stand_in = sympy.Dummy()
+    return sympy.diff(slack.xreplace({atom: stand_in}), stand_in)
 
 
 def _definition(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
@@ -175,7 +194,7 @@ def _minkowski(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) ->
     slack, rest = _slack(relation, meaning), sympy.Integer(0)
     for whole in (term for term in slack.atoms(norm) if isinstance(term.args[0], sympy.Sum)):
         vector, (index, low, high) = whole.args[0].function, whole.args[0].limits[0]
-        factor, left = -sympy.diff(slack, whole), slack.subs(whole, 0)
+        factor, left = -_factor(slack, whole), slack.subs(whole, 0)
         for sum_of_norms in left.atoms(sympy.Sum):
             (place, first, last) = sum_of_norms.limits[0]
             kept = vanishes(sum_of_norms.function.subs(place, index) - norm(vector)) or vanishes(
@@ -187,13 +206,13 @@ def _minkowski(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) ->
         return f"not the norms of {vector}"
     norms = slack.atoms(norm)
     for term in norms:
-        factor = sympy.diff(slack, term)
+        factor = _factor(slack, term)
         if not nonnegative_value(factor, ranges) and not nonnegative_value(-factor, ranges):
             return f"the sign of {factor} is not known"
         rest -= factor * term.args[0]
-    if vanishes(slack - sum(sympy.diff(slack, term) * term for term in norms)):
+    if vanishes(slack - sum(_factor(slack, term) * term for term in norms)):
         return "not a relation between norms"
-    left = [term for term in norms if nonnegative_value(-sympy.diff(slack, term), ranges)]
+    left = [term for term in norms if nonnegative_value(-_factor(slack, term), ranges)]
     rest = sympy.expand(rest)
     if len(left) != 1:
         return "not one norm on the left"
@@ -207,7 +226,7 @@ def _of_inner(relation: Relation, meaning: Meaning, ranges: Sequence[Range], *no
     if len(products) != 1:
         return "not one inner product"
     (product,) = products
-    factor, (x, y) = sympy.diff(slack, product), product.args
+    factor, (x, y) = _factor(slack, product), product.args
     for weight in (factor, -factor):
         for first, second in (norms, norms[::-1]):
             if nonnegative_value(weight, ranges) and not vanishes(
@@ -220,25 +239,35 @@ def _of_inner(relation: Relation, meaning: Meaning, ranges: Sequence[Range], *no
 def _cauchy_schwarz(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
     """Of an inner product, or ||x||_1 <= sqrt(d) ||x||_2, which is <|x|, 1> in dimension d."""
     slack = _slack(relation, meaning)
-    sizes = slack.atoms(norm_1)
-    if len(sizes) != 1:
+    if slack.atoms(inner):
         return _of_inner(relation, meaning, ranges, norm, norm)
+    return _by_dimension(slack, ranges, norm_1, norm)
+
+
+def _by_dimension(slack: Expression, ranges: Sequence[Range], larger: Any, smaller: Any) -> str:
+    """``larger(x) <= sqrt(d) smaller(x)``, times what is not negative."""
+    sizes = slack.atoms(larger)
+    if len(sizes) != 1:
+        return "not one norm on the left"
     (size,) = sizes
-    weight = -sympy.diff(slack, size)
-    longest = sympy.sqrt(sympy.Symbol("d", positive=True)) * norm(size.args[0])
+    weight, longest = -_factor(slack, size), sympy.sqrt(DIMENSION) * smaller(size.args[0])
     wrong = vanishes(slack - weight * (longest - size)) or not nonnegative_value(weight, ranges)
     return f"not sqrt(d) times the norm of {size.args[0]}" if wrong else ""
 
 
 def _hoelder(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
-    return _of_inner(relation, meaning, ranges, norm_1, norm_max)
+    """Of an inner product, or ||x||_2 <= sqrt(d) ||x||_max, its square being <x, x>."""
+    slack = _slack(relation, meaning)
+    if slack.atoms(inner):
+        return _of_inner(relation, meaning, ranges, norm_1, norm_max)
+    return _by_dimension(slack, ranges, norm, norm_max)
 
 
 def _part(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
-    """A sum is at least another of the same terms over fewer of its indices, or one of them, if none is negative."""
-    part, whole = (
-        opened(side, meaning) for side in (relation.left, relation.right)[:: -1 if relation.sense == ">=" else 1]
-    )
+    """A sum is at least another of the same terms at fewer indices, or its first term, if none is negative."""
+    part, whole = opened(relation.left, meaning), opened(relation.right, meaning)
+    if relation.sense == ">=":
+        part, whole = whole, part
     if not isinstance(whole, sympy.Sum):
         return f"{whole} is not a sum"
     term, (index, low, high) = whole.function, whole.limits[0]
@@ -263,7 +292,7 @@ def _extremum(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> 
     if len(ends) != 1:
         return "not one infimum or supremum"
     (end,) = ends
-    factor = sympy.diff(slack, end)
+    factor = _factor(slack, end)
     signed = factor if isinstance(end, supremum) else -factor
     wrong = vanishes(slack - factor * (end - end.args[0])) or not nonnegative_value(signed, ranges)
     return f"not a value of {end.args[0]} on that side" if wrong else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import sympy
 
@@ -41,12 +42,14 @@ def descent_lemma() -> Iterator[Step]:
     yield equation(
         sympy.Integral(smoothness * x * alpha**2 * size, (x, 0, 1)).doit(),
         smoothness * alpha**2 / 2 * size,
-        "the remainder is at most the integral over x in [0, 1] of ||grad L(w - x alpha u) - G|| alpha ||u||",
+        "at least rho_k, the integral over x of <grad L(w_k - x alpha u_k) - G_k, -alpha u_k>",
     )
     each = composed(
         Relation(later + alpha * progress, "<=", now + smoothness * alpha**2 / 2 * size),
         (
-            granted(Relation(later, "<=", now - alpha * progress + rest), Ground.CALCULUS),
+            granted(
+                Relation(later, "=", now - alpha * progress + rest), Ground.CALCULUS, meaning=_along_the_step()
+            ),
             assumed(Relation(rest, "<=", smoothness * alpha**2 / 2 * size), Assumption.SMOOTH),
         ),
         (later, now, progress, size, rest),
@@ -54,3 +57,12 @@ def descent_lemma() -> Iterator[Step]:
     )
     yield each
     yield summed(each, {progress: PROGRESS, size: SQUARES}, {(now, later): gap}, reason="summed; L(w_1) - inf L")
+
+
+def _along_the_step() -> dict[Any, Any]:
+    """With phi(x) = L(w_k - x alpha u_k) - inf L, whose slope is <grad L, -alpha u_k>."""
+    x = sympy.Symbol("x", real=True)
+    phi = sympy.Function("phi")
+    slope = phi(x).diff(x)
+    start = sympy.Symbol("slope at 0", real=True)
+    return {later: phi(1), now: phi(0), progress: -start / alpha, rest: sympy.Integral(slope - start, (x, 0, 1))}

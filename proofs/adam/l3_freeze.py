@@ -22,11 +22,11 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
-    defined,
     from_step,
     granted,
     summed,
 )
+from proofs.grounds import inner, norm
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import FROZEN, PROGRESS, epsilon, moved, normalized, own_moved, past, progress, travelled
@@ -101,10 +101,15 @@ def _weights() -> Iterator[Step]:
 def _drift() -> Generator[Step, None, Step]:
     """delta_{k,n} is at most ``FREEZING_COST`` r^n ||w_k - w_{k-n}||: smoothness, Cauchy-Schwarz and L2."""
     weight = (1 - BETA1) * BETA1**n
+    change, old = sympy.symbols(r"G_k-G_{k-n} g_{k-n}/(\sqrt{v_k}+\epsilon)", real=True)
     changed = composed(
         Relation(drift, "<=", weight * normalized * smoothness * moved, ranges=BETAS),
         (
-            granted(Relation(drift, "<=", weight * distance * normalized), Ground.CAUCHY_SCHWARZ),
+            granted(
+                Relation(drift, "<=", weight * distance * normalized),
+                Ground.CAUCHY_SCHWARZ,
+                meaning={drift: -weight * inner(change, old), distance: norm(change), normalized: norm(old)},
+            ),
             assumed(Relation(distance, "<=", smoothness * moved), Assumption.SMOOTH),
         ),
         (drift, distance, moved),
@@ -154,10 +159,17 @@ def telescoped(left: Any, total: Any, factor: Any, *facts: Fact, where: Any = No
 def travel(size: Any, steps_of: Any, moves: Fact) -> Generator[Step, None, Step]:
     """How far steps of alpha sqrt(d) ``size`` led, weighted by r^n; n of them lead ``steps_of``, by ``moves``."""
     scaled = equation(reach, r**n * moved, where={reach: r**n * moved})
-    yield scaled
+    now, before, between = sympy.symbols(r"w_k w_{k-n} \sum_{j=k-n}^{k-1}(w_j-w_{j+1})", real=True)
+    same = equation(
+        moved,
+        steps_of,
+        "w_j - w_{j+1} is alpha times the step",
+        {moved: norm(now - before), now: before - between, steps_of: norm(between)},
+    )
+    yield from (scaled, same)
     near = composed(
         Relation(reach, "<=", n * r**n * alpha * sympy.sqrt(dimension) * size, moves.relation.where, BETAS),
-        (from_step(scaled), defined(moved, steps_of), moves),
+        (from_step(scaled), from_step(same, opaque=tuple(same.relation.where)), moves),
         (reach, moved, steps_of),
         frozenset(moves.assumes),
     )

@@ -91,9 +91,17 @@ def _range() -> Generator[Step, None, tuple[Step, Step]]:
     yield bounded
     above = summed(bounded, {term: weight}, {(now, later): RHO}, reason="over n: T(0) = rho")
     yield above
-    below = stated(granted(Relation(weight, ">=", 1), Ground.PART), "n = 0")
+    below = stated(granted(Relation(weight, ">=", 1), Ground.PART, meaning={weight: ages(1)}), "n = 0")
     yield below
     return above, below
+
+
+def ages(multiplier: Any) -> Any:
+    """theta_j (sqrt(v_j) + epsilon_j) as a sum over ages, of the multipliers of steps too."""
+    age = sympy.Dummy("n", integer=True, nonnegative=True)
+    root = sympy.Function("root", positive=True)  # sqrt(v) + epsilon
+    term = (multiplier(age) if callable(multiplier) else multiplier) * BETA1**age * root(0) / root(age)
+    return sympy.Sum(term, (age, 0, sympy.Symbol("K", integer=True, positive=True)))
 
 
 def aged() -> Generator[Step, None, Step]:

@@ -46,7 +46,8 @@ from proofs.adam.symbols import (
 )
 from proofs.adam.theorem1 import bound_1
 from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, stated, summed
-from proofs.relations import Range, Relation, equation, named
+from proofs.grounds import infimum, supremum
+from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
 from proofs.sums import PRECONDITIONED, PROGRESS, SQUARES, epsilon, preconditioned
 from theory.adam import variants as theory
@@ -128,8 +129,13 @@ def multiplier_proof() -> Iterator[Step]:
 
 def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
     """The weighted sums with lo <= s_k <= hi: sum_k s_k^2 <= K hi^2, and Q_s >= lo Q."""
-    squared = stated(granted(Relation(s_2, "<=", hi**2), Ground.DEFINITION))
-    yield squared
+    most, least = (
+        stated(granted(Relation(s, sense, end), Ground.EXTREMUM, meaning={end: of(s)}))
+        for sense, end, of in (("<=", hi, supremum), (">=", lo, infimum))
+    )
+    of_squares = inequality(s_2, "<=", hi**2, (Range(s, 0, hi),), where={s_2: s**2})
+    squared = composed(Relation(s_2, "<=", hi**2), (from_step(of_squares, {s: (most,)}),), (s_2,))
+    yield from (most, of_squares, squared)
     energy = summed(squared, {s_2: ENERGY}, count=steps)
     yield energy
     of_term = named("q_s", r"s_kG_k^2/\sqrt{D_k}", nonnegative=True)
@@ -141,7 +147,6 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
         (of_term, preconditioned),
     )
     yield above
-    least = stated(granted(Relation(s, ">=", lo), Ground.DEFINITION))
     yield least
     weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
     yield weighted
