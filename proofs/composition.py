@@ -90,6 +90,8 @@ class Assumption(StrEnum):
     CERTIFICATE = "a certificate's inequality"
     CONVEX = "convex"
     COORDINATE_SMOOTH = "coordinate-wise smooth"
+    FALLING_STEPS = "s_{k+1} <= s_k in every step"
+    STOPPED = "||G_k||_1 > epsilon in every step"
     BOUNDED_WEIGHTS = "|w_{k,i}| <= W in every step"
     NOISE = "a noise of bounded variance over b"
     SMALL_STEPS = "a_k L <= theta in every step"
@@ -574,7 +576,7 @@ def induction(
 def summed(
     step: Step,
     sums: Mapping[Any, Expression],
-    telescoping: Mapping[tuple[Any, Any], Expression] | None = None,
+    telescoping: Mapping[tuple[Any, Any], Expression | tuple[Expression, Expression]] | None = None,
     count: Expression = 0,
     reason: str = "summed over the steps (and coordinates), in expectation",
 ) -> Step:
@@ -583,21 +585,23 @@ def summed(
     Args:
         step: its relation is linear in the terms; it is checked there.
         sums: the named sum of each term.
-        telescoping: (before, after) of what one step passes to the next, and its value at the start. Their
-            coefficients are opposite, so that all but the first and the last cancel; what is left of the last is
-            dropped, which is allowed where it is not negative and is subtracted from the slack.
+        telescoping: (before, after) of what one step passes to the next, and its value at the start, or at the
+            start and the end. Their coefficients are opposite, so that all but the first and the last cancel;
+            the last is dropped where its value is not given, which is allowed where it is not negative and is
+            subtracted from the slack.
         count: the number of terms, which multiplies what is constant (K, or K d).
         reason: in words.
     """
     one = step.relation
     assert one is not None
     moved = dict(telescoping or {})
+    ends = {pair: value if isinstance(value, tuple) else (value, None) for pair, value in moved.items()}
     atoms = [*sums, *(end for pair in moved for end in pair)]
     constants = {name: value for name, value in one.where.items() if name not in atoms}
     slack = sympy.sympify(one.slack)
     constant = slack.subs(dict.fromkeys(atoms, 0), simultaneous=True)
     total = constant * count + sum(_coefficient(slack, t) * s for t, s in sums.items())
-    total += sum(_coefficient(slack, before) * start for (before, _), start in moved.items())
+    total += sum(_coefficient(slack, before) * (start - (end or 0)) for (before, _), (start, end) in ends.items())
     negative: list[Expression] = []
     positive: list[Expression] = []
     for term in sympy.Add.make_args(sympy.expand(total)):
@@ -613,9 +617,9 @@ def summed(
         rest = slack - constant - sum(_coefficient(slack, a) * a for a in atoms)
         if vanishes(rest):
             return Evidence(False, "not linear in the terms")
-        for before, after in moved:
+        for (before, after), (_, last) in ends.items():
             gained, lost = (_coefficient(slack, end) for end in (before, after))
-            if vanishes(gained + lost) or not certified(-lost, one.ranges).holds:
+            if vanishes(gained + lost) or (last is None and not certified(-lost, one.ranges).holds):
                 return Evidence(False, f"{before} does not telescope")
         return Evidence(True, f"{len(sums)} sums, {len(moved)} telescoping")
 

@@ -9,6 +9,7 @@ place of the names the relation must be an instance of the theorem:
 - **Minkowski**: norms of vectors, the vector on the left being the sum of those on the right;
 - **Cauchy-Schwarz** and **Hölder**: an inner product and the norms of its two vectors;
 - a **part** of a sum: both are sums of the same nonnegative terms, and one has the indices of the other and more;
+- a sum or an integral is **split** where its first part ends;
 - an **extremum**: an infimum or supremum, and one of the values;
 - the **fundamental theorem of calculus**: a difference of a function's values, and the integral of its derivative.
 
@@ -65,6 +66,7 @@ class Ground(StrEnum):
     YOUNG = "Young's inequality for convolutions"
     EXPECTATION = "the pointwise inequality before, in expectation"
     PART = "a sum of nonnegative terms is at least a part of it"
+    SPLIT = "a sum or an integral in two parts"
     EXTREMUM = "an infimum is at most, a supremum at least each of its values"
 
 
@@ -285,6 +287,22 @@ def _part(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
     return f"{part} is not a part of {whole}"
 
 
+def _split(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
+    """The whole on the left, the parts on the right, over adjacent ranges."""
+    whole = opened(relation.left, meaning)
+    parts = [opened(part, meaning) for part in sympy.Add.make_args(relation.right)]
+    if relation.sense != "=" or len(parts) != 2 or any(p.func != whole.func or not p.args[1:] for p in parts):
+        return "not a sum and its two parts"
+    if any(part.function != whole.function for part in parts):
+        return "not of the same terms"
+    step = 1 if isinstance(whole, sympy.Sum) else 0
+    (_, low, high), *ends = (each.limits[0] for each in (whole, *parts))
+    fits = any(
+        a[1] == low and b[2] == high and not vanishes(a[2] + step - b[1]) for a, b in (ends, reversed(ends))
+    )
+    return "" if fits else "the ranges do not fit"
+
+
 def _extremum(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
     """A value at a step is between the infimum and the supremum of all, times what is not negative."""
     slack = _slack(relation, meaning)
@@ -311,6 +329,7 @@ _CHECKS: dict[Ground, Callable[[Relation, Meaning, Sequence[Range]], str]] = {
     Ground.CAUCHY_SCHWARZ: _cauchy_schwarz,
     Ground.HOELDER: _hoelder,
     Ground.PART: _part,
+    Ground.SPLIT: _split,
     Ground.EXTREMUM: _extremum,
     Ground.CALCULUS: _calculus,
 }

@@ -49,7 +49,7 @@ from proofs.adam.symbols import (
     r,
     smoothness,
 )
-from proofs.composition import Assumption, cite, composed, defined, from_step
+from proofs.composition import Assumption, cite, composed, from_step
 from proofs.relations import Range, Relation, named
 from proofs.steps import Evidence, Step, checked, proves, vanishing
 from proofs.sums import PROGRESS, SQUARES, epsilon
@@ -61,6 +61,14 @@ __all__ = ["step_schedules"]
 
 FROZEN_LATE = named("F_late", r"{\textstyle\sum_{j\ge k_0}}E\,\theta_jG_jg_j", real=True)
 ADMISSIBLE = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True))
+
+
+def _at_k_0() -> dict[Any, Any]:
+    """A sum over the steps, of those before k_0 and of the others."""
+    k, start, end = sympy.symbols("k k_0 K", integer=True, positive=True)
+    term = sympy.Function("f", real=True)(k)
+    limits = {FROZEN_S: (1, end), FROZEN_EARLY: (1, start - 1), FROZEN_LATE: (start, end)}
+    return {name: sympy.Sum(term, (k, *ends)) for name, ends in limits.items()}
 
 
 @proves(
@@ -85,7 +93,7 @@ def step_schedules() -> Iterator[Step]:
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             cite(weighted_sums),
             cite(weighted_sums, part=1),
-            defined(FROZEN_S, FROZEN_EARLY + FROZEN_LATE),
+            granted(Relation(FROZEN_S, "=", FROZEN_EARLY + FROZEN_LATE), Ground.SPLIT, meaning=_at_k_0()),
             cite(weighted_sums, part=4),
             cite(weighted_sums, late, part=2),
             cite(weighted_sums, part=3),
