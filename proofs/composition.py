@@ -562,14 +562,15 @@ def induction(
         reason: in words.
     """
     hypothesis = granted(replace(now.at(before), ranges=()), Ground.INDUCTION, base)
-    composition = Composition(now, (hypothesis, *facts), tuple(sums))
+    assumes = assumed_by((base, *(step for fact in facts for step in fact.steps)))
+    assumes = assumes.union(*(fact.assumes for fact in facts))
+    composition = Composition(now, (hypothesis, *facts), tuple(sums), assumes)
 
     def check() -> Evidence:
         shown = base.relation is not None and not vanishes(now.at(first).defined - base.relation.defined)
         return composition.check() if shown else Evidence(False, "the first case is not what is shown first")
 
     text = f"induction from ${base.statement}$" + (f"; {reason}" if reason else "")
-    assumes = assumed_by((base, *(step for fact in facts for step in fact.steps)))
     return Step(now.latex(), Method.COMPOSITION, check, text, now, composition, assumes)
 
 

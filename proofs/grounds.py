@@ -80,10 +80,9 @@ class _Norm(sympy.Function):  # type: ignore[misc]
     def eval(cls, vector: Expression) -> Expression:
         if vector.could_extract_minus_sign():
             return cls(-vector)
-        factors, rest = sympy.factor_terms(vector).as_independent(
-            lambda x: x.is_nonnegative is not True, as_Add=False
-        )
-        return factors * cls(rest) if factors != 1 and rest != 1 else None
+        factors = sympy.Mul.make_args(sympy.factor_terms(vector))
+        scale = sympy.Mul(*(x for x in factors if x.is_nonnegative))
+        return scale * cls(sympy.Mul(*(x for x in factors if not x.is_nonnegative))) if scale != 1 else None
 
     def _latex(self, printer: Any, exp: str = "") -> str:
         power = f"^{{{exp}}}" if exp else ""
@@ -199,11 +198,10 @@ def _minkowski(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) ->
         factor, left = -_factor(slack, whole), slack.subs(whole, 0)
         for sum_of_norms in left.atoms(sympy.Sum):
             (place, first, last) = sum_of_norms.limits[0]
-            kept = vanishes(sum_of_norms.function.subs(place, index) - norm(vector)) or vanishes(
-                left - factor * sum_of_norms
-            )
-            ends = (factor, low - first, last - high)
-            if not kept and all(nonnegative_value(end, ranges) for end in ends):
+            weight, ends = _factor(left, sum_of_norms), (factor, low - first, last - high)
+            term = weight * sum_of_norms.function.subs(place, index)
+            wrong = vanishes(left - weight * sum_of_norms) or vanishes(term - factor * norm(vector))
+            if not wrong and all(nonnegative_value(end, ranges) for end in ends):
                 return ""
         return f"not the norms of {vector}"
     norms = slack.atoms(norm)

@@ -44,13 +44,14 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
-    defined,
     from_step,
     granted,
     rooted,
     stated,
     summed,
 )
+from proofs.grounds import norm as norm_2
+from proofs.grounds import norm_1
 from proofs.relations import Relation, equation, named
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
 from proofs.sums import (
@@ -154,20 +155,16 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
         relative, deviation / (scale * root), "X = g / G", {relative: deviation / (scale * root)}
     )
     yield in_gradient
-    distance, mean_2, variance = (
+    distance, mean_2 = (
         named("|X-1|", "|X-1|", nonnegative=True),
         named("spread_2", r"(E|X-1|)^2", nonnegative=True),
-        named("relative_2", r"\mathrm{Var}(X)", nonnegative=True),
     )
     deviates = square(distance - spread)
     yield deviates
     of_variance = composed(
         Relation(mean_2, "<=", relative**2),
-        (
-            granted(Relation(mean_2, "<=", variance), Ground.EXPECTATION, deviates),
-            defined(variance, relative**2),
-        ),
-        (mean_2, variance),
+        (granted(Relation(mean_2, "<=", relative**2), Ground.EXPECTATION, deviates),),
+        (mean_2,),
     )
     yield of_variance
     below = rooted(of_variance, mean_2, spread, relative)
@@ -212,8 +209,14 @@ def l1_theorem() -> Iterator[Step]:
     tested = assumed(Relation(DEVIATIONS, "<=", noise * NORMS), Assumption.L1_TEST)
     bound = _descent(noise, NORMS, (), tested, assumes=assumes)
     yield bound
+    true, rest = sympy.symbols("G_k g_k-G_k", real=True)
     moment = stated(
-        granted(Relation(root_moment, "<=", norm + deviation), Ground.MINKOWSKI), "E_k g^2 = G^2 + sd^2"
+        granted(
+            Relation(root_moment, "<=", norm + deviation),
+            Ground.MINKOWSKI,
+            meaning={root_moment: norm_2(true + rest), norm: norm_2(true), deviation: norm_2(rest)},
+        ),
+        "g = G + (g - G), in the norm $\\sqrt{E_k(\\cdot)^2}$ of random variables",
     )
     yield moment
     moments = summed(moment, {root_moment: MOMENTS, norm: NORMS, deviation: DEVIATIONS})
@@ -253,11 +256,25 @@ def scalar_theorem() -> Iterator[Step]:
     larger, one, two = sympy.symbols("h D_1 D_2", nonnegative=True)
     root = nonnegative(r"D_i \le \textstyle\sum_j D_j", (one + two + larger) - one, [one, two, larger])
     yield root
+    all_sd, size = (
+        named("sd_k_1", r"{\textstyle\sum_i}\mathrm{sd}_{k,i}", nonnegative=True),
+        named("sd_k_l2", r"(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True),
+    )
+    vector = sympy.Symbol("sd_k", real=True)
+    in_a_step = stated(
+        granted(
+            Relation(all_sd, "<=", sympy.sqrt(dimension) * size),
+            Ground.CAUCHY_SCHWARZ,
+            meaning={all_sd: norm_1(vector), size: norm_2(vector)},
+        )
+    )
+    deviations = summed(in_a_step, {all_sd: DEVIATIONS, size: spread}, reason="over the steps, in expectation")
+    yield from (in_a_step, deviations)
     bound = _descent(
         sympy.sqrt(dimension) * noise,
         norms,
         (whole, spread),
-        granted(Relation(DEVIATIONS, "<=", sympy.sqrt(dimension) * spread), Ground.CAUCHY_SCHWARZ),
+        from_step(deviations),
         assumed(Relation(spread, "<=", noise * norms), Assumption.SCALAR_TEST),
         granted(Relation(whole, "<=", PRECONDITIONED), Ground.EXPECTATION, root),
         left=whole,

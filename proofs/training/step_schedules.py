@@ -49,7 +49,7 @@ from proofs.adam.symbols import (
     r,
     smoothness,
 )
-from proofs.composition import Assumption, cite, composed, from_step
+from proofs.composition import Assumption, Ground, cite, composed, from_step, granted
 from proofs.relations import Range, Relation, named
 from proofs.steps import Evidence, Step, checked, proves, vanishing
 from proofs.sums import PROGRESS, SQUARES, epsilon
