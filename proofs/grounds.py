@@ -268,12 +268,12 @@ def _part(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
     part, whole = opened(relation.left, meaning), opened(relation.right, meaning)
     if relation.sense == ">=":
         part, whole = whole, part
-    if not isinstance(whole, sympy.Sum):
+    if not isinstance(whole, sympy.Sum | sympy.Integral):
         return f"{whole} is not a sum"
     term, (index, low, high) = whole.function, whole.limits[0]
     if not nonnegative_value(term, ranges):
         return f"{term} may be negative"
-    if not isinstance(part, sympy.Sum):
+    if not isinstance(part, whole.func):
         return f"{part} is not the first term of {whole}" if vanishes(term.subs(index, low) - part) else ""
     inside, (place, first, last) = part.function, part.limits[0]
     for shift in (sympy.Integer(0), first - low, last - high):  # the part's index is the whole's, and this

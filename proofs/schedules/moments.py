@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents
-from proofs.composition import Ground, cite, composed, defined, from_step, granted, stated, summed
+from proofs.composition import Ground, cite, composed, defined, from_step, granted, summed
 from proofs.relations import Range, Relation, inequality, named
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate
@@ -47,6 +47,9 @@ NOISE_SO_FAR = sympy.Function("J")(TIME)
 """J = int rho dT within a step, I_k at its end."""
 NOISE_SO_FAR_T = named("J_t", "J_t", nonnegative=True)
 
+SHARE = defined(chi, rate**2 / batch / noise_of_path, rate**2 / batch, chi * noise_of_path)
+"""chi_k, the share of the path's noise that a step keeps."""
+
 
 class State:
     """One state of all modes: the names of a mode's error and variance, of R, and of the error after a step."""
@@ -60,16 +63,16 @@ class State:
         self.term = named(f"lambda {letter}_i{at}", rf"\lambda_i{letter}_i{at}", nonnegative=True)
 
     @property
-    def definition(self) -> Relation:
+    def definition(self) -> Fact:
         """V_i in the mode's error and R."""
-        return Relation(
-            self.variance, "=", sympy.expand(gradient_variance(curvature, self.error, self.risk + label_noise))
+        return defined(
+            self.variance, sympy.expand(gradient_variance(curvature, self.error, self.risk + label_noise))
         )
 
     def noisy(self) -> Step:
         """V_i >= lambda_i sigma^2: what is left of V_i is not negative."""
         goal = Relation(self.variance, ">=", curvature * label_noise)
-        return composed(goal, (granted(self.definition, Ground.DEFINITION),), (self.variance,))
+        return composed(goal, (self.definition,), (self.variance,))
 
 
 BELOW, ABOVE = State("c"), State("u")
@@ -99,8 +102,8 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     total = summed(term, {above.term: above.risk, below.term: below.risk}, reason="summed over the modes")
     yield total
     facts = [
-        granted(above.definition, Ground.DEFINITION),
-        granted(below.definition, Ground.DEFINITION),
+        above.definition,
+        below.definition,
         from_step(each),
         from_step(total),
     ]
@@ -115,9 +118,14 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     return said
 
 
+def ordered_errors(small: State, large: State) -> Range:
+    """One state is at least the other in every mode."""
+    return Range(large.error, small.error)
+
+
 def in_order(small: State, large: State) -> Generator[Step, None, tuple[Step, Step]]:
-    """The induction hypothesis, and what it says of the variances."""
-    hypothesis = stated(granted(Relation(large.error, ">=", small.error), Ground.INDUCTION))
+    """The order of the errors before the step, and what it says of the variances."""
+    hypothesis = inequality(large.error, ">=", small.error, (ordered_errors(small, large),), "before the step")
     yield hypothesis
     ordered = yield from variances(hypothesis, large, small)
     return hypothesis, ordered
@@ -177,7 +185,7 @@ def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Non
     """nu <= 1, and J <= w / W within a step."""
     shares = composed(
         Relation(chi, "<=", 1),
-        (defined(rate**2 / batch, chi * noise_of_path), cite(noise_of_a_step)),
+        (SHARE, cite(noise_of_a_step)),
         (chi, 1 / batch),
     )
     yield shares
@@ -191,13 +199,21 @@ def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Non
     so_far = composed(
         Relation(NOISE_SO_FAR_T, "<=", budget / spread),
         (
-            granted(Relation(NOISE_SO_FAR_T, "<=", noise_of_path), Ground.PART),
+            granted(Relation(NOISE_SO_FAR_T, "<=", noise_of_path), Ground.PART, meaning=_within_the_step()),
             defined(budget, spread * noise_of_path),
         ),
         (NOISE_SO_FAR_T, noise_of_path, budget),
     )
     yield from (smaller, below_one, so_far)
     return below_one, so_far
+
+
+def _within_the_step() -> dict[Any, Any]:
+    """The integral of rho over t and over the whole step."""
+    passed, moment, rest = sympy.symbols("T t h", nonnegative=True)
+    density_there = sympy.Function("rho", positive=True)(passed)
+    ends = {NOISE_SO_FAR_T: moment, noise_of_path: moment + rest}
+    return {name: sympy.Integral(density_there, (passed, 0, end)) for name, end in ends.items()}
 
 
 def _moving(
