@@ -90,6 +90,7 @@ class Assumption(StrEnum):
     CERTIFICATE = "a certificate's inequality"
     CONVEX = "convex"
     COORDINATE_SMOOTH = "coordinate-wise smooth"
+    KEPT = "kappa <= (1 + b_k/B_i)^{-1/2} in every mode"
     FALLING_STEPS = "s_{k+1} <= s_k in every step"
     STOPPED = "||G_k||_1 > epsilon in every step"
     BOUNDED_WEIGHTS = "|w_{k,i}| <= W in every step"

@@ -179,7 +179,7 @@ def _definition(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -
 
 
 def _square(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> str:
-    slack = _slack(relation, meaning)
+    slack = sympy.expand(opened(relation.slack, meaning))
     for symbol in sorted(slack.free_symbols, key=str):
         first, second = (sympy.diff(slack, symbol, times) for times in (1, 2))
         if second == 0 or symbol in sympy.expand(second).free_symbols:

@@ -253,17 +253,22 @@ def _trace() -> Iterator[Step]:
     """V_i <= tr Sigma and G_i^2 <= ||G||^2 under the root."""
     root, bound = named("s_root", r"\sqrt{V_i+bG_i^2}", positive=True), named("s_whole", r"s", positive=True)
     square = named("s_root_2", "V_i+bG_i^2", nonnegative=True)
-    part = stated(granted(Relation(square, "<=", bound**2), Ground.PART))
+    part = stated(granted(Relation(square, "<=", bound**2), Ground.PART, meaning=_terms(square, bound)))
     shorter = rooted(part, square, root, bound)
     yield from (part, shorter)
     larger = inequality(
         own_square / bound, "<=", own_square / root, (Range(root, 0, bound),), "s = sqrt(tr + b ||G||^2)"
     )
     yield larger
+    meaning = {
+        own_square: gradient**2,
+        root: sympy.sqrt(variance + batch * gradient**2),
+        term: gradient**2 / sympy.sqrt(variance + batch * gradient**2),
+    }
     each = composed(
         Relation(term, ">=", own_square / bound),
         (
-            defined(term, own_square / root),
+            granted(Relation(term, "=", own_square / root), Ground.DEFINITION, meaning=meaning),
             from_step(larger, {root: (shorter,)}),
         ),
         (term, own_square),
@@ -273,6 +278,13 @@ def _trace() -> Iterator[Step]:
     yield found
     whole = sympy.sqrt(TRACE + batch * SQUARES)
     yield composed(_kept(NoiseScale.TRACE), (from_step(found, at={bound: whole}),), (DRIFT,))
+
+
+def _terms(term: Any, root: Any) -> dict[Any, Any]:
+    """V_i + b G_i^2 in one coordinate, and s^2 in all of them."""
+    i, last = sympy.symbols("i N", integer=True, nonnegative=True)
+    squares = sympy.Function("x", positive=True)
+    return {term: squares(0), root: sympy.sqrt(sympy.Sum(squares(i), (i, 0, last)))}
 
 
 def _formulas() -> Iterator[Step]:
@@ -346,14 +358,13 @@ def order_of_noise_scales() -> Iterator[Step]:
     )
 
 
-criterion = named("criterion", "a_kC_k", nonnegative=True)
+WRITTEN = {
+    NoiseScale.WEIGHTED: "a_kW_0",
+    NoiseScale.L1: r"a_k\|G\|_1^2/\sum_i\sqrt{V_i}",
+    NoiseScale.TRACE: r"a_k\|G\|^2/\sqrt{\sum_iV_i}",
+}
 CRITERIA = {
-    scale: named(f"criteria {scale}", rf"\sum_k E\,a_k{text}", nonnegative=True)
-    for scale, text in (
-        (NoiseScale.WEIGHTED, "W_0"),
-        (NoiseScale.L1, r"\|G\|_1^2/\sum_i\sqrt{V_i}"),
-        (NoiseScale.TRACE, r"\|G\|^2/\sqrt{\sum_iV_i}"),
-    )
+    scale: named(f"criteria {scale}", rf"\sum_k E\,{text}", nonnegative=True) for scale, text in WRITTEN.items()
 }
 """Of each scale, over the run."""
 kept, least = named("kept", r"\kappa_b", positive=True), named("least", r"\kappa", positive=True)
@@ -382,13 +393,11 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
         amount, inverse = SCALES[scale]
         now, bound = scale.kept(root_of_batch**2 * inverse), scale.kept(1 / eta**2)
         ceiling, at_least = yield from _at_the_ceiling(scale, now, bound)
+        criterion = named(f"criterion {scale}", WRITTEN[scale], nonnegative=True)
         keeps = composed(
             Relation(DRIFT, ">=", amount * kept, {kept: now}),
-            (
-                cite(what_a_batch_keeps, {batch: root_of_batch**2}, part),
-                defined(kept, now),
-            ),
-            (DRIFT, kept),
+            (cite(what_a_batch_keeps, {batch: root_of_batch**2}, part),),
+            (DRIFT,),
         )
         yield keeps
         each = composed(

@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents
-from proofs.composition import Ground, cite, composed, defined, from_step, granted, summed
+from proofs.composition import Fact, Ground, cite, composed, defined, from_step, granted, summed
 from proofs.relations import Range, Relation, inequality, named
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate

@@ -10,9 +10,11 @@ import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
 from proofs.composition import (
+    Assumption,
     Conclusion,
     Fact,
     Ground,
+    assumed,
     cite,
     composed,
     defined,
@@ -28,6 +30,7 @@ from proofs.schedules.elementary import s as share_of_power
 from proofs.schedules.elementary import z as exponent
 from proofs.schedules.moments import NOISE_SO_FAR as J
 from proofs.schedules.moments import (
+    SHARE,
     State,
     budget,
     curvature,
@@ -36,6 +39,7 @@ from proofs.schedules.moments import (
     in_order,
     label_noise,
     largest,
+    ordered_errors,
     variances,
 )
 from proofs.schedules.path import noise_of_a_step
@@ -72,7 +76,9 @@ LARGEST = Range(rate, 0, move / theory.move(largest, label_noise, 1), power=2)
 """2 sqrt(lambda_max) a_k / sigma <= q."""
 MODES = (Range(curvature, 0, largest),)
 IN_THE_STEP = (*MODES, LARGEST, Range(TIME, 0, rate))
-KEPT = stated(granted(Relation(kept, "<=", 1), Ground.DEFINITION))
+CEILING = 1 / sympy.sqrt(1 + batch * own / C.variance)
+"""(1 + b_k / B_i)^{-1/2}, as 1 / B_i = G_i^2 / V_i."""
+BELOW_SCALE = stated(assumed(Relation(kept, "<=", CEILING), Assumption.KEPT))
 ONE_STEP = Relation(
     after,
     "=",
@@ -89,7 +95,7 @@ ONE_STEP = Relation(
     "Adam in modes",
     "an idealised step of Adam on Gaussian regression, by its path and its batch",
     r"At the learning rate $a_k/\sqrt{b_k}$:",
-    concludes=(Conclusion(ONE_STEP),),
+    concludes=(Conclusion(ONE_STEP, universal=(level,)),),
     source="this project",
 )
 def adam_in_modes() -> Iterator[Step]:
@@ -105,6 +111,16 @@ def adam_in_modes() -> Iterator[Step]:
 def squared(symbol: Any) -> Any:
     """The name of a symbol's square."""
     return named(f"{symbol}_2", rf"{written(symbol)}^{{2}}", nonnegative=True)
+
+
+OF_SQUARES = inequality(
+    squared(kept), "<=", 1, (Range(kept, 0, CEILING, power=2),), where={squared(kept): kept**2}
+)
+KEPT_2 = composed(
+    Relation(squared(kept), "<=", 1), (from_step(OF_SQUARES, {kept: (BELOW_SCALE,)}),), (squared(kept),)
+)
+KEPT = rooted(KEPT_2, squared(kept), kept, sympy.Integer(1))
+"""kappa <= 1."""
 
 
 def _bounded(
@@ -149,7 +165,10 @@ def _pulled(
     )
     yield squares
     goal = Relation(squared(pull), sense, (share * y / rate) ** 2, ranges=between.relation.ranges)
-    named_square = defined(squared(y), y**2)
+    value = 2 * kappa * rate * curvature / sympy.sqrt(start.variance)
+    named_square = granted(
+        Relation(squared(y), "=", y**2), Ground.DEFINITION, meaning={squared(y): y**2, y: value}
+    )
     compared = composed(
         goal,
         (from_step(squares, {now.variance: (between,)}), named_square),
@@ -165,8 +184,16 @@ def _pulled(
         Relation(squared(target), "<=", pull**2, ranges=goal.ranges),
         (
             from_step(compared),
-            defined(squared(target), (share * y / rate) ** 2),
-            defined(squared(pull), pull**2),
+            granted(
+                Relation(squared(target), "=", (share * y / rate) ** 2),
+                Ground.DEFINITION,
+                meaning={squared(target): target**2, target: share * y / rate},
+            ),
+            granted(
+                Relation(squared(pull), "=", pull**2),
+                Ground.DEFINITION,
+                meaning={squared(pull): pull**2, pull: 2 * theta * curvature / sympy.sqrt(now.variance)},
+            ),
         ),
         (squared(pull), squared(target)),
     )
@@ -182,7 +209,7 @@ def _one_step(sense: str, slower: Fact) -> Step:
     return composed(
         Relation(after, sense, C.error * (1 - Y_C) + taken),
         (
-            cite(adam_in_modes, opaque=tuple(ONE_STEP.where)),
+            cite(adam_in_modes, {level: C.risk + label_noise}, opaque=tuple(ONE_STEP.where)),
             defined(slowed, root),
             defined(taken, rate**2 / batch),
             defined(Y_C, 2 * rate * curvature * paced),
@@ -206,17 +233,22 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
         {y_2: pace / large.variance},
     )
     yield squares
-    y_small_2 = Relation(pace / small.variance, "=", y_small**2)
+    value, before = 2 * kappa * rate * curvature / sympy.sqrt(small.variance), ordered_errors(small, large)
     falls = composed(
-        Relation(y_2, "<=", y_small**2),
-        (from_step(squares, {large.variance: (ordered,)}), granted(y_small_2, Ground.DEFINITION)),
+        Relation(y_2, "<=", y_small**2, ranges=(before,)),
+        (
+            from_step(squares, {large.variance: (ordered,)}),
+            defined(y_small, value, pace / small.variance, y_small**2),
+        ),
         (y_2, 1 / small.variance),
     )
     yield falls
     slower = rooted(falls, y_2, y_large, y_small)
     yield slower
     said = composed(
-        Relation(small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1),)),
+        Relation(
+            small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1), before)
+        ),
         (from_step(hypothesis), from_step(slower)),
         (large.error, y_small),
     )
@@ -234,7 +266,7 @@ def _within(weaker: Any, noise: Any) -> Generator[Step, None, Step]:
     below_one = composed(
         Relation(contraction, "<=", 1), (from_step(smaller), from_step(KEPT)), (contraction, kept)
     )
-    yield from (KEPT, fades, smaller, below_one)
+    yield from (BELOW_SCALE, OF_SQUARES, KEPT_2, KEPT, fades, smaller, below_one)
     slow = yield from _bounded(pull, contraction, U_T, 1, below_one)
     falls = along(
         sympy.exp(move * TIME / rate) * u,
@@ -265,7 +297,7 @@ def _at_most_one(
 ) -> Generator[Step, None, tuple[Step, Step]]:
     """y_i <= q, and so at most 1."""
     most = yield from _bounded(y, factor, state, rate, share)
-    below_one = composed(Relation(y, "<=", 1, ranges=UPPER.ranges), (from_step(most),), (y,))
+    below_one = composed(Relation(y, "<=", 1, ranges=UPPER.ranges[:-1]), (from_step(most),), (y,))
     yield below_one
     return most, below_one
 
@@ -273,7 +305,7 @@ def _at_most_one(
 POSITIVE = prose(
     r"\text{errors stay} \ge 0 \text{ along the equation}", "where one is 0 its derivative is nu rho >= 0"
 )
-UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LARGEST))
+UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LARGEST, ordered_errors(C, U)))
 
 
 @proves(
@@ -284,7 +316,7 @@ UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LA
     r"and $k$, let $u$ solve $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and let $c_i "
     r"\le u_i$ in every mode before a step. Then the same holds after it, and so after every step from $c = "
     r"u$:",
-    concludes=(Conclusion(UPPER),),
+    concludes=(Conclusion(UPPER, BELOW_SCALE.assumes),),
     source="this project",
     uses=("exponentials", "noise of a step", "Adam in modes"),
 )
@@ -308,18 +340,16 @@ def upper_step() -> Iterator[Step]:
     yield whole
     most, below_one = yield from _at_most_one(Y_U, U, kept, KEPT)
     ordered = yield from _order(C, U, Y_C, Y_U, kept)
-    ceiling = 1 / sympy.sqrt(1 + batch * own / C.variance)
     kept_2 = inequality(
         squared(paced),
         "<=",
         slowed**2,
-        (Range(kept, 0, ceiling, power=2),),
+        (Range(kept, 0, CEILING, power=2),),
         where={squared(paced): kept**2 / C.variance, slowed: 1 / sympy.sqrt(C.variance + batch * own)},
     )
     slower = rooted(kept_2, squared(paced), paced, slowed)
-    below_scale = stated(granted(Relation(kept, "<=", ceiling), Ground.DEFINITION))
-    yield from (kept_2, slower, below_scale)
-    stepped = _one_step("<=", from_step(slower, {kept: (below_scale,)}))
+    yield from (kept_2, slower)
+    stepped = _one_step("<=", from_step(slower, {kept: (BELOW_SCALE,)}))
     yield stepped
     enough = exponents(sympy.exp(move - Y_U), ">=", sympy.Integer(1), (Range(Y_U, 0, move),))
     yield enough
@@ -344,8 +374,7 @@ trace = named("S_1", r"\textstyle\sum_i\lambda_i", nonnegative=True)
 curvature_term = named("lambda_i_term", r"\lambda_i", nonnegative=True)
 SPREAD = named("spread", "W", positive=True)
 """w_k / I_k."""
-SHARE = defined(taken, chi * noise_of_path)
-LOWER = Relation(after, ">=", lower_after, ranges=UPPER.ranges)
+LOWER = Relation(after, ">=", lower_after, ranges=(*UPPER.ranges[:-1], ordered_errors(L, C)))
 
 
 @proves(
@@ -411,12 +440,18 @@ def lower_step() -> Iterator[Step]:
     yield slower
     stepped = _one_step(">=", from_step(slower))
     yield stepped
+    of_path = composed(
+        Relation(taken, "=", chi * noise_of_path),
+        (defined(taken, rate**2 / batch), SHARE),
+        (taken, 1 / batch, chi),
+    )
+    yield of_path
     bounded = composed(
         replace(LOWER, ranges=(*LOWER.ranges, Range(Y_L, 0, move))),
         (
             from_step(whole, at={pace: -sympy.log(1 - move) / move}),
             cite(against_powers, {move_of_power: move, share_of_power: Y_L / move}),
-            SHARE,
+            from_step(of_path),
             from_step(stepped),
             from_step(ordered, {Y_C: (below_one,)}),
         ),
