@@ -36,6 +36,7 @@ import sympy
 from proofs.relations import Range, Relation, certified, vanishes
 
 __all__ = [
+    "CHECKED",
     "Ground",
     "infimum",
     "inner",
@@ -153,7 +154,7 @@ def nonnegative_value(value: Expression, ranges: Sequence[Range], strict: bool =
 
 def unjustified(ground: Ground, relation: Relation, meaning: Meaning, ranges: Sequence[Range] = ()) -> str:
     """What is wrong with a fact that rests on a ground, "" if it is an instance of it."""
-    check = _CHECKS.get(ground)
+    check = CHECKED.get(ground)
     return check(relation, meaning, ranges) if check else f"{ground}: by which step?"
 
 
@@ -320,7 +321,7 @@ def _calculus(relation: Relation, meaning: Meaning, ranges: Sequence[Range]) -> 
     return f"the integral is not the difference: {found}" if found != 0 else ""
 
 
-_CHECKS: dict[Ground, Callable[[Relation, Meaning, Sequence[Range]], str]] = {
+CHECKED: dict[Ground, Callable[[Relation, Meaning, Sequence[Range]], str]] = {
     Ground.DEFINITION: _definition,
     Ground.SQUARE: _square,
     Ground.MINKOWSKI: _minkowski,

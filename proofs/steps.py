@@ -163,7 +163,10 @@ class Provable(Generic[P]):
 
     def __call__(self, *numbers: P.args, **named: P.kwargs) -> Proof:
         """The proof, at these numbers."""
+        from proofs.definitions import introduced  # it knows compositions, which know steps
+
         steps = tuple(self.steps(*numbers, **named))
+        steps += introduced(steps)
         return replace(self.lemma, steps=(*steps, *(c.established(steps) for c in self.lemma.conclusions)))
 
 

@@ -78,7 +78,7 @@ MODES = (Range(curvature, 0, largest),)
 IN_THE_STEP = (*MODES, LARGEST, Range(TIME, 0, rate))
 CEILING = 1 / sympy.sqrt(1 + batch * own / C.variance)
 """(1 + b_k / B_i)^{-1/2}, as 1 / B_i = G_i^2 / V_i."""
-BELOW_SCALE = stated(assumed(Relation(kept, "<=", CEILING), Assumption.KEPT))
+BELOW_SCALE = stated(assumed(Relation(kept, "<=", CEILING, C.definition.meaning), Assumption.KEPT))
 ONE_STEP = Relation(
     after,
     "=",
@@ -203,7 +203,7 @@ def _pulled(
     return said
 
 
-def _one_step(sense: str, slower: Fact) -> Step:
+def _one_step(sense: str, kappa: Any, slower: Fact) -> Step:
     """c' against c (1 - y) + a^2 / b, y = 2 a lambda p, by how ``slower`` compares p with s."""
     root = 1 / sympy.sqrt(C.variance + batch * own)
     return composed(
@@ -212,7 +212,11 @@ def _one_step(sense: str, slower: Fact) -> Step:
             cite(adam_in_modes, {level: C.risk + label_noise}, opaque=tuple(ONE_STEP.where)),
             defined(slowed, root),
             defined(taken, rate**2 / batch),
-            defined(Y_C, 2 * rate * curvature * paced),
+            granted(
+                Relation(Y_C, "=", 2 * rate * curvature * paced),
+                Ground.DEFINITION,
+                meaning={Y_C: 2 * rate * curvature * paced, paced: kappa / sympy.sqrt(C.variance)},
+            ),
             slower,
         ),
         (after, Y_C, root, slowed, paced, rate**2 / batch, taken),
@@ -349,7 +353,7 @@ def upper_step() -> Iterator[Step]:
     )
     slower = rooted(kept_2, squared(paced), paced, slowed)
     yield from (kept_2, slower)
-    stepped = _one_step("<=", from_step(slower, {kept: (BELOW_SCALE,)}))
+    stepped = _one_step("<=", kept, from_step(slower, {kept: (BELOW_SCALE,)}))
     yield stepped
     enough = exponents(sympy.exp(move - Y_U), ">=", sympy.Integer(1), (Range(Y_U, 0, move),))
     yield enough
@@ -438,7 +442,7 @@ def lower_step() -> Iterator[Step]:
     yield unslowed
     slower = rooted(unslowed, squared(slowed), slowed, paced)
     yield slower
-    stepped = _one_step(">=", from_step(slower))
+    stepped = _one_step(">=", sympy.Integer(1), from_step(slower))
     yield stepped
     of_path = composed(
         Relation(taken, "=", chi * noise_of_path),
