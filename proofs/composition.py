@@ -181,6 +181,13 @@ class Fact:
     meaning: Mapping[Any, Expression] = field(default_factory=dict)
     defined: Mapping[Any, Expression] = field(default_factory=dict)
 
+    @property
+    def says(self) -> str:
+        """What is taken from an assumption, a sign or a named theorem, in LaTeX; what is shown elsewhere is not."""
+        told = self.lemma is not None or (self.steps and self.ground is None)
+        silent = (Ground.DEFINITION, Ground.SQUARE, Ground.INDUCTION)
+        return "" if told or self.ground in silent else self.relation.latex()
+
 
 def hypothesis(relation: Relation) -> Fact:
     """The sign of a symbol, or what a statement assumes of the sums themselves."""
@@ -281,8 +288,9 @@ def cite(
     if fixed:
         raise ValueError(f"{lemma.lemma.name} is not proven for other values of {fixed}")
     hypotheses = tuple((values.get(r.symbol, r.symbol), r.at(values)) for r in conclusion.relation.ranges)
-    relation = stripped(conclusion.relation.at(values), opaque)
-    left_out = {name: value for name, value in conclusion.relation.at(values).where.items() if name in opaque}
+    whole = conclusion.relation.at(values)
+    left_out = {name: value for name, value in whole.where.items() if name in opaque}
+    relation = stripped(whole, opaque)
     return Fact(relation, lemma.lemma.name, lemma, hypotheses, conclusion.assumes, defined=left_out)
 
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from proofs.composition import Fact
+from proofs.definitions import definitions
 from proofs.notation import assumed, family, own
 from proofs.relations import CONSTANTS, SIGNS, Relation, written
 from proofs.steps import Method, Proof, Step
@@ -132,6 +133,8 @@ def _known(proof: Proof) -> dict[Any, Any]:
         for r in relation.ranges:
             if r.symbol in ranges:
                 ranges[r.symbol].add(r)
+    for name, (value, _) in definitions(proof.steps).items():
+        values[name], count[name] = {value}, 2
     shared = {name: next(iter(found)) for name, found in values.items() if len(found) == 1 and count[name] > 1}
     return shared | {symbol: next(iter(found)) for symbol, found in ranges.items() if len(found) == 1}
 
@@ -145,7 +148,7 @@ def _throughout(proof: Proof, known: Mapping[Any, Any]) -> str:
         [
             f"${written(name)} = {written(value)}$"
             for name, value in known.items()
-            if name not in stated and CONSTANTS.get(name) != value
+            if name not in stated and CONSTANTS.get(name) != value and written(name) != written(value)
         ]
     )
 
@@ -166,26 +169,30 @@ def _step_line(number: int, step: Step, steps: Sequence[Step], known: Collection
         statement = _relation(step.relation, known)
     else:
         statement = typeset(step.statement) if "$" in step.statement else f"${step.statement}$"
-    reason = _reason(step, steps)
+    reason = _reason(step, steps, known)
     return f"{number}. {breakable(statement)} (*{method}*{f': {typeset(reason)}' if reason else ''})"
 
 
-def _reason(step: Step, steps: Sequence[Step]) -> str:
+def _reason(step: Step, steps: Sequence[Step], known: Collection[Any]) -> str:
     """The reason of a step, with the numbers of the steps that it builds on."""
     reason = step.reason
     if step.composition is not None:
         facts = step.composition.facts
         sources = ", ".join(dict.fromkeys(fact.source for fact in facts))
-        numbered = ", ".join(dict.fromkeys(_source(fact, steps) for fact in facts))
+        numbered = ", ".join(dict.fromkeys(_source(fact, steps, known) for fact in facts))
         reason = reason.replace(f"from {sources}", f"from {numbered}", 1)
     for k, earlier in enumerate(steps, 1):
         reason = reason.replace(f"${earlier.statement}$", f"({k})")
     return reason
 
 
-def _source(fact: Fact, steps: Sequence[Step]) -> str:
+def _source(fact: Fact, steps: Sequence[Step], known: Collection[Any]) -> str:
     """Where a fact comes from, with the numbers of the steps that it is, or that show that it applies."""
     numbers = [f"({k})" for s in fact.steps for k, earlier in enumerate(steps, 1) if earlier is s]
     if fact.ground or not numbers:
-        return fact.source + (f", by {_listed(numbers)}" if numbers else "")
+        relation = _relation(fact.relation, known) if fact.says else ""
+        if fact.source == "hypothesis":
+            return f"as {relation}"
+        said = f" ({relation})" if relation else ""
+        return fact.source + said + (f", by {_listed(numbers)}" if numbers else "")
     return numbers[0] + (f" with {_listed(numbers[1:])}" if numbers[1:] else "")

@@ -152,7 +152,7 @@ def _markov(passed: Any, spread: Any, slack: Any) -> Generator[Step, None, Step]
     )
     fails = squared_of(value + margin + slack, {sympy.expand((value + margin + slack) ** 2): squared})
     each = by_cases(goal, ({indicator: 1}, passes), ({indicator: 0}, fails))
-    of_square, deviation = named("shifted_sum", r"E(Z+m+s)^2", nonnegative=True), named("Z+m", "Z+m", real=True)
+    of_square, deviation = named("shifted_sum", r"E(Z+m+s)^2", nonnegative=True), named("Z+m", "Z + m", real=True)
     deviation_2 = named("Z+m_2", "(Z+m)^2", nonnegative=True)
     parts = equation(
         squared,
