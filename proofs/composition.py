@@ -183,7 +183,7 @@ class Fact:
 
     @property
     def says(self) -> str:
-        """What is taken from an assumption, a sign or a named theorem, in LaTeX; what is shown elsewhere is not."""
+        """What is taken from an assumption, a sign or a named theorem, in LaTeX; "" where it is shown."""
         told = self.lemma is not None or (self.steps and self.ground is None)
         silent = (Ground.DEFINITION, Ground.SQUARE, Ground.INDUCTION)
         return "" if told or self.ground in silent else self.relation.latex()

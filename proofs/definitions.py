@@ -8,7 +8,7 @@ proof, and every proof has the step that nothing is (:func:`introduced`):
 - no assumption, no sign that is assumed and no lemma that is cited is about the name, if it does not define it
   itself: the definition would restrict what they speak of. What else is said of it holds for any value.
 
-That the value has the sign of the name and does not depend on it is checked with each fact, in :mod:`proofs.grounds`.
+That the value has the sign of the name and does not depend on it is checked with each fact (see proofs.grounds).
 
 Example:
     >>> from proofs.composition import assumed, Assumption, composed, defined

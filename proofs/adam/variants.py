@@ -180,17 +180,21 @@ def _extremes() -> Step:
                 return Evidence(False, f"{given}: [{found.lowest}, {found.highest}]")
         return Evidence(True, "4 sequences")
 
-    return checked(r"lo = \min_k s_k, \; hi = \max_k s_k", check)
+    return checked(
+        r"lo = \min_k s_k, \; hi = \max_k s_k", check, "the function, on four sequences of up to four multipliers"
+    )
 
 
-def _recursion(length: int = 5) -> Step:
-    """The recursion against the sums written out, for symbolic multipliers."""
-    multipliers = sympy.symbols(f"s1:{length + 1}", positive=True)
-    direct = [sum(multipliers[k] * r ** (k - j) for k in range(j, length)) / multipliers[j] for j in range(length)]
-    found = theory.amplifications(multipliers, r, sympy.Integer(0))
+def _recursion() -> Step:
+    """One step of the recursion, from any value, and that it goes from step to step: so it does for any number."""
+    one, two, after = sympy.symbols("s_j s_{j+1} R", positive=True)
     return vanishing(
-        r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
-        lambda: [left - right for left, right in zip(found, direct, strict=True)],
+        r"R_j = s_j + rR_{j+1}: \text{ the function, at one step from any } R_{j+1}, \text{ and step after step}",
+        lambda: [
+            theory.amplifications([one], r, after)[0] * one - (one + r * after),
+            theory.amplifications([one, two], r, after)[0] - theory.amplifications([one], r, two + r * after)[0],
+        ],
+        r"so by induction $R_j = \\sum_ns_{j+n}r^n$ for any number of steps",
     )
 
 

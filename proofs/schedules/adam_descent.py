@@ -2,11 +2,9 @@ r"""An idealised Adam on any smooth objective: descent along a path, and what ea
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Generator, Iterator
 from typing import Any
 
-import numpy as np
 import sympy
 
 from proofs.composition import (
@@ -27,7 +25,8 @@ from proofs.composition import (
 from proofs.relations import Range, Relation, equation, inequality, named, written
 from proofs.schedules.path import all_steps, noise_of_a_step
 from proofs.schedules.symbols import PATH, batch, noise_of_path, rate, time
-from proofs.steps import Evidence, Step, checked, proves
+from proofs.sequences import Terms
+from proofs.steps import Step, identity, proves
 from theory.schedules import adam_descent as theory
 from theory.schedules.adam_descent import NoiseScale
 
@@ -288,27 +287,25 @@ def _terms(term: Any, root: Any) -> dict[Any, Any]:
 
 
 def _formulas() -> Iterator[Step]:
-    """The functions that schedules and bounds use are these sums, in three coordinates of numbers."""
-    squares, variances = [sympy.Integer(n) for n in (2, 3, 7)], [sympy.Integer(n) for n in (5, 1, 4)]
-    pairs = list(zip(squares, variances, strict=True))
+    """The functions that schedules and bounds use are these sums, for any number of coordinates."""
+    root = sympy.sqrt(variance)
     sums = {
-        WEIGHTS: sum(g / sympy.sqrt(v) for g, v in pairs),
-        FOURTHS: sum(g**2 / sympy.sqrt(v) ** 3 for g, v in pairs),
-        NORM: sum(sympy.sqrt(g) for g in squares),
-        DEVIATIONS: sum(sympy.sqrt(v) for v in variances),
-        SQUARES: sum(squares),
-        TRACE: sum(variances),
+        gradient**2 / root: WEIGHTS,
+        gradient**4 / root**3: FOURTHS,
+        gradient: NORM,
+        root: DEVIATIONS,
+        gradient**2: SQUARES,
+        variance: TRACE,
     }
-    numbers = [np.array(values, dtype=float) for values in (squares, variances)]
+    squares, variances = Terms(gradient**2, sums), Terms(variance, sums)
     for scale, (amount, inverse) in SCALES.items():
-        pairs_of = ((scale.criterion(*numbers), amount), (scale.of(*numbers), 1 / inverse))
-        stated = rf"C = {written(amount)}, \quad B = {written(1 / inverse)}: \text{{ the functions, {scale}}}"
-        yield checked(stated, partial(_agree, pairs_of, sums))
-
-
-def _agree(pairs: Sequence[tuple[Any, Any]], sums: Mapping[Any, Any]) -> Evidence:
-    errors = [abs(found / float(stated.subs(sums)) - 1) for found, stated in pairs]
-    return Evidence(max(errors) < 1e-14, f"relative error {max(errors):.0e}")
+        for found, stated_as in (
+            (scale.criterion(squares, variances), amount),
+            (scale.of(squares, variances), 1 / inverse),
+        ):
+            yield identity(
+                rf"${written(stated_as)}$: the function, {scale}", found, stated_as, "any number of coordinates"
+            )
 
 
 @proves(
