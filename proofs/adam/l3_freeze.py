@@ -94,8 +94,13 @@ def lemma_l3() -> Iterator[Step]:
 def _weights() -> Iterator[Step]:
     """m_k = sum_n w_n g_{k-n}, by the recursion of its coefficients."""
     w = lambda age: (1 - BETA1) * BETA1**age  # noqa: E731
-    yield equation(w(0), 1 - BETA1, "m_k = sum_n w_n g_{k-n}, w_n = (1-beta1) beta1^n: the weight of g_k")
-    yield equation(w(n + 1), BETA1 * w(n), "and every older weight is beta1 times what it was")
+    newest, older, old = (named(name, name, positive=True) for name in ("w_0", "w_{n+1}", "w_n"))
+    yield equation(
+        newest, 1 - BETA1, "the weight of g_k in m_k = sum_n w_n g_{k-n}, w_n = (1-beta1) beta1^n", {newest: w(0)}
+    )
+    yield equation(
+        older, BETA1 * old, "every older weight is beta1 times what it was", {older: w(n + 1), old: w(n)}
+    )
 
 
 def _drift() -> Generator[Step, None, Step]:

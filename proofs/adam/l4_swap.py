@@ -26,7 +26,7 @@ from proofs.composition import (
     summed,
 )
 from proofs.relations import CONSTANTS, Range, Relation, equation, inequality, named
-from proofs.steps import Step, proves
+from proofs.steps import Step, identity, proves
 from proofs.sums import ALIGNED, FROZEN, aligned, frozen
 from theory.adam.constants import momentum_amplification
 
@@ -57,7 +57,8 @@ CONSTANTS.update(RHO_IS)
 def lemma_l4() -> Iterator[Step]:
     """The swap, at the cost of rho."""
     j, k = sympy.symbols("j k", integer=True)
-    yield equation(
+    yield identity(
+        r"\textstyle\sum_k\sum_{j\le k}\beta_1^{k-j}x_{j,k} = \sum_j\sum_{k\ge j}\beta_1^{k-j}x_{j,k}",
         sympy.Piecewise((BETA1 ** (k - j), sympy.Le(j, k)), (0, True)),
         sympy.Piecewise((BETA1 ** (k - j), sympy.Ge(k, j)), (0, True)),
         "both double sums are over the pairs j <= k: F = sum_j G_j g_j theta_j (finite sums commute)",

@@ -435,7 +435,7 @@ def _helmert() -> Iterator[Step]:
         r"\tfrac n{n+1}(1 + n\cdot\tfrac1{n^2}) = 1",
         weight * (1 + count / count**2),
         1,
-        r"$h_n = \sqrt{n/(n+1)}(g_{n+1}-\bar g_n)$ has norm 1 as a combination of the groups, its weights add up "
+        r"$h_n$ has norm 1 as a combination of the groups, its weights add up "
         r"to 0, and those on the groups before are equal, so that it is orthogonal to each $h_j$, $j<n$: for "
         r"Gaussians all are independent, and their squares add up to a chi-squared of J - 1 degrees",
     )

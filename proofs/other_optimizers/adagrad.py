@@ -12,7 +12,7 @@ from proofs.adam.symbols import PROBLEM, alpha
 from proofs.calculus import increasing
 from proofs.composition import Assumption, Conclusion, cite, composed, from_step, summed
 from proofs.relations import Range, Relation, equation, named
-from proofs.steps import Step, proves
+from proofs.steps import Step, identity, proves
 from proofs.sums import PROGRESS, SQUARES, response, root_of_one, square
 from theory.adam.constants import alignment_at
 from theory.adam.key_inequality import normalized_response
@@ -65,9 +65,10 @@ def adagrad_theorem() -> Iterator[Step]:
         (PROGRESS, SQUARES, Q),
         NEEDED,
     )
-    yield equation(alignment_at(1, eta) * (1 + eta**2), 1 - eta**2, "kappa at rho = 1")
+    of_eta = alignment_at(1, eta) * (1 + eta**2)
+    yield identity(r"(1+\eta^2)\kappa = 1-\eta^2 \text{ at } \rho = 1: \text{ the function}", of_eta, 1 - eta**2)
     supremum = sympy.nsimplify(largest_admissible_eta())
-    yield equation(alignment_at(1, supremum), 0, "and at the supremum of the admissible eta it is 0")
+    yield identity(r"\kappa = 0 \text{ at the supremum of the admissible } \eta", alignment_at(1, supremum), 0)
 
 
 def _aligned() -> Generator[Step, None, Step]:

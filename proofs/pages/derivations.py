@@ -6,6 +6,7 @@ import importlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -76,8 +77,14 @@ def statement_lines(proof: Proof) -> list[str]:
 
 def _definitions(relation: Relation, known: Collection[Any] = ()) -> Iterator[tuple[str, str]]:
     for name, value in relation.where.items():
-        if name not in known and written(name) != written(value) and CONSTANTS.get(name) != value:
+        if name not in known and not _alike(name, value) and CONSTANTS.get(name) != value:
             yield written(name), written(value)
+
+
+def _alike(name: Any, value: Any) -> bool:
+    """Whether a name and its value are printed alike, but for braces, spaces and the size of brackets."""
+    shown = [re.sub(r"\\(?:left|right)|[{}()\s]", "", written(each)) for each in (name, value)]
+    return shown[0] == shown[1]
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -99,7 +106,10 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
     for number, step in enumerate(steps, 1):
         yield _step_line(number, step, steps, known)
     if conclusions:
-        found = [next((k for k, s in enumerate(steps, 1) if s.relation == c), None) for c in conclusions]
+        relations = [replace(s.relation, where={}) if s.relation is not None else None for s in steps]
+        found = [
+            next((k for k, r in enumerate(relations, 1) if r == replace(c, where={})), None) for c in conclusions
+        ]
         which = _listed([f"({k})" for k in found if k])
         yield f"{len(steps) + 1}. The statement is {which or 'a consequence'} (*computation*: as relations)"
     yield ""
@@ -148,7 +158,7 @@ def _throughout(proof: Proof, known: Mapping[Any, Any]) -> str:
         [
             f"${written(name)} = {written(value)}$"
             for name, value in known.items()
-            if name not in stated and CONSTANTS.get(name) != value and written(name) != written(value)
+            if name not in stated and CONSTANTS.get(name) != value and not _alike(name, value)
         ]
     )
 

@@ -299,12 +299,15 @@ def _formulas() -> Iterator[Step]:
     }
     squares, variances = Terms(gradient**2, sums), Terms(variance, sums)
     for scale, (amount, inverse) in SCALES.items():
-        for found, stated_as in (
-            (scale.criterion(squares, variances), amount),
-            (scale.of(squares, variances), 1 / inverse),
+        for name, found, value in (
+            ("C", scale.criterion(squares, variances), amount),
+            ("B", scale.of(squares, variances), 1 / inverse),
         ):
             yield identity(
-                rf"${written(stated_as)}$: the function, {scale}", found, stated_as, "any number of coordinates"
+                rf"{name} = {written(value)}: \text{{ the function, {scale}}}",
+                found,
+                value,
+                "any number of coordinates",
             )
 
 

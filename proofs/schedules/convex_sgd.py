@@ -37,7 +37,7 @@ from proofs.schedules.symbols import (
     samples,
     time,
 )
-from proofs.steps import Evidence, Step, checked, proves
+from proofs.steps import Evidence, Step, checked, identity, proves
 from theory.schedules import convex_sgd as theory
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.shapes import Power
@@ -457,17 +457,19 @@ def _in_closed_form() -> Iterator[Step]:
         0,
         "p = (1 - x)^m: minus the derivative of what is left of the integral, which is 0 at S = D",
     )
-    yield equation(path.last_iterate_noise, left_of.subs(seen, 0))
+    at_zero = {last_iterate_noise: path.last_iterate_noise}
+    yield equation(last_iterate_noise, left_of.subs(seen, 0), "p = (1 - x)^m", at_zero)
     steps = PathSteps(
         LearningRatePath(samples=sympy.Integer(4), initial_ratio=sympy.Integer(2)),
         np.array([sympy.Integer(n) for n in (0, 1, 2, 4)]),
     )
     one = theory.SmoothProblem(smoothness=sympy.Integer(1), variance=variance, distance=distance)
     terms = zip(steps.rates, steps.batches, (1, sympy.Rational(9, 16), sympy.Rational(1, 4)), strict=True)
-    yield equation(
+    yield identity(
+        r"d_0^2/(2T)+\frac{\sigma^2}2\textstyle\sum_ke_k: \text{ the function of given steps}",
         theory.last_iterate_bound_of_steps(one, steps).value,
         distance**2 / 2 + variance / 2 * sum((1 + a) * a**2 / b / ahead for a, b, ahead in terms),
-        "batches 1, 1, 2 on linear decay with T = 1",
+        "it adds up the $e_k$ of the steps; at batches 1, 1, 2 on linear decay with T = 1",
     )
 
 
@@ -494,11 +496,17 @@ def best_ratio() -> Iterator[Step]:
         (m + 1) * apart_**2 / (2 * samples * first_ratio) * (first_ratio - best) ** 2,
         "so best is least",
     )
-    yield equation(least**2, apart_**2 * variance * (1 + largest) / samples * (m + 1) ** 2 / m)
+    yield identity(
+        r"\text{the least bound is } d_0\sigma\sqrt{(1+\theta)/D}\,(m+1)/\sqrt m",
+        least**2,
+        apart_**2 * variance * (1 + largest) / samples * (m + 1) ** 2 / m,
+        "squared",
+    )
     yield equation((m + 1) ** 2 / m - 4, (m - 1) ** 2 / m, "least at m = 1")
     first = sympy.Symbol("b", positive=True)
     needed = (first * smoothness * apart_) ** 2 / (largest**2 * variance * (1 + largest))
-    yield equation(
+    yield identity(
+        r"r_0\theta/L = b \text{ at } m = 1 \text{ and } D = (bLd_0)^2/(\theta^2\sigma^2(1+\theta))",
         theory.best_initial_ratio(problem, Power(sympy.Integer(1)), needed, largest) * largest / smoothness,
         first,
         "the largest first batch; it grows with D",
@@ -509,8 +517,11 @@ def best_ratio() -> Iterator[Step]:
         average - average.subs(first_ratio, root),
         (m + 1) * apart_**2 / (2 * samples * first_ratio) * (first_ratio - root) ** 2,
     )
-    yield equation(
-        average.subs(first_ratio, root) ** 2, apart_**2 * variance / samples * (m + 1) ** 2 / (2 * m + 1)
+    yield identity(
+        r"\text{the least bound on the average is } d_0\sigma(m+1)/\sqrt{D(2m+1)}",
+        average.subs(first_ratio, root) ** 2,
+        apart_**2 * variance / samples * (m + 1) ** 2 / (2 * m + 1),
+        "squared",
     )
     yield equation((m + 1) ** 2 / (2 * m + 1) - 1, m**2 / (2 * m + 1), "least at m = 0; linear decay: 2 / sqrt 3")
 
