@@ -43,6 +43,7 @@ from typing import Any
 
 import sympy
 
+import proofs.definitions  # noqa: F401 (every proof with definitions is checked for what they say)
 from proofs.grounds import Ground, nonnegative_value, unjustified
 from proofs.points import Point, combined
 from proofs.relations import Range, Relation, certified, same_relation, vanishes, written

@@ -27,7 +27,7 @@ import sympy
 
 from proofs.grounds import Ground, opened
 from proofs.relations import CONSTANTS, Relation, vanishes, written
-from proofs.steps import Evidence, Method, Step
+from proofs.steps import OF_ALL_STEPS, Evidence, Method, Step
 
 __all__ = ["definitions", "introduced", "restricting"]
 
@@ -111,3 +111,6 @@ def _differ(name: Any, value: Expression, values: Mapping[Any, Expression]) -> b
     """Whether a value of a name is not the one that is defined, by all definitions but its own."""
     others = {other: v for other, v in values.items() if other != name}
     return value != values[name] and bool(vanishes(opened(value, others) - opened(values[name], others)))
+
+
+OF_ALL_STEPS.append(introduced)

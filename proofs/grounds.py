@@ -71,7 +71,7 @@ class Ground(StrEnum):
     EXTREMUM = "an infimum is at most, a supremum at least each of its values"
 
 
-class _Norm(sympy.Function):  # type: ignore[misc]
+class _Norm(sympy.Function):
     """Positively homogeneous: nonnegative factors stand before it."""
 
     is_nonnegative = True
@@ -106,15 +106,15 @@ class norm_max(_Norm):  # noqa: N801
     subscript = r"_\infty"
 
 
-class inner(sympy.Function):  # type: ignore[misc] # noqa: N801
+class inner(sympy.Function):  # noqa: N801
     """<x, y>."""
 
 
-class infimum(sympy.Function):  # type: ignore[misc] # noqa: N801
+class infimum(sympy.Function):  # noqa: N801
     """Of a value over the steps."""
 
 
-class supremum(sympy.Function):  # type: ignore[misc] # noqa: N801
+class supremum(sympy.Function):  # noqa: N801
     """Of a value over the steps."""
 
 
