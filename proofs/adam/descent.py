@@ -58,12 +58,12 @@ def descent_lemma() -> Iterator[Step]:
 def _remainder() -> Generator[Step, None, Step]:
     """The slope along the step changes by at most L x alpha^2 ||u||^2, by Cauchy-Schwarz and smoothness."""
     x = sympy.Symbol("x", positive=True)
-    change, step = sympy.symbols(r"\nabla{L}(w_k-x\alpha{u_k})-G_k -u_k", real=True)
+    change, step = sympy.symbols(r"\nabla{L}(w_k-x\alpha{u_k})-G_k u_k", real=True)
     bend, turned = (
         named("bend", r"\langle \nabla L(w_k-x\alpha u_k)-G_k, -\alpha u_k\rangle", real=True),
         named("turned", r"\|\nabla L(w_k-x\alpha u_k)-G_k\|", nonnegative=True),
     )
-    meaning = {bend: alpha * inner(change, step), turned: norm(change), length: norm(step)}
+    meaning = {bend: -alpha * inner(change, step), turned: norm(change), length: norm(step)}
     is_square = equation(size, length**2, where={size: length**2})
     yield is_square
     pointwise = composed(

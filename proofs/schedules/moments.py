@@ -104,15 +104,18 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     facts = [
         above.definition,
         below.definition,
-        from_step(each),
         from_step(total),
     ]
+    errors: tuple[Any, ...] = ()
+    if ordered_errors(below, above) not in ranges:  # else their order is among the quantifiers
+        facts.append(from_step(each))
+        errors = (above.error, below.error)
     if share:
         less = Relation(label_noise, ">=", kept * label_noise, ranges=ranges)
         noise = composed(less, (from_step(share),), (kept,))
         yield noise
         facts.append(from_step(noise))
-    sums = (above.variance, below.variance, above.error, below.error, above.risk, below.risk, label_noise)
+    sums = (above.variance, below.variance, *errors, above.risk, below.risk, label_noise)
     said = composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
     yield said
     return said
