@@ -225,7 +225,7 @@ def _one_step(sense: str, kappa: Any, slower: Fact) -> Step:
 
 def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 1) -> Generator[Step, None, Step]:
     """x (1 - y(x)) is monotone: x <= X in every mode, so V(x) <= V(X), y(x) >= y(X), and 1 - y(X) >= 0."""
-    hypothesis, ordered = yield from in_order(small, large)
+    _, ordered = yield from in_order(small, large)
     pace = 4 * kappa**2 * rate**2 * curvature**2
     y_2 = squared(y_large)
     squares = inequality(
@@ -253,8 +253,8 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
         Relation(
             small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1), before)
         ),
-        (from_step(hypothesis), from_step(slower)),
-        (large.error, y_small),
+        (from_step(slower),),
+        (y_small,),
     )
     yield said
     return said
