@@ -43,6 +43,8 @@ from typing import Any
 
 import sympy
 
+import proofs.definitions  # noqa: F401 (every proof with definitions is checked for what they say)
+from proofs.grounds import Ground, nonnegative_value, unjustified
 from proofs.points import Point, combined
 from proofs.relations import Range, Relation, certified, same_relation, vanishes, written
 from proofs.steps import Evidence, Method, Provable, Step, checked_once
@@ -58,6 +60,7 @@ __all__ = [
     "cite",
     "composed",
     "compositions",
+    "defined",
     "from_step",
     "granted",
     "hypothesis",
@@ -88,26 +91,14 @@ class Assumption(StrEnum):
     CERTIFICATE = "a certificate's inequality"
     CONVEX = "convex"
     COORDINATE_SMOOTH = "coordinate-wise smooth"
+    KEPT = "kappa <= (1 + b_k/B_i)^{-1/2} in every mode"
+    FALLING_STEPS = "s_{k+1} <= s_k in every step"
+    STOPPED = "||G_k||_1 > epsilon in every step"
+    BOUNDED_WEIGHTS = "|w_{k,i}| <= W in every step"
     NOISE = "a noise of bounded variance over b"
     SMALL_STEPS = "a_k L <= theta in every step"
     GROWING_BATCH = "a batch that never falls"
     BELOW_NOISE_SCALE = "b_k <= B_k / eta^2 in every step"
-
-
-class Ground(StrEnum):
-    """Why a fact needs no proof of its own: a definition, or a named theorem of the literature."""
-
-    DEFINITION = "a definition"
-    SQUARE = "a square is not negative"
-    INDUCTION = "induction hypothesis"
-    CALCULUS = "the fundamental theorem of calculus"
-    CAUCHY_SCHWARZ = "Cauchy-Schwarz"
-    HOELDER = "Hoelder's inequality"
-    MARKOV = "Markov's inequality"
-    MINKOWSKI = "Minkowski's inequality"
-    YOUNG = "Young's inequality for convolutions"
-    EXPECTATION = "the pointwise inequality before, in expectation"
-    PART = "a sum of nonnegative terms is at least a part of it"
 
 
 IMPLIED: tuple[tuple[frozenset[Assumption], frozenset[Assumption]], ...] = (
@@ -176,7 +167,9 @@ class Fact:
         hypotheses: its ranges at the cited values: (value, range) pairs.
         assumes: what the lemma assumes.
         steps: the earlier steps of the same proof that it is, or that show that it applies.
-        ground: why it needs no proof.
+        ground: the definition or the named theorem that it rests on.
+        meaning: what its names stand for, with which it is an instance of the ground.
+        defined: the definitions that a citation leaves out.
     """
 
     relation: Relation
@@ -186,6 +179,15 @@ class Fact:
     assumes: frozenset[Assumption] = frozenset()
     steps: tuple[Step, ...] = ()
     ground: Ground | None = None
+    meaning: Mapping[Any, Expression] = field(default_factory=dict)
+    defined: Mapping[Any, Expression] = field(default_factory=dict)
+
+    @property
+    def says(self) -> str:
+        """What is taken from an assumption, a sign or a named theorem, in LaTeX; "" where it is shown."""
+        told = self.lemma is not None or (self.steps and self.ground is None)
+        silent = (Ground.DEFINITION, Ground.SQUARE, Ground.INDUCTION)
+        return "" if told or self.ground in silent else self.relation.latex()
 
 
 def hypothesis(relation: Relation) -> Fact:
@@ -198,9 +200,17 @@ def assumed(relation: Relation, *assumptions: Assumption) -> Fact:
     return Fact(relation, ", ".join(assumptions), assumes=frozenset(assumptions))
 
 
-def granted(relation: Relation, ground: Ground, *steps: Step) -> Fact:
-    """What holds by definition, by a named theorem, or by ``steps`` that say so before expectations are taken."""
-    return Fact(relation, str(ground), ground=ground, steps=steps)
+def granted(
+    relation: Relation, ground: Ground, *steps: Step, meaning: Mapping[Any, Expression] | None = None
+) -> Fact:
+    """What holds by a named theorem, or by ``steps`` that say so before expectations are taken."""
+    return Fact(relation, str(ground), ground=ground, steps=steps, meaning=meaning or {})
+
+
+def defined(name: Any, value: Expression, left: Expression | None = None, right: Expression | None = None) -> Fact:
+    """``name = value``, which introduces a name, or what it says of ``left = right``."""
+    relation = Relation(name if left is None else left, "=", value if right is None else right)
+    return granted(relation, Ground.DEFINITION, meaning={name: value})
 
 
 def assumed_by(steps: Iterable[Step]) -> frozenset[Assumption]:
@@ -279,8 +289,10 @@ def cite(
     if fixed:
         raise ValueError(f"{lemma.lemma.name} is not proven for other values of {fixed}")
     hypotheses = tuple((values.get(r.symbol, r.symbol), r.at(values)) for r in conclusion.relation.ranges)
-    relation = stripped(conclusion.relation.at(values), opaque)
-    return Fact(relation, lemma.lemma.name, lemma, hypotheses, conclusion.assumes)
+    whole = conclusion.relation.at(values)
+    left_out = {name: value for name, value in whole.where.items() if name in opaque}
+    relation = stripped(whole, opaque)
+    return Fact(relation, lemma.lemma.name, lemma, hypotheses, conclusion.assumes, defined=left_out)
 
 
 @dataclass(frozen=True)
@@ -349,7 +361,7 @@ class Composition:
         if not self.facts:
             return Evidence(False, "nothing is cited")
         problem = next(filter(None, map(self._unassumed, self.facts)), "")
-        problem = problem or next(filter(None, map(_unproven, self.facts if facts else ())), "")
+        problem = problem or next(filter(None, map(self._unproven, self.facts if facts else ())), "")
         if problem:
             return Evidence(False, problem)
         columns = [self._opened(fact.relation) for fact in self.facts]
@@ -441,6 +453,22 @@ class Composition:
         missing = fact.assumes - with_implied(self.assumes)
         return f"{fact.source} assumes {', '.join(sorted(missing))}" if missing else ""
 
+    def _unproven(self, fact: Fact) -> str:
+        if not all(step.checked.holds for step in fact.steps):
+            return "a step that it builds on does not hold"
+        if fact.lemma is not None and not checked_once(fact.lemma).holds:
+            return f"{fact.source} does not hold"
+        if fact.ground is not None and not fact.steps:
+            wrong = unjustified(fact.ground, fact.relation, fact.meaning, self.ranges)
+            return f"{fact.source}: {wrong}" if wrong else ""
+        return "" if fact.steps or fact.lemma is not None or fact.assumes else self._unsigned(fact.relation)
+
+    def _unsigned(self, sign: Relation) -> str:
+        """A name with a definition is not negative if its value is not."""
+        value = self._names.get(sign.left)
+        wrong = value is not None and not nonnegative_value(self._defined(value), self.ranges)
+        return f"{written(sign.left)} may be negative" if wrong else ""
+
     def _out_of_range(self, fact: Fact) -> str:
         for value, r in fact.hypotheses:
             for low, high in ((r.low, value), (value, r.high)):
@@ -457,14 +485,6 @@ def _coefficient(slack: Expression, atom: Any) -> Expression:
     """The coefficient of one sum: the derivative, in a relation that is linear in it."""
     stand_in = sympy.Dummy()
     return sympy.diff(slack.subs(atom, stand_in), stand_in)
-
-
-def _unproven(fact: Fact) -> str:
-    if not all(step.checked.holds for step in fact.steps):
-        return "a step that it builds on does not hold"
-    if fact.lemma is not None and not checked_once(fact.lemma).holds:
-        return f"{fact.source} does not hold"
-    return ""
 
 
 @cache
@@ -532,23 +552,42 @@ def composed(
 
 
 def induction(
-    now: Relation, before: Relation, base: Step, facts: Sequence[Fact], sums: Sequence[Any], reason: str = ""
+    now: Relation,
+    before: Mapping[Any, Any],
+    first: Mapping[Any, Expression],
+    base: Step,
+    facts: Sequence[Fact],
+    sums: Sequence[Any],
+    reason: str = "",
 ) -> Step:
-    """A relation for every step: ``base`` is its first case, and ``now`` follows from ``before`` and the facts."""
-    composition = Composition(now, (granted(replace(before, ranges=()), Ground.INDUCTION), *facts), tuple(sums))
+    """A relation for every step: it holds in the first case, and follows from the case before and the facts.
+
+    Args:
+        now: the relation.
+        before: the names in it, and what they are called one step before.
+        first: their values in the first case.
+        base: the step that shows the relation there.
+        facts: of one step.
+        sums: see :class:`Composition`.
+        reason: in words.
+    """
+    hypothesis = granted(replace(now.at(before), ranges=()), Ground.INDUCTION, base)
+    assumes = assumed_by((base, *(step for fact in facts for step in fact.steps)))
+    assumes = assumes.union(*(fact.assumes for fact in facts))
+    composition = Composition(now, (hypothesis, *facts), tuple(sums), assumes)
 
     def check() -> Evidence:
-        return composition.check() if base.checked.holds else Evidence(False, "the first case does not hold")
+        shown = base.relation is not None and not vanishes(now.at(first).defined - base.relation.defined)
+        return composition.check() if shown else Evidence(False, "the first case is not what is shown first")
 
     text = f"induction from ${base.statement}$" + (f"; {reason}" if reason else "")
-    assumes = assumed_by((base, *(step for fact in facts for step in fact.steps)))
     return Step(now.latex(), Method.COMPOSITION, check, text, now, composition, assumes)
 
 
 def summed(
     step: Step,
     sums: Mapping[Any, Expression],
-    telescoping: Mapping[tuple[Any, Any], Expression] | None = None,
+    telescoping: Mapping[tuple[Any, Any], Expression | tuple[Expression, Expression]] | None = None,
     count: Expression = 0,
     reason: str = "summed over the steps (and coordinates), in expectation",
 ) -> Step:
@@ -557,21 +596,23 @@ def summed(
     Args:
         step: its relation is linear in the terms; it is checked there.
         sums: the named sum of each term.
-        telescoping: (before, after) of what one step passes to the next, and its value at the start. Their
-            coefficients are opposite, so that all but the first and the last cancel; what is left of the last is
-            dropped, which is allowed where it is not negative and is subtracted from the slack.
+        telescoping: (before, after) of what one step passes to the next, and its value at the start, or at the
+            start and the end. Their coefficients are opposite, so that all but the first and the last cancel;
+            the last is dropped where its value is not given, which is allowed where it is not negative and is
+            subtracted from the slack.
         count: the number of terms, which multiplies what is constant (K, or K d).
         reason: in words.
     """
     one = step.relation
     assert one is not None
     moved = dict(telescoping or {})
+    ends = {pair: value if isinstance(value, tuple) else (value, None) for pair, value in moved.items()}
     atoms = [*sums, *(end for pair in moved for end in pair)]
     constants = {name: value for name, value in one.where.items() if name not in atoms}
     slack = sympy.sympify(one.slack)
     constant = slack.subs(dict.fromkeys(atoms, 0), simultaneous=True)
     total = constant * count + sum(_coefficient(slack, t) * s for t, s in sums.items())
-    total += sum(_coefficient(slack, before) * start for (before, _), start in moved.items())
+    total += sum(_coefficient(slack, before) * (start - (end or 0)) for (before, _), (start, end) in ends.items())
     negative: list[Expression] = []
     positive: list[Expression] = []
     for term in sympy.Add.make_args(sympy.expand(total)):
@@ -587,9 +628,9 @@ def summed(
         rest = slack - constant - sum(_coefficient(slack, a) * a for a in atoms)
         if vanishes(rest):
             return Evidence(False, "not linear in the terms")
-        for before, after in moved:
+        for (before, after), (_, last) in ends.items():
             gained, lost = (_coefficient(slack, end) for end in (before, after))
-            if vanishes(gained + lost) or not certified(-lost, one.ranges).holds:
+            if vanishes(gained + lost) or (last is None and not certified(-lost, one.ranges).holds):
                 return Evidence(False, f"{before} does not telescope")
         return Evidence(True, f"{len(sums)} sums, {len(moved)} telescoping")
 
@@ -620,7 +661,7 @@ def rooted(step: Step, squared: Any, value: Any, bound: Expression) -> Step:
     assert one is not None
     goal = replace(one, left=value, sense="<=", right=bound, where={**one.where})
     perfect = Relation(squared - 2 * bound * value + bound**2, ">=", 0, one.where)
-    facts = (from_step(step), granted(perfect, Ground.SQUARE))
+    facts = (from_step(step), granted(perfect, Ground.SQUARE, meaning={squared: value**2}))
     return composed(
         goal, facts, (squared, value), reason=f"${written(squared)}$ is the square of ${written(value)}$"
     )

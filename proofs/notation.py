@@ -31,6 +31,7 @@ from importlib.resources import files
 from typing import Any
 
 from proofs.composition import Assumption
+from proofs.definitions import definitions
 from proofs.relations import written
 from proofs.steps import Proof
 from proofs.typesetting import typeset
@@ -229,14 +230,17 @@ def texts(proof: Proof) -> list[tuple[str, str]]:
     found = [("the statement", _formulas(proof.statement))]
     for number, step in enumerate(proof.steps, 1):
         statement = _formulas(step.statement) if "$" in step.statement else step.statement
-        found.append((f"step {number}", f"{statement} {_formulas(step.reason)}"))
+        facts = step.composition.facts if step.composition is not None else ()
+        said = " ".join(fact.says for fact in facts)
+        found.append((f"step {number}", f"{statement} {_formulas(step.reason)} {said}"))
     return found
 
 
 def undefined(proof: Proof) -> list[str]:
     """For each symbol that nothing explains: which, where in the proof, and where to define it."""
     relations = (*(s.relation for s in proof.steps), *(c.relation for c in proof.conclusions))
-    printed = (written(name) for relation in relations if relation is not None for name in relation.where)
+    named = [name for relation in relations if relation is not None for name in relation.where]
+    printed = map(written, (*named, *definitions(proof.steps)))
     known = _known(proof.name).with_keys(name for name in printed if len(symbols_in(name)) == 1)
     missing: dict[str, str] = {}
     for where, latex in texts(proof):

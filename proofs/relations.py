@@ -66,7 +66,8 @@ def named(name: str, latex: str, **assumptions: bool) -> Any:
         ValueError: if it is printed otherwise elsewhere: the page would depend on which module came first.
     """
     symbol = sympy.Symbol(name, **assumptions)
-    printed = rf"\left({latex}\right)" if " - " in latex or " + " in latex else latex
+    is_sum = " - " in latex or " + " in latex or latex.startswith("-")
+    printed = rf"\left({latex}\right)" if is_sum else latex
     if NAMES.setdefault(symbol, printed) != printed:
         raise ValueError(f"the symbol {name} is {NAMES[symbol]} already, so that it cannot be {printed}")
     return symbol

@@ -37,6 +37,7 @@ from typing import Any, Generic, ParamSpec, Protocol, cast
 import sympy
 
 __all__ = [
+    "OF_ALL_STEPS",
     "CheckedProof",
     "CheckedStep",
     "Evidence",
@@ -146,6 +147,10 @@ class Proof:
     conclusions: tuple[Any, ...] = ()
 
 
+OF_ALL_STEPS: list[Callable[[Sequence[Step]], Sequence[Step]]] = []
+"""What is checked of all steps of a proof together, after them: :mod:`proofs.definitions` puts itself here."""
+
+
 class Provable(Generic[P]):
     """A lemma without its steps, and the function that yields them; calling it gives the :class:`Proof`.
 
@@ -164,6 +169,7 @@ class Provable(Generic[P]):
     def __call__(self, *numbers: P.args, **named: P.kwargs) -> Proof:
         """The proof, at these numbers."""
         steps = tuple(self.steps(*numbers, **named))
+        steps += tuple(step for of_all in OF_ALL_STEPS for step in of_all(steps))
         return replace(self.lemma, steps=(*steps, *(c.established(steps) for c in self.lemma.conclusions)))
 
 

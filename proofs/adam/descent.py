@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import sympy
 
 from proofs.adam.symbols import alpha, gap, smoothness
-from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, granted, summed
+from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, from_step, granted, summed
+from proofs.grounds import inner, norm
 from proofs.relations import Relation, equation, named
 from proofs.steps import Step, proves
-from proofs.sums import PROGRESS, SQUARES, progress
+from proofs.sums import PROGRESS, SQUARES, length, progress
 
 __all__ = ["descent_lemma"]
 
@@ -37,20 +39,54 @@ size, rest = named("u_2", r"\|u_k\|^2", nonnegative=True), named("rest", r"\rho_
 )
 def descent_lemma() -> Iterator[Step]:
     """L(w - alpha u) <= L(w) - alpha <G, u> + L alpha^2 ||u||^2 / 2, and its sum."""
-    x = sympy.Symbol("x", positive=True)
-    yield equation(
-        sympy.Integral(smoothness * x * alpha**2 * size, (x, 0, 1)).doit(),
-        smoothness * alpha**2 / 2 * size,
-        "the remainder is at most the integral over x in [0, 1] of ||grad L(w - x alpha u) - G|| alpha ||u||",
-    )
+    remainder = yield from _remainder()
     each = composed(
         Relation(later + alpha * progress, "<=", now + smoothness * alpha**2 / 2 * size),
         (
-            granted(Relation(later, "<=", now - alpha * progress + rest), Ground.CALCULUS),
-            assumed(Relation(rest, "<=", smoothness * alpha**2 / 2 * size), Assumption.SMOOTH),
+            granted(
+                Relation(later, "=", now - alpha * progress + rest), Ground.CALCULUS, meaning=_along_the_step()
+            ),
+            from_step(remainder),
         ),
         (later, now, progress, size, rest),
         NEEDED,
     )
     yield each
     yield summed(each, {progress: PROGRESS, size: SQUARES}, {(now, later): gap}, reason="summed; L(w_1) - inf L")
+
+
+def _remainder() -> Generator[Step, None, Step]:
+    """The slope along the step changes by at most L x alpha^2 ||u||^2, by Cauchy-Schwarz and smoothness."""
+    x = sympy.Symbol("x", positive=True)
+    change, step = sympy.symbols(r"\nabla{L}(w_k-x\alpha{u_k})-G_k u_k", real=True)
+    bend, turned = (
+        named("bend", r"\langle \nabla L(w_k-x\alpha u_k)-G_k, -\alpha u_k\rangle", real=True),
+        named("turned", r"\|\nabla L(w_k-x\alpha u_k)-G_k\|", nonnegative=True),
+    )
+    meaning = {bend: -alpha * inner(change, step), turned: norm(change), length: norm(step)}
+    is_square = equation(size, length**2, where={size: length**2})
+    yield is_square
+    pointwise = composed(
+        Relation(bend, "<=", smoothness * x * alpha**2 * size),
+        (
+            granted(Relation(bend, "<=", alpha * turned * length), Ground.CAUCHY_SCHWARZ, meaning=meaning),
+            assumed(Relation(turned, "<=", smoothness * x * alpha * length), Assumption.SMOOTH),
+            from_step(is_square),
+        ),
+        (bend, turned, size),
+        frozenset({Assumption.SMOOTH}),
+    )
+    yield pointwise
+    half = {bend: rest, x: sympy.Rational(1, 2)}
+    found = summed(pointwise, half, reason="integrated over $x\\in[0,1]$; the left side gives $\\rho_k$")
+    yield found
+    return found
+
+
+def _along_the_step() -> dict[Any, Any]:
+    """With phi(x) = L(w_k - x alpha u_k) - inf L, whose slope is <grad L, -alpha u_k>."""
+    x = sympy.Symbol("x", real=True)
+    phi = sympy.Function("phi")
+    slope = phi(x).diff(x)
+    start = sympy.Symbol("slope at 0", real=True)
+    return {later: phi(1), now: phi(0), progress: -start / alpha, rest: sympy.Integral(slope - start, (x, 0, 1))}

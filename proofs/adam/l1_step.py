@@ -69,7 +69,8 @@ def lemma_l1() -> Iterator[Step]:
     yield first
     bounded = induction(
         Relation(now, ">=", 0, ranges=BETAS),
-        Relation(before, ">=", 0),
+        {now: before},
+        {now: bound * v},
         first,
         (from_step(unrolled), hypothesis(Relation(gained, ">=", 0))),
         (now, before, gained),

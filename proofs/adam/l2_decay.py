@@ -11,10 +11,9 @@ from proofs.adam.symbols import BETA2, BETAS, dimension, q
 from proofs.composition import (
     Assumption,
     Conclusion,
-    Ground,
+    assumed,
     composed,
     from_step,
-    granted,
     hypothesis,
     induction,
     rooted,
@@ -29,6 +28,8 @@ __all__ = ["fresh_share", "kept", "lemma_l2", "n"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 old, g = sympy.symbols("v_{k-1} g_k", nonnegative=True)
+gradient = sympy.Symbol("|g_j|", nonnegative=True)
+spare = named("spare", "v_j - c g_j^2", nonnegative=True)
 reference = named("v_j", "v_j", nonnegative=True)
 now, before = (
     named("kept", r"v_k - \beta_2^n v_j", real=True),
@@ -79,40 +80,42 @@ def lemma_l2() -> Iterator[Step]:
     yield first
     decay = induction(
         Relation(now, ">=", 0, ranges=UNIT),
-        Relation(before, ">=", 0),
+        {now: before},
+        {now: reference - _kept(0) * reference},
         first,
         (from_step(recursion), hypothesis(Relation(fresh, ">=", 0))),
         (now, before, fresh),
     )
     yield decay
-    own = inequality(BETA2 * old + WEIGHT * g**2, ">=", WEIGHT * g**2, UNIT, "v_j >= c g_j^2")
+    older = named("v_j_old", "v_{j-1}", nonnegative=True)
+    of_own = {spare: reference - WEIGHT * gradient**2, reference: BETA2 * older + WEIGHT * gradient**2}
+    own = inequality(spare, ">=", 0, UNIT, "Adam's recursion", of_own)
     yield own
-    yield from _normalized(decay)
+    yield from _normalized(decay, own)
     yield from _denominators(decay)
 
 
-def _normalized(decay: Step) -> Iterator[Step]:
+def _normalized(decay: Step, own: Step) -> Iterator[Step]:
     """v_k >= beta2^n v_j >= beta2^n c g_j^2, divided by v_k; its root over d coordinates, and for n = 0."""
     each = named("each", "g_{j,i}^2/v_{k,i}", nonnegative=True)
     own_2, share_2 = (
         named("own_2", r"g_{j,i}^2/(\sqrt{v_{k,i}}+\epsilon)^2", nonnegative=True),
         named("share_2", r"g_k^2/(\sqrt{v_k}+\epsilon)^2", nonnegative=True),
     )
-    gradient, slack = sympy.Symbol("|g_j|", nonnegative=True), named("spare", "v_j - c g_j^2", nonnegative=True)
     split = equation(
         now,
-        now_v * (1 - WEIGHT * _kept(n) * each) - _kept(n) * slack,
+        now_v * (1 - WEIGHT * _kept(n) * each) - _kept(n) * spare,
         where={
             now: now_v - _kept(n) * reference,
-            slack: reference - WEIGHT * gradient**2,
+            spare: reference - WEIGHT * gradient**2,
             each: gradient**2 / now_v,
         },
     )
     yield split
     bounded = composed(
         Relation(each, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT),
-        (from_step(decay), from_step(split), hypothesis(Relation(slack, ">=", 0))),
-        (now, each, slack),
+        (from_step(decay), from_step(split), from_step(own, opaque=(reference,))),
+        (now, each, spare),
         reason="v_j >= c g_j^2",
     )
     yield bounded
@@ -162,7 +165,7 @@ def _denominators(decay: Step) -> Iterator[Step]:
     start = inequality(1, ">=", 1, (), "n = 0")
     yield start
     aged = induction(
-        Relation(age, ">=", 1, ranges=UNIT), Relation(younger, ">=", 1), start, (from_step(older),), (age, younger)
+        Relation(age, ">=", 1, ranges=UNIT), {age: younger}, {age: 1}, start, (from_step(older),), (age, younger)
     )
     yield aged
     is_age = equation(age, 1 / q**n, where={age: 1 / q**n})
@@ -179,7 +182,8 @@ def _denominators(decay: Step) -> Iterator[Step]:
             from_step(whole),
             from_step(aged),
             from_step(is_age),
-            granted(Relation(epsilon, "<=", later), Ground.DEFINITION),
+            assumed(Relation(epsilon, "<=", later), Assumption.ADAM),
         ),
         (kept, bare, age, epsilon),
+        frozenset({Assumption.ADAM}),
     )

@@ -26,6 +26,7 @@ from proofs.composition import (
     granted,
     summed,
 )
+from proofs.grounds import inner, norm
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import FROZEN, PROGRESS, epsilon, moved, normalized, own_moved, past, progress, travelled
@@ -93,17 +94,27 @@ def lemma_l3() -> Iterator[Step]:
 def _weights() -> Iterator[Step]:
     """m_k = sum_n w_n g_{k-n}, by the recursion of its coefficients."""
     w = lambda age: (1 - BETA1) * BETA1**age  # noqa: E731
-    yield equation(w(0), 1 - BETA1, "m_k = sum_n w_n g_{k-n}, w_n = (1-beta1) beta1^n: the weight of g_k")
-    yield equation(w(n + 1), BETA1 * w(n), "and every older weight is beta1 times what it was")
+    newest, older, old = (named(name, name, positive=True) for name in ("w_0", "w_{n+1}", "w_n"))
+    yield equation(
+        newest, 1 - BETA1, "the weight of g_k in m_k = sum_n w_n g_{k-n}, w_n = (1-beta1) beta1^n", {newest: w(0)}
+    )
+    yield equation(
+        older, BETA1 * old, "every older weight is beta1 times what it was", {older: w(n + 1), old: w(n)}
+    )
 
 
 def _drift() -> Generator[Step, None, Step]:
     """delta_{k,n} is at most ``FREEZING_COST`` r^n ||w_k - w_{k-n}||: smoothness, Cauchy-Schwarz and L2."""
     weight = (1 - BETA1) * BETA1**n
+    change, old = sympy.symbols(r"G_k-G_{k-n} g_{k-n}/(\sqrt{v_k}+\epsilon)", real=True)
     changed = composed(
         Relation(drift, "<=", weight * normalized * smoothness * moved, ranges=BETAS),
         (
-            granted(Relation(drift, "<=", weight * distance * normalized), Ground.CAUCHY_SCHWARZ),
+            granted(
+                Relation(drift, "<=", weight * distance * normalized),
+                Ground.CAUCHY_SCHWARZ,
+                meaning={drift: -weight * inner(change, old), distance: norm(change), normalized: norm(old)},
+            ),
             assumed(Relation(distance, "<=", smoothness * moved), Assumption.SMOOTH),
         ),
         (drift, distance, moved),
@@ -153,10 +164,17 @@ def telescoped(left: Any, total: Any, factor: Any, *facts: Fact, where: Any = No
 def travel(size: Any, steps_of: Any, moves: Fact) -> Generator[Step, None, Step]:
     """How far steps of alpha sqrt(d) ``size`` led, weighted by r^n; n of them lead ``steps_of``, by ``moves``."""
     scaled = equation(reach, r**n * moved, where={reach: r**n * moved})
-    yield scaled
+    now, before, between = sympy.symbols(r"w_k w_{k-n} \sum_{j=k-n}^{k-1}(w_j-w_{j+1})", real=True)
+    same = equation(
+        moved,
+        steps_of,
+        "w_j - w_{j+1} is alpha times the step",
+        {moved: norm(now - before), now: before - between, steps_of: norm(between)},
+    )
+    yield from (scaled, same)
     near = composed(
         Relation(reach, "<=", n * r**n * alpha * sympy.sqrt(dimension) * size, moves.relation.where, BETAS),
-        (from_step(scaled), granted(Relation(moved, "=", steps_of), Ground.DEFINITION), moves),
+        (from_step(scaled), from_step(same, opaque=tuple(same.relation.where)), moves),
         (reach, moved, steps_of),
         frozenset(moves.assumes),
     )

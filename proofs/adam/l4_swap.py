@@ -26,7 +26,7 @@ from proofs.composition import (
     summed,
 )
 from proofs.relations import CONSTANTS, Range, Relation, equation, inequality, named
-from proofs.steps import Step, proves
+from proofs.steps import Step, identity, proves
 from proofs.sums import ALIGNED, FROZEN, aligned, frozen
 from theory.adam.constants import momentum_amplification
 
@@ -57,7 +57,8 @@ CONSTANTS.update(RHO_IS)
 def lemma_l4() -> Iterator[Step]:
     """The swap, at the cost of rho."""
     j, k = sympy.symbols("j k", integer=True)
-    yield equation(
+    yield identity(
+        r"\textstyle\sum_k\sum_{j\le k}\beta_1^{k-j}x_{j,k} = \sum_j\sum_{k\ge j}\beta_1^{k-j}x_{j,k}",
         sympy.Piecewise((BETA1 ** (k - j), sympy.Le(j, k)), (0, True)),
         sympy.Piecewise((BETA1 ** (k - j), sympy.Ge(k, j)), (0, True)),
         "both double sums are over the pairs j <= k: F = sum_j G_j g_j theta_j (finite sums commute)",
@@ -91,9 +92,17 @@ def _range() -> Generator[Step, None, tuple[Step, Step]]:
     yield bounded
     above = summed(bounded, {term: weight}, {(now, later): RHO}, reason="over n: T(0) = rho")
     yield above
-    below = stated(granted(Relation(weight, ">=", 1), Ground.PART), "n = 0")
+    below = stated(granted(Relation(weight, ">=", 1), Ground.PART, meaning={weight: ages(1)}), "n = 0")
     yield below
     return above, below
+
+
+def ages(multiplier: Any) -> Any:
+    """theta_j (sqrt(v_j) + epsilon_j) as a sum over ages, of the multipliers of steps too."""
+    age = sympy.Dummy("n", integer=True, nonnegative=True)
+    root = sympy.Function("root", positive=True)  # sqrt(v) + epsilon
+    term = (multiplier(age) if callable(multiplier) else multiplier) * BETA1**age * root(0) / root(age)
+    return sympy.Sum(term, (age, 0, sympy.Symbol("K", integer=True, positive=True)))
 
 
 def aged() -> Generator[Step, None, Step]:

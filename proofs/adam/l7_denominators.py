@@ -19,6 +19,7 @@ from proofs.composition import (
     Ground,
     assumed,
     composed,
+    defined,
     from_step,
     granted,
     hypothesis,
@@ -129,7 +130,7 @@ def lemma_l7() -> Iterator[Step]:
 def one_step() -> Generator[Step, None, tuple[Step, Step]]:
     """Today's denominator and tomorrow's second moment, by today's second moment and gradient."""
     plain = named("root_D", r"\sqrt{D_k}", nonnegative=True)
-    root = yield from _below_sum(plain, norm, "D_k = beta2 v_{k-1} + c G_k^2", Ground.DEFINITION)
+    root = yield from _below_sum(plain, norm, "D_k = beta2 v_{k-1} + c G_k^2")
     whole = equation(denominator, plain + epsilon, where={denominator: plain + epsilon})
     yield whole
     own = composed(
@@ -143,12 +144,15 @@ def one_step() -> Generator[Step, None, tuple[Step, Step]]:
     pointwise = square(now - after, {now**2: moment})
     yield pointwise
     reason = "E_k v_k = beta2 v_{k-1} + c E_k g_k^2"
-    next_one = yield from _below_sum(after, root_moment, reason, Ground.EXPECTATION, pointwise)
+    next_one = yield from _below_sum(after, root_moment, reason, pointwise)
     return own, next_one
 
 
-def _below_sum(root: Any, size: Any, reason: str, ground: Ground, *steps: Step) -> Generator[Step, None, Step]:
-    """sqrt(x^2 + y^2) <= x + y for x = sqrt(beta2 v_{k-1}), y = sqrt(c) ``size``, x, y >= 0."""
+def _below_sum(root: Any, size: Any, reason: str, *steps: Step) -> Generator[Step, None, Step]:
+    """sqrt(x^2 + y^2) <= x + y for x = sqrt(beta2 v_{k-1}), y = sqrt(c) ``size``, x, y >= 0.
+
+    The square of ``root`` is x^2 + y^2, or at most that by ``steps``, in expectation.
+    """
     squared = named(f"{root}_2", rf"({written(root)})^2", nonnegative=True)
     bound = q * before + ROOT_C * size
     cross = named("cross", r"2\sqrt{\beta_2 v_{k-1}\,c}\,|G_k|", nonnegative=True)
@@ -158,7 +162,9 @@ def _below_sum(root: Any, size: Any, reason: str, ground: Ground, *steps: Step) 
     below = composed(
         Relation(squared, "<=", bound**2, C_IS, UNIT),
         (
-            granted(Relation(squared, "<=", squares, C_IS), ground, *steps),
+            granted(Relation(squared, "<=", squares, C_IS), Ground.EXPECTATION, *steps)
+            if steps
+            else defined(squared, squares),
             from_step(exact),
             hypothesis(Relation(cross, ">=", 0)),
         ),

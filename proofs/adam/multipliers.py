@@ -14,7 +14,7 @@ import sympy
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l2_decay import fresh_share, lemma_l2
 from proofs.adam.l3_freeze import DEFINED, FREEZING_COST, lemma_l3, telescoped
-from proofs.adam.l4_swap import aged, swapped, term, weight
+from proofs.adam.l4_swap import aged, ages, swapped, term, weight
 from proofs.adam.l6_descent import KAPPA_IS, lemma_l6
 from proofs.adam.l6_descent import RANGES as TESTED_RANGES
 from proofs.adam.l7_denominators import C_IS, ROOT_C, TAU_IS, UNIT, after, before, one_step, tau
@@ -31,6 +31,8 @@ from proofs.composition import (
     stated,
     summed,
 )
+from proofs.grounds import inner, supremum
+from proofs.grounds import norm as norm_2
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Step, proves
 from proofs.sums import (
@@ -199,7 +201,9 @@ def _travelled() -> Generator[Step, None, Step]:
         (
             from_step(product),
             cite(lemma_l1, part=2),
-            granted(Relation(2 * s * then, "<=", s_2 + then_2), Ground.SQUARE),
+            granted(
+                Relation(2 * s * then, "<=", s_2 + then_2), Ground.SQUARE, meaning={s_2: s**2, then_2: then**2}
+            ),
         ),
         (hop, length, s_2, then_2),
         ADAM,
@@ -209,21 +213,50 @@ def _travelled() -> Generator[Step, None, Step]:
     yield over_k
     at_most = composed(
         Relation(hops, "<=", size * ENERGY, C_IS_M, BETAS),
-        (from_step(over_k), granted(Relation(part, "<=", ENERGY), Ground.PART)),
+        (from_step(over_k), granted(Relation(part, "<=", ENERGY), Ground.PART, meaning=_shifted(part))),
         (hops, part, ENERGY),
         ADAM,
     )
     yield at_most
     over_i = summed(at_most, {hops: path}, count=n, reason="over i = 1..n")
     yield over_i
+    way, to_there = (
+        named("way", r"{\textstyle\sum_{i\le n}}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True),
+        named("to_there", r"s_k\|w_k-w_{k-n}\|", nonnegative=True),
+    )
+    one = stated(
+        granted(Relation(to_there, "<=", way), Ground.MINKOWSKI, meaning=_of_hops(to_there, way)),
+        "w_{k-n} - w_k is the sum of the steps between",
+    )
+    all_of_them = named("reach_sum", r"{\textstyle\sum_k}s_k\|w_k-w_{k-n}\|", nonnegative=True)
+    over_all = summed(one, {to_there: all_of_them, way: path}, reason="over the steps")
+    weighed = equation(reach, r**n * all_of_them, where={reach: r**n * all_of_them})
+    yield from (one, over_all, weighed)
     near = composed(
         Relation(reach, "<=", n * r**n * size * ENERGY, C_IS_M, BETAS),
-        (granted(Relation(reach, "<=", r**n * path), Ground.MINKOWSKI), from_step(over_i)),
-        (reach, path),
+        (from_step(weighed), from_step(over_all), from_step(over_i)),
+        (reach, all_of_them, path),
         ADAM,
     )
     yield near
     return (yield from telescoped(reach, TRAVELLED_S, size * ENERGY, from_step(near), where=C_IS_M))
+
+
+def _shifted(part: Any) -> dict[Any, Any]:
+    """sum_k s_{k-i}^2 over k > i, and sum_k s_k^2."""
+    k, i, before = sympy.symbols("k i h", integer=True, nonnegative=True)
+    squares = sympy.Function("s", positive=True)
+    return {
+        part: sympy.Sum(squares(k - i) ** 2, (k, i + 1, i + before)),
+        ENERGY: sympy.Sum(squares(k) ** 2, (k, 1, i + before)),
+    }
+
+
+def _of_hops(whole: Any, parts: Any) -> dict[Any, Any]:
+    """The sum of n steps alpha s_{k-i} u_{k-i}, times s_k, and their lengths."""
+    i, ago = sympy.Symbol("i", integer=True, positive=True), sympy.Function("s", positive=True)
+    hop = alpha * s * ago(i) * sympy.Function("u", real=True)(i)
+    return {whole: norm_2(sympy.Sum(hop, (i, 1, n))), parts: sympy.Sum(norm_2(hop), (i, 1, n))}
 
 
 def _swap() -> Iterator[Step]:
@@ -243,11 +276,16 @@ def _swap() -> Iterator[Step]:
     yield each
     over_n = summed(each, {product_of(by_age): weight, ahead: momentum}, reason="over n")
     yield over_n
-    below = stated(granted(Relation(weight, ">=", s), Ground.PART), "n = 0")
+    ahead_of = sympy.Function("s", positive=True)
+    first = {weight: ages(ahead_of), s: ahead_of(0)}
+    below = stated(granted(Relation(weight, ">=", s), Ground.PART, meaning=first), "n = 0")
     yield below
     above = composed(
         Relation(weight, "<=", RHO * s, ranges=BETAS),
-        (from_step(over_n), granted(Relation(momentum, "<=", RHO * s), Ground.DEFINITION)),
+        (
+            from_step(over_n),
+            granted(Relation(momentum, "<=", RHO * s), Ground.EXTREMUM, meaning={RHO: supremum(momentum / s)}),
+        ),
         (weight, momentum),
         ADAM,
         reason="rho",
@@ -279,10 +317,15 @@ def _early(over_n: Step) -> Iterator[Step]:
     """Steps whose test may fail climb at most sum_n s_{k+n} r^n |G_k| / sqrt(c)."""
     product = times(norm, r"T_k|G_k|", momentum, norm)
     yield product
+    true, own = sympy.symbols(r"G_k g_k/(\sqrt{v_k}+\epsilon)", real=True)
     by_share = composed(
         Relation(frozen, ">=", -weight * norm / ROOT_C, C_IS, BETAS),
         (
-            granted(Relation(frozen, ">=", -weight * norm * fresh_share), Ground.DEFINITION),
+            granted(
+                Relation(frozen, ">=", -weight * norm * fresh_share),
+                Ground.CAUCHY_SCHWARZ,
+                meaning={frozen: weight * inner(true, own), norm: norm_2(true), fresh_share: norm_2(own)},
+            ),
             cite(lemma_l2, part=2),
         ),
         (frozen, fresh_share),
@@ -379,7 +422,11 @@ def weighted_denominators() -> Iterator[Step]:
         ),
         (
             from_step(step),
-            granted(Relation(ahead_next, "<=", lookahead * s), Ground.DEFINITION),
+            granted(
+                Relation(ahead_next, "<=", lookahead * s),
+                Ground.EXTREMUM,
+                meaning={lookahead: supremum(ahead_next / s)},
+            ),
             from_step(of_norm),
         ),
         (left, passed, potential, ahead_next, right),

@@ -46,7 +46,8 @@ from proofs.adam.symbols import (
 )
 from proofs.adam.theorem1 import bound_1
 from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, stated, summed
-from proofs.relations import Range, Relation, equation, named
+from proofs.grounds import infimum, supremum
+from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
 from proofs.sums import PRECONDITIONED, PROGRESS, SQUARES, epsilon, preconditioned
 from theory.adam import variants as theory
@@ -128,8 +129,13 @@ def multiplier_proof() -> Iterator[Step]:
 
 def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
     """The weighted sums with lo <= s_k <= hi: sum_k s_k^2 <= K hi^2, and Q_s >= lo Q."""
-    squared = stated(granted(Relation(s_2, "<=", hi**2), Ground.DEFINITION))
-    yield squared
+    most, least = (
+        stated(granted(Relation(s, sense, end), Ground.EXTREMUM, meaning={end: of(s)}))
+        for sense, end, of in (("<=", hi, supremum), (">=", lo, infimum))
+    )
+    of_squares = inequality(s_2, "<=", hi**2, (Range(s, 0, hi),), where={s_2: s**2})
+    squared = composed(Relation(s_2, "<=", hi**2), (from_step(of_squares, {s: (most,)}),), (s_2,))
+    yield from (most, of_squares, squared)
     energy = summed(squared, {s_2: ENERGY}, count=steps)
     yield energy
     of_term = named("q_s", r"s_kG_k^2/\sqrt{D_k}", nonnegative=True)
@@ -141,7 +147,6 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
         (of_term, preconditioned),
     )
     yield above
-    least = stated(granted(Relation(s, ">=", lo), Ground.DEFINITION))
     yield least
     weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
     yield weighted
@@ -175,17 +180,21 @@ def _extremes() -> Step:
                 return Evidence(False, f"{given}: [{found.lowest}, {found.highest}]")
         return Evidence(True, "4 sequences")
 
-    return checked(r"lo = \min_k s_k, \; hi = \max_k s_k", check)
+    return checked(
+        r"lo = \min_k s_k, \; hi = \max_k s_k", check, "the function, on four sequences of up to four multipliers"
+    )
 
 
-def _recursion(length: int = 5) -> Step:
-    """The recursion against the sums written out, for symbolic multipliers."""
-    multipliers = sympy.symbols(f"s1:{length + 1}", positive=True)
-    direct = [sum(multipliers[k] * r ** (k - j) for k in range(j, length)) / multipliers[j] for j in range(length)]
-    found = theory.amplifications(multipliers, r, sympy.Integer(0))
+def _recursion() -> Step:
+    """One step of the recursion, from any value, and that it goes from step to step: so it does for any number."""
+    one, two, after = sympy.symbols("s_j s_{j+1} R", positive=True)
     return vanishing(
-        r"\text{the backward recursion } R_j = s_j + r R_{j+1} \text{ gives } \sum_n s_{j+n} r^n",
-        lambda: [left - right for left, right in zip(found, direct, strict=True)],
+        r"R_j = s_j + rR_{j+1}: \text{ the function, at one step from any } R_{j+1}, \text{ and step after step}",
+        lambda: [
+            theory.amplifications([one], r, after)[0] * one - (one + r * after),
+            theory.amplifications([one, two], r, after)[0] - theory.amplifications([one], r, two + r * after)[0],
+        ],
+        r"so by induction $R_j = \\sum_ns_{j+n}r^n$ for any number of steps",
     )
 
 

@@ -7,6 +7,7 @@ Theorem 1's K d Gamma.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import sympy
 
@@ -141,10 +142,12 @@ def _young() -> Iterator[Step]:
         named("h_total", r"{\textstyle\sum_n}r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
     )
     n = sympy.Symbol("n", integer=True, nonnegative=True)
-    mean = (h_all + u_all) / 2
+    mean, parts = (h_all + u_all) / 2, {h_part: h_all, u_part: u_all}
+    h, hop = sympy.symbols("h_{k-n} s_{k-i}", real=True)
+    terms = {product: h * hop, h_2: h**2, u_2: hop**2}
     each = composed(
         Relation(product, "<=", (h_2 + u_2) / 2),
-        (granted(Relation(2 * product, "<=", h_2 + u_2), Ground.SQUARE),),
+        (granted(Relation(2 * product, "<=", h_2 + u_2), Ground.SQUARE, meaning=terms),),
         (product, h_2, u_2),
     )
     yield each
@@ -156,8 +159,7 @@ def _young() -> Iterator[Step]:
         Relation(over, "<=", mean),
         (
             from_step(over_k),
-            granted(Relation(h_part, "<=", h_all), Ground.PART),
-            granted(Relation(u_part, "<=", u_all), Ground.PART),
+            *(granted(Relation(p, "<=", w), Ground.PART, meaning=_shifted(p, w)) for p, w in parts.items()),
         ),
         (over, h_part, u_part),
     )
@@ -169,3 +171,13 @@ def _young() -> Iterator[Step]:
     by_age = composed(Relation(aged, "<=", n * r**n * mean), (from_step(over_i), from_step(scaled)), (aged, path))
     yield by_age
     yield from telescoped(aged, total, mean, from_step(by_age))
+
+
+def _shifted(part: Any, whole: Any) -> dict[Any, Any]:
+    """The sum of x_{k-n}^2 over n < k <= K, and of x_k^2 over k <= K."""
+    k, ago, before = sympy.symbols("k n h", integer=True, nonnegative=True)
+    x = sympy.Function("x", real=True)
+    return {
+        part: sympy.Sum(x(k - ago) ** 2, (k, ago + 1, ago + before)),
+        whole: sympy.Sum(x(k) ** 2, (k, 1, ago + before)),
+    }

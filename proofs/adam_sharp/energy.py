@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, horizon, q, r, same_extremum, series
+from proofs.composition import summed
+from proofs.relations import equation, named
 from proofs.steps import Step, identity, nonnegative, prose, proves
 from theory.adam.constants import second_moment_weight
 from theory.adam_sharp import constants
@@ -76,15 +78,28 @@ def _summed() -> Iterator[Step]:
     """Over the steps: the sum of the squares is at most H."""
     growth = sympy.Symbol("g", real=True)
     c = second_moment_weight(beta2)
-    moments = sympy.symbols("u0:6", positive=True)
-    telescoped = sum(sympy.log(moments[k]) - sympy.log(beta2 * moments[k - 1]) for k in range(1, 6))
-    total = sympy.log(moments[5]) - sympy.log(moments[0])
-    yield identity(
-        r"$\sum_{k=1}^{n}\ln\frac{u_k}{\beta_2u_{k-1}}=n\ln\frac1{\beta_2}+\ln\frac{u_n}{u_0}$",
-        sympy.expand_log(telescoped, force=True),
-        sympy.expand_log(-5 * sympy.log(beta2) + total, force=True),
-        "written out for n = 5; needs u_0 > 0",
+    before, after, start, end = (
+        named(f"ln {name}", rf"\ln {name}", real=True) for name in ("u_{k-1}", "u_k", "u_0", "u_{K'}")
     )
+    ratio, ratios = (
+        named("ln ratio", r"\ln\frac{u_k}{\beta_2u_{k-1}}", real=True),
+        named("ln ratios", r"{\textstyle\sum_k}\ln\frac{u_k}{\beta_2u_{k-1}}", real=True),
+    )
+    new, old = sympy.symbols("u_k u_{k-1}", positive=True)
+    parted = equation(
+        ratio,
+        -sympy.log(beta2) + after - before,
+        "u_0 > 0",
+        {ratio: sympy.log(new) - sympy.log(beta2) - sympy.log(old), after: sympy.log(new), before: sympy.log(old)},
+    )
+    telescoped = summed(
+        parted,
+        {ratio: ratios},
+        {(before, after): (start, end)},
+        count=horizon,
+        reason="summed over the $K'$ steps",
+    )
+    yield from (parted, telescoped)
     yield same_extremum(
         r"$H=\min\{K'd/c,\ (K'd\ln(1/\beta_2)+\sum_iE\ln(u_{K',i}/u_{0,i}))/c\}$",
         constants.gradient_energy(horizon, dimension, beta2, growth),

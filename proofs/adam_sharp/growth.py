@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import sympy
 
@@ -28,6 +29,8 @@ from proofs.composition import (
     rooted,
     summed,
 )
+from proofs.grounds import norm
+from proofs.grounds import norm_1 as norm_of_1
 from proofs.relations import Range, Relation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import length
@@ -41,6 +44,8 @@ norm_1, norm_2, square = (
     named("G_1_l2", r"\|G_1\|_2", nonnegative=True),
     named("G_1_sq", r"\|G_1\|_2^2", nonnegative=True),
 )
+VECTOR = sympy.Symbol("G_1", real=True)
+SIZES = {norm_1: norm_of_1(VECTOR), norm_2: norm(VECTOR)}
 KNOWN = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW})
 UNKNOWN_GRADIENT = replace(PROBLEM, initial_gradient_norm=None)
 FIRST = Relation(norm_1, "<=", UNKNOWN_GRADIENT.first_gradient_norm)
@@ -72,7 +77,10 @@ def first_gradient() -> Iterator[Step]:
     yield in_l2
     yield composed(
         FIRST,
-        (from_step(in_l2), granted(Relation(norm_1, "<=", sympy.sqrt(dimension) * norm_2), Ground.CAUCHY_SCHWARZ)),
+        (
+            from_step(in_l2),
+            granted(Relation(norm_1, "<=", sympy.sqrt(dimension) * norm_2), Ground.CAUCHY_SCHWARZ, meaning=SIZES),
+        ),
         (norm_1, norm_2),
         KNOWN,
     )
@@ -131,14 +139,31 @@ def _gradients() -> Generator[Step, None, Step]:
         (
             cite(first_gradient, part=1),
             assumed(Relation(here, "<=", norm_2 + L * far), Assumption.SMOOTH),
-            granted(Relation(far, "<=", alpha * hops), Ground.MINKOWSKI),
+            granted(Relation(far, "<=", alpha * hops), Ground.MINKOWSKI, meaning=_path(far, hops)),
             from_step(path),
         ),
         (here, norm_2, far, hops),
         NEEDED,
     )
-    yield size
-    return size
+    said = composed(
+        Relation(here, "<=", largest, {largest: size.relation.right, **c_m}, BETAS),
+        (from_step(size),),
+        (here,),
+        NEEDED,
+        reason="for k <= K'",
+    )
+    yield from (size, said)
+    return said
+
+
+def _path(far: Any, hops: Any) -> dict[Any, Any]:
+    """w_1 - w_k is the sum of alpha u_j over j < k, and k <= K'."""
+    k, later, j = sympy.symbols("k h j", integer=True, nonnegative=True)
+    step = sympy.Function("u", real=True)(j)
+    return {
+        far: norm(sympy.Sum(alpha * step, (j, 1, k - 1))),
+        hops: sympy.Sum(norm(step), (j, 1, k + later - 1)),
+    }
 
 
 def _second_moments(size: Step) -> Generator[Step, None, Step]:
@@ -151,16 +176,29 @@ def _second_moments(size: Step) -> Generator[Step, None, Step]:
     bound = v_0 + squared_noise_growth(eta) * largest**2
     first = inequality(bound, ">=", v_0, (), "k = 0")
     yield first
+    here, here_2 = size.relation.left, named("G_k_sq", r"\|G_k\|^2", nonnegative=True)
+    at_most = inequality(here_2, "<=", largest**2, (Range(here, 0, largest),), where={here_2: here**2})
+    small = composed(
+        Relation(fresh, "<=", squared_noise_growth(eta) * largest**2, size.relation.where, BETAS),
+        (
+            assumed(Relation(fresh, "<=", squared_noise_growth(eta) * here_2), Assumption.SECOND_MOMENT),
+            from_step(at_most, {here: (size,)}),
+        ),
+        (fresh, here_2),
+        NEEDED,
+    )
+    yield from (at_most, small)
     total = induction(
         Relation(now, "<=", bound, ranges=BETAS),
-        Relation(old, "<=", bound),
+        {now: old},
+        {now: v_0},
         first,
         (
-            granted(Relation(now, "=", BETA2 * old + (1 - BETA2) * fresh), Ground.DEFINITION),
-            granted(Relation(fresh, "<=", squared_noise_growth(eta) * largest**2), Ground.DEFINITION, size),
+            assumed(Relation(now, "=", BETA2 * old + (1 - BETA2) * fresh), Assumption.ADAM),
+            from_step(small, opaque=(largest, C_M)),
         ),
         (now, old, fresh),
-        "E_k g_k^2 <= tau^2 G_k^2, ||G_k|| <= M",
+        "summed over the coordinates, in expectation",
     )
     yield total
     return total
@@ -188,12 +226,6 @@ def _logarithm(size: Step, total: Step) -> Iterator[Step]:
         NEEDED,
     )
     yield by_most
-    at = {largest: size.relation.right.subs(C_M, normalized_step_bound(BETA1, BETA2))}
-    fact = from_step(by_most)
     yield composed(
-        KNOWN_GROWTH,
-        (replace(fact, relation=fact.relation.at(at)),),
-        (GROWTH,),
-        NEEDED,
-        reason="M is the bound on ||G_k|| before",
+        replace(KNOWN_GROWTH, where=size.relation.where), (from_step(by_most),), (GROWTH,), NEEDED, "with this M"
     )

@@ -45,7 +45,8 @@ __all__ = [
 
 beta1, beta2 = BETA1, BETA2
 eta, epsilon, dimension, horizon = sympy.symbols("eta epsilon d K'", positive=True)
-L, Delta, K, alpha, v0, first = sympy.symbols("L Delta K alpha v_0 G_1", positive=True)
+L, Delta, K, alpha, v0 = sympy.symbols("L Delta K alpha V_0", positive=True)
+first = named("first", r"\|G_1\|_1", positive=True)
 PROBLEM = Problem(smoothness=L, dimension=dimension, initial_gap=Delta, steps=K, initial_gradient_norm=first)
 ADAM = AdamParameters(beta1=beta1, beta2=beta2, eta=eta, step_size=alpha, sum_sqrt_v0=v0, epsilon=epsilon)
 """What the constants of Theorem 2 are evaluated on."""
@@ -58,7 +59,7 @@ LOST = named(
 Q_PHI = named("Q_Phi", r"(1-\beta_1){\textstyle\sum_{j,i}} E[G_{j,i}^2\Phi_{j,i}]", nonnegative=True)
 R_PHI = named("R_Phi", r"{\textstyle\sum_{j,i}} E[((1-\beta_1)\Phi_{j,i})^{-1}]", nonnegative=True)
 ROOTS = named("R_D", r"{\textstyle\sum_{j,i}} E\sqrt{D_{j,i}}", nonnegative=True)
-cost_of_drift, share = named("E_cost", "E", positive=True), named("kappa_2", r"\kappa", positive=True)
+cost_of_drift, share = named("E_cost", r"\mathcal{E}", positive=True), named("kappa_2", r"\kappa", positive=True)
 PAST_AND_TEST = SETTING | {Assumption.COORDINATE_TEST}
 
 

@@ -32,8 +32,8 @@ from proofs.adam_sharp.symbols import (
     share,
     v0,
 )
-from proofs.adam_sharp.weights import OMEGA, lemma_p
-from proofs.adam_sharp.windows import X, drift, lemma_l7, window, with_x
+from proofs.adam_sharp.weights import MOMENTUM_IS, OMEGA, P_1, P_2, lemma_p
+from proofs.adam_sharp.windows import A_1, B_1, UNROLLED_IS, X, lemma_l7, window
 from proofs.composition import cite, composed, from_step
 from proofs.relations import Range, Relation
 from proofs.steps import Step, identity, nonnegative, proves, vanishing
@@ -67,25 +67,26 @@ def theorem_2() -> Iterator[Step]:
 def _composed() -> Iterator[Step]:
     """Q' and P, L7', L8 with the constants that theory returns."""
     bound = theorem2.bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(window, extra), H, cost_of_drift, share)
-    const, q_bar = bound.constants, bound.terms["Q"]
-    start, growth = (
-        with_x(value.subs(bound.terms["e_M"], drift)).subs(1 - beta1 ** (extra + 1), OMEGA)
-        for value in (const["A2"], const["B2"])
-    )
+    q_bar = bound.terms["Q"]
+    constants_2 = {A: (P_1 * A_1 + K * dimension * epsilon) / OMEGA**2, B: (P_1 * B_1 + P_2) / OMEGA**2}
     ranges = (*BETAS, Range(X, 0, 1, strict=True))
     first_part = composed(
         Relation(Q_PHI, "<=", QBAR, {QBAR: q_bar}, ranges), (cite(lemma_q),), (Q_PHI,), PAST_AND_TEST
     )
     yield first_part
     denominators = composed(
-        Relation(R_PHI, "<=", A + B * NORMS, {A: start, B: growth}, ranges),
+        Relation(R_PHI, "<=", A + B * NORMS, constants_2 | UNROLLED_IS | MOMENTUM_IS, ranges),
         (cite(lemma_p), cite(lemma_l7)),
         (R_PHI, ROOTS, NORMS),
         PAST_AND_TEST,
+        "these are A_2 and B_2",
     )
     yield denominators
     yield closing(
-        first_part, from_step(denominators, opaque=(A, B)), sums=(Q_PHI, R_PHI, NORMS), assumes=PAST_AND_TEST
+        first_part,
+        from_step(denominators, opaque=tuple(denominators.relation.where)),
+        sums=(Q_PHI, R_PHI, NORMS),
+        assumes=PAST_AND_TEST,
     )
 
 

@@ -13,15 +13,12 @@ from proofs.steps import Step, cauchy_schwarz, identity, nonnegative, prose, pro
 from proofs.sums import NORMS
 from theory.adam_sharp import constants
 
-__all__ = ["OMEGA", "lemma_p"]
+__all__ = ["MOMENTUM_IS", "OMEGA", "P_1", "P_2", "lemma_p"]
+
 OMEGA = named("omega", r"\omega", positive=True)
-RECIPROCALS = Relation(
-    OMEGA**2 * R_PHI,
-    "<=",
-    constants.momentum_root(beta1, beta2) * ROOTS
-    + constants.momentum_growth(beta1, beta2) * NORMS
-    + K * dimension * epsilon,
-)
+P_1, P_2 = (named(name, name, positive=True) for name in ("p_1", "p_2"))
+MOMENTUM_IS = {P_1: (1 - beta1) / (1 - beta1 * q), P_2: sympy.sqrt(beta1 * (1 - beta2) / (1 - beta1 * beta2))}
+RECIPROCALS = Relation(OMEGA**2 * R_PHI, "<=", P_1 * ROOTS + P_2 * NORMS + K * dimension * epsilon, MOMENTUM_IS)
 
 
 @proves(

@@ -34,7 +34,7 @@ from proofs.adam_sharp.symbols import (
     v0,
 )
 from proofs.composition import Conclusion, Ground, composed, granted
-from proofs.relations import Range, Relation, named
+from proofs.relations import Range, Relation, named, written
 from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves
 from proofs.sums import NORMS
 from theory.adam.constants import (
@@ -45,11 +45,13 @@ from theory.adam.constants import (
 )
 from theory.adam_sharp import constants
 
-__all__ = ["UNROLLED", "X", "drift", "lemma_l7", "window", "with_x"]
+__all__ = ["A_1", "B_1", "UNROLLED", "UNROLLED_IS", "X", "drift", "lemma_l7", "window", "with_x"]
 
-S, H, step, drift = sympy.symbols("S H s_t e_M", positive=True)
+S, H, step = sympy.symbols("S H s_t", positive=True)
+drift = named("e_M", "e_M", positive=True)
 window = sympy.Symbol("M", integer=True, positive=True)
 tau = sympy.sqrt(squared_noise_growth(eta))
+tau_name, root_c = named("tau", r"\tau", positive=True), named("root_c", r"\sqrt c", positive=True)
 X = named("x_window", "x", positive=True)
 MOMENTS_ROOT = named("root_v_sum", r"{\textstyle\sum_{k,i}} E\sqrt{v_{k-1,i}}", nonnegative=True)
 SPREAD = tau * sympy.sqrt(1 - X**2)
@@ -60,12 +62,19 @@ def with_x(constant: Any) -> Any:
     return constant.subs(sympy.sqrt(beta2**window), X).subs(beta2**window, X**2)
 
 
+A_1, B_1 = (named(name, name, positive=True) for name in ("A_1", "B_1"))
+UNROLLED_IS = {
+    A_1: q * (v0 / (1 - q) + (tau_name * (window - 1) * sympy.sqrt(1 - X**2) * first + K * drift) / (1 - X)),
+    B_1: root_c + tau_name * q * sympy.sqrt(1 - X**2) / (1 - X),
+    tau_name: tau,
+    root_c: sympy.sqrt(1 - beta2),
+}
 UNROLLED = Relation(
     ROOTS,
     "<=",
-    with_x(constants.denominator_start(PROBLEM, ADAM, window, drift))
-    + with_x(constants.denominator_growth(beta2, eta, window)) * NORMS,
-    ranges=(Range(X, 0, 1, strict=True), Range(q, 0, 1, strict=True)),
+    A_1 + B_1 * NORMS,
+    UNROLLED_IS,
+    (Range(X, 0, 1, strict=True), Range(q, 0, 1, strict=True)),
 )
 
 
@@ -85,6 +94,12 @@ def lemma_l7() -> Iterator[Step]:
     """Lemma L7' with its B1, A1, e_M and s_t."""
     own = [*_windows(), *_drift_steps()]
     yield from own
+    for name, found in (
+        (A_1, constants.denominator_start(PROBLEM, ADAM, window, drift)),
+        (B_1, constants.denominator_growth(beta2, eta, window)),
+    ):
+        value = UNROLLED_IS[name].subs(UNROLLED_IS)
+        yield identity(rf"${written(name)}$: the function", with_x(found), value)
     yield from _window_of_one()
     yield prose(
         r"$(1-x)V\le\frac{1-x}{1-\sqrt{\beta_2}}\sum_i\sqrt{v_{0,i}}+\tau\sqrt{1-x^2}((M-1)\|G_1\|_1+S)+Ke_M$",

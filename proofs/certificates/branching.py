@@ -41,7 +41,7 @@ ITEMS = 4096
 """Items that are evaluated together: their arrays stay in the cache."""
 MOST_OPEN = 400
 """Boxes with more open pairs are halved themselves, if it is their size that keeps the pairs open."""
-BUDGET = 10_000_000
+BUDGET = 100_000_000
 """Items after which a task is given up."""
 NARROWEST = 1e-9
 """Relative width of a cell of atoms that is not halved."""

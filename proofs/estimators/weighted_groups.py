@@ -105,12 +105,12 @@ def _variances() -> Iterator[Step]:
 def _without_weights(mean_squared: Expression) -> Iterator[Step]:
     """As if the groups were of N / n tokens each: group j's gradient is n S_j / N."""
     n, variation = groups, sympy.Symbol("V", positive=True)
-    tokens = sympy.symbols("t1:4", positive=True)
     of_squares = total**2 * (1 + variation**2) / n
     yield identity(
-        r"V^2 = n\textstyle\sum_jt_j^2/N^2 - 1: \text{ the function, of three numbers}",
-        theory.squared_variation(list(tokens)),
-        3 * sum(t**2 for t in tokens) / sum(tokens) ** 2 - 1,
+        r"V^2 = n\textstyle\sum_jt_j^2/N^2 - 1: \text{ the function at } \sum_jt_j^2 = N^2(1+V^2)/n",
+        theory.variation_of_sums(n, of_squares, total),
+        variation**2,
+        "any number of groups",
     )
     yield identity(
         r"\mathbb{E}\textstyle\sum_jS_j^2 = \sum_j(t_j^2G^2+t_j\sigma^2) = N^2(1+V^2)G^2/n + N\sigma^2",

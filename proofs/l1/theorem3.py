@@ -50,6 +50,8 @@ from proofs.composition import (
     stated,
     summed,
 )
+from proofs.grounds import norm as norm_2
+from proofs.grounds import norm_1
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import (
     Evidence,
@@ -99,7 +101,12 @@ COSTS_S = named("X_s", r"{\textstyle\sum_k} s_kE{\textstyle\sum_i}x_{k,i}", nonn
 CHANGES_S = named("C_s", r"{\textstyle\sum_k} s_{k+1}E\|G_{k+1}-G_k\|_1", nonnegative=True)
 LIPSCHITZ = Relation(there, "<=", here + lipschitz * change)
 TELESCOPED = Relation(PROGRESS_S, ">=", gain * NORMS_S - noise_weight * COSTS_S - lipschitz * CHANGES_S - start)
-CERTIFIED = frozenset({Assumption.CERTIFICATE, Assumption.ADAM, Assumption.UNBIASED, Assumption.KNOWN_BEFORE})
+CERTIFIED = frozenset(
+    {
+        Assumption.CERTIFICATE, Assumption.ADAM, Assumption.UNBIASED, Assumption.KNOWN_BEFORE,
+        Assumption.FALLING_STEPS,
+    }
+)  # fmt: skip
 NEEDED = CERTIFIED | {Assumption.SMOOTH, Assumption.BOUNDED_BELOW}
 STEP_IS = {C_M: normalized_step_bound(BETA1, BETA2)}
 BY_COSTS = Relation(
@@ -271,7 +278,7 @@ def certificate_telescoping() -> Iterator[Step]:
 
 def _falls() -> Generator[Step, None, tuple[Step, Step]]:
     """0 <= s_{k+1} <= s_k."""
-    falling = stated(granted(Relation(s_next, "<=", s), Ground.DEFINITION), "the step sizes do not rise")
+    falling = stated(assumed(Relation(s_next, "<=", s), Assumption.FALLING_STEPS))
     positive = inequality(s_next, ">=", 0)
     yield falling
     yield positive
@@ -385,15 +392,24 @@ def _changes() -> Generator[Step, None, Step]:
     square_of_s = equation(s_2, s**2, where={s_2: s**2})
     yield product
     yield square_of_s
+    moved, step = sympy.symbols("G_{k+1}-G_k u_k", real=True)
+    of_length = equation(
+        hop, alpha * s * length, "a step is alpha s_k u_k", {hop: norm_2(alpha * s * step), length: norm_2(step)}
+    )
+    yield of_length
     each = composed(
         Relation(
             product_of(product), "<=", alpha * smoothness * dimension * C_M * s_2, STEP_IS, (*BETAS, FALLING)
         ),
         (
             from_step(product),
-            granted(Relation(change_1, "<=", sympy.sqrt(dimension) * distance), Ground.CAUCHY_SCHWARZ),
+            granted(
+                Relation(change_1, "<=", sympy.sqrt(dimension) * distance),
+                Ground.CAUCHY_SCHWARZ,
+                meaning={change_1: norm_1(moved), distance: norm_2(moved)},
+            ),
             assumed(Relation(distance, "<=", smoothness * hop), Assumption.SMOOTH),
-            granted(Relation(hop, "=", alpha * s * length), Ground.DEFINITION),
+            from_step(of_length, opaque=(hop, length)),
             cite(lemma_l1, part=2),
             from_step(square_of_s),
         ),

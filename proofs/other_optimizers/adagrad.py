@@ -9,9 +9,10 @@ import sympy
 from proofs.adam.descent import descent_lemma
 from proofs.adam.l5_key_inequality import lemma_l5, rho
 from proofs.adam.symbols import PROBLEM, alpha
-from proofs.composition import Assumption, Conclusion, cite, composed, from_step, hypothesis, summed
-from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.steps import Step, proves
+from proofs.calculus import increasing
+from proofs.composition import Assumption, Conclusion, cite, composed, from_step, summed
+from proofs.relations import Range, Relation, equation, named
+from proofs.steps import Step, identity, proves
 from proofs.sums import PROGRESS, SQUARES, response, root_of_one, square
 from theory.adam.constants import alignment_at
 from theory.adam.key_inequality import normalized_response
@@ -64,9 +65,10 @@ def adagrad_theorem() -> Iterator[Step]:
         (PROGRESS, SQUARES, Q),
         NEEDED,
     )
-    yield equation(alignment_at(1, eta) * (1 + eta**2), 1 - eta**2, "kappa at rho = 1")
+    of_eta = alignment_at(1, eta) * (1 + eta**2)
+    yield identity(r"(1+\eta^2)\kappa = 1-\eta^2 \text{ at } \rho = 1: \text{ the function}", of_eta, 1 - eta**2)
     supremum = sympy.nsimplify(largest_admissible_eta())
-    yield equation(alignment_at(1, supremum), 0, "and at the supremum of the admissible eta it is 0")
+    yield identity(r"\kappa = 0 \text{ at the supremum of the admissible } \eta", alignment_at(1, supremum), 0)
 
 
 def _aligned() -> Generator[Step, None, Step]:
@@ -101,8 +103,8 @@ def _logarithm() -> Generator[Step, None, Step]:
     """g_k^2 / v_k <= log(v_k / v_{k-1}), which telescopes."""
     log_gap = sympy.log(1 + u) - 1 + 1 / (1 + u)
     yield equation((u * old) / (old + u * old), 1 - 1 / (1 + u), "g_k^2 / v_k, where v_k = (1 + u) v_{k-1}")
-    yield equation(log_gap.subs(u, 0), 0, "log(1+u) - 1 + 1/(1+u) is 0 at u = 0")
-    yield inequality(sympy.diff(log_gap, u), ">=", 0, (Range(u),), "and does not fall")
+    least = increasing(Relation(gap, ">=", 0, {gap: log_gap}, (Range(u),)), u)
+    yield least
     split = equation(
         gap,
         after - before - square,
@@ -112,7 +114,7 @@ def _logarithm() -> Generator[Step, None, Step]:
     yield split
     each = composed(
         Relation(square, "<=", after - before),
-        (from_step(split), hypothesis(Relation(gap, ">=", 0))),
+        (from_step(split), from_step(least)),
         (square, after, before, gap),
     )
     yield each

@@ -2,15 +2,15 @@ r"""SGD under the norm test and gradient descent with relative errors: descent, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import sympy
 
 from proofs.adam.descent import descent_lemma
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
-from proofs.composition import Assumption, Fact, Ground, assumed, cite, composed, granted
-from proofs.relations import Range, Relation, named
+from proofs.composition import Assumption, Fact, assumed, cite, composed, from_step, summed
+from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Step, identity, nonnegative, proves
 from proofs.sums import PROGRESS, SQUARES
 from theory.other_optimizers import sgd as theory
@@ -29,20 +29,46 @@ NEEDED = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW, Assumption.SCAL
 UNBIASED = NEEDED | {Assumption.UNBIASED, Assumption.KNOWN_BEFORE}
 
 
-def _bound(value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact, assumes: frozenset[Assumption]) -> Step:
-    """sum_k E||G_k||^2 <= K ``value`` at the step size ``step``, with u_k = g_k = G_k + (g_k - G_k)."""
-    return composed(
+def _bound(
+    value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact, assumes: frozenset[Assumption]
+) -> Iterator[Step]:
+    """sum_k E||G_k||^2 <= K ``value`` at the step size ``step``, with u_k = g_k."""
+    along, squares = yield from _opened()
+    yield composed(
         Relation(T_SUM, "<=", steps * bound, {bound: value}, ranges),
         (
             cite(descent_lemma, {alpha: step}),
-            granted(Relation(PROGRESS, "=", T_SUM + INNER), Ground.DEFINITION),
-            granted(Relation(SQUARES, "=", T_SUM + 2 * INNER + ERRORS), Ground.DEFINITION),
+            from_step(along),
+            from_step(squares),
             assumed(Relation(ERRORS, "<=", eta**2 * T_SUM), Assumption.SCALAR_TEST),
             *facts,
         ),
         (PROGRESS, SQUARES, T_SUM, INNER, ERRORS),
         assumes,
     )
+
+
+def _opened() -> Generator[Step, None, tuple[Step, Step]]:
+    """<G, g> and ||g||^2 in G and g - G, in a coordinate and summed."""
+    true, gap_of_g = (sympy.Symbol(name, real=True) for name in ("G_{k,i}", "(g_{k,i}-G_{k,i})"))
+    terms = {
+        named("i_i", "G_{k,i}g_{k,i}", real=True): true * (true + gap_of_g),
+        named("n_i", "g_{k,i}^2", nonnegative=True): (true + gap_of_g) ** 2,
+    }
+    parts = {
+        named("t_i", "G_{k,i}^2", nonnegative=True): true**2,
+        named("p_i_of_g", "G_{k,i}(g_{k,i}-G_{k,i})", real=True): true * gap_of_g,
+        named("v_i_of_g", "(g_{k,i}-G_{k,i})^2", nonnegative=True): gap_of_g**2,
+    }
+    t, p, v = parts
+    sums = {**dict(zip(terms, (PROGRESS, SQUARES), strict=True)), t: T_SUM, p: INNER, v: ERRORS}
+    found = []
+    for name, value in zip(terms, (t + p, t + 2 * p + v), strict=True):
+        each = equation(name, value, "in every coordinate", {name: terms[name], **parts})
+        yield each
+        found.append(summed(each, {n: s for n, s in sums.items() if n in each.relation.slack.free_symbols}))
+        yield found[-1]
+    return found[0], found[1]
 
 
 @proves(
@@ -71,7 +97,7 @@ def sgd_theorem() -> Iterator[Step]:
         "it falls with V, so the largest V is worst",
     )
     yield nonnegative(r"\text{the descent falls with } V", -sympy.diff(expected, variance), [smoothness, alpha])
-    yield _bound(
+    yield from _bound(
         value.subs(alpha, below),
         below,
         (Range(below_share, 0, 2, strict=True),),
@@ -132,7 +158,7 @@ def relative_error_theorem() -> Iterator[Step]:
         fall.subs(error, eta * gradient),
         per_step * gradient**2,
     )
-    yield _bound(value, step, (Range(eta, 0, 1, power=2, strict=True),), assumes=NEEDED)
+    yield from _bound(value, step, (Range(eta, 0, 1, power=2, strict=True),), assumes=NEEDED)
     yield identity(r"K \cdot \text{descent} \cdot \text{bound} = \Delta", steps * per_step * value, gap)
     yield identity(
         r"L w^2/2, g = (1 \pm \eta) G: f_k - f_{k+1} = \text{descent} \cdot G_k^2",

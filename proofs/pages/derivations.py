@@ -6,10 +6,12 @@ import importlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
 from proofs.composition import Fact
+from proofs.definitions import definitions
 from proofs.notation import assumed, family, own
 from proofs.relations import CONSTANTS, SIGNS, Relation, written
 from proofs.steps import Method, Proof, Step
@@ -75,8 +77,14 @@ def statement_lines(proof: Proof) -> list[str]:
 
 def _definitions(relation: Relation, known: Collection[Any] = ()) -> Iterator[tuple[str, str]]:
     for name, value in relation.where.items():
-        if name not in known and written(name) != written(value) and CONSTANTS.get(name) != value:
+        if name not in known and not _alike(name, value) and CONSTANTS.get(name) != value:
             yield written(name), written(value)
+
+
+def _alike(name: Any, value: Any) -> bool:
+    """Whether a name and its value are printed alike, but for braces, spaces and the size of brackets."""
+    shown = [re.sub(r"\\(?:left|right)|[{}()\s]", "", written(each)) for each in (name, value)]
+    return shown[0] == shown[1]
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -98,7 +106,10 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
     for number, step in enumerate(steps, 1):
         yield _step_line(number, step, steps, known)
     if conclusions:
-        found = [next((k for k, s in enumerate(steps, 1) if s.relation == c), None) for c in conclusions]
+        relations = [replace(s.relation, where={}) if s.relation is not None else None for s in steps]
+        found = [
+            next((k for k, r in enumerate(relations, 1) if r == replace(c, where={})), None) for c in conclusions
+        ]
         which = _listed([f"({k})" for k in found if k])
         yield f"{len(steps) + 1}. The statement is {which or 'a consequence'} (*computation*: as relations)"
     yield ""
@@ -132,6 +143,8 @@ def _known(proof: Proof) -> dict[Any, Any]:
         for r in relation.ranges:
             if r.symbol in ranges:
                 ranges[r.symbol].add(r)
+    for name, (value, _) in definitions(proof.steps).items():
+        values[name], count[name] = {value}, 2
     shared = {name: next(iter(found)) for name, found in values.items() if len(found) == 1 and count[name] > 1}
     return shared | {symbol: next(iter(found)) for symbol, found in ranges.items() if len(found) == 1}
 
@@ -145,7 +158,7 @@ def _throughout(proof: Proof, known: Mapping[Any, Any]) -> str:
         [
             f"${written(name)} = {written(value)}$"
             for name, value in known.items()
-            if name not in stated and CONSTANTS.get(name) != value
+            if name not in stated and CONSTANTS.get(name) != value and not _alike(name, value)
         ]
     )
 
@@ -166,26 +179,30 @@ def _step_line(number: int, step: Step, steps: Sequence[Step], known: Collection
         statement = _relation(step.relation, known)
     else:
         statement = typeset(step.statement) if "$" in step.statement else f"${step.statement}$"
-    reason = _reason(step, steps)
+    reason = _reason(step, steps, known)
     return f"{number}. {breakable(statement)} (*{method}*{f': {typeset(reason)}' if reason else ''})"
 
 
-def _reason(step: Step, steps: Sequence[Step]) -> str:
+def _reason(step: Step, steps: Sequence[Step], known: Collection[Any]) -> str:
     """The reason of a step, with the numbers of the steps that it builds on."""
     reason = step.reason
     if step.composition is not None:
         facts = step.composition.facts
         sources = ", ".join(dict.fromkeys(fact.source for fact in facts))
-        numbered = ", ".join(dict.fromkeys(_source(fact, steps) for fact in facts))
+        numbered = ", ".join(dict.fromkeys(_source(fact, steps, known) for fact in facts))
         reason = reason.replace(f"from {sources}", f"from {numbered}", 1)
     for k, earlier in enumerate(steps, 1):
         reason = reason.replace(f"${earlier.statement}$", f"({k})")
     return reason
 
 
-def _source(fact: Fact, steps: Sequence[Step]) -> str:
+def _source(fact: Fact, steps: Sequence[Step], known: Collection[Any]) -> str:
     """Where a fact comes from, with the numbers of the steps that it is, or that show that it applies."""
     numbers = [f"({k})" for s in fact.steps for k, earlier in enumerate(steps, 1) if earlier is s]
     if fact.ground or not numbers:
-        return fact.source + (f", by {_listed(numbers)}" if numbers else "")
+        relation = _relation(fact.relation, known) if fact.says else ""
+        if fact.source == "hypothesis":
+            return f"as {relation}"
+        said = f" ({relation})" if relation else ""
+        return fact.source + said + (f", by {_listed(numbers)}" if numbers else "")
     return numbers[0] + (f" with {_listed(numbers[1:])}" if numbers[1:] else "")

@@ -8,7 +8,7 @@ import sympy
 
 from proofs.adam.multipliers import ENERGY, NORMS_S
 from proofs.adam.symbols import BETAS, C_M, PROBLEM, alpha, gap, noise, steps
-from proofs.composition import Assumption, Ground, assumed, cite, composed, granted
+from proofs.composition import Assumption, Ground, assumed, cite, composed, from_step, granted, stated, summed
 from proofs.l1.theorem3 import COSTS_S, NEEDED, STEP_IS, theorem_3
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, identity, nonnegative, prose, proves, vanishing
@@ -44,6 +44,12 @@ def samples_of_adam() -> Iterator[Step]:
         "K -> oo by monotone convergence",
     )
     moved = alpha * theory.drift(PROBLEM, C_M, lipschitz) * stopped
+    size_1 = named("G_k_l1", r"\|G_k\|_1", nonnegative=True)
+    large = stated(assumed(Relation(size_1, ">=", level), Assumption.STOPPED))
+    before = summed(
+        large, {size_1: NORMS_S}, count=stopped, reason="summed over the steps before T, in expectation"
+    )
+    yield from (large, before)
     yield composed(
         Relation(
             theory.kept_descent(gain, weight, noise) * level * stopped,
@@ -55,11 +61,11 @@ def samples_of_adam() -> Iterator[Step]:
         (
             cite(theorem_3, {ENERGY: stopped}),
             assumed(Relation(COSTS_S, "<=", noise * NORMS_S), Assumption.L1_TEST),
-            granted(Relation(NORMS_S, ">=", level * stopped), Ground.DEFINITION),
+            from_step(before),
         ),
         (NORMS_S, COSTS_S, stopped),
-        NEEDED | {Assumption.L1_TEST},
-        reason="s_k = 1; ||G_k||_1 > epsilon before T",
+        NEEDED | {Assumption.L1_TEST, Assumption.STOPPED},
+        reason="s_k = 1",
     )
     found = theory.expected_steps(gap, start, alpha, kept, level, MOVED)
     yield identity(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import sympy
 
-from proofs.composition import Conclusion, Ground, composed, from_step, granted, hypothesis, stated, summed
+from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
 from proofs.relations import Range, Relation, equation, inequality, named, tiled
 from proofs.schedules.symbols import ratio, samples, time
+from proofs.sequences import Terms
 from proofs.steps import Step, proves
 from theory.schedules import best_path as theory
 from theory.schedules.path import LearningRatePath
@@ -37,7 +37,7 @@ own = named("r*", "r^*", positive=True)
     r"least.",
     concludes=(
         Conclusion(Relation(COST, ">=", ROOTS**2 / samples)),
-        Conclusion(Relation(COST, ">=", COST_OF_BEST)),
+        Conclusion(Relation(COST, ">=", COST_OF_BEST, ranges=(Range(ratio, smallest),))),
     ),
     source="Cauchy-Schwarz; Karush, Kuhn and Tucker",
 )
@@ -61,15 +61,16 @@ def best_path() -> Iterator[Step]:
     yield whole
     free, bounded = (conclusion.relation for conclusion in best_path.lemma.conclusions)
     yield composed(free, (from_step(whole, at={level: ROOTS / samples}),), (COST,))
-    cells = [np.array(sympy.symbols(f"{x}1:4", positive=True)) for x in ("w", "u")]
-    least = theory.noise_cost(cells[0] ** 2, cells[0] * samples / (cells[0] * cells[1]).sum(), cells[1])
-    of_cells = named("cost_of_cells", r"\sum_j(w_j/r_j)u_j", positive=True)
-    yield equation(
-        of_cells,
-        (cells[0] * cells[1]).sum() ** 2 / samples,
-        "three cells, by the function, at r = D sqrt(w) / int sqrt(w); w stands for sqrt(w)",
-        {of_cells: least},
-    )
+    root_of_cell, of_cell = sympy.symbols("root_w_j u_j", positive=True)
+    sums = {root_of_cell * of_cell: ROOTS}
+    roots, lengths = Terms(root_of_cell, sums), Terms(of_cell, sums)
+    for name, found in (
+        (r"\sum_j(w_j/r_j)u_j", theory.noise_cost(roots**2, roots * samples / ROOTS, lengths)),
+        (r"(\sum_j\sqrt{w_j}u_j)^2/D", theory.least_noise_cost(roots**2, lengths, samples)),
+    ):
+        of_cells = named(name, name, positive=True)
+        reason = "the function, of any number of cells, at r = D sqrt(w) / int sqrt(w)"
+        yield equation(of_cells, ROOTS**2 / samples, reason, {of_cells: found})
     yield from _bounded_below(bounded)
 
 
@@ -100,9 +101,7 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
     sums = {cost: COST, best: COST_OF_BEST, ratio: samples, own: samples}
     whole = summed(each, sums, reason="integrated over u: both use D samples")
     yield whole
-    no_less = stated(granted(Relation(ratio, ">=", smallest), Ground.DEFINITION))
-    yield no_less
-    yield composed(goal, (from_step(whole, {ratio: (no_less,)}),), (COST, COST_OF_BEST))
+    yield composed(goal, (from_step(whole),), (COST, COST_OF_BEST))
 
 
 @proves(

@@ -17,8 +17,10 @@ from proofs.composition import (
     assumed,
     cite,
     composed,
+    defined,
     from_step,
     granted,
+    induction,
     stated,
     summed,
 )
@@ -35,7 +37,7 @@ from proofs.schedules.symbols import (
     samples,
     time,
 )
-from proofs.steps import Evidence, Step, checked, proves
+from proofs.steps import Evidence, Step, checked, identity, proves
 from theory.schedules import convex_sgd as theory
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.shapes import Power
@@ -77,6 +79,8 @@ def _problem(**known: Any) -> theory.SmoothProblem:
 
 weighted_steepness = named("a grad_2", r"a_k\|\nabla f\|^{2}", nonnegative=True)
 STEEPNESSES = named("A_sum", r"\sum_k E\,a_k\|\nabla f(w_k)\|^2", nonnegative=True)
+SLOWER = Range(inverse_r, 0, 1 / first_ratio)
+"""r >= r_0."""
 MOVES = (THETA, Range(rate, 0, largest / smoothness))
 SETTING = (
     r"SGD on an $L$-smooth $f$ with $E_kg_k = \nabla f(w_k)$ follows rule (R) on a path in samples, with $D$ "
@@ -99,6 +103,7 @@ SETTING = (
                 ranges=(
                     Range(largest, 0, 1),
                     Range(relative, 0, (2 - largest) * first_ratio / smoothness, strict=True),
+                    SLOWER,
                 ),
             ),
             NOISY,
@@ -125,7 +130,7 @@ def average_squared_gradient() -> Iterator[Step]:
             kept * weighted_steepness + next_value,
             "<=",
             value + smoothness * variance / 2 * noise_of_path,
-            ranges=(THETA,),
+            ranges=(THETA, SLOWER),
         ),
         (
             assumed(
@@ -136,7 +141,7 @@ def average_squared_gradient() -> Iterator[Step]:
             _bounded_noise(variance + relative * steepness),
             cite(noise_of_a_step),
             from_step(loses, {rate: (SMALL,), first_ratio: (slowest,)}),
-            granted(Relation(weighted_steepness, "=", rate * steepness), Ground.DEFINITION),
+            defined(weighted_steepness, rate * steepness),
         ),
         (next_value, value, drop, length, noise, steepness, weighted_steepness, noise_of_path),
         NOISY,
@@ -147,13 +152,13 @@ def average_squared_gradient() -> Iterator[Step]:
 
 def _ratio() -> Generator[Step, None, Step]:
     """r_0 <= b / a by rule (R), from r >= r_0."""
-    least = stated(granted(Relation(inverse_r, "<=", 1 / first_ratio), Ground.DEFINITION))
+    least = inequality(inverse_r, "<=", 1 / first_ratio, (SLOWER,), "r >= r_0")
     yield least
     whole = summed(
         least, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)"
     )
     yield whole
-    ratio = composed(Relation(first_ratio, "<=", batch / rate), (from_step(whole),), (batch,))
+    ratio = composed(Relation(first_ratio, "<=", batch / rate, ranges=(SLOWER,)), (from_step(whole),), (batch,))
     yield ratio
     return ratio
 
@@ -189,15 +194,21 @@ CONVEX = SETTING + r" Let $f$ be convex with a minimiser $w^*$, and $E_k\|g_k-\n
 def average_of_convex() -> Iterator[Step]:
     """The distance of one step, summed."""
     shorter = inequality(rate**2 * steepness, "<=", rate * steepness / smoothness, (STEP,))
-    yield from (SMALL, SHORT, shorter)
+    drawn = named("P_g", r"E_k\langle g_k, w_k-w^*\rangle", real=True)
+    away, own = (sympy.Symbol(name, real=True) for name in ("(w_k-w^*)_i", "g_{k,i}"))
+    moves = equation(
+        next_distance,
+        squared_distance - 2 * rate * drawn + rate**2 * length,
+        "in every coordinate, and summed",
+        {next_distance: (away - rate * own) ** 2, squared_distance: away**2, drawn: own * away, length: own**2},
+    )
+    yield from (SMALL, SHORT, shorter, moves)
     goal = Relation(2 * weighted_gap + next_distance, "<=", squared_distance + variance * noise_of_path)
     each = composed(
         replace(goal, ranges=(THETA,)),
         (
-            granted(
-                Relation(next_distance, "=", squared_distance - 2 * rate * alignment + rate**2 * length),
-                Ground.DEFINITION,
-            ),
+            from_step(moves, opaque=tuple(moves.relation.where)),
+            assumed(Relation(drawn, "=", alignment), Assumption.UNBIASED),
             assumed(
                 Relation(alignment, ">=", value + steepness / (2 * smoothness)),
                 Assumption.SMOOTH,
@@ -207,11 +218,12 @@ def average_of_convex() -> Iterator[Step]:
             _bounded_noise(variance),
             cite(noise_of_a_step),
             from_step(shorter, {rate: (SHORT,)}),
-            granted(Relation(weighted_gap, "=", rate * value), Ground.DEFINITION),
+            defined(weighted_gap, rate * value),
         ),
         (
             next_distance,
             squared_distance,
+            drawn,
             alignment,
             value,
             steepness,
@@ -230,7 +242,7 @@ def average_of_convex() -> Iterator[Step]:
 
 left = named("G_k", "G_k", positive=True)
 """T - T(S_k), known at step k by rule (R)."""
-at_z, next_at_z = named("f(z)", "f(z_k)", real=True), named("f(z_next)", "f(z_{k+1})", real=True)
+at_z, next_at_z = named("f(z)", "f(z_k) - f^*", real=True), named("f(z_next)", "f(z_{k+1}) - f^*", real=True)
 """f(z_k) - f*, z_0 = w*, z_{k+1} = (1 - a_k / G_k) z_k + (a_k / G_k) w_{k+1}."""
 mixture, next_mixture = named("Z_k", "Z_k", nonnegative=True), named("Z_next", r"E_kZ_{k+1}", real=True)
 rise, last = named("rise", r"Z_{k+1}-Z_k", real=True), named("f_n", "E f(w_n)-f^*", nonnegative=True)
@@ -293,7 +305,7 @@ def last_iterate() -> Iterator[Step]:
     yield from _in_closed_form()
 
 
-def _points() -> Generator[Step, None, tuple[Step, Step, Step, Step]]:
+def _points() -> Generator[Step, None, tuple[Step, Step, Step, Fact]]:
     """What moves together, how its weight falls, three points, and that Z_k is at least f(z_k) - f*."""
     z, w, g = sympy.symbols("z w g", real=True)
     share = rate / left
@@ -315,32 +327,50 @@ def _points() -> Generator[Step, None, tuple[Step, Step, Step, Step]]:
         "the three-point identity, in every coordinate; w = w_k",
     )
     yield from (moves, falls, three_points)
-    mixed = (1 - share) * mixture + share * value
-    below = composed(
-        Relation(next_at_z, "<=", mixed, ranges=(Range(rate, 0, left),)),
+    after, drawn = (
+        named("f(w_next)", r"f(w_{k+1}) - f^*", nonnegative=True),
+        named("Z_drawn", "Z_{k+1}", real=True),
+    )
+    mixed = (1 - share) * mixture + share * after
+    start = inequality(sympy.Integer(0), "<=", 0, (), "z_0 = w^* and Z_0 = 0")
+    yield start
+    below = induction(
+        Relation(next_at_z, "<=", drawn, ranges=(Range(rate, 0, left),)),
+        {next_at_z: at_z, drawn: mixture},
+        {next_at_z: sympy.Integer(0), drawn: sympy.Integer(0)},
+        start,
         (
-            assumed(Relation(next_at_z, "<=", (1 - share) * at_z + share * value), Assumption.CONVEX),
-            granted(Relation(at_z, "<=", mixture), Ground.INDUCTION),
+            assumed(Relation(next_at_z, "<=", (1 - share) * at_z + share * after), Assumption.CONVEX),
+            defined(drawn, mixed),
         ),
-        (next_at_z, at_z, mixture, value),
-        frozenset({Assumption.CONVEX}),
-        reason="Z_{k+1} = (1 - a_k/G_k) Z_k + (a_k/G_k) (f(w_{k+1}) - f*) is at least f(z_{k+1}) - f*",
+        (next_at_z, at_z, mixture, drawn, after),
     )
     yield below
-    yield equation(
-        next_mixture, value, "where a_k = G_k, so that Z_n = f(w_n) - f*", {next_mixture: mixed.subs(rate, left)}
+    at_end = named("Z_n", "Z_n", real=True)
+    yield equation(at_end, after, "where a_k = G_k, at the last step", {at_end: mixed.subs(rate, left)})
+    fits = stated(
+        granted(Relation(rate, "<=", left), Ground.PART, meaning=_steps_left()), "G_k = a_k + a_{k+1} + .."
     )
-    return moves, falls, three_points, below
+    yield fits
+    here = from_step(below, {rate: (fits,)}, at={next_at_z: at_z, drawn: mixture})
+    return moves, falls, three_points, here
 
 
-def _one_step(moves: Step, falls: Step, three_points: Step, below: Step) -> Step:
+def _steps_left() -> dict[Any, Any]:
+    """G_k, the sum of a_j over j from k on, and a_k."""
+    j, last = sympy.symbols("j N", integer=True, nonnegative=True)
+    moves = sympy.Function("a", positive=True)
+    return {left: sympy.Sum(moves(j), (j, 0, last)), rate: moves(0)}
+
+
+def _one_step(moves: Step, falls: Step, three_points: Step, below: Fact) -> Step:
     share = rate / left
     return composed(
         Relation(rise + next_weighed / 2, "<=", weighed / 2 + variance / 2 * excess, ranges=(STEP,)),
         (
-            granted(Relation(rise, "=", next_mixture - mixture), Ground.DEFINITION),
-            granted(Relation(next_mixture, "=", (1 - share) * mixture + share * next_value), Ground.DEFINITION),
-            granted(Relation(at_z, "<=", mixture), Ground.INDUCTION, below),
+            defined(rise, next_mixture - mixture),
+            defined(next_mixture, (1 - share) * mixture + share * next_value),
+            below,
             assumed(
                 Relation(next_value - at_z, "<=", across + smoothness / 2 * moved),
                 Assumption.SMOOTH,
@@ -352,9 +382,9 @@ def _one_step(moves: Step, falls: Step, three_points: Step, below: Step) -> Step
             ),
             assumed(Relation(moved, ">=", rate**2 * noise), Assumption.UNBIASED),
             granted(Relation(next_weighed, "<=", next_apart / left), Ground.EXPECTATION, moves, falls),
-            granted(Relation(weighed, "=", apart / left), Ground.DEFINITION),
+            defined(weighed, apart / left),
             _bounded_noise(variance),
-            granted(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), Ground.DEFINITION),
+            defined(excess, (1 + rate * smoothness) * rate**2 / batch / left),
         ),
         (
             rise, next_mixture, mixture, at_z, next_value, across, towards, moved, apart, next_apart, weighed,
@@ -384,14 +414,14 @@ def _by_the_path() -> Generator[Step, None, Step]:
         pointwise, {density: noise_of_path, point: part}, reason="integrated over the samples of the step"
     )
     yield within
-    ahead_of_it = stated(granted(Relation(ahead, "<=", left), Ground.PART))
+    ahead_of_it = stated(granted(Relation(ahead, "<=", left), Ground.PART, meaning=_time_left(ahead)))
     yield ahead_of_it
     larger = inequality((1 + rate * smoothness) * part, "<=", (1 + largest) * part, MOVES)
     yield larger
     each = composed(
         Relation(excess, "<=", (1 + largest) * part, ranges=(THETA,)),
         (
-            granted(Relation(excess, "=", (1 + rate * smoothness) * rate**2 / batch / left), Ground.DEFINITION),
+            defined(excess, (1 + rate * smoothness) * rate**2 / batch / left),
             cite(noise_of_a_step),
             from_step(within, {ahead: (ahead_of_it,)}),
             from_step(larger, {rate: (SMALL,)}),
@@ -406,6 +436,16 @@ def _by_the_path() -> Generator[Step, None, Step]:
     return said
 
 
+def _time_left(ahead: Any) -> dict[Any, Any]:
+    """The integral of 1 / r from S on, which is in the step, and from the start S_k of the step on."""
+    seen, start, further, rest = sympy.symbols("S S_k h g", nonnegative=True)
+    density, now = 1 / sympy.Function("r", positive=True)(seen), start + further
+    return {
+        ahead: sympy.Integral(density, (seen, now, now + rest)),
+        left: sympy.Integral(density, (seen, start, now + rest)),
+    }
+
+
 def _in_closed_form() -> Iterator[Step]:
     """What the bound functions return is this, on p = (1 - x)^m and on given steps."""
     m, seen = sympy.symbols("m S", positive=True)
@@ -417,17 +457,19 @@ def _in_closed_form() -> Iterator[Step]:
         0,
         "p = (1 - x)^m: minus the derivative of what is left of the integral, which is 0 at S = D",
     )
-    yield equation(path.last_iterate_noise, left_of.subs(seen, 0))
+    at_zero = {last_iterate_noise: path.last_iterate_noise}
+    yield equation(last_iterate_noise, left_of.subs(seen, 0), "p = (1 - x)^m", at_zero)
     steps = PathSteps(
         LearningRatePath(samples=sympy.Integer(4), initial_ratio=sympy.Integer(2)),
         np.array([sympy.Integer(n) for n in (0, 1, 2, 4)]),
     )
     one = theory.SmoothProblem(smoothness=sympy.Integer(1), variance=variance, distance=distance)
     terms = zip(steps.rates, steps.batches, (1, sympy.Rational(9, 16), sympy.Rational(1, 4)), strict=True)
-    yield equation(
+    yield identity(
+        r"d_0^2/(2T)+\frac{\sigma^2}2\textstyle\sum_ke_k: \text{ the function of given steps}",
         theory.last_iterate_bound_of_steps(one, steps).value,
         distance**2 / 2 + variance / 2 * sum((1 + a) * a**2 / b / ahead for a, b, ahead in terms),
-        "batches 1, 1, 2 on linear decay with T = 1",
+        "it adds up the $e_k$ of the steps; at batches 1, 1, 2 on linear decay with T = 1",
     )
 
 
@@ -454,11 +496,17 @@ def best_ratio() -> Iterator[Step]:
         (m + 1) * apart_**2 / (2 * samples * first_ratio) * (first_ratio - best) ** 2,
         "so best is least",
     )
-    yield equation(least**2, apart_**2 * variance * (1 + largest) / samples * (m + 1) ** 2 / m)
+    yield identity(
+        r"\text{the least bound is } d_0\sigma\sqrt{(1+\theta)/D}\,(m+1)/\sqrt m",
+        least**2,
+        apart_**2 * variance * (1 + largest) / samples * (m + 1) ** 2 / m,
+        "squared",
+    )
     yield equation((m + 1) ** 2 / m - 4, (m - 1) ** 2 / m, "least at m = 1")
     first = sympy.Symbol("b", positive=True)
     needed = (first * smoothness * apart_) ** 2 / (largest**2 * variance * (1 + largest))
-    yield equation(
+    yield identity(
+        r"r_0\theta/L = b \text{ at } m = 1 \text{ and } D = (bLd_0)^2/(\theta^2\sigma^2(1+\theta))",
         theory.best_initial_ratio(problem, Power(sympy.Integer(1)), needed, largest) * largest / smoothness,
         first,
         "the largest first batch; it grows with D",
@@ -469,8 +517,11 @@ def best_ratio() -> Iterator[Step]:
         average - average.subs(first_ratio, root),
         (m + 1) * apart_**2 / (2 * samples * first_ratio) * (first_ratio - root) ** 2,
     )
-    yield equation(
-        average.subs(first_ratio, root) ** 2, apart_**2 * variance / samples * (m + 1) ** 2 / (2 * m + 1)
+    yield identity(
+        r"\text{the least bound on the average is } d_0\sigma(m+1)/\sqrt{D(2m+1)}",
+        average.subs(first_ratio, root) ** 2,
+        apart_**2 * variance / samples * (m + 1) ** 2 / (2 * m + 1),
+        "squared",
     )
     yield equation((m + 1) ** 2 / (2 * m + 1) - 1, m**2 / (2 * m + 1), "least at m = 0; linear decay: 2 / sqrt 3")
 

@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents
-from proofs.composition import Ground, cite, composed, from_step, granted, stated, summed
+from proofs.composition import Fact, Ground, cite, composed, defined, from_step, granted, summed
 from proofs.relations import Range, Relation, inequality, named
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate
@@ -47,6 +47,9 @@ NOISE_SO_FAR = sympy.Function("J")(TIME)
 """J = int rho dT within a step, I_k at its end."""
 NOISE_SO_FAR_T = named("J_t", "J_t", nonnegative=True)
 
+SHARE = defined(chi, rate**2 / batch / noise_of_path, rate**2 / batch, chi * noise_of_path)
+"""chi_k, the share of the path's noise that a step keeps."""
+
 
 class State:
     """One state of all modes: the names of a mode's error and variance, of R, and of the error after a step."""
@@ -60,16 +63,16 @@ class State:
         self.term = named(f"lambda {letter}_i{at}", rf"\lambda_i{letter}_i{at}", nonnegative=True)
 
     @property
-    def definition(self) -> Relation:
+    def definition(self) -> Fact:
         """V_i in the mode's error and R."""
-        return Relation(
-            self.variance, "=", sympy.expand(gradient_variance(curvature, self.error, self.risk + label_noise))
+        return defined(
+            self.variance, sympy.expand(gradient_variance(curvature, self.error, self.risk + label_noise))
         )
 
     def noisy(self) -> Step:
         """V_i >= lambda_i sigma^2: what is left of V_i is not negative."""
         goal = Relation(self.variance, ">=", curvature * label_noise)
-        return composed(goal, (granted(self.definition, Ground.DEFINITION),), (self.variance,))
+        return composed(goal, (self.definition,), (self.variance,))
 
 
 BELOW, ABOVE = State("c"), State("u")
@@ -90,8 +93,8 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
         Relation(above.term, ">=", kept * below.term, ranges=ranges),
         (
             from_step(each),
-            granted(Relation(above.term, "=", curvature * above.error), Ground.DEFINITION),
-            granted(Relation(below.term, "=", curvature * below.error), Ground.DEFINITION),
+            defined(above.term, curvature * above.error),
+            defined(below.term, curvature * below.error),
         ),
         (above.error, below.error, above.term, below.term),
     )
@@ -99,25 +102,33 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     total = summed(term, {above.term: above.risk, below.term: below.risk}, reason="summed over the modes")
     yield total
     facts = [
-        granted(above.definition, Ground.DEFINITION),
-        granted(below.definition, Ground.DEFINITION),
-        from_step(each),
+        above.definition,
+        below.definition,
         from_step(total),
     ]
+    errors: tuple[Any, ...] = ()
+    if ordered_errors(below, above) not in ranges:  # else their order is among the quantifiers
+        facts.append(from_step(each))
+        errors = (above.error, below.error)
     if share:
         less = Relation(label_noise, ">=", kept * label_noise, ranges=ranges)
         noise = composed(less, (from_step(share),), (kept,))
         yield noise
         facts.append(from_step(noise))
-    sums = (above.variance, below.variance, above.error, below.error, above.risk, below.risk, label_noise)
+    sums = (above.variance, below.variance, *errors, above.risk, below.risk, label_noise)
     said = composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
     yield said
     return said
 
 
+def ordered_errors(small: State, large: State) -> Range:
+    """One state is at least the other in every mode."""
+    return Range(large.error, small.error)
+
+
 def in_order(small: State, large: State) -> Generator[Step, None, tuple[Step, Step]]:
-    """The induction hypothesis, and what it says of the variances."""
-    hypothesis = stated(granted(Relation(large.error, ">=", small.error), Ground.INDUCTION))
+    """The order of the errors before the step, and what it says of the variances."""
+    hypothesis = inequality(large.error, ">=", small.error, (ordered_errors(small, large),), "before the step")
     yield hypothesis
     ordered = yield from variances(hypothesis, large, small)
     return hypothesis, ordered
@@ -177,11 +188,11 @@ def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Non
     """nu <= 1, and J <= w / W within a step."""
     shares = composed(
         Relation(chi, "<=", 1),
-        (granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION), cite(noise_of_a_step)),
+        (SHARE, cite(noise_of_a_step)),
         (chi, 1 / batch),
     )
     yield shares
-    facts = [granted(Relation(growth, "=", factor), Ground.DEFINITION)]
+    facts = [defined(growth, factor)]
     if factor != chi:
         fades = exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
         yield fades
@@ -191,13 +202,21 @@ def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Non
     so_far = composed(
         Relation(NOISE_SO_FAR_T, "<=", budget / spread),
         (
-            granted(Relation(NOISE_SO_FAR_T, "<=", noise_of_path), Ground.PART),
-            granted(Relation(budget, "=", spread * noise_of_path), Ground.DEFINITION),
+            granted(Relation(NOISE_SO_FAR_T, "<=", noise_of_path), Ground.PART, meaning=_within_the_step()),
+            defined(budget, spread * noise_of_path),
         ),
         (NOISE_SO_FAR_T, noise_of_path, budget),
     )
     yield from (smaller, below_one, so_far)
     return below_one, so_far
+
+
+def _within_the_step() -> dict[Any, Any]:
+    """The integral of rho over t and over the whole step."""
+    passed, moment, rest = sympy.symbols("T t h", nonnegative=True)
+    density_there = sympy.Function("rho", positive=True)(passed)
+    ends = {NOISE_SO_FAR_T: moment, noise_of_path: moment + rest}
+    return {name: sympy.Integral(density_there, (passed, 0, end)) for name, end in ends.items()}
 
 
 def _moving(
@@ -223,8 +242,8 @@ def _moving(
         Relation(term_slope, "<=", growth * density * term_noise),
         (
             from_step(mode),
-            granted(Relation(term_slope, "=", curvature * error_slope), Ground.DEFINITION),
-            granted(Relation(term_noise, "=", curvature * noise), Ground.DEFINITION),
+            defined(term_slope, curvature * error_slope),
+            defined(term_noise, curvature * noise),
         ),
         (term_slope, term_noise, error_slope, *atoms),
     )
@@ -234,7 +253,7 @@ def _moving(
     moves = composed(
         Relation(slope, "<=", growth * density * (curvature**2 * noise + curvature * all_noise)),
         (
-            granted(Relation(slope, "=", curvature**2 * error_slope + curvature * risk_slope), Ground.DEFINITION),
+            defined(slope, curvature**2 * error_slope + curvature * risk_slope),
             from_step(mode),
             from_step(risk),
         ),

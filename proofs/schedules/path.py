@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 
 from proofs.calculus import square
-from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, stated, summed
+from proofs.composition import Conclusion, cite, composed, from_step, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.symbols import batch, first_ratio, noise_of_path, path_noise, rate, samples
 from proofs.steps import Provable, Step, prose, proves
@@ -25,6 +25,7 @@ rate_square = named("rate_k_2", "a_k^{2}", nonnegative=True)
 level = sympy.Symbol("y", nonnegative=True)
 low = named("low", r"\varrho_{\min}", positive=True)
 variation = sympy.Symbol("q", nonnegative=True)
+WITHIN_THE_STEP = (Range(variation), Range(x, low, (1 + variation) * low))
 OVER_THE_STEP = {x: rate, x_square: noise_of_path}
 """int dS / r = a_k (rule (R)) and int dS / r^2 = I_k."""
 
@@ -92,9 +93,7 @@ def noise_of_a_step() -> Iterator[Step]:
     r"below by $q$ alone:",
     concludes=(
         Conclusion(
-            Relation(
-                rate**2 / batch, ">=", kantorovich_share(variation) * noise_of_path, ranges=(Range(variation),)
-            )
+            Relation(rate**2 / batch, ">=", kantorovich_share(variation) * noise_of_path, ranges=WITHIN_THE_STEP)
         ),
     ),
     source="Kantorovich's inequality",
@@ -106,23 +105,19 @@ def share_of_a_step() -> Iterator[Step]:
         (high + low) * x - high * low,
         ">=",
         x_square,
-        (Range(variation), Range(x, low, high)),
+        WITHIN_THE_STEP,
         r"$(M-\varrho)(\varrho-\varrho_{\min}) \ge 0$ with $M = (1+q)\varrho_{\min}$",
         {x_square: x**2},
     )
     yield each
     whole = summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step")
     yield whole
-    ends = [
-        stated(granted(Relation(x, sense, end), Ground.DEFINITION)) for sense, end in ((">=", low), ("<=", high))
-    ]
-    yield from ends
     middle = square((high + low) * rate - 2 * high * low * batch, {rate**2: rate_square})
     yield middle
     least = kantorovich_share(variation) * noise_of_path
     yield composed(
-        Relation(rate_square / batch, ">=", least, {rate_square: rate**2}, (Range(variation),)),
-        (from_step(whole, {x: ends}), from_step(middle)),
+        Relation(rate_square / batch, ">=", least, {rate_square: rate**2}, WITHIN_THE_STEP),
+        (from_step(whole), from_step(middle)),
         (noise_of_path, rate, rate_square),
     )
     yield from _closed_forms()

@@ -9,7 +9,20 @@ from typing import Any
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
-from proofs.composition import Conclusion, Fact, Ground, cite, composed, from_step, granted, rooted, stated
+from proofs.composition import (
+    Assumption,
+    Conclusion,
+    Fact,
+    Ground,
+    assumed,
+    cite,
+    composed,
+    defined,
+    from_step,
+    granted,
+    rooted,
+    stated,
+)
 from proofs.relations import Range, Relation, equation, inequality, named, written
 from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
@@ -17,6 +30,7 @@ from proofs.schedules.elementary import s as share_of_power
 from proofs.schedules.elementary import z as exponent
 from proofs.schedules.moments import NOISE_SO_FAR as J
 from proofs.schedules.moments import (
+    SHARE,
     State,
     budget,
     curvature,
@@ -25,6 +39,7 @@ from proofs.schedules.moments import (
     in_order,
     label_noise,
     largest,
+    ordered_errors,
     variances,
 )
 from proofs.schedules.path import noise_of_a_step
@@ -61,7 +76,9 @@ LARGEST = Range(rate, 0, move / theory.move(largest, label_noise, 1), power=2)
 """2 sqrt(lambda_max) a_k / sigma <= q."""
 MODES = (Range(curvature, 0, largest),)
 IN_THE_STEP = (*MODES, LARGEST, Range(TIME, 0, rate))
-KEPT = stated(granted(Relation(kept, "<=", 1), Ground.DEFINITION))
+CEILING = 1 / sympy.sqrt(1 + batch * own / C.variance)
+"""(1 + b_k / B_i)^{-1/2}, as 1 / B_i = G_i^2 / V_i."""
+BELOW_SCALE = stated(assumed(Relation(kept, "<=", CEILING, C.definition.meaning), Assumption.KEPT))
 ONE_STEP = Relation(
     after,
     "=",
@@ -78,7 +95,7 @@ ONE_STEP = Relation(
     "Adam in modes",
     "an idealised step of Adam on Gaussian regression, by its path and its batch",
     r"At the learning rate $a_k/\sqrt{b_k}$:",
-    concludes=(Conclusion(ONE_STEP),),
+    concludes=(Conclusion(ONE_STEP, universal=(level,)),),
     source="this project",
 )
 def adam_in_modes() -> Iterator[Step]:
@@ -94,6 +111,16 @@ def adam_in_modes() -> Iterator[Step]:
 def squared(symbol: Any) -> Any:
     """The name of a symbol's square."""
     return named(f"{symbol}_2", rf"{written(symbol)}^{{2}}", nonnegative=True)
+
+
+OF_SQUARES = inequality(
+    squared(kept), "<=", 1, (Range(kept, 0, CEILING, power=2),), where={squared(kept): kept**2}
+)
+KEPT_2 = composed(
+    Relation(squared(kept), "<=", 1), (from_step(OF_SQUARES, {kept: (BELOW_SCALE,)}),), (squared(kept),)
+)
+KEPT = rooted(KEPT_2, squared(kept), kept, sympy.Integer(1))
+"""kappa <= 1."""
 
 
 def _bounded(
@@ -138,7 +165,10 @@ def _pulled(
     )
     yield squares
     goal = Relation(squared(pull), sense, (share * y / rate) ** 2, ranges=between.relation.ranges)
-    named_square = granted(Relation(squared(y), "=", y**2), Ground.DEFINITION)
+    value = 2 * kappa * rate * curvature / sympy.sqrt(start.variance)
+    named_square = granted(
+        Relation(squared(y), "=", y**2), Ground.DEFINITION, meaning={squared(y): y**2, y: value}
+    )
     compared = composed(
         goal,
         (from_step(squares, {now.variance: (between,)}), named_square),
@@ -154,8 +184,16 @@ def _pulled(
         Relation(squared(target), "<=", pull**2, ranges=goal.ranges),
         (
             from_step(compared),
-            granted(Relation(squared(target), "=", (share * y / rate) ** 2), Ground.DEFINITION),
-            granted(Relation(squared(pull), "=", pull**2), Ground.DEFINITION),
+            granted(
+                Relation(squared(target), "=", (share * y / rate) ** 2),
+                Ground.DEFINITION,
+                meaning={squared(target): target**2, target: share * y / rate},
+            ),
+            granted(
+                Relation(squared(pull), "=", pull**2),
+                Ground.DEFINITION,
+                meaning={squared(pull): pull**2, pull: 2 * theta * curvature / sympy.sqrt(now.variance)},
+            ),
         ),
         (squared(pull), squared(target)),
     )
@@ -165,16 +203,20 @@ def _pulled(
     return said
 
 
-def _one_step(sense: str, slower: Fact) -> Step:
+def _one_step(sense: str, kappa: Any, slower: Fact) -> Step:
     """c' against c (1 - y) + a^2 / b, y = 2 a lambda p, by how ``slower`` compares p with s."""
     root = 1 / sympy.sqrt(C.variance + batch * own)
     return composed(
         Relation(after, sense, C.error * (1 - Y_C) + taken),
         (
-            cite(adam_in_modes, opaque=tuple(ONE_STEP.where)),
-            granted(Relation(slowed, "=", root), Ground.DEFINITION),
-            granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION),
-            granted(Relation(Y_C, "=", 2 * rate * curvature * paced), Ground.DEFINITION),
+            cite(adam_in_modes, {level: C.risk + label_noise}, opaque=tuple(ONE_STEP.where)),
+            defined(slowed, root),
+            defined(taken, rate**2 / batch),
+            granted(
+                Relation(Y_C, "=", 2 * rate * curvature * paced),
+                Ground.DEFINITION,
+                meaning={Y_C: 2 * rate * curvature * paced, paced: kappa / sympy.sqrt(C.variance)},
+            ),
             slower,
         ),
         (after, Y_C, root, slowed, paced, rate**2 / batch, taken),
@@ -183,7 +225,7 @@ def _one_step(sense: str, slower: Fact) -> Step:
 
 def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 1) -> Generator[Step, None, Step]:
     """x (1 - y(x)) is monotone: x <= X in every mode, so V(x) <= V(X), y(x) >= y(X), and 1 - y(X) >= 0."""
-    hypothesis, ordered = yield from in_order(small, large)
+    _, ordered = yield from in_order(small, large)
     pace = 4 * kappa**2 * rate**2 * curvature**2
     y_2 = squared(y_large)
     squares = inequality(
@@ -195,19 +237,24 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
         {y_2: pace / large.variance},
     )
     yield squares
-    y_small_2 = Relation(pace / small.variance, "=", y_small**2)
+    value, before = 2 * kappa * rate * curvature / sympy.sqrt(small.variance), ordered_errors(small, large)
     falls = composed(
-        Relation(y_2, "<=", y_small**2),
-        (from_step(squares, {large.variance: (ordered,)}), granted(y_small_2, Ground.DEFINITION)),
+        Relation(y_2, "<=", y_small**2, ranges=(before,)),
+        (
+            from_step(squares, {large.variance: (ordered,)}),
+            defined(y_small, value, pace / small.variance, y_small**2),
+        ),
         (y_2, 1 / small.variance),
     )
     yield falls
     slower = rooted(falls, y_2, y_large, y_small)
     yield slower
     said = composed(
-        Relation(small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1),)),
-        (from_step(hypothesis), from_step(slower)),
-        (large.error, y_small),
+        Relation(
+            small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1), before)
+        ),
+        (from_step(slower),),
+        (y_small,),
     )
     yield said
     return said
@@ -216,14 +263,14 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
 def _within(weaker: Any, noise: Any) -> Generator[Step, None, Step]:
     """V_i(t) >= e^-q V_i along the upper solution."""
     fades = exponents(sympy.exp(-move / 2), "<=", sympy.Integer(1))
-    is_weaker = granted(Relation(contraction, "=", weaker), Ground.DEFINITION)
+    is_weaker = defined(contraction, weaker)
     smaller = composed(
         Relation(contraction, "<=", kept), (is_weaker, from_step(fades)), (contraction, sympy.exp(-move / 2))
     )
     below_one = composed(
         Relation(contraction, "<=", 1), (from_step(smaller), from_step(KEPT)), (contraction, kept)
     )
-    yield from (KEPT, fades, smaller, below_one)
+    yield from (BELOW_SCALE, OF_SQUARES, KEPT_2, KEPT, fades, smaller, below_one)
     slow = yield from _bounded(pull, contraction, U_T, 1, below_one)
     falls = along(
         sympy.exp(move * TIME / rate) * u,
@@ -254,7 +301,7 @@ def _at_most_one(
 ) -> Generator[Step, None, tuple[Step, Step]]:
     """y_i <= q, and so at most 1."""
     most = yield from _bounded(y, factor, state, rate, share)
-    below_one = composed(Relation(y, "<=", 1, ranges=UPPER.ranges), (from_step(most),), (y,))
+    below_one = composed(Relation(y, "<=", 1, ranges=UPPER.ranges[:-1]), (from_step(most),), (y,))
     yield below_one
     return most, below_one
 
@@ -262,7 +309,7 @@ def _at_most_one(
 POSITIVE = prose(
     r"\text{errors stay} \ge 0 \text{ along the equation}", "where one is 0 its derivative is nu rho >= 0"
 )
-UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LARGEST))
+UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LARGEST, ordered_errors(C, U)))
 
 
 @proves(
@@ -273,7 +320,7 @@ UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LA
     r"and $k$, let $u$ solve $du_i/dT = -2\kappa e^{-q/2}\lambda_iu_i/\sqrt{V_i(u)} + e^q/r$, and let $c_i "
     r"\le u_i$ in every mode before a step. Then the same holds after it, and so after every step from $c = "
     r"u$:",
-    concludes=(Conclusion(UPPER),),
+    concludes=(Conclusion(UPPER, BELOW_SCALE.assumes),),
     source="this project",
     uses=("exponentials", "noise of a step", "Adam in modes"),
 )
@@ -297,18 +344,16 @@ def upper_step() -> Iterator[Step]:
     yield whole
     most, below_one = yield from _at_most_one(Y_U, U, kept, KEPT)
     ordered = yield from _order(C, U, Y_C, Y_U, kept)
-    ceiling = 1 / sympy.sqrt(1 + batch * own / C.variance)
     kept_2 = inequality(
         squared(paced),
         "<=",
         slowed**2,
-        (Range(kept, 0, ceiling, power=2),),
+        (Range(kept, 0, CEILING, power=2),),
         where={squared(paced): kept**2 / C.variance, slowed: 1 / sympy.sqrt(C.variance + batch * own)},
     )
     slower = rooted(kept_2, squared(paced), paced, slowed)
-    below_scale = stated(granted(Relation(kept, "<=", ceiling), Ground.DEFINITION))
-    yield from (kept_2, slower, below_scale)
-    stepped = _one_step("<=", from_step(slower, {kept: (below_scale,)}))
+    yield from (kept_2, slower)
+    stepped = _one_step("<=", kept, from_step(slower, {kept: (BELOW_SCALE,)}))
     yield stepped
     enough = exponents(sympy.exp(move - Y_U), ">=", sympy.Integer(1), (Range(Y_U, 0, move),))
     yield enough
@@ -319,7 +364,7 @@ def upper_step() -> Iterator[Step]:
             cite(against_exponentials, {exponent: Y_U}),
             from_step(enough, {Y_U: (most,)}),
             cite(noise_of_a_step),
-            granted(Relation(taken, "=", rate**2 / batch), Ground.DEFINITION),
+            defined(taken, rate**2 / batch),
             from_step(stepped),
             from_step(ordered, {Y_U: (below_one,)}),
         ),
@@ -333,8 +378,7 @@ trace = named("S_1", r"\textstyle\sum_i\lambda_i", nonnegative=True)
 curvature_term = named("lambda_i_term", r"\lambda_i", nonnegative=True)
 SPREAD = named("spread", "W", positive=True)
 """w_k / I_k."""
-SHARE = granted(Relation(taken, "=", chi * noise_of_path), Ground.DEFINITION)
-LOWER = Relation(after, ">=", lower_after, ranges=UPPER.ranges)
+LOWER = Relation(after, ">=", lower_after, ranges=(*UPPER.ranges[:-1], ordered_errors(L, C)))
 
 
 @proves(
@@ -357,7 +401,7 @@ def lower_step() -> Iterator[Step]:
         Relation(curvature**2 + curvature * trace, "<=", SPREAD * L_T.variance, ranges=MODES),
         (
             from_step(variance),
-            granted(Relation(SPREAD, "=", theory.variance_growth(largest, trace, label_noise)), Ground.DEFINITION),
+            defined(SPREAD, theory.variance_growth(largest, trace, label_noise)),
         ),
         (L_T.variance, trace),
     )
@@ -379,7 +423,7 @@ def lower_step() -> Iterator[Step]:
         {low: -pull * low + chi * density, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(fast), granted(Relation(PACE, "=", pace * Y_L / rate), Ground.DEFINITION)),
+        (from_step(fast), defined(PACE, pace * Y_L / rate)),
         (pull, PACE),
         IN_THE_STEP,
         names={named("fade_l", r"e^{-gy_i(1-t/a_k)}", nonnegative=True): fade},
@@ -398,14 +442,20 @@ def lower_step() -> Iterator[Step]:
     yield unslowed
     slower = rooted(unslowed, squared(slowed), slowed, paced)
     yield slower
-    stepped = _one_step(">=", from_step(slower))
+    stepped = _one_step(">=", sympy.Integer(1), from_step(slower))
     yield stepped
+    of_path = composed(
+        Relation(taken, "=", chi * noise_of_path),
+        (defined(taken, rate**2 / batch), SHARE),
+        (taken, 1 / batch, chi),
+    )
+    yield of_path
     bounded = composed(
         replace(LOWER, ranges=(*LOWER.ranges, Range(Y_L, 0, move))),
         (
             from_step(whole, at={pace: -sympy.log(1 - move) / move}),
             cite(against_powers, {move_of_power: move, share_of_power: Y_L / move}),
-            SHARE,
+            from_step(of_path),
             from_step(stepped),
             from_step(ordered, {Y_C: (below_one,)}),
         ),

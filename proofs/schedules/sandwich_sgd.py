@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 import sympy
 
 from proofs.calculus import TIME, along, exponents, increasing
-from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, summed
+from proofs.composition import Conclusion, cite, composed, defined, from_step, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.elementary import against_exponentials, against_powers
 from proofs.schedules.elementary import q as move_of_power
@@ -15,6 +15,7 @@ from proofs.schedules.elementary import s as share_of_power
 from proofs.schedules.elementary import z as exponent
 from proofs.schedules.moments import NOISE_SO_FAR as J
 from proofs.schedules.moments import (
+    SHARE,
     State,
     budget,
     curvature,
@@ -23,6 +24,7 @@ from proofs.schedules.moments import (
     in_order,
     label_noise,
     largest,
+    ordered_errors,
     variances,
 )
 from proofs.schedules.path import noise_of_a_step
@@ -56,7 +58,7 @@ ONE_STEP = Relation(
 @proves(
     "SGD in modes",
     "a step of SGD on Gaussian regression, by its path and its batch",
-    concludes=(Conclusion(ONE_STEP),),
+    concludes=(Conclusion(ONE_STEP, universal=(level,)),),
     source="this project",
 )
 def sgd_in_modes() -> Iterator[Step]:
@@ -75,7 +77,7 @@ POSITIVE = prose(
     r"\text{errors stay} \ge 0 \text{ along the equation}",
     "it is linear, and in the derivative of an error no coefficient but that of this error is negative",
 )
-UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES))
+UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, ordered_errors(C, U)))
 NOISE = theory.upper_noise(move)
 
 
@@ -130,7 +132,7 @@ def upper_step() -> Iterator[Step]:
     yield composed(
         UPPER,
         (
-            cite(sgd_in_modes),
+            cite(sgd_in_modes, {level: C.risk + label_noise}, opaque=tuple(ONE_STEP.where)),
             from_step(whole),
             cite(against_exponentials, {exponent: rate * curvature}, part=1),
             cite(noise_of_a_step),
@@ -152,8 +154,7 @@ weighted_term = named("VS_i", r"\lambda_iV_i", nonnegative=True)
 curvature_square = named("lambda_i_2", r"\lambda_i^{2}", nonnegative=True)
 SPREAD = theory.variance_growth(largest, squares_sum)
 POWER = sympy.exp(curvature / largest * sympy.log(1 - rate * largest))
-SHARE = granted(Relation(rate**2 / batch, "=", chi * noise_of_path), Ground.DEFINITION)
-LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), *MODES))
+LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), *MODES, ordered_errors(L, C)))
 
 
 def _bounded() -> Generator[Step, None, Step]:
@@ -190,8 +191,8 @@ def _bounded() -> Generator[Step, None, Step]:
         (
             from_step(total),
             from_step(alone),
-            granted(Relation(L_T.variance, "=", curvature**2 * L_T.error + curvature * level), Ground.DEFINITION),
-            granted(Relation(level, "=", L_T.risk + label_noise), Ground.DEFINITION),
+            defined(L_T.variance, curvature**2 * L_T.error + curvature * level),
+            defined(level, L_T.risk + label_noise),
         ),
         (L_T.variance, weighted, L_T.risk, level),
     )
@@ -239,7 +240,7 @@ def lower_step() -> Iterator[Step]:
     yield composed(
         LOWER,
         (
-            cite(sgd_in_modes),
+            cite(sgd_in_modes, {level: C.risk + label_noise}, opaque=tuple(ONE_STEP.where)),
             from_step(whole, at={contraction: theory.lower_contraction(rate * largest)}),
             cite(against_powers, {move_of_power: rate * largest, share_of_power: curvature / largest}, part=1),
             SHARE,

@@ -3,6 +3,8 @@ r"""How many steps a path needs: the fewest, and those of a batch that grows by 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import sympy
 
@@ -78,7 +80,6 @@ whole, LAST = (
     named("q_last", r"\int_{S_{n-1}}^DdS/b(S)", nonnegative=True),
 )
 GROWTH = sympy.log(end_batch / batch)
-TOTAL_GROWTH = named("ln b", r"\ln b(S_{n-1})/b_0", nonnegative=True)
 
 
 @proves(
@@ -115,19 +116,31 @@ def steps_of_a_law() -> Iterator[Step]:
         (WITHIN, GROWTH),
     )
     yield each
-    middle = sympy.Symbol("b", positive=True)
-    telescopes = equation(
-        sympy.log(middle / first_batch) + sympy.log(end_batch / middle),
-        sympy.log(end_batch / first_batch),
-        "so the sum of the logarithms is that of the last batch over the first",
+    so_far, with_it = (named(f"ln {name}", rf"\ln {name}/b_0", real=True) for name in ("b_k", "b_{k+1}"))
+    parted = equation(
+        GROWTH,
+        with_it - so_far,
+        where={with_it: sympy.log(end_batch / first_batch), so_far: sympy.log(batch / first_batch)},
     )
-    yield telescopes
+    grown = composed(
+        replace(each.relation, right=WITHIN + with_it - so_far),
+        (from_step(each), from_step(parted, opaque=(with_it, so_far))),
+        (WITHIN, GROWTH, with_it, so_far),
+    )
+    yield from (parted, grown)
     full = count - 1
-    up = summed(each, {WITHIN: FULL, GROWTH: TOTAL_GROWTH}, count=full, reason="summed over the n - 1 full steps")
+    total_growth = sympy.log(last_batch / first_batch)
+    up = summed(
+        grown,
+        {WITHIN: FULL},
+        {(so_far, with_it): (sympy.Integer(0), total_growth)},
+        count=full,
+        reason="summed over the n - 1 full steps",
+    )
     down = summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
     yield from (up, down)
     cut = sympy.Symbol("c", positive=True)
-    parts = granted(Relation(whole, "=", FULL + LAST), Ground.DEFINITION)
+    parts = granted(Relation(whole, "=", FULL + LAST), Ground.SPLIT, meaning=_halves())
     lower, upper = (conclusion.relation for conclusion in steps_of_a_law.lemma.conclusions)
     yield composed(
         lower,
@@ -135,7 +148,7 @@ def steps_of_a_law() -> Iterator[Step]:
             from_step(down),
             parts,
             assumed(Relation(LAST, "<=", cut / last_batch), Assumption.GROWING_BATCH),
-            granted(Relation(cut, "<=", last_batch), Ground.DEFINITION),
+            assumed(Relation(cut, "<=", last_batch), Assumption.GROWING_BATCH),
         ),
         (whole, FULL, LAST, cut),
         GROWING,
@@ -146,12 +159,17 @@ def steps_of_a_law() -> Iterator[Step]:
             from_step(up, {end_batch: (grows,)}),
             parts,
             hypothesis(Relation(LAST, ">=", 0)),
-            granted(
-                Relation(TOTAL_GROWTH, "=", sympy.log(last_batch / first_batch)), Ground.DEFINITION, telescopes
-            ),
         ),
-        (whole, FULL, LAST, TOTAL_GROWTH),
+        (whole, FULL, LAST),
     )
+
+
+def _halves() -> dict[Any, Any]:
+    """Of the integral of 1 / b(S), up to the last step and over it."""
+    seen, start, end = sympy.symbols("S S_{n-1} D", positive=True)
+    counted = 1 / sympy.Function("b", positive=True)(seen)
+    limits = {whole: (0, end), FULL: (0, start), LAST: (start, end)}
+    return {name: sympy.Integral(counted, (seen, *ends)) for name, ends in limits.items()}
 
 
 @proves(

@@ -3,13 +3,15 @@ r"""The test on estimated variances: Cantelli's inequality and the variance of t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import sympy
 
-from proofs.composition import Ground, composed, granted
-from proofs.relations import Relation, named
+from proofs.calculus import square as squared_of
+from proofs.composition import Ground, by_cases, composed, from_step, granted, summed
+from proofs.relations import Relation, equation, inequality, named
 from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
 from theory.training import estimated_variance as theory
 
@@ -125,14 +127,57 @@ def _tail(parts: Sequence[Step]) -> Iterator[Step]:
     )
     relative, away = named("W", "W", positive=True), theory.relative_margin(delta) * variance
     shift = relative * variance**2 / away
+    slack = sympy.Symbol("s", positive=True)
+    markov = yield from _markov(passed, spread, slack)
     yield composed(
         Relation(passed, "<=", theory.cantelli(relative, theory.relative_margin(delta))),
         (
-            granted(Relation(passed * (away + shift) ** 2, "<=", spread + shift**2), Ground.MARKOV),
-            granted(Relation(spread, "<=", relative * variance**2), Ground.DEFINITION, *parts),
+            from_step(markov, at={margin: away, slack: shift}),
+            granted(Relation(spread, "<=", relative * variance**2), Ground.EXPECTATION, *parts),
         ),
         (passed, spread),
     )
+
+
+def _markov(passed: Any, spread: Any, slack: Any) -> Generator[Step, None, Step]:
+    """1{Z >= 0} (m + s)^2 <= (Z + m + s)^2, in expectation, where E Z = -m."""
+    indicator, squared = (
+        named("indicator", r"1\{Z\ge0\}", nonnegative=True),
+        named("shifted_2", r"(Z+m+s)^2", nonnegative=True),
+    )
+    goal = Relation(indicator * (margin + slack) ** 2, "<=", squared)
+    above, value = sympy.Symbol("Z", nonnegative=True), sympy.Symbol("Z", real=True)
+    passes = inequality(
+        (margin + slack) ** 2, "<=", squared, (), "where Z >= 0", {squared: (above + margin + slack) ** 2}
+    )
+    fails = squared_of(value + margin + slack, {sympy.expand((value + margin + slack) ** 2): squared})
+    each = by_cases(goal, ({indicator: 1}, passes), ({indicator: 0}, fails))
+    of_square, deviation = named("shifted_sum", r"E(Z+m+s)^2", nonnegative=True), named("Z+m", "Z + m", real=True)
+    deviation_2 = named("Z+m_2", "(Z+m)^2", nonnegative=True)
+    parts = equation(
+        squared,
+        deviation_2 + 2 * slack * deviation + slack**2,
+        where={
+            squared: (value + margin + slack) ** 2,
+            deviation: value + margin,
+            deviation_2: (value + margin) ** 2,
+        },
+    )
+    in_mean = summed(each, {indicator: passed, squared: of_square}, reason="in expectation")
+    opened = summed(
+        parts,
+        {squared: of_square, deviation_2: spread, deviation: sympy.Integer(0)},
+        count=sympy.Integer(1),
+        reason="in expectation: $Z+m$ has mean 0",
+    )
+    yield from (passes, fails, each, parts, in_mean, opened)
+    said = composed(
+        Relation(passed * (margin + slack) ** 2, "<=", spread + slack**2),
+        (from_step(in_mean), from_step(opened)),
+        (passed, of_square, spread),
+    )
+    yield said
+    return said
 
 
 def _enumeration() -> Step:

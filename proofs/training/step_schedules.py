@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ from proofs.composition import Assumption, Ground, cite, composed, from_step, gr
 from proofs.relations import Range, Relation, named
 from proofs.steps import Evidence, Step, checked, proves, vanishing
 from proofs.sums import PROGRESS, SQUARES, epsilon
+from theory.adam.discounted_sums import discounted_sums
 from theory.problem import AdamParameters, Problem
 from theory.training import step_schedules as theory
 
@@ -61,6 +63,14 @@ __all__ = ["step_schedules"]
 
 FROZEN_LATE = named("F_late", r"{\textstyle\sum_{j\ge k_0}}E\,\theta_jG_jg_j", real=True)
 ADMISSIBLE = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2, strict=True))
+
+
+def _at_k_0() -> dict[Any, Any]:
+    """A sum over the steps, of those before k_0 and of the others."""
+    k, start, end = sympy.symbols("k k_0 K", integer=True, positive=True)
+    term = sympy.Function("f", real=True)(k)
+    limits = {FROZEN_S: (1, end), FROZEN_EARLY: (1, start - 1), FROZEN_LATE: (start, end)}
+    return {name: sympy.Sum(term, (k, *ends)) for name, ends in limits.items()}
 
 
 @proves(
@@ -85,7 +95,7 @@ def step_schedules() -> Iterator[Step]:
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             cite(weighted_sums),
             cite(weighted_sums, part=1),
-            granted(Relation(FROZEN_S, "=", FROZEN_EARLY + FROZEN_LATE), Ground.DEFINITION),
+            granted(Relation(FROZEN_S, "=", FROZEN_EARLY + FROZEN_LATE), Ground.SPLIT, meaning=_at_k_0()),
             cite(weighted_sums, part=4),
             cite(weighted_sums, late, part=2),
             cite(weighted_sums, part=3),
@@ -120,23 +130,30 @@ def step_schedules() -> Iterator[Step]:
     yield _against_direct_sums()
 
 
-def _recursions(length: int = 4) -> Step:
-    """T_k = s_k + r T_{k+1} and Z_k = s_k + q Z_{k+1}, as theory sums them, for symbolic multipliers."""
-    multipliers = list(sympy.symbols(f"s1:{length + 1}", positive=True))
+def _recursions() -> Step:
+    """T_k = s_k + r T_{k+1} and Z_k = s_k + q Z_{k+1}: one step from any value; theory's sums are such steps."""
+    one, two, after = sympy.symbols("s_k s_{k+1} R", positive=True)
 
     def residuals() -> list[Any]:
         found = [
-            (theory.momentum_sums(multipliers, BETA1, BETA2), r),
-            (theory.second_moment_sums(multipliers, BETA2), q),
+            (partial(theory.momentum_sums, beta1=BETA1, beta2=BETA2), r),
+            (partial(theory.second_moment_sums, beta2=BETA2), q),
         ]
         return [
-            own - one - ratio * later
+            residual
             for sums, ratio in found
-            for own, one, later in zip(sums, multipliers, [*sums[1:], 0], strict=True)
+            for residual in (
+                discounted_sums([one], ratio, after)[0] - one - ratio * after,
+                sums([one, two])[0] - discounted_sums([one], ratio, sums([two])[0])[0],
+                sums([one])[0] - one,
+            )
         ]
 
     return vanishing(
-        r"T_k = s_k + rT_{k+1}, \; Z_k = s_k + \sqrt{\beta_2}Z_{k+1}: \text{ theory's sums}", residuals
+        r"T_k = s_k + rT_{k+1}, \; Z_k = s_k + \sqrt{\beta_2}Z_{k+1}: "
+        r"\text{ theory's sums, from any next value}",
+        residuals,
+        "from the last step on, where they are s_K: by induction for any number of steps",
     )
 
 
@@ -167,7 +184,11 @@ def _against_direct_sums() -> Step:
         residual = total**2 - q_direct * (start + growth * total)
         return Evidence(abs(residual) < 1e-12 * total**2, f"relative residual {residual / total**2:.2e}")
 
-    return checked(r"S_+^2 = Q(A + B S_+) \text{ with } Q, A, B \text{ summed term by term}", check)
+    return checked(
+        r"S_+^2 = Q(A + B S_+) \text{ with } Q, A, B \text{ summed term by term}",
+        check,
+        "the function, on one schedule of five steps, $k_0 = 3$: the sums are those of the steps before",
+    )
 
 
 def _direct(s: Any, first: int, beta1: float, beta2: float, eta: float) -> tuple[float, float, float]:

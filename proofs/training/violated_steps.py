@@ -44,6 +44,7 @@ from proofs.adam.symbols import (
 from proofs.composition import (
     Assumption,
     Ground,
+    assumed,
     by_cases,
     cite,
     composed,
@@ -51,8 +52,11 @@ from proofs.composition import (
     granted,
     hypothesis,
     rooted,
+    stated,
     summed,
 )
+from proofs.grounds import inner, supremum
+from proofs.grounds import norm as norm_2
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import (
@@ -67,6 +71,7 @@ from proofs.sums import (
     preconditioned,
     root_moment,
 )
+from proofs.sums import deviation as spread
 from theory.adam.constants import momentum_amplification, second_moment_weight
 from theory.training import violated_steps as theory
 
@@ -132,10 +137,11 @@ def _climb() -> Generator[Step, None, Step]:
         preconditioned, "<=", norm / root_c, BETAS[1:], "sqrt(D_k) = sqrt(c) |G| + x", {preconditioned: largest}
     )
     yield small
+    uphill = yield from _uphill()
     on = composed(
         goal.at({violated: norm}),
         (
-            granted(Relation(aligned, ">=", -RHO * norm * fresh_share), Ground.DEFINITION),
+            from_step(uphill),
             cite(lemma_l2, part=2),
             from_step(small),
         ),
@@ -150,24 +156,56 @@ def _climb() -> Generator[Step, None, Step]:
     return total
 
 
+def _uphill() -> Generator[Step, None, Step]:
+    """(x)^+ - rho (x)^- >= -rho |x| with x = G g / (sqrt(v) + epsilon)."""
+    product = named("x_of_g", r"G_kg_k/(\sqrt{v_k}+\epsilon)", real=True)
+    true, own = sympy.symbols(r"G_k g_k/(\sqrt{v_k}+\epsilon)", real=True)
+    size = norm * fresh_share
+    parts = equation(
+        aligned,
+        (1 + RHO) / 2 * product + (1 - RHO) / 2 * size,
+        "the positive part of a number is the mean of it and its size",
+        {aligned: (size + product) / 2 - RHO * (size - product) / 2},
+    )
+    yield parts
+    meaning = {product: inner(true, own), norm: norm_2(true), fresh_share: norm_2(own)}
+    least = granted(Relation(product, ">=", -size), Ground.CAUCHY_SCHWARZ, meaning=meaning)
+    found = composed(
+        Relation(aligned, ">=", -RHO * size),
+        (from_step(parts, opaque=(aligned,)), least),
+        (aligned, product),
+    )
+    yield found
+    return found
+
+
 def _memory(constants: Mapping[str, Any]) -> Generator[Step, None, Step]:
     """sqrt(G^2 + sd^2) <= tau |G| + (sd - eta |G|)^+, which enters L7's moments."""
     bound = tau * norm + excess
-    cross = named("cross_excess", r"2e|G_k|(\tau-\eta)", nonnegative=True)
-    squares = norm**2 + (noise * norm + excess) ** 2
+    cross = named("cross_excess", r"2e|G_k|/(\tau+\eta)", nonnegative=True)
+    most = noise * norm + excess
+    squares = norm**2 + most**2
     exact = equation(
-        cross, bound**2 - squares, "tau^2 = 1 + eta^2", {cross: 2 * excess * norm * (tau - noise), **TAU_IS}
+        cross, bound**2 - squares, "tau^2 = 1 + eta^2", {cross: 2 * excess * norm / (tau + noise), **TAU_IS}
     )
-    yield exact
+    spread_2 = named("sd_k_2", r"\mathrm{sd}_k^2", nonnegative=True)
+    over = {excess: supremum(spread - noise * norm)}
+    no_more = stated(
+        granted(Relation(spread, "<=", most), Ground.EXTREMUM, meaning=over),
+        "of $\\mathrm{sd}_k - \\eta|G_k|$ and 0",
+    )
+    enough = inequality(spread_2, "<=", most**2, (Range(spread, 0, most),), where={spread_2: spread**2})
+    yield from (exact, no_more, enough)
     below = composed(
         Relation(deviation, "<=", bound**2, TAU_IS),
         (
-            granted(Relation(deviation, "<=", squares), Ground.DEFINITION),
+            assumed(Relation(deviation, "=", norm**2 + spread_2), Assumption.UNBIASED),
+            from_step(enough, {spread: (no_more,)}),
             from_step(exact),
             hypothesis(Relation(cross, ">=", 0)),
         ),
-        (deviation, cross),
-        reason="sd <= eta |G| + e",
+        (deviation, cross, spread_2),
+        frozenset({Assumption.UNBIASED}),
     )
     yield below
     rms = rooted(below, deviation, root_moment, bound)

@@ -7,7 +7,8 @@ from typing import Any
 
 import sympy
 
-from proofs.adam.assembly import ADMISSIBLE, GROWTH, KAPPA, QBAR, START, TESTED, closing
+from proofs.adam.assembly import ADMISSIBLE, GROWTH, KAPPA, QBAR, START, closing
+from proofs.adam.assembly import TESTED as ADAM_TESTED
 from proofs.adam.descent import descent_lemma
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.l3_freeze import lemma_l3, travel
@@ -25,7 +26,6 @@ from proofs.adam.symbols import (
     KAPPA_RHO,
     PROBLEM,
     RHO,
-    SETTING,
     UNIT_INTERVALS,
     a,
     alpha,
@@ -36,8 +36,10 @@ from proofs.adam.symbols import (
     smoothness,
     steps,
 )
-from proofs.composition import Ground, cite, composed, from_step, granted, summed
-from proofs.relations import Range, Relation, inequality, named
+from proofs.adam.symbols import SETTING as ADAM_SETTING
+from proofs.composition import Assumption, Ground, assumed, cite, composed, from_step, granted, summed
+from proofs.grounds import inner, norm, norm_1, norm_max
+from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, proves
 from proofs.sums import (
     ALIGNED,
@@ -72,6 +74,11 @@ ADAM_PART = named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/(\sqrt{v_k}+\
 DECAYED = named("decayed_moved", r"\|{\textstyle\sum_{j=k-n}^{k-1}} \alpha(u_j+\lambda w_j)\|", nonnegative=True)
 size, DRIFT = named("s_W", "s", positive=True), named("Gamma_W", r"\Gamma_W", positive=True)
 LARGEST = constants.normalized_step_bound(BETA1, BETA2) + pull
+step, decay = (sympy.Symbol(name, real=True) for name in ("u_k", r"\lambda w_k"))
+largest_w = named("lambda_w_max", r"\|\lambda w_k\|_\infty", nonnegative=True)
+BOUNDED = frozenset({Assumption.BOUNDED_WEIGHTS})
+SETTING, TESTED = ADAM_SETTING | BOUNDED, ADAM_TESTED | BOUNDED
+LITTLE = assumed(Relation(largest_w, "<=", pull), *BOUNDED)
 AT_SIZE = {size: C_M + pull, C_M: constants.normalized_step_bound(BETA1, BETA2)}
 
 
@@ -99,7 +106,7 @@ def weight_decay_theorem() -> Iterator[Step]:
         r"\Gamma_W = \Gamma \text{ at } \lambda = 0",
         (theory.decayed_drift(BETA1, BETA2, 0), constants.drift_constant(BETA1, BETA2)),
     )
-    bound = _bound(squares, adam)
+    bound = _bound(squares, adam, *(yield from _decayed()))
     yield bound
     yield closing(bound, climb=pull, share=(1 - BETA1) * KAPPA_RHO)
     yield from _root()
@@ -111,13 +118,21 @@ def _steps() -> Generator[Step, None, Step]:
     length_w = composed(
         Relation(whole, "<=", sympy.sqrt(dimension) * size, AT_SIZE, BETAS),
         (
-            granted(Relation(whole, "<=", length + size_of_w), Ground.MINKOWSKI),
+            granted(
+                Relation(whole, "<=", length + size_of_w),
+                Ground.MINKOWSKI,
+                meaning={whole: norm(step + decay), length: norm(step), size_of_w: norm(decay)},
+            ),
             cite(lemma_l1, part=2),
-            granted(Relation(size_of_w, "<=", sympy.sqrt(dimension) * pull), Ground.DEFINITION),
+            granted(
+                Relation(size_of_w, "<=", sympy.sqrt(dimension) * largest_w),
+                Ground.HOELDER,
+                meaning={size_of_w: norm(decay), largest_w: norm_max(decay)},
+            ),
+            LITTLE,
         ),
-        (whole, length, size_of_w),
+        (whole, length, size_of_w, largest_w),
         SETTING,
-        reason="l = lambda W",
     )
     yield length_w
     return length_w
@@ -167,7 +182,40 @@ def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
     return total
 
 
-def _bound(squares: Step, adam: Step) -> Step:
+def _decayed() -> Generator[Step, None, tuple[Step, Step]]:
+    """<G, u + lambda w> in its two parts, of which the second is at least -lambda W ||G||_1."""
+    of_adam, of_w = (
+        named("i_adam", r"\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True),
+        named("h_term", r"\langle G_k,\lambda w_k\rangle", real=True),
+    )
+    size_1, true = named("G_k_l1", r"\|G_k\|_1", nonnegative=True), sympy.Symbol("G_k", real=True)
+    split = equation(
+        progress,
+        of_adam + of_w,
+        "a step is that of Adam and lambda w",
+        {progress: true * (step + decay), of_adam: true * step, of_w: true * decay},
+    )
+    parts = summed(split, {progress: PROGRESS, of_adam: ADAM_PART, of_w: INNER})
+    yield from (split, parts)
+    least = composed(
+        Relation(of_w, ">=", -pull * size_1),
+        (
+            granted(
+                Relation(of_w, ">=", -size_1 * largest_w),
+                Ground.HOELDER,
+                meaning={of_w: inner(true, decay), size_1: norm_1(true), largest_w: norm_max(decay)},
+            ),
+            LITTLE,
+        ),
+        (of_w, largest_w),
+        BOUNDED,
+    )
+    inner_part = summed(least, {of_w: INNER, size_1: NORMS})
+    yield from (least, inner_part)
+    return parts, inner_part
+
+
+def _bound(squares: Step, adam: Step, parts: Step, inner_part: Step) -> Step:
     """(1 - beta1) kappa Q <= P_W + lambda W S."""
     drift = size**2 / 2 + (1 - BETA1) * size * r * RHO**2 / ROOT_C
     budget = constants.descent_budget(PROBLEM, ADAM, DRIFT)
@@ -176,9 +224,9 @@ def _bound(squares: Step, adam: Step) -> Step:
         Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED, "<=", QBAR + pull * NORMS, where, ADMISSIBLE),
         (
             cite(descent_lemma),
-            granted(Relation(PROGRESS, "=", ADAM_PART + INNER), Ground.DEFINITION),
+            from_step(parts),
             from_step(squares),
-            granted(Relation(INNER, ">=", -pull * NORMS), Ground.HOELDER),
+            from_step(inner_part),
             from_step(adam),
             cite(lemma_l4),
             cite(lemma_l6),

@@ -14,18 +14,17 @@ from proofs.composition import (
     Assumption,
     Conclusion,
     Fact,
-    Ground,
     assumed,
     by_cases,
     cite,
     composed,
     from_step,
-    granted,
     hypothesis,
     induction,
     stated,
     summed,
 )
+from proofs.grounds import CHECKED
 from proofs.points import Point, combined
 from proofs.relations import Range, Relation, certified, equation, holds, inequality, tiled
 from proofs.sums import PRECONDITIONED, response, root_of_one
@@ -49,10 +48,11 @@ def test_every_citation_is_needed() -> None:
 
 
 def test_every_fact_has_its_reason() -> None:
-    """A lemma, a step, an assumption, a definition or named theorem, or the sign of a symbol."""
+    """A lemma, a step, an assumption, a checked instance of a ground, or the sign of a symbol."""
     for name, number, composition in cited():
         for fact in composition.facts:
-            assert fact.lemma or fact.steps or fact.assumes or fact.ground or _is_sign(fact), (name, number, fact)
+            instance = fact.ground in CHECKED and fact.meaning
+            assert fact.lemma or fact.steps or fact.assumes or instance or _is_sign(fact), (name, number, fact)
 
 
 def _is_sign(fact: Fact) -> bool:
@@ -112,15 +112,25 @@ def test_sums_and_telescoping() -> None:
     assert found.check().holds
     assert sympy.expand(found.relation.slack - (start + 2 * n - total)) == 0
     assert not summed(one, {x: total}, {(after, before): start}, count=n).check().holds
+    kept = summed(one, {x: total}, {(before, after): (start, t)}, count=n)
+    assert sympy.expand(kept.relation.slack - (start - t + 2 * n - total)) == 0
+
+
+def test_a_sign_is_that_of_the_value() -> None:
+    """A name that is declared nonnegative has a value that is."""
+    rest, whole = sympy.symbols("rest whole", nonnegative=True)
+    for value, holds_so in ((t**2 + (x - z) ** 2, True), (t**2 - n, False)):
+        parts = equation(whole, 2 * t + rest, where={whole: 2 * t + value, rest: value})
+        facts = (from_step(parts), hypothesis(Relation(rest, ">=", 0)))
+        assert composed(Relation(whole, ">=", 2 * t), facts, (whole, rest)).check().holds is holds_so
 
 
 def test_an_induction_needs_its_first_case() -> None:
-    facts = (hypothesis(Relation(x, ">=", y)),)
-    assert (
-        induction(Relation(x, ">=", 0), Relation(y, ">=", 0), inequality(1, ">=", 0), facts, (x, y)).check().holds
-    )
-    false = inequality(-1, ">=", 0)
-    assert not induction(Relation(x, ">=", 0), Relation(y, ">=", 0), false, facts, (x, y)).check().holds
+    facts, goal = (hypothesis(Relation(x, ">=", y)),), Relation(x, ">=", 0)
+    assert induction(goal, {x: y}, {x: 1}, inequality(1, ">=", 0), facts, (x, y)).check().holds
+    assert not induction(goal, {x: y}, {x: -1}, inequality(-1, ">=", 0), facts, (x, y)).check().holds
+    other = induction(goal, {x: y}, {x: -1}, inequality(1, ">=", 0), facts, (x, y)).check()
+    assert other.detail == "the first case is not what is shown first"
 
 
 def test_what_is_printed_is_what_is_checked() -> None:
@@ -154,8 +164,8 @@ def test_a_point_tells_what_does_not_follow() -> None:
 
 def test_cases_cover_what_they_say() -> None:
     goal = Relation(x, "<=", y)
-    at_zero = composed(goal.at({y: 0}), (granted(Relation(x, "<=", 0), Ground.DEFINITION),), (x,))
-    at_one = composed(goal.at({y: 1}), (granted(Relation(x, "<=", 1), Ground.DEFINITION),), (x,))
+    at_zero = composed(goal.at({y: 0}), (hypothesis(Relation(x, "<=", 0)),), (x,))
+    at_one = composed(goal.at({y: 1}), (hypothesis(Relation(x, "<=", 1)),), (x,))
     assert by_cases(goal, ({y: 0}, at_zero), ({y: 1}, at_one)).check().holds
     assert not by_cases(goal, ({y: 0}, at_one), ({y: 1}, at_one)).check().holds
 

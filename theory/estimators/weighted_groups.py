@@ -53,7 +53,16 @@ def squared_variation(tokens: Value) -> Value:
     (0.0, 0.25)
     """
     tokens = np.asarray(tokens)
-    return item(tokens.shape[-1] * (tokens**2).sum(axis=-1) / tokens.sum(axis=-1) ** 2 - 1)
+    return item(variation_of_sums(tokens.shape[-1], (tokens**2).sum(axis=-1), tokens.sum(axis=-1)))
+
+
+def variation_of_sums(groups: Value, sum_of_squares: Value, total: Value) -> Value:
+    """V^2 = n sum_j t_j^2 / N^2 - 1, of n groups, by the sums of their sizes and of the squares.
+
+    >>> variation_of_sums(2, 10.0, 4.0)
+    0.25
+    """
+    return groups * sum_of_squares / total**2 - 1
 
 
 def unweighted_bias(groups: Value, total: Value, squared_variation: Value, squared_gradient: Value) -> Value:

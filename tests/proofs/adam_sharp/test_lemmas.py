@@ -174,7 +174,7 @@ CONTROLS = {
     "L7': B1 without the root": (lemma_l7, {"constants.denominator_growth": growth_without_root}, "B_1"),
     "L7': A1 with a smaller first gradient": (
         lemma_l7,
-        {"UNROLLED": replace(UNROLLED, right=UNROLLED.right.subs(first, LESS * first))},
+        {"UNROLLED": replace(UNROLLED, where={n: v.subs(first, LESS * first) for n, v in UNROLLED.where.items()})},
         r"E\sqrt{D_{j,i}}",
     ),
     "L7': e_M too small": (lemma_l7, {"constants.window_drift": scaled(constants.window_drift)}, "e_M"),

@@ -43,7 +43,7 @@ PERTURBED = {
         "without weights",
     ),
     "variation without - 1": (
-        {"theory.squared_variation": lambda tokens: len(tokens) * sum(t**2 for t in tokens) / sum(tokens) ** 2},
+        {"theory.variation_of_sums": lambda groups, squares, total: groups * squares / total**2},
         r"V^2 =",
     ),
 }
