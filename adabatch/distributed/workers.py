@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from typing import Any, ParamSpec, TypeVar
 from adabatch.distributed.signals import STOP_SIGNALS, end_with_parent, hold_back_in_children
 
 __all__ = ["worker_pool"]
+
+PATIENCE = 2.0
+"""Seconds for the pool's thread, which does it at once."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +44,7 @@ def worker_pool(
             yield pool
         except BaseException:  # what is done is done
             pool.shutdown(wait=False, cancel_futures=True)
+            pool.forget_cancelled()
             for process in set(multiprocessing.active_children()) - others:
                 process.kill()
             raise
@@ -48,9 +53,21 @@ def worker_pool(
 class _Pool(ProcessPoolExecutor):
     """Submitting starts processes as they are needed."""
 
+    begun = False
+
     def submit(self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> Future[T]:
+        self.begun = True
         with hold_back_in_children():
             return super().submit(function, *arguments, **options)
+
+    def forget_cancelled(self) -> None:
+        """Wait until the pool's thread has let go of what is cancelled.
+
+        It would fail with a traceback where a worker dies before: to a cancelled future it can tell nothing.
+        """
+        until = time.monotonic() + PATIENCE
+        while self.begun and getattr(self, "_cancel_pending_futures", False) and time.monotonic() < until:
+            time.sleep(0.005)
 
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
