@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from simulate.experiments.known import EXPERIMENTS
 from simulate.experiments.other_optimizers import sign_descent
 from simulate.experiments.pieces import Pieces
 from simulate.experiments.settings import Level, Settings
-from simulate.kept import KeptResults
+from simulate.kept import KeptResults, unpickled
 from simulate.running import run_experiments
 from simulate.verify_bounds import verify_bounds
 
@@ -115,12 +116,19 @@ class Harmful:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"junk", pickle.dumps(Harmful()), pickle.dumps((1, 2)), pickle.dumps(3), pickle.dumps((1, 2.0))[:-3]],
+    [b"", b"junk", pickle.dumps(Harmful()), pickle.dumps((1, 2)), pickle.dumps(3)],
 )
 def test_a_file_that_is_no_result_is_left_alone(tmp_path, content):
     kept = KeptResults(tmp_path, "key")
     (tmp_path / "rmsprop-key.pickle").write_bytes(content)
     assert kept.read("rmsprop") is None
+
+
+def test_a_function_by_way_of_a_module_of_results_is_refused():
+    content = b"\x80\x04\x8c\x0dsimulate.kept\x8c\x0dshutil.rmtree\x93."
+    assert pickle.loads(content) is shutil.rmtree
+    with pytest.raises(pickle.UnpicklingError, match="does not belong to a result"):
+        unpickled(content)
 
 
 def test_a_failure_in_a_process_is_reported(tmp_path):
