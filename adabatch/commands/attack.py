@@ -138,7 +138,7 @@ def _search(
     from rich.progress import Progress
 
     from simulate.attack.search import attack as search
-    from simulate.attack.search import space_of
+    from simulate.attack.space import space_of
 
     space = space_of(bound, **where)
     screen = console()
