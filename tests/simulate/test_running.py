@@ -40,6 +40,7 @@ def test_two_processes_find_what_one_does(tmp_path):
     assert list(seconds) == list(NAMES)
     kept = [KeptResults.of(own).read(name) for name in NAMES]
     assert plain(result for result, _ in kept) == plain(one)
+    assert [KeptResults.of(own).count(name) for name in NAMES] == [3, 2, 39]
 
 
 def test_an_interrupted_call_continues_where_it_was(tmp_path, monkeypatch, capsys):
