@@ -65,7 +65,7 @@ def verify_bounds(
 ) -> None:
     """Measured gradient norms against the theorems' bounds, with refutations and negative controls.
 
-    Stopped and started again, the same command continues with the experiments that are not finished.
+    Stopped and started again, the same command continues with the pieces of experiments that are not finished.
 
     Exit code 1 if a verdict does not come out as it should; 2, and no report, where nothing would be checked, an
     option applies to no chosen experiment, or an objective's gradient, L or infimum disagrees with its values.
