@@ -11,7 +11,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from simulate.attack.comparison import compare, hypotheses, measured_exactly
+from simulate.attack.comparison import compare, hypotheses, measured_exactly, ratios
 from simulate.attack.exact_run import averaged_eta
 from simulate.attack.instance import Instance, near_tight_instances
 from simulate.attack.targets import TARGETS, rule_of
@@ -126,6 +126,19 @@ def test_every_bound_has_a_row_that_replays() -> None:
     for instance in INSTANCES:
         again = Instance.of_dict(json.loads(json.dumps(instance.to_dict())))
         assert compare(again)[:2] == compare(instance)[:2]
+
+
+def test_no_bound_ignores_epsilon() -> None:
+    """Steps become small, and sums of gradient norms large: a bound allows for it, or refuses."""
+    refused = set()
+    for instance in INSTANCES:
+        if instance.optimizer not in ("sgd", "adagrad"):
+            for epsilon in (1.0, 1000.0):
+                ratio = ratios(replace(instance, epsilon=np.array(epsilon)))
+                assert (ratio >= 1 - 1e-12).all(), instance.bound
+                refused |= {rule_of(instance.bound).name} if np.isinf(ratio).all() else set()
+    assert {"clipping", "l1-test", "scalar-test", "weight-decay"} <= refused
+    assert not {"theorem-1", "theorem-2", "theorem-3-l1", "schedule"} & refused
 
 
 def test_a_bound_that_is_a_tenth_too_small_is_broken() -> None:

@@ -86,7 +86,7 @@ def test_rows_of_other_bounds_and_settings_are_starts_too() -> None:
     with pytest.raises(ValueError, match="among 0: on none"):
         attack(space, 0.0, known=[])
     elsewhere = space_of("theorem-2", betas=(0.0, 1e-5), eta=0.35, steps=4)
-    assert attack(elsewhere, 0.0).ratio < 0.8 * attack(elsewhere, 0.01, known=[]).ratio
+    assert attack(elsewhere, 0.0).ratio < 0.9 * attack(elsewhere, 0.01, known=[]).ratio
 
 
 @pytest.mark.slow
