@@ -64,7 +64,7 @@ def run_experiments(
     with Progress(*columns, *times, console=console, transient=True) as progress:
         bar = _Bar(progress, {name: EXPERIMENTS[name].seconds(settings.level) for name in names})
         for name in found:
-            bar.tell(name, 1.0, kept=True)
+            bar.advance(name, 1.0, kept=True)
         processes = min(processes, len(wanted))
         run = partial(_in_processes, processes, pool) if processes > 1 else _one_by_one
         for name, timed in run(wanted, settings, kept, bar):
@@ -85,7 +85,7 @@ class _Bar:
     def begin(self, name: str) -> None:
         self.progress.update(self.task, description=name)
 
-    def tell(self, name: str, fraction: float, kept: bool) -> None:
+    def advance(self, name: str, fraction: float, kept: bool) -> None:
         """Time left is that of the work left, at the speed of what this start has computed."""
         self.done[name] += fraction
         self.computed += 0.0 if kept else fraction * self.work[name]
@@ -106,7 +106,7 @@ def _one_by_one(
 ) -> Iterator[tuple[str, Timed]]:
     for name in names:
         bar.begin(name)
-        yield name, _timed(name, settings, kept, bar.tell)
+        yield name, _timed(name, settings, kept, bar.advance)
 
 
 def _in_processes(
@@ -121,7 +121,7 @@ def _in_processes(
         while pending:
             done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
             while not queue.empty():
-                bar.tell(*queue.get())
+                bar.advance(*queue.get())
             for future in done:
                 yield pending.pop(future), future.result()
 
@@ -138,12 +138,12 @@ def _start(queue: SimpleQueue[tuple[str, float, bool]], settings: Settings) -> N
 
 def _in_worker(name: str, settings: Settings, kept: KeptResults) -> Timed:
     assert _queue is not None
-    tell = _queue.put
-    return _timed(name, settings, kept, lambda *told: tell(told))
+    put = _queue.put
+    return _timed(name, settings, kept, lambda *told: put(told))
 
 
-def _timed(name: str, settings: Settings, kept: KeptResults, tell: Callable[[str, float, bool], None]) -> Timed:
-    started, pieces = time.perf_counter(), Pieces(partial(tell, name), kept, name)
+def _timed(name: str, settings: Settings, kept: KeptResults, advance: Callable[[str, float, bool], None]) -> Timed:
+    started, pieces = time.perf_counter(), Pieces(partial(advance, name), kept, name)
     result = EXPERIMENTS[name].run(settings, pieces)
     return result, time.perf_counter() - started + pieces.earlier
 

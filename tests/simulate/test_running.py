@@ -90,8 +90,8 @@ def test_time_left_is_told_by_what_this_start_computes(monkeypatch, capsys):
     monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with Progress(console=Console(), disable=True) as progress:
         bar = running._Bar(progress, {"bounds": 200.0, "slopes": 100.0})
-        bar.tell("bounds", 0.75, kept=True)
-        bar.tell("bounds", 0.125, kept=False)
+        bar.advance("bounds", 0.75, kept=True)
+        bar.advance("bounds", 0.125, kept=False)
     assert capsys.readouterr().out == "58%, 0:05:50 left: bounds 88%\n"
 
 

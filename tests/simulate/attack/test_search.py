@@ -93,8 +93,8 @@ def test_rows_of_other_bounds_and_settings_are_starts_too() -> None:
 def test_processes_search_together() -> None:
     seen = []
     space = space_of("sgd", eta=0.5, steps=3)
-    tell = lambda seconds, ratio: seen.append(seconds)  # noqa: E731
-    found = attack(space, 60, processes=2, enough=1.5, known=(), advance=tell)
+    note = lambda seconds, ratio: seen.append(seconds)  # noqa: E731
+    found = attack(space, 60, processes=2, enough=1.5, known=(), advance=note)
     assert found.ratio < 1.5
     assert seen == sorted(seen)
 
