@@ -48,7 +48,7 @@ EXPERIMENTS: Registry[Experiment] = Registry(
         "bounds": Experiment("experiments.adam.bounds", 9, 350),
         "slopes": Experiment("experiments.adam.slopes", 6, 70),
         "sharpness": Experiment("experiments.adam_sharp.sharpness", 0.5, 6),
-        "sign-descent": Experiment("experiments.other_optimizers.sign_descent", 0.1, 0.2),
+        "sign-descent": Experiment("laboratory.sign_descent", 0.1, 0.2),
         "ratio-map": Experiment("experiments.adam.ratio_map", 3, 120),
         "related-bounds": Experiment("laboratory.related_bounds", 0.6, 22),
         "near-tight": Experiment("attack.near_tight", 0.4, 0.4),

@@ -12,10 +12,10 @@ from rich.progress import Progress
 
 from simulate import running
 from simulate.experiments.known import EXPERIMENTS
-from simulate.experiments.other_optimizers import sign_descent
 from simulate.experiments.pieces import Pieces
 from simulate.experiments.settings import Level, Settings
 from simulate.kept import KeptResults, unpickled
+from simulate.laboratory import sign_descent
 from simulate.running import run_experiments
 from simulate.verify_bounds import verify_bounds
 

@@ -15,7 +15,7 @@ from simulate.experiments.audit import published_theorem
 from simulate.experiments.estimators import batch_demand, bias
 from simulate.experiments.known import EXPERIMENTS
 from simulate.experiments.options import options_read
-from simulate.experiments.other_optimizers import rmsprop, sign_descent
+from simulate.experiments.other_optimizers import rmsprop
 from simulate.experiments.pieces import Pieces
 from simulate.experiments.rows import (
     AdamSetting,
@@ -30,7 +30,7 @@ from simulate.experiments.rows import (
 from simulate.experiments.settings import Level, Settings
 from simulate.experiments.training import clipping, scalar_divergence
 from simulate.kept import unpickled
-from simulate.laboratory import related_bounds
+from simulate.laboratory import related_bounds, sign_descent
 from simulate.laboratory.theorems import Theorem1
 from simulate.noise import NOISES, Clipped, FiniteSumBatches
 from simulate.noise.exact_tests import replacement_free_batch_size
