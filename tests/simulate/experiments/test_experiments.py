@@ -298,7 +298,9 @@ def test_of_a_setting_that_was_asked_for_only_a_fall_is_asserted():
 def test_the_slope_swings_while_v_remembers_the_start_and_settles_later():
     """Why no slope is asserted below 2/(1 - beta2)^2 = 20000 steps at beta2 = .99; in the end it is near -1/2."""
     horizons = tuple(2**k for k in (12, 13, 16, 17))
-    (curve,) = slopes._curves("geman-mcclure", [AdamSetting(0.9, 0.99, 0.2)], horizons, range(2))
+    name, chosen = "geman-mcclure", [AdamSetting(0.9, 0.99, 0.2)]
+    points = [slopes._point(name, steps, chosen, range(2)) for steps in horizons]
+    (curve,) = slopes._curves(name, chosen, horizons, points)
     early, _, late = np.diff(np.log(curve.averages.mean(axis=1))) / np.diff(np.log(horizons))
     assert early > -0.35
     assert -0.55 < late < -0.4
