@@ -40,7 +40,7 @@ class Settings:
 
     level: Level = Level.DEFAULT
     """quick: about 20 seconds on one core (20 measured); default: under a minute (42 measured); full: longer runs,
-    more seeds, the whole grid, about 13 minutes."""
+    more seeds, the whole grid, 12 minutes of one core."""
 
     objectives: tuple[str, ...] = ()
     """Objectives of the grid."""
