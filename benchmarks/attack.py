@@ -1,11 +1,11 @@
 """The smallest bound / measured that a search finds for each theorem, and whether a bound 10% smaller is broken.
 
-    python benchmarks/attack.py [--seconds 60] [--processes 2] [--only theorem-1] [--all] [--write]
+    python benchmarks/attack.py [--seconds 60] [--processes 2] [--only theorem-1] [--all] [--known] [--write]
 
-A minute on two cores each, from nothing: the search knows no earlier instance. Known: what earlier searches found,
-with other code, more time and, for Theorem 2, its earlier constants. Without ``--all`` one or two settings for
-each theorem. With ``--write`` what is nearer to 1 than the row of ``simulate/attack/near_tight.jsonl`` replaces
-it, for ``verify-bounds --experiment near-tight``.
+A minute on two cores each, from nothing; with ``--known`` from the rows, as ``adabatch attack`` does. Known: what
+earlier searches found, with other code, more time and, for Theorem 2, its earlier constants. Without ``--all`` one
+or two settings for each theorem. With ``--write`` what is nearer to 1 than the row of
+``simulate/attack/near_tight.jsonl`` replaces it, for ``verify-bounds --experiment near-tight``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 
 from simulate.attack.comparison import ratios
 from simulate.attack.instance import Instance, near_tight_instances
-from simulate.attack.search import DIMENSION, SMOOTHNESS, STEP_SIZE, Space, attack
+from simulate.attack.search import attack
+from simulate.attack.space import DIMENSION, SMOOTHNESS, STEP_SIZE, Space
 from simulate.attack.targets import rule_of
 
 FILE = Path(__file__).parent.parent / "simulate" / "attack" / "near_tight.jsonl"
@@ -130,17 +131,20 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="searches whose label contains this")
     parser.add_argument("--all", action="store_true", help="the other settings of near-tight rows too")
+    parser.add_argument("--known", action="store_true", help="start from the rows of all bounds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="keep what is better than the committed rows")
     given = parser.parse_args()
-    print(f"python benchmarks/attack.py --seconds {given.seconds:g} --processes {given.processes}")
+    options = "".join(f" --{name}" for name in ("all", "known", "write") if getattr(given, name))
+    print(f"python benchmarks/attack.py --seconds {given.seconds:g} --processes {given.processes}{options}")
     print(f"{'bound at betas and eta':<50}{'K':>4}{'known':>9}{'row':>9}{'found':>10}{'instances':>11}  10% less")
     kept = {key(instance): instance for instance in near_tight_instances()}
     kept |= {key(instance): replace(instance, ratio=ratios(instance).item()) for instance in known()}
     for where, ratio in (*THEOREMS, *((other, None) for other in FURTHER if given.all)):
         if given.only not in where.label:
             continue
-        found = attack(where, given.seconds, processes=given.processes, seed=given.seed)
+        start = tuple(kept.values()) if given.known else ()
+        found = attack(where, given.seconds, processes=given.processes, seed=given.seed, known=start)
         before, after = kept.get(key(found.instance)), found.after(BROKEN)
         row = format(before.ratio, ".5g") if before else "-"
         less = "not broken" if found.ratio >= BROKEN else f"broken after {after:.0f} s"

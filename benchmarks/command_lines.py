@@ -74,6 +74,11 @@ RIGHT: dict[str, list[list[str]]] = {
     "worth": [["loop.jsonl", "--saturation", "16", "--output", "figures"], ["loop.jsonl", "--json"]],
     "optimum": [words("--tasks 1 --optimizer sgd --iterations 1 --duration 0.01 --output optimum.json")],
     "export": [["run", "--to", "exported"], ["run/checkpoints", "--to", "exported"]],
+    "export-schedule": [
+        ["run"],
+        words("run --format megatron --batches-only --output schedule.txt"),
+        words("run --format json --doublings"),
+    ],
     "prepare": [["--data", "good.txt", "--sequence-length", "32", "--processes", "1"]],
     "claims": [[], ["--json"], ["--show", "Thm B.1"]],
     "covers": [["run"], ["--preset", "demo"], ["--config", "good.toml"]],

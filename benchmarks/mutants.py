@@ -368,16 +368,17 @@ def other_experiments(module: str) -> Iterator[tuple[str, str, Check]]:
     """The others, the shortest first."""
     from simulate.verify_bounds import EXPERIMENTS
 
-    for name in sorted(EXPERIMENTS, key=lambda name: EXPERIMENTS[name].weight):
+    for name in sorted(EXPERIMENTS, key=lambda name: EXPERIMENTS[name].by_default):
         if name not in ("near-tight", "studies") and module in imports(EXPERIMENTS[name].function.__module__):
             yield "verify", name, lambda name=name: _experiment(name)  # type: ignore[misc]
 
 
 def _experiment(name: str) -> str:
+    from simulate.experiments.pieces import Pieces
     from simulate.experiments.settings import Level, Settings
     from simulate.verify_bounds import EXPERIMENTS
 
-    outcomes = EXPERIMENTS[name].run(Settings(level=Level.QUICK), lambda _: None).outcomes
+    outcomes = EXPERIMENTS[name].run(Settings(level=Level.QUICK), Pieces()).outcomes
     return "; ".join(f"{o.name}: {o.verdict}" for o in outcomes if not o.as_expected)
 
 

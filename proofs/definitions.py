@@ -15,7 +15,7 @@ Example:
     >>> x, y, z = sympy.symbols("x y z", nonnegative=True)
     >>> step = composed(Relation(x, "<=", z), (defined(y, 2 * z), assumed(Relation(2 * x, "<=", y))), (x, y))
     >>> list(restricting([step]))
-    ['y, which step 1 defines, has a meaning already: hypothesis']
+    ['y, which step 1 defines, has a meaning already: an assumption']
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def restricting(steps: Sequence[Step]) -> Iterator[str]:
             yield f"{name} is {value} in step {number}, and {values[name]} by definition"
     for _, fact in _facts(steps):
         for name in _about(fact) & set(found):
-            yield f"{name}, which step {found[name][1]} defines, has a meaning already: {fact.source}"
+            said_by = fact.source or "an assumption"
+            yield f"{name}, which step {found[name][1]} defines, has a meaning already: {said_by}"
 
 
 def _facts(steps: Sequence[Step]) -> Iterator[tuple[int, Any]]:

@@ -22,7 +22,7 @@ Example:
     >>> unjustified(Ground.MINKOWSKI, Relation(whole, "<=", one + two), meaning)
     ''
     >>> unjustified(Ground.MINKOWSKI, Relation(whole, "<=", one), {whole: norm(x + y), one: norm(x)})
-    'the vector on the left is not the sum of the others: y is left'
+    'the vector on the left is not the sum of the others: -y is left'
 """
 
 from __future__ import annotations

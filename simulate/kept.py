@@ -1,8 +1,9 @@
-"""Results of finished experiments, kept next to a report that is not written yet."""
+"""Results of finished experiments and of their pieces, kept next to a report that is not written yet."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import shutil
 from dataclasses import asdict, dataclass
@@ -10,11 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from simulate.experiments.result import Result
 from simulate.experiments.settings import Settings
 from simulate.own_code import is_own
 
-__all__ = ["KeptResults"]
+__all__ = ["KeptResults", "unpickled"]
 
 ROOT = Path(__file__).parent.parent
 OF_REPORT = frozenset({"output", "overwrite", "against", "experiments"})
@@ -23,7 +23,7 @@ OF_REPORT = frozenset({"output", "overwrite", "against", "experiments"})
 
 @dataclass(frozen=True)
 class KeptResults:
-    """Results by experiment in a folder, found again by the same settings and the same code only.
+    """Results by experiment or piece in a folder, found again by the same settings and the same code only.
 
     Attributes:
         folder: next to the report's; empty for a call that keeps nothing, since it runs code of the user's.
@@ -45,19 +45,22 @@ class KeptResults:
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         return cls(output.with_name(f"{output.name}.unfinished"), key)
 
-    def read(self, name: str) -> tuple[Result, float] | None:
-        """An experiment's result and seconds; None if it is not there or cannot be read."""
+    def read(self, name: str) -> tuple[Any, float] | None:
+        """Result and seconds of an experiment, or of a piece; None if it is not there or cannot be read."""
         if self.folder is None:
             return None
         try:
-            with self._file(self.folder, name).open("rb") as file:
-                result, seconds = _Unpickler(file).load()
+            result, seconds = unpickled(self._file(self.folder, name).read_bytes())
         except (OSError, EOFError, pickle.UnpicklingError, AttributeError, TypeError, ValueError):
             return None
-        return (result, seconds) if isinstance(result, Result) else None
+        return (result, seconds) if isinstance(seconds, float) else None
 
-    def write(self, name: str, timed: tuple[Result, float]) -> None:
-        """Keep an experiment's result and seconds."""
+    def count(self, name: str) -> int:
+        """How many pieces of an experiment are kept."""
+        return 0 if self.folder is None else len(list(self.folder.glob(f"{name}-*[0-9]-{self.key}.pickle")))
+
+    def write(self, name: str, timed: tuple[Any, float]) -> None:
+        """Keep result and seconds."""
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -75,14 +78,28 @@ class KeptResults:
         return folder / f"{name}-{self.key}.pickle"
 
 
+def unpickled(content: bytes) -> Any:
+    """What was kept.
+
+    Raises:
+        UnpicklingError: for anything but what results are made of.
+    """
+    return _Unpickler(io.BytesIO(content)).load()
+
+
 class _Unpickler(pickle.Unpickler):
     """Makes nothing but what results are made of."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] in ("simulate", "theory") or (module, name) in NUMPY:
-            return super().find_class(module, name)
+        if module.split(".")[0] in (*OWN, "numpy"):
+            found = super().find_class(module, name)
+            if (module, name) in NUMPY or (isinstance(found, type) and found.__module__.split(".")[0] in OWN):
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} does not belong to a result")
 
+
+OWN = ("simulate", "theory")
+"""Packages whose classes results are made of."""
 
 NUMPY = {
     ("numpy", "dtype"),

@@ -2,7 +2,7 @@
 
 Every (seed, channel) has its own generator (SFC64, the fastest of numpy's), and numbers are drawn in blocks of
 steps, so that a run does not depend on what else is in the batch, nor on the size of the blocks, and the cost of a
-Python call is shared by a block.
+Python call is shared by a block. Runs of one seed, as those of a grid's settings, share its numbers.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ class SeedStreams:
 
     def __init__(self, seeds: Sequence[int], steps: int, block_numbers: int = _BLOCK_NUMBERS) -> None:
         self.seeds = tuple(int(seed) for seed in seeds)
+        distinct, rows = np.unique(self.seeds, return_inverse=True)
+        self._distinct: list[int] = distinct.tolist()
+        self._rows = None if np.array_equal(rows, np.arange(len(rows))) else rows
         self._steps, self._block_numbers = steps, block_numbers
         self._channels: dict[int, tuple[tuple[int, ...], Sampler, Iterator[Array]]] = {}
 
@@ -61,13 +64,14 @@ class SeedStreams:
         """
         if channel not in self._channels:
             size = max(int(np.prod(shape, dtype=int)), 1)
-            length = max(self._block_numbers // (size * len(self.seeds)), -(-_CALL_NUMBERS // size))
-            numbers = _numbers(self.seeds, channel, shape, sampler, min(length, max(self._steps, 1)))
+            length = max(self._block_numbers // (size * len(self._distinct)), -(-_CALL_NUMBERS // size))
+            numbers = _numbers(self._distinct, channel, shape, sampler, min(length, max(self._steps, 1)))
             self._channels[channel] = shape, sampler, numbers
         known_shape, known_sampler, numbers = self._channels[channel]
         if (known_shape, known_sampler) != (shape, sampler):
             raise ValueError(f"channel {channel} was {known_shape} of {known_sampler}, not {shape} of {sampler}")
-        return next(numbers)
+        drawn = next(numbers)
+        return drawn if self._rows is None else drawn[self._rows]
 
 
 def _numbers(

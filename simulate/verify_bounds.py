@@ -184,8 +184,8 @@ def verify_bounds(
 ) -> int:
     """Run, print and write everything.
 
-    Experiments that are finished are kept until the report is written, so that the same call continues with the
-    others after an interrupt.
+    Experiments and pieces of them that are finished are kept until the report is written, so that the same call
+    continues with the others after an interrupt.
 
     Args:
         settings: what to run.

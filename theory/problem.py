@@ -121,6 +121,10 @@ class AdamParameters:
         require(self.step_size is not None, "a step size", "step_size = None", "see best_step_size")
         return self.step_size
 
+    def require_no_epsilon(self, advice: str = "take epsilon = 0, or Theorem 1 or 3, which allow it") -> None:
+        """Raise ``HypothesisError`` for epsilon > 0: steps are smaller than a bound on (6) itself assumes."""
+        require(self.epsilon == 0, "epsilon = 0", describe("epsilon", self.epsilon), advice)
+
 
 def require_betas(beta1: Value, beta2: Value) -> None:
     """Raise :class:`~adabatch.moments.hypotheses.HypothesisError` unless 0 <= beta1 < sqrt(beta2) < 1."""

@@ -78,8 +78,8 @@ def attack(
     """Search the instance on which a bound is tightest, or breaks, in exact expectations.
 
     Functions of one variable with a piecewise linear gradient, two-point noises that look at the optimizer's
-    state, v_0 and more, by covariance matrix adaptation. Exit code 1 if the bound is broken. If it is not, nothing
-    is proven.
+    state, v_0 and more, by covariance matrix adaptation from known near-tight instances and at random. Exit code 1
+    if the bound is broken. If it is not, nothing is proven.
     """
     from simulate.attack.comparison import compare, hypotheses
     from simulate.attack.drawing import drawn
@@ -138,7 +138,7 @@ def _search(
     from rich.progress import Progress
 
     from simulate.attack.search import attack as search
-    from simulate.attack.search import space_of
+    from simulate.attack.space import space_of
 
     space = space_of(bound, **where)
     screen = console()

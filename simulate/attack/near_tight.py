@@ -6,16 +6,18 @@ ratios are 3 to 500, is blind. ``benchmarks/attack.py`` searches the instances.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from simulate.attack.comparison import compare, hypotheses
 from simulate.attack.exact_run import ExactRun
-from simulate.attack.instance import near_tight_instances
+from simulate.attack.instance import Instance, near_tight_instances
 from simulate.attack.targets import rule_of
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 
 __all__ = ["ROUNDING", "run"]
@@ -24,18 +26,10 @@ ROUNDING = 1e-12
 """Of exact trees in floating point: where a bound is attained, rounding must not decide."""
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """All of them, at every level."""
     instances = near_tight_instances()
-    rows, supporting = [], []
-    for instance in instances:
-        measured, bound, run = compare(instance)
-        ratio = bound / measured
-        stated = Assertion("bound / measured, as stated", ratio, "~", instance.ratio, 1e-6 * instance.ratio)
-        supporting.append([stated, *hypotheses(run)])
-        row = {"theorem": rule_of(instance.bound).name, "setting": _setting(run), "K": instance.steps}
-        rows.append(row | {"measured": measured, "bound": bound, "ratio": ratio})
-        advance(1 / len(instances))
+    rows, supporting = zip(*pieces.each(instances, _row), strict=True)
     table = Table.of_rows(rows)
     rules = {rule.name: rule for rule in (rule_of(instance.bound) for instance in instances)}
     outcomes = [_outcome(name, rule.statement, table, supporting) for name, rule in rules.items()]
@@ -63,6 +57,15 @@ def run(settings: Settings, advance: Advance) -> Result:
     )
 
 
+def _row(instance: Instance) -> tuple[dict[str, object], list[Assertion]]:
+    """What is measured and guaranteed, and the hypotheses."""
+    measured, bound, run = compare(instance)
+    ratio = bound / measured
+    stated = Assertion("bound / measured, as stated", ratio, "~", instance.ratio, 1e-6 * instance.ratio)
+    row = {"theorem": rule_of(instance.bound).name, "setting": _setting(run), "K": instance.steps}
+    return row | {"measured": measured, "bound": bound, "ratio": ratio}, [stated, *hypotheses(run)]
+
+
 def _setting(run: ExactRun) -> str:
     """Betas, eta and what else the optimizer does."""
     instance = run.instance
@@ -71,7 +74,7 @@ def _setting(run: ExactRun) -> str:
     return ", ".join((f"({instance.beta1:g}, {instance.beta2:g}), η = {instance.eta:g}", *more))
 
 
-def _outcome(name: str, statement: str, table: Table, supporting: list[list[Assertion]]) -> Outcome:
+def _outcome(name: str, statement: str, table: Table, supporting: Sequence[list[Assertion]]) -> Outcome:
     rows = table.where(theorem=name).rows()
     met = [
         a for found, theorem in zip(supporting, table["theorem"], strict=True) if theorem == name for a in found

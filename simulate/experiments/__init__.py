@@ -1,1 +1,1 @@
-"""The experiments of ``adabatch verify-bounds``, one file each: ``run(settings, advance) -> Result``."""
+"""The experiments of ``adabatch verify-bounds``, one file each: ``run(settings, pieces) -> Result``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -52,7 +53,13 @@ class AdamSetting:
 
     def covered_by(self, theorem: str) -> bool:
         """Whether Theorem 1, eta^2 < 1 - beta1/sqrt(beta2), or Theorem 2, Lambda eta^2 < h, applies."""
-        return bool(applicable(self.beta1, self.beta2, self.eta)[THEOREMS.index(theorem)])
+        return _covered(self)[THEOREMS.index(theorem)]
+
+
+@cache
+def _covered(setting: AdamSetting) -> tuple[bool, bool]:
+    first, second = applicable(setting.beta1, setting.beta2, setting.eta)
+    return bool(first), bool(second)
 
 
 QUICK = (AdamSetting(0.0, 0.9, 0.5), AdamSetting(0.9, 0.95, 0.2), AdamSetting(0.9, 0.95, 0.5))

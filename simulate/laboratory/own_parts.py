@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.laboratory.result import StudyResult, StudyVerdict
 from simulate.laboratory.study import USUAL_ETA, prepared
 from simulate.optimizers import OPTIMIZERS
@@ -18,7 +19,7 @@ from simulate.text import counted
 __all__ = ["run"]
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """All combinations."""
     objectives = tuple(dict.fromkeys(settings.objectives)) or settings.by_level(
         ("pseudo-huber",),
@@ -31,19 +32,20 @@ def run(settings: Settings, advance: Advance) -> Result:
     steps = settings.steps or settings.by_level(256, 1024, 8192)
     seeds = settings.seeds or settings.by_level(8, 16, 64)
     wanted = [(o, n, p, b) for o in objectives for n in noises for p in optimizers for b in bounds]
-    results, stated = [], []
-    for objective, noise, optimizer, bound in wanted:
-        one = prepared(objective, noise, optimizer, bound, steps=steps, seeds=seeds, seed=settings.seed)
-        own = any(part is not None and is_own(part) for part in (objective, noise, optimizer, bound))
-        results.append(one.run(checked=own or bool(settings.noises)))
-        stated += [one.bound.theorem] if one.bound is not None and one.bound.theorem else []
-        advance(1 / len(wanted))
+
+    def found(parts: tuple[str, str, str, str | None]) -> tuple[StudyResult, str]:
+        one = prepared(*parts, steps=steps, seeds=seeds, seed=settings.seed)
+        own = any(part is not None and is_own(part) for part in parts)
+        return one.run(checked=own or bool(settings.noises)), "" if one.bound is None else one.bound.theorem
+
+    studied = pieces.each(wanted, found)
+    results = [result for result, _ in studied]
     return Result(
         name="studies",
         title="Optimizers under noise, with the bound on each",
         summary=_summary(objectives, noises, steps, seeds, results),
         outcomes=[result.outcome for result in results],
-        theorems=tuple(dict.fromkeys(stated)),
+        theorems=tuple(dict.fromkeys(theorem for _, theorem in studied if theorem)),
         unchecked=" ".join(dict.fromkeys(_without_bound(results))),
         tables={"studies": Table.of_rows(row for result in results for row in result.table.rows())},
     )

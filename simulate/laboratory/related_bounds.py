@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.laboratory import theorems
 from simulate.laboratory.bounds import BoundRule
 from simulate.laboratory.study import Study
@@ -171,7 +172,7 @@ BUILT_IN = (
 )
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Every theorem on a few objectives."""
     names = tuple(dict.fromkeys(settings.objectives)) or settings.by_level(
         ("pseudo-huber",),
@@ -185,23 +186,9 @@ def run(settings: Settings, advance: Advance) -> Result:
         chosen = [one for one in chosen if one.only_on is None or one.only_on.name in names]
     runs = [(name, one, OBJECTIVES[name]()) for one in chosen if one.only_on is None for name in names]
     runs += [(one.only_on.name, one, one.only_on) for one in chosen if one.only_on is not None]
-    rows, stated = [], []
-    for name, one, objective in runs:
-        study = Study(
-            objective,
-            *one.parts(objective, steps),
-            steps=steps,
-            seeds=tuple(range(settings.seed, settings.seed + seeds)),
-        )
-        (row,) = study.run((steps,), checked=False).table.rows()
-        measured, bound = row["measured"], row["value"]
-        stated += [study.bound.theorem] if study.bound is not None else []
-        rows.append(
-            {"theorem": one.name, "objective": name, "K": steps, "measured": measured, "bound": bound}
-            | {"ratio": bound / measured}
-        )
-        advance(1 / len(runs))
-    table = Table.of_rows(rows)
+    chosen_seeds = tuple(range(settings.seed, settings.seed + seeds))
+    found = pieces.each(runs, lambda each: _row(*each, steps, chosen_seeds))
+    table = Table.of_rows(row for row, _ in found)
     return Result(
         name="related-bounds",
         title="The other theorems, where their hypotheses are met",
@@ -209,9 +196,20 @@ def run(settings: Settings, advance: Advance) -> Result:
             f"{', '.join(names)}; K = {steps}, {counted(seeds, 'seed')}; each theorem at a step size it allows."
         ),
         outcomes=[_outcome(one, table) for one in chosen],
-        theorems=tuple(dict.fromkeys(stated)),
+        theorems=tuple(dict.fromkeys(theorem for _, theorem in found)),
         tables={"related_bounds": table},
     )
+
+
+def _row(
+    name: str, one: BuiltIn, objective: Objective, steps: int, seeds: tuple[int, ...]
+) -> tuple[dict[str, object], str]:
+    """What is measured and guaranteed, and the theorem."""
+    noise, optimizer, bound = one.parts(objective, steps)
+    study = Study(objective, noise, optimizer, bound, steps, seeds)
+    (row,) = study.run((steps,), checked=False).table.rows()
+    shown = {"theorem": one.name, "objective": name, "K": steps, "measured": row["measured"]}
+    return shown | {"bound": row["value"], "ratio": row["ratio"]}, bound.theorem
 
 
 def _outcome(one: BuiltIn, table: Table) -> Outcome:

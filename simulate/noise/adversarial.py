@@ -94,10 +94,16 @@ class Adversarial:
         values = low_and_high(self.eta, menu)
 
         def draw(w: Array, gradient: Array, step: int, state: OptimizerState) -> Draw:
-            progress = expected_progress(gradient, state, optimizer, values, menu)
-            worst = progress.argmin(axis=0)[None]
+            least, worst = np.full(gradient.shape, np.inf), np.zeros((1, *gradient.shape), np.intp)
+            for i, (probability, *law) in enumerate(
+                zip(menu, *values, strict=True)
+            ):  # one at a time: it stays cached
+                progress = expected_progress(gradient, state, optimizer, (law[0], law[1]), probability)
+                worse = progress < least
+                np.copyto(least, progress, where=worse)
+                np.copyto(worst, i, where=worse)
             low, below, above = (
-                np.take_along_axis(np.broadcast_to(part, progress.shape), worst, axis=0)[0]
+                np.take_along_axis(np.broadcast_to(part, (len(menu), *gradient.shape)), worst, axis=0)[0]
                 for part in (menu, *values)
             )
             numbers = streams.draw(0, gradient.shape[1:], "random")

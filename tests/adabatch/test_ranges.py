@@ -68,6 +68,7 @@ def test_an_empty_text_is_refused_unless_it_is_the_default(name):
 def test_only_these_texts_are_empty_by_default():
     assert {name for name, default in DEFAULTS.items() if default == ""} == {
         "replay_run",
+        "init_from",
         "length_stages",
         "lr_replay",
     }

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from simulate.experiments.adam.theorems import BOUNDS, theorem_1_bounds
 from simulate.experiments.known import EXPERIMENTS, Experiment
 from simulate.experiments.result import Result
 from simulate.experiments.settings import Level
+from simulate.laboratory.theorems import Theorem1
 from simulate.outcomes import Assertion, Outcome
 from simulate.verify_bounds import Settings, require_verdicts, resolve, verify_bounds
 
@@ -40,7 +40,8 @@ def test_report_and_figures_are_written(tmp_path, capsys):
 
 
 def test_a_claim_that_fails_gives_exit_code_1(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(BOUNDS, "Theorem 1", lambda *a: theorem_1_bounds(*a) * 0.9)
+    rightly = Theorem1.at
+    monkeypatch.setattr(Theorem1, "at", lambda *given: rightly(*given) * 0.9)
     assert verify_bounds(_settings(tmp_path)) == 1
     assert json.loads((tmp_path / "out" / "report.json").read_text())["passed"] is False
     assert "1 of 4 verdicts did not.\n  Theorem 1, sign descent" in capsys.readouterr().out

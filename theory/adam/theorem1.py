@@ -48,7 +48,6 @@ Example:
 
 from __future__ import annotations
 
-from adabatch.moments.hypotheses import describe, require
 from adabatch.moments.numeric import Value, sqrt
 from theory.adam.constants import (
     alignment,
@@ -105,7 +104,7 @@ def theorem_constants(adam: AdamParameters) -> dict[str, Value]:
         HypothesisError: if eta is not admissible, or for epsilon > 0.
     """
     require_condition(adam.beta1, adam.beta2, adam.eta)
-    require(adam.epsilon == 0, "epsilon = 0", describe("epsilon", adam.epsilon), "see theory.adam.variants")
+    adam.require_no_epsilon("see theory.adam.variants")
     return {
         "rho": momentum_amplification(adam.beta1, adam.beta2),
         "kappa": alignment(adam.beta1, adam.beta2, adam.eta),

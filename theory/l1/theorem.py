@@ -81,7 +81,7 @@ def l1_test_bound(problem: Problem, adam: AdamParameters) -> Bound:
     """Bound on sum_k E||grad L(w_k)||_1 for Adam under the l1 norm test with ``adam.eta``.
 
     Raises:
-        HypothesisError: if eta is too large; it names the largest admissible eta.
+        HypothesisError: if eta is too large; it names the largest admissible eta. Or for epsilon > 0.
     """
     _require_small_noise(adam, _l1_noise)
     return _bound(problem, adam, _l1_noise, adam.sum_sqrt_v0, "||_1", "theorem of the l1 norm test")
@@ -96,7 +96,7 @@ def scalar_test_bound(problem: Problem, adam: AdamParameters, sum_v0: Value = 0.
         sum_v0: sum_i v_{0,i}.
 
     Raises:
-        HypothesisError: if eta sqrt(d) is too large.
+        HypothesisError: if eta sqrt(d) is too large, or for epsilon > 0.
 
     >>> problem = Problem(smoothness=1.0, dimension=4, initial_gap=1.0, steps=10_000)
     >>> bound = scalar_test_bound(problem, AdamParameters(beta1=0.0, beta2=0.5, eta=0.05, step_size=1e-3))
@@ -176,6 +176,7 @@ def _bound(
     theorem: str,
 ) -> Bound:
     """The bound on the sum of gradient norms (``norm``) with this nu and this x, T = sqrt(1 + x^2)."""
+    adam.require_no_epsilon()
     noise, growth = noise_and_growth(adam.eta)
     gap = problem.initial_gap / adam.alpha / (1 - adam.beta1)
     drift = drift_budget(problem, adam, drift_constant(adam.beta1, adam.beta2)) / (1 - adam.beta1)

@@ -122,9 +122,10 @@ def clipped_bound(problem: Problem, adam: AdamParameters, floor: Value) -> Bound
     """S = sum_k E||grad L(w_k)||_1 for Adam on clipped gradients, phi_k >= ``floor`` = phi0 almost surely.
 
     Raises:
-        HypothesisError: unless 0 < floor <= 1 and eta^2 < floor (1 - r).
+        HypothesisError: unless 0 < floor <= 1 and eta^2 < floor (1 - r), or for epsilon > 0.
     """
     require_condition(adam.beta1, adam.beta2, adam.eta, floor)
+    adam.require_no_epsilon()
     kappa = clipped_alignment(momentum_amplification(adam.beta1, adam.beta2), adam.eta, floor)
     gamma = drift_constant(adam.beta1, adam.beta2)
     q = descent_budget(problem, adam, gamma) / ((1 - adam.beta1) * kappa)

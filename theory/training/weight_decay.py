@@ -147,8 +147,10 @@ def weight_decay_bound(
         largest_weight: W.
 
     Raises:
-        HypothesisError: unless 0 <= alpha lambda <= 1, eta^2 < 1 - r and lambda W < (1-beta1) kappa / B.
+        HypothesisError: unless 0 <= alpha lambda <= 1, eta^2 < 1 - r and lambda W < (1-beta1) kappa / B, or for
+            epsilon > 0.
     """
+    adam.require_no_epsilon()
     beta1, beta2, eta = adam.beta1, adam.beta2, adam.eta
     limit = largest_admissible_decay(beta1, beta2, eta)
     _require_step(weight_decay, adam.alpha)

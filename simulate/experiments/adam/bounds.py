@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from simulate.experiments.adam.theorems import BOUNDS, own_rows
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import (
     AS_PUBLISHED,
@@ -25,7 +27,7 @@ from simulate.experiments.rows import (
     mean_over_seeds,
     run_rows,
 )
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.objectives import OBJECTIVES, Objective
 from simulate.outcomes import Expectation, Kind, Outcome, at_most
 from simulate.text import counted
@@ -43,7 +45,7 @@ VARIANTS = (
 INITIAL_SECOND_MOMENTS = (0.0, 1e-4, 1.0)
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """The whole grid."""
     objectives, adam_settings = chosen_objectives(settings), chosen_adam_settings(settings)
     noises = settings.by_level(
@@ -61,11 +63,9 @@ def run(settings: Settings, advance: Advance) -> Result:
     if any(setting.eta == 0 for setting in adam_settings):  # which leaves an adversary nothing to choose
         batches = [batch for batch in batches if batch[1] != "adversarial"]
     grids = {name: _grid(name, adam_settings, steps, settings) for name in objectives}
-    cases: list[dict[str, Any]] = []
-    for name, noise, variant in batches:
-        cases += _cases(grids[name], noise, variant, steps, range(settings.seed, settings.seed + seeds))
-        advance(1 / len(batches))
-    return _result(Table.of_rows(cases), _control_cases(settings), steps, seeds)
+    chosen = range(settings.seed, settings.seed + seeds)
+    cases = pieces.each(batches, lambda batch: _cases(grids[batch[0]], *batch[1:], steps, chosen))
+    return _result(Table.of_rows(chain.from_iterable(cases)), _control_cases(settings), steps, seeds)
 
 
 def chosen_adam_settings(settings: Settings) -> tuple[AdamSetting, ...]:

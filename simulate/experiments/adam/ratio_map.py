@@ -7,13 +7,15 @@ draws the conditions over them, the published theorem's among them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
 from simulate.experiments.adam.theorems import BOUNDS, measured_sums, own_rows
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.objectives import OBJECTIVES
 from simulate.outcomes import Kind, Outcome, at_most
 from simulate.text import counted
@@ -25,17 +27,13 @@ ETA, BETA2 = 0.2, 0.95
 V0 = 1e-4
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Both planes for both theorems."""
     points, steps = settings.by_level(9, 14, 32), settings.by_level(256, 512, 4096)
     seeds = range(settings.seed, settings.seed + settings.by_level(1, 1, 4))
-    table = []
-    for plane in ("betas", "eta"):
-        grid = _plane(plane, points)
-        for theorem in BOUNDS:
-            table += _map(plane, theorem, grid, seeds, steps)
-            advance(1 / 4)
-    result = Table.of_rows(table)
+    maps = [(plane, theorem) for plane in ("betas", "eta") for theorem in BOUNDS]
+    found = pieces.each(maps, lambda each: _map(*each, _plane(each[0], points), seeds, steps))
+    result = Table.of_rows(chain.from_iterable(found))
     return Result(
         name="ratio-map",
         title="Where the theorems apply, and how far they are from measured sums",

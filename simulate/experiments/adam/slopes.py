@@ -15,9 +15,10 @@ import numpy as np
 
 from simulate.experiments.adam.bounds import chosen_adam_settings
 from simulate.experiments.adam.theorems import BOUNDS
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting, Row, by_seed, chosen_objectives, run_rows
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.objectives import OBJECTIVES
 from simulate.optimizers import Adam
 from simulate.outcomes import Assertion, Outcome
@@ -81,16 +82,20 @@ class Curve:
         return log_log_slope(np.array(self.steps)[chosen], self.averages[chosen])
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """All curves; the settings are the level's that Theorem 2 or 1 covers."""
-    largest = settings.steps or settings.by_level(8192, 8192, 32_768)
+    largest = settings.steps or settings.by_level(4096, 8192, 32_768)
     horizons = tuple(k for k in (largest // 16, largest // 8, largest // 4, largest // 2, largest) if k >= 1)
     seeds = range(settings.seed, settings.seed + (settings.seeds or settings.by_level(4, 8, 16)))
-    names = chosen_objectives(settings)
+    names, adam_settings = chosen_objectives(settings), chosen_adam_settings(settings)
+    points = pieces.each(
+        [(name, steps) for name in names for steps in horizons],
+        lambda at: _point(*at, adam_settings, seeds),
+        weight=lambda at: at[1],
+    )
     curves = []
-    for name in names:
-        curves += _curves(name, chosen_adam_settings(settings), horizons, seeds)
-        advance(1 / len(names))
+    for i, name in enumerate(names):
+        curves += _curves(name, adam_settings, horizons, points[i * len(horizons) : (i + 1) * len(horizons)])
     return Result(
         name="slopes",
         title="Measured rates",
@@ -109,20 +114,28 @@ def run(settings: Settings, advance: Advance) -> Result:
     )
 
 
-def _curves(
-    name: str, adam_settings: Sequence[AdamSetting], horizons: tuple[int, ...], seeds: Sequence[int]
-) -> list[Curve]:
+def _point(
+    name: str, steps: int, adam_settings: Sequence[AdamSetting], seeds: Sequence[int]
+) -> tuple[Array, Array]:
+    """Averages [settings, seeds] and bounds on them [2, settings] after ``steps`` steps."""
     objective = OBJECTIVES[name]()
-    averages, bounds = [], []
-    for steps in horizons:
-        problem = objective.problem(steps)
-        rows = [Row(setting, Adam.natural_step_size(problem)) for setting in adam_settings]
-        trajectory = run_rows(objective, "gaussian", rows, seeds, steps, [steps])
-        averages.append(by_seed(trajectory.average_l1, len(seeds))[:, 0])
-        bounds.append(np.array([bound(objective, rows, [steps])[:, 0] for bound in BOUNDS.values()]) / steps)
-    measured, guaranteed = np.array(averages), np.array(bounds)  # [K, settings, seeds] and [K, 2, settings]
+    rows = [Row(setting, Adam.natural_step_size(objective.problem(steps))) for setting in adam_settings]
+    trajectory = run_rows(objective, "gaussian", rows, seeds, steps, [steps])
+    bounds = np.array([bound(objective, rows, [steps])[:, 0] for bound in BOUNDS.values()])
+    return by_seed(trajectory.average_l1, len(seeds))[:, 0], bounds / steps
+
+
+def _curves(
+    name: str,
+    adam_settings: Sequence[AdamSetting],
+    horizons: tuple[int, ...],
+    points: Sequence[tuple[Array, Array]],
+) -> list[Curve]:
+    """One for each setting, from the points of all K."""
+    measured, bounds = (np.array(values) for values in zip(*points, strict=True))
+    initial = OBJECTIVES[name]().problem(1).first_gradient_norm
     return [
-        Curve(name, setting, horizons, measured[:, i], problem.first_gradient_norm, guaranteed[:, :, i].T)
+        Curve(name, setting, horizons, measured[:, i], initial, bounds[:, :, i].T)
         for i, setting in enumerate(adam_settings)
     ]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from simulate.experiments.adam.theorems import BOUNDS, measured_sums, own_rows
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.objectives import OBJECTIVES
 from simulate.outcomes import Assertion, Kind, Outcome, at_most
 from simulate.text import counted
@@ -18,14 +21,11 @@ SETTINGS = (AdamSetting(0.9, 0.95, 0.2), AdamSetting(0.9, 0.95, 0.5), AdamSettin
 SHOWN = ("pseudo-huber", "quadratic", "rastrigin")
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Three settings on three objectives."""
     steps, seeds = settings.by_level(4096, 4096, 32_768), settings.by_level(2, 4, 32)
-    rows = []
-    for name in SHOWN:
-        rows += _objective(name, steps, range(settings.seed, settings.seed + seeds))
-        advance(1 / len(SHOWN))
-    table = Table.of_rows(rows)
+    chosen = range(settings.seed, settings.seed + seeds)
+    table = Table.of_rows(chain.from_iterable(pieces.each(SHOWN, lambda name: _objective(name, steps, chosen))))
     return Result(
         name="sharpness",
         title="Theorem 2 at its own step size",

@@ -17,8 +17,9 @@ from functools import partial
 
 import numpy as np
 
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.outcomes import Assertion, Expectation, Kind, Outcome, at_most
 from theory.adam.theorem1 import gradient_norm_sum_bound
 from theory.audit.checks.adam_runs import far_away, steep
@@ -58,18 +59,12 @@ FAR_AWAY = Counterexample("far from the minimiser", far_away, sigma=1e-6)
 STEEP = Counterexample("steep", steep, sigma=None)
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Sums and bounds over K on both counterexamples."""
     far_steps = settings.by_level((300, 1000, 3000, 10_000), _decades(100, 100_000), _decades(100, 1_000_000))
     steep_steps = settings.by_level((10_000, 20_000), _decades(100, 20_000), _decades(100, 200_000))
     cases = [(FAR_AWAY, steps) for steps in far_steps] + [(STEEP, steps) for steps in steep_steps]
-    total = sum(steps for _, steps in cases)
-    rows = []
-    for example, steps in cases:
-        problem, measured = example.run(steps)
-        bounds = {"published_bound": example.published(problem), "corrected_bound": example.corrected(problem)}
-        rows.append({"counterexample": example.label, "K": steps, "measured": measured, **bounds})
-        advance(steps / total)
+    rows = pieces.each(cases, lambda case: _row(*case), weight=lambda case: case[1])
     table = Table.of_rows(rows)
     return Result(
         name="published-theorem",
@@ -83,6 +78,12 @@ def run(settings: Settings, advance: Advance) -> Result:
         theorems=("theory.audit.published_adam", "theory.adam.theorem1"),
         tables={"published_theorem": table},
     )
+
+
+def _row(example: Counterexample, steps: int) -> dict[str, object]:
+    problem, measured = example.run(steps)
+    bounds = {"published_bound": example.published(problem), "corrected_bound": example.corrected(problem)}
+    return {"counterexample": example.label, "K": steps, "measured": measured, **bounds}
 
 
 def _decades(low: int, high: int) -> tuple[int, ...]:

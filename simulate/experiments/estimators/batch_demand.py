@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.noise import Draw, FiniteSumBatches, Noise, Source
 from simulate.noise.exact_tests import Test, replacement_free_batch_size
 from simulate.objectives import FiniteSum, NoisyRegression, Objective, Regression
@@ -64,16 +65,14 @@ class Observed:
         return draw
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Both runs on both problems."""
     steps, seeds = settings.by_level(128, 512, 2048), settings.seeds or settings.by_level(4, 8, 16)
     population = settings.by_level(256, 512, 1024)
-    tables, outcomes = [], []
-    for label, family in PROBLEMS.items():
-        objective = family(sample_count=population)
-        rows, found = _problem(objective, label, steps, range(settings.seed, settings.seed + seeds), advance)
-        tables += rows
-        outcomes += found
+    chosen = range(settings.seed, settings.seed + seeds)
+    found = pieces.each(
+        tuple(PROBLEMS), lambda label: _problem(PROBLEMS[label](sample_count=population), label, steps, chosen)
+    )
     return Result(
         name="batch-demand",
         title="What the coordinate-wise test costs on finite sums",
@@ -83,22 +82,20 @@ def run(settings: Settings, advance: Advance) -> Result:
             "Noisy: the gradient vanishes and the variance does not, so that the coordinate-wise test "
             "asks for nearly everything."
         ),
-        outcomes=outcomes,
+        outcomes=[outcome for _, outcomes in found for outcome in outcomes],
         theorems=("theory.estimators.exact_tests",),
-        tables={"batch_demand": Table.of_rows(tables)},
+        tables={"batch_demand": Table.of_rows(row for rows, _ in found for row in rows)},
     )
 
 
 def _problem(
-    objective: Regression, label: str, steps: int, seeds: Sequence[int], advance: Advance
+    objective: Regression, label: str, steps: int, seeds: Sequence[int]
 ) -> tuple[list[dict[str, object]], list[Outcome]]:
     alpha = Adam.natural_step_size(objective.problem(steps))
     recorded = sorted({int(k) for k in np.geomspace(1, steps, 40)})
 
     def trajectory(noise: Noise) -> Trajectory:
-        result = run_trajectory(objective, noise, Adam(alpha, BETA1, BETA2), steps, seeds, recorded)
-        advance(1 / (2 * len(PROBLEMS)))
-        return result
+        return run_trajectory(objective, noise, Adam(alpha, BETA1, BETA2), steps, seeds, recorded)
 
     observed = Observed(FiniteSumBatches(ETA), "norm-wise", recorded)
     exact = trajectory(observed)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.noise_scale import noise_scale, saturation_level
 from adabatch.moments.statistic import Estimator, norm_test_statistic
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.outcomes import Assertion, Expectation, Outcome
 from theory.estimators.expectations import GaussianGroups, expected_statistic, moments
 
@@ -54,18 +55,17 @@ class Population:
         return GradientMoments(workers, group_size, (groups**2).sum(axis=(1, 2)), squared_norm)
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Bias of both variance estimates over J and b, and the statistics they lead to."""
     population = Population()
     batches = [2**e for e in settings.by_level(range(4, 13, 2), range(4, 13), range(4, 17))]
     repeats = settings.by_level(100, 400, 1500)
-    generator = np.random.default_rng(settings.seed)
-    rows = []
-    for workers in WORKERS:
-        for batch in batches:
-            rows.append(_case(population, workers, batch, repeats, generator))
-            advance(1 / (len(WORKERS) * len(batches)))
-    table = Table.of_rows(rows)
+    cases = [(workers, batch) for workers in WORKERS for batch in batches]
+
+    def row(case: tuple[int, int]) -> dict[str, float]:
+        return _case(population, *case, repeats, np.random.default_rng((settings.seed, *case)))
+
+    table = Table.of_rows(pieces.each(cases, row))
     level = saturation_level(ETA, SHOWN)
     return Result(
         name="estimator-bias",

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.noise import NOISES
 from simulate.objectives import PseudoHuber
 from simulate.optimizers import RMSProp
 from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.text import counted
+from simulate.trajectory import Trajectory
 from simulate.trajectory import run as run_trajectory
 from theory.adam.normalized_step import mean_normalized_step, rare_variance, two_point_law
 from theory.adam.theorem1 import largest_admissible_eta
@@ -27,22 +29,24 @@ CLIMBS, CONVERGES = 0.35, 0.6
 """p with eta = 1.499 and .898."""
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Both probabilities from the same start."""
     steps, seeds = settings.by_level(2048, 4096, 32_768), settings.seeds or settings.by_level(16, 64, 512)
     objective = PseudoHuber(dimension=1, initial=START)
-    rows, ends = [], {}
-    for probability in (CLIMBS, CONVERGES):
-        eta = float(np.sqrt(rare_variance(DELTA, probability)))
+    rows, ends, chosen = [], {}, range(settings.seed, settings.seed + seeds)
+
+    def trajectory_at(probability: float) -> Trajectory:
         noise = NOISES["two-point"](delta=DELTA, probability=probability)
-        chosen = range(settings.seed, settings.seed + seeds)
-        trajectory = run_trajectory(objective, noise, RMSProp(STEP_SIZE, BETA2), steps, chosen)
+        return run_trajectory(objective, noise, RMSProp(STEP_SIZE, BETA2), steps, chosen)
+
+    probabilities = (CLIMBS, CONVERGES)
+    for probability, trajectory in zip(probabilities, pieces.each(probabilities, trajectory_at), strict=True):
+        eta = float(np.sqrt(rare_variance(DELTA, probability)))
         ends[probability] = float(trajectory.value[-1].mean())
         for steps_taken, values in zip(trajectory.steps, trajectory.value, strict=True):
             low, high = np.quantile(values, [0.1, 0.9])
             mean = float(values.mean())
             rows.append({"eta": round(eta, 1), "K": steps_taken, "mean": mean, "low": low, "high": high})
-        advance(0.5)
     start = float(objective.value(objective.start()[None])[0])
     return Result(
         name="rmsprop",

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
 from simulate.experiments.samples import bias, demand, goals, measured
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.text import counted
 
 __all__ = ["run"]
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """All of them, with Gaussian samples and the exact tests."""
     seeds = settings.seeds or settings.by_level(16, 32, 256)
-    generator = np.random.default_rng(settings.seed)
     steps = settings.by_level((64, 128, 256), (64, 128, 256, 512), (64, 128, 256, 512, 1024, 2048))
     ratios = (1e2, 1e4, 1e6)
     length = settings.by_level(256, 1024, 4096)
-    parts = (
-        lambda: goals.sgd_to_goal(seeds, generator),
-        lambda: goals.adam_to_goal(seeds, generator),
-        lambda: demand.square_of_steps(seeds, generator, steps),
-        lambda: goals.gain_over_constant_batches(seeds, generator, ratios),
-        lambda: demand.tail_of_batches(settings.by_level(300_000, 1_000_000, 3_000_000), generator),
-        lambda: measured.after_the_run(seeds, generator, length),
-        lambda: measured.growing_curvature(seeds, generator, length),
-        measured.one_run,
-        lambda: bias.bias_of_adam(settings.by_level(16, 32, 64), generator, 800),
+    draws, groups = settings.by_level((300_000, 16), (1_000_000, 32), (3_000_000, 64))
+    parts: tuple[Callable[[np.random.Generator], demand.Found], ...] = (
+        lambda generator: goals.sgd_to_goal(seeds, generator),
+        lambda generator: goals.adam_to_goal(seeds, generator),
+        lambda generator: demand.square_of_steps(seeds, generator, steps),
+        lambda generator: goals.gain_over_constant_batches(seeds, generator, ratios),
+        lambda generator: demand.tail_of_batches(draws, generator),
+        lambda generator: measured.after_the_run(seeds, generator, length),
+        lambda generator: measured.growing_curvature(seeds, generator, length),
+        lambda generator: measured.one_run(),
+        lambda generator: bias.bias_of_adam(groups, generator, 800),
     )
-    rows, outcomes = [], []
-    for part in parts:
-        found, stated = part()
-        rows += found
-        outcomes += stated
-        advance(1 / len(parts))
+    found = pieces.each(
+        range(len(parts)), lambda number: parts[number](np.random.default_rng((settings.seed, number)))
+    )
     return Result(
         name="samples",
         title="Samples rather than steps",
@@ -45,7 +45,7 @@ def run(settings: Settings, advance: Advance) -> Result:
             "Adam under the l1 test for a number of steps; quadratics of condition 1, 4 and 16 to a gap; the "
             "batch of the second step; constant batches judged after the run; Adam on w^2 / 2 with skewed noise."
         ),
-        outcomes=outcomes,
+        outcomes=[outcome for _, outcomes in found for outcome in outcomes],
         theorems=(
             "theory.samples.sgd",
             "theory.samples.adam",
@@ -55,5 +55,5 @@ def run(settings: Settings, advance: Advance) -> Result:
             "theory.samples.a_posteriori",
             "theory.samples.relaxed_smoothness",
         ),
-        tables={"samples": Table.of_rows(rows)},
+        tables={"samples": Table.of_rows(row for rows, _ in found for row in rows)},
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from simulate.exact.dynamics import Dynamics
 from simulate.exact.exchange import EXAMPLES, LOW_NOISE, example_task, run_exchange
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.outcomes import Assertion, Expectation, Outcome
 
 __all__ = ["run"]
@@ -19,19 +21,10 @@ RATES = {"hard": 2.0**-4, "mid": 2.0**-5, "easy": 2.0**-5, LOW_NOISE: 2.0**-6}
 LIMITS = (("none", None), *((scale, eta) for scale in ("trace", "weighted") for eta in (0.5, 1.0, 2.0)))
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Linear decay exchanged in whole, without and with a ceiling."""
     chosen = settings.by_level((LOW_NOISE,), tuple(EXAMPLES), tuple(EXAMPLES))
-    rows: list[dict[str, Any]] = []
-    for name in chosen:
-        task, rate = example_task(name, SAMPLES), RATES[name]
-        decay = run_exchange(Dynamics.ADAM_LIKE, task, BATCH, rate, 0.0)
-        for scale, eta in LIMITS:
-            found = run_exchange(Dynamics.ADAM_LIKE, task, BATCH, rate, 1.0, eta, scale)
-            limit = scale if eta is None else f"{scale}, eta {eta:g}"
-            price, steps = found.risk / decay.risk - 1, found.steps / decay.steps
-            rows.append({"task": name, "limit": limit, "price": price, "steps": steps, "held": found.held})
-        advance(1 / len(chosen))
+    rows = list(chain.from_iterable(pieces.each(chosen, _rows)))
     held = [row for row in rows if row["limit"].endswith("eta 2")]
     free = [row for row in rows if row["limit"] == "none" and row["task"] == LOW_NOISE]
     return Result(
@@ -63,3 +56,16 @@ def run(settings: Settings, advance: Advance) -> Result:
         theorems=("theory.schedules.adam_descent",),
         tables={"exchange": Table.of_rows(rows)},
     )
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    """One task under all ceilings, next to decay alone."""
+    task, rate = example_task(name, SAMPLES), RATES[name]
+    decay = run_exchange(Dynamics.ADAM_LIKE, task, BATCH, rate, 0.0)
+    rows = []
+    for scale, eta in LIMITS:
+        found = run_exchange(Dynamics.ADAM_LIKE, task, BATCH, rate, 1.0, eta, scale)
+        limit = scale if eta is None else f"{scale}, eta {eta:g}"
+        price, steps = found.risk / decay.risk - 1, found.steps / decay.steps
+        rows.append({"task": name, "limit": limit, "price": price, "steps": steps, "held": found.held})
+    return rows

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adabatch.moments import worth
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 
 __all__ = ["run"]
@@ -18,14 +19,11 @@ POWERS = (1.0, 2.0, 4.0)
 """B_noise grows from 1 to 100 times as large with this power of the progress."""
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Search the best constant batch and the best batch at every point of the progress."""
     points = settings.by_level(13, 25, 97)
-    rows = []
-    for power in POWERS:
-        for rho in np.geomspace(0.01, 100, points).tolist():
-            rows.append(_row(power, rho))
-        advance(1 / len(POWERS))
+    cases = [(power, rho) for power in POWERS for rho in np.geomspace(0.01, 100, points).tolist()]
+    rows = pieces.each(cases, lambda case: _row(*case))
     label = "B ~ n^{power:g}, rho {rho:.3g}"
     close = [
         Assertion(label.format(**row), row["searched"] / row["closed_form"], "~", 1.0, tolerance=2e-3)

@@ -6,8 +6,9 @@ from simulate.exact.contest import RULES
 from simulate.exact.dynamics import Dynamics
 from simulate.exact.plane import over_optimum
 from simulate.exact.tasks import sobol_tasks
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.outcomes import Assertion, Expectation, Outcome
 
 __all__ = ["run"]
@@ -15,15 +16,16 @@ __all__ = ["run"]
 CHOSEN = ("constant 1", "constant 4", "ramp", "seesaw", "exchange 1", "norm test 1", "goodput 1.4", "goodput 2")
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Both methods on the same tasks."""
     count, duration = settings.by_level(3, 8, 32), settings.by_level(0.06, 0.1, 0.3)
     iterations = settings.by_level(12, 25, 50)
     tasks = sobol_tasks(count, settings.seed).at(range(count), duration)
     rules = {name: RULES[name] for name in CHOSEN}
     rows, rule_claims, constant_claims = [], [], []
-    for method in Dynamics:
-        found = over_optimum(method, tasks, rules, iterations, seed=settings.seed)
+    methods = tuple(Dynamics)
+    risks = pieces.each(methods, lambda method: over_optimum(method, tasks, rules, iterations, seed=settings.seed))
+    for method, found in zip(methods, risks, strict=True):
         for row in range(count):
             for i, name in enumerate(CHOSEN):
                 ratio = float(found.rules[i, row])
@@ -31,7 +33,6 @@ def run(settings: Settings, advance: Advance) -> Result:
                 rule_claims.append(Assertion(f"{method}, task {row}, {name}", 1 / ratio, "<=", 1.01))
             worse = float(found.constant[row])
             constant_claims.append(Assertion(f"{method}, task {row}", worse, "<=", 1.01))
-        advance(1 / len(Dynamics))
     return Result(
         name="optimum",
         title="Batch rules against the optimum",

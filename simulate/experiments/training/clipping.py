@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table, thinned
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.streams import Array
 from theory.training.clipping import ClippingDivergence, reversing_factor, simulate
@@ -21,15 +22,13 @@ STEP_SIZE = 1e-11
 START = 3.0
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """The instance with and without clipping, over a few seeds."""
     steps = settings.by_level(2500, 5000, 20_000)
     seeds = settings.by_level(2, 3, 8)
-    paths = {}
-    for clip in (True, False):
-        for seed in range(settings.seed, settings.seed + seeds):
-            paths[clip, seed] = simulate(INSTANCE, STEP_SIZE, steps, START, clip=clip, seed=seed)
-            advance(1 / (2 * seeds))
+    runs = [(clip, seed) for clip in (True, False) for seed in range(settings.seed, settings.seed + seeds)]
+    found = pieces.each(runs, lambda run: simulate(INSTANCE, STEP_SIZE, steps, START, clip=run[0], seed=run[1]))
+    paths = dict(zip(runs, found, strict=True))
     return Result(
         name="clipping",
         title="Clipping without a floor on its factor",

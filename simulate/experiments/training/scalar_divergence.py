@@ -13,8 +13,9 @@ from scipy.stats import binom
 
 from adabatch.moments.l1 import l1_statistic
 from adabatch.moments.statistic import next_batch_size, statistic_from_estimates
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table, thinned
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
 from simulate.outcomes import Assertion, Expectation, Outcome
 from simulate.streams import Array
 from theory.adam.normalized_step import rare_value
@@ -93,15 +94,17 @@ def _batch_means(instance: ScalarTestDivergence, batch_size: int) -> tuple[Array
     return distribution, -instance.delta + count / batch_size * (rare + instance.delta)
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """The three runs, and the exact drift of the first."""
     batches = batch_sizes(INSTANCE)
     climbing, descending = settings.by_level((600, 90), (3000, 150), (10_000, 1500))
-    paths = {"scalar": simulate(INSTANCE, STEP_SIZE, climbing, START, settings.seed)}
-    advance(1 / 3)
-    for name in ("coordinate-wise", "l1"):
-        paths[name] = simulate_with_batch(INSTANCE, batches[name], STEP_SIZE, descending, seed=settings.seed)
-        advance(1 / 3)
+
+    def path(test: str) -> Array:
+        if test == "scalar":
+            return simulate(INSTANCE, STEP_SIZE, climbing, START, settings.seed)
+        return simulate_with_batch(INSTANCE, batches[test], STEP_SIZE, descending, seed=settings.seed)
+
+    paths = dict(zip(batches, pieces.each(tuple(batches), path), strict=True))
     return Result(
         name="scalar-test",
         title="Adam under the scalar norm test diverges",

@@ -218,7 +218,7 @@ def test_a_table_that_checked_nothing_is_an_error(adabatch, tmp_path, others):
 
 def test_what_has_no_verdict_next_to_others_is_named(adabatch, tmp_path, monkeypatch):
     monkeypatch.setattr(slopes.Curve, "pre_asymptotic", property(lambda curve: curve.objective == "quadratic"))
-    words = ["verify-bounds", "--quick", "--experiment", "slopes", "--seeds", "2", "--steps", "8192"]
+    words = ["verify-bounds", "--quick", "--experiment", "slopes", "--seeds", "2", "--steps", "4096"]
     words += ["--objective", "quadratic", "--objective", "pseudo-huber", "--output", tmp_path / "out"]
     printed = adabatch(*words).out
     assert "No verdict: no slope on quadratic, where runs are too short" in printed
@@ -228,8 +228,9 @@ def test_what_has_no_verdict_next_to_others_is_named(adabatch, tmp_path, monkeyp
 def test_torch_is_not_imported():
     code = (
         "import sys; import adabatch.commands.application, simulate.verify_bounds as v, simulate.report.figures;"
+        "from simulate.experiments.pieces import Pieces;"
         "from simulate.experiments.settings import *;"
-        "s = Settings(level=Level.QUICK); [e.run(s, lambda _: None) for n, e in v.EXPERIMENTS.items() if n in"
+        "s = Settings(level=Level.QUICK); [e.run(s, Pieces()) for n, e in v.EXPERIMENTS.items() if n in"
         " ('sign-descent', 'related-bounds', 'published-theorem')];"
         "print(sorted({'torch', 'sympy', 'transformers'} & set(sys.modules)))"
     )

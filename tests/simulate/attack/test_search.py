@@ -11,7 +11,8 @@ import pytest
 from simulate.attack.comparison import compare, hypotheses, measured_exactly, ratios
 from simulate.attack.drawing import drawn
 from simulate.attack.instance import Instance, near_tight_instances, read_instance
-from simulate.attack.search import VARIABLES, attack, space_of
+from simulate.attack.search import attack
+from simulate.attack.space import VARIABLES, Space, space_of
 from simulate.laboratory import BOUNDS
 
 BETAS = {"betas": (0.0, 0.9), "eta": 0.2}
@@ -46,7 +47,7 @@ def test_a_bound_made_too_small_is_broken_and_the_instance_replays(tmp_path) -> 
         (space_of("sgd", eta=0.5, steps=4), 1 / 0.9),
         (space_of("theorem-1", betas=(0.0, 1e-6), eta=0.3, steps=4), 2.0),
     ):
-        found = attack(space, 120, enough=enough)
+        found = attack(space, 120, enough=enough, known=())
         assert 1 <= found.ratio < enough
         assert 0 < found.after(enough) <= found.history[-1][0]
         file = tmp_path / "instance.json"
@@ -56,11 +57,44 @@ def test_a_bound_made_too_small_is_broken_and_the_instance_replays(tmp_path) -> 
         assert all(assertion.holds for assertion in hypotheses(run))
 
 
+def space_at(row: Instance) -> Space:
+    """The space that a row is in."""
+    names = ("bound", "optimizer", "averaged", "dimension", "smoothness", "step_size", "beta1", "beta2", "eta")
+    free = [name for name in ("v0", "epsilon", "floor", "start", "weight_decay") if getattr(row, name)]
+    free += ["multipliers"] if row.multipliers is not None else []
+    free += ["factors"] if row.low_factors is not None else []
+    free += ["violated"] if row.bound == "violated-steps" and row.eta else []
+    free += ["noise"] if row.averaged else []
+    return Space(len(row.below), {name: getattr(row, name) for name in names}, tuple(free), quiet=row.quiet)
+
+
+ROWS = [row for row in near_tight_instances() if not row.goal]  # which no search varies
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.bound} at {row.eta:g}" for row in ROWS])
+def test_a_search_is_at_least_as_good_as_the_row(row: Instance) -> None:
+    """In no time at all: rows are measured first. Of another function it finds another ratio."""
+    space = space_at(row)
+    assert attack(space, 0.0, known=[row]).ratio <= row.ratio * (1 + 1e-6)
+    other = replace(row, first=row.first * 0.9, slopes=-row.slopes)
+    assert abs(attack(space, 0.0, known=[other]).ratio / row.ratio - 1) > 1e-6
+
+
+def test_rows_of_other_bounds_and_settings_are_starts_too() -> None:
+    space = space_of("theorem-1", betas=(0.0, 1e-6), eta=0.3)
+    assert attack(space, 0.0).ratio < 1.089  # from a row of theorem-1-plain
+    with pytest.raises(ValueError, match="among 0: on none"):
+        attack(space, 0.0, known=[])
+    elsewhere = space_of("theorem-2", betas=(0.0, 1e-5), eta=0.35, steps=4)
+    assert attack(elsewhere, 0.0).ratio < 0.9 * attack(elsewhere, 0.01, known=[]).ratio
+
+
 @pytest.mark.slow
 def test_processes_search_together() -> None:
     seen = []
     space = space_of("sgd", eta=0.5, steps=3)
-    found = attack(space, 60, processes=2, enough=1.5, advance=lambda seconds, ratio: seen.append(seconds))
+    note = lambda seconds, ratio: seen.append(seconds)  # noqa: E731
+    found = attack(space, 60, processes=2, enough=1.5, known=(), advance=note)
     assert found.ratio < 1.5
     assert seen == sorted(seen)
 

@@ -42,7 +42,7 @@ def test_a_family_that_stands_still_never_arrives():
 def test_tasks_are_surveyed_as_if_alone(method, monkeypatch):
     """In any order of their durations, two at a time or one by one; L-BFGS enlarges what rounding leaves."""
     tasks = sobol_tasks(3)
-    tasks = tasks.at(range(3), np.array([40.0, 20.0, 30.0]) / tasks.duration)
+    tasks = tasks.at(range(3), np.array([20.0, 10.0, 15.0]) / tasks.duration)
     monkeypatch.setattr(module, "TOGETHER", 2)
     fractions: list[float] = []
     found = survey(method, tasks, 3, fractions.append)

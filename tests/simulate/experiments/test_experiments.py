@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from simulate.experiments.audit import published_theorem
 from simulate.experiments.estimators import batch_demand, bias
 from simulate.experiments.known import EXPERIMENTS
 from simulate.experiments.options import options_read
-from simulate.experiments.other_optimizers import rmsprop, sign_descent
+from simulate.experiments.other_optimizers import rmsprop
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.rows import (
     AdamSetting,
     Row,
@@ -27,7 +29,9 @@ from simulate.experiments.rows import (
 )
 from simulate.experiments.settings import Level, Settings
 from simulate.experiments.training import clipping, scalar_divergence
-from simulate.laboratory import related_bounds
+from simulate.kept import unpickled
+from simulate.laboratory import related_bounds, sign_descent
+from simulate.laboratory.theorems import Theorem1
 from simulate.noise import NOISES, Clipped, FiniteSumBatches
 from simulate.noise.exact_tests import replacement_free_batch_size
 from simulate.objectives import OBJECTIVES, PseudoHuber, Regression
@@ -54,33 +58,53 @@ class Recording(Settings):
         return super().__getattribute__(name)
 
 
+class Kept(dict):
+    """Pieces by name, as bytes on a disk would hold them."""
+
+    def read(self, name):
+        return None if name not in self else unpickled(self[name])
+
+    def write(self, name, found):
+        self[name] = pickle.dumps(found)
+
+
 QUICK = Recording(level=Level.QUICK)
 USUAL = AdamSetting(0.9, 0.95, 0.2)
 
 
 @functools.cache
 def quick(name):
-    """The quick run of an experiment, the fractions of work it reported, and the settings that it read."""
-    fractions = []
+    """The quick run of an experiment, the settings that it read, and the pieces that it kept."""
+    kept, fractions = Kept(), []
     READ.clear()
-    result = EXPERIMENTS[name].run(QUICK, fractions.append)
-    return result, tuple(fractions), frozenset(READ)
+    result = EXPERIMENTS[name].run(QUICK, Pieces(lambda fraction, kept: fractions.append(fraction), kept, name))
+    assert sum(fractions) == pytest.approx(1.0)
+    return result, frozenset(READ), kept
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_quick_run_comes_out_as_it_should(name):
-    result, fractions, _ = quick(name)
+    result = quick(name)[0]
     assert result.name == name
     assert result.outcomes
     for outcome in result.outcomes:
         assert outcome.as_expected, (outcome.name, str(outcome.headline), [str(c) for c in outcome.supporting])
-    assert sum(fractions) == pytest.approx(1.0)
     assert all(len(table) > 0 for table in result.tables.values())
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_run_from_kept_pieces_is_the_run(name):
+    """No piece depends on another: the cheapest is lost, all others are read from where they were kept."""
+    result, _, kept = quick(name)
+    cheapest = min(kept, key=lambda piece: kept.read(piece)[1])
+    left = Kept({piece: found for piece, found in kept.items() if piece != cheapest})
+    again = EXPERIMENTS[name].run(QUICK, Pieces(keep=left, name=name))
+    assert str(again) == str(result)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_options_derived_from_the_code_are_those_that_a_run_reads(name):
-    assert options_read(EXPERIMENTS[name].function) == quick(name)[2]
+    assert options_read(EXPERIMENTS[name].function) == quick(name)[1]
 
 
 def test_every_figure_has_an_experiment_and_names_are_unique():
@@ -209,7 +233,7 @@ def test_unknown_objective_lists_the_known_ones():
 def test_a_wrong_theorem_would_be_caught_on_the_grid(monkeypatch):
     monkeypatch.setitem(BOUNDS, "Theorem 1", lambda *a: theorem_1_bounds(*a) / 50)
     small = Settings(level=Level.QUICK, objectives=("pseudo-huber",), steps=64)
-    outcomes = {v.name: v for v in bounds.run(small, lambda _: None).outcomes}
+    outcomes = {v.name: v for v in bounds.run(small, Pieces()).outcomes}
     assert not outcomes["Theorem 1 on the grid"].as_expected
     assert outcomes["Theorem 2 on the grid"].as_expected
 
@@ -218,20 +242,21 @@ def test_a_vacuous_bound_would_be_noticed_by_the_control(monkeypatch):
     """A bound that is far too large would pass every case; dividing it by 20 then goes uncaught."""
     monkeypatch.setitem(BOUNDS, "Theorem 2", lambda *a: theorem_2_bounds(*a) * 1e6)
     small = Settings(level=Level.QUICK, objectives=("pseudo-huber",), steps=64)
-    outcomes = {v.name: v for v in bounds.run(small, lambda _: None).outcomes}
+    outcomes = {v.name: v for v in bounds.run(small, Pieces()).outcomes}
     assert outcomes["Theorem 2 on the grid"].as_expected
     assert not outcomes["Theorem 2 / 20"].as_expected
 
 
 def test_a_looser_theorem_2_would_not_be_within_9(monkeypatch):
     monkeypatch.setitem(BOUNDS, "Theorem 2", lambda *a: theorem_2_bounds(*a) * 5)
-    assert not any(v.as_expected for v in sharpness.run(QUICK, lambda _: None).outcomes)
+    assert not any(v.as_expected for v in sharpness.run(QUICK, Pieces()).outcomes)
 
 
 @pytest.mark.parametrize("factor", [0.97, 1.12])
 def test_the_sharp_limit_notices_a_few_percent(monkeypatch, factor):
-    monkeypatch.setitem(BOUNDS, "Theorem 1", lambda *a: theorem_1_bounds(*a) * factor)
-    assert not sign_descent.run(QUICK, lambda _: None).outcomes[0].as_expected
+    rightly = Theorem1.at
+    monkeypatch.setattr(Theorem1, "at", lambda *a: rightly(*a) * factor)
+    assert not sign_descent.run(QUICK, Pieces()).outcomes[0].as_expected
 
 
 def test_sign_descent_ratios():
@@ -273,7 +298,9 @@ def test_of_a_setting_that_was_asked_for_only_a_fall_is_asserted():
 def test_the_slope_swings_while_v_remembers_the_start_and_settles_later():
     """Why no slope is asserted below 2/(1 - beta2)^2 = 20000 steps at beta2 = .99; in the end it is near -1/2."""
     horizons = tuple(2**k for k in (12, 13, 16, 17))
-    (curve,) = slopes._curves("geman-mcclure", [AdamSetting(0.9, 0.99, 0.2)], horizons, range(2))
+    name, chosen = "geman-mcclure", [AdamSetting(0.9, 0.99, 0.2)]
+    points = [slopes._point(name, steps, chosen, range(2)) for steps in horizons]
+    (curve,) = slopes._curves(name, chosen, horizons, points)
     early, _, late = np.diff(np.log(curve.averages.mean(axis=1))) / np.diff(np.log(horizons))
     assert early > -0.35
     assert -0.55 < late < -0.4
@@ -283,7 +310,7 @@ def test_the_published_theorem_would_not_be_refuted_with_its_gap_put_back(monkey
     """The corrected bound in the published one's place: nothing is left to refute."""
     corrected = published_theorem.Counterexample.corrected
     monkeypatch.setattr(published_theorem.Counterexample, "published", corrected)
-    outcomes = published_theorem.run(QUICK, lambda _: None).outcomes
+    outcomes = published_theorem.run(QUICK, Pieces()).outcomes
     assert [v.as_expected for v in outcomes] == [False, False, True]
 
 
@@ -332,13 +359,13 @@ def test_a_batch_of_one_is_the_scalar_run():
 def test_gentle_clipping_does_not_climb(monkeypatch):
     gentle = dataclasses.replace(clipping.INSTANCE, size_ratio=0.01)  # so that the right gradients are not clipped
     monkeypatch.setattr(clipping, "INSTANCE", gentle)
-    outcome = clipping.run(QUICK, lambda _: None).outcomes[0]
+    outcome = clipping.run(QUICK, Pieces()).outcomes[0]
     assert not outcome.as_expected
 
 
 def test_rmsprop_control_is_not_caught_at_eta_below_one(monkeypatch):
     monkeypatch.setattr(rmsprop, "CLIMBS", rmsprop.CONVERGES)
-    assert not rmsprop.run(QUICK, lambda _: None).outcomes[0].as_expected
+    assert not rmsprop.run(QUICK, Pieces()).outcomes[0].as_expected
 
 
 # ------------------------------------------------------------------------------------- batches and estimators
@@ -396,7 +423,7 @@ def test_each_related_theorem_would_be_caught_if_it_were_wrong():
 
 def test_optimizers_select_their_theorems():
     only = Settings(level=Level.QUICK, optimizers=("sgd", "adagrad"))
-    names = [v.name for v in related_bounds.run(only, lambda _: None).outcomes]
+    names = [v.name for v in related_bounds.run(only, Pieces()).outcomes]
     assert names == ["SGD", "SGD, sharp case", "AdaGrad"]
     assert bounds.chosen_adam_settings(only) == ()
     assert all(s.beta1 == 0 for s in bounds.chosen_adam_settings(Settings(optimizers=("rmsprop",))))
@@ -409,7 +436,7 @@ def test_optimizers_select_their_theorems():
 def test_a_check_of_one_objective_is_left_out_where_others_are_asked_for():
     def names(*objectives):
         asked = Settings(level=Level.QUICK, objectives=objectives, optimizers=("sgd",), steps=16, seeds=1)
-        return [v.name for v in related_bounds.run(asked, lambda _: None).outcomes]
+        return [v.name for v in related_bounds.run(asked, Pieces()).outcomes]
 
     assert names() == names("quadratic") == ["SGD", "SGD, sharp case"]
     assert names("rastrigin") == ["SGD"]
@@ -436,11 +463,9 @@ def test_sampled_moments_are_those_of_the_groups():
 
 
 def test_seeds_make_runs_repeatable():
-    one, two = (sign_descent.run(QUICK, lambda _: None).tables["sign_descent"] for _ in range(2))
+    one, two = (sign_descent.run(QUICK, Pieces()).tables["sign_descent"] for _ in range(2))
     assert one.columns == two.columns
-    tables = [
-        bias.run(Settings(level=Level.QUICK, seed=s), lambda _: None).tables["estimator_bias"] for s in (0, 0, 1)
-    ]
+    tables = [bias.run(Settings(level=Level.QUICK, seed=s), Pieces()).tables["estimator_bias"] for s in (0, 0, 1)]
     assert tables[0].columns == tables[1].columns
     assert tables[0].columns != tables[2].columns
 

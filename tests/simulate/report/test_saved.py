@@ -7,8 +7,8 @@ import shutil
 import matplotlib.image
 import pytest
 
-from simulate.experiments.adam.theorems import BOUNDS, theorem_1_bounds
 from simulate.experiments.settings import Level, Settings
+from simulate.laboratory.theorems import Theorem1
 from simulate.report.comparison import changes, compare
 from simulate.report.redrawing import redraw
 from simulate.report.saved import SavedReport
@@ -161,7 +161,8 @@ def test_slopes_are_compared_with_their_intervals():
 
 def test_a_constant_that_changed_is_seen(report, tmp_path, monkeypatch, capsys):
     """Theorem 1's bound a tenth smaller: its ratio changes, its tight case fails, and nothing else does."""
-    monkeypatch.setitem(BOUNDS, "Theorem 1", lambda *given: theorem_1_bounds(*given) * 0.9)
+    rightly = Theorem1.at
+    monkeypatch.setattr(Theorem1, "at", lambda *given: rightly(*given) * 0.9)
     chosen = ("sign-descent", "rmsprop")
     settings = Settings(level=Level.QUICK, experiments=chosen, output=tmp_path / "new", against=report, seed=0)
     assert verify_bounds(settings) == 1

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from simulate.experiments.adam.theorems import BOUNDS, own_rows
+from simulate.experiments.adam.theorems import own_rows
+from simulate.experiments.pieces import Pieces
 from simulate.experiments.result import Result, Table
 from simulate.experiments.rows import AdamSetting
-from simulate.experiments.settings import Advance, Settings
+from simulate.experiments.settings import Settings
+from simulate.laboratory.study import Study
+from simulate.laboratory.theorems import Theorem1
 from simulate.noise import NOISES
 from simulate.objectives import Quadratic
 from simulate.optimizers import RMSProp
 from simulate.outcomes import Assertion, Kind, Outcome, at_most
-from simulate.trajectory import run as run_trajectory
 
 __all__ = ["run"]
 
 SETTING = AdamSetting(0.0, 1e-8, 0.0)
 
 
-def run(settings: Settings, advance: Advance) -> Result:
+def run(settings: Settings, pieces: Pieces) -> Result:
     """Deterministic runs at the theorem's own step size, one for each K."""
     horizons = settings.by_level((10, 100, 1000), (10, 100, 1000), (10, 100, 1000, 10_000))
     objective = Quadratic(condition=1.0)
-    rows = []
-    for steps in horizons:
-        own = own_rows("Theorem 1", objective, [SETTING], steps)
-        optimizer = RMSProp(own[0].step_size, SETTING.beta2)
-        trajectory = run_trajectory(objective, NOISES["none"](), optimizer, steps, 1, [steps])
-        bound = float(BOUNDS["Theorem 1"](objective, own, [steps])[0, 0])
-        measured = float(trajectory.l1_sum[0, 0])
-        rows.append({"K": steps, "measured": measured, "theorem_1": bound, "ratio": bound / measured})
-        advance(1 / len(horizons))
+    rows = pieces.each(horizons, lambda steps: _row(objective, steps))
     return Result(
         name="sign-descent",
         title="Theorem 1 is sharp in the limit of sign descent",
@@ -53,3 +47,11 @@ def run(settings: Settings, advance: Advance) -> Result:
         theorems=("theory.adam.theorem1",),
         tables={"sign_descent": Table.of_rows(rows)},
     )
+
+
+def _row(objective: Quadratic, steps: int) -> dict[str, float]:
+    """The study at Theorem 1's own step size."""
+    (own,) = own_rows("Theorem 1", objective, [SETTING], steps)
+    study = Study(objective, NOISES["none"](), RMSProp(own.step_size, SETTING.beta2), Theorem1(), steps, (0,))
+    (row,) = study.run((steps,), checked=False).table.rows()
+    return {"K": steps, "measured": row["measured"], "theorem_1": row["value"], "ratio": row["ratio"]}
