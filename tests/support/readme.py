@@ -37,7 +37,8 @@ COMMANDS = {
     "adabatch ablate --output runs/ablation": "--quick --etas 0.2,0.8 --vary groups --samples 64",
     "adabatch claims": "",
     "adabatch prove L5 --show": "",
-    "adabatch verify-bounds --quick --output runs/bounds": "",
+    # all of it runs in tests/adabatch/commands/test_verify_bounds.py
+    "adabatch verify-bounds --quick --output runs/bounds": "--experiment sign-descent",
     "adabatch covers runs/mine": "",
     "adabatch verify-bounds --optimizer examples/own_optimizer.py:CautiousLion --output runs/own": "--quick",
     "adabatch list bounds": "",

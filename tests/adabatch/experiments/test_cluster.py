@@ -155,8 +155,8 @@ def settings_of(seed: int) -> Settings:
 
 @pytest.mark.slow
 def test_killed_jobs_are_continued(tmp_path, capfd):
-    """Two runs in jobs of the local cluster; the first job that has a checkpoint is killed."""
-    runs = [ExperimentRun(f"seed-{seed}", tmp_path, lambda seed=seed: settings_of(seed)) for seed in (0, 1)]
+    """A run in a job of the local cluster, which is killed once it has a checkpoint."""
+    runs = [ExperimentRun("seed-0", tmp_path, lambda: settings_of(0))]
     killed = []
 
     def kill() -> None:
