@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Two tests of ranks at a time keep two cores busier than one: ranks wait for each other. A worker takes neighbouring
 # tests, which share what they trained; of slow ones it takes a file, whose tests may share a port too, in the order
-# that tests/conftest.py gives them.
+# that tests/conftest.py gives them. Slow ones wait for timeouts and starts: three at a time keep two cores busy.
 WORKERS := --numprocesses auto --dist
 
 .PHONY: mutants install demo test test-slow test-gpu test-other-pythons lint docs check faults properties readme
@@ -25,7 +25,7 @@ test: install
 	$(PYTEST) $(WORKERS) worksteal -m "not slow"
 
 test-slow: install
-	$(PYTEST) $(WORKERS) loadfile --no-loadscope-reorder -m slow
+	$(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder -m slow
 
 # On a machine with a GPU, also from an unpacked checkout: with the clone's environment, or PYTHON as it is.
 test-gpu:
