@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import chi, norm
 
 from adabatch.moments.hypotheses import HypothesisError
+from adabatch.moments.l1 import deviation_correction
 from theory.l1.theorem3 import certified_bound, find_certificate
 from theory.problem import AdamParameters, Problem
 from theory.samples import a_posteriori, adam, contraction, growth, relaxed_smoothness, sgd, tails
@@ -266,3 +268,11 @@ def test_the_interval_of_the_ratio_covers_it():
 def test_what_is_refused(refused):
     with pytest.raises(HypothesisError):
         refused()
+
+
+@pytest.mark.parametrize("groups", [2, 3, 4, 7, 30])
+def test_the_correction_of_a_deviation_is_the_mean_of_chi(groups):
+    """c4(J) = E chi / sqrt(J - 1), chi with J - 1 degrees of freedom: in numbers and in symbols."""
+    mean = chi(groups - 1).mean() / math.sqrt(groups - 1)
+    assert deviation_correction(groups) == pytest.approx(mean, rel=1e-12)
+    assert float(deviation_correction(sympy.Integer(groups))) == pytest.approx(mean, rel=1e-12)
