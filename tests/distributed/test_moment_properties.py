@@ -55,7 +55,9 @@ class Reference:
 def check(moments: GradientMoments, example: Example, same: Reference) -> None:
     n, m = moments.groups, moments.group_size
     rounded = moments.rounding * same.sum_of_squares
-    if example.mode.startswith("tensor"):  # where a group's gradient itself has other roundings than the reference's
+    if example.mode.startswith(
+        "tensor"
+    ):  # where a group's gradient itself has other roundings than the reference's
         rounded += EXACT * same.sum_of_squares
     assert moments.sum_of_squares == pytest.approx(same.sum_of_squares, rel=EXACT)
     assert n * abs(moments.squared_norm - same.squared_norm) <= rounded
