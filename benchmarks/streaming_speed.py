@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,7 +32,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from data_loading import cpu_seconds, prepared
-from trainer_speed import LENGTH, MICRO_BATCHES, MODEL, SIZES
+from trainer_speed import LENGTH, MICRO_BATCHES, MODEL, SIZES, print_and_write
 
 from adabatch.data.corpus import Corpus, open_corpus
 from adabatch.data.documents import Document
@@ -202,12 +203,8 @@ def main(words: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         texts = write_lines(folder / "lines.jsonl", int(1e6 * options.megabytes))
-        for rows in (training(folder, options.sizes, options.blocks), tokenizing(folder, texts, options.rounds)):
-            for line in rows:
-                print(line, flush=True)
-                lines.append(line)
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+        measured = training(folder, options.sizes, options.blocks), tokenizing(folder, texts, options.rounds)
+        print_and_write(chain(lines, *measured), options.output)
 
 
 if __name__ == "__main__":

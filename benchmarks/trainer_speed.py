@@ -22,8 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -172,6 +173,16 @@ def litgpt_python(folder: str) -> str:
     return str(python)
 
 
+def print_and_write(lines: Iterable[str], output: Path | None) -> None:
+    """Each line once it is there, and all of them in a file."""
+    shown = []
+    for line in lines:
+        print(line, flush=True)
+        shown.append(line)
+    if output:
+        output.write_text("\n".join(shown) + "\n")
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Measure, print, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -188,14 +199,11 @@ def main(words: Sequence[str] | None = None) -> None:
         f"# {LENGTH} tokens per sequence, {MICRO_BATCHES} micro-batches per step; a thread per process",
         "size   ranks loop                               CPU ms   wall ms  tokens/s     MB   ratio [95% interval]",
     ]
-    print(*lines, sep="\n")
-    for size in options.sizes:
-        for ranks in options.ranks:
-            for line in rows(size, ranks, options.rounds, options.seconds, python):
-                print(line, flush=True)
-                lines.append(line)
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+    places = product(options.sizes, options.ranks)
+    measured = (
+        line for size, ranks in places for line in rows(size, ranks, options.rounds, options.seconds, python)
+    )
+    print_and_write(chain(lines, measured), options.output)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import chain, product
 from pathlib import Path
 from statistics import median
 
 from statistics_cost import interval
 from trainer_loops import Job, bare_steps
-from trainer_speed import LENGTH, MICRO_BATCHES, MODEL, SIZES, adabatch_words, environment
+from trainer_speed import LENGTH, MICRO_BATCHES, MODEL, SIZES, adabatch_words, environment, print_and_write
 
 from adabatch.data.local_files import stdlib_files
 
@@ -133,14 +134,9 @@ def main(words: Sequence[str] | None = None) -> None:
         f"# {LENGTH} tokens per sequence, {MICRO_BATCHES} micro-batches per step; a thread per process",
         "size   ranks schedule    bare ms    own ms   ratio [95% interval]",
     ]
-    print(*lines, sep="\n")
-    for size in options.sizes:
-        for ranks in options.ranks:
-            for line in rows(size, ranks, options.blocks, options.profile):
-                print(line, flush=True)
-                lines.append(line)
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+    places = product(options.sizes, options.ranks)
+    measured = (line for size, ranks in places for line in rows(size, ranks, options.blocks, options.profile))
+    print_and_write(chain(lines, measured), options.output)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adabatch.commands.options import run_or_settings
 from adabatch.commands.values import FOLDER, PATH
-from adabatch.reporting.metrics import Record, read_metrics
-from adabatch.settings import CONFIG, Settings, load_settings
+from adabatch.reporting.metrics import METRICS, Record, read_metrics
+from adabatch.settings import Settings
 
 if TYPE_CHECKING:
     from theory.coverage import Configuration
@@ -40,15 +41,8 @@ def covers(
     from adabatch.commands.recorded_run import after_the_run
     from theory.coverage import coverage
 
-    if (run is None) == (preset is None and config is None):
-        raise ValueError("covers takes either the folder of a run, or --config (and --preset): name one of them")
-    records: Sequence[Record] = ()
-    if run is not None:
-        config = run / CONFIG
-        if not config.is_file():
-            raise ValueError(f"{run} is not the folder of a run: it has no {CONFIG}")
-        records = read_metrics(run) if (run / "metrics.jsonl").is_file() else ()
-    settings = load_settings(preset, config)
+    settings = run_or_settings("covers", run, preset, config)
+    records = read_metrics(run) if run is not None and (run / METRICS).is_file() else ()
     described = configuration(settings, records)
     assert described.dimension is not None  # counted once for both reports
     batch = f"batches by {settings.schedule.schedule}, the {described.test} norm test at eta = {described.eta:g}"

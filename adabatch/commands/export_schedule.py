@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from adabatch.commands.options import run_or_settings
 from adabatch.commands.values import FOLDER, PATH, number
 from adabatch.ranges import Range
 
@@ -49,16 +50,9 @@ def export_schedule(
     from adabatch.integrations.schedule_formats import FORMATS, Target
     from adabatch.planning.exported import planned_schedule, recorded_schedule
     from adabatch.reporting.metrics import read_metrics
-    from adabatch.settings import CONFIG, load_settings
 
-    if (run is None) == (preset is None and config is None):
-        raise ValueError("export-schedule takes either the folder of a run, or --config (and --preset): name one")
-    if run is None:
-        schedule = planned_schedule(load_settings(preset, config))
-    elif (run / CONFIG).is_file():
-        schedule = recorded_schedule(load_settings(None, run / CONFIG), read_metrics(run))
-    else:
-        raise ValueError(f"{run} is not the folder of a run: it has no {CONFIG}")
+    settings = run_or_settings("export-schedule", run, preset, config)
+    schedule = planned_schedule(settings) if run is None else recorded_schedule(settings, read_metrics(run))
     if doublings:
         schedule = schedule.doubled()
     text = FORMATS[form](schedule, Target(micro_batch, data_parallel, rates=not batches_only))

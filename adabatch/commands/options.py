@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -17,7 +18,7 @@ import typer
 from adabatch.commands.values import number
 from adabatch.ranges import Range, option_of, ranges_of
 from adabatch.refusals import Named, named_paths, refusing_os_errors
-from adabatch.settings import SECTIONS, Settings, field_docs, load_settings, options, preset_summaries
+from adabatch.settings import CONFIG, SECTIONS, Settings, field_docs, load_settings, options, preset_summaries
 from adabatch.settings.data import DEFAULT_CACHE
 from adabatch.settings.paths import PATHS
 
@@ -33,6 +34,7 @@ __all__ = [
     "command_line",
     "names",
     "numbers",
+    "run_or_settings",
     "with_overrides",
     "with_settings",
 ]
@@ -150,6 +152,23 @@ def _with_options(
     wrapped.__signature__ = inspect.Signature(all_options)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {option.name: option.annotation for option in all_options}
     return wrapped
+
+
+def run_or_settings(command: str, run: Path | None, preset: str | None, config: Path | None) -> Settings:
+    """The settings of a run, or those that are named in its place.
+
+    Raises:
+        ValueError: for both or neither, and for a folder that is not a run's.
+    """
+    if (run is None) == (preset is None and config is None):
+        raise ValueError(
+            f"{command} takes either the folder of a run, or --config (and --preset): name one of them"
+        )
+    if run is None:
+        return load_settings(preset, config)
+    if not (run / CONFIG).is_file():
+        raise ValueError(f"{run} is not the folder of a run: it has no {CONFIG}")
+    return load_settings(None, run / CONFIG)
 
 
 def _named_by(settings: Settings, own: Mapping[str, Any]) -> Named:

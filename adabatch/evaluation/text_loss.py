@@ -116,10 +116,9 @@ def text_loss(subject: Subject, sequences: int | None = None, batch: int = 8) ->
     if subject.own_data and data.validation_data is None and not data.validation_fraction:
         raise ValueError(f"the run of {subject.folder} holds no validation data out: name what to read (--data)")
     corpus = open_corpus(data, prepare_with_progress(data))
-    chosen: Any
     samples: Any = corpus.validation if subject.own_data else corpus.train
     wanted = subject.settings.run.validation_samples if sequences is None else sequences
-    chosen = range(min(wanted or samples.length, samples.length))
+    chosen: Any = range(min(wanted or samples.length, samples.length))
     if subject.own_data:  # which lie in the order of the text, where neighbours resemble each other
         chosen = samples_at(chosen, samples.length, ORDER_SEED)
     tokens = samples.take(chosen)

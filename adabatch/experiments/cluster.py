@@ -6,7 +6,6 @@ submitted again, and its run resumes -> the runner, as if it were a process.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ from typing import Any, Protocol
 from adabatch.exit_codes import USER_ERROR
 from adabatch.experiments.devices import Placement
 from adabatch.experiments.run import ExperimentRun
+from adabatch.experiments.runner import log
 from adabatch.experiments.worker import train_logged
-from adabatch.locks import LOCK, occupied
+from adabatch.locks import is_occupied
 from adabatch.settings import Settings
 
 __all__ = ["AT_ONCE", "Cluster", "ClusterJob", "parse_options"]
@@ -140,7 +140,7 @@ class ClusterJob:
     job: _Job | None = None
 
     def __post_init__(self) -> None:
-        if not _at_work(self.run.folder):
+        if not is_occupied(self.run.folder):
             self._submit()
 
     def _submit(self) -> None:
@@ -150,18 +150,14 @@ class ClusterJob:
         """Whether the run is under way; one whose job has ended early is submitted again."""
         if self.exitcode is not None:
             return False
-        if _at_work(self.run.folder) if self.job is None else not self.job.done():
+        if is_occupied(self.run.folder) if self.job is None else not self.job.done():
             return True
         code = 0 if self.run.finished() else self._code()
         if code in (0, USER_ERROR) or self.retries < 1:
             self.exitcode = code
             return False
         self.retries -= 1
-        print(
-            f"{self.run.name}: its job ended early (exit code {code}); submitted again",
-            file=sys.stderr,
-            flush=True,
-        )
+        log(f"{self.run.name}: its job ended early (exit code {code}); submitted again")
         self._submit()
         return True
 
@@ -183,14 +179,3 @@ class ClusterJob:
         end = time.monotonic() + (0.0 if timeout is None else timeout)
         while self.job is not None and self.exitcode is None and not self.job.done() and time.monotonic() < end:
             time.sleep(0.1)
-
-
-def _at_work(folder: Path) -> bool:
-    """Whether a process holds the folder."""
-    if not (folder / LOCK).exists():
-        return False
-    try:
-        with occupied(folder):
-            return False
-    except ValueError:
-        return True

@@ -381,6 +381,22 @@ SPREAD = named("spread", "W", positive=True)
 LOWER = Relation(after, ">=", lower_after, ranges=(*UPPER.ranges[:-1], ordered_errors(L, C)))
 
 
+def _not_faster() -> Generator[Step, None, Step]:
+    """Its step goes at most as far as one that its own gradient does not slow."""
+    unslowed = inequality(
+        squared(slowed),
+        "<=",
+        paced**2,
+        where={squared(slowed): 1 / (C.variance + batch * own), paced: 1 / sympy.sqrt(C.variance)},
+    )
+    yield unslowed
+    slower = rooted(unslowed, squared(slowed), slowed, paced)
+    yield slower
+    stepped = _one_step(">=", sympy.Integer(1), from_step(slower))
+    yield stepped
+    return stepped
+
+
 @proves(
     "sandwich of Adam, below",
     "an idealised Adam on one path: no schedule falls below the solution of another equation",
@@ -433,17 +449,7 @@ def lower_step() -> Iterator[Step]:
     most = yield from _bounded(Y_L, 1, L, rate)
     _, below_one = yield from _at_most_one(Y_C, C)
     ordered = yield from _order(L, C, Y_L, Y_C)
-    unslowed = inequality(
-        squared(slowed),
-        "<=",
-        paced**2,
-        where={squared(slowed): 1 / (C.variance + batch * own), paced: 1 / sympy.sqrt(C.variance)},
-    )
-    yield unslowed
-    slower = rooted(unslowed, squared(slowed), slowed, paced)
-    yield slower
-    stepped = _one_step(">=", sympy.Integer(1), from_step(slower))
-    yield stepped
+    stepped = yield from _not_faster()
     of_path = composed(
         Relation(taken, "=", chi * noise_of_path),
         (defined(taken, rate**2 / batch), SHARE),
