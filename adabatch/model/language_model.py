@@ -230,7 +230,11 @@ def _read_config(model: str) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the model configuration {path} is not JSON: {error}") from None
-    family = values.get("model_type", "llama") if isinstance(values, dict) else type(values).__name__
+    family: Any = type(values).__name__
+    if isinstance(
+        values, dict
+    ):  # an unnamed one is a Llama, if it is a model's at all: the default has 7B parameters
+        family = values.get("model_type", "llama" if "hidden_size" in values else None)
     if not isinstance(values, dict) or family not in CAUSAL or family not in CONFIG_MAPPING:
         near = difflib.get_close_matches(str(family), CAUSAL, n=1)
         raise ValueError(

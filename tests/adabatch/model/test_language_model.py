@@ -115,6 +115,7 @@ def test_what_is_refused(tmp_path):
         (json.dumps({"model_type": "t5"}), "model_type of a causal language model .* but has 't5'"),
         (json.dumps({"model_type": "qwen33"}), r"but has 'qwen33'; did you mean qwen3\?"),
         ("[]", "but has 'list'"),
+        ('{"claims": []}', "but has None"),
         (json.dumps({"model_type": "gpt2", "n_embd": 30}), "cannot be built .*divisible by num_heads"),
         (
             json.dumps({"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2}),
