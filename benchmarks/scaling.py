@@ -5,7 +5,10 @@
 
 Measured: `adabatch train` under FSDP2 (gloo) with a constant batch and with the norm test at every step, in turns
 with a bare loop as in trainer_steps.py; and the bytes per step that the kernel counts on the loopback interface,
-over those that the plan foresees for all ranks (what other programs send there counts too).
+over those that the plan foresees for all ranks. What other programs send there counts too; as root, a network
+namespace of its own is free of them:
+
+    unshare --net sh -c 'ip link set lo up; python benchmarks/scaling.py --output benchmarks/scaling.txt'
 
 Modelled: the step of a plan (docs/plans.md) with its figures of the hardware, two micro-batches of 4 sequences of
 4,096 tokens per rank; "test" is what the norm test reads, which has no collective of its own.

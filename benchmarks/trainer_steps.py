@@ -45,8 +45,9 @@ SCHEDULES = ("constant", "norm-test")
 
 
 def bytes_sent() -> int:
-    """By all processes of this machine to each other, as the kernel counts them."""
-    return int(Path("/sys/class/net/lo/statistics/tx_bytes").read_text())
+    """By all processes of this network namespace to each other, as the kernel counts them."""
+    lines = Path("/proc/net/dev").read_text().splitlines()
+    return int(next(line for line in lines if line.lstrip().startswith("lo:")).split()[9])
 
 
 def on_rank(file: str, schedule: str, blocks: int, profiled: bool) -> None:
