@@ -3,8 +3,8 @@
     python benchmarks/scaling.py --output benchmarks/scaling.txt
     python benchmarks/scaling.py --ranks 2 --blocks 2        # does it run?
 
-Measured: what gloo sends for a collective, over the ring algorithm that plans count by. Then `adabatch train` under
-FSDP2 with a constant batch and with the norm test at every step, in turns with a bare loop as in trainer_steps.py;
+Measured: what gloo sends for a collective, over the ring algorithm that plans count by. Then `adabatch train` in
+FSDP2, with a constant batch and with the norm test at every step, in turns with a bare loop (trainer_steps.py);
 and the bytes per step that the kernel counts on the loopback interface, over those that the plan foresees for all
 ranks, by the ring and by what gloo sends. What other programs send there counts too; as root, a network namespace
 of its own is free of them:
