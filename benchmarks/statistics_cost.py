@@ -54,8 +54,7 @@ from adabatch.settings import OptimizerSettings, ParallelSettings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics, per_sample_moments
 from adabatch.statistics.clipping import clip_gradients
 from adabatch.statistics.reductions import Workspace, reduce_scatter
-from adabatch.training.building import build_optimizer
-from adabatch.training.loop import optimizer_step
+from adabatch.training.optimizers import build_optimizer, optimizer_step
 
 WORLD_SIZE = 2
 HYPERPARAMETERS = StepHyperparameters(

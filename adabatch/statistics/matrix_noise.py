@@ -1,8 +1,8 @@
 """The nuclear-norm noise scale of some matrices, from the groups' own gradients: what Muon's norm sees of noise.
 
 For each matrix a rank keeps S, the sum over its micro-batches of g_j g_j^T (of the shorter side, in fp64), which
-ranks add up where it is read; :mod:`adabatch.moments.noise_scale` does the rest. It takes a product of matrices per
-micro-batch, and in the end the eigenvalues of two matrices of that size: for a step now and then.
+ranks add up where it is read; :mod:`adabatch.moments.noise_scale` does the rest. It takes a product of matrices
+per micro-batch, and in the end the eigenvalues of two matrices of that size: for a step now and then.
 """
 
 from __future__ import annotations

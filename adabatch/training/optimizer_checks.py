@@ -17,8 +17,9 @@ FITTING_TESTS: Mapping[str, tuple[str, ...]] = {
 }
 """The tests, and noise scales of the noise limit, that do not call for a warning.
 
-SGD's step is measured by the Euclidean norm (scalar), one whose coordinates have a size of their own by the l1 norm,
-and Muon's by the nuclear norm of its matrices, of which there is no test. For AdamW the scalar test is the paper's."""
+SGD's step is measured by the Euclidean norm (scalar), one whose coordinates have a size of their own by the l1
+norm, and Muon's by the nuclear norm of its matrices, of which there is no test. For AdamW the scalar test is the
+paper's."""
 
 WITHOUT_SHARDS = ("adafactor", "muon")
 """Optimizers that look at whole parameters, which tensor-parallel ranks do not gather."""

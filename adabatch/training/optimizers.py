@@ -99,8 +99,8 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> Optimizer 
 
 
 def _adamw(groups: Groups, settings: OptimizerSettings) -> AdamW:
-    """In one fused pass over parameter, gradient and both moments: on a CPU too it takes a quarter of the time that
-    the default loop and ``foreach`` take, of sharded parameters as of whole ones.
+    """In one fused pass over parameter, gradient and both moments: on a CPU too that takes a quarter of the time
+    of the default loop and ``foreach``, of sharded parameters as of whole ones.
     """
     return AdamW(
         groups,
