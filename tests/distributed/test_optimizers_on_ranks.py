@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ def differences(rank: int, world_size: int, folder: str, name: str, sharded_as: 
     return apart, moved
 
 
+def differences_by_torch(rank: int, world_size: int, folder: str, name: str) -> tuple[float, float]:
+    """Infinitely far apart where torch refuses the shards."""
+    try:
+        return differences(rank, world_size, folder, name, "torch")
+    except RuntimeError:
+        return math.inf, 0.0
+
+
 own_classes = optimizers.WholeMuon, optimizers.WholeAdafactor
 
 
@@ -87,11 +96,7 @@ def test_a_sharded_step_is_the_unsharded_one(folder, name):
 @pytest.mark.parametrize("name", ["adafactor", "muon"])
 def test_torchs_own_step_on_shards_is_not(folder, name):
     """The control: where they run at all, these differ by more than the tolerance."""
-    try:
-        ((apart, moved), _) = run_ranks(differences, 2, folder, name, "torch")
-    except Exception as refused:
-        assert "DTensor" in str(refused) or "in-place" in str(refused)
-    else:
+    for apart, moved in run_ranks(differences_by_torch, 2, folder, name):
         assert apart > 1e-5 * moved
 
 
