@@ -86,10 +86,10 @@ def test_tensors_give_what_arrays_give() -> None:
 
 
 def groups_drawn(gradient: np.ndarray, variances: np.ndarray, n: int, m: float, repeats: int) -> list[np.ndarray]:
-    """Sum of squares and mean of n Gaussian groups of m samples, [repeats, d] each."""
-    draw = np.random.default_rng(5)
-    groups = gradient + draw.normal(size=(n, repeats, len(gradient))) * np.sqrt(variances / m)
-    return [(groups**2).sum(0), groups.mean(0)]
+    """Sum of squares and mean of n Gaussian groups of m samples, [repeats, d] each: both are independent."""
+    draw, shape = np.random.default_rng(5), (repeats, len(gradient))
+    means = gradient + draw.normal(size=shape) * np.sqrt(variances / m / n)
+    return [n * means**2 + variances / m * draw.chisquare(n - 1, shape), means]
 
 
 @pytest.mark.parametrize("n", [12, 16])

@@ -164,25 +164,26 @@ def open_small(folder: Path, output: str, **changes):
     (folder / "text.txt").write_text("a batch grows as the noise does. " * 400)
     base = {"model": str(folder / "model.json"), "data": str(folder / "text.txt"), "output": str(folder / output)}
     size = {"samples": 64, "initial_batch": 4, "micro_batch": 1, "max_batch": 12, "eta": 0.4, "warmup_samples": 8}
-    rest = {"sequence_length": 16, "validation_interval": 0, "checkpoint_interval": 24, "monitor_interval": 2}
+    rest = {"sequence_length": 16, "validation_interval": 0, "checkpoint_interval": 32, "monitor_interval": 2}
     return open_run(load_settings(overrides=base | size | rest | changes), DistributedContext())
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"optimizer": "sgd", "lr": 0.1, "nesterov": True, "weight_decay": 1e-4},
-        {"optimizer": "sgd", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0},
-        {"optimizer": "adafactor", "lr": 0.02, "test": "l1"},
-        {"optimizer": "muon", "lr": 0.01, "beta2_half_life": 60.0, "weight_decay_on": "matrices"},
-        {"optimizer": "adamw", "weight_decay_on": "matrices", "weight_decay_scaling": "linear"},
+        {"optimizer": "muon", "lr": 0.02, "beta2_half_life": 60.0, "weight_decay_on": "matrices"},
+        pytest.param(
+            {"optimizer": "sgd", "lr": 0.2, "nesterov": True, "weight_decay": 1e-4}, marks=pytest.mark.slow
+        ),
+        pytest.param({"optimizer": "sgd", "lr": 1.0, "momentum": 0.0}, marks=pytest.mark.slow),
+        pytest.param({"optimizer": "adafactor", "lr": 0.1, "test": "l1"}, marks=pytest.mark.slow),
     ],
     ids=lambda changes: changes["optimizer"],
 )
 @pytest.mark.filterwarnings("ignore:--test scalar measures noise")
 def test_a_run_trains_and_resumes_bit_by_bit(tmp_path, changes):
     whole = list(train(open_small(tmp_path, "whole", **changes)))
-    assert whole[-1]["loss"] < 0.98 * whole[0]["loss"]
+    assert whole[-1]["loss"] < 0.97 * whole[0]["loss"]
     list(itertools.islice(train(open_small(tmp_path, "cut", **changes)), len(whole) - 2))
     run = open_small(tmp_path, "cut", resume="auto", **changes)
     rest = list(train(run))
