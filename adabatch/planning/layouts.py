@@ -116,8 +116,8 @@ def estimated_bytes(
     outer = shape.outer
     layer = (parameters - outer) / layers / shared
     own = parameters / shared / layout.shards
-    of_optimizer, _ = OptimizerCost.shared(settings.optimizer, 1 - outer / parameters)
-    bytes_of_states = (4 + of_optimizer) * own
+    costs = OptimizerCost.by_share(settings.optimizer, 1 - outer / parameters)
+    bytes_of_states = (4 + sum(share * cost.state for share, cost in costs)) * own
     size = 2 if settings.parallel.precision == "bf16" else 4
     if layout.parallel in ("single", "ddp"):
         gradients = (8.0 if layout.parallel == "ddp" else 4.0) * parameters  # DDP has buckets of them too

@@ -41,11 +41,10 @@ class OptimizerCost:
         return {"adamw": cls(8, 40), "adafactor": cls(0, 88, whole=True), "muon": cls(4, 66, whole=True)}[name]
 
     @classmethod
-    def shared(cls, settings: OptimizerSettings, in_layers: float) -> tuple[float, float]:
-        """State and movement in bytes per parameter, where this share of the parameters lies in the layers."""
-        own, rest = cls.of(settings.optimizer, settings.momentum), cls.of("adamw")
-        share = in_layers if settings.optimizer == "muon" else 1.0
-        return (share * own.state + (1 - share) * rest.state, share * own.moved + (1 - share) * rest.moved)
+    def by_share(cls, settings: OptimizerSettings, in_layers: float) -> list[tuple[float, OptimizerCost]]:
+        """Shares of the parameters and what they cost; ``in_layers`` is the share of those in the layers."""
+        own = cls.of(settings.optimizer, settings.momentum)
+        return [(in_layers, own), (1 - in_layers, cls.of("adamw") if settings.optimizer == "muon" else own)]
 
 
 def orthogonalising_flops(config: PreTrainedConfig, settings: OptimizerSettings) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from transformers import PreTrainedConfig
 
@@ -135,16 +136,19 @@ class Plan:
             tensor_parallel=parallel.tensor_parallel,
             moved=self._moved(held),
             observed=observed if self.tests else 0.0,
-            repeated=orthogonalising_flops(self.config, self.settings.optimizer),
+            repeated=self._orthogonalising,
         )
         return step_seconds(work, self.gpu, parallel.ranks, hardware.gpus_per_node, hardware.utilisation)
 
     def _moved(self, held: float) -> float:
         """Bytes that clipping and the optimizer move on a rank that holds this many parameters."""
-        given, shape = self.settings.optimizer, model_shape(self.config)
-        _, moved = OptimizerCost.shared(given, 1 - shape.outer / self.parameters)
-        whole = OptimizerCost.of(given.optimizer, given.momentum).whole
-        return moved * (self.parameters if whole else held)
+        in_layers = 1 - model_shape(self.config).outer / self.parameters
+        costs = OptimizerCost.by_share(self.settings.optimizer, in_layers)
+        return sum(share * cost.moved * (self.parameters if cost.whole else held) for share, cost in costs)
+
+    @cached_property
+    def _orthogonalising(self) -> float:
+        return orthogonalising_flops(self.config, self.settings.optimizer)
 
     def mfu(self, batch: MicroBatchPlan) -> float:
         """Model FLOP utilisation of a step with this batch."""

@@ -169,7 +169,7 @@ class _Phases:
             ]
         run.watchdog = cast(Watchdog, self)
         self._step: Callable[[], object] = run.optimizer.step
-        run.optimizer.step = self._end_of_backward  # type: ignore[method-assign,assignment]
+        run.optimizer.step = self._end_of_backward  # type: ignore[method-assign]
 
     def at(self, name: str) -> None:
         """A micro-batch begins: what the ones before it have left are gradients."""
