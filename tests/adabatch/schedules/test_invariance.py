@@ -79,7 +79,7 @@ def final_moments(
 def with_momentum(sizes, fineness, lr_scaling, momentum=0.9):
     """:func:`final_moments` of SGD that steps along v, the decaying sum of gradients: moments of both together."""
     budget, noise, share = 2048 * fineness, 250.0 * fineness, 1 - momentum
-    peak = 0.01 * share / fineness
+    peak = 0.005 * share / fineness
     rates = LearningRate(peak, 0.1 * peak, budget // 8, budget, BatchScaling(lr_scaling, REFERENCE), Linear())
     schedule = Stagewise(sizes, [0.5, 0.5], budget)
     x, v, xx, xv, vv = 1.0, 0.0, 1.0, 0.0, 0.0
