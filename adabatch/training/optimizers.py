@@ -121,7 +121,7 @@ def muon_matrices(model: nn.Module) -> list[nn.Parameter]:
 def _groups(model: nn.Module, settings: OptimizerSettings) -> Groups:
     """The trainable parameters, those that do not decay apart.
 
-    One group a mesh: list operations do not take tensors of several meshes (plain norms beside tensor parallel
+    One group a mesh: list operations do not take tensors of several meshes (plain norms next to tensor parallel
     matrices).
     """
     still = _not_matrices(model) if settings.weight_decay_on == "matrices" else frozenset[int]()
