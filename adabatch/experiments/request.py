@@ -61,7 +61,7 @@ class Request:
         """Those of all runs; with the values of the smallest experiment where that is asked for.
 
         Raises:
-            ValueError: for a time limit, and under torchrun.
+            ValueError: for a time limit, under torchrun, and for a cluster that is not there.
         """
         if self.base.run.time_limit is not None:
             raise ValueError(
@@ -73,6 +73,9 @@ class Request:
                 "RANK is set, as under torchrun, but an experiment starts its runs and their ranks itself: start "
                 "one process without torchrun, or unset RANK, and give --ranks and --processes"
             )
+        if not self.report_only:
+            with self.backend().opened():  # to be refused before data are prepared or anything is written
+                pass
         return overlay(self.base, smallest) if self.quick else self.base
 
     def seed_range(self) -> range:
