@@ -11,6 +11,8 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -110,10 +112,10 @@ def number(word: str) -> int | str:
 
 OWN = [sys.executable, "-m", "adabatch", "train", *SMALL, *RANKS, "--max-restarts", "2"]
 TORCHRUN = [
-    *(str(Path(sys.executable).parent / "torchrun"), "--nnodes", "1", "--nproc-per-node", "2"),
-    *("--max-restarts", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "kill-test"),
-    *("-m", "adabatch", "train", *SMALL, "--no-figures"),
+    *(str(Path(sys.executable).parent / "torchrun"), "--max-restarts", "2"),
+    *("--rdzv-backend", "c10d", "--rdzv-id", "kill-test"),
 ]
+TRAIN = ["-m", "adabatch", "train", *SMALL, "--no-figures"]
 
 
 def test_a_dead_rank_restarts_the_run(undisturbed, tmp_path, cleanup):
@@ -138,28 +140,79 @@ def _resumed_at(log: Path) -> int:
     return int(line.split(" at ")[1].split()[0])
 
 
-def test_a_rank_that_dies_on_another_node_restarts_the_run(undisturbed, tmp_path, cleanup):
-    """Two of torchrun's agents, as on two nodes. The one that loses no rank counts no restart of its own."""
+@dataclass(frozen=True)
+class Node:
+    """A network of its own, where that can be made, else this machine's."""
+
+    name: str = ""
+    address: str = "localhost"
+
+    def command(self, words: list[str]) -> list[str]:
+        return [*(["ip", "netns", "exec", self.name] if self.name else []), *words]
+
+    def cable(self, state: str) -> None:
+        if self.name:
+            ip("-n", self.name, "link", "set", CABLE, state)
+
+
+CABLE = "cable"
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def two_nodes():
+    """Two network namespaces and a cable between them; where they may not be made, two names of this machine."""
+    nodes = [Node(f"adabatch-{os.getpid()}-{number}", f"10.213.7.{number}") for number in (1, 2)]
+    try:
+        for node in nodes:
+            ip("netns", "add", node.name)
+        ends = [f"name {CABLE} netns {node.name}".split() for node in nodes]
+        ip("link", "add", *ends[0], "type", "veth", "peer", *ends[1])
+        for node in nodes:
+            ip("-n", node.name, "address", "add", f"{node.address}/24", "dev", CABLE)
+            ip("-n", node.name, "link", "set", "lo", "up")
+            node.cable("up")
+        yield nodes
+    except (OSError, subprocess.CalledProcessError) as refused:
+        warnings.warn(f"both nodes share this machine's network: {refused}", stacklevel=1)
+        yield [Node(), Node()]
+    finally:
+        for node in nodes:
+            with contextlib.suppress(OSError):
+                subprocess.run(["ip", "netns", "delete", node.name], check=False, capture_output=True)
+
+
+def test_a_node_that_dies_and_comes_back_restarts_the_run(undisturbed, two_nodes, tmp_path, cleanup, monkeypatch):
+    """One of torchrun's agents on each node; the one that comes back counts no restart of its own.
+
+    The other node hears nothing of the death, since the cable is cut before: its rank waits for --timeout.
+    """
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", CABLE if two_nodes[0].name else "lo")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    agent = [*TORCHRUN, "--output", str(tmp_path / "run")]
-    for option, value in {
-        "--nnodes": "2",
-        "--nproc-per-node": "1",
-        "--rdzv-endpoint": f"localhost:{port}",
-    }.items():
-        agent[agent.index(option) + 1] = value
-    logs = [tmp_path / "first", tmp_path / "second"]
-    nodes = [start(agent, log) for log in logs]
-    cleanup.extend(nodes)
-    wait_until(lambda: len(checkpoints(tmp_path / "run")) >= 2, nodes[0], logs[0])
-    main = next(node for node in nodes if ranks_of(node)[0].environ()["RANK"] == "0")
-    (victim,) = ranks_of(next(node for node in nodes if node is not main))
-    victim.kill()
-    said = logs[nodes.index(main)]
-    assert [node.wait(timeout=200) for node in nodes] == [0, 0], said.read_text()
-    assert "resumed from" in "".join(log.read_text() for log in logs)
+    options = f"--nnodes 2 --nproc-per-node 1 --rdzv-endpoint {two_nodes[0].address}:{port} --local-addr".split()
+
+    def join(node: Node, log: str) -> subprocess.Popen[str]:
+        words = [*TORCHRUN, *options, node.address, *TRAIN, "--timeout", "8", "--output", str(tmp_path / "run")]
+        cleanup.append(start(node.command(words), tmp_path / log))
+        return cleanup[-1]
+
+    first, second = (join(node, f"log {number}") for number, node in enumerate(two_nodes))
+    wait_until(lambda: len(checkpoints(tmp_path / "run")) >= 2, first, tmp_path / "log 0")
+    dying = [second.pid, *(child.pid for child in _children(second))]
+    two_nodes[1].cable("down")
+    for process in dying:
+        os.kill(process, signal.SIGKILL)
+    wait_until(lambda: "Error" in (tmp_path / "log 0").read_text(), first, tmp_path / "log 0")
+    two_nodes[1].cable("up")
+    again = join(two_nodes[1], "log 2")
+    said = "".join(path.read_text() for path in sorted(tmp_path.glob("log *")))
+    assert [node.wait(timeout=200) for node in (first, again)] == [0, 0], said
+    assert "resumed from" in "".join(path.read_text() for path in tmp_path.glob("log *"))
     assert records_of(tmp_path / "run") == undisturbed
 
 
