@@ -18,8 +18,8 @@ ONE_NODE, SEVERAL_NODES = SCRIPTS
 BIN = Path(sys.executable).parent
 
 SCHEDULER = f"""#!{sys.executable}
-# sbatch SCRIPT ARGUMENTS, srun COMMAND, scontrol show hostnames|requeue: a job whose nodes are all this machine. In
-# its first start the job gets FAKE_SIGNAL once the file FAKE_LIMIT has ten lines, as #SBATCH --signal says.
+# sbatch SCRIPT ARGUMENTS, srun COMMAND, scontrol show hostnames|requeue: a job whose nodes are all this machine.
+# In its first start its tasks get FAKE_SIGNAL, else that of #SBATCH --signal, once the file FAKE_LIMIT has ten lines.
 import os, signal, subprocess, sys, time
 from pathlib import Path
 
@@ -131,7 +131,9 @@ def trainer(tmp_path, slurm):
 def test_one_node_queues_again_what_was_stopped(slurm, trainer, codes, ended):
     calls = trainer(*codes)
     assert slurm(ONE_NODE, "--data", "a b", "--output", "out")[:2] == ended
-    assert set(calls.read_text().splitlines()) == {"adabatch train --data a b --output out --ranks 1 --resume auto"}
+    assert set(calls.read_text().splitlines()) == {
+        "adabatch train --data a b --output out --ranks 1 --resume auto"
+    }
 
 
 @pytest.mark.parametrize(
@@ -154,10 +156,16 @@ def test_several_nodes_ask_for_the_output_folder(slurm, trainer):
     assert "name the output folder" in said
 
 
-SMALL = (
-    "--model tiny --samples 1600 --initial-batch 4 --max-batch 4 --micro-batch 2 --warmup-samples 16 "
-    "--validation-interval 0 --sequence-length 16 --threads 1 --device cpu --no-figures"
-).split()
+SIZES = {
+    "samples": 1600,
+    "initial-batch": 4,
+    "max-batch": 4,
+    "micro-batch": 2,
+    "sequence-length": 16,
+    "threads": 1,
+}
+SMALL = [f"--{name}={value}" for name, value in SIZES.items()]
+SMALL += ["--model=tiny", "--validation-interval=0", "--device=cpu", "--no-figures"]
 
 
 @pytest.mark.slow
