@@ -4,8 +4,9 @@
 
 A small model is trained on one rank, then from the same seed on all ranks under DDP, FSDP2, hybrid sharding and
 FSDP2 with tensor parallelism (as far as the ranks allow). Each step's batch must be that of the one rank, and its
-loss and trace of the noise, relative to theirs, within the tolerance. Then a rank of the run under FSDP2 is killed,
-and the run resumed on all ranks and on half of them. The exit code is 1 if anything differs. On a CPU it is gloo's.
+loss and trace of the noise, relative to theirs, within the tolerance. Then a rank of the run under FSDP2 is
+killed, and the run resumed on all ranks and on half of them. The exit code is 1 if anything differs. With --device
+cpu the ranks are gloo's.
 """
 
 from __future__ import annotations

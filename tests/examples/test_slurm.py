@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 
 SCHEDULER = f"""#!{sys.executable}
 # sbatch SCRIPT ARGUMENTS, srun COMMAND, scontrol show hostnames|requeue: a job whose nodes are all this machine.
-# In its first start its tasks get FAKE_SIGNAL, else that of #SBATCH --signal, once the file FAKE_LIMIT has ten lines.
+# In its first start its tasks get FAKE_SIGNAL, else that of #SBATCH --signal, once FAKE_LIMIT has ten lines.
 import os, signal, subprocess, sys, time
 from pathlib import Path
 

@@ -25,6 +25,11 @@ def test_a_time_limit_is_refused():
         request(time_limit="3h").settings({})
 
 
+def test_ranks_that_follow_the_batch_are_refused():
+    with pytest.raises(ValueError, match=r"a fixed share of the machine: leave out --ranks-at"):
+        request(ranks_at="64:2").settings({})
+
+
 def test_torchrun_is_refused(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match=r"RANK is set, as under torchrun.*without torchrun, or unset RANK"):
@@ -39,7 +44,9 @@ def test_a_cluster_that_is_not_there_is_refused_unless_only_a_report_is_wanted(m
 
 
 @pytest.mark.parametrize("command", ["compare", "ablate"])
-def test_a_cluster_that_is_not_there_is_refused_before_anything_is_written(command, adabatch, monkeypatch, tmp_path):
+def test_a_cluster_that_is_not_there_is_refused_before_anything_is_written(
+    command, adabatch, monkeypatch, tmp_path
+):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("ADABATCH_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "out"
