@@ -81,6 +81,8 @@ class Plan:
         tests: whether gradients are observed in every step.
         step: memory and traffic of its steps.
         gpu: figures of the hardware.
+        ranks: that batches get.
+        on_fewer: plans for these numbers of them but the largest.
     """
 
     settings: Settings
@@ -149,7 +151,7 @@ class Plan:
         return sum(times * self.seconds(self.micro_batching.plan(batch)).all for batch, times in batches.items())
 
     def seconds_following(self, batches: Mapping[int, int]) -> tuple[float, float]:
-        """Of steps with these batches on the ranks that each batch gets; and times these ranks. Pauses are not in."""
+        """Of steps with these batches, each on the ranks that it gets; and the same times its ranks. No pauses."""
         seconds = rank_seconds = 0.0
         for batch, times in batches.items():
             ranks = self.ranks.at(batch)
@@ -179,8 +181,8 @@ def make_plan(
         device_name: of the GPU that is there, where the settings name none.
         progress: is told what is being planned.
 
-    Coordinate-wise statistics are not counted: scalar ones stand in for them. Where ranks follow the batch, the plan
-    is for the most of them.
+    Coordinate-wise statistics are not counted: scalar ones stand in for them. Where ranks follow the batch, the
+    plan is for the most of them.
 
     Raises:
         ValueError: for settings that a run on that many ranks would refuse where each of them has a device.
@@ -190,10 +192,7 @@ def make_plan(
     resumed, map_ = resumes(settings), RankMap.of(settings.parallel, settings.parallel.ranks)
     progress("settings and model")
     start = check_settings(settings, settings.parallel.ranks, resumed)
-    fixed = [
-        replace(settings, parallel=replace(settings.parallel, ranks=number, ranks_at=""))
-        for number in map_.numbers
-    ]
+    fixed = [overlay(settings, {"ranks": number, "ranks_at": ""}) for number in map_.numbers]
     on_fewer = {each.parallel.ranks: make_plan(each, None, device_name, progress) for each in fixed[:-1]}
     settings, world_size = fixed[-1], map_.most
     schedule = start.schedule

@@ -47,7 +47,8 @@ def show_plan(settings: Settings, ranks: int | None = None) -> None:
     with warnings.catch_warnings(), _progress() as progress:
         warnings.simplefilter("ignore")  # of steps on tensors that are not there
         plan = make_plan(settings, ranks, _device_name(), progress)
-    require_a_layout(plan)
+    for each in (*plan.on_fewer.values(), plan):
+        require_a_layout(each)
     console = new_console()
     given = settings.schedule
     if settings.run.monitor_coordinates or given.test != "scalar" or given.noise_limit_scale != "trace":
