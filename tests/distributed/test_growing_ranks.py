@@ -1,4 +1,4 @@
-"""A run whose ranks follow its batch is the run on the largest number of ranks, also where ranks die on the way."""
+"""A run whose ranks follow its batch is the run on the most of them throughout, also where ranks die on the way."""
 
 from __future__ import annotations
 
@@ -150,16 +150,20 @@ def kill_in_a_change(run: psutil.Process, settings: Settings, chance: random.Ran
     """Wait until ranks have ended for others, and a moment; whether there was something left to kill."""
     last = Path(settings.run.output) / "metrics.jsonl"
     try:
-        first = {child.pid for child in wait_for(lambda: run.children())}
-        wait_for(lambda: last.is_file() and first.isdisjoint(child.pid for child in run.children()))
+        first = {rank.pid for rank in wait_for(lambda: ranks_of(run))}
+        wait_for(lambda: last.is_file() and first.isdisjoint(rank.pid for rank in ranks_of(run)))
         time.sleep(chance.uniform(0, 0.8))
-        victims = run.children()
+        victims = ranks_of(run)
         chosen = [run, *victims] if chance.random() < 0.4 else [chance.choice(victims)]
         for victim in chosen:
             victim.kill()
     except (psutil.NoSuchProcess, IndexError):  # it has finished, or is between two starts
         return False
     return True
+
+
+def ranks_of(run: psutil.Process) -> list[psutil.Process]:
+    return [child for child in run.children() if "resource_tracker" not in " ".join(child.cmdline())]
 
 
 def wait_for(condition, seconds: float = 60):

@@ -30,8 +30,9 @@ class Starts:
         self.told.append((settings.run.resume, start.refused_ranks, start.paused_at is not None))
         steps, code, self.batch = self.script.pop(0)
         with (self.folder / "metrics.jsonl").open("a") as file:
-            for self.steps in range(self.steps + 1, self.steps + steps + 1):
-                file.write(json.dumps({"step": self.steps, "samples": 8 * self.steps}) + "\n")
+            for step in range(self.steps + 1, self.steps + steps + 1):
+                file.write(json.dumps({"step": step, "samples": 8 * step}) + "\n")
+        self.steps += steps
         self.world_size = ranks
         return code
 
