@@ -1,13 +1,12 @@
-"""A run whose ranks follow its batch is the run on the most of them throughout, also where ranks die on the way."""
+"""A run whose ranks follow its batch is the run on the most of them throughout, also where ranks die in it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import multiprocessing
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import psutil
 import pytest
 
 from adabatch.data.samples import PreparedSamples
-from adabatch.distributed import launcher
 from adabatch.reporting.metrics import TIMED
 from adabatch.settings import Settings, load_settings
 from adabatch.training import launch
+from tests.support.forked_runs import ForkedRun
 from tests.support.tiny_llama import write_tiny_model
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
@@ -35,12 +34,6 @@ def folder(tmp_path_factory):
     words = random.Random(0).choices(["norm", "test", "batch", "grows", "as", "noise", "does", "\n"], k=20_000)
     (made / "text.txt").write_text(" ".join(words))
     return made
-
-
-@pytest.fixture(autouse=True)
-def _forked_ranks(monkeypatch):
-    """Ranks are forks of this process, which has loaded everything: each start would take seconds."""
-    monkeypatch.setattr(launcher, "get_context", lambda method: multiprocessing.get_context("fork"))
 
 
 def settings_of(folder: Path, output: str, **changes) -> Settings:
@@ -74,13 +67,18 @@ def assert_alike(records: list[dict], expected: list[dict]) -> None:
 def fixed(folder):
     """The records of a run on four ranks."""
     settings = settings_of(folder, "fixed", ranks=4, ranks_at="")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launcher, "get_context", lambda method: multiprocessing.get_context("fork"))
-        assert launch.launch(settings) == 0
+    run_to_end(settings, folder / "log")
     return records_of(settings)
 
 
-def test_ranks_follow_the_batch(folder, fixed, monkeypatch, capfd):
+def run_to_end(settings: Settings, log: Path) -> str:
+    """What the run printed."""
+    run = ForkedRun(settings, log)
+    assert run.wait(150) == 0, log.read_text()
+    return log.read_text()
+
+
+def test_ranks_follow_the_batch(folder, fixed, monkeypatch, tmp_path):
     take = PreparedSamples.take
 
     def recording(self, positions):
@@ -90,7 +88,7 @@ def test_ranks_follow_the_batch(folder, fixed, monkeypatch, capfd):
 
     monkeypatch.setattr(PreparedSamples, "take", recording)
     settings = settings_of(folder, "growing")
-    assert launch.launch(settings) == 0
+    printed = run_to_end(settings, tmp_path / "log")
     records = records_of(settings)
     assert_alike(records, fixed)
     assert [record["ranks"] for record in records] == [
@@ -98,13 +96,12 @@ def test_ranks_follow_the_batch(folder, fixed, monkeypatch, capfd):
     ]
     taken = [int(line) for line in (folder / "taken").read_text().splitlines()]
     assert sorted(taken) == list(range(records[-1]["samples"])), "each sample once, as on a fixed number of ranks"
-    printed = capfd.readouterr()
-    assert "2 ranks in place of 1 from step " in printed.err
-    assert "4 ranks in place of 2 from step " in printed.err
-    assert "4 ranks throughout (estimate)" in printed.out
+    assert "2 ranks in place of 1 from step " in printed
+    assert "4 ranks in place of 2 from step " in printed
+    assert "4 ranks throughout (estimate)" in printed
 
 
-def test_ranks_that_die_at_their_start_are_done_without(folder, fixed, monkeypatch, capfd):
+def test_ranks_that_die_at_their_start_are_done_without(folder, fixed, monkeypatch, tmp_path):
     spawned = launch._spawned_rank
 
     def dying(*arguments):
@@ -114,18 +111,11 @@ def test_ranks_that_die_at_their_start_are_done_without(folder, fixed, monkeypat
 
     monkeypatch.setattr(launch, "_spawned_rank", dying)
     settings = settings_of(folder, "refused")
-    assert launch.launch(settings) == 0
+    printed = run_to_end(settings, tmp_path / "log")
     records = records_of(settings)
     assert_alike(records, fixed)
     assert [record["ranks"] for record in records] == [4 if r["batch_size"] >= 24 else 1 for r in fixed]
-    assert "2 ranks took no step (it was stopped by SIGKILL): the run continues with 1" in capfd.readouterr().err
-
-
-def be_launcher(settings: Settings, log: Path) -> None:
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.exit(launch.launch(settings))
+    assert "2 ranks took no step (it was stopped by SIGKILL): the run continues with 1" in printed
 
 
 def test_kills_while_the_ranks_change_lose_nothing(folder, fixed):
@@ -135,35 +125,30 @@ def test_kills_while_the_ranks_change_lose_nothing(folder, fixed):
         runs += 1
         settings = settings_of(folder, f"killed {runs}", resume="auto", checkpoint_interval=64)
         for attempt in range(20):
-            run = multiprocessing.get_context("fork").Process(target=be_launcher, args=(settings, log))
-            run.start()
+            run = ForkedRun(settings, log)
             if attempt < 2 and killed < KILLS:
-                killed += kill_in_a_change(psutil.Process(run.pid), settings, chance)
-            run.join(120)
-            if run.exitcode == 0:
+                killed += kill_in_a_change(run, settings, chance)
+            if run.wait(120) == 0:
                 break
-        assert run.exitcode == 0, log.read_text()[-4000:]
+        assert run.poll() == 0, log.read_text()[-4000:]
         assert_alike(records_of(settings), fixed)
 
 
-def kill_in_a_change(run: psutil.Process, settings: Settings, chance: random.Random) -> bool:
+def kill_in_a_change(run: ForkedRun, settings: Settings, chance: random.Random) -> bool:
     """Wait until ranks have ended for others, and a moment; whether there was something left to kill."""
-    last = Path(settings.run.output) / "metrics.jsonl"
-    try:
-        first = {rank.pid for rank in wait_for(lambda: ranks_of(run))}
-        wait_for(lambda: last.is_file() and first.isdisjoint(rank.pid for rank in ranks_of(run)))
-        time.sleep(chance.uniform(0, 0.8))
-        victims = ranks_of(run)
-        chosen = [run, *victims] if chance.random() < 0.4 else [chance.choice(victims)]
-        for victim in chosen:
-            victim.kill()
-    except (psutil.NoSuchProcess, IndexError):  # it has finished, or is between two starts
+    begun = Path(settings.run.output) / "metrics.jsonl"
+    first = {rank.pid for rank in wait_for(run.ranks)}
+    wait_for(lambda: begun.is_file() and first.isdisjoint(rank.pid for rank in run.ranks()))
+    time.sleep(chance.uniform(0, 0.8))
+    victims = run.ranks()
+    if not victims:  # it has finished, or is between two starts
         return False
+    if chance.random() < 0.4:
+        run.kill()
+    else:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            chance.choice(victims).kill()
     return True
-
-
-def ranks_of(run: psutil.Process) -> list[psutil.Process]:
-    return [child for child in run.children() if "resource_tracker" not in " ".join(child.cmdline())]
 
 
 def wait_for(condition, seconds: float = 60):
