@@ -1,4 +1,4 @@
-"""Runs that are started as the command starts them, by forking: to import what a run needs takes seconds a process."""
+"""Runs as the command starts them, but forked: to import what a run needs takes a process seconds."""
 
 from __future__ import annotations
 
