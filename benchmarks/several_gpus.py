@@ -12,6 +12,7 @@ cpu the ranks are gloo's.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -68,11 +69,14 @@ def kill_a_rank(settings: Settings, log: Path) -> None:
 
 
 def largest_difference(name: str, records: list[Record], expected: list[Record]) -> float:
-    """Of a number of each step, relative; infinite where the steps' batches differ."""
-    if [record["batch_size"] for record in records] != [record["batch_size"] for record in expected]:
-        return float("inf")
+    """Of a number of each step, relative; infinite where the steps' batches differ or it is not finite."""
+    if not records or [record["batch_size"] for record in records] != [
+        record["batch_size"] for record in expected
+    ]:
+        return math.inf
     pairs = zip(records, expected, strict=True)
-    return max((abs(mine[name] - other[name]) / abs(other[name]) for mine, other in pairs), default=float("inf"))
+    found = [abs(mine[name] - other[name]) / abs(other[name]) for mine, other in pairs]
+    return max(found) if all(map(math.isfinite, found)) else math.inf
 
 
 def row(name: str, settings: Settings, expected: list[Record], tolerance: float) -> tuple[list[str], bool]:

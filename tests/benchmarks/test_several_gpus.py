@@ -15,7 +15,7 @@ several_gpus = script("benchmarks/several_gpus.py")
 @pytest.mark.distributed
 @pytest.mark.slow
 def test_layouts_are_alike_and_a_run_outlives_a_kill(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", "several_gpus.py --device cpu --ranks 2 --samples 128".split())
+    monkeypatch.setattr(sys, "argv", ["several_gpus.py", "--device", "cpu", "--ranks", "2", "--samples", "128"])
     monkeypatch.setenv("COLUMNS", "150")
     with pytest.raises(SystemExit) as ended:
         several_gpus.main()
