@@ -188,13 +188,9 @@ def test_a_job_that_is_signalled_resumes_in_its_next_start(slurm, monkeypatch, t
     assert [record["samples"] for record in records] == list(range(4, 1604, 4))
 
 
-def shell_scripts() -> list[Path]:
-    return [*SCRIPTS, ROOT / "tests" / "readme_in_a_shell.sh", ROOT / ".ci" / "run"]
-
-
 def test_shellcheck_finds_nothing():
     program = shutil.which("shellcheck", path=os.pathsep.join([str(BIN), os.environ["PATH"]]))
     if program is None:
         pytest.skip("shellcheck is not installed (the extra [dev] has it)")
-    done = subprocess.run([program, *shell_scripts()], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *SCRIPTS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
