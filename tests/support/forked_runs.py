@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def _train(settings: Settings, log: Path) -> None:
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    sys.stdout, sys.stderr = (
+        open(number, "w", buffering=1, closefd=False) for number in (1, 2)
+    )  # pytest has its own
     launcher.get_context = lambda method: FORK  # type: ignore[attr-defined]
     try:
         code = launch(settings)
