@@ -25,11 +25,11 @@ from tests.support.forked_runs import ForkedRun
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
-INTERVAL = 80
-"""Samples between checkpoints, and twenty batches."""
+INTERVAL = 40
+"""Samples between checkpoints, and ten batches."""
 
 SMALL = {
-    "samples": 480,
+    "samples": 240,
     "initial_batch": 4,
     "max_batch": 4,
     "micro_batch": 2,

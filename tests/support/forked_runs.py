@@ -58,9 +58,8 @@ def _train(settings: Settings, log: Path) -> None:
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.stdout, sys.stderr = (
-        open(number, "w", buffering=1, closefd=False) for number in (1, 2)
-    )  # pytest has its own
+    # pytest has put others in their place
+    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     launcher.get_context = lambda method: FORK  # type: ignore[attr-defined]
     try:
         code = launch(settings)
