@@ -109,6 +109,7 @@ def _resumed_at(log: Path) -> int:
 class Node:
     """A network of its own, where that can be made, else this machine's."""
 
+    first: bool
     name: str = ""
     address: str = "localhost"
 
@@ -130,7 +131,7 @@ def ip(*words: str) -> None:
 @pytest.fixture
 def two_nodes():
     """Two network namespaces and a cable between them; where they may not be made, two names of this machine."""
-    nodes = [Node(f"adabatch-{os.getpid()}-{number}", f"10.213.7.{number}") for number in (1, 2)]
+    nodes = [Node(number == 1, f"adabatch-{os.getpid()}-{number}", f"10.213.7.{number}") for number in (1, 2)]
     try:
         for node in nodes:
             ip("netns", "add", node.name)
@@ -143,7 +144,7 @@ def two_nodes():
         yield nodes
     except (OSError, subprocess.CalledProcessError) as refused:
         warnings.warn(f"both nodes share this machine's network: {refused}", stacklevel=1)
-        yield [Node(), Node()]
+        yield [Node(True), Node(False)]
     finally:
         for node in nodes:
             with contextlib.suppress(OSError):
@@ -156,6 +157,7 @@ class Agent:
     def __init__(self, node: Node, master: str, log: Path, folder: Path) -> None:
         self.log = log
         options = f"--nnodes 2 --nproc-per-node 1 --max-restarts 2 --local-addr {node.address}".split()
+        options += ["--rdzv-conf", f"is_host={int(node.first)}"]  # torch knows it by names only
         options += f"--rdzv-backend c10d --rdzv-endpoint {master} --rdzv-id kill-test".split()
         words = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
         words += ["--no-figures", "--timeout=8", f"--output={folder}"]

@@ -7,6 +7,7 @@ import os
 import sys
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 
@@ -15,6 +16,30 @@ from adabatch.settings import Settings
 from adabatch.training.launch import launch
 
 FORK = get_context("fork")
+
+
+class _Rank(FORK.Process):  # type: ignore[name-defined,misc]
+    """One that begins when all ranks of its start are forked.
+
+    The launcher's store asks the resolver about each rank that connects, in a thread: a fork at that moment
+    inherits a lock that nobody frees.
+    """
+
+    gate = (0, 0)
+
+    def start(self) -> None:
+        environment = self._args[2]
+        if environment["RANK"] == 0:
+            _Rank.gate = os.pipe()
+        super().start()
+        if environment["RANK"] == environment["WORLD_SIZE"] - 1:
+            for end in self.gate:
+                os.close(end)
+
+    def run(self) -> None:
+        os.close(self.gate[1])
+        os.read(self.gate[0], 1)
+        super().run()
 
 
 class ForkedRun:
@@ -60,7 +85,7 @@ def _train(settings: Settings, log: Path) -> None:
         os.dup2(file.fileno(), 2)
     # pytest has put others in their place
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    launcher.get_context = lambda method: FORK  # type: ignore[attr-defined]
+    launcher.get_context = lambda method: SimpleNamespace(Process=_Rank)  # type: ignore[attr-defined]
     try:
         code = launch(settings)
     except ValueError as error:
