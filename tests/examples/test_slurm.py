@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 
 SCHEDULER = f"""#!{sys.executable}
 # sbatch SCRIPT ARGUMENTS, srun COMMAND, scontrol show hostnames|requeue: a job whose nodes are all this machine.
-# In its first start its tasks get FAKE_SIGNAL, else that of #SBATCH --signal, once FAKE_LIMIT has ten lines.
+# In its first start its tasks get FAKE_SIGNAL, else that of #SBATCH --signal, once FAKE_LIMIT has five lines.
 import os, signal, subprocess, sys, time
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def sbatch(script, *arguments):
         starts += 1
         job = subprocess.Popen(["bash", script, *arguments], env=environment)
         while job.poll() is None:
-            if number and starts == 1 and limit.is_file() and limit.read_bytes().count(b"\\n") > 9:
+            if number and starts == 1 and limit.is_file() and limit.read_bytes().count(b"\\n") > 4:
                 for task in (folder / "tasks").read_text().split():
                     os.killpg(int(task), getattr(signal, "SIG" + number))
                 number = ""
@@ -157,7 +157,7 @@ def test_several_nodes_ask_for_the_output_folder(slurm, trainer):
 
 
 SIZES = {
-    "samples": 1600,
+    "samples": 400,
     "initial-batch": 4,
     "max-batch": 4,
     "micro-batch": 2,
@@ -185,7 +185,7 @@ def test_a_job_that_is_signalled_resumes_in_its_next_start(slurm, monkeypatch, t
     assert f"stopped by SIG{number} after step " in said
     assert "resumed from" in said
     records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    assert [record["samples"] for record in records] == list(range(4, 1604, 4))
+    assert [record["samples"] for record in records] == list(range(4, 404, 4))
 
 
 def test_shellcheck_finds_nothing():
