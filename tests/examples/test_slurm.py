@@ -158,6 +158,7 @@ def test_several_nodes_ask_for_the_output_folder(slurm, trainer):
 
 SIZES = {
     "samples": 400,
+    "warmup-samples": 16,
     "initial-batch": 4,
     "max-batch": 4,
     "micro-batch": 2,
