@@ -22,7 +22,7 @@ from tests.support.tiny_llama import write_tiny_model
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
-KILLS = int(os.environ.get("GROWTH_KILLS", "2"))
+KILLS = int(os.environ.get("GROWTH_KILLS", "1"))
 SPLIT = {"ranks", "accumulation"}
 """What of a record depends on the number of ranks."""
 

@@ -173,11 +173,12 @@ SMALL += ["--model=tiny", "--validation-interval=0", "--device=cpu", "--no-figur
 @pytest.mark.distributed
 @pytest.mark.parametrize(("script", "number"), [(ONE_NODE, "USR1"), (SEVERAL_NODES, "TERM")])
 def test_a_job_that_is_signalled_resumes_in_its_next_start(slurm, monkeypatch, tmp_path, script, number):
-    """The time limit on one node, by the script's own signal; preemption on two."""
+    """The time limit, by the script's own signal; preemption under torchrun (of two nodes with FAKE_NODES=2)."""
     output = tmp_path / "run"
     monkeypatch.setenv("FAKE_LIMIT", str(output / "metrics.jsonl"))
     if number == "TERM":
         monkeypatch.setenv("FAKE_SIGNAL", number)
+        monkeypatch.setenv("FAKE_NODES", os.environ.get("FAKE_NODES", "1"))
         arguments = [str(output), *SMALL, "--parallel", "fsdp"]
     else:
         arguments = [*SMALL, "--output", str(output)]
