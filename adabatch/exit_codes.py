@@ -8,6 +8,7 @@ __all__ = [
     "DIVERGED",
     "FAILED",
     "HUNG",
+    "OTHER_RANKS",
     "OUT_OF_MEMORY",
     "TIME_LIMIT",
     "USER_ERROR",
@@ -17,6 +18,9 @@ __all__ = [
 ]
 
 FAILED, USER_ERROR, DIVERGED, OUT_OF_MEMORY, TIME_LIMIT, HUNG = 1, 2, 3, 4, 5, 75
+
+OTHER_RANKS = 76
+"""Of ranks that are to be started again in another number; the command does not end with it."""
 
 MEANINGS = {
     USER_ERROR: "the settings, the data or a checkpoint do not fit",

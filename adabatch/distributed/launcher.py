@@ -27,6 +27,7 @@ from adabatch.distributed.signals import (
 from adabatch.exit_codes import (
     DIVERGED,
     HUNG,
+    OTHER_RANKS,
     OUT_OF_MEMORY,
     TIME_LIMIT,
     USER_ERROR,
@@ -39,10 +40,12 @@ __all__ = ["is_managed", "launch_ranks", "restarts"]
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 POLLING_SECONDS = 0.1
 
-EXPLAINED = (USER_ERROR, DIVERGED, OUT_OF_MEMORY, TIME_LIMIT, HUNG)
+EXPLAINED = (USER_ERROR, DIVERGED, OUT_OF_MEMORY, TIME_LIMIT, HUNG, OTHER_RANKS)
 """Exit codes of ranks that have said why."""
-FINAL = (USER_ERROR, DIVERGED, TIME_LIMIT)
+FINAL = (USER_ERROR, DIVERGED, TIME_LIMIT, OTHER_RANKS)
 """Exit codes after which another start would end alike, or is not wanted."""
+AGREED = (0, TIME_LIMIT, OTHER_RANKS)
+"""Exit codes with which all ranks end."""
 
 
 def is_managed() -> bool:
@@ -129,7 +132,7 @@ class _Processes:
                 if number and not passed_on:
                     passed_on, deadline = number, time.monotonic() + patience
                     _send(left, number)
-                if self._code not in (0, TIME_LIMIT) and not _stopped(self._code):
+                if self._code not in AGREED and not _stopped(self._code):
                     break
                 if left and time.monotonic() > deadline:
                     print(f"ranks that did not end within {patience:g} s are killed", file=sys.stderr)

@@ -61,18 +61,24 @@ class Request:
         """Those of all runs; with the values of the smallest experiment where that is asked for.
 
         Raises:
-            ValueError: for a time limit, and under torchrun.
+            ValueError: for a time limit, ranks that follow the batch, under torchrun, and for a cluster that is
+                not there.
         """
         if self.base.run.time_limit is not None:
             raise ValueError(
                 "a time limit would end single runs, not the whole experiment: leave out --time-limit; the "
                 "command may be stopped at any time, and resumes when it is started again"
             )
+        if self.base.parallel.ranks_at:
+            raise ValueError("an experiment gives each run a fixed share of the machine: leave out --ranks-at")
         if "RANK" in os.environ:
             raise ValueError(
                 "RANK is set, as under torchrun, but an experiment starts its runs and their ranks itself: start "
                 "one process without torchrun, or unset RANK, and give --ranks and --processes"
             )
+        if not self.report_only:
+            with self.backend().opened():  # to be refused before data are prepared or anything is written
+                pass
         return overlay(self.base, smallest) if self.quick else self.base
 
     def seed_range(self) -> range:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from adabatch.distributed.rank_map import RankMap
 from adabatch.integrations.schedule_formats import ExportedSchedule, TakenStep
 from adabatch.reporting.metrics import Record, step_tokens
 from adabatch.schedules import BatchSizeSchedule, Exchange
@@ -44,7 +45,7 @@ def planned_schedule(settings: Settings) -> ExportedSchedule:
         raise ValueError(
             f"what {schedule.name} does depends on what it measures: train with it, and export the run's folder"
         )
-    ranks = settings.parallel.ranks // settings.parallel.tensor_parallel
+    ranks = RankMap.of(settings.parallel, settings.parallel.ranks).most // settings.parallel.tensor_parallel
     schedule.round_by(build_micro_batching(settings.schedule, schedule.batch_size, ranks))
     coupling = build_coupling(settings, schedule.batch_size)
     return ExportedSchedule(list(_played(schedule, coupling, settings.run.samples)), _rates(coupling, schedule))

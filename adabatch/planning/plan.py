@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig
 
 from adabatch.accelerators import Accelerator
 from adabatch.distributed.communication import Traffic, by_kind
+from adabatch.distributed.rank_map import RankMap
 from adabatch.model.language_model import flops_per_token, model_shape
 from adabatch.planning.layers import simulate_layers
 from adabatch.planning.layouts import Layout, capacity, fitting_layouts
@@ -83,6 +84,8 @@ class Plan:
         tests: whether gradients are observed in every step.
         step: memory and traffic of its steps.
         gpu: figures of the hardware.
+        ranks: that batches get.
+        on_fewer: plans for these numbers of them but the largest.
     """
 
     settings: Settings
@@ -95,6 +98,8 @@ class Plan:
     tests: bool
     step: StepModel
     gpu: Accelerator
+    ranks: RankMap
+    on_fewer: Mapping[int, Plan]
 
     @property
     def tokens(self) -> int:
@@ -159,6 +164,16 @@ class Plan:
         """Of steps with these batches."""
         return sum(times * self.seconds(self.micro_batching.plan(batch)).all for batch, times in batches.items())
 
+    def seconds_following(self, batches: Mapping[int, int]) -> tuple[float, float]:
+        """Of steps with these batches, each on the ranks that it gets; and the same times its ranks. No pauses."""
+        seconds = rank_seconds = 0.0
+        for batch, times in batches.items():
+            ranks = self.ranks.at(batch)
+            batching = replace(self.micro_batching, present=ranks // self.settings.parallel.tensor_parallel)
+            taken = times * self.on_fewer.get(ranks, self).seconds(batching.plan(batch)).all
+            seconds, rank_seconds = seconds + taken, rank_seconds + ranks * taken
+        return seconds, rank_seconds
+
     def fitting(self) -> dict[Layout, tuple[float, int]]:
         """Layouts of these ranks that fit into the GPUs, by estimate: bytes and the largest micro-batch."""
         return fitting_layouts(self.config, self.parameters, self.settings, self.room)
@@ -178,16 +193,20 @@ def make_plan(
         device_name: of the GPU that is there, where the settings name none.
         progress: is told what is being planned.
 
-    Coordinate-wise statistics are not counted: scalar ones stand in for them.
+    Coordinate-wise statistics are not counted: scalar ones stand in for them. Where ranks follow the batch, the
+    plan is for the most of them.
 
     Raises:
         ValueError: for settings that a run on that many ranks would refuse where each of them has a device.
     """
     if ranks is not None:
         settings = replace(settings, parallel=replace(settings.parallel, ranks=ranks))
-    world_size, resumed = settings.parallel.ranks, resumes(settings)
+    resumed, map_ = resumes(settings), RankMap.of(settings.parallel, settings.parallel.ranks)
     progress("settings and model")
-    start = check_settings(settings, world_size, resumed)
+    start = check_settings(settings, settings.parallel.ranks, resumed)
+    fixed = [overlay(settings, {"ranks": number, "ranks_at": ""}) for number in map_.numbers]
+    on_fewer = {each.parallel.ranks: make_plan(each, None, device_name, progress) for each in fixed[:-1]}
+    settings, world_size = fixed[-1], map_.most
     schedule = start.schedule
     config = planned_config(settings)
     data_parallel_ranks = world_size // settings.parallel.tensor_parallel
@@ -206,6 +225,8 @@ def make_plan(
         tests=tests,
         step=_step_model(counted, config, course, progress),
         gpu=settings.hardware.planned(device_name),
+        ranks=map_,
+        on_fewer=on_fewer,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -14,7 +14,7 @@ from adabatch.planning.layouts import Layout, capacity, estimated_bytes, layouts
 from adabatch.planning.plan import Course, Plan, make_plan, other_courses
 from adabatch.planning.step_time import REACHED
 from adabatch.schedules import MicroBatchPlan
-from adabatch.settings import OptimizerSettings, Settings, to_toml
+from adabatch.settings import OptimizerSettings, Settings, overlay, to_toml
 from adabatch.terminal import console as new_console
 
 __all__ = [
@@ -56,12 +56,14 @@ def show_plan(settings: Settings, ranks: int | None = None) -> None:
     with warnings.catch_warnings(), _progress() as progress:
         warnings.simplefilter("ignore")  # of steps on tensors that are not there
         plan = make_plan(settings, ranks, _device_name(), progress)
-    require_a_layout(plan)
+    for each in (*plan.on_fewer.values(), plan):
+        require_a_layout(each)
     console = new_console()
     given = settings.schedule
     if settings.run.monitor_coordinates or given.test != "scalar" or given.noise_limit_scale != "trace":
         console.print("what coordinate-wise statistics keep and communicate is not counted", style="yellow")
-    console.print(to_toml(plan.settings), soft_wrap=True)
+    following = {"ranks": plan.ranks.numbers[0], "ranks_at": settings.parallel.ranks_at}
+    console.print(to_toml(overlay(plan.settings, following)), soft_wrap=True)
     tables = (overview_table, memory_table, communication_table, time_table, schedules_table, fitting_table)
     for table in tables:
         console.print(table(plan))
@@ -237,12 +239,21 @@ def schedules_table(plan: Plan) -> Table:
         table.add_column(name, justify="right")
     whole = plan.settings.run.samples * plan.settings.data.sequence_length
     share = plan.tokens / whole  # less than 1 with progressive lengths
-    for name, course in {plan.settings.schedule.schedule: plan.course, **other_courses(plan)}.items():
-        hours = [share * plan.seconds_of(batches) / 3600 for batches in (course.fewest, course.most)]
-        cells = [_span(course.steps), _span(hours), _span(ranks * each for each in hours)]
+
+    def add(name: str, course: Course, taken: Sequence[tuple[float, float]]) -> None:
+        hours, rank_hours = ([share * each / 3600 for each in column] for column in zip(*taken, strict=True))
+        cells = [_span(course.steps), _span(hours), _span(rank_hours)]
         if hardware.gpu_hour_price:
-            cells.append(_span(ranks * each * hardware.gpu_hour_price for each in hours))
-        table.add_row(_named(name, course), *cells)
+            cells.append(_span(each * hardware.gpu_hour_price for each in rank_hours))
+        table.add_row(name, *cells)
+
+    own = plan.settings.schedule.schedule
+    for name, course in {own: plan.course, **other_courses(plan)}.items():
+        seconds = [plan.seconds_of(batches) for batches in (course.fewest, course.most)]
+        add(_named(name, course), course, [(each, ranks * each) for each in seconds])
+        if name == own and plan.on_fewer:
+            taken = [plan.seconds_following(batches) for batches in (course.fewest, course.most)]
+            add(f"the same on {', '.join(map(str, plan.ranks.numbers))} ranks", course, taken)
     return table
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from adabatch.reporting.metrics import Record, step_seconds, step_tokens
+from adabatch.reporting.rank_hours import rank_summary
 from adabatch.reporting.series import RunningMean, smoothed_series, smoothing_text, smoothing_width
 from adabatch.terminal import console as new_console
 
@@ -170,6 +171,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "seconds in steps": seconds,
         "tokens/s": sum(map(step_tokens, records)) / seconds,
         **_work(records, seconds),
+        **rank_summary(records),
     }
 
 

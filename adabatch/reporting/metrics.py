@@ -39,7 +39,7 @@ METRICS = "metrics.jsonl"
 RUN_MARKER = "adabatch-run.json"
 """The file that tells a run's folder from any other; it holds the name of the run's last launch."""
 
-TIMED = frozenset({"seconds", "tokens_per_second", "mfu"})
+TIMED = frozenset({"seconds", "tokens_per_second", "mfu", "pause_seconds"})
 """Fields of a record that are measured with a clock: equal runs differ in them."""
 
 LONGEST_RECORD = 2**20
@@ -53,6 +53,8 @@ NUMBERS = (
     "grad_sq_norm",
     "test_statistic",
     "seconds",
+    "pause_seconds",
+    "ranks",
     "tokens_per_second",
     "flops",
     "mfu",

@@ -83,6 +83,8 @@ class MicroBatching:
         max_micro_batch: the largest m wanted.
         micro_batch_limit: the largest m that fits in memory, if that is less. The batches that can be made do not
             depend on it: they are split into more micro-batches.
+        present: ranks that are at work, a divisor of J; 0: all. They make the batches and the groups of J ranks,
+            in more micro-batches.
 
     >>> batching = MicroBatching(world_size=2, accumulation=2, max_micro_batch=8)
     >>> batching.plan(18)
@@ -91,12 +93,15 @@ class MicroBatching:
     MicroBatchPlan(world_size=2, accumulation=4, micro_batch=7)
     >>> MicroBatching(world_size=2, accumulation=2, max_micro_batch=8, micro_batch_limit=3).plan(32)
     MicroBatchPlan(world_size=2, accumulation=8, micro_batch=2)
+    >>> MicroBatching(world_size=2, accumulation=2, max_micro_batch=8, present=1).plan(18)
+    MicroBatchPlan(world_size=1, accumulation=4, micro_batch=5)
     """
 
     world_size: int
     accumulation: int
     max_micro_batch: int
     micro_batch_limit: int | None = None
+    present: int = 0
 
     @classmethod
     def starting_at(
@@ -139,7 +144,8 @@ class MicroBatching:
         """The split of the smallest realisable batch not below ``batch_size``."""
         accumulation = max(self.accumulation, -(-batch_size // (self.world_size * self.max_micro_batch)))
         micro_batch = max(1, -(-batch_size // (self.world_size * accumulation)))
-        return self._within_limit(MicroBatchPlan(self.world_size, accumulation, micro_batch))
+        ranks = self.present or self.world_size
+        return self._within_limit(MicroBatchPlan(ranks, accumulation * self.world_size // ranks, micro_batch))
 
     def _within_limit(self, plan: MicroBatchPlan) -> MicroBatchPlan:
         """The same batch in micro-batches that fit: the largest divisor of a rank's share."""

@@ -71,6 +71,10 @@ class ParallelSettings(Section):
     """With tensor parallelism: the norms work on a share of each sequence rather than on all of it."""
     ranks: Annotated[int, Range(1, 65_536)] = 1
     """Ranks to start on this machine. Under torchrun, torchrun's own number counts."""
+    ranks_at: str = ""
+    """More ranks from larger batches on, such as 64:2,256:4: the run saves, and 2 ranks resume it when the batch
+    has come to 64, 4 when it has come to 256. Each number divides the last, which can make every batch. They are
+    given back when the batch falls below half of where they began. Not under torchrun."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU for each rank where there is one."""
     threads: Annotated[int, Range(0, 1024)] = 0

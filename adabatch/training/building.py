@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,21 +54,23 @@ def build_schedule(settings: Settings, read_records: ReadRecords = read_metrics)
 
 
 def build_micro_batching(
-    settings: ScheduleSettings, first_batch: int, world_size: int, resumed: bool = False
+    settings: ScheduleSettings, first_batch: int, world_size: int, resumed: bool = False, present: int = 0
 ) -> MicroBatching:
     """How batches are split over ranks, accumulation and micro-batch.
 
     Args:
         settings: the sizes of micro-batches.
         first_batch: the schedule's.
-        world_size: data-parallel ranks.
+        world_size: data-parallel ranks, the most that there will be.
         resumed: the run began before, perhaps on another number of ranks.
+        present: those at work, a divisor of the most; 0: all.
 
     Raises:
         ValueError: for a first batch that ranks x micro-batch cannot make, unless the run is resumed.
     """
     build = MicroBatching.resuming if resumed else MicroBatching.starting_at
-    return build(first_batch, world_size, settings.micro_batch, settings.max_micro_batch)
+    batching = build(first_batch, world_size, settings.micro_batch, settings.max_micro_batch)
+    return replace(batching, present=present)
 
 
 def build_statistics(model: nn.Module, settings: Settings, schedule: BatchSizeSchedule) -> GradientStatistics:

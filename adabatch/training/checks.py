@@ -23,6 +23,7 @@ from adabatch.data.corpus import prepared_vocabulary
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.parallel import choose_device
+from adabatch.distributed.rank_map import RankMap
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.language_model import model_config
 from adabatch.reporting.metrics import METRICS, read_metrics
@@ -47,11 +48,15 @@ class Start:
         schedule: at its first batch, not yet rounded.
         coupling: what moves with the batch, at its beginning.
         corpus: the folder of the prepared corpus; None: one rank of each node prepares it.
+        refused_ranks: numbers of ranks that could not be started.
+        paused_at: when the last step before other ranks began ended, on the clock of :func:`time.monotonic`.
     """
 
     schedule: BatchSizeSchedule
     coupling: Coupling
     corpus: Path | None = None
+    refused_ranks: tuple[int, ...] = ()
+    paused_at: float | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Start:
@@ -77,7 +82,7 @@ def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = 
         ValueError: what was given, what is allowed and what to do.
     """
     start = check_settings(settings, settings.parallel.ranks, resumed)
-    choose_device(settings.parallel, settings.parallel.ranks - 1)
+    choose_device(settings.parallel, RankMap.of(settings.parallel, settings.parallel.ranks).most - 1)
     check_model(settings, None)  # before preparing a large corpus
     corpus = corpus or prepare_for_run(settings)
     check_model(settings, prepared_vocabulary(settings.data, corpus))
@@ -98,12 +103,14 @@ def check_settings(settings: Settings, world_size: int, resumed: bool = False) -
     Raises:
         ValueError: what was given, what is allowed and what to do.
     """
-    _check_mesh(settings.parallel, world_size)
+    ranks = RankMap.of(settings.parallel, world_size)
+    for number in ranks.numbers:
+        _check_mesh(settings.parallel, number)
     _check_choices(settings)
     check_optimizer(settings)
     _check_replayed(settings)
     start = Start.of(settings)
-    _check_batches(settings, start.schedule, world_size // settings.parallel.tensor_parallel, resumed)
+    _check_batches(settings, start.schedule, ranks, resumed)
     return start
 
 
@@ -188,8 +195,12 @@ def _who_measures(settings: Settings) -> str:
     return "goodput" if "goodput" in (given.schedule, given.batch_floor) else "the norm test"
 
 
-def _check_batches(settings: Settings, schedule: BatchSizeSchedule, ranks: int, resumed: bool) -> None:
-    """Raise ValueError for a first batch that cannot be split or tested, or that is scaled by twice."""
+def _check_batches(settings: Settings, schedule: BatchSizeSchedule, map_: RankMap, resumed: bool) -> None:
+    """Raise ValueError for a first batch that cannot be split or tested, or that is scaled by twice.
+
+    Also for ranks from a batch on that is never reached.
+    """
+    ranks = map_.most // settings.parallel.tensor_parallel
     batches = build_micro_batching(settings.schedule, schedule.batch_size, ranks, resumed)
     groups = batches.world_size * batches.accumulation
     if groups < schedule.groups_needed:
@@ -201,6 +212,12 @@ def _check_batches(settings: Settings, schedule: BatchSizeSchedule, ranks: int, 
         )
     if not resumed:
         schedule.require_growth(groups)
+    largest, threshold = batches.round_up(schedule.maximum), map_.sizes[-1][0]
+    if threshold > largest:
+        raise ValueError(
+            f"--ranks-at gives {map_.most} ranks to batches from {threshold} on, but none is larger than "
+            f"{largest}: lower it, or raise --max-batch"
+        )
     scaling = settings.optimizer.lr_scaling
     if schedule.learning_rate_scaling and scaling != "none":
         raise ValueError(

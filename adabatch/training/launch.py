@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +24,7 @@ from adabatch.distributed.environment import world_size_of_launcher
 from adabatch.distributed.launcher import is_managed, launch_ranks, restarts
 from adabatch.distributed.parallel import DistributedContext, lost_peer, process_group
 from adabatch.distributed.signals import StopRequest, die_with_parent, listening
-from adabatch.exit_codes import DIVERGED, FAILED, OUT_OF_MEMORY, USER_ERROR, code_of_signal
+from adabatch.exit_codes import DIVERGED, FAILED, OTHER_RANKS, OUT_OF_MEMORY, USER_ERROR, code_of_signal
 from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
 from adabatch.reporting.streams import tolerant_streams
@@ -33,6 +34,7 @@ from adabatch.terminal import console as new_console
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.checks import Start, check_settings, check_start, resumes
 from adabatch.training.divergence import TrainingDivergedError
+from adabatch.training.growth import follow_batch
 from adabatch.training.loop import train
 from adabatch.training.memory_guard import is_out_of_memory
 from adabatch.training.opening import open_run
@@ -65,21 +67,33 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
         if "RANK" in os.environ:
             if is_managed():  # else ranks would be left where torchrun itself is killed
                 die_with_parent(os.getppid())
+            if settings.parallel.ranks_at:
+                raise ValueError(
+                    "--ranks-at is for ranks that adabatch starts itself, and under torchrun ranks follow the "
+                    "nodes that join: leave it out, or start one process without torchrun"
+                )
             world_size = world_size_of_launcher()
             settings = _as_restarted(settings)
             start = check_settings(settings, world_size, resumed=resumes(settings))
             return _rank(settings, start, deadline, run_folder_of_ranks)
         start = check_start(settings, corpus, resumed=resumes(settings))
         with run_folder(settings):
+            if settings.parallel.ranks_at:
+                return follow_batch(settings, start, partial(_start_ranks, deadline))
             if settings.parallel.ranks == 1:
                 return _rank(settings, start, deadline)
-            return launch_ranks(
-                _spawned_rank,
-                (settings, start, deadline),
-                settings.parallel.ranks,
-                settings.parallel.max_restarts,
-                patience=2 * settings.parallel.timeout,  # a step and a checkpoint, each may take that long
-            )
+            return _start_ranks(deadline, settings, start, settings.parallel.ranks)
+
+
+def _start_ranks(deadline: float, settings: Settings, start: Start, ranks: int) -> int:
+    """This many ranks, until they end."""
+    return launch_ranks(
+        _spawned_rank,
+        (settings, start, deadline),
+        ranks,
+        settings.parallel.max_restarts,
+        patience=2 * settings.parallel.timeout,  # a step and a checkpoint, each may take that long
+    )
 
 
 def _as_restarted(settings: Settings) -> Settings:
@@ -174,7 +188,7 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     write_config(settings, folder)
     save_tokenizer(run.corpus.tokenizer, folder)
-    _report_steps(run, folder, console)
+    _report_steps(run, folder, console, start.paused_at)
     if _code(run):
         _report_stop(run, folder)
     else:
@@ -183,11 +197,14 @@ def _train(
 
 
 def _code(run: Run) -> int:
-    """0 also for a run that was to stop when it had just finished."""
-    return 0 if run.finished() else run.stopping.code
+    """0 also for a run that was to stop, or to have other ranks, when it had just finished."""
+    if run.finished():
+        return 0
+    resized = OTHER_RANKS if run.next_ranks() != run.ranks.world_size else 0
+    return run.stopping.code or resized
 
 
-def _report_steps(run: Run, folder: Path, console: Console) -> None:
+def _report_steps(run: Run, folder: Path, console: Console, paused_at: float | None) -> None:
     low_limit = False
     again = f" (restart {restarts()} after a rank was lost)" if restarts() else ""
     if run.resumed_from is not None:
@@ -202,6 +219,9 @@ def _report_steps(run: Run, folder: Path, console: Console) -> None:
     ):
         for record in train(run):
             trace()
+            if paused_at is not None:
+                record["pause_seconds"] = time.monotonic() - paused_at - record["seconds"]
+                paused_at = None
             metrics.write(record)
             progress.show(record)
             if record["decided_by"] == FIRST_BATCH and not low_limit:
@@ -222,7 +242,14 @@ def _of_low_limit(run: Run, samples: int) -> str:
 
 
 def _report_stop(run: Run, folder: Path) -> None:
-    """Where the run stopped, and the command that resumes it."""
+    """Where the run stopped, and the command that resumes it; other ranks resume it by themselves."""
+    if _code(run) == OTHER_RANKS:
+        print(
+            f"{run.next_ranks()} ranks in place of {run.ranks.world_size} from step {run.schedule.steps + 1} on, "
+            f"whose batch is {run.schedule.batch_size} (--ranks-at)",
+            file=sys.stderr,
+        )
+        return
     command = resuming_command(folder, torchrun="TORCHELASTIC_RUN_ID" in os.environ)
     print(
         f"{run.stopping.cause} after step {run.schedule.steps} ({run.samples} of {run.settings.run.samples} "

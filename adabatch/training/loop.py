@@ -31,7 +31,7 @@ __all__ = ["accumulate_gradients", "next_batch", "train", "training_step"]
 
 
 def train(run: Run) -> Iterator[Record]:
-    """Train until the budget of samples is spent or the run is stopped, yielding each step's record.
+    """Train until the budget is spent, the run is stopped or it needs other ranks, yielding each step's record.
 
     The records are the same on every rank.
     """
@@ -48,11 +48,12 @@ def train(run: Run) -> Iterator[Record]:
             yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
             run.guard.stop_if_diverged(run.schedule.steps, run.saver.folder)
             stop, by_the_clock = run.stopping.agreed, run.stopping.checkpoint_due
-            if stop or by_the_clock or run.finished() or _due(run, before, interval.checkpoint_interval):
+            resize = run.next_ranks() != run.ranks.world_size
+            if stop or by_the_clock or resize or run.finished() or _due(run, before, interval.checkpoint_interval):
                 run.watchdog.at("saving a checkpoint")
                 save_run(run)
                 run.stopping.saved()
-            if stop:
+            if stop or resize:
                 break
         run.saver.wait()
 

@@ -13,6 +13,7 @@ from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.data.corpus import Corpus, open_corpus
 from adabatch.data.streaming import check_shards
 from adabatch.distributed.parallel import DistributedContext, parallelize
+from adabatch.distributed.rank_map import RankMap
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.model.language_model import build_model, model_config
 from adabatch.model.weights import load_weights
@@ -63,7 +64,11 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
         load_weights(bare, Path(settings.model.init_from))
     model = parallelize(bare, settings.parallel, ranks)
     micro_batching = build_micro_batching(
-        settings.schedule, start.schedule.batch_size, ranks.data_parallel_size, resumed=checkpoint is not None
+        settings.schedule,
+        start.schedule.batch_size,
+        RankMap.of(settings.parallel, ranks.world_size).most // ranks.tensor_parallel,
+        resumed=checkpoint is not None,
+        present=ranks.data_parallel_size,
     )
     run = assemble_run(settings, ranks, corpus, model, start, micro_batching)
     if checkpoint is not None:
@@ -102,4 +107,5 @@ def assemble_run(
         stopping=Stopping(settings.run, ranks),
         clock=StepClock(ranks),
         throughput=Throughput.of(model, settings.hardware, ranks),
+        refused_ranks=start.refused_ranks,
     )

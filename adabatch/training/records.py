@@ -34,6 +34,7 @@ def step_record(
         "loss": loss,
         "lr": step.learning_rate,
         "batch_size": plan.batch_size,
+        "ranks": run.ranks.world_size,
         "sequence_length": step.sequence_length,
         "micro_batch": plan.micro_batch,
         "accumulation": plan.accumulation,

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.data.corpus import Corpus
 from adabatch.distributed.parallel import DistributedContext
+from adabatch.distributed.rank_map import RankMap
 from adabatch.distributed.watchdog import Watchdog
 from adabatch.schedules import BatchSizeSchedule, MicroBatching
 from adabatch.schedules.coupling import Coupling
@@ -49,6 +50,7 @@ class Run:
     clock: StepClock
     throughput: Throughput
     resumed_from: Path | None = None
+    refused_ranks: tuple[int, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -58,3 +60,9 @@ class Run:
     def finished(self) -> bool:
         """Whether the budget is spent."""
         return self.samples >= self.settings.run.samples
+
+    def next_ranks(self) -> int:
+        """Ranks for the next batch (``--ranks-at``), the same on all ranks: those at work, or others to be had."""
+        present = self.ranks.world_size
+        wanted = RankMap.of(self.settings.parallel, present).at(self.schedule.batch_size, present)
+        return present if wanted in self.refused_ranks else wanted

@@ -183,7 +183,10 @@ def _in_order(steps: Iterable[Step]) -> Iterator[tuple[float, ...]]:
 
 
 def _trainer_steps(path: Path) -> Iterator[Step]:
-    for record in read_metrics(path):
+    records = read_metrics(path)
+    for record in records:
+        if record.get("ranks") != records[-1].get("ranks"):  # other ranks take another time
+            record = record | {"seconds": None, "tokens_per_second": None}
         where = f"{path}, step {record['step']}"
         yield where, record["step"], _trainer_step(record, where)
 

@@ -38,6 +38,7 @@ GUIDE = [
     {"Runs in a table, models on other data": "evaluation.md"},
     {"Data": "data.md"},
     {"Reliability": "reliability.md"},
+    {"On a cluster": "clusters.md"},
     {"Terms": "glossary.md"},
 ]
 RESULTS = [

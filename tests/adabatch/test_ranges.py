@@ -71,6 +71,7 @@ def test_only_these_texts_are_empty_by_default():
         "init_from",
         "length_stages",
         "lr_replay",
+        "ranks_at",
     }
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from adabatch.commands import main
 from adabatch.planning import plan
 from adabatch.planning.plan import course_of, make_plan
+from adabatch.planning.report import schedules_table
 from adabatch.planning.simulated import SimulatedStep, fake_world
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import load_settings
@@ -104,6 +105,27 @@ def test_thousands_of_ranks():
     scattered = [plan.traffic(plan.course.first)["reduce-scatter"].payload for plan in (few, many)]
     assert scattered[1] > matrices  # padded: 4096 ranks share 128 columns unevenly
     assert scattered[0] == pytest.approx(matrices, rel=0.01)
+
+
+def test_ranks_that_follow_the_batch_take_fewer_rank_hours():
+    batches = {
+        "schedule": "linear-ramp",
+        "initial_batch": 8,
+        "max_batch": 64,
+        "ramp_samples": 1024,
+        "samples": 2048,
+    }
+    settings = load_settings("demo", overrides=batches | {"model": "nano", "parallel": "fsdp", "ranks_at": "32:2"})
+    plan = make_plan(settings)
+    assert (plan.settings.parallel.ranks, plan.course.first.world_size, list(plan.on_fewer)) == (2, 2, [1])
+    small = {8: 10}
+    one = plan.on_fewer[1].seconds(MicroBatchPlan(1, 8, 1)).all
+    assert plan.seconds_following(small) == (pytest.approx(10 * one), pytest.approx(10 * one))
+    large = {64: 10}
+    assert plan.seconds_following(large) == (plan.seconds_of(large), 2 * plan.seconds_of(large))
+    assert plan.seconds_following(plan.course.most)[1] < 2 * plan.seconds_of(plan.course.most)
+    rows = [list(column.cells) for column in schedules_table(plan).columns]
+    assert [name for name in rows[0] if "ranks" in name] == ["the same on 1, 2 ranks"]
 
 
 def test_nothing_is_communicated_by_one_process():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,19 @@ def test_the_micro_batch_grows_before_accumulation(layout, batch):
     if plan.accumulation > layout.accumulation:
         # one accumulation step fewer could not hold the batch
         assert plan.world_size * (plan.accumulation - 1) * layout.max_micro_batch < batch
+
+
+@given(layout=layouts, batch=st.integers(1, 10**6), limit=st.integers(1, 64), data=st.data())
+def test_fewer_ranks_make_the_same_batches_in_the_same_groups(layout, batch, limit, data):
+    divisors = [ranks for ranks in range(1, layout.world_size + 1) if layout.world_size % ranks == 0]
+    fewer = replace(layout, present=data.draw(st.sampled_from(divisors)))
+    plan, expected = fewer.plan(batch), layout.plan(batch)
+    assert plan.world_size == fewer.present
+    assert (plan.groups, plan.micro_batch) == (expected.groups, expected.micro_batch)
+    assert fewer.round_up(batch) == expected.batch_size
+    limited = replace(fewer, micro_batch_limit=limit).plan(batch)
+    assert (limited.batch_size, limited.world_size) == (expected.batch_size, fewer.present)
+    assert limited.micro_batch <= limit
 
 
 def test_the_papers_own_layout():

@@ -189,6 +189,13 @@ def without_statistics(steps, begin, end):
     return [{**step, **(silent if begin < step["step"] <= end else {})} for step in steps]
 
 
+def test_times_are_those_of_the_last_number_of_ranks(tmp_path):
+    step = {"batch_size": 8, "micro_batch": 1, "seconds": 1.0, "noise_trace": 2.0, "grad_sq_norm": 1.0}
+    steps = [step | {"step": k, "samples": 8 * k, "ranks": 1 + k // 50, "loss": 1.0} for k in range(1, 61)]
+    evidence = read_evidence(write_lines(tmp_path / "metrics.jsonl", steps))
+    assert np.isfinite(evidence.seconds).tolist() == [False] * 49 + [True] * 11
+
+
 def test_gaps_between_measurements(tmp_path):
     """The first step after a gap must not stand for all of it; a quarter without statistics is named."""
     steps = noisy_steps(exponential, [16] * 800)

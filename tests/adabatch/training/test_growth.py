@@ -1,0 +1,118 @@
+"""Which ranks are started after which, with what they are told; and what is refused before any is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adabatch.exit_codes import DIVERGED, OTHER_RANKS, USER_ERROR
+from adabatch.schedules import Constant
+from adabatch.schedules.coupling import Coupling
+from adabatch.settings import load_settings
+from adabatch.training import growth
+from adabatch.training.checks import Start
+from adabatch.training.growth import follow_batch
+
+GIVEN = {"ranks_at": "64:2,256:4", "parallel": "fsdp", "initial_batch": 8, "max_batch": 512}
+
+
+class Starts:
+    """A launch whose ranks take some steps, save, and end with a code; what each was started with."""
+
+    def __init__(self, folder: Path, *script: tuple[int, int, int]) -> None:
+        self.folder, self.script, self.ranks, self.steps = folder, list(script), [], 0
+        self.batch, self.world_size, self.told = 8, 0, []
+
+    def __call__(self, settings, start, ranks):
+        self.ranks.append(ranks)
+        self.told.append((settings.run.resume, start.refused_ranks, start.paused_at is not None))
+        steps, code, self.batch = self.script.pop(0)
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            for step in range(self.steps + 1, self.steps + steps + 1):
+                file.write(json.dumps({"step": step, "samples": 8 * step}) + "\n")
+        self.steps += steps
+        self.world_size = ranks
+        return code
+
+    def progress(self, path):
+        return {"schedule": {"batch_size": self.batch}, "world_size": self.world_size}
+
+
+@pytest.fixture
+def follow(tmp_path, monkeypatch):
+    """Follows the batch through a script; the exit code and the starts."""
+    tmp_path.joinpath("metrics.jsonl").touch()
+
+    def run(*script, **changes):
+        starts = Starts(tmp_path, *script)
+        monkeypatch.setattr(growth, "find_checkpoint", lambda *_: tmp_path if starts.steps else None)
+        monkeypatch.setattr(growth, "saved_progress", starts.progress)
+        settings = load_settings(overrides=GIVEN | {"output": str(tmp_path)} | changes)
+        start = Start(Constant(starts.batch), Coupling)  # type: ignore[arg-type]
+        code = follow_batch(settings, start, starts)
+        assert starts.script == []
+        return code, starts
+
+    return run
+
+
+def test_ranks_follow_the_batch_up_and_down(follow):
+    code, starts = follow((3, OTHER_RANKS, 64), (2, OTHER_RANKS, 256), (2, OTHER_RANKS, 20), (1, 0, 20))
+    assert (code, starts.ranks) == (0, [1, 2, 4, 1])
+    assert starts.told == [("never", (), False), *[("auto", (), True)] * 3]
+
+
+@pytest.mark.parametrize("code", [137, 1, USER_ERROR, 4, 75])
+def test_ranks_that_take_no_step_are_given_up(follow, code, capsys):
+    ended, starts = follow((3, OTHER_RANKS, 64), (0, code, 64), (5, OTHER_RANKS, 256), (1, 0, 256))
+    assert (ended, starts.ranks) == (0, [1, 2, 1, 4])
+    assert starts.told[2:] == [("auto", (2,), True)] * 2
+    said = capsys.readouterr().err
+    assert said.startswith("2 ranks took no step (")
+    assert said.endswith("): the run continues with 1, as before\n")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [(3, 137, 8)],  # before the batch grew
+        [(3, OTHER_RANKS, 64), (1, 137, 64)],  # later than at the start
+        [(3, OTHER_RANKS, 64), (0, 143, 64)],  # stopped by the user
+        [(3, OTHER_RANKS, 64), (0, DIVERGED, 64)],
+        [(3, OTHER_RANKS, 64), (0, 1, 64), (0, 137, 64)],  # nor can the former ones be started
+    ],
+)
+def test_other_ends_are_the_run_s(follow, script):
+    assert follow(*script)[0] == script[-1][1]
+
+
+def test_a_run_that_resumes_has_the_ranks_of_its_next_batch(follow, tmp_path):
+    tmp_path.joinpath("metrics.jsonl").write_text('{"step": 1, "samples": 8}\n')
+    code, starts = follow((1, OTHER_RANKS, 300), (1, 0, 300))
+    assert (code, starts.ranks) == (0, [1, 4])
+
+
+TRAIN = ["train", "--preset", "demo", "--parallel", "fsdp", "--initial-batch", 16, "--max-batch", 128]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ranks-at", "64:2,256:4"], "gives 4 ranks to batches from 256 on, but none is larger than 128: lower"),
+        (["--ranks-at", "64:2,32:4"], "--ranks-at must ascend in batches and in ranks"),
+        (["--ranks-at", "64:32"], "an initial batch of 16 cannot be made from 32 ranks x micro-batches of 1"),
+        (["--ranks-at", "64:2", "--parallel", "single"], "--parallel single runs 1 rank, but 2 were asked for"),
+        (["--ranks-at", "64:4", "--tensor-parallel", 2], "1 ranks cannot make teams of 2 tensor-parallel ranks"),
+        (["--ranks-at", "64:4", "--parallel", "hsdp"], "1 ranks cannot make 2 replicas of equal size"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(words, message, adabatch, tmp_path):
+    adabatch.refuses(message, *TRAIN, *words, "--output", tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_torchrun_is_refused(adabatch, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    adabatch.refuses("under torchrun ranks follow the nodes that join", *TRAIN, "--ranks-at", "64:2")
