@@ -20,7 +20,7 @@ from adabatch.checkpoints.compatibility import RECORDS
 from adabatch.checkpoints.folders import find_checkpoint
 from adabatch.data.corpus import prepared_vocabulary
 from adabatch.data.preparation import TOKENIZER_FILE
-from adabatch.data.progress import prepare_with_progress
+from adabatch.data.progress import prepare_sets, prepare_with_progress
 from adabatch.distributed.parallel import choose_device
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.language_model import model_config
@@ -34,7 +34,11 @@ from adabatch.training.checkpointing import checkpoints_folder
 if TYPE_CHECKING:  # it takes seconds to import
     from transformers import PreTrainedConfig
 
-__all__ = ["Start", "check_model", "check_settings", "check_start", "prepare_for_run", "resumes"]
+__all__ = ["Prepared", "Start", "check_model", "check_settings", "check_start", "prepare_for_run", "resumes"]
+
+
+Prepared = tuple[Path, tuple[Path, ...]]
+"""The folder of a prepared corpus, and those of its validation sets but the first."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,12 @@ class Start:
     Attributes:
         schedule: at its first batch, not yet rounded.
         coupling: what moves with the batch, at its beginning.
-        corpus: the folder of the prepared corpus; None: one rank of each node prepares it.
+        prepared: the folders of the prepared corpus; None: one rank of each node prepares it.
     """
 
     schedule: BatchSizeSchedule
     coupling: Coupling
-    corpus: Path | None = None
+    prepared: Prepared | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Start:
@@ -77,9 +81,9 @@ def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = 
     start = check_settings(settings, settings.parallel.ranks, resumed)
     choose_device(settings.parallel, settings.parallel.ranks - 1)
     check_model(settings, None)  # before preparing a large corpus
-    corpus = corpus or prepare_for_run(settings)
-    check_model(settings, prepared_vocabulary(settings.data, corpus))
-    return replace(start, corpus=corpus)
+    prepared = prepare_for_run(settings, corpus)
+    check_model(settings, prepared_vocabulary(settings.data, prepared[0]))
+    return replace(start, prepared=prepared)
 
 
 def check_settings(settings: Settings, world_size: int, resumed: bool = False) -> Start:
@@ -122,10 +126,16 @@ def resumes(settings: Settings) -> bool:
     return find_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output)) is not None
 
 
-def prepare_for_run(settings: Settings) -> Path:
-    """Prepare a run's corpus unless it is prepared, with the tokenizer of the run if it resumes; its folder."""
-    saved = Path(settings.run.output) / TOKENIZER_FILE
-    return prepare_with_progress(settings.data, None if settings.run.resume == "never" else saved)
+def prepare_for_run(settings: Settings, corpus: Path | None = None) -> Prepared:
+    """Prepare a run's corpus unless it is prepared, with the tokenizer of the run if it resumes; its folders.
+
+    Args:
+        settings: of the run.
+        corpus: the folder of the prepared corpus, if that is known.
+    """
+    saved = None if settings.run.resume == "never" else Path(settings.run.output) / TOKENIZER_FILE
+    corpus = corpus or prepare_with_progress(settings.data, saved)
+    return corpus, prepare_sets(settings.data, corpus)
 
 
 def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
@@ -161,6 +171,9 @@ def _check_choices(settings: Settings) -> None:
             f"validation needs at least 1 sample, but --validation-samples is {settings.run.validation_samples}; "
             "--validation-interval 0 turns it off"
         )
+    if settings.run.keep_best and not (settings.run.validation_interval and settings.data.validates):
+        missing = "--validation-interval" if settings.data.validates else "--validation-fraction"
+        raise ValueError(f"--keep-best goes by validation losses, and {missing} is 0: raise it, or leave it out")
     for name in settings.run.allow:
         if name not in known and name != RECORDS:
             raise ValueError(f"--allow {name} names no setting: take names such as {', '.join(sorted(known)[:3])}")
