@@ -165,14 +165,9 @@ def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSe
 
 
 def _too_short(part: str, size: int, settings: DataSettings) -> str:
-    own, name = (
-        settings.first_validation if part == "validation" else None,
-        "training" if part == "train" else part,
-    )
-    of, names = (
-        f"the {name} part of data" if settings.validates else "data",
-        own or DataSettings.names(settings.data),
-    )
+    own = settings.first_validation if part == "validation" else None
+    names, name = own or DataSettings.names(settings.data), "training" if part == "train" else part
+    of = f"the {name} part of data" if settings.validates else "data"
     advice = "use more data or shorten sequence_length"
     if part == "validation" and not own:
         advice = (

@@ -1,4 +1,4 @@
-"""Records of a run: metrics.jsonl always, TensorBoard on request."""
+"""Records of a run: metrics.jsonl always, trackers on request."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from adabatch.reporting.line_file import LineFile
 from adabatch.reporting.tensorboard import TensorBoardWriter, require_tensorboard
 
 __all__ = [
+    "AT_START",
     "METRICS",
     "RUN_MARKER",
     "TIMED",
@@ -33,6 +34,9 @@ __all__ = [
 Record = dict[str, Any]
 """What one step leaves in metrics.jsonl, by name."""
 
+AT_START = "at_start"
+"""Field of the first record: what was measured before its step, by name."""
+
 METRICS = "metrics.jsonl"
 """The file of the records in a run's folder."""
 
@@ -48,7 +52,6 @@ LONGEST_RECORD = 2**20
 NUMBERS = (
     "loss",
     "lr",
-    "val_loss",
     "noise_trace",
     "grad_sq_norm",
     "test_statistic",
@@ -114,8 +117,12 @@ def parse_record(line: bytes) -> Record | None:
     counts = [record.get("step"), record.get("samples"), record.get("batch_size", 1)]
     if not all(type(count) is int and count > 0 for count in counts):
         return None
-    numbers = all(_is_number_or_null(record.get(name)) for name in NUMBERS)
-    return record if numbers and isinstance(record.get("parts", {}), dict) else None
+    at_start = record.get(AT_START, {})
+    if not isinstance(at_start, dict) or not isinstance(record.get("parts", {}), dict):
+        return None
+    validated = (value for name, value in record.items() if name.startswith("val_"))
+    numbers = (*(record.get(name) for name in NUMBERS), *validated, *at_start.values())
+    return record if all(map(_is_number_or_null, numbers)) else None
 
 
 def record_lines(content: bytes) -> Iterator[tuple[bytes, Record | None]]:
@@ -195,10 +202,13 @@ class MetricsWriter:
 
 def finite_or_null(record: Mapping[str, Any]) -> Record:
     """The record with None in place of NaN and infinities, which JSON does not have."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }
+    return {name: _finite(value) for name, value in record.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return finite_or_null(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def step_seconds(record: Record) -> float:

@@ -243,8 +243,8 @@ class RunSettings(Section):
     keep: Annotated[int, Range(0, 1_000_000)] = 3
     """Checkpoints that are kept, the newest; 0 keeps all."""
     keep_best: bool = False
-    """Also keep the checkpoint with the lowest validation loss (of the first set): each validation with a lower one
-    than all before saves one. RUN/checkpoints/best names it."""
+    """Also keep the checkpoint with the lowest validation loss (of the first set): each validation with a lower
+    one than all before saves one. RUN/checkpoints/best names it."""
     async_checkpoints: bool = False
     """Copy the state and write it while training continues; needs memory for the copy."""
     overwrite: bool = False

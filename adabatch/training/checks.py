@@ -166,10 +166,11 @@ def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
 def _check_choices(settings: Settings) -> None:
     """Raise ValueError for validation without samples, and for ``--allow`` with a name that is not a setting's."""
     known = {item.name for _, item, _ in options()}
-    if settings.run.validation_interval and settings.run.validation_samples < 1:
+    validates = settings.run.validation_interval or settings.run.validate_at_start
+    if validates and settings.run.validation_samples < 1:
         raise ValueError(
             f"validation needs at least 1 sample, but --validation-samples is {settings.run.validation_samples}; "
-            "--validation-interval 0 turns it off"
+            "--validation-interval 0 turns it off, and --no-validate-at-start"
         )
     if settings.run.keep_best and not (settings.run.validation_interval and settings.data.validates):
         missing = "--validation-interval" if settings.data.validates else "--validation-fraction"
