@@ -17,6 +17,7 @@ from typing import Any
 from adabatch.files import checksum, free_name, remove_by_name, rename_folder, sync, temporary_names, write_json
 
 __all__ = [
+    "BEST",
     "CHECKPOINTS",
     "CONTENTS",
     "COSTS",

@@ -1,7 +1,7 @@
 """What a start refuses before any rank works, in this order; numbers out of range are refused before, as read.
 
 1. Ranks: whether the mesh can be made of them.
-2. Validation without samples, names that ``--allow`` does not know, and a replay of the run itself.
+2. Trackers that are not installed, validation without samples, names that ``--allow`` does not know, and a replay of the run itself.
 3. The batch-size schedule, what moves with the batch, and the split of the first batch.
 4. Device, model, corpus, and whether the model's sizes can be divided among tensor-parallel ranks.
 
@@ -25,6 +25,7 @@ from adabatch.distributed.parallel import choose_device
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.language_model import model_config
 from adabatch.reporting.metrics import METRICS, read_metrics
+from adabatch.reporting.trackers import require_trackers
 from adabatch.schedules import BatchSizeSchedule
 from adabatch.schedules.coupling import Coupling
 from adabatch.settings import ParallelSettings, Settings, options
@@ -164,8 +165,11 @@ def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
 
 
 def _check_choices(settings: Settings) -> None:
-    """Raise ValueError for validation without samples, and for ``--allow`` with a name that is not a setting's."""
+    """Raise ValueError for a tracker that is not installed, validation without samples, a best checkpoint without
+    validation, and for ``--allow`` with a name that is not a setting's.
+    """
     known = {item.name for _, item, _ in options()}
+    require_trackers(settings.run)
     validates = settings.run.validation_interval or settings.run.validate_at_start
     if validates and settings.run.validation_samples < 1:
         raise ValueError(
