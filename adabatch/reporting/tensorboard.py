@@ -7,20 +7,10 @@ from pathlib import Path
 
 from adabatch.reporting.metrics import Record, TimedRecords, scalars
 
-__all__ = ["EVENTS", "TensorBoardWriter", "require_tensorboard"]
+__all__ = ["EVENTS", "TensorBoardWriter"]
 
 EVENTS = ".adabatch"
 """What the names of a run's TensorBoard files end with; others in their folder are somebody else's, and stay."""
-
-
-def require_tensorboard() -> None:
-    """Raise ValueError if TensorBoard is not installed."""
-    try:
-        import torch.utils.tensorboard  # noqa: F401
-    except ImportError:
-        raise ValueError(
-            "--tensorboard needs the package tensorboard: pip install 'adabatch[tensorboard]'"
-        ) from None
 
 
 class TensorBoardWriter:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from adabatch.reporting.metrics import OpenTracker, TimedRecords, Tracker
-from adabatch.reporting.tensorboard import TensorBoardWriter, require_tensorboard
-from adabatch.reporting.wandb import WandbWriter, require_wandb
+from adabatch.reporting.tensorboard import TensorBoardWriter
+from adabatch.reporting.wandb import WandbWriter
 from adabatch.settings import RunSettings, Settings, to_saved
 
 __all__ = ["require_trackers", "trackers_of"]
@@ -16,10 +17,10 @@ __all__ = ["require_trackers", "trackers_of"]
 
 def require_trackers(settings: RunSettings) -> None:
     """Raise ValueError for a tracker that is asked for and not installed."""
-    if settings.tensorboard:
-        require_tensorboard()
-    if settings.wandb:
-        require_wandb()
+    for package, wanted in (("tensorboard", settings.tensorboard), ("wandb", settings.wandb)):
+        found = find_spec(package) if wanted else None
+        if wanted and (found is None or found.origin is None):  # None: a folder of that name, which they write
+            raise ValueError(f"--{package} needs the package {package}: pip install 'adabatch[{package}]'")
 
 
 def trackers_of(settings: Settings, log: Callable[[str], None]) -> dict[str, OpenTracker]:

@@ -8,7 +8,6 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -17,7 +16,7 @@ from typing import Any
 from adabatch.files import remove_by_name, temporary_names, write_json
 from adabatch.reporting.metrics import Record, TimedRecords, scalars
 
-__all__ = ["WandbWriter", "remove_wandb", "require_wandb"]
+__all__ = ["WandbWriter", "remove_wandb"]
 
 RUN_FILE = "wandb-run.json"
 """In a run's folder: the id of its run in Weights & Biases, which a resumed run continues."""
@@ -27,13 +26,6 @@ PATIENCE = 60.0
 
 INIT_PATIENCE = 60.0
 """Seconds after which a server counts as out of reach; training goes ahead meanwhile."""
-
-
-def require_wandb() -> None:
-    """Raise ValueError if Weights & Biases is not installed; a folder of its name, which it writes, is not it."""
-    found = find_spec("wandb")
-    if found is None or found.origin is None:
-        raise ValueError("--wandb needs the package wandb: pip install 'adabatch[wandb]'")
 
 
 class WandbWriter:

@@ -1,7 +1,8 @@
 """What a start refuses before any rank works, in this order; numbers out of range are refused before, as read.
 
 1. Ranks: whether the mesh can be made of them.
-2. Trackers that are not installed, validation without samples, names that ``--allow`` does not know, and a replay of the run itself.
+2. Trackers that are not installed, validation without samples, names that ``--allow`` does not know, and a replay
+   of the run itself.
 3. The batch-size schedule, what moves with the batch, and the split of the first batch.
 4. Device, model, corpus, and whether the model's sizes can be divided among tensor-parallel ranks.
 
