@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from contextlib import suppress
 
 import pytest
 import torch
@@ -84,6 +85,7 @@ def count_down(monkeypatch, left: int) -> list[str]:
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "end"), [(1.0, [3]), (4.0, [1, 3])])
 def test_a_kill_at_any_operation_leaves_the_best_whole(tmp_path, loss, end):
     """Of a save that is the best one and of one that is not, which deletes another; then the run goes on."""
@@ -94,10 +96,8 @@ def test_a_kill_at_any_operation_leaves_the_best_whole(tmp_path, loss, end):
             folder = shutil.copytree(tmp_path / "before", tmp_path / f"{left}-{keep_best}")
             with pytest.MonkeyPatch.context() as patched:
                 done = count_down(patched, left)
-                try:
+                with suppress(Killed, CheckpointError):
                     save(folder, {3: loss}, keep=1, keep_best=keep_best)
-                except (Killed, CheckpointError):
-                    pass
             best = best_checkpoint(folder)
             if not keep_best:
                 lost += best is None or lowest_loss(folder) > min(2.0, loss)
