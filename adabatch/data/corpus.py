@@ -105,8 +105,13 @@ def _open(settings: DataSettings, folder: Path) -> Corpus:
     return Corpus(train, parts.get("validation"), tokenizer, padded_vocabulary(tokenizer.size), folder)
 
 
-def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
+def prepared_vocabulary(settings: DataSettings, folder: Path, sets: Sequence[Path] = ()) -> int:
     """The token values that a model should have for the corpus in this folder, without opening it.
+
+    Args:
+        settings: of the data.
+        folder: of the prepared corpus.
+        sets: of its further validation sets, which are looked at too.
 
     Raises:
         ValueError: :func:`open_corpus` would refuse it.
@@ -117,6 +122,8 @@ def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
     264
     """
     with refusing_os_errors(named_by(settings)):
+        for data, path in zip(settings.other_validation.values(), sets, strict=False):
+            _read_description(replace(settings, validation_data=data), path, ["validation"])
         return padded_vocabulary(_read_description(settings, folder, _parts_used(settings))["tokenizer"]["size"])
 
 

@@ -21,11 +21,13 @@ __all__ = ["WandbWriter", "remove_wandb"]
 RUN_FILE = "wandb-run.json"
 """In a run's folder: the id of its run in Weights & Biases, which a resumed run continues."""
 
-PATIENCE = 60.0
-"""Seconds for which the end of a run waits for the last numbers to be sent."""
+REACH, UPLOAD = 20.0, 30.0
+"""Seconds after which a server counts as out of reach, while training proceeds; and for the upload of what is left
+at the end.
+"""
 
-INIT_PATIENCE = 60.0
-"""Seconds after which a server counts as out of reach; training goes ahead meanwhile."""
+PATIENCE = 60.0
+"""Seconds for which the end of a run waits for all of it."""
 
 
 class WandbWriter:
@@ -85,24 +87,25 @@ class WandbWriter:
 
 def _begin(folder: Path, config: Mapping[str, Any], log: Callable[[str], None]) -> Any:
     """The run in Weights & Biases, with a line that tells where it is."""
+    os.environ.setdefault("WANDB_SILENT", "true")  # some of its lines are written before its settings are read
     import wandb  # here, as it takes a second, in which training begins
 
-    options = {"id": _run_id(folder), "resume": "allow", "dir": str(folder), "config": dict(config)}
+    options: dict[str, Any] = {"id": _run_id(folder), "resume": "allow", "dir": str(folder), "config": config}
     options |= {"name": folder.resolve().name, "project": os.environ.get("WANDB_PROJECT", "adabatch")}
-    settings = wandb.Settings(console="off", silent=True, init_timeout=INIT_PATIENCE)
+    limits = {"init_timeout": REACH, "finish_timeout": UPLOAD, "finish_timeout_raises": True}
+    options["settings"] = wandb.Settings(console="off", silent=True, **limits)
+    reason = ""
     try:
-        run = wandb.init(**options, settings=settings)
-        reason = ""
+        if wandb.setup().settings.mode == "online" and not wandb.login(prompt=False):
+            raise LookupError("no login: wandb login, or WANDB_API_KEY")
+        run = wandb.init(**options)
     except Exception as error:  # no login, no server, no such project: each has an error of its own
-        run = wandb.init(**options, settings=settings, mode="offline")
-        reason = f" ({_first_line(error)})"
+        wandb.teardown()  # else the id counts as in use
+        run = wandb.init(**options, mode="offline")
+        reason = f" ({(str(error).strip() or repr(error)).splitlines()[0]})"
     where = run.url or f"offline{reason}; to upload: wandb sync {Path(run.dir).parent}"
     log(f"Weights & Biases: {where}")
     return run
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 def _run_id(folder: Path) -> str:

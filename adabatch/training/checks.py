@@ -84,7 +84,7 @@ def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = 
     choose_device(settings.parallel, settings.parallel.ranks - 1)
     check_model(settings, None)  # before preparing a large corpus
     prepared = prepare_for_run(settings, corpus)
-    check_model(settings, prepared_vocabulary(settings.data, prepared[0]))
+    check_model(settings, prepared_vocabulary(settings.data, *prepared))
     return replace(start, prepared=prepared)
 
 

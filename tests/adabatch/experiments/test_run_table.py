@@ -128,7 +128,7 @@ def test_further_validation_sets_have_columns_of_their_own(three, tmp_path):
     assert columns_of(runs) == (*COLUMNS[:-2], *others, *COLUMNS[-2:])
     assert [row["val_loss/code"] for row in csv.DictReader(io.StringIO(as_csv(runs)))] == ["", "", "", "4.0"]
     assert sort_runs(runs, "val_loss/code")[0] is runs[-1]
-    assert "| val loss code | val loss prose | state |" in as_markdown(runs)
+    assert "val loss code | val loss prose |    state |" in as_markdown(runs)
     assert as_text(runs).splitlines()[-1].split()[-4:-1] == ["4.000", "1.000", "finished"]
 
 

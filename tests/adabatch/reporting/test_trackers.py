@@ -28,10 +28,21 @@ class Server:
         self.runs: dict[str, dict[int, dict[str, float]]] = {}
         self.begun: list[dict] = []
         self.refusal: Exception | None = None
+        self.known = True
         self.open = threading.Event()
         self.open.set()
 
     Settings = SimpleNamespace
+
+    def setup(self):
+        return SimpleNamespace(settings=SimpleNamespace(mode="online"))
+
+    def login(self, prompt):
+        assert not prompt  # nobody is there to answer
+        return self.known
+
+    def teardown(self):
+        self.begun.clear()
 
     def init(self, mode=None, **options):
         self.open.wait(30)
@@ -107,12 +118,15 @@ def test_what_cannot_be_reached_is_recorded_offline_with_one_line(tmp_path, serv
     server.refusal = RuntimeError("no route to host\nand more")
     told: list[str] = []
     assert write(tmp_path, 1, 3, told=told) == []
-    assert [begun["mode"] for begun in server.begun] == [None, "offline"]
+    assert [begun["mode"] for begun in server.begun] == ["offline"]
+    server.refusal, server.known = None, False
+    write(tmp_path, 4, 4, after=3, told=told)
+    assert "offline (no login: wandb login, or WANDB_API_KEY); to upload: wandb sync" in told.pop()
     assert told == [
         f"Weights & Biases: offline (no route to host); to upload: wandb sync {tmp_path}/wandb/offline-run-1"
     ]
     ((_, history),) = server.runs.items()
-    assert len(history) == 3
+    assert len(history) == 4
 
 
 def test_a_tracker_that_fails_is_one_line_and_loses_no_record(tmp_path, server, monkeypatch):
