@@ -173,18 +173,33 @@ def test_a_run_that_is_overwritten_begins_another(tmp_path, server):
     assert len(server.runs) == 2
 
 
+BLOCK, HEADER = 2**15, 7
+"""Bytes of a block of the client's file, and of the head of the file and of each piece: a log as of LevelDB."""
+
+
+def pieces(data: bytes):
+    """The messages in such a file: whole in one piece (kind 1), or from a first (2) to a last one (4)."""
+    place, message = HEADER, b""
+    while place + HEADER <= len(data):
+        if BLOCK - place % BLOCK < HEADER:
+            place += BLOCK - place % BLOCK
+            continue
+        begin, kind = place + HEADER, data[place + 6]
+        place = begin + int.from_bytes(data[begin - 3 : begin - 1], "little")
+        message = data[begin:place] if kind in (1, 2) else message + data[begin:place]
+        if kind in (1, 4):
+            yield message
+
+
 def logged(folder):
     """The numbers in the files of the attempts, in order: of each the history by the samples seen."""
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+    from wandb.proto.wandb_internal_pb2 import Record
 
     attempts = []
     for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb")):
-        store, history = DataStore(), {}
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            found = wandb_internal_pb2.Record()
-            found.ParseFromString(data)
+        history = {}
+        for message in pieces(path.read_bytes()):
+            found = Record.FromString(message)
             if found.WhichOneof("record_type") == "history":
                 items = found.history.item
                 row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
