@@ -85,15 +85,13 @@ def evaluate(
     found: dict[str, Any] = {"model": str(subject.folder), "step": subject.step, "parameters": subject.parameters}
     shown = [f"{subject.folder}: {subject.parameters:,} parameters"]
     if subject.has_data or manager is None:
-        texts = []
+        on = []
         for name, loss in text_losses(subject, sequences, batch).items():
             source, length = ", ".join(data or [f"its own validation data {name}".strip()]), loss.predicted + 1
-            texts.append({"data": source, "sequence_length": length, **loss.as_json()})
-            shown += [
-                f"{source}: {len(loss.losses):,} of {loss.available:,} sequences of {length} tokens",
-                str(loss),
-            ]
-        found |= {**texts[0], **({"other_validation_sets": texts[1:]} if texts[1:] else {})}
+            on.append({"data": source, "sequence_length": length, **loss.as_json()})
+            shown.append(f"{source}: {len(loss.losses):,} of {loss.available:,} sequences of {length} tokens")
+            shown.append(str(loss))
+        found |= on[0] | ({"other_validation_sets": on[1:]} if on[1:] else {})
         if output is not None:
             write_json(output, found)
     typer.echo("\n".join(shown))
