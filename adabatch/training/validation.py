@@ -21,7 +21,7 @@ __all__ = ["bits_per_byte", "validate", "validation_loss"]
 def validate(run: Run) -> Record:
     """The losses on each validation set, by their names in records.
 
-    ``val_loss`` is the first set's, whatever it is called, and ``val_loss/code`` that of a further set ``code``.
+    ``val_loss`` is the first set's, under any name, and ``val_loss/code`` that of a further set ``code``.
     """
     sets = {"": run.corpus.validation} | {f"/{name}": samples for name, samples in run.corpus.others.items()}
     found: Record = {}
