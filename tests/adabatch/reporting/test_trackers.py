@@ -37,8 +37,8 @@ class Server:
     def setup(self):
         return SimpleNamespace(settings=SimpleNamespace(mode="online"))
 
-    def login(self, prompt):
-        assert not prompt  # nobody is there to answer
+    def login(self, prompt, verify):
+        assert not (prompt or verify)  # nobody is there to answer
         return self.known
 
     def teardown(self):
