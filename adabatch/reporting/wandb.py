@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any
 
 from adabatch.files import remove_by_name, temporary_names, write_json
+from adabatch.refusals import one_line
 from adabatch.reporting.metrics import Record, TimedRecords, scalars
 
 __all__ = ["WandbWriter", "remove_wandb"]
@@ -70,7 +71,7 @@ class WandbWriter:
         if self._thread.is_alive():
             raise RuntimeError(f"numbers were still being sent after {PATIENCE:g} s")
         if self._failure is not None:
-            raise RuntimeError(" ".join(str(self._failure).split()) or repr(self._failure))
+            raise RuntimeError(one_line(str(self._failure)) or repr(self._failure))
 
     def _work(self, folder: Path, config: Mapping[str, Any], log: Callable[[str], None]) -> None:
         try:
@@ -102,7 +103,7 @@ def _begin(folder: Path, config: Mapping[str, Any], log: Callable[[str], None]) 
     except Exception as error:  # no login, no server, no such project: each has an error of its own
         wandb.teardown()  # else the id counts as in use
         run = wandb.init(**options, mode="offline")
-        reason = f" ({(str(error).strip() or repr(error)).splitlines()[0]})"
+        reason = f" ({one_line(str(error))[:200] or repr(error)})"
     where = run.url or f"offline{reason}; to upload: wandb sync {Path(run.dir).parent}"
     log(f"Weights & Biases: {where}")
     return run

@@ -38,7 +38,7 @@ class Server:
         return SimpleNamespace(settings=SimpleNamespace(mode="online"))
 
     def login(self, prompt, verify):
-        assert not (prompt or verify)  # nobody is there to answer
+        assert (prompt, verify) == (False, False)  # nobody is there to answer
         return self.known
 
     def teardown(self):
@@ -123,7 +123,7 @@ def test_what_cannot_be_reached_is_recorded_offline_with_one_line(tmp_path, serv
     write(tmp_path, 4, 4, after=3, told=told)
     assert "offline (no login: wandb login, or WANDB_API_KEY); to upload: wandb sync" in told.pop()
     assert told == [
-        f"Weights & Biases: offline (no route to host); to upload: wandb sync {tmp_path}/wandb/offline-run-1"
+        f"Weights & Biases: offline (no route to host and more); to upload: wandb sync {tmp_path}/wandb/offline-run-1"
     ]
     ((_, history),) = server.runs.items()
     assert len(history) == 4
