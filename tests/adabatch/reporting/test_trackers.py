@@ -122,9 +122,8 @@ def test_what_cannot_be_reached_is_recorded_offline_with_one_line(tmp_path, serv
     server.refusal, server.known = None, False
     write(tmp_path, 4, 4, after=3, told=told)
     assert "offline (no login: wandb login, or WANDB_API_KEY); to upload: wandb sync" in told.pop()
-    assert told == [
-        f"Weights & Biases: offline (no route to host and more); to upload: wandb sync {tmp_path}/wandb/offline-run-1"
-    ]
+    synced = f"wandb sync {tmp_path}/wandb/offline-run-1"
+    assert told == [f"Weights & Biases: offline (no route to host and more); to upload: {synced}"]
     ((_, history),) = server.runs.items()
     assert len(history) == 4
 
