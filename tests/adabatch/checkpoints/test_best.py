@@ -68,7 +68,7 @@ class Killed(BaseException):
 
 
 def count_down(monkeypatch, left: int) -> list[str]:
-    """The operation on the disk after so many others kills; the names of those before."""
+    """The operation on the disk after that many others kills; the names of those before."""
     done: list[str] = []
 
     def counted(name, operation):
@@ -88,7 +88,7 @@ def count_down(monkeypatch, left: int) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("loss", "end"), [(1.0, [3]), (4.0, [1, 3])])
 def test_a_kill_at_any_operation_leaves_the_best_whole(tmp_path, loss, end):
-    """Of a save that is the best one and of one that is not, which deletes another; then the run goes on."""
+    """Of a save that is the best one and of one that is not, which deletes another; then the run resumes."""
     save(tmp_path / "before", {1: 2.0, 2: 3.0}, keep=1, keep_best=True)
     lowest, lost = set(), 0
     for left in range(1000):
