@@ -70,7 +70,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     settings = load_settings(overrides={"model": "tiny", "sequence_length": 32})
-    corpus = open_corpus(settings.data, prepare_for_run(settings))
+    corpus = open_corpus(settings.data, *prepare_for_run(settings))
     model = build_model(model_config("tiny", corpus.vocabulary_size, 32), settings.data.seed)
     optimizer, seen, lines = torch.optim.AdamW(model.parameters(), lr=3e-3), 0, []
     for steps in (20, 80):

@@ -21,7 +21,7 @@ def modules_of(extra: str) -> set[str]:
     return {MODULES.get(name, name) for name in names}
 
 
-EXTRAS = modules_of("train") | modules_of("theory") | {"accelerate", "tensorboard", "pandas"}
+EXTRAS = modules_of("train") | modules_of("theory") | {"accelerate", "tensorboard", "wandb", "pandas"}
 """All that may be installed apart from numpy."""
 
 MAIN = "from adabatch.commands import main; main()"

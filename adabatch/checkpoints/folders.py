@@ -7,6 +7,7 @@ for each rank, and ``complete.json``: size and SHA-256 of all of them, written l
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -16,13 +17,19 @@ from typing import Any
 from adabatch.files import checksum, free_name, remove_by_name, rename_folder, sync, temporary_names, write_json
 
 __all__ = [
+    "BEST",
+    "CHECKPOINTS",
     "CONTENTS",
     "COSTS",
+    "LOSS",
     "MARKER",
     "PROGRESS",
+    "best_checkpoint",
     "checkpoint_step",
     "complete_checkpoints",
     "find_checkpoint",
+    "lowest_loss",
+    "named_checkpoint",
     "newest_first",
     "plain_name",
     "problem_with",
@@ -41,6 +48,12 @@ PROGRESS, MARKER, CONTENTS = "progress.json", "complete.json", "tensors.json"
 
 COSTS = "costs.jsonl"
 """Next to the checkpoints: what each save cost."""
+
+LOSS = "validation_loss"
+"""In a checkpoint's progress: the validation loss after its step; null where that was not validated."""
+
+CHECKPOINTS, BEST = "checkpoints", "best"
+"""The folder of a run's checkpoints, and what stands there for the one with the lowest validation loss."""
 
 TEMPORARY, QUARANTINED = ".tmp", "quarantined-"
 """What the name of a folder ends with until it is whole, and begins with when the run cannot resume from it."""
@@ -83,6 +96,47 @@ def checkpoint_step(path: Path) -> int:
 def complete_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints that are marked complete, oldest first."""
     return [path for path in reversed(newest_first(folder)) if (path / MARKER).is_file()]
+
+
+def _loss(path: Path) -> float:
+    """The validation loss that a checkpoint knows; infinity for none."""
+    try:
+        loss = read_json(path / PROGRESS).get(LOSS)
+    except (ValueError, AttributeError, OSError):
+        return math.inf
+    return float(loss) if isinstance(loss, int | float) and math.isfinite(loss) else math.inf
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The complete checkpoint with the lowest validation loss, of equals the earliest; None if none has one.
+
+    Each holds its own loss: whenever a run is killed, no list of them can be out of step with them.
+    """
+    best = min(complete_checkpoints(folder), key=_loss, default=None)
+    return None if best is None or _loss(best) == math.inf else best
+
+
+def lowest_loss(folder: Path) -> float:
+    """The validation loss of :func:`best_checkpoint`; infinity without one."""
+    best = best_checkpoint(folder)
+    return math.inf if best is None else _loss(best)
+
+
+def named_checkpoint(path: Path) -> Path:
+    """The folder that is meant: of ``RUN/checkpoints/best`` that of the best checkpoint.
+
+    Raises:
+        ValueError: no checkpoint there knows its validation loss.
+    """
+    if (path.parent.name, path.name) != (CHECKPOINTS, BEST) or path.exists():
+        return path
+    best = best_checkpoint(path.parent)
+    if best is None:
+        raise ValueError(
+            f"no complete checkpoint in {path.parent} was saved after a step that was validated: train with "
+            "--keep-best, or name a checkpoint by its folder"
+        )
+    return best
 
 
 def plain_name(name: Any) -> str:
@@ -158,7 +212,7 @@ def find_checkpoint(resume: str, folder: Path) -> Path | None:
         return None
     if resume == "auto":
         return next(reversed(complete_checkpoints(folder)), None)
-    path = Path(resume)
+    path = named_checkpoint(Path(resume))
     if not (path / MARKER).is_file():
         raise ValueError(
             f"no complete checkpoint at {path}: name a folder such as runs/train/checkpoints/step-00000100, or "
@@ -167,15 +221,17 @@ def find_checkpoint(resume: str, folder: Path) -> Path | None:
     return path
 
 
-def prune(folder: Path, keep: int) -> None:
+def prune(folder: Path, keep: int, keep_best: bool = False) -> None:
     """Delete all but the newest complete checkpoints, and what saves that were cut short have left behind.
 
     Args:
         folder: the run's ``checkpoints`` folder.
         keep: how many to keep; 0 keeps all.
+        keep_best: keep the best one too.
     """
     complete = complete_checkpoints(folder)
-    surplus = complete[:-keep] if keep else []
+    best = best_checkpoint(folder) if keep_best else None
+    surplus = [path for path in complete[:-keep] if path != best] if keep else []
     cut_short = [
         path for path in newest_first(folder) if complete and path not in complete and path < complete[-1]
     ]

@@ -71,13 +71,22 @@ class CheckpointSaver:
         keep: how many complete checkpoints stay; 0 keeps all.
         asynchronous: copy the state and write it in a thread of its own, while training continues. A save in
             flight is finished before the next one begins.
+        keep_best: the checkpoint with the lowest validation loss stays too.
 
     Attributes:
         costs: of the saves so far (main rank only), also appended to ``costs.jsonl`` in the folder.
     """
 
-    def __init__(self, folder: Path, ranks: DistributedContext, keep: int = 0, asynchronous: bool = False) -> None:
-        self.folder, self.ranks, self.keep, self.asynchronous = folder, ranks, keep, asynchronous
+    def __init__(
+        self,
+        folder: Path,
+        ranks: DistributedContext,
+        keep: int = 0,
+        asynchronous: bool = False,
+        keep_best: bool = False,
+    ) -> None:
+        self.folder, self.ranks, self.asynchronous = folder, ranks, asynchronous
+        self.keep, self.keep_best = keep, keep_best
         self.costs: list[SaveCost] = []
         self._group: dist.ProcessGroup | None = None
         self._thread: threading.Thread | None = None
@@ -202,7 +211,7 @@ class CheckpointSaver:
         remove_checkpoint(path)  # of a save that was cut short
         put_in_place(temporary, path)
         write_marker(path, files)
-        prune(self.folder, self.keep)
+        prune(self.folder, self.keep, self.keep_best)
 
     def _account(self, snapshot: _Snapshot, blocked: float | None, files: dict[str, dict[str, Any]]) -> None:
         seconds = time.perf_counter() - snapshot.started

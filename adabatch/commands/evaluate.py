@@ -29,13 +29,17 @@ def evaluate(
     given: dict[str, Any],
     model: Annotated[
         Path,
-        typer.Argument(**PATH, help="Folder of a run, of one checkpoint, or of an exported model."),
+        typer.Argument(
+            **PATH,
+            help="Folder of a run, of one checkpoint (RUN/checkpoints/best: that with the lowest "
+            "validation loss), or of an exported model.",
+        ),
     ],
     data: Annotated[
         list[str] | None,
         typer.Option(
             help="What to read, named as in training: files, folders, a dataset; may be repeated. "
-            r"\[default: the run's own validation data]"
+            r"\[default: the run's own validation data, each set]"
         ),
     ] = None,
     step: Annotated[
@@ -68,7 +72,7 @@ def evaluate(
 
     from adabatch.evaluation.subject import open_subject
     from adabatch.evaluation.tasks import open_tasks
-    from adabatch.evaluation.text_loss import text_loss
+    from adabatch.evaluation.text_loss import text_losses
     from adabatch.files import write_json
 
     logging.disable_progress_bar()  # on standard error, where a refusal is to be the only line
@@ -81,10 +85,13 @@ def evaluate(
     found: dict[str, Any] = {"model": str(subject.folder), "step": subject.step, "parameters": subject.parameters}
     shown = [f"{subject.folder}: {subject.parameters:,} parameters"]
     if subject.has_data or manager is None:
-        loss = text_loss(subject, sequences, batch)
-        source, length = ", ".join(data or ["its own validation data"]), loss.predicted + 1
-        found |= {"data": source, "sequence_length": length, **loss.as_json()}
-        shown += [f"{source}: {len(loss.losses):,} of {loss.available:,} sequences of {length} tokens", str(loss)]
+        on = []
+        for name, loss in text_losses(subject, sequences, batch).items():
+            source, length = ", ".join(data or [f"its own validation data {name}".strip()]), loss.predicted + 1
+            on.append({"data": source, "sequence_length": length, **loss.as_json()})
+            shown.append(f"{source}: {len(loss.losses):,} of {loss.available:,} sequences of {length} tokens")
+            shown.append(str(loss))
+        found |= on[0] | ({"other_validation_sets": on[1:]} if on[1:] else {})
         if output is not None:
             write_json(output, found)
     typer.echo("\n".join(shown))

@@ -12,7 +12,12 @@ from adabatch.commands.values import FOLDER, PATH
 
 def export(
     run: Annotated[
-        Path, typer.Argument(**PATH, help="Folder of a run (its newest checkpoint), or of one checkpoint.")
+        Path,
+        typer.Argument(
+            **PATH,
+            help="Folder of a run (its newest checkpoint), or of one checkpoint (RUN/checkpoints/best: that with "
+            "the lowest validation loss).",
+        ),
     ],
     to: Annotated[Path, typer.Option(**FOLDER, help="Folder to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export there.")] = False,

@@ -180,7 +180,8 @@ def _named_by(settings: Settings, own: Mapping[str, Any]) -> Named:
     ]
     cache = os.environ.get("ADABATCH_CACHE")
     default = ("ADABATCH_CACHE", cache) if cache else ("--cache", os.path.expanduser(DEFAULT_CACHE))
-    return named_paths([*((option_of(name), value) for name, value in own.items()), *values, default])
+    sets = [(option_of("validation_data"), data) for data in settings.data.validation_sets().values()]
+    return named_paths([*((option_of(name), value) for name, value in own.items()), *values, *sets, default])
 
 
 def _source_parameters(preset: str | None) -> list[inspect.Parameter]:

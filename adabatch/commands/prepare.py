@@ -14,6 +14,8 @@ def prepare(settings: Settings) -> None:
 
     Interrupted work is resumed by the same command; training prepares by itself what is not prepared yet.
     """
-    from adabatch.data.progress import prepare_with_progress, summary_of
+    from adabatch.data.progress import prepare_sets, prepare_with_progress, summary_of
 
-    typer.echo(summary_of(prepare_with_progress(settings.data)))
+    folder = prepare_with_progress(settings.data)
+    for corpus in (folder, *prepare_sets(settings.data, folder)):
+        typer.echo(summary_of(corpus))

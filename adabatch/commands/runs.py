@@ -29,7 +29,7 @@ def runs(
         str,
         typer.Option(
             help="Column: schedule, steps, batch, seconds, loss, val_loss, samples, "
-            "tokens_per_second, noise_scale, state or run."
+            "tokens_per_second, noise_scale, state or run; val_loss/NAME of a further validation set."
         ),
     ] = "run",
     descending: Annotated[bool, typer.Option("--descending", help="Largest first.")] = False,
@@ -43,13 +43,13 @@ def runs(
     """
     from adabatch.experiments import run_table
 
-    run_table.check_column(sort)
     found = []
     for folder in run_table.find_runs(folders):
         try:
             found.append(run_table.read_run(folder))
         except (ValueError, OSError) as refusal:
             print(f"left out: {folder}: {refusal}", file=sys.stderr)
+    run_table.check_column(sort, run_table.columns_of(found))
     ordered = run_table.sort_runs(found, sort, descending)
     if format is Format.csv:
         typer.echo(run_table.as_csv(ordered), nl=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from adabatch.data.bpe import open_trained
 from adabatch.data.cache import map_tokens, named_by, open_owned
 from adabatch.data.documents import Part
-from adabatch.data.preparation import PARTS, TOKENIZER_FILE, prepare
+from adabatch.data.preparation import PARTS, TOKENIZER_FILE, prepare, prepare_set
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.sources import open_sources
 from adabatch.data.streaming import Stream, StreamedSamples
@@ -20,7 +21,7 @@ from adabatch.data.tokenizer import TOKEN_TYPES, Tokenizer, open_tokenizer, padd
 from adabatch.refusals import refusing_os_errors
 from adabatch.settings.data import DataSettings
 
-__all__ = ["Corpus", "open_corpus", "prepared_vocabulary"]
+__all__ = ["Corpus", "open_corpus", "prepared_vocabulary", "tokenizer_of"]
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,16 @@ class Corpus:
     train: SampleSource
     """The training samples, in the order of the seed (of the stream when streaming)."""
     validation: PreparedSamples | None
-    """The validation samples, in the order of the data; None where nothing is held out."""
+    """The validation samples, in the order of the data; None where nothing is held out. Of several sets the
+    first."""
     tokenizer: Tokenizer
     """What made the tokens."""
     vocabulary_size: int
     """Token values a model should have: the tokenizer's, rounded up to a multiple of 8."""
     folder: Path
     """Where the prepared files lie."""
-
-    def bytes_per_token(self) -> float | None:
-        """Bytes of text that a token stands for, on average over the validation set; None without one."""
-        if self.validation is None:
-            return None
-        part = self.validation.describe()
-        return float(part["bytes"] / part["tokens"])
+    others: Mapping[str, PreparedSamples] = field(default_factory=dict)
+    """The validation sets but the first, by name."""
 
     def describe(self) -> dict[str, Any]:
         """What the corpus is, as JSON. Equal hashes mean equal tokens, on any machine."""
@@ -55,13 +52,14 @@ class Corpus:
         }
 
 
-def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
+def open_corpus(settings: DataSettings, folder: Path | None = None, sets: Sequence[Path] | None = None) -> Corpus:
     """Open the corpus that the settings describe.
 
     Args:
         settings: the data, the tokenizer, the length of the sequences.
         folder: what :func:`adabatch.data.preparation.prepare` returned for these settings; the sources are not
             read through again. None: prepare the corpus first.
+        sets: what :func:`adabatch.data.progress.prepare_sets` returned for these; None: prepare them first.
 
     Raises:
         ValueError: the data or the tokenizer cannot be read, a part is shorter than one sequence, or the prepared
@@ -75,25 +73,45 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
     """
     folder = folder or prepare(settings)
     with refusing_os_errors(named_by(settings)):
-        return _open(settings, folder)
+        corpus = _open(settings, folder)
+        further = settings.other_validation
+        if sets is None:
+            sets = [prepare_set(settings, data, corpus.tokenizer) for data in further.values()]
+        named = zip(further.items(), sets, strict=True)
+        return replace(corpus, others={name: _open_set(settings, data, path) for (name, data), path in named})
+
+
+def tokenizer_of(settings: DataSettings, folder: Path) -> Tokenizer:
+    """The tokenizer of the prepared corpus in this folder."""
+    if settings.tokenizer == "bpe":
+        return open_trained(settings, folder / TOKENIZER_FILE)
+    return open_tokenizer(settings.tokenizer, settings.end_of_document)
+
+
+def _open_set(settings: DataSettings, data: Sequence[str], folder: Path) -> PreparedSamples:
+    """The samples of a further validation set."""
+    own = replace(settings, validation_data=data)
+    return _open_part("validation", folder, _read_description(own, folder, ["validation"]), own)
 
 
 def _open(settings: DataSettings, folder: Path) -> Corpus:
-    record = _read_description(settings, folder)
-    tokenizer: Tokenizer
-    if settings.tokenizer == "bpe":
-        tokenizer = open_trained(settings, folder / TOKENIZER_FILE)
-    else:
-        tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
+    parts_used = _parts_used(settings)
+    record = _read_description(settings, folder, parts_used)
+    tokenizer = tokenizer_of(settings, folder)
     if tokenizer.fingerprint != record["tokenizer"]["fingerprint"]:
         raise ValueError(f"{folder} was prepared with another tokenizer; delete it to prepare it again")
-    parts = {part: _open_part(part, folder, record, settings) for part in _parts_used(settings)}
+    parts = {part: _open_part(part, folder, record, settings) for part in parts_used}
     train: SampleSource = parts["train"] if not settings.streaming else _open_stream(settings, record, tokenizer)
     return Corpus(train, parts.get("validation"), tokenizer, padded_vocabulary(tokenizer.size), folder)
 
 
-def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
+def prepared_vocabulary(settings: DataSettings, folder: Path, sets: Sequence[Path] = ()) -> int:
     """The token values that a model should have for the corpus in this folder, without opening it.
+
+    Args:
+        settings: of the data.
+        folder: of the prepared corpus.
+        sets: of its further validation sets, which are looked at too.
 
     Raises:
         ValueError: :func:`open_corpus` would refuse it.
@@ -104,16 +122,17 @@ def prepared_vocabulary(settings: DataSettings, folder: Path) -> int:
     264
     """
     with refusing_os_errors(named_by(settings)):
-        return padded_vocabulary(_read_description(settings, folder)["tokenizer"]["size"])
+        for data, path in zip(settings.other_validation.values(), sets, strict=False):
+            _read_description(replace(settings, validation_data=data), path, ["validation"])
+        return padded_vocabulary(_read_description(settings, folder, _parts_used(settings))["tokenizer"]["size"])
 
 
 def _parts_used(settings: DataSettings) -> list[str]:
     """The token files that are read: a stream has none of its own."""
-    validated = settings.validation_data is not None or settings.validation_fraction > 0
-    return [part for part, used in zip(PARTS, (not settings.streaming, validated), strict=True) if used]
+    return [part for part, used in zip(PARTS, (not settings.streaming, settings.validates), strict=True) if used]
 
 
-def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
+def _read_description(settings: DataSettings, folder: Path, parts_used: Sequence[str]) -> dict[str, Any]:
     """The description of a prepared corpus: its format, and of each part the number of tokens.
 
     Raises:
@@ -134,7 +153,7 @@ def _read_description(settings: DataSettings, folder: Path) -> dict[str, Any]:
         good = False
     if not good:
         raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
-    for part in _parts_used(settings):
+    for part in parts_used:
         size = record["parts"][part]["tokens"]
         if size < settings.sequence_length:
             raise ValueError(_too_short(part, size, settings))
@@ -153,9 +172,9 @@ def _open_part(part: str, folder: Path, record: dict[str, Any], settings: DataSe
 
 
 def _too_short(part: str, size: int, settings: DataSettings) -> str:
-    own, name = part == "validation" and settings.validation_data, "training" if part == "train" else part
-    held_out = settings.validation_data is not None or settings.validation_fraction > 0
-    of, names = f"the {name} part of data" if held_out else "data", DataSettings.names(own or settings.data)
+    own = settings.first_validation if part == "validation" else None
+    names, name = own or DataSettings.names(settings.data), "training" if part == "train" else part
+    of = f"the {name} part of data" if settings.validates else "data"
     advice = "use more data or shorten sequence_length"
     if part == "validation" and not own:
         advice = (

@@ -21,7 +21,7 @@ import os
 import shutil
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from typing import Any
 from adabatch.data.bpe import trained_tokenizer
 from adabatch.data.cache import cache_folder, check_owner, named_by, refuse_others, remember_checked
 from adabatch.data.documents import Source
-from adabatch.data.sources import open_sources
+from adabatch.data.sources import open_set, open_sources
 from adabatch.data.tasks import Progress, Task, TokenCount, cut_tasks, run_tasks, write_tokens
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer, token_type
 from adabatch.files import remove_by_name, rename_folder, sync, temporary_names, write_json, write_text
@@ -37,7 +37,7 @@ from adabatch.locks import exclusive
 from adabatch.refusals import refusing_os_errors
 from adabatch.settings.data import DataSettings
 
-__all__ = ["PARTS", "TOKENIZER_FILE", "prepare", "save_tokenizer"]
+__all__ = ["PARTS", "TOKENIZER_FILE", "prepare", "prepare_set", "save_tokenizer"]
 
 FORMAT = 5
 TOKENIZER_FILE = "tokenizer.json"
@@ -63,18 +63,26 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
         ValueError: the data or the tokenizer cannot be read.
     """
     with refusing_os_errors(named_by(settings)):
-        return _prepare(settings, progress, saved_tokenizer)
+        sources = open_sources(settings, warn=True)
+        if settings.tokenizer == "bpe":
+            folder = cache_folder(settings) / "tokenizers"
+            tokenizer: Tokenizer = trained_tokenizer(settings, sources, folder, saved_tokenizer)
+        else:
+            tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
+        return _prepare(_Inputs(settings, sources, tokenizer), progress)
 
 
-def _prepare(settings: DataSettings, progress: Progress | None, saved_tokenizer: Path | None) -> Path:
-    cache = cache_folder(settings)
-    sources = open_sources(settings, warn=True)
-    if settings.tokenizer == "bpe":
-        tokenizer: Tokenizer = trained_tokenizer(settings, sources, cache / "tokenizers", saved_tokenizer)
-    else:
-        tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
-    inputs = _Inputs(settings, sources, tokenizer)
-    folder = cache / "corpora" / inputs.fingerprint()
+def prepare_set(
+    settings: DataSettings, data: Sequence[str], tokenizer: Tokenizer, progress: Progress | None = None
+) -> Path:
+    """As :func:`prepare`, of a further validation set: a corpus of its own, with nothing for training."""
+    with refusing_os_errors(named_by(settings)):
+        sources = open_set(settings, data, warn=True)
+        return _prepare(_Inputs(replace(settings, data=data), sources, tokenizer), progress)
+
+
+def _prepare(inputs: _Inputs, progress: Progress | None) -> Path:
+    folder = cache_folder(inputs.settings) / "corpora" / inputs.fingerprint()
     if _is_whole(folder):
         return folder
     unfinished = folder.with_name(f"unfinished-{folder.name}")
@@ -210,7 +218,7 @@ def _describe(whole: Path, inputs: _Inputs, parts: dict[str, TokenCount]) -> Non
     record: dict[str, Any] = {
         "format": FORMAT,
         "data": DataSettings.names(settings.data),
-        "validation_data": DataSettings.names(settings.validation_data),
+        "validation_data": settings.first_validation or (),
         "sources": [source.fingerprint for source in inputs.sources],
         "tokenizer": {"name": tokenizer.name, "fingerprint": tokenizer.fingerprint, "size": tokenizer.size},
         "missing_texts": sum(count.missing for count in parts.values()),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from adabatch.data.preparation import prepare
+from adabatch.data.corpus import tokenizer_of
+from adabatch.data.preparation import prepare, prepare_set
+from adabatch.data.tasks import Progress as Show
 from adabatch.settings.data import DataSettings
 from adabatch.terminal import console as new_console
 
-__all__ = ["prepare_with_progress", "summary_of"]
+__all__ = ["prepare_sets", "prepare_with_progress", "summary_of"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -22,6 +26,22 @@ def prepare_with_progress(settings: DataSettings, saved_tokenizer: Path | None =
 
     Nothing is shown of work that is over before the first few seconds are.
     """
+    with _shown() as show:
+        return prepare(settings, show, saved_tokenizer)
+
+
+def prepare_sets(settings: DataSettings, folder: Path) -> tuple[Path, ...]:
+    """The folders of the validation sets but the first, prepared alike with the tokenizer of the corpus."""
+    if not settings.other_validation:
+        return ()
+    tokenizer = tokenizer_of(settings, folder)
+    with _shown() as show:
+        return tuple(prepare_set(settings, data, tokenizer, show) for data in settings.other_validation.values())
+
+
+@contextmanager
+def _shown() -> Iterator[Show]:
+    """What shows the progress."""
     console, last_line = new_console(stderr=True), time.monotonic()
     columns = (
         TextColumn("preparing"),
@@ -39,7 +59,7 @@ def prepare_with_progress(settings: DataSettings, saved_tokenizer: Path | None =
                 last_line = time.monotonic()
                 print(f"preparing  {done}/{total} parts  {tokens:,} tokens", file=console.file, flush=True)
 
-        return prepare(settings, show, saved_tokenizer)
+        yield show
 
 
 def summary_of(folder: Path) -> str:

@@ -16,7 +16,7 @@ from adabatch.data.text_files import TextSource
 from adabatch.settings.data import DataSettings
 from adabatch.settings.paths import expand_user, names_a_file
 
-__all__ = ["open_sources"]
+__all__ = ["open_set", "open_sources"]
 
 COLLECTIONS: dict[str, Callable[[], list[NamedFile]]] = {"stdlib": stdlib_files, "site-packages": installed_files}
 
@@ -34,10 +34,15 @@ def open_sources(settings: DataSettings, *, warn: bool = False) -> list[Source]:
         ValueError: a name is neither a file, nor a folder with text, nor can it be a dataset's name, or a file
             does not hold text.
     """
-    if settings.validation_data is None:
+    own = settings.first_validation
+    if own is None:
         return _open(settings, settings.data, settings.validation_fraction, warn)
-    train = _open(settings, settings.data, 0.0, warn)
-    return train + _open(settings, settings.validation_data, 1.0, warn)
+    return _open(settings, settings.data, 0.0, warn) + open_set(settings, own, warn=warn)
+
+
+def open_set(settings: DataSettings, data: Sequence[str], *, warn: bool = False) -> list[Source]:
+    """The sources of a validation set, all of which is for validation; see :func:`open_sources`."""
+    return _open(settings, data, 1.0, warn)
 
 
 def _open(settings: DataSettings, data: str | Sequence[str], fraction: float, warn: bool) -> list[Source]:

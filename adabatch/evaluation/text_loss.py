@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from adabatch.data.corpus import open_corpus
 from adabatch.data.order import samples_at
 from adabatch.data.progress import prepare_with_progress
+from adabatch.data.samples import PreparedSamples
 from adabatch.data.token_bytes import token_bytes
+from adabatch.data.tokenizer import Tokenizer
 from adabatch.distributed.parallel import autocast, process_group
 from adabatch.evaluation.subject import ORDER_SEED, Subject
 from adabatch.experiments.intervals import LEVEL, Interval, mean_interval, ratio_interval
@@ -24,7 +26,7 @@ from adabatch.reporting.metrics import finite_or_null
 from adabatch.settings import ParallelSettings
 from adabatch.terminal import console
 
-__all__ = ["TextLoss", "text_loss"]
+__all__ = ["TextLoss", "text_losses"]
 
 ENDS = ("mean", "low", "high")
 
@@ -99,12 +101,14 @@ class TextLoss:
         )
 
 
-def text_loss(subject: Subject, sequences: int | None = None, batch: int = 8) -> TextLoss:
-    """The loss of the model on sequences of its text that are drawn at random, the same at each call.
+def text_losses(subject: Subject, sequences: int | None = None, batch: int = 8) -> dict[str, TextLoss]:
+    """The losses of the model on sequences of its text that are drawn at random, the same at each call.
+
+    The names are those of the run's validation sets; of other data, and of a set without a name, it is empty.
 
     Args:
         subject: the model and its data, which are prepared unless they are.
-        sequences: at most; 0: all; None: as many as the run validates on (which takes the first).
+        sequences: of each at most; 0: all; None: as many as the run validates on (which takes the first).
         batch: sequences at once.
 
     Raises:
@@ -113,20 +117,31 @@ def text_loss(subject: Subject, sequences: int | None = None, batch: int = 8) ->
     data = subject.settings.data
     if not subject.has_data:
         raise ValueError(f"{subject.folder} has no data of its own: name what to evaluate it on (--data)")
-    if subject.own_data and data.validation_data is None and not data.validation_fraction:
+    if subject.own_data and not data.validates:
         raise ValueError(f"the run of {subject.folder} holds no validation data out: name what to read (--data)")
     corpus = open_corpus(data, prepare_with_progress(data))
-    samples: Any = corpus.validation if subject.own_data else corpus.train
+    sets: dict[str, Any] = {"": corpus.train}
+    if subject.own_data:
+        sets = dict(zip(data.validation_sets(), (corpus.validation, *corpus.others.values()), strict=True))
+    return {
+        name: _text_loss(subject, samples, corpus.tokenizer, sequences, batch) for name, samples in sets.items()
+    }
+
+
+def _text_loss(
+    subject: Subject, samples: PreparedSamples, tokenizer: Tokenizer, sequences: int | None, batch: int
+) -> TextLoss:
+    """On one text."""
     wanted = subject.settings.run.validation_samples if sequences is None else sequences
     chosen: Any = range(min(wanted or samples.length, samples.length))
     if subject.own_data:  # which lie in the order of the text, where neighbours resemble each other
         chosen = samples_at(chosen, samples.length, ORDER_SEED)
     tokens = samples.take(chosen)
     losses = _losses(subject.model, tokens, batch, subject.settings.parallel)
-    lengths, part = token_bytes(corpus.tokenizer), samples.describe()
-    average = np.full(corpus.tokenizer.size, part["bytes"] / part["tokens"])
+    lengths, part = token_bytes(tokenizer), samples.describe()
+    average = np.full(tokenizer.size, part["bytes"] / part["tokens"])
     sizes = (average if lengths is None else lengths)[tokens[:, 1:].numpy()].sum(axis=1)
-    return TextLoss(losses, sizes, lengths is not None, data.sequence_length - 1, samples.length)
+    return TextLoss(losses, sizes, lengths is not None, tokens.shape[1] - 1, samples.length)
 
 
 @torch.no_grad()

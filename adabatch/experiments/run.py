@@ -19,9 +19,9 @@ __all__ = ["CHANGEABLE", "ExperimentRun", "changed_settings", "digest", "final_l
 
 CHANGEABLE = frozenset(
     {
-        *("output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"),
-        *("checkpoint_interval", "checkpoint_minutes", "time_limit", "keep", "async_checkpoints"),
-        *("timeout", "max_restarts", "max_skipped"),
+        *("output", "resume", "overwrite", "allow", "figures", "tensorboard", "wandb", "cache", "processes"),
+        *("checkpoint_interval", "checkpoint_minutes", "time_limit", "keep", "keep_best", "async_checkpoints"),
+        *("timeout", "max_restarts", "max_skipped", "validate_at_start"),
     }
 )
 """Settings that do not change the results of a run: where it lies, what else it writes, when it stops."""

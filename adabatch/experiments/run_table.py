@@ -1,7 +1,7 @@
 """A table of runs, finished or under way, in the columns of the paper's tables, with what those leave out.
 
 The columns are the fields of :class:`FoundRun`; the first six are the paper's: schedule, steps, mean batch, time,
-training loss, validation loss.
+training loss, validation loss. Further validation sets have a column each, called ``val_loss/NAME``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import difflib
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from adabatch.experiments.text import MISSING, TextTable
 from adabatch.locks import is_occupied
 from adabatch.reporting.console import duration, last_loss
 from adabatch.reporting.metrics import METRICS, RUN_MARKER, Record, read_metrics, step_seconds, step_tokens
+from adabatch.reporting.series import VALIDATION, set_name, validation_series
 from adabatch.settings import CONFIG, ScheduleSettings, Settings, load_settings
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
 
 State = Literal["finished", "running", "stopped", "diverged"]
 
-OF_A_RUN = ("checkpoints", "figures", "profile", "tensorboard")
+OF_A_RUN = ("checkpoints", "figures", "profile", "tensorboard", "wandb")
 """Folders in a run's own, in which nobody keeps runs."""
 
 NOTE = (
@@ -58,13 +59,14 @@ class FoundRun:
         batch: samples per step, on average.
         seconds: in steps.
         loss: of training at the end, smoothed over a hundredth of the samples, in nats per token.
-        val_loss: the lowest, in nats per token.
+        val_loss: the lowest, in nats per token; of several validation sets on the first.
         samples: seen.
         tokens_per_second: over all steps.
         noise_scale: :func:`adabatch.experiments.comparison.noise.late_noise_scale`, in samples.
         state: ``running`` while a process has the folder, ``diverged`` after too many skipped steps or where the
             last validation loss is not finite, ``finished`` once the budget of samples is spent, else ``stopped``.
         run: its folder.
+        others: the lowest losses on further validation sets, by column.
     """
 
     schedule: str
@@ -78,10 +80,22 @@ class FoundRun:
     noise_scale: float | None
     state: State
     run: str
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    def value(self, column: str) -> Any:
+        """What stands in a column; None where nothing was measured."""
+        return getattr(self, column) if column in COLUMNS else self.others.get(column)
 
 
-COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(FoundRun))
+COLUMNS: tuple[str, ...] = tuple(item.name for item in fields(FoundRun) if item.name != "others")
 """What a table is sorted by, and the heads of its CSV."""
+
+
+def columns_of(runs: Iterable[FoundRun]) -> tuple[str, ...]:
+    """:data:`COLUMNS` with those of further validation sets, behind the numbers."""
+    others = dict.fromkeys(name for run in runs for name in run.others)
+    return (*COLUMNS[:-2], *others, *COLUMNS[-2:])
+
 
 SHOWN: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "batch": ("batch", "{:.1f}".format),
@@ -132,7 +146,7 @@ def read_run(folder: Path) -> FoundRun:
     records = read_metrics(folder) if (folder / METRICS).is_file() else []
     last = records[-1] if records else {"step": 0, "samples": 0}
     steps, samples = int(last["step"]), int(last["samples"])
-    validation = [record["val_loss"] for record in records if record.get("val_loss") is not None]
+    lowest = {name: _lowest(records, name) for name in validation_series(records)}
     try:
         seconds, tokens = sum(map(step_seconds, records)), sum(map(step_tokens, records))
         noise = late_noise_scale(records)
@@ -144,13 +158,19 @@ def read_run(folder: Path) -> FoundRun:
         batch=samples / steps if steps else None,
         seconds=seconds,
         loss=last_loss(records) if records else None,
-        val_loss=min(validation, default=None),
+        val_loss=lowest.pop(VALIDATION, None),
         samples=samples,
         tokens_per_second=tokens / seconds if seconds else None,
         noise_scale=noise,
         state=_state(folder, settings, records),
         run=str(folder),
+        others={name: loss for name, loss in lowest.items() if loss is not None},
     )
+
+
+def _lowest(records: Sequence[Record], name: str) -> float | None:
+    """Of the values after steps; None where there is none."""
+    return min((record[name] for record in records if record.get(name) is not None), default=None)
 
 
 def _state(folder: Path, settings: Settings, records: Sequence[Record]) -> State:
@@ -179,19 +199,19 @@ def schedule_text(settings: ScheduleSettings) -> str:
     return f"{name} {settings.initial_batch}" + ("" if name == "constant" else f"-{settings.max_batch}")
 
 
-def check_column(column: str) -> None:
-    """Raise ValueError for what is not one of :data:`COLUMNS`."""
-    if column not in COLUMNS:
-        near = difflib.get_close_matches(column.replace("-", "_"), COLUMNS, n=1)
+def check_column(column: str, columns: Sequence[str]) -> None:
+    """Raise ValueError for what is not one of a table's columns."""
+    if column not in columns:
+        near = difflib.get_close_matches(column.replace("-", "_"), columns, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"there is no column {column!r}: --sort takes one of {', '.join(COLUMNS)}{hint}")
+        raise ValueError(f"there is no column {column!r}: --sort takes one of {', '.join(columns)}{hint}")
 
 
 def sort_runs(runs: Sequence[FoundRun], column: str, descending: bool = False) -> list[FoundRun]:
-    """The runs by one of :data:`COLUMNS`; those without a value there come last."""
-    known = [run for run in runs if not _is_missing(getattr(run, column))]
-    known.sort(key=lambda run: getattr(run, column), reverse=descending)
-    return [*known, *(run for run in runs if _is_missing(getattr(run, column)))]
+    """The runs by one of the columns; those without a value there come last."""
+    known = [run for run in runs if not _is_missing(run.value(column))]
+    known.sort(key=lambda run: run.value(column), reverse=descending)
+    return [*known, *(run for run in runs if _is_missing(run.value(column)))]
 
 
 def _is_missing(value: Any) -> bool:
@@ -200,15 +220,16 @@ def _is_missing(value: Any) -> bool:
 
 def as_csv(runs: Sequence[FoundRun]) -> str:
     """Numbers as they are, and nothing where nothing was measured."""
-    text = io.StringIO()
-    rows = [["" if _is_missing(value) else value for value in astuple(run)] for run in runs]
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    text, columns = io.StringIO(), columns_of(runs)
+    rows = [["" if _is_missing(value) else value for value in map(run.value, columns)] for run in runs]
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     return text.getvalue()
 
 
 def as_markdown(runs: Sequence[FoundRun]) -> str:
     """With a note on how to read it."""
-    return TextTable("Runs", NOTE, tuple(map(_head, COLUMNS)), [_cells(run) for run in runs]).markdown()
+    columns = columns_of(runs)
+    return TextTable("Runs", NOTE, tuple(map(_head, columns)), [_cells(run, columns) for run in runs]).markdown()
 
 
 def as_text(runs: Sequence[FoundRun], width: int | None = None) -> str:
@@ -218,8 +239,9 @@ def as_text(runs: Sequence[FoundRun], width: int | None = None) -> str:
         runs: in this order.
         width: of the terminal; None: lines may have any length.
     """
-    heads = tuple(map(_head, COLUMNS))
-    schedules, *numbers, names = zip(heads, *map(_cells, runs), strict=True)
+    columns = columns_of(runs)
+    heads = tuple(map(_head, columns))
+    schedules, *numbers, names = zip(heads, *(_cells(run, columns) for run in runs), strict=True)
     lines = ["  ".join(cells) for cells in zip(*map(_right, numbers), strict=True)]
     longest = max(map(len, schedules))
     whole = [f"{a:{longest}}  {b}  {c}" for a, b, c in zip(schedules, lines, names, strict=True)]
@@ -234,12 +256,15 @@ def _right(cells: Sequence[str]) -> list[str]:
 
 
 def _head(column: str) -> str:
+    if column not in COLUMNS:
+        return f"{SHOWN[VALIDATION][0]} {set_name(column)}"
     return SHOWN[column][0] if column in SHOWN else column
 
 
-def _cells(run: FoundRun) -> tuple[str, ...]:
-    values = ((name, getattr(run, name)) for name in COLUMNS)
-    return tuple(
-        MISSING if _is_missing(value) else SHOWN[name][1](value) if name in SHOWN else str(value)
-        for name, value in values
-    )
+def _cells(run: FoundRun, columns: Sequence[str]) -> tuple[str, ...]:
+    cells = []
+    for name in columns:
+        _, form = SHOWN.get(name if name in COLUMNS else VALIDATION, ("", str))
+        value = run.value(name)
+        cells.append(MISSING if _is_missing(value) else form(value))
+    return tuple(cells)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 
-__all__ = ["load_weights"]
+__all__ = ["check_weights", "load_weights"]
 
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -31,7 +31,8 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     with ExitStack() as opened:
         files = {path: opened.enter_context(_opened(path)) for path in _files(folder)}
         found = {name: file for file in files.values() for name in file.keys()}  # noqa: SIM118
-        _check(model, own, {name: tuple(file.get_slice(name).get_shape()) for name, file in found.items()}, folder)
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in found.items()}
+        check_weights(model, shapes, str(folder), f"take --model {folder}, whose configuration they are of")
         with torch.no_grad():
             for name, parameter in own.items():
                 if name in found:  # of two names for one parameter a file has one
@@ -59,13 +60,16 @@ def _opened(path: Path) -> safe_open:
         raise ValueError(f"{path} cannot be read ({error}): copy the folder again (--init-from)") from None
 
 
-def _check(
-    model: PreTrainedModel,
-    own: Mapping[str, Tensor],
-    found: Mapping[str, tuple[int, ...]],
-    folder: Path,
-) -> None:
-    """Raise ValueError unless all parameters are there, in their shapes, and nothing else."""
+def check_weights(model: PreTrainedModel, found: Mapping[str, tuple[int, ...]], place: str, advice: str) -> None:
+    """Raise ValueError unless all parameters are found, in their shapes, and nothing else.
+
+    Args:
+        model: whose parameters are wanted.
+        found: the shapes of the tensors, by name.
+        place: where they were found.
+        advice: what to do, for the message.
+    """
+    own: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     present = {id(own[name]) for name in found if name in own}
     buffers = {name for name, _ in model.named_buffers()}
     wrong = [f"{name} is missing" for name, tensor in own.items() if id(tensor) not in present]
@@ -77,8 +81,8 @@ def _check(
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ValueError(
-            f"the weights in {folder} do not fit the model: {'; '.join(wrong[:3])}{more}; take --model {folder}, "
-            "whose configuration they are of, or other weights (--init-from)"
+            f"the weights in {place} do not fit the model: {'; '.join(wrong[:3])}{more}; {advice}, or other "
+            "weights (--init-from)"
         )
 
 

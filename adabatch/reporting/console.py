@@ -13,9 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from adabatch.reporting.metrics import Record, step_seconds, step_tokens
+from adabatch.reporting.metrics import AT_START, Record, step_seconds, step_tokens
 from adabatch.reporting.rank_hours import rank_summary
-from adabatch.reporting.series import RunningMean, smoothed_series, smoothing_text, smoothing_width
+from adabatch.reporting.series import (
+    VALIDATION,
+    RunningMean,
+    set_name,
+    smoothed_series,
+    smoothing_text,
+    smoothing_width,
+    validation_series,
+)
 from adabatch.terminal import console as new_console
 
 __all__ = ["ProgressReport", "checkpoint_summary", "duration", "last_loss", "summary", "summary_table"]
@@ -77,16 +85,23 @@ class ProgressReport:
         )
         if self.console.is_terminal:
             return
-        validated = record.get("val_loss")
-        if validated is not None or time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+        if AT_START in record:
+            print(f"before the first step:{_validated(record[AT_START])}", file=self.console.file, flush=True)
+        ending = _validated(record)
+        if ending or time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            ending = "" if validated is None else f"  validation {validated:.4f}"
             print(
                 f"step {record['step']}  samples {record['samples']}/{self._samples}  loss {loss:.4f}  "
                 f"batch {record['batch_size']}  {speed}{ending}",
                 file=self.console.file,
                 flush=True,
             )
+
+
+def _validated(record: Record) -> str:
+    """The validation losses of a step, for its line."""
+    losses = {set_name(name): record[name] for name in validation_series([record]) if record.get(name) is not None}
+    return "".join(f"  {f'validation {name}'.strip()} {loss:.4f}" for name, loss in losses.items())
 
 
 class TimeLeft:
@@ -110,6 +125,8 @@ class TimeLeft:
     def after(self, record: Record) -> float:
         """After one more step."""
         seconds = step_seconds(record)
+        if AT_START in record:  # that validation is not repeated
+            self._start = self._clock() - seconds
         self._in_steps += seconds
         self._steps.append((record["samples"], seconds / record["batch_size"]))
         while len(self._steps) > LEAST_STEPS and self._steps[0][0] < record["samples"] - self._width:
@@ -156,7 +173,6 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
     (4.0, 1.5)
     """
     last = records[-1]
-    validation = [record["val_loss"] for record in records if record.get("val_loss") is not None]
     seconds = sum(map(step_seconds, records))
     return {
         "steps": last["step"],
@@ -165,14 +181,25 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "mean batch": last["samples"] / last["step"],
         "final batch": last["batch_size"],
         f"training loss ({smoothing_text(smoothing_width(last['samples']))})": last_loss(records),
-        "best validation loss": min(validation) if validation else None,
-        "final validation loss": validation[-1] if validation else None,
+        **_of_validation(records),
         "skipped steps": last["skipped"],
         "seconds in steps": seconds,
         "tokens/s": sum(map(step_tokens, records)) / seconds,
         **_work(records, seconds),
         **rank_summary(records),
     }
+
+
+def _of_validation(records: Sequence[Record]) -> dict[str, float | None]:
+    """The losses of each validation set; None where none was measured."""
+    found: dict[str, float | None] = {}
+    for series in validation_series(records) or [VALIDATION]:
+        losses = [record[series] for record in records if record.get(series) is not None]
+        name = f"validation loss {set_name(series)}".strip()
+        first = records[0].get(AT_START, {}).get(series)
+        found |= {} if first is None else {f"{name} before the first step": first}
+        found |= {f"best {name}": min(losses, default=None), f"final {name}": losses[-1] if losses else None}
+    return found
 
 
 def last_loss(records: Sequence[Record]) -> float | None:

@@ -17,7 +17,15 @@ from adabatch.reporting.figure_names import FIGURES, KINDS
 from adabatch.reporting.left_out import note_what_is_left_out
 from adabatch.reporting.metrics import Record
 from adabatch.reporting.part_figures import has_parts, parts_figure
-from adabatch.reporting.series import series, smoothed, smoothed_series, smoothing_text, smoothing_width
+from adabatch.reporting.series import (
+    series,
+    set_name,
+    smoothed,
+    smoothed_series,
+    smoothing_text,
+    smoothing_width,
+    validation_series,
+)
 
 __all__ = [
     "panels",
@@ -33,16 +41,19 @@ __all__ = [
 LABELS = {"samples": "samples (sequences)", "step": "steps"}
 BLUE, ORANGE, GREEN, GREY = "#20639b", "#d1495b", "#3a7d44", "#8d99ae"
 
+OF_SETS = (ORANGE, GREEN, "#edae49", "#7b2d8b", "#00798c")
+"""Of validation losses, by the place of their set."""
+
 
 def plot_loss(records: Sequence[Record], axes: Axes, against: str = "samples") -> Axes:
-    """Training loss (each step faint, and smoothed) and validation loss where it was measured."""
+    """Training loss (each step faint, and smoothed) and the loss of each validation set where it was measured."""
     axes.plot(*series(records, "loss", against), color=BLUE, alpha=0.25, linewidth=0.7)
     width = smoothing_width(records[-1]["samples"])
     label = f"training, {smoothing_text(width)}"
     axes.plot(*smoothed_series(records, "loss", width, against), color=BLUE, linewidth=1.6, label=label)
-    x, validation = series(records, "val_loss", against)
-    if validation:
-        axes.plot(x, validation, "o-", color=ORANGE, markersize=4, linewidth=1.2, label="validation")
+    for place, name in enumerate(validation_series(records)):
+        label, color = " ".join(["validation", set_name(name)]).strip(), OF_SETS[place % len(OF_SETS)]
+        axes.plot(*series(records, name, against), "o-", color=color, markersize=4, linewidth=1.2, label=label)
     axes.set_ylabel("loss (nats per token)")
     axes.legend(frameon=False)
     return axes

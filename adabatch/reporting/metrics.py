@@ -1,4 +1,4 @@
-"""Records of a run: metrics.jsonl always, TensorBoard on request."""
+"""Records of a run: metrics.jsonl always, trackers on request."""
 
 from __future__ import annotations
 
@@ -6,32 +6,56 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from adabatch.files import write_whole
 from adabatch.reporting.line_file import LineFile
-from adabatch.reporting.tensorboard import TensorBoardWriter, require_tensorboard
 
 __all__ = [
+    "AT_START",
     "METRICS",
     "RUN_MARKER",
     "TIMED",
     "MetricsWriter",
+    "OpenTracker",
     "Record",
+    "TimedRecords",
+    "Tracker",
     "cut_records",
     "finite_or_null",
     "parse_record",
     "read_metrics",
     "record_lines",
+    "scalars",
     "step_seconds",
     "step_tokens",
 ]
 
 Record = dict[str, Any]
 """What one step leaves in metrics.jsonl, by name."""
+
+AT_START = "at_start"
+"""Field of the first record: what was measured before its step, by name."""
+
+TimedRecords = Iterable[tuple[Record, float]]
+"""Records, each with the time at which its step ended, in seconds since the epoch."""
+
+
+class Tracker(Protocol):
+    """Shows the numbers of a run elsewhere. What it raises ends it, never the run."""
+
+    def write(self, record: Record, ended: float | None = None) -> None:
+        """Show a step's numbers, those of :func:`scalars`; ``ended``: when, if that is not now."""
+
+    def close(self) -> None:
+        """Show what is left."""
+
+
+OpenTracker = Callable[[Path, TimedRecords], Tracker]
+"""Opens a tracker of the run in a folder, which had these records before."""
 
 METRICS = "metrics.jsonl"
 """The file of the records in a run's folder."""
@@ -48,7 +72,6 @@ LONGEST_RECORD = 2**20
 NUMBERS = (
     "loss",
     "lr",
-    "val_loss",
     "noise_trace",
     "grad_sq_norm",
     "test_statistic",
@@ -116,8 +139,12 @@ def parse_record(line: bytes) -> Record | None:
     counts = [record.get("step"), record.get("samples"), record.get("batch_size", 1)]
     if not all(type(count) is int and count > 0 for count in counts):
         return None
-    numbers = all(_is_number_or_null(record.get(name)) for name in NUMBERS)
-    return record if numbers and isinstance(record.get("parts", {}), dict) else None
+    at_start = record.get(AT_START, {})
+    if not isinstance(at_start, dict) or not isinstance(record.get("parts", {}), dict):
+        return None
+    validated = (value for name, value in record.items() if name.startswith("val_"))
+    numbers = (*(record.get(name) for name in NUMBERS), *validated, *at_start.values())
+    return record if all(map(_is_number_or_null, numbers)) else None
 
 
 def record_lines(content: bytes) -> Iterator[tuple[bytes, Record | None]]:
@@ -148,59 +175,73 @@ class MetricsWriter:
         folder: of the run.
         after_step: keep earlier records up to this step only (0: start again), so that a resumed run neither
             misses nor repeats one.
-        tensorboard: write event files to ``folder/tensorboard`` too.
+        trackers: that show the records too, each after what is wrong where it fails.
 
     Attributes:
         problems: what went wrong in writing and is not made good, a sentence each; complete after the end.
-
-    Raises:
-        ValueError: if TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: Path, after_step: int = 0, tensorboard: bool = False) -> None:
+    def __init__(
+        self, folder: Path, after_step: int = 0, trackers: Mapping[str, OpenTracker] | None = None
+    ) -> None:
         self.path = folder / METRICS
         earlier = cut_records(self.path, after_step)
         self._file = LineFile(self.path)
         self.problems: list[str] = []
-        self._tensorboard: TensorBoardWriter | None = None
-        if tensorboard:
-            require_tensorboard()
-            with self._tolerating():
-                self._tensorboard = TensorBoardWriter(folder / "tensorboard", _with_times(earlier))
+        self._trackers: dict[str, Tracker] = {}
+        for problem, open_tracker in (trackers or {}).items():
+            with self._tolerating(problem):
+                self._trackers[problem] = open_tracker(folder, _with_times(earlier))
 
     def write(self, record: Record) -> None:
         """Append a record."""
         finite = finite_or_null(record)
         self._file.append(json.dumps(finite))
-        if self._tensorboard is not None:
-            with self._tolerating():
-                self._tensorboard.write(finite)
+        for problem, tracker in list(self._trackers.items()):
+            with self._tolerating(problem):
+                tracker.write(finite)
 
     @contextmanager
-    def _tolerating(self) -> Iterator[None]:
-        """An error of TensorBoard's ends TensorBoard."""
+    def _tolerating(self, problem: str) -> Iterator[None]:
+        """An error of a tracker's ends that tracker."""
         try:
             yield
-        except Exception as error:  # its writer raises what its thread met, of any kind
-            self._tensorboard = None
-            self.problems.append(f"the TensorBoard files are cut short: they could not be written ({error})")
+        except Exception as error:  # TensorBoard's writer raises what its thread met, of any kind
+            self._trackers.pop(problem, None)
+            self.problems.append(f"{problem} ({error})")
 
     def __enter__(self) -> MetricsWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.problems += self._file.close()
-        if self._tensorboard is not None:
-            with self._tolerating():
-                self._tensorboard.close()
+        for problem, tracker in list(self._trackers.items()):
+            with self._tolerating(problem):
+                tracker.close()
 
 
 def finite_or_null(record: Mapping[str, Any]) -> Record:
     """The record with None in place of NaN and infinities, which JSON does not have."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }
+    return {name: _finite(value) for name, value in record.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return finite_or_null(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def scalars(record: Record) -> Iterator[tuple[int, dict[str, float]]]:
+    """What trackers show of a record: numbers by name, after the samples seen when they were measured.
+
+    >>> list(scalars({"step": 1, "samples": 4, "loss": 2.0, "decision": "grown", "at_start": {"val_loss": 3.0}}))
+    [(0, {'val_loss': 3.0}), (4, {'loss': 2.0})]
+    """
+    for samples, named in ((0, record.get(AT_START, {})), (record["samples"], record)):
+        numbers = {name: value for name, value in named.items() if isinstance(value, int | float)}
+        shown = {name: value for name, value in numbers.items() if name not in ("step", "samples")}
+        if shown:
+            yield samples, shown
 
 
 def step_seconds(record: Record) -> float:

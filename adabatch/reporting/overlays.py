@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +19,20 @@ from adabatch.reporting.figure_names import KINDS
 from adabatch.reporting.figures import LABELS, panels, plain_numbers, write_figures
 from adabatch.reporting.left_out import left_out
 from adabatch.reporting.metrics import Record, read_metrics
-from adabatch.reporting.series import series, smoothed_series, smoothing_text, smoothing_width
+from adabatch.reporting.series import (
+    VALIDATION,
+    series,
+    set_name,
+    smoothed_series,
+    smoothing_text,
+    smoothing_width,
+    validation_series,
+)
 
 __all__ = ["Curve", "curves_figure", "draw_runs", "overlay_figure", "points_of", "run_labels"]
+
+STYLES = {"-": "solid", "--": "dashed", ":": "dotted", "-.": "dash-dotted"}
+"""Of lines of several validation sets, and what they are called."""
 
 
 def draw_runs(
@@ -81,14 +92,15 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
 
 
 def overlay_figure(runs: Mapping[str, Sequence[Record]], against: str = "samples") -> Figure:
-    """Training loss (smoothed over a hundredth of the longest run), validation loss and batch size, by label."""
+    """Training loss (smoothed over a hundredth of the longest run), validation losses and batch size, by label."""
     width = smoothing_width(max(records[-1]["samples"] for records in runs.values()))
     colors = matplotlib.colormaps["tab10" if len(runs) <= 10 else "turbo"]
     curves = []
     for index, (label, records) in enumerate(runs.items()):
         color = colors(index if len(runs) <= 10 else index / (len(runs) - 1))
         curves.append(Curve(label, {"color": color}, partial(points_of, records, width=width, against=against)))
-    return curves_figure(curves, width, against, marker="o")
+    sets = dict.fromkeys(name for records in runs.values() for name in validation_series(records))
+    return curves_figure(curves, width, against, marker="o", validation=list(sets) or [VALIDATION])
 
 
 def points_of(
@@ -114,23 +126,36 @@ class Curve(NamedTuple):
     points: Callable[[str], tuple[Any, Any]]
 
 
-def curves_figure(curves: Sequence[Curve], width: float, against: str = "samples", marker: str = "") -> Figure:
-    """Training loss, validation loss (with markers) and batch size, above each other.
+def curves_figure(
+    curves: Sequence[Curve],
+    width: float,
+    against: str = "samples",
+    marker: str = "",
+    validation: Sequence[str] = (VALIDATION,),
+) -> Figure:
+    """Training loss, validation losses (with markers) and batch size, above each other.
 
     Args:
         curves: of the runs.
         width: the samples over which their training loss is smoothed.
         against: ``samples`` or ``step``.
-        marker: of the validation loss.
+        marker: of the validation losses.
+        validation: the series of these, each with a line style of its own.
     """
     figure, axes = panels(3, size=(8, 8.4), sharex=True)
     for label, look, points in curves:
         axes[0].plot(*points("loss"), linewidth=1.2, label=label, **look)
-        axes[1].plot(*points("val_loss"), marker=marker, markersize=3, linewidth=1.2, label=label, **look)
+        for name, style in zip(validation, cycle(STYLES), strict=False):
+            look_of_set = {**look, "linestyle": style} if len(validation) > 1 else look
+            axes[1].plot(*points(name), marker=marker, markersize=3, linewidth=1.2, label=label, **look_of_set)
         axes[2].plot(*points("batch_size"), drawstyle="steps-pre", linewidth=1.4, label=label, **look)
     names = ("training loss (nats)", "validation loss (nats)", "batch (sequences)")
     for place, name in zip(axes, names, strict=True):
         place.set_ylabel(name)
+    if len(validation) > 1:
+        named = zip(validation, cycle(STYLES.values()), strict=False)
+        text = ", ".join(f"{set_name(name) or 'the first set'} {style}" for name, style in named)
+        axes[1].set_title(text, fontsize=8, loc="right")
     axes[0].set_title(f"training loss {smoothing_text(width)}", fontsize=8, loc="right")
     for place in axes[:2]:
         zoom_on_the_end(place)

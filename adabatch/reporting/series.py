@@ -10,9 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from adabatch.reporting.metrics import Record
+from adabatch.reporting.metrics import AT_START, Record
 
-__all__ = ["RunningMean", "series", "smoothed", "smoothed_series", "smoothing_text", "smoothing_width"]
+__all__ = [
+    "VALIDATION",
+    "RunningMean",
+    "series",
+    "set_name",
+    "smoothed",
+    "smoothed_series",
+    "smoothing_text",
+    "smoothing_width",
+    "validation_series",
+]
+
+VALIDATION = "val_loss"
+"""The series of the first validation set; those of others are called ``val_loss/NAME``."""
 
 SHARE = 0.01
 """The width, as a share of the samples of a run."""
@@ -52,12 +65,13 @@ class RunningMean:
 
 
 def series(records: Sequence[Record], name: str, against: str = "samples") -> tuple[list[float], list[float]]:
-    """Where a quantity was measured, and its values; NaN where they were not finite.
+    """Where a quantity was measured, before the first step too, and its values; NaN where they were not finite.
 
     >>> series([{"samples": 4, "loss": 2.5}, {"samples": 8, "loss": None}], "loss")
     ([4, 8], [2.5, nan])
     """
-    present = [record for record in records if _measured(record, name)]
+    at_start = [{**record[AT_START], "samples": 0, "step": 0} for record in records[:1] if AT_START in record]
+    present = [record for record in (*at_start, *records) if _measured(record, name)]
     return (
         [record[against] for record in present],
         [math.nan if record[name] is None else record[name] for record in present],
@@ -69,7 +83,27 @@ def _measured(record: Record, name: str) -> bool:
     if name not in record:
         return False
     unresolved = name == "test_statistic" and record.get("decision") == "unresolved"
-    return record[name] is not None or unresolved or name in ("loss", "val_loss")
+    return record[name] is not None or unresolved or name == "loss" or name.startswith(VALIDATION)
+
+
+def validation_series(records: Sequence[Record]) -> list[str]:
+    """The names of the validation losses in these records, that of the first set first.
+
+    >>> validation_series([{"samples": 4}, {"samples": 8, "val_loss": 2.5, "val_loss/code": 3.0}])
+    ['val_loss', 'val_loss/code']
+    """
+    fields = (name for record in records for name in (*record, *record.get(AT_START, ())))
+    names = dict.fromkeys(name for name in fields if name.startswith(VALIDATION))
+    return sorted(names, key=lambda name: name != VALIDATION)
+
+
+def set_name(series: str) -> str:
+    """The name of the validation set that a series is of; empty for the first.
+
+    >>> set_name("val_loss/code"), set_name("val_loss")
+    ('code', '')
+    """
+    return series.removeprefix(VALIDATION).removeprefix("/")
 
 
 def smoothed_series(

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-__all__ = ["EVENTS", "TensorBoardWriter", "require_tensorboard"]
+from adabatch.reporting.metrics import Record, TimedRecords, scalars
+
+__all__ = ["EVENTS", "TensorBoardWriter"]
 
 EVENTS = ".adabatch"
 """What the names of a run's TensorBoard files end with; others in their folder are somebody else's, and stay."""
-
-
-def require_tensorboard() -> None:
-    """Raise ValueError if TensorBoard is not installed."""
-    try:
-        import torch.utils.tensorboard  # noqa: F401
-    except ImportError:
-        raise ValueError(
-            "--tensorboard needs the package tensorboard: pip install 'adabatch[tensorboard]'"
-        ) from None
 
 
 class TensorBoardWriter:
@@ -36,7 +26,7 @@ class TensorBoardWriter:
         earlier: records of the steps before, each with its time in seconds since the epoch.
     """
 
-    def __init__(self, folder: Path, earlier: Iterable[tuple[Mapping[str, Any], float]] = ()) -> None:
+    def __init__(self, folder: Path, earlier: TimedRecords = ()) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         replaced = list(folder.glob(f"events.out.tfevents.*{EVENTS}"))
@@ -50,11 +40,11 @@ class TensorBoardWriter:
             else:
                 os.truncate(path, 0)
 
-    def write(self, record: Mapping[str, Any], ended: float | None = None) -> None:
+    def write(self, record: Record, ended: float | None = None) -> None:
         """Add a step's numbers; ``ended``: when, in seconds since the epoch, if that is not now."""
-        for name, value in record.items():
-            if isinstance(value, int | float) and name not in ("step", "samples"):
-                self._writer.add_scalar(name, value, record["samples"], walltime=ended)
+        for samples, numbers in scalars(record):
+            for name, value in numbers.items():
+                self._writer.add_scalar(name, value, samples, walltime=ended)
 
     def close(self) -> None:
         """Write what is still in memory, and close the file."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from adabatch.ranges import Range
+from adabatch.ranges import Range, option_of
+from adabatch.settings.paths import HELD_OUT, named_set
 from adabatch.settings.section import Section
 
 __all__ = ["DataSettings"]
 
 SMALLEST_VOCABULARY = 257
 DEFAULT_CACHE = "~/.cache/adabatch"
-HELD_OUT = "0.05 holds one document in twenty out"
+ONE_IN_TWENTY = "0.05 holds one document in twenty out"
 PREDICTED = "each token is predicted from those before it"
 
 
@@ -48,8 +49,9 @@ class DataSettings(Section):
     """The split of a Hugging Face dataset to train on."""
     validation_data: str | Sequence[str] | None = None
     """Data to validate on, named as in `data`. None: the dataset's own ``validation`` split where it has one,
-    otherwise a part held out of `data`."""
-    validation_fraction: Annotated[float, Range(0, 1, below=True, advice=HELD_OUT)] = 0.05
+    otherwise a part held out of `data`. Several sets, each with losses of its own, as ``NAME=DATA``: code=a.txt.
+    The first set decides which checkpoint is the best; it needs no name, and ``held-out`` is that part."""
+    validation_fraction: Annotated[float, Range(0, 1, below=True, advice=ONE_IN_TWENTY)] = 0.05
     """The part of `data` held out where no validation data is given, in [0, 1): whole documents chosen by a
     hash of their name or row, or the end of each text file where the files are too few. 0: no validation."""
     streaming_validation_tokens: Annotated[int, Range(0, 10**10)] = 1_048_576
@@ -81,11 +83,59 @@ class DataSettings(Section):
                 f"streaming_validation_tokens is {self.streaming_validation_tokens}; at least one sequence "
                 f"({self.sequence_length} tokens) is needed"
             )
+        self._check_sets()
         if self.tokenizer == "bpe" and self.vocabulary_size < SMALLEST_VOCABULARY:
             raise ValueError(
                 f"vocabulary_size is {self.vocabulary_size}; bpe needs at least {SMALLEST_VOCABULARY} token "
                 "values (256 bytes and the end of a document)"
             )
+
+    def _check_sets(self) -> None:
+        sets = self.validation_sets()
+        for place, (name, data) in enumerate(sets.items()):
+            held_out = HELD_OUT in data
+            if not name and place:
+                raise ValueError(
+                    f"{option_of('validation_data')} {data[0]} has no name, and only the first validation set "
+                    f"needs none: name it, as in prose={data[0]}"
+                )
+            if held_out and (place or len(data) > 1):
+                raise ValueError(
+                    f"{option_of('validation_data')} {HELD_OUT} is a set of its own, the first one: put it first, "
+                    "and name the others, as in code=a.txt"
+                )
+            if held_out and self.validation_data is not None and not self.validation_fraction:
+                raise ValueError(
+                    f"{option_of('validation_data')} {HELD_OUT} needs a part that is held out: raise "
+                    f"{option_of('validation_fraction')}, which is 0"
+                )
+
+    def validation_sets(self) -> Mapping[str, tuple[str, ...]]:
+        """The data of each validation set, by its name; that of the first may be empty.
+
+        >>> DataSettings(validation_data=("a.txt", "code=b.py", "code=c.py")).validation_sets()
+        {'': ('a.txt',), 'code': ('b.py', 'c.py')}
+        """
+        sets: dict[str, tuple[str, ...]] = {}
+        for name, data in map(named_set, self.names(self.validation_data)):
+            sets[name] = (*sets.get(name, ()), data)
+        return sets or {"": (HELD_OUT,)}
+
+    @property
+    def first_validation(self) -> tuple[str, ...] | None:
+        """The data of the first validation set; None: the part held out, if any."""
+        first = next(iter(self.validation_sets().values()))
+        return None if first == (HELD_OUT,) else first
+
+    @property
+    def other_validation(self) -> Mapping[str, tuple[str, ...]]:
+        """The data of the validation sets but the first, by name."""
+        return dict(list(self.validation_sets().items())[1:])
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to validate on."""
+        return self.first_validation is not None or self.validation_fraction > 0
 
     @staticmethod
     def names(data: str | Sequence[str] | None) -> tuple[str, ...]:

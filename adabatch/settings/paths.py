@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PATHS", "absolute", "expand_user", "names_a_file", "with_home"]
+__all__ = ["HELD_OUT", "PATHS", "absolute", "expand_user", "named_set", "names_a_file", "with_home"]
 
 _DATA = frozenset({"stdlib", "site-packages"})
 
+HELD_OUT = "held-out"
+"""In `validation_data`: the part held out of `data`."""
+
 PATHS: Mapping[str, frozenset[str]] = {
     "data": _DATA,
-    "validation_data": _DATA,
+    "validation_data": _DATA | {HELD_OUT},
     "tokenizer": frozenset({"bytes", "bpe"}),
     "model": frozenset(
         {"nano", "tiny", "demo", "mini", "llama-34m", "microllama-300m", "tinyllama-1.1b", "openllama-3b"}
@@ -40,6 +43,25 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _FILE_NAME = re.compile(
     r"\.(txt|text|md|rst|tex|py|jsonl?|ndjson|gz|zst|bz2|xz|zip|tar|parquet|arrow|csv|tsv|bin)$", re.IGNORECASE
 )
+
+
+_NAMED_SET = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)=(.+)")
+
+
+def named_set(entry: str, folder: Path | None = None) -> tuple[str, str]:
+    """The name of a validation set and its data; no name where the entry has none, or is itself a file's name.
+
+    Args:
+        entry: of `validation_data`, such as ``code=a.txt``.
+        folder: where relative paths begin; None: the working directory.
+
+    >>> named_set("code=a.txt"), named_set("a.txt")
+    (('code', 'a.txt'), ('', 'a.txt'))
+    """
+    parts = _NAMED_SET.fullmatch(entry)
+    if parts is None or os.path.lexists((folder or Path()) / entry):
+        return "", entry
+    return parts[1], parts[2]
 
 
 def names_a_file(name: str) -> bool:
@@ -74,7 +96,12 @@ def with_home(name: str, value: Any) -> Any:
     """
     if isinstance(value, tuple):
         return tuple(with_home(name, item) for item in value)
-    return str(expand_user(value)) if name in PATHS and isinstance(value, str) and value[:1] == "~" else value
+    if name not in PATHS or not isinstance(value, str):
+        return value
+    label, path = named_set(value) if name == "validation_data" else ("", value)
+    if path[:1] != "~":
+        return value
+    return f"{label}={expand_user(path)}" if label else str(expand_user(path))
 
 
 def absolute(name: str, value: Any, folder: Path) -> Any:
@@ -94,6 +121,12 @@ def absolute(name: str, value: Any, folder: Path) -> Any:
         return value
     if not isinstance(value, str):
         return tuple(absolute(name, item, folder) for item in value)
+    label, value = named_set(value, folder) if name == "validation_data" else ("", value)
+    found = _absolute(name, value, folder)
+    return f"{label}={found}" if label else found
+
+
+def _absolute(name: str, value: str, folder: Path) -> str:
     path = os.path.abspath(folder / expand_user(value))
     may_be_on_hub = name in HUB and not names_a_file(value) and not os.path.exists(path)
     # A folder of this name in the working directory alone is not what the file means: the path is refused later.

@@ -51,8 +51,9 @@ class ModelSettings(Section):
     llama2-7b, llama2-13b, llama2-70b, smollm2-135m, gpt2, qwen3-0.6b, gemma-2b, olmo2-1b, mistral-7b), or the path
     of the configuration file (config.json) of any causal language model that transformers knows."""
     init_from: str = ""
-    """Start from the weights in this Hugging Face folder (safetensors) rather than from random ones. They must be
-    of --model, which takes the same folder; a run that resumes goes by its checkpoint."""
+    """Start from the weights in this Hugging Face folder (safetensors) rather than from random ones, or from those
+    of a run or a checkpoint (RUN/checkpoints/best). They must be of --model, which takes the same Hugging Face
+    folder; a run that resumes goes by its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +248,8 @@ class RunSettings(Section):
     """Validation interval, in samples, and at the end; 0: never."""
     validation_samples: Annotated[int, Range(0, 10**9)] = 256
     """Sequences of the validation loss."""
+    validate_at_start: bool = False
+    """Validate before the first step too."""
     checkpoint_interval: Samples = 0
     """Checkpoint interval, in samples; 0: only at the end."""
     checkpoint_minutes: Annotated[float, Range(0.01, 1e6, zero="never")] = 15.0
@@ -263,6 +266,9 @@ class RunSettings(Section):
     records: resume although metrics.jsonl is not what the checkpoint knows."""
     keep: Annotated[int, Range(0, 1_000_000)] = 3
     """Checkpoints that are kept, the newest; 0 keeps all."""
+    keep_best: bool = False
+    """Also keep the checkpoint with the lowest validation loss (of the first set): each validation with a lower
+    one than all before saves one. RUN/checkpoints/best names it."""
     async_checkpoints: bool = False
     """Copy the state and write it while training continues; needs memory for the copy."""
     overwrite: bool = False
@@ -285,6 +291,9 @@ class RunSettings(Section):
     """Draw figures of the run at its end (adabatch plot draws them later)."""
     tensorboard: bool = False
     """Write TensorBoard event files too."""
+    wandb: bool = False
+    """Record in Weights & Biases too, under the same names; its environment variables apply (WANDB_PROJECT,
+    WANDB_MODE=offline). Where it cannot be reached, offline."""
     profile: Annotated[int, Range(0, 1000)] = 0
     """Trace this many steps of the main rank with torch's profiler, the first ones after those that compile and
     allocate: profile/trace.json in the run's folder, for chrome://tracing or Perfetto."""

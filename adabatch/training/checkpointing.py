@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +11,7 @@ from typing import Any
 
 from adabatch.checkpoints.compatibility import RECORDS, check_compatible, damaged, saved_progress
 from adabatch.checkpoints.errors import AgreedError
-from adabatch.checkpoints.folders import quarantine, rank_file, read_json
+from adabatch.checkpoints.folders import CHECKPOINTS, LOSS, lowest_loss, quarantine, rank_file, read_json
 from adabatch.checkpoints.loading import load_checkpoint
 from adabatch.files import keep_copy
 from adabatch.reporting.metrics import METRICS
@@ -26,17 +27,22 @@ PACKAGES = ("adabatch", "torch", "numpy", "transformers", "tokenizers")
 
 def checkpoints_folder(output: str) -> Path:
     """Where a run's checkpoints lie."""
-    return Path(output) / "checkpoints"
+    return Path(output) / CHECKPOINTS
 
 
-def save_run(run: Run) -> None:
-    """Save a checkpoint at a step boundary; all ranks call it."""
+def save_run(run: Run, loss: float | None = None) -> None:
+    """Save a checkpoint at a step boundary; all ranks call it.
+
+    Args:
+        run: as it is after the step.
+        loss: the validation loss after this step, if it was validated.
+    """
     metrics = Path(run.settings.run.output) / METRICS
     run.saver.save(
         run.schedule.steps,
         run.model,
         run.optimizer,
-        _progress(run, metrics),
+        _progress(run, metrics) | {LOSS: loss if loss is not None and math.isfinite(loss) else None},
         {"sampler": _sampler_state(run)},
         sync_first=metrics,
     )
@@ -54,6 +60,9 @@ def resume_run(run: Run, path: Path) -> None:
     load_checkpoint(path, run.model, run.optimizer, run.ranks)
     if run.ranks.is_main:
         quarantine(checkpoints_folder(run.settings.run.output), progress["step"])
+    if run.settings.run.keep_best:
+        folder = checkpoints_folder(run.settings.run.output)
+        run.lowest = run.ranks.gather(lowest_loss(folder) if run.ranks.is_main else math.inf)[0]
     try:
         run.schedule.load_state_dict(progress["schedule"])
         run.coupling.load_state_dict(progress.get("coupling") or _earlier_coupling(run, progress))

@@ -1,8 +1,8 @@
 """What a start refuses before any rank works, in this order; numbers out of range are refused before, as read.
 
 1. Ranks: whether the mesh can be made of them.
-2. Validation without samples, names that ``--allow`` does not know, settings that do not go with the optimizer,
-   and a replay of the run itself.
+2. Trackers that are not installed, validation without samples, names that ``--allow`` does not know, settings that
+   do not go with the optimizer, and a replay of the run itself.
 3. The batch-size schedule, what moves with the batch, and the split of the first batch.
 4. Device, model, corpus, and whether the model's sizes can be divided among tensor-parallel ranks.
 
@@ -21,12 +21,13 @@ from adabatch.checkpoints.compatibility import RECORDS
 from adabatch.checkpoints.folders import find_checkpoint
 from adabatch.data.corpus import prepared_vocabulary
 from adabatch.data.preparation import TOKENIZER_FILE
-from adabatch.data.progress import prepare_with_progress
+from adabatch.data.progress import prepare_sets, prepare_with_progress
 from adabatch.distributed.parallel import choose_device
 from adabatch.distributed.rank_map import RankMap
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.language_model import model_config
 from adabatch.reporting.metrics import METRICS, read_metrics
+from adabatch.reporting.trackers import require_trackers
 from adabatch.schedules import BatchSizeSchedule
 from adabatch.schedules.coupling import Coupling
 from adabatch.settings import ParallelSettings, Settings, options
@@ -37,7 +38,11 @@ from adabatch.training.optimizer_checks import check_optimizer
 if TYPE_CHECKING:  # it takes seconds to import
     from transformers import PreTrainedConfig
 
-__all__ = ["Start", "check_model", "check_settings", "check_start", "prepare_for_run", "resumes"]
+__all__ = ["Prepared", "Start", "check_model", "check_settings", "check_start", "prepare_for_run", "resumes"]
+
+
+Prepared = tuple[Path, tuple[Path, ...]]
+"""The folder of a prepared corpus, and those of its validation sets but the first."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,14 @@ class Start:
     Attributes:
         schedule: at its first batch, not yet rounded.
         coupling: what moves with the batch, at its beginning.
-        corpus: the folder of the prepared corpus; None: one rank of each node prepares it.
+        prepared: the folders of the prepared corpus; None: one rank of each node prepares it.
         refused_ranks: numbers of ranks that could not be started.
         paused_at: when the last step before other ranks began ended, on the clock of :func:`time.monotonic`.
     """
 
     schedule: BatchSizeSchedule
     coupling: Coupling
-    corpus: Path | None = None
+    prepared: Prepared | None = None
     refused_ranks: tuple[int, ...] = ()
     paused_at: float | None = None
 
@@ -84,9 +89,9 @@ def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = 
     start = check_settings(settings, settings.parallel.ranks, resumed)
     choose_device(settings.parallel, RankMap.of(settings.parallel, settings.parallel.ranks).most - 1)
     check_model(settings, None)  # before preparing a large corpus
-    corpus = corpus or prepare_for_run(settings)
-    check_model(settings, prepared_vocabulary(settings.data, corpus))
-    return replace(start, corpus=corpus)
+    prepared = prepare_for_run(settings, corpus)
+    check_model(settings, prepared_vocabulary(settings.data, *prepared))
+    return replace(start, prepared=prepared)
 
 
 def check_settings(settings: Settings, world_size: int, resumed: bool = False) -> Start:
@@ -132,10 +137,16 @@ def resumes(settings: Settings) -> bool:
     return find_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output)) is not None
 
 
-def prepare_for_run(settings: Settings) -> Path:
-    """Prepare a run's corpus unless it is prepared, with the tokenizer of the run if it resumes; its folder."""
-    saved = Path(settings.run.output) / TOKENIZER_FILE
-    return prepare_with_progress(settings.data, None if settings.run.resume == "never" else saved)
+def prepare_for_run(settings: Settings, corpus: Path | None = None) -> Prepared:
+    """Prepare a run's corpus unless it is prepared, with the tokenizer of the run if it resumes; its folders.
+
+    Args:
+        settings: of the run.
+        corpus: the folder of the prepared corpus, if that is known.
+    """
+    saved = None if settings.run.resume == "never" else Path(settings.run.output) / TOKENIZER_FILE
+    corpus = corpus or prepare_with_progress(settings.data, saved)
+    return corpus, prepare_sets(settings.data, corpus)
 
 
 def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
@@ -164,13 +175,20 @@ def _check_mesh(settings: ParallelSettings, world_size: int) -> None:
 
 
 def _check_choices(settings: Settings) -> None:
-    """Raise ValueError for validation without samples, and for ``--allow`` with a name that is not a setting's."""
+    """Raise ValueError for a tracker that is not installed, validation without samples, a best checkpoint without
+    validation, and for ``--allow`` with a name that is not a setting's.
+    """
     known = {item.name for _, item, _ in options()}
-    if settings.run.validation_interval and settings.run.validation_samples < 1:
+    require_trackers(settings.run)
+    validates = settings.run.validation_interval or settings.run.validate_at_start
+    if validates and settings.run.validation_samples < 1:
         raise ValueError(
             f"validation needs at least 1 sample, but --validation-samples is {settings.run.validation_samples}; "
-            "--validation-interval 0 turns it off"
+            "--validation-interval 0 turns it off, and --no-validate-at-start"
         )
+    if settings.run.keep_best and not (settings.run.validation_interval and settings.data.validates):
+        missing = "--validation-interval" if settings.data.validates else "--validation-fraction"
+        raise ValueError(f"--keep-best goes by validation losses, and {missing} is 0: raise it, or leave it out")
     for name in settings.run.allow:
         if name not in known and name != RECORDS:
             raise ValueError(f"--allow {name} names no setting: take names such as {', '.join(sorted(known)[:3])}")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from adabatch.checkpoints.errors import AgreedError, CheckpointError
-from adabatch.checkpoints.folders import find_checkpoint
+from adabatch.checkpoints.folders import BEST, best_checkpoint, find_checkpoint
 from adabatch.checkpoints.random_states import seed_generators
 from adabatch.data.preparation import save_tokenizer
 from adabatch.distributed.environment import world_size_of_launcher
@@ -28,6 +28,7 @@ from adabatch.exit_codes import DIVERGED, FAILED, OTHER_RANKS, OUT_OF_MEMORY, US
 from adabatch.reporting.console import ProgressReport, summary_table
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
 from adabatch.reporting.streams import tolerant_streams
+from adabatch.reporting.trackers import trackers_of
 from adabatch.schedules.composition import FIRST_BATCH
 from adabatch.settings import Settings, write_config
 from adabatch.terminal import console as new_console
@@ -205,14 +206,14 @@ def _code(run: Run) -> int:
 
 
 def _report_steps(run: Run, folder: Path, console: Console, paused_at: float | None) -> None:
-    low_limit = False
+    low_limit, log = False, partial(console.print, soft_wrap=True, highlight=False, markup=False)
     again = f" (restart {restarts()} after a rank was lost)" if restarts() else ""
     if run.resumed_from is not None:
         console.print(f"resumed from {run.resumed_from} at {run.samples} samples{again}", soft_wrap=True)
     elif again:
         console.print(f"starting again, as there is no checkpoint yet{again}")
     with (
-        MetricsWriter(folder, run.schedule.steps, run.settings.run.tensorboard) as metrics,
+        MetricsWriter(folder, run.schedule.steps, trackers_of(run.settings, log)) as metrics,
         ProgressReport(run.settings.run.samples, run.samples, console) as progress,
         listening(run.stopping.request.note),
         tracing(run.settings.run.profile, folder) as trace,
@@ -277,3 +278,6 @@ def _report_end(run: Run, folder: Path) -> None:
     output.print(summary_table(records, run.saver.costs))
     figure = f"figure: {paths[0]}   " if paths else ""
     output.print(f"{figure}metrics: {folder / 'metrics.jsonl'}", soft_wrap=True)
+    best = best_checkpoint(run.saver.folder) if run.settings.run.keep_best else None
+    if best is not None:
+        output.print(f"best checkpoint: {best} ({run.saver.folder / BEST})", soft_wrap=True)

@@ -17,7 +17,7 @@ import torch
 from adabatch.data.order import group_positions
 from adabatch.distributed.parallel import autocast, set_gradient_sync
 from adabatch.model.language_model import language_model_loss
-from adabatch.reporting.metrics import Record
+from adabatch.reporting.metrics import AT_START, Record
 from adabatch.schedules import MicroBatchPlan
 from adabatch.statistics.clipping import clip_gradients
 from adabatch.training.admission import plan_micro_batches
@@ -25,7 +25,7 @@ from adabatch.training.checkpointing import save_run
 from adabatch.training.optimizers import optimizer_step
 from adabatch.training.records import step_record
 from adabatch.training.run import Run
-from adabatch.training.validation import bits_per_byte, validation_loss
+from adabatch.training.validation import validate
 
 __all__ = ["accumulate_gradients", "next_batch", "train", "training_step"]
 
@@ -37,21 +37,22 @@ def train(run: Run) -> Iterator[Record]:
     """
     interval = run.settings.run
     with run.watchdog:
+        at_start = validate(run) if interval.validate_at_start and not run.schedule.steps else {}
         while not run.finished():
             before = run.samples
             record = training_step(run)
+            if at_start:
+                record[AT_START], at_start = at_start, {}
             if _due(run, before, interval.validation_interval):
-                record["val_loss"] = validation_loss(
-                    run.model, run.corpus, run.settings, run.ranks, run.watchdog.at, run.memory.limit
-                )
-                record["val_bits_per_byte"] = bits_per_byte(record["val_loss"], run.corpus)
+                record |= validate(run)
             yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
             run.guard.stop_if_diverged(run.schedule.steps, run.saver.folder)
             stop, by_the_clock = run.stopping.agreed, run.stopping.checkpoint_due
-            resize = run.next_ranks() != run.ranks.world_size
-            if stop or by_the_clock or resize or run.finished() or _due(run, before, interval.checkpoint_interval):
+            due = run.finished() or _due(run, before, interval.checkpoint_interval)
+            resize, loss = run.next_ranks() != run.ranks.world_size, record.get("val_loss")
+            if run.is_lowest(loss) or stop or resize or by_the_clock or due:
                 run.watchdog.at("saving a checkpoint")
-                save_run(run)
+                save_run(run, loss)
                 run.stopping.saved()
             if stop or resize:
                 break

@@ -21,7 +21,7 @@ from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
 from adabatch.training.building import build_matrix_noise, build_micro_batching, build_statistics
 from adabatch.training.checkpointing import checkpoints_folder, resume_run
-from adabatch.training.checks import Start, prepare_for_run
+from adabatch.training.checks import Prepared, Start, prepare_for_run
 from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
 from adabatch.training.optimizer_checks import unfitting
@@ -30,14 +30,17 @@ from adabatch.training.run import Run
 from adabatch.training.step_clock import StepClock
 from adabatch.training.stopping import Stopping
 from adabatch.training.throughput import Throughput
+from adabatch.training.trained_model import holds_checkpoints, load_weights_of_run
 
 __all__ = ["assemble_run", "open_run"]
 
 
-def _prepare_on_each_node(settings: Settings, ranks: DistributedContext) -> Path:
-    """The folder of the corpus, prepared by one rank of each node while its other ranks wait."""
-    folders = ranks.gather(prepare_for_run(settings) if ranks.is_local_main else Path())
-    return folders[ranks.rank - int(os.environ.get("LOCAL_RANK", ranks.rank))]
+def _prepare_on_each_node(settings: Settings, ranks: DistributedContext) -> Prepared:
+    """The folders of the corpus, prepared by one rank of each node while its other ranks wait."""
+    by_rank = ranks.gather(prepare_for_run(settings) if ranks.is_local_main else None)
+    prepared = by_rank[ranks.rank - int(os.environ.get("LOCAL_RANK", ranks.rank))]
+    assert prepared is not None
+    return prepared
 
 
 def open_run(settings: Settings, ranks: DistributedContext, start: Start | None = None) -> Run:
@@ -52,7 +55,7 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
         ValueError: for anything that the settings get wrong.
     """
     start = start or Start.of(settings)
-    corpus = open_corpus(settings.data, start.corpus or _prepare_on_each_node(settings, ranks))
+    corpus = open_corpus(settings.data, *(start.prepared or _prepare_on_each_node(settings, ranks)))
     if ranks.is_main:
         check_shards(settings.data, ranks.data_parallel_size)
         for warning in unfitting(settings, start.schedule):
@@ -61,7 +64,8 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)
     bare = build_model(config, settings.data.seed)
     if settings.model.init_from and checkpoint is None:
-        load_weights(bare, Path(settings.model.init_from))
+        source = Path(settings.model.init_from)
+        (load_weights_of_run if holds_checkpoints(source) else load_weights)(bare, source)
     model = parallelize(bare, settings.parallel, ranks)
     micro_batching = build_micro_batching(
         settings.schedule,
@@ -101,7 +105,11 @@ def assemble_run(
         guard=DivergenceGuard(settings.run.max_skipped),
         memory=MemoryGuard(),
         saver=CheckpointSaver(
-            checkpoints_folder(settings.run.output), ranks, settings.run.keep, settings.run.async_checkpoints
+            checkpoints_folder(settings.run.output),
+            ranks,
+            settings.run.keep,
+            settings.run.async_checkpoints,
+            settings.run.keep_best,
         ),
         watchdog=Watchdog(ranks, settings.parallel.timeout),
         stopping=Stopping(settings.run, ranks),

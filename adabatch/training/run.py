@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +52,20 @@ class Run:
     throughput: Throughput
     resumed_from: Path | None = None
     refused_ranks: tuple[int, ...] = ()
+    lowest: float = math.inf
+    """The lowest validation loss of a checkpoint, where the best one is kept."""
 
     @property
     def samples(self) -> int:
         """Samples seen."""
         return self.schedule.samples
+
+    def is_lowest(self, loss: float | None) -> bool:
+        """Whether a validation loss makes this the best checkpoint so far, and the best one is kept."""
+        if not self.settings.run.keep_best or loss is None or not loss < self.lowest:
+            return False
+        self.lowest = loss
+        return True
 
     def finished(self) -> bool:
         """Whether the budget is spent."""

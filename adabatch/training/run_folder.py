@@ -23,6 +23,7 @@ from adabatch.locks import occupied
 from adabatch.reporting.figure_names import figure_files
 from adabatch.reporting.metrics import METRICS, RUN_MARKER, parse_record, read_metrics
 from adabatch.reporting.tensorboard import EVENTS
+from adabatch.reporting.wandb import remove_wandb
 from adabatch.settings import CONFIG, Settings
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.profiling import PROFILE, TRACE
@@ -132,6 +133,7 @@ def _remove_earlier_run(folder: Path) -> None:
     remove_by_name(folder / "figures", figure_files())
     remove_by_name(folder / PROFILE, re.escape(TRACE))
     remove_by_name(folder / "tensorboard", rf"events\.out\.tfevents\..*{re.escape(EVENTS)}")
+    remove_wandb(folder)
     for name in (METRICS, CONFIG, TOKENIZER_FILE, RUN_MARKER):
         _remove_top_level(folder, name)
 

@@ -9,16 +9,25 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from adabatch.checkpoints.compatibility import saved_progress
-from adabatch.checkpoints.folders import MARKER, checkpoint_step, complete_checkpoints, step_folder
+from adabatch.checkpoints.folders import (
+    CONTENTS,
+    MARKER,
+    checkpoint_step,
+    complete_checkpoints,
+    named_checkpoint,
+    read_json,
+    step_folder,
+)
 from adabatch.checkpoints.loading import choose_checkpoint, load_parameters
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.tokenizer import Tokenizer, open_tokenizer
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.model.language_model import build_model, model_config
+from adabatch.model.weights import check_weights
 from adabatch.settings import Settings, from_saved
 from adabatch.training.checkpointing import checkpoints_folder
 
-__all__ = ["TrainedModel", "holds_checkpoints", "load_trained_model"]
+__all__ = ["TrainedModel", "holds_checkpoints", "load_trained_model", "load_weights_of_run"]
 
 ONE_PROCESS = DistributedContext()
 
@@ -49,7 +58,7 @@ def load_trained_model(run: Path, step: int | None = None) -> TrainedModel:
     """Load a run's model; the checkpoint may have been saved by any number of ranks.
 
     Args:
-        run: the folder of a run, or of one checkpoint.
+        run: the folder of a run, or of one checkpoint, which may be ``checkpoints/best``.
         step: of the checkpoint in a run's folder; None: the newest intact one.
 
     Raises:
@@ -67,11 +76,29 @@ def load_trained_model(run: Path, step: int | None = None) -> TrainedModel:
 
 def holds_checkpoints(run: Path) -> bool:
     """Whether the folder is that of a run, or of one checkpoint."""
-    return (run / MARKER).is_file() or checkpoints_folder(str(run)).is_dir()
+    return (named_checkpoint(run) / MARKER).is_file() or checkpoints_folder(str(run)).is_dir()
+
+
+def load_weights_of_run(model: PreTrainedModel, run: Path) -> None:
+    """Replace a model's parameters by those of a checkpoint, as :func:`load_trained_model` finds it.
+
+    Raises:
+        ValueError: there is none that is intact, or its tensors are not the model's: which.
+    """
+    checkpoint = _find(run, None)
+    contents = read_json(checkpoint / CONTENTS)
+    shapes = {
+        name.removeprefix("model."): tuple(entry["size"])
+        for name, entry in contents.items()
+        if name.startswith("model.")
+    }
+    check_weights(model, shapes, str(checkpoint), "take the --model of that run")
+    load_parameters(checkpoint, model, ONE_PROCESS)
 
 
 def _find(run: Path, step: int | None) -> Path:
     """The checkpoint that is meant, read through and found intact."""
+    run = named_checkpoint(run)
     folder = checkpoints_folder(str(run))
     wanted = str(run) if (run / MARKER).is_file() else "auto"
     if step is not None:

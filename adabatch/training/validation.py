@@ -1,4 +1,4 @@
-"""Validation loss on a fixed set of sequences, shared by all ranks."""
+"""Validation losses on fixed sets of sequences, shared by all ranks."""
 
 from __future__ import annotations
 
@@ -8,39 +8,54 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from adabatch.data.corpus import Corpus
+from adabatch.data.samples import PreparedSamples
 from adabatch.distributed.parallel import DistributedContext, autocast, reshard
 from adabatch.model.language_model import language_model_loss
+from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
+from adabatch.training.run import Run
 
-__all__ = ["bits_per_byte", "validation_loss"]
+__all__ = ["bits_per_byte", "validate", "validation_loss"]
+
+
+def validate(run: Run) -> Record:
+    """The losses on each validation set, by their names in records.
+
+    ``val_loss`` is the first set's, under any name, and ``val_loss/code`` that of a further set ``code``.
+    """
+    sets = {"": run.corpus.validation} | {f"/{name}": samples for name, samples in run.corpus.others.items()}
+    found: Record = {}
+    for name, samples in sets.items():
+        loss = validation_loss(run.model, samples, run.settings, run.ranks, run.watchdog.at, run.memory.limit)
+        found |= {f"val_loss{name}": loss, f"val_bits_per_byte{name}": bits_per_byte(loss, samples)}
+    return found
 
 
 @torch.no_grad()
 def validation_loss(
     model: nn.Module,
-    corpus: Corpus,
+    samples: PreparedSamples | None,
     settings: Settings,
     ranks: DistributedContext,
     passing: Callable[[str], None] | None = None,
     micro_batch_limit: int | None = None,
 ) -> float | None:
-    """Mean cross-entropy in nats over the first ``validation_samples`` held-out sequences; None without any.
+    """Mean cross-entropy in nats over the first ``validation_samples`` of a set; None without one.
 
     Every rank runs the same number of forward passes (sharded parameters are gathered together), the last ones
     perhaps on a sequence that does not count.
 
     Args:
         model: wrapped or not.
-        corpus: its validation samples are taken.
+        samples: of the set.
         settings: how many, and how many at once.
         ranks: this process among the others.
         passing: called at each batch with the name of the place, so that a long validation does not look hung.
         micro_batch_limit: no more sequences than this at once; None where no limit is known.
     """
-    if corpus.validation is None:
+    if samples is None:
         return None
-    count = min(settings.run.validation_samples, corpus.validation.length)
+    count = min(settings.run.validation_samples, samples.length)
     largest = settings.schedule.max_micro_batch
     size = min(largest, micro_batch_limit or largest, -(-count // ranks.data_parallel_size))
     total = seen = 0.0
@@ -50,7 +65,7 @@ def validation_loss(
             passing("validation")
         start = first + ranks.data_parallel_rank * size
         positions = range(min(start, count), min(start + size, count))
-        tokens = corpus.validation.take(positions or range(1)).to(ranks.device)
+        tokens = samples.take(positions or range(1)).to(ranks.device)
         with autocast(settings.parallel, ranks):
             loss = float(language_model_loss(model, tokens))
         total += loss * len(positions)
@@ -61,13 +76,13 @@ def validation_loss(
     return total / seen
 
 
-def bits_per_byte(loss: float | None, corpus: Corpus) -> float | None:
+def bits_per_byte(loss: float | None, samples: PreparedSamples | None) -> float | None:
     """A loss in nats per token as bits per byte of text, which compares runs with different tokenizers.
 
     It is loss / ln 2 over the bytes that a token of the validation set stands for on average (the ends of
     documents are tokens of no bytes).
     """
-    bytes_per_token = corpus.bytes_per_token()
-    if loss is None or bytes_per_token is None:
+    if loss is None or samples is None:
         return None
-    return loss / math.log(2) / bytes_per_token
+    part = samples.describe()
+    return loss / math.log(2) / float(part["bytes"] / part["tokens"])

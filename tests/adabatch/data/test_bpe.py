@@ -170,14 +170,14 @@ def test_bits_per_byte(settings, tmp_path):
     run = open_run(run_settings(settings, tmp_path), DistributedContext())
     for parameter in run.model.parameters():
         torch.nn.init.zeros_(parameter)
-    loss = validation_loss(run.model, run.corpus, run.settings, run.ranks)
+    loss = validation_loss(run.model, run.corpus.validation, run.settings, run.ranks)
     assert loss == pytest.approx(math.log(304))
     record = json.loads((run.corpus.folder / "corpus.json").read_text())["parts"]["validation"]
     held_out = [text for text in TEXTS if text[:60] not in run.corpus.tokenizer.decode(_all(run.corpus.train))]
     size = sum(len(text.encode()) for text in held_out)
     assert record["bytes"] == size
-    assert bits_per_byte(loss, run.corpus) == pytest.approx(math.log2(304) * record["tokens"] / size)
-    assert bits_per_byte(None, run.corpus) is None
+    assert bits_per_byte(loss, run.corpus.validation) == pytest.approx(math.log2(304) * record["tokens"] / size)
+    assert bits_per_byte(None, run.corpus.validation) is None
 
 
 def _all(samples):

@@ -15,13 +15,19 @@ from scipy import stats
 from torch import nn
 
 from adabatch.evaluation.subject import Subject, open_subject
-from adabatch.evaluation.text_loss import text_loss
+from adabatch.evaluation.text_loss import text_losses
 from adabatch.export import export_run
 from adabatch.settings import load_settings
 from tests.adabatch.evaluation.test_subject import trained_run
 
 DOCUMENTS = ["adaptive batch", "norm test, naïve", "eta"]
 LENGTH = 5
+
+
+def only_loss(subject, **options):
+    """Of the only text."""
+    (found,) = text_losses(subject, **options).values()
+    return found
 
 
 class Sums(nn.Module):
@@ -55,7 +61,7 @@ def test_by_hand_in_fp64(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in DOCUMENTS))
     given = {"data": str(tmp_path / "a.jsonl"), "validation_fraction": 0.0, "sequence_length": LENGTH}
     model = Sums()
-    found = text_loss(Subject(tmp_path, None, model, load_settings(overrides=given), own_data=False), batch=3)
+    found = only_loss(Subject(tmp_path, None, model, load_settings(overrides=given), own_data=False), batch=3)
 
     tokens = [token for text in DOCUMENTS for token in (*text.encode(), 256)]
     rows = [tokens[at : at + LENGTH] for at in range(0, len(tokens) - LENGTH + 1, LENGTH)]
@@ -78,7 +84,7 @@ def run(tmp_path_factory):
 
 def test_a_run_on_its_validation_data_gives_what_training_recorded(run):
     recorded = json.loads((run.parent / "last.json").read_text())
-    found, few = (text_loss(open_subject(run), sequences=count) for count in (None, 5))
+    found, few = (only_loss(open_subject(run), sequences=count) for count in (None, 5))
     assert found.available == len(found.losses) > 10
     assert found.loss.mean == pytest.approx(recorded["val_loss"], rel=1e-5)
     assert found.bits_per_byte.mean == pytest.approx(recorded["val_bits_per_byte"], rel=0.02)
@@ -89,7 +95,7 @@ def test_sequences_are_drawn_from_all_of_the_text(run, tmp_path):
     """Its first half is one letter: in the order of the text, the first quarter would have one loss."""
     (tmp_path / "halves.txt").write_text("a" * 320 + "".join(chr(33 + k % 90) for k in range(320)))
     given = {"validation_data": str(tmp_path / "halves.txt")}
-    found = [text_loss(open_subject(run, given=given), sequences=count) for count in (10, 0)]
+    found = [only_loss(open_subject(run, given=given), sequences=count) for count in (10, 0)]
     assert found[1].available == 40
     assert len({round(loss, 4) for loss in found[0].losses}) > 3
     assert found[0].loss.low < found[1].loss.mean < found[0].loss.high
@@ -98,7 +104,7 @@ def test_sequences_are_drawn_from_all_of_the_text(run, tmp_path):
 def test_an_export_gives_the_same_losses_on_the_same_sequences(run, tmp_path):
     given = {"data": str(run.parent / "text.txt"), "sequence_length": 16}
     export_run(run, tmp_path / "exported")
-    found = [text_loss(open_subject(folder, given=given), sequences=20) for folder in (run, tmp_path / "exported")]
+    found = [only_loss(open_subject(folder, given=given), sequences=20) for folder in (run, tmp_path / "exported")]
     assert np.array_equal(found[0].losses, found[1].losses)
     assert np.array_equal(found[0].sizes, found[1].sizes)
     alone = replace(found[0], losses=found[0].losses[:1], sizes=found[0].sizes[:1])
@@ -107,11 +113,15 @@ def test_an_export_gives_the_same_losses_on_the_same_sequences(run, tmp_path):
 
 
 def test_a_run_with_a_tokenizer_of_its_own_reads_other_data_with_that(tmp_path):
-    folder = trained_run(tmp_path, tokenizer="bpe", vocabulary_size=300, validation_samples=1000)
-    recorded = json.loads((tmp_path / "last.json").read_text())
-    assert text_loss(open_subject(folder)).loss.mean == pytest.approx(recorded["val_loss"], rel=1e-5)
     (tmp_path / "b.txt").write_text("another text, 2 * batch\n" * 40)
-    found = text_loss(open_subject(folder, given={"data": str(tmp_path / "b.txt")}), sequences=0)
+    sets = {"validation_data": ("held-out", f"other={tmp_path / 'b.txt'}")}
+    folder = trained_run(tmp_path, tokenizer="bpe", vocabulary_size=300, validation_samples=1000, **sets)
+    recorded = json.loads((tmp_path / "last.json").read_text())
+    held_out, other = text_losses(open_subject(folder)).values()
+    assert held_out.loss.mean == pytest.approx(recorded["val_loss"], rel=1e-5)
+    assert other.loss.mean == pytest.approx(recorded["val_loss/other"], rel=1e-5)
+    assert other.loss.mean != pytest.approx(held_out.loss.mean, rel=0.01)
+    found = only_loss(open_subject(folder, given={"data": str(tmp_path / "b.txt")}), sequences=0)
     assert found.counted
     assert found.sizes.sum() > 1.2 * len(found.losses) * found.predicted
 
@@ -133,4 +143,4 @@ def test_data_that_cannot_be_read(run, tmp_path, monkeypatch, given, message):
     (tmp_path / "short.txt").write_text("ab")
     (tmp_path / "empty.txt").touch()
     with pytest.raises(ValueError, match=message):
-        text_loss(open_subject(run, given=given))
+        only_loss(open_subject(run, given=given))

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from adabatch.experiments.run_table import COLUMNS, as_csv, as_markdown, as_text, find_runs, read_run, sort_runs
+from adabatch.experiments.run_table import (
+    COLUMNS,
+    as_csv,
+    as_markdown,
+    as_text,
+    columns_of,
+    find_runs,
+    read_run,
+    sort_runs,
+)
 from adabatch.locks import occupied
 from adabatch.settings import load_settings, write_config
 
@@ -109,6 +118,18 @@ def test_csv_holds_the_numbers_as_they_are(three):
     assert tuple(rows[0]) == COLUMNS
     assert [row["val_loss"] for row in rows] == ["2.0", "3.0", ""]
     assert float(rows[1]["batch"]) == three[1].batch
+
+
+def test_further_validation_sets_have_columns_of_their_own(three, tmp_path):
+    leave_run(tmp_path / "d", {"val_loss/code": 4.0}, {"val_loss/code": 4.5}, {"val_loss/prose": 1.0})
+    runs = [*three, read_run(tmp_path / "d")]
+    others = ("val_loss/code", "val_loss/prose")
+    assert columns_of(three) == COLUMNS
+    assert columns_of(runs) == (*COLUMNS[:-2], *others, *COLUMNS[-2:])
+    assert [row["val_loss/code"] for row in csv.DictReader(io.StringIO(as_csv(runs)))] == ["", "", "", "4.0"]
+    assert sort_runs(runs, "val_loss/code")[0] is runs[-1]
+    assert "val loss code | val loss prose |    state |" in as_markdown(runs)
+    assert as_text(runs).splitlines()[-1].split()[-4:-1] == ["4.000", "1.000", "finished"]
 
 
 def test_markdown_begins_with_the_columns_of_the_paper(three):

@@ -198,7 +198,7 @@ def text(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "text.txt"
     path.write_text("what is read here does not matter\n" * 200)
     small = load_settings(overrides={"data": str(path), "sequence_length": 32})
-    return str(path), prepare_for_run(small)
+    return str(path), prepare_for_run(small)[0]
 
 
 SIZES = st.sampled_from([1, 2, 3, 4, 6, 8, 12, 16, 64])

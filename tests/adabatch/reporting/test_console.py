@@ -29,6 +29,13 @@ def test_validation_and_checkpoints_count_as_often_as_before():
     assert left.after(RECORD | {"samples": 60}) == pytest.approx(40 * (0.2 + 3.0 / 10))
 
 
+def test_validation_before_the_first_step_is_not_to_come_again():
+    clock = iter([0.0, 52.0, 52.0, 54.0]).__next__
+    left = TimeLeft(100, clock=clock)
+    assert left.after(RECORD | {"at_start": {"val_loss": 1.0}}) == pytest.approx(90 * 0.2)
+    assert left.after(RECORD | {"samples": 20}) == pytest.approx(80 * 0.2)
+
+
 def test_utilisation_is_told_where_a_peak_is_known():
     written = io.StringIO()
     with ProgressReport(100, console=Console(file=written)) as progress:

@@ -11,6 +11,7 @@ from rich.console import Console
 from adabatch.reporting.console import ProgressReport, summary, summary_table
 from adabatch.reporting.figures import plot_batch_size, plot_loss, plot_moments, save_figures
 from adabatch.reporting.metrics import MetricsWriter, read_metrics
+from adabatch.reporting.overlays import overlay_figure
 
 
 def records(count=12):
@@ -46,9 +47,11 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_numbers_that_are_not_finite_become_null(tmp_path):
     with MetricsWriter(tmp_path) as writer:
-        writer.write({"step": 1, "samples": 1, "loss": math.nan, "grad_norm": math.inf})
+        measured = {"loss": math.nan, "grad_norm": math.inf, "at_start": {"val_loss": math.nan}}
+        writer.write({"step": 1, "samples": 1, **measured})
     line = (tmp_path / "metrics.jsonl").read_text()
-    assert json.loads(line) == {"step": 1, "samples": 1, "loss": None, "grad_norm": None}
+    none = {"loss": None, "grad_norm": None, "at_start": {"val_loss": None}}
+    assert json.loads(line) == {"step": 1, "samples": 1, **none}
 
 
 def test_a_resumed_run_neither_misses_nor_repeats_a_record(tmp_path):
@@ -62,18 +65,6 @@ def test_a_resumed_run_neither_misses_nor_repeats_a_record(tmp_path):
         for record in records()[7:]:
             writer.write(record)
     assert read_metrics(tmp_path) == records()
-
-
-def test_tensorboard(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    with MetricsWriter(tmp_path, tensorboard=True) as writer:
-        for record in records():
-            writer.write(record)
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [event.step for event in events.Scalars("loss")] == [record["samples"] for record in records()]
-    assert events.Scalars("batch_size")[-1].value == 8
 
 
 def test_no_metrics(tmp_path):
@@ -103,6 +94,35 @@ def test_progress_prints_lines_where_there_is_no_terminal():
     assert "samples 16/76" in lines[1]
     assert "validation 1.5000" in lines[1]
     assert "nan" not in text.getvalue()
+
+
+def of_two_sets():
+    """The records with a second validation set, and losses on both before the first step."""
+    made = records()
+    for record in made[3::4]:
+        record["val_loss/code"] = 2 * record["val_loss"]
+    return [made[0] | {"at_start": {"val_loss": 7.0, "val_loss/code": 9.0}}, *made[1:]]
+
+
+def test_each_validation_set_is_told_also_of_before_the_first_step():
+    numbers = summary(of_two_sets())
+    names = ("validation loss before the first step", "best validation loss", "final validation loss")
+    assert [numbers[name] for name in names] == [7.0, 0.5, 0.5]
+    names = ("validation loss code before the first step", "best validation loss code")
+    assert [numbers[name] for name in names] == [9.0, 1.0]
+    text = io.StringIO()
+    with ProgressReport(76, console=Console(file=text)) as progress:
+        for record in of_two_sets():
+            progress.show(record)
+    assert text.getvalue().startswith("before the first step:  validation 7.0000  validation code 9.0000\nstep 1 ")
+    assert "validation 1.5000  validation code 3.0000\n" in text.getvalue()
+    axes = plot_loss(of_two_sets(), Figure().subplots())
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    assert drawn["validation"][:2] == [[0, 7.0], [16, 1.5]]
+    assert drawn["validation code"][:2] == [[0, 9.0], [16, 3.0]]
+    first, second = overlay_figure({"a": of_two_sets()}).axes[1].get_lines()
+    assert (first.get_linestyle(), second.get_linestyle()) == ("-", "--")
+    assert second.get_ydata().tolist() == [9.0, 3.0, 1.5, 1.0]
 
 
 def test_progress_draws_a_bar_on_a_terminal():

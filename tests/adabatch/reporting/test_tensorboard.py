@@ -10,8 +10,11 @@ from itertools import pairwise
 import pytest
 
 from adabatch.reporting.metrics import MetricsWriter, read_metrics, step_seconds
+from adabatch.reporting.trackers import trackers_of
 from adabatch.settings import load_settings
 from adabatch.training.launch import launch
+
+TRACKERS = trackers_of(load_settings(overrides={"tensorboard": True}), log=lambda line: None)
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -51,16 +54,16 @@ def test_killed_and_resumed_twice_it_shows_200_of_200_points(tmp_path):
     """Two kills, each after a checkpoint, the first one in the middle of what an event file was to get."""
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
-    with MetricsWriter(first, tensorboard=True) as writer:
+    with MetricsWriter(first, trackers=TRACKERS) as writer:
         write(writer, 1, 120, attempt=1)
         shutil.copytree(first, second)  # killed at step 120
     (events,) = (second / "tensorboard").iterdir()
     os.truncate(events, events.stat().st_size * 2 // 3)
     assert 0 < len(points(second)) < 100
-    with MetricsWriter(second, after_step=100, tensorboard=True) as writer:
+    with MetricsWriter(second, after_step=100, trackers=TRACKERS) as writer:
         write(writer, 101, 170, attempt=2)
         third = shutil.copytree(second, tmp_path / "third")  # killed at step 170
-    with MetricsWriter(third, after_step=150, tensorboard=True) as writer:
+    with MetricsWriter(third, after_step=150, trackers=TRACKERS) as writer:
         write(writer, 151, 200, attempt=3)
     assert points(third) == steps(1, 100, 1) + steps(101, 150, 2) + steps(151, 200, 3)
     assert [step for step, _ in points(third)] == [line["samples"] for line in read_metrics(third)]
@@ -71,27 +74,27 @@ def test_killed_and_resumed_twice_it_shows_200_of_200_points(tmp_path):
 
 
 def test_a_finished_run_that_is_resumed_shows_the_same(tmp_path):
-    with MetricsWriter(tmp_path, tensorboard=True) as writer:
+    with MetricsWriter(tmp_path, trackers=TRACKERS) as writer:
         write(writer, 1, 20, attempt=1)
-    with MetricsWriter(tmp_path, after_step=20, tensorboard=True):
+    with MetricsWriter(tmp_path, after_step=20, trackers=TRACKERS):
         pass
     assert points(tmp_path) == steps(1, 20, 1)
 
 
 def test_an_attempt_without_tensorboard_is_shown_by_the_next_one(tmp_path):
-    with MetricsWriter(tmp_path, tensorboard=True) as writer:
+    with MetricsWriter(tmp_path, trackers=TRACKERS) as writer:
         write(writer, 1, 20, attempt=1)
     with MetricsWriter(tmp_path, after_step=10) as writer:
         write(writer, 11, 30, attempt=2)
-    with MetricsWriter(tmp_path, after_step=30, tensorboard=True) as writer:
+    with MetricsWriter(tmp_path, after_step=30, trackers=TRACKERS) as writer:
         write(writer, 31, 40, attempt=3)
     assert points(tmp_path) == steps(1, 10, 1) + steps(11, 30, 2) + steps(31, 40, 3)
 
 
 def test_a_run_that_begins_again_shows_nothing_of_the_one_before(tmp_path):
-    with MetricsWriter(tmp_path, tensorboard=True) as writer:
+    with MetricsWriter(tmp_path, trackers=TRACKERS) as writer:
         write(writer, 1, 20, attempt=1)
-    with MetricsWriter(tmp_path, after_step=0, tensorboard=True) as writer:
+    with MetricsWriter(tmp_path, after_step=0, trackers=TRACKERS) as writer:
         write(writer, 1, 5, attempt=2)
     assert points(tmp_path) == steps(1, 5, 2)
 
@@ -102,18 +105,18 @@ def test_files_of_others_stay(tmp_path):
     for path in foreign:
         path.write_bytes(b"foreign")
     for _ in range(4):
-        with MetricsWriter(tmp_path, tensorboard=True) as writer:
+        with MetricsWriter(tmp_path, trackers=TRACKERS) as writer:
             write(writer, 1, 3, attempt=1)
     assert all(path.read_bytes() == b"foreign" for path in foreign)
     assert len(list((tmp_path / "tensorboard").iterdir())) == 2 + 2  # one emptied, one in use
 
 
 def test_a_tensorboard_that_watches_sees_the_run_go_back(tmp_path):
-    with MetricsWriter(tmp_path, tensorboard=True) as writer:
+    with MetricsWriter(tmp_path, trackers=TRACKERS) as writer:
         write(writer, 1, 20, attempt=1)
     watching = read(tmp_path)
     assert len(watching.Scalars("loss")) == 20
-    with MetricsWriter(tmp_path, after_step=10, tensorboard=True) as writer:
+    with MetricsWriter(tmp_path, after_step=10, trackers=TRACKERS) as writer:
         write(writer, 11, 15, attempt=2)
     shown = [(event.step, event.value) for event in watching.Reload().Scalars("loss")]
     assert shown == steps(1, 10, 1) + steps(11, 15, 2)
@@ -121,20 +124,14 @@ def test_a_tensorboard_that_watches_sees_the_run_go_back(tmp_path):
 
 def test_times_of_the_steps_before_are_those_of_training_alone(tmp_path):
     assert step_seconds(record(7)) == step_seconds(record(107)) == 2.0
-    with MetricsWriter(tmp_path, tensorboard=True) as writer:
+    with MetricsWriter(tmp_path, trackers=TRACKERS) as writer:
         write(writer, 1, 120, attempt=1)
     before = time.time()
-    with MetricsWriter(tmp_path, after_step=120, tensorboard=True):
+    with MetricsWriter(tmp_path, after_step=120, trackers=TRACKERS):
         after = time.time()
     times = [event.wall_time for event in read(tmp_path).Scalars("loss")]
     assert before <= times[-1] <= after
     assert [late - early for early, late in pairwise(times)] == pytest.approx([2.0] * 119)
-
-
-def test_without_tensorboard_the_message_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ValueError, match=r"pip install 'adabatch\[tensorboard\]'"):
-        MetricsWriter(tmp_path, tensorboard=True)
 
 
 def test_a_run_resumed_from_a_checkpoint_in_its_middle(tmp_path):

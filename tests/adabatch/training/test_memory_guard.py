@@ -79,7 +79,7 @@ def test_validation_takes_the_smaller_of_both_limits(tmp_path, limit, largest):
         sizes.append(named["input_ids"].shape[0])
 
     run.model.register_forward_pre_hook(note, with_kwargs=True)
-    validation_loss(run.model, run.corpus, run.settings, run.ranks, micro_batch_limit=limit)
+    validation_loss(run.model, run.corpus.validation, run.settings, run.ranks, micro_batch_limit=limit)
     assert max(sizes) == largest
     assert sum(sizes) == 20
 

@@ -123,7 +123,7 @@ def test_tensorboard_that_fails_or_vanishes_ends_nothing(train, tmp_path, monkey
         if what == "vanishes":
             shutil.rmtree(folder)
         else:
-            monkeypatch.setattr(writers[0]._tensorboard, "write", fail)
+            monkeypatch.setattr(next(iter(writers[0]._trackers.values())), "write", fail)
 
     assert train({3: disturb}, tensorboard=True) == 0
     require_whole(tmp_path / "run")
