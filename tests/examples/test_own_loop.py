@@ -12,6 +12,7 @@ from accelerate.utils import GradientAccumulationPlugin
 from torch import nn
 
 from adabatch.integrations.accelerate import set_accumulation
+from adabatch.integrations.accumulation import Accumulation, require_own
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import NormTest
 from adabatch.statistics import GradientStatistics
@@ -221,14 +222,7 @@ def mid_window():
 
 
 def other_callback():
-    from types import SimpleNamespace
-
-    from adabatch.integrations.windows import Accumulation, Windows
-
-    args = SimpleNamespace(gradient_accumulation_steps=3)
-    windows = Windows.__new__(Windows)
-    windows.trainer, windows._window = SimpleNamespace(args=args), Accumulation(2)
-    windows._require_own_window()
+    require_own(3, Accumulation(2), "gradient_accumulation_steps")
 
 
 RAISED_BY = {
