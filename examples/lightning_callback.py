@@ -60,7 +60,11 @@ def train(module, dataset, micro_batch=8, epochs=2, eta=0.8, monitor=False, **ar
         **{"max_epochs": epochs, "accumulate_grad_batches": 4 if automatic else 1, "callbacks": callbacks}
         | {"accelerator": "auto" if torch.cuda.is_available() else "cpu", "devices": ranks}
         | {"strategy": "ddp" if ranks > 1 else "auto", "logger": False, "enable_checkpointing": False}
-        | {"enable_progress_bar": False, "enable_model_summary": False, "gradient_clip_val": 1.0 if automatic else None}
+        | {
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "gradient_clip_val": 1.0 if automatic else None,
+        }
         | arguments
     )
     trainer.fit(module, loader)

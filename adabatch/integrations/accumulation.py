@@ -1,7 +1,7 @@
 """M, the micro-batches of a step, as an int that counts from where the step begins.
 
-The ``transformers`` Trainer and Lightning step the optimizer where a count of micro-batches, from the epoch's start
-on, is a multiple of M. As soon as M varies such multiples fall into the middle of a step.
+The ``transformers`` Trainer and Lightning step the optimizer where a count of micro-batches, from the epoch's
+start, is a multiple of M. As soon as M varies such multiples fall into the middle of a step.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def require_own(present: int, window: int, name: str) -> None:
 
     >>> require_own(2, Accumulation(2), "accumulate_grad_batches")
     Traceback (most recent call last):
-    RuntimeError: accumulate_grad_batches was changed from 2 to 2 during training, changed by something else than ...
+    RuntimeError: accumulate_grad_batches was changed from 2 to 2 during training, changed by something else ...
     """
     if present is not window:
         raise RuntimeError(

@@ -220,8 +220,8 @@ class AdaptiveSteps:
         batch_size = self._planned_batch if self.schedule is None else self.schedule.batch_size
         if batch_size % self._unit:
             raise ValueError(
-                f"a batch of {batch_size} cannot be made from ranks x micro-batch = {self._unit} samples: give the "
-                f"schedule multiple_of={self._unit}"
+                f"a batch of {batch_size} cannot be made from ranks x micro-batch = {self._unit} samples: give "
+                f"the schedule multiple_of={self._unit}"
             )
         if batch_size < self._planned_batch and self._by_samples:
             raise ValueError(
@@ -239,8 +239,8 @@ class AdaptiveSteps:
             who = "a variance" if self.schedule is None else self.schedule.name
             raise ValueError(
                 f"a step of {micro_batches} micro-batch{'es' * (micro_batches > 1)} on {ranks} "
-                f"rank{'s' * (ranks > 1)} has too few groups: {who} needs at least {needed}; accumulate more (or a "
-                "larger initial batch, or a smaller micro-batch), or add ranks"
+                f"rank{'s' * (ranks > 1)} has too few groups: {who} needs at least {needed}; accumulate more (a "
+                "larger initial batch or a smaller micro-batch), or add ranks"
             )
 
     def _advance_learning_rate(self, scheduler: Any, most: float = math.inf) -> None:
@@ -272,8 +272,8 @@ def _require_alone(schedule: BatchSizeSchedule) -> None:
         ),
         (
             schedule.needs_coordinates,
-            f"{name} looks at the coordinates, which this callback does not measure: take the scalar test, and the "
-            "trace for a noise limit",
+            f"{name} looks at the coordinates, which this callback does not measure: take the scalar test, and "
+            "the trace for a noise limit",
         ),
     ]
     for wrong, message in problems:

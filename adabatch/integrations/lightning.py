@@ -1,11 +1,12 @@
 """The norm test in Lightning: a callback that varies ``Trainer.accumulate_grad_batches``.
 
-Lightning divides a loss by ``accumulate_grad_batches`` M, zeroes gradients and steps the optimizer where the number
-of micro-batches since the epoch's start is a multiple of M, and at the epoch's end. While the callback trains, M is
-an :class:`~adabatch.integrations.accumulation.Accumulation`, which counts from the micro-batch that begins a step.
-In manual optimization Lightning's own recipe takes it as well: divide the loss by
-``self.trainer.accumulate_grad_batches`` and step where ``(batch_idx + 1) % self.trainer.accumulate_grad_batches`` is
-0. Statistics are taken in ``on_before_optimizer_step``, before clipping.
+Lightning divides a loss by ``accumulate_grad_batches`` M, zeroes gradients and steps the optimizer where the
+number of micro-batches since the epoch's start is a multiple of M, and at the epoch's end. While the callback
+trains, M is an :class:`~adabatch.integrations.accumulation.Accumulation`, which counts from the micro-batch that
+begins a step. In manual optimization Lightning's own recipe takes it as well: divide the loss by
+``self.trainer.accumulate_grad_batches``, and step where
+``(batch_idx + 1) % self.trainer.accumulate_grad_batches`` is 0. Statistics are taken in
+``on_before_optimizer_step``, before clipping.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ class AdaptiveBatchCallback(AdaptiveSteps, Callback):
         samples: see there.
         micro_batch: samples of a micro-batch of one rank; None: the training DataLoader's ``batch_size``.
         tokens: how many tokens of a micro-batch count in its loss, of the batch as ``training_step`` gets it.
-            With it the loss of ``training_step`` must be the *sum* over these tokens: the callback then divides the
-            step's gradient by the tokens of all its micro-batches on all ranks, so that each weighs alike, and the
-            moments are in tokens. None: the loss is a mean, and every micro-batch weighs alike.
+            With it the loss of ``training_step`` must be the *sum* over these tokens: the callback then divides
+            the step's gradient by the tokens of all its micro-batches on all ranks, so that each weighs alike,
+            and the moments are in tokens. None: the loss is a mean, and every micro-batch weighs alike.
 
     Attributes:
         history: as in :class:`~adabatch.integrations.adaptive_steps.AdaptiveSteps`; each record is logged, too.
@@ -114,13 +115,14 @@ class AdaptiveBatchCallback(AdaptiveSteps, Callback):
         if self._open:
             self._set(trainer, Accumulation(self._wanted, -self._elapsed, self._given))
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Begin a step, or continue it; count the micro-batch."""
         self._require_own(trainer)
         if self._open and self._elapsed >= self._wanted:
             raise RuntimeError(
-                f"the {self._wanted} micro-batches of a step are over, and the optimizer has not stepped: "
-                f"{RECIPE}"
+                f"the {self._wanted} micro-batches of a step are over, and the optimizer has not stepped: {RECIPE}"
             )
         if not self._open:
             wanted = self._choose(trainer.global_step + 1)
@@ -263,8 +265,8 @@ def _check_trainer(trainer: Trainer) -> None:
         ),
         (
             len(trainer.optimizers) != 1,
-            f"the module has {len(trainer.optimizers)} optimizers, and their steps would be taken for one: measure "
-            "each network with GradientStatistics in a loop of your own",
+            f"the module has {len(trainer.optimizers)} optimizers, and their steps would be taken for one: "
+            "measure each network with GradientStatistics in a loop of your own",
         ),
         (
             scaler is not None,

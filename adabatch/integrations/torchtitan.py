@@ -1,9 +1,9 @@
 """The norm test in torchtitan: an object that stands around its Trainer's ``train_step``.
 
-torchtitan collects a step's M = ``trainer.gradient_accumulation_steps`` micro-batches, counts their tokens over all
-data-parallel ranks, and divides each micro-batch's loss, a sum over its tokens, by that number; FSDP adds the ranks'
-gradients up (``set_gradient_divide_factor(1.0)``). So every token weighs alike, groups may have any number of them,
-and the statistics count tokens. Torchtitan itself is not imported here: only the names below are asked for.
+torchtitan collects a step's M = ``trainer.gradient_accumulation_steps`` micro-batches, counts their tokens over
+all data-parallel ranks, and divides each micro-batch's loss, a sum over its tokens, by that number; FSDP adds the
+ranks' gradients (``set_gradient_divide_factor(1.0)``). So every token weighs alike, groups may have any number of
+them, and the statistics count tokens. torchtitan itself is not imported here: only the names below are asked for.
 """
 
 from __future__ import annotations

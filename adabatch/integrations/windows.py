@@ -7,9 +7,9 @@ M; and without a length of the data it takes ``max_steps * M`` for one. As soon 
 into the middle of a window: with the divisor of a whole window, and under DDP without having reduced.
 
 :class:`Windows` stands around ``Trainer._run_epoch``. While an epoch runs it chooses the windows' lengths, lets
-``gradient_accumulation_steps`` be an :class:`~adabatch.integrations.accumulation.Accumulation`, whose multiples are
-counted from the window's start, and ends the epoch with the data. However the epoch ends, an exception included,
-the arguments and the trainer are as they were.
+``gradient_accumulation_steps`` be an :class:`~adabatch.integrations.accumulation.Accumulation`, whose multiples
+are counted from the window's start, and ends the epoch with the data. However the epoch ends, an exception
+included, the arguments and the trainer are as they were.
 """
 
 from __future__ import annotations

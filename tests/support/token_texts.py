@@ -10,7 +10,7 @@ VOCABULARY, LENGTH = 7, 6
 
 
 def token_texts(count: int, seed: int = 1) -> tuple[Tensor, Tensor]:
-    """Inputs and labels [count, length]; labels are -100 behind each text's end, which comes after 1 to 6 tokens."""
+    """Inputs and labels [count, length]; labels are -100 behind a text's end, after 1 to 6 tokens."""
     generator = torch.Generator().manual_seed(seed)
     inputs, labels = torch.randint(VOCABULARY, (2, count, LENGTH), generator=generator)
     ends = torch.randint(1, LENGTH + 1, (count, 1), generator=generator)

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, TensorDataset
 
-lightning = pytest.importorskip("lightning.pytorch", reason="lightning is not installed: pip install 'adabatch[lightning]'")
+pytest.importorskip("lightning", reason="lightning is not installed: pip install 'adabatch[lightning]'")
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
@@ -243,7 +243,12 @@ def test_leaves_the_trainer_as_it_was_after_an_error():
             {},
             "1 micro-batch on 1 rank has too few groups: norm-test needs at least 2",
         ),
-        (lambda: [AdaptiveBatchCallback(stages())], {}, {"drop_last": False}, "would have 1 samples and the others 2"),
+        (
+            lambda: [AdaptiveBatchCallback(stages())],
+            {},
+            {"drop_last": False},
+            "would have 1 samples and the others 2",
+        ),
         (lambda: [AdaptiveBatchCallback(stages(), micro_batch=4)], {}, {}, "micro_batch=4 was told, but"),
         (lambda: [AdaptiveBatchCallback(Constant(5))], {}, {}, "multiple_of=2"),
         (lambda: [AdaptiveBatchCallback(Constant(2))], {}, {}, "is below the 4 with which the trainer plans"),
@@ -295,7 +300,9 @@ def test_manual_steps_in_the_wrong_place_are_refused(place, message):
 def rank_of_two(rank, world_size, manual, tokens):
     """What a rank of two sees of its steps."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size), "NODE_RANK": "0"}
-    callback = AdaptiveBatchCallback(stages(MICRO_BATCH * world_size), interval=1, tokens=of_batch if tokens else None)
+    callback = AdaptiveBatchCallback(
+        stages(MICRO_BATCH * world_size), interval=1, tokens=of_batch if tokens else None
+    )
     _, steps, moments = fit(callback, count=150, manual=manual, devices=world_size, strategy="ddp")
     return steps, moments, callback.history
 

@@ -151,7 +151,9 @@ def test_refuses_a_batch_that_the_trainer_cannot_make(tmp_path):
         run(tmp_path, AdaptiveBatchCallback(Stagewise([5], [1.0], 100)))
     with pytest.raises(ValueError, match="without a schedule the interval"):
         AdaptiveBatchCallback()
-    with pytest.raises(ValueError, match="1 micro-batch on 1 rank has too few groups: a variance needs at least 2"):
+    with pytest.raises(
+        ValueError, match="1 micro-batch on 1 rank has too few groups: a variance needs at least 2"
+    ):
         run(tmp_path, AdaptiveBatchCallback(interval=1), gradient_accumulation_steps=1)
 
 
