@@ -1,4 +1,4 @@
-"""A trainer in the shape of torchtitan's: its ``train_step``, its count of tokens, its names; the rest is short."""
+"""A trainer in the shape of torchtitan's: its ``train_step``, its count of tokens, its names, and little more."""
 
 from __future__ import annotations
 
