@@ -156,7 +156,7 @@ class AdaptiveBatchCallback(AdaptiveSteps, Callback):
             factor = layout.divisor * self._wanted * layout.tensor_parallel / max(reduced.sums[0], 1.0)
         scale_gradients(self._model, factor)
         record = self._end_step(trainer.global_step + 1, in_tokens=self.tokens is not None, factor=factor)
-        self.log_dict(record, batch_size=1)
+        self.log_dict(record, on_step=True, on_epoch=False, batch_size=1)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Between steps: the learning rate by samples, and the end when the samples are spent."""

@@ -83,7 +83,7 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         if "saved = " in block:
             assert names["schedule"].samples == sum(taken) >= 3000
             assert names["schedule"].batch_size > 32
-        if "set_accumulation" in block:
+        if "set_accumulation(accelerator, 5)" in block:
             assert names["accelerator"].gradient_accumulation_steps == 5
             assert (names["moments"].groups, names["moments"].group_size) == (4, 8)
         if "callback = " in block:
