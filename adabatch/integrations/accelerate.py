@@ -60,7 +60,7 @@ def set_accumulation(accelerator: Accelerator, micro_batches: int) -> None:
     accelerator.gradient_accumulation_steps = micro_batches
 
 
-def over_tokens(accelerator: Accelerator, loss: Tensor, total: float) -> Tensor:
+def over_tokens(accelerator: Accelerator, loss: Tensor, total: float | Tensor) -> Tensor:
     """What to give to ``accelerator.backward``, so that every token of the window weighs alike.
 
     Args:
@@ -73,4 +73,4 @@ def over_tokens(accelerator: Accelerator, loss: Tensor, total: float) -> Tensor:
     >>> float(over_tokens(Accelerator(cpu=True), torch.tensor(6.0), total=12))
     0.5
     """
-    return loss * (accelerator.gradient_accumulation_steps * accelerator.num_processes / total)
+    return loss * (accelerator.gradient_accumulation_steps * accelerator.num_processes) / total
