@@ -128,7 +128,7 @@ def _check_trainer(trainer: Any) -> None:
             f"a torchtitan Trainer has {', '.join(NAMES)}, but this {type(trainer).__name__} lacks "
             f"{', '.join(without)}: give the built Trainer of torchtitan 0.2 or a later one that has them"
         )
-    dimensions = trainer.parallel_dims
+    dimensions, training = trainer.parallel_dims, trainer.config.training
     problems = [
         (
             isinstance(getattr(trainer.train_step, "__self__", None), AdaptiveTraining),
@@ -143,6 +143,10 @@ def _check_trainer(trainer: Any) -> None:
             dimensions.cp_enabled,
             "context parallelism divides a text among ranks, which then are not groups of their own: use data and "
             "tensor parallelism",
+        ),
+        (
+            not getattr(training, "disable_cuda_graphs", True),
+            "CUDA graphs replay a backward pass without its hooks: set training.disable_cuda_graphs",
         ),
     ]
     for wrong, message in problems:

@@ -169,12 +169,19 @@ def with_dimension(name):
     return trainer
 
 
+def with_graphs():
+    trainer = TitanTrainer()
+    trainer.config.training.disable_cuda_graphs = False
+    return trainer
+
+
 @pytest.mark.parametrize(
     ("trainer", "schedule", "message"),
     [
         (adapted, stages, "adapted already, .* keep the first one"),
         (lambda: with_dimension("pp_enabled"), stages, "pipeline parallelism"),
         (lambda: with_dimension("cp_enabled"), stages, "context parallelism"),
+        (with_graphs, stages, "CUDA graphs"),
         (SimpleNamespace, stages, "this SimpleNamespace lacks train_step, .*"),
         (lambda: TitanTrainer(1), lambda: NormTest(0.5, 2, 64, 2), "1 micro-batch on 1 rank has too few groups"),
         (lambda: TitanTrainer(1), lambda: None, "a variance needs at least 2"),
