@@ -53,7 +53,7 @@ class AdaptiveTraining(AdaptiveSteps):
         samples: see there.
 
     Raises:
-        ValueError: for a Trainer that is adapted already, is built differently, or shards a sample over ranks.
+        ValueError: for a Trainer that is adapted already, is built differently, or divides one text among ranks.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +11,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from tests.support.token_texts import TokenModel, token_loss, token_texts
+from adabatch.moments.gradient_moments import GradientMoments
+from tests.support.moments_by_hand import flat, moments_by_hand
+from tests.support.token_texts import TokenModel, counted, token_loss, token_texts
 
 MICRO_BATCH = 2
 
@@ -87,3 +89,50 @@ class TitanTrainer:
                 self.train_step(data)
             except DataloaderExhaustedError:
                 break
+
+
+class ByHand:
+    """What a trainer in this shape inherits first: each step's gradient and moments from each micro-batch's own."""
+
+    twin: Callable[[], nn.Module]
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._window: list[tuple[Tensor, Tensor]] = []
+        self.seen: list[tuple[Tensor, Tensor, GradientMoments]] = []
+        self.optimizers.register_step_pre_hook(self._look)
+
+    def forward_backward_step(self, **named: Any) -> Tensor:
+        """Remember the micro-batch."""
+        self._window.append((named["input_dict"]["input"], named["labels"]))
+        return super().forward_backward_step(**named)
+
+    def _look(self, *_: Any) -> None:
+        window, self._window = self._window, []
+        if dist.is_initialized():
+            parts: list[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(parts, window)
+            window = [batch for part in parts for batch in part]
+        model, twin = self.model_parts[0], type(self).twin()
+        twin.load_state_dict({name: whole(value) for name, value in model.state_dict().items()})
+        twin.double()
+        losses = [token_loss(twin(inputs), labels) for inputs, labels in window]
+        gradients = [flat(torch.autograd.grad(loss, list(twin.parameters()))) for loss in losses]
+        found = flat([whole(parameter.grad) for parameter in model.parameters()])
+        self.seen.append((found, *moments_by_hand(gradients, [counted(labels) for _, labels in window])))
+
+    def errors(self, moments: Sequence[GradientMoments]) -> list[float]:
+        """Relative, of every step's gradient and of both sums of its moments."""
+        found = []
+        for (gradient, mean, by_hand), measured in zip(self.seen, moments, strict=True):
+            assert measured.groups == by_hand.groups
+            assert round(measured.batch_size) == round(by_hand.batch_size)
+            found.append(float((gradient - mean).norm() / mean.norm()))
+            found.append(measured.sum_of_squares / by_hand.sum_of_squares - 1)
+            found.append(measured.squared_norm / by_hand.squared_norm - 1)
+        return found
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A sharded tensor put together."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

@@ -7,15 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from adabatch.integrations.torchtitan import AdaptiveTraining
 from adabatch.schedules import NormTest, Stagewise
 from adabatch.statistics import GradientStatistics
-from tests.support.moments_by_hand import flat, moments_by_hand
+from tests.support.moments_by_hand import flat
 from tests.support.spawning import run_ranks
-from tests.support.titan_loop import MICRO_BATCH, TitanTrainer
-from tests.support.token_texts import TokenModel, counted, token_loss
+from tests.support.titan_loop import MICRO_BATCH, ByHand, TitanTrainer
+from tests.support.token_texts import TokenModel
 
 
 def stages(unit=MICRO_BATCH):
@@ -23,44 +22,10 @@ def stages(unit=MICRO_BATCH):
     return Stagewise([2 * unit, 3 * unit, 5 * unit], [0.25, 0.35, 0.4], 40 * unit, multiple_of=unit)
 
 
-def whole(parameter):
-    tensor = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+class Recorded(ByHand, TitanTrainer):
+    """With every step by hand."""
 
-
-class Recorded(TitanTrainer):
-    """Each step's gradient, and gradient and moments by hand, where the trainer clips."""
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.window, self.seen = [], []
-
-    def forward_backward_step(self, *, input_dict, labels, global_valid_tokens):
-        self.window.append((input_dict["input"], labels))
-        named = {"input_dict": input_dict, "labels": labels, "global_valid_tokens": global_valid_tokens}
-        return super().forward_backward_step(**named)
-
-    def train_step(self, data_iterator):
-        self.optimizers.register_step_pre_hook(self.look) if self.step == 1 else None
-        super().train_step(data_iterator)
-
-    def look(self, *_):
-        window, self.window = self.window, []
-        if dist.is_initialized():
-            parts = [None] * dist.get_world_size()
-            dist.all_gather_object(parts, window)
-            window = [batch for part in parts for batch in part]
-        model = self.model_parts[0]
-        twin = TokenModel()
-        states = {
-            name: getattr(value, "full_tensor", lambda value=value: value)()
-            for name, value in model.state_dict().items()
-        }
-        twin.load_state_dict(states)
-        losses = [token_loss(twin(inputs), labels) for inputs, labels in window]
-        gradients = [flat(torch.autograd.grad(loss, list(twin.parameters()))) for loss in losses]
-        mean, moments = moments_by_hand(gradients, [counted(labels) for _, labels in window])
-        self.seen.append((flat([whole(parameter) for parameter in model.parameters()]), mean, moments))
+    twin = TokenModel
 
 
 def run(schedule, interval=1, **options):
@@ -76,13 +41,7 @@ def run(schedule, interval=1, **options):
 def on_ranks(rank=0, world_size=1):
     """Groups of each step, and relative errors of gradients and sums."""
     trainer, adaptive, moments = run(stages(MICRO_BATCH * world_size))
-    errors = []
-    for (found, mean, by_hand), measured in zip(trainer.seen, moments, strict=True):
-        assert (measured.groups, float(measured.batch_size)) == (by_hand.groups, pytest.approx(by_hand.batch_size))
-        errors.append(float((found - mean).norm() / mean.norm()))
-        errors.append(measured.sum_of_squares / by_hand.sum_of_squares - 1)
-        errors.append(measured.squared_norm / by_hand.squared_norm - 1)
-    return [measured.groups for measured in moments], errors, adaptive.history
+    return [measured.groups for measured in moments], trainer.errors(moments), adaptive.history
 
 
 def test_every_step_as_by_hand():
