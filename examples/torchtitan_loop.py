@@ -3,8 +3,8 @@
     python examples/torchtitan_loop.py
     torchrun --nproc-per-node 2 examples/torchtitan_loop.py --measure-only
 
-Lines that end in "# +" are all that adabatch adds. On a GPU the Trainer is ``config.build()``; its constructor asks
-for an accelerator, so that the Trainer here is given what its ``train_step`` asks for, and a small decoder.
+Lines that end in "# +" are all that adabatch adds. On a GPU the Trainer is ``config.build()``; its constructor
+asks for an accelerator, so that the Trainer here is given what its ``train_step`` needs, and a small decoder.
 """
 
 import argparse

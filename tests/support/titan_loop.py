@@ -92,7 +92,7 @@ class TitanTrainer:
 
 
 class ByHand:
-    """What a trainer in this shape inherits first: each step's gradient and moments from each micro-batch's own."""
+    """What a trainer in this shape inherits first: each step's gradient and moments by hand."""
 
     twin: Callable[[], nn.Module]
 
