@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 import torchtitan.distributed.parallel_dims as meshes
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torchtitan.components.loss import CrossEntropyLoss
 from torchtitan.config import CompileConfig, ParallelismConfig, TrainingConfig
 from torchtitan.distributed import ParallelDims
@@ -72,6 +73,9 @@ class CpuTrainer(Trainer):
         parts = {"parallel_dims": self.parallel_dims, "training": training, "parallelism": parallelism}
         parts |= {"compile_config": CompileConfig(), "ac_config": None, "dump_folder": ""}
         self.model_config, self.model_parts = None, [parallelize_llama(Decoder(), **parts)]
+        for module in self.model_parts[0].modules():
+            if isinstance(module, FSDPModule):
+                module.set_force_sum_reduction_for_comms(True)  # gloo cannot divide by torchtitan's factor of 1
         self.loss_fn = CrossEntropyLoss(CrossEntropyLoss.Config())
         self.train_context, self.fwd_bwd_fn = nullcontext, self._forward_backward_body
         self.gradient_accumulation_steps, self.num_pipeline_parallel_microbatches = accumulation, 1

@@ -73,4 +73,5 @@ def over_tokens(accelerator: Accelerator, loss: Tensor, total: float | Tensor) -
     >>> float(over_tokens(Accelerator(cpu=True), torch.tensor(6.0), total=12))
     0.5
     """
-    return loss * (accelerator.gradient_accumulation_steps * accelerator.num_processes) / total
+    scale = int(accelerator.gradient_accumulation_steps) * int(accelerator.num_processes)
+    return loss * scale / total

@@ -113,8 +113,8 @@ class AdaptiveSteps:
         self._require_groups(self._micro_batches())
 
     def _resume(self, saved: Mapping[str, Any]) -> None:
-        state = saved.get("schedule")
-        if (state is None) != (self.schedule is None):
+        state: dict[str, Any] = saved.get("schedule") or {}
+        if bool(state) != (self.schedule is not None):
             raise ValueError(
                 "the checkpoint was written with another kind of batch (constant or of a schedule) than this "
                 "callback's: the place in the data is counted differently; resume with the same kind, or start "

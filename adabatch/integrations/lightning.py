@@ -90,6 +90,7 @@ class AdaptiveBatchCallback(AdaptiveSteps, Callback):
         self.micro_batch, self.tokens = micro_batch, tokens
         self._window: int | None = None  # what accumulate_grad_batches must be; None outside of training
         self._open = False
+        self._elapsed = self._step_tokens = self._batch_tokens = 0
         self._loaded: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
