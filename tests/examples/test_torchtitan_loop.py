@@ -1,6 +1,7 @@
 """torchtitan's own step under the adapter: gradients and moments by hand, on one rank and on two."""
 
 import pytest
+import torch
 import torch.distributed as dist
 
 pytest.importorskip("torchtitan", reason="torchtitan 0.3 is not installed: its data sets pin another version")
@@ -21,8 +22,10 @@ class Recorded(ByHand, loop.CpuTrainer):
 
 
 def on_ranks(rank, world_size):
+    torch.manual_seed(0)
     unit = 4 * world_size
     trainer, moments = Recorded(12, 4, 2), []
+    trainer.config.training.max_norm = 1e9  # gradients are seen after clipping
     schedule = Stagewise([2 * unit, 3 * unit, 5 * unit], [0.25, 0.35, 0.4], 40 * unit, multiple_of=unit)
     adaptive = AdaptiveTraining(trainer, schedule, interval=1)
     adaptive.monitor.update = moments.append
