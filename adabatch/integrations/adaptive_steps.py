@@ -41,10 +41,13 @@ class AdaptiveSteps:
             samples or, where losses are divided by tokens, in tokens; then batch_tokens is the step's number of
             them.
         monitor: averages the noise scale.
+        accumulation: what the trainer calls M.
 
     Raises:
         ValueError: if there is nothing to measure, and for a schedule that asks for what the adapter does not do.
     """
+
+    accumulation = "gradient_accumulation_steps"
 
     def __init__(
         self, schedule: BatchSizeSchedule | None = None, interval: int = 0, samples: int | None = None
@@ -226,8 +229,8 @@ class AdaptiveSteps:
         if batch_size < self._planned_batch and self._by_samples:
             raise ValueError(
                 f"a batch of {batch_size} samples is below the {self._planned_batch} with which the trainer plans "
-                "its steps and learning rate (ranks x micro-batch x accumulation): set its accumulation to "
-                f"{max(1, batch_size // self._unit)} or lower"
+                "its steps and learning rate (ranks x micro-batch x accumulation): set "
+                f"{self.accumulation}={max(1, batch_size // self._unit)} or lower"
             )
         return int(batch_size // self._unit)
 

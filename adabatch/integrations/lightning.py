@@ -77,6 +77,8 @@ class AdaptiveBatchCallback(AdaptiveSteps, Callback):
     []
     """
 
+    accumulation = "accumulate_grad_batches"
+
     def __init__(
         self,
         schedule: BatchSizeSchedule | None = None,
@@ -194,7 +196,7 @@ class AdaptiveBatchCallback(AdaptiveSteps, Callback):
 
     def _require_own(self, trainer: Trainer) -> None:
         assert self._window is not None
-        require_own(trainer.accumulate_grad_batches, self._window, "accumulate_grad_batches")
+        require_own(trainer.accumulate_grad_batches, self._window, self.accumulation)
 
 
 RECIPE = (
