@@ -1,5 +1,6 @@
 """Lightning's callback: every step's gradient and moments by hand, and its guards."""
 
+import doctest
 import json
 import math
 import os
@@ -15,6 +16,7 @@ pytest.importorskip("lightning", reason="lightning is not installed: pip install
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 
+import adabatch.integrations.lightning
 from adabatch.integrations.lightning import AdaptiveBatchCallback, _check_trainer
 from adabatch.schedules import Constant, NormTest, Stagewise
 from adabatch.statistics import GradientStatistics
@@ -97,6 +99,10 @@ def fit(callback, count=75, manual=False, others=(), module=None, data=None, **o
     trainer = trainer_of([callback, probe, *others], manual, **options)
     trainer.fit(module or Texts(manual, callback.tokens is not None), loader(count) if data is None else data)
     return trainer, probe.steps, moments
+
+
+def test_the_example_of_the_documentation():
+    assert doctest.testmod(adabatch.integrations.lightning) == (0, 2)
 
 
 def of_batch(batch):
