@@ -71,6 +71,7 @@ def test_every_window_as_by_hand(monkeypatch):
     assert max(map(abs, windows())) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_ranks_as_by_hand(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
