@@ -4,6 +4,9 @@
 multiple of ``gradient_accumulation_steps``, while ``Accelerator.backward`` divides the loss by the present value.
 Changing the value alone leaves the count where it was: after 2 + 2 micro-batches, a change to 3 makes a window of
 two micro-batches with the gradients divided by 3. The count has to start again with the window.
+
+``backward`` divides by M and the ranks' gradients are averaged: where every token is to weigh alike,
+:func:`over_tokens` takes both back.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from torch import Tensor
 
-__all__ = ["set_accumulation"]
+__all__ = ["over_tokens", "set_accumulation"]
 
 
 def set_accumulation(accelerator: Accelerator, micro_batches: int) -> None:
@@ -54,3 +58,20 @@ def set_accumulation(accelerator: Accelerator, micro_batches: int) -> None:
         )
     accelerator.step = 0
     accelerator.gradient_accumulation_steps = micro_batches
+
+
+def over_tokens(accelerator: Accelerator, loss: Tensor, total: float | Tensor) -> Tensor:
+    """What to give to ``accelerator.backward``, so that every token of the window weighs alike.
+
+    Args:
+        accelerator: the one whose ``backward`` divides by the accumulation, and whose ranks average gradients.
+        loss: the sum of the losses of a micro-batch's tokens.
+        total: N, tokens of the window's micro-batches on all ranks.
+
+    >>> import torch
+    >>> from accelerate import Accelerator
+    >>> float(over_tokens(Accelerator(cpu=True), torch.tensor(6.0), total=12))
+    0.5
+    """
+    scale = int(accelerator.gradient_accumulation_steps) * int(accelerator.num_processes)
+    return loss * scale / total

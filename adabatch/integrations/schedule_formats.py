@@ -180,10 +180,11 @@ def megatron(schedule: ExportedSchedule, target: Target) -> str:
     """
     unit = target.micro_batch * target.ranks
     if odd := sorted({step.batch_size for step in schedule.steps if step.batch_size % unit}):
+        doublings = "" if schedule.steps[0].batch_size % unit else ", or --doublings"
         raise ValueError(
             f"Megatron-LM needs batches that {target.micro_batch} x {target.ranks} (micro-batch x data-parallel "
-            f"ranks) divide, but the schedule has {_some(odd)}: take another --micro-batch or --data-parallel, or "
-            "--doublings"
+            f"ranks) divide, but the schedule has {_some(odd)}: take another --micro-batch or --data-parallel"
+            f"{doublings}"
         )
     length = schedule.sequence_length
     stages = " ".join(f"{start * length}:{batch}" for start, batch in schedule.stages)

@@ -7,9 +7,9 @@ M; and without a length of the data it takes ``max_steps * M`` for one. As soon 
 into the middle of a window: with the divisor of a whole window, and under DDP without having reduced.
 
 :class:`Windows` stands around ``Trainer._run_epoch``. While an epoch runs it chooses the windows' lengths, lets
-``gradient_accumulation_steps`` be an :class:`Accumulation`, whose multiples are counted from the window's start,
-and ends the epoch with the data. However the epoch ends, an exception included, the arguments and the trainer are
-as they were.
+``gradient_accumulation_steps`` be an :class:`~adabatch.integrations.accumulation.Accumulation`, whose multiples
+are counted from the window's start, and ends the epoch with the data. However the epoch ends, an exception
+included, the arguments and the trainer are as they were.
 """
 
 from __future__ import annotations
@@ -24,35 +24,9 @@ from torch import Tensor
 from transformers import Trainer
 from transformers.trainer_utils import has_length
 
-__all__ = ["Accumulation", "Windows", "calling_trainer"]
+from adabatch.integrations.accumulation import Accumulation, require_own
 
-
-class Accumulation(int):
-    """M micro-batches of a window; remainders are counted from ``start``, the micro-batch that begins it.
-
-    Copies and pickles are the plain number that the user gave: a checkpoint keeps the arguments as they were.
-
-    >>> steps = Accumulation(3, start=4, given=2)
-    >>> [count % steps for count in (4, 5, 6, 7)], steps == 3
-    ([0, 1, 2, 0], True)
-    """
-
-    start: int
-    given: int
-
-    def __new__(cls, value: int, start: int = 0, given: int = 1) -> Accumulation:
-        """An int that remembers where counting starts, and what the arguments had in its place."""
-        steps = super().__new__(cls, value)
-        steps.start, steps.given = start, given
-        return steps
-
-    def __rmod__(self, count: int) -> int:
-        """``count % self``, which Python asks a subclass of int for first."""
-        return (count - self.start) % int(self)
-
-    def __reduce__(self) -> tuple[type[int], tuple[int]]:
-        """For copies and pickles: the Trainer saves its arguments."""
-        return int, (self.given,)
+__all__ = ["Windows", "calling_trainer"]
 
 
 class WindowOwner(Protocol):
@@ -255,11 +229,7 @@ class Windows:
 
     def _require_own_window(self) -> None:
         present = self.trainer.args.gradient_accumulation_steps
-        if present is not self._window:
-            raise RuntimeError(
-                f"gradient_accumulation_steps was changed from {int(self._window)} to {present} during training, "
-                "changed by something else than this callback: give the callback a schedule instead"
-            )
+        require_own(present, self._window, "gradient_accumulation_steps")
 
 
 def calling_trainer(callback: Any) -> Trainer:

@@ -9,7 +9,14 @@ from torch import nn
 
 from adabatch.statistics.norms import local
 
-__all__ = ["clip_gradients"]
+__all__ = ["clip_gradients", "scale_gradients"]
+
+
+def scale_gradients(model: nn.Module, factor: float) -> None:
+    """Multiply all gradients in place; sharded ones shard by shard."""
+    if factor != 1.0:
+        gradients = [local(p.grad) for p in model.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, factor)
 
 
 def clip_gradients(model: nn.Module, norm: float, maximum: float) -> float:
@@ -41,7 +48,5 @@ def clip_gradients(model: nn.Module, norm: float, maximum: float) -> float:
             "optimizer's step) where the norm is not finite"
         )
     factor = min(1.0, maximum / (norm + 1e-6)) if maximum > 0 else 1.0
-    if factor < 1.0:
-        gradients = [local(p.grad) for p in model.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, factor)
+    scale_gradients(model, factor)
     return factor

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,13 @@ from tests.support.repository import ROOT, script
 
 EXAMPLES = ROOT / "examples"
 images = script("examples/images.py")
-NAMES = ("bare_loop", "accelerate_loop", "trainer_callback")
+NAMES = ("bare_loop", "accelerate_loop", "trainer_callback", "lightning_callback")
+NEEDS_LIGHTNING = pytest.mark.skipif(find_spec("lightning") is None, reason="lightning is not installed")
+
+
+def runnable(texts):
+    """As parameters; those that start Lightning are skipped where it is not installed."""
+    return [pytest.param(text, marks=[NEEDS_LIGHTNING] * ("lightning" in text)) for text in texts]
 
 
 def without_adabatch(name, folder):
@@ -37,7 +44,7 @@ def losses(module, name, monitor):
     return [record["loss"] for record in log]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "torchtitan_loop"])
 def test_at_most_15_lines_more(name):
     code = (EXAMPLES / f"{name}.py").read_text()
     body = code.split('"""', 2)[2]
@@ -48,7 +55,7 @@ def test_at_most_15_lines_more(name):
     assert not re.search("adabatch|NormTest|GradientStatistics|set_accumulation", "\n".join(others))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", runnable(NAMES))
 def test_monitoring_leaves_the_plain_loop_as_it_is(name, tmp_path):
     """The loop without the added lines runs, and logs the losses of the monitored one."""
     expected = losses(without_adabatch(name, tmp_path), name, monitor=False)
@@ -69,7 +76,7 @@ def documented_commands():
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("command", list(documented_commands()))
+@pytest.mark.parametrize("command", runnable(documented_commands()))
 def test_documented_command(command, monkeypatch, capsys):
     words = [*command.split(), "--samples", "400"]
     if words[0] == "python":  # as Python runs a file, in this process, which has imported torch and transformers
@@ -86,7 +93,7 @@ def test_documented_command(command, monkeypatch, capsys):
 
 
 def test_commands_are_found():
-    assert len(list(documented_commands())) == 6
+    assert len(list(documented_commands())) == 9
 
 
 def test_gratings_are_learnable_and_reproducible():

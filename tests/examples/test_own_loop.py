@@ -2,6 +2,8 @@
 
 import math
 import re
+from importlib.util import find_spec
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -10,8 +12,11 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from adabatch.integrations.accelerate import set_accumulation
+from adabatch.integrations.accumulation import Accumulation, require_own
+from adabatch.integrations.torchtitan import AdaptiveTraining
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import NormTest
 from adabatch.statistics import GradientStatistics
@@ -21,6 +26,7 @@ from adabatch.statistics.wrappers import require_averaged
 from adabatch.worth.evidence import read_evidence
 from tests.examples.test_added_lines import documented_commands
 from tests.support.repository import ROOT, script
+from tests.support.titan_loop import TitanTrainer
 
 trainer_callback = script("examples/trainer_callback.py")
 PAGE = (ROOT / "docs" / "own_loop.md").read_text()
@@ -28,6 +34,17 @@ PAGE = (ROOT / "docs" / "own_loop.md").read_text()
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def lightning_names():
+    """What the page's Lightning takes."""
+    if find_spec("lightning") is None:
+        return {}
+    example = script("examples/lightning_callback.py")
+    data = TensorDataset(*example.gratings(192, torch.Generator().manual_seed(0)))
+    options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    loader = DataLoader(data, batch_size=4, drop_last=True)
+    return {"lightning_module": example.Classifier(), "loader": loader, "options": options}
 
 
 def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
@@ -51,10 +68,13 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         "folder": str(tmp_path),
         "language_model": trainer_callback.small_llama(),
         "texts": trainer_callback.counting_texts(64),
-    }
+        "titan_config": SimpleNamespace(build=TitanTrainer),
+    } | lightning_names()
     python = blocks("python")
-    assert len(python) == 12
+    assert len(python) == 15
     for block in python:
+        if "import lightning" in block and find_spec("lightning") is None:
+            continue
         if "Statistics(" in block:  # a program of its own begins
             names["model"] = nn.Linear(8, 1)
             names["optimizer"] = torch.optim.SGD(names["model"].parameters(), lr=0.02)
@@ -63,16 +83,19 @@ def test_every_python_block_runs_in_the_order_of_the_page(tmp_path, capsys):
         if "saved = " in block:
             assert names["schedule"].samples == sum(taken) >= 3000
             assert names["schedule"].batch_size > 32
-        if "set_accumulation" in block:
+        if "set_accumulation(accelerator, 5)" in block:
             assert names["accelerator"].gradient_accumulation_steps == 5
             assert (names["moments"].groups, names["moments"].group_size) == (4, 8)
+        if "callback = " in block:
+            samples = 2 * 192 if "import lightning" in block else 3 * 64
+            assert names["callback"].history[-1]["samples"] == samples
         if "steps.jsonl" in block:
             evidence = read_evidence(tmp_path / "steps.jsonl")
             assert (len(evidence.samples), evidence.measured.sum()) == (100, 100)
     printed = capsys.readouterr().out
     assert "4 8 32" in printed
     assert "32 1\n" in printed
-    assert names["callback"].history[-1]["samples"] == 3 * 64
+    assert names["adaptive"].history[-1]["batch_tokens"] > 0
 
 
 def test_commands_are_those_that_the_examples_document():
@@ -221,14 +244,11 @@ def mid_window():
 
 
 def other_callback():
-    from types import SimpleNamespace
+    require_own(3, Accumulation(2), "gradient_accumulation_steps")
 
-    from adabatch.integrations.windows import Accumulation, Windows
 
-    args = SimpleNamespace(gradient_accumulation_steps=3)
-    windows = Windows.__new__(Windows)
-    windows.trainer, windows._window = SimpleNamespace(args=args), Accumulation(2)
-    windows._require_own_window()
+def one_group_per_step():
+    AdaptiveTraining(TitanTrainer(accumulation=1), interval=1)
 
 
 RAISED_BY = {
@@ -254,6 +274,7 @@ RAISED_BY = {
     "gradient moments are not finite": not_finite,
     "in the middle of a window": mid_window,
     "changed by something else": other_callback,
+    "has too few groups": one_group_per_step,
 }
 
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
-from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import Stagewise
+from tests.support.moments_by_hand import flat, moments_by_hand
 
 MICRO_BATCH, LENGTH, VOCABULARY = 2, 6, 11
 
@@ -50,22 +50,12 @@ class Probe(TrainerCallback):
             dist.all_gather_object(parts, window)
             window = [micro_batch for part in parts for micro_batch in part]
         twin = copy.deepcopy(model).double()
-        groups = []
-        for inputs in window:
-            gradients = torch.autograd.grad(twin(**inputs).loss, list(twin.parameters()))
-            groups.append(torch.cat([g.flatten() for g in gradients]))
-        groups = torch.stack(groups)
-        actual = torch.cat([p.grad.flatten() for p in model.parameters()])
-        self.steps.append(
-            {
-                "micro_batches": len(window),
-                "gradient": actual,
-                "by_hand": groups.mean(0),
-                "moments": GradientMoments(
-                    len(groups), MICRO_BATCH, float(groups.square().sum()), float(groups.mean(0).square().sum())
-                ),
-            }
-        )
+        parameters = list(twin.parameters())
+        groups = [flat(torch.autograd.grad(twin(**inputs).loss, parameters)) for inputs in window]
+        mean, moments = moments_by_hand(groups, [MICRO_BATCH] * len(groups))
+        actual = flat([p.grad for p in model.parameters()])
+        step = {"micro_batches": len(window), "gradient": actual, "by_hand": mean, "moments": moments}
+        self.steps.append(step)
 
 
 def stages(unit=MICRO_BATCH):

@@ -9,8 +9,8 @@ from transformers import Trainer
 
 from adabatch.integrations.normalisation import counted_tokens
 from adabatch.integrations.transformers import AdaptiveBatchCallback
-from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import NormTest
+from tests.support.moments_by_hand import moments_by_hand
 from tests.support.padded_texts import VOCABULARY, exact_noise_scale, padded, texts
 from tests.support.trainer_runs import Bigram, Probe, RecordingTrainer, arguments, small_llama
 
@@ -71,13 +71,9 @@ def test_moments_as_by_hand_while_the_batch_grows(tmp_path):
         def on_pre_optimizer_step(self, args, state, control, model=None, **_):
             window, self.trainer.window = self.trainer.window, ()
             twin = copy.deepcopy(model).double()
-            counts = torch.tensor([int((each["labels"][:, 1:] != -100).sum()) for each in window])
-            gradients = [torch.autograd.grad(twin(**each)["loss"], twin.table)[0].flatten() for each in window]
-            weights = (counts / counts.sum()).double()
-            mean = weights @ torch.stack(gradients)
-            squares = len(window) * weights @ torch.stack(gradients).square().sum(1)
-            size = float(counts.sum()) / len(window)
-            expected = GradientMoments(len(window), size, float(squares), float(mean.square().sum()))
+            counts = [int((each["labels"][:, 1:] != -100).sum()) for each in window]
+            gradients = [torch.autograd.grad(twin(**each)["loss"], twin.table)[0] for each in window]
+            mean, expected = moments_by_hand(gradients, counts)
             self.steps.append((float((model.table.grad.flatten() - mean).norm() / mean.norm()), expected))
 
     changes = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 0.1}

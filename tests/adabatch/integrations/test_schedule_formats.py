@@ -298,7 +298,14 @@ def test_a_plan_has_the_rates_of_its_schedule(name, exponent, path):
 @pytest.mark.parametrize(
     ("write", "sizes", "rates", "target", "message"),
     [
-        (megatron, [12, 12], rates_on(Linear()), Target(4, 2), "4 x 2 .* the schedule has 12"),
+        (
+            megatron,
+            [12, 12],
+            rates_on(Linear()),
+            Target(4, 2),
+            "4 x 2 .* the schedule has 12: .* --data-parallel$",
+        ),
+        (megatron, [8, 12], rates_on(Linear()), Target(4, 2), "the schedule has 12: .*, or --doublings$"),
         (megatron, [8, 16], rates_on(Linear(), scaling=BatchScaling("sqrt", 8)), Target(), "follow the root"),
         (megatron, [8, 8], rates_on(Cyclic(2)), Target(), r"no learning-rate path like this one \(Cyclic"),
         (olmo_core, [8, 12], rates_on(Linear()), Target(), "from 8 to 12: take --doublings"),

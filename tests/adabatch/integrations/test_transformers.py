@@ -12,7 +12,8 @@ import pytest
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
-from adabatch.integrations.transformers import Accumulation, AdaptiveBatchCallback, _check_arguments
+from adabatch.integrations.accumulation import Accumulation
+from adabatch.integrations.transformers import AdaptiveBatchCallback, _check_arguments
 from adabatch.schedules import Stagewise
 from tests.support.spawning import run_fresh_ranks
 from tests.support.trainer_runs import (
@@ -106,7 +107,7 @@ def test_gradients_that_are_not_finite_are_thrown_away(tmp_path):
         train_dataset=dataset(40),
         callbacks=[AdaptiveBatchCallback(schedule, interval=1), Weights()],
     )  # fmt: skip
-    with pytest.warns(UserWarning, match="step 2 skipped: the squared gradient norm is nan"):
+    with pytest.warns(UserWarning, match="step 2 skipped: the gradient's norm is nan"):
         trainer.train()
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[1], weights[2])
@@ -150,6 +151,10 @@ def test_refuses_a_batch_that_the_trainer_cannot_make(tmp_path):
         run(tmp_path, AdaptiveBatchCallback(Stagewise([5], [1.0], 100)))
     with pytest.raises(ValueError, match="without a schedule the interval"):
         AdaptiveBatchCallback()
+    with pytest.raises(
+        ValueError, match="1 micro-batch on 1 rank has too few groups: a variance needs at least 2"
+    ):
+        run(tmp_path, AdaptiveBatchCallback(interval=1), gradient_accumulation_steps=1)
 
 
 def test_refuses_a_changed_micro_batch(tmp_path):
