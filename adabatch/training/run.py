@@ -53,5 +53,5 @@ class Run:
         return self.schedule.samples
 
     def finished(self) -> bool:
-        """Whether the budget is spent."""
-        return self.samples >= self.settings.run.samples
+        """Whether the budget is spent, or the run is where it was to stop."""
+        return self.samples >= self.settings.run.end
