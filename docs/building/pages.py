@@ -33,6 +33,7 @@ GUIDE = [
     {"When the batch does not grow": "batch_growth.md"},
     {"Learning rate": "learning_rate.md"},
     {"What would a schedule save?": "worth.md"},
+    {"How large may the batch be?": "critical_batch.md"},
     {"What would a run need?": "plans.md"},
     {"Runs in a table, models on other data": "evaluation.md"},
     {"Data": "data.md"},

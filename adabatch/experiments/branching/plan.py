@@ -256,10 +256,10 @@ def _sizes(factor: float, point: Point, ranks: int, base: Settings) -> dict[str,
     exact = factor * point.batch
     batch = round(exact) if exact < 2**53 else 0
     if not math.isclose(exact, batch, rel_tol=1e-9) or batch % ranks or batch < 2:
-        unit = f"multiples of {ranks}" if ranks > 1 else "whole numbers"
+        unit = f"{ranks} ranks make multiples of {ranks}" if ranks > 1 else "a batch is a whole number"
         raise ValueError(
-            f"factor {factor:g} makes no batch at {point.at}: {factor:g} x {point.batch} is {exact:g}, and "
-            f"{ranks} rank{'s' * (ranks > 1)} make {unit} of 2 samples or more: give other --factors or --ranks"
+            f"factor {factor:g} makes no batch at {point.at}: {factor:g} x {point.batch} is {exact:g}, and {unit}, "
+            "of 2 samples or more: give other --factors or --ranks"
         )
     share, largest = batch // ranks, base.schedule.max_micro_batch
     possible = [m for m in range(1, share + 1) if share % m == 0 and m <= largest and batch // m >= 2]
