@@ -258,7 +258,7 @@ def _sizes(factor: float, point: Point, ranks: int, base: Settings) -> dict[str,
     if not math.isclose(exact, batch, rel_tol=1e-9) or batch % ranks or batch < 2:
         unit = f"{ranks} ranks make multiples of {ranks}" if ranks > 1 else "a batch is a whole number"
         raise ValueError(
-            f"factor {factor:g} makes no batch at {point.at}: {factor:g} x {point.batch} is {exact:g}, and {unit}, "
+            f"factor {factor:g} makes no batch at {point.at}: {factor:g} x {point.batch} is {exact:g}, and {unit} "
             "of 2 samples or more: give other --factors or --ranks"
         )
     share, largest = batch // ranks, base.schedule.max_micro_batch

@@ -13,8 +13,8 @@ from adabatch.reporting.metrics import read_metrics
 from tests.support.command import COMMAND
 from tests.support.tiny_llama import write_tiny_model
 
-RUN = "--model model.json --data text.txt --sequence-length 16 --samples 480 --warmup-samples 16 --lr 0.01 --threads 1"
-RUN += " --initial-batch 8 --micro-batch 2 --schedule constant --validation-interval 0 --checkpoint-interval 240"
+RUN = "--model model.json --data text.txt --sequence-length 16 --samples 480 --warmup-samples 16 --lr 0.01"
+RUN += " --threads 1 --initial-batch 8 --micro-batch 2 --schedule constant --validation-interval 0 --checkpoint-interval 240"
 ASKED = "--at 25%,50% --factors 1,2 --samples 160 --seeds 1 --processes 1 --tolerance 0.5"
 
 
@@ -43,9 +43,7 @@ def test_killed_half_way_and_continued(adabatch, folder, monkeypatch):
     (kept,) = (folder / "out" / "runs").glob(f"{made}-*")
     records = (kept / "metrics.jsonl").stat().st_mtime_ns
     deadline = time.monotonic() + 20
-    while (
-        ended := adabatch(*words)
-    ).code and "is at work" in ended.err:  # the killed one's runs end a moment later
+    while (ended := adabatch(*words)).code and "is at work" in ended.err:  # its runs end a moment later
         assert time.monotonic() < deadline
     assert ended.code == 0, ended.err
     assert "2 of 5 runs are finished already" in ended.err
