@@ -13,8 +13,10 @@ from adabatch.reporting.metrics import read_metrics
 from tests.support.command import COMMAND
 from tests.support.tiny_llama import write_tiny_model
 
-RUN = "--model model.json --data text.txt --sequence-length 16 --samples 480 --warmup-samples 16 --lr 0.01"
-RUN += " --threads 1 --initial-batch 8 --micro-batch 2 --schedule constant --validation-interval 0 --checkpoint-interval 240"
+RUN = (
+    "--model model.json --data text.txt --sequence-length 16 --samples 480 --warmup-samples 16 --lr 0.01 --threads 1 "
+    "--initial-batch 8 --micro-batch 2 --schedule constant --validation-interval 0 --checkpoint-interval 240"
+)
 ASKED = "--at 25%,50% --factors 1,2 --samples 160 --seeds 1 --processes 1 --tolerance 0.5"
 
 

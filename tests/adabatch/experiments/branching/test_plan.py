@@ -179,7 +179,7 @@ def test_checkpoints_are_witnesses(run, tmp_path):
     (tmp_path / "run" / "checkpoints" / "step-00001200" / "complete.json").unlink()
     with (
         pytest.warns(UserWarning, match="skipped"),
-        pytest.raises(ValueError, match="no intact checkpoint, which would show"),
+        pytest.raises(ValueError, match="no intact checkpoint"),
     ):
         plan_of(settings, records, tmp_path / "out")
 
