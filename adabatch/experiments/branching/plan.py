@@ -261,8 +261,9 @@ def _sizes(factor: float, point: Point, ranks: int, base: Settings) -> dict[str,
             f"factor {factor:g} makes no batch at {point.at}: {factor:g} x {point.batch} is {exact:g}, and {unit} "
             "of 2 samples or more: give other --factors or --ranks"
         )
-    share, largest = batch // ranks, base.schedule.max_micro_batch
-    possible = [m for m in range(1, share + 1) if share % m == 0 and m <= largest and batch // m >= 2]
+    share = batch // ranks
+    largest = min(base.schedule.max_micro_batch, share)
+    possible = [m for m in range(1, largest + 1) if share % m == 0 and batch // m >= 2]
     micro_batch = min(possible, key=lambda m: abs(math.log(batch / m / point.groups)))
     return {"initial_batch": batch, "max_batch": batch, "micro_batch": micro_batch}
 

@@ -14,8 +14,9 @@ from tests.support.command import COMMAND
 from tests.support.tiny_llama import write_tiny_model
 
 RUN = (
-    "--model model.json --data text.txt --sequence-length 16 --samples 480 --warmup-samples 16 --lr 0.01 --threads 1 "
-    "--initial-batch 8 --micro-batch 2 --schedule constant --validation-interval 0 --checkpoint-interval 240"
+    "--model model.json --data text.txt --sequence-length 16 --samples 480 --warmup-samples 16 --lr 0.01 "
+    "--threads 1 --initial-batch 8 --micro-batch 2 --schedule constant --validation-interval 0 "
+    "--checkpoint-interval 240"
 )
 ASKED = "--at 25%,50% --factors 1,2 --samples 160 --seeds 1 --processes 1 --tolerance 0.5"
 
@@ -56,9 +57,7 @@ def test_killed_half_way_and_continued(adabatch, folder, monkeypatch):
     own = read_metrics(folder / "run")
     assert [record["loss"] for record in read_metrics(again)] == [record["loss"] for record in own[:15]]
     same = next((folder / "out" / "runs").glob("*-at-240-batch-8-seed-0-*"))
-    for record, other in zip(
-        read_metrics(same), own[30:], strict=False
-    ):  # the first seed's order is the run's own
+    for record, other in zip(read_metrics(same), own[30:], strict=False):  # its seed is the run's own
         assert (record["samples"], record["lr"]) == (other["samples"], other["lr"])
         assert record["loss"] == pytest.approx(other["loss"], abs=1e-6)
     double = next((folder / "out" / "runs").glob("*-at-240-batch-16-seed-0-*"))
