@@ -80,10 +80,11 @@ def stationary_batches(scale: float, schedule: ScheduleSettings, groups: int) ->
         schedule: settings of the run.
         groups: ranks x micro-batches, which the published estimator depends on.
     """
+    rule = schedule.estimator
+    growing = [eta for eta in ETAS if stationary_batch_size(1.0, eta, rule, groups) > 0]
     if not math.isfinite(scale):
-        return dict.fromkeys(ETAS, scale)
-    batches = {eta: float(stationary_batch_size(scale, eta, schedule.estimator, groups)) for eta in ETAS}
-    return {eta: batch for eta, batch in batches.items() if batch > 0}
+        return dict.fromkeys(growing, scale)
+    return {eta: float(stationary_batch_size(scale, eta, rule, groups)) for eta in growing}
 
 
 def goodput_batch(scale: float, branches: Iterable[Sequence[Record]]) -> float:

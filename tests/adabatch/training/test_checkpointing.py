@@ -259,7 +259,7 @@ def test_a_run_that_stops_early_and_resumes_ends_like_one_that_does_not(finished
     early = {"output": str(tmp_path / "early"), "checkpoint_interval": 0}
     begun = list(train(open_single(finished, **early, stop_at=20)))
     assert begun[-2]["samples"] < 20 <= begun[-1]["samples"] < 48
-    rest = list(train(open_single(finished, **early, resume="auto", allow=("records",))))
+    rest = list(train(open_single(finished, **early, resume="auto")))
     names = ("step", "samples", "loss", "batch_size", "lr")
     assert [[record[name] for name in names] for record in begun + rest] == [
         [record[name] for name in names] for record in whole
