@@ -50,11 +50,8 @@ def write_report(
     """
     tests = [stationary_batches(each.scales["B_noise"], base.schedule, each.point.groups) for each in results]
     tracked = _tracked(results)
-    tables = [
-        _critical_table(results, tests, base),
-        _difference_table(results),
-        _tracking_table({name: tracked[name] for name in _courses(results)}, base),
-    ]
+    shown = {name: tracked[name] for name in _courses(results)}
+    tables = [_critical_table(results, tests, base), _difference_table(results), _tracking_table(shown, base)]
     again = "" if deviation is None else f"{_again(deviation)}\n\n"
     text = f"{heading}\n\n{_setting(plan, results)}\n\n{again}" + "\n".join(table.markdown() for table in tables)
     write_text(folder / "branch.md", text)
