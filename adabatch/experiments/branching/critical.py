@@ -146,7 +146,7 @@ def critical_batch(
     """
     draws = _draws(losses, factors, tolerance, np.random.default_rng(seed))
     main = losses[len(losses) // 2]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         differences = (main - main[0]).mean(axis=1)
     half_widths = np.where(np.isfinite(main).all(axis=1), _half_width(main), 0.0)
     half_widths[0] = 0.0
@@ -194,7 +194,7 @@ def _draws(
     chosen = random.integers(seeds, size=(DRAWS, seeds))
     with np.errstate(invalid="ignore"):
         paired = losses - losses[:, :1]
-    means = paired[window[:, None], :, chosen].mean(axis=1)
+        means = paired[window[:, None], :, chosen].mean(axis=1)
     return np.array([first_crossing(factors, row, tolerance) for row in means])
 
 
@@ -236,11 +236,10 @@ def tracking(statistic: Sequence[float], critical: Sequence[CriticalBatch]) -> T
     ratios = [each.value / value for value, each in known if math.isfinite(each.value) and math.isfinite(value)]
     correlation = low = high = math.nan
     if len(known) >= FEWEST_POINTS:
-        correlation = rank_correlation(values, np.array([each.value for _, each in known]))
-        batches = np.stack([each.batch * each.draws for _, each in known], axis=1)
-        drawn = [each for each in (rank_correlation(values, row) for row in batches) if not math.isnan(each)]
-        if drawn and not math.isnan(correlation):
-            low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        correlation = float(rank_correlation(values, np.array([each.value for _, each in known])))
+        drawn = rank_correlation(values, np.stack([each.batch * each.draws for _, each in known], axis=1))
+        if not math.isnan(correlation):
+            low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Tracking(
         points=len(known),
         correlation=correlation,
@@ -251,12 +250,19 @@ def tracking(statistic: Sequence[float], critical: Sequence[CriticalBatch]) -> T
     )
 
 
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Spearman's; equal values share a rank, infinite ones are the largest. NaN where either is constant.
 
-    >>> rank_correlation(np.array([1.0, 2.0, 9.0]), np.array([4.0, 7.0, np.inf]))
+    Args:
+        first: shape [points].
+        second: shape [..., points].
+
+    Returns:
+        Shape [...].
+
+    >>> float(rank_correlation(np.array([1.0, 2.0, 9.0]), np.array([4.0, 7.0, np.inf])))
     1.0
     """
-    ranks = [rankdata(each) - (len(each) + 1) / 2 for each in (first, second)]
-    norm = math.sqrt(float(ranks[0] @ ranks[0]) * float(ranks[1] @ ranks[1]))
-    return float(ranks[0] @ ranks[1]) / norm if norm else math.nan
+    one, other = (rankdata(each, axis=-1) - (each.shape[-1] + 1) / 2 for each in (first, second))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(other @ one / np.sqrt((one @ one) * (other**2).sum(axis=-1)))

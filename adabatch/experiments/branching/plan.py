@@ -225,7 +225,7 @@ def plan_branches(
     return Plan(points, again, branches, length)
 
 
-OBSERVED: Mapping[str, Any] = {
+OBSERVED: dict[str, Any] = {
     "monitor_interval": 1,
     "monitor_coordinates": True,
     "monitor_layers": True,

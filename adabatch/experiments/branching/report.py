@@ -131,8 +131,8 @@ def _critical_table(
         )
         for each, batches in zip(results, tests, strict=True)
     ]
-    columns = ("at", "samples", "batch", "critical batch", "largest k within", *SCALES)
-    columns += (*(f"eta {eta:g}" for eta in etas), GOODPUT)
+    heads = ("at", "samples", "batch", "critical batch", "largest k within", *SCALES)
+    columns = (*heads, *(f"eta {eta:g}" for eta in etas), GOODPUT)
     note = (
         "Batches in samples. plug-in: tr Σ / ‖g‖² of the batch's own gradient; B_noise: with the squared norm "
         f"debiased; B_1: the l1 noise scale; eta: where the norm test ({base.schedule.estimator}) stops growing; "
@@ -303,10 +303,10 @@ def plot_courses(results: Sequence[PointResult], axes: Axes) -> Axes:
     for kind, marker in (("resolved", "D"), ("at least", "^")):
         chosen = [each for each in results if each.critical.kind == kind]
         if chosen:
-            bars = np.array([_bar(each.critical) for each in chosen]).T
-            x = [each.point.samples for each in chosen]
-            style = {"fmt": marker, "color": ORANGE, "markersize": 6, "capsize": 3}
-            axes.errorbar(x, bars[0], bars[1:], label=labels[kind], **style)
+            bars, x = np.array([_bar(each.critical) for each in chosen]).T, [each.point.samples for each in chosen]
+            axes.errorbar(
+                x, bars[0], bars[1:], fmt=marker, color=ORANGE, markersize=6, capsize=3, label=labels[kind]
+            )
     axes.set_yscale("log", base=2)
     plain_numbers(axes.yaxis)
     axes.set_xlabel(LABELS["samples"])

@@ -50,7 +50,7 @@ def noise_scales_of(records: Sequence[Record]) -> dict[str, float]:
 def _l1_scale(records: Sequence[Record]) -> float:
     """(sum_i sigma_i)^2 / ||G||_1^2: the l1 test's statistic at eta 1."""
     pairs = [(record.get("sum_of_deviations"), record.get("grad_l1_norm_conservative")) for record in records]
-    known = [(float(deviations), float(norm)) for deviations, norm in pairs if None not in (deviations, norm)]
+    known = [(float(sum_), float(norm)) for sum_, norm in pairs if sum_ is not None and norm is not None]
     if len(known) < LEAST_STEPS:
         return math.nan
     deviations, norms = zip(*known, strict=True)

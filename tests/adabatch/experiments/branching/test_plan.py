@@ -56,9 +56,9 @@ def plan_of(settings, records, to, asked=ASKED, seeds=(0, 1)):
 def run(tmp_path):
     """Settings, records and the folder of a finished run with checkpoints after 400 and 1200 samples."""
     settings = settings_in(tmp_path / "run")
-    write_config(settings, tmp_path / "run")
     for samples in (400, SAMPLES):
         save(tmp_path / "run", settings, samples)
+    write_config(settings, tmp_path / "run")
     return settings, records_of(settings, [BATCH] * (SAMPLES // BATCH))
 
 
