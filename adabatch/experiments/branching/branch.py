@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adabatch.checkpoints.folders import remove_checkpoints
 from adabatch.data.preparation import TOKENIZER_FILE
-from adabatch.experiments.branching.plan import Branching, Plan, find_points, plan_branches
+from adabatch.experiments.branching.plan import Branching, BranchPlan, find_points, plan_branches
 from adabatch.experiments.branching.report import write_report
 from adabatch.experiments.branching.results import largest_deviation, point_results
 from adabatch.experiments.progress import Progress, Work
@@ -42,7 +42,7 @@ def branch(request: Request, asked: Branching) -> None:
     plan = plan_branches(overlay(base, UNWANTED), points, asked, request.seed_range(), request.output)
     if not request.report_only:
         _announce(plan, asked)
-        _keep_tokenizer(folder, plan)
+        _copy_tokenizer(folder, plan)
     request.train(plan.runs, Progress(Work.of(plan.runs)))
     if not request.report_only:
         for run in (each.run for each in plan.branches):
@@ -55,7 +55,7 @@ def branch(request: Request, asked: Branching) -> None:
     print(f"tables: {request.output / 'branch.md'}   figure: {request.output / 'branch.png'}")
 
 
-def _announce(plan: Plan, asked: Branching) -> None:
+def _announce(plan: BranchPlan, asked: Branching) -> None:
     """What is made again, and what is left out."""
     for run in plan.made_again:
         begin = f"from {run.begins_at} samples" if run.begins_at else "from the beginning"
@@ -70,7 +70,7 @@ def _announce(plan: Plan, asked: Branching) -> None:
             )
 
 
-def _keep_tokenizer(folder: Path, plan: Plan) -> None:
+def _copy_tokenizer(folder: Path, plan: BranchPlan) -> None:
     """Give the first run the tokenizer of the run that is branched; a trained one could come out otherwise."""
     source, target = folder / TOKENIZER_FILE, plan.runs[0].folder / TOKENIZER_FILE
     if source.is_file() and not target.is_file():

@@ -23,7 +23,7 @@ from adabatch.settings import Settings, from_saved, overlay
 from adabatch.training.building import build_coupling, build_schedule
 from adabatch.training.checkpointing import checkpoints_folder
 
-__all__ = ["Branch", "Branching", "Plan", "Point", "find_points", "plan_branches"]
+__all__ = ["Branch", "BranchPlan", "Branching", "Point", "find_points", "plan_branches"]
 
 LEAST_STEPS = 8
 """Of a branch: a factor whose batch is too large for that many is left out."""
@@ -101,7 +101,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BranchPlan:
     """What is trained.
 
     Attributes:
@@ -183,7 +183,7 @@ def _samples_at(at: str, end: int) -> int:
 
 def plan_branches(
     base: Settings, points: Sequence[Point], asked: Branching, seeds: Sequence[int], to: Path
-) -> Plan:
+) -> BranchPlan:
     """What is trained, with the settings of each run.
 
     Args:
@@ -222,7 +222,7 @@ def plan_branches(
                     changed=(*changed, "l1_denominator"),
                 )
                 branches.append(Branch(point, factor, run))
-    return Plan(points, again, branches, length)
+    return BranchPlan(points, again, branches, length)
 
 
 OBSERVED: dict[str, Any] = {

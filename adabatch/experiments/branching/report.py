@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adabatch.experiments.branching.critical import LEVEL, WINDOWS, CriticalBatch, Tracking, tracking
-from adabatch.experiments.branching.plan import Plan
+from adabatch.experiments.branching.plan import BranchPlan
 from adabatch.experiments.branching.results import PointResult
 from adabatch.experiments.branching.scales import SCALES, stationary_batches
 from adabatch.experiments.intervals import Interval
@@ -32,7 +32,7 @@ RUN_BATCH, GOODPUT = "the run's own batch", "goodput"
 
 def write_report(
     results: Sequence[PointResult],
-    plan: Plan,
+    plan: BranchPlan,
     base: Settings,
     folder: Path,
     heading: str,
@@ -61,7 +61,7 @@ def write_report(
     return text
 
 
-def _setting(plan: Plan, results: Sequence[PointResult]) -> str:
+def _setting(plan: BranchPlan, results: Sequence[PointResult]) -> str:
     seeds = len({branch.seed for branch in results[0].branches})
     return (
         f"Each branch takes {plan.samples} samples with k times the batch of the run at that place; {seeds} "
@@ -206,7 +206,7 @@ def _number(value: float) -> str:
 
 def _as_json(
     results: Sequence[PointResult],
-    plan: Plan,
+    plan: BranchPlan,
     tests: Sequence[Mapping[float, float]],
     tracked: Mapping[str, Tracking],
     deviation: float | None,

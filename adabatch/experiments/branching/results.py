@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adabatch.experiments.branching.critical import WINDOWS, CriticalBatch, critical_batch, window_loss
-from adabatch.experiments.branching.plan import Branch, Plan, Point
+from adabatch.experiments.branching.plan import Branch, BranchPlan, Point
 from adabatch.experiments.branching.scales import goodput_batch, noise_scales_of, part_scales
 from adabatch.reporting.metrics import Record
 
@@ -56,7 +56,7 @@ class PointResult:
     goodput: float
 
 
-def point_results(plan: Plan, tolerance: float) -> list[PointResult]:
+def point_results(plan: BranchPlan, tolerance: float) -> list[PointResult]:
     """The results of the points whose branches are all finished."""
     by_point = ([each for each in plan.branches if each.point is point] for point in plan.points)
     return [
@@ -93,7 +93,7 @@ def _of_branch(branch: Branch, records: Sequence[Record], samples: int) -> Branc
     return BranchResult(branch.factor, branch.batch, seed, means, noise_scales_of(records))
 
 
-def largest_deviation(plan: Plan, records: Sequence[Record]) -> float | None:
+def largest_deviation(plan: BranchPlan, records: Sequence[Record]) -> float | None:
     """By how much the losses of steps that were taken again differ from those of the run; None without such steps.
 
     Infinite where a step has another batch, or is of other samples.
