@@ -17,8 +17,8 @@ from adabatch.checkpoints.compatibility import differences, saved_progress
 from adabatch.checkpoints.folders import complete_checkpoints, problem_with
 from adabatch.experiments.branching.continuation import Continuation
 from adabatch.experiments.run import digest
-from adabatch.reporting.metrics import Record
-from adabatch.schedules.learning_rate import BatchScaling
+from adabatch.reporting.metrics import METRICS, Record
+from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.settings import Settings, from_saved, overlay
 from adabatch.training.building import build_coupling, build_schedule
 from adabatch.training.checkpointing import checkpoints_folder
@@ -160,14 +160,23 @@ def find_points(base: Settings, records: Sequence[Record], asked: Branching) -> 
                 f"{base.run.samples - start}, but a branch takes {length}: name an earlier place, or lower "
                 "--samples"
             )
-        following = records[boundary + 1]
-        batch = int(following["batch_size"])
-        path = rates.mean(start, start + batch)
-        rate = following["lr"] / path if path else 1.0
-        groups = batch // int(following["micro_batch"])
-        rate = 1.0 if math.isclose(rate, 1.0, rel_tol=1e-9) else rate
-        found.setdefault(start, Point(at, start, batch, groups, rate))
+        found.setdefault(start, _point(at, start, records[boundary + 1], rates, base))
     return [found[samples] for samples in sorted(found)]
+
+
+def _point(at: str, start: int, following: Record, rates: LearningRate, base: Settings) -> Point:
+    """The place before a step, from the step's record."""
+    try:
+        batch, rate = int(following["batch_size"]), float(following["lr"])
+        groups = max(1, batch // int(following["micro_batch"]))
+    except (LookupError, TypeError, ValueError, ZeroDivisionError):
+        raise ValueError(
+            f"the records in {base.run.output} lack the batch, the micro-batch or the learning rate of the step "
+            f"after {start} samples: bring {METRICS} back from a copy"
+        ) from None
+    path = rates.mean(start, start + batch)
+    over_path = rate / path if path else 1.0
+    return Point(at, start, batch, groups, 1.0 if math.isclose(over_path, 1.0, rel_tol=1e-9) else over_path)
 
 
 def _samples_at(at: str, end: int) -> int:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from adabatch.experiments.branching.critical import (
@@ -37,6 +37,7 @@ def found(values: np.ndarray):
 @given(st.floats(1.0, 7.9))
 @settings(max_examples=25)
 def test_a_known_critical_batch_is_found_between_the_factors_around_it(critical):
+    assume(all(abs(critical / k - 1) > 1e-6 for k in FACTORS))  # where rounding decides
     result = found(losses(critical))
     assert result.kind == "resolved"
     below, above = max(k for k in FACTORS if k <= critical), min(k for k in FACTORS if k > critical)

@@ -169,6 +169,13 @@ def test_refusals(run, tmp_path, name):
     assert not (tmp_path / "runs").exists()
 
 
+def test_records_that_lack_what_branches_follow(run, tmp_path):
+    settings, records = run
+    records[30]["lr"] = None
+    with pytest.raises(ValueError, match="lack the batch, the micro-batch or the learning rate"):
+        plan_of(settings, records, tmp_path)
+
+
 def test_checkpoints_are_witnesses(run, tmp_path):
     settings, records = run
     with pytest.raises(ValueError, match=r"has other settings than .*config.toml \(lr was 0.01 and is 0.02\)"):
