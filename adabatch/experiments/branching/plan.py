@@ -22,6 +22,7 @@ from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.settings import Settings, from_saved, overlay
 from adabatch.training.building import build_coupling, build_schedule
 from adabatch.training.checkpointing import checkpoints_folder
+from adabatch.training.checks import check_settings
 
 __all__ = ["Branch", "BranchPlan", "Branching", "Point", "find_points", "plan_branches"]
 
@@ -203,9 +204,10 @@ def plan_branches(
         to: folder of the experiment.
 
     Raises:
-        ValueError: for a factor that makes no batch on these ranks, fewer than two factors whose batches are small
+        ValueError: for ranks that cannot be, a factor that makes no batch on them, fewer than two factors whose batches are small
             enough, a run without a checkpoint, or one whose checkpoint has other settings.
     """
+    check_settings(base, base.parallel.ranks, resumed=True)
     length = asked.of(base)
     factors = {point: _factors(point, base, asked, length) for point in points}
     known, reference = _checkpoints(base), build_schedule(base).batch_size

@@ -140,6 +140,12 @@ REFUSED = {
     "rates of a rule": ({"schedule": "exchange"}, {}, 150, "come from --schedule exchange and follow no path"),
     "half a sample": ({}, {"factors": (0.3, 1.0)}, 150, "factor 0.3 makes no batch at 20%: 0.3 x 8 is 2.4"),
     "ranks": ({"ranks": 2, "parallel": "ddp"}, {"factors": (0.375, 1.0)}, 150, "2 ranks make multiples of 2"),
+    "teams": (
+        {"parallel": "fsdp", "tensor_parallel": 2},
+        {},
+        150,
+        "1 ranks cannot make teams of 2 tensor-parallel",
+    ),
     "one sample": (
         {},
         {"factors": (0.125, 1.0)},
