@@ -204,13 +204,13 @@ def plan_branches(
         to: folder of the experiment.
 
     Raises:
-        ValueError: for ranks that cannot be, a factor that makes no batch on them, fewer than two factors whose batches are small
-            enough, a run without a checkpoint, or one whose checkpoint has other settings.
+        ValueError: for ranks that cannot be, a factor that makes no batch on them, fewer than two factors whose
+            batches are small enough, a run without a checkpoint, or one whose checkpoint has other settings.
     """
-    check_settings(base, base.parallel.ranks, resumed=True)
+    reference = check_settings(base, base.parallel.ranks, resumed=True).schedule.batch_size
     length = asked.of(base)
     factors = {point: _factors(point, base, asked, length) for point in points}
-    known, reference = _checkpoints(base), build_schedule(base).batch_size
+    known = _checkpoints(base)
     name = f"from-{digest(base)[:6]}"
     again: list[Continuation] = []
     branches = []

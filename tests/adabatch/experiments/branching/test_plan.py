@@ -144,7 +144,7 @@ REFUSED = {
         {"parallel": "fsdp", "tensor_parallel": 2},
         {},
         150,
-        "1 ranks cannot make teams of 2 tensor-parallel",
+        "1 ranks cannot make teams of 2",
     ),
     "one sample": (
         {},
