@@ -108,4 +108,5 @@ def largest_deviation(plan: BranchPlan, records: Sequence[Record]) -> float | No
 def _deviation(record: Record, other: Record | None) -> float:
     if other is None or any(record[name] != other[name] for name in ("samples", "batch_size")):
         return math.inf
-    return 0.0 if record["loss"] == other["loss"] else abs(record["loss"] - other["loss"])
+    losses = [math.inf if each["loss"] is None else float(each["loss"]) for each in (record, other)]
+    return 0.0 if losses[0] == losses[1] else abs(losses[0] - losses[1])
