@@ -6,7 +6,8 @@ D_k first passes the tolerance, between two k of the grid by a straight line in 
 
 How sure it is: D_k has a Student's t interval, with the deviation of the residuals that neither seed nor k
 explains (a two-way layout: seeds are blocks), and is decided where that lies on one side of the tolerance. The
-critical k has an interval from a bootstrap that draws seeds with replacement, and one of three windows.
+critical k has an interval from a bootstrap that draws seeds with replacement, and one of three windows, joined
+with where the ends of the intervals of D_k pass the tolerance.
 
 References:
     Merrill et al., arXiv 2505.23971 (branches, sqrt(k) times the learning rate, a tolerance on the smoothed loss).
@@ -96,8 +97,8 @@ class CriticalBatch:
         kind: ``resolved`` where some D_k is above the tolerance with all of its interval, ``at least`` where all
             are below with all of theirs, else ``unresolved``.
         factor: the critical k; infinite for ``at least``, NaN if unresolved.
-        low: of the bootstrap's interval of the critical k.
-        high: of it, infinite where it is beyond the largest k.
+        low: end of the interval of the critical k.
+        high: the other end, infinite where it is beyond the largest k.
         draws: critical k of the bootstrap.
     """
 
@@ -151,6 +152,9 @@ def critical_batch(
     half_widths = np.where(np.isfinite(main).all(axis=1), _half_width(main), 0.0)
     half_widths[0] = 0.0
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="closest_observation")
+    # Of few seeds the bootstrap is too narrow: what the intervals of all D_k allow belongs to it too.
+    low = min(low, first_crossing(factors, differences + half_widths, tolerance))
+    high = max(high, first_crossing(factors, differences - half_widths, tolerance))
     found = CriticalBatch(
         batch=batch,
         factors=tuple(map(float, factors)),

@@ -43,7 +43,7 @@ def test_a_known_critical_batch_is_found_between_the_factors_around_it(critical)
     below, above = max(k for k in FACTORS if k <= critical), min(k for k in FACTORS if k > critical)
     assert below * 0.999 <= result.factor <= above
     assert result.largest_within == below
-    assert result.low == result.high == pytest.approx(result.factor)
+    assert (result.low, result.high) == (pytest.approx(result.factor), pytest.approx(result.factor))
     assert result.value == 16 * result.factor
 
 
@@ -60,6 +60,8 @@ def test_noise_that_is_small_against_the_tolerance_leaves_an_interval_around_the
     results = [found(losses(3.0, noise=0.002, seed=seed)) for seed in range(20)]
     assert all(result.kind == "resolved" for result in results)
     assert all(result.low <= result.factor <= result.high for result in results)
+    truth = found(losses(3.0)).factor
+    assert sum(result.low <= truth <= result.high for result in results) >= 18
     assert np.median([result.factor for result in results]) == pytest.approx(found(losses(3.0)).factor, rel=0.1)
 
 
