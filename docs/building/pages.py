@@ -32,6 +32,7 @@ GUIDE = [
     {"Which batch rule?": "batch_rules.md"},
     {"When the batch does not grow": "batch_growth.md"},
     {"Learning rate": "learning_rate.md"},
+    {"Optimizers": "optimizers.md"},
     {"What would a schedule save?": "worth.md"},
     {"How large may the batch be?": "critical_batch.md"},
     {"What would a run need?": "plans.md"},

@@ -240,6 +240,7 @@ OBSERVED: dict[str, Any] = {
     "monitor_interval": 1,
     "monitor_coordinates": True,
     "monitor_layers": True,
+    "monitor_matrices": 0,
     "l1_denominator": "conservative",
     "validation_interval": 0,
     "checkpoint_interval": 0,
