@@ -30,7 +30,7 @@ __all__ = ["main"]
 THEORY_COMMANDS = frozenset({"attack", "claims", "list", "prove", "verify-bounds"})
 """Commands whose packages come with the extra ``theory``; ``covers`` needs both extras, the others ``train``."""
 
-CONTINUED = frozenset({"ablate", "compare", "prepare", "verify-bounds"})
+CONTINUED = frozenset({"ablate", "branch", "compare", "prepare", "verify-bounds"})
 """Commands that, called again, take up their work where it ended."""
 
 # Here rather than in main: a rank or a worker imports this module, but does not call main.

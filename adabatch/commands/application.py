@@ -19,6 +19,7 @@ COMMANDS = (
     "train",
     "compare",
     "ablate",
+    "branch",
     "plot",
     "runs",
     "evaluate",

@@ -27,7 +27,7 @@ class Work(NamedTuple):
     @classmethod
     def of(cls, runs: Iterable[ExperimentRun]) -> Work:
         """Runs that need no others."""
-        samples = [_samples(run) for run in runs]
+        samples = [run.samples() for run in runs]
         return cls(len(samples), sum(samples))
 
 
@@ -50,7 +50,7 @@ class Progress:
     def add(self, run: ExperimentRun, seconds: float) -> None:
         """Count a run that was trained here."""
         self.finished.add(run)
-        self.samples += _samples(run)
+        self.samples += run.samples()
         self.seconds += seconds
 
     def count(self) -> str:
@@ -63,7 +63,7 @@ class Progress:
         Args:
             at_once: runs.
         """
-        open_samples = self.planned.samples - sum(map(_samples, self.finished))
+        open_samples = self.planned.samples - sum(run.samples() for run in self.finished)
         if not self.samples or open_samples <= 0:
             return ""
         return f"; about {duration(self.seconds / self.samples * open_samples / at_once)} left"
@@ -78,7 +78,3 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _samples(run: ExperimentRun) -> int:
-    return run.settings().run.samples

@@ -20,7 +20,7 @@ __all__ = ["Request"]
 
 @dataclass(frozen=True)
 class Request:
-    """What ``adabatch compare`` and ``adabatch ablate`` share.
+    """What ``adabatch compare``, ``ablate`` and ``branch`` share.
 
     Attributes:
         base: settings of all runs.

@@ -99,6 +99,10 @@ class ExperimentRun:
             raise ValueError(f"no metrics in {self.folder}: the run has not begun")
         return int(record["step"])
 
+    def samples(self) -> int:
+        """Samples that it trains on."""
+        return self.settings().run.end
+
     def ready(self) -> bool:
         """Whether the runs that it needs are finished."""
         return all(run.finished() for run in self.needs)
@@ -107,7 +111,7 @@ class ExperimentRun:
         """Whether the run was executed to its last sample; once it was, its records are not read again."""
         if not self._finished and self.ready():
             record = self.last_record()
-            self._finished = record is not None and int(record["samples"]) >= self.settings().run.samples
+            self._finished = record is not None and int(record["samples"]) >= self.settings().run.end
         return self._finished
 
 

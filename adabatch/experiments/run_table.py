@@ -181,7 +181,7 @@ def _state(folder: Path, settings: Settings, records: Sequence[Record]) -> State
     given_up = 0 < allowed < len(late) and all(record.get("decision") == "skipped" for record in late)
     if given_up or final_loss(records) == math.inf:
         return "diverged"
-    return "finished" if records and records[-1]["samples"] >= settings.run.samples else "stopped"
+    return "finished" if records and records[-1]["samples"] >= settings.run.end else "stopped"
 
 
 def schedule_text(settings: ScheduleSettings) -> str:

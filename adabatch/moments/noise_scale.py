@@ -60,6 +60,7 @@ __all__ = [
     "nuclear_noise_scale",
     "saturation_level",
     "stationary_batch_size",
+    "stationary_eta",
     "weighted_noise_scale",
     "weighted_sums",
 ]
@@ -247,6 +248,27 @@ def stationary_batch_size(scale: Value, eta: Value, estimator: Estimator | str, 
         return scale * (1 / eta**2 - 1)
     level = saturation_level(eta, groups)
     return 2 * level / (1 + sqrt(1 + 4 * level / scale))
+
+
+def stationary_eta(batch_size: Value, scale: Value, estimator: Estimator | str, groups: Value = None) -> Value:
+    """eta at which the test stops growing at this batch: :func:`stationary_batch_size` solved for it.
+
+    Args:
+        batch_size: b*, in samples.
+        scale: B_noise = tr Sigma / ||G||^2, in samples.
+        estimator: ``paper``, ``unbiased`` or ``debiased``.
+        groups: n, for ``paper`` only.
+
+    >>> stationary_eta(300.0, 100.0, "unbiased"), stationary_eta(400.0, 100.0, "debiased")
+    (0.5, 0.5)
+    """
+    estimator = Estimator(estimator)
+    if estimator is Estimator.DEBIASED:
+        return sqrt(scale / batch_size)
+    if estimator is Estimator.UNBIASED:
+        return sqrt(scale / (scale + batch_size))
+    require_groups(groups)
+    return sqrt(scale * (groups - 1) / (batch_size**2 + scale * batch_size))
 
 
 def saturation_level(eta: Value, groups: Value) -> Value:

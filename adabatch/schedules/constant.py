@@ -29,5 +29,12 @@ class Constant(BatchSizeSchedule):
         """From a run's settings."""
         return cls(settings.initial_batch)
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state, of another rule or batch too: the next batch is this rule's."""
+        super().load_state_dict(state)
+        own = self.rounding.round_up(self.maximum)
+        if self.rounding.round_up(self.batch_size) != own:
+            self.batch_size = own
+
     def _decide(self, moments: GradientMoments | None) -> Decision:
         return Decision(self.maximum, self.maximum)

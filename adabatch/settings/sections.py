@@ -244,6 +244,9 @@ class RunSettings(Section):
 
     samples: Annotated[int, Range(1, LARGEST_BUDGET)] = 16384
     """Budget in sequences: training ends with the step that reaches it."""
+    stop_at: Annotated[int, Range(1, LARGEST_BUDGET, zero="at the budget")] = 0
+    """End early, with the step that reaches this many samples and with a checkpoint, while learning rates and
+    schedules follow --samples; such a run may be resumed with another number."""
     validation_interval: Samples = 2048
     """Validation interval, in samples, and at the end; 0: never."""
     validation_samples: Annotated[int, Range(0, 10**9)] = 256
@@ -297,6 +300,11 @@ class RunSettings(Section):
     profile: Annotated[int, Range(0, 1000)] = 0
     """Trace this many steps of the main rank with torch's profiler, the first ones after those that compile and
     allocate: profile/trace.json in the run's folder, for chrome://tracing or Perfetto."""
+
+    @property
+    def end(self) -> int:
+        """The samples with which training ends."""
+        return min(self.stop_at or self.samples, self.samples)
 
 
 @dataclass(frozen=True)

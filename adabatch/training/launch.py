@@ -214,7 +214,7 @@ def _report_steps(run: Run, folder: Path, console: Console, paused_at: float | N
         console.print(f"starting again, as there is no checkpoint yet{again}")
     with (
         MetricsWriter(folder, run.schedule.steps, trackers_of(run.settings, log)) as metrics,
-        ProgressReport(run.settings.run.samples, run.samples, console) as progress,
+        ProgressReport(run.settings.run.end, run.samples, console) as progress,
         listening(run.stopping.request.note),
         tracing(run.settings.run.profile, folder) as trace,
     ):
@@ -253,7 +253,7 @@ def _report_stop(run: Run, folder: Path) -> None:
         return
     command = resuming_command(folder, torchrun="TORCHELASTIC_RUN_ID" in os.environ)
     print(
-        f"{run.stopping.cause} after step {run.schedule.steps} ({run.samples} of {run.settings.run.samples} "
+        f"{run.stopping.cause} after step {run.schedule.steps} ({run.samples} of {run.settings.run.end} "
         f"samples); to resume: {command}",
         file=sys.stderr,
     )

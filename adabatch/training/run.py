@@ -68,8 +68,8 @@ class Run:
         return True
 
     def finished(self) -> bool:
-        """Whether the budget is spent."""
-        return self.samples >= self.settings.run.samples
+        """Whether the budget is spent, or the run is where it was to stop."""
+        return self.samples >= self.settings.run.end
 
     def next_ranks(self) -> int:
         """Ranks for the next batch (``--ranks-at``), the same on all ranks: those at work, or others to be had."""

@@ -148,7 +148,7 @@ def _is_finished_without_checkpoint(folder: Path, settings: Settings) -> bool:
     """Whether somebody has deleted the checkpoints of a run that was finished: it would begin again."""
     if complete_checkpoints(checkpoints_folder(str(folder))) or not (folder / METRICS).is_file():
         return False
-    return any(record["samples"] >= settings.run.samples for record in read_metrics(folder)[-1:])
+    return any(record["samples"] >= settings.run.end for record in read_metrics(folder)[-1:])
 
 
 def _keep_copies(folder: Path, *names: str) -> None:

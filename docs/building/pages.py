@@ -34,6 +34,7 @@ GUIDE = [
     {"Learning rate": "learning_rate.md"},
     {"Optimizers": "optimizers.md"},
     {"What would a schedule save?": "worth.md"},
+    {"How large may the batch be?": "critical_batch.md"},
     {"What would a run need?": "plans.md"},
     {"Runs in a table, models on other data": "evaluation.md"},
     {"Data": "data.md"},

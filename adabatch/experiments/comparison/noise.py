@@ -15,7 +15,7 @@ from adabatch.moments.noise_scale import noise_scale, stationary_batch_size
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
 
-__all__ = ["Equilibrium", "NoiseRange", "equilibrium", "late_noise_scale", "noise_scales"]
+__all__ = ["Equilibrium", "NoiseRange", "equilibrium", "late_noise_scale", "noise_scale_of", "noise_scales"]
 
 LEAST_TESTS = 4
 """Of fewer measured steps nothing is said."""
@@ -87,16 +87,17 @@ def noise_scales(records: Sequence[Record]) -> list[float]:
     for record in records:
         before = record["samples"] - record["batch_size"]
         quarters[4 * before // records[-1]["samples"]].append(record)
-    return [_noise_scale(quarter) for quarter in quarters]
+    return [noise_scale_of(quarter) for quarter in quarters]
 
 
 def late_noise_scale(records: Sequence[Record]) -> float:
     """B_noise over the later half of the measured steps, as in :func:`noise_scales`."""
     measured = [record for record in records if None not in map(record.get, ("noise_trace", "grad_sq_norm"))]
-    return _noise_scale(measured[len(measured) // 2 :])
+    return noise_scale_of(measured[len(measured) // 2 :])
 
 
-def _noise_scale(records: Sequence[Record]) -> float:
+def noise_scale_of(records: Sequence[Record]) -> float:
+    """B_noise over the measured steps among these, as in :func:`noise_scales`."""
     measured = [record for record in records if record.get("noise_trace") is not None]
     if len(measured) < LEAST_TESTS:
         return math.nan

@@ -253,6 +253,26 @@ def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(folder, finishe
     assert (last / "__0_0.distcp").read_bytes() == (expected / "__0_0.distcp").read_bytes()
 
 
+def test_a_run_that_stops_early_and_resumes_ends_like_one_that_does_not(finished, tmp_path):
+    """Learning rates and schedule follow the budget, not the samples at which it stops."""
+    whole = list(train(open_single(finished, output=str(tmp_path / "whole"))))
+    early = {"output": str(tmp_path / "early"), "checkpoint_interval": 0}
+    begun = list(train(open_single(finished, **early, stop_at=20)))
+    assert begun[-2]["samples"] < 20 <= begun[-1]["samples"] < 48
+    rest = list(train(open_single(finished, **early, resume="auto")))
+    names = ("step", "samples", "loss", "batch_size", "lr")
+    assert [[record[name] for name in names] for record in begun + rest] == [
+        [record[name] for name in names] for record in whole
+    ]
+
+
+def test_a_constant_batch_may_follow_any_rule(folder):
+    changes = {"schedule": "constant", "initial_batch": 6, "seed": 5}
+    run = open_single(folder, resume="auto", allow=tuple(changes), **changes)
+    assert run.samples > 0
+    assert {record["batch_size"] for record in train(run)} == {6}
+
+
 def test_a_checkpoint_that_knows_nothing_of_what_moves_with_the_batch_resumes_exactly(folder, finished):
     """As saved before these settings and this state were there."""
     whole = list(train(open_single(finished, output=str(folder / "whole"))))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from adabatch.moments.gradient_moments import GradientMoments, squared_deviation
 from adabatch.moments.hypotheses import HypothesisError
-from adabatch.moments.noise_scale import noise_scale, saturation_level, stationary_batch_size
+from adabatch.moments.noise_scale import noise_scale, saturation_level, stationary_batch_size, stationary_eta
 from theory.estimators.expectations import (
     ESTIMATORS,
     GaussianGroups,
@@ -95,6 +95,7 @@ def test_effective_eta_is_where_the_test_is_an_equality(eta: float, n: int, m: i
 def test_stationary_batch_size_is_a_fixed_point_between_growth_and_rest(eta: float, scale: float, n: int) -> None:
     for estimator in ("unbiased", "debiased", "paper"):
         size = stationary_batch_size(scale, eta, estimator, n)
+        assert stationary_eta(size, scale, estimator, n) == pytest.approx(eta)
 
         def statistic(b: float, estimator: str = estimator) -> float:
             return expected_statistic(GaussianGroups(n, b / n, 1.0, scale, 0.0, 0.0), eta, estimator)
