@@ -12,6 +12,7 @@ import numpy as np
 from adabatch.data.bpe import open_trained
 from adabatch.data.cache import map_tokens, named_by, open_owned
 from adabatch.data.documents import Part
+from adabatch.data.mixture import MixedSamples, MixedStreams, MixtureOrder
 from adabatch.data.preparation import PARTS, TOKENIZER_FILE, prepare
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.sources import open_sources
@@ -20,7 +21,7 @@ from adabatch.data.tokenizer import TOKEN_TYPES, Tokenizer, open_tokenizer, padd
 from adabatch.refusals import refusing_os_errors
 from adabatch.settings.data import DataSettings
 
-__all__ = ["Corpus", "open_corpus", "prepared_vocabulary"]
+__all__ = ["Corpus", "check_sources", "open_corpus", "prepared_vocabulary"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Corpus:
 
     train: SampleSource
     """The training samples, in the order of the seed (of the stream when streaming)."""
-    validation: PreparedSamples | None
+    validation: PreparedSamples | MixedSamples | None
     """The validation samples, in the order of the data; None where nothing is held out."""
     tokenizer: Tokenizer
     """What made the tokens."""
@@ -40,10 +41,7 @@ class Corpus:
 
     def bytes_per_token(self) -> float | None:
         """Bytes of text that a token stands for, on average over the validation set; None without one."""
-        if self.validation is None:
-            return None
-        part = self.validation.describe()
-        return float(part["bytes"] / part["tokens"])
+        return None if self.validation is None else self.validation.bytes_per_token()
 
     def describe(self) -> dict[str, Any]:
         """What the corpus is, as JSON. Equal hashes mean equal tokens, on any machine."""
@@ -75,7 +73,67 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
     """
     folder = folder or prepare(settings)
     with refusing_os_errors(named_by(settings)):
-        return _open(settings, folder)
+        return _open_mixture(settings, folder) if settings.mixture else _open(settings, folder)
+
+
+def _open_mixture(settings: DataSettings, folder: Path) -> Corpus:
+    record = _read_description(settings, folder)
+    corpora = [_open(member, place) for member, place in _members(settings, folder, record)]
+    streamed: list[Any] = [corpus.train for corpus in corpora]
+    held_out: list[Any] = [corpus.validation for corpus in corpora if corpus.validation is not None]
+    described = {part: {"sources": record["sources"], **record["parts"][part]} for part in PARTS}
+    first = corpora[0]
+    train: SampleSource
+    if settings.streaming:
+        description = first.train.describe() | {"sources": record["sources"]}
+        train = MixedStreams(streamed, settings.mixture, settings.seed, description)
+    else:
+        train = MixedSamples(
+            streamed, settings.mixture, settings.seed, first.train.describe() | described["train"]
+        )
+    validation = first.validation
+    if validation is not None and settings.validation_data is None:
+        validation = MixedSamples(held_out, settings.mixture, 0, validation.describe() | described["validation"])
+    return Corpus(train, validation, first.tokenizer, first.vocabulary_size, folder)
+
+
+def _members(settings: DataSettings, folder: Path, record: dict[str, Any]) -> list[tuple[DataSettings, Path]]:
+    """The settings and the folder of each source of a mixture."""
+    members, names = settings.members(), record.get("members")
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or len(names) != len(members)
+    ):
+        raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
+    return [(member, folder.with_name(name)) for member, name in zip(members, names, strict=True)]
+
+
+def check_sources(settings: DataSettings, folder: Path, samples: int) -> None:
+    """Refuse a mixture in which a source ends before this many samples, unless it may begin again.
+
+    Args:
+        settings: the data.
+        folder: of the prepared corpus.
+        samples: that will be taken, the last batch's left out that are more.
+
+    Raises:
+        ValueError: which source has how many sequences, and how many its share takes.
+    """
+    if not settings.mixture:
+        return
+    with refusing_os_errors(named_by(settings)):
+        members = _members(settings, folder, _read_description(settings, folder))
+        sizes = [_read_description(member, place)["parts"]["train"]["tokens"] for member, place in members]
+    counts = MixtureOrder(settings.mixture, settings.seed).counts(samples).tolist()
+    for (name, share), count, size in zip(settings.mixture, counts, sizes, strict=True):
+        sequences = size // settings.sequence_length
+        if sequences < count and not (settings.streaming or settings.repeat_sources):
+            raise ValueError(
+                f"the source {name} has {sequences:,} sequences of {settings.sequence_length} tokens for "
+                f"training, but its share of {share} takes {count:,} of {samples:,} samples: give it more text "
+                "or a smaller share (--data), lower --samples, or let it begin again (--repeat-sources)"
+            )
 
 
 def _open(settings: DataSettings, folder: Path) -> Corpus:

@@ -19,6 +19,7 @@ from adabatch.data.token_bytes import token_bytes
 from adabatch.distributed.parallel import autocast, process_group
 from adabatch.evaluation.subject import ORDER_SEED, Subject
 from adabatch.experiments.intervals import LEVEL, Interval, mean_interval, ratio_interval
+from adabatch.model.document_mask import check_document_mask, mask_documents
 from adabatch.model.language_model import sequence_losses
 from adabatch.reporting.metrics import finite_or_null
 from adabatch.settings import ParallelSettings
@@ -122,9 +123,12 @@ def text_loss(subject: Subject, sequences: int | None = None, batch: int = 8) ->
     if subject.own_data:  # which lie in the order of the text, where neighbours resemble each other
         chosen = samples_at(chosen, samples.length, ORDER_SEED)
     tokens = samples.take(chosen)
+    if data.document_mask:
+        check_document_mask(subject.model.config)
+        mask_documents(subject.model, corpus.tokenizer.end_of_document)
     losses = _losses(subject.model, tokens, batch, subject.settings.parallel)
-    lengths, part = token_bytes(corpus.tokenizer), samples.describe()
-    average = np.full(corpus.tokenizer.size, part["bytes"] / part["tokens"])
+    lengths = token_bytes(corpus.tokenizer)
+    average = np.full(corpus.tokenizer.size, samples.bytes_per_token())
     sizes = (average if lengths is None else lengths)[tokens[:, 1:].numpy()].sum(axis=1)
     return TextLoss(losses, sizes, lengths is not None, data.sequence_length - 1, samples.length)
 

@@ -19,7 +19,8 @@ __all__ = ["CHANGEABLE", "ExperimentRun", "changed_settings", "digest", "final_l
 
 CHANGEABLE = frozenset(
     {
-        *("output", "resume", "overwrite", "allow", "figures", "tensorboard", "cache", "processes"),
+        *("output", "resume", "overwrite", "allow", "figures", "tensorboard"),
+        *("cache", "processes", "repeat_sources"),
         *("checkpoint_interval", "checkpoint_minutes", "time_limit", "keep", "async_checkpoints"),
         *("timeout", "max_restarts", "max_skipped"),
     }

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from adabatch.checkpoints.compatibility import RECORDS
 from adabatch.checkpoints.folders import find_checkpoint
-from adabatch.data.corpus import prepared_vocabulary
+from adabatch.data.corpus import check_sources, prepared_vocabulary
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_with_progress
 from adabatch.distributed.parallel import choose_device
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
+from adabatch.model.document_mask import check_document_mask
 from adabatch.model.language_model import model_config
 from adabatch.reporting.metrics import METRICS, read_metrics
 from adabatch.schedules import BatchSizeSchedule
@@ -78,6 +79,7 @@ def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = 
     choose_device(settings.parallel, settings.parallel.ranks - 1)
     check_model(settings, None)  # before preparing a large corpus
     corpus = corpus or prepare_for_run(settings)
+    check_sources(settings.data, corpus, settings.run.samples)
     check_model(settings, prepared_vocabulary(settings.data, corpus))
     return replace(start, corpus=corpus)
 
@@ -108,10 +110,12 @@ def check_model(settings: Settings, vocabulary: int | None) -> PreTrainedConfig:
     """The configuration of the model with this vocabulary (None: its own).
 
     Raises:
-        ValueError: if it cannot be built, or tensor-parallel ranks cannot share it.
+        ValueError: if it cannot be built, or keep documents apart, or tensor-parallel ranks cannot share it.
     """
     parallel, length = settings.parallel, settings.data.sequence_length
     config = model_config(settings.model.model, vocabulary, length)
+    if settings.data.document_mask:
+        check_document_mask(config)
     for stage in {length, *build_lengths(settings).lengths}:
         check_tensor_parallel(config, parallel.tensor_parallel, stage, parallel.sequence_parallel)
     return config
