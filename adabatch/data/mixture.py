@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -84,6 +84,13 @@ class MixtureOrder:
         if within == 0:
             return whole
         return whole + np.bincount(self._drawn(block).sources[:within], minlength=len(self._parts))
+
+    def length(self, lengths: Sequence[int]) -> int:
+        """How many samples there are until a source i has given more than lengths[i]."""
+        pairs, total = list(zip(lengths, self._parts, strict=True)), sum(self._parts)
+        least = min(length * total // part for length, part in pairs)
+        most = min(-(-(length + 1) * total // part) for length, part in pairs)
+        return least + bisect_left(range(least, most), True, key=lambda p: any(self.counts(p + 1) > lengths))
 
     def _drawn(self, block: int) -> _Block:
         return _draw(self._parts, self._periods, self._seed, block)
@@ -181,13 +188,10 @@ class MixedSamples(_Mixed, SampleSource):
 
     sources: Sequence[PreparedSamples]
 
-    @property
+    @cached_property
     def length(self) -> int:
         """Samples up to the end of the source that ends first."""
-        lengths = np.array([source.length for source in self.sources])
-        return bisect_left(
-            range(int(lengths.sum())), True, key=lambda p: bool((self.order.counts(p + 1) > lengths).any())
-        )
+        return self.order.length([source.length for source in self.sources])
 
     def bytes_per_token(self) -> float:
         """Bytes of text that a token stands for, on average at these shares."""
