@@ -123,10 +123,11 @@ def text_loss(subject: Subject, sequences: int | None = None, batch: int = 8) ->
     if subject.own_data:  # which lie in the order of the text, where neighbours resemble each other
         chosen = samples_at(chosen, samples.length, ORDER_SEED)
     tokens = samples.take(chosen)
+    model: Any = subject.model
     if data.document_mask:
-        check_document_mask(subject.model.config)
-        mask_documents(subject.model, corpus.tokenizer.end_of_document)
-    losses = _losses(subject.model, tokens, batch, subject.settings.parallel)
+        check_document_mask(model.config)
+        mask_documents(model, corpus.tokenizer.end_of_document)
+    losses = _losses(model, tokens, batch, subject.settings.parallel)
     lengths = token_bytes(corpus.tokenizer)
     average = np.full(corpus.tokenizer.size, samples.bytes_per_token())
     sizes = (average if lengths is None else lengths)[tokens[:, 1:].numpy()].sum(axis=1)
