@@ -86,14 +86,12 @@ def _open_mixture(settings: DataSettings, folder: Path) -> Corpus:
     train: SampleSource
     if settings.streaming:
         description = first.train.describe() | {"sources": record["sources"]}
-        train = MixedStreams(streamed, settings.mixture, settings.seed, description)
+        train = MixedStreams(streamed, settings.mixture, description)
     else:
-        train = MixedSamples(
-            streamed, settings.mixture, settings.seed, first.train.describe() | described["train"]
-        )
+        train = MixedSamples(streamed, settings.mixture, first.train.describe() | described["train"])
     validation = first.validation
     if validation is not None and settings.validation_data is None:
-        validation = MixedSamples(held_out, settings.mixture, 0, validation.describe() | described["validation"])
+        validation = MixedSamples(held_out, settings.mixture, validation.describe() | described["validation"])
     return Corpus(train, validation, first.tokenizer, first.vocabulary_size, folder)
 
 
@@ -125,7 +123,7 @@ def check_sources(settings: DataSettings, folder: Path, samples: int) -> None:
     with refusing_os_errors(named_by(settings)):
         members = _members(settings, folder, _read_description(settings, folder))
         sizes = [_read_description(member, place)["parts"]["train"]["tokens"] for member, place in members]
-    counts = MixtureOrder(settings.mixture, settings.seed).counts(samples).tolist()
+    counts = MixtureOrder(settings.mixture).counts(samples).tolist()
     for (name, share), count, size in zip(settings.mixture, counts, sizes, strict=True):
         sequences = size // settings.sequence_length
         if sequences < count and not (settings.streaming or settings.repeat_sources):

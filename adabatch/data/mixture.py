@@ -1,18 +1,14 @@
 """Mixtures: which source each sample is of, at exact shares, and samples taken so from several sources.
 
 After p samples source i has given floor(w_i p) or ceil(w_i p) of them, w_i being its share: less than one sequence
-from what was asked for, at every p. So its j-th sample has a window, the positions floor((j - 1) / w_i) up to, not
-including, ceil(j / w_i). Within these windows the order is drawn at random: at fixed places in a period, a source
-would always fall to the same of the norm test's groups, which take every n-th position.
+from what was asked for, at every p. So its j-th sample has a window, the positions from floor((j - 1) / w_i) up to,
+but not including, ceil(j / w_i). Each position goes to a source whose next window has begun, and among these to the
+one whose window ends first. As the shares sum to 1, all windows are kept (earliest deadline first: Liu and Layland,
+Scheduling algorithms for multiprogramming, Journal of the ACM 20, 1973). The order returns to the exact shares after
+a period, 10,000 samples at most, so that any position is computed without those before it.
 
-At each position, the samples not yet placed are looked through in the order of their windows' ends, the deadlines.
-Where the first r of them have just r positions left, the next is one of these; otherwise any may come whose window
-has begun, each source's first. That there always is one, and all keep their windows, is Hall's theorem: of the
-samples whose windows lie in [s, t) there are at most sum_i w_i (t - s) = t - s. (Earliest deadline first is the
-order that Tijdeman, The chairman assignment problem, Discrete Mathematics 32, 1980, uses.)
-
-All shares are met exactly after a period, 10,000 samples at most. Each block of whole periods is drawn by itself,
-from the seed and its number, so that any position can be computed without those before its block.
+The groups of the norm test take every n-th position. With such a period all of a source could fall to one of them.
+So the positions of a step are shuffled before they are dealt to groups (:func:`shuffled`).
 """
 
 from __future__ import annotations
@@ -22,11 +18,12 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from math import gcd
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from adabatch.data.order import seeded_permutation
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.streaming import StreamedSamples
 from adabatch.settings.mixture import DECIMALS, Ingredient
@@ -34,16 +31,10 @@ from adabatch.settings.mixture import DECIMALS, Ingredient
 if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
     import torch
 
-__all__ = ["MixedSamples", "MixedStreams", "MixtureOrder"]
+__all__ = ["MixedSamples", "MixedStreams", "Mixture", "MixtureOrder", "shuffled"]
 
-BLOCK = 1024
-"""Positions of a block at least."""
-
-LOOKAHEAD = 64
-"""Samples not yet placed that are looked through once a source has been found."""
-
-ORDER_OF_MIXTURE = 1_835_629_688
-"""With the seed, what the random numbers are for; no other order counts so far."""
+ORDER_IN_STEP = 1_835_629_688
+"""With the seed, what a permutation is for; no epoch counts so far."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -51,39 +42,31 @@ Integers = npt.NDArray[np.int64]
 class MixtureOrder:
     """Which source each position is of, and which of that source's samples it is.
 
-    Args:
-        ingredients: the sources with their shares.
-        seed: of the order.
-
     >>> from decimal import Decimal
-    >>> order = MixtureOrder([Ingredient("a", Decimal("0.75")), Ingredient("b", Decimal("0.25"))], seed=0)
-    >>> order.counts(8).tolist(), order.counts(10**12).tolist()
-    ([6, 2], [750000000000, 250000000000])
+    >>> order = MixtureOrder([Ingredient("a", Decimal("0.75")), Ingredient("b", Decimal("0.25"))])
+    >>> order.places(range(4))[0].tolist(), order.counts(10**12 + 1).tolist()
+    ([0, 0, 0, 1], [750000000001, 250000000000])
     """
 
-    def __init__(self, ingredients: Sequence[Ingredient], seed: int) -> None:
+    def __init__(self, ingredients: Sequence[Ingredient]) -> None:
         parts = [int(share * 10**DECIMALS) for _, share in ingredients]
-        self._parts, self._seed = tuple(part // gcd(*parts) for part in parts), seed
-        self._periods = -(-BLOCK // sum(self._parts))
-        self._block = self._periods * sum(self._parts)
+        self._parts = tuple(part // gcd(*parts) for part in parts)
 
     def places(self, positions: Sequence[int] | range) -> tuple[Integers, Integers]:
         """The source of each position, and which of its samples it takes, int64 [len(positions)] each."""
-        blocks, within = np.divmod(np.asarray(positions, dtype=np.int64), self._block)
-        sources, earlier = np.empty_like(within), np.empty_like(within)
-        for block in np.unique(blocks):
-            chosen, drawn = blocks == block, self._drawn(int(block))
-            sources[chosen] = drawn.sources[within[chosen]]
-            earlier[chosen] = drawn.earlier[within[chosen]]
-        return sources, earlier + blocks * self._periods * np.array(self._parts)[sources]
+        period = _period(self._parts)
+        before, within = np.divmod(np.asarray(positions, dtype=np.int64), len(period))
+        sources = period[within]
+        earlier = np.empty_like(period)
+        for source, part in enumerate(self._parts):
+            earlier[period == source] = np.arange(part)
+        return sources, before * np.array(self._parts)[sources] + earlier[within]
 
     def counts(self, position: int) -> Integers:
         """How many of the samples before this position are of each source, int64 [sources]."""
-        block, within = divmod(position, self._block)
-        whole = block * self._periods * np.array(self._parts)
-        if within == 0:
-            return whole
-        return whole + np.bincount(self._drawn(block).sources[:within], minlength=len(self._parts))
+        period = _period(self._parts)
+        before, within = divmod(position, len(period))
+        return before * np.array(self._parts) + np.bincount(period[:within], minlength=len(self._parts))
 
     def length(self, lengths: Sequence[int]) -> int:
         """How many samples there are until a source i has given more than lengths[i]."""
@@ -92,64 +75,46 @@ class MixtureOrder:
         most = min(-(-(length + 1) * total // part) for length, part in pairs)
         return least + bisect_left(range(least, most), True, key=lambda p: any(self.counts(p + 1) > lengths))
 
-    def _drawn(self, block: int) -> _Block:
-        return _draw(self._parts, self._periods, self._seed, block)
+
+@lru_cache(maxsize=16)
+def _period(parts: tuple[int, ...]) -> Integers:
+    """The sources of sum(parts) positions, parts[i] of them of source i, int64 [sum(parts)]."""
+    size, given, order = sum(parts), [0] * len(parts), []
+    for position in range(size):
+        _, source = min(
+            (-(-(count + 1) * size // part), source)
+            for source, (count, part) in enumerate(zip(given, parts, strict=True))
+            if count * size < part * (position + 1)
+        )
+        given[source] += 1
+        order.append(source)
+    return np.array(order)
 
 
-class _Block(NamedTuple):
-    """Some periods of the order."""
+def shuffled(positions: Sequence[int], start: int, batch_size: int, seed: int) -> list[int]:
+    """Where a permutation of the positions [start, start + batch_size) of a step takes some of them.
 
-    sources: Integers
-    earlier: Integers
-    """Samples of the same source before in the block."""
+    Groups are then of sources drawn at random, whichever positions they take. So the norm test counts differences
+    between sources as noise of single samples, as it would of samples drawn independently.
 
-
-@lru_cache(maxsize=8)  # a batch may straddle two, of a training and a validation set
-def _draw(parts: tuple[int, ...], periods: int, seed: int, block: int) -> _Block:
-    """The order in a block of this many periods of sum(parts) positions; source i has parts[i] of each."""
-    period = sum(parts)
-    waiting = sorted(
-        (-(-(number + 1) * period // part), source, number * period // part)
-        for source, part in enumerate(parts)
-        for number in range(part * periods)
-    )
-    draws = np.random.PCG64(np.random.SeedSequence([seed, ORDER_OF_MIXTURE, block])).random_raw(len(waiting))
-    sources = np.empty(len(waiting), dtype=np.int64)
-    for position, draw in enumerate(draws.tolist()):
-        possible = _possible(waiting, position)
-        _, sources[position], _ = waiting.pop(possible[draw % len(possible)])
-    earlier = np.empty_like(sources)
-    for source, part in enumerate(parts):
-        earlier[sources == source] = np.arange(part * periods)
-    return _Block(sources, earlier)
+    >>> sorted(shuffled(range(100, 104), start=100, batch_size=4, seed=0))
+    [100, 101, 102, 103]
+    """
+    order = seeded_permutation(batch_size, [seed, ORDER_IN_STEP, start])
+    return [start + int(order[position - start]) for position in positions]
 
 
-def _possible(waiting: Sequence[tuple[int, int, int]], position: int) -> list[int]:
-    """The places in ``waiting`` (deadline, source, window's begin) of samples that may come at this position."""
-    possible: list[int] = []
-    seen: set[int] = set()
-    for place, (deadline, source, begin) in enumerate(waiting):
-        if source not in seen:
-            seen.add(source)
-            if begin <= position:
-                possible.append(place)
-        if place + 1 == deadline - position or (possible and place >= LOOKAHEAD):
-            break
-    return possible
-
-
-class _Mixed:
+class Mixture:
     """Samples of several sources, each in its own order, mixed by their shares."""
 
     def __init__(
         self,
         sources: Sequence[PreparedSamples | StreamedSamples],
         ingredients: Sequence[Ingredient],
-        seed: int,
         description: dict[str, Any],
     ) -> None:
         self.sources, self.ingredients = sources, ingredients
-        self.order = MixtureOrder(ingredients, seed)
+        self.order = MixtureOrder(ingredients)
         self._description = description
 
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
@@ -176,13 +141,12 @@ class _Mixed:
         return {**self._description, "shares": [str(share) for _, share in self.ingredients]}
 
 
-class MixedSamples(_Mixed, SampleSource):
+class MixedSamples(Mixture, SampleSource):
     """A mixture of prepared samples: a source that was read to its end begins again, in another order.
 
     Args:
         sources: of samples, each in its own order.
         ingredients: their names and shares.
-        seed: of the order in which they alternate.
         description: what is known about the tokens, returned by `describe`.
     """
 
@@ -203,7 +167,7 @@ class MixedSamples(_Mixed, SampleSource):
         return {**super().describe(), "samples": self.length}
 
 
-class MixedStreams(_Mixed):
+class MixedStreams(Mixture):
     """A mixture of streams: a shard that was read to its end begins again, as that of a stream alone does.
 
     Which of a stream's shards a position is of depends on the shares, so that every rank reads all shards.

@@ -1,6 +1,5 @@
 """Mixtures: exact shares at every sample, a slow twin of the order, and what is read from several sources."""
 
-import itertools
 import json
 import math
 from decimal import Decimal
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from adabatch.data import mixture
 from adabatch.data.corpus import check_sources, open_corpus
-from adabatch.data.mixture import ORDER_OF_MIXTURE, MixtureOrder
+from adabatch.data.mixture import MixtureOrder, shuffled
 from adabatch.data.order import group_positions
 from adabatch.data.preparation import prepare
 from adabatch.data.progress import summary_of
@@ -26,87 +25,84 @@ from adabatch.settings.mixture import Ingredient, ingredients_of
 parts = st.lists(st.integers(1, 40), min_size=1, max_size=9).map(tuple)
 
 
-def order_of(*shares: str, seed: int = 0) -> MixtureOrder:
-    return MixtureOrder([Ingredient(f"source {i}", Decimal(share)) for i, share in enumerate(shares)], seed)
+def order_of(*shares: str) -> MixtureOrder:
+    return MixtureOrder([Ingredient(f"source {i}", Decimal(share)) for i, share in enumerate(shares)])
 
 
-def twin(parts: tuple[int, ...], draws: list[int]) -> list[int]:
-    """The order by brute force: a source may come if its window has begun and all samples still fit in theirs."""
-    total, given, order = sum(parts), [0] * len(parts), []
-    for position, draw in enumerate(draws):
-        possible = []
-        for source, part in enumerate(parts):
-            if given[source] < Fraction(part, total) * (position + 1):
-                after = [count + (other == source) for other, count in enumerate(given)]
-                if all(
-                    sum(max(0, other * end // total - count) for other, count in zip(parts, after, strict=True))
-                    <= end - position - 1
-                    for end in range(position + 1, len(draws) + 1)
-                ):
-                    possible.append((math.ceil(Fraction((given[source] + 1) * total, part)), source))
-        _, source = sorted(possible)[draw % len(possible)]
-        given[source] += 1
+def twin(parts: tuple[int, ...]) -> list[int]:
+    """The order from a list of all samples of a period with their windows, in fractions."""
+    size, order = sum(parts), []
+    waiting = [
+        (math.ceil(Fraction((number + 1) * size, part)), source, math.floor(Fraction(number * size, part)))
+        for source, part in enumerate(parts)
+        for number in range(part)
+    ]
+    for position in range(size):
+        end, source, begin = min(sample for sample in waiting if sample[2] <= position)
+        assert begin <= position < end
+        waiting.remove((end, source, begin))
         order.append(source)
     return order
 
 
 class TestOrder:
     @hypothesis_settings(deadline=None, max_examples=50)
-    @given(parts=parts, periods=st.integers(1, 4), seed=st.integers(0, 2**63 - 1), block=st.integers(0, 10**9))
-    def test_shares_differ_by_less_than_one_sample_at_every_prefix(self, parts, periods, seed, block):
-        drawn = mixture._draw(parts, periods, seed, block)
-        counts = np.cumsum(np.eye(len(parts), dtype=int)[drawn.sources], axis=0)
+    @given(parts=parts)
+    def test_shares_differ_by_less_than_one_sample_at_every_prefix(self, parts):
+        counts = np.cumsum(np.eye(len(parts), dtype=int)[mixture._period(parts)], axis=0)
         asked = np.outer(np.arange(1, len(counts) + 1), parts)  # times sum(parts)
         assert (abs(counts * sum(parts) - asked) < sum(parts)).all()
-        assert (counts[-1] == periods * np.array(parts)).all()
+        assert (counts[-1] == parts).all()
 
     @hypothesis_settings(deadline=None, max_examples=25)
-    @given(
-        parts=st.lists(st.integers(1, 7), min_size=1, max_size=4).map(tuple),
-        periods=st.integers(1, 2),
-        seed=st.integers(0, 2**63 - 1),
-        block=st.integers(0, 10**6),
-    )
-    def test_the_order_is_that_of_the_twin(self, parts, periods, seed, block):
-        seeds = np.random.SeedSequence([seed, ORDER_OF_MIXTURE, block])
-        draws = np.random.PCG64(seeds).random_raw(sum(parts) * periods).tolist()
-        assert mixture._draw(parts, periods, seed, block).sources.tolist() == twin(parts, draws)
+    @given(parts=parts)
+    def test_the_order_is_that_of_the_twin(self, parts):
+        assert mixture._period(parts).tolist() == twin(parts)
 
     @pytest.mark.parametrize(
         "shares", [("0.7", "0.3"), ("1",), ("0.0001", "0.9999"), ("0.3333", "0.3333", "0.3334")]
     )
     def test_any_position_by_itself(self, shares):
-        order = order_of(*shares, seed=3)
-        start = 3 * order._block - 20
+        order = order_of(*shares)
+        start = 30_000 - 20
         sources, indices = order.places(range(start, start + 40))
         counts = order.counts(start)
         for number, (source, index) in enumerate(zip(sources.tolist(), indices.tolist(), strict=True)):
-            assert (source, index) == (source, counts[source])
+            assert index == counts[source]
             assert [int(value[0]) for value in order.places([start + number])] == [source, index]
             assert order.counts(start + number).tolist() == counts.tolist()
             counts[source] += 1
             error = abs(counts - (start + number + 1) * np.array(list(map(float, shares))))
             assert (error < 1 + 1e-9).all()
 
-    def test_no_group_of_the_test_gets_one_source(self):
-        """Of n groups, each takes every n-th position: with A, B, A, B, ... one would be all of A."""
-        order = order_of("0.5", "0.25", "0.25")
-        sources, _ = order.places(range(8192))
-        for groups, group in [(n, q) for n in (2, 3, 4, 8, 10) for q in range(n)]:
-            share = (sources[group::groups] == 0).mean()
-            assert abs(share - 0.5) < 5 * math.sqrt(0.25 * groups / 8192), (groups, group)
-        alternating = np.arange(8192) % 2
-        assert (alternating[::2] == 0).mean() == 1.0  # what such an order would do
+    @hypothesis_settings(deadline=None, max_examples=30)
+    @given(parts=parts, data=st.data())
+    def test_the_length_is_up_to_the_source_that_ends_first(self, parts, data):
+        lengths = data.draw(st.lists(st.integers(0, 90), min_size=len(parts), max_size=len(parts)))
+        order = order_of("1")
+        order._parts = parts
+        length = order.length(lengths)
+        assert (order.counts(length) <= lengths).all()
+        assert (order.counts(length + 1) > lengths).any()
 
-    def test_seeds_and_blocks_differ(self):
-        order, other = order_of("0.6", "0.4"), order_of("0.6", "0.4", seed=1)
-        size = order._block
-        drawn = [
-            order.places(range(size))[0],
-            order.places(range(size, 2 * size))[0],
-            other.places(range(size))[0],
-        ]
-        assert all((a != b).any() for a, b in itertools.combinations(drawn, 2))
+    def test_no_group_of_the_test_gets_one_source(self):
+        """Of n groups, each takes every n-th position: without the shuffle one has all of a source."""
+        order, steps = order_of("0.5", "0.25", "0.25"), 400
+        for accumulation, micro_batch in ((2, 4), (4, 2), (4, 8), (5, 3)):
+            plan = MicroBatchPlan(1, accumulation, micro_batch)
+            first = np.zeros((2, accumulation))
+            for start in range(0, steps * plan.batch_size, plan.batch_size):
+                groups = group_positions(start, 0, plan)
+                whole = [p for group in groups for p in group]
+                dealt = shuffled(whole, start, plan.batch_size, seed=1)
+                assert sorted(dealt) == sorted(whole)
+                for way, positions in enumerate((whole, dealt)):
+                    own = (order.places(positions)[0] == 0).reshape(accumulation, micro_batch)
+                    first[way] += own.mean(axis=1) / steps
+            deviation = 5 * math.sqrt(0.25 / (steps * micro_batch))
+            assert abs(first[1] - 0.5).max() < deviation
+            if accumulation == 4:
+                assert abs(first[0] - 0.5).max() > 2 * deviation
 
 
 @pytest.fixture
@@ -121,7 +117,7 @@ def texts(tmp_path):
 def settings_of(folder, *shares, **changes) -> DataSettings:
     names = [f"{folder}/{name}.jsonl:{share}" for name, share in zip("ab", shares, strict=False)]
     given = {"sequence_length": 8, "cache": str(folder / "cache"), "validation_fraction": 0.2} | changes
-    return DataSettings(data=names, **given)
+    return DataSettings(**{"data": names} | given)
 
 
 def capitals(samples) -> np.ndarray:
