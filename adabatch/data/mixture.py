@@ -1,11 +1,11 @@
 """Mixtures: which source each sample is of, at exact shares, and samples taken so from several sources.
 
 After p samples source i has given floor(w_i p) or ceil(w_i p) of them, w_i being its share: less than one sequence
-from what was asked for, at every p. So its j-th sample has a window, the positions from floor((j - 1) / w_i) up to,
-but not including, ceil(j / w_i). Each position goes to a source whose next window has begun, and among these to the
-one whose window ends first. As the shares sum to 1, all windows are kept (earliest deadline first: Liu and Layland,
-Scheduling algorithms for multiprogramming, Journal of the ACM 20, 1973). The order returns to the exact shares after
-a period, 10,000 samples at most, so that any position is computed without those before it.
+from what was asked for, at every p. So its j-th sample has a window, positions from floor((j - 1) / w_i) up to but
+not including ceil(j / w_i). Each position goes to a source whose next window has begun, of these to the one whose
+window ends first. As the shares sum to 1, all windows are kept (earliest deadline first: Liu and Layland,
+Scheduling algorithms for multiprogramming, Journal of the ACM 20, 1973). The order returns to the exact shares
+after a period, 10,000 samples at most, so that any position is computed without those before it.
 
 The groups of the norm test take every n-th position. With such a period all of a source could fall to one of them.
 So the positions of a step are shuffled before they are dealt to groups (:func:`shuffled`).

@@ -241,7 +241,7 @@ class TestBadInput:
         with pytest.raises(
             ValueError,
             match=rf"the source .*a\.jsonl has \d+ sequences of 8 tokens for training, but its share of 0\.9 "
-            rf"takes \d+ of {size + 1} samples: .* --repeat-sources\)",
+            rf"takes \d+ of {size + 1} samples: .* \(--repeat-sources\)$",
         ):
             check_sources(settings, folder, size + 1)
         check_sources(settings_of(texts, "0.9", "0.1", repeat_sources=True), folder, 10**9)
