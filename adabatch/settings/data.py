@@ -111,8 +111,7 @@ class DataSettings(Section):
         """The settings of each source of a mixture alone, named validation data with the first; or just these."""
         found = [replace(self, data=(ingredient.name,)) for ingredient in self.mixture]
         if self.validation_data is not None:
-            others = {"validation_data": None, "validation_fraction": 0.0}
-            found[1:] = [replace(member, **others) for member in found[1:]]
+            found[1:] = [replace(member, validation_data=None, validation_fraction=0.0) for member in found[1:]]
         return tuple(found) or (self,)
 
     @staticmethod
