@@ -4,9 +4,11 @@ import json
 import math
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from adabatch.data.streaming import check_shards
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import DataSettings, load_settings
 from adabatch.settings.mixture import Ingredient, ingredients_of
+from adabatch.training.loop import next_batch
 
 parts = st.lists(st.integers(1, 40), min_size=1, max_size=9).map(tuple)
 
@@ -204,6 +207,17 @@ class TestCorpus:
             states = [source.state_dict() for source in sources]
         with pytest.warns(UserWarning, match="ranks cannot share the streams of a mixture"):
             check_shards(settings, 2)
+
+
+def test_the_trainer_deals_the_samples_of_a_step_at_random(texts):
+    settings = settings_of(texts, "0.5", "0.5")
+    train, plan = open_corpus(settings).train, MicroBatchPlan(1, accumulation=2, micro_batch=6)
+    run = SimpleNamespace(samples=24, corpus=SimpleNamespace(train=train), settings=SimpleNamespace(data=settings))
+    run.ranks = SimpleNamespace(data_parallel_rank=0)
+    groups = next_batch(run, plan, 8)
+    assert sorted(torch.cat(groups).tolist()) == sorted(train.take(range(24, 36)).tolist())
+    assert all(0 < capitals(group).sum() < 6 for group in groups)
+    assert [capitals(train.take(group)).sum() for group in group_positions(24, 0, plan)] == [0, 6]
 
 
 class TestBadInput:
