@@ -15,6 +15,8 @@ round's ratio is that of its own four steps, so that the machine's drift cancels
 rounds with its 95% interval (by order statistics). The scalar statistics, whose cost is small, get three times as
 many rounds.
 
+"read" reads each gradient once, with torch's sum, and does nothing else: the floor of what looks at gradients.
+
 CPU seconds are summed over ranks; "own" are those of the calling thread inside the statistics' own calls, which
 the rest of the step cannot blur (what gloo's threads do for a collective is not in them). Bytes are those that one
 rank sends under ring algorithms, counted from the collectives that are issued; memory is the peak of what torch
@@ -40,7 +42,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from paper_statistics import PaperStatistics
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig
@@ -53,6 +55,9 @@ from adabatch.schedules.coupling import StepHyperparameters
 from adabatch.settings import OptimizerSettings, ParallelSettings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics, per_sample_moments
 from adabatch.statistics.clipping import clip_gradients
+from adabatch.statistics.hooks import LeafHooks, accumulating_node
+from adabatch.statistics.leaves import autograd_leaves
+from adabatch.statistics.norms import local
 from adabatch.statistics.reductions import Workspace, reduce_scatter
 from adabatch.training.building import build_optimizer
 from adabatch.training.loop import optimizer_step
@@ -65,8 +70,8 @@ SIZES = {
     "tiny": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
     "20m": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 6, "num_attention_heads": 8},
 }
-KINDS = ("scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample")
-ROUNDS = {"scalar": 3.0, "per-sample": 0.2}
+KINDS = ("read", "scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample")
+ROUNDS = {"read": 3.0, "scalar": 3.0, "per-sample": 0.2}
 """Multiples of the rounds that others get."""
 
 
@@ -136,6 +141,28 @@ class OwnTime:
         return timed
 
 
+class Read:
+    """Reads each gradient once where the statistics read it, and keeps nothing: their floor."""
+
+    def __init__(self, model: nn.Module) -> None:
+        leaves = list(autograd_leaves(model))
+        self._hooks = LeafHooks(model, leaves, [accumulating_node(leaf.tensor) for leaf in leaves], self)
+
+    def enable(self, enabled: bool = True) -> None:
+        """See gradients, or see none."""
+        self._hooks.attach() if enabled else self._hooks.remove()
+
+    def observe(self, index: int, gradient: Tensor) -> None:
+        """The hook's."""
+        local(gradient).sum()
+
+    def end_microbatch(self, samples: int) -> None:
+        """Nothing to do."""
+
+    def finish(self) -> None:
+        """Nothing is known of the step."""
+
+
 class Bench:
     """A model with its optimizer, and every kind of statistics for it."""
 
@@ -151,6 +178,7 @@ class Bench:
         self.plain.enable(False)
         self.statistics: dict[str, Any] = {"plain": None}
         makers: dict[str, Callable[[], Any]] = {
+            "read": lambda: Read(self.model),
             "scalar": lambda: GradientStatistics(self.model),
             "layers": lambda: GradientStatistics(self.model, part_of=model_part),
             "coordinate": lambda: CoordinateStatistics(self.model),

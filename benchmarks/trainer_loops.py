@@ -33,6 +33,8 @@ class Job:
         micro_batches: of a step, on each rank.
         length: tokens of a sequence.
         ranks: processes with a thread each; above 1 under FSDP2.
+        tuned: whether the bare loop runs AdamW fused and reduces gradients once a step, as adabatch does, rather
+            than as torch does by default.
     """
 
     config: dict[str, Any]
@@ -41,6 +43,7 @@ class Job:
     micro_batches: int
     length: int
     ranks: int
+    tuned: bool = False
 
     def sequences(self, steps: int, rank: int = 0) -> Iterator[Tensor]:
         """Micro-batches, int64 [micro_batch, length], from random places of the file."""
@@ -59,9 +62,11 @@ def llama(job: Job) -> nn.Module:
     return LlamaForCausalLM(LlamaConfig(**job.config, use_cache=False, attn_implementation="sdpa"))
 
 
-def optimizer_of(model: nn.Module) -> torch.optim.AdamW:
-    """AdamW as torch chooses to run it."""
-    return torch.optim.AdamW(model.parameters(), LEARNING_RATE, BETAS, weight_decay=WEIGHT_DECAY)
+def optimizer_of(model: nn.Module, fused: bool = False) -> torch.optim.AdamW:
+    """AdamW, fused or as torch chooses to run it."""
+    return torch.optim.AdamW(
+        model.parameters(), LEARNING_RATE, BETAS, weight_decay=WEIGHT_DECAY, fused=fused or None
+    )
 
 
 def bare(job: Job, steps: int, rank: int = 0) -> None:
@@ -80,9 +85,7 @@ def bare(job: Job, steps: int, rank: int = 0) -> None:
 
 
 def bare_steps(job: Job, steps: int, rank: int = 0) -> Iterator[Tensor]:
-    """The plain loop's last loss of each step; under FSDP2 the mean is reduced with each micro-batch, torch's
-    default.
-    """
+    """The plain loop's last loss of each step."""
     model = llama(job)
     if job.ranks > 1:
         from torch.distributed.fsdp import fully_shard
@@ -90,10 +93,12 @@ def bare_steps(job: Job, steps: int, rank: int = 0) -> Iterator[Tensor]:
         for layer in model.model.layers:  # type: ignore[union-attr]
             fully_shard(layer)
         fully_shard(model)
-    optimizer = optimizer_of(model)
+    optimizer = optimizer_of(model, job.tuned)
     data = job.sequences(steps, rank)
     for _ in range(steps):
-        for _ in range(job.micro_batches):
+        for number in range(job.micro_batches):
+            if job.tuned and job.ranks > 1:
+                model.set_requires_gradient_sync(number == job.micro_batches - 1)  # type: ignore[operator]
             tokens = next(data)
             loss = model(input_ids=tokens, labels=tokens).loss / job.micro_batches
             loss.backward()

@@ -3,6 +3,7 @@
     python benchmarks/trainer_steps.py --output benchmarks/trainer_steps.txt
     python benchmarks/trainer_steps.py --sizes 134k --ranks 1 --blocks 4        # does it run?
     python benchmarks/trainer_steps.py --sizes 134k --ranks 1 --profile         # where a step's time goes
+    python benchmarks/trainer_steps.py --tuned                                  # next to the fastest bare loop
 
 The models, tokens and bare loop of trainer_speed.py. `adabatch train` runs as the command does, with its records,
 progress and files; between its steps the bare loop takes as many of its own, on a model of its own. CPU seconds of
@@ -40,9 +41,17 @@ FIRST = 5
 BLOCKS = {"134k": 10, "20m": 2, "100m": 1}
 """Steps of a block."""
 
+SCHEDULES = ("constant", "norm-test")
+
+
+def bytes_sent() -> int:
+    """By all processes of this network namespace to each other, as the kernel counts them."""
+    lines = Path("/proc/net/dev").read_text().splitlines()
+    return int(next(line for line in lines if line.lstrip().startswith("lo:")).split()[9])
+
 
 def on_rank(file: str, schedule: str, blocks: int, profiled: bool) -> None:
-    """Train in turns; the main rank leaves the CPU milliseconds of each pair of blocks."""
+    """Train in turns; the main rank leaves CPU milliseconds of each pair of blocks, and the trainer's bytes."""
     from adabatch.commands import main as adabatch
     from adabatch.reporting.metrics import Record
     from adabatch.training import launch, loop
@@ -62,12 +71,13 @@ def on_rank(file: str, schedule: str, blocks: int, profiled: bool) -> None:
             start = time.process_time()
             for _ in range(block):
                 next(bare)
-            between = time.process_time()
+            between, sent = time.process_time(), bytes_sent()
             with profiler if profiled else nullcontext():
                 for _ in range(block):
                     yield next(own)
             end = time.process_time()
-            pairs.append([1000 * seconds / block for seconds in (between - start, end - between)])
+            milliseconds = [1000 * seconds / block for seconds in (between - start, end - between)]
+            pairs.append([*milliseconds, (bytes_sent() - sent) / block])
         yield from own
         if run.ranks.is_main:
             (folder / "pairs.json").write_text(json.dumps(pairs))
@@ -79,8 +89,10 @@ def on_rank(file: str, schedule: str, blocks: int, profiled: bool) -> None:
     adabatch()
 
 
-def pairs_of(job: Job, folder: Path, schedule: str, blocks: int, profiled: bool) -> list[tuple[float, float]]:
-    """Run all ranks; the main rank's pairs."""
+def pairs_of(
+    job: Job, folder: Path, schedule: str, blocks: int, profiled: bool = False
+) -> list[tuple[float, float, float]]:
+    """Run all ranks; the main rank's pairs, each with the bytes that all ranks sent in a step of the trainer."""
     file = folder / "job.json"
     words = [sys.executable, __file__, "--on-rank", str(file), schedule, str(blocks), str(int(profiled))]
     with socket.socket() as free:
@@ -99,25 +111,33 @@ def pairs_of(job: Job, folder: Path, schedule: str, blocks: int, profiled: bool)
     return [tuple(pair) for pair in json.loads((folder / "pairs.json").read_text())]
 
 
-def rows(size: str, ranks: int, blocks: int, profiled: bool) -> Iterator[str]:
-    """The rows of one size."""
+def job_of(size: str, ranks: int, parent: Path, tuned: bool = False) -> tuple[Job, Path]:
+    """The job of this size, and the folder with its files."""
     architecture, micro_batch = SIZES[size]
+    folder = parent / size
+    folder.mkdir()
+    corpus = folder / "corpus.txt"
+    corpus.write_text("\n".join(file.path.read_text(errors="ignore") for file in stdlib_files()))
+    job = Job(architecture | MODEL, str(corpus), micro_batch, MICRO_BATCHES, LENGTH, ranks, tuned)
+    (folder / "job.json").write_text(json.dumps(asdict(job)))
+    (folder / "config.json").write_text(json.dumps(job.config | {"model_type": "llama"}))
+    return job, folder
+
+
+def ratio(bare: Sequence[float], own: Sequence[float]) -> str:
+    """Median over pairs, and its interval."""
+    ratios = sorted(mine / base for base, mine in zip(bare, own, strict=True))
+    low, high = interval(ratios)
+    return f"{median(ratios):7.3f} [{low:.3f}, {high:.3f}]"
+
+
+def rows(size: str, ranks: int, blocks: int, profiled: bool, tuned: bool) -> Iterator[str]:
+    """The rows of one size."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name, size)
-        folder.mkdir()
-        corpus = folder / "corpus.txt"
-        corpus.write_text("\n".join(file.path.read_text(errors="ignore") for file in stdlib_files()))
-        job = Job(architecture | MODEL, str(corpus), micro_batch, MICRO_BATCHES, LENGTH, ranks)
-        (folder / "job.json").write_text(json.dumps(asdict(job)))
-        (folder / "config.json").write_text(json.dumps(job.config | {"model_type": "llama"}))
-        for schedule in ("constant", "norm-test"):
-            bare, own = zip(*pairs_of(job, folder, schedule, blocks, profiled), strict=True)
-            ratios = sorted(mine / base for base, mine in zip(bare, own, strict=True))
-            low, high = interval(ratios)
-            yield (
-                f"{size:6} {ranks:5} {schedule:10} {median(bare):8.1f} {median(own):9.1f} "
-                f"{median(ratios):7.3f} [{low:.3f}, {high:.3f}]"
-            )
+        job, folder = job_of(size, ranks, Path(name), tuned)
+        for schedule in SCHEDULES:
+            bare, own, _ = zip(*pairs_of(job, folder, schedule, blocks, profiled), strict=True)
+            yield f"{size:6} {ranks:5} {schedule:10} {median(bare):8.1f} {median(own):9.1f} {ratio(bare, own)}"
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -127,6 +147,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--ranks", nargs="+", type=int, default=[1, 2], help="2: under FSDP2, with gloo")
     parser.add_argument("--blocks", type=int, default=40, help="pairs of blocks")
     parser.add_argument("--profile", action="store_true", help="print where the trainer's time goes; no table")
+    parser.add_argument("--tuned", action="store_true", help="the bare loop's AdamW fused, one reduction a step")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(words)
     lines = [
@@ -135,7 +156,8 @@ def main(words: Sequence[str] | None = None) -> None:
         "size   ranks schedule    bare ms    own ms   ratio [95% interval]",
     ]
     places = product(options.sizes, options.ranks)
-    measured = (line for size, ranks in places for line in rows(size, ranks, options.blocks, options.profile))
+    chosen = (options.blocks, options.profile, options.tuned)
+    measured = (line for size, ranks in places for line in rows(size, ranks, *chosen))
     print_and_write(chain(lines, measured), options.output)
 
 
