@@ -79,30 +79,25 @@ def open_corpus(settings: DataSettings, folder: Path | None = None) -> Corpus:
 def _open_mixture(settings: DataSettings, folder: Path) -> Corpus:
     record = _read_description(settings, folder)
     corpora = [_open(member, place) for member, place in _members(settings, folder, record)]
-    streamed: list[Any] = [corpus.train for corpus in corpora]
+    sources: list[Any] = [corpus.train for corpus in corpora]
     held_out: list[Any] = [corpus.validation for corpus in corpora if corpus.validation is not None]
-    described = {part: {"sources": record["sources"], **record["parts"][part]} for part in PARTS}
-    first = corpora[0]
-    train: SampleSource
-    if settings.streaming:
-        description = first.train.describe() | {"sources": record["sources"]}
-        train = MixedStreams(streamed, settings.mixture, description)
-    else:
-        train = MixedSamples(streamed, settings.mixture, first.train.describe() | described["train"])
+    first, fingerprints = corpora[0], {"sources": record["sources"]}
+    described = first.train.describe() | fingerprints
+    train: SampleSource = MixedStreams(sources, settings.mixture, described)
+    if not settings.streaming:
+        train = MixedSamples(sources, settings.mixture, described | record["parts"]["train"])
     validation = first.validation
     if validation is not None and settings.validation_data is None:
-        validation = MixedSamples(held_out, settings.mixture, validation.describe() | described["validation"])
+        described = validation.describe() | fingerprints | record["parts"]["validation"]
+        validation = MixedSamples(held_out, settings.mixture, described)
     return Corpus(train, validation, first.tokenizer, first.vocabulary_size, folder)
 
 
 def _members(settings: DataSettings, folder: Path, record: dict[str, Any]) -> list[tuple[DataSettings, Path]]:
     """The settings and the folder of each source of a mixture."""
     members, names = settings.members(), record.get("members")
-    if (
-        not isinstance(names, list)
-        or not all(isinstance(name, str) for name in names)
-        or len(names) != len(members)
-    ):
+    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not named or len(names) != len(members):
         raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
     return [(member, folder.with_name(name)) for member, name in zip(members, names, strict=True)]
 
@@ -113,7 +108,7 @@ def check_sources(settings: DataSettings, folder: Path, samples: int) -> None:
     Args:
         settings: the data.
         folder: of the prepared corpus.
-        samples: that will be taken, the last batch's left out that are more.
+        samples: the budget, which the last batch may exceed by a little.
 
     Raises:
         ValueError: which source has how many sequences, and how many its share takes.

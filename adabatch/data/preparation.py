@@ -121,8 +121,9 @@ def _write_mixture(cache: Path, settings: DataSettings, tokenizer: Tokenizer, me
         "members": names,
     }
     write_json(folder / "corpus.json", record)
-    for path in folder.iterdir():
-        refuse_others(path)
+    for path in (folder / TOKENIZER_FILE, folder / "corpus.json"):
+        if path.is_file():
+            refuse_others(path)
     return folder
 
 
