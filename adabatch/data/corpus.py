@@ -95,7 +95,8 @@ def _open_mixture(settings: DataSettings, folder: Path) -> Corpus:
 
 def _members(settings: DataSettings, folder: Path, record: dict[str, Any]) -> list[tuple[DataSettings, Path]]:
     """The settings and the folder of each source of a mixture."""
-    members, names = settings.members(), record.get("members")
+    members = settings.members()
+    names: Any = record.get("members")
     named = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not named or len(names) != len(members):
         raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
