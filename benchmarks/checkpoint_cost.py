@@ -33,7 +33,7 @@ from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.model.language_model import build_model, language_model_loss, parameter_count
 from adabatch.settings import OptimizerSettings, ParallelSettings
-from adabatch.training.building import build_optimizer
+from adabatch.training.optimizers import build_optimizer
 
 RANKS = 2
 

@@ -59,8 +59,7 @@ from adabatch.statistics.hooks import LeafHooks, accumulating_node
 from adabatch.statistics.leaves import autograd_leaves
 from adabatch.statistics.norms import local
 from adabatch.statistics.reductions import Workspace, reduce_scatter
-from adabatch.training.building import build_optimizer
-from adabatch.training.loop import optimizer_step
+from adabatch.training.optimizers import build_optimizer, optimizer_step
 
 WORLD_SIZE = 2
 HYPERPARAMETERS = StepHyperparameters(

@@ -33,7 +33,7 @@ class Job:
         micro_batches: of a step, on each rank.
         length: tokens of a sequence.
         ranks: processes with a thread each; above 1 under FSDP2.
-        tuned: whether the bare loop runs AdamW fused and reduces gradients once a step, as adabatch does, rather
+        tuned: whether the bare loop runs AdamW fused and reduces gradients once per step, as adabatch does, rather
             than as torch does by default.
     """
 

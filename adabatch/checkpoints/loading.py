@@ -10,13 +10,12 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
-from torch.optim import Optimizer
 
 from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import MARKER, find_checkpoint, newest_first, problem_with, rank_file, read_json
 from adabatch.checkpoints.random_states import restore_random_states
 from adabatch.checkpoints.storage import TensorReader
-from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet, set_tensors
+from adabatch.checkpoints.tensors import Optimizers, TensorsByName, named_tensors, quiet, set_tensors
 from adabatch.distributed.parallel import DistributedContext
 
 __all__ = ["choose_checkpoint", "load_checkpoint", "load_parameters"]
@@ -67,7 +66,7 @@ def _candidates(resume: str, folder: Path, ranks: DistributedContext) -> list[Pa
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: Optimizer, ranks: DistributedContext
+    path: Path, model: nn.Module, optimizer: Optimizers, ranks: DistributedContext
 ) -> dict[str, Any]:
     """Load parameters, optimizer state and random states in place; all ranks call it.
 

@@ -16,7 +16,6 @@ import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed._state_dict_utils import _copy_state_dict, _create_cpu_state_dict
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.optim import Optimizer
 
 from adabatch.checkpoints.errors import CheckpointError, raise_on_all_ranks
 from adabatch.checkpoints.folders import (
@@ -34,7 +33,7 @@ from adabatch.checkpoints.folders import (
 )
 from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import TensorWriter
-from adabatch.checkpoints.tensors import TensorsByName, named_tensors, quiet
+from adabatch.checkpoints.tensors import Optimizers, TensorsByName, named_tensors, quiet
 from adabatch.distributed.parallel import DistributedContext, lost_peer
 from adabatch.files import checksum, sync, write_json
 
@@ -89,7 +88,7 @@ class CheckpointSaver:
         self,
         step: int,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizers,
         progress: dict[str, Any],
         of_rank: dict[str, Any] | None = None,
         sync_first: Path | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-__all__ = ["TensorsByName", "named_tensors", "quiet", "set_tensors"]
+__all__ = ["Optimizers", "TensorsByName", "named_tensors", "quiet", "set_tensors"]
+
+Optimizers = Optimizer | Iterable[Optimizer]
+"""One, or several that have parameters of their own."""
 
 TensorsByName = dict[str, dict[str, Tensor]]
 """``model`` and ``optimizer``, each by the tensors' names."""
@@ -20,7 +23,7 @@ OPTIONS = StateDictOptions(flatten_optimizer_state_dict=True)
 """The optimizer's state by parameter: how parameters are grouped depends on the meshes they lie on."""
 
 
-def named_tensors(model: nn.Module, optimizer: Optimizer) -> TensorsByName:
+def named_tensors(model: nn.Module, optimizer: Optimizers) -> TensorsByName:
     """Parameters and optimizer state, sharded as they are; without copies.
 
     The optimizer's hyperparameters are not among them: they come from the settings.
@@ -30,7 +33,7 @@ def named_tensors(model: nn.Module, optimizer: Optimizer) -> TensorsByName:
     return {"model": parameters, "optimizer": tensors}
 
 
-def set_tensors(model: nn.Module, optimizer: Optimizer, tensors: TensorsByName) -> None:
+def set_tensors(model: nn.Module, optimizer: Optimizers, tensors: TensorsByName) -> None:
     """Put tensors made by :func:`named_tensors` into place; the optimizer's hyperparameters stay."""
     _, state = _state(model, optimizer)
     hyperparameters = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
@@ -43,7 +46,7 @@ def set_tensors(model: nn.Module, optimizer: Optimizer, tensors: TensorsByName) 
     )
 
 
-def _state(model: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+def _state(model: nn.Module, optimizer: Optimizers) -> tuple[dict[str, Any], dict[str, Any]]:
     return get_state_dict(model, optimizer, options=OPTIONS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 SIZES = ("batch_size", "micro_batch")
 """What is read of every record."""
 
+ELSEWHERE = {"sgd": "; those on SGD without momentum are in theory.other_optimizers.sgd and theory.samples.sgd"}
+"""Where the theorems on other optimizers are."""
+
 
 def covers(
     run: Annotated[
@@ -36,6 +40,8 @@ def covers(
     coordinates, also whether the ratio of noise to gradient that it has had certifies it afterwards, whichever
     test it ran.
 
+    The theorems are on Adam: none of them covers a run of another optimizer.
+
     Exit code 0 either way: most runs that train a model leave some hypothesis.
     """
     from adabatch.commands.recorded_run import after_the_run
@@ -48,6 +54,9 @@ def covers(
     batch = f"batches by {settings.schedule.schedule}, the {described.test} norm test at eta = {described.eta:g}"
     typer.echo(f"{described.dimension:,} parameters; {batch}")
     typer.echo(recorded_tests(records))
+    if (name := settings.optimizer.optimizer) != "adamw":
+        typer.echo(f"not covered: the theorems are on Adam, not on --optimizer {name}{ELSEWHERE.get(name, '')}")
+        return
     found = coverage(described)
     typer.echo("\n".join(filter(None, (found.summary(), found.table()))))
     for line in after_the_run(run, settings, records, described.dimension):
@@ -58,7 +67,7 @@ def configuration(settings: Settings, records: Sequence[Record] = ()) -> Configu
     """What the theorems need to know of a run.
 
     Without records, the test counts as not enforced: the trainer tests a batch in order to choose the next one.
-    With decoupled weight decay, the weights are bounded by the box that AdamW keeps them in.
+    With decoupled weight decay on all parameters, the weights are bounded by the box that AdamW keeps them in.
 
     Args:
         settings: of the run.
@@ -74,6 +83,8 @@ def configuration(settings: Settings, records: Sequence[Record] = ()) -> Configu
     schedule, optimizer = settings.schedule, settings.optimizer
     decay = optimizer.weight_decay
     box = float(normalized_step_bound(optimizer.beta1, optimizer.beta2)) / decay if decay else None
+    if decay and optimizer.weight_decay_on != "all":
+        box = math.inf  # nothing holds what does not decay
     return Configuration(
         beta1=optimizer.beta1,
         beta2=optimizer.beta2,

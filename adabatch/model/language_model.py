@@ -91,6 +91,11 @@ class ModelShape(NamedTuple):
     vocabulary: int
     tied: bool
 
+    @property
+    def outer(self) -> int:
+        """Parameters of the embedding of tokens, and of the head that does not share them."""
+        return self.vocabulary * self.width * (1 if self.tied else 2)
+
 
 def model_shape(config: PreTrainedConfig) -> ModelShape:
     """The sizes of a configuration.

@@ -13,6 +13,14 @@ B_w is the harmonic mean of B_i = V_i / G_i^2 with the weights G_i^2 / sqrt(V_i)
 descent of an Adam step where noise dominates; B_w <= B_1 always, and neither B_tr nor B_1 sees that a batch is too
 large for the coordinates that descend while others are only noise.
 
+Muon steps along each matrix's nearest orthogonal one, whose size the spectral norm measures. The dual of that is
+the nuclear norm ||G||_* (the sum of the singular values), and the noise X of one sample has
+E||X||_* <= tr (E X X^T)^(1/2), since the trace of a root is concave; so that
+
+    B_* = (sum tr (E X X^T)^(1/2))^2 / (sum ||G||_*)^2,
+
+summed over the matrices, is to Muon what B_1 is to a sign: on diagonal matrices it is B_1.
+
 With B_noise = tr Sigma / ||G||^2, in the moments' unit (samples, or tokens where they were told), a test stops
 growing (in expectation) at
 
@@ -23,7 +31,8 @@ growing (in expectation) at
     ============  ==================================================
 
 References:
-    McCandlish et al., arXiv 1812.06162 (the noise scale); arXiv 2602.03001 (the l1 noise scale);
+    McCandlish et al., arXiv 1812.06162 (the noise scale); arXiv 2602.03001 (the l1 noise scale and that of the
+    nuclear norm);
     Lau et al., CPAL 2025, Eq. 5 (the test).
 
 Shapes:
@@ -37,14 +46,18 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from adabatch.moments.gradient_moments import covariance_trace, require_groups
 from adabatch.moments.hypotheses import describe, require
-from adabatch.moments.numeric import Value, exp, log, log_gamma, maximum, quotient, sqrt, total
+from adabatch.moments.numeric import Value, eigenvalues, exp, log, log_gamma, maximum, quotient, sqrt, total
 from adabatch.moments.statistic import Estimator
 
 __all__ = [
     "l1_noise_scale",
+    "noise_covariance",
     "noise_scale",
+    "nuclear_noise_scale",
     "saturation_level",
     "stationary_batch_size",
     "weighted_noise_scale",
@@ -103,6 +116,52 @@ def weighted_noise_scale(squared_gradients: Value, variances: Value, multiplicit
     weights = multiplicities * quotient(squared_gradients, sqrt(variances))
     inverse = quotient(total(weights * quotient(squared_gradients, variances)), total(weights))
     return quotient(1.0, inverse)
+
+
+def noise_covariance(groups: Value, group_size: Value, products: Value, mean: Value) -> Value:
+    """Unbiased estimate of E X X^T, X the noise of one sample's gradient of a matrix: m (S - n g g^T) / (n - 1).
+
+    Args:
+        groups: n >= 2.
+        group_size: m, samples in a group.
+        products: S = sum_j g_j g_j^T, shape [rows, rows].
+        mean: g = (1/n) sum_j g_j, shape [rows, columns].
+
+    Raises:
+        HypothesisError: for fewer than two groups.
+
+    >>> import numpy as np
+    >>> groups = np.array([[[1.0, 0.0], [0.0, 3.0]], [[3.0, 0.0], [0.0, 1.0]]])
+    >>> noise_covariance(2, 1, (groups @ groups.mT).sum(0), groups.mean(0))
+    array([[2., 0.],
+           [0., 2.]])
+    """
+    require_groups(groups)
+    return group_size * (products - groups * (mean @ mean.T)) / (groups - 1)
+
+
+def nuclear_noise_scale(gradients: Sequence[Value], covariances: Sequence[Value]) -> Value:
+    """B_* = (sum tr C^(1/2))^2 / (sum ||G||_*)^2 over matrices, in samples; infinite where the gradients vanish.
+
+    Of a batch's own gradients it is too small: noise adds to their nuclear norms. Where a gradient has more rows
+    than columns, its transpose may be taken, which bounds the same noise.
+
+    Args:
+        gradients: G of each matrix, shape [rows, columns], rows <= columns for speed.
+        covariances: C = E X X^T of one sample's noise (:func:`noise_covariance`), shape [rows, rows] each.
+
+    >>> import numpy as np
+    >>> nuclear_noise_scale([np.diag([1.0, 2.0])], [np.diag([9.0, 36.0])])                 # B_1 of (1, 2), (9, 36)
+    9.0
+    """
+    deviations = sum(_trace_of_root(covariance) for covariance in covariances)
+    norms = sum(_trace_of_root(gradient @ gradient.T) for gradient in gradients)
+    return quotient(deviations, norms) ** 2
+
+
+def _trace_of_root(matrix: Value) -> Value:
+    """tr A^(1/2) of a symmetric matrix, whose eigenvalues below 0 are rounding."""
+    return total(sqrt(maximum(eigenvalues(matrix), 0.0)))
 
 
 ROUNDED = 2.0**-20

@@ -21,6 +21,7 @@ __all__ = [
     "Value",
     "absolute",
     "ceiling",
+    "eigenvalues",
     "exp",
     "expm1",
     "hypot",
@@ -147,6 +148,16 @@ def total(x: Value) -> Value:
     (3.0, array([3., 3.]))
     """
     return item(x.sum(axis=-1))
+
+
+def eigenvalues(matrix: Value) -> Value:
+    """Of a symmetric matrix, ascending: an array's or a tensor's last two axes.
+
+    >>> eigenvalues(np.array([[2.0, 1.0], [1.0, 2.0]])).round(12)
+    array([1., 3.])
+    """
+    torch = _torch(matrix)
+    return (np if torch is None else torch).linalg.eigvalsh(matrix)
 
 
 def quotient(x: Value, y: Value) -> Value:

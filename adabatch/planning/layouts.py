@@ -15,7 +15,9 @@ from transformers import PreTrainedConfig
 
 from adabatch.distributed.tensor_parallel import PLANNED_TYPES
 from adabatch.model.language_model import model_shape
-from adabatch.settings import ParallelSettings
+from adabatch.planning.optimizer_cost import OptimizerCost
+from adabatch.settings import Settings
+from adabatch.training.optimizer_checks import WITHOUT_SHARDS
 
 __all__ = ["Layout", "capacity", "estimated_bytes", "fitting_layouts", "layouts"]
 
@@ -98,7 +100,7 @@ def _heads(config: PreTrainedConfig) -> int:
 
 
 def estimated_bytes(
-    config: PreTrainedConfig, parameters: int, layout: Layout, tokens: int, settings: ParallelSettings
+    config: PreTrainedConfig, parameters: int, layout: Layout, tokens: int, settings: Settings
 ) -> float:
     """Bytes that tensors take on a rank at their peak, to some tenths.
 
@@ -107,15 +109,16 @@ def estimated_bytes(
         parameters: of the whole model.
         layout: of the model over ranks.
         tokens: of a micro-batch.
-        settings: for the precision.
+        settings: for the precision and the optimizer.
     """
     shape, shared = model_shape(config), layout.tensor_parallel
-    width, inner, vocabulary, layers = shape.width, shape.inner, shape.vocabulary, shape.layers
-    outer = vocabulary * width * (1 if shape.tied else 2)
+    width, inner, layers = shape.width, shape.inner, shape.layers
+    outer = shape.outer
     layer = (parameters - outer) / layers / shared
     own = parameters / shared / layout.shards
-    bytes_of_states = 12 * own
-    size = 2 if settings.precision == "bf16" else 4
+    costs = OptimizerCost.by_share(settings.optimizer, 1 - outer / parameters)
+    bytes_of_states = (4 + sum(share * cost.state for share, cost in costs)) * own
+    size = 2 if settings.parallel.precision == "bf16" else 4
     if layout.parallel in ("single", "ddp"):
         gradients = (8.0 if layout.parallel == "ddp" else 4.0) * parameters  # DDP has buckets of them too
         gathered = 2.0 * parameters if size == 2 else 0.0  # autocast keeps its casts
@@ -126,7 +129,7 @@ def estimated_bytes(
     saved = 2 * width if layout.activation_checkpointing else kept
     # in the layer that is computed: what it keeps, if that is made again, and the gradients of it
     layer_peak = 12 * width + 10 * inner / shared + (kept if layout.activation_checkpointing else 0)
-    head = 12 * vocabulary + 16 * width
+    head = 12 * shape.vocabulary + 16 * width
     activations: float = tokens * (layers * saved + max(layer_peak, head)) * size / 2
     return bytes_of_states + gradients + gathered + activations
 
@@ -134,10 +137,8 @@ def estimated_bytes(
 def fitting_layouts(
     config: PreTrainedConfig,
     parameters: int,
-    settings: ParallelSettings,
-    length: int,
+    settings: Settings,
     room: float,
-    gpus_per_node: int,
 ) -> dict[Layout, tuple[float, int]]:
     """The first layout of each kind that fits with a micro-batch of one sequence: its bytes, and the largest
     micro-batch.
@@ -145,13 +146,14 @@ def fitting_layouts(
     Args:
         config: of the model.
         parameters: of the whole model.
-        settings: for ranks and precision.
-        length: of a sequence.
+        settings: of the run.
         room: bytes that tensors may take.
-        gpus_per_node: that are linked directly.
     """
     found: dict[Layout, tuple[float, int]] = {}
-    for layout in layouts(config, settings.ranks, gpus_per_node):
+    length = settings.data.sequence_length
+    for layout in layouts(config, settings.parallel.ranks, settings.hardware.gpus_per_node):
+        if layout.tensor_parallel > 1 and settings.optimizer.optimizer in WITHOUT_SHARDS:
+            continue
         if any(
             (layout.parallel, layout.tensor_parallel) == (seen.parallel, seen.tensor_parallel) for seen in found
         ):

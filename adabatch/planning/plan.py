@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from transformers import PreTrainedConfig
 
 from adabatch.accelerators import Accelerator
 from adabatch.distributed.communication import Traffic, by_kind
-from adabatch.model.language_model import flops_per_token
+from adabatch.model.language_model import flops_per_token, model_shape
 from adabatch.planning.layers import simulate_layers
 from adabatch.planning.layouts import Layout, capacity, fitting_layouts
+from adabatch.planning.optimizer_cost import OptimizerCost, orthogonalising_flops
 from adabatch.planning.step_model import StepModel
 from adabatch.planning.step_time import StepSeconds, StepWork, step_seconds
 from adabatch.schedules import BatchSizeSchedule, Constant, Goodput, MicroBatching, MicroBatchPlan
@@ -33,6 +35,7 @@ STANDING_IN = {
     "estimator": "debiased",
     "eta": 1.0,
     "monitor_coordinates": False,
+    "monitor_matrices": 0,
 }
 """What is simulated: a schedule that measures, or one that does not, and what it computes on the device.
 
@@ -122,7 +125,7 @@ class Plan:
         parallel, hardware = self.settings.parallel, self.settings.hardware
         tokens, flops = batch.batch_size * self.settings.data.sequence_length, self.flops(batch.batch_size)
         again = flops / 3 - 2.0 * self.config.vocab_size * self.config.hidden_size * tokens
-        own = self.memory.get("optimizer", 8 * self.parameters) / 8
+        held = self.memory.get("weights", 4 * self.parameters) / 4
         size = 2 if parallel.precision == "bf16" and parallel.parallel in ("fsdp", "hsdp") else 4
         observed = size * self.parameters / parallel.tensor_parallel * batch.accumulation
         work = StepWork(
@@ -131,10 +134,21 @@ class Plan:
             recomputed=again if parallel.activation_checkpointing else 0.0,
             traffic=self.step.traffic(batch.accumulation, batch.micro_batch),
             tensor_parallel=parallel.tensor_parallel,
-            shard=own,
+            moved=self._moved(held),
             observed=observed if self.tests else 0.0,
+            repeated=self._orthogonalising,
         )
         return step_seconds(work, self.gpu, parallel.ranks, hardware.gpus_per_node, hardware.utilisation)
+
+    def _moved(self, held: float) -> float:
+        """Bytes that clipping and the optimizer move on a rank that holds this many parameters."""
+        in_layers = 1 - model_shape(self.config).outer / self.parameters
+        costs = OptimizerCost.by_share(self.settings.optimizer, in_layers)
+        return sum(share * cost.moved * (self.parameters if cost.whole else held) for share, cost in costs)
+
+    @cached_property
+    def _orthogonalising(self) -> float:
+        return orthogonalising_flops(self.config, self.settings.optimizer)
 
     def mfu(self, batch: MicroBatchPlan) -> float:
         """Model FLOP utilisation of a step with this batch."""
@@ -147,9 +161,7 @@ class Plan:
 
     def fitting(self) -> dict[Layout, tuple[float, int]]:
         """Layouts of these ranks that fit into the GPUs, by estimate: bytes and the largest micro-batch."""
-        parallel, length = self.settings.parallel, self.settings.data.sequence_length
-        nodes = self.settings.hardware.gpus_per_node
-        return fitting_layouts(self.config, self.parameters, parallel, length, self.room, nodes)
+        return fitting_layouts(self.config, self.parameters, self.settings, self.room)
 
 
 def make_plan(

@@ -29,12 +29,21 @@ __all__ = [
 
 PARTS = {
     "weights": "weights (fp32, this rank's shard)",
-    "optimizer": "optimizer (two moments)",
+    "optimizer": "optimizer ({})",
     "gradients": "gradients",
     "activations": "activations",
     "gathered weights": "gathered weights",
     "temporary": "temporary, in the backward pass",
 }
+
+
+STATES = {
+    "adamw": "two moments",
+    "sgd": "momentum",
+    "adafactor": "rows and columns of second moments",
+    "muon": "momentum of matrices, two moments of the rest",
+}
+"""What an optimizer holds."""
 
 
 def show_plan(settings: Settings, ranks: int | None = None) -> None:
@@ -86,7 +95,7 @@ def require_a_layout(plan: Plan) -> None:
 
     def least(ranks: int) -> float:
         ways = layouts(plan.config, ranks, nodes)
-        return min(estimated_bytes(plan.config, plan.parameters, way, length, given) for way in ways)
+        return min(estimated_bytes(plan.config, plan.parameters, way, length, settings) for way in ways)
 
     enough = next((n for n in (given.ranks * 2**k for k in range(1, 17)) if least(n) <= plan.room), None)
     larger = [other for other in ACCELERATORS.values() if least(given.ranks) <= capacity(other.memory)]
@@ -109,6 +118,7 @@ def overview_table(plan: Plan) -> Table:
     table.add_row("samples", f"{plan.settings.run.samples:,}")
     table.add_row("tokens", f"{plan.tokens:,}")
     table.add_row("sequence length", plan.coupling.lengths.text)
+    table.add_row("optimizer", plan.settings.optimizer.optimizer)
     table.add_row("learning rate", _learning_rate(plan.settings.optimizer))
     if moving := ", ".join(_moving(plan.settings.optimizer, plan.scaling)):
         table.add_row("moves with the batch", moving)
@@ -149,7 +159,8 @@ def memory_table(plan: Plan) -> Table:
     table.add_column("part")
     table.add_column("GiB", justify="right")
     for part, name in PARTS.items():
-        table.add_row(name, f"{plan.memory.get(part, 0) / 2**30:,.3f}")
+        held = STATES[plan.settings.optimizer.optimizer]
+        table.add_row(name.format(held), f"{plan.memory.get(part, 0) / 2**30:,.3f}")
     table.add_section()
     table.add_row("all", f"{sum(plan.memory.values()) / 2**30:,.3f}")
     table.add_row(f"tensors may take, of {plan.gpu.name}", f"{plan.room / 2**30:,.3f}")

@@ -118,12 +118,17 @@ def _observe_steps(run: Run, layouts: Sequence[MicroBatching], memory: _Observer
         for layout in layouts:
             memory.counter, phases.micro_batches = CommunicationCounter(), 0
             _simulate_step(run, layout)
-            steps.append(SimulatedStep(memory.counter.collectives, phases.repeated, phases.peaks))
+            traffic = _added(memory.counter.collectives, phases.of_optimizer)
+            steps.append(SimulatedStep(traffic, phases.repeated, phases.peaks))
             states = [value for state in run.optimizer.state.values() for value in state.values()]
             memory.watch(states, "optimizer")
             memory.part = UNDECIDED
             memory.forget_peaks()
     return steps
+
+
+def _added(first: dict[Collective, Traffic], second: dict[Collective, Traffic]) -> dict[Collective, Traffic]:
+    return {kind: first.get(kind, Traffic()) + second.get(kind, Traffic()) for kind in {**first, **second}}
 
 
 def _simulate_step(run: Run, layout: MicroBatching) -> None:
@@ -153,6 +158,7 @@ class _Phases:
         self.memory, self.micro_batches = memory, 0
         self.repeated: dict[Collective, Traffic] = {}
         self.peaks: dict[str, dict[str, int]] = {}
+        self.of_optimizer: dict[Collective, Traffic] = {}
         self._in_forward, self._last = False, ""
         self.handles = [
             run.model.register_forward_pre_hook(lambda *_: self._begin_forward()),
@@ -166,7 +172,7 @@ class _Phases:
             ]
         run.watchdog = cast(Watchdog, self)
         self._step: Callable[[], object] = run.optimizer.step
-        run.optimizer.step = self._end_of_backward  # type: ignore[method-assign,assignment]
+        run.optimizer.step = self._end_of_backward  # type: ignore[method-assign]
 
     def at(self, name: str) -> None:
         """A micro-batch begins: what the ones before it have left are gradients."""
@@ -217,11 +223,21 @@ class _Phases:
         values[0].register_hook(begin)
 
     def _end_of_backward(self) -> None:
-        """In place of the optimizer's step, which is taken once: then its state is there."""
+        """In place of the optimizer's step, which is taken once: then its state is there.
+
+        One that communicates is taken once more, since from then on its state is gathered too.
+        """
         self.memory.decide("gradients")
         self.peaks = self.memory.peaks()
-        if self.memory.part == GATHERED:
+        if self.memory.part != GATHERED:
+            return
+        counter = self.memory.counter
+        for _ in range(2):
+            self.memory.counter = CommunicationCounter()
             self._step()
+            if not self.memory.counter.collectives:
+                break
+        self.of_optimizer, self.memory.counter = self.memory.counter.collectives, counter
 
     def __enter__(self) -> _Phases:
         return self

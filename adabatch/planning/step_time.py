@@ -25,10 +25,6 @@ sheets."""
 LATENCY = 10e-6
 """Seconds of a collective of two ranks, doubled ranks adding as much: launch, and a hop in a tree."""
 
-OPTIMIZER_BYTES = 40
-"""Per parameter of a shard, fp32: the norm reads the gradient, clipping reads and writes it, AdamW reads four
-numbers and writes three."""
-
 
 @dataclass(frozen=True)
 class StepWork:
@@ -40,8 +36,9 @@ class StepWork:
         recomputed: operations of activation checkpointing on top.
         traffic: of this rank.
         tensor_parallel: ranks that share matrices.
-        shard: parameters whose optimizer state the rank has.
+        moved: bytes that clipping and the optimizer read and write.
         observed: bytes of gradients that a test reads.
+        repeated: operations of the optimizer that every rank does.
     """
 
     tokens: int
@@ -49,8 +46,9 @@ class StepWork:
     recomputed: float
     traffic: Mapping[Collective, Traffic]
     tensor_parallel: int
-    shard: float
+    moved: float
     observed: float
+    repeated: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class StepSeconds:
         compute: forward and backward.
         communication: of data parallelism, hidden behind computation where that lasts longer.
         tensor_communication: of tensor parallelism, which is waited for.
-        optimizer: clipping and AdamW.
+        optimizer: clipping and the optimizer.
         test: what the norm test adds.
 
     >>> StepSeconds(compute=2.0, communication=3.0, tensor_communication=0.5, optimizer=0.25, test=0.25).all
@@ -131,6 +129,6 @@ def step_seconds(
         compute=(work.flops + work.recomputed) / (ranks * gpu.tflops * 1e12 * utilisation),
         communication=seconds_of_traffic(others, gpu, gpus_per_node),
         tensor_communication=seconds_of_traffic(shared, gpu, gpus_per_node),
-        optimizer=OPTIMIZER_BYTES * work.shard / memory,
+        optimizer=work.moved / memory + work.repeated / (gpu.tflops * 1e12 * utilisation),
         test=work.observed / memory,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from adabatch.ranges import Range
 from adabatch.schedules.base import BatchSizeSchedule, Decision
-from adabatch.schedules.learning_rate import LearningRate
+from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.noise_estimate import NoiseEstimate, NoiseScale
 from adabatch.schedules.norm_tests import LARGEST_ETA, SMALLEST_ETA
 from adabatch.schedules.registry import RunContext, batch_rules
@@ -61,13 +61,15 @@ class Composed(BatchSizeSchedule):
     and is never below the first batch.
 
     The learning rate is the rule's at the batch that is taken. Where it does not follow the batch by itself, it is
-    multiplied by sqrt(b / wanted) where the ceiling holds b back, so that sqrt(b) / lr stays on the path.
+    multiplied by sqrt(b / wanted) where the ceiling holds b back, so that sqrt(b) / lr stays on the path; for SGD
+    by b / wanted (``scaling``).
 
     Args:
         rule: at its first batch.
         floor: at its first batch; it must not prescribe a learning rate.
         limit: the ceiling.
         multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`; rule and floor are not rounded.
+        scaling: ``sqrt`` (Adam) or ``linear`` (SGD).
 
     Raises:
         ValueError: for a floor that prescribes its own learning rate; for a limit that has nothing to hold back.
@@ -89,8 +91,9 @@ class Composed(BatchSizeSchedule):
         floor: BatchSizeSchedule | None = None,
         limit: NoiseLimit | None = None,
         multiple_of: int = 1,
+        scaling: str = "sqrt",
     ) -> None:
-        self.rule, self.floor, self.limit = rule, floor, limit
+        self.rule, self.floor, self.limit, self.scaling = rule, floor, limit, scaling
         if floor is not None and floor.learning_rate_scaling:
             raise ValueError(
                 f"{floor.name} prescribes its own learning rate and cannot be the floor of another rule: take it "
@@ -137,7 +140,7 @@ class Composed(BatchSizeSchedule):
         rate = self.rule.rate_of_step(rates, start, batch_size)
         if self.learning_rate_scaling or rates.scaling.exponent or self.batch_size >= self.wanted:
             return rate  # it follows the batch by itself, or there is nothing to make up for
-        return rate * math.sqrt(batch_size / self.wanted)
+        return rate * BatchScaling(self.scaling, self.wanted).factor(batch_size)
 
     def observe_seconds(self, seconds: float, batch_size: int, micro_batch: int = 0, length: int = 0) -> None:
         """Tell the parts how long an earlier step took."""
@@ -210,7 +213,8 @@ def schedule_from_settings(settings: Any, context: RunContext) -> BatchSizeSched
     if floor == "none" and not settings.noise_limit:
         return rule
     limit = NoiseLimit(settings.noise_limit, settings.noise_limit_scale) if settings.noise_limit else None
-    return Composed(rule, None if floor == "none" else rules[floor].build(settings, context), limit)
+    below = None if floor == "none" else rules[floor].build(settings, context)
+    return Composed(rule, below, limit, scaling=context.scaling)
 
 
 def _require_meaning(name: str, floor: str, limit: float, scale: str) -> None:

@@ -107,7 +107,8 @@ class Exchange(BatchSizeSchedule):
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> Exchange:
         """From a run's settings."""
-        return cls(settings.initial_batch, settings.max_batch, context.learning_rate(), settings.exchange_share)
+        of_path = context.learning_rate(), settings.exchange_share, context.scaling
+        return cls(settings.initial_batch, settings.max_batch, *of_path)
 
     def rate_of_step(self, rates: LearningRate, start: int, batch_size: int) -> float:
         """The path's mean over the step's samples, scaled by the batch; ``rates`` are not asked."""
@@ -166,5 +167,15 @@ class Seesaw(Exchange):
 
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> Seesaw:
-        """From a run's settings."""
+        """From a run's settings.
+
+        Raises:
+            ValueError: for SGD; and as the class.
+        """
+        if context.scaling != "sqrt":
+            raise ValueError(
+                "--schedule seesaw divides the learning rate by sqrt(2) where it doubles the batch, which is for "
+                "steps that do not grow with the gradient, not for --optimizer sgd: take --schedule exchange, "
+                "which follows its linear rule"
+            )
         return cls(settings.initial_batch, settings.max_batch, context.learning_rate(), settings.seesaw_factor)

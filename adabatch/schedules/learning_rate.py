@@ -20,7 +20,7 @@ from typing import Any
 
 from adabatch.schedules.paths import Cosine, LearningRatePath, Stairs
 
-__all__ = ["BatchScaling", "LearningRate"]
+__all__ = ["BatchScaling", "LearningRate", "rule_of_optimizer"]
 
 RULES = ("none", "sqrt", "linear")
 
@@ -59,6 +59,18 @@ class BatchScaling:
         """The factor for this batch."""
         ratio = batch_size / self.reference
         return math.sqrt(ratio) if self.rule == "sqrt" else float(ratio**self.exponent)
+
+
+def rule_of_optimizer(optimizer: str) -> str:
+    """Which scaling of the learning rate keeps an optimizer's path at other batches, to first order.
+
+    SGD's step grows with its gradient, with or without momentum (Goyal et al., arXiv 1706.02677). A step of the
+    others has a size of its own, so that where noise dominates it is the root.
+
+    >>> rule_of_optimizer("sgd"), rule_of_optimizer("adamw")
+    ('linear', 'sqrt')
+    """
+    return "linear" if optimizer == "sgd" else "sqrt"
 
 
 @dataclass(frozen=True)

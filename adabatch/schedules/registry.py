@@ -27,11 +27,14 @@ class RunContext:
         samples: the budget.
         learning_rate: builds the run's, before any scaling by the batch.
         read_records: the records of another run, from its folder.
+        scaling: by which batch and learning rate are exchanged, the optimizer's
+            (:func:`~adabatch.schedules.learning_rate.rule_of_optimizer`).
     """
 
     samples: int
     learning_rate: Callable[[], LearningRate]
     read_records: Callable[[Path], Sequence[Mapping[str, Any]]]
+    scaling: str = "sqrt"
 
 
 class _Buildable(Protocol):

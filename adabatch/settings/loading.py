@@ -25,6 +25,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from adabatch.settings.not_offered import not_offered
 from adabatch.settings.paths import absolute, with_home
 from adabatch.settings.sections import SECTIONS, Settings
 
@@ -197,9 +198,8 @@ def merge(settings: Settings, values: Mapping[str, Any], source: str, folder: Pa
         hints = _hints(section)
         for name in entries:
             if name not in hints:
-                raise ValueError(
-                    f"{source}: [{section}] has no setting {name!r}: take one of {', '.join(sorted(hints))}"
-                )
+                why = not_offered(name) or f"take one of {', '.join(sorted(hints))}"
+                raise ValueError(f"{source}: [{section}] has no setting {name!r}: {why}")
         converted = {name: _convert(name, value, hints[name], source) for name, value in entries.items()}
         for name, value in converted.items():
             converted[name] = with_home(name, value) if folder is None else absolute(name, value, folder)
@@ -236,8 +236,8 @@ def _convert(name: str, value: Any, hint: Any, source: str) -> Any:
         return tuple(_scalar(name, item, arguments[0], source) for item in value)
     if origin is Literal:
         if value not in arguments:
-            known = ", ".join(map(str, arguments))
-            raise ValueError(f"{source}: {name} = {_shortened(value)} is not known: take one of {known}")
+            why = not_offered(name, value) or f"take one of {', '.join(map(str, arguments))}"
+            raise ValueError(f"{source}: {name} = {_shortened(value)} is not known: {why}")
         return value
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value

@@ -168,9 +168,13 @@ class ScheduleSettings(Section):
 @_with_paths
 @dataclass(frozen=True)
 class OptimizerSettings(Section):
-    """AdamW and its learning rate, which follows the samples seen."""
+    """The optimizer and its learning rate, which follows the samples seen."""
 
     lr_path: str
+    optimizer: Literal["adamw", "sgd", "adafactor", "muon"] = "adamw"
+    """adamw: as in the paper. sgd: with momentum. adafactor: its second moments are a row and a column for each
+    matrix. muon: a step of the decoder layers' matrices is made nearly orthogonal; AdamW takes the other
+    parameters, with the same learning rate."""
     lr: Annotated[float, Range(0, LARGEST_RATE, above=True)] = 3e-3
     """Peak learning rate."""
     min_lr: Annotated[float, Range(0, LARGEST_RATE)] = 0.0
@@ -186,20 +190,36 @@ class OptimizerSettings(Section):
     other run's folder, or its metrics.jsonl."""
     warmup_samples: Samples = 1024
     """Linear warm-up from 0 over this many samples."""
+    momentum: Decay = 0.9
+    """sgd: decay of the sum of gradients that it steps along; 0: the gradient alone."""
+    nesterov: bool = False
+    """sgd: step along the gradient plus the momentum after it."""
+    muon_momentum: Decay = 0.95
+    """muon: decay of the average of gradients that is made orthogonal, with the gradient once more (Nesterov)."""
+    muon_iterations: Annotated[int, Range(1, 99)] = 5
+    """muon: Newton-Schulz iterations, in bf16."""
+    adafactor_decay: Annotated[float, Range(0, 1, above=True)] = 0.8
+    """adafactor: a, where the n-th step's second moment has the decay 1 - 1 / n^a."""
+    adafactor_clip: Annotated[float, Range(1, LARGEST_RATE)] = 1.0
+    """adafactor: largest root mean square of a parameter's step, before the learning rate."""
+    adafactor_floor: Annotated[float, Range(0, LARGEST_RATE)] = 1e-3
+    """adafactor: the learning rate is multiplied by a parameter's root mean square, or by this if that is less."""
     beta1: Decay = 0.9
-    """Decay of the first moment."""
+    """Decay of AdamW's first moment."""
     beta2: Decay = 0.95
-    """Decay of the second moment."""
+    """Decay of AdamW's second moment."""
     beta2_half_life: Annotated[float, Range(1, LARGEST_BUDGET, zero="beta2 in every step")] = 0.0
-    """Half-life of the second moment, in samples: beta2 = 2^(-batch / half-life), so that it averages over as many
-    samples while the batch grows; 0: --beta2 in every step."""
+    """Half-life of AdamW's second moment, in samples: beta2 = 2^(-batch / half-life), so that it averages over as
+    many samples while the batch grows; 0: --beta2 in every step."""
     epsilon: Annotated[float, Range(0, 1)] = 1e-8
-    """Added to the root of the second moment; at 0 a coordinate that never had a gradient rests."""
+    """Added to the root of AdamW's second moment; at 0 a coordinate that never had a gradient rests."""
     bias_correction: bool = True
     """Divide Adam's moments by what their weights add up to, as AdamW does; the theorems are for moments as they
     are."""
     weight_decay: Annotated[float, Range(0, 1000)] = 0.1
-    """Decoupled, on every parameter (as in the paper)."""
+    """Decoupled, as in the paper; sgd adds weight decay x parameter to the gradient instead, before momentum."""
+    weight_decay_on: Literal["all", "matrices"] = "all"
+    """Which parameters decay: all of them, as in the paper, or not the norms, biases and embeddings."""
     weight_decay_scaling: Literal["none", "sqrt", "linear"] = "none"
     """How the weight decay follows the batch. Over the same samples the parameters decay alike if this and
     --lr-scaling multiply to the batch: linear with none, sqrt with sqrt, none with linear."""
@@ -254,6 +274,9 @@ class RunSettings(Section):
     monitor_layers: bool = False
     """Measured steps also record the trace and the squared gradient norm of each layer and kind of parameter, and
     a heat map of them is drawn; costs nothing."""
+    monitor_matrices: Annotated[int, Range(0, 1000)] = 4
+    """With --optimizer muon: every --monitor-interval steps also record the nuclear-norm noise scale of this many
+    of its matrices, spread over the layers; 0: of none. It takes their eigenvalues."""
     figures: bool = True
     """Draw figures of the run at its end (adabatch plot draws them later)."""
     tensorboard: bool = False

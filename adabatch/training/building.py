@@ -8,33 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.distributed.tensor import DTensor
-from torch.optim import AdamW
 
 from adabatch.model.parts import model_part
 from adabatch.reporting.metrics import read_metrics
 from adabatch.schedules import BatchSizeSchedule, MicroBatching
 from adabatch.schedules.composition import schedule_from_settings
 from adabatch.schedules.coupling import Coupling, SecondMomentDecay
-from adabatch.schedules.learning_rate import BatchScaling, LearningRate
+from adabatch.schedules.learning_rate import BatchScaling, LearningRate, rule_of_optimizer
 from adabatch.schedules.length_stages import LengthStages
 from adabatch.schedules.paths import PATHS
 from adabatch.schedules.registry import RunContext
-from adabatch.settings import OptimizerSettings, ScheduleSettings, Settings
+from adabatch.settings import ScheduleSettings, Settings
 from adabatch.statistics import CoordinateStatistics, GradientStatistics
+from adabatch.statistics.matrix_noise import MatrixNoise
+from adabatch.training.optimizers import muon_matrices
 
 __all__ = [
     "build_coupling",
     "build_lengths",
+    "build_matrix_noise",
     "build_micro_batching",
-    "build_optimizer",
     "build_schedule",
     "build_statistics",
 ]
 
-
-LEAST_ROOT = 1e-22
-"""In place of an epsilon of 0, so that 0 / 0 is 0: roots of fp32's least positive numbers are of this size."""
 
 ReadRecords = Callable[[Path], Sequence[Mapping[str, Any]]]
 """Reads the records of another run, from its folder."""
@@ -50,7 +47,8 @@ def build_schedule(settings: Settings, read_records: ReadRecords = read_metrics)
     Raises:
         ValueError: for parameters outside their range.
     """
-    context = RunContext(settings.run.samples, partial(_rates_to_exchange, settings), read_records)
+    rule = rule_of_optimizer(settings.optimizer.optimizer)
+    context = RunContext(settings.run.samples, partial(_rates_to_exchange, settings), read_records, rule)
     return schedule_from_settings(settings.schedule, context)
 
 
@@ -87,6 +85,12 @@ def build_statistics(model: nn.Module, settings: Settings, schedule: BatchSizeSc
         weighted=limited_by == "weighted",
         norm_floor=given.norm_floor if given.test == "coordinate" else 0.0,
     )
+
+
+def build_matrix_noise(model: nn.Module, settings: Settings) -> MatrixNoise:
+    """Of Muon's matrices, where they are monitored; else of none."""
+    asked = settings.optimizer.optimizer == "muon" and settings.run.monitor_interval > 0
+    return MatrixNoise(model, muon_matrices(model) if asked else (), settings.run.monitor_matrices)
 
 
 def build_coupling(settings: Settings, first_batch: int, read_records: ReadRecords = read_metrics) -> Coupling:
@@ -145,26 +149,3 @@ def _path(settings: Settings, scaling: BatchScaling) -> LearningRate:
     warmup, total = rates.warmup_samples, settings.run.samples
     path = PATHS[rates.lr_path].from_settings(rates, warmup, total)
     return LearningRate(rates.lr, rates.min_lr, warmup, total, scaling, path)
-
-
-def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> AdamW:
-    """AdamW with weight decay on every parameter, as in the paper.
-
-    One fused pass over parameter, gradient and both moments: on a CPU too it takes a quarter of the time that the
-    default loop and ``foreach`` take, of sharded parameters as of whole ones.
-    """
-    by_mesh: dict[object, list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            mesh = parameter.device_mesh if isinstance(parameter, DTensor) else None
-            by_mesh.setdefault(mesh, []).append(parameter)
-    return AdamW(
-        # One group a mesh: list operations do not take tensors of several meshes (plain norms beside tensor
-        # parallel matrices).
-        [{"params": parameters} for parameters in by_mesh.values()],
-        lr=settings.lr,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.epsilon or LEAST_ROOT,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )

@@ -1,7 +1,8 @@
 """What a start refuses before any rank works, in this order; numbers out of range are refused before, as read.
 
 1. Ranks: whether the mesh can be made of them.
-2. Validation without samples, names that ``--allow`` does not know, and a replay of the run itself.
+2. Validation without samples, names that ``--allow`` does not know, settings that do not go with the optimizer,
+   and a replay of the run itself.
 3. The batch-size schedule, what moves with the batch, and the split of the first batch.
 4. Device, model, corpus, and whether the model's sizes can be divided among tensor-parallel ranks.
 
@@ -31,6 +32,7 @@ from adabatch.schedules.coupling import Coupling
 from adabatch.settings import ParallelSettings, Settings, options
 from adabatch.training.building import build_coupling, build_lengths, build_micro_batching, build_schedule
 from adabatch.training.checkpointing import checkpoints_folder
+from adabatch.training.optimizer_checks import check_optimizer
 
 if TYPE_CHECKING:  # it takes seconds to import
     from transformers import PreTrainedConfig
@@ -100,6 +102,7 @@ def check_settings(settings: Settings, world_size: int, resumed: bool = False) -
     """
     _check_mesh(settings.parallel, world_size)
     _check_choices(settings)
+    check_optimizer(settings)
     _check_replayed(settings)
     start = Start.of(settings)
     _check_batches(settings, start.schedule, world_size // settings.parallel.tensor_parallel, resumed)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch.optim import AdamW
 
 from adabatch.data.mixture import Mixture, shuffled
 from adabatch.data.order import group_positions
@@ -21,15 +20,15 @@ from adabatch.distributed.parallel import autocast, set_gradient_sync
 from adabatch.model.language_model import language_model_loss
 from adabatch.reporting.metrics import Record
 from adabatch.schedules import MicroBatchPlan
-from adabatch.schedules.coupling import StepHyperparameters
 from adabatch.statistics.clipping import clip_gradients
 from adabatch.training.admission import plan_micro_batches
 from adabatch.training.checkpointing import save_run
+from adabatch.training.optimizers import optimizer_step
 from adabatch.training.records import step_record
 from adabatch.training.run import Run
 from adabatch.training.validation import bits_per_byte, validation_loss
 
-__all__ = ["accumulate_gradients", "next_batch", "optimizer_step", "train", "training_step"]
+__all__ = ["accumulate_gradients", "next_batch", "train", "training_step"]
 
 
 def train(run: Run) -> Iterator[Record]:
@@ -63,10 +62,9 @@ def training_step(run: Run) -> Record:
     """One optimizer step on the batch that the schedule asks for, and the schedule's next decision."""
     start, step = time.perf_counter(), run.coupling.next_step(run.schedule)
     plan = plan_micro_batches(run, step.sequence_length)
-    measuring = run.schedule.needs_moments or _is_multiple(
-        run.schedule.steps + 1, run.settings.run.monitor_interval
-    )
-    run.statistics.enable(measuring)
+    monitoring = _is_multiple(run.schedule.steps + 1, run.settings.run.monitor_interval)
+    run.statistics.enable(run.schedule.needs_moments or monitoring)
+    run.matrix_noise.enable(monitoring and plan.groups >= 2)
 
     loss_share = accumulate_gradients(run, plan, step.sequence_length)
     reduced = run.statistics.reduce_step(loss_share, *run.stopping.wishes(), run.clock.share())
@@ -76,7 +74,9 @@ def training_step(run: Run) -> Record:
     run.clock.deliver(run.schedule, last_seconds)
     accepted = run.guard.accepts(loss, squared_norm)
     run.coupling.advance(step, skipped=not accepted)
+    more: Record = {}
     if accepted:
+        more = _nuclear_noise(run, plan)  # of the gradients before they are clipped
         clip_gradients(run.model, math.sqrt(squared_norm), run.settings.optimizer.clip)
         optimizer_step(run.optimizer, step)
         decision = run.schedule.update(reduced.moments)
@@ -87,7 +87,7 @@ def training_step(run: Run) -> Record:
     run.optimizer.zero_grad(set_to_none=True)
     seconds = time.perf_counter() - start
     run.clock.stop(seconds, plan, step.sequence_length, taken=accepted)
-    return step_record(run, plan, loss, step, reduced, decision, seconds)
+    return step_record(run, plan, loss, step, reduced, decision, seconds) | more
 
 
 def accumulate_gradients(run: Run, plan: MicroBatchPlan, length: int) -> torch.Tensor:
@@ -119,12 +119,11 @@ def next_batch(run: Run, plan: MicroBatchPlan, length: int) -> Sequence[torch.Te
     return micro_batches
 
 
-def optimizer_step(optimizer: AdamW, step: StepHyperparameters) -> None:
-    """An AdamW step with these, in all parameter groups; beta1 and epsilon are those that it was made with."""
-    options = step.for_adamw(optimizer.defaults["betas"][0], optimizer.defaults["eps"])
-    for group in optimizer.param_groups:
-        group.update(options)
-    optimizer.step()
+def _nuclear_noise(run: Run, plan: MicroBatchPlan) -> Record:
+    """What the record has of the noise in some of Muon's matrices, where it was looked at."""
+    if not run.matrix_noise.enabled:
+        return {}
+    return {"nuclear_noise_scale": run.matrix_noise.read(plan.groups, plan.micro_batch, plan.accumulation)}
 
 
 def _due(run: Run, before: int, interval: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 from torch import nn
@@ -18,11 +19,13 @@ from adabatch.model.language_model import build_model, model_config
 from adabatch.model.weights import load_weights
 from adabatch.schedules import MicroBatching
 from adabatch.settings import Settings
-from adabatch.training.building import build_micro_batching, build_optimizer, build_statistics
+from adabatch.training.building import build_matrix_noise, build_micro_batching, build_statistics
 from adabatch.training.checkpointing import checkpoints_folder, resume_run
 from adabatch.training.checks import Start, prepare_for_run
 from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
+from adabatch.training.optimizer_checks import unfitting
+from adabatch.training.optimizers import build_optimizer
 from adabatch.training.run import Run
 from adabatch.training.step_clock import StepClock
 from adabatch.training.stopping import Stopping
@@ -54,6 +57,8 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     corpus = open_corpus(settings.data, folder)
     if ranks.is_main:
         check_shards(settings.data, ranks.data_parallel_size)
+        for warning in unfitting(settings, start.schedule):
+            warnings.warn(warning, stacklevel=2)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
     if settings.data.document_mask:
         check_document_mask(config)
@@ -94,6 +99,7 @@ def assemble_run(
         micro_batching=micro_batching,
         schedule=schedule,
         statistics=build_statistics(model, settings, schedule),
+        matrix_noise=build_matrix_noise(model, settings),
         guard=DivergenceGuard(settings.run.max_skipped),
         memory=MemoryGuard(),
         saver=CheckpointSaver(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.data.corpus import Corpus
@@ -16,8 +16,10 @@ from adabatch.schedules import BatchSizeSchedule, MicroBatching
 from adabatch.schedules.coupling import Coupling
 from adabatch.settings import Settings
 from adabatch.statistics import GradientStatistics
+from adabatch.statistics.matrix_noise import MatrixNoise
 from adabatch.training.divergence import DivergenceGuard
 from adabatch.training.memory_guard import MemoryGuard
+from adabatch.training.optimizers import CombinedOptimizer
 from adabatch.training.step_clock import StepClock
 from adabatch.training.stopping import Stopping
 from adabatch.training.throughput import Throughput
@@ -33,11 +35,12 @@ class Run:
     ranks: DistributedContext
     corpus: Corpus
     model: nn.Module
-    optimizer: AdamW
+    optimizer: Optimizer | CombinedOptimizer
     coupling: Coupling
     micro_batching: MicroBatching
     schedule: BatchSizeSchedule
     statistics: GradientStatistics
+    matrix_noise: MatrixNoise
     guard: DivergenceGuard
     memory: MemoryGuard
     saver: CheckpointSaver

@@ -32,6 +32,7 @@ GUIDE = [
     {"Which batch rule?": "batch_rules.md"},
     {"When the batch does not grow": "batch_growth.md"},
     {"Learning rate": "learning_rate.md"},
+    {"Optimizers": "optimizers.md"},
     {"What would a schedule save?": "worth.md"},
     {"What would a run need?": "plans.md"},
     {"Runs in a table, models on other data": "evaluation.md"},

@@ -19,6 +19,8 @@ LAYOUTS = {
     "fsdp, every micro-batch reduced": {"parallel": "fsdp", "accumulation_sync": True},
     "hsdp": {"parallel": "hsdp"},
     "tensor parallel": {"parallel": "fsdp", "tensor_parallel": 2},
+    "fsdp, muon": {"parallel": "fsdp", "optimizer": "muon"},
+    "hsdp, adafactor": {"parallel": "hsdp", "optimizer": "adafactor"},
 }
 
 
@@ -46,10 +48,10 @@ def count_steps(rank, world_size, names):
     ("world_size", "names"),
     [
         (2, ["ddp", "fsdp, bf16, whole between"]),
-        pytest.param(2, ["fsdp", "tensor parallel"], marks=pytest.mark.slow),
+        pytest.param(2, ["fsdp", "tensor parallel", "fsdp, muon"], marks=pytest.mark.slow),
         pytest.param(
             4,
-            ["ddp", "fsdp", "fsdp, every micro-batch reduced", "hsdp", "tensor parallel"],
+            ["ddp", "fsdp", "fsdp, every micro-batch reduced", "hsdp", "tensor parallel", "hsdp, adafactor"],
             marks=pytest.mark.slow,
         ),
     ],

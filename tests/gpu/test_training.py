@@ -11,9 +11,9 @@ from torch import nn
 
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import OptimizerSettings, load_settings
-from adabatch.training.building import build_optimizer
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
+from adabatch.training.optimizers import build_optimizer
 from tests.adabatch.training.test_memory_guard import with_memory_for
 from tests.support.spawning import run_ranks
 

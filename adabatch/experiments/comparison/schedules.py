@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from adabatch.experiments.run import CHANGEABLE
 from adabatch.schedules import BatchSizeSchedule
+from adabatch.schedules.learning_rate import rule_of_optimizer
 from adabatch.settings import Settings, options, overlay, to_saved
 from adabatch.settings.loading import settings_in_file
 
@@ -30,7 +31,7 @@ COMMON = frozenset({"data", "parallel", "run"})
 OF_THE_COMPARISON = frozenset({"parallel", "run"})
 """Sections that a settings file may have, as that of a run does, but does not set: they are the comparison's."""
 
-SHARED = frozenset({"model", "epsilon", "beta1"})
+SHARED = frozenset({"model", "epsilon", "beta1", "optimizer", "momentum", "nesterov", "muon_momentum"})
 """Settings of other sections that all schedules share."""
 
 TUNED = frozenset({"lr", "min_lr", "lr_path", "decay_fraction", "lr_cycles", "warmup_samples"})
@@ -90,7 +91,8 @@ def standard_schedules(base: Settings, constant_batches: Sequence[int] = ()) -> 
             f"{', '.join(map(str, constant_batches))} (--constant-batches)"
         )
     twice = constant_batch(base, 2 * first)
-    most, sqrt = 8 * first, {"lr_scaling": "sqrt"}
+    rule = rule_of_optimizer(base.optimizer.optimizer)
+    most, scaled = 8 * first, {"lr_scaling": rule}
     limited = {"exchange_share": 1.0, "noise_limit": 1.0}
     whole_budget = {"schedule": "linear-ramp", "ramp_samples": base.run.samples, "max_batch": most}
     stages = {"schedule": "stagewise", "stage_batches": (first, 2 * first, 4 * first)}
@@ -98,14 +100,14 @@ def standard_schedules(base: Settings, constant_batches: Sequence[int] = ()) -> 
     return [
         *(constant_schedule(base, size) for size in sizes),
         _norm_test("norm-test-1", "norm test, eta 1", eta=1.0),
-        _norm_test("norm-test-1-sqrt", "norm test, eta 1, sqrt rate", eta=1.0, **sqrt),
+        _norm_test(f"norm-test-1-{rule}", f"norm test, eta 1, {rule} rate", eta=1.0, **scaled),
         _norm_test("norm-test-0.7", "norm test, eta 0.7", eta=0.7),
-        _norm_test("norm-test-0.7-sqrt", "norm test, eta 0.7, sqrt rate", eta=0.7, **sqrt),
+        _norm_test(f"norm-test-0.7-{rule}", f"norm test, eta 0.7, {rule} rate", eta=0.7, **scaled),
         *(_goodput(size) for size in (first, 4 * first, 16 * first)),
-        _goodput(4 * first, **sqrt),
-        Schedule("ramp-sqrt", f"ramp {first} to {most}, sqrt rate", "fixed", whole_budget | sqrt),
+        _goodput(4 * first, **scaled),
+        Schedule(f"ramp-{rule}", f"ramp {first} to {most}, {rule} rate", "fixed", whole_budget | scaled),
         Schedule("stagewise", "stagewise 2.5-2.5-95", "fixed", stages),
-        Schedule("seesaw", "Seesaw", "fixed", {"schedule": "seesaw"}),
+        *([Schedule("seesaw", "Seesaw", "fixed", {"schedule": "seesaw"})] if rule == "sqrt" else []),
         _exchange("exchange-half", "exchange, share 1/2", exchange_share=0.5),
         _exchange("exchange", "exchange, share 1", exchange_share=1.0),
         _exchange("exchange-limited", "exchange, share 1, limit 1", kind="adaptive", **limited),
@@ -238,7 +240,8 @@ def _norm_test(name: str, label: str, **overrides: Any) -> Schedule:
 
 def _goodput(saturation: int, **overrides: Any) -> Schedule:
     """On hardware of a given B_sat = t0 / t1."""
-    scaled = ("-sqrt", ", sqrt rate") if overrides else ("", "")
+    rule = overrides.get("lr_scaling")
+    scaled = (f"-{rule}", f", {rule} rate") if rule else ("", "")
     given = {"schedule": "goodput", "step_time": f"{saturation},1"} | overrides
     return Schedule(
         f"goodput-{saturation}{scaled[0]}", f"goodput, B_sat {saturation}{scaled[1]}", "adaptive", given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 
 import pytest
@@ -72,6 +73,24 @@ def test_a_settings_file(monkeypatch, capsys, tmp_path) -> None:
     table = shown[shown.index("plain Adam under this test") :].splitlines()
     assert [line.split("  ")[0] for line in table[1:]] == ["Theorem 1", "Theorem 2", *NAMES.values()]
     assert "leaves: a test met by every coordinate" in shown
+
+
+def test_another_optimizer_is_covered_by_no_theorem_on_adam(monkeypatch, capsys, tmp_path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[optimizer]\noptimizer = "sgd"\nweight_decay = 0.0\nclip = 0.0\n')
+    assert adabatch(monkeypatch, "covers", "--config", file) == 0
+    shown = capsys.readouterr().out
+    assert "not covered: the theorems are on Adam, not on --optimizer sgd; those on SGD without momentum" in shown
+    assert "theorem 1" not in shown.lower()
+
+
+def test_weights_that_do_not_decay_are_not_held_in_the_box() -> None:
+    both = [
+        load_settings(overrides=PLAIN | {"weight_decay": 0.1, "weight_decay_on": on}) for on in ("all", "matrices")
+    ]
+    box, none = (configuration(settings).largest_weight for settings in both)
+    assert box is not None
+    assert box < none == math.inf
 
 
 MEASURED = {"sum_of_deviations": 4.0, "grad_l1_norm": 3.0, "grad_l1_norm_conservative": 2.0}

@@ -52,6 +52,27 @@ def test_an_output_that_cannot_be_a_folder(adabatch, folder, output, message):
     adabatch.refuses(message, "train", *SMALL, "--output", output)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--precision", "fp16"),
+            "fp16 is not offered: its gradients underflow unless the loss is scaled, and the",
+        ),
+        (("--fp16",), "fp16 is not offered: its gradients underflow"),
+        (("--precision", "fp8"), "float8 is not offered: nothing bounds what its rounding adds"),
+        (
+            ("--pipeline-parallel", "2"),
+            "pipeline parallelism is not offered: no rank would see a micro-batch",
+        ),
+        (("--context-parallel", "2"), "context parallelism is not offered: no rank would see a sequence's whole"),
+    ],
+)
+def test_what_other_trainers_offer_is_refused_with_what_is_there_instead(adabatch, folder, words, message):
+    adabatch.refuses(message, "train", *SMALL, *words)
+    assert not (folder / "runs").exists()
+
+
 @pytest.mark.parametrize("option", ["--lr-replay", "--replay-run"])
 @pytest.mark.parametrize("name", ["loop", "dangling", LONG])
 def test_a_run_to_replay_that_is_not_there(adabatch, folder, option, name):

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adabatch.moments.hypotheses import HypothesisError
-from adabatch.moments.noise_scale import l1_noise_scale, noise_scale, weighted_noise_scale, weighted_sums
+from adabatch.moments.noise_scale import (
+    l1_noise_scale,
+    noise_covariance,
+    noise_scale,
+    nuclear_noise_scale,
+    weighted_noise_scale,
+    weighted_sums,
+)
 
 coordinates = st.lists(st.tuples(st.floats(-6, 6), st.floats(-6, 6), st.integers(1, 5)), min_size=1, max_size=8)
 
@@ -79,10 +86,10 @@ def test_tensors_give_what_arrays_give() -> None:
 
 
 def groups_drawn(gradient: np.ndarray, variances: np.ndarray, n: int, m: float, repeats: int) -> list[np.ndarray]:
-    """Sum of squares and mean of n Gaussian groups of m samples, [repeats, d] each."""
-    draw = np.random.default_rng(5)
-    groups = gradient + draw.normal(size=(n, repeats, len(gradient))) * np.sqrt(variances / m)
-    return [(groups**2).sum(0), groups.mean(0)]
+    """Sum of squares and mean of n Gaussian groups of m samples, [repeats, d] each: both are independent."""
+    draw, shape = np.random.default_rng(5), (repeats, len(gradient))
+    means = gradient + draw.normal(size=shape) * np.sqrt(variances / m / n)
+    return [n * means**2 + variances / m * draw.chisquare(n - 1, shape), means]
 
 
 @pytest.mark.parametrize("n", [12, 16])
@@ -114,3 +121,38 @@ def test_weighted_sums_of_tensors_are_those_of_arrays() -> None:
     squares, means = groups_drawn(np.array([1.0, 0.1, 0.0]), np.ones(3), 8, 2, 1)
     tensors = weighted_sums(8, 2, torch.tensor(squares[0]), torch.tensor(means[0]))
     assert [float(value) for value in tensors] == pytest.approx(list(weighted_sums(8, 2, squares[0], means[0])))
+
+
+def rotation(angle: float) -> np.ndarray:
+    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+
+@given(st.floats(0, 3), st.floats(0, 3), st.floats(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_the_nuclear_scale_is_the_l1_scale_of_singular_values_whatever_their_vectors(left, right, other) -> None:
+    """Singular values 1 and 2, eigenvalues 9 and 36: ((3 + 6) / (1 + 2))^2; of two matrices, their sums."""
+    torch = pytest.importorskip("torch")
+    gradient = rotation(left) @ np.diag([1.0, 2.0]) @ rotation(right)
+    covariance = rotation(other) @ np.diag([9.0, 36.0]) @ rotation(other).T
+    assert nuclear_noise_scale([gradient], [covariance]) == pytest.approx(9.0, rel=1e-6)
+    twice = nuclear_noise_scale([gradient, np.diag([4.0, 0.0])], [covariance, np.diag([0.0, 25.0])])
+    assert twice == pytest.approx(((9.0 + 5.0) / (3.0 + 4.0)) ** 2, rel=1e-6)
+    of_tensors = nuclear_noise_scale([torch.tensor(gradient)], [torch.tensor(covariance)])
+    assert float(of_tensors) == pytest.approx(9.0, rel=1e-6)
+
+
+def test_the_noise_of_a_matrix_is_bounded_by_its_covariance() -> None:
+    """E||X||_* <= tr (E X X^T)^(1/2) for drawn noise; the covariance from groups is unbiased."""
+    generator = np.random.default_rng(8)
+    noise = np.einsum("ij,njk->nik", np.diag([1.0, 3.0, 0.2]), generator.normal(size=(40_000, 3, 5)))
+    mean = noise.mean(0)
+    covariance = noise_covariance(len(noise), 1, np.einsum("nij,nkj->ik", noise, noise), mean)
+    np.testing.assert_allclose(covariance, 5 * np.diag([1.0, 9.0, 0.04]), atol=0.3)
+    norms = np.linalg.svd(noise, compute_uv=False).sum(1)
+    bound = math.sqrt(5) * 4.2
+    assert 0.9 * bound < norms.mean() < bound
+    groups = noise.reshape(-1, 4, 3, 5).mean(1)  # means of four samples: m makes up for their smaller noise
+    grouped = noise_covariance(len(groups), 4, np.einsum("nij,nkj->ik", groups, groups), groups.mean(0))
+    np.testing.assert_allclose(grouped, covariance, atol=0.5)
+    with pytest.raises(HypothesisError):
+        noise_covariance(1, 4, mean @ mean.T, mean)

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from adabatch.distributed.parallel import DistributedContext
+from adabatch.model.language_model import model_shape
 from adabatch.planning.memory import LiveMemory
+from adabatch.planning.optimizer_cost import OptimizerCost
 from adabatch.planning.plan import make_plan
 from adabatch.settings import load_settings
 from adabatch.training.loop import accumulate_gradients, training_step
@@ -39,11 +41,12 @@ def peak(sizes):
     "changes",
     [
         {},
-        {"precision": "bf16"},
-        {"activation_checkpointing": True},
-        {"micro_batch": 1, "max_micro_batch": 1, "initial_batch": 4, "max_batch": 4, "schedule": "constant"},
+        {"precision": "bf16", "optimizer": "muon"},
+        {"activation_checkpointing": True, "optimizer": "adafactor"},
+        {"micro_batch": 1, "max_micro_batch": 1, "initial_batch": 4, "max_batch": 4, "schedule": "constant"}
+        | {"optimizer": "sgd"},
     ],
-    ids=["fp32", "bf16", "checkpointing", "small"],
+    ids=["adamw", "bf16, muon", "checkpointing, adafactor", "small, sgd"],
 )
 def test_the_planned_peak_is_the_measured_one(tmp_path, changes):
     small = {"micro_batch": 8, "max_micro_batch": 8, "initial_batch": 16, "max_batch": 32, "sequence_length": 128}
@@ -55,6 +58,9 @@ def test_the_planned_peak_is_the_measured_one(tmp_path, changes):
     state = sum(v.nbytes for entry in run.optimizer.state.values() for v in entry.values())
     assert planned["weights"] == pytest.approx(kept, rel=1e-3)  # beside the parameters, a few buffers
     assert planned["optimizer"] == state
+    shape, count = model_shape(run.model.config), kept / 4
+    costs = OptimizerCost.by_share(settings.optimizer, 1 - shape.outer / count)
+    assert sum(share * cost.state for share, cost in costs) * count == pytest.approx(state, abs=0.1 * kept)
     run.micro_batching = replace(run.micro_batching, max_micro_batch=small["micro_batch"])
     plan = run.micro_batching.plan(2 * changes.get("micro_batch", 8))
     measured = kept + state + peak(allocations(lambda: accumulate_gradients(run, plan, small["sequence_length"])))

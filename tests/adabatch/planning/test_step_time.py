@@ -23,7 +23,7 @@ def test_a_step_by_hand():
         Collective("all-gather", 8, 8): Traffic(0, 0, 50e9),
         Collective("all-reduce", 8, 1): Traffic(0, 0, 450e9),
     }
-    work = StepWork(1, 989e12 * 64, 0.0, traffic, tensor_parallel=8, shard=0.0, observed=3350e9)
+    work = StepWork(1, 989e12 * 64, 0.0, traffic, tensor_parallel=8, moved=0.0, observed=3350e9)
     step = step_seconds(work, H100, ranks=64, gpus_per_node=8, utilisation=0.5)
     assert (step.compute, step.optimizer) == (2.0, 0.0)
     assert [step.communication, step.tensor_communication, step.test] == pytest.approx([1 / REACHED] * 3)
@@ -128,7 +128,7 @@ def test_estimates_are_near_exact_plans(layout):
     plan = make_plan(load_settings("paper-tinyllama", overrides=changes))
     length = plan.settings.data.sequence_length
     for size in (1, 8):
-        estimate = estimated_bytes(plan.config, plan.parameters, layout, size * length, plan.settings.parallel)
+        estimate = estimated_bytes(plan.config, plan.parameters, layout, size * length, plan.settings)
         assert estimate == pytest.approx(plan.step.peak(size), rel=0.25)
 
 

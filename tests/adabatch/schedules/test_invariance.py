@@ -76,15 +76,33 @@ def final_moments(
     return np.array([mean, second])
 
 
+def with_momentum(sizes, fineness, lr_scaling, momentum=0.9):
+    """:func:`final_moments` of SGD that steps along v, the decaying sum of gradients: moments of both together."""
+    budget, noise, share = 2048 * fineness, 250.0 * fineness, 1 - momentum
+    peak = 0.005 * share / fineness
+    rates = LearningRate(peak, 0.1 * peak, budget // 8, budget, BatchScaling(lr_scaling, REFERENCE), Linear())
+    schedule = Stagewise(sizes, [0.5, 0.5], budget)
+    x, v, xx, xv, vv = 1.0, 0.0, 1.0, 0.0, 0.0
+    while schedule.samples < budget:
+        rate = schedule.learning_rate(rates)
+        variance = noise * (1.2 - schedule.samples / budget) ** 2 / schedule.batch_size
+        v, vv, xv = momentum * v + x, momentum**2 * vv + 2 * momentum * xv + xx + variance, momentum * xv + xx
+        x, xx, xv = x - rate * v, xx - 2 * rate * xv + rate**2 * vv, xv - rate * vv
+        schedule.update()
+    return np.array([x, xx])
+
+
 def differences(sizes=(4, 16), **rule):
     """Relative, between batches of these sizes, half of the budget each, and the reference; at fineness 4, 8."""
+    moments = rule.pop("moments", final_moments)
     for fineness in (4, 8):
-        larger, kept = (final_moments(sizes=sizes, fineness=fineness, **rule) for sizes in (sizes, (4, 4)))
+        larger, kept = (moments(sizes=sizes, fineness=fineness, **rule) for sizes in (sizes, (4, 4)))
         yield np.max(np.abs(larger / kept - 1))
 
 
 RIGHT = {
     "SGD": {"update": sgd, "lr_scaling": "linear"},
+    "SGD with momentum": {"moments": with_momentum, "lr_scaling": "linear"},
     "Adam in noise": {"update": adam_in_noise, "lr_scaling": "sqrt"},
     "second moment": {"update": adam, "lr_scaling": "sqrt", "half_life": 0.1, "sizes": (16, 16)},
     "decay of SGD": {"update": sgd, "lr_scaling": "linear", "decay": 0.004},
@@ -110,6 +128,7 @@ def test_a_larger_batch_leaves_both_moments_to_first_order(rule):
     [
         ("SGD", {"lr_scaling": "sqrt"}),
         ("SGD", {"lr_scaling": "none"}),
+        ("SGD with momentum", {"lr_scaling": "sqrt"}),
         ("Adam in noise", {"lr_scaling": "linear"}),
         ("Adam in noise", {"lr_scaling": "none"}),
         ("second moment", {"follows": False}),

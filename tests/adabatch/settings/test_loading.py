@@ -84,6 +84,12 @@ def test_options_pass_on_what_was_given_only():
         ("[schedule]\ninitial_batch = true\n", "must be of type int"),
         ("[parallel]\ncompile = 1\n", "must be of type bool"),
         ('[parallel]\nparallel = "tpu"\n', "take one of single, ddp, fsdp"),
+        ('[parallel]\nparallel = "pipeline"\n', "pipeline parallelism is not offered: .* take --parallel fsdp"),
+        ("[parallel]\ncontext_parallel = 2\n", "'context_parallel': context parallelism is not offered"),
+        (
+            '[parallel]\nprecision = "float8"\n',
+            "'float8' is not known: float8 is not offered: .* take --precision bf",
+        ),
         ("[schedule]\nstage_batches = 4\n", "must be a list"),
         ("[schedule\n", "is not TOML"),
         ("[data]\nsequence_length = 1\n", "--sequence-length must be from 2 to 1,048,576, but is 1"),

@@ -17,8 +17,7 @@ from adabatch.schedules.coupling import Coupling, SecondMomentDecay
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.length_stages import LengthStages
 from adabatch.settings import OptimizerSettings
-from adabatch.training.building import build_optimizer
-from adabatch.training.loop import optimizer_step
+from adabatch.training.optimizers import build_optimizer, optimizer_step
 
 BETA1, EPSILON, DECAY = 0.9, 1e-3, 0.1
 

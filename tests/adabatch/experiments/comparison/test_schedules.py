@@ -75,11 +75,21 @@ def test_what_is_set_of_the_optimizer_needs_a_control_unless_it_is_tuned_for_all
 
 def test_every_setting_of_the_optimizer_that_is_not_tuned_needs_a_control():
     words = {"lr_path": "cyclic", "lr_scaling": "sqrt", "weight_decay_scaling": "sqrt", "lr_replay": "other"}
+    words |= {"optimizer": "sgd", "weight_decay_on": "matrices", "adafactor_clip": "2.0"}
     for name, value in vars(BASE.optimizer).items():
         number = value + 1 if isinstance(value, int) else value / 2 or 1.0 if isinstance(value, float) else None
         changed = not value if isinstance(value, bool) else words.get(name, number)
         schedule = Schedule("mine", "mine", "adaptive", {name: changed})
         assert schedule.needs_control(BASE) == (name not in TUNED), name
+
+
+def test_with_sgd_rates_follow_the_batch_by_its_rule():
+    ours = standard_schedules(overlay(BASE, {"optimizer": "sgd"}))
+    names = {schedule.name for schedule in ours}
+    assert {"norm-test-1-linear", "ramp-linear", "goodput-32-linear"} <= names
+    assert not any("sqrt" in name or name == "seesaw" for name in names)
+    with pytest.raises(ValueError, match=r"share optimizer = sgd \(the comparison's is adamw\)"):
+        own("mine:optimizer=sgd")
 
 
 def test_constants_are_those_given_or_multiples_of_the_first_batch():
