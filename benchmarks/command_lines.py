@@ -80,7 +80,10 @@ RIGHT: dict[str, list[list[str]]] = {
         words("run --format megatron --batches-only --output schedule.txt"),
         words("run --format json --doublings"),
     ],
-    "prepare": [["--data", "good.txt", "--sequence-length", "32", "--processes", "1"]],
+    "prepare": [
+        ["--data", "good.txt", "--sequence-length", "32", "--processes", "1"],
+        words("--data good.txt:0.5 --data good.jsonl:0.5 --sequence-length 32 --processes 1"),
+    ],
     "claims": [[], ["--json"], ["--show", "Thm B.1"]],
     "covers": [["run"], ["--preset", "demo"], ["--config", "good.toml"]],
     "prove": [["L5"], ["L5", "--show"]],
@@ -163,7 +166,7 @@ PATHS = words(
     "[red]x[/blue].txt $x$.txt ~nouser/x ~/x /proc/x /proc/self/mem /dev/null /dev/full /dev/zero/x / . .. run "
     "run/metrics.jsonl run/checkpoints damaged-0 damaged-1 damaged-2 damaged-3 damaged-4 good.toml wrong.toml "
     "loop.jsonl instance.json binary.toml unreadable.toml config.json bad-config.json list-config.json "
-    "zero-config.json dynamic-config.json tokenizer.json one-unreadable exported out"
+    "good.txt:1 good.txt:0.5 zero-config.json dynamic-config.json tokenizer.json one-unreadable exported out"
 )
 PATHS += ["n" * 300, "a/" * 3000, "x\udcff", "", "\u200b", "good.txt/", "sub folder/é.txt"]
 

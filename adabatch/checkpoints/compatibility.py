@@ -20,7 +20,7 @@ CHANGEABLE_SECTIONS = ("parallel", "run", "hardware")
 FIXED = frozenset({"precision", "samples"})
 """Settings of these sections that change the numbers (the learning rate ends with the budget of samples)."""
 
-CHANGEABLE = frozenset({"micro_batch", "max_micro_batch", "cache", "processes"})
+CHANGEABLE = frozenset({"micro_batch", "max_micro_batch", "cache", "processes", "repeat_sources"})
 """Settings of the other sections that may change."""
 
 RECORDS = "records"
@@ -34,6 +34,7 @@ DEPENDS_ON = {
     "part": (),
     "streaming": ("streaming",),
     "sources": CONTENTS,
+    "shares": CONTENTS,
     "tokenizer": TOKENS,
     "tokens": PREPARED,
     "bytes": PREPARED,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SETTINGS = (
     *("data_config", "text_field", "split", "tokenizer", "end_of_document", "sequence_length"),
+    "document_mask",
     *("cache", "processes", "device", "threads", "precision"),
 )
 """Those of a run that may be given otherwise."""

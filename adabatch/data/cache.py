@@ -57,6 +57,7 @@ def cache_folder(settings: DataSettings) -> Path:
 def named_by(settings: DataSettings) -> Named:
     """The files and folders that the settings name, for :func:`adabatch.refusals.refusing_os_errors`."""
     given = [(option_of(name), getattr(settings, name)) for name in PATHS if hasattr(settings, name)]
+    given += [("--data", ingredient.name) for ingredient in settings.mixture]
     sets = [(option_of("validation_data"), data) for data in settings.validation_sets().values()]
     return named_paths([("--cache or ADABATCH_CACHE", cache_folder(settings)), *given, *sets])
 

@@ -13,6 +13,7 @@ import numpy as np
 from adabatch.data.bpe import open_trained
 from adabatch.data.cache import map_tokens, named_by, open_owned
 from adabatch.data.documents import Part
+from adabatch.data.mixture import MixedSamples, MixedStreams, MixtureOrder
 from adabatch.data.preparation import PARTS, TOKENIZER_FILE, prepare, prepare_set
 from adabatch.data.samples import PreparedSamples, SampleSource
 from adabatch.data.sources import open_sources
@@ -21,7 +22,7 @@ from adabatch.data.tokenizer import TOKEN_TYPES, Tokenizer, open_tokenizer, padd
 from adabatch.refusals import refusing_os_errors
 from adabatch.settings.data import DataSettings
 
-__all__ = ["Corpus", "open_corpus", "prepared_vocabulary", "tokenizer_of"]
+__all__ = ["Corpus", "check_sources", "open_corpus", "prepared_vocabulary", "tokenizer_of"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Corpus:
 
     train: SampleSource
     """The training samples, in the order of the seed (of the stream when streaming)."""
-    validation: PreparedSamples | None
+    validation: PreparedSamples | MixedSamples | None
     """The validation samples, in the order of the data; None where nothing is held out. Of several sets the
     first."""
     tokenizer: Tokenizer
@@ -73,12 +74,66 @@ def open_corpus(settings: DataSettings, folder: Path | None = None, sets: Sequen
     """
     folder = folder or prepare(settings)
     with refusing_os_errors(named_by(settings)):
-        corpus = _open(settings, folder)
+        corpus = _open_mixture(settings, folder) if settings.mixture else _open(settings, folder)
         further = settings.other_validation
         if sets is None:
             sets = [prepare_set(settings, data, corpus.tokenizer) for data in further.values()]
         named = zip(further.items(), sets, strict=True)
         return replace(corpus, others={name: _open_set(settings, data, path) for (name, data), path in named})
+
+
+def _open_mixture(settings: DataSettings, folder: Path) -> Corpus:
+    record = _read_description(settings, folder, _parts_used(settings))
+    corpora = [_open(member, place) for member, place in _members(settings, folder, record)]
+    sources: list[Any] = [corpus.train for corpus in corpora]
+    held_out: list[Any] = [corpus.validation for corpus in corpora if corpus.validation is not None]
+    first, fingerprints = corpora[0], {"sources": record["sources"]}
+    described = first.train.describe() | fingerprints
+    train: SampleSource = MixedStreams(sources, settings.mixture, described)
+    if not settings.streaming:
+        train = MixedSamples(sources, settings.mixture, described | record["parts"]["train"])
+    validation = first.validation
+    if validation is not None and settings.first_validation is None:
+        described = validation.describe() | fingerprints | record["parts"]["validation"]
+        validation = MixedSamples(held_out, settings.mixture, described)
+    return Corpus(train, validation, first.tokenizer, first.vocabulary_size, folder)
+
+
+def _members(settings: DataSettings, folder: Path, record: dict[str, Any]) -> list[tuple[DataSettings, Path]]:
+    """The settings and the folder of each source of a mixture."""
+    members = settings.members()
+    names: Any = record.get("members")
+    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not named or len(names) != len(members):
+        raise ValueError(f"{folder / 'corpus.json'} is damaged; delete {folder} to prepare it again")
+    return [(member, folder.with_name(name)) for member, name in zip(members, names, strict=True)]
+
+
+def check_sources(settings: DataSettings, folder: Path, samples: int) -> None:
+    """Refuse a mixture in which a source ends before this many samples, unless it may begin again.
+
+    Args:
+        settings: the data.
+        folder: of the prepared corpus.
+        samples: the budget, which the last batch may exceed by a little.
+
+    Raises:
+        ValueError: which source has how many sequences, and how many its share takes.
+    """
+    if not settings.mixture:
+        return
+    with refusing_os_errors(named_by(settings)):
+        members = _members(settings, folder, _read_description(settings, folder, ()))
+        sizes = [_read_description(member, place, ())["parts"]["train"]["tokens"] for member, place in members]
+    counts = MixtureOrder(settings.mixture).counts(samples).tolist()
+    for (name, share), count, size in zip(settings.mixture, counts, sizes, strict=True):
+        sequences = size // settings.sequence_length
+        if sequences < count and not (settings.streaming or settings.repeat_sources):
+            raise ValueError(
+                f"the source {name} has {sequences:,} sequences of {settings.sequence_length} tokens for "
+                f"training, but its share of {share} takes {count:,} of {samples:,} samples: give it more text "
+                "or a smaller share (--data), lower --samples, or let it begin again (--repeat-sources)"
+            )
 
 
 def tokenizer_of(settings: DataSettings, folder: Path) -> Tokenizer:

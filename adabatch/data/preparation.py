@@ -3,7 +3,8 @@
 A prepared corpus is a folder of the cache named by a fingerprint of the sources and the tokenizer, with
 ``train.tokens`` and ``validation.tokens`` (little-endian uint16, or uint32 for more than 65536 token values),
 ``corpus.json`` and, for a subword tokenizer, ``tokenizer.json``. It does not depend on the sequence length or the
-seed, nor on the number of processes that prepared it.
+seed, nor on the number of processes that prepared it. Each source of a mixture is a corpus of its own; the folder
+of the mixture has no tokens, and its ``corpus.json`` names theirs.
 
 The work is cut into tasks that depend on the sources alone. Each writes the tokens of its documents into a
 folder ``unfinished-...``, together with their hash, and what is written there is kept if the work is interrupted.
@@ -63,13 +64,15 @@ def prepare(settings: DataSettings, progress: Progress | None = None, saved_toke
         ValueError: the data or the tokenizer cannot be read.
     """
     with refusing_os_errors(named_by(settings)):
-        sources = open_sources(settings, warn=True)
+        members = [(member, open_sources(member, warn=True)) for member in settings.members()]
+        cache = cache_folder(settings)
         if settings.tokenizer == "bpe":
-            folder = cache_folder(settings) / "tokenizers"
-            tokenizer: Tokenizer = trained_tokenizer(settings, sources, folder, saved_tokenizer)
+            every = [source for _, sources in members for source in sources]
+            tokenizer: Tokenizer = trained_tokenizer(settings, every, cache / "tokenizers", saved_tokenizer)
         else:
             tokenizer = open_tokenizer(settings.tokenizer, settings.end_of_document)
-        return _prepare(_Inputs(settings, sources, tokenizer), progress)
+        folders = [_prepare(_Inputs(member, sources, tokenizer), progress) for member, sources in members]
+        return _write_mixture(cache, settings, tokenizer, folders) if settings.mixture else folders[0]
 
 
 def prepare_set(
@@ -82,6 +85,7 @@ def prepare_set(
 
 
 def _prepare(inputs: _Inputs, progress: Progress | None) -> Path:
+    """The folder of a corpus that is not a mixture."""
     folder = cache_folder(inputs.settings) / "corpora" / inputs.fingerprint()
     if _is_whole(folder):
         return folder
@@ -100,6 +104,38 @@ def _prepare(inputs: _Inputs, progress: Progress | None) -> Path:
                 remember_checked(folder / f"{part}.tokens", count["sha256"])
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def _write_mixture(cache: Path, settings: DataSettings, tokenizer: Tokenizer, members: Sequence[Path]) -> Path:
+    """A folder with a description of all, which names the members; none of it depends on their shares."""
+    names = [member.name for member in members]
+    folder = cache / "corpora" / hashlib.sha256("\n".join(["mixture", *names]).encode()).hexdigest()[:32]
+    if _is_whole(folder):
+        return folder
+    records = [json.loads((member / "corpus.json").read_text()) for member in members]
+    folder.mkdir(parents=True, exist_ok=True)
+    refuse_others(folder)
+    check_owner(folder, stat.S_IFDIR)
+    save_tokenizer(tokenizer, folder)
+    record = records[0] | {
+        "data": [ingredient.name for ingredient in settings.mixture],
+        "sources": [source for record in records for source in record["sources"]],
+        "missing_texts": sum(record["missing_texts"] for record in records),
+        "parts": {part: _sum_of([record["parts"][part] for record in records]) for part in PARTS},
+        "members": names,
+    }
+    write_json(folder / "corpus.json", record)
+    for path in (folder / TOKENIZER_FILE, folder / "corpus.json"):
+        if path.is_file():
+            refuse_others(path)
+    return folder
+
+
+def _sum_of(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the members' parts, what a corpus records of one."""
+    sums = {name: sum(part[name] for part in parts) for name in ("tokens", "bytes")}
+    hashes = " ".join(part["sha256"] for part in parts)
+    return {**sums, "sha256": hashlib.sha256(hashes.encode()).hexdigest()}
 
 
 def _clear(folder: Path) -> None:

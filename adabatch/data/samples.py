@@ -85,6 +85,10 @@ class PreparedSamples(SampleSource):
             indices = samples_at(positions, self.length, self._seed)
         return torch.from_numpy(self._samples[indices].astype(np.int64))
 
+    def bytes_per_token(self) -> float:
+        """Bytes of text that a token stands for, on average."""
+        return float(self._description["bytes"] / self._description["tokens"])
+
     def describe(self) -> dict[str, Any]:
         """The token file's description, the samples in an epoch, the seed of their order."""
         return {**self._description, "streaming": False, "samples": self.length}

@@ -206,7 +206,13 @@ class ShardStream:
 
 def check_shards(settings: DataSettings, ranks: int) -> None:
     """Warn if the data are streamed and this number of ranks cannot have shards of their own."""
-    if settings.streaming and settings.stream_shards % ranks:
+    if settings.streaming and settings.mixture and ranks > 1:
+        warnings.warn(
+            "ranks cannot share the streams of a mixture: the samples are the same, but each rank reads and "
+            "tokenizes all of them; data that are prepared (without --streaming) are tokenized once",
+            stacklevel=2,
+        )
+    elif settings.streaming and settings.stream_shards % ranks:
         warnings.warn(
             f"{settings.stream_shards} shards of the stream cannot be shared evenly by {ranks} ranks: the samples "
             "are the same, but each rank reads and tokenizes all shards; take a multiple of the ranks "

@@ -13,6 +13,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from adabatch.data.corpus import open_corpus
+from adabatch.data.mixture import MixedSamples
 from adabatch.data.order import samples_at
 from adabatch.data.progress import prepare_with_progress
 from adabatch.data.samples import PreparedSamples
@@ -21,6 +22,7 @@ from adabatch.data.tokenizer import Tokenizer
 from adabatch.distributed.parallel import autocast, process_group
 from adabatch.evaluation.subject import ORDER_SEED, Subject
 from adabatch.experiments.intervals import LEVEL, Interval, mean_interval, ratio_interval
+from adabatch.model.document_mask import check_document_mask, mask_documents
 from adabatch.model.language_model import sequence_losses
 from adabatch.reporting.metrics import finite_or_null
 from adabatch.settings import ParallelSettings
@@ -120,6 +122,10 @@ def text_losses(subject: Subject, sequences: int | None = None, batch: int = 8) 
     if subject.own_data and not data.validates:
         raise ValueError(f"the run of {subject.folder} holds no validation data out: name what to read (--data)")
     corpus = open_corpus(data, prepare_with_progress(data))
+    if data.document_mask:
+        model: Any = subject.model
+        check_document_mask(model.config)
+        mask_documents(model, corpus.tokenizer.end_of_document)
     sets: dict[str, Any] = {"": corpus.train}
     if subject.own_data:
         sets = dict(zip(data.validation_sets(), (corpus.validation, *corpus.others.values()), strict=True))
@@ -129,7 +135,11 @@ def text_losses(subject: Subject, sequences: int | None = None, batch: int = 8) 
 
 
 def _text_loss(
-    subject: Subject, samples: PreparedSamples, tokenizer: Tokenizer, sequences: int | None, batch: int
+    subject: Subject,
+    samples: PreparedSamples | MixedSamples,
+    tokenizer: Tokenizer,
+    sequences: int | None,
+    batch: int,
 ) -> TextLoss:
     """On one text."""
     wanted = subject.settings.run.validation_samples if sequences is None else sequences
@@ -138,8 +148,8 @@ def _text_loss(
         chosen = samples_at(chosen, samples.length, ORDER_SEED)
     tokens = samples.take(chosen)
     losses = _losses(subject.model, tokens, batch, subject.settings.parallel)
-    lengths, part = token_bytes(tokenizer), samples.describe()
-    average = np.full(tokenizer.size, part["bytes"] / part["tokens"])
+    lengths = token_bytes(tokenizer)
+    average = np.full(tokenizer.size, samples.bytes_per_token())
     sizes = (average if lengths is None else lengths)[tokens[:, 1:].numpy()].sum(axis=1)
     return TextLoss(losses, sizes, lengths is not None, tokens.shape[1] - 1, samples.length)
 

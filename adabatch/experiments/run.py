@@ -21,7 +21,7 @@ CHANGEABLE = frozenset(
     {
         *("output", "resume", "overwrite", "allow", "figures", "tensorboard", "wandb", "cache", "processes"),
         *("checkpoint_interval", "checkpoint_minutes", "time_limit", "keep", "keep_best", "async_checkpoints"),
-        *("timeout", "max_restarts", "max_skipped", "validate_at_start"),
+        *("timeout", "max_restarts", "max_skipped", "validate_at_start", "repeat_sources"),
     }
 )
 """Settings that do not change the results of a run: where it lies, what else it writes, when it stops."""

@@ -27,6 +27,7 @@ from adabatch.data.corpus import Corpus
 from adabatch.distributed.communication import Collective, CommunicationCounter, Traffic
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
+from adabatch.model.document_mask import mask_documents
 from adabatch.model.language_model import new_model
 from adabatch.model.layers import decoder_layers
 from adabatch.planning.memory import GATHERED, UNDECIDED, LiveMemory
@@ -86,6 +87,8 @@ def simulate_steps(
     with fake_world(parallel.ranks):
         with torch.device("meta"):
             model = new_model(config)
+        if settings.data.document_mask:
+            mask_documents(model, end=0)
         replicated = parallel.parallel == "ddp"
         wrapped = parallelize(model, replace(parallel, parallel="single") if replicated else parallel, ranks)
         if replicated:

@@ -187,7 +187,15 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "tokens/s": sum(map(step_tokens, records)) / seconds,
         **_work(records, seconds),
         **rank_summary(records),
+        **_sources(last),
     }
+
+
+def _sources(last: Record) -> dict[str, Any]:
+    """The shares of a mixture's sources among the samples seen."""
+    counts = last.get("samples_by_source") or {}
+    shares = (f"{name} {count / last['samples']:.2%}" for name, count in counts.items())
+    return {"sources": ", ".join(shares)} if counts else {}
 
 
 def _of_validation(records: Sequence[Record]) -> dict[str, float | None]:

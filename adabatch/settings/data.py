@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from adabatch.ranges import Range, option_of
-from adabatch.settings.paths import HELD_OUT, named_set
+from adabatch.settings.mixture import Ingredient, ingredients_of
+from adabatch.settings.paths import HELD_OUT, named_set, split_share
 from adabatch.settings.section import Section
 
 __all__ = ["DataSettings"]
@@ -32,7 +33,11 @@ class DataSettings(Section):
     data: str | Sequence[str] = "stdlib"
     """One or more of: ``stdlib`` (the source text of the running Python's standard library), ``site-packages``
     (that of its installed packages; differs from machine to machine), a text file, a JSON-lines file, a folder of
-    such files, a Parquet file or folder, a Hugging Face dataset's name."""
+    such files, a Parquet file or folder, a Hugging Face dataset's name. With ``:0.7`` after each name, a mixture
+    with these shares of the samples, which sum to 1; an existing file of the very name wins over the colon."""
+    repeat_sources: bool = False
+    """Mixtures: begin a source again, in another order, that has fewer sequences than its share of `samples`;
+    without it such a run is refused. (Streams, whose size is not known, begin again in any case.)"""
     data_config: str | None = None
     """The configuration of a Hugging Face dataset, for example ``en`` for ``allenai/c4``; with it, a folder is
     read as a copy of such a dataset."""
@@ -66,6 +71,9 @@ class DataSettings(Section):
     """The token put after each document. None: the tokenizer's end-of-sequence token. Ignored by ``bytes``."""
     sequence_length: Annotated[int, Range(2, 2**20, advice=PREDICTED)] = 256
     """Tokens in a sequence (one sample); the unit of every batch size is one such sequence."""
+    document_mask: bool = False
+    """Let tokens attend only to those of their own document, and count positions from its beginning. The token at
+    the end of a document begins the next one, whose first token is predicted from it."""
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     """Seed of the order of the training samples."""
     cache: str | None = None
@@ -78,6 +86,12 @@ class DataSettings(Section):
         super().__post_init__()
         if not self.names(self.data):
             raise ValueError("data is empty; name at least one file, folder or dataset, or 'stdlib'")
+        ingredients_of(self.names(self.data))
+        for name in self.names(self.validation_data):
+            if split_share(name)[1]:
+                raise ValueError(
+                    f"--validation-data {name} has a share: shares are for --data alone, leave it out"
+                )
         if self.streaming and self.streaming_validation_tokens < self.sequence_length:
             raise ValueError(
                 f"streaming_validation_tokens is {self.streaming_validation_tokens}; at least one sequence "
@@ -136,6 +150,22 @@ class DataSettings(Section):
     def validates(self) -> bool:
         """Whether there is anything to validate on."""
         return self.first_validation is not None or self.validation_fraction > 0
+
+    @property
+    def mixture(self) -> tuple[Ingredient, ...]:
+        """The sources with their shares; empty where `data` is not a mixture."""
+        return ingredients_of(self.names(self.data))
+
+    def members(self) -> tuple[DataSettings, ...]:
+        """The settings of each source of a mixture alone, without further validation sets; or just these.
+
+        The first one has the first validation set, where that is data of its own.
+        """
+        named = self.first_validation
+        found = [replace(self, data=(source.name,), validation_data=named) for source in self.mixture]
+        if named is not None:
+            found[1:] = [replace(member, validation_data=None, validation_fraction=0.0) for member in found[1:]]
+        return tuple(found) or (self,)
 
     @staticmethod
     def names(data: str | Sequence[str] | None) -> tuple[str, ...]:

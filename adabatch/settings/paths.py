@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HELD_OUT", "PATHS", "absolute", "expand_user", "named_set", "names_a_file", "with_home"]
+__all__ = ["HELD_OUT", "PATHS", "absolute", "expand_user", "named_set", "names_a_file", "split_share", "with_home"]
 
 _DATA = frozenset({"stdlib", "site-packages"})
 
@@ -39,6 +39,7 @@ PATHS: Mapping[str, frozenset[str]] = {
 HUB = frozenset({"data", "validation_data", "tokenizer"})
 """Settings that may also name something on the Hugging Face Hub."""
 
+_SHARE = re.compile(r"(.+):([-+]?\.?\d[\d.eE+-]*)", re.DOTALL)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _FILE_NAME = re.compile(
     r"\.(txt|text|md|rst|tex|py|jsonl?|ndjson|gz|zst|bz2|xz|zip|tar|parquet|arrow|csv|tsv|bin)$", re.IGNORECASE
@@ -71,6 +72,22 @@ def names_a_file(name: str) -> bool:
     (True, True, False)
     """
     return _FILE_NAME.search(name) is not None or _HUB_NAME.fullmatch(name) is None
+
+
+def split_share(name: str, folder: Path = Path()) -> tuple[str, str]:
+    """A name of data without its share in a mixture, which follows the last colon, and that share; empty: none.
+
+    What exists under the very name has none.
+
+    Args:
+        name: as given.
+        folder: where a relative path begins.
+
+    >>> split_share("a.jsonl:0.7"), split_share("a.jsonl")
+    (('a.jsonl', '0.7'), ('a.jsonl', ''))
+    """
+    found = _SHARE.fullmatch(name)
+    return (found[1], found[2]) if found and not os.path.lexists(folder / name) else (name, "")
 
 
 def expand_user(name: str) -> Path:
@@ -121,6 +138,8 @@ def absolute(name: str, value: Any, folder: Path) -> Any:
         return value
     if not isinstance(value, str):
         return tuple(absolute(name, item, folder) for item in value)
+    if name == "data" and (parts := split_share(value, folder))[1]:
+        return f"{absolute(name, parts[0], folder)}:{parts[1]}"
     label, value = named_set(value, folder) if name == "validation_data" else ("", value)
     found = _absolute(name, value, folder)
     return f"{label}={found}" if label else found

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 
 from adabatch.checkpoints.compatibility import RECORDS
 from adabatch.checkpoints.folders import find_checkpoint
-from adabatch.data.corpus import prepared_vocabulary
+from adabatch.data.corpus import check_sources, prepared_vocabulary
 from adabatch.data.preparation import TOKENIZER_FILE
 from adabatch.data.progress import prepare_sets, prepare_with_progress
 from adabatch.distributed.parallel import choose_device
 from adabatch.distributed.rank_map import RankMap
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
+from adabatch.model.document_mask import check_document_mask
 from adabatch.model.language_model import model_config
 from adabatch.reporting.metrics import METRICS, read_metrics
 from adabatch.reporting.trackers import require_trackers
@@ -90,6 +91,7 @@ def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = 
     choose_device(settings.parallel, RankMap.of(settings.parallel, settings.parallel.ranks).most - 1)
     check_model(settings, None)  # before preparing a large corpus
     prepared = prepare_for_run(settings, corpus)
+    check_sources(settings.data, prepared[0], settings.run.samples)
     check_model(settings, prepared_vocabulary(settings.data, *prepared))
     return replace(start, prepared=prepared)
 
@@ -123,10 +125,12 @@ def check_model(settings: Settings, vocabulary: int | None) -> PreTrainedConfig:
     """The configuration of the model with this vocabulary (None: its own).
 
     Raises:
-        ValueError: if it cannot be built, or tensor-parallel ranks cannot share it.
+        ValueError: if it cannot be built, or keep documents apart, or tensor-parallel ranks cannot share it.
     """
     parallel, length = settings.parallel, settings.data.sequence_length
     config = model_config(settings.model.model, vocabulary, length)
+    if settings.data.document_mask:
+        check_document_mask(config)
     for stage in {length, *build_lengths(settings).lengths}:
         check_tensor_parallel(config, parallel.tensor_parallel, stage, parallel.sequence_parallel)
     return config
@@ -213,12 +217,12 @@ def _who_measures(settings: Settings) -> str:
     return "goodput" if "goodput" in (given.schedule, given.batch_floor) else "the norm test"
 
 
-def _check_batches(settings: Settings, schedule: BatchSizeSchedule, map_: RankMap, resumed: bool) -> None:
+def _check_batches(settings: Settings, schedule: BatchSizeSchedule, rank_map: RankMap, resumed: bool) -> None:
     """Raise ValueError for a first batch that cannot be split or tested, or that is scaled by twice.
 
     Also for ranks from a batch on that is never reached.
     """
-    ranks = map_.most // settings.parallel.tensor_parallel
+    ranks = rank_map.most // settings.parallel.tensor_parallel
     batches = build_micro_batching(settings.schedule, schedule.batch_size, ranks, resumed)
     groups = batches.world_size * batches.accumulation
     if groups < schedule.groups_needed:
@@ -230,10 +234,10 @@ def _check_batches(settings: Settings, schedule: BatchSizeSchedule, map_: RankMa
         )
     if not resumed:
         schedule.require_growth(groups)
-    largest, threshold = batches.round_up(schedule.maximum), map_.sizes[-1][0]
+    largest, threshold = batches.round_up(schedule.maximum), rank_map.sizes[-1][0]
     if threshold > largest:
         raise ValueError(
-            f"--ranks-at gives {map_.most} ranks to batches from {threshold} on, but none is larger than "
+            f"--ranks-at gives {rank_map.most} ranks to batches from {threshold} on, but none is larger than "
             f"{largest}: lower it, or raise --max-batch"
         )
     scaling = settings.optimizer.lr_scaling

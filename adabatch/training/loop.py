@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from adabatch.data.mixture import Mixture, shuffled
 from adabatch.data.order import group_positions
 from adabatch.distributed.parallel import autocast, set_gradient_sync
 from adabatch.model.language_model import language_model_loss
@@ -114,6 +115,8 @@ def next_batch(run: Run, plan: MicroBatchPlan, length: int) -> Sequence[torch.Te
     """
     groups = group_positions(run.samples, run.ranks.data_parallel_rank, plan)
     positions = [position for group in groups for position in group]
+    if isinstance(run.corpus.train, Mixture):
+        positions = shuffled(positions, run.samples, plan.batch_size, run.settings.data.seed)
     micro_batches: Sequence[torch.Tensor] = run.corpus.train.take(positions)[:, :length].split(plan.micro_batch)
     return micro_batches
 

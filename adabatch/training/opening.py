@@ -10,11 +10,12 @@ from torch import nn
 
 from adabatch.checkpoints.loading import choose_checkpoint
 from adabatch.checkpoints.saving import CheckpointSaver
-from adabatch.data.corpus import Corpus, open_corpus
+from adabatch.data.corpus import Corpus, check_sources, open_corpus
 from adabatch.data.streaming import check_shards
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.rank_map import RankMap
 from adabatch.distributed.watchdog import Watchdog
+from adabatch.model.document_mask import check_document_mask, mask_documents
 from adabatch.model.language_model import build_model, model_config
 from adabatch.model.weights import load_weights
 from adabatch.schedules import MicroBatching
@@ -55,17 +56,23 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
         ValueError: for anything that the settings get wrong.
     """
     start = start or Start.of(settings)
-    corpus = open_corpus(settings.data, *(start.prepared or _prepare_on_each_node(settings, ranks)))
+    prepared = start.prepared or _prepare_on_each_node(settings, ranks)
+    check_sources(settings.data, prepared[0], settings.run.samples)
+    corpus = open_corpus(settings.data, *prepared)
     if ranks.is_main:
         check_shards(settings.data, ranks.data_parallel_size)
         for warning in unfitting(settings, start.schedule):
             warnings.warn(warning, stacklevel=2)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
+    if settings.data.document_mask:
+        check_document_mask(config)
     checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)
     bare = build_model(config, settings.data.seed)
     if settings.model.init_from and checkpoint is None:
         source = Path(settings.model.init_from)
         (load_weights_of_run if holds_checkpoints(source) else load_weights)(bare, source)
+    if settings.data.document_mask:
+        mask_documents(bare, corpus.tokenizer.end_of_document)
     model = parallelize(bare, settings.parallel, ranks)
     micro_batching = build_micro_batching(
         settings.schedule,

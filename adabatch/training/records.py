@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from adabatch.data.mixture import Mixture
 from adabatch.moments.coordinate_moments import CoordinateMoments
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.statistic import in_samples, norm_test_statistic
@@ -57,6 +58,8 @@ def step_record(
         record["beta2"] = step.beta2
     if run.coupling.decay_scaling.exponent:
         record["weight_decay"] = step.weight_decay
+    if isinstance(run.corpus.train, Mixture):
+        record["samples_by_source"] = run.corpus.train.samples_by_source(run.samples)
     if decision.wanted is not None:
         record["wanted"] = decision.wanted
     moments = reduced.moments

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from adabatch.data.mixture import MixedSamples
 from adabatch.data.samples import PreparedSamples
 from adabatch.distributed.parallel import DistributedContext, autocast, reshard
 from adabatch.model.language_model import language_model_loss
@@ -34,7 +35,7 @@ def validate(run: Run) -> Record:
 @torch.no_grad()
 def validation_loss(
     model: nn.Module,
-    samples: PreparedSamples | None,
+    samples: PreparedSamples | MixedSamples | None,
     settings: Settings,
     ranks: DistributedContext,
     passing: Callable[[str], None] | None = None,
@@ -76,7 +77,7 @@ def validation_loss(
     return total / seen
 
 
-def bits_per_byte(loss: float | None, samples: PreparedSamples | None) -> float | None:
+def bits_per_byte(loss: float | None, samples: PreparedSamples | MixedSamples | None) -> float | None:
     """A loss in nats per token as bits per byte of text, which compares runs with different tokenizers.
 
     It is loss / ln 2 over the bytes that a token of the validation set stands for on average (the ends of
@@ -84,5 +85,4 @@ def bits_per_byte(loss: float | None, samples: PreparedSamples | None) -> float 
     """
     if loss is None or samples is None:
         return None
-    part = samples.describe()
-    return loss / math.log(2) / float(part["bytes"] / part["tokens"])
+    return loss / math.log(2) / samples.bytes_per_token()

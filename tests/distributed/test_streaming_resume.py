@@ -1,4 +1,4 @@
-"""A run on a stream, saved by some ranks and resumed by others: the same samples, each rank reading its share."""
+"""A run on a stream or a mixture, saved by some ranks and resumed by others: the same samples and losses."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 PHASES = ((4, 8), (2, 16), (1, 10**6))
 """Ranks, and the step that they train up to."""
 
+MIXTURE = {"streaming": False, "repeat_sources": True, "document_mask": True, "micro_batch": 2, "samples": 240}
 
-def settings_of(folder: str, output: str, ranks: int) -> Settings:
+
+def settings_of(folder: str, output: str, ranks: int, mixed: bool) -> Settings:
+    mixture = MIXTURE | {"data": [f"{folder}/texts:0.7", f"{folder}/others:0.3"]}
     return load_settings(
         "demo",
         overrides={
@@ -42,13 +45,14 @@ def settings_of(folder: str, output: str, ranks: int) -> Settings:
             "cache": f"{folder}/cache",
             "output": f"{folder}/{output}",
             "parallel": "ddp" if ranks > 1 else "single",
+            **(mixture if mixed else {}),
         },
     )
 
 
-def train_up_to(rank: int, world_size: int, folder: str, output: str, step: int) -> dict:
+def train_up_to(rank: int, world_size: int, folder: str, output: str, step: int, mixed: bool) -> dict:
     """Train on to a step; the losses, what this rank took and the shards it opened."""
-    run = open_run(settings_of(folder, output, world_size), DistributedContext(rank, world_size))
+    run = open_run(settings_of(folder, output, world_size, mixed), DistributedContext(rank, world_size))
     taken, take = {}, run.corpus.train.take
 
     def recording(positions):
@@ -60,30 +64,40 @@ def train_up_to(rank: int, world_size: int, folder: str, output: str, step: int)
     records = list(itertools.takewhile(lambda r: r["step"] <= step, train(run)))
     return {
         "losses": {record["samples"]: record["loss"] for record in records},
+        "sources": {record["samples"]: record.get("samples_by_source") for record in records},
         "taken": taken,
-        "opened": set(run.corpus.train._open),
+        "opened": set(getattr(run.corpus.train, "_open", ())),
     }
 
 
-def test_four_ranks_then_two_then_one(tmp_path):
-    (tmp_path / "texts").mkdir()
-    for i in range(40):
-        text = "".join(f"{json.dumps({'line': j, 'file': i})}\n" for j in range(20 + i))
-        (tmp_path / "texts" / f"{i:02}.txt").write_text(text)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_four_ranks_then_two_then_one(tmp_path, mixed):
+    for folder, count in (("texts", 40), ("others", 6)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            text = "".join(f"{json.dumps({'line': j, 'file': i})}\n" for j in range(20 + i))
+            (tmp_path / folder / f"{i:02}.txt").write_text(text if folder == "texts" else text.upper())
     torch.set_num_threads(1)
-    whole = train_up_to(0, 1, str(tmp_path), "whole", 10**6)
+    whole = train_up_to(0, 1, str(tmp_path), "whole", 10**6, mixed)
     taken: dict = {}
     losses: dict = {}
     for ranks, step in PHASES:
-        arguments = (str(tmp_path), "resumed", step)
+        arguments = (str(tmp_path), "resumed", step, mixed)
         results = run_ranks(train_up_to, ranks, *arguments) if ranks > 1 else [train_up_to(0, 1, *arguments)]
         opened = [result["opened"] for result in results]
-        assert sum(map(len, opened)) == len(set().union(*opened)) == 8  # no shard on two ranks
+        assert sum(map(len, opened)) == len(set().union(*opened)) == 8 * (not mixed)  # no shard on two ranks
         for result in results:
             taken |= result["taken"]
             losses |= result["losses"]
     assert set(whole["taken"]) == set(taken)
     assert whole["taken"] == taken
+    if mixed:
+        assert [sum(counts.values()) for counts in whole["sources"].values()] == list(whole["sources"])
+        for samples, counts in whole["sources"].items():
+            assert abs(counts["texts"] - 0.7 * samples) < 1
+            first = [row for position, row in whole["taken"].items() if position < samples]
+            capitals = sum(any(65 <= token < 91 for token in row) for row in first)
+            assert abs(capitals - 0.3 * samples) < 1
     assert set(losses) == set(whole["losses"])
     for samples, loss in whole["losses"].items():
         assert losses[samples] == pytest.approx(loss, rel=1e-5), samples
