@@ -123,8 +123,11 @@ def check_sources(settings: DataSettings, folder: Path, samples: int) -> None:
     if not settings.mixture:
         return
     with refusing_os_errors(named_by(settings)):
-        members = _members(settings, folder, _read_description(settings, folder, ()))
-        sizes = [_read_description(member, place, ())["parts"]["train"]["tokens"] for member, place in members]
+        members = _members(settings, folder, _read_description(settings, folder, _parts_used(settings)))
+        sizes = [
+            _read_description(member, place, _parts_used(member))["parts"]["train"]["tokens"]
+            for member, place in members
+        ]
     counts = MixtureOrder(settings.mixture).counts(samples).tolist()
     for (name, share), count, size in zip(settings.mixture, counts, sizes, strict=True):
         sequences = size // settings.sequence_length

@@ -157,12 +157,22 @@ class TestCorpus:
         assert (corpus.validation.order.counts(length + 1) > lengths).any()
         shares = capitals(corpus.validation.take(range(length))).mean()
         assert abs(shares - 0.25) <= 1 / length
-        assert corpus.bytes_per_token() == pytest.approx(
+        assert corpus.validation.bytes_per_token() == pytest.approx(
             sum(w * s.bytes_per_token() for w, s in zip((0.75, 0.25), corpus.validation.sources, strict=True))
         )
         named = settings_of(texts, "0.75", "0.25", validation_data=f"{texts}/b.jsonl")
         assert capitals(open_corpus(named).validation.take(range(20))).all()
         assert open_corpus(settings_of(texts, "0.75", "0.25", validation_fraction=0.0)).validation is None
+
+    @pytest.mark.parametrize("first", ["held-out", "prose={}/b.jsonl"])
+    def test_validation_sets_are_prepared_apart_from_the_sources(self, texts, first):
+        """The first set is that of the mixture without the others, and so are the sources."""
+        first = first.format(texts)
+        alone = open_corpus(settings_of(texts, "0.75", "0.25", validation_data=(first,)))
+        corpus = open_corpus(settings_of(texts, "0.75", "0.25", validation_data=(first, f"code={texts}/a.jsonl")))
+        assert corpus.folder == alone.folder
+        assert corpus.validation.take(range(9)).equal(alone.validation.take(range(9)))
+        assert not capitals(corpus.others["code"].take(range(9))).any()
 
     def test_one_tokenizer_for_all_sources(self, texts):
         settings = settings_of(texts, "0.5", "0.5", tokenizer="bpe", vocabulary_size=300, sequence_length=4)
