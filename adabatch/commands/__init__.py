@@ -22,7 +22,6 @@ from adabatch.distributed.signals import (
 )
 from adabatch.exit_codes import USER_ERROR, signal_of_code
 from adabatch.refusals import one_line, refusal_of
-from adabatch.settings.not_offered import not_offered
 from adabatch.terminal import prepare_streams
 
 __all__ = ["main"]
@@ -112,6 +111,8 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return _missing(error)
     if hasattr(error, "format_message"):  # typer's, of an option or argument that it does not take
+        from adabatch.settings.not_offered import not_offered
+
         command = getattr(getattr(error, "ctx", None), "command_path", "adabatch")
         text = not_offered(getattr(error, "option_name", "")) or error.format_message()
         return f"{text.rstrip('.')} (see {command} --help)" if text else ""

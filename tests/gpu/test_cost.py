@@ -20,6 +20,7 @@ def test_every_kind_is_in_the_table_and_the_scalar_one_takes_little_memory(devic
         with capsys.disabled():
             print(f"\n{table}")
     rows = {line.split()[2]: line.split() for line in table.splitlines()[3:] if not line.startswith("#")}
-    assert list(rows) == ["plain", "scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample"]
+    statistics = ["scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample"]
+    assert list(rows) == ["plain", "read", *statistics]
     added = {kind: float(row[ADDED_MEMORY[device.type]]) for kind, row in rows.items() if kind != "plain"}
     assert added["scalar"] < added["paper"]

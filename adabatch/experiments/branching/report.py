@@ -176,9 +176,10 @@ def _tracking_table(tracked: Mapping[str, Tracking], base: Settings) -> TextTabl
         for name, each in tracked.items()
     ]
     note = (
-        "Rank correlation (Spearman) over the places where the critical batch is resolved, with the interval that "
-        "its own uncertainty gives; ratio: critical batch over statistic, geometric mean, and the largest over "
-        "the smallest such ratio; eta: at which the run's norm test would stop at the critical batch."
+        "Rank correlation (Spearman) over the places where the critical batch is resolved or known from below "
+        "(≥, which ranks above all others), with the interval that its own uncertainty gives; ratio: critical "
+        "batch over statistic where it is resolved, geometric mean, and the largest over the smallest such "
+        "ratio; eta: at which the run's norm test would stop at the critical batch."
     )
     columns = ("statistic", "places", "rank correlation", "ratio", "spread", "eta")
     return TextTable("Which statistic tracks the critical batch", note, columns, rows)

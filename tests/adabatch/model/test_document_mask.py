@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.evaluation.subject import Subject
-from adabatch.evaluation.text_loss import text_loss
+from adabatch.evaluation.text_loss import text_losses
 from adabatch.model.document_mask import check_document_mask, document_positions, mask_documents
 from adabatch.model.language_model import (
     PLAIN,
@@ -154,7 +154,7 @@ def test_training_validation_and_evaluation_compute_the_same_loss(tmp_path):
     unmasked = float(sequence_losses(plain, held_out).mean())
     assert abs(measured - unmasked) > 1e-5 * unmasked  # what it would be across documents
     subject = Subject(tmp_path, 1, build_model(plain.config, settings.data.seed).eval(), settings, own_data=True)
-    evaluated = text_loss(subject, sequences=0)
+    (evaluated,) = text_losses(subject, sequences=0).values()
     every = run.corpus.validation.take(range(run.corpus.validation.length))
     assert sorted(evaluated.losses) == pytest.approx(sorted(by_hand(every)), rel=1e-5)
     with torch.enable_grad():
