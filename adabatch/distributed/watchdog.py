@@ -124,12 +124,14 @@ class Watchdog:
     def _watch(self, store: dist.Store) -> None:
         """Publish at each beat; suspect at half the timeout, report some beats after it, end some beats later.
 
-        A beat that comes far too late shows that this process was stopped.
+        The first beat is at once, so that a rank that is stopped soon has been seen. A beat that comes
+        far too late shows that this process was stopped.
         """
         process, beat = f"{socket.gethostname()}, process {os.getpid()}", 0
         stall = _Stall((self._place, self._stops), time.monotonic())
-        last = time.monotonic()
-        while not self._stop.wait(self._period):
+        last, pause = time.monotonic(), 0.0
+        while not self._stop.wait(pause):
+            pause = self._period
             beat, now, name = beat + 1, time.monotonic(), self._name
             self._stops += now - last > LATE_BEATS * self._period
             last = now

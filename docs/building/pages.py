@@ -52,6 +52,8 @@ RESULTS = [
     {"eta and the test interval": "results/29k-eta/ablation.md"},
     {"eta in a larger model": "results/134k-eta/ablation.md"},
     {"All ablations": "results/ablation.md"},
+    {"The critical batch, 29,000 parameters": "results/29k-branch/branch.md"},
+    {"The critical batch of the demo": "results/demo-branch/branch.md"},
     {"Log": "log.md"},
 ]
 THEORY = [

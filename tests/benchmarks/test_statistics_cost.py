@@ -66,7 +66,7 @@ def test_it_runs_and_prints_every_kind(tmp_path, monkeypatch):  # in a single pr
     options = ["--size", "tiny", "--rounds", "1", "--parallel", "ddp", "--length", "8"]
     benchmark.main([*options, "--output", str(output)])
     lines = output.read_text().splitlines()
-    kinds = ["scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample"]
+    kinds = ["read", "scalar", "layers", "coordinate", "all-coordinates", "paper", "per-sample"]
     rows = [line.split() for line in lines[3:] if not line.startswith("#")]
     assert [row[2] for row in rows] == 2 * ["plain", *kinds]
     measured = [row for row in rows if row[2] != "plain"]
