@@ -183,6 +183,7 @@ def _checked_config(model: str, values: dict[str, Any]) -> PreTrainedConfig:
         return _config(values)
     try:
         config = _config(values)
+        _refuse_experts(model, config)
         if config.num_hidden_layers < 1:
             raise ValueError(f"num_hidden_layers is {config.num_hidden_layers}, but must be 1 or more")
         model_shape(config)
@@ -200,12 +201,28 @@ def _checked_config(model: str, values: dict[str, Any]) -> PreTrainedConfig:
             masked = built.config._attn_implementation != UNMASKED
             built(torch.zeros((1, 2), dtype=torch.int64), attention_mask=mask if masked else None)
         decoder_layers(built)
+    except _NotOfferedError:
+        raise
     except Exception as error:  # each wrong value has an error of its own, in transformers or in torch
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"the model of the configuration {model} cannot be built ({reason}): fix the file (--model)"
         ) from error
     return config
+
+
+class _NotOfferedError(ValueError):
+    """The configuration is right, but of a kind that is not trained here."""
+
+
+def _refuse_experts(model: str, config: PreTrainedConfig) -> None:
+    for name in ("num_experts", "num_local_experts", "n_routed_experts"):
+        if number := getattr(config, name, 0):
+            raise _NotOfferedError(
+                f"the model of the configuration {model} is a mixture of experts ({name} = {number}), which is "
+                "not offered: gradients of experts that few tokens reach have not been checked: take a dense model "
+                "(--model)"
+            )
 
 
 def with_layers(config: PreTrainedConfig, count: int) -> PreTrainedConfig:

@@ -121,6 +121,8 @@ def test_what_is_refused(tmp_path):
             json.dumps({"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2}),
             "cannot be built .*num_attention_heads",
         ),
+        ('{"model_type": "mixtral"}', r"is a mixture of experts \(num_\w*experts = 8\), which is not offered"),
+        ('{"model_type": "qwen3_moe"}', r"is a mixture of experts \(num_\w*experts = 128\)"),
     ):
         bad.write_text(text)
         with pytest.raises(ValueError, match=message):
