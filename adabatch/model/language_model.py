@@ -220,8 +220,8 @@ def _refuse_experts(model: str, config: PreTrainedConfig) -> None:
         if number := getattr(config, name, 0):
             raise _NotOfferedError(
                 f"the model of the configuration {model} is a mixture of experts ({name} = {number}), which is "
-                "not offered: gradients of experts that few tokens reach have not been checked: take a dense model "
-                "(--model)"
+                "not offered: gradients of experts that few tokens reach have not been checked: take a dense "
+                "model (--model)"
             )
 
 
