@@ -127,16 +127,23 @@ def contenders(job: Job, folder: Path, litgpt: str) -> dict[str, Any]:
     return found
 
 
+def job_of(size: str, ranks: int, parent: Path, tuned: bool = False) -> tuple[Job, Path]:
+    """The job of this size, and the folder with its files."""
+    architecture, micro_batch = SIZES[size]
+    folder = parent / size
+    folder.mkdir()
+    corpus = folder / "corpus.txt"
+    corpus.write_text("\n".join(file.path.read_text(errors="ignore") for file in stdlib_files()))
+    job = Job(architecture | MODEL, str(corpus), micro_batch, MICRO_BATCHES, LENGTH, ranks, tuned)
+    (folder / "job.json").write_text(json.dumps(asdict(job)))
+    (folder / "config.json").write_text(json.dumps(job.config | {"model_type": "llama"}))
+    return job, folder
+
+
 def rows(size: str, ranks: int, rounds: int, seconds: float, litgpt: str) -> Iterator[str]:
     """The table's rows of one size."""
-    architecture, micro_batch = SIZES[size]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        corpus = folder / "corpus.txt"
-        corpus.write_text("\n".join(file.path.read_text(errors="ignore") for file in stdlib_files()))
-        job = Job(architecture | MODEL, str(corpus), micro_batch, MICRO_BATCHES, LENGTH, ranks)
-        (folder / "job.json").write_text(json.dumps(asdict(job)))
-        (folder / "config.json").write_text(json.dumps(job.config | {"model_type": "llama"}))
+        job, folder = job_of(size, ranks, Path(name))
         words = contenders(job, folder, litgpt)
         few, more = step_counts(words["bare"], folder, seconds)
         costs: dict[str, list[tuple[float, float, float]]] = {each: [] for each in words}
@@ -147,7 +154,7 @@ def rows(size: str, ranks: int, rounds: int, seconds: float, litgpt: str) -> Ite
                 costs[each].append(
                     ((long.cpu - short.cpu) / between, (long.wall - short.wall) / between, long.memory)
                 )
-    tokens = micro_batch * MICRO_BATCHES * LENGTH * ranks
+    tokens = job.micro_batch * job.micro_batches * job.length * ranks
     for each, taken in costs.items():
         ratios = sorted(own[0] / base[0] for own, base in zip(taken, costs["bare"], strict=True))
         low, high = interval(ratios)

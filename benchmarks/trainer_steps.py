@@ -24,16 +24,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from itertools import chain, product
 from pathlib import Path
 from statistics import median
 
 from statistics_cost import interval
 from trainer_loops import Job, bare_steps
-from trainer_speed import LENGTH, MICRO_BATCHES, MODEL, SIZES, adabatch_words, environment, print_and_write
-
-from adabatch.data.local_files import stdlib_files
+from trainer_speed import LENGTH, MICRO_BATCHES, SIZES, adabatch_words, environment, job_of, print_and_write
 
 FIRST = 5
 """Steps of both that do not count."""
@@ -109,19 +106,6 @@ def pairs_of(
     if any(ends):
         raise RuntimeError(f"a rank of {' '.join(words)} failed")
     return [tuple(pair) for pair in json.loads((folder / "pairs.json").read_text())]
-
-
-def job_of(size: str, ranks: int, parent: Path, tuned: bool = False) -> tuple[Job, Path]:
-    """The job of this size, and the folder with its files."""
-    architecture, micro_batch = SIZES[size]
-    folder = parent / size
-    folder.mkdir()
-    corpus = folder / "corpus.txt"
-    corpus.write_text("\n".join(file.path.read_text(errors="ignore") for file in stdlib_files()))
-    job = Job(architecture | MODEL, str(corpus), micro_batch, MICRO_BATCHES, LENGTH, ranks, tuned)
-    (folder / "job.json").write_text(json.dumps(asdict(job)))
-    (folder / "config.json").write_text(json.dumps(job.config | {"model_type": "llama"}))
-    return job, folder
 
 
 def ratio(bare: Sequence[float], own: Sequence[float]) -> str:

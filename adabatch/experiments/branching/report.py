@@ -226,8 +226,8 @@ def _as_json(
 
 def _place(result: PointResult, batches: Mapping[float, float]) -> dict[str, Any]:
     found, point = result.critical, result.point
-    critical = {"kind": found.kind, "batch": found.value, "low": found.low, "high": found.high}
-    critical["low"], critical["high"] = (found.batch * end for end in (found.low, found.high))
+    low, high = (found.batch * end for end in (found.low, found.high))
+    critical = {"kind": found.kind, "batch": found.value, "low": low, "high": high}
     return {
         **asdict(point),
         "tolerance": found.tolerance,
