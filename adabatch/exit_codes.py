@@ -20,7 +20,7 @@ __all__ = [
 FAILED, USER_ERROR, DIVERGED, OUT_OF_MEMORY, TIME_LIMIT, HUNG = 1, 2, 3, 4, 5, 75
 
 OTHER_RANKS = 76
-"""Of ranks that are to be started again in another number; the command does not end with it."""
+"""Of ranks that are to be started again in another number; of the command, if a scheduler is to give them."""
 
 MEANINGS = {
     USER_ERROR: "the settings, the data or a checkpoint do not fit",
@@ -28,6 +28,7 @@ MEANINGS = {
     OUT_OF_MEMORY: "a rank ran out of memory",
     TIME_LIMIT: "the time limit was reached",
     HUNG: "a rank made no progress",
+    OTHER_RANKS: "the next batch gets other ranks",
 }
 
 SIGNALS = 128

@@ -23,6 +23,15 @@ def train(
         int | None,
         typer.Option(**number(int, Range(1, 65_536)), help="As --dry-run, for this many ranks, up to thousands."),
     ] = None,
+    ranks_allocated: Annotated[
+        int,
+        typer.Option(
+            **number(int, Range(0, 65_536)),
+            help="Of the ranks of --ranks-at, those that a scheduler has given to this job. When the batch gets "
+            "another number, the run saves, writes it to wanted_ranks in its folder, and ends with exit code 76, "
+            "for a job of that size to resume it. 0: all can be started here.",
+        ),
+    ] = 0,
 ) -> None:
     """Train a language model with a batch size that may grow by the norm test.
 
@@ -37,7 +46,7 @@ def train(
     from adabatch.training.train import train as execute
 
     try:
-        execute(settings)
+        execute(settings, ranks_allocated)
     except TrainingFailedError as failed:  # its message has been shown
         raise typer.Exit(failed.exit_code) from None
     except KeyboardInterrupt:

@@ -103,8 +103,8 @@ class Plan:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the budget."""
-        return self.coupling.lengths.tokens(self.settings.run.samples)
+        """Tokens of the budget, or until the run is to stop."""
+        return self.coupling.lengths.tokens(self.settings.run.end)
 
     @property
     def memory(self) -> dict[str, int]:
@@ -211,7 +211,7 @@ def make_plan(
     config = planned_config(settings)
     data_parallel_ranks = world_size // settings.parallel.tensor_parallel
     micro_batching = build_micro_batching(settings.schedule, schedule.batch_size, data_parallel_ranks, resumed)
-    course = course_of(schedule, micro_batching, settings.run.samples)
+    course = course_of(schedule, micro_batching, settings.run.end)
     tests = schedule.groups_needed > 1
     counted = overlay(settings, STANDING_IN | {"schedule": "norm-test" if tests else "constant"})
     return Plan(
@@ -260,7 +260,7 @@ def course_of(schedule: BatchSizeSchedule, micro_batching: MicroBatching, sample
 
 def other_courses(plan: Plan) -> dict[str, Course]:
     """The batches of constant, stagewise and ramped schedules with the same settings, where they can be built."""
-    given, samples, found = plan.settings.schedule, plan.settings.run.samples, {}
+    given, samples, found = plan.settings.schedule, plan.settings.run.end, {}
     least, most = plan.course.first.batch_size, plan.course.largest.batch_size
     rules = {f"constant {batch:,}": {"schedule": "constant", "initial_batch": batch} for batch in (least, most)}
     if samples / least <= MOST_STEPS:

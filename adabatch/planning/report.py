@@ -14,7 +14,7 @@ from adabatch.planning.layouts import Layout, capacity, estimated_bytes, layouts
 from adabatch.planning.plan import Course, Plan, make_plan, other_courses
 from adabatch.planning.step_time import REACHED
 from adabatch.schedules import MicroBatchPlan
-from adabatch.settings import OptimizerSettings, Settings, overlay, to_toml
+from adabatch.settings import OptimizerSettings, RunSettings, Settings, overlay, to_toml
 from adabatch.terminal import console as new_console
 
 __all__ = [
@@ -117,7 +117,7 @@ def overview_table(plan: Plan) -> Table:
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_row("parameters", f"{plan.parameters:,}")
-    table.add_row("samples", f"{plan.settings.run.samples:,}")
+    table.add_row("samples", _samples(plan.settings.run))
     table.add_row("tokens", f"{plan.tokens:,}")
     table.add_row("sequence length", plan.coupling.lengths.text)
     table.add_row("optimizer", plan.settings.optimizer.optimizer)
@@ -129,6 +129,11 @@ def overview_table(plan: Plan) -> Table:
     table.add_row("first batch", _split(plan.course.first))
     table.add_row("largest batch", _split(plan.course.largest))
     return table
+
+
+def _samples(settings: RunSettings) -> str:
+    whole = f"{settings.samples:,}"
+    return whole if settings.end == settings.samples else f"{settings.end:,} of {whole} (--stop-at)"
 
 
 def _learning_rate(settings: OptimizerSettings) -> str:
@@ -237,7 +242,7 @@ def schedules_table(plan: Plan) -> Table:
     table.add_column("schedule")
     for name in ("steps", "hours", "GPU-hours") + ("price",) * (hardware.gpu_hour_price > 0):
         table.add_column(name, justify="right")
-    whole = plan.settings.run.samples * plan.settings.data.sequence_length
+    whole = plan.settings.run.end * plan.settings.data.sequence_length
     share = plan.tokens / whole  # less than 1 with progressive lengths
 
     def add(name: str, course: Course, taken: Sequence[tuple[float, float]]) -> None:

@@ -73,16 +73,18 @@ class LengthStages:
         """The length of a step that begins after this many samples."""
         return self.lengths[bisect_right(self.ends, samples)]
 
-    def tokens(self, total_samples: int) -> int:
-        """Tokens of the budget, where each sample has the length of its own stage.
+    def tokens(self, samples: int) -> int:
+        """Tokens of the first samples, where each sample has the length of its own stage.
 
         A step across the end of a stage keeps its length, so that a run differs by less than one batch's tokens
         for each stage.
 
-        >>> LengthStages.parse("64:0.3,128:1", 128, 1000).tokens(1000)
-        108800
+        >>> lengths = LengthStages.parse("64:0.3,128:1", 128, 1000)
+        >>> lengths.tokens(1000), lengths.tokens(200)
+        (108800, 12800)
         """
-        spans = (end - begin for begin, end in pairwise((0, *self.ends, total_samples)))
+        ends = (min(end, samples) for end in self.ends)
+        spans = (end - begin for begin, end in pairwise((0, *ends, samples)))
         return round(sum(span * length for span, length in zip(spans, self.lengths, strict=True)))
 
     @property

@@ -56,6 +56,7 @@ class Start:
         prepared: the folders of the prepared corpus; None: one rank of each node prepares it.
         refused_ranks: numbers of ranks that could not be started.
         paused_at: when the last step before other ranks began ended, on the clock of :func:`time.monotonic`.
+        allocated: ranks that a scheduler has given, of those of ``--ranks-at``; 0: all can be started here.
     """
 
     schedule: BatchSizeSchedule
@@ -63,6 +64,7 @@ class Start:
     prepared: Prepared | None = None
     refused_ranks: tuple[int, ...] = ()
     paused_at: float | None = None
+    allocated: int = 0
 
     @classmethod
     def of(cls, settings: Settings) -> Start:
@@ -76,24 +78,43 @@ class Start:
         return cls(schedule, build_coupling(settings, schedule.batch_size, read_records))
 
 
-def check_start(settings: Settings, corpus: Path | None = None, resumed: bool = False) -> Start:
+def check_start(
+    settings: Settings, corpus: Path | None = None, resumed: bool = False, allocated: int = 0
+) -> Start:
     """All checks of a start on this machine; the corpus is prepared unless it is.
 
     Args:
         settings: as the user gave them.
         corpus: the folder of the prepared corpus, if that is known.
         resumed: the run resumes from a checkpoint.
+        allocated: ranks that a scheduler has given; 0: all can be started here.
 
     Raises:
         ValueError: what was given, what is allowed and what to do.
     """
     start = check_settings(settings, settings.parallel.ranks, resumed)
-    choose_device(settings.parallel, RankMap.of(settings.parallel, settings.parallel.ranks).most - 1)
+    choose_device(settings.parallel, _ranks_here(settings.parallel, allocated) - 1)
     check_model(settings, None)  # before preparing a large corpus
     prepared = prepare_for_run(settings, corpus)
     check_sources(settings.data, prepared[0], settings.run.samples)
     check_model(settings, prepared_vocabulary(settings.data, *prepared))
-    return replace(start, prepared=prepared)
+    return replace(start, prepared=prepared, allocated=allocated)
+
+
+def _ranks_here(settings: ParallelSettings, allocated: int) -> int:
+    """The most ranks that this machine is to have.
+
+    Raises:
+        ValueError: for ranks of a scheduler that are none of those of ``--ranks-at``.
+    """
+    ranks = RankMap.of(settings, settings.ranks)
+    if allocated and allocated not in ranks.numbers:
+        known = ", ".join(map(str, ranks.numbers))
+        raise ValueError(
+            f"--ranks-allocated {allocated} is none of the numbers of ranks that the run can have ({known}): ask "
+            "the scheduler for one of these, or give others with --ranks and --ranks-at"
+        )
+    return allocated or ranks.most
 
 
 def check_settings(settings: Settings, world_size: int, resumed: bool = False) -> Start:

@@ -50,7 +50,7 @@ CAUSE_FIRST = 5.0
 """Seconds for which a rank that lost a peer stays: the launcher ends it before, having seen how the peer ended."""
 
 
-def launch(settings: Settings, corpus: Path | None = None) -> int:
+def launch(settings: Settings, corpus: Path | None = None, allocated: int = 0) -> int:
     """Train with these settings; the exit code.
 
     Under torchrun (``RANK`` is set) this process is one rank. Otherwise it checks the settings, prepares the data
@@ -59,6 +59,7 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
     Args:
         settings: of the run.
         corpus: the folder of its prepared corpus; None: prepare it.
+        allocated: ranks that a scheduler has given, of those of ``--ranks-at``; 0: all can be started here.
 
     Raises:
         ValueError: for anything that the settings get wrong, before any rank starts.
@@ -68,7 +69,7 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
         if "RANK" in os.environ:
             if is_managed():  # else ranks would be left where torchrun itself is killed
                 die_with_parent(os.getppid())
-            if settings.parallel.ranks_at:
+            if settings.parallel.ranks_at or allocated:
                 raise ValueError(
                     "--ranks-at is for ranks that adabatch starts itself, and under torchrun ranks follow the "
                     "nodes that join: leave it out, or start one process without torchrun"
@@ -77,7 +78,7 @@ def launch(settings: Settings, corpus: Path | None = None) -> int:
             settings = _as_restarted(settings)
             start = check_settings(settings, world_size, resumed=resumes(settings))
             return _rank(settings, start, deadline, run_folder_of_ranks)
-        start = check_start(settings, corpus, resumed=resumes(settings))
+        start = check_start(settings, corpus, resumes(settings), allocated)
         with run_folder(settings):
             if settings.parallel.ranks_at:
                 return follow_batch(settings, start, partial(_start_ranks, deadline))

@@ -28,7 +28,10 @@ from adabatch.settings import CONFIG, Settings
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.profiling import PROFILE, TRACE
 
-__all__ = ["known_launch", "launch_name", "run_folder", "run_folder_of_ranks"]
+__all__ = ["WANTED_RANKS", "known_launch", "launch_name", "run_folder", "run_folder_of_ranks"]
+
+WANTED_RANKS = "wanted_ranks"
+"""Holds the number of ranks that the run waits for, where a scheduler gives them."""
 
 UNNAMED = "none"
 """What torchrun calls a launch to which the user gives no name."""
@@ -134,7 +137,7 @@ def _remove_earlier_run(folder: Path) -> None:
     remove_by_name(folder / PROFILE, re.escape(TRACE))
     remove_by_name(folder / "tensorboard", rf"events\.out\.tfevents\..*{re.escape(EVENTS)}")
     remove_wandb(folder)
-    for name in (METRICS, CONFIG, TOKENIZER_FILE, RUN_MARKER):
+    for name in (METRICS, CONFIG, TOKENIZER_FILE, WANTED_RANKS, RUN_MARKER):
         _remove_top_level(folder, name)
 
 

@@ -63,7 +63,7 @@ class TrainingResult:
         return next(losses, None)
 
 
-def train(settings: Settings) -> TrainingResult:
+def train(settings: Settings, ranks_allocated: int = 0) -> TrainingResult:
     """Train a model from its settings, as the command ``adabatch train`` does.
 
     One rank trains in this process, without a process group; for more, processes are started, and this call ends
@@ -72,6 +72,8 @@ def train(settings: Settings) -> TrainingResult:
 
     Args:
         settings: of the run, such as :func:`adabatch.load_settings` returns; ``run.output`` is its folder.
+        ranks_allocated: ranks that a scheduler has given, of those of ``--ranks-at``; where the batch gets others,
+            the run saves and ends with exit code 76. 0: all can be started here.
 
     Returns:
         The run's folder, and what its records tell.
@@ -89,7 +91,7 @@ def train(settings: Settings) -> TrainingResult:
         result = train(load_settings("demo", overrides={"samples": 2048, "output": "runs/first"}))
         result.validation_loss, [record["batch_size"] for record in result.records]
     """
-    code = launch(settings)
+    code = launch(settings, allocated=ranks_allocated)
     if code == code_of_signal(signal.SIGINT):
         raise KeyboardInterrupt
     if code:

@@ -53,7 +53,11 @@ RESULTS = [
     {"eta in a larger model": "results/134k-eta/ablation.md"},
     {"All ablations": "results/ablation.md"},
     {"The critical batch, 29,000 parameters": "results/29k-branch/branch.md"},
+    {"The same, the rate times k": "results/29k-branch/linear.md"},
+    {"The same, the rate unchanged": "results/29k-branch/none.md"},
     {"The critical batch of the demo": "results/demo-branch/branch.md"},
+    {"The demo, the rate times k": "results/demo-branch/linear.md"},
+    {"The demo, the rate unchanged": "results/demo-branch/none.md"},
     {"Log": "log.md"},
 ]
 THEORY = [

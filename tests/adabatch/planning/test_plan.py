@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adabatch.commands import main
 from adabatch.planning import plan
 from adabatch.planning.plan import course_of, make_plan
-from adabatch.planning.report import schedules_table
+from adabatch.planning.report import overview_table, schedules_table
 from adabatch.planning.simulated import SimulatedStep, fake_world
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import load_settings
@@ -126,6 +126,19 @@ def test_ranks_that_follow_the_batch_take_fewer_rank_hours():
     assert plan.seconds_following(plan.course.most)[1] < 2 * plan.seconds_of(plan.course.most)
     rows = [list(column.cells) for column in schedules_table(plan).columns]
     assert [name for name in rows[0] if "ranks" in name] == ["the same on 1, 2 ranks"]
+
+
+def test_a_run_that_is_to_stop_early_is_planned_until_then():
+    settings = {"schedule": "linear-ramp", "initial_batch": 8, "max_batch": 64, "ramp_samples": 1024}
+    whole, early = (
+        make_plan(load_settings("demo", overrides=settings | {"samples": 2048, "stop_at": stop, "model": "nano"}))
+        for stop in (0, 512)
+    )
+    assert early.tokens == 512 * whole.settings.data.sequence_length == whole.tokens / 4
+    assert early.course.first == whole.course.first
+    assert early.course.largest.batch_size < whole.course.largest.batch_size == 64
+    assert sum(batch * steps for batch, steps in early.course.most.items()) in range(512, 512 + 64)
+    assert "512 of 2,048 (--stop-at)" in list(overview_table(early).columns[1].cells)
 
 
 def test_nothing_is_communicated_by_one_process():

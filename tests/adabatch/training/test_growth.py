@@ -14,6 +14,7 @@ from adabatch.settings import load_settings
 from adabatch.training import growth
 from adabatch.training.checks import Start
 from adabatch.training.growth import follow_batch
+from adabatch.training.run_folder import WANTED_RANKS
 
 GIVEN = {"ranks_at": "64:2,256:4", "parallel": "fsdp", "initial_batch": 8, "max_batch": 512}
 
@@ -45,12 +46,12 @@ def follow(tmp_path, monkeypatch):
     """Follows the batch through a script; the exit code and the starts."""
     tmp_path.joinpath("metrics.jsonl").touch()
 
-    def run(*script, **changes):
+    def run(*script, allocated=0, **changes):
         starts = Starts(tmp_path, *script)
         monkeypatch.setattr(growth, "find_checkpoint", lambda *_: tmp_path if starts.steps else None)
         monkeypatch.setattr(growth, "saved_progress", starts.progress)
         settings = load_settings(overrides=GIVEN | {"output": str(tmp_path)} | changes)
-        start = Start(Constant(starts.batch), Coupling)  # type: ignore[arg-type]
+        start = Start(Constant(starts.batch), Coupling, allocated=allocated)  # type: ignore[arg-type]
         code = follow_batch(settings, start, starts)
         assert starts.script == []
         return code, starts
@@ -94,6 +95,67 @@ def test_a_run_that_resumes_has_the_ranks_of_its_next_batch(follow, tmp_path):
     assert (code, starts.ranks) == (0, [1, 4])
 
 
+def wanted(folder: Path) -> str | None:
+    """What a job's script finds."""
+    return (folder / WANTED_RANKS).read_text() if (folder / WANTED_RANKS).exists() else None
+
+
+class Jobs:
+    """Jobs of a run: each knows what the ones before have left."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder = folder
+        self.starts = Starts(folder)
+        (folder / "metrics.jsonl").touch()
+        monkeypatch.setattr(growth, "find_checkpoint", lambda *_: folder if self.starts.steps else None)
+        monkeypatch.setattr(growth, "saved_progress", self.starts.progress)
+
+    def __call__(self, allocated: int, *script: tuple[int, int, int]) -> tuple[int, list[int], str | None]:
+        """The exit code, the ranks that were started, and what the job's script finds."""
+        self.starts.script, self.starts.ranks, self.starts.told = list(script), [], []
+        settings = load_settings(overrides=GIVEN | {"output": str(self.folder), "resume": "auto"})
+        start = Start(Constant(8), Coupling, allocated=allocated)  # type: ignore[arg-type]
+        code = follow_batch(settings, start, self.starts)
+        assert self.starts.script == []
+        return code, self.starts.ranks, wanted(self.folder)
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    return Jobs(tmp_path, monkeypatch)
+
+
+def test_a_job_ends_for_one_with_the_ranks_of_the_next_batch(jobs, capsys):
+    assert jobs(1, (3, OTHER_RANKS, 64)) == (OTHER_RANKS, [1], "2\n")
+    assert "gets 2 ranks, and 1 are allocated: start the same command in a job with 2 (" in capsys.readouterr().err
+    assert jobs(2, (3, OTHER_RANKS, 20)) == (OTHER_RANKS, [2], "1\n")
+    assert jobs(1, (3, 143, 20)) == (143, [1], None)
+    assert jobs(1, (3, 0, 20)) == (0, [1], None)
+
+
+def test_ranks_that_no_job_can_have_are_done_without_until_the_next_threshold(jobs, capsys):
+    jobs(1, (3, OTHER_RANKS, 64))
+    assert jobs(1, (3, 143, 70)) == (143, [1], "2\n")
+    assert jobs.starts.told == [("auto", (2,), False)]
+    assert "2 ranks were asked for, and 1 are allocated: the run continues with these" in capsys.readouterr().err
+    assert jobs(1, (3, OTHER_RANKS, 256)) == (OTHER_RANKS, [1], "4\n")
+    assert jobs(4, (1, 0, 256)) == (0, [4], None)
+    assert jobs.starts.told == [("auto", (), True)]
+
+
+def test_a_job_of_another_size_than_the_batch_gets_asks_before_it_starts_ranks(jobs):
+    jobs(1, (3, 143, 300))
+    assert jobs(2) == (OTHER_RANKS, [], "4\n")
+
+
+def test_ranks_that_die_at_the_start_of_a_larger_job_leave_it_to_the_former_number(jobs, capsys):
+    jobs(1, (3, OTHER_RANKS, 64))
+    assert jobs(2, (0, 137, 64), (3, OTHER_RANKS, 256)) == (OTHER_RANKS, [2, 1], "4\n")
+    assert "2 ranks took no step (it was stopped by SIGKILL): the run continues with 1" in capsys.readouterr().err
+    assert jobs(4, (1, OTHER_RANKS, 20)) == (OTHER_RANKS, [4], "1\n")
+    assert jobs(1, (0, 137, 20)) == (137, [1], None), "a smaller job has no room for the former number"
+
+
 TRAIN = ["train", "--preset", "demo", "--parallel", "fsdp", "--initial-batch", 16, "--max-batch", 128]
 
 
@@ -103,6 +165,11 @@ TRAIN = ["train", "--preset", "demo", "--parallel", "fsdp", "--initial-batch", 1
         (["--ranks-at", "64:2,256:4"], "gives 4 ranks to batches from 256 on, but none is larger than 128: lower"),
         (["--ranks-at", "64:2,32:4"], "--ranks-at must ascend in batches and in ranks"),
         (["--ranks-at", "64:32"], "an initial batch of 16 cannot be made from 32 ranks x micro-batches of 1"),
+        (
+            ["--ranks-at", "64:2", "--ranks-allocated", 4],
+            "--ranks-allocated 4 is none of the numbers of ranks",
+        ),
+        (["--ranks-allocated", 4], "ranks that the run can have (1): ask the scheduler for one of these, or give"),
         (["--ranks-at", "64:2", "--parallel", "single"], "--parallel single runs 1 rank, but 2 were asked for"),
         (["--ranks-at", "64:4", "--tensor-parallel", 2], "1 ranks cannot make teams of 2 tensor-parallel ranks"),
         (["--ranks-at", "64:4", "--parallel", "hsdp"], "1 ranks cannot make 2 replicas of equal size"),
@@ -115,4 +182,5 @@ def test_what_cannot_be_is_refused_before_anything_is_written(words, message, ad
 
 def test_torchrun_is_refused(adabatch, monkeypatch):
     monkeypatch.setenv("RANK", "0")
-    adabatch.refuses("under torchrun ranks follow the nodes that join", *TRAIN, "--ranks-at", "64:2")
+    for words in (["--ranks-at", "64:2"], ["--ranks-allocated", 1]):
+        adabatch.refuses("under torchrun ranks follow the nodes that join", *TRAIN, *words)
