@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -23,25 +23,43 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs", 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A pattern to avoid, the patterns within which it is allowed, and what to write instead."""
+    """A phrase to avoid, the patterns within which it is allowed, and what to write instead."""
 
-    pattern: re.Pattern[str]
+    phrase: str
     allowed: tuple[re.Pattern[str], ...]
     use: str
 
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return compiled(self.phrase)
+
+    @cached_property
+    def words(self) -> list[list[str]]:
+        return [[word.lower() for word in words] for words in alternatives(self.phrase)]
+
     def found_in(self, text: str) -> Iterator[re.Match[str]]:
+        small = lowered(text)  # a text without one of the words is told much faster than by the pattern
+        if not all(any(word in small for word in words) for words in self.words):
+            return
         fine = [match.span() for pattern in self.allowed for match in pattern.finditer(text)]
         for match in self.pattern.finditer(text):
             if not any(start <= match.start() and match.end() <= end for start, end in fine):
                 yield match
 
 
+@lru_cache(maxsize=1)
+def lowered(text: str) -> str:
+    return text.lower()
+
+
+def alternatives(phrase: str) -> list[list[str]]:
+    """``{is,was} no`` as [["is", "was"], ["no"]]."""
+    return [word.strip("{}").split(",") for word in re.findall(r"\{[^}]*\}|[^\s{}]+", phrase)]
+
+
 def compiled(phrase: str) -> re.Pattern[str]:
     """``{is,was} no`` as a pattern of whole words, which may stand on two lines."""
-    words = [
-        "(?:" + "|".join(map(re.escape, word[1:-1].split(","))) + ")" if word.startswith("{") else re.escape(word)
-        for word in re.findall(r"\{[^}]*\}|[^\s{}]+", phrase)
-    ]
+    words = ["(?:" + "|".join(map(re.escape, words)) + ")" for words in alternatives(phrase)]
     return re.compile(r"(?<![\w-])" + r"\s+".join(words) + r"(?![\w-])", flags=re.IGNORECASE)
 
 
@@ -63,7 +81,7 @@ def in_backticks(cell: str) -> list[str]:
 @cache
 def phrases() -> list[Phrase]:
     return [
-        Phrase(compiled(phrase), tuple(map(compiled, in_backticks(allowed))), use)
+        Phrase(phrase, tuple(map(compiled, in_backticks(allowed))), use)
         for avoid, allowed, use in tables()[0]
         for phrase in in_backticks(avoid)
     ]
@@ -109,9 +127,11 @@ def line_of(phrase: Phrase, node: ast.expr, source: list[str]) -> int:
 def in_code(path: Path) -> Iterator[str]:
     text = path.read_text()
     tree = ast.parse(text)
-    source = text.splitlines()
-    for node, string in strings(tree):
-        for phrase in phrases():
+    source, found = text.splitlines(), list(strings(tree))
+    whole = "\0".join(string for _, string in found)  # which no phrase spans
+    present = [phrase for phrase in phrases() if any(phrase.found_in(whole))]
+    for node, string in found:
+        for phrase in present:
             for match in phrase.found_in(string):
                 yield finding(path, line_of(phrase, node, source), match.group(), phrase.use)
     for line, name in [*defined_names(tree), (1, path.parent.name if path.stem == "__init__" else path.stem)]:
