@@ -116,6 +116,6 @@ def test_a_sample_is_noticed_by_the_near_tight_instances() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hi is the mean", "epsilon once, not K times"])
-def test_what_once_survived_everything_is_proven_wrong(name: str) -> None:
-    assert "| prove, proofs.adam.variants" in noticed((name,), "proofs")
+def test_what_once_survived_everything_is_proven_wrong() -> None:
+    lines = noticed(("hi is the mean", "epsilon once, not K times"), "proofs").splitlines()
+    assert ["| prove, proofs.adam.variants" in line for line in lines] == [True, True]

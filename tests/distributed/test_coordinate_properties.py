@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments
 from adabatch.statistics import CoordinateStatistics
-from tests.support.drawn_steps import Example, cases, examples, measured
+from tests.support.drawn_steps import Example, cases, examples, measured, on_even_ranks
 from tests.support.tiny_model import Dimensions
 
 pytestmark = pytest.mark.distributed
@@ -166,6 +166,7 @@ def test_sharded_coordinates_equal_the_unsharded_reference(pool, example, conser
         check(moments[0], expected, example.dtype, conservative)
 
 
+@on_even_ranks
 @cases(5)
 @given(example=examples(("fp64",), accumulating=True), power=st.integers(-12, 12))
 def test_scaling_gradients_scales_both_sums_and_leaves_the_ratios(pool, example, power):

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.statistic import Estimator, norm_test_statistic
-from tests.support.drawn_steps import Example, cases, examples, measured
+from tests.support.drawn_steps import Example, cases, examples, measured, on_even_ranks
 from tests.support.tiny_model import Dimensions
 
 pytestmark = pytest.mark.distributed
@@ -110,6 +110,7 @@ def assert_close(first: GradientMoments, second: GradientMoments, scale: float =
         assert scale * first.covariance_trace == pytest.approx(second.covariance_trace, rel=slack)
 
 
+@on_even_ranks
 @cases(5)
 @given(example=examples(("fp64",)), data=st.randoms(use_true_random=False))
 def test_permuting_groups_or_ranks_leaves_the_value(pool, example, data: random.Random):
@@ -119,6 +120,7 @@ def test_permuting_groups_or_ranks_leaves_the_value(pool, example, data: random.
     assert_close(plain, other)
 
 
+@on_even_ranks
 @cases(5)
 @given(example=examples(("fp64",), accumulating=True), power=st.integers(-12, 12))
 def test_scaling_gradients_scales_the_moments_and_leaves_the_statistic(pool, example, power):
@@ -131,6 +133,7 @@ def test_scaling_gradients_scales_the_moments_and_leaves_the_statistic(pool, exa
             assert statistics[0] == pytest.approx(statistics[1], rel=2 * EXACT)
 
 
+@on_even_ranks
 @cases(5)
 @given(example=examples(("fp64",)), pieces=st.integers(2, 3))
 def test_splitting_groups_over_micro_batches_leaves_the_mean(pool, example, pieces):
