@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -23,43 +23,25 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs", 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A phrase to avoid, the patterns within which it is allowed, and what to write instead."""
+    """A pattern to avoid, the patterns within which it is allowed, and what to write instead."""
 
-    phrase: str
+    pattern: re.Pattern[str]
     allowed: tuple[re.Pattern[str], ...]
     use: str
 
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        return compiled(self.phrase)
-
-    @cached_property
-    def words(self) -> list[list[str]]:
-        return [[word.lower() for word in words] for words in alternatives(self.phrase)]
-
     def found_in(self, text: str) -> Iterator[re.Match[str]]:
-        small = lowered(text)  # a text without one of the words is told much faster than by the pattern
-        if not all(any(word in small for word in words) for words in self.words):
-            return
         fine = [match.span() for pattern in self.allowed for match in pattern.finditer(text)]
         for match in self.pattern.finditer(text):
             if not any(start <= match.start() and match.end() <= end for start, end in fine):
                 yield match
 
 
-@lru_cache(maxsize=1)
-def lowered(text: str) -> str:
-    return text.lower()
-
-
-def alternatives(phrase: str) -> list[list[str]]:
-    """``{is,was} no`` as [["is", "was"], ["no"]]."""
-    return [word.strip("{}").split(",") for word in re.findall(r"\{[^}]*\}|[^\s{}]+", phrase)]
-
-
 def compiled(phrase: str) -> re.Pattern[str]:
     """``{is,was} no`` as a pattern of whole words, which may stand on two lines."""
-    words = ["(?:" + "|".join(map(re.escape, words)) + ")" for words in alternatives(phrase)]
+    words = [
+        "(?:" + "|".join(map(re.escape, word[1:-1].split(","))) + ")" if word.startswith("{") else re.escape(word)
+        for word in re.findall(r"\{[^}]*\}|[^\s{}]+", phrase)
+    ]
     return re.compile(r"(?<![\w-])" + r"\s+".join(words) + r"(?![\w-])", flags=re.IGNORECASE)
 
 
@@ -81,7 +63,7 @@ def in_backticks(cell: str) -> list[str]:
 @cache
 def phrases() -> list[Phrase]:
     return [
-        Phrase(phrase, tuple(map(compiled, in_backticks(allowed))), use)
+        Phrase(compiled(phrase), tuple(map(compiled, in_backticks(allowed))), use)
         for avoid, allowed, use in tables()[0]
         for phrase in in_backticks(avoid)
     ]
