@@ -60,7 +60,7 @@ LOSS_TOLERANCE = 1e-5
 def settings_for(folder: str, layout: str, **changes: Any) -> Settings:
     """Four groups at the start for any number of ranks, so that all make the same batches."""
     size = {"initial_batch": 8, "micro_batch": 2, "max_micro_batch": 16, "max_batch": 32, "eta": 0.3}
-    length = {"samples": 104, "warmup_samples": 16, "sequence_length": 16}
+    length = {"samples": 80, "warmup_samples": 16, "sequence_length": 16}
     times = {"validation_interval": 0, "checkpoint_interval": 40, "keep": 0}
     base = {"model": f"{folder}/model.json", "output": f"{folder}/{layout}", **size, **length, **times}
     return load_settings(overrides=base | LAYOUTS[layout][1] | changes)

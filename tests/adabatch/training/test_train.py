@@ -71,7 +71,7 @@ def test_a_run_that_fails_raises_its_exit_code(small, capsys):
 
 
 def test_the_interrupt_of_a_notebook_stays_one(small, monkeypatch):
-    monkeypatch.setattr("adabatch.training.train.launch", lambda settings: 130)
+    monkeypatch.setattr("adabatch.training.train.launch", lambda settings, allocated: 130)
     with pytest.raises(KeyboardInterrupt):
         train(small())
 
@@ -81,6 +81,7 @@ def test_the_names_at_the_root():
     assert {"train", "TrainingResult", "TrainingFailedError"} <= set(adabatch.__all__)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_several_ranks_are_started_from_a_session_without_a_file(small, tmp_path):
     values = {"parallel": "ddp", "ranks": 2, "output": str(tmp_path / "two"), "threads": 1}
