@@ -238,7 +238,7 @@ def test_a_job_that_is_signalled_resumes_in_its_next_start(slurm, monkeypatch, t
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_a_run_grows_from_job_to_job(slurm, monkeypatch, tmp_path):
-    """From 1 GPU to 2. What follows where no node has as many as it asks for: above, and training/test_growth.py."""
+    """From 1 GPU to 2; test_growth.py has what follows where no node has as many as it asks for."""
     monkeypatch.setenv("FAKE_SIGNAL", "")
     output = tmp_path / "run"
     growth = ["--samples=200", "--schedule=linear-ramp", "--ramp-samples=160", "--max-batch=16", "--ranks-at=8:2"]
