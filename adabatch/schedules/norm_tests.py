@@ -268,7 +268,7 @@ class NormTest(BatchSizeSchedule):
         return floor if floor > 0 and gradient < floor else gradient
 
     def _averaged(self, variance: float, squared_norm: float) -> tuple[float, float]:
-        """Both averages over the tests so far: their common bias towards 0 cancels in the ratio, but for a floor."""
+        """Both averages over the tests so far; their bias towards 0 cancels in a ratio without a floor."""
         keep = self.ema
         self.average_weight = keep * self.average_weight + (1 - keep)
         weight = self.average_weight if self.norm_floor else 1.0

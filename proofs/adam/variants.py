@@ -222,7 +222,7 @@ def bias_correction_proof() -> Iterator[Step]:
     ratio = (1 - power) / (1 - power * kept)
     for sides, slack in ((r"\le 1", 1 - ratio), (r"\ge 1-\beta_1^j", ratio - (1 - power))):
         yield nonnegative(
-            rf"(1-\beta_1^j)/(1-\beta_1^{{j+n}}) {sides}", slack, [a, h], reason="p = beta1^j and beta1^n in (0, 1)"
+            rf"(1-\beta_1^j)/(1-\beta_1^{{j+n}}) {sides}", slack, [a, h], reason="p = beta1^j, beta1^n in (0, 1)"
         )
     yield nonnegative(
         r"(1-\beta_2^{j+n})/(1-\beta_2^j) \text{ falls with } j",

@@ -106,12 +106,11 @@ def small_norms() -> Iterator[Step]:
         lambda: [sympy.limit(1 / sympy.log(batch / start), batch, sympy.oo)],
     )
     y = sympy.Symbol("y", positive=True)
-    radial = [sympy.integrate(y**e * sympy.exp(-y / (2 * deviation**2)), (y, 0, sympy.oo)) for e in (power - 1, power)]
+    density = sympy.exp(-y / (2 * deviation**2))
+    radial = [sympy.integrate(y**exponent * density, (y, 0, sympy.oo)) for exponent in (power - 1, power)]
     yield vanishing(
         r"E\|G\|^{-2} = \frac{\int_0^\infty y^{p-1}\exp(-y/(2s^2))dy}{\int_0^\infty y^p\exp(-y/(2s^2))dy} = "
         r"\frac1{s^2(d-2)}, \quad d = 2 + 2p > 2",
-        lambda: [
-            sympy.gammasimp(radial[0] / radial[1]) - theory.mean_reciprocal_square(2 + 2 * power, deviation)
-        ],
+        lambda: [sympy.gammasimp(radial[0] / radial[1]) - theory.mean_reciprocal_square(2 + 2 * power, deviation)],
         "y = ||G||^2, whose density is proportional to y^p times the exponential",
     )

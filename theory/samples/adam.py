@@ -2,7 +2,8 @@ r"""Steps and samples of Adam under the l1 test: the eta that samples want, and 
 
 Problem:
     As :mod:`theory.l1.theorem3`, with samples whose coordinates have sum_i sigma_i <= s, until
-    ||G_k||_1 <= epsilon for the first time, after T steps; or for a fixed number of steps under a test with a floor.
+    ||G_k||_1 <= epsilon for the first time, after T steps; or, under a test with a floor, for a fixed number of
+    steps.
 
 Algorithm:
     Adam as there, and at step k the smallest batch of independent samples that meets the l1 test,

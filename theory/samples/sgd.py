@@ -2,8 +2,8 @@ r"""Steps and samples of SGD under the norm test: a hyperbola, and what a floor 
 
 Problem:
     Minimise L: R^d -> R, L-smooth and bounded below, with samples whose gradients have tr Sigma <= sigma^2, until
-    ||G_k||^2 <= epsilon for the first time, after T steps. A step of a large batch brings more; what is the price in
-    samples?
+    ||G_k||^2 <= epsilon for the first time, after T steps. What is the price in samples of large batches,
+    whose steps bring more?
 
 Algorithm:
     SGD, alpha = 1 / (L (1 + eta^2)), and at step k the smallest batch of independent samples that meets the exact
