@@ -169,10 +169,10 @@ def test_averages_are_taken_before_the_division_and_unclamped():
 @pytest.mark.parametrize(("floor", "counted"), [(0.5, 1.0), (2.0, 4.0)])
 def test_a_floor_is_of_averages_of_full_size(floor, counted):
     """Of the first test the average is a tenth: a floor below the gradient must not bind there."""
-    schedule = NormTest(eta=1.0, initial=8, maximum=10**6, ema=0.9, norm_floor=floor)
+    schedule = NormTest(eta=0.5, initial=8, maximum=10**6, ema=0.9, norm_floor=floor)
     for _ in range(3):
-        noise = 1 / schedule.batch_size  # tr Sigma = 1, ||g||^2 = 1
-        assert schedule.update(moments(schedule, noise)).statistic == pytest.approx(1 / counted)
+        noise = 64 / schedule.batch_size  # tr Sigma = 64, ||g||^2 = 1
+        assert schedule.update(moments(schedule, noise)).statistic == pytest.approx(256 / counted)
 
 
 def test_stagewise():
