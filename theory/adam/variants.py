@@ -152,8 +152,8 @@ def bias_correction(beta1: float, beta2: float, steps: int | None = None) -> Ste
     sums end with it.
 
     Once beta1^j is negligible, s_{j+n} / s_j = sqrt((1 - beta2^{j+n}) / (1 - beta2^j)) falls with j, so that no
-    later sum is larger, but for a factor that rounds to 1, and s_k rises to its limit 1. The recursion starts so much later that what
-    follows it, at most rho, is negligible too.
+    later sum is larger, but for a factor that rounds to 1, and s_k rises to its limit 1. The recursion starts so
+    much later that what follows it, at most rho, is negligible too.
 
     Raises:
         HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1.
