@@ -14,7 +14,8 @@ import pytest
 from simulate.experiments.result import Result, Table
 from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 from simulate.rates import Slope
-from simulate.report import Report, html_report, software_versions
+from simulate.report.contents import Report, software_versions
+from simulate.report.html import html_report
 from simulate.report.figures import FIGURES, save_figures
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
