@@ -379,20 +379,18 @@ def counted(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[float
     return found
 
 
+LAID_OUT = [
+    *((kind, 2) for kind in ("DDP", "FSDP2", "blocks only")),
+    *(
+        pytest.param(kind, 4, marks=pytest.mark.slow)
+        for kind in ("hybrid", "hybrid, blocks only", "tensor parallel")
+    ),
+]
+"""Kinds of layout, and their ranks."""
+
+
 @pytest.mark.distributed
-@pytest.mark.parametrize(
-    ("kind", "ranks"),
-    [
-        ("DDP", 2),
-        ("FSDP2", 2),
-        ("blocks only", 2),
-        ("last dimension", 2),
-        ("replicate()", 2),
-        pytest.param("hybrid", 4, marks=pytest.mark.slow),
-        pytest.param("hybrid, blocks only", 4, marks=pytest.mark.slow),
-        pytest.param("tensor parallel", 4, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("kind", "ranks"), [*LAID_OUT, ("last dimension", 2), ("replicate()", 2)])
 def test_every_followed_coordinate_is_counted_by_one_data_parallel_rank(kind, ranks):
     found = run_ranks(counted, ranks, kind)
     for name in found[0]:
@@ -422,18 +420,7 @@ def owned(rank: int, world_size: int, kind: str) -> dict[str, tuple[list[int], i
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize(
-    ("kind", "ranks"),
-    [
-        ("DDP", 2),
-        ("FSDP2", 2),
-        ("blocks only", 2),
-        *(
-            pytest.param(kind, 4, marks=pytest.mark.slow)
-            for kind in ("hybrid", "hybrid, blocks only", "tensor parallel")
-        ),
-    ],
-)
+@pytest.mark.parametrize(("kind", "ranks"), LAID_OUT)
 def test_every_coordinate_of_a_reduced_gradient_is_held_as_often_as_its_shard_says(kind, ranks):
     found = run_ranks(owned, ranks, kind)
     for name in found[0]:
