@@ -121,7 +121,7 @@ def start_ranks(settings: Settings, log: Path, sabotage: dict[int, Callable[[], 
 
 
 def environments_of(ranks: int) -> list[dict[str, str]]:
-    """Of each rank of a launcher's, with a free port to meet at."""
+    """The variables that a launcher sets for each rank, with a free port."""
     shared = {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
