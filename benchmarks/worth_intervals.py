@@ -12,9 +12,11 @@ one reported, both in per cent of the time, over the seeds whose noise scale was
 from __future__ import annotations
 
 import argparse
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
+from printing import print_and_write
 
 from adabatch.moments.worth import evenness, mean_noise_scale, progress, schedule_over_constant
 from adabatch.schedules.step_times import StepTime
@@ -88,13 +90,8 @@ def main() -> None:
         f"# python benchmarks/worth_intervals.py --seeds {arguments.seeds}",
         "noise scale  correlated  steps  resolved  parts    true   plain  corrected  width  covered",
     ]
-    for name in COURSES:
-        for correlation in (0.0, 0.8):
-            for steps in (100, 400, 1500, 6000):
-                lines.append(row(name, correlation, steps, arguments.seeds))
-                print(lines[-1], flush=True)
-    if arguments.output:
-        arguments.output.write_text("\n".join(lines) + "\n")
+    cases = product(COURSES, (0.0, 0.8), (100, 400, 1500, 6000))
+    print_and_write(chain(lines, (row(*case, arguments.seeds) for case in cases)), arguments.output)
 
 
 if __name__ == "__main__":
