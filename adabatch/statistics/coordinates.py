@@ -74,8 +74,8 @@ class CoordinateStatistics(GradientStatistics):
         conservative: also estimate ||G||_1 from below, by two halves of the groups; it doubles memory and traffic.
         stride: look at every this-many-th block of 16 neighbouring coordinates of each parameter with more than
             65,536 of them, if a rank has at least that many rows, and let it count that often: memory, traffic and
-            time fall with it, and sums are estimates, to 1% or so. 1 sums over all. The scalar moments always see
-            everything; shares and quantiles are read from a sample.
+            time fall with it, and sums are estimates, to 1% or so (``benchmarks/coordinate_sampling.py``). 1 sums
+            over all. The scalar moments always see everything; shares and quantiles are read from a sample.
         weighted: also sum what the weighted noise scale needs, of five groups or more. Unbiased for Gaussian
             groups; where gradients have heavy tails (rare tokens), few groups underestimate that scale.
         norm_floor: of the coordinate-wise test: a smaller |g_i| counts as this in the ratios.

@@ -75,3 +75,12 @@ def test_it_runs_and_prints_every_kind(tmp_path, monkeypatch):  # in a single pr
     assert all(milliseconds > 0 for milliseconds in own.values())
     assert 0 < added["scalar"] < 1e-2  # megabytes sent: sums, and some kilobytes that show mistakes
     assert added["paper"] > 50 * added["scalar"]
+
+
+def test_the_precision_of_sampling_is_measured(capsys):
+    script("benchmarks/coordinate_sampling.py").main(["--steps", "1", "--hidden-size", "256"])
+    printed = capsys.readouterr().out.splitlines()
+    rows = {int(line.split()[0]): list(map(float, line.split()[1:])) for line in printed[4:-1]}
+    assert list(rows) == [4, 16, 64, 256]
+    assert 0 < max(rows[4][:3]) < max(rows[256][:3])  # sums and their ratio, in percent
+    assert max(rows[16][:3]) < 5
