@@ -72,7 +72,7 @@ def pytest_ignore_collect(collection_path, config):
     if collection_path.suffix != ".py":
         return None
     if config.getoption("markexpr") == "slow":
-        return TESTS not in collection_path.parents or "slow" not in collection_path.read_text() or None
+        return TESTS not in collection_path.parents or "mark.slow" not in collection_path.read_text() or None
     if find_spec("torch") is not None:
         return None
     return bool(re.search(r"^(import|from) torch\b", collection_path.read_text(), flags=re.MULTILINE)) or None

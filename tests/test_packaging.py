@@ -66,7 +66,6 @@ def files(environment: Path) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize(
     ("command", "shown"),
     [
-        ("claims", "Thm B.1"),
         ("prove L5", "1 of 1 proofs hold"),
         ("verify-bounds --quick --experiment sign-descent --output bounds", "verdict came out as it should"),
         ("train --preset demo --samples 64 --warmup-samples 16 --validation-samples 4 --threads 1", "mean batch"),

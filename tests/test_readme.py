@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.forked_runs import ForkedRun
 from tests.support.readme import COMMANDS, README, ROOT, SHORT, readme_commands
 
 
@@ -42,11 +43,10 @@ def shell(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
 HERE = [command for command in COMMANDS if ".venv-" not in command]
 
 
-# A command that trains in its own process, or not at all, need not be a process: the others show that one starts.
+# A command of adabatch need not be a process: those that start ranks, and the help, show that one starts.
 IN_A_SHELL = [
-    word for word in HERE if not word.startswith("adabatch ") or "train --preset" in word or "compare" in word
+    word for word in HERE if not word.startswith("adabatch ") or "--ranks 2" in word or word == "adabatch --help"
 ]
-IN_A_SHELL = [word for word in IN_A_SHELL if "--plan-ranks" not in word] + ["adabatch --help"]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,8 @@ def test_command_in_this_process(command, adabatch, small_run, tmp_path, monkeyp
     words = shlex.split(f"{command} {COMMANDS.get(command, '')}".replace(" runs/", f" {tmp_path}/runs/"))
     printed = adabatch.output(*words[1:])
     assert printed
+    if "--streaming" in command:
+        require_trained(tmp_path / "runs" / "streamed", printed)
     if "export" in command:
         assert (tmp_path / "runs" / "exported" / "model.safetensors").stat().st_size > 1e6
     if "--version" in command:
@@ -80,23 +82,37 @@ def test_every_command_runs_here_or_there():
     assert len(here) >= 10
     assert {command.split()[1] for command in here} >= {"claims", "prove", "export", "plot", "covers", "prepare"}
     assert any("torchrun" in command for command in IN_A_SHELL)
-    assert sum(command.startswith("adabatch train") for command in IN_A_SHELL) >= 2
+    assert sum(command.startswith("adabatch train --preset") for command in IN_A_SHELL) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-@pytest.mark.parametrize("command", IN_A_SHELL)
+@pytest.mark.parametrize("command", [command for command in IN_A_SHELL if command != "make demo"])
 def test_command(command, tmp_path):
-    added = COMMANDS[command]
-    if command == "make demo":
-        added = f"OPTIONS='{SHORT} --output {tmp_path}/runs/demo'"
-    done = shell(f"{command} {added}", tmp_path)
+    done = shell(f"{command} {COMMANDS[command]}", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    folder = tmp_path / "runs" / (command.rpartition("runs/")[2] if "--output" in command else "demo")
-    if " train " in command or command == "make demo":
-        assert (folder / "metrics.jsonl").read_text().count("\n") >= 2
-        assert (folder / "figures" / "training.png").stat().st_size > 5000
-        assert "mean batch" in done.stdout
+    if " train --preset" in command:
+        require_trained(tmp_path / "runs" / command.rpartition("runs/")[2], done.stdout)
+
+
+def require_trained(folder: Path, printed: str) -> None:
+    """A run and its figures are in the folder."""
+    assert (folder / "metrics.jsonl").read_text().count("\n") >= 2
+    assert (folder / "figures" / "training.png").stat().st_size > 5000
+    assert "mean batch" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_make_demo(tmp_path, monkeypatch):
+    """What make would start, in a fork: the next command, with its ranks, is started as it is."""
+    monkeypatch.chdir(ROOT)
+    done = shell(f"make demo --dry-run OPTIONS='{SHORT} --output {tmp_path}/runs/demo'", tmp_path)
+    program, *words = shlex.split(done.stdout.splitlines()[-1])
+    assert program.endswith("bin/adabatch")
+    run = ForkedRun(words, tmp_path / "log")
+    assert run.wait(150) == 0, (tmp_path / "log").read_text()
+    require_trained(tmp_path / "runs" / "demo", (tmp_path / "log").read_text())
 
 
 def test_the_extras_that_the_readme_names_exist():

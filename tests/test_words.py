@@ -109,9 +109,11 @@ def line_of(phrase: Phrase, node: ast.expr, source: list[str]) -> int:
 def in_code(path: Path) -> Iterator[str]:
     text = path.read_text()
     tree = ast.parse(text)
-    source = text.splitlines()
-    for node, string in strings(tree):
-        for phrase in phrases():
+    source, found = text.splitlines(), list(strings(tree))
+    whole = "\0".join(string for _, string in found)  # which no phrase spans
+    present = [phrase for phrase in phrases() if any(phrase.found_in(whole))]
+    for node, string in found:
+        for phrase in present:
             for match in phrase.found_in(string):
                 yield finding(path, line_of(phrase, node, source), match.group(), phrase.use)
     for line, name in [*defined_names(tree), (1, path.parent.name if path.stem == "__init__" else path.stem)]:

@@ -1,4 +1,4 @@
-"""Forty of the lines of benchmarks/command_lines.py, and whether it would notice one that ends badly."""
+"""Twenty-five of the lines of benchmarks/command_lines.py, and whether it would notice one that ends badly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ lines = script("benchmarks/command_lines.py")
 def test_generated_command_lines_end_well(tmp_path):
     """Forks of a process of its own: this one may have threads. The seed is not that of the table."""
     table = tmp_path / "table.txt"
-    command = [sys.executable, str(ROOT / "benchmarks" / "command_lines.py"), "--forked", "40", "--started", "0"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "command_lines.py"), "--forked", "25", "--started", "0"]
     done = subprocess.run(
         [*command, "--seed", "1", "--output", str(table)], capture_output=True, text=True, check=False
     )

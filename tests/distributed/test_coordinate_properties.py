@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments
 from adabatch.statistics import CoordinateStatistics
-from tests.support.drawn_steps import Example, cases, examples, measured
+from tests.support.drawn_steps import Example, cases, examples, measured, on_even_ranks
 from tests.support.tiny_model import Dimensions
 
 pytestmark = pytest.mark.distributed
@@ -147,7 +147,7 @@ def expected_of(example: Example, ranks: int) -> Reference:
     return reference(gradients, example.samples, example.dtype, roundoff, additions)
 
 
-@cases(25)
+@cases(15)
 @given(example=examples(), conservative=st.booleans())
 def test_sharded_coordinates_equal_the_unsharded_reference(pool, example, conservative):
     example = example.comparable(pool.world_size)
@@ -166,7 +166,8 @@ def test_sharded_coordinates_equal_the_unsharded_reference(pool, example, conser
         check(moments[0], expected, example.dtype, conservative)
 
 
-@cases(8)
+@on_even_ranks
+@cases(5)
 @given(example=examples(("fp64",), accumulating=True), power=st.integers(-12, 12))
 def test_scaling_gradients_scales_both_sums_and_leaves_the_ratios(pool, example, power):
     groups, factor = example.groups(pool.world_size), 10.0**power

@@ -72,10 +72,14 @@ def weighted_by_hand(variance: np.ndarray, mean: np.ndarray, n: int) -> tuple[fl
 
 
 def compare(rank: int, world_size: int) -> list[str]:
-    """Every mode against the reference; the cases that were compared."""
+    """Every mode against the reference, with every two values of the settings; the cases that were compared.
+
+    Every combination is drawn by test_coordinate_properties.py.
+    """
     modes = {1: ("single", "ddp", "fsdp"), 2: ("ddp", "fsdp"), 4: ("ddp", "fsdp", "hybrid")}[world_size]
     done = []
-    for mode, tied, sync, conservative in itertools.product(modes, (False, True), (False, True), (False, True)):
+    for mode, tied, sync in itertools.product(modes, (False, True), (False, True)):
+        conservative = tied != sync
         case = f"{mode}, tied {tied}, sync {sync}, conservative {conservative}"
         groups = groups_of(world_size * MICRO_BATCHES, SAMPLES)
         expected = explicit(group_gradients(TinyModel(tied), groups).numpy())
@@ -118,7 +122,7 @@ def check(moments: CoordinateMoments, expected, conservative: bool, case: str) -
         assert exact * (1 - slack) <= moments.ratios.quantile(share) <= max(exact * RESOLUTION, 1e-6) * (1 + slack)
 
 
-@pytest.mark.parametrize(("world_size", "cases"), [(1, 24), (2, 16), (4, 24)])
+@pytest.mark.parametrize(("world_size", "cases"), [(1, 12), (2, 8), (4, 12)])
 def test_coordinate_moments_equal_the_explicit_reference(world_size, cases):
     for done in run_ranks(compare, world_size):
         assert len(done) == cases

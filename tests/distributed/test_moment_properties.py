@@ -29,7 +29,7 @@ from torch import Tensor
 
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.moments.statistic import Estimator, norm_test_statistic
-from tests.support.drawn_steps import Example, cases, examples, measured
+from tests.support.drawn_steps import Example, cases, examples, measured, on_even_ranks
 from tests.support.tiny_model import Dimensions
 
 pytestmark = pytest.mark.distributed
@@ -73,7 +73,7 @@ def check(moments: GradientMoments, example: Example, same: Reference) -> None:
         assert trace == pytest.approx(m * same.deviation / (n - 1), rel=EXACT)
 
 
-@cases(25)
+@cases(15)
 @given(example=examples())
 @hypothesis.example(Example("tensor", "fp64", False, False, 1, 1, Dimensions(6, 2, 2, 2), 10.0, 5))
 def test_sharded_moments_equal_the_unsharded_reference(pool, example):
@@ -110,7 +110,8 @@ def assert_close(first: GradientMoments, second: GradientMoments, scale: float =
         assert scale * first.covariance_trace == pytest.approx(second.covariance_trace, rel=slack)
 
 
-@cases(8)
+@on_even_ranks
+@cases(5)
 @given(example=examples(("fp64",)), data=st.randoms(use_true_random=False))
 def test_permuting_groups_or_ranks_leaves_the_value(pool, example, data: random.Random):
     groups = example.groups(pool.world_size)
@@ -119,7 +120,8 @@ def test_permuting_groups_or_ranks_leaves_the_value(pool, example, data: random.
     assert_close(plain, other)
 
 
-@cases(8)
+@on_even_ranks
+@cases(5)
 @given(example=examples(("fp64",), accumulating=True), power=st.integers(-12, 12))
 def test_scaling_gradients_scales_the_moments_and_leaves_the_statistic(pool, example, power):
     groups, factor = example.groups(pool.world_size), 10.0**power
@@ -131,7 +133,8 @@ def test_scaling_gradients_scales_the_moments_and_leaves_the_statistic(pool, exa
             assert statistics[0] == pytest.approx(statistics[1], rel=2 * EXACT)
 
 
-@cases(8)
+@on_even_ranks
+@cases(5)
 @given(example=examples(("fp64",)), pieces=st.integers(2, 3))
 def test_splitting_groups_over_micro_batches_leaves_the_mean(pool, example, pieces):
     ranks = example.data_parallel(pool.world_size)

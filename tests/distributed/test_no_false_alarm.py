@@ -42,7 +42,8 @@ def right_steps(model: nn.Module, steps: int, seed: int, dtype: torch.dtype = to
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_thousands_of_right_steps_are_accepted(dtype):
-    assert right_steps(network(dtype), 5000, 0, dtype) == 5000
+    steps = 2000  # each scale 150 times
+    assert right_steps(network(dtype), steps, 0, dtype) == steps
 
 
 def wrapped(kind: str, ranks: int) -> nn.Module:

@@ -13,14 +13,17 @@ import pytest
 from proofs.steps import CheckedProof, Method, Provable, run
 
 
-def altered(lemma: Provable, formulas: Mapping[str, Any], only: str = "", lemmas: bool = False) -> CheckedProof:
-    """The proof's own steps, checked while names of its module stand for other formulas.
+def altered(
+    lemma: Provable, formulas: Mapping[str, Any], only: str = "", lemmas: bool = False, whole: bool = False
+) -> CheckedProof:
+    """The proof's own steps up to the first that fails, checked while its module's names stand for other formulas.
 
     Args:
         lemma: the proof; of the lemmas that it applies, nothing changes.
         formulas: by name as in the proof's module (``alignment_at``, ``theory.clipped_bound``), or by parameter.
         only: check the steps whose statement contains this.
         lemmas: check the lemmas too, which have tests of their own, and that their hypotheses are matched.
+        whole: check the steps after the first that fails too.
     """
     module = lemma.steps.__globals__
     arguments = {name: formulas[name] for name in inspect.signature(lemma.steps).parameters if name in formulas}
@@ -34,5 +37,7 @@ def altered(lemma: Provable, formulas: Mapping[str, Any], only: str = "", lemmas
             else:
                 patch.setitem(module, name, formulas[path])
         proof = lemma(**arguments)
-        own = (s for s in proof.steps if only in s.statement and (lemmas or s.method is not Method.LEMMA))
-        return run(replace(proof, steps=tuple(own)))
+        own = [s for s in proof.steps if only in s.statement and (lemmas or s.method is not Method.LEMMA)]
+        own.sort(key=lambda step: step.method is Method.COMPOSITION)  # which take longest, and seldom fail first
+        failing = (count for count, step in enumerate(own, start=1) if not step.checked.holds)
+        return run(replace(proof, steps=tuple(own[: None if whole else next(failing, None)])))

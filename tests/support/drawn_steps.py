@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -90,6 +91,10 @@ def cases(count: int) -> settings:
     return settings(
         max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
     )
+
+
+on_even_ranks = pytest.mark.parametrize("pool", [2, 4], indirect=True, ids="{} ranks".format)
+"""Where every mode is; 1 and 3 ranks have FSDP2 and DDP alone, which the references are drawn for."""
 
 
 @functools.cache

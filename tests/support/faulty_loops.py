@@ -258,6 +258,7 @@ WRAPPINGS = {
         (*ON_RANKS, "not averaged by hand"),
         lambda family, model: {"process_group": dist.group.WORLD},
         lambda family, model: [name for name, _ in model.named_parameters()],
+        families=SOME,
     ),
     "FSDP2 with the rest by hand": Wrapping(
         root_not_wrapped,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.process
 import os
+import pickle
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 
+from adabatch.commands import main
 from adabatch.distributed import launcher
 from adabatch.settings import Settings
 from adabatch.training.launch import launch
@@ -39,6 +43,8 @@ class _Rank(FORK.Process):  # type: ignore[name-defined,misc]
     def run(self) -> None:
         os.close(self.gate[1])
         os.read(self.gate[0], 1)
+        work, arguments, environment = self._args
+        self._args = work, pickle.loads(pickle.dumps(arguments)), environment  # as a spawned rank gets them
         super().run()
 
 
@@ -46,10 +52,22 @@ class ForkedRun:
     """What ``adabatch train`` does with these settings, in a fork of this process whose ranks are forks of it.
 
     All that a test has patched is patched there too. The output goes to the log.
+
+    Args:
+        start: the settings, or the words of any command, which is started as :func:`adabatch.commands.main` is.
+        log: the file.
+        environment: what is set in the fork.
+        first: called in the fork before all else.
     """
 
-    def __init__(self, settings: Settings, log: Path) -> None:
-        self.process = FORK.Process(target=_train, args=(settings, log))
+    def __init__(
+        self,
+        start: Settings | Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        first: Callable[[], object] = int,
+    ) -> None:
+        self.process = FORK.Process(target=_begin, args=(start, log, environment or {}, first))
         self.process.start()
         self.log, self.pid = log, int(self.process.pid or 0)
 
@@ -78,7 +96,9 @@ class ForkedRun:
         self.process.join()
 
 
-def _train(settings: Settings, log: Path) -> None:
+def _begin(
+    start: Settings | Sequence[str], log: Path, environment: Mapping[str, str], first: Callable[[], object]
+) -> None:
     os.setsid()
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
@@ -86,9 +106,28 @@ def _train(settings: Settings, log: Path) -> None:
     # pytest has put others in their place
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     launcher.get_context = lambda method: SimpleNamespace(Process=_Rank)  # type: ignore[attr-defined]
+    os.environ.update(environment)
+    first()
+    code = _launched(start) if isinstance(start, Settings) else _commanded(start)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _launched(settings: Settings) -> int:
     try:
-        code = launch(settings)
+        return launch(settings)
     except ValueError as error:
         print(f"Error: {error}", flush=True)
-        code = 2
-    os._exit(code)
+        return 2
+
+
+def _commanded(words: Sequence[str]) -> int:
+    """The exit code of the command."""
+    sys.argv = ["adabatch", *words]
+    multiprocessing.process._parent_process = None  # type: ignore[attr-defined]  # a shell starts commands
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0

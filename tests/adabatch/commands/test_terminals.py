@@ -48,7 +48,7 @@ def test_the_help_of_every_command(monkeypatch, encoding, command):
         *((["claims"], "Claims of arXiv", encoding) for encoding in ENCODINGS),
         # What takes longer on the terminal that lacks most; an encoding changes characters, not what is computed.
         (["prove", "L5"], "1 of 1 proofs hold", "ascii"),
-        (["claims", "--show", "Thm B.1"], "Thm B.1", "ascii"),
+        (["claims", "--show", "Lemma B.1"], "Lemma B.1", "ascii"),
         (["covers", "--preset", "demo"], "469,632 parameters", "ascii"),
         (["train", "--dry-run"], "Memory of a rank", "ascii"),
     ],

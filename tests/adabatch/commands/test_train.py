@@ -17,6 +17,7 @@ import pytest
 from adabatch.exit_codes import DIVERGED
 from adabatch.reporting.metrics import read_metrics
 from tests.support.command import COMMAND, still_running
+from tests.support.forked_runs import ForkedRun
 
 SMALL = (
     "--samples 64 --initial-batch 8 --micro-batch 2 --warmup-samples 16 "
@@ -138,10 +139,16 @@ def test_loading_the_commands_loads_nothing_heavy():
 @pytest.mark.distributed
 def test_two_ranks_from_one_command_and_ctrl_c(tmp_path):
     """Start two ranks under FSDP2, interrupt them as a terminal does, and read what they left."""
-    process, metrics = train_two_ranks("fsdp", tmp_path / "run"), tmp_path / "run" / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 5, process)
-    os.killpg(process.pid, signal.SIGINT)
-    error = ended(process, 130)
+    metrics, log = tmp_path / "run" / "metrics.jsonl", tmp_path / "log"
+    run = ForkedRun(two_ranks("fsdp", tmp_path / "run"), log)
+    try:
+        wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 5, run)
+        os.killpg(run.pid, signal.SIGINT)
+        assert run.wait(60) == 130, log.read_text()
+    finally:
+        run.kill()
+    assert not still_running(run.pid)
+    error = log.read_text()
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, len(records) + 1))
     assert f"stopped by SIGINT after step {len(records)} (" in error
@@ -175,10 +182,15 @@ def test_ranks_that_import_end_with_a_launcher_that_is_killed(tmp_path):
     assert psutil.wait_procs(ranks, timeout=10)[1] == []
 
 
-def train_two_ranks(parallel: str, output: Path) -> subprocess.Popen[str]:
+def two_ranks(parallel: str, output: Path) -> list[str]:
     """A run that does not end by itself."""
     arguments = ["train", *SMALL.split(), "--samples", "1000000", "--parallel", parallel, "--ranks", "2"]
-    command = [*COMMAND, *arguments, "--output", str(output)]
+    return [*arguments, "--output", str(output)]
+
+
+def train_two_ranks(parallel: str, output: Path) -> subprocess.Popen[str]:
+    """In processes of its own."""
+    command = [*COMMAND, *two_ranks(parallel, output)]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
     return subprocess.Popen(
         command,
@@ -207,7 +219,10 @@ def started_ranks(process) -> list[psutil.Process]:
 def wait_for(condition, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.communicate()[1]
+        if process.poll() is not None:
+            raise AssertionError(
+                process.log.read_text() if isinstance(process, ForkedRun) else process.communicate()
+            )
         if time.monotonic() > deadline:
             os.killpg(process.pid, signal.SIGKILL)  # else its ranks would train on for hours
             raise AssertionError("nothing happened")

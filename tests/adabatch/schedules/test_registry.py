@@ -63,7 +63,7 @@ main()
 
 def test_a_new_rule_is_one_module(tmp_path):
     package = tmp_path / "adabatch"
-    shutil.copytree(Path(adabatch.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(adabatch.__file__).parent, package)  # with what is compiled
     (package / "schedules" / "doubling.py").write_text(DOUBLING)
     environment = {"PATH": "", "PYTHONPATH": str(tmp_path), "COLUMNS": "300"}
     words = [sys.executable, "-c", USE, "train", "--help"]

@@ -46,13 +46,22 @@ def open_single(folder: Path, **changes):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run with three checkpoints."""
+def trained(tmp_path_factory):
+    """A run with three checkpoints: the folder that it is in, and its records."""
     folder = tmp_path_factory.mktemp("finished")
     write_tiny_model(folder / "model.json")
     (folder / "text.txt").write_text("a batch grows as the noise does. " * 400)
-    list(train(open_single(folder)))
-    return folder
+    return folder, list(train(open_single(folder)))
+
+
+@pytest.fixture
+def finished(trained):
+    return trained[0]
+
+
+@pytest.fixture
+def whole(trained):
+    return trained[1]
 
 
 @pytest.fixture
@@ -238,8 +247,7 @@ def test_the_schedule_and_all_random_numbers_go_on_exactly(folder, finished):
     assert drawn == (random.random(), np.random.rand(), float(torch.rand(())))
 
 
-def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(folder, finished):
-    whole = list(train(open_single(finished, output=str(folder / "whole"))))
+def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(folder, finished, whole):
     run = open_single(folder, resume="auto")
     rest = list(train(run))
     names = ("step", "loss", "batch_size", "grad_norm", "lr", "test_statistic")
@@ -249,13 +257,12 @@ def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(folder, finishe
 
     assert 0 < len(rest) < len(whole)
     assert exact(rest) == exact(whole[-len(rest) :])
-    last, expected = (complete_checkpoints(folder / name / "checkpoints")[-1] for name in ("run", "whole"))
+    last, expected = (complete_checkpoints(path / "run" / "checkpoints")[-1] for path in (folder, finished))
     assert (last / "__0_0.distcp").read_bytes() == (expected / "__0_0.distcp").read_bytes()
 
 
-def test_a_run_that_stops_early_and_resumes_ends_like_one_that_does_not(finished, tmp_path):
+def test_a_run_that_stops_early_and_resumes_ends_like_one_that_does_not(finished, whole, tmp_path):
     """Learning rates and schedule follow the budget, not the samples at which it stops."""
-    whole = list(train(open_single(finished, output=str(tmp_path / "whole"))))
     early = {"output": str(tmp_path / "early"), "checkpoint_interval": 0}
     begun = list(train(open_single(finished, **early, stop_at=20)))
     assert begun[-2]["samples"] < 20 <= begun[-1]["samples"] < 48
@@ -273,9 +280,8 @@ def test_a_constant_batch_may_follow_any_rule(folder):
     assert {record["batch_size"] for record in train(run)} == {6}
 
 
-def test_a_checkpoint_that_knows_nothing_of_what_moves_with_the_batch_resumes_exactly(folder, finished):
+def test_a_checkpoint_that_knows_nothing_of_what_moves_with_the_batch_resumes_exactly(folder, finished, whole):
     """As saved before these settings and this state were there."""
-    whole = list(train(open_single(finished, output=str(folder / "whole"))))
     (path,) = complete_checkpoints(folder / "run" / "checkpoints")
     saved = saved_progress(path)["settings"]
     for section, names in {
@@ -291,7 +297,7 @@ def test_a_checkpoint_that_knows_nothing_of_what_moves_with_the_batch_resumes_ex
     names = ("step", "samples", "tokens", "loss", "batch_size", "grad_norm", "lr", "sequence_length")
     for record, expected in zip(rest, whole[-len(rest) :], strict=True):
         assert [record[name] for name in names] == [expected[name] for name in names]
-    last, expected = (complete_checkpoints(folder / name / "checkpoints")[-1] for name in ("run", "whole"))
+    last, expected = (complete_checkpoints(path / "run" / "checkpoints")[-1] for path in (folder, finished))
     assert (last / "__0_0.distcp").read_bytes() == (expected / "__0_0.distcp").read_bytes()
 
 

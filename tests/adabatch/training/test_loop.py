@@ -37,6 +37,12 @@ def open_single(folder, **changes):
     return open_run(settings(folder, **changes), DistributedContext())
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The records of the run that the settings above make."""
+    return list(train(open_single(tmp_path_factory.mktemp("plain"))))
+
+
 NAMES = {
     *("step", "samples", "tokens", "loss", "lr", "batch_size", "micro_batch", "accumulation", "grad_norm"),
     *("noise_trace", "grad_sq_norm", "test_statistic", "seconds", "tokens_per_second", "flops", "mfu"),
@@ -232,16 +238,14 @@ def test_the_coordinate_wise_test_asks_for_more_when_more_must_meet_it(tmp_path)
     assert 0 < first_statistic(0.1) < first_statistic(0.5) < first_statistic(0.9)
 
 
-def test_monitoring_the_coordinates_leaves_the_scalar_test_alone(tmp_path):
-    plain = list(train(open_single(tmp_path)))
+def test_monitoring_the_coordinates_leaves_the_scalar_test_alone(tmp_path, plain):
     monitored = list(train(open_single(tmp_path, monitor_coordinates=True)))
     for a, b in zip(plain, monitored, strict=True):
         assert all(a[name] == b[name] for name in NAMES - TIMED)
     assert any("noise_dimension" in record for record in monitored)
 
 
-def test_monitoring_the_layers_adds_up_and_leaves_the_run_alone(tmp_path):
-    plain = list(train(open_single(tmp_path)))
+def test_monitoring_the_layers_adds_up_and_leaves_the_run_alone(tmp_path, plain):
     monitored = list(train(open_single(tmp_path, monitor_layers=True)))
     for a, b in zip(plain, monitored, strict=True):
         assert all(a[name] == pytest.approx(b[name], rel=1e-12) for name in NAMES - TIMED)

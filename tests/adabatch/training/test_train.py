@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 
 import adabatch
-from adabatch import TrainingFailedError, TrainingResult, load_settings, train
+from adabatch import TrainingFailedError, load_settings, train
 from adabatch.reporting.metrics import read_metrics
 from adabatch.settings import CONFIG
 from tests.support.tiny_llama import write_tiny_model
@@ -71,7 +69,7 @@ def test_a_run_that_fails_raises_its_exit_code(small, capsys):
 
 
 def test_the_interrupt_of_a_notebook_stays_one(small, monkeypatch):
-    monkeypatch.setattr("adabatch.training.train.launch", lambda settings: 130)
+    monkeypatch.setattr("adabatch.training.train.launch", lambda settings, allocated: 130)
     with pytest.raises(KeyboardInterrupt):
         train(small())
 
@@ -79,19 +77,3 @@ def test_the_interrupt_of_a_notebook_stays_one(small, monkeypatch):
 def test_the_names_at_the_root():
     assert adabatch.train is train
     assert {"train", "TrainingResult", "TrainingFailedError"} <= set(adabatch.__all__)
-
-
-@pytest.mark.distributed
-def test_several_ranks_are_started_from_a_session_without_a_file(small, tmp_path):
-    values = {"parallel": "ddp", "ranks": 2, "output": str(tmp_path / "two"), "threads": 1}
-    train(small())
-    code = (
-        "from adabatch import load_settings, train\n"
-        f"result = train(load_settings(None, {str(tmp_path / 'run' / CONFIG)!r}, {values!r}))\n"
-        "print(result.samples, result.steps, result.output)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = TrainingResult(tmp_path / "two")
-    assert done.stdout.splitlines()[-1] == f"{result.samples} {result.steps} {tmp_path / 'two'}"
-    assert result.samples >= 24

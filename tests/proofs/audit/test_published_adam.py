@@ -58,7 +58,7 @@ def test_a_perturbed_statement_is_rejected(name: str) -> None:
 
 
 def test_negative_beta1_breaks_just_the_sum_of_weights() -> None:
-    failures = altered(lemma_b1, {"BETA1": -BETA1}).failures
+    failures = altered(lemma_b1, {"BETA1": -BETA1}, whole=True).failures
     assert [r"|\beta_1|" in failure.step.statement for failure in failures] == [True]
 
 

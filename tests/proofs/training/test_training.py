@@ -210,5 +210,5 @@ def test_rejects(name):
 def test_clipping_needs_the_amplification_above_one():
     """L5 is proven for amplifications of at least 1 only, and rho / phi0 may be below where phi0 may be 2."""
     wider = (*CLIPPED_AT[:1], replace(CLIPPED_AT[1], high=2), *CLIPPED_AT[2:])
-    failures = altered(clipping_theorem, {"CLIPPED_AT": wider}).failures
+    failures = altered(clipping_theorem, {"CLIPPED_AT": wider}, whole=True).failures
     assert any("L5 with epsilon needs" in step.evidence.detail for step in failures)

@@ -1,4 +1,7 @@
-"""Lemma L5's inequality over its whole range: in exact rational arithmetic, and theory's own functions."""
+"""Lemma L5's inequality over its whole range: in exact rational arithmetic, and theory's own functions.
+
+It is proven (proofs.adam); a few hundred examples look whether the statement here is the one that is proven.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,13 @@ def holds_exactly(x: float, s: float, rho: float, eta: float, slope: str = "1", 
 @example(-1e-300, 0.0, 1e12, 1.0)
 @example(1.0, 1e100, 1.0, 0.0)
 @example(2.0, 0.0, 1.0, 1.0)
-@settings(deadline=None, max_examples=1200)
+@settings(deadline=None, max_examples=300)
 def test_the_inequality_holds_exactly(x: float, s: float, rho: float, eta: float) -> None:
     assert holds_exactly(x, s, rho, eta)
 
 
 @given(st.floats(-1.5, 0.5), st.floats(0, 1), history, amplification)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150)
 def test_the_inequality_holds_exactly_around_its_contacts(shift: float, eta: float, s: float, rho: float) -> None:
     assert holds_exactly(1 + eta**2 + shift * 1e-3, s, rho, eta)
     assert holds_exactly(shift * 1e-6, s * 1e-6, rho, eta)
@@ -73,7 +76,7 @@ def test_beyond_eta_one_it_fails() -> None:
 
 
 @given(st.floats(-50, 50), st.floats(0, 1e6), st.floats(1, 100), unit, st.floats(0, 1e3))
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=150)
 def test_theorys_functions_with_and_without_offset(x: float, s: float, rho: float, eta: float, e: float) -> None:
     for offset in (0.0, e):
         left = ((s + 1) ** 0.5 + offset) * amplified_response(x, s, rho, offset)

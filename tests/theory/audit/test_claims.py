@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import pytest
 
@@ -21,6 +22,11 @@ from theory.audit.published_adam import lemma_b1_bound
 from theory.estimators.finite_population import sample_variance_factor
 
 
+@cache
+def checked(place: str) -> ClaimEvidence:
+    return find_claim(place).check()
+
+
 def numbers(evidence: ClaimEvidence, words: str) -> list[tuple[float, float]]:
     """(left, right) of the comparisons whose description contains the words."""
     groups = (evidence.published, evidence.corrected, evidence.content, evidence.supporting)
@@ -29,7 +35,7 @@ def numbers(evidence: ClaimEvidence, words: str) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.place)
 def test_every_check_comes_to_the_verdict_on_record(claim) -> None:
-    evidence = claim.check()
+    evidence = checked(claim.place)
     assert evidence.verdict is claim.verdict, [str(c) for c in evidence.supporting if not c.holds]
     assert evidence.note
     assert claim.methods
@@ -122,23 +128,23 @@ def test_lemma_b4_needs_the_negative_logarithm() -> None:
 
 
 def test_numbers_of_the_counterexamples() -> None:
-    theorem = find_claim("Thm B.1").check()
+    theorem = checked("Thm B.1")
     sums = [(round(left), round(right)) for left, right in numbers(theorem, "sqrt(D^2+w^2)-D")]
     assert sums == [(995, 761), (9950, 1876), (99499, 8064)]
     ((ratio, _),) = numbers(theorem, "at its best sigma")
     assert 5 < ratio < 6
-    assert [round(x) for x in numbers(find_claim("Lemma B.1").check(), "a_k = (-1)^k")[0]] == [67241, 200]
-    left, right = numbers(find_claim("Lemma B.4").check(), "sum of sqrt(vt_k)")[0]
+    assert [round(x) for x in numbers(checked("Lemma B.1"), "a_k = (-1)^k")[0]] == [67241, 200]
+    left, right = numbers(checked("Lemma B.4"), "sum of sqrt(vt_k)")[0]
     assert round(left, 4) == 1.9985
     assert right < 0
-    assert numbers(find_claim("Eq. 2").check(), "n=4, b=2")[0][0] == 0.75
-    for left, right in numbers(find_claim("Eq. 5").check(), "against (J-1)/b"):
+    assert numbers(checked("Eq. 2"), "n=4, b=2")[0][0] == 0.75
+    for left, right in numbers(checked("Eq. 5"), "against (J-1)/b"):
         assert left == pytest.approx(right)
-    for left, right in numbers(find_claim("Alg. 1, growth").check(), "mean published T near (J-1)/eta^2, b"):
+    for left, right in numbers(checked("Alg. 1, growth"), "mean published T near (J-1)/eta^2, b"):
         assert right == pytest.approx(75)
         assert abs(left - 75) < 2.5
-    assert numbers(find_claim("Sec. 3.1").check(), "at g = 10 G")[0][0] == pytest.approx(9)
-    assert numbers(find_claim("Thm 1, rate").check(), "at alpha = K^-1/2")[0][0] == pytest.approx(-0.5, abs=1e-3)
+    assert numbers(checked("Sec. 3.1"), "at g = 10 G")[0][0] == pytest.approx(9)
+    assert numbers(checked("Thm 1, rate"), "at alpha = K^-1/2")[0][0] == pytest.approx(-0.5, abs=1e-3)
 
 
 def test_verdicts_follow_from_the_comparisons() -> None:
