@@ -237,14 +237,22 @@ def test_a_job_that_is_signalled_resumes_in_its_next_start(slurm, monkeypatch, t
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_a_run_grows_from_job_to_job(slurm, monkeypatch, tmp_path):
-    """From 1 GPU to 2; test_growth.py has what follows where no node has as many as it asks for."""
+def test_a_run_grows_from_job_to_job_and_goes_on_where_no_job_can_be_had(slurm, monkeypatch, tmp_path):
+    """From 1 GPU to 2, and not to 4, which no node has."""
+    monkeypatch.setenv("FAKE_GPUS", "2")
     monkeypatch.setenv("FAKE_SIGNAL", "")
     output = tmp_path / "run"
-    growth = ["--samples=200", "--schedule=linear-ramp", "--ramp-samples=160", "--max-batch=16", "--ranks-at=8:2"]
+    growth = [
+        "--samples=200",
+        "--schedule=linear-ramp",
+        "--ramp-samples=160",
+        "--max-batch=16",
+        "--ranks-at=8:2,12:4",
+    ]
     code, starts, said = slurm(GROWING, str(output), *SMALL, *growth, "--parallel=fsdp", "--micro-batch=1")
     assert (code, starts) == (0, 2), said
-    assert "the next batch gets 2 ranks, and 1 are allocated" in said
+    assert "the next batch gets 4 ranks, and 2 are allocated" in said
+    assert "4 ranks were asked for, and 2 are allocated: the run continues with these" in said
     records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, len(records) + 1))
     assert records[-1]["samples"] >= 200
