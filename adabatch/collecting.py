@@ -1,8 +1,8 @@
 """Python's collector of reference cycles, which looks through all that an import has made again and again.
 
-Importing torch and transformers takes a sixth less time where it looks rarely. Training takes it as it is, as a cycle
-may hold memory of a GPU; but what has been imported by then stays for good and is not looked through any more, neither
-while steps are taken nor when the process ends.
+Importing torch and transformers takes a sixth less time where it looks rarely. Training has it look as usual, as a
+cycle may hold memory of a GPU; but what has been imported by then stays and is not looked through any more,
+neither while steps are taken nor when the process ends.
 """
 
 from __future__ import annotations
