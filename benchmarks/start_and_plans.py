@@ -29,23 +29,26 @@ from adabatch.settings import load_settings, overlay
 PRESETS = ("paper-microllama", "paper-tinyllama", "paper-openllama", "llama2-7b", "llama2-13b", "llama2-70b")
 
 FIRST_STEP = """
-import os, sys, time
-from adabatch.commands import main
-from adabatch.training import loop
+import os, sys
+from adabatch.commands import main, train
 def stop(run):
-    print(time.process_time(), file=sys.stderr)
     os._exit(0)
-loop.training_step = stop
+def imported(collect=train.collect_as_usual):
+    collect()
+    from adabatch.training import loop
+    loop.training_step = stop
+train.collect_as_usual = imported
 sys.argv = ["adabatch", "train", "--preset", "demo", "--output", sys.argv[1], "--overwrite"]
 main()
 """
-"""Ends where the first step would begin, the corpus being prepared."""
+"""Ends where the first step would begin, the corpus being prepared; the training's imports are the command's."""
 
 STARTS = {
     "import torch, transformers": ["-c", "import torch, transformers"],
     "and the Llama of transformers": ["-c", "import torch, transformers; transformers.LlamaForCausalLM"],
     "adabatch train, up to its first step": ["-c", FIRST_STEP, "{folder}/run"],
     "adabatch --help": ["-m", "adabatch", "--help"],
+    "adabatch runs, of that run": ["-m", "adabatch", "runs", "{folder}/run"],
     "adabatch verify-bounds --quick": [
         "-m", "adabatch", "verify-bounds", "--quick", "--overwrite", "--output", "{folder}/verify",
     ],
@@ -56,7 +59,8 @@ def cpu_seconds(words: Sequence[str], folder: str) -> float:
     """Of a Python process with these arguments."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, *(word.replace("{folder}", folder) for word in words)]
-    subprocess.run(command, check=True, capture_output=True)
+    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(command, check=True, capture_output=True, env=compiled)  # as an installed package is
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 
+from adabatch.collecting import collecting_rarely
 from adabatch.commands.own_packages import OWN, refuse_foreign_modules, resolve_own_packages
 from adabatch.distributed.signals import (
     CONTINUES,
@@ -40,7 +41,7 @@ resolve_own_packages()
 def main() -> None:
     """Run the command line; a user's mistake ends with one message and exit code 2."""
     try:
-        with listening(_end):  # also while typer and a command's packages are imported
+        with collecting_rarely(), listening(_end):  # also while typer and a command's packages are imported
             prepare_streams()
             if QUIET_TRACKER not in sys.warnoptions:
                 sys.warnoptions.append(QUIET_TRACKER)  # for the processes that a command starts

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from adabatch.collecting import collect_as_usual
 from adabatch.commands.options import with_settings
 from adabatch.commands.values import number
 from adabatch.ranges import Range
@@ -45,6 +46,7 @@ def train(
     from adabatch.training.train import TrainingFailedError
     from adabatch.training.train import train as execute
 
+    collect_as_usual()
     try:
         execute(settings, ranks_allocated)
     except TrainingFailedError as failed:  # its message has been shown

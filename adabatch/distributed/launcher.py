@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from adabatch.collecting import collect_as_usual
 from adabatch.distributed.signals import (
     LAUNCHER,
     STOP_SIGNALS,
@@ -169,6 +170,7 @@ def _be_rank(work: Callable[..., int], arguments: tuple[Any, ...], environment: 
         die_with_parent(launcher.pid)
     end_with_parent()  # where the kernel does not see to it
     os.environ.update({name: str(value) for name, value in environment.items()})
+    collect_as_usual()
     with listening(quiet_end):
         code = work(*arguments)
     # Peers of a failed rank may wait in a collective: leave at once, without tearing anything down.

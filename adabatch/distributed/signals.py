@@ -20,6 +20,7 @@ from multiprocessing import parent_process, resource_tracker
 from multiprocessing.connection import wait
 from types import FrameType
 
+from adabatch.collecting import collect_rarely
 from adabatch.exit_codes import FAILED, code_of_signal
 
 __all__ = [
@@ -230,4 +231,5 @@ def while_a_rank_starts() -> None:
     launcher = os.environ.pop(LAUNCHER, "")
     if launcher:
         die_with_parent(int(launcher))
+        collect_rarely()
         _starting.enter_context(listening(quiet_end))

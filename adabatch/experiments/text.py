@@ -7,8 +7,10 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from adabatch.experiments.intervals import Interval
+if TYPE_CHECKING:
+    from adabatch.experiments.intervals import Interval
 
 __all__ = ["MISSING", "TextTable", "difference_text", "interval_text"]
 
@@ -55,6 +57,7 @@ class TextTable:
 def interval_text(interval: Interval, digits: int = 4) -> str:
     """Mean ± half width, or that a run diverged.
 
+    >>> from adabatch.experiments.intervals import Interval
     >>> interval_text(Interval(-1.5, 0.25, 3), 2), interval_text(Interval(math.inf, math.inf, 3))
     ('−1.50 ± 0.25', 'diverged')
     """
@@ -67,6 +70,7 @@ def interval_text(interval: Interval, digits: int = 4) -> str:
 def difference_text(interval: Interval | None, digits: int = 4) -> str:
     """The same of a difference, with its sign.
 
+    >>> from adabatch.experiments.intervals import Interval
     >>> difference_text(Interval(1.5, 0.25, 3), 2), difference_text(None)
     ('+1.50 ± 0.25', '–')
     """

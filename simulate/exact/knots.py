@@ -61,29 +61,31 @@ class Progress:
         at: u when each begins, any shape.
         first: the first of its four coefficients, the same shape.
         weights: theirs, [4, ...].
-        slopes: d weights / d u, [4, ...].
     """
 
     at: Array
     first: NDArray[np.int64]
     weights: Array
-    slopes: Array
 
     @classmethod
     def of(cls, at: Array) -> Progress:
         """From progress in [0, 1]."""
-        root = np.sqrt(np.maximum(1 - at, 1e-12))
-        place = INTERVALS * (1 - root)
+        place = INTERVALS * (1 - np.sqrt(np.maximum(1 - at, 1e-12)))
         first = np.minimum(place.astype(int), INTERVALS - 1)
         t = place - first
-        weights = np.tensordot(TO_WEIGHTS.T, np.array([np.ones_like(t), t, t**2, t**3]), 1)
+        return cls(at, first, np.tensordot(TO_WEIGHTS.T, np.array([np.ones_like(t), t, t**2, t**3]), 1))
+
+    def slopes(self) -> Array:
+        """d weights / d u, [4, ...]."""
+        root = np.sqrt(np.maximum(1 - self.at, 1e-12))
+        t = INTERVALS * (1 - root) - self.first
         slopes = np.tensordot(TO_WEIGHTS.T, np.array([np.zeros_like(t), np.ones_like(t), 2 * t, 3 * t**2]), 1)
-        return cls(at, first, weights, slopes * INTERVALS / (2 * root))
+        return np.asarray(slopes * INTERVALS / (2 * root))
 
     def of_rows(self, coefficients: Array, weights: Array) -> Array:
         """Of every row [rows] the sum of its coefficients [rows, KNOTS] with these weights [4, rows]."""
-        rows = np.arange(len(coefficients))
-        return np.asarray(sum(weights[i] * coefficients[rows, self.first + i] for i in range(4)))
+        chosen = coefficients[np.arange(len(coefficients)), self.first + np.arange(4)[:, None]]
+        return np.asarray((weights * chosen).sum(axis=0))
 
     def to_coefficients(self, values: Array) -> Array:
         """What derivatives at the steps [steps, rows] are at the coefficients, [rows, KNOTS]."""
@@ -192,12 +194,13 @@ class KnotSchedules:
         last = steps.counts - 1
         by_batch, by_rate = steps.batch * batch, steps.rate * rate
         later = np.zeros(len(tasks))  # d R / d t of the next step
+        slopes = progress.slopes()
         for k in range(len(batch) - 1, -1, -1):
-            here = Progress(progress.at[k], progress.first[k], progress.weights[:, k], progress.slopes[:, k])
+            here = Progress(progress.at[k], progress.first[k], progress.weights[:, k])
             by_part = np.where(last == k, 6 * part[k] * (1 - part[k]) * fraction[k], 0.0) / cost[k]
             by_batch[k] += steps.batch[k] * marginal[k] * (later - by_part * part[k])
-            moved = by_batch[k] * here.of_rows(log_batch, here.slopes)
-            moved += by_rate[k] * here.of_rows(self.log_rate, here.slopes)
+            moved = by_batch[k] * here.of_rows(log_batch, slopes[:, k])
+            moved += by_rate[k] * here.of_rows(self.log_rate, slopes[:, k])
             later = np.where(k <= last, later + moved / tasks.budget - by_part, 0.0)
         return by_batch, by_rate
 

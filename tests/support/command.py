@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -29,6 +30,7 @@ class Command:
 
     def __init__(self, patch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]) -> None:
         self._patch, self._captured = patch, captured
+        patch.setattr(gc, "freeze", lambda: None)  # which would keep the garbage of other tests
 
     def __call__(self, *words: object) -> Ended:
         """As ``adabatch words...`` in a shell that shows 200 columns."""

@@ -157,8 +157,8 @@ def best_step_size(problem: Problem, adam: AdamParameters) -> Value:
     return _pick(np.exp(logarithm), np.argmin(grid.values(np.exp(logarithm)), axis=-1))
 
 
-def golden_section(function: Callable[[Array], Array], low: Array, high: Array, steps: int = 80) -> Array:
-    """Where a unimodal function is least, elementwise.
+def golden_section(function: Callable[[Array], Array], low: Array, high: Array, steps: int = 56) -> Array:
+    """Where a unimodal function is least, elementwise; nearer than some 1e-8 its values do not tell places apart.
 
     >>> round(float(golden_section(lambda x: (x - 2.0) ** 2, np.array(0.0), np.array(5.0))), 6)
     2.0

@@ -160,7 +160,8 @@ def require_condition(beta1: Value, beta2: Value, eta: Value) -> None:
         return
     within = np.asarray(eta) < 1
     meets = (np.asarray(freezing_threshold(beta1, beta2, item(np.clip(eta, 0.0, 1.0)))) < 1) & within
-    require_eta(eta, meets, CONDITION, largest_admissible_eta(beta1, beta2), beta1=beta1, beta2=beta2)
+    if not (meets.all() and np.all(np.asarray(eta) >= 0)):  # the roots take longer than all else
+        require_eta(eta, meets, CONDITION, largest_admissible_eta(beta1, beta2), beta1=beta1, beta2=beta2)
 
 
 def log_growth_bound(

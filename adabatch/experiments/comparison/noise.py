@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean, median
+from typing import TYPE_CHECKING
 
-from scipy.stats import sem
+import numpy as np
 
-from adabatch.experiments.comparison.results import Comparison
 from adabatch.moments.noise_scale import noise_scale, stationary_batch_size
 from adabatch.reporting.metrics import Record
 from adabatch.settings import Settings
+
+if TYPE_CHECKING:  # it and its own imports take a second, which the table of runs need not wait for
+    from adabatch.experiments.comparison.results import Comparison
 
 __all__ = ["Equilibrium", "NoiseRange", "equilibrium", "late_noise_scale", "noise_scale_of", "noise_scales"]
 
@@ -102,7 +105,7 @@ def noise_scale_of(records: Sequence[Record]) -> float:
     if len(measured) < LEAST_TESTS:
         return math.nan
     gradients = [_squared_gradient(record) for record in measured]
-    if not fmean(gradients) > 2 * float(sem(gradients)):
+    if not fmean(gradients) > 2 * float(np.std(gradients, ddof=1)) / math.sqrt(len(gradients)):
         return math.inf
     return float(noise_scale(fmean(record["noise_trace"] for record in measured), fmean(gradients)))
 

@@ -83,8 +83,10 @@ def write_figure(
         if size is not None:
             width, height = figure.get_size_inches()
             figure.set_size_inches(size[0], size[1] or size[0] * height / width)
-        figure.draw_without_rendering()  # laid out once: all kinds take it as it is
-        figure.set_layout_engine(None)  # "none" would still draw it once more for each kind
+        engine = figure.get_layout_engine()
+        if engine is not None:  # laid out once: all kinds take it as it is
+            engine.execute(figure)
+            figure.set_layout_engine(None)  # "none" would still draw it once more for each kind
         for kind in kinds:
             date = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}[kind]
             figure.savefig(folder / f"{name}.{kind}", metadata={date: None})

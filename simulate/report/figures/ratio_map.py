@@ -68,7 +68,8 @@ def _conditions(plane: str, fixed: float, beta1: Any, y: Any) -> tuple[Any, ...]
         beta2 = 1 - gap
         published = largest_published_beta1(beta2, fixed)
         return ((1 - fixed**2) * np.sqrt(beta2), gap), None, (published, gap), (np.sqrt(beta2), gap)
-    below = np.linspace(beta1[0], min(beta1[-1], np.sqrt(fixed) * (1 - 1e-9)), 400)
+    last = min(beta1[-1], np.sqrt(fixed) * (1 - 1e-9))
+    below = last - (last - beta1[0]) * np.linspace(1, 0, 80) ** 2  # dense at the end, where both fall steeply
     eta = np.linspace(y[0], y[-1], 400)
     first, second = largest_admissible_eta(below, fixed), largest_admissible_eta_sharp(below, fixed)
     return (below, first), (below, second), (largest_published_beta1(fixed, eta), eta), None

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,9 @@ def test_lines_fit_a_terminal_of_80_columns_or_are_one_per_run(three):
     assert narrow[2] == f"{three[0].run}: constant 4"
     assert [len(line) for line in narrow[1::2]] == [len(narrow[1])] * 4
     assert len(narrow[1]) <= 80
+
+
+def test_a_table_of_runs_waits_for_no_large_package():
+    code = "import sys, adabatch.experiments.run_table; print({'matplotlib', 'scipy', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

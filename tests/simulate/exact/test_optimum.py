@@ -44,11 +44,11 @@ def test_splines_sum_to_one_and_fit_what_they_can_say() -> None:
     at = np.linspace(0, 0.999, 50)
     places = Progress.of(at)
     assert np.allclose(places.weights.sum(axis=0), 1)
-    assert np.allclose(places.slopes.sum(axis=0), 0)
+    assert np.allclose(places.slopes().sum(axis=0), 0)
     nearby = Progress.of(at + 1e-7)
     same = places.first == nearby.first
     slopes = ((nearby.weights - places.weights) / 1e-7)[:, same]
-    assert np.allclose(slopes, places.slopes[:, same], rtol=1e-3, atol=1e-2)
+    assert np.allclose(slopes, places.slopes()[:, same], rtol=1e-3, atol=1e-2)
     coefficients = np.linspace(1, 3, KNOTS)
     line = coefficients[1] + (coefficients[-2] - coefficients[1]) * (1 - np.sqrt(1 - at))
     assert np.allclose(fitted(at, np.exp(line))[:-3], coefficients[:-3], atol=0.02)  # the end is not covered

@@ -346,6 +346,11 @@ def test_batch_means_have_the_law_of_a_mean():
         assert float(probabilities @ (means - mean) ** 2) == pytest.approx(
             instance.noise_variance / batch, rel=1e-9
         )
+        first = np.searchsorted(distribution, np.arange(scalar_divergence.GUIDE) / scalar_divergence.GUIDE)
+        ends = distribution[distribution < 1]
+        uniform = np.concatenate([np.random.default_rng(batch).random(20_000), ends, np.nextafter(ends, 0), [0.0]])
+        found = scalar_divergence._inverse(distribution, first, uniform)
+        assert (found == np.searchsorted(distribution, uniform)).all()
 
 
 def test_a_batch_of_one_is_the_scalar_run():
