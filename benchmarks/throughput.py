@@ -24,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from adabatch.accelerators import accelerator_of
 from adabatch.data.corpus import Corpus
+from adabatch.data.samples import SampleSource
 from adabatch.distributed.parallel import DistributedContext, choose_device, parallelize
 from adabatch.model.language_model import build_model, flops_per_token, model_config, parameter_count
 from adabatch.settings import Settings, load_settings
@@ -42,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class RandomTokens:
+class RandomTokens(SampleSource):
     """Samples of random tokens, made where they are used."""
 
     vocabulary_size: int

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import rankdata, t
 
 __all__ = [
@@ -47,6 +48,8 @@ FEWEST_POINTS = 3
 
 Kind = Literal["resolved", "at least", "unresolved"]
 
+Floats = npt.NDArray[np.float64]
+
 
 def window_loss(ends: np.ndarray, losses: np.ndarray, start: float, stop: float) -> float:
     """The mean loss over the samples from ``start`` to ``stop``; a step counts by its samples there.
@@ -65,23 +68,28 @@ def window_loss(ends: np.ndarray, losses: np.ndarray, start: float, stop: float)
     return float(weights[used] @ losses[used] / weights[used].sum())
 
 
-def first_crossing(factors: Sequence[float], differences: Sequence[float], tolerance: float) -> float:
+def first_crossing(factors: Sequence[float], differences: npt.ArrayLike, tolerance: float) -> Floats:
     """The k at which D_k first passes the tolerance, by lines in log k; infinite where it never does.
 
     Args:
         factors: k, ascending.
-        differences: D_k, that of the first one 0.
+        differences: D_k, that of the first one 0; shape [..., factors].
         tolerance: > 0.
 
-    >>> round(first_crossing([1, 2, 4], [0.0, 0.0, 0.02], 0.01), 3)
-    2.828
+    Returns:
+        Shape [...].
+
+    >>> first_crossing([1, 2, 4], [[0.0, 0.0, 0.02], [0.0, 0.0, 0.0]], 0.01).round(3).tolist()
+    [2.828, inf]
     """
-    for number in range(1, len(factors)):
-        if differences[number] > tolerance:
-            before, after = differences[number - 1], differences[number]
-            share = (tolerance - before) / (after - before)
-            return float(factors[number - 1] * (factors[number] / factors[number - 1]) ** share)
-    return math.inf
+    values, k = np.asarray(differences, dtype=float), np.asarray(factors, dtype=float)
+    beyond = values[..., 1:] > tolerance
+    number = beyond.argmax(axis=-1)
+    before, after = (np.take_along_axis(values, number[..., None] + n, axis=-1)[..., 0] for n in (0, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):  # where none is beyond
+        share = (tolerance - before) / (after - before)
+        crossing = k[number] * (k[number + 1] / k[number]) ** share
+    return np.asarray(np.where(beyond.any(axis=-1), crossing, math.inf))
 
 
 @dataclass(frozen=True)
@@ -153,8 +161,8 @@ def critical_batch(
     half_widths[0] = 0.0
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="closest_observation")
     # Of few seeds the bootstrap is too narrow: what the intervals of all D_k allow belongs to it too.
-    low = min(low, first_crossing(factors, differences + half_widths, tolerance))
-    high = max(high, first_crossing(factors, differences - half_widths, tolerance))
+    low = min(low, float(first_crossing(factors, differences + half_widths, tolerance)))
+    high = max(high, float(first_crossing(factors, differences - half_widths, tolerance)))
     found = CriticalBatch(
         batch=batch,
         factors=tuple(map(float, factors)),
@@ -171,7 +179,7 @@ def critical_batch(
     if not np.isfinite(main[0]).all() or ("beyond" not in verdicts and "unresolved" in verdicts):
         return found
     kind: Kind = "resolved" if "beyond" in verdicts else "at least"
-    return replace(found, kind=kind, factor=first_crossing(factors, found.differences, tolerance))
+    return replace(found, kind=kind, factor=float(first_crossing(factors, differences, tolerance)))
 
 
 def _half_width(losses: np.ndarray) -> float:
@@ -199,7 +207,7 @@ def _draws(
     with np.errstate(invalid="ignore"):
         paired = losses - losses[:, :1]
         means = paired[window[:, None], :, chosen].mean(axis=1)
-    return np.array([first_crossing(factors, row, tolerance) for row in means])
+    return first_crossing(factors, means, tolerance)
 
 
 @dataclass(frozen=True)
