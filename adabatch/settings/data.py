@@ -47,7 +47,7 @@ class DataSettings(Section):
     """Read and tokenize while training instead of preparing token files first; each rank reads its share."""
     stream_shards: Annotated[int, Range(1, 65_536)] = 32
     """Streaming: into how many shards the data are dealt. The order of the samples depends on it, not on the
-    number of ranks; take a multiple of the number of ranks, or else ranks read more than their share."""
+    number of ranks; with a multiple of the number of ranks they need not send samples to each other."""
     shuffle_buffer: Annotated[int, Range(0, 2**20)] = 4096
     """Streaming: samples that are shuffled together, over all shards; 0: the order of the data."""
     split: str = "train"

@@ -68,7 +68,10 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     bare = build_model(config, settings.data.seed)
     if settings.model.init_from and checkpoint is None:
         source = Path(settings.model.init_from)
-        (load_weights_of_run if holds_checkpoints(source) else load_weights)(bare, source)
+        if not holds_checkpoints(source):
+            load_weights(bare, source)
+        elif (problem := load_weights_of_run(bare, source, corpus.tokenizer)) and ranks.is_main:
+            warnings.warn(problem, stacklevel=2)
     if settings.data.document_mask:
         mask_documents(bare, corpus.tokenizer.end_of_document)
     model = parallelize(bare, settings.parallel, ranks)
