@@ -97,10 +97,8 @@ def load_weights_of_run(model: PreTrainedModel, run: Path, tokenizer: Tokenizer)
     }
     check_weights(model, shapes, str(checkpoint), "take the --model of that run")
     load_parameters(checkpoint, model, ONE_PROCESS)
-    known, own = (
-        saved_progress(checkpoint)["corpus"]["train"]["tokenizer"],
-        checkpoint.parent.parent / TOKENIZER_FILE,
-    )
+    known = saved_progress(checkpoint)["corpus"]["train"]["tokenizer"]
+    own = checkpoint.parent.parent / TOKENIZER_FILE
     if known["fingerprint"] == tokenizer.fingerprint:
         return None
     return (
