@@ -108,15 +108,15 @@ class DataSettings(Section):
         sets = self.validation_sets()
         for place, (name, data) in enumerate(sets.items()):
             held_out = HELD_OUT in data
-            if not name and place:
-                raise ValueError(
-                    f"{option_of('validation_data')} {data[0]} has no name, and only the first validation set "
-                    f"needs none: name it, as in prose={data[0]}"
-                )
             if held_out and (place or len(data) > 1):
                 raise ValueError(
                     f"{option_of('validation_data')} {HELD_OUT} is a set of its own, the first one: put it first, "
                     "and name the others, as in code=a.txt"
+                )
+            if not name and place:
+                raise ValueError(
+                    f"{option_of('validation_data')} {data[0]} has no name, and only the first validation set "
+                    f"needs none: name it, as in prose={data[0]}"
                 )
             if held_out and self.validation_data is not None and not self.validation_fraction:
                 raise ValueError(

@@ -67,7 +67,7 @@ def test_noise_that_is_small_against_the_tolerance_leaves_an_interval_around_the
 
 @pytest.mark.parametrize("kind", ["resolved", "at least"])
 def test_of_several_factors_one_in_twenty_is_wrong_and_no_more(kind):
-    """All differences next to the tolerance, on the side where a verdict of this kind is wrong, under as much noise.
+    """All differences next to the tolerance, where a verdict of this kind is wrong, under as much noise.
 
     With four comparisons that count for themselves, 13% are resolved.
     """
