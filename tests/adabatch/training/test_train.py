@@ -59,6 +59,8 @@ def test_the_folder_holds_what_repeats_the_run(small, tmp_path):
 def test_a_mistake_is_a_value_error_before_anything_is_written(small, tmp_path):
     with pytest.raises(ValueError, match="--eta must be from 1e-06 to 1,000,000"):
         train(small(eta=0.0))
+    with pytest.raises(ValueError, match=r"nowhere has no weights: name a folder with model\.safetensors"):
+        train(small(init_from=str(tmp_path / "nowhere")))
     assert not (tmp_path / "run").exists()
 
 
@@ -71,7 +73,7 @@ def test_a_run_that_fails_raises_its_exit_code(small, capsys):
 
 
 def test_the_interrupt_of_a_notebook_stays_one(small, monkeypatch):
-    monkeypatch.setattr("adabatch.training.train.launch", lambda settings: 130)
+    monkeypatch.setattr("adabatch.training.train.launch", lambda settings, allocated: 130)
     with pytest.raises(KeyboardInterrupt):
         train(small())
 
