@@ -58,6 +58,7 @@ RESULTS = [
     {"The critical batch of the demo": "results/demo-branch/branch.md"},
     {"The demo, the rate times k": "results/demo-branch/linear.md"},
     {"The demo, the rate unchanged": "results/demo-branch/none.md"},
+    {"The critical batch of the growing demo": "results/demo-grown-branch/branch.md"},
     {"Log": "log.md"},
 ]
 THEORY = [
