@@ -45,7 +45,7 @@ class Truth:
     @property
     def line(self) -> float:
         """Where the line through these passes."""
-        return float(first_crossing(FACTORS, self.differences, 1.0))
+        return float(first_crossing(FACTORS.tolist(), self.differences, 1.0))
 
     @property
     def crossing(self) -> float:
@@ -70,7 +70,8 @@ def drawn(truth: Truth, noise: np.ndarray, seeds: int, random: np.random.Generat
     deviation = noise[:, None] * np.ones(seeds)
     eighths = math.sqrt(2) * deviation * random.standard_normal((4, len(FACTORS), seeds))
     windows = np.stack([eighths[:1].mean(axis=0), eighths[:2].mean(axis=0), eighths.mean(axis=0)])
-    return windows + truth.differences[:, None] + SEED_NOISE * random.standard_normal(seeds)
+    losses: np.ndarray = windows + truth.differences[:, None] + SEED_NOISE * random.standard_normal(seeds)
+    return losses
 
 
 def row(name: str, noise: float, unequal: bool, seeds: int, experiments: int) -> str:

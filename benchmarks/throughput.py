@@ -24,7 +24,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from adabatch.accelerators import accelerator_of
 from adabatch.data.corpus import Corpus
-from adabatch.data.samples import SampleSource
 from adabatch.distributed.parallel import DistributedContext, choose_device, parallelize
 from adabatch.model.language_model import build_model, flops_per_token, model_config, parameter_count
 from adabatch.settings import Settings, load_settings
@@ -43,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class RandomTokens(SampleSource):
+class RandomTokens:
     """Samples of random tokens, made where they are used."""
 
     vocabulary_size: int
@@ -53,6 +52,9 @@ class RandomTokens(SampleSource):
     def take(self, positions: Sequence[int]) -> Tensor:
         """As :class:`adabatch.data.SampleSource`."""
         return torch.randint(self.vocabulary_size, (len(positions), self.sequence_length), device=self.device)
+
+    def readers(self, positions: Sequence[int], ranks: int) -> None:
+        """Every rank makes its own."""
 
 
 @dataclass(frozen=True)
