@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from printing import print_and_write
 from torch import Tensor, nn
 
 from adabatch.distributed.parallel import DistributedContext
@@ -257,14 +258,14 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     arguments = parser.parse_args()
     runs: dict[str, list[Record]] = {}
-    lines = ["# python benchmarks/batch_growth.py", HEAD]
-    print(*lines, sep="\n")
-    for name, records in all_runs():
-        runs[name] = records
-        lines.append(row(name, records))
-        print(lines[-1], flush=True)
-    if arguments.output:
-        arguments.output.write_text("\n".join(lines) + "\n")
+
+    def lines() -> Iterator[str]:
+        yield from ("# python benchmarks/batch_growth.py", HEAD)
+        for name, records in all_runs():
+            runs[name] = records
+            yield row(name, records)
+
+    print_and_write(lines(), arguments.output)
     if arguments.figure:
         draw_figure(runs, arguments.figure)
 

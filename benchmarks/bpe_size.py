@@ -25,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 SEED = 15
 MEGABYTE = 2**20
@@ -100,7 +101,7 @@ def interrupt(kind: str, megabytes: int, phase: str) -> str:
             start_new_session=True,
         )
         begun = {
-            "training": lambda: any("bpe_training" in line for line in _descendants().values()),
+            "training": lambda: any("bpe_training" in line for line in _command_lines()),
             "tokenizing": lambda: any(cache.glob("corpora/unfinished-*/*.tmp")),
         }[phase]
         while not begun():
@@ -108,13 +109,12 @@ def interrupt(kind: str, megabytes: int, phase: str) -> str:
                 return f"{kind:14}{phase}: it ended by itself"
             time.sleep(0.05)
         time.sleep(AFTER)
-        descendants = _descendants()
+        descendants = psutil.Process().children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
         start = time.monotonic()
         said, _ = process.communicate()
         seconds = time.monotonic() - start
-        time.sleep(SETTLE)
-        left = sum(_runs(number) for number in descendants)
+        left = _left(descendants)
         last = (said.strip().splitlines() or ["nothing"])[-1]
         traceback = "a traceback" if "Traceback" in said else "no traceback"
     return (
@@ -123,29 +123,19 @@ def interrupt(kind: str, megabytes: int, phase: str) -> str:
     )
 
 
-def _runs(number: int) -> bool:
-    """Whether a process is there, and not only its exit code."""
-    with suppress(OSError):
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-def _descendants() -> dict[int, str]:
-    """The command lines of the processes that descend from this one, by their numbers."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    found: dict[int, str] = {}
-    for number in parents:
-        above = number
-        while above in parents and above != os.getpid():
-            above = parents[above]
-        if above == os.getpid() and number != above:
-            with suppress(OSError):
-                found[number] = Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+def _command_lines() -> list[str]:
+    """Of the processes that descend from this one."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
     return found
+
+
+def _left(processes: list[psutil.Process]) -> int:
+    """How many of them are there some seconds later, and not only their exit codes."""
+    alive = psutil.wait_procs(processes, timeout=SETTLE)[1]
+    return sum(process.status() != psutil.STATUS_ZOMBIE for process in alive)
 
 
 def main() -> None:

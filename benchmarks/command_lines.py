@@ -110,22 +110,7 @@ GROWING = words(
 )
 """Options that get only values that are to be refused where a line trains, prepares or measures."""
 
-NUMBERS = [
-    "",
-    "x",
-    "-1",
-    "-0.5",
-    "nan",
-    "inf",
-    "-inf",
-    "1e999",
-    "²",
-    "0x10",
-    "1,5",
-    "9" * 30,
-    str(-(2**63)),
-    "[1]",
-]
+NUMBERS = ["", *words("x -1 -0.5 nan inf -inf 1e999 ² 0x10 1,5"), "9" * 30, str(-(2**63)), "[1]"]
 LARGE = ["1e200", "1e308", str(2**62), str(2**31), "1000000000000", "1000000", "1e-200"]
 SMALL = ["0", "1", "2", "0.5", "1.0", "3", "7"]
 TEXTS = [
@@ -146,20 +131,7 @@ TEXTS = [
     "\t",
     "%s{}",
 ]
-NAMES = [
-    "stdlibb",
-    "stdlib",
-    "tiny",
-    "tinny",
-    "demo",
-    "l1",
-    "norm-test",
-    "gpt2x",
-    "owner/name",
-    "auto",
-    "never",
-    "bpe",
-]
+NAMES = words("stdlibb stdlib tiny tinny demo l1 norm-test gpt2x owner/name auto never bpe")
 PATHS = words(
     "good.txt empty.txt short.txt unreadable.txt binary.bin latin.txt good.jsonl bad.jsonl dangling loop a-file "
     "a-file/below locked locked/below unwritable unwritable/below missing missing/below empty-folder "

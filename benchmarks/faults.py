@@ -20,10 +20,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -37,8 +38,6 @@ from adabatch.checkpoints.folders import complete_checkpoints
 from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.reporting.metrics import TIMED
 from adabatch.settings import Settings, load_settings
-
-"""Fields of a record that are measured in seconds, and so differ from run to run."""
 
 MODEL = {
     "hidden_size": 16,
@@ -110,37 +109,40 @@ def free_port() -> str:
 
 def start_ranks(settings: Settings, log: Path, sabotage: dict[int, Callable[[], None]]) -> list[int]:
     """Fork the ranks; their process ids. A rank's sabotage is called in it before it begins."""
-    port, ranks = free_port(), settings.parallel.ranks
+
+    def train(rank: int) -> int:
+        # drawing takes longer than the run
+        adabatch.training.launch.save_figures = lambda records, folder: [folder]
+        sabotage.get(rank, lambda: None)()
+        return adabatch.training.launch.launch(settings)
+
+    environments = environments_of(settings.parallel.ranks)
+    return [fork(partial(train, rank), log, own) for rank, own in enumerate(environments)]
+
+
+def environments_of(ranks: int) -> list[dict[str, str]]:
+    """The variables that a launcher sets for each rank, with a free port."""
+    shared = {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
+
+
+def fork(command: Callable[[], int], log: Path, environment: Mapping[str, str]) -> int:
+    """Run the command in a fork of this process, with its exit code; the fork's process id."""
     sys.stdout.flush()
     sys.stderr.flush()
-    processes = []
-    for rank in range(ranks):
-        process = os.fork()
-        if process == 0:
-            names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
-            os.environ.update({name: str(value) for name, value in names.items()})
-            os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-            _be_rank(settings, log, sabotage.get(rank))
-        processes.append(process)
-    return processes
-
-
-def _be_rank(settings: Settings, log: Path, sabotage: Callable[[], None] | None) -> NoReturn:
-    """This forked process is a rank from here on."""
+    if process := os.fork():
+        return process
     code = 1
     try:
+        os.environ.update(environment)
         with log.open("a") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        adabatch.training.launch.save_figures = lambda records, folder: [
-            folder
-        ]  # drawing takes longer than the run
-        if sabotage is not None:
-            sabotage()
-        code = adabatch.training.launch.launch(settings)
+        code = command()
+    finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    finally:
         os._exit(code)
 
 
@@ -274,9 +276,15 @@ def _kill_at_random(
 
 
 def samples_done(settings: Settings) -> int:
-    """Samples of the last whole record."""
-    records = metrics(settings)
-    return int(records[-1]["samples"]) if records else 0
+    """Samples of the last whole record; only the end of the file is read."""
+    path = Path(settings.run.output) / "metrics.jsonl"
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return 0
+    return int(json.loads(lines[-2])["samples"]) if len(lines) > 1 else 0
 
 
 def samples_saved(settings: Settings) -> int:

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from trainer_speed import print_and_write, timed
+from printing import print_and_write
+from trainer_speed import timed
 
 from adabatch.reporting.metrics import Record, read_metrics, step_seconds
 

@@ -169,61 +169,35 @@ def write(path: Path, content: str = "") -> None:
     path.write_text(content or f"the content of {path.name}")
 
 
-def project(folder: Path) -> None:
-    for name in (
-        "notes.md",
-        "thesis/one.tex",
-        "src/train.py",
-        ".git/HEAD",
-        "requirements.txt",
-        "launch/robot.xml",
-    ):
-        write(folder / name)
-
-
-def in_every_folder(folder: Path) -> None:
-    for name in (".", "checkpoints", "checkpoints/step-00000010", "figures", "tensorboard"):
-        write(folder / name / "mine.txt")
-
-
-def near_names(folder: Path) -> None:
-    for name in (
-        "metrics.jsonl.backup",
-        "metrics-old.jsonl",
-        "config.toml~",
-        "my-config.toml",
-        "tokenizer.json.orig",
-    ):
-        write(folder / name)
-    for name in ("step-00000010.tar", "step-best/weights.pt", "costs.jsonl.1", "old-step-00000010/progress.json"):
-        write(folder / "checkpoints" / name)
-
-
-def near_figures(folder: Path) -> None:
-    for name in ("training-final.png", "my-training.png", "training.svg", "moments.png.bak", "layers.tex"):
-        write(folder / "figures" / name)
-
-
-def other_events(folder: Path) -> None:
-    write(folder / "tensorboard" / "events.out.tfevents.1700000000.host.17.0")
-    write(folder / "tensorboard" / "other" / "events.out.tfevents.1700000000.host.18.0")
-
-
-def in_a_checkpoint(folder: Path) -> None:
-    for name in (
-        "evaluation.json",
-        "__init__.py",
-        "rank-of-results.json",
-        "model.safetensors",
-        "sub/progress.json",
-    ):
-        write(folder / "checkpoints" / "step-00000010" / name)
+FILES: dict[str, str] = {
+    "a project": "notes.md thesis/one.tex src/train.py .git/HEAD requirements.txt launch/robot.xml",
+    "a file in every folder": "mine.txt checkpoints/mine.txt checkpoints/step-00000010/mine.txt figures/mine.txt "
+    "tensorboard/mine.txt",
+    "names near a run's": "metrics.jsonl.backup metrics-old.jsonl config.toml~ my-config.toml tokenizer.json.orig "
+    "checkpoints/step-00000010.tar checkpoints/step-best/weights.pt checkpoints/costs.jsonl.1 "
+    "checkpoints/old-step-00000010/progress.json",
+    "figures of others": "figures/training-final.png figures/my-training.png figures/training.svg "
+    "figures/moments.png.bak figures/layers.tex",
+    "TensorBoard files of others": "tensorboard/events.out.tfevents.1700000000.host.17.0 "
+    "tensorboard/other/events.out.tfevents.1700000000.host.18.0",
+    "files in a checkpoint": "checkpoints/step-00000010/evaluation.json checkpoints/step-00000010/__init__.py "
+    "checkpoints/step-00000010/rank-of-results.json checkpoints/step-00000010/model.safetensors "
+    "checkpoints/step-00000010/sub/progress.json",
+    "hidden files": ".env .cache/x figures/.DS_Store checkpoints/.keep",
+    "another run below": "second/config.toml second/metrics.jsonl second/adabatch-run.json "
+    "second/checkpoints/step-00000010/progress.json",
+    "an export below": "export/config.json export/model.safetensors export/tokenizer.json "
+    "export/adabatch-export.json",
+    "folders with a run's names": "figures/layers.png/x figures/runs.png tokenizer/vocabulary.txt log.txt launch",
+    "folders near checkpoints": "checkpoints/step-00000010-good/progress.json checkpoints/quarantined/x "
+    "checkpoints/step-10/note checkpoints/epoch-1/progress.json",
+}
+"""Layouts of nothing but files."""
 
 
 def linked_output(folder: Path) -> None:
-    scratch = folder.parent / "scratch"
-    write(scratch / "mine.txt")
-    folder.symlink_to(scratch)
+    write(folder.parent / "scratch" / "mine.txt")
+    folder.symlink_to(folder.parent / "scratch")
 
 
 def linked_checkpoints(folder: Path) -> None:
@@ -243,16 +217,6 @@ def linked_checkpoint(folder: Path) -> None:
     write(folder.parent / "archive" / "step-00000030" / "progress.json")
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "best").symlink_to(folder.parent / "archive" / "step-00000030")
-
-
-def hidden(folder: Path) -> None:
-    for name in (".env", ".cache/x", "figures/.DS_Store", "checkpoints/.keep"):
-        write(folder / name)
-
-
-def another_run(folder: Path) -> None:
-    for name in ("config.toml", "metrics.jsonl", "adabatch-run.json", "checkpoints/step-00000010/progress.json"):
-        write(folder / "second" / name)
 
 
 def empty_folders(folder: Path) -> None:
@@ -280,49 +244,33 @@ def links_elsewhere(folder: Path) -> None:
     (folder / "up").symlink_to("..")
 
 
-def export_inside(folder: Path) -> None:
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "adabatch-export.json"):
-        write(folder / "export" / name)
-
-
-def folders_with_own_names(folder: Path) -> None:
-    for name in ("figures/layers.png/x", "figures/runs.png", "tokenizer/vocabulary.txt", "log.txt", "launch"):
-        write(folder / name)
-
-
-def old_checkpoints(folder: Path) -> None:
-    for name in ("step-00000010-good/progress.json", "quarantined/x", "step-10/note", "epoch-1/progress.json"):
-        write(folder / "checkpoints" / name)
-
-
 def own_configuration(folder: Path) -> None:
     """Files with a run's names that were there before the first run: kept under another name."""
     write(folder / "config.toml", "[tool]\nname = 'something else'\n")
     write(folder / "tokenizer.json", "{}")
 
 
-LAYOUTS: dict[str, Callable[[Path], None]] = {
-    "a project": project,
-    "a file in every folder": in_every_folder,
-    "names near a run's": near_names,
-    "figures of others": near_figures,
-    "TensorBoard files of others": other_events,
-    "files in a checkpoint": in_a_checkpoint,
+OTHERS: dict[str, Callable[[Path], None]] = {
     "a link as output": linked_output,
     "a link as checkpoints": linked_checkpoints,
     "a link as figures": linked_figures,
     "a link to a checkpoint": linked_checkpoint,
-    "hidden files": hidden,
-    "another run below": another_run,
     "empty folders": empty_folders,
     "strange names": strange_names,
     "read-only files": read_only,
     "links elsewhere": links_elsewhere,
-    "an export below": export_inside,
-    "folders with a run's names": folders_with_own_names,
-    "folders near checkpoints": old_checkpoints,
     "files from before the run": own_configuration,
 }
+
+LAYOUTS = (*FILES, *OTHERS)
+
+
+def lay_out(layout: str, folder: Path) -> None:
+    """Make the layout of this name in a folder that is not there yet."""
+    for name in FILES.get(layout, "").split():
+        write(folder / name)
+    if layout in OTHERS:
+        OTHERS[layout](folder)
 
 
 def contents(root: Path) -> dict[str, str | None]:
@@ -354,7 +302,7 @@ def overwritten(layout: str, root: Path, train: Callable[[Path, bool], None]) ->
         root: an empty folder.
         train: is called with the output, and whether to overwrite.
     """
-    LAYOUTS[layout](root / "run")
+    lay_out(layout, root / "run")
     foreign = contents(root)
     train(root / "run", False)
     train(root / "run", True)

@@ -29,7 +29,8 @@ from statistics import median
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-from trainer_speed import LENGTH, MICRO_BATCHES, job_of, print_and_write
+from printing import print_and_write
+from trainer_speed import LENGTH, MICRO_BATCHES, job_of
 from trainer_steps import SCHEDULES, bytes_sent, pairs_of, ratio
 
 from adabatch.distributed.communication import ring_share

@@ -42,6 +42,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from paper_statistics import PaperStatistics
+from printing import interval, print_and_write
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
@@ -401,13 +402,6 @@ def rows(setting: Setting) -> list[str]:
     return lines
 
 
-def interval(ratios: list[float]) -> tuple[float, float]:
-    """A 95% interval of the median, from its order statistics (with few rounds, all that was seen)."""
-    count = len(ratios)
-    skip = max(0, math.floor((count - 1.96 * math.sqrt(count)) / 2))
-    return ratios[skip], ratios[count - 1 - skip]
-
-
 def settings(arguments: argparse.Namespace) -> list[Setting]:
     rounds = arguments.rounds
     if arguments.device == "cuda":
@@ -437,12 +431,8 @@ def main(words: Sequence[str] | None = None) -> None:
         "mode   tokens statistics       plain  +CPU ms  own ms   ratio [95% interval]   wall    sent MB     "
         "added MB  peak MB  added MB" + (" launches: plain, with" if arguments.device == "cuda" else ""),
     ]
-    for setting in settings(arguments):
-        lines += rows(setting)
-        print("\n".join(lines[-8:]), file=sys.stderr)
-    print("\n".join(lines))
-    if arguments.output:
-        arguments.output.write_text("\n".join(lines) + "\n")
+    measured = (line for setting in settings(arguments) for line in rows(setting))
+    print_and_write(itertools.chain(lines, measured), arguments.output)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -88,13 +88,10 @@ class Started:
                     preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored in the background
                 )
             self.processes = [self._command.pid]
-        elif self.ranks == 1:
-            self.processes = [_fork(settings, log, {})]
         else:
-            port = faults.free_port()
-            names = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            names["TORCHELASTIC_RUN_ID"] = "none"
-            self.processes = [_fork(settings, log, names | {"RANK": r, "LOCAL_RANK": r}) for r in range(2)]
+            launched = [own | {"TORCHELASTIC_RUN_ID": "none"} for own in faults.environments_of(2)]
+            environments = launched if self.ranks > 1 else [{}]
+            self.processes = [faults.fork(partial(_command, settings), log, own) for own in environments]
 
     def running(self) -> bool:
         """Whether nothing has ended yet."""
@@ -174,33 +171,15 @@ def ranks_of(launcher: int) -> list[int]:
         return []
 
 
-def _fork(settings: Settings, log: Path, environment: dict[str, Any]) -> int:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    process = os.fork()
-    if process == 0:
-        os.environ.update({name: str(value) for name, value in environment.items()})
-        _be_command(settings, log)
-    return process
-
-
-def _be_command(settings: Settings, log: Path) -> NoReturn:
-    """This forked process is the command from here on."""
-    code = 1
+def _command(settings: Settings) -> int:
+    """What the command does, in this process; its exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["adabatch", *words(settings)]
     try:
-        with log.open("a") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.argv = ["adabatch", *words(settings)]
         adabatch.commands.main()
-        code = 0
     except SystemExit as ended:
-        code = int(ended.code or 0)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        return int(ended.code or 0)
+    return 0
 
 
 def words(settings: Settings) -> list[str]:
@@ -256,7 +235,7 @@ def end_once(
     if not set(codes) <= allowed:
         ending.faults.append(f"{number.name} in {moment}: exit codes {codes}")
     after, saved_after = faults.metrics(settings), faults.samples_saved(settings)
-    ending.lost = samples_done(settings) - saved_after
+    ending.lost = faults.samples_done(settings) - saved_after
     if number == signal.SIGKILL:
         if after != records and ending.lost > LARGEST_LOSS:
             ending.faults.append(f"KILL in {moment}: {ending.lost} samples lost")
@@ -286,9 +265,9 @@ def _wait_for(
     if moment == "start":
         wait_until(lambda: not started.running(), chance.uniform(0, start_seconds))
         return
-    before = samples_done(settings)
+    before = faults.samples_done(settings)
     # Records of a run that was killed are cut when it resumes: the count may fall first.
-    wait_until(lambda: not started.running() or samples_done(settings) > before, PATIENCE)
+    wait_until(lambda: not started.running() or faults.samples_done(settings) > before, PATIENCE)
     if moment == "training":
         wait_until(lambda: not started.running(), chance.uniform(0, 0.4))
     else:
@@ -302,18 +281,6 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.0
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(pause)
-
-
-def samples_done(settings: Settings) -> int:
-    """Samples of the last whole record; only the end of the file is read."""
-    path = Path(settings.run.output) / "metrics.jsonl"
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return 0
-    return int(json.loads(lines[-2])["samples"]) if len(lines) > 1 else 0
 
 
 @dataclass
@@ -369,7 +336,7 @@ def run_to_end(settings: Settings, log: Path) -> float:
     """Run without a signal; the seconds to its first step."""
     shutil.rmtree(settings.run.output, ignore_errors=True)
     began, started = time.monotonic(), Started(settings, log, real=False)
-    wait_until(lambda: not started.running() or samples_done(settings) > 0, PATIENCE)
+    wait_until(lambda: not started.running() or faults.samples_done(settings) > 0, PATIENCE)
     seconds = time.monotonic() - began
     codes = started.wait()
     if set(codes) != {0}:

@@ -32,7 +32,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from data_loading import cpu_seconds, prepared
-from trainer_speed import LENGTH, MICRO_BATCHES, MODEL, SIZES, print_and_write
+from printing import print_and_write
+from trainer_speed import LENGTH, MICRO_BATCHES, MODEL, SIZES
 
 from adabatch.data.corpus import Corpus, open_corpus
 from adabatch.data.documents import Document

@@ -22,14 +22,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from statistics_cost import interval
+from printing import interval, print_and_write
 from trainer_loops import Job
 
 from adabatch.data.local_files import stdlib_files
@@ -178,16 +178,6 @@ def litgpt_python(folder: str) -> str:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *LITGPT], check=True)
     return str(python)
-
-
-def print_and_write(lines: Iterable[str], output: Path | None) -> None:
-    """Each line once it is there, and all of them in a file."""
-    shown = []
-    for line in lines:
-        print(line, flush=True)
-        shown.append(line)
-    if output:
-        output.write_text("\n".join(shown) + "\n")
 
 
 def main(words: Sequence[str] | None = None) -> None:

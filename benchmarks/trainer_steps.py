@@ -17,7 +17,6 @@ import argparse
 import cProfile
 import json
 import pstats
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,9 +27,10 @@ from itertools import chain, product
 from pathlib import Path
 from statistics import median
 
-from statistics_cost import interval
+from faults import environments_of
+from printing import interval, print_and_write
 from trainer_loops import Job, bare_steps
-from trainer_speed import LENGTH, MICRO_BATCHES, SIZES, adabatch_words, environment, job_of, print_and_write
+from trainer_speed import LENGTH, MICRO_BATCHES, SIZES, adabatch_words, environment, job_of
 
 FIRST = 5
 """Steps of both that do not count."""
@@ -92,14 +92,8 @@ def pairs_of(
     """Run all ranks; the main rank's pairs, each with the bytes that all ranks sent in a step of the trainer."""
     file = folder / "job.json"
     words = [sys.executable, __file__, "--on-rank", str(file), schedule, str(blocks), str(int(profiled))]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    shared |= {"WORLD_SIZE": str(job.ranks), "LOCAL_WORLD_SIZE": str(job.ranks)}
     processes = []
-    for rank in range(job.ranks):
-        own = shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if job.ranks > 1 else {}
+    for rank, own in enumerate(environments_of(job.ranks) if job.ranks > 1 else [{}]):
         output = None if profiled and rank == 0 else subprocess.DEVNULL
         processes.append(subprocess.Popen(words, env=environment() | own, stdout=output))
     ends = [process.wait() for process in processes]

@@ -3,18 +3,20 @@
     python benchmarks/worth_intervals.py [--seeds 100] [--output benchmarks/worth_intervals.txt]
 
 Constant batches of 16, B_sat 32. The noise scale is 128 throughout, or grows from 8 to 128 in proportion to the
-samples or exponentially. The squared norm has the noise of a chi-squared with 50 degrees of freedom and the trace
-10%; ``correlated``: both also drift by an autoregressive noise (.8 from step to step; 30% of ||G||^2). ``plain``
-is the mean saving without the correction for noise, ``corrected`` the one reported, both in per cent of the time,
-over the seeds whose noise scale was resolved.
+samples or exponentially, or falls from 128 to 8 and returns. The squared norm has the noise of a chi-squared
+with 50 degrees of freedom and the trace 10%; ``correlated``: both also drift by an autoregressive noise (.8 from
+step to step; 30% of ||G||^2). ``plain`` is the mean saving without the correction for noise, ``corrected`` the
+one reported, both in per cent of the time, over the seeds whose noise scale was resolved.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
+from printing import print_and_write
 
 from adabatch.moments.worth import evenness, mean_noise_scale, progress, schedule_over_constant
 from adabatch.schedules.step_times import StepTime
@@ -27,6 +29,7 @@ COURSES = {
     "constant": lambda share: np.full_like(share, 128.0),
     "linear": lambda share: 8 + 120 * share,
     "exponential": lambda share: 8 * 16**share,
+    "valley": lambda share: 8 + 240 * np.abs(share - 0.5),
 }
 
 
@@ -87,13 +90,8 @@ def main() -> None:
         f"# python benchmarks/worth_intervals.py --seeds {arguments.seeds}",
         "noise scale  correlated  steps  resolved  parts    true   plain  corrected  width  covered",
     ]
-    for name in COURSES:
-        for correlation in (0.0, 0.8):
-            for steps in (400, 1500, 6000):
-                lines.append(row(name, correlation, steps, arguments.seeds))
-                print(lines[-1], flush=True)
-    if arguments.output:
-        arguments.output.write_text("\n".join(lines) + "\n")
+    cases = product(COURSES, (0.0, 0.8), (100, 400, 1500, 6000))
+    print_and_write(chain(lines, (row(*case, arguments.seeds) for case in cases)), arguments.output)
 
 
 if __name__ == "__main__":

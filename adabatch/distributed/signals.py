@@ -54,10 +54,17 @@ SAME_REQUEST = 0.5
 QUIET_TRACKER = "ignore:resource_tracker"
 """An option of Python: a process that ends at once leaves multiprocessing's tracker something to clean up."""
 
+LAUNCHING = 2.0
+"""Seconds that the end of a process waits for children that it is just starting: one that is left would print what
+its parent had not yet sent to it as a traceback."""
+
 PR_SET_PDEATHSIG = 1
 SHOW_CURSOR = b"\x1b[?25h"
 
 Action = Callable[[int], None]
+
+_launching = threading.RLock()
+"""Held while children start."""
 
 
 @contextmanager
@@ -105,7 +112,9 @@ def _pass_on(reading: int, heard: set[int], action: Action) -> None:
 
 
 def _forget() -> None:
-    """A fork has the handlers and the pipe, but not the thread: it starts as a fresh process does."""
+    """A fork has the handlers, the pipe and the lock, but not the threads: it starts as a fresh process does."""
+    global _launching
+    _launching = threading.RLock()
     ours = [number for number in STOP_SIGNALS if signal.getsignal(number) is _heard_elsewhere]
     if ours:
         signal.set_wakeup_fd(-1)
@@ -147,7 +156,8 @@ class StopRequest:
 
 def end_at_once(number: int, advice: str = "") -> None:
     """End this process, and its children of multiprocessing, with the exit code of a signal and one line."""
-    with suppress(RuntimeError):  # the main thread starts one just now: it ends with this process
+    _launching.acquire(timeout=LAUNCHING)  # and kept: none is started from now on
+    with suppress(RuntimeError):  # another thread starts one just now: it ends with this process
         for child in multiprocessing.active_children():
             child.kill()
     _write(f"stopped by {signal.Signals(number).name}{advice}\n")
@@ -181,7 +191,8 @@ def hold_back_in_children() -> Iterator[None]:
     threading.Thread(target=end.wait, name="open-to-signals", daemon=True).start()
     former = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
-        yield
+        with _launching:
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
         end.set()

@@ -39,7 +39,7 @@ Rounding:
     The difference S - n ||g||^2 cancels where groups are nearly alike. If both sums come from gradients whose mean
     is good to q relatively (to q sum_j |g_j| / n in each coordinate; q of k additions with unit roundoff u is
     :func:`accumulated_rounding`), and squared norms are good to v relatively, then the computed difference is off
-    by at most rho S with rho = (1 + q)^2 - 1 + 2 v (:func:`sums_rounding`), since ||g_j|| is sqrt(S / n) on
+    by at most rho S with rho = (1 + v) (1 + q)^2 - 1 + v (:func:`sums_rounding`), since ||g_j|| is sqrt(S / n) on
     average and n ||g||^2 <= S. Relative to the trace that is rho S / (S - n ||g||^2): ``trace_precision``.
     A test is not misled by it: where T = b, the trace is eta^2 b ||g||^2, and its precision is
     rho (1 + 1 / ((n - 1) eta^2)). Where the trace loses its digits, T is far below b. An infinite rho says that no
@@ -174,7 +174,7 @@ def accumulated_rounding(additions: Value, roundoff: Value) -> Value:
 
 
 def sums_rounding(mean_rounding: Value, norm_rounding: Value = 0.0) -> Value:
-    """rho = (1 + q)^2 - 1 + 2 v: the computed S - n ||g||^2 is off by at most rho S (module docstring).
+    """rho = (1 + v) (1 + q)^2 - 1 + v: the computed S - n ||g||^2 is off by at most rho S (module docstring).
 
     Args:
         mean_rounding: q, relative error of the mean (:func:`accumulated_rounding`); infinite if no bound is known.
@@ -183,7 +183,7 @@ def sums_rounding(mean_rounding: Value, norm_rounding: Value = 0.0) -> Value:
     >>> f"{sums_rounding(accumulated_rounding(4, 2**-24)):.2g}"
     '4.8e-07'
     """
-    return mean_rounding * (2 + mean_rounding) + 2 * norm_rounding
+    return mean_rounding * (2 + mean_rounding) * (1 + norm_rounding) + 2 * norm_rounding
 
 
 def require_groups(groups: Value) -> None:

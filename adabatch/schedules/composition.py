@@ -33,8 +33,8 @@ class NoiseLimit:
 
     Args:
         eta: > 0.
-        scale: ``trace``, ``l1`` or ``weighted``: which B (:mod:`adabatch.moments.noise_scale`). Only ``weighted``
-            protects every direction of descent; it and ``l1`` need coordinates.
+        scale: ``trace``, ``l1`` or ``weighted``: which B (:mod:`adabatch.moments.noise_scale`). Only for
+            ``weighted`` is that the descent itself; it and ``l1`` need coordinates.
 
     Attributes:
         estimate: of B, from the steps before.

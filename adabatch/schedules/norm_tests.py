@@ -152,7 +152,7 @@ class NormTest(BatchSizeSchedule):
         self.max_growth, self.norm_floor = max_growth, norm_floor
         self.eta, self.estimator = eta, Estimator(estimator)
         self.test_interval, self.ema = test_interval, ema
-        self.average_variance = self.average_squared_norm = 0.0
+        self.average_variance = self.average_squared_norm = self.average_weight = 0.0
         self.unresolved = 0
         self._require_level()
 
@@ -268,11 +268,13 @@ class NormTest(BatchSizeSchedule):
         return floor if floor > 0 and gradient < floor else gradient
 
     def _averaged(self, variance: float, squared_norm: float) -> tuple[float, float]:
-        """Both averages over the tests so far; their common bias towards 0 cancels in the ratio."""
+        """Both averages over the tests so far; their bias towards 0 cancels in a ratio without a floor."""
         keep = self.ema
+        self.average_weight = keep * self.average_weight + (1 - keep)
+        weight = self.average_weight if self.norm_floor else 1.0
         self.average_variance = keep * self.average_variance + (1 - keep) * variance
         self.average_squared_norm = keep * self.average_squared_norm + (1 - keep) * squared_norm
-        return self.average_variance, self.average_squared_norm
+        return self.average_variance / weight, self.average_squared_norm / weight
 
     def _check(self, moments: GradientMoments) -> None:
         if self.steps + 1 == self.test_interval:  # the first test
@@ -281,10 +283,12 @@ class NormTest(BatchSizeSchedule):
     def state_dict(self) -> dict[str, Any]:
         """All that changes, as ints and exact floats."""
         averages = {"average_variance": self.average_variance, "average_squared_norm": self.average_squared_norm}
-        return super().state_dict() | averages | {"unresolved": self.unresolved}
+        own = averages | {"average_weight": self.average_weight, "unresolved": self.unresolved}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
         super().load_state_dict(state)
         self.average_variance, self.average_squared_norm = state["average_variance"], state["average_squared_norm"]
+        self.average_weight = state.get("average_weight", 1.0)  # of checkpoints without it, after many tests
         self.unresolved = state["unresolved"]

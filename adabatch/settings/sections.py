@@ -161,7 +161,7 @@ class ScheduleSettings(Section):
     unless it follows the batch by itself. 1 is a good first try."""
     noise_limit_scale: Literal["trace", "l1", "weighted"] = "trace"
     """Which noise scale limits the batch. trace costs next to nothing; l1 and weighted look at the coordinates.
-    Only weighted protects every direction of an Adam step's descent; it needs 8 groups (ranks x micro-batches)."""
+    Only weighted protects an Adam step's descent as a whole; it needs 8 groups (ranks x micro-batches)."""
 
     if TYPE_CHECKING:
 

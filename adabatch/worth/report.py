@@ -12,6 +12,9 @@ __all__ = ["report"]
 WORTH_A_SCHEDULE = 0.05
 """Below this share of the time, the advice is a constant batch."""
 
+FEW_PARTS = 10
+"""With fewer, simulated savings were too small: what B does within a part is lost."""
+
 
 def report(found: Assessment, optimum: Sequence[OptimumNearby]) -> str:
     """The text that ``adabatch worth`` prints.
@@ -67,6 +70,11 @@ def _saving(found: Assessment) -> str:
         batches = [estimate.value for estimate in found.best_batch]
         span = f"{_number(min(batches))} to {_number(max(batches))}"
         advice = f"Let the batch follow b*, {span}, or use a constant batch of {constant}."
+    if len(found.samples) < FEW_PARTS:
+        advice += (
+            f" The run is long enough for {len(found.samples)} parts only: what B does within a part is not seen, "
+            "and a schedule may save more."
+        )
     return (
         f"In this model a batch schedule saves at most {_percent(found.saving)} of the time. {advice}\n"
         "(1 - (1 + rho + 2 s sqrt(rho)) / (1 + sqrt(rho))^2 of the best constant batch's time, with rho = mean B "

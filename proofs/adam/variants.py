@@ -203,8 +203,8 @@ def _recursion() -> Step:
     "bias correction as step multipliers",
     r"Adam with bias correction is Adam with step multipliers: $\hat m_k/(\sqrt{\hat v_k}+\epsilon) = s_k "
     r"m_k/(\sqrt{v_k}+\epsilon_k)$ with $s_k = \sqrt{1-\beta_2^k}/(1-\beta_1^k)$ and $\epsilon_k = "
-    r"\epsilon\sqrt{1-\beta_2^k}$; and $\sup_j\sum_n (s_{j+n}/s_j) r^n$ is attained among finitely many $j$, "
-    r"which are known.",
+    r"\epsilon\sqrt{1-\beta_2^k}$; and for every $J \ge 1$, $\sup_j\sum_n (s_{j+n}/s_j) r^n$ is at most "
+    r"$1/(1-\beta_1^J)$ times the largest of its terms with $j \le J$.",
     source="corrected Theorem 1, variants",
 )
 def bias_correction_proof() -> Iterator[Step]:
@@ -219,17 +219,16 @@ def bias_correction_proof() -> Iterator[Step]:
         (sympy.sqrt(v) + epsilon * root) / (theory.bias_correction_multiplier(k, beta1, beta2) * m),
         "reciprocals",
     )
-    yield nonnegative(
-        r"\beta_1^{j+n} \le \beta_1^j: (1-\beta_1^j)/(1-\beta_1^{j+n}) \le 1",
-        1 - (1 - power) / (1 - power * kept),
-        [a, h],
-        reason="p = beta1^j and beta1^n in (0, 1)",
-    )
+    ratio = (1 - power) / (1 - power * kept)
+    for sides, slack in ((r"\le 1", 1 - ratio), (r"\ge 1-\beta_1^j", ratio - (1 - power))):
+        yield nonnegative(
+            rf"(1-\beta_1^j)/(1-\beta_1^{{j+n}}) {sides}", slack, [a, h], reason="p = beta1^j, beta1^n in (0, 1)"
+        )
     yield nonnegative(
         r"(1-\beta_2^{j+n})/(1-\beta_2^j) \text{ falls with } j",
         sympy.diff((1 - x * kept) / (1 - x), x).subs(x, power),
         [a, h],
-        reason="it rises with beta2^j: once beta1^j is negligible, so is every later j",
+        reason="it rises with beta2^j. So for j >= J each s_{j+n}/s_j is at most its value at J over 1 - beta1^J",
     )
     yield nonnegative(
         r"\epsilon_{j+n} \ge \epsilon_j: \text{L4's } \sqrt{v_{j+n}}+\epsilon_{j+n} \ge "

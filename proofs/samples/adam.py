@@ -28,26 +28,26 @@ MOVED = theory.drift(PROBLEM, size, lipschitz)
     "samples of Adam",
     "Adam under the l1 test to a goal: steps and samples",
     r"Let a certificate of the kind l1 be given, let Adam take a step size with $\alpha LdM < "
-    r"(J-\lambda\eta)\epsilon$ and the smallest batches that pass the l1 norm test, and let $T$ be the first "
-    r"step with $\|G_T\|_1 \le \epsilon$. Then $E\,T \le (\Delta/\alpha+P)/((J-\lambda\eta)\epsilon-\alpha "
-    r"LdM)$ and $E\sum_{k<T}b_k \le E\,T\,\max(1,\lceil s^2/(\eta\epsilon)^2\rceil)$. At $P = 0$ and the best "
-    r"step size $\alpha^* = (J-\lambda\eta)\epsilon/(2LdM)$ the second bound, with $s^2/(\eta\epsilon)^2$ for "
-    r"the last factor, is least at $\eta = J/(2\lambda)$.",
+    r"(J-\lambda\eta)\epsilon$ and the smallest batches that pass the l1 norm test, and let $T$ be the number "
+    r"of steps before the first $k$ with $\|G_k\|_1 \le \epsilon$. Then $E\,T \le "
+    r"(\Delta/\alpha+P)/((J-\lambda\eta)\epsilon-\alpha LdM)$ and $E\sum_{k\le T}b_k \le E\,T\,\max(1,\lceil "
+    r"s^2/(\eta\epsilon)^2\rceil)$. At $P = 0$ and the best step size $\alpha^* = (J-\lambda\eta)\epsilon/(2LdM)$ "
+    r"the second bound, with $s^2/(\eta\epsilon)^2$ for the last factor, is least at $\eta = J/(2\lambda)$.",
     source="this project",
     uses=("Theorem 3 (given a certificate)",),
 )
 def samples_of_adam() -> Iterator[Step]:
     """Theorem 3's sums stopped at T, and the best step size and eta."""
     yield prose(
-        r"\text{all sums over } k < T\wedge K \text{ in place of } k \le K",
-        "{k < T} is known before step k, so each step's conditional inequality is multiplied by its indicator; "
+        r"\text{all sums over } k \le T\wedge K \text{ in place of } k \le K",
+        "{k <= T} is known before step k, so each step's conditional inequality is multiplied by its indicator; "
         "K -> oo by monotone convergence",
     )
     moved = alpha * theory.drift(PROBLEM, C_M, lipschitz) * stopped
     size_1 = named("G_k_l1", r"\|G_k\|_1", nonnegative=True)
     large = stated(assumed(Relation(size_1, ">=", level), Assumption.STOPPED))
     before = summed(
-        large, {size_1: NORMS_S}, count=stopped, reason="summed over the steps before T, in expectation"
+        large, {size_1: NORMS_S}, count=stopped, reason="summed over the first T steps, in expectation"
     )
     yield from (large, before)
     yield composed(

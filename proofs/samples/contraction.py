@@ -38,8 +38,9 @@ def tangent(value: sympy.Expr, weight: sympy.Expr) -> sympy.Expr:
     "SGD under the Polyak-Lojasiewicz condition: no logarithm in the samples",
     r"Let $\|\nabla L\|^2 \ge 2\mu(L-\inf L)$ everywhere, let SGD take a step size $\alpha$ with $q = "
     r"1-2\mu\alpha(1-\alpha L(1+\eta^2)/2) \in (0,1)$ and the smallest batches that pass the exact norm test, "
-    r"and let $T$ be the first step with $L(w_T)-\inf L \le e$. Then $E\,T \le (1+\ln(\Delta/e))/(1-q)$ and "
-    r"$E\sum_{k<T}b_k \le E\,T + \frac{\sigma^2}{2\mu\eta^2(1-q)}(2/e-1/\Delta)$.",
+    r"and let $T$ be the number of steps before the first $k$ with $L(w_k)-\inf L \le e$. Then $E\,T \le "
+    r"(1+\ln(\Delta/e))/(1-q)$ and $E\sum_{k\le T}b_k \le E\,T + "
+    r"\frac{\sigma^2}{2\mu\eta^2(1-q)}(2/e-1/\Delta)$.",
     source="this project",
     uses=("SGD",),
 )
@@ -106,7 +107,7 @@ def _sums(c: sympy.Expr) -> Iterator[Step]:
     found = theory.samples_to_gap(PROBLEM, GOAL, curvature=curvature, step_size=alpha, eta=eta)
     start, least = reciprocal_potential(gap / level, c), tangent(sympy.Integer(0), c)
     yield identity(
-        r"e\,E\sum_{k<T}1/\text{gap}_k \le F(\Delta/e) - F(0) = c\,(2 - e/\Delta)",
+        r"e\,E\sum_{k\le T}1/\text{gap}_k \le F(\Delta/e) - F(0) = c\,(2 - e/\Delta)",
         (start - least).subs(q, found.constants["q"]),
         level * found.constants["sum of 1 / gap"],
     )

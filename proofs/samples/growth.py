@@ -60,7 +60,7 @@ def square_of_the_steps() -> Iterator[Step]:
     r"no more: for SGD on $w^2/2$ at $\alpha = 1/(1+\eta^2)$, whenever $\delta \le 1/2$ and "
     r"$(1-\delta)/\delta \ge 4\eta^2$, there is a law of the noise with mean 0 and the largest variance that "
     r"the norm test allows, under which $G_1^2+G_2^2$, whose mean is $(2-\alpha)G_1^2$, exceeds "
-    r"$\frac{(\alpha\eta)^2}{8\delta}G_1^2$ with the probability $\delta$.",
+    r"$\frac{(\alpha\eta)^2}{8\delta}G_1^2$ with a probability of at least $\delta$.",
     source="Markov's inequality; this project",
 )
 def one_run() -> Iterator[Step]:

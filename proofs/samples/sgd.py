@@ -24,11 +24,12 @@ GOAL = Goal(level=level, noise=variance)
     "samples of SGD",
     "SGD to a goal: steps and samples on a hyperbola",
     r"Let SGD take the step size $\alpha = 1/(L(1+\eta^2))$ and, at every step, the smallest batch that "
-    r"passes the exact norm test, and let $T$ be the first step with $\|G_T\|^2 \le \epsilon$. Then $E\,T \le "
-    r"K$ and $E\sum_{k<T}b_k \le E\,T + N$, with $K = (1+\eta^2)\,2L\Delta/\epsilon$ and $N = "
-    r"(1+1/\eta^2)\,2L\Delta\sigma^2/\epsilon^2$. As $\eta$ varies these two lie on a hyperbola, "
-    r"$(K/K_{\min}-1)(N/N_{\min}-1) = 1$. At $\Delta = \epsilon/(2L)$ and $\sigma^2 = \eta^2\epsilon$ there "
-    r"are an objective and a noise with $E\,T = K$ and $E\sum_{k<T}b_k = N$.",
+    r"passes the exact norm test, and let $T$ be the number of steps before the first $k$ with $\|G_k\|^2 \le "
+    r"\epsilon$. Then $E\,T \le K$ and $E\sum_{k\le T}b_k \le E\,T + N$, with $K = (1+\eta^2)\,2L\Delta/\epsilon$ "
+    r"and $N = (1+1/\eta^2)\,2L\Delta\sigma^2/\epsilon^2$. As $\eta$ varies these two lie on a hyperbola, "
+    r"$(K/K_{\min}-1)(N/N_{\min}-1) = 1$. For every $\Delta > \epsilon/(2L)$ there are an objective and a noise "
+    r"of $\sigma^2 = 2L\Delta\eta^2$ with $E\,T = E\sum_{k\le T}b_k = 1+\eta^2$, to which $K$ and $N$ fall with "
+    r"$\Delta$.",
     source="McCandlish et al. (2018) for the shape; this project",
     uses=("SGD",),
 )
@@ -44,24 +45,24 @@ def steps_and_samples() -> Iterator[Step]:
         best / 2,
     )
     yield prose(
-        r"\text{summed over } k < T \wedge K: \tfrac\alpha2 E\sum_{k<T}\|G_k\|^2 \le \Delta",
-        "{k < T} is known before step k; K -> oo by monotone convergence",
+        r"\text{summed over } k \le T \wedge K: \tfrac\alpha2 E\sum_{k\le T}\|G_k\|^2 \le \Delta",
+        "{k <= T} is known before step k; K -> oo by monotone convergence",
     )
     yield identity(
         r"\tfrac\alpha2\,\epsilon\cdot\text{bound on } E\,T = \Delta",
         best / 2 * level * taken.value,
         gap,
-        "||G_k||^2 > epsilon for all k < T",
+        "||G_k||^2 > epsilon for all k <= T",
     )
     yield from _batches(taken.value, found.terms)
     yield from _hyperbola(taken.value, found.terms["noise"])
-    yield from _attained(taken.value)
+    yield from _attained(taken.value, found.terms["noise"])
 
 
 def _batches(taken: sympy.Expr, terms: Mapping[str, sympy.Expr]) -> Iterator[Step]:
     asked = variance / (eta**2 * (level + excess))
     yield nonnegative(
-        r"\frac{\sigma^2}{\eta^2\epsilon} \ge \frac{\sigma^2}{\eta^2\|G_k\|^2} \text{ for } k < T",
+        r"\frac{\sigma^2}{\eta^2\epsilon} \ge \frac{\sigma^2}{\eta^2\|G_k\|^2} \text{ for } k \le T",
         asked.subs(excess, 0) - asked,
         [variance, eta, level, excess],
         reason="rounded up, too; with ||G_k||^2 = epsilon + e",
@@ -95,8 +96,8 @@ def _hyperbola(taken: sympy.Expr, noisy: sympy.Expr) -> Iterator[Step]:
     )
 
 
-def _attained(taken: sympy.Expr) -> Iterator[Step]:
-    """L w^2 / 2, ||G_1||^2 = epsilon (from above), X in {0, 1 + eta^2}: the goal is hit at a geometric time."""
+def _attained(taken: sympy.Expr, noisy: sympy.Expr) -> Iterator[Step]:
+    """L w^2 / 2, ||G_1||^2 above epsilon, X in {0, 1 + eta^2}: the goal is hit at a geometric time."""
     stay = eta**2 / (1 + eta**2)
     value = 1 + eta**2
     yield identity(r"E X = 1", (1 - stay) * value, 1)
@@ -107,11 +108,14 @@ def _attained(taken: sympy.Expr) -> Iterator[Step]:
         0,
     )
     yield identity(
-        r"E\,T = 1/P(X \ne 0) = \text{bound, at } \Delta = \epsilon/(2L)",
+        r"E\,T = 1/P(X \ne 0) = 1+\eta^2",
         1 / (1 - stay),
-        taken.subs(gap, level / (2 * smoothness)),
-        "with sigma^2 = eta^2 epsilon the batch is 1: samples = steps",
+        value,
+        "sigma^2 = eta^2 ||G_1||^2 = 2 L Delta eta^2, so that the batch is 1: samples = steps",
     )
+    closest = level / (2 * smoothness)
+    for name, bound in (("K", taken), ("N", noisy.subs(variance, 2 * smoothness * gap * eta**2))):
+        yield identity(rf"{name} \to 1+\eta^2, \quad \Delta \to \epsilon/(2L)", bound.subs(gap, closest), value)
 
 
 @proves(

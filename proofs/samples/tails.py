@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sympy
 
-from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import Step, identity, nonnegative, prose, proves, vanishing
 from theory.samples import tails as theory
 
 __all__ = ["infinite_expectation", "small_norms"]
@@ -105,18 +105,12 @@ def small_norms() -> Iterator[Step]:
         r"j = 2: \int_{B_0}^\infty B^{-1}dB = \infty",
         lambda: [sympy.limit(1 / sympy.log(batch / start), batch, sympy.oo)],
     )
-    yield checked(
-        r"E\|G\|^{-2} = 1/(s^2(d-2)), \; d = 3, \dots, 8, \text{ and infinite for } d = 2", _reciprocal_squares
+    y = sympy.Symbol("y", positive=True)
+    density = sympy.exp(-y / (2 * deviation**2))
+    radial = [sympy.integrate(y**exponent * density, (y, 0, sympy.oo)) for exponent in (power - 1, power)]
+    yield vanishing(
+        r"E\|G\|^{-2} = \frac{\int_0^\infty y^{p-1}\exp(-y/(2s^2))dy}{\int_0^\infty y^p\exp(-y/(2s^2))dy} = "
+        r"\frac1{s^2(d-2)}, \quad d = 2 + 2p > 2",
+        lambda: [sympy.gammasimp(radial[0] / radial[1]) - theory.mean_reciprocal_square(2 + 2 * power, deviation)],
+        "y = ||G||^2, whose density is proportional to y^p times the exponential",
     )
-
-
-def _reciprocal_squares() -> Evidence:
-    """The radial integral in each dimension."""
-    radius = sympy.Symbol("r", positive=True)
-    for d in range(3, 9):
-        weight = radius ** (d - 1) * sympy.exp(-(radius**2) / (2 * deviation**2))
-        moments = [sympy.integrate(weight * factor, (radius, 0, sympy.oo)) for factor in (radius**-2, 1)]
-        if sympy.simplify(moments[0] / moments[1] - theory.mean_reciprocal_square(d, deviation)) != 0:
-            return Evidence(False, f"d = {d}: {moments[0] / moments[1]}")
-    plane = sympy.integrate(1 / radius, (radius, 0, 1))
-    return Evidence(plane == sympy.oo, f"6 dimensions; d = 2: {plane}")

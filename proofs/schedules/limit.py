@@ -85,16 +85,17 @@ def limit_of_schedules() -> Iterator[Step]:
 
 def _ratio() -> Iterator[Step]:
     """By rho = mean B t_1 / t_0 and s = mean sqrt(B) / sqrt(mean B)."""
-    cross = 2 * sympy.sqrt(fixed * each_sample)
-    mean = rho * fixed / each_sample
-    of_schedule = fixed + each_sample * mean + cross * evenness * sympy.sqrt(mean)
-    of_constant = fixed + each_sample * mean + cross * sympy.sqrt(mean)
+    cross, both = 2 * sympy.sqrt(fixed * each_sample), fixed + each_sample * MEAN
     share = named("share", r"\overline{\tau}/\tau_{\mathrm{constant}}", positive=True)
     yield equation(
         share,
         schedule_over_constant(rho, evenness),
         "both at their best: the constant batch by the first step at the mean of B",
-        {share: of_schedule / of_constant},
+        {
+            share: (both + cross * MEAN_ROOT) / (both + cross * sympy.sqrt(MEAN)),
+            rho: each_sample * MEAN / fixed,
+            evenness: MEAN_ROOT / sympy.sqrt(MEAN),
+        },
     )
     root_of_rho = sympy.Symbol("v", positive=True)
     slack = named("slack", r"\frac{1-s}{2}\left(\frac{1-\sqrt\rho}{1+\sqrt\rho}\right)^2", nonnegative=True)
@@ -104,6 +105,7 @@ def _ratio() -> Iterator[Step]:
         "so at least (1 + s) / 2, with equality iff rho = 1; v = sqrt(rho)",
         {slack: (1 - evenness) / 2 * ((1 - root_of_rho) / (1 + root_of_rho)) ** 2},
     )
+    mean = rho * fixed / each_sample
     off, batch_ratio = sympy.Symbol("c", positive=True), root_of_rho + 1 / root_of_rho
     times = [
         (1 + mean / b) * (fixed + each_sample * b)

@@ -18,7 +18,15 @@ from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments
 from adabatch.statistics import CoordinateStatistics, coordinate_shards
 from adabatch.statistics.coordinate_shards import BLOCK
 from tests.support.spawning import run_ranks
-from tests.support.tiny_model import TinyModel, accumulate, group_gradients, groups_of, sharded, tensor_parallel
+from tests.support.tiny_model import (
+    TinyModel,
+    accumulate,
+    group_gradients,
+    groups_of,
+    sharded,
+    tensor_parallel,
+    wrapped,
+)
 
 pytestmark = pytest.mark.distributed
 
@@ -61,20 +69,6 @@ def weighted_by_hand(variance: np.ndarray, mean: np.ndarray, n: int) -> tuple[fl
             descent += one - math.sqrt(v) / plus_half / b
             lost += g**4 / v**1.5 / minus_three_halves - 6 * one / b + 3 * math.sqrt(v) / plus_half / b**2
     return descent, lost
-
-
-def wrapped(model: TinyModel, mode: str, world_size: int) -> nn.Module:
-    if mode == "single":
-        return model
-    if mode == "ddp":
-        return DistributedDataParallel(model)
-    if mode == "hybrid":
-        mesh = init_device_mesh("cpu", (2, world_size // 2), mesh_dim_names=("replicate", "shard"))
-    else:
-        mesh = init_device_mesh("cpu", (world_size,))
-    for module in [*model.blocks, model]:
-        fully_shard(module, mesh=mesh)
-    return model
 
 
 def compare(rank: int, world_size: int) -> list[str]:

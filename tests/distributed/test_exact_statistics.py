@@ -9,26 +9,12 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.statistics import GradientStatistics
 from tests.support.spawning import run_ranks
-from tests.support.tiny_model import TinyModel, accumulate, groups_of, reference, relative_errors
+from tests.support.tiny_model import TinyModel, accumulate, groups_of, reference, relative_errors, wrapped
 
 pytestmark = pytest.mark.distributed
-
-
-def wrapped(model: TinyModel, mode: str, world_size: int) -> nn.Module:
-    if mode == "ddp":
-        return DistributedDataParallel(model)
-    mesh = init_device_mesh("cpu", (world_size,))
-    for block in model.blocks:
-        fully_shard(block, mesh=mesh, reshard_after_forward=mode == "fsdp")
-    fully_shard(model, mesh=mesh, reshard_after_forward=mode == "fsdp")
-    return model
 
 
 def errors(rank: int, world_size: int) -> dict[str, tuple[float, ...]]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from adabatch.distributed.communication import CommunicationCounter
 from adabatch.model.parts import model_part
 from adabatch.statistics import GradientStatistics
-from tests.distributed.test_exact_statistics_on_meshes import sharded, tensor_parallel
 from tests.support.spawning import run_ranks
-from tests.support.tiny_model import TinyModel, accumulate, groups_of
+from tests.support.tiny_model import TinyModel, accumulate, groups_of, wrapped
 
 pytestmark = pytest.mark.distributed
 
@@ -33,18 +31,6 @@ def by_part(model: TinyModel, groups: list[Tensor]) -> dict[str, tuple[float, fl
     return sums
 
 
-def wrapped(mode: str, tied: bool, world_size: int) -> nn.Module:
-    model = TinyModel(tied)
-    if mode == "ddp":
-        return DistributedDataParallel(model)
-    if mode == "hybrid":
-        return sharded(model, init_device_mesh("cpu", (2, world_size // 2), mesh_dim_names=("replicate", "shard")))
-    if mode == "tensor parallel":
-        mesh = init_device_mesh("cpu", (world_size // 2, 2), mesh_dim_names=("data", "tensor"))
-        return sharded(tensor_parallel(model, mesh["tensor"], True), mesh["data"])
-    return sharded(model, init_device_mesh("cpu", (world_size,)))
-
-
 def compare(rank: int, world_size: int) -> int:
     """Every mode against the reference; the number of cases."""
     done = 0
@@ -53,7 +39,7 @@ def compare(rank: int, world_size: int) -> int:
             ranks, own = (world_size // 2, rank // 2) if mode == "tensor parallel" else (world_size, rank)
             groups = groups_of(ranks * MICRO_BATCHES, SAMPLES)
             expected = by_part(TinyModel(tied), groups)
-            model = wrapped(mode, tied, world_size)
+            model = wrapped(TinyModel(tied), mode, world_size)
             statistics = GradientStatistics(model, part_of=model_part)
             accumulate(model, statistics, groups, own, ranks, sync=tied)
             moments = statistics.finish()

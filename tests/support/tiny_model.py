@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Replicate, Shard
 from torch.distributed.tensor.parallel import (
@@ -19,6 +19,7 @@ from torch.distributed.tensor.parallel import (
     SequenceParallel,
     parallelize_module,
 )
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from adabatch.distributed.parallel import set_gradient_sync
@@ -96,6 +97,20 @@ def tensor_parallel(model: TinyModel, mesh: DeviceMesh, sequence_parallel: bool)
     if frozen:
         model.blocks[0].requires_grad_(False)  # torch's SequenceParallel thaws what was frozen
     return model
+
+
+def wrapped(model: TinyModel, mode: str, world_size: int) -> nn.Module:
+    """As it is (single), under ddp, or under fsdp: without reshard, hybrid or tensor parallel, by the mode."""
+    if mode in ("single", "ddp"):
+        return model if mode == "single" else DistributedDataParallel(model)
+    if mode == "hybrid":
+        mesh = init_device_mesh("cpu", (2, world_size // 2), mesh_dim_names=("replicate", "shard"))
+    elif mode == "tensor parallel":
+        both = init_device_mesh("cpu", (world_size // 2, 2), mesh_dim_names=("data", "tensor"))
+        model, mesh = tensor_parallel(model, both["tensor"], sequence_parallel=True), both["data"]
+    else:
+        mesh = init_device_mesh("cpu", (world_size,))
+    return sharded(model, mesh, mode != "fsdp without reshard")
 
 
 def groups_of(n: int, m: int, vocabulary: int = Dimensions.vocabulary, seed: int = 17) -> list[Tensor]:

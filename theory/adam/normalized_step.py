@@ -14,9 +14,9 @@ Algorithm:
     The integral is taken by the trapezoidal rule in log t, where it converges exponentially.
 
 Guarantee:
-    An equality, but for rounding and the rule's error of at most :func:`quadrature_error` (1e-16 at its default
-    step). Started from m_0 = v_0 = 0, the mean steps from the K-th on, and their limit, are within
-    :func:`forgetting_error` of the K-th.
+    An equality, but for the rule's error of at most :func:`quadrature_error` (1e-16 at its default step) and what
+    its ends and the oldest gradients are cut off by (below 1e-9). Started from m_0 = v_0 = 0, the mean steps from
+    the K-th on, and their limit, are within :func:`forgetting_error` of the K-th.
 
 References:
     The mean step of an adaptive method under noise decides the drift in :mod:`theory.training.scalar_divergence`

@@ -151,9 +151,9 @@ def bias_correction(beta1: float, beta2: float, steps: int | None = None) -> Ste
     Rounding apart, both are the exact suprema. A short run's are better: its s_k have not risen to 1, and its
     sums end with it.
 
-    Once beta1^j is negligible, s_{j+n} / s_j = sqrt((1 - beta2^{j+n}) / (1 - beta2^j)) falls with j, so that the
-    supremum of rho_s lies before, and s_k rises to its limit 1. The recursion starts so much later that what
-    follows it, at most rho, is negligible too.
+    Once beta1^j is negligible, s_{j+n} / s_j = sqrt((1 - beta2^{j+n}) / (1 - beta2^j)) falls with j, so that no
+    later sum is larger, but for a factor that rounds to 1, and s_k rises to its limit 1. The recursion starts so
+    much later that what follows it, at most rho, is negligible too.
 
     Raises:
         HypothesisError: unless 0 <= beta1 < sqrt(beta2) < 1.

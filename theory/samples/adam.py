@@ -2,7 +2,8 @@ r"""Steps and samples of Adam under the l1 test: the eta that samples want, and 
 
 Problem:
     As :mod:`theory.l1.theorem3`, with samples whose coordinates have sum_i sigma_i <= s, until
-    ||G_k||_1 <= epsilon for the first time, at step T; or for a fixed number of steps under a test with a floor.
+    ||G_k||_1 <= epsilon for the first time, after T steps; or, under a test with a floor, for a fixed number of
+    steps.
 
 Algorithm:
     Adam as there, and at step k the smallest batch of independent samples that meets the l1 test,
@@ -16,7 +17,7 @@ Guarantee (given a certificate (J, lambda, Lambda, h); M = C_m^2 / 2 + Lambda C_
 
           4 L d M Delta / ((J - lambda eta) epsilon)^2 + 2 P / ((J - lambda eta) epsilon).
 
-    - samples: E sum_{k<T} b_k <= E T max(1, ceil(s^2 / (eta epsilon)^2)). Where noise dominates, this is least at
+    - samples: E sum_{k<=T} b_k <= E T max(1, ceil(s^2 / (eta epsilon)^2)). Where noise dominates, this is least at
 
           eta = J / (2 lambda).
 
@@ -154,7 +155,7 @@ def samples_to_goal(
     initial_potential: float,
     step_size: float | None = None,
 ) -> Bound:
-    """E sum_{k<T} b_k; arguments as of :func:`steps_to_goal`.
+    """E sum_{k<=T} b_k; arguments as of :func:`steps_to_goal`.
 
     Raises:
         HypothesisError: see there; eta > 0.
@@ -167,7 +168,7 @@ def samples_to_goal(
     return Bound(
         value=steps.value * batch,
         theorem=f"samples of Adam under the l1 test: {certificate.support}",
-        quantity="E sum_{k<T} b_k",
+        quantity="E sum_{k<=T} b_k",
         constants={**steps.constants, "E T": steps.value, "largest batch": batch},
         parameters=steps.parameters,
     )

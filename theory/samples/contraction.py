@@ -2,7 +2,7 @@ r"""Samples where gaps contract: under the Polyak-Lojasiewicz condition growing 
 
 Problem:
     L-smooth, ||grad L||^2 >= 2 mu (L - inf L) (strongly convex functions, for example), samples with
-    tr Sigma <= sigma^2, until the gap L(w_k) - inf L is at most e for the first time, at step T.
+    tr Sigma <= sigma^2, until the gap L(w_k) - inf L is at most e for the first time, after T steps.
 
 Algorithm:
     SGD with alpha < 2 / (L (1 + eta^2)) under the exact norm test, the smallest batch at each step; q = 1 - 2 mu
@@ -10,7 +10,7 @@ Algorithm:
 
 Guarantee (0 < e <= Delta, q > 0):
     - steps: E T <= (1 + ln(Delta / e)) / (1 - q).
-    - samples: E sum_{k<T} b_k <= E T + sigma^2 / (2 mu eta^2 (1 - q)) (2 / e - 1 / Delta): of the order of
+    - samples: E sum_{k<=T} b_k <= E T + sigma^2 / (2 mu eta^2 (1 - q)) (2 / e - 1 / Delta): of the order of
       (1 + 1 / eta^2) (L / mu) sigma^2 / (mu e), without ln(Delta / e). Attained as Delta -> e.
     - a constant batch: on mu w^2 / 2 with tr Sigma = sigma^2 and mu alpha = a < 1, SGD reaches E[gap] <= e after K
       steps of b samples only if
@@ -91,7 +91,7 @@ def steps_to_gap(problem: Problem, goal: Goal, *, curvature: Value, step_size: V
 
 
 def samples_to_gap(problem: Problem, goal: Goal, *, curvature: Value, step_size: Value, eta: Value) -> Bound:
-    """E sum_{k<T} b_k, the expected number of samples before the gap is at most e; arguments as of the steps.
+    """E sum_{k<=T} b_k, the expected number of samples before the gap is at most e; arguments as of the steps.
 
     Raises:
         HypothesisError: see :func:`steps_to_gap`; eta > 0.
@@ -104,7 +104,7 @@ def samples_to_gap(problem: Problem, goal: Goal, *, curvature: Value, step_size:
     return Bound(
         value=steps.value + noise,
         theorem="samples of SGD to a gap",
-        quantity="E sum_{k<T} b_k",
+        quantity="E sum_{k<=T} b_k",
         constants={"q": q, "sum of 1 / gap": reciprocals},
         terms={"one sample a step": steps.value, "noise": noise},
     )

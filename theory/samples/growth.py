@@ -20,8 +20,8 @@ Guarantee:
     - one run: with probability at least 1 - delta, a sum that is at most S in expectation is at most S / delta.
       **From second moments nothing better follows**, up to a constant: on w^2 / 2 at alpha = 1 / (1 + eta^2),
       noise with one rare large value meets the test with equality, and ||G_1||^2 + ||G_2||^2, in expectation
-      2 - alpha times ||G_1||^2, exceeds (alpha eta)^2 / (8 delta) times it with probability delta, for every
-      delta <= 1/2 with (1 - delta) / delta >= 4 eta^2.
+      2 - alpha times ||G_1||^2, exceeds (alpha eta)^2 / (8 delta) times it with probability at least delta, for
+      every delta <= 1/2 with (1 - delta) / delta >= 4 eta^2.
 
 References:
     The power mean inequality; Markov's. Proof: :mod:`proofs.samples.growth`.

@@ -2,8 +2,8 @@ r"""Steps and samples of SGD under the norm test: a hyperbola, and what a floor 
 
 Problem:
     Minimise L: R^d -> R, L-smooth and bounded below, with samples whose gradients have tr Sigma <= sigma^2, until
-    ||G_k||^2 <= epsilon for the first time, at step T. A step of a large batch brings more; what is the price in
-    samples?
+    ||G_k||^2 <= epsilon for the first time, after T steps. What is the price in samples of large batches,
+    whose steps bring more?
 
 Algorithm:
     SGD, alpha = 1 / (L (1 + eta^2)), and at step k the smallest batch of independent samples that meets the exact
@@ -12,8 +12,8 @@ Algorithm:
         tr Sigma_k / b_k <= eta^2 max(||G_k||^2, f^2).
 
 Guarantee:
-    - steps: E T <= K_min (1 + eta^2), K_min = 2 L Delta / epsilon, T counting the steps before the goal.
-    - samples: E sum_{k<T} b_k <= E T max(1, ceil(sigma^2 / (eta^2 epsilon))) <= E T + N_min (1 + 1 / eta^2),
+    - steps: E T <= K_min (1 + eta^2), K_min = 2 L Delta / epsilon.
+    - samples: E sum_{k<=T} b_k <= E T max(1, ceil(sigma^2 / (eta^2 epsilon))) <= E T + N_min (1 + 1 / eta^2),
       N_min = 2 L Delta sigma^2 / epsilon^2.
     - so the two bounds lie on the hyperbola (K / K_min - 1) (N / N_min - 1) = 1, N without the one sample that any
       step takes; eta = 1 is its middle. Where a step costs the time of tau samples on top of its own, the total
@@ -24,7 +24,7 @@ Guarantee:
 
       and every batch is at most max(1, ceil(sigma^2 / (eta^2 f^2))), surely: without a floor no number is.
 
-    Steps and samples are attained on L w^2 / 2 with ||G_1||^2 just above epsilon, by g in {0, (1 + eta^2) G} and a
+    Steps and samples are attained, as ||G_1||^2 falls to epsilon on L w^2 / 2, by g in {0, (1 + eta^2) G} and a
     batch of 1.
 
 References:
@@ -99,7 +99,7 @@ def steps_to_goal(problem: Problem, goal: Goal, *, eta: Value) -> Bound:
 
 
 def samples_to_goal(problem: Problem, goal: Goal, *, eta: Value) -> Bound:
-    """E sum_{k<T} b_k, the expected number of samples before ||G||^2 <= epsilon.
+    """E sum_{k<=T} b_k, the expected number of samples before ||G||^2 <= epsilon.
 
     Raises:
         HypothesisError: unless eta > 0.
@@ -110,7 +110,7 @@ def samples_to_goal(problem: Problem, goal: Goal, *, eta: Value) -> Bound:
     return Bound(
         value=steps * batch,
         theorem="samples of SGD to a goal",
-        quantity="E sum_{k<T} b_k",
+        quantity="E sum_{k<=T} b_k",
         constants={"N_min": least_noisy_samples(problem, goal), "largest batch": batch},
         terms={"one sample a step": steps, "noise": least_noisy_samples(problem, goal) * (1 + 1 / eta**2)},
         tight=True,

@@ -27,11 +27,12 @@ Guarantee (theta = max_k a_k L <= 1; T = int dS / r; integrals over the run's D 
     decay, which gives 2 d_0 sigma sqrt((1 + theta) / D); for a constant path it is infinite. Of the two
     averages a constant path is best.
 
-    What the hypotheses are needed for: the second fails for a_k L > 1 (1.79 times the bound at 1.5), the third
-    near 2. A batch that stops growing when its own samples look right breaks the second too, by little: on a
-    constant path its noise still has mean 0 (Wald), but its size and its noise are correlated. Rates that
-    depend on the past are not covered: on w^2 / 2 with rare spikes of the noise, rates that fall to 0 after the
-    first spike end at 1.7, 2.8, 4.6 times the third bound of the planned 10, 20, 40 steps.
+    What the hypotheses are needed for: the second fails for a_k L > 1 (on L w^2 / 2 at a constant rate the ratio
+    to the bound tends to 1 / (2 - a L)), the third near 2. A batch that stops growing when its own samples look
+    right breaks the second too, by little: on a constant path its noise still has mean 0 (Wald), but its size and
+    its noise are correlated. Rates that depend on the past are not covered: on w^2 / 2 with rare spikes of the
+    noise, rates that fall to 0 after the first spike end at 1.7, 2.8, 4.6 times the third bound of the planned
+    10, 20, 40 steps.
 
 References:
     The last iterate: Zamani and Glineur, arXiv 2307.11134; Liu and Zhou, arXiv 2312.08531. Linear decay:

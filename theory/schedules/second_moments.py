@@ -16,9 +16,9 @@ Guarantee (equalities):
 
           c_i' = c_i - 2 a lambda_i c_i / sqrt(E g_i^2) + a^2.
 
-    Exact for SGD where the w_i - w*_i are uncorrelated at the start (E (w_i - w*_i)(w_j - w*_j) then stays 0 for
-    i != j), and for the Adam-like step with E g_i^2 the average over iterates as well as samples. A real Adam
-    divides by a running average of g_i^2 on its own iterates, and keeps momentum: it is close, not equal.
+    Exact for SGD from any start, and for the Adam-like step with E g_i^2 the average over iterates as well as
+    samples. A real Adam divides by a running average of g_i^2 on its own iterates, and keeps momentum: it is
+    close, not equal.
 
 References:
     The recursion of SGD is classical (for example Bach and Moulines, arXiv 1306.2119); Seesaw (arXiv 2510.14717)

@@ -14,45 +14,32 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from simulate.experiments.result import Table
-from simulate.report.figures.attack import plot_gradient, plot_paths
-from simulate.report.figures.batches import plot_batch_demand, plot_estimator_bias, plot_statistic
-from simulate.report.figures.convergence import plot_convergence, plot_ratios
-from simulate.report.figures.plane import plot_plane
-from simulate.report.figures.ratio_map import plot_ratio_map
-from simulate.report.figures.refutations import (
-    plot_clipping,
-    plot_divergence,
-    plot_published_theorem,
-    plot_scalar_test,
+from simulate.report.figures import (  # each registers its figures
+    attack,
+    batches,
+    convergence,
+    plane,
+    ratio_map,
+    refutations,
+    samples,
+    schedules,
+    studies,
 )
-from simulate.report.figures.samples import plot_samples
-from simulate.report.figures.schedules import plot_exchange, plot_rules, plot_schedule_limit
-from simulate.report.figures.studies import plot_studies
-from simulate.report.figures.style import FIGURES, STYLE, FigureRecipe
+from simulate.report.figures.style import FIGURES, STYLE
 
 __all__ = [
     "FIGURES",
-    "FigureRecipe",
+    "attack",
+    "batches",
+    "convergence",
     "draw",
-    "plot_batch_demand",
-    "plot_clipping",
-    "plot_convergence",
-    "plot_divergence",
-    "plot_estimator_bias",
-    "plot_exchange",
-    "plot_gradient",
-    "plot_paths",
-    "plot_plane",
-    "plot_published_theorem",
-    "plot_ratio_map",
-    "plot_ratios",
-    "plot_rules",
-    "plot_samples",
-    "plot_scalar_test",
-    "plot_schedule_limit",
-    "plot_statistic",
-    "plot_studies",
+    "plane",
+    "ratio_map",
+    "refutations",
+    "samples",
     "save_figures",
+    "schedules",
+    "studies",
     "write_figure",
 ]
 

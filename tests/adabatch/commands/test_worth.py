@@ -57,12 +57,20 @@ def test_the_text_tells_what_to_do(adabatch, loop, figures, drawn):
     assert "(fitted to its own steps): B_sat = t0 / t1 = 2" in shown
     pattern = r"In this model a batch schedule saves at most \d\.\d% \(\d\.\d to \d\.\d\) of the time\. "
     assert re.search(pattern + r"Use a constant batch of \d\d\.", shown)
+    assert "what B does within a part is not seen" not in shown
     assert "each batch at its own best learning rate" in shown
     assert "on a roofline, max(t0, t1 b): the best batch is B_sat = 2" in shown
     assert "at equal samples: the smallest batch makes most progress, and a schedule saves nothing" in shown
     for kind in ("png", "pdf"):
         assert (figures[1] / f"worth.{kind}").stat().st_size > 5000
     assert {path.name for path in figures[1].iterdir()} == {"worth.png", "worth.pdf"}
+
+
+def test_a_short_run_says_that_it_cannot_see_changes(adabatch, steps, tmp_path, figures):
+    loop = write_lines(tmp_path / "short.jsonl", steps[:60])
+    shown = adabatch.output("worth", loop, "--saturation", 25, *figures)
+    (parts,) = re.findall(r"in the first of (\d+) parts", shown)
+    assert f"long enough for {parts} parts only: what B does within a part is not seen" in shown
 
 
 def test_figures_as_json(adabatch, loop, figures):

@@ -1,7 +1,6 @@
 """Plans: steps of each schedule, the paper's presets, thousands of ranks, the command."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from hypothesis import event, given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from adabatch.commands import main
 from adabatch.planning import plan
 from adabatch.planning.plan import course_of, make_plan
 from adabatch.planning.report import overview_table, schedules_table
@@ -152,48 +150,36 @@ def test_the_process_group_is_gone_afterwards():
     assert not dist.is_initialized()
 
 
-def run_command(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["adabatch", "train", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code, capsys.readouterr()
-
-
-def test_the_command_prints_a_plan_and_writes_nothing(monkeypatch, capsys, tmp_path):
+def test_the_command_prints_a_plan_and_writes_nothing(adabatch, tmp_path):
     options = "--preset demo --parallel fsdp --initial-batch 16 --max-micro-batch 2 --plan-ranks 16"
     options += f" --output {tmp_path / 'run'}"
-    code, printed = run_command(monkeypatch, capsys, *options.split())
-    assert code == 0
+    printed = adabatch.output("train", *options.split())
     for text in ("[schedule]", "eta = 1.0", "469,632", "1,572,864", "as the gradients decide", "optimizer (two"):
-        assert text in printed.out
+        assert text in printed
     for text in ("all-gather", "reduce-scatter", "all-reduce", "16 ranks x"):
-        assert text in printed.out
+        assert text in printed
     assert not (tmp_path / "run").exists()
 
 
-def test_a_plan_says_what_moves(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "120")
+def test_a_plan_says_what_moves(adabatch):
     options = "--preset demo --samples 1000 --sequence-length 128 --length-stages 64:0.3,128:1 --lr-path wsd"
     options += " --warmup-samples 100 --beta2-half-life 2e4 --weight-decay-scaling linear --dry-run"
-    code, printed = run_command(monkeypatch, capsys, *options.split())
-    assert code == 0
+    printed = adabatch.output("train", *options.split())
     for text in (
         "108,800",  # 300 x 64 + 700 x 128 tokens
         "64 until 300 samples, then 128",
         "wsd from 0.003 to 0 after a warm-up of 100 samples",
         "beta2 (half-life of 20,000 samples), weight decay (linear)",
     ):
-        assert text in printed.out
+        assert text in printed
     options = "--preset demo --schedule exchange --lr-path linear --min-lr 0 --dry-run"
-    code, printed = run_command(monkeypatch, capsys, *options.split())
-    assert code == 0
-    assert "learning rate (sqrt)" in printed.out  # exchange's own
+    printed = adabatch.output("train", *options.split())
+    assert "learning rate (sqrt)" in printed  # exchange's own
 
 
-def test_what_cannot_be_planned_is_said(monkeypatch, capsys):
-    code, printed = run_command(monkeypatch, capsys, "--preset", "demo", "--plan-ranks", "4")
-    assert (code, printed.err.count("\n")) == (2, 1)
-    assert "--parallel single runs 1 rank, but 4 were asked for" in printed.err
+def test_what_cannot_be_planned_is_said(adabatch):
+    message = "--parallel single runs 1 rank, but 4 were asked for"
+    adabatch.refuses(message, "train", "--preset", "demo", "--plan-ranks", "4")
 
 
 def refusal(check):

@@ -58,7 +58,9 @@ def test_the_coordinate_test_asks_for_its_quantile():
     [(0.0, 36), (1.0, 36), (4.0, 9)],  # 6^2 / (0.5 max(2, floor))^2
 )
 def test_the_l1_test_counts_a_smaller_norm_as_its_floor(floor, asked):
-    assert L1NormTest(eta=0.5, initial=8, maximum=64, norm_floor=floor).update(moments()).batch_size == asked
+    for ema in (0.0, 0.5):  # of one test the average is a half, and the floor is not
+        test = L1NormTest(eta=0.5, initial=8, maximum=64, ema=ema, norm_floor=floor)
+        assert test.update(moments()).batch_size == asked
     unresolved = L1NormTest(eta=0.5, initial=8, maximum=64, conservative=True, norm_floor=4.0)
     assert unresolved.update(moments(conservative=-1.0)).batch_size == 9
 

@@ -166,6 +166,15 @@ def test_averages_are_taken_before_the_division_and_unclamped():
     assert decision.statistic == pytest.approx(5 / 0.125)
 
 
+@pytest.mark.parametrize(("floor", "counted"), [(0.5, 1.0), (2.0, 4.0)])
+def test_a_floor_is_of_averages_of_full_size(floor, counted):
+    """Of the first test the average is a tenth: a floor below the gradient must not bind there."""
+    schedule = NormTest(eta=0.5, initial=8, maximum=10**6, ema=0.9, norm_floor=floor)
+    for _ in range(3):
+        noise = 64 / schedule.batch_size  # tr Sigma = 64, ||g||^2 = 1
+        assert schedule.update(moments(schedule, noise)).statistic == pytest.approx(256 / counted)
+
+
 def test_stagewise():
     schedule = Stagewise([2, 4, 8], [0.25, 0.25, 0.5], total_samples=32)
     sizes = []
@@ -203,7 +212,7 @@ SCHEDULES = {
     "ramp": lambda: LinearRamp(4, 32, 100),
     "seesaw": lambda: Seesaw(4, 32, LearningRate(1.0, 0.0, 10, 120), multiple_of=4),
     "replay": lambda: Replay([4, 4, 6, 12, 12, 40]),
-    "norm test": lambda: NormTest(0.7, 4, 512, estimator="debiased", ema=0.9, test_interval=2),
+    "norm test": lambda: NormTest(0.7, 4, 512, estimator="debiased", ema=0.9, test_interval=2, norm_floor=0.1),
 }
 
 

@@ -158,7 +158,7 @@ def test_a_figure_can_be_drawn_again_from_its_csv(name, tmp_path):
 
 def test_what_is_plotted_is_the_table(tmp_path):
     axes = Figure().subplots()
-    assert figures.plot_convergence(TABLES["convergence"], axes, "rastrigin") is axes
+    assert figures.convergence.plot_convergence(TABLES["convergence"], axes, "rastrigin") is axes
     drawn = [line.get_ydata() for line in axes.lines if line.get_marker() == "o"]
     assert np.allclose(drawn[0], [0.25, 0.125, 0.0625])
     bounds = [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--" and line.get_color() != GREY]
@@ -169,24 +169,24 @@ def test_what_is_plotted_is_the_table(tmp_path):
 
 def test_plot_functions_return_their_axes():
     plots = {
-        "ratios": (figures.plot_ratios, "Theorem 1"),
-        "published_theorem": (figures.plot_published_theorem, "steep"),
-        "scalar_test": (figures.plot_scalar_test,),
-        "clipping": (figures.plot_clipping,),
-        "rmsprop": (figures.plot_divergence,),
-        "batch_demand": (figures.plot_batch_demand, "noisy"),
-        "estimator_bias": (figures.plot_estimator_bias,),
-        "schedule_limit": (figures.plot_schedule_limit,),
-        "exchange": (figures.plot_exchange, "price"),
-        "rules_and_optimum": (figures.plot_rules, "adam-like"),
-        "samples": (figures.plot_samples, "tail"),
+        "ratios": (figures.convergence.plot_ratios, "Theorem 1"),
+        "published_theorem": (figures.refutations.plot_published_theorem, "steep"),
+        "scalar_test": (figures.refutations.plot_scalar_test,),
+        "clipping": (figures.refutations.plot_clipping,),
+        "rmsprop": (figures.refutations.plot_divergence,),
+        "batch_demand": (figures.batches.plot_batch_demand, "noisy"),
+        "estimator_bias": (figures.batches.plot_estimator_bias,),
+        "schedule_limit": (figures.schedules.plot_schedule_limit,),
+        "exchange": (figures.schedules.plot_exchange, "price"),
+        "rules_and_optimum": (figures.schedules.plot_rules, "adam-like"),
+        "samples": (figures.samples.plot_samples, "tail"),
     }
     for name, (plot, *arguments) in plots.items():
         axes = Figure().subplots()
         assert plot(TABLES[name], axes, *arguments) is axes, name
     axes = Figure().subplots()
-    assert figures.plot_statistic(TABLES["estimator_bias"], axes, workers=4, eta=0.2) is axes
-    returned, mesh = figures.plot_ratio_map(
+    assert figures.batches.plot_statistic(TABLES["estimator_bias"], axes, workers=4, eta=0.2) is axes
+    returned, mesh = figures.ratio_map.plot_ratio_map(
         TABLES["ratio_map"], Figure().subplots(), "Theorem 2", "eta", LogNorm(1, 10)
     )
     assert isinstance(returned, Axes)

@@ -14,8 +14,9 @@ import pytest
 from simulate.experiments.result import Result, Table
 from simulate.outcomes import Assertion, Expectation, Kind, Outcome
 from simulate.rates import Slope
-from simulate.report import Report, html_report, software_versions
+from simulate.report.contents import Report, software_versions
 from simulate.report.figures import FIGURES, save_figures
+from simulate.report.html import html_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)

@@ -53,6 +53,12 @@ def test_how_scales_and_criteria_are_ordered(coordinates):
         assert other.criterion(squares, variances) <= weighted.criterion(squares, variances) * (1 + 1e-12)
 
 
+def test_a_single_coordinate_may_lose_its_descent_below_the_weighted_scale():
+    squares, variances = np.array([1e18, 1e-6]), np.array([1e18, 1e-12])
+    batch = NoiseScale.WEIGHTED.of(squares, variances)
+    assert drift(squares[1:], variances[1:], batch) < 0.0011 * drift(squares[1:], variances[1:], 0)
+
+
 def test_trace_and_weighted_have_no_order():
     trace, weighted = (NoiseScale(name).of for name in ("trace", "weighted"))
     junk = np.array([1.0, 0.0]), np.array([10.0, 1e4])
