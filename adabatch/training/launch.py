@@ -8,7 +8,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -190,7 +190,8 @@ def _train(
     _describe(run, folder)
     _report_steps(run, folder, console, start.paused_at)
     if not (folder / CONFIG).is_file():  # the folder was deleted or moved meanwhile
-        _describe(run, folder)
+        with suppress(OSError):
+            _describe(run, folder)
     if _code(run):
         _report_stop(run, folder)
     else:
