@@ -53,6 +53,9 @@ class RandomTokens:
         """As :class:`adabatch.data.SampleSource`."""
         return torch.randint(self.vocabulary_size, (len(positions), self.sequence_length), device=self.device)
 
+    def readers(self, positions: Sequence[int], ranks: int) -> None:
+        """Every rank makes its own."""
+
 
 @dataclass(frozen=True)
 class RandomCorpus:

@@ -89,12 +89,15 @@ def branch(
     is shown next to the noise scales, the norm test's batch and the goodput rule's. Stopped and started again, it
     resumes where it was. The options below may be others than the run had.
     """
+    from adabatch.distributed.rank_map import RankMap
     from adabatch.experiments.branching.branch import branch as execute
     from adabatch.experiments.branching.plan import Branching
     from adabatch.experiments.request import Request
 
+    own = run_or_settings("branch", run, None, None)
+    most = RankMap.of(own.parallel, own.parallel.ranks).most  # for which all of its batches were made
     asked = Branching(names(at), numbers(factors, float, "--factors"), samples, tolerance, lr_scaling.value)
-    base = overlay(run_or_settings("branch", run, None, None), {"time_limit": None, **given})
+    base = overlay(own, {"time_limit": None, "ranks_at": "", "ranks": most, **given})
     execute(
         Request(base, output, seeds, processes, False, report_only, command_line(), cluster, cluster_options),
         asked,

@@ -81,6 +81,10 @@ def evaluate(
         raise ValueError("--task-folder is for --tasks: name a task, or leave it out")
     if output is not None and output.is_dir():
         raise ValueError(f"{output} is a folder: name a file (--output)")
+    if output is not None and not output.parent.is_dir():
+        raise ValueError(
+            f"there is no folder {output.parent} to write to: make it, or name another file (--output)"
+        )
     manager = open_tasks(names(tasks), task_folder) if tasks else None  # before anything is computed
     subject = open_subject(model, step, {**given, **({"data": data} if data else {})})
     found: dict[str, Any] = {"model": str(subject.folder), "step": subject.step, "parameters": subject.parameters}
@@ -93,9 +97,9 @@ def evaluate(
             shown.append(f"{source}: {len(loss.losses):,} of {loss.available:,} sequences of {length} tokens")
             shown.append(str(loss))
         found |= on[0] | ({"other_validation_sets": on[1:]} if on[1:] else {})
-        if output is not None:
-            write_json(output, found)
-    typer.echo("\n".join(shown))
+    typer.echo("\n".join(shown))  # before it is written: a disk may be full
+    if output is not None:
+        write_json(output, found)
     if manager is not None:
         found["tasks"] = _scores(subject, names(tasks), manager, batch)
         for task, scores in found["tasks"].items():

@@ -170,11 +170,15 @@ class MixedSamples(Mixture, SampleSource):
 class MixedStreams(Mixture):
     """A mixture of streams: a shard that was read to its end begins again, as that of a stream alone does.
 
-    Which of a stream's shards a position is of depends on the shares, so that every rank reads all shards.
+    Which of a stream's shards a position is of depends on the shares, so that ranks need samples of each other's.
     """
 
     sources: Sequence[StreamedSamples]
     length = None
+
+    def readers(self, positions: Sequence[int] | range, ranks: int) -> Integers | None:
+        """See :meth:`adabatch.data.samples.SampleSource.readers`; all streams have as many shards."""
+        return None if ranks == 1 else self.sources[0].shards(self.order.places(positions)[1]) % ranks
 
     def state_dict(self) -> dict[str, Any]:
         """Where the streams' shards are that were opened here, as JSON."""

@@ -30,6 +30,13 @@ class SampleSource(Protocol):
     def take(self, positions: Sequence[int] | range) -> torch.Tensor:
         """The samples at these positions, int64 [len(positions), sequence_length], on the CPU."""
 
+    def readers(self, positions: Sequence[int] | range, ranks: int) -> npt.NDArray[np.int64] | None:
+        """The rank that takes each position for all, where ranks would otherwise read what others read too.
+
+        None where a rank that takes every n-th position (n ranks) reads nothing but its share.
+        """
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """What this rank knows of its place, as JSON."""
         return {}

@@ -12,8 +12,9 @@ samples:
 Position p of the stream is sample p // S of shard p mod S. So the samples and their order depend on the seed, S
 and the buffer alone. A rank computes positions that are equal modulo the number of ranks J
 (:func:`adabatch.data.order.group_positions`), hence if J divides S it opens only S / J of the shards, and the
-ranks' shards are disjoint: nothing is tokenized twice and nothing is left out. If J does not divide S the samples
-are the same, but ranks read shards that others read too.
+ranks' shards are disjoint: nothing is tokenized twice and nothing is left out. If J does not divide S, and in a
+mixture, ranks need samples of each other's shards: shard r is read by rank r mod J, which sends its samples to the
+others (:func:`adabatch.training.loop.next_batch`).
 
 A shard's epochs are its own: one with less text begins again earlier. Shards are made nearly equal. A shard
 without any text (more shards than documents) reads the next shard's instead.
@@ -39,7 +40,7 @@ from adabatch.settings.data import DataSettings
 if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
     import torch
 
-__all__ = ["ShardStream", "Stream", "StreamedSamples", "check_shards"]
+__all__ = ["ShardStream", "Stream", "StreamedSamples"]
 
 DOCUMENTS_AT_ONCE = 16
 BYTES_AT_ONCE = 2**18
@@ -204,23 +205,6 @@ class ShardStream:
         return following
 
 
-def check_shards(settings: DataSettings, ranks: int) -> None:
-    """Warn if the data are streamed and this number of ranks cannot have shards of their own."""
-    if settings.streaming and settings.mixture and ranks > 1:
-        warnings.warn(
-            "ranks cannot share the streams of a mixture: the samples are the same, but each rank reads and "
-            "tokenizes all of them; data that are prepared (without --streaming) are tokenized once",
-            stacklevel=2,
-        )
-    elif settings.streaming and settings.stream_shards % ranks:
-        warnings.warn(
-            f"{settings.stream_shards} shards of the stream cannot be shared evenly by {ranks} ranks: the samples "
-            "are the same, but each rank reads and tokenizes all shards; take a multiple of the ranks "
-            "(--stream-shards)",
-            stacklevel=2,
-        )
-
-
 class StreamedSamples:
     """The samples of a stream by their position: sample p // S of shard p mod S.
 
@@ -257,6 +241,16 @@ class StreamedSamples:
         if index not in self._open:
             self._open[index] = ShardStream(self._stream, index, self._saved.pop(index, None))
         return self._open[index].sample(number)
+
+    def readers(self, positions: Sequence[int] | range, ranks: int) -> npt.NDArray[np.int64] | None:
+        """See :meth:`adabatch.data.samples.SampleSource.readers`."""
+        if self._settings.stream_shards % ranks == 0:
+            return None
+        return self.shards(positions) % ranks
+
+    def shards(self, positions: Sequence[int] | range | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The shard of each position, int64 [len(positions)]."""
+        return np.asarray(positions, dtype=np.int64) % self._settings.stream_shards
 
     def state_dict(self) -> dict[str, Any]:
         """Where the shards are that were opened here, as JSON, for :meth:`load_state_dict` of any rank."""

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 
-__all__ = ["check_weights", "load_weights"]
+__all__ = ["check_weights", "load_weights", "weight_files"]
 
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -29,7 +29,7 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     """
     own = dict(model.named_parameters(remove_duplicate=False))
     with ExitStack() as opened:
-        files = {path: opened.enter_context(_opened(path)) for path in _files(folder)}
+        files = {path: opened.enter_context(_opened(path)) for path in weight_files(folder)}
         found = {name: file for file in files.values() for name in file.keys()}  # noqa: SIM118
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name, file in found.items()}
         check_weights(model, shapes, str(folder), f"take --model {folder}, whose configuration they are of")
@@ -39,7 +39,12 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
                     parameter.copy_(found[name].get_tensor(name))
 
 
-def _files(folder: Path) -> Sequence[Path]:
+def weight_files(folder: Path) -> Sequence[Path]:
+    """The files with a folder's weights.
+
+    Raises:
+        ValueError: it has none, or its index is damaged.
+    """
     if (folder / ONE_FILE).is_file():
         return [folder / ONE_FILE]
     if not (folder / INDEX).is_file():

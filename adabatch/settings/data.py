@@ -47,7 +47,7 @@ class DataSettings(Section):
     """Read and tokenize while training instead of preparing token files first; each rank reads its share."""
     stream_shards: Annotated[int, Range(1, 65_536)] = 32
     """Streaming: into how many shards the data are dealt. The order of the samples depends on it, not on the
-    number of ranks; take a multiple of the number of ranks, or else ranks read more than their share."""
+    number of ranks; with a multiple of the number of ranks they need not send samples to each other."""
     shuffle_buffer: Annotated[int, Range(0, 2**20)] = 4096
     """Streaming: samples that are shuffled together, over all shards; 0: the order of the data."""
     split: str = "train"
@@ -108,15 +108,15 @@ class DataSettings(Section):
         sets = self.validation_sets()
         for place, (name, data) in enumerate(sets.items()):
             held_out = HELD_OUT in data
-            if not name and place:
-                raise ValueError(
-                    f"{option_of('validation_data')} {data[0]} has no name, and only the first validation set "
-                    f"needs none: name it, as in prose={data[0]}"
-                )
             if held_out and (place or len(data) > 1):
                 raise ValueError(
                     f"{option_of('validation_data')} {HELD_OUT} is a set of its own, the first one: put it first, "
                     "and name the others, as in code=a.txt"
+                )
+            if not name and place:
+                raise ValueError(
+                    f"{option_of('validation_data')} {data[0]} has no name, and only the first validation set "
+                    f"needs none: name it, as in prose={data[0]}"
                 )
             if held_out and self.validation_data is not None and not self.validation_fraction:
                 raise ValueError(

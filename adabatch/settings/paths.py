@@ -39,7 +39,7 @@ PATHS: Mapping[str, frozenset[str]] = {
 HUB = frozenset({"data", "validation_data", "tokenizer"})
 """Settings that may also name something on the Hugging Face Hub."""
 
-_SHARE = re.compile(r"(.+):([-+]?\.?\d[\d.eE+-]*)", re.DOTALL)
+_SHARE = re.compile(r"(.+):([-+]?[.,]?\d[\d.,%eE+-]*)", re.DOTALL)  # 0,7 and 70% too, to be refused as shares
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _FILE_NAME = re.compile(
     r"\.(txt|text|md|rst|tex|py|jsonl?|ndjson|gz|zst|bz2|xz|zip|tar|parquet|arrow|csv|tsv|bin)$", re.IGNORECASE

@@ -27,6 +27,7 @@ from adabatch.distributed.rank_map import RankMap
 from adabatch.distributed.tensor_parallel import check_tensor_parallel
 from adabatch.model.document_mask import check_document_mask
 from adabatch.model.language_model import model_config
+from adabatch.model.weights import weight_files
 from adabatch.reporting.metrics import METRICS, read_metrics
 from adabatch.reporting.trackers import require_trackers
 from adabatch.schedules import BatchSizeSchedule
@@ -35,6 +36,7 @@ from adabatch.settings import ParallelSettings, Settings, options
 from adabatch.training.building import build_coupling, build_lengths, build_micro_batching, build_schedule
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.optimizer_checks import check_optimizer
+from adabatch.training.trained_model import holds_checkpoints
 
 if TYPE_CHECKING:  # it takes seconds to import
     from transformers import PreTrainedConfig
@@ -95,6 +97,9 @@ def check_start(
     start = check_settings(settings, settings.parallel.ranks, resumed)
     choose_device(settings.parallel, _ranks_here(settings.parallel, allocated) - 1)
     check_model(settings, None)  # before preparing a large corpus
+    source = Path(settings.model.init_from)
+    if settings.model.init_from and not resumed and not holds_checkpoints(source):
+        weight_files(source)
     prepared = prepare_for_run(settings, corpus)
     check_sources(settings.data, prepared[0], settings.run.samples)
     check_model(settings, prepared_vocabulary(settings.data, *prepared))

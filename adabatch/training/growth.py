@@ -46,6 +46,8 @@ def follow_batch(settings: Settings, start: Start, launch: Launch) -> int:
             return _ask_for(ranks, start.allocated, folder)
         start, former = _with_allocated(settings, start, ranks)
         ranks = start.allocated
+    else:  # what an earlier job asked for is not waited for any more
+        (folder / WANTED_RANKS).unlink(missing_ok=True)
     with listening(request.note):
         while not request.number:
             done = _steps(folder)

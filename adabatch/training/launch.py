@@ -8,7 +8,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from adabatch.reporting.metrics import MetricsWriter, read_metrics
 from adabatch.reporting.streams import tolerant_streams
 from adabatch.reporting.trackers import trackers_of
 from adabatch.schedules.composition import FIRST_BATCH
-from adabatch.settings import Settings, write_config
+from adabatch.settings import CONFIG, Settings, write_config
 from adabatch.terminal import console as new_console
 from adabatch.training.checkpointing import checkpoints_folder
 from adabatch.training.checks import Start, check_settings, check_start, resumes
@@ -187,15 +187,23 @@ def _train(
                 pass
         return _code(run)
     folder = Path(settings.run.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_config(settings, folder)
-    save_tokenizer(run.corpus.tokenizer, folder)
+    _describe(run, folder)
     _report_steps(run, folder, console, start.paused_at)
+    if not (folder / CONFIG).is_file():  # the folder was deleted or moved meanwhile
+        with suppress(OSError):
+            _describe(run, folder)
     if _code(run):
         _report_stop(run, folder)
     else:
         _report_end(run, folder)
     return _code(run)
+
+
+def _describe(run: Run, folder: Path) -> None:
+    """Write what a run resumes with, next to its checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_config(run.settings, folder)
+    save_tokenizer(run.corpus.tokenizer, folder)
 
 
 def _code(run: Run) -> int:

@@ -12,6 +12,8 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from adabatch.data.mixture import Mixture, shuffled
@@ -113,12 +115,27 @@ def next_batch(run: Run, plan: MicroBatchPlan, length: int) -> Sequence[torch.Te
 
     They are taken at once, since the micro-batches' positions interleave and a stream is read forwards.
     """
+    samples, step = run.corpus.train, range(run.samples, run.samples + plan.batch_size)
     groups = group_positions(run.samples, run.ranks.data_parallel_rank, plan)
     positions = [position for group in groups for position in group]
-    if isinstance(run.corpus.train, Mixture):
-        positions = shuffled(positions, run.samples, plan.batch_size, run.settings.data.seed)
-    micro_batches: Sequence[torch.Tensor] = run.corpus.train.take(positions)[:, :length].split(plan.micro_batch)
+    if isinstance(samples, Mixture):
+        positions = shuffled(positions, step.start, plan.batch_size, run.settings.data.seed)
+    readers = samples.readers(step, run.ranks.data_parallel_size)
+    if readers is None:
+        taken = samples.take(positions)[:, :length]
+    else:
+        taken = _exchanged(run, step, readers, length)[[position - step.start for position in positions]]
+    micro_batches: Sequence[torch.Tensor] = taken.split(plan.micro_batch)
     return micro_batches
+
+
+def _exchanged(run: Run, step: range, readers: npt.NDArray[np.int64], length: int) -> torch.Tensor:
+    """All samples of a step, int64 [batch, length]: each rank reads its share and sends it to the others."""
+    own = np.flatnonzero(readers == run.ranks.data_parallel_rank)
+    taken = run.corpus.train.take([step[place] for place in own])[:, :length].to(torch.int32)
+    by_rank = run.ranks.gather(taken)[:: run.ranks.tensor_parallel]  # teams of tensor-parallel ranks read alike
+    order = readers.argsort(kind="stable")
+    return torch.cat(by_rank)[torch.from_numpy(order.argsort())].long()
 
 
 def _nuclear_noise(run: Run, plan: MicroBatchPlan) -> Record:

@@ -11,7 +11,6 @@ from torch import nn
 from adabatch.checkpoints.loading import choose_checkpoint
 from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.data.corpus import Corpus, check_sources, open_corpus
-from adabatch.data.streaming import check_shards
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.rank_map import RankMap
 from adabatch.distributed.watchdog import Watchdog
@@ -60,7 +59,6 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     check_sources(settings.data, prepared[0], settings.run.samples)
     corpus = open_corpus(settings.data, *prepared)
     if ranks.is_main:
-        check_shards(settings.data, ranks.data_parallel_size)
         for warning in unfitting(settings, start.schedule):
             warnings.warn(warning, stacklevel=2)
     config = model_config(settings.model.model, corpus.vocabulary_size, settings.data.sequence_length)
@@ -70,7 +68,10 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
     bare = build_model(config, settings.data.seed)
     if settings.model.init_from and checkpoint is None:
         source = Path(settings.model.init_from)
-        (load_weights_of_run if holds_checkpoints(source) else load_weights)(bare, source)
+        if not holds_checkpoints(source):
+            load_weights(bare, source)
+        elif (problem := load_weights_of_run(bare, source, corpus.tokenizer)) and ranks.is_main:
+            warnings.warn(problem, stacklevel=2)
     if settings.data.document_mask:
         mask_documents(bare, corpus.tokenizer.end_of_document)
     model = parallelize(bare, settings.parallel, ranks)

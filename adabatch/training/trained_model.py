@@ -79,8 +79,11 @@ def holds_checkpoints(run: Path) -> bool:
     return (named_checkpoint(run) / MARKER).is_file() or checkpoints_folder(str(run)).is_dir()
 
 
-def load_weights_of_run(model: PreTrainedModel, run: Path) -> None:
+def load_weights_of_run(model: PreTrainedModel, run: Path, tokenizer: Tokenizer) -> str | None:
     """Replace a model's parameters by those of a checkpoint, as :func:`load_trained_model` finds it.
+
+    Returns:
+        A warning, if the weights were trained with another tokenizer than this one.
 
     Raises:
         ValueError: there is none that is intact, or its tensors are not the model's: which.
@@ -94,6 +97,14 @@ def load_weights_of_run(model: PreTrainedModel, run: Path) -> None:
     }
     check_weights(model, shapes, str(checkpoint), "take the --model of that run")
     load_parameters(checkpoint, model, ONE_PROCESS)
+    known = saved_progress(checkpoint)["corpus"]["train"]["tokenizer"]
+    own = checkpoint.parent.parent / TOKENIZER_FILE
+    if known["fingerprint"] == tokenizer.fingerprint:
+        return None
+    return (
+        f"the weights of {checkpoint} were trained with another tokenizer, in which the same numbers are other "
+        f"tokens: take it too (--tokenizer {own if own.is_file() else known.get('name')})"
+    )
 
 
 def _find(run: Path, step: int | None) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from adabatch.checkpoints.folders import remove_checkpoints
 from adabatch.data.preparation import TOKENIZER_FILE
@@ -19,7 +20,16 @@ from adabatch.training.checkpointing import checkpoints_folder
 
 __all__ = ["branch"]
 
-UNWANTED = {"tensorboard": False, "profile": 0, "overwrite": False, "time_limit": None, "stop_at": 0}
+UNWANTED: dict[str, Any] = {
+    "tensorboard": False,
+    "wandb": False,
+    "profile": 0,
+    "overwrite": False,
+    "time_limit": None,
+    "stop_at": 0,
+    "keep_best": False,
+    "validate_at_start": False,
+}
 """What a run may have been asked for and its branches are not."""
 
 

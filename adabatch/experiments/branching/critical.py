@@ -5,9 +5,11 @@ the end and compared with those of the smallest k, seed by seed: D_k. Over a gri
 D_k first passes the tolerance, between two k of the grid by a straight line in log k.
 
 How sure it is: D_k has a Student's t interval, with the deviation of the residuals that neither seed nor k
-explains (a two-way layout: seeds are blocks), and is decided where that lies on one side of the tolerance. The
-critical k has an interval from a bootstrap that draws seeds with replacement, and one of three windows, joined
-with where the ends of the intervals of D_k pass the tolerance.
+explains (a two-way layout: seeds are blocks), and is decided where that lies on one side of the tolerance. Of
+several comparisons one is more often wrong than each: so k is beyond the tolerance only where all larger ones are
+too. In this fixed sequence, from the largest k down, an error anywhere is as rare as in a single comparison
+(Maurer, Hothorn and Lehmacher, 1995). The critical k has an interval from a bootstrap that draws seeds with
+replacement, and one of three windows, joined with where the ends of the intervals of D_k pass the tolerance.
 
 References:
     Merrill et al., arXiv 2505.23971 (branches, sqrt(k) times the learning rate, a tolerance on the smoothed loss).
@@ -21,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import rankdata, t
 
 __all__ = [
@@ -47,6 +50,8 @@ FEWEST_POINTS = 3
 
 Kind = Literal["resolved", "at least", "unresolved"]
 
+Floats = npt.NDArray[np.float64]
+
 
 def window_loss(ends: np.ndarray, losses: np.ndarray, start: float, stop: float) -> float:
     """The mean loss over the samples from ``start`` to ``stop``; a step counts by its samples there.
@@ -65,23 +70,28 @@ def window_loss(ends: np.ndarray, losses: np.ndarray, start: float, stop: float)
     return float(weights[used] @ losses[used] / weights[used].sum())
 
 
-def first_crossing(factors: Sequence[float], differences: Sequence[float], tolerance: float) -> float:
+def first_crossing(factors: Sequence[float], differences: npt.ArrayLike, tolerance: float) -> Floats:
     """The k at which D_k first passes the tolerance, by lines in log k; infinite where it never does.
 
     Args:
         factors: k, ascending.
-        differences: D_k, that of the first one 0.
+        differences: D_k, that of the first one 0; shape [..., factors].
         tolerance: > 0.
 
-    >>> round(first_crossing([1, 2, 4], [0.0, 0.0, 0.02], 0.01), 3)
-    2.828
+    Returns:
+        Shape [...].
+
+    >>> first_crossing([1, 2, 4], [[0.0, 0.0, 0.02], [0.0, 0.0, 0.0]], 0.01).round(3).tolist()
+    [2.828, inf]
     """
-    for number in range(1, len(factors)):
-        if differences[number] > tolerance:
-            before, after = differences[number - 1], differences[number]
-            share = (tolerance - before) / (after - before)
-            return float(factors[number - 1] * (factors[number] / factors[number - 1]) ** share)
-    return math.inf
+    values, k = np.asarray(differences, dtype=float), np.asarray(factors, dtype=float)
+    beyond = values[..., 1:] > tolerance
+    number = beyond.argmax(axis=-1)
+    before, after = (np.take_along_axis(values, number[..., None] + n, axis=-1)[..., 0] for n in (0, 1))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # where none is beyond
+        share = (tolerance - before) / (after - before)
+        crossing = k[number] * (k[number + 1] / k[number]) ** share
+    return np.asarray(np.where(beyond.any(axis=-1), crossing, math.inf))
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,8 @@ class CriticalBatch:
         differences: D_k in nats, that of the first one 0; infinite where a branch diverged.
         half_widths: of their 90% intervals; infinite for a single seed, which does not show the spread.
         tolerance: on D_k.
-        kind: ``resolved`` where some D_k is above the tolerance with all of its interval, ``at least`` where all
-            are below with all of theirs, else ``unresolved``.
+        kind: ``resolved`` where the largest k is beyond the tolerance, ``at least`` where all are within, else
+            ``unresolved``.
         factor: the critical k; infinite for ``at least``, NaN if unresolved.
         low: end of the interval of the critical k.
         high: the other end, infinite where it is beyond the largest k.
@@ -125,11 +135,11 @@ class CriticalBatch:
         return self.factors[next(beyond, len(self.factors)) - 1]
 
     def verdict(self, number: int) -> str:
-        """Of one k: ``within`` or ``beyond`` the tolerance, or ``unresolved``."""
-        difference, half = self.differences[number], self.half_widths[number]
-        if number == 0 or difference + half <= self.tolerance:
+        """Of one k: ``within`` the tolerance, ``beyond`` it as all larger ones are, or ``unresolved``."""
+        lower = [each - half for each, half in zip(self.differences, self.half_widths, strict=True)]
+        if number == 0 or self.differences[number] + self.half_widths[number] <= self.tolerance:
             return "within"
-        return "beyond" if difference - half > self.tolerance else "unresolved"
+        return "beyond" if min(lower[number:]) > self.tolerance else "unresolved"
 
 
 def critical_batch(
@@ -153,8 +163,9 @@ def critical_batch(
     half_widths[0] = 0.0
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="closest_observation")
     # Of few seeds the bootstrap is too narrow: what the intervals of all D_k allow belongs to it too.
-    low = min(low, first_crossing(factors, differences + half_widths, tolerance))
-    high = max(high, first_crossing(factors, differences - half_widths, tolerance))
+    low = min(low, float(first_crossing(factors, differences + half_widths, tolerance)))
+    lower = np.minimum.accumulate((differences - half_widths)[::-1])[::-1]  # beyond where all larger ones are
+    high = max(high, float(first_crossing(factors, lower, tolerance)))
     found = CriticalBatch(
         batch=batch,
         factors=tuple(map(float, factors)),
@@ -171,7 +182,7 @@ def critical_batch(
     if not np.isfinite(main[0]).all() or ("beyond" not in verdicts and "unresolved" in verdicts):
         return found
     kind: Kind = "resolved" if "beyond" in verdicts else "at least"
-    return replace(found, kind=kind, factor=first_crossing(factors, found.differences, tolerance))
+    return replace(found, kind=kind, factor=float(first_crossing(factors, differences, tolerance)))
 
 
 def _half_width(losses: np.ndarray) -> float:
@@ -199,7 +210,7 @@ def _draws(
     with np.errstate(invalid="ignore"):
         paired = losses - losses[:, :1]
         means = paired[window[:, None], :, chosen].mean(axis=1)
-    return np.array([first_crossing(factors, row, tolerance) for row in means])
+    return first_crossing(factors, means, tolerance)
 
 
 @dataclass(frozen=True)

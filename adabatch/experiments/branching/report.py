@@ -153,7 +153,8 @@ def _difference_table(results: Sequence[PointResult]) -> TextTable:
         rows.append((each.point.at, *cells.values()))
     note = (
         "Loss minus that of the smallest k, in nats, and whether the interval lies within the tolerance, beyond "
-        f"it, or on both sides (unresolved); {MISSING}: too large a batch for the samples of a branch."
+        f"it as those of all larger k do, or neither (unresolved); {MISSING}: too large a batch for the samples "
+        "of a branch."
     )
     return TextTable("What larger batches cost", note, ("at", *(f"k = {factor:g}" for factor in factors)), rows)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from adabatch.data.corpus import check_sources
+from adabatch.data.progress import prepare_with_progress
 from adabatch.experiments.comparison.claims.claims import load_claims, print_survival
 from adabatch.experiments.comparison.plan import BUDGETS, ComparisonPlan
 from adabatch.experiments.comparison.report.report import write_report
@@ -73,6 +75,7 @@ def compare(
     plan = _plan(request, base, names, variants, constant_batches, effort, tuned_by)
     _refuse_other_settings(base, request.output)
     if not request.report_only:
+        _check_sources(base)
         request.output.mkdir(parents=True, exist_ok=True)
         write_config(base, request.output)
         train(plan, request)
@@ -113,6 +116,16 @@ def _plan(
     if request.quick:
         effort = replace(QUICK_EFFORT, points=min(effort.points, QUICK_EFFORT.points))
     return ComparisonPlan(base, schedules, seeds, request.output, effort, tuned)
+
+
+def _check_sources(base: Settings) -> None:
+    """Raise ValueError for a mixture with a source that ends before the largest budget does."""
+    if base.data.mixture:
+        most = max(BUDGETS)
+        try:
+            check_sources(base.data, prepare_with_progress(base.data), round(most * base.run.samples))
+        except ValueError as refusal:
+            raise ValueError(f"constant batches are trained on {most:g} times --samples too: {refusal}") from None
 
 
 def _refuse_other_settings(base: Settings, folder: Path) -> None:

@@ -161,6 +161,9 @@ def test_the_best_is_named(tmp_path, losses):
     started = of_losses(tmp_path, output=str(tmp_path / "second"), init_from=str(best))
     for (name, value), own in zip(found.model.named_parameters(), started.model.parameters(), strict=True):
         assert torch.equal(value, own), name
+    other = {"tokenizer": "bpe", "vocabulary_size": 260}
+    with pytest.warns(UserWarning, match=r"were trained with another tokenizer, .* \(--tokenizer bytes\)"):
+        of_losses(tmp_path, output=str(tmp_path / "third"), init_from=str(best), **other)
     with pytest.raises(ValueError, match=r"step-00000002 do not fit the model: .* take the --model of that run"):
         of_losses(tmp_path, output=str(tmp_path / "third"), init_from=str(best), model="tiny")
     assert named_checkpoint(tmp_path / "run") == tmp_path / "run"

@@ -11,22 +11,32 @@ import pytest
 
 from adabatch import load_settings, train
 from adabatch.reporting.metrics import read_metrics
+from adabatch.settings import overlay, write_config
 from tests.support.command import COMMAND
 from tests.support.tiny_llama import write_tiny_model
 
 RUN = {"sequence_length": 16, "samples": 480, "warmup_samples": 16, "lr": 0.01, "threads": 1, "figures": False}
-RUN |= {"initial_batch": 8, "micro_batch": 2, "schedule": "constant", "validation_interval": 0}
+RUN |= {
+    "initial_batch": 8,
+    "micro_batch": 2,
+    "schedule": "constant",
+    "validation_interval": 480,
+    "keep_best": True,
+}
 ASKED = "--at 25%,50% --factors 1,2 --samples 160 --seeds 1 --processes 1 --tolerance 0.5"
+ALONE = "--parallel single --ranks 1"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A finished run with checkpoints in the middle and at the end."""
+    """A finished run with checkpoints in the middle and at the end; it might have had other ranks meanwhile."""
     folder = tmp_path_factory.mktemp("branching")
     write_tiny_model(folder / "model.json")
     (folder / "text.txt").write_text("a batch that is larger costs more samples, beyond some size. " * 400)
     named = {"model": str(folder / "model.json"), "data": str(folder / "text.txt"), "output": str(folder / "run")}
-    train(load_settings(overrides=RUN | named | {"checkpoint_interval": 240}))
+    settings = load_settings(overrides=RUN | named | {"checkpoint_interval": 240})
+    train(settings)
+    write_config(overlay(settings, {"parallel": "ddp", "ranks_at": "16:2"}), folder / "run")
     return folder
 
 
@@ -34,7 +44,7 @@ def folder(tmp_path_factory):
 @pytest.mark.distributed
 def test_killed_half_way_and_continued(adabatch, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    words = ["branch", "run", *ASKED.split(), "--output", "out"]
+    words = ["branch", "run", *ASKED.split(), *ALONE.split(), "--output", "out"]
     before = {path: path.stat().st_mtime_ns for path in sorted((folder / "run").rglob("*"))}
     process = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
     first = next(line for line in process.stderr if line.startswith("2 of 5 runs: "))
@@ -83,7 +93,7 @@ def test_killed_half_way_and_continued(adabatch, folder, monkeypatch):
     ("arguments", "message"),
     [
         ("--factors 1", "--factors takes two or more different numbers above 0, such as 0.5,1,2,4,8, but is 1"),
-        ("--factors 0.1,1", "factor 0.1 makes no batch at 25%: 0.1 x 8 is 0.8"),
+        ("--factors 0.1,1", "factor 0.1 makes no batch at 25%: 0.1 x 8 is 0.8, and 2 ranks make multiples of 2"),
         ("--tolerance 0", "'--tolerance': it must be above 0 and at most 100, but is 0"),
         ("--at 95%", "--at 95% cannot be branched at: from 456 samples on"),
         ("--at ,", "--at takes one or more places"),

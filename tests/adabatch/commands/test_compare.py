@@ -173,6 +173,10 @@ def test_plot_draws_runs_together(whole, adabatch, tmp_path):
         ("compare --constant-batches 16,x", "--constant-batches takes numbers separated by commas"),
         ("compare --tuned-by missing", "missing has no tuned.json: name the folder of a comparison"),
         ("compare --claims missing", "missing is not a file of claims"),
+        (
+            "compare --data stdlib:1 --samples 900000",
+            "are trained on 2 times --samples too: the source stdlib has",
+        ),
         ("compare --processes -1", "'--processes': it must be from 0 to 1,024, but is -1"),
         ("compare --validation-interval 0", "--validation-interval above 0"),
         ("compare --report-only", "no schedule of this comparison is finished"),

@@ -37,6 +37,9 @@ def test_refusals(adabatch, run, tmp_path):
     message = "exported has no data of its own: name what to evaluate it on (--data)"
     adabatch.refuses(message, "evaluate", tmp_path / "exported")
     adabatch.refuses("is a folder: name a file (--output)", "evaluate", run, "--output", tmp_path / "folder")
+    adabatch.refuses(
+        "there is no folder away to write to: make it", "evaluate", run, "--output", "away/found.json"
+    )
     adabatch.refuses("--task-folder is for --tasks", "evaluate", run, "--task-folder", tmp_path)
     adabatch.refuses("'--batch': it must be from 1 to", "evaluate", run, "--batch", 0)
     (tmp_path / "short.txt").write_text("ab")

@@ -19,7 +19,7 @@ from adabatch.data.mixture import MixtureOrder, shuffled
 from adabatch.data.order import group_positions
 from adabatch.data.preparation import prepare
 from adabatch.data.progress import summary_of
-from adabatch.data.streaming import check_shards
+from adabatch.distributed.parallel import DistributedContext
 from adabatch.schedules import MicroBatchPlan
 from adabatch.settings import DataSettings, load_settings
 from adabatch.settings.mixture import Ingredient, ingredients_of
@@ -209,21 +209,28 @@ class TestCorpus:
             for source in sources:
                 source.load_state_dict(json.loads(json.dumps(states)), start)
             for _ in range(steps):
-                plan = MicroBatchPlan(ranks, accumulation=2, micro_batch=2)
+                step = range(start, start + 4 * ranks)
+                readers = whole.train.readers(step, ranks)
+                assert (readers is None) == (ranks == 1)
                 for rank, source in enumerate(sources):
-                    where = [p for group in group_positions(start, rank, plan) for p in group]
-                    assert source.take(where).tolist() == [expected[p] for p in where]
-                start += plan.batch_size
+                    own = [p for n, p in enumerate(step) if readers is None or readers[n] == rank]
+                    assert source.take(own).tolist() == [expected[p] for p in own]
+                start = step.stop
+            opened = [
+                (number, shard)
+                for source in sources
+                for number, stream in enumerate(source.sources)
+                for shard in stream._open
+            ]
+            assert len(opened) == len(set(opened)), "no shard of a source is read by two ranks"
             states = [source.state_dict() for source in sources]
-        with pytest.warns(UserWarning, match="ranks cannot share the streams of a mixture"):
-            check_shards(settings, 2)
 
 
 def test_the_trainer_deals_the_samples_of_a_step_at_random(texts):
     settings = settings_of(texts, "0.5", "0.5")
     train, plan = open_corpus(settings).train, MicroBatchPlan(1, accumulation=2, micro_batch=6)
     run = SimpleNamespace(samples=24, corpus=SimpleNamespace(train=train), settings=SimpleNamespace(data=settings))
-    run.ranks = SimpleNamespace(data_parallel_rank=0)
+    run.ranks = DistributedContext()
     groups = next_batch(run, plan, 8)
     assert sorted(torch.cat(groups).tolist()) == sorted(train.take(range(24, 36)).tolist())
     assert all(0 < capitals(group).sum() < 6 for group in groups)
@@ -242,6 +249,8 @@ class TestBadInput:
             (["a:0", "b:1"], r"the share of --data a is 0:"),
             (["a:0.33333", "b:0.66667"], r"the share of --data a is 0\.33333.* at most 4 decimals"),
             (["a:1.2.3", "b:1"], r"the share of --data a is 1\.2\.3"),
+            (["a:0,7", "b:0,3"], r"the share of --data a is 0,7: give a number .* such as 0\.25"),
+            (["a:70%", "b:30%"], r"the share of --data a is 70%: give a number"),
             (["a:1e-999999999", "b:1"], r"the share of --data a is 1e-999999999"),
             (["a:0.5", "a:0.5"], "--data names a 2 times: name it once, with the sum of its shares"),
         ],

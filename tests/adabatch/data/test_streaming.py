@@ -17,7 +17,7 @@ from adabatch.data.corpus import open_corpus
 from adabatch.data.documents import Document, deal, read_parts
 from adabatch.data.order import group_positions, seeded_permutation
 from adabatch.data.sources import open_sources
-from adabatch.data.streaming import Stream, StreamedSamples, check_shards
+from adabatch.data.streaming import Stream, StreamedSamples
 from adabatch.data.tasks import write_tokens
 from adabatch.data.tokenizer import ByteTokenizer
 from adabatch.schedules import MicroBatchPlan
@@ -188,14 +188,10 @@ class TestSharing:
         assert [len(each) for each in opened] == [8 // ranks] * ranks
         assert set().union(*opened) == set(range(8))
 
-    def test_ranks_that_cannot_share_evenly_are_warned(self, recwarn):
-        settings = DataSettings(streaming=True, stream_shards=8)
-        for ranks in (1, 2, 4, 8):
-            check_shards(settings, ranks)
-        check_shards(dataclasses.replace(settings, streaming=False), 3)
-        assert not recwarn
-        with pytest.warns(UserWarning, match="8 shards of the stream cannot be shared evenly by 3 ranks"):
-            check_shards(settings, 3)
+    def test_ranks_that_do_not_divide_the_shards_read_some_for_each_other(self):
+        source = StreamedSamples(make_stream([[] for _ in range(8)]))
+        assert [source.readers(range(9), ranks) for ranks in (1, 2, 4, 8)] == [None] * 4
+        assert source.readers(range(6, 15), 3).tolist() == [0, 1, 0, 1, 2, 0, 1, 2, 0]  # of shards 6, 7, 0, ...
 
     def test_resuming_reads_no_more_than_the_buffer(self):
         """Not the 2000 documents before it."""

@@ -143,6 +143,12 @@ def test_ranks_that_no_job_can_have_are_done_without_until_the_next_threshold(jo
     assert jobs.starts.told == [("auto", (), True)]
 
 
+def test_a_number_that_was_asked_for_is_forgotten_where_all_can_be_started(jobs):
+    jobs(1, (3, OTHER_RANKS, 64))
+    assert jobs(0, (3, 143, 64)) == (143, [2], None)
+    assert jobs(1) == (OTHER_RANKS, [], "2\n")
+
+
 def test_a_job_of_another_size_than_the_batch_gets_asks_before_it_starts_ranks(jobs):
     jobs(1, (3, 143, 300))
     assert jobs(2) == (OTHER_RANKS, [], "4\n")

@@ -57,6 +57,8 @@ def test_the_folder_holds_what_repeats_the_run(small, tmp_path):
 def test_a_mistake_is_a_value_error_before_anything_is_written(small, tmp_path):
     with pytest.raises(ValueError, match="--eta must be from 1e-06 to 1,000,000"):
         train(small(eta=0.0))
+    with pytest.raises(ValueError, match=r"nowhere has no weights: name a folder with model\.safetensors"):
+        train(small(init_from=str(tmp_path / "nowhere")))
     assert not (tmp_path / "run").exists()
 
 

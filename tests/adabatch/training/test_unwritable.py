@@ -79,6 +79,13 @@ def test_metrics_that_vanish_are_written_again(train, tmp_path, what, step, caps
     assert "could not be written" not in capsys.readouterr().err
 
 
+def test_a_folder_that_vanishes_is_there_again_with_all_that_a_run_resumes_with(train, tmp_path):
+    assert train({3: lambda: shutil.rmtree(tmp_path / "run")}) == 0
+    assert [record["step"] for record in read_metrics(tmp_path / "run")] == list(range(1, STEPS + 1))
+    assert complete_checkpoints(tmp_path / "run" / "checkpoints")
+    assert load_settings(file=tmp_path / "run" / "config.toml").run.output == str(tmp_path / "run")
+
+
 def test_records_of_a_disk_that_is_full_for_a_while_are_not_lost(train, tmp_path, monkeypatch, capsys):
     write = os.write
 
