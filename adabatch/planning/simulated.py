@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedConfig
 
 from adabatch.data.corpus import Corpus
+from adabatch.data.samples import SampleSource
 from adabatch.distributed.communication import Collective, CommunicationCounter, Traffic
 from adabatch.distributed.parallel import DistributedContext, parallelize
 from adabatch.distributed.watchdog import Watchdog
@@ -99,13 +100,27 @@ def simulate_steps(
             model.tie_weights()  # which memory of its own for each name has undone
             if isinstance(wrapped, _ReplicatedByHand):
                 wrapped.make_buckets()
-            samples = SimpleNamespace(
-                take=lambda positions: torch.zeros(len(positions), length, dtype=torch.int64)
-            )
-            corpus = cast(Corpus, SimpleNamespace(train=samples, validation=None))
+            corpus = cast(Corpus, SimpleNamespace(train=_NoSamples(length), validation=None))
             planned = _of_batch(replace(settings, parallel=parallel), layouts[-1])
             run = assemble_run(planned, ranks, corpus, wrapped, Start.of(planned), layouts[-1])
             return _observe_steps(run, layouts, memory)
+
+
+class _NoSamples(SampleSource):
+    """Sequences of zeros."""
+
+    length = None
+
+    def __init__(self, sequence_length: int) -> None:
+        self._sequence_length = sequence_length
+
+    def take(self, positions: Sequence[int] | range) -> torch.Tensor:
+        """See :class:`SampleSource`."""
+        return torch.zeros(len(positions), self._sequence_length, dtype=torch.int64)
+
+    def describe(self) -> dict[str, Any]:
+        """See :class:`SampleSource`."""
+        return {}
 
 
 def _observe_steps(run: Run, layouts: Sequence[MicroBatching], memory: _Observer) -> list[SimulatedStep]:
