@@ -107,7 +107,8 @@ def require_trained(folder: Path, printed: str) -> None:
 def test_make_demo(tmp_path, monkeypatch):
     """What make would start, in a fork: the next command, with its ranks, is started as it is."""
     monkeypatch.chdir(ROOT)
-    done = shell(f"make demo --dry-run OPTIONS='{SHORT} --output {tmp_path}/runs/demo'", tmp_path)
+    options = f"{SHORT} --output {tmp_path}/runs/demo"
+    done = shell(f"make --no-print-directory demo --dry-run OPTIONS='{options}'", tmp_path)
     program, *words = shlex.split(done.stdout.splitlines()[-1])
     assert program.endswith("bin/adabatch")
     run = ForkedRun(words, tmp_path / "log")
