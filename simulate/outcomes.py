@@ -163,17 +163,19 @@ def at_most(
     return [Assertion(label.format(**row), row[measured], "<=", row[bound]) for row in rows]
 
 
-def _margin(comparison: Assertion) -> float:
-    """How far a comparison is from failing; negative where it fails, NaN counted as failing most."""
+def _margin(comparison: Assertion) -> tuple[float, float]:
+    """How far a comparison is from failing; negative where it fails, NaN counted as failing most.
+
+    Relative to the larger side, then as it is: next to 0 all differences of one sign are relatively the same.
+    """
     left, right = float(comparison.left), float(comparison.right)
     if math.isnan(left) or math.isnan(right):
-        return -math.inf
-    if comparison.relation in ("<=", "<"):
-        return _relative(right - left, left, right)
-    if comparison.relation in (">=", ">"):
-        return _relative(left - right, left, right)
+        return -math.inf, 0.0
+    if comparison.relation in ("<=", "<", ">=", ">"):
+        difference = right - left if "<" in comparison.relation else left - right
+        return _relative(difference, left, right), difference
     slack = comparison.tolerance - abs(left - right)
-    return slack if comparison.relation == "~" or comparison.holds else -math.inf
+    return slack if comparison.relation == "~" or comparison.holds else -math.inf, 0.0
 
 
 def _relative(difference: float, left: float, right: float) -> float:

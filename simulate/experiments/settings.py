@@ -67,7 +67,7 @@ class Settings:
     """Which experiments to run."""
 
     seed: int = 0
-    """Base of all random numbers."""
+    """Base of all random numbers; two bases have no run in common."""
 
     output: Path = Path("runs/verify-bounds")
     """Folder for report.json, report.html, figures and their data."""
@@ -83,6 +83,15 @@ class Settings:
 
     against: Path | None = None
     """Folder of an earlier report, to compare with."""
+
+    def run_seeds(self, count: int) -> range:
+        """The seeds of this many runs; none of them is another base's, up to a million runs.
+
+        >>> Settings(seed=1).run_seeds(2)
+        range(1048576, 1048578)
+        """
+        first = self.seed << 20
+        return range(first, first + count)
 
     def by_level(self, quick: T, default: T, full: T) -> T:
         """The value for this level.

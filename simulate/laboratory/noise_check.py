@@ -1,11 +1,13 @@
 """Whether noise is what it says: unbiased, of the deviations it reports, within the norm test of a bound.
 
-At points of a short run of the optimizer many stochastic gradients are drawn at once. Six standard errors are
-allowed, so that true noise is refused in a few of 10^9 coordinates; a bias or an excess below that is not seen.
+At points of a short run of the optimizer many stochastic gradients are drawn at once, at the point's step and with
+the optimizer's state there; what a noise itself remembers starts over. Six standard errors are allowed, so that true
+noise with light tails is refused in a few of 10^9 coordinates; a bias or an excess below that is not seen.
 """
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +66,7 @@ def require_noise(
     """
     worst = 0.0
     samples = [
-        _drawn(name, noise, objective, optimizer, w, step)
-        for step, w in _visited(name, noise, objective, optimizer)
+        _drawn(name, noise, objective, optimizer, *visit) for visit in _visited(name, noise, objective, optimizer)
     ]
     for sample in samples:
         if bound is None or bound.unbiased:
@@ -78,15 +79,17 @@ def require_noise(
     return said + (f"; at most {worst:.3g} of the test's eta" if worst else "")
 
 
-def _visited(name: str, noise: Noise, objective: Objective, optimizer: Optimizer) -> list[tuple[int, Array]]:
-    """Steps and points, shape [d], of one short run."""
+def _visited(
+    name: str, noise: Noise, objective: Objective, optimizer: Optimizer
+) -> list[tuple[int, Array, OptimizerState]]:
+    """Steps, points, shape [d], and states before the step, of one short run."""
     w = objective.start()[None]
     source, state = noise.begin(objective, optimizer, SeedStreams([0], VISITED[-1])), optimizer.start(w)
     found = []
     for step in range(1, VISITED[-1] + 1):
         gradient = np.ascontiguousarray(objective.gradient(w))
         if step in VISITED:
-            found.append((step, w[0].copy()))
+            found.append((step, w[0].copy(), deepcopy(state)))
         drawn = _require_draw(name, source(w, gradient, step, state), gradient)
         w = optimizer.step(w, np.ascontiguousarray(drawn.gradient), state, step)
         if not np.isfinite(w).all():
@@ -108,19 +111,35 @@ def _require_draw(name: str, drawn: Any, gradient: Array) -> Draw:
     return drawn
 
 
-def _drawn(name: str, noise: Noise, objective: Objective, optimizer: Optimizer, w: Array, step: int) -> _Sample:
+def _drawn(
+    name: str,
+    noise: Noise,
+    objective: Objective,
+    optimizer: Optimizer,
+    step: int,
+    w: Array,
+    state: OptimizerState,
+) -> _Sample:
     many = np.repeat(w[None], DRAWS, axis=0)
     gradient = np.ascontiguousarray(objective.gradient(many))
-    state: OptimizerState = optimizer.start(many)
     # Seeds of their own at each point, so that a draw that is unlucky at one of them is not at all.
     seeds = range(step * DRAWS, (step + 1) * DRAWS)
     source = noise.begin(objective, optimizer, SeedStreams(list(seeds), 1))
-    drawn = _require_draw(name, source(many, gradient, 1, state), gradient)
+    drawn = _require_draw(name, source(many, gradient, step, _for_each_draw(state)), gradient)
     errors = drawn.gradient - gradient
     squared = errors * errors
     reported = None if drawn.deviations is None else np.broadcast_to(drawn.deviations, errors.shape)[0]
     mean, variance = errors.mean(axis=0), squared.mean(axis=0)
     return _Sample(w, gradient[0], mean, variance, (squared * squared).mean(axis=0), reported)
+
+
+def _for_each_draw(state: OptimizerState) -> OptimizerState:
+    """The state of one seed, repeated for all draws."""
+    many = copy(state)
+    for name, value in vars(state).items():
+        if isinstance(value, np.ndarray) and value.shape[:1] == (1,):
+            setattr(many, name, np.repeat(value, DRAWS, axis=0))
+    return many
 
 
 def _require_unbiased(name: str, sample: _Sample) -> None:

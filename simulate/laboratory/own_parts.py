@@ -34,7 +34,7 @@ def run(settings: Settings, pieces: Pieces) -> Result:
     wanted = [(o, n, p, b) for o in objectives for n in noises for p in optimizers for b in bounds]
 
     def found(parts: tuple[str, str, str, str | None]) -> tuple[StudyResult, str]:
-        one = prepared(*parts, steps=steps, seeds=seeds, seed=settings.seed)
+        one = prepared(*parts, steps=steps, seeds=seeds, seed=settings.run_seeds(seeds).start)
         own = any(part is not None and is_own(part) for part in parts)
         return one.run(checked=own or bool(settings.noises)), "" if one.bound is None else one.bound.theorem
 

@@ -186,7 +186,7 @@ def run(settings: Settings, pieces: Pieces) -> Result:
         chosen = [one for one in chosen if one.only_on is None or one.only_on.name in names]
     runs = [(name, one, OBJECTIVES[name]()) for one in chosen if one.only_on is None for name in names]
     runs += [(one.only_on.name, one, one.only_on) for one in chosen if one.only_on is not None]
-    chosen_seeds = tuple(range(settings.seed, settings.seed + seeds))
+    chosen_seeds = tuple(settings.run_seeds(seeds))
     found = pieces.each(runs, lambda each: _row(*each, steps, chosen_seeds))
     table = Table.of_rows(row for row, _ in found)
     return Result(

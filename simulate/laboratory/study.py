@@ -11,8 +11,9 @@ Algorithm:
     2. All seeds are run; the bound is evaluated at every recorded K and compared with the mean over seeds.
 
 Guarantee:
-    "holds": no mean is above the bound. "violated": the lower end of a 99% interval is above it at some K. Between
-    the two: "unresolved", and more seeds would tell.
+    "holds": no mean is above the bound. "violated": the lower end of its interval is above it at some K; the
+    intervals are t intervals that hold for all K together in 99% of studies, if means are nearly normal. Between the
+    two: "unresolved", and more seeds would tell. One seed under noise has no interval, and violates nothing.
 
 Example:
     >>> result = study("quadratic,dimension=2", "gaussian,eta=0.5", "sgd", steps=64, seeds=4)
@@ -54,7 +55,7 @@ from theory.problem import AdamParameters, Problem
 __all__ = ["Study", "study"]
 
 LEVEL = 0.99
-"""Of the intervals of the measured means."""
+"""Of the intervals of the measured means, for all K together (Bonferroni)."""
 FIRST_OF_SLOPE = 16
 """Steps from which on a slope is fitted."""
 ROUNDING = 1e-9
@@ -181,18 +182,18 @@ class Study:
     def _table(self, trajectory: Trajectory, records: tuple[int, ...] | None) -> Table:
         compared = set(records or powers_of_two(self.steps))
         indices = [i for i, k in enumerate(trajectory.steps) if k in compared]
-        rows = [self._row(Run(self.objective, self.noise, self.optimizer, trajectory, i)) for i in indices]
-        return Table.of_rows(row for row in rows if row is not None)
+        if self.bound is not None and self.bound.preconditioned:
+            indices = indices[-1:]  # such a bound reads the state at the end of the run
+        runs = [Run(self.objective, self.noise, self.optimizer, trajectory, i) for i in indices]
+        return Table.of_rows(self._row(run, len(runs)) for run in runs)
 
-    def _row(self, run: Run) -> dict[str, Any] | None:
-        last = run.record == len(run.trajectory.steps) - 1
+    def _row(self, run: Run, compared: int) -> dict[str, Any]:
+        """Measured and bound at one K, of so many that are compared."""
         if self.bound is None:
             values, bound = run.trajectory.l1_sum[run.record], _guaranteed_for_adam(run)
         else:
-            if self.bound.preconditioned and not last:
-                return None  # such a bound reads the state at the end of the run
             values, bound = self.bound.measure(run), self.bound.at(run)
-        mean, reach = _interval(values)
+        mean, reach = float(values.mean()), 0.0 if stated_eta(self.noise) == 0 else _reach(values, compared)
         return {
             "objective": self.name("objective"),
             "noise": self.name("noise"),
@@ -350,13 +351,12 @@ def _made_bound(given: BoundRule | str | None, optimizer: Optimizer) -> BoundRul
     return made
 
 
-def _interval(values: Array) -> tuple[float, float]:
-    """Mean over seeds, and half of its t interval, 0 for one seed."""
-    mean = float(values.mean())
+def _reach(values: Array, compared: int) -> float:
+    """Half of the t interval of a mean over seeds, one of several that hold together; infinite for one seed."""
     if len(values) < 2:
-        return mean, 0.0
+        return float("inf")
     spread = float(values.std(ddof=1)) / len(values) ** 0.5
-    return mean, float(student.ppf((1 + LEVEL) / 2, len(values) - 1)) * spread
+    return float(student.isf((1 - LEVEL) / (2 * compared), len(values) - 1)) * spread
 
 
 def _verdict(table: Table) -> StudyVerdict:

@@ -117,13 +117,13 @@ class PseudoHuber(_Separable):
 
 @dataclass(frozen=True)
 class Rastrigin(_Separable):
-    """sum_i w_i^2 / 2 + A (1 - cos w_i), with many stationary points for A > 1 or so.
+    """sum_i w_i^2 / 2 + A (1 - cos w_i), nonconvex for A > 1.
 
     L = 1 + A, as the second derivative is 1 + A cos w.
 
     Attributes:
         dimension: d.
-        amplitude: A > 0; local minima other than w = 0 appear at A = 4.60.
+        amplitude: A > 0; stationary points other than w = 0 appear at A = 4.60.
     """
 
     name: ClassVar[str] = "rastrigin"

@@ -63,7 +63,7 @@ def run(settings: Settings, pieces: Pieces) -> Result:
     if any(setting.eta == 0 for setting in adam_settings):  # which leaves an adversary nothing to choose
         batches = [batch for batch in batches if batch[1] != "adversarial"]
     grids = {name: _grid(name, adam_settings, steps, settings) for name in objectives}
-    chosen = range(settings.seed, settings.seed + seeds)
+    chosen = settings.run_seeds(seeds)
     cases = pieces.each(batches, lambda batch: _cases(grids[batch[0]], *batch[1:], steps, chosen))
     return _result(Table.of_rows(chain.from_iterable(cases)), _control_cases(settings), steps, seeds)
 
@@ -145,7 +145,7 @@ def _cases(grid: _Grid, noise: str, variant: Variant, steps: int, seeds: Sequenc
 def _control_cases(settings: Settings) -> list[dict[str, Any]]:
     """Cases with both bounds within 20 of the sum, added to every grid: dividing the bounds by 20 must show."""
     grid = _grid("pseudo-huber", [AdamSetting(0.0, 0.9, 0.5)], 256, settings)
-    return _cases(grid, "gaussian", VARIANTS[0], 256, range(settings.seed, settings.seed + 4))
+    return _cases(grid, "gaussian", VARIANTS[0], 256, settings.run_seeds(4))
 
 
 def _result(table: Table, control: Sequence[dict[str, Any]], steps: int, seeds: int) -> Result:

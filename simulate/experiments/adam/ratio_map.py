@@ -30,7 +30,7 @@ V0 = 1e-4
 def run(settings: Settings, pieces: Pieces) -> Result:
     """Both planes for both theorems."""
     points, steps = settings.by_level(9, 14, 32), settings.by_level(256, 512, 4096)
-    seeds = range(settings.seed, settings.seed + settings.by_level(1, 1, 4))
+    seeds = settings.run_seeds(settings.by_level(1, 1, 4))
     maps = [(plane, theorem) for plane in ("betas", "eta") for theorem in BOUNDS]
     found = pieces.each(maps, lambda each: _map(*each, _plane(each[0], points), seeds, steps))
     result = Table.of_rows(chain.from_iterable(found))

@@ -86,7 +86,7 @@ def run(settings: Settings, pieces: Pieces) -> Result:
     """All curves; the settings are the level's that Theorem 2 or 1 covers."""
     largest = settings.steps or settings.by_level(4096, 8192, 32_768)
     horizons = tuple(k for k in (largest // 16, largest // 8, largest // 4, largest // 2, largest) if k >= 1)
-    seeds = range(settings.seed, settings.seed + (settings.seeds or settings.by_level(4, 8, 16)))
+    seeds = settings.run_seeds(settings.seeds or settings.by_level(4, 8, 16))
     names, adam_settings = chosen_objectives(settings), chosen_adam_settings(settings)
     points = pieces.each(
         [(name, steps) for name in names for steps in horizons],

@@ -24,7 +24,7 @@ SHOWN = ("pseudo-huber", "quadratic", "rastrigin")
 def run(settings: Settings, pieces: Pieces) -> Result:
     """Three settings on three objectives."""
     steps, seeds = settings.by_level(4096, 4096, 32_768), settings.by_level(2, 4, 32)
-    chosen = range(settings.seed, settings.seed + seeds)
+    chosen = settings.run_seeds(seeds)
     table = Table.of_rows(chain.from_iterable(pieces.each(SHOWN, lambda name: _objective(name, steps, chosen))))
     return Result(
         name="sharpness",

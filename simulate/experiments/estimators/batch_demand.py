@@ -69,7 +69,7 @@ def run(settings: Settings, pieces: Pieces) -> Result:
     """Both runs on both problems."""
     steps, seeds = settings.by_level(128, 512, 2048), settings.seeds or settings.by_level(4, 8, 16)
     population = settings.by_level(256, 512, 1024)
-    chosen = range(settings.seed, settings.seed + seeds)
+    chosen = settings.run_seeds(seeds)
     found = pieces.each(
         tuple(PROBLEMS), lambda label: _problem(PROBLEMS[label](sample_count=population), label, steps, chosen)
     )

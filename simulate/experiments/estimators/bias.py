@@ -132,7 +132,8 @@ def _unbiased(table: Table) -> Outcome:
         statement="b/(J-1) times it is an unbiased estimate of the per-sample variance.",
         asserted=_within_five_errors(table, "unbiased", "unbiased_exact"),
         supporting=[
-            Assertion("its exact expectation / tr Sigma", float(table["unbiased_exact"].max()), "==", 1.0)
+            Assertion("its exact expectation / tr Sigma", float(value), "==", 1.0)
+            for value in (table["unbiased_exact"].min(), table["unbiased_exact"].max())
         ],
     )
 

@@ -33,7 +33,7 @@ def run(settings: Settings, pieces: Pieces) -> Result:
     """Both probabilities from the same start."""
     steps, seeds = settings.by_level(2048, 4096, 32_768), settings.seeds or settings.by_level(16, 64, 512)
     objective = PseudoHuber(dimension=1, initial=START)
-    rows, ends, chosen = [], {}, range(settings.seed, settings.seed + seeds)
+    rows, ends, chosen = [], {}, settings.run_seeds(seeds)
 
     def trajectory_at(probability: float) -> Trajectory:
         noise = NOISES["two-point"](delta=DELTA, probability=probability)

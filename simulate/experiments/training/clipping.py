@@ -26,7 +26,7 @@ def run(settings: Settings, pieces: Pieces) -> Result:
     """The instance with and without clipping, over a few seeds."""
     steps = settings.by_level(2500, 5000, 20_000)
     seeds = settings.by_level(2, 3, 8)
-    runs = [(clip, seed) for clip in (True, False) for seed in range(settings.seed, settings.seed + seeds)]
+    runs = [(clip, seed) for clip in (True, False) for seed in settings.run_seeds(seeds)]
     found = pieces.each(runs, lambda run: simulate(INSTANCE, STEP_SIZE, steps, START, clip=run[0], seed=run[1]))
     paths = dict(zip(runs, found, strict=True))
     return Result(
