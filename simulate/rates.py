@@ -1,7 +1,8 @@
-"""Rates of recorded runs: log-log slopes with bootstrap confidence intervals.
+"""Rates of recorded runs: log-log slopes with confidence intervals.
 
-Seeds are resampled as a whole, so that the correlation between the records of a seed is kept. The statistic is
-that of the mean over seeds, since the theorems bound expectations.
+The statistic is that of the mean over seeds, since the theorems bound expectations. To first order in its deviations
+from the means a seed adds the sum of its records over their means, weighted as in the slope: one number per seed,
+which keeps the correlation between its records, and whose mean has a t interval.
 
 Example:
     >>> steps = np.array([256.0, 1024.0, 4096.0, 16384.0])
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import bootstrap
+from scipy.stats import t as student
 
 from simulate.streams import Array
 
@@ -31,7 +32,7 @@ class Slope:
     Attributes:
         value: the estimate from all seeds.
         low: lower end of the interval.
-        high: upper end; for one seed nothing can be resampled, and the interval is a point.
+        high: upper end; of one seed nothing is known of the spread, and the interval is a point.
     """
 
     value: float
@@ -43,10 +44,8 @@ class Slope:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def log_log_slope(
-    steps: ArrayLike, values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Slope:
-    """Least-squares slope of log(mean over seeds) against log K, with its percentile bootstrap interval.
+def log_log_slope(steps: ArrayLike, values: ArrayLike, level: float = 0.95) -> Slope:
+    """Least-squares slope of log(mean over seeds) against log K, with its t interval.
 
     The records may come from one run recorded at several K, or from runs of their own for each K where the step
     size depends on K.
@@ -55,8 +54,6 @@ def log_log_slope(
         steps: the K, shape [records], at least two different ones.
         values: positive numbers, shape [records, seeds].
         level: nominal coverage of the interval.
-        resamples: bootstrap resamples.
-        seed: of the bootstrap.
 
     Raises:
         ValueError: for values that are not positive and finite, or fewer than two different K.
@@ -66,18 +63,13 @@ def log_log_slope(
         raise ValueError("values must be positive and finite")
     if len(set(logs)) < 2:
         raise ValueError("a slope needs at least two different K")
-    centred = logs - logs.mean()
+    centred, means, seeds = logs - logs.mean(), table.mean(axis=1), table.shape[1]
     weights = centred / (centred @ centred)
-
-    def slope(*records: Array, axis: int) -> Array:
-        return np.tensordot(weights, np.log([record.mean(axis=axis) for record in records]), 1)
-
-    value = float(slope(*table, axis=-1))
-    if table.shape[1] == 1:
-        return Slope(value, value, value)
-    options = {"paired": True, "vectorized": True, "method": "percentile", "random_state": seed}
-    ends = bootstrap(tuple(table), slope, confidence_level=level, n_resamples=resamples, **options)
-    return Slope(value, float(ends.confidence_interval.low), float(ends.confidence_interval.high))
+    value, reach = float(weights @ np.log(means)), 0.0
+    if seeds > 1:
+        spread = float((weights @ (table / means[:, None])).std(ddof=1)) / seeds**0.5
+        reach = float(student.isf((1 - level) / 2, seeds - 1)) * spread
+    return Slope(value, value - reach, value + reach)
 
 
 def is_pre_asymptotic(average: Array, initial: float, fraction: float = 0.5) -> bool:

@@ -77,7 +77,7 @@ class Curve:
 
     @cached_property
     def slope(self) -> Slope:
-        """With a 95% bootstrap interval; over all records if the run is pre-asymptotic."""
+        """With a 95% interval; over all records if the run is pre-asymptotic."""
         chosen = list(range(len(self.steps))) if self.pre_asymptotic else self.fitted
         return log_log_slope(np.array(self.steps)[chosen], self.averages[chosen])
 
