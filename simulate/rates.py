@@ -1,8 +1,8 @@
 """Rates of recorded runs: log-log slopes with confidence intervals.
 
-The statistic is that of the mean over seeds, since the theorems bound expectations. To first order in its deviations
-from the means a seed adds the sum of its records over their means, weighted as in the slope: one number per seed,
-which keeps the correlation between its records, and whose mean has a t interval.
+The statistic is that of the mean over seeds, since the theorems bound expectations. To first order a seed adds the
+sum of its records over their means, weighted as in the slope: one number per seed, which keeps the correlation
+between its records, and whose mean has a t interval.
 
 Example:
     >>> steps = np.array([256.0, 1024.0, 4096.0, 16384.0])

@@ -1,8 +1,9 @@
 """Whether noise is what it says: unbiased, of the deviations it reports, within the norm test of a bound.
 
 At points of a short run of the optimizer many stochastic gradients are drawn at once, at the point's step and with
-the optimizer's state there; what a noise itself remembers starts over. Six standard errors are allowed, so that true
-noise with light tails is refused in a few of 10^9 coordinates; a bias or an excess below that is not seen.
+the optimizer's state there; what a noise itself remembers starts over. Six standard errors are allowed, so that
+noise with light tails is refused without cause in a few of 10^9 coordinates; a bias or an excess below that is
+not seen.
 """
 
 from __future__ import annotations

@@ -142,10 +142,12 @@ def _setting(kind: Kind, text: str, item: str) -> tuple[str, Any]:
     key, equals, value = item.partition("=")
     if not equals or not key.isidentifier():
         raise ValueError(f"{kind} {text!r}: a setting is written key=value, not {item!r}")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return key, value
+    for read in (ast.literal_eval, float):  # inf and nan are numbers too
+        try:
+            return key, read(value)
+        except (ValueError, SyntaxError):
+            continue
+    return key, value
 
 
 def settings_of(factory: Callable[..., Any]) -> tuple[str, ...]:

@@ -40,9 +40,9 @@ class StudyResult:
         bound: likewise; "no bound" if there is none.
         statement: of the bound, in words.
         seeds: how many were run.
-        table: columns K, measured (mean over seeds), low and high (its interval: 99% for all K together), value (the
-            bound, or without one what is guaranteed for Adam under the same noise), ratio (value / measured), and
-            the four names.
+        table: columns K, measured (mean over seeds), low and high (its interval: 99% for all K together), value
+            (the bound, or without one what is guaranteed for Adam under the same noise), ratio (value / measured),
+            and the four names.
         verdict: on the bound.
         slope: log-log slope against K of what is bounded, as an average over the steps; None if it cannot be told.
         checked: what was checked of the parts, in words.

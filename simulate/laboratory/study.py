@@ -12,8 +12,8 @@ Algorithm:
 
 Guarantee:
     "holds": no mean is above the bound. "violated": the lower end of its interval is above it at some K; the
-    intervals are t intervals that hold for all K together in 99% of studies, if means are nearly normal. Between the
-    two: "unresolved", and more seeds would tell. One seed under noise has no interval, and violates nothing.
+    intervals are t intervals that hold for all K together in 99% of studies, if means are nearly normal. Between
+    the two: "unresolved", and more seeds would tell. One seed under noise has no interval, and violates nothing.
 
 Example:
     >>> result = study("quadratic,dimension=2", "gaussian,eta=0.5", "sgd", steps=64, seeds=4)

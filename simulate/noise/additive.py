@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from simulate.noise.base import Draw, Stateless, require_positive_eta
+from simulate.noise.base import Draw, Stateless
 from simulate.noise.exact_tests import Test, independent_batch_size, require_test
+from simulate.ranges import require
 from simulate.streams import Array, SeedStreams
 
 __all__ = ["Additive", "Concentrated", "Isotropic"]
@@ -37,9 +38,11 @@ class Additive(Stateless):
 
     def __post_init__(self) -> None:
         require_test(self.test)
-        require_positive_eta(self.eta)
-        if not np.all(np.asarray(self.sigma) >= 0):
-            raise ValueError(f"sigma must be 0 or more, not {self.sigma}")
+        require("positive", eta=self.eta)
+        require("0 or more", sigma=self.sigma)
+        require("1 or more", maximum_batch=self.maximum_batch)
+        if self.batch_size is not None:
+            require("1 or more", batch_size=self.batch_size)
 
     def sample(self, gradient: Array, streams: SeedStreams) -> Draw:
         """One step; see :class:`Stateless`."""

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from simulate.noise.base import Draw, Source, require_positive_eta
+from simulate.noise.base import Draw, Source
 from simulate.objectives.base import Objective
 from simulate.optimizers import Optimizer, OptimizerState, zero_safe_ratio
+from simulate.ranges import require
 from simulate.streams import Array, SeedStreams
 from theory.training.clipping import wrong_probability
 
@@ -77,9 +78,8 @@ class Adversarial:
     probabilities: tuple[float, ...] = (0.002, 0.02, 0.1, 0.5, 0.9, 0.98, 0.998)
 
     def __post_init__(self) -> None:
-        require_positive_eta(self.eta)
-        if not all(0 < probability < 1 for probability in self.probabilities):
-            raise ValueError(f"probabilities must lie in (0, 1), not {self.probabilities}")
+        require("positive", eta=self.eta)
+        require("in (0, 1)", probabilities=self.probabilities)
 
     def menu(self) -> Array:
         """Low probabilities, [laws, 1, 1] or [laws, seeds, 1]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from simulate.objectives.base import Objective
 from simulate.optimizers import Optimizer, OptimizerState
 from simulate.streams import Array, SeedStreams
 
-__all__ = ["Draw", "Noise", "Source", "Stateless", "require_positive_eta"]
+__all__ = ["Draw", "Noise", "Source", "Stateless"]
 
 
 class Draw(NamedTuple):
@@ -64,9 +64,3 @@ class Stateless(ABC):
     def begin(self, objective: Objective, optimizer: Optimizer, streams: SeedStreams) -> Source:
         """Bind to a run."""
         return lambda w, gradient, step, state: self.sample(gradient, streams)
-
-
-def require_positive_eta(eta: Any) -> None:
-    """Raise ValueError unless eta is positive, as every test that chooses a batch needs."""
-    if not np.all(np.asarray(eta) > 0):
-        raise ValueError(f"eta must be positive, not {eta}")

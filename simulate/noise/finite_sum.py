@@ -22,10 +22,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from simulate.noise.base import Draw, Source, require_positive_eta
+from simulate.noise.base import Draw, Source
 from simulate.noise.exact_tests import Test, passes, replacement_free_batch_size, require_test
 from simulate.objectives.base import FiniteSum, Objective
 from simulate.optimizers import Optimizer, OptimizerState
+from simulate.ranges import require
 from simulate.streams import Array, SeedStreams
 from theory.estimators.finite_population import batch_mean_variance
 
@@ -80,11 +81,13 @@ class FiniteSumBatches:
 
     def __post_init__(self) -> None:
         require_test(self.test)
-        require_positive_eta(self.eta)
+        require("positive", eta=self.eta)
         if self.variance not in ("exact", "estimated", "constant"):
             raise ValueError(f"variance must be 'exact', 'estimated' or 'constant', not {self.variance!r}")
-        if self.least < (2 if self.variance == "estimated" else 1):
-            raise ValueError(f"minimum_batch = {self.least} is too small to estimate a variance: take 2 or more")
+        least = 2 if self.variance == "estimated" else 1
+        if not isinstance(self.least, int) or self.least < least:
+            why = ", to estimate a variance" if least == 2 else ""
+            raise ValueError(f"minimum_batch must be an integer of at least {least}{why}, not {self.least}")
 
     @property
     def least(self) -> int:

@@ -33,6 +33,7 @@ import numpy as np
 from adabatch.moments.numeric import sqrt
 from simulate.noise.base import Draw, Stateless
 from simulate.optimizers.base import Setting
+from simulate.ranges import require
 from simulate.streams import Array, Sampler, SeedStreams
 from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training.clipping import wrong_probability
@@ -75,8 +76,7 @@ class Multiplicative(Stateless):
 
     def __post_init__(self) -> None:
         """Raise ValueError for a negative eta."""
-        if not np.all(np.asarray(self.eta) >= 0):
-            raise ValueError(f"eta must be 0 or more, not {self.eta}")
+        require("0 or more", eta=self.eta)
 
     @abstractmethod
     def factor(self, numbers: Array) -> Array:
@@ -163,19 +163,13 @@ def cantelli(eta: Setting, low: Setting = 0.0) -> TwoValued:
 
 def rare_spike(eta: Setting, probability: Setting = 0.01) -> TwoValued:
     """Mostly a little below 1, with this probability far above."""
-    _require_probability(probability)
+    require("in (0, 1)", probability=probability)
     odds = sqrt((1.0 - probability) / probability)
     return TwoValued(eta, ((1.0 + eta * odds, 1.0 - eta / odds), (probability, 1.0 - probability)))
 
 
 def two_point(delta: Setting, probability: Setting) -> TwoValued:
     """X = -delta, or with this probability the value that makes E X = 1: the variance follows from the two."""
-    _require_probability(probability)
+    require("in (0, 1)", probability=probability)
     eta = sqrt(rare_variance(delta, probability))
     return TwoValued(eta, ((rare_value(delta, probability), -delta), (probability, 1.0 - probability)))
-
-
-def _require_probability(probability: Setting) -> None:
-    values = np.asarray(probability)
-    if not np.all((values > 0) & (values < 1)):
-        raise ValueError(f"probability must lie in (0, 1), not {probability}")

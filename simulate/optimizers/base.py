@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from simulate.ranges import require
 from simulate.streams import Array
 from theory.problem import Problem
 
@@ -40,16 +41,27 @@ class Optimizer(ABC):
 
     Attributes:
         name: its name in :data:`simulate.optimizers.OPTIMIZERS`.
+        ranges: of its settings, by what :mod:`simulate.ranges` calls them.
         step_size: alpha > 0.
         initial_second_moment: v_0 >= 0 (AdaGrad's theorem wants it positive); SGD has no use for it.
         schedule: h_k, or None for 1.
     """
 
     name: ClassVar[str]
+    ranges: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "positive": ("step_size",),
+        "0 or more": ("initial_second_moment", "epsilon", "weight_decay"),
+        "in [0, 1)": ("beta1", "beta2", "momentum"),
+    }
     step_size: Setting
     _: KW_ONLY
     initial_second_moment: Setting = 0.0
     schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a setting that is out of its range."""
+        for allowed, names in self.ranges.items():
+            require(allowed, **{name: getattr(self, name) for name in names if hasattr(self, name)})
 
     def start(self, w: Array) -> OptimizerState:
         """The state before the first step, m_0 = 0 and v_0, for points of shape [seeds, d]."""

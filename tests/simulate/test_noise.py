@@ -394,17 +394,24 @@ def test_estimated_batches_follow_the_batch_before(test, monotone):
     [
         ("gaussian", {"eta": -0.1}, "eta must be 0 or more"),
         ("cantelli", {"eta": 0.1, "low": -1.0}, "low must be above -1"),
-        ("rare-spike", {"eta": 0.1, "probability": 1.0}, "probability must lie in"),
-        ("two-point", {"delta": 0.1, "probability": 0.0}, "probability must lie in"),
+        ("rare-spike", {"eta": 0.1, "probability": 1.0}, r"probability must be in \(0, 1\)"),
+        ("two-point", {"delta": 0.1, "probability": 0.0}, r"probability must be in \(0, 1\)"),
         ("skewed", {"eta": 0.1, "tail": "left"}, "tail must be"),
         ("adversarial", {"eta": 0.0}, "eta must be positive"),
-        ("adversarial", {"eta": 0.1, "probabilities": (0.0,)}, "probabilities must lie"),
+        ("adversarial", {"eta": 0.1, "probabilities": (0.0,)}, r"probabilities must be in \(0, 1\)"),
         ("additive", {"eta": 0.0}, "eta must be positive"),
         ("additive", {"eta": 0.1, "sigma": -1.0}, "sigma must be"),
         ("additive", {"eta": 0.1, "test": "norm"}, "unknown test 'norm'; known: coordinate-wise"),
         ("finite-sum", {"eta": 0.0}, "eta must be positive"),
         ("finite-sum", {"eta": 0.1, "variance": "guessed"}, "variance must be"),
-        ("finite-sum", {"eta": 0.1, "variance": "estimated", "minimum_batch": 1}, "too small to estimate"),
+        ("finite-sum", {"eta": 0.1, "variance": "estimated", "minimum_batch": 1}, "at least 2, to estimate"),
+        (
+            "finite-sum",
+            {"eta": 0.1, "variance": "constant", "minimum_batch": 2.5},
+            "an integer of at least 1, not",
+        ),
+        ("additive", {"eta": 0.1, "batch_size": 0}, "batch_size must be 1 or more"),
+        ("additive", {"eta": 0.1, "maximum_batch": -1.0}, "maximum_batch must be 1 or more"),
     ],
 )
 def test_bad_settings_are_refused(name, settings, message):

@@ -57,6 +57,11 @@ def test_the_headline_fails_whenever_anything_fails(cases):
         assert not one.headline.holds
 
 
+def test_next_to_zero_the_headline_is_the_smallest_difference():
+    cases = [Assertion(f"by {gap}", -gap, "<=", 0.0) for gap in (177.0, 1.0, 30.0)]
+    assert outcome(Expectation.HOLDS, *cases).measured == -1.0
+
+
 @given(st.lists(st.tuples(st.floats(0.1, 1e3), st.floats(0.1, 1e3)), min_size=1))
 def test_ratio_of_an_upper_bound_is_the_smallest(pairs):
     one = outcome(Expectation.HOLDS, *(Assertion("case", left, "<=", right) for left, right in pairs))

@@ -15,7 +15,7 @@ from simulate.streams import Array
 __all__ = ["Cost", "run_until"]
 
 MOST_STEPS = 100_000
-"""A run that has not reached its goal by then counts as one that never does."""
+"""A run that has not reached its goal by then counts as one that never does: its cost is infinite."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Cost:
     """What runs took, each [seeds].
 
     Attributes:
-        steps: taken before the goal.
-        samples: of these steps.
+        steps: taken before the goal; infinite if there is one that is not reached.
+        samples: of these steps, likewise.
         gradients: sum of ||G_k||_1 over them.
         deviations: sum of sum_i sd_{k,i} over them.
     """
@@ -87,6 +87,8 @@ def run_until(
         deviations += running * noise.sum(axis=1)
         moved = optimizer.step(w, exact + noise * generator.standard_normal(w.shape), state, step)
         w = np.where(running[:, None], moved, w)
+    if goal is not None:
+        taken, samples = np.where(running, np.inf, (taken, samples))
     return Cost(taken, samples, gradients, deviations)
 
 

@@ -43,9 +43,9 @@ def plot_studies(table: Table, axes: Axes, objective: str) -> Axes:
 
 @drawn_from(
     "studies",
-    "What a bound is on, against K: mean over seeds with its interval (99% for all K together), and the bound. Without a bound the sum "
-    "of gradient norms, and what is guaranteed for Adam under the same noise. Of more than six studies of an "
-    "objective the first six.",
+    "What a bound is on, against K: mean over seeds with its interval (99% for all K together), and the bound. "
+    "Without a bound the sum of gradient norms, and what is guaranteed for Adam under the same noise. Of more "
+    "than six studies of an objective the first six.",
 )
 def studies_figure(table: Table) -> Figure:
     """An objective per panel."""

@@ -27,6 +27,7 @@ from simulate.experiments.rows import (
     mean_over_seeds,
     run_rows,
 )
+from simulate.experiments.samples.runs import run_until
 from simulate.experiments.settings import Level, Settings
 from simulate.experiments.training import clipping, scalar_divergence
 from simulate.kept import unpickled
@@ -35,7 +36,7 @@ from simulate.laboratory.theorems import Theorem1
 from simulate.noise import NOISES, Clipped, FiniteSumBatches
 from simulate.noise.exact_tests import replacement_free_batch_size
 from simulate.objectives import OBJECTIVES, PseudoHuber, Regression
-from simulate.optimizers import Adam
+from simulate.optimizers import SGD, Adam
 from simulate.outcomes import Assertion, Expectation
 from simulate.report.figures import FIGURES
 from simulate.trajectory import run as run_trajectory
@@ -465,6 +466,20 @@ def test_sampled_moments_are_those_of_the_groups():
         assert moments.squared_norm[i] == pytest.approx(mean @ mean)
         spread = sum((g - mean) @ (g - mean) for g in groups)
         assert moments.paper_variance[i] == pytest.approx(spread / 3)
+
+
+def test_two_bases_have_no_run_in_common():
+    one, other = (set(Settings(seed=base).run_seeds(64)) for base in (0, 1))
+    assert len(one) == len(other) == 64
+    assert not one & other
+
+
+def test_a_goal_that_is_not_reached_costs_infinitely_much():
+    """A mean over seeds that counted the steps until then would stay below any bound above them."""
+    where = {"start": np.ones(1), "deviation": np.zeros(1), "goal": lambda w, exact: exact[:, 0] < 0}
+    cost = run_until(lambda w: w, SGD(0.5), **where, seeds=2, generator=np.random.default_rng(0), steps=8)
+    assert np.isinf(cost.steps).all()
+    assert np.isinf(cost.samples).all()
 
 
 def test_seeds_make_runs_repeatable():
