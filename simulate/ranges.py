@@ -18,7 +18,7 @@ ALLOWED = {
 
 
 def require(allowed: str, **settings: Any) -> None:
-    """Raise ValueError for the first setting with a number that is not allowed, or with what is no number.
+    """Raise ValueError for the first setting with a number that is not allowed, or without numbers.
 
     Args:
         allowed: of :data:`ALLOWED`.
@@ -34,5 +34,6 @@ def require(allowed: str, **settings: Any) -> None:
             numbers = np.asarray(value, dtype=float)
         except (TypeError, ValueError):
             numbers = np.asarray(np.nan)
-        if not ALLOWED[allowed](numbers).all():
-            raise ValueError(f"{name} must be {allowed}, not {value}")
+        if not (holds := ALLOWED[allowed](numbers)).all():
+            found = numbers[~holds][0] if np.ndim(value) else value
+            raise ValueError(f"{name} must be {allowed}, not {found}")

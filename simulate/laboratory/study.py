@@ -355,7 +355,7 @@ def _reach(values: Array, compared: int) -> float:
     """Half of the t interval of a mean over seeds, one of several that hold together; infinite for one seed."""
     if len(values) < 2:
         return float("inf")
-    spread = float(values.std(ddof=1)) / len(values) ** 0.5
+    spread = float(values.std(ddof=1) / np.sqrt(len(values)))
     return float(student.isf((1 - LEVEL) / (2 * compared), len(values) - 1)) * spread
 
 

@@ -42,15 +42,14 @@ class Optimizer(ABC):
     Attributes:
         name: its name in :data:`simulate.optimizers.OPTIMIZERS`.
         ranges: of its settings, by what :mod:`simulate.ranges` calls them.
-        step_size: alpha > 0.
+        step_size: alpha >= 0; 0 where the natural one is, at a minimum.
         initial_second_moment: v_0 >= 0 (AdaGrad's theorem wants it positive); SGD has no use for it.
         schedule: h_k, or None for 1.
     """
 
     name: ClassVar[str]
     ranges: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "positive": ("step_size",),
-        "0 or more": ("initial_second_moment", "epsilon", "weight_decay"),
+        "0 or more": ("step_size", "initial_second_moment", "epsilon", "weight_decay"),
         "in [0, 1)": ("beta1", "beta2", "momentum"),
     }
     step_size: Setting

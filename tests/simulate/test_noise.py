@@ -408,7 +408,7 @@ def test_estimated_batches_follow_the_batch_before(test, monotone):
         (
             "finite-sum",
             {"eta": 0.1, "variance": "constant", "minimum_batch": 2.5},
-            "an integer of at least 1, not",
+            "integer of at least 1, not",
         ),
         ("additive", {"eta": 0.1, "batch_size": 0}, "batch_size must be 1 or more"),
         ("additive", {"eta": 0.1, "maximum_batch": -1.0}, "maximum_batch must be 1 or more"),

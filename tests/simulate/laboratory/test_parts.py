@@ -86,7 +86,7 @@ REFUSALS = [
     ("noise", "gaussian,eta=large", "cannot be made: eta must be 0 or more, not large"),
     ("optimizer", "adam,step_size=1,beta1=1.0", r"cannot be made: beta1 must be in \[0, 1\), not 1\.0"),
     ("optimizer", "momentum,step_size=1,momentum=1.5", r"momentum must be in \[0, 1\), not 1\.5"),
-    ("optimizer", "sgd,step_size=-1", "cannot be made: step_size must be positive, not -1"),
+    ("optimizer", "sgd,step_size=-1", "cannot be made: step_size must be 0 or more, not -1"),
     ("optimizer", "adamw,step_size=1,weight_decay=-1", "weight_decay must be 0 or more, not -1"),
 ]
 

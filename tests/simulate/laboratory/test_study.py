@@ -283,7 +283,7 @@ def test_an_objective_is_checked_where_the_run_goes_too():
             study(objective, "gaussian,eta=0.2", "adam", **SHORT)
     assert study(BentFarOut(dimension=2), "gaussian,eta=0.2", SGD(0.1), bound="none", **SHORT)
     with pytest.raises(ValueError, match="smoothness 1 is too small"):
-        study(BentFarOut(dimension=2), "gaussian,eta=0.2", SGD(-0.3), bound="none", steps=32, seeds=2)
+        study(BentFarOut(dimension=2), "gaussian,eta=0.2", SGD(2.3), bound="none", steps=32, seeds=2)
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, float("nan"), np.ones(2)], ids=str)
