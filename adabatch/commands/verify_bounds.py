@@ -49,7 +49,7 @@ def verify_bounds(
         int | None, typer.Option(**number(int, Range(16, 10**8)), help="Largest number of steps K on the grid.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(**SEEDS, help="Seeds per configuration.")] = None,
-    seed: Annotated[int, typer.Option(**SEED, help="Base of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(**SEED, help="Base of all random numbers; another shares no run.")] = 0,
     output: Annotated[Path, typer.Option(**FOLDER, help="Folder for the report and its figures.")] = Path(
         "runs/verify-bounds"
     ),

@@ -85,7 +85,7 @@ class FiniteSumBatches:
         if self.variance not in ("exact", "estimated", "constant"):
             raise ValueError(f"variance must be 'exact', 'estimated' or 'constant', not {self.variance!r}")
         least = 2 if self.variance == "estimated" else 1
-        if not isinstance(self.least, int) or self.least < least:
+        if int(self.least) != self.least or self.least < least:
             why = ", to estimate a variance" if least == 2 else ""
             raise ValueError(f"minimum_batch must be an integer of at least {least}{why}, not {self.least}")
 
