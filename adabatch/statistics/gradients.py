@@ -28,6 +28,7 @@ Example:
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -358,7 +359,7 @@ class GradientStatistics:
         )
         step = StepSizes.of(sizes, counted.tolist(), self.layout.world_size, self.layout.tensor_parallel)
         self._require_equal(step)
-        rounding = self._mean_rounding(sizes.micro_batches, accumulation)
+        rounding = self._mean_rounding(sizes, accumulation)
         moments = self._moments(step, squares, norms, rounding)
         mean, absolute, reduced = probed.reshape(3, -1)
         require_mean(self._probe.names, mean, absolute, reduced, rounding, self._probe.underflow(step.groups))
@@ -411,14 +412,16 @@ class GradientStatistics:
                 "were attached: attach again after adding, replacing, freezing or unfreezing parameters"
             )
 
-    def _mean_rounding(self, micro_batches: int, accumulation: float) -> float:
+    def _mean_rounding(self, sizes: GroupSizes, accumulation: float) -> float:
         """q: what rounding does to the mean at most, relative to the groups' mean absolute value.
 
         Args:
-            micro_batches: M.
-            accumulation: u of the arithmetic in which they are added on a rank.
+            sizes: of the step.
+            accumulation: u of the arithmetic in which micro-batches are added on a rank.
         """
-        return (1 + _accumulated(micro_batches, accumulation)) * (1 + self._over_ranks) - 1
+        # By a power of 2 it is exact; else by 1 / scale, which is rounded too.
+        unscaling = 0 if math.frexp(sizes.loss_scale)[0] == 0.5 else 2
+        return (1 + _accumulated(sizes.micro_batches + unscaling, accumulation)) * (1 + self._over_ranks) - 1
 
     def _moments(
         self, step: StepSizes, squares: NDArray[np.float64], norms: NDArray[np.float64], mean_rounding: float

@@ -226,7 +226,8 @@ def require_no_larger_norm(groups: int, sum_of_squares: float, squared_norm: flo
 
     >>> require_no_larger_norm(2, 10.0, 5.0, 1e-6)
     """
-    if groups * squared_norm > (1 + min(rounding, UNKNOWN)) * sum_of_squares and math.isfinite(sum_of_squares):
+    finite = math.isfinite(sum_of_squares) and math.isfinite(squared_norm)  # else others say so, as above
+    if finite and groups * squared_norm > (1 + min(rounding, UNKNOWN)) * sum_of_squares:
         factor = math.sqrt(groups * squared_norm / sum_of_squares) if sum_of_squares else math.inf
         raise ValueError(
             f"the reduced gradient is not the mean of the groups' gradients (its norm is {factor:.4g} times the "

@@ -29,7 +29,7 @@ def twin(values: list[float]) -> tuple[float, float]:
         weights = [0.9 ** (step - 1 - index) for index in range(step)]
         if step >= 5:
             largest = 3 * sum(w * abs(k) for w, k in zip(weights, kept, strict=True)) / sum(weights)
-            value = min(max(value, -largest), largest)
+            value = min(max(value, -largest), largest) if largest else value
         kept.append(value)
     weights = [0.9 ** (len(kept) - 1 - index) for index in range(len(kept))]
     mean = sum(w * k for w, k in zip(weights, kept, strict=True))
