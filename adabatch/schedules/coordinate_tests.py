@@ -93,7 +93,7 @@ class CoordinateTest(NormTest):
         multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
         quantile: in (0, 1), the share of coordinates that must meet the test.
         test_interval: test every this many steps.
-        ema: in [0, 1): the quantile is averaged with this decay, each counted as what asks for the maximum at most.
+        ema: in [0, 1): the quantile is averaged with this decay; each counts as what the maximum is for at most.
         max_growth: see :class:`~adabatch.schedules.norm_tests.NormTest`.
         norm_floor: f >= 0; the test is sigma_i^2 / b <= eta^2 max(g_i^2, f^2). The statistics must know it
             (``CoordinateStatistics(model, norm_floor=f)``).

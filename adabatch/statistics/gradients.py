@@ -131,6 +131,7 @@ class GradientStatistics:
                 "the model has no trainable parameter: attach the statistics after the parameters exist and "
                 "require gradients"
             )
+        _require_one_device(self._leaves)
         self.layout = data_parallel(model, self._leaves, process_group, reduction, averaged)
         self._device = self._leaves[0].parameter.device
         parts = [part_of(leaf.name) if part_of else "" for leaf in self._leaves]
@@ -497,6 +498,17 @@ class GradientStatistics:
         raise TypeError(
             "gradient statistics hold hooks of one model and cannot be copied or pickled: make new ones for "
             "the copy"
+        )
+
+
+def _require_one_device(leaves: Sequence[Leaf]) -> None:
+    """Raise where gradients come, or stay, on several devices."""
+    devices = {str(each.device): leaf.name for leaf in leaves for each in (leaf.tensor, leaf.parameter)}
+    if len(devices) > 1:
+        raise ValueError(
+            f"trainable parameters and their gradients lie on {', '.join(devices)}, but the statistics need one "
+            f"device: wrap without CPU offloading (offload_policy=) and place no part such as "
+            f"{list(devices.values())[-1]} elsewhere"
         )
 
 

@@ -92,6 +92,14 @@ def test_noise_alone_is_not_resolved() -> None:
     assert estimate.resolved
 
 
+def test_steps_without_gradient_do_not_hide_those_after_them() -> None:
+    estimate = NoiseEstimate()
+    for square in [0.0] * 6 + [2.0] * 30:
+        estimate.add(moments(40.0, square))
+    assert estimate.resolved
+    assert estimate.value == pytest.approx(20.0, rel=0.1)
+
+
 def test_two_steps_are_too_few() -> None:
     estimate = NoiseEstimate()
     for expected in (False, False, True):
