@@ -420,9 +420,10 @@ class GradientStatistics:
             sizes: of the step.
             accumulation: u of the arithmetic in which micro-batches are added on a rank.
         """
-        # By a power of 2 it is exact; else by 1 / scale, which is rounded too.
-        unscaling = 0 if math.frexp(sizes.loss_scale)[0] == 0.5 else 2
-        return (1 + _accumulated(sizes.micro_batches + unscaling, accumulation)) * (1 + self._over_ranks) - 1
+        on_rank = 1 + _accumulated(sizes.micro_batches, accumulation)
+        if math.frexp(sizes.loss_scale)[0] != 0.5:  # a GradScaler multiplies by 1 / scale, which it has in fp32
+            on_rank *= 1 + _accumulated(2, max(accumulation, 2.0**-24))
+        return on_rank * (1 + self._over_ranks) - 1
 
     def _moments(
         self, step: StepSizes, squares: NDArray[np.float64], norms: NDArray[np.float64], mean_rounding: float
