@@ -68,7 +68,8 @@ class Goodput(BatchSizeSchedule):
         maximum: cap.
         step_time: t0 and t1; None fits them.
         kappa: > 0.
-        multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
+        multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`. The batch may fall to it: where the
+            micro-batch stays, take two of them at least, since one group has no variance.
 
     Attributes:
         unrounded: the batch before rounding, so that 10% can move one in coarse units.
