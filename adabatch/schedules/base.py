@@ -178,7 +178,7 @@ class BatchSizeSchedule(ABC):
         """The moments of the step just done.
 
         Raises:
-            ValueError: if they are missing, not finite, of another batch, or do not know what the schedule asks.
+            ValueError: if they are missing, not finite, of another batch, or without what it needs.
         """
         if moments is None:
             raise ValueError(

@@ -38,7 +38,7 @@ def samples_of_share(share: float, samples: int) -> int:
     """
     product = share * samples
     nearest = round(product)
-    return nearest if math.isclose(product, nearest, rel_tol=1e-12) else math.ceil(product)
+    return nearest if math.isclose(product, nearest, rel_tol=4e-15) else math.ceil(product)
 
 
 @dataclass(frozen=True)

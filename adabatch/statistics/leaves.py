@@ -34,7 +34,7 @@ class Leaf:
 
     @property
     def gradient_dtype(self) -> torch.dtype:
-        """Of its gradients: the leaf's own, unless ``grad_dtype`` (of torch 2.10 and later) names another."""
+        """Of its gradients: the leaf's own, unless its ``grad_dtype`` names another."""
         return getattr(self.tensor, "grad_dtype", None) or self.tensor.dtype
 
     @property

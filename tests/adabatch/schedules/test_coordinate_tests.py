@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments, RatioHistogram
+from adabatch.moments.coordinate_moments import BINS, RESOLUTION, CoordinateMoments, RatioHistogram
 from adabatch.moments.gradient_moments import GradientMoments
 from adabatch.schedules import Composed, CoordinateTest, L1NormTest, LinearRamp, NoiseLimit
 from adabatch.statistics import CoordinateStatistics
@@ -90,6 +90,13 @@ def test_the_coordinate_test_has_its_floor_in_every_coordinate():
 def test_without_noise_nothing_grows_and_without_gradient_everything_does():
     assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[0.0] * 4)).batch_size == 8
     assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[math.inf] * 4)).batch_size == 64
+
+
+def test_no_coordinate_is_above_the_last_quantile():
+    """Weighted counts, whose running sum may end below their sum."""
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        assert RatioHistogram(1e5 * draw.random(BINS + 1)).quantile(1.0) == math.inf
 
 
 def test_an_average_forgets_a_test_without_gradient():
