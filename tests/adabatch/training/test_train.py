@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import pytest
 
@@ -36,7 +37,9 @@ def small(tmp_path):
 
 
 def test_the_result_is_what_the_run_has_left(small, tmp_path):
+    shown = warnings.showwarning
     result = train(small())
+    assert warnings.showwarning is shown
     assert result.output == tmp_path / "run"
     assert result.records == read_metrics(tmp_path / "run")
     assert result.steps == len(result.records) > 1
