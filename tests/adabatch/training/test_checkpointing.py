@@ -322,7 +322,7 @@ def test_saves_cost_what_is_said(folder):
 def test_a_refused_start_leaves_all_checkpoints_as_they_are(finished):
     """Also where all settings are allowed to differ, and only the rule's own state does not fit."""
     paths = complete_checkpoints(finished / "run" / "checkpoints")
-    changes = {"schedule": "goodput", "step_time": "0.1,0.01"}
+    changes = {"noise_limit": 1.0}
     with pytest.raises(AgreedError, match="holds the state of --schedule norm-test"):
         open_single(finished, resume=str(paths[0]), allow=tuple(changes), **changes)
     assert complete_checkpoints(finished / "run" / "checkpoints") == paths
