@@ -57,6 +57,13 @@ def test_the_folder_holds_what_repeats_the_run(small, tmp_path):
     assert losses[0] == losses[1]
 
 
+def test_a_start_from_the_settings_that_a_run_has_left_does_not_delete_it(small):
+    first = train(small(overwrite=True))
+    with pytest.raises(ValueError, match="holds an earlier run"):
+        train(load_settings(file=first.output / CONFIG))
+    assert read_metrics(first.output) == first.records
+
+
 def test_a_mistake_is_a_value_error_before_anything_is_written(small, tmp_path):
     with pytest.raises(ValueError, match="--eta must be from 1e-06 to 1,000,000"):
         train(small(eta=0.0))
