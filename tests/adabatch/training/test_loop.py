@@ -173,21 +173,6 @@ def test_the_batch_sees_each_sample_once_whatever_the_schedule(tmp_path, monkeyp
         assert sorted(positions) == list(range(len(positions)))
 
 
-def test_resuming_gives_the_same_run_bit_by_bit(tmp_path):
-    changes = {"checkpoint_interval": 40}
-    whole = list(train(open_single(tmp_path / "whole", **changes)))
-    begun = list(itertools.islice(train(open_single(tmp_path / "cut", **changes)), 7))
-    run = open_single(tmp_path / "cut", resume="auto", **changes)
-    assert run.resumed_from is not None
-    assert 0 < run.schedule.steps < len(whole)
-    resumed = begun[: run.schedule.steps] + list(train(run))
-
-    def exact(records):
-        return [{k: v for k, v in r.items() if k not in TIMED} for r in records]
-
-    assert exact(resumed) == exact(whole)
-
-
 @pytest.mark.parametrize("test", ["scalar", "l1"])
 def test_gradients_that_are_not_finite_skip_the_step_and_the_test(tmp_path, monkeypatch, test):
     run = open_single(tmp_path, test=test)
@@ -311,8 +296,8 @@ def test_utilisation_is_that_of_the_peak_that_is_given(tmp_path):
     assert open_single(tmp_path, gpu="h100").throughput.peak is None  # this is a CPU
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
-def test_saving_before_the_first_optimizer_step_changes_nothing(tmp_path, monkeypatch, optimizer):
+@pytest.mark.parametrize(("optimizer", "in_background"), [("adamw", True), ("sgd", False)])
+def test_saving_before_the_first_optimizer_step_changes_nothing(tmp_path, monkeypatch, optimizer, in_background):
     """Two steps are skipped; what saves after each of them takes the same steps later, and resumes alike."""
     loss_of, changes = adabatch.training.loop.language_model_loss, {"optimizer": optimizer, "lr": 0.01}
 
@@ -325,22 +310,17 @@ def test_saving_before_the_first_optimizer_step_changes_nothing(tmp_path, monkey
 
         monkeypatch.setattr(adabatch.training.loop, "language_model_loss", broken)
         with pytest.warns(UserWarning, match="skipped"):
-            records = list(itertools.islice(train(open_single(tmp_path / folder, **changes, **more)), 6))
+            records = list(itertools.islice(train(open_single(tmp_path / folder, **changes, **more)), 5))
         return [record["loss"] for record in records]
 
-    kept = {"checkpoint_interval": 8, "keep": 0}
-    whole, saved, in_background = (
-        losses("whole"),
-        losses("saved", **kept),
-        losses("in background", **kept, async_checkpoints=True),
-    )
-    assert [math.isfinite(loss) for loss in whole] == [False, False, True, True, True, True]
-    assert whole[2:] == saved[2:] == in_background[2:]
+    whole = losses("whole")
+    saved = losses("saved", checkpoint_interval=8, keep=0, async_checkpoints=in_background)
+    assert [math.isfinite(loss) for loss in whole] == [False, False, True, True, True]
+    assert whole[2:] == saved[2:]
     monkeypatch.setattr(adabatch.training.loop, "language_model_loss", loss_of)
-    for folder in ("saved", "in background"):
-        path = str(tmp_path / folder / "checkpoints" / "step-00000002")
-        resumed = open_single(tmp_path / folder, resume=path, **changes)
-        assert [record["loss"] for record in itertools.islice(train(resumed), 4)] == whole[2:]
+    path = str(tmp_path / "saved" / "checkpoints" / "step-00000002")
+    resumed = open_single(tmp_path / "saved", resume=path, **changes)
+    assert [record["loss"] for record in itertools.islice(train(resumed), 3)] == whole[2:]
 
 
 def test_a_save_in_flight_is_finished_before_divergence_is_reported(tmp_path, monkeypatch):
