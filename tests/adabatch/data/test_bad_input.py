@@ -72,9 +72,7 @@ def test_text_shorter_than_a_sequence(tmp_path, streaming):
 
 def test_a_validation_part_too_short(tmp_path):
     (tmp_path / "a.txt").write_text("longer than one sequence, but one twentieth of it is not")
-    with pytest.raises(
-        ValueError, match=r"raise --validation-fraction \(now 0\.05; 0 trains without validation\)"
-    ):
+    with pytest.raises(ValueError, match=r"raise --validation-fraction \(now 0\.05; 0 trains without"):
         open_data(tmp_path, str(tmp_path / "a.txt"))
     assert open_data(tmp_path, str(tmp_path / "a.txt"), validation_fraction=0.0).validation is None
 
@@ -87,7 +85,7 @@ def test_a_validation_part_too_short(tmp_path):
         ("null", "line 3: a NoneType"),
         (
             '{"txt": "a", "n": 1}',
-            "line 3: the field 'text' is missing; the object's fields are 'txt', 'n': name the one with the text (--te",
+            "line 3: the field 'text' is missing; the object's fields are 'txt', 'n': name the one with",
         ),
         ("{}", "line 3: the field 'text' is missing; the object's fields are none"),
         ('{"text": 3}', "line 3: the field 'text' holds no text but a value of type int"),

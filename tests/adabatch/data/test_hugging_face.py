@@ -97,7 +97,7 @@ class TestDatasets:
         [
             (
                 {"text_field": "text"},
-                "no column 'text'; its columns are content, number: name the one with the text",
+                "no column 'text'; its columns are content, number: name the one with",
             ),
             ({"text_field": "number"}, "row 0: the column 'number' holds int, not text"),
             ({"split": "test"}, "no split 'test'; its splits are train"),
