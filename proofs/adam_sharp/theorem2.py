@@ -51,7 +51,7 @@ d, t, w = sympy.symbols("d t w", positive=True)
 
 @proves(
     "Theorem 2",
-    "Adam for any betas, eta < .7071 or more",
+    "Adam for any betas, eta up to .7071 or more",
     r"If $\kappa>0$, then for all $\alpha>0$, $K\ge1$: "
     r"$\sum_{k\le K}E\|G_k\|_1\le\frac12(B_2Q+\sqrt{B_2^2Q^2+4A_2Q})$.",
     source="Theorem 2",
