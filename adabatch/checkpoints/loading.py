@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch.distributed.checkpoint as dcp
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
+from torch.distributed.checkpoint.state_dict import set_model_state_dict
 
 from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import MARKER, find_checkpoint, newest_first, problem_with, rank_file, read_json
 from adabatch.checkpoints.random_states import restore_random_states
 from adabatch.checkpoints.storage import TensorReader
-from adabatch.checkpoints.tensors import Optimizers, TensorsByName, named_tensors, quiet, set_tensors
+from adabatch.checkpoints.tensors import (
+    Optimizers,
+    TensorsByName,
+    named_parameters,
+    named_tensors,
+    quiet,
+    set_tensors,
+)
 from adabatch.distributed.parallel import DistributedContext
 
 __all__ = ["choose_checkpoint", "load_checkpoint", "load_parameters"]
@@ -66,12 +73,19 @@ def _candidates(resume: str, folder: Path, ranks: DistributedContext) -> list[Pa
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: Optimizers, ranks: DistributedContext
+    path: Path, model: nn.Module, optimizer: Optimizers, ranks: DistributedContext, stepped: bool = True
 ) -> dict[str, Any]:
     """Load parameters, optimizer state and random states in place; all ranks call it.
 
     The number of ranks and the sharding may differ from those that saved. A rank whose number did not exist then
     keeps its random states.
+
+    Args:
+        path: the checkpoint.
+        model: wrapped or not.
+        optimizer: that has taken no step yet.
+        ranks: this process among the others.
+        stepped: whether the run had taken an optimizer step; else the optimizer stays as it is.
 
     Returns:
         What the rank's own file holds; empty for a new rank.
@@ -79,9 +93,12 @@ def load_checkpoint(
     Raises:
         ValueError: if the checkpoint's tensors do not fit the model, or its files are not what they should be.
     """
-    tensors = named_tensors(model, optimizer)
-    _read(path, tensors, ranks)
-    set_tensors(model, optimizer, tensors)
+    if stepped:
+        tensors = named_tensors(model, optimizer)
+        _read(path, tensors, ranks)
+        set_tensors(model, optimizer, tensors)
+    else:
+        load_parameters(path, model, ranks)
     own = rank_file(path, ranks.rank)
     of_rank: dict[str, Any] = read_json(own) if own.exists() else {}
     if "random" in of_rank:
@@ -95,7 +112,7 @@ def load_parameters(path: Path, model: nn.Module, ranks: DistributedContext) -> 
     Raises:
         ValueError: see :func:`load_checkpoint`.
     """
-    tensors: TensorsByName = {"model": cast("dict[str, Tensor]", get_model_state_dict(model))}
+    tensors = named_parameters(model)
     _read(path, tensors, ranks)
     set_model_state_dict(model, dict(tensors["model"]))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["random_states", "restore_random_states", "seed_generators"]
+__all__ = ["random_states", "restore_random_states", "seed_generators", "seed_of_share"]
 
 
 def random_states() -> dict[str, Any]:
@@ -38,6 +38,21 @@ def seed_generators(seed: int) -> None:
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
+
+
+def seed_of_share(seed: int, data_parallel_rank: int) -> None:
+    """Begin torch's generators by the rank's share of the samples, where the model, alike on all ranks, is built.
+
+    Else all ranks would drop the same units: noise that their mean does not lessen, and that no norm test sees.
+    The first rank's stay as they are.
+
+    Args:
+        seed: of the run.
+        data_parallel_rank: whose samples they are; ranks of one tensor-parallel team drop the same units.
+    """
+    if data_parallel_rank:
+        states = np.random.SeedSequence([seed, data_parallel_rank]).generate_state(1, np.uint64)
+        torch.manual_seed(int(states[0]))
 
 
 def restore_random_states(states: dict[str, Any]) -> None:

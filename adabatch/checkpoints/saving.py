@@ -33,7 +33,14 @@ from adabatch.checkpoints.folders import (
 )
 from adabatch.checkpoints.random_states import random_states
 from adabatch.checkpoints.storage import TensorWriter
-from adabatch.checkpoints.tensors import Optimizers, TensorsByName, named_tensors, quiet
+from adabatch.checkpoints.tensors import (
+    Optimizers,
+    TensorsByName,
+    has_state,
+    named_parameters,
+    named_tensors,
+    quiet,
+)
 from adabatch.distributed.parallel import DistributedContext, lost_peer
 from adabatch.files import checksum, sync, write_json
 
@@ -118,7 +125,7 @@ class CheckpointSaver:
         started = time.perf_counter()
         self.wait()
         self._communicate()
-        tensors = named_tensors(model, optimizer)
+        tensors = named_tensors(model, optimizer) if has_state(optimizer) else named_parameters(model)
         own = {"random": random_states(), **(of_rank or {})}
         if self.asynchronous:
             tensors = self._copied(tensors)
@@ -145,8 +152,8 @@ class CheckpointSaver:
             raise failure
 
     def _copied(self, tensors: TensorsByName) -> TensorsByName:
-        """A copy on the CPU, in the memory of the copy before."""
-        if self._copy is None:
+        """A copy on the CPU, in the memory of the copy before; without optimizer state a smaller one."""
+        if self._copy is None or self._copy.keys() != tensors.keys():
             self._copy = _create_cpu_state_dict(tensors)
         return _copy_state_dict(tensors, self._copy)
 

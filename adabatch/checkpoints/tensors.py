@@ -5,13 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_state_dict,
+)
 from torch.optim import Optimizer
 
-__all__ = ["Optimizers", "TensorsByName", "named_tensors", "quiet", "set_tensors"]
+__all__ = ["Optimizers", "TensorsByName", "has_state", "named_parameters", "named_tensors", "quiet", "set_tensors"]
 
 Optimizers = Optimizer | Iterable[Optimizer]
 """One, or several that have parameters of their own."""
@@ -23,14 +28,25 @@ OPTIONS = StateDictOptions(flatten_optimizer_state_dict=True)
 """The optimizer's state by parameter: how parameters are grouped depends on the meshes they lie on."""
 
 
+def named_parameters(model: nn.Module) -> TensorsByName:
+    """The parameters alone, sharded as they are; without copies."""
+    return {"model": cast("dict[str, Tensor]", get_model_state_dict(model))}
+
+
 def named_tensors(model: nn.Module, optimizer: Optimizers) -> TensorsByName:
     """Parameters and optimizer state, sharded as they are; without copies.
 
-    The optimizer's hyperparameters are not among them: they come from the settings.
+    The optimizer's hyperparameters are not among them: they come from the settings. State that is not there yet is
+    made, by a step that the optimizer counts: :func:`has_state` tells.
     """
     parameters, state = _state(model, optimizer)
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     return {"model": parameters, "optimizer": tensors}
+
+
+def has_state(optimizer: Optimizers) -> bool:
+    """Whether the optimizer holds any state: after its first step, if it keeps one at all."""
+    return any(part.state for part in ((optimizer,) if isinstance(optimizer, Optimizer) else optimizer))
 
 
 def set_tensors(model: nn.Module, optimizer: Optimizers, tensors: TensorsByName) -> None:

@@ -7,8 +7,7 @@ changes of the batch size only decide which rank computes which positions, never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,10 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from adabatch.schedules import MicroBatchPlan
 
-__all__ = ["group_positions", "samples_at", "seeded_permutation"]
+__all__ = ["EpochOrder", "epoch_order", "group_positions", "samples_at", "seeded_permutation"]
+
+EpochOrder = Callable[[int, int, int], npt.NDArray[np.int64]]
+"""From a length, a seed and an epoch to the order of its samples."""
 
 
 def group_positions(start: int, rank: int, plan: MicroBatchPlan) -> list[range]:
@@ -43,15 +45,23 @@ def group_positions(start: int, rank: int, plan: MicroBatchPlan) -> list[range]:
     return [range(position, position + plan.groups * plan.micro_batch, plan.groups) for position in first]
 
 
-def samples_at(positions: Sequence[int] | range, length: int, seed: int) -> npt.NDArray[np.int64]:
+def epoch_order(length: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """pi_e, the order of the samples of an epoch, int64 [length]."""
+    return seeded_permutation(length, [seed, epoch])
+
+
+def samples_at(
+    positions: Sequence[int] | range, length: int, seed: int, order: EpochOrder = epoch_order
+) -> npt.NDArray[np.int64]:
     """The samples at these positions, int64 [len(positions)]: every epoch is a new permutation of all samples.
 
-    Position p is sample pi_e(p mod N) of epoch e = p // N, where pi_e is :func:`seeded_permutation` of seed and e.
+    Position p is sample pi_e(p mod N) of epoch e = p // N, where pi_e is :func:`epoch_order`.
 
     Args:
         positions: p.
         length: N, samples in the training set.
         seed: the seed of the order.
+        order: pi_e, perhaps with a memory.
 
     >>> sorted(samples_at(range(5, 10), length=5, seed=0).tolist())
     [0, 1, 2, 3, 4]
@@ -61,13 +71,8 @@ def samples_at(positions: Sequence[int] | range, length: int, seed: int) -> npt.
     result = np.empty_like(where)
     for epoch in np.unique(epochs):
         chosen = epochs == epoch
-        result[chosen] = _permutation(length, seed, int(epoch))[within[chosen]]
+        result[chosen] = order(length, seed, int(epoch))[within[chosen]]
     return result
-
-
-@lru_cache(maxsize=2)  # a batch may straddle an epoch; 8 bytes per sample for each
-def _permutation(length: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    return seeded_permutation(length, [seed, epoch])
 
 
 def seeded_permutation(length: int, seeds: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from adabatch.data.order import samples_at
+from adabatch.data.order import EpochOrder, epoch_order, samples_at
 
 if TYPE_CHECKING:  # it takes seconds to import, and preparing data does not need it
     import torch
@@ -75,6 +76,8 @@ class PreparedSamples(SampleSource):
         count = len(tokens) // sequence_length
         self._samples = tokens[: count * sequence_length].reshape(count, sequence_length)
         self._seed = seed
+        # A batch may straddle an epoch; 8 bytes per sample for each. Each source of a mixture has its own.
+        self._order: EpochOrder = lru_cache(maxsize=2)(epoch_order)
         self._description = {**(description or {}), "sequence_length": sequence_length, "seed": seed}
 
     @property
@@ -89,7 +92,7 @@ class PreparedSamples(SampleSource):
         if self._seed is None:
             indices = np.asarray(positions, dtype=np.int64) % self.length
         else:
-            indices = samples_at(positions, self.length, self._seed)
+            indices = samples_at(positions, self.length, self._seed, self._order)
         return torch.from_numpy(self._samples[indices].astype(np.int64))
 
     def bytes_per_token(self) -> float:

@@ -17,6 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from adabatch.cores import visible_cores
 from adabatch.distributed.rendezvous import rendezvous
 from adabatch.distributed.tensor_parallel import shard_llama
 from adabatch.model.layers import decoder_layers
@@ -133,7 +134,7 @@ def process_group(settings: ParallelSettings) -> Iterator[DistributedContext]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // local_ranks))
+    torch.set_num_threads(settings.threads or max(1, visible_cores() // local_ranks))
     if settings.parallel == "single":
         yield DistributedContext(device=device)
         return

@@ -33,8 +33,8 @@ def samples_of_share(share: float, samples: int) -> int:
 
     Floats make 100 x (0.1 + 0.2) a little more than 30, which would take a stage one step further.
 
-    >>> samples_of_share(0.1 + 0.2, 100), samples_of_share(1 / 3, 100)
-    (30, 34)
+    >>> samples_of_share(0.1 + 0.2, 100), samples_of_share(0.55, 100), samples_of_share(1 / 3, 100)
+    (30, 55, 34)
     """
     product = share * samples
     nearest = round(product)

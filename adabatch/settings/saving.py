@@ -1,7 +1,8 @@
 """How settings are kept: in ``config.toml`` of a run's folder, and in its checkpoints.
 
 Paths are absolute there, so that a run can be resumed from any working directory; the run's own folder is ``.`` in
-its ``config.toml``, so that the folder may also be moved.
+its ``config.toml``, so that the folder may also be moved. ``overwrite`` is not kept there, as a start from that
+file would delete the run.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def to_toml(settings: Settings) -> str:
 def write_config(settings: Settings, folder: Path) -> None:
     """Write a run's settings into its folder, whole or not at all."""
     kept = from_saved(to_saved(settings), CONFIG)
-    write_text(folder / CONFIG, to_toml(replace(kept, run=replace(kept.run, output="."))))
+    write_text(folder / CONFIG, to_toml(replace(kept, run=replace(kept.run, output=".", overwrite=False))))
 
 
 def to_saved(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -37,7 +37,6 @@ def plan_micro_batches(run: Run, length: int) -> MicroBatchPlan:
         length: tokens of a sequence in this step; where they have grown, sizes are tried again.
     """
     memory, batch = run.memory, run.schedule.batch_size
-    memory.observe(run.ranks.device)
     memory.lengthen(length)
     if run.micro_batching.micro_batch_limit != memory.limit:  # a resumed run
         run.micro_batching = replace(run.micro_batching, micro_batch_limit=memory.limit)

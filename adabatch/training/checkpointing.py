@@ -57,12 +57,8 @@ def resume_run(run: Run, path: Path) -> None:
     check_compatible(path, run.settings, run.corpus.describe())
     progress = saved_progress(path)
     _check_records(run, path, progress)
-    load_checkpoint(path, run.model, run.optimizer, run.ranks)
-    if run.ranks.is_main:
-        quarantine(checkpoints_folder(run.settings.run.output), progress["step"])
-    if run.settings.run.keep_best:
-        folder = checkpoints_folder(run.settings.run.output)
-        run.lowest = run.ranks.gather(lowest_loss(folder) if run.ranks.is_main else math.inf)[0]
+    stepped = progress["step"] > progress.get("skipped", 0)
+    load_checkpoint(path, run.model, run.optimizer, run.ranks, stepped)
     try:
         run.schedule.load_state_dict(progress["schedule"])
         run.coupling.load_state_dict(progress.get("coupling") or _earlier_coupling(run, progress))
@@ -75,7 +71,17 @@ def resume_run(run: Run, path: Path) -> None:
     if progress["world_size"] != run.ranks.world_size:
         run.schedule.forget_seconds()
     _round_batch(run)
+    _quarantine_later(run, progress["step"])
     run.resumed_from = path
+
+
+def _quarantine_later(run: Run, step: int) -> None:
+    """Take checkpoints of later steps out of the way, now that nothing can be refused any more."""
+    folder = checkpoints_folder(run.settings.run.output)
+    if run.ranks.is_main:
+        quarantine(folder, step)
+    if run.settings.run.keep_best:
+        run.lowest = run.ranks.gather(lowest_loss(folder) if run.ranks.is_main else math.inf)[0]
 
 
 def _refuse_other_rule(path: Path, progress: dict[str, Any], settings: ScheduleSettings) -> None:

@@ -6,7 +6,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from adabatch.checkpoints.folders import checkpoint_step, complete_checkpoints
 
@@ -50,18 +50,21 @@ class DivergenceGuard:
             stacklevel=3,
         )
 
-    def stop_if_diverged(self, step: int, checkpoints: Path) -> None:
-        """Called after each step.
+    @property
+    def diverged(self) -> bool:
+        """Whether more than ``limit`` steps in a row were skipped."""
+        return 0 < self.limit < self.in_a_row
+
+    def stop(self, step: int, checkpoints: Path) -> NoReturn:
+        """End the run.
 
         Args:
             step: the steps so far.
             checkpoints: the run's folder; the message names the newest checkpoint that a good step followed.
 
         Raises:
-            TrainingDivergedError: if more than ``limit`` steps in a row were skipped.
+            TrainingDivergedError: always.
         """
-        if not self.limit or self.in_a_row <= self.limit:
-            return
         # One written after the last good step holds the parameters that all these steps failed on.
         last_good = step - self.in_a_row
         good = [path for path in complete_checkpoints(checkpoints) if checkpoint_step(path) < last_good]

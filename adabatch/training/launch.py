@@ -128,7 +128,8 @@ def _rank(settings: Settings, start: Start, deadline: float, output: OutputOfRan
     """One rank's work; errors become one message and an exit code."""
     request = StopRequest(is_managed())
     try:
-        with process_group(settings.parallel) as ranks, output(settings, ranks):
+        # A notebook's warnings are shown as before when this has ended.
+        with warnings.catch_warnings(), process_group(settings.parallel) as ranks, output(settings, ranks):
             return _train(settings, ranks, start, request, deadline)
     except (ValueError, CheckpointError, OSError) as error:
         _log(error)

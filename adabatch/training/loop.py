@@ -49,7 +49,9 @@ def train(run: Run) -> Iterator[Record]:
             if _due(run, before, interval.validation_interval):
                 record |= validate(run)
             yield record  # written before the checkpoint that follows it, so that a resumed run misses no record
-            run.guard.stop_if_diverged(run.schedule.steps, run.saver.folder)
+            if run.guard.diverged:
+                run.saver.wait()  # it may be the last good checkpoint
+                run.guard.stop(run.schedule.steps, run.saver.folder)
             stop, by_the_clock = run.stopping.agreed, run.stopping.checkpoint_due
             due = run.finished() or _due(run, before, interval.checkpoint_interval)
             resize, loss = run.next_ranks() != run.ranks.world_size, record.get("val_loss")
@@ -66,6 +68,7 @@ def training_step(run: Run) -> Record:
     """One optimizer step on the batch that the schedule asks for, and the schedule's next decision."""
     start, step = time.perf_counter(), run.coupling.next_step(run.schedule)
     plan = plan_micro_batches(run, step.sequence_length)
+    run.memory.begin_step(run.ranks.device)
     monitoring = _is_multiple(run.schedule.steps + 1, run.settings.run.monitor_interval)
     run.statistics.enable(run.schedule.needs_moments or monitoring)
     run.matrix_noise.enable(monitoring and plan.groups >= 2)
@@ -89,6 +92,7 @@ def training_step(run: Run) -> Record:
         if run.ranks.is_main:
             run.guard.warn(run.schedule.steps, loss, squared_norm)
     run.optimizer.zero_grad(set_to_none=True)
+    run.memory.end_step(run.ranks.device)
     seconds = time.perf_counter() - start
     run.clock.stop(seconds, plan, step.sequence_length, taken=accepted)
     return step_record(run, plan, loss, step, reduced, decision, seconds) | more

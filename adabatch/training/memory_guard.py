@@ -27,13 +27,16 @@ class MemoryGuard:
     transient: int = 0
     _before: int = 0
 
-    def observe(self, device: torch.device) -> None:
-        """Between steps: what the step before needed at its peak, beyond what it began with."""
-        if device.type != "cuda":
-            return
-        self.transient = torch.cuda.max_memory_allocated(device) - self._before
-        torch.cuda.reset_peak_memory_stats(device)
-        self._before = torch.cuda.memory_allocated(device)
+    def begin_step(self, device: torch.device) -> None:
+        """From here on the step's memory counts."""
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
+
+    def end_step(self, device: torch.device) -> None:
+        """Until here: what follows, such as a validation, takes memory that says nothing of the next step's."""
+        if device.type == "cuda":
+            self.transient = torch.cuda.max_memory_allocated(device) - self._before
 
     def lengthen(self, length: int) -> None:
         """The next step's sequences have this length: of longer ones, fewer are known to fit.
@@ -53,12 +56,13 @@ class MemoryGuard:
             "micro_batch_worked": self.worked,
             "micro_batch_limit": self.limit,
             "micro_batch_length": self.length,
+            "micro_batch_transient": self.transient,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state; runs saved before there was one begin without."""
         self.worked, self.limit = state.get("micro_batch_worked", 0), state.get("micro_batch_limit")
-        self.length = state.get("micro_batch_length", 0)
+        self.length, self.transient = state.get("micro_batch_length", 0), state.get("micro_batch_transient", 0)
 
 
 def reserve(size: int, device: torch.device) -> None:

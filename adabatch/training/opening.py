@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from adabatch.checkpoints.loading import choose_checkpoint
+from adabatch.checkpoints.random_states import seed_of_share
 from adabatch.checkpoints.saving import CheckpointSaver
 from adabatch.data.corpus import Corpus, check_sources, open_corpus
 from adabatch.distributed.parallel import DistributedContext, parallelize
@@ -66,6 +67,7 @@ def open_run(settings: Settings, ranks: DistributedContext, start: Start | None 
         check_document_mask(config)
     checkpoint = choose_checkpoint(settings.run.resume, checkpoints_folder(settings.run.output), ranks)
     bare = build_model(config, settings.data.seed)
+    seed_of_share(settings.data.seed, ranks.data_parallel_rank)
     if settings.model.init_from and checkpoint is None:
         source = Path(settings.model.init_from)
         if not holds_checkpoints(source):

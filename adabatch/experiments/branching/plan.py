@@ -19,6 +19,7 @@ from adabatch.experiments.branching.continuation import Continuation
 from adabatch.experiments.run import digest
 from adabatch.reporting.metrics import METRICS, Record
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
+from adabatch.schedules.rounding import samples_of_share
 from adabatch.settings import Settings, from_saved, overlay
 from adabatch.training.building import build_coupling, build_schedule
 from adabatch.training.checkpointing import checkpoints_folder
@@ -183,7 +184,7 @@ def _point(at: str, start: int, following: Record, rates: LearningRate, base: Se
 def _samples_at(at: str, end: int) -> int:
     """The samples that a place means, such as ``30%``."""
     try:
-        samples = math.ceil(float(at.removesuffix("%")) / 100 * end) if at.endswith("%") else int(at)
+        samples = samples_of_share(float(at.removesuffix("%")) / 100, end) if at.endswith("%") else int(at)
     except (ValueError, OverflowError):
         raise ValueError(f"--at takes percentages such as 30%, or samples such as 4096, not {at!r}") from None
     if not 0 < samples < end:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adabatch.data import order
-from adabatch.data.order import group_positions, samples_at
+from adabatch.data import samples
+from adabatch.data.order import epoch_order, group_positions, samples_at
+from adabatch.data.samples import PreparedSamples
 from adabatch.schedules import MicroBatchPlan
 
 small = st.integers(1, 6)
@@ -80,10 +81,22 @@ def test_epochs_and_seeds_differ():
     assert all(a != b for i, a in enumerate(permutations) for b in permutations[:i])
 
 
-def test_an_order_keeps_at_most_two_epochs_in_memory():
-    samples_at(range(40), length=4, seed=0)
-    assert order._permutation.cache_info().currsize == 2
-
-
 def test_no_positions_give_no_samples():
     assert samples_at(range(0), length=4, seed=0).shape == (0,)
+
+
+def test_each_source_makes_an_order_once_and_keeps_two(monkeypatch):
+    """Sources of a mixture take turns: none of them forgets its order for another's."""
+    made = []
+
+    def noting(*order):
+        made.append(order)
+        return epoch_order(*order)
+
+    monkeypatch.setattr(samples, "epoch_order", noting)
+    sources = [PreparedSamples(np.arange(length, dtype=np.uint16), 1, seed=0) for length in (4, 5, 6)]
+    for position in range(14):
+        for source in sources:
+            source.take([position])
+    assert sorted(made) == [(length, 0, epoch) for length in (4, 5, 6) for epoch in range(-(-14 // length))]
+    assert [source._order.cache_info().currsize for source in sources] == [2, 2, 2]

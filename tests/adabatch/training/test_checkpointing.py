@@ -19,6 +19,7 @@ from adabatch.checkpoints.errors import AgreedError
 from adabatch.checkpoints.folders import complete_checkpoints, write_marker
 from adabatch.distributed.parallel import DistributedContext
 from adabatch.files import checksum
+from adabatch.reporting.metrics import TIMED
 from adabatch.settings import CONFIG, SECTIONS, from_saved, load_settings, loading, to_saved, write_config
 from adabatch.training.loop import train
 from adabatch.training.opening import open_run
@@ -250,10 +251,9 @@ def test_the_schedule_and_all_random_numbers_go_on_exactly(folder, finished):
 def test_a_run_that_goes_on_ends_like_one_that_was_never_stopped(folder, finished, whole):
     run = open_single(folder, resume="auto")
     rest = list(train(run))
-    names = ("step", "loss", "batch_size", "grad_norm", "lr", "test_statistic")
 
     def exact(records):
-        return [{name: record[name] for name in names} for record in records]
+        return [{name: value for name, value in record.items() if name not in TIMED} for record in records]
 
     assert 0 < len(rest) < len(whole)
     assert exact(rest) == exact(whole[-len(rest) :])
@@ -317,3 +317,12 @@ def test_saves_cost_what_is_said(folder):
     list(itertools.islice(train(run), 100))
     assert [cost.step for cost in run.saver.costs] == sorted(cost.step for cost in run.saver.costs)
     assert all(0 < cost.blocked <= cost.seconds and cost.bytes > 10_000 for cost in run.saver.costs)
+
+
+def test_a_refused_start_leaves_all_checkpoints_as_they_are(finished):
+    """Also where all settings are allowed to differ, and only the rule's own state does not fit."""
+    paths = complete_checkpoints(finished / "run" / "checkpoints")
+    changes = {"noise_limit": 1.0}
+    with pytest.raises(AgreedError, match="holds the state of --schedule norm-test"):
+        open_single(finished, resume=str(paths[0]), allow=tuple(changes), **changes)
+    assert complete_checkpoints(finished / "run" / "checkpoints") == paths

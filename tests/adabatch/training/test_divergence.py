@@ -21,11 +21,11 @@ def fail(guard, times):
     assert not any(guard.accepts(math.nan, 1.0) for _ in range(times))
 
 
-def test_only_steps_in_a_row_stop_a_run(tmp_path):
+def test_only_steps_in_a_row_stop_a_run():
     guard = DivergenceGuard(limit=2)
     for step in range(1, 20):
         guard.accepts(math.inf if step % 3 else 1.0, 1.0)
-        guard.stop_if_diverged(step, tmp_path)
+        assert not guard.diverged
     assert guard.skipped == 13
 
 
@@ -34,10 +34,11 @@ def test_the_checkpoint_named_was_followed_by_a_good_step(tmp_path):
         checkpoint(tmp_path, step, complete=step != 20)
     guard = DivergenceGuard(limit=3)
     fail(guard, 3)
-    guard.stop_if_diverged(28, tmp_path)
+    assert not guard.diverged
     fail(guard, 1)
+    assert guard.diverged
     with pytest.raises(TrainingDivergedError) as stopped:
-        guard.stop_if_diverged(29, tmp_path)  # steps 26 to 29 failed on what step 25 left
+        guard.stop(29, tmp_path)  # steps 26 to 29 failed on what step 25 left
     assert "4 steps in a row, up to step 29" in str(stopped.value)
     assert f"--resume {tmp_path / 'step-00000010'}" in str(stopped.value)
 
@@ -45,10 +46,11 @@ def test_the_checkpoint_named_was_followed_by_a_good_step(tmp_path):
 def test_no_checkpoint_and_no_limit(tmp_path):
     guard = DivergenceGuard(limit=0)
     fail(guard, 100)
-    guard.stop_if_diverged(100, tmp_path)
+    assert not guard.diverged
     guard.limit = 1
+    assert guard.diverged
     with pytest.raises(TrainingDivergedError, match="there is no checkpoint"):
-        guard.stop_if_diverged(100, tmp_path)
+        guard.stop(100, tmp_path)
 
 
 def test_counts_survive_a_checkpoint():

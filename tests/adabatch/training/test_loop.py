@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import threading
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from adabatch.distributed.parallel import DistributedContext
 from adabatch.reporting.metrics import TIMED, MetricsWriter
 from adabatch.schedules.learning_rate import LearningRate
 from adabatch.settings import load_settings
+from adabatch.training.checkpointing import save_run
 from adabatch.training.checks import check_settings
 from adabatch.training.divergence import TrainingDivergedError
 from adabatch.training.loop import train
@@ -171,21 +173,6 @@ def test_the_batch_sees_each_sample_once_whatever_the_schedule(tmp_path, monkeyp
         assert sorted(positions) == list(range(len(positions)))
 
 
-def test_resuming_gives_the_same_run_bit_by_bit(tmp_path):
-    changes = {"checkpoint_interval": 40}
-    whole = list(train(open_single(tmp_path / "whole", **changes)))
-    begun = list(itertools.islice(train(open_single(tmp_path / "cut", **changes)), 7))
-    run = open_single(tmp_path / "cut", resume="auto", **changes)
-    assert run.resumed_from is not None
-    assert 0 < run.schedule.steps < len(whole)
-    resumed = begun[: run.schedule.steps] + list(train(run))
-
-    def exact(records):
-        return [{k: v for k, v in r.items() if k not in TIMED} for r in records]
-
-    assert exact(resumed) == exact(whole)
-
-
 @pytest.mark.parametrize("test", ["scalar", "l1"])
 def test_gradients_that_are_not_finite_skip_the_step_and_the_test(tmp_path, monkeypatch, test):
     run = open_single(tmp_path, test=test)
@@ -307,3 +294,79 @@ def test_utilisation_is_that_of_the_peak_that_is_given(tmp_path):
     record = next(train(run))
     assert record["mfu"] == pytest.approx(record["flops"] / record["seconds"] / 0.5e12)
     assert open_single(tmp_path, gpu="h100").throughput.peak is None  # this is a CPU
+
+
+@pytest.mark.parametrize(("optimizer", "in_background"), [("adamw", True), ("sgd", False)])
+def test_saving_before_the_first_optimizer_step_changes_nothing(tmp_path, monkeypatch, optimizer, in_background):
+    """Two steps are skipped; what saves after each of them takes the same steps later, and resumes alike."""
+    loss_of, changes = adabatch.training.loop.language_model_loss, {"optimizer": optimizer, "lr": 0.01}
+
+    def losses(folder, **more):
+        calls = itertools.count()
+
+        def broken(model, tokens):
+            loss = loss_of(model, tokens)
+            return loss * math.nan if next(calls) < 8 else loss
+
+        monkeypatch.setattr(adabatch.training.loop, "language_model_loss", broken)
+        with pytest.warns(UserWarning, match="skipped"):
+            records = list(itertools.islice(train(open_single(tmp_path / folder, **changes, **more)), 5))
+        return [record["loss"] for record in records]
+
+    whole = losses("whole")
+    saved = losses("saved", checkpoint_interval=8, keep=0, async_checkpoints=in_background)
+    assert [math.isfinite(loss) for loss in whole] == [False, False, True, True, True]
+    assert whole[2:] == saved[2:]
+    monkeypatch.setattr(adabatch.training.loop, "language_model_loss", loss_of)
+    path = str(tmp_path / "saved" / "checkpoints" / "step-00000002")
+    resumed = open_single(tmp_path / "saved", resume=path, **changes)
+    assert [record["loss"] for record in itertools.islice(train(resumed), 3)] == whole[2:]
+
+
+def test_a_save_in_flight_is_finished_before_divergence_is_reported(tmp_path, monkeypatch):
+    """Steps 1 and 2 are good, and what is saved after the first is written when the run is about to end."""
+    run = open_single(tmp_path, schedule="constant", max_skipped=1, async_checkpoints=True)
+    loss_of, calls = adabatch.training.loop.language_model_loss, itertools.count()
+    write, wait, ending = run.saver._write, run.saver.wait, threading.Event()
+
+    def broken(model, tokens):
+        loss = loss_of(model, tokens)
+        return loss * math.nan if next(calls) >= 8 else loss
+
+    def late(*arguments):
+        ending.wait(60)
+        write(*arguments)
+
+    def end():
+        ending.set()
+        wait()
+
+    monkeypatch.setattr(adabatch.training.loop, "language_model_loss", broken)
+    monkeypatch.setattr(run.saver, "_write", late)
+    steps = train(run)
+    next(steps)
+    save_run(run)
+    monkeypatch.setattr(run.saver, "wait", end)
+    with pytest.warns(UserWarning, match="skipped"):
+        list(itertools.islice(steps, 3))
+    with pytest.raises(TrainingDivergedError, match=r"the last good checkpoint is .*step-00000001"):
+        next(steps)
+
+
+def test_a_steps_memory_is_that_of_the_step_alone(tmp_path, monkeypatch):
+    """Not that of a validation, with its larger micro-batches, nor that of trying a larger micro-batch."""
+    run, calls = open_single(tmp_path, validation_interval=8), []
+
+    def noting(owner, name):
+        function = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given: (calls.append(name), function(*given))[1])
+
+    for owner, name in (
+        (run.memory, "begin_step"),
+        (run.memory, "end_step"),
+        (adabatch.training.loop, "plan_micro_batches"),
+        (adabatch.training.loop, "validate"),
+    ):
+        noting(owner, name)
+    list(itertools.islice(train(run), 2))
+    assert calls == ["plan_micro_batches", "begin_step", "end_step", "validate"] * 2

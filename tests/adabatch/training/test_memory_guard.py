@@ -1,6 +1,7 @@
 """Running out of memory as the micro-batch grows: an allocator that fails, in earnest, beyond some size."""
 
 import itertools
+import json
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ from adabatch.distributed.parallel import DistributedContext
 from adabatch.settings import load_settings
 from adabatch.training.launch import OUT_OF_MEMORY
 from adabatch.training.loop import train
-from adabatch.training.memory_guard import is_out_of_memory
+from adabatch.training.memory_guard import MemoryGuard, is_out_of_memory
 from adabatch.training.opening import open_run
 from adabatch.training.validation import validation_loss
 
@@ -149,3 +150,19 @@ def test_a_first_micro_batch_that_does_not_fit_ends_with_its_own_exit_code(monke
     assert "Error: rank 0 ran out of memory" in error
     assert "--max-micro-batch" in error
     assert "Traceback" not in error
+
+
+def test_what_a_step_needs_is_its_peak_beyond_what_it_began_with(monkeypatch):
+    held = {"memory_allocated": 100, "max_memory_allocated": 900}
+    for name in held:
+        monkeypatch.setattr(torch.cuda, name, lambda device, name=name: held[name])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: held.update(max_memory_allocated=0))
+    guard, device = MemoryGuard(worked=4, length=16), torch.device("cuda")
+    guard.begin_step(device)
+    held["max_memory_allocated"] = 250
+    guard.end_step(device)
+    held["max_memory_allocated"] = 5000  # of a validation
+    assert guard.transient == 150
+    resumed = MemoryGuard()
+    resumed.load_state_dict(json.loads(json.dumps(guard.state_dict())))
+    assert (resumed.worked, resumed.length, resumed.transient) == (4, 16, 150)

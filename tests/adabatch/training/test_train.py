@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import pytest
 
@@ -36,7 +37,9 @@ def small(tmp_path):
 
 
 def test_the_result_is_what_the_run_has_left(small, tmp_path):
+    shown = warnings.showwarning
     result = train(small())
+    assert warnings.showwarning is shown
     assert result.output == tmp_path / "run"
     assert result.records == read_metrics(tmp_path / "run")
     assert result.steps == len(result.records) > 1
@@ -52,6 +55,13 @@ def test_the_folder_holds_what_repeats_the_run(small, tmp_path):
     again = load_settings(file=first.output / CONFIG, overrides={"output": str(tmp_path / "again")})
     losses = [[record["loss"] for record in result.records] for result in (first, train(again))]
     assert losses[0] == losses[1]
+
+
+def test_a_start_from_the_settings_that_a_run_has_left_does_not_delete_it(small):
+    first = train(small(overwrite=True))
+    with pytest.raises(ValueError, match="holds an earlier run"):
+        train(load_settings(file=first.output / CONFIG))
+    assert read_metrics(first.output) == first.records
 
 
 def test_a_mistake_is_a_value_error_before_anything_is_written(small, tmp_path):
