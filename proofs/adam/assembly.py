@@ -71,7 +71,10 @@ DESCENDING = (cite(descent_lemma), cite(lemma_l1), cite(lemma_l3), cite(lemma_l4
 
 
 def preconditioned_bound(
-    goal: Relation, facts: Sequence[Fact] = (), sums: Sequence[Any] = (), assumes: frozenset[Assumption] = TESTED
+    goal: Relation,
+    facts: Sequence[Fact | Step] = (),
+    sums: Sequence[Any] = (),
+    assumes: frozenset[Assumption] = TESTED,
 ) -> Step:
     """Bound (1): the descent lemma with L1, L3, L4, and L6 or other ``facts`` on what is aligned."""
     cited = (*DESCENDING, *(facts or (cite(lemma_l6),)))
@@ -80,7 +83,7 @@ def preconditioned_bound(
 
 def closing(
     bound: Step,
-    denominators: Fact | None = None,
+    denominators: Fact | Step | None = None,
     climb: Any = 0,
     share: Any = 1,
     sums: tuple[Any, Any, Any] = (PRECONDITIONED, DENOMINATORS, NORMS),

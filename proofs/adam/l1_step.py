@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.adam.symbols import BETA1, BETA2, BETAS, C_M, alpha, dimension, r, steps
-from proofs.composition import Assumption, Conclusion, composed, from_step, hypothesis, induction, rooted, summed
+from proofs.composition import Assumption, Conclusion, composed, hypothesis, induction, rooted, summed
 from proofs.relations import CONSTANTS, Relation, equation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import SQUARES, epsilon, length, own_moved, square
@@ -26,10 +26,8 @@ n = sympy.Symbol("n", integer=True, nonnegative=True)
 bare = named("bare", "m_{k,i}^2/v_{k,i}", nonnegative=True)
 length_2 = named("u_norm_2", r"\|u_k\|^2", nonnegative=True)
 new_v = named("v_now", "v_k", positive=True)
-now, before = (
-    named("x_now", "C_m^2 v_k - m_k^2", real=True),
-    named("x_old", r"C_m^2 v_{k-1} - m_{k-1}^2", real=True),
-)
+now = named("x_now", "C_m^2 v_k - m_k^2", real=True)
+before = named("x_old", r"C_m^2 v_{k-1} - m_{k-1}^2", real=True)
 
 
 @proves(
@@ -72,7 +70,7 @@ def lemma_l1() -> Iterator[Step]:
         {now: before},
         {now: bound * v},
         first,
-        (from_step(unrolled), hypothesis(Relation(gained, ">=", 0))),
+        (unrolled, hypothesis(Relation(gained, ">=", 0))),
         (now, before, gained),
         "y_k^2 is a square over beta2 (1 - r^2) > 0",
     )
@@ -87,17 +85,13 @@ def _summed(bounded: Step, bound: sympy.Expr) -> Iterator[Step]:
         now, (bound - bare) * new_v, "where v_k = 0 all gradients were 0, and 0/0 := 0", _in_moments(bound)
     )
     yield size
-    without = composed(
-        Relation(bare, "<=", C_M**2, C_IS, BETAS), (from_step(size), from_step(bounded)), (now, bare)
-    )
+    without = composed(Relation(bare, "<=", C_M**2, C_IS, BETAS), (size, bounded), (now, bare))
     yield without
     root, momentum = named("root_v", r"\sqrt{v_k}", positive=True), sympy.Symbol("|m_k|", nonnegative=True)
     at = {square: momentum**2 / (root + epsilon) ** 2, bare: momentum**2 / root**2}
     shrunk = inequality(square, "<=", bare, where=at)
     yield shrunk
-    each = composed(
-        Relation(square, "<=", C_M**2, C_IS, BETAS), (from_step(shrunk), from_step(without)), (square, bare)
-    )
+    each = composed(Relation(square, "<=", C_M**2, C_IS, BETAS), (shrunk, without), (square, bare))
     yield each
     yield summed(each, {square: SQUARES}, count=steps * dimension)
     over_coordinates = summed(each, {square: length_2}, count=dimension, reason="over the coordinates")
@@ -106,7 +100,7 @@ def _summed(bounded: Step, bound: sympy.Expr) -> Iterator[Step]:
     yield one_step
     scaled = composed(
         Relation(alpha * length, "<=", alpha * sympy.sqrt(dimension) * C_M, C_IS, BETAS),
-        (from_step(one_step),),
+        (one_step,),
         (length,),
         reason="alpha u_k is the step",
     )

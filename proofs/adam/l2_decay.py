@@ -31,10 +31,8 @@ old, g = sympy.symbols("v_{k-1} g_k", nonnegative=True)
 gradient = sympy.Symbol("|g_j|", nonnegative=True)
 spare = named("spare", "v_j - c g_j^2", nonnegative=True)
 reference = named("v_j", "v_j", nonnegative=True)
-now, before = (
-    named("kept", r"v_k - \beta_2^n v_j", real=True),
-    named("kept_before", r"v_{k-1} - \beta_2^{n-1} v_j", real=True),
-)
+now = named("kept", r"v_k - \beta_2^n v_j", real=True)
+before = named("kept_before", r"v_{k-1} - \beta_2^{n-1} v_j", real=True)
 normalized_2 = named("normalized_2", r"\|g_{k-n}/(\sqrt{v_k}+\epsilon)\|^2", nonnegative=True)
 kept = named("kept_root", r"(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True)
 fresh_share = named("fresh_share", r"|g_k|/(\sqrt{v_k}+\epsilon)", nonnegative=True)
@@ -83,7 +81,7 @@ def lemma_l2() -> Iterator[Step]:
         {now: before},
         {now: reference - _kept(0) * reference},
         first,
-        (from_step(recursion), hypothesis(Relation(fresh, ">=", 0))),
+        (recursion, hypothesis(Relation(fresh, ">=", 0))),
         (now, before, fresh),
     )
     yield decay
@@ -98,10 +96,8 @@ def lemma_l2() -> Iterator[Step]:
 def _normalized(decay: Step, own: Step) -> Iterator[Step]:
     """v_k >= beta2^n v_j >= beta2^n c g_j^2, divided by v_k; its root over d coordinates, and for n = 0."""
     each = named("each", "g_{j,i}^2/v_{k,i}", nonnegative=True)
-    own_2, share_2 = (
-        named("own_2", r"g_{j,i}^2/(\sqrt{v_{k,i}}+\epsilon)^2", nonnegative=True),
-        named("share_2", r"g_k^2/(\sqrt{v_k}+\epsilon)^2", nonnegative=True),
-    )
+    own_2 = named("own_2", r"g_{j,i}^2/(\sqrt{v_{k,i}}+\epsilon)^2", nonnegative=True)
+    share_2 = named("share_2", r"g_k^2/(\sqrt{v_k}+\epsilon)^2", nonnegative=True)
     split = equation(
         now,
         now_v * (1 - WEIGHT * _kept(n) * each) - _kept(n) * spare,
@@ -114,7 +110,7 @@ def _normalized(decay: Step, own: Step) -> Iterator[Step]:
     yield split
     bounded = composed(
         Relation(each, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT),
-        (from_step(decay), from_step(split), from_step(own, opaque=(reference,))),
+        (decay, split, from_step(own, opaque=(reference,))),
         (now, each, spare),
         reason="v_j >= c g_j^2",
     )
@@ -123,9 +119,7 @@ def _normalized(decay: Step, own: Step) -> Iterator[Step]:
     shrunk = inequality(own_2, "<=", each, where=at)
     yield shrunk
     with_epsilon = composed(
-        Relation(own_2, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT),
-        (from_step(bounded), from_step(shrunk)),
-        (each, own_2),
+        Relation(own_2, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT), (bounded, shrunk), (each, own_2)
     )
     yield with_epsilon
     total = summed(with_epsilon, {own_2: normalized_2}, count=dimension, reason="over the coordinates")
@@ -143,29 +137,23 @@ def _normalized(decay: Step, own: Step) -> Iterator[Step]:
 
 def _denominators(decay: Step) -> Iterator[Step]:
     """(sqrt(v_j) + epsilon_j) / (sqrt(v_{j+n}) + epsilon_{j+n}) <= q^-n, as epsilon does not fall."""
-    bare_2, bare = (
-        named("bare_2", "v_j/v_{j+n}", nonnegative=True),
-        named("bare_kept", r"\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True),
-    )
+    bare_2 = named("bare_2", "v_j/v_{j+n}", nonnegative=True)
+    bare = named("bare_kept", r"\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True)
     at = {now: now_v - _kept(n) * reference, bare_2: reference / now_v}
     ratio = equation(now, now_v * (1 - _kept(n) * bare_2), where=at)
     yield ratio
-    old = composed(
-        Relation(bare_2, "<=", 1 / _kept(n), ranges=UNIT), (from_step(decay), from_step(ratio)), (now, bare_2)
-    )
+    old = composed(Relation(bare_2, "<=", 1 / _kept(n), ranges=UNIT), (decay, ratio), (now, bare_2))
     yield old
     without = rooted(old, bare_2, bare, 1 / q**n)
     yield without
-    age, younger = (
-        named("age", r"\beta_2^{-n/2}", positive=True),
-        named("younger", r"\beta_2^{-(n-1)/2}", positive=True),
-    )
+    age = named("age", r"\beta_2^{-n/2}", positive=True)
+    younger = named("younger", r"\beta_2^{-(n-1)/2}", positive=True)
     older = equation(age, younger / q, where={age: 1 / q**n, younger: 1 / q ** (n - 1)})
     yield older
     start = inequality(1, ">=", 1, (), "n = 0")
     yield start
     aged = induction(
-        Relation(age, ">=", 1, ranges=UNIT), {age: younger}, {age: 1}, start, (from_step(older),), (age, younger)
+        Relation(age, ">=", 1, ranges=UNIT), {age: younger}, {age: 1}, start, (older,), (age, younger)
     )
     yield aged
     is_age = equation(age, 1 / q**n, where={age: 1 / q**n})
@@ -177,13 +165,7 @@ def _denominators(decay: Step) -> Iterator[Step]:
     yield whole
     yield composed(
         Relation(kept, "<=", 1 / q**n, ranges=UNIT),
-        (
-            from_step(without),
-            from_step(whole),
-            from_step(aged),
-            from_step(is_age),
-            assumed(Relation(epsilon, "<=", later), Assumption.ADAM),
-        ),
+        (without, whole, aged, is_age, assumed(Relation(epsilon, "<=", later), Assumption.ADAM)),
         (kept, bare, age, epsilon),
         frozenset({Assumption.ADAM}),
     )

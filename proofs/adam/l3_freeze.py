@@ -45,10 +45,8 @@ NEEDED = frozenset({Assumption.SMOOTH, Assumption.ADAM})
 FREEZING_COST = (1 - BETA1) * smoothness * sympy.sqrt(dimension) / sympy.sqrt(second_moment_weight(BETA2))
 """Of every unit of :data:`~proofs.sums.travelled`."""
 distance = named("distance", r"\|G_k - G_{k-n}\|", nonnegative=True)
-drift, drifts = (
-    named("drift", r"\delta_{k,n}", real=True),
-    named("drifts", r"{\textstyle\sum_n} \delta_{k,n}", real=True),
-)
+drift = named("drift", r"\delta_{k,n}", real=True)
+drifts = named("drifts", r"{\textstyle\sum_n} \delta_{k,n}", real=True)
 reach = named("reach", r"r^n\|w_k - w_{k-n}\|", nonnegative=True)
 tail, later = named("tail", "T(n)", nonnegative=True), named("later", "T(n+1)", nonnegative=True)
 PER_STEP = Relation(progress, ">=", (1 - BETA1) * past - FREEZING_COST * travelled, ranges=BETAS)
@@ -77,12 +75,12 @@ def lemma_l3() -> Iterator[Step]:
     )
     yield split
     over_n = yield from _drift()
-    each = composed(PER_STEP, (from_step(split), from_step(over_n)), (progress, past, drifts, travelled), NEEDED)
+    each = composed(PER_STEP, (split, over_n), (progress, past, drifts, travelled), NEEDED)
     yield each
     far = yield from travel(C_M, own_moved, cite(lemma_l1, part=1))
     with_adam = composed(
         Relation(progress, ">=", (1 - BETA1) * past - E_1, DEFINED, BETAS),
-        (from_step(each), from_step(far)),
+        (each, far),
         (progress, past, travelled),
         NEEDED,
     )
@@ -125,15 +123,13 @@ def _drift() -> Generator[Step, None, Step]:
     yield scaled
     bounded = composed(
         Relation(drift, "<=", FREEZING_COST * r**n * moved, ranges=BETAS),
-        (from_step(changed), cite(lemma_l2)),
+        (changed, cite(lemma_l2)),
         (drift, normalized),
         NEEDED,
     )
     yield bounded
     in_reach = composed(
-        Relation(drift, "<=", FREEZING_COST * reach, ranges=BETAS),
-        (from_step(bounded), from_step(scaled)),
-        (drift, moved, reach),
+        Relation(drift, "<=", FREEZING_COST * reach, ranges=BETAS), (bounded, scaled), (drift, moved, reach)
     )
     yield in_reach
     over_n = summed(in_reach, {drift: drifts, reach: travelled}, reason="over n = 0, 1, ..")
@@ -141,17 +137,16 @@ def _drift() -> Generator[Step, None, Step]:
     return over_n
 
 
-def telescoped(left: Any, total: Any, factor: Any, *facts: Fact, where: Any = None) -> Generator[Step, None, Step]:
-    """``total <= factor r / (1-r)^2``, from facts that bound a term ``left`` by ``factor`` n r^n."""
+def telescoped(left: Any, total: Any, factor: Any, by_age: Step, where: Any = None) -> Generator[Step, None, Step]:
+    """``total <= factor r / (1-r)^2``, from a step that bounds a term ``left`` by ``factor`` n r^n."""
     value = r**n * (n / (1 - r) + r / (1 - r) ** 2)
     telescoping = equation(n * r**n, tail - later, "n r^n telescopes", {tail: value, later: value.subs(n, n + 1)})
     yield telescoping
     yield inequality(value, ">=", 0, (*BETAS, Range(n)), "T(n) >= 0: the last may be dropped")
     each = composed(
         Relation(left, "<=", factor * (tail - later), where or {}, BETAS),
-        (from_step(telescoping), *facts),
+        (telescoping, by_age),
         (left, tail, later),
-        frozenset().union(*(fact.assumes for fact in facts)),
     )
     yield each
     over_n = summed(
@@ -174,13 +169,13 @@ def travel(size: Any, steps_of: Any, moves: Fact) -> Generator[Step, None, Step]
     yield from (scaled, same)
     near = composed(
         Relation(reach, "<=", n * r**n * alpha * sympy.sqrt(dimension) * size, moves.relation.where, BETAS),
-        (from_step(scaled), from_step(same, opaque=tuple(same.relation.where)), moves),
+        (scaled, from_step(same, opaque=tuple(same.relation.where)), moves),
         (reach, moved, steps_of),
         frozenset(moves.assumes),
     )
     yield near
     return (
         yield from telescoped(
-            reach, travelled, alpha * sympy.sqrt(dimension) * size, from_step(near), where=moves.relation.where
+            reach, travelled, alpha * sympy.sqrt(dimension) * size, near, where=moves.relation.where
         )
     )

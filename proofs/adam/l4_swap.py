@@ -34,14 +34,10 @@ __all__ = ["RHO_IS", "aged", "lemma_l4", "swapped", "term", "weight"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 weight = named("theta", r"\theta_j(\sqrt{v_j}+\epsilon_j)", positive=True)
-plus, minus = (
-    named("plus", r"(G_jg_j)^+/(\sqrt{v_j}+\epsilon_j)", nonnegative=True),
-    named("minus", r"(G_jg_j)^-/(\sqrt{v_j}+\epsilon_j)", nonnegative=True),
-)
-term, later = (
-    named("term", r"\beta_1^n(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True),
-    named("swapped_later", r"\rho r^{n+1}", nonnegative=True),
-)
+plus = named("plus", r"(G_jg_j)^+/(\sqrt{v_j}+\epsilon_j)", nonnegative=True)
+minus = named("minus", r"(G_jg_j)^-/(\sqrt{v_j}+\epsilon_j)", nonnegative=True)
+term = named("term", r"\beta_1^n(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True)
+later = named("swapped_later", r"\rho r^{n+1}", nonnegative=True)
 now = named("swapped", r"\rho r^n", nonnegative=True)
 RHO_IS = {RHO: momentum_amplification(BETA1, BETA2)}
 CONSTANTS.update(RHO_IS)
@@ -85,7 +81,7 @@ def _range() -> Generator[Step, None, tuple[Step, Step]]:
     yield inequality(RHO_IS[RHO] * r**n, ">=", 0, (*BETAS, Range(n)), "the last may be dropped")
     bounded = composed(
         Relation(term, "<=", now - later, ranges=BETAS),
-        (from_step(old), from_step(telescoping)),
+        (old, telescoping),
         (term, now, later),
         frozenset({Assumption.ADAM}),
     )
@@ -111,7 +107,7 @@ def aged() -> Generator[Step, None, Step]:
     yield by_age
     old = composed(
         Relation(term, "<=", r**n, ranges=BETAS),
-        (from_step(by_age), cite(lemma_l2, part=1)),
+        (by_age, cite(lemma_l2, part=1)),
         (term, kept),
         frozenset({Assumption.ADAM}),
     )
@@ -128,12 +124,7 @@ def swapped(least: Any) -> Generator[Step, None, Step]:
     yield at_rho
     each = composed(
         Relation(frozen, ">=", least * aligned, ranges=(*ranges, Range(weight, least, RHO * least))),
-        (
-            from_step(in_signs),
-            from_step(at_rho),
-            hypothesis(Relation(plus, ">=", 0)),
-            hypothesis(Relation(minus, ">=", 0)),
-        ),
+        (in_signs, at_rho, hypothesis(Relation(plus, ">=", 0)), hypothesis(Relation(minus, ">=", 0))),
         (frozen, aligned, plus, minus),
     )
     yield each

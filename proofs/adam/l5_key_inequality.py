@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import sympy
 
 from proofs.adam.symbols import KAPPA_RHO, noise
-from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, from_step, granted
+from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, granted
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Expression, Step, identity, nonnegative, proves
 from proofs.sums import response, root_of_one
@@ -196,17 +196,14 @@ def _expectation(least: Expression, pointwise: Sequence[Step]) -> Iterator[Step]
     yield moments
     bounded = composed(
         Relation(mean, ">=", KAPPA_RHO, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
-        (from_step(moments), assumed(Relation(variance, "<=", eta**2), Assumption.NORMALIZED)),
+        (moments, assumed(Relation(variance, "<=", eta**2), Assumption.NORMALIZED)),
         (mean, variance),
         frozenset({Assumption.NORMALIZED}),
     )
     yield bounded
     yield composed(
         Relation(response(rho), ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
-        (
-            granted(Relation(response(rho), ">=", root_of_one * mean), Ground.EXPECTATION, *pointwise),
-            from_step(bounded),
-        ),
+        (granted(Relation(response(rho), ">=", root_of_one * mean), Ground.EXPECTATION, *pointwise), bounded),
         (response(rho), mean),
         frozenset({Assumption.NORMALIZED}),
     )

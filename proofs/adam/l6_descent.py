@@ -10,7 +10,7 @@ import sympy
 from proofs.adam.l5_epsilon import lemma_l5_epsilon
 from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.adam.symbols import BETA2, BETAS, KAPPA_RHO, RHO, noise
-from proofs.composition import Assumption, Conclusion, cite, composed, from_step, summed
+from proofs.composition import Assumption, Conclusion, cite, composed, summed
 from proofs.relations import CONSTANTS, Range, Relation, equation, named
 from proofs.steps import Step, prose, proves
 from proofs.sums import ALIGNED, PRECONDITIONED, aligned, epsilon, preconditioned, response_e, root_of_one_e
@@ -41,7 +41,7 @@ def lemma_l6() -> Iterator[Step]:
     terms, at_one = yield from in_units(response_e(RHO))
     each = composed(
         Relation(aligned, ">=", KAPPA_RHO * preconditioned, KAPPA_IS, RANGES),
-        (from_step(terms), from_step(at_one), cite(lemma_l5_epsilon, {amplification: RHO})),
+        (terms, at_one, cite(lemma_l5_epsilon, {amplification: RHO})),
         (aligned, preconditioned, response_e(RHO), root_of_one_e),
         NEEDED,
         reason="E X = 1 and Var X = Var g / G^2 <= eta^2, by the test",

@@ -20,7 +20,6 @@ from proofs.composition import (
     assumed,
     composed,
     defined,
-    from_step,
     granted,
     hypothesis,
     rooted,
@@ -48,10 +47,8 @@ __all__ = [
 NEEDED_BEFORE = frozenset({Assumption.ADAM})
 NEEDED = NEEDED_BEFORE | {Assumption.SECOND_MOMENT}
 UNIT = BETAS[1:]
-before, after = (
-    named("V_before", r"\sqrt{v_{k-1}}", nonnegative=True),
-    named("V_after", r"E_k\sqrt{v_k}", nonnegative=True),
-)
+before = named("V_before", r"\sqrt{v_{k-1}}", nonnegative=True)
+after = named("V_after", r"E_k\sqrt{v_k}", nonnegative=True)
 tau = named("tau", r"\tau", positive=True)
 TAU_IS = {tau: sympy.sqrt(constants.squared_noise_growth(noise))}
 ROOT_C = named("root_c", r"\sqrt c", positive=True)
@@ -96,7 +93,7 @@ def lemma_l7() -> Iterator[Step]:
             C_IS,
             UNIT,
         ),
-        (from_step(own), from_step(next_one)),
+        (own, next_one),
         (denominator, after, before, norm, root_moment),
         NEEDED_BEFORE,
         reason="one step, with Phi(V) = sqrt(beta2) / (1 - sqrt(beta2)) V",
@@ -110,7 +107,7 @@ def lemma_l7() -> Iterator[Step]:
         count=steps * dimension,
     )
     yield total
-    named_start = composed(BY_MOMENTS, (from_step(total),), (DENOMINATORS, NORMS, MOMENTS), NEEDED_BEFORE)
+    named_start = composed(BY_MOMENTS, (total,), (DENOMINATORS, NORMS, MOMENTS), NEEDED_BEFORE)
     yield named_start
     tested = assumed(Relation(root_moment, "<=", tau * norm, TAU_IS), Assumption.SECOND_MOMENT)
     of_norm = composed(
@@ -121,7 +118,7 @@ def lemma_l7() -> Iterator[Step]:
     yield moments
     yield composed(
         Relation(DENOMINATORS, "<=", A + B * NORMS, AB_ARE, UNIT),
-        (from_step(named_start), from_step(moments)),
+        (named_start, moments),
         (DENOMINATORS, NORMS, MOMENTS),
         NEEDED,
     )
@@ -135,7 +132,7 @@ def one_step() -> Generator[Step, None, tuple[Step, Step]]:
     yield whole
     own = composed(
         Relation(denominator, "<=", q * before + ROOT_C * norm + epsilon, C_IS, UNIT),
-        (from_step(root), from_step(whole)),
+        (root, whole),
         (plain, denominator),
         NEEDED_BEFORE,
     )
@@ -165,7 +162,7 @@ def _below_sum(root: Any, size: Any, reason: str, *steps: Step) -> Generator[Ste
             granted(Relation(squared, "<=", squares, C_IS), Ground.EXPECTATION, *steps)
             if steps
             else defined(squared, squares),
-            from_step(exact),
+            exact,
             hypothesis(Relation(cross, ">=", 0)),
         ),
         (squared, cross),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import sympy
 
 from proofs.adam.symbols import A, B
-from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
+from proofs.composition import Conclusion, composed, hypothesis, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import Step, proves
 from proofs.sums import DENOMINATORS, NORMS, PRECONDITIONED, denominator, norm, preconditioned
@@ -30,10 +30,8 @@ LINEAR = Relation(2 * NORMS, "<=", t * PRECONDITIONED + DENOMINATORS / t, ranges
 def lemma_l8() -> Iterator[Step]:
     """2 S <= t Q + R / t for all t > 0, and the root of S^2 = Q (A + B S)."""
     q, total = sympy.symbols("Q S", positive=True)
-    gradient, root = (
-        sympy.Symbol("|G_k|", nonnegative=True),
-        named("root_D_eps", r"\sqrt{D_k}+\epsilon", positive=True),
-    )
+    gradient = sympy.Symbol("|G_k|", nonnegative=True)
+    root = named("root_D_eps", r"\sqrt{D_k}+\epsilon", positive=True)
     square = named("gap_2", r"(t|G_k| - \sqrt{D_k} - \epsilon)^2/(t(\sqrt{D_k}+\epsilon))", nonnegative=True)
     perfect = equation(
         t * preconditioned + denominator / t - 2 * norm,
@@ -48,7 +46,7 @@ def lemma_l8() -> Iterator[Step]:
     yield perfect
     each = composed(
         Relation(2 * norm, "<=", t * preconditioned + denominator / t, ranges=LINEAR.ranges),
-        (from_step(perfect), hypothesis(Relation(square, ">=", 0))),
+        (perfect, hypothesis(Relation(square, ">=", 0))),
         (norm, preconditioned, denominator, square),
     )
     yield each

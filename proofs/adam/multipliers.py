@@ -145,7 +145,7 @@ def _squares() -> Iterator[Step]:
     yield size
     each = composed(
         Relation(product_of(size), "<=", C_M**2 * s_2, C_IS_M, BETAS),
-        (from_step(size), cite(lemma_l1, part=3)),
+        (size, cite(lemma_l1, part=3)),
         (product_of(size), square),
         ADAM,
     )
@@ -167,7 +167,7 @@ def _freezing() -> Iterator[Step]:
     gained, kept, moved = map(product_of, named_terms)
     each = composed(
         Relation(gained, ">=", (1 - BETA1) * kept - FREEZING_COST * moved, ranges=BETAS),
-        (cite(lemma_l3, part=1), *map(from_step, named_terms)),
+        (cite(lemma_l3, part=1), *named_terms),
         (progress, past, travelled, gained, kept, moved),
         NEEDED,
     )
@@ -176,7 +176,7 @@ def _freezing() -> Iterator[Step]:
     yield total
     yield composed(
         Relation(PROGRESS_S, ">=", (1 - BETA1) * FROZEN_S - E_1 * ENERGY, DEFINED, BETAS),
-        (from_step(total), from_step(far)),
+        (total, far),
         (PROGRESS_S, FROZEN_S, TRAVELLED_S, ENERGY),
         NEEDED,
     )
@@ -187,10 +187,8 @@ TRAVELLED_S = named("travelled_s", r"{\textstyle\sum_k}s_k{\textstyle\sum_n}r^n\
 
 def _travelled() -> Generator[Step, None, Step]:
     hop = named("hop", r"\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
-    hops, part = (
-        named("hops", r"{\textstyle\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True),
-        named("then_sum", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True),
-    )
+    hops = named("hops", r"{\textstyle\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
+    part = named("then_sum", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True)
     path = named("path", r"{\textstyle\sum_{i\le n}\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
     reach = named("reach_s", r"r^n{\textstyle\sum_k}s_k\|w_k-w_{k-n}\|", nonnegative=True)
     size = alpha * sympy.sqrt(dimension) * C_M
@@ -199,7 +197,7 @@ def _travelled() -> Generator[Step, None, Step]:
     each = composed(
         Relation(hop, "<=", size * (s_2 + then_2) / 2, C_IS_M, BETAS),
         (
-            from_step(product),
+            product,
             cite(lemma_l1, part=2),
             granted(
                 Relation(2 * s * then, "<=", s_2 + then_2), Ground.SQUARE, meaning={s_2: s**2, then_2: then**2}
@@ -213,17 +211,15 @@ def _travelled() -> Generator[Step, None, Step]:
     yield over_k
     at_most = composed(
         Relation(hops, "<=", size * ENERGY, C_IS_M, BETAS),
-        (from_step(over_k), granted(Relation(part, "<=", ENERGY), Ground.PART, meaning=_shifted(part))),
+        (over_k, granted(Relation(part, "<=", ENERGY), Ground.PART, meaning=_shifted(part))),
         (hops, part, ENERGY),
         ADAM,
     )
     yield at_most
     over_i = summed(at_most, {hops: path}, count=n, reason="over i = 1..n")
     yield over_i
-    way, to_there = (
-        named("way", r"{\textstyle\sum_{i\le n}}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True),
-        named("to_there", r"s_k\|w_k-w_{k-n}\|", nonnegative=True),
-    )
+    way = named("way", r"{\textstyle\sum_{i\le n}}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
+    to_there = named("to_there", r"s_k\|w_k-w_{k-n}\|", nonnegative=True)
     one = stated(
         granted(Relation(to_there, "<=", way), Ground.MINKOWSKI, meaning=_of_hops(to_there, way)),
         "w_{k-n} - w_k is the sum of the steps between",
@@ -234,12 +230,12 @@ def _travelled() -> Generator[Step, None, Step]:
     yield from (one, over_all, weighed)
     near = composed(
         Relation(reach, "<=", n * r**n * size * ENERGY, C_IS_M, BETAS),
-        (from_step(weighed), from_step(over_all), from_step(over_i)),
+        (weighed, over_all, over_i),
         (reach, all_of_them, path),
         ADAM,
     )
     yield near
-    return (yield from telescoped(reach, TRAVELLED_S, size * ENERGY, from_step(near), where=C_IS_M))
+    return (yield from telescoped(reach, TRAVELLED_S, size * ENERGY, near, where=C_IS_M))
 
 
 def _shifted(part: Any) -> dict[Any, Any]:
@@ -269,7 +265,7 @@ def _swap() -> Iterator[Step]:
     yield scaled
     each = composed(
         Relation(product_of(by_age), "<=", ahead, ranges=BETAS),
-        (from_step(old), from_step(by_age), from_step(scaled)),
+        (old, by_age, scaled),
         (product_of(by_age), term, ahead),
         ADAM,
     )
@@ -283,7 +279,7 @@ def _swap() -> Iterator[Step]:
     above = composed(
         Relation(weight, "<=", RHO * s, ranges=BETAS),
         (
-            from_step(over_n),
+            over_n,
             granted(Relation(momentum, "<=", RHO * s), Ground.EXTREMUM, meaning={RHO: supremum(momentum / s)}),
         ),
         (weight, momentum),
@@ -297,19 +293,14 @@ def _swap() -> Iterator[Step]:
     ranges = (*BETAS, Range(RHO, 1))
     kept = composed(
         Relation(frozen, ">=", product_of(of_term), ranges=(*ranges, Range(s, 0, strict=True))),
-        (from_step(swap, {weight: (above, below)}), from_step(of_term)),
+        (from_step(swap, {weight: (above, below)}), of_term),
         (frozen, aligned, product_of(of_term)),
         ADAM,
     )
     yield kept
     total = summed(kept, {frozen: FROZEN_S, product_of(of_term): ALIGNED_S})
     yield total
-    yield composed(
-        Relation(FROZEN_S, ">=", ALIGNED_S, ranges=ranges),
-        (from_step(total),),
-        (FROZEN_S, ALIGNED_S),
-        ADAM,
-    )
+    yield composed(Relation(FROZEN_S, ">=", ALIGNED_S, ranges=ranges), (total,), (FROZEN_S, ALIGNED_S), ADAM)
     yield from _early(over_n)
 
 
@@ -334,7 +325,7 @@ def _early(over_n: Step) -> Iterator[Step]:
     yield by_share
     each = composed(
         Relation(frozen, ">=", -product_of(product) / ROOT_C, C_IS, BETAS),
-        (from_step(by_share), from_step(over_n), from_step(product)),
+        (by_share, over_n, product),
         (frozen, weight, momentum, product_of(product)),
         ADAM,
     )
@@ -351,7 +342,7 @@ def _descent() -> Iterator[Step]:
     left, right = map(product_of, terms)
     each = composed(
         Relation(left, ">=", KAPPA_RHO * right, KAPPA_IS, TESTED_RANGES),
-        (cite(lemma_l6, part=1), *map(from_step, terms)),
+        (cite(lemma_l6, part=1), *terms),
         (aligned, preconditioned, left, right),
         TESTED,
     )
@@ -382,10 +373,8 @@ def weighted_denominators() -> Iterator[Step]:
     """The potential is q Z_k V_{k-1}, as Z_k = s_k + q Z_{k+1}."""
     ahead, ahead_next = named("Z_k", "Z_k", nonnegative=True), named("Z_next", "Z_{k+1}", nonnegative=True)
     own, next_one = yield from one_step()
-    potential, passed = (
-        named("pot", r"\sqrt{\beta_2}Z_kV_{k-1}", nonnegative=True),
-        named("pot_next", r"\sqrt{\beta_2}Z_{k+1}V_k", nonnegative=True),
-    )
+    potential = named("pot", r"\sqrt{\beta_2}Z_kV_{k-1}", nonnegative=True)
+    passed = named("pot_next", r"\sqrt{\beta_2}Z_{k+1}V_k", nonnegative=True)
     where = {potential: q * ahead * before, passed: q * ahead_next * after}
     potentials = [equation(name, value, where={name: value}) for name, value in where.items()]
     recursion = {ahead: s + q * ahead_next}
@@ -403,9 +392,11 @@ def weighted_denominators() -> Iterator[Step]:
             UNIT,
         ),
         (
-            from_step(own),
-            from_step(next_one),
-            *map(from_step, (*potentials, of_term, of_norm)),
+            own,
+            next_one,
+            *potentials,
+            of_term,
+            of_norm,
             assumed(Relation(root_moment, "<=", tau * norm, TAU_IS), Assumption.SECOND_MOMENT),
         ),
         (denominator, after, before, norm, root_moment, left, right, potential, passed),
@@ -421,13 +412,13 @@ def weighted_denominators() -> Iterator[Step]:
             UNIT,
         ),
         (
-            from_step(step),
+            step,
             granted(
                 Relation(ahead_next, "<=", lookahead * s),
                 Ground.EXTREMUM,
                 meaning={lookahead: supremum(ahead_next / s)},
             ),
-            from_step(of_norm),
+            of_norm,
         ),
         (left, passed, potential, ahead_next, right),
         needed,

@@ -143,7 +143,7 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
     yield scaled
     above = composed(
         Relation(of_term, ">=", lo * preconditioned, ranges=(Range(lo, 0, strict=True), Range(s, lo))),
-        (from_step(scaled), hypothesis(Relation(preconditioned, ">=", 0))),
+        (scaled, hypothesis(Relation(preconditioned, ">=", 0))),
         (of_term, preconditioned),
     )
     yield above
@@ -161,7 +161,7 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
         (
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             *(cite(weighted_sums, part=part) for part in range(4)),
-            from_step(energy),
+            energy,
             from_step(weighted, {s: (least,)}),
         ),
         (PROGRESS_S, SQUARES_S, FROZEN_S, ALIGNED_S, PRECONDITIONED_S, PRECONDITIONED, ENERGY),

@@ -31,7 +31,7 @@ from proofs.adam_sharp.symbols import (
     same_extremum,
     series,
 )
-from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, summed
+from proofs.composition import Conclusion, Ground, cite, composed, granted, summed
 from proofs.relations import Relation, equation, named
 from proofs.steps import Step, by_lemma, identity, prose, proves
 from theory.adam.constants import normalized_step_bound, second_moment_weight
@@ -125,21 +125,17 @@ def _energy_step(H: sympy.Symbol) -> Step:
 
 def _young() -> Iterator[Step]:
     """sum_{k,n} r^n h_{k-n} sum_{i <= n} s_{k-i} <= r / (1-r)^2 (||h||^2 + ||s||^2) / 2 by squares."""
-    product, h_2, u_2 = (
-        named("h_s", "h_{k-n}s_{k-i}", nonnegative=True),
-        named("h_2", "h_{k-n}^2", nonnegative=True),
-        named("hop_2", "s_{k-i}^2", nonnegative=True),
-    )
-    over, h_part, u_part = (
-        named("h_s_sum", r"{\textstyle\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
-        named("h_2_part", r"{\textstyle\sum_k}h_{k-n}^2", nonnegative=True),
-        named("hop_2_part", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True),
-    )
+    product = named("h_s", "h_{k-n}s_{k-i}", nonnegative=True)
+    h_2 = named("h_2", "h_{k-n}^2", nonnegative=True)
+    u_2 = named("hop_2", "s_{k-i}^2", nonnegative=True)
+    over = named("h_s_sum", r"{\textstyle\sum_k}h_{k-n}s_{k-i}", nonnegative=True)
+    h_part = named("h_2_part", r"{\textstyle\sum_k}h_{k-n}^2", nonnegative=True)
+    u_part = named("hop_2_part", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True)
     h_all, u_all = named("h_all", r"\|h\|^2", nonnegative=True), named("hop_all", r"\|s\|^2", nonnegative=True)
-    path, aged, total = (
-        named("h_path", r"{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
-        named("h_aged", r"r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
-        named("h_total", r"{\textstyle\sum_n}r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
+    path = named("h_path", r"{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True)
+    aged = named("h_aged", r"r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True)
+    total = named(
+        "h_total", r"{\textstyle\sum_n}r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True
     )
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     mean, parts = (h_all + u_all) / 2, {h_part: h_all, u_part: u_all}
@@ -157,10 +153,7 @@ def _young() -> Iterator[Step]:
     yield over_k
     whole = composed(
         Relation(over, "<=", mean),
-        (
-            from_step(over_k),
-            *(granted(Relation(p, "<=", w), Ground.PART, meaning=_shifted(p, w)) for p, w in parts.items()),
-        ),
+        (over_k, *(granted(Relation(p, "<=", w), Ground.PART, meaning=_shifted(p, w)) for p, w in parts.items())),
         (over, h_part, u_part),
     )
     yield whole
@@ -168,9 +161,9 @@ def _young() -> Iterator[Step]:
     yield over_i
     scaled = equation(aged, r**n * path, where={aged: r**n * path})
     yield scaled
-    by_age = composed(Relation(aged, "<=", n * r**n * mean), (from_step(over_i), from_step(scaled)), (aged, path))
+    by_age = composed(Relation(aged, "<=", n * r**n * mean), (over_i, scaled), (aged, path))
     yield by_age
-    yield from telescoped(aged, total, mean, from_step(by_age))
+    yield from telescoped(aged, total, mean, by_age)
 
 
 def _shifted(part: Any, whole: Any) -> dict[Any, Any]:

@@ -81,10 +81,8 @@ def _summed() -> Iterator[Step]:
     before, after, start, end = (
         named(f"ln {name}", rf"\ln {name}", real=True) for name in ("u_{k-1}", "u_k", "u_0", "u_{K'}")
     )
-    ratio, ratios = (
-        named("ln ratio", r"\ln\frac{u_k}{\beta_2u_{k-1}}", real=True),
-        named("ln ratios", r"{\textstyle\sum_k}\ln\frac{u_k}{\beta_2u_{k-1}}", real=True),
-    )
+    ratio = named("ln ratio", r"\ln\frac{u_k}{\beta_2u_{k-1}}", real=True)
+    ratios = named("ln ratios", r"{\textstyle\sum_k}\ln\frac{u_k}{\beta_2u_{k-1}}", real=True)
     new, old = sympy.symbols("u_k u_{k-1}", positive=True)
     parted = equation(
         ratio,

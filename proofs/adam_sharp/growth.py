@@ -39,11 +39,9 @@ from theory.adam_sharp.theorem2 import log_growth_bound
 
 __all__ = ["first_gradient", "log_growth"]
 
-norm_1, norm_2, square = (
-    named("G_1_l1", r"\|G_1\|_1", nonnegative=True),
-    named("G_1_l2", r"\|G_1\|_2", nonnegative=True),
-    named("G_1_sq", r"\|G_1\|_2^2", nonnegative=True),
-)
+norm_1 = named("G_1_l1", r"\|G_1\|_1", nonnegative=True)
+norm_2 = named("G_1_l2", r"\|G_1\|_2", nonnegative=True)
+square = named("G_1_sq", r"\|G_1\|_2^2", nonnegative=True)
 VECTOR = sympy.Symbol("G_1", real=True)
 SIZES = {norm_1: norm_of_1(VECTOR), norm_2: norm(VECTOR)}
 KNOWN = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW})
@@ -78,7 +76,7 @@ def first_gradient() -> Iterator[Step]:
     yield composed(
         FIRST,
         (
-            from_step(in_l2),
+            in_l2,
             granted(Relation(norm_1, "<=", sympy.sqrt(dimension) * norm_2), Ground.CAUCHY_SCHWARZ, meaning=SIZES),
         ),
         (norm_1, norm_2),
@@ -113,11 +111,9 @@ def log_growth() -> Iterator[Step]:
 
 def _gradients() -> Generator[Step, None, Step]:
     """||G_k||_2 <= sqrt(2 L Delta) + alpha L sqrt(d) C_m (K' - 1) for k <= K'."""
-    here, far, hops = (
-        named("G_k_l2", r"\|G_k\|_2", nonnegative=True),
-        named("w_far", r"\|w_k - w_1\|", nonnegative=True),
-        named("hops_sum", r"{\textstyle\sum_{j<K'}}\|u_j\|", nonnegative=True),
-    )
+    here = named("G_k_l2", r"\|G_k\|_2", nonnegative=True)
+    far = named("w_far", r"\|w_k - w_1\|", nonnegative=True)
+    hops = named("hops_sum", r"{\textstyle\sum_{j<K'}}\|u_j\|", nonnegative=True)
     c_m = {C_M: normalized_step_bound(BETA1, BETA2)}
     hop = composed(
         Relation(length, "<=", sympy.sqrt(dimension) * C_M, c_m, BETAS),
@@ -140,14 +136,14 @@ def _gradients() -> Generator[Step, None, Step]:
             cite(first_gradient, part=1),
             assumed(Relation(here, "<=", norm_2 + L * far), Assumption.SMOOTH),
             granted(Relation(far, "<=", alpha * hops), Ground.MINKOWSKI, meaning=_path(far, hops)),
-            from_step(path),
+            path,
         ),
         (here, norm_2, far, hops),
         NEEDED,
     )
     said = composed(
         Relation(here, "<=", largest, {largest: size.relation.right, **c_m}, BETAS),
-        (from_step(size),),
+        (size,),
         (here,),
         NEEDED,
         reason="for k <= K'",
@@ -168,11 +164,9 @@ def _path(far: Any, hops: Any) -> dict[Any, Any]:
 
 def _second_moments(size: Step) -> Generator[Step, None, Step]:
     """sum_i E v_{k,i} <= v_0 + tau^2 M^2 if ||G_k||_2 <= M: what is forgotten makes room for what is new."""
-    now, old, fresh = (
-        named("v_total", r"{\textstyle\sum_i}E v_{k,i}", nonnegative=True),
-        named("v_total_old", r"{\textstyle\sum_i}E v_{k-1,i}", nonnegative=True),
-        named("g_total", r"E\|g_k\|^2", nonnegative=True),
-    )
+    now = named("v_total", r"{\textstyle\sum_i}E v_{k,i}", nonnegative=True)
+    old = named("v_total_old", r"{\textstyle\sum_i}E v_{k-1,i}", nonnegative=True)
+    fresh = named("g_total", r"E\|g_k\|^2", nonnegative=True)
     bound = v_0 + squared_noise_growth(eta) * largest**2
     first = inequality(bound, ">=", v_0, (), "k = 0")
     yield first
@@ -221,11 +215,9 @@ def _logarithm(size: Step, total: Step) -> Iterator[Step]:
     tangent = dimension * sympy.log(most) + (now + dimension * epsilon**2 - dimension * most) / most - log_0
     by_most = composed(
         Relation(GROWTH, "<=", dimension * sympy.log(most) - log_0, {most: bound / dimension + epsilon**2}, BETAS),
-        (granted(Relation(GROWTH, "<=", tangent), Ground.EXPECTATION, slope, below), from_step(total)),
+        (granted(Relation(GROWTH, "<=", tangent), Ground.EXPECTATION, slope, below), total),
         (GROWTH, now),
         NEEDED,
     )
     yield by_most
-    yield composed(
-        replace(KNOWN_GROWTH, where=size.relation.where), (from_step(by_most),), (GROWTH,), NEEDED, "with this M"
-    )
+    yield composed(replace(KNOWN_GROWTH, where=size.relation.where), (by_most,), (GROWTH,), NEEDED, "with this M")

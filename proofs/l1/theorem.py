@@ -144,10 +144,8 @@ def _key_cases(weight: Any, rho: Any) -> Iterator[Step]:
 
 def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
     """In expectation, in the units of one coordinate, and summed."""
-    spread, relative = (
-        named("spread", "E|X-1|", nonnegative=True),
-        named("sd_X", r"\mathrm{sd}(X)", nonnegative=True),
-    )
+    spread = named("spread", "E|X-1|", nonnegative=True)
+    relative = named("sd_X", r"\mathrm{sd}(X)", nonnegative=True)
     terms, at_one = yield from in_units(response_e(RHO))
     scale = named("scale", r"|G_k|/\sqrt c", positive=True)
     root = sympy.sqrt(constants.second_moment_weight(BETA2))
@@ -155,10 +153,8 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
         relative, deviation / (scale * root), "X = g / G", {relative: deviation / (scale * root)}
     )
     yield in_gradient
-    distance, mean_2 = (
-        named("|X-1|", "|X-1|", nonnegative=True),
-        named("spread_2", r"(E|X-1|)^2", nonnegative=True),
-    )
+    distance = named("|X-1|", "|X-1|", nonnegative=True)
+    mean_2 = named("spread_2", r"(E|X-1|)^2", nonnegative=True)
     deviates = square(distance - spread)
     yield deviates
     of_variance = composed(
@@ -172,13 +168,13 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
     each = composed(
         KEY,
         (
-            from_step(terms),
-            from_step(at_one),
+            terms,
+            at_one,
             granted(
                 Relation(response_e(RHO), ">=", root_of_one_e - weight * spread), Ground.EXPECTATION, *pointwise
             ),
-            from_step(below),
-            from_step(in_gradient),
+            below,
+            in_gradient,
         ),
         (aligned, preconditioned, response_e(RHO), root_of_one_e, spread, relative, deviation),
         NOISY,
@@ -223,7 +219,7 @@ def l1_theorem() -> Iterator[Step]:
     yield moments
     denominators = composed(
         Relation(DENOMINATORS, "<=", A + B * NORMS, growing(initial_sum, 1 + noise), BETAS[1:]),
-        (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments), tested),
+        (cite(lemma_l7, {epsilon: 0}, part=1), moments, tested),
         (DENOMINATORS, NORMS, MOMENTS, DEVIATIONS),
         assumes,
     )
@@ -246,20 +242,16 @@ def scalar_theorem() -> Iterator[Step]:
     squares = sympy.Symbol("V2", positive=True)
     found = theory.scalar_test_bound(PROBLEM, ADAM, squares)
     assumes = SETTING | {Assumption.SCALAR_TEST}
-    norms, whole, roots, moments, spread = (
-        named("S_2", r"{\textstyle\sum_k} E\|G_k\|_2", nonnegative=True),
-        named("Q_2", r"{\textstyle\sum_k} E[\|G_k\|_2^2/(\sum_iD_{k,i})^{1/2}]", nonnegative=True),
-        named("R_2", r"{\textstyle\sum_k} E(\sum_iD_{k,i})^{1/2}", nonnegative=True),
-        named("T_2", r"{\textstyle\sum_k} E(E_k\|g_k\|_2^2)^{1/2}", nonnegative=True),
-        named("SD_2", r"{\textstyle\sum_k} E(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True),
-    )
+    norms = named("S_2", r"{\textstyle\sum_k} E\|G_k\|_2", nonnegative=True)
+    whole = named("Q_2", r"{\textstyle\sum_k} E[\|G_k\|_2^2/(\sum_iD_{k,i})^{1/2}]", nonnegative=True)
+    roots = named("R_2", r"{\textstyle\sum_k} E(\sum_iD_{k,i})^{1/2}", nonnegative=True)
+    moments = named("T_2", r"{\textstyle\sum_k} E(E_k\|g_k\|_2^2)^{1/2}", nonnegative=True)
+    spread = named("SD_2", r"{\textstyle\sum_k} E(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True)
     larger, one, two = sympy.symbols("h D_1 D_2", nonnegative=True)
     root = nonnegative(r"D_i \le \textstyle\sum_j D_j", (one + two + larger) - one, [one, two, larger])
     yield root
-    all_sd, size = (
-        named("sd_k_1", r"{\textstyle\sum_i}\mathrm{sd}_{k,i}", nonnegative=True),
-        named("sd_k_l2", r"(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True),
-    )
+    all_sd = named("sd_k_1", r"{\textstyle\sum_i}\mathrm{sd}_{k,i}", nonnegative=True)
+    size = named("sd_k_l2", r"(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True)
     vector = sympy.Symbol("sd_k", real=True)
     in_a_step = stated(
         granted(
@@ -274,7 +266,7 @@ def scalar_theorem() -> Iterator[Step]:
         sympy.sqrt(dimension) * noise,
         norms,
         (whole, spread),
-        from_step(deviations),
+        deviations,
         assumed(Relation(spread, "<=", noise * norms), Assumption.SCALAR_TEST),
         granted(Relation(whole, "<=", PRECONDITIONED), Ground.EXPECTATION, root),
         left=whole,
@@ -302,7 +294,7 @@ def _descent(
     noise_of_test: Any,
     norms: Any,
     sums: Sequence[Any],
-    *facts: Fact,
+    *facts: Fact | Step,
     left: Any = PRECONDITIONED,
     assumes: frozenset[Assumption],
 ) -> Step:

@@ -86,15 +86,11 @@ Function = Callable[..., Any]
 SOURCE = "a theorem for the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 gradient, second_moment, s_max, slope = sympy.symbols("G v s_max C", positive=True)
 gain, noise_weight, lipschitz, start = sympy.symbols("J lambda Lambda P", positive=True)
-cost, change = (
-    named("x_term", "x_k", nonnegative=True),
-    named("change", "|G_{k+1} - G_k|", nonnegative=True),
-)
-here, before, there = (
-    named("psi_here", r"-\Phi_k(G_k)", nonnegative=True),
-    named("psi_before", r"-\Phi_{k-1}(G_k)", nonnegative=True),
-    named("psi_there", r"-\Phi_k(G_{k+1})", nonnegative=True),
-)
+cost = named("x_term", "x_k", nonnegative=True)
+change = named("change", "|G_{k+1} - G_k|", nonnegative=True)
+here = named("psi_here", r"-\Phi_k(G_k)", nonnegative=True)
+before = named("psi_before", r"-\Phi_{k-1}(G_k)", nonnegative=True)
+there = named("psi_there", r"-\Phi_k(G_{k+1})", nonnegative=True)
 s_next = named("s_next", "s_{k+1}", nonnegative=True)
 FALLING = Range(s_next, 0, s)
 COSTS_S = named("X_s", r"{\textstyle\sum_k} s_kE{\textstyle\sum_i}x_{k,i}", nonnegative=True)
@@ -259,7 +255,7 @@ def certificate_telescoping() -> Iterator[Step]:
             ),
             cite(certificate_potential),
             hypothesis(Relation(here, ">=", 0)),
-            *map(from_step, named_terms),
+            *named_terms,
         ),
         (progress, norm, cost, before, change, there, here, aligned, norms, costs, old, moved, new),
         CERTIFIED,
@@ -360,7 +356,7 @@ def theorem_3() -> Iterator[Step]:
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             cite(weighted_sums),
             cite(certificate_telescoping),
-            from_step(changes),
+            changes,
         ),
         (PROGRESS_S, SQUARES_S, NORMS_S, COSTS_S, CHANGES_S, ENERGY),
         NEEDED,
@@ -373,7 +369,7 @@ def theorem_3() -> Iterator[Step]:
     ):
         yield composed(
             Relation(kept_gain(kind, gain, noise_weight, noise) * NORMS_S, "<=", right, STEP_IS, BETAS),
-            (from_step(bound), assumed(Relation(COSTS_S, "<=", noise**power * NORMS_S), test)),
+            (bound, assumed(Relation(COSTS_S, "<=", noise**power * NORMS_S), test)),
             (NORMS_S, COSTS_S),
             NEEDED | {test},
             reason=f"on average: p = {power}",
@@ -383,10 +379,8 @@ def theorem_3() -> Iterator[Step]:
 
 def _changes() -> Generator[Step, None, Step]:
     """s_{k+1} ||G_{k+1} - G_k||_1 <= s_k^2 alpha L d C_m."""
-    distance, hop = (
-        named("grad_distance", r"\|G_{k+1}-G_k\|_2", nonnegative=True),
-        named("one_hop", r"\|w_{k+1}-w_k\|_2", nonnegative=True),
-    )
+    distance = named("grad_distance", r"\|G_{k+1}-G_k\|_2", nonnegative=True)
+    hop = named("one_hop", r"\|w_{k+1}-w_k\|_2", nonnegative=True)
     change_1 = named("change_1", r"\|G_{k+1}-G_k\|_1", nonnegative=True)
     product = times(change_1, r"s_{k+1}\|G_{k+1}-G_k\|_1", s_next, change_1)
     square_of_s = equation(s_2, s**2, where={s_2: s**2})
@@ -402,7 +396,7 @@ def _changes() -> Generator[Step, None, Step]:
             product_of(product), "<=", alpha * smoothness * dimension * C_M * s_2, STEP_IS, (*BETAS, FALLING)
         ),
         (
-            from_step(product),
+            product,
             granted(
                 Relation(change_1, "<=", sympy.sqrt(dimension) * distance),
                 Ground.CAUCHY_SCHWARZ,
@@ -411,7 +405,7 @@ def _changes() -> Generator[Step, None, Step]:
             assumed(Relation(distance, "<=", smoothness * hop), Assumption.SMOOTH),
             from_step(of_length, opaque=(hop, length)),
             cite(lemma_l1, part=2),
-            from_step(square_of_s),
+            square_of_s,
         ),
         (product_of(product), change_1, distance, hop, length, s_2),
         NEEDED,

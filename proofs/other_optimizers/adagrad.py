@@ -10,7 +10,7 @@ from proofs.adam.descent import descent_lemma
 from proofs.adam.l5_key_inequality import lemma_l5, rho
 from proofs.adam.symbols import PROBLEM, alpha
 from proofs.calculus import increasing
-from proofs.composition import Assumption, Conclusion, cite, composed, from_step, summed
+from proofs.composition import Assumption, Conclusion, cite, composed, summed
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Step, identity, proves
 from proofs.sums import PROGRESS, SQUARES, response, root_of_one, square
@@ -20,20 +20,16 @@ from theory.other_optimizers.adagrad import largest_admissible_eta, precondition
 
 __all__ = ["adagrad_theorem"]
 
-eta, u, old = (
-    named("eta", r"\eta", nonnegative=True),
-    sympy.Symbol("u", nonnegative=True),
-    sympy.Symbol("v_{k-1}", positive=True),
-)
+eta = named("eta", r"\eta", nonnegative=True)
+u = sympy.Symbol("u", nonnegative=True)
+old = sympy.Symbol("v_{k-1}", positive=True)
 bounded = named("Qbar", r"\bar Q", positive=True)
 LOGARITHM = named("H", r"{\textstyle\sum_i} E\log(v_{K,i}/v_{0,i})", nonnegative=True)
 Q = named("Q_ada", r"{\textstyle\sum_{k,i}} E[G_{k,i}^2/\sqrt{v_{k-1,i}+G_{k,i}^2}]", nonnegative=True)
 gap = named("log_gap", r"\ell_k", nonnegative=True)
 before, after = named("log_before", r"\log v_{k-1}", real=True), named("log_after", r"\log v_k", real=True)
-term, response_term = (
-    named("q_ada", r"G_k^2/\sqrt{v_{k-1}+G_k^2}", nonnegative=True),
-    named("i_ada", r"E_k[G_kg_k]/\sqrt{v_k}", real=True),
-)
+term = named("q_ada", r"G_k^2/\sqrt{v_{k-1}+G_k^2}", nonnegative=True)
+response_term = named("i_ada", r"E_k[G_kg_k]/\sqrt{v_k}", real=True)
 RANGES = (Range(eta, 0, 1, power=2, strict=True),)
 NEEDED = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW, Assumption.UNBIASED, Assumption.KNOWN_BEFORE})
 NEEDED |= {Assumption.COORDINATE_TEST}
@@ -61,7 +57,7 @@ def adagrad_theorem() -> Iterator[Step]:
             {bounded: preconditioned_sum_bound(PROBLEM, step_size=alpha, eta=eta, log_growth=LOGARITHM).value},
             RANGES,
         ),
-        (cite(descent_lemma), from_step(aligned), from_step(size)),
+        (cite(descent_lemma), aligned, size),
         (PROGRESS, SQUARES, Q),
         NEEDED,
     )
@@ -89,7 +85,7 @@ def _aligned() -> Generator[Step, None, Step]:
     yield at_one
     each = composed(
         Relation(response_term, ">=", alignment_at(1, eta) * term, ranges=RANGES),
-        (from_step(terms), from_step(at_one), cite(lemma_l5, {rho: sympy.Integer(1)})),
+        (terms, at_one, cite(lemma_l5, {rho: sympy.Integer(1)})),
         (response_term, term, response(sympy.Integer(1)), root_of_one),
         NEEDED,
     )
@@ -112,11 +108,7 @@ def _logarithm() -> Generator[Step, None, Step]:
         {gap: log_gap, square: 1 - 1 / (1 + u), after: sympy.log(1 + u) + before},
     )
     yield split
-    each = composed(
-        Relation(square, "<=", after - before),
-        (from_step(split), from_step(least)),
-        (square, after, before, gap),
-    )
+    each = composed(Relation(square, "<=", after - before), (split, least), (square, after, before, gap))
     yield each
     total = summed(
         each, {square: SQUARES, after: LOGARITHM, before: sympy.Integer(0)}, reason="the logarithms telescope"

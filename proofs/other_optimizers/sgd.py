@@ -9,7 +9,7 @@ import sympy
 
 from proofs.adam.descent import descent_lemma
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
-from proofs.composition import Assumption, Fact, assumed, cite, composed, from_step, summed
+from proofs.composition import Assumption, Fact, assumed, cite, composed, summed
 from proofs.relations import Range, Relation, equation, named
 from proofs.steps import Step, identity, nonnegative, proves
 from proofs.sums import PROGRESS, SQUARES
@@ -30,7 +30,7 @@ UNBIASED = NEEDED | {Assumption.UNBIASED, Assumption.KNOWN_BEFORE}
 
 
 def _bound(
-    value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact, assumes: frozenset[Assumption]
+    value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact | Step, assumes: frozenset[Assumption]
 ) -> Iterator[Step]:
     """sum_k E||G_k||^2 <= K ``value`` at the step size ``step``, with u_k = g_k."""
     along, squares = yield from _opened()
@@ -38,8 +38,8 @@ def _bound(
         Relation(T_SUM, "<=", steps * bound, {bound: value}, ranges),
         (
             cite(descent_lemma, {alpha: step}),
-            from_step(along),
-            from_step(squares),
+            along,
+            squares,
             assumed(Relation(ERRORS, "<=", eta**2 * T_SUM), Assumption.SCALAR_TEST),
             *facts,
         ),

@@ -8,7 +8,7 @@ import sympy
 
 from proofs.adam.multipliers import ENERGY, NORMS_S
 from proofs.adam.symbols import BETAS, C_M, PROBLEM, alpha, gap, noise, steps
-from proofs.composition import Assumption, Ground, assumed, cite, composed, from_step, granted, stated, summed
+from proofs.composition import Assumption, Ground, assumed, cite, composed, granted, stated, summed
 from proofs.l1.theorem3 import COSTS_S, NEEDED, STEP_IS, theorem_3
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, identity, nonnegative, prose, proves, vanishing
@@ -61,7 +61,7 @@ def samples_of_adam() -> Iterator[Step]:
         (
             cite(theorem_3, {ENERGY: stopped}),
             assumed(Relation(COSTS_S, "<=", noise * NORMS_S), Assumption.L1_TEST),
-            from_step(before),
+            before,
         ),
         (NORMS_S, COSTS_S, stopped),
         NEEDED | {Assumption.L1_TEST, Assumption.STOPPED},

@@ -39,10 +39,8 @@ curvature = named("L_i", "L_i", nonnegative=True)
 eta, root_of_batch = sympy.symbols("eta beta", positive=True)
 """b = beta^2."""
 rate_of_learning = rate / sympy.sqrt(batch)
-term, DRIFT = (
-    named("drift_i", r"G_i^2/\sqrt{V_i+bG_i^2}", nonnegative=True),
-    named("drift", "W_b", nonnegative=True),
-)
+term = named("drift_i", r"G_i^2/\sqrt{V_i+bG_i^2}", nonnegative=True)
+DRIFT = named("drift", "W_b", nonnegative=True)
 """sum_i G_i^2 / sqrt(V_i + b G_i^2)."""
 SETTING = (
     r"Let $f$ be bounded below, with $f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ for "
@@ -56,18 +54,12 @@ SETTING = (
 ASSUMED = frozenset({Assumption.COORDINATE_SMOOTH})
 BELOW = ASSUMED | {Assumption.BELOW_NOISE_SCALE}
 value, next_value = named("f_gap", "f_k", nonnegative=True), named("f_gap_next", r"E_kf_{k+1}", real=True)
-inner_term, INNER = (
-    named("inner_i", r"E[G_id_i]", real=True),
-    named("inner_sum", r"E\langle G,d\rangle", real=True),
-)
-size_term, SIZES = (
-    named("size_i", r"L_iE\,d_i^2", nonnegative=True),
-    named("size_sum", r"\sum_iL_iE\,d_i^2", nonnegative=True),
-)
-weighted, DRIFTS = (
-    named("a W", r"a_kW_{b_k}", nonnegative=True),
-    named("drift_sum", r"\sum_k E\,a_kW_{b_k}", nonnegative=True),
-)
+inner_term = named("inner_i", r"E[G_id_i]", real=True)
+INNER = named("inner_sum", r"E\langle G,d\rangle", real=True)
+size_term = named("size_i", r"L_iE\,d_i^2", nonnegative=True)
+SIZES = named("size_sum", r"\sum_iL_iE\,d_i^2", nonnegative=True)
+weighted = named("a W", r"a_kW_{b_k}", nonnegative=True)
+DRIFTS = named("drift_sum", r"\sum_k E\,a_kW_{b_k}", nonnegative=True)
 
 
 @proves(
@@ -105,8 +97,8 @@ def descent_on_a_path() -> Iterator[Step]:
         Relation(next_value, "<=", value + theory.expected_change(DRIFT, rate, batch, smoothness)),
         (
             assumed(Relation(next_value, "<=", value + INNER + SIZES / 2), Assumption.COORDINATE_SMOOTH),
-            from_step(inner),
-            from_step(sizes),
+            inner,
+            sizes,
         ),
         (next_value, value, INNER, SIZES, DRIFT),
         ASSUMED,
@@ -114,11 +106,7 @@ def descent_on_a_path() -> Iterator[Step]:
     yield exact
     each = composed(
         Relation(next_value + weighted, "<=", value + smoothness / 2 * noise_of_path),
-        (
-            from_step(exact),
-            defined(weighted, rate * DRIFT),
-            cite(noise_of_a_step),
-        ),
+        (exact, defined(weighted, rate * DRIFT), cite(noise_of_a_step)),
         (next_value, value, DRIFT, weighted, noise_of_path),
     )
     yield each
@@ -129,16 +117,12 @@ weight, inverse_scale = named("omega_i", r"\omega_i", nonnegative=True), named("
 """G_i^2 / sqrt(V_i), and what 1 / B is in the linear forms."""
 WEIGHTS, FOURTHS = named("W_0", "W_0", positive=True), named("fourth", r"\sum_iG_i^4V_i^{-3/2}", positive=True)
 fourth = named("fourth_i", r"G_i^4V_i^{-3/2}", nonnegative=True)
-NORM, DEVIATIONS = (
-    named("norm_1", r"\|G\|_1", positive=True),
-    named("deviations", r"\sum_i\sqrt{V_i}", positive=True),
-)
+NORM = named("norm_1", r"\|G\|_1", positive=True)
+DEVIATIONS = named("deviations", r"\sum_i\sqrt{V_i}", positive=True)
 SQUARES, TRACE = named("norm_2", r"\|G\|^2", positive=True), named("trace", r"\sum_iV_i", positive=True)
-deviation, own_square, own_variance = (
-    named("root_V", r"\sqrt{V_i}", positive=True),
-    named("G_i_square", "G_i^2", nonnegative=True),
-    named("V_i_term", "V_i", nonnegative=True),
-)
+deviation = named("root_V", r"\sqrt{V_i}", positive=True)
+own_square = named("G_i_square", "G_i^2", nonnegative=True)
+own_variance = named("V_i_term", "V_i", nonnegative=True)
 SCALES = {
     NoiseScale.WEIGHTED: (WEIGHTS, FOURTHS / WEIGHTS),
     NoiseScale.L1: (NORM**2 / DEVIATIONS, (NORM / DEVIATIONS) ** 2),
@@ -196,7 +180,7 @@ def _weighted() -> Iterator[Step]:
     yield exactly
     each = composed(
         Relation(term, ">=", weight * sympy.Rational(3, 2) * level - level**3 / 2 * (weight + batch * fourth)),
-        (from_step(exactly), hypothesis(Relation(excess, ">=", 0))),
+        (exactly, hypothesis(Relation(excess, ">=", 0))),
         (term, weight, fourth, excess),
     )
     yield each
@@ -230,11 +214,7 @@ def _l1() -> Iterator[Step]:
     yield perfect
     each = composed(
         Relation(term, ">=", 2 * tangent * gradient - tangent**2 * sides),
-        (
-            from_step(perfect),
-            hypothesis(Relation(rest, ">=", 0)),
-            from_step(shorter),
-        ),
+        (perfect, hypothesis(Relation(rest, ">=", 0)), shorter),
         (term, rest, root, gradient, deviation),
     )
     yield each
@@ -339,7 +319,7 @@ def order_of_noise_scales() -> Iterator[Step]:
         yield perfect
         each = composed(
             Relation(upper, ">=", 2 * level * middle - level**2 * lower),
-            (from_step(perfect), hypothesis(Relation(rest, ">=", 0))),
+            (perfect, hypothesis(Relation(rest, ">=", 0))),
             (upper, middle, lower, rest),
         )
         yield each
@@ -405,7 +385,7 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
             (
                 defined(weighted, rate * DRIFT),
                 defined(criterion, rate * amount),
-                from_step(keeps),
+                keeps,
                 from_step(at_least, {root_of_batch: (ceiling,)}),
             ),
             (weighted, DRIFT, criterion, kept),
@@ -416,7 +396,7 @@ def criteria_below_the_noise_scale() -> Iterator[Step]:
         )
         yield whole
         goal = criteria_below_the_noise_scale.lemma.conclusions[part].relation
-        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]), BELOW)
+        yield composed(goal, (cite(descent_on_a_path), whole), (DRIFTS, CRITERIA[scale]), BELOW)
 
 
 def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Generator[Step, None, tuple[Step, Step]]:

@@ -21,10 +21,8 @@ root, ROOTS = named("root_w", r"\sqrt w", nonnegative=True), named("roots", r"\i
 cost, COST = named("w/r", "w/r", nonnegative=True), named("cost", r"\int_0^T(w/r)\,du", nonnegative=True)
 level = sympy.Symbol("y", positive=True)
 multiple, smallest = sympy.Symbol("m", positive=True), named("r_lo", r"r_{\mathrm{lo}}", positive=True)
-best, COST_OF_BEST = (
-    named("w/r*", "w/r^*", nonnegative=True),
-    named("cost*", r"\int_0^T(w/r^*)\,du", nonnegative=True),
-)
+best = named("w/r*", "w/r^*", nonnegative=True)
+COST_OF_BEST = named("cost*", r"\int_0^T(w/r^*)\,du", nonnegative=True)
 own = named("r*", "r^*", positive=True)
 
 
@@ -53,7 +51,7 @@ def best_path() -> Iterator[Step]:
     yield perfect
     each = composed(
         Relation(cost, ">=", 2 * level * root - level**2 * ratio),
-        (from_step(perfect), hypothesis(Relation(rest, ">=", 0))),
+        (perfect, hypothesis(Relation(rest, ">=", 0))),
         (cost, root, ratio, rest),
     )
     yield each
@@ -91,7 +89,7 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
     yield perfect
     above = composed(
         Relation(cost, ">=", line.right, free, (Range(root, smallest / multiple),)),
-        (from_step(perfect), hypothesis(Relation(rest, ">=", 0))),
+        (perfect, hypothesis(Relation(rest, ">=", 0))),
         (cost, best, own, ratio, rest),
         reason="where r* = m sqrt(w)",
     )
@@ -101,7 +99,7 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
     sums = {cost: COST, best: COST_OF_BEST, ratio: samples, own: samples}
     whole = summed(each, sums, reason="integrated over u: both use D samples")
     yield whole
-    yield composed(goal, (from_step(whole),), (COST, COST_OF_BEST))
+    yield composed(goal, (whole,), (COST, COST_OF_BEST))
 
 
 @proves(

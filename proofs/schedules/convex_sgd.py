@@ -64,9 +64,7 @@ NOISY_CONVEX = NOISY | {Assumption.CONVEX}
 STEP, THETA = Range(rate, 0, 1 / smoothness), Range(largest, 0, 1)
 """a L <= 1, by ``SHORT``: a L <= theta <= 1."""
 SMALL = stated(assumed(Relation(rate, "<=", largest / smoothness), Assumption.SMALL_STEPS))
-SHORT = composed(
-    Relation(rate, "<=", 1 / smoothness, ranges=(THETA,)), (from_step(SMALL),), (rate,), SMALL.assumes
-)
+SHORT = composed(Relation(rate, "<=", 1 / smoothness, ranges=(THETA,)), (SMALL,), (rate,), SMALL.assumes)
 
 
 def _bounded_noise(largest_noise: Any) -> Fact:
@@ -158,7 +156,7 @@ def _ratio() -> Generator[Step, None, Step]:
         least, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)"
     )
     yield whole
-    ratio = composed(Relation(first_ratio, "<=", batch / rate, ranges=(SLOWER,)), (from_step(whole),), (batch,))
+    ratio = composed(Relation(first_ratio, "<=", batch / rate, ranges=(SLOWER,)), (whole,), (batch,))
     yield ratio
     return ratio
 
@@ -166,10 +164,8 @@ def _ratio() -> Generator[Step, None, Step]:
 squared_distance, next_distance = named("d_k", "d_k", nonnegative=True), named("d_next", r"E_kd_{k+1}", real=True)
 """||w_k - w*||^2."""
 alignment = named("P_k", r"\langle\nabla f, w_k-w^*\rangle", real=True)
-weighted_gap, GAPS = (
-    named("a f", "a_kf_k", nonnegative=True),
-    named("F_sum", r"\sum_k E\,a_k(f(w_k)-f^*)", nonnegative=True),
-)
+weighted_gap = named("a f", "a_kf_k", nonnegative=True)
+GAPS = named("F_sum", r"\sum_k E\,a_k(f(w_k)-f^*)", nonnegative=True)
 CONVEX = SETTING + r" Let $f$ be convex with a minimiser $w^*$, and $E_k\|g_k-\nabla f\|^2 \le \sigma^2/b_k$."
 
 
@@ -246,19 +242,13 @@ at_z, next_at_z = named("f(z)", "f(z_k) - f^*", real=True), named("f(z_next)", "
 """f(z_k) - f*, z_0 = w*, z_{k+1} = (1 - a_k / G_k) z_k + (a_k / G_k) w_{k+1}."""
 mixture, next_mixture = named("Z_k", "Z_k", nonnegative=True), named("Z_next", r"E_kZ_{k+1}", real=True)
 rise, last = named("rise", r"Z_{k+1}-Z_k", real=True), named("f_n", "E f(w_n)-f^*", nonnegative=True)
-apart, next_apart = (
-    named("zw", r"\|z_k-w_k\|^2", nonnegative=True),
-    named("zw_next", r"E_k\|z_k-w_{k+1}\|^2", nonnegative=True),
-)
-weighed, next_weighed = (
-    named("V_k", r"\|z_k-w_k\|^2/G_k", nonnegative=True),
-    named("V_next", r"E_k\|z_{k+1}-w_{k+1}\|^2/G_{k+1}", nonnegative=True),
-)
+apart = named("zw", r"\|z_k-w_k\|^2", nonnegative=True)
+next_apart = named("zw_next", r"E_k\|z_k-w_{k+1}\|^2", nonnegative=True)
+weighed = named("V_k", r"\|z_k-w_k\|^2/G_k", nonnegative=True)
+next_weighed = named("V_next", r"E_k\|z_{k+1}-w_{k+1}\|^2/G_{k+1}", nonnegative=True)
 moved = named("moved_2", r"E_k\|w_{k+1}-w_k\|^2", nonnegative=True)
-towards, across = (
-    named("g(w-z)", r"E_k\langle g, w_{k+1}-z_k\rangle", real=True),
-    named("grad(w-z)", r"E_k\langle\nabla f, w_{k+1}-z_k\rangle", real=True),
-)
+towards = named("g(w-z)", r"E_k\langle g, w_{k+1}-z_k\rangle", real=True)
+across = named("grad(w-z)", r"E_k\langle\nabla f, w_{k+1}-z_k\rangle", real=True)
 excess = named("e_k", "e_k", nonnegative=True)
 """(1 + a_k L) (a_k^2 / b_k) / G_k."""
 EXCESSES = named("e_sum", r"E\sum_k(1+a_kL)(a_k^2/b_k)/(T-T_k)", nonnegative=True)
@@ -301,7 +291,7 @@ def last_iterate() -> Iterator[Step]:
     found = from_step(whole, {rate: (SHORT,)})
     yield composed(first, (found,), (last, EXCESSES))
     of_path = yield from _by_the_path()
-    yield composed(second, (found, from_step(of_path)), (last, EXCESSES, last_iterate_noise))
+    yield composed(second, (found, of_path), (last, EXCESSES, last_iterate_noise))
     yield from _in_closed_form()
 
 
@@ -327,10 +317,8 @@ def _points() -> Generator[Step, None, tuple[Step, Step, Step, Fact]]:
         "the three-point identity, in every coordinate; w = w_k",
     )
     yield from (moves, falls, three_points)
-    after, drawn = (
-        named("f(w_next)", r"f(w_{k+1}) - f^*", nonnegative=True),
-        named("Z_drawn", "Z_{k+1}", real=True),
-    )
+    after = named("f(w_next)", r"f(w_{k+1}) - f^*", nonnegative=True)
+    drawn = named("Z_drawn", "Z_{k+1}", real=True)
     mixed = (1 - share) * mixture + share * after
     start = inequality(sympy.Integer(0), "<=", 0, (), "z_0 = w^* and Z_0 = 0")
     yield start
@@ -397,10 +385,8 @@ def _one_step(moves: Step, falls: Step, three_points: Step, below: Fact) -> Step
 def _by_the_path() -> Generator[Step, None, Step]:
     """e_k summed is at most (1 + theta) times the path's integral."""
     ahead = sympy.Symbol("tau", positive=True)
-    point, density = (
-        named("point", r"\varrho^{2}/\tau", nonnegative=True),
-        named("density_2", r"\varrho^{2}", nonnegative=True),
-    )
+    point = named("point", r"\varrho^{2}/\tau", nonnegative=True)
+    density = named("density_2", r"\varrho^{2}", nonnegative=True)
     pointwise = inequality(
         density / left,
         "<=",

@@ -7,22 +7,18 @@ from collections.abc import Iterator
 import sympy
 
 from adabatch.moments.worth import lowest_ratio, schedule_over_constant
-from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
+from proofs.composition import Conclusion, composed, hypothesis, summed
 from proofs.relations import Relation, equation, inequality, named
 from proofs.steps import Step, proves
 
 __all__ = ["limit_of_schedules"]
 
 fixed, each_sample, batch = sympy.symbols("t_0 t_1 b", positive=True)
-root, MEAN_ROOT = (
-    named("root_B", r"\sqrt B", positive=True),
-    named("mean_root_B", r"\overline{\sqrt B}", positive=True),
-)
+root = named("root_B", r"\sqrt B", positive=True)
+MEAN_ROOT = named("mean_root_B", r"\overline{\sqrt B}", positive=True)
 scale, MEAN = named("B_now", "B", positive=True), named("mean_B", r"\overline{B}", positive=True)
-spent, TIME_SPENT = (
-    named("time_now", r"\tau_b", positive=True),
-    named("time_mean", r"\overline{\tau}", positive=True),
-)
+spent = named("time_now", r"\tau_b", positive=True)
+TIME_SPENT = named("time_mean", r"\overline{\tau}", positive=True)
 """The time per progress at one noise scale, and its mean over the progress."""
 rho, evenness = sympy.Symbol("rho", positive=True), named("evenness", "s", positive=True)
 
@@ -59,7 +55,7 @@ def limit_of_schedules() -> Iterator[Step]:
     yield exactly
     least = composed(
         Relation(spent, ">=", fixed + each_sample * scale + 2 * cross * root),
-        (from_step(exactly), hypothesis(Relation(rest, ">=", 0))),
+        (exactly, hypothesis(Relation(rest, ">=", 0))),
         (spent, scale, root, rest),
     )
     yield least
@@ -67,9 +63,7 @@ def limit_of_schedules() -> Iterator[Step]:
         least, {spent: TIME_SPENT, scale: MEAN, root: MEAN_ROOT}, count=1, reason="averaged over the progress"
     )
     yield mean
-    yield composed(
-        limit_of_schedules.lemma.conclusions[0].relation, (from_step(mean),), (TIME_SPENT, MEAN, MEAN_ROOT)
-    )
+    yield composed(limit_of_schedules.lemma.conclusions[0].relation, (mean,), (TIME_SPENT, MEAN, MEAN_ROOT))
     yield from _ratio()
     late = sympy.Symbol("e", nonnegative=True)
     top, ratio = fixed / each_sample, 1 + root**2 / batch

@@ -91,30 +91,22 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     ranges = each.relation.ranges
     term = composed(
         Relation(above.term, ">=", kept * below.term, ranges=ranges),
-        (
-            from_step(each),
-            defined(above.term, curvature * above.error),
-            defined(below.term, curvature * below.error),
-        ),
+        (each, defined(above.term, curvature * above.error), defined(below.term, curvature * below.error)),
         (above.error, below.error, above.term, below.term),
     )
     yield term
     total = summed(term, {above.term: above.risk, below.term: below.risk}, reason="summed over the modes")
     yield total
-    facts = [
-        above.definition,
-        below.definition,
-        from_step(total),
-    ]
+    facts: list[Fact | Step] = [above.definition, below.definition, total]
     errors: tuple[Any, ...] = ()
     if ordered_errors(below, above) not in ranges:  # else their order is among the quantifiers
-        facts.append(from_step(each))
+        facts.append(each)
         errors = (above.error, below.error)
     if share:
         less = Relation(label_noise, ">=", kept * label_noise, ranges=ranges)
-        noise = composed(less, (from_step(share),), (kept,))
+        noise = composed(less, (share,), (kept,))
         yield noise
-        facts.append(from_step(noise))
+        facts.append(noise)
     sums = (above.variance, below.variance, *errors, above.risk, below.risk, label_noise)
     said = composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
     yield said
@@ -166,7 +158,7 @@ def growing(
         {variance: slope, NOISE_SO_FAR: density},
         {variance: start.variance, NOISE_SO_FAR: 0, TIME: 0},
         {variance: now.variance, NOISE_SO_FAR: NOISE_SO_FAR_T, TIME: TIME},
-        (from_step(moves), from_step(bounded)),
+        (moves, bounded),
         (slope, now.variance, sums[1]),
         modes,
         now={variance: now.variance},
@@ -177,7 +169,7 @@ def growing(
     yield within
     said = composed(
         Relation(least * now.variance, "<=", start.variance, ranges=modes),
-        (from_step(spreads), from_step(within, {growth: (below_one,), NOISE_SO_FAR_T: (so_far,)})),
+        (spreads, from_step(within, {growth: (below_one,), NOISE_SO_FAR_T: (so_far,)})),
         (start.variance, found),
     )
     yield said
@@ -192,13 +184,13 @@ def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Non
         (chi, 1 / batch),
     )
     yield shares
-    facts = [defined(growth, factor)]
+    facts: list[Fact | Step] = [defined(growth, factor)]
     if factor != chi:
         fades = exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
         yield fades
-        facts.append(from_step(fades))
+        facts.append(fades)
     smaller = composed(Relation(growth, "<=", chi), facts, (growth, sympy.exp(-budget)))
-    below_one = composed(Relation(growth, "<=", 1), (from_step(smaller), from_step(shares)), (growth, chi))
+    below_one = composed(Relation(growth, "<=", 1), (smaller, shares), (growth, chi))
     so_far = composed(
         Relation(NOISE_SO_FAR_T, "<=", budget / spread),
         (
@@ -224,11 +216,9 @@ def _moving(
 ) -> Generator[Step, None, Step]:
     """dV_i/dt <= nu rho (lambda_i^2 noise + lambda_i sum), from the equation of a mode."""
     term_noise, all_noise = sums
-    error_slope, term_slope, risk_slope = (
-        named("l_slope", r"\dot l_i", real=True),
-        named("lambda l_slope", r"\lambda_i\dot l_i", real=True),
-        named("R_slope", r"\dot R", real=True),
-    )
+    error_slope = named("l_slope", r"\dot l_i", real=True)
+    term_slope = named("lambda l_slope", r"\lambda_i\dot l_i", real=True)
+    risk_slope = named("R_slope", r"\dot R", real=True)
     mode = inequality(
         error_slope,
         "<=",
@@ -240,11 +230,7 @@ def _moving(
     atoms = (noise,) if noise.free_symbols else ()
     term = composed(
         Relation(term_slope, "<=", growth * density * term_noise),
-        (
-            from_step(mode),
-            defined(term_slope, curvature * error_slope),
-            defined(term_noise, curvature * noise),
-        ),
+        (mode, defined(term_slope, curvature * error_slope), defined(term_noise, curvature * noise)),
         (term_slope, term_noise, error_slope, *atoms),
     )
     yield term
@@ -252,11 +238,7 @@ def _moving(
     yield risk
     moves = composed(
         Relation(slope, "<=", growth * density * (curvature**2 * noise + curvature * all_noise)),
-        (
-            defined(slope, curvature**2 * error_slope + curvature * risk_slope),
-            from_step(mode),
-            from_step(risk),
-        ),
+        (defined(slope, curvature**2 * error_slope + curvature * risk_slope), mode, risk),
         (slope, error_slope, risk_slope, *atoms, all_noise),
     )
     yield moves

@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 
 from proofs.calculus import square
-from proofs.composition import Conclusion, cite, composed, from_step, summed
+from proofs.composition import Conclusion, cite, composed, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.symbols import batch, first_ratio, noise_of_path, path_noise, rate, samples
 from proofs.steps import Provable, Step, prose, proves
@@ -50,7 +50,7 @@ def all_steps(
         reason="summed over the steps, in expectation",
     )
     yield whole
-    yield composed(lemma.lemma.conclusions[0].relation, (from_step(whole),), (total, path_noise))
+    yield composed(lemma.lemma.conclusions[0].relation, (whole,), (total, path_noise))
 
 
 @proves(
@@ -68,7 +68,7 @@ def squares_over_a_step() -> Iterator[Step]:
     found = summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)")
     yield found
     goal = squares_over_a_step.lemma.conclusions[0].relation
-    yield composed(goal, (from_step(found),), (rate, noise_of_path))
+    yield composed(goal, (found,), (rate, noise_of_path))
 
 
 @proves(
@@ -117,7 +117,7 @@ def share_of_a_step() -> Iterator[Step]:
     least = kantorovich_share(variation) * noise_of_path
     yield composed(
         Relation(rate_square / batch, ">=", least, {rate_square: rate**2}, WITHIN_THE_STEP),
-        (from_step(whole), from_step(middle)),
+        (whole, middle),
         (noise_of_path, rate, rate_square),
     )
     yield from _closed_forms()

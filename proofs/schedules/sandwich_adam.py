@@ -183,7 +183,7 @@ def _pulled(
     flipped = composed(
         Relation(squared(target), "<=", pull**2, ranges=goal.ranges),
         (
-            from_step(compared),
+            compared,
             granted(
                 Relation(squared(target), "=", (share * y / rate) ** 2),
                 Ground.DEFINITION,
@@ -203,7 +203,7 @@ def _pulled(
     return said
 
 
-def _one_step(sense: str, kappa: Any, slower: Fact) -> Step:
+def _one_step(sense: str, kappa: Any, slower: Fact | Step) -> Step:
     """c' against c (1 - y) + a^2 / b, y = 2 a lambda p, by how ``slower`` compares p with s."""
     root = 1 / sympy.sqrt(C.variance + batch * own)
     return composed(
@@ -253,7 +253,7 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
         Relation(
             small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1), before)
         ),
-        (from_step(slower),),
+        (slower,),
         (y_small,),
     )
     yield said
@@ -264,12 +264,8 @@ def _within(weaker: Any, noise: Any) -> Generator[Step, None, Step]:
     """V_i(t) >= e^-q V_i along the upper solution."""
     fades = exponents(sympy.exp(-move / 2), "<=", sympy.Integer(1))
     is_weaker = defined(contraction, weaker)
-    smaller = composed(
-        Relation(contraction, "<=", kept), (is_weaker, from_step(fades)), (contraction, sympy.exp(-move / 2))
-    )
-    below_one = composed(
-        Relation(contraction, "<=", 1), (from_step(smaller), from_step(KEPT)), (contraction, kept)
-    )
+    smaller = composed(Relation(contraction, "<=", kept), (is_weaker, fades), (contraction, sympy.exp(-move / 2)))
+    below_one = composed(Relation(contraction, "<=", 1), (smaller, KEPT), (contraction, kept))
     yield from (BELOW_SCALE, OF_SQUARES, KEPT_2, KEPT, fades, smaller, below_one)
     slow = yield from _bounded(pull, contraction, U_T, 1, below_one)
     falls = along(
@@ -277,7 +273,7 @@ def _within(weaker: Any, noise: Any) -> Generator[Step, None, Step]:
         {u: -pull * u + noise * density},
         {u: U.error, TIME: 0},
         {u: U_T.error, TIME: TIME},
-        (from_step(slow),),
+        (slow,),
         (pull,),
         IN_THE_STEP,
     )
@@ -286,9 +282,7 @@ def _within(weaker: Any, noise: Any) -> Generator[Step, None, Step]:
     faster = exponents(least, "<=", found, IN_THE_STEP)
     yield faster
     each = composed(
-        Relation(U_T.error, ">=", least * U.error, ranges=IN_THE_STEP),
-        (from_step(falls), from_step(faster)),
-        (U_T.error, least),
+        Relation(U_T.error, ">=", least * U.error, ranges=IN_THE_STEP), (falls, faster), (U_T.error, least)
     )
     yield each
     no_more = exponents(least, "<=", sympy.Integer(1))
@@ -301,7 +295,7 @@ def _at_most_one(
 ) -> Generator[Step, None, tuple[Step, Step]]:
     """y_i <= q, and so at most 1."""
     most = yield from _bounded(y, factor, state, rate, share)
-    below_one = composed(Relation(y, "<=", 1, ranges=UPPER.ranges[:-1]), (from_step(most),), (y,))
+    below_one = composed(Relation(y, "<=", 1, ranges=UPPER.ranges[:-1]), (most,), (y,))
     yield below_one
     return most, below_one
 
@@ -335,7 +329,7 @@ def upper_step() -> Iterator[Step]:
         {u: -pull * u + noise * density, J: density},
         {u: U.error, J: 0, TIME: 0},
         {u: upper_after, J: noise_of_path, TIME: rate},
-        (from_step(slow),),
+        (slow,),
         (pull,),
         IN_THE_STEP,
         names={named("fade_y", r"e^{-y_it/a_k}", nonnegative=True): sympy.exp(-Y_U * TIME / rate)},
@@ -360,12 +354,12 @@ def upper_step() -> Iterator[Step]:
     yield composed(
         UPPER,
         (
-            from_step(whole),
+            whole,
             cite(against_exponentials, {exponent: Y_U}),
             from_step(enough, {Y_U: (most,)}),
             cite(noise_of_a_step),
             defined(taken, rate**2 / batch),
-            from_step(stepped),
+            stepped,
             from_step(ordered, {Y_U: (below_one,)}),
         ),
         (after, upper_after, sympy.exp(-Y_U), sympy.exp(move - Y_U), taken, Y_C, 1 / batch),
@@ -392,7 +386,7 @@ def _not_faster() -> Generator[Step, None, Step]:
     yield unslowed
     slower = rooted(unslowed, squared(slowed), slowed, paced)
     yield slower
-    stepped = _one_step(">=", sympy.Integer(1), from_step(slower))
+    stepped = _one_step(">=", sympy.Integer(1), slower)
     yield stepped
     return stepped
 
@@ -415,10 +409,7 @@ def lower_step() -> Iterator[Step]:
     variance = L_T.noisy()
     noisy = composed(
         Relation(curvature**2 + curvature * trace, "<=", SPREAD * L_T.variance, ranges=MODES),
-        (
-            from_step(variance),
-            defined(SPREAD, theory.variance_growth(largest, trace, label_noise)),
-        ),
+        (variance, defined(SPREAD, theory.variance_growth(largest, trace, label_noise))),
         (L_T.variance, trace),
     )
     yield from (variance, noisy)
@@ -427,7 +418,7 @@ def lower_step() -> Iterator[Step]:
     yield increasing(Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="g >= 0")
     closer = composed(
         Relation(L_T.variance, "<=", sympy.exp(budget) * L.variance, ranges=MODES),
-        (from_step(grown),),
+        (grown,),
         (L_T.variance, L.variance),
     )
     yield closer
@@ -439,7 +430,7 @@ def lower_step() -> Iterator[Step]:
         {low: -pull * low + chi * density, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(fast), defined(PACE, pace * Y_L / rate)),
+        (fast, defined(PACE, pace * Y_L / rate)),
         (pull, PACE),
         IN_THE_STEP,
         names={named("fade_l", r"e^{-gy_i(1-t/a_k)}", nonnegative=True): fade},
@@ -461,8 +452,8 @@ def lower_step() -> Iterator[Step]:
         (
             from_step(whole, at={pace: -sympy.log(1 - move) / move}),
             cite(against_powers, {move_of_power: move, share_of_power: Y_L / move}),
-            from_step(of_path),
-            from_step(stepped),
+            of_path,
+            stepped,
             from_step(ordered, {Y_C: (below_one,)}),
         ),
         (after, lower_after, sympy.exp(Y_L / move * sympy.log(1 - move)), taken, Y_C, chi),

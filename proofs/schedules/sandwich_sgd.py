@@ -107,9 +107,7 @@ def upper_step() -> Iterator[Step]:
     faster = exponents(fastest, "<=", own, IN_THE_STEP)
     yield faster
     each = composed(
-        Relation(U_T.error, ">=", fastest * U.error, ranges=IN_THE_STEP),
-        (from_step(slowly), from_step(faster)),
-        (U_T.error, fastest),
+        Relation(U_T.error, ">=", fastest * U.error, ranges=IN_THE_STEP), (slowly, faster), (U_T.error, fastest)
     )
     yield each
     below_one = exponents(fastest, "<=", sympy.Integer(1), IN_THE_STEP)
@@ -122,7 +120,7 @@ def upper_step() -> Iterator[Step]:
         falls,
         {u: U.error, J: 0, TIME: 0},
         {u: upper_after, J: noise_of_path, TIME: rate},
-        (from_step(kept), from_step(enough)),
+        (kept, enough),
         (U_T.variance, fastest),
         IN_THE_STEP,
         reason="J = int rho dT is I_k over the step",
@@ -133,11 +131,11 @@ def upper_step() -> Iterator[Step]:
         UPPER,
         (
             cite(sgd_in_modes, {level: C.risk + label_noise}, opaque=tuple(ONE_STEP.where)),
-            from_step(whole),
+            whole,
             cite(against_exponentials, {exponent: rate * curvature}, part=1),
             cite(noise_of_a_step),
-            from_step(hypothesis),
-            from_step(ordered),
+            hypothesis,
+            ordered,
         ),
         (after, upper_after, sympy.exp(-2 * rate * curvature), noise_of_path, C.error, C.variance),
     )
@@ -189,8 +187,8 @@ def _bounded() -> Generator[Step, None, Step]:
             ranges=(Range(curvature, 0, largest),),
         ),
         (
-            from_step(total),
-            from_step(alone),
+            total,
+            alone,
             defined(L_T.variance, curvature**2 * L_T.error + curvature * level),
             defined(level, L_T.risk + label_noise),
         ),
@@ -229,7 +227,7 @@ def lower_step() -> Iterator[Step]:
         {low: -2 * contraction * curvature * low + factor * density * L_T.variance, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(grown),),
+        (grown,),
         (L_T.variance,),
         IN_THE_STEP,
         names={named("fade", r"e^{-2\theta\lambda_i(a_k-t)}", nonnegative=True): fade},
@@ -244,8 +242,8 @@ def lower_step() -> Iterator[Step]:
             from_step(whole, at={contraction: theory.lower_contraction(rate * largest)}),
             cite(against_powers, {move_of_power: rate * largest, share_of_power: curvature / largest}, part=1),
             SHARE,
-            from_step(hypothesis),
-            from_step(ordered),
+            hypothesis,
+            ordered,
         ),
         (after, lower_after, POWER**2, C.error, C.variance, chi),
     )

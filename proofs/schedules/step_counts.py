@@ -51,7 +51,7 @@ def fewest_steps() -> Iterator[Step]:
     yield each
     whole = summed(each, {rate: time}, count=count, reason="summed over the steps: sum a_k = T by rule (R)")
     yield whole
-    yield composed(fewest_steps.lemma.conclusions[0].relation, (from_step(whole),), (count, time))
+    yield composed(fewest_steps.lemma.conclusions[0].relation, (whole,), (count, time))
     spare = named("spare_moves", r"\sum_k(\theta-a_kL)", nonnegative=True)
     yield equation(
         count - FEWEST,
@@ -65,20 +65,14 @@ def fewest_steps() -> Iterator[Step]:
     )
 
 
-end_batch, last_batch, first_batch = (
-    named("b_next", "b_{k+1}", positive=True),
-    named("b_last", "b(S_{n-1})", positive=True),
-    named("b_first", "b_0", positive=True),
-)
-point, WITHIN, FULL = (
-    named("1/b(S)", "1/b(S)", nonnegative=True),
-    named("q_k", r"\int_{S_k}^{S_{k+1}}dS/b(S)", nonnegative=True),
-    named("q_full", r"\int_0^{S_{n-1}}dS/b(S)", nonnegative=True),
-)
-whole, LAST = (
-    named("integral", r"\int_0^DdS/b(S)", nonnegative=True),
-    named("q_last", r"\int_{S_{n-1}}^DdS/b(S)", nonnegative=True),
-)
+end_batch = named("b_next", "b_{k+1}", positive=True)
+last_batch = named("b_last", "b(S_{n-1})", positive=True)
+first_batch = named("b_first", "b_0", positive=True)
+point = named("1/b(S)", "1/b(S)", nonnegative=True)
+WITHIN = named("q_k", r"\int_{S_k}^{S_{k+1}}dS/b(S)", nonnegative=True)
+FULL = named("q_full", r"\int_0^{S_{n-1}}dS/b(S)", nonnegative=True)
+whole = named("integral", r"\int_0^DdS/b(S)", nonnegative=True)
+LAST = named("q_last", r"\int_{S_{n-1}}^DdS/b(S)", nonnegative=True)
 GROWTH = sympy.log(end_batch / batch)
 
 
@@ -112,7 +106,7 @@ def steps_of_a_law() -> Iterator[Step]:
     yield from (below, above)
     each = composed(
         Relation(1, "<=", WITHIN + GROWTH, ranges=(Range(end_batch, batch),)),
-        (from_step(above), cite(logarithm, {quotient: end_batch / batch})),
+        (above, cite(logarithm, {quotient: end_batch / batch})),
         (WITHIN, GROWTH),
     )
     yield each
@@ -124,7 +118,7 @@ def steps_of_a_law() -> Iterator[Step]:
     )
     grown = composed(
         replace(each.relation, right=WITHIN + with_it - so_far),
-        (from_step(each), from_step(parted, opaque=(with_it, so_far))),
+        (each, from_step(parted, opaque=(with_it, so_far))),
         (WITHIN, GROWTH, with_it, so_far),
     )
     yield from (parted, grown)
@@ -145,7 +139,7 @@ def steps_of_a_law() -> Iterator[Step]:
     yield composed(
         lower,
         (
-            from_step(down),
+            down,
             parts,
             assumed(Relation(LAST, "<=", cut / last_batch), Assumption.GROWING_BATCH),
             assumed(Relation(cut, "<=", last_batch), Assumption.GROWING_BATCH),

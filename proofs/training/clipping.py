@@ -29,7 +29,7 @@ from proofs.adam.symbols import (
     r,
     same,
 )
-from proofs.composition import Assumption, Ground, cite, composed, from_step, granted, summed
+from proofs.composition import Assumption, Ground, cite, composed, granted, summed
 from proofs.relations import Range, Relation, named
 from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
 from proofs.sums import ALIGNED, PRECONDITIONED, aligned, preconditioned, response_e, root_of_one_e
@@ -109,8 +109,8 @@ def _expectation(pointwise: Sequence[Step]) -> Generator[Step, None, Step]:
     each = composed(
         Relation(aligned, ">=", CLIPPED_SHARE * preconditioned, {CLIPPED_SHARE: share}, CLIPPED_AT),
         (
-            from_step(terms),
-            from_step(at_one),
+            terms,
+            at_one,
             granted(
                 Relation(clipped_response, ">=", floor * response_e(RHO / floor)), Ground.EXPECTATION, *pointwise
             ),
@@ -138,7 +138,7 @@ def _assembly(clipped: Step) -> Iterator[Step]:
             {QBAR: BUDGET / ((1 - BETA1) * CLIPPED_SHARE), **GAMMA_IS, **share, **RHO_IS},
             CLIPPED,
         ),
-        (from_step(clipped),),
+        (clipped,),
         assumes=NEEDED,
     )
     yield bound

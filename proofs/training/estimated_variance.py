@@ -121,10 +121,8 @@ def _cantelli(parts: Sequence[Step]) -> Iterator[Step]:
 
 def _tail(parts: Sequence[Step]) -> Iterator[Step]:
     """P (m + s)^2 <= E (Z - E Z + s)^2 = Var Z + s^2 and Var Z <= W V^2, m = delta / (1 + delta) V."""
-    passed, spread = (
-        named("p_pass", r"P(Z \ge 0)", nonnegative=True),
-        named("Var_Z", r"\mathrm{Var} Z", nonnegative=True),
-    )
+    passed = named("p_pass", r"P(Z \ge 0)", nonnegative=True)
+    spread = named("Var_Z", r"\mathrm{Var} Z", nonnegative=True)
     relative, away = named("W", "W", positive=True), theory.relative_margin(delta) * variance
     shift = relative * variance**2 / away
     slack = sympy.Symbol("s", positive=True)
@@ -141,10 +139,8 @@ def _tail(parts: Sequence[Step]) -> Iterator[Step]:
 
 def _markov(passed: Any, spread: Any, slack: Any) -> Generator[Step, None, Step]:
     """1{Z >= 0} (m + s)^2 <= (Z + m + s)^2, in expectation, where E Z = -m."""
-    indicator, squared = (
-        named("indicator", r"1\{Z\ge0\}", nonnegative=True),
-        named("shifted_2", r"(Z+m+s)^2", nonnegative=True),
-    )
+    indicator = named("indicator", r"1\{Z\ge0\}", nonnegative=True)
+    squared = named("shifted_2", r"(Z+m+s)^2", nonnegative=True)
     goal = Relation(indicator * (margin + slack) ** 2, "<=", squared)
     above, value = sympy.Symbol("Z", nonnegative=True), sympy.Symbol("Z", real=True)
     passes = inequality(
@@ -173,7 +169,7 @@ def _markov(passed: Any, spread: Any, slack: Any) -> Generator[Step, None, Step]
     yield from (passes, fails, each, parts, in_mean, opened)
     said = composed(
         Relation(passed * (margin + slack) ** 2, "<=", spread + slack**2),
-        (from_step(in_mean), from_step(opened)),
+        (in_mean, opened),
         (passed, of_square, spread),
     )
     yield said

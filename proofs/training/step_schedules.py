@@ -106,7 +106,7 @@ def step_schedules() -> Iterator[Step]:
     yield bound
     in_name = composed(
         replace(bound.relation, right=QBAR, where={QBAR: budget, **bound.relation.where}),
-        (from_step(bound),),
+        (bound,),
         (PRECONDITIONED_S,),
         assumes,
     )

@@ -78,11 +78,9 @@ from theory.training import violated_steps as theory
 __all__ = ["violated_steps"]
 
 
-violated, deviation, excess = (
-    named("violated", r"1\{V_k\}|G_k|", nonnegative=True),
-    named("sd_2", r"E_k g_k^2", nonnegative=True),
-    named("excess", r"(\mathrm{sd}_k - \eta|G_k|)^+", nonnegative=True),
-)
+violated = named("violated", r"1\{V_k\}|G_k|", nonnegative=True)
+deviation = named("sd_2", r"E_k g_k^2", nonnegative=True)
+excess = named("excess", r"(\mathrm{sd}_k - \eta|G_k|)^+", nonnegative=True)
 VIOLATED, EXCESS = sympy.symbols("F X", nonnegative=True)
 CLIMBING = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2))
 NEEDED = SETTING | {Assumption.NORMALIZED}
@@ -108,9 +106,7 @@ def violated_steps() -> Iterator[Step]:
     climbed = theory.uphill_cost(momentum_amplification(BETA1, BETA2), KAPPA, BETA2) * VIOLATED
     aligned_sum = yield from _climb()
     bound = preconditioned_bound(
-        Relation(PRECONDITIONED, "<=", QBAR, where, ADMISSIBLE),
-        (from_step(aligned_sum),),
-        assumes=NEEDED,
+        Relation(PRECONDITIONED, "<=", QBAR, where, ADMISSIBLE), (aligned_sum,), assumes=NEEDED
     )
     yield bound
     denominators = yield from _memory(found.constants)
@@ -140,11 +136,7 @@ def _climb() -> Generator[Step, None, Step]:
     uphill = yield from _uphill()
     on = composed(
         goal.at({violated: norm}),
-        (
-            from_step(uphill),
-            cite(lemma_l2, part=2),
-            from_step(small),
-        ),
+        (uphill, cite(lemma_l2, part=2), small),
         (aligned, preconditioned, fresh_share),
         NEEDED,
     )
@@ -201,7 +193,7 @@ def _memory(constants: Mapping[str, Any]) -> Generator[Step, None, Step]:
         (
             assumed(Relation(deviation, "=", norm**2 + spread_2), Assumption.UNBIASED),
             from_step(enough, {spread: (no_more,)}),
-            from_step(exact),
+            exact,
             hypothesis(Relation(cross, ">=", 0)),
         ),
         (deviation, cross, spread_2),
@@ -216,7 +208,7 @@ def _memory(constants: Mapping[str, Any]) -> Generator[Step, None, Step]:
         Relation(
             DENOMINATORS, "<=", A + B * NORMS, growing(initial_sum + ROOT_C * EXCESS, tau) | TAU_IS, BETAS[1:]
         ),
-        (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments)),
+        (cite(lemma_l7, {epsilon: 0}, part=1), moments),
         (DENOMINATORS, NORMS, MOMENTS),
         NEEDED,
     )

@@ -64,10 +64,8 @@ __all__ = ["weight_bound", "weight_decay_gap", "weight_decay_theorem"]
 pull = sympy.Symbol("l", nonnegative=True)  # lambda W
 start, growth, budget, total, margin, descent = sympy.symbols("A B P S h D", positive=True)
 n = sympy.Symbol("n", integer=True, nonnegative=True)
-whole, whole_2 = (
-    named("u_decayed", r"\|u_k + \lambda w_k\|", nonnegative=True),
-    named("u_decayed_2", r"\|u_k + \lambda w_k\|^2", nonnegative=True),
-)
+whole = named("u_decayed", r"\|u_k + \lambda w_k\|", nonnegative=True)
+whole_2 = named("u_decayed_2", r"\|u_k + \lambda w_k\|^2", nonnegative=True)
 size_of_w = named("lambda_w", r"\|\lambda w_k\|", nonnegative=True)
 INNER = named("H_sum", r"{\textstyle\sum_k} E\langle G_k,\lambda w_k\rangle", real=True)
 ADAM_PART = named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True)
@@ -161,7 +159,7 @@ def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
     """L3, whose steps are at most alpha sqrt(d) s here."""
     scaled = composed(
         Relation(alpha * whole, "<=", alpha * sympy.sqrt(dimension) * size, AT_SIZE, BETAS),
-        (from_step(length_w),),
+        (length_w,),
         (whole,),
         SETTING,
     )
@@ -172,7 +170,7 @@ def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
     freezing = alpha * smoothness * dimension * size * constants.freezing_constant(BETA1, BETA2)
     each = composed(
         Relation(progress, ">=", (1 - BETA1) * past - freezing, AT_SIZE, BETAS),
-        (cite(lemma_l3, part=1), from_step(far)),
+        (cite(lemma_l3, part=1), far),
         (progress, past, travelled),
         SETTING,
     )
@@ -184,10 +182,8 @@ def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
 
 def _decayed() -> Generator[Step, None, tuple[Step, Step]]:
     """<G, u + lambda w> in its two parts, of which the second is at least -lambda W ||G||_1."""
-    of_adam, of_w = (
-        named("i_adam", r"\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True),
-        named("h_term", r"\langle G_k,\lambda w_k\rangle", real=True),
-    )
+    of_adam = named("i_adam", r"\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True)
+    of_w = named("h_term", r"\langle G_k,\lambda w_k\rangle", real=True)
     size_1, true = named("G_k_l1", r"\|G_k\|_1", nonnegative=True), sympy.Symbol("G_k", real=True)
     split = equation(
         progress,
@@ -222,15 +218,7 @@ def _bound(squares: Step, adam: Step, parts: Step, inner_part: Step) -> Step:
     where = {QBAR: budget, DRIFT: drift, **AT_SIZE, **KAPPA_IS, **RHO_IS, **C_IS}
     return composed(
         Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED, "<=", QBAR + pull * NORMS, where, ADMISSIBLE),
-        (
-            cite(descent_lemma),
-            from_step(parts),
-            from_step(squares),
-            from_step(inner_part),
-            from_step(adam),
-            cite(lemma_l4),
-            cite(lemma_l6),
-        ),
+        (cite(descent_lemma), parts, squares, inner_part, adam, cite(lemma_l4), cite(lemma_l6)),
         (PROGRESS, ADAM_PART, INNER, SQUARES, FROZEN, ALIGNED(RHO), PRECONDITIONED, NORMS),
         TESTED,
     )
