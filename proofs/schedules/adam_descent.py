@@ -108,8 +108,8 @@ def descent_on_a_path() -> Derivation:
     yield from all_steps(each, weighted, DRIFTS, (value, next_value, gap), descent_on_a_path)
 
 
-weight, inverse_scale = named("omega_i", r"\omega_i", nonnegative=True), named("inverse_B", "1/B", positive=True)
-"""G_i^2 / sqrt(V_i), and what 1 / B is in the linear forms."""
+weight = named("omega_i", r"\omega_i", nonnegative=True)
+"""G_i^2 / sqrt(V_i)."""
 WEIGHTS, FOURTHS = named("W_0", "W_0", positive=True), named("fourth", r"\sum_iG_i^4V_i^{-3/2}", positive=True)
 fourth = named("fourth_i", r"G_i^4V_i^{-3/2}", nonnegative=True)
 NORM = named("norm_1", r"\|G\|_1", positive=True)
@@ -117,7 +117,6 @@ DEVIATIONS = named("deviations", r"\sum_i\sqrt{V_i}", positive=True)
 SQUARES, TRACE = named("norm_2", r"\|G\|^2", positive=True), named("trace", r"\sum_iV_i", positive=True)
 deviation = named("root_V", r"\sqrt{V_i}", positive=True)
 own_square = named("G_i_square", "G_i^2", nonnegative=True)
-own_variance = named("V_i_term", "V_i", nonnegative=True)
 SCALES = {
     NoiseScale.WEIGHTED: (WEIGHTS, FOURTHS / WEIGHTS),
     NoiseScale.L1: (NORM**2 / DEVIATIONS, (NORM / DEVIATIONS) ** 2),
