@@ -111,9 +111,9 @@ class AdaptiveSteps:
             if self._beginning is None:
                 self._beginning = copy.deepcopy(self.schedule.state_dict())
             self.schedule.load_state_dict(copy.deepcopy(self._beginning))
+        self._require_first(self._wanted_batch() // self._unit)
         if saved is not None:
             self._resume(saved)
-        self._require_groups(self._micro_batches())
 
     def _resume(self, saved: Mapping[str, Any]) -> None:
         state: dict[str, Any] = saved.get("schedule") or {}
@@ -158,7 +158,7 @@ class AdaptiveSteps:
         assert self._statistics is not None
         due = self.interval > 0 and step % self.interval == 0
         self._statistics.enable(due or (self.schedule is not None and self.schedule.needs_moments))
-        self._done, self._reduced, self._wanted = 0, None, self._micro_batches()
+        self._done, self._reduced, self._wanted = 0, None, self._micro_batches(self._wanted_batch())
         return self._wanted
 
     def _end_micro_batch(self, tokens: int) -> None:
@@ -203,7 +203,7 @@ class AdaptiveSteps:
                 record["batch_tokens"] = float(moments.batch_size)
         if self.schedule is not None:
             if self._done == self._wanted and math.isfinite(norm):
-                self.schedule.update(moments)
+                self.schedule.update(moments, batch_size)
             else:
                 self.schedule.skip(batch_size)
         self.history.append(record)
@@ -214,11 +214,11 @@ class AdaptiveSteps:
         """Whether the samples that were asked for are."""
         return self.budget is not None and self._samples >= self.budget
 
-    def _micro_batches(self) -> int:
-        """M of the next step.
+    def _wanted_batch(self) -> int:
+        """Samples of the next step.
 
         Raises:
-            ValueError: if no M makes its batch, or the learning rate is planned for a larger one.
+            ValueError: if no M makes them.
         """
         batch_size = self._planned_batch if self.schedule is None else self.schedule.batch_size
         if batch_size % self._unit:
@@ -226,24 +226,47 @@ class AdaptiveSteps:
                 f"a batch of {batch_size} cannot be made from ranks x micro-batch = {self._unit} samples: give "
                 f"the schedule multiple_of={self._unit}"
             )
+        return batch_size
+
+    def _micro_batches(self, batch_size: int) -> int:
+        """M of a step on this batch, or on the smallest one that a schedule may fall to."""
+        least = -(-self._groups_needed // self._ranks) * self._unit
+        if self._by_samples and batch_size < self._planned_batch:
+            least = self._planned_batch
+            warnings.warn(
+                f"the schedule asks for less than the {least} samples with which the trainer plans its steps and "
+                f"learning rate, and gets {least}: lower {self.accumulation} to let the batch fall further",
+                stacklevel=2,
+            )
+        return max(batch_size, least) // self._unit
+
+    @property
+    def _ranks(self) -> int:
+        return self._unit // self._micro_batch
+
+    @property
+    def _groups_needed(self) -> int:
+        return 2 if self.schedule is None else self.schedule.groups_needed
+
+    def _require_first(self, micro_batches: int) -> None:
+        """Raise for a first step of this many micro-batches.
+
+        Raises:
+            ValueError: if it has too few groups, or the learning rate is planned for a larger one.
+        """
+        batch_size = micro_batches * self._unit
         if batch_size < self._planned_batch and self._by_samples:
             raise ValueError(
                 f"a batch of {batch_size} samples is below the {self._planned_batch} with which the trainer plans "
                 "its steps and learning rate (ranks x micro-batch x accumulation): set "
-                f"{self.accumulation}={max(1, batch_size // self._unit)} or lower"
+                f"{self.accumulation}={micro_batches} or lower"
             )
-        return int(batch_size // self._unit)
-
-    def _require_groups(self, micro_batches: int) -> None:
-        """Raise unless a step of this many micro-batches has as many groups as its moments take."""
-        needed = 2 if self.schedule is None else self.schedule.groups_needed
-        ranks = self._unit // self._micro_batch
-        if ranks * micro_batches < needed:
+        if self._ranks * micro_batches < self._groups_needed:
             who = "a variance" if self.schedule is None else self.schedule.name
             raise ValueError(
-                f"a step of {micro_batches} micro-batch{'es' * (micro_batches > 1)} on {ranks} "
-                f"rank{'s' * (ranks > 1)} has too few groups: {who} needs at least {needed}; accumulate more (a "
-                "larger initial batch or a smaller micro-batch), or add ranks"
+                f"a step of {micro_batches} micro-batch{'es' * (micro_batches > 1)} on {self._ranks} "
+                f"rank{'s' * (self._ranks > 1)} has too few groups: {who} needs at least {self._groups_needed}; "
+                "accumulate more (a larger initial batch or a smaller micro-batch), or add ranks"
             )
 
     def _advance_learning_rate(self, scheduler: Any, most: float = math.inf) -> None:

@@ -71,8 +71,8 @@ class RatioHistogram:
 
     def quantile(self, share: float) -> float:
         """The ratio that this share of the coordinates does not exceed; infinite above all edges."""
-        reached = np.cumsum(self.counts) >= share * self.counts.sum()
-        return float(self.edges()[np.argmax(reached)])
+        reached = np.cumsum(self.counts)  # whose end may be less than their sum, by rounding
+        return float(self.edges()[np.searchsorted(reached, share * reached[-1])])
 
 
 @dataclass(frozen=True, eq=False)

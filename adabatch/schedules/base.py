@@ -12,6 +12,7 @@ from adabatch.schedules.learning_rate import LearningRate
 from adabatch.schedules.rounding import MultipleOf, Rounding
 
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
+    from adabatch.moments.coordinate_moments import CoordinateMoments
     from adabatch.moments.gradient_moments import GradientMoments
 
 __all__ = ["BatchSizeSchedule", "Decision", "NeverGrowsError", "Reason"]
@@ -177,7 +178,7 @@ class BatchSizeSchedule(ABC):
         """The moments of the step just done.
 
         Raises:
-            ValueError: if they are missing, not finite, or of another batch.
+            ValueError: if they are missing, not finite, of another batch, or without what it needs.
         """
         if moments is None:
             raise ValueError(
@@ -195,7 +196,7 @@ class BatchSizeSchedule(ABC):
                 f"the moments are of a batch of {samples} samples, but the schedule asked for "
                 f"{self.taken}: use schedule.batch_size for each step, rounded as you can realise"
             )
-        return moments
+        return of_coordinates(moments) if self.needs_coordinates else moments
 
     def _advance(self, wanted: Decision) -> Decision:
         self.samples += self.taken
@@ -212,3 +213,21 @@ class BatchSizeSchedule(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self.batch_size, self.samples, self.steps = state["batch_size"], state["samples"], state["steps"]
+
+
+def of_coordinates(moments: GradientMoments) -> CoordinateMoments:
+    """The moments, if they know the coordinates.
+
+    Raises:
+        ValueError: if they do not, for one because a single group has no variance.
+    """
+    from adabatch.moments.coordinate_moments import CoordinateMoments
+    from adabatch.moments.gradient_moments import require_groups
+
+    if not isinstance(moments, CoordinateMoments):
+        require_groups(moments.groups)
+        raise ValueError(
+            "the schedule needs moments that know the coordinates: attach CoordinateStatistics in place of "
+            "GradientStatistics"
+        )
+    return moments

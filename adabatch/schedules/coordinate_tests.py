@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from adabatch.schedules.base import of_coordinates
 from adabatch.schedules.norm_tests import NormTest, register_test
 
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
-    from adabatch.moments.coordinate_moments import CoordinateMoments
     from adabatch.moments.gradient_moments import GradientMoments
 
 __all__ = ["CoordinateTest", "L1NormTest"]
 
 
-class _OnCoordinates(NormTest):
-    """A norm test on :class:`~adabatch.moments.coordinate_moments.CoordinateMoments`."""
-
-    needs_coordinates = True
-
-    def _check(self, moments: GradientMoments) -> None:
-        super()._check(moments)
-        _of_coordinates(moments)
-
-
 @register_test("l1")
-class L1NormTest(_OnCoordinates):
+class L1NormTest(NormTest):
     """Monotone growth by the l1 norm test: sum_i sigma_i / sqrt(b) against eta ||G||_1.
 
     The scalar test does not see the coordinates that Adam amplifies; this one does, and carries a theorem that is
@@ -50,6 +40,8 @@ class L1NormTest(_OnCoordinates):
             coordinates.
     """
 
+    needs_coordinates = True
+
     def __init__(
         self,
         eta: float,
@@ -72,7 +64,7 @@ class L1NormTest(_OnCoordinates):
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:
         """Sum of standard deviations and l1 norm."""
-        moments = _of_coordinates(moments)
+        moments = of_coordinates(moments)
         if not self.conservative:
             return moments.sum_of_standard_deviations, moments.plug_in_l1_norm
         if moments.conservative_l1_norm is None:
@@ -88,7 +80,7 @@ class L1NormTest(_OnCoordinates):
 
 
 @register_test("coordinate")
-class CoordinateTest(_OnCoordinates):
+class CoordinateTest(NormTest):
     """Monotone growth until a share of the coordinates meets the test sigma_i^2 / b <= eta^2 g_i^2.
 
     All coordinates never do (one with a gradient of 0 meets it with small probability only), so a share is asked
@@ -101,7 +93,7 @@ class CoordinateTest(_OnCoordinates):
         multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
         quantile: in (0, 1), the share of coordinates that must meet the test.
         test_interval: test every this many steps.
-        ema: in [0, 1): the quantile is averaged with this decay.
+        ema: in [0, 1): the quantile is averaged with this decay; each counts as what the maximum is for at most.
         max_growth: see :class:`~adabatch.schedules.norm_tests.NormTest`.
         norm_floor: f >= 0; the test is sigma_i^2 / b <= eta^2 max(g_i^2, f^2). The statistics must know it
             (``CoordinateStatistics(model, norm_floor=f)``).
@@ -109,6 +101,8 @@ class CoordinateTest(_OnCoordinates):
     Raises:
         ValueError: for a quantile outside (0, 1), and as :class:`L1NormTest`.
     """
+
+    needs_coordinates = True
 
     def __init__(
         self,
@@ -137,27 +131,17 @@ class CoordinateTest(_OnCoordinates):
 
     def _compared(self, moments: GradientMoments) -> tuple[float, float]:
         """The quantile of noise over gradient; against 1, which averages to 1 as the quantile does to itself."""
-        moments = _of_coordinates(moments)
+        moments = of_coordinates(moments)
         if moments.norm_floor != self.norm_floor:
             raise ValueError(
                 f"the moments were measured with a floor of {moments.norm_floor:g}, but the test's is "
                 f"{self.norm_floor:g}: take CoordinateStatistics(model, norm_floor={self.norm_floor:g})"
             )
-        return moments.ratios.quantile(self.quantile), 1.0
+        most = self.maximum * self.eta**2 / moments.samples_per_unit  # an average would never forget an infinity
+        return min(moments.ratios.quantile(self.quantile), most), 1.0
 
     def _ratio(self, noise: float, gradient: float) -> float:
         """The floor is in the ratios already, coordinate by coordinate."""
         from adabatch.moments.statistic import statistic_from_estimates
 
         return float(statistic_from_estimates(noise, gradient, self.eta))
-
-
-def _of_coordinates(moments: GradientMoments) -> CoordinateMoments:
-    from adabatch.moments.coordinate_moments import CoordinateMoments
-
-    if not isinstance(moments, CoordinateMoments):
-        raise ValueError(
-            "this test needs moments that know the coordinates: attach CoordinateStatistics in place of "
-            "GradientStatistics"
-        )
-    return moments

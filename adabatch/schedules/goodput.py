@@ -55,8 +55,8 @@ class Goodput(BatchSizeSchedule):
 
     A step on b samples takes t0 + t1 b seconds and makes 1 / (1 + B_noise / b) of a noise-free step's progress
     (:mod:`adabatch.moments.worth`). B_noise = tr Sigma / ||G||^2 comes from averages over the steps before
-    (:class:`~adabatch.schedules.noise_estimate.NoiseEstimate`), and counts as 16 b where it is above that or not
-    resolved. The batch may fall, too; it moves by at most 10% per step before rounding.
+    (:class:`~adabatch.schedules.noise_estimate.NoiseEstimate`), and counts as 16 b where it is above that, or the
+    averaged ||G||^2 is not positive. The batch may fall, too; it moves by at most 10% per step before rounding.
 
     t0 and t1 are given, or fitted to the steps that :meth:`observe_seconds` tells. For that the batches must
     differ: the first one stays until eight steps were timed, and then the batch grows by 10% per step until the
@@ -68,7 +68,8 @@ class Goodput(BatchSizeSchedule):
         maximum: cap.
         step_time: t0 and t1; None fits them.
         kappa: > 0.
-        multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`.
+        multiple_of: see :class:`~adabatch.schedules.base.BatchSizeSchedule`. The batch may fall to it: where the
+            micro-batch stays, take two of them at least, since one group has no variance.
 
     Attributes:
         unrounded: the batch before rounding, so that 10% can move one in coarse units.

@@ -58,7 +58,7 @@ class Late(Stagewise):
         switch = self.ends[0]
         if -(-switch // initial) * initial >= total_samples:
             raise NeverGrowsError(
-                f"no step begins between the switch at {switch:g} samples and the end of the budget of "
+                f"no step begins between the switch at {switch} samples and the end of the budget of "
                 f"{total_samples}: steps of {initial} go past it; lower --switch-at or --initial-batch, or raise "
                 "--samples"
             )

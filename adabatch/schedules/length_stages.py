@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from adabatch.schedules.rounding import samples_of_share
+
 __all__ = ["LengthStages"]
 
 
@@ -27,7 +29,7 @@ class LengthStages:
     """
 
     lengths: Sequence[int]
-    ends: Sequence[float]
+    ends: Sequence[int]
 
     @classmethod
     def always(cls, length: int) -> LengthStages:
@@ -67,7 +69,7 @@ class LengthStages:
                 f"the shares of --length-stages {text} must ascend from above 0 to 1: the last stage ends with "
                 "the budget (such as 64:0.3,128:1)"
             )
-        return cls(lengths, tuple(share * total_samples for share in shares[:-1]))
+        return cls(lengths, tuple(samples_of_share(share, total_samples) for share in shares[:-1]))
 
     def at(self, samples: int) -> int:
         """The length of a step that begins after this many samples."""
@@ -85,7 +87,7 @@ class LengthStages:
         """
         ends = (min(end, samples) for end in self.ends)
         spans = (end - begin for begin, end in pairwise((0, *ends, samples)))
-        return round(sum(span * length for span, length in zip(spans, self.lengths, strict=True)))
+        return sum(span * length for span, length in zip(spans, self.lengths, strict=True))
 
     @property
     def text(self) -> str:
@@ -95,5 +97,5 @@ class LengthStages:
         '64 until 300 samples, then 128'
         """
         parts = [f"{length:,}" for length in self.lengths]
-        until = [f"{part} until {end:,.0f} samples" for part, end in zip(parts, self.ends, strict=False)]
+        until = [f"{part} until {end:,} samples" for part, end in zip(parts, self.ends, strict=False)]
         return ", then ".join([*until, parts[-1]])

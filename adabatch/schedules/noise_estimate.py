@@ -32,7 +32,7 @@ class _Average:
 
     def add(self, value: float, before: int) -> None:
         """Take in one step's, clipped at three times the average magnitude; ``before`` steps were taken in."""
-        if before >= UNCLIPPED:
+        if before >= UNCLIPPED and self.magnitude:  # what was 0 so far clips nothing, or it would for ever
             most = CLIP * self.magnitude / (1 - KEEP**before)
             value = max(-most, min(value, most))
         self.value = KEEP * self.value + (1 - KEEP) * value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["MicroBatchPlan", "MicroBatching", "MultipleOf", "Rounding", "round_down"]
+__all__ = ["MicroBatchPlan", "MicroBatching", "MultipleOf", "Rounding", "round_down", "samples_of_share"]
 
 
 class Rounding(Protocol):
@@ -25,6 +26,19 @@ def round_down(rounding: Rounding, batch_size: int) -> int:
     """
     fitting = bisect_right(range(1, batch_size + 1), batch_size, key=rounding.round_up)
     return rounding.round_up(max(1, fitting))
+
+
+def samples_of_share(share: float, samples: int) -> int:
+    """The samples seen at which this share of a budget is over: share x samples, rounded up.
+
+    Floats make 100 x (0.1 + 0.2) a little more than 30, which would take a stage one step further.
+
+    >>> samples_of_share(0.1 + 0.2, 100), samples_of_share(1 / 3, 100)
+    (30, 34)
+    """
+    product = share * samples
+    nearest = round(product)
+    return nearest if math.isclose(product, nearest, rel_tol=4e-15) else math.ceil(product)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any
 
 from adabatch.ranges import Range
 from adabatch.schedules.base import BatchSizeSchedule, Decision
 from adabatch.schedules.registry import RunContext, register
+from adabatch.schedules.rounding import samples_of_share
 
 if TYPE_CHECKING:  # numpy, which the command's options need not wait for
     from adabatch.moments.gradient_moments import GradientMoments
@@ -61,7 +63,7 @@ class Stagewise(BatchSizeSchedule):
             raise ValueError(f"every stage needs a batch of at least 1 sample, but they are {list(batch_sizes)}")
         super().__init__(batch_sizes[0], max(batch_sizes), multiple_of)
         self.batch_sizes = tuple(batch_sizes)
-        self.ends = [total_samples * sum(fractions[: i + 1]) for i in range(len(fractions))]
+        self.ends = [samples_of_share(share, total_samples) for share in accumulate(fractions)]
 
     @classmethod
     def from_settings(cls, settings: Any, context: RunContext) -> Stagewise:

@@ -242,7 +242,7 @@ def _require_range(squares: float, groups: float, coordinates: float, least: flo
     wrong = "small" if small else "large"
     raise ValueError(
         f"gradients of about {size:.1g} in each coordinate are too {wrong} for the sums of squares that "
-        " coordinate-wise statistics keep: scale the loss, tell end_microbatch(loss_scale=...), and "
+        "coordinate-wise statistics keep: scale the loss, tell end_microbatch(loss_scale=...), and "
         "divide the gradients by it before finish()"
     )
 

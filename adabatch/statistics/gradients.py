@@ -28,6 +28,7 @@ Example:
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -130,6 +131,7 @@ class GradientStatistics:
                 "the model has no trainable parameter: attach the statistics after the parameters exist and "
                 "require gradients"
             )
+        _require_one_device(self._leaves)
         self.layout = data_parallel(model, self._leaves, process_group, reduction, averaged)
         self._device = self._leaves[0].parameter.device
         parts = [part_of(leaf.name) if part_of else "" for leaf in self._leaves]
@@ -358,7 +360,7 @@ class GradientStatistics:
         )
         step = StepSizes.of(sizes, counted.tolist(), self.layout.world_size, self.layout.tensor_parallel)
         self._require_equal(step)
-        rounding = self._mean_rounding(sizes.micro_batches, accumulation)
+        rounding = self._mean_rounding(sizes, accumulation)
         moments = self._moments(step, squares, norms, rounding)
         mean, absolute, reduced = probed.reshape(3, -1)
         require_mean(self._probe.names, mean, absolute, reduced, rounding, self._probe.underflow(step.groups))
@@ -411,14 +413,17 @@ class GradientStatistics:
                 "were attached: attach again after adding, replacing, freezing or unfreezing parameters"
             )
 
-    def _mean_rounding(self, micro_batches: int, accumulation: float) -> float:
+    def _mean_rounding(self, sizes: GroupSizes, accumulation: float) -> float:
         """q: what rounding does to the mean at most, relative to the groups' mean absolute value.
 
         Args:
-            micro_batches: M.
-            accumulation: u of the arithmetic in which they are added on a rank.
+            sizes: of the step.
+            accumulation: u of the arithmetic in which micro-batches are added on a rank.
         """
-        return (1 + _accumulated(micro_batches, accumulation)) * (1 + self._over_ranks) - 1
+        on_rank = 1 + _accumulated(sizes.micro_batches, accumulation)
+        if math.frexp(sizes.loss_scale)[0] != 0.5:  # a GradScaler multiplies by 1 / scale, which it has in fp32
+            on_rank *= 1 + _accumulated(2, max(accumulation, 2.0**-24))
+        return on_rank * (1 + self._over_ranks) - 1
 
     def _moments(
         self, step: StepSizes, squares: NDArray[np.float64], norms: NDArray[np.float64], mean_rounding: float
@@ -494,6 +499,17 @@ class GradientStatistics:
         raise TypeError(
             "gradient statistics hold hooks of one model and cannot be copied or pickled: make new ones for "
             "the copy"
+        )
+
+
+def _require_one_device(leaves: Sequence[Leaf]) -> None:
+    """Raise where gradients come, or stay, on several devices."""
+    devices = {str(each.device): leaf.name for leaf in leaves for each in (leaf.tensor, leaf.parameter)}
+    if len(devices) > 1:
+        raise ValueError(
+            f"trainable parameters and their gradients lie on {', '.join(devices)}, but the statistics need one "
+            f"device: wrap without CPU offloading (offload_policy=) and place no part such as "
+            f"{list(devices.values())[-1]} elsewhere"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
@@ -30,6 +31,11 @@ class Leaf:
     tensor: Tensor
     parameter: Tensor
     wrapper: FSDPModule | None = None
+
+    @property
+    def gradient_dtype(self) -> torch.dtype:
+        """Of its gradients: the leaf's own, unless its ``grad_dtype`` names another."""
+        return getattr(self.tensor, "grad_dtype", None) or self.tensor.dtype
 
     @property
     def reduced_at_once(self) -> bool:

@@ -160,7 +160,7 @@ class _Round:
         self, leaves: Sequence[Leaf], chosen: Sequence[int], layout: DataParallel, device: torch.device
     ) -> None:
         self.names = [leaves[index].name for index in chosen for _ in range(COORDINATES)]
-        dtype = local(leaves[chosen[0]].tensor).dtype
+        dtype = leaves[chosen[0]].gradient_dtype
         self.values = torch.zeros(len(self.names), dtype=dtype.to_real(), device=device)
         self.places = {
             index: _place(leaves[index], layout, self.values, number * COORDINATES)
@@ -226,7 +226,8 @@ def require_no_larger_norm(groups: int, sum_of_squares: float, squared_norm: flo
 
     >>> require_no_larger_norm(2, 10.0, 5.0, 1e-6)
     """
-    if groups * squared_norm > (1 + min(rounding, UNKNOWN)) * sum_of_squares and math.isfinite(sum_of_squares):
+    finite = math.isfinite(sum_of_squares) and math.isfinite(squared_norm)  # else others say so, as above
+    if finite and groups * squared_norm > (1 + min(rounding, UNKNOWN)) * sum_of_squares:
         factor = math.sqrt(groups * squared_norm / sum_of_squares) if sum_of_squares else math.inf
         raise ValueError(
             f"the reduced gradient is not the mean of the groups' gradients (its norm is {factor:.4g} times the "
@@ -246,7 +247,7 @@ def _rounds(leaves: Sequence[Leaf], avoid: frozenset[int]) -> list[list[int]]:
     """All leaves, a few of one type in each round, spread over the model."""
     by_type: dict[torch.dtype, list[int]] = {}
     for index in [index for index in range(len(leaves)) if index not in avoid] or range(len(leaves)):
-        by_type.setdefault(local(leaves[index].tensor).dtype, []).append(index)
+        by_type.setdefault(leaves[index].gradient_dtype, []).append(index)
     rounds: list[list[int]] = []
     for alike in sorted(by_type.values(), key=len, reverse=True):
         count = -(-len(alike) // LEAVES)

@@ -70,7 +70,7 @@ def accumulation_roundoff(leaf: Leaf) -> float:
     0.00390625
     """
     if leaf.wrapper is None:
-        return unit_roundoff(getattr(leaf.tensor, "grad_dtype", None) or leaf.tensor.dtype)
+        return unit_roundoff(leaf.gradient_dtype)
     groups = fsdp_groups(leaf.wrapper)
     if leaf.reduced_at_once and all(getattr(group, "all_reduce_grads", False) for group in groups):
         return unit_roundoff(leaf.parameter.dtype)

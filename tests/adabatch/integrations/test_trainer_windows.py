@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,27 @@ def test_steps_are_taken_in_as_many_epochs_as_they_need(tmp_path):
     assert windows(steps)[:6] == [2, 2, 2, 2, 2, 3]
     assert_by_hand(steps)
     assert trainer.lr_scheduler.get_last_lr()[0] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [({"max_steps": 24}, 2), ({"num_train_epochs": 2, "gradient_accumulation_steps": 3}, 3)],
+    ids=["two groups", "the planned batch"],
+)
+def test_a_falling_batch_falls_as_far_as_a_step_can(tmp_path, changes, least):
+    """Small batches cost next to nothing here, so that goodput asks for the smallest."""
+    schedule = Goodput(4 * MICRO_BATCH, 8 * MICRO_BATCH, StepTime(1e-3, 1.0), multiple_of=MICRO_BATCH)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        _, steps = run(tmp_path, AdaptiveBatchCallback(schedule, interval=1), **changes)
+    assert windows(steps)[0] == 4
+    assert windows(steps)[12:15] == [least] * 3
+    assert schedule.batch_size == MICRO_BATCH
+    assert schedule.samples == MICRO_BATCH * sum(windows(steps))
+    asked = [str(each.message) for each in warned if "asks for less than" in str(each.message)]
+    assert bool(asked) == (least == 3)
+    assert all("lower gradient_accumulation_steps" in text for text in asked)
+    assert_by_hand(steps)
 
 
 @pytest.mark.parametrize("data", [None, Stream(1000)])

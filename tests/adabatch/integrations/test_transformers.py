@@ -32,7 +32,7 @@ def test_every_window_as_by_hand(tmp_path):
     schedule, moments = stages(), []
     callback = AdaptiveBatchCallback(schedule, interval=1)
     update = schedule.update
-    schedule.update = lambda found: (moments.append(found), update(found))[1]
+    schedule.update = lambda found, taken: (moments.append(found), update(found, taken))[1]
     trainer, steps = run(tmp_path, callback, count=75)
     sizes = [step["micro_batches"] for step in steps]
     assert {2, 3, 5} <= set(sizes)

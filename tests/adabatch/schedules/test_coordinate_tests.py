@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adabatch.moments.coordinate_moments import RESOLUTION, CoordinateMoments, RatioHistogram
+from adabatch.moments.coordinate_moments import BINS, RESOLUTION, CoordinateMoments, RatioHistogram
 from adabatch.moments.gradient_moments import GradientMoments
-from adabatch.schedules import CoordinateTest, L1NormTest
+from adabatch.schedules import Composed, CoordinateTest, L1NormTest, LinearRamp, NoiseLimit
 from adabatch.statistics import CoordinateStatistics
 
 
@@ -92,10 +92,38 @@ def test_without_noise_nothing_grows_and_without_gradient_everything_does():
     assert CoordinateTest(0.5, 8, 64).update(moments(ratios=[math.inf] * 4)).batch_size == 64
 
 
-@pytest.mark.parametrize("schedule", [L1NormTest(0.5, 8, 64), CoordinateTest(0.5, 8, 64)])
-def test_scalar_moments_are_refused(schedule):
+def test_no_coordinate_is_above_the_last_quantile():
+    """Weighted counts, whose running sum may end below their sum."""
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        assert RatioHistogram(1e5 * draw.random(BINS + 1)).quantile(1.0) == math.inf
+
+
+def test_an_average_forgets_a_test_without_gradient():
+    """One infinite quantile among finite ones asks for the maximum once, and not in all tests after it."""
+    schedule = CoordinateTest(1.0, 8, 4096, ema=0.9)
+    found = []
+    for step in range(70):
+        ratios = [math.inf] * 4 if step == 10 else [1.0] * 4
+        found.append(schedule.update(moments(ratios, batch=schedule.batch_size)).statistic)
+    assert found[10] == pytest.approx(1 + 4095 * 0.1 / (1 - 0.9**11), rel=0.01)
+    assert found[9] == pytest.approx(1, rel=0.01)
+    assert found[-1] < 2
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        L1NormTest(0.5, 8, 64),
+        CoordinateTest(0.5, 8, 64),
+        *(Composed(LinearRamp(8, 64, 64), limit=NoiseLimit(1.0, scale)) for scale in ("l1", "weighted")),
+    ],
+)
+def test_moments_without_coordinates_are_refused(schedule):
     with pytest.raises(ValueError, match="attach CoordinateStatistics"):
         schedule.update(GradientMoments(2, 4, 10.0, 2.0))
+    with pytest.raises(ValueError, match="at least 2 groups"):  # CoordinateStatistics gives these, too
+        schedule.update(GradientMoments(1, 8, 10.0, 2.0))
 
 
 @given(st.lists(st.floats(0, 1e14), min_size=1, max_size=30), st.floats(0.01, 0.99), st.floats(1e-5, 1e14))

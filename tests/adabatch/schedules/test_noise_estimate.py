@@ -29,7 +29,7 @@ def twin(values: list[float]) -> tuple[float, float]:
         weights = [0.9 ** (step - 1 - index) for index in range(step)]
         if step >= 5:
             largest = 3 * sum(w * abs(k) for w, k in zip(weights, kept, strict=True)) / sum(weights)
-            value = min(max(value, -largest), largest)
+            value = min(max(value, -largest), largest) if largest else value
         kept.append(value)
     weights = [0.9 ** (len(kept) - 1 - index) for index in range(len(kept))]
     mean = sum(w * k for w, k in zip(weights, kept, strict=True))
@@ -90,6 +90,14 @@ def test_noise_alone_is_not_resolved() -> None:
     for square in draw.normal(1.0, 1.0, size=40):  # as much gradient as its own noise
         estimate.add(moments(40.0, square))
     assert estimate.resolved
+
+
+def test_steps_without_gradient_do_not_hide_those_after_them() -> None:
+    estimate = NoiseEstimate()
+    for square in [0.0] * 6 + [2.0] * 30:
+        estimate.add(moments(40.0, square))
+    assert estimate.resolved
+    assert estimate.value == pytest.approx(20.0, rel=0.1)
 
 
 def test_two_steps_are_too_few() -> None:

@@ -3,6 +3,8 @@
 import json
 import math
 from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -182,6 +184,15 @@ def test_stagewise():
         sizes.append(schedule.batch_size)
         schedule.update()
     assert sizes == [2, 2, 2, 2, 4, 4, 8, 8]
+
+
+@given(cuts=st.sets(st.integers(1, 99), min_size=1, max_size=4), total=st.integers(1, 10**12))
+def test_stages_end_with_their_shares_of_the_budget_exactly(cuts, total):
+    """Against rationals: 100 samples by 0.1, 0.2, 0.7 change at 10 and 30, though 0.1 + 0.2 is above 0.3."""
+    bounds = [0, *sorted(cuts), 100]
+    fractions = [(end - begin) / 100 for begin, end in pairwise(bounds)]
+    stages = Stagewise(range(1, len(bounds)), fractions, total)
+    assert stages.ends == [math.ceil(Fraction(end, 100) * total) for end in bounds[1:]]
 
 
 def test_replay_follows_the_samples_seen():

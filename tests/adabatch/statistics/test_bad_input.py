@@ -125,6 +125,12 @@ def test_a_scale_that_is_said_to_be_another_models_scales_the_moments_and_leaves
     assert ratio == pytest.approx(plain.covariance_trace / plain.squared_norm, rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", [GradientStatistics, CoordinateStatistics])
+def test_a_model_on_several_devices_is_refused(kind):
+    with pytest.raises(ValueError, match=r"lie on cpu, meta, but the statistics need one device: .*1\.bias"):
+        kind(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2, device="meta")))
+
+
 def test_a_loss_scale_that_changes_within_a_step_is_refused(attached):
     model, statistics = attached
     first, second, *_ = data()

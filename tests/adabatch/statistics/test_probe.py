@@ -94,10 +94,11 @@ def test_bf16_hides_what_its_rounding_hides_and_no_more():
     st.integers(1, 40),
     st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
     st.floats(-12, 12),
+    st.sampled_from([1.0, 1024.0, 1000.0]),
     st.integers(0, 2**31),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_right_step_is_never_refused(groups, dtype, scale, seed):
+def test_a_right_step_is_never_refused(groups, dtype, scale, loss_scale, seed):
     """Means of groups of any number, size and type, also where they cancel almost entirely."""
     model = nn.Linear(4, 3, bias=False).to(dtype)
     statistics = GradientStatistics(model)
@@ -105,12 +106,35 @@ def test_a_right_step_is_never_refused(groups, dtype, scale, seed):
     gradients = 10.0**scale * torch.randn(groups, 3, 4, generator=generator)
     gradients[1::2] = -gradients[: groups // 2] * (1 + 1e-6)
     for gradient in gradients.to(dtype):
-        (model.weight * gradient).sum().backward()
-        statistics.end_microbatch(1)
-    for parameter in model.parameters():
-        parameter.grad /= groups
-        parameter.grad *= groups  # two roundings more than a loop has
+        (loss_scale * (model.weight * gradient).sum()).backward()
+        statistics.end_microbatch(1, loss_scale=loss_scale)
+    if loss_scale == 1:
+        model.weight.grad /= groups
+        model.weight.grad *= groups  # two roundings more than a loop has
+    else:
+        model.weight.grad *= torch.tensor(1 / loss_scale)  # as a GradScaler does
     statistics.finish()
+
+
+def test_gradients_of_another_type_than_their_parameters():
+    """bf16 parameters whose gradients add up in fp32: those are the groups, to fp32's rounding."""
+    model = nn.Linear(6, 4, bias=False).bfloat16()
+    model.weight.grad_dtype = torch.float32
+    statistics, generator = GradientStatistics(model), torch.Generator().manual_seed(0)
+    gradients = torch.randn(5, 4, 6, generator=generator)
+    for factor in (1.0, 1.001):
+        for gradient in gradients:
+            (model.weight.float() * gradient / 5).sum().backward()
+            statistics.end_microbatch(1)
+        model.weight.grad *= factor
+        if factor > 1:
+            with pytest.raises(ValueError, match="not the mean"):
+                statistics.finish()
+        else:
+            moments = statistics.finish()
+        model.zero_grad()
+    assert moments.sum_of_squares == pytest.approx(float(gradients.bfloat16().double().square().sum()), rel=1e-2)
+    assert moments.squared_norm == pytest.approx(float(gradients.mean(0).double().square().sum()), rel=2e-2)
 
 
 @given(st.integers(2, 50), st.floats(0, 40), st.integers(0, 2**31))
@@ -145,6 +169,7 @@ def test_no_mean_has_a_larger_norm():
     with pytest.raises(ValueError, match=r"its norm is 1\.414 times the largest possible"):
         require_no_larger_norm(4, 20.0, 10.0, 1e-6)
     require_no_larger_norm(4, math.nan, 10.0, 1e-6)
+    require_no_larger_norm(4, 40.0, math.inf, 1e-6)  # groups that are finite may add up to what is not
     require_no_larger_norm(4, 0.0, 0.0, 1e-6)
     with pytest.raises(ValueError, match="inf times"):
         require_no_larger_norm(4, 0.0, 10.0, 1e-6)
