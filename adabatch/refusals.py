@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Named", "named_paths", "one_line", "refusal_of", "refusing_os_errors"]
+__all__ = ["Named", "did_you_mean", "named_paths", "one_line", "refusal_of", "refusing_os_errors"]
 
 Named = Sequence[tuple[str, str]]
 """Files and folders, each after the option, argument or variable that names it."""
@@ -92,6 +93,16 @@ def named_paths(values: Iterable[tuple[str, Any]]) -> Named:
         for part in (value if isinstance(value, list | tuple) else [value])
     )
     return [(option, str(part)) for option, part in flat if isinstance(part, str | Path)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: the nearest one that is, if any is near.
+
+    >>> did_you_mean("etta", ["ema", "eta"]), did_you_mean("x", ["eta"])
+    ('; did you mean eta?', '')
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _shortened(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy
 
-from proofs.composition import Composition, Fact, assumed_by
+from proofs.composition import Composition, Fact, assumed_by, facts_of
 from proofs.relations import Range, Relation, certified, written
 from proofs.steps import Evidence, Method, Step
 
@@ -96,7 +96,7 @@ def along(
     equation: Mapping[Any, Expression],
     start: Mapping[Any, Expression],
     end: Mapping[Any, Expression],
-    facts: Sequence[Fact] = (),
+    facts: Sequence[Fact | Step] = (),
     sums: Sequence[Any] = (),
     ranges: Sequence[Range] = (),
     now: Mapping[Any, Any] | None = None,
@@ -117,6 +117,7 @@ def along(
         names: of exponentials e^-x whose x is certified to be at least 0, so that they lie in [0, 1].
         reason: in words.
     """
+    facts = facts_of(facts)
     slope = sympy.diff(quantity, TIME).subs({sympy.diff(f, TIME): value for f, value in equation.items()})
     called = {f: sympy.Symbol(f.func.__name__, nonnegative=True) for f in equation} | dict(now or {})
     slope = slope.subs(called)
@@ -125,7 +126,7 @@ def along(
         slope = slope.replace(sympy.exp, lambda x, name=name, power=exponential.exp: _called(x, power, name))
     inside = (*ranges, *(Range(name, 0, 1) for name in named))
     rises = Relation(slope, ">=", 0, ranges=inside)
-    composition = Composition(rises, tuple(facts), tuple(sums)) if facts else None
+    composition = Composition(rises, facts, tuple(sums)) if facts else None
 
     def check() -> Evidence:
         for exponential in named.values():

@@ -61,6 +61,7 @@ __all__ = [
     "composed",
     "compositions",
     "defined",
+    "facts_of",
     "from_step",
     "granted",
     "hypothesis",
@@ -265,6 +266,11 @@ def from_step(
         ),
         steps=built_on,
     )
+
+
+def facts_of(given: Iterable[Fact | Step]) -> tuple[Fact, ...]:
+    """Facts as they are, and steps as :func:`from_step` takes them."""
+    return tuple(from_step(each) if isinstance(each, Step) else each for each in given)
 
 
 def stripped(relation: Relation, opaque: Sequence[Any]) -> Relation:
@@ -538,13 +544,14 @@ def _is_zero(expression: Expression) -> bool:
 
 def composed(
     goal: Relation,
-    facts: Sequence[Fact],
+    facts: Sequence[Fact | Step],
     sums: Sequence[Any],
     assumes: frozenset[Assumption] = frozenset(),
     reason: str = "",
 ) -> Step:
-    """The goal as a nonnegative combination of the facts."""
-    composition = Composition(goal, tuple(facts), tuple(sums), assumes)
+    """The goal as a nonnegative combination of the facts; an earlier step counts as what it says."""
+    facts = facts_of(facts)
+    composition = Composition(goal, facts, tuple(sums), assumes)
     names = ", ".join(dict.fromkeys(fact.source for fact in facts))
     text = f"from {names}" + (f": {reason}" if reason else "")
     assumed_of_all = assumes | assumed_by(step for fact in facts for step in fact.steps)
@@ -556,7 +563,7 @@ def induction(
     before: Mapping[Any, Any],
     first: Mapping[Any, Expression],
     base: Step,
-    facts: Sequence[Fact],
+    facts: Sequence[Fact | Step],
     sums: Sequence[Any],
     reason: str = "",
 ) -> Step:
@@ -567,10 +574,11 @@ def induction(
         before: the names in it, and what they are called one step before.
         first: their values in the first case.
         base: the step that shows the relation there.
-        facts: of one step.
+        facts: of one step; see :func:`composed`.
         sums: see :class:`Composition`.
         reason: in words.
     """
+    facts = facts_of(facts)
     hypothesis = granted(replace(now.at(before), ranges=()), Ground.INDUCTION, base)
     assumes = assumed_by((base, *(step for fact in facts for step in fact.steps)))
     assumes = assumes.union(*(fact.assumes for fact in facts))
@@ -661,10 +669,9 @@ def rooted(step: Step, squared: Any, value: Any, bound: Expression) -> Step:
     assert one is not None
     goal = replace(one, left=value, sense="<=", right=bound, where={**one.where})
     perfect = Relation(squared - 2 * bound * value + bound**2, ">=", 0, one.where)
-    facts = (from_step(step), granted(perfect, Ground.SQUARE, meaning={squared: value**2}))
-    return composed(
-        goal, facts, (squared, value), reason=f"${written(squared)}$ is the square of ${written(value)}$"
-    )
+    facts = (step, granted(perfect, Ground.SQUARE, meaning={squared: value**2}))
+    reason = f"${written(squared)}$ is the square of ${written(value)}$"
+    return composed(goal, facts, (squared, value), reason=reason)
 
 
 def compositions(steps: Sequence[Step]) -> Iterator[Composition]:

@@ -28,7 +28,8 @@ Example:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property, update_wrapper
@@ -40,11 +41,13 @@ __all__ = [
     "OF_ALL_STEPS",
     "CheckedProof",
     "CheckedStep",
+    "Derivation",
     "Evidence",
     "Method",
     "Proof",
     "Provable",
     "Step",
+    "all_of",
     "by_lemma",
     "cauchy_schwarz",
     "chebyshev",
@@ -56,6 +59,7 @@ __all__ = [
     "prose",
     "proves",
     "run",
+    "steps_of",
     "told_apart",
     "vanishing",
 ]
@@ -114,6 +118,32 @@ class Step:
         return self.check()
 
 
+Derivation = Generator[Step, Step, None]
+"""The steps of a proof, or of a part of it: ``x = yield ...`` gives a step, and a name to build on it by.
+
+``yield from`` takes another derivation; for steps that are in a list, see :func:`all_of`.
+"""
+
+
+def steps_of(derivation: Derivation) -> Iterator[Step]:
+    """The steps, each handed back to the derivation as the value of its ``yield``."""
+    with suppress(StopIteration):
+        step = next(derivation)
+        while True:
+            yield step
+            step = derivation.send(step)
+
+
+def all_of(*parts: Step | Derivation) -> Generator[Step, Step, list[Step]]:
+    """Steps and derivations, one after the other, as a part of a derivation; its value is all of their steps."""
+    found = []
+    for part in parts:
+        for step in [part] if isinstance(part, Step) else steps_of(part):
+            found.append(step)
+            yield step
+    return found
+
+
 class Conclusion(Protocol):
     """What a lemma concludes (:class:`proofs.composition.Conclusion`)."""
 
@@ -157,7 +187,7 @@ class Provable(Generic[P]):
     Its steps name formulas of theory; the function's parameters, all with defaults, are numbers of the statement.
     """
 
-    def __init__(self, steps: Callable[P, Iterator[Step]], lemma: Proof) -> None:
+    def __init__(self, steps: Callable[P, Derivation], lemma: Proof) -> None:
         self.steps, self.lemma = steps, lemma
         update_wrapper(self, steps)
 
@@ -168,7 +198,7 @@ class Provable(Generic[P]):
 
     def __call__(self, *numbers: P.args, **named: P.kwargs) -> Proof:
         """The proof, at these numbers."""
-        steps = tuple(self.steps(*numbers, **named))
+        steps = tuple(steps_of(self.steps(*numbers, **named)))
         steps += tuple(step for of_all in OF_ALL_STEPS for step in of_all(steps))
         return replace(self.lemma, steps=(*steps, *(c.established(steps) for c in self.lemma.conclusions)))
 
@@ -181,14 +211,14 @@ def proves(
     source: str = "",
     uses: tuple[str, ...] = (),
     concludes: Sequence[Conclusion] = (),
-) -> Callable[[Callable[P, Iterator[Step]]], Provable[P]]:
+) -> Callable[[Callable[P, Derivation]], Provable[P]]:
     """Decorates a function that yields the steps of a proof; the arguments are the attributes of :class:`Proof`.
 
     A proof with conclusions needs no statement: the statement is the conclusions as they are checked.
 
     Example:
         >>> @proves("square", "a square is not negative", "$x^2 >= 0$")
-        ... def square() -> Iterator[Step]:
+        ... def square() -> Derivation:
         ...     x = sympy.Symbol("x")
         ...     yield nonnegative("x^2 >= 0 for x >= 0", x**2, [x])
         >>> run(square()).holds

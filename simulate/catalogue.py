@@ -9,7 +9,7 @@ from typing import Any
 
 from simulate.laboratory.parts import KINDS, settings_of
 
-__all__ = ["catalogue", "listed_kinds"]
+__all__ = ["CATALOGUES", "catalogue"]
 
 
 def _parts(kind: Any) -> dict[str, str]:
@@ -44,22 +44,14 @@ CATALOGUES: Mapping[str, Callable[[], dict[str, str]]] = {
     "experiments": _experiments,
     "schedules": _schedules,
 }
-
-
-def listed_kinds() -> tuple[str, ...]:
-    """What can be listed.
-
-    >>> listed_kinds()
-    ('objectives', 'optimizers', 'noises', 'bounds', 'experiments', 'schedules')
-    """
-    return tuple(CATALOGUES)
+"""What can be listed."""
 
 
 def catalogue(kind: str) -> dict[str, str]:
     """Names and a sentence each, with the settings in brackets.
 
     Args:
-        kind: one of :func:`listed_kinds`.
+        kind: one of :data:`CATALOGUES`.
 
     Raises:
         ValueError: for another kind.

@@ -250,10 +250,8 @@ def _falling(run: Configuration) -> Coverage | None:
     if not covering:
         return None
     best = min(covering, key=lambda standing: standing.constant or 0.0)
-    name, condition = (
-        f"{best.name}, step sizes that fall",
-        f"{best.condition}; the test holds on average, so weighted",
-    )
+    name = f"{best.name}, step sizes that fall"
+    condition = f"{best.condition}; the test holds on average, so weighted"
     return Coverage(name, condition, {"largest eta": best.largest_eta}, alternatives=plain.alternatives)
 
 
@@ -294,10 +292,8 @@ def _decayed(run: Configuration, rho: float) -> Coverage:
     base = _condition("Theorem 1 (corrected) with weight decay", condition, run.eta, largest, met=met, rho=rho)
     if base.departures:
         return base
-    pull, limit = (
-        run.weight_decay * (run.largest_weight or 0.0),
-        largest_admissible_decay(run.beta1, run.beta2, run.eta),
-    )
+    pull = run.weight_decay * (run.largest_weight or 0.0)
+    limit = largest_admissible_decay(run.beta1, run.beta2, run.eta)
     constants = {**base.constants, "lambda W": pull, "largest lambda W": float(limit)}
     if pull < limit:
         return Coverage(base.theorem, condition, constants)

@@ -214,10 +214,9 @@ def find_checkpoint(resume: str, folder: Path) -> Path | None:
         return next(reversed(complete_checkpoints(folder)), None)
     path = named_checkpoint(Path(resume))
     if not (path / MARKER).is_file():
-        raise ValueError(
-            f"no complete checkpoint at {path}: name a folder such as runs/train/checkpoints/step-00000100, or "
-            "take --resume auto"
-        )
+        newest = next(reversed(complete_checkpoints(path) or complete_checkpoints(path / CHECKPOINTS)), None)
+        example = f"its newest, {newest}" if newest else "a folder such as runs/train/checkpoints/step-00000100"
+        raise ValueError(f"no complete checkpoint at {path}: name {example}, or take --resume auto")
     return path
 
 

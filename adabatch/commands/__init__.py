@@ -114,7 +114,8 @@ def _message(error: Exception) -> str | None:
     if hasattr(error, "format_message"):  # typer's, of an option or argument that it does not take
         from adabatch.settings.not_offered import not_offered
 
-        command = getattr(getattr(error, "ctx", None), "command_path", "adabatch")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else f"adabatch {_command()}".rstrip()
         text = not_offered(getattr(error, "option_name", "")) or error.format_message()
         return f"{text.rstrip('.')} (see {command} --help)" if text else ""
     return None

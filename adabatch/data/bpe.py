@@ -113,7 +113,7 @@ def _train(settings: DataSettings, sources: Sequence[Source]) -> str:
     if code != 0:
         reason = f"signal {-code}" if code < 0 else (said or [f"exit code {code}"])[-1]
         raise ValueError(
-            f"training the tokenizer ended early ({reason}); lower vocabulary_size or take a tokenizer file"
+            f"training the tokenizer ended early ({reason}); lower --vocabulary-size or take a tokenizer file"
         )
     return definition
 

@@ -233,11 +233,11 @@ def _too_short(part: str, size: int, settings: DataSettings) -> str:
     own = settings.first_validation if part == "validation" else None
     names, name = own or DataSettings.names(settings.data), "training" if part == "train" else part
     of = f"the {name} part of data" if settings.validates else "data"
-    advice = "use more data or shorten sequence_length"
+    advice = "use more data or a shorter --sequence-length"
     if part == "validation" and not own:
         advice = (
-            "use more data, name validation_data, raise validation_fraction (now "
-            f"{settings.validation_fraction:g}; 0 trains without validation) or shorten sequence_length"
+            "use more data, name --validation-data, raise --validation-fraction (now "
+            f"{settings.validation_fraction:g}; 0 trains without validation) or take a shorter --sequence-length"
         )
     return (
         f"{of} {', '.join(names)!r} has {size} tokens, less than one sequence of {settings.sequence_length}; "

@@ -148,8 +148,8 @@ class HuggingFaceSource(Source):
         columns = self._splits[split].column_names
         if columns is not None and self.field not in columns:
             raise ValueError(
-                f"data {self.name!r} has no column {self.field!r}; its columns are {', '.join(columns)}: set "
-                "text_field to the one with the text"
+                f"data {self.name!r} has no column {self.field!r}; its columns are {', '.join(columns)}: name "
+                "the one with the text (--text-field)"
             )
         return DatasetRows(self, split, fraction, validation)
 
@@ -215,8 +215,8 @@ class DatasetRows(Part):
                 if not isinstance(text, str | None):
                     raise ValueError(
                         f"data {self.source.name!r}, split {self.split}, row {number}: the column "
-                        f"{self.source.field!r} holds {type(text).__name__}, not text; set text_field to a column "
-                        "of text"
+                        f"{self.source.field!r} holds {type(text).__name__}, not text; name a column of text "
+                        "(--text-field)"
                     )
                 if text == "" or held_out(f"{self.split}:{self.file}:{number}", self.fraction) != self.validation:
                     continue

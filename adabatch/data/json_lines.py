@@ -82,10 +82,11 @@ class JsonLines:
         if record.get(self.field, "") is None:
             return None
         if not isinstance(record.get(self.field), str):
-            found = "holds no text" if self.field in record else "is missing"
+            kind = type(record.get(self.field)).__name__
+            found = f"holds no text but a value of type {kind}" if self.field in record else "is missing"
             raise ValueError(
                 f"{self._where(offset)}: the field {self.field!r} {found}; the object's fields are "
-                f"{', '.join(map(repr, record)) or 'none'}: set text_field to the one with the text"
+                f"{', '.join(map(repr, record)) or 'none'}: name the one with the text (--text-field)"
             )
         return str(record[self.field]).encode("utf-8", errors="replace")
 

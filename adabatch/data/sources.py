@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from adabatch.data.hugging_face import PARQUET, HuggingFaceSource, is_dataset_fo
 from adabatch.data.json_lines import JsonLinesSource, is_json_lines
 from adabatch.data.local_files import NamedFile, files_in, installed_files, stdlib_files
 from adabatch.data.text_files import TextSource
+from adabatch.refusals import did_you_mean
 from adabatch.settings.data import DataSettings
 from adabatch.settings.paths import expand_user, names_a_file
 
@@ -92,11 +92,10 @@ def _files(name: str, config: str | None, warn: bool) -> list[NamedFile] | None:
 def _nearest(path: Path) -> str:
     """A name that may have been meant."""
     try:
-        there = [str(path.parent / name) for name in os.listdir(path.parent)]
+        there = [name for name in os.listdir(path.parent) if not name.startswith(".")]
     except OSError:
         there = []
-    near = difflib.get_close_matches(str(path), [*COLLECTIONS, *there], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return did_you_mean(path.name, [*COLLECTIONS, *there])
 
 
 def _warn_of(left_out: Sequence[str], folder: str) -> None:

@@ -128,11 +128,11 @@ class TextTokenizer(Tokenizer):
                 return int(vocabulary[token])
         if wanted is not None:
             raise ValueError(
-                f"end_of_document is {wanted!r}, which is not a token of {self.name}; name one that is"
+                f"--end-of-document is {wanted!r}, which is not a token of {self.name}; name one that is"
             )
         raise ValueError(
             f"the tokenizer {self.name} names no end-of-sequence token and has none of "
-            f"{', '.join(COMMON_ENDS)}; set end_of_document to one of its tokens"
+            f"{', '.join(COMMON_ENDS)}; name one of its tokens (--end-of-document)"
         )
 
     def encode(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:

@@ -132,10 +132,8 @@ class CommunicationCounter(TorchDispatchMode):
             return
         payload = 0 if kind == "barrier" else max(_bytes(value) for value in (*args, result))
         ranks, stride = _members(args)
-        collective, counted = (
-            Collective(kind, ranks, stride),
-            Traffic(1, payload, payload * ring_share(kind, ranks)),
-        )
+        collective = Collective(kind, ranks, stride)
+        counted = Traffic(1, payload, payload * ring_share(kind, ranks))
         self.collectives[collective] = self.collectives.get(collective, Traffic()) + counted
 
 

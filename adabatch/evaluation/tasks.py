@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from adabatch.refusals import did_you_mean
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
@@ -40,11 +41,9 @@ def open_tasks(tasks: Sequence[str], definitions: Path | None = None) -> TaskMan
     manager = TaskManager(include_path=None if definitions is None else str(definitions))
     for task in tasks:
         if task not in manager.all_tasks:
-            near = difflib.get_close_matches(task, manager.all_tasks, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
                 f"lm-eval has no task {task!r}: name one that it lists (lm-eval ls tasks), or the folder of its "
-                f"definition with --task-folder{hint}"
+                f"definition with --task-folder{did_you_mean(task, manager.all_tasks)}"
             )
     return manager
 

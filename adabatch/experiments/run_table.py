@@ -7,7 +7,6 @@ training loss, validation loss. Further validation sets have a column each, call
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 import os
@@ -20,6 +19,7 @@ from adabatch.experiments.comparison.noise import late_noise_scale
 from adabatch.experiments.run import final_loss
 from adabatch.experiments.text import MISSING, TextTable
 from adabatch.locks import is_occupied
+from adabatch.refusals import did_you_mean
 from adabatch.reporting.console import duration, last_loss
 from adabatch.reporting.metrics import METRICS, RUN_MARKER, Record, read_metrics, step_seconds, step_tokens
 from adabatch.reporting.series import VALIDATION, set_name, validation_series
@@ -202,8 +202,7 @@ def schedule_text(settings: ScheduleSettings) -> str:
 def check_column(column: str, columns: Sequence[str]) -> None:
     """Raise ValueError for what is not one of a table's columns."""
     if column not in columns:
-        near = difflib.get_close_matches(column.replace("-", "_"), columns, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(column.replace("-", "_"), columns)
         raise ValueError(f"there is no column {column!r}: --sort takes one of {', '.join(columns)}{hint}")
 
 

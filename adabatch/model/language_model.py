@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -16,6 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
 from adabatch.model.layers import decoder_layers
+from adabatch.refusals import did_you_mean
 
 __all__ = [
     "ARCHITECTURES",
@@ -243,10 +243,9 @@ def _read_config(model: str) -> dict[str, Any]:
     if path.is_dir():
         path = path / "config.json"
     if not path.is_file():
-        near = difflib.get_close_matches(model, ARCHITECTURES, n=1)
         raise ValueError(
             f"the model {model!r} is neither a built-in architecture ({', '.join(ARCHITECTURES)}) nor a "
-            f"configuration file (--model){f'; did you mean {near[0]}?' if near else ''}"
+            f"configuration file (--model){did_you_mean(model, ARCHITECTURES)}"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -258,11 +257,10 @@ def _read_config(model: str) -> dict[str, Any]:
     ):  # an unnamed one is a Llama, if it is a model's at all: the default has 7B parameters
         family = values.get("model_type", "llama" if "hidden_size" in values else None)
     if not isinstance(values, dict) or family not in CAUSAL or family not in CONFIG_MAPPING:
-        near = difflib.get_close_matches(str(family), CAUSAL, n=1)
         raise ValueError(
             f"the model configuration {path} must have the model_type of a causal language model of transformers "
             f"({transformers.__version__}), such as llama, gpt2 or qwen3, but has {family!r}"
-            f"{f'; did you mean {near[0]}?' if near else ''}"
+            f"{did_you_mean(str(family), CAUSAL)}"
         )
     return values
 

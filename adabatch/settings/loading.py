@@ -25,6 +25,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from adabatch.refusals import did_you_mean
 from adabatch.settings.not_offered import not_offered
 from adabatch.settings.paths import absolute, with_home
 from adabatch.settings.sections import SECTIONS, Settings
@@ -145,7 +146,7 @@ def overlay(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
     sections = {item.name: section for section, item, _ in options()}
     for name, value in overrides.items():
         if name not in sections:
-            raise ValueError(f"the setting {name!r} is not known: take one of {', '.join(sorted(sections))}")
+            raise ValueError(f"the setting {name!r} is not known: {_names(name, sorted(sections))}")
         by_section.setdefault(sections[name], {})[name] = value
     return merge(settings, by_section, COMMAND_LINE)
 
@@ -192,19 +193,35 @@ def merge(settings: Settings, values: Mapping[str, Any], source: str, folder: Pa
     changed: dict[str, Any] = {}
     for section, entries in values.items():
         if section not in SECTIONS:
-            raise ValueError(f"{source}: the section [{section}] is not known: take one of {', '.join(SECTIONS)}")
+            raise ValueError(f"{source}: {_unknown_section(section, entries)}")
         if not isinstance(entries, Mapping):
             raise ValueError(f"{source}: {section} must be a section, [{section}], not a value")
         hints = _hints(section)
         for name in entries:
             if name not in hints:
-                why = not_offered(name) or f"take one of {', '.join(sorted(hints))}"
+                why = not_offered(name) or _where_it_is(name) or _names(name, sorted(hints))
                 raise ValueError(f"{source}: [{section}] has no setting {name!r}: {why}")
         converted = {name: _convert(name, value, hints[name], source) for name, value in entries.items()}
         for name, value in converted.items():
             converted[name] = with_home(name, value) if folder is None else absolute(name, value, folder)
         changed[section] = _replaced(getattr(settings, section), converted, source)
     return replace(settings, **changed)
+
+
+def _unknown_section(name: str, entries: Any) -> str:
+    if not isinstance(entries, Mapping) and (where := _where_it_is(name)):
+        return f"{name} stands in no section: {where}"
+    return f"the section [{name}] is not known: {_names(name, list(SECTIONS))}"
+
+
+def _where_it_is(name: str) -> str:
+    """What to do about a setting that another section has; empty if none has it."""
+    sections = (section for section, item, _ in options() if item.name == name)
+    return next((f"it is a setting of [{section}], write it there" for section in sections), "")
+
+
+def _names(name: str, known: Sequence[str]) -> str:
+    return f"take one of {', '.join(known)}{did_you_mean(name, known)}"
 
 
 def _replaced(section: Any, values: Mapping[str, Any], source: str) -> Any:
@@ -236,7 +253,7 @@ def _convert(name: str, value: Any, hint: Any, source: str) -> Any:
         return tuple(_scalar(name, item, arguments[0], source) for item in value)
     if origin is Literal:
         if value not in arguments:
-            why = not_offered(name, value) or f"take one of {', '.join(map(str, arguments))}"
+            why = not_offered(name, value) or _names(str(value), list(map(str, arguments)))
             raise ValueError(f"{source}: {name} = {_shortened(value)} is not known: {why}")
         return value
     if origin is tuple:

@@ -291,7 +291,7 @@ class RunSettings(Section):
     """With --optimizer muon: every --monitor-interval steps also record the nuclear-norm noise scale of this many
     of its matrices, spread over the layers; 0: of none. It takes their eigenvalues."""
     figures: bool = True
-    """Draw figures of the run at its end (adabatch plot draws them later)."""
+    """Draw figures of the run at its end (adabatch plot draws losses and batch sizes at any time)."""
     tensorboard: bool = False
     """Write TensorBoard event files too."""
     wandb: bool = False

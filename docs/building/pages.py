@@ -28,18 +28,19 @@ COPIED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGE
 COPIED |= {"SECURITY.md": "security.md"}
 GUIDE = [
     {"Your own loop": "own_loop.md"},
-    {"Your own method": "own_method.md"},
+    {"Data": "data.md"},
+    {"Models and ranks": "models.md"},
+    {"What would a run need?": "plans.md"},
+    {"On a cluster": "clusters.md"},
+    {"Reliability": "reliability.md"},
+    {"Watching runs, judging models": "evaluation.md"},
     {"Which batch rule?": "batch_rules.md"},
     {"When the batch does not grow": "batch_growth.md"},
     {"Learning rate": "learning_rate.md"},
     {"Optimizers": "optimizers.md"},
     {"What would a schedule save?": "worth.md"},
     {"How large may the batch be?": "critical_batch.md"},
-    {"What would a run need?": "plans.md"},
-    {"Runs in a table, models on other data": "evaluation.md"},
-    {"Data": "data.md"},
-    {"Reliability": "reliability.md"},
-    {"On a cluster": "clusters.md"},
+    {"Your own method": "own_method.md"},
     {"Terms": "glossary.md"},
 ]
 RESULTS = [

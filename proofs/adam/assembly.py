@@ -2,7 +2,7 @@ r"""The last steps that the theorems on training share: from the preconditioned 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sympy
@@ -32,7 +32,7 @@ from proofs.adam.symbols import (
 )
 from proofs.composition import Assumption, Fact, cite, composed, from_step
 from proofs.relations import Range, Relation, named
-from proofs.steps import Step
+from proofs.steps import Derivation, Step
 from proofs.sums import ALIGNED, DENOMINATORS, FROZEN, NORMS, PRECONDITIONED, PROGRESS, SQUARES
 from theory.adam import constants
 
@@ -71,7 +71,10 @@ DESCENDING = (cite(descent_lemma), cite(lemma_l1), cite(lemma_l3), cite(lemma_l4
 
 
 def preconditioned_bound(
-    goal: Relation, facts: Sequence[Fact] = (), sums: Sequence[Any] = (), assumes: frozenset[Assumption] = TESTED
+    goal: Relation,
+    facts: Sequence[Fact | Step] = (),
+    sums: Sequence[Any] = (),
+    assumes: frozenset[Assumption] = TESTED,
 ) -> Step:
     """Bound (1): the descent lemma with L1, L3, L4, and L6 or other ``facts`` on what is aligned."""
     cited = (*DESCENDING, *(facts or (cite(lemma_l6),)))
@@ -80,7 +83,7 @@ def preconditioned_bound(
 
 def closing(
     bound: Step,
-    denominators: Fact | None = None,
+    denominators: Fact | Step | None = None,
     climb: Any = 0,
     share: Any = 1,
     sums: tuple[Any, Any, Any] = (PRECONDITIONED, DENOMINATORS, NORMS),
@@ -106,7 +109,7 @@ def closing(
     return composed(Relation(norms, "<=", SIGMA, {QBAR: value}, ranges), facts, sums, assumes)
 
 
-def self_bounding(value: Any, q: Any, start: Any = START) -> Iterator[Step]:
+def self_bounding(value: Any, q: Any, start: Any = START) -> Derivation:
     """The bound is the larger root of S^2 = Q (``start`` + B S)."""
     yield same(
         r"\text{the bound } S_+ \text{ has } (2S_+ - B\bar Q)^2 = B^2\bar Q^2 + 4A\bar Q",

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
 
 from proofs.adam.symbols import alpha, gap, smoothness
-from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, from_step, granted, summed
+from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, granted, summed
 from proofs.grounds import inner, norm
 from proofs.relations import Relation, equation, named
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, Step, proves
 from proofs.sums import PROGRESS, SQUARES, length, progress
 
 __all__ = ["descent_lemma"]
 
 NEEDED = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW})
-now, later = (
-    named("f_k", r"L(w_k) - \inf L", nonnegative=True),
-    named("f_later", r"L(w_{k+1}) - \inf L", nonnegative=True),
-)
+now = named("f_k", r"L(w_k) - \inf L", nonnegative=True)
+later = named("f_later", r"L(w_{k+1}) - \inf L", nonnegative=True)
 size, rest = named("u_2", r"\|u_k\|^2", nonnegative=True), named("rest", r"\rho_k", real=True)
 
 
@@ -37,49 +35,43 @@ size, rest = named("u_2", r"\|u_k\|^2", nonnegative=True), named("rest", r"\rho_
     ),
     source="Nesterov (2004), Lemma 1.2.3",
 )
-def descent_lemma() -> Iterator[Step]:
+def descent_lemma() -> Derivation:
     """L(w - alpha u) <= L(w) - alpha <G, u> + L alpha^2 ||u||^2 / 2, and its sum."""
     remainder = yield from _remainder()
-    each = composed(
+    each = yield composed(
         Relation(later + alpha * progress, "<=", now + smoothness * alpha**2 / 2 * size),
         (
             granted(
                 Relation(later, "=", now - alpha * progress + rest), Ground.CALCULUS, meaning=_along_the_step()
             ),
-            from_step(remainder),
+            remainder,
         ),
         (later, now, progress, size, rest),
         NEEDED,
     )
-    yield each
     yield summed(each, {progress: PROGRESS, size: SQUARES}, {(now, later): gap}, reason="summed; L(w_1) - inf L")
 
 
-def _remainder() -> Generator[Step, None, Step]:
+def _remainder() -> Generator[Step, Step, Step]:
     """The slope along the step changes by at most L x alpha^2 ||u||^2, by Cauchy-Schwarz and smoothness."""
     x = sympy.Symbol("x", positive=True)
     change, step = sympy.symbols(r"\nabla{L}(w_k-x\alpha{u_k})-G_k u_k", real=True)
-    bend, turned = (
-        named("bend", r"\langle \nabla L(w_k-x\alpha u_k)-G_k, -\alpha u_k\rangle", real=True),
-        named("turned", r"\|\nabla L(w_k-x\alpha u_k)-G_k\|", nonnegative=True),
-    )
+    bend = named("bend", r"\langle \nabla L(w_k-x\alpha u_k)-G_k, -\alpha u_k\rangle", real=True)
+    turned = named("turned", r"\|\nabla L(w_k-x\alpha u_k)-G_k\|", nonnegative=True)
     meaning = {bend: -alpha * inner(change, step), turned: norm(change), length: norm(step)}
-    is_square = equation(size, length**2, where={size: length**2})
-    yield is_square
-    pointwise = composed(
+    is_square = yield equation(size, length**2, where={size: length**2})
+    pointwise = yield composed(
         Relation(bend, "<=", smoothness * x * alpha**2 * size),
         (
             granted(Relation(bend, "<=", alpha * turned * length), Ground.CAUCHY_SCHWARZ, meaning=meaning),
             assumed(Relation(turned, "<=", smoothness * x * alpha * length), Assumption.SMOOTH),
-            from_step(is_square),
+            is_square,
         ),
         (bend, turned, size),
         frozenset({Assumption.SMOOTH}),
     )
-    yield pointwise
     half = {bend: rest, x: sympy.Rational(1, 2)}
-    found = summed(pointwise, half, reason="integrated over $x\\in[0,1]$; the left side gives $\\rho_k$")
-    yield found
+    found = yield summed(pointwise, half, reason="integrated over $x\\in[0,1]$; the left side gives $\\rho_k$")
     return found
 
 

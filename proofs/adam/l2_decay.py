@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -20,7 +19,7 @@ from proofs.composition import (
     summed,
 )
 from proofs.relations import Relation, equation, inequality, named
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, Step, proves
 from proofs.sums import epsilon, normalized
 from theory.adam.constants import second_moment_weight
 
@@ -31,10 +30,8 @@ old, g = sympy.symbols("v_{k-1} g_k", nonnegative=True)
 gradient = sympy.Symbol("|g_j|", nonnegative=True)
 spare = named("spare", "v_j - c g_j^2", nonnegative=True)
 reference = named("v_j", "v_j", nonnegative=True)
-now, before = (
-    named("kept", r"v_k - \beta_2^n v_j", real=True),
-    named("kept_before", r"v_{k-1} - \beta_2^{n-1} v_j", real=True),
-)
+now = named("kept", r"v_k - \beta_2^n v_j", real=True)
+before = named("kept_before", r"v_{k-1} - \beta_2^{n-1} v_j", real=True)
 normalized_2 = named("normalized_2", r"\|g_{k-n}/(\sqrt{v_k}+\epsilon)\|^2", nonnegative=True)
 kept = named("kept_root", r"(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True)
 fresh_share = named("fresh_share", r"|g_k|/(\sqrt{v_k}+\epsilon)", nonnegative=True)
@@ -63,9 +60,9 @@ def _kept(age: Any) -> Any:
     ),
     source="corrected Theorem 1",
 )
-def lemma_l2() -> Iterator[Step]:
+def lemma_l2() -> Derivation:
     """v_{j+n} >= kept(n) v_j, hence g_j^2 / v_{j+n} <= 1 / (c kept(n))."""
-    recursion = equation(
+    recursion = yield equation(
         now,
         BETA2 * before + fresh,
         "Adam's recursion",
@@ -75,34 +72,28 @@ def lemma_l2() -> Iterator[Step]:
             fresh: WEIGHT * g**2,
         },
     )
-    yield recursion
-    first = inequality(reference, ">=", _kept(0) * reference, UNIT, "n = 0")
-    yield first
-    decay = induction(
+    first = yield inequality(reference, ">=", _kept(0) * reference, UNIT, "n = 0")
+    decay = yield induction(
         Relation(now, ">=", 0, ranges=UNIT),
         {now: before},
         {now: reference - _kept(0) * reference},
         first,
-        (from_step(recursion), hypothesis(Relation(fresh, ">=", 0))),
+        (recursion, hypothesis(Relation(fresh, ">=", 0))),
         (now, before, fresh),
     )
-    yield decay
     older = named("v_j_old", "v_{j-1}", nonnegative=True)
     of_own = {spare: reference - WEIGHT * gradient**2, reference: BETA2 * older + WEIGHT * gradient**2}
-    own = inequality(spare, ">=", 0, UNIT, "Adam's recursion", of_own)
-    yield own
+    own = yield inequality(spare, ">=", 0, UNIT, "Adam's recursion", of_own)
     yield from _normalized(decay, own)
     yield from _denominators(decay)
 
 
-def _normalized(decay: Step, own: Step) -> Iterator[Step]:
+def _normalized(decay: Step, own: Step) -> Derivation:
     """v_k >= beta2^n v_j >= beta2^n c g_j^2, divided by v_k; its root over d coordinates, and for n = 0."""
     each = named("each", "g_{j,i}^2/v_{k,i}", nonnegative=True)
-    own_2, share_2 = (
-        named("own_2", r"g_{j,i}^2/(\sqrt{v_{k,i}}+\epsilon)^2", nonnegative=True),
-        named("share_2", r"g_k^2/(\sqrt{v_k}+\epsilon)^2", nonnegative=True),
-    )
-    split = equation(
+    own_2 = named("own_2", r"g_{j,i}^2/(\sqrt{v_{k,i}}+\epsilon)^2", nonnegative=True)
+    share_2 = named("share_2", r"g_k^2/(\sqrt{v_k}+\epsilon)^2", nonnegative=True)
+    split = yield equation(
         now,
         now_v * (1 - WEIGHT * _kept(n) * each) - _kept(n) * spare,
         where={
@@ -111,79 +102,51 @@ def _normalized(decay: Step, own: Step) -> Iterator[Step]:
             each: gradient**2 / now_v,
         },
     )
-    yield split
-    bounded = composed(
+    bounded = yield composed(
         Relation(each, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT),
-        (from_step(decay), from_step(split), from_step(own, opaque=(reference,))),
+        (decay, split, from_step(own, opaque=(reference,))),
         (now, each, spare),
         reason="v_j >= c g_j^2",
     )
-    yield bounded
     at = {each: gradient**2 / root**2, own_2: gradient**2 / (root + epsilon) ** 2}
-    shrunk = inequality(own_2, "<=", each, where=at)
-    yield shrunk
-    with_epsilon = composed(
-        Relation(own_2, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT),
-        (from_step(bounded), from_step(shrunk)),
-        (each, own_2),
+    shrunk = yield inequality(own_2, "<=", each, where=at)
+    with_epsilon = yield composed(
+        Relation(own_2, "<=", 1 / (WEIGHT * _kept(n)), ranges=UNIT), (bounded, shrunk), (each, own_2)
     )
-    yield with_epsilon
-    total = summed(with_epsilon, {own_2: normalized_2}, count=dimension, reason="over the coordinates")
-    yield total
+    total = yield summed(with_epsilon, {own_2: normalized_2}, count=dimension, reason="over the coordinates")
     yield rooted(total, normalized_2, normalized, sympy.sqrt(dimension) / (sympy.sqrt(WEIGHT) * q**n))
-    now_share = composed(
+    now_share = yield composed(
         Relation(share_2, "<=", 1 / WEIGHT, ranges=UNIT),
         (from_step(with_epsilon, at={n: 0, own_2: share_2}),),
         (share_2,),
         reason="n = 0",
     )
-    yield now_share
     yield rooted(now_share, share_2, fresh_share, 1 / sympy.sqrt(WEIGHT))
 
 
-def _denominators(decay: Step) -> Iterator[Step]:
+def _denominators(decay: Step) -> Derivation:
     """(sqrt(v_j) + epsilon_j) / (sqrt(v_{j+n}) + epsilon_{j+n}) <= q^-n, as epsilon does not fall."""
-    bare_2, bare = (
-        named("bare_2", "v_j/v_{j+n}", nonnegative=True),
-        named("bare_kept", r"\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True),
-    )
+    bare_2 = named("bare_2", "v_j/v_{j+n}", nonnegative=True)
+    bare = named("bare_kept", r"\sqrt{v_j}/\sqrt{v_{j+n}}", nonnegative=True)
     at = {now: now_v - _kept(n) * reference, bare_2: reference / now_v}
-    ratio = equation(now, now_v * (1 - _kept(n) * bare_2), where=at)
-    yield ratio
-    old = composed(
-        Relation(bare_2, "<=", 1 / _kept(n), ranges=UNIT), (from_step(decay), from_step(ratio)), (now, bare_2)
+    ratio = yield equation(now, now_v * (1 - _kept(n) * bare_2), where=at)
+    old = yield composed(Relation(bare_2, "<=", 1 / _kept(n), ranges=UNIT), (decay, ratio), (now, bare_2))
+    without = yield rooted(old, bare_2, bare, 1 / q**n)
+    age = named("age", r"\beta_2^{-n/2}", positive=True)
+    younger = named("younger", r"\beta_2^{-(n-1)/2}", positive=True)
+    older = yield equation(age, younger / q, where={age: 1 / q**n, younger: 1 / q ** (n - 1)})
+    start = yield inequality(1, ">=", 1, (), "n = 0")
+    aged = yield induction(
+        Relation(age, ">=", 1, ranges=UNIT), {age: younger}, {age: 1}, start, (older,), (age, younger)
     )
-    yield old
-    without = rooted(old, bare_2, bare, 1 / q**n)
-    yield without
-    age, younger = (
-        named("age", r"\beta_2^{-n/2}", positive=True),
-        named("younger", r"\beta_2^{-(n-1)/2}", positive=True),
-    )
-    older = equation(age, younger / q, where={age: 1 / q**n, younger: 1 / q ** (n - 1)})
-    yield older
-    start = inequality(1, ">=", 1, (), "n = 0")
-    yield start
-    aged = induction(
-        Relation(age, ">=", 1, ranges=UNIT), {age: younger}, {age: 1}, start, (from_step(older),), (age, younger)
-    )
-    yield aged
-    is_age = equation(age, 1 / q**n, where={age: 1 / q**n})
-    yield is_age
+    is_age = yield equation(age, 1 / q**n, where={age: 1 / q**n})
     later = named("epsilon_later", r"\epsilon_{j+n}", nonnegative=True)
-    whole = equation(
+    whole = yield equation(
         kept, (root * bare + epsilon) / (root + later), where={kept: (root * bare + epsilon) / (root + later)}
     )
-    yield whole
     yield composed(
         Relation(kept, "<=", 1 / q**n, ranges=UNIT),
-        (
-            from_step(without),
-            from_step(whole),
-            from_step(aged),
-            from_step(is_age),
-            assumed(Relation(epsilon, "<=", later), Assumption.ADAM),
-        ),
+        (without, whole, aged, is_age, assumed(Relation(epsilon, "<=", later), Assumption.ADAM)),
         (kept, bare, age, epsilon),
         frozenset({Assumption.ADAM}),
     )

@@ -6,7 +6,7 @@ points downhill counts at least once, what points uphill at most rho times.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
@@ -26,7 +26,7 @@ from proofs.composition import (
     summed,
 )
 from proofs.relations import CONSTANTS, Range, Relation, equation, inequality, named
-from proofs.steps import Step, identity, proves
+from proofs.steps import Derivation, Step, identity, proves
 from proofs.sums import ALIGNED, FROZEN, aligned, frozen
 from theory.adam.constants import momentum_amplification
 
@@ -34,14 +34,10 @@ __all__ = ["RHO_IS", "aged", "lemma_l4", "swapped", "term", "weight"]
 
 n = sympy.Symbol("n", integer=True, nonnegative=True)
 weight = named("theta", r"\theta_j(\sqrt{v_j}+\epsilon_j)", positive=True)
-plus, minus = (
-    named("plus", r"(G_jg_j)^+/(\sqrt{v_j}+\epsilon_j)", nonnegative=True),
-    named("minus", r"(G_jg_j)^-/(\sqrt{v_j}+\epsilon_j)", nonnegative=True),
-)
-term, later = (
-    named("term", r"\beta_1^n(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True),
-    named("swapped_later", r"\rho r^{n+1}", nonnegative=True),
-)
+plus = named("plus", r"(G_jg_j)^+/(\sqrt{v_j}+\epsilon_j)", nonnegative=True)
+minus = named("minus", r"(G_jg_j)^-/(\sqrt{v_j}+\epsilon_j)", nonnegative=True)
+term = named("term", r"\beta_1^n(\sqrt{v_j}+\epsilon_j)/(\sqrt{v_{j+n}}+\epsilon_{j+n})", nonnegative=True)
+later = named("swapped_later", r"\rho r^{n+1}", nonnegative=True)
 now = named("swapped", r"\rho r^n", nonnegative=True)
 RHO_IS = {RHO: momentum_amplification(BETA1, BETA2)}
 CONSTANTS.update(RHO_IS)
@@ -54,7 +50,7 @@ CONSTANTS.update(RHO_IS)
     source="corrected Theorem 1",
     uses=("L2",),
 )
-def lemma_l4() -> Iterator[Step]:
+def lemma_l4() -> Derivation:
     """The swap, at the cost of rho."""
     j, k = sympy.symbols("j k", integer=True)
     yield identity(
@@ -66,8 +62,7 @@ def lemma_l4() -> Iterator[Step]:
     within = yield from _range()
     each = yield from swapped(sympy.Integer(1))
     yield inequality(RHO_IS[RHO], ">=", 1, BETAS, "so that [1, rho] is not empty")
-    at_rho = summed(each, {frozen: FROZEN, aligned: ALIGNED(RHO)})
-    yield at_rho
+    at_rho = yield summed(each, {frozen: FROZEN, aligned: ALIGNED(RHO)})
     yield composed(
         Relation(FROZEN, ">=", ALIGNED(RHO), RHO_IS, BETAS),
         (from_step(at_rho, {weight: within}),),
@@ -77,23 +72,19 @@ def lemma_l4() -> Iterator[Step]:
     )
 
 
-def _range() -> Generator[Step, None, tuple[Step, Step]]:
+def _range() -> Generator[Step, Step, tuple[Step, Step]]:
     """theta_j (sqrt(v_j) + epsilon_j) is between its first term, which is 1, and sum_n r^n <= rho."""
     old = yield from aged()
-    telescoping = equation(r**n, now - later, where={now: RHO * r**n, later: RHO * r ** (n + 1), **RHO_IS})
-    yield telescoping
+    telescoping = yield equation(r**n, now - later, where={now: RHO * r**n, later: RHO * r ** (n + 1), **RHO_IS})
     yield inequality(RHO_IS[RHO] * r**n, ">=", 0, (*BETAS, Range(n)), "the last may be dropped")
-    bounded = composed(
+    bounded = yield composed(
         Relation(term, "<=", now - later, ranges=BETAS),
-        (from_step(old), from_step(telescoping)),
+        (old, telescoping),
         (term, now, later),
         frozenset({Assumption.ADAM}),
     )
-    yield bounded
-    above = summed(bounded, {term: weight}, {(now, later): RHO}, reason="over n: T(0) = rho")
-    yield above
-    below = stated(granted(Relation(weight, ">=", 1), Ground.PART, meaning={weight: ages(1)}), "n = 0")
-    yield below
+    above = yield summed(bounded, {term: weight}, {(now, later): RHO}, reason="over n: T(0) = rho")
+    below = yield stated(granted(Relation(weight, ">=", 1), Ground.PART, meaning={weight: ages(1)}), "n = 0")
     return above, below
 
 
@@ -105,36 +96,28 @@ def ages(multiplier: Any) -> Any:
     return sympy.Sum(term, (age, 0, sympy.Symbol("K", integer=True, positive=True)))
 
 
-def aged() -> Generator[Step, None, Step]:
+def aged() -> Generator[Step, Step, Step]:
     """Term n of theta_j (sqrt(v_j) + epsilon_j), for multipliers of 1, is at most r^n."""
-    by_age = equation(term, BETA1**n * kept, where={term: BETA1**n * kept})
-    yield by_age
-    old = composed(
+    by_age = yield equation(term, BETA1**n * kept, where={term: BETA1**n * kept})
+    old = yield composed(
         Relation(term, "<=", r**n, ranges=BETAS),
-        (from_step(by_age), cite(lemma_l2, part=1)),
+        (by_age, cite(lemma_l2, part=1)),
         (term, kept),
         frozenset({Assumption.ADAM}),
     )
-    yield old
     return old
 
 
-def swapped(least: Any) -> Generator[Step, None, Step]:
+def swapped(least: Any) -> Generator[Step, Step, Step]:
     """theta (p - m) >= ``least`` (p - rho m) for theta in [least, rho least] and p, m >= 0."""
     ranges = (*BETAS, Range(RHO, 1), *((Range(least, 0, strict=True),) if least != 1 else ()))
-    in_signs = equation(frozen, weight * (plus - minus), "G_j g_j theta_j", {frozen: weight * (plus - minus)})
-    yield in_signs
-    at_rho = equation(aligned, plus - RHO * minus, where={aligned: plus - RHO * minus})
-    yield at_rho
-    each = composed(
+    in_signs = yield equation(
+        frozen, weight * (plus - minus), "G_j g_j theta_j", {frozen: weight * (plus - minus)}
+    )
+    at_rho = yield equation(aligned, plus - RHO * minus, where={aligned: plus - RHO * minus})
+    each = yield composed(
         Relation(frozen, ">=", least * aligned, ranges=(*ranges, Range(weight, least, RHO * least))),
-        (
-            from_step(in_signs),
-            from_step(at_rho),
-            hypothesis(Relation(plus, ">=", 0)),
-            hypothesis(Relation(minus, ">=", 0)),
-        ),
+        (in_signs, at_rho, hypothesis(Relation(plus, ">=", 0)), hypothesis(Relation(minus, ">=", 0))),
         (frozen, aligned, plus, minus),
     )
-    yield each
     return each

@@ -2,8 +2,6 @@ r"""Lemma L5 with epsilon outside the root: the response is above L5's own at a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam.l5_key_inequality import UNIT, lemma_l5, mean
@@ -11,7 +9,7 @@ from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.adam.symbols import KAPPA_RHO, noise
 from proofs.composition import Assumption, Conclusion, Ground, cite, composed, granted
 from proofs.relations import Range, Relation
-from proofs.steps import Step, identity, nonnegative, proves
+from proofs.steps import Derivation, all_of, identity, nonnegative, proves
 from proofs.sums import response_e, root_of_one_e
 from theory.adam.constants import alignment_at
 from theory.adam.key_inequality import effective_history, minorant, normalized_response
@@ -38,10 +36,9 @@ WITH_EPSILON = Relation(
     source="corrected Theorem 1, variants",
     uses=("L5",),
 )
-def lemma_l5_epsilon() -> Iterator[Step]:
+def lemma_l5_epsilon() -> Derivation:
     """L5 at the effective history S(s, e) = ``effective_history(s, e)``."""
-    pointwise = [*_pointwise()]
-    yield from pointwise
+    pointwise = yield from all_of(_pointwise())
     yield composed(
         WITH_EPSILON,
         (
@@ -56,7 +53,7 @@ def lemma_l5_epsilon() -> Iterator[Step]:
     )
 
 
-def _pointwise() -> Iterator[Step]:
+def _pointwise() -> Derivation:
     s, eta, rho = sympy.symbols("s eta rho", positive=True)
     root = sympy.Symbol("T", positive=True)  # sqrt(s + x^2) for the same s, where R = sqrt(s + 1)
     effective = effective_history(R**2 - 1, e)

@@ -7,14 +7,14 @@ slope and its curvature are computed, not retyped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import sympy
 
 from proofs.adam.symbols import KAPPA_RHO, noise
-from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, from_step, granted
+from proofs.composition import Assumption, Conclusion, Ground, assumed, composed, granted
 from proofs.relations import Range, Relation, equation, named
-from proofs.steps import Expression, Step, identity, nonnegative, proves
+from proofs.steps import Derivation, Expression, Step, all_of, identity, nonnegative, proves
 from proofs.sums import response, root_of_one
 from theory.adam.constants import alignment_at, squared_noise_growth
 from theory.adam.key_inequality import minorant as theory_minorant
@@ -50,20 +50,16 @@ mean = named("mean", r"E P(X)", real=True)
     ),
     source="corrected Theorem 1",
 )
-def lemma_l5(least_amplification: int | Expression = 1) -> Iterator[Step]:
+def lemma_l5(least_amplification: int | Expression = 1) -> Derivation:
     """The response, the parabola below it and kappa, for all rho >= ``least_amplification``."""
-    pointwise = [
-        *_negative(least_amplification),
-        *_below_one(least_amplification),
-        *_up_to_y(),
-        *_beyond_y(least_amplification),
-    ]
-    yield from pointwise
+    pointwise = yield from all_of(
+        _negative(least_amplification), _below_one(least_amplification), _up_to_y(), _beyond_y(least_amplification)
+    )
     yield from _expectation(least_amplification, pointwise)
     yield from _sharpness()
 
 
-def _negative(least: Expression) -> Iterator[Step]:
+def _negative(least: Expression) -> Derivation:
     """x = -u < 0: the left side is at least -rho max(1, u), the right side at most that."""
     squared = (s + 1) * normalized_response(u, s) ** 2
     right = theory_minorant(-u, s, ETA, least + p)
@@ -93,7 +89,7 @@ def _negative(least: Expression) -> Iterator[Step]:
     )
 
 
-def _below_one(least: Expression) -> Iterator[Step]:
+def _below_one(least: Expression) -> Derivation:
     """0 <= x <= 1: the root by the arithmetic-geometric mean, then positive coefficients."""
     half = 1 / (2 * (s + 1))
     mean = 1 - half * (1 - x**2)
@@ -128,7 +124,7 @@ def _tangent(noise: Expression) -> tuple[Expression, Expression]:
     return parabola.subs(x, point), sympy.diff(parabola, x).subs(x, point)
 
 
-def _up_to_y() -> Iterator[Step]:
+def _up_to_y() -> Derivation:
     """1 <= x <= y: the tangent at y lies above the parabola and, squared, below (s + 1) f^2."""
     noise = sympy.sqrt(y - 1)
     value, slope = _tangent(noise)
@@ -148,7 +144,7 @@ def _up_to_y() -> Iterator[Step]:
     )
 
 
-def _beyond_y(least: Expression) -> Iterator[Step]:
+def _beyond_y(least: Expression) -> Derivation:
     """x >= y: the difference is >= 0 at y, its slope is >= 0 there, and it is convex."""
     noise = sympy.sqrt(y - 1)
     _, slope = _tangent(noise)
@@ -183,36 +179,31 @@ def minorant_mean(noise: Expression, amplification: Expression, variance: Expres
     return sum(parabola.coeff_monomial(x**power) * moment for power, moment in enumerate((1, 1, 1 + variance)))
 
 
-def _expectation(least: Expression, pointwise: Sequence[Step]) -> Iterator[Step]:
+def _expectation(least: Expression, pointwise: Sequence[Step]) -> Derivation:
     """The parabola's expectation is at least kappa, and sqrt(s + 1) E f_s(X) is at least that."""
     variance = named("Var", r"\mathrm{Var} X", nonnegative=True)
     ranges = (UNIT, Range(rho, least))
-    moments = equation(
+    moments = yield equation(
         mean,
         minorant_mean(eta, rho, variance),
         "P the parabola, E X = 1",
         {mean: minorant_mean(eta, rho, variance)},
     )
-    yield moments
-    bounded = composed(
+    bounded = yield composed(
         Relation(mean, ">=", KAPPA_RHO, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
-        (from_step(moments), assumed(Relation(variance, "<=", eta**2), Assumption.NORMALIZED)),
+        (moments, assumed(Relation(variance, "<=", eta**2), Assumption.NORMALIZED)),
         (mean, variance),
         frozenset({Assumption.NORMALIZED}),
     )
-    yield bounded
     yield composed(
         Relation(response(rho), ">=", KAPPA_RHO * root_of_one, {KAPPA_RHO: alignment_at(rho, eta)}, ranges),
-        (
-            granted(Relation(response(rho), ">=", root_of_one * mean), Ground.EXPECTATION, *pointwise),
-            from_step(bounded),
-        ),
+        (granted(Relation(response(rho), ">=", root_of_one * mean), Ground.EXPECTATION, *pointwise), bounded),
         (response(rho), mean),
         frozenset({Assumption.NORMALIZED}),
     )
 
 
-def _sharpness() -> Iterator[Step]:
+def _sharpness() -> Derivation:
     """s = 0, X in {0-, y} with probabilities eta^2 / y and 1 / y."""
     top = squared_noise_growth(eta)
     high = 1 / top

@@ -2,7 +2,7 @@ r"""Lemma L6: the key inequality L5 in the units of one coordinate of Adam."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
@@ -10,9 +10,9 @@ import sympy
 from proofs.adam.l5_epsilon import lemma_l5_epsilon
 from proofs.adam.l5_key_inequality import rho as amplification
 from proofs.adam.symbols import BETA2, BETAS, KAPPA_RHO, RHO, noise
-from proofs.composition import Assumption, Conclusion, cite, composed, from_step, summed
+from proofs.composition import Assumption, Conclusion, cite, composed, summed
 from proofs.relations import CONSTANTS, Range, Relation, equation, named
-from proofs.steps import Step, prose, proves
+from proofs.steps import Derivation, Step, prose, proves
 from proofs.sums import ALIGNED, PRECONDITIONED, aligned, epsilon, preconditioned, response_e, root_of_one_e
 from theory.adam.constants import alignment_at, second_moment_weight
 from theory.adam.key_inequality import normalized_response
@@ -36,22 +36,21 @@ RANGES = (*BETAS[1:], Range(noise, 0, 1, power=2), Range(RHO, 1))
     source="corrected Theorem 1",
     uses=("L5 with epsilon",),
 )
-def lemma_l6() -> Iterator[Step]:
+def lemma_l6() -> Derivation:
     """E_k[((G g)^+ - rho (G g)^-) / (sqrt(v_k) + epsilon)] >= kappa G^2 / (sqrt(D_k) + epsilon)."""
     terms, at_one = yield from in_units(response_e(RHO))
-    each = composed(
+    each = yield composed(
         Relation(aligned, ">=", KAPPA_RHO * preconditioned, KAPPA_IS, RANGES),
-        (from_step(terms), from_step(at_one), cite(lemma_l5_epsilon, {amplification: RHO})),
+        (terms, at_one, cite(lemma_l5_epsilon, {amplification: RHO})),
         (aligned, preconditioned, response_e(RHO), root_of_one_e),
         NEEDED,
         reason="E X = 1 and Var X = Var g / G^2 <= eta^2, by the test",
     )
-    yield each
     yield prose(r"G_k = 0: \mathrm{Var}\, g_k = 0, g_k = 0, \text{ both sides are } 0")
     yield summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED})
 
 
-def in_units(answer: Any) -> Generator[Step, None, tuple[Step, Step]]:
+def in_units(answer: Any) -> Generator[Step, Step, tuple[Step, Step]]:
     """``aligned`` is |G| / sqrt(c) times the response ``answer``, and ``preconditioned`` that at X = 1."""
     true, old, ratio, root = sympy.symbols("|G_k| v_{k-1} X T", positive=True)
     weight, scale = second_moment_weight(BETA2), named("scale", r"|G_k|/\sqrt c", positive=True)
@@ -69,10 +68,8 @@ def in_units(answer: Any) -> Generator[Step, None, tuple[Step, Step]]:
         "e = epsilon / (sqrt(c) |G|); both sides have the sign of X, and rho goes with it; X = 1 gives D_k",
         scale_is,
     )
-    terms = equation(aligned, scale * answer, "so, in expectation", {aligned: scale * answer})
-    yield terms
-    at_one = equation(
+    terms = yield equation(aligned, scale * answer, "so, in expectation", {aligned: scale * answer})
+    at_one = yield equation(
         preconditioned, scale * root_of_one_e, "and at X = 1", {preconditioned: scale * root_of_one_e}
     )
-    yield at_one
     return terms, at_one

@@ -6,7 +6,7 @@ sum_i E sqrt(D_{k,i}) plus the growth of Phi is at most B E||G_k||_1, and A = Ph
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
@@ -20,14 +20,13 @@ from proofs.composition import (
     assumed,
     composed,
     defined,
-    from_step,
     granted,
     hypothesis,
     rooted,
     summed,
 )
 from proofs.relations import CONSTANTS, Relation, equation, inequality, named, written
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, Step, proves
 from proofs.sums import DENOMINATORS, MOMENTS, NORMS, denominator, epsilon, norm, root_moment
 from theory.adam import constants
 
@@ -48,10 +47,8 @@ __all__ = [
 NEEDED_BEFORE = frozenset({Assumption.ADAM})
 NEEDED = NEEDED_BEFORE | {Assumption.SECOND_MOMENT}
 UNIT = BETAS[1:]
-before, after = (
-    named("V_before", r"\sqrt{v_{k-1}}", nonnegative=True),
-    named("V_after", r"E_k\sqrt{v_k}", nonnegative=True),
-)
+before = named("V_before", r"\sqrt{v_{k-1}}", nonnegative=True)
+after = named("V_after", r"E_k\sqrt{v_k}", nonnegative=True)
 tau = named("tau", r"\tau", positive=True)
 TAU_IS = {tau: sympy.sqrt(constants.squared_noise_growth(noise))}
 ROOT_C = named("root_c", r"\sqrt c", positive=True)
@@ -80,7 +77,7 @@ BY_MOMENTS = Relation(DENOMINATORS, "<=", AB_ARE[A] + ROOT_C * NORMS + PHI * ROO
     ),
     source="corrected Theorem 1",
 )
-def lemma_l7() -> Iterator[Step]:
+def lemma_l7() -> Derivation:
     """sum_k sum_i E sqrt(D_{k,i}) <= A + B S."""
     yield same(
         r"A - Kd\epsilon = \Phi(1)V_0, \; B = \sqrt c\,(1+\tau\Phi(1)): \text{ the functions}",
@@ -88,7 +85,7 @@ def lemma_l7() -> Iterator[Step]:
         (constants.preconditioner_growth(BETA2, noise), AB_ARE[B].subs(C_IS | TAU_IS)),
     )
     own, next_one = yield from one_step()
-    step = composed(
+    step = yield composed(
         Relation(
             denominator + PHI * (after - before),
             "<=",
@@ -96,59 +93,51 @@ def lemma_l7() -> Iterator[Step]:
             C_IS,
             UNIT,
         ),
-        (from_step(own), from_step(next_one)),
+        (own, next_one),
         (denominator, after, before, norm, root_moment),
         NEEDED_BEFORE,
         reason="one step, with Phi(V) = sqrt(beta2) / (1 - sqrt(beta2)) V",
     )
-    yield step
     yield inequality(PHI, ">=", 0, UNIT)
-    total = summed(
+    total = yield summed(
         step,
         {denominator: DENOMINATORS, norm: NORMS, root_moment: MOMENTS},
         {(before, after): initial_sum},
         count=steps * dimension,
     )
-    yield total
-    named_start = composed(BY_MOMENTS, (from_step(total),), (DENOMINATORS, NORMS, MOMENTS), NEEDED_BEFORE)
-    yield named_start
+    named_start = yield composed(BY_MOMENTS, (total,), (DENOMINATORS, NORMS, MOMENTS), NEEDED_BEFORE)
     tested = assumed(Relation(root_moment, "<=", tau * norm, TAU_IS), Assumption.SECOND_MOMENT)
-    of_norm = composed(
+    of_norm = yield composed(
         Relation(root_moment, "<=", tau * norm, TAU_IS), (tested,), (root_moment,), frozenset(tested.assumes)
     )
-    yield of_norm
-    moments = summed(of_norm, {root_moment: MOMENTS, norm: NORMS})
-    yield moments
+    moments = yield summed(of_norm, {root_moment: MOMENTS, norm: NORMS})
     yield composed(
         Relation(DENOMINATORS, "<=", A + B * NORMS, AB_ARE, UNIT),
-        (from_step(named_start), from_step(moments)),
+        (named_start, moments),
         (DENOMINATORS, NORMS, MOMENTS),
         NEEDED,
     )
 
 
-def one_step() -> Generator[Step, None, tuple[Step, Step]]:
+def one_step() -> Generator[Step, Step, tuple[Step, Step]]:
     """Today's denominator and tomorrow's second moment, by today's second moment and gradient."""
     plain = named("root_D", r"\sqrt{D_k}", nonnegative=True)
     root = yield from _below_sum(plain, norm, "D_k = beta2 v_{k-1} + c G_k^2")
-    whole = equation(denominator, plain + epsilon, where={denominator: plain + epsilon})
-    yield whole
-    own = composed(
+    whole = yield equation(denominator, plain + epsilon, where={denominator: plain + epsilon})
+    own = yield composed(
         Relation(denominator, "<=", q * before + ROOT_C * norm + epsilon, C_IS, UNIT),
-        (from_step(root), from_step(whole)),
+        (root, whole),
         (plain, denominator),
         NEEDED_BEFORE,
     )
-    yield own
     now, moment = named("V_now", r"\sqrt{v_k}", nonnegative=True), named("v_now", "v_k", nonnegative=True)
-    pointwise = square(now - after, {now**2: moment})
-    yield pointwise
+    pointwise = yield square(now - after, {now**2: moment})
     reason = "E_k v_k = beta2 v_{k-1} + c E_k g_k^2"
     next_one = yield from _below_sum(after, root_moment, reason, pointwise)
     return own, next_one
 
 
-def _below_sum(root: Any, size: Any, reason: str, *steps: Step) -> Generator[Step, None, Step]:
+def _below_sum(root: Any, size: Any, reason: str, *steps: Step) -> Generator[Step, Step, Step]:
     """sqrt(x^2 + y^2) <= x + y for x = sqrt(beta2 v_{k-1}), y = sqrt(c) ``size``, x, y >= 0.
 
     The square of ``root`` is x^2 + y^2, or at most that by ``steps``, in expectation.
@@ -157,21 +146,18 @@ def _below_sum(root: Any, size: Any, reason: str, *steps: Step) -> Generator[Ste
     bound = q * before + ROOT_C * size
     cross = named("cross", r"2\sqrt{\beta_2 v_{k-1}\,c}\,|G_k|", nonnegative=True)
     squares = BETA2 * before**2 + ROOT_C**2 * size**2
-    exact = equation(cross, bound**2 - squares, reason, {cross: 2 * q * before * ROOT_C * size, **C_IS})
-    yield exact
-    below = composed(
+    exact = yield equation(cross, bound**2 - squares, reason, {cross: 2 * q * before * ROOT_C * size, **C_IS})
+    below = yield composed(
         Relation(squared, "<=", bound**2, C_IS, UNIT),
         (
             granted(Relation(squared, "<=", squares, C_IS), Ground.EXPECTATION, *steps)
             if steps
             else defined(squared, squares),
-            from_step(exact),
+            exact,
             hypothesis(Relation(cross, ">=", 0)),
         ),
         (squared, cross),
         NEEDED_BEFORE,
     )
-    yield below
-    result = rooted(below, squared, root, bound)
-    yield result
+    result = yield rooted(below, squared, root, bound)
     return result

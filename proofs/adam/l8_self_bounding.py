@@ -2,14 +2,12 @@ r"""Lemma L8: from the preconditioned sum Q and the denominators R = A + B S to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam.symbols import A, B
-from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
+from proofs.composition import Conclusion, composed, hypothesis, summed
 from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, proves
 from proofs.sums import DENOMINATORS, NORMS, PRECONDITIONED, denominator, norm, preconditioned
 from theory.adam.constants import solve_self_bounding
 
@@ -27,15 +25,13 @@ LINEAR = Relation(2 * NORMS, "<=", t * PRECONDITIONED + DENOMINATORS / t, ranges
     concludes=(Conclusion(LINEAR, universal=(NORMS, PRECONDITIONED, DENOMINATORS)),),
     source="corrected Theorem 1",
 )
-def lemma_l8() -> Iterator[Step]:
+def lemma_l8() -> Derivation:
     """2 S <= t Q + R / t for all t > 0, and the root of S^2 = Q (A + B S)."""
     q, total = sympy.symbols("Q S", positive=True)
-    gradient, root = (
-        sympy.Symbol("|G_k|", nonnegative=True),
-        named("root_D_eps", r"\sqrt{D_k}+\epsilon", positive=True),
-    )
+    gradient = sympy.Symbol("|G_k|", nonnegative=True)
+    root = named("root_D_eps", r"\sqrt{D_k}+\epsilon", positive=True)
     square = named("gap_2", r"(t|G_k| - \sqrt{D_k} - \epsilon)^2/(t(\sqrt{D_k}+\epsilon))", nonnegative=True)
-    perfect = equation(
+    perfect = yield equation(
         t * preconditioned + denominator / t - 2 * norm,
         square,
         where={
@@ -45,13 +41,11 @@ def lemma_l8() -> Iterator[Step]:
             square: (t * gradient - root) ** 2 / (t * root),
         },
     )
-    yield perfect
-    each = composed(
+    each = yield composed(
         Relation(2 * norm, "<=", t * preconditioned + denominator / t, ranges=LINEAR.ranges),
-        (from_step(perfect), hypothesis(Relation(square, ">=", 0))),
+        (perfect, hypothesis(Relation(square, ">=", 0))),
         (norm, preconditioned, denominator, square),
     )
-    yield each
     yield summed(each, {norm: NORMS, preconditioned: PRECONDITIONED, denominator: DENOMINATORS})
     larger = solve_self_bounding(B, A, q)
     smaller = B * q - larger

@@ -6,7 +6,7 @@ both over the steps that are summed.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
@@ -34,7 +34,7 @@ from proofs.composition import (
 from proofs.grounds import inner, supremum
 from proofs.grounds import norm as norm_2
 from proofs.relations import Range, Relation, equation, named
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, Step, all_of, proves
 from proofs.sums import (
     aligned,
     denominator,
@@ -120,7 +120,7 @@ C_IS_M = {C_M: DEFINED[C_M]}
     source="corrected Theorem 1, variants",
     uses=("L1", "L2", "L3", "L4", "L6"),
 )
-def weighted_sums() -> Iterator[Step]:
+def weighted_sums() -> Derivation:
     """Each lemma's term times s_k, summed."""
     yield from _squares()
     yield from _freezing()
@@ -140,43 +140,38 @@ def product_of(step: Step) -> Any:
     return step.relation.left
 
 
-def _squares() -> Iterator[Step]:
-    size = times(square, "s_k^2u_{k,i}^2", s_2, square)
-    yield size
-    each = composed(
+def _squares() -> Derivation:
+    size = yield times(square, "s_k^2u_{k,i}^2", s_2, square)
+    each = yield composed(
         Relation(product_of(size), "<=", C_M**2 * s_2, C_IS_M, BETAS),
-        (from_step(size), cite(lemma_l1, part=3)),
+        (size, cite(lemma_l1, part=3)),
         (product_of(size), square),
         ADAM,
     )
-    yield each
     yield summed(each, {product_of(size): SQUARES_S, s_2: dimension * ENERGY})
 
 
-def _freezing() -> Iterator[Step]:
+def _freezing() -> Derivation:
     """s_k times L3's step; s_k s_{k-i} <= (s_k^2 + s_{k-i}^2) / 2, and each square occurs at most n times."""
     far = yield from _travelled()
-    named_terms = [
+    named_terms = yield from all_of(
         times(progress, r"s_k\langle G_k,u_k\rangle", s, progress),
         times(
             past, r"s_k{\textstyle\sum_{j\le k}}\beta_1^{k-j}\langle G_j,g_j/(\sqrt{v_k}+\epsilon)\rangle", s, past
         ),
         times(travelled, r"s_k{\textstyle\sum_n}r^n\|w_k-w_{k-n}\|", s, travelled),
-    ]
-    yield from named_terms
+    )
     gained, kept, moved = map(product_of, named_terms)
-    each = composed(
+    each = yield composed(
         Relation(gained, ">=", (1 - BETA1) * kept - FREEZING_COST * moved, ranges=BETAS),
-        (cite(lemma_l3, part=1), *map(from_step, named_terms)),
+        (cite(lemma_l3, part=1), *named_terms),
         (progress, past, travelled, gained, kept, moved),
         NEEDED,
     )
-    yield each
-    total = summed(each, {gained: PROGRESS_S, kept: FROZEN_S, moved: TRAVELLED_S})
-    yield total
+    total = yield summed(each, {gained: PROGRESS_S, kept: FROZEN_S, moved: TRAVELLED_S})
     yield composed(
         Relation(PROGRESS_S, ">=", (1 - BETA1) * FROZEN_S - E_1 * ENERGY, DEFINED, BETAS),
-        (from_step(total), from_step(far)),
+        (total, far),
         (PROGRESS_S, FROZEN_S, TRAVELLED_S, ENERGY),
         NEEDED,
     )
@@ -185,21 +180,18 @@ def _freezing() -> Iterator[Step]:
 TRAVELLED_S = named("travelled_s", r"{\textstyle\sum_k}s_k{\textstyle\sum_n}r^n\|w_k-w_{k-n}\|", nonnegative=True)
 
 
-def _travelled() -> Generator[Step, None, Step]:
+def _travelled() -> Generator[Step, Step, Step]:
     hop = named("hop", r"\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
-    hops, part = (
-        named("hops", r"{\textstyle\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True),
-        named("then_sum", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True),
-    )
+    hops = named("hops", r"{\textstyle\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
+    part = named("then_sum", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True)
     path = named("path", r"{\textstyle\sum_{i\le n}\sum_k}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
     reach = named("reach_s", r"r^n{\textstyle\sum_k}s_k\|w_k-w_{k-n}\|", nonnegative=True)
     size = alpha * sympy.sqrt(dimension) * C_M
-    product = equation(hop, alpha * s * then * length, where={hop: alpha * s * then * length})
-    yield product
-    each = composed(
+    product = yield equation(hop, alpha * s * then * length, where={hop: alpha * s * then * length})
+    each = yield composed(
         Relation(hop, "<=", size * (s_2 + then_2) / 2, C_IS_M, BETAS),
         (
-            from_step(product),
+            product,
             cite(lemma_l1, part=2),
             granted(
                 Relation(2 * s * then, "<=", s_2 + then_2), Ground.SQUARE, meaning={s_2: s**2, then_2: then**2}
@@ -208,22 +200,16 @@ def _travelled() -> Generator[Step, None, Step]:
         (hop, length, s_2, then_2),
         ADAM,
     )
-    yield each
-    over_k = summed(each, {hop: hops, s_2: ENERGY, then_2: part}, reason="over the steps")
-    yield over_k
-    at_most = composed(
+    over_k = yield summed(each, {hop: hops, s_2: ENERGY, then_2: part}, reason="over the steps")
+    at_most = yield composed(
         Relation(hops, "<=", size * ENERGY, C_IS_M, BETAS),
-        (from_step(over_k), granted(Relation(part, "<=", ENERGY), Ground.PART, meaning=_shifted(part))),
+        (over_k, granted(Relation(part, "<=", ENERGY), Ground.PART, meaning=_shifted(part))),
         (hops, part, ENERGY),
         ADAM,
     )
-    yield at_most
-    over_i = summed(at_most, {hops: path}, count=n, reason="over i = 1..n")
-    yield over_i
-    way, to_there = (
-        named("way", r"{\textstyle\sum_{i\le n}}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True),
-        named("to_there", r"s_k\|w_k-w_{k-n}\|", nonnegative=True),
-    )
+    over_i = yield summed(at_most, {hops: path}, count=n, reason="over i = 1..n")
+    way = named("way", r"{\textstyle\sum_{i\le n}}\alpha s_ks_{k-i}\|u_{k-i}\|", nonnegative=True)
+    to_there = named("to_there", r"s_k\|w_k-w_{k-n}\|", nonnegative=True)
     one = stated(
         granted(Relation(to_there, "<=", way), Ground.MINKOWSKI, meaning=_of_hops(to_there, way)),
         "w_{k-n} - w_k is the sum of the steps between",
@@ -231,15 +217,16 @@ def _travelled() -> Generator[Step, None, Step]:
     all_of_them = named("reach_sum", r"{\textstyle\sum_k}s_k\|w_k-w_{k-n}\|", nonnegative=True)
     over_all = summed(one, {to_there: all_of_them, way: path}, reason="over the steps")
     weighed = equation(reach, r**n * all_of_them, where={reach: r**n * all_of_them})
-    yield from (one, over_all, weighed)
-    near = composed(
+    yield one
+    yield over_all
+    yield weighed
+    near = yield composed(
         Relation(reach, "<=", n * r**n * size * ENERGY, C_IS_M, BETAS),
-        (from_step(weighed), from_step(over_all), from_step(over_i)),
+        (weighed, over_all, over_i),
         (reach, all_of_them, path),
         ADAM,
     )
-    yield near
-    return (yield from telescoped(reach, TRAVELLED_S, size * ENERGY, from_step(near), where=C_IS_M))
+    return (yield from telescoped(reach, TRAVELLED_S, size * ENERGY, near, where=C_IS_M))
 
 
 def _shifted(part: Any) -> dict[Any, Any]:
@@ -259,66 +246,53 @@ def _of_hops(whole: Any, parts: Any) -> dict[Any, Any]:
     return {whole: norm_2(sympy.Sum(hop, (i, 1, n))), parts: sympy.Sum(norm_2(hop), (i, 1, n))}
 
 
-def _swap() -> Iterator[Step]:
+def _swap() -> Derivation:
     """s_k <= theta_k sqrt(v_k) <= sum_n s_{k+n} r^n <= rho s_k."""
     old = yield from aged()
-    by_age = times(term, r"s_{k+n}\beta_1^n(\sqrt{v_k}+\epsilon_k)/(\sqrt{v_{k+n}}+\epsilon_{k+n})", later_s, term)
-    yield by_age
+    by_age = yield times(
+        term, r"s_{k+n}\beta_1^n(\sqrt{v_k}+\epsilon_k)/(\sqrt{v_{k+n}}+\epsilon_{k+n})", later_s, term
+    )
     ahead = named("ahead", "s_{k+n}r^n", nonnegative=True)
-    scaled = equation(ahead, later_s * r**n, where={ahead: later_s * r**n})
-    yield scaled
-    each = composed(
+    scaled = yield equation(ahead, later_s * r**n, where={ahead: later_s * r**n})
+    each = yield composed(
         Relation(product_of(by_age), "<=", ahead, ranges=BETAS),
-        (from_step(old), from_step(by_age), from_step(scaled)),
+        (old, by_age, scaled),
         (product_of(by_age), term, ahead),
         ADAM,
     )
-    yield each
-    over_n = summed(each, {product_of(by_age): weight, ahead: momentum}, reason="over n")
-    yield over_n
+    over_n = yield summed(each, {product_of(by_age): weight, ahead: momentum}, reason="over n")
     ahead_of = sympy.Function("s", positive=True)
     first = {weight: ages(ahead_of), s: ahead_of(0)}
-    below = stated(granted(Relation(weight, ">=", s), Ground.PART, meaning=first), "n = 0")
-    yield below
-    above = composed(
+    below = yield stated(granted(Relation(weight, ">=", s), Ground.PART, meaning=first), "n = 0")
+    above = yield composed(
         Relation(weight, "<=", RHO * s, ranges=BETAS),
         (
-            from_step(over_n),
+            over_n,
             granted(Relation(momentum, "<=", RHO * s), Ground.EXTREMUM, meaning={RHO: supremum(momentum / s)}),
         ),
         (weight, momentum),
         ADAM,
         reason="rho",
     )
-    yield above
     swap = yield from swapped(s)
-    of_term = times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned)
-    yield of_term
+    of_term = yield times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned)
     ranges = (*BETAS, Range(RHO, 1))
-    kept = composed(
+    kept = yield composed(
         Relation(frozen, ">=", product_of(of_term), ranges=(*ranges, Range(s, 0, strict=True))),
-        (from_step(swap, {weight: (above, below)}), from_step(of_term)),
+        (from_step(swap, {weight: (above, below)}), of_term),
         (frozen, aligned, product_of(of_term)),
         ADAM,
     )
-    yield kept
-    total = summed(kept, {frozen: FROZEN_S, product_of(of_term): ALIGNED_S})
-    yield total
-    yield composed(
-        Relation(FROZEN_S, ">=", ALIGNED_S, ranges=ranges),
-        (from_step(total),),
-        (FROZEN_S, ALIGNED_S),
-        ADAM,
-    )
+    total = yield summed(kept, {frozen: FROZEN_S, product_of(of_term): ALIGNED_S})
+    yield composed(Relation(FROZEN_S, ">=", ALIGNED_S, ranges=ranges), (total,), (FROZEN_S, ALIGNED_S), ADAM)
     yield from _early(over_n)
 
 
-def _early(over_n: Step) -> Iterator[Step]:
+def _early(over_n: Step) -> Derivation:
     """Steps whose test may fail climb at most sum_n s_{k+n} r^n |G_k| / sqrt(c)."""
-    product = times(norm, r"T_k|G_k|", momentum, norm)
-    yield product
+    product = yield times(norm, r"T_k|G_k|", momentum, norm)
     true, own = sympy.symbols(r"G_k g_k/(\sqrt{v_k}+\epsilon)", real=True)
-    by_share = composed(
+    by_share = yield composed(
         Relation(frozen, ">=", -weight * norm / ROOT_C, C_IS, BETAS),
         (
             granted(
@@ -331,31 +305,27 @@ def _early(over_n: Step) -> Iterator[Step]:
         (frozen, fresh_share),
         ADAM,
     )
-    yield by_share
-    each = composed(
+    each = yield composed(
         Relation(frozen, ">=", -product_of(product) / ROOT_C, C_IS, BETAS),
-        (from_step(by_share), from_step(over_n), from_step(product)),
+        (by_share, over_n, product),
         (frozen, weight, momentum, product_of(product)),
         ADAM,
     )
-    yield each
     yield summed(each, {frozen: FROZEN_EARLY, product_of(product): EARLY}, reason="over j < k_0")
 
 
-def _descent() -> Iterator[Step]:
-    terms = [
+def _descent() -> Derivation:
+    terms = yield from all_of(
         times(aligned, r"s_k[(G_kg_k)^+-\rho(G_kg_k)^-]/(\sqrt{v_k}+\epsilon)", s, aligned),
         times(preconditioned, r"s_kG_k^2/(\sqrt{D_k}+\epsilon)", s, preconditioned),
-    ]
-    yield from terms
+    )
     left, right = map(product_of, terms)
-    each = composed(
+    each = yield composed(
         Relation(left, ">=", KAPPA_RHO * right, KAPPA_IS, TESTED_RANGES),
-        (cite(lemma_l6, part=1), *map(from_step, terms)),
+        (cite(lemma_l6, part=1), *terms),
         (aligned, preconditioned, left, right),
         TESTED,
     )
-    yield each
     yield summed(each, {left: ALIGNED_S, right: PRECONDITIONED_S})
 
 
@@ -378,23 +348,21 @@ def _descent() -> Iterator[Step]:
     source="corrected Theorem 1, variants",
     uses=("L7",),
 )
-def weighted_denominators() -> Iterator[Step]:
+def weighted_denominators() -> Derivation:
     """The potential is q Z_k V_{k-1}, as Z_k = s_k + q Z_{k+1}."""
     ahead, ahead_next = named("Z_k", "Z_k", nonnegative=True), named("Z_next", "Z_{k+1}", nonnegative=True)
     own, next_one = yield from one_step()
-    potential, passed = (
-        named("pot", r"\sqrt{\beta_2}Z_kV_{k-1}", nonnegative=True),
-        named("pot_next", r"\sqrt{\beta_2}Z_{k+1}V_k", nonnegative=True),
-    )
+    potential = named("pot", r"\sqrt{\beta_2}Z_kV_{k-1}", nonnegative=True)
+    passed = named("pot_next", r"\sqrt{\beta_2}Z_{k+1}V_k", nonnegative=True)
     where = {potential: q * ahead * before, passed: q * ahead_next * after}
     potentials = [equation(name, value, where={name: value}) for name, value in where.items()]
     recursion = {ahead: s + q * ahead_next}
     of_term = times(denominator, r"s_k(\sqrt{D_k}+\epsilon)", s, denominator)
     of_norm = times(norm, "s_k|G_k|", s, norm)
-    yield from (*potentials, of_term, of_norm)
+    yield from all_of(*potentials, of_term, of_norm)
     left, right = product_of(of_term), product_of(of_norm)
     needed = ADAM | {Assumption.SECOND_MOMENT}
-    step = composed(
+    step = yield composed(
         Relation(
             left + passed,
             "<=",
@@ -403,16 +371,17 @@ def weighted_denominators() -> Iterator[Step]:
             UNIT,
         ),
         (
-            from_step(own),
-            from_step(next_one),
-            *map(from_step, (*potentials, of_term, of_norm)),
+            own,
+            next_one,
+            *potentials,
+            of_term,
+            of_norm,
             assumed(Relation(root_moment, "<=", tau * norm, TAU_IS), Assumption.SECOND_MOMENT),
         ),
         (denominator, after, before, norm, root_moment, left, right, potential, passed),
         needed,
     )
-    yield step
-    each = composed(
+    each = yield composed(
         Relation(
             left + passed,
             "<=",
@@ -421,19 +390,18 @@ def weighted_denominators() -> Iterator[Step]:
             UNIT,
         ),
         (
-            from_step(step),
+            step,
             granted(
                 Relation(ahead_next, "<=", lookahead * s),
                 Ground.EXTREMUM,
                 meaning={lookahead: supremum(ahead_next / s)},
             ),
-            from_step(of_norm),
+            of_norm,
         ),
         (left, passed, potential, ahead_next, right),
         needed,
         reason="z",
     )
-    yield each
     yield summed(
         each,
         {left: DENOMINATORS_S, right: NORMS_S, s: dimension * STEPS_S},

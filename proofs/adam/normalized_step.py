@@ -13,7 +13,7 @@ Example:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -26,7 +26,18 @@ from proofs.adam.l1_step import lemma_l1
 from proofs.adam.symbols import BETA1, BETA2
 from proofs.certificates.intervals import Enclosure
 from proofs.relations import written
-from proofs.steps import Evidence, Method, Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import (
+    Derivation,
+    Evidence,
+    Method,
+    Step,
+    by_lemma,
+    identity,
+    nonnegative,
+    prose,
+    proves,
+    vanishing,
+)
 from theory.adam import normalized_step as theory
 from theory.adam.constants import momentum_ratio, normalized_step_bound
 
@@ -51,7 +62,7 @@ LAST = 7.0
     source="this project; the rule: Trefethen and Weideman, SIAM Review 56 (2014), Theorem 5.1",
     uses=("L1",),
 )
-def mean_step() -> Iterator[Step]:
+def mean_step() -> Derivation:
     """The integrand in a strip, and what a long past contributes."""
     t, v, cosine, bound = sympy.symbols("t v c C_m", positive=True)
     factor = 2 / sympy.sqrt(sympy.pi)
@@ -86,7 +97,7 @@ def _positive(left: Expression, right: Expression) -> Step:
     return Step(text, Method.INTERVALS, lambda: Evidence(bool(gap.is_positive), f"by {gap.evalf(3)}"))
 
 
-def _forgetting(bound: Expression) -> Iterator[Step]:
+def _forgetting(bound: Expression) -> Derivation:
     """m_k = m_K + beta1^K m', v_k = v_K + beta2^K v': the last K gradients and all before."""
     recent, longer, steps, square, least = sympy.symbols("q t K E_2 x", positive=True)
     root = recent + longer

@@ -2,7 +2,7 @@ r"""The corrected Theorem 1: lemmas L1 to L8 put together."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from functools import cache
 
@@ -42,7 +42,7 @@ from proofs.adam.symbols import (
 )
 from proofs.composition import Conclusion
 from proofs.relations import Relation, equation
-from proofs.steps import Step, identity, proves, vanishing
+from proofs.steps import Derivation, Step, identity, proves, vanishing
 from proofs.sums import PRECONDITIONED
 from theory.adam import constants, theorem1
 
@@ -70,7 +70,7 @@ BOUND_1 = Relation(
     source="a correction of Theorem 1 and Theorem B.1 of arXiv 2412.21124",
     uses=("descent lemma", "L1", "L3", "L4", "L6", "L7", "L8"),
 )
-def theorem_1() -> Iterator[Step]:
+def theorem_1() -> Derivation:
     """Gamma, the bounds (1), (2) and (3), and the step size of (3)."""
     bound = yield from _bound_1()
     yield closing(bound)
@@ -85,10 +85,9 @@ def bound_1() -> Step:
     return preconditioned_bound(BOUND_1)
 
 
-def _bound_1() -> Generator[Step, None, Step]:
+def _bound_1() -> Generator[Step, Step, Step]:
     """Descent lemma, summed: alpha (1 - beta1) kappa Q <= Delta + alpha^2 K L d Gamma."""
-    bound = bound_1()
-    yield bound
+    bound = yield bound_1()
     yield same(
         r"\alpha(1-\beta_1)\kappa\,\bar Q = \Delta + \alpha^2 K L d\,\Gamma",
         (alpha * (1 - BETA1) * KAPPA * theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value, DESCENT),
@@ -99,14 +98,14 @@ def _bound_1() -> Generator[Step, None, Step]:
     return bound
 
 
-def _bound_2() -> Iterator[Step]:
+def _bound_2() -> Derivation:
     """Bound (2) is L8's solution with this theorem's A, B and Qbar."""
     found = theorem1.gradient_norm_sum_bound(PROBLEM, ADAM).value
     q_bar = theorem1.preconditioned_sum_bound(PROBLEM, ADAM).value
     yield from self_bounding(found, q_bar)
 
 
-def _bound_3() -> Iterator[Step]:
+def _bound_3() -> Derivation:
     """The best step size, and bound (3) in closed form."""
     drift = sympy.Symbol("Gamma", positive=True)
     least = constants.least_descent_budget(PROBLEM, drift)

@@ -5,7 +5,6 @@ Each proof says what changes in the lemmas; everything else is the theorem's pro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +47,7 @@ from proofs.adam.theorem1 import bound_1
 from proofs.composition import Ground, cite, composed, from_step, granted, hypothesis, stated, summed
 from proofs.grounds import infimum, supremum
 from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import Derivation, Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
 from proofs.sums import PRECONDITIONED, PROGRESS, SQUARES, epsilon, preconditioned
 from theory.adam import variants as theory
 from theory.adam.constants import alignment_at, descent_budget, drift_constant, solve_self_bounding
@@ -67,17 +66,18 @@ a, h, x = sympy.symbols("a h x", positive=True)
     source="corrected Theorem 1, variants",
     uses=("Theorem 1 (corrected)", "L7", "L8"),
 )
-def epsilon_proof() -> Iterator[Step]:
+def epsilon_proof() -> Derivation:
     """Theorem 1's bound on Q holds for every epsilon, and lemma L7's A has K d epsilon in it."""
     found = theory.gradient_norm_sum_bound(PROBLEM, replace(ADAM, epsilon=epsilon)).constants
     yield same(r"A + Kd\epsilon \text{ is L7's}", (found["A + K d epsilon"], AB_ARE[A]))
     yield same(r"B \text{ is L7's}", (found["B"], AB_ARE[B].subs(C_IS | TAU_IS)))
     bound = bound_1()
-    yield from (bound, closing(bound))
+    yield bound
+    yield closing(bound)
     yield from _epsilon_cost()
 
 
-def _epsilon_cost() -> Iterator[Step]:
+def _epsilon_cost() -> Derivation:
     """S_+(A + E) - S_+(A) is at most sqrt(Q E) and at most E / B."""
     growth, start, q, extra = sympy.symbols("B A Q E", positive=True)
     old, new = solve_self_bounding(growth, start, q), solve_self_bounding(growth, start + extra, q)
@@ -105,7 +105,7 @@ def _epsilon_cost() -> Iterator[Step]:
     source="corrected Theorem 1, variants",
     uses=("L4",),
 )
-def multiplier_proof() -> Iterator[Step]:
+def multiplier_proof() -> Derivation:
     """Step multipliers s_k, with rho_s from ``sums`` and Qbar from ``bound``."""
     lo, hi = sympy.symbols("lo hi", positive=True)
     found = theory.preconditioned_sum_bound(PROBLEM, ADAM, theory.StepMultipliers(RHO, lo, hi)).value
@@ -127,7 +127,7 @@ def multiplier_proof() -> Iterator[Step]:
     )
 
 
-def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
+def _within(lo: Any, hi: Any, total: Any) -> Derivation:
     """The weighted sums with lo <= s_k <= hi: sum_k s_k^2 <= K hi^2, and Q_s >= lo Q."""
     most, least = (
         stated(granted(Relation(s, sense, end), Ground.EXTREMUM, meaning={end: of(s)}))
@@ -135,21 +135,19 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
     )
     of_squares = inequality(s_2, "<=", hi**2, (Range(s, 0, hi),), where={s_2: s**2})
     squared = composed(Relation(s_2, "<=", hi**2), (from_step(of_squares, {s: (most,)}),), (s_2,))
-    yield from (most, of_squares, squared)
-    energy = summed(squared, {s_2: ENERGY}, count=steps)
-    yield energy
+    yield most
+    yield of_squares
+    yield squared
+    energy = yield summed(squared, {s_2: ENERGY}, count=steps)
     of_term = named("q_s", r"s_kG_k^2/\sqrt{D_k}", nonnegative=True)
-    scaled = equation(of_term, s * preconditioned, where={of_term: s * preconditioned})
-    yield scaled
-    above = composed(
+    scaled = yield equation(of_term, s * preconditioned, where={of_term: s * preconditioned})
+    above = yield composed(
         Relation(of_term, ">=", lo * preconditioned, ranges=(Range(lo, 0, strict=True), Range(s, lo))),
-        (from_step(scaled), hypothesis(Relation(preconditioned, ">=", 0))),
+        (scaled, hypothesis(Relation(preconditioned, ">=", 0))),
         (of_term, preconditioned),
     )
-    yield above
     yield least
-    weighted = summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
-    yield weighted
+    weighted = yield summed(above, {of_term: PRECONDITIONED_S, preconditioned: PRECONDITIONED})
     bound = composed(
         Relation(
             PRECONDITIONED,
@@ -161,13 +159,14 @@ def _within(lo: Any, hi: Any, total: Any) -> Iterator[Step]:
         (
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             *(cite(weighted_sums, part=part) for part in range(4)),
-            from_step(energy),
+            energy,
             from_step(weighted, {s: (least,)}),
         ),
         (PROGRESS_S, SQUARES_S, FROZEN_S, ALIGNED_S, PRECONDITIONED_S, PRECONDITIONED, ENERGY),
         TESTED,
     )
-    yield from (bound, closing(bound))
+    yield bound
+    yield closing(bound)
 
 
 def _extremes() -> Step:
@@ -207,7 +206,7 @@ def _recursion() -> Step:
     r"$1/(1-\beta_1^J)$ times the largest of its terms with $j \le J$.",
     source="corrected Theorem 1, variants",
 )
-def bias_correction_proof() -> Iterator[Step]:
+def bias_correction_proof() -> Derivation:
     """Bias correction is the multiplier s_k = ``multiplier(k, beta1, beta2)`` and a growing epsilon."""
     k, beta1, beta2, m, v, epsilon = sympy.symbols("k beta1 beta2 m v epsilon", positive=True)
     corrected = (m / (1 - beta1**k)) / (sympy.sqrt(v / (1 - beta2**k)) + epsilon)

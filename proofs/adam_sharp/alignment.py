@@ -12,8 +12,6 @@ A parabola F_ lies below F on both sides of 0, and its mean is at least kappa ph
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam.descent import descent_lemma
@@ -39,7 +37,7 @@ from proofs.adam_sharp.symbols import (
 )
 from proofs.composition import Conclusion, Ground, cite, composed, granted
 from proofs.relations import Relation
-from proofs.steps import Step, by_lemma, chebyshev, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, all_of, by_lemma, chebyshev, identity, nonnegative, prose, proves
 from proofs.sums import PROGRESS, SQUARES
 from theory.adam.constants import second_moment_weight, squared_noise_growth
 from theory.adam_sharp import constants
@@ -71,18 +69,17 @@ BOUNDED = Relation(share * Q_PHI, "<=", Delta / alpha + alpha * L * cost_of_drif
     source="Theorem 2, lemma Q'",
     uses=("descent lemma", "S", "D", "L5'"),
 )
-def lemma_q() -> Iterator[Step]:
+def lemma_q() -> Derivation:
     """Lemma Q': the three Lambdas, h, kappa and Q."""
-    own = [
-        *_units(),
-        *_with_epsilon(),
-        *_parabola(),
-        *_worst_state(),
-        *_wrong_sign_by_swap(),
-        *_wrong_sign_by_slopes(),
-        *_constants(),
-    ]
-    yield from own
+    own = yield from all_of(
+        _units(),
+        _with_epsilon(),
+        _parabola(),
+        _worst_state(),
+        _wrong_sign_by_swap(),
+        _wrong_sign_by_slopes(),
+        _constants(),
+    )
     yield composed(
         BOUNDED,
         (
@@ -100,7 +97,7 @@ def lemma_q() -> Iterator[Step]:
     )
 
 
-def _units() -> Iterator[Step]:
+def _units() -> Derivation:
     """The second moments of W, V and Phi as beta2^m c G^2 times s + y a_m + X^2, s + a_m + X^2, s + a_m + 1."""
     v, G, X = sympy.symbols("v G X", positive=True)
     unit = base**m * c * G**2
@@ -129,7 +126,7 @@ def _units() -> Iterator[Step]:
         )
 
 
-def _with_epsilon() -> Iterator[Step]:
+def _with_epsilon() -> Derivation:
     """With om = r^m / sqrt(1 + e / W) and S_m = s + y a + W e the offset is a longer history."""
     root, old = sympy.symbols("W Y", positive=True)
     yield identity(
@@ -146,7 +143,7 @@ def _with_epsilon() -> Iterator[Step]:
     )
 
 
-def _parabola() -> Iterator[Step]:
+def _parabola() -> Derivation:
     """F >= the parabola for x >= 0, and its mean."""
     yield by_lemma(r"every term of $F(x)$, $x\ge0$, is above its parabola", lemma_l5_half_line)
     yield nonnegative(
@@ -178,7 +175,7 @@ def _parabola() -> Iterator[Step]:
     )
 
 
-def _worst_state() -> Iterator[Step]:
+def _worst_state() -> Derivation:
     """H / phi >= h: weights that are heavier for large m make means of increasing terms larger."""
     yield chebyshev(
         r"\text{the mean of a product of two increasing sequences is at least the product of their means}",
@@ -211,7 +208,7 @@ def _worst_state() -> Iterator[Step]:
     )
 
 
-def _wrong_sign_by_swap() -> Iterator[Step]:
+def _wrong_sign_by_swap() -> Derivation:
     """x = -u < 0 with Lambda = C."""
     yield identity(
         r"$-F_-(-u)=P(1+u/y)^2+uH'+(H-yH')(2u/y+u^2/y^2)$",
@@ -248,7 +245,7 @@ def _wrong_sign_by_swap() -> Iterator[Step]:
     yield nonnegative(r"$C\ge1\ge\Lambda_2$", swap - 1, [a, s], OPEN, "y <= 2")
 
 
-def _wrong_sign_by_slopes() -> Iterator[Step]:
+def _wrong_sign_by_slopes() -> Derivation:
     """x = -u < 0 with Lambda >= Lambda_1, Lambda_3: times (W_0 + e_0) / u, with g = Lambda (W_0 + e_0) phi."""
     g = sympy.Symbol("g", positive=True)
     swap, start, uphill = sympy.symbols("C mu S_0", positive=True)
@@ -312,7 +309,7 @@ def _wrong_sign_by_slopes() -> Iterator[Step]:
     )
 
 
-def _constants() -> Iterator[Step]:
+def _constants() -> Derivation:
     """mu and Lambda as theory composes them."""
     S_0 = sympy.Symbol("S_0", positive=True)
     swap, start = constants.swap_growth(beta1, beta2, eta), constants.uphill_start(beta1, beta2, eta)

@@ -12,8 +12,6 @@ D_k pays for what this changes. Nothing is given up at a stopping time: there is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam_sharp.energy import decay_step
@@ -21,7 +19,7 @@ from proofs.adam_sharp.symbols import KEPT, LOST, PAST_AND_TEST, PROGRESS_V, bet
 from proofs.adam_sharp.uphill import lemma_v
 from proofs.composition import Conclusion, Ground, composed, granted
 from proofs.relations import Relation
-from proofs.steps import Expression, Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, Expression, all_of, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import squared_noise_growth
 from theory.adam_sharp import constants
 
@@ -43,10 +41,9 @@ COUPLED = Relation(PROGRESS_V, ">=", (1 - beta1) * (KEPT - LOST))
     source="Theorem 2, lemma S",
     uses=("V",),
 )
-def lemma_s() -> Iterator[Step]:
+def lemma_s() -> Derivation:
     """Lemma S: the two couplings, path by path."""
-    own = [decay_step(), *_mean_of_the_smaller(), *_downhill(), *_uphill()]
-    yield from own
+    own = yield from all_of(decay_step(), _mean_of_the_smaller(), _downhill(), _uphill())
     yield by_lemma(r"$E\sum_m\beta_1^m\tilde s_{j+m}\le V_n(v_j)$ with $\max(G_t,G)$ for $G_t$", lemma_v)
     yield composed(COUPLED, (granted(COUPLED, Ground.EXPECTATION, *own),), (PROGRESS_V, KEPT, LOST), PAST_AND_TEST)
     yield prose(
@@ -57,7 +54,7 @@ def lemma_s() -> Iterator[Step]:
     )
 
 
-def _mean_of_the_smaller() -> Iterator[Step]:
+def _mean_of_the_smaller() -> Derivation:
     """E 1 / (sqrt(v~_k) + eps) >= the m-th term of W, by Jensen's inequality."""
     root = sympy.Symbol("Z", positive=True)
     slope = sympy.diff(1 / (root + epsilon), root) / (2 * root)
@@ -80,7 +77,7 @@ def _mean_of_the_smaller() -> Iterator[Step]:
     )
 
 
-def _downhill() -> Iterator[Step]:
+def _downhill() -> Derivation:
     """G_k / (sqrt(v_k) + eps) >= G / (sqrt(v~_k) + eps) - D_k beta2^(-m/2) / (sqrt(v_j) + eps), for g_j > 0.
 
     v~ has min(|G_t|, G) for |G_t|; P = max(G, |G_t|: j < t <= k) = G + h; s = 1 / (sqrt(v_k) + eps), s~ likewise;
@@ -118,7 +115,7 @@ def _downhill() -> Iterator[Step]:
     )
 
 
-def _uphill() -> Iterator[Step]:
+def _uphill() -> Derivation:
     """G_k / (sqrt(v_k) + eps) <= G / (sqrt(v~_k) + eps) + D_k beta2^(-m/2) / (sqrt(v_j) + eps), for g_j < 0.
 
     v~ has max(G_t, G) for G_t; P = min(G, G_t: j < t <= k).

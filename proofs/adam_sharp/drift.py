@@ -6,7 +6,6 @@ Theorem 1's K d Gamma.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -31,9 +30,9 @@ from proofs.adam_sharp.symbols import (
     same_extremum,
     series,
 )
-from proofs.composition import Conclusion, Ground, cite, composed, from_step, granted, summed
+from proofs.composition import Conclusion, Ground, cite, composed, granted, summed
 from proofs.relations import Relation, equation, named
-from proofs.steps import Step, by_lemma, identity, prose, proves
+from proofs.steps import Derivation, Step, all_of, by_lemma, identity, prose, proves
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.adam_sharp import constants
 
@@ -51,17 +50,16 @@ DRIFT = Relation(PROGRESS_V - alpha * L / 2 * SQUARES_V, ">=", (1 - beta1) * KEP
     source="Theorem 2, lemma D",
     uses=("S", "H"),
 )
-def lemma_d() -> Iterator[Step]:
+def lemma_d() -> Derivation:
     """Lemma D: the two forms of E."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     H = sympy.Symbol("H", positive=True)
-    own = [
+    own = yield from all_of(
         series(r"$\sum_{n\ge0}nr^n=r/(1-r)^2$", n * r**n, n, r / (1 - r) ** 2),
-        *_uniform_steps(),
+        _uniform_steps(),
         _energy_step(H),
-        *_young(),
-    ]
-    yield from own
+        _young(),
+    )
     yield by_lemma(
         r"$\sum_jE h_j^2\le H$, $\sum_kE\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$", lemma_h
     )
@@ -95,7 +93,7 @@ def lemma_d() -> Iterator[Step]:
     )
 
 
-def _uniform_steps() -> Iterator[Step]:
+def _uniform_steps() -> Derivation:
     """Every step at most alpha sqrt(d) C_m, every h_j at most sqrt(d / c)."""
     c = second_moment_weight(beta2)
     root = sympy.sqrt(1 - r**2)
@@ -123,54 +121,41 @@ def _energy_step(H: sympy.Symbol) -> Step:
     )
 
 
-def _young() -> Iterator[Step]:
+def _young() -> Derivation:
     """sum_{k,n} r^n h_{k-n} sum_{i <= n} s_{k-i} <= r / (1-r)^2 (||h||^2 + ||s||^2) / 2 by squares."""
-    product, h_2, u_2 = (
-        named("h_s", "h_{k-n}s_{k-i}", nonnegative=True),
-        named("h_2", "h_{k-n}^2", nonnegative=True),
-        named("hop_2", "s_{k-i}^2", nonnegative=True),
-    )
-    over, h_part, u_part = (
-        named("h_s_sum", r"{\textstyle\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
-        named("h_2_part", r"{\textstyle\sum_k}h_{k-n}^2", nonnegative=True),
-        named("hop_2_part", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True),
-    )
+    product = named("h_s", "h_{k-n}s_{k-i}", nonnegative=True)
+    h_2 = named("h_2", "h_{k-n}^2", nonnegative=True)
+    u_2 = named("hop_2", "s_{k-i}^2", nonnegative=True)
+    over = named("h_s_sum", r"{\textstyle\sum_k}h_{k-n}s_{k-i}", nonnegative=True)
+    h_part = named("h_2_part", r"{\textstyle\sum_k}h_{k-n}^2", nonnegative=True)
+    u_part = named("hop_2_part", r"{\textstyle\sum_k}s_{k-i}^2", nonnegative=True)
     h_all, u_all = named("h_all", r"\|h\|^2", nonnegative=True), named("hop_all", r"\|s\|^2", nonnegative=True)
-    path, aged, total = (
-        named("h_path", r"{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
-        named("h_aged", r"r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
-        named("h_total", r"{\textstyle\sum_n}r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True),
+    path = named("h_path", r"{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True)
+    aged = named("h_aged", r"r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True)
+    total = named(
+        "h_total", r"{\textstyle\sum_n}r^n{\textstyle\sum_{i\le n}\sum_k}h_{k-n}s_{k-i}", nonnegative=True
     )
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     mean, parts = (h_all + u_all) / 2, {h_part: h_all, u_part: u_all}
     h, hop = sympy.symbols("h_{k-n} s_{k-i}", real=True)
     terms = {product: h * hop, h_2: h**2, u_2: hop**2}
-    each = composed(
+    each = yield composed(
         Relation(product, "<=", (h_2 + u_2) / 2),
         (granted(Relation(2 * product, "<=", h_2 + u_2), Ground.SQUARE, meaning=terms),),
         (product, h_2, u_2),
     )
-    yield each
-    over_k = summed(
+    over_k = yield summed(
         each, {product: over, h_2: h_part, u_2: u_part}, reason="over k; scaled, ||h|| ||s|| is the least"
     )
-    yield over_k
-    whole = composed(
+    whole = yield composed(
         Relation(over, "<=", mean),
-        (
-            from_step(over_k),
-            *(granted(Relation(p, "<=", w), Ground.PART, meaning=_shifted(p, w)) for p, w in parts.items()),
-        ),
+        (over_k, *(granted(Relation(p, "<=", w), Ground.PART, meaning=_shifted(p, w)) for p, w in parts.items())),
         (over, h_part, u_part),
     )
-    yield whole
-    over_i = summed(whole, {over: path}, count=n, reason="over i = 1..n")
-    yield over_i
-    scaled = equation(aged, r**n * path, where={aged: r**n * path})
-    yield scaled
-    by_age = composed(Relation(aged, "<=", n * r**n * mean), (from_step(over_i), from_step(scaled)), (aged, path))
-    yield by_age
-    yield from telescoped(aged, total, mean, from_step(by_age))
+    over_i = yield summed(whole, {over: path}, count=n, reason="over i = 1..n")
+    scaled = yield equation(aged, r**n * path, where={aged: r**n * path})
+    by_age = yield composed(Relation(aged, "<=", n * r**n * mean), (over_i, scaled), (aged, path))
+    yield from telescoped(aged, total, mean, by_age)
 
 
 def _shifted(part: Any, whole: Any) -> dict[Any, Any]:

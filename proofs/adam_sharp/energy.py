@@ -2,14 +2,12 @@ r"""Lemma H: the squares of the normalised gradients h_j = ||g_j / (sqrt(v_j) + 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam_sharp.symbols import beta1, beta2, dimension, epsilon, horizon, q, r, same_extremum, series
 from proofs.composition import summed
 from proofs.relations import equation, named
-from proofs.steps import Step, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, Step, identity, nonnegative, prose, proves
 from theory.adam.constants import second_moment_weight
 from theory.adam_sharp import constants
 
@@ -22,7 +20,7 @@ __all__ = ["decay_step", "lemma_h"]
     r"$\sum_{j\le K'}E h_j^2\le H$, and $\sum_k E\|w_{k+1}-w_k\|^2\le\alpha^2(\frac{1-\beta_1}{1-r})^2H$.",
     source="Theorem 2, lemma H",
 )
-def lemma_h() -> Iterator[Step]:
+def lemma_h() -> Derivation:
     """Lemma H: H, and the norm of the convolution with momentum."""
     yield from _each_step()
     yield from _summed()
@@ -42,7 +40,7 @@ def decay_step() -> Step:
     )
 
 
-def _each_step() -> Iterator[Step]:
+def _each_step() -> Derivation:
     """A step's square is at most d/c, and at most the growth of ln u_k."""
     v, g, x, t, b = sympy.symbols("v g x t b", positive=True)
     c = second_moment_weight(beta2)
@@ -74,32 +72,29 @@ def _each_step() -> Iterator[Step]:
     )
 
 
-def _summed() -> Iterator[Step]:
+def _summed() -> Derivation:
     """Over the steps: the sum of the squares is at most H."""
     growth = sympy.Symbol("g", real=True)
     c = second_moment_weight(beta2)
     before, after, start, end = (
         named(f"ln {name}", rf"\ln {name}", real=True) for name in ("u_{k-1}", "u_k", "u_0", "u_{K'}")
     )
-    ratio, ratios = (
-        named("ln ratio", r"\ln\frac{u_k}{\beta_2u_{k-1}}", real=True),
-        named("ln ratios", r"{\textstyle\sum_k}\ln\frac{u_k}{\beta_2u_{k-1}}", real=True),
-    )
+    ratio = named("ln ratio", r"\ln\frac{u_k}{\beta_2u_{k-1}}", real=True)
+    ratios = named("ln ratios", r"{\textstyle\sum_k}\ln\frac{u_k}{\beta_2u_{k-1}}", real=True)
     new, old = sympy.symbols("u_k u_{k-1}", positive=True)
-    parted = equation(
+    parted = yield equation(
         ratio,
         -sympy.log(beta2) + after - before,
         "u_0 > 0",
         {ratio: sympy.log(new) - sympy.log(beta2) - sympy.log(old), after: sympy.log(new), before: sympy.log(old)},
     )
-    telescoped = summed(
+    yield summed(
         parted,
         {ratio: ratios},
         {(before, after): (start, end)},
         count=horizon,
         reason="summed over the $K'$ steps",
     )
-    yield from (parted, telescoped)
     yield same_extremum(
         r"$H=\min\{K'd/c,\ (K'd\ln(1/\beta_2)+\sum_iE\ln(u_{K',i}/u_{0,i}))/c\}$",
         constants.gradient_energy(horizon, dimension, beta2, growth),
@@ -112,7 +107,7 @@ def _summed() -> Iterator[Step]:
     )
 
 
-def _convolved() -> Iterator[Step]:
+def _convolved() -> Derivation:
     """Momentum's steps are a convolution of the normalised gradients."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     yield decay_step()

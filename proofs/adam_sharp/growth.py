@@ -6,7 +6,7 @@ with u = v + epsilon^2, in lemma H.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -32,18 +32,16 @@ from proofs.composition import (
 from proofs.grounds import norm
 from proofs.grounds import norm_1 as norm_of_1
 from proofs.relations import Range, Relation, inequality, named
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, Step, proves
 from proofs.sums import length
 from theory.adam.constants import normalized_step_bound, squared_noise_growth
 from theory.adam_sharp.theorem2 import log_growth_bound
 
 __all__ = ["first_gradient", "log_growth"]
 
-norm_1, norm_2, square = (
-    named("G_1_l1", r"\|G_1\|_1", nonnegative=True),
-    named("G_1_l2", r"\|G_1\|_2", nonnegative=True),
-    named("G_1_sq", r"\|G_1\|_2^2", nonnegative=True),
-)
+norm_1 = named("G_1_l1", r"\|G_1\|_1", nonnegative=True)
+norm_2 = named("G_1_l2", r"\|G_1\|_2", nonnegative=True)
+square = named("G_1_sq", r"\|G_1\|_2^2", nonnegative=True)
 VECTOR = sympy.Symbol("G_1", real=True)
 SIZES = {norm_1: norm_of_1(VECTOR), norm_2: norm(VECTOR)}
 KNOWN = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW})
@@ -58,11 +56,11 @@ IN_L2 = Relation(norm_2, "<=", sympy.sqrt(2 * L * Delta))
     concludes=(Conclusion(FIRST, KNOWN), Conclusion(IN_L2, KNOWN)),
     source="Nesterov (2004), Theorem 2.1.5",
 )
-def first_gradient() -> Iterator[Step]:
+def first_gradient() -> Derivation:
     """One gradient step of size 1 / L would lead below inf L otherwise."""
     after = named("f_after", r"L(w_1 - G_1/L) - \inf L", nonnegative=True)
     short = 1 / L - L * (1 / L) ** 2 / 2
-    below = composed(
+    below = yield composed(
         Relation(square, "<=", 2 * L * Delta),
         (
             assumed(Relation(after, "<=", Delta - short * square), Assumption.SMOOTH),
@@ -72,13 +70,11 @@ def first_gradient() -> Iterator[Step]:
         KNOWN,
         reason="a step of 1 / L",
     )
-    yield below
-    in_l2 = rooted(below, square, norm_2, sympy.sqrt(2 * L * Delta))
-    yield in_l2
+    in_l2 = yield rooted(below, square, norm_2, sympy.sqrt(2 * L * Delta))
     yield composed(
         FIRST,
         (
-            from_step(in_l2),
+            in_l2,
             granted(Relation(norm_1, "<=", sympy.sqrt(dimension) * norm_2), Ground.CAUCHY_SCHWARZ, meaning=SIZES),
         ),
         (norm_1, norm_2),
@@ -104,31 +100,27 @@ NEEDED = KNOWN | {Assumption.ADAM, Assumption.SECOND_MOMENT}
     source="lemma H of Theorem 2",
     uses=("first gradient", "L1"),
 )
-def log_growth() -> Iterator[Step]:
+def log_growth() -> Derivation:
     """Gradients grow by L times the steps (L1), second moments by their squares, logarithms by a tangent."""
     size = yield from _gradients()
     total = yield from _second_moments(size)
     yield from _logarithm(size, total)
 
 
-def _gradients() -> Generator[Step, None, Step]:
+def _gradients() -> Generator[Step, Step, Step]:
     """||G_k||_2 <= sqrt(2 L Delta) + alpha L sqrt(d) C_m (K' - 1) for k <= K'."""
-    here, far, hops = (
-        named("G_k_l2", r"\|G_k\|_2", nonnegative=True),
-        named("w_far", r"\|w_k - w_1\|", nonnegative=True),
-        named("hops_sum", r"{\textstyle\sum_{j<K'}}\|u_j\|", nonnegative=True),
-    )
+    here = named("G_k_l2", r"\|G_k\|_2", nonnegative=True)
+    far = named("w_far", r"\|w_k - w_1\|", nonnegative=True)
+    hops = named("hops_sum", r"{\textstyle\sum_{j<K'}}\|u_j\|", nonnegative=True)
     c_m = {C_M: normalized_step_bound(BETA1, BETA2)}
-    hop = composed(
+    hop = yield composed(
         Relation(length, "<=", sympy.sqrt(dimension) * C_M, c_m, BETAS),
         (cite(lemma_l1, part=2),),
         (length,),
         NEEDED,
     )
-    yield hop
-    path = summed(hop, {length: hops}, count=K + last - 1, reason="over the steps before K'")
-    yield path
-    size = composed(
+    path = yield summed(hop, {length: hops}, count=K + last - 1, reason="over the steps before K'")
+    size = yield composed(
         Relation(
             here,
             "<=",
@@ -140,19 +132,18 @@ def _gradients() -> Generator[Step, None, Step]:
             cite(first_gradient, part=1),
             assumed(Relation(here, "<=", norm_2 + L * far), Assumption.SMOOTH),
             granted(Relation(far, "<=", alpha * hops), Ground.MINKOWSKI, meaning=_path(far, hops)),
-            from_step(path),
+            path,
         ),
         (here, norm_2, far, hops),
         NEEDED,
     )
-    said = composed(
+    said = yield composed(
         Relation(here, "<=", largest, {largest: size.relation.right, **c_m}, BETAS),
-        (from_step(size),),
+        (size,),
         (here,),
         NEEDED,
         reason="for k <= K'",
     )
-    yield from (size, said)
     return said
 
 
@@ -166,19 +157,16 @@ def _path(far: Any, hops: Any) -> dict[Any, Any]:
     }
 
 
-def _second_moments(size: Step) -> Generator[Step, None, Step]:
+def _second_moments(size: Step) -> Generator[Step, Step, Step]:
     """sum_i E v_{k,i} <= v_0 + tau^2 M^2 if ||G_k||_2 <= M: what is forgotten makes room for what is new."""
-    now, old, fresh = (
-        named("v_total", r"{\textstyle\sum_i}E v_{k,i}", nonnegative=True),
-        named("v_total_old", r"{\textstyle\sum_i}E v_{k-1,i}", nonnegative=True),
-        named("g_total", r"E\|g_k\|^2", nonnegative=True),
-    )
+    now = named("v_total", r"{\textstyle\sum_i}E v_{k,i}", nonnegative=True)
+    old = named("v_total_old", r"{\textstyle\sum_i}E v_{k-1,i}", nonnegative=True)
+    fresh = named("g_total", r"E\|g_k\|^2", nonnegative=True)
     bound = v_0 + squared_noise_growth(eta) * largest**2
-    first = inequality(bound, ">=", v_0, (), "k = 0")
-    yield first
+    first = yield inequality(bound, ">=", v_0, (), "k = 0")
     here, here_2 = size.relation.left, named("G_k_sq", r"\|G_k\|^2", nonnegative=True)
-    at_most = inequality(here_2, "<=", largest**2, (Range(here, 0, largest),), where={here_2: here**2})
-    small = composed(
+    at_most = yield inequality(here_2, "<=", largest**2, (Range(here, 0, largest),), where={here_2: here**2})
+    small = yield composed(
         Relation(fresh, "<=", squared_noise_growth(eta) * largest**2, size.relation.where, BETAS),
         (
             assumed(Relation(fresh, "<=", squared_noise_growth(eta) * here_2), Assumption.SECOND_MOMENT),
@@ -187,8 +175,7 @@ def _second_moments(size: Step) -> Generator[Step, None, Step]:
         (fresh, here_2),
         NEEDED,
     )
-    yield from (at_most, small)
-    total = induction(
+    total = yield induction(
         Relation(now, "<=", bound, ranges=BETAS),
         {now: old},
         {now: v_0},
@@ -200,11 +187,10 @@ def _second_moments(size: Step) -> Generator[Step, None, Step]:
         (now, old, fresh),
         "summed over the coordinates, in expectation",
     )
-    yield total
     return total
 
 
-def _logarithm(size: Step, total: Step) -> Iterator[Step]:
+def _logarithm(size: Step, total: Step) -> Derivation:
     """ln u <= ln U + (u - U) / U in every coordinate, with d U = v_0 + tau^2 M^2 + d epsilon^2."""
     x = sympy.Symbol("x", nonnegative=True)
     rising, falling = x - sympy.log(1 + x), -x - sympy.log(1 - x)
@@ -219,13 +205,10 @@ def _logarithm(size: Step, total: Step) -> Iterator[Step]:
     now, bound = total.relation.left, total.relation.right
     most = named("U_most", "U", positive=True)
     tangent = dimension * sympy.log(most) + (now + dimension * epsilon**2 - dimension * most) / most - log_0
-    by_most = composed(
+    by_most = yield composed(
         Relation(GROWTH, "<=", dimension * sympy.log(most) - log_0, {most: bound / dimension + epsilon**2}, BETAS),
-        (granted(Relation(GROWTH, "<=", tangent), Ground.EXPECTATION, slope, below), from_step(total)),
+        (granted(Relation(GROWTH, "<=", tangent), Ground.EXPECTATION, slope, below), total),
         (GROWTH, now),
         NEEDED,
     )
-    yield by_most
-    yield composed(
-        replace(KNOWN_GROWTH, where=size.relation.where), (from_step(by_most),), (GROWTH,), NEEDED, "with this M"
-    )
+    yield composed(replace(KNOWN_GROWTH, where=size.relation.where), (by_most,), (GROWTH,), NEEDED, "with this M")

@@ -5,11 +5,9 @@ It touches the response at x = y; its curvature is as small as one sixteenth all
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
-from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, Evidence, Step, checked, identity, nonnegative, prose, proves
 from theory.adam.constants import squared_noise_growth
 from theory.adam_sharp.constants import curvature_penalty
 
@@ -34,7 +32,7 @@ def parabola(
     r"(1+\sigma)^{-3/2}$: $\frac x{\sqrt{S+x^2}}\ge h+h'(x-y)-(R+h-yh')(x/y-1)^2$.",
     source="Theorem 2, lemma L5'",
 )
-def lemma_l5_half_line() -> Iterator[Step]:
+def lemma_l5_half_line() -> Derivation:
     """Lemma L5' with the constant of theory's Lambda_2."""
     weight = sympy.cancel(curvature_penalty(eta) / squared_noise_growth(eta))
     response = x * y / sympy.sqrt(s * y**2 + (x * y) ** 2)

@@ -2,11 +2,9 @@ r"""Lemma M: to a Stieltjes function, noise of mean 1 and variance <= eta^2 is a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
-from proofs.steps import Step, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import Derivation, Step, identity, nonnegative, prose, proves, vanishing
 from theory.adam_sharp import constants
 
 __all__ = ["lemma_m"]
@@ -19,7 +17,7 @@ __all__ = ["lemma_m"]
     r"$E F(A+X^2)\le(1-\eta^2)F(A+1)+\eta^2F(A)$ for all $A\ge0$.",
     source="Theorem 2, lemma M",
 )
-def lemma_m() -> Iterator[Step]:
+def lemma_m() -> Derivation:
     """Lemma M, with theory's right-hand side."""
     A, t, u, V = sympy.symbols("A t u V", positive=True)
     eta = sympy.Symbol("eta", positive=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import sympy
 
 from proofs.adam_sharp.symbols import beta1, beta2, eta, r
-from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, Evidence, checked, identity, nonnegative, prose, proves
 from theory.adam.constants import squared_noise_growth
 from theory.adam_sharp import constants, momentum_sums, theorem2
 
@@ -25,7 +23,7 @@ T, a, b = sympy.symbols("T a b", positive=True)
     r"one $\eta\le1$; and if so, where $\Lambda=\Lambda_1$.",
     source="Theorem 2",
 )
-def admissible_eta(universal: int = 7071) -> Iterator[Step]:
+def admissible_eta(universal: int = 7071) -> Derivation:
     """The condition free of the betas, and the closed form.
 
     ``universal`` is that constant, in units of 1e-4.
@@ -75,7 +73,7 @@ def admissible_eta(universal: int = 7071) -> Iterator[Step]:
     yield from _of_theory()
 
 
-def _of_theory() -> Iterator[Step]:
+def _of_theory() -> Derivation:
     """theory's largest eta is where the closed form meets, at betas in use."""
 
     def residual(momentum: float, decay: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import sympy
@@ -36,7 +35,7 @@ from proofs.adam_sharp.weights import MOMENTUM_IS, OMEGA, P_1, P_2, lemma_p
 from proofs.adam_sharp.windows import A_1, B_1, UNROLLED_IS, X, lemma_l7, window
 from proofs.composition import cite, composed, from_step
 from proofs.relations import Range, Relation
-from proofs.steps import Step, identity, nonnegative, proves, vanishing
+from proofs.steps import Derivation, identity, nonnegative, proves, vanishing
 from proofs.sums import NORMS
 from theory.adam.constants import alignment_at, preconditioner_growth, preconditioner_start
 from theory.adam_sharp import constants, theorem2
@@ -51,37 +50,35 @@ d, t, w = sympy.symbols("d t w", positive=True)
 
 @proves(
     "Theorem 2",
-    "Adam for any betas, eta < .7071 or more",
+    "Adam for any betas, eta up to .7071 or more",
     r"If $\kappa>0$, then for all $\alpha>0$, $K\ge1$: "
     r"$\sum_{k\le K}E\|G_k\|_1\le\frac12(B_2Q+\sqrt{B_2^2Q^2+4A_2Q})$.",
     source="Theorem 2",
     uses=("Q'", "P", "L7'", "L8"),
 )
-def theorem_2() -> Iterator[Step]:
+def theorem_2() -> Derivation:
     """Theorem 2: the bound assembled from H and E."""
     yield from _composed()
     yield from _assembly()
     yield from _no_momentum()
 
 
-def _composed() -> Iterator[Step]:
+def _composed() -> Derivation:
     """Q' and P, L7', L8 with the constants that theory returns."""
     bound = theorem2.bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(window, extra), H, cost_of_drift, share)
     q_bar = bound.terms["Q"]
     constants_2 = {A: (P_1 * A_1 + K * dimension * epsilon) / OMEGA**2, B: (P_1 * B_1 + P_2) / OMEGA**2}
     ranges = (*BETAS, Range(X, 0, 1, strict=True))
-    first_part = composed(
+    first_part = yield composed(
         Relation(Q_PHI, "<=", QBAR, {QBAR: q_bar}, ranges), (cite(lemma_q),), (Q_PHI,), PAST_AND_TEST
     )
-    yield first_part
-    denominators = composed(
+    denominators = yield composed(
         Relation(R_PHI, "<=", A + B * NORMS, constants_2 | UNROLLED_IS | MOMENTUM_IS, ranges),
         (cite(lemma_p), cite(lemma_l7)),
         (R_PHI, ROOTS, NORMS),
         PAST_AND_TEST,
         "these are A_2 and B_2",
     )
-    yield denominators
     yield closing(
         first_part,
         from_step(denominators, opaque=tuple(denominators.relation.where)),
@@ -90,7 +87,7 @@ def _composed() -> Iterator[Step]:
     )
 
 
-def _assembly() -> Iterator[Step]:
+def _assembly() -> Derivation:
     """Every constant of the bound that theory returns, against the statement."""
     bound = theorem2.bound_at_cost(PROBLEM, ADAM, theorem2.FreeParameters(window, extra), H, E, kappa)
     const, terms = bound.constants, bound.terms
@@ -117,7 +114,7 @@ def _assembly() -> Iterator[Step]:
     )
 
 
-def _no_momentum() -> Iterator[Step]:
+def _no_momentum() -> Derivation:
     """beta1 = 0, M = 1, N = 0, E = K d / (2 c): Theorem 1's A, B and kappa."""
     zero, one = sympy.Integer(0), sympy.Integer(1)
     bound = theorem2.bound_at_cost(

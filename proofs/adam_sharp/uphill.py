@@ -9,13 +9,11 @@ It is the exact value as v -> 0 and as v -> oo. Shown by backward induction on n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam_sharp.mixture import lemma_m
 from proofs.adam_sharp.symbols import beta1, beta2, eta, q, r
-from proofs.steps import Expression, Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, Expression, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import momentum_ratio
 from theory.adam_sharp import constants
 
@@ -40,7 +38,7 @@ RANGE = {r: 1 / (1 + a), eta: sympy.sqrt(1 / (1 + s))}
     source="Theorem 2, lemma V",
     uses=("M",),
 )
-def lemma_v() -> Iterator[Step]:
+def lemma_v() -> Derivation:
     """Lemma V: the frozen second moment, the mixture, C and p."""
     yield from _one_step()
     yield by_lemma(r"$E f_m(\beta_2v+cG_t^2X^2)\le(1-\eta^2)f_m|_{X=1}+\eta^2f_m|_{X=0}$", lemma_m)
@@ -57,7 +55,7 @@ def _power(expression: Expression) -> Expression:
     return sympy.expand(expression, power_exp=True).subs(base**m, P).subs(base, beta2)
 
 
-def _one_step() -> Iterator[Step]:
+def _one_step() -> Derivation:
     """f_m after one more step with X = 1 and with X = 0."""
     after_one = constants.frozen_second_moment(base * v + (1 - base) * (G + h) ** 2, G, m, base)
     after_zero = constants.frozen_second_moment(base * v, G, m, base)
@@ -77,7 +75,7 @@ def _one_step() -> Iterator[Step]:
     )
 
 
-def _coefficients() -> Iterator[Step]:
+def _coefficients() -> Derivation:
     """f_0 + beta1 C sum_{m < n} p^m [(1 - eta^2) f_{m+1} + eta^2 beta2^(-1/2) f_m] <= C sum_{m <= n} p^m f_m."""
     swap, decay = constants.swap_growth(beta1, beta2, eta), constants.uphill_decay(beta1, beta2, eta)
     newer = beta1 * swap * constants.mixture(decay ** (m - 1), 0, eta)

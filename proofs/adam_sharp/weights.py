@@ -2,14 +2,12 @@ r"""Lemma P: the reciprocal of (1 - beta1) Phi_j in terms of sqrt(D_j), |G_j| an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam_sharp.symbols import PAST_AND_TEST, R_PHI, ROOTS, K, beta1, beta2, dimension, epsilon, q, series
 from proofs.composition import Conclusion, Ground, composed, granted
 from proofs.relations import Relation, named
-from proofs.steps import Step, cauchy_schwarz, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, Step, all_of, cauchy_schwarz, identity, nonnegative, prose, proves
 from proofs.sums import NORMS
 from theory.adam_sharp import constants
 
@@ -30,10 +28,9 @@ RECIPROCALS = Relation(OMEGA**2 * R_PHI, "<=", P_1 * ROOTS + P_2 * NORMS + K * d
     concludes=(Conclusion(RECIPROCALS, PAST_AND_TEST),),
     source="Theorem 2, lemma P",
 )
-def lemma_p() -> Iterator[Step]:
+def lemma_p() -> Derivation:
     """Lemma P: omega, p1, p2, B2 and A2."""
-    own = [*_of_one()]
-    yield from own
+    own = yield from all_of(_of_one())
     yield composed(
         RECIPROCALS, (granted(RECIPROCALS, Ground.CAUCHY_SCHWARZ, *own),), (R_PHI, ROOTS, NORMS), PAST_AND_TEST
     )
@@ -44,7 +41,7 @@ def lemma_p() -> Iterator[Step]:
     )
 
 
-def _of_one() -> Iterator[Step]:
+def _of_one() -> Derivation:
     """One reciprocal: a weighted mean, and what its weights sum to."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     extra = sympy.Symbol("N", integer=True, nonnegative=True)

@@ -9,7 +9,6 @@ g_j = G_j X_j, by Minkowski; for k <= M the same with l = 1 and k - 1 steps. So 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -35,7 +34,16 @@ from proofs.adam_sharp.symbols import (
 )
 from proofs.composition import Conclusion, Ground, composed, granted
 from proofs.relations import Range, Relation, named, written
-from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves
+from proofs.steps import (
+    Derivation,
+    all_of,
+    by_lemma,
+    cauchy_schwarz,
+    identity,
+    nonnegative,
+    prose,
+    proves,
+)
 from proofs.sums import NORMS
 from theory.adam.constants import (
     normalized_step_bound,
@@ -90,10 +98,9 @@ UNROLLED = Relation(
     source="Theorem 2, lemma L7'",
     uses=("H",),
 )
-def lemma_l7() -> Iterator[Step]:
+def lemma_l7() -> Derivation:
     """Lemma L7' with its B1, A1, e_M and s_t."""
-    own = [*_windows(), *_drift_steps()]
-    yield from own
+    own = yield from all_of(_windows(), _drift_steps())
     for name, found in (
         (A_1, constants.denominator_start(PROBLEM, ADAM, window, drift)),
         (B_1, constants.denominator_growth(beta2, eta, window)),
@@ -107,10 +114,9 @@ def lemma_l7() -> Iterator[Step]:
         "after it meet every |G_l|, l <= K - M, once. G_l is known when X_l, X_{l+1}, ... are drawn.",
     )
 
-    root = nonnegative(
+    root = yield nonnegative(
         r"$(a+b)^2\ge a^2+b^2$, so $\sqrt{D_k}\le\sqrt{\beta_2v_{k-1}}+\sqrt c|G_k|$", 2 * v0 * S, [v0, S]
     )
-    yield root
     yield composed(
         UNROLLED,
         (
@@ -132,7 +138,7 @@ def lemma_l7() -> Iterator[Step]:
     )
 
 
-def _windows() -> Iterator[Step]:
+def _windows() -> Derivation:
     """What a window of M steps sums to."""
     n = sympy.Symbol("n", integer=True, nonnegative=True)
     base = sympy.Symbol("b", positive=True)
@@ -153,7 +159,7 @@ def _windows() -> Iterator[Step]:
     )
 
 
-def _drift_steps() -> Iterator[Step]:
+def _drift_steps() -> Derivation:
     """Sum over k <= K of the drift within windows: K e_M, for both forms of s_t."""
     gain = constants.momentum_gain(beta1, beta2)
     spread = sympy.sqrt(1 - beta2**window)
@@ -179,7 +185,7 @@ def _drift_steps() -> Iterator[Step]:
     )
 
 
-def _window_of_one() -> Iterator[Step]:
+def _window_of_one() -> Derivation:
     """M = 1 is Theorem 1."""
     one = sympy.Integer(1)
     yield identity(

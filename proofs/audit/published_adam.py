@@ -5,14 +5,23 @@ beta1 = r q and beta2 = q^2 with 0 <= r < 1, 0 < q < 1, as in :mod:`proofs.adam`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.symbols import BETA1, BETA2, UNIT_INTERVALS, a, alpha, b, r
-from proofs.steps import Step, by_lemma, cauchy_schwarz, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import (
+    Derivation,
+    by_lemma,
+    cauchy_schwarz,
+    identity,
+    nonnegative,
+    prose,
+    proves,
+    vanishing,
+)
 from theory.adam.constants import momentum_gap, momentum_ratio, normalized_step_bound, second_moment_weight
 from theory.audit.corrected_adam import largest_root_bound
 from theory.audit.published_adam import lemma_b1_bound, lemma_b2_first, lemma_b2_second
@@ -31,7 +40,7 @@ eta, slack, norm = sympy.symbols("eta s ell", nonnegative=True)
     r"If $\|g-G\|\le\eta\|G\|$, then $\langle g,G\rangle\ge(1-\eta)\|G\|^2$.",
     source="Lau et al., Sec. 3.1, the direction that holds",
 )
-def inner_product() -> Iterator[Step]:
+def inner_product() -> Derivation:
     """The norm condition implies the inner product condition."""
     yield cauchy_schwarz(
         r"\langle g,G\rangle = \|G\|^2 + \langle g-G,G\rangle \ge \|G\|^2 - \|g-G\|\,\|G\|", "over the coordinates"
@@ -51,7 +60,7 @@ def inner_product() -> Iterator[Step]:
     r"with equality where the test is an equality.",
     source="Lau et al., Proposition 1",
 )
-def proposition_1() -> Iterator[Step]:
+def proposition_1() -> Derivation:
     """Proposition 1, with its bound on E g^2."""
     g, gradient = sympy.symbols("g G", real=True)
     size = sympy.Symbol("G", nonnegative=True)
@@ -75,7 +84,7 @@ def proposition_1() -> Iterator[Step]:
     )
 
 
-def _decay_steps(beta1: Any) -> Iterator[Step]:
+def _decay_steps(beta1: Any) -> Derivation:
     """|c_k|/sqrt(b_k) <= (1 - beta1) sum_n r^n |a_{k-n}|/sqrt(b_{k-n}), and the sum of the weights."""
     old, square = sympy.symbols("b_old a2", nonnegative=True)
     n = sympy.Symbol("n", integer=True, nonnegative=True)
@@ -99,7 +108,7 @@ def _decay_steps(beta1: Any) -> Iterator[Step]:
     )
 
 
-def _young_steps() -> Iterator[Step]:
+def _young_steps() -> Derivation:
     """sum_k (sum_n r^n x_{k-n})^2 <= (1-r)^-2 sum_j x_j^2."""
     ratio, power = sympy.symbols("r p", positive=True)
 
@@ -119,7 +128,7 @@ def _young_steps() -> Iterator[Step]:
     )
 
 
-def _logarithm_steps() -> Iterator[Step]:
+def _logarithm_steps() -> Derivation:
     """c a_j^2/b_j <= log(b_j/b_{j-1}) - log beta2, and its sum."""
     old, new, y, z = sympy.symbols("b_old b_new y z", positive=True)
     square = (new - BETA2 * old) / second_moment_weight(BETA2)
@@ -155,7 +164,7 @@ def _logarithm_steps() -> Iterator[Step]:
     r"\frac{(1-\beta_1)^2}{(1-\beta_2)(1-r)^2}\big(\log\frac{b_K}{b_0}-K\log\beta_2\big)$.",
     source="Lau et al., Lemma B.1, in the range where it holds",
 )
-def lemma_b1() -> Iterator[Step]:
+def lemma_b1() -> Derivation:
     """Lemma B.1 in the range where it holds; at beta1 = -r q it fails."""
     growth, count = sympy.symbols("ell K", positive=True)
     c, gap = second_moment_weight(BETA2), momentum_gap(BETA1, BETA2)
@@ -179,7 +188,7 @@ def lemma_b1() -> Iterator[Step]:
     source="Lau et al., Lemma B.2, in the range where it holds",
     uses=("L1",),
 )
-def lemma_b2() -> Iterator[Step]:
+def lemma_b2() -> Derivation:
     """Lemma B.2: the first bound by L1, the second with 1 - r, and as published for beta1 < beta2."""
     first_value = lemma_b2_first(alpha, BETA1, BETA2)
     unrooted, rooted = lemma_b2_second(alpha, BETA1, BETA2, rooted=False), lemma_b2_second(alpha, BETA1, BETA2)
@@ -210,7 +219,7 @@ def lemma_b2() -> Iterator[Step]:
     r"If $x\le a+b\log x$ with $x>0$ and $b>0$, then $x\le2a+2b\log(2b/e)$.",
     source="the inequality behind Lau et al., Lemma B.4",
 )
-def log_step() -> Iterator[Step]:
+def log_step() -> Derivation:
     """x <= a + b log x implies x <= bound(a, b)."""
     x, offset, slope = sympy.symbols("x a b", positive=True)
     excess = x / (2 * slope) + sympy.log(2 * slope) - 1 - sympy.log(x)

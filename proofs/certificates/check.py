@@ -37,7 +37,7 @@ from numpy.typing import ArrayLike, NDArray
 from theory.adam.constants import normalized_step_bound
 from theory.l1.theorem3 import Certificate, available_certificates
 
-__all__ = ["QUICK", "Effort", "SearchResult", "check_certificate", "margin"]
+__all__ = ["QUICK", "Effort", "SearchResult", "check_certificate", "margin", "worst_laws"]
 
 Array = NDArray[np.float64]
 
@@ -173,14 +173,24 @@ def _atom_grid(certificate: Certificate, effort: Effort) -> tuple[Array, Array]:
 
 
 def _grid_search(
-    certificate: Certificate, effort: Effort, block: int = 4
+    certificate: Certificate, effort: Effort
 ) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
-    """Per state the worst law of the grid and its margin, over so few states at a time that they stay in cache."""
+    """Per state the worst law of the grid and its margin."""
     z, s = _state_grid(certificate, effort)
-    lower, upper = _atom_grid(certificate, effort)
+    least, lower, upper = worst_laws(certificate, z, s, *_atom_grid(certificate, effort))
+    return (z, s), (lower, upper), least - certificate.gain - certificate.potential(z, s)
+
+
+def worst_laws(
+    certificate: Certificate, z: Array, s: Array, lower: Array, upper: Array, block: int = 4
+) -> tuple[Array, Array, Array]:
+    """Per state the least E[z' + h(z', s')] + lambda x over the laws on two of these atoms, and those atoms.
+
+    Computed over so few states at a time (``block``) that they stay in cache.
+    """
     a, b = 1 - lower[:, None], upper - 1
     weight, noise = b / (a + b), certificate.noise_weight * certificate.kind.cost(a * b)
-    margins, chosen = np.empty(len(z)), np.empty(len(z), int)
+    least, chosen = np.empty(len(z)), np.empty(len(z), int)
     scratch = np.empty((block, *weight.shape))
     for start in range(0, len(z), block):
         part = slice(start, start + block)
@@ -191,11 +201,9 @@ def _grid_search(
         values += at_upper[:, None, :]
         values += noise
         laws = values.reshape(len(values), -1)
-        chosen[part] = laws.argmin(axis=1)
-        least = laws[np.arange(len(laws)), chosen[part]]
-        margins[part] = least - certificate.gain - certificate.potential(z[part], s[part])
+        chosen[part], least[part] = laws.argmin(axis=1), laws.min(axis=1)
     i, j = np.divmod(chosen, len(upper))
-    return (z, s), (lower[i], upper[j]), margins
+    return least, lower[i], upper[j]
 
 
 def _random_law(generator: np.random.Generator, s: Array) -> tuple[Array, Array]:

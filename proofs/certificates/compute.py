@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from proofs.certificates.check import Effort, check_certificate, margin
+from proofs.certificates.check import Effort, check_certificate, margin, worst_laws
 from theory.adam.constants import normalized_step_bound, second_moment_weight
 from theory.l1.theorem3 import Certificate, Kind, grid_cell, next_state, save_certificate, tail_potential
 
@@ -164,7 +164,7 @@ def _improve(certificate: Certificate, atoms: tuple[Array, Array], known: _Polic
 def _best_laws(
     certificate: Certificate, z: Array, s: Array, atoms: tuple[Array, Array], known: _Policy | None
 ) -> tuple[Array, _Policy]:
-    best, lower, upper = _best_of_grid(certificate, z, s, *atoms)
+    best, lower, upper = worst_laws(certificate, z, s, *atoms)
     right = certificate.gain + certificate.potential(z, s)
     if known is not None:  # a polished law of the last round may beat the grid's: without it, rounds could cycle
         noisy = known.lower < known.upper
@@ -176,23 +176,6 @@ def _best_laws(
     noiseless = certificate.step_value(z, s, 1.0)
     policy = _Policy(s.copy(), np.where(best < noiseless, lower, 1.0), np.where(best < noiseless, upper, 1.0))
     return np.minimum(best, noiseless), policy
-
-
-def _best_of_grid(
-    certificate: Certificate, z: Array, s: Array, lower: Array, upper: Array, block: int = 256
-) -> tuple[Array, Array, Array]:
-    a, b = 1 - lower[:, None], upper - 1
-    weight, noise = b / (a + b), certificate.noise_weight * certificate.kind.cost(a * b)
-    best, chosen = np.empty(len(z)), np.empty(len(z), int)
-    for start in range(0, len(z), block):
-        part = slice(start, start + block)
-        at_lower = certificate.step_value(z[part, None], s[part, None], lower)
-        at_upper = certificate.step_value(z[part, None], s[part, None], upper)
-        values = (at_lower[:, :, None] - at_upper[:, None, :]) * weight + at_upper[:, None, :] + noise
-        values = values.reshape(len(values), -1)
-        best[part], chosen[part] = values.min(axis=1), values.argmin(axis=1)
-    i, j = np.divmod(chosen, len(upper))
-    return best, lower[i], upper[j]
 
 
 def _polish(

@@ -6,7 +6,6 @@ moments are known for any number of groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import sympy
@@ -19,7 +18,7 @@ from adabatch.moments.gradient_moments import (
 )
 from adabatch.moments.noise_scale import stationary_batch_size
 from adabatch.moments.statistic import estimates
-from proofs.steps import Expression, Step, identity, prose, proves
+from proofs.steps import Derivation, Expression, identity, prose, proves
 from theory.estimators import expectations as theory
 from theory.estimators.finite_population import batch_mean_variance, sample_variance_factor
 
@@ -63,7 +62,7 @@ def _exact_groups(count: Expression, size: Expression) -> theory.GaussianGroups:
     r"$b-1$ in the denominator, $\mathbb{E}[s^2]/b\cdot(n-b)/n = \mathrm{Var}(\text{mean})$.",
     source="Lau et al., Eq. (2), corrected",
 )
-def finite_population() -> Iterator[Step]:
+def finite_population() -> Derivation:
     """Eq. (2) with the unbiased factor for the b - 1 sample variance."""
     n, b = sympy.symbols("n b", positive=True, integer=True)
     total, squares = sympy.symbols("T1 T2", real=True)
@@ -101,7 +100,7 @@ def finite_population() -> Iterator[Step]:
     r"these estimators are those of the moments below.",
     source="Lau et al., Eq. (5), corrected",
 )
-def variance_of_groups() -> Iterator[Step]:
+def variance_of_groups() -> Derivation:
     """Expectations and Gaussian variances of the four estimators of :mod:`adabatch.moments.gradient_moments`."""
     n, m = groups, group_size
     expected = theory.expected_moments(_exact_groups(n, m))
@@ -159,7 +158,7 @@ def variance_of_groups() -> Iterator[Step]:
     source="Lau et al., Eq. (3), corrected",
     uses=("Eq. 5",),
 )
-def plug_in_denominator() -> Iterator[Step]:
+def plug_in_denominator() -> Derivation:
     """Which relative error the plug-in test enforces, and what to give it instead."""
     n, m = groups, group_size
     wanted = theory.eta_to_enforce(eta)
@@ -198,7 +197,7 @@ def plug_in_denominator() -> Iterator[Step]:
     source="Lau et al., Algorithm 1; McCandlish et al. 2018",
     uses=("Eq. 5",),
 )
-def fixed_points() -> Iterator[Step]:
+def fixed_points() -> Derivation:
     """The batch sizes at which T = b in expectation, for the three estimators."""
     n = groups
     for estimator in ("debiased", "unbiased", "paper"):

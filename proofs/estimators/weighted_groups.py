@@ -6,8 +6,6 @@ coordinate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from adabatch.moments.gradient_moments import (
@@ -18,7 +16,7 @@ from adabatch.moments.gradient_moments import (
     weighted_sum_of_squares,
 )
 from proofs.estimators.expectations import gaussian_variance
-from proofs.steps import Expression, Step, identity, prose, proves
+from proofs.steps import Derivation, Expression, identity, prose, proves
 from theory.estimators import weighted_groups as theory
 from theory.estimators.expectations import GaussianGroups, expected_moments, moments
 
@@ -46,7 +44,7 @@ def _equal_groups(count: Expression, all_tokens: Expression) -> GaussianGroups:
     source="Aitken 1935 (weighted least squares), for the pair of McCandlish et al. 2018",
     uses=("Eq. 5",),
 )
-def weighted_groups() -> Iterator[Step]:
+def weighted_groups() -> Derivation:
     """Both weighted sums have the expectations of equal groups of N / n tokens; the bias without weights."""
     n, tokens = groups, sympy.Symbol("t", positive=True)
     one_group = (tokens**2 * gradient**2 + tokens * trace) / tokens
@@ -78,7 +76,7 @@ def weighted_groups() -> Iterator[Step]:
     yield prose(r"\text{summed over the eigenvectors of } \Sigma", "Gaussian coordinates are independent")
 
 
-def _variances() -> Iterator[Step]:
+def _variances() -> Derivation:
     """D = sum_j t_j (g_j - g)^2 and q = g^2 are independent, and S is n (D + N q) / N."""
     n, (deviation, square) = groups, sympy.symbols("D q", positive=True)
     scaled = (divisor / total) ** 2 * (deviation + total * square)  # sum_j h_j^2 / t_j
@@ -102,7 +100,7 @@ def _variances() -> Iterator[Step]:
         )
 
 
-def _without_weights(mean_squared: Expression) -> Iterator[Step]:
+def _without_weights(mean_squared: Expression) -> Derivation:
     """As if the groups were of N / n tokens each: group j's gradient is n S_j / N."""
     n, variation = groups, sympy.Symbol("V", positive=True)
     of_squares = total**2 * (1 + variation**2) / n

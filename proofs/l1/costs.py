@@ -2,14 +2,12 @@ r"""What epsilon and a floor of the test cost in Theorem 3 and its twin."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.symbols import BETA1, BETA2
 from proofs.l1.theorem3 import SOURCE, certificate_potential, certificate_telescoping
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, by_lemma, identity, nonnegative, prose, proves
 from theory.adam.constants import normalized_step_bound
 from theory.l1 import costs as theory
 from theory.l1.costs import Kind
@@ -33,7 +31,7 @@ weight, root_c = sympy.symbols("lambda c", positive=True)
     source=SOURCE,
     uses=("certificate potential", "L1"),
 )
-def variance_as_deviation() -> Iterator[Step]:
+def variance_as_deviation() -> Derivation:
     """No law takes more than D + C sqrt(c) x, and min(lambda x^2, p + b x) <= kappa x."""
     lipschitz, root, slope, over = sympy.symbols("Lambda p C e", positive=True)
     c_m = normalized_step_bound(BETA1, BETA2)
@@ -82,7 +80,7 @@ def variance_as_deviation() -> Iterator[Step]:
     source=SOURCE,
     uses=("variance certificate as an l1 certificate", "certificate telescoping"),
 )
-def floor_cost() -> Iterator[Step]:
+def floor_cost() -> Derivation:
     """Above its floor a coordinate meets the strict test; below it, its deviation is at most eta eps_i."""
     eta, floor, kappa, gain = sympy.symbols("eta epsilon kappa J", nonnegative=True)
     yield by_lemma(r"\text{one step of the potential, for either form of the inequality}", certificate_telescoping)
@@ -120,7 +118,7 @@ def floor_cost() -> Iterator[Step]:
     source=SOURCE,
     uses=("L1", "certificate telescoping", "floors of the test"),
 )
-def epsilon_cost() -> Iterator[Step]:
+def epsilon_cost() -> Derivation:
     """m/(sqrt(v) + eps) against m/sqrt(v): little is lost where X > q, and X <= q costs deviation."""
     eps, root, gap, u, eta, other = sympy.symbols("epsilon v a u eta y", positive=True)
     c_m, kept = normalized_step_bound(BETA1, BETA2), 1 / (1 + share)
@@ -156,7 +154,7 @@ def epsilon_cost() -> Iterator[Step]:
     )
 
 
-def _cantelli(gap: sympy.Symbol, u: sympy.Symbol) -> Iterator[Step]:
+def _cantelli(gap: sympy.Symbol, u: sympy.Symbol) -> Derivation:
     """P(X <= q) <= x^2 / (x^2 + a^2), a = 1 - q."""
     eta = sympy.Symbol("x", positive=True)
     best = eta**2 / gap
@@ -173,7 +171,7 @@ def _cantelli(gap: sympy.Symbol, u: sympy.Symbol) -> Iterator[Step]:
     )
 
 
-def _concave(gap: sympy.Symbol, eta: sympy.Symbol, other: sympy.Symbol) -> Iterator[Step]:
+def _concave(gap: sympy.Symbol, eta: sympy.Symbol, other: sympy.Symbol) -> Derivation:
     """x^2 / (x^2 + a^2) is concave in x^2; in x its majorant is the tangent from the origin, then itself."""
     chance = theory.small_step_share(Kind.VARIANCE, eta, 1 - gap)
     moved = chance.subs(eta, other)

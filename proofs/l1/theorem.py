@@ -2,7 +2,7 @@ r"""The l1 norm test: its key lemma, its theorem, the scalar test's analogue, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -53,7 +53,17 @@ from proofs.composition import (
 from proofs.grounds import norm as norm_2
 from proofs.grounds import norm_1
 from proofs.relations import Relation, equation, named
-from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves
+from proofs.steps import (
+    Derivation,
+    Evidence,
+    Step,
+    all_of,
+    checked,
+    identity,
+    nonnegative,
+    prose,
+    proves,
+)
 from proofs.sums import (
     ALIGNED,
     DENOMINATORS,
@@ -98,17 +108,16 @@ NOISY = frozenset({Assumption.UNBIASED, Assumption.KNOWN_BEFORE, Assumption.ADAM
     concludes=(Conclusion(KEY_SUM, NOISY),),
     source=SOURCE,
 )
-def key_lemma() -> Iterator[Step]:
+def key_lemma() -> Derivation:
     """Noise of deviation sd costs at most ``noise_cost(beta1, beta2, sd)`` of descent, for any law."""
     sigma = sympy.Symbol("sigma", positive=True)
     root_weight = sympy.sqrt(constants.second_moment_weight(BETA2))
     weight = sympy.cancel(theory.l1_noise_cost(BETA1, BETA2, sigma) * root_weight / sigma)
-    pointwise = [*_key_cases(weight, sympy.cancel(constants.momentum_amplification(BETA1, BETA2)))]
-    yield from pointwise
+    pointwise = yield from all_of(_key_cases(weight, sympy.cancel(constants.momentum_amplification(BETA1, BETA2))))
     yield from _key_expectation(weight, pointwise)
 
 
-def _key_cases(weight: Any, rho: Any) -> Iterator[Step]:
+def _key_cases(weight: Any, rho: Any) -> Derivation:
     """f(x) + (1 + rho)|x - 1| >= f(1), f(x) = x / (sqrt(s + x^2) + e), times rho where x < 0."""
     s, u, h, e, t, T = sympy.symbols("s u h e t T", nonnegative=True)
     x = 1 - 1 / (1 + u)
@@ -142,48 +151,39 @@ def _key_cases(weight: Any, rho: Any) -> Iterator[Step]:
     )
 
 
-def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
+def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Derivation:
     """In expectation, in the units of one coordinate, and summed."""
-    spread, relative = (
-        named("spread", "E|X-1|", nonnegative=True),
-        named("sd_X", r"\mathrm{sd}(X)", nonnegative=True),
-    )
+    spread = named("spread", "E|X-1|", nonnegative=True)
+    relative = named("sd_X", r"\mathrm{sd}(X)", nonnegative=True)
     terms, at_one = yield from in_units(response_e(RHO))
     scale = named("scale", r"|G_k|/\sqrt c", positive=True)
     root = sympy.sqrt(constants.second_moment_weight(BETA2))
-    in_gradient = equation(
+    in_gradient = yield equation(
         relative, deviation / (scale * root), "X = g / G", {relative: deviation / (scale * root)}
     )
-    yield in_gradient
-    distance, mean_2 = (
-        named("|X-1|", "|X-1|", nonnegative=True),
-        named("spread_2", r"(E|X-1|)^2", nonnegative=True),
-    )
-    deviates = square(distance - spread)
-    yield deviates
-    of_variance = composed(
+    distance = named("|X-1|", "|X-1|", nonnegative=True)
+    mean_2 = named("spread_2", r"(E|X-1|)^2", nonnegative=True)
+    deviates = yield square(distance - spread)
+    of_variance = yield composed(
         Relation(mean_2, "<=", relative**2),
         (granted(Relation(mean_2, "<=", relative**2), Ground.EXPECTATION, deviates),),
         (mean_2,),
     )
-    yield of_variance
-    below = rooted(of_variance, mean_2, spread, relative)
-    yield below
-    each = composed(
+    below = yield rooted(of_variance, mean_2, spread, relative)
+    each = yield composed(
         KEY,
         (
-            from_step(terms),
-            from_step(at_one),
+            terms,
+            at_one,
             granted(
                 Relation(response_e(RHO), ">=", root_of_one_e - weight * spread), Ground.EXPECTATION, *pointwise
             ),
-            from_step(below),
-            from_step(in_gradient),
+            below,
+            in_gradient,
         ),
         (aligned, preconditioned, response_e(RHO), root_of_one_e, spread, relative, deviation),
         NOISY,
     )
-    yield each
     yield prose(r"G = 0: \text{ the left side is } 0, \text{ the right side is not positive}")
     yield summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED, deviation: DEVIATIONS})
 
@@ -202,15 +202,14 @@ def _key_expectation(weight: Any, pointwise: Sequence[Step]) -> Iterator[Step]:
     source=SOURCE,
     uses=("descent lemma", "L1", "L3", "L4", "L7", "L8", "l1 key lemma"),
 )
-def l1_theorem() -> Iterator[Step]:
+def l1_theorem() -> Derivation:
     """The bound under the l1 norm test."""
     found = theory.l1_test_bound(PROBLEM, ADAM)
     assumes = SETTING | {Assumption.L1_TEST}
     tested = assumed(Relation(DEVIATIONS, "<=", noise * NORMS), Assumption.L1_TEST)
-    bound = _descent(noise, NORMS, (), tested, assumes=assumes)
-    yield bound
+    bound = yield _descent(noise, NORMS, (), tested, assumes=assumes)
     true, rest = sympy.symbols("G_k g_k-G_k", real=True)
-    moment = stated(
+    moment = yield stated(
         granted(
             Relation(root_moment, "<=", norm + deviation),
             Ground.MINKOWSKI,
@@ -218,16 +217,13 @@ def l1_theorem() -> Iterator[Step]:
         ),
         "g = G + (g - G), in the norm $\\sqrt{E_k(\\cdot)^2}$ of random variables",
     )
-    yield moment
-    moments = summed(moment, {root_moment: MOMENTS, norm: NORMS, deviation: DEVIATIONS})
-    yield moments
-    denominators = composed(
+    moments = yield summed(moment, {root_moment: MOMENTS, norm: NORMS, deviation: DEVIATIONS})
+    denominators = yield composed(
         Relation(DENOMINATORS, "<=", A + B * NORMS, growing(initial_sum, 1 + noise), BETAS[1:]),
-        (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments), tested),
+        (cite(lemma_l7, {epsilon: 0}, part=1), moments, tested),
         (DENOMINATORS, NORMS, MOMENTS, DEVIATIONS),
         assumes,
     )
-    yield denominators
     yield closing(bound, from_step(denominators, opaque=(A, B)), NOISE_COST, assumes=assumes)
     yield from _solution(found, initial_sum, 1 + noise, noise)
 
@@ -241,48 +237,43 @@ def l1_theorem() -> Iterator[Step]:
     source=SOURCE,
     uses=("descent lemma", "L1", "L3", "L4", "L7", "L8", "l1 key lemma"),
 )
-def scalar_theorem() -> Iterator[Step]:
+def scalar_theorem() -> Derivation:
     """The bound under the scalar test, where eta sqrt(d) takes the place of eta; L7 is about vectors."""
     squares = sympy.Symbol("V2", positive=True)
     found = theory.scalar_test_bound(PROBLEM, ADAM, squares)
     assumes = SETTING | {Assumption.SCALAR_TEST}
-    norms, whole, roots, moments, spread = (
-        named("S_2", r"{\textstyle\sum_k} E\|G_k\|_2", nonnegative=True),
-        named("Q_2", r"{\textstyle\sum_k} E[\|G_k\|_2^2/(\sum_iD_{k,i})^{1/2}]", nonnegative=True),
-        named("R_2", r"{\textstyle\sum_k} E(\sum_iD_{k,i})^{1/2}", nonnegative=True),
-        named("T_2", r"{\textstyle\sum_k} E(E_k\|g_k\|_2^2)^{1/2}", nonnegative=True),
-        named("SD_2", r"{\textstyle\sum_k} E(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True),
-    )
+    norms = named("S_2", r"{\textstyle\sum_k} E\|G_k\|_2", nonnegative=True)
+    whole = named("Q_2", r"{\textstyle\sum_k} E[\|G_k\|_2^2/(\sum_iD_{k,i})^{1/2}]", nonnegative=True)
+    roots = named("R_2", r"{\textstyle\sum_k} E(\sum_iD_{k,i})^{1/2}", nonnegative=True)
+    moments = named("T_2", r"{\textstyle\sum_k} E(E_k\|g_k\|_2^2)^{1/2}", nonnegative=True)
+    spread = named("SD_2", r"{\textstyle\sum_k} E(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True)
     larger, one, two = sympy.symbols("h D_1 D_2", nonnegative=True)
-    root = nonnegative(r"D_i \le \textstyle\sum_j D_j", (one + two + larger) - one, [one, two, larger])
-    yield root
-    all_sd, size = (
-        named("sd_k_1", r"{\textstyle\sum_i}\mathrm{sd}_{k,i}", nonnegative=True),
-        named("sd_k_l2", r"(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True),
-    )
+    root = yield nonnegative(r"D_i \le \textstyle\sum_j D_j", (one + two + larger) - one, [one, two, larger])
+    all_sd = named("sd_k_1", r"{\textstyle\sum_i}\mathrm{sd}_{k,i}", nonnegative=True)
+    size = named("sd_k_l2", r"(\sum_i\mathrm{sd}_{k,i}^2)^{1/2}", nonnegative=True)
     vector = sympy.Symbol("sd_k", real=True)
-    in_a_step = stated(
+    in_a_step = yield stated(
         granted(
             Relation(all_sd, "<=", sympy.sqrt(dimension) * size),
             Ground.CAUCHY_SCHWARZ,
             meaning={all_sd: norm_1(vector), size: norm_2(vector)},
         )
     )
-    deviations = summed(in_a_step, {all_sd: DEVIATIONS, size: spread}, reason="over the steps, in expectation")
-    yield from (in_a_step, deviations)
-    bound = _descent(
+    deviations = yield summed(
+        in_a_step, {all_sd: DEVIATIONS, size: spread}, reason="over the steps, in expectation"
+    )
+    bound = yield _descent(
         sympy.sqrt(dimension) * noise,
         norms,
         (whole, spread),
-        from_step(deviations),
+        deviations,
         assumed(Relation(spread, "<=", noise * norms), Assumption.SCALAR_TEST),
         granted(Relation(whole, "<=", PRECONDITIONED), Ground.EXPECTATION, root),
         left=whole,
         assumes=assumes,
     )
-    yield bound
     vectors = {DENOMINATORS: roots, NORMS: norms, MOMENTS: moments, initial_sum: sympy.sqrt(squares), epsilon: 0}
-    denominators = composed(
+    denominators = yield composed(
         Relation(roots, "<=", A + B * norms, growing(sympy.sqrt(squares), tau) | TAU_IS, BETAS[1:]),
         (
             cite(lemma_l7, vectors, part=1),
@@ -291,7 +282,6 @@ def scalar_theorem() -> Iterator[Step]:
         (roots, norms, moments),
         assumes,
     )
-    yield denominators
     yield closing(
         bound, from_step(denominators, opaque=(A, B)), NOISE_COST, sums=(whole, roots, norms), assumes=assumes
     )
@@ -302,7 +292,7 @@ def _descent(
     noise_of_test: Any,
     norms: Any,
     sums: Sequence[Any],
-    *facts: Fact,
+    *facts: Fact | Step,
     left: Any = PRECONDITIONED,
     assumes: frozenset[Assumption],
 ) -> Step:
@@ -317,7 +307,7 @@ def _descent(
     )
 
 
-def _solution(found: Bound, initial: Any, moment: Any, noise_of_test: Any) -> Iterator[Step]:
+def _solution(found: Bound, initial: Any, moment: Any, noise_of_test: Any) -> Derivation:
     """S^2 <= (A + B S)(P + nu' S) solved; P, nu' and 1 - B nu' > 0 stand for themselves."""
     start, growth, descent, kept, total = sympy.symbols("A B P kappa_nu S", positive=True)
     cost = (1 - kept) / growth
@@ -365,7 +355,7 @@ def _solution(found: Bound, initial: Any, moment: Any, noise_of_test: Any) -> It
     r"equality where the scalar test is an equality.",
     source=SOURCE,
 )
-def effective_dimensions() -> Iterator[Step]:
+def effective_dimensions() -> Derivation:
     """The relative error in the l1 sense is the scalar one times sqrt(d_sd / d_G), exactly."""
     sum_sd, sum_var, l1, square = sympy.symbols("s_1 s_2 n_1 n_2", positive=True)
     eta_l1 = estimators.implied_l1_eta(
@@ -394,7 +384,7 @@ def effective_dimensions() -> Iterator[Step]:
     r"g_{ji}/J)\,g_{ji}$, for any law.",
     source=SOURCE,
 )
-def l1_estimators() -> Iterator[Step]:
+def l1_estimators() -> Derivation:
     """The numerator is unbiased for Gaussians; the conservative denominator is at most ||G||_1 on average."""
     yield _unbiased()
     yield from _helmert()
@@ -419,7 +409,7 @@ def _unbiased() -> Step:
     return identity(r"E\hat\sigma = \sigma", sympy.simplify(mean), sigma, "any J, with J - 1 degrees of freedom")
 
 
-def _helmert() -> Iterator[Step]:
+def _helmert() -> Derivation:
     """One more group adds the square of a combination that is orthonormal to all before it, and free of G."""
     count, mean, new, squares = sympy.symbols("n a g q", positive=True)  # a, q: mean and sum of squares so far
     after = squares + new**2 - (count * mean + new) ** 2 / (count + 1)

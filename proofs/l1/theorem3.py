@@ -6,7 +6,7 @@ certificates with a record, and supports numerically for the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import sympy
@@ -54,8 +54,10 @@ from proofs.grounds import norm as norm_2
 from proofs.grounds import norm_1
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.steps import (
+    Derivation,
     Evidence,
     Step,
+    all_of,
     by_lemma,
     cauchy_schwarz,
     checked,
@@ -86,15 +88,11 @@ Function = Callable[..., Any]
 SOURCE = "a theorem for the l1 norm test, a correction of the scalar test of arXiv 2412.21124"
 gradient, second_moment, s_max, slope = sympy.symbols("G v s_max C", positive=True)
 gain, noise_weight, lipschitz, start = sympy.symbols("J lambda Lambda P", positive=True)
-cost, change = (
-    named("x_term", "x_k", nonnegative=True),
-    named("change", "|G_{k+1} - G_k|", nonnegative=True),
-)
-here, before, there = (
-    named("psi_here", r"-\Phi_k(G_k)", nonnegative=True),
-    named("psi_before", r"-\Phi_{k-1}(G_k)", nonnegative=True),
-    named("psi_there", r"-\Phi_k(G_{k+1})", nonnegative=True),
-)
+cost = named("x_term", "x_k", nonnegative=True)
+change = named("change", "|G_{k+1} - G_k|", nonnegative=True)
+here = named("psi_here", r"-\Phi_k(G_k)", nonnegative=True)
+before = named("psi_before", r"-\Phi_{k-1}(G_k)", nonnegative=True)
+there = named("psi_there", r"-\Phi_k(G_{k+1})", nonnegative=True)
 s_next = named("s_next", "s_{k+1}", nonnegative=True)
 FALLING = Range(s_next, 0, s)
 COSTS_S = named("X_s", r"{\textstyle\sum_k} s_kE{\textstyle\sum_i}x_{k,i}", nonnegative=True)
@@ -132,7 +130,7 @@ BY_COSTS = Relation(
 )
 def two_point_laws(
     low_weight: Function = lambda a, b: b / (a + b), variance: Function = lambda a, b: a * b
-) -> Iterator[Step]:
+) -> Derivation:
     """The certificate inequality needs to be checked for two-point laws only."""
     a, b, deviation, scale = sympy.symbols("a b x q", positive=True)
     weight = low_weight(a, b)
@@ -163,14 +161,13 @@ def two_point_laws(
     concludes=(Conclusion(LIPSCHITZ),),
     source=SOURCE,
 )
-def certificate_potential() -> Iterator[Step]:
+def certificate_potential() -> Derivation:
     """It is Lipschitz in G with constant Lambda = sup |h - 2 s h_s|, across G = 0 too."""
-    slopes = [*_slopes()]
-    yield from slopes
+    slopes = yield from all_of(_slopes())
     yield stated(granted(LIPSCHITZ, Ground.CALCULUS, *slopes))
 
 
-def _slopes() -> Iterator[Step]:
+def _slopes() -> Derivation:
     s, z, boundary, other = sympy.symbols("s z h_1 h_2", real=True)
     positive_s = sympy.Symbol("s", positive=True)
     h = sympy.Function("h")
@@ -235,21 +232,20 @@ def _tail_sign(boundary: Any) -> tuple[Any, list[sympy.Symbol]]:
     source=SOURCE,
     uses=("certificate potential", "two-point laws"),
 )
-def certificate_telescoping() -> Iterator[Step]:
+def certificate_telescoping() -> Derivation:
     """Summed over the steps, the certificate inequality bounds the alignment of Adam's step with the gradient."""
     yield from _one_step()
     yield from _zero_gradient()
-    named_terms = [
+    named_terms = yield from all_of(
         times(progress, r"s_k\langle G_k,u_k\rangle", s, progress),
         times(norm, "s_k|G_k|", s, norm),
         times(cost, "s_kx_k", s, cost),
         times(before, r"-s_k\Phi_{k-1}(G_k)", s, before),
         times(change, "s_{k+1}|G_{k+1} - G_k|", s_next, change),
         times(there, r"-s_{k+1}\Phi_k(G_{k+1})", s_next, there),
-    ]
-    yield from named_terms
+    )
     aligned, norms, costs, old, moved, new = map(product_of, named_terms)
-    each = composed(
+    each = yield composed(
         Relation(
             aligned, ">=", gain * norms - noise_weight * costs - lipschitz * moved - old + new, ranges=(FALLING,)
         ),
@@ -259,24 +255,22 @@ def certificate_telescoping() -> Iterator[Step]:
             ),
             cite(certificate_potential),
             hypothesis(Relation(here, ">=", 0)),
-            *map(from_step, named_terms),
+            *named_terms,
         ),
         (progress, norm, cost, before, change, there, here, aligned, norms, costs, old, moved, new),
         CERTIFIED,
         reason="the certificate inequality times s_k |G_k|; h <= 0 and s_{k+1} <= s_k",
     )
-    yield each
-    total = summed(
+    total = yield summed(
         each, {aligned: PROGRESS_S, norms: NORMS_S, costs: COSTS_S, moved: CHANGES_S}, {(old, new): start}
     )
-    yield total
     falls = yield from _falls()
     yield composed(
         TELESCOPED, (from_step(total, {s_next: falls}),), (PROGRESS_S, NORMS_S, COSTS_S, CHANGES_S), CERTIFIED
     )
 
 
-def _falls() -> Generator[Step, None, tuple[Step, Step]]:
+def _falls() -> Generator[Step, Step, tuple[Step, Step]]:
     """0 <= s_{k+1} <= s_k."""
     falling = stated(assumed(Relation(s_next, "<=", s), Assumption.FALLING_STEPS))
     positive = inequality(s_next, ">=", 0)
@@ -285,7 +279,7 @@ def _falls() -> Generator[Step, None, tuple[Step, Step]]:
     return falling, positive
 
 
-def _one_step() -> Iterator[Step]:
+def _one_step() -> Derivation:
     """(z', s') is Adam's new state, and |z| <= C_m where L1 holds."""
     momentum, x = sympy.symbols("m x", real=True)
     new_momentum = BETA1 * momentum + (1 - BETA1) * x * gradient
@@ -313,7 +307,7 @@ def _one_step() -> Iterator[Step]:
         yield identity(statement, gradient * kind.cost((deviation / gradient) ** 2), expected)
 
 
-def _zero_gradient() -> Iterator[Step]:
+def _zero_gradient() -> Derivation:
     """G = 0: -C E sqrt(v_k) + lambda sd >= -C sqrt(v_{k-1}), by lambda >= C sqrt(c); or there is no noise."""
     root, size, extra = sympy.symbols("p g h", nonnegative=True)
     c = sympy.Symbol("c", positive=True)
@@ -351,21 +345,20 @@ def _zero_gradient() -> Iterator[Step]:
     source=SOURCE,
     uses=("descent lemma", "L1", "weighted sums", "certificate telescoping"),
 )
-def theorem_3() -> Iterator[Step]:
+def theorem_3() -> Derivation:
     """The bound, from the telescoped inequality and the descent lemma."""
     changes = yield from _changes()
-    bound = composed(
+    bound = yield composed(
         BY_COSTS,
         (
             cite(descent_lemma, {PROGRESS: PROGRESS_S, SQUARES: SQUARES_S}),
             cite(weighted_sums),
             cite(certificate_telescoping),
-            from_step(changes),
+            changes,
         ),
         (PROGRESS_S, SQUARES_S, NORMS_S, COSTS_S, CHANGES_S, ENERGY),
         NEEDED,
     )
-    yield bound
     right = sum(theory.bound_terms(PROBLEM, alpha, lipschitz, C_M, ENERGY).values()) + start
     for kind, power, test in (
         (Kind.L1, 1, Assumption.L1_TEST),
@@ -373,7 +366,7 @@ def theorem_3() -> Iterator[Step]:
     ):
         yield composed(
             Relation(kept_gain(kind, gain, noise_weight, noise) * NORMS_S, "<=", right, STEP_IS, BETAS),
-            (from_step(bound), assumed(Relation(COSTS_S, "<=", noise**power * NORMS_S), test)),
+            (bound, assumed(Relation(COSTS_S, "<=", noise**power * NORMS_S), test)),
             (NORMS_S, COSTS_S),
             NEEDED | {test},
             reason=f"on average: p = {power}",
@@ -381,28 +374,25 @@ def theorem_3() -> Iterator[Step]:
     yield from _mean_step()
 
 
-def _changes() -> Generator[Step, None, Step]:
+def _changes() -> Generator[Step, Step, Step]:
     """s_{k+1} ||G_{k+1} - G_k||_1 <= s_k^2 alpha L d C_m."""
-    distance, hop = (
-        named("grad_distance", r"\|G_{k+1}-G_k\|_2", nonnegative=True),
-        named("one_hop", r"\|w_{k+1}-w_k\|_2", nonnegative=True),
-    )
+    distance = named("grad_distance", r"\|G_{k+1}-G_k\|_2", nonnegative=True)
+    hop = named("one_hop", r"\|w_{k+1}-w_k\|_2", nonnegative=True)
     change_1 = named("change_1", r"\|G_{k+1}-G_k\|_1", nonnegative=True)
     product = times(change_1, r"s_{k+1}\|G_{k+1}-G_k\|_1", s_next, change_1)
     square_of_s = equation(s_2, s**2, where={s_2: s**2})
     yield product
     yield square_of_s
     moved, step = sympy.symbols("G_{k+1}-G_k u_k", real=True)
-    of_length = equation(
+    of_length = yield equation(
         hop, alpha * s * length, "a step is alpha s_k u_k", {hop: norm_2(alpha * s * step), length: norm_2(step)}
     )
-    yield of_length
-    each = composed(
+    each = yield composed(
         Relation(
             product_of(product), "<=", alpha * smoothness * dimension * C_M * s_2, STEP_IS, (*BETAS, FALLING)
         ),
         (
-            from_step(product),
+            product,
             granted(
                 Relation(change_1, "<=", sympy.sqrt(dimension) * distance),
                 Ground.CAUCHY_SCHWARZ,
@@ -411,26 +401,23 @@ def _changes() -> Generator[Step, None, Step]:
             assumed(Relation(distance, "<=", smoothness * hop), Assumption.SMOOTH),
             from_step(of_length, opaque=(hop, length)),
             cite(lemma_l1, part=2),
-            from_step(square_of_s),
+            square_of_s,
         ),
         (product_of(product), change_1, distance, hop, length, s_2),
         NEEDED,
     )
-    yield each
-    total = summed(each, {product_of(product): CHANGES_S, s_2: ENERGY})
-    yield total
+    total = yield summed(each, {product_of(product): CHANGES_S, s_2: ENERGY})
     falls = yield from _falls()
-    kept = composed(
+    kept = yield composed(
         Relation(CHANGES_S, "<=", alpha * smoothness * dimension * C_M * ENERGY, STEP_IS, BETAS),
         (from_step(total, {s_next: falls}),),
         (CHANGES_S, ENERGY),
         NEEDED,
     )
-    yield kept
     return kept
 
 
-def _mean_step() -> Iterator[Step]:
+def _mean_step() -> Derivation:
     """sum_k E||u_k|| <= K sqrt(d) s_t and sum_k E||u_k||^2 <= K d s_t^2 for both members of the minimum."""
     without = mean_step(gradient_energy(steps, dimension, BETA2), steps, dimension, BETA1, BETA2)
     c_m = normalized_step_bound(BETA1, BETA2)

@@ -2,7 +2,7 @@ r"""Coordinate AdaGrad under the coordinate-wise norm test: L5 at rho = 1, and a
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import sympy
 
@@ -10,9 +10,9 @@ from proofs.adam.descent import descent_lemma
 from proofs.adam.l5_key_inequality import lemma_l5, rho
 from proofs.adam.symbols import PROBLEM, alpha
 from proofs.calculus import increasing
-from proofs.composition import Assumption, Conclusion, cite, composed, from_step, summed
+from proofs.composition import Assumption, Conclusion, cite, composed, summed
 from proofs.relations import Range, Relation, equation, named
-from proofs.steps import Step, identity, proves
+from proofs.steps import Derivation, Step, identity, proves
 from proofs.sums import PROGRESS, SQUARES, response, root_of_one, square
 from theory.adam.constants import alignment_at
 from theory.adam.key_inequality import normalized_response
@@ -20,20 +20,16 @@ from theory.other_optimizers.adagrad import largest_admissible_eta, precondition
 
 __all__ = ["adagrad_theorem"]
 
-eta, u, old = (
-    named("eta", r"\eta", nonnegative=True),
-    sympy.Symbol("u", nonnegative=True),
-    sympy.Symbol("v_{k-1}", positive=True),
-)
+eta = named("eta", r"\eta", nonnegative=True)
+u = sympy.Symbol("u", nonnegative=True)
+old = sympy.Symbol("v_{k-1}", positive=True)
 bounded = named("Qbar", r"\bar Q", positive=True)
 LOGARITHM = named("H", r"{\textstyle\sum_i} E\log(v_{K,i}/v_{0,i})", nonnegative=True)
 Q = named("Q_ada", r"{\textstyle\sum_{k,i}} E[G_{k,i}^2/\sqrt{v_{k-1,i}+G_{k,i}^2}]", nonnegative=True)
 gap = named("log_gap", r"\ell_k", nonnegative=True)
 before, after = named("log_before", r"\log v_{k-1}", real=True), named("log_after", r"\log v_k", real=True)
-term, response_term = (
-    named("q_ada", r"G_k^2/\sqrt{v_{k-1}+G_k^2}", nonnegative=True),
-    named("i_ada", r"E_k[G_kg_k]/\sqrt{v_k}", real=True),
-)
+term = named("q_ada", r"G_k^2/\sqrt{v_{k-1}+G_k^2}", nonnegative=True)
+response_term = named("i_ada", r"E_k[G_kg_k]/\sqrt{v_k}", real=True)
 RANGES = (Range(eta, 0, 1, power=2, strict=True),)
 NEEDED = frozenset({Assumption.SMOOTH, Assumption.BOUNDED_BELOW, Assumption.UNBIASED, Assumption.KNOWN_BEFORE})
 NEEDED |= {Assumption.COORDINATE_TEST}
@@ -49,7 +45,7 @@ BOUND = preconditioned_sum_bound(PROBLEM, step_size=alpha, eta=eta, log_growth=L
     source="lemma L5 at rho = 1",
     uses=("descent lemma", "L5"),
 )
-def adagrad_theorem() -> Iterator[Step]:
+def adagrad_theorem() -> Derivation:
     """The bound, and kappa at rho = 1."""
     aligned = yield from _aligned()
     size = yield from _logarithm()
@@ -61,7 +57,7 @@ def adagrad_theorem() -> Iterator[Step]:
             {bounded: preconditioned_sum_bound(PROBLEM, step_size=alpha, eta=eta, log_growth=LOGARITHM).value},
             RANGES,
         ),
-        (cite(descent_lemma), from_step(aligned), from_step(size)),
+        (cite(descent_lemma), aligned, size),
         (PROGRESS, SQUARES, Q),
         NEEDED,
     )
@@ -71,7 +67,7 @@ def adagrad_theorem() -> Iterator[Step]:
     yield identity(r"\kappa = 0 \text{ at the supremum of the admissible } \eta", alignment_at(1, supremum), 0)
 
 
-def _aligned() -> Generator[Step, None, Step]:
+def _aligned() -> Generator[Step, Step, Step]:
     """E_k[G g / sqrt(v)] >= kappa G^2 / sqrt(v_{k-1} + G^2): L5 at rho = 1, in units of |G|."""
     true, ratio = sympy.symbols("|G_k| X", positive=True)
     s = old / true**2
@@ -80,46 +76,34 @@ def _aligned() -> Generator[Step, None, Step]:
         (true * normalized_response(ratio, s)) ** 2,
         "X = g / G, s = v_{k-1} / G^2; both roots have the sign of X",
     )
-    terms = equation(
+    terms = yield equation(
         response_term, true * response(sympy.Integer(1)), where={response_term: true * response(sympy.Integer(1))}
     )
-    yield terms
     yield equation(true**4 / (old + true**2), (true / sympy.sqrt(s + 1)) ** 2, "and at X = 1")
-    at_one = equation(term, true * root_of_one, "its root", {term: true * root_of_one})
-    yield at_one
-    each = composed(
+    at_one = yield equation(term, true * root_of_one, "its root", {term: true * root_of_one})
+    each = yield composed(
         Relation(response_term, ">=", alignment_at(1, eta) * term, ranges=RANGES),
-        (from_step(terms), from_step(at_one), cite(lemma_l5, {rho: sympy.Integer(1)})),
+        (terms, at_one, cite(lemma_l5, {rho: sympy.Integer(1)})),
         (response_term, term, response(sympy.Integer(1)), root_of_one),
         NEEDED,
     )
-    yield each
-    total = summed(each, {response_term: PROGRESS, term: Q})
-    yield total
+    total = yield summed(each, {response_term: PROGRESS, term: Q})
     return total
 
 
-def _logarithm() -> Generator[Step, None, Step]:
+def _logarithm() -> Generator[Step, Step, Step]:
     """g_k^2 / v_k <= log(v_k / v_{k-1}), which telescopes."""
     log_gap = sympy.log(1 + u) - 1 + 1 / (1 + u)
     yield equation((u * old) / (old + u * old), 1 - 1 / (1 + u), "g_k^2 / v_k, where v_k = (1 + u) v_{k-1}")
-    least = increasing(Relation(gap, ">=", 0, {gap: log_gap}, (Range(u),)), u)
-    yield least
-    split = equation(
+    least = yield increasing(Relation(gap, ">=", 0, {gap: log_gap}, (Range(u),)), u)
+    split = yield equation(
         gap,
         after - before - square,
         "so the gap between log(v_k / v_{k-1}) and g_k^2 / v_k is not negative",
         {gap: log_gap, square: 1 - 1 / (1 + u), after: sympy.log(1 + u) + before},
     )
-    yield split
-    each = composed(
-        Relation(square, "<=", after - before),
-        (from_step(split), from_step(least)),
-        (square, after, before, gap),
-    )
-    yield each
-    total = summed(
+    each = yield composed(Relation(square, "<=", after - before), (split, least), (square, after, before, gap))
+    total = yield summed(
         each, {square: SQUARES, after: LOGARITHM, before: sympy.Integer(0)}, reason="the logarithms telescope"
     )
-    yield total
     return total

@@ -2,16 +2,16 @@ r"""SGD under the norm test and gradient descent with relative errors: descent, 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
 
 from proofs.adam.descent import descent_lemma
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
-from proofs.composition import Assumption, Fact, assumed, cite, composed, from_step, summed
+from proofs.composition import Assumption, Fact, assumed, cite, composed, summed
 from proofs.relations import Range, Relation, equation, named
-from proofs.steps import Step, identity, nonnegative, proves
+from proofs.steps import Derivation, Step, identity, nonnegative, proves
 from proofs.sums import PROGRESS, SQUARES
 from theory.other_optimizers import sgd as theory
 
@@ -30,16 +30,16 @@ UNBIASED = NEEDED | {Assumption.UNBIASED, Assumption.KNOWN_BEFORE}
 
 
 def _bound(
-    value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact, assumes: frozenset[Assumption]
-) -> Iterator[Step]:
+    value: Any, step: Any, ranges: tuple[Range, ...], *facts: Fact | Step, assumes: frozenset[Assumption]
+) -> Derivation:
     """sum_k E||G_k||^2 <= K ``value`` at the step size ``step``, with u_k = g_k."""
     along, squares = yield from _opened()
     yield composed(
         Relation(T_SUM, "<=", steps * bound, {bound: value}, ranges),
         (
             cite(descent_lemma, {alpha: step}),
-            from_step(along),
-            from_step(squares),
+            along,
+            squares,
             assumed(Relation(ERRORS, "<=", eta**2 * T_SUM), Assumption.SCALAR_TEST),
             *facts,
         ),
@@ -48,7 +48,7 @@ def _bound(
     )
 
 
-def _opened() -> Generator[Step, None, tuple[Step, Step]]:
+def _opened() -> Generator[Step, Step, tuple[Step, Step]]:
     """<G, g> and ||g||^2 in G and g - G, in a coordinate and summed."""
     true, gap_of_g = (sympy.Symbol(name, real=True) for name in ("G_{k,i}", "(g_{k,i}-G_{k,i})"))
     terms = {
@@ -64,8 +64,7 @@ def _opened() -> Generator[Step, None, tuple[Step, Step]]:
     sums = {**dict(zip(terms, (PROGRESS, SQUARES), strict=True)), t: T_SUM, p: INNER, v: ERRORS}
     found = []
     for name, value in zip(terms, (t + p, t + 2 * p + v), strict=True):
-        each = equation(name, value, "in every coordinate", {name: terms[name], **parts})
-        yield each
+        each = yield equation(name, value, "in every coordinate", {name: terms[name], **parts})
         found.append(summed(each, {n: s for n, s in sums.items() if n in each.relation.slack.free_symbols}))
         yield found[-1]
     return found[0], found[1]
@@ -80,7 +79,7 @@ def _opened() -> Generator[Step, None, tuple[Step, Step]]:
     r"variance, the ratio of the two sides tends to 1 as $K \to \infty$.",
     source="descent lemma; norm test of Byrd, Chin, Nocedal, Wu (2012)",
 )
-def sgd_theorem() -> Iterator[Step]:
+def sgd_theorem() -> Derivation:
     """SGD: the descent per step and the bound."""
     value = theory.average_squared_norm_bound(PROBLEM, step_size=alpha, eta=eta).value
     variance = sympy.Symbol("V", nonnegative=True)
@@ -139,7 +138,7 @@ def sgd_theorem() -> Iterator[Step]:
     r"$Lw^2/2$ with $g_k = (1\pm\eta)G_k$ the ratio of the two sides tends to 1 as $K \to \infty$.",
     source="descent lemma",
 )
-def relative_error_theorem() -> Iterator[Step]:
+def relative_error_theorem() -> Derivation:
     """Gradient descent at step size 1 / L with relative errors: the descent per step and the bound."""
     value = theory.relative_error_bound(PROBLEM, eta=eta).value
     step = 1 / smoothness

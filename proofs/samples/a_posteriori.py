@@ -2,15 +2,13 @@ r"""Theorem 3 with the deviations that a run has had, whichever test it ran."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam.multipliers import NORMS_S
 from proofs.adam.symbols import PROBLEM, alpha, gap, noise
 from proofs.composition import cite, composed
 from proofs.l1.theorem3 import BY_COSTS, COSTS_S, NEEDED, theorem_3
-from proofs.steps import Step, identity, proves
+from proofs.steps import Derivation, identity, proves
 from theory.l1.theorem3 import bound_terms
 from theory.samples import a_posteriori as theory
 from theory.samples.adam import kept_descent
@@ -30,7 +28,7 @@ gain, weight, lipschitz, start, size, deviations = sympy.symbols("J lambda Lambd
     source="this project",
     uses=("Theorem 3 (given a certificate)",),
 )
-def measured_deviations() -> Iterator[Step]:
+def measured_deviations() -> Derivation:
     """Theorem 3's sums with D in place of eta S, and back."""
     right = sum(bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
     found = theory.measured_sum(right, deviations, gain, weight)

@@ -2,16 +2,14 @@ r"""Steps and samples of Adam under the l1 test, from Theorem 3's inequality sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam.multipliers import ENERGY, NORMS_S
 from proofs.adam.symbols import BETAS, C_M, PROBLEM, alpha, gap, noise, steps
-from proofs.composition import Assumption, Ground, assumed, cite, composed, from_step, granted, stated, summed
+from proofs.composition import Assumption, Ground, assumed, cite, composed, granted, stated, summed
 from proofs.l1.theorem3 import COSTS_S, NEEDED, STEP_IS, theorem_3
 from proofs.relations import Range, Relation, named
-from proofs.steps import Step, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import Derivation, Step, all_of, identity, nonnegative, prose, proves, vanishing
 from theory.l1.theorem3 import bound_terms
 from theory.samples import adam as theory
 
@@ -36,7 +34,7 @@ MOVED = theory.drift(PROBLEM, size, lipschitz)
     source="this project",
     uses=("Theorem 3 (given a certificate)",),
 )
-def samples_of_adam() -> Iterator[Step]:
+def samples_of_adam() -> Derivation:
     """Theorem 3's sums stopped at T, and the best step size and eta."""
     yield prose(
         r"\text{all sums over } k \le T\wedge K \text{ in place of } k \le K",
@@ -45,11 +43,10 @@ def samples_of_adam() -> Iterator[Step]:
     )
     moved = alpha * theory.drift(PROBLEM, C_M, lipschitz) * stopped
     size_1 = named("G_k_l1", r"\|G_k\|_1", nonnegative=True)
-    large = stated(assumed(Relation(size_1, ">=", level), Assumption.STOPPED))
-    before = summed(
+    large = yield stated(assumed(Relation(size_1, ">=", level), Assumption.STOPPED))
+    before = yield summed(
         large, {size_1: NORMS_S}, count=stopped, reason="summed over the first T steps, in expectation"
     )
-    yield from (large, before)
     yield composed(
         Relation(
             theory.kept_descent(gain, weight, noise) * level * stopped,
@@ -61,7 +58,7 @@ def samples_of_adam() -> Iterator[Step]:
         (
             cite(theorem_3, {ENERGY: stopped}),
             assumed(Relation(COSTS_S, "<=", noise * NORMS_S), Assumption.L1_TEST),
-            from_step(before),
+            before,
         ),
         (NORMS_S, COSTS_S, stopped),
         NEEDED | {Assumption.L1_TEST, Assumption.STOPPED},
@@ -114,7 +111,7 @@ def _best(best: sympy.Expr) -> Step:
     source="this project",
     uses=("Theorem 3 (given a certificate)",),
 )
-def floored_l1_test() -> Iterator[Step]:
+def floored_l1_test() -> Derivation:
     """The deviations exceed those of the plain test by at most eta f per step."""
     right = sum(bound_terms(PROBLEM, alpha, lipschitz, size).values()) + start
     left = gain * total - weight * noise * (total + steps * floor)
@@ -129,7 +126,7 @@ def floored_l1_test() -> Iterator[Step]:
                 reason="summed: the deviations are at most eta (S + K f)",
             )
         ]
-    yield from by_case
+    yield from all_of(*by_case)
     right_side = sum(bound_terms(PROBLEM, alpha, lipschitz, C_M, ENERGY).values()) + start
     with_floor = right_side + weight * noise * steps * floor
     yield composed(

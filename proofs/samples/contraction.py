@@ -2,13 +2,11 @@ r"""Samples where gaps contract: a concave potential of the gap, and what a cons
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness
 from proofs.other_optimizers.sgd import sgd_theorem
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import Derivation, by_lemma, identity, nonnegative, prose, proves, vanishing
 from theory.other_optimizers.sgd import best_step_size, descent_per_step
 from theory.samples import contraction as theory
 from theory.samples.goal import Goal
@@ -44,7 +42,7 @@ def tangent(value: sympy.Expr, weight: sympy.Expr) -> sympy.Expr:
     source="this project",
     uses=("SGD",),
 )
-def contracting_gaps() -> Iterator[Step]:
+def contracting_gaps() -> Derivation:
     """Two concave potentials of the gap; e = 1 without loss of generality, by scaling the objective."""
     c = 1 / (1 - q)
     yield by_lemma(r"L(w_k) - E_kL(w_{k+1}) \ge \text{descent}\cdot\|G_k\|^2", sgd_theorem)
@@ -82,7 +80,7 @@ def contracting_gaps() -> Iterator[Step]:
     yield from _sums(c)
 
 
-def _steps() -> Iterator[Step]:
+def _steps() -> Derivation:
     """The same with ln x, continued by its tangent x - 1 at e = 1."""
     yield prose(r"-\ln q \ge 1-q", "ln y <= y - 1")
     yield prose(
@@ -103,7 +101,7 @@ def _steps() -> Iterator[Step]:
     )
 
 
-def _sums(c: sympy.Expr) -> Iterator[Step]:
+def _sums(c: sympy.Expr) -> Derivation:
     found = theory.samples_to_gap(PROBLEM, GOAL, curvature=curvature, step_size=alpha, eta=eta)
     start, least = reciprocal_potential(gap / level, c), tangent(sympy.Integer(0), c)
     yield identity(
@@ -135,7 +133,7 @@ def _sums(c: sympy.Expr) -> Iterator[Step]:
     r"with $\varphi(a) = a/((2-a)(-\ln(1-a)))$, which falls from $1/2$ as $a$ grows.",
     source="this project",
 )
-def constant_batch() -> Iterator[Step]:
+def constant_batch() -> Derivation:
     """The exact recursion of the expected gap; its stationary part and its number of steps, each from below."""
     a, batch, value, share = sympy.symbols("a b w2 xi", positive=True)
     stationary = a * variance / (2 * curvature * batch * (2 - a))

@@ -2,11 +2,9 @@ r"""Samples grow at least as the square of the steps; Markov's inequality, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
-from proofs.steps import Step, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, identity, nonnegative, prose, proves
 from theory.adam.constants import squared_noise_growth
 from theory.samples import growth as theory
 
@@ -25,7 +23,7 @@ odds, excess = sympy.symbols("o e", nonnegative=True)
     r"may be. Where $X \le C\sqrt K$ this is at least $(n/(\eta C))^2K^2$.",
     source="power mean inequality",
 )
-def square_of_the_steps() -> Iterator[Step]:
+def square_of_the_steps() -> Derivation:
     """The tangent of x^-2 at the mean X / K, summed."""
     x = sympy.Symbol("x", positive=True)
     mean = total / steps
@@ -63,7 +61,7 @@ def square_of_the_steps() -> Iterator[Step]:
     r"$\frac{(\alpha\eta)^2}{8\delta}G_1^2$ with a probability of at least $\delta$.",
     source="Markov's inequality; this project",
 )
-def one_run() -> Iterator[Step]:
+def one_run() -> Derivation:
     """Markov's inequality, and an instance on which it is right up to a constant."""
     delta, bound = sympy.symbols("delta S", positive=True)
     yield identity(

@@ -2,14 +2,12 @@ r"""Theorem 3 for (L0, L1)-smooth objectives: the gradient's share of the curvat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.symbols import PROBLEM, alpha, dimension, gap, smoothness, steps
 from proofs.l1.theorem3 import certificate_potential, certificate_telescoping
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, by_lemma, identity, nonnegative, prose, proves
 from theory.samples import relaxed_smoothness as theory
 from theory.samples.adam import drift
 
@@ -29,7 +27,7 @@ excess = sympy.Symbol("e", nonnegative=True)
     source="Zhang, He, Sra, Jadbabaie (2020) for the condition; this project",
     uses=("L1", "certificate potential", "certificate telescoping"),
 )
-def relaxed_theorem() -> Iterator[Step]:
+def relaxed_theorem() -> Derivation:
     """Descent and drift with the curvature L0 + L1 ||G_k||, summed."""
     norm = sympy.Symbol("G", positive=True)
     curvature = smoothness + relaxation * norm

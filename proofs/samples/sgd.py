@@ -2,13 +2,13 @@ r"""Steps and samples of SGD under the norm test: stopped descent, the hyperbola
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import sympy
 
 from proofs.adam.symbols import PROBLEM, alpha, gap, smoothness, steps
 from proofs.other_optimizers.sgd import sgd_theorem
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import Derivation, by_lemma, identity, nonnegative, prose, proves, vanishing
 from theory.other_optimizers.sgd import best_step_size, descent_per_step
 from theory.samples import sgd as theory
 from theory.samples.goal import Goal
@@ -33,7 +33,7 @@ GOAL = Goal(level=level, noise=variance)
     source="McCandlish et al. (2018) for the shape; this project",
     uses=("SGD",),
 )
-def steps_and_samples() -> Iterator[Step]:
+def steps_and_samples() -> Derivation:
     """Descent up to the goal, the batches before it, the hyperbola, the instance."""
     best = best_step_size(smoothness, eta)
     taken = theory.steps_to_goal(PROBLEM, GOAL, eta=eta)
@@ -59,7 +59,7 @@ def steps_and_samples() -> Iterator[Step]:
     yield from _attained(taken.value, found.terms["noise"])
 
 
-def _batches(taken: sympy.Expr, terms: Mapping[str, sympy.Expr]) -> Iterator[Step]:
+def _batches(taken: sympy.Expr, terms: Mapping[str, sympy.Expr]) -> Derivation:
     asked = variance / (eta**2 * (level + excess))
     yield nonnegative(
         r"\frac{\sigma^2}{\eta^2\epsilon} \ge \frac{\sigma^2}{\eta^2\|G_k\|^2} \text{ for } k \le T",
@@ -76,7 +76,7 @@ def _batches(taken: sympy.Expr, terms: Mapping[str, sympy.Expr]) -> Iterator[Ste
     yield identity(r"\text{one sample a step}", terms["one sample a step"], taken)
 
 
-def _hyperbola(taken: sympy.Expr, noisy: sympy.Expr) -> Iterator[Step]:
+def _hyperbola(taken: sympy.Expr, noisy: sympy.Expr) -> Derivation:
     least_steps = theory.exact_gradient_steps(PROBLEM, GOAL)
     least_samples = theory.least_noisy_samples(PROBLEM, GOAL)
     yield identity(
@@ -96,7 +96,7 @@ def _hyperbola(taken: sympy.Expr, noisy: sympy.Expr) -> Iterator[Step]:
     )
 
 
-def _attained(taken: sympy.Expr, noisy: sympy.Expr) -> Iterator[Step]:
+def _attained(taken: sympy.Expr, noisy: sympy.Expr) -> Derivation:
     """L w^2 / 2, ||G_1||^2 above epsilon, X in {0, 1 + eta^2}: the goal is hit at a geometric time."""
     stay = eta**2 / (1 + eta**2)
     value = 1 + eta**2
@@ -128,7 +128,7 @@ def _attained(taken: sympy.Expr, noisy: sympy.Expr) -> Iterator[Step]:
     source="this project",
     uses=("SGD",),
 )
-def floored_test() -> Iterator[Step]:
+def floored_test() -> Derivation:
     """The variance exceeds that of the plain test by at most eta^2 f^2."""
     found = theory.floored_bound(PROBLEM, step_size=alpha, eta=eta, floor=floor)
     descent = descent_per_step(smoothness, alpha, eta)

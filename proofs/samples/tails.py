@@ -2,11 +2,9 @@ r"""The batch that the coordinate-wise test asks for has tail index 1/2; those o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
-from proofs.steps import Step, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import Derivation, identity, nonnegative, prose, proves, vanishing
 from theory.samples import tails as theory
 
 __all__ = ["infinite_expectation", "small_norms"]
@@ -25,7 +23,7 @@ x = sympy.Symbol("x", real=True)
     r"$B^{-1/2}$, $E\,b = \infty$, and $E\min(b,B) \ge c\sqrt B$ for some $c > 0$.",
     source="this project",
 )
-def infinite_expectation() -> Iterator[Step]:
+def infinite_expectation() -> Derivation:
     """The density near 0 bounds the probability from both sides; its integral diverges."""
     threshold = theory.small_gradient(batch, noise, eta)
     yield identity(
@@ -79,7 +77,7 @@ def infinite_expectation() -> Iterator[Step]:
     r"$E\|G\|^{-2} = 1/(s^2(d-2))$.",
     source="this project",
 )
-def small_norms() -> Iterator[Step]:
+def small_norms() -> Derivation:
     """The volume of small balls, and the expectation where it is finite."""
     j, start, power = sympy.symbols("j B_0 p", positive=True)
     threshold = theory.small_gradient(batch, noise, eta)

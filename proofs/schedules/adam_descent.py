@@ -2,7 +2,7 @@ r"""An idealised Adam on any smooth objective: descent along a path, and what ea
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
@@ -26,7 +26,7 @@ from proofs.relations import Range, Relation, equation, inequality, named, writt
 from proofs.schedules.path import all_steps, noise_of_a_step
 from proofs.schedules.symbols import PATH, batch, noise_of_path, rate, time
 from proofs.sequences import Terms
-from proofs.steps import Step, identity, proves
+from proofs.steps import Derivation, Step, identity, proves
 from theory.schedules import adam_descent as theory
 from theory.schedules.adam_descent import NoiseScale
 
@@ -39,10 +39,8 @@ curvature = named("L_i", "L_i", nonnegative=True)
 eta, root_of_batch = sympy.symbols("eta beta", positive=True)
 """b = beta^2."""
 rate_of_learning = rate / sympy.sqrt(batch)
-term, DRIFT = (
-    named("drift_i", r"G_i^2/\sqrt{V_i+bG_i^2}", nonnegative=True),
-    named("drift", "W_b", nonnegative=True),
-)
+term = named("drift_i", r"G_i^2/\sqrt{V_i+bG_i^2}", nonnegative=True)
+DRIFT = named("drift", "W_b", nonnegative=True)
 """sum_i G_i^2 / sqrt(V_i + b G_i^2)."""
 SETTING = (
     r"Let $f$ be bounded below, with $f(w+d) \le f(w)+\langle\nabla f(w),d\rangle+\frac12\sum_iL_id_i^2$ for "
@@ -56,18 +54,12 @@ SETTING = (
 ASSUMED = frozenset({Assumption.COORDINATE_SMOOTH})
 BELOW = ASSUMED | {Assumption.BELOW_NOISE_SCALE}
 value, next_value = named("f_gap", "f_k", nonnegative=True), named("f_gap_next", r"E_kf_{k+1}", real=True)
-inner_term, INNER = (
-    named("inner_i", r"E[G_id_i]", real=True),
-    named("inner_sum", r"E\langle G,d\rangle", real=True),
-)
-size_term, SIZES = (
-    named("size_i", r"L_iE\,d_i^2", nonnegative=True),
-    named("size_sum", r"\sum_iL_iE\,d_i^2", nonnegative=True),
-)
-weighted, DRIFTS = (
-    named("a W", r"a_kW_{b_k}", nonnegative=True),
-    named("drift_sum", r"\sum_k E\,a_kW_{b_k}", nonnegative=True),
-)
+inner_term = named("inner_i", r"E[G_id_i]", real=True)
+INNER = named("inner_sum", r"E\langle G,d\rangle", real=True)
+size_term = named("size_i", r"L_iE\,d_i^2", nonnegative=True)
+SIZES = named("size_sum", r"\sum_iL_iE\,d_i^2", nonnegative=True)
+weighted = named("a W", r"a_kW_{b_k}", nonnegative=True)
+DRIFTS = named("drift_sum", r"\sum_k E\,a_kW_{b_k}", nonnegative=True)
 
 
 @proves(
@@ -78,10 +70,10 @@ weighted, DRIFTS = (
     source="this project",
     uses=("noise of a step",),
 )
-def descent_on_a_path() -> Iterator[Step]:
+def descent_on_a_path() -> Derivation:
     """One coordinate, all of them, and the steps."""
     second = gradient**2 + variance / batch
-    one = equation(
+    one = yield equation(
         inner_term,
         -rate * term,
         "E_k g_i = G_i; the learning rate is a_k / sqrt(b_k)",
@@ -90,55 +82,41 @@ def descent_on_a_path() -> Iterator[Step]:
             term: gradient**2 / sympy.sqrt(variance + batch * gradient**2),
         },
     )
-    yield one
-    moved = equation(
+    moved = yield equation(
         size_term,
         rate**2 / batch * curvature,
         r"$E\,d_i^2=\mathrm{lr}^2\,E_kg_i^2/E_kg_i^2=\mathrm{lr}^2=a_k^2/b_k$",
         {size_term: curvature * rate_of_learning**2 * second / second},
     )
-    yield moved
-    inner = summed(one, {inner_term: INNER, term: DRIFT}, reason="summed over the coordinates")
-    sizes = summed(moved, {size_term: SIZES, curvature: smoothness}, reason="summed over the coordinates")
-    yield from (inner, sizes)
-    exact = composed(
+    inner = yield summed(one, {inner_term: INNER, term: DRIFT}, reason="summed over the coordinates")
+    sizes = yield summed(moved, {size_term: SIZES, curvature: smoothness}, reason="summed over the coordinates")
+    exact = yield composed(
         Relation(next_value, "<=", value + theory.expected_change(DRIFT, rate, batch, smoothness)),
         (
             assumed(Relation(next_value, "<=", value + INNER + SIZES / 2), Assumption.COORDINATE_SMOOTH),
-            from_step(inner),
-            from_step(sizes),
+            inner,
+            sizes,
         ),
         (next_value, value, INNER, SIZES, DRIFT),
         ASSUMED,
     )
-    yield exact
-    each = composed(
+    each = yield composed(
         Relation(next_value + weighted, "<=", value + smoothness / 2 * noise_of_path),
-        (
-            from_step(exact),
-            defined(weighted, rate * DRIFT),
-            cite(noise_of_a_step),
-        ),
+        (exact, defined(weighted, rate * DRIFT), cite(noise_of_a_step)),
         (next_value, value, DRIFT, weighted, noise_of_path),
     )
-    yield each
     yield from all_steps(each, weighted, DRIFTS, (value, next_value, gap), descent_on_a_path)
 
 
-weight, inverse_scale = named("omega_i", r"\omega_i", nonnegative=True), named("inverse_B", "1/B", positive=True)
-"""G_i^2 / sqrt(V_i), and what 1 / B is in the linear forms."""
+weight = named("omega_i", r"\omega_i", nonnegative=True)
+"""G_i^2 / sqrt(V_i)."""
 WEIGHTS, FOURTHS = named("W_0", "W_0", positive=True), named("fourth", r"\sum_iG_i^4V_i^{-3/2}", positive=True)
 fourth = named("fourth_i", r"G_i^4V_i^{-3/2}", nonnegative=True)
-NORM, DEVIATIONS = (
-    named("norm_1", r"\|G\|_1", positive=True),
-    named("deviations", r"\sum_i\sqrt{V_i}", positive=True),
-)
+NORM = named("norm_1", r"\|G\|_1", positive=True)
+DEVIATIONS = named("deviations", r"\sum_i\sqrt{V_i}", positive=True)
 SQUARES, TRACE = named("norm_2", r"\|G\|^2", positive=True), named("trace", r"\sum_iV_i", positive=True)
-deviation, own_square, own_variance = (
-    named("root_V", r"\sqrt{V_i}", positive=True),
-    named("G_i_square", "G_i^2", nonnegative=True),
-    named("V_i_term", "V_i", nonnegative=True),
-)
+deviation = named("root_V", r"\sqrt{V_i}", positive=True)
+own_square = named("G_i_square", "G_i^2", nonnegative=True)
 SCALES = {
     NoiseScale.WEIGHTED: (WEIGHTS, FOURTHS / WEIGHTS),
     NoiseScale.L1: (NORM**2 / DEVIATIONS, (NORM / DEVIATIONS) ** 2),
@@ -159,7 +137,7 @@ def _kept(scale: NoiseScale) -> Relation:
     concludes=tuple(Conclusion(_kept(scale), universal=(batch,)) for scale in SCALES),
     source="Jensen's and Cauchy-Schwarz's inequalities; this project",
 )
-def what_a_batch_keeps() -> Iterator[Step]:
+def what_a_batch_keeps() -> Derivation:
     """A tangent, summed over the coordinates; the other two coordinate by coordinate."""
     yield from _weighted()
     yield from _l1()
@@ -167,7 +145,7 @@ def what_a_batch_keeps() -> Iterator[Step]:
     yield from _formulas()
 
 
-def _weighted() -> Iterator[Step]:
+def _weighted() -> Derivation:
     """(1 + b y)^{-1/2} above its tangent at 1/B, in p = (1 + b y)^{-1/2} and P = (1 + b/B)^{-1/2}."""
     p, whole = sympy.symbols("p P", positive=True)
     tangent = sympy.Rational(3, 2) * whole - whole**3 / (2 * p**2)
@@ -183,7 +161,7 @@ def _weighted() -> Iterator[Step]:
     }
     share = named("p_i", "p_i", positive=True)
     excess = named("above", r"\omega_i(p_i-P)^2(2p_i+P)/(2p_i^2)", nonnegative=True)
-    exactly = equation(
+    exactly = yield equation(
         term,
         weight * sympy.Rational(3, 2) * level - level**3 / 2 * (weight + batch * fourth) + excess,
         "omega_i p_i, by 1 / p_i^2 = 1 + b G_i^2 / V_i",
@@ -193,78 +171,66 @@ def _weighted() -> Iterator[Step]:
             **definitions,
         },
     )
-    yield exactly
-    each = composed(
+    each = yield composed(
         Relation(term, ">=", weight * sympy.Rational(3, 2) * level - level**3 / 2 * (weight + batch * fourth)),
-        (from_step(exactly), hypothesis(Relation(excess, ">=", 0))),
+        (exactly, hypothesis(Relation(excess, ">=", 0))),
         (term, weight, fourth, excess),
     )
-    yield each
-    found = summed(each, {term: DRIFT, weight: WEIGHTS, fourth: FOURTHS}, reason="summed over the coordinates")
-    yield found
+    found = yield summed(
+        each, {term: DRIFT, weight: WEIGHTS, fourth: FOURTHS}, reason="summed over the coordinates"
+    )
     at = 1 / sympy.sqrt(1 + batch * FOURTHS / WEIGHTS)
     yield composed(_kept(NoiseScale.WEIGHTED), (from_step(found, at={level: at}),), (DRIFT,))
 
 
-def _l1() -> Iterator[Step]:
+def _l1() -> Derivation:
     """G^2 / s >= 2 t |G| - t^2 s for s = sqrt(V + b G^2) <= sqrt V + sqrt b |G|, at the best t."""
     tangent, root = sympy.Symbol("y", positive=True), named("s_root", r"\sqrt{V_i+bG_i^2}", positive=True)
     sides = deviation + root_of_batch * gradient
     root_square = named("s_root_2", "V_i+bG_i^2", nonnegative=True)
-    triangle = inequality(
+    triangle = yield inequality(
         root_square,
         "<=",
         sides**2,
         reason="b = beta^2",
         where={root_square: deviation**2 + root_of_batch**2 * gradient**2},
     )
-    yield triangle
-    shorter = rooted(triangle, root_square, root, sides)
-    yield shorter
+    shorter = yield rooted(triangle, root_square, root, sides)
     rest = named("rest_i", r"(|G_i|-y\sqrt{V_i+bG_i^2})^2/\sqrt{V_i+bG_i^2}", nonnegative=True)
-    perfect = equation(
+    perfect = yield equation(
         term,
         2 * tangent * gradient - tangent**2 * root + rest,
         where={term: gradient**2 / root, rest: (gradient - tangent * root) ** 2 / root},
     )
-    yield perfect
-    each = composed(
+    each = yield composed(
         Relation(term, ">=", 2 * tangent * gradient - tangent**2 * sides),
-        (
-            from_step(perfect),
-            hypothesis(Relation(rest, ">=", 0)),
-            from_step(shorter),
-        ),
+        (perfect, hypothesis(Relation(rest, ">=", 0)), shorter),
         (term, rest, root, gradient, deviation),
     )
-    yield each
-    found = summed(
+    found = yield summed(
         each, {term: DRIFT, gradient: NORM, deviation: DEVIATIONS}, reason="summed over the coordinates"
     )
-    yield found
     best = NORM / (DEVIATIONS + sympy.sqrt(batch) * NORM)
     yield composed(
         _kept(NoiseScale.L1), (from_step(found, at={tangent: best, root_of_batch: sympy.sqrt(batch)}),), (DRIFT,)
     )
 
 
-def _trace() -> Iterator[Step]:
+def _trace() -> Derivation:
     """V_i <= tr Sigma and G_i^2 <= ||G||^2 under the root."""
     root, bound = named("s_root", r"\sqrt{V_i+bG_i^2}", positive=True), named("s_whole", r"s", positive=True)
     square = named("s_root_2", "V_i+bG_i^2", nonnegative=True)
-    part = stated(granted(Relation(square, "<=", bound**2), Ground.PART, meaning=_terms(square, bound)))
-    shorter = rooted(part, square, root, bound)
-    yield from (part, shorter)
-    larger = inequality(
+    part = yield stated(granted(Relation(square, "<=", bound**2), Ground.PART, meaning=_terms(square, bound)))
+    shorter = yield rooted(part, square, root, bound)
+    larger = yield inequality(
         own_square / bound, "<=", own_square / root, (Range(root, 0, bound),), "s = sqrt(tr + b ||G||^2)"
     )
-    yield larger
     meaning = {
         own_square: gradient**2,
         root: sympy.sqrt(variance + batch * gradient**2),
         term: gradient**2 / sympy.sqrt(variance + batch * gradient**2),
     }
-    each = composed(
+    each = yield composed(
         Relation(term, ">=", own_square / bound),
         (
             granted(Relation(term, "=", own_square / root), Ground.DEFINITION, meaning=meaning),
@@ -272,9 +238,7 @@ def _trace() -> Iterator[Step]:
         ),
         (term, own_square),
     )
-    yield each
-    found = summed(each, {term: DRIFT, own_square: SQUARES}, reason="summed over the coordinates")
-    yield found
+    found = yield summed(each, {term: DRIFT, own_square: SQUARES}, reason="summed over the coordinates")
     whole = sympy.sqrt(TRACE + batch * SQUARES)
     yield composed(_kept(NoiseScale.TRACE), (from_step(found, at={bound: whole}),), (DRIFT,))
 
@@ -286,7 +250,7 @@ def _terms(term: Any, root: Any) -> dict[Any, Any]:
     return {term: squares(0), root: sympy.sqrt(sympy.Sum(squares(i), (i, 0, last)))}
 
 
-def _formulas() -> Iterator[Step]:
+def _formulas() -> Derivation:
     """The functions that schedules and bounds use are these sums, for any number of coordinates."""
     root = sympy.sqrt(variance)
     sums = {
@@ -317,7 +281,7 @@ def _formulas() -> Iterator[Step]:
     concludes=(Conclusion(Relation(FOURTHS / WEIGHTS, ">=", (NORM / DEVIATIONS) ** 2)),),
     source="power means; this project",
 )
-def order_of_noise_scales() -> Iterator[Step]:
+def order_of_noise_scales() -> Derivation:
     """Means of y = |G_i| / sqrt(V_i) with the weights sqrt(V_i): y^4 against y^2, y^2 against y."""
     level = sympy.Symbol("y", positive=True)
     found = []
@@ -331,18 +295,16 @@ def order_of_noise_scales() -> Iterator[Step]:
             rf"\left({written(middle)}-y{written(lower)}\right)^2/{written(lower)}",
             nonnegative=True,
         )
-        perfect = equation(
+        perfect = yield equation(
             upper,
             2 * level * middle - level**2 * lower + rest,
             where={rest: (middle - level * lower) ** 2 / lower, **values},
         )
-        yield perfect
-        each = composed(
+        each = yield composed(
             Relation(upper, ">=", 2 * level * middle - level**2 * lower),
-            (from_step(perfect), hypothesis(Relation(rest, ">=", 0))),
+            (perfect, hypothesis(Relation(rest, ">=", 0))),
             (upper, middle, lower, rest),
         )
-        yield each
         sums = {fourth: FOURTHS, weight: WEIGHTS, gradient: NORM, deviation: DEVIATIONS}
         terms = {name: sums[name] for name in (upper, middle, lower)}
         found.append(summed(each, terms, reason="summed over the coordinates"))
@@ -387,51 +349,46 @@ least_square = named("least_2", r"\kappa^{2}", positive=True)
     source="this project",
     uses=("descent of Adam on a path", "what a batch keeps"),
 )
-def criteria_below_the_noise_scale() -> Iterator[Step]:
+def criteria_below_the_noise_scale() -> Derivation:
     """The drift keeps at least what it keeps at the ceiling."""
     for part, scale in enumerate(SCALES):
         amount, inverse = SCALES[scale]
         now, bound = scale.kept(root_of_batch**2 * inverse), scale.kept(1 / eta**2)
         ceiling, at_least = yield from _at_the_ceiling(scale, now, bound)
         criterion = named(f"criterion {scale}", WRITTEN[scale], nonnegative=True)
-        keeps = composed(
+        keeps = yield composed(
             Relation(DRIFT, ">=", amount * kept, {kept: now}),
             (cite(what_a_batch_keeps, {batch: root_of_batch**2}, part),),
             (DRIFT,),
         )
-        yield keeps
-        each = composed(
+        each = yield composed(
             Relation(weighted, ">=", least * criterion, {least: bound}),
             (
                 defined(weighted, rate * DRIFT),
                 defined(criterion, rate * amount),
-                from_step(keeps),
+                keeps,
                 from_step(at_least, {root_of_batch: (ceiling,)}),
             ),
             (weighted, DRIFT, criterion, kept),
         )
-        yield each
-        whole = summed(
+        whole = yield summed(
             each, {weighted: DRIFTS, criterion: CRITERIA[scale]}, reason="summed over the steps, in expectation"
         )
-        yield whole
         goal = criteria_below_the_noise_scale.lemma.conclusions[part].relation
-        yield composed(goal, (cite(descent_on_a_path), from_step(whole)), (DRIFTS, CRITERIA[scale]), BELOW)
+        yield composed(goal, (cite(descent_on_a_path), whole), (DRIFTS, CRITERIA[scale]), BELOW)
 
 
-def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Generator[Step, None, tuple[Step, Step]]:
+def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Generator[Step, Step, tuple[Step, Step]]:
     """The ceiling; and what is kept falls with the batch, so that it is least there."""
     _, inverse = SCALES[scale]
     top = 1 / (sympy.sqrt(inverse) * eta)
-    ceiling = stated(assumed(Relation(root_of_batch, "<=", top), Assumption.BELOW_NOISE_SCALE))
-    yield ceiling
+    ceiling = yield stated(assumed(Relation(root_of_batch, "<=", top), Assumption.BELOW_NOISE_SCALE))
     if scale is NoiseScale.L1:
-        at_least = inequality(
+        at_least = yield inequality(
             least, "<=", kept, (Range(root_of_batch, 0, top),), "b <= B / eta^2", {least: bound, kept: now}
         )
-        yield at_least
         return ceiling, at_least
-    squares = inequality(
+    squares = yield inequality(
         least_square,
         "<=",
         kept**2,
@@ -439,7 +396,5 @@ def _at_the_ceiling(scale: NoiseScale, now: Any, bound: Any) -> Generator[Step, 
         "b <= B / eta^2",
         {least_square: bound**2, kept: now},
     )
-    yield squares
-    at_least = rooted(squares, least_square, least, kept)
-    yield at_least
+    at_least = yield rooted(squares, least_square, least, kept)
     return ceiling, at_least

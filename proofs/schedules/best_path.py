@@ -2,15 +2,13 @@ r"""The best path: Cauchy-Schwarz, a bound on r, and linear decay for the last i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
 from proofs.relations import Range, Relation, equation, inequality, named, tiled
 from proofs.schedules.symbols import ratio, samples, time
 from proofs.sequences import Terms
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, proves
 from theory.schedules import best_path as theory
 from theory.schedules.path import LearningRatePath
 from theory.schedules.shapes import Power
@@ -21,10 +19,8 @@ root, ROOTS = named("root_w", r"\sqrt w", nonnegative=True), named("roots", r"\i
 cost, COST = named("w/r", "w/r", nonnegative=True), named("cost", r"\int_0^T(w/r)\,du", nonnegative=True)
 level = sympy.Symbol("y", positive=True)
 multiple, smallest = sympy.Symbol("m", positive=True), named("r_lo", r"r_{\mathrm{lo}}", positive=True)
-best, COST_OF_BEST = (
-    named("w/r*", "w/r^*", nonnegative=True),
-    named("cost*", r"\int_0^T(w/r^*)\,du", nonnegative=True),
-)
+best = named("w/r*", "w/r^*", nonnegative=True)
+COST_OF_BEST = named("cost*", r"\int_0^T(w/r^*)\,du", nonnegative=True)
 own = named("r*", "r^*", positive=True)
 
 
@@ -41,24 +37,21 @@ own = named("r*", "r^*", positive=True)
     ),
     source="Cauchy-Schwarz; Karush, Kuhn and Tucker",
 )
-def best_path() -> Iterator[Step]:
+def best_path() -> Derivation:
     """A square at every u, integrated; with the bound, the tangent of w / r at r*."""
     rest = named("rest", r"(\sqrt w-yr)^2/r", nonnegative=True)
-    perfect = equation(
+    perfect = yield equation(
         cost,
         2 * level * root - level**2 * ratio + rest,
         "equality iff r = sqrt(w) / y",
         {cost: root**2 / ratio, rest: (root - level * ratio) ** 2 / ratio},
     )
-    yield perfect
-    each = composed(
+    each = yield composed(
         Relation(cost, ">=", 2 * level * root - level**2 * ratio),
-        (from_step(perfect), hypothesis(Relation(rest, ">=", 0))),
+        (perfect, hypothesis(Relation(rest, ">=", 0))),
         (cost, root, ratio, rest),
     )
-    yield each
-    whole = summed(each, {cost: COST, root: ROOTS, ratio: samples}, reason="integrated over u")
-    yield whole
+    whole = yield summed(each, {cost: COST, root: ROOTS, ratio: samples}, reason="integrated over u")
     free, bounded = (conclusion.relation for conclusion in best_path.lemma.conclusions)
     yield composed(free, (from_step(whole, at={level: ROOTS / samples}),), (COST,))
     root_of_cell, of_cell = sympy.symbols("root_w_j u_j", positive=True)
@@ -74,34 +67,29 @@ def best_path() -> Iterator[Step]:
     yield from _bounded_below(bounded)
 
 
-def _bounded_below(goal: Relation) -> Iterator[Step]:
+def _bounded_below(goal: Relation) -> Derivation:
     """w / r >= w / r* - (r - r*) / m^2 at every u: where r* = r_lo >= m sqrt w, and where r* = m sqrt w."""
     line = Relation(cost, ">=", best - (ratio - own) / multiple**2, ranges=(Range(ratio, smallest),))
     held = {own: smallest, best: root**2 / smallest, cost: root**2 / ratio}
     ranges = (Range(ratio, smallest), Range(root, 0, smallest / multiple))
-    at_bound = inequality(
+    at_bound = yield inequality(
         cost, ">=", line.right, ranges, r"where $r^* = r_{\mathrm{lo}}$, as $r \ge r_{\mathrm{lo}}$", held
     )
-    yield at_bound
     free = {own: multiple * root, best: root / multiple, cost: root**2 / ratio}
     rest = named("above_line", r"(r-m\sqrt w)^2/(m^2r)", nonnegative=True)
-    perfect = equation(
+    perfect = yield equation(
         cost, line.right + rest, where={**free, rest: (ratio - multiple * root) ** 2 / (multiple**2 * ratio)}
     )
-    yield perfect
-    above = composed(
+    above = yield composed(
         Relation(cost, ">=", line.right, free, (Range(root, smallest / multiple),)),
-        (from_step(perfect), hypothesis(Relation(rest, ">=", 0))),
+        (perfect, hypothesis(Relation(rest, ">=", 0))),
         (cost, best, own, ratio, rest),
         reason="where r* = m sqrt(w)",
     )
-    yield above
-    each = tiled(line, root, (at_bound, above), sympy.Integer(0), sympy.oo)
-    yield each
+    each = yield tiled(line, root, (at_bound, above), sympy.Integer(0), sympy.oo)
     sums = {cost: COST, best: COST_OF_BEST, ratio: samples, own: samples}
-    whole = summed(each, sums, reason="integrated over u: both use D samples")
-    yield whole
-    yield composed(goal, (from_step(whole),), (COST, COST_OF_BEST))
+    whole = yield summed(each, sums, reason="integrated over u: both use D samples")
+    yield composed(goal, (whole,), (COST, COST_OF_BEST))
 
 
 @proves(
@@ -115,7 +103,7 @@ def _bounded_below(goal: Relation) -> Iterator[Step]:
     source="Defazio et al., arXiv 2310.07831, for linear decay; functional scaling laws",
     uses=("best path",),
 )
-def linear_decay() -> Iterator[Step]:
+def linear_decay() -> Derivation:
     """sqrt(w) along the path, in the share of the samples that is left, y = 1 - x."""
     left = sympy.Symbol("y", positive=True)
     path = LearningRatePath(shape=Power(sympy.Integer(1)), samples=samples, initial_ratio=samples / (2 * time))

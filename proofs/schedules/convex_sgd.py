@@ -2,7 +2,7 @@ r"""SGD on one path: three guarantees, each one step of a potential; and what ru
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,7 @@ from proofs.schedules.symbols import (
     samples,
     time,
 )
-from proofs.steps import Evidence, Step, checked, identity, proves
+from proofs.steps import Derivation, Evidence, Step, checked, identity, proves
 from theory.schedules import convex_sgd as theory
 from theory.schedules.path import LearningRatePath, PathSteps
 from theory.schedules.shapes import Power
@@ -64,9 +64,7 @@ NOISY_CONVEX = NOISY | {Assumption.CONVEX}
 STEP, THETA = Range(rate, 0, 1 / smoothness), Range(largest, 0, 1)
 """a L <= 1, by ``SHORT``: a L <= theta <= 1."""
 SMALL = stated(assumed(Relation(rate, "<=", largest / smoothness), Assumption.SMALL_STEPS))
-SHORT = composed(
-    Relation(rate, "<=", 1 / smoothness, ranges=(THETA,)), (from_step(SMALL),), (rate,), SMALL.assumes
-)
+SHORT = composed(Relation(rate, "<=", 1 / smoothness, ranges=(THETA,)), (SMALL,), (rate,), SMALL.assumes)
 
 
 def _bounded_noise(largest_noise: Any) -> Fact:
@@ -112,20 +110,19 @@ SETTING = (
     source="descent lemma",
     uses=("noise of a step",),
 )
-def average_squared_gradient() -> Iterator[Step]:
+def average_squared_gradient() -> Derivation:
     """The descent of one step, summed."""
     slowest = yield from _ratio()
     yield SMALL
     kept = 1 - largest / 2 - smoothness * relative / (2 * first_ratio)
-    loses = inequality(
+    loses = yield inequality(
         kept * rate * steepness,
         "<=",
         (rate - smoothness * rate**2 / 2 - smoothness * relative * rate**2 / (2 * batch)) * steepness,
         (*MOVES, Range(first_ratio, 0, batch / rate)),
         "a L <= theta, and a / b <= 1 / r_0 as r >= r_0",
     )
-    yield loses
-    each = composed(
+    each = yield composed(
         Relation(
             kept * weighted_steepness + next_value,
             "<=",
@@ -146,30 +143,24 @@ def average_squared_gradient() -> Iterator[Step]:
         (next_value, value, drop, length, noise, steepness, weighted_steepness, noise_of_path),
         NOISY,
     )
-    yield each
     yield from all_steps(each, weighted_steepness, STEEPNESSES, (value, next_value, gap), average_squared_gradient)
 
 
-def _ratio() -> Generator[Step, None, Step]:
+def _ratio() -> Generator[Step, Step, Step]:
     """r_0 <= b / a by rule (R), from r >= r_0."""
-    least = inequality(inverse_r, "<=", 1 / first_ratio, (SLOWER,), "r >= r_0")
-    yield least
-    whole = summed(
+    least = yield inequality(inverse_r, "<=", 1 / first_ratio, (SLOWER,), "r >= r_0")
+    whole = yield summed(
         least, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)"
     )
-    yield whole
-    ratio = composed(Relation(first_ratio, "<=", batch / rate, ranges=(SLOWER,)), (from_step(whole),), (batch,))
-    yield ratio
+    ratio = yield composed(Relation(first_ratio, "<=", batch / rate, ranges=(SLOWER,)), (whole,), (batch,))
     return ratio
 
 
 squared_distance, next_distance = named("d_k", "d_k", nonnegative=True), named("d_next", r"E_kd_{k+1}", real=True)
 """||w_k - w*||^2."""
 alignment = named("P_k", r"\langle\nabla f, w_k-w^*\rangle", real=True)
-weighted_gap, GAPS = (
-    named("a f", "a_kf_k", nonnegative=True),
-    named("F_sum", r"\sum_k E\,a_k(f(w_k)-f^*)", nonnegative=True),
-)
+weighted_gap = named("a f", "a_kf_k", nonnegative=True)
+GAPS = named("F_sum", r"\sum_k E\,a_k(f(w_k)-f^*)", nonnegative=True)
 CONVEX = SETTING + r" Let $f$ be convex with a minimiser $w^*$, and $E_k\|g_k-\nabla f\|^2 \le \sigma^2/b_k$."
 
 
@@ -191,7 +182,7 @@ CONVEX = SETTING + r" Let $f$ be convex with a minimiser $w^*$, and $E_k\|g_k-\n
     source="Nesterov (2004), Theorem 2.1.5; this project for the path",
     uses=("noise of a step",),
 )
-def average_of_convex() -> Iterator[Step]:
+def average_of_convex() -> Derivation:
     """The distance of one step, summed."""
     shorter = inequality(rate**2 * steepness, "<=", rate * steepness / smoothness, (STEP,))
     drawn = named("P_g", r"E_k\langle g_k, w_k-w^*\rangle", real=True)
@@ -202,9 +193,12 @@ def average_of_convex() -> Iterator[Step]:
         "in every coordinate, and summed",
         {next_distance: (away - rate * own) ** 2, squared_distance: away**2, drawn: own * away, length: own**2},
     )
-    yield from (SMALL, SHORT, shorter, moves)
+    yield SMALL
+    yield SHORT
+    yield shorter
+    yield moves
     goal = Relation(2 * weighted_gap + next_distance, "<=", squared_distance + variance * noise_of_path)
-    each = composed(
+    each = yield composed(
         replace(goal, ranges=(THETA,)),
         (
             from_step(moves, opaque=tuple(moves.relation.where)),
@@ -234,7 +228,6 @@ def average_of_convex() -> Iterator[Step]:
         ),
         NOISY_CONVEX,
     )
-    yield each
     yield from all_steps(
         each, weighted_gap, GAPS, (squared_distance, next_distance, distance**2), average_of_convex
     )
@@ -246,19 +239,13 @@ at_z, next_at_z = named("f(z)", "f(z_k) - f^*", real=True), named("f(z_next)", "
 """f(z_k) - f*, z_0 = w*, z_{k+1} = (1 - a_k / G_k) z_k + (a_k / G_k) w_{k+1}."""
 mixture, next_mixture = named("Z_k", "Z_k", nonnegative=True), named("Z_next", r"E_kZ_{k+1}", real=True)
 rise, last = named("rise", r"Z_{k+1}-Z_k", real=True), named("f_n", "E f(w_n)-f^*", nonnegative=True)
-apart, next_apart = (
-    named("zw", r"\|z_k-w_k\|^2", nonnegative=True),
-    named("zw_next", r"E_k\|z_k-w_{k+1}\|^2", nonnegative=True),
-)
-weighed, next_weighed = (
-    named("V_k", r"\|z_k-w_k\|^2/G_k", nonnegative=True),
-    named("V_next", r"E_k\|z_{k+1}-w_{k+1}\|^2/G_{k+1}", nonnegative=True),
-)
+apart = named("zw", r"\|z_k-w_k\|^2", nonnegative=True)
+next_apart = named("zw_next", r"E_k\|z_k-w_{k+1}\|^2", nonnegative=True)
+weighed = named("V_k", r"\|z_k-w_k\|^2/G_k", nonnegative=True)
+next_weighed = named("V_next", r"E_k\|z_{k+1}-w_{k+1}\|^2/G_{k+1}", nonnegative=True)
 moved = named("moved_2", r"E_k\|w_{k+1}-w_k\|^2", nonnegative=True)
-towards, across = (
-    named("g(w-z)", r"E_k\langle g, w_{k+1}-z_k\rangle", real=True),
-    named("grad(w-z)", r"E_k\langle\nabla f, w_{k+1}-z_k\rangle", real=True),
-)
+towards = named("g(w-z)", r"E_k\langle g, w_{k+1}-z_k\rangle", real=True)
+across = named("grad(w-z)", r"E_k\langle\nabla f, w_{k+1}-z_k\rangle", real=True)
 excess = named("e_k", "e_k", nonnegative=True)
 """(1 + a_k L) (a_k^2 / b_k) / G_k."""
 EXCESSES = named("e_sum", r"E\sum_k(1+a_kL)(a_k^2/b_k)/(T-T_k)", nonnegative=True)
@@ -286,55 +273,52 @@ part = named("part", r"\int_{S_k}^{S_{k+1}}dS/(r^2(T-T(S)))", nonnegative=True)
     source="Zamani and Glineur, arXiv 2307.11134, for the points $z_k$; this project for the path",
     uses=("noise of a step",),
 )
-def last_iterate() -> Iterator[Step]:
+def last_iterate() -> Derivation:
     """A potential Z_k + ||z_k - w_k||^2 / (2 G_k), which is 0 + d_0^2 / (2 T) first and f(w_n) - f* last."""
     each = _one_step(*(yield from _points()))
-    yield from (each, SMALL, SHORT)
-    whole = summed(
+    yield each
+    yield SMALL
+    yield SHORT
+    whole = yield summed(
         each,
         {rise: last, excess: EXCESSES},
         {(weighed, next_weighed): distance**2 / time},
         reason="summed over the steps, in expectation: Z_0 = 0, Z_n = f(w_n) - f* as G_n = 0, and G_0 = T",
     )
-    yield whole
     first, second = (conclusion.relation for conclusion in last_iterate.lemma.conclusions)
     found = from_step(whole, {rate: (SHORT,)})
     yield composed(first, (found,), (last, EXCESSES))
     of_path = yield from _by_the_path()
-    yield composed(second, (found, from_step(of_path)), (last, EXCESSES, last_iterate_noise))
+    yield composed(second, (found, of_path), (last, EXCESSES, last_iterate_noise))
     yield from _in_closed_form()
 
 
-def _points() -> Generator[Step, None, tuple[Step, Step, Step, Fact]]:
+def _points() -> Generator[Step, Step, tuple[Step, Step, Step, Fact]]:
     """What moves together, how its weight falls, three points, and that Z_k is at least f(z_k) - f*."""
     z, w, g = sympy.symbols("z w g", real=True)
     share = rate / left
-    moves = equation(
+    moves = yield equation(
         (1 - share) * z + share * w - w,
         (1 - share) * (z - w),
         "z_{k+1} - w_{k+1}, in every coordinate; w = w_{k+1}",
     )
-    falls = inequality(
+    falls = yield inequality(
         (1 - share) ** 2 / (left - rate),
         "<=",
         1 / left,
         (Range(rate, 0, left),),
         "so its weight falls; G_{k+1} = G_k - a_k",
     )
-    three_points = equation(
+    three_points = yield equation(
         g * (w - rate * g - z),
         ((z - w) ** 2 - (z - w + rate * g) ** 2 - (rate * g) ** 2) / (2 * rate),
         "the three-point identity, in every coordinate; w = w_k",
     )
-    yield from (moves, falls, three_points)
-    after, drawn = (
-        named("f(w_next)", r"f(w_{k+1}) - f^*", nonnegative=True),
-        named("Z_drawn", "Z_{k+1}", real=True),
-    )
+    after = named("f(w_next)", r"f(w_{k+1}) - f^*", nonnegative=True)
+    drawn = named("Z_drawn", "Z_{k+1}", real=True)
     mixed = (1 - share) * mixture + share * after
-    start = inequality(sympy.Integer(0), "<=", 0, (), "z_0 = w^* and Z_0 = 0")
-    yield start
-    below = induction(
+    start = yield inequality(sympy.Integer(0), "<=", 0, (), "z_0 = w^* and Z_0 = 0")
+    below = yield induction(
         Relation(next_at_z, "<=", drawn, ranges=(Range(rate, 0, left),)),
         {next_at_z: at_z, drawn: mixture},
         {next_at_z: sympy.Integer(0), drawn: sympy.Integer(0)},
@@ -345,13 +329,11 @@ def _points() -> Generator[Step, None, tuple[Step, Step, Step, Fact]]:
         ),
         (next_at_z, at_z, mixture, drawn, after),
     )
-    yield below
     at_end = named("Z_n", "Z_n", real=True)
     yield equation(at_end, after, "where a_k = G_k, at the last step", {at_end: mixed.subs(rate, left)})
-    fits = stated(
+    fits = yield stated(
         granted(Relation(rate, "<=", left), Ground.PART, meaning=_steps_left()), "G_k = a_k + a_{k+1} + .."
     )
-    yield fits
     here = from_step(below, {rate: (fits,)}, at={next_at_z: at_z, drawn: mixture})
     return moves, falls, three_points, here
 
@@ -394,14 +376,12 @@ def _one_step(moves: Step, falls: Step, three_points: Step, below: Fact) -> Step
     )  # fmt: skip
 
 
-def _by_the_path() -> Generator[Step, None, Step]:
+def _by_the_path() -> Generator[Step, Step, Step]:
     """e_k summed is at most (1 + theta) times the path's integral."""
     ahead = sympy.Symbol("tau", positive=True)
-    point, density = (
-        named("point", r"\varrho^{2}/\tau", nonnegative=True),
-        named("density_2", r"\varrho^{2}", nonnegative=True),
-    )
-    pointwise = inequality(
+    point = named("point", r"\varrho^{2}/\tau", nonnegative=True)
+    density = named("density_2", r"\varrho^{2}", nonnegative=True)
+    pointwise = yield inequality(
         density / left,
         "<=",
         point,
@@ -409,16 +389,12 @@ def _by_the_path() -> Generator[Step, None, Step]:
         "T - T(S) = tau is at most G_k within the step",
         {point: density / ahead},
     )
-    yield pointwise
-    within = summed(
+    within = yield summed(
         pointwise, {density: noise_of_path, point: part}, reason="integrated over the samples of the step"
     )
-    yield within
-    ahead_of_it = stated(granted(Relation(ahead, "<=", left), Ground.PART, meaning=_time_left(ahead)))
-    yield ahead_of_it
-    larger = inequality((1 + rate * smoothness) * part, "<=", (1 + largest) * part, MOVES)
-    yield larger
-    each = composed(
+    ahead_of_it = yield stated(granted(Relation(ahead, "<=", left), Ground.PART, meaning=_time_left(ahead)))
+    larger = yield inequality((1 + rate * smoothness) * part, "<=", (1 + largest) * part, MOVES)
+    each = yield composed(
         Relation(excess, "<=", (1 + largest) * part, ranges=(THETA,)),
         (
             defined(excess, (1 + rate * smoothness) * rate**2 / batch / left),
@@ -428,11 +404,9 @@ def _by_the_path() -> Generator[Step, None, Step]:
         ),
         (excess, noise_of_path, part),
     )
-    yield each
-    said = summed(
+    said = yield summed(
         each, {excess: EXCESSES, part: last_iterate_noise}, reason="summed over the steps, in expectation"
     )
-    yield said
     return said
 
 
@@ -446,7 +420,7 @@ def _time_left(ahead: Any) -> dict[Any, Any]:
     }
 
 
-def _in_closed_form() -> Iterator[Step]:
+def _in_closed_form() -> Derivation:
     """What the bound functions return is this, on p = (1 - x)^m and on given steps."""
     m, seen = sympy.symbols("m S", positive=True)
     path = LearningRatePath(shape=Power(m), samples=samples, initial_ratio=first_ratio)
@@ -483,7 +457,7 @@ def _in_closed_form() -> Iterator[Step]:
     source="this project; Defazio et al., arXiv 2310.07831, for linear decay",
     uses=("last iterate", "average of convex f"),
 )
-def best_ratio() -> Iterator[Step]:
+def best_ratio() -> Derivation:
     """The minimum over r_0, the power, and the samples that it needs."""
     m, apart_ = sympy.symbols("m d_0", positive=True)
     problem = _problem(distance=apart_)
@@ -535,7 +509,7 @@ def best_ratio() -> Iterator[Step]:
     source="this project",
     uses=("last iterate",),
 )
-def without_rule() -> Iterator[Step]:
+def without_rule() -> Derivation:
     """Noise of mean 0 and variance 1 that is rarely large: once it was, the run stays there."""
     chance = sympy.Symbol("p", positive=True)
     odds = sympy.Symbol("o", positive=True)  # (1 - p) / p

@@ -2,14 +2,12 @@ r"""Exponentials and powers against straight lines: what a step of a recursion i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.calculus import increasing
 from proofs.composition import Conclusion
 from proofs.relations import Range, Relation
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, proves
 
 __all__ = ["against_exponentials", "against_powers", "logarithm"]
 
@@ -29,7 +27,7 @@ SQUARE = Relation((1 - z) ** 2, "<=", sympy.exp(-2 * z), ranges=(Range(z, 0, 1),
     concludes=(Conclusion(LINE), Conclusion(SQUARE)),
     source="elementary",
 )
-def against_exponentials() -> Iterator[Step]:
+def against_exponentials() -> Derivation:
     """Both sides agree at 0, and their ratio moves away from 1."""
     yield increasing(LINE, z, sympy.exp(z))
     yield increasing(SQUARE, z, sympy.exp(2 * z))
@@ -46,7 +44,7 @@ BERNOULLI_SQUARE = Relation(POWER**2, "<=", (1 - s * q) ** 2, ranges=SHARES)
     concludes=(Conclusion(BERNOULLI), Conclusion(BERNOULLI_SQUARE)),
     source="Bernoulli's inequality",
 )
-def against_powers() -> Iterator[Step]:
+def against_powers() -> Derivation:
     """In q, from q = 0."""
     yield increasing(BERNOULLI, q, 1 / POWER)
     yield increasing(BERNOULLI_SQUARE, q, POWER**-2)
@@ -56,6 +54,6 @@ LOGARITHM = Relation(1 - 1 / t, "<=", sympy.log(t), ranges=(Range(t, 1),))
 
 
 @proves("logarithm", "a lower bound on it", concludes=(Conclusion(LOGARITHM),), source="elementary")
-def logarithm() -> Iterator[Step]:
+def logarithm() -> Derivation:
     """Both sides vanish at 1."""
     yield increasing(LOGARITHM, t)

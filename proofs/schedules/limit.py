@@ -2,27 +2,21 @@ r"""What a batch schedule can save at most: the time per progress, and its means
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from adabatch.moments.worth import lowest_ratio, schedule_over_constant
-from proofs.composition import Conclusion, composed, from_step, hypothesis, summed
+from proofs.composition import Conclusion, composed, hypothesis, summed
 from proofs.relations import Relation, equation, inequality, named
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, proves
 
 __all__ = ["limit_of_schedules"]
 
 fixed, each_sample, batch = sympy.symbols("t_0 t_1 b", positive=True)
-root, MEAN_ROOT = (
-    named("root_B", r"\sqrt B", positive=True),
-    named("mean_root_B", r"\overline{\sqrt B}", positive=True),
-)
+root = named("root_B", r"\sqrt B", positive=True)
+MEAN_ROOT = named("mean_root_B", r"\overline{\sqrt B}", positive=True)
 scale, MEAN = named("B_now", "B", positive=True), named("mean_B", r"\overline{B}", positive=True)
-spent, TIME_SPENT = (
-    named("time_now", r"\tau_b", positive=True),
-    named("time_mean", r"\overline{\tau}", positive=True),
-)
+spent = named("time_now", r"\tau_b", positive=True)
+TIME_SPENT = named("time_mean", r"\overline{\tau}", positive=True)
 """The time per progress at one noise scale, and its mean over the progress."""
 rho, evenness = sympy.Symbol("rho", positive=True), named("evenness", "s", positive=True)
 
@@ -42,11 +36,11 @@ rho, evenness = sympy.Symbol("rho", positive=True), named("evenness", "s", posit
     ),
     source="McCandlish et al., arXiv 1812.06162, for the model; this project",
 )
-def limit_of_schedules() -> Iterator[Step]:
+def limit_of_schedules() -> Derivation:
     """AM-GM at every progress; a constant batch has the mean of B in it; the ratio of the two."""
     rest = named("rest_of_b", r"(\sqrt{t_1}b-\sqrt{t_0B})^2/b", nonnegative=True)
     cross = sympy.sqrt(fixed * each_sample)
-    exactly = equation(
+    exactly = yield equation(
         spent,
         fixed + each_sample * scale + 2 * cross * root + rest,
         "equality iff b = sqrt(B t_0 / t_1)",
@@ -56,20 +50,15 @@ def limit_of_schedules() -> Iterator[Step]:
             rest: (sympy.sqrt(each_sample) * batch - sympy.sqrt(fixed) * root) ** 2 / batch,
         },
     )
-    yield exactly
-    least = composed(
+    least = yield composed(
         Relation(spent, ">=", fixed + each_sample * scale + 2 * cross * root),
-        (from_step(exactly), hypothesis(Relation(rest, ">=", 0))),
+        (exactly, hypothesis(Relation(rest, ">=", 0))),
         (spent, scale, root, rest),
     )
-    yield least
-    mean = summed(
+    mean = yield summed(
         least, {spent: TIME_SPENT, scale: MEAN, root: MEAN_ROOT}, count=1, reason="averaged over the progress"
     )
-    yield mean
-    yield composed(
-        limit_of_schedules.lemma.conclusions[0].relation, (from_step(mean),), (TIME_SPENT, MEAN, MEAN_ROOT)
-    )
+    yield composed(limit_of_schedules.lemma.conclusions[0].relation, (mean,), (TIME_SPENT, MEAN, MEAN_ROOT))
     yield from _ratio()
     late = sympy.Symbol("e", nonnegative=True)
     top, ratio = fixed / each_sample, 1 + root**2 / batch
@@ -83,7 +72,7 @@ def limit_of_schedules() -> Iterator[Step]:
         )
 
 
-def _ratio() -> Iterator[Step]:
+def _ratio() -> Derivation:
     """By rho = mean B t_1 / t_0 and s = mean sqrt(B) / sqrt(mean B)."""
     cross, both = 2 * sympy.sqrt(fixed * each_sample), fixed + each_sample * MEAN
     share = named("share", r"\overline{\tau}/\tau_{\mathrm{constant}}", positive=True)

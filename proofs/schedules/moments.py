@@ -78,7 +78,7 @@ class State:
 BELOW, ABOVE = State("c"), State("u")
 
 
-def variances(each: Step, above: State, below: State, share: Step | None = None) -> Generator[Step, None, Step]:
+def variances(each: Step, above: State, below: State, share: Step | None = None) -> Generator[Step, Step, Step]:
     """V_i(above) >= share V_i(below), from the same of every error and a share of at most 1.
 
     Args:
@@ -89,35 +89,23 @@ def variances(each: Step, above: State, below: State, share: Step | None = None)
     """
     kept = share.relation.left if share else sympy.Integer(1)
     ranges = each.relation.ranges
-    term = composed(
+    term = yield composed(
         Relation(above.term, ">=", kept * below.term, ranges=ranges),
-        (
-            from_step(each),
-            defined(above.term, curvature * above.error),
-            defined(below.term, curvature * below.error),
-        ),
+        (each, defined(above.term, curvature * above.error), defined(below.term, curvature * below.error)),
         (above.error, below.error, above.term, below.term),
     )
-    yield term
-    total = summed(term, {above.term: above.risk, below.term: below.risk}, reason="summed over the modes")
-    yield total
-    facts = [
-        above.definition,
-        below.definition,
-        from_step(total),
-    ]
+    total = yield summed(term, {above.term: above.risk, below.term: below.risk}, reason="summed over the modes")
+    facts: list[Fact | Step] = [above.definition, below.definition, total]
     errors: tuple[Any, ...] = ()
     if ordered_errors(below, above) not in ranges:  # else their order is among the quantifiers
-        facts.append(from_step(each))
+        facts.append(each)
         errors = (above.error, below.error)
     if share:
         less = Relation(label_noise, ">=", kept * label_noise, ranges=ranges)
-        noise = composed(less, (from_step(share),), (kept,))
-        yield noise
-        facts.append(from_step(noise))
+        noise = yield composed(less, (share,), (kept,))
+        facts.append(noise)
     sums = (above.variance, below.variance, *errors, above.risk, below.risk, label_noise)
-    said = composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
-    yield said
+    said = yield composed(Relation(above.variance, ">=", kept * below.variance, ranges=ranges), facts, sums)
     return said
 
 
@@ -126,10 +114,11 @@ def ordered_errors(small: State, large: State) -> Range:
     return Range(large.error, small.error)
 
 
-def in_order(small: State, large: State) -> Generator[Step, None, tuple[Step, Step]]:
+def in_order(small: State, large: State) -> Generator[Step, Step, tuple[Step, Step]]:
     """The order of the errors before the step, and what it says of the variances."""
-    hypothesis = inequality(large.error, ">=", small.error, (ordered_errors(small, large),), "before the step")
-    yield hypothesis
+    hypothesis = yield inequality(
+        large.error, ">=", small.error, (ordered_errors(small, large),), "before the step"
+    )
     ordered = yield from variances(hypothesis, large, small)
     return hypothesis, ordered
 
@@ -143,7 +132,7 @@ def growing(
     spread: Expression,
     bounded: Step,
     factor: Expression,
-) -> Generator[Step, None, Step]:
+) -> Generator[Step, Step, Step]:
     """e^-w V_i(t) <= V_i(0) along an equation whose modes take nu rho times some noise.
 
     Args:
@@ -161,45 +150,40 @@ def growing(
     slope = named("V_slope", r"\dot V_i", real=True)
     moves = yield from _moving(slope, decay, noise, sums)
     variance = sympy.Function("V")(TIME)
-    spreads = along(
+    spreads = yield along(
         -variance * sympy.exp(-growth * spread * NOISE_SO_FAR),
         {variance: slope, NOISE_SO_FAR: density},
         {variance: start.variance, NOISE_SO_FAR: 0, TIME: 0},
         {variance: now.variance, NOISE_SO_FAR: NOISE_SO_FAR_T, TIME: TIME},
-        (from_step(moves), from_step(bounded)),
+        (moves, bounded),
         (slope, now.variance, sums[1]),
         modes,
         now={variance: now.variance},
     )
-    yield spreads
     least, found = sympy.exp(-budget), sympy.exp(-growth * spread * NOISE_SO_FAR_T)
-    within = exponents(least, "<=", found, (Range(growth, 0, 1), Range(NOISE_SO_FAR_T, 0, budget / spread)))
-    yield within
-    said = composed(
+    within = yield exponents(least, "<=", found, (Range(growth, 0, 1), Range(NOISE_SO_FAR_T, 0, budget / spread)))
+    said = yield composed(
         Relation(least * now.variance, "<=", start.variance, ranges=modes),
-        (from_step(spreads), from_step(within, {growth: (below_one,), NOISE_SO_FAR_T: (so_far,)})),
+        (spreads, from_step(within, {growth: (below_one,), NOISE_SO_FAR_T: (so_far,)})),
         (start.variance, found),
     )
-    yield said
     return said
 
 
-def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, None, tuple[Step, Step]]:
+def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Step, tuple[Step, Step]]:
     """nu <= 1, and J <= w / W within a step."""
-    shares = composed(
+    shares = yield composed(
         Relation(chi, "<=", 1),
         (SHARE, cite(noise_of_a_step)),
         (chi, 1 / batch),
     )
-    yield shares
-    facts = [defined(growth, factor)]
+    facts: list[Fact | Step] = [defined(growth, factor)]
     if factor != chi:
-        fades = exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
-        yield fades
-        facts.append(from_step(fades))
-    smaller = composed(Relation(growth, "<=", chi), facts, (growth, sympy.exp(-budget)))
-    below_one = composed(Relation(growth, "<=", 1), (from_step(smaller), from_step(shares)), (growth, chi))
-    so_far = composed(
+        fades = yield exponents(sympy.exp(-budget), "<=", sympy.Integer(1))
+        facts.append(fades)
+    smaller = yield composed(Relation(growth, "<=", chi), facts, (growth, sympy.exp(-budget)))
+    below_one = yield composed(Relation(growth, "<=", 1), (smaller, shares), (growth, chi))
+    so_far = yield composed(
         Relation(NOISE_SO_FAR_T, "<=", budget / spread),
         (
             granted(Relation(NOISE_SO_FAR_T, "<=", noise_of_path), Ground.PART, meaning=_within_the_step()),
@@ -207,7 +191,6 @@ def _little_noise(factor: Expression, spread: Expression) -> Generator[Step, Non
         ),
         (NOISE_SO_FAR_T, noise_of_path, budget),
     )
-    yield from (smaller, below_one, so_far)
     return below_one, so_far
 
 
@@ -221,43 +204,29 @@ def _within_the_step() -> dict[Any, Any]:
 
 def _moving(
     slope: Any, decay: Expression, noise: Expression, sums: tuple[Any, Any]
-) -> Generator[Step, None, Step]:
+) -> Generator[Step, Step, Step]:
     """dV_i/dt <= nu rho (lambda_i^2 noise + lambda_i sum), from the equation of a mode."""
     term_noise, all_noise = sums
-    error_slope, term_slope, risk_slope = (
-        named("l_slope", r"\dot l_i", real=True),
-        named("lambda l_slope", r"\lambda_i\dot l_i", real=True),
-        named("R_slope", r"\dot R", real=True),
-    )
-    mode = inequality(
+    error_slope = named("l_slope", r"\dot l_i", real=True)
+    term_slope = named("lambda l_slope", r"\lambda_i\dot l_i", real=True)
+    risk_slope = named("R_slope", r"\dot R", real=True)
+    mode = yield inequality(
         error_slope,
         "<=",
         growth * density * noise,
         where={error_slope: decay + growth * density * noise},
         reason="the equation, without its decay",
     )
-    yield mode
     atoms = (noise,) if noise.free_symbols else ()
-    term = composed(
+    term = yield composed(
         Relation(term_slope, "<=", growth * density * term_noise),
-        (
-            from_step(mode),
-            defined(term_slope, curvature * error_slope),
-            defined(term_noise, curvature * noise),
-        ),
+        (mode, defined(term_slope, curvature * error_slope), defined(term_noise, curvature * noise)),
         (term_slope, term_noise, error_slope, *atoms),
     )
-    yield term
-    risk = summed(term, {term_slope: risk_slope, term_noise: all_noise}, reason="summed over the modes")
-    yield risk
-    moves = composed(
+    risk = yield summed(term, {term_slope: risk_slope, term_noise: all_noise}, reason="summed over the modes")
+    moves = yield composed(
         Relation(slope, "<=", growth * density * (curvature**2 * noise + curvature * all_noise)),
-        (
-            defined(slope, curvature**2 * error_slope + curvature * risk_slope),
-            from_step(mode),
-            from_step(risk),
-        ),
+        (defined(slope, curvature**2 * error_slope + curvature * risk_slope), mode, risk),
         (slope, error_slope, risk_slope, *atoms, all_noise),
     )
-    yield moves
     return moves

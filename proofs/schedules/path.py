@@ -2,17 +2,16 @@ r"""Rule (R): the noise that a step takes of its path, from both sides, and in c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import sympy
 
 from proofs.calculus import square
-from proofs.composition import Conclusion, cite, composed, from_step, summed
+from proofs.composition import Conclusion, cite, composed, summed
 from proofs.relations import Range, Relation, equation, inequality, named
 from proofs.schedules.symbols import batch, first_ratio, noise_of_path, path_noise, rate, samples
-from proofs.steps import Provable, Step, prose, proves
+from proofs.steps import Derivation, Provable, Step, prose, proves
 from theory.schedules.path import LearningRatePath, PathSteps, kantorovich_share
 from theory.schedules.shapes import Power
 
@@ -32,7 +31,7 @@ OVER_THE_STEP = {x: rate, x_square: noise_of_path}
 
 def all_steps(
     each: Step, term: Any, total: Any, telescoping: tuple[Any, Any, Any], lemma: Provable[Any]
-) -> Iterator[Step]:
+) -> Derivation:
     """What a lemma concludes of a whole path, from one step of it.
 
     Args:
@@ -43,14 +42,13 @@ def all_steps(
         lemma: whose first conclusion it is.
     """
     before, after, start = telescoping
-    whole = summed(
+    whole = yield summed(
         each,
         {term: total, noise_of_path: path_noise},
         {(before, after): start},
         reason="summed over the steps, in expectation",
     )
-    yield whole
-    yield composed(lemma.lemma.conclusions[0].relation, (from_step(whole),), (total, path_noise))
+    yield composed(lemma.lemma.conclusions[0].relation, (whole,), (total, path_noise))
 
 
 @proves(
@@ -61,14 +59,14 @@ def all_steps(
     ),
     source="Cauchy-Schwarz in its linear form",
 )
-def squares_over_a_step() -> Iterator[Step]:
+def squares_over_a_step() -> Derivation:
     """int (1/r - y)^2 dS >= 0."""
-    each = square(x - level, {x**2: x_square})
-    yield each
-    found = summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)")
-    yield found
+    each = yield square(x - level, {x**2: x_square})
+    found = yield summed(
+        each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step, by rule (R)"
+    )
     goal = squares_over_a_step.lemma.conclusions[0].relation
-    yield composed(goal, (from_step(found),), (rate, noise_of_path))
+    yield composed(goal, (found,), (rate, noise_of_path))
 
 
 @proves(
@@ -79,7 +77,7 @@ def squares_over_a_step() -> Iterator[Step]:
     uses=("squares over a step",),
     source="Cauchy-Schwarz",
 )
-def noise_of_a_step() -> Iterator[Step]:
+def noise_of_a_step() -> Derivation:
     """At y = a / b."""
     goal = noise_of_a_step.lemma.conclusions[0].relation
     yield composed(goal, (cite(squares_over_a_step, {level: rate / batch}),), (noise_of_path,))
@@ -98,10 +96,10 @@ def noise_of_a_step() -> Iterator[Step]:
     ),
     source="Kantorovich's inequality",
 )
-def share_of_a_step() -> Iterator[Step]:
+def share_of_a_step() -> Derivation:
     """(M - rho)(rho - rho_min) >= 0 integrated; the last step, and those of the linear path, in closed form."""
     high = (1 + variation) * low
-    each = inequality(
+    each = yield inequality(
         (high + low) * x - high * low,
         ">=",
         x_square,
@@ -109,21 +107,18 @@ def share_of_a_step() -> Iterator[Step]:
         r"$(M-\varrho)(\varrho-\varrho_{\min}) \ge 0$ with $M = (1+q)\varrho_{\min}$",
         {x_square: x**2},
     )
-    yield each
-    whole = summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step")
-    yield whole
-    middle = square((high + low) * rate - 2 * high * low * batch, {rate**2: rate_square})
-    yield middle
+    whole = yield summed(each, OVER_THE_STEP, count=batch, reason="integrated over the samples of the step")
+    middle = yield square((high + low) * rate - 2 * high * low * batch, {rate**2: rate_square})
     least = kantorovich_share(variation) * noise_of_path
     yield composed(
         Relation(rate_square / batch, ">=", least, {rate_square: rate**2}, WITHIN_THE_STEP),
-        (from_step(whole), from_step(middle)),
+        (whole, middle),
         (noise_of_path, rate, rate_square),
     )
     yield from _closed_forms()
 
 
-def _closed_forms() -> Iterator[Step]:
+def _closed_forms() -> Derivation:
     m = sympy.Symbol("m", nonnegative=True)
     left, part = sympy.symbols("y h", positive=True)
     last = _shares(Power(m), [1 - left, 1])[0]

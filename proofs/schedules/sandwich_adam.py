@@ -2,7 +2,7 @@ r"""The sandwich of an idealised Adam's schedules on one path: one step from bot
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +44,7 @@ from proofs.schedules.moments import (
 )
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate
-from proofs.steps import Step, prose, proves
+from proofs.steps import Derivation, Step, prose, proves
 from theory.schedules import sandwich_adam as theory
 from theory.schedules.second_moments import adam_like_step, gradient_variance, squared_gradient
 
@@ -98,7 +98,7 @@ ONE_STEP = Relation(
     concludes=(Conclusion(ONE_STEP, universal=(level,)),),
     source="this project",
 )
-def adam_in_modes() -> Iterator[Step]:
+def adam_in_modes() -> Derivation:
     """The recursion in the effective rate; B_i = V_i / G_i^2 slows it down by 1 / sqrt(1 + b / B_i)."""
     yield equation(ONE_STEP.left, ONE_STEP.right, where=ONE_STEP.where)
     yield equation(
@@ -125,7 +125,7 @@ KEPT = rooted(KEPT_2, squared(kept), kept, sympy.Integer(1))
 
 def _bounded(
     value: Any, factor: Any, state: State, scale: Any, share: Step | None = None
-) -> Generator[Step, None, Step]:
+) -> Generator[Step, Step, Step]:
     """2 factor lambda scale / sqrt(V_i) <= q scale / a; ``share`` says that the factor is <= 1."""
     variance = state.variance
     ranges = (
@@ -145,13 +145,16 @@ def _bounded(
         (squared(value),),
     )
     said = rooted(each, squared(value), value, bound)
-    yield from (squares, noisy, each, said)
+    yield squares
+    yield noisy
+    yield each
+    yield said
     return said
 
 
 def _pulled(
     sense: str, theta: Any, share: Any, kappa: Any, at: tuple[Any, State, State], between: Step
-) -> Generator[Step, None, Step]:
+) -> Generator[Step, Step, Step]:
     """h_i against share y_i / a within the step, by their squares; ``between`` bounds V_i(t)."""
     y, start, now = at
     is_square = {
@@ -160,30 +163,27 @@ def _pulled(
     }
     bound = between.relation.right
     of_variance = Range(now.variance, bound) if sense == "<=" else Range(now.variance, 0, bound)
-    squares = inequality(
+    squares = yield inequality(
         squared(pull), sense, share**2 * squared(y) / rate**2, (of_variance,), "by the variances", is_square
     )
-    yield squares
     goal = Relation(squared(pull), sense, (share * y / rate) ** 2, ranges=between.relation.ranges)
     value = 2 * kappa * rate * curvature / sympy.sqrt(start.variance)
     named_square = granted(
         Relation(squared(y), "=", y**2), Ground.DEFINITION, meaning={squared(y): y**2, y: value}
     )
-    compared = composed(
+    compared = yield composed(
         goal,
         (from_step(squares, {now.variance: (between,)}), named_square),
         (squared(pull), squared(y)),
     )
-    yield compared
     if sense == "<=":
-        said = rooted(compared, squared(pull), pull, share * y / rate)
-        yield said
+        said = yield rooted(compared, squared(pull), pull, share * y / rate)
         return said
     target = PACE
-    flipped = composed(
+    flipped = yield composed(
         Relation(squared(target), "<=", pull**2, ranges=goal.ranges),
         (
-            from_step(compared),
+            compared,
             granted(
                 Relation(squared(target), "=", (share * y / rate) ** 2),
                 Ground.DEFINITION,
@@ -197,13 +197,11 @@ def _pulled(
         ),
         (squared(pull), squared(target)),
     )
-    yield flipped
-    said = rooted(flipped, squared(target), target, pull)
-    yield said
+    said = yield rooted(flipped, squared(target), target, pull)
     return said
 
 
-def _one_step(sense: str, kappa: Any, slower: Fact) -> Step:
+def _one_step(sense: str, kappa: Any, slower: Fact | Step) -> Step:
     """c' against c (1 - y) + a^2 / b, y = 2 a lambda p, by how ``slower`` compares p with s."""
     root = 1 / sympy.sqrt(C.variance + batch * own)
     return composed(
@@ -223,12 +221,12 @@ def _one_step(sense: str, kappa: Any, slower: Fact) -> Step:
     )
 
 
-def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 1) -> Generator[Step, None, Step]:
+def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 1) -> Generator[Step, Step, Step]:
     """x (1 - y(x)) is monotone: x <= X in every mode, so V(x) <= V(X), y(x) >= y(X), and 1 - y(X) >= 0."""
     _, ordered = yield from in_order(small, large)
     pace = 4 * kappa**2 * rate**2 * curvature**2
     y_2 = squared(y_large)
-    squares = inequality(
+    squares = yield inequality(
         y_2,
         "<=",
         pace / small.variance,
@@ -236,9 +234,8 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
         "by the variances",
         {y_2: pace / large.variance},
     )
-    yield squares
     value, before = 2 * kappa * rate * curvature / sympy.sqrt(small.variance), ordered_errors(small, large)
-    falls = composed(
+    falls = yield composed(
         Relation(y_2, "<=", y_small**2, ranges=(before,)),
         (
             from_step(squares, {large.variance: (ordered,)}),
@@ -246,63 +243,55 @@ def _order(small: State, large: State, y_small: Any, y_large: Any, kappa: Any = 
         ),
         (y_2, 1 / small.variance),
     )
-    yield falls
-    slower = rooted(falls, y_2, y_large, y_small)
-    yield slower
-    said = composed(
+    slower = yield rooted(falls, y_2, y_large, y_small)
+    said = yield composed(
         Relation(
             small.error * (1 - y_small), "<=", large.error * (1 - y_large), ranges=(Range(y_large, 0, 1), before)
         ),
-        (from_step(slower),),
+        (slower,),
         (y_small,),
     )
-    yield said
     return said
 
 
-def _within(weaker: Any, noise: Any) -> Generator[Step, None, Step]:
+def _within(weaker: Any, noise: Any) -> Generator[Step, Step, Step]:
     """V_i(t) >= e^-q V_i along the upper solution."""
     fades = exponents(sympy.exp(-move / 2), "<=", sympy.Integer(1))
     is_weaker = defined(contraction, weaker)
-    smaller = composed(
-        Relation(contraction, "<=", kept), (is_weaker, from_step(fades)), (contraction, sympy.exp(-move / 2))
-    )
-    below_one = composed(
-        Relation(contraction, "<=", 1), (from_step(smaller), from_step(KEPT)), (contraction, kept)
-    )
-    yield from (BELOW_SCALE, OF_SQUARES, KEPT_2, KEPT, fades, smaller, below_one)
+    smaller = composed(Relation(contraction, "<=", kept), (is_weaker, fades), (contraction, sympy.exp(-move / 2)))
+    below_one = composed(Relation(contraction, "<=", 1), (smaller, KEPT), (contraction, kept))
+    yield BELOW_SCALE
+    yield OF_SQUARES
+    yield KEPT_2
+    yield KEPT
+    yield fades
+    yield smaller
+    yield below_one
     slow = yield from _bounded(pull, contraction, U_T, 1, below_one)
-    falls = along(
+    falls = yield along(
         sympy.exp(move * TIME / rate) * u,
         {u: -pull * u + noise * density},
         {u: U.error, TIME: 0},
         {u: U_T.error, TIME: TIME},
-        (from_step(slow),),
+        (slow,),
         (pull,),
         IN_THE_STEP,
     )
-    yield falls
     least, found = sympy.exp(-move), sympy.exp(-move * TIME / rate)
-    faster = exponents(least, "<=", found, IN_THE_STEP)
-    yield faster
-    each = composed(
-        Relation(U_T.error, ">=", least * U.error, ranges=IN_THE_STEP),
-        (from_step(falls), from_step(faster)),
-        (U_T.error, least),
+    faster = yield exponents(least, "<=", found, IN_THE_STEP)
+    each = yield composed(
+        Relation(U_T.error, ">=", least * U.error, ranges=IN_THE_STEP), (falls, faster), (U_T.error, least)
     )
-    yield each
-    no_more = exponents(least, "<=", sympy.Integer(1))
-    yield no_more
+    no_more = yield exponents(least, "<=", sympy.Integer(1))
     return (yield from variances(each, U_T, U, no_more))
 
 
 def _at_most_one(
     y: Any, state: State, factor: Any = 1, share: Step | None = None
-) -> Generator[Step, None, tuple[Step, Step]]:
+) -> Generator[Step, Step, tuple[Step, Step]]:
     """y_i <= q, and so at most 1."""
     most = yield from _bounded(y, factor, state, rate, share)
-    below_one = composed(Relation(y, "<=", 1, ranges=UPPER.ranges[:-1]), (from_step(most),), (y,))
-    yield below_one
+    below_one = yield composed(Relation(y, "<=", 1, ranges=UPPER.ranges[:-1]), (most,), (y,))
     return most, below_one
 
 
@@ -324,48 +313,44 @@ UPPER = Relation(after, "<=", upper_after, ranges=(Range(move, 0, 1), *MODES, LA
     source="this project",
     uses=("exponentials", "noise of a step", "Adam in modes"),
 )
-def upper_step() -> Iterator[Step]:
+def upper_step() -> Derivation:
     """Within a step V_i falls at most by e^-q, so u falls at most as far as the step's y_i says."""
     weaker, noise = theory.upper_factors(move, kept)
     yield POSITIVE
     grown = yield from _within(weaker, noise)
     slow = yield from _pulled("<=", weaker, 1, kept, (Y_U, U, U_T), grown)
-    whole = along(
+    whole = yield along(
         sympy.exp(Y_U * (TIME / rate - 1)) * u - sympy.exp(move - Y_U) * J,
         {u: -pull * u + noise * density, J: density},
         {u: U.error, J: 0, TIME: 0},
         {u: upper_after, J: noise_of_path, TIME: rate},
-        (from_step(slow),),
+        (slow,),
         (pull,),
         IN_THE_STEP,
         names={named("fade_y", r"e^{-y_it/a_k}", nonnegative=True): sympy.exp(-Y_U * TIME / rate)},
         reason="J is I_k over the step",
     )
-    yield whole
     most, below_one = yield from _at_most_one(Y_U, U, kept, KEPT)
     ordered = yield from _order(C, U, Y_C, Y_U, kept)
-    kept_2 = inequality(
+    kept_2 = yield inequality(
         squared(paced),
         "<=",
         slowed**2,
         (Range(kept, 0, CEILING, power=2),),
         where={squared(paced): kept**2 / C.variance, slowed: 1 / sympy.sqrt(C.variance + batch * own)},
     )
-    slower = rooted(kept_2, squared(paced), paced, slowed)
-    yield from (kept_2, slower)
-    stepped = _one_step("<=", kept, from_step(slower, {kept: (BELOW_SCALE,)}))
-    yield stepped
-    enough = exponents(sympy.exp(move - Y_U), ">=", sympy.Integer(1), (Range(Y_U, 0, move),))
-    yield enough
+    slower = yield rooted(kept_2, squared(paced), paced, slowed)
+    stepped = yield _one_step("<=", kept, from_step(slower, {kept: (BELOW_SCALE,)}))
+    enough = yield exponents(sympy.exp(move - Y_U), ">=", sympy.Integer(1), (Range(Y_U, 0, move),))
     yield composed(
         UPPER,
         (
-            from_step(whole),
+            whole,
             cite(against_exponentials, {exponent: Y_U}),
             from_step(enough, {Y_U: (most,)}),
             cite(noise_of_a_step),
             defined(taken, rate**2 / batch),
-            from_step(stepped),
+            stepped,
             from_step(ordered, {Y_U: (below_one,)}),
         ),
         (after, upper_after, sympy.exp(-Y_U), sympy.exp(move - Y_U), taken, Y_C, 1 / batch),
@@ -381,19 +366,16 @@ SPREAD = named("spread", "W", positive=True)
 LOWER = Relation(after, ">=", lower_after, ranges=(*UPPER.ranges[:-1], ordered_errors(L, C)))
 
 
-def _not_faster() -> Generator[Step, None, Step]:
+def _not_faster() -> Generator[Step, Step, Step]:
     """Its step goes at most as far as one that its own gradient does not slow."""
-    unslowed = inequality(
+    unslowed = yield inequality(
         squared(slowed),
         "<=",
         paced**2,
         where={squared(slowed): 1 / (C.variance + batch * own), paced: 1 / sympy.sqrt(C.variance)},
     )
-    yield unslowed
-    slower = rooted(unslowed, squared(slowed), slowed, paced)
-    yield slower
-    stepped = _one_step(">=", sympy.Integer(1), from_step(slower))
-    yield stepped
+    slower = yield rooted(unslowed, squared(slowed), slowed, paced)
+    stepped = yield _one_step(">=", sympy.Integer(1), slower)
     return stepped
 
 
@@ -409,64 +391,56 @@ def _not_faster() -> Generator[Step, None, Step]:
     source="this project",
     uses=("Bernoulli's inequality", "Adam in modes", "noise of a step"),
 )
-def lower_step() -> Iterator[Step]:
+def lower_step() -> Derivation:
     """l takes at most the noise of the step, and falls at least as far as an unslowed step."""
     yield POSITIVE
-    variance = L_T.noisy()
-    noisy = composed(
+    variance = yield L_T.noisy()
+    noisy = yield composed(
         Relation(curvature**2 + curvature * trace, "<=", SPREAD * L_T.variance, ranges=MODES),
-        (
-            from_step(variance),
-            defined(SPREAD, theory.variance_growth(largest, trace, label_noise)),
-        ),
+        (variance, defined(SPREAD, theory.variance_growth(largest, trace, label_noise))),
         (L_T.variance, trace),
     )
-    yield from (variance, noisy)
     noise = (sympy.Integer(1), (curvature_term, trace), SPREAD, noisy, chi)
     grown = yield from growing(L, L_T, -pull * L_T.error, *noise)
     yield increasing(Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="g >= 0")
-    closer = composed(
+    closer = yield composed(
         Relation(L_T.variance, "<=", sympy.exp(budget) * L.variance, ranges=MODES),
-        (from_step(grown),),
+        (grown,),
         (L_T.variance, L.variance),
     )
-    yield closer
     theta = theory.lower_contraction(move, budget).subs(sympy.log(1 - move), -pace * move)
     fast = yield from _pulled(">=", theta, pace, 1, (Y_L, L, L_T), closer)
     fade = sympy.exp(pace * Y_L * (TIME / rate - 1))
-    whole = along(
+    whole = yield along(
         chi * J - fade * low,
         {low: -pull * low + chi * density, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(fast), defined(PACE, pace * Y_L / rate)),
+        (fast, defined(PACE, pace * Y_L / rate)),
         (pull, PACE),
         IN_THE_STEP,
         names={named("fade_l", r"e^{-gy_i(1-t/a_k)}", nonnegative=True): fade},
         reason="J is I_k over the step",
     )
-    yield whole
     most = yield from _bounded(Y_L, 1, L, rate)
     _, below_one = yield from _at_most_one(Y_C, C)
     ordered = yield from _order(L, C, Y_L, Y_C)
     stepped = yield from _not_faster()
-    of_path = composed(
+    of_path = yield composed(
         Relation(taken, "=", chi * noise_of_path),
         (defined(taken, rate**2 / batch), SHARE),
         (taken, 1 / batch, chi),
     )
-    yield of_path
-    bounded = composed(
+    bounded = yield composed(
         replace(LOWER, ranges=(*LOWER.ranges, Range(Y_L, 0, move))),
         (
             from_step(whole, at={pace: -sympy.log(1 - move) / move}),
             cite(against_powers, {move_of_power: move, share_of_power: Y_L / move}),
-            from_step(of_path),
-            from_step(stepped),
+            of_path,
+            stepped,
             from_step(ordered, {Y_C: (below_one,)}),
         ),
         (after, lower_after, sympy.exp(Y_L / move * sympy.log(1 - move)), taken, Y_C, chi),
     )
-    yield bounded
     yield composed(LOWER, (from_step(bounded, {Y_L: (most,)}),), (after, lower_after))
     yield prose(r"c(0) = l(0), \text{ so } c_i(k) \ge l_i(T_k) \text{ for all } k", "by induction")

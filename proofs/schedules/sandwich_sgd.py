@@ -2,7 +2,7 @@ r"""The sandwich of SGD's schedules on one path: one step from both sides, and t
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import sympy
 
@@ -29,7 +29,7 @@ from proofs.schedules.moments import (
 )
 from proofs.schedules.path import noise_of_a_step
 from proofs.schedules.symbols import batch, chi, noise_of_path, rate, ratio
-from proofs.steps import Step, prose, proves
+from proofs.steps import Derivation, Step, prose, proves
 from theory.schedules import sandwich_sgd as theory
 from theory.schedules.second_moments import gradient_variance, sgd_step, squared_gradient
 
@@ -61,7 +61,7 @@ ONE_STEP = Relation(
     concludes=(Conclusion(ONE_STEP, universal=(level,)),),
     source="this project",
 )
-def sgd_in_modes() -> Iterator[Step]:
+def sgd_in_modes() -> Derivation:
     """The recursion in V_i; at a = b / r the batch enters by its last term only."""
     yield equation(ONE_STEP.left, ONE_STEP.right, where=ONE_STEP.where)
     yield equation(
@@ -91,53 +91,45 @@ NOISE = theory.upper_noise(move)
     source="this project",
     uses=("exponentials", "noise of a step", "SGD in modes"),
 )
-def upper_step() -> Iterator[Step]:
+def upper_step() -> Derivation:
     """u falls at most as without noise, so the noise it takes is at least that of the step."""
     yield POSITIVE
     falls = {u: -2 * curvature * u + NOISE * density * U_T.variance, J: density}
-    slowly = along(
+    slowly = yield along(
         sympy.exp(2 * curvature * TIME) * u,
         falls,
         {u: U.error, TIME: 0},
         {u: U_T.error, TIME: TIME},
         ranges=IN_THE_STEP,
     )
-    yield slowly
     fastest, own = sympy.exp(-2 * largest * TIME), sympy.exp(-2 * curvature * TIME)
-    faster = exponents(fastest, "<=", own, IN_THE_STEP)
-    yield faster
-    each = composed(
-        Relation(U_T.error, ">=", fastest * U.error, ranges=IN_THE_STEP),
-        (from_step(slowly), from_step(faster)),
-        (U_T.error, fastest),
+    faster = yield exponents(fastest, "<=", own, IN_THE_STEP)
+    each = yield composed(
+        Relation(U_T.error, ">=", fastest * U.error, ranges=IN_THE_STEP), (slowly, faster), (U_T.error, fastest)
     )
-    yield each
-    below_one = exponents(fastest, "<=", sympy.Integer(1), IN_THE_STEP)
-    yield below_one
+    below_one = yield exponents(fastest, "<=", sympy.Integer(1), IN_THE_STEP)
     kept = yield from variances(each, U_T, U, below_one)
-    enough = exponents(fastest, ">=", sympy.exp(2 * curvature * (rate - TIME) - 2 * move), IN_THE_STEP)
-    yield enough
-    whole = along(
+    enough = yield exponents(fastest, ">=", sympy.exp(2 * curvature * (rate - TIME) - 2 * move), IN_THE_STEP)
+    whole = yield along(
         sympy.exp(2 * curvature * (TIME - rate)) * u - U.variance * J,
         falls,
         {u: U.error, J: 0, TIME: 0},
         {u: upper_after, J: noise_of_path, TIME: rate},
-        (from_step(kept), from_step(enough)),
+        (kept, enough),
         (U_T.variance, fastest),
         IN_THE_STEP,
         reason="J = int rho dT is I_k over the step",
     )
-    yield whole
     hypothesis, ordered = yield from in_order(C, U)
     yield composed(
         UPPER,
         (
             cite(sgd_in_modes, {level: C.risk + label_noise}, opaque=tuple(ONE_STEP.where)),
-            from_step(whole),
+            whole,
             cite(against_exponentials, {exponent: rate * curvature}, part=1),
             cite(noise_of_a_step),
-            from_step(hypothesis),
-            from_step(ordered),
+            hypothesis,
+            ordered,
         ),
         (after, upper_after, sympy.exp(-2 * rate * curvature), noise_of_path, C.error, C.variance),
     )
@@ -157,9 +149,9 @@ POWER = sympy.exp(curvature / largest * sympy.log(1 - rate * largest))
 LOWER = Relation(after, ">=", lower_after, ranges=(Range(move, 0, 1), *MODES, ordered_errors(L, C)))
 
 
-def _bounded() -> Generator[Step, None, Step]:
+def _bounded() -> Generator[Step, Step, Step]:
     """lambda_i^2 V_i + lambda_i sum_j lambda_j V_j <= (2 lambda_max^2 + sum lambda^2) V_i: the last step."""
-    each = inequality(
+    each = yield inequality(
         weighted_term,
         "<=",
         largest**2 * L_T.term + curvature_square * level,
@@ -170,18 +162,15 @@ def _bounded() -> Generator[Step, None, Step]:
             curvature_square: curvature**2,
         },
     )
-    yield each
-    total = summed(
+    total = yield summed(
         each,
         {weighted_term: weighted, L_T.term: L_T.risk, curvature_square: squares_sum},
         reason="summed over the modes",
     )
-    yield total
-    alone = inequality(
+    alone = yield inequality(
         curvature**2 * L_T.variance, "<=", largest**2 * L_T.variance, (Range(curvature, 0, largest),)
     )
-    yield alone
-    together = composed(
+    together = yield composed(
         Relation(
             curvature**2 * L_T.variance + curvature * weighted,
             "<=",
@@ -189,14 +178,13 @@ def _bounded() -> Generator[Step, None, Step]:
             ranges=(Range(curvature, 0, largest),),
         ),
         (
-            from_step(total),
-            from_step(alone),
+            total,
+            alone,
             defined(L_T.variance, curvature**2 * L_T.error + curvature * level),
             defined(level, L_T.risk + label_noise),
         ),
         (L_T.variance, weighted, L_T.risk, level),
     )
-    yield together
     return together
 
 
@@ -212,7 +200,7 @@ def _bounded() -> Generator[Step, None, Step]:
     source="this project",
     uses=("Bernoulli's inequality", "SGD in modes", "noise of a step"),
 )
-def lower_step() -> Iterator[Step]:
+def lower_step() -> Derivation:
     """l takes at most the noise of the step, and falls at least as far."""
     yield POSITIVE
     together = yield from _bounded()
@@ -224,18 +212,17 @@ def lower_step() -> Iterator[Step]:
         Relation(0, "<=", -sympy.log(1 - move), ranges=(Range(move, 0, 1),)), move, reason="theta >= 0"
     )
     fade = sympy.exp(2 * contraction * curvature * (TIME - rate))
-    whole = along(
+    whole = yield along(
         chi * L.variance * J - fade * low,
         {low: -2 * contraction * curvature * low + factor * density * L_T.variance, J: density},
         {low: L.error, J: 0, TIME: 0},
         {low: lower_after, J: noise_of_path, TIME: rate},
-        (from_step(grown),),
+        (grown,),
         (L_T.variance,),
         IN_THE_STEP,
         names={named("fade", r"e^{-2\theta\lambda_i(a_k-t)}", nonnegative=True): fade},
         reason="nu = chi_k e^{-w_k}",
     )
-    yield whole
     hypothesis, ordered = yield from in_order(L, C)
     yield composed(
         LOWER,
@@ -244,8 +231,8 @@ def lower_step() -> Iterator[Step]:
             from_step(whole, at={contraction: theory.lower_contraction(rate * largest)}),
             cite(against_powers, {move_of_power: rate * largest, share_of_power: curvature / largest}, part=1),
             SHARE,
-            from_step(hypothesis),
-            from_step(ordered),
+            hypothesis,
+            ordered,
         ),
         (after, lower_after, POWER**2, C.error, C.variance, chi),
     )

@@ -2,12 +2,10 @@ r"""The integrals of learning-rate shapes: their derivatives are the powers that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sympy
 
 from proofs.relations import certified, equation, named
-from proofs.steps import Step, prose, proves, vanishing
+from proofs.steps import Derivation, prose, proves, vanishing
 from theory.schedules.shapes import OneMinusSqrt, Power, StableThenDecay
 
 __all__ = ["shapes"]
@@ -22,7 +20,7 @@ m, e, y, excess = sympy.symbols("m e y t", positive=True)
     r"shapes $(1-x)^m$, $1-\sqrt x$, $\cos(\pi x/2)^m$, and a constant followed by one of them.",
     source="elementary",
 )
-def shapes() -> Iterator[Step]:
+def shapes() -> Derivation:
     """By the functions that schedules use, at x = 1 - y; the cosine by its incomplete beta integral."""
     for name, shape in (("(1-x)^m", Power(m)), (r"1-\sqrt x", OneMinusSqrt())):
         x = 1 - y**2 if name == "(1-x)^m" else y**2
@@ -42,7 +40,7 @@ def _opened(expression: sympy.Expr) -> sympy.Expr:
     )
 
 
-def _stable_then_decay() -> Iterator[Step]:
+def _stable_then_decay() -> Derivation:
     """Before the decay at (1 - x) = f (1 + t), within it at (1 - x) = f / (1 + t); 0 < f <= 1 is 1 / (1 + y)."""
     fraction = 1 / (1 + y)
     shape = StableThenDecay(fraction, Power(m))
@@ -53,7 +51,7 @@ def _stable_then_decay() -> Iterator[Step]:
         yield equation(integrand, _opened(shape(1 - left)) ** e, "f = 1 / (1 + y)", {integrand: slope})
 
 
-def _cosine() -> Iterator[Step]:
+def _cosine() -> Derivation:
     """t = sin(pi (1 - x) / 2)^2 makes it 1 / pi of an incomplete beta integral of a = (m e + 1) / 2 and 1/2."""
     angle = sympy.Symbol("phi", positive=True)  # pi (1 - x) / 2
     a = (m * e + 1) / 2

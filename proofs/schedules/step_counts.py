@@ -2,7 +2,6 @@ r"""How many steps a path needs: the fewest, and those of a batch that grows by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +24,7 @@ from proofs.relations import Range, Relation, equation, named
 from proofs.schedules.elementary import logarithm
 from proofs.schedules.elementary import t as quotient
 from proofs.schedules.symbols import PATH, batch, rate, time
-from proofs.steps import Step, prose, proves
+from proofs.steps import Derivation, prose, proves
 from theory.schedules import step_counts as theory
 from theory.schedules.shapes import OneMinusSqrt, Power
 
@@ -45,13 +44,11 @@ FEWEST = theory.fewest_steps(PATH, smoothness, largest)
     concludes=(Conclusion(Relation(count, ">=", FEWEST), SMALL_STEPS),),
     source="this project",
 )
-def fewest_steps() -> Iterator[Step]:
+def fewest_steps() -> Derivation:
     """sum a_k = T by rule (R); each a_k is at most theta / L."""
-    each = stated(assumed(Relation(rate, "<=", largest / smoothness), Assumption.SMALL_STEPS))
-    yield each
-    whole = summed(each, {rate: time}, count=count, reason="summed over the steps: sum a_k = T by rule (R)")
-    yield whole
-    yield composed(fewest_steps.lemma.conclusions[0].relation, (from_step(whole),), (count, time))
+    each = yield stated(assumed(Relation(rate, "<=", largest / smoothness), Assumption.SMALL_STEPS))
+    whole = yield summed(each, {rate: time}, count=count, reason="summed over the steps: sum a_k = T by rule (R)")
+    yield composed(fewest_steps.lemma.conclusions[0].relation, (whole,), (count, time))
     spare = named("spare_moves", r"\sum_k(\theta-a_kL)", nonnegative=True)
     yield equation(
         count - FEWEST,
@@ -65,20 +62,14 @@ def fewest_steps() -> Iterator[Step]:
     )
 
 
-end_batch, last_batch, first_batch = (
-    named("b_next", "b_{k+1}", positive=True),
-    named("b_last", "b(S_{n-1})", positive=True),
-    named("b_first", "b_0", positive=True),
-)
-point, WITHIN, FULL = (
-    named("1/b(S)", "1/b(S)", nonnegative=True),
-    named("q_k", r"\int_{S_k}^{S_{k+1}}dS/b(S)", nonnegative=True),
-    named("q_full", r"\int_0^{S_{n-1}}dS/b(S)", nonnegative=True),
-)
-whole, LAST = (
-    named("integral", r"\int_0^DdS/b(S)", nonnegative=True),
-    named("q_last", r"\int_{S_{n-1}}^DdS/b(S)", nonnegative=True),
-)
+end_batch = named("b_next", "b_{k+1}", positive=True)
+last_batch = named("b_last", "b(S_{n-1})", positive=True)
+first_batch = named("b_first", "b_0", positive=True)
+point = named("1/b(S)", "1/b(S)", nonnegative=True)
+WITHIN = named("q_k", r"\int_{S_k}^{S_{k+1}}dS/b(S)", nonnegative=True)
+FULL = named("q_full", r"\int_0^{S_{n-1}}dS/b(S)", nonnegative=True)
+whole = named("integral", r"\int_0^DdS/b(S)", nonnegative=True)
+LAST = named("q_last", r"\int_{S_{n-1}}^DdS/b(S)", nonnegative=True)
 GROWTH = sympy.log(end_batch / batch)
 
 
@@ -94,7 +85,7 @@ GROWTH = sympy.log(end_batch / batch)
     source="this project",
     uses=("logarithm",),
 )
-def steps_of_a_law() -> Iterator[Step]:
+def steps_of_a_law() -> Derivation:
     """A full step counts between b_k / b_{k+1} and 1; the logarithms telescope."""
     grows, most, least = (
         stated(assumed(Relation(left, sense, right), Assumption.GROWING_BATCH))
@@ -104,48 +95,48 @@ def steps_of_a_law() -> Iterator[Step]:
             (point, ">=", 1 / end_batch),
         )
     )
-    yield from (grows, most, least)
+    yield grows
+    yield most
+    yield least
     below, above = (
         summed(step, {point: WITHIN}, count=batch, reason="integrated over the b_k samples of a full step")
         for step in (most, least)
     )
-    yield from (below, above)
-    each = composed(
+    yield below
+    yield above
+    each = yield composed(
         Relation(1, "<=", WITHIN + GROWTH, ranges=(Range(end_batch, batch),)),
-        (from_step(above), cite(logarithm, {quotient: end_batch / batch})),
+        (above, cite(logarithm, {quotient: end_batch / batch})),
         (WITHIN, GROWTH),
     )
-    yield each
     so_far, with_it = (named(f"ln {name}", rf"\ln {name}/b_0", real=True) for name in ("b_k", "b_{k+1}"))
-    parted = equation(
+    parted = yield equation(
         GROWTH,
         with_it - so_far,
         where={with_it: sympy.log(end_batch / first_batch), so_far: sympy.log(batch / first_batch)},
     )
-    grown = composed(
+    grown = yield composed(
         replace(each.relation, right=WITHIN + with_it - so_far),
-        (from_step(each), from_step(parted, opaque=(with_it, so_far))),
+        (each, from_step(parted, opaque=(with_it, so_far))),
         (WITHIN, GROWTH, with_it, so_far),
     )
-    yield from (parted, grown)
     full = count - 1
     total_growth = sympy.log(last_batch / first_batch)
-    up = summed(
+    up = yield summed(
         grown,
         {WITHIN: FULL},
         {(so_far, with_it): (sympy.Integer(0), total_growth)},
         count=full,
         reason="summed over the n - 1 full steps",
     )
-    down = summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
-    yield from (up, down)
+    down = yield summed(below, {WITHIN: FULL}, count=full, reason="summed over the n - 1 full steps")
     cut = sympy.Symbol("c", positive=True)
     parts = granted(Relation(whole, "=", FULL + LAST), Ground.SPLIT, meaning=_halves())
     lower, upper = (conclusion.relation for conclusion in steps_of_a_law.lemma.conclusions)
     yield composed(
         lower,
         (
-            from_step(down),
+            down,
             parts,
             assumed(Relation(LAST, "<=", cut / last_batch), Assumption.GROWING_BATCH),
             assumed(Relation(cut, "<=", last_batch), Assumption.GROWING_BATCH),
@@ -181,7 +172,7 @@ def _halves() -> dict[Any, Any]:
     source="this project",
     uses=("shapes",),
 )
-def shares_of_steps() -> Iterator[Step]:
+def shares_of_steps() -> Derivation:
     """The integrals of the shapes over the whole run, as the function returns them."""
     m, e, h = sympy.symbols("m e h", positive=True)
     for name, found, closed in (

@@ -2,7 +2,7 @@ r"""Clipping: the corrected Theorem 1 with a floor on the clipping factor, and t
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import sympy
@@ -29,9 +29,9 @@ from proofs.adam.symbols import (
     r,
     same,
 )
-from proofs.composition import Assumption, Ground, cite, composed, from_step, granted, summed
+from proofs.composition import Assumption, Ground, cite, composed, granted, summed
 from proofs.relations import Range, Relation, named
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves
+from proofs.steps import Derivation, Step, all_of, by_lemma, identity, nonnegative, prose, proves
 from proofs.sums import ALIGNED, PRECONDITIONED, aligned, preconditioned, response_e, root_of_one_e
 from theory.adam.constants import momentum_amplification, normalized_step_bound
 from theory.adam.key_inequality import normalized_response
@@ -73,15 +73,14 @@ clipped_response = named("clipped", r"E f_{s,e}(\phi X)", real=True)
     source="this project",
     uses=("L1", "L3", "L4", "L5 with epsilon", "L7", "L8"),
 )
-def clipping_theorem() -> Iterator[Step]:
+def clipping_theorem() -> Derivation:
     """kappa_phi and the bound. L1 to L4 are about any gradients; E (phi g)^2 <= E g^2, as L7 needs."""
-    pointwise = [*_response()]
-    yield from pointwise
+    pointwise = yield from all_of(_response())
     aligned_at_floor = yield from _expectation(pointwise)
     yield from _assembly(aligned_at_floor)
 
 
-def _response() -> Iterator[Step]:
+def _response() -> Derivation:
     """f(phi x) >= phi0 f(x) for x >= 0, and f(phi x) >= f(x) for x <= 0."""
     factor, least = 1 / (1 + e), 1 / ((1 + e) * (1 + a))
     yield nonnegative(
@@ -102,15 +101,15 @@ def _response() -> Iterator[Step]:
     )
 
 
-def _expectation(pointwise: Sequence[Step]) -> Generator[Step, None, Step]:
+def _expectation(pointwise: Sequence[Step]) -> Generator[Step, Step, Step]:
     """L5 at the amplification rho / phi0, in the units of one coordinate, summed."""
     share = theory.clipped_alignment(RHO, noise, floor)
     terms, at_one = yield from in_units(clipped_response)
-    each = composed(
+    each = yield composed(
         Relation(aligned, ">=", CLIPPED_SHARE * preconditioned, {CLIPPED_SHARE: share}, CLIPPED_AT),
         (
-            from_step(terms),
-            from_step(at_one),
+            terms,
+            at_one,
             granted(
                 Relation(clipped_response, ">=", floor * response_e(RHO / floor)), Ground.EXPECTATION, *pointwise
             ),
@@ -119,18 +118,16 @@ def _expectation(pointwise: Sequence[Step]) -> Generator[Step, None, Step]:
         (aligned, preconditioned, clipped_response, response_e(RHO / floor), root_of_one_e),
         NEEDED,
     )
-    yield each
-    total = summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED})
-    yield total
+    total = yield summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED})
     return total
 
 
-def _assembly(clipped: Step) -> Iterator[Step]:
+def _assembly(clipped: Step) -> Derivation:
     """The bound returned is the root of S^2 = Q (A + B S) with this kappa."""
     found = theory.clipped_bound(PROBLEM, ADAM, floor=floor)
     kappa = theory.clipped_alignment(momentum_amplification(BETA1, BETA2), noise, floor)
     share = {CLIPPED_SHARE: theory.clipped_alignment(RHO, noise, floor)}
-    bound = preconditioned_bound(
+    bound = yield preconditioned_bound(
         Relation(
             PRECONDITIONED,
             "<=",
@@ -138,10 +135,9 @@ def _assembly(clipped: Step) -> Iterator[Step]:
             {QBAR: BUDGET / ((1 - BETA1) * CLIPPED_SHARE), **GAMMA_IS, **share, **RHO_IS},
             CLIPPED,
         ),
-        (from_step(clipped),),
+        (clipped,),
         assumes=NEEDED,
     )
-    yield bound
     yield closing(bound, assumes=NEEDED)
     yield same(
         r"\alpha(1-\beta_1)\,\kappa\,\bar Q = \text{ the descent summed over the steps}",
@@ -177,7 +173,7 @@ def _assembly(clipped: Step) -> Iterator[Step]:
     source="this project",
     uses=("L1", "mean step"),
 )
-def clipping_counterexample(size_ratio: Any = INSTANCE[ratio]) -> Iterator[Step]:
+def clipping_counterexample(size_ratio: Any = INSTANCE[ratio]) -> Derivation:
     """The test is met with the probability q, and clipping below the reversing factor turns the mean around."""
     q = theory.wrong_probability(eta, delta)
     right, right_1 = rare_value(delta, 1 - q), rare_value(0, 1 - q)
@@ -210,7 +206,7 @@ def clipping_counterexample(size_ratio: Any = INSTANCE[ratio]) -> Iterator[Step]
     yield from _climbs({**INSTANCE, ratio: size_ratio})
 
 
-def _climbs(at: dict[Any, Any]) -> Iterator[Step]:
+def _climbs(at: dict[Any, Any]) -> Derivation:
     """The mean step of the n coordinates by intervals; that of the first one is at most C_m."""
     q = theory.wrong_probability(at[eta], at[delta])
     right, right_1 = rare_value(at[delta], 1 - q), rare_value(0, 1 - q)

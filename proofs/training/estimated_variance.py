@@ -3,7 +3,7 @@ r"""The test on estimated variances: Cantelli's inequality and the variance of t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,18 @@ import sympy
 from proofs.calculus import square as squared_of
 from proofs.composition import Ground, by_cases, composed, from_step, granted, summed
 from proofs.relations import Relation, equation, inequality, named
-from proofs.steps import Evidence, Step, checked, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import (
+    Derivation,
+    Evidence,
+    Step,
+    all_of,
+    checked,
+    identity,
+    nonnegative,
+    prose,
+    proves,
+    vanishing,
+)
 from theory.training import estimated_variance as theory
 
 __all__ = ["estimated_test"]
@@ -33,12 +44,11 @@ trace, largest, square, groups = sympy.symbols("t l t_2 J", positive=True)
     r"2(1+\eta^2J)^2/(J(J-1)r_e)$.",
     source="this project",
 )
-def estimated_test() -> Iterator[Step]:
+def estimated_test() -> Derivation:
     """The margin, the bound on its variance and the tail inequality."""
     yield _decomposition()
     yield from _expectation()
-    parts = [*_variances()]
-    yield from parts
+    parts = yield from all_of(_variances())
     yield from _cantelli(parts)
     yield _enumeration()
     yield from _student()
@@ -58,7 +68,7 @@ def _decomposition() -> Step:
     )
 
 
-def _expectation() -> Iterator[Step]:
+def _expectation() -> Derivation:
     """E Z, and its distance from 0 in units of V."""
     norm = sympy.Symbol("g", positive=True)
     mean = eta**2 * norm - groups * trace / groups**2
@@ -76,7 +86,7 @@ def _expectation() -> Iterator[Step]:
     )
 
 
-def _variances() -> Iterator[Step]:
+def _variances() -> Derivation:
     """Var Z / V^2 from its three parts."""
     mean_variance = trace / groups
     beta = sympy.Symbol("beta", positive=True)
@@ -102,7 +112,7 @@ def _variances() -> Iterator[Step]:
     )
 
 
-def _cantelli(parts: Sequence[Step]) -> Iterator[Step]:
+def _cantelli(parts: Sequence[Step]) -> Derivation:
     """P(Z - E Z >= m) <= E (Z - E Z + s)^2 / (m + s)^2 at s = V / m."""
     shift = variance / margin
     yield identity(
@@ -119,12 +129,10 @@ def _cantelli(parts: Sequence[Step]) -> Iterator[Step]:
     )
 
 
-def _tail(parts: Sequence[Step]) -> Iterator[Step]:
+def _tail(parts: Sequence[Step]) -> Derivation:
     """P (m + s)^2 <= E (Z - E Z + s)^2 = Var Z + s^2 and Var Z <= W V^2, m = delta / (1 + delta) V."""
-    passed, spread = (
-        named("p_pass", r"P(Z \ge 0)", nonnegative=True),
-        named("Var_Z", r"\mathrm{Var} Z", nonnegative=True),
-    )
+    passed = named("p_pass", r"P(Z \ge 0)", nonnegative=True)
+    spread = named("Var_Z", r"\mathrm{Var} Z", nonnegative=True)
     relative, away = named("W", "W", positive=True), theory.relative_margin(delta) * variance
     shift = relative * variance**2 / away
     slack = sympy.Symbol("s", positive=True)
@@ -139,12 +147,10 @@ def _tail(parts: Sequence[Step]) -> Iterator[Step]:
     )
 
 
-def _markov(passed: Any, spread: Any, slack: Any) -> Generator[Step, None, Step]:
+def _markov(passed: Any, spread: Any, slack: Any) -> Generator[Step, Step, Step]:
     """1{Z >= 0} (m + s)^2 <= (Z + m + s)^2, in expectation, where E Z = -m."""
-    indicator, squared = (
-        named("indicator", r"1\{Z\ge0\}", nonnegative=True),
-        named("shifted_2", r"(Z+m+s)^2", nonnegative=True),
-    )
+    indicator = named("indicator", r"1\{Z\ge0\}", nonnegative=True)
+    squared = named("shifted_2", r"(Z+m+s)^2", nonnegative=True)
     goal = Relation(indicator * (margin + slack) ** 2, "<=", squared)
     above, value = sympy.Symbol("Z", nonnegative=True), sympy.Symbol("Z", real=True)
     passes = inequality(
@@ -170,13 +176,17 @@ def _markov(passed: Any, spread: Any, slack: Any) -> Generator[Step, None, Step]
         count=sympy.Integer(1),
         reason="in expectation: $Z+m$ has mean 0",
     )
-    yield from (passes, fails, each, parts, in_mean, opened)
-    said = composed(
+    yield passes
+    yield fails
+    yield each
+    yield parts
+    yield in_mean
+    yield opened
+    said = yield composed(
         Relation(passed * (margin + slack) ** 2, "<=", spread + slack**2),
-        (from_step(in_mean), from_step(opened)),
+        (in_mean, opened),
         (passed, of_square, spread),
     )
-    yield said
     return said
 
 
@@ -209,7 +219,7 @@ def _enumeration() -> Step:
     return checked(r"\text{all outcomes of a three-point law in two dimensions}, J = 2, 3", check)
 
 
-def _student() -> Iterator[Step]:
+def _student() -> Derivation:
     """One coordinate: the margin is a multiple of t^2 - (1 + eta^2)/eta^2, and the value at J = 4."""
     t, estimate = sympy.symbols("t v", positive=True)
     mean_square = t**2 * estimate

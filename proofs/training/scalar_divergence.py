@@ -2,14 +2,13 @@ r"""The scalar norm test alone does not make Adam converge: the algebra of the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import sympy
 
 from proofs.adam.l1_step import lemma_l1
 from proofs.adam.normalized_step import MeanSteps, mean_step, within
-from proofs.steps import Step, by_lemma, identity, nonnegative, prose, proves, vanishing
+from proofs.steps import Derivation, Step, by_lemma, identity, nonnegative, prose, proves, vanishing
 from theory.adam.constants import normalized_step_bound
 from theory.adam.normalized_step import rare_value, rare_variance
 from theory.training import scalar_divergence as theory
@@ -44,7 +43,7 @@ INSTANCE = {
     source="Section 4 of arXiv 2412.21124 puts this test in the place of the coordinate-wise one",
     uses=("L1",),
 )
-def scalar_test_divergence() -> Iterator[Step]:
+def scalar_test_divergence() -> Derivation:
     """The test is an equality, and beyond ``threshold`` the drift is uphill; u > 0 stands for |E m/sqrt(v)|."""
     kap_squared = eta**2 + kap_excess
     g = theory.noisy_direction(eta, kap_squared, others + 1)
@@ -88,7 +87,7 @@ def _failure(variance: Any, dimension: Any, step_bound: Any, least: Any, count: 
     return found.subs(margin, least)
 
 
-def _noise() -> Iterator[Step]:
+def _noise() -> Derivation:
     """The two-point law has mean 1 and the stated variance."""
     high = rare_value(delta, p)
     yield identity(r"E X = -(1-p)\delta + p\,x_1 = 1", -(1 - p) * delta + p * high, 1)
@@ -115,7 +114,7 @@ def _gradient() -> Step:
     )
 
 
-def _for_all_betas() -> Iterator[Step]:
+def _for_all_betas() -> Derivation:
     """n = q steps without a rare value at p = q^-2, q -> oo: the closed-form ceiling tends to -(1 - beta1)."""
     yield prose(
         r"\text{no rare value in the last } n: \; m_k \le -\delta(1-\beta_1^n)+\beta_1^nm', \; "
@@ -156,7 +155,7 @@ def _ceiling_residuals() -> list[Any]:
     source="this project",
     uses=("mean step", "scalar test"),
 )
-def scalar_test_at_usual_betas(highest: str = "-0.444", dimension: int = 42233) -> Iterator[Step]:
+def scalar_test_at_usual_betas(highest: str = "-0.444", dimension: int = 42233) -> Derivation:
     """The mean steps by intervals, then the two conditions of the proof before."""
     high = rare_value(INSTANCE[delta], INSTANCE[p])
     law = (-INSTANCE[delta], high), (1 - INSTANCE[p], INSTANCE[p])
@@ -210,7 +209,7 @@ def _between(limit: Any, interval: tuple[float, float]) -> tuple[float, float]:
     r"as $\delta \to 0$ at $p = (3-\sqrt5)/4$.",
     source="this project",
 )
-def smallest_threshold(constant: Any = GOLDEN**5) -> Iterator[Step]:
+def smallest_threshold(constant: Any = GOLDEN**5) -> Derivation:
     """At beta1 = 0, beta2 -> 0 and delta -> 0: kap^2/u^2 >= ``constant``, attained."""
     best = (3 - sympy.sqrt(5)) / 4
     mean_step = 2 * p - 1
@@ -234,7 +233,7 @@ def smallest_threshold(constant: Any = GOLDEN**5) -> Iterator[Step]:
     yield identity(r"\kappa^2/u^2 = \varphi^5 \text{ at } p^*", sympy.radsimp(value.subs(p, best)), constant)
 
 
-def _signs() -> Iterator[Step]:
+def _signs() -> Derivation:
     """m_k = X_k and v_k = c X_k^2 + beta2 v_{k-1}, with v_{k-1} between 0 and x_1^2."""
     past = sympy.Symbol("y", nonnegative=True)
     c, high = 1 - beta2, rare_value(delta, p)

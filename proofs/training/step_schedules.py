@@ -2,7 +2,6 @@ r"""Step multipliers: the sums of the corrected Theorem 1, weighted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -52,7 +51,7 @@ from proofs.adam.symbols import (
 )
 from proofs.composition import Assumption, Ground, cite, composed, from_step, granted
 from proofs.relations import Range, Relation, named
-from proofs.steps import Evidence, Step, checked, proves, vanishing
+from proofs.steps import Derivation, Evidence, Step, checked, proves, vanishing
 from proofs.sums import PROGRESS, SQUARES, epsilon
 from theory.adam.discounted_sums import discounted_sums
 from theory.problem import AdamParameters, Problem
@@ -82,12 +81,12 @@ def _at_k_0() -> dict[Any, Any]:
     source="this project",
     uses=("descent lemma", "weighted sums", "weighted denominators", "L8"),
 )
-def step_schedules() -> Iterator[Step]:
+def step_schedules() -> Derivation:
     """The sums over the schedule, and the bound."""
     drift = alpha * smoothness * dimension * GAMMA * ENERGY
     budget = gap / alpha + drift + (1 - BETA1) * EARLY / ROOT_C
     late, assumes = {FROZEN_S: FROZEN_LATE}, SETTING | {Assumption.COORDINATE_TEST}
-    bound = composed(
+    bound = yield composed(
         Relation(
             (1 - BETA1) * KAPPA_RHO * PRECONDITIONED_S, "<=", budget, {**GAMMA_IS, **KAPPA_IS, **C_IS}, ADMISSIBLE
         ),
@@ -103,22 +102,19 @@ def step_schedules() -> Iterator[Step]:
         (PROGRESS_S, SQUARES_S, FROZEN_S, FROZEN_EARLY, FROZEN_LATE, ALIGNED_S, PRECONDITIONED_S, EARLY, ENERGY),
         assumes,
     )
-    yield bound
-    in_name = composed(
+    in_name = yield composed(
         replace(bound.relation, right=QBAR, where={QBAR: budget, **bound.relation.where}),
-        (from_step(bound),),
+        (bound,),
         (PRECONDITIONED_S,),
         assumes,
     )
-    yield in_name
     start, growth = START_S + dimension * epsilon * STEPS_S, ROOT_C * (1 + tau * q * lookahead)
-    denominators = composed(
+    denominators = yield composed(
         Relation(DENOMINATORS_S, "<=", A + B * NORMS_S, {A: start, B: growth, **C_IS, **TAU_IS}, BETAS[1:]),
         (cite(weighted_denominators),),
         (DENOMINATORS_S, NORMS_S),
         assumes,
     )
-    yield denominators
     yield closing(
         in_name,
         from_step(denominators, opaque=(A, B)),

@@ -2,7 +2,7 @@ r"""Violated steps: what they can climb, and what they leave in the second momen
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import sympy
@@ -58,7 +58,7 @@ from proofs.composition import (
 from proofs.grounds import inner, supremum
 from proofs.grounds import norm as norm_2
 from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.steps import Step, proves
+from proofs.steps import Derivation, Step, proves
 from proofs.sums import (
     ALIGNED,
     DENOMINATORS,
@@ -78,11 +78,9 @@ from theory.training import violated_steps as theory
 __all__ = ["violated_steps"]
 
 
-violated, deviation, excess = (
-    named("violated", r"1\{V_k\}|G_k|", nonnegative=True),
-    named("sd_2", r"E_k g_k^2", nonnegative=True),
-    named("excess", r"(\mathrm{sd}_k - \eta|G_k|)^+", nonnegative=True),
-)
+violated = named("violated", r"1\{V_k\}|G_k|", nonnegative=True)
+deviation = named("sd_2", r"E_k g_k^2", nonnegative=True)
+excess = named("excess", r"(\mathrm{sd}_k - \eta|G_k|)^+", nonnegative=True)
 VIOLATED, EXCESS = sympy.symbols("F X", nonnegative=True)
 CLIMBING = (*BETAS, Range(RHO, 1), Range(noise, 0, sympy.sqrt(1 / RHO), power=2))
 NEEDED = SETTING | {Assumption.NORMALIZED}
@@ -99,7 +97,7 @@ NEEDED = SETTING | {Assumption.NORMALIZED}
     source="this project",
     uses=("L2", "L6", "L7", "L8"),
 )
-def violated_steps() -> Iterator[Step]:
+def violated_steps() -> Derivation:
     """The costs of a violation, and the bound."""
     found = theory.violated_bound(PROBLEM, ADAM, violated_gradient=VIOLATED, excess_deviation=EXCESS)
     lost = (KAPPA_RHO + RHO) * VIOLATED / (KAPPA_RHO * ROOT_C)
@@ -107,12 +105,9 @@ def violated_steps() -> Iterator[Step]:
     where = {QBAR: BUDGET / ((1 - BETA1) * KAPPA_RHO) + lost, **GAMMA_IS, **KAPPA_IS, **RHO_IS, **C_IS}
     climbed = theory.uphill_cost(momentum_amplification(BETA1, BETA2), KAPPA, BETA2) * VIOLATED
     aligned_sum = yield from _climb()
-    bound = preconditioned_bound(
-        Relation(PRECONDITIONED, "<=", QBAR, where, ADMISSIBLE),
-        (from_step(aligned_sum),),
-        assumes=NEEDED,
+    bound = yield preconditioned_bound(
+        Relation(PRECONDITIONED, "<=", QBAR, where, ADMISSIBLE), (aligned_sum,), assumes=NEEDED
     )
-    yield bound
     denominators = yield from _memory(found.constants)
     yield closing(bound, from_step(denominators, opaque=(A, B)), assumes=NEEDED)
     yield same(
@@ -125,61 +120,52 @@ def violated_steps() -> Iterator[Step]:
     yield from self_bounding(found.value, total, START + theory.excess_memory(BETA2) * EXCESS)
 
 
-def _climb() -> Generator[Step, None, Step]:
+def _climb() -> Generator[Step, Step, Step]:
     """On V_k the conditional descent is at least kappa G^2 / sqrt(D) - (kappa + rho) |G| / sqrt(c)."""
     cost, more = theory.uphill_cost(RHO, KAPPA_RHO, BETA2), sympy.Symbol("x", nonnegative=True)
     goal = Relation(aligned, ">=", KAPPA_RHO * preconditioned - cost * violated, KAPPA_IS, CLIMBING)
-    off = composed(goal.at({violated: 0}), (cite(lemma_l6, part=1),), (aligned, preconditioned), NEEDED_BY_L6)
-    yield off
+    off = yield composed(
+        goal.at({violated: 0}), (cite(lemma_l6, part=1),), (aligned, preconditioned), NEEDED_BY_L6
+    )
     root_c = sympy.sqrt(second_moment_weight(BETA2))
     largest = norm**2 / (root_c * norm + more + epsilon)
-    small = inequality(
+    small = yield inequality(
         preconditioned, "<=", norm / root_c, BETAS[1:], "sqrt(D_k) = sqrt(c) |G| + x", {preconditioned: largest}
     )
-    yield small
     uphill = yield from _uphill()
-    on = composed(
+    on = yield composed(
         goal.at({violated: norm}),
-        (
-            from_step(uphill),
-            cite(lemma_l2, part=2),
-            from_step(small),
-        ),
+        (uphill, cite(lemma_l2, part=2), small),
         (aligned, preconditioned, fresh_share),
         NEEDED,
     )
-    yield on
-    each = by_cases(goal, ({violated: 0}, off), ({violated: norm}, on))
-    yield each
-    total = summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED, violated: VIOLATED})
-    yield total
+    each = yield by_cases(goal, ({violated: 0}, off), ({violated: norm}, on))
+    total = yield summed(each, {aligned: ALIGNED(RHO), preconditioned: PRECONDITIONED, violated: VIOLATED})
     return total
 
 
-def _uphill() -> Generator[Step, None, Step]:
+def _uphill() -> Generator[Step, Step, Step]:
     """(x)^+ - rho (x)^- >= -rho |x| with x = G g / (sqrt(v) + epsilon)."""
     product = named("x_of_g", r"G_kg_k/(\sqrt{v_k}+\epsilon)", real=True)
     true, own = sympy.symbols(r"G_k g_k/(\sqrt{v_k}+\epsilon)", real=True)
     size = norm * fresh_share
-    parts = equation(
+    parts = yield equation(
         aligned,
         (1 + RHO) / 2 * product + (1 - RHO) / 2 * size,
         "the positive part of a number is the mean of it and its size",
         {aligned: (size + product) / 2 - RHO * (size - product) / 2},
     )
-    yield parts
     meaning = {product: inner(true, own), norm: norm_2(true), fresh_share: norm_2(own)}
     least = granted(Relation(product, ">=", -size), Ground.CAUCHY_SCHWARZ, meaning=meaning)
-    found = composed(
+    found = yield composed(
         Relation(aligned, ">=", -RHO * size),
         (from_step(parts, opaque=(aligned,)), least),
         (aligned, product),
     )
-    yield found
     return found
 
 
-def _memory(constants: Mapping[str, Any]) -> Generator[Step, None, Step]:
+def _memory(constants: Mapping[str, Any]) -> Generator[Step, Step, Step]:
     """sqrt(G^2 + sd^2) <= tau |G| + (sd - eta |G|)^+, which enters L7's moments."""
     bound = tau * norm + excess
     cross = named("cross_excess", r"2e|G_k|/(\tau+\eta)", nonnegative=True)
@@ -195,32 +181,30 @@ def _memory(constants: Mapping[str, Any]) -> Generator[Step, None, Step]:
         "of $\\mathrm{sd}_k - \\eta|G_k|$ and 0",
     )
     enough = inequality(spread_2, "<=", most**2, (Range(spread, 0, most),), where={spread_2: spread**2})
-    yield from (exact, no_more, enough)
-    below = composed(
+    yield exact
+    yield no_more
+    yield enough
+    below = yield composed(
         Relation(deviation, "<=", bound**2, TAU_IS),
         (
             assumed(Relation(deviation, "=", norm**2 + spread_2), Assumption.UNBIASED),
             from_step(enough, {spread: (no_more,)}),
-            from_step(exact),
+            exact,
             hypothesis(Relation(cross, ">=", 0)),
         ),
         (deviation, cross, spread_2),
         frozenset({Assumption.UNBIASED}),
     )
-    yield below
-    rms = rooted(below, deviation, root_moment, bound)
-    yield rms
-    moments = summed(rms, {root_moment: MOMENTS, norm: NORMS, excess: EXCESS})
-    yield moments
-    denominators = composed(
+    rms = yield rooted(below, deviation, root_moment, bound)
+    moments = yield summed(rms, {root_moment: MOMENTS, norm: NORMS, excess: EXCESS})
+    denominators = yield composed(
         Relation(
             DENOMINATORS, "<=", A + B * NORMS, growing(initial_sum + ROOT_C * EXCESS, tau) | TAU_IS, BETAS[1:]
         ),
-        (cite(lemma_l7, {epsilon: 0}, part=1), from_step(moments)),
+        (cite(lemma_l7, {epsilon: 0}, part=1), moments),
         (DENOMINATORS, NORMS, MOMENTS),
         NEEDED,
     )
-    yield denominators
     yield same(
         r"A, \; B: \text{ the functions}",
         (constants["A"], PHI * (initial_sum + sympy.sqrt(1 - BETA2) * EXCESS)),

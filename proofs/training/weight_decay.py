@@ -2,7 +2,7 @@ r"""Decoupled weight decay: the bound, what it may cost, and what cannot be cove
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import sympy
@@ -40,7 +40,7 @@ from proofs.adam.symbols import SETTING as ADAM_SETTING
 from proofs.composition import Assumption, Ground, assumed, cite, composed, from_step, granted, summed
 from proofs.grounds import inner, norm, norm_1, norm_max
 from proofs.relations import Range, Relation, equation, inequality, named
-from proofs.steps import Step, by_lemma, identity, nonnegative, proves
+from proofs.steps import Derivation, Step, by_lemma, identity, nonnegative, proves
 from proofs.sums import (
     ALIGNED,
     FROZEN,
@@ -64,10 +64,8 @@ __all__ = ["weight_bound", "weight_decay_gap", "weight_decay_theorem"]
 pull = sympy.Symbol("l", nonnegative=True)  # lambda W
 start, growth, budget, total, margin, descent = sympy.symbols("A B P S h D", positive=True)
 n = sympy.Symbol("n", integer=True, nonnegative=True)
-whole, whole_2 = (
-    named("u_decayed", r"\|u_k + \lambda w_k\|", nonnegative=True),
-    named("u_decayed_2", r"\|u_k + \lambda w_k\|^2", nonnegative=True),
-)
+whole = named("u_decayed", r"\|u_k + \lambda w_k\|", nonnegative=True)
+whole_2 = named("u_decayed_2", r"\|u_k + \lambda w_k\|^2", nonnegative=True)
 size_of_w = named("lambda_w", r"\|\lambda w_k\|", nonnegative=True)
 INNER = named("H_sum", r"{\textstyle\sum_k} E\langle G_k,\lambda w_k\rangle", real=True)
 ADAM_PART = named("I_adam", r"{\textstyle\sum_k} E\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True)
@@ -92,7 +90,7 @@ AT_SIZE = {size: C_M + pull, C_M: constants.normalized_step_bound(BETA1, BETA2)}
     source="this project",
     uses=("descent lemma", "L1", "L3", "L4", "L6", "L7", "L8"),
 )
-def weight_decay_theorem() -> Iterator[Step]:
+def weight_decay_theorem() -> Derivation:
     """The bound and its second-order cost."""
     length_w = yield from _steps()
     squares = yield from _squares(length_w)
@@ -106,16 +104,15 @@ def weight_decay_theorem() -> Iterator[Step]:
         r"\Gamma_W = \Gamma \text{ at } \lambda = 0",
         (theory.decayed_drift(BETA1, BETA2, 0), constants.drift_constant(BETA1, BETA2)),
     )
-    bound = _bound(squares, adam, *(yield from _decayed()))
-    yield bound
+    bound = yield _bound(squares, adam, *(yield from _decayed()))
     yield closing(bound, climb=pull, share=(1 - BETA1) * KAPPA_RHO)
     yield from _root()
     yield from _simpler()
 
 
-def _steps() -> Generator[Step, None, Step]:
+def _steps() -> Generator[Step, Step, Step]:
     """A step is at most sqrt(d) s: L1, and |w_k| <= W in every coordinate."""
-    length_w = composed(
+    length_w = yield composed(
         Relation(whole, "<=", sympy.sqrt(dimension) * size, AT_SIZE, BETAS),
         (
             granted(
@@ -134,70 +131,60 @@ def _steps() -> Generator[Step, None, Step]:
         (whole, length, size_of_w, largest_w),
         SETTING,
     )
-    yield length_w
     return length_w
 
 
-def _squares(length_w: Step) -> Generator[Step, None, Step]:
+def _squares(length_w: Step) -> Generator[Step, Step, Step]:
     largest = sympy.sqrt(dimension) * size
-    positive = inequality(whole, ">=", 0)
-    yield positive
+    positive = yield inequality(whole, ">=", 0)
     at = {whole_2: whole**2}
-    squared = inequality(whole_2, "<=", dimension * size**2, (Range(whole, 0, largest),), where=at)
-    yield squared
-    each = composed(
+    squared = yield inequality(whole_2, "<=", dimension * size**2, (Range(whole, 0, largest),), where=at)
+    each = yield composed(
         Relation(whole_2, "<=", dimension * size**2, AT_SIZE, BETAS),
         (from_step(squared, {whole: (positive, length_w)}),),
         (whole_2,),
         SETTING,
     )
-    yield each
-    total = summed(each, {whole_2: SQUARES}, count=steps)
-    yield total
+    total = yield summed(each, {whole_2: SQUARES}, count=steps)
     return total
 
 
-def _adam_part(length_w: Step) -> Generator[Step, None, Step]:
+def _adam_part(length_w: Step) -> Generator[Step, Step, Step]:
     """L3, whose steps are at most alpha sqrt(d) s here."""
-    scaled = composed(
+    scaled = yield composed(
         Relation(alpha * whole, "<=", alpha * sympy.sqrt(dimension) * size, AT_SIZE, BETAS),
-        (from_step(length_w),),
+        (length_w,),
         (whole,),
         SETTING,
     )
-    yield scaled
-    moves = summed(scaled, {whole: DECAYED / alpha}, count=n, reason="over n steps, by the triangle inequality")
-    yield moves
+    moves = yield summed(
+        scaled, {whole: DECAYED / alpha}, count=n, reason="over n steps, by the triangle inequality"
+    )
     far = yield from travel(size, DECAYED, from_step(moves))
     freezing = alpha * smoothness * dimension * size * constants.freezing_constant(BETA1, BETA2)
-    each = composed(
+    each = yield composed(
         Relation(progress, ">=", (1 - BETA1) * past - freezing, AT_SIZE, BETAS),
-        (cite(lemma_l3, part=1), from_step(far)),
+        (cite(lemma_l3, part=1), far),
         (progress, past, travelled),
         SETTING,
     )
-    yield each
-    total = summed(each, {progress: ADAM_PART, past: FROZEN}, count=steps)
-    yield total
+    total = yield summed(each, {progress: ADAM_PART, past: FROZEN}, count=steps)
     return total
 
 
-def _decayed() -> Generator[Step, None, tuple[Step, Step]]:
+def _decayed() -> Generator[Step, Step, tuple[Step, Step]]:
     """<G, u + lambda w> in its two parts, of which the second is at least -lambda W ||G||_1."""
-    of_adam, of_w = (
-        named("i_adam", r"\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True),
-        named("h_term", r"\langle G_k,\lambda w_k\rangle", real=True),
-    )
+    of_adam = named("i_adam", r"\langle G_k, m_k/(\sqrt{v_k}+\epsilon)\rangle", real=True)
+    of_w = named("h_term", r"\langle G_k,\lambda w_k\rangle", real=True)
     size_1, true = named("G_k_l1", r"\|G_k\|_1", nonnegative=True), sympy.Symbol("G_k", real=True)
-    split = equation(
+    split = yield equation(
         progress,
         of_adam + of_w,
         "a step is that of Adam and lambda w",
         {progress: true * (step + decay), of_adam: true * step, of_w: true * decay},
     )
-    parts = summed(split, {progress: PROGRESS, of_adam: ADAM_PART, of_w: INNER})
-    yield from (split, parts)
-    least = composed(
+    parts = yield summed(split, {progress: PROGRESS, of_adam: ADAM_PART, of_w: INNER})
+    least = yield composed(
         Relation(of_w, ">=", -pull * size_1),
         (
             granted(
@@ -210,8 +197,7 @@ def _decayed() -> Generator[Step, None, tuple[Step, Step]]:
         (of_w, largest_w),
         BOUNDED,
     )
-    inner_part = summed(least, {of_w: INNER, size_1: NORMS})
-    yield from (least, inner_part)
+    inner_part = yield summed(least, {of_w: INNER, size_1: NORMS})
     return parts, inner_part
 
 
@@ -222,21 +208,13 @@ def _bound(squares: Step, adam: Step, parts: Step, inner_part: Step) -> Step:
     where = {QBAR: budget, DRIFT: drift, **AT_SIZE, **KAPPA_IS, **RHO_IS, **C_IS}
     return composed(
         Relation((1 - BETA1) * KAPPA_RHO * PRECONDITIONED, "<=", QBAR + pull * NORMS, where, ADMISSIBLE),
-        (
-            cite(descent_lemma),
-            from_step(parts),
-            from_step(squares),
-            from_step(inner_part),
-            from_step(adam),
-            cite(lemma_l4),
-            cite(lemma_l6),
-        ),
+        (cite(descent_lemma), parts, squares, inner_part, adam, cite(lemma_l4), cite(lemma_l6)),
         (PROGRESS, ADAM_PART, INNER, SQUARES, FROZEN, ALIGNED(RHO), PRECONDITIONED, NORMS),
         TESTED,
     )
 
 
-def _root() -> Iterator[Step]:
+def _root() -> Derivation:
     """The bound solves (1 - beta1) kappa S^2 = (P_W + lambda W S)(A + B S)."""
     rate, width = sympy.symbols("lambda W", positive=True)
     found = theory.weight_decay_bound(PROBLEM, ADAM, weight_decay=rate, largest_weight=width)
@@ -256,7 +234,7 @@ def _root() -> Iterator[Step]:
     )
 
 
-def _simpler() -> Iterator[Step]:
+def _simpler() -> Derivation:
     """(P + D A / B^2) / (D / B - l), D = (1 - beta1) kappa, is not below the root."""
     simple = (budget + descent * start / growth**2) / (descent / growth - pull)
     remaining = descent * simple**2 - (budget + pull * simple) * (start + growth * simple)
@@ -279,7 +257,7 @@ def _simpler() -> Iterator[Step]:
     source="this project",
     uses=("L1",),
 )
-def weight_bound() -> Iterator[Step]:
+def weight_bound() -> Derivation:
     """|w_{k+1}| <= q |w_k| + alpha C_m, solved; and the condition never covers the whole box."""
     rate, step_size, first, share, power = sympy.symbols("lambda alpha w n p", positive=True)  # p = q^k
     box = constants.normalized_step_bound(BETA1, BETA2) / rate
@@ -330,7 +308,7 @@ def weight_bound() -> Iterator[Step]:
     source="this project",
     uses=("mean step", "weight decay, size of the weights"),
 )
-def weight_decay_gap(least: str = "0.0196") -> Iterator[Step]:
+def weight_decay_gap(least: str = "0.0196") -> Derivation:
     """The recursion of E w at a gradient of -1, and its limit by intervals."""
     rate, step_size, weight, u = sympy.symbols("lambda alpha w u", positive=True)
     beta1, beta2, eta, delta = sympy.symbols("beta_1 beta_2 eta delta", positive=True)

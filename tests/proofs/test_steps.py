@@ -7,12 +7,14 @@ from proofs.steps import (
     Evidence,
     Method,
     Proof,
+    all_of,
     by_lemma,
     checked,
     identity,
     nonnegative,
     prose,
     run,
+    steps_of,
 )
 
 x, y = sympy.symbols("x y", positive=True)
@@ -80,3 +82,23 @@ def test_checked():
     step = checked("s", lambda: Evidence(False, "no"))
     assert step.method is Method.CHECK
     assert run(proof(step)).failures[0].evidence.detail == "no"
+
+
+def test_a_step_is_the_value_of_its_yield():
+    """In a derivation, and in one that is a part of it next to a step that has been made."""
+    made = identity("made", x, x)
+
+    def part():
+        first = yield identity("first", x, x)
+        yield prose(f"after {first.statement}")
+
+    def whole():
+        listed = yield from all_of(part(), made)
+        yield prose(f"{len(listed)} before, the last {listed[-1].statement}")
+
+    assert [step.statement for step in steps_of(whole())] == [
+        "first",
+        "after first",
+        "made",
+        "3 before, the last made",
+    ]

@@ -189,6 +189,13 @@ def test_damage_is_found_and_the_newest_intact_one_taken(two_checkpoints, tmp_pa
             choose_checkpoint(str(newest), folder, ALONE)
 
 
+def test_a_run_in_place_of_its_checkpoint(two_checkpoints, tmp_path):
+    (tmp_path / "checkpoints").symlink_to(two_checkpoints)
+    for named in (two_checkpoints, tmp_path):
+        with pytest.raises(ValueError, match=rf"name its newest, {named}/.*step-00000002, or take"):
+            choose_checkpoint(str(named), two_checkpoints, ALONE)
+
+
 def test_any_flipped_bit_of_any_file_is_found(two_checkpoints, tmp_path):
     """A sample of bits spread over all files, the marker included."""
     folder = tmp_path / "checkpoint"

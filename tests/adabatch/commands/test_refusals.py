@@ -131,7 +131,7 @@ def test_a_cache_that_cannot_be_one(adabatch, folder, monkeypatch, cache):
         (["train", "--data", "x\udcff.txt"], "is not text in utf-8"),
         (["trian"], "No such command 'trian'. Did you mean 'train'? (see adabatch --help)"),
         (["train", "--sampels", "8"], "No such option: --sampels"),
-        (["train", "--samples"], "'--samples' requires an argument (see adabatch"),
+        (["train", "--samples"], "'--samples' requires an argument (see adabatch train --help)"),
         (["plot"], "Missing argument 'runs' (see adabatch plot --help)"),
     ],
 )

@@ -213,6 +213,6 @@ def test_cutting_words_changes_nothing_where_they_are_short():
 def test_a_training_that_dies_is_one_line(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(
-        ValueError, match=r"training the tokenizer ended early \(exit code 1\); lower vocabulary_size"
+        ValueError, match=r"training the tokenizer ended early \(exit code 1\); lower --vocabulary-size"
     ):
         prepare(dataclasses.replace(settings, cache=str(tmp_path)))

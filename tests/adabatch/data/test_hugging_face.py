@@ -95,7 +95,10 @@ class TestDatasets:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"text_field": "text"}, "no column 'text'; its columns are content, number: set text_field"),
+            (
+                {"text_field": "text"},
+                "no column 'text'; its columns are content, number: name the one with",
+            ),
             ({"text_field": "number"}, "row 0: the column 'number' holds int, not text"),
             ({"split": "test"}, "no split 'test'; its splits are train"),
             (

@@ -119,9 +119,9 @@ def test_special_tokens_in_the_template_are_not_added(tmp_path, json_file):
 def test_a_tokenizer_without_an_end_needs_one_named(tmp_path):
     path = tmp_path / "tokenizer.json"
     byte_level_bpe(["<stop>"]).save(str(path))
-    with pytest.raises(ValueError, match=r"names no end-of-sequence token .*set end_of_document"):
+    with pytest.raises(ValueError, match=r"names no end-of-sequence token .*--end-of-document"):
         open_tokenizer(str(path))
-    with pytest.raises(ValueError, match="end_of_document is '<halt>', which is not a token"):
+    with pytest.raises(ValueError, match="--end-of-document is '<halt>', which is not a token"):
         open_tokenizer(str(path), "<halt>")
     assert open_tokenizer(str(path), "<stop>").end_of_document == 0
 

@@ -132,7 +132,7 @@ def test_a_run_with_a_tokenizer_of_its_own_reads_other_data_with_that(tmp_path):
         ({"validation_fraction": 0.0}, r"holds no validation data out: name what to read \(--data\)"),
         (
             {"data": ["short.txt"]},
-            r"short.txt' has 3 tokens, less than one sequence of 16; use more data or shorten",
+            r"short.txt' has 3 tokens, less than one sequence of 16; use more data or a shorter --seq",
         ),
         ({"data": ["empty.txt"]}, r"the file .*empty.txt is empty; name a file with text"),
         ({"data": ["nowhere.txt"]}, r"there is no file or folder .*nowhere.txt"),

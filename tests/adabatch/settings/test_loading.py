@@ -75,9 +75,12 @@ def test_options_pass_on_what_was_given_only():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[schedule]\netta = 0.5\n", r"\[schedule\] has no setting 'etta': take one of .*eta"),
-        ("[shedule]\neta = 0.5\n", r"section \[shedule\] is not known: take one of model, data"),
-        ("eta = 0.5\n", "the section .eta. is not known"),
+        ("[schedule]\netta = 0.5\n", r"\[schedule\] has no setting 'etta': take one of .*; did you mean eta\?"),
+        ("[schedule]\nlr = 0.5\n", r"has no setting 'lr': it is a setting of \[optimizer\], write it there"),
+        ("[shedule]\neta = 1\n", r"\[shedule\] is not known: take one of model, data.*; did you mean schedule\?"),
+        ("eta = 0.5\n", r"eta stands in no section: it is a setting of \[schedule\], write it there"),
+        ("ettta = 0.5\n", r"the section \[ettta\] is not known"),
+        ('[schedule]\nschedule = "normtest"\n', r"take one of constant, .*; did you mean norm-test\?"),
         ("schedule = 1\n", "must be a section"),
         ('[schedule]\neta = "high"\n', "eta = 'high' must be of type float"),
         ("[schedule]\ninitial_batch = 1.5\n", "initial_batch = 1.5 must be of type int"),

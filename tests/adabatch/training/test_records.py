@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +17,9 @@ from adabatch.schedules.coupling import Coupling, SecondMomentDecay
 from adabatch.schedules.learning_rate import BatchScaling, LearningRate
 from adabatch.schedules.length_stages import LengthStages
 from adabatch.statistics import ReducedStep
+from adabatch.training import launch, loop, records, validation
 from adabatch.training.records import step_record
+from tests.support.repository import ROOT
 
 TOKENS = 50
 """Of each sample."""
@@ -63,3 +67,15 @@ def test_deviations_are_of_one_sample():
     of_tokens = CoordinateMoments(4, 2 * TOKENS, 10.0, 2.0, samples=8, sum_of_standard_deviations=7.0, **common)
     found = record(of_tokens, Constant(8), "unbiased")
     assert found["sum_of_deviations"] == pytest.approx(7.0 / TOKENS**0.5)
+
+
+def test_the_page_on_records_lists_every_field():
+    """As the sources name them: as a key of a dictionary, or where a record takes a value."""
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    table = page[page.index("\n## The records") : page.index("\n## While a run trains")]
+    source = "".join(map(inspect.getsource, (records, launch, loop)))
+    fields = set(re.findall(r'"(\w+)": |record\["(\w+)"\] = ', source))
+    fields = {name for pair in fields for name in pair if name}
+    fields |= set(re.findall(r'f"(val_\w+)\{', inspect.getsource(validation)))
+    assert {"loss", "beta2", "parts", "coordinate_share", "pause_seconds", "val_loss"} <= fields
+    assert {name for name in fields if f"`{name}`" not in table} == set()

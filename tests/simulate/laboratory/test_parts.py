@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulate.catalogue import catalogue, listed_kinds
+from simulate.catalogue import CATALOGUES, catalogue
 from simulate.laboratory.bounds import BoundRule
 from simulate.laboratory.parts import KINDS, find
 from simulate.objectives import Objective
@@ -99,7 +99,7 @@ def test_what_is_not_a_part_is_refused_by_name(own, kind, text, message):
 
 
 def test_catalogues_have_every_name_with_a_line():
-    for kind in listed_kinds():
+    for kind in CATALOGUES:
         listed = catalogue(kind)
         assert listed
         assert all(line.strip() for line in listed.values())

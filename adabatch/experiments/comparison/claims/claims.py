@@ -220,10 +220,14 @@ def _unshown(claim: Claim, readings: Sequence[Reading], comparisons: Comparisons
     """Of each number of the sentence that is neither given nor a figure's: that it is not."""
     schedules = [comparisons[condition.comparison]["schedules"] for condition in claim.holds]
     names = {name for each in schedules for key, entry in each.items() for name in (key, entry["label"])}
-    known = [*claim.given, *(value for reading in readings for value in reading.numbers)]
+    figures = {(each.comparison, each.what): found for each, found in zip(claim.holds, readings, strict=True)}
+    known = [*claim.given, *(value for reading in figures.values() for value in reading.numbers)]
     for number in decimal_numbers(claim.sentence, sorted(names)):
-        if not any(shows(number, value) for value in known):
+        showing = next((value for value in known if shows(number, value)), None)
+        if showing is None:
             yield f"the number {number} is not shown by a figure of the conditions, nor given"
+        else:
+            known.remove(showing)  # a number that stands twice needs two figures
 
 
 def _survives(number: int, claim: Claim, content: Mapping[str, Any]) -> str:

@@ -103,6 +103,7 @@ def test_a_flipped_relation_is_rejected(tmp_path, flipped, evidence):
         (1, "+0.020", "+0.021"),
         (1, "+0.020", "−0.020"),
         (1, "0.012", "0.013"),
+        (1, "0.012", "0.020"),  # a figure's, but the same one's as the number before
         (1, "0.03", "0.04"),
         (2, "−0.005", "−0.006"),
         (2, "−0.005", "−0.0051"),
