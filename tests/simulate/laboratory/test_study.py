@@ -76,7 +76,7 @@ class Expected(BoundRule):
 
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_a_bound_that_is_attained_is_hardly_ever_violated(seeds):
-    """Of 200 studies 2 at most by their level; 99% at each K by itself would make it several."""
+    """Of 200 studies 2 at most by their level; 99% at each K by itself makes it 3 of four seeds."""
     parts = "quadratic,dimension=1", "gaussian,eta=0.9", "sgd,step_size=0.1", Expected()
     made = (prepared(*parts, steps=16, seeds=seeds, seed=seeds * i) for i in range(200))
     verdicts = [one.run(checked=False).verdict for one in made]
